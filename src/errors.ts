@@ -1,0 +1,27 @@
+/** What kind of thing went wrong; the command line maps `usage` to exit status 2 and every other code to 1. */
+export type ErrorCode =
+  | "usage" // a flag, a value or a combination that makes no sense
+  | "file" // missing, unreadable, unwritable, full disk
+  | "format" // a file that is not what it claims to be
+  | "adapter" // an adapter that does not fit the model, or cannot be applied
+  | "model" // a model that is not supported, or does not fit its tokenizer
+  | "data" // a data set that cannot be trained on
+  | "gpu" // no GPU, no driver, device lost, validation
+  | "memory" // not enough of it, on the GPU or beside it
+  | "numeric"; // NaN or infinity where there must be none
+
+/**
+ * The one error type of this project. `message` says what happened and to which file or tensor; `hint` says what to
+ * do next (empty when there is nothing sensible to say). Anything else that is thrown is a bug.
+ */
+export class RandloraError extends Error {
+  override readonly name = "RandloraError";
+  readonly code: ErrorCode;
+  readonly hint: string;
+
+  constructor(code: ErrorCode, message: string, hint = "", options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.hint = hint;
+  }
+}
