@@ -1,0 +1,84 @@
+import { RandloraError } from "../errors.ts";
+import { plannedBytes, type PlannedTensor } from "./writer.ts";
+
+/** One file of a planned checkpoint. */
+export interface PlannedShard<T extends PlannedTensor = PlannedTensor> {
+  /** File name, without a folder. */
+  readonly file: string;
+  readonly tensors: readonly T[];
+}
+
+/** The name of a checkpoint that is one file, and of the index of one that is several. */
+export const SINGLE_FILE = "model.safetensors";
+export const INDEX_FILE = "model.safetensors.index.json";
+
+const UNITS: Readonly<Record<string, number>> = {
+  "": 1,
+  B: 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  TB: 1e12,
+  KIB: 2 ** 10,
+  MIB: 2 ** 20,
+  GIB: 2 ** 30,
+  TIB: 2 ** 40,
+};
+
+/**
+ * Bytes of a size such as `5GB`, `500 MB`, `1.5GiB` or `1000000`, as transformers' `max_shard_size`: powers of 1000,
+ * with an i powers of 1024; case does not matter. Throws `RandloraError` "usage".
+ */
+export function parseSize(text: string): number {
+  const match = /^\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?b?)\s*$/i.exec(text);
+  const unit = UNITS[match?.[2]?.toUpperCase() ?? "?"];
+  const bytes = Math.floor(Number(match?.[1]) * (unit ?? NaN));
+  if (Number.isSafeInteger(bytes) && bytes > 0) return bytes;
+  throw new RandloraError("usage", `${JSON.stringify(text)} is not a size`, "write it as 5GB, 500MB or 2GiB");
+}
+
+/**
+ * Distributes tensors, in order, over files of at most `maxBytes` of tensor data. A tensor is never split: a larger one
+ * has a file of its own. One file is called {@link SINGLE_FILE}; several as Hugging Face names them,
+ * `model-00001-of-00003.safetensors`, and need {@link encodeIndex} beside them.
+ */
+export function planShards<T extends PlannedTensor>(tensors: readonly T[], maxBytes: number): PlannedShard<T>[] {
+  const groups: T[][] = [[]];
+  let used = 0;
+  for (const tensor of tensors) {
+    const bytes = plannedBytes(tensor);
+    if (used + bytes > maxBytes && used > 0) {
+      groups.push([]);
+      used = 0;
+    }
+    groups.at(-1)?.push(tensor);
+    used += bytes;
+  }
+  if (groups.length === 1) return [{ file: SINGLE_FILE, tensors: groups[0] ?? [] }];
+  const width = (number: number) => String(number).padStart(5, "0");
+  return groups.map((group, i) => ({
+    file: `model-${width(i + 1)}-of-${width(groups.length)}.safetensors`,
+    tensors: group,
+  }));
+}
+
+/**
+ * The text of `model.safetensors.index.json`: `metadata` with `total_size` (bytes of all tensors) and the weight map,
+ * keys sorted, as Hugging Face writes it. Other entries of `metadata` are kept.
+ */
+export function encodeIndex(shards: readonly PlannedShard[], metadata: Readonly<Record<string, unknown>> = {}): string {
+  let total = 0;
+  const files: [string, string][] = [];
+  for (const { file, tensors } of shards) {
+    for (const tensor of tensors) {
+      total += plannedBytes(tensor);
+      files.push([tensor.name, file]);
+    }
+  }
+  files.sort(([a], [b]) => (a < b ? -1 : 1));
+  // Written by hand: an object would put integer-like names first and lose the name "__proto__".
+  const lines = files.map(([name, file]) => `    ${JSON.stringify(name)}: ${JSON.stringify(file)}`);
+  const head = JSON.stringify({ ...metadata, total_size: total }, null, 2).replaceAll("\n", "\n  ");
+  const map = lines.length === 0 ? "{}" : `{\n${lines.join(",\n")}\n  }`;
+  return `{\n  "metadata": ${head},\n  "weight_map": ${map}\n}\n`;
+}
