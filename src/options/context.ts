@@ -1,0 +1,26 @@
+import type { Log } from "../terminal/log.ts";
+import type { Progress, ProgressSpec } from "../terminal/progress.ts";
+
+/** What every command gets besides its own options: where to write, when to stop, which GPU to use. */
+export interface Context {
+  /** Text for people on stdout, as it stands (add the newline). Nothing under `--json`. */
+  print(text: string): void;
+  /**
+   * The command's result on stdout: `data` as the one JSON object under `--json`, else what `render` returns (nothing
+   * without one). At most one call in a run.
+   */
+  result(data: object, render?: () => string): void;
+  /** Notes on stderr; `--quiet` keeps warnings only, `--verbose` adds detail. */
+  readonly log: Log;
+  /** A bar on a terminal, rows elsewhere, nothing under `--quiet`. Close it (or use `using`). */
+  progress(spec: ProgressSpec): Progress;
+  /** Aborted by the first SIGINT or SIGTERM: clean up and return or throw; the exit status is set for you. */
+  readonly signal: AbortSignal;
+  /** `--gpu`: a name, an index or "software"; undefined when the choice is left to us. */
+  readonly gpu: string | undefined;
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly verbose: boolean;
+  /** `--profile`: measure where the time goes and report it with the result. */
+  readonly profile: boolean;
+}
