@@ -1,4 +1,4 @@
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { RandloraError } from "../errors.ts";
 import { naming, oneLine, quote } from "./failure.ts";
@@ -94,7 +94,10 @@ export class Checkpoint implements AsyncDisposable {
 }
 
 /** All tensors by name; an index must agree with what the files hold. */
-function collect(files: readonly SafetensorsFile[], { index, indexPath }: Location): Map<string, CheckpointTensor> {
+function collect(
+  files: readonly SafetensorsFile[],
+  { folder, index, indexPath }: Location,
+): Map<string, CheckpointTensor> {
   const tensors = new Map<string, CheckpointTensor>();
   for (const file of files) {
     for (const info of file.header.byOffset) {
@@ -108,7 +111,7 @@ function collect(files: readonly SafetensorsFile[], { index, indexPath }: Locati
   }
   for (const [name, shard] of index?.shardOf ?? []) {
     const tensor = tensors.get(name);
-    if (tensor === undefined || basename(tensor.file.path) !== basename(shard)) {
+    if (tensor === undefined || tensor.file.path !== join(folder, shard)) {
       const cause = `tensor ${quote(name)} is not in ${oneLine(shard)}`;
       const hint = "the index and the shards do not belong together: download the model again";
       throw new RandloraError("format", `${oneLine(indexPath ?? "")}: ${cause}`, hint);

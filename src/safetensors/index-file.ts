@@ -15,7 +15,9 @@ const MAX_INDEX_BYTES = 256 << 20;
 
 /** Reads the index of a sharded checkpoint. Throws `RandloraError` "file" or "format" naming `path` and the cause. */
 export async function readIndex(path: string): Promise<CheckpointIndex> {
-  const { size } = await naming(path, "read", stat(path));
+  const found = await naming(path, "read", stat(path));
+  if (!found.isFile()) throw new RandloraError("file", `cannot read ${oneLine(path)}: this is not a file`);
+  const { size } = found;
   if (size > MAX_INDEX_BYTES) throw refusal(path, `${size} bytes are too long for an index`);
   return parseIndex(await naming(path, "read", readFile(path)), path);
 }

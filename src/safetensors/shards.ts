@@ -55,9 +55,9 @@ export function planShards<T extends PlannedTensor>(tensors: readonly T[], maxBy
     used += bytes;
   }
   if (groups.length === 1) return [{ file: SINGLE_FILE, tensors: groups[0] ?? [] }];
-  const width = (number: number) => String(number).padStart(5, "0");
+  const of = String(groups.length).padStart(5, "0");
   return groups.map((group, i) => ({
-    file: `model-${width(i + 1)}-of-${width(groups.length)}.safetensors`,
+    file: `model-${String(i + 1).padStart(5, "0")}-of-${of}.safetensors`,
     tensors: group,
   }));
 }

@@ -22,7 +22,7 @@ export const COPY_BYTES = 8 << 20;
 /** Stored bytes of a planned tensor. Throws `RandloraError` "format" when they are not a safe integer. */
 export function plannedBytes(tensor: PlannedTensor): number {
   const bytes = shapeElements(tensor.shape) * dtypeBytes(tensor.dtype);
-  if (Number.isSafeInteger(bytes) && bytes >= 0) return bytes;
+  if (Number.isSafeInteger(bytes) && tensor.shape.every((size) => size >= 0)) return bytes;
   throw new RandloraError("format", `tensor ${quote(tensor.name)}: shape [${tensor.shape.join(", ")}] is not valid`);
 }
 
@@ -137,17 +137,15 @@ export class SafetensorsWriter implements AsyncDisposable {
     const half = buffer.length >> 1;
     if (half === 0) throw new RangeError("a copying buffer has at least 2 bytes");
     let writing: Promise<void> = Promise.resolve();
-    try {
-      for (let start = 0, side = 0; start < tensor.bytes; start += half, side ^= 1) {
-        const length = Math.min(half, tensor.bytes - start);
-        const piece = buffer.subarray(side * half, side * half + length);
-        await Promise.all([source.read(tensor, piece, start), writing]);
-        writing = this.append(tensor.name, piece);
-      }
-    } finally {
-      // Also when reading failed: nobody may reuse the buffer or close the file while a write is under way.
-      await writing;
+    for (let start = 0, side = 0; start < tensor.bytes; start += half, side ^= 1) {
+      const length = Math.min(half, tensor.bytes - start);
+      const piece = buffer.subarray(side * half, side * half + length);
+      // Both have ended before either's failure is thrown: the caller may then reuse the buffer and close the files.
+      const ended = await Promise.allSettled([writing, source.read(tensor, piece, start)]);
+      for (const result of ended) if (result.status === "rejected") throw result.reason;
+      writing = this.append(tensor.name, piece);
     }
+    await writing;
   }
 
   /**

@@ -1,0 +1,236 @@
+import { type BigIntStats } from "node:fs";
+import { link, mkdir, open, readdir, realpath, rename, rmdir, stat, unlink } from "node:fs/promises";
+import { basename, dirname, join, resolve, sep } from "node:path";
+import { RandloraError } from "../errors.ts";
+import { found, removeAll, syncFolder, syncTree } from "./disk.ts";
+import { fileError, naming, oneLine, systemCode } from "./failure.ts";
+import { isAlive, type Owner, self } from "./owner.ts";
+import { replaceFolder } from "./swap.ts";
+
+/** What an output needs to know before it is begun. */
+export interface PublicationOptions {
+  readonly kind: "file" | "folder";
+  /** Replace an output that exists. */
+  readonly force?: boolean;
+  /** Files and folders that are read meanwhile: the output may be none of them, nor a file in one of them. */
+  readonly inputs?: readonly string[];
+}
+
+/**
+ * An output that appears under its name only when it is complete. Until {@link commit} everything is written to
+ * {@link partPath}, `NAME.PID-START.part` beside the output; what a killed process left there is removed by the next
+ * one that writes the same output, what a running one writes is left alone. A process killed at any moment leaves under
+ * the output's name what was there before, or the complete new output. (Where the system cannot exchange two names, a
+ * replaced folder is for one moment under neither; the next {@link begin} brings it back.)
+ *
+ * Use with `await using`: leaving the scope without `commit` aborts.
+ */
+export class Publication implements AsyncDisposable {
+  readonly kind: "file" | "folder";
+  /** Absolute path of the output; where a symbolic link was named, what it points to. */
+  readonly target: string;
+  /** Where to write: a path that does not exist yet (file) or an empty folder. */
+  readonly partPath: string;
+  readonly #force: boolean;
+  readonly #createdFolder: string | undefined;
+  #state: "writing" | "committing" | "done" = "writing";
+
+  private constructor(
+    target: string,
+    options: PublicationOptions,
+    partPath: string,
+    createdFolder: string | undefined,
+  ) {
+    this.kind = options.kind;
+    this.target = target;
+    this.partPath = partPath;
+    this.#force = options.force ?? false;
+    this.#createdFolder = createdFolder;
+  }
+
+  /**
+   * Checks everything that can be known before the work: throws `RandloraError` "file" when `path` exists (without
+   * `force`), is of the other kind, is or holds an input, lies below a file, cannot be written, or is being written by
+   * another process. Creates the folders above `path`, and removes what a dead process left.
+   */
+  static async begin(path: string, options: PublicationOptions): Promise<Publication> {
+    const target = await realTarget(path);
+    await recover(target);
+    await checkTarget(target, options);
+    const parent = dirname(target);
+    const created = await naming(parent, "write", mkdir(parent, { recursive: true }));
+    const { pid, start } = self();
+    const part = `${target}.${pid}-${start}.part`;
+    try {
+      if (options.kind === "folder") await naming(part, "write", mkdir(part));
+      else await naming(part, "write", createEmpty(part));
+    } catch (thrown) {
+      await removeEmptyFolders(parent, created);
+      throw thrown;
+    }
+    return new Publication(target, options, part, created);
+  }
+
+  /**
+   * Makes the output appear: data on the disk first, then the name. Throws `RandloraError` "file"; then the part is
+   * gone and what was under the name is still there.
+   */
+  async commit(): Promise<void> {
+    if (this.#state !== "writing") throw new Error(`${this.target} was already committed or aborted`);
+    this.#state = "committing";
+    try {
+      await syncTree(this.partPath, this.kind);
+      if (this.kind === "file") await this.#commitFile();
+      else await this.#commitFolder();
+      await syncFolder(dirname(this.target));
+      this.#state = "done";
+    } catch (thrown) {
+      this.#state = "writing";
+      await this.abort();
+      throw fileError(thrown, this.target, "write");
+    }
+  }
+
+  /** Removes what was written. Does nothing after, or during, {@link commit}. */
+  async abort(): Promise<void> {
+    if (this.#state !== "writing") return;
+    this.#state = "done";
+    await removeAll(this.partPath);
+    await removeEmptyFolders(dirname(this.target), this.#createdFolder);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.abort();
+  }
+
+  async #commitFile(): Promise<void> {
+    if (this.#force) {
+      await rename(this.partPath, this.target);
+      return;
+    }
+    try {
+      // Unlike rename, link never replaces what has appeared meanwhile.
+      await link(this.partPath, this.target);
+    } catch (thrown) {
+      if (systemCode(thrown) === "EEXIST") throw existing(this.target);
+      // A file system without hard links.
+      if (await exists(this.target)) throw existing(this.target);
+      await rename(this.partPath, this.target);
+      return;
+    }
+    // The output is there: what cannot be removed now, the next start removes.
+    await unlink(this.partPath).catch(() => {});
+  }
+
+  async #commitFolder(): Promise<void> {
+    if (!(await exists(this.target))) {
+      await rename(this.partPath, this.target);
+      return;
+    }
+    if (!this.#force) throw existing(this.target);
+    await replaceFolder(this.partPath, this.target);
+  }
+}
+
+/** The absolute path to write to: through symbolic links as far as the path exists. */
+async function realTarget(path: string): Promise<string> {
+  const absolute = resolve(path);
+  try {
+    return await realpath(absolute);
+  } catch (thrown) {
+    const code = systemCode(thrown);
+    const parent = dirname(absolute);
+    if (code !== "ENOENT" || parent === absolute) throw fileError(thrown, path, "write");
+    return join(await realTarget(parent), basename(absolute));
+  }
+}
+
+async function checkTarget(target: string, { kind, force, inputs = [] }: PublicationOptions): Promise<void> {
+  const there = await found(target);
+  const inputStats = await Promise.all(inputs.map((input) => naming(input, "read", stat(input, { bigint: true }))));
+  for (const [i, input] of inputs.entries()) {
+    if (there === undefined) break;
+    const inputStat = inputStats[i];
+    const inside = inputStat?.isDirectory() === true && kind === "file" ? await entriesOf(input) : [];
+    if (inputStat !== undefined && same(inputStat, there)) throw isInput(target, `it is the input ${oneLine(input)}`);
+    if (inside.some((entry) => same(entry, there)))
+      throw isInput(target, `it is a file of the input ${oneLine(input)}`);
+    if (kind === "folder" && isInside(await realpath(input), target)) {
+      throw refusal(target, `it holds the input ${oneLine(input)}`, "choose another output");
+    }
+  }
+  if (there === undefined) return;
+  if (kind === "folder" && !there.isDirectory()) throw refusal(target, "it exists and is not a folder", "remove it");
+  if (kind === "file" && !there.isFile()) throw refusal(target, "it exists and is not a file", "name another output");
+  if (force !== true) throw existing(target);
+  if (kind === "folder" && isInside(process.cwd(), target)) {
+    throw refusal(target, "it holds the current folder", "choose another output");
+  }
+}
+
+/** Removes what dead processes left of this output, and brings an old output back that one had set aside. */
+async function recover(target: string): Promise<void> {
+  const parent = dirname(target);
+  let names: string[];
+  try {
+    names = await readdir(parent);
+  } catch (thrown) {
+    if (systemCode(thrown) === "ENOENT") return;
+    throw fileError(thrown, parent, "write");
+  }
+  const prefix = `${basename(target)}.`;
+  for (const name of names) {
+    const match = name.startsWith(prefix) ? /^(\d+)-(\d+)(\.old)?\.part$/.exec(name.slice(prefix.length)) : null;
+    if (match === null) continue;
+    const owner: Owner = { pid: Number(match[1]), start: Number(match[2]) };
+    if (isAlive(owner)) throw refusal(target, `process ${owner.pid} is writing it`, "wait for it, or end it");
+    const path = join(parent, name);
+    if (match[3] !== undefined && !(await exists(target))) await naming(path, "write", rename(path, target));
+    else await naming(path, "write", removeAll(path));
+  }
+}
+
+async function createEmpty(path: string): Promise<void> {
+  await (await open(path, "wx")).close();
+}
+
+/** Removes `folder` and those above it up to `first`, as far as they are empty. */
+async function removeEmptyFolders(folder: string, first: string | undefined): Promise<void> {
+  if (first === undefined) return;
+  try {
+    for (let path = folder; path === first || isInside(path, first); path = dirname(path)) await rmdir(path);
+  } catch {
+    // Somebody put something there: it stays.
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await found(path)) !== undefined;
+}
+
+async function entriesOf(folder: string): Promise<BigIntStats[]> {
+  const names = await readdir(folder);
+  const stats = await Promise.allSettled(names.map((name) => stat(join(folder, name), { bigint: true })));
+  return stats.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+}
+
+function same(a: BigIntStats, b: BigIntStats): boolean {
+  return a.dev === b.dev && a.ino === b.ino;
+}
+
+/** Is `path` below `folder`, or `folder` itself? */
+function isInside(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(folder.endsWith(sep) ? folder : `${folder}${sep}`);
+}
+
+function isInput(target: string, cause: string): RandloraError {
+  return refusal(target, cause, "choose another output: the input is never changed");
+}
+
+function existing(target: string): RandloraError {
+  return refusal(target, "it exists already", "name another output, or replace it with --force");
+}
+
+function refusal(target: string, cause: string, hint: string): RandloraError {
+  return new RandloraError("file", `cannot write ${oneLine(target)}: ${cause}`, hint);
+}
