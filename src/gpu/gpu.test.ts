@@ -1,0 +1,94 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { RandloraError } from "../errors.ts";
+import { Gpu } from "./gpu.ts";
+import { Stream } from "./stream.ts";
+import { read, uploaded } from "./transfer.ts";
+
+const DOUBLE = {
+  key: "test/double",
+  code: `
+    struct Parameters { count: u32, factor: f32 }
+    @group(0) @binding(0) var<uniform> parameters: Parameters;
+    @group(0) @binding(1) var<storage, read> source: array<f32>;
+    @group(0) @binding(2) var<storage, read_write> target_: array<f32>;
+    @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+      if (id.x < parameters.count) { target_[id.x] = source[id.x] * parameters.factor; }
+    }`,
+};
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await Gpu.open({ profile: true });
+});
+afterAll(() => gpu.close());
+
+function parameters(count: number, factor: number): DataView {
+  const view = new DataView(new ArrayBuffer(8));
+  view.setUint32(0, count, true);
+  view.setFloat32(4, factor, true);
+  return view;
+}
+
+test("many dispatches of one submission see their own parameters and each other's results", async () => {
+  const kernel = await gpu.pipelines.get(DOUBLE);
+  const count = 1000;
+  const values = Float32Array.from({ length: count }, (_, index) => index);
+  let [from, to] = [uploaded(gpu, "from", values), gpu.memory.allocate("to", 4 * count)];
+  const stream = new Stream(gpu);
+  const steps = 5000; // more than one page of uniforms
+  for (let step = 0; step < steps; step++) {
+    stream.dispatch(kernel, parameters(count, step === steps - 1 ? 3 : step % 2 === 0 ? 2 : 0.5), [from, to], [16]);
+    [from, to] = [to, from];
+  }
+  stream.submit();
+  const result = new Float32Array((await read(gpu, from)).buffer);
+  const wrong = result.findIndex((value, index) => value !== 6 * index); // 4999 steps of ×2, ×½, … leave ×2, the last is ×3
+  expect(wrong).toBe(-1);
+  for (const buffer of [from, to]) gpu.memory.release(buffer);
+  const report = await gpu.profiler?.report();
+  expect(report?.[0]?.kernel).toBe("test/double");
+  expect(report?.[0]?.seconds).toBeGreaterThan(0);
+});
+
+test("released buffers are reused, live and peak bytes are counted", () => {
+  const before = gpu.memory.liveBytes;
+  const first = gpu.memory.allocate("first", 4096);
+  expect(gpu.memory.liveBytes - before).toBe(4096);
+  gpu.memory.release(first);
+  expect(gpu.memory.liveBytes).toBe(before);
+  const second = gpu.memory.allocate("second", 4096);
+  expect(second.buffer).toBe(first.buffer);
+  expect(gpu.memory.peakBytes).toBeGreaterThanOrEqual(before + 4096);
+  gpu.memory.release(second);
+  expect(() => gpu.memory.release(second)).toThrow("released twice");
+});
+
+test("a buffer beyond the GPU's limit is refused by name", () => {
+  expect(() => gpu.memory.allocate("the logits", gpu.limits.maxBufferSize + 4)).toThrow(
+    /^the logits: needs one buffer/,
+  );
+});
+
+test("bad WGSL is an error that names the kernel and quotes the compiler", async () => {
+  const broken = gpu.pipelines.get({ key: "test/broken", code: "@compute fn main() { nonsense }" });
+  expect(broken).rejects.toThrow(/kernel test\/broken is not valid WGSL/);
+});
+
+test("a validation error ends the next wait with its message", async () => {
+  using own = await Gpu.open();
+  own.device.createBuffer({ size: 16, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE });
+  const failure = own.idle().then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  const error = await failure;
+  expect(error).toBeInstanceOf(RandloraError);
+  expect(String(error)).toContain("the GPU refused a command");
+});
+
+test("bytes of any length come back", async () => {
+  const bytes = Uint8Array.from({ length: 1027 }, (_, index) => index);
+  const buffer = uploaded(gpu, "bytes", bytes);
+  expect(await read(gpu, buffer)).toEqual(bytes);
+  gpu.memory.release(buffer);
+});

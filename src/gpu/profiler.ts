@@ -1,0 +1,63 @@
+/** GPU time per kernel, from timestamp queries around every dispatch. Only made for `--profile`. */
+export class Profiler {
+  readonly #device: GPUDevice;
+  readonly #queries: GPUQuerySet;
+  #labels: string[] = [];
+  readonly #pending: Promise<void>[] = [];
+  readonly #totals = new Map<string, { calls: number; seconds: number }>();
+
+  /** @param device must have `timestamp-query`; see `isSupported` */
+  constructor(device: GPUDevice) {
+    this.#device = device;
+    this.#queries = device.createQuerySet({ type: "timestamp", count: 2 * CAPACITY });
+  }
+
+  static isSupported(device: GPUDevice): boolean {
+    return device.features.has("timestamp-query");
+  }
+
+  /** Timestamps for one dispatch, or undefined when this submission already has as many as fit. */
+  begin(label: string): GPUComputePassTimestampWrites | undefined {
+    if (this.#labels.length >= CAPACITY) return undefined;
+    const index = 2 * this.#labels.push(label) - 2;
+    return { querySet: this.#queries, beginningOfPassWriteIndex: index, endOfPassWriteIndex: index + 1 };
+  }
+
+  /** Called by `Stream.submit` after the last pass: reads the timestamps back once the work has run. */
+  resolve(encoder: GPUCommandEncoder): void {
+    const labels = this.#labels;
+    this.#labels = [];
+    if (labels.length === 0) return;
+    const size = labels.length * 16;
+    const resolved = this.#device.createBuffer({ size, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
+    const mapped = this.#device.createBuffer({ size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+    encoder.resolveQuerySet(this.#queries, 0, labels.length * 2, resolved, 0);
+    encoder.copyBufferToBuffer(resolved, 0, mapped, 0, size);
+    this.#pending.push(this.#collect(labels, resolved, mapped));
+  }
+
+  /** Kernels by GPU time, the longest first. Waits for what is still running. */
+  async report(): Promise<{ kernel: string; calls: number; seconds: number }[]> {
+    await Promise.all(this.#pending.splice(0));
+    return [...this.#totals]
+      .map(([kernel, total]) => ({ kernel, ...total }))
+      .toSorted((left, right) => right.seconds - left.seconds);
+  }
+
+  async #collect(labels: readonly string[], resolved: GPUBuffer, mapped: GPUBuffer): Promise<void> {
+    await Promise.resolve(); // the copy must have been submitted before its target may be mapped
+    await mapped.mapAsync(GPUMapMode.READ);
+    const times = new BigUint64Array(mapped.getMappedRange());
+    labels.forEach((label, index) => {
+      const total = this.#totals.get(label) ?? { calls: 0, seconds: 0 };
+      total.calls += 1;
+      total.seconds += Number((times[2 * index + 1] ?? 0n) - (times[2 * index] ?? 0n)) / 1e9;
+      this.#totals.set(label, total);
+    });
+    mapped.destroy();
+    resolved.destroy();
+  }
+}
+
+/** Dispatches timed in one submission; the rest of it runs untimed. WebGPU allows 4096 queries a set. */
+const CAPACITY = 2048;

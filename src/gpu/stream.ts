@@ -1,0 +1,116 @@
+import { RandloraError } from "../errors.ts";
+import type { Gpu } from "./gpu.ts";
+import type { GpuBuffer } from "./memory.ts";
+import type { Kernel } from "./pipelines.ts";
+import { resetPace } from "./pacing.ts";
+
+/** A buffer, or a range of one (bytes). The offset must be a multiple of `minStorageBufferOffsetAlignment`. */
+export type Binding = GpuBuffer | { readonly of: GpuBuffer; readonly offset: number; readonly size: number };
+
+/** Workgroups along x, y and z. */
+export type Workgroups = readonly [number, number?, number?];
+
+/**
+ * Records GPU work and submits it in one go: many dispatches share one pass, and their parameters one uniform buffer.
+ * By convention binding 0 of a kernel is its uniform parameters and bindings 1, 2, … are the storage buffers.
+ */
+export class Stream {
+  readonly #gpu: Gpu;
+  #encoder: GPUCommandEncoder;
+  #pass: GPUComputePassEncoder | undefined;
+  readonly #uniforms: { buffer: GPUBuffer; used: number; bytes: Uint8Array<ArrayBuffer> }[] = [];
+
+  constructor(gpu: Gpu) {
+    this.#gpu = gpu;
+    this.#encoder = gpu.device.createCommandEncoder();
+  }
+
+  /**
+   * Records one dispatch.
+   * @param parameters the uniform struct's bytes
+   * @throws RandloraError `gpu` when more workgroups are asked for than the GPU allows along one axis
+   */
+  dispatch(kernel: Kernel, parameters: ArrayBufferView, buffers: readonly Binding[], workgroups: Workgroups): void {
+    const [x, y = 1, z = 1] = workgroups;
+    if (x === 0 || y === 0 || z === 0) return;
+    const most = this.#gpu.limits.maxComputeWorkgroupsPerDimension;
+    if (Math.max(x, y, z) > most) {
+      throw new RandloraError(
+        "gpu",
+        `kernel ${kernel.key}: ${x}×${y}×${z} workgroups, this GPU allows ${most} an axis`,
+      );
+    }
+    const entries: GPUBindGroupEntry[] = [{ binding: 0, resource: this.#uniform(parameters) }];
+    buffers.forEach((binding, index) => entries.push({ binding: index + 1, resource: resource(binding) }));
+    const group = this.#gpu.device.createBindGroup({ layout: kernel.layout, entries });
+    const pass = this.#beginPass(kernel.key);
+    pass.setPipeline(kernel.pipeline);
+    pass.setBindGroup(0, group);
+    pass.dispatchWorkgroups(x, y, z);
+  }
+
+  /** Records a copy between buffers; offsets and size are multiples of 4 bytes. */
+  copy(from: GPUBuffer, fromOffset: number, to: GPUBuffer, toOffset: number, size: number): void {
+    this.#endPass();
+    this.#encoder.copyBufferToBuffer(from, fromOffset, to, toOffset, size);
+  }
+
+  /** Fills a range with zero bytes; offset and size are multiples of 4 bytes. */
+  clear(target: GpuBuffer, offset = 0, size = Math.ceil(target.size / 4) * 4): void {
+    this.#endPass();
+    this.#encoder.clearBuffer(target.buffer, offset, size);
+  }
+
+  /** Sends everything recorded to the GPU and starts anew. Does not wait; see `Gpu.idle` and `read`. */
+  submit(): void {
+    this.#endPass();
+    const { device, profiler } = this.#gpu;
+    for (const { buffer, used, bytes } of this.#uniforms) device.queue.writeBuffer(buffer, 0, bytes, 0, used);
+    profiler?.resolve(this.#encoder);
+    device.queue.submit([this.#encoder.finish()]);
+    resetPace();
+    for (const { buffer } of this.#uniforms) buffer.destroy();
+    this.#uniforms.length = 0;
+    this.#encoder = device.createCommandEncoder();
+  }
+
+  /** A slice of this submission's uniform buffer; a further buffer is begun when one is full. */
+  #uniform(parameters: ArrayBufferView): GPUBufferBinding {
+    const { device } = this.#gpu;
+    const size = Math.ceil(parameters.byteLength / 16) * 16;
+    const align = device.limits.minUniformBufferOffsetAlignment;
+    let page = this.#uniforms.at(-1);
+    if (page === undefined || page.used + size > UNIFORM_PAGE) {
+      const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
+      const buffer = device.createBuffer({ label: "uniforms", size: UNIFORM_PAGE, usage });
+      page = { buffer, used: 0, bytes: new Uint8Array(UNIFORM_PAGE) };
+      this.#uniforms.push(page);
+    }
+    const offset = page.used;
+    page.bytes.set(new Uint8Array(parameters.buffer, parameters.byteOffset, parameters.byteLength), offset);
+    page.used = Math.min(UNIFORM_PAGE, Math.ceil((offset + size) / align) * align);
+    return { buffer: page.buffer, offset, size };
+  }
+
+  #beginPass(label: string): GPUComputePassEncoder {
+    const timestamps = this.#gpu.profiler?.begin(label);
+    if (timestamps !== undefined) {
+      this.#endPass(); // timestamps are taken at the ends of a pass, so each dispatch gets its own
+      this.#pass = this.#encoder.beginComputePass({ timestampWrites: timestamps });
+    }
+    this.#pass ??= this.#encoder.beginComputePass();
+    return this.#pass;
+  }
+
+  #endPass(): void {
+    this.#pass?.end();
+    this.#pass = undefined;
+  }
+}
+
+const UNIFORM_PAGE = 64 * 1024;
+
+function resource(binding: Binding): GPUBufferBinding {
+  if ("of" in binding) return { buffer: binding.of.buffer, offset: binding.offset, size: binding.size };
+  return { buffer: binding.buffer };
+}
