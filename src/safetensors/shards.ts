@@ -14,15 +14,14 @@ export const INDEX_FILE = "model.safetensors.index.json";
 
 const UNITS: Readonly<Record<string, number>> = {
   "": 1,
-  B: 1,
-  KB: 1e3,
-  MB: 1e6,
-  GB: 1e9,
-  TB: 1e12,
-  KIB: 2 ** 10,
-  MIB: 2 ** 20,
-  GIB: 2 ** 30,
-  TIB: 2 ** 40,
+  K: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
+  KI: 2 ** 10,
+  MI: 2 ** 20,
+  GI: 2 ** 30,
+  TI: 2 ** 40,
 };
 
 /**
@@ -30,7 +29,7 @@ const UNITS: Readonly<Record<string, number>> = {
  * with an i powers of 1024; case does not matter. Throws `RandloraError` "usage".
  */
 export function parseSize(text: string): number {
-  const match = /^\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?b?)\s*$/i.exec(text);
+  const match = /^\s*(\d+(?:\.\d+)?)\s*((?:[kmgt]i?)?)b?\s*$/i.exec(text);
   const unit = UNITS[match?.[2]?.toUpperCase() ?? "?"];
   const bytes = Math.floor(Number(match?.[1]) * (unit ?? NaN));
   if (Number.isSafeInteger(bytes) && bytes > 0) return bytes;
