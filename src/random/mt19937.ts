@@ -56,8 +56,16 @@ export class Mt19937 {
     }
   }
 
+  /** An independent generator in the same state. */
+  clone(): Mt19937 {
+    const copy = new Mt19937(0n);
+    copy.#state.set(this.#state);
+    copy.#next = this.#next;
+    return copy;
+  }
+
   /** Writes the next `end − start` outputs, each 32 random bits, to `out[start..end)`. */
-  fill(out: Uint32Array, start = 0, end = out.length): void {
+  draw(out: Uint32Array, start = 0, end = out.length): void {
     const state = this.#state;
     let at = start;
     while (at < end) {
@@ -69,7 +77,7 @@ export class Mt19937 {
     }
   }
 
-  /** Passes over `count` outputs (a whole number, up to 2^53): what `fill` would have done, without tempering or storing. */
+  /** Passes over `count` outputs (a whole number, up to 2^53): what `draw` would have done, without tempering or storing. */
   skip(count: number): void {
     let left = count;
     while (left > WORDS - this.#next) {

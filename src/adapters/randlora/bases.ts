@@ -1,37 +1,125 @@
-import type { FloatGrid, GeneratorName, Sparsity } from "../../random/names.ts";
-import type { BasisMatrix } from "./storage.ts";
+import { createHash } from "node:crypto";
+import { RandloraError } from "../../errors.ts";
+import { drawDense, drawDenseHead } from "./bases-dense.ts";
+import { drawPhilox, drawPhiloxHead } from "./bases-philox.ts";
+import { drawTernary, drawTernaryHead } from "./bases-ternary.ts";
+import {
+  basesCount,
+  type Bases,
+  type BasesExtent,
+  type BasesHead,
+  type BasesSpec,
+  type DrawnPair,
+  type StdPair,
+} from "./bases-types.ts";
+import { stdKey, userStdCache, type StdCache } from "./std-cache.ts";
 
-/** What determines every element of a pair of bases A (r, 1, min) and B (max, ⌈min/r⌉, r). */
-export interface BasesSpec {
-  readonly generator: GeneratorName;
-  /** `projection_prng_key`; −2^63 ≤ key < 2^64. */
-  readonly key: bigint;
-  readonly r: number;
-  /** Largest and smallest dimension of the shape that the bases were drawn at. */
-  readonly max: number;
-  readonly min: number;
-  readonly sparsity: Sparsity;
-  /** The grid that normalised elements are rounded to: PEFT casts them to the base weights' dtype. */
-  readonly grid: FloatGrid;
+export type { Bases, BasesExtent, BasesSpec, StdPair } from "./bases-types.ts";
+export { basesCount } from "./bases-types.ts";
+
+/** Elements of A and of B that a fingerprint covers, at most (adapter.json, `bases.sha256`). */
+const FINGERPRINT_ELEMENTS = 4096;
+
+function checkSpec(spec: BasesSpec): void {
+  for (const [name, value] of Object.entries({ r: spec.r, max: spec.max, min: spec.min })) {
+    if (!Number.isSafeInteger(value) || value < 1 || value > 2 ** 31) {
+      throw new RandloraError("adapter", `random bases need a positive whole ${name}, not ${value}`);
+    }
+  }
+  if (spec.min > spec.max) {
+    throw new RandloraError(
+      "adapter",
+      `the smaller dimension of the bases, ${spec.min}, exceeds the larger, ${spec.max}`,
+    );
+  }
+  const ternary = spec.generator === "torch-mt19937-ternary";
+  if (spec.generator !== "philox-v1" && ternary !== (spec.sparsity !== "dense")) {
+    throw new RandloraError(
+      "adapter",
+      `the generator ${spec.generator} does not draw ${spec.sparsity} bases`,
+      ternary ? "choose one that draws dense bases" : "sparse bases are drawn by torch-mt19937-ternary or philox-v1",
+    );
+  }
 }
 
-/** How much of them is needed: the largest layer's M = rows, n = bases and m = cols. */
-export interface BasesExtent {
-  readonly rows: number;
-  readonly bases: number;
-  readonly cols: number;
+/** Throws where a layer needs more than the bases hold. */
+export function checkExtent(extent: BasesExtent, r: number, max: number, min: number): void {
+  const { rows, bases, cols } = extent;
+  if (rows > max || cols > min || bases > basesCount(min, r)) {
+    throw new RandloraError(
+      "adapter",
+      `a layer of ${rows} × ${cols} with ${bases} bases exceeds the random bases, drawn at ${max} × ${min} with r = ${r}`,
+      "the adapter belongs to another model, or its recorded shape is wrong",
+    );
+  }
+}
+
+function drawPair(spec: BasesSpec, extent: BasesExtent, known: StdPair | null): DrawnPair {
+  if (spec.generator === "torch-mt19937-ternary") return drawTernary(spec, extent, known);
+  if (spec.generator === "philox-v1") throw new TypeError("philox-v1 is not normalised");
+  return drawDense(spec.generator, spec, extent, known);
+}
+
+function drawAndRemember(spec: BasesSpec, extent: BasesExtent, cache: StdCache): DrawnPair {
+  const key = stdKey(spec);
+  const known = cache.get(key);
+  const drawn = drawPair(spec, extent, known);
+  const { a, b } = drawn.stds;
+  if (!(a > 0 && b > 0)) {
+    throw new RandloraError(
+      "numeric",
+      `random bases drawn at ${spec.max} × ${spec.min} with r = ${spec.r} are all alike and cannot be normalised`,
+    );
+  }
+  if (known === null) cache.set(key, drawn.stds, (spec.max + 1) * basesCount(spec.min, spec.r) * spec.r);
+  return drawn;
 }
 
 /**
- * A pair of bases ready for the GPU.
- * `a` is (r, cols); `b` is (rows, bases · r), its column the flat index j·r + k of base j, element k (PEFT's memory order).
+ * Draws bases as far as `extent` needs them. The order of drawing, the arithmetic and both roundings are PEFT's
+ * (tuners/randlora/model.py) on PyTorch's CPU generator, bit for bit; philox-v1 stores nothing on the f32 grid.
+ * Without cached standard deviations the whole stream is drawn once, for they belong to the whole tensors.
+ * @throws RandloraError `adapter` for a shape, seed, generator or extent that makes no sense.
  */
-export interface Bases {
-  readonly r: number;
-  readonly extent: BasesExtent;
-  readonly a: BasisMatrix;
-  readonly b: BasisMatrix;
-  /** The standard deviations that were divided by; null where nothing was normalised (philox, saved projections). */
+export function drawBases(spec: BasesSpec, extent: BasesExtent, cache: StdCache = userStdCache()): Bases {
+  checkSpec(spec);
+  checkExtent(extent, spec.r, spec.max, spec.min);
+  if (spec.generator === "philox-v1") {
+    return { r: spec.r, extent, ...drawPhilox(spec, extent), stdA: null, stdB: null };
+  }
+  const { a, b, stds } = drawAndRemember(spec, extent, cache);
+  return { r: spec.r, extent, a, b, stdA: stds.a, stdB: stds.b };
+}
+
+/** What adapter.json records of drawn bases, so that a redraw that differs is noticed. */
+export interface BasesFingerprint {
+  /** Null where nothing is normalised (philox). */
   readonly stdA: number | null;
   readonly stdB: number | null;
+  /** Hexadecimal SHA-256 of the first ≤ 4096 final elements as little-endian f32, in the order of drawing. */
+  readonly sha256: { readonly a: string; readonly b: string };
+}
+
+/** SHA-256 of f32 elements, little-endian whatever the machine. */
+function hash(values: Float32Array): string {
+  const bytes = new DataView(new ArrayBuffer(values.length * 4));
+  values.forEach((value, index) => bytes.setFloat32(index * 4, value, true));
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** The fingerprint of the bases that `spec` draws. Costs the whole stream when its standard deviations are not cached. */
+export function fingerprint(spec: BasesSpec, cache: StdCache = userStdCache()): BasesFingerprint {
+  checkSpec(spec);
+  let stds: StdPair | null = null;
+  let head: BasesHead;
+  if (spec.generator === "philox-v1") {
+    head = drawPhiloxHead(spec, FINGERPRINT_ELEMENTS);
+  } else {
+    stds = cache.get(stdKey(spec)) ?? drawAndRemember(spec, { rows: 0, bases: 0, cols: 0 }, cache).stds;
+    head =
+      spec.generator === "torch-mt19937-ternary"
+        ? drawTernaryHead(spec, FINGERPRINT_ELEMENTS, stds)
+        : drawDenseHead(spec.generator, spec, FINGERPRINT_ELEMENTS, stds);
+  }
+  return { stdA: stds?.a ?? null, stdB: stds?.b ?? null, sha256: { a: hash(head.a), b: hash(head.b) } };
 }

@@ -1,4 +1,5 @@
-import type { Sparsity } from "../../random/names.ts";
+import { fromHalfBits } from "../../random/grid.ts";
+import { philoxElement, type PhiloxStream } from "../../random/philox.ts";
 
 /** 16-bit patterns, one an element; every value is exactly representable on that grid. */
 export interface HalfStorage {
@@ -20,20 +21,11 @@ export interface TernaryStorage {
   readonly scale: number;
 }
 
-/** Nothing stored: element (row, col) is philox-v1's flat element `row · pitch + col` of `stream`. */
-export interface PhiloxStorage {
+/** Nothing stored: element (row, col) is element `row · pitch + col` of a philox-v1 stream, see {@link PhiloxStream}. */
+export interface PhiloxStorage extends PhiloxStream {
   readonly kind: "philox";
-  /** Low and high 32 bits of the basis seed. */
-  readonly key: readonly [number, number];
-  /** 0 for A, 1 for B. */
-  readonly stream: 0 | 1;
-  /** Elements between two rows in the order of drawing: `min` for A, `numBases(drawn) · r` for B. */
+  /** Elements between two rows in the order of drawing: `min` for A, ⌈min/r⌉ · r for B (of the shape drawn at). */
   readonly pitch: number;
-  readonly sparsity: Sparsity;
-  /** The f32 factor of a ternary element (sparse and very sparse); 1 for dense. */
-  readonly scale: number;
-  /** Very sparse: u < threshold → −1, u ≥ 65536 − threshold → +1; 0 otherwise. */
-  readonly threshold: number;
 }
 
 export type BasisStorage = HalfStorage | SingleStorage | TernaryStorage | PhiloxStorage;
@@ -45,4 +37,38 @@ export interface BasisMatrix {
   /** Elements from one row to the next, a multiple of 16. */
   readonly stride: number;
   readonly storage: BasisStorage;
+}
+
+/** Row lengths are padded to this many elements, so that any kind of storage starts a row at a whole vec4 or word. */
+const ROW_ALIGNMENT = 16;
+
+/** Elements from one row to the next for `cols` columns. */
+export function paddedStride(cols: number): number {
+  return Math.ceil(cols / ROW_ALIGNMENT) * ROW_ALIGNMENT;
+}
+
+/** Element (row, col) of a packed matrix, an f32 value; philox elements are drawn. */
+export function readElement(matrix: BasisMatrix, row: number, col: number): number {
+  if (row < 0 || row >= matrix.rows || col < 0 || col >= matrix.cols) {
+    throw new RangeError(`element (${row}, ${col}) of a ${matrix.rows} × ${matrix.cols} basis`);
+  }
+  const { storage } = matrix;
+  const at = row * matrix.stride + col;
+  switch (storage.kind) {
+    case "philox":
+      return philoxElement(storage, row * storage.pitch + col);
+    case "ternary": {
+      const code = ((storage.data[at >>> 4] ?? 0) >>> ((at & 15) * 2)) & 3;
+      return ((code & 1) - (code >>> 1)) * storage.scale;
+    }
+    case "f32":
+      return storage.data[at] ?? 0;
+    default:
+      return fromHalfBits(storage.data[at] ?? 0, storage.kind);
+  }
+}
+
+/** Bytes that a packed matrix holds. */
+export function storedBytes(matrix: BasisMatrix): number {
+  return matrix.storage.kind === "philox" ? 0 : matrix.storage.data.byteLength;
 }

@@ -1,0 +1,21 @@
+import type { BasesExtent, BasesSpec, StdPair } from "./bases.ts";
+import { basesCount } from "./bases.ts";
+import type { StdCache } from "./std-cache.ts";
+
+/** A cache that forgets with its test. */
+export class MemoryStdCache implements StdCache {
+  readonly pairs = new Map<string, StdPair>();
+
+  get(key: string): StdPair | null {
+    return this.pairs.get(key) ?? null;
+  }
+
+  set(key: string, stds: StdPair): void {
+    this.pairs.set(key, stds);
+  }
+}
+
+/** All of the bases. */
+export function whole(spec: BasesSpec): BasesExtent {
+  return { rows: spec.max, bases: basesCount(spec.min, spec.r), cols: spec.min };
+}
