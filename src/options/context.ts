@@ -1,5 +1,6 @@
 import type { Log } from "../terminal/log.ts";
 import type { Progress, ProgressSpec } from "../terminal/progress.ts";
+import type { Style } from "../terminal/style.ts";
 
 /** What every command gets besides its own options: where to write, when to stop, which GPU to use. */
 export interface Context {
@@ -14,6 +15,10 @@ export interface Context {
   readonly log: Log;
   /** A bar on a terminal, rows elsewhere, nothing under `--quiet`. Close it (or use `using`). */
   progress(spec: ProgressSpec): Progress;
+  /** Colours for stdout; none where they have no place. */
+  readonly style: Style;
+  /** Columns that a line on stdout may fill: the terminal's width, Infinity elsewhere. */
+  readonly columns: number;
   /** Aborted by the first SIGINT or SIGTERM: clean up and return or throw; the exit status is set for you. */
   readonly signal: AbortSignal;
   /** `--gpu`: a name, an index or "software"; undefined when the choice is left to us. */

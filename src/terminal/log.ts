@@ -1,3 +1,6 @@
+import type { Screen } from "./screen.ts";
+import type { Style } from "./style.ts";
+
 /** Notes for people, on stderr. Each call is one line. */
 export interface Log {
   info(line: string): void;
@@ -5,4 +8,23 @@ export interface Log {
   warn(line: string): void;
   /** Shown under `--verbose` only. */
   verbose(line: string): void;
+}
+
+/** Builds the log that `--quiet` and `--verbose` ask for; `--verbose` wins when both are given. */
+export function createLog(
+  screen: Screen,
+  style: Style,
+  level: { readonly quiet: boolean; readonly verbose: boolean },
+): Log {
+  return {
+    info(line) {
+      if (!level.quiet || level.verbose) screen.line(line);
+    },
+    warn(line) {
+      screen.line(`${style.yellow("warning:")} ${line}`);
+    },
+    verbose(line) {
+      if (level.verbose) screen.line(style.dim(line));
+    },
+  };
 }

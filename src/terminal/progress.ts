@@ -1,3 +1,7 @@
+import { formatBytes, formatClock, formatNumber } from "./format.ts";
+import type { Screen } from "./screen.ts";
+import { cut } from "./table.ts";
+
 /** What is known before the work begins. */
 export interface ProgressSpec {
   /** One word or two: "merging". */
@@ -18,4 +22,143 @@ export interface Progress extends Disposable {
   label(text: string): void;
   /** Ends the display; later calls do nothing. */
   close(): void;
+}
+
+/** Milliseconds between two drawings of the bar: at most ten a second. */
+const REDRAW_MS = 100;
+const BAR_COLUMNS = 20;
+/** Without a terminal: a row whenever another tenth of the work is done … */
+const ROW_SHARE = 0.1;
+/** … or, where the total is unknown, after so many milliseconds. */
+const ROW_MS = 10_000;
+
+/**
+ * Shows progress on the screen: one live line on a terminal, at most a dozen plain rows elsewhere.
+ *
+ * @param now a clock in milliseconds
+ */
+export function createProgress(
+  screen: Screen,
+  spec: ProgressSpec,
+  now: () => number = () => performance.now(),
+): Progress {
+  const start = now();
+  const done = { bytes: 0, items: 0 };
+  let label = "";
+  let closed = false;
+  let shownAt = start;
+  let shownShare = 0;
+
+  const draw = (): void => {
+    shownAt = now();
+    screen.live(barLine(spec, done, label, (shownAt - start) / 1000, screen.columns));
+  };
+  const row = (): void => {
+    shownAt = now();
+    shownShare = shareOf(spec, done) ?? 0;
+    screen.line(rowLine(spec, done, (shownAt - start) / 1000));
+  };
+  const update = (): void => {
+    if (closed) return;
+    if (screen.interactive) {
+      if (now() - shownAt >= REDRAW_MS) draw();
+      return;
+    }
+    const share = shareOf(spec, done);
+    if (share === undefined ? now() - shownAt >= ROW_MS : share < 1 && share - shownShare >= ROW_SHARE) row();
+  };
+  const close = (): void => {
+    if (closed) return;
+    closed = true;
+    screen.live("");
+    if (!screen.interactive) row();
+  };
+
+  if (screen.interactive) draw();
+  return {
+    add({ bytes = 0, items = 0 }) {
+      done.bytes += bytes;
+      done.items += items;
+      update();
+    },
+    label(text) {
+      label = text;
+      update();
+    },
+    close,
+    [Symbol.dispose]: close,
+  };
+}
+
+/** Progress that shows nothing: `--quiet`. */
+export function silentProgress(): Progress {
+  return { add: nothing, label: nothing, close: nothing, [Symbol.dispose]: nothing };
+}
+
+function nothing(): void {}
+
+interface Done {
+  readonly bytes: number;
+  readonly items: number;
+}
+
+/** Share of the work that is done, in [0, 1]; undefined when no total is known. Bytes tell it better than items. */
+function shareOf(spec: ProgressSpec, done: Done): number | undefined {
+  if (spec.bytes !== undefined) return spec.bytes > 0 ? Math.min(1, done.bytes / spec.bytes) : 1;
+  if (spec.items !== undefined) return spec.items > 0 ? Math.min(1, done.items / spec.items) : 1;
+  return undefined;
+}
+
+/** Parts of the live line, the most telling first; what does not fit is left out from the end. */
+function barLine(spec: ProgressSpec, done: Done, label: string, seconds: number, columns: number): string {
+  const share = shareOf(spec, done);
+  const parts = [spec.title];
+  if (share !== undefined) parts.push(`${bar(share)} ${String(Math.floor(share * 100)).padStart(3)} %`);
+  const left = timeLeft(share, seconds);
+  if (left !== "") parts.push(left);
+  parts.push(...amounts(spec, done, seconds));
+  if (label !== "") parts.push(label);
+  let line = "";
+  // The last column stays free: some terminals wrap as soon as it is written.
+  const room = columns - 1;
+  for (const part of parts) {
+    const longer = line === "" ? part : `${line}  ${part}`;
+    if (Bun.stringWidth(longer) > room)
+      return part === label ? cut(longer, room) : cut(line === "" ? part : line, room);
+    line = longer;
+  }
+  return line;
+}
+
+function rowLine(spec: ProgressSpec, done: Done, seconds: number): string {
+  const share = shareOf(spec, done);
+  const percent = share === undefined ? [] : [`${Math.floor(share * 100)} %`];
+  return [`${spec.title}:`, ...percent, ...amounts(spec, done, seconds)].join("  ");
+}
+
+function amounts(spec: ProgressSpec, done: Done, seconds: number): string[] {
+  const parts: string[] = [];
+  if (spec.bytes !== undefined || done.bytes > 0) {
+    const total = spec.bytes === undefined ? "" : ` of ${formatBytes(spec.bytes)}`;
+    parts.push(`${formatBytes(done.bytes)}${total}`);
+  }
+  if (spec.items !== undefined || done.items > 0) {
+    const total = spec.items === undefined ? "" : ` of ${formatNumber(spec.items)}`;
+    parts.push(`${formatNumber(done.items)}${total} ${spec.unit ?? "items"}`);
+  }
+  if (done.bytes > 0 && seconds > 0) parts.push(`${formatBytes(done.bytes / seconds)}/s`);
+  return parts;
+}
+
+function timeLeft(share: number | undefined, seconds: number): string {
+  if (share === undefined || share <= 0 || share >= 1) return "";
+  return `${formatClock((seconds * (1 - share)) / share)} left`;
+}
+
+function bar(share: number): string {
+  const eighths = Math.round(share * BAR_COLUMNS * 8);
+  const full = Math.floor(eighths / 8);
+  const part = " ▏▎▍▌▋▊▉"[eighths % 8] ?? "";
+  const drawn = "█".repeat(full) + (full < BAR_COLUMNS ? part : "");
+  return `▕${drawn.padEnd(BAR_COLUMNS)}▏`;
 }

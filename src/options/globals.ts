@@ -1,0 +1,23 @@
+import { flag, text } from "./option.ts";
+
+const topic = "Everywhere";
+
+/** Options of every command; they may stand before or after the command's name. */
+export const GLOBAL_OPTIONS = {
+  gpu: text({
+    topic,
+    value: "NAME|INDEX|software",
+    help: "which GPU to use; `randlora doctor` lists them",
+    defaultText: "the fastest",
+  }),
+  json: flag({ topic, help: "print the result as one JSON object" }),
+  quiet: flag({ topic, short: "q", help: "no progress and no notes, only warnings and errors" }),
+  verbose: flag({ topic, short: "v", help: "more detail, and the stack of an internal error" }),
+  profile: flag({ topic, help: "measure where the time goes" }),
+  config: text({
+    topic,
+    value: "FILE",
+    help: "read options from this YAML file",
+    defaultText: "randlora.yaml, if there is one",
+  }),
+};

@@ -1,0 +1,93 @@
+import type { Command, Group } from "./command.ts";
+import { GLOBAL_OPTIONS } from "./globals.ts";
+import { environmentName, flagName, type Program } from "./names.ts";
+import type { Option } from "./option.ts";
+
+/** How help looks: the width to fill and how to mark headings and asides (identity functions without colour). */
+export interface HelpStyle {
+  readonly columns: number;
+  bold(text: string): string;
+  dim(text: string): string;
+}
+
+/** Left column of the lists; longer entries push their text to the next line. */
+const LEFT = 26;
+const MAX_COLUMNS = 110;
+
+/** `randlora --help`. */
+export function programHelp(program: Program, style: HelpStyle): string {
+  const commands = program.commands.map(({ name, summary }) => entry(name, summary, "", style));
+  return sections([
+    example(program.example, style),
+    program.summary,
+    `Usage: ${program.name} COMMAND …   (${program.name} COMMAND --help tells more)`,
+    list("Commands", commands, style),
+    optionList("Everywhere", GLOBAL_OPTIONS, style),
+  ]);
+}
+
+/** `randlora cache --help`. */
+export function groupHelp(program: Program, group: Group, style: HelpStyle): string {
+  const commands = group.commands.map(({ name, summary }) => entry(name, summary, "", style));
+  const first = group.commands[0];
+  return sections([
+    first === undefined ? "" : example(first.example, style),
+    group.summary,
+    `Usage: ${program.name} ${group.name} COMMAND …`,
+    list("Commands", commands, style),
+  ]);
+}
+
+/** `randlora merge --help`: an example, the usage, then the options by topic with defaults and variables. */
+export function commandHelp(program: Program, path: readonly string[], command: Command, style: HelpStyle): string {
+  const positionals = Object.values(command.arguments);
+  const usage = positionals.map(
+    ({ value, form }) => ({ required: value, optional: `[${value}]`, variadic: `${value}…` })[form],
+  );
+  const topics = Map.groupBy(Object.entries(command.options), ([, option]) => option.topic);
+  return sections([
+    example(command.example, style),
+    command.summary,
+    `Usage: ${[program.name, ...path, ...usage, "[options]"].join(" ")}`,
+    list(
+      "Arguments",
+      positionals.map(({ value, help }) => entry(value, help, "", style)),
+      style,
+    ),
+    ...[...topics].map(([topic, options]) => optionList(topic, Object.fromEntries(options), style)),
+    optionList("Everywhere", GLOBAL_OPTIONS, style),
+  ]);
+}
+
+function optionList(title: string, options: Readonly<Record<string, Option<unknown>>>, style: HelpStyle): string {
+  const entries = Object.entries(options).map(([key, option]) => {
+    const short = option.short === "" ? "" : `-${option.short}, `;
+    const value = { flag: "", value: ` ${option.value}`, optional: ` [${option.value}]` }[option.form];
+    const more = option.repeatable ? " …" : "";
+    const asides = [option.absentText === "" ? "" : `default: ${option.absentText}`, environmentName(key)];
+    const aside = `[${asides.filter((part) => part !== "").join("; ")}]`;
+    return entry(`${short}--${flagName(key)}${value}${more}`, option.help, aside, style);
+  });
+  return list(title, entries, style);
+}
+
+function example(line: string, style: HelpStyle): string {
+  return `${style.bold("Example:")}\n  ${line}`;
+}
+
+function list(title: string, entries: readonly string[], style: HelpStyle): string {
+  return entries.length === 0 ? "" : [style.bold(`${title}:`), ...entries].join("\n");
+}
+
+function entry(left: string, help: string, aside: string, style: HelpStyle): string {
+  const width = Math.max(24, Math.min(style.columns, MAX_COLUMNS) - LEFT - 2);
+  const lines = Bun.wrapAnsi(aside === "" ? help : `${help} ${style.dim(aside)}`, width).split("\n");
+  const indent = " ".repeat(LEFT + 2);
+  const gap = LEFT - Bun.stringWidth(left);
+  const head = gap >= 2 ? `  ${left}${" ".repeat(gap)}` : `  ${left}\n${indent}`;
+  return head + lines.join(`\n${indent}`);
+}
+
+function sections(parts: readonly string[]): string {
+  return `${parts.filter((part) => part !== "").join("\n\n")}\n`;
+}

@@ -1,0 +1,80 @@
+import { RandloraError } from "../errors.ts";
+import { environmentName, flagName } from "./names.ts";
+import { InvalidValue, type Option } from "./option.ts";
+import type { Given } from "./parse.ts";
+
+/** The places an option's value can come from, the strongest first. */
+export interface Layers {
+  readonly given: Given;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly file: ConfigLayer;
+}
+
+/** Texts of a configuration file by flag name, for one command. */
+export interface ConfigLayer {
+  /** How errors name it: its path as given. */
+  readonly name: string;
+  readonly values: ReadonlyMap<string, readonly string[]>;
+}
+
+export const NO_FILE: ConfigLayer = { name: "", values: new Map() };
+
+/**
+ * Settles every option: flag over environment over file over default.
+ *
+ * @throws {RandloraError} `usage`, naming the flag, the variable or the file whose value cannot be read
+ */
+export function settle(
+  options: Readonly<Record<string, Option<unknown>>>,
+  layers: Layers,
+): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.entries(options).map(([key, option]) => [key, settleOne(key, option, layers)]));
+}
+
+function settleOne(key: string, option: Option<unknown>, layers: Layers): unknown {
+  const found = strongest(key, option, layers);
+  if (found === undefined) return option.absent;
+  try {
+    return option.read(found.texts);
+  } catch (error) {
+    if (!(error instanceof InvalidValue)) throw error;
+    const written = found.texts.map((value) => JSON.stringify(value)).join(", ");
+    throw new RandloraError("usage", `${found.source}: ${written} ${error.message}`, hintFor(option));
+  }
+}
+
+function strongest(key: string, option: Option<unknown>, layers: Layers) {
+  const given = layers.given.get(key);
+  if (given !== undefined) return { source: `--${flagName(key)}`, texts: given };
+  const variable = environmentName(key);
+  const set = layers.environment[variable];
+  // An empty variable counts as unset, as in most programs: `RANDLORA_GPU= randlora …` must not be an error.
+  if (set !== undefined && set !== "") return { source: variable, texts: environmentTexts(option, variable, set) };
+  const written = layers.file.values.get(flagName(key));
+  if (written !== undefined) {
+    // A YAML list is several values to an option that repeats, and one value such as "0.9,0.95" to any other.
+    const texts = option.repeatable ? written : [written.join(",")];
+    return { source: `${layers.file.name}: ${flagName(key)}`, texts };
+  }
+  return undefined;
+}
+
+/** A variable is one value; several, for options that repeat, are a JSON list: `RANDLORA_STOP='["a", "b"]'`. */
+function environmentTexts(option: Option<unknown>, variable: string, set: string): readonly string[] {
+  if (!option.repeatable || !set.trimStart().startsWith("[")) return [set];
+  try {
+    const list: unknown = JSON.parse(set);
+    if (Array.isArray(list)) return list.map(String);
+  } catch {
+    // Told below.
+  }
+  throw new RandloraError(
+    "usage",
+    `${variable}: ${JSON.stringify(set)} is not a JSON list`,
+    'write ["first", "second"]',
+  );
+}
+
+function hintFor(option: Option<unknown>): string {
+  return option.value === "" ? "write true or false" : `expected ${option.value}: ${option.help}`;
+}

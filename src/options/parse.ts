@@ -1,0 +1,136 @@
+import { Command as Parser, CommanderError, Option as ParserOption } from "commander";
+import { RandloraError } from "../errors.ts";
+import type { Command, Group } from "./command.ts";
+import { GLOBAL_OPTIONS } from "./globals.ts";
+import { commandHelp, groupHelp, programHelp, type HelpStyle } from "./help.ts";
+import { flagName, type Program } from "./names.ts";
+import type { Option } from "./option.ts";
+
+/** Texts given on the command line, by option key, in their order. */
+export type Given = ReadonlyMap<string, readonly string[]>;
+
+/** What a command line asks for. */
+export type Request =
+  | { readonly kind: "help" | "version"; readonly text: string }
+  | {
+      readonly kind: "run";
+      readonly path: readonly string[];
+      readonly command: Command;
+      /** Texts of each positional argument, in the order of the definition. */
+      readonly positionals: readonly (readonly string[])[];
+      readonly given: Given;
+    };
+
+/**
+ * Reads a command line (without the program's name). Values are not interpreted here: other layers may overrule them.
+ *
+ * @throws {RandloraError} `usage`, with the nearest name in the hint where there is one
+ */
+export function parse(program: Program, argv: readonly string[], style: HelpStyle): Request {
+  let request: Request | undefined;
+  const given = new Map<string, string[]>();
+  const output: string[] = [];
+
+  const prepare = (parser: Parser, help: string): Parser => {
+    parser.helpInformation = () => help;
+    parser
+      .exitOverride()
+      .configureOutput({
+        writeOut: (part) => output.push(part),
+        writeErr: () => undefined,
+        outputError: () => undefined,
+      })
+      .helpOption("-h, --help", "show this")
+      .version(program.version, "-V, --version")
+      .enablePositionalOptions()
+      .allowExcessArguments(false);
+    addOptions(parser, GLOBAL_OPTIONS, given);
+    return parser;
+  };
+
+  const addCommand = (parent: Parser, path: readonly string[], command: Command): void => {
+    const parser = prepare(new Parser(command.name), commandHelp(program, path, command, style));
+    for (const argument of Object.values(command.arguments))
+      parser.argument(argumentSyntax(argument.form, argument.value));
+    addOptions(parser, command.options, given);
+    parser.action(() => {
+      request = { kind: "run", path, command, positionals: splitPositionals(command, parser.args), given };
+    });
+    parent.addCommand(parser);
+  };
+
+  const root = prepare(new Parser(program.name), programHelp(program, style));
+  for (const entry of program.commands) {
+    if (entry.kind === "command") {
+      addCommand(root, [entry.name], entry);
+      continue;
+    }
+    const group = prepare(new Parser(entry.name), groupHelp(program, entry, style));
+    for (const command of entry.commands) addCommand(group, [entry.name, command.name], command);
+    root.addCommand(group);
+  }
+
+  try {
+    root.parse(argv, { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.code === "commander.version") return { kind: "version", text: output.join("") };
+    if (error.exitCode === 0) return { kind: "help", text: output.join("") };
+    throw usageError(program, argv, error);
+  }
+  if (request === undefined) throw missingCommand(program, argv);
+  return request;
+}
+
+function addOptions(parser: Parser, options: Readonly<Record<string, Option<unknown>>>, given: Map<string, string[]>) {
+  for (const [key, option] of Object.entries(options)) {
+    const name = flagName(key);
+    const short = option.short === "" ? "" : `-${option.short}, `;
+    const value = { flag: "", value: " <value>", optional: " [value]" }[option.form];
+    parser.addOption(new ParserOption(`${short}--${name}${value}`));
+    const add = (text: string): void => {
+      given.set(key, [...(given.get(key) ?? []), text]);
+    };
+    parser.on(`option:${name}`, (text?: string | null) => add(option.form === "flag" ? "true" : (text ?? "")));
+    if (option.form !== "flag") continue;
+    // The opposite of every flag exists, unlisted, so that a command line can overrule a file or the environment.
+    const opposite = name.startsWith("no-") ? name.slice("no-".length) : `no-${name}`;
+    if (Object.keys(options).some((other) => flagName(other) === opposite)) continue;
+    parser.addOption(new ParserOption(`--${opposite}`).hideHelp());
+    parser.on(`option:${opposite}`, () => add("false"));
+  }
+}
+
+function argumentSyntax(form: "required" | "optional" | "variadic", value: string): string {
+  return { required: `<${value}>`, optional: `[${value}]`, variadic: `<${value}...>` }[form];
+}
+
+function splitPositionals(command: Command, texts: readonly string[]): (readonly string[])[] {
+  return Object.values(command.arguments).map((argument, index) =>
+    argument.form === "variadic" ? texts.slice(index) : texts.slice(index, index + 1),
+  );
+}
+
+/** Turns the parser's "error: unknown option '--dtpye'\n(Did you mean --dtype?)" into a message and a hint. */
+function usageError(program: Program, argv: readonly string[], error: CommanderError): RandloraError {
+  if (error.code === "commander.help") return missingCommand(program, argv);
+  const [first = "", suggestion] = error.message.split("\n");
+  const hint = suggestion?.replace(/^\((.*)\)$/, "$1").replace("Did you mean", "did you mean");
+  return new RandloraError("usage", first.replace(/^error: /, ""), hint ?? `see ${helpCommand(program, argv)}`);
+}
+
+function missingCommand(program: Program, argv: readonly string[]): RandloraError {
+  const group = findGroup(program, argv);
+  const names = (group?.commands ?? program.commands).map(({ name }) => name);
+  const words = [program.name, ...(group === undefined ? [] : [group.name])].join(" ");
+  return new RandloraError("usage", `${words}: no command given`, `one of: ${names.join(", ")}; see ${words} --help`);
+}
+
+function helpCommand(program: Program, argv: readonly string[]): string {
+  const entry = program.commands.find(({ name }) => argv.includes(name));
+  return [program.name, ...(entry === undefined ? [] : [entry.name]), "--help"].join(" ");
+}
+
+function findGroup(program: Program, argv: readonly string[]): Group | undefined {
+  return program.commands.find((entry): entry is Group => entry.kind === "group" && argv.includes(entry.name));
+}

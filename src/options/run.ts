@@ -1,0 +1,120 @@
+import { RandloraError } from "../errors.ts";
+import { createLog } from "../terminal/log.ts";
+import { createProgress, silentProgress } from "../terminal/progress.ts";
+import { Screen } from "../terminal/screen.ts";
+import { columnsOf, createStyle, type OutputStream, type Style } from "../terminal/style.ts";
+import { readConfig } from "./config.ts";
+import type { Context } from "./context.ts";
+import { GLOBAL_OPTIONS } from "./globals.ts";
+import { NO_FILE, settle } from "./layers.ts";
+import type { Program } from "./names.ts";
+import { parse, type Given, type Request } from "./parse.ts";
+import type { ValueOf } from "./option.ts";
+
+/** What a run takes from the process it lives in. */
+export interface Host {
+  /** The command line without the program's name. */
+  readonly argv: readonly string[];
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly stdout: OutputStream;
+  readonly stderr: OutputStream;
+  /** Aborted when the process is told to stop. */
+  readonly signal: AbortSignal;
+}
+
+/** Exit status of usage errors, as in most programs (bash's own, argparse, commander's neighbours). */
+const USAGE = 2;
+
+/**
+ * Runs one command line from parsing to the last error message.
+ *
+ * @returns the exit status: 0 done, 1 failed, 2 wrong usage
+ */
+export async function run(program: Program, host: Host): Promise<number> {
+  const style = createStyle(host.stderr, host.environment);
+  const screen = new Screen(host.stderr);
+  let verbose = /^(true|yes|on|1)$/i.test(host.environment["RANDLORA_VERBOSE"] ?? "");
+  try {
+    const outStyle = createStyle(host.stdout, host.environment);
+    const columns = host.stdout.isTTY === true ? columnsOf(host.stdout) : 100;
+    const request = parse(program, host.argv, { columns, bold: outStyle.bold, dim: outStyle.dim });
+    if (request.kind !== "run") {
+      host.stdout.write(request.text);
+      return 0;
+    }
+    verbose ||= request.given.get("verbose")?.at(-1) === "true";
+    await runCommand(program, request, host, screen);
+    return 0;
+  } catch (error) {
+    screen.live("");
+    // A command that was told to stop has nothing to explain: the exit status says it all.
+    if (host.signal.aborted && !(error instanceof RandloraError)) return 1;
+    return reportError(error, screen, style, verbose);
+  }
+}
+
+async function runCommand(program: Program, request: Request & { kind: "run" }, host: Host, screen: Screen) {
+  const globals = (file: typeof NO_FILE) => settleGlobals(request.given, host, file);
+  const file = readConfig(program, request.path, globals(NO_FILE).config);
+  const options = settle(request.command.options, { given: request.given, environment: host.environment, file });
+  const definitions = Object.entries(request.command.arguments);
+  const args = Object.fromEntries(definitions.map(([key, { read }], at) => [key, read(request.positionals[at] ?? [])]));
+  await request.command.invoke(args, options, createContext(globals(file), host, screen));
+}
+
+type Globals = { readonly [K in keyof typeof GLOBAL_OPTIONS]: ValueOf<(typeof GLOBAL_OPTIONS)[K]> };
+
+function settleGlobals(given: Given, host: Host, file: typeof NO_FILE): Globals {
+  // `settle` reads every key by its own definition, so the values have the definitions' types.
+  return settle(GLOBAL_OPTIONS, { given, environment: host.environment, file }) as Globals;
+}
+
+function createContext(globals: Globals, host: Host, screen: Screen): Context {
+  const { json, quiet, verbose, gpu, profile } = globals;
+  const { stdout } = host;
+  let answered = false;
+  const write = (text: string): void => {
+    screen.hide();
+    stdout.write(text);
+  };
+  return {
+    print: (text) => (json ? undefined : write(text)),
+    result(data, render) {
+      if (answered) throw new Error("a command gave two results");
+      answered = true;
+      if (json) write(`${JSON.stringify(data, null, stdout.isTTY === true ? 2 : 0)}\n`);
+      else if (render !== undefined) write(render());
+    },
+    log: createLog(screen, createStyle(host.stderr, host.environment), { quiet, verbose }),
+    progress: (spec) => (quiet ? silentProgress() : createProgress(screen, spec)),
+    style: createStyle(stdout, host.environment),
+    columns: columnsOf(stdout),
+    signal: host.signal,
+    gpu,
+    json,
+    quiet,
+    verbose,
+    profile,
+  };
+}
+
+/** Explains an error on stderr: `error:` with what happened, `hint:` with what to do. */
+export function reportError(error: unknown, screen: Screen, style: Style, verbose: boolean): number {
+  const say = (message: string, hint: string): void => {
+    screen.line(`${style.red("error:")} ${message}`);
+    if (hint !== "") screen.line(`${style.cyan("hint:")} ${hint}`);
+  };
+  if (error instanceof RandloraError) {
+    say(error.message, error.hint);
+    if (verbose && error.cause !== undefined) screen.line(style.dim(`cause: ${describe(error.cause)}`));
+    return error.code === "usage" ? USAGE : 1;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  say(`internal: ${message}`, verbose ? "this is a bug; please report it" : "run again with --verbose for the stack");
+  if (verbose) screen.line(style.dim(describe(error)));
+  return 1;
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

@@ -1,0 +1,53 @@
+import { columnsOf, type OutputStream } from "./style.ts";
+
+const CLEAR_LINE = "\r\x1b[2K";
+
+/**
+ * Owns stderr: whole lines scroll by, and on a terminal one live line may stay below them. Whoever writes to the same
+ * terminal through another stream calls `hide` first.
+ */
+export class Screen {
+  readonly #stream: OutputStream;
+  #live = "";
+  #shown = false;
+
+  constructor(stream: OutputStream) {
+    this.#stream = stream;
+  }
+
+  /** Whether a live line can be shown at all. */
+  get interactive(): boolean {
+    return this.#stream.isTTY === true;
+  }
+
+  get columns(): number {
+    return columnsOf(this.#stream);
+  }
+
+  /** Writes one line; the live line moves below it. */
+  line(text: string): void {
+    this.hide();
+    this.#stream.write(`${text}\n`);
+    this.#show();
+  }
+
+  /** Replaces the live line; the empty text removes it. Ignored where there is no terminal. */
+  live(text: string): void {
+    if (!this.interactive) return;
+    this.#live = text;
+    if (text === "") this.hide();
+    else this.#show();
+  }
+
+  /** Takes the live line off the terminal until the next `line` or `live`. */
+  hide(): void {
+    if (this.#shown) this.#stream.write(CLEAR_LINE);
+    this.#shown = false;
+  }
+
+  #show(): void {
+    if (this.#live === "") return;
+    this.#stream.write(`${CLEAR_LINE}${this.#live}`);
+    this.#shown = true;
+  }
+}

@@ -1,0 +1,36 @@
+import colors from "picocolors";
+
+/** Colours and marks for one stream; every function is the identity where colour has no place. */
+export interface Style {
+  bold(text: string): string;
+  dim(text: string): string;
+  red(text: string): string;
+  green(text: string): string;
+  yellow(text: string): string;
+  cyan(text: string): string;
+}
+
+/** Part of a stream that this folder needs; process.stdout and process.stderr have it. */
+export interface OutputStream {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  write(text: string): unknown;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Colour on a terminal only, never under NO_COLOR (https://no-color.org: any value but the empty one) or TERM=dumb. */
+export function createStyle(stream: OutputStream, environment: Environment): Style {
+  const { bold, dim, red, green, yellow, cyan } = colors.createColors(wantsColor(stream, environment));
+  return { bold, dim, red, green, yellow, cyan };
+}
+
+function wantsColor(stream: OutputStream, environment: Environment): boolean {
+  const refused = (environment["NO_COLOR"] ?? "") !== "" || environment["TERM"] === "dumb";
+  return stream.isTTY === true && !refused;
+}
+
+/** Columns that a line may fill: the terminal's width, no limit elsewhere. */
+export function columnsOf(stream: OutputStream): number {
+  return stream.isTTY === true ? Math.max(stream.columns ?? 80, 20) : Infinity;
+}

@@ -1,0 +1,60 @@
+/** How a table is laid out. */
+export interface TableSpec {
+  /** Headings; without them the rows stand alone. */
+  readonly head?: readonly string[];
+  /** One letter a column: `l` or `r`. Columns beyond it are left-aligned. */
+  readonly align?: string;
+  /** Columns of the terminal; text that does not fit is cut with an ellipsis. No limit by default. */
+  readonly columns?: number;
+  /** How headings are marked (`style.dim`, say). */
+  readonly markHead?: (text: string) => string;
+}
+
+const GAP = "  ";
+
+/**
+ * Lays out rows in aligned columns, each line ended by a newline. Widths count what a terminal shows: wide and
+ * combining characters and colour codes are measured as such. Where the terminal is too narrow the widest columns give
+ * way first.
+ */
+export function formatTable(rows: readonly (readonly string[])[], spec: TableSpec = {}): string {
+  const all = spec.head === undefined ? rows : [spec.head, ...rows];
+  const count = Math.max(0, ...all.map((row) => row.length));
+  const natural = Array.from({ length: count }, (_, column) =>
+    Math.max(0, ...all.map((row) => Bun.stringWidth(row[column] ?? ""))),
+  );
+  const widths = shrink(natural, (spec.columns ?? Infinity) - GAP.length * Math.max(0, count - 1));
+  const layout = (row: readonly string[], mark: (text: string) => string): string => {
+    const cells = widths.map((width, column) => pad(mark(cut(row[column] ?? "", width)), width, spec.align?.[column]));
+    return `${cells.join(GAP).trimEnd()}\n`;
+  };
+  const head = spec.head === undefined ? "" : layout(spec.head, spec.markHead ?? unmarked);
+  return head + rows.map((row) => layout(row, unmarked)).join("");
+}
+
+/** Cuts to at most `width` terminal columns; what is lost is marked by an ellipsis. */
+export function cut(text: string, width: number): string {
+  return width < 1 ? "" : Bun.sliceAnsi(text, 0, width, "…");
+}
+
+function unmarked(text: string): string {
+  return text;
+}
+
+function pad(text: string, width: number, align: string | undefined): string {
+  const space = " ".repeat(Math.max(0, width - Bun.stringWidth(text)));
+  return align === "r" ? space + text : text + space;
+}
+
+/** Lowers the widest columns, none below 4, until their sum fits. */
+function shrink(natural: readonly number[], room: number): readonly number[] {
+  const widths = [...natural];
+  let excess = widths.reduce((sum, width) => sum + width, 0) - room;
+  while (excess > 0) {
+    const widest = Math.max(...widths);
+    if (widest <= 4) break;
+    widths[widths.indexOf(widest)] = widest - 1;
+    excess--;
+  }
+  return widths;
+}
