@@ -1,0 +1,81 @@
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { basesCount, drawBases, type BasesExtent, type StdPair } from "../src/adapters/randlora/bases.ts";
+import { readElement, type BasisMatrix } from "../src/adapters/randlora/storage.ts";
+import type { StdCache } from "../src/adapters/randlora/std-cache.ts";
+import type { FloatGrid, Sparsity } from "../src/random/names.ts";
+import { judge, type BasesSpec } from "./judge.ts";
+import { openTensors } from "./tensors.ts";
+
+const python = await judge();
+
+/** max, min, r: square, tall, r that does not divide, r above min, the 135M model's own and a tiny one. */
+const SHAPES = [
+  [128, 128, 16],
+  [320, 128, 10],
+  [200, 7, 3],
+  [40, 5, 8],
+  [257, 96, 96],
+  [1536, 576, 16],
+  [19, 4, 2],
+] as const;
+const KEYS = ["0", "1", "-1", "-3", "2147483648", "4294967301", "9007199254740993", "18446744073709551615"];
+const KINDS = ["dense", "sparse", "very_sparse"] as const;
+const GRIDS: readonly FloatGrid[] = ["bf16", "f16", "f32"];
+
+/** Every shape, kind and grid with one key; every key with one shape. */
+const specs: BasesSpec[] = KINDS.flatMap((kind) => [
+  ...SHAPES.flatMap(([max, min, r], i) =>
+    GRIDS.map((dtype) => ({ name: `${kind} ${max}x${min} r=${r} ${dtype}`, key: String(i), r, max, min, kind, dtype })),
+  ),
+  ...KEYS.map((key) => ({ name: `${kind} key ${key}`, key, r: 6, max: 48, min: 32, kind, dtype: "bf16" as const })),
+]);
+
+/** What PEFT draws for all specs, as one file. */
+const drawn = join(await python.work(), "bases.safetensors");
+await python.bases(specs, drawn);
+const peft = openTensors(drawn);
+
+/** Forgets everything with the test. */
+function memoryStdCache(): StdCache {
+  const pairs = new Map<string, StdPair>();
+  return { get: (key) => pairs.get(key) ?? null, set: (key, stds) => void pairs.set(key, stds) };
+}
+
+/** Elements of a packed matrix that are not PEFT's, whose rows are `pitch` apart. */
+function mismatches(ours: BasisMatrix, theirs: Float32Array | Float64Array, pitch: number): number {
+  let count = 0;
+  for (let row = 0; row < ours.rows; row++) {
+    for (let col = 0; col < ours.cols; col++) {
+      if (readElement(ours, row, col) !== theirs[row * pitch + col]) count++;
+    }
+  }
+  return count;
+}
+
+describe.each(specs)("$name", ({ name, key, r, max, min, kind, dtype }) => {
+  const sparsity: Sparsity = kind === "very_sparse" ? "very-sparse" : kind;
+  const generator = kind === "dense" ? "torch-mt19937-bf16-v2" : "torch-mt19937-ternary";
+  const n = basesCount(min, r);
+  const whole = { rows: max, bases: n, cols: min };
+  const part = { rows: Math.ceil(max / 2), bases: Math.ceil(n / 3), cols: Math.ceil(min / 3) };
+  const spec = { generator, key: BigInt(key), r, max, min, sparsity, grid: dtype } as const;
+  const a = peft.get(`${name}.a`);
+  const b = peft.get(`${name}.b`);
+
+  test("every element is the one that PEFT draws", () => {
+    const cache = memoryStdCache();
+    // The second round has the standard deviations; the third draws only what a small layer needs.
+    for (const extent of [whole, whole, part] satisfies BasesExtent[]) {
+      const ours = drawBases(spec, extent, cache);
+      expect([ours.a.rows, ours.a.cols, ours.b.rows, ours.b.cols]).toEqual([
+        r,
+        extent.cols,
+        extent.rows,
+        extent.bases * r,
+      ]);
+      expect(mismatches(ours.a, a?.values() ?? new Float32Array(), min)).toBe(0);
+      expect(mismatches(ours.b, b?.values() ?? new Float32Array(), n * r)).toBe(0);
+    }
+  });
+});

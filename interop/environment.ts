@@ -1,0 +1,77 @@
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rename, rm } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { RandloraError } from "../src/errors.ts";
+
+/** The Python side of the suite: scripts and the packages they need. */
+export const PYTHON_FOLDER = join(import.meta.dir, "python");
+const REQUIREMENTS = join(PYTHON_FOLDER, "requirements.txt");
+const OLDEST = [3, 10] as const;
+
+/** The root of what this project keeps between runs, outside the repository. */
+export function cacheFolder(): string {
+  return process.env["RANDLORA_CACHE"] ?? join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "randlora");
+}
+
+/**
+ * The interpreter of a private virtual environment that holds exactly requirements.txt, made on the first call (some
+ * minutes and 1 GB) and found again later. Its folder is named after the hash of the requirements and appears only
+ * when complete. Throws a RandloraError when there is no usable python3, or when pip fails.
+ */
+export async function pythonWithPeft(): Promise<string> {
+  const hash = new Bun.CryptoHasher("sha256")
+    .update(await readFile(REQUIREMENTS))
+    .digest("hex")
+    .slice(0, 16);
+  const parent = join(cacheFolder(), "python");
+  const folder = join(parent, hash);
+  const interpreter = join(folder, "bin", "python");
+  if (existsSync(interpreter)) return interpreter;
+
+  const system = await systemPython();
+  process.stderr.write(`interop: making a Python environment in ${folder} (once, some minutes)\n`);
+  const scratch = join(parent, `${hash}.part-${process.pid}`);
+  await mkdir(parent, { recursive: true });
+  try {
+    await run([system, "-m", "venv", scratch]);
+    // An environment may be moved as long as it is entered through its interpreter, never through bin/pip.
+    const pip = [join(scratch, "bin", "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"];
+    await run([...pip, "--requirement", REQUIREMENTS]);
+    await rename(scratch, folder).catch((error: unknown) => {
+      if (!existsSync(interpreter)) throw error; // else another run was faster, and its environment is as good
+    });
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+  return interpreter;
+}
+
+/** A python3 on PATH that is new enough and can make virtual environments. */
+async function systemPython(): Promise<string> {
+  const hint = "on Debian or Ubuntu: apt install python3 python3-venv";
+  const python = Bun.which("python3");
+  if (python === null) throw new RandloraError("file", "python3 is not on PATH", hint);
+  const probe = "import sys, ensurepip, venv; print(*sys.version_info[:2])";
+  const child = Bun.spawnSync([python, "-c", probe], { stderr: "ignore" });
+  const [major = 0, minor = 0] = child.stdout.toString().trim().split(" ").map(Number);
+  if (child.exitCode !== 0) throw new RandloraError("file", `${python} cannot make virtual environments`, hint);
+  if (major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1])) {
+    throw new RandloraError(
+      "file",
+      `${python} is Python ${major}.${minor}; ${OLDEST.join(".")} is the oldest that will do`,
+      hint,
+    );
+  }
+  return python;
+}
+
+/** Run a command to its end; its output becomes the error when it fails. */
+export async function run(command: string[], options: { cwd?: string } = {}): Promise<string> {
+  const child = Bun.spawn(command, { ...options, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  if (status !== 0) {
+    throw new RandloraError("file", `${command.join(" ")} ended with status ${status}:\n${stderr || stdout}`.trim());
+  }
+  return stdout;
+}

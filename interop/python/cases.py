@@ -1,0 +1,119 @@
+"""The table of cases: which base, which adapters on it, and how `randlora merge` is to be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+MLP_AND_ATTENTION = ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True)
+class AdapterSpec:
+    """One PEFT adapter. `projections`: how the bases are kept in the file.
+
+    copies: as PEFT writes them (the pair, and one copy a layer); pair: the pair alone; none: save_projection=False;
+    foreign: the pair, replaced by f32 numbers that no generator draws.
+    """
+
+    targets: tuple[str, ...] | str = MLP_AND_ATTENTION
+    r: int = 16
+    alpha: int = 320
+    key: int = 0
+    bases: str = "dense"
+    projections: str = "none"
+    ratio: float = 0.05  # ||ΔW|| / ||W|| of every adapted weight
+    name: str = "default"
+    prefix: bool = True  # False: tensor names without "base_model.model."
+    options: dict[str, object] = field(default_factory=dict)  # more of RandLoraConfig
+
+
+@dataclass(frozen=True)
+class CaseSpec:
+    base: str
+    dtype: str
+    adapters: tuple[AdapterSpec, ...]
+    scales: tuple[float, ...] = ()
+    out_dtype: str | None = None
+    shard_size: str | None = None
+
+
+def one(base: str, dtype: str, adapter: AdapterSpec, **more: object) -> CaseSpec:
+    return CaseSpec(base, dtype, (adapter,), **more)  # type: ignore[arg-type]
+
+
+GPT2_TARGETS = ("c_attn", "c_proj", "c_fc")
+REGEX = r"(?i).*\.layers\.(?P<layer>[01])\.self_attn\.[QV]_proj"
+
+CASES: dict[str, CaseSpec] = {
+    # dense bases, every dtype, every way to keep them
+    "dense-bf16-copies": one("llama", "bf16", AdapterSpec(projections="copies")),
+    "dense-bf16-pair": one("llama", "bf16", AdapterSpec(projections="pair", key=11)),
+    "dense-bf16-redrawn": one("llama", "bf16", AdapterSpec(key=7)),
+    "dense-bf16-foreign": one("llama", "bf16", AdapterSpec(projections="foreign")),
+    "dense-f16-copies": one("llama", "f16", AdapterSpec(projections="copies", key=3)),
+    "dense-f16-redrawn-r7": one("llama", "f16", AdapterSpec(r=7, key=2**53 + 1)),
+    "dense-f32-copies": one("llama", "f32", AdapterSpec(projections="copies")),
+    "dense-f32-redrawn-r10-negative-key": one("llama", "f32", AdapterSpec(r=10, key=-3)),
+    "dense-f32-foreign": one("llama", "f32", AdapterSpec(projections="foreign", r=9)),
+    "dense-f32-huge-key": one("llama", "f32", AdapterSpec(key=2**63 + 12345)),
+    "dense-bf16-rank-above-rows": one("llama", "bf16", AdapterSpec(r=48, key=5)),
+    "dense-bf16-rank-1": one("llama", "bf16", AdapterSpec(r=1, targets=("v_proj",), projections="pair")),
+    "dense-bf16-large-delta": one("llama", "bf16", AdapterSpec(ratio=3.0, projections="copies")),
+    "dense-bf16-wide": one("llama-wide", "bf16", AdapterSpec(r=32, targets=("q_proj", "k_proj", "down_proj"))),
+    "dense-f32-wide": one("llama-wide", "f32", AdapterSpec(r=50, targets=("q_proj", "up_proj"), projections="pair")),
+    # sparse bases
+    "sparse-bf16-redrawn": one("llama", "bf16", AdapterSpec(bases="sparse", key=2)),
+    "sparse-f32-copies": one("llama", "f32", AdapterSpec(bases="sparse", r=10, projections="copies")),
+    "sparse-f16-redrawn": one("llama", "f16", AdapterSpec(bases="sparse", r=12)),
+    "very-sparse-bf16-pair": one("llama", "bf16", AdapterSpec(bases="very_sparse", projections="pair")),
+    "very-sparse-f16-redrawn": one("llama", "f16", AdapterSpec(bases="very_sparse", r=9, key=-1)),
+    "very-sparse-f32-redrawn": one("llama", "f32", AdapterSpec(bases="very_sparse", key=99)),
+    # Conv1D: the stored weight is (in, out)
+    "conv1d-f32": one("gpt2", "f32", AdapterSpec(GPT2_TARGETS, r=10, options={"fan_in_fan_out": True})),
+    "conv1d-bf16-sparse": one(
+        "gpt2", "bf16", AdapterSpec(GPT2_TARGETS, bases="sparse", projections="copies", options={"fan_in_fan_out": True})
+    ),
+    "conv1d-f16-headless": one(
+        "gpt2-headless", "f16", AdapterSpec(("c_attn",), r=8, projections="pair", options={"fan_in_fan_out": True})
+    ),
+    # which modules
+    "layers-to-transform": one(
+        "llama", "bf16", AdapterSpec(options={"layers_to_transform": [1], "layers_pattern": "layers"})
+    ),
+    "regex-targets": one("llama", "f32", AdapterSpec(REGEX, key=4)),
+    "all-linear": one("llama", "bf16", AdapterSpec("all-linear", r=24)),
+    "default-targets": one("qwen2", "bf16", AdapterSpec(("q_proj", "v_proj"), r=8)),
+    # what is saved beside λ and γ
+    "modules-to-save": one("llama", "bf16", AdapterSpec(options={"modules_to_save": ["lm_head", "embed_tokens"]})),
+    "modules-to-save-norms": one("llama", "f32", AdapterSpec(options={"modules_to_save": ["norm"]}, projections="pair")),
+    "bias-all": one("qwen2", "bf16", AdapterSpec(("q_proj", "v_proj", "down_proj"), r=8, options={"bias": "all"})),
+    "bias-randlora-only": one(
+        "qwen2", "f32", AdapterSpec(("q_proj", "v_proj"), r=8, projections="copies", options={"bias": "randlora_only"})
+    ),
+    # a tied head that is adapted: it must come untied
+    "tied-lm-head-bf16": one("llama-tied", "bf16", AdapterSpec(("q_proj", "lm_head"))),
+    "tied-lm-head-f32": one("llama-tied", "f32", AdapterSpec(("lm_head",), projections="copies", r=10)),
+    # the folder's shape
+    "adapter-name": one("llama", "bf16", AdapterSpec(name="winter", projections="copies")),
+    "no-prefix": one("llama", "f32", AdapterSpec(prefix=False, bases="sparse")),
+    "sharded-f16": one("llama", "f16", AdapterSpec(projections="pair"), shard_size="200KB"),
+    "sharded-bf16": one("llama", "bf16", AdapterSpec(bases="sparse"), shard_size="100KB"),
+    # asked in another way
+    "scale": one("llama", "f32", AdapterSpec(key=8), scales=(0.25,)),
+    "f32-to-bf16": one("llama", "f32", AdapterSpec(projections="pair"), out_dtype="bf16"),
+    "bf16-to-f32": one("llama", "bf16", AdapterSpec(projections="pair"), out_dtype="f32"),
+    "two-adapters-f32": CaseSpec(
+        "llama", "f32", (AdapterSpec(key=1, projections="pair"), AdapterSpec(("q_proj", "v_proj"), r=10, bases="sparse"))
+    ),
+    "two-adapters-bf16": CaseSpec(
+        "llama",
+        "bf16",
+        (AdapterSpec(key=1), AdapterSpec(("q_proj", "gate_proj", "up_proj"), r=20, key=6)),
+        scales=(1.0, -0.5),
+    ),
+    "three-adapters-f16": CaseSpec(
+        "llama",
+        "f16",
+        (AdapterSpec(key=1), AdapterSpec(r=8, bases="very_sparse"), AdapterSpec(("q_proj",), projections="copies")),
+    ),
+}

@@ -1,0 +1,124 @@
+"""PEFT on call: one request a line on stdin, one answer a line on stdout (JSON). Ends, and removes its work folder, when
+stdin closes. One process for a whole test run: importing torch and PEFT takes longer than most cases."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from adapters import delta_f64, layers_of, load_base
+from cases import CASES
+from make import logits_of, make_case, make_real_case
+from models import DTYPES
+from peft import PeftConfig, PeftModel, RandLoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+
+
+def cases() -> list[str]:
+    return list(CASES)
+
+
+def bases(specs: list[dict[str, Any]], out: str) -> None:
+    """What PEFT draws for each spec {name, key, r, max, min, kind, dtype}, as it stands in a layer: `name.a` (r, 1, min),
+    `name.b` (max, n, r), f32 after the cast to the base's dtype."""
+    drawn = {}
+    for spec in specs:
+        model = torch.nn.Sequential(torch.nn.Linear(spec["min"], spec["max"], bias=False, dtype=DTYPES[spec["dtype"]]))
+        config = RandLoraConfig(
+            r=spec["r"],
+            projection_prng_key=int(spec["key"]),
+            target_modules=["0"],
+            sparse=spec["kind"] == "sparse",
+            very_sparse=spec["kind"] == "very_sparse",
+        )
+        (_, layer), = layers_of(get_peft_model(model, config))
+        drawn[spec["name"] + ".a"] = layer.randlora_A["default"].contiguous()
+        drawn[spec["name"] + ".b"] = layer.randlora_B["default"].contiguous()
+    save_file(drawn, out)
+
+
+def logits(model: str, reference: str) -> dict[str, float]:
+    """Load a merged folder with transformers; distance of its outputs from the exact ones and from PEFT's, and PEFT's
+    own distance from the exact ones, each relative to the exact outputs' norm."""
+    known = load_file(reference)
+    ours = logits_of(load_base(Path(model)))
+    far = lambda a, b: ((a - b).norm() / known["exact"].norm()).item()
+    return {
+        "ours_exact": far(ours, known["exact"]),
+        "ours_peft": far(ours, known["peft"]),
+        "peft_exact": far(known["peft"], known["exact"]),
+    }
+
+
+def load_adapter(base: str, adapter: str, out: str) -> dict[str, Any]:
+    """Load an adapter folder in PEFT. `out` gets, by module: ΔW in f64 (`.delta`), λ and γ; the answer has every warning,
+    and the configuration as PEFT understood it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = PeftModel.from_pretrained(load_base(Path(base)), adapter).eval()
+    tensors = {}
+    for path, layer in layers_of(model):
+        tensors[f"{path}.delta"] = delta_f64(layer, "default")
+        tensors[f"{path}.lambda"] = layer.randlora_lambda["default"].detach().contiguous()
+        tensors[f"{path}.gamma"] = layer.randlora_gamma["default"].detach().contiguous()
+    save_file(tensors, out)
+    # Deprecations concern PEFT's and transformers' authors; what is wrong with an adapter is a UserWarning.
+    told = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+    return {"warnings": told, "config": plain(model.peft_config["default"].to_dict())}
+
+
+def plain(config: dict[str, Any]) -> dict[str, str]:
+    """A configuration as text by key: sets in order, numbers above 2^53 whole."""
+    return {key: str(sorted(value) if isinstance(value, set) else value) for key, value in config.items()}
+
+
+def config_of(adapter: str) -> dict[str, str]:
+    """The configuration that PEFT reads from an adapter folder."""
+    return plain(PeftConfig.from_pretrained(adapter).to_dict())
+
+
+def without_projections(adapter: str, out: str) -> None:
+    """The adapter as PEFT would have written it with save_projection=False."""
+    config = json.loads((Path(adapter) / "adapter_config.json").read_text())
+    tensors = load_file(Path(adapter) / "adapter_model.safetensors")
+    Path(out).mkdir()
+    (Path(out) / "adapter_config.json").write_text(json.dumps({**config, "save_projection": False}))
+    kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(("randlora_A", "randlora_B"))}
+    save_file(kept, Path(out) / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def main() -> None:
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints must not reach the answers
+    with tempfile.TemporaryDirectory(prefix="randlora-interop-") as work:
+        methods = {
+            "work": lambda: work,
+            "cases": cases,
+            "case": lambda name: make_case(name, Path(work)),
+            "real_case": lambda name, base, dtype: make_real_case(name, Path(base), dtype, Path(work)),
+            "bases": bases,
+            "logits": logits,
+            "load_adapter": load_adapter,
+            "config": config_of,
+            "without_projections": without_projections,
+        }
+        for line in sys.stdin:
+            request = json.loads(line)
+            try:
+                answer = {"result": methods[request["method"]](**request["params"])}
+            except Exception:
+                answer = {"error": traceback.format_exc()}
+            answers.write(json.dumps(answer) + "\n")
+            answers.flush()
+
+
+if __name__ == "__main__":
+    main()
