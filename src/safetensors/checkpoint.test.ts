@@ -72,6 +72,11 @@ describe("a checkpoint is found", () => {
       expect(checkpoint.indexPath).toBe(folder.at(INDEX));
       expect(checkpoint.indexMetadata).toEqual({ total_size: 3 });
       expect(checkpoint.bytes).toBe(3);
+      expect(checkpoint.paths).toEqual([
+        folder.at(INDEX),
+        folder.at("model-00001-of-00002.safetensors"),
+        folder.at("model-00002-of-00002.safetensors"),
+      ]);
     }
   });
 

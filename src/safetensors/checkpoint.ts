@@ -69,6 +69,12 @@ export class Checkpoint implements AsyncDisposable {
     return sum;
   }
 
+  /** Every file that was read: what an output must not be. */
+  get paths(): string[] {
+    const shards = this.files.map((file) => file.path);
+    return this.indexPath === undefined ? shards : [this.indexPath, ...shards];
+  }
+
   /** The tensor called `name`. Throws `RandloraError` "format" when there is none. */
   get(name: string): CheckpointTensor {
     const tensor = this.tensors.get(name);

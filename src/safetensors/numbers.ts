@@ -1,6 +1,7 @@
 import type { FloatDtype, WritableFloatDtype } from "./dtype.ts";
 
 // IEEE 754 binary32 <-> binary16 and bfloat16, round to nearest, ties to even. NaN stays a (quiet) NaN with its sign.
+// Bulk conversions read and write through typed arrays: files are little-endian, and so is every target of this program.
 
 const scratchF32 = new Float32Array(1);
 const scratchU32 = new Uint32Array(scratchF32.buffer);

@@ -14,7 +14,7 @@ test("this process runs, and is not an earlier one of the same id", () => {
 
 test("another user's process runs; one that has ended does not", async () => {
   if (process.platform !== "win32") expect(isAlive({ pid: 1, start: 0 })).toBe(true);
-  const child = Bun.spawn([process.execPath, "-e", "setTimeout(() => {}, 60000)"]);
+  await using child = Bun.spawn([process.execPath, "-e", "setTimeout(() => {}, 60000)"]);
   expect(isAlive({ pid: child.pid, start: 0 })).toBe(true);
   child.kill("SIGKILL");
   await child.exited;

@@ -113,7 +113,7 @@ for (const kind of ["file", "folder"] as const) {
 
     test("is refused while another process writes it; what a dead one left is removed", async () => {
       await using folder = await TemporaryFolder.create();
-      const child = Bun.spawn([process.execPath, "-e", "setTimeout(() => {}, 60000)"]);
+      await using child = Bun.spawn([process.execPath, "-e", "setTimeout(() => {}, 60000)"]);
       const left = folder.at(`out.${child.pid}-0.part`);
       await (kind === "file" ? writeFile(left, "half") : mkdir(join(left, "deep"), { recursive: true }));
       await writeFile(folder.at("out.part"), "somebody else's");

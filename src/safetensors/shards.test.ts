@@ -32,6 +32,7 @@ describe("parseSize", () => {
 describe("planShards", () => {
   test("names one file and several as Hugging Face does", () => {
     expect(planShards([bytes("a", 5), bytes("b", 5)], 10).map(({ file }) => file)).toEqual(["model.safetensors"]);
+    expect(planShards([bytes("big", 50)], 10).map(({ file }) => file)).toEqual(["model.safetensors"]);
     expect(planShards([], 10)).toEqual([{ file: "model.safetensors", tensors: [] }]);
     const plan = planShards([bytes("a", 5), bytes("b", 6), bytes("big", 50), bytes("c", 4), bytes("d", 6)], 10);
     expect(plan.map(({ file, tensors }) => [file, tensors.map(({ name }) => name)])).toEqual([
@@ -49,6 +50,7 @@ describe("planShards", () => {
         const shards = planShards(tensors, limit);
         expect(shards.flatMap((shard) => shard.tensors)).toEqual(tensors);
         for (const shard of shards) {
+          expect(shard.tensors.length > 0 || tensors.length === 0).toBe(true);
           const total = shard.tensors.reduce((sum, tensor) => sum + plannedBytes(tensor), 0);
           const large = shard.tensors.filter((tensor) => plannedBytes(tensor) > 0);
           expect(total <= limit || large.length === 1).toBe(true);
