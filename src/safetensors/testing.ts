@@ -3,6 +3,7 @@ import { mkdtemp, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RandloraError } from "../errors.ts";
+import { type Header, parseHeader, parseHeaderLength } from "./header.ts";
 
 /** A new empty folder that is removed when the scope that holds it ends. */
 export class TemporaryFolder implements AsyncDisposable {
@@ -45,4 +46,15 @@ export async function refusalOf(work: () => unknown): Promise<RandloraError> {
     throw thrown;
   }
   throw new Error("it was not refused");
+}
+
+/** Parses a whole file in memory, as the file reader does. */
+export function parseFile(bytes: Uint8Array): Header {
+  const length = parseHeaderLength(bytes.subarray(0, 8), "x.safetensors", bytes.length);
+  return parseHeader(bytes.subarray(8, 8 + length), "x.safetensors", bytes.length);
+}
+
+/** A tensor as a header describes it: its bytes go from `begin` to `end` of the data. */
+export function tensorEntry(dtype: string, shape: readonly number[], begin: number, end: number): object {
+  return { dtype, shape, data_offsets: [begin, end] };
 }
