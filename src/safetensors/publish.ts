@@ -29,7 +29,7 @@ export class Publication implements AsyncDisposable {
   readonly kind: "file" | "folder";
   /** Absolute path of the output; where a symbolic link was named, what it points to. */
   readonly target: string;
-  /** Where to write: a path that does not exist yet (file) or an empty folder. */
+  /** Where to write: an empty file (open it with "w") or an empty folder. */
   readonly partPath: string;
   readonly #force: boolean;
   readonly #createdFolder: string | undefined;
