@@ -1,14 +1,16 @@
 import { version } from "../package.json";
+import { completionCommand } from "../src/options/completion.ts";
+import type { Program } from "../src/options/names.ts";
 import { runProcess } from "../src/options/process.ts";
 
-await runProcess(
-  {
-    name: "randlora",
-    version,
-    summary: "Fine-tune, merge and chat with RandLoRA-adapted language models: one binary, no Python, any GPU",
-    example: "randlora merge smollm2-135m my-adapter --out smollm2-mine",
-    commands: [],
-  },
-  // The second Ctrl-C: what the first one let finish may never come to its end. The one call of its kind.
-  (status) => process.exit(status),
-);
+const program: Program = {
+  name: "randlora",
+  version,
+  summary: "Fine-tune, merge and chat with RandLoRA-adapted language models: one binary, no Python, any GPU",
+  example: "randlora merge smollm2-135m my-adapter --out smollm2-mine",
+  // In the order of `--help`. A new command: import its `command` above, add it here.
+  commands: [completionCommand(() => program)],
+};
+
+// The second Ctrl-C: what the first one let finish may never come to its end. The one call of its kind.
+await runProcess(program, (status) => process.exit(status));

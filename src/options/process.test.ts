@@ -1,0 +1,111 @@
+import { describe, expect, test } from "bun:test";
+import { openSync, closeSync } from "node:fs";
+import { cleanEnvironment, sample, SAMPLE } from "./testing/spawn.ts";
+
+describe("exit status", () => {
+  test("0 and the text for people, or exactly one JSON object", async () => {
+    const people = await sample(["mix", "a", "b"]);
+    expect(people.status).toBe(0);
+    expect(people.stdout).toStartWith("for people\n");
+    const machines = await sample(["mix", "a", "b", "--json"]);
+    expect(machines).toMatchObject({ status: 0, stderr: "" });
+    expect(machines.stdout.split("\n")).toHaveLength(2);
+    expect(JSON.parse(machines.stdout)).toMatchObject({ base: "a", others: ["b"], dtype: "keep" });
+  });
+
+  test("1 with the error and its hint", async () => {
+    expect(await sample(["fail", "format", "--quiet"])).toEqual({
+      status: 1,
+      stdout: "",
+      stderr: "error: x.safetensors: header cut off\nhint: fetch the file again\n",
+    });
+  });
+
+  test("2 for wrong usage, the parser's and the command's own", async () => {
+    expect((await sample(["fail", "usage"])).status).toBe(2);
+    expect((await sample(["mix", "--nonsense"])).status).toBe(2);
+    expect((await sample([])).status).toBe(2);
+  });
+
+  test("1 for what nobody expected, with the stack under --verbose only", async () => {
+    const terse = await sample(["fail", "--quiet"]);
+    expect(terse).toEqual({
+      status: 1,
+      stdout: "",
+      stderr: "error: internal: undefined is not a model\nhint: run again with --verbose for the stack\n",
+    });
+    const verbose = await sample(["fail"], { env: { RANDLORA_VERBOSE: "yes" } });
+    expect(verbose.status).toBe(1);
+    expect(verbose.stderr).toContain("sample.ts");
+    const later = await sample(["fail", "later", "--quiet"]);
+    expect([later.status, later.stderr]).toEqual([1, expect.stringContaining("error: internal: lost promise")]);
+  });
+});
+
+describe("signals", () => {
+  async function start(...args: string[]) {
+    const child = Bun.spawn([process.execPath, SAMPLE, "wait", ...args], {
+      env: cleanEnvironment(),
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    const reader = child.stderr.getReader();
+    const decoder = new TextDecoder();
+    let seen = "";
+    const until = async (text: string): Promise<void> => {
+      while (!seen.includes(text)) {
+        const { value, done } = await reader.read();
+        if (done) throw new Error(`ended before ${JSON.stringify(text)}: ${seen}`);
+        seen += decoder.decode(value);
+      }
+    };
+    await until("waiting");
+    return { child, until };
+  }
+
+  test.each([["SIGINT", 130] as const, ["SIGTERM", 143] as const])(
+    "%s lets the command clean up",
+    async (name, status) => {
+      const { child, until } = await start();
+      child.kill(name);
+      await until("cleaning up");
+      expect([await child.exited, child.signalCode]).toEqual([status, null]);
+    },
+  );
+
+  test("a second one leaves at once", async () => {
+    const { child, until } = await start("--stubborn");
+    child.kill("SIGINT");
+    await until("cleaning up");
+    child.kill("SIGINT");
+    expect([await child.exited, child.signalCode]).toEqual([130, null]);
+  });
+});
+
+describe("standard output", () => {
+  test("closed by its reader: the end, without a word", async () => {
+    const child = Bun.spawn([process.execPath, SAMPLE, "pour"], {
+      env: cleanEnvironment(),
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    const reader = child.stdout.getReader();
+    await reader.read();
+    await reader.cancel();
+    expect([await child.exited, await child.stderr.text()]).toEqual([0, ""]);
+  });
+
+  test.if(process.platform === "linux")("on a full disk: an error", async () => {
+    const full = openSync("/dev/full", "w");
+    const child = Bun.spawn([process.execPath, SAMPLE, "mix", "a", "b"], {
+      env: cleanEnvironment(),
+      stdout: full,
+      stderr: "pipe",
+    });
+    expect([await child.exited, await child.stderr.text()]).toEqual([
+      1,
+      "error: standard output: cannot be written (ENOSPC)\n",
+    ]);
+    closeSync(full);
+  });
+});
