@@ -1,0 +1,40 @@
+import { describe, expect, test } from "bun:test";
+import { onTerminal, shownLines } from "../terminal/testing.ts";
+import { cleanEnvironment, sample, SAMPLE } from "./testing/spawn.ts";
+
+const env = cleanEnvironment({ TERM: "xterm-256color" });
+
+describe("on a real terminal", () => {
+  test("a bar is redrawn in place, the note and the result stay", async () => {
+    const { transcript, status } = await onTerminal([process.execPath, SAMPLE, "show", "work", "--pause", "10"], {
+      columns: 90,
+      env,
+    });
+    expect(status).toBe(0);
+    expect(transcript).toContain("▕");
+    expect(transcript).toContain("tensors");
+    expect(shownLines(transcript).filter((line) => line !== "")).toEqual(["warning: half-way", "done"]);
+  });
+
+  test("errors are coloured, unless NO_COLOR", async () => {
+    const command = [process.execPath, SAMPLE, "fail", "format", "--quiet"];
+    const coloured = await onTerminal(command, { columns: 80, env });
+    expect(coloured.transcript).toContain("\x1b[31merror:\x1b[39m x.safetensors");
+    const plain = await onTerminal(command, { columns: 80, env: { ...env, NO_COLOR: "1" } });
+    expect(plain.transcript).toBe("error: x.safetensors: header cut off\r\nhint: fetch the file again\r\n");
+    expect([coloured.status, plain.status]).toEqual([1, 1]);
+  });
+
+  test("help fits it", async () => {
+    const { transcript } = await onTerminal([process.execPath, SAMPLE, "mix", "--help"], { columns: 62, env });
+    const widths = shownLines(transcript).map((line) => Bun.stringWidth(line));
+    expect(Math.max(...widths)).toBeLessThanOrEqual(62);
+  });
+});
+
+test("through a pipe there are rows, and no control character anywhere", async () => {
+  const { stdout, stderr } = await sample(["show", "work"]);
+  expect(stdout).toBe("done\n");
+  expect(stderr).toContain("working:  100 %  40.0 MB of 40.0 MB  40 of 40 tensors");
+  for (const control of ["\r", "\x1b"]) expect(stdout + stderr).not.toContain(control);
+});

@@ -1,0 +1,54 @@
+import { expect, test } from "bun:test";
+import fc from "fast-check";
+import { cut, formatTable } from "./table.ts";
+
+const rows = [
+  ["q_proj", "30", "1.20 MB"],
+  ["embedding 埋め込み", "1", "56.6 MB"],
+];
+
+test("columns line up, wide characters counted as the terminal shows them", () => {
+  expect(formatTable(rows, { head: ["tensor", "number", "bytes"], align: "lrr" })).toBe(
+    [
+      "tensor              number    bytes",
+      "q_proj                  30  1.20 MB",
+      "embedding 埋め込み       1  56.6 MB",
+      "",
+    ].join("\n"),
+  );
+});
+
+test("colours take no room", () => {
+  const table = formatTable(
+    [
+      ["\x1b[31mred\x1b[39m", "x"],
+      ["green", "y"],
+    ],
+    { head: ["a", "b"], markHead: (text) => `\x1b[2m${text}\x1b[22m` },
+  );
+  expect(Bun.stripANSI(table)).toBe("a      b\nred    x\ngreen  y\n");
+});
+
+test("missing cells are empty, no rows are no text", () => {
+  expect(formatTable([["a"], ["b", "c"]])).toBe("a\nb  c\n");
+  expect(formatTable([])).toBe("");
+});
+
+test("a narrow terminal cuts the widest column", () => {
+  expect(formatTable([["model.layers.0.self_attn.q_proj.weight", "1.25"]], { columns: 20 })).toBe(
+    "model.layers.…  1.25\n",
+  );
+  const cell = fc.string({ unit: fc.constantFrom("a", "_", "é", "埋", "🙂", "👩‍🔬"), maxLength: 20 });
+  fc.assert(
+    fc.property(fc.array(fc.array(cell, { maxLength: 3 }), { maxLength: 5 }), (cells) => {
+      for (const line of formatTable(cells, { columns: 20 }).split("\n")) {
+        expect(Bun.stringWidth(line)).toBeLessThanOrEqual(20);
+      }
+    }),
+    { seed: 4, numRuns: 200 },
+  );
+});
+
+test("cut keeps what fits", () => {
+  expect([cut("abc", 3), cut("abcd", 3), cut("埋め込み", 5), cut("abc", 0)]).toEqual(["abc", "ab…", "埋め…", ""]);
+});
