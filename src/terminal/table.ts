@@ -34,7 +34,13 @@ export function formatTable(rows: readonly (readonly string[])[], spec: TableSpe
 
 /** Cuts to at most `width` terminal columns; what is lost is marked by an ellipsis. */
 export function cut(text: string, width: number): string {
-  return width < 1 ? "" : Bun.sliceAnsi(text, 0, width, "…");
+  if (Bun.stringWidth(text) <= width) return text;
+  // Slicing may overshoot by a column before a joined emoji, so the result is measured.
+  for (let kept = width - 1; kept >= 0; kept--) {
+    const short = `${Bun.sliceAnsi(text, 0, kept)}…`;
+    if (Bun.stringWidth(short) <= width) return short;
+  }
+  return "";
 }
 
 function unmarked(text: string): string {
