@@ -66,7 +66,7 @@ function drawA<Raw, Final>(
   if (known === null) draw.divide(raw, 0, r * min, std);
   const stride = paddedStride(cols);
   const final = draw.allocate(r * stride);
-  for (let k = 0; k < r; k++) draw.place(raw, k * min, cols, final, k * stride);
+  draw.spread(raw, { rows: r, groups: 1, length: cols, rowStep: min, groupStep: 0, stride, at: 0 }, final);
   return { matrix: { rows: r, cols, stride, storage: draw.storage(final) }, std };
 }
 
@@ -100,9 +100,8 @@ function drawB<Raw, Final>(
       if (std === null) measureStretch(draw, generator, rest);
       else generator.skip(rest);
     }
-    for (let o = 0; o < rows; o++) {
-      for (let g = 0; g < count; g++) draw.place(raw, g * perBase + o * r, r, final, o * stride + (first + g) * r);
-    }
+    const runs = { rows, groups: count, length: r, rowStep: r, groupStep: perBase, stride, at: first * r };
+    draw.spread(raw, runs, final);
   }
   if (std === null) {
     measureStretch(draw, generator, (total - bases) * max * r);

@@ -1,10 +1,11 @@
 import { fromHalfBits, toHalfBits } from "../../random/grid.ts";
 import type { FloatGrid } from "../../random/names.ts";
 import { halfDtype, halfUniform, type HalfGenerator, type HalfMap } from "../../random/uniform.ts";
-import type { DenseDraw } from "./dense-draw.ts";
+import type { DenseDraw, Runs } from "./dense-draw.ts";
 import type { HalfStorage } from "./storage.ts";
 
 const PATTERNS = 65536;
+const SIGN = 0x8000;
 
 /**
  * Dense 16-bit draws of one matrix. Few patterns occur, so their histogram gives the standard deviation, and a table
@@ -14,6 +15,7 @@ export class HalfDraw implements DenseDraw<Uint16Array, Uint16Array<ArrayBuffer>
   readonly map: HalfMap;
   readonly #drawn: "bf16" | "f16";
   readonly #stored: "bf16" | "f16";
+  readonly #largest: number;
   readonly #histogram = new Uint32Array(PATTERNS);
   #table: { readonly std: number; readonly final: Uint16Array } | null = null;
 
@@ -21,6 +23,7 @@ export class HalfDraw implements DenseDraw<Uint16Array, Uint16Array<ArrayBuffer>
   constructor(generator: HalfGenerator, bound: number, grid: FloatGrid) {
     this.map = halfUniform(generator, bound);
     this.#drawn = halfDtype(generator);
+    this.#largest = toHalfBits(bound, this.#drawn);
     // A value of the drawn dtype needs no wider grid to be exact in f32.
     this.#stored = grid === "f32" ? this.#drawn : grid;
   }
@@ -57,8 +60,10 @@ export class HalfDraw implements DenseDraw<Uint16Array, Uint16Array<ArrayBuffer>
     replace(raw, from, to, this.#finalPatterns(std));
   }
 
-  place(raw: Uint16Array, from: number, count: number, final: Uint16Array, at: number): void {
-    copy(raw, from, count, final, at);
+  spread(raw: Uint16Array, runs: Runs, final: Uint16Array): void {
+    const { rows, groups, length, rowStep, groupStep, stride, at } = runs;
+    for (let row = 0; row < rows; row++)
+      copyRow(raw, row * rowStep, groups, groupStep, length, final, at + row * stride);
   }
 
   divideLater(final: Uint16Array, std: number): void {
@@ -80,9 +85,12 @@ export class HalfDraw implements DenseDraw<Uint16Array, Uint16Array<ArrayBuffer>
 
   #divisionTable(std: number): Uint16Array {
     const final = new Uint16Array(PATTERNS);
-    for (let bits = 0; bits < PATTERNS; bits++) {
+    // Rounding is symmetric, and no draw is larger than the bound.
+    for (let bits = 0; bits <= this.#largest; bits++) {
       const quotient = fromHalfBits(toHalfBits(fromHalfBits(bits, this.#drawn) / std, this.#drawn), this.#drawn);
-      final[bits] = toHalfBits(quotient, this.#stored);
+      const pattern = toHalfBits(quotient, this.#stored);
+      final[bits] = pattern;
+      final[bits | SIGN] = pattern | SIGN;
     }
     return final;
   }
@@ -100,6 +108,19 @@ function replace(raw: Uint16Array, from: number, to: number, table: Uint16Array)
   for (let i = from; i < to; i++) raw[i] = table[raw[i] as number] as number;
 }
 
-function copy(raw: Uint16Array, from: number, count: number, final: Uint16Array, at: number): void {
-  for (let i = 0; i < count; i++) final[at + i] = raw[from + i] as number;
+function copyRow(
+  raw: Uint16Array,
+  from: number,
+  groups: number,
+  groupStep: number,
+  length: number,
+  final: Uint16Array,
+  at: number,
+): void {
+  let to = at;
+  for (let group = 0; group < groups; group++) {
+    const start = from + group * groupStep;
+    for (let i = 0; i < length; i++) final[to + i] = raw[start + i] as number;
+    to += length;
+  }
 }

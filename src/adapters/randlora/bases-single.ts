@@ -1,7 +1,7 @@
 import { roundToGrid, toHalfBits } from "../../random/grid.ts";
 import type { FloatGrid } from "../../random/names.ts";
 import { singleUniform, type SingleMap } from "../../random/uniform.ts";
-import type { DenseDraw } from "./dense-draw.ts";
+import type { DenseDraw, Runs } from "./dense-draw.ts";
 import type { HalfStorage, SingleStorage } from "./storage.ts";
 
 type SingleFinal = Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
@@ -52,10 +52,19 @@ export class SingleDraw implements DenseDraw<Float32Array, SingleFinal> {
     if (this.#grid !== "f32") for (let i = from; i < to; i++) raw[i] = roundToGrid(raw[i] as number, this.#grid);
   }
 
-  place(raw: Float32Array, from: number, count: number, final: SingleFinal, at: number): void {
+  spread(raw: Float32Array, runs: Runs, final: SingleFinal): void {
+    for (let row = 0; row < runs.rows; row++) {
+      for (let group = 0; group < runs.groups; group++) {
+        const from = row * runs.rowStep + group * runs.groupStep;
+        this.#store(raw.subarray(from, from + runs.length), final, runs.at + row * runs.stride + group * runs.length);
+      }
+    }
+  }
+
+  #store(values: Float32Array, final: SingleFinal, at: number): void {
     const grid = this.#grid;
-    if (grid === "f32") final.set(raw.subarray(from, from + count), at);
-    else for (let i = 0; i < count; i++) final[at + i] = toHalfBits(raw[from + i] as number, grid);
+    if (grid === "f32") final.set(values, at);
+    else for (let i = 0; i < values.length; i++) final[at + i] = toHalfBits(values[i] as number, grid);
   }
 
   storage(final: SingleFinal): SingleStorage | HalfStorage {
