@@ -83,7 +83,7 @@ def exact_logits(base: Path, exact: dict[str, torch.Tensor], replaced: dict[str,
     return logits_of(model)
 
 
-def make(name: str, spec: CaseSpec, base: Path, work: Path) -> dict[str, Any]:
+def make(name: str, spec: CaseSpec, base: Path, work: Path, safe_too: bool = True) -> dict[str, Any]:
     """Everything that a test needs to judge a merge; tensors go to files, the answer is JSON."""
     folder = work / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -93,7 +93,7 @@ def make(name: str, spec: CaseSpec, base: Path, work: Path) -> dict[str, Any]:
     save_file(exact, folder / "exact.safetensors")
     save_file(replaced, folder / "replaced.safetensors")
     logits = {"exact": exact_logits(base, exact, replaced)}
-    for safe in (False, True):
+    for safe in (False, True) if safe_too else (False,):
         merged = peft_merge(base, adapters, specs, scales, safe)
         if spec.out_dtype:
             merged = merged.to(DTYPES[spec.out_dtype])
@@ -130,5 +130,6 @@ def make_case(name: str, work: Path) -> dict[str, Any]:
 
 
 def make_real_case(name: str, base: Path, dtype: str, work: Path) -> dict[str, Any]:
-    """An adapter on a real checkpoint: r = 16 on q, k, v, up, down, bases saved as PEFT saves them."""
-    return make(name, CaseSpec("", dtype, (AdapterSpec(projections="copies", key=1),)), base, work)
+    """An adapter on a real checkpoint: r = 16 on q, k, v, up, down, bases saved as PEFT saves them. No peft-safe here: on
+    tiny models it shows that the f64 results are right, and a large one would add nothing but minutes."""
+    return make(name, CaseSpec("", dtype, (AdapterSpec(projections="copies", key=1),)), base, work, safe_too=False)
