@@ -1,0 +1,197 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { Gpu } from "../../gpu/gpu.ts";
+import { Stream } from "../../gpu/stream.ts";
+import { read, uploaded } from "../../gpu/transfer.ts";
+import type { Staging } from "../../kernels/delta.ts";
+import type { KernelDtype } from "../../kernels/dtype.ts";
+import { dtypeBytes } from "../../safetensors/dtype.ts";
+import { roundFromF32, roundFromF64, widenToF32 } from "../../safetensors/numbers.ts";
+import { drawBases, type Bases, type BasesSpec } from "./bases.ts";
+import { deltaReference, type Pairing } from "./delta-reference.ts";
+import { DeltaBases, defaultStaging, padded4, readStatistics, type DeltaBlock } from "./delta.ts";
+import type { StdCache } from "./std-cache.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+});
+afterAll(() => gpu.close());
+
+interface Case {
+  readonly name: string;
+  readonly out: number;
+  readonly in: number;
+  readonly r: number;
+  /** The shape that the bases were drawn at; the layer's own by default. */
+  readonly drawn?: { readonly max: number; readonly min: number };
+  readonly generator?: BasesSpec["generator"];
+  readonly sparsity?: BasesSpec["sparsity"];
+  readonly grid?: BasesSpec["grid"];
+  readonly pairing?: Pairing;
+  readonly staging?: Staging;
+  readonly dtype?: KernelDtype;
+  readonly conv1d?: boolean;
+}
+
+const NO_CACHE: StdCache = { get: () => null, set: () => {} };
+const WORKGROUP: Staging = { kind: "workgroup" };
+const SPARSE = { generator: "torch-mt19937-ternary", sparsity: "sparse" } as const;
+const VERY_SPARSE = { generator: "torch-mt19937-ternary", sparsity: "very-sparse" } as const;
+const PHILOX = { generator: "philox-v1", sparsity: "dense" } as const;
+
+/** Shapes: square, both rectangles, r not dividing, fewer bases than a vector, odd sizes, several tiles and partial sums. */
+const CASES: readonly Case[] = [
+  { name: "square", out: 48, in: 48, r: 4 },
+  { name: "out > in, odd sizes", out: 75, in: 37, r: 5 },
+  { name: "out < in, odd sizes", out: 37, in: 75, r: 5 },
+  { name: "one basis", out: 40, in: 8, r: 8 },
+  { name: "two bases of three", out: 9, in: 6, r: 3 },
+  { name: "r = 1", out: 16, in: 16, r: 1 },
+  { name: "r above the size", out: 10, in: 6, r: 9 },
+  { name: "one row", out: 1, in: 33, r: 2 },
+  { name: "slices of larger bases", out: 40, in: 24, r: 5, drawn: { max: 91, min: 57 } },
+  { name: "slices, out < in", out: 24, in: 40, r: 5, drawn: { max: 91, min: 57 } },
+  { name: "more terms than one partial sum", out: 300, in: 290, r: 8 },
+  { name: "Conv1D, in > out", out: 40, in: 72, r: 6, conv1d: true },
+  { name: "Conv1D, in < out", out: 72, in: 40, r: 6, conv1d: true },
+  { name: "f32 storage", out: 50, in: 30, r: 4, generator: "torch-mt19937-f32" },
+  { name: "f16 storage", out: 50, in: 30, r: 4, generator: "torch-mt19937-f16-v2", grid: "f16" },
+  { name: "sparse", out: 70, in: 50, r: 6, ...SPARSE },
+  { name: "sparse, out < in", out: 50, in: 70, r: 6, ...SPARSE, grid: "bf16" },
+  { name: "very sparse", out: 70, in: 50, r: 6, ...VERY_SPARSE },
+  { name: "philox", out: 70, in: 50, r: 6, ...PHILOX },
+  { name: "philox, slices at odd places", out: 50, in: 70, r: 3, ...PHILOX, drawn: { max: 99, min: 77 } },
+  { name: "philox, sparse", out: 70, in: 50, r: 7, generator: "philox-v1", sparsity: "sparse" },
+  { name: "philox, very sparse", out: 70, in: 50, r: 7, generator: "philox-v1", sparsity: "very-sparse" },
+];
+
+const VARIED: readonly Case[] = CASES.flatMap((base) => [
+  base,
+  { ...base, name: `${base.name}, the paper's pairing`, pairing: "paper", dtype: "BF16" },
+  { ...base, name: `${base.name}, workgroup staging`, staging: WORKGROUP, dtype: "F16" },
+]);
+
+function random(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 31 - 1;
+  };
+}
+
+function setUp(test_: Case) {
+  const large = Math.max(test_.out, test_.in);
+  const small = Math.min(test_.out, test_.in);
+  const { max, min } = test_.drawn ?? { max: large, min: small };
+  const n = Math.ceil(small / test_.r);
+  const spec: BasesSpec = {
+    generator: test_.generator ?? "torch-mt19937-bf16-v2",
+    key: 7n,
+    r: test_.r,
+    max,
+    min,
+    sparsity: test_.sparsity ?? "dense",
+    grid: test_.grid ?? "f32",
+  };
+  const bases = drawBases(spec, { rows: large, bases: n, cols: small }, NO_CACHE);
+  const next = random(test_.out * 1000 + test_.in);
+  const lambda = Float32Array.from({ length: test_.r * n }, next);
+  const gamma = Float32Array.from({ length: n * small }, () => next() / small);
+  const weight = Float32Array.from({ length: test_.out * test_.in }, next);
+  return { bases, lambda, gamma, weight };
+}
+
+/** ΔW in f64, in the order in which W is stored. */
+function expected(test_: Case, bases: Bases, lambda: Float32Array, gamma: Float32Array, scale: number): Float64Array {
+  const layer = {
+    outFeatures: test_.out,
+    inFeatures: test_.in,
+    lambda,
+    gamma,
+    scale,
+    pairing: test_.pairing ?? "peft",
+  };
+  const delta = deltaReference(bases, layer);
+  if (test_.conv1d !== true) return delta;
+  return delta.map((_, at) => delta[(at % test_.out) * test_.in + Math.floor(at / test_.out)] ?? 0);
+}
+
+/** Rows with `pitch` elements each from rows without gaps, and back. */
+function repitch(source: Uint8Array, rows: number, from: number, to: number): Uint8Array<ArrayBuffer> {
+  const target = new Uint8Array(rows * to);
+  for (let row = 0; row < rows; row++)
+    target.set(source.subarray(row * from, row * from + Math.min(from, to)), row * to);
+  return target;
+}
+
+test.each(VARIED.map((test_) => [test_.name, test_] as const))("ΔW equals the f64 reference: %s", async (_, test_) => {
+  const { bases, lambda, gamma, weight } = setUp(test_);
+  const scale = 1.5;
+  const delta = expected(test_, bases, lambda, gamma, scale);
+  const dtype = test_.dtype ?? "F32";
+  const size = dtypeBytes(dtype);
+  const [rows, cols] = test_.conv1d === true ? [test_.in, test_.out] : [test_.out, test_.in];
+  const pitch = padded4(cols);
+  const stored = new Uint8Array(weight.length * size);
+  roundFromF32(weight, dtype, stored);
+  const old = new Float32Array(weight.length);
+  widenToF32(stored, dtype, old);
+
+  const kernel = await DeltaBases.create(gpu, bases, test_.pairing ?? "peft", test_.staging ?? defaultStaging(gpu));
+  const layer = kernel.layer({
+    out: test_.out,
+    in: test_.in,
+    lambda,
+    gamma,
+    scale,
+    weightIsTransposed: test_.conv1d === true,
+  });
+  const source = uploaded(gpu, "weight", repitch(stored, rows, cols * size, pitch * size));
+  const target = gpu.memory.allocate("target", rows * pitch * size);
+  const block: DeltaBlock = {
+    firstRow: 0,
+    rows,
+    pitch,
+    weight: { buffer: source, dtype },
+    target: { buffer: target, dtype },
+  };
+  const statistics = gpu.memory.allocate("statistics", kernel.statisticsBytes(layer, block));
+  const stream = new Stream(gpu);
+  kernel.record(stream, layer, block, statistics);
+  stream.submit();
+  const result = repitch(await read(gpu, target), rows, pitch * size, cols * size);
+  const found = readStatistics(await read(gpu, statistics));
+  for (const buffer of [source, target, statistics]) gpu.memory.release(buffer);
+  kernel.releaseLayer(layer);
+  kernel.release();
+
+  const largest = delta.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const want = new Uint8Array(stored.length);
+  roundFromF64(
+    delta.map((value, at) => value + (old[at] ?? 0)),
+    dtype,
+    want,
+  );
+  const [ours, theirs] = [new Float32Array(weight.length), new Float32Array(weight.length)];
+  widenToF32(result, dtype, ours);
+  widenToF32(want, dtype, theirs);
+  let worst = 0;
+  let equal = 0;
+  let changed = 0;
+  for (let at = 0; at < ours.length; at++) {
+    const value = theirs[at] ?? NaN;
+    const ulp = 2 ** (Math.floor(Math.log2(Math.max(Math.abs(value), 1e-30))) - { F32: 23, F16: 10, BF16: 7 }[dtype]);
+    worst = Math.max(worst, Math.abs((ours[at] ?? NaN) - value) / Math.max(ulp, 2e-6 * largest));
+    if (ours[at] === theirs[at]) equal += 1;
+    if (ours[at] !== old[at]) changed += 1;
+  }
+  expect(worst).toBeLessThanOrEqual(dtype === "F32" ? 2 : 1); // f32: one unit beside 2e-6 · max|ΔW|
+  if (dtype !== "F32") expect(equal / ours.length).toBeGreaterThanOrEqual(0.995); // of a few thousand weights at most
+  expect(found.maxAbsDelta).toBeCloseTo(largest, 4);
+  expect(found.sumOfSquares).toBeCloseTo(
+    delta.reduce((sum, value) => sum + value * value, 0),
+    1,
+  );
+  expect(found.changed).toBe(changed);
+  expect(found.notFinite).toBe(0);
+});

@@ -1,0 +1,277 @@
+import type { Gpu } from "../../gpu/gpu.ts";
+import type { GpuBuffer } from "../../gpu/memory.ts";
+import type { Kernel } from "../../gpu/pipelines.ts";
+import type { Binding, Stream } from "../../gpu/stream.ts";
+import { upload, uploaded } from "../../gpu/transfer.ts";
+import { DELTA_FLAGS, deltaKernel, deltaParameters, deltaTile, type Staging, type Tile } from "../../kernels/delta.ts";
+import { DTYPE_CODES, type KernelDtype } from "../../kernels/dtype.ts";
+import type { Bases } from "./bases.ts";
+import type { Pairing } from "./delta-reference.ts";
+import type { BasisMatrix } from "./storage.ts";
+
+/** Blocks of W start at multiples of this many rows: whole tiles for 8, 16 and 32 lanes, and aligned bindings of B. */
+export const BLOCK_ROWS = 192;
+
+/** What is known of a layer before anything is on the GPU. */
+interface DeltaLayerShape {
+  /** ΔW is (out, in). */
+  readonly out: number;
+  readonly in: number;
+  /** W is stored (in, out), as GPT-2's Conv1D does: its rows are ΔW's columns. */
+  readonly weightIsTransposed: boolean;
+  /** α/r times whatever the user multiplies it by. */
+  readonly scale: number;
+}
+
+/** A layer's share of an adapter: λ (r, n) and γ (n, m), row-major; n = ⌈m/r⌉, m = min(out, in). */
+export interface DeltaLayerParameters extends DeltaLayerShape {
+  readonly lambda: Float32Array;
+  readonly gamma: Float32Array;
+}
+
+/** The same on the GPU: λ in the order of B's columns, γ's rows padded to whole vectors. */
+export interface DeltaLayerOnGpu extends DeltaLayerShape {
+  readonly lambda: GpuBuffer;
+  readonly gamma: GpuBuffer;
+}
+
+/** What a block of ΔW is added to and where the result goes; see the flags of delta.wgsl. */
+export interface DeltaBlock {
+  /** First row of W in this block, a multiple of `BLOCK_ROWS`, and the number of rows. */
+  readonly firstRow: number;
+  readonly rows: number;
+  /** Elements from row to row in the buffers of this block, a multiple of 4. */
+  readonly pitch: number;
+  /** W's rows; left out, the result is ΔW alone. */
+  readonly weight?: { readonly buffer: GpuBuffer; readonly dtype: KernelDtype };
+  /** f32 rows that are added to ΔW first: the adapters before this one. */
+  readonly sum?: GpuBuffer;
+  readonly target: { readonly buffer: GpuBuffer; readonly dtype: KernelDtype };
+  /** Round ΔW to the target's dtype before it is added, as PEFT's merge does. */
+  readonly roundDelta?: boolean;
+}
+
+/** What one block did, reduced from the kernel's statistics. */
+export interface DeltaStatistics {
+  readonly maxAbsDelta: number;
+  readonly sumOfSquares: number;
+  /** Weights that differ from the old ones after rounding. */
+  readonly changed: number;
+  readonly notFinite: number;
+}
+
+/** The staging that suits a GPU: shuffles on software GPUs, whose loads are dear, workgroup memory on real ones. */
+export function defaultStaging(gpu: Gpu): Staging {
+  const { software, subgroupMinSize: lanes } = gpu.info;
+  const fixed = lanes === gpu.info.subgroupMaxSize && lanes >= 4 && lanes <= 64;
+  return software && fixed && gpu.features.has("subgroups") ? { kind: "subgroup", lanes } : { kind: "workgroup" };
+}
+
+/**
+ * A pair of bases in GPU memory with the kernel that turns a layer's λ and γ into ΔW (delta.wgsl). A layer may be
+ * smaller than the bases: it uses A[:, :m] and B[:M, :n·r].
+ */
+export class DeltaBases {
+  readonly #gpu: Gpu;
+  readonly #bases: Bases;
+  readonly #pairing: Pairing;
+  readonly #kernel: Kernel;
+  readonly #tile: Tile;
+  readonly #a: GpuBuffer;
+  readonly #b: GpuBuffer;
+  readonly #nothing: GpuBuffer;
+
+  private constructor(gpu: Gpu, bases: Bases, pairing: Pairing, staging: Staging, kernel: Kernel) {
+    this.#gpu = gpu;
+    this.#bases = bases;
+    this.#pairing = pairing;
+    this.#kernel = kernel;
+    this.#tile = deltaTile(staging);
+    this.#nothing = gpu.memory.allocate("nothing", 16);
+    this.#a = uploadBasis(gpu, "basis A", bases.a);
+    this.#b = uploadBasis(gpu, "basis B", bases.b);
+  }
+
+  /** Compiles the kernel and uploads the bases; the caller may drop its copy of them afterwards. */
+  static async create(
+    gpu: Gpu,
+    bases: Bases,
+    pairing: Pairing,
+    staging: Staging = defaultStaging(gpu),
+  ): Promise<DeltaBases> {
+    const source = deltaKernel({ a: bases.a.storage.kind, b: bases.b.storage.kind, pairing, staging });
+    return new DeltaBases(gpu, bases, pairing, staging, await gpu.pipelines.get(source));
+  }
+
+  /**
+   * Uploads a layer's parameters.
+   * @throws RandloraError `memory`
+   */
+  layer({ out, in: in_, lambda, gamma, ...rest }: DeltaLayerParameters): DeltaLayerOnGpu {
+    const { r } = this.#bases;
+    const cols = Math.min(out, in_);
+    const bases = Math.ceil(cols / r);
+    const order = new Float32Array(Math.ceil((bases * r) / 16) * 16);
+    if (this.#pairing === "peft") order.set(lambda);
+    else for (let j = 0; j < bases; j++) for (let k = 0; k < r; k++) order[j * r + k] = lambda[k * bases + j] ?? 0;
+    const pitch = padded4(cols);
+    const rows = new Float32Array(bases * pitch);
+    for (let j = 0; j < bases; j++) rows.set(gamma.subarray(j * cols, (j + 1) * cols), j * pitch);
+    return {
+      ...rest,
+      out,
+      in: in_,
+      lambda: uploaded(this.#gpu, "λ", order),
+      gamma: uploaded(this.#gpu, "γ", rows),
+    };
+  }
+
+  releaseLayer(layer: DeltaLayerOnGpu): void {
+    this.#gpu.memory.release(layer.lambda);
+    this.#gpu.memory.release(layer.gamma);
+  }
+
+  release(): void {
+    for (const buffer of [this.#a, this.#b, this.#nothing]) this.#gpu.memory.release(buffer);
+  }
+
+  /** Bytes of statistics that `record` writes for such a block. */
+  statisticsBytes(layer: DeltaLayerOnGpu, block: DeltaBlock): number {
+    return this.#parts(layer, block).reduce((sum, part) => sum + 16 * part.groups[0] * part.groups[1], 0);
+  }
+
+  /**
+   * Records the dispatches for one block of rows of W.
+   * @param statistics at least `statisticsBytes` long; read it back and give it to `readStatistics`
+   */
+  record(stream: Stream, layer: DeltaLayerOnGpu, block: DeltaBlock, statistics: GpuBuffer): void {
+    const { a, b, r } = this.#bases;
+    const cols = Math.min(layer.out, layer.in);
+    const bases = Math.ceil(cols / r);
+    const philox = b.storage.kind === "philox" ? b.storage : a.storage.kind === "philox" ? a.storage : undefined;
+    let flags = 0;
+    if (block.weight !== undefined) flags |= DELTA_FLAGS.hasWeight;
+    if (block.sum !== undefined) flags |= DELTA_FLAGS.hasSum;
+    if (block.roundDelta === true) flags |= DELTA_FLAGS.roundDelta;
+    let statisticsAt = 0;
+    for (const part of this.#parts(layer, block)) {
+      const parameters = deltaParameters({
+        rows: part.rows,
+        cols: part.cols,
+        terms: bases * r,
+        fastCount: this.#pairing === "peft" ? bases : r,
+        firstRow: part.firstRow,
+        firstCol: part.firstCol,
+        bStride: b.stride,
+        aStride: a.stride,
+        gammaStride: padded4(cols),
+        weightPitch: block.pitch,
+        transposed: part.transposed,
+        flags,
+        sourceDtype: DTYPE_CODES[block.weight?.dtype ?? "F32"],
+        targetDtype: DTYPE_CODES[block.target.dtype],
+        scale: layer.scale * basisValue(a) * basisValue(b),
+        workgroupsX: part.groups[0],
+        firstStatistic: statisticsAt,
+        key: philox === undefined ? [0, 0] : [philox.key[0], philox.key[1]],
+        threshold: philox?.threshold ?? 0,
+        dense: philox?.sparsity === "dense",
+        aDrawn: a.storage.kind === "philox" ? a.storage.pitch : 0,
+        bDrawn: b.storage.kind === "philox" ? b.storage.pitch : 0,
+      });
+      const buffers = [
+        part.b,
+        this.#a,
+        layer.gamma,
+        layer.lambda,
+        block.weight?.buffer ?? this.#nothing,
+        block.sum ?? this.#nothing,
+        block.target.buffer,
+        statistics,
+      ];
+      stream.dispatch(this.#kernel, parameters, buffers, part.groups);
+      statisticsAt += part.groups[0] * part.groups[1];
+    }
+  }
+
+  /** Splits a block so that no binding of B exceeds the GPU's limit. */
+  #parts(layer: DeltaLayerOnGpu, block: DeltaBlock): DeltaPart[] {
+    const small = Math.min(layer.out, layer.in);
+    const large = Math.max(layer.out, layer.in);
+    // B's rows run along the longer side: along W's columns when out < in, or when W itself is stored transposed.
+    const transposed = layer.out < layer.in !== layer.weightIsTransposed;
+    const rowBytes = basisRowBytes(this.#bases.b);
+    const most =
+      Math.max(1, Math.floor(this.#gpu.limits.maxStorageBufferBindingSize / rowBytes / BLOCK_ROWS)) * BLOCK_ROWS;
+    const [from, count] = transposed ? [0, large] : [block.firstRow, block.rows];
+    const parts: DeltaPart[] = [];
+    for (let firstRow = from; firstRow < from + count; firstRow += most) {
+      const rows = Math.min(most, from + count - firstRow);
+      const cols = transposed ? block.rows : small;
+      const stored = this.#bases.b.storage.kind !== "philox";
+      parts.push({
+        transposed,
+        firstRow,
+        rows,
+        firstCol: transposed ? block.firstRow : 0,
+        cols,
+        b: stored ? { of: this.#b, offset: firstRow * rowBytes, size: rows * rowBytes } : this.#b,
+        groups: [Math.ceil(cols / this.#tile.cols), Math.ceil(rows / this.#tile.rows)],
+      });
+    }
+    return parts;
+  }
+}
+
+/** One dispatch: rows × cols of B̂Ŝ. */
+interface DeltaPart {
+  readonly transposed: boolean;
+  readonly firstRow: number;
+  readonly rows: number;
+  readonly firstCol: number;
+  readonly cols: number;
+  readonly b: Binding;
+  readonly groups: readonly [number, number];
+}
+
+/** Reduces what the kernel wrote: one (max, Σx², changed, not finite) per workgroup. */
+export function readStatistics(bytes: Uint8Array<ArrayBuffer>): DeltaStatistics {
+  const values = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+  const total = { maxAbsDelta: 0, sumOfSquares: 0, changed: 0, notFinite: 0 };
+  for (let at = 0; at < values.length; at += 4) {
+    total.maxAbsDelta = Math.max(total.maxAbsDelta, values[at] ?? 0);
+    total.sumOfSquares += values[at + 1] ?? 0;
+    total.changed += values[at + 2] ?? 0;
+    total.notFinite += values[at + 3] ?? 0;
+  }
+  return total;
+}
+
+/** Elements of a row padded to whole vectors of 4. */
+export function padded4(count: number): number {
+  return Math.ceil(count / 4) * 4;
+}
+
+/** What the kernel's ±1 stands for; 1 where it reads true values. */
+function basisValue({ storage }: BasisMatrix): number {
+  if (storage.kind === "ternary") return storage.scale;
+  return storage.kind === "philox" && storage.sparsity !== "dense" ? storage.scale : 1;
+}
+
+function basisRowBytes({ storage, stride }: BasisMatrix): number {
+  switch (storage.kind) {
+    case "philox":
+      return 4;
+    case "ternary":
+      return stride / 4;
+    default:
+      return stride * storage.data.BYTES_PER_ELEMENT;
+  }
+}
+
+function uploadBasis(gpu: Gpu, label: string, { storage }: BasisMatrix): GpuBuffer {
+  if (storage.kind === "philox") return gpu.memory.allocate(label, 16);
+  const buffer = gpu.memory.allocate(label, storage.data.byteLength);
+  upload(gpu, buffer, storage.data);
+  return buffer;
+}

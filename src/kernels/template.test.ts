@@ -1,0 +1,53 @@
+import { expect, test } from "bun:test";
+import { evaluate, expandTemplate } from "./template.ts";
+
+test("loops nest and insert values", () => {
+  const source = ["#for i in 0..2", "#for j in i..N", "a${N * i + j}", "#end", "#end", "z"].join("\n");
+  expect(expandTemplate(source, { N: 3 })).toBe("a0\na1\na2\na4\na5\nz");
+});
+
+test("#if picks one side, also around loops and inside dropped text", () => {
+  const source = [
+    '#if KIND == "x" && !OFF',
+    "x",
+    "#for i in 0..2",
+    "x${i}",
+    "#end",
+    "#else",
+    "y",
+    "#if OFF",
+    "o",
+    "#end",
+    "#end",
+  ];
+  expect(expandTemplate(source.join("\n"), { KIND: "x", OFF: 0 })).toBe("x\nx0\nx1");
+  expect(expandTemplate(source.join("\n"), { KIND: "x", OFF: 1 })).toBe("y\no");
+});
+
+test("#include inserts a file, expanded with the same names", () => {
+  expect(expandTemplate("#include part\nb", { N: 7 }, { part: "a${N}" })).toBe("a7\nb");
+});
+
+test.each([
+  ["1 + 2 * 3", 7],
+  ["(1 + 2) * 3", 9],
+  ["7 / 2 % 2", 1],
+  ["10 - 2 - 3", 5],
+  ["1 < 2 && 2 > 3 || 1 != 1", 0],
+  ["!(1 == 2)", 1],
+])("%s is %p", (expression, value) => {
+  expect(evaluate(expression, {})).toBe(value);
+});
+
+test.each([
+  ["#if A\n#end", "line 1: A is not defined"],
+  ["#if 1", "line 1: #if without #end"],
+  ["a\n#end", "line 2: #end or #else without #if or #for"],
+  ["x\n${1 +}", 'line 2: "1 +" ends too early'],
+  ["#for i of 3\n#end", "line 1: #for i of 3: not understood"],
+  ["#include nowhere", "line 1: #include nowhere: no such file"],
+  ["#unless 1\n#end", "line 1: #unless: unknown directive"],
+  ["${1 2}", 'line 1: "1 2" is not understood at 2'],
+])("%j is refused: %s", (source, message) => {
+  expect(() => expandTemplate(source, {})).toThrow(message);
+});
