@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import fc from "fast-check";
+import { assert, constantFrom, property, string } from "fast-check";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -66,9 +66,9 @@ test.each(NOT_NAMES)("%p is not a Hub name", (text) => {
 });
 
 test("whatever is read is written back, and stays inside its folder", () => {
-  const character = fc.constantFrom("a", "Z", "0", "-", "_", ".", "/", "@", "~", " ", "\\", "é");
-  fc.assert(
-    fc.property(fc.string({ unit: character, maxLength: 12 }), (text) => {
+  const character = constantFrom("a", "Z", "0", "-", "_", ".", "/", "@", "~", " ", "\\", "é");
+  assert(
+    property(string({ unit: character, maxLength: 12 }), (text) => {
       const name = parseRepository(text);
       if (name === undefined) return;
       expect([text, text.replace(/@main$/, "")]).toContain(formatHubName(name));

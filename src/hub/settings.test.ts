@@ -7,6 +7,10 @@ import { hubSettings } from "./settings.ts";
 const folder = mkdtempSync(join(tmpdir(), "randlora-hub-settings-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
+function cacheDir(environment: Record<string, string>): string {
+  return hubSettings(environment).cacheDir;
+}
+
 test("without variables: the public Hub and the cache that Python uses", () => {
   expect(hubSettings({ HF_TOKEN_PATH: join(folder, "none") })).toEqual({
     endpoint: "https://huggingface.co",
@@ -21,7 +25,6 @@ test("without variables: the public Hub and the cache that Python uses", () => {
 
 test("the cache folder follows Python's precedence", () => {
   const all = { HF_HUB_CACHE: "/a", HUGGINGFACE_HUB_CACHE: "/b", HF_HOME: "/c", XDG_CACHE_HOME: "/d" };
-  const cacheDir = (environment: Record<string, string>): string => hubSettings(environment).cacheDir;
   expect(cacheDir(all)).toBe("/a");
   expect(cacheDir({ ...all, HF_HUB_CACHE: "" })).toBe("/b");
   expect(cacheDir({ HF_HOME: "/c", XDG_CACHE_HOME: "/d" })).toBe(join("/c", "hub"));

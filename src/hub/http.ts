@@ -1,0 +1,143 @@
+import { answerFailure, connectionFailure, HubFailure, type Subject } from "./failure.ts";
+import type { HubSettings } from "./settings.ts";
+
+/** What every request shares. */
+export interface Connection {
+  readonly settings: HubSettings;
+  /** The user's wish to stop; requests and waits end at once with its reason. */
+  readonly signal: AbortSignal;
+}
+
+/** Repetitions of a request that gained nothing before it is given up. */
+export const MAX_RETRIES = 5;
+
+/**
+ * One GET. The token goes to the endpoint only: `fetch` drops `Authorization` when a redirect leads to another origin
+ * (Fetch standard, "HTTP-redirect fetch" step 13), and signed CDN addresses refuse requests that carry one.
+ *
+ * @returns the answer, its status a success; the body is not read yet and `heard` must be called for every part of it
+ * @throws {HubFailure} for any other answer, and for none
+ */
+export async function get(
+  connection: Connection,
+  url: string,
+  subject: Subject,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<{ response: Response; watchdog: Watchdog }> {
+  const { settings, signal } = connection;
+  signal.throwIfAborted();
+  const watchdog = new Watchdog(settings.timeoutMs);
+  try {
+    const response = await fetch(url, {
+      headers: {
+        "User-Agent": "randlora",
+        // Compressed text has neither a length nor ranges that fit the file.
+        "Accept-Encoding": "identity",
+        ...(settings.token !== undefined &&
+          isOn(settings.endpoint, url) && { Authorization: `Bearer ${settings.token}` }),
+        ...headers,
+      },
+      signal: AbortSignal.any([signal, watchdog.signal]),
+    });
+    watchdog.heard();
+    if (response.ok) return { response, watchdog };
+    await response.body?.cancel();
+    throw answerFailure(response, subject, settings);
+  } catch (thrown) {
+    watchdog.stop();
+    signal.throwIfAborted();
+    throw connectionFailure(thrown, subject, settings);
+  }
+}
+
+/**
+ * A `fetch` for @huggingface/hub's calls: answers are read whole, temporary failures repeated, others thrown as
+ * {@link HubFailure}. It adds the token itself because the library refuses every token that does not begin with `hf_`
+ * (its `checkCredentials`), which those of mirrors and of organisations need not.
+ */
+export function hubFetch(connection: Connection, subject: Subject, retries = MAX_RETRIES): typeof fetch {
+  const request = async (input: string | URL | Request): Promise<Response> => {
+    const url = input instanceof Request ? input.url : String(input);
+    return await withRetries(connection, retries, async () => {
+      const { response, watchdog } = await get(connection, url, subject, { Accept: "application/json" });
+      try {
+        const body = await response.arrayBuffer();
+        return new Response(body, { status: response.status, headers: response.headers });
+      } catch (thrown) {
+        connection.signal.throwIfAborted();
+        throw connectionFailure(thrown, subject, connection.settings);
+      } finally {
+        watchdog.stop();
+      }
+    });
+  };
+  return Object.assign(request, { preconnect: fetch.preconnect });
+}
+
+/** Repeats `attempt` while it fails temporarily, at most `retries` times, waiting longer each time. */
+export async function withRetries<T>(connection: Connection, retries: number, attempt: () => Promise<T>): Promise<T> {
+  for (let failed = 0; ; failed++) {
+    try {
+      return await attempt();
+    } catch (thrown) {
+      if (!isTemporary(thrown) || failed >= retries) throw thrown;
+      await pause(connection, failed, thrown);
+    }
+  }
+}
+
+/** Waits before repetition number `failed` (from 0): as long as the server asked, else 1, 2, 4, 8, 8… delays, ±25 %. */
+export async function pause({ settings, signal }: Connection, failed: number, failure: HubFailure): Promise<void> {
+  // Spread out, so that many clients do not come back to a struggling server in step.
+  const spread = 0.75 + Math.random() / 2;
+  const own = settings.retryDelayMs * 2 ** Math.min(failed, 3) * spread;
+  await sleep(Math.max(failure.retryAfterMs, own), signal);
+}
+
+/** Waits unless `signal` ends the wait, by throwing its reason. */
+export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const wake = (): void => resolve();
+  const timer = setTimeout(wake, ms);
+  signal.addEventListener("abort", wake);
+  await promise;
+  clearTimeout(timer);
+  signal.removeEventListener("abort", wake);
+  signal.throwIfAborted();
+}
+
+/** Aborts a transfer that has been silent for too long. */
+export class Watchdog {
+  readonly #controller = new AbortController();
+  readonly #timer: ReturnType<typeof setTimeout>;
+
+  constructor(timeoutMs: number) {
+    this.#timer = setTimeout(
+      () => this.#controller.abort(new DOMException("The connection fell silent.", "TimeoutError")),
+      timeoutMs,
+    );
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Something arrived: the time begins anew. */
+  heard(): void {
+    this.#timer.refresh();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+export function isTemporary(thrown: unknown): thrown is HubFailure {
+  return thrown instanceof HubFailure && thrown.temporary;
+}
+
+/** Whether `url` belongs to the server at `endpoint`. */
+function isOn(endpoint: string, url: string): boolean {
+  return URL.canParse(endpoint) && URL.canParse(url) && new URL(endpoint).origin === new URL(url).origin;
+}

@@ -1,0 +1,113 @@
+import { createHash } from "node:crypto";
+import { readlinkSync } from "node:fs";
+import { readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { naming } from "../safetensors/failure.ts";
+import { isAlive, self } from "../safetensors/owner.ts";
+
+/*
+ * A download that is not complete lies beside its blob as `<etag>.<owner>.incomplete` (an ending that Python's cache
+ * tools know). Its name says who writes it, so that nobody else does: two processes that append to one file destroy it,
+ * and file locks are not to be relied on (huggingface/huggingface_hub#4228 saw flock succeed for everybody on Lustre and
+ * some NFS). `<etag>.resume.incomplete` belongs to nobody; whoever renames it to a name of his own continues it. What a
+ * killed process left under its name is taken over the same way.
+ */
+
+/** One process cannot see whether another on a different machine (or in another container) lives; silence tells. */
+const DEAD_AFTER_MS = 10 * 60 * 1000;
+
+/** This machine, or container: where process ids mean the same. */
+const PLACE = createHash("sha256").update(`${hostname()} ${processNamespace()}`).digest("hex").slice(0, 8);
+
+let serial = 0;
+
+/** Takes over what is there of a blob, or begins with nothing; undefined while somebody else is at it. */
+export async function claimPartial(blob: string): Promise<string | undefined> {
+  const mine = partialPath(blob, `${PLACE}-${self().pid}-${self().start}-${serial++}`);
+  const before = await partialsOf(blob);
+  if (before.some((partial) => partial.owned)) return undefined;
+  const [largest] = before.toSorted((a, b) => b.size - a.size);
+  if (largest === undefined) {
+    await naming(mine, "write", writeFile(mine, "", { flag: "wx" }));
+  } else {
+    // Of several that rename the same file only one succeeds; the others find it owned when they look again.
+    const taken = await rename(largest.path, mine).then(
+      () => true,
+      () => false,
+    );
+    if (!taken) return undefined;
+  }
+  // Two that began in the same instant see each other now, and one gives way. (Should both go on after all, they only
+  // fetch twice: each has a file of its own.)
+  const after = await partialsOf(blob);
+  if (!after.some((partial) => partial.owned && partial.path < mine)) return mine;
+  await releasePartial(blob, mine);
+  return undefined;
+}
+
+/** Leaves an unfinished download to whoever comes next. */
+export async function releasePartial(blob: string, mine: string): Promise<void> {
+  // Whatever keeps it from being renamed, the failure that led here is the one to tell.
+  await rename(mine, partialPath(blob, "resume")).catch(() => undefined);
+}
+
+/** Makes a complete download the blob, in one step, and removes other attempts at it that nobody pursues. */
+export async function publishPartial(blob: string, mine: string): Promise<void> {
+  await naming(blob, "write", rename(mine, blob));
+  for (const { path, owned } of await partialsOf(blob)) {
+    if (!owned) await rm(path, { force: true });
+  }
+}
+
+interface Partial {
+  readonly path: string;
+  readonly size: number;
+  readonly owned: boolean;
+}
+
+async function partialsOf(blob: string): Promise<Partial[]> {
+  const folder = dirname(blob);
+  const partials: Partial[] = [];
+  for (const name of await naming(folder, "read", readdir(folder))) {
+    if (ownerOf(name)?.etag !== basename(blob)) continue;
+    const path = join(folder, name);
+    const found = await stat(path).catch(() => undefined);
+    if (found !== undefined) partials.push({ path, size: found.size, owned: isOwned(path, found.mtimeMs) });
+  }
+  return partials;
+}
+
+function partialPath(blob: string, owner: string): string {
+  return `${blob}.${owner}.incomplete`;
+}
+
+interface PartialName {
+  readonly etag: string;
+  readonly place: string;
+  readonly pid: number;
+  readonly start: number;
+}
+
+/** Names in Python's form (`<etag>.incomplete`, `<etag>.<8 digits>.incomplete`) are Python's: never touched. */
+function ownerOf(name: string): PartialName | undefined {
+  const match = /^([0-9a-f]+)\.(?:resume|([0-9a-f]{8})-(\d+)-(\d+)-\d+)\.incomplete$/.exec(name);
+  if (match === null) return undefined;
+  const [, etag = "", place = "", pid, start] = match;
+  return { etag, place, pid: Number(pid ?? 0), start: Number(start ?? 0) };
+}
+
+function isOwned(path: string, changedMs: number): boolean {
+  const owner = ownerOf(basename(path));
+  if (owner === undefined || owner.place === "") return false;
+  return owner.place === PLACE ? isAlive(owner) : Date.now() - changedMs < DEAD_AFTER_MS;
+}
+
+/** On Linux, which set of process ids this process lives in; containers may share a host name. */
+function processNamespace(): string {
+  try {
+    return readlinkSync("/proc/self/ns/pid");
+  } catch {
+    return "";
+  }
+}

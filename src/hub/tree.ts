@@ -1,0 +1,136 @@
+import { readFile } from "node:fs/promises";
+import * as v from "valibot";
+import { connectionFailure, HubFailure, strangeAnswer } from "./failure.ts";
+import { type Connection, hubFetch, MAX_RETRIES } from "./http.ts";
+import { type RepositoryFolder, writeWhole } from "./layout.ts";
+import { type HubName, isCommit } from "./name.ts";
+
+/** One file of a commit. */
+export interface TreeFile {
+  /** Path in the repository, with slashes. */
+  readonly path: string;
+  readonly size: number;
+  /** Git's object id: for a small file the SHA-1 of `blob <size>\0<bytes>`, for a large one that of its LFS pointer. */
+  readonly oid: string;
+  /** The content's SHA-256, known for large files only. */
+  readonly sha256: string | undefined;
+  /** Kept for Python, which downloads by it. */
+  readonly xetHash: string | undefined;
+}
+
+/** The files of a commit by path. */
+export type Tree = ReadonlyMap<string, TreeFile>;
+
+/** The content's name in the cache, which is the ETag that Python goes by. */
+export function etagOf(file: TreeFile): string {
+  return file.sha256 ?? file.oid;
+}
+
+/**
+ * Asks the Hub which commit a branch or a tag is now.
+ *
+ * @param retries 0 when a cached copy makes it pointless to insist
+ * @throws {HubFailure}
+ */
+export async function askCommit(connection: Connection, name: HubName, retries = MAX_RETRIES): Promise<string> {
+  // Loaded when needed: it costs 70 ms, which a model in the cache need not.
+  const { modelInfo } = await import("@huggingface/hub");
+  return await asking(connection, name, async () => {
+    const { sha } = await modelInfo({
+      name: name.repo,
+      revision: name.revision,
+      additionalFields: ["sha"],
+      hubUrl: connection.settings.endpoint,
+      fetch: hubFetch(connection, name, retries),
+    });
+    if (!isCommit(sha)) throw strangeAnswer(`${JSON.stringify(sha)} is not a commit`, connection.settings);
+    return sha;
+  });
+}
+
+/** The files of a commit: from the cache, where Python may have put the list, else from the Hub. */
+export async function askTree(connection: Connection, folder: RepositoryFolder, commit: string): Promise<Tree> {
+  const known = await readTree(folder, commit);
+  if (known !== undefined) return known;
+  const { listFiles } = await import("@huggingface/hub");
+  const subject = { repo: folder.repo, revision: commit };
+  const tree = await asking(connection, subject, async () => {
+    const files: [string, TreeFile][] = [];
+    const entries = listFiles({
+      repo: { type: "model", name: folder.repo },
+      revision: commit,
+      recursive: true,
+      hubUrl: connection.settings.endpoint,
+      fetch: hubFetch(connection, subject),
+    });
+    for await (const entry of entries) {
+      if (entry.type !== "file") continue;
+      const raw = { size: entry.size, blob_id: entry.oid, lfs_sha256: entry.lfs?.oid, xet_hash: entry.xetHash };
+      const file = parseFile(entry.path, raw);
+      if (file === undefined) throw strangeAnswer(`${entry.path} has no valid hash`, connection.settings);
+      files.push([file.path, file]);
+    }
+    return new Map(files);
+  });
+  await writeWhole(folder.tree(commit), formatTree(tree));
+  return tree;
+}
+
+/** The list of a commit's files that this program or Python left in the cache; undefined when there is none (valid). */
+export async function readTree(folder: RepositoryFolder, commit: string): Promise<Tree | undefined> {
+  try {
+    const { files } = v.parse(TREE, JSON.parse(await readFile(folder.tree(commit), "utf8")));
+    return new Map(Object.entries(files).map(([path, file]) => [path, fromCache(path, file)]));
+  } catch {
+    return undefined;
+  }
+}
+
+// Hashes become file names in the cache: nothing but hexadecimal digits may pass.
+const SHA1 = v.pipe(v.string(), v.regex(/^[0-9a-f]{40}$/));
+const SHA256 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
+const FILE = v.object({
+  size: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
+  blob_id: SHA1,
+  lfs_sha256: v.optional(SHA256),
+  xet_hash: v.optional(SHA256),
+});
+const TREE = v.object({ format_version: v.literal(1), files: v.record(v.string(), FILE) });
+
+function parseFile(path: string, raw: unknown): TreeFile | undefined {
+  const parsed = v.safeParse(FILE, raw);
+  return parsed.success ? fromCache(path, parsed.output) : undefined;
+}
+
+function fromCache(path: string, file: v.InferOutput<typeof FILE>): TreeFile {
+  return { path, size: file.size, oid: file.blob_id, sha256: file.lfs_sha256, xetHash: file.xet_hash };
+}
+
+/** The format of huggingface_hub's `_tree_cache.py`, version 1. */
+function formatTree(tree: Tree): string {
+  const paths = [...tree.values()].toSorted((a, b) => (a.path < b.path ? -1 : 1));
+  const files = paths.map((file) => [
+    file.path,
+    {
+      size: file.size,
+      blob_id: file.oid,
+      ...(file.sha256 !== undefined && { lfs_sha256: file.sha256, lfs_size: file.size }),
+      ...(file.xetHash !== undefined && { xet_hash: file.xetHash }),
+    },
+  ]);
+  return JSON.stringify({ format_version: 1, files: Object.fromEntries(files) }, undefined, 1);
+}
+
+/** What the library throws by itself (`SyntaxError` for a page that is not JSON, mostly) in the user's words. */
+async function asking<T>(connection: Connection, subject: HubName, ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (thrown) {
+    if (thrown instanceof HubFailure) throw thrown;
+    connection.signal.throwIfAborted();
+    if (thrown instanceof SyntaxError || thrown instanceof TypeError) {
+      throw strangeAnswer(thrown.message, connection.settings);
+    }
+    throw connectionFailure(thrown, subject, connection.settings);
+  }
+}
