@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { RandloraError } from "../src/errors.ts";
@@ -33,18 +33,31 @@ export async function pythonWithPeft(): Promise<string> {
   process.stderr.write(`interop: making a Python environment in ${folder} (once, some minutes)\n`);
   const scratch = join(parent, `${hash}.part-${process.pid}`);
   await mkdir(parent, { recursive: true });
+  await removeAbandoned(parent);
   try {
     await run([system, "-m", "venv", scratch]);
     // An environment may be moved as long as it is entered through its interpreter, never through bin/pip.
     const pip = [join(scratch, "bin", "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"];
     await run([...pip, "--requirement", REQUIREMENTS]);
+    // What is there without an interpreter lost its system Python; what is there with one was made by a faster run.
+    if (!existsSync(interpreter)) await rm(folder, { recursive: true, force: true });
     await rename(scratch, folder).catch((error: unknown) => {
-      if (!existsSync(interpreter)) throw error; // else another run was faster, and its environment is as good
+      if (!existsSync(interpreter)) throw error;
     });
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
   return interpreter;
+}
+
+/** Remove what killed runs left half-made; pip is done within the hour, or never. */
+async function removeAbandoned(parent: string): Promise<void> {
+  for (const name of await readdir(parent)) {
+    const path = join(parent, name);
+    if (name.includes(".part-") && Date.now() - (await stat(path)).mtimeMs > 3_600_000) {
+      await rm(path, { recursive: true, force: true });
+    }
+  }
 }
 
 /** A python3 on PATH that is new enough and can make virtual environments. */

@@ -38,7 +38,7 @@ def bases(specs: list[dict[str, Any]], out: str) -> None:
             sparse=spec["kind"] == "sparse",
             very_sparse=spec["kind"] == "very_sparse",
         )
-        (_, layer), = layers_of(get_peft_model(model, config))
+        [(_, layer)] = layers_of(get_peft_model(model, config))
         drawn[spec["name"] + ".a"] = layer.randlora_A["default"].contiguous()
         drawn[spec["name"] + ".b"] = layer.randlora_B["default"].contiguous()
     save_file(drawn, out)
