@@ -9,7 +9,8 @@ const PHILOX_MULTIPLIER_1 = 0xcd9e8d57u;
 const PHILOX_WEYL = vec2<u32>(0x9e3779b9u, 0xbb67ae85u);
 
 // √(765/257)/255 as a number of 13 bits and the f32 rest: the first product is exact in f32, so that fusing the
-// multiplication with the addition, which a driver may do, changes nothing.
+// multiplication with the addition, which a driver may do, changes nothing. The rest is multiplied by 2b and not by
+// 2b − 255: some drivers turn x·a + x·b into x·(a + b), and that sum is rounded.
 const PHILOX_DENSE_HIGH = 0x1.bb68p-8f;
 const PHILOX_DENSE_LOW = 0x1.187404p-25f;
 
@@ -44,7 +45,8 @@ fn philox4x32_10(counter: vec4<u32>, key: vec2<u32>) -> vec4<u32> {
 fn philox_dense(word: u32) -> vec4<f32> {
   let bytes = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(0xffu);
   let odd = vec4<f32>(2 * vec4<i32>(bytes) - vec4<i32>(255));
-  return odd * PHILOX_DENSE_HIGH + odd * PHILOX_DENSE_LOW;
+  let rest = vec4<f32>(bytes) * (2.0 * PHILOX_DENSE_LOW) - 255.0 * PHILOX_DENSE_LOW;
+  return odd * PHILOX_DENSE_HIGH + rest;
 }
 
 // Sparse, four elements of one word: b < 43 → −scale, b > 212 → +scale, else 0; scale = f32(√(128/43)).
