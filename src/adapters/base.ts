@@ -1,0 +1,184 @@
+import { RandloraError } from "../errors.ts";
+import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import type { Dtype } from "../safetensors/dtype.ts";
+import { oneLine, quote } from "../safetensors/failure.ts";
+
+/** The model that an adapter is applied to, as far as names, shapes and config.json tell. */
+export interface BaseModel {
+  /** For messages. */
+  readonly path: string;
+  readonly tensors: ReadonlyMap<string, { readonly dtype: Dtype; readonly shape: readonly number[] }>;
+  /** config.json; undefined for a lone file without one. */
+  readonly config: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Where the weight of one module is in the checkpoint. */
+export interface BaseWeight {
+  /** The tensor that holds, or after an untying merge will hold, the module's weight. */
+  readonly tensor: string;
+  /** The tensor to read: another one than `tensor` for an output embedding tied to the input embedding. */
+  readonly source: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+}
+
+/** Names of input embeddings in the models of transformers, by their last segment: never linear layers. */
+const EMBEDDINGS: ReadonlySet<string> = new Set([
+  "embed_tokens",
+  "wte",
+  "wpe",
+  "word_embeddings",
+  "position_embeddings",
+  "token_type_embeddings",
+  "embed_positions",
+  "embed_in",
+  "shared",
+  "embeddings",
+  "relative_attention_bias",
+]);
+
+/** Names under which output embeddings are known (`get_output_embeddings` in transformers). */
+const OUTPUT_EMBEDDINGS: ReadonlySet<string> = new Set(["lm_head", "embed_out", "output_projection"]);
+
+/** Input embeddings that an output embedding is tied to. */
+const TOKEN_EMBEDDINGS: readonly string[] = ["embed_tokens", "wte", "word_embeddings", "embed_in", "shared"];
+
+/** Model types whose blocks are built from Conv1D, and the names that those have. */
+const CONV1D_MODELS: ReadonlySet<unknown> = new Set(["gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp"]);
+const CONV1D_NAMES: ReadonlySet<string> = new Set(["c_attn", "q_attn", "c_proj", "c_fc"]);
+
+/** A checkpoint's description as a base; `config` is its config.json. */
+export function describeBase(checkpoint: Checkpoint, config: BaseModel["config"], path = checkpoint.folder): BaseModel {
+  return { path, tensors: new Map([...checkpoint.tensors].map(([name, { info }]) => [name, info])), config };
+}
+
+/** The last segment of a dotted path. */
+export function lastSegment(module: string): string {
+  return module.slice(module.lastIndexOf(".") + 1);
+}
+
+/** Is this module an embedding, by its name? */
+export function isEmbedding(module: string): boolean {
+  return EMBEDDINGS.has(lastSegment(module));
+}
+
+/** Is this module the output embedding of a language model, by its name? */
+export function isOutputEmbedding(module: string): boolean {
+  return OUTPUT_EMBEDDINGS.has(lastSegment(module)) || module.endsWith("cls.predictions.decoder");
+}
+
+/**
+ * Does this module store its weight (in, out), as Conv1D does? Known from the model's type; where that says nothing,
+ * from the adapter's `fan_in_fan_out`, which PEFT corrects before it saves.
+ */
+export function isConv1d(module: string, base: BaseModel, fanInFanOut: boolean): boolean {
+  if (CONV1D_MODELS.has(base.config?.["model_type"])) return CONV1D_NAMES.has(lastSegment(module));
+  return fanInFanOut && !isOutputEmbedding(module);
+}
+
+/** The dotted paths of the checkpoint's linear layers: two-dimensional `….weight` tensors that are no embeddings. */
+export function linearModules(base: BaseModel): string[] {
+  const modules: string[] = [];
+  for (const [name, { shape }] of base.tensors) {
+    if (!name.endsWith(".weight") || shape.length !== 2) continue;
+    const module = name.slice(0, -".weight".length);
+    if (!isEmbedding(module)) modules.push(module);
+  }
+  return modules;
+}
+
+/** How an adapter's module paths become the checkpoint's: `drop` is taken off the front, `add` put there. */
+export interface PathShift {
+  readonly drop: string;
+  readonly add: string;
+}
+
+/**
+ * Finds how the adapter's paths and the checkpoint's differ: not at all, or by a prefix (a base saved without its
+ * language-model head lacks `model.` or `transformer.`). Throws `RandloraError` "adapter" when no prefix, or more than
+ * one, fits; `adapter` is named in errors.
+ */
+export function findShift(modules: readonly string[], base: BaseModel, adapter: string): PathShift {
+  const has = (module: string) => base.tensors.has(`${module}.weight`);
+  const none: PathShift = { drop: "", add: "" };
+  // An output embedding stands outside the prefix, and may be tied and absent: it says nothing.
+  const body = modules.filter((module) => !isOutputEmbedding(module));
+  const [first] = body;
+  if (first === undefined || body.some((module) => has(module))) return none;
+  const fits = prefixesOf(first, base).filter((shift) =>
+    body.every((module) => module.startsWith(shift.drop) && has(shiftPath(module, shift))),
+  );
+  const [shift, other] = fits;
+  if (shift === undefined) throw missing(first, base, adapter);
+  if (other !== undefined) {
+    const both = [shift, other].map((candidate) => quote(shiftPath(first, candidate))).join(" and ");
+    const hint = "the base must be the model that the adapter was trained on";
+    throw new RandloraError(
+      "adapter",
+      `${oneLine(adapter)}: ${quote(first)} could be ${both} of ${oneLine(base.path)}`,
+      hint,
+    );
+  }
+  return shift;
+}
+
+/** The checkpoint's path of an adapter's module. */
+export function shiftPath(module: string, { drop, add }: PathShift): string {
+  return module.startsWith(drop) ? add + module.slice(drop.length) : module;
+}
+
+/** The adapter's path of a checkpoint's module: the way back. */
+export function unshiftPath(module: string, { drop, add }: PathShift): string {
+  return module.startsWith(add) ? drop + module.slice(add.length) : module;
+}
+
+/**
+ * Finds the weight of an adapted module. Throws `RandloraError` "adapter" when the base has no such module, or when it
+ * is no matrix.
+ */
+export function findWeight(module: string, shift: PathShift, base: BaseModel, adapter: string): BaseWeight {
+  for (const path of [shiftPath(module, shift), module]) {
+    const tensor = `${path}.weight`;
+    const info = base.tensors.get(tensor);
+    if (info === undefined) continue;
+    if (info.shape.length === 2) return { tensor, source: tensor, dtype: info.dtype, shape: info.shape };
+    const found = `tensor ${quote(tensor)} of ${oneLine(base.path)} has shape [${info.shape.join(", ")}]`;
+    throw new RandloraError(
+      "adapter",
+      `${oneLine(adapter)}: ${found}, not a matrix`,
+      "only linear layers can be adapted",
+    );
+  }
+  const tied = isOutputEmbedding(module) ? tiedEmbedding(base) : undefined;
+  if (tied === undefined) throw missing(module, base, adapter);
+  return { ...tied, tensor: `${module}.weight` };
+}
+
+/** The input embedding that an absent output embedding is tied to. */
+function tiedEmbedding(base: BaseModel): Omit<BaseWeight, "tensor"> | undefined {
+  if (base.config?.["tie_word_embeddings"] === false) return undefined;
+  for (const [source, { dtype, shape }] of base.tensors) {
+    const isToken = TOKEN_EMBEDDINGS.some((name) => source === `${name}.weight` || source.endsWith(`.${name}.weight`));
+    if (isToken && shape.length === 2) return { source, dtype, shape };
+  }
+  return undefined;
+}
+
+/** Every shift that leads from `module` to a weight of the base. */
+function prefixesOf(module: string, base: BaseModel): PathShift[] {
+  const shifts: PathShift[] = [];
+  for (let dot = module.indexOf("."); dot >= 0; dot = module.indexOf(".", dot + 1)) {
+    const drop = module.slice(0, dot + 1);
+    if (base.tensors.has(`${module.slice(drop.length)}.weight`)) shifts.push({ drop, add: "" });
+  }
+  const end = `.${module}.weight`;
+  for (const name of base.tensors.keys()) {
+    if (name.endsWith(end)) shifts.push({ drop: "", add: name.slice(0, name.length - end.length + 1) });
+  }
+  return shifts;
+}
+
+function missing(module: string, base: BaseModel, adapter: string): RandloraError {
+  const cause = `module ${quote(module)} is not in ${oneLine(base.path)}`;
+  return new RandloraError("adapter", `${oneLine(adapter)}: ${cause}`, "the adapter was made for another model");
+}

@@ -1,0 +1,92 @@
+import * as v from "valibot";
+import type { Sparsity } from "../../random/names.ts";
+import {
+  finiteNumber,
+  flag,
+  layerIndices,
+  parseSettings,
+  positiveInteger,
+  text,
+  textList,
+  textOrList,
+} from "../settings.ts";
+import type { TargetRules } from "../targets.ts";
+
+/** PEFT's RandLoraConfig, understood. Defaults are PEFT's. */
+export interface RandloraConfig {
+  /** Rank of each base. */
+  readonly r: number;
+  /** ΔW is scaled by alpha / r. */
+  readonly alpha: number;
+  /** `projection_prng_key`: the seed of the bases, −2^63 ≤ key < 2^64. */
+  readonly key: bigint;
+  /** Whether the file is meant to hold the bases. */
+  readonly saveProjection: boolean;
+  /** Very sparse wins when both are asked for. */
+  readonly sparsity: Sparsity;
+  /** Weights are stored (in, out), as GPT-2's Conv1D does. */
+  readonly fanInFanOut: boolean;
+  readonly bias: "none" | "all" | "randlora_only";
+  /** Modules that are stored whole beside the adapter. */
+  readonly modulesToSave: readonly string[];
+  readonly targets: TargetRules;
+  readonly taskType: string | undefined;
+  /** Dropout of the adapter's input while training. */
+  readonly dropout: number;
+}
+
+const KEY = "it must be an integer from −2^63 to 2^64 − 1";
+const key = v.pipe(
+  v.union([v.pipe(v.number(KEY), v.safeInteger(KEY)), v.bigint(KEY)], KEY),
+  v.transform((value: number | bigint) => BigInt(value)),
+  v.minValue(-(2n ** 63n), KEY),
+  v.maxValue(2n ** 64n - 1n, KEY),
+);
+
+const DROPOUT = "it must be a number from 0 to 1";
+
+const SCHEMA = v.object({
+  r: v.optional(positiveInteger, 32),
+  randlora_alpha: v.optional(finiteNumber, 640),
+  projection_prng_key: v.optional(key, 0n),
+  save_projection: v.nullish(v.boolean("it must be true or false"), true),
+  sparse: flag,
+  very_sparse: flag,
+  randlora_dropout: v.nullish(v.pipe(v.number(DROPOUT), v.minValue(0, DROPOUT), v.maxValue(1, DROPOUT)), 0),
+  fan_in_fan_out: flag,
+  bias: v.nullish(v.picklist(["none", "all", "randlora_only"], 'it must be "none", "all" or "randlora_only"'), "none"),
+  modules_to_save: v.nullish(textList),
+  target_modules: v.nullish(textOrList),
+  exclude_modules: v.nullish(textOrList),
+  layers_to_transform: v.nullish(layerIndices),
+  layers_pattern: v.nullish(textOrList),
+  task_type: v.nullish(text),
+});
+
+/**
+ * Reads PEFT's settings for RandLoRA (peft/tuners/randlora/config.py). `file` is named in errors.
+ * Throws `RandloraError` "format" for a value that makes no sense.
+ */
+export function parseRandloraConfig(config: Readonly<Record<string, unknown>>, file: string): RandloraConfig {
+  const read = parseSettings(SCHEMA, config, file);
+  const modulesToSave = read.modules_to_save ?? [];
+  return {
+    r: read.r,
+    alpha: read.randlora_alpha,
+    key: read.projection_prng_key,
+    saveProjection: read.save_projection,
+    sparsity: read.very_sparse ? "very-sparse" : read.sparse ? "sparse" : "dense",
+    fanInFanOut: read.fan_in_fan_out,
+    bias: read.bias,
+    modulesToSave,
+    targets: {
+      modules: read.target_modules ?? null,
+      exclude: read.exclude_modules ?? [],
+      modulesToSave,
+      layers: read.layers_to_transform ?? [],
+      layersPattern: typeof read.layers_pattern === "string" ? [read.layers_pattern] : (read.layers_pattern ?? []),
+    },
+    taskType: read.task_type ?? undefined,
+    dropout: read.randlora_dropout,
+  };
+}

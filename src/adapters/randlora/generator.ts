@@ -1,0 +1,137 @@
+import { RandloraError } from "../../errors.ts";
+import type { FloatGrid, GeneratorName } from "../../random/names.ts";
+import { oneLine, quote } from "../../safetensors/failure.ts";
+import { type BaseModel, findWeight, isConv1d, linearModules, type PathShift, unshiftPath } from "../base.ts";
+import { targetMatcher } from "../targets.ts";
+import type { Adapter } from "../types.ts";
+import type { BasesSpec } from "./bases-types.ts";
+import type { RandloraConfig } from "./config.ts";
+import type { Pairing } from "./delta-reference.ts";
+import type { RandloraLayer } from "./layers.ts";
+import { type BasesRecord, parseBasesRecord } from "./record.ts";
+import { findSaved, type SavedPair } from "./saved.ts";
+
+/** Where the bases of an adapter come from. */
+export type BasesSource =
+  | { readonly kind: "drawn"; readonly spec: BasesSpec; readonly record: BasesRecord | undefined }
+  | ({ readonly kind: "saved" } & SavedPair);
+
+/** The decision, with what the user should know about it. */
+export interface BasesChoice {
+  readonly bases: BasesSource;
+  readonly pairing: Pairing;
+  readonly notes: readonly string[];
+}
+
+/** What decides. */
+export interface BasesQuestion {
+  readonly adapter: Adapter;
+  readonly config: RandloraConfig;
+  readonly base: BaseModel;
+  readonly shift: PathShift;
+  readonly layers: readonly RandloraLayer[];
+  /** `--generator`. */
+  readonly generator: GeneratorName | undefined;
+}
+
+/**
+ * Saved bases are used; else what the file records; else what the user names; else, for sparse bases, the one generator
+ * that PEFT has for them. Dense bases of which nothing is known are refused, never guessed.
+ * Throws `RandloraError` "usage" when `--generator` contradicts the file, "adapter" when nothing says how to draw.
+ */
+export function chooseBases(question: BasesQuestion): BasesChoice {
+  const { adapter, config, generator, layers } = question;
+  const record = adapter.bases === undefined ? undefined : parseBasesRecord(adapter.bases, adapter.file);
+  const pairing = record?.pairing ?? "peft";
+  if (record !== undefined && generator !== undefined && generator !== record.generator) {
+    const cause = `${oneLine(adapter.path)} records that ${record.generator} drew its bases, not ${generator}`;
+    throw new RandloraError("usage", cause, "leave --generator out");
+  }
+  const saved = findSaved(adapter, config.r);
+  if (saved !== undefined) {
+    const unused = `${oneLine(adapter.path)} holds its bases: --generator is not needed and has no effect`;
+    return { bases: { kind: "saved", ...saved }, pairing, notes: generator === undefined ? [] : [unused] };
+  }
+  const { key, r, sparsity } = config;
+  if (record !== undefined) {
+    const spec = {
+      generator: record.generator,
+      key,
+      r,
+      max: record.max,
+      min: record.min,
+      sparsity,
+      grid: record.dtype,
+    };
+    return { bases: { kind: "drawn", spec, record }, pairing, notes: [] };
+  }
+  const chosen = generator ?? (sparsity === "dense" ? undefined : "torch-mt19937-ternary");
+  if (chosen === undefined) throw unknownGenerator(adapter);
+  const { max, min, notes } = drawnShape(question);
+  const spec = { generator: chosen, key, r, max, min, sparsity, grid: gridOf(layers, adapter) };
+  return { bases: { kind: "drawn", spec, record }, pairing, notes };
+}
+
+/** The largest and smallest dimension of bases for layers of these shapes: maxima first, as PEFT takes them. */
+export function basesShape(layers: readonly { readonly out: number; readonly in: number }[]): {
+  readonly max: number;
+  readonly min: number;
+} {
+  const out = layers.reduce((most, layer) => Math.max(most, layer.out), 0);
+  const input = layers.reduce((most, layer) => Math.max(most, layer.in), 0);
+  return { max: Math.max(out, input), min: Math.min(out, input) };
+}
+
+/** The shape at which PEFT draws: over every module of the base that the targets match, adapted in the file or not. */
+function drawnShape(question: BasesQuestion): { max: number; min: number; notes: readonly string[] } {
+  const { adapter, config, base, shift, layers } = question;
+  const modelType = base.config?.["model_type"];
+  const matches = targetMatcher(config.targets, typeof modelType === "string" ? modelType : undefined);
+  const stray = layers.find(({ module }) => !matches(module));
+  if (stray !== undefined) {
+    const cause = `it holds ${quote(stray.module)}, which target_modules does not match`;
+    const hint = "the shape at which the bases were drawn cannot be known: save the adapter with its projections";
+    throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, hint);
+  }
+  const adapted = new Set(layers.map(({ module }) => module));
+  const others = linearModules(base)
+    .map((module) => unshiftPath(module, shift))
+    .filter((module) => !adapted.has(module) && matches(module));
+  const shapes = others.map((module) => {
+    const [first = 0, second = 0] = findWeight(module, shift, base, adapter.path).shape;
+    return isConv1d(module, base, config.fanInFanOut) ? { out: second, in: first } : { out: first, in: second };
+  });
+  const shape = basesShape([...layers, ...shapes]);
+  const own = basesShape(layers);
+  if (shape.max === own.max && shape.min === own.min) return { ...shape, notes: [] };
+  const [module = ""] = others;
+  const cause = `target_modules also matches ${quote(module)}, which the file does not hold`;
+  return {
+    ...shape,
+    notes: [`${oneLine(adapter.path)}: ${cause}; the bases are drawn large enough for it, as PEFT does`],
+  };
+}
+
+/**
+ * The grid that PEFT's bases end on: each adapted layer in turn casts the shared pair to its weight's dtype, so a single
+ * 16-bit layer is enough.
+ */
+function gridOf(layers: readonly RandloraLayer[], adapter: Adapter): FloatGrid {
+  const dtypes = new Set(layers.map(({ dtype }) => dtype));
+  if (dtypes.has("BF16") && dtypes.has("F16")) {
+    const cause = "the base mixes F16 and BF16 weights, and the adapter does not record the dtype of its bases";
+    throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "save the adapter with its projections");
+  }
+  return dtypes.has("BF16") ? "bf16" : dtypes.has("F16") ? "f16" : "f32";
+}
+
+function unknownGenerator(adapter: Adapter): RandloraError {
+  const cause = "the file holds no bases and does not record which generator drew them";
+  const hint = [
+    "name it: --generator torch-mt19937-bf16-v2 (trained with a recent PyTorch, 2.13)",
+    "torch-mt19937-bf16-v1 (PyTorch up to 2.6)",
+    "torch-mt19937-f16-v2 or -v1 (the same on a machine without bf16, such as Apple's)",
+    "torch-mt19937-f32 or philox-v1",
+  ].join("; ");
+  return new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, hint);
+}

@@ -1,0 +1,128 @@
+import { RandloraError } from "../../errors.ts";
+import { isFloat, isWritableFloat } from "../../safetensors/dtype.ts";
+import { oneLine, quote } from "../../safetensors/failure.ts";
+import { widenToF32 } from "../../safetensors/numbers.ts";
+import { type BaseModel, type BaseWeight, findWeight, isConv1d, type PathShift } from "../base.ts";
+import type { Adapter, AdapterTensor } from "../types.ts";
+import { basesCount } from "./bases-types.ts";
+import type { RandloraConfig } from "./config.ts";
+
+const LAMBDA = ".randlora_lambda";
+const GAMMA = ".randlora_gamma";
+
+/** The trained tensors of one module. */
+export interface RandloraParameters {
+  /** The module's dotted path, as the adapter names it. */
+  readonly module: string;
+  /** λ (r, n). */
+  readonly lambda: AdapterTensor;
+  /** γ (n, m). */
+  readonly gamma: AdapterTensor;
+}
+
+/** One adapted weight: ΔW is (out, in), or (in, out) where `conv1d`. */
+export interface RandloraLayer extends RandloraParameters, BaseWeight {
+  readonly out: number;
+  readonly in: number;
+  /** The weight is stored (in, out), so ΔW is transposed before it is added. */
+  readonly conv1d: boolean;
+  /** M = max(out, in). */
+  readonly rows: number;
+  /** m = min(out, in). */
+  readonly cols: number;
+  /** n = ⌈m/r⌉. */
+  readonly bases: number;
+}
+
+/**
+ * The λ and γ of an adapter, module by module in the order of the file, with shapes that fit each other and `r`.
+ * Throws `RandloraError` "adapter" or "format" when one is missing or does not fit.
+ */
+export function randloraParameters(adapter: Adapter, { r }: RandloraConfig): RandloraParameters[] {
+  const found: RandloraParameters[] = [];
+  for (const [name, tensor] of adapter.tensors) {
+    const suffix = name.endsWith(LAMBDA) ? LAMBDA : name.endsWith(GAMMA) ? GAMMA : undefined;
+    if (suffix === undefined) continue;
+    const module = name.slice(0, -suffix.length);
+    const other = adapter.tensors.get(module + (suffix === LAMBDA ? GAMMA : LAMBDA));
+    if (other === undefined) {
+      const cause = `${quote(name)} has no ${(suffix === LAMBDA ? GAMMA : LAMBDA).slice(1)} beside it`;
+      throw new RandloraError("format", `${oneLine(adapter.file)}: ${cause}`, "the file is incomplete: save it again");
+    }
+    if (suffix === GAMMA) continue;
+    found.push({ module, lambda: tensor, gamma: other });
+    checkShapes(adapter, tensor, other, r);
+  }
+  if (found.length > 0) return found;
+  const hint = "an adapter that was saved before it was trained, or that is split, cannot be applied";
+  throw new RandloraError("adapter", `${oneLine(adapter.file)}: no ${LAMBDA.slice(1)} of any module`, hint);
+}
+
+function checkShapes(adapter: Adapter, lambda: AdapterTensor, gamma: AdapterTensor, r: number): void {
+  const [rank = 0, n = 0] = lambda.shape;
+  const [gammaN = 0, m = 0] = gamma.shape;
+  const refuse = (tensor: AdapterTensor, cause: string) => {
+    const shape = `tensor ${quote(tensor.name)} has shape [${tensor.shape.join(", ")}]`;
+    throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${shape}, ${cause}`, "λ is (r, n) and γ (n, m)");
+  };
+  if (lambda.shape.length !== 2 || rank !== r) refuse(lambda, `but r is ${r} in ${oneLine(adapter.configFile)}`);
+  if (gamma.shape.length !== 2 || gammaN !== n) refuse(gamma, `but λ has n = ${n}`);
+  if (m < 1 || basesCount(m, r) !== n) refuse(gamma, `but m = ${m} and r = ${r} make n = ${basesCount(m, r)}`);
+  for (const tensor of [lambda, gamma]) {
+    if (isWritableFloat(tensor.dtype)) continue;
+    const cause = `tensor ${quote(tensor.name)} is ${tensor.dtype}, not a floating type`;
+    throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, "save the adapter in f32");
+  }
+}
+
+/** Joins trained tensors and the base's weights. Throws `RandloraError` "adapter" naming both where they do not fit. */
+export function randloraLayers(
+  adapter: Adapter,
+  config: RandloraConfig,
+  parameters: readonly RandloraParameters[],
+  base: BaseModel,
+  shift: PathShift,
+): RandloraLayer[] {
+  return parameters.map((tensors) => {
+    const weight = findWeight(tensors.module, shift, base, adapter.path);
+    const conv1d = isConv1d(tensors.module, base, config.fanInFanOut);
+    const [first = 0, second = 0] = weight.shape;
+    const [out, input] = conv1d ? [second, first] : [first, second];
+    const cols = Math.min(out, input);
+    const [n = 0, m = 0] = tensors.gamma.shape;
+    if (m !== cols) {
+      const ours = `${quote(tensors.gamma.name)} has shape [${n}, ${m}]`;
+      const theirs = `${quote(weight.source)} of ${oneLine(base.path)} has [${weight.shape.join(", ")}]`;
+      const hint = `γ must have ${cols} columns: the adapter was made for another model`;
+      throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${ours}, but ${theirs}`, hint);
+    }
+    if (!isFloat(weight.dtype) || !isWritableFloat(weight.dtype)) {
+      const cause = `tensor ${quote(weight.source)} is ${weight.dtype}: quantised weights cannot be adapted`;
+      throw new RandloraError("adapter", `${oneLine(base.path)}: ${cause}`, "use the original, unquantised model");
+    }
+    return { ...tensors, ...weight, out, in: input, conv1d, rows: Math.max(out, input), cols, bases: n };
+  });
+}
+
+/** λ (r, n) and γ (n, m), row-major. Throws `RandloraError` "numeric" naming the tensor that holds NaN or infinity. */
+export async function readParameters(
+  adapter: Adapter,
+  { lambda, gamma }: RandloraParameters,
+): Promise<{ lambda: Float32Array<ArrayBuffer>; gamma: Float32Array<ArrayBuffer> }> {
+  return { lambda: await readFinite(adapter, lambda), gamma: await readFinite(adapter, gamma) };
+}
+
+async function readFinite(adapter: Adapter, tensor: AdapterTensor): Promise<Float32Array<ArrayBuffer>> {
+  const bytes = await tensor.readAll();
+  const values = new Float32Array(tensor.shape.reduce((product, size) => product * size, 1));
+  if (!isFloat(tensor.dtype)) throw new TypeError(`${tensor.name} is ${tensor.dtype}`);
+  widenToF32(bytes, tensor.dtype, values);
+  const bad = values.find((value) => !Number.isFinite(value));
+  if (bad === undefined) return values;
+  const cause = `tensor ${quote(tensor.name)} holds ${bad}`;
+  throw new RandloraError(
+    "numeric",
+    `${oneLine(adapter.file)}: ${cause}`,
+    "the training diverged: use an earlier save",
+  );
+}

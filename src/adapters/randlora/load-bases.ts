@@ -1,0 +1,42 @@
+import { RandloraError } from "../../errors.ts";
+import { oneLine } from "../../safetensors/failure.ts";
+import type { Adapter } from "../types.ts";
+import { drawBases, fingerprint } from "./bases.ts";
+import { fromProjections } from "./bases-saved.ts";
+import type { Bases, BasesExtent } from "./bases-types.ts";
+import type { BasesSource } from "./generator.ts";
+import type { BasesRecord } from "./record.ts";
+import { toProjection } from "./saved.ts";
+import { type StdCache, userStdCache } from "./std-cache.ts";
+
+/**
+ * Reads or draws the bases of `adapter` as far as `extent` needs them. Drawn ones must agree with the recorded
+ * fingerprint. Throws `RandloraError` "adapter" when they do not, and whatever reading and drawing throw.
+ */
+export async function loadBases(
+  adapter: Adapter,
+  source: BasesSource,
+  r: number,
+  extent: BasesExtent,
+  cache: StdCache = userStdCache(),
+): Promise<Bases> {
+  if (source.kind === "saved") {
+    return fromProjections(toProjection(source.a, adapter.file), toProjection(source.b, adapter.file), r, extent);
+  }
+  const { spec, record } = source;
+  if (record === undefined) return drawBases(spec, extent, cache);
+  const trusting = withRecorded(cache, record);
+  const bases = drawBases(spec, extent, trusting);
+  const { sha256 } = fingerprint(spec, trusting);
+  if (sha256.a === record.sha256.a && sha256.b === record.sha256.b) return bases;
+  const cause = `the bases that ${record.generator} draws are not those that the adapter records`;
+  const hint = "its seed, rank or shape was changed, or another version of randlora wrote it";
+  throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, hint);
+}
+
+/** Recorded deviations spare a pass over the whole stream; the fingerprint, which depends on them, proves them. */
+function withRecorded(cache: StdCache, { stdA, stdB }: BasesRecord): StdCache {
+  const recorded = stdA === undefined || stdB === undefined ? null : { a: stdA, b: stdB };
+  // What nobody has measured does not belong into the cache.
+  return recorded === null ? cache : { get: () => recorded, set: () => {} };
+}

@@ -1,0 +1,80 @@
+import { RandloraError } from "../../errors.ts";
+import type { GeneratorName } from "../../random/names.ts";
+import { oneLine } from "../../safetensors/failure.ts";
+import { type BaseModel, findShift } from "../base.ts";
+import { findReplacements, type Replacement } from "../replacements.ts";
+import type { Adapter } from "../types.ts";
+import { checkExtent } from "./bases.ts";
+import type { BasesExtent } from "./bases-types.ts";
+import type { RandloraConfig } from "./config.ts";
+import type { Pairing } from "./delta-reference.ts";
+import { type BasesSource, chooseBases } from "./generator.ts";
+import { type RandloraLayer, randloraLayers, randloraParameters } from "./layers.ts";
+import { isBasesTensor } from "./saved.ts";
+
+/** Everything that applying a RandLoRA adapter to a base takes, checked; no tensor has been read yet. */
+export interface RandloraPlan {
+  readonly adapter: Adapter;
+  readonly config: RandloraConfig;
+  /** alpha / r; ΔW is multiplied by it. */
+  readonly scale: number;
+  readonly pairing: Pairing;
+  readonly layers: readonly RandloraLayer[];
+  /** Where the bases come from; {@link loadBases} brings them. */
+  readonly bases: BasesSource;
+  /** How far the layers need them: the largest M, n and m. */
+  readonly extent: BasesExtent;
+  readonly replacements: readonly Replacement[];
+  /** What the user should know: one line each. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Fits an adapter to a base: finds each adapted weight, checks every shape, decides where the bases come from.
+ * `generator` is the user's choice (`--generator`). Throws `RandloraError` "adapter" with the reason when it cannot be
+ * applied: module missing, shape different, bases that nothing says how to draw, quantised base.
+ */
+export function planRandlora(
+  adapter: Adapter,
+  config: RandloraConfig,
+  base: BaseModel,
+  generator?: GeneratorName,
+): RandloraPlan {
+  if (base.config?.["quantization_config"] !== undefined) {
+    const cause = "the base is quantised (config.json has quantization_config)";
+    throw new RandloraError("adapter", `${oneLine(base.path)}: ${cause}`, "use the original, unquantised model");
+  }
+  const parameters = randloraParameters(adapter, config);
+  const modules = parameters.map(({ module }) => module);
+  const shift = findShift(modules, base, adapter.path);
+  const layers = randloraLayers(adapter, config, parameters, base, shift);
+  const { bases, pairing, notes } = chooseBases({ adapter, config, base, shift, layers, generator });
+  const extent = {
+    rows: Math.max(...layers.map(({ rows }) => rows)),
+    bases: Math.max(...layers.map((layer) => layer.bases)),
+    cols: Math.max(...layers.map(({ cols }) => cols)),
+  };
+  const { max, min } = bases.kind === "drawn" ? bases.spec : bases;
+  checkExtent(extent, config.r, max, min);
+  return {
+    adapter,
+    config,
+    scale: config.alpha / config.r,
+    pairing,
+    layers,
+    bases,
+    extent,
+    replacements: findReplacements(
+      adapter,
+      {
+        isOwn: (name) => /\.randlora_(?:lambda|gamma)$/.test(name) || isBasesTensor(name),
+        modules: new Set(modules),
+        modulesToSave: config.modulesToSave,
+        bias: config.bias !== "none",
+      },
+      base,
+      shift,
+    ),
+    notes,
+  };
+}

@@ -1,0 +1,71 @@
+import * as v from "valibot";
+import { type GeneratorName, GENERATOR_NAMES, type FloatGrid } from "../../random/names.ts";
+import { type JsonObject, toPlain } from "../lossless-json.ts";
+import { finiteNumber, parseSettings, positiveInteger } from "../settings.ts";
+import type { Pairing } from "./delta-reference.ts";
+
+/** What an adapter records of its bases, so that they can be drawn again and a redraw that differs is noticed. */
+export interface BasesRecord {
+  readonly generator: GeneratorName;
+  readonly pairing: Pairing;
+  /** The shape they were drawn at: A (r, 1, min), B (max, ⌈min/r⌉, r). */
+  readonly max: number;
+  readonly min: number;
+  /** The grid that normalised elements were rounded to. */
+  readonly dtype: FloatGrid;
+  /** Standard deviations that were divided by; absent where the generator normalises nothing. */
+  readonly stdA: number | undefined;
+  readonly stdB: number | undefined;
+  /** Hexadecimal SHA-256 of the first ≤ 4096 final elements as f32, in the order of drawing. */
+  readonly sha256: { readonly a: string; readonly b: string };
+}
+
+const SHA = "it must be a SHA-256 in hexadecimal";
+const sha256 = v.pipe(v.string(SHA), v.regex(/^[0-9a-fA-F]{64}$/, SHA), v.toLowerCase());
+const std = v.nullish(v.pipe(finiteNumber, v.gtValue(0, "it must be positive")));
+const HASHES = "it must hold the hashes a and b";
+
+const SCHEMA = v.object({
+  generator: v.picklist(GENERATOR_NAMES, `it must be one of ${GENERATOR_NAMES.join(", ")}`),
+  pairing: v.optional(v.picklist(["peft", "paper"], 'it must be "peft" or "paper"'), "peft"),
+  max: positiveInteger,
+  min: positiveInteger,
+  dtype: v.picklist(["f32", "bf16", "f16"], 'it must be "f32", "bf16" or "f16"'),
+  std_a: std,
+  std_b: std,
+  sha256: v.object({ a: sha256, b: sha256 }, HASHES),
+});
+
+/**
+ * Reads `bases` of adapter.json (or `randlora_bases` of a PEFT file). `file` is named in errors.
+ * Throws `RandloraError` "format" for an unknown generator or a value that makes no sense.
+ */
+export function parseBasesRecord(record: JsonObject, file: string): BasesRecord {
+  const read = parseSettings(v.object({ bases: SCHEMA }), { bases: toPlain(record) }, file).bases;
+  const { generator, pairing, max, min, dtype, sha256: hashes } = read;
+  return {
+    generator,
+    pairing,
+    max,
+    min,
+    dtype,
+    stdA: read.std_a ?? undefined,
+    stdB: read.std_b ?? undefined,
+    sha256: hashes,
+  };
+}
+
+/** The record as it is written. */
+export function formatBasesRecord(record: BasesRecord): JsonObject {
+  const { generator, pairing, max, min, dtype, stdA, stdB, sha256 } = record;
+  return {
+    generator,
+    pairing,
+    max,
+    min,
+    dtype,
+    ...(stdA === undefined ? {} : { std_a: stdA }),
+    ...(stdB === undefined ? {} : { std_b: stdB }),
+    sha256,
+  };
+}

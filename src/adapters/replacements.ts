@@ -1,0 +1,78 @@
+import { RandloraError } from "../errors.ts";
+import { oneLine, quote } from "../safetensors/failure.ts";
+import { type BaseModel, isEmbedding, isOutputEmbedding, type PathShift, shiftPath } from "./base.ts";
+import type { Adapter, AdapterTensor } from "./types.ts";
+
+/** A tensor that takes the place of one of the base's: a module saved whole (`modules_to_save`), a bias, an embedding. */
+export interface Replacement {
+  /** The checkpoint's name for it. */
+  readonly tensor: string;
+  readonly from: AdapterTensor;
+  /** False where the base has no such tensor: a new head, or an output embedding that was tied. */
+  readonly exists: boolean;
+}
+
+/** What decides which of an adapter's tensors are not the method's own. */
+export interface ReplacementRules {
+  /** Is this tensor the method's own (λ, γ, shared bases, factors)? */
+  readonly isOwn: (name: string) => boolean;
+  /** The adapted modules, as the adapter names them. */
+  readonly modules: ReadonlySet<string>;
+  readonly modulesToSave: readonly string[];
+  /** Biases are trained too. */
+  readonly bias: boolean;
+}
+
+const BASE_LAYER = ".base_layer.";
+
+/**
+ * The tensors of an adapter that replace the base's. PEFT stores `base_layer.weight` of an adapted output embedding:
+ * that is the base's own and changes nothing. Throws `RandloraError` "adapter" for a tensor that nothing explains, and
+ * for one whose shape is not that of the base's.
+ */
+export function findReplacements(
+  adapter: Adapter,
+  rules: ReplacementRules,
+  base: BaseModel,
+  shift: PathShift,
+): Replacement[] {
+  const replacements: Replacement[] = [];
+  for (const [name, from] of adapter.tensors) {
+    if (rules.isOwn(name)) continue;
+    const plain = name.replace(BASE_LAYER, ".");
+    const module = plain.slice(0, plain.lastIndexOf("."));
+    const isBias = plain.endsWith(".bias") && rules.bias;
+    const isCopy = name !== plain && rules.modules.has(module) && !isBias;
+    if (!isCopy && !isBias && !isSaved(plain, module, rules)) throw unexplained(adapter, name);
+    const tensor = [shiftPath(plain, shift), plain].find((candidate) => base.tensors.has(candidate));
+    const shape = base.tensors.get(tensor ?? "")?.shape;
+    if (shape !== undefined && !sameShape(shape, from.shape)) {
+      const ours = `tensor ${quote(name)} has shape [${from.shape.join(", ")}]`;
+      const theirs = `${quote(tensor ?? "")} of ${oneLine(base.path)} has [${shape.join(", ")}]`;
+      const hint = "the adapter was made for another model, or for one with a resized vocabulary";
+      throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${ours}, but ${theirs}`, hint);
+    }
+    if (!isCopy) replacements.push({ tensor: tensor ?? shiftPath(plain, shift), from, exists: tensor !== undefined });
+  }
+  return replacements;
+}
+
+/** Is this tensor of a module that is saved whole? PEFT wraps every module whose path ends with one of the names. */
+function isSaved(name: string, module: string, { modulesToSave }: ReplacementRules): boolean {
+  if (modulesToSave.some((saved) => name.includes(`${saved}.`))) return true;
+  // Without being asked PEFT saves the embeddings of a model whose vocabulary was resized.
+  return isEmbedding(module) || isOutputEmbedding(module);
+}
+
+function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((size, i) => size === b[i]);
+}
+
+function unexplained(adapter: Adapter, name: string): RandloraError {
+  const cause = `tensor ${quote(name)} belongs to no adapted or saved module`;
+  return new RandloraError(
+    "adapter",
+    `${oneLine(adapter.file)}: ${cause}`,
+    "the file mixes two adapters or two methods",
+  );
+}

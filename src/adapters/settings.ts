@@ -1,0 +1,59 @@
+import * as v from "valibot";
+import { RandloraError } from "../errors.ts";
+import { oneLine, quote } from "../safetensors/failure.ts";
+
+// Schemas for configuration files, with messages that read well after `"key" is VALUE: `.
+
+export const positiveInteger = v.pipe(
+  v.number("it must be a positive integer"),
+  v.safeInteger("it must be a positive integer"),
+  v.minValue(1, "it must be a positive integer"),
+);
+
+export const finiteNumber = v.pipe(v.number("it must be a number"), v.finite("it must be a finite number"));
+
+export const text = v.string("it must be a string");
+
+/** `null` counts as "not given", as in Python. */
+export const flag = v.pipe(
+  v.nullish(v.boolean("it must be true or false"), false),
+  v.transform((value) => value),
+);
+
+export const textList = v.array(v.string("it must hold strings"), "it must be a list of strings");
+
+const LAYERS = "it must be a layer's index or a list of them";
+export const layerIndices = v.union(
+  [
+    v.pipe(
+      v.pipe(v.number(LAYERS), v.safeInteger(LAYERS)),
+      v.transform((index) => [index]),
+    ),
+    v.array(v.pipe(v.number(LAYERS), v.safeInteger(LAYERS)), LAYERS),
+  ],
+  LAYERS,
+);
+
+/** Names, or one string with a meaning of its own (a regular expression, `all-linear`). */
+export const textOrList = v.union([text, textList], "it must be a string or a list of strings");
+
+/**
+ * `value` as `schema` understands it. Throws `RandloraError` "format" naming `file`, the key, what it holds and what it
+ * must be.
+ */
+export function parseSettings<S extends v.GenericSchema>(schema: S, value: unknown, file: string): v.InferOutput<S> {
+  const result = v.safeParse(schema, value);
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  const key = v.getDotPath(issue) ?? "";
+  const found = issue.input === undefined ? "is missing" : `is ${show(issue.input)}`;
+  const hint = "the file must be as PEFT writes it";
+  throw new RandloraError("format", `${oneLine(file)}: ${quote(key)} ${found}: ${issue.message}`, hint);
+}
+
+function show(value: unknown): string {
+  if (typeof value === "bigint") return String(value);
+  if (typeof value === "string") return quote(value);
+  const json = JSON.stringify(value, (_, item: unknown) => (typeof item === "bigint" ? String(item) : item));
+  return json.length > 100 ? `${json.slice(0, 100)}…` : json;
+}
