@@ -1,0 +1,39 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { fromBf16Bits, fromF16Bits, roundToGrid, toBf16Bits, toF16Bits } from "./grid.ts";
+
+const patterns = Array.from({ length: 65536 }, (_, bits) => bits);
+
+describe.each([
+  ["bf16", fromBf16Bits, toBf16Bits],
+  ["f16", fromF16Bits, toF16Bits],
+] as const)("%s", (grid, from, to) => {
+  test("every pattern comes back", () => {
+    const numbers = patterns.filter((bits) => !Number.isNaN(from(bits)));
+    expect(numbers.map((bits) => to(from(bits)))).toEqual(numbers);
+    expect(from(to(Number.NaN))).toBeNaN();
+  });
+
+  test("rounds to the nearest, ties to the even pattern", () => {
+    const finite = patterns.filter((bits) => bits < 0x7800);
+    for (const bits of finite) {
+      const low = from(bits);
+      const high = from(bits + 1);
+      const middle = (low + high) / 2;
+      expect(to(middle)).toBe(bits % 2 === 0 ? bits : bits + 1);
+      expect(to(low + (high - low) * 0.25)).toBe(bits);
+      expect(to(low + (high - low) * 0.75)).toBe(bits + 1);
+    }
+  });
+
+  test("rounding is symmetric and rounds no number twice", () => {
+    fc.assert(
+      fc.property(fc.float({ noNaN: true }), (value) => {
+        const rounded = roundToGrid(value, grid);
+        expect(roundToGrid(rounded, grid)).toBe(rounded);
+        expect(roundToGrid(-value, grid)).toBe(-rounded);
+      }),
+      { seed: 9, numRuns: 200 },
+    );
+  });
+});
