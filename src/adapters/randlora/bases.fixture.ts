@@ -1,5 +1,6 @@
 import type { BasesExtent, BasesSpec, StdPair } from "./bases.ts";
 import { basesCount } from "./bases.ts";
+import { readElement, type BasisMatrix } from "./storage.ts";
 import type { StdCache } from "./std-cache.ts";
 
 /** A cache that forgets with its test. */
@@ -18,4 +19,11 @@ export class MemoryStdCache implements StdCache {
 /** All of the bases. */
 export function whole(spec: BasesSpec): BasesExtent {
   return { rows: spec.max, bases: basesCount(spec.min, spec.r), cols: spec.min };
+}
+
+/** Every element, row after row, which is PEFT's memory order. */
+export function elements(matrix: BasisMatrix): number[] {
+  return Array.from({ length: matrix.rows * matrix.cols }, (_, i) =>
+    readElement(matrix, Math.floor(i / matrix.cols), i % matrix.cols),
+  );
 }
