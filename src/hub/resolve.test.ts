@@ -79,9 +79,9 @@ test("the tokenizer alone brings no weights, and does not pass for the model off
   );
   const settings = fixture.settings({ offline: true });
   expect(await resolveModel(NAME, { settings, weights: false })).toBe(folder);
-  expect(resolveModel(NAME, { settings })).rejects.toThrow("part of org/model: model.safetensors missing");
+  await expect(resolveModel(NAME, { settings })).rejects.toThrow("part of org/model: model.safetensors missing");
   rmSync(join(fixture.cacheDir, FOLDER, "trees"), { recursive: true });
-  expect(resolveModel(NAME, { settings })).rejects.toThrow(
+  await expect(resolveModel(NAME, { settings })).rejects.toThrow(
     "part of org/model: its configuration or its weights missing",
   );
 });
@@ -118,7 +118,7 @@ test("an index that names a file which is not there is refused", async () => {
   const files = { "config.json": "{}", "model.safetensors.index.json": index };
   await using fixture = await Fixture.start({ "org/broken": { revisions: { main: files } } });
   const work = resolveModel({ repo: "org/broken", revision: "main" }, { settings: fixture.settings() });
-  expect(work).rejects.toThrow("org/broken has no gone.safetensors, which its index names");
+  await expect(work).rejects.toThrow("org/broken has no gone.safetensors, which its index names");
 });
 
 test("an adapter is its two files, or an adapter.json", async () => {
@@ -141,10 +141,10 @@ test("an adapter is its two files, or an adapter.json", async () => {
   ]);
   const other = await resolveAdapter({ repo: "org/json", revision: "main" }, { settings });
   expect(fixture.list(relative(fixture.cacheDir, other))).toEqual(["adapter.json"]);
-  expect(resolveModel({ repo: "org/peft", revision: "main" }, { settings })).rejects.toThrow(
+  await expect(resolveModel({ repo: "org/peft", revision: "main" }, { settings })).rejects.toThrow(
     "is an adapter, not a model",
   );
-  expect(resolveAdapter(NAME, { settings })).rejects.toThrow("is not an adapter");
+  await expect(resolveAdapter(NAME, { settings })).rejects.toThrow("is not an adapter");
 });
 
 test("offline, a cached model is found with the server gone, an unknown one is refused", async () => {
@@ -156,11 +156,11 @@ test("offline, a cached model is found with the server gone, an unknown one is r
     await resolveModel(NAME, { settings: fixture.settings({ endpoint: "http://127.0.0.1:9" }), offline: true }),
   ).toBe(folder);
   const unknown = resolveModel({ repo: "org/other", revision: "main" }, { settings: offline });
-  expect(unknown).rejects.toThrow("org/other is not in the cache");
+  await expect(unknown).rejects.toThrow("org/other is not in the cache");
   const revision = resolveModel({ ...NAME, revision: "v2" }, { settings: offline });
-  expect(revision).rejects.toThrow("org/model@v2 is not in the cache");
+  await expect(revision).rejects.toThrow("org/model@v2 is not in the cache");
   const commit = resolveModel({ ...NAME, revision: "0".repeat(40) }, { settings: offline });
-  expect(commit).rejects.toThrow("is not in the cache");
+  await expect(commit).rejects.toThrow("is not in the cache");
 });
 
 test("when the Hub does not answer, the cached copy serves, with a warning; without one the cause is told", async () => {
@@ -196,7 +196,7 @@ test("a damaged blob is replaced", async () => {
   const settings = fixture.settings();
   const folder = await resolveModel(NAME, { settings });
   truncateSync(join(fixture.cacheDir, FOLDER, "blobs", WEIGHTS), 1000);
-  expect(resolveModel(NAME, { settings, offline: true })).rejects.toThrow("model.safetensors missing");
+  await expect(resolveModel(NAME, { settings, offline: true })).rejects.toThrow("model.safetensors missing");
   await resolveModel({ ...NAME, revision: COMMIT }, { settings });
   expect(readFileSync(join(folder, "model.safetensors"))).toEqual(Buffer.from(MODEL_FILES["model.safetensors"]));
 });
@@ -234,7 +234,7 @@ test("the user's wish to stop ends it at once, and the next attempt goes on", as
       if (file === "model.safetensors" && bytesDone >= 100_000) controller.abort(new Error("enough"));
     },
   });
-  expect(work).rejects.toThrow("enough");
+  await expect(work).rejects.toThrow("enough");
   await work.catch(() => undefined);
   expect(fixture.list(FOLDER, "blobs")).toContain(`${WEIGHTS}.resume.incomplete`);
   expect(fixture.list(FOLDER, "refs")).toEqual([]);
@@ -252,8 +252,8 @@ test("too little space is noticed before anything is fetched", async () => {
   mkdirSync(join(fixture.cacheDir, FOLDER, "trees"), { recursive: true });
   writeFileSync(join(fixture.cacheDir, FOLDER, "trees", `${COMMIT}.json`), JSON.stringify(tree));
   const work = resolveModel(NAME, { settings: fixture.settings() });
-  expect(work).rejects.toBeInstanceOf(RandloraError);
-  expect(work).rejects.toThrow("not enough space for org/model");
+  await expect(work).rejects.toBeInstanceOf(RandloraError);
+  await expect(work).rejects.toThrow("not enough space for org/model");
   await work.catch(() => undefined);
   expect(fixture.list(FOLDER, "blobs")).toEqual([]);
 });

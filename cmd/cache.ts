@@ -1,0 +1,109 @@
+import { RandloraError } from "../src/errors.ts";
+import { parseRepository } from "../src/hub/name.ts";
+import { type Context, defineCommand, defineGroup, required } from "../src/options/command.ts";
+import { nearest } from "../src/options/nearest.ts";
+import { formatBytes, formatNumber } from "../src/terminal/format.ts";
+import { formatTable } from "../src/terminal/table.ts";
+
+const list = defineCommand({
+  name: "list",
+  summary: "List the models and adapters in the Hub cache",
+  example: "randlora cache list",
+  arguments: {},
+  options: {},
+  async run(_, __, context) {
+    const { cacheDir, repositories } = await scan();
+    const bytes = repositories.reduce((sum, repository) => sum + repository.bytes, 0);
+    const data = {
+      cache: cacheDir,
+      bytes,
+      repositories: repositories.map((repository) => ({
+        name: repository.repo,
+        path: repository.path,
+        bytes: repository.bytes,
+        incomplete_bytes: repository.incompleteBytes,
+        last_used: new Date(repository.lastUsedMs).toISOString(),
+        revisions: repository.revisions.map(({ commit, refs, path, files, bytes }) => ({
+          commit,
+          refs,
+          path,
+          files,
+          bytes,
+        })),
+      })),
+    };
+    context.result(data, () => {
+      if (repositories.length === 0) return `nothing in ${cacheDir}\n`;
+      const rows = repositories.map((repository) => [
+        repository.repo,
+        formatBytes(repository.bytes),
+        new Date(repository.lastUsedMs).toISOString().slice(0, 10),
+        repository.revisions.map(({ commit, refs }) => [...refs, commit.slice(0, 7)].join(" ")).join(", "),
+        repository.incompleteBytes > 0 ? `${formatBytes(repository.incompleteBytes)} unfinished` : "",
+      ]);
+      const head = ["name", "size", "last used", "revisions"];
+      const table = formatTable(rows, { head, align: "lr", columns: context.columns, markHead: context.style.dim });
+      return `${table}${formatBytes(bytes)} in ${cacheDir}\n`;
+    });
+  },
+});
+
+const remove = defineCommand({
+  name: "remove",
+  summary: "Remove a model or an adapter from the Hub cache, or one revision of it",
+  example: "randlora cache remove HuggingFaceTB/SmolLM2-135M-Instruct",
+  arguments: { name: required("NAME", "org/name, or org/name@revision for one revision (a branch, a tag, a commit)") },
+  options: {},
+  async run({ name }, _, context) {
+    const { cacheDir, repositories } = await scan();
+    // Removed whole unless a revision is written, even @main: only then is the text longer than the repository's name.
+    const parsed = parseRepository(name);
+    const repository = repositories.find(({ repo }) => repo === (parsed?.repo ?? name));
+    if (repository === undefined) throw unknownName(name, cacheDir, repositories);
+    const { removeCached } = await import("../src/hub/remove.ts");
+    const removal = await removeCached(repository, repository.repo === name ? undefined : parsed?.revision);
+    report(context, name, removal);
+  },
+});
+
+/** `randlora cache list`, `randlora cache remove`. */
+export const command = defineGroup({
+  name: "cache",
+  summary: "Show or clean the cache of models fetched from the Hub",
+  commands: [list, remove],
+});
+
+async function scan() {
+  const { hubSettings } = await import("../src/hub/settings.ts");
+  const { scanCache } = await import("../src/hub/scan.ts");
+  const { cacheDir } = hubSettings();
+  return { cacheDir, repositories: await scanCache(cacheDir) };
+}
+
+function unknownName(
+  name: string,
+  cacheDir: string,
+  repositories: readonly { readonly repo: string }[],
+): RandloraError {
+  const repo = parseRepository(name)?.repo ?? name;
+  const near = nearest(
+    repo,
+    repositories.map((repository) => repository.repo),
+  );
+  const hint = near === undefined ? "`randlora cache list` shows what is there" : `did you mean ${near}?`;
+  return new RandloraError("file", `${name} is not in the cache (${cacheDir})`, hint);
+}
+
+function report(
+  context: Context,
+  name: string,
+  removal: { readonly commits: readonly string[]; readonly bytes: number; readonly whole: boolean },
+): void {
+  const { commits, bytes, whole } = removal;
+  context.result({ name, commits, bytes, whole }, () => {
+    const what = whole
+      ? `${name} (${formatNumber(commits.length)} ${commits.length === 1 ? "revision" : "revisions"})`
+      : `${name} (commit ${commits.map((commit) => commit.slice(0, 7)).join(", ")}; other revisions stay)`;
+    return `removed ${what}, ${formatBytes(bytes)} freed\n`;
+  });
+}
