@@ -1,0 +1,72 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { version } from "../package.json";
+import { build } from "../scripts/build.ts";
+
+/** Holds the binary and, beside it, the empty folder that it runs in. */
+let folder: string;
+let binary: string;
+let empty: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "randlora-binary-"));
+  binary = join(folder, "randlora");
+  empty = join(folder, "empty");
+  await mkdir(empty);
+  await build(binary);
+}, 120_000);
+
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** Runs the binary with an environment that knows nothing of this repository or of Bun. */
+async function run(...args: string[]) {
+  const child = Bun.spawn([binary, ...args], {
+    cwd: empty,
+    env: { PATH: "/usr/bin:/bin", HOME: empty, ...temporaryFolder() },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { status, stdout, stderr };
+}
+
+function temporaryFolder(): Record<string, string> {
+  const { TMPDIR } = process.env;
+  return TMPDIR === undefined ? {} : { TMPDIR };
+}
+
+describe("the compiled binary, alone in an empty folder", () => {
+  test("is one file", async () => {
+    expect((await readdir(folder)).toSorted()).toEqual(["empty", "randlora"]);
+  });
+
+  test("says its version", async () => {
+    expect(await run("--version")).toEqual({ status: 0, stdout: `${version}\n`, stderr: "" });
+  });
+
+  test("explains itself", async () => {
+    const { status, stdout, stderr } = await run("--help");
+    expect([status, stderr]).toEqual([0, ""]);
+    expect(stdout).toStartWith("Example:\n  randlora ");
+    expect(stdout).toContain("  completion ");
+  });
+
+  test("refuses what it does not know, and names the nearest", async () => {
+    expect(await run("--verson")).toEqual({
+      status: 2,
+      stdout: "",
+      stderr: "error: unknown option '--verson'\nhint: did you mean --version?\n",
+    });
+  });
+
+  test("takes neither a .env file nor a bunfig.toml of the folder for its own", async () => {
+    await writeFile(join(empty, ".env"), "RANDLORA_JSON=maybe\n");
+    await writeFile(join(empty, "bunfig.toml"), 'preload = ["./missing.ts"]\n');
+    const { status, stdout } = await run("completion", "bash");
+    expect(status).toBe(0);
+    expect(stdout).toContain("complete -o bashdefault");
+  });
+});

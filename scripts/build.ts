@@ -1,0 +1,71 @@
+/*
+ * Compiles the program into one executable a platform.
+ *
+ *   bun scripts/build.ts               dist/randlora for this machine
+ *   bun scripts/build.ts --all         dist/randlora-<platform> for every platform, and dist/randlora
+ *   bun scripts/build.ts linux-arm64   dist/randlora-linux-arm64
+ */
+import { copyFile, mkdir, mkdtemp, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { parseArgs } from "node:util";
+import { formatBytes, formatDuration } from "../src/terminal/format.ts";
+import { hostTarget, isTarget, runtime, TARGETS, type Target } from "./runtimes.ts";
+
+const ROOT = join(import.meta.dir, "..");
+
+/** Dawn's Direct3D 12 backend loads these; Windows looks for them beside the executable. */
+const WINDOWS_LIBRARIES = ["d3dcompiler_47.dll", "dxcompiler.dll"];
+
+/** Builds for this machine, or for `target` with that platform's runtime. The file appears only when it is complete. */
+export async function build(outfile: string, target?: Target): Promise<void> {
+  const folder = dirname(outfile);
+  await mkdir(folder, { recursive: true });
+  const foreign = target !== undefined && target !== hostTarget();
+  // Beside the result, so that a rename can publish it; Bun leaves its source maps there too.
+  const partial = await mkdtemp(join(folder, ".build-"));
+  try {
+    await Bun.build({
+      entrypoints: [join(ROOT, "cmd/main.ts")],
+      compile: {
+        outfile: join(partial, basename(outfile)),
+        // A .env or bunfig.toml in the user's folder belongs to the user's program, not to this one.
+        autoloadDotenv: false,
+        autoloadBunfig: false,
+        ...(foreign ? { target: `bun-${target}`, executablePath: await runtime(target) } : {}),
+      },
+      minify: true,
+      sourcemap: "inline",
+      // Halves the time to `--help`. Bytecode is tied to the runtime that makes it: only for the machine we are on.
+      bytecode: !foreign,
+      format: "esm",
+      throw: true,
+    });
+    await rename(join(partial, basename(outfile)), outfile);
+  } finally {
+    await rm(partial, { recursive: true, force: true });
+  }
+  if (target !== "windows-x64") return;
+  for (const name of WINDOWS_LIBRARIES) {
+    await copyFile(join(ROOT, "node_modules/webgpu/dist/win32-x64", name), join(folder, name));
+  }
+}
+
+async function report(outfile: string, target?: Target): Promise<void> {
+  const start = performance.now();
+  await build(outfile, target);
+  const { size } = await stat(outfile);
+  const seconds = formatDuration((performance.now() - start) / 1000);
+  process.stdout.write(`${outfile.slice(ROOT.length + 1)}  ${formatBytes(size)}  ${seconds}\n`);
+}
+
+if (import.meta.main) {
+  const { values, positionals } = parseArgs({ options: { all: { type: "boolean" } }, allowPositionals: true });
+  const dist = join(ROOT, "dist");
+  if (values.all === true || positionals.length === 0) {
+    await report(join(dist, process.platform === "win32" ? "randlora.exe" : "randlora"));
+  }
+  for (const target of values.all === true ? Object.keys(TARGETS) : positionals) {
+    if (!isTarget(target)) throw new Error(`${target}: not one of ${Object.keys(TARGETS).join(", ")}`);
+    await report(join(dist, `randlora-${target}${target === "windows-x64" ? ".exe" : ""}`), target);
+  }
+}

@@ -1,0 +1,134 @@
+/*
+ * Brings what the project needs and nothing else: locked dependencies, Bun among them, and a Vulkan driver. Plain
+ * JavaScript for Node 20 and newer (or Bun), since it runs before anything is installed. Doing it twice costs nothing.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { delimiter, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
+const MODULES = join(ROOT, "node_modules");
+/** Written by `npm ci`; and by us after `bun install`, which leaves no such mark. */
+const MARKS = [join(MODULES, ".package-lock.json"), join(MODULES, ".bun-install")];
+const DRIVER_PACKAGES = ["mesa-vulkan-drivers", "libvulkan1"];
+
+/** Shows a command and runs it; true when it succeeded. */
+function run(command, args, environment = {}) {
+  process.stderr.write(`$ ${[command, ...args].join(" ")}\n`);
+  const { status, error } = spawnSync(command, args, {
+    cwd: ROOT,
+    stdio: ["ignore", "inherit", "inherit"],
+    env: { ...process.env, ...environment },
+    // npm is a script on Windows.
+    shell: process.platform === "win32",
+  });
+  if (error !== undefined) process.stderr.write(`${command}: ${error.message}\n`);
+  return status === 0;
+}
+
+function has(command) {
+  const names = process.platform === "win32" ? [`${command}.cmd`, `${command}.exe`] : [command];
+  const folders = (process.env.PATH ?? "").split(delimiter).filter((folder) => folder !== "");
+  return folders.some((folder) => names.some((name) => existsSync(join(folder, name))));
+}
+
+function fail(message, hint) {
+  process.stderr.write(`error: ${message}\nhint: ${hint}\n`);
+  process.exit(1);
+}
+
+/** Whether the dependencies were installed after the lock file last changed, and Bun among them starts. */
+function dependenciesAreCurrent() {
+  const locked = statSync(join(ROOT, "package-lock.json")).mtimeMs;
+  if (!MARKS.some((mark) => existsSync(mark) && statSync(mark).mtimeMs >= locked)) return false;
+  return bunStarts();
+}
+
+function bunStarts() {
+  return spawnSync(join(MODULES, ".bin", "bun"), ["--version"], { shell: process.platform === "win32" }).status === 0;
+}
+
+function installDependencies() {
+  if (dependenciesAreCurrent()) return;
+  if (process.versions.bun === undefined || has("npm")) {
+    if (!run("npm", ["ci"])) fail("the dependencies could not be installed", "see npm's message above");
+  } else {
+    // Bun reads package-lock.json; --frozen-lockfile would ask for a lock file of its own.
+    if (!run(process.execPath, ["install", "--no-save"])) {
+      fail("the dependencies could not be installed", "see Bun's message above");
+    }
+    writeFileSync(MARKS[1], "");
+  }
+  if (bunStarts()) return;
+  // Where install scripts are switched off (`ignore-scripts`), Bun's own is still wanted: it puts the executable in place.
+  if (!run(process.execPath, [join(MODULES, "bun", "install.js")]) || !bunStarts()) {
+    fail("Bun does not start", `run node_modules/.bin/bun --version to see why`);
+  }
+}
+
+/** Folders in which a Vulkan loader looks for drivers (Vulkan-Loader, LoaderDriverInterface.md, "Driver Discovery"). */
+function driverFolders() {
+  const { XDG_CONFIG_HOME, XDG_CONFIG_DIRS, XDG_DATA_HOME, XDG_DATA_DIRS } = process.env;
+  const list = (value, fallback) => (value || fallback).split(":");
+  return [
+    ...list(XDG_CONFIG_HOME, join(homedir(), ".config")),
+    ...list(XDG_CONFIG_DIRS, "/etc/xdg"),
+    "/usr/local/etc",
+    "/etc",
+    ...list(XDG_DATA_HOME, join(homedir(), ".local/share")),
+    ...list(XDG_DATA_DIRS, "/usr/local/share:/usr/share"),
+    "/usr/local/share",
+    "/usr/share",
+  ].map((folder) => join(folder, "vulkan/icd.d"));
+}
+
+function holds(folder, pattern) {
+  return existsSync(folder) && readdirSync(folder).some((name) => pattern.test(name));
+}
+
+function hasDriver() {
+  const named = [process.env.VK_DRIVER_FILES, process.env.VK_ICD_FILENAMES, process.env.VK_ADD_DRIVER_FILES];
+  if (named.some((files) => (files ?? "").split(":").some((file) => file !== "" && existsSync(file)))) return true;
+  return driverFolders().some((folder) => holds(folder, /\.json$/));
+}
+
+function hasLoader() {
+  const system = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/lib", "/lib64"];
+  const multiarch = ["/usr/lib", "/usr/local/lib", "/lib"].flatMap((folder) =>
+    existsSync(folder)
+      ? readdirSync(folder)
+          .filter((name) => name.endsWith("-linux-gnu"))
+          .map((name) => join(folder, name))
+      : [],
+  );
+  const named = (process.env.LD_LIBRARY_PATH ?? "").split(":").filter((folder) => folder !== "");
+  return [...named, ...system, ...multiarch].some((folder) => holds(folder, /^libvulkan\.so\.1/));
+}
+
+/** Linux alone needs Vulkan: Dawn uses Metal on macOS and Direct3D 12 on Windows. */
+function installDriver() {
+  if (process.platform !== "linux" || (hasLoader() && hasDriver())) return;
+  const update = ["update"];
+  const install = ["install", "-y", "--no-install-recommends", ...DRIVER_PACKAGES];
+  if (!has("apt-get")) {
+    const [fedora, arch] = [
+      "dnf install mesa-vulkan-drivers vulkan-loader",
+      "pacman -S vulkan-swrast vulkan-icd-loader",
+    ];
+    fail("no Vulkan driver found", `install one and try again: ${has("pacman") ? arch : fedora}`);
+  }
+  if (process.getuid?.() !== 0) {
+    fail("no Vulkan driver found", `sudo apt-get ${update.join(" ")} && sudo apt-get ${install.join(" ")}`);
+  }
+  const quiet = { DEBIAN_FRONTEND: "noninteractive" };
+  // Old lists may still serve, so only the installation decides.
+  run("apt-get", update, quiet);
+  if (!run("apt-get", install, quiet)) fail("the Vulkan driver could not be installed", "see apt-get's message above");
+}
+
+const [major = 0] = process.versions.node.split(".").map(Number);
+if (major < 20) fail(`Node ${process.versions.node} is too old`, "install Node 20 or newer");
+installDependencies();
+installDriver();

@@ -1,0 +1,111 @@
+import { describe, expect, test } from "bun:test";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { dirname, join, relative, sep } from "node:path";
+
+const ROOT = join(import.meta.dir, "..");
+
+/**
+ * The folders of `src`, lowest tier first (docs/design.md). A file imports from its own tier and from those before it;
+ * `cmd` stands on top, and nothing below imports from it.
+ */
+const TIERS = [
+  ["errors.ts", "safetensors", "random"],
+  ["gpu", "kernels"],
+  ["tensor"],
+  ["models", "adapters", "text", "hub"],
+  ["merge", "train", "generate", "eval", "analysis", "serve", "terminal", "report", "options"],
+];
+const TOP = TIERS.length;
+
+/** The guideline is 2 to 10 KB; beyond this a file surely has more than one job. */
+const LARGEST = 14_000;
+
+/** Sources by path from the root, in the form `src/gpu/gpu.ts`; tests and their helpers are free to import anything. */
+const sources = ["src", "cmd"]
+  .flatMap((folder) => [...new Bun.Glob(`${folder}/**/*.{ts,wgsl}`).scanSync(ROOT)])
+  .map((path) => path.replaceAll(sep, "/"))
+  .filter((path) => !/\.test\.ts$|\.d\.ts$|(^|\/)testing[^/]*(\/|\.ts$)/.test(path))
+  .toSorted();
+
+/** Relative imports of one file, types included, as paths from the root. */
+function importsOf(path: string): string[] {
+  const text = readFileSync(join(ROOT, path), "utf8").replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, "");
+  const matches = text.matchAll(/(?:\bfrom|\bimport|\bimport\(|\brequire\()\s*"(\.[^"]+)"/g);
+  return [...matches].map((match) => relative(ROOT, join(ROOT, dirname(path), match[1] ?? "")).replaceAll(sep, "/"));
+}
+
+function tierOf(path: string): number {
+  if (path.startsWith("cmd/")) return TOP;
+  const name = path.split("/")[1] ?? "";
+  return TIERS.findIndex((names) => names.includes(name));
+}
+
+const graph = new Map(sources.filter((path) => path.endsWith(".ts")).map((path) => [path, importsOf(path)]));
+
+describe("the house", () => {
+  test("is not empty, and every folder of src has its tier", () => {
+    expect(sources.length).toBeGreaterThan(10);
+    expect(sources.filter((path) => tierOf(path) < 0)).toEqual([]);
+  });
+
+  test("imports exist and point down or sideways", () => {
+    const wrong = [...graph].flatMap(([path, imports]) =>
+      imports
+        .filter((target) => target !== "package.json" && !pointsDown(path, target))
+        .map((target) => `${path} → ${target}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  test("has no import cycle, types included", () => {
+    expect(findCycle(graph)).toBeUndefined();
+  });
+
+  test("has files of one job each", () => {
+    const large = sources.map((path) => [path, statSync(join(ROOT, path)).size] as const);
+    expect(large.filter(([, size]) => size > LARGEST)).toEqual([]);
+  });
+});
+
+function pointsDown(path: string, target: string): boolean {
+  if (!existsSync(join(ROOT, target)) || !/^(src|cmd)\//.test(target)) return false;
+  return tierOf(target) <= tierOf(path);
+}
+
+/** A path of imports that ends where it begins, or undefined. */
+function findCycle(edges: ReadonlyMap<string, readonly string[]>): string[] | undefined {
+  const finished = new Set<string>();
+  const visit = (node: string, trail: readonly string[]): string[] | undefined => {
+    if (trail.includes(node)) return [...trail.slice(trail.indexOf(node)), node];
+    if (finished.has(node)) return undefined;
+    for (const next of edges.get(node) ?? []) {
+      const cycle = visit(next, [...trail, node]);
+      if (cycle !== undefined) return cycle;
+    }
+    finished.add(node);
+    return undefined;
+  };
+  for (const node of edges.keys()) {
+    const cycle = visit(node, []);
+    if (cycle !== undefined) return cycle;
+  }
+  return undefined;
+}
+
+test("the cycle finder finds cycles", () => {
+  const edges = new Map([
+    ["a", ["b", "c"]],
+    ["b", ["c"]],
+    ["c", ["d"]],
+    ["d", ["b"]],
+  ]);
+  expect(findCycle(edges)).toEqual(["b", "c", "d", "b"]);
+  expect(
+    findCycle(
+      new Map([
+        ["a", ["b"]],
+        ["b", []],
+      ]),
+    ),
+  ).toBeUndefined();
+});
