@@ -1,0 +1,56 @@
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { GeneratorName } from "../random/names.ts";
+import { Publication } from "../safetensors/publish.ts";
+import type { Adapter } from "./types.ts";
+import { writeJson } from "./json-write.ts";
+import { writePeft } from "./peft-write.ts";
+import { type BasesWish, convertRandlora } from "./randlora/convert.ts";
+import { peftReadme } from "./readme.ts";
+
+/** What to convert to, and where. */
+export interface ConvertOptions extends BasesWish {
+  /** A folder (`peft`) or a file (`json`). */
+  readonly out: string;
+  /** Replace an existing output. */
+  readonly force?: boolean;
+}
+
+/** What was written. */
+export interface Conversion {
+  /** Absolute path. */
+  readonly out: string;
+  readonly to: "peft" | "json";
+  /** Number of tensors, the bases included where they were written. */
+  readonly tensors: number;
+  /** What draws the bases, where that is known. */
+  readonly generator: GeneratorName | undefined;
+  /** Whether the bases themselves were written. */
+  readonly projections: boolean;
+  readonly notes: readonly string[];
+}
+
+/**
+ * Writes an adapter in the other format, or the same one, losing nothing: every tensor bit for bit, every key of its
+ * configuration. The output appears when it is complete. Throws `RandloraError`.
+ */
+export async function convertAdapter(adapter: Adapter, options: ConvertOptions): Promise<Conversion> {
+  const { to, out, force = false } = options;
+  const inputs = [...new Set([adapter.file, adapter.configFile])];
+  await using publication = await Publication.begin(out, { kind: to === "peft" ? "folder" : "file", force, inputs });
+  const { content, generator, projections, notes } = await convertRandlora(adapter, adapter.method.config, options);
+  if (to === "json") await writeJson(publication.partPath, content);
+  else await writePeft(publication.partPath, content, (await ownReadme(adapter)) ?? peftReadme(content));
+  await publication.commit();
+  return { out: publication.target, to, tensors: content.tensors.length, generator, projections, notes };
+}
+
+/** The model card of a PEFT folder, which belongs to the adapter. */
+async function ownReadme(adapter: Adapter): Promise<string | undefined> {
+  if (adapter.format !== "peft") return undefined;
+  try {
+    return await readFile(join(dirname(adapter.configFile), "README.md"), "utf8");
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,67 @@
+import { stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { RandloraError } from "../errors.ts";
+import { parseHubName } from "../hub/name.ts";
+import { naming, oneLine, systemCode } from "../safetensors/failure.ts";
+import { openJson } from "./json.ts";
+import { isPeftFolder, openPeft, PEFT_CONFIG } from "./peft.ts";
+import type { Adapter } from "./types.ts";
+
+const JSON_FILE = "adapter.json";
+/** A run keeps its best adapter, and its last, in these folders. */
+const RUN_FOLDERS = ["best", "adapter"] as const;
+
+const REFUSED: readonly (readonly [ending: RegExp, cause: string, hint: string])[] = [
+  [
+    /\.(?:bin|pt|pth|ckpt)$/i,
+    "pickled weights are not read",
+    "load them with PEFT and save them with save_pretrained(..., safe_serialization=True)",
+  ],
+  [/\.gguf$/i, "GGUF is not supported as input", "use the adapter's PEFT folder"],
+];
+
+/**
+ * Opens an adapter on the disk: a PEFT folder or one of its files, an adapter.json, or a run folder (its best, else its
+ * last adapter). A name on the Hub must have been resolved to a folder before. Throws `RandloraError`.
+ */
+export async function openAdapter(path: string): Promise<Adapter> {
+  const refused = REFUSED.find(([ending]) => ending.test(path));
+  if (refused !== undefined) {
+    const [, cause, hint] = refused;
+    throw new RandloraError("format", `${oneLine(path)}: ${cause}`, hint);
+  }
+  if (!(await isFolder(path))) {
+    return path.endsWith(".json") && basename(path) !== PEFT_CONFIG ? openJson(path) : openPeft(path);
+  }
+  // A run folder looks like a folder of named adapters, "best" and "adapter": it goes first, unless it is an adapter itself.
+  if (!(await exists(join(path, PEFT_CONFIG)))) {
+    for (const name of RUN_FOLDERS) {
+      const folder = join(path, name);
+      if ((await exists(folder)) && (await isPeftFolder(folder))) return openPeft(folder);
+    }
+    const file = join(path, JSON_FILE);
+    if (await exists(file)) return openJson(file);
+  }
+  return openPeft(path);
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (thrown) {
+    if (systemCode(thrown) === "ENOENT" && parseHubName(path) !== undefined) {
+      const hint = "name a folder or an adapter.json; a name on the Hub must be downloaded first";
+      throw new RandloraError("file", `cannot read ${oneLine(path)}: no such file or folder`, hint);
+    }
+    return await naming(path, "read", Promise.reject(thrown));
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

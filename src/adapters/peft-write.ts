@@ -1,0 +1,48 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { naming } from "../safetensors/failure.ts";
+import { SafetensorsWriter } from "../safetensors/writer.ts";
+import type { AdapterContent } from "./content.ts";
+import { stringifyLossless } from "./lossless-json.ts";
+import { BASES_KEY, PEFT_CONFIG, PEFT_PREFIX, PEFT_WEIGHTS } from "./peft.ts";
+import { isBasesTensor } from "./randlora/saved.ts";
+
+const PIECE = 8 << 20;
+
+/**
+ * Writes the files of a PEFT folder into `folder`, which must exist and be empty: give it a temporary name first
+ * (Publication). One pair of bases is written, or none: PEFT loads either. `readme` is the text of README.md.
+ * Throws `RandloraError` "file".
+ */
+export async function writePeft(folder: string, content: AdapterContent, readme: string): Promise<void> {
+  const configPath = join(folder, PEFT_CONFIG);
+  const hasBases = content.tensors.some(({ name }) => isBasesTensor(name));
+  // PEFT redraws the bases, instead of missing them, when this key says so.
+  const redrawn = content.config["peft_type"] === "RANDLORA" ? { save_projection: hasBases } : {};
+  const config = { ...content.config, ...redrawn };
+  await naming(configPath, "write", writeFile(configPath, `${stringifyLossless(config)}\n`));
+  const readmePath = join(folder, "README.md");
+  await naming(readmePath, "write", writeFile(readmePath, readme));
+  await writeWeights(join(folder, PEFT_WEIGHTS), content);
+}
+
+async function writeWeights(path: string, { tensors, bases, metadata }: AdapterContent): Promise<void> {
+  const named = tensors.map((tensor) => ({ tensor, name: peftName(tensor.name) }));
+  const planned = named.map(({ tensor: { dtype, shape }, name }) => ({ name, dtype, shape }));
+  const written = new Map([["format", "pt"], ...metadata]);
+  if (bases !== undefined) written.set(BASES_KEY, stringifyLossless(bases, 0));
+  await using writer = await SafetensorsWriter.create(path, planned, written);
+  for (const { tensor, name } of named) {
+    for (let start = 0; start < tensor.bytes; start += PIECE) {
+      const piece = new Uint8Array(Math.min(PIECE, tensor.bytes - start));
+      await tensor.read(piece, start);
+      await writer.append(name, piece);
+    }
+  }
+  await writer.finish();
+}
+
+/** PEFT's name: the shared bases hang on its own wrapper, everything else on the base model below it. */
+function peftName(name: string): string {
+  return /^base_model\.randlora_[AB]$/.test(name) ? name : PEFT_PREFIX + name;
+}

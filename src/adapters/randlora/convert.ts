@@ -1,0 +1,117 @@
+import { RandloraError } from "../../errors.ts";
+import type { GeneratorName } from "../../random/names.ts";
+import { oneLine } from "../../safetensors/failure.ts";
+import { type AdapterContent, contentOf } from "../content.ts";
+import type { JsonObject } from "../lossless-json.ts";
+import type { Adapter, AdapterTensor } from "../types.ts";
+import type { RandloraConfig } from "./config.ts";
+import { identifyBases, recordDraws, specOf } from "./identify.ts";
+import { drawPairTensors } from "./projection-tensors.ts";
+import { type BasesRecord, formatBasesRecord, parseBasesRecord } from "./record.ts";
+import { findSaved, isBasesTensor, type SavedPair } from "./saved.ts";
+import type { StdCache } from "./std-cache.ts";
+
+/** What is asked of a conversion. */
+export interface BasesWish {
+  readonly to: "peft" | "json";
+  /** Write the bases themselves; undefined: as the format has them by default. */
+  readonly projections: boolean | undefined;
+  /** Where measured standard deviations are kept; the user's cache by default. */
+  readonly cache?: StdCache;
+}
+
+/** An adapter as it will be written. */
+export interface ConvertedContent {
+  readonly content: AdapterContent;
+  /** What draws the bases, where that is known. */
+  readonly generator: GeneratorName | undefined;
+  /** Whether the bases themselves are written. */
+  readonly projections: boolean;
+  readonly notes: readonly string[];
+}
+
+/**
+ * Decides how the bases are written. A PEFT folder gets the pair by default, drawn if need be; an adapter.json gets it
+ * only when no generator can redraw it. Everything else stays as it is. Throws `RandloraError` "adapter" when leaving
+ * the bases out would lose them, or when they are wanted and nothing says how to draw them.
+ */
+export async function convertRandlora(
+  adapter: Adapter,
+  config: RandloraConfig,
+  wish: BasesWish,
+): Promise<ConvertedContent> {
+  const saved = findSaved(adapter, config.r);
+  const { record, written } = await settleRecord(adapter, config, saved, wish.cache);
+  const projections = wish.projections ?? (wish.to === "peft" || record === undefined);
+  if (!projections) checkRedrawable(adapter, wish, record, saved);
+  const pair = projections ? (saved ?? drawn(config, record, wish.cache)) : undefined;
+  if (wish.projections === true && pair === undefined) {
+    const cause = `${oneLine(adapter.path)}: it neither holds its bases nor records which generator drew them`;
+    throw new RandloraError(
+      "adapter",
+      cause,
+      "leave --projections out: the result is then as complete as the original",
+    );
+  }
+  const notes: string[] = [];
+  if (record === undefined && saved === undefined) {
+    notes.push(`${oneLine(adapter.path)} does not say what drew its bases, and neither does the result`);
+  }
+  const { tensors, ...rest } = contentOf(adapter);
+  return {
+    content: { ...rest, bases: written, tensors: withPair(tensors, pair) },
+    generator: record?.generator,
+    projections: pair !== undefined,
+    notes,
+  };
+}
+
+/** What draws the bases, and how that is written: as it was, or as it was found out. */
+async function settleRecord(
+  adapter: Adapter,
+  config: RandloraConfig,
+  saved: SavedPair | undefined,
+  cache: StdCache | undefined,
+): Promise<{ record: BasesRecord | undefined; written: JsonObject | undefined }> {
+  if (adapter.bases === undefined) {
+    const record = saved === undefined ? undefined : await identifyBases(saved, config, cache);
+    return { record, written: record === undefined ? undefined : formatBasesRecord(record) };
+  }
+  const record = parseBasesRecord(adapter.bases, adapter.file);
+  if (saved === undefined || (await recordDraws(record, saved, config, cache)))
+    return { record, written: adapter.bases };
+  const cause = `${oneLine(adapter.file)}: the bases that it holds are not those that it records (${record.generator})`;
+  throw new RandloraError("adapter", cause, "the file was changed after it was written: use the original");
+}
+
+function checkRedrawable(
+  adapter: Adapter,
+  { to }: BasesWish,
+  record: BasesRecord | undefined,
+  saved: SavedPair | undefined,
+): void {
+  if (record === undefined && saved !== undefined) {
+    const cause = `${oneLine(adapter.path)}: no known generator draws its bases, so leaving them out would lose them`;
+    throw new RandloraError("adapter", cause, "leave --projections no out");
+  }
+  // PEFT draws from the seed in its own way, whatever the metadata says.
+  const foreign = record?.generator === "philox-v1" || record?.generator === "torch-mt19937-f32";
+  if (to === "peft" && (foreign || record?.pairing === "paper")) {
+    const cause = `${oneLine(adapter.path)}: PEFT cannot draw its bases (${record?.generator})`;
+    throw new RandloraError("adapter", cause, "leave --projections no out");
+  }
+}
+
+function drawn(
+  config: RandloraConfig,
+  record: BasesRecord | undefined,
+  cache: StdCache | undefined,
+): SavedPair | undefined {
+  return record === undefined ? undefined : drawPairTensors(specOf(record, config), cache);
+}
+
+/** The tensors with this pair of bases in place of what was there, first as PEFT has it; or without any. */
+function withPair(tensors: readonly AdapterTensor[], pair: SavedPair | undefined): AdapterTensor[] {
+  const others = tensors.filter(({ name }) => !isBasesTensor(name));
+  return pair === undefined ? others : [pair.a, pair.b, ...others];
+}
