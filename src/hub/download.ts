@@ -199,8 +199,10 @@ class Download {
         if (this.#have + chunk.length > this.file.size) {
           throw strangeAnswer(`more than the ${this.file.size} bytes of ${subject.file}`, connection.settings);
         }
-        await naming(this.path, "write", writeAll(this.handle, chunk));
+        const written = naming(this.path, "write", writeAll(this.handle, chunk));
+        // Hashes while the system writes.
         this.#hash.update(chunk);
+        await written;
         this.#have += chunk.length;
         onBytes(chunk.length);
       }

@@ -46,10 +46,12 @@ export async function claimPartial(blob: string): Promise<string | undefined> {
   return undefined;
 }
 
-/** Leaves an unfinished download to whoever comes next. */
+/** Leaves an unfinished download to whoever comes next, unless somebody left as much already. */
 export async function releasePartial(blob: string, mine: string): Promise<void> {
-  // Whatever keeps it from being renamed, the failure that led here is the one to tell.
-  await rename(mine, partialPath(blob, "resume")).catch(() => undefined);
+  const left = partialPath(blob, "resume");
+  // Whatever goes wrong here, the failure that led here is the one to tell.
+  const isMore = (await sizeOf(mine)) > (await sizeOf(left));
+  await (isMore ? rename(mine, left) : rm(mine, { force: true })).catch(() => undefined);
 }
 
 /** Makes a complete download the blob, in one step, and removes other attempts at it that nobody pursues. */
@@ -58,6 +60,11 @@ export async function publishPartial(blob: string, mine: string): Promise<void> 
   for (const { path, owned } of await partialsOf(blob)) {
     if (!owned) await rm(path, { force: true });
   }
+}
+
+async function sizeOf(path: string): Promise<number> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.size ?? 0;
 }
 
 interface Partial {

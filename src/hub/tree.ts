@@ -72,7 +72,8 @@ export async function askTree(connection: Connection, folder: RepositoryFolder, 
     }
     return new Map(files);
   });
-  await writeWhole(folder.tree(commit), formatTree(tree));
+  // A convenience for the next time: a cache that may only be read can hold all files without it.
+  await writeWhole(folder.tree(commit), formatTree(tree)).catch(() => undefined);
   return tree;
 }
 

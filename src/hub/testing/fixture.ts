@@ -65,7 +65,7 @@ export class Fixture implements AsyncDisposable {
     };
   }
 
-  /** Names in a folder of the cached repository, sorted; none when there is no such folder. */
+  /** Names in a folder of the cache, sorted; none when there is no such folder. */
   list(...path: readonly string[]): string[] {
     try {
       return readdirSync(join(this.cacheDir, ...path)).toSorted();
