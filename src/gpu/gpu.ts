@@ -189,7 +189,7 @@ async function requestDevice(options: GpuOptions): Promise<OpenedDevice | undefi
 function describe(info: GPUAdapterInfo): GpuInfo {
   const { device, description, vendor, architecture } = info;
   const software = isSoftware(`${device} ${description} ${architecture}`);
-  const name = /[a-z]/i.test(device) && !device.startsWith("0x") ? device : description;
+  const name = software || device.startsWith("0x") || device === "" ? description : device;
   return {
     name,
     vendor,

@@ -27,36 +27,44 @@ export function uploaded(gpu: Gpu, label: string, data: ArrayBufferView<ArrayBuf
   return buffer;
 }
 
-/**
- * Reads a range back after everything submitted so far has run.
- * @param offset bytes, a multiple of 4
- */
-export async function read(
-  gpu: Gpu,
-  source: GpuBuffer,
-  offset = 0,
-  size = source.size,
-): Promise<Uint8Array<ArrayBuffer>> {
-  return readWith(gpu, source, offset, size, async (bytes) => bytes.slice());
+/** A part of a buffer, in bytes; the offset is a multiple of 4. */
+export interface Range {
+  readonly buffer: GpuBuffer;
+  readonly offset: number;
+  readonly size: number;
 }
 
-/** As `read`, without a copy: `use` sees the mapped bytes, which are gone once its promise settles. */
+/** Reads a buffer back after everything submitted so far has run. */
+export async function read(gpu: Gpu, buffer: GpuBuffer): Promise<Uint8Array<ArrayBuffer>> {
+  const [bytes] = await readWith(gpu, [{ buffer, offset: 0, size: buffer.size }], async (parts) =>
+    parts.map((part) => part.slice()),
+  );
+  return bytes ?? new Uint8Array();
+}
+
+/** Reads several ranges in one go, without a copy: `use` sees the mapped bytes, which are gone once it has settled. */
 export async function readWith<T>(
   gpu: Gpu,
-  source: GpuBuffer,
-  offset: number,
-  size: number,
-  use: (bytes: Uint8Array<ArrayBuffer>) => Promise<T>,
+  ranges: readonly Range[],
+  use: (parts: Uint8Array<ArrayBuffer>[]) => Promise<T>,
 ): Promise<T> {
-  const padded = Math.ceil(size / 4) * 4;
+  const starts: number[] = [];
+  let total = 0;
+  for (const { size } of ranges) {
+    starts.push(total);
+    total += Math.ceil(size / 8) * 8;
+  }
   const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
-  const staging = gpu.device.createBuffer({ label: `read ${source.label}`, size: padded, usage });
+  const staging = gpu.device.createBuffer({ label: "read", size: Math.max(total, 8), usage });
   try {
     const stream = new Stream(gpu);
-    stream.copy(source.buffer, offset, staging, 0, padded);
+    ranges.forEach(({ buffer, offset, size }, index) =>
+      stream.copy(buffer.buffer, offset, staging, starts[index] ?? 0, Math.ceil(size / 4) * 4),
+    );
     stream.submit();
     await gpu.settle(staging.mapAsync(GPUMapMode.READ));
-    return await use(new Uint8Array(staging.getMappedRange(), 0, size));
+    const mapped = staging.getMappedRange();
+    return await use(ranges.map(({ size }, index) => new Uint8Array(mapped, starts[index], size)));
   } finally {
     staging.destroy();
   }

@@ -1,0 +1,198 @@
+import {
+  bytes,
+  choice,
+  type Context,
+  defineCommand,
+  flag,
+  number,
+  repeat,
+  required,
+  text,
+  variadic,
+} from "../src/options/command.ts";
+import type { MergeObserver, MergeSummary } from "../src/merge/run.ts";
+import { GENERATOR_NAMES } from "../src/random/names.ts";
+import { formatBytes, formatDuration, formatMeasure, formatNumber, formatShare } from "../src/terminal/format.ts";
+import type { Progress } from "../src/terminal/progress.ts";
+import { formatTable } from "../src/terminal/table.ts";
+
+/** `randlora merge`: writes a model with adapters added to its weights. */
+export const command = defineCommand({
+  name: "merge",
+  summary: "Add adapters to a model's weights and write the result",
+  example: "randlora merge smollm2-135m my-adapter --out smollm2-mine",
+  arguments: {
+    base: required("BASE", "the model: a folder, an index.json, one .safetensors file, or org/name on the Hub"),
+    adapters: variadic("ADAPTER", "a PEFT folder, an adapter.json, a run folder, or org/name on the Hub"),
+  },
+  options: {
+    out: text({
+      value: "PATH",
+      topic: "Output",
+      help: "where to write",
+      defaultText: "BASE-merged beside BASE; ./NAME-merged for a Hub name",
+    }),
+    dtype: choice(["keep", "f32", "f16", "bf16"], {
+      topic: "Output",
+      help: "convert every floating tensor",
+      default: "keep",
+    }),
+    maxShardSize: bytes({ topic: "Output", help: "the largest weight file of a folder", default: 5e9 }),
+    force: flag({ topic: "Output", help: "replace an existing output" }),
+    scale: repeat(
+      number({ value: "S", topic: "Adapters", help: "multiply α/r by S; once for all, or once for each ADAPTER" }),
+    ),
+    rounding: choice(["once", "peft"], {
+      topic: "Adapters",
+      help: "round the sum once, or ΔW first and after each adapter as PEFT's merge does",
+      default: "once",
+    }),
+    generator: choice(GENERATOR_NAMES, {
+      value: "NAME",
+      topic: "Adapters",
+      help: "what drew the bases, where the adapter does not say",
+    }),
+    unmerge: flag({ topic: "Adapters", help: "subtract instead of adding (not bit for bit below f32)" }),
+    verify: flag({ topic: "Checks", help: "compute a sample again in double precision before the output appears" }),
+    dryRun: flag({ topic: "Checks", help: "show what would be done, and stop" }),
+  },
+  async run({ base, adapters }, options, context) {
+    const { localPath, hubBaseName } = await import("../src/options/places.ts");
+    const { merge } = await import("../src/merge/run.ts");
+    const name = hubBaseName(base);
+    const out = options.out ?? (name === undefined ? undefined : `${name}-${options.unmerge ? "un" : ""}merged`);
+    const local = await localPath(base, "model", context);
+    const paths: string[] = [];
+    for (const adapter of adapters) paths.push(await localPath(adapter, "adapter", context));
+    if (options.unmerge && options.dtype !== "f32") {
+      context.log.info(
+        "an unmerge gives the base back exactly only where nothing was rounded (f32 weights come close)",
+      );
+    }
+    const settings = { ...options, base: local, adapters: paths, out, scales: options.scale };
+    const observer = new Observer(context);
+    try {
+      const summary = await merge(
+        { ...settings, gpu: context.gpu, profile: context.profile },
+        observer,
+        context.signal,
+      );
+      observer.close();
+      context.result(toJson(summary), () => render(summary, options.dryRun, context));
+    } finally {
+      observer.close();
+    }
+  },
+});
+
+/** Shows a merge's progress as a bar on stderr. */
+class Observer implements MergeObserver {
+  readonly #context: Context;
+  #bar: Progress | undefined;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  warn(line: string): void {
+    this.#context.log.warn(line);
+  }
+
+  start({ bytes: total, tensors }: { bytes: number; tensors: number }): void {
+    this.#bar = this.#context.progress({ title: "merging", bytes: total, items: tensors, unit: "tensors" });
+  }
+
+  tensor(name: string): void {
+    this.#bar?.label(name);
+    this.#bar?.add({ items: 1 });
+  }
+
+  bytes(count: number): void {
+    this.#bar?.add({ bytes: count });
+  }
+
+  close(): void {
+    this.#bar?.close();
+    this.#bar = undefined;
+  }
+}
+
+function totals({ reports }: MergeSummary) {
+  const sum = (of: (report: MergeSummary["reports"][number]) => number): number =>
+    reports.reduce((total, report) => total + of(report), 0);
+  return {
+    maxAbsDelta: reports.reduce((most, report) => Math.max(most, report.maxAbsDelta), 0),
+    frobenius: Math.sqrt(sum((report) => report.sumOfSquares)),
+    changedShare:
+      sum((report) => report.changed) /
+      Math.max(
+        1,
+        sum((report) => report.elements),
+      ),
+  };
+}
+
+function toJson(summary: MergeSummary): object {
+  const { maxAbsDelta, frobenius, changedShare } = totals(summary);
+  const [generator = null] = summary.generators;
+  return {
+    out: summary.out,
+    tensors: summary.tensors,
+    merged: summary.merged,
+    bytes: summary.bytes,
+    generator: summary.generators.length === 1 ? generator : summary.generators,
+    seconds: summary.seconds,
+    peak_rss_bytes: peakRssBytes(),
+    peak_gpu_bytes: summary.peakGpuBytes,
+    max_abs_delta: maxAbsDelta,
+    frobenius_delta: frobenius,
+    changed_share: changedShare,
+    ...(summary.maxErrorUlp === undefined ? {} : { max_error_ulp: summary.maxErrorUlp }),
+    ...(summary.profile.length === 0 ? {} : { profile: summary.profile }),
+  };
+}
+
+function render(summary: MergeSummary, dryRun: boolean, { columns, style }: Context): string {
+  const tensors = `${formatNumber(summary.merged)} of ${formatNumber(summary.tensors)}`;
+  const drawn = summary.generators.map((name) => name ?? "saved with the adapter").join(", ");
+  if (dryRun) {
+    const rows = [
+      ["would write", summary.out],
+      ["size", formatBytes(summary.bytes)],
+      ["tensors to merge", tensors],
+      ["bases", drawn],
+    ];
+    return formatTable(rows, { columns });
+  }
+  const { maxAbsDelta, frobenius, changedShare } = totals(summary);
+  const stages = Object.entries(summary.seconds)
+    .filter(([name]) => name !== "total")
+    .map(([name, seconds]) => `${name} ${formatDuration(seconds)}`);
+  const rows = [
+    ["written", style.bold(summary.out)],
+    ["size", formatBytes(summary.bytes)],
+    ["tensors merged", tensors],
+    ["bases", drawn],
+    ["ΔW", `max ${formatMeasure(maxAbsDelta)}, Frobenius norm ${formatMeasure(frobenius)}`],
+    ["weights changed", `${formatShare(changedShare)} of those merged, after rounding`],
+    ...(summary.maxErrorUlp === undefined
+      ? []
+      : [["verified", `a sample in f64: at most ${formatMeasure(summary.maxErrorUlp)} units in the last place off`]]),
+    ["time", `${formatDuration(summary.seconds["total"] ?? 0)} (${stages.join(", ")})`],
+    ["peak memory", `${formatBytes(peakRssBytes())}, of it GPU buffers ${formatBytes(summary.peakGpuBytes)}`],
+    ["GPU", summary.gpu ?? ""],
+  ];
+  const profile = summary.profile.map(({ kernel, calls, seconds }) => [
+    kernel,
+    formatNumber(calls),
+    formatDuration(seconds),
+  ]);
+  const head = ["kernel", "calls", "GPU time"];
+  const table = profile.length === 0 ? "" : `\n${formatTable(profile, { head, align: "lrr", columns })}`;
+  return formatTable(rows, { columns }) + table;
+}
+
+/** The most memory that this process ever had, in bytes. */
+function peakRssBytes(): number {
+  return process.resourceUsage().maxRSS * 1024;
+}

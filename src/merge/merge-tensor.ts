@@ -1,0 +1,146 @@
+import {
+  DeltaBases,
+  padded4,
+  readStatistics,
+  type DeltaBlock,
+  type DeltaStatistics,
+} from "../adapters/randlora/delta.ts";
+import type { DeltaLayerOnGpu } from "../adapters/randlora/delta.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import type { GpuBuffer } from "../gpu/memory.ts";
+import { Stream } from "../gpu/stream.ts";
+import { readWith, upload } from "../gpu/transfer.ts";
+import { isKernelDtype, type KernelDtype } from "../kernels/dtype.ts";
+import { dtypeBytes, isFloat } from "../safetensors/dtype.ts";
+import { widenToF32 } from "../safetensors/numbers.ts";
+import { splitRows, type RowBlock } from "./blocks.ts";
+import type { TensorSource } from "./plan.ts";
+
+/** `--rounding`: the sum is rounded once, or ΔW first and after each adapter, as PEFT does. */
+export type Rounding = "once" | "peft";
+
+/** One adapter's share of a weight, on the GPU. */
+export interface DeltaOnGpu {
+  readonly bases: DeltaBases;
+  readonly layer: DeltaLayerOnGpu;
+}
+
+/** A weight to be merged: (rows, cols) as stored. */
+export interface WeightToMerge {
+  readonly source: TensorSource;
+  readonly rows: number;
+  readonly cols: number;
+  readonly target: KernelDtype;
+  readonly rounding: Rounding;
+  /** Every adapter's ΔW of this weight, once its parameters are on the GPU. */
+  readonly deltas: Promise<readonly DeltaOnGpu[]>;
+}
+
+/** The row blocks of a weight. */
+export function weightBlocks({ rows, cols, source }: WeightToMerge): RowBlock[] {
+  return splitRows(rows, padded4(cols) * Math.max(4, dtypeBytes(source.dtype)));
+}
+
+/**
+ * Reads one block of rows of W, adds every ΔW on the GPU, and hands the rounded bytes (rows without gaps) to `write`
+ * once it is mapped; the bytes are gone afterwards.
+ * @param scratch at least the block's stored bytes; free again when `uploaded` is called
+ */
+export async function mergeBlock(
+  gpu: Gpu,
+  weight: WeightToMerge,
+  block: RowBlock,
+  scratch: Uint8Array<ArrayBuffer>,
+  uploaded: () => void,
+  write: (bytes: Uint8Array) => Promise<void>,
+): Promise<DeltaStatistics> {
+  const { cols, target } = weight;
+  const pitch = padded4(cols);
+  const held: GpuBuffer[] = [];
+  const allocate = (label: string, bytes: number): GpuBuffer => {
+    const buffer = gpu.memory.allocate(label, bytes);
+    held.push(buffer);
+    return buffer;
+  };
+  try {
+    const source = await readRows(weight, block, scratch);
+    const input = allocate("weight", block.rows * pitch * dtypeBytes(source.dtype));
+    upload(gpu, input, source.bytes);
+    uploaded();
+    const deltas = await weight.deltas;
+    const stream = new Stream(gpu);
+    let current: { buffer: GpuBuffer; dtype: KernelDtype } = { buffer: input, dtype: source.dtype };
+    let sum: GpuBuffer | undefined;
+    let statistics = allocate("statistics", 16);
+    deltas.forEach(({ bases, layer }, index) => {
+      const isLast = index === deltas.length - 1;
+      const eachRounded = weight.rounding === "peft";
+      const dtype = isLast || eachRounded ? target : "F32";
+      const output = { buffer: allocate("merged", block.rows * pitch * dtypeBytes(dtype)), dtype };
+      const part: DeltaBlock = {
+        firstRow: block.firstRow,
+        rows: block.rows,
+        pitch,
+        target: output,
+        roundDelta: eachRounded,
+        ...(isLast || eachRounded ? { weight: current } : {}),
+        ...(sum === undefined ? {} : { sum }),
+      };
+      statistics = allocate("statistics", bases.statisticsBytes(layer, part));
+      bases.record(stream, layer, part, statistics);
+      if (isLast || eachRounded) current = output;
+      else sum = output.buffer;
+    });
+    stream.submit();
+    const bytes = block.rows * pitch * dtypeBytes(target);
+    return await readWith(
+      gpu,
+      [
+        { buffer: current.buffer, offset: 0, size: bytes },
+        { buffer: statistics, offset: 0, size: statistics.size },
+      ],
+      async ([merged = new Uint8Array(), found = new Uint8Array()]) => {
+        await write(withoutGaps(merged, block.rows, cols * dtypeBytes(target), pitch * dtypeBytes(target)));
+        return readStatistics(found);
+      },
+    );
+  } finally {
+    for (const buffer of held) gpu.memory.release(buffer);
+  }
+}
+
+/** A block of rows with `padded4(cols)` elements each, in a dtype that kernels read. */
+async function readRows(
+  { source, cols }: WeightToMerge,
+  block: RowBlock,
+  scratch: Uint8Array<ArrayBuffer>,
+): Promise<{ bytes: Uint8Array<ArrayBuffer>; dtype: KernelDtype }> {
+  const stored = dtypeBytes(source.dtype);
+  let bytes = scratch.subarray(0, block.rows * cols * stored);
+  await source.read(bytes, block.firstRow * cols * stored);
+  let dtype = source.dtype;
+  if (!isKernelDtype(dtype)) {
+    if (!isFloat(dtype)) throw new TypeError(`${source.label} is ${dtype}`);
+    const widened = new Float32Array(block.rows * cols);
+    widenToF32(bytes, dtype, widened);
+    bytes = new Uint8Array(widened.buffer);
+    dtype = "F32";
+  }
+  const size = dtypeBytes(dtype);
+  return { bytes: withGaps(bytes, block.rows, cols * size, padded4(cols) * size), dtype };
+}
+
+/** Rows of `from` bytes spread to `to` bytes each; the same bytes where nothing is to be done. */
+function withGaps(bytes: Uint8Array<ArrayBuffer>, rows: number, from: number, to: number): Uint8Array<ArrayBuffer> {
+  if (from === to) return bytes;
+  const spread = new Uint8Array(rows * to);
+  for (let row = 0; row < rows; row++) spread.set(bytes.subarray(row * from, (row + 1) * from), row * to);
+  return spread;
+}
+
+function withoutGaps(bytes: Uint8Array, rows: number, to: number, from: number): Uint8Array {
+  if (from === to) return bytes;
+  const dense = new Uint8Array(rows * to);
+  for (let row = 0; row < rows; row++) dense.set(bytes.subarray(row * from, row * from + to), row * to);
+  return dense;
+}

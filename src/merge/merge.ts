@@ -1,0 +1,176 @@
+import { join } from "node:path";
+import { DeltaBases } from "../adapters/randlora/delta.ts";
+import { readParameters } from "../adapters/randlora/layers.ts";
+import type { RandloraPlan } from "../adapters/randlora/plan.ts";
+import { RandloraError } from "../errors.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import { isKernelDtype } from "../kernels/dtype.ts";
+import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import { quote } from "../safetensors/failure.ts";
+import type { PlannedShard } from "../safetensors/shards.ts";
+import { COPY_BYTES, plannedBytes, SafetensorsWriter, type Metadata } from "../safetensors/writer.ts";
+import { convertTensor } from "./convert.ts";
+import { type DeltaOnGpu, mergeBlock, type Rounding, weightBlocks, type WeightToMerge } from "./merge-tensor.ts";
+import { OrderedSteps } from "./ordered.ts";
+import type { OutputTensor, PlannedDelta } from "./plan.ts";
+import { ScratchPool } from "./scratch.ts";
+
+/** Bytes of weights that are read, computed and written at the same time. */
+const IN_FLIGHT_BYTES = 24 * 2 ** 20;
+
+/** An adapter with its bases on the GPU. */
+export interface LoadedAdapter {
+  readonly plan: RandloraPlan;
+  readonly bases: DeltaBases;
+  /** α/r · S, negative for an unmerge. */
+  readonly scale: number;
+}
+
+/** What a merge did to one tensor. */
+export interface TensorReport {
+  readonly name: string;
+  readonly elements: number;
+  readonly maxAbsDelta: number;
+  /** Σ ΔW², of all adapters together. */
+  readonly sumOfSquares: number;
+  readonly changed: number;
+}
+
+export interface MergeJob {
+  readonly gpu: Gpu;
+  readonly checkpoint: Checkpoint;
+  readonly adapters: readonly LoadedAdapter[];
+  readonly rounding: Rounding;
+  readonly metadata: Metadata;
+  readonly signal: AbortSignal;
+  readonly onTensor: (name: string) => void;
+  readonly onBytes: (bytes: number) => void;
+}
+
+/**
+ * Writes the shards of the output: reading, computing and writing overlap, tensors keep their planned order.
+ * @param pathOf where a shard is written
+ * @returns one report for each merged tensor, in order
+ * @throws RandloraError `numeric` naming the tensor when a merged weight is not finite; `file` and `gpu` as they occur
+ */
+export async function writeMerged(
+  job: MergeJob,
+  shards: readonly PlannedShard<OutputTensor>[],
+  pathOf: (shard: PlannedShard) => string,
+): Promise<TensorReport[]> {
+  const steps = new OrderedSteps(IN_FLIGHT_BYTES);
+  const scratch = new ScratchPool();
+  const copyBuffer = new Uint8Array(COPY_BYTES);
+  const reports: TensorReport[] = [];
+  const open: SafetensorsWriter[] = [];
+  try {
+    for (const shard of shards) {
+      const writer = await SafetensorsWriter.create(pathOf(shard), shard.tensors, job.metadata);
+      open.push(writer);
+      for (const tensor of shard.tensors) {
+        job.signal.throwIfAborted();
+        await addTensor(job, steps, scratch, copyBuffer, writer, tensor, reports);
+      }
+      await steps.add(0, async (turn) => {
+        await turn;
+        await writer.finish();
+      });
+    }
+    await steps.drain();
+  } finally {
+    await steps.drain().catch(() => {}); // the first failure is already on its way up
+    for (const writer of open) await writer.close();
+  }
+  return reports;
+}
+
+async function addTensor(
+  job: MergeJob,
+  steps: OrderedSteps,
+  scratch: ScratchPool,
+  copyBuffer: Uint8Array,
+  writer: SafetensorsWriter,
+  tensor: OutputTensor,
+  reports: TensorReport[],
+): Promise<void> {
+  const { name, work } = tensor;
+  const write = async (bytes: Uint8Array): Promise<void> => {
+    await writer.append(name, bytes);
+    job.onBytes(bytes.length);
+  };
+  if (work.kind === "merge") {
+    await addMerge(job, steps, scratch, tensor, work, write, reports);
+    return;
+  }
+  await steps.add(0, async (turn) => {
+    await turn;
+    job.onTensor(name);
+    if (work.kind === "convert") return convertTensor(work.source, tensor.dtype, write);
+    const { file, info } = job.checkpoint.get(work.tensor);
+    await writer.copy(file, info, copyBuffer);
+    job.onBytes(info.bytes);
+  });
+}
+
+async function addMerge(
+  job: MergeJob,
+  steps: OrderedSteps,
+  scratch: ScratchPool,
+  tensor: OutputTensor,
+  work: OutputTensor["work"] & { kind: "merge" },
+  write: (bytes: Uint8Array) => Promise<void>,
+  reports: TensorReport[],
+): Promise<void> {
+  const { name, dtype } = tensor;
+  const [rows = 0, cols = 0] = tensor.shape;
+  if (!isKernelDtype(dtype)) throw new TypeError(`${name}: planned as ${dtype}`);
+  const deltas = uploadDeltas(job, work.deltas);
+  deltas.catch(() => {}); // reported by the blocks that wait for it
+  const weight: WeightToMerge = { source: work.source, rows, cols, target: dtype, rounding: job.rounding, deltas };
+  const blocks = weightBlocks(weight);
+  const total = { maxAbsDelta: 0, sumOfSquares: 0, changed: 0 };
+  const bytesPerRow = Math.max(plannedBytes(tensor), work.source.bytes) / rows;
+  for (const [index, block] of blocks.entries()) {
+    await steps.add(block.rows * bytesPerRow, async (turn) => {
+      const buffer = scratch.take(block.rows * (work.source.bytes / rows));
+      const writeInTurn = async (bytes: Uint8Array): Promise<void> => {
+        await turn;
+        if (index === 0) job.onTensor(name);
+        await write(bytes);
+      };
+      const found = await mergeBlock(job.gpu, weight, block, buffer, () => scratch.give(buffer), writeInTurn);
+      if (found.notFinite > 0) {
+        const cause = `${found.notFinite} weights of tensor ${quote(name)} are NaN or infinite after the merge`;
+        const hint = "the base or the adapter holds such values, or they overflow the dtype: try --dtype f32";
+        throw new RandloraError("numeric", cause, hint);
+      }
+      total.maxAbsDelta = Math.max(total.maxAbsDelta, found.maxAbsDelta);
+      total.sumOfSquares += found.sumOfSquares;
+      total.changed += found.changed;
+      if (index < blocks.length - 1) return;
+      reports.push({ name, elements: rows * cols, ...total });
+      for (const delta of await deltas) delta.bases.releaseLayer(delta.layer);
+    });
+  }
+}
+
+/** Reads λ and γ of every adapter that has a ΔW for this weight, and uploads them. */
+async function uploadDeltas(job: MergeJob, planned: readonly PlannedDelta[]): Promise<DeltaOnGpu[]> {
+  const uploaded: DeltaOnGpu[] = [];
+  for (const { adapter, layer } of planned) {
+    const loaded = job.adapters[adapter];
+    if (loaded === undefined) throw new RangeError(`adapter ${adapter}`);
+    const { lambda, gamma } = await readParameters(loaded.plan.adapter, layer);
+    const parameters = { lambda, gamma, scale: loaded.scale, weightIsTransposed: layer.conv1d };
+    uploaded.push({
+      bases: loaded.bases,
+      layer: loaded.bases.layer({ out: layer.out, in: layer.in, ...parameters }),
+    });
+  }
+  return uploaded;
+}
+
+/** The path of a shard in a folder that is being written. */
+export function shardIn(folder: string): (shard: PlannedShard) => string {
+  return (shard) => join(folder, shard.file);
+}

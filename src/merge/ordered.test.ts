@@ -1,0 +1,48 @@
+import { expect, test } from "bun:test";
+import fc from "fast-check";
+import { OrderedSteps } from "./ordered.ts";
+
+const pause = (ticks: number): Promise<void> =>
+  ticks === 0 ? Promise.resolve() : Promise.resolve().then(() => pause(ticks - 1));
+
+test("steps finish in order and never hold more bytes than allowed", async () => {
+  const step = fc.record({ bytes: fc.nat(10), work: fc.nat(20), write: fc.nat(20) });
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (list) => {
+      const steps = new OrderedSteps(12);
+      const written: number[] = [];
+      let [held, most] = [0, 0];
+      for (const [index, { bytes, work, write }] of list.entries()) {
+        await steps.add(bytes, async (turn) => {
+          held += bytes;
+          most = Math.max(most, held);
+          await pause(work);
+          await turn;
+          await pause(write);
+          written.push(index);
+          held -= bytes;
+        });
+      }
+      await steps.drain();
+      expect(written).toEqual(list.map((_, index) => index));
+      expect(most).toBeLessThanOrEqual(12);
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test("the first failure is thrown and nothing after it is written", async () => {
+  const steps = new OrderedSteps(100);
+  const written: number[] = [];
+  for (let index = 0; index < 5; index++) {
+    await steps.add(1, async (turn) => {
+      await pause(5 - index);
+      await turn;
+      if (index >= 2) throw new Error(`step ${index}`);
+      written.push(index);
+    });
+  }
+  expect(steps.drain()).rejects.toThrow("step 2");
+  await pause(50);
+  expect(written).toEqual([0, 1]);
+});

@@ -1,0 +1,156 @@
+import type { BaseModel } from "../adapters/base.ts";
+import type { RandloraLayer } from "../adapters/randlora/layers.ts";
+import type { RandloraPlan } from "../adapters/randlora/plan.ts";
+import { RandloraError } from "../errors.ts";
+import { isKernelDtype } from "../kernels/dtype.ts";
+import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import { type Dtype, isFloat } from "../safetensors/dtype.ts";
+import { oneLine, quote } from "../safetensors/failure.ts";
+import type { SafetensorsFile } from "../safetensors/file.ts";
+import type { TensorInfo } from "../safetensors/header.ts";
+import type { PlannedTensor } from "../safetensors/writer.ts";
+
+/** `--dtype`. */
+export type OutputDtype = "keep" | "f32" | "f16" | "bf16";
+
+/** Bytes that can be read by ranges: a tensor of the base, or one of an adapter. */
+export interface TensorSource {
+  /** File and tensor, for messages. */
+  readonly label: string;
+  readonly dtype: Dtype;
+  readonly bytes: number;
+  read(out: Uint8Array, start?: number): Promise<void>;
+}
+
+/** One adapter's ΔW for one weight. */
+export interface PlannedDelta {
+  /** Index of the adapter on the command line. */
+  readonly adapter: number;
+  readonly layer: RandloraLayer;
+}
+
+/** What becomes of one tensor: copied as bytes, rounded to another dtype, or merged. */
+export type TensorWork =
+  | { readonly kind: "copy"; readonly tensor: string }
+  | { readonly kind: "convert"; readonly source: TensorSource }
+  | { readonly kind: "merge"; readonly source: TensorSource; readonly deltas: readonly PlannedDelta[] };
+
+/** A tensor of the output, in its place in the output's order. */
+export interface OutputTensor extends PlannedTensor {
+  readonly work: TensorWork;
+}
+
+export interface MergePlan {
+  readonly tensors: readonly OutputTensor[];
+  /** Tensors that ΔW is added to. */
+  readonly merged: number;
+  /** A tied output embedding became a tensor of its own: config.json must say so. */
+  readonly untied: boolean;
+}
+
+const DTYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
+
+/**
+ * Decides what becomes of every tensor of the base: the base's order is kept, new tensors come last.
+ * @throws RandloraError `adapter` where two adapters replace one tensor, or a weight's dtype cannot be computed with
+ */
+export function planMerge(
+  checkpoint: Checkpoint,
+  base: BaseModel,
+  adapters: readonly RandloraPlan[],
+  dtype: OutputDtype,
+): MergePlan {
+  const sources = new Map<string, TensorSource>();
+  const replacedBy = new Map<string, string>();
+  const deltas = new Map<string, PlannedDelta[]>();
+  const added = new Map<string, { dtype: Dtype; shape: readonly number[] }>();
+
+  for (const { adapter, replacements } of adapters) {
+    for (const { tensor, from, exists } of replacements) {
+      const other = replacedBy.get(tensor);
+      if (other !== undefined) {
+        const cause = `${oneLine(other)} and ${oneLine(adapter.path)} both replace tensor ${quote(tensor)}`;
+        throw new RandloraError("adapter", cause, "merge only one of them");
+      }
+      replacedBy.set(tensor, adapter.path);
+      sources.set(tensor, {
+        label: `${oneLine(adapter.file)}: ${quote(from.name)}`,
+        dtype: from.dtype,
+        bytes: from.bytes,
+        read: (out, start) => from.read(out, start),
+      });
+      if (!exists) added.set(tensor, { dtype: from.dtype, shape: from.shape });
+    }
+  }
+  adapters.forEach(({ layers }, adapter) => {
+    for (const layer of layers) {
+      const list = deltas.get(layer.tensor) ?? [];
+      list.push({ adapter, layer });
+      deltas.set(layer.tensor, list);
+      if (!checkpoint.tensors.has(layer.tensor)) added.set(layer.tensor, layer);
+    }
+  });
+  // An embedding that is replaced leaves the output embedding tied to it with the old values: write those as its own.
+  for (const head of tiedHeads(base, replacedBy)) {
+    if (added.has(head.tensor)) continue;
+    added.set(head.tensor, head);
+    sources.set(head.tensor, baseSource(checkpoint, head.source));
+  }
+
+  const outputDtype = (stored: Dtype): Dtype => (dtype === "keep" || !isFloat(stored) ? stored : DTYPES[dtype]);
+  const plan = (name: string, stored: Dtype, shape: readonly number[]): OutputTensor => {
+    const target = outputDtype(stored);
+    const delta = deltas.get(name);
+    const source = sources.get(name);
+    if (delta !== undefined) {
+      if (!isKernelDtype(target)) {
+        const cause = `tensor ${quote(name)} is ${stored}, which weights are not merged in`;
+        throw new RandloraError("adapter", `${oneLine(base.path)}: ${cause}`, "give --dtype f32 (or bf16, f16)");
+      }
+      const weight = source ?? baseSource(checkpoint, delta[0]?.layer.source ?? name);
+      return { name, dtype: target, shape, work: { kind: "merge", source: weight, deltas: delta } };
+    }
+    if (source !== undefined) return { name, dtype: target, shape, work: { kind: "convert", source } };
+    if (target === stored) return { name, dtype: target, shape, work: { kind: "copy", tensor: name } };
+    return { name, dtype: target, shape, work: { kind: "convert", source: baseSource(checkpoint, name) } };
+  };
+  const tensors = [...checkpoint.tensors].map(([name, { info }]) => plan(name, info.dtype, info.shape));
+  for (const [name, { dtype: stored, shape }] of added) tensors.push(plan(name, stored, shape));
+  return { tensors, merged: deltas.size, untied: added.has("lm_head.weight") };
+}
+
+/** A tensor of a safetensors file. */
+export function fileSource(file: SafetensorsFile, info: TensorInfo): TensorSource {
+  return {
+    label: `${oneLine(file.path)}: ${quote(info.name)}`,
+    dtype: info.dtype,
+    bytes: info.bytes,
+    read: (out, start) => file.read(info, out, start),
+  };
+}
+
+function baseSource(checkpoint: Checkpoint, name: string): TensorSource {
+  const { file, info } = checkpoint.get(name);
+  return fileSource(file, info);
+}
+
+interface TiedHead {
+  readonly tensor: string;
+  readonly source: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+}
+
+/** The output embedding of a tied model whose input embedding is replaced. */
+function tiedHeads(base: BaseModel, replaced: ReadonlyMap<string, string>): TiedHead[] {
+  const architectures = base.config?.["architectures"];
+  const causal = Array.isArray(architectures) && architectures.some((name) => String(name).endsWith("ForCausalLM"));
+  if (!causal || base.tensors.has("lm_head.weight") || replaced.has("lm_head.weight")) return [];
+  if (base.config?.["tie_word_embeddings"] === false) return [];
+  return [...replaced.keys()]
+    .filter((name) => /(^|\.)(embed_tokens|wte)\.weight$/.test(name))
+    .flatMap((source) => {
+      const info = base.tensors.get(source);
+      return info === undefined ? [] : [{ tensor: "lm_head.weight", source, dtype: info.dtype, shape: info.shape }];
+    });
+}

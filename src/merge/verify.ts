@@ -1,0 +1,133 @@
+import type { Bases } from "../adapters/randlora/bases.ts";
+import { deltaReference } from "../adapters/randlora/delta-reference.ts";
+import { readParameters } from "../adapters/randlora/layers.ts";
+import type { RandloraPlan } from "../adapters/randlora/plan.ts";
+import { RandloraError } from "../errors.ts";
+import { isKernelDtype, type KernelDtype } from "../kernels/dtype.ts";
+import { dtypeBytes, isFloat } from "../safetensors/dtype.ts";
+import { quote } from "../safetensors/failure.ts";
+import { roundFromF64, widenToF64 } from "../safetensors/numbers.ts";
+import type { OutputTensor, TensorSource } from "./plan.ts";
+import type { Rounding } from "./merge-tensor.ts";
+
+/** Rows and columns of each merged tensor that are computed again. */
+const SAMPLE = 8;
+
+/** An adapter as it is verified: its bases are in memory, not on the GPU. */
+export interface VerifiedAdapter {
+  readonly plan: RandloraPlan;
+  readonly bases: Bases;
+  readonly scale: number;
+}
+
+/** Mantissa bits beside the leading one, and the exponent of the smallest normal number. */
+const FORMATS: Readonly<Record<KernelDtype, { readonly bits: number; readonly smallest: number }>> = {
+  F32: { bits: 23, smallest: -126 },
+  F16: { bits: 10, smallest: -14 },
+  BF16: { bits: 7, smallest: -126 },
+};
+
+/** The distance between `value` and its neighbour in a dtype. */
+export function ulp(value: number, dtype: KernelDtype): number {
+  const { bits, smallest } = FORMATS[dtype];
+  const exponent = value === 0 ? smallest : Math.floor(Math.log2(Math.abs(value)));
+  return 2 ** (Math.max(exponent, smallest) - bits);
+}
+
+/**
+ * Computes a sample of merged weights again in f64 and compares what was written.
+ * @param written where the output's tensors are read
+ * @param maxAbsDelta max |ΔW| by tensor: f32 sums are allowed to be off by 2e-6 of it
+ * @returns the largest distance from the exact sum, in units of the last place of the output's dtype
+ * @throws RandloraError `numeric` naming the tensor when a weight is further off than one unit and 2e-6 · max |ΔW|
+ */
+export async function verifyMerge(
+  tensors: readonly OutputTensor[],
+  adapters: readonly VerifiedAdapter[],
+  written: (name: string) => TensorSource,
+  rounding: Rounding,
+  maxAbsDelta: ReadonlyMap<string, number>,
+): Promise<number> {
+  let worst = 0;
+  for (const [index, tensor] of tensors.entries()) {
+    const { work, dtype } = tensor;
+    if (work.kind !== "merge" || !isKernelDtype(dtype)) continue;
+    const [height = 0, width = 0] = tensor.shape;
+    const rows = sample(height, index);
+    const cols = sample(width, index + 1);
+    const values = await readSample(work.source, width, rows, cols);
+    for (const { adapter, layer } of work.deltas) {
+      const loaded = adapters[adapter];
+      if (loaded === undefined) throw new RangeError(`adapter ${adapter}`);
+      const parameters = await readParameters(loaded.plan.adapter, layer);
+      const shape = { outFeatures: layer.out, inFeatures: layer.in };
+      const spec = { ...shape, ...parameters, scale: loaded.scale, pairing: loaded.plan.pairing };
+      const picked = layer.conv1d ? { rows: cols, cols: rows } : { rows, cols };
+      const delta = deltaReference(loaded.bases, spec, picked);
+      values.forEach((value, at) => {
+        const [row, col] = [Math.floor(at / cols.length), at % cols.length];
+        const change = delta[layer.conv1d ? col * rows.length + row : at] ?? NaN;
+        values[at] = rounding === "peft" ? round(value + round(change, dtype), dtype) : value + change;
+      });
+    }
+    const found = await readSample(written(tensor.name), width, rows, cols);
+    const slack = 2e-6 * (maxAbsDelta.get(tensor.name) ?? 0);
+    values.forEach((value, at) => {
+      const error = Math.abs((found[at] ?? NaN) - value);
+      const unit = ulp(value, dtype);
+      if (!(error <= Math.max(unit, slack) * (1 + 1e-9))) throw mismatch(tensor.name, rows, cols, at, value, found);
+      worst = Math.max(worst, error / unit);
+    });
+  }
+  return worst;
+}
+
+/** Up to `SAMPLE` indices below `count`, first and last among them, the same in every run. */
+export function sample(count: number, seed: number): number[] {
+  if (count <= SAMPLE) return Array.from({ length: count }, (_, index) => index);
+  const picked = new Set([0, count - 1]);
+  for (let state = seed * 2 + 1; picked.size < SAMPLE;) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    picked.add(state % count);
+  }
+  return [...picked].toSorted((left, right) => left - right);
+}
+
+async function readSample(
+  source: TensorSource,
+  width: number,
+  rows: readonly number[],
+  cols: readonly number[],
+): Promise<Float64Array> {
+  if (!isFloat(source.dtype)) throw new TypeError(`${source.label} is ${source.dtype}`);
+  const values = new Float64Array(rows.length * cols.length);
+  const bytes = new Uint8Array(width * dtypeBytes(source.dtype));
+  const row64 = new Float64Array(width);
+  for (const [index, row] of rows.entries()) {
+    await source.read(bytes, row * bytes.length);
+    widenToF64(bytes, source.dtype, row64);
+    cols.forEach((col, at) => (values[index * cols.length + at] = row64[col] ?? NaN));
+  }
+  return values;
+}
+
+function round(value: number, dtype: KernelDtype): number {
+  const bytes = new Uint8Array(dtypeBytes(dtype));
+  const result = new Float64Array(1);
+  roundFromF64(Float64Array.of(value), dtype, bytes);
+  widenToF64(bytes, dtype, result);
+  return result[0] ?? NaN;
+}
+
+function mismatch(
+  name: string,
+  rows: readonly number[],
+  cols: readonly number[],
+  at: number,
+  want: number,
+  found: Float64Array,
+): RandloraError {
+  const place = `[${rows[Math.floor(at / cols.length)]}, ${cols[at % cols.length]}]`;
+  const cause = `weight ${place} of tensor ${quote(name)} is ${found[at]}, in double precision it is ${want}`;
+  return new RandloraError("numeric", `verification failed: ${cause}`, "try another GPU with --gpu, and report this");
+}

@@ -1,0 +1,35 @@
+import type { HubProgress } from "../hub/resolve.ts";
+import { formatHubName, parseHubName } from "../hub/name.ts";
+import type { Progress } from "../terminal/progress.ts";
+import type { Context } from "./context.ts";
+
+/**
+ * A MODEL or ADAPTER argument as a path on this machine: a path stays what it is, `org/name[@revision]` is looked up in
+ * the Hub's cache and fetched as far as it is missing, with a bar.
+ * @throws RandloraError `file` when the Hub has no such repository, or cannot be reached and nothing is cached
+ */
+export async function localPath(text: string, kind: "model" | "adapter", context: Context): Promise<string> {
+  const name = parseHubName(text);
+  if (name === undefined) return text;
+  const { resolveAdapter, resolveModel } = await import("../hub/resolve.ts");
+  const resolve = kind === "model" ? resolveModel : resolveAdapter;
+  let bar: Progress | undefined;
+  let shown = 0;
+  const progress = ({ file, bytesDone, bytesTotal }: HubProgress): void => {
+    bar ??= context.progress({ title: `fetching ${name.repo}`, bytes: bytesTotal });
+    bar.label(file);
+    bar.add({ bytes: bytesDone - shown });
+    shown = bytesDone;
+  };
+  try {
+    return await resolve(name, { progress, warn: (line) => context.log.warn(line), signal: context.signal });
+  } finally {
+    bar?.close();
+  }
+}
+
+/** The last part of a Hub name, for outputs named after a model; undefined for a path. */
+export function hubBaseName(text: string): string | undefined {
+  const name = parseHubName(text);
+  return name === undefined ? undefined : formatHubName(name).replace(/@.*/, "").split("/").at(-1);
+}
