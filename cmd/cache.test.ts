@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { resolveModel } from "../src/hub/resolve.ts";
 import { Fixture, MODEL_FILES } from "../src/hub/testing/fixture.ts";
-import { commitOf } from "../src/hub/testing/hub-server.ts";
+import { commitOf } from "../src/hub/testing/content.ts";
 
 const CHANGED = { ...MODEL_FILES, "config.json": "{}" };
 const COMMIT = commitOf("org/model", MODEL_FILES);

@@ -3,7 +3,7 @@ import { readFileSync, symlinkSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path";
 import { resolveModel } from "./resolve.ts";
 import { Fixture, failureOf, MODEL_FILES, randomBytes, WEIGHTS } from "./testing/fixture.ts";
-import { commitOf, etagOf } from "./testing/hub-server.ts";
+import { commitOf, etagOf } from "./testing/content.ts";
 
 const NAME = { repo: "org/model", revision: "main" };
 const SNAPSHOT = join("models--org--model", "snapshots", commitOf("org/model", MODEL_FILES));
@@ -125,65 +125,6 @@ test("the token goes to the Hub, never to the server that it sends us to", async
     new Set(seen.flatMap(({ what, authorization }) => (what.includes(part) ? [authorization] : [])));
   expect(tokens("GET /")).toEqual(new Set(["Bearer a-mirror's token"]));
   expect(tokens("cdn:")).toEqual(new Set([undefined]));
-});
-
-test("two in one process, and two processes, fetch a file once", async () => {
-  await using fixture = await Fixture.start();
-  fixture.hub.faults.push({ match: /cdn:/, before: () => Bun.sleep(100) });
-  const script = `
-    import { resolveModel } from ${JSON.stringify(join(import.meta.dir, "resolve.ts"))};
-    const settings = JSON.parse(process.argv[1]);
-    process.stdout.write(await resolveModel({ repo: "org/model", revision: "main" }, { settings }));
-  `;
-  const settings = fixture.settings();
-  const other = async (): Promise<string> => {
-    const child = Bun.spawn([process.execPath, "-e", script, JSON.stringify(settings)], { stderr: "inherit" });
-    return await new Response(child.stdout).text();
-  };
-  const folders = await Promise.all([
-    resolveModel(NAME, { settings }),
-    resolveModel(NAME, { settings }),
-    other(),
-    other(),
-    other(),
-  ]);
-  expect(new Set(folders)).toEqual(new Set([join(fixture.cacheDir, SNAPSHOT)]));
-  expect(weightsOf(fixture)).toEqual(Buffer.from(MODEL_FILES["model.safetensors"]));
-  expect(fixture.list(BLOBS)).toHaveLength(6);
-  // Starting in the very same instant may cost a second transfer, never more than one a contender.
-  expect(fixture.hub.take().filter(({ what }) => WEIGHTS_URL.test(what)).length).toBeLessThan(5);
-});
-
-test("what a killed process left is continued", async () => {
-  await using fixture = await Fixture.start();
-  fixture.hub.faults.push({ match: WEIGHTS_URL, stallAfter: 150_000, times: 1 });
-  const script = `
-    import { resolveModel } from ${JSON.stringify(join(import.meta.dir, "resolve.ts"))};
-    const settings = JSON.parse(process.argv[1]);
-    await resolveModel({ repo: "org/model", revision: "main" }, { settings, progress(p) {
-      if (p.file === "model.safetensors" && p.bytesDone >= 150000) process.kill(process.pid, "SIGKILL");
-    } });
-  `;
-  const child = Bun.spawn([process.execPath, "-e", script, JSON.stringify(fixture.settings())]);
-  await child.exited;
-  expect(child.signalCode).toBe("SIGKILL");
-  expect(incompleteOf(fixture).some((name) => name.startsWith(WEIGHTS))).toBe(true);
-  fixture.hub.take();
-  await resolveModel(NAME, { settings: fixture.settings() });
-  const range = fixture.hub.take().find(({ what }) => WEIGHTS_URL.test(what))?.range;
-  expect(range).toMatch(/^bytes=1[0-9]{5}-$/);
-  expect(weightsOf(fixture)).toEqual(Buffer.from(MODEL_FILES["model.safetensors"]));
-  expect(incompleteOf(fixture)).toEqual([]);
-});
-
-test("a download of Python's is left alone", async () => {
-  await using fixture = await Fixture.start();
-  await resolveModel(NAME, { settings: fixture.settings(), weights: false });
-  const theirs = [`${WEIGHTS}.0a1b2c3d.incomplete`, `${WEIGHTS}.incomplete`];
-  for (const name of theirs) writeFileSync(join(fixture.cacheDir, BLOBS, name), "theirs");
-  await resolveModel(NAME, { settings: fixture.settings() });
-  expect(incompleteOf(fixture)).toEqual(theirs);
-  for (const name of theirs) expect(readFileSync(join(fixture.cacheDir, BLOBS, name), "utf8")).toBe("theirs");
 });
 
 // Every write to /dev/full fails as on a full disk; only Linux has it.

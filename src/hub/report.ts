@@ -1,4 +1,5 @@
-import type { HubOptions, HubProgress } from "./resolve.ts";
+import type { HubProgress } from "./fetch.ts";
+import type { HubOptions } from "./resolve.ts";
 
 /** The part of a command's context that shows downloads. */
 export interface Display {

@@ -5,7 +5,7 @@ import { removeCached } from "./remove.ts";
 import { resolveModel } from "./resolve.ts";
 import { type CachedRepository, scanCache } from "./scan.ts";
 import { Fixture, MODEL_FILES, WEIGHTS } from "./testing/fixture.ts";
-import { commitOf, etagOf } from "./testing/hub-server.ts";
+import { commitOf, etagOf } from "./testing/content.ts";
 
 const CHANGED = {
   ...MODEL_FILES,

@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HubFailure } from "../failure.ts";
 import type { HubSettings } from "../settings.ts";
-import { etagOf, type FakeFiles, FakeHub, type FakeRepository } from "./hub-server.ts";
+import { etagOf, type FakeFiles } from "./content.ts";
+import { FakeHub, type FakeRepository } from "./hub-server.ts";
 
 /** Bytes that differ everywhere, so that a shifted or repeated part is noticed. */
 export function randomBytes(length: number, seed: number): Uint8Array {

@@ -1,5 +1,5 @@
-import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { commitOf, entryOf, type FakeFiles, gitHash, sha256 } from "./content.ts";
 
 /*
  * A server that speaks the Hub's protocol as huggingface_hub 2.4 and @huggingface/hub 2.17 use it: commits and trees
@@ -14,9 +14,6 @@ export interface FakeRepository {
   /** Everybody sees it, only requests with this token get its files. */
   readonly gatedTo?: string;
 }
-
-/** Path → content. Bytes stand for a large file (LFS), text for a small one (git). */
-export type FakeFiles = Readonly<Record<string, string | Uint8Array>>;
 
 /** What a test may do to an answer before it is given. */
 export interface Fault {
@@ -171,32 +168,11 @@ export class FakeHub implements AsyncDisposable {
   }
 }
 
-/** The commit under which the files are served. */
-export function commitOf(repo: string, files: FakeFiles): string {
-  const hash = createHash("sha1").update(repo);
-  for (const [path, content] of Object.entries(files)) hash.update(`${path}\0`).update(content);
-  return hash.digest("hex");
-}
-
-/** The name of the content in `blobs`. */
-export function etagOf(content: string | Uint8Array): string {
-  return typeof content === "string" ? gitHash(Buffer.from(content)) : sha256(content);
-}
-
 interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | Uint8Array;
   readonly ranges?: boolean;
-}
-
-function entryOf(path: string, content: string | Uint8Array) {
-  const size = Buffer.byteLength(content);
-  if (typeof content === "string") return { type: "file", oid: etagOf(content), size, path };
-  const oid = sha256(content);
-  const pointer = Buffer.from(`version https://git-lfs.github.com/spec/v1\noid sha256:${oid}\nsize ${size}\n`);
-  const lfs = { oid, size, pointerSize: pointer.length };
-  return { type: "file", oid: gitHash(pointer), size, lfs, xetHash: sha256(Buffer.from(`xet ${oid}`)), path };
 }
 
 function json(value: unknown, headers: Readonly<Record<string, string>> = {}): Answer {
@@ -236,14 +212,6 @@ function send(request: IncomingMessage, response: ServerResponse, answer: Answer
       if (fault?.endAfter !== undefined) response.end();
     });
   }
-}
-
-function gitHash(bytes: Uint8Array): string {
-  return createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
-}
-
-function sha256(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
 }
 
 async function listen(server: Server): Promise<void> {
