@@ -5,7 +5,8 @@ import { runProcess } from "../src/options/process.ts";
 import { command as cache } from "./cache.ts";
 import { command as merge } from "./merge.ts";
 
-const program: Program = {
+/** The whole command line. */
+export const program: Program = {
   name: "randlora",
   version,
   summary: "Fine-tune, merge and chat with RandLoRA-adapted language models: one binary, no Python, any GPU",
@@ -15,4 +16,4 @@ const program: Program = {
 };
 
 // The second Ctrl-C: what the first one let finish may never come to its end. The one call of its kind.
-await runProcess(program, (status) => process.exit(status));
+if (import.meta.main) await runProcess(program, (status) => process.exit(status));

@@ -31,7 +31,9 @@ export async function build(outfile: string, target?: Target): Promise<void> {
         // A .env or bunfig.toml in the user's folder belongs to the user's program, not to this one.
         autoloadDotenv: false,
         autoloadBunfig: false,
-        ...(foreign ? { target: `bun-${target}`, executablePath: await runtime(target) } : {}),
+        ...(foreign ? { target: `bun-${target}` } : {}),
+        // Without npm Bun fetches the runtime by itself.
+        ...(foreign && Bun.which("npm") !== null ? { executablePath: await runtime(target) } : {}),
       },
       minify: true,
       sourcemap: "inline",

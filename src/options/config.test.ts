@@ -129,4 +129,13 @@ describe("default < file < environment < flag", () => {
       ]);
     });
   });
+
+  test("a misspelt variable is pointed out, a foreign one is not", async () => {
+    const env = { RANDLORA_DTPYE: "f32", RANDLORA_LICENSE_SERVER: "x" };
+    const { status, stderr } = await sample(["mix", "a", "b", "--quiet"], { env });
+    expect([status, stderr]).toEqual([
+      0,
+      "warning: RANDLORA_DTPYE is no option of any command; did you mean RANDLORA_DTYPE?\n",
+    ]);
+  });
 });

@@ -1,4 +1,6 @@
 import type { Command, Group } from "./command.ts";
+import { GLOBAL_OPTIONS } from "./globals.ts";
+import { nearest } from "./nearest.ts";
 
 /** `maxShardSize` → `max-shard-size`: how an option is spelled on the command line and in a configuration file. */
 export function flagName(key: string): string {
@@ -26,4 +28,23 @@ export function allCommands(program: Program): { readonly path: readonly string[
       ? [{ path: [entry.name], command: entry }]
       : entry.commands.map((command) => ({ path: [entry.name, command.name], command })),
   );
+}
+
+/**
+ * Variables that look like an option's but are none, each with the option that was probably meant. Only near misses:
+ * other programs may well have variables of this prefix.
+ */
+export function misspeltVariables(
+  program: Program,
+  environment: Readonly<Record<string, string | undefined>>,
+): { readonly variable: string; readonly meant: string }[] {
+  const options = allCommands(program).flatMap(({ command }) => Object.keys(command.options));
+  const known = new Set([...options, ...Object.keys(GLOBAL_OPTIONS)].map(environmentName));
+  const prefix = "RANDLORA_";
+  const words = [...known].map((variable) => variable.slice(prefix.length));
+  return Object.keys(environment).flatMap((variable) => {
+    if (!variable.startsWith(prefix) || known.has(variable)) return [];
+    const meant = nearest(variable.slice(prefix.length), words);
+    return meant === undefined ? [] : [{ variable, meant: prefix + meant }];
+  });
 }

@@ -7,7 +7,7 @@ import { readConfig } from "./config.ts";
 import type { Context } from "./context.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
 import { NO_FILE, settle } from "./layers.ts";
-import type { Program } from "./names.ts";
+import { misspeltVariables, type Program } from "./names.ts";
 import { parse, type Given, type Request } from "./parse.ts";
 import type { ValueOf } from "./option.ts";
 
@@ -59,7 +59,11 @@ async function runCommand(program: Program, request: Request & { kind: "run" }, 
   const options = settle(request.command.options, { given: request.given, environment: host.environment, file });
   const definitions = Object.entries(request.command.arguments);
   const args = Object.fromEntries(definitions.map(([key, { read }], at) => [key, read(request.positionals[at] ?? [])]));
-  await request.command.invoke(args, options, createContext(globals(file), host, screen));
+  const context = createContext(globals(file), host, screen);
+  for (const { variable, meant } of misspeltVariables(program, host.environment)) {
+    context.log.warn(`${variable} is no option of any command; did you mean ${meant}?`);
+  }
+  await request.command.invoke(args, options, context);
 }
 
 type Globals = { readonly [K in keyof typeof GLOBAL_OPTIONS]: ValueOf<(typeof GLOBAL_OPTIONS)[K]> };

@@ -1,0 +1,34 @@
+import { describe, expect, test } from "bun:test";
+import { GLOBAL_OPTIONS } from "../src/options/globals.ts";
+import { allCommands, environmentName, flagName } from "../src/options/names.ts";
+import { parse } from "../src/options/parse.ts";
+import { program } from "./main.ts";
+
+const style = { columns: 100, bold: (text: string) => text, dim: (text: string) => text };
+
+describe.each(allCommands(program).map(({ path, command }) => [path.join(" "), path, command] as const))(
+  "randlora %s",
+  (_, path, command) => {
+    test("has an example that it would accept", () => {
+      const line = /randlora ([^)|>;&]*)/.exec(command.example)?.[1] ?? "";
+      const words = [...line.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(([, a, b, c]) => a ?? b ?? c ?? "");
+      expect(parse(program, words, style)).toMatchObject({ kind: "run", path });
+    });
+
+    test("explains every option and argument", () => {
+      const described = [...Object.values(command.options), ...Object.values(command.arguments)];
+      expect(described.filter(({ help }) => help === "" || help.endsWith("."))).toEqual([]);
+      const request = parse(program, [...path, "--help"], style);
+      const help = request.kind === "help" ? request.text : "";
+      for (const key of Object.keys(command.options)) expect(help).toContain(`--${flagName(key)}`);
+    });
+
+    test("uses no name twice", () => {
+      const options = Object.entries(command.options);
+      const globals = Object.entries(GLOBAL_OPTIONS);
+      const names = [...options, ...globals].map(([key]) => environmentName(key));
+      const letters = [...options, ...globals].map(([, { short }]) => short).filter((short) => short !== "");
+      for (const taken of [names, [...letters, "h", "V"]]) expect(new Set(taken).size).toBe(taken.length);
+    });
+  },
+);

@@ -1,0 +1,102 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { chmod, copyFile, mkdir, mkdtemp, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const ROOT = join(import.meta.dir, "..");
+
+/** A stand-in for the repository: the script under test, a lock file, and a PATH of our own making. */
+let folder: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "randlora-setup-"));
+  for (const name of ["scripts", "path", "node_modules/.bin"]) await mkdir(join(folder, name), { recursive: true });
+  await copyFile(join(ROOT, "scripts/setup.mjs"), join(folder, "scripts/setup.mjs"));
+  await writeFile(join(folder, "package-lock.json"), "{}");
+  await writeFile(join(folder, "driver.json"), "{}");
+});
+
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+async function script(path: string, ...lines: string[]): Promise<void> {
+  await writeFile(join(folder, path), ["#!/bin/sh", ...lines, ""].join("\n"));
+  await chmod(join(folder, path), 0o755);
+}
+
+/** Dependencies as `npm ci` leaves them, `age` seconds older than the lock file, with Bun in place or not. */
+async function installed(age: number): Promise<void> {
+  const mark = join(folder, "node_modules/.package-lock.json");
+  await writeFile(mark, "{}");
+  await symlink(process.execPath, join(folder, "node_modules/.bin/bun"));
+  const now = Date.now() / 1000;
+  await utimes(join(folder, "package-lock.json"), now, now);
+  await utimes(mark, now - age, now - age);
+}
+
+async function setUp() {
+  const child = Bun.spawn([process.execPath, "scripts/setup.mjs"], {
+    cwd: folder,
+    env: { PATH: join(folder, "path"), HOME: folder, VK_DRIVER_FILES: join(folder, "driver.json") },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { status, stdout, stderr };
+}
+
+describe("set-up", () => {
+  test("does nothing where all is in place", async () => {
+    await installed(-1);
+    expect(await setUp()).toEqual({ status: 0, stdout: "", stderr: "" });
+  });
+
+  test("installs what the lock file says when it is newer, and shows the command", async () => {
+    await installed(60);
+    await script("path/npm", `echo "called with $*"`);
+    expect(await setUp()).toEqual({ status: 0, stdout: "called with ci\n", stderr: "$ npm ci\n" });
+  });
+
+  test("stops when that fails", async () => {
+    await script("path/npm", "exit 3");
+    const { status, stderr } = await setUp();
+    expect([status, stderr]).toEqual([
+      1,
+      "$ npm ci\nerror: the dependencies could not be installed\nhint: see npm's message above\n",
+    ]);
+  });
+});
+
+describe(".ci/run", () => {
+  async function ci(unit: string, interop: string) {
+    await mkdir(join(folder, ".ci"));
+    await copyFile(join(ROOT, ".ci/run"), join(folder, ".ci/run"));
+    await script("path/npm", `case "$2" in`, `test) ${unit} ;;`, `test:interop) ${interop} ;;`, "esac");
+    const child = Bun.spawn(["bash", join(folder, ".ci/run")], {
+      cwd: tmpdir(),
+      env: { ...process.env, PATH: `${join(folder, "path")}:${process.env["PATH"]}` },
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    const stdout = await child.stdout.text();
+    return [stdout.trimEnd().split("\n").at(-1), await child.exited];
+  }
+  const good = "printf ' 12 pass\\n 0 fail\\n 30 expect() calls\\n'";
+
+  test.each([
+    ["sums both suites", good, "printf ' 5 pass\\n 0 fail\\n'", "17 passed, 0 failed", 0],
+    [
+      "counts failures and errors",
+      "printf ' \\033[32m9 pass\\033[0m\\n 2 fail\\n 1 error\\n'; exit 1",
+      good,
+      "21 passed, 3 failed",
+      1,
+    ],
+    ["takes a crash for a failure", "echo '(pass) one'; exit 139", good, "12 passed, 1 failed", 1],
+    ["takes an empty suite for a failure", good, "true", "12 passed, 1 failed", 1],
+    ["goes on after a failed set-up", "exit 1", "exit 1", "0 passed, 2 failed", 1],
+  ])("%s", async (_, unit, interop, line, status) => {
+    expect(await ci(unit, interop)).toEqual([line, status]);
+  });
+});
