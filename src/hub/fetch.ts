@@ -9,6 +9,8 @@ import { askTree, type Tree, type TreeFile } from "./tree.ts";
 
 /** How a download stands. */
 export interface HubProgress {
+  /** `org/name`. */
+  readonly repo: string;
   /** The file that moved last. */
   readonly file: string;
   /** Of the files that had to be fetched; what an earlier attempt left counts as done. */
@@ -58,7 +60,8 @@ async function fetchAll(
   const bytesTotal = files.reduce((sum, file) => sum + file.size, 0);
   let bytesDone = 0;
   let filesDone = 0;
-  const tell = (file: string): void => report?.({ file, bytesDone, bytesTotal, filesDone, filesTotal: files.length });
+  const tell = (file: string): void =>
+    report?.({ repo: folder.repo, file, bytesDone, bytesTotal, filesDone, filesTotal: files.length });
   // When one file fails the others stop too, and keep what they have.
   const failed = new AbortController();
   const shared = { ...connection, signal: AbortSignal.any([connection.signal, failed.signal]) };

@@ -6,12 +6,19 @@ import { Fixture, MODEL_FILES, WEIGHTS } from "./testing/fixture.ts";
 class Recorder implements Display {
   readonly signal = new AbortController().signal;
   readonly warnings: string[] = [];
-  readonly bars: { total: number; items: number; bytes: number; done: number; labels: Set<string>; open: boolean }[] =
-    [];
+  readonly bars: {
+    title: string;
+    total: number;
+    items: number;
+    bytes: number;
+    done: number;
+    labels: Set<string>;
+    open: boolean;
+  }[] = [];
   readonly log = { warn: (line: string): void => void this.warnings.push(line) };
 
-  progress({ bytes, items }: { bytes: number; items: number }) {
-    const bar = { total: bytes, items, bytes: 0, done: 0, labels: new Set<string>(), open: true };
+  progress({ title, bytes, items }: { title: string; bytes: number; items: number }) {
+    const bar = { title, total: bytes, items, bytes: 0, done: 0, labels: new Set<string>(), open: true };
     this.bars.push(bar);
     return {
       add: (more: { bytes: number; items: number }): void => {
@@ -40,9 +47,9 @@ test("shows one bar a repository and ends it at the total", async () => {
     await resolveModel({ repo: "org/other", revision: "main" }, { ...options, settings });
     return await resolveModel({ repo: "org/model", revision: "main" }, { ...options, settings });
   });
-  expect(display.bars.map(({ total, bytes, items, done, open }) => ({ total, bytes, items, done, open }))).toEqual([
-    { total: 320_062, bytes: 320_062, items: 6, done: 6, open: false },
-    { total: 320_040, bytes: 320_040, items: 6, done: 6, open: false },
+  expect(display.bars).toMatchObject([
+    { title: "fetching org/model", total: 320_062, bytes: 320_062, items: 6, done: 6, open: false },
+    { title: "fetching org/other", total: 320_040, bytes: 320_040, items: 6, done: 6, open: false },
   ]);
   expect(display.bars[0]?.labels).toContain("model.safetensors");
 });

@@ -1,5 +1,4 @@
-import type { HubProgress } from "./fetch.ts";
-import type { HubOptions } from "./resolve.ts";
+import type { HubOptions, HubProgress } from "./resolve.ts";
 
 /** The part of a command's context that shows downloads. */
 export interface Display {
@@ -19,9 +18,9 @@ export interface Display {
 export async function showingDownloads<T>(display: Display, look: (options: HubOptions) => Promise<T>): Promise<T> {
   let bar: ReturnType<Display["progress"]> | undefined;
   let shown = { bytes: 0, items: 0 };
-  const begin = ({ bytesTotal, filesTotal }: HubProgress): ReturnType<Display["progress"]> => {
+  const begin = ({ repo, bytesTotal, filesTotal }: HubProgress): ReturnType<Display["progress"]> => {
     shown = { bytes: 0, items: 0 };
-    return display.progress({ title: "fetching", bytes: bytesTotal, items: filesTotal, unit: "files" });
+    return display.progress({ title: `fetching ${repo}`, bytes: bytesTotal, items: filesTotal, unit: "files" });
   };
   const progress = (state: HubProgress): void => {
     bar ??= begin(state);

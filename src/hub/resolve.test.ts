@@ -2,8 +2,7 @@ import { expect, test } from "bun:test";
 import { lstatSync, mkdirSync, readFileSync, readlinkSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { RandloraError } from "../errors.ts";
-import type { HubProgress } from "./fetch.ts";
-import { resolveAdapter, resolveModel } from "./resolve.ts";
+import { type HubProgress, resolveAdapter, resolveModel } from "./resolve.ts";
 import { Fixture, MODEL_FILES, NEEDED, randomBytes, WEIGHTS } from "./testing/fixture.ts";
 import { commitOf, etagOf } from "./testing/content.ts";
 
@@ -61,6 +60,7 @@ test("tells how far it is, without what is cached already", async () => {
   const folder = await resolveModel(NAME, { settings, progress: (progress) => seen.push(progress) });
   expect(fixture.list(relative(fixture.cacheDir, folder))).toEqual(NEEDED);
   expect(seen.at(-1)).toEqual({
+    repo: "org/model",
     file: "model.safetensors",
     bytesDone: 300_000,
     bytesTotal: 300_000,

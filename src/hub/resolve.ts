@@ -8,6 +8,8 @@ import { type HubSettings, hubSettings } from "./settings.ts";
 import { snapshotGap } from "./snapshot.ts";
 import { askCommit } from "./tree.ts";
 
+export type { HubProgress } from "./fetch.ts";
+
 /** How to look a name up. */
 export interface HubOptions {
   /** Called often while something is fetched, never otherwise. */
