@@ -1,0 +1,199 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
+import * as v from "valibot";
+
+import { RandloraError } from "../errors.ts";
+import { Detokenizer } from "./detokenizer.ts";
+import { AddedToken, TokenSplitter } from "./tokenizer/added-tokens.ts";
+import { buildDecoder, type StageFactory } from "./tokenizer/decoder.ts";
+import { readJsonObject, readTokenizerConfig, TokenizerConfig } from "./tokenizer/files.ts";
+import { buildModel } from "./tokenizer/model.ts";
+import { buildNormalizer, type Normalizer } from "./tokenizer/normalizer.ts";
+import { Part, PartError, readPart } from "./tokenizer/part.ts";
+import { buildPostProcessor, type PostProcessor } from "./tokenizer/post-processor.ts";
+import { buildPreTokenizer, type PreTokenizer } from "./tokenizer/pre-tokenizer.ts";
+import type { TokenModel } from "./tokenizer/token-model.ts";
+
+const OptionalPart = v.optional(v.nullable(Part), null);
+const TokenizerJson = v.looseObject({
+  added_tokens: v.optional(v.array(AddedToken), []),
+  normalizer: OptionalPart,
+  pre_tokenizer: OptionalPart,
+  post_processor: OptionalPart,
+  decoder: OptionalPart,
+  model: Part,
+});
+
+/** A special token that tokenizer_config.json names. */
+export interface NamedToken {
+  readonly id: number;
+  readonly text: string;
+}
+
+/**
+ * Text to token ids and back, as Hugging Face's `tokenizers` does it for the same tokenizer.json. (transformers 5
+ * rebuilds some tokenizers from their class name and then departs from the file; the file is followed here.)
+ *
+ * @huggingface/tokenizers translates the regular expressions. The rest is ours, because in 0.2.0 of that library ids
+ * differ from the reference's for digits and white space outside ASCII, for split behaviours, single-word tokens and
+ * templates, because its decoder drops byte order marks and words bad bytes differently, and because it has no
+ * streaming decoder.
+ */
+export class Tokenizer {
+  /** Tokens that are looked for in the text itself, special or not, in the file's order. */
+  readonly addedTokens: readonly AddedToken[];
+  readonly bos: NamedToken | undefined;
+  readonly eos: NamedToken | undefined;
+  readonly pad: NamedToken | undefined;
+  readonly unk: NamedToken | undefined;
+  /** One more than the highest id: a model whose embedding has fewer rows does not fit. */
+  readonly vocabSize: number;
+
+  readonly #idOf: Map<string, number>;
+  readonly #tokenOf = new Map<number, string>();
+  readonly #special: ReadonlySet<number>;
+  readonly #model: TokenModel;
+  readonly #normalize: Normalizer;
+  readonly #cut: PreTokenizer;
+  readonly #addSpecial: PostProcessor;
+  readonly #decoder: StageFactory;
+  readonly #raw: TokenSplitter;
+  readonly #normalized: TokenSplitter;
+
+  /**
+   * @param file the parsed tokenizer.json
+   * @param config the parsed tokenizer_config.json
+   * @throws {PartError} when a component is malformed or of an unsupported type
+   */
+  constructor(file: unknown, config: TokenizerConfig) {
+    const parts = readPart(TokenizerJson, file, "tokenizer.json");
+    this.addedTokens = parts.added_tokens;
+    this.#model = buildModel(parts.model);
+    this.#normalize = buildNormalizer(parts.normalizer);
+    this.#cut = buildPreTokenizer(parts.pre_tokenizer);
+    this.#decoder = buildDecoder(parts.decoder);
+    this.#raw = new TokenSplitter(this.addedTokens.filter((token) => !token.normalized));
+    this.#normalized = new TokenSplitter(
+      this.addedTokens.filter((token) => token.normalized),
+      this.#normalize,
+    );
+    this.#special = new Set(this.addedTokens.filter((token) => token.special).map((token) => token.id));
+    this.#idOf = new Map(this.#model.ids);
+    for (const { content, id } of this.addedTokens) this.#idOf.set(content, id);
+    for (const [token, id] of this.#model.ids) this.#tokenOf.set(id, token);
+    for (const { content, id, normalized } of this.addedTokens) {
+      // As the reference has it: what is looked for in its normalised form is also written in it.
+      this.#tokenOf.set(id, normalized ? this.#normalize(content) : content);
+    }
+    let size = 0;
+    for (const id of this.#tokenOf.keys()) size = Math.max(size, id + 1);
+    this.vocabSize = size;
+    this.bos = this.#named(config.bos_token);
+    this.eos = this.#named(config.eos_token);
+    this.pad = this.#named(config.pad_token);
+    this.unk = this.#named(config.unk_token);
+    this.#addSpecial = this.#configured(config) ?? buildPostProcessor(parts.post_processor);
+  }
+
+  /**
+   * @param options.special add the special tokens that this tokenizer puts around a text (default); text that looks
+   *   like a special token is one, either way
+   * @returns the ids; lone surrogates count as U+FFFD
+   */
+  encode(text: string, { special = true }: { special?: boolean } = {}): number[] {
+    const ids: number[] = [];
+    for (const [i, section] of this.#raw.split(text.toWellFormed()).entries()) {
+      if (typeof section === "number") ids.push(section);
+      else this.#encodeSection(section, i === 0, ids);
+    }
+    return special ? [...this.#addSpecial(ids)] : ids;
+  }
+
+  /** @param options.skipSpecial leave special tokens out; ids beyond the vocabulary are always left out */
+  decode(ids: readonly number[], options: { skipSpecial?: boolean } = {}): string {
+    const detokenizer = this.detokenizer(options);
+    let text = "";
+    for (const id of ids) text += detokenizer.push(id);
+    return text + detokenizer.flush();
+  }
+
+  /** A decoder for ids that come one by one; its pieces add up to `decode` of all of them. */
+  detokenizer({ skipSpecial = false }: { skipSpecial?: boolean } = {}): Detokenizer {
+    const tokenOf = (id: number) => (skipSpecial && this.#special.has(id) ? undefined : this.#tokenOf.get(id));
+    return new Detokenizer(tokenOf, this.#decoder);
+  }
+
+  tokenToId(token: string): number | undefined {
+    return this.#idOf.get(token);
+  }
+
+  /** The token as the vocabulary writes it (`Ġthe`, `▁the`, `<0x0A>`), not its text. */
+  idToToken(id: number): string | undefined {
+    return this.#tokenOf.get(id);
+  }
+
+  /** Control tokens: beginning, end, roles of a chat. */
+  isSpecial(id: number): boolean {
+    return this.#special.has(id);
+  }
+
+  #encodeSection(section: string, first: boolean, ids: number[]): void {
+    for (const [i, part] of this.#normalized.split(this.#normalize(section)).entries()) {
+      if (typeof part === "number") {
+        ids.push(part);
+        continue;
+      }
+      for (const piece of this.#cut(part, first && i === 0)) {
+        if (piece !== "") this.#model.encode(piece, ids);
+      }
+    }
+  }
+
+  #named(text: string | null): NamedToken | undefined {
+    const id = text === null ? undefined : this.#idOf.get(text);
+    return text === null || id === undefined ? undefined : { id, text };
+  }
+
+  /**
+   * `add_bos_token` or `add_eos_token` in tokenizer_config.json replace the post-processor, as in transformers
+   * (`TokenizersBackend.update_post_processor`).
+   */
+  #configured({ add_bos_token, add_eos_token }: TokenizerConfig): PostProcessor | undefined {
+    if (add_bos_token === null && add_eos_token === null) return undefined;
+    const before = add_bos_token === true && this.bos !== undefined ? [this.bos.id] : [];
+    const after = add_eos_token === true && this.eos !== undefined ? [this.eos.id] : [];
+    return (ids) => [...before, ...ids, ...after];
+  }
+}
+
+/**
+ * Loads the tokenizer of a model folder; no weights are needed.
+ *
+ * @throws {RandloraError} `file` when the folder has none, `format` when it is broken, `model` when it is of a kind that
+ *   is not supported
+ */
+export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+  const path = join(folder, "tokenizer.json");
+  if (!existsSync(path)) throw missing(folder, path);
+  const file = await readJsonObject(path);
+  const config = await readTokenizerConfig(folder);
+  try {
+    return new Tokenizer(file, config);
+  } catch (error) {
+    if (!(error instanceof PartError)) throw error;
+    const [code, hint] = error.unsupported
+      ? (["model", "BPE and Unigram tokenizers are supported, as in Llama, Mistral, Qwen, Phi and Gemma"] as const)
+      : (["format", "fetch or copy the file again"] as const);
+    throw new RandloraError(code, `${path}: ${error.message}`, hint, { cause: error });
+  }
+}
+
+function missing(folder: string, path: string): RandloraError {
+  const old = ["tokenizer.model", "vocab.json", "vocab.txt"].find((name) => existsSync(join(folder, name)));
+  const hint =
+    old === undefined
+      ? "MODEL must be a folder with a tokenizer"
+      : `${old} alone is not enough: save the tokenizer with transformers' AutoTokenizer, which writes tokenizer.json`;
+  return new RandloraError("file", `${path}: no such file`, hint);
+}

@@ -1,0 +1,121 @@
+import * as v from "valibot";
+
+import type { Normalizer } from "./normalizer.ts";
+
+/** A token that is looked for in the text itself, before the model sees the rest; tokenizer.json's `added_tokens`. */
+export const AddedToken = v.object({
+  id: v.pipe(v.number(), v.integer(), v.minValue(0)),
+  content: v.string(),
+  /** Only where no word character touches it. */
+  single_word: v.optional(v.boolean(), false),
+  /** Takes the white space before it along. */
+  lstrip: v.optional(v.boolean(), false),
+  /** Takes the white space after it along. */
+  rstrip: v.optional(v.boolean(), false),
+  /** Is looked for in the normalised text, in its own normalised form. */
+  normalized: v.optional(v.boolean(), true),
+  /** A control token: left out when decoding for a reader. */
+  special: v.optional(v.boolean(), false),
+});
+export type AddedToken = v.InferOutput<typeof AddedToken>;
+
+/** A stretch of text, or the id of an added token found there. */
+export type Section = string | number;
+
+interface Node {
+  readonly next: Map<string, Node>;
+  token?: AddedToken;
+}
+
+const WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
+const SPACE = /\p{White_Space}/u;
+
+/** Cuts a text at one set of added tokens: leftmost first, then longest (huggingface/tokenizers, added_vocabulary.rs). */
+export class TokenSplitter {
+  readonly #root: Node = { next: new Map() };
+  /** Skips to the next place where a token may begin without walking the trie at every character. */
+  readonly #start: RegExp | undefined;
+
+  constructor(tokens: readonly AddedToken[], normalize: Normalizer = (text) => text) {
+    for (const token of tokens) this.#add(token, normalize(token.content));
+    const firsts = [...this.#root.next.keys()].map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+    // No u flag: tokens are matched by UTF-16 units, and so are their beginnings.
+    this.#start = firsts.length === 0 ? undefined : new RegExp(`[${firsts.join("")}]`, "g");
+  }
+
+  /** @returns sections in order; texts are never empty */
+  split(text: string): Section[] {
+    const sections: Section[] = [];
+    let done = 0;
+    let at = this.#seek(text, 0);
+    while (at < text.length) {
+      const token = this.#longestAt(text, at);
+      const end = token === undefined ? at : at + token.length;
+      if (token === undefined) {
+        at = this.#seek(text, at + 1);
+        continue;
+      }
+      if (!token.token.single_word || standsAlone(text, at, end)) {
+        const from = token.token.lstrip ? Math.max(spaceBefore(text, at), done) : at;
+        const to = token.token.rstrip ? spaceAfter(text, end) : end;
+        if (from > done) sections.push(text.slice(done, from));
+        sections.push(token.token.id);
+        done = to;
+      }
+      at = this.#seek(text, Math.max(end, done));
+    }
+    if (done < text.length) sections.push(text.slice(done));
+    return sections;
+  }
+
+  #add(token: AddedToken, content: string): void {
+    if (content === "") return;
+    let node = this.#root;
+    for (const unit of units(content)) {
+      const next = node.next.get(unit) ?? { next: new Map() };
+      node.next.set(unit, next);
+      node = next;
+    }
+    node.token = token;
+  }
+
+  #seek(text: string, from: number): number {
+    if (this.#start === undefined) return text.length;
+    this.#start.lastIndex = from;
+    return this.#start.exec(text)?.index ?? text.length;
+  }
+
+  #longestAt(text: string, at: number): { token: AddedToken; length: number } | undefined {
+    let found: { token: AddedToken; length: number } | undefined;
+    let node: Node | undefined = this.#root;
+    for (let i = at; i < text.length; i++) {
+      node = node.next.get(text.charAt(i));
+      if (node === undefined) break;
+      if (node.token !== undefined) found = { token: node.token, length: i + 1 - at };
+    }
+    return found;
+  }
+}
+
+function units(text: string): string[] {
+  return Array.from({ length: text.length }, (_, i) => text.charAt(i));
+}
+
+function standsAlone(text: string, start: number, end: number): boolean {
+  const before = Array.from(text.slice(Math.max(0, start - 2), start)).at(-1);
+  const after = Array.from(text.slice(end, end + 2)).at(0);
+  return !(before !== undefined && WORD.test(before)) && !(after !== undefined && WORD.test(after));
+}
+
+/** White space is in the basic plane, so that single UTF-16 units decide. */
+function spaceBefore(text: string, end: number): number {
+  let start = end;
+  while (start > 0 && SPACE.test(text.charAt(start - 1))) start--;
+  return start;
+}
+
+function spaceAfter(text: string, start: number): number {
+  let end = start;
+  while (end < text.length && SPACE.test(text.charAt(end))) end++;
+  return end;
+}

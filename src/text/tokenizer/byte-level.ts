@@ -1,0 +1,26 @@
+/*
+ * GPT-2's reversible map between bytes and printable characters: bytes that print stand for themselves, the other 68
+ * for U+0100 and up, in order. (openai/gpt-2, encoder.py, bytes_to_unicode)
+ */
+const CHARACTERS: readonly string[] = characters();
+
+/** The byte that a character stands for; characters outside of the map stand for no byte. */
+export const BYTE_OF: ReadonlyMap<string, number> = new Map(CHARACTERS.map((character, byte) => [character, byte]));
+
+const encoder = new TextEncoder();
+
+/** Writes a text's UTF-8 bytes in the map's characters. */
+export function toByteLevel(text: string): string {
+  let mapped = "";
+  for (const byte of encoder.encode(text)) mapped += CHARACTERS[byte];
+  return mapped;
+}
+
+function characters(): string[] {
+  let spare = 0x100;
+  return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(prints(byte) ? byte : spare++));
+}
+
+function prints(byte: number): boolean {
+  return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+}

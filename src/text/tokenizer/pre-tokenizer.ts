@@ -1,0 +1,108 @@
+import * as v from "valibot";
+
+import { toByteLevel } from "./byte-level.ts";
+import { Part, Pattern, PartError, readPart, unknownPart } from "./part.ts";
+import { BEHAVIORS, compilePattern, splitText } from "./pattern.ts";
+
+/**
+ * Cuts a normalised text into the pieces that the model sees one by one.
+ *
+ * @param first the text stands at the very beginning of the input
+ */
+export type PreTokenizer = (text: string, first: boolean) => string[];
+
+/*
+ * The library's own pre-tokenizers use JavaScript's \s, \d and \w where the reference has Unicode's classes (Digits
+ * splits ٣ and ½, ByteLevel takes U+0085 but not U+FEFF for white space), and know two of the five split behaviours.
+ */
+const GPT2 =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+const WORDS = compilePattern({ Regex: String.raw`\w+|[^\w\s]+` });
+const SPACE = /\p{White_Space}/gu;
+const DIGIT = /\p{N}/gu;
+/** Unicode's punctuation and what ASCII calls punctuation: $ + < = > ^ ` | ~ are symbols to Unicode. */
+const PUNCTUATION = /[\p{P}$+<=>^`|~]/gu;
+
+const BehaviorName = v.picklist(BEHAVIORS);
+const Sequence = v.looseObject({ pretokenizers: v.array(Part) });
+const ByteLevel = v.looseObject({ add_prefix_space: v.boolean(), use_regex: v.optional(v.boolean(), true) });
+const Split = v.looseObject({ pattern: Pattern, behavior: BehaviorName, invert: v.optional(v.boolean(), false) });
+const Digits = v.looseObject({ individual_digits: v.optional(v.boolean(), false) });
+const Punctuation = v.looseObject({ behavior: v.optional(BehaviorName, "Isolated") });
+const CharDelimiterSplit = v.looseObject({ delimiter: v.string() });
+const FixedLength = v.looseObject({ length: v.pipe(v.number(), v.integer(), v.minValue(1)) });
+const Metaspace = v.looseObject({
+  replacement: v.string(),
+  prepend_scheme: v.optional(v.picklist(["always", "first", "never"])),
+  add_prefix_space: v.optional(v.boolean()), // how files before prepend_scheme wrote always and never
+  split: v.optional(v.boolean(), true),
+});
+
+/**
+ * Builds the pre-tokenizer of tokenizer.json, with the reference's exact behaviour (huggingface/tokenizers,
+ * pre_tokenizers/*.rs).
+ *
+ * @throws {PartError} for a malformed or unsupported component
+ */
+export function buildPreTokenizer(part: Part | null, where = "pre_tokenizer"): PreTokenizer {
+  if (part === null) return (text) => [text];
+  switch (part.type) {
+    case "Sequence": {
+      const { pretokenizers } = readPart(Sequence, part, where);
+      const chain = pretokenizers.map((inner, i) => buildPreTokenizer(inner, `${where}.pretokenizers.${i}`));
+      return (text, first) =>
+        chain.reduce<string[]>((pieces, cut) => pieces.flatMap((piece, i) => cut(piece, first && i === 0)), [text]);
+    }
+    case "ByteLevel": {
+      const { add_prefix_space, use_regex } = readPart(ByteLevel, part, where);
+      return (text) => {
+        const spaced = add_prefix_space && !text.startsWith(" ") ? ` ${text}` : text;
+        return (use_regex ? splitText(spaced, GPT2, "Isolated") : [spaced]).map(toByteLevel);
+      };
+    }
+    case "Split": {
+      const { pattern, behavior, invert } = readPart(Split, part, where);
+      const compiled = compilePattern(pattern);
+      return (text) => splitText(text, compiled, behavior, invert);
+    }
+    case "Digits": {
+      const { individual_digits } = readPart(Digits, part, where);
+      return (text) => splitText(text, DIGIT, individual_digits ? "Isolated" : "Contiguous");
+    }
+    case "Punctuation": {
+      const { behavior } = readPart(Punctuation, part, where);
+      return (text) => splitText(text, PUNCTUATION, behavior);
+    }
+    case "Metaspace":
+      return buildMetaspace(part, where);
+    case "Whitespace":
+      return (text) => splitText(text, WORDS, "Removed", true);
+    case "WhitespaceSplit":
+      return (text) => splitText(text, SPACE, "Removed");
+    case "CharDelimiterSplit": {
+      const { delimiter } = readPart(CharDelimiterSplit, part, where);
+      const compiled = compilePattern({ String: delimiter });
+      return (text) => splitText(text, compiled, "Removed");
+    }
+    case "FixedLength": {
+      const { length } = readPart(FixedLength, part, where);
+      const compiled = compilePattern({ Regex: `[\\s\\S]{1,${length}}` });
+      return (text) => splitText(text, compiled, "Isolated");
+    }
+    default:
+      throw unknownPart(where, part.type);
+  }
+}
+
+function buildMetaspace(part: Part, where: string): PreTokenizer {
+  const { replacement, prepend_scheme, add_prefix_space, split } = readPart(Metaspace, part, where);
+  if (Array.from(replacement).length !== 1) throw new PartError(`${where}.replacement is not one character`);
+  const scheme = prepend_scheme ?? (add_prefix_space === false ? "never" : "always");
+  const delimiter = compilePattern({ String: replacement });
+  return (text, first) => {
+    const replaced = text.replaceAll(" ", () => replacement);
+    const prepend = (scheme === "always" || (scheme === "first" && first)) && !replaced.startsWith(replacement);
+    const marked = prepend ? replacement + replaced : replaced;
+    return split ? splitText(marked, delimiter, "MergedWithNext") : [marked];
+  };
+}

@@ -1,0 +1,106 @@
+import * as v from "valibot";
+
+import { byteIds } from "./byte-fallback.ts";
+import { PartError } from "./part.ts";
+import type { TokenModel } from "./token-model.ts";
+
+export const UnigramConfig = v.looseObject({
+  /** Token and log-probability; the id is the place in the list. */
+  vocab: v.array(v.tuple([v.string(), v.number()])),
+  unk_id: v.optional(v.nullable(v.number()), null),
+  byte_fallback: v.optional(v.boolean(), false),
+});
+type UnigramConfig = v.InferOutput<typeof UnigramConfig>;
+
+/** An unknown character scores this much below the least likely token; sentencepiece's kUnkPenalty. */
+const UNKNOWN_PENALTY = 10;
+
+interface Node {
+  readonly next: Map<string, Node>;
+  /** Id of the token that ends here. */
+  id?: number;
+}
+
+/**
+ * The segmentation of highest probability under independent tokens (Kudo 2018), found by Viterbi over a trie;
+ * huggingface/tokenizers, models/unigram. O(n · longest token).
+ */
+export class Unigram implements TokenModel {
+  readonly ids: ReadonlyMap<string, number>;
+  readonly #config: UnigramConfig;
+  readonly #root: Node = { next: new Map() };
+  readonly #unknownScore: number;
+
+  constructor(config: UnigramConfig) {
+    this.#config = config;
+    this.ids = new Map(config.vocab.map(([token], id) => [token, id]));
+    this.#unknownScore = config.vocab.reduce((least, [, score]) => Math.min(least, score), Infinity) - UNKNOWN_PENALTY;
+    if (config.unk_id !== null && config.vocab[config.unk_id] === undefined) {
+      throw new PartError(`model.unk_id: ${config.unk_id} is not in the vocabulary`);
+    }
+    for (const [token, id] of this.ids) this.#add(token, id);
+  }
+
+  encode(piece: string, out: number[]): void {
+    const characters = Array.from(piece);
+    const paths = this.#bestPaths(characters);
+    const segments: { text: string; unknown: boolean }[] = [];
+    for (let end = characters.length; end > 0;) {
+      const path = paths[end];
+      if (path === undefined) throw new PartError("model: a character is unknown, and there is no unk_id");
+      const text = characters.slice(path.start, end).join("");
+      const unknown = path.id === this.#config.unk_id;
+      const last = segments.at(-1);
+      // Unknown neighbours become one.
+      if (unknown && last?.unknown === true) last.text = text + last.text;
+      else segments.push({ text, unknown });
+      end = path.start;
+    }
+    for (const { text } of segments.toReversed()) this.#write(text, out);
+  }
+
+  #write(text: string, out: number[]): void {
+    const id = this.ids.get(text);
+    const bytes = id === undefined && this.#config.byte_fallback ? byteIds(text, this.ids) : undefined;
+    if (bytes !== undefined) out.push(...bytes);
+    else if (id !== undefined) out.push(id);
+    else if (this.#config.unk_id !== null) out.push(this.#config.unk_id);
+  }
+
+  /** For each end of a prefix: the last token of its best segmentation. */
+  #bestPaths(characters: readonly string[]): ({ id: number; start: number; score: number } | undefined)[] {
+    const { vocab, unk_id } = this.#config;
+    const paths = Array.from<{ id: number; start: number; score: number } | undefined>({
+      length: characters.length + 1,
+    });
+    for (let start = 0; start < characters.length; start++) {
+      const before = start === 0 ? 0 : paths[start]?.score;
+      if (before === undefined) continue;
+      const offer = (end: number, id: number, score: number) => {
+        const best = paths[end];
+        if (best === undefined || score > best.score) paths[end] = { id, start, score };
+      };
+      let single = false;
+      let node: Node | undefined = this.#root;
+      for (let end = start; end < characters.length; end++) {
+        node = node.next.get(characters[end] ?? "");
+        if (node === undefined) break;
+        if (node.id === undefined) continue;
+        offer(end + 1, node.id, before + (vocab[node.id]?.[1] ?? 0));
+        single ||= end === start;
+      }
+      if (!single && unk_id !== null) offer(start + 1, unk_id, before + this.#unknownScore);
+    }
+    return paths;
+  }
+
+  #add(token: string, id: number): void {
+    let node = this.#root;
+    for (const character of token) {
+      const next = node.next.get(character) ?? { next: new Map() };
+      node.next.set(character, next);
+      node = next;
+    }
+    if (node !== this.#root) node.id = id;
+  }
+}
