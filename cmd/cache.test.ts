@@ -72,6 +72,7 @@ test("an unknown name is an error that names the nearest", async () => {
   expect(near.err).toBe(
     `error: org/modle@main is not in the cache (${fixture.cacheDir})\nhint: did you mean org/model?\n`,
   );
+  expect((await randlora(fixture, "remove", "Model")).err).toContain("did you mean org/model?");
   expect((await randlora(fixture, "remove", "somebody/else")).err).toContain(
     "`randlora cache list` shows what is there",
   );

@@ -86,10 +86,9 @@ function unknownName(
   repositories: readonly { readonly repo: string }[],
 ): RandloraError {
   const repo = parseRepository(name)?.repo ?? name;
-  const near = nearest(
-    repo,
-    repositories.map((repository) => repository.repo),
-  );
+  const names = repositories.map((repository) => repository.repo);
+  // Often the owner or the size was left out.
+  const near = nearest(repo, names) ?? names.find((other) => other.toLowerCase().includes(repo.toLowerCase()));
   const hint = near === undefined ? "`randlora cache list` shows what is there" : `did you mean ${near}?`;
   return new RandloraError("file", `${name} is not in the cache (${cacheDir})`, hint);
 }

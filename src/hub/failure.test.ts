@@ -16,7 +16,7 @@ test("no such repository", async () => {
         resolveModel({ repo, revision: "main" }, { settings: fixture.settings({ token }) }),
       );
       expect(failure.kind).toBe("missing");
-      expect(failure.message).toBe(`${host} has no model ${repo}, or it is private`);
+      expect(failure.message).toBe(`${host} has no repository ${repo}, or it is private`);
       expect(failure.hint).toContain("HF_TOKEN");
     }
   }

@@ -99,7 +99,7 @@ export function answerFailure(response: Response, subject: Subject, settings: Hu
       settings.token === undefined
         ? "check the spelling; for a private model set HF_TOKEN; for a local one check the path"
         : "check the spelling and that HF_TOKEN may read it; for a local model check the path";
-    return new HubFailure("missing", `${host} has no model ${repo}, or it is private`, hint);
+    return new HubFailure("missing", `${host} has no repository ${repo}, or it is private`, hint);
   }
   const detail = said === "" ? "" : `: ${said}`;
   return new HubFailure(
