@@ -64,7 +64,13 @@ export function isEmbedding(module: string): boolean {
 
 /** Is this module the output embedding of a language model, by its name? */
 export function isOutputEmbedding(module: string): boolean {
-  return OUTPUT_EMBEDDINGS.has(lastSegment(module)) || module.endsWith("cls.predictions.decoder");
+  // BERT's and RoBERTa's heads are small networks; the embedding is their last layer.
+  return OUTPUT_EMBEDDINGS.has(lastSegment(module)) || /(?:^|\.)(?:cls\.predictions|lm_head)\.decoder$/.test(module);
+}
+
+/** Is this module the router of a mixture of experts: a bare matrix in transformers, no linear layer? */
+export function isRouter(module: string): boolean {
+  return /(?:^|\.)(?:mlp|block_sparse_moe)\.gate$/.test(module);
 }
 
 /**

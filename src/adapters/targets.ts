@@ -1,6 +1,6 @@
 import { RandloraError } from "../errors.ts";
 import { quote } from "../safetensors/failure.ts";
-import { isEmbedding, isOutputEmbedding } from "./base.ts";
+import { isEmbedding, isOutputEmbedding, isRouter } from "./base.ts";
 import { defaultTargets } from "./default-targets.ts";
 import { PythonRegex } from "./pyregex/regex.ts";
 
@@ -44,7 +44,8 @@ export function targetMatcher(rules: TargetRules, modelType: string | undefined)
     return (module) => !excluded(module) && (names.has(module) || (endsWithOneOf(module, names) && inLayers(module)));
   }
   if (targets.toLowerCase() === ALL_LINEAR) {
-    return (module) => !excluded(module) && !isEmbedding(module) && !isOutputEmbedding(module);
+    const isOther = (module: string) => isEmbedding(module) || isOutputEmbedding(module) || isRouter(module);
+    return (module) => !excluded(module) && !isOther(module);
   }
   const pattern = new PythonRegex(targets);
   return (module) => !excluded(module) && pattern.fullmatch(module) !== undefined;

@@ -31,8 +31,11 @@ class Emitter {
   emit(node: Node, place: Place): string {
     switch (node.kind) {
       case "set": {
+        const { ascii, ignoreCase } = node.flags;
+        // JavaScript folds beyond ASCII (ſ is an s, the Kelvin sign a k) and cannot be told not to.
+        if (ascii && ignoreCase) throw new PatternError("the flags a and i together are not supported", 0);
         const source = `[${node.negated ? "^" : ""}${node.source}]`;
-        return node.flags.ignoreCase ? `(?i:${source})` : source;
+        return ignoreCase ? `(?i:${source})` : source;
       }
       case "assertion":
         return node.source;

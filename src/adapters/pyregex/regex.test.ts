@@ -1,0 +1,73 @@
+import { describe, expect, test } from "bun:test";
+import cases from "../../../fixtures/adapters/python-regex.json";
+import { RandloraError } from "../../errors.ts";
+import { PythonRegex } from "./regex.ts";
+
+/** Patterns that Python takes and we refuse, rather than match something else. */
+const REFUSED = new Set([String.raw`(?ai:\w)`]);
+/** A pattern that Python refuses: its look-behind has no fixed width. */
+const TAKEN = new Set(["(?<=a+)b"]);
+
+describe(`as ${cases.source}`, () => {
+  for (const { pattern, error, full } of cases.cases) {
+    if (TAKEN.has(pattern)) continue;
+    test(JSON.stringify(pattern), () => {
+      if (error !== undefined || REFUSED.has(pattern)) {
+        expect(() => new PythonRegex(pattern)).toThrow(RandloraError);
+        return;
+      }
+      const regex = new PythonRegex(pattern);
+      const matched = cases.texts.filter((text) => regex.fullmatch(text) !== undefined);
+      expect(matched).toEqual((full ?? []).map((index) => cases.texts[index] ?? ""));
+    });
+  }
+});
+
+describe("groups", () => {
+  test("by number and by name, across the groups that the translation adds", () => {
+    const found = new PythonRegex(String.raw`(?>(a+))(?P<n>b)*+(?P<idx>\d+)\.`).match("aab12.x");
+    expect([0, 1, 2, 3, "n", "idx", "other"].map((group) => found?.group(group))).toEqual([
+      "aab12.",
+      "aa",
+      "b",
+      "12",
+      "b",
+      "12",
+      undefined,
+    ]);
+  });
+
+  test("one that takes no part is undefined", () => {
+    expect(new PythonRegex("(a)|(b)").fullmatch("b")?.group(1)).toBeUndefined();
+  });
+
+  test("match stops anywhere, fullmatch does not", () => {
+    const regex = new PythonRegex("ab|abc");
+    expect(regex.match("abcd")?.group(0)).toBe("ab");
+    expect(regex.fullmatch("abcd")).toBeUndefined();
+    expect(regex.fullmatch("abc")?.group(0)).toBe("abc");
+  });
+});
+
+describe("what JavaScript cannot say is refused by name", () => {
+  const refusals: readonly (readonly [pattern: string, cause: string])[] = [
+    ["(a)?(?(1)b|c)", "conditional group"],
+    [String.raw`(a)?\1`, "group 1, which may take no part"],
+    [String.raw`(?:(a)|b)\1`, "group 1, which may take no part"],
+    [String.raw`(?:(?P<x>a)|b)(?P=x)`, "group 1, which may take no part"],
+    [String.raw`\N{DIGIT ONE}`, "named character"],
+    ["(?<=(?>a))b", "atomic group inside a look-behind"],
+    [String.raw`(?ai)\w`, "flags a and i"],
+  ];
+  for (const [pattern, cause] of refusals) {
+    test(pattern, () => {
+      expect(() => new PythonRegex(pattern)).toThrow(cause);
+    });
+  }
+
+  test("with the place and a hint", () => {
+    const message = 'regular expression "ab(c": missing ), unterminated subpattern at position 2';
+    const hint = "write it in Python's syntax, or list the modules by name";
+    expect(() => new PythonRegex("ab(c")).toThrow(expect.objectContaining({ code: "adapter", message, hint }));
+  });
+});
