@@ -1,0 +1,71 @@
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { ChatTemplate } from "./chat-template.ts";
+import { endOfTurn, readEndOfSequence, readStopIds } from "./stop.ts";
+import { familyTokenizer, FIXTURES, ModelFolder } from "./testing/families.ts";
+
+const CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
+const qwen2 = await familyTokenizer("qwen2", { eos_token: "<|endoftext|>" });
+const bare = await familyTokenizer("qwen2");
+const IM_END = qwen2.tokenToId("<|im_end|>") ?? -1;
+const END_OF_TEXT = qwen2.tokenToId("<|endoftext|>") ?? -1;
+
+async function stopIds(files: Readonly<Record<string, unknown>>, tokenizer = bare, template?: ChatTemplate) {
+  await using folder = await ModelFolder.with(files);
+  return [...(await readStopIds(folder.path, tokenizer, template))];
+}
+
+describe("stop tokens", () => {
+  test("come from generation_config.json, a number or a list", async () => {
+    expect(await stopIds({ "generation_config.json": { eos_token_id: 7 } })).toEqual([7]);
+    expect(await stopIds({ "generation_config.json": { eos_token_id: [7, 8] } })).toEqual([7, 8]);
+  });
+
+  test("come from config.json where that file says nothing", async () => {
+    const config = { "config.json": { eos_token_id: [5] } };
+    expect(await stopIds(config)).toEqual([5]);
+    expect(await stopIds({ ...config, "generation_config.json": { eos_token_id: null } })).toEqual([5]);
+    expect(await stopIds({ ...config, "generation_config.json": { eos_token_id: 6 } })).toEqual([6]);
+  });
+
+  test("include the tokenizer's end of sequence and the template's end of turn", async () => {
+    const template = new ChatTemplate(CHATML, "t");
+    expect(await stopIds({}, qwen2, template)).toEqual([END_OF_TEXT, IM_END]);
+    expect(await stopIds({})).toEqual([]);
+  });
+
+  test("must be numbers", async () => {
+    await expect(stopIds({ "config.json": { eos_token_id: "</s>" } })).rejects.toThrow(
+      "eos_token_id is neither a number nor a list of numbers",
+    );
+  });
+});
+
+describe("the end of a turn", () => {
+  test("is the token behind an assistant's content", async () => {
+    expect(endOfTurn(new ChatTemplate(CHATML, "t"), qwen2)).toBe(IM_END);
+    for (const name of ["chatml-tools", "reasoning", "generation"]) {
+      const template = new ChatTemplate(await Bun.file(join(FIXTURES, "chat", `${name}.jinja`)).text(), name);
+      expect(endOfTurn(template, qwen2)).toBe(IM_END);
+    }
+  });
+
+  test("is unknown where text follows, nothing follows, or the template refuses", () => {
+    const end = (source: string) => endOfTurn(new ChatTemplate(source, "t"), qwen2);
+    expect(end("{% for m in messages %}{{ m.content }}\n<|im_end|>{% endfor %}")).toBeUndefined();
+    expect(end("{{ messages[-1].content }}")).toBeUndefined();
+    expect(end("no messages")).toBeUndefined();
+    expect(end("{{ raise_exception('no') }}")).toBeUndefined();
+  });
+});
+
+test("training ends a sample with the tokenizer's end of sequence, else with config.json's first", async () => {
+  await using folder = await ModelFolder.with({
+    "config.json": { eos_token_id: [5, 6] },
+    "generation_config.json": { eos_token_id: 9 },
+  });
+  expect(await readEndOfSequence(folder.path, qwen2)).toBe(END_OF_TEXT);
+  expect(await readEndOfSequence(folder.path, bare)).toBe(5);
+  await using empty = await ModelFolder.with({});
+  expect(await readEndOfSequence(empty.path, bare)).toBeUndefined();
+});
