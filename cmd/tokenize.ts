@@ -1,0 +1,56 @@
+import { isatty } from "node:tty";
+import { RandloraError } from "../src/errors.ts";
+import { type Context, defineCommand, flag, required, text } from "../src/options/command.ts";
+
+/** `randlora tokenize`: shows how a model's tokenizer cuts a text. */
+export const command = defineCommand({
+  name: "tokenize",
+  summary: "Show the token ids of a text; needs no weights",
+  example: 'randlora tokenize smollm2-135m -p "Once upon a time"',
+  arguments: {
+    model: required("MODEL", "a model's folder or one of its files, or org/name on the Hub"),
+  },
+  options: {
+    prompt: text({ short: "p", topic: "Text", help: "the text", defaultText: "what comes on stdin" }),
+    file: text({ value: "F", topic: "Text", help: "a UTF-8 file, taken byte for byte; - is stdin" }),
+    noSpecial: flag({ topic: "Text", help: "leave out the special tokens that the tokenizer puts around a text" }),
+  },
+  async run({ model }, { prompt, file, noSpecial }, context) {
+    const { locateModel } = await import("../src/models/locate.ts");
+    const { loadTokenizer } = await import("../src/text/tokenizer.ts");
+    if (prompt !== undefined && file !== undefined) {
+      throw new RandloraError("usage", "-p and --file both give the text", "leave one of them out");
+    }
+    const { folder } = await locateModel(model, fetchTokenizer(context));
+    const tokenizer = await loadTokenizer(folder);
+    const input = prompt ?? (await readInput(file));
+    const own = tokenizer.encode(input, { special: false });
+    const ids = noSpecial ? own : tokenizer.encode(input);
+    // The text comes back as it went in: what the tokenizer puts around it is not part of it.
+    context.result({ ids, text: tokenizer.decode(own) }, () => {
+      const width = String(tokenizer.vocabSize - 1).length;
+      return ids.map((id) => `${String(id).padStart(width)} ${JSON.stringify(tokenizer.idToToken(id))}\n`).join("");
+    });
+  },
+});
+
+/** Fetches only what tokenizing needs. */
+function fetchTokenizer(context: Context) {
+  return async (name: { readonly repo: string; readonly revision: string }): Promise<string> => {
+    const { showingDownloads } = await import("../src/hub/report.ts");
+    const { resolveModel } = await import("../src/hub/resolve.ts");
+    return showingDownloads(context, (options) => resolveModel(name, { ...options, weights: false }));
+  };
+}
+
+async function readInput(file: string | undefined): Promise<string> {
+  const { decodeUtf8 } = await import("../src/text/utf8.ts");
+  if (file !== undefined && file !== "-") {
+    const { readText } = await import("../src/text/tokenizer/files.ts");
+    return readText(file);
+  }
+  if (file === undefined && isatty(0)) {
+    throw new RandloraError("usage", "no text", 'give it with -p "…", with --file F, or on stdin');
+  }
+  return decodeUtf8(await Bun.stdin.bytes(), "stdin");
+}
