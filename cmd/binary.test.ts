@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { version } from "../package.json";
@@ -41,6 +41,11 @@ function temporaryFolder(): Record<string, string> {
 describe("the compiled binary, alone in an empty folder", () => {
   test("is one file", async () => {
     expect((await readdir(folder)).toSorted()).toEqual(["empty", "randlora"]);
+  });
+
+  test("carries the GPU library of its platform alone", async () => {
+    // Bun's runtime is 110 MB, the largest library 35 MB; all of them together are 90 MB.
+    expect((await stat(binary)).size).toBeLessThan(160e6);
   });
 
   test("says its version", async () => {
