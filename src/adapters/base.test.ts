@@ -1,0 +1,83 @@
+import { describe, expect, test } from "bun:test";
+import { baseOf } from "./adapters.fixture.ts";
+import { findShift, findWeight, isConv1d, linearModules, shiftPath, unshiftPath } from "./base.ts";
+
+const matrix = [8, 8];
+
+describe("the adapter's paths and the checkpoint's", () => {
+  const modules = ["model.layers.0.q", "model.layers.1.q", "lm_head"];
+  const cases: readonly (readonly [name: string, tensors: readonly string[], shifted: string])[] = [
+    ["agree", ["model.layers.0.q", "model.layers.1.q"], "model.layers.1.q"],
+    ["the base lacks a prefix", ["layers.0.q", "layers.1.q"], "layers.1.q"],
+    ["the base has one more", ["text.model.layers.0.q", "text.model.layers.1.q"], "text.model.layers.1.q"],
+  ];
+  for (const [name, tensors, shifted] of cases) {
+    test(name, () => {
+      const base = baseOf(Object.fromEntries(tensors.map((module) => [`${module}.weight`, matrix])));
+      const shift = findShift(modules, base, "adapter");
+      expect(shiftPath("model.layers.1.q", shift)).toBe(shifted);
+      expect(unshiftPath(shifted, shift)).toBe("model.layers.1.q");
+      expect(findWeight("model.layers.1.q", shift, base, "adapter").tensor).toBe(`${shifted}.weight`);
+    });
+  }
+
+  test("a prefix must do for all modules", () => {
+    const base = baseOf({ "layers.0.q.weight": matrix });
+    expect(() => findShift(modules, base, "adapter")).toThrow('adapter: module "model.layers.0.q" is not in base');
+  });
+
+  test("two that would do are an error that names both", () => {
+    const base = baseOf({ "encoder.q.weight": matrix, "decoder.q.weight": matrix });
+    expect(() => findShift(["q"], base, "adapter")).toThrow('"q" could be "encoder.q" and "decoder.q" of base');
+  });
+
+  test("a module that is missing among others that are there is named", () => {
+    const base = baseOf({ "model.layers.0.q.weight": matrix });
+    const shift = findShift(modules, base, "adapter");
+    expect(() => findWeight("model.layers.1.q", shift, base, "adapter")).toThrow(
+      'module "model.layers.1.q" is not in base',
+    );
+  });
+});
+
+describe("an output embedding that is not stored", () => {
+  const tensors = { "model.embed_tokens.weight": [64, 8], "model.layers.0.q.weight": matrix };
+  const none = { drop: "", add: "" };
+  test("is read from the input embedding, and written under its own name", () => {
+    const base = baseOf(tensors, { model_type: "llama", tie_word_embeddings: true });
+    expect(findWeight("lm_head", none, base, "adapter")).toMatchObject({
+      tensor: "lm_head.weight",
+      source: "model.embed_tokens.weight",
+      shape: [64, 8],
+    });
+  });
+  test("is missing where nothing is tied", () => {
+    const base = baseOf(tensors, { model_type: "llama", tie_word_embeddings: false });
+    expect(() => findWeight("lm_head", none, base, "adapter")).toThrow('module "lm_head" is not in base');
+  });
+});
+
+test("only a matrix can be adapted", () => {
+  const base = baseOf({ "conv.weight": [8, 8, 3] });
+  expect(() => findWeight("conv", { drop: "", add: "" }, base, "adapter")).toThrow("has shape [8, 8, 3], not a matrix");
+});
+
+test("linear layers are matrices that are no embeddings", () => {
+  const names = ["model.embed_tokens.weight", "model.norm.weight", "model.layers.0.q.weight", "model.layers.0.q.bias"];
+  const base = baseOf(Object.fromEntries(names.map((name) => [name, name.includes("norm") ? [8] : matrix])));
+  expect(linearModules(base)).toEqual(["model.layers.0.q"]);
+});
+
+describe("Conv1D is known", () => {
+  test("from GPT-2's names", () => {
+    const base = baseOf({}, { model_type: "gpt2" });
+    expect(isConv1d("h.0.attn.c_attn", base, false)).toBe(true);
+    expect(isConv1d("lm_head", base, true)).toBe(false);
+  });
+  test("elsewhere from what PEFT settled", () => {
+    const base = baseOf({}, undefined);
+    expect(isConv1d("h.0.attn.c_attn", base, true)).toBe(true);
+    expect(isConv1d("h.0.attn.c_attn", base, false)).toBe(false);
+    expect(isConv1d("lm_head", base, true)).toBe(false);
+  });
+});

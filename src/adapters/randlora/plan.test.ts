@@ -1,0 +1,353 @@
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import {
+  baseOf,
+  f32,
+  numbers,
+  parameters,
+  TemporaryFolder,
+  type TestTensor,
+  writeFolder,
+} from "../adapters.fixture.ts";
+import type { BaseModel } from "../base.ts";
+import type { JsonObject } from "../lossless-json.ts";
+import { openPeft } from "../peft.ts";
+import type { Adapter } from "../types.ts";
+import { MemoryStdCache } from "./bases.fixture.ts";
+import { fingerprint } from "./bases.ts";
+import { readParameters } from "./layers.ts";
+import { loadBases } from "./load-bases.ts";
+import { planRandlora } from "./plan.ts";
+import { formatBasesRecord } from "./record.ts";
+
+const BASE = {
+  "model.embed_tokens.weight": [64, 8],
+  "model.layers.0.q.weight": [8, 8],
+  "model.layers.0.up.weight": [12, 8],
+  "model.layers.0.down.weight": [8, 12],
+  "model.norm.weight": [8],
+};
+const MODULES = { "model.layers.0.q": 8, "model.layers.0.up": 8 };
+const CONFIG = { peft_type: "RANDLORA", r: 3, randlora_alpha: 60, target_modules: ["q", "up"], sparse: true };
+const base = baseOf(BASE);
+
+interface Case {
+  readonly config?: JsonObject;
+  readonly tensors?: Readonly<Record<string, TestTensor>>;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+async function withAdapter<T>(given: Case, use: (adapter: Adapter) => T | Promise<T>): Promise<T> {
+  await using folder = await TemporaryFolder.create();
+  const config = { ...CONFIG, ...given.config };
+  const path = await writeFolder(
+    join(folder.path, "a"),
+    config,
+    given.tensors ?? parameters(3, MODULES),
+    given.metadata,
+  );
+  await using adapter = await openPeft(path);
+  return await use(adapter);
+}
+
+const plan = (adapter: Adapter, on: BaseModel = base, generator?: Parameters<typeof planRandlora>[3]) =>
+  planRandlora(adapter, adapter.method.config, on, generator);
+
+test("layers, scale, extent and replacements", async () => {
+  const saved = { "base_model.model.model.norm.weight": numbers([8]) };
+  const config = { modules_to_save: ["norm"] };
+  await withAdapter({ config, tensors: { ...parameters(3, MODULES), ...saved } }, (adapter) => {
+    const { scale, pairing, layers, extent, replacements, notes } = plan(adapter);
+    expect({ scale, pairing, extent, notes }).toEqual({
+      scale: 20,
+      pairing: "peft",
+      extent: { rows: 12, bases: 3, cols: 8 },
+      notes: [],
+    });
+    expect(layers[1]).toMatchObject({
+      tensor: "model.layers.0.up.weight",
+      out: 12,
+      in: 8,
+      rows: 12,
+      cols: 8,
+      bases: 3,
+    });
+    expect(replacements).toMatchObject([{ tensor: "model.norm.weight", exists: true }]);
+  });
+});
+
+test("GPT-2 stores (in, out)", async () => {
+  const gpt2 = baseOf({ "h.0.attn.c_attn.weight": [8, 24] }, { model_type: "gpt2" });
+  const given = {
+    config: { target_modules: ["c_attn"] },
+    tensors: parameters(3, { "transformer.h.0.attn.c_attn": 8 }),
+  };
+  await withAdapter(given, (adapter) => {
+    expect(plan(adapter, gpt2).layers).toMatchObject([
+      { tensor: "h.0.attn.c_attn.weight", out: 24, in: 8, conv1d: true },
+    ]);
+  });
+});
+
+describe("where the bases come from", () => {
+  test("sparse ones are drawn at the largest shape of all that the targets match, on the base's grid", async () => {
+    const config = { target_modules: ["q", "up", "down"], projection_prng_key: -7 };
+    await withAdapter({ config }, (adapter) => {
+      const { bases, notes } = plan(adapter, baseOf(BASE, undefined, "BF16"));
+      expect(bases).toMatchObject({
+        kind: "drawn",
+        spec: {
+          generator: "torch-mt19937-ternary",
+          key: -7n,
+          r: 3,
+          max: 12,
+          min: 12,
+          sparsity: "sparse",
+          grid: "bf16",
+        },
+      });
+      expect(notes.join()).toContain('target_modules also matches "model.layers.0.down", which the file does not hold');
+    });
+  });
+
+  test("one 16-bit layer among f32 ones is enough", async () => {
+    const tensors = new Map(base.tensors);
+    tensors.set("model.layers.0.up.weight", { dtype: "F16", shape: [12, 8] });
+    await withAdapter({}, (adapter) => {
+      expect(plan(adapter, { ...base, tensors }).bases).toMatchObject({ spec: { grid: "f16", max: 12, min: 8 } });
+    });
+  });
+
+  test("dense ones that nothing explains are refused, with the choices", async () => {
+    await withAdapter({ config: { sparse: false } }, (adapter) => {
+      const hint = expect.stringContaining("--generator torch-mt19937-bf16-v2");
+      expect(() => plan(adapter)).toThrow(expect.objectContaining({ code: "adapter", hint }));
+      expect(plan(adapter, base, "torch-mt19937-bf16-v1").bases).toMatchObject({
+        spec: { generator: "torch-mt19937-bf16-v1", sparsity: "dense", max: 12, min: 8, grid: "f32" },
+      });
+    });
+  });
+
+  test("saved ones are used, whatever else is said", async () => {
+    const pair = { "base_model.randlora_A": numbers([3, 1, 8]), "base_model.randlora_B": numbers([12, 3, 3], 1) };
+    await withAdapter({ tensors: { ...parameters(3, MODULES), ...pair } }, async (adapter) => {
+      const { bases, extent, notes } = plan(adapter, base, "philox-v1");
+      expect(bases).toMatchObject({ kind: "saved", max: 12, min: 8 });
+      expect(notes.join()).toContain("--generator is not needed");
+      expect((await loadBases(adapter, bases, 3, extent)).extent).toEqual(extent);
+    });
+  });
+
+  const spec = { generator: "philox-v1", key: 0n, r: 3, max: 16, min: 10, sparsity: "sparse", grid: "f32" } as const;
+  const record = {
+    generator: spec.generator,
+    pairing: "paper",
+    max: spec.max,
+    min: spec.min,
+    dtype: spec.grid,
+    stdA: undefined,
+    stdB: undefined,
+    sha256: fingerprint(spec).sha256,
+  } as const;
+  const metadata = { randlora_bases: JSON.stringify(formatBasesRecord(record)) };
+
+  test("recorded ones are drawn as recorded, and a --generator that contradicts is a usage error", async () => {
+    await withAdapter({ metadata }, async (adapter) => {
+      const { bases, pairing, extent } = plan(adapter);
+      expect(bases).toMatchObject({ kind: "drawn", spec });
+      expect(pairing).toBe("paper");
+      expect((await loadBases(adapter, bases, 3, extent, new MemoryStdCache())).a.storage.kind).toBe("philox");
+      expect(() => plan(adapter, base, "torch-mt19937-ternary")).toThrow(expect.objectContaining({ code: "usage" }));
+    });
+  });
+
+  test("a redraw that differs from the record is refused", async () => {
+    await withAdapter({ metadata, config: { projection_prng_key: 1 } }, async (adapter) => {
+      const { bases, extent } = plan(adapter);
+      const load = loadBases(adapter, bases, 3, extent, new MemoryStdCache());
+      await expect(load).rejects.toThrow("the bases that philox-v1 draws are not those that the adapter records");
+    });
+  });
+
+  test("recorded standard deviations that are wrong are noticed, too", async () => {
+    const ternary = { ...spec, generator: "torch-mt19937-ternary" } as const;
+    const { sha256, stdB } = fingerprint(ternary, new MemoryStdCache());
+    const wrong = {
+      ...record,
+      generator: ternary.generator,
+      pairing: "peft",
+      sha256,
+      stdA: 0.5,
+      stdB: stdB ?? 1,
+    } as const;
+    const bases = JSON.stringify(formatBasesRecord(wrong));
+    await withAdapter({ metadata: { randlora_bases: bases } }, async (adapter) => {
+      const { bases, extent } = plan(adapter);
+      await expect(loadBases(adapter, bases, 3, extent, new MemoryStdCache())).rejects.toThrow("are not those");
+    });
+  });
+});
+
+describe("an adapter that does not fit is refused, naming both sides", () => {
+  const refusals: readonly (readonly [name: string, given: Case, message: string])[] = [
+    [
+      "module missing",
+      { tensors: parameters(3, { "model.layers.9.q": 8 }) },
+      'module "model.layers.9.q" is not in base',
+    ],
+    [
+      "shape different",
+      { tensors: parameters(3, { "model.layers.0.q": 6 }) },
+      '"model.layers.0.q.randlora_gamma" has shape [2, 6], but "model.layers.0.q.weight" of base has [8, 8]',
+    ],
+    ["another r", { config: { r: 4 } }, "has shape [3, 3], but r is 4 in"],
+    [
+      "γ missing",
+      { tensors: { "base_model.model.model.layers.0.q.randlora_lambda": numbers([3, 3]) } },
+      '"model.layers.0.q.randlora_lambda" has no randlora_gamma beside it',
+    ],
+    [
+      "γ of another n",
+      {
+        tensors: {
+          "model.layers.0.q.randlora_lambda": numbers([3, 3]),
+          "model.layers.0.q.randlora_gamma": numbers([2, 8]),
+        },
+      },
+      '"model.layers.0.q.randlora_gamma" has shape [2, 8], but λ has n = 3',
+    ],
+    ["nothing trained", { tensors: {} }, "no randlora_lambda of any module"],
+    [
+      "half a pair",
+      { tensors: { ...parameters(3, MODULES), "base_model.randlora_A": numbers([3, 1, 8]) } },
+      'tensor "base_model.randlora_B" is missing',
+    ],
+    [
+      "bases too small",
+      {
+        tensors: {
+          ...parameters(3, MODULES),
+          "base_model.randlora_A": numbers([3, 1, 8]),
+          "base_model.randlora_B": numbers([11, 3, 3]),
+        },
+      },
+      "exceeds the random bases, drawn at 11 × 8",
+    ],
+    [
+      "bases of another r",
+      {
+        tensors: {
+          ...parameters(3, MODULES),
+          "base_model.randlora_A": numbers([4, 1, 8]),
+          "base_model.randlora_B": numbers([12, 2, 4]),
+        },
+      },
+      "do not fit r = 3",
+    ],
+    [
+      "targets that miss a module",
+      { config: { target_modules: ["q"] } },
+      'it holds "model.layers.0.up", which target_modules',
+    ],
+    [
+      "a tensor of another method",
+      { tensors: { ...parameters(3, MODULES), "base_model.model.model.layers.0.q.lora_A.weight": numbers([3, 8]) } },
+      'tensor "model.layers.0.q.lora_A.weight" belongs to no adapted or saved module',
+    ],
+    [
+      "a saved module of another shape",
+      {
+        config: { modules_to_save: ["norm"] },
+        tensors: { ...parameters(3, MODULES), "base_model.model.model.norm.weight": numbers([9]) },
+      },
+      'tensor "model.norm.weight" has shape [9], but "model.norm.weight" of base has [8]',
+    ],
+    [
+      "an unknown generator in the record",
+      { metadata: { randlora_bases: '{"generator":"dice","max":12,"min":8,"dtype":"f32","sha256":{}}' } },
+      '"bases.generator" is "dice": it must be one of torch-mt19937',
+    ],
+  ];
+  for (const [name, given, message] of refusals) {
+    test(name, async () => {
+      await withAdapter(given, (adapter) => {
+        expect(() => plan(adapter)).toThrow(expect.objectContaining({ name: "RandloraError" }));
+        expect(() => plan(adapter)).toThrow(message);
+      });
+    });
+  }
+
+  test("a quantised base", async () => {
+    await withAdapter({}, (adapter) => {
+      expect(() => plan(adapter, baseOf(BASE, { quantization_config: {} }))).toThrow("the base is quantised");
+      expect(() => plan(adapter, baseOf(BASE, undefined, "I8"))).toThrow("is I8: quantised weights cannot be adapted");
+    });
+  });
+
+  test("bf16 and f16 layers together, and no record", async () => {
+    const tensors = new Map(base.tensors);
+    tensors.set("model.layers.0.q.weight", { dtype: "BF16", shape: [8, 8] });
+    tensors.set("model.layers.0.up.weight", { dtype: "F16", shape: [12, 8] });
+    await withAdapter({}, (adapter) => {
+      expect(() => plan(adapter, { ...base, tensors })).toThrow("mixes F16 and BF16");
+    });
+  });
+});
+
+test("NaN and infinity in λ or γ are found, and named", async () => {
+  for (const [suffix, bad] of [
+    ["lambda", NaN],
+    ["gamma", -Infinity],
+  ] as const) {
+    const name = `base_model.model.model.layers.0.q.randlora_${suffix}`;
+    const own = parameters(3, MODULES);
+    const shape = own[name]?.shape ?? [];
+    const values = Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => (i === 2 ? bad : 0));
+    await withAdapter({ tensors: { ...own, [name]: f32(shape, values) } }, async (adapter) => {
+      const [layer] = plan(adapter).layers;
+      if (layer === undefined) throw new Error("no layer");
+      const message = `tensor "model.layers.0.q.randlora_${suffix}" holds ${bad}`;
+      await expect(readParameters(adapter, layer)).rejects.toThrow(message);
+    });
+  }
+});
+
+describe("an adapted output embedding", () => {
+  const head = { "base_model.model.lm_head.base_layer.weight": numbers([64, 8]) };
+  const given = { config: { target_modules: ["lm_head"] }, tensors: { ...parameters(3, { lm_head: 8 }), ...head } };
+  test("brings the base's own weight, which replaces nothing", async () => {
+    await withAdapter(given, (adapter) => {
+      const { layers, replacements } = plan(adapter, baseOf({ ...BASE, "lm_head.weight": [64, 8] }));
+      expect(layers).toMatchObject([{ tensor: "lm_head.weight", source: "lm_head.weight" }]);
+      expect(replacements).toEqual([]);
+    });
+  });
+  test("that is tied is read from the embedding", async () => {
+    await withAdapter(given, (adapter) => {
+      const { layers, replacements } = plan(adapter);
+      expect(layers).toMatchObject([{ tensor: "lm_head.weight", source: "model.embed_tokens.weight", out: 64, in: 8 }]);
+      expect(replacements).toEqual([]);
+    });
+  });
+  test("of a resized vocabulary is refused", async () => {
+    await withAdapter(given, (adapter) => {
+      const other = baseOf({ ...BASE, "lm_head.weight": [60, 8] });
+      expect(() => plan(adapter, other)).toThrow('"lm_head.base_layer.weight" has shape [64, 8], but "lm_head.weight"');
+    });
+  });
+});
+
+test("biases replace the base's, from adapted layers too", async () => {
+  const biases = {
+    "base_model.model.model.layers.0.q.base_layer.bias": numbers([8]),
+    "base_model.model.model.norm.bias": numbers([8]),
+  };
+  const biased = baseOf({ ...BASE, "model.layers.0.q.bias": [8], "model.norm.bias": [8] });
+  await withAdapter({ config: { bias: "all" }, tensors: { ...parameters(3, MODULES), ...biases } }, (adapter) => {
+    const names = plan(adapter, biased).replacements.map(({ tensor, exists }) => [tensor, exists]);
+    expect(names).toEqual([
+      ["model.layers.0.q.bias", true],
+      ["model.norm.bias", true],
+    ]);
+  });
+});
