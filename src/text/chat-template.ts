@@ -85,7 +85,7 @@ export class ChatTemplate {
     const values = {
       ...this.#specialTokens,
       ...variables,
-      messages: messages.map(dropNulls),
+      messages: messages.map(normalizeMessage),
       tools: tools ?? null,
       documents: variables["documents"] ?? null,
       add_generation_prompt: addGenerationPrompt,
@@ -167,9 +167,20 @@ async function readSpecialTokens(folder: string): Promise<Readonly<Record<string
   return tokens;
 }
 
-/** As transformers: some APIs write `"tool_calls": null`, and templates only ask whether the key is there. */
-function dropNulls(message: ChatMessage): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(message).filter(([, value]) => value !== null && value !== undefined));
+/** Names that a message's reasoning goes by; templates read the first, gpt-oss's the second. */
+const REASONING = ["reasoning_content", "thinking", "reasoning"] as const;
+
+/**
+ * As transformers: keys with null are dropped (some APIs write `"tool_calls": null`, and templates only ask whether the
+ * key is there), and reasoning is found under every name that templates read.
+ */
+function normalizeMessage(message: ChatMessage): Record<string, unknown> {
+  const present: Record<string, unknown> = Object.fromEntries(
+    Object.entries(message).filter(([, value]) => value !== null && value !== undefined),
+  );
+  const name = REASONING.find((key) => key in present);
+  if (name === undefined) return present;
+  return { thinking: present[name], ...present, reasoning_content: present[name] };
 }
 
 /** Two of Unicode's noncharacters (U+FDD0 … U+FDEF), which no text should hold, and this one does not. */

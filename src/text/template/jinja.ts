@@ -50,9 +50,9 @@ export class JinjaTemplate {
       refusal.message = String(message);
       throw new Error(refusal.message);
     };
-    for (const [name, value] of Object.entries({ ...globals, raise_exception: raise })) environment.set(name, value);
     const interpreter = new TrackingInterpreter(environment);
     try {
+      for (const [name, value] of Object.entries({ ...globals, raise_exception: raise })) environment.set(name, value);
       return String(interpreter.run(this.#program).value);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
