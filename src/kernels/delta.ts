@@ -1,4 +1,6 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
+import finishText from "./delta-finish.wgsl" with { type: "text" };
+import operandsText from "./delta-operands.wgsl" with { type: "text" };
 import deltaText from "./delta.wgsl" with { type: "text" };
 import dtypeText from "./dtype.wgsl" with { type: "text" };
 import philoxText from "./philox.wgsl" with { type: "text" };
@@ -60,7 +62,7 @@ export function deltaKernel({ a, b, pairing, staging }: DeltaVariant): KernelSou
       CHUNK_ROWS: staging.kind === "subgroup" ? tile.rows : 16,
       THREADS: staging.kind === "subgroup" ? lanes : 256,
     },
-    { dtype: dtypeText, philox: philoxText },
+    { dtype: dtypeText, philox: philoxText, operands: operandsText, finish: finishText },
   );
   const shape = staging.kind === "subgroup" ? `subgroup${lanes}` : "workgroup";
   return { key: `delta/${b}-${a}/${pairing}/${shape}`, code };

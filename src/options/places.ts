@@ -1,6 +1,4 @@
-import type { HubProgress } from "../hub/resolve.ts";
 import { formatHubName, parseHubName } from "../hub/name.ts";
-import type { Progress } from "../terminal/progress.ts";
 import type { Context } from "./context.ts";
 
 /**
@@ -12,20 +10,9 @@ export async function localPath(text: string, kind: "model" | "adapter", context
   const name = parseHubName(text);
   if (name === undefined) return text;
   const { resolveAdapter, resolveModel } = await import("../hub/resolve.ts");
+  const { showingDownloads } = await import("../hub/report.ts");
   const resolve = kind === "model" ? resolveModel : resolveAdapter;
-  let bar: Progress | undefined;
-  let shown = 0;
-  const progress = ({ file, bytesDone, bytesTotal }: HubProgress): void => {
-    bar ??= context.progress({ title: `fetching ${name.repo}`, bytes: bytesTotal });
-    bar.label(file);
-    bar.add({ bytes: bytesDone - shown });
-    shown = bytesDone;
-  };
-  try {
-    return await resolve(name, { progress, warn: (line) => context.log.warn(line), signal: context.signal });
-  } finally {
-    bar?.close();
-  }
+  return await showingDownloads(context, (options) => resolve(name, options));
 }
 
 /** The last part of a Hub name, for outputs named after a model; undefined for a path. */

@@ -1,0 +1,99 @@
+// Part of delta.wgsl: the operands B̂, A and γ, four neighbouring elements at a time, whatever they are stored as.
+
+fn ternary4(codes: u32) -> vec4<f32> {
+  let code = (vec4<u32>(codes) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(3u);
+  return vec4<f32>(code & vec4<u32>(1u)) - vec4<f32>(code >> vec4<u32>(1u));
+}
+
+// The block of random words that was drawn last; rows are walked forwards, so each block is drawn once.
+struct Drawn {
+  block: u32,
+  words: vec4<u32>,
+}
+const NOTHING_DRAWN = Drawn(0xffffffffu, vec4<u32>(0u));
+
+#if STORAGE_B == "philox" || STORAGE_A == "philox"
+fn drawn_word(drawn: ptr<function, Drawn>, stream: u32, index: u32) -> u32 {
+  let block = index / 4u;
+  if ((*drawn).block != block) {
+    (*drawn).block = block;
+    (*drawn).words = philox4x32_10(vec4<u32>(block, 0u, stream, 0u), p.key);
+  }
+  return (*drawn).words[index & 3u];
+}
+
+// Elements first … first + 3 of a stream, at any alignment; ternary ones as ±1. A loop, because drivers copy every
+// function to where it is called, and compile ten rounds of Philox each time.
+fn draw4(drawn: ptr<function, Drawn>, stream: u32, first: u32) -> vec4<f32> {
+  let is_half = p.threshold != 0u; // 16 bits an element, else 8
+  let index = select(first / 4u, first / 2u, is_half);
+  let shift = select((first & 3u) * 8u, (first & 1u) * 16u, is_half);
+  var words = vec3<u32>(0u);
+  let count = select(1u, 2u, is_half) + select(0u, 1u, shift != 0u);
+  for (var i = 0u; i < count; i++) {
+    words[i] = drawn_word(drawn, stream, index + i);
+  }
+  if (shift != 0u) {
+    words = (words >> vec3<u32>(shift)) | (vec3<u32>(words.yz, 0u) << vec3<u32>(32u - shift));
+  }
+  if (is_half) {
+    return vec4<f32>(
+      philox_very_sparse(words.x, p.threshold, 1.0), philox_very_sparse(words.y, p.threshold, 1.0));
+  }
+  if (p.dense == 1u) {
+    return philox_dense(words.x);
+  }
+  return philox_sparse(words.x, 1.0);
+}
+#end
+
+// B̂[row, q … q+3], row counted from the first bound row.
+fn load_b(drawn: ptr<function, Drawn>, row: u32, q: u32) -> vec4<f32> {
+#if STORAGE_B == "bf16"
+  return widen4_bf16(basis_b[(row * p.b_stride + q) / 4u]);
+#end
+#if STORAGE_B == "f16"
+  return widen4_f16(basis_b[(row * p.b_stride + q) / 4u]);
+#end
+#if STORAGE_B == "f32"
+  return basis_b[(row * p.b_stride + q) / 4u];
+#end
+#if STORAGE_B == "ternary"
+  return ternary4(basis_b[(row * p.b_stride + q) / 16u] >> ((q & 12u) * 2u));
+#end
+#if STORAGE_B == "philox"
+  return draw4(drawn, 1u, (p.first_row + row) * p.b_drawn + q);
+#end
+}
+
+// A[k, c … c+3].
+fn load_a(k: u32, c: u32) -> vec4<f32> {
+#if STORAGE_A == "bf16"
+  return widen4_bf16(basis_a[(k * p.a_stride + c) / 4u]);
+#end
+#if STORAGE_A == "f16"
+  return widen4_f16(basis_a[(k * p.a_stride + c) / 4u]);
+#end
+#if STORAGE_A == "f32"
+  return basis_a[(k * p.a_stride + c) / 4u];
+#end
+#if STORAGE_A == "ternary"
+  return ternary4(basis_a[(k * p.a_stride + c) / 16u] >> ((c & 12u) * 2u));
+#end
+#if STORAGE_A == "philox"
+  var drawn = NOTHING_DRAWN;
+  return draw4(&drawn, 0u, k * p.a_drawn + c);
+#end
+}
+
+fn load_gamma(j: u32, c: u32) -> vec4<f32> {
+  return gamma[(j * p.gamma_stride + c) / 4u];
+}
+
+#if PAIRING == "peft"
+fn load_fast(index: u32, c: u32) -> vec4<f32> { return load_gamma(index, c); }
+fn load_slow(index: u32, c: u32) -> vec4<f32> { return load_a(index, c); }
+#else
+fn load_fast(index: u32, c: u32) -> vec4<f32> { return load_a(index, c); }
+fn load_slow(index: u32, c: u32) -> vec4<f32> { return load_gamma(index, c); }
+#end
