@@ -8,8 +8,8 @@ export interface Distance {
   weights: number;
   /** Weights that differ from the f64 result rounded once. */
   differing: number;
-  /** Largest |weight − f64 result rounded once| in units of the last place there. */
-  worstUlp: number;
+  /** Largest distance, as a multiple of what is allowed at that weight: more than 1 is wrong. */
+  worst: number;
   /** Largest |weight − f64 result| / max|ΔW| of its tensor. */
   worstError: number;
 }
@@ -35,7 +35,7 @@ export function compareWithExact(of: Case, folder: string): Comparison {
   const total: Comparison = {
     weights: 0,
     differing: 0,
-    worstUlp: 0,
+    worst: 0,
     worstError: 0,
     strict: { weights: 0, differing: 0 },
     beyond: [],
@@ -50,10 +50,10 @@ export function compareWithExact(of: Case, folder: string): Comparison {
       throw new Error(`${name}: shape ${tensor.shape}, not ${exact.shape}`);
     if (tensor.dtype !== of.dtype.toUpperCase()) throw new Error(`${name}: ${tensor.dtype} in a merge to ${of.dtype}`);
     const one = distance(of.dtype, tensor, exact, statistics.max_delta);
-    if (one.worstExcess > 0) total.beyond.push(`${name}: ${one.worstExcess} beyond its bound`);
+    if (!(one.worst <= 1)) total.beyond.push(`${name}: ${one.worst} times its bound`);
     total.weights += one.weights;
     total.differing += one.differing;
-    total.worstUlp = Math.max(total.worstUlp, one.worstUlp);
+    total.worst = Math.max(total.worst, one.worst);
     total.worstError = Math.max(total.worstError, one.worstError);
     if (isStrict(of.dtype, statistics)) {
       total.strict.weights += one.weights;
@@ -63,36 +63,30 @@ export function compareWithExact(of: Case, folder: string): Comparison {
   return total;
 }
 
-function distance(
-  dtype: FloatFormat,
-  tensor: StoredTensor,
-  exact: StoredTensor,
-  maxDelta: number,
-): Distance & { worstExcess: number } {
+function distance(dtype: FloatFormat, tensor: StoredTensor, exact: StoredTensor, maxDelta: number): Distance {
   const [ours, truth] = [tensor.values(), exact.values()];
   const slack = 2e-6 * maxDelta;
-  let [differing, worstUlp, worstError, worstExcess] = [0, 0, 0, -Infinity];
+  let [differing, worst, worstError] = [0, 0, 0];
   for (let i = 0; i < truth.length; i++) {
-    const [weight, value] = [ours[i] ?? NaN, truth[i] ?? NaN];
+    const [weight, value] = [ours[i] ?? Number.NaN, truth[i] ?? Number.NaN];
     const rounded = roundOnce(value, dtype);
     const step = ulp(rounded, dtype);
     const off = Math.abs(weight - rounded);
     const error = Math.abs(weight - value);
-    const excess = dtype === "f32" ? error - (slack + step) : off - Math.max(step, slack);
-    if (!(excess <= worstExcess)) worstExcess = Number.isNaN(excess) ? Infinity : excess;
+    const part = dtype === "f32" ? error / (slack + step) : off / Math.max(step, slack);
+    if (!(part <= worst)) worst = Number.isNaN(part) ? Number.POSITIVE_INFINITY : part;
     if (off !== 0) differing++;
-    if (off / step > worstUlp) worstUlp = off / step;
     if (error > worstError) worstError = error;
   }
-  return { weights: truth.length, differing, worstUlp, worstError: worstError / maxDelta, worstExcess };
+  return { weights: truth.length, differing, worst, worstError: worstError / maxDelta };
 }
 
-/** How many adapted weights of two merged folders differ, and by how many units in the last place at most. */
+/** How many adapted weights of two merged folders differ, and by how many units in the last place of the second at most. */
 export function compareMerges(
   of: Case,
   folder: string,
   reference: string,
-): Pick<Distance, "weights" | "differing" | "worstUlp"> {
+): { weights: number; differing: number; worstUlp: number } {
   const [ours, theirs] = [openTensors(folder), openTensors(reference)];
   let [weights, differing, worstUlp] = [0, 0, 0];
   for (const name of Object.keys(of.statistics)) {

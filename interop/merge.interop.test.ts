@@ -22,7 +22,7 @@ afterAll(() => {
     "weights",
     "≠ f64 rounded",
     "(PEFT)",
-    "worst ulp",
+    "worst / bound",
     "(PEFT)",
     "error / max|ΔW|",
     "(PEFT)",
@@ -83,7 +83,9 @@ describe.each(names)("%s", (name) => {
     if (of.unties) expect(config["tie_word_embeddings"]).toBe(false);
     const far = await python.logits(out, join(of.folder, "logits.safetensors"));
     expect(far.ours_exact).toBeLessThan(OUTPUTS_WITHIN[of.dtype]);
-    if (!of.unties) expect(far.ours_peft).toBeLessThan(2 * OUTPUTS_WITHIN[of.dtype]);
+    // PEFT rounds to the base's dtype, whatever was asked for.
+    const within = Math.max(OUTPUTS_WITHIN[of.dtype], OUTPUTS_WITHIN[of.base_dtype]);
+    if (!of.unties) expect(far.ours_peft).toBeLessThan(2 * within);
   });
 
   test("--rounding peft gives PEFT's own weights", async () => {
@@ -98,7 +100,9 @@ describe.each(names)("%s", (name) => {
       share(found.differing, found.weights),
       found.worstUlp.toPrecision(3),
     ]);
-    if (of.dtype !== "f32") expect(found.differing).toBeLessThanOrEqual(allowed(found.weights, 1e-3));
+    // Where no 16-bit rounding hides it, the order in which products are summed shows.
+    const hidden = of.dtype !== "f32" || of.base_dtype !== "f32";
+    if (hidden) expect(found.differing).toBeLessThanOrEqual(allowed(found.weights, 1e-3));
   });
 });
 
@@ -130,9 +134,8 @@ async function row(of: Case, out: string, ours: Comparison, theirs: Comparison):
     String(ours.weights),
     share(ours.differing, ours.weights),
     share(theirs.differing, theirs.weights),
-    // Near zero an f32 has a tiny last place: a number of them says nothing there.
-    of.dtype === "f32" ? "" : ours.worstUlp.toPrecision(2),
-    of.dtype === "f32" ? "" : theirs.worstUlp.toPrecision(2),
+    ours.worst.toPrecision(2),
+    theirs.worst.toPrecision(2),
     ours.worstError.toExponential(1),
     theirs.worstError.toExponential(1),
     far.ours_exact.toExponential(1),

@@ -11,13 +11,13 @@ const python = await judge();
 const rows: string[][] = [];
 
 afterAll(() => {
-  const head = ["compiled binary, real model", "weights", "≠ f64 rounded", "worst ulp", "error / max|ΔW|"];
+  const head = ["compiled binary, real model", "weights", "≠ f64 rounded", "worst / bound", "error / max|ΔW|"];
   process.stderr.write(`\n${formatTable(head, rows)}\n`);
 });
 
 function row(name: string, found: Comparison): string[] {
-  const { weights, differing, worstUlp, worstError } = found;
-  return [name, String(weights), share(differing, weights), worstUlp.toPrecision(2), worstError.toExponential(1)];
+  const { weights, differing, worst, worstError } = found;
+  return [name, String(weights), share(differing, weights), worst.toPrecision(2), worstError.toExponential(1)];
 }
 
 describe("the compiled binary merges a PEFT adapter into", () => {
