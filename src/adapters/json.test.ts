@@ -117,6 +117,28 @@ describe("refused, naming the file and the cause", () => {
   }
 });
 
+test("a damaged file is read or refused, never more", async () => {
+  await using folder = await TemporaryFolder.create();
+  const path = join(folder.path, "adapter.json");
+  const valid = new TextEncoder().encode(JSON.stringify({ ...VALID, bases: { generator: "philox-v1" } }));
+  const damage = fc.array(fc.tuple(fc.nat(valid.length - 1), fc.nat(255)), { minLength: 1, maxLength: 3 });
+  await fc.assert(
+    fc.asyncProperty(damage, fc.nat(valid.length), async (changes, length) => {
+      const bytes = new Uint8Array(valid);
+      for (const [at, value] of changes) bytes[at] = value;
+      await writeFile(path, length % 4 === 0 ? bytes.subarray(0, length) : bytes);
+      try {
+        await using adapter = await openJson(path);
+        expect(adapter.format).toBe("json");
+      } catch (thrown) {
+        expect(thrown).toHaveProperty("name", "RandloraError");
+        expect(thrown).toHaveProperty("message", expect.stringMatching(/^[^\n]*adapter\.json[^\n]*$/));
+      }
+    }),
+    { numRuns: 300, seed: 6 },
+  );
+});
+
 test("what adapter.json cannot hold is not written", async () => {
   await using folder = await TemporaryFolder.create();
   const path = join(folder.path, "adapter.json");

@@ -1,5 +1,4 @@
-import { PatternError } from "./parse.ts";
-import type { Node, Pattern } from "./syntax.ts";
+import { type Node, type Pattern, PatternError } from "./syntax.ts";
 
 /** The JavaScript pattern (flag v), and which of its groups is which of Python's. */
 export interface Emitted {

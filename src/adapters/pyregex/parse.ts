@@ -1,15 +1,6 @@
 import { assertion, category, dot, literal, range, single } from "./characters.ts";
+import { codePoint, Scanner } from "./scanner.ts";
 import type { Flags, Node, Pattern } from "./syntax.ts";
-
-/** What is wrong with a pattern, and where (a code point's index). */
-export class PatternError extends Error {
-  readonly at: number;
-
-  constructor(cause: string, at: number) {
-    super(cause);
-    this.at = at;
-  }
-}
 
 const NO_FLAGS: Flags = { ignoreCase: false, multiline: false, dotAll: false, verbose: false, ascii: false };
 const FLAG_NAMES: Readonly<Record<string, keyof Flags>> = {
@@ -19,29 +10,20 @@ const FLAG_NAMES: Readonly<Record<string, keyof Flags>> = {
   x: "verbose",
   a: "ascii",
 };
-const CONTROL: Readonly<Record<string, number>> = { a: 7, f: 12, n: 10, r: 13, t: 9, v: 11 };
-const HEX_DIGITS: Readonly<Record<string, number>> = { x: 2, u: 4, U: 8 };
-
 /** Parses a pattern of Python's `re` (3.11) for str. Throws {@link PatternError}, also for what cannot be translated. */
 export function parsePattern(pattern: string): Pattern {
   return new Parser(pattern).parse();
 }
 
-class Parser {
-  readonly #text: readonly string[];
+class Parser extends Scanner {
   readonly #names = new Map<string, number>();
   readonly #closed = new Set<number>();
-  #at = 0;
   #groups = 0;
-
-  constructor(pattern: string) {
-    this.#text = [...pattern];
-  }
 
   parse(): Pattern {
     const flags = this.#globalFlags();
     const root = this.#choice(flags);
-    if (this.#at < this.#text.length) throw this.#error("unbalanced parenthesis");
+    if (this.at < this.text.length) throw this.error("unbalanced parenthesis");
     return { root, groups: this.#groups, names: this.#names };
   }
 
@@ -49,12 +31,12 @@ class Parser {
   #globalFlags(): Flags {
     let flags = NO_FLAGS;
     for (;;) {
-      if (flags.verbose) this.#skipVerbose();
-      const start = this.#at;
-      if (!this.#take("(?")) return flags;
-      const letters = this.#flagLetters();
-      if (letters === "" || !this.#take(")")) {
-        this.#at = start;
+      if (flags.verbose) this.skipVerbose();
+      const start = this.at;
+      if (!this.take("(?")) return flags;
+      const letters = this.flagLetters();
+      if (letters === "" || !this.take(")")) {
+        this.at = start;
         return flags;
       }
       flags = this.#withFlags(flags, letters, true);
@@ -63,7 +45,7 @@ class Parser {
 
   #choice(flags: Flags): Node {
     const branches = [this.#sequence(flags)];
-    while (this.#take("|")) branches.push(this.#sequence(flags));
+    while (this.take("|")) branches.push(this.#sequence(flags));
     const [only] = branches;
     return branches.length === 1 && only !== undefined ? only : { kind: "choice", branches };
   }
@@ -71,10 +53,10 @@ class Parser {
   #sequence(flags: Flags): Node {
     const items: Node[] = [];
     for (;;) {
-      if (flags.verbose) this.#skipVerbose();
-      const next = this.#peek();
+      if (flags.verbose) this.skipVerbose();
+      const next = this.peek();
       if (next === undefined || next === "|" || next === ")") return { kind: "sequence", items };
-      const start = this.#at;
+      const start = this.at;
       const bounds = this.#quantifier();
       if (bounds !== undefined) {
         items.push(this.#repeat(items.pop(), bounds, start));
@@ -86,28 +68,28 @@ class Parser {
   }
 
   #repeat(body: Node | undefined, [min, max]: readonly [number, number], start: number): Node {
-    if (body === undefined || body.kind === "assertion") throw this.#error("nothing to repeat", start);
-    if (body.kind === "repeat") throw this.#error("multiple repeat", start);
-    if (max < min) throw this.#error("min repeat greater than max repeat", start);
-    const mode = this.#take("?") ? "lazy" : this.#take("+") ? "possessive" : "greedy";
+    if (body === undefined || body.kind === "assertion") throw this.error("nothing to repeat", start);
+    if (body.kind === "repeat") throw this.error("multiple repeat", start);
+    if (max < min) throw this.error("min repeat greater than max repeat", start);
+    const mode = this.take("?") ? "lazy" : this.take("+") ? "possessive" : "greedy";
     return { kind: "repeat", body, min, max, mode };
   }
 
   /** `*`, `+`, `?`, `{m,n}` as bounds; a brace that is none of these is an ordinary character. */
   #quantifier(): readonly [number, number] | undefined {
-    if (this.#take("*")) return [0, Infinity];
-    if (this.#take("+")) return [1, Infinity];
-    if (this.#take("?")) return [0, 1];
-    const start = this.#at;
-    if (!this.#take("{") || this.#peek() === "}") {
-      this.#at = start;
+    if (this.take("*")) return [0, Infinity];
+    if (this.take("+")) return [1, Infinity];
+    if (this.take("?")) return [0, 1];
+    const start = this.at;
+    if (!this.take("{") || this.peek() === "}") {
+      this.at = start;
       return undefined;
     }
-    const low = this.#digits();
-    const comma = this.#take(",");
-    const high = comma ? this.#digits() : low;
-    if (!this.#take("}") || (!comma && low === "")) {
-      this.#at = start;
+    const low = this.digits();
+    const comma = this.take(",");
+    const high = comma ? this.digits() : low;
+    if (!this.take("}") || (!comma && low === "")) {
+      this.at = start;
       return undefined;
     }
     return [low === "" ? 0 : Number(low), high === "" ? Infinity : Number(high)];
@@ -115,8 +97,8 @@ class Parser {
 
   /** One item; undefined for a comment. */
   #atom(flags: Flags): Node | undefined {
-    const start = this.#at;
-    const char = this.#next();
+    const start = this.at;
+    const char = this.next();
     const source = assertion(char, flags);
     if (source !== undefined) return { kind: "assertion", source };
     if (char === ".") return dot(flags);
@@ -127,44 +109,44 @@ class Parser {
   }
 
   #group(flags: Flags, start: number): Node | undefined {
-    if (!this.#take("?")) return this.#capture(flags, start, undefined);
-    if (this.#take("P")) {
-      if (this.#take("<")) return this.#capture(flags, start, this.#name(">"));
-      if (!this.#take("=")) throw this.#error(`unknown extension ?P${this.#peek() ?? ""}`, start);
-      const name = this.#name(")");
+    if (!this.take("?")) return this.#capture(flags, start, undefined);
+    if (this.take("P")) {
+      if (this.take("<")) return this.#capture(flags, start, this.name(">"));
+      if (!this.take("=")) throw this.error(`unknown extension ?P${this.peek() ?? ""}`, start);
+      const name = this.name(")");
       const index = this.#names.get(name);
-      if (index === undefined) throw this.#error(`unknown group name ${JSON.stringify(name)}`, start);
+      if (index === undefined) throw this.error(`unknown group name ${JSON.stringify(name)}`, start);
       return this.#back(index, flags, start);
     }
-    if (this.#take(":")) return this.#inner(flags, start);
-    if (this.#take("#")) {
-      while (this.#peek() !== ")") if (this.#next() === "") throw this.#error("missing ), unterminated comment", start);
-      this.#at++;
+    if (this.take(":")) return this.#inner(flags, start);
+    if (this.take("#")) {
+      while (this.peek() !== ")") if (this.next() === "") throw this.error("missing ), unterminated comment", start);
+      this.at++;
       return undefined;
     }
-    if (this.#take(">")) return { kind: "atomic", body: this.#inner(flags, start) };
-    if (this.#take("=")) return { kind: "look", behind: false, negated: false, body: this.#inner(flags, start) };
-    if (this.#take("!")) return { kind: "look", behind: false, negated: true, body: this.#inner(flags, start) };
-    if (this.#take("<=")) return { kind: "look", behind: true, negated: false, body: this.#inner(flags, start) };
-    if (this.#take("<!")) return { kind: "look", behind: true, negated: true, body: this.#inner(flags, start) };
-    if (this.#take("(")) throw this.#error("a conditional group (?(…)…|…) is not supported", start);
+    if (this.take(">")) return { kind: "atomic", body: this.#inner(flags, start) };
+    if (this.take("=")) return { kind: "look", behind: false, negated: false, body: this.#inner(flags, start) };
+    if (this.take("!")) return { kind: "look", behind: false, negated: true, body: this.#inner(flags, start) };
+    if (this.take("<=")) return { kind: "look", behind: true, negated: false, body: this.#inner(flags, start) };
+    if (this.take("<!")) return { kind: "look", behind: true, negated: true, body: this.#inner(flags, start) };
+    if (this.take("(")) throw this.error("a conditional group (?(…)…|…) is not supported", start);
     return this.#flagGroup(flags, start);
   }
 
   /** `(?i-s:…)`. */
   #flagGroup(flags: Flags, start: number): Node {
-    const on = this.#flagLetters();
-    const off = this.#take("-") ? this.#flagLetters() : "";
-    if (this.#peek() === ")" && on !== "") throw this.#error("global flags not at the start of the expression", start);
-    if (!this.#take(":") || on + off === "") throw this.#error(`unknown extension ?${this.#peek() ?? ""}`, start);
-    if (/[aLu]/.test(off)) throw this.#error("cannot turn off flags 'a', 'u' and 'L'", start);
+    const on = this.flagLetters();
+    const off = this.take("-") ? this.flagLetters() : "";
+    if (this.peek() === ")" && on !== "") throw this.error("global flags not at the start of the expression", start);
+    if (!this.take(":") || on + off === "") throw this.error(`unknown extension ?${this.peek() ?? ""}`, start);
+    if (/[aLu]/.test(off)) throw this.error("cannot turn off flags 'a', 'u' and 'L'", start);
     return this.#inner(this.#withFlags(this.#withFlags(flags, on, true), off, false), start);
   }
 
   #withFlags(flags: Flags, letters: string, value: boolean): Flags {
     const changed: { -readonly [K in keyof Flags]: Flags[K] } = { ...flags };
     for (const letter of letters) {
-      if (letter === "L") throw this.#error("cannot use 'L' flag with a str pattern");
+      if (letter === "L") throw this.error("cannot use 'L' flag with a str pattern");
       const name = FLAG_NAMES[letter];
       if (name !== undefined) changed[name] = value;
       else changed.ascii = false;
@@ -175,7 +157,7 @@ class Parser {
   #capture(flags: Flags, start: number, name: string | undefined): Node {
     const index = ++this.#groups;
     if (name !== undefined) {
-      if (this.#names.has(name)) throw this.#error(`redefinition of group name ${JSON.stringify(name)}`, start);
+      if (this.#names.has(name)) throw this.error(`redefinition of group name ${JSON.stringify(name)}`, start);
       this.#names.set(name, index);
     }
     const body = this.#inner(flags, start);
@@ -186,79 +168,54 @@ class Parser {
   /** What stands between here and the closing parenthesis, which is taken. */
   #inner(flags: Flags, start: number): Node {
     const body = this.#choice(flags);
-    if (!this.#take(")")) throw this.#error("missing ), unterminated subpattern", start);
+    if (!this.take(")")) throw this.error("missing ), unterminated subpattern", start);
     // A wrapper, so that a quantifier after the group does not meet the one inside it.
     return { kind: "sequence", items: [body] };
   }
 
   #back(index: number, flags: Flags, start: number): Node {
-    if (index > this.#groups) throw this.#error(`invalid group reference ${index}`, start);
-    if (!this.#closed.has(index)) throw this.#error("cannot refer to an open group", start);
+    if (index > this.#groups) throw this.error(`invalid group reference ${index}`, start);
+    if (!this.#closed.has(index)) throw this.error("cannot refer to an open group", start);
     return { kind: "back", index, flags };
   }
 
   /** An escape outside a class; the backslash is taken. */
   #escape(flags: Flags, start: number): Node {
-    const letter = this.#peek();
-    if (letter === undefined) throw this.#error("bad escape (end of pattern)", start);
+    const letter = this.peek();
+    if (letter === undefined) throw this.error("bad escape (end of pattern)", start);
     const source = assertion(`\\${letter}`, flags) ?? undefined;
     if (source !== undefined) {
-      this.#at++;
+      this.at++;
       return { kind: "assertion", source };
     }
     const set = category(letter, flags);
     if (set !== undefined) {
-      this.#at++;
+      this.at++;
       return { kind: "set", negated: false, source: set, flags };
     }
-    const octal = /^(?:0[0-7]{0,2}|[0-3][0-7]{2})/.exec(this.#ahead(3))?.[0];
+    const octal = /^(?:0[0-7]{0,2}|[0-3][0-7]{2})/.exec(this.ahead(3))?.[0];
     if (octal === undefined && /[1-9]/.test(letter)) {
-      const number = /^\d{1,2}/.exec(this.#ahead(2))?.[0] ?? "";
-      this.#at += number.length;
+      const number = /^\d{1,2}/.exec(this.ahead(2))?.[0] ?? "";
+      this.at += number.length;
       return this.#back(Number(number), flags, start);
     }
-    return single(this.#character(start), flags);
-  }
-
-  /** The character that an escape stands for, in a class or outside; the backslash is taken. */
-  #character(start: number): number {
-    const octal = /^[0-3]?[0-7]{1,2}/.exec(this.#ahead(3))?.[0];
-    if (octal !== undefined) {
-      this.#at += octal.length;
-      return Number.parseInt(octal, 8);
-    }
-    const letter = this.#next();
-    const digits = HEX_DIGITS[letter];
-    if (digits !== undefined) {
-      const hex = this.#ahead(digits);
-      const value = Number.parseInt(hex, 16);
-      if (!new RegExp(`^[0-9a-fA-F]{${digits}}$`).test(hex) || value > 0x10ffff) {
-        throw this.#error(`incomplete or bad escape \\${letter}`, start);
-      }
-      this.#at += digits;
-      return value;
-    }
-    const control = CONTROL[letter];
-    if (control !== undefined) return control;
-    if (letter === "N") throw this.#error(String.raw`a named character \N{…} is not supported`, start);
-    if (letter === "" || /[A-Za-z0-9]/.test(letter)) throw this.#error(`bad escape \\${letter}`, start);
-    return codePoint(letter);
+    return single(this.character(start), flags);
   }
 
   /** A class; the opening bracket is taken. */
   #set(flags: Flags, start: number): Node {
-    const negated = this.#take("^");
+    const negated = this.take("^");
     const parts: string[] = [];
-    for (let first = true; first || !this.#take("]"); first = false) {
+    for (let first = true; first || !this.take("]"); first = false) {
       const low = this.#setItem(flags, start);
-      if (this.#peek() !== "-" || this.#text[this.#at + 1] === "]") {
+      if (this.peek() !== "-" || this.text[this.at + 1] === "]") {
         parts.push(typeof low === "number" ? literal(low) : low);
         continue;
       }
-      this.#at++;
+      this.at++;
       const high = this.#setItem(flags, start);
       if (typeof low !== "number" || typeof high !== "number" || high < low) {
-        throw this.#error("bad character range", start);
+        throw this.error("bad character range", start);
       }
       parts.push(range(low, high));
     }
@@ -267,76 +224,14 @@ class Parser {
 
   /** A character of a class, or a category in it. */
   #setItem(flags: Flags, start: number): number | string {
-    const at = this.#at;
-    const char = this.#next();
-    if (char === "") throw this.#error("unterminated character set", start);
+    const at = this.at;
+    const char = this.next();
+    if (char === "") throw this.error("unterminated character set", start);
     if (char !== "\\") return codePoint(char);
-    const letter = this.#peek() ?? "";
+    const letter = this.peek() ?? "";
     const set = category(letter, flags);
-    if (set === undefined && letter !== "b") return this.#character(at);
-    this.#at++;
+    if (set === undefined && letter !== "b") return this.character(at);
+    this.at++;
     return set ?? 8;
   }
-
-  #name(end: string): string {
-    const start = this.#at;
-    while (this.#peek() !== end) if (this.#next() === "") throw this.#error(`missing ${end}, unterminated name`, start);
-    const name = this.#text.slice(start, this.#at).join("");
-    this.#at++;
-    if (!/^[\p{XID_Start}_]\p{XID_Continue}*$/u.test(name)) {
-      throw this.#error(`bad character in group name ${JSON.stringify(name)}`, start);
-    }
-    return name;
-  }
-
-  #flagLetters(): string {
-    const start = this.#at;
-    while (/^[imsxauL]$/.test(this.#peek() ?? "")) this.#at++;
-    return this.#text.slice(start, this.#at).join("");
-  }
-
-  #digits(): string {
-    const start = this.#at;
-    while (/^[0-9]$/.test(this.#peek() ?? "")) this.#at++;
-    return this.#text.slice(start, this.#at).join("");
-  }
-
-  /** White space and comments of a verbose pattern. */
-  #skipVerbose(): void {
-    for (;;) {
-      const char = this.#peek() ?? "";
-      if (char === "#") while (this.#at < this.#text.length && this.#peek() !== "\n") this.#at++;
-      else if (/^[ \t\n\r\v\f]$/.test(char)) this.#at++;
-      else return;
-    }
-  }
-
-  #ahead(count: number): string {
-    return this.#text.slice(this.#at, this.#at + count).join("");
-  }
-
-  #peek(): string | undefined {
-    return this.#text[this.#at];
-  }
-
-  /** The next character, or "" at the end. */
-  #next(): string {
-    const char = this.#text[this.#at] ?? "";
-    this.#at++;
-    return char;
-  }
-
-  #take(expected: string): boolean {
-    if (this.#ahead(expected.length) !== expected) return false;
-    this.#at += expected.length;
-    return true;
-  }
-
-  #error(cause: string, at = this.#at): PatternError {
-    return new PatternError(cause, at);
-  }
-}
-
-function codePoint(char: string): number {
-  return char.codePointAt(0) ?? 0;
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
 import cases from "../../../fixtures/adapters/python-regex.json";
 import { RandloraError } from "../../errors.ts";
 import { PythonRegex } from "./regex.ts";
@@ -70,4 +71,48 @@ describe("what JavaScript cannot say is refused by name", () => {
     const hint = "write it in Python's syntax, or list the modules by name";
     expect(() => new PythonRegex("ab(c")).toThrow(expect.objectContaining({ code: "adapter", message, hint }));
   });
+});
+
+test("no pattern does worse than being refused", () => {
+  const pieces = [
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    "*",
+    "+",
+    "?",
+    "|",
+    "^",
+    "$",
+    ".",
+    "\\",
+    "-",
+    "a",
+    "1",
+    ",",
+    "(?:",
+    "(?P<a>",
+    "(?P=a)",
+    "(?>",
+    "(?i)",
+    "(?<=",
+    "\\1",
+    "\\w",
+    "#",
+    "😀",
+  ];
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom(...pieces), { maxLength: 8 }), fc.string({ maxLength: 6 }), (parts, text) => {
+      try {
+        new PythonRegex(parts.join("")).fullmatch(text);
+      } catch (thrown) {
+        expect(thrown).toBeInstanceOf(RandloraError);
+        expect(thrown).not.toHaveProperty("cause.name", "SyntaxError");
+      }
+    }),
+    { numRuns: 3000, seed: 5 },
+  );
 });

@@ -1,7 +1,8 @@
 import { RandloraError } from "../../errors.ts";
 import { quote } from "../../safetensors/failure.ts";
 import { emitPattern } from "./emit.ts";
-import { parsePattern, PatternError } from "./parse.ts";
+import { parsePattern } from "./parse.ts";
+import { PatternError } from "./syntax.ts";
 
 /** What matched: the text of each group that took part. */
 export interface PythonMatch {

@@ -39,3 +39,13 @@ export interface Pattern {
   readonly groups: number;
   readonly names: ReadonlyMap<string, number>;
 }
+
+/** What is wrong with a pattern, and where (a code point's index). */
+export class PatternError extends Error {
+  readonly at: number;
+
+  constructor(cause: string, at: number) {
+    super(cause);
+    this.at = at;
+  }
+}
