@@ -55,16 +55,16 @@ function loadAddon(): DawnAddon {
   }
 }
 
+/** Written out in full on purpose: the bundler only drops the other platforms' addons where it sees `process.platform`. */
 function requireAddon(): DawnAddon {
-  const { platform, arch } = process;
-  if (platform === "linux" && arch === "x64") return require("webgpu/dist/linux-x64/dawn.node");
-  if (platform === "linux" && arch === "arm64") return require("webgpu/dist/linux-arm64/dawn.node");
-  if (platform === "darwin") return require("webgpu/dist/darwin-universal/dawn.node");
-  if (platform === "win32" && arch === "x64") return require("webgpu/dist/win32-x64/dawn.node");
-  if (platform === "win32" && arch === "arm64") return require("webgpu/dist/win32-arm64/dawn.node");
+  if (process.platform === "linux" && process.arch === "x64") return require("webgpu/dist/linux-x64/dawn.node");
+  if (process.platform === "linux" && process.arch === "arm64") return require("webgpu/dist/linux-arm64/dawn.node");
+  if (process.platform === "darwin") return require("webgpu/dist/darwin-universal/dawn.node");
+  if (process.platform === "win32" && process.arch === "x64") return require("webgpu/dist/win32-x64/dawn.node");
+  if (process.platform === "win32" && process.arch === "arm64") return require("webgpu/dist/win32-arm64/dawn.node");
   throw new RandloraError(
     "gpu",
-    `no GPU library for ${platform} on ${arch}`,
+    `no GPU library for ${process.platform} on ${process.arch}`,
     "use Linux, macOS or Windows on x64 or arm64",
   );
 }
