@@ -1,0 +1,106 @@
+import { describe, expect, test } from "bun:test";
+import { baseOf, numbers, parameters } from "../adapters.fixture.ts";
+import { MemoryStdCache } from "./bases.fixture.ts";
+import { fingerprint } from "./bases.ts";
+import { loadBases } from "./load-bases.ts";
+import { BASE, base, MODULES, plan, withAdapter } from "./plan.fixture.ts";
+import { formatBasesRecord } from "./record.ts";
+
+describe("where the bases come from", () => {
+  test("sparse ones are drawn at the largest shape of all that the targets match, on the base's grid", async () => {
+    const config = { target_modules: ["q", "up", "down"], projection_prng_key: -7 };
+    await withAdapter({ config }, (adapter) => {
+      const { bases, notes } = plan(adapter, baseOf(BASE, undefined, "BF16"));
+      expect(bases).toMatchObject({
+        kind: "drawn",
+        spec: {
+          generator: "torch-mt19937-ternary",
+          key: -7n,
+          r: 3,
+          max: 12,
+          min: 12,
+          sparsity: "sparse",
+          grid: "bf16",
+        },
+      });
+      expect(notes.join()).toContain('target_modules also matches "model.layers.0.down", which the file does not hold');
+    });
+  });
+
+  test("one 16-bit layer among f32 ones is enough", async () => {
+    const tensors = new Map(base.tensors);
+    tensors.set("model.layers.0.up.weight", { dtype: "F16", shape: [12, 8] });
+    await withAdapter({}, (adapter) => {
+      expect(plan(adapter, { ...base, tensors }).bases).toMatchObject({ spec: { grid: "f16", max: 12, min: 8 } });
+    });
+  });
+
+  test("dense ones that nothing explains are refused, with the choices", async () => {
+    await withAdapter({ config: { sparse: false } }, (adapter) => {
+      const hint = expect.stringContaining("--generator torch-mt19937-bf16-v2");
+      expect(() => plan(adapter)).toThrow(expect.objectContaining({ code: "adapter", hint }));
+      expect(plan(adapter, base, "torch-mt19937-bf16-v1").bases).toMatchObject({
+        spec: { generator: "torch-mt19937-bf16-v1", sparsity: "dense", max: 12, min: 8, grid: "f32" },
+      });
+    });
+  });
+
+  test("saved ones are used, whatever else is said", async () => {
+    const pair = { "base_model.randlora_A": numbers([3, 1, 8]), "base_model.randlora_B": numbers([12, 3, 3], 1) };
+    await withAdapter({ tensors: { ...parameters(3, MODULES), ...pair } }, async (adapter) => {
+      const { bases, extent, notes } = plan(adapter, base, "philox-v1");
+      expect(bases).toMatchObject({ kind: "saved", max: 12, min: 8 });
+      expect(notes.join()).toContain("--generator is not needed");
+      expect((await loadBases(adapter, bases, 3, extent)).extent).toEqual(extent);
+    });
+  });
+
+  const spec = { generator: "philox-v1", key: 0n, r: 3, max: 16, min: 10, sparsity: "sparse", grid: "f32" } as const;
+  const record = {
+    generator: spec.generator,
+    pairing: "paper",
+    max: spec.max,
+    min: spec.min,
+    dtype: spec.grid,
+    stdA: undefined,
+    stdB: undefined,
+    sha256: fingerprint(spec).sha256,
+  } as const;
+  const metadata = { randlora_bases: JSON.stringify(formatBasesRecord(record)) };
+
+  test("recorded ones are drawn as recorded, and a --generator that contradicts is a usage error", async () => {
+    await withAdapter({ metadata }, async (adapter) => {
+      const { bases, pairing, extent } = plan(adapter);
+      expect(bases).toMatchObject({ kind: "drawn", spec });
+      expect(pairing).toBe("paper");
+      expect((await loadBases(adapter, bases, 3, extent, new MemoryStdCache())).a.storage.kind).toBe("philox");
+      expect(() => plan(adapter, base, "torch-mt19937-ternary")).toThrow(expect.objectContaining({ code: "usage" }));
+    });
+  });
+
+  test("a redraw that differs from the record is refused", async () => {
+    await withAdapter({ metadata, config: { projection_prng_key: 1 } }, async (adapter) => {
+      const { bases, extent } = plan(adapter);
+      const load = loadBases(adapter, bases, 3, extent, new MemoryStdCache());
+      await expect(load).rejects.toThrow("the bases that philox-v1 draws are not those that the adapter records");
+    });
+  });
+
+  test("recorded standard deviations that are wrong are noticed, too", async () => {
+    const ternary = { ...spec, generator: "torch-mt19937-ternary" } as const;
+    const { sha256, stdB } = fingerprint(ternary, new MemoryStdCache());
+    const wrong = {
+      ...record,
+      generator: ternary.generator,
+      pairing: "peft",
+      sha256,
+      stdA: 0.5,
+      stdB: stdB ?? 1,
+    } as const;
+    const bases = JSON.stringify(formatBasesRecord(wrong));
+    await withAdapter({ metadata: { randlora_bases: bases } }, async (adapter) => {
+      const { bases, extent } = plan(adapter);
+      await expect(loadBases(adapter, bases, 3, extent, new MemoryStdCache())).rejects.toThrow("are not those");
+    });
+  });
+});
