@@ -7,7 +7,7 @@ import { DELTA_FLAGS, deltaKernel, deltaParameters, deltaTile, type Staging, typ
 import { DTYPE_CODES, type KernelDtype } from "../../kernels/dtype.ts";
 import type { Bases } from "./bases.ts";
 import type { Pairing } from "./delta-reference.ts";
-import type { BasisMatrix } from "./storage.ts";
+import type { BasisMatrix, PhiloxStorage } from "./storage.ts";
 
 /** Blocks of W start at multiples of this many rows: whole tiles for 8, 16 and 32 lanes, and aligned bindings of B. */
 export const BLOCK_ROWS = 192;
@@ -73,23 +73,30 @@ export function defaultStaging(gpu: Gpu): Staging {
  */
 export class DeltaBases {
   readonly #gpu: Gpu;
-  readonly #bases: Bases;
+  readonly #r: number;
   readonly #pairing: Pairing;
   readonly #kernel: Kernel;
   readonly #tile: Tile;
-  readonly #a: GpuBuffer;
-  readonly #b: GpuBuffer;
+  readonly #a: BasisOnGpu;
+  readonly #b: BasisOnGpu;
   readonly #nothing: GpuBuffer;
 
-  private constructor(gpu: Gpu, bases: Bases, pairing: Pairing, staging: Staging, kernel: Kernel) {
+  private constructor(
+    gpu: Gpu,
+    r: number,
+    bases: { readonly a: BasisOnGpu; readonly b: BasisOnGpu },
+    pairing: Pairing,
+    staging: Staging,
+    kernel: Kernel,
+  ) {
     this.#gpu = gpu;
-    this.#bases = bases;
+    this.#r = r;
     this.#pairing = pairing;
     this.#kernel = kernel;
     this.#tile = deltaTile(staging);
     this.#nothing = gpu.memory.allocate("nothing", 16);
-    this.#a = uploadBasis(gpu, "basis A", bases.a);
-    this.#b = uploadBasis(gpu, "basis B", bases.b);
+    this.#a = bases.a;
+    this.#b = bases.b;
   }
 
   /** Compiles the kernel and uploads the bases; the caller may drop its copy of them afterwards. */
@@ -100,7 +107,12 @@ export class DeltaBases {
     staging: Staging = defaultStaging(gpu),
   ): Promise<DeltaBases> {
     const source = deltaKernel({ a: bases.a.storage.kind, b: bases.b.storage.kind, pairing, staging });
-    return new DeltaBases(gpu, bases, pairing, staging, await gpu.pipelines.get(source));
+    const [kernel, a, b] = await Promise.all([
+      gpu.pipelines.get(source),
+      uploadBasis(gpu, "basis A", bases.a),
+      uploadBasis(gpu, "basis B", bases.b),
+    ]);
+    return new DeltaBases(gpu, bases.r, { a, b }, pairing, staging, kernel);
   }
 
   /**
@@ -108,7 +120,7 @@ export class DeltaBases {
    * @throws RandloraError `memory`
    */
   layer({ out, in: in_, lambda, gamma, ...rest }: DeltaLayerParameters): DeltaLayerOnGpu {
-    const { r } = this.#bases;
+    const r = this.#r;
     const cols = Math.min(out, in_);
     const bases = Math.ceil(cols / r);
     const order = new Float32Array(Math.ceil((bases * r) / 16) * 16);
@@ -132,7 +144,7 @@ export class DeltaBases {
   }
 
   release(): void {
-    for (const buffer of [this.#a, this.#b, this.#nothing]) this.#gpu.memory.release(buffer);
+    for (const buffer of [this.#a.buffer, this.#b.buffer, this.#nothing]) this.#gpu.memory.release(buffer);
   }
 
   /** Bytes of statistics that `record` writes for such a block. */
@@ -145,10 +157,10 @@ export class DeltaBases {
    * @param statistics at least `statisticsBytes` long; read it back and give it to `readStatistics`
    */
   record(stream: Stream, layer: DeltaLayerOnGpu, block: DeltaBlock, statistics: GpuBuffer): void {
-    const { a, b, r } = this.#bases;
+    const [a, b, r] = [this.#a, this.#b, this.#r];
     const cols = Math.min(layer.out, layer.in);
     const bases = Math.ceil(cols / r);
-    const philox = b.storage.kind === "philox" ? b.storage : a.storage.kind === "philox" ? a.storage : undefined;
+    const philox = b.philox ?? a.philox;
     let flags = 0;
     if (block.weight !== undefined) flags |= DELTA_FLAGS.hasWeight;
     if (block.sum !== undefined) flags |= DELTA_FLAGS.hasSum;
@@ -170,18 +182,18 @@ export class DeltaBases {
         flags,
         sourceDtype: DTYPE_CODES[block.weight?.dtype ?? "F32"],
         targetDtype: DTYPE_CODES[block.target.dtype],
-        scale: layer.scale * basisValue(a) * basisValue(b),
+        scale: layer.scale * a.value * b.value,
         workgroupsX: part.groups[0],
         firstStatistic: statisticsAt,
         key: philox === undefined ? [0, 0] : [philox.key[0], philox.key[1]],
         threshold: philox?.threshold ?? 0,
         dense: philox?.sparsity === "dense",
-        aDrawn: a.storage.kind === "philox" ? a.storage.pitch : 0,
-        bDrawn: b.storage.kind === "philox" ? b.storage.pitch : 0,
+        aDrawn: a.philox?.pitch ?? 0,
+        bDrawn: b.philox?.pitch ?? 0,
       });
       const buffers = [
         part.b,
-        this.#a,
+        a.buffer,
         layer.gamma,
         layer.lambda,
         block.weight?.buffer ?? this.#nothing,
@@ -200,7 +212,7 @@ export class DeltaBases {
     const large = Math.max(layer.out, layer.in);
     // B's rows run along the longer side: along W's columns when out < in, or when W itself is stored transposed.
     const transposed = layer.out < layer.in !== layer.weightIsTransposed;
-    const rowBytes = basisRowBytes(this.#bases.b);
+    const { buffer, rowBytes, philox } = this.#b;
     const most =
       Math.max(1, Math.floor(this.#gpu.limits.maxStorageBufferBindingSize / rowBytes / BLOCK_ROWS)) * BLOCK_ROWS;
     const [from, count] = transposed ? [0, large] : [block.firstRow, block.rows];
@@ -208,14 +220,13 @@ export class DeltaBases {
     for (let firstRow = from; firstRow < from + count; firstRow += most) {
       const rows = Math.min(most, from + count - firstRow);
       const cols = transposed ? block.rows : small;
-      const stored = this.#bases.b.storage.kind !== "philox";
       parts.push({
         transposed,
         firstRow,
         rows,
         firstCol: transposed ? block.firstRow : 0,
         cols,
-        b: stored ? { of: this.#b, offset: firstRow * rowBytes, size: rows * rowBytes } : this.#b,
+        b: philox === undefined ? { of: buffer, offset: firstRow * rowBytes, size: rows * rowBytes } : buffer,
         groups: [Math.ceil(cols / this.#tile.cols), Math.ceil(rows / this.#tile.rows)],
       });
     }
@@ -269,9 +280,31 @@ function basisRowBytes({ storage, stride }: BasisMatrix): number {
   }
 }
 
-function uploadBasis(gpu: Gpu, label: string, { storage }: BasisMatrix): GpuBuffer {
-  if (storage.kind === "philox") return gpu.memory.allocate(label, 16);
-  const buffer = gpu.memory.allocate(label, storage.data.byteLength);
-  upload(gpu, buffer, storage.data);
-  return buffer;
+/** A basis in GPU memory, and what the kernel's parameters say of it; its elements are kept nowhere else. */
+interface BasisOnGpu {
+  readonly buffer: GpuBuffer;
+  /** Elements from one row to the next. */
+  readonly stride: number;
+  readonly rowBytes: number;
+  /** What the kernel's ±1 stands for. */
+  readonly value: number;
+  /** How the elements are drawn, where none are stored. */
+  readonly philox: PhiloxStorage | undefined;
+}
+
+/** Copied in pieces, each waited for: the queue would otherwise stage a second copy of the whole. */
+const UPLOAD_BYTES = 16 * 2 ** 20;
+
+async function uploadBasis(gpu: Gpu, label: string, basis: BasisMatrix): Promise<BasisOnGpu> {
+  const { storage, stride } = basis;
+  const known = { stride, rowBytes: basisRowBytes(basis), value: basisValue(basis) };
+  if (storage.kind === "philox") return { ...known, buffer: gpu.memory.allocate(label, 16), philox: storage };
+  const { data } = storage;
+  const buffer = gpu.memory.allocate(label, data.byteLength);
+  for (let at = 0; at < data.byteLength; at += UPLOAD_BYTES) {
+    const size = Math.min(UPLOAD_BYTES, data.byteLength - at);
+    upload(gpu, buffer, new Uint8Array(data.buffer, data.byteOffset + at, size), at);
+    if (at + size < data.byteLength) await gpu.idle();
+  }
+  return { ...known, buffer, philox: undefined };
 }
