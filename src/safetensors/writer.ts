@@ -131,9 +131,14 @@ export class SafetensorsWriter implements AsyncDisposable {
 
   /**
    * Appends all of `tensor` of `source` byte for byte, through `buffer` ({@link COPY_BYTES} is a good size), of which
-   * one half is read while the other is written.
+   * one half is read while the other is written. `onPiece` is told the bytes of each piece; what it throws ends the copy.
    */
-  async copy(source: SafetensorsFile, tensor: TensorInfo, buffer: Uint8Array): Promise<void> {
+  async copy(
+    source: SafetensorsFile,
+    tensor: TensorInfo,
+    buffer: Uint8Array,
+    onPiece?: (bytes: number) => void,
+  ): Promise<void> {
     const half = buffer.length >> 1;
     if (half === 0) throw new RangeError("a copying buffer has at least 2 bytes");
     let writing: Promise<void> = Promise.resolve();
@@ -143,6 +148,7 @@ export class SafetensorsWriter implements AsyncDisposable {
       // Both have ended before either's failure is thrown: the caller may then reuse the buffer and close the files.
       const ended = await Promise.allSettled([writing, source.read(tensor, piece, start)]);
       for (const result of ended) if (result.status === "rejected") throw result.reason;
+      onPiece?.(length);
       writing = this.append(tensor.name, piece);
     }
     await writing;
