@@ -1,4 +1,5 @@
-import { dtypeBytes, isFloat, isWritableFloat, type Dtype } from "../safetensors/dtype.ts";
+import { type Dtype, dtypeBytes, type FloatDtype, isFloat, isWritableFloat } from "../safetensors/dtype.ts";
+import { countNotFinite, countOverflows, divergedTensor, overflow } from "./finite.ts";
 import { roundFromF32, roundFromF64, widenToF32, widenToF64 } from "../safetensors/numbers.ts";
 import type { TensorSource } from "./plan.ts";
 
@@ -8,6 +9,8 @@ const PORTION = 1 << 20;
 /**
  * A source's elements in another dtype, rounded once, portion by portion; the bytes as they are when the dtypes agree.
  * Integers and BOOL are never converted: a checkpoint's counters stay what they are.
+ * @throws RandloraError `numeric` naming file and tensor when finite values overflow `target`, or when an adapter's
+ *   own tensor holds NaN or infinity; what the base holds already passes through
  */
 export async function convertTensor(
   source: TensorSource,
@@ -20,21 +23,29 @@ export async function convertTensor(
     const length = Math.min(PORTION, count - start);
     const bytes = new Uint8Array(length * dtypeBytes(from));
     await source.read(bytes, start * dtypeBytes(from));
-    await write(from === target ? bytes : convertBytes(bytes, from, target, length));
+    await write(isFloat(from) ? convertPortion(source, from, bytes, target, length) : bytes);
   }
 }
 
-function convertBytes(bytes: Uint8Array, from: Dtype, target: Dtype, length: number): Uint8Array {
-  if (!isFloat(from) || !isWritableFloat(target)) throw new TypeError(`${from} cannot become ${target}`);
+function convertPortion(
+  source: TensorSource,
+  from: FloatDtype,
+  bytes: Uint8Array,
+  target: Dtype,
+  length: number,
+): Uint8Array {
+  if (from === target && !source.fromAdapter) return bytes;
+  const values = from === "F64" ? new Float64Array(length) : new Float32Array(length);
+  if (values instanceof Float64Array) widenToF64(bytes, from, values);
+  else widenToF32(bytes, from, values);
+  const bad = source.fromAdapter ? countNotFinite(values) : 0;
+  if (bad > 0) throw divergedTensor(source, bad);
+  if (from === target) return bytes;
+  if (!isWritableFloat(target)) throw new TypeError(`${source.label}: ${from} cannot become ${target}`);
+  const tooLarge = countOverflows(values, target);
+  if (tooLarge > 0) throw overflow(source, tooLarge, target);
   const out = new Uint8Array(length * dtypeBytes(target));
-  if (from === "F64") {
-    const values = new Float64Array(length);
-    widenToF64(bytes, from, values);
-    roundFromF64(values, target, out);
-  } else {
-    const values = new Float32Array(length);
-    widenToF32(bytes, from, values);
-    roundFromF32(values, target, out);
-  }
+  if (values instanceof Float64Array) roundFromF64(values, target, out);
+  else roundFromF32(values, target, out);
   return out;
 }

@@ -43,7 +43,7 @@ export function weightBlocks({ rows, cols, source }: WeightToMerge): RowBlock[] 
 
 /**
  * Reads one block of rows of W, adds every ΔW on the GPU, and hands the rounded bytes (rows without gaps) to `write`
- * once it is mapped; the bytes are gone afterwards.
+ * once it is mapped; the bytes are gone afterwards. Rows with weights that are not finite are not written.
  * @param scratch at least the block's stored bytes; free again when `uploaded` is called
  */
 export async function mergeBlock(
@@ -71,7 +71,7 @@ export async function mergeBlock(
     const stream = new Stream(gpu);
     let current: { buffer: GpuBuffer; dtype: KernelDtype } = { buffer: input, dtype: source.dtype };
     let sum: GpuBuffer | undefined;
-    let statistics = allocate("statistics", 16);
+    const statistics: GpuBuffer[] = [];
     deltas.forEach(({ bases, layer }, index) => {
       const isLast = index === deltas.length - 1;
       const eachRounded = weight.rounding === "peft";
@@ -86,8 +86,10 @@ export async function mergeBlock(
         ...(isLast || eachRounded ? { weight: current } : {}),
         ...(sum === undefined ? {} : { sum }),
       };
-      statistics = allocate("statistics", bases.statisticsBytes(layer, part));
-      bases.record(stream, layer, part, statistics);
+      const found = allocate("statistics", bases.statisticsBytes(layer, part));
+      bases.record(stream, layer, part, found);
+      // A sum's last part sees the whole of it.
+      if (isLast || eachRounded) statistics.push(found);
       if (isLast || eachRounded) current = output;
       else sum = output.buffer;
     });
@@ -97,16 +99,32 @@ export async function mergeBlock(
       gpu,
       [
         { buffer: current.buffer, offset: 0, size: bytes },
-        { buffer: statistics, offset: 0, size: statistics.size },
+        ...statistics.map((buffer) => ({ buffer, offset: 0, size: buffer.size })),
       ],
-      async ([merged = new Uint8Array(), found = new Uint8Array()]) => {
-        await write(withoutGaps(merged, block.rows, cols * dtypeBytes(target), pitch * dtypeBytes(target)));
-        return readStatistics(found);
+      async ([merged = new Uint8Array(), ...found]) => {
+        const parts = found.map(readStatistics);
+        if ((parts.at(-1)?.notFinite ?? 0) === 0) {
+          await write(withoutGaps(merged, block.rows, cols * dtypeBytes(target), pitch * dtypeBytes(target)));
+        }
+        return combine(parts);
       },
     );
   } finally {
     for (const buffer of held) gpu.memory.release(buffer);
   }
+}
+
+/**
+ * The statistics of ΔWs that were added one after another: the largest, the sum of the squares, and at least as many
+ * changed weights as one of them changed.
+ */
+function combine(parts: readonly DeltaStatistics[]): DeltaStatistics {
+  return {
+    maxAbsDelta: Math.max(...parts.map(({ maxAbsDelta }) => maxAbsDelta)),
+    sumOfSquares: parts.reduce((sum, { sumOfSquares }) => sum + sumOfSquares, 0),
+    changed: Math.max(...parts.map(({ changed }) => changed)),
+    notFinite: parts.at(-1)?.notFinite ?? 0,
+  };
 }
 
 /** A block of rows with `padded4(cols)` elements each, in a dtype that kernels read. */

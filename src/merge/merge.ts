@@ -1,15 +1,13 @@
-import { join } from "node:path";
 import { DeltaBases } from "../adapters/randlora/delta.ts";
 import { readParameters } from "../adapters/randlora/layers.ts";
 import type { RandloraPlan } from "../adapters/randlora/plan.ts";
-import { RandloraError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { isKernelDtype } from "../kernels/dtype.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
-import { quote } from "../safetensors/failure.ts";
 import type { PlannedShard } from "../safetensors/shards.ts";
 import { COPY_BYTES, plannedBytes, SafetensorsWriter, type Metadata } from "../safetensors/writer.ts";
 import { convertTensor } from "./convert.ts";
+import { explainNotFinite } from "./finite.ts";
 import { type DeltaOnGpu, mergeBlock, type Rounding, weightBlocks, type WeightToMerge } from "./merge-tensor.ts";
 import { OrderedSteps } from "./ordered.ts";
 import type { OutputTensor, PlannedDelta } from "./plan.ts";
@@ -51,7 +49,8 @@ export interface MergeJob {
  * Writes the shards of the output: reading, computing and writing overlap, tensors keep their planned order.
  * @param pathOf where a shard is written
  * @returns one report for each merged tensor, in order
- * @throws RandloraError `numeric` naming the tensor when a merged weight is not finite; `file` and `gpu` as they occur
+ * @throws RandloraError `numeric` naming file and tensor when a merged weight is not finite; `file` and `gpu` as they
+ *   occur; the signal's reason when it was aborted
  */
 export async function writeMerged(
   job: MergeJob,
@@ -94,9 +93,14 @@ async function addTensor(
   reports: TensorReport[],
 ): Promise<void> {
   const { name, work } = tensor;
+  // Steps are planned far ahead: that the merge was stopped is seen here, piece by piece.
+  const progress = (bytes: number): void => {
+    job.signal.throwIfAborted();
+    job.onBytes(bytes);
+  };
   const write = async (bytes: Uint8Array): Promise<void> => {
+    progress(bytes.length);
     await writer.append(name, bytes);
-    job.onBytes(bytes.length);
   };
   if (work.kind === "merge") {
     await addMerge(job, steps, scratch, tensor, work, write, reports);
@@ -104,11 +108,11 @@ async function addTensor(
   }
   await steps.add(0, async (turn) => {
     await turn;
+    job.signal.throwIfAborted();
     job.onTensor(name);
     if (work.kind === "convert") return convertTensor(work.source, tensor.dtype, write);
     const { file, info } = job.checkpoint.get(work.tensor);
-    await writer.copy(file, info, copyBuffer);
-    job.onBytes(info.bytes);
+    await writer.copy(file, info, copyBuffer, progress);
   });
 }
 
@@ -139,11 +143,7 @@ async function addMerge(
         await write(bytes);
       };
       const found = await mergeBlock(job.gpu, weight, block, buffer, () => scratch.give(buffer), writeInTurn);
-      if (found.notFinite > 0) {
-        const cause = `${found.notFinite} weights of tensor ${quote(name)} are NaN or infinite after the merge`;
-        const hint = "the base or the adapter holds such values, or they overflow the dtype: try --dtype f32";
-        throw new RandloraError("numeric", cause, hint);
-      }
+      if (found.notFinite > 0) throw await explainNotFinite(work.source, dtype, found.notFinite);
       total.maxAbsDelta = Math.max(total.maxAbsDelta, found.maxAbsDelta);
       total.sumOfSquares += found.sumOfSquares;
       total.changed += found.changed;
@@ -168,9 +168,4 @@ async function uploadDeltas(job: MergeJob, planned: readonly PlannedDelta[]): Pr
     });
   }
   return uploaded;
-}
-
-/** The path of a shard in a folder that is being written. */
-export function shardIn(folder: string): (shard: PlannedShard) => string {
-  return (shard) => join(folder, shard.file);
 }

@@ -1,4 +1,4 @@
-import type { BaseModel } from "../adapters/base.ts";
+import { type BaseModel, isOutputEmbedding } from "../adapters/base.ts";
 import type { RandloraLayer } from "../adapters/randlora/layers.ts";
 import type { RandloraPlan } from "../adapters/randlora/plan.ts";
 import { RandloraError } from "../errors.ts";
@@ -19,6 +19,8 @@ export interface TensorSource {
   readonly label: string;
   readonly dtype: Dtype;
   readonly bytes: number;
+  /** An adapter's own tensor, which training made: NaN there is an error. */
+  readonly fromAdapter: boolean;
   read(out: Uint8Array, start?: number): Promise<void>;
 }
 
@@ -77,6 +79,7 @@ export function planMerge(
         label: `${oneLine(adapter.file)}: ${quote(from.name)}`,
         dtype: from.dtype,
         bytes: from.bytes,
+        fromAdapter: true,
         read: (out, start) => from.read(out, start),
       });
       if (!exists) added.set(tensor, { dtype: from.dtype, shape: from.shape });
@@ -116,7 +119,12 @@ export function planMerge(
   };
   const tensors = [...checkpoint.tensors].map(([name, { info }]) => plan(name, info.dtype, info.shape));
   for (const [name, { dtype: stored, shape }] of added) tensors.push(plan(name, stored, shape));
-  return { tensors, merged: deltas.size, untied: added.has("lm_head.weight") };
+  return { tensors, merged: deltas.size, untied: [...added.keys()].some(isHead) };
+}
+
+/** Is this the weight of an output embedding? */
+function isHead(tensor: string): boolean {
+  return tensor.endsWith(".weight") && isOutputEmbedding(tensor.slice(0, -".weight".length));
 }
 
 /** A tensor of a safetensors file. */
@@ -125,6 +133,7 @@ export function fileSource(file: SafetensorsFile, info: TensorInfo): TensorSourc
     label: `${oneLine(file.path)}: ${quote(info.name)}`,
     dtype: info.dtype,
     bytes: info.bytes,
+    fromAdapter: false,
     read: (out, start) => file.read(info, out, start),
   };
 }

@@ -1,8 +1,6 @@
-import { readFile, writeFile } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { type BaseModel, describeBase } from "../adapters/base.ts";
 import { openAdapter } from "../adapters/open.ts";
-import type { Bases } from "../adapters/randlora/bases.ts";
 import { DeltaBases } from "../adapters/randlora/delta.ts";
 import { loadBases } from "../adapters/randlora/load-bases.ts";
 import { planRandlora, type RandloraPlan } from "../adapters/randlora/plan.ts";
@@ -11,24 +9,17 @@ import { RandloraError } from "../errors.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
-import { naming, oneLine, systemCode } from "../safetensors/failure.ts";
-import { SafetensorsFile } from "../safetensors/file.ts";
+import { oneLine, quote } from "../safetensors/failure.ts";
 import { Publication } from "../safetensors/publish.ts";
-import { encodeIndex, INDEX_FILE, planShards, type PlannedShard } from "../safetensors/shards.ts";
+import { planShards, type PlannedShard } from "../safetensors/shards.ts";
 import { plannedBytes } from "../safetensors/writer.ts";
 import { type LoadedAdapter, type TensorReport, writeMerged } from "./merge.ts";
 import type { Rounding } from "./merge-tensor.ts";
-import { copyModelFiles, parseConfig, updateConfig } from "./model-files.ts";
-import {
-  fileSource,
-  type MergePlan,
-  type OutputDtype,
-  type OutputTensor,
-  planMerge,
-  type TensorSource,
-} from "./plan.ts";
+import { missingConfig, type ModelConfig, readConfig } from "./model-config.ts";
+import { defaultOutput, isLoneFile, openWritten, writeModelFiles } from "./output.ts";
+import { type MergePlan, type OutputDtype, planMerge } from "./plan.ts";
 import { StageClock } from "./stages.ts";
-import { verifyMerge } from "./verify.ts";
+import { type VerifiedAdapter, verifyMerge } from "./verify.ts";
 
 export interface MergeOptions {
   /** A model folder, an index.json, or one .safetensors file. */
@@ -87,20 +78,16 @@ export async function merge(
   signal: AbortSignal,
 ): Promise<MergeSummary> {
   const clock = new StageClock();
+  const scales = scalesOf(options);
   await using resources = new AsyncDisposableStack();
   const checkpoint = resources.use(await Checkpoint.open(options.base));
-  const configPath = join(checkpoint.folder, "config.json");
-  const configText = await readOptional(configPath);
-  const config = configText === undefined ? undefined : parseConfig(configText, configPath);
-  const base = describeBase(checkpoint, config, options.base);
+  const config = await readConfig(checkpoint.folder);
+  const base = describeBase(checkpoint, config?.value, options.base);
   const plans = await planAdapters(options, base, (adapter) => resources.use(adapter));
   for (const { notes } of plans) for (const note of notes) observer.warn(note);
   const plan = planMerge(checkpoint, base, plans, options.dtype);
-  const lone = options.base.endsWith(".safetensors");
-  if (!lone && configText === undefined) {
-    const hint = "give the .safetensors file itself to merge a lone file";
-    throw new RandloraError("file", `${oneLine(configPath)}: no such file, but a model folder has one`, hint);
-  }
+  const lone = await isLoneFile(options.base);
+  if (!lone && config === undefined) throw missingConfig(checkpoint.folder);
   const out = resolve(options.out ?? defaultOutput(options.base, options.unmerge));
   const shards = lone
     ? [{ file: basename(out), tensors: plan.tensors }]
@@ -113,27 +100,30 @@ export async function merge(
     await Publication.begin(out, {
       kind: lone ? "file" : "folder",
       force: options.force,
-      inputs: [...checkpoint.paths, ...plans.map(({ adapter }) => adapter.file)],
+      inputs: inputsOf(checkpoint, config, plans),
     }),
   );
-  const opening = Gpu.open({ choice: options.gpu, profile: options.profile });
-  opening.catch(() => {}); // awaited below; the bases are drawn meanwhile
-  const scales = scalesOf(options);
-  const loaded: { plan: RandloraPlan; bases: Bases; scale: number }[] = [];
+  const opening = openGpu(options, resources);
+  if (!lone && config !== undefined) {
+    await writeModelFiles({ checkpoint, publication, config, dtype: options.dtype, plan, shards, observer });
+  } else if (plan.untied) {
+    observer.warn('the output embedding is no longer tied: set "tie_word_embeddings": false in config.json');
+  }
+  clock.end("files");
+  const adapters: LoadedAdapter[] = [];
+  const verified: VerifiedAdapter[] = [];
   for (const [index, one] of plans.entries()) {
     signal.throwIfAborted();
     const bases = await loadBases(one.adapter, one.bases, one.config.r, one.extent);
-    loaded.push({ plan: one, bases, scale: one.scale * (scales[index] ?? 1) });
+    clock.end("bases");
+    const scale = one.scale * (scales[index] ?? 1);
+    adapters.push({ plan: one, scale, bases: await DeltaBases.create(await opening, bases, one.pairing) });
+    // The GPU has them now; only a verification needs the copy in memory.
+    if (options.verify) verified.push({ plan: one, bases, scale });
+    clock.end("gpu");
   }
-  clock.end("bases");
-  const gpu = resources.use(await opening);
-  const adapters: LoadedAdapter[] = [];
-  for (const { plan: one, bases, scale } of loaded) {
-    adapters.push({ plan: one, scale, bases: await DeltaBases.create(gpu, bases, one.pairing) });
-  }
-  const verified = options.verify ? [...loaded] : [];
-  loaded.length = 0; // the GPU has them; only a verification still needs the copies
-  clock.end("gpu");
+  const gpu = await opening;
+  signal.throwIfAborted();
 
   observer.start({ bytes: summary.bytes, tensors: plan.tensors.length, out });
   const pathOf = (shard: PlannedShard): string =>
@@ -154,16 +144,11 @@ export async function merge(
     pathOf,
   );
   clock.end("merge");
-  if (!lone && configText !== undefined) {
-    await writeModelFiles(checkpoint, publication.partPath, configText, options, plan, shards, observer);
-  } else if (plan.untied) {
-    observer.warn('the output embedding is no longer tied: set "tie_word_embeddings": false in config.json');
-  }
   let maxErrorUlp: number | undefined;
   if (options.verify) {
     const written = await openWritten(shards, pathOf, (file) => resources.use(file));
     const largest = new Map(reports.map(({ name, maxAbsDelta }) => [name, maxAbsDelta]));
-    maxErrorUlp = await verifyMerge(plan.tensors, verified, written, options.rounding, largest);
+    maxErrorUlp = await verifyMerge(plan.tensors, verified, written, options.rounding, largest, signal);
     clock.end("verify");
   }
   signal.throwIfAborted();
@@ -174,12 +159,22 @@ export async function merge(
   return { ...summary, gpu: gpu.info.name, reports, maxErrorUlp, seconds, peakGpuBytes: gpu.memory.peakBytes, profile };
 }
 
-/** `x` → `x-merged`, `x.safetensors` → `x-merged.safetensors`; `-unmerged` for an unmerge. Beside the base. */
-export function defaultOutput(base: string, unmerge: boolean): string {
-  const suffix = unmerge ? "-unmerged" : "-merged";
-  const path = resolve(base);
-  if (path.endsWith(".safetensors")) return path.replace(/\.safetensors$/, `${suffix}.safetensors`);
-  return `${path.endsWith(".json") ? dirname(path) : path}${suffix}`;
+/** Starts to open the GPU, which takes its time; whatever happens meanwhile, it is closed in the end. */
+function openGpu({ gpu, profile }: MergeOptions, resources: AsyncDisposableStack): Promise<Gpu> {
+  const opening = Gpu.open({ choice: gpu, profile });
+  opening.catch(() => {}); // reported to whoever waits for it
+  resources.defer(async () => (await opening.catch(() => undefined))?.close());
+  return opening;
+}
+
+/** Everything that is read: the output must be none of it. */
+function inputsOf(
+  checkpoint: Checkpoint,
+  config: ModelConfig | undefined,
+  plans: readonly RandloraPlan[],
+): readonly string[] {
+  const adapterFiles = plans.flatMap(({ adapter }) => [adapter.file, adapter.configFile]);
+  return [...checkpoint.paths, ...(config === undefined ? [] : [config.path]), ...new Set(adapterFiles)];
 }
 
 async function planAdapters(
@@ -190,7 +185,14 @@ async function planAdapters(
   const plans: RandloraPlan[] = [];
   for (const path of options.adapters) {
     const adapter = keep(await openAdapter(path));
-    plans.push(planRandlora(adapter, adapter.method.config, base, options.generator));
+    const plan = planRandlora(adapter, adapter.method.config, base, options.generator);
+    const [replaced] = plan.replacements;
+    if (options.unmerge && replaced !== undefined) {
+      const cause = `it replaces tensor ${quote(replaced.tensor)} whole, and does not hold what was there before`;
+      const hint = "only ΔW can be subtracted: use the original model";
+      throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, hint);
+    }
+    plans.push(plan);
   }
   return plans;
 }
@@ -215,50 +217,4 @@ function summarise(plan: MergePlan, plans: readonly RandloraPlan[], out: string)
 
 function nothingDone() {
   return { gpu: undefined, reports: [], maxErrorUlp: undefined, peakGpuBytes: 0, profile: [] };
-}
-
-async function writeModelFiles(
-  checkpoint: Checkpoint,
-  folder: string,
-  configText: string,
-  options: MergeOptions,
-  plan: MergePlan,
-  shards: readonly PlannedShard<OutputTensor>[],
-  observer: MergeObserver,
-): Promise<void> {
-  const leftOut = await copyModelFiles(checkpoint.folder, folder, new Set(checkpoint.paths));
-  if (leftOut.length > 0) observer.warn(`not copied, as they hold unmerged weights: ${leftOut.join(", ")}`);
-  const config = updateConfig(configText, { dtype: options.dtype, untied: plan.untied });
-  const configPath = join(folder, "config.json");
-  await naming(configPath, "write", writeFile(configPath, config));
-  if (shards.length === 1) return;
-  const indexPath = join(folder, INDEX_FILE);
-  await naming(indexPath, "write", writeFile(indexPath, encodeIndex(shards, checkpoint.indexMetadata)));
-}
-
-/** The tensors that were written, read back from the unpublished output. */
-async function openWritten(
-  shards: readonly PlannedShard<OutputTensor>[],
-  pathOf: (shard: PlannedShard) => string,
-  keep: (file: SafetensorsFile) => SafetensorsFile,
-): Promise<(name: string) => TensorSource> {
-  const sources = new Map<string, TensorSource>();
-  for (const shard of shards) {
-    const file = keep(await SafetensorsFile.open(pathOf(shard)));
-    for (const { name } of shard.tensors) sources.set(name, fileSource(file, file.get(name)));
-  }
-  return (name) => {
-    const source = sources.get(name);
-    if (source === undefined) throw new RangeError(name);
-    return source;
-  };
-}
-
-async function readOptional(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (thrown) {
-    if (systemCode(thrown) === "ENOENT") return undefined;
-    return naming(path, "read", Promise.reject(thrown));
-  }
 }

@@ -1,0 +1,73 @@
+import { realpath, stat, writeFile } from "node:fs/promises";
+import { dirname, join, relative, resolve } from "node:path";
+import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import { naming, oneLine } from "../safetensors/failure.ts";
+import { SafetensorsFile } from "../safetensors/file.ts";
+import type { Publication } from "../safetensors/publish.ts";
+import { encodeIndex, INDEX_FILE, type PlannedShard } from "../safetensors/shards.ts";
+import { type ModelConfig, updateConfig } from "./model-config.ts";
+import { copyModelFiles } from "./model-files.ts";
+import { fileSource, type MergePlan, type OutputDtype, type OutputTensor, type TensorSource } from "./plan.ts";
+
+/** `x` → `x-merged`, `x.safetensors` → `x-merged.safetensors`; `-unmerged` for an unmerge. Beside the base. */
+export function defaultOutput(base: string, unmerge: boolean): string {
+  const suffix = unmerge ? "-unmerged" : "-merged";
+  const path = resolve(base);
+  if (path.endsWith(".safetensors")) return path.replace(/\.safetensors$/, `${suffix}.safetensors`);
+  return `${path.endsWith(".json") ? dirname(path) : path}${suffix}`;
+}
+
+/** Is the base one file of weights, so that the output is one too? */
+export async function isLoneFile(base: string): Promise<boolean> {
+  return !base.endsWith(".json") && (await naming(base, "read", stat(base))).isFile();
+}
+
+/** What the files beside the weights depend on. */
+export interface ModelFiles {
+  readonly checkpoint: Checkpoint;
+  readonly publication: Publication;
+  readonly config: ModelConfig;
+  readonly dtype: OutputDtype;
+  readonly plan: MergePlan;
+  readonly shards: readonly PlannedShard<OutputTensor>[];
+  readonly observer: { warn(line: string): void };
+}
+
+/**
+ * Writes everything of a model folder but its weights: config.json, an index where there are several shards, and
+ * copies of the base's other files. Before the weights, so that a file that cannot be read is found at once.
+ * @throws RandloraError `file`
+ */
+export async function writeModelFiles(files: ModelFiles): Promise<void> {
+  const { checkpoint, publication, config, dtype, plan, shards, observer } = files;
+  const folder = publication.partPath;
+  // The output's path is real: so must be what it is compared with.
+  const from = await naming(checkpoint.folder, "read", realpath(checkpoint.folder));
+  const own = checkpoint.paths.map((path) => join(from, relative(checkpoint.folder, path)));
+  const leftOut = await copyModelFiles(from, folder, new Set([...own, publication.target]));
+  if (leftOut.length > 0) observer.warn(`not copied, as they hold unmerged weights: ${oneLine(leftOut.join(", "))}`);
+  const configPath = join(folder, "config.json");
+  const text = updateConfig(config.text, { dtype, untied: plan.untied });
+  await naming(configPath, "write", writeFile(configPath, text));
+  if (shards.length === 1) return;
+  const indexPath = join(folder, INDEX_FILE);
+  await naming(indexPath, "write", writeFile(indexPath, encodeIndex(shards, checkpoint.indexMetadata)));
+}
+
+/** The tensors that were written, read back from the unpublished output. */
+export async function openWritten(
+  shards: readonly PlannedShard<OutputTensor>[],
+  pathOf: (shard: PlannedShard) => string,
+  keep: (file: SafetensorsFile) => SafetensorsFile,
+): Promise<(name: string) => TensorSource> {
+  const sources = new Map<string, TensorSource>();
+  for (const shard of shards) {
+    const file = keep(await SafetensorsFile.open(pathOf(shard)));
+    for (const { name } of shard.tensors) sources.set(name, fileSource(file, file.get(name)));
+  }
+  return (name) => {
+    const source = sources.get(name);
+    if (source === undefined) throw new RangeError(name);
+    return source;
+  };
+}
