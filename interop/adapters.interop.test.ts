@@ -141,12 +141,27 @@ describe("--projections", () => {
     },
   );
 
-  test.each(["sparse-bf16-redrawn", "very-sparse-f16-redrawn"])("yes: %s takes its bases along", async (name) => {
-    const of = await python.case(name);
-    const json = await convert(adapterOf(of), "json", await place(of, "bare.json"));
-    const whole = await convert(json, "peft", await place(of, "whole"), "yes");
-    expect(projections(whole)).toEqual(["base_model.randlora_A", "base_model.randlora_B"]);
-    const config = await expectSameDelta(of, whole, true);
-    expect(config["save_projection"]).toBe("True");
+  test.each(["dense-bf16-pair", "sparse-f32-copies", "very-sparse-bf16-pair"])(
+    "yes: the bases of %s, which adapter.json only names, are drawn again",
+    async (name) => {
+      const of = await python.case(name);
+      const json = await convert(adapterOf(of), "json", await place(of, "named.json"));
+      expect(await Bun.file(json).text()).not.toContain("randlora_A");
+      const whole = await convert(json, "peft", await place(of, "whole"), "yes");
+      const [ours, theirs] = [whole, adapterOf(of)].map((at) => openTensors(join(at, "adapter_model.safetensors")));
+      for (const pair of ["base_model.randlora_A", "base_model.randlora_B"]) {
+        expect(ours?.get(pair)?.shape).toEqual(theirs?.get(pair)?.shape);
+        expect(ours?.get(pair)?.values()).toEqual(theirs?.get(pair)?.values());
+      }
+      const config = await expectSameDelta(of, whole, true);
+      expect(config["save_projection"]).toBe("True");
+    },
+  );
+
+  test("yes: refused where nothing says at which shape PEFT drew them", async () => {
+    const of = await python.case("sparse-bf16-redrawn");
+    const refused = await convert(adapterOf(of), "peft", await place(of, "refused"), "yes").catch(String);
+    expect(refused).toContain("ended with status 1");
+    expect(refused).toContain("hint:");
   });
 });
