@@ -1,0 +1,30 @@
+import { expect, test } from "bun:test";
+import { writeFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { refusalOf, TemporaryFolder } from "../safetensors/testing.ts";
+import { defaultOutput, isLoneFile } from "./output.ts";
+
+test.each([
+  ["models/x", false, "models/x-merged"],
+  ["models/x/", true, "models/x-unmerged"],
+  ["models/x.safetensors", false, "models/x-merged.safetensors"],
+  ["models/x.safetensors", true, "models/x-unmerged.safetensors"],
+  ["models/x/model.safetensors.index.json", false, "models/x-merged"],
+  ["models/blob", false, "models/blob-merged"],
+])("the output of %s (unmerge: %p) is %s", (base, unmerge, out) => {
+  expect(defaultOutput(base, unmerge)).toBe(resolve(out));
+});
+
+test("the output of the current folder lies beside it", () => {
+  expect(defaultOutput(".", false)).toBe(`${process.cwd()}-merged`);
+});
+
+test("a lone file is any file but an index", async () => {
+  await using folder = await TemporaryFolder.create();
+  for (const name of ["x.safetensors", "0a1b2c", "model.safetensors.index.json"]) await writeFile(folder.at(name), "");
+  expect(await isLoneFile(folder.at("x.safetensors"))).toBe(true);
+  expect(await isLoneFile(folder.at("0a1b2c"))).toBe(true);
+  expect(await isLoneFile(folder.at("model.safetensors.index.json"))).toBe(false);
+  expect(await isLoneFile(folder.path)).toBe(false);
+  expect((await refusalOf(() => isLoneFile(folder.at("missing")))).message).toContain("no such file or folder");
+});
