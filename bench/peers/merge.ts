@@ -2,8 +2,8 @@
  * `bun run bench:peers [RUNS]`: PEFT and our compiled binary merge the same adapter into the same 135M model, in turn.
  * Prints medians and ratios, and writes bench/results/peers-DATE.json.
  */
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { availableParallelism, cpus, tmpdir, totalmem } from "node:os";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { availableParallelism, cpus, loadavg, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
 import { PYTHON_FOLDER, pythonWithPeft } from "../../interop/environment.ts";
@@ -49,6 +49,9 @@ async function main(): Promise<void> {
   const count = Number(process.argv[2] ?? 5);
   if (!Number.isInteger(count) || count < 1) throw new RangeError("RUNS is a positive whole number");
   const [python, base, program] = [await pythonWithPeft(), await smollm2(), await compiled()];
+  const [load = 0] = loadavg();
+  if (load > 0.5)
+    process.stderr.write(`warning: this machine is busy (load ${load.toFixed(1)}): ratios will mislead\n`);
   const offline = { HF_HUB_OFFLINE: "1", HF_HUB_DISABLE_PROGRESS_BARS: "1", PYTHONDONTWRITEBYTECODE: "1" };
   const here = await mkdtemp(join(tmpdir(), "randlora-peers-"));
   const out = join(here, "out");
@@ -87,7 +90,7 @@ async function main(): Promise<void> {
       }
       results.push({ kind, runs, median: { peft: medianRun(runs.peft), ours: medianRun(runs.ours) } });
     }
-    await report(results, count);
+    await report(results, count, load);
   } finally {
     await rm(here, { recursive: true, force: true });
   }
@@ -107,7 +110,7 @@ function inMegabytes(value: number): string {
   return `${(value / 1e6).toFixed(0)} MB`;
 }
 
-async function report(results: readonly Result[], count: number): Promise<void> {
+async function report(results: readonly Result[], count: number, load: number): Promise<void> {
   const rows = results.flatMap(({ kind, median: { peft, ours } }) => {
     const line = (
       what: string,
@@ -136,8 +139,9 @@ async function report(results: readonly Result[], count: number): Promise<void> 
   const folder = join(ROOT, "bench", "results");
   await mkdir(folder, { recursive: true });
   const file = join(folder, `peers-${today}.json`);
-  const machine = { cpu: cpus()[0]?.model ?? "", cores: availableParallelism(), memory: totalmem() };
-  const text = JSON.stringify({ date: today, machine, threads: THREADS, targets: TARGETS, results }, null, 2);
+  const machine = { cpu: cpus()[0]?.model ?? "", cores: availableParallelism(), memory: totalmem(), load };
+  const peers = (await readFile(join(PYTHON_FOLDER, "requirements.txt"), "utf8")).trim().split("\n");
+  const text = JSON.stringify({ date: today, machine, peers, threads: THREADS, targets: TARGETS, results }, null, 2);
   await writeFile(file, `${text}\n`);
   process.stderr.write(`written: bench/results/peers-${today}.json\n`);
 }
