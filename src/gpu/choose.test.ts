@@ -1,0 +1,78 @@
+import { describe, expect, test } from "bun:test";
+import { RandloraError } from "../errors.ts";
+import { DRIVER_HINT, type GpuEntry, isSoftware, listGpus, parseGpuList, pickGpu } from "./choose.ts";
+import { Gpu } from "./gpu.ts";
+
+const CARD = { name: "NVIDIA GeForce RTX 4090", backend: "vulkan", software: false };
+const OTHER = { name: "NVIDIA GeForce RTX 3060", backend: "vulkan", software: false };
+const LAVAPIPE = { name: "llvmpipe (LLVM 19.1.7, 256 bits)", backend: "vulkan", software: true };
+const LIST: readonly GpuEntry[] = [CARD, OTHER, LAVAPIPE];
+
+test("Dawn's text becomes a list: quotes inside names survive, what is listed twice counts once", () => {
+  const text = [
+    "no adapter matches",
+    " * backend: 'vulkan', name: 'Bob's GPU'",
+    " * backend: 'vulkan', name: 'SwiftShader Device (LLVM 10)'",
+    " * backend: 'vulkan', name: 'SwiftShader Device (LLVM 10)'",
+    " * backend: 'opengl', name: 'Bob's GPU'",
+  ].join("\n");
+  expect(parseGpuList(text)).toEqual([
+    { name: "Bob's GPU", backend: "vulkan", software: false },
+    { name: "SwiftShader Device (LLVM 10)", backend: "vulkan", software: true },
+    { name: "Bob's GPU", backend: "opengl", software: false },
+  ]);
+  expect(parseGpuList("no adapters")).toEqual([]);
+});
+
+test.each([
+  ["llvmpipe (LLVM 19.1.7, 256 bits)", true],
+  ["Microsoft Basic Render Driver", true],
+  ["SwiftShader Device", true],
+  ["AMD Radeon RX 7900", false],
+  ["Apple M2", false],
+])("%s: software %p", (name, software) => {
+  expect(isSoftware(name)).toBe(software);
+});
+
+describe("--gpu", () => {
+  test.each([
+    ["0", CARD],
+    ["2", LAVAPIPE],
+    ["software", LAVAPIPE],
+    ["rtx 4090", CARD],
+    ["rtx 3060", OTHER],
+    ["LLVMpipe", LAVAPIPE],
+  ])("%s picks one", (choice, entry) => {
+    expect(pickGpu(LIST, choice)).toBe(entry);
+  });
+
+  test.each([
+    ["3", "--gpu 3: no GPU has this index"],
+    ["radeon", "--gpu radeon: no such GPU"],
+    ["nvidia", "--gpu nvidia: more than one GPU has this in its name"],
+  ])("%s is refused with the list", (choice, message) => {
+    const hint = "there are: 0 NVIDIA GeForce RTX 4090 (vulkan), 1 NVIDIA GeForce RTX 3060 (vulkan), 2 llvmpipe";
+    expect(() => pickGpu(LIST, choice)).toThrow(
+      expect.objectContaining({ code: "gpu", message, hint: expect.stringContaining(hint) }),
+    );
+  });
+
+  test("without any GPU the hint is how to get one", () => {
+    expect(() => pickGpu([], "0")).toThrow(expect.objectContaining({ hint: DRIVER_HINT }));
+    expect(() => pickGpu(LIST.slice(0, 2), "software")).toThrow("no such GPU");
+  });
+});
+
+test("this machine's GPUs can be opened by index and by name, and an unknown name is refused before anything opens", async () => {
+  const list = await listGpus();
+  expect(list.length).toBeGreaterThan(0);
+  for (const [index, { name, software }] of list.entries()) {
+    for (const choice of [String(index), name]) {
+      using gpu = await Gpu.open({ choice });
+      expect(gpu.info.software).toBe(software);
+    }
+  }
+  const failure = await Gpu.open({ choice: "no such card" }).catch((error: unknown) => error);
+  expect(failure).toBeInstanceOf(RandloraError);
+  expect(failure).toMatchObject({ code: "gpu", hint: expect.stringContaining(list[0]?.name ?? "") });
+});

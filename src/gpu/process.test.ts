@@ -1,0 +1,33 @@
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+
+/** Runs a mode of testing-process.ts until it ends by itself; a process that hangs fails by the test's time limit. */
+async function run(mode: string, env: Readonly<Record<string, string>> = {}) {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, "testing-process.ts"), mode], {
+    env: { ...process.env, ...env },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { status, signal: child.signalCode, stdout, stderr };
+}
+
+test.each([
+  ["closed", "7"],
+  ["abandoned", '"left"'],
+  ["thrown", "RandloraError: too large: needs one buffer of 4.0 GiB, this GPU allows 4.0 GiB"],
+  ["two", "[1,2,3]"],
+  ["again", "[0,1,2,3,4]"],
+])("the process ends by itself, quietly: %s", async (mode, printed) => {
+  const { stdout, ...rest } = await run(mode);
+  expect(rest).toEqual({ status: 0, signal: null, stderr: "" });
+  if (mode === "thrown") expect(stdout).toStartWith("RandloraError: too large: needs one buffer of");
+  else expect(stdout).toBe(`${printed}\n`);
+});
+
+test.if(process.platform === "linux")("without a driver: words, not the loader's chatter", async () => {
+  const { status, stdout, stderr } = await run("closed", { VK_DRIVER_FILES: "/nonexistent" });
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  expect(stdout).toStartWith("RandloraError: no GPU and no software GPU was found");
+});
