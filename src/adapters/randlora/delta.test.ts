@@ -4,11 +4,12 @@ import { Stream } from "../../gpu/stream.ts";
 import { read, uploaded } from "../../gpu/transfer.ts";
 import type { Staging } from "../../kernels/delta.ts";
 import type { KernelDtype } from "../../kernels/dtype.ts";
+import { defaultStaging } from "../../kernels/staging.ts";
 import { dtypeBytes } from "../../safetensors/dtype.ts";
 import { roundFromF32, roundFromF64, widenToF32 } from "../../safetensors/numbers.ts";
 import { drawBases, type Bases, type BasesSpec } from "./bases.ts";
 import { deltaReference, type Pairing } from "./delta-reference.ts";
-import { DeltaBases, defaultStaging, padded4, readStatistics, type DeltaBlock } from "./delta.ts";
+import { DeltaBases, padded4, readStatistics, type DeltaBlock } from "./delta.ts";
 import type { StdCache } from "./std-cache.ts";
 
 let gpu: Gpu;

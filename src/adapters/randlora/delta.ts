@@ -5,6 +5,7 @@ import type { Binding, Stream } from "../../gpu/stream.ts";
 import { upload, uploaded } from "../../gpu/transfer.ts";
 import { DELTA_FLAGS, deltaKernel, deltaParameters, deltaTile, type Staging, type Tile } from "../../kernels/delta.ts";
 import { DTYPE_CODES, type KernelDtype } from "../../kernels/dtype.ts";
+import { defaultStaging } from "../../kernels/staging.ts";
 import type { Bases } from "./bases.ts";
 import type { Pairing } from "./delta-reference.ts";
 import type { BasisMatrix, PhiloxStorage } from "./storage.ts";
@@ -58,13 +59,6 @@ export interface DeltaStatistics {
   /** Weights that differ from the old ones after rounding. */
   readonly changed: number;
   readonly notFinite: number;
-}
-
-/** The staging that suits a GPU: shuffles on software GPUs, whose loads are dear, workgroup memory on real ones. */
-export function defaultStaging(gpu: Gpu): Staging {
-  const { software, subgroupMinSize: lanes } = gpu.info;
-  const fixed = lanes === gpu.info.subgroupMaxSize && lanes >= 4 && lanes <= 64;
-  return software && fixed && gpu.features.has("subgroups") ? { kind: "subgroup", lanes } : { kind: "workgroup" };
 }
 
 /**

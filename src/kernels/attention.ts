@@ -1,0 +1,40 @@
+import type { KernelSource } from "../gpu/pipelines.ts";
+import attentionText from "./attention.wgsl" with { type: "text" };
+import { kernelFamily } from "./family.ts";
+import type { Staging } from "./staging.ts";
+
+const family = kernelFamily("attention", attentionText);
+
+/** Query rows per lane of the subgroup staging. */
+const ROWS_PER_LANE = 1;
+/** Vectors of the outputs per lane; larger heads are cut into slices, because accumulators cost compile time. */
+const MAX_VECTORS_PER_LANE = 2;
+/** Pairs (token, head) that a workgroup of the other staging serves. */
+const WORKGROUP_ROWS = 8;
+
+/** Pairs (token, head of a group) that one workgroup serves. */
+export function attentionTileRows(staging: Staging): number {
+  return staging.kind === "subgroup" ? ROWS_PER_LANE * staging.lanes : WORKGROUP_ROWS;
+}
+
+/** Slices of a head; a workgroup computes one. */
+export function attentionSlices(staging: Staging, headSize: number): number {
+  return staging.kind === "subgroup" ? Math.ceil(headSize / 4 / staging.lanes / MAX_VECTORS_PER_LANE) : 1;
+}
+
+/** Attention for heads of `headSize` elements, a multiple of 4. Parameters: see attention.wgsl. */
+export function attentionKernel(staging: Staging, headSize: number): KernelSource {
+  const vectors = headSize / 4;
+  const rows = attentionTileRows(staging);
+  const lanes = staging.kind === "subgroup" ? staging.lanes : 0;
+  return family({
+    STAGING: staging.kind,
+    HEAD_VECTORS: vectors,
+    TILE_ROWS: rows,
+    LANES: lanes,
+    ROWS_PER_LANE,
+    VECTORS_PER_LANE: lanes === 0 ? 0 : Math.min(MAX_VECTORS_PER_LANE, Math.ceil(vectors / lanes)),
+    SHUFFLE: lanes <= 8 ? "subgroupShuffle" : "subgroupBroadcast",
+    UNITS: Math.ceil((rows * vectors) / 128),
+  });
+}

@@ -1,0 +1,12 @@
+import elementwiseText from "./elementwise.wgsl" with { type: "text" };
+import { kernelFamily } from "./family.ts";
+
+/** What the kernel computes; the constants of the same names in elementwise.wgsl. */
+export const ELEMENTWISE = { add: 0, silu: 1, "gelu-tanh": 2, gelu: 3, softcap: 4, gated: 16 } as const;
+
+const family = kernelFamily("elementwise", elementwiseText);
+
+/** y = f(a, b), element by element. Parameters: see elementwise.wgsl. */
+export const ELEMENTWISE_KERNEL = family({});
+/** Vectors of 4 elements that one workgroup handles. */
+export const ELEMENTWISE_WIDTH = 64;

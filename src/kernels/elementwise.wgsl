@@ -1,0 +1,68 @@
+// y = f(a, b), element by element over rows of vectors. One kernel serves every f: the choice is a uniform.
+struct Parameters {
+  kind: u32,
+  rows: u32,
+  width: u32, // vectors of 4 in a row
+  a_at: u32, // vectors before the first element, and from row to row
+  a_pitch: u32,
+  b_at: u32,
+  b_pitch: u32,
+  y_at: u32,
+  y_pitch: u32,
+  cap: f32,
+  pad0: u32,
+  pad1: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Parameters;
+@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
+
+// The kinds of ELEMENTWISE in elementwise.ts.
+const ADD = 0u;
+const SILU = 1u;
+const GELU_TANH = 2u;
+const GELU = 3u;
+const SOFTCAP = 4u;
+const GATED = 16u; // added to an activation: f(a) · b
+
+// tanh of some drivers overflows; beyond 15 it is ±1 in f32 anyway.
+fn safe_tanh(x: vec4<f32>) -> vec4<f32> {
+  return tanh(clamp(x, vec4<f32>(-15.0), vec4<f32>(15.0)));
+}
+
+// Abramowitz and Stegun 7.1.26, |error| ≤ 1.5e-7.
+fn erf4(x: vec4<f32>) -> vec4<f32> {
+  let t = 1.0 / (1.0 + 0.3275911 * abs(x));
+  let series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+  return sign(x) * (1.0 - series * exp(-x * x));
+}
+
+fn activate(kind: u32, x: vec4<f32>) -> vec4<f32> {
+  switch kind {
+    case SILU: { return x / (1.0 + exp(-x)); }
+    case GELU_TANH: { return 0.5 * x * (1.0 + safe_tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))); }
+    case GELU: { return 0.5 * x * (1.0 + erf4(x * 0.7071067811865476)); }
+    default: { return x; }
+  }
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  if (id.x >= p.width) {
+    return;
+  }
+  let source = p.a_at + id.y * p.a_pitch + id.x;
+  let other = p.b_at + id.y * p.b_pitch + id.x;
+  let to = p.y_at + id.y * p.y_pitch + id.x;
+  if (p.kind == ADD) {
+    y[to] = a[source] + b[other];
+  } else if (p.kind == SOFTCAP) {
+    y[to] = p.cap * safe_tanh(a[source] / p.cap);
+  } else if (p.kind >= GATED) {
+    y[to] = activate(p.kind - GATED, a[source]) * b[other];
+  } else {
+    y[to] = activate(p.kind, a[source]);
+  }
+}

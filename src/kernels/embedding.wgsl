@@ -1,0 +1,34 @@
+// y[row] = table[id[row]] · scale, for those ids whose rows are bound (a large table is bound in blocks of rows).
+struct Parameters {
+  rows: u32,
+  width: u32, // vectors of 4 in a row
+  first: u32, // id of the first bound row, and the number of bound rows
+  count: u32,
+  table_at: u32, // vectors before the first bound row, and from row to row
+  table_pitch: u32,
+  ids_at: u32,
+  y_at: u32,
+  y_pitch: u32,
+  scale: f32,
+  pad0: u32,
+  pad1: u32,
+}
+
+#include matrix
+
+@group(0) @binding(0) var<uniform> p: Parameters;
+@group(0) @binding(1) var<storage, read> table: array<Packed4>;
+@group(0) @binding(2) var<storage, read> ids: array<u32>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  if (id.x >= p.width) {
+    return;
+  }
+  let token = ids[p.ids_at + id.y];
+  if (token < p.first || token >= p.first + p.count) {
+    return;
+  }
+  y[p.y_at + id.y * p.y_pitch + id.x] = p.scale * widen4(table[p.table_at + (token - p.first) * p.table_pitch + id.x]);
+}

@@ -1,0 +1,34 @@
+import type { KernelSource } from "../gpu/pipelines.ts";
+import dtypeText from "./dtype.wgsl" with { type: "text" };
+import matrixText from "./matrix.wgsl" with { type: "text" };
+import reduceText from "./reduce.wgsl" with { type: "text" };
+import type { Staging } from "./staging.ts";
+import { type Definitions, expandTemplate } from "./template.ts";
+
+/** What `#include` finds in every family. */
+const INCLUDES = { dtype: dtypeText, matrix: matrixText, reduce: reduceText };
+
+/**
+ * The variants of one `.wgsl` file, each expanded once. The key names the family and every definition, so equal keys
+ * mean equal code.
+ */
+export function kernelFamily(name: string, text: string): (definitions: Definitions) => KernelSource {
+  const known = new Map<string, KernelSource>();
+  return (definitions) => {
+    const key = [name, ...Object.values(definitions)].join("/");
+    let source = known.get(key);
+    if (source === undefined) {
+      source = { key, code: expandTemplate(text, definitions, INCLUDES) };
+      known.set(key, source);
+    }
+    return source;
+  };
+}
+
+/**
+ * The definitions that reduce.wgsl needs: one subgroup is a workgroup where the staging says so, else `threads` threads
+ * (a power of two) reduce through workgroup memory.
+ */
+export function reduction(staging: Staging, threads: number): { STAGING: string; THREADS: number } {
+  return { STAGING: staging.kind, THREADS: staging.kind === "subgroup" ? staging.lanes : threads };
+}

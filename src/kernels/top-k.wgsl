@@ -1,0 +1,93 @@
+// The k largest of each chunk of a row, largest first; of equal values the lower id first. A second dispatch over the
+// chunks' results gives the row's. Each rank is a maximum over what comes after the rank before it, so nothing is marked.
+#if STAGING == "subgroup"
+enable subgroups;
+#end
+
+struct Parameters {
+  k: u32,
+  count: u32, // candidates in a row
+  chunk: u32, // candidates that one workgroup looks at
+  from_ids: u32, // 1: the candidates' ids are in `ids`; 0: they are 0, 1, 2, …
+  values_at: u32, // elements before the first, and from row to row
+  values_pitch: u32,
+  ids_at: u32,
+  ids_pitch: u32,
+  out_values_at: u32,
+  out_values_pitch: u32,
+  out_ids_at: u32,
+  out_ids_pitch: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Parameters;
+@group(0) @binding(1) var<storage, read> values: array<f32>;
+@group(0) @binding(2) var<storage, read> ids: array<u32>;
+@group(0) @binding(3) var<storage, read_write> out_values: array<f32>;
+@group(0) @binding(4) var<storage, read_write> out_ids: array<u32>;
+
+#include reduce
+
+const THREADS = ${THREADS}u;
+const NEVER = -3.4028234e38;
+const NOBODY = 0xffffffffu;
+
+#if STAGING == "subgroup"
+fn least_of_all(value: u32, thread: u32) -> u32 {
+  return subgroupMin(value);
+}
+#else
+var<workgroup> least: array<u32, ${THREADS}>;
+
+fn least_of_all(value: u32, thread: u32) -> u32 {
+  workgroupBarrier();
+  least[thread] = value;
+  for (var half = THREADS / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (thread < half) {
+      least[thread] = min(least[thread], least[thread + half]);
+    }
+  }
+  workgroupBarrier();
+  return least[0];
+}
+#end
+
+fn id_of(row: u32, index: u32) -> u32 {
+  if (p.from_ids == 1u) {
+    return ids[p.ids_at + row * p.ids_pitch + index];
+  }
+  return index;
+}
+
+@compute @workgroup_size(${THREADS})
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let row = workgroup.y;
+  let begin = workgroup.x * p.chunk;
+  let end = min(begin + p.chunk, p.count);
+  var last = 3.4028234e38; // the rank before: everything comes after this
+  var last_id = 0u;
+  for (var rank = 0u; rank < p.k; rank++) {
+    var best = NEVER;
+    var best_id = NOBODY;
+    for (var index = begin + thread; index < end; index += THREADS) {
+      let value = max(values[p.values_at + row * p.values_pitch + index], NEVER);
+      // Most candidates lose against the thread's best by value alone; only the others need their id.
+      if (value >= best && value <= last) {
+        let id = id_of(row, index);
+        let after = rank == 0u || value < last || id > last_id;
+        if (after && id != NOBODY && (value > best || id < best_id)) {
+          best = value;
+          best_id = id;
+        }
+      }
+    }
+    let top = max_of_all(best, thread);
+    let id = least_of_all(select(NOBODY, best_id, best == top), thread);
+    if (thread == 0u) {
+      out_values[p.out_values_at + row * p.out_values_pitch + workgroup.x * p.k + rank] = top;
+      out_ids[p.out_ids_at + row * p.out_ids_pitch + workgroup.x * p.k + rank] = id;
+    }
+    last = top;
+    last_id = id;
+  }
+}

@@ -1,0 +1,28 @@
+import { activation } from "./activation.ts";
+import { add } from "./add.ts";
+import { attention } from "./attention.ts";
+import { embedding } from "./embedding.ts";
+import { gatedActivation } from "./gated-activation.ts";
+import { linear } from "./linear.ts";
+import { nll } from "./nll.ts";
+import { rmsNorm } from "./rms-norm.ts";
+import { rope } from "./rope.ts";
+import { softcap } from "./softcap.ts";
+import { topK } from "./top-k.ts";
+
+/** Every op. What is known of all ops (test cases; gradients) is a record with exactly these keys. */
+export const OPS = {
+  activation,
+  add,
+  attention,
+  embedding,
+  gatedActivation,
+  linear,
+  nll,
+  rmsNorm,
+  rope,
+  softcap,
+  topK,
+} as const;
+
+export type OpName = keyof typeof OPS;

@@ -1,0 +1,139 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { Gpu } from "../../gpu/gpu.ts";
+import { read, upload } from "../../gpu/transfer.ts";
+import { defaultStaging, type Staging } from "../../kernels/staging.ts";
+import { roundFromF64 } from "../../safetensors/numbers.ts";
+import type { Matrix, Of, Op, Roles } from "../op.ts";
+import { Run } from "../run.ts";
+import { elementBytes, pitchOf, type Tensor, tensorIn } from "../tensor.ts";
+import type { OpCase, Operand } from "../testing/case.ts";
+import { CASES } from "../testing/cases.ts";
+import { OPS } from "./index.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+});
+afterAll(() => gpu.close());
+
+/** Milliseconds: on a software GPU with an empty shader cache a kernel takes seconds to compile. */
+const COMPILE_TIMEOUT = 120_000;
+
+/** The software GPU's own staging, and the one of real GPUs, which it can run as well. */
+const STAGINGS = [
+  ["this GPU's staging", () => defaultStaging(gpu)],
+  ["workgroup staging", (): Staging => ({ kind: "workgroup" })],
+] as const;
+
+/** Their results go to the CPU: no kernel sums over the padding. */
+const UNPADDED = new Set([OPS.nll.name, OPS.topK.name]);
+
+/** The operand in GPU memory, rows padded with zeros. */
+function place({ matrix, dtype }: Operand): Tensor {
+  const [rows, cols] = matrix.shape;
+  const pitch = pitchOf(cols, dtype);
+  const size = elementBytes(dtype);
+  const padded = new Float64Array(rows * pitch);
+  for (let row = 0; row < rows; row++) padded.set(matrix.data.subarray(row * cols, (row + 1) * cols), row * pitch);
+  const bytes = new Uint8Array(padded.length * size);
+  if (dtype === "U32") new Uint32Array(bytes.buffer).set(padded);
+  else roundFromF64(padded, dtype, bytes);
+  const buffer = gpu.memory.allocate("operand", bytes.length);
+  upload(gpu, buffer, bytes);
+  return tensorIn(buffer, matrix.shape, dtype);
+}
+
+/** The values of a tensor that begins its buffer. Is it `padded`, then with zeros. */
+async function take(tensor: Tensor, padded: boolean): Promise<Float64Array> {
+  const [rows, cols] = tensor.shape;
+  const bytes = await read(gpu, tensor.buffer);
+  const all = tensor.dtype === "U32" ? new Uint32Array(bytes.buffer) : new Float32Array(bytes.buffer);
+  const values = new Float64Array(rows * cols);
+  for (let row = 0; row < rows; row++) {
+    values.set(all.subarray(row * tensor.pitch, row * tensor.pitch + cols), row * cols);
+    if (!padded) continue;
+    const padding = all.subarray(row * tensor.pitch + cols, (row + 1) * tensor.pitch);
+    expect(padding.every((value) => value === 0)).toBe(true);
+  }
+  return values;
+}
+
+function entries<R extends Roles, T>(record: Of<R, T>): [string, T][] {
+  return Object.entries<T | undefined>(record).filter((entry): entry is [string, T] => entry[1] !== undefined);
+}
+
+function mapped<R extends Roles, T, U>(record: Of<R, T>, map: (value: T) => U): Of<R, U> {
+  return Object.fromEntries(
+    Object.entries<T | undefined>(record).map(([name, value]) => [name, value === undefined ? undefined : map(value)]),
+  ) as Of<R, U>;
+}
+
+/** Runs a case on the GPU and in f64; the largest difference must be below 1e-4 of the largest value. */
+async function check<I extends Roles, A, O extends Roles>(
+  op: Op<I, A, O>,
+  { inputs, attributes }: OpCase<I, A>,
+  staging: Staging,
+): Promise<void> {
+  const wanted = op.reference(
+    mapped<I, Operand, Matrix>(inputs, ({ matrix }) => matrix),
+    attributes,
+  );
+  const placed = mapped<I, Operand, Tensor>(inputs, place);
+  using run = new Run(gpu, staging);
+  // Stale memory must not show: the pool's buffers are full of NaN.
+  for (const [, { shape }] of entries<O, Matrix>(wanted)) {
+    const stale = run.allocate("stale", shape);
+    upload(gpu, stale.buffer, new Uint32Array(stale.buffer.size / 4).fill(0x7fc00000));
+    run.release(stale);
+  }
+  const outputs = run.apply(op, placed, attributes);
+  for (const [, output] of entries<O, Tensor>(outputs)) run.keep(output);
+  await run.submit();
+  for (const [name, want] of entries<O, Matrix>(wanted)) {
+    const output = entries<O, Tensor>(outputs).find(([key]) => key === name)?.[1];
+    if (output === undefined) throw new Error(`no output ${name}`);
+    const found = await take(output, !UNPADDED.has(op.name));
+    expect(output.shape).toEqual(want.shape);
+    const largest = want.data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const worst = want.data.reduce((most, value, at) => Math.max(most, Math.abs((found[at] ?? NaN) - value)), 0);
+    expect(worst, `${op.name}: ${name}`).toBeLessThanOrEqual(1e-4 * largest);
+    expect(found.some(Number.isNaN)).toBe(false);
+    gpu.memory.release(output.buffer);
+  }
+  for (const [, tensor] of entries<I, Tensor>(placed)) gpu.memory.release(tensor.buffer);
+}
+
+const tried = new Set<string>();
+
+/** The cases of one op as tests. */
+function tryAll<I extends Roles, A, O extends Roles>(op: Op<I, A, O>, cases: readonly OpCase<I, A>[]): void {
+  tried.add(op.name);
+  describe(op.name, () => {
+    test("has cases", () => expect(cases.length).toBeGreaterThan(0));
+    for (const [stagingName, staging] of STAGINGS) {
+      for (const trial of cases) {
+        test(`${trial.name}, ${stagingName}`, () => check(op, trial, staging()), COMPILE_TIMEOUT);
+      }
+    }
+  });
+}
+
+tryAll(OPS.activation, CASES.activation);
+tryAll(OPS.add, CASES.add);
+tryAll(OPS.attention, CASES.attention);
+tryAll(OPS.embedding, CASES.embedding);
+tryAll(OPS.gatedActivation, CASES.gatedActivation);
+tryAll(OPS.linear, CASES.linear);
+tryAll(OPS.nll, CASES.nll);
+tryAll(OPS.rmsNorm, CASES.rmsNorm);
+tryAll(OPS.rope, CASES.rope);
+tryAll(OPS.softcap, CASES.softcap);
+tryAll(OPS.topK, CASES.topK);
+
+test("every op of the registry is tried", () => {
+  expect([...tried].toSorted()).toEqual(
+    Object.values(OPS)
+      .map(({ name }) => name)
+      .toSorted(),
+  );
+});

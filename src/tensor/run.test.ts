@@ -1,0 +1,89 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { Gpu } from "../gpu/gpu.ts";
+import { read, upload } from "../gpu/transfer.ts";
+import { OPS } from "./ops/index.ts";
+import { rowBlocks, Run } from "./run.ts";
+import { sliceCols, sliceRows, tensorBytes, tensorIn } from "./tensor.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+});
+afterAll(() => gpu.close());
+
+test("a run gives all its memory back, and what is kept is the caller's", async () => {
+  const before = gpu.memory.liveBytes;
+  let kept;
+  {
+    using run = new Run(gpu);
+    const a = run.upload(
+      "a",
+      [3, 5],
+      Float32Array.from({ length: 15 }, (_, at) => at),
+    );
+    const { y } = run.apply(OPS.add, { a, b: a }, {});
+    const { y: twice } = run.apply(OPS.add, { a: y, b: y }, {});
+    run.release(y);
+    const { y: more } = run.apply(OPS.add, { a: twice, b: a }, {});
+    expect(more.buffer).toBe(y.buffer); // released memory serves the next op
+    kept = run.keep(more);
+    await run.submit();
+  }
+  const values = new Float32Array((await read(gpu, kept.buffer)).buffer);
+  expect([...values.subarray(0, 8)]).toEqual([0, 5, 10, 15, 20, 0, 0, 0]);
+  gpu.memory.release(kept.buffer);
+  expect(gpu.memory.liveBytes).toBe(before);
+});
+
+test("a rehearsal compiles and computes nothing", async () => {
+  using run = new Run(gpu);
+  const a = run.upload("a", [1, 4], new Float32Array(4).fill(1));
+  const out = tensorIn(gpu.memory.allocate("out", 16), [1, 4], "F32");
+  upload(gpu, out.buffer, new Float32Array(4).fill(7));
+  run.apply(OPS.add, { a, b: a }, {}, { y: out });
+  await run.rehearse();
+  await run.submit();
+  expect([...new Float32Array((await read(gpu, out.buffer)).buffer)]).toEqual([7, 7, 7, 7]);
+  gpu.memory.release(out.buffer);
+});
+
+test("shapes that do not fit are named", () => {
+  using run = new Run(gpu);
+  const a = run.allocate("a", [3, 4]);
+  const b = run.allocate("b", [3, 8]);
+  expect(() => run.apply(OPS.add, { a, b }, {})).toThrow("add: a 3×4, b 3×8: the shapes must be equal");
+  expect(() => run.apply(OPS.add, { a, b: a }, {}, { y: b })).toThrow("add: y is 3×4 F32, not 3×8 F32");
+  expect(() => sliceCols(b, 2, 4)).toThrow("multiples of 4");
+  expect(() => sliceRows(b, 2, 4)).toThrow("rows 2 to 6 of 3");
+  run.release(a);
+  expect(() => run.release(a)).toThrow("a: not of this run, or released twice");
+});
+
+test("a matrix above the binding limit is read in blocks of rows", async () => {
+  const cols = 1024;
+  const rows = Math.min(Math.floor(gpu.limits.maxStorageBufferBindingSize / cols / 4), 2 ** 15) + 37;
+  // New buffers are zero; only the last rows get values.
+  const table = tensorIn(gpu.memory.allocate("table", tensorBytes([rows, cols], "F32")), [rows, cols], "F32");
+  const last = Float32Array.from({ length: cols }, (_, at) => Math.sin(at));
+  upload(gpu, table.buffer, last, (rows - 1) * cols * 4);
+  using run = new Run(gpu);
+  const blocks = rowBlocks(run, table, 4096);
+  expect(blocks.length).toBeGreaterThan(7);
+  expect(blocks.reduce((sum, block) => sum + block.rows, 0)).toBe(rows);
+  const ids = run.upload("ids", [1, 2], Uint32Array.of(rows - 1, 0));
+  const { y } = run.apply(OPS.embedding, { ids, table }, { scale: 1 });
+  const { y: products } = run.apply(OPS.linear, { x: y, weight: table, bias: undefined, residual: undefined }, {});
+  run.keep(y);
+  run.keep(products);
+  await run.submit();
+  expect(new Float32Array((await read(gpu, y.buffer)).buffer)).toEqual(
+    Float32Array.from([...last, ...last.map(() => 0)]),
+  );
+  const found = new Float32Array((await read(gpu, products.buffer)).buffer);
+  expect(found[rows - 1]).toBeCloseTo(
+    last.reduce((sum, value) => sum + value * value, 0),
+    2,
+  );
+  expect(found[0]).toBe(0);
+  for (const { buffer } of [table, y, products]) gpu.memory.release(buffer);
+});

@@ -1,0 +1,211 @@
+import { RandloraError } from "../errors.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import type { GpuBuffer } from "../gpu/memory.ts";
+import type { Kernel, KernelSource } from "../gpu/pipelines.ts";
+import { type Binding, Stream, type Workgroups } from "../gpu/stream.ts";
+import { upload } from "../gpu/transfer.ts";
+import { defaultStaging, type Staging } from "../kernels/staging.ts";
+import type { Of, Op, Roles } from "./op.ts";
+import { elementBytes, pitchOf, type Shape, showShape, type Tensor, tensorBytes, type TensorDtype } from "./tensor.ts";
+
+interface Dispatch {
+  readonly kernel: Promise<Kernel>;
+  readonly parameters: Uint32Array<ArrayBuffer>;
+  readonly buffers: readonly Binding[];
+  readonly workgroups: Workgroups;
+}
+
+/**
+ * A recording of ops. `apply` only writes down what is to run and starts compiling the kernels that it meets, all side
+ * by side; `submit` waits for them and sends everything in one pass. Ops run in the order of recording.
+ *
+ * Tensors from `apply` and `upload` belong to the run. `release` lets later ops of the same recording use the memory;
+ * `keep` hands a tensor to the caller; the rest goes back to the GPU's pool when the run is submitted.
+ */
+export class Run {
+  readonly gpu: Gpu;
+  readonly staging: Staging;
+  readonly #dispatches: Dispatch[] = [];
+  readonly #owned = new Set<GpuBuffer>();
+  readonly #free = new Map<number, GpuBuffer[]>();
+  readonly #nothing: GpuBuffer;
+
+  constructor(gpu: Gpu, staging: Staging = defaultStaging(gpu)) {
+    this.gpu = gpu;
+    this.staging = staging;
+    this.#nothing = gpu.memory.allocate("nothing", 16);
+    this.#owned.add(this.#nothing);
+  }
+
+  /** A binding for an operand that was left out: the kernel does not read it. */
+  get nothing(): Binding {
+    return this.#nothing;
+  }
+
+  /**
+   * Records an op and returns its outputs.
+   * @param into tensors to write to instead of new ones, of exactly the right shapes
+   * @throws RandloraError `model` when shapes do not fit, `memory`
+   */
+  apply<I extends Roles, A, O extends Roles>(
+    op: Op<I, A, O>,
+    inputs: Of<I, Tensor>,
+    attributes: A,
+    into: { readonly [K in keyof O]?: Tensor } = {},
+  ): Of<O, Tensor> {
+    const shapes = mapValues<I, Tensor, Shape>(inputs, ({ shape }) => shape);
+    const outputs = mapValues<O, { shape: Shape; dtype?: TensorDtype }, Tensor>(
+      op.shape(shapes, attributes),
+      ({ shape, dtype = "F32" }, name) => {
+        const given = into[name];
+        if (given === undefined) return this.allocate(`${op.name}.${String(name)}`, shape, dtype);
+        if (given.dtype === dtype && given.shape[0] === shape[0] && given.shape[1] === shape[1]) return given;
+        const [have, want] = [showShape(given.shape), showShape(shape)];
+        throw new RandloraError("model", `${op.name}: ${String(name)} is ${want} ${dtype}, not ${have} ${given.dtype}`);
+      },
+    );
+    op.forward(this, inputs, attributes, outputs);
+    return outputs;
+  }
+
+  /** A matrix with undefined content, which belongs to this run. */
+  allocate(label: string, shape: Shape, dtype: TensorDtype = "F32"): Tensor {
+    const size = Math.max(16, tensorBytes(shape, dtype));
+    const buffer = this.#free.get(size)?.pop() ?? this.gpu.memory.allocate(label, size);
+    this.#owned.add(buffer);
+    return { shape, dtype, buffer, offset: 0, pitch: pitchOf(shape[1], dtype) };
+  }
+
+  /** A matrix with these values, row by row without gaps. It is not shared with earlier ops of this recording. */
+  upload(label: string, shape: Shape, data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>): Tensor {
+    const dtype = data instanceof Float32Array ? "F32" : "U32";
+    const [rows, cols] = shape;
+    const pitch = pitchOf(cols, dtype);
+    let padded = data;
+    if (pitch !== cols) {
+      padded = data instanceof Float32Array ? new Float32Array(rows * pitch) : new Uint32Array(rows * pitch);
+      for (let row = 0; row < rows; row++) padded.set(data.subarray(row * cols, (row + 1) * cols), row * pitch);
+    }
+    // Written to the queue before anything of this recording runs, hence never into a buffer that it used already.
+    const buffer = this.gpu.memory.allocate(label, Math.max(16, padded.byteLength));
+    this.#owned.add(buffer);
+    upload(this.gpu, buffer, padded);
+    return { shape, dtype, buffer, offset: 0, pitch };
+  }
+
+  /** Lets later ops of this recording use the memory of these tensors. */
+  release(...tensors: readonly Tensor[]): void {
+    for (const { buffer } of tensors) {
+      if (!this.#owned.delete(buffer)) throw new Error(`${buffer.label}: not of this run, or released twice`);
+      const bucket = this.#free.get(buffer.size);
+      if (bucket === undefined) this.#free.set(buffer.size, [buffer]);
+      else bucket.push(buffer);
+    }
+  }
+
+  /** Hands the tensor's memory to the caller, who gives it to `gpu.memory.release`. */
+  keep(tensor: Tensor): Tensor {
+    if (!this.#owned.delete(tensor.buffer)) throw new Error(`${tensor.buffer.label}: not of this run`);
+    return tensor;
+  }
+
+  /** Records one dispatch; called by ops. Parameters are the uniform struct, buffers the bindings 1, 2, … */
+  dispatch(
+    source: KernelSource,
+    parameters: Uint32Array<ArrayBuffer>,
+    buffers: readonly Binding[],
+    workgroups: Workgroups,
+  ): void {
+    const kernel = this.gpu.pipelines.get(source);
+    kernel.catch(() => {}); // awaited in `submit`
+    this.#dispatches.push({ kernel, parameters, buffers, workgroups });
+  }
+
+  /**
+   * Sends the recording to the GPU, once its kernels are compiled, and gives its memory back. Does not wait for the
+   * GPU. The run can then record anew.
+   * @throws RandloraError `gpu`
+   */
+  async submit(): Promise<void> {
+    const stream = new Stream(this.gpu);
+    for (const { kernel, parameters, buffers, workgroups } of this.#dispatches) {
+      stream.dispatch(await kernel, parameters, buffers, workgroups);
+    }
+    stream.submit();
+    this.#clear();
+  }
+
+  /** Forgets the recording and waits until its kernels are compiled: a rehearsal, while weights are still being read. */
+  async rehearse(): Promise<void> {
+    const kernels = this.#dispatches.map(({ kernel }) => kernel);
+    this.#clear();
+    await Promise.all(kernels);
+  }
+
+  #clear(): void {
+    this.#dispatches.length = 0;
+    this.#owned.delete(this.#nothing);
+    for (const buffer of this.#owned) this.gpu.memory.release(buffer);
+    for (const bucket of this.#free.values()) for (const buffer of bucket) this.gpu.memory.release(buffer);
+    this.#owned.clear();
+    this.#free.clear();
+    this.#owned.add(this.#nothing);
+  }
+
+  /** Gives back what the run still holds; it cannot be used afterwards. */
+  [Symbol.dispose](): void {
+    this.#clear();
+    this.gpu.memory.release(this.#nothing);
+  }
+}
+
+/** The binding of a whole tensor: kernels find its first element by `offset`. */
+export function whole(run: Run, tensor: Tensor): Binding {
+  const { buffer } = tensor;
+  const most = run.gpu.limits.maxStorageBufferBindingSize;
+  if (buffer.size <= most) return buffer;
+  const { label, size } = buffer;
+  throw new RandloraError(
+    "memory",
+    `${label}: ${Math.ceil(size / 2 ** 20)} MB, and this GPU binds at most ${Math.floor(most / 2 ** 20)} MB at once`,
+    "use shorter sequences (--context), or choose another GPU with --gpu",
+  );
+}
+
+/** A part of a matrix that fits into one binding. */
+export interface RowBlock {
+  readonly first: number;
+  readonly rows: number;
+  readonly binding: Binding;
+  /** Elements from the binding's begin to the block's first one. */
+  readonly offset: number;
+}
+
+/** Splits a matrix into blocks of rows that the GPU can bind; a matrix that fits is one block. */
+export function rowBlocks(run: Run, tensor: Tensor, most = Infinity): RowBlock[] {
+  const limit = run.gpu.limits.maxStorageBufferBindingSize;
+  const [rows] = tensor.shape;
+  const { buffer, offset, pitch, dtype } = tensor;
+  if (buffer.size <= limit && rows <= most) return [{ first: 0, rows, binding: buffer, offset }];
+  const rowBytes = pitch * elementBytes(dtype);
+  const align = run.gpu.limits.minStorageBufferOffsetAlignment;
+  const perBlock = Math.max(1, Math.min(Math.floor((limit - align) / rowBytes / 32) * 32, most));
+  const blocks: RowBlock[] = [];
+  for (let first = 0; first < rows; first += perBlock) {
+    const count = Math.min(perBlock, rows - first);
+    const begin = (offset + first * pitch) * elementBytes(dtype);
+    const aligned = Math.floor(begin / align) * align;
+    const size = Math.min(buffer.size - aligned, Math.ceil((begin - aligned + count * rowBytes) / 4) * 4);
+    const binding = { of: buffer, offset: aligned, size };
+    blocks.push({ first, rows: count, binding, offset: (begin - aligned) / elementBytes(dtype) });
+  }
+  return blocks;
+}
+
+function mapValues<R extends Roles, T, U>(record: Of<R, T>, map: (value: T, name: keyof R) => U): Of<R, U> {
+  const entries = Object.entries<T | undefined>(record).map(([name, value]) => [
+    name,
+    value === undefined ? undefined : map(value, name),
+  ]);
+  return Object.fromEntries(entries) as Of<R, U>; // the same keys, and undefined where it was
+}

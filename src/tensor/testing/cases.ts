@@ -1,0 +1,154 @@
+import type { OPS } from "../ops/index.ts";
+import { type CasesOf, ids, type Operand, random } from "./case.ts";
+
+const WEIGHTS = ["F32", "F16", "BF16"] as const;
+
+function linearCase(rows: number, inner: number, out: number, dtype: (typeof WEIGHTS)[number], extras = false) {
+  return {
+    name: `${rows}×${inner}·${out}, ${dtype}${extras ? ", bias, residual" : ""}`,
+    inputs: {
+      x: random(rows, inner),
+      weight: random(out, inner, dtype, 1 / Math.sqrt(inner)),
+      bias: extras ? random(1, out) : undefined,
+      residual: extras ? random(rows, out) : undefined,
+    },
+    attributes: {},
+  };
+}
+
+interface AttentionShape {
+  readonly tokens: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headSize: number;
+  readonly firstPosition?: number;
+  readonly positions?: number;
+  readonly window?: number;
+  readonly softcap?: number;
+}
+
+function attentionCase(name: string, shape: AttentionShape) {
+  const { tokens, heads, kvHeads, headSize, firstPosition = 0, window = Infinity, softcap } = shape;
+  const positions = shape.positions ?? firstPosition + tokens;
+  return {
+    name,
+    inputs: {
+      q: random(tokens, heads * headSize, "F32", 3),
+      keys: random(positions, kvHeads * headSize),
+      values: random(positions, kvHeads * headSize),
+    },
+    attributes: { headSize, firstPosition, window, softcap, scale: 1 / Math.sqrt(headSize) },
+  };
+}
+
+function ropeCase(name: string, tokens: number, heads: number, kvHeads: number, headSize: number, rotated = headSize) {
+  return {
+    name,
+    inputs: {
+      q: random(tokens, heads * headSize),
+      k: random(tokens, kvHeads * headSize),
+      v: random(tokens, kvHeads * headSize),
+      cos: random(tokens, rotated / 2),
+      sin: random(tokens, rotated / 2),
+    },
+    attributes: { headSize },
+  };
+}
+
+/** Rows with equal elements: which of them comes first must not depend on the driver. */
+function ties(rows: number, cols: number): Operand {
+  const { matrix, dtype } = random(rows, cols);
+  return { dtype, matrix: { ...matrix, data: matrix.data.map((value) => Math.round(value * 8) / 8) } };
+}
+
+/** What each op is tried on: odd sizes, one row, head size 8, one kv head. An op without cases does not compile. */
+export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]> } = {
+  activation: (["silu", "gelu-tanh", "gelu"] as const).map((kind) => ({
+    name: kind,
+    inputs: { x: random(3, 37, "F32", 8) },
+    attributes: { kind },
+  })),
+  add: [
+    { name: "odd sizes", inputs: { a: random(5, 37), b: random(5, 37) }, attributes: {} },
+    { name: "one row, several workgroups", inputs: { a: random(1, 1030), b: random(1, 1030) }, attributes: {} },
+  ],
+  attention: [
+    attentionCase("as many kv heads as heads", { tokens: 13, heads: 4, kvHeads: 4, headSize: 16 }),
+    attentionCase("head size 8, grouped", { tokens: 11, heads: 8, kvHeads: 4, headSize: 8 }),
+    attentionCase("one kv head, nine heads", { tokens: 7, heads: 9, kvHeads: 1, headSize: 64 }),
+    attentionCase("one token, no past", { tokens: 1, heads: 3, kvHeads: 1, headSize: 12 }),
+    attentionCase("one token, long past", { tokens: 1, heads: 6, kvHeads: 2, headSize: 64, firstPosition: 400 }),
+    attentionCase("a block after a past, cache longer", {
+      tokens: 21,
+      heads: 4,
+      kvHeads: 2,
+      headSize: 32,
+      firstPosition: 130,
+      positions: 200,
+    }),
+    attentionCase("sliding window", { tokens: 70, heads: 2, kvHeads: 1, headSize: 8, firstPosition: 90, window: 33 }),
+    attentionCase("a window of one key", { tokens: 9, heads: 2, kvHeads: 2, headSize: 8, window: 1 }),
+    attentionCase("soft cap, head size 128", { tokens: 5, heads: 4, kvHeads: 2, headSize: 128, softcap: 2.5 }),
+    attentionCase("head size 256", { tokens: 3, heads: 4, kvHeads: 1, headSize: 256, firstPosition: 50 }),
+  ],
+  embedding: WEIGHTS.map((dtype) => ({
+    name: dtype,
+    inputs: { ids: ids(0, 16, 3, 3, 9), table: random(17, 37, dtype) },
+    attributes: { scale: 1.5 },
+  })),
+  gatedActivation: (["silu", "gelu-tanh", "gelu"] as const).map((kind) => ({
+    name: kind,
+    inputs: { gate: random(3, 41, "F32", 8), up: random(3, 41) },
+    attributes: { kind },
+  })),
+  linear: WEIGHTS.flatMap((dtype) => [
+    linearCase(1, 37, 51, dtype, true),
+    linearCase(2, 64, 33, dtype),
+    linearCase(3, 12, 8, dtype, true),
+    linearCase(4, 700, 70, dtype),
+    linearCase(5, 37, 51, dtype, true),
+    linearCase(29, 300, 70, dtype),
+    linearCase(65, 8, 129, dtype, true),
+    linearCase(1, 9000, 9, dtype),
+  ]),
+  nll: [
+    {
+      name: "one block, odd vocabulary",
+      inputs: { x: random(5, 24), weight: random(513, 24, "F32", 3), targets: ids(0, 512, 7, 7, 100) },
+      attributes: { softcap: undefined },
+    },
+    {
+      name: "several blocks, soft cap",
+      inputs: { x: random(4, 8), weight: random(16_500, 8, "BF16", 4), targets: ids(16_499, 8191, 8192, 0) },
+      attributes: { softcap: 5 },
+    },
+    {
+      name: "one token, large logits",
+      inputs: { x: random(1, 8, "F32", 30), weight: random(9000, 8, "F16", 30), targets: ids(4711) },
+      attributes: { softcap: undefined },
+    },
+  ],
+  rmsNorm: [
+    { name: "odd size", inputs: { x: random(5, 37), weight: random(1, 37) }, attributes: { epsilon: 1e-5, offset: 0 } },
+    { name: "Gemma's", inputs: { x: random(2, 72), weight: random(1, 72) }, attributes: { epsilon: 1e-6, offset: 1 } },
+    {
+      name: "one row, tiny values",
+      inputs: { x: random(1, 576, "F32", 1e-3), weight: random(1, 576) },
+      attributes: { epsilon: 1e-5, offset: 0 },
+    },
+    { name: "by head", inputs: { x: random(3, 24), weight: random(1, 8) }, attributes: { epsilon: 1e-6, offset: 0 } },
+  ],
+  rope: [
+    ropeCase("head size 8", 5, 8, 4, 8),
+    ropeCase("one kv head, one token", 1, 9, 1, 64),
+    ropeCase("part of a head", 3, 2, 2, 32, 24),
+  ],
+  softcap: [{ name: "odd size", inputs: { x: random(3, 35, "F32", 200) }, attributes: { cap: 30 } }],
+  topK: [
+    { name: "argmax of a short row", inputs: { x: random(1, 37) }, attributes: { k: 1 } },
+    { name: "argmax among ties", inputs: { x: ties(3, 5000) }, attributes: { k: 1 } },
+    { name: "40 among ties, several chunks", inputs: { x: ties(2, 2600) }, attributes: { k: 40 } },
+    { name: "all of a row", inputs: { x: random(2, 11) }, attributes: { k: 11 } },
+    { name: "more than the last chunk holds", inputs: { x: random(1, 1030) }, attributes: { k: 20 } },
+  ],
+};
