@@ -11,6 +11,7 @@ import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { type Dtype, dtypeBytes, type FloatDtype, type WritableFloatDtype } from "../safetensors/dtype.ts";
 import { roundFromF64, widenToF64 } from "../safetensors/numbers.ts";
 import { encodeIndex, INDEX_FILE, planShards } from "../safetensors/shards.ts";
+import { ulp } from "./verify.ts";
 
 export type Tensors = Readonly<Record<string, TestTensor>>;
 
@@ -174,4 +175,30 @@ export async function readModel(path: string): Promise<Record<string, TestTensor
     tensors[name] = { dtype: info.dtype, shape: info.shape, data: await file.readAll(info) };
   }
   return tensors;
+}
+
+/** What sums in f32 may be off by: 2e-6 of the largest |ΔW|. */
+export function slackOf(...deltas: readonly Float64Array[]): number {
+  return 2e-6 * deltas.reduce((sum, delta) => sum + Math.max(...delta.map(Math.abs)), 0);
+}
+
+/**
+ * Distances between two tensors' values, in units of the last place of `dtype`: the largest, and how many are not 0.
+ * Those of at most `slack` do not count for the largest: f32 sums may be off by 2e-6 of the largest |ΔW|.
+ */
+export function distance(
+  found: Float64Array,
+  want: Float64Array,
+  dtype: "F32" | "F16" | "BF16",
+  slack = 0,
+): { readonly worst: number; readonly off: number } {
+  let worst = found.length === want.length ? 0 : Infinity;
+  let off = 0;
+  want.forEach((value, at) => {
+    const error = Math.abs((found[at] ?? NaN) - value);
+    if (error !== 0) off++;
+    const units = error / ulp(value, dtype);
+    if (!(error <= slack || units <= worst)) worst = units;
+  });
+  return { worst, off };
 }

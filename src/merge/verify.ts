@@ -39,7 +39,8 @@ export function ulp(value: number, dtype: KernelDtype): number {
  * @param written where the output's tensors are read
  * @param maxAbsDelta max |ΔW| by tensor: f32 sums are allowed to be off by 2e-6 of it, and each adapter's share by as
  *   much of its own, since shares may cancel each other
- * @returns the largest distance from the exact sum, in units of the last place of the output's dtype
+ * @returns the largest distance from the exact sum, in units of the last place that the weight has in the output's
+ *   dtype, before or after, whichever is larger: where ΔW cancels a weight, what is left has next to no unit
  * @throws RandloraError `numeric` naming the tensor when a weight is further off than one unit and 2e-6 · max |ΔW|
  */
 export async function verifyMerge(
@@ -61,6 +62,7 @@ export async function verifyMerge(
     const values = await readSample(work.source, width, rows, cols);
     // The sum is defined in f32: that is how a wider weight is read.
     if (work.source.dtype === "F64") values.forEach((value, at) => (values[at] = Math.fround(value)));
+    const before = values.slice();
     const slack = new Float64Array(values.length);
     for (const { adapter, layer } of work.deltas) {
       const loaded = adapters[adapter];
@@ -87,7 +89,7 @@ export async function verifyMerge(
       const unit = ulp(value, dtype);
       const allowed = Math.max(unit, sumSlack, slack[at] ?? 0) * (1 + 1e-9);
       if (!(error <= allowed)) throw mismatch(tensor.name, rows, cols, at, value, found);
-      worst = Math.max(worst, error / unit);
+      worst = Math.max(worst, error / Math.max(unit, ulp(before[at] ?? 0, dtype)));
     });
   }
   return worst;
