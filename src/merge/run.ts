@@ -185,7 +185,7 @@ async function planAdapters(
   const plans: RandloraPlan[] = [];
   for (const path of options.adapters) {
     const adapter = keep(await openAdapter(path));
-    const plan = planRandlora(adapter, adapter.method.config, base, options.generator);
+    const plan = planRandlora(adapter, adapter.method.config, base, options.generator, options.adapters.length > 1);
     const [replaced] = plan.replacements;
     if (options.unmerge && replaced !== undefined) {
       const cause = `it replaces tensor ${quote(replaced.tensor)} whole, and does not hold what was there before`;

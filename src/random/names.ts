@@ -21,3 +21,9 @@ export type GeneratorName = (typeof GENERATOR_NAMES)[number];
 export function isGeneratorName(name: string): name is GeneratorName {
   return (GENERATOR_NAMES as readonly string[]).includes(name);
 }
+
+/** Does this generator draw bases of this sparsity? */
+export function canDraw(generator: GeneratorName, sparsity: Sparsity): boolean {
+  if (generator === "philox-v1") return true;
+  return (generator === "torch-mt19937-ternary") === (sparsity !== "dense");
+}

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { RandloraError } from "../../errors.ts";
+import { canDraw } from "../../random/names.ts";
 import { drawDense, drawDenseHead } from "./bases-dense.ts";
 import { drawPhilox, drawPhiloxHead } from "./bases-philox.ts";
 import { drawTernary, drawTernaryHead } from "./bases-ternary.ts";
@@ -32,12 +33,13 @@ function checkSpec(spec: BasesSpec): void {
       `the smaller dimension of the bases, ${spec.min}, exceeds the larger, ${spec.max}`,
     );
   }
-  const ternary = spec.generator === "torch-mt19937-ternary";
-  if (spec.generator !== "philox-v1" && ternary !== (spec.sparsity !== "dense")) {
+  if (!canDraw(spec.generator, spec.sparsity)) {
     throw new RandloraError(
       "adapter",
       `the generator ${spec.generator} does not draw ${spec.sparsity} bases`,
-      ternary ? "choose one that draws dense bases" : "sparse bases are drawn by torch-mt19937-ternary or philox-v1",
+      spec.sparsity === "dense"
+        ? "choose one that draws dense bases"
+        : "sparse bases are drawn by torch-mt19937-ternary or philox-v1",
     );
   }
 }

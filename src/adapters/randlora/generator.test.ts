@@ -4,6 +4,8 @@ import { MemoryStdCache } from "./bases.fixture.ts";
 import { fingerprint } from "./bases.ts";
 import { loadBases } from "./load-bases.ts";
 import { BASE, base, MODULES, plan, withAdapter } from "./plan.fixture.ts";
+import type { Adapter } from "../types.ts";
+import { planRandlora } from "./plan.ts";
 import { formatBasesRecord } from "./record.ts";
 
 describe("where the bases come from", () => {
@@ -52,6 +54,21 @@ describe("where the bases come from", () => {
       expect(bases).toMatchObject({ kind: "saved", max: 12, min: 8 });
       expect(notes.join()).toContain("--generator is not needed");
       expect((await loadBases(adapter, bases, 3, extent)).extent).toEqual(extent);
+    });
+  });
+
+  test("among several adapters --generator is for those that do not say and that it can draw", async () => {
+    const among = (adapter: Adapter) =>
+      planRandlora(adapter, adapter.method.config, base, "torch-mt19937-bf16-v1", true);
+    const pair = { "base_model.randlora_A": numbers([3, 1, 8]), "base_model.randlora_B": numbers([12, 3, 3], 1) };
+    await withAdapter({ config: { sparse: true } }, (adapter) => {
+      expect(among(adapter).bases).toMatchObject({ spec: { generator: "torch-mt19937-ternary" } });
+    });
+    await withAdapter({ config: { sparse: false } }, (adapter) => {
+      expect(among(adapter).bases).toMatchObject({ spec: { generator: "torch-mt19937-bf16-v1" } });
+    });
+    await withAdapter({ tensors: { ...parameters(3, MODULES), ...pair } }, (adapter) => {
+      expect(among(adapter).notes).toEqual([]);
     });
   });
 

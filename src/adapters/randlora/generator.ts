@@ -1,5 +1,5 @@
 import { RandloraError } from "../../errors.ts";
-import type { FloatGrid, GeneratorName } from "../../random/names.ts";
+import { canDraw, type FloatGrid, type GeneratorName } from "../../random/names.ts";
 import { oneLine, quote } from "../../safetensors/failure.ts";
 import { type BaseModel, findWeight, isConv1d, linearModules, type PathShift, unshiftPath } from "../base.ts";
 import { targetMatcher } from "../targets.ts";
@@ -32,25 +32,32 @@ export interface BasesQuestion {
   readonly layers: readonly RandloraLayer[];
   /** `--generator`. */
   readonly generator: GeneratorName | undefined;
+  /** Is this one of several adapters? Then `--generator` may be meant for another. */
+  readonly amongOthers: boolean;
 }
 
 /**
  * Saved bases are used; else what the file records; else what the user names; else, for sparse bases, the one generator
  * that PEFT has for them. Dense bases of which nothing is known are refused, never guessed.
+ * Among several adapters `--generator` is for those that do not say, as far as it can draw their bases.
  * Throws `RandloraError` "usage" when `--generator` contradicts the file, "adapter" when nothing says how to draw.
  */
 export function chooseBases(question: BasesQuestion): BasesChoice {
-  const { adapter, config, generator, layers } = question;
+  const { adapter, config, generator, layers, amongOthers } = question;
   const record = adapter.bases === undefined ? undefined : parseBasesRecord(adapter.bases, adapter.file);
   const pairing = record?.pairing ?? "peft";
-  if (record !== undefined && generator !== undefined && generator !== record.generator) {
+  if (record !== undefined && generator !== undefined && generator !== record.generator && !amongOthers) {
     const cause = `${oneLine(adapter.path)} records that ${record.generator} drew its bases, not ${generator}`;
     throw new RandloraError("usage", cause, "leave --generator out");
   }
   const saved = findSaved(adapter, config.r);
   if (saved !== undefined) {
     const unused = `${oneLine(adapter.path)} holds its bases: --generator is not needed and has no effect`;
-    return { bases: { kind: "saved", ...saved }, pairing, notes: generator === undefined ? [] : [unused] };
+    return {
+      bases: { kind: "saved", ...saved },
+      pairing,
+      notes: generator === undefined || amongOthers ? [] : [unused],
+    };
   }
   const { key, r, sparsity } = config;
   if (record !== undefined) {
@@ -65,7 +72,8 @@ export function chooseBases(question: BasesQuestion): BasesChoice {
     };
     return { bases: { kind: "drawn", spec, record }, pairing, notes: [] };
   }
-  const chosen = generator ?? (sparsity === "dense" ? undefined : "torch-mt19937-ternary");
+  const fits = generator !== undefined && (canDraw(generator, sparsity) || !amongOthers);
+  const chosen = fits ? generator : sparsity === "dense" ? undefined : "torch-mt19937-ternary";
   if (chosen === undefined) throw unknownGenerator(adapter);
   const { max, min, notes } = drawnShape(question);
   const spec = { generator: chosen, key, r, max, min, sparsity, grid: gridOf(layers, adapter) };

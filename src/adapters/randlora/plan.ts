@@ -31,7 +31,7 @@ export interface RandloraPlan {
 
 /**
  * Fits an adapter to a base: finds each adapted weight, checks every shape, decides where the bases come from.
- * `generator` is the user's choice (`--generator`). Throws `RandloraError` "adapter" with the reason when it cannot be
+ * `generator` is the user's choice (`--generator`); `amongOthers`: it may be meant for another adapter. Throws `RandloraError` "adapter" with the reason when it cannot be
  * applied: module missing, shape different, bases that nothing says how to draw, quantised base.
  */
 export function planRandlora(
@@ -39,6 +39,7 @@ export function planRandlora(
   config: RandloraConfig,
   base: BaseModel,
   generator?: GeneratorName,
+  amongOthers = false,
 ): RandloraPlan {
   if (base.config?.["quantization_config"] !== undefined) {
     const cause = "the base is quantised (config.json has quantization_config)";
@@ -48,7 +49,7 @@ export function planRandlora(
   const modules = parameters.map(({ module }) => module);
   const shift = findShift(modules, base, adapter.path);
   const layers = randloraLayers(adapter, config, parameters, base, shift);
-  const { bases, pairing, notes } = chooseBases({ adapter, config, base, shift, layers, generator });
+  const { bases, pairing, notes } = chooseBases({ adapter, config, base, shift, layers, generator, amongOthers });
   const extent = {
     rows: Math.max(...layers.map(({ rows }) => rows)),
     bases: Math.max(...layers.map((layer) => layer.bases)),
