@@ -1,0 +1,190 @@
+import type { Gpu } from "../../gpu/gpu.ts";
+import type { GpuBuffer } from "../../gpu/memory.ts";
+import { Stream } from "../../gpu/stream.ts";
+import { read } from "../../gpu/transfer.ts";
+import type { DeltaStorage, Staging } from "../../kernels/delta.ts";
+import { defaultStaging } from "../../kernels/staging.ts";
+import type { GeneratorName, Sparsity } from "../../random/names.ts";
+import { philoxFill, philoxStream } from "../../random/philox.ts";
+import { basesCount, drawBases, type Bases } from "./bases.ts";
+import { deltaReference, type DeltaLayer } from "./delta-reference.ts";
+import { DeltaBases, padded4, readStatistics, type DeltaBlock, type DeltaLayerOnGpu } from "./delta.ts";
+
+/** The layer and the bases of a trial. */
+export interface DeltaTrialSpec {
+  readonly out: number;
+  readonly in: number;
+  readonly r: number;
+  readonly generator: GeneratorName;
+  readonly sparsity: Sparsity;
+  /** The one that suits the GPU by default. */
+  readonly staging?: Staging | undefined;
+}
+
+/** A sample of the GPU's ΔW beside the f64 reference. */
+export interface DeltaCheck {
+  /** Elements compared. */
+  readonly sampled: number;
+  /** max |ours − f64| over the sample, divided by its max |ΔW|. */
+  readonly maxRelativeError: number;
+  /** Every sampled element within 2e-6 · max |ΔW| + 1 ulp of f64, and no element of the whole ΔW is NaN or infinite. */
+  readonly correct: boolean;
+}
+
+/** What a trial took. */
+export interface DeltaTiming {
+  /** Median seconds of one ΔW. */
+  readonly seconds: number;
+  /** 10⁹ floating-point operations a second at that time: 2·M·n·r·m of them. */
+  readonly gflops: number;
+}
+
+/** Rows and columns that a check compares, at most. */
+const SAMPLE = 16;
+/** Largest allowed |ours − f64|, as a share of max |ΔW|, beside one unit in the last place. */
+const TOLERANCE = 2e-6;
+/** Shortest stretch of GPU work that is timed, in seconds, and the most dispatches of it. */
+const STRETCH = 0.05;
+const MOST_DISPATCHES = 256;
+const STRETCHES = 5;
+
+const NO_CACHE = { get: () => null, set: () => {} };
+
+/**
+ * The ΔW kernel at work on one random layer, exactly as `merge` runs it: to see that a GPU computes it right, and how
+ * fast. Nothing is benchmarked that is not used.
+ */
+export class DeltaTrial {
+  /** Floating-point operations of one ΔW. */
+  readonly flops: number;
+  /** How the bases lie in GPU memory. */
+  readonly storage: DeltaStorage;
+  readonly staging: Staging;
+  readonly #gpu: Gpu;
+  readonly #bases: Bases;
+  readonly #layer: DeltaLayer;
+  readonly #kernel: DeltaBases;
+  readonly #onGpu: DeltaLayerOnGpu;
+  readonly #block: DeltaBlock;
+  readonly #statistics: GpuBuffer;
+
+  private constructor(gpu: Gpu, bases: Bases, layer: DeltaLayer, kernel: DeltaBases, staging: Staging) {
+    const { outFeatures: out, inFeatures: in_, lambda, gamma, scale } = layer;
+    this.#gpu = gpu;
+    this.#bases = bases;
+    this.#layer = layer;
+    this.#kernel = kernel;
+    this.staging = staging;
+    this.storage = bases.b.storage.kind;
+    this.flops = 2 * out * in_ * bases.b.cols;
+    const parameters = { lambda: Float32Array.from(lambda), gamma: Float32Array.from(gamma) };
+    this.#onGpu = kernel.layer({ out, in: in_, scale, weightIsTransposed: false, ...parameters });
+    const pitch = padded4(in_);
+    const target = gpu.memory.allocate("ΔW", 4 * out * pitch);
+    this.#block = { firstRow: 0, rows: out, pitch, target: { buffer: target, dtype: "F32" } };
+    this.#statistics = gpu.memory.allocate("statistics", kernel.statisticsBytes(this.#onGpu, this.#block));
+  }
+
+  /**
+   * Draws the bases, a random λ and γ, and compiles the kernel.
+   * @throws RandloraError `gpu`, `memory`
+   */
+  static async create(gpu: Gpu, spec: DeltaTrialSpec): Promise<DeltaTrial> {
+    const { r, generator, sparsity, staging = defaultStaging(gpu) } = spec;
+    const max = Math.max(spec.out, spec.in);
+    const min = Math.min(spec.out, spec.in);
+    const n = basesCount(min, r);
+    const extent = { rows: max, bases: n, cols: min };
+    const bases = drawBases({ generator, key: 0n, r, max, min, sparsity, grid: "f32" }, extent, NO_CACHE);
+    const layer: DeltaLayer = {
+      outFeatures: spec.out,
+      inFeatures: spec.in,
+      lambda: normalised(0, r * n),
+      gamma: normalised(1, n * min),
+      scale: 1 / min,
+      pairing: "peft",
+    };
+    return new DeltaTrial(gpu, bases, layer, await DeltaBases.create(gpu, bases, "peft", staging), staging);
+  }
+
+  /** Computes ΔW `times` times in one submission and waits for it. */
+  async run(times = 1): Promise<void> {
+    const stream = new Stream(this.#gpu);
+    for (let i = 0; i < times; i++) this.#kernel.record(stream, this.#onGpu, this.#block, this.#statistics);
+    stream.submit();
+    await this.#gpu.idle();
+  }
+
+  /** Computes ΔW and compares a sample, spread over all of it, with double precision. */
+  async check(): Promise<DeltaCheck> {
+    const { outFeatures, inFeatures } = this.#layer;
+    await this.run();
+    const { pitch, target } = this.#block;
+    const ours = new Float32Array((await read(this.#gpu, target.buffer)).buffer);
+    const { notFinite } = readStatistics(await read(this.#gpu, this.#statistics));
+    const rows = spread(outFeatures);
+    const cols = spread(inFeatures);
+    const wanted = deltaReference(this.#bases, this.#layer, { rows, cols });
+    const found = rows.flatMap((row) => cols.map((col) => ours[row * pitch + col] ?? NaN));
+    const check = compare(found, wanted);
+    return { ...check, correct: check.correct && notFinite === 0 };
+  }
+
+  /** Times ΔW; the first, untimed stretch warms up and says how many ΔW make a stretch worth timing. */
+  async measure(): Promise<DeltaTiming> {
+    await this.run();
+    const once = await this.#time(1);
+    const times = Math.max(1, Math.min(MOST_DISPATCHES, Math.ceil(STRETCH / once)));
+    const stretches: number[] = [];
+    for (let i = 0; i < STRETCHES; i++) stretches.push((await this.#time(times)) / times);
+    const seconds = stretches.toSorted((left, right) => left - right)[STRETCHES >> 1] ?? once;
+    return { seconds, gflops: this.flops / seconds / 1e9 };
+  }
+
+  /** Gives the GPU memory back. */
+  release(): void {
+    for (const buffer of [this.#block.target.buffer, this.#statistics]) this.#gpu.memory.release(buffer);
+    this.#kernel.releaseLayer(this.#onGpu);
+    this.#kernel.release();
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+
+  async #time(times: number): Promise<number> {
+    const start = performance.now();
+    await this.run(times);
+    return (performance.now() - start) / 1000;
+  }
+}
+
+/**
+ * Compares f32 results with double precision.
+ * @param ours as many as `wanted`; NaN is never correct
+ */
+export function compare(ours: readonly number[], wanted: Float64Array): DeltaCheck {
+  const largest = wanted.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  let worst = 0;
+  let correct = ours.length === wanted.length;
+  wanted.forEach((value, at) => {
+    const error = Math.abs((ours[at] ?? NaN) - value);
+    worst = Math.max(worst, error);
+    const ulp = 2 ** (Math.floor(Math.log2(Math.max(Math.abs(value), 2 ** -126))) - 23);
+    if (!(error <= TOLERANCE * largest + ulp)) correct = false;
+  });
+  return { sampled: wanted.length, maxRelativeError: worst / largest, correct };
+}
+
+/** Indices from first to last, evenly spread. */
+function spread(length: number): number[] {
+  const count = Math.min(SAMPLE, length);
+  return Array.from({ length: count }, (_, at) => Math.round((at * (length - 1)) / Math.max(1, count - 1)));
+}
+
+/** Numbers of standard deviation 1, always the same. */
+function normalised(stream: 0 | 1, count: number): Float32Array {
+  const values = new Float32Array(count);
+  philoxFill(philoxStream(1n, stream, "dense", 1), 0, values);
+  return values;
+}
