@@ -1,0 +1,59 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { build } from "../scripts/build.ts";
+import { mountNoexec } from "../src/gpu/testing.ts";
+
+let folder: string;
+let home: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "randlora-doctor-binary-"));
+  home = join(folder, "home");
+  await mkdir(home);
+  await build(join(folder, "randlora"));
+}, 120_000);
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function doctor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  const child = Bun.spawn([join(folder, "randlora"), "doctor", ...args], {
+    cwd: home,
+    env: { PATH: "/usr/bin:/bin", HOME: home, ...env },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { status, stdout, stderr };
+}
+
+test("the compiled binary finds the GPU and computes right, with nothing beside it", async () => {
+  const { status, stdout, stderr } = await doctor(["--json"]);
+  expect([status, stderr]).toEqual([0, ""]);
+  expect(JSON.parse(stdout)).toMatchObject({ matmul: { correct: true }, temp_folder: { executable: true } });
+});
+
+test("the library is unpacked into BUN_TMPDIR, and nowhere else", async () => {
+  const elsewhere = join(folder, "elsewhere");
+  await mkdir(elsewhere);
+  const { status, stdout } = await doctor(["--json"], { BUN_TMPDIR: elsewhere });
+  expect(status).toBe(0);
+  expect(JSON.parse(stdout).temp_folder).toMatchObject({ path: elsewhere, set_by: "BUN_TMPDIR" });
+  expect((await readdir(elsewhere)).every((name) => name.endsWith(".node"))).toBe(true);
+});
+
+test("a temp folder mounted noexec is explained, with the way out", async () => {
+  await using mount = await mountNoexec();
+  if (mount === undefined) return; // neither the right to mount one nor one that is there: nothing to see
+  for (const name of ["TMPDIR", "BUN_TMPDIR"]) {
+    const { status, stdout, stderr } = await doctor([], { [name]: mount.path });
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/GPUs\n {2}not known\n/);
+    expect(stdout).toContain("mounted noexec");
+    expect(stderr).toContain("error: cannot load the GPU library: ");
+    expect(stderr).toContain(`hint: it is unpacked into ${mount.path}, which must be writable and not mounted noexec`);
+  }
+  const { status } = await doctor([], { TMPDIR: mount.path, BUN_TMPDIR: folder });
+  expect(status).toBe(0);
+});

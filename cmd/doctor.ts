@@ -1,0 +1,20 @@
+import { defineCommand } from "../src/options/command.ts";
+
+/** `randlora doctor`: what this machine offers, and whether it computes right. */
+export const command = defineCommand({
+  name: "doctor",
+  summary: "Show the GPUs, the driver and the folders in use, and check that the GPU computes right",
+  example: "randlora doctor --gpu software",
+  arguments: {},
+  options: {},
+  async run(_args, _options, context) {
+    const { diagnose, diagnosisJson } = await import("../src/report/doctor.ts");
+    const { renderDiagnosis } = await import("../src/report/doctor-text.ts");
+    const { explainFailure, warningsOf } = await import("../src/report/doctor-advice.ts");
+    const diagnosis = await diagnose(context.gpu);
+    context.result(diagnosisJson(diagnosis), () => renderDiagnosis(diagnosis, context.columns, context.style));
+    for (const line of warningsOf(diagnosis)) context.log.warn(line);
+    const failure = explainFailure(diagnosis);
+    if (failure !== undefined) throw failure;
+  },
+});
