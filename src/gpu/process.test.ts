@@ -16,14 +16,13 @@ async function run(mode: string, env: Readonly<Record<string, string>> = {}) {
 test.each([
   ["closed", "7"],
   ["abandoned", '"left"'],
-  ["thrown", "RandloraError: too large: needs one buffer of 4.0 GiB, this GPU allows 4.0 GiB"],
+  ["thrown", "RandloraError: too large: needs one buffer of"],
   ["two", "[1,2,3]"],
   ["again", "[0,1,2,3,4]"],
 ])("the process ends by itself, quietly: %s", async (mode, printed) => {
   const { stdout, ...rest } = await run(mode);
   expect(rest).toEqual({ status: 0, signal: null, stderr: "" });
-  if (mode === "thrown") expect(stdout).toStartWith("RandloraError: too large: needs one buffer of");
-  else expect(stdout).toBe(`${printed}\n`);
+  expect(stdout).toStartWith(printed);
 });
 
 test.if(process.platform === "linux")("without a driver: words, not the loader's chatter", async () => {
