@@ -1,0 +1,113 @@
+import { join } from "node:path";
+import * as v from "valibot";
+import { RandloraError } from "../errors.ts";
+
+const Size = v.pipe(v.number(), v.integer(), v.minValue(1));
+const MaybeNumber = v.nullish(v.number());
+
+/** `rope_parameters` or `rope_scaling`, of one kind of layers. */
+export const RopeJson = v.looseObject({
+  rope_type: v.nullish(v.string()),
+  type: v.nullish(v.string()),
+  rope_theta: MaybeNumber,
+  factor: MaybeNumber,
+  partial_rotary_factor: MaybeNumber,
+  original_max_position_embeddings: MaybeNumber,
+  attention_factor: MaybeNumber,
+  beta_fast: MaybeNumber,
+  beta_slow: MaybeNumber,
+  mscale: MaybeNumber,
+  mscale_all_dim: MaybeNumber,
+  truncate: v.nullish(v.boolean()),
+  low_freq_factor: MaybeNumber,
+  high_freq_factor: MaybeNumber,
+  short_factor: v.nullish(v.array(v.number())),
+  long_factor: v.nullish(v.array(v.number())),
+});
+export type RopeJson = v.InferOutput<typeof RopeJson>;
+
+/** The settings of config.json that decoders of the llama family are made from, by transformers' names. */
+export const ConfigJson = v.looseObject({
+  model_type: v.string(),
+  vocab_size: Size,
+  hidden_size: Size,
+  intermediate_size: Size,
+  num_hidden_layers: Size,
+  num_attention_heads: Size,
+  num_key_value_heads: v.nullish(Size),
+  head_dim: v.nullish(Size),
+  hidden_act: v.nullish(v.string()),
+  hidden_activation: v.nullish(v.string()),
+  max_position_embeddings: v.nullish(Size),
+  original_max_position_embeddings: v.nullish(Size),
+  rms_norm_eps: MaybeNumber,
+  rope_theta: MaybeNumber,
+  rope_local_base_freq: MaybeNumber,
+  partial_rotary_factor: MaybeNumber,
+  rope_scaling: v.nullish(RopeJson),
+  // Of all layers alike, or nested by the type of layer.
+  rope_parameters: v.nullish(
+    v.looseObject({
+      ...RopeJson.entries,
+      full_attention: v.nullish(RopeJson),
+      sliding_attention: v.nullish(RopeJson),
+    }),
+  ),
+  tie_word_embeddings: v.nullish(v.boolean()),
+  attention_bias: v.nullish(v.boolean()),
+  mlp_bias: v.nullish(v.boolean()),
+  sliding_window: v.nullish(Size),
+  use_sliding_window: v.nullish(v.boolean()),
+  max_window_layers: v.nullish(v.number()),
+  sliding_window_pattern: v.nullish(Size),
+  layer_types: v.nullish(v.array(v.string())),
+  query_pre_attn_scalar: MaybeNumber,
+  attn_logit_softcapping: MaybeNumber,
+  final_logit_softcapping: MaybeNumber,
+  use_bidirectional_attention: v.nullish(v.boolean()),
+  eos_token_id: v.nullish(v.union([v.number(), v.array(v.number())])),
+  bos_token_id: v.nullish(v.union([v.number(), v.array(v.number())])),
+});
+export type ConfigJson = v.InferOutput<typeof ConfigJson>;
+
+const Kind = v.looseObject({ model_type: v.optional(v.string(), ""), quantization_config: v.optional(v.unknown()) });
+
+/**
+ * Reads a model folder's config.json.
+ * @param supported the `model_type`s that can be run
+ * @throws RandloraError `file` without one, `format` when it is broken, `model` for another kind of model or weights
+ */
+export async function readConfig(folder: string, supported: readonly string[]): Promise<ConfigJson> {
+  const path = join(folder, "config.json");
+  const file = Bun.file(path);
+  if (!(await file.exists())) {
+    throw new RandloraError("file", `${path}: no such file`, "MODEL must be a folder with config.json and weights");
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(await file.text());
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new RandloraError("format", `${path}: not JSON: ${reason}`, "fetch or copy the file again", { cause });
+  }
+  const kind = v.safeParse(Kind, json);
+  if (!kind.success) throw broken(path, kind.issues[0]);
+  const { model_type, quantization_config } = kind.output;
+  if (!supported.includes(model_type)) {
+    const name =
+      model_type === "" ? "names no model_type" : `models of type ${JSON.stringify(model_type)} cannot be run`;
+    throw new RandloraError("model", `${path}: ${name}`, `supported: ${supported.join(", ")}`);
+  }
+  if (quantization_config !== undefined && quantization_config !== null) {
+    const hint = "use the model's original checkpoint, in f32, f16 or bf16";
+    throw new RandloraError("model", `${path}: the weights are quantised`, hint);
+  }
+  const parsed = v.safeParse(ConfigJson, json);
+  if (!parsed.success) throw broken(path, parsed.issues[0]);
+  return parsed.output;
+}
+
+function broken(path: string, issue: v.BaseIssue<unknown>): RandloraError {
+  const where = v.getDotPath(issue);
+  return new RandloraError("format", `${path}: ${where === null ? "" : `${where}: `}${issue.message}`);
+}

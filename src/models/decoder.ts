@@ -1,0 +1,215 @@
+import { RandloraError } from "../errors.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import { readWith } from "../gpu/transfer.ts";
+import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { OPS } from "../tensor/ops/index.ts";
+import { Run } from "../tensor/run.ts";
+import { sliceRows, type Tensor } from "../tensor/tensor.ts";
+import { loadConfig } from "./architectures/index.ts";
+import type { DecoderConfig } from "./config.ts";
+import { recordForward, recordLogits } from "./forward.ts";
+import { KvCache } from "./kv-cache.ts";
+import { DecoderWeights } from "./weights.ts";
+
+/** Tokens of one pass of a prefill: enough to keep a GPU busy, few enough to keep activations small. */
+const PREFILL_BLOCK = 512;
+
+export interface LoadOptions {
+  /** The index.json or .safetensors file to read instead of the folder's own. */
+  readonly weights?: string | undefined;
+  /** Told the bytes of the checkpoint as they are read; `total` beforehand. */
+  readonly onProgress?: (read: number, total: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface PrefillOptions {
+  /** Tokens of one pass. */
+  readonly block?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** The k best next tokens, best first. */
+export interface TopTokens {
+  readonly ids: Uint32Array;
+  readonly logits: Float32Array;
+}
+
+/** A language model on the GPU: config, weights, and passes over tokens. */
+export class Decoder {
+  readonly gpu: Gpu;
+  readonly config: DecoderConfig;
+  readonly weights: DecoderWeights;
+  readonly #run: Run;
+
+  private constructor(gpu: Gpu, config: DecoderConfig, weights: DecoderWeights) {
+    this.gpu = gpu;
+    this.config = config;
+    this.weights = weights;
+    this.#run = new Run(gpu);
+  }
+
+  /**
+   * Loads a model folder. Kernels are compiled while the weights are read.
+   * @throws RandloraError `file`, `format`, `model` (not supported, weights missing or left over), `memory`, `gpu`
+   */
+  static async load(gpu: Gpu, folder: string, options: LoadOptions = {}): Promise<Decoder> {
+    const { onProgress, signal } = options;
+    const config = await loadConfig(folder);
+    await using checkpoint = await Checkpoint.open(options.weights ?? folder);
+    const decoder = new Decoder(gpu, config, DecoderWeights.allocate(gpu, checkpoint, config));
+    try {
+      const compiled = decoder.#rehearse();
+      let read = 0;
+      onProgress?.(0, checkpoint.bytes);
+      const filled = decoder.weights.fill((bytes) => onProgress?.((read += bytes), checkpoint.bytes), signal);
+      await Promise.all([filled, compiled]);
+    } catch (thrown) {
+      decoder.release();
+      throw thrown;
+    }
+    return decoder;
+  }
+
+  /** An empty cache; the caller releases it. */
+  createCache(): KvCache {
+    return new KvCache(this.gpu, this.config);
+  }
+
+  /**
+   * Runs tokens through the model, in blocks; they join the cache. RoPE that depends on the length goes by the length
+   * of the cache with all of them.
+   * @returns the hidden state of the last token, (1, hidden); the caller releases its buffer
+   * @throws RandloraError `model` for an id beyond the vocabulary; the signal's reason when it is aborted
+   */
+  async prefill(cache: KvCache, ids: readonly number[], options: PrefillOptions = {}): Promise<Tensor> {
+    if (ids.length === 0) throw new RangeError("no tokens");
+    let last: Tensor | undefined;
+    await this.#passes(cache, ids, options, (run, hidden) => {
+      if (last !== undefined) this.gpu.memory.release(last.buffer);
+      last = run.keep(this.#lastRow(run, hidden));
+    });
+    if (last === undefined) throw new RangeError("no tokens");
+    return last;
+  }
+
+  /**
+   * Negative log-likelihood of each next token: tokens.length − 1 numbers, in nats. The cache must be empty, or hold
+   * what comes before.
+   * @throws as `prefill`
+   */
+  async nll(cache: KvCache, ids: readonly number[], options: PrefillOptions = {}): Promise<Float64Array> {
+    const parts: Tensor[] = [];
+    const { head } = this.weights;
+    await this.#passes(cache, ids, options, (run, hidden, first) => {
+      const count = Math.min(hidden.shape[0], ids.length - 1 - first);
+      if (count === 0) return;
+      const targets = run.upload("targets", [1, count], Uint32Array.from(ids.slice(first + 1, first + 1 + count)));
+      const x = sliceRows(hidden, 0, count);
+      const { y } = run.apply(OPS.nll, { x, weight: head, targets }, { softcap: this.config.logitSoftcap });
+      parts.push(run.keep(y));
+    });
+    const ranges = parts.map(({ buffer, pitch, shape }) => ({ buffer, offset: 0, size: shape[0] * pitch * 4 }));
+    const values = await readWith(this.gpu, ranges, async (bytes) =>
+      bytes.flatMap((part, index) => {
+        const pitch = parts[index]?.pitch ?? 1;
+        const all = new Float32Array(part.buffer, part.byteOffset, part.byteLength / 4);
+        return Array.from({ length: all.length / pitch }, (_, row) => all[row * pitch] ?? NaN);
+      }),
+    );
+    for (const { buffer } of parts) this.gpu.memory.release(buffer);
+    return Float64Array.from(values);
+  }
+
+  /** The k best next tokens after a hidden state of `prefill`; k · 8 bytes are read back. */
+  async top(hidden: Tensor, k: number): Promise<TopTokens> {
+    const run = this.#run;
+    const logits = recordLogits(run, this.config, this.weights, hidden);
+    const { values, ids } = run.apply(OPS.topK, { x: logits }, { k });
+    run.keep(values);
+    run.keep(ids);
+    await run.submit();
+    const result = await readWith(this.gpu, [rangeOf(values), rangeOf(ids)], async ([logits, tokens]) => ({
+      logits: new Float32Array(copyOf(logits)),
+      ids: new Uint32Array(copyOf(tokens)),
+    }));
+    this.gpu.memory.release(values.buffer);
+    this.gpu.memory.release(ids.buffer);
+    return result;
+  }
+
+  /** All logits after a hidden state of `prefill`. */
+  async logits(hidden: Tensor): Promise<Float32Array<ArrayBuffer>> {
+    const run = this.#run;
+    const logits = run.keep(recordLogits(run, this.config, this.weights, hidden));
+    await run.submit();
+    const values = await readWith(this.gpu, [rangeOf(logits)], async ([bytes]) => new Float32Array(copyOf(bytes)));
+    this.gpu.memory.release(logits.buffer);
+    return values;
+  }
+
+  /** Gives the weights' memory back. */
+  release(): void {
+    this.#run[Symbol.dispose]();
+    this.weights.release();
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+
+  /** Records and submits one pass a block; `use` gets its hidden states and the index of its first token. */
+  async #passes(
+    cache: KvCache,
+    ids: readonly number[],
+    { block = PREFILL_BLOCK, signal }: PrefillOptions,
+    use: (run: Run, hidden: Tensor, first: number) => void,
+  ): Promise<void> {
+    const { vocabularySize } = this.config;
+    const foreign = ids.find((id) => !(id >= 0 && id < vocabularySize));
+    if (foreign !== undefined) {
+      const message = `token ${foreign} is beyond the model's vocabulary of ${vocabularySize}`;
+      throw new RandloraError("model", message, "tokenizer and weights belong to different models");
+    }
+    const run = this.#run;
+    const length = cache.length + ids.length;
+    for (let first = 0; first < ids.length; first += block) {
+      signal?.throwIfAborted();
+      const some = ids.slice(first, first + block);
+      const tokens = run.upload("ids", [1, some.length], Uint32Array.from(some));
+      const hidden = recordForward(run, this.config, this.weights, cache, tokens, length);
+      use(run, hidden, first);
+      await run.submit();
+    }
+  }
+
+  /** The last of several rows in memory of its own. */
+  #lastRow(run: Run, hidden: Tensor): Tensor {
+    const [rows, cols] = hidden.shape;
+    if (rows === 1) return hidden;
+    const row = sliceRows(hidden, rows - 1, 1);
+    const zero = run.upload("zero", [1, cols], new Float32Array(cols));
+    return run.apply(OPS.add, { a: row, b: zero }, {}).y;
+  }
+
+  /** Compiles the kernels of a prefill and of a step, computing nothing. */
+  async #rehearse(): Promise<void> {
+    using run = new Run(this.gpu);
+    for (const tokens of [64, 1]) {
+      using cache = this.createCache();
+      const ids = run.upload("ids", [1, tokens], new Uint32Array(tokens));
+      const hidden = recordForward(run, this.config, this.weights, cache, ids, tokens);
+      const logits = recordLogits(run, this.config, this.weights, sliceRows(hidden, 0, 1));
+      run.apply(OPS.topK, { x: logits }, { k: 1 });
+    }
+    await run.rehearse();
+  }
+}
+
+function rangeOf({ buffer, shape, pitch }: Tensor) {
+  const [rows, cols] = shape;
+  return { buffer, offset: 0, size: ((rows - 1) * pitch + cols) * 4 };
+}
+
+function copyOf(bytes: Uint8Array<ArrayBuffer> | undefined): ArrayBuffer {
+  return bytes === undefined ? new ArrayBuffer(0) : bytes.slice().buffer;
+}

@@ -1,0 +1,86 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Gpu } from "../gpu/gpu.ts";
+import { loadConfig } from "./architectures/index.ts";
+import { Decoder } from "./decoder.ts";
+
+const MODEL = join(import.meta.dir, "../../../shared/models/stories260k");
+
+let gpu: Gpu;
+let folder: string;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+  folder = await mkdtemp(join(tmpdir(), "randlora-load-"));
+  await symlink(join(MODEL, "model.safetensors"), join(folder, "model.safetensors"));
+});
+afterAll(async () => {
+  gpu.close();
+  await rm(folder, { recursive: true });
+});
+
+/** The story model's config.json with other settings; undefined removes one. */
+async function withConfig(changes: Readonly<Record<string, unknown>>): Promise<string> {
+  const json = await Bun.file(join(MODEL, "config.json")).json();
+  await Bun.write(join(folder, "config.json"), JSON.stringify({ ...json, ...changes }));
+  return folder;
+}
+
+test.each([
+  ["fewer layers", { num_hidden_layers: 4 }, "does not have: model.layers.4.input_layernorm.weight, "],
+  ["more layers", { num_hidden_layers: 6 }, "missing weights: model.layers.5.input_layernorm.weight, "],
+  ["another width", { intermediate_size: 176 }, "its shape is [172, 64], by config.json it is [176, 64]"],
+  ["an output matrix of its own", { tie_word_embeddings: false }, "missing weights: lm_head.weight"],
+])("weights that do not fit config.json are named: %s", async (_, changes, message) => {
+  const before = gpu.memory.liveBytes;
+  await expect(Decoder.load(gpu, await withConfig(changes))).rejects.toMatchObject({
+    code: "model",
+    message: expect.stringContaining(message),
+  });
+  expect(gpu.memory.liveBytes).toBe(before);
+});
+
+test.each([
+  ["another architecture", { model_type: "mamba" }, 'models of type "mamba" cannot be run'],
+  ["no architecture", { model_type: undefined }, "names no model_type"],
+  ["quantised weights", { quantization_config: { bits: 4 } }, "the weights are quantised"],
+  ["an unknown activation", { hidden_act: "relu2" }, 'activation "relu2" is not supported'],
+  ["an unknown RoPE", { rope_scaling: { rope_type: "spiral" } }, 'RoPE scaling "spiral" is not supported'],
+  ["RoPE without its factor", { rope_scaling: { rope_type: "linear" } }, 'RoPE scaling "linear" lacks factor'],
+  ["heads that cannot be shared", { num_key_value_heads: 3 }, "8 attention heads cannot share 3 key-value heads"],
+  ["odd heads", { head_dim: 6 }, "heads of 6 elements"],
+])("what cannot be run is refused: %s", async (_, changes, message) => {
+  await expect(loadConfig(await withConfig(changes))).rejects.toMatchObject({
+    code: "model",
+    message: expect.stringContaining(message),
+  });
+});
+
+test("a broken or missing config.json is named", async () => {
+  await expect(loadConfig(await withConfig({ hidden_size: "64" }))).rejects.toMatchObject({
+    code: "format",
+    message: expect.stringContaining("config.json: hidden_size: Invalid type: Expected number"),
+  });
+  await Bun.write(join(folder, "config.json"), "{");
+  await expect(loadConfig(folder)).rejects.toMatchObject({ code: "format" });
+  await expect(loadConfig(tmpdir())).rejects.toMatchObject({ code: "file" });
+});
+
+test("defaults and both spellings of RoPE are understood", async () => {
+  const old = {
+    rope_theta: 5e5,
+    rope_scaling: { type: "linear", factor: 2 },
+    head_dim: undefined,
+    rms_norm_eps: undefined,
+  };
+  expect(await loadConfig(await withConfig(old))).toMatchObject({
+    headSize: 8,
+    epsilon: 1e-6,
+    ropes: [{ theta: 5e5, size: 8, scaling: { kind: "linear", factor: 2 } }],
+  });
+  const parameters = { rope_type: "dynamic", factor: 4, rope_theta: 1e6, partial_rotary_factor: 1 };
+  expect(await loadConfig(await withConfig({ rope_theta: undefined, rope_parameters: parameters }))).toMatchObject({
+    ropes: [{ theta: 1e6, size: 8, scaling: { kind: "dynamic", factor: 4, trainedLength: 512 } }],
+  });
+});

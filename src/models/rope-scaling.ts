@@ -1,0 +1,133 @@
+/** The numbers of `rope_parameters` (before transformers 5: `rope_theta` and `rope_scaling`), resolved. */
+export type RopeScaling =
+  | { readonly kind: "default" }
+  | { readonly kind: "linear"; readonly factor: number }
+  | { readonly kind: "dynamic"; readonly factor: number; readonly trainedLength: number }
+  | {
+      readonly kind: "llama3";
+      readonly factor: number;
+      readonly lowFrequencyFactor: number;
+      readonly highFrequencyFactor: number;
+      readonly trainedLength: number;
+    }
+  | {
+      readonly kind: "yarn";
+      readonly factor: number;
+      readonly trainedLength: number;
+      readonly attentionFactor: number;
+      readonly betaFast: number;
+      readonly betaSlow: number;
+      readonly truncate: boolean;
+    }
+  | {
+      readonly kind: "longrope";
+      readonly shortFactor: readonly number[];
+      readonly longFactor: readonly number[];
+      readonly trainedLength: number;
+      readonly attentionFactor: number;
+    };
+
+/** How the heads of a layer turn with their position. */
+export interface Rope {
+  readonly theta: number;
+  /** Elements of a head that turn, an even number. */
+  readonly size: number;
+  readonly scaling: RopeScaling;
+}
+
+/**
+ * Angle per position of each pair of elements, in f32, for a sequence of `length` tokens: transformers'
+ * modeling_rope_utils.py. Only dynamic and longrope depend on the length.
+ */
+export function inverseFrequencies({ theta, size, scaling }: Rope, length: number): Float32Array<ArrayBuffer> {
+  const half = size / 2;
+  const base = scaling.kind === "dynamic" ? dynamicTheta(theta, size, scaling, length) : theta;
+  const period = (pair: number) => base ** ((2 * pair) / size);
+  return Float32Array.from({ length: half }, (_, pair) => {
+    const plain = 1 / period(pair);
+    switch (scaling.kind) {
+      case "default":
+      case "dynamic":
+        return plain;
+      case "linear":
+        return plain / scaling.factor;
+      case "llama3":
+        return llama3(plain, scaling);
+      case "yarn": {
+        const keep = 1 - yarnRamp(pair, theta, size, scaling);
+        return (plain / scaling.factor) * (1 - keep) + plain * keep;
+      }
+      case "longrope": {
+        const factors = length > scaling.trainedLength ? scaling.longFactor : scaling.shortFactor;
+        return plain / (factors[pair] ?? 1);
+      }
+    }
+  });
+}
+
+/** What cos and sin are multiplied by, so that attention keeps its temperature. */
+export function attentionFactor({ scaling }: Rope): number {
+  return scaling.kind === "yarn" || scaling.kind === "longrope" ? scaling.attentionFactor : 1;
+}
+
+/**
+ * cos and sin for `count` positions from `first` on, each (count, size / 2) row by row. The angle is an f32 product, as
+ * in transformers: at large positions its rounding is part of the result.
+ */
+export function angles(rope: Rope, length: number, first: number, count: number) {
+  const frequencies = inverseFrequencies(rope, length);
+  const factor = attentionFactor(rope);
+  const half = frequencies.length;
+  const cos = new Float32Array(count * half);
+  const sin = new Float32Array(count * half);
+  for (let row = 0; row < count; row++) {
+    for (let pair = 0; pair < half; pair++) {
+      const angle = Math.fround((first + row) * (frequencies[pair] ?? 0));
+      cos[row * half + pair] = Math.cos(angle) * factor;
+      sin[row * half + pair] = Math.sin(angle) * factor;
+    }
+  }
+  return { cos, sin };
+}
+
+/** NTK-aware scaling: beyond the trained length the base grows with the sequence. */
+function dynamicTheta(
+  theta: number,
+  size: number,
+  { factor, trainedLength }: { readonly factor: number; readonly trainedLength: number },
+  length: number,
+): number {
+  const longest = Math.max(length, trainedLength);
+  return theta * ((factor * longest) / trainedLength - (factor - 1)) ** (size / (size - 2));
+}
+
+function llama3(frequency: number, scaling: RopeScaling & { kind: "llama3" }): number {
+  const { factor, lowFrequencyFactor, highFrequencyFactor, trainedLength } = scaling;
+  const wavelength = (2 * Math.PI) / frequency;
+  if (wavelength > trainedLength / lowFrequencyFactor) return frequency / factor;
+  if (wavelength < trainedLength / highFrequencyFactor) return frequency;
+  const smooth = (trainedLength / wavelength - lowFrequencyFactor) / (highFrequencyFactor - lowFrequencyFactor);
+  return ((1 - smooth) * frequency) / factor + smooth * frequency;
+}
+
+/** 0: the pair turns often enough to be kept; 1: it is interpolated (Peng et al., arXiv:2309.00071). */
+function yarnRamp(pair: number, theta: number, size: number, scaling: RopeScaling & { kind: "yarn" }): number {
+  const { betaFast, betaSlow, trainedLength, truncate } = scaling;
+  const pairOf = (rotations: number) =>
+    (size * Math.log(trainedLength / (rotations * 2 * Math.PI))) / (2 * Math.log(theta));
+  const [from, to] = [pairOf(betaFast), pairOf(betaSlow)];
+  const low = Math.max(truncate ? Math.floor(from) : from, 0);
+  const high = Math.min(truncate ? Math.ceil(to) : to, size - 1);
+  const width = low === high ? 0.001 : high - low;
+  return Math.min(1, Math.max(0, (pair - low) / width));
+}
+
+/** YaRN's temperature for a scale, times a weight of it. */
+export function yarnTemperature(scale: number, weight = 1): number {
+  return scale <= 1 ? 1 : 0.1 * weight * Math.log(scale) + 1;
+}
+
+/** LongRoPE's temperature for a scale (Ding et al., arXiv:2402.13753). */
+export function longropeTemperature(scale: number, trainedLength: number): number {
+  return scale <= 1 ? 1 : Math.sqrt(1 + Math.log(scale) / Math.log(trainedLength));
+}

@@ -1,0 +1,170 @@
+import type { Gpu } from "../gpu/gpu.ts";
+import { upload } from "../gpu/transfer.ts";
+import { isKernelDtype, type KernelDtype } from "../kernels/dtype.ts";
+import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import { dtypeBytes, isFloat } from "../safetensors/dtype.ts";
+import { widenToF32 } from "../safetensors/numbers.ts";
+import { elementBytes, sliceCols, sliceRows, type Tensor, tensorBytes, tensorIn } from "../tensor/tensor.ts";
+import type { DecoderConfig } from "./config.ts";
+import { checkPlan, type PlannedLayer, type PlannedMatrix, planWeights, type WeightPlan } from "./weight-plan.ts";
+
+/** Checkpoint bytes that are read at once. */
+const BLOCK_BYTES = 8 * 2 ** 20;
+
+type OnGpu<T> = { readonly [K in keyof T]: T[K] extends PlannedMatrix ? Tensor : Tensor | undefined };
+/** The matrices of a layer in GPU memory. */
+export type LayerWeights = OnGpu<PlannedLayer>;
+
+interface Placed {
+  readonly planned: PlannedMatrix;
+  readonly tensor: Tensor;
+}
+
+/** A decoder's weights in GPU memory, in the dtype of the checkpoint; norms and biases in F32. */
+export class DecoderWeights {
+  readonly embedding: Tensor;
+  readonly layers: readonly LayerWeights[];
+  readonly norm: Tensor;
+  /** The output matrix; the embedding itself when it is tied. */
+  readonly head: Tensor;
+  /** Each tensor of the checkpoint by its name: a view of the matrix that it is a part of. */
+  readonly tensors: ReadonlyMap<string, Tensor>;
+  readonly #gpu: Gpu;
+  readonly #checkpoint: Checkpoint;
+  readonly #placed: readonly Placed[];
+
+  private constructor(gpu: Gpu, checkpoint: Checkpoint, plan: WeightPlan) {
+    const placed: Placed[] = [];
+    const place = (planned: PlannedMatrix): Tensor => {
+      const tensor = allocate(gpu, checkpoint, planned);
+      placed.push({ planned, tensor });
+      return tensor;
+    };
+    const placeAll = (layer: PlannedLayer) =>
+      Object.fromEntries(
+        Object.entries<PlannedMatrix | undefined>(layer).map(([role, planned]) => [role, planned && place(planned)]),
+      ) as LayerWeights; // the same roles
+    this.#gpu = gpu;
+    this.#checkpoint = checkpoint;
+    this.embedding = place(plan.embedding);
+    this.layers = plan.layers.map(placeAll);
+    this.norm = place(plan.norm);
+    this.head = plan.head === undefined ? this.embedding : place(plan.head);
+    this.#placed = placed;
+    this.tensors = new Map(placed.flatMap(views));
+  }
+
+  /**
+   * Checks the checkpoint against the config and allocates GPU memory for it; `fill` then reads it.
+   * @throws RandloraError `model` for weights that are missing, left over or of another shape; `memory`
+   */
+  static allocate(gpu: Gpu, checkpoint: Checkpoint, config: DecoderConfig): DecoderWeights {
+    const plan = planWeights(config);
+    checkPlan(plan, checkpoint, config);
+    return new DecoderWeights(gpu, checkpoint, plan);
+  }
+
+  /** Bytes in GPU memory. */
+  get bytes(): number {
+    return this.#placed.reduce((sum, { tensor }) => sum + tensor.buffer.size, 0);
+  }
+
+  /**
+   * Reads every tensor to the GPU, by ranges through one buffer.
+   * @param onBytes told after each range how many bytes of the checkpoint it was
+   * @throws RandloraError `file`; the signal's reason when it is aborted
+   */
+  async fill(onBytes: (bytes: number) => void = () => {}, signal?: AbortSignal): Promise<void> {
+    const scratch = new Uint8Array(BLOCK_BYTES);
+    for (const { planned, tensor } of this.#placed) {
+      let begin = 0;
+      for (const { name, rows } of planned.parts) {
+        const [count, cols] = planned.kind === "vector" ? [1, rows] : [rows, planned.cols];
+        const target = planned.kind === "vector" ? tensor.offset + begin : tensor.offset + begin * tensor.pitch;
+        await this.#read(name, count, cols, tensor, target, scratch, onBytes, signal);
+        begin += rows;
+      }
+    }
+    await this.#gpu.idle();
+  }
+
+  release(): void {
+    for (const { tensor } of this.#placed) this.#gpu.memory.release(tensor.buffer);
+  }
+
+  /** Reads rows × cols of a checkpoint's tensor to `target`, the element of `tensor`'s buffer where they begin. */
+  async #read(
+    name: string,
+    rows: number,
+    cols: number,
+    tensor: Tensor,
+    target: number,
+    scratch: Uint8Array<ArrayBuffer>,
+    onBytes: (bytes: number) => void,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { dtype } = this.#checkpoint.get(name).info;
+    if (!isFloat(dtype)) throw new Error(`${name}: ${dtype} was let through`);
+    const stored = dtypeBytes(dtype);
+    const size = elementBytes(tensor.dtype);
+    // Whole rows; a vector (or a row above the buffer) is cut anywhere, because nothing lies between its elements.
+    const flat = rows === 1 || tensor.pitch === cols;
+    const [lines, width] = flat ? [rows * cols, 1] : [rows, cols];
+    const pitch = flat ? 1 : tensor.pitch;
+    const most = Math.max(1, Math.floor(scratch.length / (width * Math.max(stored, size) * 2)));
+    const step = flat ? Math.ceil(most / 8) * 8 : most;
+    for (let line = 0; line < lines; line += step) {
+      signal?.throwIfAborted();
+      const count = Math.min(step, lines - line);
+      const source = new Uint8Array(count * width * stored);
+      await this.#checkpoint.read(name, source, line * width * stored);
+      const values = dtype === tensor.dtype ? source : widened(source, dtype, count * width);
+      const packed = pitch === width ? values : repitched(values, count, width * size, pitch * size);
+      upload(this.#gpu, tensor.buffer, packed, (target + line * pitch) * size);
+      onBytes(source.length);
+    }
+  }
+}
+
+function widened(source: Uint8Array, dtype: Parameters<typeof widenToF32>[1], count: number): Uint8Array<ArrayBuffer> {
+  const values = new Float32Array(count);
+  widenToF32(source, dtype, values);
+  return new Uint8Array(values.buffer);
+}
+
+/** Rows of `to` bytes from rows of `from` bytes, zeros between. */
+function repitched(source: Uint8Array, rows: number, from: number, to: number): Uint8Array<ArrayBuffer> {
+  const target = new Uint8Array(rows * to);
+  for (let row = 0; row < rows; row++) target.set(source.subarray(row * from, (row + 1) * from), row * to);
+  return target;
+}
+
+/** Memory for a matrix, in the one dtype of its parts; F32 when they differ or have one that kernels do not read. */
+function allocate(gpu: Gpu, checkpoint: Checkpoint, { kind, cols, parts }: PlannedMatrix): Tensor {
+  const rows = kind === "vector" ? 1 : parts.reduce((sum, part) => sum + part.rows, 0);
+  const dtypes = new Set(parts.map(({ name }) => checkpoint.get(name).info.dtype));
+  const [first] = dtypes;
+  const kept: KernelDtype | undefined =
+    kind === "matrix" && dtypes.size === 1 && first !== undefined && isKernelDtype(first) ? first : undefined;
+  const dtype = kept ?? "F32";
+  const label = parts.map(({ name }) => name).join(" + ");
+  return tensorIn(gpu.memory.allocate(label, tensorBytes([rows, cols], dtype)), [rows, cols], dtype);
+}
+
+/** The parts of a matrix by their names in the checkpoint. */
+function views({ planned, tensor }: Placed): [string, Tensor][] {
+  let begin = 0;
+  return planned.parts.map(({ name, rows }) => {
+    const view = planned.kind === "vector" ? vectorView(tensor, begin, rows) : sliceRows(tensor, begin, rows);
+    begin += rows;
+    return [name, view];
+  });
+}
+
+/** A part of a vector; parts of joined biases may begin between vectors of 4, and are then looked at element by element. */
+function vectorView(tensor: Tensor, begin: number, size: number): Tensor {
+  if (begin === 0 && size === tensor.shape[1]) return tensor;
+  return begin % 4 === 0
+    ? sliceCols(tensor, begin, size)
+    : { ...tensor, shape: [1, size], offset: tensor.offset + begin };
+}
