@@ -1,11 +1,12 @@
 import { DeltaBases } from "../adapters/randlora/delta.ts";
 import { readParameters } from "../adapters/randlora/layers.ts";
 import type { RandloraPlan } from "../adapters/randlora/plan.ts";
+import { returnFreedMemory } from "../gpu/freed-memory.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { isKernelDtype } from "../kernels/dtype.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import type { PlannedShard } from "../safetensors/shards.ts";
-import { COPY_BYTES, plannedBytes, SafetensorsWriter, type Metadata } from "../safetensors/writer.ts";
+import { plannedBytes, SafetensorsWriter, type Metadata } from "../safetensors/writer.ts";
 import { convertTensor } from "./convert.ts";
 import { explainNotFinite } from "./finite.ts";
 import { type DeltaOnGpu, mergeBlock, type Rounding, weightBlocks, type WeightToMerge } from "./merge-tensor.ts";
@@ -15,6 +16,9 @@ import { ScratchPool } from "./scratch.ts";
 
 /** Bytes of weights that are read, computed and written at the same time. */
 const IN_FLIGHT_BYTES = 6 * 2 ** 20;
+
+/** Half of it is read while the other half is written. */
+const COPY_BUFFER_BYTES = 2 * 2 ** 20;
 
 /** An adapter with its bases on the GPU. */
 export interface LoadedAdapter {
@@ -59,7 +63,7 @@ export async function writeMerged(
 ): Promise<TensorReport[]> {
   const steps = new OrderedSteps(IN_FLIGHT_BYTES);
   const scratch = new ScratchPool();
-  const copyBuffer = new Uint8Array(COPY_BYTES);
+  const copyBuffer = new Uint8Array(COPY_BUFFER_BYTES);
   const reports: TensorReport[] = [];
   const open: SafetensorsWriter[] = [];
   try {
@@ -151,6 +155,10 @@ async function addMerge(
       reports.push({ name, elements: rows * cols, ...total });
       for (const delta of await deltas) delta.bases.releaseLayer(delta.layer);
     });
+    if (index > 0 || reports.length > 0) continue;
+    // A software GPU compiles the kernel now, which takes more memory than all the rest: nothing else runs meanwhile.
+    await steps.drain();
+    returnFreedMemory();
   }
 }
 

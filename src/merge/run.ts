@@ -123,6 +123,7 @@ export async function merge(
     clock.end("gpu");
   }
   const gpu = await opening;
+  Bun.gc(true); // what the bases were made of is large, and must not wait for the collector's next turn
   signal.throwIfAborted();
 
   observer.start({ bytes: summary.bytes, tensors: plan.tensors.length, out });
