@@ -1,0 +1,143 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
+import { join } from "node:path";
+import { Bench } from "tinybench";
+import { formatBytes, formatDuration, formatNumber, formatShare } from "../src/terminal/format.ts";
+import { formatTable } from "../src/terminal/table.ts";
+
+/** One thing to time. */
+export interface Case {
+  readonly name: string;
+  /** Units of work in one run. */
+  readonly amount: number;
+  /** The least rate that is good enough, in the suite's unit, where there is such a target. */
+  readonly target?: number;
+  run(): Promise<void> | void;
+}
+
+/** Cases that belong together and share a unit. */
+export interface Suite {
+  readonly name: string;
+  readonly title: string;
+  /** What a rate is counted in: "GFLOP/s". `amount / seconds` is in it. */
+  readonly unit: string;
+  /**
+   * Makes one case after another; what a case needs lives until the next one is asked for. Cases whose names are not
+   * `wanted` may be left out: a slow preparation asks first.
+   */
+  cases(wanted: (name: string) => boolean): AsyncGenerator<Case>;
+}
+
+/** A case, timed. Seconds are of one run; the spread is the median absolute deviation. */
+export interface Result {
+  readonly name: string;
+  readonly amount: number;
+  /** At the median, and at the fastest run: what the machine can do when nobody else uses it. */
+  readonly rate: number;
+  readonly bestRate: number;
+  readonly medianSeconds: number;
+  readonly minSeconds: number;
+  readonly spreadSeconds: number;
+  readonly runs: number;
+  /** Cores that the process had on average: on a shared machine fewer than it could use. */
+  readonly cores: number;
+  readonly target?: number;
+}
+
+/** How long a case is warmed up (its first run compiles) and timed, in milliseconds; never fewer than the runs. */
+const WARM_UP = { warmupTime: 100, warmupIterations: 1 };
+const TIMED = { time: 500, iterations: 3 };
+
+/** Runs the cases of a suite whose names contain every word of `filter`. */
+export async function runSuite(suite: Suite, filter: readonly string[], note: (line: string) => void) {
+  const wanted = (name: string): boolean => filter.every((word) => name.toLowerCase().includes(word));
+  const results: Result[] = [];
+  for await (const one of suite.cases(wanted)) {
+    if (!wanted(one.name)) continue;
+    note(`${suite.name}: ${one.name}`);
+    results.push(await time(one));
+  }
+  return results;
+}
+
+async function time({ name, amount, target, run }: Case): Promise<Result> {
+  const bench = new Bench({ ...WARM_UP, ...TIMED, throws: true });
+  bench.add(name, run);
+  const [wall, cpu] = [performance.now(), process.cpuUsage()];
+  const [task] = await bench.run();
+  const { user, system } = process.cpuUsage(cpu);
+  const cores = (user + system) / 1000 / (performance.now() - wall);
+  if (task?.result.state !== "completed") throw new Error(`${name}: ${task?.result.state ?? "no task"}`);
+  const { p50, min, mad, samplesCount } = task.result.latency;
+  return {
+    name,
+    amount,
+    rate: (amount / p50) * 1000,
+    bestRate: (amount / min) * 1000,
+    medianSeconds: p50 / 1000,
+    minSeconds: min / 1000,
+    spreadSeconds: mad / 1000,
+    runs: samplesCount,
+    cores,
+    ...(target === undefined ? {} : { target }),
+  };
+}
+
+/** What the numbers were measured on. */
+export interface Machine {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memory: number;
+  /** Processes that wanted a core in the last minute, this one among them. */
+  readonly load: number;
+  readonly bun: string;
+}
+
+export function machine(): Machine {
+  return {
+    cpu: cpus()[0]?.model ?? "unknown",
+    cores: availableParallelism(),
+    memory: totalmem(),
+    load: loadavg()[0] ?? 0,
+    bun: Bun.version,
+  };
+}
+
+/** One line, and a second where the machine is not ours alone. */
+export function renderMachine({ cpu, cores, memory, load, bun }: Machine): string {
+  const facts = `${cpu}, ${cores} cores, ${formatBytes(memory)}, Bun ${bun}, load average ${formatNumber(load, 2)}\n`;
+  const shared =
+    'others use this machine: the median is too low, "best" is nearer to what it can do; "cores" is what we got\n';
+  return load > 0.75 * cores ? facts + shared : facts;
+}
+
+/** The table of a suite. */
+export function renderResults({ title, unit }: Suite, results: readonly Result[]): string {
+  const verdict = ({ rate, bestRate, target }: Result): string => {
+    if (target === undefined) return "";
+    const met = rate >= target ? "met" : bestRate >= target ? "met at best" : "missed";
+    return `≥ ${formatNumber(target)}: ${met}`;
+  };
+  const rows = results.map((result) => [
+    result.name,
+    formatNumber(result.rate, 1),
+    formatNumber(result.bestRate, 1),
+    formatDuration(result.medianSeconds),
+    formatShare(result.spreadSeconds / result.medianSeconds),
+    formatNumber(result.runs),
+    formatNumber(result.cores, 2),
+    verdict(result),
+  ]);
+  const head = [title, unit, "best", "one run", "spread", "runs", "cores", "target"];
+  return formatTable(rows, { head, align: "lrrrrrrl" });
+}
+
+/** Writes bench/results/SUITE-DATE.json and returns its path from the repository's root. */
+export async function record(suite: Suite, on: Machine, results: readonly Result[]): Promise<string> {
+  const date = new Date().toISOString().slice(0, 10);
+  const path = `bench/results/${suite.name}-${date}.json`;
+  await mkdir(join(import.meta.dir, "results"), { recursive: true });
+  const text = JSON.stringify({ suite: suite.name, unit: suite.unit, date, machine: on, results }, null, 2);
+  await writeFile(join(import.meta.dir, "..", path), `${text}\n`);
+  return path;
+}

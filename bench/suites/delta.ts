@@ -1,0 +1,55 @@
+import { DeltaTrial } from "../../src/adapters/randlora/delta-trial.ts";
+import { Gpu } from "../../src/gpu/gpu.ts";
+import type { Staging } from "../../src/kernels/delta.ts";
+import { defaultStaging } from "../../src/kernels/staging.ts";
+import type { Suite } from "../harness.ts";
+
+/** The square and both oblong layers of the 135M model, and one that is long enough for peak speed. */
+const SHAPES = [
+  { out: 576, in: 576, r: 16 },
+  { out: 1536, in: 576, r: 16 },
+  { out: 576, in: 1536, r: 16 },
+  { out: 1024, in: 1024, r: 32 },
+] as const;
+
+const KINDS = [
+  { storage: "bf16", generator: "torch-mt19937-bf16-v2", sparsity: "dense" },
+  { storage: "f32", generator: "torch-mt19937-f32", sparsity: "dense" },
+  { storage: "ternary", generator: "torch-mt19937-ternary", sparsity: "sparse" },
+  { storage: "philox", generator: "philox-v1", sparsity: "dense" },
+] as const;
+
+/** Of a 1024² product with the staging that suits the GPU: a software GPU on two cores. */
+const TARGET = 40;
+/** Work of one run, so that small layers do not measure the wait for the GPU; the slower staging needs no help. */
+const FLOPS = 2 * 1024 ** 3;
+
+export const deltaSuite: Suite = {
+  name: "delta",
+  title: "ΔW in f32, by what the bases are stored as",
+  unit: "GFLOP/s",
+  async *cases(wanted) {
+    using gpu = await Gpu.open();
+    const usual = defaultStaging(gpu);
+    const stagings: readonly Staging[] = usual.kind === "workgroup" ? [usual] : [usual, { kind: "workgroup" }];
+    for (const shape of SHAPES) {
+      for (const kind of KINDS) {
+        for (const staging of stagings) {
+          const name = `${shape.out}×${shape.in} ${kind.storage}, ${staging.kind}`;
+          if (!wanted(name)) continue;
+          using trial = await DeltaTrial.create(gpu, { ...shape, ...kind, staging });
+          const { correct, maxRelativeError } = await trial.check();
+          if (!correct) throw new Error(`ΔW is wrong: ${maxRelativeError} of its largest element off`);
+          const times = staging === usual ? Math.max(1, Math.round(FLOPS / trial.flops)) : 1;
+          const aimed = shape.out === 1024 && staging === usual && kind.storage !== "philox";
+          yield {
+            name,
+            amount: (times * trial.flops) / 1e9,
+            ...(aimed ? { target: TARGET } : {}),
+            run: () => trial.run(times),
+          };
+        }
+      }
+    }
+  },
+};
