@@ -4,6 +4,7 @@ import { readdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { Publication } from "./publish.ts";
 import { refusalOf, TemporaryFolder } from "./testing.ts";
+import { mounting } from "./testing-mount.ts";
 import { publishGeneration, readGeneration } from "./testing-writer.ts";
 import { SafetensorsWriter } from "./writer.ts";
 
@@ -50,22 +51,6 @@ for (const kind of KINDS) {
       expect(await readdir(folder.path)).toEqual(["out"]);
     }, 60_000);
   });
-}
-
-/** How a test may mount a file system of its own here: as root, else in a user namespace, else not at all. */
-function mounting(): readonly string[] | undefined {
-  if (process.platform !== "linux") return undefined;
-  for (const command of [
-    ["unshare", "-m"],
-    ["unshare", "-rm"],
-  ]) {
-    try {
-      if (Bun.spawnSync([...command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).success) return command;
-    } catch {
-      // No unshare on this system.
-    }
-  }
-  return undefined;
 }
 
 const unshare = mounting();
