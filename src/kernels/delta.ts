@@ -31,8 +31,8 @@ export interface Tile {
 /** Flags of one dispatch; the constants of the same names in delta.wgsl. */
 export const DELTA_FLAGS = { hasWeight: 1, hasSum: 2, roundDelta: 4 } as const;
 
-/** Rows per lane of the subgroup staging: 3 keeps the accumulators of 8 lanes in cache and was fastest (docs/design.md). */
-const ROWS_PER_LANE = 3;
+/** Rows per lane of the subgroup staging. More are up to a tenth faster, and take twice as long to compile (docs/design.md). */
+const ROWS_PER_LANE = 4;
 
 export function deltaTile(staging: Staging): Tile {
   if (staging.kind === "workgroup") return { rows: 64, cols: 64 };
