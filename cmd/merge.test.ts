@@ -78,6 +78,15 @@ describe("randlora merge", () => {
     ]);
   });
 
+  test("takes a full fine-tuning run for its model", async () => {
+    await using folder = await baseAndAdapter();
+    await mkdir(folder.at("run"));
+    await writeFile(folder.at("run/run.json"), "{}");
+    await cp(folder.at("base"), folder.at("run/model"), { recursive: true });
+    expect((await runMerge(["run", "adapter"], { cwd: folder.path })).status).toBe(0);
+    expect((await readdir(folder.at("run-merged"))).toSorted()).toEqual(["config.json", "model.safetensors"]);
+  });
+
   test("says that an unmerge is not exact below f32", async () => {
     await using folder = await baseAndAdapter();
     const { stderr } = await runMerge(["base", "adapter", "--unmerge"], { cwd: folder.path });

@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import {
   bytes,
   choice,
@@ -59,9 +60,11 @@ export const command = defineCommand({
   async run({ base, adapters }, options, context) {
     const { localPath, hubBaseName } = await import("../src/options/places.ts");
     const { merge } = await import("../src/merge/run.ts");
+    const { defaultOutput } = await import("../src/merge/output.ts");
     const name = hubBaseName(base);
-    const out = options.out ?? (name === undefined ? undefined : `${name}-${options.unmerge ? "un" : ""}merged`);
-    const local = await localPath(base, "model", context);
+    const suffix = options.unmerge ? "-unmerged" : "-merged";
+    const out = options.out ?? (name === undefined ? defaultOutput(base, options.unmerge) : `${name}${suffix}`);
+    const local = await weightsOf(await localPath(base, "model", context));
     const paths: string[] = [];
     for (const adapter of adapters) paths.push(await localPath(adapter, "adapter", context));
     if (options.unmerge && options.dtype !== "f32") {
@@ -84,6 +87,13 @@ export const command = defineCommand({
     }
   },
 });
+
+/** Where a model's weights are: a full fine-tuning run keeps them in a folder of its own. */
+async function weightsOf(path: string): Promise<string> {
+  const { locateModel } = await import("../src/models/locate.ts");
+  const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  return isFolder ? (await locateModel(path)).folder : path;
+}
 
 /** Shows a merge's progress as a bar on stderr. */
 class Observer implements MergeObserver {

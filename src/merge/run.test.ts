@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import type { WritableFloatDtype } from "../safetensors/dtype.ts";
 import { TemporaryFolder } from "../safetensors/testing.ts";
@@ -86,7 +87,7 @@ function modelOf(dtype: WritableFloatDtype): Tensors {
   return {
     "model.embed_tokens.weight": weights(dtype, [50, 37], 10),
     ...Object.fromEntries(adapted),
-    [`${LAYER}.mlp.gate.weight`]: { dtype: "F8_E4M3", shape: [3], data: Uint8Array.of(1, 127, 255) },
+    [`${LAYER}.mlp.gate.weight`]: { dtype: "F8_E4M3", shape: [3], data: Uint8Array.of(1, 126, 200) },
     "model.norm.weight": weights("F32", [37], 11),
     "model.empty": { dtype: "F32", shape: [0, 4], data: new Uint8Array() },
     "model.steps": { dtype: "I64", shape: [], data: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8) },
@@ -270,9 +271,9 @@ test("--unmerge takes a merge back, to the last places of f32", async () => {
   }
 });
 
-test("--dtype converts every floating tensor but the 8-bit ones, merges F64 weights, and tells config.json", async () => {
+test("--dtype converts every floating tensor, merges F64 weights, and tells config.json", async () => {
   await using folder = await TemporaryFolder.create();
-  const { "model.layers.0.mlp.gate.weight": _, ...model } = modelOf("F64");
+  const model = modelOf("F64");
   const config = { model_type: "llama", torch_dtype: "float64" };
   const { tensors } = await mergeIn(folder, { tensors: model, config }, [ADAPTER], { dtype: "bf16" });
   for (const [name, { dtype, data }] of Object.entries(tensors)) {
@@ -307,6 +308,33 @@ test("an adapted, tied output embedding is written as its own tensor, and config
   expect(distance(widened(merged.tensors["lm_head.weight"] ?? embedding), want, "BF16").worst).toBeLessThanOrEqual(1);
   const written: unknown = JSON.parse(await readFile(folder.at("out", "config.json"), "utf8"));
   expect(written).toEqual({ model_type: "llama", tie_word_embeddings: false });
+});
+
+test("a real model is merged, and all that was not adapted is what it was", async () => {
+  const stories = join(import.meta.dir, "../../../shared/models/stories260k");
+  await using folder = await TemporaryFolder.create();
+  const before = await readModel(stories);
+  const modules: Record<string, readonly [number, number]> = {};
+  for (const [name, { shape }] of Object.entries(before)) {
+    const [out = 0, input = 0] = shape;
+    if (/\.(q_proj|v_proj|up_proj|down_proj)\.weight$/.test(name)) modules[name.slice(0, -7)] = [out, input];
+  }
+  const adapter: TestAdapter = { r: 6, alpha: 12, seed: 4, modules };
+  const adapters = [await writeAdapter(folder.at("adapter"), adapter)];
+  const options = { ...OPTIONS, base: stories, adapters, out: folder.at("out") };
+  const { merged, reports } = await merge(options, new Notes(), new AbortController().signal);
+  expect(merged).toBe(20);
+  // A column of A whose 6 elements are all 0, one of 11, changes nothing.
+  for (const { changed, elements } of reports) expect(changed / elements).toBeWithin(0.7, 1);
+  const after = await readModel(folder.at("out"));
+  expect(Object.keys(after)).toEqual(Object.keys(before));
+  for (const [name, tensor] of Object.entries(after)) {
+    expect(Buffer.compare(tensor.data, before[name]?.data ?? new Uint8Array()) === 0).toBe(
+      !(name.slice(0, -7) in modules),
+    );
+  }
+  const others = (await readdir(stories)).filter((name) => !/safetensors/.test(name)).toSorted();
+  expect((await readdir(folder.at("out"))).filter((name) => !/safetensors/.test(name)).toSorted()).toEqual(others);
 });
 
 test("a lone file becomes a lone file beside it, without a config.json", async () => {
