@@ -1,6 +1,9 @@
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { type Case, machine, renderMachine, renderResults, type Result, runSuite, type Suite } from "./harness.ts";
+
+// Processes that open a GPU take their time on a busy machine.
+setDefaultTimeout(60_000);
 
 function suiteOf(...cases: readonly Case[]): Suite {
   return {

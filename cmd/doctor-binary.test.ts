@@ -1,9 +1,12 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "../scripts/build.ts";
 import { mountNoexec } from "../src/gpu/testing.ts";
+
+// Processes that open a GPU take their time on a busy machine.
+setDefaultTimeout(60_000);
 
 let folder: string;
 let home: string;

@@ -1,5 +1,8 @@
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+
+// Processes that open a GPU take their time on a busy machine.
+setDefaultTimeout(60_000);
 
 /** Runs a mode of testing-process.ts until it ends by itself; a process that hangs fails by the test's time limit. */
 async function run(mode: string, env: Readonly<Record<string, string>> = {}) {
