@@ -1,0 +1,125 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as v from "valibot";
+import { Gpu } from "../src/gpu/gpu.ts";
+import { SUPPORTED_TYPES } from "../src/models/architectures/index.ts";
+import { Decoder } from "../src/models/decoder.ts";
+import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
+import { smollm2, stories260k } from "./models.ts";
+import { ROOT } from "./program.ts";
+
+const Made = v.record(
+  v.string(),
+  v.object({
+    ids: v.array(v.number()),
+    logits: v.array(v.number()),
+    nll: v.number(),
+    greedy: v.array(v.number()),
+  }),
+);
+const Prompt = v.object({
+  ids: v.array(v.number()),
+  nll: v.number(),
+  top_ids: v.array(v.number()),
+  top_logits: v.array(v.number()),
+  greedy_ids: v.array(v.number()),
+});
+const Expected = v.object({ texts: v.array(Prompt), chats: v.array(Prompt) });
+
+const folder = await mkdtemp(join(tmpdir(), "randlora-decoders-"));
+await run([await pythonWithPeft(), join(PYTHON_FOLDER, "decoders.py"), folder]);
+const made = v.parse(Made, await Bun.file(join(folder, "expected.json")).json());
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+});
+afterAll(async () => {
+  gpu.close();
+  await rm(folder, { recursive: true });
+});
+
+interface Step {
+  readonly id: number;
+  readonly logit: number;
+  /** Distance of the best logit from the second best. */
+  readonly gap: number;
+}
+
+/** Decodes greedily, a token a pass through the cache. */
+async function greedy(decoder: Decoder, ids: readonly number[], count: number): Promise<Step[]> {
+  using cache = decoder.createCache();
+  let hidden = await decoder.prefill(cache, ids);
+  const steps: Step[] = [];
+  while (steps.length < count) {
+    const { ids: best, logits } = await decoder.top(hidden, 2);
+    const [id = NaN] = best;
+    const [logit = NaN, second = NaN] = logits;
+    steps.push({ id, logit, gap: logit - second });
+    gpu.memory.release(hidden.buffer);
+    hidden = await decoder.prefill(cache, [id]);
+  }
+  gpu.memory.release(hidden.buffer);
+  return steps;
+}
+
+/** Equal, or first different where our two best logits are within 1e-3 of the largest. */
+function expectSameTokens(found: readonly Step[], wanted: readonly number[]): void {
+  const differs = wanted.findIndex((id, at) => found[at]?.id !== id);
+  if (differs === -1) return;
+  const { gap = NaN, logit = NaN } = found[differs] ?? {};
+  expect(gap, `token ${differs} differs`).toBeLessThan(1e-3 * Math.abs(logit));
+}
+
+async function nll(decoder: Decoder, ids: readonly number[]): Promise<number> {
+  using cache = decoder.createCache();
+  const values = await decoder.nll(cache, ids);
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+describe("random-weight decoders compute what transformers computes", () => {
+  test("every architecture is tried", () => {
+    const tried = new Set(Object.keys(made).map((name) => name.split("-")[0]));
+    expect([...tried].toSorted()).toEqual(SUPPORTED_TYPES.map((type) => type.replace("_text", "")).toSorted());
+  });
+  for (const [name, wanted] of Object.entries(made)) {
+    test(name, async () => {
+      using decoder = await Decoder.load(gpu, join(folder, name));
+      using cache = decoder.createCache();
+      const hidden = await decoder.prefill(cache, wanted.ids);
+      const found = await decoder.logits(hidden);
+      gpu.memory.release(hidden.buffer);
+      const largest = wanted.logits.reduce((most, logit) => Math.max(most, Math.abs(logit)), 0);
+      const worst = wanted.logits.reduce((most, logit, id) => Math.max(most, Math.abs((found[id] ?? NaN) - logit)), 0);
+      expect(found.length).toBe(wanted.logits.length);
+      expect(worst).toBeLessThan(1e-3 * largest);
+      expect(Math.abs((await nll(decoder, wanted.ids)) - wanted.nll)).toBeLessThan(1e-4 * wanted.nll);
+      expectSameTokens(await greedy(decoder, wanted.ids, wanted.greedy.length), wanted.greedy);
+    });
+  }
+});
+
+describe("real models say what transformers says", () => {
+  test.each([
+    ["stories260k", async () => stories260k()],
+    ["smollm2-135m", smollm2],
+  ] as const)("%s", async (name, locate) => {
+    const path = join(ROOT, "..", "shared", "models", name, "expected.json");
+    const { texts, chats } = v.parse(Expected, await Bun.file(path).json());
+    using decoder = await Decoder.load(gpu, await locate());
+    for (const prompt of [...texts, ...chats]) {
+      using cache = decoder.createCache();
+      const hidden = await decoder.prefill(cache, prompt.ids);
+      const found = await decoder.logits(hidden);
+      gpu.memory.release(hidden.buffer);
+      const largest = prompt.top_logits[0] ?? NaN;
+      prompt.top_ids.forEach((id, rank) => {
+        expect(Math.abs((found[id] ?? NaN) - (prompt.top_logits[rank] ?? NaN))).toBeLessThan(1e-3 * largest);
+      });
+      expect(Math.abs((await nll(decoder, prompt.ids)) - prompt.nll)).toBeLessThan(1e-4 * prompt.nll);
+      expectSameTokens(await greedy(decoder, prompt.ids, prompt.greedy_ids.length), prompt.greedy_ids);
+    }
+  });
+});

@@ -1,0 +1,144 @@
+"""Tiny decoders with random weights, and what transformers computes with them.
+
+usage: decoders.py OUT      writes OUT/NAME (a model folder) for every case, and OUT/expected.json
+
+Per case: the token ids of a prompt, the logits after it, the mean negative log-likelihood of its own tokens, and tokens
+decoded greedily. Computed in f32 from the saved weights, with eager attention (the only one with soft caps). Weights are
+larger than a fresh model's, so that attention and norms matter.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
+    LlamaConfig,
+    MistralConfig,
+    Phi3Config,
+    PreTrainedConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+NEW_TOKENS = 16
+
+SIZES = {
+    "vocab_size": 131,
+    "hidden_size": 48,
+    "intermediate_size": 88,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": None,
+}
+LONG_FACTORS = {"short_factor": [1.0, 1.1, 1.3, 1.7], "long_factor": [1.0, 2.0, 3.5, 6.0]}
+
+
+def rope(kind: str, **more: Any) -> dict[str, Any]:
+    return {"rope_parameters": {"rope_type": kind, "rope_theta": 10000.0, **more}}
+
+
+def case(config: type[PreTrainedConfig], dtype: str = "f32", tokens: int = 40, shards: bool = False, **settings: Any):
+    return {"config": config(**{**SIZES, **settings}), "dtype": dtype, "tokens": tokens, "shards": shards}
+
+
+def cases() -> dict[str, dict[str, Any]]:
+    llama3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
+    yarn = {"factor": 4.0, "original_max_position_embeddings": 32}
+    by_dtype = {
+        f"{name}-{dtype}": case(config, dtype, shards=dtype == "bf16", **settings)
+        for dtype in DTYPES
+        for name, config, settings in [
+            ("llama", LlamaConfig, {}),
+            ("mistral", MistralConfig, {"sliding_window": 16}),
+            ("qwen2", Qwen2Config, {"tie_word_embeddings": True}),
+            ("qwen3", Qwen3Config, {"num_key_value_heads": 1, "head_dim": 16}),
+            ("phi3", Phi3Config, {}),
+            ("gemma2", Gemma2Config, {"sliding_window": 16, "query_pre_attn_scalar": 12, "final_logit_softcapping": 5.0, "attn_logit_softcapping": 3.0}),
+            ("gemma3", Gemma3TextConfig, {"sliding_window": 16, "query_pre_attn_scalar": 12, "num_hidden_layers": 7, "head_dim": 16}),
+        ]
+    }
+    return {
+        **by_dtype,
+        "llama-biases": case(LlamaConfig, attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
+        "llama-one-kv-head": case(LlamaConfig, num_key_value_heads=1, hidden_act="gelu"),
+        "llama-wide": case(LlamaConfig, hidden_size=72, intermediate_size=300, num_attention_heads=3, num_key_value_heads=3, head_dim=64, vocab_size=9001),
+        "llama-linear": case(LlamaConfig, tokens=100, **rope("linear", factor=3.0)),
+        "llama-dynamic": case(LlamaConfig, tokens=100, **rope("dynamic", factor=2.0)),
+        "llama-dynamic-short": case(LlamaConfig, tokens=40, **rope("dynamic", factor=2.0)),
+        "llama-llama3": case(LlamaConfig, tokens=100, **rope("llama3", **llama3)),
+        "llama-yarn": case(LlamaConfig, tokens=100, **rope("yarn", **yarn)),
+        "llama-yarn-settings": case(LlamaConfig, tokens=100, **rope("yarn", **yarn, beta_fast=4.0, beta_slow=2.0, truncate=False, attention_factor=1.3)),
+        "llama-yarn-mscale": case(LlamaConfig, tokens=100, **rope("yarn", **yarn, mscale=0.8, mscale_all_dim=0.5)),
+        "llama-longrope": case(LlamaConfig, tokens=100, **rope("longrope", **LONG_FACTORS, original_max_position_embeddings=32)),
+        "phi3-longrope-long": case(Phi3Config, tokens=100, max_position_embeddings=256, original_max_position_embeddings=64, **rope("longrope", **LONG_FACTORS)),
+        "phi3-longrope-short": case(Phi3Config, tokens=40, max_position_embeddings=256, original_max_position_embeddings=64, **rope("longrope", **LONG_FACTORS)),
+        "phi3-partial": case(Phi3Config, hidden_size=96, num_attention_heads=6, head_dim=16, sliding_window=16, **rope("default", partial_rotary_factor=0.5)),
+        "qwen2-windows": case(Qwen2Config, use_sliding_window=True, sliding_window=16, max_window_layers=1),
+        "qwen3-biases": case(Qwen3Config, attention_bias=True, tie_word_embeddings=True),
+        "gemma3-linear": case(Gemma3TextConfig, tokens=100, num_hidden_layers=7, sliding_window=16, rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+        }),
+    }
+
+
+def randomise(model: torch.nn.Module, generator: torch.Generator) -> None:
+    """Weights with outputs about as large as their inputs, norms around their neutral value, biases that matter."""
+    for name, weight in model.named_parameters():
+        noise = torch.randn(weight.shape, generator=generator)
+        if weight.dim() == 2:
+            weight.data = noise * (1.5 / weight.shape[1] ** 0.5)
+        elif "norm" in name:
+            weight.data = weight.data + 0.2 * noise
+        else:
+            weight.data = 0.3 * noise
+
+
+def describe(folder: Path, ids: list[int]) -> dict[str, Any]:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    tokens = torch.tensor([ids])
+    with torch.no_grad():
+        logits = model(tokens).logits[0].double()
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+        made = model.generate(
+            tokens,
+            attention_mask=torch.ones_like(tokens),
+            max_new_tokens=NEW_TOKENS,
+            do_sample=False,
+        )
+    return {
+        "ids": ids,
+        "logits": logits[-1].tolist(),
+        "nll": torch.nn.functional.cross_entropy(logits[:-1], tokens[0, 1:]).item(),
+        "greedy": made[0, len(ids) :].tolist(),
+    }
+
+
+def main(out: Path) -> None:
+    expected = {}
+    for seed, (name, made) in enumerate(cases().items()):
+        generator = torch.Generator().manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(made["config"])
+        randomise(model, generator)
+        folder = out / name
+        model.to(DTYPES[made["dtype"]]).save_pretrained(folder, max_shard_size="20KB" if made["shards"] else "1GB")
+        ids = torch.randint(2, made["config"].vocab_size, (made["tokens"],), generator=generator).tolist()
+        expected[name] = describe(folder, ids)
+    (out / "expected.json").write_text(json.dumps(expected))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
