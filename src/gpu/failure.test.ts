@@ -55,6 +55,16 @@ test("a device that was destroyed on purpose is no failure", async () => {
   gpu.close();
 });
 
+test("work that a destroyed device drops is a failure in words, not Dawn's own", async () => {
+  const gpu = await Gpu.open();
+  const buffer = gpu.memory.allocate("buffer", 16);
+  gpu.device.destroy();
+  const error = await caught(read(gpu, buffer));
+  expect(error).toBeInstanceOf(RandloraError);
+  expect(error).toMatchObject({ code: "gpu", message: expect.stringContaining("the GPU did not finish its work") });
+  gpu.close();
+});
+
 test("a full GPU is reported at the next wait, with the buffer's name and sizes", async () => {
   using gpu = await Gpu.open();
   gpu.memory.allocate("weights", 3 * 2 ** 20);

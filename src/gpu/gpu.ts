@@ -121,7 +121,7 @@ export class Gpu {
   async settle<T>(promise: Promise<T>): Promise<T> {
     resetPace();
     this.check();
-    const value = await Promise.race([promise, this.#failureSignal]);
+    const value = await Promise.race([promise, this.#failureSignal]).catch((cause: unknown) => this.#explain(cause));
     resetPace();
     this.check();
     return value;
@@ -146,6 +146,15 @@ export class Gpu {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /** Dawn rejects what was pending on a dead device with an error that says nothing; the reason arrives beside it. */
+  async #explain(cause: unknown): Promise<never> {
+    if (cause instanceof RandloraError) throw cause;
+    await Bun.sleep(0);
+    this.check();
+    const reason = cause instanceof Error && cause.message !== "" ? cause.message : String(cause);
+    throw new RandloraError("gpu", `the GPU did not finish its work: ${reason}`, "please report this", { cause });
   }
 
   #fail(error: RandloraError): void {

@@ -15,12 +15,12 @@ interface Descriptors {
 
 /**
  * Runs `work` with file descriptor 2 sent to a file; returns its result and what native code wrote meanwhile.
- * Where the C library cannot be reached (Windows, musl) nothing is caught and `log` is empty.
+ * Where the C library cannot be reached (Windows, musl), or no file can be made, nothing is caught and `log` is empty.
  */
 export async function catchNativeLog<T>(work: () => Promise<T>): Promise<{ result: T; log: string }> {
   const libc = await openLibc();
-  if (libc === undefined) return { result: await work(), log: "" };
-  const folder = mkdtempSync(join(tmpdir(), "randlora-"));
+  const folder = libc === undefined ? undefined : makeFolder();
+  if (libc === undefined || folder === undefined) return { result: await work(), log: "" };
   const path = join(folder, "gpu.log");
   const file = openSync(path, "w");
   const saved = libc.dup(STDERR);
@@ -33,6 +33,15 @@ export async function catchNativeLog<T>(work: () => Promise<T>): Promise<{ resul
     closeSync(saved);
     closeSync(file);
     rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** A new temporary folder; none where the temp folder is missing, full or read-only: no reason to go without a GPU. */
+function makeFolder(): string | undefined {
+  try {
+    return mkdtempSync(join(tmpdir(), "randlora-"));
+  } catch {
+    return undefined;
   }
 }
 

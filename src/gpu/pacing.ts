@@ -37,11 +37,15 @@ export function paceTicks(): void {
   globalThis.setImmediate = Object.assign(paced, immediate);
 }
 
-/** Dawn passes an anonymous native function without arguments; no JavaScript caller does. */
+/**
+ * Dawn passes an anonymous native function that takes nothing, without arguments. The `resolve` of a promise is native
+ * and anonymous too, but takes one.
+ */
 function isDawnTick(callback: unknown, values: readonly unknown[]): boolean {
   return (
     typeof callback === "function" &&
     callback.name === "" &&
+    callback.length === 0 &&
     values.length === 0 &&
     Function.prototype.toString.call(callback).endsWith("{ [native code] }")
   );

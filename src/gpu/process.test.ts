@@ -28,6 +28,11 @@ test.each([
   expect(stdout).toStartWith(printed);
 });
 
+test("a temp folder that does not exist does not cost the GPU", async () => {
+  const gone = join(import.meta.dir, "gone");
+  expect(await run("closed", { TMPDIR: gone })).toMatchObject({ status: 0, stdout: "7\n" });
+});
+
 test.if(process.platform === "linux")("without a driver: words, not the loader's chatter", async () => {
   const { status, stdout, stderr } = await run("closed", { VK_DRIVER_FILES: "/nonexistent" });
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
