@@ -1,0 +1,74 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { join } from "node:path";
+import { Gpu } from "../gpu/gpu.ts";
+import { Decoder } from "../models/decoder.ts";
+import { perplexity, windows, windowSize } from "./perplexity.ts";
+
+const STORIES = join(import.meta.dir, "../../../shared/models/stories260k");
+
+let gpu: Gpu;
+let decoder: Decoder;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+  decoder = await Decoder.load(gpu, STORIES);
+}, 120_000);
+afterAll(() => gpu.close());
+
+test.each([
+  [
+    [1, 2, 3, 4, 5],
+    2,
+    [
+      [1, 2],
+      [3, 4],
+    ],
+  ],
+  [[1, 2, 3, 4], 3, [[1, 2, 3]]],
+  [
+    [1, 2, 3, 4, 5],
+    3,
+    [
+      [1, 2, 3],
+      [4, 5],
+    ],
+  ],
+  [[1, 2], 9, [[1, 2]]],
+  [[1], 9, []],
+  [[], 9, []],
+])("%j in windows of %d", (ids, size, wanted) => {
+  expect(windows(ids, size)).toEqual(wanted);
+});
+
+test("a text is the mean over the predicted tokens of its windows", async () => {
+  const { texts } = await Bun.file(join(STORIES, "expected.json")).json();
+  for (const { ids, nll } of texts) {
+    const found = await perplexity(decoder, ids, { context: 512 });
+    expect(found.tokens).toBe(ids.length - 1);
+    expect(Math.abs(found.nll - nll)).toBeLessThan(1e-4 * nll);
+    expect(found.perplexity).toBeCloseTo(Math.exp(found.nll), 10);
+  }
+  // Equal windows one after the other: the same mean, and progress adds up to all tokens.
+  const [{ ids, nll }] = texts;
+  const counted: number[] = [];
+  const twice = await perplexity(decoder, [...ids, ...ids, 7], {
+    context: ids.length,
+    onTokens: (tokens) => counted.push(tokens),
+  });
+  expect(twice.tokens).toBe(2 * (ids.length - 1));
+  expect(Math.abs(twice.nll - nll)).toBeLessThan(1e-4 * nll);
+  expect(counted).toEqual([ids.length, ids.length]);
+});
+
+test("windows end at the model's context, unless RoPE is scaled", () => {
+  const { config } = decoder;
+  expect(windowSize(config, undefined)).toBe(512);
+  expect(windowSize({ ...config, contextLength: 8192 }, undefined)).toBe(1024);
+  expect(() => windowSize(config, 513)).toThrow("the model's context is 512 tokens");
+  expect(() => windowSize(config, 1)).toThrow("at least 2 tokens");
+  const ropes = [{ theta: 1e4, size: 8, scaling: { kind: "linear", factor: 2 } as const }];
+  expect(windowSize({ ...config, ropes }, 513)).toBe(513);
+});
+
+test("a text without anything to predict is refused", async () => {
+  await expect(perplexity(decoder, [1], { context: 512 })).rejects.toMatchObject({ code: "data" });
+});
