@@ -107,6 +107,27 @@ test("tensors are copied from file to file byte for byte, whatever the buffer", 
   }
 });
 
+test("a copy tells of each piece, and ends when it is told to", async () => {
+  await using folder = await TemporaryFolder.create();
+  const tensor: PlannedTensor = { name: "a", dtype: "U8", shape: [10] };
+  await using first = await SafetensorsWriter.create(folder.at("from"), [tensor]);
+  await first.append("a", Uint8Array.of(0, 1, 2, 3, 4, 5, 6, 7, 8, 9));
+  await first.finish();
+  await using source = await SafetensorsFile.open(folder.at("from"));
+  const pieces: number[] = [];
+  await using whole = await SafetensorsWriter.create(folder.at("whole"), [tensor]);
+  await whole.copy(source, source.get("a"), new Uint8Array(8), (bytes) => pieces.push(bytes));
+  expect(pieces).toEqual([4, 4, 2]);
+  await whole.finish();
+  await using part = await SafetensorsWriter.create(folder.at("part"), [tensor]);
+  const start = part.written;
+  const copying = part.copy(source, source.get("a"), new Uint8Array(8), () => {
+    if (part.written > start) throw new Error("stopped");
+  });
+  await expect(copying).rejects.toThrow("stopped");
+  expect(part.written - start).toBe(4);
+});
+
 const one = (name: string, shape: readonly number[]): PlannedTensor => ({ name, dtype: "F32", shape });
 
 describe("a file that would not be what was planned is not finished", () => {
