@@ -93,22 +93,29 @@ function fusedBf16(bound: number): HalfMap {
   };
 }
 
+/** Rounds `count` of `singlesBits` to f16 in integers, several times as fast as a `Float16Array` (Bun 1.4). */
+function roundF16(count: number, out: Uint16Array, at: number, high: number, low: number): void {
+  for (let i = 0; i < count; i++) {
+    const bits = singlesBits[i] as number;
+    const magnitude = bits & 0x7fffffff;
+    let rounded = (bits >>> 16) & 0x8000;
+    // At least 2^-14: the exponent's bias falls from 127 to 15. Below it numbers are subnormal, and rare.
+    if (magnitude >= 0x38800000) rounded |= ((magnitude + 0xfff + ((magnitude >>> 13) & 1)) >>> 13) - (112 << 10);
+    else rounded = toF16Bits(singles[i] as number);
+    out[at + i] = rounded === high ? low : rounded;
+  }
+}
+
 /** torch 2.13, fp16. */
 function fusedF16(bound: number): HalfMap {
   const step = fuseStep(bound);
   const high = toF16Bits(bound);
   const low = toF16Bits(-bound);
-  const halves = new Float16Array(CHUNK);
-  const halvesBits = new Uint16Array(halves.buffer);
   return (draws, count, out, at) => {
     for (let done = 0; done < count; done += CHUNK) {
       const n = Math.min(CHUNK, count - done);
       fuse(draws, done, n, step, singles, 0);
-      for (let i = 0; i < n; i++) halves[i] = singles[i] as number;
-      for (let i = 0; i < n; i++) {
-        const rounded = halvesBits[i] as number;
-        out[at + done + i] = rounded === high ? low : rounded;
-      }
+      roundF16(n, out, at + done, high, low);
     }
   };
 }
