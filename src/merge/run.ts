@@ -104,6 +104,7 @@ export async function merge(
     }),
   );
   const opening = openGpu(options, resources);
+  clock.end("gpu");
   if (!lone && config !== undefined) {
     await writeModelFiles({ checkpoint, publication, config, dtype: options.dtype, plan, shards, observer });
   } else if (plan.untied) {
