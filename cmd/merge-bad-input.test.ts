@@ -1,121 +1,23 @@
 import { describe, expect, test } from "bun:test";
-import { mkdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdir, rename, truncate, writeFile } from "node:fs/promises";
 import { f32, safetensorsBytes } from "../src/adapters/adapters.fixture.ts";
 import {
   ADAPTER,
+  adapter,
   baseAndAdapter,
+  type Bad,
   contents,
+  expectRefusal,
+  FILES,
   LAMBDA_NAME,
-  Q_NAME,
   runMerge,
-  TENSORS,
 } from "../src/merge/testing-process.ts";
-import { adapterTensors, weights, writeAdapter, writeModel } from "../src/merge/testing.ts";
-import { fileBytes, type TemporaryFolder, tensorEntry } from "../src/safetensors/testing.ts";
+import { adapterTensors, writeAdapter } from "../src/merge/testing.ts";
 
-/** Something wrong with the files: what is done to them, and what the one line must then say. */
-interface Bad {
-  readonly name: string;
-  readonly spoil: (folder: TemporaryFolder) => Promise<unknown>;
-  /** Parts of the error: the file, the tensor, the cause. */
-  readonly says: readonly string[];
-  readonly args?: readonly string[];
-  readonly env?: Readonly<Record<string, string>>;
-}
-
-const BASE = "base/model.safetensors";
-const CONFIG = "adapter/adapter_config.json";
-const WEIGHTS = "adapter/adapter_model.safetensors";
-
-/** Replaces the base by a file with this header and some bytes of data. */
-const header =
-  (value: unknown, dataBytes = 8) =>
-  (folder: TemporaryFolder): Promise<void> =>
-    writeFile(folder.at(BASE), fileBytes(value, new Uint8Array(dataBytes)));
-
-/** Writes the adapter again with other settings or tensors. */
-const adapter =
-  (extra: Parameters<typeof writeAdapter>[2], own = ADAPTER) =>
-  (folder: TemporaryFolder): Promise<unknown> =>
-    writeAdapter(folder.at("adapter"), own, extra);
-
-/** Writes the base again with other tensors. */
-const base =
-  (tensors: Parameters<typeof writeModel>[1]["tensors"]) =>
-  (folder: TemporaryFolder): Promise<unknown> =>
-    writeModel(folder.at("base"), { tensors: { ...TENSORS, ...tensors } });
-
+const { config: CONFIG, weights: WEIGHTS } = FILES;
 const nothing = async (): Promise<void> => {};
 const [MODULE = ""] = Object.keys(ADAPTER.modules);
 const lambdaWith = (value: number) => f32([4, 4], [value, ...Array.from({ length: 15 }, () => 0.1)]);
-
-const FILES: readonly Bad[] = [
-  {
-    name: "a truncated file",
-    spoil: (folder) => truncate(folder.at(BASE), 1500),
-    says: [BASE, '"model.', "lie outside"],
-  },
-  { name: "a file cut inside its header", spoil: (folder) => truncate(folder.at(BASE), 100), says: [BASE, "header"] },
-  { name: "an empty file", spoil: (folder) => truncate(folder.at(BASE), 0), says: [BASE] },
-  {
-    name: "a header longer than the file",
-    spoil: (folder) => writeFile(folder.at(BASE), Uint8Array.of(0, 0, 1, 0, 0, 0, 0, 0, 123)),
-    says: [BASE, "65536"],
-  },
-  { name: "garbage instead of JSON", spoil: header('{"a": nonsense'), says: [BASE, "not JSON"] },
-  {
-    name: "overlapping offsets",
-    spoil: header({ a: tensorEntry("U8", [5], 0, 5), b: tensorEntry("U8", [4], 4, 8) }),
-    says: [BASE, '"b"', "overlap"],
-  },
-  {
-    name: "offsets shorter than the shape",
-    spoil: header({ a: tensorEntry("F32", [3], 0, 8) }),
-    says: [BASE, '"a"', "takes 12 bytes"],
-  },
-  {
-    name: "a hole between offsets",
-    spoil: header({ a: tensorEntry("U8", [2], 0, 2), b: tensorEntry("U8", [4], 4, 8) }),
-    says: [BASE, '"b"'],
-  },
-  { name: "an unknown dtype", spoil: header({ a: tensorEntry("F7", [8], 0, 8) }), says: [BASE, '"a"', '"F7"'] },
-  {
-    name: "a missing shard",
-    spoil: async (folder) => {
-      await rm(folder.at("base"), { recursive: true });
-      await writeModel(folder.at("base"), { tensors: TENSORS, shardBytes: 1300 });
-      await rm(folder.at("base/model-00002-of-00004.safetensors"));
-    },
-    says: ["base/model.safetensors.index.json", "model-00002-of-00004.safetensors", "missing"],
-  },
-  {
-    name: "an index that leaves the folder",
-    spoil: (folder) =>
-      writeFile(folder.at("base/model.safetensors.index.json"), '{"weight_map": {"a": "../other.safetensors"}}'),
-    says: ["base/model.safetensors.index.json", "../other.safetensors"],
-  },
-  {
-    name: "pickled weights alone",
-    spoil: (folder) => rename(folder.at(BASE), folder.at("base/pytorch_model.bin")),
-    says: ["base", "pytorch_model.bin", "pickled"],
-  },
-  {
-    name: "a config.json that is none",
-    spoil: (folder) => writeFile(folder.at("base/config.json"), "[]"),
-    says: ["base/config.json", "not a JSON object"],
-  },
-  { name: "no config.json", spoil: (folder) => rm(folder.at("base/config.json")), says: ["base/config.json"] },
-  {
-    name: "no base",
-    spoil: (folder) => rm(folder.at("base"), { recursive: true }),
-    says: ["base", "no such file or folder"],
-  },
-  {
-    name: "no adapter",
-    spoil: (folder) => rm(folder.at("adapter"), { recursive: true }),
-    says: ["adapter", "no such file or folder"],
-  },
-];
 
 const ADAPTERS: readonly Bad[] = [
   {
@@ -186,42 +88,6 @@ const ADAPTERS: readonly Bad[] = [
   },
 ];
 
-const NUMBERS: readonly Bad[] = [
-  {
-    name: "NaN in an adapted weight",
-    spoil: base({ [Q_NAME]: { ...TENSORS[Q_NAME], data: TENSORS[Q_NAME].data.slice().fill(0xff, 0, 2) } }),
-    says: [BASE, `"${Q_NAME}"`, "1 of its weights are NaN or infinite"],
-  },
-  {
-    name: "ΔW that overflows F16",
-    spoil: async (folder) => {
-      await base({ [Q_NAME]: weights("F16", [16, 16], 2) })(folder);
-      await adapter({ config: { randlora_alpha: 1e9 } }, { ...ADAPTER, modules: { [MODULE]: [16, 16] } })(folder);
-    },
-    says: [BASE, `"${Q_NAME}"`, "too large for F16"],
-  },
-  {
-    name: "an untouched weight that overflows --dtype f16",
-    spoil: base({ "model.norm.weight": weights("F32", [16], 4, 1e6) }),
-    args: ["--dtype", "f16"],
-    says: [BASE, '"model.norm.weight"', "too large for F16"],
-  },
-  {
-    name: "an F64 weight without --dtype",
-    spoil: base({ [Q_NAME]: weights("F64", [16, 16], 2) }),
-    says: ["base", `"${Q_NAME}"`, "F64"],
-  },
-  {
-    name: "an unmerge of an adapter that replaces a module",
-    spoil: adapter({
-      config: { modules_to_save: ["norm"] },
-      tensors: { "base_model.model.model.norm.weight": weights("F32", [16], 5) },
-    }),
-    args: ["--unmerge", "--quiet"],
-    says: [WEIGHTS, '"model.norm.weight"'],
-  },
-];
-
 const PLACES: readonly Bad[] = [
   {
     name: "an output below a file",
@@ -262,36 +128,10 @@ const PLACES: readonly Bad[] = [
 ];
 
 describe.each([
-  ["a model's file", FILES],
   ["an adapter", ADAPTERS],
-  ["numbers", NUMBERS],
   ["the surroundings", PLACES],
-] as const)("what is wrong with %s", (_, cases) => {
-  test.each(cases.map((one) => [one.name, one] as const))(
-    "%s: one line says it, a second what to do, and nothing is left",
-    async (_, { spoil, args = [], env = {}, says }) => {
-      await using folder = await baseAndAdapter();
-      await spoil(folder);
-      const before = await contents(folder.path);
-      const given = args.includes("--out") ? args : ["--out", "out", ...args];
-      const run = await runMerge(["base", "adapter", ...given, "--quiet"], { cwd: folder.path, env });
-      const lines = run.stderr.trimEnd().split("\n");
-      expect(lines).toEqual([expect.stringMatching(/^error: /), expect.stringMatching(/^hint: ./)]);
-      for (const part of says) expect(lines[0]).toContain(part);
-      expect([run.status, run.stdout]).toEqual([1, ""]);
-      expect(await contents(folder.path)).toEqual(before);
-    },
-  );
-});
-
-test("a lone file is never its own output, under any name", async () => {
-  await using folder = await baseAndAdapter();
-  const bytes = await readFile(folder.at(BASE));
-  const run = await runMerge([BASE, "adapter", "--out", "adapter/../base/./model.safetensors", "--force"], {
-    cwd: folder.path,
-  });
-  expect([run.status, run.stderr]).toEqual([1, expect.stringContaining("the input is never changed")]);
-  expect(await readFile(folder.at(BASE))).toEqual(bytes);
+] as const)("what is wrong with %s is said in one line, and nothing is left", (_, cases) => {
+  test.each(cases.map((one) => [one.name, one] as const))("%s", (_, one) => expectRefusal(one));
 });
 
 test.each([

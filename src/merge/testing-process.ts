@@ -1,4 +1,5 @@
 // What the tests of `randlora merge` share: the program as a real process, and what a folder holds.
+import { expect } from "bun:test";
 import { createHash } from "node:crypto";
 import { lstat, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -73,3 +74,46 @@ export async function baseAndAdapter(
   await writeAdapter(folder.at("adapter"), adapter);
   return folder;
 }
+
+/** Something wrong with the files: what is done to them, and what the one line must then say. */
+export interface Bad {
+  readonly name: string;
+  readonly spoil: (folder: TemporaryFolder) => Promise<unknown>;
+  /** Parts of the error: the file, the tensor, the cause. */
+  readonly says: readonly string[];
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Runs a merge on spoilt files: one line must say what is wrong, a second what to do, and nothing may be left. */
+export async function expectRefusal({ spoil, args = [], env = {}, says }: Bad): Promise<void> {
+  await using folder = await baseAndAdapter();
+  await spoil(folder);
+  const before = await contents(folder.path);
+  const given = args.includes("--out") ? args : ["--out", "out", ...args];
+  const run = await runMerge(["base", "adapter", ...given, "--quiet"], { cwd: folder.path, env });
+  const lines = run.stderr.trimEnd().split("\n");
+  expect(lines).toEqual([expect.stringMatching(/^error: /), expect.stringMatching(/^hint: ./)]);
+  for (const part of says) expect(lines[0]).toContain(part);
+  expect([run.status, run.stdout]).toEqual([1, ""]);
+  expect(await contents(folder.path)).toEqual(before);
+}
+
+/** The files of {@link baseAndAdapter}. */
+export const FILES = {
+  base: "base/model.safetensors",
+  config: "adapter/adapter_config.json",
+  weights: "adapter/adapter_model.safetensors",
+} as const;
+
+/** Writes the adapter again with other settings or tensors. */
+export const adapter =
+  (extra: Parameters<typeof writeAdapter>[2], own = ADAPTER) =>
+  (folder: TemporaryFolder): Promise<unknown> =>
+    writeAdapter(folder.at("adapter"), own, extra);
+
+/** Writes the base again with other tensors. */
+export const base =
+  (tensors: Parameters<typeof writeModel>[1]["tensors"]) =>
+  (folder: TemporaryFolder): Promise<unknown> =>
+    writeModel(folder.at("base"), { tensors: { ...TENSORS, ...tensors } });
