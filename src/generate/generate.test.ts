@@ -1,0 +1,102 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { join } from "node:path";
+import * as v from "valibot";
+import { Gpu } from "../gpu/gpu.ts";
+import { Decoder } from "../models/decoder.ts";
+import { type FinishReason, generate, type GenerateOptions } from "./generate.ts";
+import { DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
+
+const STORIES = join(import.meta.dir, "../../../shared/models/stories260k");
+const Expected = v.object({ texts: v.array(v.object({ ids: v.array(v.number()), greedy_ids: v.array(v.number()) })) });
+const GREEDY: SamplingOptions = { ...DEFAULT_SAMPLING, temperature: 0 };
+
+let gpu: Gpu;
+let decoder: Decoder;
+let prompt: number[];
+let greedy: number[];
+beforeAll(async () => {
+  gpu = await Gpu.open();
+  decoder = await Decoder.load(gpu, STORIES);
+  const { texts } = v.parse(Expected, await Bun.file(join(STORIES, "expected.json")).json());
+  ({ ids: prompt = [], greedy_ids: greedy = [] } = texts[0] ?? {});
+}, 120_000);
+afterAll(() => gpu.close());
+
+async function all(
+  sampling: SamplingOptions,
+  options: Partial<GenerateOptions> = {},
+  ids: readonly number[] = prompt,
+): Promise<{ tokens: number[]; reason: FinishReason }> {
+  using cache = decoder.createCache();
+  const tokens: number[] = [];
+  const text = generate(decoder, cache, ids, { sampling, maxTokens: 20, stopTokens: new Set(), ...options });
+  for (;;) {
+    const { done, value } = await text.next();
+    if (done === true) return { tokens, reason: value };
+    tokens.push(value);
+  }
+}
+
+test("greedy text is transformers', ranked on the GPU or here", async () => {
+  const wanted = { tokens: greedy.slice(0, 20), reason: "length" as const };
+  expect(await all(GREEDY)).toEqual(wanted);
+  expect(await all({ ...GREEDY, penaltyWindow: 0, presencePenalty: 1 })).toEqual(wanted);
+});
+
+test("the same seed gives the same text, on the GPU's ranking and on ours", async () => {
+  const hot = { ...DEFAULT_SAMPLING, temperature: 1.5, topP: 1, minP: 0 };
+  const first = await all({ ...hot, seed: 5 });
+  expect(await all({ ...hot, seed: 5 })).toEqual(first);
+  expect(await all({ ...hot, seed: 5, penaltyWindow: 0, presencePenalty: 1 })).toEqual(first);
+  expect(await all({ ...hot, seed: 6 })).not.toEqual(first);
+});
+
+test("penalties change the text", async () => {
+  const { tokens } = await all({ ...GREEDY, presencePenalty: 100, penaltyWindow: 64 });
+  expect(new Set(tokens).size).toBe(tokens.length);
+});
+
+test("a stop token ends the text and is not part of it", async () => {
+  const stop = greedy[7] ?? NaN;
+  const before = greedy.slice(0, greedy.indexOf(stop));
+  expect(await all(GREEDY, { stopTokens: new Set([stop]) })).toEqual({ tokens: before, reason: "stop" });
+});
+
+test("the text ends with the context, or slides on", async () => {
+  const context = prompt.length + 6;
+  expect(await all(GREEDY, { context })).toEqual({ tokens: greedy.slice(0, 6), reason: "length" });
+  const { tokens, reason } = await all(GREEDY, { context, shift: true });
+  expect(tokens.slice(0, 6)).toEqual(greedy.slice(0, 6));
+  expect([tokens.length, reason]).toEqual([20, "length"]);
+  // After the first slide the model sees the newer half and nothing else.
+  const half = [...prompt, ...greedy].slice(context - Math.ceil(context / 2), context);
+  expect((await all(GREEDY, { maxTokens: 4 }, half)).tokens).toEqual(tokens.slice(6, 10));
+  await expect(all(GREEDY, { context: prompt.length })).rejects.toMatchObject({ code: "data" });
+});
+
+test("a cache that holds the beginning changes nothing", async () => {
+  using cache = decoder.createCache();
+  gpu.memory.release((await decoder.prefill(cache, prompt.slice(0, -3))).buffer);
+  const tokens: number[] = [];
+  const options = { sampling: GREEDY, maxTokens: 8, stopTokens: new Set<number>() };
+  for await (const token of generate(decoder, cache, prompt, options)) tokens.push(token);
+  expect(tokens).toEqual(greedy.slice(0, 8));
+  expect(cache.length).toBe(prompt.length + 7);
+});
+
+test("a text can be left or cancelled at any token", async () => {
+  const before = gpu.memory.liveBytes;
+  const stop = new AbortController();
+  let count = 0;
+  const run = async () => {
+    using cache = decoder.createCache();
+    const options = { sampling: GREEDY, maxTokens: 50, stopTokens: new Set<number>(), signal: stop.signal };
+    for await (const _ of generate(decoder, cache, prompt, options)) {
+      count += 1;
+      if (count === 3) stop.abort(new Error("enough"));
+    }
+  };
+  await expect(run()).rejects.toThrow("enough");
+  expect(count).toBe(3);
+  expect(gpu.memory.liveBytes).toBe(before);
+});

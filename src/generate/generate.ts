@@ -1,0 +1,97 @@
+import { RandloraError } from "../errors.ts";
+import type { Decoder } from "../models/decoder.ts";
+import type { KvCache } from "../models/kv-cache.ts";
+import { Mt19937 } from "../random/mt19937.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import {
+  checkSampling,
+  type Distribution,
+  distribution,
+  hasPenalties,
+  penalise,
+  pick,
+  rank,
+  type SamplingOptions,
+} from "./sampling.ts";
+
+/** Candidates that the GPU ranks at most; for more the logits are read back. */
+const MAX_GPU_TOP_K = 128;
+
+export interface GenerateOptions {
+  readonly sampling: SamplingOptions;
+  /** Tokens to make at most. */
+  readonly maxTokens: number;
+  /** Tokens that end the text; the one that was met is not yielded. */
+  readonly stopTokens: ReadonlySet<number>;
+  /** Positions that may be used; the model's context where nothing is said. */
+  readonly context?: number;
+  /** At the context's end, go on with its newer half instead of ending. */
+  readonly shift?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** Why a text ended: a stop token, or no room for more (tokens or context). */
+export type FinishReason = "stop" | "length";
+
+/**
+ * Continues a sequence token by token: yields ids, returns why it ended. Leaving the loop ends it at any token.
+ * @param cache holds the first `cache.length` of `ids`; afterwards those and every yielded token but the last
+ * @param ids the whole sequence so far, at least one token longer than what the cache holds
+ * @throws RandloraError `data` for a sequence that fills the context; `usage` for sampling options that make no sense;
+ *   the signal's reason when it is aborted
+ */
+export async function* generate(
+  decoder: Decoder,
+  cache: KvCache,
+  ids: readonly number[],
+  options: GenerateOptions,
+): AsyncGenerator<number, FinishReason> {
+  const { maxTokens, stopTokens, signal, shift = false, context = decoder.config.contextLength } = options;
+  const sampling = checkSampling(options.sampling);
+  if (ids.length >= context) {
+    const message = `the prompt has ${ids.length} tokens, and the context ends at ${context}`;
+    throw new RandloraError("data", message, "shorten the prompt, or raise --context if the model allows");
+  }
+  const passes = signal === undefined ? {} : { signal };
+  const random = new Mt19937(BigInt(sampling.seed));
+  const bits = new Uint32Array(1);
+  const sequence = [...ids];
+  for (let made = 0; made < maxTokens; made++) {
+    if (sequence.length >= context) {
+      if (!shift) return "length";
+      // Keys are stored turned by their positions: what is kept moves, so it is computed anew.
+      sequence.splice(0, sequence.length - Math.ceil(context / 2));
+      cache.truncate(0);
+    }
+    const hidden = await decoder.prefill(cache, sequence.slice(cache.length), passes);
+    let token: number;
+    try {
+      random.draw(bits);
+      token = pick(await nextTokens(decoder, hidden, sequence, sampling), (bits[0] ?? 0) / 2 ** 32);
+    } finally {
+      decoder.gpu.memory.release(hidden.buffer);
+    }
+    signal?.throwIfAborted();
+    if (stopTokens.has(token)) return "stop";
+    sequence.push(token);
+    yield token;
+  }
+  return "length";
+}
+
+/** The distribution of the next token; ranked on the GPU where few candidates are enough. */
+export async function nextTokens(
+  decoder: Decoder,
+  hidden: Tensor,
+  sequence: readonly number[],
+  sampling: SamplingOptions,
+): Promise<Distribution> {
+  const wanted = sampling.temperature === 0 ? 1 : sampling.topK;
+  if (!hasPenalties(sampling) && wanted > 0 && wanted <= MAX_GPU_TOP_K) {
+    const top = await decoder.top(hidden, Math.min(wanted, decoder.config.vocabularySize));
+    return distribution({ ids: [...top.ids], logits: [...top.logits] }, sampling);
+  }
+  const logits = await decoder.logits(hidden);
+  penalise(logits, sequence, sampling);
+  return distribution(rank(logits, wanted), sampling);
+}
