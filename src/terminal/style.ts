@@ -4,6 +4,7 @@ import colors from "picocolors";
 export interface Style {
   bold(text: string): string;
   dim(text: string): string;
+  italic(text: string): string;
   red(text: string): string;
   green(text: string): string;
   yellow(text: string): string;
@@ -21,8 +22,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Colour on a terminal only, never under NO_COLOR (https://no-color.org: any value but the empty one) or TERM=dumb. */
 export function createStyle(stream: OutputStream, environment: Environment): Style {
-  const { bold, dim, red, green, yellow, cyan } = colors.createColors(wantsColor(stream, environment));
-  return { bold, dim, red, green, yellow, cyan };
+  const { bold, dim, italic, red, green, yellow, cyan } = colors.createColors(wantsColor(stream, environment));
+  return { bold, dim, italic, red, green, yellow, cyan };
 }
 
 function wantsColor(stream: OutputStream, environment: Environment): boolean {
