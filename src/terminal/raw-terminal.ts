@@ -144,8 +144,8 @@ export class RawTerminal implements Disposable {
   readonly #leave = (): void => {
     if (!this.#raw) return;
     this.#raw = false;
-    this.write(`${BRACKETED_PASTE.off}\x1b[?25h`);
     this.#input.setRawMode?.(false);
+    this.write(`${BRACKETED_PASTE.off}\x1b[?25h`);
   };
 
   readonly #receive = (bytes: Uint8Array): void => {
