@@ -1,0 +1,123 @@
+import { readFile, writeFile } from "node:fs/promises";
+import * as v from "valibot";
+import { RandloraError } from "../errors.ts";
+import { naming, oneLine } from "../safetensors/failure.ts";
+import type { ChatMessage } from "../text/chat-template.ts";
+
+const Message = v.looseObject({
+  role: v.pipe(v.string(), v.nonEmpty()),
+  content: v.optional(v.union([v.string(), v.null(), v.array(v.unknown())])),
+});
+const File = v.union([
+  v.pipe(
+    v.looseObject({ messages: v.array(Message) }),
+    v.transform(({ messages }) => messages),
+  ),
+  v.array(Message),
+]);
+
+/** What was said: messages in turn, an optional system message before them. Every change leaves whole turns. */
+export class Conversation {
+  #system: string | undefined;
+  #turns: ChatMessage[] = [];
+
+  constructor(system?: string) {
+    this.system = system;
+  }
+
+  /** What the model is told to be; the empty text is none. */
+  get system(): string | undefined {
+    return this.#system;
+  }
+
+  set system(text: string | undefined) {
+    this.#system = text === "" ? undefined : text;
+  }
+
+  /** All messages, the system's first. */
+  get messages(): readonly ChatMessage[] {
+    return this.#system === undefined ? this.#turns : [{ role: "system", content: this.#system }, ...this.#turns];
+  }
+
+  /** Messages besides the system's. */
+  get length(): number {
+    return this.#turns.length;
+  }
+
+  /** What the user said last, and has been answered or not; undefined where nothing was said. */
+  get lastQuestion(): string | undefined {
+    const { content } = this.#turns.findLast(({ role }) => role === "user") ?? {};
+    return typeof content === "string" ? content : undefined;
+  }
+
+  add(role: "user" | "assistant", content: string): void {
+    this.#turns.push({ role, content });
+  }
+
+  /** Adds a message as it is, whatever it holds besides text. */
+  append(message: ChatMessage): void {
+    this.#turns.push(message);
+  }
+
+  /** Takes the last question and everything after it back. @returns the question */
+  undo(): string | undefined {
+    const question = this.lastQuestion;
+    const at = this.#turns.findLastIndex(({ role }) => role === "user");
+    if (question === undefined || at < 0) return undefined;
+    this.#turns.length = at;
+    return question;
+  }
+
+  /** Forgets everything but the system message. */
+  reset(): void {
+    this.#turns = [];
+  }
+
+  /** The conversation without its oldest question and what followed it; undefined where only one is left. */
+  withoutOldest(): Conversation | undefined {
+    const next = this.#turns.findIndex(({ role }, index) => index > 0 && role === "user");
+    if (next < 0) return undefined;
+    const shorter = new Conversation(this.#system);
+    shorter.#turns = this.#turns.slice(next);
+    return shorter;
+  }
+
+  /** Replaces everything by what another conversation holds. */
+  replaceBy(other: Conversation): void {
+    this.#system = other.#system;
+    this.#turns = [...other.#turns];
+  }
+}
+
+/**
+ * Writes a conversation as `{"messages": […]}`: what OpenAI's API takes, and a sample to fine-tune on.
+ * @throws RandloraError `file`
+ */
+export async function saveConversation(path: string, { messages }: Conversation): Promise<void> {
+  await naming(path, "write", writeFile(path, `${JSON.stringify({ messages }, null, 2)}\n`));
+}
+
+/**
+ * Reads what `saveConversation` wrote, or a plain list of messages.
+ * @throws RandloraError `file`, `format`
+ */
+export async function loadConversation(path: string): Promise<Conversation> {
+  const text = await naming(path, "read", readFile(path, "utf8"));
+  const refuse = (reason: string): RandloraError => {
+    const hint = 'it must hold {"messages": [{"role": "user", "content": "…"}, …]}, as /save writes it';
+    return new RandloraError("format", `${oneLine(path)}: ${reason}`, hint);
+  };
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    throw refuse("not JSON");
+  }
+  const parsed = v.safeParse(File, json);
+  if (!parsed.success) throw refuse("no list of messages");
+  const [first] = parsed.output;
+  const hasSystem = first?.role === "system" && typeof first.content === "string";
+  const conversation = new Conversation(hasSystem ? String(first.content) : undefined);
+  for (const message of hasSystem ? parsed.output.slice(1) : parsed.output) conversation.append(message);
+  return conversation;
+}

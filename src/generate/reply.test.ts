@@ -1,0 +1,125 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { PrefixCache } from "./prefix-cache.ts";
+import { type Reply, type ReplyOptions, speeds, writeReply } from "./reply.ts";
+import { expectedStories, GREEDY, loadStories } from "./testing.ts";
+
+let stories: Awaited<ReturnType<typeof loadStories>>;
+let texts: Awaited<ReturnType<typeof expectedStories>>;
+beforeAll(async () => {
+  [stories, texts] = await Promise.all([loadStories(), expectedStories()]);
+}, 120_000);
+afterAll(() => stories.gpu.close());
+
+const first = () => texts[0] ?? { text: "", ids: [], greedy_ids: [], greedy_text: "" };
+
+async function write(
+  options: Partial<ReplyOptions> = {},
+  prefix = new PrefixCache(stories.decoder),
+  ids = first().ids,
+) {
+  const pieces: string[] = [];
+  const reply = await writeReply(stories, prefix, ids, {
+    sampling: GREEDY,
+    maxTokens: 64,
+    onText: (piece) => pieces.push(piece),
+    ...options,
+  });
+  expect(pieces.join("")).toBe(reply.text);
+  return { reply, pieces };
+}
+
+test("the text is transformers', and comes piece by piece", async () => {
+  const { reply, pieces } = await write();
+  const { greedy_ids: tokens, greedy_text: text, ids } = first();
+  expect(reply).toMatchObject({ text, tokens, promptTokens: ids.length, cachedTokens: 0, finishReason: "length" });
+  expect(pieces.length).toBeGreaterThan(40);
+});
+
+describe("ends", () => {
+  test("at a stop text, which spans tokens and is left out", async () => {
+    const { reply } = await write({ stops: ["never", "red ball"] });
+    expect(reply.text).toBe("She loved to play outside in the park. One day, she saw a big, ");
+    expect(reply.finishReason).toBe("stop");
+  });
+
+  test("with what looked like a stop text and was none", async () => {
+    const { reply } = await write({ stops: ["let's go home"] });
+    expect(reply).toMatchObject({ text: first().greedy_text, finishReason: "length" });
+  });
+
+  test("at a stop token, which is left out", async () => {
+    const [id = NaN] = first().greedy_ids.slice(10);
+    const prefix = new PrefixCache(stories.decoder);
+    const reply = await writeReply({ ...stories, stopTokens: new Set([id]) }, prefix, first().ids, {
+      sampling: GREEDY,
+    });
+    expect(reply.tokens).toEqual(first().greedy_ids.slice(0, first().greedy_ids.indexOf(id)));
+    expect(reply.finishReason).toBe("stop");
+  });
+
+  test("with the context", async () => {
+    const context = first().ids.length + 5;
+    const { reply } = await write({ context, maxTokens: undefined });
+    expect([reply.tokens.length, reply.finishReason]).toEqual([5, "length"]);
+  });
+
+  test("when it is cancelled, keeping what there is", async () => {
+    const stop = new AbortController();
+    let seen = "";
+    const onText = (piece: string): void => {
+      seen += piece;
+      if (seen.length > 10) stop.abort();
+    };
+    const prefix = new PrefixCache(stories.decoder);
+    const options = { sampling: GREEDY, signal: stop.signal, onText };
+    const reply = await writeReply(stories, prefix, first().ids, options);
+    expect(reply).toMatchObject({ text: seen, finishReason: "cancelled" });
+    expect(first().greedy_text).toStartWith(reply.text);
+    expect(reply.text.length).toBeGreaterThan(10);
+    expect((await write({ signal: stop.signal })).reply).toMatchObject({ text: "", finishReason: "cancelled" });
+    // What the cache holds is still right.
+    expect((await write({}, prefix)).reply.tokens).toEqual(first().greedy_ids);
+  });
+});
+
+describe("the cache", () => {
+  test("is reused as far as two prompts agree, and changes nothing", async () => {
+    const prefix = new PrefixCache(stories.decoder);
+    const { ids, greedy_ids: greedy } = first();
+    await write({ maxTokens: 20 }, prefix);
+    const { reply } = await write({ maxTokens: 10 }, prefix, [...ids, ...greedy.slice(0, 30)]);
+    expect(reply.cachedTokens).toBe(ids.length + 19);
+    expect(reply.tokens).toEqual(greedy.slice(30, 40));
+    const same = await write({ maxTokens: 10 }, prefix);
+    expect(same.reply.cachedTokens).toBe(ids.length - 1);
+    expect(same.reply.tokens).toEqual(greedy.slice(0, 10));
+    const other = texts[1] ?? first();
+    const { reply: fresh } = await write({}, prefix, other.ids);
+    expect(fresh.cachedTokens).toBe(1);
+    expect(fresh.tokens).toEqual(other.greedy_ids);
+  });
+
+  test("is not trusted after a slide, nor after `clear`", async () => {
+    const prefix = new PrefixCache(stories.decoder);
+    const { ids, greedy_ids: greedy } = first();
+    const slid = await write({ context: ids.length + 8, shift: true, maxTokens: 20 }, prefix);
+    expect(slid.reply.tokens.slice(0, 8)).toEqual(greedy.slice(0, 8));
+    expect((await write({}, prefix)).reply).toMatchObject({ cachedTokens: 0, tokens: greedy });
+    prefix.clear();
+    expect((await write({ maxTokens: 3 }, prefix)).reply.cachedTokens).toBe(0);
+  });
+});
+
+test("speeds count what was computed", () => {
+  const reply: Reply = {
+    text: "",
+    tokens: [1, 2, 3],
+    promptTokens: 10,
+    cachedTokens: 6,
+    finishReason: "stop",
+    prefillSeconds: 2,
+    decodeSeconds: 0.5,
+  };
+  expect(speeds(reply)).toEqual({ prefill: 2, decode: 4 });
+  expect(speeds({ ...reply, tokens: [], prefillSeconds: 0, decodeSeconds: 0 })).toEqual({ prefill: 0, decode: 0 });
+});

@@ -1,0 +1,123 @@
+import type { Decoder } from "../models/decoder.ts";
+import { StopMatcher } from "../text/stop-strings.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { type FinishReason, generate } from "./generate.ts";
+import type { PrefixCache } from "./prefix-cache.ts";
+import type { SamplingOptions } from "./sampling.ts";
+
+export interface ReplyOptions {
+  readonly sampling: SamplingOptions;
+  /** Tokens to make at most; undefined: up to the context's end. */
+  readonly maxTokens?: number | undefined;
+  /** Texts that end the answer; they are not part of it, and may span tokens. */
+  readonly stops?: readonly string[];
+  /** Positions that may be used; the model's own where nothing is said. */
+  readonly context?: number | undefined;
+  /** At the context's end, slide on instead of ending. */
+  readonly shift?: boolean;
+  /** Ends the answer at the next token, or between two blocks of the prompt; what there is is kept. */
+  readonly signal?: AbortSignal;
+  /** Gets the text as it becomes final; the pieces add up to the reply's. */
+  readonly onText?: (text: string) => void;
+}
+
+/** A text that a model wrote. */
+export interface Reply {
+  readonly text: string;
+  /** Its ids, without the token that ended it. */
+  readonly tokens: readonly number[];
+  readonly promptTokens: number;
+  /** How many of the prompt's were in the cache already. */
+  readonly cachedTokens: number;
+  readonly finishReason: FinishReason | "cancelled";
+  /** Seconds up to the first token, and from there on. */
+  readonly prefillSeconds: number;
+  readonly decodeSeconds: number;
+}
+
+/** What it takes to write. */
+export interface Writer {
+  readonly decoder: Decoder;
+  readonly tokenizer: Tokenizer;
+  readonly stopTokens: ReadonlySet<number>;
+}
+
+/**
+ * Continues a prompt and hands the text out as it comes. The cache keeps what was computed.
+ * @param ids the whole prompt
+ * @throws RandloraError `data` for a prompt that fills the context, `model` for ids that the model does not have
+ */
+export async function writeReply(
+  { decoder, tokenizer, stopTokens }: Writer,
+  prefix: PrefixCache,
+  ids: readonly number[],
+  options: ReplyOptions,
+): Promise<Reply> {
+  const { sampling, shift = false, signal, onText, context = decoder.config.contextLength } = options;
+  const detokenizer = tokenizer.detokenizer({ skipSpecial: true });
+  const matcher = new StopMatcher(options.stops ?? []);
+  const tokens: number[] = [];
+  let text = "";
+  const show = (piece: string): void => {
+    text += piece;
+    if (piece !== "") onText?.(piece);
+  };
+
+  const cachedTokens = prefix.keepCommon(ids);
+  const start = performance.now();
+  let first: number | undefined;
+  const writing = generate(decoder, prefix.cache, ids, {
+    sampling,
+    maxTokens: options.maxTokens ?? Infinity,
+    stopTokens,
+    context,
+    shift,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  let finishReason: Reply["finishReason"] = "stop";
+  try {
+    for (;;) {
+      const { done, value } = await writing.next();
+      first ??= performance.now();
+      if (done === true) {
+        finishReason = value;
+        break;
+      }
+      tokens.push(value);
+      const { text: piece, stopped } = matcher.push(detokenizer.push(value));
+      show(piece);
+      if (stopped !== undefined) break;
+    }
+  } catch (error) {
+    if (signal?.aborted !== true || error !== signal.reason) throw error;
+    finishReason = "cancelled";
+  } finally {
+    await writing.return("stop");
+    // After a slide the cache holds something else than a beginning of this sequence.
+    if (shift && ids.length + tokens.length >= context) prefix.clear();
+    else prefix.remember([...ids, ...tokens]);
+  }
+  const ending = [matcher.push(detokenizer.flush()), matcher.flush()];
+  for (const { text: piece } of ending) show(piece);
+  if (finishReason === "length" && ending.some(({ stopped }) => stopped !== undefined)) finishReason = "stop";
+  const end = performance.now();
+  return {
+    text,
+    tokens,
+    promptTokens: ids.length,
+    cachedTokens,
+    finishReason,
+    prefillSeconds: ((first ?? end) - start) / 1000,
+    decodeSeconds: (end - (first ?? end)) / 1000,
+  };
+}
+
+/** Tokens per second: of the prompt's that had to be computed, and of those that were written after the first. */
+export function speeds(reply: Reply): { readonly prefill: number; readonly decode: number } {
+  const { promptTokens, cachedTokens, tokens, prefillSeconds, decodeSeconds } = reply;
+  const per = (count: number, seconds: number): number => (seconds > 0 && count > 0 ? count / seconds : 0);
+  return {
+    prefill: per(promptTokens - cachedTokens, prefillSeconds),
+    decode: per(tokens.length - 1, decodeSeconds),
+  };
+}
