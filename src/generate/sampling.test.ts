@@ -101,6 +101,16 @@ test("ranks by logit, then by id", () => {
   expect(rank(Float32Array.of(1, 3, 3, -Infinity, 2), 4).ids).toEqual([1, 2, 4, 0]);
 });
 
+test("the k best are the first k of all", () => {
+  const logits = fc.float32Array({ minLength: 1, maxLength: 40, noNaN: true }).map((values) => values.map(Math.round));
+  fc.assert(
+    fc.property(logits, fc.integer({ min: 1, max: 12 }), (values, k) => {
+      expect(rank(values, k).ids).toEqual(rank(values, 0).ids.slice(0, k));
+    }),
+    { seed: 1, numRuns: 200 },
+  );
+});
+
 test("picks by the cumulative sum, and always something", () => {
   const dist = distribution(rank(LOGITS, 0), PLAIN);
   expect([0, 0.49, 0.51, 0.74, 0.76, 0.99].map((u) => pick(dist, u))).toEqual([2, 2, 0, 0, 1, 3]);

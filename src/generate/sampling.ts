@@ -68,11 +68,29 @@ export function penalise(logits: Float32Array, tokens: readonly number[], option
 
 /** All tokens by falling logit, of equal ones the lower id first; only the k best when k is not 0. */
 export function rank(logits: Float32Array, k: number): Candidates {
-  const ids = Array.from(logits.keys()).toSorted(
-    (left, right) => (logits[right] ?? 0) - (logits[left] ?? 0) || left - right,
-  );
-  if (k > 0) ids.length = Math.min(k, ids.length);
+  const ids = k > 0 && k < logits.length ? best(logits, k) : Array.from(logits.keys()).toSorted(byLogit(logits));
   return { ids, logits: ids.map((id) => logits[id] ?? -Infinity) };
+}
+
+function byLogit(logits: Float32Array): (left: number, right: number) => number {
+  return (left, right) => (logits[right] ?? 0) - (logits[left] ?? 0) || left - right;
+}
+
+/** The k best in one pass: nearly every token of a vocabulary loses against the worst of those kept so far. */
+function best(logits: Float32Array, k: number): number[] {
+  const ids: number[] = [];
+  for (const [id, logit] of logits.entries()) {
+    if (ids.length === k && logit <= (logits[ids[k - 1] ?? 0] ?? 0)) continue;
+    let low = 0;
+    for (let high = ids.length; low < high;) {
+      const middle = (low + high) >> 1;
+      if ((logits[ids[middle] ?? 0] ?? 0) >= logit) low = middle + 1;
+      else high = middle;
+    }
+    ids.splice(low, 0, id);
+    if (ids.length > k) ids.pop();
+  }
+  return ids;
 }
 
 /**

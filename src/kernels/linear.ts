@@ -12,7 +12,7 @@ export const LINEAR_FLAGS = { hasBias: 1, hasResidual: 2 } as const;
 export const GEMV_MAX_ROWS = 4;
 
 /** Columns of y that one workgroup of the vector path computes. */
-export const GEMV_TILE_COLS = 8;
+export const GEMV_TILE_COLS = 4;
 
 /** Rows per lane of the subgroup staging: 3 keeps the accumulators of 8 lanes in cache. */
 const ROWS_PER_LANE = 3;
