@@ -132,7 +132,7 @@ async function addMerge(
   const { name, dtype } = tensor;
   const [rows = 0, cols = 0] = tensor.shape;
   if (!isKernelDtype(dtype)) throw new TypeError(`${name}: planned as ${dtype}`);
-  const deltas = uploadDeltas(job, work.deltas);
+  const deltas = uploadDeltas(job.adapters, work.deltas);
   deltas.catch(() => {}); // reported by the blocks that wait for it
   const weight: WeightToMerge = { source: work.source, rows, cols, target: dtype, rounding: job.rounding, deltas };
   const blocks = weightBlocks(weight);
@@ -162,11 +162,14 @@ async function addMerge(
   }
 }
 
-/** Reads λ and γ of every adapter that has a ΔW for this weight, and uploads them. */
-async function uploadDeltas(job: MergeJob, planned: readonly PlannedDelta[]): Promise<DeltaOnGpu[]> {
+/** Reads λ and γ of every adapter that has a ΔW for one weight, and uploads them; the caller releases each layer. */
+export async function uploadDeltas(
+  adapters: readonly LoadedAdapter[],
+  planned: readonly PlannedDelta[],
+): Promise<DeltaOnGpu[]> {
   const uploaded: DeltaOnGpu[] = [];
   for (const { adapter, layer } of planned) {
-    const loaded = job.adapters[adapter];
+    const loaded = adapters[adapter];
     if (loaded === undefined) throw new RangeError(`adapter ${adapter}`);
     const { lambda, gamma } = await readParameters(loaded.plan.adapter, layer);
     const parameters = { lambda, gamma, scale: loaded.scale, weightIsTransposed: layer.conv1d };
