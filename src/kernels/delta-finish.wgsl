@@ -6,9 +6,6 @@ fn finish(at: u32, product: vec4<f32>, inside: vec4<bool>) -> vec4<f32> {
   if ((p.flags & HAS_SUM) != 0u) {
     delta += sum[at / 4u];
   }
-  if ((p.flags & ROUND_DELTA) != 0u) {
-    delta = through_dtype(delta, p.target_dtype);
-  }
   var old = vec4<f32>(0.0);
   if ((p.flags & HAS_WEIGHT) != 0u) {
     if (p.source_dtype == F32) {
@@ -18,27 +15,32 @@ fn finish(at: u32, product: vec4<f32>, inside: vec4<bool>) -> vec4<f32> {
       if (p.source_dtype == BF16) { old = widen4_bf16(words); } else { old = widen4_f16(words); }
     }
   }
-  let new_ = old + delta;
+  // Three numbers go through the target's dtype: ΔW where that is asked for, W for comparison, their sum. A loop, so
+  // that the conversions are compiled once.
+  var words: vec2<u32>;
   var before: vec4<u32>;
   var after: vec4<u32>;
+  for (var step = 0u; step < 3u; step++) {
+    var value = delta;
+    if (step == 1u) { value = old; }
+    if (step == 2u) { value = old + delta; }
+    if (p.target_dtype == BF16) {
+      words = round4_bf16(value);
+      value = widen4_bf16(words);
+    } else if (p.target_dtype == F16) {
+      words = round4_f16(value);
+      value = widen4_f16(words);
+    }
+    if (step == 0u && (p.flags & ROUND_DELTA) != 0u) { delta = value; }
+    if (step == 1u) { before = bitcast<vec4<u32>>(value); }
+    if (step == 2u) { after = bitcast<vec4<u32>>(value); }
+  }
   if (p.target_dtype == F32) {
-    before = bitcast<vec4<u32>>(old);
-    after = bitcast<vec4<u32>>(new_);
     target_[at] = after.x;
     target_[at + 1u] = after.y;
     target_[at + 2u] = after.z;
     target_[at + 3u] = after.w;
   } else {
-    var words: vec2<u32>;
-    if (p.target_dtype == BF16) {
-      words = round4_bf16(new_);
-      before = bitcast<vec4<u32>>(widen4_bf16(round4_bf16(old)));
-      after = bitcast<vec4<u32>>(widen4_bf16(words));
-    } else {
-      words = round4_f16(new_);
-      before = bitcast<vec4<u32>>(widen4_f16(round4_f16(old)));
-      after = bitcast<vec4<u32>>(widen4_f16(words));
-    }
     target_[at / 2u] = words.x;
     target_[at / 2u + 1u] = words.y;
   }
@@ -62,28 +64,28 @@ const THREADS = ${THREADS}u;
 
 var<workgroup> tile: array<f32, ${CHUNK_ROWS * TILE_COLS}>;
 
-// Finishes `CHUNK_ROWS` rows of products that lie in `tile`. `row`, `col`: the chunk's place in this dispatch.
+// Finishes `CHUNK_ROWS` rows of products that lie in `tile`. `row`, `col`: the chunk's place in this dispatch. Four
+// neighbours of W are four columns of one row of the tile, or four rows of one column where W is transposed.
 fn finish_chunk(row: u32, col: u32, thread: u32) -> vec4<f32> {
   var found = vec4<f32>(0.0);
+  let is_transposed = p.transposed != 0u;
+  let across = select(TILE_COLS, CHUNK_ROWS, is_transposed) / 4u;
+  let step = select(1u, TILE_COLS, is_transposed);
   for (var unit = thread; unit < CHUNK_ROWS * TILE_COLS / 4u; unit += THREADS) {
-    if (p.transposed == 0u) {
-      let r = unit / (TILE_COLS / 4u);
-      let c = (unit % (TILE_COLS / 4u)) * 4u;
-      if (row + r < p.rows && col + c < p.cols) {
-        let at = r * TILE_COLS + c;
-        let product = vec4<f32>(tile[at], tile[at + 1u], tile[at + 2u], tile[at + 3u]);
-        let inside = vec4<u32>(col + c) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.cols);
-        found = merge_statistics(found, finish((row + r) * p.w_pitch + p.first_col + col + c, product, inside));
-      }
-    } else {
-      let c = unit / (CHUNK_ROWS / 4u);
-      let r = (unit % (CHUNK_ROWS / 4u)) * 4u;
-      if (row + r < p.rows && col + c < p.cols) {
-        let at = r * TILE_COLS + c;
-        let product = vec4<f32>(tile[at], tile[at + TILE_COLS], tile[at + 2u * TILE_COLS], tile[at + 3u * TILE_COLS]);
-        let inside = vec4<u32>(row + r) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.rows);
-        found = merge_statistics(found, finish((col + c) * p.w_pitch + p.first_row + row + r, product, inside));
-      }
+    let fours = (unit % across) * 4u;
+    let r = select(unit / across, fours, is_transposed);
+    let c = select(fours, unit / across, is_transposed);
+    if (row + r < p.rows && col + c < p.cols) {
+      let from_ = r * TILE_COLS + c;
+      let product = vec4<f32>(tile[from_], tile[from_ + step], tile[from_ + 2u * step], tile[from_ + 3u * step]);
+      let first = select(col + c, row + r, is_transposed);
+      let inside = vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(select(p.cols, p.rows, is_transposed));
+      let at = select(
+        (row + r) * p.w_pitch + p.first_col + col + c,
+        (col + c) * p.w_pitch + p.first_row + row + r,
+        is_transposed,
+      );
+      found = merge_statistics(found, finish(at, product, inside));
     }
   }
   return found;

@@ -78,14 +78,3 @@ fn round4_bf16(values: vec4<f32>) -> vec2<u32> {
     round_bf16(values.z) | (round_bf16(values.w) << 16u),
   );
 }
-
-// The value after a round trip through `dtype`.
-fn through_dtype(values: vec4<f32>, dtype: u32) -> vec4<f32> {
-  if (dtype == BF16) {
-    return widen4_bf16(round4_bf16(values));
-  }
-  if (dtype == F16) {
-    return widen4_f16(round4_f16(values));
-  }
-  return values;
-}

@@ -15,7 +15,7 @@ import type { OutputTensor, PlannedDelta } from "./plan.ts";
 import { ScratchPool } from "./scratch.ts";
 
 /** Bytes of weights that are read, computed and written at the same time. */
-const IN_FLIGHT_BYTES = 6 * 2 ** 20;
+const IN_FLIGHT_BYTES = 4 * 2 ** 20;
 
 /** Half of it is read while the other half is written. */
 const COPY_BUFFER_BYTES = 2 * 2 ** 20;
