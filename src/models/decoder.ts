@@ -191,11 +191,15 @@ export class Decoder {
     return run.apply(OPS.add, { a: row, b: zero }, {}).y;
   }
 
-  /** Compiles the kernels of a prefill and of a step, computing nothing. */
+  /** Compiles the kernels of a prefill and of a step, computing nothing of use. */
   async #rehearse(): Promise<void> {
     using run = new Run(this.gpu);
-    for (const tokens of [64, 1]) {
-      using cache = this.createCache();
+    using long = this.createCache();
+    using short = this.createCache();
+    for (const [cache, tokens] of [
+      [long, 64],
+      [short, 1],
+    ] as const) {
       const ids = run.upload("ids", [1, tokens], new Uint32Array(tokens));
       const hidden = recordForward(run, this.config, this.weights, cache, ids, tokens);
       const logits = recordLogits(run, this.config, this.weights, sliceRows(hidden, 0, 1));

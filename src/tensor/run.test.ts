@@ -35,15 +35,17 @@ test("a run gives all its memory back, and what is kept is the caller's", async 
   expect(gpu.memory.liveBytes).toBe(before);
 });
 
-test("a rehearsal compiles and computes nothing", async () => {
+test("a rehearsal runs one workgroup of each kernel and leaves nothing recorded", async () => {
   using run = new Run(gpu);
-  const a = run.upload("a", [1, 4], new Float32Array(4).fill(1));
-  const out = tensorIn(gpu.memory.allocate("out", 16), [1, 4], "F32");
-  upload(gpu, out.buffer, new Float32Array(4).fill(7));
-  run.apply(OPS.add, { a, b: a }, {}, { y: out });
+  const ones = run.upload("ones", [3, 4], new Float32Array(12).fill(1));
+  const out = tensorIn(gpu.memory.allocate("out", 48), [3, 4], "F32");
+  upload(gpu, out.buffer, new Float32Array(12).fill(7));
+  run.apply(OPS.add, { a: ones, b: ones }, {}, { y: out });
   await run.rehearse();
   await run.submit();
-  expect([...new Float32Array((await read(gpu, out.buffer)).buffer)]).toEqual([7, 7, 7, 7]);
+  // A workgroup is part of one row.
+  const values = [...new Float32Array((await read(gpu, out.buffer)).buffer)];
+  expect(values).toEqual([2, 2, 2, 2, 7, 7, 7, 7, 7, 7, 7, 7]);
   gpu.memory.release(out.buffer);
 });
 

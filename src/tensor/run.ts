@@ -135,11 +135,21 @@ export class Run {
     this.#clear();
   }
 
-  /** Forgets the recording and waits until its kernels are compiled: a rehearsal, while weights are still being read. */
+  /**
+   * Runs one workgroup of each kernel of the recording, so that it is compiled where it will be needed, while weights
+   * are still being read: some drivers compile at the first use only. Outputs are undefined afterwards.
+   */
   async rehearse(): Promise<void> {
-    const kernels = this.#dispatches.map(({ kernel }) => kernel);
+    const stream = new Stream(this.gpu);
+    const seen = new Set<Kernel>();
+    for (const { kernel, parameters, buffers } of this.#dispatches) {
+      const compiled = await kernel;
+      if (!seen.has(compiled)) stream.dispatch(compiled, parameters, buffers, [1]);
+      seen.add(compiled);
+    }
+    stream.submit();
     this.#clear();
-    await Promise.all(kernels);
+    await this.gpu.idle();
   }
 
   #clear(): void {
