@@ -1,0 +1,152 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Gpu } from "../gpu/gpu.ts";
+import { read } from "../gpu/transfer.ts";
+import { merge } from "../merge/run.ts";
+import { readModel, rounded, type TestAdapter, weights, widened, writeAdapter, writeModel } from "../merge/testing.ts";
+import { Decoder } from "../models/decoder.ts";
+import { elementBytes, type Tensor } from "../tensor/tensor.ts";
+import { AdaptedWeights } from "./adapted-weights.ts";
+import { STORIES } from "./testing.ts";
+
+const layer = (index: number, name: string) => `model.layers.${index}.${name}`;
+const FIRST: TestAdapter = {
+  r: 4,
+  alpha: 8,
+  seed: 1,
+  modules: {
+    [layer(0, "self_attn.q_proj")]: [64, 64],
+    [layer(0, "self_attn.v_proj")]: [32, 64],
+    [layer(2, "mlp.down_proj")]: [64, 172],
+    [layer(3, "mlp.up_proj")]: [172, 64],
+  },
+};
+const SECOND: TestAdapter = {
+  r: 8,
+  alpha: 8,
+  seed: 2,
+  modules: { [layer(0, "self_attn.q_proj")]: [64, 64], [layer(4, "self_attn.o_proj")]: [64, 64] },
+};
+
+let gpu: Gpu;
+let folder: string;
+/** The stories model in BF16: rows of 172 do not fill whole vectors. */
+let half: string;
+let first: string;
+let second: string;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+  folder = await mkdtemp(join(tmpdir(), "randlora-adapted-"));
+  const tensors = Object.entries(await readModel(STORIES)).map(([name, tensor]) => [
+    name,
+    { ...tensor, dtype: "BF16", data: rounded(widened(tensor), "BF16") },
+  ]);
+  const config = await Bun.file(join(STORIES, "config.json")).json();
+  half = await writeModel(join(folder, "half"), { tensors: Object.fromEntries(tensors), config });
+  first = await writeAdapter(join(folder, "first"), FIRST);
+  second = await writeAdapter(join(folder, "second"), SECOND);
+}, 60_000);
+afterAll(async () => {
+  gpu.close();
+  await rm(folder, { recursive: true });
+});
+
+/** What a matrix in GPU memory holds, without the gaps between its rows. */
+async function contents({ buffer, shape: [rows, cols], pitch, offset, dtype }: Tensor): Promise<Uint8Array> {
+  const size = elementBytes(dtype);
+  const all = await read(gpu, buffer);
+  const dense = new Uint8Array(rows * cols * size);
+  for (let row = 0; row < rows; row++) {
+    const start = (offset + row * pitch) * size;
+    dense.set(all.subarray(start, start + cols * size), row * cols * size);
+  }
+  return dense;
+}
+
+async function expectEqual(decoder: Decoder, model: string): Promise<void> {
+  for (const [name, { dtype, data }] of Object.entries(await readModel(model))) {
+    const tensor = decoder.weights.tensors.get(name);
+    if (tensor === undefined) throw new Error(name);
+    const wanted = dtype === tensor.dtype ? data : new Uint8Array(Float32Array.from(widened({ dtype, data })).buffer);
+    expect([name, Buffer.compare(await contents(tensor), wanted)]).toEqual([name, 0]);
+  }
+}
+
+let merged = 0;
+async function mergedFolder(base: string, adapters: readonly string[], scales: readonly number[]): Promise<string> {
+  const out = join(folder, `merged-${merged++}`);
+  const observer = { warn: () => {}, start: () => {}, tensor: () => {}, bytes: () => {} };
+  const none = { generator: undefined, unmerge: false, verify: false, force: false, dryRun: false };
+  const options = { base, adapters, scales, out, dtype: "keep", rounding: "once", maxShardSize: 5e9, ...none } as const;
+  await merge(options, observer, new AbortController().signal);
+  return out;
+}
+
+describe.each([["F32"], ["BF16"]])("%s", (dtype) => {
+  const model = () => (dtype === "F32" ? STORIES : half);
+
+  test("the weights are those that merge writes, whichever adapters were there before", async () => {
+    using decoder = await Decoder.load(gpu, model());
+    await using adapted = await AdaptedWeights.open(decoder, model());
+    const before = gpu.memory.liveBytes;
+    await adapted.apply([{ path: first, scale: 1 }]);
+    await expectEqual(decoder, await mergedFolder(model(), [first], [1]));
+    await adapted.apply([{ path: second, scale: 1 }]);
+    await expectEqual(decoder, await mergedFolder(model(), [second], [1]));
+    await adapted.apply([
+      { path: first, scale: 0.5 },
+      { path: second, scale: -2 },
+    ]);
+    await expectEqual(decoder, await mergedFolder(model(), [first, second], [0.5, -2]));
+    await adapted.apply([]);
+    await expectEqual(decoder, model());
+    expect(gpu.memory.liveBytes).toBe(before);
+  });
+
+  test("what was stopped half-way is made whole by the next call", async () => {
+    using decoder = await Decoder.load(gpu, model());
+    await using adapted = await AdaptedWeights.open(decoder, model());
+    const stop = new AbortController();
+    const onProgress = (done: number): void => {
+      if (done === 2) stop.abort(new Error("enough"));
+    };
+    const applying = adapted.apply([{ path: first, scale: 1 }], { signal: stop.signal, onProgress });
+    await expect(applying).rejects.toThrow("enough");
+    await adapted.apply([]);
+    await expectEqual(decoder, model());
+  });
+});
+
+describe("refused before anything changes", () => {
+  test("an adapter for another model", async () => {
+    using decoder = await Decoder.load(gpu, STORIES);
+    await using adapted = await AdaptedWeights.open(decoder, STORIES);
+    await adapted.apply([{ path: second, scale: 1 }]);
+    const foreign = await writeAdapter(join(folder, "foreign"), { ...FIRST, modules: { "model.x.q_proj": [64, 64] } });
+    await expect(adapted.apply([{ path: foreign, scale: 1 }])).rejects.toMatchObject({ code: "adapter" });
+    await expectEqual(decoder, await mergedFolder(STORIES, [second], [1]));
+  });
+
+  test("an adapter on the output embedding, where it is the input embedding too", async () => {
+    using decoder = await Decoder.load(gpu, STORIES);
+    await using adapted = await AdaptedWeights.open(decoder, STORIES);
+    const head = await writeAdapter(join(folder, "head"), { ...FIRST, modules: { lm_head: [512, 64] } });
+    await expect(adapted.apply([{ path: head, scale: 1 }])).rejects.toMatchObject({
+      code: "adapter",
+      hint: expect.stringContaining("randlora merge"),
+    });
+  });
+
+  test("weights that are no numbers", async () => {
+    using decoder = await Decoder.load(gpu, STORIES);
+    await using adapted = await AdaptedWeights.open(decoder, STORIES);
+    const lambda = { ...weights("F32", [4, 16], 1), data: new Uint8Array(new Float32Array(64).fill(NaN).buffer) };
+    const name = `base_model.model.${layer(0, "self_attn.q_proj")}.randlora_lambda`;
+    const broken = await writeAdapter(join(folder, "broken"), FIRST, { tensors: { [name]: lambda } });
+    await expect(adapted.apply([{ path: broken, scale: 1 }])).rejects.toMatchObject({ code: "numeric" });
+    await adapted.apply([]);
+    await expectEqual(decoder, STORIES);
+  });
+});

@@ -1,0 +1,167 @@
+import { type BaseModel, describeBase } from "../adapters/base.ts";
+import { openAdapter } from "../adapters/open.ts";
+import { DeltaBases } from "../adapters/randlora/delta.ts";
+import { loadBases } from "../adapters/randlora/load-bases.ts";
+import { planRandlora, type RandloraPlan } from "../adapters/randlora/plan.ts";
+import { RandloraError } from "../errors.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import { isKernelDtype } from "../kernels/dtype.ts";
+import { convertTensor } from "../merge/convert.ts";
+import { explainNotFinite } from "../merge/finite.ts";
+import { type LoadedAdapter, uploadDeltas } from "../merge/merge.ts";
+import { mergeBlock, weightBlocks, type WeightToMerge } from "../merge/merge-tensor.ts";
+import { readConfig } from "../merge/model-config.ts";
+import { fileSource, type MergePlan, type OutputTensor, planMerge } from "../merge/plan.ts";
+import type { Decoder } from "../models/decoder.ts";
+import type { GeneratorName } from "../random/names.ts";
+import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { isFloat } from "../safetensors/dtype.ts";
+import { oneLine, quote } from "../safetensors/failure.ts";
+import { TensorWriter } from "./tensor-writer.ts";
+
+/** An adapter to apply. */
+export interface AdapterChoice {
+  /** On this machine. */
+  readonly path: string;
+  /** Multiplies α/r. */
+  readonly scale: number;
+}
+
+export interface ApplyOptions {
+  readonly generator?: GeneratorName | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Told how many of the changed tensors are done; beforehand, 0. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/**
+ * The weights of a decoder with adapters added: each tensor in GPU memory becomes, byte for byte, what `merge` would
+ * write. Adapters are never subtracted: whatever changes is read from the checkpoint again.
+ */
+export class AdaptedWeights implements AsyncDisposable {
+  readonly #gpu: Gpu;
+  readonly #decoder: Decoder;
+  readonly #checkpoint: Checkpoint;
+  readonly #base: BaseModel;
+  /** Tensors that do not hold what the checkpoint does. */
+  #changed: ReadonlySet<string> = new Set();
+
+  private constructor(decoder: Decoder, checkpoint: Checkpoint, base: BaseModel) {
+    this.#gpu = decoder.gpu;
+    this.#decoder = decoder;
+    this.#checkpoint = checkpoint;
+    this.#base = base;
+  }
+
+  /** @param path of the checkpoint that the decoder was loaded from. @throws RandloraError `file`, `format` */
+  static async open(decoder: Decoder, path: string): Promise<AdaptedWeights> {
+    const checkpoint = await Checkpoint.open(path);
+    const config = await readConfig(checkpoint.folder);
+    return new AdaptedWeights(decoder, checkpoint, describeBase(checkpoint, config?.value, path));
+  }
+
+  /**
+   * Makes the weights those of the base with exactly these adapters. What the adapters say is checked before anything
+   * changes; after a later failure, or when the signal is aborted, the weights are a mixture until the next call.
+   * @returns notes for the user
+   * @throws RandloraError `adapter` with the reason why one cannot be applied; `numeric`, `file`, `memory`
+   */
+  async apply(choices: readonly AdapterChoice[], options: ApplyOptions = {}): Promise<readonly string[]> {
+    const { generator, signal, onProgress } = options;
+    await using resources = new AsyncDisposableStack();
+    const plans: RandloraPlan[] = [];
+    for (const { path } of choices) {
+      const adapter = resources.use(await openAdapter(path));
+      plans.push(planRandlora(adapter, adapter.method.config, this.#base, generator, choices.length > 1));
+    }
+    const plan = planMerge(this.#checkpoint, this.#base, plans, "keep");
+    const changes = plan.tensors.filter(({ work }) => work.kind !== "copy");
+    this.#check(plan, changes, choices);
+
+    const loaded: LoadedAdapter[] = [];
+    for (const [index, one] of plans.entries()) {
+      signal?.throwIfAborted();
+      const bases = await loadBases(one.adapter, one.bases, one.config.r, one.extent);
+      const onGpu = await DeltaBases.create(this.#gpu, bases, one.pairing);
+      resources.defer(() => onGpu.release());
+      loaded.push({ plan: one, scale: one.scale * (choices[index]?.scale ?? 1), bases: onGpu });
+    }
+    const names = new Set(changes.map(({ name }) => name));
+    const restored = plan.tensors.filter(({ name }) => this.#changed.has(name) && !names.has(name));
+    const work = [...restored, ...changes];
+    this.#changed = new Set([...this.#changed, ...names]);
+    for (const [index, tensor] of work.entries()) {
+      signal?.throwIfAborted();
+      onProgress?.(index, work.length);
+      await this.#fill(tensor, loaded, signal);
+    }
+    onProgress?.(work.length, work.length);
+    await this.#gpu.idle();
+    this.#changed = names;
+    return plans.flatMap(({ notes }) => notes);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#checkpoint.close();
+  }
+
+  /** Refuses what has no place in the decoder. */
+  #check(plan: MergePlan, changes: readonly OutputTensor[], choices: readonly AdapterChoice[]): void {
+    const paths = choices.map(({ path }) => oneLine(path)).join(", ");
+    const merging = "merge it into a folder (randlora merge) and load that";
+    if (plan.untied) {
+      const cause = "it changes an embedding that this model shares between input and output";
+      throw new RandloraError("adapter", `${paths}: ${cause}`, merging);
+    }
+    const foreign = changes.find(({ name }) => !this.#decoder.weights.tensors.has(name));
+    if (foreign === undefined) return;
+    const cause = `it has a tensor ${quote(foreign.name)}, which this model does not use`;
+    throw new RandloraError("adapter", `${paths}: ${cause}`, "the adapter was made for another model");
+  }
+
+  /** Makes one tensor what the plan says. */
+  async #fill(
+    tensor: OutputTensor,
+    adapters: readonly LoadedAdapter[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { name, dtype, work } = tensor;
+    const place = this.#decoder.weights.tensors.get(name);
+    if (place === undefined || !isFloat(dtype)) throw new TypeError(`${name}: ${dtype}`);
+    const writer = new TensorWriter(this.#gpu, place, dtype);
+    const write = async (bytes: Uint8Array): Promise<void> => {
+      signal?.throwIfAborted();
+      writer.append(bytes);
+    };
+    if (work.kind === "merge") await this.#merge(tensor, work, adapters, write);
+    else if (work.kind === "convert") await convertTensor(work.source, dtype, write);
+    else {
+      const { file, info } = this.#checkpoint.get(work.tensor);
+      await convertTensor(fileSource(file, info), dtype, write);
+    }
+    writer.finish();
+  }
+
+  async #merge(
+    { name, dtype, shape }: OutputTensor,
+    { source, deltas: planned }: OutputTensor["work"] & { kind: "merge" },
+    adapters: readonly LoadedAdapter[],
+    write: (bytes: Uint8Array) => Promise<void>,
+  ): Promise<void> {
+    const [rows = 0, cols = 0] = shape;
+    if (!isKernelDtype(dtype)) throw new TypeError(`${name}: planned as ${dtype}`);
+    const uploaded = await uploadDeltas(adapters, planned);
+    const deltas = Promise.resolve(uploaded);
+    const weight: WeightToMerge = { source, rows, cols, target: dtype, rounding: "once", deltas };
+    try {
+      const blocks = weightBlocks(weight);
+      const scratch = new Uint8Array((blocks[0]?.rows ?? 0) * (source.bytes / rows));
+      for (const block of blocks) {
+        const found = await mergeBlock(this.#gpu, weight, block, scratch, () => {}, write);
+        if (found.notFinite > 0) throw await explainNotFinite(source, dtype, found.notFinite);
+      }
+    } finally {
+      for (const { bases, layer } of uploaded) bases.releaseLayer(layer);
+    }
+  }
+}

@@ -1,0 +1,66 @@
+import type { Gpu } from "../gpu/gpu.ts";
+import { upload } from "../gpu/transfer.ts";
+import { dtypeBytes, type FloatDtype } from "../safetensors/dtype.ts";
+import { widenToF32 } from "../safetensors/numbers.ts";
+import { elementBytes, type Tensor } from "../tensor/tensor.ts";
+
+/**
+ * Replaces what a matrix (or a view of rows) in GPU memory holds by a stream of bytes as a checkpoint stores them:
+ * row-major, without gaps. Where the matrix is held in F32, other dtypes are widened, which changes no value.
+ */
+export class TensorWriter {
+  readonly #gpu: Gpu;
+  readonly #tensor: Tensor;
+  readonly #dtype: FloatDtype;
+  #row = 0;
+  #rest = new Uint8Array();
+
+  /** @param dtype of the bytes that come */
+  constructor(gpu: Gpu, tensor: Tensor, dtype: FloatDtype) {
+    if (dtype !== tensor.dtype && tensor.dtype !== "F32") throw new TypeError(`${dtype} into ${tensor.dtype}`);
+    this.#gpu = gpu;
+    this.#tensor = tensor;
+    this.#dtype = dtype;
+  }
+
+  /** Writes as many whole rows as there are now; the bytes are copied. */
+  append(bytes: Uint8Array): void {
+    const [, cols] = this.#tensor.shape;
+    const rowBytes = cols * dtypeBytes(this.#dtype);
+    const all = new Uint8Array(this.#rest.length + bytes.length);
+    all.set(this.#rest);
+    all.set(bytes, this.#rest.length);
+    const rows = Math.floor(all.length / rowBytes);
+    this.#rest = all.slice(rows * rowBytes);
+    if (rows > 0) this.#write(all.subarray(0, rows * rowBytes), rows);
+  }
+
+  /** @throws RangeError when rows are missing, or a part of one is left over */
+  finish(): void {
+    const [rows] = this.#tensor.shape;
+    if (this.#row !== rows || this.#rest.length > 0) throw new RangeError(`${this.#row} of ${rows} rows were written`);
+  }
+
+  #write(bytes: Uint8Array<ArrayBuffer>, rows: number): void {
+    const { shape, pitch, offset, dtype, buffer } = this.#tensor;
+    const [most, cols] = shape;
+    if (this.#row + rows > most) throw new RangeError(`more than ${most} rows`);
+    let values = bytes;
+    if (dtype !== this.#dtype) {
+      const wide = new Float32Array(rows * cols);
+      widenToF32(bytes, this.#dtype, wide);
+      values = new Uint8Array(wide.buffer);
+    }
+    const size = elementBytes(dtype);
+    upload(this.#gpu, buffer, spread(values, rows, cols * size, pitch * size), (offset + this.#row * pitch) * size);
+    this.#row += rows;
+  }
+}
+
+/** Rows of `from` bytes at distances of `to`; nothing is written behind the last. */
+function spread(bytes: Uint8Array<ArrayBuffer>, rows: number, from: number, to: number): Uint8Array<ArrayBuffer> {
+  if (from === to || rows === 1) return bytes;
+  const result = new Uint8Array((rows - 1) * to + from);
+  for (let row = 0; row < rows; row++) result.set(bytes.subarray(row * from, (row + 1) * from), row * to);
+  return result;
+}
