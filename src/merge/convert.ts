@@ -23,18 +23,18 @@ export async function convertTensor(
     const length = Math.min(PORTION, count - start);
     const bytes = new Uint8Array(length * dtypeBytes(from));
     await source.read(bytes, start * dtypeBytes(from));
-    await write(isFloat(from) ? convertPortion(source, from, bytes, target, length) : bytes);
+    await write(isFloat(from) ? convertBytes(source, from, bytes, target) : bytes);
   }
 }
 
-function convertPortion(
-  source: TensorSource,
-  from: FloatDtype,
-  bytes: Uint8Array,
-  target: Dtype,
-  length: number,
-): Uint8Array {
+/**
+ * Elements of `source` in another dtype, rounded once; the very same bytes where nothing is to be done or checked.
+ * @param from the dtype of `bytes`, which a merge may have widened
+ * @throws RandloraError `numeric` as `convertTensor`
+ */
+export function convertBytes(source: TensorSource, from: FloatDtype, bytes: Uint8Array, target: Dtype): Uint8Array {
   if (from === target && !source.fromAdapter) return bytes;
+  const length = bytes.length / dtypeBytes(from);
   const values = from === "F64" ? new Float64Array(length) : new Float32Array(length);
   if (values instanceof Float64Array) widenToF64(bytes, from, values);
   else widenToF32(bytes, from, values);

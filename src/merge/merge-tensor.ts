@@ -13,6 +13,7 @@ import { readWith, upload } from "../gpu/transfer.ts";
 import { isKernelDtype, type KernelDtype } from "../kernels/dtype.ts";
 import { dtypeBytes, isFloat } from "../safetensors/dtype.ts";
 import { widenToF32 } from "../safetensors/numbers.ts";
+import { convertBytes } from "./convert.ts";
 import { splitRows, type RowBlock } from "./blocks.ts";
 import type { TensorSource } from "./plan.ts";
 
@@ -69,13 +70,15 @@ export async function mergeBlock(
     uploaded();
     const deltas = await weight.deltas;
     const stream = new Stream(gpu);
+    // PEFT rounds in the dtype of the weights that it has loaded; another one for the output comes after everything.
+    const rounded = weight.rounding === "peft" ? source.dtype : target;
     let current: { buffer: GpuBuffer; dtype: KernelDtype } = { buffer: input, dtype: source.dtype };
     let sum: GpuBuffer | undefined;
     const statistics: GpuBuffer[] = [];
     deltas.forEach(({ bases, layer }, index) => {
       const isLast = index === deltas.length - 1;
       const eachRounded = weight.rounding === "peft";
-      const dtype = isLast || eachRounded ? target : "F32";
+      const dtype = isLast || eachRounded ? rounded : "F32";
       const output = { buffer: allocate("merged", block.rows * pitch * dtypeBytes(dtype)), dtype };
       const part: DeltaBlock = {
         firstRow: block.firstRow,
@@ -94,7 +97,7 @@ export async function mergeBlock(
       else sum = output.buffer;
     });
     stream.submit();
-    const bytes = block.rows * pitch * dtypeBytes(target);
+    const bytes = block.rows * pitch * dtypeBytes(rounded);
     return await readWith(
       gpu,
       [
@@ -104,7 +107,8 @@ export async function mergeBlock(
       async ([merged = new Uint8Array(), ...found]) => {
         const parts = found.map(readStatistics);
         if ((parts.at(-1)?.notFinite ?? 0) === 0) {
-          await write(withoutGaps(merged, block.rows, cols * dtypeBytes(target), pitch * dtypeBytes(target)));
+          const dense = withoutGaps(merged, block.rows, cols * dtypeBytes(rounded), pitch * dtypeBytes(rounded));
+          await write(rounded === target ? dense : convertBytes(weight.source, rounded, dense, target));
         }
         return combine(parts);
       },

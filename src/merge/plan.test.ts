@@ -143,6 +143,18 @@ describe("a tied output embedding", () => {
     expect(made.untied).toBe(true);
   });
 
+  test("that is stored beside its twin is untied once either of them changes", async () => {
+    const tensors = { ...BASE, "lm_head.weight": weights("BF16", [12, 8], 1) };
+    const config = TIED;
+    expect((await plan([{ adapter: head }], { tensors, config })).untied).toBe(true);
+    const extra = saved("model.embed_tokens.weight", weights("BF16", [12, 8], 9));
+    expect((await plan([extra], { tensors, config })).untied).toBe(true);
+    expect((await plan([{}], { tensors, config })).untied).toBe(false);
+    expect(
+      (await plan([{ adapter: head }], { tensors, config: { ...config, tie_word_embeddings: false } })).untied,
+    ).toBe(false);
+  });
+
   test("is nothing that an untied model, or one without a head, has", async () => {
     const extra = saved("model.embed_tokens.weight", weights("BF16", [12, 8], 9));
     for (const config of [

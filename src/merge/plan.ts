@@ -119,7 +119,24 @@ export function planMerge(
   };
   const tensors = [...checkpoint.tensors].map(([name, { info }]) => plan(name, info.dtype, info.shape));
   for (const [name, { dtype: stored, shape }] of added) tensors.push(plan(name, stored, shape));
-  return { tensors, merged: deltas.size, untied: [...added.keys()].some(isHead) };
+  return {
+    tensors,
+    merged: deltas.size,
+    untied: endsUntied(base, new Set(added.keys()), [...deltas.keys(), ...replacedBy.keys()]),
+  };
+}
+
+/** Do a tied model's embeddings end up unequal? A head of its own was added, or one of a stored pair was changed. */
+function endsUntied(base: BaseModel, added: ReadonlySet<string>, changed: readonly string[]): boolean {
+  if ([...added].some(isHead)) return true;
+  const stored = [...base.tensors.keys()].some(isHead);
+  return (
+    stored && base.config?.["tie_word_embeddings"] === true && changed.some((name) => isHead(name) || isInput(name))
+  );
+}
+
+function isInput(tensor: string): boolean {
+  return /(^|\.)(embed_tokens|wte)\.weight$/.test(tensor);
 }
 
 /** Is this the weight of an output embedding? */
@@ -156,10 +173,8 @@ function tiedHeads(base: BaseModel, replaced: ReadonlyMap<string, string>): Tied
   const causal = Array.isArray(architectures) && architectures.some((name) => String(name).endsWith("ForCausalLM"));
   if (!causal || base.tensors.has("lm_head.weight") || replaced.has("lm_head.weight")) return [];
   if (base.config?.["tie_word_embeddings"] === false) return [];
-  return [...replaced.keys()]
-    .filter((name) => /(^|\.)(embed_tokens|wte)\.weight$/.test(name))
-    .flatMap((source) => {
-      const info = base.tensors.get(source);
-      return info === undefined ? [] : [{ tensor: "lm_head.weight", source, dtype: info.dtype, shape: info.shape }];
-    });
+  return [...replaced.keys()].filter(isInput).flatMap((source) => {
+    const info = base.tensors.get(source);
+    return info === undefined ? [] : [{ tensor: "lm_head.weight", source, dtype: info.dtype, shape: info.shape }];
+  });
 }

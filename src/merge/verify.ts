@@ -62,6 +62,8 @@ export async function verifyMerge(
     const values = await readSample(work.source, width, rows, cols);
     // The sum is defined in f32: that is how a wider weight is read.
     if (work.source.dtype === "F64") values.forEach((value, at) => (values[at] = Math.fround(value)));
+    const { dtype: stored } = work.source;
+    const kept = rounding === "once" ? dtype : isKernelDtype(stored) ? stored : "F32"; // where PEFT rounds
     const before = values.slice();
     const slack = new Float64Array(values.length);
     for (const { adapter, layer } of work.deltas) {
@@ -76,10 +78,10 @@ export async function verifyMerge(
       values.forEach((value, at) => {
         const [row, col] = [Math.floor(at / cols.length), at % cols.length];
         const change = delta[layer.conv1d ? col * rows.length + row : at] ?? NaN;
-        values[at] = rounding === "peft" ? round(value + round(change, dtype), dtype) : value + change;
+        values[at] = rounding === "peft" ? round(value + round(change, kept), kept) : value + change;
         slack[at] = (slack[at] ?? 0) + 2e-6 * largest;
         // Where ΔW lies between two numbers, rounding it may go either way, and so may the sum after it.
-        if (rounding === "peft") slack[at] = (slack[at] ?? 0) + ulp(change, dtype) + ulp(values[at] ?? 0, dtype);
+        if (rounding === "peft") slack[at] = (slack[at] ?? 0) + ulp(change, kept) + ulp(values[at] ?? 0, kept);
       });
     }
     const found = await readSample(written(tensor.name), width, rows, cols);
