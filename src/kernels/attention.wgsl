@@ -39,9 +39,6 @@ const TILE_ROWS = ${TILE_ROWS}u;
 const NEVER = -3.0e38; // below every score
 
 fn capped(score: vec4<f32>) -> vec4<f32> {
-  if (p.cap == 0.0) {
-    return score;
-  }
   return p.cap * tanh(clamp(score / p.cap, vec4<f32>(-15.0), vec4<f32>(15.0)));
 }
 
@@ -61,6 +58,7 @@ fn element_of(pair: u32, kv_head: u32, pitch: u32) -> u32 {
 #if STAGING == "subgroup"
 // ---- one subgroup a workgroup: keys 4·lane … 4·lane + 3 of a tile belong to a lane ---------------------------------
 const TILE_KEYS = ${4 * LANES}u;
+var<workgroup> scores: array<vec4<f32>, ${TILE_ROWS * LANES}>;
 
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
@@ -109,9 +107,24 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
 #end
     }
 #for i in 0..TILE_ROWS
+    s_${i} *= p.scale;
+#end
+    if (p.cap != 0.0) {
+      // One copy of tanh in a loop compiles faster than one a row; each lane reads back what it wrote.
+#for i in 0..TILE_ROWS
+      scores[${i * LANES}u + lane] = s_${i};
+#end
+      for (var i = 0u; i < TILE_ROWS; i++) {
+        scores[i * ${LANES}u + lane] = capped(scores[i * ${LANES}u + lane]);
+      }
+#for i in 0..TILE_ROWS
+      s_${i} = scores[${i * LANES}u + lane];
+#end
+    }
+#for i in 0..TILE_ROWS
     {
       let seen = (key <= vec4<u32>(position_${i})) & (key >= vec4<u32>(first_key(position_${i})));
-      let score = select(vec4<f32>(NEVER), capped(s_${i} * p.scale), seen);
+      let score = select(vec4<f32>(NEVER), s_${i}, seen);
       let top = max(top_${i}, subgroupMax(max(max(score.x, score.y), max(score.z, score.w))));
       let shrink = exp(top_${i} - top);
       s_${i} = select(vec4<f32>(0.0), exp(score - top), seen);
@@ -204,8 +217,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #end
     }
 #for i in 0..TILE_ROWS
-    scores[${i * 128}u + thread] = capped(vec4<f32>(s_${i} * p.scale)).x;
+    scores[${i * 128}u + thread] = s_${i} * p.scale;
 #end
+    if (p.cap != 0.0) {
+      for (var i = 0u; i < TILE_ROWS; i++) {
+        scores[i * 128u + thread] = capped(vec4<f32>(scores[i * 128u + thread])).x;
+      }
+    }
     workgroupBarrier();
     var most = NEVER;
     for (var n = thread % SHARE; n < TILE_KEYS; n += SHARE) {

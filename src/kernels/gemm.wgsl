@@ -61,6 +61,8 @@ fn store(row: u32, col: u32, product: vec4<f32>) {
 }
 
 #if STAGING == "subgroup"
+var<workgroup> tile: array<vec4<f32>, ${TILE_ROWS * LANES}>;
+
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
   let row = workgroup.y * TILE_ROWS;
@@ -106,9 +108,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     total_${i} += part_${i};
 #end
   }
+  // One copy of `store` in a loop compiles faster than one a row; each lane reads back what it wrote.
 #for i in 0..TILE_ROWS
-  store(row + ${i}u, col, total_${i});
+  tile[${i * LANES}u + lane] = total_${i};
 #end
+  for (var i = 0u; i < TILE_ROWS; i++) {
+    store(row + i, col, tile[i * ${LANES}u + lane]);
+  }
 }
 #else
 const SLAB = 4u; // vectors: 16 terms
