@@ -1,0 +1,83 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { mkdir, mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { chooseModel, findDefaultModel, type ModelRequest, readRun } from "./default-model.ts";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "randlora-default-"));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+/** A file of a given age in minutes. */
+async function file(path: string, age: number, content: object = {}): Promise<void> {
+  await mkdir(dirname(join(folder, path)), { recursive: true });
+  await writeFile(join(folder, path), JSON.stringify(content));
+  const time = Date.now() / 1000 - age * 60;
+  await utimes(join(folder, path), time, time);
+}
+
+describe("without MODEL", () => {
+  test("the newest of runs and merged models is taken, if it has something to load", async () => {
+    await file("old-merged/config.json", 30);
+    expect(await findDefaultModel(folder)).toBe("old-merged");
+    await file("runs/a/adapter/adapter_config.json", 20);
+    expect(await findDefaultModel(folder)).toBe(join("runs", "a"));
+    await file("runs/b/model/config.json", 10);
+    expect(await findDefaultModel(folder)).toBe(join("runs", "b"));
+    await file("runs/c/run.json", 1);
+    await file("base/config.json", 1);
+    expect(await findDefaultModel(folder)).toBe(join("runs", "b"));
+    await file("new-merged/config.json", 5);
+    expect(await findDefaultModel(folder)).toBe("new-merged");
+  });
+
+  test("nothing there is wrong usage, with the command to type", async () => {
+    await expect(findDefaultModel(folder)).rejects.toMatchObject({
+      code: "usage",
+      hint: expect.stringContaining("randlora chat MODEL"),
+    });
+  });
+});
+
+test("a run stands for its model, with itself as the adapter; a full run for itself", async () => {
+  await file("runs/a/run.json", 1, { model: "org/base", rank: 32 });
+  await file("runs/full/run.json", 1, { model: "org/base" });
+  await file("runs/full/model/config.json", 1);
+  await file("runs/broken/run.json", 1);
+  const at = (path: string) => join(folder, path);
+  expect(await readRun(at("runs/a"))).toEqual({ model: "org/base", adapter: at("runs/a") });
+  expect(await readRun(at("runs/full"))).toEqual({ model: at("runs/full"), adapter: undefined });
+  expect(await readRun(at("nothing"))).toEqual({ model: at("nothing"), adapter: undefined });
+  await expect(readRun(at("runs/broken"))).rejects.toMatchObject({ code: "format" });
+});
+
+describe("a command line", () => {
+  const choose = (request: Partial<ModelRequest>) => {
+    const find = async (text: string) => text.replace("org/", `${folder}/`);
+    return chooseModel({ model: folder, adapters: [], scales: [], ...request }, { model: find, adapter: find });
+  };
+
+  test("pairs adapters with scales, a run's own first, and looks names up", async () => {
+    await file("base/config.json", 1);
+    await file("runs/a/run.json", 1, { model: "org/base" });
+    const run = join(folder, "runs/a");
+    expect(await choose({ model: run, adapters: ["org/x"], scales: [2, 0.5] })).toEqual({
+      location: { folder: join(folder, "base"), weights: undefined },
+      adapters: [
+        { path: run, scale: 2 },
+        { path: join(folder, "x"), scale: 0.5 },
+      ],
+    });
+    const { adapters } = await choose({ adapters: ["a", "b"], scales: [3] });
+    expect(adapters.map(({ scale }) => scale)).toEqual([3, 3]);
+  });
+
+  test.each([
+    [{ scales: [1] }, "--scale without an adapter"],
+    [{ scales: [1, 2], adapters: ["a", "b", "c"] }, "--scale is given 2 times for 3 adapters"],
+  ])("%j is wrong usage", async (request, message) => {
+    await expect(choose(request)).rejects.toMatchObject({ code: "usage", message });
+  });
+});

@@ -1,0 +1,107 @@
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { RandloraError } from "../errors.ts";
+import { locateModel, type ModelLocation } from "../models/locate.ts";
+import { readOptionalJsonObject } from "../text/tokenizer/files.ts";
+import type { AdapterChoice } from "./adapted-weights.ts";
+
+/** What a MODEL argument stands for: a model, and the adapter that a run trained for it. */
+export interface ModelWithAdapter {
+  readonly model: string;
+  readonly adapter: string | undefined;
+}
+
+/** What a command line says about models and adapters. */
+export interface ModelRequest {
+  /** MODEL, or what `findDefaultModel` found in its place. */
+  readonly model: string;
+  readonly adapters: readonly string[];
+  /** One for all, or one an adapter; multiplies α/r. */
+  readonly scales: readonly number[];
+}
+
+/** How names on the Hub become paths on this machine; paths stay what they are. */
+export interface Finders {
+  readonly model: (text: string) => Promise<string>;
+  readonly adapter: (text: string) => Promise<string>;
+}
+
+/** What is to be loaded. */
+export interface ChosenModel {
+  readonly location: ModelLocation;
+  readonly adapters: readonly AdapterChoice[];
+}
+
+/**
+ * Decides what a command line means: a run folder stands for the model that it was trained on, with the run as the first
+ * adapter.
+ * @throws RandloraError `usage` when the scales do not match the adapters; `file`, `format`
+ */
+export async function chooseModel(request: ModelRequest, find: Finders): Promise<ChosenModel> {
+  const { scales } = request;
+  const run = await readRun(request.model);
+  const location = await locateModel(await find.model(run.model));
+  const names = [...(run.adapter === undefined ? [] : [run.adapter]), ...request.adapters];
+  if (scales.length > 0 && names.length === 0) {
+    throw new RandloraError("usage", "--scale without an adapter", "give --adapter as well");
+  }
+  if (scales.length > 1 && scales.length !== names.length) {
+    const counts = `${scales.length} times for ${names.length} adapters`;
+    throw new RandloraError("usage", `--scale is given ${counts}`, "give it once, or once for each adapter");
+  }
+  const adapters: AdapterChoice[] = [];
+  for (const [index, name] of names.entries()) {
+    adapters.push({ path: await find.adapter(name), scale: scales[index] ?? scales[0] ?? 1 });
+  }
+  return { location, adapters };
+}
+
+/**
+ * Reads a run folder: the model that was fine-tuned, and the run itself as the adapter. Any other path, and a full
+ * fine-tuning run (which is a model), stands for itself.
+ * @throws RandloraError `format` for a run that does not say what it was made from
+ */
+export async function readRun(path: string): Promise<ModelWithAdapter> {
+  const file = join(path, "run.json");
+  if ((await timeOf(file)) === undefined || (await timeOf(join(path, "model", "config.json"))) !== undefined) {
+    return { model: path, adapter: undefined };
+  }
+  const { model } = await readOptionalJsonObject(file);
+  if (typeof model === "string") return { model, adapter: path };
+  throw new RandloraError("format", `${file}: it names no model`, "name the model, and the run with --adapter");
+}
+
+/**
+ * The newest of a folder's runs (`runs/*`, with something to show) and merged models (`*-merged`): what a command line
+ * without MODEL means.
+ * @returns its path, relative to `folder`
+ * @throws RandloraError `usage` where there is none, with the command to type
+ */
+export async function findDefaultModel(folder: string): Promise<string> {
+  const runs = (await names(join(folder, "runs"))).map((name) => join("runs", name));
+  const merged = (await names(folder)).filter((name) => name.endsWith("-merged"));
+  const found: { readonly path: string; readonly time: number }[] = [];
+  for (const [paths, files] of [
+    [runs, ["adapter/adapter_config.json", "best/adapter_config.json", "model/config.json"]],
+    [merged, ["config.json"]],
+  ] as const) {
+    for (const path of paths) {
+      const times = await Promise.all(files.map((file) => timeOf(join(folder, path, file))));
+      const time = Math.max(...times.map((one) => one ?? -Infinity));
+      if (time > -Infinity) found.push({ path, time });
+    }
+  }
+  const [newest] = found.toSorted((a, b) => b.time - a.time || a.path.localeCompare(b.path));
+  if (newest !== undefined) return newest.path;
+  const message = "no MODEL was named, and this folder has neither runs nor a merged model";
+  throw new RandloraError("usage", message, "name one: randlora chat MODEL, a folder or org/name on the Hub");
+}
+
+async function names(folder: string): Promise<string[]> {
+  return await readdir(folder).catch(() => []);
+}
+
+/** When a file was written last; undefined where there is none. */
+async function timeOf(path: string): Promise<number | undefined> {
+  return (await stat(path).catch(() => undefined))?.mtimeMs;
+}

@@ -1,0 +1,119 @@
+import { Gpu } from "../gpu/gpu.ts";
+import { Decoder } from "../models/decoder.ts";
+import type { ModelLocation } from "../models/locate.ts";
+import { type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
+import { readStopIds } from "../text/stop.ts";
+import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import { type AdapterChoice, AdaptedWeights, type ApplyOptions } from "./adapted-weights.ts";
+import type { Writer } from "./reply.ts";
+
+export interface LanguageModelOptions {
+  readonly location: ModelLocation;
+  /** `--gpu`. */
+  readonly gpu?: string | undefined;
+  /** `--chat-template`: a file instead of the model's own template. */
+  readonly templateFile?: string | undefined;
+  /** Told the bytes of weights as they are read. */
+  readonly onProgress?: (read: number, total: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** A model that can write: tokenizer, template and weights, with adapters that may be changed at any time. */
+export class LanguageModel implements Writer, AsyncDisposable {
+  readonly gpu: Gpu;
+  readonly decoder: Decoder;
+  readonly tokenizer: Tokenizer;
+  /** How a conversation becomes a text; undefined for models that were never taught to chat. */
+  readonly template: ChatTemplate | undefined;
+  readonly stopTokens: ReadonlySet<number>;
+  readonly #weightsPath: string;
+  #adapted: AdaptedWeights | undefined;
+  #adapters: readonly AdapterChoice[] = [];
+
+  private constructor(gpu: Gpu, decoder: Decoder, text: Text, weightsPath: string) {
+    this.gpu = gpu;
+    this.decoder = decoder;
+    this.tokenizer = text.tokenizer;
+    this.template = text.template;
+    this.stopTokens = text.stopTokens;
+    this.#weightsPath = weightsPath;
+  }
+
+  /**
+   * Loads a model: GPU, tokenizer and weights at the same time.
+   * @throws RandloraError naming the file and the reason; nothing stays allocated
+   */
+  static async load({ location, templateFile, onProgress, signal, ...options }: LanguageModelOptions) {
+    const { folder, weights } = location;
+    const opening = Gpu.open({ choice: options.gpu });
+    opening.catch(() => {}); // reported below, after the cheaper checks
+    try {
+      // A broken tokenizer is found before any weight is read.
+      const text = await loadText(folder, templateFile);
+      signal?.throwIfAborted();
+      const gpu = await opening;
+      const decoder = await Decoder.load(gpu, folder, {
+        weights,
+        ...(onProgress === undefined ? {} : { onProgress }),
+        ...(signal === undefined ? {} : { signal }),
+      });
+      return new LanguageModel(gpu, decoder, text, weights ?? folder);
+    } catch (thrown) {
+      (await opening.catch(() => undefined))?.close();
+      throw thrown;
+    }
+  }
+
+  /** The adapters that are part of the weights now. */
+  get adapters(): readonly AdapterChoice[] {
+    return this.#adapters;
+  }
+
+  /** What the user should know of the model: one line each. */
+  get notes(): readonly string[] {
+    const { vocabSize } = this.tokenizer;
+    const rows = this.decoder.config.vocabularySize;
+    if (vocabSize <= rows) return [];
+    return [`the tokenizer has ${vocabSize} tokens, but the model only ${rows}: text that needs the others is refused`];
+  }
+
+  /**
+   * Makes the weights the base's with exactly these adapters. What was computed with others must be forgotten. Where
+   * that fails the adapters from before are put back.
+   * @returns notes for the user
+   * @throws RandloraError as `AdaptedWeights.apply`; the signal's reason when it is aborted
+   */
+  async setAdapters(choices: readonly AdapterChoice[], options: ApplyOptions = {}): Promise<readonly string[]> {
+    if (choices.length === 0 && this.#adapted === undefined) return [];
+    this.#adapted ??= await AdaptedWeights.open(this.decoder, this.#weightsPath);
+    try {
+      const notes = await this.#adapted.apply(choices, options);
+      this.#adapters = choices;
+      return notes;
+    } catch (thrown) {
+      const before = this.#adapters;
+      this.#adapters = [];
+      await this.#adapted.apply(before, { generator: options.generator });
+      this.#adapters = before;
+      throw thrown;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#adapted?.[Symbol.asyncDispose]();
+    this.decoder.release();
+    this.gpu.close();
+  }
+}
+
+interface Text {
+  readonly tokenizer: Tokenizer;
+  readonly template: ChatTemplate | undefined;
+  readonly stopTokens: ReadonlySet<number>;
+}
+
+async function loadText(folder: string, file: string | undefined): Promise<Text> {
+  const tokenizer = await loadTokenizer(folder);
+  const template = await loadChatTemplate(folder, { file });
+  return { tokenizer, template, stopTokens: await readStopIds(folder, tokenizer, template) };
+}
