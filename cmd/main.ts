@@ -3,6 +3,7 @@ import { completionCommand } from "../src/options/completion.ts";
 import type { Program } from "../src/options/names.ts";
 import { runProcess } from "../src/options/process.ts";
 import { command as cache } from "./cache.ts";
+import { command as chat } from "./chat.ts";
 import { command as convert } from "./convert.ts";
 import { command as doctor } from "./doctor.ts";
 import { command as evaluate } from "./eval.ts";
@@ -16,7 +17,7 @@ export const program: Program = {
   summary: "Fine-tune, merge and chat with RandLoRA-adapted language models: one binary, no Python, any GPU",
   example: "randlora merge smollm2-135m my-adapter --out smollm2-mine",
   // In the order of `--help`. A new command: import its `command` above, add it here.
-  commands: [merge, convert, tokenize, evaluate, cache, doctor, completionCommand(() => program)],
+  commands: [merge, convert, chat, tokenize, evaluate, cache, doctor, completionCommand(() => program)],
 };
 
 // The second Ctrl-C: what the first one let finish may never come to its end. The one call of its kind.

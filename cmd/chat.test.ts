@@ -1,0 +1,141 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { cp, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expectedStories, STORIES } from "../src/generate/testing.ts";
+import { writeAdapter } from "../src/merge/testing.ts";
+import { cleanEnvironment } from "../src/options/testing/spawn.ts";
+
+setDefaultTimeout(60_000);
+
+const MAIN = join(import.meta.dir, "main.ts");
+
+let folder: string;
+let adapter: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "randlora-chat-"));
+  await Bun.write(join(folder, "bad.jinja"), "{% if %}");
+  adapter = await writeAdapter(join(folder, "adapter"), {
+    r: 4,
+    alpha: 80,
+    seed: 3,
+    size: 0.05,
+    modules: { "model.layers.0.self_attn.q_proj": [64, 64], "model.layers.4.mlp.down_proj": [64, 172] },
+  });
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+async function randlora(args: readonly string[], { stdin = "", cwd = folder } = {}) {
+  const child = Bun.spawn([process.execPath, MAIN, ...args], {
+    env: cleanEnvironment(),
+    cwd,
+    stdin: new TextEncoder().encode(stdin),
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { status, stdout, stderr };
+}
+
+const chat = (args: readonly string[], options = {}) => randlora(["chat", ...args], options);
+
+test("--json gives transformers' ids, and exactly the keys that are promised", async () => {
+  const [
+    { text, ids, greedy_ids: tokens, greedy_text: answer } = { text: "", ids: [], greedy_ids: [], greedy_text: "" },
+  ] = await expectedStories();
+  const args = [STORIES, "--raw", "--temperature", "0", "--max-tokens", "64", "-p", text, "--json"];
+  const { stdout, stderr, status } = await chat(args);
+  expect([stderr, status]).toEqual(["", 0]);
+  expect(JSON.parse(stdout)).toEqual({
+    text: answer,
+    tokens,
+    prompt_tokens: ids.length,
+    completion_tokens: 64,
+    finish_reason: "length",
+    timings: {
+      load_s: expect.any(Number),
+      prefill_s: expect.any(Number),
+      decode_s: expect.any(Number),
+      prefill_tokens_per_s: expect.any(Number),
+      decode_tokens_per_s: expect.any(Number),
+    },
+  });
+});
+
+test("a text on stdin is answered, plain, with a newline at its end", async () => {
+  const [{ text, greedy_text: answer } = { text: "", greedy_text: "" }] = await expectedStories();
+  const args = [STORIES, "--raw", "--temperature", "0", "--stop", "red ball"];
+  const { stdout, stderr, status } = await chat(args, { stdin: text });
+  expect(stdout).toBe(`${answer.slice(0, answer.indexOf("red ball"))}\n`);
+  expect([stderr, status]).toEqual(["", 0]);
+});
+
+test("the same seed gives the same text, another one another", async () => {
+  const say = async (seed: string) =>
+    (await chat([STORIES, "--raw", "-p", "Once", "--max-tokens", "30", "--seed", seed])).stdout;
+  const first = await say("1");
+  expect(await say("1")).toBe(first);
+  expect(await say("2")).not.toBe(first);
+});
+
+test("a template file and its variables are used, and --system", async () => {
+  await Bun.write(join(folder, "t.jinja"), "{% for m in messages %}{{ m.content }}{{ end }}{% endfor %}");
+  const args = ["--chat-template", "t.jinja", "--chat-template-kwargs", '{"end": "!"}', "--system", "Once upon"];
+  const { stdout } = await chat([STORIES, ...args, "-p", "a time", "--json", "--max-tokens", "1"]);
+  const tokens = JSON.parse(
+    (await randlora(["tokenize", STORIES, "--no-special", "-p", "Once upon!a time!", "--json"])).stdout,
+  );
+  expect(JSON.parse(stdout).prompt_tokens).toBe(tokens.ids.length);
+});
+
+test("an adapter answers as the merged folder does, and without MODEL that is what is taken", async () => {
+  const args = ["--raw", "--temperature", "0", "--max-tokens", "40", "-p", "Once upon a time", "--json"];
+  const tokens = (stdout: string) => JSON.parse(stdout).tokens;
+  const base = tokens((await chat([STORIES, ...args])).stdout);
+  const adapted = tokens((await chat([STORIES, "--adapter", adapter, "--scale", "0.5", ...args])).stdout);
+  await randlora(["merge", STORIES, adapter, "--scale", "0.5", "--out", join(folder, "stories-merged")]);
+  const merged = await chat(args);
+  expect(merged.stderr).toContain("stories-merged: the newest run or merged model of this folder");
+  expect(tokens(merged.stdout)).toEqual(adapted);
+  expect(adapted).not.toEqual(base);
+});
+
+test("a model without a chat template continues texts, and says so", async () => {
+  const bare = join(folder, "bare");
+  await cp(STORIES, bare, { recursive: true });
+  const path = join(bare, "tokenizer_config.json");
+  const { chat_template: _, ...rest } = await Bun.file(path).json();
+  await Bun.write(path, JSON.stringify(rest));
+  const args = ["-p", "Once upon a time", "--max-tokens", "5", "--json", "--temperature", "0"];
+  const { stdout, stderr, status } = await chat([bare, ...args]);
+  expect(stderr).toContain("no chat template: texts are continued as they stand");
+  expect(status).toBe(0);
+  expect(stdout).toBe(
+    (await chat([STORIES, "--raw", ...args])).stdout.replace(/"timings".*/s, stdout.slice(stdout.indexOf('"timings"'))),
+  );
+  const refused = await chat([bare, "--system", "Be kind.", "-p", "x"]);
+  expect([refused.status, refused.stderr]).toEqual([2, expect.stringContaining("hint: give --chat-template FILE")]);
+});
+
+describe("refused", () => {
+  test.each<[string, readonly string[], number, string]>([
+    ["no model", ["-p", "x"], 2, "randlora chat MODEL"],
+    ["no prompt", [STORIES], 2, 'give it with -p "…", or on stdin'],
+    ["--raw with a template", [STORIES, "--raw", "--system", "x", "-p", "x"], 2, "leave --raw out"],
+    ["a scale without an adapter", [STORIES, "--scale", "2", "-p", "x"], 2, "--scale without an adapter"],
+    ["a folder without tokenizer", [join(STORIES, ".."), "-p", "x"], 1, "tokenizer.json: no such file"],
+    [
+      "a prompt beyond the context",
+      [STORIES, "--raw", "--context", "4", "-p", "one two three"],
+      1,
+      "the context ends at 4",
+    ],
+    ["a template that is none", [STORIES, "--chat-template", "../bad.jinja", "-p", "x"], 1, "of the chat template"],
+    ["no such model", ["nothing", "-p", "x"], 1, "nothing: no such"],
+    ["no such adapter", [STORIES, "--adapter", "nothing", "-p", "x"], 1, "nothing"],
+  ])("%s", async (_, args, status, message) => {
+    const empty = await mkdtemp(join(folder, "empty-"));
+    const result = await chat(args, { cwd: empty });
+    expect(result).toEqual({ status, stdout: "", stderr: expect.stringContaining(message) });
+  });
+});

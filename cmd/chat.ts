@@ -1,0 +1,237 @@
+import { isatty } from "node:tty";
+import { RandloraError } from "../src/errors.ts";
+import type { LanguageModel } from "../src/generate/language-model.ts";
+import type { SamplingOptions } from "../src/generate/sampling.ts";
+import type { Session } from "../src/generate/session.ts";
+import type { ModelLocation } from "../src/models/locate.ts";
+import {
+  choice,
+  type Context,
+  defineCommand,
+  flag,
+  integer,
+  json,
+  number,
+  optional,
+  repeat,
+  text,
+} from "../src/options/command.ts";
+import { GENERATOR_NAMES } from "../src/random/names.ts";
+import type { ChatParts } from "../src/terminal/chat/chat.ts";
+import type { Progress } from "../src/terminal/progress.ts";
+
+/** `randlora chat`: talks to a model, one answer or a whole conversation. */
+export const command = defineCommand({
+  name: "chat",
+  summary: "Talk to a model, with or without adapters",
+  example: 'randlora chat smollm2-135m --adapter my-adapter -p "Why is the sky blue?"',
+  arguments: {
+    model: optional(
+      "MODEL",
+      "a model's folder or one of its files, a run, or org/name on the Hub; default: the newest",
+    ),
+  },
+  options: {
+    prompt: text({
+      short: "p",
+      topic: "Text",
+      help: "give one answer and leave",
+      defaultText: "what comes on stdin; on a terminal a conversation",
+    }),
+    system: text({ topic: "Text", help: "what the model is told to be" }),
+    raw: flag({ topic: "Text", help: "continue the text as it stands, without the chat template" }),
+    chatTemplate: text({ value: "FILE", topic: "Text", help: "a Jinja template", defaultText: "the model's own" }),
+    chatTemplateKwargs: json({ topic: "Text", help: 'more variables for it, such as {"enable_thinking": false}' }),
+    adapter: repeat(text({ value: "A", topic: "Adapters", help: "add this one; may be given several times" })),
+    scale: repeat(number({ value: "S", topic: "Adapters", help: "multiply α/r by S; once for all, or once for each" })),
+    generator: choice(GENERATOR_NAMES, {
+      value: "NAME",
+      topic: "Adapters",
+      help: "what drew the bases, where the adapter does not say",
+    }),
+    maxTokens: integer({ topic: "Answers", help: "their longest", min: 1, defaultText: "up to the context's end" }),
+    temperature: number({ value: "T", topic: "Answers", help: "0 always takes the best token", min: 0, default: 0.8 }),
+    topK: integer({ value: "K", topic: "Answers", help: "choose among the K best; 0: all", min: 0, default: 40 }),
+    topP: number({
+      value: "P",
+      topic: "Answers",
+      help: "choose among the fewest that have this probability together",
+      above: 0,
+      max: 1,
+      default: 0.95,
+    }),
+    minP: number({
+      value: "P",
+      topic: "Answers",
+      help: "only those with this share of the best one's probability",
+      min: 0,
+      max: 1,
+      default: 0.05,
+    }),
+    repeatPenalty: number({ value: "R", topic: "Answers", help: "make repetitions less likely", above: 0, default: 1 }),
+    presencePenalty: number({ topic: "Answers", help: "lower what has occurred", default: 0 }),
+    frequencyPenalty: number({ topic: "Answers", help: "lower it for each time", default: 0 }),
+    seed: integer({
+      value: "S",
+      topic: "Answers",
+      help: "same seed, same text",
+      min: 0,
+      defaultText: "another each time",
+    }),
+    stop: repeat(text({ topic: "Answers", help: "end before this text; may be given several times" })),
+    context: integer({
+      topic: "Answers",
+      help: "tokens that may be used in all",
+      min: 2,
+      defaultText: "the model's own",
+    }),
+    shift: flag({ topic: "Answers", help: "at the context's end forget the oldest instead of ending" }),
+  },
+  async run({ model: named }, options, context) {
+    const { chooseModel, findDefaultModel } = await import("../src/generate/default-model.ts");
+    const source = named ?? (await findDefaultModel(process.cwd()));
+    const prompt = options.prompt ?? (await readPrompt(options.raw, context));
+    if (options.raw && (options.system ?? options.chatTemplate) !== undefined) {
+      const message = "--raw takes no chat template, and so no --system and no --chat-template";
+      throw new RandloraError("usage", message, "leave --raw out");
+    }
+    const started = performance.now();
+    const { localPath } = await import("../src/options/places.ts");
+    const { adapter, scale: scales, generator } = options;
+    const findAdapter = (name: string): Promise<string> => localPath(name, "adapter", context);
+    const { location, adapters } = await chooseModel(
+      { model: source, adapters: adapter, scales },
+      { model: (name) => localPath(name, "model", context), adapter: findAdapter },
+    );
+    if (named === undefined) context.log.info(`${source}: the newest run or merged model of this folder`);
+    await using model = await load(location, options.chatTemplate, context);
+    const notes = await model.setAdapters(adapters, { generator, signal: context.signal });
+    for (const line of [...model.notes, ...notes]) context.log.warn(line);
+    using session = await openSession(model, options, context);
+    const loadSeconds = (performance.now() - started) / 1000;
+    if (prompt === undefined) await converse(source, { session, model, adapters, generator, findAdapter }, context);
+    else await answerOnce(session, prompt, loadSeconds, context);
+  },
+});
+
+/** The prompt on stdin; undefined where a person sits on a terminal. */
+async function readPrompt(raw: boolean, { json: asJson }: Context): Promise<string | undefined> {
+  if (isatty(0)) {
+    if (isatty(1) && !asJson) return undefined;
+    const message = asJson ? "--json gives one answer" : "a conversation needs a terminal";
+    throw new RandloraError("usage", `${message}, and there is no prompt`, 'give it with -p "…", or on stdin');
+  }
+  const { decodeUtf8 } = await import("../src/text/utf8.ts");
+  const input = decodeUtf8(await Bun.stdin.bytes(), "stdin");
+  if (input.trim() === "") throw new RandloraError("usage", "no prompt", 'give it with -p "…", or on stdin');
+  // A shell's `echo` ends with a newline that nobody meant to say; a text to be continued is taken as it stands.
+  return raw ? input : input.replace(/\r?\n$/, "");
+}
+
+async function load(
+  location: ModelLocation,
+  templateFile: string | undefined,
+  context: Context,
+): Promise<LanguageModel> {
+  const { LanguageModel } = await import("../src/generate/language-model.ts");
+  let bar: Progress | undefined;
+  let shown = 0;
+  const onProgress = (read: number, total: number): void => {
+    // Elsewhere rows of progress would stand between the lines of whoever waits for an answer.
+    if (!isatty(2)) return;
+    bar ??= context.progress({ title: "loading", bytes: total });
+    bar.add({ bytes: read - shown });
+    shown = read;
+  };
+  try {
+    return await LanguageModel.load({ location, templateFile, gpu: context.gpu, signal: context.signal, onProgress });
+  } finally {
+    bar?.close();
+  }
+}
+
+interface SessionFlags extends Omit<SamplingOptions, "seed" | "penaltyWindow"> {
+  readonly raw: boolean;
+  readonly system: string | undefined;
+  readonly chatTemplateKwargs: Readonly<Record<string, unknown>> | undefined;
+  readonly maxTokens: number | undefined;
+  readonly seed: number | undefined;
+  readonly stop: readonly string[];
+  readonly context: number | undefined;
+  readonly shift: boolean;
+}
+
+async function openSession(model: LanguageModel, flags: SessionFlags, { log }: Context): Promise<Session> {
+  const { DEFAULT_SAMPLING } = await import("../src/generate/sampling.ts");
+  const { noTemplate, Session } = await import("../src/generate/session.ts");
+  const { temperature, topK, topP, minP, repeatPenalty, presencePenalty, frequencyPenalty, context } = flags;
+  const template = flags.raw ? undefined : model.template;
+  if (template === undefined && !flags.raw) {
+    if (flags.system !== undefined) throw noTemplate("--system");
+    // As llama.cpp has it: a model that was never taught to chat continues texts.
+    log.info("this model has no chat template: texts are continued as they stand (--chat-template FILE gives one)");
+  }
+  const longest = model.decoder.config.contextLength;
+  if (context !== undefined && context > longest) {
+    log.warn(
+      `--context ${context}: the model was made for ${longest} tokens; beyond them its answers may make no sense`,
+    );
+  }
+  const penalties = { repeatPenalty, presencePenalty, frequencyPenalty };
+  const seed = flags.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+  return new Session(model, {
+    template,
+    templateVariables: flags.chatTemplateKwargs,
+    system: flags.system,
+    sampling: { ...DEFAULT_SAMPLING, temperature, topK, topP, minP, ...penalties, seed },
+    maxTokens: flags.maxTokens,
+    stops: flags.stop,
+    context,
+    shift: flags.shift,
+  });
+}
+
+async function answerOnce(session: Session, prompt: string, loadSeconds: number, context: Context): Promise<void> {
+  const { TextDisplay } = await import("../src/terminal/chat/text-display.ts");
+  const { speeds } = await import("../src/generate/reply.ts");
+  // Files and pipes get the model's text as it is.
+  const display = isatty(1) ? new TextDisplay(context.print, context.style, !session.raw) : undefined;
+  const onText = (text: string): void => (display === undefined ? context.print(text) : display.push(text));
+  const { signal } = context;
+  const reply = await session.say(prompt, { signal, onText }).finally(() => display?.end());
+  if (display === undefined && !reply.text.endsWith("\n")) context.print("\n");
+  if (reply.finishReason === "cancelled") return;
+  const { prefill, decode } = speeds(reply);
+  context.result({
+    text: reply.text,
+    tokens: reply.tokens,
+    prompt_tokens: reply.promptTokens,
+    completion_tokens: reply.tokens.length,
+    finish_reason: reply.finishReason,
+    timings: {
+      load_s: loadSeconds,
+      prefill_s: reply.prefillSeconds,
+      decode_s: reply.decodeSeconds,
+      prefill_tokens_per_s: prefill,
+      decode_tokens_per_s: decode,
+    },
+  });
+}
+
+async function converse(
+  source: string,
+  parts: Pick<ChatParts, "session" | "model" | "adapters" | "generator" | "findAdapter">,
+  { style, signal, quiet }: Context,
+): Promise<void> {
+  const { Chat } = await import("../src/terminal/chat/chat.ts");
+  const { runChat } = await import("../src/terminal/chat/run.ts");
+  const { banner } = await import("../src/terminal/chat/banner.ts");
+  const { History, historyFile } = await import("../src/terminal/history.ts");
+  const { RawTerminal } = await import("../src/terminal/raw-terminal.ts");
+  using terminal = RawTerminal.open();
+  const history = History.load(historyFile(process.env));
+  const chat = new Chat({ ...parts, terminal, history, style, signal });
+  if (!quiet) for (const line of banner(source, chat)) chat.note(line);
+  // As after a signal: in raw mode Ctrl-C is a key like others.
+  if ((await runChat(chat)) === "interrupted") process.exitCode = 130;
+}
