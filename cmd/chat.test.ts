@@ -117,6 +117,33 @@ test("a model without a chat template continues texts, and says so", async () =>
   expect([refused.status, refused.stderr]).toEqual([2, expect.stringContaining("hint: give --chat-template FILE")]);
 });
 
+test("Ctrl-C ends the answer where it is", async () => {
+  const args = [STORIES, "--raw", "--shift", "--temperature", "0", "-p", "Once upon a time"];
+  const child = Bun.spawn([process.execPath, MAIN, "chat", ...args], {
+    env: cleanEnvironment(),
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  let shown = "";
+  for await (const bytes of child.stdout) {
+    shown += new TextDecoder().decode(bytes);
+    if (shown.length <= 20) continue;
+    child.kill("SIGINT");
+    break;
+  }
+  expect(await child.exited).toBe(130);
+  expect(await child.stderr.text()).toBe("");
+});
+
+test("--profile tells where the time went", async () => {
+  const args = [STORIES, "--raw", "-p", "Once", "--max-tokens", "2", "--profile", "--json"];
+  const { stdout } = await chat(args);
+  const { profile } = JSON.parse(stdout);
+  expect(profile.length).toBeGreaterThan(3);
+  expect(profile[0]).toEqual({ kernel: expect.any(String), calls: expect.any(Number), seconds: expect.any(Number) });
+});
+
 describe("refused", () => {
   test.each<[string, readonly string[], number, string]>([
     ["no model", ["-p", "x"], 2, "randlora chat MODEL"],

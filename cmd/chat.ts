@@ -110,7 +110,10 @@ export const command = defineCommand({
     using session = await openSession(model, options, context);
     const loadSeconds = (performance.now() - started) / 1000;
     if (prompt === undefined) await converse(source, { session, model, adapters, generator, findAdapter }, context);
-    else await answerOnce(session, prompt, loadSeconds, context);
+    else {
+      const { answerOnce } = await import("../src/terminal/chat/once.ts");
+      await answerOnce({ model, session, prompt, loadSeconds }, context);
+    }
   },
 });
 
@@ -144,7 +147,8 @@ async function load(
     shown = read;
   };
   try {
-    return await LanguageModel.load({ location, templateFile, gpu: context.gpu, signal: context.signal, onProgress });
+    const { gpu, profile, signal } = context;
+    return await LanguageModel.load({ location, templateFile, gpu, profile, signal, onProgress });
   } finally {
     bar?.close();
   }
@@ -188,33 +192,6 @@ async function openSession(model: LanguageModel, flags: SessionFlags, { log }: C
     stops: flags.stop,
     context,
     shift: flags.shift,
-  });
-}
-
-async function answerOnce(session: Session, prompt: string, loadSeconds: number, context: Context): Promise<void> {
-  const { TextDisplay } = await import("../src/terminal/chat/text-display.ts");
-  const { speeds } = await import("../src/generate/reply.ts");
-  // Files and pipes get the model's text as it is.
-  const display = isatty(1) ? new TextDisplay(context.print, context.style, !session.raw) : undefined;
-  const onText = (text: string): void => (display === undefined ? context.print(text) : display.push(text));
-  const { signal } = context;
-  const reply = await session.say(prompt, { signal, onText }).finally(() => display?.end());
-  if (display === undefined && !reply.text.endsWith("\n")) context.print("\n");
-  if (reply.finishReason === "cancelled") return;
-  const { prefill, decode } = speeds(reply);
-  context.result({
-    text: reply.text,
-    tokens: reply.tokens,
-    prompt_tokens: reply.promptTokens,
-    completion_tokens: reply.tokens.length,
-    finish_reason: reply.finishReason,
-    timings: {
-      load_s: loadSeconds,
-      prefill_s: reply.prefillSeconds,
-      decode_s: reply.decodeSeconds,
-      prefill_tokens_per_s: prefill,
-      decode_tokens_per_s: decode,
-    },
   });
 }
 

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdir, mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { writeAdapter } from "../merge/testing.ts";
 import { chooseModel, findDefaultModel, type ModelRequest, readRun } from "./default-model.ts";
 
 let folder: string;
@@ -63,6 +64,10 @@ describe("a command line", () => {
     await file("base/config.json", 1);
     await file("runs/a/run.json", 1, { model: "org/base" });
     const run = join(folder, "runs/a");
+    const modules = { "model.q_proj": [8, 8] } as const;
+    for (const name of ["runs/a/adapter", "x"]) {
+      await writeAdapter(join(folder, name), { r: 4, alpha: 4, seed: 1, modules });
+    }
     expect(await choose({ model: run, adapters: ["org/x"], scales: [2, 0.5] })).toEqual({
       location: { folder: join(folder, "base"), weights: undefined },
       adapters: [
@@ -70,8 +75,9 @@ describe("a command line", () => {
         { path: join(folder, "x"), scale: 0.5 },
       ],
     });
-    const { adapters } = await choose({ adapters: ["a", "b"], scales: [3] });
+    const { adapters } = await choose({ adapters: ["org/x", run], scales: [3] });
     expect(adapters.map(({ scale }) => scale)).toEqual([3, 3]);
+    await expect(choose({ adapters: ["org/base"] })).rejects.toMatchObject({ code: expect.any(String) });
   });
 
   test.each([

@@ -1,5 +1,6 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { openAdapter } from "../adapters/open.ts";
 import { RandloraError } from "../errors.ts";
 import { locateModel, type ModelLocation } from "../models/locate.ts";
 import { readOptionalJsonObject } from "../text/tokenizer/files.ts";
@@ -34,7 +35,7 @@ export interface ChosenModel {
 
 /**
  * Decides what a command line means: a run folder stands for the model that it was trained on, with the run as the first
- * adapter.
+ * adapter. Adapters are opened, to see that they are some.
  * @throws RandloraError `usage` when the scales do not match the adapters; `file`, `format`
  */
 export async function chooseModel(request: ModelRequest, find: Finders): Promise<ChosenModel> {
@@ -51,7 +52,10 @@ export async function chooseModel(request: ModelRequest, find: Finders): Promise
   }
   const adapters: AdapterChoice[] = [];
   for (const [index, name] of names.entries()) {
-    adapters.push({ path: await find.adapter(name), scale: scales[index] ?? scales[0] ?? 1 });
+    const path = await find.adapter(name);
+    // What is no adapter is found out now, not when a large model has been read.
+    await (await openAdapter(path)).close();
+    adapters.push({ path, scale: scales[index] ?? scales[0] ?? 1 });
   }
   return { location, adapters };
 }

@@ -11,6 +11,8 @@ export interface LanguageModelOptions {
   readonly location: ModelLocation;
   /** `--gpu`. */
   readonly gpu?: string | undefined;
+  /** `--profile`: time every dispatch. */
+  readonly profile?: boolean | undefined;
   /** `--chat-template`: a file instead of the model's own template. */
   readonly templateFile?: string | undefined;
   /** Told the bytes of weights as they are read. */
@@ -45,7 +47,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
    */
   static async load({ location, templateFile, onProgress, signal, ...options }: LanguageModelOptions) {
     const { folder, weights } = location;
-    const opening = Gpu.open({ choice: options.gpu });
+    const opening = Gpu.open({ choice: options.gpu, profile: options.profile });
     opening.catch(() => {}); // reported below, after the cheaper checks
     try {
       // A broken tokenizer is found before any weight is read.
