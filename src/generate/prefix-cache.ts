@@ -1,3 +1,4 @@
+import type { DecoderConfig } from "../models/config.ts";
 import type { Decoder } from "../models/decoder.ts";
 import type { KvCache } from "../models/kv-cache.ts";
 
@@ -7,10 +8,14 @@ import type { KvCache } from "../models/kv-cache.ts";
  */
 export class PrefixCache implements Disposable {
   readonly cache: KvCache;
+  readonly #steady: number;
   #ids: readonly number[] = [];
+  /** Tokens of the sequence that filled the cache, what is no longer in it included. */
+  #longest = 0;
 
   constructor(decoder: Decoder) {
     this.cache = decoder.createCache();
+    this.#steady = steadyLength(decoder.config);
   }
 
   /**
@@ -19,6 +24,8 @@ export class PrefixCache implements Disposable {
    * @returns tokens that need not be computed
    */
   keepCommon(ids: readonly number[]): number {
+    // Keys of another length were turned by other angles.
+    if (Math.max(ids.length, this.#longest) > this.#steady) this.clear();
     const most = Math.min(this.cache.length, this.#ids.length, ids.length - 1);
     let common = 0;
     while (common < most && this.#ids[common] === ids[common]) common++;
@@ -30,15 +37,25 @@ export class PrefixCache implements Disposable {
   /** Says which tokens went into the cache; it holds the first of them. */
   remember(ids: readonly number[]): void {
     this.#ids = ids.slice(0, this.cache.length);
+    this.#longest = ids.length;
   }
 
   /** Forgets everything. */
   clear(): void {
     this.cache.truncate(0);
     this.#ids = [];
+    this.#longest = 0;
   }
 
   [Symbol.dispose](): void {
     this.cache.release();
   }
+}
+
+/** Up to how many tokens the angles of RoPE do not depend on the sequence's length; Infinity where they never do. */
+export function steadyLength({ ropes }: Pick<DecoderConfig, "ropes">): number {
+  const lengths = ropes.map(({ scaling }) =>
+    scaling.kind === "dynamic" || scaling.kind === "longrope" ? scaling.trainedLength : Infinity,
+  );
+  return Math.min(...lengths);
 }

@@ -1,5 +1,5 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { PrefixCache } from "./prefix-cache.ts";
+import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
+import { PrefixCache, steadyLength } from "./prefix-cache.ts";
 import { type Reply, type ReplyOptions, speeds, writeReply } from "./reply.ts";
 import { expectedStories, GREEDY, loadStories } from "./testing.ts";
 
@@ -108,6 +108,42 @@ describe("the cache", () => {
     prefix.clear();
     expect((await write({ maxTokens: 3 }, prefix)).reply.cachedTokens).toBe(0);
   });
+});
+
+describe("a long prompt", () => {
+  const long = () => Array.from({ length: 25 }, () => first().ids).flat();
+
+  test("in blocks is the prompt in one", async () => {
+    const { signal } = new AbortController();
+    const inBlocks = await write({ signal, maxTokens: 20 }, new PrefixCache(stories.decoder), long());
+    const inOne = await write({ maxTokens: 20 }, new PrefixCache(stories.decoder), long());
+    expect(inBlocks.reply.tokens).toEqual(inOne.reply.tokens);
+  });
+
+  test("is given up between two blocks, and gone on with later", async () => {
+    const prefix = new PrefixCache(stories.decoder);
+    const stop = new AbortController();
+    const idle = stories.gpu.idle.bind(stories.gpu);
+    const waits = spyOn(stories.gpu, "idle").mockImplementation(async () => {
+      await idle();
+      stop.abort();
+    });
+    const { reply } = await write({ signal: stop.signal }, prefix, long());
+    waits.mockRestore();
+    expect(reply).toMatchObject({ finishReason: "cancelled", tokens: [] });
+    expect(prefix.cache.length).toBeGreaterThan(0);
+    expect(prefix.cache.length).toBeLessThan(long().length);
+    const { reply: later } = await write({ maxTokens: 20 }, prefix, long());
+    expect(later.cachedTokens).toBeGreaterThan(0);
+    const whole = await write({ maxTokens: 20 }, new PrefixCache(stories.decoder), long());
+    expect(later.tokens).toEqual(whole.reply.tokens);
+  });
+});
+
+test("where RoPE goes by the length, what was computed for another length does not count", () => {
+  const rope = { theta: 1e4, size: 8, scaling: { kind: "default" } } as const;
+  const dynamic = { ...rope, scaling: { kind: "dynamic", factor: 2, trainedLength: 20 } } as const;
+  expect([steadyLength({ ropes: [rope] }), steadyLength({ ropes: [rope, dynamic] })]).toEqual([Infinity, 20]);
 });
 
 test("speeds count what was computed", () => {

@@ -2,8 +2,12 @@ import type { Decoder } from "../models/decoder.ts";
 import { StopMatcher } from "../text/stop-strings.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type FinishReason, generate } from "./generate.ts";
-import type { PrefixCache } from "./prefix-cache.ts";
+import { type PrefixCache, steadyLength } from "./prefix-cache.ts";
 import type { SamplingOptions } from "./sampling.ts";
+
+/** Tokens that are computed between two looks at the signal: a second or two on a CPU, far less than one on a GPU. */
+const SOFTWARE_BLOCK = 192;
+const BLOCK = 512;
 
 export interface ReplyOptions {
   readonly sampling: SamplingOptions;
@@ -76,6 +80,7 @@ export async function writeReply(
   });
   let finishReason: Reply["finishReason"] = "stop";
   try {
+    if (signal !== undefined && ids.length < context) await prefillInBlocks(decoder, prefix, ids, signal);
     for (;;) {
       const { done, value } = await writing.next();
       first ??= performance.now();
@@ -110,6 +115,30 @@ export async function writeReply(
     prefillSeconds: ((first ?? end) - start) / 1000,
     decodeSeconds: (end - (first ?? end)) / 1000,
   };
+}
+
+/**
+ * Computes all but the last block of a prompt, waiting for the GPU after each: what is submitted cannot be taken back,
+ * and whoever cancels should not have to wait for all of it.
+ * @throws the signal's reason when it is aborted; the cache holds what was computed
+ */
+async function prefillInBlocks(
+  decoder: Decoder,
+  { cache }: PrefixCache,
+  ids: readonly number[],
+  signal: AbortSignal,
+): Promise<void> {
+  const { gpu, config } = decoder;
+  // Angles that go by the length of the whole must know it.
+  if (ids.length > steadyLength(config)) return;
+  const block = gpu.info.software ? SOFTWARE_BLOCK : BLOCK;
+  while (ids.length - cache.length > block) {
+    signal.throwIfAborted();
+    const hidden = await decoder.prefill(cache, ids.slice(cache.length, cache.length + block), { block });
+    gpu.memory.release(hidden.buffer);
+    await gpu.idle();
+  }
+  signal.throwIfAborted();
 }
 
 /** Tokens per second: of the prompt's that had to be computed, and of those that were written after the first. */
