@@ -97,7 +97,7 @@ export async function measureMemory(one: MemoryCase): Promise<MemoryResult> {
     return {
       checkpointBytes,
       largestBytes,
-      peakBytes: Math.max(reported, child.resourceUsage()?.maxRSS ?? 0),
+      peakBytes: reported,
       boundBytes: FIXED_BYTES + 4 * largestBytes,
       seconds: (performance.now() - start) / 1000,
     };

@@ -24,7 +24,7 @@ import type { Progress } from "../src/terminal/progress.ts";
 export const command = defineCommand({
   name: "chat",
   summary: "Talk to a model, with or without adapters",
-  example: 'randlora chat smollm2-135m --adapter my-adapter -p "Why is the sky blue?"',
+  example: 'randlora chat HuggingFaceTB/SmolLM2-135M-Instruct --adapter my-adapter -p "Why is the sky blue?"',
   arguments: {
     model: optional(
       "MODEL",

@@ -6,7 +6,7 @@ import { formatTable } from "../src/terminal/table.ts";
 const perplexityCommand = defineCommand({
   name: "perplexity",
   summary: "Measure how well a model predicts a text",
-  example: "randlora eval perplexity smollm2-135m --file book.txt",
+  example: "randlora eval perplexity HuggingFaceTB/SmolLM2-135M-Instruct --file book.txt",
   arguments: {
     model: required("MODEL", "the model: a folder, an index.json, one .safetensors file, or org/name on the Hub"),
   },

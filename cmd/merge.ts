@@ -15,13 +15,14 @@ import type { MergeObserver, MergeSummary } from "../src/merge/run.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
 import { formatBytes, formatDuration, formatMeasure, formatNumber, formatShare } from "../src/terminal/format.ts";
 import type { Progress } from "../src/terminal/progress.ts";
+import { peakRssBytes } from "../src/report/peak-memory.ts";
 import { formatTable } from "../src/terminal/table.ts";
 
 /** `randlora merge`: writes a model with adapters added to its weights. */
 export const command = defineCommand({
   name: "merge",
   summary: "Add adapters to a model's weights and write the result",
-  example: "randlora merge smollm2-135m my-adapter --out smollm2-mine",
+  example: "randlora merge HuggingFaceTB/SmolLM2-135M-Instruct my-adapter --out smollm2-mine",
   arguments: {
     base: required("BASE", "the model: a folder, an index.json, one .safetensors file, or org/name on the Hub"),
     adapters: variadic("ADAPTER", "a PEFT folder, an adapter.json, a run folder, or org/name on the Hub"),
@@ -38,7 +39,12 @@ export const command = defineCommand({
       help: "convert every floating tensor",
       default: "keep",
     }),
-    maxShardSize: bytes({ topic: "Output", help: "the largest weight file of a folder", default: 5e9 }),
+    maxShardSize: bytes({
+      topic: "Output",
+      help: "the largest weight file of a folder",
+      default: 5e9,
+      defaultText: "5GB",
+    }),
     force: flag({ topic: "Output", help: "replace an existing output" }),
     scale: repeat(
       number({ value: "S", topic: "Adapters", help: "multiply α/r by S; once for all, or once for each ADAPTER" }),
@@ -51,7 +57,7 @@ export const command = defineCommand({
     generator: choice(GENERATOR_NAMES, {
       value: "NAME",
       topic: "Adapters",
-      help: "what drew the bases, where the adapter does not say",
+      help: `what drew the bases, where the adapter does not say: ${GENERATOR_NAMES.join(", ")}`,
     }),
     unmerge: flag({ topic: "Adapters", help: "subtract instead of adding (not bit for bit below f32)" }),
     verify: flag({ topic: "Checks", help: "compute a sample again in double precision before the output appears" }),
@@ -81,7 +87,7 @@ export const command = defineCommand({
         context.signal,
       );
       observer.close();
-      context.result(toJson(summary), () => render(summary, options.dryRun, context));
+      context.result(toJson(summary, options.dryRun), () => render(summary, options.dryRun, context));
     } finally {
       observer.close();
     }
@@ -142,10 +148,12 @@ function totals({ reports }: MergeSummary) {
   };
 }
 
-function toJson(summary: MergeSummary): object {
+/** A dry run has measured nothing: null stands where a merge has figures. */
+function toJson(summary: MergeSummary, dryRun: boolean): object {
   const { maxAbsDelta, frobenius, changedShare } = totals(summary);
   const [generator = null] = summary.generators;
   return {
+    ...(dryRun ? { dry_run: true } : {}),
     out: summary.out,
     tensors: summary.tensors,
     merged: summary.merged,
@@ -154,9 +162,9 @@ function toJson(summary: MergeSummary): object {
     seconds: summary.seconds,
     peak_rss_bytes: peakRssBytes(),
     peak_gpu_bytes: summary.peakGpuBytes,
-    max_abs_delta: maxAbsDelta,
-    frobenius_delta: frobenius,
-    changed_share: changedShare,
+    max_abs_delta: dryRun ? null : maxAbsDelta,
+    frobenius_delta: dryRun ? null : frobenius,
+    changed_share: dryRun ? null : changedShare,
     ...(summary.maxErrorUlp === undefined ? {} : { max_error_ulp: summary.maxErrorUlp }),
     ...(summary.profile.length === 0 ? {} : { profile: summary.profile }),
   };
@@ -200,9 +208,4 @@ function render(summary: MergeSummary, dryRun: boolean, { columns, style }: Cont
   const head = ["kernel", "calls", "GPU time"];
   const table = profile.length === 0 ? "" : `\n${formatTable(profile, { head, align: "lrr", columns })}`;
   return formatTable(rows, { columns }) + table;
-}
-
-/** The most memory that this process ever had, in bytes. */
-function peakRssBytes(): number {
-  return process.resourceUsage().maxRSS * 1024;
 }

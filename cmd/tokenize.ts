@@ -6,7 +6,7 @@ import { type Context, defineCommand, flag, required, text } from "../src/option
 export const command = defineCommand({
   name: "tokenize",
   summary: "Show the token ids of a text; needs no weights",
-  example: 'randlora tokenize smollm2-135m -p "Once upon a time"',
+  example: 'randlora tokenize HuggingFaceTB/SmolLM2-135M-Instruct -p "Once upon a time"',
   arguments: {
     model: required("MODEL", "a model's folder or one of its files, or org/name on the Hub"),
   },

@@ -94,8 +94,6 @@ export async function merge(
     : planShards(plan.tensors, options.maxShardSize);
   const summary = summarise(plan, plans, out);
   clock.end("plan");
-  if (options.dryRun) return { ...summary, ...nothingDone(), seconds: clock.stages() };
-
   const publication = resources.use(
     await Publication.begin(out, {
       kind: lone ? "file" : "folder",
@@ -103,6 +101,8 @@ export async function merge(
       inputs: inputsOf(checkpoint, config, plans),
     }),
   );
+  // Only now: a dry run refuses what the merge would refuse. The publication is aborted, which leaves nothing.
+  if (options.dryRun) return { ...summary, ...nothingDone(), seconds: clock.stages() };
   const opening = openGpu(options, resources);
   clock.end("gpu");
   if (!lone && config !== undefined) {

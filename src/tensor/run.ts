@@ -5,8 +5,26 @@ import type { Kernel, KernelSource } from "../gpu/pipelines.ts";
 import { type Binding, Stream, type Workgroups } from "../gpu/stream.ts";
 import { upload } from "../gpu/transfer.ts";
 import { defaultStaging, type Staging } from "../kernels/staging.ts";
-import type { Of, Op, Roles } from "./op.ts";
+import type { Matrix, Of, OutputShape, Roles } from "./roles.ts";
 import { elementBytes, pitchOf, type Shape, showShape, type Tensor, tensorBytes, type TensorDtype } from "./tensor.ts";
+
+/**
+ * One operation: shapes in, shapes out; the same function on the GPU and, plainly, in f64. It is a pure function of
+ * its operands; activations are assigned (=), never added to.
+ *
+ * The registry (ops/index.ts) keeps each op's own type. Training adds a member `backward` here: every op that lacks it
+ * then fails to compile.
+ */
+export interface Op<I extends Roles, A, O extends Roles> {
+  readonly name: string;
+  readonly roles: { readonly inputs: I; readonly outputs: O };
+  /** Shapes of the outputs. @throws RandloraError `model` naming the op and the shapes that do not fit */
+  shape(inputs: Of<I, Shape>, attributes: A): Of<O, OutputShape>;
+  /** Records the kernels that fill `outputs`. */
+  forward(run: Run, inputs: Of<I, Tensor>, attributes: A, outputs: Of<O, Tensor>): void;
+  /** The definition, in f64. */
+  reference(inputs: Of<I, Matrix>, attributes: A): Of<O, Matrix>;
+}
 
 interface Dispatch {
   readonly kernel: Promise<Kernel>;

@@ -25,7 +25,9 @@ describe("where the bases come from", () => {
           grid: "bf16",
         },
       });
-      expect(notes.join()).toContain('target_modules also matches "model.layers.0.down", which the file does not hold');
+      expect(notes.join()).toContain(
+        '(not "model.layers.0.down"): was it trained on this model?; the bases are drawn large',
+      );
     });
   });
 

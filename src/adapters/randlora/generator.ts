@@ -111,13 +111,13 @@ function drawnShape(question: BasesQuestion): { max: number; min: number; notes:
   });
   const shape = basesShape([...layers, ...shapes]);
   const own = basesShape(layers);
-  if (shape.max === own.max && shape.min === own.min) return { ...shape, notes: [] };
-  const [module = ""] = others;
-  const cause = `target_modules also matches ${quote(module)}, which the file does not hold`;
-  return {
-    ...shape,
-    notes: [`${oneLine(adapter.path)}: ${cause}; the bases are drawn large enough for it, as PEFT does`],
-  };
+  const [module] = others;
+  if (module === undefined) return { ...shape, notes: [] };
+  // PEFT saves every module that its targets match: a file that holds fewer was probably trained on another model.
+  const counts = `target_modules match ${layers.length + others.length} modules of ${oneLine(base.path)}`;
+  const drawn = shape.max === own.max && shape.min === own.min ? "" : "; the bases are drawn large enough for all";
+  const note = `${counts}, the adapter holds ${layers.length} (not ${quote(module)}): was it trained on this model?`;
+  return { ...shape, notes: [`${oneLine(adapter.path)}: ${note}${drawn}`] };
 }
 
 /**
