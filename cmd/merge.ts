@@ -1,4 +1,3 @@
-import { statSync } from "node:fs";
 import {
   bytes,
   choice,
@@ -96,9 +95,11 @@ export const command = defineCommand({
 
 /** Where a model's weights are: a full fine-tuning run keeps them in a folder of its own. */
 async function weightsOf(path: string): Promise<string> {
+  const { stat } = await import("node:fs/promises");
   const { locateModel } = await import("../src/models/locate.ts");
-  const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-  return isFolder ? (await locateModel(path)).folder : path;
+  const { naming } = await import("../src/safetensors/failure.ts");
+  const found = await naming(path, "read", stat(path));
+  return found.isDirectory() ? (await locateModel(path)).folder : path;
 }
 
 /** Shows a merge's progress as a bar on stderr. */

@@ -27,7 +27,7 @@ export interface GpuOptions {
   readonly profile?: boolean | undefined;
 }
 
-/** Requested where the GPU has them; kernels ask `gpu.features` before they use one. */
+/** Requested where the GPU has them: for kernels, which ask `gpu.features` first, and for `doctor` to report. */
 const FEATURES = [
   "subgroups",
   "subgroup-size-control",

@@ -33,7 +33,9 @@ export class Profiler {
     const mapped = this.#device.createBuffer({ size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
     encoder.resolveQuerySet(this.#queries, 0, labels.length * 2, resolved, 0);
     encoder.copyBufferToBuffer(resolved, 0, mapped, 0, size);
-    this.#pending.push(this.#collect(labels, resolved, mapped));
+    const collected = this.#collect(labels, resolved, mapped);
+    collected.catch(() => {}); // thrown by `report`; a device that is closed before has nobody who asks
+    this.#pending.push(collected);
   }
 
   /** Kernels by GPU time, the longest first. Waits for what is still running. */

@@ -13,7 +13,14 @@ async function fill(folder: TemporaryFolder, names: readonly string[]): Promise<
 
 test("copies what belongs to a model, subfolders too, and names the weights it leaves out", async () => {
   await using folder = await TemporaryFolder.create();
-  const copied = ["README.md", "chat_template.jinja", "tokenizer.json", "tokenizer.model", "vision/preprocessor.json"];
+  const copied = [
+    "README.md",
+    "chat_template.jinja",
+    "tokenizer.json",
+    "tokenizer.model",
+    "vision/config.json",
+    "vision/preprocessor.json",
+  ];
   const left = [
     "flax_model.msgpack",
     "model-00001-of-00009.safetensors",
@@ -46,4 +53,13 @@ test("names a link that leads nowhere", async () => {
   const refusal = await refusalOf(() => copyModelFiles(folder.at("base"), folder.at("out"), new Set()));
   expect(refusal.message).toBe(`cannot read ${folder.at("base", "tokenizer.json")}: no such file or folder`);
   expect(await readdir(folder.at("out"))).toEqual([]);
+});
+
+test("follows a link back to a folder above no further", async () => {
+  await using folder = await TemporaryFolder.create();
+  await fill(folder, ["tokenizer.json", "inner/notes.txt"]);
+  await symlink(folder.at("base"), folder.at("base", "inner", "back"));
+  await copyModelFiles(folder.at("base"), folder.at("out"), new Set());
+  const found = await Array.fromAsync(new Bun.Glob("**").scan({ cwd: folder.at("out") }));
+  expect(found.toSorted()).toEqual(["inner/notes.txt", "tokenizer.json"]);
 });

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readdir, stat } from "node:fs/promises";
+import { copyFile, mkdir, readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { naming } from "../safetensors/failure.ts";
 
@@ -10,20 +10,32 @@ const WEIGHTS =
 const CLUTTER = /^(\.git|\.gitattributes|\.cache|\.DS_Store|.*\.part)$/;
 
 /**
- * Copies everything but weights and config.json from a model folder, subfolders too; links are followed, as the Hub's
+ * Copies everything but weights and the model's config.json from a model folder, subfolders too; links are followed, as the Hub's
  * cache is made of them.
  * @param skip files and folders to pass over, as paths below `from`: the checkpoint's own files, and the output where it lies inside
  * @returns the weight files that were left out although they are no part of the checkpoint (another format, stale shards)
  */
 export async function copyModelFiles(from: string, to: string, skip: ReadonlySet<string>): Promise<string[]> {
+  return copyFolder(from, to, new Set([...skip, join(from, "config.json")]), []);
+}
+
+/** @param above the real paths of the folders that lead here: a link back to one of them is passed over */
+async function copyFolder(
+  from: string,
+  to: string,
+  skip: ReadonlySet<string>,
+  above: readonly string[],
+): Promise<string[]> {
   const leftOut: string[] = [];
+  const here = await naming(from, "read", realpath(from));
+  if (above.includes(here)) return leftOut;
   await naming(to, "write", mkdir(to, { recursive: true }));
   for (const name of (await naming(from, "read", readdir(from))).toSorted()) {
     const path = join(from, name);
-    if (CLUTTER.test(name) || name === "config.json" || skip.has(path)) continue;
+    if (CLUTTER.test(name) || skip.has(path)) continue;
     const found = await naming(path, "read", stat(path));
     if (found.isDirectory()) {
-      const inner = await copyModelFiles(path, join(to, name), skip);
+      const inner = await copyFolder(path, join(to, name), skip, [...above, here]);
       leftOut.push(...inner.map((file) => join(name, file)));
     } else if (WEIGHTS.test(name)) {
       leftOut.push(name);

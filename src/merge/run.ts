@@ -103,14 +103,13 @@ export async function merge(
   );
   // Only now: a dry run refuses what the merge would refuse. The publication is aborted, which leaves nothing.
   if (options.dryRun) return { ...summary, ...nothingDone(), seconds: clock.stages() };
-  const opening = openGpu(options, resources);
-  clock.end("gpu");
   if (!lone && config !== undefined) {
     await writeModelFiles({ checkpoint, publication, config, dtype: options.dtype, plan, shards, observer });
   } else if (plan.untied) {
     observer.warn('the output embedding is no longer tied: set "tie_word_embeddings": false in config.json');
   }
   clock.end("files");
+  const opening = openGpu(options, resources); // awaited below; bases are drawn meanwhile
   const adapters: LoadedAdapter[] = [];
   const verified: VerifiedAdapter[] = [];
   for (const [index, one] of plans.entries()) {

@@ -62,6 +62,7 @@ const CASES: readonly Case[] = [
   { name: "very sparse", out: 70, in: 50, r: 6, ...VERY_SPARSE },
   { name: "philox", out: 70, in: 50, r: 6, ...PHILOX },
   { name: "philox, slices at odd places", out: 50, in: 70, r: 3, ...PHILOX, drawn: { max: 99, min: 77 } },
+  { name: "philox beyond 2^32 elements", out: 70000, in: 2, r: 1, ...PHILOX, drawn: { max: 70000, min: 70000 } },
   { name: "philox, sparse", out: 70, in: 50, r: 7, generator: "philox-v1", sparsity: "sparse" },
   { name: "philox, very sparse", out: 70, in: 50, r: 7, generator: "philox-v1", sparsity: "very-sparse" },
 ];

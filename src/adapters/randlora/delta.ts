@@ -10,7 +10,7 @@ import type { Bases } from "./bases.ts";
 import type { Pairing } from "./delta-reference.ts";
 import type { BasisMatrix, PhiloxStorage } from "./storage.ts";
 
-/** Blocks of W start at multiples of this many rows: whole tiles for 8, 16 and 32 lanes, and aligned bindings of B. */
+/** Blocks of W start at multiples of this many rows: whole tiles for 8 and 16 lanes, and aligned bindings of B. */
 export const BLOCK_ROWS = 192;
 
 /** What is known of a layer before anything is on the GPU. */
@@ -207,8 +207,9 @@ export class DeltaBases {
     // B's rows run along the longer side: along W's columns when out < in, or when W itself is stored transposed.
     const transposed = layer.out < layer.in !== layer.weightIsTransposed;
     const { buffer, rowBytes, philox } = this.#b;
-    const most =
-      Math.max(1, Math.floor(this.#gpu.limits.maxStorageBufferBindingSize / rowBytes / BLOCK_ROWS)) * BLOCK_ROWS;
+    // The kernel counts stored elements in 32 bits; two-bit ones reach that before the binding's limit.
+    const fitting = Math.min(this.#gpu.limits.maxStorageBufferBindingSize / rowBytes, (2 ** 32 - 1) / this.#b.stride);
+    const most = Math.max(1, Math.floor(fitting / BLOCK_ROWS)) * BLOCK_ROWS;
     const [from, count] = transposed ? [0, large] : [block.firstRow, block.rows];
     const parts: DeltaPart[] = [];
     for (let firstRow = from; firstRow < from + count; firstRow += most) {

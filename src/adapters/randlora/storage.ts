@@ -67,8 +67,3 @@ export function readElement(matrix: BasisMatrix, row: number, col: number): numb
       return fromHalfBits(storage.data[at] ?? 0, storage.kind);
   }
 }
-
-/** Bytes that a packed matrix holds. */
-export function storedBytes(matrix: BasisMatrix): number {
-  return matrix.storage.kind === "philox" ? 0 : matrix.storage.data.byteLength;
-}
