@@ -152,3 +152,11 @@ test.each([
   expect(stderr).toContain(names);
   expect(await contents(folder.path)).toEqual(before);
 });
+
+test("a base below a file is named", async () => {
+  await using folder = await baseAndAdapter();
+  await writeFile(folder.at("file"), "");
+  const { status, stdout, stderr } = await runMerge(["file/base", "adapter"], { cwd: folder.path });
+  expect([status, stdout]).toEqual([1, ""]);
+  expect(stderr).toMatch(/^error: cannot read file\/base: .*not a folder\nhint: .*\n$/);
+});
