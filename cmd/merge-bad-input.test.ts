@@ -156,7 +156,7 @@ test.each([
 test("a base below a file is named", async () => {
   await using folder = await baseAndAdapter();
   await writeFile(folder.at("file"), "");
-  const { status, stdout, stderr } = await runMerge(["file/base", "adapter"], { cwd: folder.path });
+  const { status, stdout, stderr } = await runMerge(["file/base/model", "adapter"], { cwd: folder.path });
   expect([status, stdout]).toEqual([1, ""]);
-  expect(stderr).toMatch(/^error: cannot read file\/base: .*not a folder\nhint: .*\n$/);
+  expect(stderr).toMatch(/^error: cannot read file\/base\/model: .*not a folder\nhint: .*\n$/);
 });
