@@ -9,7 +9,7 @@ import { stripVTControlCharacters } from "node:util";
 const ROOT = join(import.meta.dir, "..");
 const COMMAND = ["merge", "fixtures/tiny/base", "fixtures/tiny/adapter", "--out", "tiny-mine", "--force", "--verify"];
 
-const [CHARACTER_WIDTH, LINE_HEIGHT, MARGIN, COLUMNS] = [8.4, 19, 18, 118] as const;
+const [CHARACTER_WIDTH, LINE_HEIGHT, MARGIN, COLUMNS] = [8.4, 19, 18, 128] as const;
 
 const child = Bun.spawn([process.execPath, "cmd/main.ts", ...COMMAND], { cwd: ROOT, stdout: "pipe", stderr: "pipe" });
 const output = await new Response(child.stdout).text();

@@ -15,10 +15,7 @@ export const finiteNumber = v.pipe(v.number("it must be a number"), v.finite("it
 export const text = v.string("it must be a string");
 
 /** `null` counts as "not given", as in Python. */
-export const flag = v.pipe(
-  v.nullish(v.boolean("it must be true or false"), false),
-  v.transform((value) => value),
-);
+export const flag = v.nullish(v.boolean("it must be true or false"), false);
 
 export const textList = v.array(v.string("it must hold strings"), "it must be a list of strings");
 
