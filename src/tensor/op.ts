@@ -4,7 +4,7 @@ import type { Op } from "./run.ts";
 import { type Shape, showShape } from "./tensor.ts";
 
 export type { Matrix, Of, OutputShape, Roles } from "./roles.ts";
-export type { Op } from "./run.ts";
+export type { Backward, Derivative, Op, Some } from "./run.ts";
 
 /** Declares an op: `defineOp({ inputs, outputs })<Attributes>({ name, shape, forward, reference })`. */
 export function defineOp<const I extends Roles, const O extends Roles>(roles: {

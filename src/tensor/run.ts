@@ -8,12 +8,23 @@ import { defaultStaging, type Staging } from "../kernels/staging.ts";
 import type { Matrix, Of, OutputShape, Roles } from "./roles.ts";
 import { elementBytes, pitchOf, type Shape, showShape, type Tensor, tensorBytes, type TensorDtype } from "./tensor.ts";
 
+/** Values that some operands have and others lack: gradients, and where they go. */
+export type Some<R extends Roles, T> = { readonly [K in keyof R]?: T | undefined };
+
+/** What the backward pass of one op works on. */
+export interface Backward<I extends Roles, O extends Roles> {
+  /** Operands and results of the forward pass; only those that `saves` names still hold their values. */
+  readonly inputs: Of<I, Tensor>;
+  readonly outputs: Of<O, Tensor>;
+  /** ∂loss/∂output, of the output's shape; left out where the loss does not depend on it. */
+  readonly gradients: Some<O, Tensor>;
+  /** Where ∂loss/∂input goes: F32, of the input's shape, assigned; left out where nobody asks for it. */
+  readonly into: Some<I, Tensor>;
+}
+
 /**
  * One operation: shapes in, shapes out; the same function on the GPU and, plainly, in f64. It is a pure function of
  * its operands; activations are assigned (=), never added to.
- *
- * The registry (ops/index.ts) keeps each op's own type. Training adds a member `backward` here: every op that lacks it
- * then fails to compile.
  */
 export interface Op<I extends Roles, A, O extends Roles> {
   readonly name: string;
@@ -24,6 +35,18 @@ export interface Op<I extends Roles, A, O extends Roles> {
   forward(run: Run, inputs: Of<I, Tensor>, attributes: A, outputs: Of<O, Tensor>): void;
   /** The definition, in f64. */
   reference(inputs: Of<I, Matrix>, attributes: A): Of<O, Matrix>;
+  /** How the op is differentiated; "constant" where nothing is learnt through it. */
+  readonly derivative?: Derivative<I, A, O> | "constant";
+}
+
+/** The derivative of an op, on the GPU and in f64. */
+export interface Derivative<I extends Roles, A, O extends Roles> {
+  /** The operands that `backward` reads when these inputs' gradients are wanted; the tape drops the others. */
+  saves(wanted: ReadonlySet<keyof I>, attributes: A): readonly (keyof I | keyof O)[];
+  /** Records the kernels that fill `pass.into`. */
+  backward(run: Run, pass: Backward<I, O>, attributes: A): void;
+  /** ∂loss/∂input for every input that has one, from ∂loss/∂output, in f64. */
+  gradient(inputs: Of<I, Matrix>, attributes: A, gradients: Of<O, Matrix>): Some<I, Matrix>;
 }
 
 interface Dispatch {

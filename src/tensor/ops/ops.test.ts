@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Gpu } from "../../gpu/gpu.ts";
-import { read, upload } from "../../gpu/transfer.ts";
+import { upload } from "../../gpu/transfer.ts";
 import { defaultStaging, type Staging } from "../../kernels/staging.ts";
-import { roundFromF64 } from "../../safetensors/numbers.ts";
-import type { Matrix, Of, Op, Roles } from "../op.ts";
+import type { Matrix, Op, Roles } from "../op.ts";
 import { Run } from "../run.ts";
-import { elementBytes, pitchOf, type Tensor, tensorIn } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
 import type { OpCase, Operand } from "../testing/case.ts";
 import { CASES } from "../testing/cases.ts";
+import { entries, mapped, place, relativeError, take } from "../testing/placed.ts";
 import { OPS } from "./index.ts";
 
 let gpu: Gpu;
@@ -28,46 +28,6 @@ const STAGINGS = [
 /** Their results go to the CPU: no kernel sums over the padding. */
 const UNPADDED = new Set([OPS.nll.name, OPS.topK.name]);
 
-/** The operand in GPU memory, rows padded with zeros. */
-function place({ matrix, dtype }: Operand): Tensor {
-  const [rows, cols] = matrix.shape;
-  const pitch = pitchOf(cols, dtype);
-  const size = elementBytes(dtype);
-  const padded = new Float64Array(rows * pitch);
-  for (let row = 0; row < rows; row++) padded.set(matrix.data.subarray(row * cols, (row + 1) * cols), row * pitch);
-  const bytes = new Uint8Array(padded.length * size);
-  if (dtype === "U32") new Uint32Array(bytes.buffer).set(padded);
-  else roundFromF64(padded, dtype, bytes);
-  const buffer = gpu.memory.allocate("operand", bytes.length);
-  upload(gpu, buffer, bytes);
-  return tensorIn(buffer, matrix.shape, dtype);
-}
-
-/** The values of a tensor that begins its buffer. Is it `padded`, then with zeros. */
-async function take(tensor: Tensor, padded: boolean): Promise<Float64Array> {
-  const [rows, cols] = tensor.shape;
-  const bytes = await read(gpu, tensor.buffer);
-  const all = tensor.dtype === "U32" ? new Uint32Array(bytes.buffer) : new Float32Array(bytes.buffer);
-  const values = new Float64Array(rows * cols);
-  for (let row = 0; row < rows; row++) {
-    values.set(all.subarray(row * tensor.pitch, row * tensor.pitch + cols), row * cols);
-    if (!padded) continue;
-    const padding = all.subarray(row * tensor.pitch + cols, (row + 1) * tensor.pitch);
-    expect(padding.every((value) => value === 0)).toBe(true);
-  }
-  return values;
-}
-
-function entries<R extends Roles, T>(record: Of<R, T>): [string, T][] {
-  return Object.entries<T | undefined>(record).filter((entry): entry is [string, T] => entry[1] !== undefined);
-}
-
-function mapped<R extends Roles, T, U>(record: Of<R, T>, map: (value: T) => U): Of<R, U> {
-  return Object.fromEntries(
-    Object.entries<T | undefined>(record).map(([name, value]) => [name, value === undefined ? undefined : map(value)]),
-  ) as Of<R, U>;
-}
-
 /** Runs a case on the GPU and in f64; the largest difference must be below 1e-4 of the largest value. */
 async function check<I extends Roles, A, O extends Roles>(
   op: Op<I, A, O>,
@@ -78,7 +38,7 @@ async function check<I extends Roles, A, O extends Roles>(
     mapped<I, Operand, Matrix>(inputs, ({ matrix }) => matrix),
     attributes,
   );
-  const placed = mapped<I, Operand, Tensor>(inputs, place);
+  const placed = mapped<I, Operand, Tensor>(inputs, (operand) => place(gpu, operand));
   using run = new Run(gpu, staging);
   // Stale memory must not show: the pool's buffers are full of NaN.
   for (const [, { shape }] of entries<O, Matrix>(wanted)) {
@@ -92,12 +52,10 @@ async function check<I extends Roles, A, O extends Roles>(
   for (const [name, want] of entries<O, Matrix>(wanted)) {
     const output = entries<O, Tensor>(outputs).find(([key]) => key === name)?.[1];
     if (output === undefined) throw new Error(`no output ${name}`);
-    const found = await take(output, !UNPADDED.has(op.name));
+    const { values, paddedWithZeros } = await take(gpu, output);
     expect(output.shape).toEqual(want.shape);
-    const largest = want.data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    const worst = want.data.reduce((most, value, at) => Math.max(most, Math.abs((found[at] ?? NaN) - value)), 0);
-    expect(worst, `${op.name}: ${name}`).toBeLessThanOrEqual(1e-4 * largest);
-    expect(found.some(Number.isNaN)).toBe(false);
+    expect(relativeError(values, want.data), `${op.name}: ${name}`).toBeLessThanOrEqual(1e-4);
+    expect(paddedWithZeros || UNPADDED.has(op.name)).toBe(true);
     gpu.memory.release(output.buffer);
   }
   for (const [, tensor] of entries<I, Tensor>(placed)) gpu.memory.release(tensor.buffer);
