@@ -125,6 +125,8 @@ describe("refused before anything changes", () => {
     await using adapted = await AdaptedWeights.open(decoder, STORIES);
     await adapted.apply([{ path: second, scale: 1 }]);
     const foreign = await writeAdapter(join(folder, "foreign"), { ...FIRST, modules: { "model.x.q_proj": [64, 64] } });
+    await expect(adapted.check([{ path: foreign, scale: 1 }])).rejects.toMatchObject({ code: "adapter" });
+    expect(await adapted.check([{ path: first, scale: 1 }])).toEqual([]);
     await expect(adapted.apply([{ path: foreign, scale: 1 }])).rejects.toMatchObject({ code: "adapter" });
     await expectEqual(decoder, await mergedFolder(STORIES, [second], [1]));
   });

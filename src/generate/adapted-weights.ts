@@ -69,14 +69,7 @@ export class AdaptedWeights implements AsyncDisposable {
   async apply(choices: readonly AdapterChoice[], options: ApplyOptions = {}): Promise<readonly string[]> {
     const { generator, signal, onProgress } = options;
     await using resources = new AsyncDisposableStack();
-    const plans: RandloraPlan[] = [];
-    for (const { path } of choices) {
-      const adapter = resources.use(await openAdapter(path));
-      plans.push(planRandlora(adapter, adapter.method.config, this.#base, generator, choices.length > 1));
-    }
-    const plan = planMerge(this.#checkpoint, this.#base, plans, "keep");
-    const changes = plan.tensors.filter(({ work }) => work.kind !== "copy");
-    this.#check(plan, changes, choices);
+    const { plans, plan, changes } = await this.#plan(choices, generator, resources);
 
     const loaded: LoadedAdapter[] = [];
     for (const [index, one] of plans.entries()) {
@@ -101,8 +94,36 @@ export class AdaptedWeights implements AsyncDisposable {
     return plans.flatMap(({ notes }) => notes);
   }
 
+  /**
+   * Finds out whether `apply` would take these adapters; nothing changes.
+   * @returns notes for the user
+   * @throws RandloraError as `apply` does before anything changes
+   */
+  async check(choices: readonly AdapterChoice[], generator?: GeneratorName): Promise<readonly string[]> {
+    await using resources = new AsyncDisposableStack();
+    const { plans } = await this.#plan(choices, generator, resources);
+    return plans.flatMap(({ notes }) => notes);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#checkpoint.close();
+  }
+
+  /** Decides what happens to each tensor; the adapters stay open as long as `resources`. */
+  async #plan(
+    choices: readonly AdapterChoice[],
+    generator: GeneratorName | undefined,
+    resources: AsyncDisposableStack,
+  ): Promise<{ plans: readonly RandloraPlan[]; plan: MergePlan; changes: readonly OutputTensor[] }> {
+    const plans: RandloraPlan[] = [];
+    for (const { path } of choices) {
+      const adapter = resources.use(await openAdapter(path));
+      plans.push(planRandlora(adapter, adapter.method.config, this.#base, generator, choices.length > 1));
+    }
+    const plan = planMerge(this.#checkpoint, this.#base, plans, "keep");
+    const changes = plan.tensors.filter(({ work }) => work.kind !== "copy");
+    this.#check(plan, changes, choices);
+    return { plans, plan, changes };
   }
 
   /** Refuses what has no place in the decoder. */

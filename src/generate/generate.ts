@@ -3,6 +3,7 @@ import type { Decoder } from "../models/decoder.ts";
 import type { KvCache } from "../models/kv-cache.ts";
 import { Mt19937 } from "../random/mt19937.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { logprobsOf, type WrittenLogprob } from "./logprobs.ts";
 import {
   checkSampling,
   type Distribution,
@@ -28,6 +29,10 @@ export interface GenerateOptions {
   /** At the context's end, go on with its newer half instead of ending. */
   readonly shift?: boolean;
   readonly signal?: AbortSignal;
+  /** Name this many of the best tokens with each one that is made. Costs all logits; changes no token. */
+  readonly topLogprobs?: number | undefined;
+  /** Told of each token before it is yielded, where `topLogprobs` is given. */
+  readonly onLogprobs?: ((written: WrittenLogprob) => void) | undefined;
 }
 
 /** Why a text ended: a stop token, or no room for more (tokens or context). */
@@ -47,6 +52,7 @@ export async function* generate(
   options: GenerateOptions,
 ): AsyncGenerator<number, FinishReason> {
   const { maxTokens, stopTokens, signal, shift = false, context = decoder.config.contextLength } = options;
+  const { topLogprobs, onLogprobs } = options;
   const sampling = checkSampling(options.sampling);
   if (ids.length >= context) {
     const message = `the prompt has ${ids.length} tokens, and the context ends at ${context}`;
@@ -65,33 +71,40 @@ export async function* generate(
     }
     const hidden = await decoder.prefill(cache, sequence.slice(cache.length), passes);
     let token: number;
+    let logits: Float32Array | undefined;
     try {
       random.draw(bits);
-      token = pick(await nextTokens(decoder, hidden, sequence, sampling), (bits[0] ?? 0) / 2 ** 32);
+      if (topLogprobs !== undefined) logits = await decoder.logits(hidden);
+      const next = await nextTokens(decoder, logits?.slice() ?? hidden, sequence, sampling);
+      token = pick(next, (bits[0] ?? 0) / 2 ** 32);
     } finally {
       decoder.gpu.memory.release(hidden.buffer);
     }
     signal?.throwIfAborted();
     if (stopTokens.has(token)) return "stop";
+    if (logits !== undefined) onLogprobs?.(logprobsOf(logits, token, topLogprobs ?? 0));
     sequence.push(token);
     yield token;
   }
   return "length";
 }
 
-/** The distribution of the next token; ranked on the GPU where few candidates are enough. */
+/**
+ * The distribution of the next token; ranked on the GPU where few candidates are enough.
+ * @param from the hidden state of the last token, or all logits, which penalties change
+ */
 export async function nextTokens(
   decoder: Decoder,
-  hidden: Tensor,
+  from: Tensor | Float32Array,
   sequence: readonly number[],
   sampling: SamplingOptions,
 ): Promise<Distribution> {
   const wanted = sampling.temperature === 0 ? 1 : sampling.topK;
-  if (!hasPenalties(sampling) && wanted > 0 && wanted <= MAX_GPU_TOP_K) {
-    const top = await decoder.top(hidden, Math.min(wanted, decoder.config.vocabularySize));
+  if (!(from instanceof Float32Array) && !hasPenalties(sampling) && wanted > 0 && wanted <= MAX_GPU_TOP_K) {
+    const top = await decoder.top(from, Math.min(wanted, decoder.config.vocabularySize));
     return distribution({ ids: [...top.ids], logits: [...top.logits] }, sampling);
   }
-  const logits = await decoder.logits(hidden);
+  const logits = from instanceof Float32Array ? from : await decoder.logits(from);
   penalise(logits, sequence, sampling);
   return distribution(rank(logits, wanted), sampling);
 }

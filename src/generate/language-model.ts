@@ -1,6 +1,7 @@
 import { Gpu } from "../gpu/gpu.ts";
 import { Decoder } from "../models/decoder.ts";
 import type { ModelLocation } from "../models/locate.ts";
+import type { GeneratorName } from "../random/names.ts";
 import { type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
 import { readStopIds } from "../text/stop.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
@@ -99,6 +100,16 @@ export class LanguageModel implements Writer, AsyncDisposable {
       this.#adapters = before;
       throw thrown;
     }
+  }
+
+  /**
+   * Finds out whether `setAdapters` would take these; nothing changes.
+   * @returns notes for the user
+   * @throws RandloraError `adapter`, `file`, `format` with the reason
+   */
+  async checkAdapters(choices: readonly AdapterChoice[], generator?: GeneratorName): Promise<readonly string[]> {
+    this.#adapted ??= await AdaptedWeights.open(this.decoder, this.#weightsPath);
+    return await this.#adapted.check(choices, generator);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -2,6 +2,7 @@ import type { Decoder } from "../models/decoder.ts";
 import { StopMatcher } from "../text/stop-strings.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type FinishReason, generate } from "./generate.ts";
+import type { WrittenLogprob } from "./logprobs.ts";
 import { type PrefixCache, steadyLength } from "./prefix-cache.ts";
 import type { SamplingOptions } from "./sampling.ts";
 
@@ -23,6 +24,16 @@ export interface ReplyOptions {
   readonly signal?: AbortSignal;
   /** Gets the text as it becomes final; the pieces add up to the reply's. */
   readonly onText?: (text: string) => void;
+  /** Name this many of the best tokens with each one; 0: only the token itself. */
+  readonly topLogprobs?: number | undefined;
+  /** Told of each token as it is made, before its text, where `topLogprobs` is given. */
+  readonly onToken?: ((token: ReplyToken) => void) | undefined;
+}
+
+/** A token of a reply. */
+export interface ReplyToken extends WrittenLogprob {
+  /** Where its text begins in the reply's, in UTF-16 units; after a stop text was found, behind the reply's end. */
+  readonly offset: number;
 }
 
 /** A text that a model wrote. */
@@ -62,6 +73,7 @@ export async function writeReply(
   const matcher = new StopMatcher(options.stops ?? []);
   const tokens: number[] = [];
   let text = "";
+  let decoded = 0;
   const show = (piece: string): void => {
     text += piece;
     if (piece !== "") onText?.(piece);
@@ -77,6 +89,8 @@ export async function writeReply(
     context,
     shift,
     ...(signal === undefined ? {} : { signal }),
+    topLogprobs: options.topLogprobs,
+    onLogprobs: (written) => options.onToken?.({ ...written, offset: decoded }),
   });
   let finishReason: Reply["finishReason"] = "stop";
   try {
@@ -89,7 +103,9 @@ export async function writeReply(
         break;
       }
       tokens.push(value);
-      const { text: piece, stopped } = matcher.push(detokenizer.push(value));
+      const more = detokenizer.push(value);
+      decoded += more.length;
+      const { text: piece, stopped } = matcher.push(more);
       show(piece);
       if (stopped !== undefined) break;
     }

@@ -1,0 +1,39 @@
+import type { Tokenizer } from "./tokenizer.ts";
+import { readByteToken } from "./tokenizer/byte-fallback.ts";
+import { BYTE_OF } from "./tokenizer/byte-level.ts";
+
+/** What a token stands for within a text. */
+export interface TokenText {
+  /** U+FFFD in the place of half characters. */
+  readonly text: string;
+  /** UTF-8, halves of characters included; null where the tokenizer does not tell. */
+  readonly bytes: readonly number[] | null;
+}
+
+/** Tells the text of single tokens as it is in the middle of others: ` the`, where a decoder would strip the space. */
+export class TokenTexts {
+  readonly #tokenizer: Tokenizer;
+  /** A token to stand before the one in question. */
+  readonly #before: readonly number[];
+  readonly #offset: number;
+
+  constructor(tokenizer: Tokenizer) {
+    this.#tokenizer = tokenizer;
+    this.#before = tokenizer.encode("a", { special: false }).slice(-1);
+    this.#offset = tokenizer.decode(this.#before).length;
+  }
+
+  of(id: number): TokenText {
+    const text = this.#tokenizer.decode([...this.#before, id]).slice(this.#offset);
+    if (!text.includes("\uFFFD")) return { text, bytes: [...new TextEncoder().encode(text)] };
+    return { text, bytes: halves(this.#tokenizer.idToToken(id) ?? "") };
+  }
+}
+
+/** The bytes of a token that is no text by itself: `<0xC3>`, or GPT-2's characters for bytes. */
+function halves(token: string): readonly number[] | null {
+  const byte = readByteToken(token);
+  if (byte !== undefined) return [byte];
+  const bytes = Array.from(token, (character) => BYTE_OF.get(character));
+  return bytes.every((value) => value !== undefined) ? bytes : null;
+}
