@@ -1,12 +1,20 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
 import dtypeText from "./dtype.wgsl" with { type: "text" };
 import matrixText from "./matrix.wgsl" with { type: "text" };
+import philoxText from "./philox.wgsl" with { type: "text" };
 import reduceText from "./reduce.wgsl" with { type: "text" };
 import type { Staging } from "./staging.ts";
+import stepStateText from "./step-state.wgsl" with { type: "text" };
 import { type Definitions, expandTemplate } from "./template.ts";
 
 /** What `#include` finds in every family. */
-const INCLUDES = { dtype: dtypeText, matrix: matrixText, reduce: reduceText };
+const INCLUDES = {
+  dtype: dtypeText,
+  matrix: matrixText,
+  philox: philoxText,
+  reduce: reduceText,
+  step_state: stepStateText,
+};
 
 /**
  * The variants of one `.wgsl` file, each expanded once. The key names the family and every definition, so equal keys

@@ -1,0 +1,160 @@
+import type { Gpu } from "../gpu/gpu.ts";
+import type { GpuBuffer } from "../gpu/memory.ts";
+import { Stream } from "../gpu/stream.ts";
+import { readWith, upload } from "../gpu/transfer.ts";
+import { pitchOf, type Shape, type Tensor } from "../tensor/tensor.ts";
+
+/** A tensor that will be trained. */
+export interface ParameterPlan {
+  readonly name: string;
+  /** Rows and columns on the GPU. */
+  readonly shape: Shape;
+}
+
+/** A trained tensor: F32 views of its place in the four buffers of a chunk. */
+export interface Parameter extends ParameterPlan {
+  readonly value: Tensor;
+  /** ∂loss/∂value, summed over the micro-batches of a step; zero between steps. */
+  readonly gradient: Tensor;
+  /** AdamW's running means of the gradient and of its square. */
+  readonly mean: Tensor;
+  readonly square: Tensor;
+}
+
+/** What is stored for each number that is trained. */
+export const ROLES = ["value", "gradient", "mean", "square"] as const;
+export type ParameterRole = (typeof ROLES)[number];
+
+/** Trained tensors that lie in the same buffers: `size` elements in each, all of which one kernel may walk over. */
+export interface Chunk {
+  readonly size: number;
+  readonly value: GpuBuffer;
+  readonly gradient: GpuBuffer;
+  readonly mean: GpuBuffer;
+  readonly square: GpuBuffer;
+}
+
+/** Elements between the begins of tensors: 256 bytes, which every GPU accepts as the begin of a binding. */
+const ALIGNMENT = 64;
+
+/**
+ * All that is trained, on the GPU: values, gradients and AdamW's two moments, each flat in buffers that one dispatch can
+ * bind (a tensor that is larger has buffers of its own). What lies between rows and between tensors is zero, and stays
+ * so: gradients there are zero, hence moments and updates.
+ */
+export class Parameters {
+  readonly all: readonly Parameter[];
+  readonly chunks: readonly Chunk[];
+  readonly #gpu: Gpu;
+  readonly #byName: ReadonlyMap<string, Parameter>;
+
+  /**
+   * Allocates zeros.
+   * @param most bytes of a buffer that holds several tensors; the GPU's binding limit unless a test says less
+   * @throws RandloraError `memory`; TypeError for a name that occurs twice
+   */
+  constructor(gpu: Gpu, plans: readonly ParameterPlan[], most = gpu.limits.maxStorageBufferBindingSize) {
+    this.#gpu = gpu;
+    const chunks: Chunk[] = [];
+    const all: Parameter[] = [];
+    for (const group of groups(plans, most)) {
+      const { size } = group;
+      const [value, gradient, mean, square] = ROLES.map((role) =>
+        gpu.memory.allocate(`parameters.${role}`, size * 4),
+      ) as [GpuBuffer, GpuBuffer, GpuBuffer, GpuBuffer]; // one a role
+      chunks.push({ size, value, gradient, mean, square });
+      for (const { plan, offset } of group.members) {
+        const view = (buffer: GpuBuffer): Tensor => {
+          return { shape: plan.shape, dtype: "F32", buffer, offset, pitch: pitchOf(plan.shape[1], "F32") };
+        };
+        all.push({
+          name: plan.name,
+          shape: plan.shape,
+          value: view(value),
+          gradient: view(gradient),
+          mean: view(mean),
+          square: view(square),
+        });
+      }
+    }
+    this.chunks = chunks;
+    this.all = all;
+    this.#byName = new Map(all.map((parameter) => [parameter.name, parameter]));
+    if (this.#byName.size !== all.length) throw new TypeError("two parameters of one name");
+    const stream = new Stream(gpu);
+    for (const chunk of chunks) for (const role of ROLES) stream.clear(chunk[role]);
+    stream.submit();
+  }
+
+  /** How many numbers are trained. */
+  get count(): number {
+    return this.all.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
+  }
+
+  /** Bytes on the GPU: four times the numbers, and what lies between them. */
+  get bytes(): number {
+    return this.chunks.reduce((sum, { size }) => sum + size * 4 * ROLES.length, 0);
+  }
+
+  get(name: string): Parameter {
+    const found = this.#byName.get(name);
+    if (found === undefined) throw new RangeError(`no parameter ${name}`);
+    return found;
+  }
+
+  /** Writes a tensor: rows · cols numbers, row by row without gaps. */
+  write(name: string, role: ParameterRole, numbers: Float32Array<ArrayBuffer>): void {
+    const { shape, [role]: tensor } = this.get(name);
+    const [rows, cols] = shape;
+    if (numbers.length !== rows * cols) throw new RangeError(`${name}: ${numbers.length} numbers`);
+    let padded = numbers;
+    if (tensor.pitch !== cols) {
+      padded = new Float32Array(rows * tensor.pitch);
+      for (let row = 0; row < rows; row++) {
+        padded.set(numbers.subarray(row * cols, (row + 1) * cols), row * tensor.pitch);
+      }
+    }
+    upload(this.#gpu, tensor.buffer, padded, tensor.offset * 4);
+  }
+
+  /** Reads a tensor back: rows · cols numbers, row by row without gaps. @throws RandloraError `gpu` */
+  async read(name: string, role: ParameterRole = "value"): Promise<Float32Array<ArrayBuffer>> {
+    const { shape, [role]: tensor } = this.get(name);
+    const [rows, cols] = shape;
+    const { buffer, offset, pitch } = tensor;
+    return readWith(this.#gpu, [{ buffer, offset: offset * 4, size: rows * pitch * 4 }], async ([bytes]) => {
+      const padded = new Float32Array(bytes?.slice().buffer ?? new ArrayBuffer(0));
+      if (pitch === cols) return padded;
+      const numbers = new Float32Array(rows * cols);
+      for (let row = 0; row < rows; row++) numbers.set(padded.subarray(row * pitch, row * pitch + cols), row * cols);
+      return numbers;
+    });
+  }
+
+  /** Gives the memory back. */
+  release(): void {
+    for (const chunk of this.chunks) for (const role of ROLES) this.#gpu.memory.release(chunk[role]);
+  }
+}
+
+interface Group {
+  size: number;
+  readonly members: { readonly plan: ParameterPlan; readonly offset: number }[];
+}
+
+/** Fills chunk after chunk, in the given order. */
+function groups(plans: readonly ParameterPlan[], most: number): Group[] {
+  const all: Group[] = [];
+  for (const plan of plans) {
+    const [rows, cols] = plan.shape;
+    const size = Math.ceil((rows * pitchOf(cols, "F32")) / ALIGNMENT) * ALIGNMENT;
+    let group = all.at(-1);
+    if (group === undefined || (group.size + size) * 4 > most) {
+      group = { size: 0, members: [] };
+      all.push(group);
+    }
+    group.members.push({ plan, offset: group.size });
+    group.size += size;
+  }
+  return all;
+}

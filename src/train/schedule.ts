@@ -1,0 +1,26 @@
+/** transformers' names; `constant` with a warm-up is its `constant_with_warmup`. */
+export const SCHEDULES = ["constant", "linear", "cosine"] as const;
+export type ScheduleName = (typeof SCHEDULES)[number];
+
+export interface ScheduleSettings {
+  readonly schedule: ScheduleName;
+  readonly learningRate: number;
+  /** Steps over which the rate rises from 0. */
+  readonly warmup: number;
+}
+
+/**
+ * The learning rate of a step (from 1) of a run of `total` steps: transformers' `get_scheduler`
+ * (optimization.py, _get_*_schedule_with_warmup_lr_lambda), where step s is taken with lr_lambda(s − 1).
+ */
+export function learningRateAt(settings: ScheduleSettings, step: number, total: number): number {
+  return settings.learningRate * factor(settings, step - 1, total);
+}
+
+function factor({ schedule, warmup }: ScheduleSettings, done: number, total: number): number {
+  if (done < warmup) return done / Math.max(1, warmup);
+  if (schedule === "constant") return 1;
+  const rest = Math.max(1, total - warmup);
+  if (schedule === "linear") return Math.max(0, (total - done) / rest);
+  return Math.max(0, 0.5 * (1 + Math.cos(Math.PI * ((done - warmup) / rest))));
+}

@@ -1,0 +1,75 @@
+/** One optimiser step, as a line of metrics.jsonl: the keys are INTERFACE's. */
+export interface StepMetrics {
+  /** From 1. */
+  readonly step: number;
+  /** Mean negative log-likelihood over the step's supervised tokens, in nats, before the update. */
+  readonly loss: number;
+  readonly learning_rate: number;
+  /** The gradients' global norm before clipping. */
+  readonly grad_norm: number;
+  /** Supervised tokens of this step. */
+  readonly tokens: number;
+  /** Wall-clock time of this step. */
+  readonly seconds: number;
+}
+
+/** One pass over the validation set, as a line of metrics.jsonl. */
+export interface EvaluationMetrics {
+  /** Steps done before it; 0: before the first. */
+  readonly step: number;
+  /** Mean over all supervised tokens of the set, in nats. */
+  readonly valid_loss: number;
+}
+
+export type Metrics = StepMetrics | EvaluationMetrics;
+
+/** What a run is about to do: known once model, data and method are ready. */
+export interface RunStart {
+  /** The run folder. */
+  readonly run: string;
+  /** Steps done before (a resumed run), and of the whole run. */
+  readonly step: number;
+  readonly steps: number;
+  readonly epochs: number;
+  readonly trainableParameters: number;
+  readonly estimatedGpuBytes: number;
+  /** Activations are recomputed in the backward pass instead of kept. */
+  readonly checkpointing: boolean;
+}
+
+/** Told by the loop what happens; everything that a user sees of a run comes from here. Calls must be quick. */
+export interface TrainObserver {
+  /** Something that the user should know: one line. */
+  warn(message: string): void;
+  start(run: RunStart): void;
+  /** A step is done; arrives while the next one is computed already. */
+  step(metrics: StepMetrics, memory: { readonly gpuBytes: number; readonly totalTokens: number }): void;
+  /** `best`: the lowest so far. */
+  evaluation(metrics: EvaluationMetrics, best: boolean): void;
+  /** A state that can be resumed from is on the disk, and the adapter beside it. */
+  saved(step: number): void;
+}
+
+/** Why a run ended. `failed` runs throw instead. */
+export type Ending = "finished" | "early-stop" | "interrupted";
+
+/** What a run came to. */
+export interface TrainResult {
+  readonly run: string;
+  readonly ending: Ending;
+  /** Steps done, those before a resume included. */
+  readonly steps: number;
+  /** Of the last step; undefined when none was done. */
+  readonly loss: number | undefined;
+  /** The last one; undefined without a validation set. */
+  readonly validLoss: number | undefined;
+  readonly bestStep: number | undefined;
+  readonly trainableParameters: number;
+  /** Supervised tokens of all steps. */
+  readonly tokens: number;
+  readonly estimatedGpuBytes: number;
+  /** Live buffer bytes at most, by our own count. */
+  readonly peakGpuBytes: number;
+  /** Of this process; not of those before a resume. */
+  readonly seconds: number;
+}
