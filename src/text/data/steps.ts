@@ -1,0 +1,108 @@
+import { microBatchOf } from "./batch.ts";
+import { type Rows, rowsOf } from "./rows.ts";
+import { shuffled } from "./shuffle.ts";
+import type { DataSet, LargestMicroBatch, Step, StepOptions, StepPlan } from "./types.ts";
+
+/**
+ * Plans the steps of a run. Every epoch takes all rows once, `batchSize` a micro-batch, `accumulation` micro-batches a
+ * step; the last, incomplete step of an epoch is kept. The order of an epoch depends on `seed` and its number alone.
+ *
+ * @throws {RangeError} for an empty data set and for sizes that are not positive whole numbers
+ */
+export function planSteps(data: DataSet, options: StepOptions): StepPlan {
+  const { batchSize, accumulation, length } = options;
+  const asked = "steps" in length ? length.steps : length.epochs;
+  for (const size of [data.length, batchSize, accumulation, asked]) {
+    if (!Number.isSafeInteger(size) || size < 1) throw new RangeError(`${size} is no positive whole number`);
+  }
+  const rows = rowsOf(data, options);
+  const stepsPerEpoch = Math.ceil(rows.length / (batchSize * accumulation));
+  const steps = "steps" in length ? length.steps : length.epochs * stepsPerEpoch;
+  return new Plan(data, rows, options, stepsPerEpoch, steps);
+}
+
+class Plan implements StepPlan {
+  readonly length: number;
+  readonly stepsPerEpoch: number;
+  readonly #data: DataSet;
+  readonly #rows: Rows;
+  readonly #options: StepOptions;
+  /** The order of the epoch that was asked for last. */
+  #order: { epoch: number; rows: Uint32Array } | undefined;
+  #largest: LargestMicroBatch | undefined;
+
+  constructor(data: DataSet, rows: Rows, options: StepOptions, stepsPerEpoch: number, length: number) {
+    this.#data = data;
+    this.#rows = rows;
+    this.#options = options;
+    this.stepsPerEpoch = stepsPerEpoch;
+    this.length = length;
+  }
+
+  get largest(): LargestMicroBatch {
+    this.#largest ??= this.#findLargest();
+    return this.#largest;
+  }
+
+  step(index: number): Step {
+    if (!Number.isSafeInteger(index) || index < 0 || index >= this.length) {
+      throw new RangeError(`no step ${index} among ${this.length}`);
+    }
+    const microBatches = this.#samplesOf(index).map((samples) => microBatchOf(this.#data, samples));
+    return {
+      index,
+      epoch: Math.floor(index / this.stepsPerEpoch),
+      microBatches,
+      targets: microBatches.reduce((sum, { targets }) => sum + targets.length, 0),
+      tokens: microBatches.reduce((sum, { ids }) => sum + ids.length, 0),
+    };
+  }
+
+  /** The samples of every micro-batch of a step. */
+  #samplesOf(index: number): number[][] {
+    const { batchSize, accumulation } = this.#options;
+    const order = this.#orderOf(Math.floor(index / this.stepsPerEpoch));
+    const first = (index % this.stepsPerEpoch) * batchSize * accumulation;
+    const end = Math.min(first + batchSize * accumulation, order.length);
+    const batches: number[][] = [];
+    for (let from = first; from < end; from += batchSize) {
+      const rows = [...order.subarray(from, Math.min(from + batchSize, end))];
+      batches.push(rows.flatMap((row) => this.#rows.samplesOf(row)));
+    }
+    return batches;
+  }
+
+  #orderOf(epoch: number): Uint32Array {
+    if (this.#order?.epoch !== epoch) {
+      const { length } = this.#rows;
+      const { shuffle, seed } = this.#options;
+      const rows = shuffle ? shuffled(length, seed, "epoch", epoch) : Uint32Array.from({ length }, (_, i) => i);
+      this.#order = { epoch, rows };
+    }
+    return this.#order.rows;
+  }
+
+  #findLargest(): LargestMicroBatch {
+    // Without shuffling every epoch has the same micro-batches.
+    const distinct = this.#options.shuffle ? this.length : Math.min(this.length, this.stepsPerEpoch);
+    let tokens = 0;
+    let targets = 0;
+    for (let index = 0; index < distinct; index++) {
+      for (const samples of this.#samplesOf(index)) {
+        tokens = Math.max(
+          tokens,
+          sum(samples, (i) => this.#data.lengthOf(i)),
+        );
+        targets = Math.max(
+          targets,
+          sum(samples, (i) => this.#data.supervisedOf(i)),
+        );
+      }
+    }
+    return { tokens, targets };
+  }
+}
+
+function sum(numbers: readonly number[], of: (i: number) => number): number {
+  return numbers.reduce((total, i) => total + of(i), 0);
+}
