@@ -25,6 +25,8 @@ const SILU = 1u;
 const GELU_TANH = 2u;
 const GELU = 3u;
 const SOFTCAP = 4u;
+const COPY = 5u;
+const ACCUMULATE = 6u; // y += a
 const GATED = 16u; // added to an activation: f(a) · b
 
 // tanh of some drivers overflows; beyond 15 it is ±1 in f32 anyway.
@@ -44,7 +46,7 @@ fn activate(kind: u32, x: vec4<f32>) -> vec4<f32> {
     case SILU: { return x / (1.0 + exp(-x)); }
     case GELU_TANH: { return 0.5 * x * (1.0 + safe_tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))); }
     case GELU: { return 0.5 * x * (1.0 + erf4(x * 0.7071067811865476)); }
-    default: { return x; }
+    default: { return x; } // COPY
   }
 }
 
@@ -60,6 +62,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     y[to] = a[source] + b[other];
   } else if (p.kind == SOFTCAP) {
     y[to] = p.cap * safe_tanh(a[source] / p.cap);
+  } else if (p.kind == ACCUMULATE) {
+    y[to] += a[source];
   } else if (p.kind >= GATED) {
     y[to] = activate(p.kind - GATED, a[source]) * b[other];
   } else {

@@ -1,6 +1,6 @@
 import { ELEMENTWISE_KERNEL, ELEMENTWISE_WIDTH } from "../kernels/elementwise.ts";
 import { f32, uniform } from "../kernels/parameters.ts";
-import { type Run, whole } from "./run.ts";
+import { type Run, rowBlocks, type RowBlock } from "./run.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** The exact definitions of the activations, by transformers' meaning of the names. */
@@ -12,17 +12,44 @@ export const ACTIVATIONS = {
 
 export type Activation = keyof typeof ACTIVATIONS;
 
-/** Records y = f(a, b) over the rows of y; `b` may be left out where f does not read it. */
-export function recordElementwise(run: Run, kind: number, a: Tensor, b: Tensor | undefined, y: Tensor, cap = 1): void {
-  const [rows, cols] = y.shape;
-  const width = Math.ceil(cols / 4);
-  const [bAt, bPitch] = b === undefined ? [0, 0] : [b.offset / 4, b.pitch / 4];
-  run.dispatch(
-    ELEMENTWISE_KERNEL,
-    uniform(kind, rows, width, a.offset / 4, a.pitch / 4, bAt, bPitch, y.offset / 4, y.pitch / 4, f32(cap)),
-    [whole(run, a), b === undefined ? run.nothing : whole(run, b), whole(run, y)],
-    [Math.ceil(width / ELEMENTWISE_WIDTH), rows],
-  );
+/** Rows of one dispatch at most; a multiple of 32, as `rowBlocks` cuts. */
+const MOST_ROWS = 65_504;
+
+/**
+ * Records y = f(a, b) over the rows of y, of which matrices above the binding limit take several dispatches. An operand
+ * that f does not read may be left out. `kind` is one of ELEMENTWISE.
+ */
+export function recordElementwise(
+  run: Run,
+  kind: number,
+  a: Tensor | undefined,
+  b: Tensor | undefined,
+  y: Tensor,
+  cap = 1,
+): void {
+  const width = Math.ceil(y.shape[1] / 4);
+  const blocks = (tensor: Tensor | undefined, most: number) =>
+    tensor === undefined ? [] : rowBlocks(run, tensor, most);
+  const most = Math.min(MOST_ROWS, ...[a, b, y].flatMap((tensor) => blocks(tensor, MOST_ROWS).map(({ rows }) => rows)));
+  const [ofA, ofB] = [blocks(a, most), blocks(b, most)];
+  for (const [index, target] of rowBlocks(run, y, most).entries()) {
+    const place = (block: RowBlock | undefined, pitch: number | undefined) =>
+      block === undefined || pitch === undefined ? [0, 0] : [block.offset / 4, pitch / 4];
+    run.dispatch(
+      ELEMENTWISE_KERNEL,
+      uniform(
+        kind,
+        target.rows,
+        width,
+        ...place(ofA[index], a?.pitch),
+        ...place(ofB[index], b?.pitch),
+        ...place(target, y.pitch),
+        f32(cap),
+      ),
+      [ofA[index]?.binding ?? run.nothing, ofB[index]?.binding ?? run.nothing, target.binding],
+      [Math.ceil(width / ELEMENTWISE_WIDTH), target.rows],
+    );
+  }
 }
 
 /** The error function by its series, and by its continued fraction where that converges faster; near f64. */

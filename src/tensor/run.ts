@@ -49,12 +49,31 @@ export interface Derivative<I extends Roles, A, O extends Roles> {
   gradient(inputs: Of<I, Matrix>, attributes: A, gradients: Of<O, Matrix>): Some<I, Matrix>;
 }
 
+/** A step of a recording that a tape can differentiate: an op of the registry, or kernels that are none. */
+export interface TapeNode {
+  /** For messages. */
+  readonly name: string;
+  readonly inputs: readonly Tensor[];
+  /** F32 tensors that the kernels have been recorded to fill. */
+  readonly outputs: readonly Tensor[];
+  /** The tensors that `backward` reads when these inputs' gradients are wanted; a tape keeps only those alive. */
+  saves(wanted: readonly boolean[]): readonly Tensor[];
+  /**
+   * Records the kernels that ASSIGN ∂loss/∂input to `into`, F32 tensors of the inputs' shapes, in the order of the
+   * inputs; undefined where nobody asks. `gradients` are ∂loss/∂output, undefined where the loss does not depend on it.
+   */
+  backward(run: Run, gradients: readonly (Tensor | undefined)[], into: readonly (Tensor | undefined)[]): void;
+}
+
 interface Dispatch {
   readonly kernel: Promise<Kernel>;
   readonly parameters: Uint32Array<ArrayBuffer>;
   readonly buffers: readonly Binding[];
   readonly workgroups: Workgroups;
 }
+
+/** Dispatches that are sent at once: no driver takes a long step for a GPU that hangs. */
+const PIECE = 256;
 
 /**
  * A recording of ops. `apply` only writes down what is to run and starts compiling the kernels that it meets, all side
@@ -76,6 +95,11 @@ export class Run {
     this.staging = staging;
     this.#nothing = gpu.memory.allocate("nothing", 16);
     this.#owned.add(this.#nothing);
+  }
+
+  /** This run: what a {@link Recorder} records into. */
+  get run(): this {
+    return this;
   }
 
   /** A binding for an operand that was left out: the kernel does not read it. */
@@ -150,6 +174,14 @@ export class Run {
     return tensor;
   }
 
+  /** Nothing is differentiated here; see `Tape`. */
+  record(_node: TapeNode): void {}
+
+  /** Nothing is kept here anyway; see `Tape`. */
+  segment(_inputs: readonly Tensor[], record: (recorder: this) => Tensor): Tensor {
+    return record(this);
+  }
+
   /** Records one dispatch; called by ops. Parameters are the uniform struct, buffers the bindings 1, 2, … */
   dispatch(
     source: KernelSource,
@@ -168,12 +200,23 @@ export class Run {
    * @throws RandloraError `gpu`
    */
   async submit(): Promise<void> {
-    const stream = new Stream(this.gpu);
-    for (const { kernel, parameters, buffers, workgroups } of this.#dispatches) {
-      stream.dispatch(await kernel, parameters, buffers, workgroups);
-    }
-    stream.submit();
+    await this.flush();
     this.#clear();
+  }
+
+  /**
+   * Sends what is recorded so far, once its kernels are compiled, and keeps the memory: the recording goes on. Nothing
+   * may be recorded until the promise has settled.
+   * @throws RandloraError `gpu`
+   */
+  async flush(): Promise<void> {
+    const stream = new Stream(this.gpu);
+    const all = this.#dispatches.splice(0);
+    for (const [index, { kernel, parameters, buffers, workgroups }] of all.entries()) {
+      stream.dispatch(await kernel, parameters, buffers, workgroups);
+      if (index % PIECE === PIECE - 1) stream.submit();
+    }
+    if (all.length % PIECE !== 0) stream.submit();
   }
 
   /**
