@@ -1,4 +1,4 @@
-// y = x Wᵀ (+ bias) (+ residual) for few rows of x: the vector path of a linear layer, bound by reading W.
+// y = scale · x Wᵀ (+ bias) (+ residual) for few rows of x: the vector path of a linear layer, bound by reading W.
 // A workgroup computes TILE_COLS neighbouring columns of all ROWS rows; its threads share out the terms, 8 at a time.
 #if STAGING == "subgroup"
 enable subgroups;
@@ -19,8 +19,8 @@ struct Parameters {
   residual_at: u32,
   residual_pitch: u32,
   workgroups_x: u32,
-  pad0: u32,
-  pad1: u32,
+  scale: f32,
+  pad: u32,
 }
 
 const HAS_BIAS = 1u;
@@ -47,7 +47,7 @@ fn store(row: u32, col: u32, product: vec4<f32>) {
   if (col >= p.cols) {
     return;
   }
-  var value = product;
+  var value = p.scale * product;
   if ((p.flags & HAS_BIAS) != 0u) {
     value += bias[p.bias_at + col / 4u];
   }

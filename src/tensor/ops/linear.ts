@@ -1,5 +1,6 @@
-import { gemmKernel, gemmTile, GEMV_MAX_ROWS, GEMV_TILE_COLS, gemvKernel, LINEAR_FLAGS } from "../../kernels/linear.ts";
-import { uniform } from "../../kernels/parameters.ts";
+import { GEMV_FLAGS, GEMV_MAX_ROWS, GEMV_TILE_COLS, gemvKernel } from "../../kernels/gemv.ts";
+import { f32, uniform } from "../../kernels/parameters.ts";
+import { recordGemm } from "../gemm.ts";
 import { at, defineOp, matrixOf, type Of, requireShapes } from "../op.ts";
 import { rowBlocks, type RowBlock, type Run, whole } from "../run.ts";
 import { elementBytes, type Tensor } from "../tensor.ts";
@@ -10,11 +11,16 @@ const ROLES = {
   outputs: { y: "needed" },
 } as const;
 
+export interface LinearAttributes {
+  /** Of the product; 1 by default. */
+  readonly scale?: number | undefined;
+}
+
 /**
- * y = x Wᵀ + bias + residual: x (rows, in) F32, W (out, in) as stored, bias (1, out), residual (rows, out). Up to
- * GEMV_MAX_ROWS rows take the vector path. A weight above the binding limit is read in blocks of rows.
+ * y = scale · x Wᵀ + bias + residual: x (rows, in) F32, W (out, in) as stored, bias (1, out), residual (rows, out). Up
+ * to GEMV_MAX_ROWS rows take the vector path. A weight above the binding limit is read in blocks of rows.
  */
-export const linear = defineOp(ROLES)<object>({
+export const linear = defineOp(ROLES)<LinearAttributes>({
   name: "linear",
   shape({ x, weight, bias, residual }) {
     const fits =
@@ -24,17 +30,20 @@ export const linear = defineOp(ROLES)<object>({
     requireShapes("linear", { x, weight, bias, residual }, fits, "x is rows×in, the weight out×in");
     return { y: { shape: [x[0], weight[0]] } };
   },
-  forward(run, inputs, _, { y }) {
-    const record = y.shape[0] <= GEMV_MAX_ROWS ? recordVector : recordMatrix;
-    for (const block of rowBlocks(run, inputs.weight)) record(run, inputs, y, block);
+  forward(run, inputs, { scale = 1 }, { y }) {
+    const { x: a, weight: b, bias, residual } = inputs;
+    if (y.shape[0] > GEMV_MAX_ROWS) recordGemm(run, { order: "NT", a, b, y, scale, bias, residual });
+    else for (const block of rowBlocks(run, b)) recordVector(run, inputs, scale, y, block);
   },
-  reference({ x, weight, bias, residual }) {
+  reference({ x, weight, bias, residual }, { scale = 1 }) {
     const [rows, terms] = x.shape;
     return {
       y: matrixOf(rows, weight.shape[0], (row, col) => {
-        let sum = (bias === undefined ? 0 : at(bias, 0, col)) + (residual === undefined ? 0 : at(residual, row, col));
+        let sum = 0;
         for (let k = 0; k < terms; k++) sum += at(x, row, k) * at(weight, col, k);
-        return sum;
+        const added =
+          (bias === undefined ? 0 : at(bias, 0, col)) + (residual === undefined ? 0 : at(residual, row, col));
+        return scale * sum + added;
       }),
     };
   },
@@ -42,70 +51,34 @@ export const linear = defineOp(ROLES)<object>({
 
 type Inputs = Of<typeof ROLES.inputs, Tensor>;
 
-/** What both paths take after the strides of x and W: where y, bias and residual of this block begin. */
-function tail({ bias, residual }: Inputs, y: Tensor, { first }: RowBlock): readonly number[] {
-  return [
-    (y.offset + first) / 4,
-    y.pitch / 4,
-    ((bias?.offset ?? 0) + first) / 4,
-    ((residual?.offset ?? 0) + first) / 4,
-    (residual?.pitch ?? 0) / 4,
-  ];
-}
-
-function flags({ bias, residual }: Inputs): number {
-  return (bias === undefined ? 0 : LINEAR_FLAGS.hasBias) | (residual === undefined ? 0 : LINEAR_FLAGS.hasResidual);
-}
-
-function bindings(run: Run, { x, bias, residual }: Inputs, y: Tensor, block: RowBlock) {
-  const optional = (tensor: Tensor | undefined) => (tensor === undefined ? run.nothing : whole(run, tensor));
-  return [whole(run, x), block.binding, optional(bias), optional(residual), whole(run, y)];
-}
-
-function recordMatrix(run: Run, inputs: Inputs, y: Tensor, block: RowBlock): void {
-  const { x, weight } = inputs;
-  const [rows, terms] = x.shape;
-  const tile = gemmTile(run.staging);
-  run.dispatch(
-    gemmKernel(run.staging, weightDtype("linear", weight)),
-    uniform(
-      rows,
-      block.rows,
-      Math.ceil(terms / 4),
-      flags(inputs),
-      x.offset / 4,
-      x.pitch / 4,
-      block.offset / 4,
-      weight.pitch / 4,
-      ...tail(inputs, y, block),
-    ),
-    bindings(run, inputs, y, block),
-    [Math.ceil(block.rows / tile.cols), Math.ceil(rows / tile.rows)],
-  );
-}
-
-function recordVector(run: Run, inputs: Inputs, y: Tensor, block: RowBlock): void {
-  const { x, weight } = inputs;
+/** A few rows of x times a block of W. */
+function recordVector(run: Run, inputs: Inputs, scale: number, y: Tensor, block: RowBlock): void {
+  const { x, weight, bias, residual } = inputs;
   const [rows, terms] = x.shape;
   const inVector = 16 / elementBytes(weight.dtype);
   const groups = Math.ceil(block.rows / GEMV_TILE_COLS);
-  const most = run.gpu.limits.maxComputeWorkgroupsPerDimension;
-  const groupsX = Math.min(groups, most);
+  const groupsX = Math.min(groups, run.gpu.limits.maxComputeWorkgroupsPerDimension);
+  const optional = (tensor: Tensor | undefined) => (tensor === undefined ? run.nothing : whole(run, tensor));
   run.dispatch(
     gemvKernel(run.staging, weightDtype("linear", weight), rows),
     uniform(
       block.rows,
       Math.ceil(terms / 8),
       Math.ceil(terms / 4),
-      flags(inputs),
+      (bias === undefined ? 0 : GEMV_FLAGS.hasBias) | (residual === undefined ? 0 : GEMV_FLAGS.hasResidual),
       x.offset / 4,
       x.pitch / 4,
       block.offset / inVector,
       weight.pitch / inVector,
-      ...tail(inputs, y, block),
+      (y.offset + block.first) / 4,
+      y.pitch / 4,
+      ((bias?.offset ?? 0) + block.first) / 4,
+      ((residual?.offset ?? 0) + block.first) / 4,
+      (residual?.pitch ?? 0) / 4,
       groupsX,
+      f32(scale),
     ),
-    bindings(run, inputs, y, block),
+    [whole(run, x), block.binding, optional(bias), optional(residual), whole(run, y)],
     [groupsX, Math.ceil(groups / groupsX)],
   );
 }

@@ -4,15 +4,16 @@ import { type CasesOf, ids, type Operand, random } from "./case.ts";
 const WEIGHTS = ["F32", "F16", "BF16"] as const;
 
 function linearCase(rows: number, inner: number, out: number, dtype: (typeof WEIGHTS)[number], extras = false) {
+  const scale = extras ? -0.75 : undefined;
   return {
-    name: `${rows}×${inner}·${out}, ${dtype}${extras ? ", bias, residual" : ""}`,
+    name: `${rows}×${inner}·${out}, ${dtype}${extras ? ", scale, bias, residual" : ""}`,
     inputs: {
       x: random(rows, inner),
       weight: random(out, inner, dtype, 1 / Math.sqrt(inner)),
       bias: extras ? random(1, out) : undefined,
       residual: extras ? random(rows, out) : undefined,
     },
-    attributes: {},
+    attributes: { scale },
   };
 }
 
