@@ -129,6 +129,6 @@ test("a probability is that of the reference for the same prompt", async () => {
   }));
   using whole = decoder.createCache();
   const nll = await decoder.nll(whole, [...prompt, ...greedy.slice(0, 5)]);
-  const wanted = [...nll.slice(prompt.length - 1)].map((value) => expect.closeTo(-value, 3));
+  const wanted = Array.from(nll.slice(prompt.length - 1), (value) => expect.closeTo(-value, 3));
   expect(seen.map(({ logprob }) => logprob)).toEqual(wanted);
 });
