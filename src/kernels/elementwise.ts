@@ -1,3 +1,4 @@
+import backwardText from "./elementwise-backward.wgsl" with { type: "text" };
 import elementwiseText from "./elementwise.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
 
@@ -19,3 +20,5 @@ const family = kernelFamily("elementwise", elementwiseText);
 export const ELEMENTWISE_KERNEL = family({});
 /** Vectors of 4 elements that one workgroup handles. */
 export const ELEMENTWISE_WIDTH = 64;
+/** The gradients of activations, gated ones and the soft cap. Parameters: see elementwise-backward.wgsl. */
+export const ELEMENTWISE_BACKWARD_KERNEL = kernelFamily("elementwise-backward", backwardText)({});

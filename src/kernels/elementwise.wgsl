@@ -29,22 +29,12 @@ const COPY = 5u;
 const ACCUMULATE = 6u; // y += a
 const GATED = 16u; // added to an activation: f(a) · b
 
-// tanh of some drivers overflows; beyond 15 it is ±1 in f32 anyway.
-fn safe_tanh(x: vec4<f32>) -> vec4<f32> {
-  return tanh(clamp(x, vec4<f32>(-15.0), vec4<f32>(15.0)));
-}
-
-// Abramowitz and Stegun 7.1.26, |error| ≤ 1.5e-7.
-fn erf4(x: vec4<f32>) -> vec4<f32> {
-  let t = 1.0 / (1.0 + 0.3275911 * abs(x));
-  let series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
-  return sign(x) * (1.0 - series * exp(-x * x));
-}
+#include activations
 
 fn activate(kind: u32, x: vec4<f32>) -> vec4<f32> {
   switch kind {
     case SILU: { return x / (1.0 + exp(-x)); }
-    case GELU_TANH: { return 0.5 * x * (1.0 + safe_tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))); }
+    case GELU_TANH: { return 0.5 * x * (1.0 + safe_tanh(GELU_TANH_SCALE * (x + GELU_TANH_CUBE * x * x * x))); }
     case GELU: { return 0.5 * x * (1.0 + erf4(x * 0.7071067811865476)); }
     default: { return x; } // COPY
   }

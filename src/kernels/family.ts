@@ -1,4 +1,5 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
+import activationsText from "./activations.wgsl" with { type: "text" };
 import dtypeText from "./dtype.wgsl" with { type: "text" };
 import matrixText from "./matrix.wgsl" with { type: "text" };
 import philoxText from "./philox.wgsl" with { type: "text" };
@@ -9,6 +10,7 @@ import { type Definitions, expandTemplate } from "./template.ts";
 
 /** What `#include` finds in every family. */
 const INCLUDES = {
+  activations: activationsText,
   dtype: dtypeText,
   matrix: matrixText,
   philox: philoxText,

@@ -12,6 +12,10 @@ struct Parameters {
   y_pitch: u32,
   offset: f32, // 1 where the checkpoint stores weight − 1 (Gemma), else 0
   epsilon: f32,
+  weight_at: u32,
+  pad0: u32,
+  pad1: u32,
+  pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Parameters;
@@ -36,6 +40,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let scale = 1.0 / sqrt(total / p.cols + p.epsilon);
   for (var c = thread; c < p.width; c += THREADS) {
     // The weight is zero beyond the last element; so must y be there, and there x is.
-    y[to + c] = x[source + c] * scale * (p.offset + weight[c]);
+    y[to + c] = x[source + c] * scale * (p.offset + weight[p.weight_at + c]);
   }
 }

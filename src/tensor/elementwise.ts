@@ -1,6 +1,7 @@
-import { ELEMENTWISE_KERNEL, ELEMENTWISE_WIDTH } from "../kernels/elementwise.ts";
+import type { Binding } from "../gpu/stream.ts";
+import { ELEMENTWISE_BACKWARD_KERNEL, ELEMENTWISE_KERNEL, ELEMENTWISE_WIDTH } from "../kernels/elementwise.ts";
 import { f32, uniform } from "../kernels/parameters.ts";
-import { type Run, rowBlocks, type RowBlock } from "./run.ts";
+import { rowBlocks, type Run } from "./run.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** The exact definitions of the activations, by transformers' meaning of the names. */
@@ -9,6 +10,20 @@ export const ACTIVATIONS = {
   "gelu-tanh": (x: number) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
   gelu: (x: number) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
 } as const;
+
+/** Their derivatives. */
+export const ACTIVATION_SLOPES: { readonly [K in keyof typeof ACTIVATIONS]: (x: number) => number } = {
+  silu(x) {
+    const s = 1 / (1 + Math.exp(-x));
+    return s + x * s * (1 - s);
+  },
+  "gelu-tanh"(x) {
+    const scale = Math.sqrt(2 / Math.PI);
+    const t = Math.tanh(scale * (x + 0.044715 * x ** 3));
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * scale * (1 + 3 * 0.044715 * x ** 2);
+  },
+  gelu: (x) => 0.5 * (1 + erf(x / Math.SQRT2)) + (x * Math.exp((-x * x) / 2)) / Math.sqrt(2 * Math.PI),
+};
 
 export type Activation = keyof typeof ACTIVATIONS;
 
@@ -28,28 +43,79 @@ export function recordElementwise(
   cap = 1,
 ): void {
   const width = Math.ceil(y.shape[1] / 4);
-  const blocks = (tensor: Tensor | undefined, most: number) =>
-    tensor === undefined ? [] : rowBlocks(run, tensor, most);
-  const most = Math.min(MOST_ROWS, ...[a, b, y].flatMap((tensor) => blocks(tensor, MOST_ROWS).map(({ rows }) => rows)));
-  const [ofA, ofB] = [blocks(a, most), blocks(b, most)];
-  for (const [index, target] of rowBlocks(run, y, most).entries()) {
-    const place = (block: RowBlock | undefined, pitch: number | undefined) =>
-      block === undefined || pitch === undefined ? [0, 0] : [block.offset / 4, pitch / 4];
+  for (const { rows, bound } of sameRows(run, [a, b, y])) {
+    const strides = bound.flatMap((part) => [part?.at ?? 0, part?.pitch ?? 0]);
     run.dispatch(
       ELEMENTWISE_KERNEL,
-      uniform(
-        kind,
-        target.rows,
-        width,
-        ...place(ofA[index], a?.pitch),
-        ...place(ofB[index], b?.pitch),
-        ...place(target, y.pitch),
-        f32(cap),
-      ),
-      [ofA[index]?.binding ?? run.nothing, ofB[index]?.binding ?? run.nothing, target.binding],
-      [Math.ceil(width / ELEMENTWISE_WIDTH), target.rows],
+      uniform(kind, rows, width, ...strides, f32(cap)),
+      bound.map((part) => part?.binding ?? run.nothing),
+      [Math.ceil(width / ELEMENTWISE_WIDTH), rows],
     );
   }
+}
+
+/** What the gradient of y = f(a), or of y = f(a) · b, is computed from and written to. */
+export interface ElementwiseBackward {
+  /** The operand of f; of the soft cap, whose slope is simpler by its result, y. */
+  readonly a: Tensor;
+  readonly b?: Tensor | undefined;
+  /** ∂loss/∂y. */
+  readonly gradient: Tensor;
+  /** ∂loss/∂a and ∂loss/∂b, assigned; undefined: not wanted. */
+  readonly da?: Tensor | undefined;
+  readonly db?: Tensor | undefined;
+}
+
+/** Records the gradient of an elementwise function; `kind` is one of ELEMENTWISE. */
+export function recordElementwiseBackward(run: Run, kind: number, pass: ElementwiseBackward, cap = 1): void {
+  const { a, b, gradient, da, db } = pass;
+  if (da !== undefined && db !== undefined && (da.buffer !== db.buffer || tooLarge(run, da))) {
+    recordElementwiseBackward(run, kind, { ...pass, db: undefined }, cap);
+    recordElementwiseBackward(run, kind, { ...pass, da: undefined }, cap);
+    return;
+  }
+  const outputs = (da === undefined ? 0 : 1) | (db === undefined ? 0 : 2);
+  const result = da ?? db;
+  if (result === undefined) return;
+  const width = Math.ceil(result.shape[1] / 4);
+  for (const { rows, bound } of sameRows(run, [a, b, gradient, da, db])) {
+    const [ofA, ofB, ofGradient, ofDa, ofDb] = bound;
+    const strides = [ofA, ofB, ofGradient, ofDa, ofDb].flatMap((part) => [part?.at ?? 0, part?.pitch ?? 0]);
+    run.dispatch(
+      ELEMENTWISE_BACKWARD_KERNEL,
+      uniform(kind, outputs, width, f32(cap), ...strides),
+      [ofA, ofB, ofGradient, ofDa ?? ofDb].map((part) => part?.binding ?? run.nothing),
+      [Math.ceil(width / ELEMENTWISE_WIDTH), rows],
+    );
+  }
+}
+
+/** An operand of one dispatch: where it begins in its binding and its pitch, in vectors of 4. */
+interface Bound {
+  readonly binding: Binding;
+  readonly at: number;
+  readonly pitch: number;
+}
+
+/** Splits operands of equally many rows alike, so that each part can be bound and dispatched. */
+function sameRows(run: Run, tensors: readonly (Tensor | undefined)[]) {
+  const blocks = (tensor: Tensor | undefined, most: number) =>
+    tensor === undefined ? [] : rowBlocks(run, tensor, most);
+  const most = Math.min(...tensors.flatMap((tensor) => blocks(tensor, MOST_ROWS).map(({ rows }) => rows)));
+  const all = tensors.map((tensor) => blocks(tensor, most));
+  const [longest = []] = all.toSorted((left, right) => right.length - left.length);
+  return longest.map(({ rows }, index) => ({
+    rows,
+    bound: tensors.map((tensor, operand): Bound | undefined => {
+      const block = all[operand]?.[index];
+      if (tensor === undefined || block === undefined) return undefined;
+      return { binding: block.binding, at: block.offset / 4, pitch: tensor.pitch / 4 };
+    }),
+  }));
+}
+
+function tooLarge(run: Run, { buffer }: Tensor): boolean {
+  return buffer.size > run.gpu.limits.maxStorageBufferBindingSize;
 }
 
 /** The error function by its series, and by its continued fraction where that converges faster; near f64. */

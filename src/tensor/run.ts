@@ -16,7 +16,7 @@ export interface Backward<I extends Roles, O extends Roles> {
   /** Operands and results of the forward pass; only those that `saves` names still hold their values. */
   readonly inputs: Of<I, Tensor>;
   readonly outputs: Of<O, Tensor>;
-  /** ∂loss/∂output, of the output's shape; left out where the loss does not depend on it. */
+  /** ∂loss/∂output, of the output's shape; left out where the loss does not depend on it, but never all of them. */
   readonly gradients: Some<O, Tensor>;
   /** Where ∂loss/∂input goes: F32, of the input's shape, assigned; left out where nobody asks for it. */
   readonly into: Some<I, Tensor>;
@@ -60,7 +60,8 @@ export interface TapeNode {
   saves(wanted: readonly boolean[]): readonly Tensor[];
   /**
    * Records the kernels that ASSIGN ∂loss/∂input to `into`, F32 tensors of the inputs' shapes, in the order of the
-   * inputs; undefined where nobody asks. `gradients` are ∂loss/∂output, undefined where the loss does not depend on it.
+   * inputs; undefined where nobody asks. `gradients` are ∂loss/∂output, undefined where the loss does not depend on it,
+   * but never all of them.
    */
   backward(run: Run, gradients: readonly (Tensor | undefined)[], into: readonly (Tensor | undefined)[]): void;
 }

@@ -1,5 +1,11 @@
 import { ELEMENTWISE } from "../../kernels/elementwise.ts";
-import { type Activation, ACTIVATIONS, recordElementwise } from "../elementwise.ts";
+import {
+  type Activation,
+  ACTIVATION_SLOPES,
+  ACTIVATIONS,
+  recordElementwise,
+  recordElementwiseBackward,
+} from "../elementwise.ts";
 import { defineOp } from "../op.ts";
 
 /** y = f(x): SiLU, GELU, or GELU by its tanh approximation. */
@@ -13,5 +19,15 @@ export const activation = defineOp({ inputs: { x: "needed" }, outputs: { y: "nee
   },
   reference({ x }, { kind }) {
     return { y: { shape: x.shape, data: x.data.map(ACTIVATIONS[kind]) } };
+  },
+  derivative: {
+    saves: () => ["x"],
+    backward(run, { inputs: { x }, gradients: { y: gradient }, into }, { kind }) {
+      if (gradient !== undefined) recordElementwiseBackward(run, ELEMENTWISE[kind], { a: x, gradient, da: into.x });
+    },
+    gradient({ x }, { kind }, { y }) {
+      const slope = ACTIVATION_SLOPES[kind];
+      return { x: { shape: x.shape, data: x.data.map((value, at) => slope(value) * (y.data[at] ?? NaN)) } };
+    },
   },
 });

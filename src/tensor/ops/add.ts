@@ -15,4 +15,14 @@ export const add = defineOp({ inputs: { a: "needed", b: "needed" }, outputs: { y
   reference({ a, b }) {
     return { y: { shape: a.shape, data: a.data.map((value, at) => value + (b.data[at] ?? NaN)) } };
   },
+  derivative: {
+    saves: () => [],
+    backward(run, { gradients: { y: gradient }, into }) {
+      if (gradient === undefined) return;
+      for (const target of [into.a, into.b]) {
+        if (target !== undefined) recordElementwise(run, ELEMENTWISE.copy, gradient, undefined, target);
+      }
+    },
+    gradient: (_, __, { y }) => ({ a: y, b: y }),
+  },
 });

@@ -1,5 +1,11 @@
 import { ELEMENTWISE } from "../../kernels/elementwise.ts";
-import { type Activation, ACTIVATIONS, recordElementwise } from "../elementwise.ts";
+import {
+  type Activation,
+  ACTIVATION_SLOPES,
+  ACTIVATIONS,
+  recordElementwise,
+  recordElementwiseBackward,
+} from "../elementwise.ts";
 import { defineOp, requireShapes } from "../op.ts";
 
 /** y = f(gate) · up, of equal shapes: SwiGLU with SiLU, GeGLU with a GELU (Shazeer, arXiv:2002.05202). */
@@ -18,5 +24,23 @@ export const gatedActivation = defineOp({ inputs: { gate: "needed", up: "needed"
   reference({ gate, up }, { kind }) {
     const data = gate.data.map((value, at) => ACTIVATIONS[kind](value) * (up.data[at] ?? NaN));
     return { y: { shape: gate.shape, data } };
+  },
+  derivative: {
+    saves: (wanted) => (wanted.has("gate") ? ["gate", "up"] : ["gate"]),
+    backward(run, { inputs: { gate: a, up: b }, gradients: { y: gradient }, into }, { kind }) {
+      if (gradient === undefined) return;
+      const pass = { a, b, gradient, da: into.gate, db: into.up };
+      recordElementwiseBackward(run, ELEMENTWISE.gated + ELEMENTWISE[kind], pass);
+    },
+    gradient({ gate, up }, { kind }, { y }) {
+      const by = (value: (at: number) => number) => ({
+        shape: y.shape,
+        data: y.data.map((gradient, at) => gradient * value(at)),
+      });
+      return {
+        gate: by((at) => ACTIVATION_SLOPES[kind](gate.data[at] ?? NaN) * (up.data[at] ?? NaN)),
+        up: by((at) => ACTIVATIONS[kind](gate.data[at] ?? NaN)),
+      };
+    },
   },
 });

@@ -1,6 +1,7 @@
 import { f32, uniform } from "../../kernels/parameters.ts";
-import { rmsNormKernel } from "../../kernels/rms-norm.ts";
-import { defineOp, matrixOf, at, requireShapes } from "../op.ts";
+import { rmsNormBackwardKernel, rmsNormKernel } from "../../kernels/rms-norm.ts";
+import { recordColumnSums } from "../column-sums.ts";
+import { at, defineOp, matrixOf, requireShapes, zeros } from "../op.ts";
 import { whole } from "../run.ts";
 
 export interface RmsNormAttributes {
@@ -31,7 +32,7 @@ export const rmsNorm = defineOp({
     const strides = [x.offset / 4, x.pitch / 4, y.offset / 4, y.pitch / 4] as const;
     run.dispatch(
       rmsNormKernel(run.staging),
-      uniform(width, f32(size), ...strides, f32(offset), f32(epsilon)),
+      uniform(width, f32(size), ...strides, f32(offset), f32(epsilon), weight.offset / 4),
       [whole(run, x), whole(run, weight), whole(run, y)],
       [rows, cols / size],
     );
@@ -46,5 +47,60 @@ export const rmsNorm = defineOp({
         return (at(x, row, col) / Math.sqrt(squares / size + epsilon)) * (offset + at(weight, 0, col % size));
       }),
     };
+  },
+  derivative: {
+    saves: () => ["x", "weight"],
+    backward(run, { inputs: { x, weight }, gradients: { y: gradient }, into }, { epsilon, offset }) {
+      if (gradient === undefined) return;
+      const [rows, cols] = x.shape;
+      const size = weight.shape[1];
+      const segments = cols / size;
+      // A binding must be there, and of a buffer of its own, even where nothing is written to it.
+      const dx = into.x ?? run.allocate("rms-norm.unused", [1, 4]);
+      const scales = run.allocate("rms-norm.scales", [1, into.weight === undefined ? 4 : rows * segments]);
+      run.dispatch(
+        rmsNormBackwardKernel(run.staging),
+        uniform(
+          Math.ceil(size / 4),
+          f32(size),
+          segments,
+          (into.x === undefined ? 0 : 1) | (into.weight === undefined ? 0 : 2),
+          ...[x, gradient, dx].flatMap((tensor) => [tensor.offset / 4, tensor.pitch / 4]),
+          f32(offset),
+          f32(epsilon),
+          weight.offset / 4,
+        ),
+        [x, weight, gradient, dx, scales].map((tensor) => whole(run, tensor)),
+        [rows, segments],
+      );
+      if (into.x === undefined) run.release(dx);
+      if (into.weight !== undefined) {
+        const times = { b: gradient, factors: scales };
+        recordColumnSums(run, { a: x, times, segments, y: into.weight });
+      }
+      run.release(scales);
+    },
+    gradient({ x, weight }, { epsilon, offset }, { y }) {
+      const size = weight.shape[1];
+      const [rows, cols] = x.shape;
+      const dx = zeros(rows, cols);
+      const dweight = zeros(1, size);
+      for (let begin = 0; begin < x.data.length; begin += size) {
+        const of = (data: Float64Array, c: number) => data[begin + c] ?? NaN;
+        const mean = (value: (c: number) => number) => {
+          let sum = 0;
+          for (let c = 0; c < size; c++) sum += value(c);
+          return sum / size;
+        };
+        const scale = 1 / Math.sqrt(mean((c) => of(x.data, c) ** 2) + epsilon);
+        const h = (c: number) => of(y.data, c) * (offset + at(weight, 0, c));
+        const shared = mean((c) => h(c) * of(x.data, c)) * scale ** 2;
+        for (let c = 0; c < size; c++) {
+          dx.data[begin + c] = scale * (h(c) - of(x.data, c) * shared);
+          dweight.data[c] = (dweight.data[c] ?? NaN) + of(y.data, c) * of(x.data, c) * scale;
+        }
+      }
+      return { x: dx, weight: dweight };
+    },
   },
 });

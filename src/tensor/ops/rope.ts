@@ -1,6 +1,7 @@
 import { uniform } from "../../kernels/parameters.ts";
-import { ROPE_KERNEL } from "../../kernels/rope.ts";
-import { at, defineOp, type Matrix, matrixOf, requireShapes } from "../op.ts";
+import { ROPE_BACKWARD_KERNEL, ROPE_KERNEL } from "../../kernels/rope.ts";
+import { recordZero } from "../fill.ts";
+import { at, defineOp, type Matrix, matrixOf, type Of, requireShapes } from "../op.ts";
 import { whole } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -9,13 +10,15 @@ export interface RopeAttributes {
   readonly headSize: number;
 }
 
+const INPUTS = { q: "needed", k: "needed", v: "needed", cos: "needed", sin: "needed" } as const;
+
 /**
  * Rotary position embedding (Su et al., arXiv:2104.09864), half rotation as transformers' `rotate_half`: in each head of
  * q and k element i < d/2 turns with element i + d/2 by the row's angle i, where cos and sin are (rows, d/2); elements
  * from d on stay. v comes along as a copy, so that one dispatch fills a layer's cache.
  */
 export const rope = defineOp({
-  inputs: { q: "needed", k: "needed", v: "needed", cos: "needed", sin: "needed" },
+  inputs: INPUTS,
   outputs: { q: "needed", k: "needed", v: "needed" },
 })<RopeAttributes>({
   name: "rope",
@@ -39,15 +42,58 @@ export const rope = defineOp({
     const width = widths.reduce((sum, value) => sum + value, 0);
     run.dispatch(ROPE_KERNEL, uniform(...sizes, ...strides), buffers, [Math.ceil(width / 64), q.shape[0]]);
   },
-  reference({ q, k, v, cos, sin }, { headSize }) {
-    const half = cos.shape[1];
-    const rotate = (x: Matrix) =>
-      matrixOf(x.shape[0], x.shape[1], (row, col) => {
-        const d = col % headSize;
-        if (d >= 2 * half) return at(x, row, col);
-        if (d < half) return at(x, row, col) * at(cos, row, d) - at(x, row, col + half) * at(sin, row, d);
-        return at(x, row, col) * at(cos, row, d - half) + at(x, row, col - half) * at(sin, row, d - half);
+  reference: turn,
+  derivative: {
+    saves: () => ["cos", "sin"],
+    backward(run, { inputs: { cos, sin }, gradients, into }, { headSize }) {
+      const parts = (["q", "k", "v"] as const).flatMap((name) => {
+        const [gradient, target] = [gradients[name], into[name]];
+        if (target === undefined) return [];
+        if (gradient !== undefined) return [{ name, gradient, target }];
+        recordZero(run, target);
+        return [];
       });
-    return { q: rotate(q), k: rotate(k), v };
+      // One dispatch for those that are views of one buffer.
+      for (const [, group] of Map.groupBy(parts, ({ target }) => target.buffer)) {
+        const part = (name: "q" | "k" | "v") => group.find((part) => part.name === name);
+        const three = [part("q"), part("k"), part("v")];
+        const widths = three.map((part) => (part === undefined ? 0 : Math.ceil(part.target.shape[1] / 4)));
+        const places = (tensor: Tensor | undefined) => [(tensor?.offset ?? 0) / 4, (tensor?.pitch ?? 0) / 4];
+        run.dispatch(
+          ROPE_BACKWARD_KERNEL,
+          uniform(
+            headSize / 4,
+            cos.shape[1] / 4,
+            ...widths,
+            cos.offset / 4,
+            cos.pitch / 4,
+            0,
+            ...three.flatMap((part) => places(part?.gradient)),
+            ...three.flatMap((part) => places(part?.target)),
+          ),
+          [...three.map((part) => part?.gradient), cos, sin, group[0]?.target].map((tensor) =>
+            tensor === undefined ? run.nothing : whole(run, tensor),
+          ),
+          [Math.ceil(widths.reduce((sum, width) => sum + width, 0) / 64), cos.shape[0]],
+        );
+      }
+    },
+    gradient({ cos, sin }, attributes, gradients) {
+      const back = { cos, sin: { shape: sin.shape, data: sin.data.map((value) => -value) } };
+      return turn({ ...gradients, ...back }, attributes);
+    },
   },
 });
+
+/** The definition: heads turn by the angles. */
+function turn({ q, k, v, cos, sin }: Of<typeof INPUTS, Matrix>, { headSize }: RopeAttributes) {
+  const half = cos.shape[1];
+  const rotate = (x: Matrix) =>
+    matrixOf(x.shape[0], x.shape[1], (row, col) => {
+      const d = col % headSize;
+      if (d >= 2 * half) return at(x, row, col);
+      if (d < half) return at(x, row, col) * at(cos, row, d) - at(x, row, col + half) * at(sin, row, d);
+      return at(x, row, col) * at(cos, row, d - half) + at(x, row, col - half) * at(sin, row, d - half);
+    });
+  return { q: rotate(q), k: rotate(k), v };
+}

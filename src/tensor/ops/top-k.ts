@@ -49,6 +49,7 @@ export const topK = defineOp({ inputs: { x: "needed" }, outputs: { values: "need
     }
     return { values, ids };
   },
+  derivative: "constant",
 });
 
 /** One pass: the k largest of each chunk of `x`, whose columns' ids are `xIds`, or their numbers. */

@@ -1,0 +1,70 @@
+// The gradient of rope.wgsl: heads turn back by the angle, and what was copied is copied. One thread handles one vector
+// of 4 of one row. The results are regions of one buffer, as q, k and v of a joined projection are.
+struct Parameters {
+  head: u32, // vectors of 4 in a head
+  half: u32, // in half of its rotated part
+  q_width: u32, // in a row of q, of k, of v; 0: that one is not wanted
+  k_width: u32,
+  v_width: u32,
+  angle_at: u32, // of cos and sin, alike
+  angle_pitch: u32,
+  pad: u32,
+  // vectors before the first element, and from row to row
+  q_at: u32,
+  q_pitch: u32,
+  k_at: u32,
+  k_pitch: u32,
+  v_at: u32,
+  v_pitch: u32,
+  q_to: u32,
+  q_to_pitch: u32,
+  k_to: u32,
+  k_to_pitch: u32,
+  v_to: u32,
+  v_to_pitch: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Parameters;
+@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> k: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> v: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> cosine: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> sine: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> result: array<vec4<f32>>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let row = id.y;
+  var c = id.x;
+  if (c >= p.q_width + p.k_width) {
+    c -= p.q_width + p.k_width;
+    if (c < p.v_width) {
+      result[p.v_to + row * p.v_to_pitch + c] = v[p.v_at + row * p.v_pitch + c];
+    }
+    return;
+  }
+  let is_q = c < p.q_width;
+  if (!is_q) {
+    c -= p.q_width;
+  }
+  let source = select(p.k_at + row * p.k_pitch, p.q_at + row * p.q_pitch, is_q) + c;
+  let to = select(p.k_to + row * p.k_to_pitch, p.q_to + row * p.q_to_pitch, is_q) + c;
+  let d = c % p.head;
+  let turns = d < 2u * p.half;
+  let first = d < p.half;
+  let partner = select(source, select(source - p.half, source + p.half, first), turns);
+  var mine: vec4<f32>;
+  var theirs: vec4<f32>;
+  if (is_q) {
+    mine = q[source];
+    theirs = q[partner];
+  } else {
+    mine = k[source];
+    theirs = k[partner];
+  }
+  if (turns) {
+    let angle = p.angle_at + row * p.angle_pitch + select(d - p.half, d, first);
+    mine = mine * cosine[angle] + theirs * select(-sine[angle], sine[angle], first);
+  }
+  result[to] = mine;
+}
