@@ -1,5 +1,8 @@
+import { COLUMN_SUMS_KERNEL, COLUMN_SUMS_WIDTH } from "../../kernels/column-sums.ts";
+import { ELEMENTWISE } from "../../kernels/elementwise.ts";
 import { GEMV_FLAGS, GEMV_MAX_ROWS, GEMV_TILE_COLS, gemvKernel } from "../../kernels/gemv.ts";
 import { f32, uniform } from "../../kernels/parameters.ts";
+import { recordElementwise } from "../elementwise.ts";
 import { recordGemm } from "../gemm.ts";
 import { at, defineOp, matrixOf, type Of, requireShapes } from "../op.ts";
 import { rowBlocks, type RowBlock, type Run, whole } from "../run.ts";
@@ -47,6 +50,34 @@ export const linear = defineOp(ROLES)<LinearAttributes>({
       }),
     };
   },
+  derivative: {
+    saves: (wanted) => [
+      ...(wanted.has("x") ? ["weight" as const] : []),
+      ...(wanted.has("weight") ? ["x" as const] : []),
+    ],
+    backward(run, { inputs: { x, weight }, gradients: { y: dy }, into }, { scale = 1 }) {
+      if (dy === undefined) return;
+      if (into.x !== undefined) recordGemm(run, { order: "NN", a: dy, b: weight, y: into.x, scale });
+      if (into.weight !== undefined) recordGemm(run, { order: "TN", a: dy, b: x, y: into.weight, scale });
+      if (into.bias !== undefined) recordColumnSums(run, dy, into.bias);
+      if (into.residual !== undefined) recordElementwise(run, ELEMENTWISE.copy, dy, undefined, into.residual);
+    },
+    gradient({ x, weight, bias, residual }, { scale = 1 }, { y: dy }) {
+      const [rows, terms] = x.shape;
+      const [out] = weight.shape;
+      const sum = (count: number, term: (k: number) => number) => {
+        let total = 0;
+        for (let k = 0; k < count; k++) total += term(k);
+        return total;
+      };
+      return {
+        x: matrixOf(rows, terms, (row, k) => scale * sum(out, (col) => at(dy, row, col) * at(weight, col, k))),
+        weight: matrixOf(out, terms, (col, k) => scale * sum(rows, (row) => at(dy, row, col) * at(x, row, k))),
+        bias: bias && matrixOf(1, out, (_, col) => sum(rows, (row) => at(dy, row, col))),
+        residual: residual && dy,
+      };
+    },
+  },
 });
 
 type Inputs = Of<typeof ROLES.inputs, Tensor>;
@@ -80,5 +111,16 @@ function recordVector(run: Run, inputs: Inputs, scale: number, y: Tensor, block:
     ),
     [whole(run, x), block.binding, optional(bias), optional(residual), whole(run, y)],
     [groupsX, Math.ceil(groups / groupsX)],
+  );
+}
+
+/** Records y (1, cols) = the sums of the columns of a (rows, cols). */
+function recordColumnSums(run: Run, a: Tensor, y: Tensor): void {
+  const [rows, cols] = a.shape;
+  run.dispatch(
+    COLUMN_SUMS_KERNEL,
+    uniform(rows, cols, a.offset / 4, a.pitch / 4, y.offset / 4),
+    [whole(run, a), whole(run, y)],
+    [Math.ceil(cols / COLUMN_SUMS_WIDTH)],
   );
 }

@@ -102,16 +102,19 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     inputs: { gate: random(3, 41, "F32", 8), up: random(3, 41) },
     attributes: { kind },
   })),
-  linear: WEIGHTS.flatMap((dtype) => [
-    linearCase(1, 37, 51, dtype, true),
-    linearCase(2, 64, 33, dtype),
-    linearCase(3, 12, 8, dtype, true),
-    linearCase(4, 700, 70, dtype),
-    linearCase(5, 37, 51, dtype, true),
-    linearCase(29, 300, 70, dtype),
-    linearCase(65, 8, 129, dtype, true),
-    linearCase(1, 9000, 9, dtype),
-  ]),
+  linear: [
+    linearCase(4100, 4, 5, "F32", true), // several blocks in the sums of columns
+    ...WEIGHTS.flatMap((dtype) => [
+      linearCase(1, 37, 51, dtype, true),
+      linearCase(2, 64, 33, dtype),
+      linearCase(3, 12, 8, dtype, true),
+      linearCase(4, 700, 70, dtype),
+      linearCase(5, 37, 51, dtype, true),
+      linearCase(29, 300, 70, dtype),
+      linearCase(65, 8, 129, dtype, true),
+      linearCase(1, 9000, 9, dtype),
+    ]),
+  ],
   nll: [
     {
       name: "one block, odd vocabulary",
