@@ -14,6 +14,7 @@ import { Part, PartError, readPart } from "./tokenizer/part.ts";
 import { buildPostProcessor, type PostProcessor } from "./tokenizer/post-processor.ts";
 import { buildPreTokenizer, type PreTokenizer } from "./tokenizer/pre-tokenizer.ts";
 import type { TokenModel } from "./tokenizer/token-model.ts";
+import { overlap, type Range, tokenRanges } from "./tokenizer/token-ranges.ts";
 
 const OptionalPart = v.optional(v.nullable(Part), null);
 const TokenizerJson = v.looseObject({
@@ -110,6 +111,40 @@ export class Tokenizer {
     return special ? [...this.#addSpecial(ids)] : ids;
   }
 
+  /**
+   * As `encode` without special tokens, and which tokens hold at least a part of one of `spans`: transformers'
+   * `return_assistant_tokens_mask`. A token that straddles a span's end counts as inside.
+   *
+   * @param spans parts of the text in UTF-16 units, which begin and end between characters
+   * @returns as many marks as ids, 1 inside and 0 outside
+   */
+  encodeMarked(text: string, spans: readonly Range[]): { ids: number[]; marks: number[] } {
+    const wellFormed = text.toWellFormed();
+    const ids: number[] = [];
+    const marks: number[] = [];
+    for (const [i, { start, end, id }] of this.#raw.place(wellFormed).entries()) {
+      const touching = spans.filter((span) => span.start < end && span.end > start);
+      if (id !== undefined) {
+        ids.push(id);
+        marks.push(touching.length > 0 ? 1 : 0);
+        continue;
+      }
+      const section = wellFormed.slice(start, end);
+      const from = ids.length;
+      const ranges: Range[] = [];
+      this.#encodeSection(section, i === 0, ids, ranges);
+      // The place of a character among the pieces is the size of what comes before it.
+      const place = (at: number) =>
+        at >= end ? Infinity : this.#size(section.slice(0, Math.max(at - start, 0)), i === 0);
+      const inside = touching.map((span) => ({ start: place(span.start), end: place(span.end) }));
+      for (let t = from; t < ids.length; t++) {
+        const range = ranges[t - from];
+        marks.push(inside.some((span) => range !== undefined && overlap(range, span)) ? 1 : 0);
+      }
+    }
+    return { ids, marks };
+  }
+
   /** @param options.skipSpecial leave special tokens out; ids beyond the vocabulary are always left out */
   decode(ids: readonly number[], options: { skipSpecial?: boolean } = {}): string {
     const detokenizer = this.detokenizer(options);
@@ -138,16 +173,38 @@ export class Tokenizer {
     return this.#special.has(id);
   }
 
-  #encodeSection(section: string, first: boolean, ids: number[]): void {
-    for (const [i, part] of this.#normalized.split(this.#normalize(section)).entries()) {
-      if (typeof part === "number") {
-        ids.push(part);
-        continue;
-      }
-      for (const piece of this.#cut(part, first && i === 0)) {
-        if (piece !== "") this.#model.encode(piece, ids);
-      }
+  /** @param ranges gets the place of each token among the section's pieces, where it is wanted */
+  #encodeSection(section: string, first: boolean, ids: number[], ranges?: Range[]): void {
+    let place = 0;
+    for (const piece of this.#pieces(section, first)) {
+      const from = ids.length;
+      if (typeof piece === "number") ids.push(piece);
+      else this.#model.encode(piece, ids);
+      if (ranges === undefined) continue;
+      const text = this.#written(piece);
+      const tokens = ids.slice(from).map((id) => this.#tokenOf.get(id) ?? "");
+      for (const { start, end } of tokenRanges(text, tokens)) ranges.push({ start: place + start, end: place + end });
+      place += text.length;
     }
+  }
+
+  /** Length of a section's pieces, all together. */
+  #size(section: string, first: boolean): number {
+    let size = 0;
+    for (const piece of this.#pieces(section, first)) size += this.#written(piece).length;
+    return size;
+  }
+
+  /** What the model is given of a section, piece by piece, and the ids of added tokens between. */
+  *#pieces(section: string, first: boolean): Generator<string | number> {
+    for (const [i, part] of this.#normalized.split(this.#normalize(section)).entries()) {
+      if (typeof part === "number") yield part;
+      else for (const piece of this.#cut(part, first && i === 0)) if (piece !== "") yield piece;
+    }
+  }
+
+  #written(piece: string | number): string {
+    return typeof piece === "number" ? (this.#tokenOf.get(piece) ?? "") : piece;
   }
 
   #named(text: string | null): NamedToken | undefined {

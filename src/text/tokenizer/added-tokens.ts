@@ -22,6 +22,14 @@ export type AddedToken = v.InferOutput<typeof AddedToken>;
 /** A stretch of text, or the id of an added token found there. */
 export type Section = string | number;
 
+/** A stretch of a text and where it stands, in UTF-16 units: with the white space that an added token takes along. */
+export interface PlacedSection {
+  readonly start: number;
+  readonly end: number;
+  /** The added token found there; undefined for text. */
+  readonly id?: number;
+}
+
 interface Node {
   readonly next: Map<string, Node>;
   token?: AddedToken;
@@ -45,7 +53,12 @@ export class TokenSplitter {
 
   /** @returns sections in order; texts are never empty */
   split(text: string): Section[] {
-    const sections: Section[] = [];
+    return this.place(text).map(({ start, end, id }) => id ?? text.slice(start, end));
+  }
+
+  /** As `split`, with the place of each section. */
+  place(text: string): PlacedSection[] {
+    const sections: PlacedSection[] = [];
     let done = 0;
     let at = this.#seek(text, 0);
     while (at < text.length) {
@@ -58,13 +71,13 @@ export class TokenSplitter {
       if (!token.token.single_word || standsAlone(text, at, end)) {
         const from = token.token.lstrip ? Math.max(spaceBefore(text, at), done) : at;
         const to = token.token.rstrip ? spaceAfter(text, end) : end;
-        if (from > done) sections.push(text.slice(done, from));
-        sections.push(token.token.id);
+        if (from > done) sections.push({ start: done, end: from });
+        sections.push({ start: from, end: to, id: token.token.id });
         done = to;
       }
       at = this.#seek(text, Math.max(end, done));
     }
-    if (done < text.length) sections.push(text.slice(done));
+    if (done < text.length) sections.push({ start: done, end: text.length });
     return sections;
   }
 
