@@ -1,0 +1,20 @@
+import { FILL_KERNEL } from "../kernels/fill.ts";
+import { f32, uniform } from "../kernels/parameters.ts";
+import { rowBlocks, type Run } from "./run.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** Records y = 0 for an F32 matrix or view, its padding within whole vectors included; above the binding limit, too. */
+export function recordZero(run: Run, y: Tensor): void {
+  if (y.dtype !== "F32") throw new TypeError(`${y.buffer.label}: ${y.dtype} is not filled`);
+  const width = Math.ceil(y.shape[1] / 4);
+  const most = run.gpu.limits.maxComputeWorkgroupsPerDimension;
+  for (const { rows, offset, binding } of rowBlocks(run, y)) {
+    const rowsY = Math.min(rows, most);
+    run.dispatch(
+      FILL_KERNEL,
+      uniform(rows, width, offset / 4, y.pitch / 4, f32(0), rowsY),
+      [binding],
+      [Math.ceil(width / 64), rowsY, Math.ceil(rows / rowsY)],
+    );
+  }
+}
