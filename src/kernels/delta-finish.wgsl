@@ -8,10 +8,11 @@ fn finish(at: u32, product: vec4<f32>, inside: vec4<bool>) -> vec4<f32> {
   }
   var old = vec4<f32>(0.0);
   if ((p.flags & HAS_WEIGHT) != 0u) {
+    let from_ = p.source_at + at;
     if (p.source_dtype == F32) {
-      old = bitcast<vec4<f32>>(vec4<u32>(weight[at], weight[at + 1u], weight[at + 2u], weight[at + 3u]));
+      old = bitcast<vec4<f32>>(vec4<u32>(weight[from_], weight[from_ + 1u], weight[from_ + 2u], weight[from_ + 3u]));
     } else {
-      let words = vec2<u32>(weight[at / 2u], weight[at / 2u + 1u]);
+      let words = vec2<u32>(weight[from_ / 2u], weight[from_ / 2u + 1u]);
       if (p.source_dtype == BF16) { old = widen4_bf16(words); } else { old = widen4_f16(words); }
     }
   }
@@ -35,14 +36,15 @@ fn finish(at: u32, product: vec4<f32>, inside: vec4<bool>) -> vec4<f32> {
     if (step == 1u) { before = bitcast<vec4<u32>>(value); }
     if (step == 2u) { after = bitcast<vec4<u32>>(value); }
   }
+  let to = p.target_at + at;
   if (p.target_dtype == F32) {
-    target_[at] = after.x;
-    target_[at + 1u] = after.y;
-    target_[at + 2u] = after.z;
-    target_[at + 3u] = after.w;
+    target_[to] = after.x;
+    target_[to + 1u] = after.y;
+    target_[to + 2u] = after.z;
+    target_[to + 3u] = after.w;
   } else {
-    target_[at / 2u] = words.x;
-    target_[at / 2u + 1u] = words.y;
+    target_[to / 2u] = words.x;
+    target_[to / 2u + 1u] = words.y;
   }
   let counted = select(vec4<f32>(0.0), delta, inside);
   let size = abs(counted);

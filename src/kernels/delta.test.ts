@@ -34,6 +34,8 @@ const DISTINCT: DeltaParameters = {
   scale: 14,
   workgroupsX: 15,
   firstStatistic: 16,
+  sourceAt: 22,
+  targetAt: 23,
   key: [17, 18],
   threshold: 19,
   dense: true,
@@ -57,7 +59,7 @@ test("the parameters are packed where the shader reads them", () => {
   const floats = new Float32Array(words.buffer);
   const found: Record<string, unknown> = {};
   for (const { name, offset } of struct?.members ?? []) {
-    if (name === "pad") continue;
+    if (name.startsWith("pad")) continue;
     const at = offset / 4;
     const [word = 0, next = 0] = words.subarray(at);
     const value = name === "scale" ? floats[at] : name === "key" ? [word, next] : word;

@@ -1,4 +1,5 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
+import basisText from "./basis.wgsl" with { type: "text" };
 import finishText from "./delta-finish.wgsl" with { type: "text" };
 import operandsText from "./delta-operands.wgsl" with { type: "text" };
 import deltaText from "./delta.wgsl" with { type: "text" };
@@ -54,6 +55,7 @@ export function deltaKernel({ a, b, pairing, staging }: DeltaVariant): KernelSou
       PAIRING: pairing,
       STAGING: staging.kind,
       LANES: lanes,
+      DENSE: "philox_dense",
       ROWS_PER_LANE,
       // Mesa's software GPU compiles a shuffle better than a broadcast at 8 lanes and much worse at 16.
       SHUFFLE: lanes <= 8 ? "subgroupShuffle" : "subgroupBroadcast",
@@ -62,7 +64,7 @@ export function deltaKernel({ a, b, pairing, staging }: DeltaVariant): KernelSou
       CHUNK_ROWS: staging.kind === "subgroup" ? tile.rows : 16,
       THREADS: staging.kind === "subgroup" ? lanes : 256,
     },
-    { dtype: dtypeText, philox: philoxText, operands: operandsText, finish: finishText },
+    { dtype: dtypeText, philox: philoxText, basis: basisText, operands: operandsText, finish: finishText },
   );
   const shape = staging.kind === "subgroup" ? `subgroup${lanes}` : "workgroup";
   return { key: `delta/${b}-${a}/${pairing}/${shape}`, code };
@@ -87,6 +89,9 @@ export interface DeltaParameters {
   readonly scale: number;
   readonly workgroupsX: number;
   readonly firstStatistic: number;
+  /** Elements of W and of the target before the first one of this block, multiples of 4. */
+  readonly sourceAt: number;
+  readonly targetAt: number;
   readonly key: readonly [number, number];
   readonly threshold: number;
   readonly dense: boolean;
@@ -96,7 +101,7 @@ export interface DeltaParameters {
 
 /** The uniform's bytes. */
 export function deltaParameters(values: DeltaParameters): Uint32Array<ArrayBuffer> {
-  const words = new Uint32Array(24);
+  const words = new Uint32Array(28);
   words.set([
     values.rows,
     values.cols,
@@ -121,6 +126,8 @@ export function deltaParameters(values: DeltaParameters): Uint32Array<ArrayBuffe
     values.aDrawn,
     values.bDrawn,
     values.firstStatistic,
+    values.sourceAt,
+    values.targetAt,
   ]);
   new Float32Array(words.buffer, 56, 1)[0] = values.scale;
   return words;

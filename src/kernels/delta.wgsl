@@ -43,7 +43,11 @@ struct Parameters {
   a_drawn: u32, // columns of A as drawn (min)
   b_drawn: u32, // terms of B̂ as drawn (bases · r)
   first_statistic: u32,
-  pad: u32,
+  source_at: u32, // elements before the first of W and of the target, multiples of 4
+  target_at: u32,
+  pad0: u32,
+  pad1: u32,
+  pad2: u32,
 }
 
 const HAS_WEIGHT = 1u; // W is read; without it the result is ΔW alone

@@ -41,10 +41,16 @@ fn philox4x32_10(counter: vec4<u32>, key: vec2<u32>) -> vec4<u32> {
   return c;
 }
 
+// Dense, four elements of one word, in units of √(765/257)/255: byte b → 2b − 255, which bf16 holds exactly.
+fn philox_units(word: u32) -> vec4<f32> {
+  let bytes = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(0xffu);
+  return vec4<f32>(2 * vec4<i32>(bytes) - vec4<i32>(255));
+}
+
 // Dense, four elements of one word: byte b → (2b − 255)/255 · √(765/257).
 fn philox_dense(word: u32) -> vec4<f32> {
   let bytes = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(0xffu);
-  let odd = vec4<f32>(2 * vec4<i32>(bytes) - vec4<i32>(255));
+  let odd = philox_units(word);
   let rest = vec4<f32>(bytes) * (2.0 * PHILOX_DENSE_LOW) - 255.0 * PHILOX_DENSE_LOW;
   return odd * PHILOX_DENSE_HIGH + rest;
 }

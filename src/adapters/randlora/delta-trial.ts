@@ -65,7 +65,7 @@ export class DeltaTrial {
   readonly #layer: DeltaLayer;
   readonly #kernel: DeltaBases;
   readonly #onGpu: DeltaLayerOnGpu;
-  readonly #block: DeltaBlock;
+  readonly #block: DeltaBlock & { readonly target: { readonly buffer: GpuBuffer } };
   readonly #statistics: GpuBuffer;
 
   private constructor(gpu: Gpu, bases: Bases, layer: DeltaLayer, kernel: DeltaBases, staging: Staging) {

@@ -1,7 +1,7 @@
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { GpuBuffer } from "../../gpu/memory.ts";
-import type { Kernel } from "../../gpu/pipelines.ts";
-import type { Binding, Stream } from "../../gpu/stream.ts";
+import type { Kernel, KernelSource } from "../../gpu/pipelines.ts";
+import type { Binding, Stream, Workgroups } from "../../gpu/stream.ts";
 import { upload, uploaded } from "../../gpu/transfer.ts";
 import { DELTA_FLAGS, deltaKernel, deltaParameters, deltaTile, type Staging, type Tile } from "../../kernels/delta.ts";
 import { DTYPE_CODES, type KernelDtype } from "../../kernels/dtype.ts";
@@ -30,10 +30,24 @@ export interface DeltaLayerParameters extends DeltaLayerShape {
   readonly gamma: Float32Array;
 }
 
-/** The same on the GPU: λ in the order of B's columns, γ's rows padded to whole vectors. */
-export interface DeltaLayerOnGpu extends DeltaLayerShape {
+/** The same on the GPU: λ in the order of B's columns, zeros up to a multiple of 4; γ's rows padded to whole vectors. */
+export interface BoundDeltaLayer extends DeltaLayerShape {
+  readonly lambda: Binding;
+  readonly gamma: Binding;
+}
+
+/** A layer whose buffers are its own. */
+export interface DeltaLayerOnGpu extends BoundDeltaLayer {
   readonly lambda: GpuBuffer;
   readonly gamma: GpuBuffer;
+}
+
+/** Rows of a matrix. */
+export interface DeltaRows {
+  readonly buffer: Binding;
+  readonly dtype: KernelDtype;
+  /** Elements before the first row's first, a multiple of 4; 0 by default. */
+  readonly at?: number;
 }
 
 /** What a block of ΔW is added to and where the result goes; see the flags of delta.wgsl. */
@@ -44,10 +58,10 @@ export interface DeltaBlock {
   /** Elements from row to row in the buffers of this block, a multiple of 4. */
   readonly pitch: number;
   /** W's rows; left out, the result is ΔW alone. */
-  readonly weight?: { readonly buffer: GpuBuffer; readonly dtype: KernelDtype };
+  readonly weight?: DeltaRows;
   /** f32 rows that are added to ΔW first: the adapters before this one. */
   readonly sum?: GpuBuffer;
-  readonly target: { readonly buffer: GpuBuffer; readonly dtype: KernelDtype };
+  readonly target: DeltaRows;
   /** Round ΔW to the target's dtype before it is added, as PEFT's merge does. */
   readonly roundDelta?: boolean;
 }
@@ -68,11 +82,14 @@ export interface DeltaStatistics {
 export class DeltaBases {
   readonly #gpu: Gpu;
   readonly #r: number;
-  readonly #pairing: Pairing;
   readonly #kernel: Kernel;
   readonly #tile: Tile;
   readonly #a: BasisOnGpu;
-  readonly #b: BasisOnGpu;
+  /** The kernel of `dispatches`. */
+  readonly source: KernelSource;
+  readonly pairing: Pairing;
+  /** B̂, (rows, bases · r). */
+  readonly b: BasisOnGpu;
   readonly #nothing: GpuBuffer;
 
   private constructor(
@@ -81,16 +98,18 @@ export class DeltaBases {
     bases: { readonly a: BasisOnGpu; readonly b: BasisOnGpu },
     pairing: Pairing,
     staging: Staging,
+    source: KernelSource,
     kernel: Kernel,
   ) {
     this.#gpu = gpu;
     this.#r = r;
-    this.#pairing = pairing;
+    this.pairing = pairing;
+    this.source = source;
     this.#kernel = kernel;
     this.#tile = deltaTile(staging);
     this.#nothing = gpu.memory.allocate("nothing", 16);
     this.#a = bases.a;
-    this.#b = bases.b;
+    this.b = bases.b;
   }
 
   /** Compiles the kernel and uploads the bases; the caller may drop its copy of them afterwards. */
@@ -106,7 +125,7 @@ export class DeltaBases {
       uploadBasis(gpu, "basis A", bases.a),
       uploadBasis(gpu, "basis B", bases.b),
     ]);
-    return new DeltaBases(gpu, bases.r, { a, b }, pairing, staging, kernel);
+    return new DeltaBases(gpu, bases.r, { a, b }, pairing, staging, source, kernel);
   }
 
   /**
@@ -118,7 +137,7 @@ export class DeltaBases {
     const cols = Math.min(out, in_);
     const bases = Math.ceil(cols / r);
     const order = new Float32Array(Math.ceil((bases * r) / 16) * 16);
-    if (this.#pairing === "peft") order.set(lambda);
+    if (this.pairing === "peft") order.set(lambda);
     else for (let j = 0; j < bases; j++) for (let k = 0; k < r; k++) order[j * r + k] = lambda[k * bases + j] ?? 0;
     const pitch = padded4(cols);
     const rows = new Float32Array(bases * pitch);
@@ -138,20 +157,35 @@ export class DeltaBases {
   }
 
   release(): void {
-    for (const buffer of [this.#a.buffer, this.#b.buffer, this.#nothing]) this.#gpu.memory.release(buffer);
+    for (const buffer of [this.#a.buffer, this.b.buffer, this.#nothing]) this.#gpu.memory.release(buffer);
   }
 
   /** Bytes of statistics that `record` writes for such a block. */
-  statisticsBytes(layer: DeltaLayerOnGpu, block: DeltaBlock): number {
+  statisticsBytes(layer: BoundDeltaLayer, block: DeltaBlock): number {
     return this.#parts(layer, block).reduce((sum, part) => sum + 16 * part.groups[0] * part.groups[1], 0);
+  }
+
+  /** Rows of B̂ that one dispatch can read, a multiple of `BLOCK_ROWS`: the most of a block that is not transposed. */
+  get fittingRows(): number {
+    // The kernel counts stored elements in 32 bits; two-bit ones reach that before the binding's limit.
+    const { rowBytes, stride } = this.b;
+    const fitting = Math.min(this.#gpu.limits.maxStorageBufferBindingSize / rowBytes, (2 ** 32 - 1) / stride);
+    return Math.max(1, Math.floor(fitting / BLOCK_ROWS)) * BLOCK_ROWS;
   }
 
   /**
    * Records the dispatches for one block of rows of W.
    * @param statistics at least `statisticsBytes` long; read it back and give it to `readStatistics`
    */
-  record(stream: Stream, layer: DeltaLayerOnGpu, block: DeltaBlock, statistics: GpuBuffer): void {
-    const [a, b, r] = [this.#a, this.#b, this.#r];
+  record(stream: Stream, layer: BoundDeltaLayer, block: DeltaBlock, statistics: GpuBuffer): void {
+    for (const { parameters, buffers, workgroups } of this.dispatches(layer, block, statistics)) {
+      stream.dispatch(this.#kernel, parameters, buffers, workgroups);
+    }
+  }
+
+  /** What `record` dispatches, for those who record otherwise; the kernel is `source`. */
+  dispatches(layer: BoundDeltaLayer, block: DeltaBlock, statistics: GpuBuffer): DeltaDispatch[] {
+    const [a, b, r] = [this.#a, this.b, this.#r];
     const cols = Math.min(layer.out, layer.in);
     const bases = Math.ceil(cols / r);
     const philox = b.philox ?? a.philox;
@@ -160,12 +194,12 @@ export class DeltaBases {
     if (block.sum !== undefined) flags |= DELTA_FLAGS.hasSum;
     if (block.roundDelta === true) flags |= DELTA_FLAGS.roundDelta;
     let statisticsAt = 0;
-    for (const part of this.#parts(layer, block)) {
+    return this.#parts(layer, block).map((part) => {
       const parameters = deltaParameters({
         rows: part.rows,
         cols: part.cols,
         terms: bases * r,
-        fastCount: this.#pairing === "peft" ? bases : r,
+        fastCount: this.pairing === "peft" ? bases : r,
         firstRow: part.firstRow,
         firstCol: part.firstCol,
         bStride: b.stride,
@@ -184,6 +218,8 @@ export class DeltaBases {
         dense: philox?.sparsity === "dense",
         aDrawn: a.philox?.pitch ?? 0,
         bDrawn: b.philox?.pitch ?? 0,
+        sourceAt: block.weight?.at ?? 0,
+        targetAt: block.target.at ?? 0,
       });
       const buffers = [
         part.b,
@@ -195,21 +231,19 @@ export class DeltaBases {
         block.target.buffer,
         statistics,
       ];
-      stream.dispatch(this.#kernel, parameters, buffers, part.groups);
       statisticsAt += part.groups[0] * part.groups[1];
-    }
+      return { parameters, buffers, workgroups: part.groups };
+    });
   }
 
   /** Splits a block so that no binding of B exceeds the GPU's limit. */
-  #parts(layer: DeltaLayerOnGpu, block: DeltaBlock): DeltaPart[] {
+  #parts(layer: BoundDeltaLayer, block: DeltaBlock): DeltaPart[] {
     const small = Math.min(layer.out, layer.in);
     const large = Math.max(layer.out, layer.in);
     // B's rows run along the longer side: along W's columns when out < in, or when W itself is stored transposed.
     const transposed = layer.out < layer.in !== layer.weightIsTransposed;
-    const { buffer, rowBytes, philox } = this.#b;
-    // The kernel counts stored elements in 32 bits; two-bit ones reach that before the binding's limit.
-    const fitting = Math.min(this.#gpu.limits.maxStorageBufferBindingSize / rowBytes, (2 ** 32 - 1) / this.#b.stride);
-    const most = Math.max(1, Math.floor(fitting / BLOCK_ROWS)) * BLOCK_ROWS;
+    const { buffer, rowBytes, philox } = this.b;
+    const most = this.fittingRows;
     const [from, count] = transposed ? [0, large] : [block.firstRow, block.rows];
     const parts: DeltaPart[] = [];
     for (let firstRow = from; firstRow < from + count; firstRow += most) {
@@ -227,6 +261,13 @@ export class DeltaBases {
     }
     return parts;
   }
+}
+
+/** What one dispatch takes. */
+export interface DeltaDispatch {
+  readonly parameters: Uint32Array<ArrayBuffer>;
+  readonly buffers: readonly Binding[];
+  readonly workgroups: Workgroups;
 }
 
 /** One dispatch: rows × cols of B̂Ŝ. */
@@ -276,7 +317,7 @@ function basisRowBytes({ storage, stride }: BasisMatrix): number {
 }
 
 /** A basis in GPU memory, and what the kernel's parameters say of it; its elements are kept nowhere else. */
-interface BasisOnGpu {
+export interface BasisOnGpu {
   readonly buffer: GpuBuffer;
   /** Elements from one row to the next. */
   readonly stride: number;
