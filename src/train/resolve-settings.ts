@@ -1,0 +1,166 @@
+import { defaultTargets } from "../adapters/default-targets.ts";
+import { RandloraError } from "../errors.ts";
+import { canDraw, type GeneratorName } from "../random/names.ts";
+import { quote } from "../safetensors/failure.ts";
+import { type AdapterSettings, type FlatSettings, flagOf, flatSettings, type TrainSettings } from "./settings.ts";
+
+/** What the user gave: flags, environment, configuration file. Paths are absolute. */
+export type AskedSettings = Pick<FlatSettings, "model" | "data"> & Partial<FlatSettings>;
+
+/** What defaults depend on. */
+export interface ModelFacts {
+  /** config.json's `model_type`. */
+  readonly modelType: string;
+  readonly contextLength: number;
+  /** What `--init-adapter` brings: these may not be given otherwise. */
+  readonly init?: Partial<AdapterSettings> | undefined;
+}
+
+const LONGEST = 1024;
+const METHOD_DEFAULTS = {
+  randlora: { rank: 32, alphaPerRank: 20 },
+  lora: { rank: 8, alphaPerRank: 2 },
+} as const;
+
+/**
+ * Every setting of a new run, by INTERFACE's defaults.
+ * @throws RandloraError `usage` naming the flags of settings that contradict each other, or that the method has not
+ */
+export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainSettings {
+  const { method = "randlora" } = asked;
+  const settings: TrainSettings = {
+    model: asked.model,
+    method,
+    adapter: method === "full" ? null : adapterSettings(method, asked, facts),
+    data: asked.data,
+    valid: asked.valid ?? null,
+    validSplit: asked.validSplit ?? null,
+    dtype: asked.dtype ?? "keep",
+    steps: asked.steps ?? null,
+    epochs: asked.steps === undefined ? (asked.epochs ?? 1) : (asked.epochs ?? null),
+    batchSize: asked.batchSize ?? 4,
+    gradAccum: asked.gradAccum ?? 1,
+    maxLength: asked.maxLength ?? Math.min(LONGEST, facts.contextLength),
+    packing: asked.packing ?? false,
+    shuffle: asked.shuffle ?? true,
+    trainOnPrompt: asked.trainOnPrompt ?? false,
+    learningRate: asked.learningRate ?? 1e-4,
+    schedule: asked.schedule ?? "linear",
+    warmup: asked.warmup ?? 0,
+    weightDecay: asked.weightDecay ?? 0,
+    betas: asked.betas ?? [0.9, 0.999],
+    eps: asked.eps ?? 1e-8,
+    gradClip: asked.gradClip ?? 1,
+    seed: asked.seed ?? 0,
+    checkpointActivations: asked.checkpointActivations ?? false,
+    evalEvery: asked.evalEvery ?? asked.saveEvery ?? 100,
+    saveEvery: asked.saveEvery ?? 100,
+    keep: asked.keep ?? 1,
+    earlyStop: asked.earlyStop ?? 0,
+  };
+  checkTogether(settings, asked);
+  return settings;
+}
+
+function adapterSettings(method: "randlora" | "lora", asked: AskedSettings, facts: ModelFacts): AdapterSettings {
+  const init = facts.init ?? {};
+  for (const key of Object.keys(init) as (keyof AdapterSettings)[]) {
+    if (asked[key] === undefined || same(asked[key], init[key])) continue;
+    const cause = `${flagOf(key)} ${show(asked[key])}: the adapter of --init-adapter has ${show(init[key])}`;
+    throw new RandloraError("usage", cause, `leave ${flagOf(key)} out`);
+  }
+  const given = { ...asked, ...init };
+  const { rank: usualRank, alphaPerRank } = METHOD_DEFAULTS[method];
+  const rank = given.rank ?? usualRank;
+  const sparsity = given.sparsity ?? "dense";
+  const usual: GeneratorName = sparsity === "dense" ? "torch-mt19937-bf16-v2" : "torch-mt19937-ternary";
+  const generator = given.generator === undefined ? usual : given.generator;
+  if (generator !== null && !canDraw(generator, sparsity)) {
+    const cause = `--generator ${generator} does not draw ${sparsity} bases`;
+    throw new RandloraError("usage", cause, `${usual} does, and so does philox-v1`);
+  }
+  return {
+    rank,
+    alpha: given.alpha ?? alphaPerRank * rank,
+    rslora: given.rslora ?? false,
+    dropout: given.dropout ?? 0,
+    targets: given.targets ?? usualTargets(facts.modelType),
+    layers: given.layers ?? [],
+    variant: given.variant ?? "peft",
+    sparsity,
+    basisSeed: given.basisSeed ?? "0",
+    generator,
+    initAdapter: given.initAdapter ?? null,
+    compute: given.compute ?? "auto",
+  };
+}
+
+function usualTargets(modelType: string): string | string[] {
+  const targets = defaultTargets(modelType);
+  if (targets !== undefined) return typeof targets === "string" ? targets : [...targets];
+  const cause = `no default targets are known for model type ${quote(modelType)}`;
+  throw new RandloraError("usage", cause, "name the modules to adapt: --targets q_proj,v_proj or --targets all-linear");
+}
+
+/** Settings that only some methods have. */
+const RANDLORA_ONLY = ["variant", "sparsity", "basisSeed", "generator", "compute", "initAdapter"] as const;
+const ADAPTERS_ONLY = ["rank", "alpha", "dropout", "targets", "layers"] as const;
+
+function checkTogether(settings: TrainSettings, asked: AskedSettings): void {
+  const { method } = settings;
+  const foreign = [
+    ...(method === "randlora" ? [] : RANDLORA_ONLY),
+    ...(method === "lora" ? [] : (["rslora"] as const)),
+    ...(method === "full" ? ADAPTERS_ONLY : []),
+  ].find((key) => asked[key] !== undefined && asked[key] !== false && asked[key] !== null);
+  if (foreign !== undefined) {
+    throw new RandloraError("usage", `${flagOf(foreign)} has no meaning with --method ${method}`, "leave it out");
+  }
+  if (asked.steps !== undefined && asked.epochs !== undefined && asked.epochs !== null && asked.steps !== null) {
+    throw new RandloraError("usage", "--steps and --epochs: both say how long the run is", "give one of them");
+  }
+  if (settings.valid !== null && settings.validSplit !== null) {
+    const cause = "--valid and --valid-split: both say what to validate on";
+    throw new RandloraError("usage", cause, "give one of them");
+  }
+  if (settings.earlyStop > 0 && settings.valid === null && settings.validSplit === null) {
+    const hint = "give --valid FILE or --valid-split 0.1";
+    throw new RandloraError("usage", "--early-stop needs a validation set", hint);
+  }
+}
+
+/** Settings that a resumed run may change. `steps` too, to a larger number, where the schedule does not depend on it. */
+const CHANGEABLE: ReadonlySet<keyof FlatSettings> = new Set(["evalEvery", "saveEvery", "keep"] as const);
+
+/**
+ * The settings of a run that is resumed: the recorded ones, with what may change.
+ * @throws RandloraError `usage` naming the flag that contradicts the run
+ */
+export function resumeSettings(recorded: TrainSettings, asked: Partial<FlatSettings>): TrainSettings {
+  const flat: Partial<FlatSettings> = flatSettings(recorded);
+  for (const key of Object.keys(asked) as (keyof FlatSettings)[]) {
+    const wanted = asked[key];
+    if (wanted === undefined || CHANGEABLE.has(key) || same(wanted, flat[key])) continue;
+    if (key === "steps" && recorded.schedule === "constant" && (asked.steps ?? 0) > (recorded.steps ?? Infinity)) {
+      continue;
+    }
+    const shown = flat[key] === null || flat[key] === undefined ? "it had none" : `it had ${show(flat[key])}`;
+    const cause = `${flagOf(key)} ${show(wanted)}: the run cannot be resumed with another value; ${shown}`;
+    throw new RandloraError("usage", cause, `leave ${flagOf(key)} out, or start a new run`);
+  }
+  return {
+    ...recorded,
+    evalEvery: asked.evalEvery ?? recorded.evalEvery,
+    saveEvery: asked.saveEvery ?? recorded.saveEvery,
+    keep: asked.keep ?? recorded.keep,
+    steps: asked.steps ?? recorded.steps,
+  };
+}
+
+function same(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+function show(value: unknown): string {
+  return typeof value === "string" ? value : Array.isArray(value) ? value.join(",") : JSON.stringify(value);
+}

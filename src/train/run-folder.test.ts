@@ -1,0 +1,115 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { appendFile, mkdir, readdir, readFile, utimes, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { TemporaryFolder } from "../safetensors/testing.ts";
+import { MetricsFile } from "./metrics-file.ts";
+import { refreshFolder } from "./refresh.ts";
+import { resolveSettings } from "./resolve-settings.ts";
+import { newestRun, RunFolder } from "./run-folder.ts";
+
+let folder: TemporaryFolder;
+const before = process.cwd();
+beforeEach(async () => {
+  folder = await TemporaryFolder.create();
+  process.chdir(folder.path);
+});
+afterEach(async () => {
+  process.chdir(before);
+  await folder[Symbol.asyncDispose]();
+});
+
+const SETTINGS = resolveSettings({ model: "org/name@rev", data: "d" }, { modelType: "llama", contextLength: 99 });
+
+describe("a run's folder", () => {
+  test("is numbered, and two that are made at the same time are two", async () => {
+    const made = await Promise.all([1, 2, 3].map(() => RunFolder.create(undefined, SETTINGS)));
+    expect(made.map(({ path }) => path.slice(folder.path.length + 1)).toSorted()).toEqual(
+      [1, 2, 3].map((number) => join("runs", `name-randlora-${number}`)),
+    );
+    for (const run of made) await run[Symbol.asyncDispose]();
+    await using last = await RunFolder.create(undefined, SETTINGS);
+    expect(last.path).toEndWith("name-randlora-4");
+  });
+
+  test("holds the settings, and belongs to one process at a time", async () => {
+    const run = await RunFolder.create("out", SETTINGS);
+    // As another process' lock: the parent of this one lives as long as it does.
+    const other = join("out", `lock.${process.ppid}-0`);
+    await writeFile(other, "");
+    await expect(RunFolder.open("out")).rejects.toThrow(`process ${process.ppid} trains into it`);
+    await run[Symbol.asyncDispose]();
+    await Bun.file(other).delete();
+    await writeFile(join("out", "lock.999999999-0"), ""); // of a process that is no more
+    const { folder: again, settings } = await RunFolder.open("out");
+    expect(settings).toEqual(SETTINGS);
+    expect((await readdir("out")).filter((name) => name.startsWith("lock.")).length).toBe(1);
+    await again[Symbol.asyncDispose]();
+    expect(await readdir("out")).toEqual(["run.json"]);
+  });
+
+  test("is not made where something is", async () => {
+    await (await RunFolder.create("out", SETTINGS))[Symbol.asyncDispose]();
+    await expect(RunFolder.create("out", SETTINGS)).rejects.toThrow("there is a run already");
+    await mkdir("full");
+    await writeFile("full/file", "");
+    await expect(RunFolder.create("full", SETTINGS)).rejects.toThrow("not empty");
+    await expect(RunFolder.open("full")).rejects.toThrow("not a run");
+    await expect(RunFolder.open("none")).rejects.toThrow("not a run");
+    await writeFile("full/run.json", "{");
+    await expect(RunFolder.open("full")).rejects.toThrow("not JSON");
+  });
+
+  test("the newest is the one that was written to last", async () => {
+    await expect(newestRun()).rejects.toThrow("no run to resume");
+    for (const name of ["a", "b"]) await (await RunFolder.create(`runs/${name}`, SETTINGS))[Symbol.asyncDispose]();
+    await mkdir("runs/c");
+    await utimes("runs/a/run.json", 1000, 1000);
+    await utimes("runs/b/run.json", 2000, 2000);
+    expect(await newestRun()).toBe(join("runs", "b"));
+    await mkdir("runs/a/state");
+    expect(await newestRun()).toBe(join("runs", "a"));
+  });
+});
+
+test("metrics are cut back to a step; half a line goes", async () => {
+  const path = folder.at("metrics.jsonl");
+  const lines = [0, 1, 2, 2, 3].map((step) => ({ step, valid_loss: step / 2 }));
+  {
+    await using file = await MetricsFile.open(path, -1);
+    for (const line of lines) await file.append(line);
+    await file.sync();
+  }
+  await appendFile(path, '{"step":3,"va');
+  const read = async () =>
+    (await readFile(path, "utf8"))
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => JSON.parse(line));
+  await (await MetricsFile.open(path, 9))[Symbol.asyncDispose]();
+  expect(await read()).toEqual(lines);
+  {
+    await using file = await MetricsFile.open(path, 2);
+    await file.append({ step: 3, valid_loss: 7 });
+  }
+  expect(await read()).toEqual([...lines.slice(0, 4), { step: 3, valid_loss: 7 }]);
+  await (await MetricsFile.open(path, -1))[Symbol.asyncDispose]();
+  expect(await read()).toEqual([]);
+});
+
+test("a folder is refreshed file by file, and not at all when a file cannot be written", async () => {
+  const target = folder.at("adapter");
+  const put = (files: Record<string, string>) => async (into: string) => {
+    for (const [name, text] of Object.entries(files)) await writeFile(join(into, name), text);
+  };
+  await refreshFolder(target, put({ a: "1", b: "1" }));
+  await mkdir(`${target}.part`); // of a process that was killed
+  await refreshFolder(target, put({ a: "2", c: "2" }));
+  expect((await readdir(target)).toSorted()).toEqual(["a", "c"]);
+  const broken = refreshFolder(target, async (into) => {
+    await put({ a: "3" })(into);
+    throw Object.assign(new Error("full"), { code: "ENOSPC" });
+  });
+  await expect(broken).rejects.toThrow("the disk is full");
+  expect(await readFile(join(target, "a"), "utf8")).toBe("2");
+  expect(await readdir(folder.path)).toEqual(["adapter"]);
+});

@@ -1,0 +1,153 @@
+import { mkdir, open, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { RandloraError } from "../errors.ts";
+import { syncFolder } from "../safetensors/disk.ts";
+import { fileError, naming, oneLine, systemCode } from "../safetensors/failure.ts";
+import { lockFolder } from "./lock.ts";
+import { formatSettings, parseTrainSettings, type TrainSettings } from "./settings.ts";
+
+/** Where runs go that are not told where. */
+export const RUNS = "runs";
+const SETTINGS_FILE = "run.json";
+
+/** A run's folder, which only this process trains into until it is disposed. */
+export class RunFolder implements AsyncDisposable {
+  /** Absolute. */
+  readonly path: string;
+  readonly #unlock: () => Promise<void>;
+
+  private constructor(path: string, unlock: () => Promise<void>) {
+    this.path = path;
+    this.#unlock = unlock;
+  }
+
+  /**
+   * Makes a new run's folder: `out`, which must not exist or be empty, or the next free `runs/<model>-<method>-<number>`.
+   * @throws RandloraError `file`
+   */
+  static async create(out: string | undefined, settings: TrainSettings): Promise<RunFolder> {
+    const path = out === undefined ? await numbered(settings) : await emptyFolder(resolve(out));
+    const folder = new RunFolder(path, await lockFolder(path));
+    try {
+      await folder.writeSettings(settings);
+      return folder;
+    } catch (thrown) {
+      await folder[Symbol.asyncDispose]();
+      throw thrown;
+    }
+  }
+
+  /** Opens a run to go on with. @throws RandloraError `file`, `format` */
+  static async open(path: string): Promise<{ folder: RunFolder; settings: TrainSettings }> {
+    const absolute = resolve(path);
+    const file = join(absolute, SETTINGS_FILE);
+    const text = await readFile(file, "utf8").catch((thrown: unknown) => {
+      if (systemCode(thrown) !== "ENOENT" && systemCode(thrown) !== "ENOTDIR") throw fileError(thrown, file, "read");
+      const hint = "--resume takes the folder of a run; alone it takes the newest under runs/";
+      throw new RandloraError("file", `${oneLine(path)}: no ${SETTINGS_FILE}: not a run`, hint);
+    });
+    const settings = parseTrainSettings(parseJson(text, file), file);
+    return { folder: new RunFolder(absolute, await lockFolder(absolute)), settings };
+  }
+
+  /** `state/`, the states of {@link saveState}. */
+  get states(): string {
+    return join(this.path, "state");
+  }
+
+  get metrics(): string {
+    return join(this.path, "metrics.jsonl");
+  }
+
+  /** The newest adapter, or for `full` the newest model. */
+  last(method: TrainSettings["method"]): string {
+    return join(this.path, method === "full" ? "model" : "adapter");
+  }
+
+  get best(): string {
+    return join(this.path, "best");
+  }
+
+  /** Replaces run.json in one step. */
+  async writeSettings(settings: TrainSettings): Promise<void> {
+    const file = join(this.path, SETTINGS_FILE);
+    const part = `${file}.part`;
+    try {
+      {
+        await using handle = await open(part, "w");
+        await writeFile(handle, `${JSON.stringify(formatSettings(settings), undefined, 2)}\n`);
+        await handle.sync();
+      }
+      await rename(part, file);
+      await syncFolder(this.path);
+    } catch (thrown) {
+      throw fileError(thrown, file, "write");
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#unlock();
+  }
+}
+
+/** The newest run under `runs`: the one whose run.json or newest state was written last. @throws RandloraError `file` */
+export async function newestRun(runs = RUNS): Promise<string> {
+  let newest: { path: string; time: number } | undefined;
+  for (const name of await readdir(runs).catch((): string[] => [])) {
+    const path = join(runs, name);
+    const time = await modified(join(path, SETTINGS_FILE));
+    if (time === undefined) continue;
+    const last = Math.max(time, (await modified(join(path, "state"))) ?? 0);
+    if (newest === undefined || last > newest.time) newest = { path, time: last };
+  }
+  if (newest !== undefined) return newest.path;
+  throw new RandloraError(
+    "file",
+    `${oneLine(runs)}: no run to resume`,
+    "start one with randlora finetune MODEL --data FILE",
+  );
+}
+
+/** Two processes that ask at the same time get two folders: only one makes each. */
+async function numbered({ model, method }: TrainSettings): Promise<string> {
+  const name = basename(model.replace(/@[^@/]*$/, "")).replaceAll(/[^A-Za-z0-9._-]/g, "-") || "model";
+  const prefix = `${name}-${method}-`;
+  await naming(RUNS, "write", mkdir(RUNS, { recursive: true }));
+  const names = await naming(RUNS, "read", readdir(RUNS));
+  const taken = names.flatMap((other) => (other.startsWith(prefix) ? [Number(other.slice(prefix.length))] : []));
+  for (let number = Math.max(0, ...taken.filter(Number.isSafeInteger)) + 1; ; number++) {
+    const path = resolve(RUNS, `${prefix}${number}`);
+    try {
+      await mkdir(path);
+      return path;
+    } catch (thrown) {
+      if (systemCode(thrown) !== "EEXIST") throw fileError(thrown, path, "write");
+    }
+  }
+}
+
+async function emptyFolder(path: string): Promise<string> {
+  await naming(path, "write", mkdir(path, { recursive: true }));
+  const names = (await naming(path, "read", readdir(path))).filter((name) => !name.startsWith("lock."));
+  if (names.length === 0) return path;
+  const isRun = names.includes(SETTINGS_FILE);
+  const cause = isRun ? "there is a run already" : "the folder is not empty";
+  const hint = isRun ? `go on with it (--resume ${oneLine(path)}), or name another --out` : "name another --out";
+  throw new RandloraError("file", `cannot write ${oneLine(path)}: ${cause}`, hint);
+}
+
+async function modified(path: string): Promise<number | undefined> {
+  return stat(path).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => undefined,
+  );
+}
+
+function parseJson(text: string, file: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const hint = "the file was changed: start a new run";
+    throw new RandloraError("format", `${oneLine(file)}: not JSON`, hint, { cause });
+  }
+}

@@ -1,0 +1,80 @@
+import { expect, test } from "bun:test";
+import { type AskedSettings, resolveSettings, resumeSettings } from "./resolve-settings.ts";
+import { formatSettings, parseTrainSettings } from "./settings.ts";
+
+const FACTS = { modelType: "llama", contextLength: 8192 };
+const ASKED: AskedSettings = { model: "m", data: "d" };
+
+test("INTERFACE's defaults", () => {
+  const settings = resolveSettings(ASKED, FACTS);
+  expect(settings).toMatchObject({ method: "randlora", steps: null, epochs: 1, maxLength: 1024, learningRate: 1e-4 });
+  expect(settings.adapter).toMatchObject({
+    rank: 32,
+    alpha: 640,
+    targets: ["q_proj", "v_proj"],
+    generator: "torch-mt19937-bf16-v2",
+  });
+  const sparse = resolveSettings({ ...ASKED, sparsity: "sparse", rank: 4 }, { ...FACTS, contextLength: 128 });
+  expect(sparse.adapter).toMatchObject({ alpha: 80, generator: "torch-mt19937-ternary" });
+  expect(sparse.maxLength).toBe(128);
+  expect(resolveSettings({ ...ASKED, method: "lora" }, FACTS).adapter).toMatchObject({ rank: 8, alpha: 16 });
+  expect(resolveSettings({ ...ASKED, method: "full" }, FACTS).adapter).toBeNull();
+});
+
+test("what run.json holds is what was resolved, key by key", () => {
+  for (const method of ["randlora", "full"] as const) {
+    const settings = resolveSettings({ ...ASKED, method, betas: [0.8, 0.95], steps: 7 }, FACTS);
+    const written = JSON.parse(JSON.stringify(formatSettings(settings)));
+    expect(Object.keys(written)).toContain("learning_rate");
+    expect(parseTrainSettings(written, "run.json")).toEqual(settings);
+  }
+  const written = formatSettings(resolveSettings(ASKED, FACTS));
+  expect(() => parseTrainSettings({ ...written, learning_rate: "fast" }, "run.json")).toThrow(
+    'run.json: "learning_rate"',
+  );
+  expect(() => parseTrainSettings({ ...written, more: 1 }, "run.json")).toThrow('"more"');
+  expect(() => parseTrainSettings({ ...written, adapter: { rank: 1 } }, "run.json")).toThrow('"adapter.');
+});
+
+test.each<[Partial<AskedSettings>, string]>([
+  [{ generator: "torch-mt19937-ternary" }, "--generator torch-mt19937-ternary does not draw dense bases"],
+  [{ method: "full", rank: 3 }, "--rank has no meaning with --method full"],
+  [{ method: "lora", sparsity: "sparse" }, "--sparse or --very-sparse has no meaning with --method lora"],
+  [{ rslora: true }, "--rslora has no meaning with --method randlora"],
+  [{ steps: 3, epochs: 2 }, "--steps and --epochs"],
+  [{ valid: "v", validSplit: 0.1 }, "--valid and --valid-split"],
+  [{ earlyStop: 3 }, "--early-stop needs a validation set"],
+])("%j is refused", (asked, message) => {
+  expect(() => resolveSettings({ ...ASKED, ...asked }, FACTS)).toThrow(message);
+});
+
+test("unknown architectures need --targets; an adapter to go on from brings its own settings", () => {
+  expect(() => resolveSettings(ASKED, { ...FACTS, modelType: "new" })).toThrow("no default targets");
+  const init = { rank: 6, alpha: 12, targets: ["k_proj"] };
+  const asked = { ...ASKED, initAdapter: "a" };
+  expect(resolveSettings({ ...asked, rank: 6 }, { ...FACTS, modelType: "new", init }).adapter).toMatchObject(init);
+  expect(() => resolveSettings({ ...asked, rank: 7 }, { ...FACTS, init })).toThrow("--rank 7");
+});
+
+test("a resumed run keeps its settings but for those that may change", () => {
+  const recorded = resolveSettings({ ...ASKED, steps: 10, targets: ["q_proj"] }, FACTS);
+  expect(resumeSettings(recorded, { rank: 32, targets: ["q_proj"], saveEvery: 7, keep: 2, evalEvery: 3 })).toEqual({
+    ...recorded,
+    saveEvery: 7,
+    keep: 2,
+    evalEvery: 3,
+  });
+  for (const [asked, flag] of [
+    [{ rank: 8 }, "--rank 8"],
+    [{ learningRate: 1 }, "--learning-rate 1"],
+    [{ steps: 20 }, "--steps 20"],
+    [{ shuffle: false }, "--no-shuffle"],
+    [{ model: "other" }, "MODEL other"],
+    [{ valid: "v" }, "--valid v"],
+  ] as const) {
+    expect(() => resumeSettings(recorded, asked)).toThrow(flag);
+  }
+  const constant = { ...recorded, schedule: "constant" as const };
+  expect(resumeSettings(constant, { steps: 20 }).steps).toBe(20);
+  expect(() => resumeSettings(constant, { steps: 9 })).toThrow("--steps 9");
+});

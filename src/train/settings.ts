@@ -1,0 +1,135 @@
+import * as v from "valibot";
+import { RandloraError } from "../errors.ts";
+import { GENERATOR_NAMES } from "../random/names.ts";
+import { oneLine, quote } from "../safetensors/failure.ts";
+import { SCHEDULES } from "./schedule.ts";
+
+// Every setting of a run, resolved: what run.json holds, and all that decides what a run computes beside the files that
+// are named here.
+
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const positive = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
+const amount = v.pipe(v.number(), v.finite(), v.minValue(0));
+const share = v.pipe(v.number(), v.minValue(0), v.ltValue(1));
+const path = v.pipe(v.string(), v.minLength(1));
+
+/** Settings of methods that add to frozen weights; `full` has none. */
+const ADAPTER = v.strictObject({
+  rank: positive,
+  alpha: v.pipe(v.number(), v.finite()),
+  /** LoRA: scale α/√r instead of α/r. */
+  rslora: v.boolean(),
+  /** Of the adapter's input. */
+  dropout: share,
+  /** A regular expression or `all-linear`, or names. */
+  targets: v.union([path, v.array(path)]),
+  /** Only these layers; empty: all. */
+  layers: v.array(count),
+  /** RandLoRA's pairing of bases. */
+  variant: v.picklist(["peft", "paper"]),
+  sparsity: v.picklist(["dense", "sparse", "very-sparse"]),
+  /** In decimal digits, −2^63 … 2^64 − 1. */
+  basisSeed: v.pipe(v.string(), v.regex(/^-?\d{1,20}$/)),
+  /** Undefined where the bases come from an adapter that does not say what drew them. */
+  generator: v.nullable(v.picklist(GENERATOR_NAMES)),
+  /** The adapter to go on from. */
+  initAdapter: v.nullable(path),
+  /** Order of RandLoRA's products: by flops and memory, or one of them everywhere. */
+  compute: v.picklist(["auto", "merged", "factored"]),
+});
+
+const SETTINGS = v.strictObject({
+  /** A folder, or a name on the Hub. */
+  model: path,
+  method: v.picklist(["randlora", "lora", "full"]),
+  adapter: v.nullable(ADAPTER),
+  data: path,
+  valid: v.nullable(path),
+  validSplit: v.nullable(share),
+  /** How the frozen base is held; `full`: the dtype of what is written. */
+  dtype: v.picklist(["keep", "f32", "f16", "bf16"]),
+  /** Of the whole run; `epochs` says how many times the data is gone through when it was not given. */
+  steps: v.nullable(positive),
+  epochs: v.nullable(positive),
+  batchSize: positive,
+  gradAccum: positive,
+  maxLength: positive,
+  packing: v.boolean(),
+  shuffle: v.boolean(),
+  trainOnPrompt: v.boolean(),
+  learningRate: amount,
+  schedule: v.picklist(SCHEDULES),
+  warmup: count,
+  weightDecay: amount,
+  betas: v.strictTuple([share, share]),
+  eps: v.pipe(v.number(), v.finite(), v.gtValue(0)),
+  /** 0: gradients are not clipped. */
+  gradClip: amount,
+  seed: count,
+  /** False: only if memory does not suffice otherwise. */
+  checkpointActivations: v.boolean(),
+  /** Steps between evaluations, between saves. */
+  evalEvery: positive,
+  saveEvery: positive,
+  /** States that stay on the disk. */
+  keep: positive,
+  /** Evaluations without a new best after which a run ends; 0: never. */
+  earlyStop: count,
+});
+
+export type AdapterSettings = Readonly<v.InferOutput<typeof ADAPTER>>;
+export type TrainSettings = Readonly<Omit<v.InferOutput<typeof SETTINGS>, "adapter">> & {
+  readonly adapter: AdapterSettings | null;
+};
+
+/** Settings by name, the adapter's among them: as flags give them. */
+export type FlatSettings = Omit<TrainSettings, "adapter"> & AdapterSettings;
+
+/** All settings in one record. */
+export function flatSettings({ adapter, ...rest }: TrainSettings): Partial<FlatSettings> {
+  return { ...rest, ...adapter };
+}
+
+/** What run.json holds: `learningRate` becomes `learning_rate`. */
+export function formatSettings(settings: TrainSettings): Readonly<Record<string, unknown>> {
+  return renamed({ ...settings, adapter: settings.adapter && renamed(settings.adapter) });
+}
+
+function renamed(record: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [keyName(key), value]));
+}
+
+/** `learningRate` → `learning_rate`. */
+function keyName(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+/**
+ * Reads what {@link formatSettings} made. `file` is named in errors.
+ * @throws RandloraError `format` naming the key
+ */
+export function parseTrainSettings(json: unknown, file: string): TrainSettings {
+  const camel = (value: unknown): unknown =>
+    typeof value !== "object" || value === null || Array.isArray(value)
+      ? value
+      : Object.fromEntries(
+          Object.entries(value).map(([key, inner]) => [
+            key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()),
+            camel(inner),
+          ]),
+        );
+  const result = v.safeParse(SETTINGS, camel(json));
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  const key = (v.getDotPath(issue) ?? "").split(".").map(keyName).join(".");
+  const hint = "the file was changed, or another version of randlora wrote it: start a new run";
+  throw new RandloraError("format", `${oneLine(file)}: ${quote(key)}: ${issue.message}`, hint);
+}
+
+/** How a setting is called on the command line. */
+export function flagOf(key: keyof FlatSettings): string {
+  if (key === "model") return "MODEL";
+  if (key === "sparsity") return "--sparse or --very-sparse";
+  if (key === "shuffle") return "--no-shuffle";
+  return `--${keyName(key).replaceAll("_", "-")}`;
+}

@@ -1,0 +1,99 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdir, readdir, readFile, unlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Gpu } from "../gpu/gpu.ts";
+import { TemporaryFolder } from "../safetensors/testing.ts";
+import { Parameters } from "./parameters.ts";
+import { loadParameters, newestState, type Progress, saveState } from "./state.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+});
+afterAll(() => gpu.close());
+
+const PLANS = [
+  { name: "a.lambda", shape: [3, 5] },
+  { name: "a.gamma", shape: [2, 8] },
+] as const;
+const ROLES = ["value", "mean", "square"] as const;
+
+function progressAt(step: number): Progress {
+  return {
+    version: 1,
+    step,
+    tokens: step * 10,
+    loss: 1 / 3,
+    validLoss: null,
+    best: { step: 1, validLoss: 2.5 },
+    evaluationsSinceBest: 2,
+    kernels: { checkpointing: false, staging: "subgroup8", choices: { orders: ["factored"] } },
+    gpu: { name: "gpu", driver: "1" },
+    data: "00",
+  };
+}
+
+function fill(parameters: Parameters, from: number): void {
+  for (const { name, shape } of parameters.all) {
+    for (const [index, role] of ROLES.entries()) {
+      const numbers = Float32Array.from({ length: shape[0] * shape[1] }, (_, i) => (from + i + index * 100) / 7);
+      parameters.write(name, role, numbers);
+    }
+  }
+}
+
+async function contents(parameters: Parameters): Promise<Float32Array[]> {
+  return Promise.all(parameters.all.flatMap(({ name }) => ROLES.map((role) => parameters.read(name, role))));
+}
+
+test("a state comes back bit for bit; older ones go, as many as are to be kept stay", async () => {
+  await using folder = await TemporaryFolder.create();
+  const states = folder.at("state");
+  const parameters = new Parameters(gpu, PLANS);
+  expect(await newestState(states)).toBeUndefined();
+  fill(parameters, 1);
+  const wanted = await contents(parameters);
+  await saveState(states, parameters, progressAt(9), 1);
+  expect((await readdir(join(states, "step-9"))).toSorted()).toEqual([
+    "DONE",
+    "optimizer.safetensors",
+    "parameters.safetensors",
+    "state.json",
+  ]);
+  fill(parameters, 1000);
+  const saved = await newestState(states);
+  expect(saved?.progress).toEqual(progressAt(9));
+  await loadParameters(saved?.folder ?? "", parameters);
+  expect(await contents(parameters)).toEqual(wanted);
+
+  await saveState(states, parameters, progressAt(10), 2);
+  await saveState(states, parameters, progressAt(11), 2);
+  expect((await readdir(states)).toSorted()).toEqual(["step-10", "step-11"]);
+  await saveState(states, parameters, progressAt(100), 1);
+  expect(await readdir(states)).toEqual(["step-100"]);
+
+  const other = new Parameters(gpu, [{ name: "a.lambda", shape: [5, 3] }]);
+  await expect(loadParameters(join(states, "step-100"), other)).rejects.toThrow('no F32 tensor "a.lambda"');
+  other.release();
+  parameters.release();
+});
+
+test("what is not complete does not count, is written anew and removed", async () => {
+  await using folder = await TemporaryFolder.create();
+  const states = folder.at("state");
+  const parameters = new Parameters(gpu, PLANS);
+  await saveState(states, parameters, progressAt(5), 3);
+  await mkdir(join(states, "step-7"));
+  await writeFile(join(states, "step-7", "state.json"), "{");
+  await mkdir(join(states, "step-2"));
+  expect((await newestState(states))?.progress.step).toBe(5);
+  await saveState(states, parameters, progressAt(7), 3);
+  expect((await newestState(states))?.progress.step).toBe(7);
+  expect((await readdir(states)).toSorted()).toEqual(["step-5", "step-7"]);
+  await unlink(join(states, "step-7", "DONE"));
+  expect((await newestState(states))?.progress.step).toBe(5);
+  await writeFile(join(states, "step-5", "state.json"), '{"version":2}');
+  await expect(newestState(states)).rejects.toThrow("version");
+  expect(await readFile(join(states, "step-5", "DONE"), "utf8")).toBe("");
+  parameters.release();
+});

@@ -1,0 +1,189 @@
+import { mkdir, open, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import * as v from "valibot";
+import { RandloraError } from "../errors.ts";
+import { removeAll, syncFolder } from "../safetensors/disk.ts";
+import { fileError, naming, oneLine, quote } from "../safetensors/failure.ts";
+import { SafetensorsFile } from "../safetensors/file.ts";
+import { SafetensorsWriter } from "../safetensors/writer.ts";
+import type { ParameterRole, Parameters } from "./parameters.ts";
+
+const DONE = "DONE";
+const PROGRESS = "state.json";
+/** Which file holds which tensors, under which names: those of torch's optimiser state. */
+const FILES = [
+  { file: "parameters.safetensors", roles: [["value", ""]] },
+  {
+    file: "optimizer.safetensors",
+    roles: [
+      ["mean", ".exp_avg"],
+      ["square", ".exp_avg_sq"],
+    ],
+  },
+] as const satisfies readonly { file: string; roles: readonly (readonly [ParameterRole, string])[] }[];
+
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const PROGRESS_SCHEMA = v.object({
+  version: v.literal(1),
+  /** Steps done. The order of the data and what dropout draws follow from it and the settings. */
+  step: count,
+  /** Supervised tokens of all steps. */
+  tokens: count,
+  loss: v.nullable(v.number()),
+  validLoss: v.nullable(v.number()),
+  best: v.nullable(v.object({ step: count, validLoss: v.number() })),
+  /** Evaluations since the best one: what early stopping counts. */
+  evaluationsSinceBest: count,
+  /** How the run computes: kept when it is resumed, because other kernels round differently. */
+  kernels: v.object({
+    checkpointing: v.boolean(),
+    staging: v.string(),
+    choices: v.record(v.string(), v.union([v.string(), v.number(), v.boolean(), v.array(v.string())])),
+  }),
+  /** Where it computed. */
+  gpu: v.object({ name: v.string(), driver: v.string() }),
+  /** SHA-256 of the tokenised data. */
+  data: v.string(),
+});
+
+/** Everything that resuming needs beside the parameters and their moments. */
+export type Progress = Readonly<v.InferOutput<typeof PROGRESS_SCHEMA>>;
+
+/** A state on the disk. */
+export interface SavedState {
+  readonly folder: string;
+  readonly progress: Progress;
+}
+
+/**
+ * Writes `states/step-N`: it counts once `DONE` is in it, which is written last. Older states beyond `keep` are then
+ * removed. Killed at any moment, the newest complete state is usable.
+ *
+ * @throws RandloraError `file` (a full disk): the older states are as they were
+ */
+export async function saveState(
+  states: string,
+  parameters: Parameters,
+  progress: Progress,
+  keep: number,
+): Promise<string> {
+  const folder = join(states, `step-${progress.step}`);
+  if (await isComplete(folder)) return folder;
+  try {
+    await removeAll(folder);
+    await mkdir(folder, { recursive: true });
+    for (const { file, roles } of FILES) await writeTensors(join(folder, file), parameters, roles);
+    await writeSynced(join(folder, PROGRESS), `${JSON.stringify(progress, undefined, 2)}\n`);
+    await syncFolder(folder);
+    await writeSynced(join(folder, DONE), "");
+    await syncFolder(folder);
+    await syncFolder(states);
+  } catch (thrown) {
+    await removeAll(folder).catch(() => {});
+    throw fileError(thrown, folder, "write");
+  }
+  const older = (await stateFolders(states)).filter(({ step }) => step < progress.step);
+  for (const [index, { path }] of older.entries()) {
+    if (index >= keep - 1 || !(await isComplete(path))) await removeState(path);
+  }
+  return folder;
+}
+
+/** The newest complete state of a run; undefined when there is none. @throws RandloraError `file`, `format` */
+export async function newestState(states: string): Promise<SavedState | undefined> {
+  for (const { path } of await stateFolders(states)) {
+    if (!(await isComplete(path))) continue;
+    const file = join(path, PROGRESS);
+    const text = await naming(file, "read", readFile(file, "utf8"));
+    return { folder: path, progress: parseProgress(text, file) };
+  }
+  return undefined;
+}
+
+/** Reads parameters and moments back. @throws RandloraError `file`, `format` when the state is of another model */
+export async function loadParameters(folder: string, parameters: Parameters): Promise<void> {
+  for (const { file, roles } of FILES) {
+    const path = join(folder, file);
+    await using tensors = await SafetensorsFile.open(path);
+    const byName = new Map(tensors.header.byOffset.map((info) => [info.name, info]));
+    for (const { name, shape } of parameters.all) {
+      for (const [role, suffix] of roles) {
+        const info = byName.get(name + suffix);
+        if (info === undefined || info.dtype !== "F32" || info.shape.join() !== shape.join()) {
+          const cause = `no F32 tensor ${quote(name + suffix)} of shape [${shape.join(", ")}]`;
+          throw new RandloraError(
+            "format",
+            `${oneLine(path)}: ${cause}`,
+            "was the model replaced since the run began?",
+          );
+        }
+        const numbers = new Float32Array(shape[0] * shape[1]);
+        await tensors.read(info, new Uint8Array(numbers.buffer), 0);
+        parameters.write(name, role, numbers);
+      }
+    }
+  }
+}
+
+async function writeTensors(
+  path: string,
+  parameters: Parameters,
+  roles: readonly (readonly [ParameterRole, string])[],
+): Promise<void> {
+  const tensors = parameters.all.flatMap(({ name, shape }) =>
+    roles.map(([role, suffix]) => ({ name, shape, role, suffix })),
+  );
+  const planned = tensors.map(({ name, suffix, shape }) => ({ name: name + suffix, dtype: "F32" as const, shape }));
+  await using writer = await SafetensorsWriter.create(path, planned);
+  for (const { name, role, suffix } of tensors) {
+    const numbers = await parameters.read(name, role);
+    await writer.append(name + suffix, new Uint8Array(numbers.buffer));
+  }
+  await writer.finish();
+}
+
+async function writeSynced(path: string, text: string): Promise<void> {
+  await using handle = await open(path, "w");
+  await writeFile(handle, text);
+  await handle.sync();
+}
+
+/** A state is complete, or gone, at any moment: DONE goes first. */
+async function removeState(path: string): Promise<void> {
+  await removeAll(join(path, DONE));
+  await removeAll(path);
+}
+
+/** Newest first, complete or not. */
+async function stateFolders(states: string): Promise<{ step: number; path: string }[]> {
+  const names = await readdir(states).catch((): string[] => []);
+  return names
+    .flatMap((name) => {
+      const [, step] = /^step-(\d+)$/.exec(name) ?? [];
+      return step === undefined ? [] : [{ step: Number(step), path: join(states, name) }];
+    })
+    .toSorted((a, b) => b.step - a.step);
+}
+
+async function isComplete(folder: string): Promise<boolean> {
+  try {
+    await stat(join(folder, DONE));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function parseProgress(text: string, file: string): Progress {
+  const hint = "the state is damaged, or another version of randlora wrote it";
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new RandloraError("format", `${oneLine(file)}: not JSON`, hint, { cause });
+  }
+  const result = v.safeParse(PROGRESS_SCHEMA, json);
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  throw new RandloraError("format", `${oneLine(file)}: ${quote(v.getDotPath(issue) ?? "")}: ${issue.message}`, hint);
+}
