@@ -1,7 +1,7 @@
-import { COLUMN_SUMS_KERNEL, COLUMN_SUMS_WIDTH } from "../../kernels/column-sums.ts";
 import { ELEMENTWISE } from "../../kernels/elementwise.ts";
 import { GEMV_FLAGS, GEMV_MAX_ROWS, GEMV_TILE_COLS, gemvKernel } from "../../kernels/gemv.ts";
 import { f32, uniform } from "../../kernels/parameters.ts";
+import { recordColumnSums } from "../column-sums.ts";
 import { recordElementwise } from "../elementwise.ts";
 import { recordGemm } from "../gemm.ts";
 import { at, defineOp, matrixOf, type Of, requireShapes } from "../op.ts";
@@ -59,7 +59,7 @@ export const linear = defineOp(ROLES)<LinearAttributes>({
       if (dy === undefined) return;
       if (into.x !== undefined) recordGemm(run, { order: "NN", a: dy, b: weight, y: into.x, scale });
       if (into.weight !== undefined) recordGemm(run, { order: "TN", a: dy, b: x, y: into.weight, scale });
-      if (into.bias !== undefined) recordColumnSums(run, dy, into.bias);
+      if (into.bias !== undefined) recordColumnSums(run, { a: dy, y: into.bias });
       if (into.residual !== undefined) recordElementwise(run, ELEMENTWISE.copy, dy, undefined, into.residual);
     },
     gradient({ x, weight, bias, residual }, { scale = 1 }, { y: dy }) {
@@ -111,16 +111,5 @@ function recordVector(run: Run, inputs: Inputs, scale: number, y: Tensor, block:
     ),
     [whole(run, x), block.binding, optional(bias), optional(residual), whole(run, y)],
     [groupsX, Math.ceil(groups / groupsX)],
-  );
-}
-
-/** Records y (1, cols) = the sums of the columns of a (rows, cols). */
-function recordColumnSums(run: Run, a: Tensor, y: Tensor): void {
-  const [rows, cols] = a.shape;
-  run.dispatch(
-    COLUMN_SUMS_KERNEL,
-    uniform(rows, cols, a.offset / 4, a.pitch / 4, y.offset / 4),
-    [whole(run, a), whole(run, y)],
-    [Math.ceil(cols / COLUMN_SUMS_WIDTH)],
   );
 }
