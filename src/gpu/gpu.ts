@@ -1,5 +1,6 @@
 import { RandloraError } from "../errors.ts";
 import { DRIVER_HINT, isSoftware, listGpus, pickGpu } from "./choose.ts";
+import { countingDevice } from "./counting.ts";
 import { createInstance, releaseInstance } from "./dawn.ts";
 import { GpuMemory } from "./memory.ts";
 import { catchNativeLog } from "./native-log.ts";
@@ -104,6 +105,14 @@ export class Gpu {
       throw new RandloraError("gpu", `no GPU and no software GPU was found${reason}`, DRIVER_HINT);
     }
     return new Gpu(result, options.profile === true);
+  }
+
+  /**
+   * A GPU like this one that computes nothing and holds nothing: what is done with it leaves in its `memory` what the
+   * same would take here. It needs no closing.
+   */
+  counting(): Gpu {
+    return new Gpu({ instance: this.#instance, device: countingDevice(this.device), info: this.info }, false);
   }
 
   get limits(): GPUSupportedLimits {

@@ -15,7 +15,8 @@ export interface GpuBuffer {
 
 /**
  * All buffers of a device: allocation inside out-of-memory scopes, reuse by exact size, and a count of the bytes.
- * `liveBytes` are in use; `idleBytes` wait to be reused; `peakBytes` is the most that ever existed at once.
+ * `liveBytes` are in use; `idleBytes` wait to be reused; `peakBytes` is the most that ever existed at once,
+ * `peakLiveBytes` the most that ever were in use.
  */
 export class GpuMemory {
   readonly #device: GPUDevice;
@@ -25,6 +26,7 @@ export class GpuMemory {
   #liveBytes = 0;
   #idleBytes = 0;
   #peakBytes = 0;
+  #peakLiveBytes = 0;
 
   /** @param fail receives out-of-memory errors, which WebGPU reports after the call that caused them */
   constructor(device: GPUDevice, fail: (error: RandloraError) => void) {
@@ -42,6 +44,10 @@ export class GpuMemory {
 
   get peakBytes(): number {
     return this.#peakBytes;
+  }
+
+  get peakLiveBytes(): number {
+    return this.#peakLiveBytes;
   }
 
   /**
@@ -63,6 +69,7 @@ export class GpuMemory {
     this.#live.add(buffer);
     this.#liveBytes += padded;
     this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes + this.#idleBytes);
+    this.#peakLiveBytes = Math.max(this.#peakLiveBytes, this.#liveBytes);
     return { buffer, size, label };
   }
 
