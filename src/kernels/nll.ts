@@ -1,14 +1,31 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
 import { kernelFamily, reduction } from "./family.ts";
 import nllText from "./nll.wgsl" with { type: "text" };
+import backwardText from "./nll-backward.wgsl" with { type: "text" };
 import type { Staging } from "./staging.ts";
 
 const family = kernelFamily("nll", nllText);
 
-/** Columns of logits that enter a row's state at once: 4 sums of at most 256 terms for each of 8 threads. */
-export const NLL_BLOCK = 8192;
+/** Columns of logits that enter a row's state at once, at most: 4 sums of at most 256 terms for each of 8 threads. */
+const MOST_COLS = 8192;
+/** What a block of logits may take, unless a few columns take more. */
+const BLOCK_BYTES = 32 * 2 ** 20;
+const LEAST_COLS = 256;
+
+/** Columns of a block of logits for so many tokens; the logits of one block are all that exists at a time. */
+export function nllBlock(tokens: number): number {
+  const fitting = Math.floor(BLOCK_BYTES / 4 / tokens / LEAST_COLS) * LEAST_COLS;
+  return Math.min(MOST_COLS, Math.max(LEAST_COLS, fitting));
+}
 
 /** Negative log-likelihood of a target a row, block by block; one workgroup a row. Parameters: see nll.wgsl. */
 export function nllKernel(staging: Staging): KernelSource {
   return family(reduction(staging, 128));
 }
+
+/** Which gradients the backward kernel reads; the constants of the same names in nll-backward.wgsl. */
+export const NLL_FLAGS = { hasDy: 1, hasDlse: 2 } as const;
+/** Vectors of 4 columns that one workgroup of the backward kernel handles. */
+export const NLL_BACKWARD_WIDTH = 64;
+/** Turns a block of logits into their gradient. Parameters: see nll-backward.wgsl. */
+export const NLL_BACKWARD_KERNEL = kernelFamily("nll-backward", backwardText)({});

@@ -1,5 +1,6 @@
 // One block of columns of logits (tokens, vocabulary) enters each row's running state: its maximum, the sum of
-// exp(logit − maximum), and the target's logit. The last block turns the state into log Σ exp(logit) − logit[target].
+// exp(logit − maximum), and the target's logit. The last block turns the state into lse = log Σ exp(logit) and
+// nll = lse − logit[target]; both are single numbers in rows of a vector.
 #if STAGING == "subgroup"
 enable subgroups;
 #end
@@ -12,18 +13,19 @@ struct Parameters {
   targets_at: u32,
   is_first: u32,
   is_last: u32,
-  nll_at: u32,
-  nll_pitch: u32, // elements
+  nll_at: u32, // vectors
+  nll_pitch: u32,
+  lse_at: u32,
+  lse_pitch: u32,
   cap: f32, // logits become cap · tanh(logit / cap); 0: they do not
-  pad0: u32,
-  pad1: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> logits: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> targets: array<u32>;
 @group(0) @binding(3) var<storage, read_write> state: array<vec4<f32>>; // maximum, sum, target's logit, -
-@group(0) @binding(4) var<storage, read_write> nll: array<f32>;
+@group(0) @binding(4) var<storage, read_write> nll: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> lse: array<vec4<f32>>;
 
 #include reduce
 
@@ -66,7 +68,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   if (thread == 0u) {
     state[row] = vec4<f32>(top, sum, found, 0.0);
     if (p.is_last == 1u) {
-      nll[p.nll_at + row * p.nll_pitch] = top + log(sum) - found;
+      nll[p.nll_at + row * p.nll_pitch] = vec4<f32>(top - found + log(sum), 0.0, 0.0, 0.0);
+      lse[p.lse_at + row * p.lse_pitch] = vec4<f32>(top + log(sum), 0.0, 0.0, 0.0);
     }
   }
 }

@@ -1,7 +1,9 @@
-import { embeddingKernel } from "../../kernels/embedding.ts";
+import { EMBEDDING_BACKWARD_KERNELS, embeddingKernel } from "../../kernels/embedding.ts";
 import { f32, uniform } from "../../kernels/parameters.ts";
-import { at, defineOp, matrixOf, requireShapes } from "../op.ts";
-import { rowBlocks, whole } from "../run.ts";
+import { recordZero } from "../fill.ts";
+import { at, defineOp, matrixOf, requireShapes, zeros } from "../op.ts";
+import { rowBlocks, type Run, whole } from "../run.ts";
+import type { Tensor } from "../tensor.ts";
 import { weightDtype } from "../weight.ts";
 
 /**
@@ -42,4 +44,48 @@ export const embedding = defineOp({ inputs: { ids: "needed", table: "needed" }, 
   reference({ ids, table }, { scale }) {
     return { y: matrixOf(ids.shape[1], table.shape[1], (row, col) => scale * at(table, at(ids, 0, row), col)) };
   },
+  derivative: {
+    saves: () => ["ids"],
+    backward(run, { inputs: { ids }, gradients: { y: dy }, into: { table } }, { scale }) {
+      if (table === undefined) return;
+      recordZero(run, table);
+      if (dy !== undefined) recordSums(run, ids, dy, scale, table);
+    },
+    gradient({ ids, table }, { scale }, { y }) {
+      const dtable = zeros(...table.shape);
+      const cols = table.shape[1];
+      y.data.forEach((value, index) => {
+        const to = at(ids, 0, Math.floor(index / cols)) * cols + (index % cols);
+        dtable.data[to] = (dtable.data[to] ?? NaN) + scale * value;
+      });
+      return { table: dtable };
+    },
+  },
 });
+
+/** dtable[id] = scale · Σ dy[t] over the positions t of each id that occurs; the other rows are left as they are. */
+function recordSums(run: Run, ids: Tensor, dy: Tensor, scale: number, dtable: Tensor): void {
+  const [tokens, cols] = dy.shape;
+  const width = Math.ceil(cols / 4);
+  const links = run.allocate("embedding.links", [1, 2 * tokens], "U32");
+  const kernels = EMBEDDING_BACKWARD_KERNELS;
+  rowBlocks(run, dtable).forEach((block, index) => {
+    const parameters = uniform(
+      tokens,
+      width,
+      block.first,
+      block.rows,
+      block.offset / 4,
+      dtable.pitch / 4,
+      ids.offset,
+      dy.offset / 4,
+      dy.pitch / 4,
+      f32(scale),
+    );
+    const [idsBinding, linksBinding] = [whole(run, ids), whole(run, links)];
+    if (index === 0) run.dispatch(kernels.link, parameters, [idsBinding, linksBinding], [Math.ceil(tokens / 64)]);
+    const buffers = [idsBinding, linksBinding, whole(run, dy), block.binding];
+    run.dispatch(kernels.sum, parameters, buffers, [Math.ceil(width / 64), tokens]);
+  });
+  run.release(links);
+}

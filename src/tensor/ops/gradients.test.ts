@@ -122,11 +122,13 @@ function tryAll<I extends Roles, A, O extends Roles>(op: Op<I, A, O>, cases: rea
 tryAll(OPS.activation, CASES.activation);
 tryAll(OPS.add, CASES.add);
 tryAll(OPS.attention, CASES.attention);
+tryAll(OPS.dropout, CASES.dropout);
 tryAll(OPS.embedding, CASES.embedding);
 tryAll(OPS.gatedActivation, CASES.gatedActivation);
 tryAll(OPS.linear, CASES.linear);
 tryAll(OPS.nll, CASES.nll);
 tryAll(OPS.rmsNorm, CASES.rmsNorm);
 tryAll(OPS.rope, CASES.rope);
+tryAll(OPS.rows, CASES.rows);
 tryAll(OPS.softcap, CASES.softcap);
 tryAll(OPS.topK, CASES.topK);

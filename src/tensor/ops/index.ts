@@ -1,12 +1,14 @@
 import { activation } from "./activation.ts";
 import { add } from "./add.ts";
 import { attention } from "./attention.ts";
+import { dropout } from "./dropout.ts";
 import { embedding } from "./embedding.ts";
 import { gatedActivation } from "./gated-activation.ts";
 import { linear } from "./linear.ts";
 import { nll } from "./nll.ts";
 import { rmsNorm } from "./rms-norm.ts";
 import { rope } from "./rope.ts";
+import { rows } from "./rows.ts";
 import { softcap } from "./softcap.ts";
 import { topK } from "./top-k.ts";
 
@@ -15,12 +17,14 @@ export const OPS = {
   activation,
   add,
   attention,
+  dropout,
   embedding,
   gatedActivation,
   linear,
   nll,
   rmsNorm,
   rope,
+  rows,
   softcap,
   topK,
 } as const;

@@ -25,8 +25,8 @@ const STAGINGS = [
   ["workgroup staging", (): Staging => ({ kind: "workgroup" })],
 ] as const;
 
-/** Their results go to the CPU: no kernel sums over the padding. */
-const UNPADDED = new Set([OPS.nll.name, OPS.topK.name]);
+/** Its results go to the CPU: no kernel sums over the padding. */
+const UNPADDED = new Set([OPS.topK.name]);
 
 /** Runs a case on the GPU and in f64; the largest difference must be below 1e-4 of the largest value. */
 async function check<I extends Roles, A, O extends Roles>(
@@ -79,12 +79,14 @@ function tryAll<I extends Roles, A, O extends Roles>(op: Op<I, A, O>, cases: rea
 tryAll(OPS.activation, CASES.activation);
 tryAll(OPS.add, CASES.add);
 tryAll(OPS.attention, CASES.attention);
+tryAll(OPS.dropout, CASES.dropout);
 tryAll(OPS.embedding, CASES.embedding);
 tryAll(OPS.gatedActivation, CASES.gatedActivation);
 tryAll(OPS.linear, CASES.linear);
 tryAll(OPS.nll, CASES.nll);
 tryAll(OPS.rmsNorm, CASES.rmsNorm);
 tryAll(OPS.rope, CASES.rope);
+tryAll(OPS.rows, CASES.rows);
 tryAll(OPS.softcap, CASES.softcap);
 tryAll(OPS.topK, CASES.topK);
 

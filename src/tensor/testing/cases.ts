@@ -92,11 +92,30 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     attentionCase("soft cap, head size 128", { tokens: 5, heads: 4, kvHeads: 2, headSize: 128, softcap: 2.5 }),
     attentionCase("head size 256", { tokens: 3, heads: 4, kvHeads: 1, headSize: 256, firstPosition: 50 }),
   ],
-  embedding: WEIGHTS.map((dtype) => ({
-    name: dtype,
-    inputs: { ids: ids(0, 16, 3, 3, 9), table: random(17, 37, dtype) },
-    attributes: { scale: 1.5 },
-  })),
+  dropout: [
+    { name: "odd size", inputs: { x: random(5, 37) }, attributes: { rate: 0.3, key: [1, 2], stream: [3, 4] } },
+    {
+      name: "several workgroups",
+      inputs: { x: random(3, 1300) },
+      attributes: { rate: 0.9, key: [7, 0], stream: [0, 1] },
+    },
+    { name: "rate 0", inputs: { x: random(2, 9) }, attributes: { rate: 0, key: [1, 0], stream: [0, 0] } },
+  ],
+  embedding: [
+    ...WEIGHTS.map((dtype) => ({
+      name: dtype,
+      inputs: { ids: ids(0, 16, 3, 3, 9), table: random(17, 37, dtype) },
+      attributes: { scale: 1.5 },
+    })),
+    {
+      name: "an id at 600 places, others between",
+      inputs: {
+        ids: ids(...Array.from({ length: 1200 }, (_, t) => (t % 2 === 0 ? 5 : (t * 7) % 11))),
+        table: random(11, 8),
+      },
+      attributes: { scale: 1 },
+    },
+  ],
   gatedActivation: (["silu", "gelu-tanh", "gelu"] as const).map((kind) => ({
     name: kind,
     inputs: { gate: random(3, 41, "F32", 8), up: random(3, 41) },
@@ -146,6 +165,11 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     ropeCase("head size 8", 5, 8, 4, 8),
     ropeCase("one kv head, one token", 1, 9, 1, 64),
     ropeCase("part of a head", 3, 2, 2, 32, 24),
+  ],
+  rows: [
+    { name: "some", inputs: { x: random(9, 37), indices: ids(0, 2, 3, 8) }, attributes: {} },
+    { name: "one of many columns", inputs: { x: random(3, 600), indices: ids(1) }, attributes: {} },
+    { name: "all", inputs: { x: random(2, 4), indices: ids(0, 1) }, attributes: {} },
   ],
   softcap: [{ name: "odd size", inputs: { x: random(3, 35, "F32", 200) }, attributes: { cap: 30 } }],
   topK: [
