@@ -1,0 +1,132 @@
+import { basisGradientKernel, basisGradientTile } from "../../../kernels/basis-gradient.ts";
+import { f32, uniform } from "../../../kernels/parameters.ts";
+import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH } from "../../../kernels/partial-sums.ts";
+import type { Staging } from "../../../kernels/staging.ts";
+import type { GpuBuffer } from "../../../gpu/memory.ts";
+import { type RowBlock, rowBlocks, type Run } from "../../../tensor/run.ts";
+import { pitchOf, sliceRows, type Tensor } from "../../../tensor/tensor.ts";
+import { weightDtype } from "../../../tensor/weight.ts";
+import type { Pairing } from "../delta-reference.ts";
+import type { ModuleShape } from "./shape.ts";
+
+/** Workgroups that keep a GPU busy: two cores, or a large graphics card. */
+const BUSY = { subgroup: 32, workgroup: 512 } as const;
+/** Partial sums of dγ take at most this much, unless one slice is more. */
+const MOST_PART_BYTES = 16 * 2 ** 20;
+
+/** How dŜ is divided among workgroups. */
+export interface BasisGradientSplit {
+  /** Blocks of columns; each has partial sums of dλ. */
+  readonly colBlocks: number;
+  /** Slices of the rows; each has partial sums of dγ. */
+  readonly slices: number;
+  /** Tiles of rows in a slice. */
+  readonly sliceTiles: number;
+  readonly lambdaPartBytes: number;
+  readonly gammaPartBytes: number;
+}
+
+/** Divides dŜ (n·r, m) so that the GPU is busy and the partial sums stay far smaller than dŜ itself. */
+export function splitBasisGradient({ cols, terms, bases }: ModuleShape, staging: Staging): BasisGradientSplit {
+  const tile = basisGradientTile(staging);
+  const colBlocks = Math.ceil(cols / tile.cols);
+  const tiles = Math.ceil(terms / tile.rows);
+  const sliceBytes = bases * pitchOf(cols, "F32") * 4;
+  const most = Math.max(1, Math.min(tiles, Math.floor(MOST_PART_BYTES / sliceBytes)));
+  const sliceTiles = Math.ceil(tiles / Math.min(Math.ceil(BUSY[staging.kind] / colBlocks), most));
+  const slices = Math.ceil(tiles / sliceTiles);
+  return {
+    colBlocks,
+    slices,
+    sliceTiles,
+    lambdaPartBytes: colBlocks * terms * 4,
+    gammaPartBytes: slices * sliceBytes,
+  };
+}
+
+/** What dλ and dγ are made of. */
+export interface BasisGradient {
+  readonly shape: ModuleShape;
+  readonly pairing: Pairing;
+  /** P (terms, n·r): H in F32, or rows of B̂ as they lie. */
+  readonly left: Tensor;
+  /** Q (terms, m) F32: x or ∂loss/∂y, or the same rows of G. */
+  readonly right: Tensor;
+  /** Of PᵀQ: what is missing to dŜ. */
+  readonly scale: number;
+  /** A (r, ≥ m) F32 in true values. */
+  readonly a: Tensor;
+  readonly lambda: Tensor;
+  readonly gamma: Tensor;
+  /** Where the gradients are added to. */
+  readonly lambdaGradient: Tensor;
+  readonly gammaGradient: Tensor;
+  /** Scratch of at least the sizes of `splitBasisGradient`. */
+  readonly lambdaParts: GpuBuffer;
+  readonly gammaParts: GpuBuffer;
+}
+
+/** Records dλ += …, dγ += … from dŜ = scale · PᵀQ, which is never stored (basis-gradient.wgsl). */
+export function recordBasisGradient(run: Run, gradient: BasisGradient): void {
+  const { left, right } = gradient;
+  const [terms] = left.shape;
+  const step = Math.min(rowBlocks(run, left)[0]?.rows ?? terms, rowBlocks(run, right)[0]?.rows ?? terms);
+  for (let first = 0; first < terms; first += step) {
+    const count = Math.min(step, terms - first);
+    recordPart(run, { ...gradient, left: sliceRows(left, first, count), right: sliceRows(right, first, count) });
+  }
+}
+
+/** Terms that can be bound at once. */
+function recordPart(run: Run, gradient: BasisGradient): void {
+  const { shape, pairing, left, right, scale, a, lambda, gamma, lambdaParts, gammaParts } = gradient;
+  const { terms, cols, bases, r } = shape;
+  const { colBlocks, slices, sliceTiles } = splitBasisGradient(shape, run.staging);
+  const [p, q, l, g] = [bind(run, left), bind(run, right), bind(run, lambda), bind(run, gamma)];
+  const pitch = pitchOf(cols, "F32");
+  if (gamma.pitch !== pitch) throw new Error(`${gamma.buffer.label}: γ has a pitch of ${gamma.pitch}, not ${pitch}`);
+  run.dispatch(
+    basisGradientKernel(run.staging, pairing, weightDtype("basis gradient", left)),
+    uniform(
+      terms,
+      cols,
+      left.shape[0],
+      sliceTiles,
+      p.offset / 4,
+      left.pitch / 4,
+      q.offset / 4,
+      right.pitch / 4,
+      bases,
+      r,
+      a.pitch / 4,
+      g.offset / 4,
+      pitch / 4,
+      l.offset,
+      lambda.pitch,
+    ),
+    [p.binding, q.binding, a.buffer, l.binding, g.binding, lambdaParts, gammaParts],
+    [colBlocks, slices],
+  );
+  const strides = pairing === "peft" ? [bases, 1] : [1, r];
+  recordSums(run, lambdaParts, gradient.lambdaGradient, [colBlocks, terms, ...strides], scale);
+  recordSums(run, gammaParts, gradient.gammaGradient, [slices, bases * pitch, pitch, 1], scale);
+}
+
+/** target += scale · Σ parts; `layout`: their number, and elements from part to part, row to row, column to column. */
+function recordSums(run: Run, parts: GpuBuffer, target: Tensor, layout: readonly number[], scale: number): void {
+  const [rows, cols] = target.shape;
+  const to = bind(run, target);
+  run.dispatch(
+    PARTIAL_SUMS_KERNEL,
+    uniform(cols, ...layout, to.offset, target.pitch, f32(scale)),
+    [parts, to.binding],
+    [Math.ceil(cols / PARTIAL_SUMS_WIDTH), rows],
+  );
+}
+
+/** The binding of a tensor that fits into one. */
+export function bind(run: Run, tensor: Tensor): RowBlock {
+  const [block, more] = rowBlocks(run, tensor);
+  if (block === undefined || more !== undefined) throw new Error(`${tensor.buffer.label}: does not fit into a binding`);
+  return block;
+}

@@ -1,0 +1,147 @@
+import type { Gpu } from "../../../gpu/gpu.ts";
+import { uploaded } from "../../../gpu/transfer.ts";
+import { uniform } from "../../../kernels/parameters.ts";
+import type { Staging } from "../../../kernels/staging.ts";
+import { UNPACK_COLS, unpackKernel } from "../../../kernels/unpack.ts";
+import type { GpuBuffer } from "../../../gpu/memory.ts";
+import type { Run } from "../../../tensor/run.ts";
+import { pitchOf, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
+import type { Bases } from "../bases-types.ts";
+import { DeltaBases } from "../delta.ts";
+import type { Pairing } from "../delta-reference.ts";
+import { type BasisMatrix, readElement } from "../storage.ts";
+import type { ModuleShape } from "./shape.ts";
+
+/** Ternary and drawn elements are unpacked in blocks of rows of at most this much. */
+const PANEL_BYTES = 8 * 2 ** 20;
+/** What bf16 numbers 2b − 255 stand for: a philox-v1 element has a standard deviation of 1. */
+const PHILOX_UNIT = Math.sqrt(765 / 257) / 255;
+/** The kernel counts elements in 32 bits. */
+const MOST_CODE_BYTES = 2 ** 29;
+
+/** Some rows of B̂ as an operand of a product. */
+export interface BasisRows {
+  /** Of B̂. */
+  readonly first: number;
+  /** (rows, n·r) F32, F16 or BF16. */
+  readonly tensor: Tensor;
+}
+
+/** A pair of bases in GPU memory: as the ΔW kernel reads them, and as operands of other products. */
+export class TrainingBases {
+  readonly delta: DeltaBases;
+  readonly pairing: Pairing;
+  readonly r: number;
+  /** A (r, m) F32, true values: small, and read element by element. */
+  readonly a: Tensor;
+  /** What a number in `rows` stands for: 1 where true values are stored. */
+  readonly unit: number;
+  readonly #gpu: Gpu;
+  readonly #b: BasisMatrix;
+
+  private constructor(gpu: Gpu, bases: Bases, delta: DeltaBases) {
+    const { a, b, r } = bases;
+    const values = new Float32Array(r * pitchOf(a.cols, "F32"));
+    const pitch = values.length / r;
+    for (let k = 0; k < r; k++) for (let c = 0; c < a.cols; c++) values[k * pitch + c] = readElement(a, k, c);
+    this.#gpu = gpu;
+    this.#b = b;
+    this.delta = delta;
+    this.pairing = delta.pairing;
+    this.r = r;
+    this.a = tensorIn(uploaded(gpu, "basis A, widened", values), [r, a.cols], "F32");
+    this.unit = unitOf(b);
+  }
+
+  /**
+   * Uploads the bases. They are held as they are stored: dense 16 bits, ternary 2, philox none.
+   * @throws RandloraError `memory`
+   */
+  static async create(gpu: Gpu, bases: Bases, pairing: Pairing, staging?: Staging): Promise<TrainingBases> {
+    // Elements of B̂ stay with the GPU alone; `bases` itself says how they are stored.
+    return new TrainingBases(gpu, bases, await DeltaBases.create(gpu, bases, pairing, staging));
+  }
+
+  /** Bytes of the panel that `rows` needs for this module: none where B̂ is an operand as it lies. */
+  panelBytes(shape: ModuleShape): number {
+    return isPacked(this.#b.storage.kind) ? panelRows(shape, Infinity) * panelPitch(shape) * 2 : 0;
+  }
+
+  /**
+   * B̂[:M, :n·r] of a module in blocks of rows, one after the other: the next block takes the place of the one before, so
+   * record what reads a block before asking for the next.
+   * @param panel scratch of at least `panelBytes`
+   */
+  *rows(run: Run, shape: ModuleShape, panel: GpuBuffer | undefined): Generator<BasisRows> {
+    const { buffer, stride } = this.delta.b;
+    const kind = this.#b.storage.kind;
+    if (!isPacked(kind)) {
+      const dtype = ({ bf16: "BF16", f16: "F16", f32: "F32" } as const)[kind];
+      yield { first: 0, tensor: { shape: [shape.rows, shape.terms], dtype, buffer, offset: 0, pitch: stride } };
+      return;
+    }
+    if (panel === undefined) throw new Error("packed bases need a panel to be unpacked to");
+    const { maxStorageBufferBindingSize, maxComputeWorkgroupsPerDimension } = this.#gpu.limits;
+    const step = panelRows(shape, maxComputeWorkgroupsPerDimension);
+    const pitch = panelPitch(shape);
+    const rowBytes = kind === "ternary" ? stride / 4 : 0;
+    for (let first = 0; first < shape.rows; first += step) {
+      const count = Math.min(step, shape.rows - first);
+      const bound = rowBytes > 0 && buffer.size > Math.min(maxStorageBufferBindingSize, MOST_CODE_BYTES);
+      const offset = bound ? Math.floor((first * rowBytes) / 256) * 256 : 0;
+      const { philox } = this.delta.b;
+      // Rows of two-bit codes are whole words, but a binding begins at whole 256 bytes: some rows before, some words.
+      const skipped = (first * rowBytes - offset) / 4;
+      run.dispatch(
+        unpackKernel(kind),
+        uniform(
+          count,
+          shape.terms,
+          philox === undefined ? 0 : first,
+          philox === undefined ? skipped * 16 : 0,
+          philox?.pitch ?? stride,
+          pitch,
+          1,
+          philox?.threshold ?? 0,
+          philox?.key[0] ?? 0,
+          philox?.key[1] ?? 0,
+          Number(philox?.sparsity === "dense"),
+        ),
+        [
+          bound ? { of: buffer, offset, size: first * rowBytes - offset + count * rowBytes } : buffer,
+          { of: panel, offset: 0, size: count * pitch * 2 },
+        ],
+        [Math.ceil(pitch / UNPACK_COLS), count],
+      );
+      const tensor: Tensor = { shape: [count, shape.terms], dtype: "BF16", buffer: panel, offset: 0, pitch };
+      yield { first, tensor };
+    }
+  }
+
+  /** Gives the GPU memory back. */
+  release(): void {
+    this.#gpu.memory.release(this.a.buffer);
+    this.delta.release();
+  }
+}
+
+/** Are elements codes, or not stored at all? */
+export function isPacked(kind: BasisMatrix["storage"]["kind"]): kind is "ternary" | "philox" {
+  return kind === "ternary" || kind === "philox";
+}
+
+function unitOf({ storage }: BasisMatrix): number {
+  if (storage.kind === "ternary") return storage.scale;
+  if (storage.kind !== "philox") return 1;
+  return storage.sparsity === "dense" ? PHILOX_UNIT : storage.scale;
+}
+
+function panelPitch({ terms }: ModuleShape): number {
+  return pitchOf(terms, "BF16");
+}
+
+/** Rows of a panel, whole vectors along the sum of a product. */
+function panelRows(shape: ModuleShape, most: number): number {
+  const fitting = Math.max(8, Math.floor(PANEL_BYTES / (panelPitch(shape) * 2) / 8) * 8);
+  return Math.min(Math.ceil(shape.rows / 8) * 8, fitting, Math.floor(most / 8) * 8);
+}

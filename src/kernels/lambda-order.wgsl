@@ -1,0 +1,31 @@
+// λ (r, n) in the order of B̂'s columns, zeros behind it: what delta.wgsl reads, four at a time.
+struct Parameters {
+  terms: u32, // n·r
+  padded: u32,
+  bases: u32, // n
+  rank: u32, // r
+  at: u32, // elements before the first one
+  pitch: u32, // elements from row to row
+  is_paper: u32, // the order is q = j·r + k, else k·n + j
+  pad: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Parameters;
+@group(0) @binding(1) var<storage, read> lambda: array<f32>;
+@group(0) @binding(2) var<storage, read_write> ordered: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let q = id.x;
+  if (q >= p.padded) {
+    return;
+  }
+  let is_paper = p.is_paper != 0u;
+  let k = select(q / p.bases, q % p.rank, is_paper);
+  let j = select(q % p.bases, q / p.rank, is_paper);
+  if (q < p.terms) {
+    ordered[q] = lambda[p.at + k * p.pitch + j];
+  } else {
+    ordered[q] = 0.0;
+  }
+}
