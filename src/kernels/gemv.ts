@@ -1,21 +1,29 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
 import type { KernelDtype } from "./dtype.ts";
-import { kernelFamily, reduction } from "./family.ts";
+import { kernelFamily } from "./family.ts";
+import lanesText from "./gemv-lanes.wgsl" with { type: "text" };
 import gemvText from "./gemv.wgsl" with { type: "text" };
 import type { Staging } from "./staging.ts";
 
-/** Flags of one dispatch; the constants of the same names in gemv.wgsl. */
+/** Flags of one dispatch; the constants of the same names in gemv.wgsl and gemv-lanes.wgsl. */
 export const GEMV_FLAGS = { hasBias: 1, hasResidual: 2 } as const;
 
 /** Rows of x that the vector path takes; more go through the matrix path. */
 export const GEMV_MAX_ROWS = 4;
 
-/** Columns of y that one workgroup of the vector path computes. */
-export const GEMV_TILE_COLS = 4;
+/** Columns of y that one workgroup of 64 threads computes. */
+const TILE_COLS = 4;
 
-const family = kernelFamily("gemv", gemvText);
+const threads = kernelFamily("gemv", gemvText);
+const lanes = kernelFamily("gemv-lanes", lanesText);
+
+/** Columns of y that one workgroup of the vector path computes. */
+export function gemvTileCols(staging: Staging): number {
+  return staging.kind === "subgroup" ? staging.lanes : TILE_COLS;
+}
 
 /** The vector path of a linear layer for exactly `rows` rows, 1 … GEMV_MAX_ROWS. Parameters: see gemv.wgsl. */
 export function gemvKernel(staging: Staging, dtype: KernelDtype, rows: number): KernelSource {
-  return family({ DTYPE: dtype, ROWS: rows, TILE_COLS: GEMV_TILE_COLS, ...reduction(staging, 64) });
+  if (staging.kind === "subgroup") return lanes({ DTYPE: dtype, ROWS: rows, LANES: staging.lanes });
+  return threads({ DTYPE: dtype, ROWS: rows, TILE_COLS, THREADS: 64 });
 }

@@ -1,9 +1,6 @@
-// y = scale · x Wᵀ (+ bias) (+ residual) for few rows of x: the vector path of a linear layer, bound by reading W.
+// y = scale · x Wᵀ (+ bias) (+ residual) for few rows of x: the vector path of a linear layer, bound by reading W;
+// gemv-lanes.wgsl is its other form.
 // A workgroup computes TILE_COLS neighbouring columns of all ROWS rows; its threads share out the terms, 8 at a time.
-#if STAGING == "subgroup"
-enable subgroups;
-#end
-
 struct Parameters {
   cols: u32, // of this block of W's rows
   terms: u32, // groups of 8; in x, W and their padding
@@ -58,9 +55,7 @@ fn store(row: u32, col: u32, product: vec4<f32>) {
   y[p.y_at + row * p.y_pitch + col / 4u] = select(vec4<f32>(0.0), value, inside);
 }
 
-#if STAGING != "subgroup"
 var<workgroup> sums: array<f32, ${ROWS * TILE_COLS * THREADS}>; // [row][col][thread]
-#end
 
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -110,21 +105,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #end
 #end
   }
-#if STAGING == "subgroup"
-#for r in 0..ROWS
-#for q in 0..TILE_COLS / 4
-  {
-    var product: vec4<f32>;
-#for n in 0..4
-    product[${n}] = subgroupAdd(dot(total_${r}_${4 * q + n}, vec4<f32>(1.0)));
-#end
-    if (thread == 0u) {
-      store(${r}u, col + ${4 * q}u, product);
-    }
-  }
-#end
-#end
-#else
 #for r in 0..ROWS
 #for n in 0..TILE_COLS
   sums[${r * TILE_COLS + n}u * THREADS + thread] = dot(total_${r}_${n}, vec4<f32>(1.0));
@@ -139,5 +119,4 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     store(thread / (TILE_COLS / 4u), col + thread % (TILE_COLS / 4u) * 4u, product);
   }
-#end
 }

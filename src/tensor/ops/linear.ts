@@ -1,5 +1,5 @@
 import { ELEMENTWISE } from "../../kernels/elementwise.ts";
-import { GEMV_FLAGS, GEMV_MAX_ROWS, GEMV_TILE_COLS, gemvKernel } from "../../kernels/gemv.ts";
+import { GEMV_FLAGS, GEMV_MAX_ROWS, gemvKernel, gemvTileCols } from "../../kernels/gemv.ts";
 import { f32, uniform } from "../../kernels/parameters.ts";
 import { recordColumnSums } from "../column-sums.ts";
 import { recordElementwise } from "../elementwise.ts";
@@ -87,7 +87,7 @@ function recordVector(run: Run, inputs: Inputs, scale: number, y: Tensor, block:
   const { x, weight, bias, residual } = inputs;
   const [rows, terms] = x.shape;
   const inVector = 16 / elementBytes(weight.dtype);
-  const groups = Math.ceil(block.rows / GEMV_TILE_COLS);
+  const groups = Math.ceil(block.rows / gemvTileCols(run.staging));
   const groupsX = Math.min(groups, run.gpu.limits.maxComputeWorkgroupsPerDimension);
   const optional = (tensor: Tensor | undefined) => (tensor === undefined ? run.nothing : whole(run, tensor));
   run.dispatch(
