@@ -4,6 +4,7 @@ import dtypeText from "./dtype.wgsl" with { type: "text" };
 import matrixText from "./matrix.wgsl" with { type: "text" };
 import philoxText from "./philox.wgsl" with { type: "text" };
 import reduceText from "./reduce.wgsl" with { type: "text" };
+import rowStatisticsText from "./row-statistics.wgsl" with { type: "text" };
 import type { Staging } from "./staging.ts";
 import stepStateText from "./step-state.wgsl" with { type: "text" };
 import { type Definitions, expandTemplate } from "./template.ts";
@@ -15,6 +16,7 @@ const INCLUDES = {
   matrix: matrixText,
   philox: philoxText,
   reduce: reduceText,
+  row_statistics: rowStatisticsText,
   step_state: stepStateText,
 };
 

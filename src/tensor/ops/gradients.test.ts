@@ -125,6 +125,7 @@ tryAll(OPS.attention, CASES.attention);
 tryAll(OPS.dropout, CASES.dropout);
 tryAll(OPS.embedding, CASES.embedding);
 tryAll(OPS.gatedActivation, CASES.gatedActivation);
+tryAll(OPS.layerNorm, CASES.layerNorm);
 tryAll(OPS.linear, CASES.linear);
 tryAll(OPS.nll, CASES.nll);
 tryAll(OPS.rmsNorm, CASES.rmsNorm);

@@ -4,6 +4,7 @@ import { attention } from "./attention.ts";
 import { dropout } from "./dropout.ts";
 import { embedding } from "./embedding.ts";
 import { gatedActivation } from "./gated-activation.ts";
+import { layerNorm } from "./layer-norm.ts";
 import { linear } from "./linear.ts";
 import { nll } from "./nll.ts";
 import { rmsNorm } from "./rms-norm.ts";
@@ -20,6 +21,7 @@ export const OPS = {
   dropout,
   embedding,
   gatedActivation,
+  layerNorm,
   linear,
   nll,
   rmsNorm,

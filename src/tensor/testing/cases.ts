@@ -56,6 +56,11 @@ function ropeCase(name: string, tokens: number, heads: number, kvHeads: number, 
   };
 }
 
+/** Numbers around another one than zero. */
+function shifted({ matrix, dtype }: Operand, by: number): Operand {
+  return { dtype, matrix: { ...matrix, data: matrix.data.map((value) => Math.fround(value + by)) } };
+}
+
 /** Rows with equal elements: which of them comes first must not depend on the driver. */
 function ties(rows: number, cols: number): Operand {
   const { matrix, dtype } = random(rows, cols);
@@ -121,6 +126,23 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     inputs: { gate: random(3, 41, "F32", 8), up: random(3, 41) },
     attributes: { kind },
   })),
+  layerNorm: [
+    {
+      name: "odd size",
+      inputs: { x: random(5, 37), weight: random(1, 37), bias: random(1, 37) },
+      attributes: { epsilon: 1e-5 },
+    },
+    {
+      name: "many rows, no bias",
+      inputs: { x: random(300, 8), weight: random(1, 8), bias: undefined },
+      attributes: { epsilon: 1e-6 },
+    },
+    {
+      name: "far from zero",
+      inputs: { x: shifted(random(2, 770), 50), weight: random(1, 770), bias: random(1, 770) },
+      attributes: { epsilon: 1e-5 },
+    },
+  ],
   linear: [
     linearCase(4100, 4, 5, "F32", true), // several blocks in the sums of columns
     ...WEIGHTS.flatMap((dtype) => [
