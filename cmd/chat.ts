@@ -3,7 +3,6 @@ import { RandloraError } from "../src/errors.ts";
 import type { LanguageModel } from "../src/generate/language-model.ts";
 import type { SamplingOptions } from "../src/generate/sampling.ts";
 import type { Session } from "../src/generate/session.ts";
-import type { ModelLocation } from "../src/models/locate.ts";
 import {
   choice,
   type Context,
@@ -18,7 +17,7 @@ import {
 } from "../src/options/command.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
 import type { ChatParts } from "../src/terminal/chat/chat.ts";
-import type { Progress } from "../src/terminal/progress.ts";
+import { loadModel } from "./load-model.ts";
 
 /** `randlora chat`: talks to a model, one answer or a whole conversation. */
 export const command = defineCommand({
@@ -104,7 +103,7 @@ export const command = defineCommand({
       { model: (name) => localPath(name, "model", context), adapter: findAdapter },
     );
     if (named === undefined) context.log.info(`${source}: the newest run or merged model of this folder`);
-    await using model = await load(location, options.chatTemplate, context);
+    await using model = await loadModel(location, options.chatTemplate, context);
     const notes = await model.setAdapters(adapters, { generator, signal: context.signal });
     for (const line of [...model.notes, ...notes]) context.log.warn(line);
     using session = await openSession(model, options, context);
@@ -129,29 +128,6 @@ async function readPrompt(raw: boolean, { json: asJson }: Context): Promise<stri
   if (input.trim() === "") throw new RandloraError("usage", "no prompt", 'give it with -p "…", or on stdin');
   // A shell's `echo` ends with a newline that nobody meant to say; a text to be continued is taken as it stands.
   return raw ? input : input.replace(/\r?\n$/, "");
-}
-
-async function load(
-  location: ModelLocation,
-  templateFile: string | undefined,
-  context: Context,
-): Promise<LanguageModel> {
-  const { LanguageModel } = await import("../src/generate/language-model.ts");
-  let bar: Progress | undefined;
-  let shown = 0;
-  const onProgress = (read: number, total: number): void => {
-    // Elsewhere rows of progress would stand between the lines of whoever waits for an answer.
-    if (!isatty(2)) return;
-    bar ??= context.progress({ title: "loading", bytes: total });
-    bar.add({ bytes: read - shown });
-    shown = read;
-  };
-  try {
-    const { gpu, profile, signal } = context;
-    return await LanguageModel.load({ location, templateFile, gpu, profile, signal, onProgress });
-  } finally {
-    bar?.close();
-  }
 }
 
 interface SessionFlags extends Omit<SamplingOptions, "seed" | "penaltyWindow"> {

@@ -78,10 +78,11 @@ export async function readRun(path: string): Promise<ModelWithAdapter> {
 /**
  * The newest of a folder's runs (`runs/*`, with something to show) and merged models (`*-merged`): what a command line
  * without MODEL means.
+ * @param command for the hint
  * @returns its path, relative to `folder`
  * @throws RandloraError `usage` where there is none, with the command to type
  */
-export async function findDefaultModel(folder: string): Promise<string> {
+export async function findDefaultModel(folder: string, command = "chat"): Promise<string> {
   const runs = (await names(join(folder, "runs"))).map((name) => join("runs", name));
   const merged = (await names(folder)).filter((name) => name.endsWith("-merged"));
   const found: { readonly path: string; readonly time: number }[] = [];
@@ -98,7 +99,7 @@ export async function findDefaultModel(folder: string): Promise<string> {
   const [newest] = found.toSorted((a, b) => b.time - a.time || a.path.localeCompare(b.path));
   if (newest !== undefined) return newest.path;
   const message = "no MODEL was named, and this folder has neither runs nor a merged model";
-  throw new RandloraError("usage", message, "name one: randlora chat MODEL, a folder or org/name on the Hub");
+  throw new RandloraError("usage", message, `name one: randlora ${command} MODEL, a folder or org/name on the Hub`);
 }
 
 async function names(folder: string): Promise<string[]> {

@@ -1,0 +1,33 @@
+import { isatty } from "node:tty";
+import type { LanguageModel } from "../src/generate/language-model.ts";
+import type { ModelLocation } from "../src/models/locate.ts";
+import type { Context } from "../src/options/command.ts";
+import type { Progress } from "../src/terminal/progress.ts";
+
+/**
+ * Loads a model that can write, with a bar for whoever watches.
+ * @param templateFile `--chat-template`
+ * @throws RandloraError as `LanguageModel.load`
+ */
+export async function loadModel(
+  location: ModelLocation,
+  templateFile: string | undefined,
+  context: Context,
+): Promise<LanguageModel> {
+  const { LanguageModel } = await import("../src/generate/language-model.ts");
+  let bar: Progress | undefined;
+  let shown = 0;
+  const onProgress = (read: number, total: number): void => {
+    // Elsewhere rows of progress would stand between the lines of whoever waits for an answer.
+    if (!isatty(2)) return;
+    bar ??= context.progress({ title: "loading", bytes: total });
+    bar.add({ bytes: read - shown });
+    shown = read;
+  };
+  try {
+    const { gpu, profile, signal } = context;
+    return await LanguageModel.load({ location, templateFile, gpu, profile, signal, onProgress });
+  } finally {
+    bar?.close();
+  }
+}

@@ -1,0 +1,140 @@
+import { RandloraError } from "../src/errors.ts";
+import type { AdapterChoice } from "../src/generate/adapted-weights.ts";
+import {
+  choice,
+  type Context,
+  defineCommand,
+  integer,
+  json,
+  number,
+  optional,
+  repeat,
+  text,
+} from "../src/options/command.ts";
+import { GENERATOR_NAMES } from "../src/random/names.ts";
+import { loadModel } from "./load-model.ts";
+
+/** `randlora serve`: OpenAI's API and a chat page, for a model and its adapters. */
+export const command = defineCommand({
+  name: "serve",
+  summary: "Serve a model and its adapters: OpenAI's API, and a page to chat",
+  example: "randlora serve HuggingFaceTB/SmolLM2-135M-Instruct --adapter pirate=my-adapter",
+  arguments: {
+    model: optional(
+      "MODEL",
+      "a model's folder or one of its files, a run, or org/name on the Hub; default: the newest",
+    ),
+  },
+  options: {
+    host: text({ topic: "Server", help: "the address to listen on; 0.0.0.0 for all", default: "127.0.0.1" }),
+    port: integer({ topic: "Server", help: "0 takes one that is free", min: 0, max: 65535, default: 8080 }),
+    apiKey: text({
+      value: "KEY",
+      topic: "Server",
+      help: "what clients must know; better kept in RANDLORA_API_KEY, where no list of processes shows it",
+    }),
+    queueLength: integer({
+      topic: "Server",
+      help: "requests that may wait; more get status 429",
+      min: 1,
+      default: 128,
+    }),
+    adapter: repeat(text({ value: "NAME=A", topic: "Adapters", help: "serve this one as NAME; may be repeated" })),
+    scale: repeat(number({ value: "S", topic: "Adapters", help: "multiply α/r by S; once for all, or once for each" })),
+    generator: choice(GENERATOR_NAMES, {
+      value: "NAME",
+      topic: "Adapters",
+      help: "what drew the bases, where the adapter does not say",
+    }),
+    system: text({ topic: "Text", help: "the system message of conversations that have none" }),
+    chatTemplate: text({ value: "FILE", topic: "Text", help: "a Jinja template", defaultText: "the model's own" }),
+    chatTemplateKwargs: json({ topic: "Text", help: 'more variables for it, such as {"enable_thinking": false}' }),
+    context: integer({
+      topic: "Answers",
+      help: "tokens that may be used in all",
+      min: 2,
+      defaultText: "the model's own",
+    }),
+    maxTokens: integer({
+      topic: "Answers",
+      help: "the longest of requests that do not say",
+      min: 1,
+      defaultText: "up to the context's end",
+    }),
+    temperature: number({ value: "T", topic: "Answers", help: "of requests that do not say", min: 0, default: 0.8 }),
+    topK: integer({ value: "K", topic: "Answers", help: "likewise; 0: all", min: 0, default: 40 }),
+    topP: number({ value: "P", topic: "Answers", help: "likewise", above: 0, max: 1, default: 0.95 }),
+    minP: number({ value: "P", topic: "Answers", help: "likewise", min: 0, max: 1, default: 0.05 }),
+  },
+  async run({ model: named }, options, context) {
+    if (options.apiKey === "") throw new RandloraError("usage", "--api-key is empty", "leave it out, or give a key");
+    const { chooseModel, findDefaultModel, readRun } = await import("../src/generate/default-model.ts");
+    const { nameOf, readNamedAdapters } = await import("../src/serve/names.ts");
+    const { localPath } = await import("../src/options/places.ts");
+    const source = named ?? (await findDefaultModel(process.cwd(), "serve"));
+    if (named === undefined) context.log.info(`${source}: the newest run or merged model of this folder`);
+    const run = await readRun(source);
+    const base = nameOf(run.model);
+    const ofRun = run.adapter === undefined ? [] : [nameOf(run.adapter)];
+    const asked = readNamedAdapters(options.adapter, [base, ...ofRun]);
+    const { location, adapters } = await chooseModel(
+      { model: source, adapters: asked.map(({ source }) => source), scales: options.scale },
+      { model: (name) => localPath(name, "model", context), adapter: (name) => localPath(name, "adapter", context) },
+    );
+    await using model = await loadModel(location, options.chatTemplate, context);
+    for (const line of model.notes) context.log.warn(line);
+    const names = [...ofRun, ...asked.map(({ name }) => name)];
+    const choices = new Map<string, AdapterChoice>();
+    for (const [index, choice] of adapters.entries()) {
+      const name = names[index] ?? "";
+      choices.set(name, choice);
+      // What does not fit is found out now, not by the first client who asks for it.
+      for (const line of await model.checkAdapters([choice], options.generator)) context.log.warn(`${name}: ${line}`);
+    }
+    const { ModelList } = await import("../src/serve/models.ts");
+    const { Engine } = await import("../src/serve/engine.ts");
+    const { ApiServer } = await import("../src/serve/server.ts");
+    const models = new ModelList(base, choices, ofRun[0]);
+    const { generator, queueLength } = options;
+    await using engine = new Engine(model, { generator, queueLength });
+    const { temperature, topK, topP, minP, maxTokens, host, port, apiKey, system } = options;
+    await using server = new ApiServer({
+      host,
+      port,
+      apiKey,
+      model,
+      models,
+      engine,
+      prompts: {
+        system,
+        templateVariables: options.chatTemplateKwargs ?? {},
+        context: options.context ?? model.decoder.config.contextLength,
+      },
+      defaults: { sampling: { temperature, topK, topP, minP }, maxTokens },
+      onFailure: (error) => context.log.warn(`a request failed: ${describe(error, context)}`),
+      onRequest: (line) => context.log.verbose(line),
+    });
+    await warnOfStrangers(host, apiKey, context);
+    context.log.info(`listening on ${server.address}`);
+    context.result({ address: server.address, models: models.all.map(({ id }) => id) });
+    await Promise.race([aborted(context.signal), engine.failure]);
+    if (engine.load > 0) context.log.info("finishing the running answer; a second signal leaves at once");
+    await server.stop();
+  },
+});
+
+async function warnOfStrangers(host: string, apiKey: string | undefined, { log }: Context): Promise<void> {
+  const { isLoopback } = await import("../src/serve/guard.ts");
+  if (apiKey !== undefined || isLoopback(host)) return;
+  log.warn(`${host}: whoever reaches this address may use the model; --api-key lets in those only who know the key`);
+}
+
+function describe(error: unknown, { verbose }: Context): string {
+  if (!(error instanceof Error)) return String(error);
+  return verbose ? (error.stack ?? error.message) : error.message;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}

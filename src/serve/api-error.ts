@@ -1,0 +1,42 @@
+/** What an OpenAI error says besides its message. */
+export interface ApiErrorDetails {
+  /** A word for programs, such as `context_length_exceeded`. */
+  readonly code?: string;
+  /** The field of the request that is to blame. */
+  readonly param?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly cause?: unknown;
+}
+
+/** An answer that is an error, in the shape of OpenAI's API: `{"error": {"message", "type", "param", "code"}}`. */
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+  readonly status: number;
+  readonly #details: ApiErrorDetails;
+
+  constructor(status: number, message: string, details: ApiErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.status = status;
+    this.#details = details;
+  }
+
+  /** The body, which is also what a stream that fails half-way sends. */
+  toJSON(): { readonly error: Readonly<Record<"message" | "type" | "param" | "code", string | null>> } {
+    const { code = null, param = null } = this.#details;
+    return { error: { message: this.message, type: typeOf(this.status), param, code } };
+  }
+
+  response(): Response {
+    return Response.json(this.toJSON(), { status: this.status, headers: { ...this.#details.headers } });
+  }
+}
+
+function typeOf(status: number): string {
+  if (status === 429) return "rate_limit_error";
+  return status >= 500 ? "server_error" : "invalid_request_error";
+}
+
+/** What is wrong with one field of a request: status 400. */
+export function badField(param: string, message: string, code?: string): ApiError {
+  return new ApiError(400, `${param}: ${message}`, { param, ...(code === undefined ? {} : { code }) });
+}

@@ -1,0 +1,109 @@
+import type { LanguageModel } from "../generate/language-model.ts";
+import { TokenTexts } from "../text/token-text.ts";
+import { answer } from "./answer.ts";
+import { ApiError } from "./api-error.ts";
+import { readJson } from "./body.ts";
+import { readChatRequest } from "./chat-request.ts";
+import { readCompletionRequest } from "./completion-request.ts";
+import type { Engine } from "./engine.ts";
+import type { GenerationRequest, RequestDefaults } from "./fields.ts";
+import type { ModelList } from "./models.ts";
+import { chatPrompt, completionPrompt, type PromptOptions } from "./prompt.ts";
+import { chatShape, completionShape } from "./shapes.ts";
+
+/** What the endpoints work with. */
+export interface ApiParts {
+  readonly model: LanguageModel;
+  readonly models: ModelList;
+  readonly engine: Engine;
+  readonly prompts: PromptOptions;
+  readonly defaults: RequestDefaults;
+  /** Told of failures that are no client's fault. */
+  readonly onFailure: (error: unknown) => void;
+}
+
+/** A request, and what the server knows of it beside what it says. */
+export interface Call {
+  readonly request: Request;
+  /** Where it comes from. */
+  readonly address: string;
+  /** Says that the request has been read: from here on it may take as long as it takes. */
+  readonly onRead: () => void;
+}
+
+type Endpoint = (call: Call) => Response | Promise<Response>;
+
+/** OpenAI's endpoints, by path and method. */
+export class Api {
+  readonly #parts: ApiParts;
+  readonly #texts: TokenTexts;
+  readonly #routes: ReadonlyMap<string, Readonly<Record<string, Endpoint>>>;
+
+  constructor(parts: ApiParts) {
+    this.#parts = parts;
+    this.#texts = new TokenTexts(parts.model.tokenizer);
+    this.#routes = new Map<string, Readonly<Record<string, Endpoint>>>([
+      ["/v1/chat/completions", { POST: (call) => this.#chat(call) }],
+      ["/v1/completions", { POST: (call) => this.#complete(call) }],
+      ["/v1/models", { GET: () => Response.json(parts.models) }],
+    ]);
+  }
+
+  /** @throws ApiError 404, 405, and whatever the endpoint has to say */
+  async handle(path: string, call: Call): Promise<Response> {
+    // llama.cpp and mlx-lm answer without the version, too.
+    const versioned = path.startsWith("/v1/") ? path : `/v1${path}`;
+    const named = /^\/v1\/models\/(.+)$/.exec(versioned)?.[1];
+    const methods = named === undefined ? this.#routes.get(versioned) : { GET: () => this.#describe(named) };
+    if (methods === undefined) throw new ApiError(404, `there is nothing at ${path.slice(0, 100)}`);
+    return await pickMethod(call.request, methods)(call);
+  }
+
+  #describe(name: string): Response {
+    const { models } = this.#parts;
+    return Response.json(models.describe(models.find(decode(name))));
+  }
+
+  async #chat(call: Call): Promise<Response> {
+    const { model, defaults, prompts } = this.#parts;
+    const request = readChatRequest(await readJson(call.request), defaults);
+    return await this.#answer(call, request, () => chatPrompt(model, request, prompts), chatShape);
+  }
+
+  async #complete(call: Call): Promise<Response> {
+    const { model, defaults, prompts } = this.#parts;
+    const request = readCompletionRequest(await readJson(call.request), defaults);
+    return await this.#answer(call, request, () => completionPrompt(model, request, prompts), completionShape);
+  }
+
+  async #answer(
+    { request: { signal }, address, onRead }: Call,
+    request: GenerationRequest,
+    prompt: () => readonly number[],
+    makeShape: typeof chatShape,
+  ): Promise<Response> {
+    onRead();
+    const { engine, models, prompts, onFailure } = this.#parts;
+    const model = models.find(request.model);
+    const shape = makeShape({ model: model.id, texts: this.#texts, includeUsage: request.includeUsage });
+    const job = { client: `${address} ${request.user}`, model, ids: prompt() };
+    return await answer(engine, { request, job, context: prompts.context, shape, signal, onFailure });
+  }
+}
+
+/** @throws ApiError 405 */
+export function pickMethod<T>(request: Request, methods: Readonly<Record<string, T>>): T {
+  const method = request.method === "HEAD" ? "GET" : request.method;
+  const found = Object.hasOwn(methods, method) ? methods[method] : undefined;
+  if (found !== undefined) return found;
+  const allow = Object.keys(methods).join(", ");
+  throw new ApiError(405, `${request.method} is not possible here, only ${allow}`, { headers: { allow } });
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,91 @@
+import { describe, expect, test } from "bun:test";
+import * as fc from "fast-check";
+import { FairQueue, MAX_OVERTAKEN, type QueuedJob } from "./fair-queue.ts";
+
+interface Job extends QueuedJob {
+  readonly name: string;
+}
+
+function queueOf(...jobs: string[]): FairQueue<Job> {
+  const queue = new FairQueue<Job>();
+  for (const name of jobs) {
+    const [client = "", model = "base"] = name.replace(/\d/, "").split(":");
+    queue.add({ client, model, name });
+  }
+  return queue;
+}
+
+function takeAll(queue: FairQueue<Job>, resident = "base"): string[] {
+  const order: string[] = [];
+  for (let job = queue.next(resident); job !== undefined; job = queue.next(job.model)) order.push(job.name);
+  return order;
+}
+
+test("clients take turns, and each one's jobs stay in order", () => {
+  expect(takeAll(queueOf("a1", "a2", "a3", "b1", "c1", "c2"))).toEqual(["a1", "b1", "c1", "a2", "c2", "a3"]);
+});
+
+describe("models", () => {
+  test("the resident one goes first, within limits", () => {
+    const base = Array.from({ length: 12 }, (_, at) => `${String.fromCharCode(98 + at)}1`);
+    const order = takeAll(queueOf("a1:mine", ...base));
+    expect(order.indexOf("a1:mine")).toBe(MAX_OVERTAKEN);
+  });
+
+  test("alternating requests are sorted into few switches", () => {
+    const order = takeAll(queueOf("a1:x", "b1:y", "c1:x", "d1:y", "e1:x"), "x");
+    expect(order).toEqual(["a1:x", "c1:x", "e1:x", "b1:y", "d1:y"]);
+  });
+});
+
+test("who has gone is not served", () => {
+  const queue = new FairQueue<Job>();
+  const [one, two] = ["a1", "a2"].map((name) => ({ client: "a", model: "base", name }));
+  if (one === undefined || two === undefined) throw new Error("unreachable");
+  queue.add(one);
+  queue.add(two);
+  expect([queue.remove(one), queue.remove(one), queue.size]).toEqual([true, false, 1]);
+  expect([queue.next("base"), queue.next("base"), queue.size]).toEqual([two, undefined, 0]);
+  queue.add(one);
+  expect([queue.drain(), queue.size, queue.next("base")]).toEqual([[one], 0, undefined]);
+});
+
+test("whatever comes and goes: nothing is lost, order holds within a client, nobody waits for ever", () => {
+  const job = fc.record({ client: fc.constantFrom("a", "b", "c", "d"), model: fc.constantFrom("x", "y", "z") });
+  const step = fc.oneof({ arbitrary: job, weight: 2 }, { arbitrary: fc.constant("take" as const), weight: 1 });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
+      const queue = new FairQueue<QueuedJob & { readonly at: number }>();
+      const served = new Map<string, number>();
+      let resident: string | undefined;
+      let [added, taken] = [0, 0];
+      const take = (): void => {
+        const next = queue.next(resident);
+        if (next === undefined) return;
+        expect(next.at).toBeGreaterThan(served.get(next.client) ?? -1);
+        served.set(next.client, next.at);
+        resident = next.model;
+        taken++;
+      };
+      for (const [at, one] of steps.entries()) {
+        if (one === "take") take();
+        else {
+          queue.add({ ...one, at });
+          added++;
+        }
+      }
+      while (queue.size > 0) take();
+      expect(taken).toBe(added);
+
+      // A flood of requests for the resident model, from clients without end, against one for another.
+      queue.add({ client: "patient", model: "other", at: 0 });
+      let waited = 0;
+      for (; waited < 100; waited++) {
+        queue.add({ client: `flood ${waited}`, model: "x", at: waited });
+        if (queue.next("x")?.client === "patient") break;
+      }
+      expect(waited).toBeLessThanOrEqual(MAX_OVERTAKEN);
+    }),
+    { seed: 1, numRuns: 50 },
+  );
+});

@@ -1,0 +1,53 @@
+import type { AdapterChoice } from "../generate/adapted-weights.ts";
+import { ApiError } from "./api-error.ts";
+
+/** A model that clients can name: the base, or the base with an adapter. */
+export interface ServedModel {
+  readonly id: string;
+  /** None: the base. */
+  readonly adapters: readonly AdapterChoice[];
+}
+
+/** The models of a server, the base first. */
+export class ModelList {
+  readonly #base: ServedModel;
+  readonly #models: readonly ServedModel[];
+  readonly #default: ServedModel;
+  readonly #created = Math.floor(Date.now() / 1000);
+
+  /**
+   * @param adapters ids, which are all different and not the base's, with what they stand for
+   * @param preferred the id of requests that name no model; the base's where nothing is said
+   */
+  constructor(base: string, adapters: ReadonlyMap<string, AdapterChoice>, preferred: string = base) {
+    this.#base = { id: base, adapters: [] };
+    const adapted = Array.from(adapters, ([id, choice]) => ({ id, adapters: [choice] }));
+    this.#models = [this.#base, ...adapted];
+    this.#default = this.#models.find(({ id }) => id === preferred) ?? this.#base;
+  }
+
+  get all(): readonly ServedModel[] {
+    return this.#models;
+  }
+
+  /** @throws ApiError 404 for a name that is not served */
+  find(id: string | undefined): ServedModel {
+    if (id === undefined) return this.#default;
+    const found = this.#models.find((model) => model.id === id);
+    if (found !== undefined) return found;
+    const served = this.#models.map((model) => model.id).join(", ");
+    const message = `no model is named ${JSON.stringify(id.slice(0, 100))} here, only: ${served}`;
+    throw new ApiError(404, message, { code: "model_not_found", param: "model" });
+  }
+
+  /** One model in OpenAI's shape; adapters name their base as vLLM does. */
+  describe({ id, adapters }: ServedModel): object {
+    const parent = adapters.length === 0 ? null : this.#base.id;
+    return { id, object: "model", created: this.#created, owned_by: "randlora", parent };
+  }
+
+  /** What `/v1/models` says. */
+  toJSON(): object {
+    return { object: "list", data: this.#models.map((model) => this.describe(model)) };
+  }
+}

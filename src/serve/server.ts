@@ -1,0 +1,94 @@
+import { RandloraError } from "../errors.ts";
+import { toApiError } from "./answer.ts";
+import { Api, type ApiParts, pickMethod } from "./api.ts";
+import { Guard, type GuardOptions } from "./guard.ts";
+import { pageResponse } from "./page.ts";
+
+/** Seconds without a byte after which a client that has not sent its request, or does not take its answer, is gone. */
+const IDLE_SECONDS = 30;
+/** What an answer that runs when the server is told to stop has to come to its end. */
+const GRACE_MS = 5000;
+/** What the last bytes have to be taken. */
+const FLUSH_MS = 1000;
+
+export interface ServerOptions extends GuardOptions, ApiParts {
+  /** 0: any free one. */
+  readonly port: number;
+  /** Told of every request, with the status of its answer. */
+  readonly onRequest?: (line: string) => void;
+}
+
+/** The HTTP server: OpenAI's API, `/health`, and a chat page at `/`. */
+export class ApiServer implements AsyncDisposable {
+  readonly #server: Bun.Server<undefined>;
+  readonly #options: ServerOptions;
+  readonly #guard: Guard;
+  readonly #api: Api;
+
+  /** Begins to listen. @throws RandloraError `file` where it cannot */
+  constructor(options: ServerOptions) {
+    this.#options = options;
+    this.#guard = new Guard(options);
+    this.#api = new Api(options);
+    const { host, port } = options;
+    try {
+      this.#server = Bun.serve({
+        hostname: host,
+        port,
+        development: false,
+        idleTimeout: IDLE_SECONDS,
+        // Bun's own refusal has no body: ours comes first (body.ts).
+        maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+        fetch: (request, server) => this.#fetch(request, server),
+      });
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      const message = `cannot listen on ${host}, port ${port}: ${reason}`;
+      throw new RandloraError("file", message, "choose another --port; 0 takes any that is free", { cause });
+    }
+  }
+
+  /** Where it listens: `http://127.0.0.1:8080`. */
+  get address(): string {
+    return this.#server.url.origin;
+  }
+
+  /** Takes no more requests, lets the running answer end or cuts it, and closes every connection. */
+  async stop(grace: number = GRACE_MS): Promise<void> {
+    // New connections are refused from here on; requests on open ones are told why.
+    const closed = this.#server.stop();
+    await this.#options.engine.close(grace);
+    await Promise.race([closed, Bun.sleep(FLUSH_MS)]);
+    await this.#server.stop(true);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop(0);
+  }
+
+  async #fetch(request: Request, server: Bun.Server<undefined>): Promise<Response> {
+    const start = performance.now();
+    const address = server.requestIP(request)?.address ?? "";
+    // Without a Host header Bun knows no more than the path.
+    const { pathname } = new URL(request.url, "http://localhost");
+    let response: Response;
+    try {
+      response = await this.#route(pathname, request, address, () => server.timeout(request, 0));
+    } catch (error) {
+      response = toApiError(error, this.#options.onFailure).response();
+    }
+    for (const [name, value] of Object.entries(this.#guard.corsHeaders(request))) response.headers.set(name, value);
+    const seconds = ((performance.now() - start) / 1000).toFixed(2);
+    this.#options.onRequest?.(`${address} ${request.method} ${pathname} ${response.status} ${seconds} s`);
+    return response;
+  }
+
+  async #route(path: string, request: Request, address: string, onRead: () => void): Promise<Response> {
+    this.#guard.checkPage(request);
+    if (request.method === "OPTIONS") return this.#guard.preflight(request);
+    if (path === "/") return pickMethod(request, { GET: pageResponse })();
+    if (path === "/health") return pickMethod(request, { GET: () => Response.json({ status: "ok" }) })();
+    this.#guard.checkKey(request);
+    return await this.#api.handle(path, { request, address, onRead });
+  }
+}
