@@ -71,18 +71,19 @@ export function attentionFactor({ scaling }: Rope): number {
 }
 
 /**
- * cos and sin for `count` positions from `first` on, each (count, size / 2) row by row. The angle is an f32 product, as
+ * cos and sin for tokens at these positions, each (tokens, size / 2) row by row. The angle is an f32 product, as
  * in transformers: at large positions its rounding is part of the result.
  */
-export function angles(rope: Rope, length: number, first: number, count: number) {
+export function angles(rope: Rope, length: number, positions: ArrayLike<number>) {
   const frequencies = inverseFrequencies(rope, length);
   const factor = attentionFactor(rope);
   const half = frequencies.length;
-  const cos = new Float32Array(count * half);
-  const sin = new Float32Array(count * half);
-  for (let row = 0; row < count; row++) {
+  const cos = new Float32Array(positions.length * half);
+  const sin = new Float32Array(positions.length * half);
+  for (let row = 0; row < positions.length; row++) {
+    const position = positions[row] ?? 0;
     for (let pair = 0; pair < half; pair++) {
-      const angle = Math.fround((first + row) * (frequencies[pair] ?? 0));
+      const angle = Math.fround(position * (frequencies[pair] ?? 0));
       cos[row * half + pair] = Math.cos(angle) * factor;
       sin[row * half + pair] = Math.sin(angle) * factor;
     }

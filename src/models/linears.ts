@@ -1,0 +1,25 @@
+import { OPS } from "../tensor/ops/index.ts";
+import type { Recorder } from "../tensor/recorder.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+
+/** The operands of a projection; see OPS.linear. */
+export interface Projection {
+  readonly x: Tensor;
+  /** A matrix of `DecoderWeights`: known by its buffer, and perhaps several of the checkpoint's joined. */
+  readonly weight: Tensor;
+  readonly bias: Tensor | undefined;
+  readonly residual: Tensor | undefined;
+}
+
+/**
+ * How a decoder's projections (all but the output matrix) are computed: where adapters come in. `apply` returns
+ * x Wᵀ + bias + residual, with the W that is meant, and releases none of the operands.
+ */
+export interface Linears {
+  apply(recorder: Recorder, projection: Projection): Tensor;
+}
+
+/** The weights as they are. */
+export const PLAIN_LINEARS: Linears = {
+  apply: (recorder, projection) => recorder.apply(OPS.linear, projection, {}).y,
+};
