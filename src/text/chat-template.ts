@@ -184,7 +184,7 @@ function normalizeMessage(message: ChatMessage): Record<string, unknown> {
 }
 
 /** Two of Unicode's noncharacters (U+FDD0 … U+FDEF), which no text should hold, and this one does not. */
-function unusedCharacters(text: string): { start: string; end: string } {
+export function unusedCharacters(text: string): { start: string; end: string } {
   const free = Array.from({ length: 0x20 }, (_, i) => String.fromCodePoint(0xfdd0 + i)).filter(
     (c) => !text.includes(c),
   );

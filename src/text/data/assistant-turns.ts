@@ -1,0 +1,171 @@
+import { RandloraError } from "../../errors.ts";
+import { type ChatMessage, type ChatTemplate, type Span, unusedCharacters } from "../chat-template.ts";
+import type { AddedToken } from "../tokenizer/added-tokens.ts";
+
+/** A conversation as text, and which parts of it the assistant is to learn. */
+export interface RenderedTurns {
+  readonly text: string;
+  /** In order, disjoint; UTF-16 units. */
+  readonly spans: readonly Span[];
+}
+
+interface Conversation {
+  readonly messages: readonly ChatMessage[];
+  readonly tools?: readonly unknown[];
+}
+
+/**
+ * Finds the assistant's turns in a rendered conversation: from behind the header to the end-of-turn token, which belongs
+ * to the turn; a newline after it does not. Whatever the template writes between header and content (a block of
+ * reasoning) belongs to the turn, because the model has to write it.
+ *
+ * Where the template has `{% generation %}`, its spans are taken. Otherwise the conversation is rendered again with marks
+ * around the contents, which shows where they are, if nothing but the marks changed. Templates that look into contents
+ * (to move or drop reasoning) are asked turn by turn: what changes when the turn's content is another one? Turns without
+ * a text of their own (calls of tools) are found between the conversation as rendered up to them and up to behind them.
+ */
+export class AssistantTurns {
+  readonly #template: ChatTemplate;
+  /** What asks for an assistant's turn, such as `<|im_start|>assistant\n`; empty where the template has none. */
+  readonly #header: string;
+  /** Text of the token that ends such a turn; undefined where the template writes none. */
+  readonly #end: string | undefined;
+
+  /** @param addedTokens the tokenizer's: one of them ends a turn */
+  constructor(template: ChatTemplate, addedTokens: readonly AddedToken[]) {
+    this.#template = template;
+    const question = [{ role: "user", content: "a" }];
+    const asked = attempt(() => template.render({ messages: question }).text);
+    const prompted = attempt(() => template.render({ messages: question, addGenerationPrompt: true }).text);
+    this.#header = asked !== undefined && prompted?.startsWith(asked) === true ? prompted.slice(asked.length) : "";
+    this.#end = this.#findEnd(question, addedTokens);
+  }
+
+  /**
+   * @throws {RandloraError} what the template throws when it refuses the messages; `data` when a turn cannot be found in
+   *   what it rendered
+   */
+  render(conversation: Conversation): RenderedTurns {
+    const { text, generated } = this.#template.render(conversation);
+    if (generated !== undefined) return { text, spans: generated };
+    const { messages } = conversation;
+    const marked = this.#locateAll(conversation, text);
+    const spans: Span[] = [];
+    for (const [i, message] of messages.entries()) {
+      if (message.role !== "assistant") continue;
+      const from = spans.at(-1)?.end ?? 0;
+      const content = marked?.get(i) ?? (hasText(message) ? this.#locateOne(conversation, i, text) : undefined);
+      const turn =
+        content === undefined || "tool_calls" in message ? this.#locateBetween(conversation, i, text) : undefined;
+      const span = turn ?? (content && this.#extend(content, message, text, from));
+      if (span === undefined) {
+        throw new RandloraError(
+          "data",
+          `message ${i + 1}, the assistant's, cannot be found in what the chat template makes of the conversation`,
+          "put {% generation %} and {% endgeneration %} around what the assistant says in the template",
+        );
+      }
+      if (span.end > span.start) spans.push({ start: Math.max(span.start, from), end: span.end });
+    }
+    return { text, spans };
+  }
+
+  /** The token behind an assistant's content, be there white space between or not (Llama 2: `content </s>`). */
+  #findEnd(question: readonly ChatMessage[], addedTokens: readonly AddedToken[]): string | undefined {
+    const probe = "randlora-probe";
+    const text = attempt(
+      () => this.#template.render({ messages: [...question, { role: "assistant", content: probe }] }).text,
+    );
+    const at = text?.lastIndexOf(probe) ?? -1;
+    const behind = at < 0 ? "" : (text?.slice(at + probe.length).trimStart() ?? "");
+    const candidates = addedTokens.map(({ content }) => content).filter((token) => behind.startsWith(token));
+    return candidates.toSorted((a, b) => b.length - a.length)[0];
+  }
+
+  /** Contents of all turns with a text at once, by message; undefined where marks changed what was rendered. */
+  #locateAll({ messages, ...rest }: Conversation, text: string): ReadonlyMap<number, Span> | undefined {
+    const marks = unusedCharacters(this.#template.source + JSON.stringify(messages));
+    const marked = messages.map((message) => {
+      if (message.role !== "assistant" || !hasText(message)) return message;
+      const { lead, core, trail } = cutWhiteSpace(message.content);
+      return { ...message, content: lead + marks.start + core + marks.end + trail };
+    });
+    const rendered = attempt(() => this.#template.render({ ...rest, messages: marked }).text);
+    if (rendered === undefined) return undefined;
+    const parts = rendered.split(new RegExp(`[${marks.start}${marks.end}]`));
+    const numbers = [...messages.keys()].filter((i) => marked[i] !== messages[i]);
+    if (parts.join("") !== text || parts.length !== 2 * numbers.length + 1) return undefined;
+    const found = new Map<number, Span>();
+    let at = 0;
+    for (const [k, i] of numbers.entries()) {
+      const start = at + (parts[2 * k] ?? "").length;
+      at = start + (parts[2 * k + 1] ?? "").length;
+      found.set(i, { start, end: at });
+    }
+    return found;
+  }
+
+  /** One turn's content: what differs when it is replaced. */
+  #locateOne({ messages, ...rest }: Conversation, i: number, text: string): Span | undefined {
+    const { start: mark } = unusedCharacters(this.#template.source + JSON.stringify(messages));
+    const changed = messages.map((message, k) => (k === i ? { ...message, content: mark } : message));
+    const rendered = attempt(() => this.#template.render({ ...rest, messages: changed }).text);
+    const [head, tail, ...more] = rendered?.split(mark) ?? [];
+    if (head === undefined || tail === undefined || more.length > 0) return undefined;
+    let start = 0;
+    while (start < head.length && head[start] === text[start]) start++;
+    const most = Math.min(tail.length, text.length - start);
+    let after = 0;
+    while (after < most && tail[tail.length - 1 - after] === text[text.length - 1 - after]) after++;
+    return { start, end: text.length - after };
+  }
+
+  /** A turn from the texts of the conversation before it and including it, where both begin the whole text. */
+  #locateBetween({ messages, ...rest }: Conversation, i: number, text: string): Span | undefined {
+    if (this.#header === "") return undefined;
+    const before = attempt(
+      () => this.#template.render({ ...rest, messages: messages.slice(0, i), addGenerationPrompt: true }).text,
+    );
+    const including = attempt(() => this.#template.render({ ...rest, messages: messages.slice(0, i + 1) }).text);
+    if (before === undefined || including === undefined) return undefined;
+    if (!text.startsWith(before) || !text.startsWith(including) || including.length < before.length) return undefined;
+    return { start: before.length, end: Math.max(including.trimEnd().length, before.length) };
+  }
+
+  /** From a content to its turn: back to behind the header, on over the end-of-turn token. */
+  #extend({ start, end }: Span, message: ChatMessage, text: string, from: number): Span {
+    const { lead, trail } = cutWhiteSpace(typeof message.content === "string" ? message.content : "");
+    const header = this.#header === "" ? -1 : text.lastIndexOf(this.#header, start - this.#header.length);
+    let first = start;
+    if (header >= from) first = header + this.#header.length;
+    else if (start - lead.length >= from && text.slice(start - lead.length, start) === lead) first -= lead.length;
+    const behind = text.slice(end);
+    const space = behind.length - behind.trimStart().length;
+    let last = end;
+    if (this.#end !== undefined && behind.startsWith(this.#end, space)) last += space + this.#end.length;
+    else if (behind.startsWith(trail)) last += trail.length;
+    return { start: first, end: last };
+  }
+}
+
+type TextMessage = ChatMessage & { readonly content: string };
+
+function hasText(message: ChatMessage): message is TextMessage {
+  return typeof message.content === "string" && message.content.trim() !== "";
+}
+
+function cutWhiteSpace(content: string): { lead: string; core: string; trail: string } {
+  const core = content.trim();
+  const at = content.indexOf(core);
+  return { lead: content.slice(0, at), core, trail: content.slice(at + core.length) };
+}
+
+/** What a template makes of messages that it may refuse: probes are not the user's. */
+function attempt(render: () => string): string | undefined {
+  try {
+    return render();
+  } catch (error) {
+    if (error instanceof RandloraError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,103 @@
+import { RandloraError } from "../../errors.ts";
+import { quote } from "../../safetensors/failure.ts";
+import type { ChatMessage, ChatTemplate } from "../chat-template.ts";
+import type { Tokenizer } from "../tokenizer.ts";
+import { AssistantTurns } from "./assistant-turns.ts";
+import type { Recognised } from "./kinds.ts";
+import type { EncodedSample } from "./store.ts";
+
+/** What turns samples into tokens. */
+export interface EncoderOptions {
+  readonly tokenizer: Tokenizer;
+  /** Undefined for a model without one: chats are refused, instructions become completions. */
+  readonly template: ChatTemplate | undefined;
+  /** The id that ends a text or a completion (`readEndOfSequence`); undefined: nothing is appended. */
+  readonly endOfSequence: number | undefined;
+  /** Rows of the model's embedding: a token beyond them is an error. */
+  readonly vocabularySize: number;
+  /** `--train-on-prompt`: all tokens but the first are supervised. */
+  readonly trainOnPrompt?: boolean;
+}
+
+/**
+ * Turns samples into token ids and marks of what is supervised.
+ *
+ * - text: its tokens with the tokenizer's special tokens, then end-of-sequence; all are supervised.
+ * - completion: the prompt's tokens with special tokens, the completion's without, then end-of-sequence; completion and
+ *   end are supervised.
+ * - chat: rendered by the chat template, tokenised without special tokens, nothing appended; the assistant's turns are
+ *   supervised: every token that holds a part of one.
+ * - instruction: a chat of two turns; a completion where the model has no template.
+ */
+export class SampleEncoder {
+  readonly #options: EncoderOptions;
+  readonly #turns: AssistantTurns | undefined;
+
+  constructor(options: EncoderOptions) {
+    this.#options = options;
+    const { template, tokenizer } = options;
+    this.#turns = template && new AssistantTurns(template, tokenizer.addedTokens);
+  }
+
+  /** @throws {RandloraError} `data` for a chat that has no template or is refused by it, and for ids beyond the model's */
+  encode(sample: Recognised): EncodedSample {
+    const encoded = this.#encode(sample);
+    this.#checkIds(encoded.ids);
+    if (this.#options.trainOnPrompt !== true) return encoded;
+    return { ids: encoded.ids, supervised: new Uint8Array(encoded.ids.length).fill(1) };
+  }
+
+  #encode(sample: Recognised): { ids: number[]; supervised: ArrayLike<number> } {
+    switch (sample.kind) {
+      case "text":
+        return this.#encodeCompletion([], this.#options.tokenizer.encode(sample.text));
+      case "completion":
+        return this.#encodePrompted(sample.prompt, sample.completion);
+      case "chat":
+        return this.#encodeChat(sample.messages, sample.tools);
+      case "instruction": {
+        if (this.#turns === undefined) return this.#encodePrompted(sample.request, sample.answer);
+        const messages = [
+          { role: "user", content: sample.request },
+          { role: "assistant", content: sample.answer },
+        ];
+        return this.#encodeChat(messages, undefined);
+      }
+    }
+  }
+
+  #encodePrompted(prompt: string, completion: string) {
+    const { tokenizer } = this.#options;
+    return this.#encodeCompletion(tokenizer.encode(prompt), tokenizer.encode(completion, { special: false }));
+  }
+
+  #encodeCompletion(prompt: readonly number[], completion: readonly number[]) {
+    const { endOfSequence } = this.#options;
+    const ids = [...prompt, ...completion, ...(endOfSequence === undefined ? [] : [endOfSequence])];
+    return { ids, supervised: new Uint8Array(ids.length).fill(1, prompt.length) };
+  }
+
+  #encodeChat(messages: readonly ChatMessage[], tools: readonly unknown[] | undefined) {
+    if (this.#turns === undefined) {
+      throw new RandloraError(
+        "data",
+        '"messages" need a chat template, and the model has none',
+        "give samples with text, or with prompt and completion",
+      );
+    }
+    const { text, spans } = this.#turns.render({ messages, ...(tools === undefined ? {} : { tools }) });
+    const { ids, marks } = this.#options.tokenizer.encodeMarked(text, spans);
+    return { ids, supervised: marks };
+  }
+
+  #checkIds(ids: readonly number[]): void {
+    const { tokenizer, vocabularySize } = this.#options;
+    const wrong = ids.find((id) => id >= vocabularySize);
+    if (wrong === undefined) return;
+    throw new RandloraError(
+      "data",
+      `token ${wrong} (${quote(tokenizer.idToToken(wrong) ?? "")}) is beyond the model's vocabulary of ${vocabularySize}`,
+      "the tokenizer has tokens that the model was not trained with: take the model's own tokenizer, or other data",
+    );
+  }
+}

@@ -1,0 +1,67 @@
+import { RandloraError } from "../../errors.ts";
+import { oneLine } from "../../safetensors/failure.ts";
+import { type EncoderOptions, SampleEncoder } from "./encoder.ts";
+import { recognise } from "./kinds.ts";
+import { readRecords } from "./records.ts";
+import { DataSetBuilder, type StoredDataSet } from "./store.ts";
+
+export interface LoadOptions extends EncoderOptions {
+  /** `--max-length`: most tokens of a sample, at least 2. */
+  readonly maxLength: number;
+  /** Told the number of samples read so far, now and then. */
+  readonly onProgress?: (samples: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** Samples between two reports, and between two turns of the event loop. */
+const REPORT_EVERY = 256;
+
+/**
+ * Reads and tokenises a data file.
+ *
+ * @throws {RandloraError} `file` when it cannot be read; `data` or `format` naming the line when its content is wrong; `data`
+ *   when it has no samples, or none with supervised tokens
+ */
+export async function loadDataSet(path: string, options: LoadOptions): Promise<StoredDataSet> {
+  const { maxLength, onProgress, signal } = options;
+  if (!Number.isSafeInteger(maxLength) || maxLength < 2) {
+    throw new RandloraError("usage", `--max-length ${maxLength}: a sample needs at least two tokens`);
+  }
+  const name = oneLine(path);
+  const encoder = new SampleEncoder(options);
+  const builder = new DataSetBuilder(maxLength);
+  let count = 0;
+  for await (const record of readRecords(path)) {
+    builder.add(
+      placed(name, record.place, () => encoder.encode(recognise(name, record))),
+      record.line,
+    );
+    if (++count % REPORT_EVERY !== 0) continue;
+    onProgress?.(count);
+    await Bun.sleep(0);
+    signal?.throwIfAborted();
+  }
+  onProgress?.(count);
+  const data = builder.build(path);
+  if (data.length > 0) return data;
+  if (count === 0) {
+    throw new RandloraError("data", `${name}: no samples: the file is empty`, "every line must be one JSON object");
+  }
+  throw new RandloraError(
+    "data",
+    `${name}: none of its ${count} samples has supervised tokens${data.totals.cut > 0 ? ` (${data.totals.cut} were cut)` : ""}`,
+    data.totals.cut > 0
+      ? "raise --max-length: what is to be learnt stands at the end of a sample"
+      : "chats need an assistant's turn, completions a text",
+  );
+}
+
+/** Adds file and place to errors that do not name the file yet. */
+function placed<T>(name: string, place: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof RandloraError) || error.message.startsWith(`${name}: ${place}: `)) throw error;
+    throw new RandloraError(error.code, `${name}: ${place}: ${error.message}`, error.hint, { cause: error });
+  }
+}

@@ -1,0 +1,31 @@
+import { RandloraError } from "../../errors.ts";
+import { oneLine } from "../../safetensors/failure.ts";
+import { readChunks, readStart } from "./chunks.ts";
+import { readJsonRecords } from "./json-records.ts";
+import { SAMPLE_FIELDS } from "./kinds.ts";
+import { readParquetRecords } from "./parquet-records.ts";
+import type { DataRecord } from "./record.ts";
+
+/** First bytes of compressed files, which are not looked into. */
+const COMPRESSED: readonly (readonly [bytes: readonly number[], name: string])[] = [
+  [[0x1f, 0x8b], "gzip"],
+  [[0x28, 0xb5, 0x2f, 0xfd], "Zstandard"],
+  [[0x50, 0x4b, 0x03, 0x04], "ZIP"],
+  [[0x42, 0x5a, 0x68], "bzip2"],
+  [[0xfd, 0x37, 0x7a, 0x58], "xz"],
+];
+
+/**
+ * Reads the records of a data file one by one: JSON lines, a JSON array or parquet, told by its first bytes.
+ *
+ * @throws {RandloraError} naming the file and the line or row
+ */
+export async function* readRecords(path: string): AsyncGenerator<DataRecord> {
+  const start = await readStart(path);
+  const compressed = COMPRESSED.find(([bytes]) => bytes.every((byte, i) => start[i] === byte));
+  if (compressed !== undefined) {
+    throw new RandloraError("data", `${oneLine(path)}: compressed (${compressed[1]})`, "unpack it first");
+  }
+  if (new TextDecoder().decode(start.subarray(0, 4)) === "PAR1") yield* readParquetRecords(path, SAMPLE_FIELDS);
+  else yield* readJsonRecords(path, readChunks(path));
+}
