@@ -6,6 +6,7 @@ export function peftReadme({ config, bases }: AdapterContent): string {
   const base = config["base_model_name_or_path"];
   const onHub = typeof base === "string" && parseRepository(base) !== undefined;
   const generator = bases?.["generator"];
+  const method = config["peft_type"] === "LORA" ? "LoRA" : "RandLoRA";
   return [
     "---",
     "library_name: peft",
@@ -14,7 +15,7 @@ export function peftReadme({ config, bases }: AdapterContent): string {
     "  - randlora",
     "---",
     "",
-    "# RandLoRA adapter",
+    `# ${method} adapter`,
     "",
     `Written by randlora. PEFT loads this folder${onHub ? ` on top of \`${base}\`` : ""}; \`randlora merge BASE .\` adds it to the weights.`,
     ...(typeof generator === "string" ? ["", `Its random bases are drawn by \`${generator}\`.`] : []),

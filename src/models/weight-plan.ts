@@ -1,5 +1,6 @@
 import { RandloraError } from "../errors.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import type { Shape } from "../tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
 
 /** Rows of one matrix on the GPU that come from one tensor of the checkpoint. */
@@ -110,6 +111,16 @@ function matrix(cols: number, ...parts: readonly Part[]): PlannedMatrix {
 function vector(...parts: readonly Part[]): PlannedMatrix {
   const cols = parts.reduce((sum, [, size]) => sum + size, 0);
   return { kind: "vector", cols, parts: parts.map(([name, rows]) => ({ name, rows })) };
+}
+
+/** The names of its parts: one no other matrix has. */
+export function matrixLabel({ parts }: PlannedMatrix): string {
+  return parts.map(({ name }) => name).join(" + ");
+}
+
+/** Rows and columns. */
+export function matrixShape({ kind, cols, parts }: PlannedMatrix): Shape {
+  return [kind === "vector" ? 1 : parts.reduce((sum, part) => sum + part.rows, 0), cols];
 }
 
 /** Every matrix of the plan. */

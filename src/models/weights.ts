@@ -2,11 +2,27 @@ import type { Gpu } from "../gpu/gpu.ts";
 import { upload } from "../gpu/transfer.ts";
 import { isKernelDtype, type KernelDtype } from "../kernels/dtype.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
-import { dtypeBytes, isFloat } from "../safetensors/dtype.ts";
-import { widenToF32 } from "../safetensors/numbers.ts";
-import { elementBytes, sliceCols, sliceRows, type Tensor, tensorBytes, tensorIn } from "../tensor/tensor.ts";
+import { dtypeBytes, type FloatDtype, isFloat } from "../safetensors/dtype.ts";
+import { roundFromF32, widenToF32 } from "../safetensors/numbers.ts";
+import {
+  elementBytes,
+  type Shape,
+  sliceCols,
+  sliceRows,
+  type Tensor,
+  tensorBytes,
+  tensorIn,
+} from "../tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
-import { checkPlan, type PlannedLayer, type PlannedMatrix, planWeights, type WeightPlan } from "./weight-plan.ts";
+import {
+  checkPlan,
+  matrixLabel,
+  matrixShape,
+  type PlannedLayer,
+  type PlannedMatrix,
+  planWeights,
+  type WeightPlan,
+} from "./weight-plan.ts";
 
 /** Checkpoint bytes that are read at once. */
 const BLOCK_BYTES = 8 * 2 ** 20;
@@ -15,9 +31,19 @@ type OnGpu<T> = { readonly [K in keyof T]: T[K] extends PlannedMatrix ? Tensor :
 /** The matrices of a layer in GPU memory. */
 export type LayerWeights = OnGpu<PlannedLayer>;
 
+/** How weights are held. */
+export interface WeightOptions {
+  /** The dtype of matrices; by default that of the checkpoint. */
+  readonly dtype?: KernelDtype | undefined;
+  /** Memory of the caller's own for each matrix and vector, F32: of weights that are trained. */
+  readonly place?: (label: string, shape: Shape) => Tensor;
+}
+
 interface Placed {
   readonly planned: PlannedMatrix;
   readonly tensor: Tensor;
+  /** The memory is the caller's. */
+  readonly foreign: boolean;
 }
 
 /** A decoder's weights in GPU memory, in the dtype of the checkpoint; norms and biases in F32. */
@@ -33,11 +59,12 @@ export class DecoderWeights {
   readonly #checkpoint: Checkpoint;
   readonly #placed: readonly Placed[];
 
-  private constructor(gpu: Gpu, checkpoint: Checkpoint, plan: WeightPlan) {
+  private constructor(gpu: Gpu, checkpoint: Checkpoint, plan: WeightPlan, options: WeightOptions) {
     const placed: Placed[] = [];
     const place = (planned: PlannedMatrix): Tensor => {
-      const tensor = allocate(gpu, checkpoint, planned);
-      placed.push({ planned, tensor });
+      const tensor =
+        options.place?.(matrixLabel(planned), matrixShape(planned)) ?? allocate(gpu, checkpoint, planned, options);
+      placed.push({ planned, tensor, foreign: options.place !== undefined });
       return tensor;
     };
     const placeAll = (layer: PlannedLayer) =>
@@ -58,10 +85,15 @@ export class DecoderWeights {
    * Checks the checkpoint against the config and allocates GPU memory for it; `fill` then reads it.
    * @throws RandloraError `model` for weights that are missing, left over or of another shape; `memory`
    */
-  static allocate(gpu: Gpu, checkpoint: Checkpoint, config: DecoderConfig): DecoderWeights {
+  static allocate(
+    gpu: Gpu,
+    checkpoint: Checkpoint,
+    config: DecoderConfig,
+    options: WeightOptions = {},
+  ): DecoderWeights {
     const plan = planWeights(config);
     checkPlan(plan, checkpoint, config);
-    return new DecoderWeights(gpu, checkpoint, plan);
+    return new DecoderWeights(gpu, checkpoint, plan, options);
   }
 
   /** Bytes in GPU memory. */
@@ -89,7 +121,7 @@ export class DecoderWeights {
   }
 
   release(): void {
-    for (const { tensor } of this.#placed) this.#gpu.memory.release(tensor.buffer);
+    for (const { tensor, foreign } of this.#placed) if (!foreign) this.#gpu.memory.release(tensor.buffer);
   }
 
   /** Reads rows × cols of a checkpoint's tensor to `target`, the element of `tensor`'s buffer where they begin. */
@@ -118,7 +150,7 @@ export class DecoderWeights {
       const count = Math.min(step, lines - line);
       const source = new Uint8Array(count * width * stored);
       await this.#checkpoint.read(name, source, line * width * stored);
-      const values = dtype === tensor.dtype ? source : widened(source, dtype, count * width);
+      const values = dtype === tensor.dtype ? source : converted(source, dtype, tensor, count * width);
       const packed = pitch === width ? values : repitched(values, count, width * size, pitch * size);
       upload(this.#gpu, tensor.buffer, packed, (target + line * pitch) * size);
       onBytes(source.length);
@@ -126,10 +158,14 @@ export class DecoderWeights {
   }
 }
 
-function widened(source: Uint8Array, dtype: Parameters<typeof widenToF32>[1], count: number): Uint8Array<ArrayBuffer> {
+/** The same numbers in the dtype of `tensor`: rounded once where it is the narrower one. */
+function converted(source: Uint8Array, dtype: FloatDtype, tensor: Tensor, count: number): Uint8Array<ArrayBuffer> {
   const values = new Float32Array(count);
   widenToF32(source, dtype, values);
-  return new Uint8Array(values.buffer);
+  if (tensor.dtype === "F32" || tensor.dtype === "U32") return new Uint8Array(values.buffer);
+  const rounded = new Uint8Array(count * elementBytes(tensor.dtype));
+  roundFromF32(values, tensor.dtype, rounded);
+  return rounded;
 }
 
 /** Rows of `to` bytes from rows of `from` bytes, zeros between. */
@@ -140,15 +176,15 @@ function repitched(source: Uint8Array, rows: number, from: number, to: number): 
 }
 
 /** Memory for a matrix, in the one dtype of its parts; F32 when they differ or have one that kernels do not read. */
-function allocate(gpu: Gpu, checkpoint: Checkpoint, { kind, cols, parts }: PlannedMatrix): Tensor {
-  const rows = kind === "vector" ? 1 : parts.reduce((sum, part) => sum + part.rows, 0);
+function allocate(gpu: Gpu, checkpoint: Checkpoint, planned: PlannedMatrix, options: WeightOptions): Tensor {
+  const { kind, parts } = planned;
   const dtypes = new Set(parts.map(({ name }) => checkpoint.get(name).info.dtype));
   const [first] = dtypes;
   const kept: KernelDtype | undefined =
-    kind === "matrix" && dtypes.size === 1 && first !== undefined && isKernelDtype(first) ? first : undefined;
-  const dtype = kept ?? "F32";
-  const label = parts.map(({ name }) => name).join(" + ");
-  return tensorIn(gpu.memory.allocate(label, tensorBytes([rows, cols], dtype)), [rows, cols], dtype);
+    dtypes.size === 1 && first !== undefined && isKernelDtype(first) ? first : undefined;
+  const dtype = kind === "matrix" ? (options.dtype ?? kept ?? "F32") : "F32";
+  const shape = matrixShape(planned);
+  return tensorIn(gpu.memory.allocate(matrixLabel(planned), tensorBytes(shape, dtype)), shape, dtype);
 }
 
 /** The parts of a matrix by their names in the checkpoint. */

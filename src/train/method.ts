@@ -1,44 +1,62 @@
+import type { Recorder } from "../tensor/recorder.ts";
 import type { Run } from "../tensor/run.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import type { Parameters } from "./parameters.ts";
 
 /** What a method chose for itself and must choose again when a run is resumed, so that the same bits come out. */
-export type MethodChoices = Readonly<Record<string, string | number | boolean | readonly string[]>>;
+export type MethodChoices = Readonly<Record<string, string | number | boolean | string[]>>;
 
-/** What a user may want to know of a method before training: a row a tensor group. */
+/** What a user may want to know of a method before training. */
 export interface MethodSummary {
   readonly trainableParameters: number;
-  /** One row an adapted module (or trained tensor): its name, its shape and what is trained for it. */
+  /** One row an adapted module, or a trained tensor: its name, W's shape, how many numbers are trained for it. */
   readonly modules: readonly {
     readonly name: string;
     readonly shape: readonly number[];
     readonly parameters: number;
   }[];
+  /** What the user should know: one line each. */
   readonly notes: readonly string[];
 }
 
+/** What a micro-batch is computed for; step and micro-batch, from 0, tell the masks of dropout apart. */
+export type PassKind =
+  | { readonly kind: "train"; readonly step: number; readonly microBatch: number }
+  | { readonly kind: "evaluate" };
+
 /**
- * A way to train: which tensors are trained, how the decoder's matrices depend on them, and what file comes out. The
- * loop knows nothing else of it. `Recording` is what one micro-batch is recorded on, `Linears` what the decoder's
- * forward pass asks for each projection.
+ * A way to train: which tensors are trained, how the decoder's matrices depend on them, and what files come out. The
+ * loop knows nothing else of it. A step is: `prepare`, then for each micro-batch a forward pass through `linears` and a
+ * backward pass, then `finish`, then the update of `parameters`.
  */
-export interface Method<Recording, Linears> {
+export interface Method {
   readonly kind: "randlora" | "lora" | "full";
   readonly parameters: Parameters;
   readonly summary: MethodSummary;
   readonly choices: MethodChoices;
-  /** Records what depends on the parameters alone (ΔW, W'): before the first micro-batch of a step or an evaluation. */
+  /** Records what depends on the parameters alone (W'), once they have changed. */
   prepare(run: Run): void;
-  /** How projections are computed in this micro-batch; its gradients are added to `parameters`. */
-  linears(recording: Recording, pass: PassKind): Linears;
+  /** The tensors whose gradients a tape adds up by itself, and where to. */
+  watched(): readonly { readonly value: Tensor; readonly gradient: Tensor }[];
+  /** How the decoder's projections are computed in this pass. */
+  linears(pass: PassKind): Linears;
   /** Records what is left to do once every micro-batch of a step has been differentiated. */
   finish(run: Run): void;
-  /** Writes the adapter's (or the model's) files into an empty folder. */
+  /** Writes the adapter's (or the model's) files into an empty folder. @throws RandloraError `file`, `gpu` */
   save(folder: string): Promise<void>;
   /** Gives GPU memory back. */
   release(): void;
 }
 
-/** What a micro-batch is computed for. `key` is different for every one of a run: dropout draws from it. */
-export type PassKind =
-  | { readonly kind: "train"; readonly step: number; readonly microBatch: number }
-  | { readonly kind: "evaluate" };
+/** Operands of a projection: y = x Wᵀ + bias + residual. `weight` may be several modules' weights in one matrix. */
+export interface LinearInputs {
+  readonly x: Tensor;
+  readonly weight: Tensor;
+  readonly bias: Tensor | undefined;
+  readonly residual: Tensor | undefined;
+}
+
+/** What the decoder's forward pass asks for each projection. */
+export interface Linears {
+  apply(recorder: Recorder, inputs: LinearInputs): Tensor;
+}

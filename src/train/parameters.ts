@@ -1,8 +1,9 @@
 import type { Gpu } from "../gpu/gpu.ts";
 import type { GpuBuffer } from "../gpu/memory.ts";
 import { Stream } from "../gpu/stream.ts";
-import { readWith, upload } from "../gpu/transfer.ts";
+import { upload } from "../gpu/transfer.ts";
 import { pitchOf, type Shape, type Tensor } from "../tensor/tensor.ts";
+import { readRows } from "./read-rows.ts";
 
 /** A tensor that will be trained. */
 export interface ParameterPlan {
@@ -120,15 +121,7 @@ export class Parameters {
   /** Reads a tensor back: rows · cols numbers, row by row without gaps. @throws RandloraError `gpu` */
   async read(name: string, role: ParameterRole = "value"): Promise<Float32Array<ArrayBuffer>> {
     const { shape, [role]: tensor } = this.get(name);
-    const [rows, cols] = shape;
-    const { buffer, offset, pitch } = tensor;
-    return readWith(this.#gpu, [{ buffer, offset: offset * 4, size: rows * pitch * 4 }], async ([bytes]) => {
-      const padded = new Float32Array(bytes?.slice().buffer ?? new ArrayBuffer(0));
-      if (pitch === cols) return padded;
-      const numbers = new Float32Array(rows * cols);
-      for (let row = 0; row < rows; row++) numbers.set(padded.subarray(row * pitch, row * pitch + cols), row * cols);
-      return numbers;
-    });
+    return readRows(this.#gpu, tensor, 0, shape[0]);
   }
 
   /** Gives the memory back. */

@@ -1,0 +1,36 @@
+import type { GpuBuffer } from "../gpu/memory.ts";
+import { sliceCols, type Tensor } from "../tensor/tensor.ts";
+
+/** Rows of one of the decoder's matrices that are one module's weight. */
+export interface Part {
+  /** The module's dotted path. */
+  readonly module: string;
+  /** (out, in): a view. */
+  readonly weight: Tensor;
+  /** First output of the module among those of the matrix. */
+  readonly first: number;
+}
+
+/**
+ * The decoder keeps q, k and v of a layer in one matrix, and gate and up in another: which modules each matrix consists
+ * of, in the order of its rows.
+ * @param tensors the checkpoint's tensors by name, as views
+ */
+export function partsOfMatrices(tensors: ReadonlyMap<string, Tensor>): ReadonlyMap<GpuBuffer, readonly Part[]> {
+  const parts = new Map<GpuBuffer, Part[]>();
+  for (const [name, weight] of tensors) {
+    if (!name.endsWith(".weight")) continue;
+    const part = { module: name.slice(0, -".weight".length), weight, first: weight.offset / weight.pitch };
+    const others = parts.get(weight.buffer);
+    if (others === undefined) parts.set(weight.buffer, [part]);
+    else others.push(part);
+  }
+  for (const list of parts.values()) list.sort((a, b) => a.first - b.first);
+  return parts;
+}
+
+/** The columns of an output, or of a bias, that belong to a part. */
+export function columnsOf(tensor: Tensor, { first, weight }: Part): Tensor {
+  const [count] = weight.shape;
+  return first === 0 && count === tensor.shape[1] ? tensor : sliceCols(tensor, first, count);
+}

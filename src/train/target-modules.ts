@@ -1,0 +1,91 @@
+import { type BaseModel, findWeight, isOutputEmbedding, linearModules } from "../adapters/base.ts";
+import { targetMatcher, type TargetRules } from "../adapters/targets.ts";
+import { RandloraError } from "../errors.ts";
+import { isKernelDtype } from "../kernels/dtype.ts";
+import type { Dtype } from "../safetensors/dtype.ts";
+import { oneLine, quote } from "../safetensors/failure.ts";
+import type { AdapterSettings } from "./settings.ts";
+
+/** A linear layer that will be adapted. */
+export interface TargetModule {
+  /** The module's dotted path in the checkpoint. */
+  readonly name: string;
+  /** W is (out, in). */
+  readonly out: number;
+  readonly in: number;
+  readonly dtype: Dtype;
+}
+
+/** The adapted modules, and how an adapter's configuration says which they are. */
+export interface Targets {
+  readonly modules: readonly TargetModule[];
+  readonly config: {
+    readonly target_modules: string | readonly string[];
+    readonly layers_to_transform: readonly number[] | null;
+  };
+}
+
+/**
+ * Finds the modules that the settings mean, by PEFT's rules. PEFT reads `layers_to_transform` only beside a list of
+ * names: with anything else the modules are listed one by one.
+ * @throws RandloraError `usage` when nothing is matched, or what is matched cannot be trained
+ */
+export function findTargets(
+  base: BaseModel,
+  { targets, layers }: Pick<AdapterSettings, "targets" | "layers">,
+): Targets {
+  const modelType = base.config?.["model_type"];
+  const byName = typeof targets !== "string";
+  const rules: TargetRules = {
+    modules: targets,
+    exclude: [],
+    modulesToSave: [],
+    layers: byName ? layers : [],
+    layersPattern: [],
+  };
+  const matches = targetMatcher(rules, typeof modelType === "string" ? modelType : undefined);
+  const wanted = new Set(layers);
+  const inLayers = (module: string) => {
+    const [, index] = /\.(\d+)\./.exec(module) ?? [];
+    return byName || layers.length === 0 || (index !== undefined && wanted.has(Number(index)));
+  };
+  const names = linearModules(base).filter((module) => matches(module) && inLayers(module));
+  if (names.length === 0) throw nothingMatched(base, targets, layers);
+  const modules = names.map((name): TargetModule => {
+    const { shape, dtype } = findWeight(name, { drop: "", add: "" }, base, "--targets");
+    if (isOutputEmbedding(name)) {
+      const cause = `--targets match ${quote(name)}, which shares its weight with the loss and cannot be adapted yet`;
+      throw new RandloraError("usage", cause, "leave it out; --method full trains it");
+    }
+    if (dtype !== "F64" && !isKernelDtype(dtype)) {
+      const cause = `${oneLine(base.path)}: ${quote(`${name}.weight`)} is ${dtype}: quantised weights cannot be adapted`;
+      throw new RandloraError("adapter", cause, "use the original, unquantised model");
+    }
+    const [out = 0, input = 0] = shape;
+    return { name, out, in: input, dtype };
+  });
+  const listed = byName || layers.length === 0;
+  return {
+    modules,
+    config: {
+      target_modules: listed ? targets : names,
+      layers_to_transform: byName && layers.length > 0 ? layers : null,
+    },
+  };
+}
+
+function nothingMatched(
+  base: BaseModel,
+  targets: string | readonly string[],
+  layers: readonly number[],
+): RandloraError {
+  const shown = typeof targets === "string" ? targets : targets.join(",");
+  const where = layers.length === 0 ? "" : ` in layers ${layers.join(",")}`;
+  const last = new Set(linearModules(base).map((module) => module.slice(module.lastIndexOf(".") + 1)));
+  const hint = `modules of this model: ${[...last].slice(0, 12).join(", ")}`;
+  return new RandloraError(
+    "usage",
+    `--targets ${shown}: no linear layer of ${oneLine(base.path)}${where} matches`,
+    hint,
+  );
+}

@@ -1,0 +1,85 @@
+import { realpath, writeFile } from "node:fs/promises";
+import { join, relative } from "node:path";
+import type { Gpu } from "../gpu/gpu.ts";
+import { missingConfig, readConfig, updateConfig } from "../merge/model-config.ts";
+import { copyModelFiles } from "../merge/model-files.ts";
+import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import { dtypeBytes, type WritableFloatDtype } from "../safetensors/dtype.ts";
+import { naming } from "../safetensors/failure.ts";
+import { roundFromF32 } from "../safetensors/numbers.ts";
+import { encodeIndex, INDEX_FILE, planShards } from "../safetensors/shards.ts";
+import { SafetensorsWriter } from "../safetensors/writer.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { readRows } from "./read-rows.ts";
+import type { TrainSettings } from "./settings.ts";
+
+/** transformers' limit for one file. */
+const SHARD_BYTES = 5e9;
+/** Bytes that are read from the GPU at once. */
+const BLOCK_BYTES = 32 * 2 ** 20;
+const DTYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
+
+/** What a model folder is made of. */
+export interface ModelSource {
+  /** The model that was trained: its files beside the weights are copied, its tensors' names, order and dtypes kept. */
+  readonly checkpoint: Checkpoint;
+  /** Trained tensors by name, F32. */
+  readonly tensors: ReadonlyMap<string, Tensor>;
+  readonly dtype: TrainSettings["dtype"];
+}
+
+/**
+ * Writes a Hugging Face folder into `folder`, which is empty. Tensors that the decoder does not read (tables that are
+ * computed, the copy of a tied head) are left out, as transformers does.
+ * @throws RandloraError `file`, `gpu`
+ */
+export async function writeModel(gpu: Gpu, folder: string, { checkpoint, tensors, dtype }: ModelSource): Promise<void> {
+  const config = await readConfig(checkpoint.folder);
+  if (config === undefined) throw missingConfig(checkpoint.folder);
+  const from = await naming(checkpoint.folder, "read", realpath(checkpoint.folder));
+  const own = checkpoint.paths.map((path) => join(from, relative(checkpoint.folder, path)));
+  await copyModelFiles(from, folder, new Set(own));
+  const configPath = join(folder, "config.json");
+  await naming(configPath, "write", writeFile(configPath, updateConfig(config.text, { dtype, untied: false })));
+  const planned = [...checkpoint.tensors].flatMap(([name, { info }]) => {
+    const tensor = tensors.get(name);
+    return tensor === undefined ? [] : [{ name, shape: info.shape, dtype: dtypeOf(dtype, info.dtype), tensor }];
+  });
+  const shards = planShards(planned, SHARD_BYTES);
+  for (const shard of shards) {
+    const path = join(folder, shard.file);
+    await using writer = await SafetensorsWriter.create(path, shard.tensors, new Map([["format", "pt"]]));
+    for (const { name, tensor, dtype: stored } of shard.tensors) {
+      await append(gpu, writer, name, tensor, stored);
+    }
+    await writer.finish();
+  }
+  if (shards.length === 1) return;
+  const indexPath = join(folder, INDEX_FILE);
+  await naming(indexPath, "write", writeFile(indexPath, encodeIndex(shards, checkpoint.indexMetadata)));
+}
+
+async function append(
+  gpu: Gpu,
+  writer: SafetensorsWriter,
+  name: string,
+  tensor: Tensor,
+  dtype: WritableFloatDtype,
+): Promise<void> {
+  const [rows] = tensor.shape;
+  const step = Math.max(1, Math.floor(BLOCK_BYTES / (tensor.pitch * 4)));
+  for (let first = 0; first < rows; first += step) {
+    const numbers = await readRows(gpu, tensor, first, Math.min(step, rows - first));
+    let bytes = new Uint8Array(numbers.buffer);
+    if (dtype !== "F32") {
+      bytes = new Uint8Array(numbers.length * dtypeBytes(dtype));
+      roundFromF32(numbers, dtype, bytes);
+    }
+    await writer.append(name, bytes);
+  }
+}
+
+function dtypeOf(wanted: TrainSettings["dtype"], stored: string): WritableFloatDtype {
+  if (wanted !== "keep") return DTYPES[wanted];
+  return stored === "F16" || stored === "BF16" ? stored : "F32";
+}
