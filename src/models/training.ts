@@ -1,0 +1,66 @@
+import { OPS } from "../tensor/ops/index.ts";
+import type { Recorder } from "../tensor/recorder.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import type { DecoderConfig } from "./config.ts";
+import { type Pass, recordLastNorm, recordLayer, uploadAngles } from "./layers.ts";
+import type { Linears } from "./linears.ts";
+import type { DecoderWeights } from "./weights.ts";
+
+/** N tokens of whole samples one after another, without padding; every array of S or N numbers. */
+export interface TrainingBatch {
+  /** (N) token ids, each below the vocabulary. */
+  readonly ids: Uint32Array;
+  /** (N) position of each token in its sample. */
+  readonly positions: Uint32Array;
+  /** (N) row of the first token of each token's sample. */
+  readonly starts: Uint32Array;
+  /** (S) rows whose next token is predicted, ascending; at least one. */
+  readonly rows: Uint32Array;
+  /** (S) the tokens that they must predict. */
+  readonly targets: Uint32Array;
+}
+
+export interface TrainingOptions {
+  /** Keep the hidden states between layers alone, and compute each layer again when it is differentiated. */
+  readonly checkpointing?: boolean;
+}
+
+/**
+ * Records the loss of a micro-batch: the negative log-likelihood of each supervised token in nats, (S, 1). On a `Tape`
+ * it can be differentiated; on a `Run` it is an evaluation. A token sees those of its own sample alone. RoPE that
+ * depends on the length goes by the longest sample. The caller releases the result.
+ */
+export function recordTraining(
+  recorder: Recorder,
+  config: DecoderConfig,
+  weights: DecoderWeights,
+  linears: Linears,
+  batch: TrainingBatch,
+  { checkpointing = false }: TrainingOptions = {},
+): Tensor {
+  const row = (label: string, values: Uint32Array) =>
+    recorder.upload(label, [1, values.length], new Uint32Array(values));
+  const [ids, starts, indices] = [row("ids", batch.ids), row("starts", batch.starts), row("rows", batch.rows)];
+  const targets = row("targets", batch.targets);
+  const longest = batch.positions.reduce((most, position) => Math.max(most, position + 1), 0);
+  const tables = uploadAngles(recorder, config, longest, batch.positions);
+  const pass: Pass = { config, weights, linears, tables, past: undefined, starts };
+  const given = [starts, ...tables.flatMap(({ cos, sin }) => [cos, sin])];
+
+  const table = weights.embedding;
+  let { y: x } = recorder.apply(OPS.embedding, { ids, table }, { scale: config.embeddingScale });
+  config.layers.forEach((_, index) => {
+    const before = x;
+    x = checkpointing
+      ? recorder.segment([before, ...given], (inner) => recordLayer(inner, pass, index, before))
+      : recordLayer(recorder, pass, index, before);
+    recorder.release(before);
+  });
+  const hidden = recordLastNorm(recorder, pass, x);
+  const { y: predicting } = recorder.apply(OPS.rows, { x: hidden, indices }, {});
+  recorder.release(hidden);
+  const inputs = { x: predicting, weight: weights.head, targets };
+  const { y: nll } = recorder.apply(OPS.nll, inputs, { softcap: config.logitSoftcap });
+  recorder.release(predicting, ids, indices, targets, ...given);
+  return nll;
+}
