@@ -56,7 +56,7 @@ export class AssistantTurns {
       const from = spans.at(-1)?.end ?? 0;
       const content = marked?.get(i) ?? (hasText(message) ? this.#locateOne(conversation, i, text) : undefined);
       const turn =
-        content === undefined || "tool_calls" in message ? this.#locateBetween(conversation, i, text) : undefined;
+        content === undefined || callsTools(message) ? this.#locateBetween(conversation, i, text) : undefined;
       const span = turn ?? (content && this.#extend(content, message, text, from));
       if (span === undefined) {
         throw new RandloraError(
@@ -152,6 +152,11 @@ type TextMessage = ChatMessage & { readonly content: string };
 
 function hasText(message: ChatMessage): message is TextMessage {
   return typeof message.content === "string" && message.content.trim() !== "";
+}
+
+function callsTools(message: ChatMessage): boolean {
+  const calls = message["tool_calls"];
+  return Array.isArray(calls) && calls.length > 0;
 }
 
 function cutWhiteSpace(content: string): { lead: string; core: string; trail: string } {
