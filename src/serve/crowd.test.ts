@@ -1,0 +1,148 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { AdapterChoice } from "../generate/adapted-weights.ts";
+import type { LanguageModel } from "../generate/language-model.ts";
+import { expectedStories } from "../generate/testing.ts";
+import { failure, loadStoriesModel, serveStories, type TestServer, until, writeAdapters } from "./testing.ts";
+
+let folder: string;
+let adapters: ReadonlyMap<string, AdapterChoice>;
+let model: LanguageModel;
+let texts: Awaited<ReturnType<typeof expectedStories>>;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "randlora-crowd-"));
+  [model, adapters, texts] = await Promise.all([loadStoriesModel(), writeAdapters(folder), expectedStories()]);
+}, 120_000);
+afterAll(async () => {
+  await model[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true });
+});
+
+const ask = (serving: TestServer, prompt: string, extra: object = {}) =>
+  serving.client.completions.create({ model: "stories260k", prompt, max_tokens: 12, ...extra });
+
+/** Reads a stream until something has come, and goes away. */
+async function leaveInMidAnswer(serving: TestServer, prompt: string): Promise<void> {
+  const stream = await serving.client.completions.create({
+    model: "stories260k",
+    prompt,
+    max_tokens: 400,
+    stream: true,
+  });
+  for await (const { choices } of stream) if (choices[0]?.text !== "") break;
+}
+
+async function crowd(serving: TestServer): Promise<void> {
+  const clients = Array.from({ length: 64 }, async (_, at) => {
+    const { text, greedy_text: wanted } = texts[at % texts.length] ?? { text: "", greedy_text: "" };
+    if (at % 2 === 0) return await leaveInMidAnswer(serving, text);
+    const { choices } = await ask(serving, text, { user: `client ${at}` });
+    expect(wanted).toStartWith(choices[0]?.text ?? "-");
+    expect(choices[0]?.text).not.toBe("");
+  });
+  await Promise.all(clients);
+  await until(() => serving.engine.load === 0);
+}
+
+test("64 clients at once, half of them leave in mid-answer: the others have theirs, and nothing is left behind", async () => {
+  await using serving = serveStories(model);
+  await crowd(serving);
+  const before = model.gpu.memory.liveBytes;
+  await crowd(serving);
+  expect(model.gpu.memory.liveBytes).toBe(before);
+  expect(serving.failures).toEqual([]);
+});
+
+describe("the queue", () => {
+  test("is full at some time, and says when to come again", async () => {
+    await using serving = serveStories(model, { queueLength: 2 });
+    const left = new AbortController();
+    const long = { max_tokens: 450, presence_penalty: 0.1 };
+    const running = serving.client.completions.create(
+      { model: "stories260k", prompt: "Once", ...long },
+      { signal: left.signal },
+    );
+    const gone = failure(running);
+    await until(() => serving.engine.load === 1);
+    const waiting = [ask(serving, "One"), ask(serving, "Two")].map(async (asked) => (await asked).choices[0]?.text);
+    await until(() => serving.engine.load === 3);
+    const refused = await failure(ask(serving, "Three"));
+    expect(refused).toMatchObject({ status: 429, code: "rate_limit_exceeded", type: "rate_limit_error" });
+    const headers = refused instanceof Error && "headers" in refused ? refused.headers : undefined;
+    expect(headers instanceof Headers && Number(headers.get("retry-after"))).toBeGreaterThan(0);
+    left.abort();
+    await gone;
+    expect(await Promise.all(waiting)).toEqual([expect.any(String), expect.any(String)]);
+  });
+
+  test("lets who leaves it go at once", async () => {
+    await using serving = serveStories(model);
+    const running = new AbortController();
+    const first = failure(
+      serving.client.completions.create(
+        { model: "stories260k", prompt: "Once", max_tokens: 450 },
+        { signal: running.signal },
+      ),
+    );
+    await until(() => serving.engine.load === 1);
+    const left = new AbortController();
+    const second = failure(
+      serving.client.completions.create({ model: "stories260k", prompt: "Once" }, { signal: left.signal }),
+    );
+    await until(() => serving.engine.load === 2);
+    left.abort();
+    await second;
+    await until(() => serving.engine.load === 1);
+    running.abort();
+    await first;
+    await until(() => serving.engine.load === 0);
+  });
+
+  test("one client's many requests, and another's for an adapter, do not keep anybody waiting for all of them", async () => {
+    await using serving = serveStories(model, { adapters });
+    const order: string[] = [];
+    const note = async (name: string, extra: object): Promise<void> => {
+      await ask(serving, "Once upon a time", extra);
+      order.push(name);
+    };
+    const greedy = Array.from({ length: 12 }, (_, at) => note(`many ${at}`, { user: "many" }));
+    await until(() => serving.engine.load === 12);
+    const modest = [note("one", { user: "one" }), note("mine", { user: "mine", model: "pirate" })];
+    await Promise.all([...greedy, ...modest]);
+    expect(order.indexOf("one")).toBeLessThan(4);
+    expect(order.indexOf("mine")).toBeLessThan(12);
+  });
+});
+
+describe("a server that stops", () => {
+  test("lets the running answer end and turns the others away", async () => {
+    await using serving = serveStories(model);
+    const running = ask(serving, "Once", { max_tokens: 60 }).then(({ choices }) => choices[0]?.finish_reason);
+    await until(() => serving.engine.load === 1);
+    const waiting = failure(ask(serving, "Once"));
+    await until(() => serving.engine.load === 2);
+    await serving.server.stop();
+    expect(await running).toBe("length");
+    expect(await waiting).toMatchObject({ status: 503, code: "server_stopping" });
+    expect(await failure(ask(serving, "Once"))).toBeInstanceOf(Error);
+  });
+
+  test("cuts it where it takes too long, and says so", async () => {
+    await using serving = serveStories(model);
+    const stream = await serving.client.completions.create({
+      model: "stories260k",
+      prompt: "Once",
+      max_tokens: 500,
+      stream: true,
+    });
+    const read = async (): Promise<void> => {
+      for await (const _ of stream);
+    };
+    const failed = failure(read());
+    await until(() => serving.engine.load === 1);
+    await serving.server.stop(0);
+    expect(await failed).toMatchObject({ code: "server_stopping" });
+  });
+});

@@ -1,0 +1,193 @@
+import { describe, expect, test } from "bun:test";
+import * as fc from "fast-check";
+import { DEFAULT_SAMPLING } from "../generate/sampling.ts";
+import { ApiError } from "./api-error.ts";
+import { readChatRequest } from "./chat-request.ts";
+import { readCompletionRequest } from "./completion-request.ts";
+import type { RequestDefaults } from "./fields.ts";
+
+const DEFAULTS: RequestDefaults = { sampling: DEFAULT_SAMPLING, maxTokens: 99 };
+const MESSAGES = [{ role: "user", content: "Hi" }];
+const chat = (extra: object) => readChatRequest({ messages: MESSAGES, ...extra }, DEFAULTS);
+const complete = (extra: object) => readCompletionRequest({ prompt: "Hi", ...extra }, DEFAULTS);
+
+function refusal(read: () => unknown): unknown {
+  try {
+    read();
+  } catch (error) {
+    if (error instanceof ApiError) return [error.status, error.toJSON().error.param];
+    throw error;
+  }
+  return "taken";
+}
+
+describe("chat", () => {
+  test("what is missing, or null, is the server's default", () => {
+    const { sampling, ...plain } = chat({ temperature: null, stop: null, max_tokens: null, tools: null, n: null });
+    expect(sampling).toEqual({ ...DEFAULT_SAMPLING, seed: expect.any(Number) });
+    expect(plain).toEqual({
+      model: undefined,
+      maxTokens: 99,
+      stops: [],
+      topLogprobs: undefined,
+      stream: false,
+      includeUsage: false,
+      user: "",
+      messages: MESSAGES,
+      templateVariables: {},
+    });
+  });
+
+  test("every parameter finds its place", () => {
+    const request = chat({
+      model: "m",
+      max_tokens: 5,
+      max_completion_tokens: 6,
+      temperature: 0.5,
+      top_p: 0.4,
+      top_k: -1,
+      min_p: 0.1,
+      seed: 3,
+      stop: "x",
+      presence_penalty: 1,
+      frequency_penalty: -1,
+      repetition_penalty: 1.1,
+      logprobs: true,
+      stream: true,
+      stream_options: { include_usage: true },
+      user: "me",
+      chat_template_kwargs: { enable_thinking: false },
+    });
+    expect(request).toMatchObject({ model: "m", maxTokens: 6, stops: ["x"], topLogprobs: 0, stream: true, user: "me" });
+    expect(request.includeUsage).toBeTrue();
+    expect(request.templateVariables).toEqual({ enable_thinking: false });
+    expect(request.sampling).toEqual({
+      ...DEFAULT_SAMPLING,
+      temperature: 0.5,
+      topP: 0.4,
+      topK: 0,
+      minP: 0.1,
+      seed: 3,
+      presencePenalty: 1,
+      frequencyPenalty: -1,
+      repeatPenalty: 1.1,
+    });
+  });
+
+  test("parts become lines, developers the system, and nothing an empty text", () => {
+    const parts = [
+      { type: "text", text: "a" },
+      { type: "text", text: "b" },
+    ];
+    const messages = [
+      { role: "developer", content: "x" },
+      { role: "user", content: parts, name: "Tom" },
+      { role: "assistant", content: null, tool_calls: [] },
+    ];
+    expect(chat({ messages }).messages).toEqual([
+      { role: "system", content: "x" },
+      { role: "user", content: "a\nb", name: "Tom" },
+      { role: "assistant", content: "", tool_calls: [] },
+    ]);
+  });
+
+  test("what other servers know, and what asks for nothing, is let be", () => {
+    const idle = { n: 1, tools: [], tool_choice: "auto", response_format: { type: "text" }, logit_bias: {} };
+    expect(refusal(() => chat({ ...idle, store: false, metadata: {}, some_new_field: { deep: [1] } }))).toBe("taken");
+  });
+
+  test.each<[object, string]>([
+    [{ messages: undefined }, "messages"],
+    [{ messages: [] }, "messages"],
+    [{ messages: "Hi" }, "messages"],
+    [{ messages: [{ role: "tool", content: "x" }] }, "messages.0.role"],
+    [{ messages: [{ role: "user", content: 5 }] }, "messages.0.content"],
+    [{ messages: [{ role: "user", content: [{ type: "image_url" }] }] }, "messages.0.content.0"],
+    [{ messages: [{ role: "user", content: [{ type: "text" }] }] }, "messages.0.content.0"],
+    [{ messages: [{ role: "assistant", tool_calls: [{ id: "x" }] }] }, "messages.0.tool_calls"],
+    [{ model: 5 }, "model"],
+    [{ temperature: "hot" }, "temperature"],
+    [{ temperature: -1 }, "temperature"],
+    [{ top_p: 1.5 }, "top_p"],
+    [{ top_k: 0.5 }, "top_k"],
+    [{ min_p: -0.1 }, "min_p"],
+    [{ seed: 1e300 }, "seed"],
+    [{ repetition_penalty: 0 }, "repetition_penalty"],
+    [{ max_tokens: 0 }, "max_tokens"],
+    [{ max_tokens: 1.5 }, "max_tokens"],
+    [{ max_completion_tokens: 0 }, "max_completion_tokens"],
+    [{ stop: 5 }, "stop"],
+    [{ stop: Array(17).fill("x") }, "stop"],
+    [{ stream: "yes" }, "stream"],
+    [{ stream_options: { include_usage: 1 } }, "stream_options.include_usage"],
+    [{ logprobs: 3 }, "logprobs"],
+    [{ top_logprobs: 3 }, "top_logprobs"],
+    [{ logprobs: true, top_logprobs: 21 }, "top_logprobs"],
+    [{ n: 2 }, "n"],
+    [{ tools: [{}] }, "tools"],
+    [{ tool_choice: "required" }, "tool_choice"],
+    [{ response_format: { type: "json_object" } }, "response_format"],
+    [{ logit_bias: { "5": 1 } }, "logit_bias"],
+    [{ lora: [{ id: 0, scale: 1 }] }, "lora"],
+    [{ user: 5 }, "user"],
+  ])("%j is refused", (extra, param) => {
+    expect(refusal(() => chat(extra))).toEqual([400, param]);
+  });
+});
+
+describe("completions", () => {
+  test.each<[unknown, unknown]>([
+    ["Hi", "Hi"],
+    [
+      [1, 2],
+      [1, 2],
+    ],
+    [["Hi"], "Hi"],
+    [[[1, 2]], [1, 2]],
+    [[], []],
+  ])("the prompt %j", (prompt, wanted) => {
+    expect(complete({ prompt }).prompt).toEqual(wanted as string);
+  });
+
+  test("probabilities are counted", () => {
+    expect([complete({}), complete({ logprobs: 0 }), complete({ logprobs: 5 })].map((one) => one.topLogprobs)).toEqual([
+      undefined,
+      0,
+      5,
+    ]);
+    expect(complete({ max_tokens: -1 }).maxTokens).toBeUndefined();
+  });
+
+  test.each<[object, string]>([
+    [{ prompt: undefined }, "prompt"],
+    [{ prompt: ["a", "b"] }, "prompt"],
+    [{ prompt: [-1] }, "prompt"],
+    [{ prompt: [1.5] }, "prompt"],
+    [{ prompt: { a: 1 } }, "prompt"],
+    [{ logprobs: true }, "logprobs"],
+    [{ echo: true }, "echo"],
+    [{ suffix: "x" }, "suffix"],
+    [{ best_of: 3 }, "best_of"],
+  ])("%j is refused", (extra, param) => {
+    expect(refusal(() => complete(extra))).toMatchObject([400, expect.stringMatching(new RegExp(`^${param}`))]);
+  });
+});
+
+test("whatever JSON comes, it is taken or refused in OpenAI's shape, and briefly", () => {
+  const names = ["messages", "prompt", "temperature", "stop", "seed", "logprobs", "stream_options", "tools", "n"];
+  const body = fc.oneof(fc.jsonValue(), fc.dictionary(fc.constantFrom(...names), fc.jsonValue()));
+  fc.assert(
+    fc.property(body, (value) => {
+      for (const read of [readChatRequest, readCompletionRequest]) {
+        try {
+          read(value, DEFAULTS);
+        } catch (error) {
+          if (!(error instanceof ApiError)) throw error;
+          expect(error.status).toBe(400);
+          expect(error.message.length).toBeLessThan(400);
+        }
+      }
+    }),
+    { seed: 1, numRuns: 300 },
+  );
+});
