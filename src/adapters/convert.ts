@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { GeneratorName } from "../random/names.ts";
 import { Publication } from "../safetensors/publish.ts";
+import { holdsWeights } from "../safetensors/shards.ts";
 import type { Adapter } from "./types.ts";
 import { writeJson } from "./json-write.ts";
 import { writePeft } from "./peft-write.ts";
@@ -37,7 +38,8 @@ export interface Conversion {
 export async function convertAdapter(adapter: Adapter, options: ConvertOptions): Promise<Conversion> {
   const { to, out, force = false } = options;
   const inputs = [...new Set([adapter.file, adapter.configFile])];
-  await using publication = await Publication.begin(out, { kind: to === "peft" ? "folder" : "file", force, inputs });
+  const kind = to === "peft" ? "folder" : "file";
+  await using publication = await Publication.begin(out, { kind, force, inputs, isReplaceable: holdsWeights });
   const { content, generator, projections, notes } = await convertRandlora(adapter, adapter.method.config, options);
   if (to === "json") await writeJson(publication.partPath, content);
   else await writePeft(publication.partPath, content, (await ownReadme(adapter)) ?? peftReadme(content));

@@ -80,11 +80,14 @@ export async function writeMerged(
       });
     }
     await steps.drain();
-  } finally {
-    await steps.drain().catch(() => {}); // the first failure is already on its way up
     for (const writer of open) await writer.close();
+    return reports;
+  } catch (thrown) {
+    // The first failure is the cause: what fails while the rest is put away says less.
+    await steps.drain().catch(() => {});
+    await Promise.allSettled(open.map((writer) => writer.close()));
+    throw thrown;
   }
-  return reports;
 }
 
 async function addTensor(

@@ -11,7 +11,7 @@ import type { GeneratorName } from "../random/names.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { oneLine, quote } from "../safetensors/failure.ts";
 import { Publication } from "../safetensors/publish.ts";
-import { planShards, type PlannedShard } from "../safetensors/shards.ts";
+import { holdsWeights, planShards, type PlannedShard } from "../safetensors/shards.ts";
 import { plannedBytes } from "../safetensors/writer.ts";
 import { type LoadedAdapter, type TensorReport, writeMerged } from "./merge.ts";
 import type { Rounding } from "./merge-tensor.ts";
@@ -99,6 +99,7 @@ export async function merge(
       kind: lone ? "file" : "folder",
       force: options.force,
       inputs: inputsOf(checkpoint, config, plans),
+      isReplaceable: holdsWeights,
     }),
   );
   // Only now: a dry run refuses what the merge would refuse. The publication is aborted, which leaves nothing.

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { link, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Publication, type PublicationOptions } from "./publish.ts";
+import { holdsWeights } from "./shards.ts";
 import { self } from "./owner.ts";
 import { refusalOf, TemporaryFolder } from "./testing.ts";
 
@@ -161,6 +162,20 @@ describe("a replaced folder", () => {
     );
     const here = await refusalOf(() => Publication.begin(process.cwd(), { kind: "folder", force: true }));
     expect(here.message).toEndWith("it holds the current folder");
+  });
+
+  test("of other files than those it may replace stays", async () => {
+    await using folder = await TemporaryFolder.create();
+    await mkdir(folder.at("home"));
+    const options = { kind: "folder", force: true, isReplaceable: holdsWeights } as const;
+    await (await Publication.begin(folder.at("home"), options)).abort(); // it is empty
+    await writeFile(folder.at("home", "letter.txt"), "dear");
+    const refusal = await refusalOf(() => Publication.begin(folder.at("home"), options));
+    expect(refusal.message).toContain("it holds other files than a model or an adapter");
+    expect(await text(folder.at("home", "letter.txt"))).toBe("dear");
+    await writeFile(folder.at("home", "model.safetensors"), "weights");
+    await (await Publication.begin(folder.at("home"), options)).abort();
+    expect(await names(folder.path)).toEqual(["home"]);
   });
 
   test("named by a symbolic link is replaced where it is, and the link stays", async () => {

@@ -12,6 +12,8 @@ export interface PublicationOptions {
   readonly kind: "file" | "folder";
   /** Replace an output that exists. */
   readonly force?: boolean;
+  /** Whether a folder with these names in it is one that may be replaced; an empty one always is. */
+  readonly isReplaceable?: (names: readonly string[]) => boolean;
   /** Files and folders that are read meanwhile: the output may be none of them, nor a file in one of them. */
   readonly inputs?: readonly string[];
 }
@@ -86,7 +88,7 @@ export class Publication implements AsyncDisposable {
       this.#state = "done";
     } catch (thrown) {
       this.#state = "writing";
-      await this.abort();
+      await this.abort().catch(() => {}); // what stays, the next start removes: the cause matters
       throw fileError(thrown, this.target, "write");
     }
   }
@@ -145,7 +147,8 @@ async function realTarget(path: string): Promise<string> {
   }
 }
 
-async function checkTarget(target: string, { kind, force, inputs = [] }: PublicationOptions): Promise<void> {
+async function checkTarget(target: string, options: PublicationOptions): Promise<void> {
+  const { kind, force, inputs = [], isReplaceable = () => true } = options;
   const there = await found(target);
   const inputStats = await Promise.all(inputs.map((input) => naming(input, "read", stat(input, { bigint: true }))));
   for (const [i, input] of inputs.entries()) {
@@ -166,6 +169,14 @@ async function checkTarget(target: string, { kind, force, inputs = [] }: Publica
   if (kind === "folder" && isInside(process.cwd(), target)) {
     throw refusal(target, "it holds the current folder", "choose another output");
   }
+  if (kind === "file") return;
+  const names = await naming(target, "read", readdir(target));
+  if (names.length === 0 || isReplaceable(names)) return;
+  throw refusal(
+    target,
+    "it holds other files than a model or an adapter",
+    "remove it yourself, or choose another output",
+  );
 }
 
 /** Removes what dead processes left of this output, and brings an old output back that one had set aside. */

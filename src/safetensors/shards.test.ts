@@ -1,33 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
 import { parseIndex } from "./index-file.ts";
-import { encodeIndex, parseSize, planShards } from "./shards.ts";
-import { refusalOf } from "./testing.ts";
+import { encodeIndex, planShards } from "./shards.ts";
 import { plannedBytes, type PlannedTensor } from "./writer.ts";
 
 const bytes = (name: string, size: number): PlannedTensor => ({ name, dtype: "U8", shape: [size] });
-
-describe("parseSize", () => {
-  test("reads sizes as transformers does", () => {
-    const sizes: Record<string, number> = {
-      "5GB": 5e9,
-      "500MB": 5e8,
-      "1.5 gb": 1.5e9,
-      "2GiB": 2 ** 31,
-      "10kb": 1e4,
-      "7": 7,
-      "3T": 3e12,
-      "64KIB": 65536,
-    };
-    for (const [text, size] of Object.entries(sizes)) expect(parseSize(text)).toBe(size);
-  });
-
-  test("refuses everything else as wrong usage", async () => {
-    for (const text of ["", "GB", "-5GB", "5 XB", "5GBs", "0", "0.1", "1e9", "NaN", "99999999TB", "iB"]) {
-      expect((await refusalOf(() => parseSize(text))).code).toBe("usage");
-    }
-  });
-});
 
 describe("planShards", () => {
   test("names one file and several as Hugging Face does", () => {

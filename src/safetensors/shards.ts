@@ -1,4 +1,3 @@
-import { RandloraError } from "../errors.ts";
 import { plannedBytes, type PlannedTensor } from "./writer.ts";
 
 /** One file of a planned checkpoint. */
@@ -12,28 +11,9 @@ export interface PlannedShard<T extends PlannedTensor = PlannedTensor> {
 export const SINGLE_FILE = "model.safetensors";
 export const INDEX_FILE = "model.safetensors.index.json";
 
-const UNITS: Readonly<Record<string, number>> = {
-  "": 1,
-  K: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
-  KI: 2 ** 10,
-  MI: 2 ** 20,
-  GI: 2 ** 30,
-  TI: 2 ** 40,
-};
-
-/**
- * Bytes of a size such as `5GB`, `500 MB`, `1.5GiB` or `1000000`, as transformers' `max_shard_size`: powers of 1000,
- * with an i powers of 1024; case does not matter. Throws `RandloraError` "usage".
- */
-export function parseSize(text: string): number {
-  const match = /^\s*(\d+(?:\.\d+)?)\s*((?:[kmgt]i?)?)b?\s*$/i.exec(text);
-  const unit = UNITS[match?.[2]?.toUpperCase() ?? "?"];
-  const bytes = Math.floor(Number(match?.[1]) * (unit ?? NaN));
-  if (Number.isSafeInteger(bytes) && bytes > 0) return bytes;
-  throw new RandloraError("usage", `${JSON.stringify(text)} is not a size`, "write it as 5GB, 500MB or 2GiB");
+/** Does a folder with these names hold a checkpoint or an adapter? Nothing else is replaced by one. */
+export function holdsWeights(names: readonly string[]): boolean {
+  return names.some((name) => name.endsWith(".safetensors"));
 }
 
 /**

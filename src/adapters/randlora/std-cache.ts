@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
-import { dirname, isAbsolute, join } from "node:path";
+import { dirname, join } from "node:path";
+import { cacheFolder } from "../../hub/cache-folder.ts";
 import { mt19937Seed } from "../../random/mt19937.ts";
 import type { BasesSpec, StdPair } from "./bases-types.ts";
 
@@ -91,15 +91,9 @@ export class FileStdCache implements StdCache {
   }
 }
 
-type Environment = Readonly<Record<string, string | undefined>>;
-
-/** `$RANDLORA_CACHE/std.json`, else `$XDG_CACHE_HOME/randlora/std.json`, else `~/.cache/randlora/std.json`. */
-export function stdCachePath(environment: Environment = process.env): string {
-  const own = environment["RANDLORA_CACHE"];
-  if (own !== undefined && own !== "") return join(own, "std.json");
-  const xdg = environment["XDG_CACHE_HOME"];
-  const base = xdg !== undefined && isAbsolute(xdg) ? xdg : join(homedir(), ".cache");
-  return join(base, "randlora", "std.json");
+/** `std.json` in the program's cache folder. */
+export function stdCachePath(environment?: Readonly<Record<string, string | undefined>>): string {
+  return join(cacheFolder(environment), "std.json");
 }
 
 const caches = new Map<string, FileStdCache>();
