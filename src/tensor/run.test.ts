@@ -35,6 +35,22 @@ test("a run gives all its memory back, and what is kept is the caller's", async 
   expect(gpu.memory.liveBytes).toBe(before);
 });
 
+test("what is flushed has run, its memory is still the run's, and lengths that differ little share memory", async () => {
+  using run = new Run(gpu);
+  const ones = run.upload("ones", [997, 64], new Float32Array(997 * 64).fill(1));
+  const { y: twos } = run.apply(OPS.add, { a: ones, b: ones }, {});
+  await run.flush();
+  const { y: fours } = run.apply(OPS.add, { a: twos, b: twos }, {});
+  run.release(twos);
+  const { y: other } = run.apply(OPS.add, { a: sliceRows(fours, 0, 990), b: sliceRows(ones, 0, 990) }, {});
+  expect(other.buffer).toBe(twos.buffer);
+  run.keep(other);
+  await run.submit();
+  const values = new Float32Array((await read(gpu, other.buffer)).buffer, 0, 990 * 64);
+  expect(values.every((value) => value === 5)).toBe(true);
+  gpu.memory.release(other.buffer);
+});
+
 test("a rehearsal runs one workgroup of each kernel and leaves nothing recorded", async () => {
   using run = new Run(gpu);
   const ones = run.upload("ones", [3, 4], new Float32Array(12).fill(1));

@@ -6,7 +6,17 @@ import { type Binding, Stream, type Workgroups } from "../gpu/stream.ts";
 import { upload } from "../gpu/transfer.ts";
 import { defaultStaging, type Staging } from "../kernels/staging.ts";
 import type { Matrix, Of, OutputShape, Roles } from "./roles.ts";
-import { elementBytes, pitchOf, type Shape, showShape, type Tensor, tensorBytes, type TensorDtype } from "./tensor.ts";
+import {
+  elementBytes,
+  pitchOf,
+  type Shape,
+  showShape,
+  type Tensor,
+  tensorBytes,
+  type TensorDtype,
+  tensorIn,
+} from "./tensor.ts";
+import { RunMemory } from "./run-memory.ts";
 
 /** Values that some operands have and others lack: gradients, and where they go. */
 export type Some<R extends Roles, T> = { readonly [K in keyof R]?: T | undefined };
@@ -87,15 +97,14 @@ export class Run {
   readonly gpu: Gpu;
   readonly staging: Staging;
   readonly #dispatches: Dispatch[] = [];
-  readonly #owned = new Set<GpuBuffer>();
-  readonly #free = new Map<number, GpuBuffer[]>();
+  readonly #memory: RunMemory;
   readonly #nothing: GpuBuffer;
 
   constructor(gpu: Gpu, staging: Staging = defaultStaging(gpu)) {
     this.gpu = gpu;
     this.staging = staging;
+    this.#memory = new RunMemory(gpu);
     this.#nothing = gpu.memory.allocate("nothing", 16);
-    this.#owned.add(this.#nothing);
   }
 
   /** This run: what a {@link Recorder} records into. */
@@ -136,10 +145,7 @@ export class Run {
 
   /** A matrix with undefined content, which belongs to this run. */
   allocate(label: string, shape: Shape, dtype: TensorDtype = "F32"): Tensor {
-    const size = Math.max(16, tensorBytes(shape, dtype));
-    const buffer = this.#free.get(size)?.pop() ?? this.gpu.memory.allocate(label, size);
-    this.#owned.add(buffer);
-    return { shape, dtype, buffer, offset: 0, pitch: pitchOf(shape[1], dtype) };
+    return tensorIn(this.#memory.allocate(label, tensorBytes(shape, dtype)), shape, dtype);
   }
 
   /** A matrix with these values, row by row without gaps. It is not shared with earlier ops of this recording. */
@@ -153,25 +159,19 @@ export class Run {
       for (let row = 0; row < rows; row++) padded.set(data.subarray(row * cols, (row + 1) * cols), row * pitch);
     }
     // Written to the queue before anything of this recording runs, hence never into a buffer that it used already.
-    const buffer = this.gpu.memory.allocate(label, Math.max(16, padded.byteLength));
-    this.#owned.add(buffer);
+    const buffer = this.#memory.allocateFresh(label, padded.byteLength);
     upload(this.gpu, buffer, padded);
     return { shape, dtype, buffer, offset: 0, pitch };
   }
 
   /** Lets later ops of this recording use the memory of these tensors. */
   release(...tensors: readonly Tensor[]): void {
-    for (const { buffer } of tensors) {
-      if (!this.#owned.delete(buffer)) throw new Error(`${buffer.label}: not of this run, or released twice`);
-      const bucket = this.#free.get(buffer.size);
-      if (bucket === undefined) this.#free.set(buffer.size, [buffer]);
-      else bucket.push(buffer);
-    }
+    for (const { buffer } of tensors) this.#memory.release(buffer);
   }
 
   /** Hands the tensor's memory to the caller, who gives it to `gpu.memory.release`. */
   keep(tensor: Tensor): Tensor {
-    if (!this.#owned.delete(tensor.buffer)) throw new Error(`${tensor.buffer.label}: not of this run`);
+    this.#memory.keep(tensor.buffer);
     return tensor;
   }
 
@@ -202,7 +202,7 @@ export class Run {
    */
   async submit(): Promise<void> {
     await this.flush();
-    this.#clear();
+    this.#memory.clear();
   }
 
   /**
@@ -233,23 +233,15 @@ export class Run {
       seen.add(compiled);
     }
     stream.submit();
-    this.#clear();
-    await this.gpu.idle();
-  }
-
-  #clear(): void {
     this.#dispatches.length = 0;
-    this.#owned.delete(this.#nothing);
-    for (const buffer of this.#owned) this.gpu.memory.release(buffer);
-    for (const bucket of this.#free.values()) for (const buffer of bucket) this.gpu.memory.release(buffer);
-    this.#owned.clear();
-    this.#free.clear();
-    this.#owned.add(this.#nothing);
+    this.#memory.clear();
+    await this.gpu.idle();
   }
 
   /** Gives back what the run still holds; it cannot be used afterwards. */
   [Symbol.dispose](): void {
-    this.#clear();
+    this.#dispatches.length = 0;
+    this.#memory.clear();
     this.gpu.memory.release(this.#nothing);
   }
 }
