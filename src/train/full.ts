@@ -1,9 +1,9 @@
 import type { Gpu } from "../gpu/gpu.ts";
 import type { DecoderConfig } from "../models/config.ts";
+import { PLAIN_LINEARS } from "../models/linears.ts";
 import { matrixLabel, matrixShape, plannedMatrices, planWeights } from "../models/weight-plan.ts";
 import { DecoderWeights } from "../models/weights.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
-import { OPS } from "../tensor/ops/index.ts";
 import type { Method } from "./method.ts";
 import { Parameters } from "./parameters.ts";
 import type { TrainSettings } from "./settings.ts";
@@ -47,7 +47,7 @@ export function createFull({ gpu, config, checkpoint, dtype }: FullOptions): {
     },
     prepare() {},
     watched: () => parameters.all.map(({ value, gradient }) => ({ value, gradient })),
-    linears: () => ({ apply: (recorder, inputs) => recorder.apply(OPS.linear, inputs, {}).y }),
+    linears: () => PLAIN_LINEARS,
     finish() {},
     save: (folder) => writeModel(gpu, folder, { checkpoint, tensors: weights.tensors, dtype }),
     release: () => parameters.release(),

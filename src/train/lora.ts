@@ -4,12 +4,13 @@ import { peftReadme } from "../adapters/readme.ts";
 import { memoryTensor } from "../adapters/tensors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { GpuBuffer } from "../gpu/memory.ts";
+import type { Linears, Projection } from "../models/linears.ts";
 import { OPS } from "../tensor/ops/index.ts";
 import type { Recorder } from "../tensor/recorder.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { dropoutMask } from "./dropout.ts";
 import { kaimingUniform } from "./kaiming.ts";
-import type { LinearInputs, Linears, Method, PassKind } from "./method.ts";
+import type { Method, PassKind } from "./method.ts";
 import { Parameters } from "./parameters.ts";
 import { columnsOf, type Part, partsOfMatrices } from "./parts.ts";
 import type { AdapterSettings } from "./settings.ts";
@@ -106,7 +107,7 @@ class LoraLinears implements Linears {
     this.#mode = mode;
   }
 
-  apply(recorder: Recorder, inputs: LinearInputs): Tensor {
+  apply(recorder: Recorder, inputs: Projection): Tensor {
     const { x, weight } = inputs;
     const parts = this.#matrices.get(weight.buffer) ?? [];
     if (!parts.some(({ module }) => this.#factors.has(module))) return recorder.apply(OPS.linear, inputs, {}).y;
@@ -125,7 +126,7 @@ class LoraLinears implements Linears {
   }
 
   /** One module: y = W x + bias + residual, and with factors + scale · B (A x). */
-  #adapted(recorder: Recorder, inputs: LinearInputs, module: string, into?: Tensor): Tensor {
+  #adapted(recorder: Recorder, inputs: Projection, module: string, into?: Tensor): Tensor {
     const target = into === undefined ? {} : { y: into };
     const factors = this.#factors.get(module);
     if (factors === undefined) return recorder.apply(OPS.linear, inputs, {}, target).y;

@@ -1,4 +1,4 @@
-import type { Recorder } from "../tensor/recorder.ts";
+import type { Linears } from "../models/linears.ts";
 import type { Run } from "../tensor/run.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Parameters } from "./parameters.ts";
@@ -46,17 +46,4 @@ export interface Method {
   save(folder: string): Promise<void>;
   /** Gives GPU memory back. */
   release(): void;
-}
-
-/** Operands of a projection: y = x Wᵀ + bias + residual. `weight` may be several modules' weights in one matrix. */
-export interface LinearInputs {
-  readonly x: Tensor;
-  readonly weight: Tensor;
-  readonly bias: Tensor | undefined;
-  readonly residual: Tensor | undefined;
-}
-
-/** What the decoder's forward pass asks for each projection. */
-export interface Linears {
-  apply(recorder: Recorder, inputs: LinearInputs): Tensor;
 }

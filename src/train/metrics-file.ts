@@ -13,17 +13,21 @@ export class MetricsFile implements AsyncDisposable {
   }
 
   /**
-   * Opens or makes the file and cuts it back to what belongs to `step` and before; −1 empties it. A line that a killed
+   * Opens or makes the file and cuts it back to what led to a state, all of it where there is none. A line that a killed
    * process left unfinished goes, too.
+   * @param state its step, and the last step that was evaluated before it was saved
    * @throws RandloraError `file`
    */
-  static async open(path: string, step: number): Promise<MetricsFile> {
+  static async open(
+    path: string,
+    state?: { readonly step: number; readonly evaluated: number | null },
+  ): Promise<MetricsFile> {
     const handle = await naming(path, "write", open(path, "a+"));
     const text = await naming(path, "read", handle.readFile());
     let end = 0;
     for (;;) {
       const next = text.indexOf(0x0a, end);
-      if (next < 0 || stepOf(text.toString("utf8", end, next)) > step) break;
+      if (next < 0 || !isBefore(text.toString("utf8", end, next), state)) break;
       end = next + 1;
     }
     await naming(path, "write", handle.truncate(end));
@@ -44,15 +48,16 @@ export class MetricsFile implements AsyncDisposable {
   }
 }
 
-/** The step of a line; Infinity for what is none. */
-function stepOf(line: string): number {
+/** Does the line tell of what led to the state? Not a line that was cut off by a crash. */
+function isBefore(line: string, state: { step: number; evaluated: number | null } | undefined): boolean {
+  if (state === undefined) return false;
   try {
     const parsed: unknown = JSON.parse(line);
-    if (typeof parsed === "object" && parsed !== null && "step" in parsed && typeof parsed.step === "number") {
-      return parsed.step;
-    }
+    if (typeof parsed !== "object" || parsed === null || !("step" in parsed)) return false;
+    const { step } = parsed;
+    if (typeof step !== "number" || step > state.step) return false;
+    return !("valid_loss" in parsed) || step <= (state.evaluated ?? -1);
   } catch {
-    // Not JSON: cut off by a crash, or not ours.
+    return false;
   }
-  return Infinity;
 }

@@ -75,7 +75,7 @@ test("metrics are cut back to a step; half a line goes", async () => {
   const path = folder.at("metrics.jsonl");
   const lines = [0, 1, 2, 2, 3].map((step) => ({ step, valid_loss: step / 2 }));
   {
-    await using file = await MetricsFile.open(path, -1);
+    await using file = await MetricsFile.open(path);
     for (const line of lines) await file.append(line);
     await file.sync();
   }
@@ -85,14 +85,17 @@ test("metrics are cut back to a step; half a line goes", async () => {
       .split("\n")
       .filter(Boolean)
       .map((line) => JSON.parse(line));
-  await (await MetricsFile.open(path, 9))[Symbol.asyncDispose]();
+  await (await MetricsFile.open(path, { step: 9, evaluated: 9 }))[Symbol.asyncDispose]();
   expect(await read()).toEqual(lines);
   {
-    await using file = await MetricsFile.open(path, 2);
+    await using file = await MetricsFile.open(path, { step: 2, evaluated: 2 });
     await file.append({ step: 3, valid_loss: 7 });
   }
   expect(await read()).toEqual([...lines.slice(0, 4), { step: 3, valid_loss: 7 }]);
-  await (await MetricsFile.open(path, -1))[Symbol.asyncDispose]();
+  // An evaluation that the state does not know of will be made again.
+  await (await MetricsFile.open(path, { step: 2, evaluated: 1 }))[Symbol.asyncDispose]();
+  expect(await read()).toEqual(lines.slice(0, 2));
+  await (await MetricsFile.open(path))[Symbol.asyncDispose]();
   expect(await read()).toEqual([]);
 });
 

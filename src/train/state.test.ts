@@ -25,6 +25,7 @@ function progressAt(step: number): Progress {
     tokens: step * 10,
     loss: 1 / 3,
     validLoss: null,
+    evaluated: null,
     best: { step: 1, validLoss: 2.5 },
     evaluationsSinceBest: 2,
     kernels: { checkpointing: false, staging: "subgroup8", choices: { orders: ["factored"] } },

@@ -31,6 +31,8 @@ const PROGRESS_SCHEMA = v.object({
   tokens: count,
   loss: v.nullable(v.number()),
   validLoss: v.nullable(v.number()),
+  /** The step of the last evaluation. */
+  evaluated: v.nullable(count),
   best: v.nullable(v.object({ step: count, validLoss: v.number() })),
   /** Evaluations since the best one: what early stopping counts. */
   evaluationsSinceBest: count,

@@ -1,0 +1,119 @@
+import type { Gpu } from "../gpu/gpu.ts";
+import { readWith } from "../gpu/transfer.ts";
+import type { Staging } from "../kernels/staging.ts";
+import type { DecoderConfig } from "../models/config.ts";
+import { recordTraining } from "../models/training.ts";
+import type { DecoderWeights } from "../models/weights.ts";
+import { Run } from "../tensor/run.ts";
+import { Tape } from "../tensor/tape.ts";
+import type { MicroBatch, Step, StepPlan } from "../text/data/types.ts";
+import { AdamW, addLosses, type AdamWSettings, type StepOutcome } from "./adamw.ts";
+import type { Method } from "./method.ts";
+
+/** A model that is trained: the decoder, and how its weights depend on parameters. */
+export interface TrainedModel {
+  readonly config: DecoderConfig;
+  readonly weights: DecoderWeights;
+  readonly method: Method;
+}
+
+export interface EngineOptions {
+  readonly optimizer: AdamWSettings;
+  /** Recompute each layer's activations in the backward pass. */
+  readonly checkpointing: boolean;
+  readonly staging: Staging;
+}
+
+/** Computes steps and evaluations on the GPU. It knows nothing of schedules, files or signals. */
+export class Engine {
+  readonly #gpu: Gpu;
+  readonly #model: TrainedModel;
+  readonly #options: EngineOptions;
+  readonly #adamw: AdamW;
+  readonly #run: Run;
+  readonly #tape: Tape;
+
+  constructor(gpu: Gpu, model: TrainedModel, options: EngineOptions) {
+    this.#gpu = gpu;
+    this.#model = model;
+    this.#options = options;
+    this.#adamw = new AdamW(gpu, model.method.parameters, options.optimizer);
+    this.#run = new Run(gpu, options.staging);
+    this.#tape = new Tape(this.#run);
+    for (const { value, gradient } of model.method.watched()) this.#tape.watch(value, gradient);
+  }
+
+  /**
+   * Sends a step to the GPU: losses and gradients of every micro-batch, then the update. Does not wait for it.
+   * @returns what the step found out, once the GPU has done it
+   * @throws RandloraError `memory`, `gpu`
+   */
+  async step({ index, microBatches, targets }: Step, learningRate: number): Promise<{ outcome: Promise<StepOutcome> }> {
+    const { method } = this.#model;
+    method.prepare(this.#run);
+    for (const [at, batch] of microBatches.entries()) {
+      const tape = this.#tape;
+      const losses = this.#losses(tape, batch, { kind: "train", step: index, microBatch: at });
+      this.#adamw.addLoss(this.#run, losses, 1 / targets, at === 0);
+      const seed = new Float32Array(batch.targets.length).fill(1 / targets);
+      const gradient = this.#run.upload("gradient", losses.shape, seed);
+      tape.backward(losses, gradient);
+      tape.release(losses);
+      this.#run.release(gradient);
+      await this.#run.submit();
+    }
+    method.finish(this.#run);
+    this.#adamw.update(this.#run, index + 1, learningRate);
+    await this.#run.submit();
+    const outcome = this.#adamw.read();
+    outcome.catch(() => {}); // the caller awaits it a step later
+    return { outcome };
+  }
+
+  /**
+   * The mean loss over all targets of a plan, in nats.
+   * @param signal ends it early: the result is then undefined
+   */
+  async evaluate(plan: StepPlan, signal?: AbortSignal): Promise<number | undefined> {
+    const run = this.#run;
+    this.#model.method.prepare(run);
+    const sums = run.keep(run.allocate("evaluation", [1, plan.length]));
+    try {
+      let targets = 0;
+      for (let index = 0; index < plan.length; index++) {
+        if (signal?.aborted === true) return undefined;
+        const step = plan.step(index);
+        targets += step.targets;
+        for (const [at, batch] of step.microBatches.entries()) {
+          const losses = this.#losses(run, batch, { kind: "evaluate" });
+          addLosses(run, losses, 1, sums, index, at === 0);
+          run.release(losses);
+        }
+        await run.submit();
+        // So that an interruption is answered soon, and not a queue full of passes is waited for.
+        await this.#gpu.idle();
+      }
+      const range = { buffer: sums.buffer, offset: 0, size: plan.length * 4 };
+      const parts = await readWith(
+        this.#gpu,
+        [range],
+        async ([bytes]) => new Float32Array(bytes?.slice().buffer ?? []),
+      );
+      return parts.reduce((sum, part) => sum + part, 0) / targets;
+    } finally {
+      this.#gpu.memory.release(sums.buffer);
+    }
+  }
+
+  /** Gives back what the engine holds itself; not the model. */
+  release(): void {
+    this.#run[Symbol.dispose]();
+    this.#adamw.release();
+  }
+
+  #losses(recorder: Run | Tape, batch: MicroBatch, pass: Parameters<Method["linears"]>[0]) {
+    const { config, weights, method } = this.#model;
+    const checkpointing = this.#options.checkpointing;
+    return recordTraining(recorder, config, weights, method.linears(pass), batch, { checkpointing });
+  }
+}

@@ -1,0 +1,212 @@
+import { RandloraError } from "../errors.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import type { StepPlan } from "../text/data/types.ts";
+import type { StepOutcome } from "./adamw.ts";
+import type { Engine } from "./engine.ts";
+import type { Method } from "./method.ts";
+import { MetricsFile } from "./metrics-file.ts";
+import { refreshFolder } from "./refresh.ts";
+import type { RunFolder } from "./run-folder.ts";
+import { learningRateAt } from "./schedule.ts";
+import type { TrainSettings } from "./settings.ts";
+import { type Progress, saveState } from "./state.ts";
+import type { Ending, StepMetrics, TrainObserver } from "./types.ts";
+
+/** A run that is ready to go: everything opened, loaded, and where resumed, put back to its last state. */
+export interface TrainJob {
+  readonly gpu: Gpu;
+  readonly settings: TrainSettings;
+  readonly folder: RunFolder;
+  readonly engine: Engine;
+  readonly method: Method;
+  readonly steps: StepPlan;
+  /** The validation set, each of its tokens once; undefined without one. */
+  readonly validation: StepPlan | undefined;
+  /** Where the run stands: `step` 0 and nothing else for a new one. */
+  readonly progress: Progress;
+  /** Is that a state on the disk? */
+  readonly resumed: boolean;
+}
+
+/** Where a run ended, and why. */
+export interface TrainOutcome {
+  readonly ending: Ending;
+  readonly progress: Progress;
+}
+
+/** A step that the GPU works on. */
+interface Pending {
+  readonly step: number;
+  readonly learningRate: number;
+  readonly targets: number;
+  readonly tokens: number;
+  readonly outcome: Promise<StepOutcome>;
+}
+
+/**
+ * The training loop: steps, evaluations, saves, until the run is over, nothing improves any more, or the signal comes
+ * (the step is then finished and saved). Prints nothing: `observer` is told.
+ *
+ * The host reads what a step found out while the GPU computes the next one; before an evaluation and a save it catches
+ * up.
+ * @throws RandloraError `numeric` naming the step whose loss or gradients are not finite, after the last good state was
+ *   saved; `file` when something cannot be written: the states before are as they were; `memory`, `gpu`
+ */
+export async function train(job: TrainJob, observer: TrainObserver, signal: AbortSignal): Promise<TrainOutcome> {
+  await using metrics = await MetricsFile.open(job.folder.metrics, job.resumed ? job.progress : undefined);
+  return new Loop(job, observer, metrics).run(signal);
+}
+
+class Loop {
+  readonly #job: TrainJob;
+  readonly #observer: TrainObserver;
+  readonly #metrics: MetricsFile;
+  #progress: Progress;
+  #saved: number | undefined;
+  #pending: Pending | undefined;
+  #lastTime = performance.now();
+
+  constructor(job: TrainJob, observer: TrainObserver, metrics: MetricsFile) {
+    this.#job = job;
+    this.#observer = observer;
+    this.#metrics = metrics;
+    this.#progress = job.progress;
+    this.#saved = job.resumed ? job.progress.step : undefined;
+  }
+
+  async run(signal: AbortSignal): Promise<TrainOutcome> {
+    const { settings, steps, resumed } = this.#job;
+    // A process may have died between the state and the folders that are made from it.
+    if (resumed) await this.#refresh();
+    for (let step = this.#progress.step; ; step++) {
+      const isLast = step >= steps.length;
+      const isSaveDue = step > 0 && (step % settings.saveEvery === 0 || isLast);
+      const isEvaluationDue = this.#isEvaluationDue(step, isLast);
+      // Asked once: a signal that comes later is for the next round, when the GPU's step has been read.
+      const isStopping = signal.aborted;
+      if (isSaveDue || isEvaluationDue || isStopping) await this.#catchUp();
+      const isBest = isEvaluationDue && (await this.#evaluate(step, signal));
+      const isInterrupted = isStopping || (isEvaluationDue && signal.aborted);
+      if (this.#saved === step) {
+        // Its evaluation had been interrupted, and is made up for.
+        if (isBest) await this.#refresh();
+      } else if (isSaveDue || isBest || isInterrupted) await this.#save();
+      if (isLast) return { ending: "finished", progress: this.#progress };
+      if (this.#isStuck()) {
+        await this.#save();
+        return { ending: "early-stop", progress: this.#progress };
+      }
+      if (isInterrupted) return { ending: "interrupted", progress: this.#progress };
+      await this.#step(step + 1);
+    }
+  }
+
+  /** Sends a step to the GPU, then reads what the one before it found out. */
+  async #step(step: number): Promise<void> {
+    const { settings, engine, steps } = this.#job;
+    const plan = steps.step(step - 1);
+    const learningRate = learningRateAt(settings, step, steps.length);
+    const { outcome } = await engine.step(plan, learningRate);
+    const before = this.#pending;
+    this.#pending = { step, learningRate, targets: plan.targets, tokens: plan.tokens, outcome };
+    if (before !== undefined) await this.#finish(before);
+  }
+
+  async #catchUp(): Promise<void> {
+    const pending = this.#pending;
+    this.#pending = undefined;
+    if (pending !== undefined) await this.#finish(pending);
+  }
+
+  /** What a step found out goes to the metrics and the observer. */
+  async #finish({ step, learningRate, targets, tokens, outcome }: Pending): Promise<void> {
+    const { loss, gradNorm, halted } = await outcome;
+    if (halted) await this.#diverged(step, loss, gradNorm);
+    const now = performance.now();
+    const seconds = (now - this.#lastTime) / 1000;
+    this.#lastTime = now;
+    const metrics: StepMetrics = {
+      step,
+      loss,
+      learning_rate: learningRate,
+      grad_norm: gradNorm,
+      tokens: targets,
+      seconds,
+    };
+    this.#progress = { ...this.#progress, step, loss, tokens: this.#progress.tokens + targets };
+    await this.#metrics.append(metrics);
+    this.#observer.step(metrics, { gpuBytes: this.#job.gpu.memory.liveBytes, totalTokens: tokens });
+  }
+
+  /**
+   * Nothing was updated since the step before. Where the loss is a number, what is on the GPU is good and is saved; where
+   * it is none, that is what made it so, and what was saved before stays.
+   */
+  async #diverged(step: number, loss: number, gradNorm: number): Promise<never> {
+    this.#pending = undefined;
+    const isGood = Number.isFinite(loss);
+    if (isGood) await this.#save();
+    const what = isGood ? `the gradients' norm is ${gradNorm}` : `the loss is ${loss}`;
+    const kept =
+      this.#saved === undefined ? "nothing was saved before" : `what was saved at step ${this.#saved} is kept`;
+    const hint = `${kept}; try a lower --learning-rate or a longer --warmup`;
+    throw new RandloraError("numeric", `step ${step}: ${what}`, hint);
+  }
+
+  #isEvaluationDue(step: number, isLast: boolean): boolean {
+    const { settings, validation } = this.#job;
+    if (validation === undefined || this.#progress.evaluated === step) return false;
+    return step % settings.evalEvery === 0 || isLast;
+  }
+
+  /** @returns whether it was the best one so far */
+  async #evaluate(step: number, signal: AbortSignal): Promise<boolean> {
+    const { engine, validation } = this.#job;
+    if (validation === undefined) return false;
+    const validLoss = await engine.evaluate(validation, signal);
+    if (validLoss === undefined) return false; // interrupted: the resumed run makes up for it
+    if (!Number.isFinite(validLoss)) {
+      const hint = "the data or the model hold numbers that are too large; try --dtype f32";
+      throw new RandloraError("numeric", `step ${step}: the validation loss is ${validLoss}`, hint);
+    }
+    const { best, evaluationsSinceBest } = this.#progress;
+    const isBest = best === null || validLoss < best.validLoss;
+    this.#progress = {
+      ...this.#progress,
+      validLoss,
+      evaluated: step,
+      best: isBest ? { step, validLoss } : best,
+      evaluationsSinceBest: isBest ? 0 : evaluationsSinceBest + 1,
+    };
+    const metrics = { step, valid_loss: validLoss };
+    await this.#metrics.append(metrics);
+    this.#observer.evaluation(metrics, isBest);
+    this.#lastTime = performance.now();
+    return isBest;
+  }
+
+  #isStuck(): boolean {
+    const { earlyStop } = this.#job.settings;
+    return earlyStop > 0 && this.#progress.evaluationsSinceBest >= earlyStop;
+  }
+
+  /** The state first, then the folders that are made from it. */
+  async #save(): Promise<void> {
+    const { step } = this.#progress;
+    if (this.#saved === step) return;
+    const { folder, method, settings } = this.#job;
+    await this.#metrics.sync();
+    await saveState(folder.states, method.parameters, this.#progress, settings.keep);
+    this.#saved = step;
+    await this.#refresh();
+    this.#observer.saved(step);
+    this.#lastTime = performance.now();
+  }
+
+  async #refresh(): Promise<void> {
+    const { folder, method } = this.#job;
+    const { step, best } = this.#progress;
+    await refreshFolder(folder.last(method.kind), (into) => method.save(into));
+    if (best?.step === step) await refreshFolder(folder.best, (into) => method.save(into));
+  }
+}
