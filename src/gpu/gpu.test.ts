@@ -50,6 +50,19 @@ test("many dispatches of one submission see their own parameters and each other'
   expect(report?.[0]?.seconds).toBeGreaterThan(0);
 });
 
+test("a buffer of more bytes than the GPU binds at once is refused by name, a part of it is not", async () => {
+  const most = gpu.limits.maxStorageBufferBindingSize;
+  const kernel = await gpu.pipelines.get(DOUBLE);
+  const large = gpu.memory.allocate("a large γ", most + 256);
+  const to = gpu.memory.allocate("to", 64);
+  const stream = new Stream(gpu);
+  expect(() => stream.dispatch(kernel, parameters(16, 1), [large, to], [1])).toThrow(/^a large γ: .* binds at most /);
+  stream.dispatch(kernel, parameters(16, 1), [{ of: large, offset: 256, size: most }, to], [1]);
+  stream.submit();
+  await gpu.idle();
+  for (const buffer of [large, to]) gpu.memory.release(buffer);
+});
+
 test("released buffers are reused, live and peak bytes are counted", () => {
   const before = gpu.memory.liveBytes;
   const first = gpu.memory.allocate("first", 4096);

@@ -3,6 +3,7 @@ import type { Gpu } from "./gpu.ts";
 import type { GpuBuffer } from "./memory.ts";
 import type { Kernel } from "./pipelines.ts";
 import { resetPace } from "./pacing.ts";
+import { bytes as showBytes } from "./show.ts";
 
 /** A buffer, or a range of one (bytes). The offset must be a multiple of `minStorageBufferOffsetAlignment`. */
 export type Binding = GpuBuffer | { readonly of: GpuBuffer; readonly offset: number; readonly size: number };
@@ -28,7 +29,8 @@ export class Stream {
   /**
    * Records one dispatch.
    * @param parameters the uniform struct's bytes
-   * @throws RandloraError `gpu` when more workgroups are asked for than the GPU allows along one axis
+   * @throws RandloraError `gpu` when more workgroups are asked for than the GPU allows along one axis; `memory` when a
+   *   buffer is more than it binds at once
    */
   dispatch(kernel: Kernel, parameters: ArrayBufferView, buffers: readonly Binding[], workgroups: Workgroups): void {
     const [x, y = 1, z = 1] = workgroups;
@@ -41,7 +43,7 @@ export class Stream {
       );
     }
     const entries: GPUBindGroupEntry[] = [{ binding: 0, resource: this.#uniform(parameters) }];
-    buffers.forEach((binding, index) => entries.push({ binding: index + 1, resource: resource(binding) }));
+    buffers.forEach((binding, index) => entries.push({ binding: index + 1, resource: this.#resource(binding) }));
     const group = this.#gpu.device.createBindGroup({ layout: kernel.layout, entries });
     const pass = this.#beginPass(kernel.key);
     pass.setPipeline(kernel.pipeline);
@@ -72,6 +74,19 @@ export class Stream {
     for (const { buffer } of this.#uniforms) buffer.destroy();
     this.#uniforms.length = 0;
     this.#encoder = device.createCommandEncoder();
+  }
+
+  /** @throws RandloraError `memory` for more bytes than this GPU binds at once */
+  #resource(binding: Binding): GPUBufferBinding {
+    const range = "of" in binding ? binding : { of: binding, offset: 0, size: binding.size };
+    const { label, buffer } = range.of;
+    const most = this.#gpu.limits.maxStorageBufferBindingSize;
+    if (range.size > most) {
+      const [size, limit] = [showBytes(range.size), showBytes(most)];
+      const hint = "choose another GPU with --gpu (randlora doctor lists them)";
+      throw new RandloraError("memory", `${label}: ${size} at once, and this GPU binds at most ${limit}`, hint);
+    }
+    return "of" in binding ? { buffer, offset: range.offset, size: range.size } : { buffer };
   }
 
   /** A slice of this submission's uniform buffer; a further buffer is begun when one is full. */
@@ -109,8 +124,3 @@ export class Stream {
 }
 
 const UNIFORM_PAGE = 64 * 1024;
-
-function resource(binding: Binding): GPUBufferBinding {
-  if ("of" in binding) return { buffer: binding.of.buffer, offset: binding.offset, size: binding.size };
-  return { buffer: binding.buffer };
-}
