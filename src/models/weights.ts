@@ -33,11 +33,14 @@ export type LayerWeights = OnGpu<PlannedLayer>;
 
 /** How weights are held. */
 export interface WeightOptions {
-  /** The dtype of matrices; by default that of the checkpoint. */
-  readonly dtype?: KernelDtype | undefined;
+  /** The dtype of matrices, of all or by their names in the checkpoint; by default that of the checkpoint. */
+  readonly dtype?: KernelDtype | ((names: readonly string[]) => KernelDtype | undefined) | undefined;
   /** Memory of the caller's own for each matrix and vector, F32: of weights that are trained. */
   readonly place?: (label: string, shape: Shape) => Tensor;
 }
+
+/** The checkpoint's name of an output matrix. */
+export const UNTIED_HEAD = "lm_head.weight";
 
 interface Placed {
   readonly planned: PlannedMatrix;
@@ -51,13 +54,15 @@ export class DecoderWeights {
   readonly embedding: Tensor;
   readonly layers: readonly LayerWeights[];
   readonly norm: Tensor;
-  /** The output matrix; the embedding itself when it is tied. */
-  readonly head: Tensor;
   /** Each tensor of the checkpoint by its name: a view of the matrix that it is a part of. */
   readonly tensors: ReadonlyMap<string, Tensor>;
+  readonly #tensors: Map<string, Tensor>;
   readonly #gpu: Gpu;
   readonly #checkpoint: Checkpoint;
   readonly #placed: readonly Placed[];
+  readonly #ownHead: Tensor | undefined;
+  /** The output matrix of a tied model that something made different from the embedding. */
+  #untiedHead: Tensor | undefined;
 
   private constructor(gpu: Gpu, checkpoint: Checkpoint, plan: WeightPlan, options: WeightOptions) {
     const placed: Placed[] = [];
@@ -76,9 +81,10 @@ export class DecoderWeights {
     this.embedding = place(plan.embedding);
     this.layers = plan.layers.map(placeAll);
     this.norm = place(plan.norm);
-    this.head = plan.head === undefined ? this.embedding : place(plan.head);
+    this.#ownHead = plan.head && place(plan.head);
     this.#placed = placed;
-    this.tensors = new Map(placed.flatMap(views));
+    this.#tensors = new Map(placed.flatMap(views));
+    this.tensors = this.#tensors;
   }
 
   /**
@@ -96,9 +102,35 @@ export class DecoderWeights {
     return new DecoderWeights(gpu, checkpoint, plan, options);
   }
 
+  /** The output matrix; the embedding itself when it is tied. */
+  get head(): Tensor {
+    return this.#untiedHead ?? this.#ownHead ?? this.embedding;
+  }
+
   /** Bytes in GPU memory. */
   get bytes(): number {
-    return this.#placed.reduce((sum, { tensor }) => sum + tensor.buffer.size, 0);
+    return this.#placed.reduce((sum, { tensor }) => sum + tensor.buffer.size, this.#untiedHead?.buffer.size ?? 0);
+  }
+
+  /**
+   * Gives a tied model an output matrix of its own, with undefined content, as the tensor {@link UNTIED_HEAD}; `tie`
+   * takes it away again.
+   */
+  untie(dtype: KernelDtype): void {
+    if (this.#ownHead !== undefined) throw new Error("the model is not tied");
+    this.tie();
+    const { shape } = this.embedding;
+    const head = tensorIn(this.#gpu.memory.allocate(UNTIED_HEAD, tensorBytes(shape, dtype)), shape, dtype);
+    this.#untiedHead = head;
+    this.#tensors.set(UNTIED_HEAD, head);
+  }
+
+  /** Makes the embedding the output matrix again, where `untie` changed that. */
+  tie(): void {
+    if (this.#untiedHead === undefined) return;
+    this.#gpu.memory.release(this.#untiedHead.buffer);
+    this.#untiedHead = undefined;
+    this.#tensors.delete(UNTIED_HEAD);
   }
 
   /**
@@ -121,6 +153,7 @@ export class DecoderWeights {
   }
 
   release(): void {
+    this.tie();
     for (const { tensor, foreign } of this.#placed) if (!foreign) this.#gpu.memory.release(tensor.buffer);
   }
 
@@ -182,7 +215,8 @@ function allocate(gpu: Gpu, checkpoint: Checkpoint, planned: PlannedMatrix, opti
   const [first] = dtypes;
   const kept: KernelDtype | undefined =
     dtypes.size === 1 && first !== undefined && isKernelDtype(first) ? first : undefined;
-  const dtype = kind === "matrix" ? (options.dtype ?? kept ?? "F32") : "F32";
+  const wanted = typeof options.dtype === "function" ? options.dtype(parts.map(({ name }) => name)) : options.dtype;
+  const dtype = kind === "matrix" ? (wanted ?? kept ?? "F32") : "F32";
   const shape = matrixShape(planned);
   return tensorIn(gpu.memory.allocate(matrixLabel(planned), tensorBytes(shape, dtype)), shape, dtype);
 }
