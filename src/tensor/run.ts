@@ -51,7 +51,10 @@ export interface Op<I extends Roles, A, O extends Roles> {
 
 /** The derivative of an op, on the GPU and in f64. */
 export interface Derivative<I extends Roles, A, O extends Roles> {
-  /** The operands that `backward` reads when these inputs' gradients are wanted; the tape drops the others. */
+  /**
+   * The operands that `backward` reads when these inputs' gradients are wanted; the tape drops the others. A name that
+   * both an input and an output have is the input's.
+   */
   saves(wanted: ReadonlySet<keyof I>, attributes: A): readonly (keyof I | keyof O)[];
   /** Records the kernels that fill `pass.into`. */
   backward(run: Run, pass: Backward<I, O>, attributes: A): void;
