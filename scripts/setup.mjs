@@ -1,6 +1,7 @@
 /*
- * Brings what the project needs and nothing else: locked dependencies, Bun among them, and a Vulkan driver. Plain
- * JavaScript for Node 20 and newer (or Bun), since it runs before anything is installed. Doing it twice costs nothing.
+ * Brings what the project needs and nothing else: locked dependencies, Bun among them, a Vulkan driver, and with
+ * --browser the Chromium that the chat page is tested in. Plain JavaScript for Node 20 and newer (or Bun), since it runs
+ * before anything is installed. Doing it twice costs nothing.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
@@ -13,6 +14,8 @@ const MODULES = join(ROOT, "node_modules");
 /** Written by `npm ci`; and by us after `bun install`, which leaves no such mark. */
 const MARKS = [join(MODULES, ".package-lock.json"), join(MODULES, ".bun-install")];
 const DRIVER_PACKAGES = ["mesa-vulkan-drivers", "libvulkan1"];
+/** As src/serve/testing-browser.ts looks for it. */
+const BROWSERS = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
 /** Shows a command and runs it; true when it succeeded. */
 function run(command, args, environment = {}) {
@@ -32,6 +35,10 @@ function has(command) {
   const names = process.platform === "win32" ? [`${command}.cmd`, `${command}.exe`] : [command];
   const folders = (process.env.PATH ?? "").split(delimiter).filter((folder) => folder !== "");
   return folders.some((folder) => names.some((name) => existsSync(join(folder, name))));
+}
+
+function warn(message, hint) {
+  process.stderr.write(`warning: ${message}\nhint: ${hint}\n`);
 }
 
 function fail(message, hint) {
@@ -107,28 +114,45 @@ function hasLoader() {
   return [...named, ...system, ...multiarch].some((folder) => holds(folder, /^libvulkan\.so\.1/));
 }
 
-/** Linux alone needs Vulkan: Dawn uses Metal on macOS and Direct3D 12 on Windows. */
-function installDriver() {
-  if (process.platform !== "linux" || (hasLoader() && hasDriver())) return;
+/** Installs Debian's packages as root; `giveUp` tells anybody else how, and what went wrong. */
+function aptInstall(packages, { missing, failed, fedora, arch, giveUp }) {
   const update = ["update"];
-  const install = ["install", "-y", "--no-install-recommends", ...DRIVER_PACKAGES];
-  if (!has("apt-get")) {
-    const [fedora, arch] = [
-      "dnf install mesa-vulkan-drivers vulkan-loader",
-      "pacman -S vulkan-swrast vulkan-icd-loader",
-    ];
-    fail("no Vulkan driver found", `install one and try again: ${has("pacman") ? arch : fedora}`);
-  }
-  if (process.getuid?.() !== 0) {
-    fail("no Vulkan driver found", `sudo apt-get ${update.join(" ")} && sudo apt-get ${install.join(" ")}`);
-  }
+  const install = ["install", "-y", "--no-install-recommends", ...packages];
+  const byHand = `sudo apt-get ${update.join(" ")} && sudo apt-get ${install.join(" ")}`;
+  if (!has("apt-get")) return giveUp(missing, `install one and try again: ${has("pacman") ? arch : fedora}`);
+  if (process.getuid?.() !== 0) return giveUp(missing, byHand);
   const quiet = { DEBIAN_FRONTEND: "noninteractive" };
   // Old lists may still serve, so only the installation decides.
   run("apt-get", update, quiet);
-  if (!run("apt-get", install, quiet)) fail("the Vulkan driver could not be installed", "see apt-get's message above");
+  if (!run("apt-get", install, quiet)) giveUp(failed, "see apt-get's message above");
+}
+
+/** Linux alone needs Vulkan: Dawn uses Metal on macOS and Direct3D 12 on Windows. */
+function installDriver() {
+  if (process.platform !== "linux" || (hasLoader() && hasDriver())) return;
+  aptInstall(DRIVER_PACKAGES, {
+    missing: "no Vulkan driver found",
+    failed: "the Vulkan driver could not be installed",
+    fedora: "dnf install mesa-vulkan-drivers vulkan-loader",
+    arch: "pacman -S vulkan-swrast vulkan-icd-loader",
+    giveUp: fail,
+  });
+}
+
+/** Without it the page's own tests fail, and nothing else. */
+function installBrowser() {
+  if (BROWSERS.some(has)) return;
+  aptInstall(["chromium"], {
+    missing: "no Chromium found on the PATH, in which the chat page is tested",
+    failed: "Chromium could not be installed",
+    fedora: "dnf install chromium",
+    arch: "pacman -S chromium",
+    giveUp: warn,
+  });
 }
 
 const [major = 0] = process.versions.node.split(".").map(Number);
 if (major < 20) fail(`Node ${process.versions.node} is too old`, "install Node 20 or newer");
 installDependencies();
 installDriver();
+if (process.argv.includes("--browser")) installBrowser();

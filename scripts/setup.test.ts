@@ -33,8 +33,8 @@ async function installed(age: number): Promise<void> {
   await utimes(mark, now - age, now - age);
 }
 
-async function setUp() {
-  const child = Bun.spawn([process.execPath, "scripts/setup.mjs"], {
+async function setUp(...args: string[]) {
+  const child = Bun.spawn([process.execPath, "scripts/setup.mjs", ...args], {
     cwd: folder,
     env: { PATH: join(folder, "path"), HOME: folder, VK_DRIVER_FILES: join(folder, "driver.json") },
     stdin: "ignore",
@@ -55,6 +55,32 @@ describe("set-up", () => {
     await installed(60);
     await script("path/npm", `echo "called with $*"`);
     expect(await setUp()).toEqual({ status: 0, stdout: "called with ci\n", stderr: "$ npm ci\n" });
+  });
+
+  test("brings a browser only where one is asked for and missing", async () => {
+    await installed(-1);
+    await script("path/apt-get", `echo "called with $*"`);
+    expect(await setUp()).toEqual({ status: 0, stdout: "", stderr: "" });
+    const { status, stdout, stderr } = await setUp("--browser");
+    const install = "install -y --no-install-recommends chromium";
+    if (process.getuid?.() === 0) {
+      expect([status, stdout]).toEqual([0, `called with update\ncalled with ${install}\n`]);
+    } else {
+      expect([status, stdout]).toEqual([0, ""]);
+      expect(stderr).toEndWith(`hint: sudo apt-get update && sudo apt-get ${install}\n`);
+    }
+    await script("path/chromium", "exit 0");
+    expect(await setUp("--browser")).toEqual({ status: 0, stdout: "", stderr: "" });
+  });
+
+  test("says what to do where there is no apt, and lets the other tests run", async () => {
+    await installed(-1);
+    const { status, stderr } = await setUp("--browser");
+    expect([status, stderr]).toEqual([
+      0,
+      "warning: no Chromium found on the PATH, in which the chat page is tested\n" +
+        "hint: install one and try again: dnf install chromium\n",
+    ]);
   });
 
   test("stops when that fails", async () => {

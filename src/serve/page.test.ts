@@ -1,0 +1,157 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Browser, Page } from "playwright-core";
+import type { AdapterChoice } from "../generate/adapted-weights.ts";
+import type { LanguageModel } from "../generate/language-model.ts";
+import { loadStoriesModel, serveStories, type TestServer, until, writeAdapters } from "./testing.ts";
+import { openBrowser } from "./testing-browser.ts";
+
+let folder: string;
+let adapters: ReadonlyMap<string, AdapterChoice>;
+let model: LanguageModel;
+let browser: Browser;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "randlora-page-"));
+  [model, adapters, browser] = await Promise.all([loadStoriesModel(), writeAdapters(folder), openBrowser()]);
+}, 120_000);
+afterAll(async () => {
+  await browser.close();
+  await model[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true });
+});
+
+let serving: TestServer;
+let page: Page;
+let complaints: string[];
+beforeEach(async () => {
+  serving = serveStories(model, { adapters });
+  await open();
+});
+afterEach(async () => {
+  await page.context().close();
+  await serving[Symbol.asyncDispose]();
+});
+
+async function open(): Promise<void> {
+  complaints = [];
+  const context = await browser.newContext({ colorScheme: "dark" });
+  page = await context.newPage();
+  page.setDefaultTimeout(15_000);
+  // What breaks the page's own rules (CSP) is told here, too.
+  page.on("console", (message) => complaints.push(message.text()));
+  page.on("pageerror", (error) => complaints.push(error.message));
+  await page.goto(serving.address);
+}
+
+const answers = () => page.locator("article.assistant");
+const log = () => page.getByRole("log");
+
+async function settle(): Promise<void> {
+  await page.locator("#log:not([aria-busy])").waitFor();
+  await page.getByRole("button", { name: "Send" }).waitFor();
+}
+
+async function setLength(tokens: number): Promise<void> {
+  await page.getByRole("button", { name: "Settings" }).click();
+  await page.getByLabel("Longest answer").fill(String(tokens));
+  await page.getByLabel("Temperature").fill("0");
+}
+
+test("a conversation by keyboard: ask, get the API's answer, switch to an adapter, try again", async () => {
+  await setLength(12);
+  const message = page.getByLabel("Message");
+  await message.fill("Once upon");
+  await message.press("Shift+Enter");
+  await message.pressSequentially("a time");
+  await message.press("Enter");
+  await settle();
+  const say = async (id: string): Promise<string> => {
+    const messages = [{ role: "user" as const, content: "Once upon\na time" }];
+    const body = { model: id, messages, max_tokens: 12, temperature: 0 };
+    return (await serving.client.chat.completions.create(body)).choices[0]?.message.content ?? "";
+  };
+  const words = (text: string) => text.replaceAll(/\s+/g, " ").trim();
+  expect(words(await answers().locator(".body").innerText())).toBe(words(await say("stories260k")));
+  expect(await answers().locator("footer").innerText()).toMatch(/stories260k · 12 tokens/);
+
+  await page.getByLabel("Model or adapter").selectOption("pirate");
+  await page.getByRole("button", { name: "Try again" }).click();
+  await settle();
+  expect(words(await answers().locator(".body").innerText())).toBe(words(await say("pirate")));
+  expect(await answers().count()).toBe(1);
+  expect(await message.evaluate((field) => field.matches(":focus"))).toBeTrue();
+
+  await message.fill("Go on");
+  await page.getByRole("button", { name: "Send" }).click();
+  await settle();
+  expect([await answers().count(), await page.locator("article.user").count()]).toEqual([2, 2]);
+  await page.getByRole("button", { name: "New chat" }).click();
+  expect(await log().innerText()).toBe("");
+  expect(complaints).toEqual([]);
+});
+
+test.each(["Escape", "the button"])("an answer is stopped by %s, and what there is stays", async (how) => {
+  await page.getByLabel("Message").fill("Once upon a time");
+  await page.getByLabel("Message").press("Enter");
+  await until(async () => (await answers().innerText()).length > 20);
+  if (how === "Escape") await page.keyboard.press("Escape");
+  else await page.getByRole("button", { name: "Stop" }).click();
+  await settle();
+  expect(await answers().innerText()).toContain("stopped");
+  await until(() => serving.engine.load === 0);
+  expect(complaints).toEqual([]);
+});
+
+test("what a model writes never becomes markup", async () => {
+  const evil =
+    '<img src=x onerror="document.title=1"> **bold** `<b>` [x](javascript:alert(1)) [y](https://example.org)';
+  const body = {
+    choices: [{ delta: { content: `# Title\n\n- one\n- two\n\n\`\`\`\n<script>1</script>\n\`\`\`\n${evil}` } }],
+  };
+  await page.route("**/v1/chat/completions", async (route) => {
+    const contentType = "text/event-stream";
+    await route.fulfill({ contentType, body: `data: ${JSON.stringify(body)}\n\ndata: [DONE]\n\n` });
+  });
+  await page.getByLabel("Message").fill("<i>me</i>");
+  await page.getByLabel("Message").press("Enter");
+  await settle();
+  const answer = answers().locator(".body");
+  expect(await answer.locator("img, script, b").count()).toBe(0);
+  expect(await answer.locator("strong").innerText()).toBe("bold");
+  expect(await answer.locator("li").allInnerTexts()).toEqual(["one", "two"]);
+  expect(await answer.locator("pre").innerText()).toContain("<script>1</script>");
+  expect(await answer.locator("a").evaluateAll((links) => links.map((link) => link.getAttribute("href")))).toEqual([
+    "https://example.org",
+  ]);
+  expect(await page.locator("article.user").innerText()).toBe("<i>me</i>");
+  expect(await page.title()).toBe("randlora");
+});
+
+test("settings stay, errors are told, and the question with them", async () => {
+  await page.getByRole("button", { name: "Settings" }).click();
+  await page.getByLabel("System prompt").fill("word ".repeat(600));
+  await page.getByLabel("Message").fill("Hello");
+  await page.getByLabel("Message").press("Enter");
+  await page.getByRole("alert").filter({ hasText: "the context of this model ends at 512 tokens" }).waitFor();
+  expect(await page.getByLabel("Message").inputValue()).toBe("Hello");
+  await page.getByRole("button", { name: /^Colours/ }).click();
+  await page.getByRole("button", { name: /^Colours/ }).click();
+  await page.reload();
+  expect(await page.locator("html").getAttribute("data-theme")).toBe("dark");
+  await page.getByRole("button", { name: "Settings" }).click();
+  expect(await page.getByLabel("System prompt").inputValue()).toStartWith("word word");
+});
+
+test("where a key is wanted the page asks for it", async () => {
+  await serving[Symbol.asyncDispose]();
+  await page.context().close();
+  serving = serveStories(model, { apiKey: "secret" });
+  await open();
+  await page.getByRole("alert").filter({ hasText: "no API key" }).waitFor();
+  await page.getByLabel("API key").fill("secret");
+  await page.getByLabel("API key").press("Tab");
+  await page.locator("#model option").first().waitFor({ state: "attached" });
+  expect(await page.getByLabel("Model or adapter").inputValue()).toBe("stories260k");
+});
