@@ -7,6 +7,7 @@ import { read } from "../gpu/transfer.ts";
 import { merge } from "../merge/run.ts";
 import { readModel, rounded, type TestAdapter, weights, widened, writeAdapter, writeModel } from "../merge/testing.ts";
 import { Decoder } from "../models/decoder.ts";
+import type { Dtype } from "../safetensors/dtype.ts";
 import { elementBytes, type Tensor } from "../tensor/tensor.ts";
 import { AdaptedWeights } from "./adapted-weights.ts";
 import { STORIES } from "./testing.ts";
@@ -65,21 +66,34 @@ async function contents({ buffer, shape: [rows, cols], pitch, offset, dtype }: T
   return dense;
 }
 
+/** As F32, which holds every value that is compared here. */
+function wide(tensor: { readonly dtype: Dtype; readonly data: Uint8Array }): Uint8Array {
+  return new Uint8Array(Float32Array.from(widened(tensor)).buffer);
+}
+
 async function expectEqual(decoder: Decoder, model: string): Promise<void> {
   for (const [name, { dtype, data }] of Object.entries(await readModel(model))) {
     const tensor = decoder.weights.tensors.get(name);
     if (tensor === undefined) throw new Error(name);
-    const wanted = dtype === tensor.dtype ? data : new Uint8Array(Float32Array.from(widened({ dtype, data })).buffer);
-    expect([name, Buffer.compare(await contents(tensor), wanted)]).toEqual([name, 0]);
+    const [wanted, found] = [
+      { dtype, data },
+      { dtype: tensor.dtype as Dtype, data: await contents(tensor) },
+    ];
+    expect([name, Buffer.compare(wide(found), wide(wanted))]).toEqual([name, 0]);
   }
 }
 
 let merged = 0;
-async function mergedFolder(base: string, adapters: readonly string[], scales: readonly number[]): Promise<string> {
+async function mergedFolder(
+  base: string,
+  adapters: readonly string[],
+  scales: readonly number[],
+  dtype: "keep" | "f32" = "keep",
+): Promise<string> {
   const out = join(folder, `merged-${merged++}`);
   const observer = { warn: () => {}, start: () => {}, tensor: () => {}, bytes: () => {} };
   const none = { generator: undefined, unmerge: false, verify: false, force: false, dryRun: false };
-  const options = { base, adapters, scales, out, dtype: "keep", rounding: "once", maxShardSize: 5e9, ...none } as const;
+  const options = { base, adapters, scales, out, dtype, rounding: "once", maxShardSize: 5e9, ...none } as const;
   await merge(options, observer, new AbortController().signal);
   return out;
 }
@@ -119,6 +133,70 @@ describe.each([["F32"], ["BF16"]])("%s", (dtype) => {
   });
 });
 
+describe("a tied output matrix", () => {
+  const HEAD: TestAdapter = { ...FIRST, modules: { lm_head: [512, 64], [layer(1, "mlp.up_proj")]: [172, 64] } };
+  let head: string;
+  beforeAll(async () => {
+    head = await writeAdapter(join(folder, "head"), HEAD);
+  });
+
+  test("becomes one of its own where an adapter changes it, and is shared again afterwards", async () => {
+    for (const model of [STORIES, half]) {
+      using decoder = await Decoder.load(gpu, model);
+      await using adapted = await AdaptedWeights.open(decoder, model);
+      const before = gpu.memory.liveBytes;
+      expect(await adapted.check([{ path: head, scale: 1 }])).toEqual([]);
+      for (const scale of [1, -2]) {
+        await adapted.apply([{ path: head, scale }]);
+        expect(decoder.weights.head).not.toBe(decoder.weights.embedding);
+        await expectEqual(decoder, await mergedFolder(model, [head], [scale]));
+      }
+      await adapted.apply([{ path: first, scale: 1 }]);
+      expect(decoder.weights.head).toBe(decoder.weights.embedding);
+      await expectEqual(decoder, await mergedFolder(model, [first], [1]));
+      await adapted.apply([]);
+      await expectEqual(decoder, model);
+      expect(gpu.memory.liveBytes).toBe(before);
+    }
+  });
+
+  test("keeps what it was where an adapter replaces the embedding", async () => {
+    const saved = { "base_model.model.model.embed_tokens.weight": weights("F32", [512, 64], 9) };
+    const config = { modules_to_save: ["embed_tokens"] };
+    const replacing = await writeAdapter(join(folder, "replacing"), FIRST, { tensors: saved, config });
+    const tensors = await readModel(half);
+    const pair = {
+      ...tensors,
+      "lm_head.weight": tensors["model.embed_tokens.weight"] ?? weights("BF16", [512, 64], 1),
+    };
+    const settings = await Bun.file(join(half, "config.json")).json();
+    const stored = await writeModel(join(folder, "pair"), {
+      tensors: pair,
+      config: { ...settings, tie_word_embeddings: true },
+    });
+    for (const model of [STORIES, stored]) {
+      using decoder = await Decoder.load(gpu, model);
+      await using adapted = await AdaptedWeights.open(decoder, model);
+      await adapted.apply([{ path: replacing, scale: 1 }]);
+      await expectEqual(decoder, await mergedFolder(model, [replacing], [1]));
+      await adapted.apply([]);
+      expect(decoder.weights.head).toBe(decoder.weights.embedding);
+    }
+  });
+});
+
+test("another dtype than the checkpoint's: what merge --dtype writes, of what adapters change", async () => {
+  using decoder = await Decoder.load(gpu, half, {
+    dtype: (names) => (names.some((name) => name.includes("layers.")) ? "F32" : undefined),
+  });
+  await using adapted = await AdaptedWeights.open(decoder, half);
+  for (const dtype of ["f32", "keep"] as const) {
+    await adapted.apply([{ path: first, scale: 1 }], { dtype });
+    await expectEqual(decoder, await mergedFolder(half, [first], [1], dtype));
+  }
+  expect(decoder.weights.embedding.dtype).toBe("BF16");
+});
+
 describe("refused before anything changes", () => {
   test("an adapter for another model", async () => {
     using decoder = await Decoder.load(gpu, STORIES);
@@ -129,16 +207,6 @@ describe("refused before anything changes", () => {
     expect(await adapted.check([{ path: first, scale: 1 }])).toEqual([]);
     await expect(adapted.apply([{ path: foreign, scale: 1 }])).rejects.toMatchObject({ code: "adapter" });
     await expectEqual(decoder, await mergedFolder(STORIES, [second], [1]));
-  });
-
-  test("an adapter on the output embedding, where it is the input embedding too", async () => {
-    using decoder = await Decoder.load(gpu, STORIES);
-    await using adapted = await AdaptedWeights.open(decoder, STORIES);
-    const head = await writeAdapter(join(folder, "head"), { ...FIRST, modules: { lm_head: [512, 64] } });
-    await expect(adapted.apply([{ path: head, scale: 1 }])).rejects.toMatchObject({
-      code: "adapter",
-      hint: expect.stringContaining("randlora merge"),
-    });
   });
 
   test("weights that are no numbers", async () => {

@@ -1,8 +1,6 @@
 import { type BaseModel, describeBase } from "../adapters/base.ts";
-import { openAdapter } from "../adapters/open.ts";
 import { DeltaBases } from "../adapters/randlora/delta.ts";
 import { loadBases } from "../adapters/randlora/load-bases.ts";
-import { planRandlora, type RandloraPlan } from "../adapters/randlora/plan.ts";
 import { RandloraError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { isKernelDtype } from "../kernels/dtype.ts";
@@ -11,24 +9,22 @@ import { explainNotFinite } from "../merge/finite.ts";
 import { type LoadedAdapter, uploadDeltas } from "../merge/merge.ts";
 import { mergeBlock, weightBlocks, type WeightToMerge } from "../merge/merge-tensor.ts";
 import { readConfig } from "../merge/model-config.ts";
-import { fileSource, type MergePlan, type OutputTensor, planMerge } from "../merge/plan.ts";
+import { fileSource, type MergePlan, type OutputDtype, type OutputTensor } from "../merge/plan.ts";
 import type { Decoder } from "../models/decoder.ts";
+import { UNTIED_HEAD } from "../models/weights.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { isFloat } from "../safetensors/dtype.ts";
 import { oneLine, quote } from "../safetensors/failure.ts";
+import { type AdapterChoice, type AdaptersPlan, planAdapters } from "./plan-adapters.ts";
 import { TensorWriter } from "./tensor-writer.ts";
 
-/** An adapter to apply. */
-export interface AdapterChoice {
-  /** On this machine. */
-  readonly path: string;
-  /** Multiplies α/r. */
-  readonly scale: number;
-}
+export type { AdapterChoice } from "./plan-adapters.ts";
 
 export interface ApplyOptions {
   readonly generator?: GeneratorName | undefined;
+  /** What `merge --dtype` would be told; the decoder must hold what changes in this dtype, or in F32. */
+  readonly dtype?: OutputDtype | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Told how many of the changed tensors are done; beforehand, 0. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
@@ -67,9 +63,9 @@ export class AdaptedWeights implements AsyncDisposable {
    * @throws RandloraError `adapter` with the reason why one cannot be applied; `numeric`, `file`, `memory`
    */
   async apply(choices: readonly AdapterChoice[], options: ApplyOptions = {}): Promise<readonly string[]> {
-    const { generator, signal, onProgress } = options;
+    const { signal, onProgress } = options;
     await using resources = new AsyncDisposableStack();
-    const { plans, plan, changes } = await this.#plan(choices, generator, resources);
+    const { plans, plan, changes } = await this.#plan(choices, options, resources);
 
     const loaded: LoadedAdapter[] = [];
     for (const [index, one] of plans.entries()) {
@@ -79,9 +75,10 @@ export class AdaptedWeights implements AsyncDisposable {
       resources.defer(() => onGpu.release());
       loaded.push({ plan: one, scale: one.scale * (choices[index]?.scale ?? 1), bases: onGpu });
     }
-    const names = new Set(changes.map(({ name }) => name));
+    const filled = [...this.#untie(plan, changes), ...changes];
+    const names = new Set(filled.map(({ name }) => name));
     const restored = plan.tensors.filter(({ name }) => this.#changed.has(name) && !names.has(name));
-    const work = [...restored, ...changes];
+    const work = [...restored.filter(({ name }) => this.#decoder.weights.tensors.has(name)), ...filled];
     this.#changed = new Set([...this.#changed, ...names]);
     for (const [index, tensor] of work.entries()) {
       signal?.throwIfAborted();
@@ -101,7 +98,7 @@ export class AdaptedWeights implements AsyncDisposable {
    */
   async check(choices: readonly AdapterChoice[], generator?: GeneratorName): Promise<readonly string[]> {
     await using resources = new AsyncDisposableStack();
-    const { plans } = await this.#plan(choices, generator, resources);
+    const { plans } = await this.#plan(choices, { generator }, resources);
     return plans.flatMap(({ notes }) => notes);
   }
 
@@ -109,35 +106,37 @@ export class AdaptedWeights implements AsyncDisposable {
     await this.#checkpoint.close();
   }
 
-  /** Decides what happens to each tensor; the adapters stay open as long as `resources`. */
+  /** Decides what happens to each tensor, and refuses what has no place in the decoder. */
   async #plan(
     choices: readonly AdapterChoice[],
-    generator: GeneratorName | undefined,
+    options: ApplyOptions,
     resources: AsyncDisposableStack,
-  ): Promise<{ plans: readonly RandloraPlan[]; plan: MergePlan; changes: readonly OutputTensor[] }> {
-    const plans: RandloraPlan[] = [];
-    for (const { path } of choices) {
-      const adapter = resources.use(await openAdapter(path));
-      plans.push(planRandlora(adapter, adapter.method.config, this.#base, generator, choices.length > 1));
+  ): Promise<AdaptersPlan> {
+    const planned = await planAdapters(this.#checkpoint, this.#base, choices, options, resources);
+    const { tensors } = this.#decoder.weights;
+    const isForeign = (name: string) => !tensors.has(name) && !(planned.plan.untied && name === UNTIED_HEAD);
+    const foreign = planned.changes.find(({ name }) => isForeign(name));
+    if (foreign !== undefined) {
+      const paths = choices.map(({ path }) => oneLine(path)).join(", ");
+      const cause = `it has a tensor ${quote(foreign.name)}, which this model does not use`;
+      throw new RandloraError("adapter", `${paths}: ${cause}`, "the adapter was made for another model");
     }
-    const plan = planMerge(this.#checkpoint, this.#base, plans, "keep");
-    const changes = plan.tensors.filter(({ work }) => work.kind !== "copy");
-    this.#check(plan, changes, choices);
-    return { plans, plan, changes };
+    return planned;
   }
 
-  /** Refuses what has no place in the decoder. */
-  #check(plan: MergePlan, changes: readonly OutputTensor[], choices: readonly AdapterChoice[]): void {
-    const paths = choices.map(({ path }) => oneLine(path)).join(", ");
-    const merging = "merge it into a folder (randlora merge) and load that";
-    if (plan.untied) {
-      const cause = "it changes an embedding that this model shares between input and output";
-      throw new RandloraError("adapter", `${paths}: ${cause}`, merging);
-    }
-    const foreign = changes.find(({ name }) => !this.#decoder.weights.tensors.has(name));
-    if (foreign === undefined) return;
-    const cause = `it has a tensor ${quote(foreign.name)}, which this model does not use`;
-    throw new RandloraError("adapter", `${paths}: ${cause}`, "the adapter was made for another model");
+  /**
+   * Gives the decoder an output matrix of its own where these adapters set it apart from the embedding, and takes it
+   * away where they do not.
+   * @returns it, where it is still to be filled with what the checkpoint has
+   */
+  #untie({ tensors, untied }: MergePlan, changes: readonly OutputTensor[]): OutputTensor[] {
+    const { weights } = this.#decoder;
+    weights.tie();
+    if (!untied) return [];
+    const head = tensors.find(({ name }) => name === UNTIED_HEAD);
+    if (head === undefined) throw new Error("untied without an output matrix");
+    weights.untie(isKernelDtype(head.dtype) ? head.dtype : "F32");
+    return changes.includes(head) ? [] : [head];
   }
 
   /** Makes one tensor what the plan says. */

@@ -1,5 +1,6 @@
 import { Gpu } from "../gpu/gpu.ts";
 import { Decoder } from "../models/decoder.ts";
+import { DTYPES, type OutputDtype } from "../merge/plan.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
@@ -16,6 +17,8 @@ export interface LanguageModelOptions {
   readonly profile?: boolean | undefined;
   /** `--chat-template`: a file instead of the model's own template. */
   readonly templateFile?: string | undefined;
+  /** `--dtype`: what matrices are held in; adapters change them to what `merge --dtype` would write. */
+  readonly dtype?: OutputDtype | undefined;
   /** Told the bytes of weights as they are read. */
   readonly onProgress?: (read: number, total: number) => void;
   readonly signal?: AbortSignal;
@@ -30,16 +33,18 @@ export class LanguageModel implements Writer, AsyncDisposable {
   readonly template: ChatTemplate | undefined;
   readonly stopTokens: ReadonlySet<number>;
   readonly #weightsPath: string;
+  readonly #dtype: OutputDtype;
   #adapted: AdaptedWeights | undefined;
   #adapters: readonly AdapterChoice[] = [];
 
-  private constructor(gpu: Gpu, decoder: Decoder, text: Text, weightsPath: string) {
+  private constructor(gpu: Gpu, decoder: Decoder, text: Text, weightsPath: string, dtype: OutputDtype) {
     this.gpu = gpu;
     this.decoder = decoder;
     this.tokenizer = text.tokenizer;
     this.template = text.template;
     this.stopTokens = text.stopTokens;
     this.#weightsPath = weightsPath;
+    this.#dtype = dtype;
   }
 
   /**
@@ -48,6 +53,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
    */
   static async load({ location, templateFile, onProgress, signal, ...options }: LanguageModelOptions) {
     const { folder, weights } = location;
+    const { dtype = "keep" } = options;
     const opening = Gpu.open({ choice: options.gpu, profile: options.profile });
     opening.catch(() => {}); // reported below, after the cheaper checks
     try {
@@ -57,10 +63,11 @@ export class LanguageModel implements Writer, AsyncDisposable {
       const gpu = await opening;
       const decoder = await Decoder.load(gpu, folder, {
         weights,
+        dtype: dtype === "keep" ? undefined : DTYPES[dtype],
         ...(onProgress === undefined ? {} : { onProgress }),
         ...(signal === undefined ? {} : { signal }),
       });
-      return new LanguageModel(gpu, decoder, text, weights ?? folder);
+      return new LanguageModel(gpu, decoder, text, weights ?? folder, dtype);
     } catch (thrown) {
       (await opening.catch(() => undefined))?.close();
       throw thrown;
@@ -90,13 +97,13 @@ export class LanguageModel implements Writer, AsyncDisposable {
     if (choices.length === 0 && this.#adapted === undefined) return [];
     this.#adapted ??= await AdaptedWeights.open(this.decoder, this.#weightsPath);
     try {
-      const notes = await this.#adapted.apply(choices, options);
+      const notes = await this.#adapted.apply(choices, { ...options, dtype: this.#dtype });
       this.#adapters = choices;
       return notes;
     } catch (thrown) {
       const before = this.#adapters;
       this.#adapters = [];
-      await this.#adapted.apply(before, { generator: options.generator });
+      await this.#adapted.apply(before, { generator: options.generator, dtype: this.#dtype });
       this.#adapters = before;
       throw thrown;
     }

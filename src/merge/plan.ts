@@ -50,7 +50,8 @@ export interface MergePlan {
   readonly untied: boolean;
 }
 
-const DTYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
+/** What `--dtype` calls the dtypes that weights are written in. */
+export const DTYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
 
 /**
  * Decides what becomes of every tensor of the base: the base's order is kept, new tensors come last.

@@ -9,7 +9,7 @@ import { loadConfig } from "./architectures/index.ts";
 import type { DecoderConfig } from "./config.ts";
 import { recordForward, recordLogits } from "./forward.ts";
 import { KvCache } from "./kv-cache.ts";
-import { DecoderWeights } from "./weights.ts";
+import { DecoderWeights, type WeightOptions } from "./weights.ts";
 
 /** Tokens of one pass of a prefill: enough to keep a GPU busy, few enough to keep activations small. */
 const PREFILL_BLOCK = 512;
@@ -17,6 +17,8 @@ const PREFILL_BLOCK = 512;
 export interface LoadOptions {
   /** The index.json or .safetensors file to read instead of the folder's own. */
   readonly weights?: string | undefined;
+  /** How matrices are held; see {@link WeightOptions}. */
+  readonly dtype?: WeightOptions["dtype"];
   /** Told the bytes of the checkpoint as they are read; `total` beforehand. */
   readonly onProgress?: (read: number, total: number) => void;
   readonly signal?: AbortSignal;
@@ -53,10 +55,10 @@ export class Decoder {
    * @throws RandloraError `file`, `format`, `model` (not supported, weights missing or left over), `memory`, `gpu`
    */
   static async load(gpu: Gpu, folder: string, options: LoadOptions = {}): Promise<Decoder> {
-    const { onProgress, signal } = options;
+    const { onProgress, signal, dtype } = options;
     const config = await loadConfig(folder);
     await using checkpoint = await Checkpoint.open(options.weights ?? folder);
-    const decoder = new Decoder(gpu, config, DecoderWeights.allocate(gpu, checkpoint, config));
+    const decoder = new Decoder(gpu, config, DecoderWeights.allocate(gpu, checkpoint, config, { dtype }));
     try {
       const compiled = decoder.#rehearse();
       let read = 0;

@@ -1,0 +1,52 @@
+import type { BaseModel } from "../adapters/base.ts";
+import { openAdapter } from "../adapters/open.ts";
+import { planRandlora, type RandloraPlan } from "../adapters/randlora/plan.ts";
+import { type MergePlan, type OutputDtype, type OutputTensor, planMerge } from "../merge/plan.ts";
+import type { GeneratorName } from "../random/names.ts";
+import type { Checkpoint } from "../safetensors/checkpoint.ts";
+
+/** An adapter to apply. */
+export interface AdapterChoice {
+  /** On this machine. */
+  readonly path: string;
+  /** Multiplies α/r. */
+  readonly scale: number;
+}
+
+/** What adapters make of a checkpoint; no tensor has been read yet. */
+export interface AdaptersPlan {
+  /** One an adapter, in order. */
+  readonly plans: readonly RandloraPlan[];
+  /** Every tensor as `merge` would write it. */
+  readonly plan: MergePlan;
+  /** Those of them that adapters change or add. */
+  readonly changes: readonly OutputTensor[];
+}
+
+/**
+ * Decides what happens to each tensor; the adapters stay open as long as `resources`.
+ * @throws RandloraError `adapter` with the reason why one cannot be applied; `file`, `format`
+ */
+export async function planAdapters(
+  checkpoint: Checkpoint,
+  base: BaseModel,
+  choices: readonly AdapterChoice[],
+  {
+    generator,
+    dtype = "keep",
+  }: { readonly generator?: GeneratorName | undefined; readonly dtype?: OutputDtype | undefined },
+  resources: AsyncDisposableStack,
+): Promise<AdaptersPlan> {
+  const plans: RandloraPlan[] = [];
+  for (const { path } of choices) {
+    const adapter = resources.use(await openAdapter(path));
+    plans.push(planRandlora(adapter, adapter.method.config, base, generator, choices.length > 1));
+  }
+  const plan = planMerge(checkpoint, base, plans, dtype);
+  // Another dtype alone is no change: the decoder holds what is left alone as it was loaded.
+  const changes = plan.tensors.filter(({ name, work }) => {
+    if (work.kind === "convert") return work.source.fromAdapter || !checkpoint.tensors.has(name);
+    return work.kind === "merge";
+  });
+  return { plans, plan, changes };
+}
