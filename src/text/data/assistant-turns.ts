@@ -30,13 +30,18 @@ export class AssistantTurns {
   readonly #header: string;
   /** Text of the token that ends such a turn; undefined where the template writes none. */
   readonly #end: string | undefined;
+  readonly #now: Date;
 
-  /** @param addedTokens the tokenizer's: one of them ends a turn */
-  constructor(template: ChatTemplate, addedTokens: readonly AddedToken[]) {
+  /**
+   * @param addedTokens the tokenizer's: one of them ends a turn
+   * @param now what a template that writes the date is told
+   */
+  constructor(template: ChatTemplate, addedTokens: readonly AddedToken[], now: Date) {
     this.#template = template;
+    this.#now = now;
     const question = [{ role: "user", content: "a" }];
-    const asked = attempt(() => template.render({ messages: question }).text);
-    const prompted = attempt(() => template.render({ messages: question, addGenerationPrompt: true }).text);
+    const asked = attempt(() => this.#write({ messages: question }));
+    const prompted = attempt(() => this.#write({ messages: question }, true));
     this.#header = asked !== undefined && prompted?.startsWith(asked) === true ? prompted.slice(asked.length) : "";
     this.#end = this.#findEnd(question, addedTokens);
   }
@@ -46,7 +51,7 @@ export class AssistantTurns {
    *   what it rendered
    */
   render(conversation: Conversation): RenderedTurns {
-    const { text, generated } = this.#template.render(conversation);
+    const { text, generated } = this.#template.render({ ...conversation, now: this.#now });
     if (generated !== undefined) return { text, spans: generated };
     const { messages } = conversation;
     const marked = this.#locateAll(conversation, text);
@@ -54,10 +59,9 @@ export class AssistantTurns {
     for (const [i, message] of messages.entries()) {
       if (message.role !== "assistant") continue;
       const from = spans.at(-1)?.end ?? 0;
-      const content = marked?.get(i) ?? (hasText(message) ? this.#locateOne(conversation, i, text) : undefined);
-      const turn =
-        content === undefined || callsTools(message) ? this.#locateBetween(conversation, i, text) : undefined;
-      const span = turn ?? (content && this.#extend(content, message, text, from));
+      const whole = !hasText(message) || callsTools(message) ? this.#locateBetween(conversation, i, text) : undefined;
+      const content = whole ?? marked?.get(i) ?? this.#locateOne(conversation, i, text);
+      const span = whole ?? (content && this.#extend(content, message, text, from));
       if (span === undefined) {
         throw new RandloraError(
           "data",
@@ -70,29 +74,50 @@ export class AssistantTurns {
     return { text, spans };
   }
 
+  #write(conversation: Conversation, addGenerationPrompt = false): string {
+    return this.#template.render({ ...conversation, addGenerationPrompt, now: this.#now }).text;
+  }
+
   /** The token behind an assistant's content, be there white space between or not (Llama 2: `content </s>`). */
   #findEnd(question: readonly ChatMessage[], addedTokens: readonly AddedToken[]): string | undefined {
     const probe = "randlora-probe";
-    const text = attempt(
-      () => this.#template.render({ messages: [...question, { role: "assistant", content: probe }] }).text,
-    );
+    const text = attempt(() => this.#write({ messages: [...question, { role: "assistant", content: probe }] }));
     const at = text?.lastIndexOf(probe) ?? -1;
     const behind = at < 0 ? "" : (text?.slice(at + probe.length).trimStart() ?? "");
     const candidates = addedTokens.map(({ content }) => content).filter((token) => behind.startsWith(token));
     return candidates.toSorted((a, b) => b.length - a.length)[0];
   }
 
-  /** Contents of all turns with a text at once, by message; undefined where marks changed what was rendered. */
-  #locateAll({ messages, ...rest }: Conversation, text: string): ReadonlyMap<number, Span> | undefined {
-    const marks = unusedCharacters(this.#template.source + JSON.stringify(messages));
-    const marked = messages.map((message) => {
-      if (message.role !== "assistant" || !hasText(message)) return message;
-      const { lead, core, trail } = cutWhiteSpace(message.content);
-      return { ...message, content: lead + marks.start + core + marks.end + trail };
-    });
-    const rendered = attempt(() => this.#template.render({ ...rest, messages: marked }).text);
-    if (rendered === undefined) return undefined;
-    const parts = rendered.split(new RegExp(`[${marks.start}${marks.end}]`));
+  /**
+   * Contents of all turns with a text at once, by message; undefined where marks changed what was rendered. First with
+   * the white space around a content, then, for templates that trim it, without.
+   */
+  #locateAll(conversation: Conversation, text: string): ReadonlyMap<number, Span> | undefined {
+    const marks = unusedCharacters(this.#template.source + JSON.stringify(conversation.messages));
+    const splitter = new RegExp(`[${marks.start}${marks.end}]`);
+    const around = (content: string) => marks.start + content + marks.end;
+    const inside = (content: string) => {
+      const core = content.trim();
+      const at = content.indexOf(core);
+      return content.slice(0, at) + around(core) + content.slice(at + core.length);
+    };
+    return (
+      this.#locateMarked(conversation, text, around, splitter) ??
+      this.#locateMarked(conversation, text, inside, splitter)
+    );
+  }
+
+  #locateMarked(
+    { messages, ...rest }: Conversation,
+    text: string,
+    mark: (content: string) => string,
+    marks: RegExp,
+  ): ReadonlyMap<number, Span> | undefined {
+    const marked = messages.map((message) =>
+      message.role === "assistant" && hasText(message) ? { ...message, content: mark(message.content) } : message,
+    );
+    const rendered = attempt(() => this.#write({ ...rest, messages: marked }));
+    const parts = rendered?.split(marks) ?? [];
     const numbers = [...messages.keys()].filter((i) => marked[i] !== messages[i]);
     if (parts.join("") !== text || parts.length !== 2 * numbers.length + 1) return undefined;
     const found = new Map<number, Span>();
@@ -109,7 +134,7 @@ export class AssistantTurns {
   #locateOne({ messages, ...rest }: Conversation, i: number, text: string): Span | undefined {
     const { start: mark } = unusedCharacters(this.#template.source + JSON.stringify(messages));
     const changed = messages.map((message, k) => (k === i ? { ...message, content: mark } : message));
-    const rendered = attempt(() => this.#template.render({ ...rest, messages: changed }).text);
+    const rendered = attempt(() => this.#write({ ...rest, messages: changed }));
     const [head, tail, ...more] = rendered?.split(mark) ?? [];
     if (head === undefined || tail === undefined || more.length > 0) return undefined;
     let start = 0;
@@ -123,10 +148,8 @@ export class AssistantTurns {
   /** A turn from the texts of the conversation before it and including it, where both begin the whole text. */
   #locateBetween({ messages, ...rest }: Conversation, i: number, text: string): Span | undefined {
     if (this.#header === "") return undefined;
-    const before = attempt(
-      () => this.#template.render({ ...rest, messages: messages.slice(0, i), addGenerationPrompt: true }).text,
-    );
-    const including = attempt(() => this.#template.render({ ...rest, messages: messages.slice(0, i + 1) }).text);
+    const before = attempt(() => this.#write({ ...rest, messages: messages.slice(0, i) }, true));
+    const including = attempt(() => this.#write({ ...rest, messages: messages.slice(0, i + 1) }));
     if (before === undefined || including === undefined) return undefined;
     if (!text.startsWith(before) || !text.startsWith(including) || including.length < before.length) return undefined;
     return { start: before.length, end: Math.max(including.trimEnd().length, before.length) };
@@ -134,17 +157,15 @@ export class AssistantTurns {
 
   /** From a content to its turn: back to behind the header, on over the end-of-turn token. */
   #extend({ start, end }: Span, message: ChatMessage, text: string, from: number): Span {
-    const { lead, trail } = cutWhiteSpace(typeof message.content === "string" ? message.content : "");
-    const header = this.#header === "" ? -1 : text.lastIndexOf(this.#header, start - this.#header.length);
-    let first = start;
-    if (header >= from) first = header + this.#header.length;
-    else if (start - lead.length >= from && text.slice(start - lead.length, start) === lead) first -= lead.length;
+    const { length } = this.#header;
+    const header = length === 0 || length > start ? -1 : text.lastIndexOf(this.#header, start - length);
+    const first = header < from ? start : header + length;
+    if (this.#end === undefined) return { start: first, end };
     const behind = text.slice(end);
     const space = behind.length - behind.trimStart().length;
-    let last = end;
-    if (this.#end !== undefined && behind.startsWith(this.#end, space)) last += space + this.#end.length;
-    else if (behind.startsWith(trail)) last += trail.length;
-    return { start: first, end: last };
+    // Behind calls of tools, whatever their form, the turn ends where it does behind a content.
+    const at = callsTools(message) ? behind.indexOf(this.#end) : behind.startsWith(this.#end, space) ? space : -1;
+    return { start: first, end: at < 0 ? end : end + at + this.#end.length };
   }
 }
 
@@ -157,12 +178,6 @@ function hasText(message: ChatMessage): message is TextMessage {
 function callsTools(message: ChatMessage): boolean {
   const calls = message["tool_calls"];
   return Array.isArray(calls) && calls.length > 0;
-}
-
-function cutWhiteSpace(content: string): { lead: string; core: string; trail: string } {
-  const core = content.trim();
-  const at = content.indexOf(core);
-  return { lead: content.slice(0, at), core, trail: content.slice(at + core.length) };
 }
 
 /** What a template makes of messages that it may refuse: probes are not the user's. */

@@ -17,6 +17,11 @@ export interface EncoderOptions {
   readonly vocabularySize: number;
   /** `--train-on-prompt`: all tokens but the first are supervised. */
   readonly trainOnPrompt?: boolean;
+  /**
+   * The date that chat templates are told which write one (Llama 3: "Today Date: …"); now by default. A run that is to be
+   * resumed bit for bit must keep it.
+   */
+  readonly now?: Date;
 }
 
 /**
@@ -35,8 +40,8 @@ export class SampleEncoder {
 
   constructor(options: EncoderOptions) {
     this.#options = options;
-    const { template, tokenizer } = options;
-    this.#turns = template && new AssistantTurns(template, tokenizer.addedTokens);
+    const { template, tokenizer, now = new Date() } = options;
+    this.#turns = template && new AssistantTurns(template, tokenizer.addedTokens, now);
   }
 
   /** @throws {RandloraError} `data` for a chat that has no template or is refused by it, and for ids beyond the model's */

@@ -2,7 +2,7 @@ import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { RandloraError } from "../../errors.ts";
 import { naming, oneLine } from "../../safetensors/failure.ts";
-import { readChunks } from "./chunks.ts";
+import { ChunkedFile } from "./chunks.ts";
 
 /** What `--data`, `--valid` and `--valid-split` say. */
 export interface DataChoice {
@@ -106,6 +106,7 @@ async function statOf(path: string): Promise<FileIdentity> {
 
 async function digest(path: string): Promise<string> {
   const hash = new Bun.CryptoHasher("sha256");
-  for await (const chunk of readChunks(path)) hash.update(chunk);
+  await using file = await ChunkedFile.open(path);
+  for await (const chunk of file.chunks()) hash.update(chunk);
   return hash.digest("hex");
 }

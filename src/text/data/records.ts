@@ -1,6 +1,6 @@
 import { RandloraError } from "../../errors.ts";
 import { oneLine } from "../../safetensors/failure.ts";
-import { readChunks, readStart } from "./chunks.ts";
+import { ChunkedFile } from "./chunks.ts";
 import { readJsonRecords } from "./json-records.ts";
 import { SAMPLE_FIELDS } from "./kinds.ts";
 import { readParquetRecords } from "./parquet-records.ts";
@@ -21,11 +21,12 @@ const COMPRESSED: readonly (readonly [bytes: readonly number[], name: string])[]
  * @throws {RandloraError} naming the file and the line or row
  */
 export async function* readRecords(path: string): AsyncGenerator<DataRecord> {
-  const start = await readStart(path);
+  await using file = await ChunkedFile.open(path);
+  const start = await file.read(8);
   const compressed = COMPRESSED.find(([bytes]) => bytes.every((byte, i) => start[i] === byte));
   if (compressed !== undefined) {
     throw new RandloraError("data", `${oneLine(path)}: compressed (${compressed[1]})`, "unpack it first");
   }
   if (new TextDecoder().decode(start.subarray(0, 4)) === "PAR1") yield* readParquetRecords(path, SAMPLE_FIELDS);
-  else yield* readJsonRecords(path, readChunks(path));
+  else yield* readJsonRecords(path, file.chunks());
 }

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 
 import { RandloraError } from "../../errors.ts";
+import { naming } from "../../safetensors/failure.ts";
 import { decodeUtf8 } from "../utf8.ts";
 
 /** Reads and parses a JSON object. @throws {RandloraError} `file` when unreadable, `format` when it is not one */
@@ -30,14 +31,7 @@ export async function readOptionalJsonObject(path: string): Promise<Readonly<Rec
 
 /** Reads a UTF-8 text file. @throws {RandloraError} `file` when unreadable, `data` when it is not UTF-8 */
 export async function readText(path: string): Promise<string> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await readFile(path);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new RandloraError("file", `${path}: cannot be read: ${reason}`, "check the path", { cause: error });
-  }
-  return decodeUtf8(bytes, path);
+  return decodeUtf8(await naming(path, "read", readFile(path)), path);
 }
 
 /** A special token in tokenizer_config.json: its text, or an object that holds it. */

@@ -1,0 +1,133 @@
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { type ChatMessage, ChatTemplate } from "../chat-template.ts";
+import { FIXTURES } from "../testing/families.ts";
+import { AssistantTurns } from "./assistant-turns.ts";
+
+const NOW = new Date(2026, 2, 7);
+const ADDED = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>"].map((content, id) => ({
+  id,
+  content,
+  single_word: false,
+  lstrip: false,
+  rstrip: false,
+  normalized: false,
+  special: true,
+}));
+
+const user = (content: string): ChatMessage => ({ role: "user", content });
+const assistant = (content: unknown, more: Record<string, unknown> = {}): ChatMessage => ({
+  role: "assistant",
+  content,
+  ...more,
+});
+const CALL = { tool_calls: [{ type: "function", function: { name: "clock", arguments: { zone: 1 } } }] };
+const TOOL = { role: "tool", content: "12:00", name: "clock" };
+
+/** The conversation as the template writes it, with what is supervised in ⟦ ⟧. */
+function mark(source: string, messages: readonly ChatMessage[]): string {
+  const template = new ChatTemplate(source, "t.jinja", { bos_token: "<s>", eos_token: "</s>" });
+  const { text, spans } = new AssistantTurns(template, ADDED, NOW).render({ messages });
+  let marked = "";
+  let at = 0;
+  for (const { start, end } of spans) {
+    marked += `${text.slice(at, start)}⟦${text.slice(start, end)}⟧`;
+    at = end;
+  }
+  return marked + text.slice(at);
+}
+
+const fixture = (name: string) => Bun.file(join(FIXTURES, "chat", `${name}.jinja`)).text();
+const CHATML =
+  "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}" +
+  "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
+describe("ChatML", () => {
+  test("content and end of turn, not the header, not the newline", () => {
+    expect(mark(CHATML, [user("q"), assistant("  one \n"), user("one"), assistant("one")])).toBe(
+      "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n⟦  one \n<|im_end|>⟧\n" +
+        "<|im_start|>user\none<|im_end|>\n<|im_start|>assistant\n⟦one<|im_end|>⟧\n",
+    );
+  });
+
+  test("without an assistant's turn, with two in a row, with an empty one, with one first", () => {
+    expect(mark(CHATML, [user("q")])).toBe("<|im_start|>user\nq<|im_end|>\n");
+    expect(mark(CHATML, [assistant("a"), assistant("")])).toBe(
+      "<|im_start|>assistant\n⟦a<|im_end|>⟧\n<|im_start|>assistant\n⟦<|im_end|>⟧\n",
+    );
+  });
+
+  test("what a user writes like a header or an end changes nothing", () => {
+    const sly = "<|im_start|>assistant\nmine<|im_end|>\n\ufdd0";
+    expect(mark(CHATML, [user(sly), assistant("a"), user(sly)])).toBe(
+      `<|im_start|>user\n${sly}<|im_end|>\n<|im_start|>assistant\n⟦a<|im_end|>⟧\n<|im_start|>user\n${sly}<|im_end|>\n`,
+    );
+  });
+
+  test("a default system prompt is not the assistant's; calls of tools are", async () => {
+    const marked = mark(await fixture("chatml-tools"), [user("q"), assistant("", CALL), TOOL, assistant("noon")]);
+    expect(marked).toBe(
+      "<|im_start|>system\nYou are a careful assistant.<|im_end|>\n<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n" +
+        '⟦<tool_call>\n{"name": "clock", "arguments": {"zone": 1}}\n</tool_call><|im_end|>⟧\n' +
+        "<|im_start|>user\n<tool_response>\n12:00\n</tool_response><|im_end|>\n<|im_start|>assistant\n⟦noon<|im_end|>⟧\n",
+    );
+  });
+});
+
+describe("templates that change what they are given", () => {
+  test("reasoning of earlier turns is dropped; of the last it is part of the turn", async () => {
+    const think = (what: string, answer: string) => `<think>\n${what}\n</think>\n\n${answer}`;
+    const source = await fixture("reasoning");
+    const head = "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n";
+    const next = "\n<|im_start|>user\nr<|im_end|>\n<|im_start|>assistant\n";
+    expect(mark(source, [user("q"), assistant(think("old", "one")), user("r"), assistant(think("new", "two"))])).toBe(
+      `${head}⟦one<|im_end|>⟧${next}⟦${think("new", "two")}<|im_end|>⟧\n`,
+    );
+    // The template opens an empty block, which the model has to write.
+    expect(mark(source, [user("q"), assistant("one"), user("r"), assistant("two")])).toBe(
+      `${head}⟦one<|im_end|>⟧${next}⟦<think>\n\n</think>\n\ntwo<|im_end|>⟧\n`,
+    );
+    expect(mark(source, [user("q"), assistant("one", { reasoning_content: "so" })])).toBe(
+      `${head}⟦${think("so", "one")}<|im_end|>⟧\n`,
+    );
+    expect(mark(source, [user("q"), assistant([{ type: "text", text: "one" }])])).toBe(
+      `${head}⟦<think>\n\n</think>\n\none<|im_end|>⟧\n`,
+    );
+  });
+
+  test("contents are trimmed", async () => {
+    const messages = [user("q"), assistant(" one \n"), user("r"), assistant("two")];
+    expect(mark(await fixture("turns"), messages)).toBe(
+      "<s><start_of_turn>user\nq<end_of_turn>\n\n<start_of_turn>model\n⟦one<end_of_turn>⟧\n\n" +
+        "<start_of_turn>user\nr<end_of_turn>\n\n<start_of_turn>model\n⟦two<end_of_turn>⟧\n\n",
+    );
+    expect(mark(await fixture("inst"), messages)).toBe("<s>[INST] q[/INST] ⟦one</s>⟧[INST] r[/INST] ⟦two</s>⟧");
+    expect(mark(await fixture("inst"), [user("q"), assistant("")])).toBe("<s>[INST] q[/INST] ⟦</s>⟧");
+  });
+
+  test("white space before the end token is the model's to write", () => {
+    const llama2 =
+      "{% for m in messages %}{% if m.role == 'user' %}{{ bos_token + '[INST] ' + m.content + ' [/INST]' }}" +
+      "{% else %}{{ ' ' + m.content + ' ' + eos_token }}{% endif %}{% endfor %}";
+    expect(mark(llama2, [user("q"), assistant("one"), user("r")])).toBe(
+      "<s>[INST] q [/INST] ⟦one </s>⟧<s>[INST] r [/INST]",
+    );
+  });
+
+  test("without an end token only the content is supervised", () => {
+    const plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n\n{% endfor %}";
+    expect(mark(plain, [user("q"), assistant("one "), user("r")])).toBe("user: q\n\nassistant: ⟦one ⟧\n\nuser: r\n\n");
+  });
+});
+
+test("spans of {% generation %} are taken as they are", async () => {
+  const source = await fixture("generation");
+  expect(mark(source, [user("q"), assistant("one"), user("r")])).toBe(
+    "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n⟦one<|im_end|>⟧\n<|im_start|>user\nr<|im_end|>\n",
+  );
+});
+
+test("a turn that the template leaves out is an error", () => {
+  const deaf = "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}";
+  expect(() => mark(deaf, [user("q"), assistant("one")])).toThrow("message 2, the assistant's, cannot be found");
+});
