@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { writeAdapter } from "../src/merge/testing.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
 
 const STORIES = join(import.meta.dir, "..", "..", "shared", "models", "stories260k");
@@ -13,10 +14,12 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-async function perplexity(...args: readonly string[]) {
+async function perplexity(...given: readonly (string | Bun.BunFile)[]) {
+  const args = given.filter((one) => typeof one === "string");
+  const stdin = given.find((one) => typeof one !== "string") ?? "ignore";
   const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "eval", "perplexity", ...args], {
     env: cleanEnvironment(),
-    stdin: "ignore",
+    stdin,
     stdout: "pipe",
     stderr: "pipe",
   });
@@ -48,6 +51,44 @@ test(
 );
 
 test(
+  "an adapter stands beside the base, and so does what merging leaves of it",
+  async () => {
+    const modules = { "model.layers.0.mlp.up_proj": [172, 64] } as const;
+    const adapter = await writeAdapter(join(folder, "adapter"), { r: 4, alpha: 64, seed: 1, size: 0.1, modules });
+    const [{ text }] = (await Bun.file(join(STORIES, "expected.json")).json()).texts;
+    const args = [STORIES, "--adapter", adapter, "--merged", "--file", await fileWith(text), "--quiet"];
+    const { status, stdout } = await perplexity(...args, "--json");
+    expect(status).toBe(0);
+    const { base, adapted, merged } = JSON.parse(stdout);
+    expect(adapted.nll).not.toBe(base.nll);
+    expect(adapted.perplexity).toBeCloseTo(Math.exp(adapted.nll), 6);
+    expect(merged).toEqual(adapted);
+    const lines = (await perplexity(...args)).stdout.split("\n");
+    expect(lines.map((line) => line.trim().split(/ {2,}/)[0])).toEqual([
+      "nll",
+      "base",
+      "adapted, in f32",
+      "merged, in f32",
+      expect.stringContaining("tokens predicted"),
+      "",
+    ]);
+    const other = await perplexity(...args.slice(0, 3), "--scale", "0", ...args.slice(4), "--json");
+    expect(JSON.parse(other.stdout).adapted).toEqual(base);
+  },
+  START_TIMEOUT,
+);
+
+test(
+  "the text may come on stdin",
+  async () => {
+    const path = await fileWith("Once upon a time");
+    const piped = await perplexity(STORIES, "--file", "-", "--json", "--quiet", Bun.file(path));
+    expect(piped).toMatchObject(await perplexity(STORIES, "--file", path, "--json", "--quiet"));
+  },
+  START_TIMEOUT,
+);
+
+test(
   "wrong use and bad input are told apart",
   async () => {
     expect(await perplexity(STORIES)).toMatchObject({
@@ -57,7 +98,9 @@ test(
     const far = await perplexity(STORIES, "--file", await fileWith("Once"), "--context", "600");
     expect(far).toMatchObject({ status: 2, stderr: expect.stringContaining("the model's context is 512 tokens") });
     const missing = await perplexity(STORIES, "--file", join(folder, "nowhere"));
-    expect(missing).toMatchObject({ status: 1, stderr: expect.stringContaining("nowhere") });
+    expect(missing).toMatchObject({ status: 1, stderr: expect.stringContaining("nowhere: no such file") });
+    const merged = await perplexity(STORIES, "--file", "-", "--merged");
+    expect(merged).toMatchObject({ status: 2, stderr: expect.stringContaining("--merged needs an adapter") });
   },
   START_TIMEOUT,
 );

@@ -1,52 +1,121 @@
 import { RandloraError } from "../src/errors.ts";
-import { count, defineCommand, defineGroup, required, text } from "../src/options/command.ts";
+import type { Comparison } from "../src/eval/compare.ts";
+import {
+  choice,
+  type Context,
+  count,
+  defineCommand,
+  defineGroup,
+  flag,
+  number,
+  required,
+  text,
+} from "../src/options/command.ts";
+import { GENERATOR_NAMES } from "../src/random/names.ts";
 import { formatNumber } from "../src/terminal/format.ts";
+import type { Progress } from "../src/terminal/progress.ts";
 import { formatTable } from "../src/terminal/table.ts";
+import { readInput } from "./read-input.ts";
 
 const perplexityCommand = defineCommand({
   name: "perplexity",
-  summary: "Measure how well a model predicts a text",
-  example: "randlora eval perplexity HuggingFaceTB/SmolLM2-135M-Instruct --file book.txt",
+  summary: "Measure how well a model predicts a text, with and without an adapter",
+  example: "randlora eval perplexity HuggingFaceTB/SmolLM2-135M-Instruct --adapter my-adapter --merged --file book.txt",
   arguments: {
     model: required("MODEL", "the model: a folder, an index.json, one .safetensors file, or org/name on the Hub"),
   },
   options: {
-    file: text({ value: "TEXT", topic: "Text", help: "a UTF-8 file, taken byte for byte" }),
+    file: text({ value: "TEXT", topic: "Text", help: "a UTF-8 file, taken byte for byte; - is stdin" }),
     context: count({
       value: "N",
       topic: "Text",
       help: "tokens of a window; windows do not overlap",
       defaultText: "1024, or the model's context when that is smaller",
     }),
+    adapter: text({ value: "A", topic: "Adapter", help: "measure the model with this one as well, in f32" }),
+    scale: number({ value: "S", topic: "Adapter", help: "multiply α/r by S", default: 1 }),
+    generator: choice(GENERATOR_NAMES, {
+      value: "NAME",
+      topic: "Adapter",
+      help: "what drew the bases, where the adapter does not say",
+    }),
+    merged: flag({ topic: "Adapter", help: "measure the model that merge would write as well" }),
   },
-  async run({ model }, { file, context: asked }, context) {
+  async run({ model }, options, context) {
+    const { file, context: asked, adapter: named, scale, generator, merged } = options;
     if (file === undefined) throw new RandloraError("usage", "--file is missing", "name the text to predict");
+    if (named === undefined && (merged || generator !== undefined)) {
+      const flagged = merged ? "--merged" : "--generator";
+      throw new RandloraError("usage", `${flagged} needs an adapter`, "name it with --adapter");
+    }
     const { localPath } = await import("../src/options/places.ts");
     const { locateModel } = await import("../src/models/locate.ts");
-    const { readText } = await import("../src/text/tokenizer/files.ts");
     const { loadTokenizer } = await import("../src/text/tokenizer.ts");
     const { loadConfig } = await import("../src/models/architectures/index.ts");
-    const { perplexity, windowSize } = await import("../src/eval/perplexity.ts");
+    const { comparePerplexity } = await import("../src/eval/compare.ts");
+    const { windowSize } = await import("../src/eval/perplexity.ts");
     const { Gpu } = await import("../src/gpu/gpu.ts");
-    const { Decoder } = await import("../src/models/decoder.ts");
-    const { folder, weights } = await locateModel(await localPath(model, "model", context));
-    const size = windowSize(await loadConfig(folder), asked);
-    const ids = (await loadTokenizer(folder)).encode(await readText(file));
-    using gpu = await Gpu.open({ choice: context.gpu, profile: context.profile });
-    const { signal } = context;
-    using decoder = await Decoder.load(gpu, folder, { weights, signal });
-    using bar = context.progress({ title: "predicting", items: ids.length, unit: "tokens" });
-    const onTokens = (items: number) => bar.add({ items });
-    const { tokens, ...base } = await perplexity(decoder, ids, { context: size, onTokens, signal });
-    bar.close();
-    context.result({ tokens, base }, () => {
-      const rows = [["base", base.nll.toFixed(4), base.perplexity.toFixed(3)]];
-      const head = ["", "nll", "perplexity"];
-      const table = formatTable(rows, { head, align: "lrr", columns: context.columns, markHead: context.style.dim });
-      return `${table}${formatNumber(tokens)} tokens predicted, in windows of ${formatNumber(size)}\n`;
-    });
+    const location = await locateModel(await localPath(model, "model", context));
+    const adapter = named === undefined ? undefined : { path: await localPath(named, "adapter", context), scale };
+    const size = windowSize(await loadConfig(location.folder), asked);
+    const ids = (await loadTokenizer(location.folder)).encode(await readInput(file));
+    const { gpu: choice, profile, signal } = context;
+    let bar: Progress | undefined;
+    try {
+      const found = await comparePerplexity(ids, {
+        location,
+        adapter,
+        generator,
+        merged,
+        open: () => Gpu.open({ choice, profile }),
+        context: size,
+        onPasses: (passes) => {
+          bar = context.progress({ title: "predicting", items: passes * ids.length, unit: "tokens" });
+        },
+        onTokens: (items) => bar?.add({ items }),
+        signal,
+      });
+      bar?.close();
+      for (const note of found.notes) context.log.warn(note);
+      context.result(toJson(found), () => render(found, size, context));
+    } finally {
+      bar?.close();
+    }
   },
 });
+
+function toJson({ base: { tokens, ...base }, adapted, merged }: Comparison): object {
+  const figures = (found: Comparison["adapted"]) => found && { nll: found.nll, perplexity: found.perplexity };
+  return {
+    tokens,
+    base,
+    ...(adapted === undefined ? {} : { adapted: figures(adapted) }),
+    ...(merged === undefined ? {} : { merged: figures(merged) }),
+  };
+}
+
+function render(found: Comparison, size: number, { columns, style }: Context): string {
+  const { base, adapted, merged, mergedDtypes } = found;
+  const rows = [
+    ["base", base] as const,
+    ["adapted, in f32", adapted] as const,
+    [`merged, in ${mergedDtypes.join(" and ").toLowerCase()}`, merged] as const,
+  ].flatMap(([name, figures]) => {
+    if (figures === undefined) return [];
+    const row = [name, figures.nll.toFixed(4), figures.perplexity.toFixed(3)];
+    return [
+      adapted === undefined ? row : [...row, figures === base ? "" : change(figures.perplexity / base.perplexity)],
+    ];
+  });
+  const head = ["", "nll", "perplexity", ...(adapted === undefined ? [] : ["against base"])];
+  const table = formatTable(rows, { head, align: "lrrr", columns, markHead: style.dim });
+  return `${table}${formatNumber(base.tokens)} tokens predicted, in windows of ${formatNumber(size)}\n`;
+}
+
+/** A ratio as a signed percentage. */
+function change(ratio: number): string {
+  return `${ratio < 1 ? "−" : "+"}${(100 * Math.abs(ratio - 1)).toFixed(2)} %`;
+}
 
 /** `randlora eval perplexity`. */
 export const command = defineGroup({

@@ -1,6 +1,7 @@
 import { isatty } from "node:tty";
 import { RandloraError } from "../src/errors.ts";
 import { type Context, defineCommand, flag, required, text } from "../src/options/command.ts";
+import { readInput } from "./read-input.ts";
 
 /** `randlora tokenize`: shows how a model's tokenizer cuts a text. */
 export const command = defineCommand({
@@ -23,7 +24,7 @@ export const command = defineCommand({
     }
     const { folder } = await locateModel(model, fetchTokenizer(context));
     const tokenizer = await loadTokenizer(folder);
-    const input = prompt ?? (await readInput(file));
+    const input = prompt ?? (await inputOf(file));
     const own = tokenizer.encode(input, { special: false });
     const ids = noSpecial ? own : tokenizer.encode(input);
     // The text comes back as it went in: what the tokenizer puts around it is not part of it.
@@ -43,14 +44,9 @@ function fetchTokenizer(context: Context) {
   };
 }
 
-async function readInput(file: string | undefined): Promise<string> {
-  const { decodeUtf8 } = await import("../src/text/utf8.ts");
-  if (file !== undefined && file !== "-") {
-    const { readText } = await import("../src/text/tokenizer/files.ts");
-    return readText(file);
-  }
+async function inputOf(file: string | undefined): Promise<string> {
   if (file === undefined && isatty(0)) {
     throw new RandloraError("usage", "no text", 'give it with -p "…", with --file F, or on stdin');
   }
-  return decodeUtf8(await Bun.stdin.bytes(), "stdin");
+  return await readInput(file ?? "-");
 }

@@ -1,0 +1,89 @@
+import { describeBase } from "../adapters/base.ts";
+import { type AdapterChoice, AdaptedWeights } from "../generate/adapted-weights.ts";
+import { planAdapters } from "../generate/plan-adapters.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import { readConfig } from "../merge/model-config.ts";
+import type { OutputTensor } from "../merge/plan.ts";
+import { Decoder } from "../models/decoder.ts";
+import type { ModelLocation } from "../models/locate.ts";
+import type { GeneratorName } from "../random/names.ts";
+import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { type Perplexity, perplexity } from "./perplexity.ts";
+
+/** What is measured: a model, and the same model with an adapter. */
+export interface Comparison {
+  readonly base: Perplexity;
+  /** With W' = W + ΔW in f32, as training sees it. */
+  readonly adapted?: Perplexity | undefined;
+  /** With the bytes that `merge` would write. */
+  readonly merged?: Perplexity | undefined;
+  /** The dtypes that the merged weights are stored in. */
+  readonly mergedDtypes: readonly string[];
+  /** What the user should know of the adapter: one line each. */
+  readonly notes: readonly string[];
+}
+
+export interface ComparisonOptions {
+  readonly location: ModelLocation;
+  readonly adapter?: AdapterChoice | undefined;
+  readonly generator?: GeneratorName | undefined;
+  /** Measure what merging leaves of the adapter, too. */
+  readonly merged: boolean;
+  /** Opens the GPU, once the adapter has been found to fit. */
+  readonly open: () => Promise<Gpu>;
+  /** Tokens of a window. */
+  readonly context: number;
+  /** Told how many times the text is gone through, before that begins. */
+  readonly onPasses?: (passes: number) => void;
+  /** Told the number of tokens after each window. */
+  readonly onTokens?: (tokens: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Perplexities of a text, side by side. The weights are read once: those that the adapter changes are held in f32, which
+ * holds every bf16 or f16 number as it is, so that the base and the merged model keep their values.
+ * @throws RandloraError as `planAdapters`, `Decoder.load` and `perplexity`
+ */
+export async function comparePerplexity(ids: readonly number[], options: ComparisonOptions): Promise<Comparison> {
+  const { location, adapter, generator, merged, open, context, onPasses, onTokens, signal } = options;
+  const { folder, weights } = location;
+  const changes = adapter === undefined ? [] : await changesOf(weights ?? folder, adapter, generator);
+  const touched = new Set(changes.map(({ name }) => name));
+  const mergedDtypes = [...new Set(changes.map(({ dtype }) => dtype))].toSorted();
+  // Where the checkpoint is f32 already, merging writes the very numbers that are adapted.
+  const rounds = merged && mergedDtypes.some((dtype) => dtype !== "F32");
+  using gpu = await open();
+  using decoder = await Decoder.load(gpu, folder, {
+    weights,
+    dtype: (names) => (names.some((name) => touched.has(name)) ? "F32" : undefined),
+    ...(signal === undefined ? {} : { signal }),
+  });
+  onPasses?.(1 + Number(adapter !== undefined) + Number(rounds));
+  const measure = () =>
+    perplexity(decoder, ids, {
+      context,
+      ...(onTokens === undefined ? {} : { onTokens }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+  const base = await measure();
+  if (adapter === undefined) return { base, mergedDtypes, notes: [] };
+  await using adapting = await AdaptedWeights.open(decoder, weights ?? folder);
+  const notes = await adapting.apply([adapter], { generator, dtype: "f32", signal });
+  const adapted = await measure();
+  if (rounds) await adapting.apply([adapter], { generator, dtype: "keep", signal });
+  return { base, adapted, merged: rounds ? await measure() : merged ? adapted : undefined, mergedDtypes, notes };
+}
+
+/** The tensors that an adapter changes, as merge would write them. */
+async function changesOf(
+  path: string,
+  adapter: AdapterChoice,
+  generator: GeneratorName | undefined,
+): Promise<readonly OutputTensor[]> {
+  await using resources = new AsyncDisposableStack();
+  const checkpoint = resources.use(await Checkpoint.open(path));
+  const config = await readConfig(checkpoint.folder);
+  const base = describeBase(checkpoint, config?.value, path);
+  return (await planAdapters(checkpoint, base, [adapter], { generator }, resources)).changes;
+}
