@@ -36,6 +36,8 @@ export class ApiServer implements AsyncDisposable {
         hostname: host,
         port,
         development: false,
+        // Outside of development Bun would share a port that another server has.
+        reusePort: false,
         idleTimeout: IDLE_SECONDS,
         // Bun's own refusal has no body: ours comes first (body.ts).
         maxRequestBodySize: Number.MAX_SAFE_INTEGER,

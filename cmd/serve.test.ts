@@ -1,0 +1,193 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import OpenAI from "openai";
+import { STORIES } from "../src/generate/testing.ts";
+import { writeAdapter } from "../src/merge/testing.ts";
+import { cleanEnvironment } from "../src/options/testing/spawn.ts";
+
+setDefaultTimeout(60_000);
+
+const MAIN = join(import.meta.dir, "main.ts");
+
+let folder: string;
+let adapter: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "randlora-serve-command-"));
+  const some = { r: 4, alpha: 80, seed: 3, size: 0.05 };
+  const modules = { "model.layers.0.self_attn.q_proj": [64, 64], "model.layers.4.mlp.down_proj": [64, 172] } as const;
+  adapter = await writeAdapter(join(folder, "my-adapter"), { ...some, modules });
+  await writeAdapter(join(folder, "foreign"), { ...some, modules: { "model.layers.9.x_proj": [64, 64] } });
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+function spawn(args: readonly string[], env: Record<string, string> = {}) {
+  return Bun.spawn([process.execPath, MAIN, "serve", ...args], {
+    env: cleanEnvironment(env),
+    cwd: folder,
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+}
+
+/** A running server: where it listens, and what it says on stderr. */
+class Running implements AsyncDisposable {
+  readonly child: ReturnType<typeof spawn>;
+  stderr = "";
+  readonly #read: Promise<void>;
+  readonly #listening = Promise.withResolvers<string>();
+
+  constructor(args: readonly string[], env: Record<string, string> = {}) {
+    this.child = spawn(["--port", "0", ...args], env);
+    this.#read = this.#follow();
+  }
+
+  get address(): Promise<string> {
+    return this.#listening.promise;
+  }
+
+  async client(apiKey = "none"): Promise<OpenAI> {
+    return new OpenAI({ baseURL: `${await this.address}/v1`, apiKey, maxRetries: 0 });
+  }
+
+  /** Sends a signal and waits for the end. @returns the exit status */
+  async end(signal: "SIGINT" | "SIGTERM" | "SIGKILL"): Promise<number> {
+    this.child.kill(signal);
+    const status = await this.child.exited;
+    await this.#read;
+    return status;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end("SIGKILL");
+  }
+
+  async #follow(): Promise<void> {
+    const decoder = new TextDecoder();
+    for await (const bytes of this.child.stderr) {
+      this.stderr += decoder.decode(bytes, { stream: true });
+      const address = /^listening on (http:\/\/\S+)$/m.exec(this.stderr)?.[1];
+      if (address !== undefined) this.#listening.resolve(address);
+    }
+    this.#listening.reject(new Error(this.stderr));
+  }
+}
+
+const ask = async (client: OpenAI, model: string): Promise<string> => {
+  const body = { model, prompt: "Once upon a time", max_tokens: 20, temperature: 0 };
+  return (await client.completions.create(body)).choices[0]?.text ?? "";
+};
+
+test("a model and its adapters are served, an adapter as the merged model is, and SIGINT ends it", async () => {
+  await using serving = new Running([STORIES, "--adapter", `mine=${adapter}`, "--adapter", adapter, "--scale", "0.5"]);
+  const client = await serving.client();
+  const { data } = await client.models.list();
+  expect(data.map(({ id }) => id)).toEqual(["stories260k", "mine", "my-adapter"]);
+  const [base, mine, same] = [
+    await ask(client, "stories260k"),
+    await ask(client, "mine"),
+    await ask(client, "my-adapter"),
+  ];
+  expect(mine).not.toBe(base);
+  expect(same).toBe(mine);
+  const args = ["chat", STORIES, "--adapter", adapter, "--scale", "0.5", "--raw", "--temperature", "0"];
+  const chat = Bun.spawn([process.execPath, MAIN, ...args, "--max-tokens", "20", "-p", "Once upon a time"], {
+    env: cleanEnvironment(),
+    stdout: "pipe",
+    stderr: "ignore",
+  });
+  expect(await chat.stdout.text()).toBe(`${mine}\n`);
+  expect(await serving.end("SIGINT")).toBe(130);
+  expect(serving.stderr).toBe(`listening on ${await serving.address}\n`);
+});
+
+test("a run is served with its adapter, which is what is meant without a name", async () => {
+  const run = join(folder, "runs", "first");
+  await mkdir(run, { recursive: true });
+  await cp(adapter, join(run, "adapter"), { recursive: true });
+  await Bun.write(join(run, "run.json"), JSON.stringify({ model: STORIES }));
+  await using serving = new Running(["--json"]);
+  const address = await serving.address;
+  const response = await fetch(`${address}/v1/completions`, {
+    method: "POST",
+    body: JSON.stringify({ prompt: "Once", max_tokens: 1 }),
+  });
+  expect(await response.json()).toMatchObject({ model: "first" });
+  expect(await serving.end("SIGTERM")).toBe(143);
+  expect(JSON.parse(await serving.child.stdout.text())).toEqual({ address, models: ["stories260k", "first"] });
+  expect(serving.stderr).toStartWith(`${join("runs", "first")}: the newest run or merged model of this folder\n`);
+});
+
+test("the key comes from the environment; strangers are warned of, unless there is one", async () => {
+  await using locked = new Running([STORIES, "--host", "0.0.0.0"], { RANDLORA_API_KEY: "secret" });
+  const client = await locked.client("secret");
+  expect((await client.models.list()).data).toHaveLength(1);
+  expect((await fetch(`${await locked.address}/v1/models`)).status).toBe(401);
+  expect(locked.stderr).not.toContain("warning");
+  await using open = new Running([STORIES, "--host", "0.0.0.0", "--verbose"]);
+  await fetch(`${await open.address}/health`);
+  expect(await open.end("SIGINT")).toBe(130);
+  expect(open.stderr).toContain("warning: 0.0.0.0: whoever reaches this address may use the model");
+  expect(open.stderr).toMatch(/GET \/health 200/);
+});
+
+test("a signal lets the running answer end, a second one does not wait for it", async () => {
+  await using serving = new Running([STORIES]);
+  const client = await serving.client();
+  const stream = await client.completions.create({
+    model: "stories260k",
+    prompt: "Once",
+    max_tokens: 80,
+    stream: true,
+  });
+  let [text, reason]: [string, string | null] = ["", null];
+  for await (const { choices } of stream) {
+    if (text === "") serving.child.kill("SIGINT");
+    text += choices[0]?.text ?? "";
+    reason = choices[0]?.finish_reason ?? reason;
+  }
+  expect(reason).toBe("length");
+  expect(await serving.child.exited).toBe(130);
+
+  await using hasty = new Running([STORIES]);
+  const other = await hasty.client();
+  const long = await other.completions.create({ model: "stories260k", prompt: "Once", stream: true });
+  const read = async (): Promise<void> => {
+    for await (const _ of long) {
+      if (hasty.child.killed) continue;
+      hasty.child.kill("SIGTERM");
+      hasty.child.kill("SIGINT");
+    }
+  };
+  await read().catch(() => {});
+  expect(await hasty.child.exited).toBeOneOf([130, 143]);
+});
+
+describe("refused at the start", () => {
+  test.each<[string, readonly string[], number, string]>([
+    ["an adapter for another model", ["--adapter", "x=foreign"], 1, "x_proj"],
+    ["an adapter that is none", ["--adapter", "x=nothing"], 1, "nothing"],
+    ["a name that is taken", ["--adapter", "stories260k=my-adapter"], 2, "another model is called stories260k already"],
+    ["two of one name", ["--adapter", "my-adapter", "--adapter", "my-adapter"], 2, "is called my-adapter already"],
+    ["no name", ["--adapter", "=my-adapter"], 2, "it must be NAME=A"],
+    ["an empty key", ["--api-key", ""], 2, "--api-key is empty"],
+    ["a port that is none", ["--port", "70000"], 2, "--port"],
+    ["an address that is not here", ["--host", "192.0.2.1"], 1, "cannot listen on 192.0.2.1"],
+  ])("%s", async (_, args, status, message) => {
+    const child = spawn([STORIES, "--port", "0", ...args]);
+    const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+    expect([await child.exited, stdout]).toEqual([status, ""]);
+    expect(stderr).toContain(message);
+    expect(stderr).toContain("hint: ");
+  });
+
+  test("a port that is taken", async () => {
+    await using serving = new Running([STORIES]);
+    const { port } = new URL(await serving.address);
+    const child = spawn([STORIES, "--port", port]);
+    expect(await child.stderr.text()).toContain(`error: cannot listen on 127.0.0.1, port ${port}`);
+    expect(await child.exited).toBe(1);
+  });
+});
