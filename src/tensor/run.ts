@@ -67,6 +67,8 @@ export interface TapeNode {
   /** For messages. */
   readonly name: string;
   readonly inputs: readonly Tensor[];
+  /** It has parameters of its own, whose gradients `backward` adds: it is differentiated even if no input wants that. */
+  readonly trains?: boolean;
   /** F32 tensors that the kernels have been recorded to fill. */
   readonly outputs: readonly Tensor[];
   /** The tensors that `backward` reads when these inputs' gradients are wanted; a tape keeps only those alive. */

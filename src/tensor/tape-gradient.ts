@@ -91,48 +91,63 @@ export class ActivationGradient implements Gradient {
 }
 
 interface Watched {
+  /** The matrix that the parameter is a view of: elements before it in the buffer, and from row to row. */
+  readonly origin: number;
+  readonly pitch: number;
   readonly region: Rectangle;
+  readonly begin: number;
+  readonly end: number;
   readonly gradient: Tensor;
 }
 
 /** The gradients of parameters, views of one buffer: everything is added to what the caller's tensors hold. */
 export class ParameterGradient implements Gradient {
-  readonly #pitch: number;
   readonly #watched: Watched[] = [];
 
-  constructor(pitch: number) {
-    this.#pitch = pitch;
-  }
-
-  add(parameter: Tensor, gradient: Tensor): void {
-    this.#watched.push({ region: rectangleOf(parameter, this.#pitch), gradient });
+  /** @param origin elements before the matrix that `parameter` is a view of: several may lie in one buffer */
+  add(parameter: Tensor, gradient: Tensor, origin: number): void {
+    const { pitch } = parameter;
+    const region = regionOf(parameter, { origin, pitch });
+    this.#watched.push({ origin, pitch, region, ...extentOf(parameter), gradient });
   }
 
   wants(view: Tensor): boolean {
-    const region = rectangleOf(view, this.#pitch);
-    return this.#watched.some((watched) => intersection(region, watched.region) !== undefined);
+    return this.#watchedIn(view).length > 0;
   }
 
   target(run: Run, view: Tensor): Target {
-    const region = rectangleOf(view, this.#pitch);
     const into = run.allocate("gradient", view.shape);
     const finish = () => {
-      for (const { region: whole, gradient } of this.#watched) {
-        const part = intersection(region, whole);
-        if (part === undefined) continue;
-        const source = viewOf(into, relative(part, region), into.pitch);
-        recordElementwise(
-          run,
-          ELEMENTWISE.accumulate,
-          source,
-          undefined,
-          viewOf(gradient, relative(part, whole), gradient.pitch),
-        );
+      for (const { watched, part } of this.#watchedIn(view)) {
+        const { gradient, region } = watched;
+        const source = viewOf(into, relative(part, regionOf(view, watched)), into.pitch);
+        const sum = viewOf(gradient, relative(part, region), gradient.pitch);
+        recordElementwise(run, ELEMENTWISE.accumulate, source, undefined, sum);
       }
       run.release(into);
     };
     return { into, finish };
   }
+
+  /** What of this view is watched. Matrices that lie beside each other may have rows of different pitches. */
+  #watchedIn(view: Tensor): { watched: Watched; part: Rectangle }[] {
+    const { begin, end } = extentOf(view);
+    return this.#watched.flatMap((watched) => {
+      if (end <= watched.begin || begin >= watched.end) return [];
+      const part = intersection(regionOf(view, watched), watched.region);
+      return part === undefined ? [] : [{ watched, part }];
+    });
+  }
+}
+
+/** A view in the frame of the matrix that it is of. */
+function regionOf(view: Tensor, { origin, pitch }: Pick<Watched, "origin" | "pitch">): Rectangle {
+  return rectangleOf({ ...view, offset: view.offset - origin }, pitch);
+}
+
+/** Elements of the buffer from the view's first to its last. */
+function extentOf({ offset, pitch, shape }: Tensor): { begin: number; end: number } {
+  return { begin: offset, end: offset + (shape[0] - 1) * pitch + shape[1] };
 }
 
 function relative(part: Rectangle, whole: Rectangle): Rectangle {

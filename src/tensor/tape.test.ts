@@ -3,9 +3,10 @@ import { Gpu } from "../gpu/gpu.ts";
 import { read, upload } from "../gpu/transfer.ts";
 import type { Matrix } from "./op.ts";
 import { OPS } from "./ops/index.ts";
+import type { Recorder } from "./recorder.ts";
 import { Run } from "./run.ts";
 import { Tape } from "./tape.ts";
-import { sliceCols, sliceRows } from "./tensor.ts";
+import { sliceCols, sliceRows, type Tensor } from "./tensor.ts";
 import { random } from "./testing/case.ts";
 import { IN_F64, type Maker, onGpu } from "./testing/graph.ts";
 import { place, relativeError, take } from "./testing/placed.ts";
@@ -236,6 +237,31 @@ test("a view of a larger matrix is watched by itself, and only what backward rea
   gpu.memory.release(gradient.buffer);
 });
 
+test("matrices with rows of different lengths may lie in one buffer", async () => {
+  using run = new Run(gpu);
+  const tape = new Tape(run);
+  const values = run.upload("values", [1, 128], new Float32Array(128).fill(1));
+  const gradients = run.keep(run.upload("gradients", [1, 128], new Float32Array(128)));
+  const [wide, narrow] = [
+    { shape: [2, 12], offset: 0, pitch: 12 },
+    { shape: [3, 4], offset: 64, pitch: 4 },
+  ] as const;
+  for (const [place, times] of [
+    [wide, 1],
+    [narrow, 2],
+  ] as const) {
+    tape.watch({ ...values, ...place }, { ...gradients, ...place }, place.offset);
+    for (let time = 0; time < times; time++) {
+      const { y } = tape.apply(OPS.add, { a: { ...values, ...place }, b: { ...values, ...place } }, {});
+      tape.backward(y, { ...values, ...place });
+    }
+  }
+  await run.submit();
+  const found = [...new Float32Array((await read(gpu, gradients.buffer)).buffer)];
+  expect(found).toEqual(Array.from({ length: 128 }, (_, at) => (at < 24 ? 2 : at >= 64 && at < 76 ? 4 : 0)));
+  gpu.memory.release(gradients.buffer);
+});
+
 test("kernels that are no op join as a node", () => {
   /** y = a + 2b; backward reads nothing. */
   const node: Graph = <T>(maker: Maker<T>, parameter: (index: number) => T): T => {
@@ -245,6 +271,36 @@ test("kernels that are no op join as a node", () => {
     return y;
   };
   return check(node, parameters(7, 7));
+});
+
+test("a node with parameters of its own is differentiated though nothing is watched, in a segment as well", () => {
+  using run = new Run(gpu);
+  const tape = new Tape(run);
+  const x = run.upload("x", [2, 4], new Float32Array(8).fill(1));
+  for (const segmented of [false, true]) {
+    let passes = 0;
+    const trained = (recorder: Recorder): Tensor => {
+      const { y } = OPS.softcap.shape({ x: x.shape }, { cap: 1 });
+      const output = recorder.allocate("y", y.shape);
+      OPS.softcap.forward(recorder.run, { x }, { cap: 1 }, { y: output });
+      recorder.record({
+        name: "trained",
+        trains: true,
+        inputs: [x],
+        outputs: [output],
+        saves: () => [x],
+        backward(_, [gradient], [byX]) {
+          expect(gradient?.shape).toEqual(x.shape);
+          expect(byX).toBeUndefined();
+          passes++;
+        },
+      });
+      return output;
+    };
+    const y = segmented ? tape.segment([x], trained) : trained(tape);
+    tape.backward(y, x);
+    expect(passes).toBe(1);
+  }
 });
 
 test("what cannot be differentiated is refused", () => {

@@ -54,12 +54,15 @@ export class Tape implements Recorder {
     this.run = run;
   }
 
-  /** Adds ∂loss/∂parameter to `gradient`, an F32 tensor of its shape. A parameter may be a view of a larger matrix. */
-  watch(parameter: Tensor, gradient: Tensor): void {
+  /**
+   * Adds ∂loss/∂parameter to `gradient`, an F32 tensor of its shape. A parameter may be a view of a larger matrix.
+   * @param origin elements before that matrix, where several lie in one buffer
+   */
+  watch(parameter: Tensor, gradient: Tensor, origin = 0): void {
     const value = this.#value(parameter);
-    value.gradient ??= new ParameterGradient(parameter.pitch);
+    value.gradient ??= new ParameterGradient();
     if (!(value.gradient instanceof ParameterGradient)) throw new Error(`${parameter.buffer.label}: watched too late`);
-    value.gradient.add(parameter, gradient);
+    value.gradient.add(parameter, gradient, origin);
   }
 
   /** Does anything that is watched lead to this tensor, or is it watched itself? */
@@ -121,7 +124,7 @@ export class Tape implements Recorder {
 
   record(node: TapeNode): void {
     const wanted = node.inputs.map((tensor) => this.wants(tensor));
-    if (!wanted.includes(true)) return;
+    if (!wanted.includes(true) && node.trains !== true) return;
     const outputs = node.outputs.map((tensor) => {
       const value = this.#value(tensor);
       if (this.#keeping) value.producers++;
