@@ -32,17 +32,15 @@ export interface StepSize {
  * Floating-point operations that a step needs for one module beside the frozen layer's 4TMm a micro-batch: two a
  * multiplication. Elementwise work is not counted.
  */
-export function adapterFlops({ rows, cols }: ModuleShape, plan: OrderPlan, step: StepSize): number {
+export function adapterFlops({ rows, cols, terms }: ModuleShape, plan: OrderPlan, step: StepSize): number {
   const { tokens, microBatches, dropout, density } = step;
-  const bigProduct = 2 * tokens * rows * cols;
-  const smallProduct = 2 * tokens * cols * cols;
-  const basisProduct = 2 * rows * cols * cols * density;
-  if (plan.order === "factored") return microBatches * (2 * bigProduct * density + 3 * smallProduct);
-  const formed = (plan.kept ? 1 : 2 * microBatches) * basisProduct;
-  const applied = dropout ? microBatches * 2 * bigProduct : 0;
-  const gradient =
-    plan.order === "merged-h"
-      ? microBatches * (bigProduct * density + smallProduct)
-      : microBatches * bigProduct + (plan.summed ? 1 : microBatches) * basisProduct;
-  return formed + applied + gradient;
+  const whole = 2 * tokens * rows * cols; // with W', ΔW or G
+  const basis = 2 * tokens * rows * terms * density; // with B̂
+  const scaled = 2 * tokens * terms * cols; // with Ŝ, or to dŜ
+  const both = 2 * rows * terms * cols * density; // B̂ with Ŝ or with G
+  if (plan.order === "factored") return microBatches * (2 * basis + 3 * scaled);
+  const formed = (plan.kept ? 1 : 2 * microBatches) * both;
+  const applied = dropout ? 2 * whole : 0;
+  const gradient = plan.order === "merged-h" ? basis + scaled : whole + (plan.summed ? 0 : both);
+  return formed + microBatches * (applied + gradient) + (plan.summed ? both : 0);
 }

@@ -7,7 +7,7 @@ import type { Tensor } from "../../../tensor/tensor.ts";
 export interface TrainedModule {
   /** The module's dotted path, as adapters name it. */
   readonly name: string;
-  /** W (out, in) as stored: a view of rows of the matrix that the decoder multiplies with. */
+  /** W (out, in) as stored: whole rows of the matrix that the decoder multiplies with, which fills its buffer. */
   readonly weight: Tensor;
   /** λ (r, n). */
   readonly lambda: Tensor;

@@ -1,7 +1,7 @@
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { uploaded } from "../../../gpu/transfer.ts";
 import { uniform } from "../../../kernels/parameters.ts";
-import type { Staging } from "../../../kernels/staging.ts";
+import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
 import { UNPACK_COLS, unpackKernel } from "../../../kernels/unpack.ts";
 import type { GpuBuffer } from "../../../gpu/memory.ts";
 import type { Run } from "../../../tensor/run.ts";
@@ -12,7 +12,7 @@ import type { Pairing } from "../delta-reference.ts";
 import { type BasisMatrix, readElement } from "../storage.ts";
 import type { ModuleShape } from "./shape.ts";
 
-/** Ternary and drawn elements are unpacked in blocks of rows of at most this much. */
+/** Ternary and drawn elements are unpacked in blocks of rows of about this much. */
 const PANEL_BYTES = 8 * 2 ** 20;
 /** What bf16 numbers 2b − 255 stand for: a philox-v1 element has a standard deviation of 1. */
 const PHILOX_UNIT = Math.sqrt(765 / 257) / 255;
@@ -38,14 +38,16 @@ export class TrainingBases {
   readonly unit: number;
   readonly #gpu: Gpu;
   readonly #b: BasisMatrix;
+  readonly #panelBytes: number;
 
-  private constructor(gpu: Gpu, bases: Bases, delta: DeltaBases) {
+  private constructor(gpu: Gpu, bases: Bases, delta: DeltaBases, panelBytes: number) {
     const { a, b, r } = bases;
     const values = new Float32Array(r * pitchOf(a.cols, "F32"));
     const pitch = values.length / r;
     for (let k = 0; k < r; k++) for (let c = 0; c < a.cols; c++) values[k * pitch + c] = readElement(a, k, c);
     this.#gpu = gpu;
     this.#b = b;
+    this.#panelBytes = panelBytes;
     this.delta = delta;
     this.pairing = delta.pairing;
     this.r = r;
@@ -55,16 +57,22 @@ export class TrainingBases {
 
   /**
    * Uploads the bases. They are held as they are stored: dense 16 bits, ternary 2, philox none.
+   * @param panelBytes of a block of unpacked rows; a test says less
    * @throws RandloraError `memory`
    */
-  static async create(gpu: Gpu, bases: Bases, pairing: Pairing, staging?: Staging): Promise<TrainingBases> {
-    // Elements of B̂ stay with the GPU alone; `bases` itself says how they are stored.
-    return new TrainingBases(gpu, bases, await DeltaBases.create(gpu, bases, pairing, staging));
+  static async create(
+    gpu: Gpu,
+    bases: Bases,
+    pairing: Pairing,
+    staging: Staging = defaultStaging(gpu),
+    panelBytes = PANEL_BYTES,
+  ): Promise<TrainingBases> {
+    return new TrainingBases(gpu, bases, await DeltaBases.create(gpu, bases, pairing, staging), panelBytes);
   }
 
   /** Bytes of the panel that `rows` needs for this module: none where B̂ is an operand as it lies. */
   panelBytes(shape: ModuleShape): number {
-    return isPacked(this.#b.storage.kind) ? panelRows(shape, Infinity) * panelPitch(shape) * 2 : 0;
+    return isPacked(this.#b.storage.kind) ? this.#panelRows(shape) * panelPitch(shape) * 2 : 0;
   }
 
   /**
@@ -81,8 +89,8 @@ export class TrainingBases {
       return;
     }
     if (panel === undefined) throw new Error("packed bases need a panel to be unpacked to");
-    const { maxStorageBufferBindingSize, maxComputeWorkgroupsPerDimension } = this.#gpu.limits;
-    const step = panelRows(shape, maxComputeWorkgroupsPerDimension);
+    const { maxStorageBufferBindingSize } = this.#gpu.limits;
+    const step = this.#panelRows(shape);
     const pitch = panelPitch(shape);
     const rowBytes = kind === "ternary" ? stride / 4 : 0;
     for (let first = 0; first < shape.rows; first += step) {
@@ -118,6 +126,13 @@ export class TrainingBases {
     }
   }
 
+  /** Rows of a panel: whole vectors along the sum of a product, and one a workgroup. */
+  #panelRows(shape: ModuleShape): number {
+    const fitting = Math.max(8, Math.floor(this.#panelBytes / (panelPitch(shape) * 2) / 8) * 8);
+    const most = Math.floor(this.#gpu.limits.maxComputeWorkgroupsPerDimension / 8) * 8;
+    return Math.min(Math.ceil(shape.rows / 8) * 8, fitting, most);
+  }
+
   /** Gives the GPU memory back. */
   release(): void {
     this.#gpu.memory.release(this.a.buffer);
@@ -138,10 +153,4 @@ function unitOf({ storage }: BasisMatrix): number {
 
 function panelPitch({ terms }: ModuleShape): number {
   return pitchOf(terms, "BF16");
-}
-
-/** Rows of a panel, whole vectors along the sum of a product. */
-function panelRows(shape: ModuleShape, most: number): number {
-  const fitting = Math.max(8, Math.floor(PANEL_BYTES / (panelPitch(shape) * 2) / 8) * 8);
-  return Math.min(Math.ceil(shape.rows / 8) * 8, fitting, Math.floor(most / 8) * 8);
 }

@@ -1,0 +1,36 @@
+import type { GpuBuffer } from "../../../gpu/memory.ts";
+import type { Tensor } from "../../../tensor/tensor.ts";
+import type { OrderPlan } from "./flops.ts";
+import type { TrainedModule } from "./module.ts";
+import type { ModuleShape } from "./shape.ts";
+
+/** One adapted module within the matrix that the decoder multiplies with. */
+export interface AdaptedPart {
+  readonly module: TrainedModule;
+  readonly shape: ModuleShape;
+  /** Its first row of the matrix: its first column of y. */
+  readonly first: number;
+  /** Among all modules of the adapter: what its dropout mask is drawn by. */
+  readonly index: number;
+  /** ΔW where it is held and something is dropped; W' has its rows otherwise. */
+  readonly delta: Tensor | undefined;
+  /** G, where it is summed over micro-batches. */
+  readonly product: Tensor | undefined;
+}
+
+/** A matrix some of whose rows are adapted. */
+export interface AdaptedMatrix {
+  /** The frozen W (out, in), as the decoder multiplies with it. */
+  readonly weight: Tensor;
+  /** In the order of their rows. */
+  readonly parts: readonly AdaptedPart[];
+  readonly plan: OrderPlan;
+  /** W' where it is held through a step. */
+  readonly merged: Tensor | undefined;
+}
+
+/** The buffers that a matrix holds for itself. */
+export function heldBuffers({ merged, parts }: AdaptedMatrix): GpuBuffer[] {
+  const tensors = [merged, ...parts.flatMap(({ delta, product }) => [delta, product])];
+  return tensors.flatMap((tensor) => (tensor === undefined ? [] : [tensor.buffer]));
+}

@@ -1,0 +1,108 @@
+import { LAMBDA_ORDER_KERNEL, LAMBDA_ORDER_WIDTH } from "../../../kernels/lambda-order.ts";
+import { uniform } from "../../../kernels/parameters.ts";
+import { WIDEN_WIDTH, widenKernel } from "../../../kernels/widen.ts";
+import { rowBlocks, type Run } from "../../../tensor/run.ts";
+import { sliceRows, type Tensor } from "../../../tensor/tensor.ts";
+import { weightDtype } from "../../../tensor/weight.ts";
+import { BLOCK_ROWS, type BoundDeltaLayer } from "../delta.ts";
+import type { AdaptedMatrix, AdaptedPart } from "./adapted-matrix.ts";
+import { bind } from "./basis-gradient.ts";
+import type { AdapterContext } from "./context.ts";
+
+/** Records target = W' = W + ΔW of a whole matrix, in f32; rows of modules that are not adapted are those of W. */
+export function recordMerged(
+  run: Run,
+  context: AdapterContext,
+  { weight, parts }: AdaptedMatrix,
+  target: Tensor,
+): void {
+  let row = 0;
+  const copyTo = (end: number) => {
+    if (end > row) recordWidened(run, sliceRows(weight, row, end - row), sliceRows(target, row, end - row));
+  };
+  for (const part of parts) {
+    copyTo(part.first);
+    const { out } = part.shape;
+    recordDelta(run, context, part, sliceRows(target, part.first, out), sliceRows(weight, part.first, out));
+    row = part.first + out;
+  }
+  copyTo(weight.shape[0]);
+}
+
+/**
+ * Records target = ΔW (+ W) of one module, in f32, from λ and γ where they lie.
+ * @param target (out, in), rows as far apart as those of `weight`
+ */
+export function recordDelta(
+  run: Run,
+  { bases, workspace, scale }: AdapterContext,
+  { module, shape }: AdaptedPart,
+  target: Tensor,
+  weight: Tensor | undefined,
+): void {
+  const { out, in: input, terms } = shape;
+  const { lambda, gamma } = module;
+  if (weight !== undefined && weight.pitch !== target.pitch)
+    throw new Error(`${module.name}: W' lies otherwise than W`);
+  const ordered = workspace.get("lambda");
+  const padded = Math.ceil(terms / 16) * 16;
+  const l = bind(run, lambda);
+  run.dispatch(
+    LAMBDA_ORDER_KERNEL,
+    uniform(terms, padded, shape.bases, shape.r, l.offset, lambda.pitch, Number(bases.pairing === "paper")),
+    [l.binding, ordered],
+    [Math.ceil(padded / LAMBDA_ORDER_WIDTH)],
+  );
+  const layer: BoundDeltaLayer = {
+    out,
+    in: input,
+    weightIsTransposed: false,
+    scale,
+    lambda: ordered,
+    gamma: { of: gamma.buffer, offset: gamma.offset * 4, size: shape.bases * gamma.pitch * 4 },
+  };
+  const bound = (tensor: Tensor) => rowBlocks(run, tensor)[0]?.rows ?? out;
+  const fitting = Math.min(bound(target), weight === undefined ? out : bound(weight));
+  // Blocks begin at whole tiles; B̂'s rows are those of W only where out ≥ in.
+  const step = fitting >= out ? out : Math.max(1, Math.floor(fitting / BLOCK_ROWS)) * BLOCK_ROWS;
+  const most = shape.tall ? Math.min(step, bases.delta.fittingRows) : step;
+  for (let first = 0; first < out; first += most) {
+    const count = Math.min(most, out - first);
+    const to = bind(run, sliceRows(target, first, count));
+    const from = weight === undefined ? undefined : bind(run, sliceRows(weight, first, count));
+    const block = {
+      firstRow: first,
+      rows: count,
+      pitch: target.pitch,
+      target: { buffer: to.binding, dtype: "F32" as const, at: to.offset },
+      ...(weight === undefined || from === undefined
+        ? {}
+        : { weight: { buffer: from.binding, dtype: weightDtype("ΔW", weight), at: from.offset } }),
+    };
+    for (const { parameters, buffers, workgroups } of bases.delta.dispatches(
+      layer,
+      block,
+      workspace.get("statistics"),
+    )) {
+      run.dispatch(bases.delta.source, parameters, buffers, workgroups);
+    }
+  }
+}
+
+/** Records y = x in f32. */
+function recordWidened(run: Run, x: Tensor, y: Tensor): void {
+  const [rows, cols] = x.shape;
+  const width = Math.ceil(cols / 4);
+  const step = Math.min(rowBlocks(run, x)[0]?.rows ?? rows, rowBlocks(run, y)[0]?.rows ?? rows);
+  for (let first = 0; first < rows; first += step) {
+    const count = Math.min(step, rows - first);
+    const [from, to] = [bind(run, sliceRows(x, first, count)), bind(run, sliceRows(y, first, count))];
+    const rowsY = Math.min(count, run.gpu.limits.maxComputeWorkgroupsPerDimension);
+    run.dispatch(
+      widenKernel(weightDtype("widening", x)),
+      uniform(count, width, from.offset / 4, x.pitch / 4, to.offset / 4, y.pitch / 4, rowsY),
+      [from.binding, to.binding],
+      [Math.ceil(width / WIDEN_WIDTH), rowsY, Math.ceil(count / rowsY)],
+    );
+  }
+}

@@ -1,0 +1,90 @@
+import { recordGemm } from "../../../tensor/gemm.ts";
+import type { Run } from "../../../tensor/run.ts";
+import { sliceCols, type Tensor } from "../../../tensor/tensor.ts";
+import type { AdaptedMatrix, AdaptedPart } from "./adapted-matrix.ts";
+import {
+  adapterInput,
+  addBasisGradient,
+  addInputGradient,
+  type AdapterContext,
+  type LinearGradients,
+  type LinearOperands,
+  type Masks,
+} from "./context.ts";
+import { recordIntoBasis, recordOutOfBasis, recordScaledA } from "./products.ts";
+
+// PEFT's own order: y = xWᵀ + scale · (x·Ŝᵀ)·B̂ᵀ where out ≥ in, and xWᵀ + scale · (x·B̂)·Ŝ where out < in.
+
+/** Records y of an adapted matrix. */
+export function factoredForward(
+  run: Run,
+  context: AdapterContext,
+  { weight, parts }: AdaptedMatrix,
+  { x, bias, residual }: LinearOperands,
+  y: Tensor,
+  masks: Masks,
+): void {
+  recordGemm(run, { order: "NT", a: x, b: weight, y, bias, residual });
+  for (const part of parts) {
+    const input = adapterInput(run, part, x, masks);
+    const columns = sliceCols(y, part.first, part.shape.out);
+    const scaledA = recordScaledA(run, context, part);
+    const inner = run.allocate("inner product", [x.shape[0], part.shape.terms]);
+    if (part.shape.tall) {
+      recordGemm(run, { order: "NT", a: input.x, b: scaledA, y: inner });
+      recordOutOfBasis(run, context, part, inner, columns, true);
+    } else {
+      recordIntoBasis(run, context, part, input.x, inner);
+      const scale = context.scale * context.bases.unit;
+      recordGemm(run, { order: "NN", a: inner, b: scaledA, y: columns, scale, accumulate: true });
+    }
+    run.release(inner);
+    input.free();
+  }
+}
+
+/** Records ∂loss/∂x, and adds to the gradients of λ and γ. */
+export function factoredBackward(
+  run: Run,
+  context: AdapterContext,
+  { weight, parts }: AdaptedMatrix,
+  { x, dy, dx }: LinearGradients,
+  masks: Masks,
+): void {
+  if (dx !== undefined) recordGemm(run, { order: "NN", a: dy, b: weight, y: dx });
+  for (const part of parts) {
+    const input = adapterInput(run, part, x, masks);
+    const columns = sliceCols(dy, part.first, part.shape.out);
+    const h = run.allocate("H", [x.shape[0], part.shape.terms]);
+    recordIntoBasis(run, context, part, part.shape.tall ? columns : input.x, h);
+    addBasisGradient(run, context, part, h, part.shape.tall ? input.x : columns);
+    if (dx !== undefined) {
+      addInputGradient(run, part, dx, masks, (target, accumulate) =>
+        recordInputGradient(run, context, part, { h, dy: columns }, target, accumulate),
+      );
+    }
+    run.release(h);
+    input.free();
+  }
+}
+
+/** target (+)= ∂loss/∂(the adapter's input): scale · H·Ŝ where out ≥ in, else scale · (dy·Ŝᵀ)·B̂ᵀ. */
+function recordInputGradient(
+  run: Run,
+  context: AdapterContext,
+  part: AdaptedPart,
+  { h, dy }: { readonly h: Tensor; readonly dy: Tensor },
+  target: Tensor,
+  accumulate: boolean,
+): void {
+  const scaledA = recordScaledA(run, context, part);
+  if (part.shape.tall) {
+    const scale = context.scale * context.bases.unit;
+    recordGemm(run, { order: "NN", a: h, b: scaledA, y: target, scale, accumulate });
+    return;
+  }
+  const inner = run.allocate("inner product", h.shape);
+  recordGemm(run, { order: "NT", a: dy, b: scaledA, y: inner });
+  recordOutOfBasis(run, context, part, inner, target, accumulate);
+  run.release(inner);
+}

@@ -1,0 +1,326 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { Gpu } from "../../../gpu/gpu.ts";
+import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
+import { dropoutFactor, type DropoutMask } from "../../../random/dropout.ts";
+import { roundFromF64, widenToF32 } from "../../../safetensors/numbers.ts";
+import { Run } from "../../../tensor/run.ts";
+import { Tape } from "../../../tensor/tape.ts";
+import { sliceRows, type Tensor } from "../../../tensor/tensor.ts";
+import { place } from "../../../tensor/testing/placed.ts";
+import type { Bases } from "../bases.ts";
+import type { Pairing } from "../delta-reference.ts";
+import type { OrderPlan } from "./flops.ts";
+import { fuse } from "./fused.ts";
+import { adapterGradients, adapterOutput } from "./gradient-reference.ts";
+import type { TrainedModule } from "./module.ts";
+import { type ModuleShape, moduleShape } from "./shape.ts";
+import { basesFor, error, numbers, placed, type Stored, STORED, taken } from "./train.fixture.ts";
+import { TrainedRandlora } from "./trained-randlora.ts";
+import { TrainingBases } from "./training-bases.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+});
+afterAll(() => gpu.close());
+
+/** A matrix as a decoder joins it: modules above and below one that is not adapted; tall and wide; odd at the end. */
+const IN = 36;
+const ROWS = [
+  { name: "q", out: 44, adapted: true },
+  { name: "k", out: 20, adapted: true },
+  { name: "v", out: 12, adapted: false },
+  { name: "z", out: 35, adapted: true },
+];
+const OUT = ROWS.reduce((sum, { out }) => sum + out, 0);
+const RANK = 5;
+const SCALE = 0.6;
+const TOKENS = [7, 9];
+
+const PLANS: Readonly<Record<string, OrderPlan>> = {
+  factored: { order: "factored", kept: false, summed: false },
+  "merged-h, W' kept": { order: "merged-h", kept: true, summed: false },
+  "merged-h, W' rebuilt": { order: "merged-h", kept: false, summed: false },
+  "merged-g, W' kept": { order: "merged-g", kept: true, summed: false },
+  "merged-g, W' rebuilt": { order: "merged-g", kept: false, summed: false },
+  "merged-g, G summed": { order: "merged-g", kept: true, summed: true },
+};
+
+interface Case {
+  readonly plan: OrderPlan;
+  readonly stored?: Stored;
+  readonly pairing?: Pairing;
+  readonly staging?: Staging;
+  readonly dtype?: "F32" | "BF16";
+  readonly rate?: number;
+  /** Blocks of unpacked rows of B̂. */
+  readonly panelBytes?: number;
+}
+
+interface Part {
+  readonly name: string;
+  readonly first: number;
+  readonly shape: ModuleShape;
+  readonly lambda: Float32Array<ArrayBuffer>;
+  readonly gamma: Float32Array<ArrayBuffer>;
+  readonly index: number;
+}
+
+/** Another mask for each micro-batch and module. */
+function maskOf(rate: number, microBatch: number, module: number): DropoutMask {
+  return { rate, key: [0x9abc_def0, 0x1234_5678], stream: [microBatch, module] };
+}
+
+function modulesOf(): Part[] {
+  let first = 0;
+  const parts: Part[] = [];
+  for (const { name, out, adapted } of ROWS) {
+    const shape = moduleShape(out, IN, RANK);
+    const { bases: n, cols, r } = shape;
+    if (adapted) {
+      parts.push({ name, first, shape, lambda: numbers(r * n), gamma: numbers(n * cols, 0.3), index: parts.length });
+    }
+    first += out;
+  }
+  return parts;
+}
+
+function frozen(dtype: "F32" | "BF16"): { tensor: Tensor; values: Float32Array } {
+  const values = numbers(OUT * IN, 0.2);
+  const bytes = new Uint8Array(values.length * (dtype === "F32" ? 4 : 2));
+  roundFromF64(Float64Array.from(values), dtype, bytes);
+  widenToF32(bytes, dtype, values);
+  return { tensor: place(gpu, { matrix: { shape: [OUT, IN], data: Float64Array.from(values) }, dtype }), values };
+}
+
+/** One micro-batch in f64: y, ∂loss/∂x, and what is added to the gradients of each part. */
+function reference(
+  bases: Bases,
+  weight: Float32Array,
+  parts: readonly Part[],
+  pairing: Pairing,
+  batch: { x: Float32Array; dy: Float32Array; bias: Float32Array; residual: Float32Array; tokens: number },
+  mask: (index: number) => Float64Array,
+) {
+  const { x, dy, bias, residual, tokens } = batch;
+  const y = Float64Array.from(residual, (value, at) => value + (bias[at % OUT] ?? 0));
+  const dx = new Float64Array(tokens * IN);
+  for (let t = 0; t < tokens; t++) {
+    for (let o = 0; o < OUT; o++) {
+      for (let i = 0; i < IN; i++) {
+        const w = weight[o * IN + i] ?? 0;
+        y[t * OUT + o] = (y[t * OUT + o] ?? 0) + (x[t * IN + i] ?? 0) * w;
+        dx[t * IN + i] = (dx[t * IN + i] ?? 0) + (dy[t * OUT + o] ?? 0) * w;
+      }
+    }
+  }
+  const gradients = parts.map(({ first, shape: { out }, lambda, gamma, index }) => {
+    const layer = { outFeatures: out, inFeatures: IN, lambda, gamma, scale: SCALE, pairing };
+    const columns = Float64Array.from(
+      { length: tokens * out },
+      (_, at) => dy[Math.floor(at / out) * OUT + first + (at % out)] ?? 0,
+    );
+    const pass = { tokens, x, dy: columns, mask: mask(index) };
+    adapterOutput(bases, layer, pass).forEach((value, at) => {
+      const to = Math.floor(at / out) * OUT + first + (at % out);
+      y[to] = (y[to] ?? 0) + value;
+    });
+    const found = adapterGradients(bases, layer, pass);
+    found.x.forEach((value, at) => (dx[at] = (dx[at] ?? 0) + value));
+    return found;
+  });
+  return { y, dx, gradients };
+}
+
+function add(sum: Float64Array, values: Float64Array): void {
+  values.forEach((value, at) => (sum[at] = (sum[at] ?? 0) + value));
+}
+
+/** Memory that is not given back fails the test as well. */
+async function check(trial: Case): Promise<void> {
+  const before = gpu.memory.liveBytes;
+  await train(trial);
+  expect(gpu.memory.liveBytes).toBe(before);
+}
+
+async function train({
+  plan,
+  stored = "bf16",
+  pairing = "peft",
+  staging,
+  dtype = "BF16",
+  rate = 0,
+  panelBytes,
+}: Case): Promise<void> {
+  const parts = modulesOf();
+  const cpu = basesFor(
+    stored,
+    parts.map(({ shape }) => shape),
+  );
+  const bases = await TrainingBases.create(gpu, cpu, pairing, staging, panelBytes);
+  const weight = frozen(dtype);
+  const modules = parts.map(({ name, first, shape, lambda, gamma }): TrainedModule => {
+    const { r, bases: n, cols, out } = shape;
+    return {
+      name,
+      weight: sliceRows(weight.tensor, first, out),
+      lambda: placed(gpu, [r, n], lambda, 64),
+      gamma: placed(gpu, [n, cols], gamma, 128),
+      lambdaGradient: placed(gpu, [r, n], new Float32Array(r * n), 64),
+      gammaGradient: placed(gpu, [n, cols], new Float32Array(n * cols)),
+    };
+  });
+  const trained = new TrainedRandlora(gpu, { bases, modules, scale: SCALE, dropout: rate > 0, plans: [plan], staging });
+  const wanted = parts.map(({ lambda, gamma }) => ({
+    lambda: new Float64Array(lambda.length),
+    gamma: new Float64Array(gamma.length),
+  }));
+  using run = new Run(gpu, staging ?? defaultStaging(gpu));
+  const tape = new Tape(run);
+  trained.prepare(run);
+  for (const [microBatch, tokens] of TOKENS.entries()) {
+    const batch = {
+      tokens,
+      x: numbers(tokens * IN),
+      dy: numbers(tokens * OUT),
+      bias: numbers(OUT),
+      residual: numbers(tokens * OUT),
+    };
+    const masks = rate === 0 ? undefined : (module: number) => maskOf(rate, microBatch, module);
+    const want = reference(cpu, weight.values, parts, pairing, batch, (index) => {
+      const mask = masks?.(index);
+      const factor = (at: number) => (mask === undefined ? 1 : dropoutFactor(mask, Math.floor(at / IN), at % IN));
+      return Float64Array.from({ length: tokens * IN }, (_, at) => factor(at));
+    });
+    for (const [index, found] of want.gradients.entries()) {
+      const sum = wanted[index];
+      if (sum === undefined) throw new Error("a part without sums");
+      add(sum.lambda, found.lambda);
+      add(sum.gamma, found.gamma);
+    }
+    const x = placed(gpu, [tokens, IN], batch.x);
+    const residual = placed(gpu, [tokens, OUT], batch.residual);
+    const bias = placed(gpu, [1, OUT], batch.bias);
+    const dx = placed(gpu, [tokens, IN], new Float32Array(tokens * IN));
+    const dResidual = placed(gpu, [tokens, OUT], new Float32Array(tokens * OUT));
+    const dy = placed(gpu, [tokens, OUT], batch.dy);
+    tape.watch(x, dx);
+    tape.watch(residual, dResidual);
+    const y = trained.linears(masks).apply(tape, { x, weight: weight.tensor, bias, residual });
+    tape.backward(y, dy);
+    run.keep(y);
+    await run.submit();
+    expect(error(await taken(gpu, y), want.y), "y").toBeLessThan(1e-5);
+    expect(error(await taken(gpu, dx), want.dx), "dx").toBeLessThan(1e-5);
+    expect(error(await taken(gpu, dResidual), batch.dy), "dresidual").toBe(0);
+    for (const { buffer } of [x, residual, bias, dx, dResidual, dy, y]) gpu.memory.release(buffer);
+  }
+  trained.finish(run);
+  await run.submit();
+  for (const [index, module] of modules.entries()) {
+    expect(error(await taken(gpu, module.lambdaGradient), wanted[index]?.lambda ?? []), "dλ").toBeLessThan(1e-5);
+    expect(error(await taken(gpu, module.gammaGradient), wanted[index]?.gamma ?? []), "dγ").toBeLessThan(1e-5);
+    for (const { buffer } of [module.lambda, module.gamma, module.lambdaGradient, module.gammaGradient]) {
+      gpu.memory.release(buffer);
+    }
+  }
+  trained.release();
+  bases.release();
+  gpu.memory.release(weight.tensor.buffer);
+}
+
+describe("y and all gradients equal the f64 reference, over two micro-batches", () => {
+  const orders = Object.entries(PLANS);
+  test.each(orders)("%s", (_, plan) => check({ plan }));
+  test.each(orders)("%s, the paper's pairing, packed bases", (_, plan) =>
+    check({ plan, pairing: "paper", stored: "ternary", dtype: "F32" }),
+  );
+  test.each(orders)("%s, dropout", (_, plan) => check({ plan, rate: 0.3 }));
+  test.each(orders)("%s, workgroup staging", (_, plan) =>
+    check({ plan, staging: { kind: "workgroup" }, stored: "philox" }),
+  );
+  const [factored, , rebuilt, , product] = orders;
+  const storages = (Object.keys(STORED) as Stored[]).flatMap((stored) =>
+    [factored, rebuilt, product].map((entry) => [`${stored}, ${entry?.[0]}`, stored, entry?.[1]] as const),
+  );
+  test.each(storages)("%s", async (_, stored, plan) => {
+    if (plan !== undefined) await check({ plan, stored });
+  });
+});
+
+describe("B̂ in several blocks of rows", () => {
+  const orders = Object.entries(PLANS).filter(([name]) => !name.includes("rebuilt"));
+  test.each(orders)("%s", (_, plan) => check({ plan, stored: "philox, sparse", panelBytes: 16 * 40 * 2 }));
+});
+
+/** An adapter of one module (24, 20) in a matrix of its own, with the bytes of y and of the gradients after a pass. */
+async function pass(plan: OrderPlan, masks: ((module: number) => DropoutMask) | undefined, dropout: boolean) {
+  const shape = moduleShape(24, 20, 4);
+  const wave = (count: number, at: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(at + 1.3 * i));
+  const { r, bases: n, cols } = shape;
+  const bases = await TrainingBases.create(gpu, basesFor("bf16", [shape]), "peft");
+  const weight = placed(gpu, [24, 20], wave(480, 1));
+  const module: TrainedModule = {
+    name: "q",
+    weight,
+    lambda: placed(gpu, [r, n], wave(r * n, 2)),
+    gamma: placed(gpu, [n, cols], wave(n * cols, 3)),
+    lambdaGradient: placed(gpu, [r, n], new Float32Array(r * n)),
+    gammaGradient: placed(gpu, [n, cols], new Float32Array(n * cols)),
+  };
+  const trained = new TrainedRandlora(gpu, { bases, modules: [module], scale: 1, dropout, plans: [plan] });
+  const [x, dy] = [placed(gpu, [70, 20], wave(1400, 4)), placed(gpu, [70, 24], wave(1680, 5))];
+  using run = new Run(gpu);
+  const tape = new Tape(run);
+  trained.prepare(run);
+  const inputs = { x, weight, bias: undefined, residual: undefined };
+  const y = trained.linears(masks).apply(tape, inputs);
+  tape.backward(y, dy);
+  // Without a tape it is the same.
+  const plain = trained.linears(masks).apply(run, inputs);
+  trained.finish(run);
+  run.keep(y);
+  run.keep(plain);
+  await run.submit();
+  const values = await Promise.all(
+    [y, module.lambdaGradient, module.gammaGradient].map((tensor) => taken(gpu, tensor)),
+  );
+  expect(await taken(gpu, plain)).toEqual(values[0] ?? new Float64Array());
+  trained.release();
+  bases.release();
+  for (const tensor of [x, dy, y, plain, ...Object.values(module)]) {
+    if (typeof tensor === "object") gpu.memory.release(tensor.buffer);
+  }
+  return values;
+}
+
+test.each(Object.entries(PLANS))("the same pass gives the same bytes: %s", async (_, plan) => {
+  const before = gpu.memory.liveBytes;
+  expect(await pass(plan, undefined, false)).toEqual(await pass(plan, undefined, false));
+  const masks = (module: number) => maskOf(0.5, 1, module);
+  expect(await pass(plan, masks, true)).toEqual(await pass(plan, masks, true));
+  expect(gpu.memory.liveBytes).toBe(before);
+});
+
+test("an evaluation drops nothing", async () => {
+  const plan: OrderPlan = { order: "merged-h", kept: true, summed: false };
+  const [merged] = await pass(plan, undefined, false);
+  const [apart] = await pass(plan, undefined, true);
+  const [dropped] = await pass(plan, (module) => maskOf(0.5, 1, module), true);
+  expect(error(apart ?? [], merged ?? [])).toBeLessThan(1e-5);
+  expect(error(dropped ?? [], merged ?? [])).toBeGreaterThan(0.1);
+});
+
+test("modules find their places in the joined matrix; rows of two modules are refused", () => {
+  const { tensor } = frozen("BF16");
+  const rows = (name: string, first: number, count: number) => ({ name, weight: sliceRows(tensor, first, count) });
+  const [matrix, more] = fuse([rows("z", 76, 35), rows("q", 0, 44)], RANK);
+  expect(more).toBeUndefined();
+  expect(matrix?.weight.shape).toEqual([OUT, IN]);
+  expect(matrix?.parts.map(({ module, first }) => [module.name, first])).toEqual([
+    ["q", 0],
+    ["z", 76],
+  ]);
+  expect(() => fuse([rows("q", 0, 44), rows("k", 40, 20)], RANK)).toThrow("k: its rows are another module's");
+  gpu.memory.release(tensor.buffer);
+});

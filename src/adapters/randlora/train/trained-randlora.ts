@@ -1,0 +1,190 @@
+import type { Gpu } from "../../../gpu/gpu.ts";
+import type { GpuBuffer } from "../../../gpu/memory.ts";
+import { ELEMENTWISE } from "../../../kernels/elementwise.ts";
+import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
+import { recordElementwise } from "../../../tensor/elementwise.ts";
+import { OPS } from "../../../tensor/ops/index.ts";
+import type { Recorder } from "../../../tensor/recorder.ts";
+import type { Run } from "../../../tensor/run.ts";
+import { Tape } from "../../../tensor/tape.ts";
+import { pitchOf, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
+import { type AdaptedMatrix, heldBuffers } from "./adapted-matrix.ts";
+import type { AdapterContext, LinearGradients, LinearOperands, Masks } from "./context.ts";
+import { factoredBackward, factoredForward } from "./factored.ts";
+import type { OrderPlan } from "./flops.ts";
+import { type FusedMatrix, fuse } from "./fused.ts";
+import { finishMerged, mergedBackward, mergedForward, prepareMerged } from "./merged.ts";
+import type { TrainedModule } from "./module.ts";
+import type { TrainingBases } from "./training-bases.ts";
+import { mergedBytes, productBytes, Workspace, workspaceSizes } from "./workspace.ts";
+
+/** A linear layer as the decoder asks for it: y = x Wᵀ + bias + residual. */
+export interface LinearInputs extends LinearOperands {
+  readonly weight: Tensor;
+}
+
+/** How the decoder's projections are computed in one pass. */
+export interface AdaptedLinears {
+  /** Records y (tokens, out); on a tape together with how it is differentiated. */
+  apply(recorder: Recorder, inputs: LinearInputs): Tensor;
+}
+
+/** What an adapter under training is made of. */
+export interface TrainedRandloraOptions {
+  readonly bases: TrainingBases;
+  readonly modules: readonly TrainedModule[];
+  /** α/r. */
+  readonly scale: number;
+  /** Does training drop a part of the adapters' inputs? Then W and ΔW are multiplied with apart. */
+  readonly dropout: boolean;
+  /** One for each matrix of `fuse(modules, r)`, in that order: see `planOrders`. */
+  readonly plans: readonly OrderPlan[];
+  readonly staging?: Staging | undefined;
+}
+
+/**
+ * RandLoRA as a reparametrisation of a decoder's frozen matrices: W' = W + scale · B̂Ŝ(λ, γ). It computes adapted layers
+ * in the planned orders, and their gradients by λ and γ, which it adds to the tensors of its modules. A step is
+ * `prepare`, then any number of micro-batches through `linears`, then `finish`.
+ */
+export class TrainedRandlora {
+  readonly #gpu: Gpu;
+  readonly #context: AdapterContext;
+  readonly #matrices: ReadonlyMap<GpuBuffer, AdaptedMatrix>;
+  /** Matrices whose G holds sums of this step. */
+  readonly #begun = new Set<AdaptedMatrix>();
+  /**
+   * A parameter that every adapted layer reads as far as tapes know: they differentiate a layer only where an input
+   * wants a gradient, and λ and γ are none of its inputs. What arrives in its gradient means nothing.
+   */
+  readonly #anchor: { readonly parameter: Tensor; readonly gradient: Tensor };
+  readonly #anchored = new WeakSet<Tape>();
+
+  /** @throws RandloraError `memory` */
+  constructor(gpu: Gpu, options: TrainedRandloraOptions) {
+    const { bases, modules, scale, dropout, plans, staging = defaultStaging(gpu) } = options;
+    const fused = fuse(modules, bases.r);
+    const sizes = workspaceSizes(
+      fused.map(({ shape }) => shape),
+      plans,
+      {
+        staging,
+        dropout,
+        panelBytes: (shape) => bases.panelBytes(shape),
+      },
+    );
+    this.#gpu = gpu;
+    this.#context = { bases, workspace: new Workspace(gpu, sizes), scale, dropout };
+    this.#matrices = new Map(
+      fused.map((matrix, index) => [matrix.weight.buffer, this.#hold(matrix, plans[index], modules)]),
+    );
+    const four = () => tensorIn(gpu.memory.allocate("anchor", 16), [1, 4], "F32");
+    this.#anchor = { parameter: four(), gradient: four() };
+  }
+
+  /** Records what depends on λ and γ alone: before the first micro-batch of a step, and before an evaluation. */
+  prepare(run: Run): void {
+    for (const matrix of this.#matrices.values()) prepareMerged(run, this.#context, matrix);
+  }
+
+  /**
+   * The decoder's projections in one pass.
+   * @param masks what dropout drops; undefined: nothing, as in an evaluation
+   */
+  linears(masks: Masks): AdaptedLinears {
+    if (masks !== undefined && !this.#context.dropout) throw new Error("this adapter was not made for dropout");
+    return { apply: (recorder, inputs) => this.#apply(recorder, inputs, masks) };
+  }
+
+  /** Records what is left to do for the gradients once all micro-batches of a step have been differentiated. */
+  finish(run: Run): void {
+    for (const matrix of this.#begun) finishMerged(run, this.#context, matrix);
+    this.#begun.clear();
+  }
+
+  /** Gives GPU memory back; bases, weights and parameters are the caller's. */
+  release(): void {
+    this.#context.workspace.release();
+    const { parameter, gradient } = this.#anchor;
+    for (const buffer of [parameter.buffer, gradient.buffer, ...[...this.#matrices.values()].flatMap(heldBuffers)]) {
+      this.#gpu.memory.release(buffer);
+    }
+  }
+
+  #apply(recorder: Recorder, inputs: LinearInputs, masks: Masks): Tensor {
+    const { x, weight, residual } = inputs;
+    const matrix = this.#matrices.get(weight.buffer);
+    if (matrix === undefined) return recorder.apply(OPS.linear, inputs, {}).y;
+    if (weight.shape[0] !== matrix.weight.shape[0]) throw new Error("a part of an adapted matrix is multiplied with");
+    if (recorder instanceof Tape && !this.#anchored.has(recorder)) {
+      recorder.watch(this.#anchor.parameter, this.#anchor.gradient);
+      this.#anchored.add(recorder);
+    }
+    const { run } = recorder;
+    const y = recorder.allocate("adapted", [x.shape[0], weight.shape[0]]);
+    this.#forward(run, matrix, inputs, y, masks);
+    recorder.record({
+      name: "adapted linear",
+      inputs: [x, this.#anchor.parameter, ...(residual === undefined ? [] : [residual])],
+      outputs: [y],
+      saves: () => [x],
+      backward: (_, [dy], [dx, , dResidual]) => {
+        if (dy === undefined) return;
+        this.#backward(run, matrix, { x, dy, dx }, masks);
+        if (dResidual !== undefined) recordElementwise(run, ELEMENTWISE.copy, dy, undefined, dResidual);
+      },
+    });
+    return y;
+  }
+
+  /** Records y of a matrix. */
+  #forward(run: Run, matrix: AdaptedMatrix, inputs: LinearOperands, y: Tensor, masks: Masks): void {
+    const record = matrix.plan.order === "factored" ? factoredForward : mergedForward;
+    record(run, this.#context, matrix, inputs, y, masks);
+  }
+
+  /** Records ∂loss/∂x of a matrix, and adds to the gradients of its modules. */
+  #backward(run: Run, matrix: AdaptedMatrix, gradients: LinearGradients, masks: Masks): void {
+    if (matrix.plan.order === "factored") {
+      factoredBackward(run, this.#context, matrix, gradients, masks);
+      return;
+    }
+    mergedBackward(run, this.#context, matrix, gradients, masks, !this.#begun.has(matrix));
+    if (matrix.plan.summed) this.#begun.add(matrix);
+  }
+
+  /** Allocates what a matrix holds for itself. */
+  #hold(
+    fused: FusedMatrix<TrainedModule>,
+    plan: OrderPlan | undefined,
+    modules: readonly TrainedModule[],
+  ): AdaptedMatrix {
+    if (plan === undefined) throw new RangeError(`${fused.weight.buffer.label}: no order is planned`);
+    const { weight } = fused;
+    const [out, input] = weight.shape;
+    const { order, kept, summed } = plan;
+    const apart = this.#context.dropout;
+    const holds = order !== "factored" && kept;
+    const allocate = (label: string, bytes: number) =>
+      this.#gpu.memory.allocate(`${weight.buffer.label}: ${label}`, bytes);
+    const f32 = (buffer: GpuBuffer, shape: Tensor["shape"], pitch: number): Tensor => {
+      return { shape, dtype: "F32", buffer, offset: 0, pitch };
+    };
+    return {
+      weight,
+      plan,
+      merged: holds && !apart ? f32(allocate("W'", mergedBytes(out, input)), [out, input], weight.pitch) : undefined,
+      parts: fused.parts.map(({ module, shape, first }) => ({
+        module,
+        shape,
+        first,
+        index: modules.indexOf(module),
+        delta:
+          holds && apart
+            ? f32(allocate("ΔW", mergedBytes(shape.out, shape.in)), [shape.out, shape.in], pitchOf(shape.in, "F32"))
+            : undefined,
+        product: summed ? tensorIn(allocate("G", productBytes(shape)), [shape.rows, shape.cols], "F32") : undefined,
+      })),
+    };
+  }
+}

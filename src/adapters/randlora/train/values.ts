@@ -1,0 +1,39 @@
+import type { AdapterTensor } from "../../types.ts";
+import { memoryTensor } from "../../tensors.ts";
+import type { ModuleValues } from "./create.ts";
+import { moduleShape } from "./shape.ts";
+
+/** A trained tensor of a module, as adapters name it. */
+export interface RandloraTensorPlan {
+  readonly name: string;
+  readonly shape: readonly [rows: number, cols: number];
+}
+
+/** λ (r, n) and γ (n, m) of a module (out, in): names and shapes, in the order in which PEFT saves them. */
+export function randloraTensors(
+  module: string,
+  out: number,
+  input: number,
+  r: number,
+): { readonly lambda: RandloraTensorPlan; readonly gamma: RandloraTensorPlan } {
+  const { bases, cols } = moduleShape(out, input, r);
+  return {
+    lambda: { name: `${module}.randlora_lambda`, shape: [r, bases] },
+    gamma: { name: `${module}.randlora_gamma`, shape: [bases, cols] },
+  };
+}
+
+/** The tensors of a module for an adapter's file. The values must not change any more. */
+export function adapterTensors(
+  module: string,
+  shape: { readonly out: number; readonly in: number; readonly r: number },
+  values: ModuleValues,
+): [lambda: AdapterTensor, gamma: AdapterTensor] {
+  const { lambda, gamma } = randloraTensors(module, shape.out, shape.in, shape.r);
+  return [tensor(lambda, values.lambda), tensor(gamma, values.gamma)];
+}
+
+function tensor({ name, shape }: RandloraTensorPlan, values: Float32Array<ArrayBuffer>): AdapterTensor {
+  if (values.length !== shape[0] * shape[1]) throw new RangeError(`${name}: ${values.length} numbers`);
+  return memoryTensor(name, "F32", shape, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+}

@@ -1,0 +1,126 @@
+import type { Gpu } from "../../../gpu/gpu.ts";
+import type { GpuBuffer } from "../../../gpu/memory.ts";
+import { deltaTile } from "../../../kernels/delta.ts";
+import type { Staging } from "../../../kernels/staging.ts";
+import { pitchOf } from "../../../tensor/tensor.ts";
+import { splitBasisGradient } from "./basis-gradient.ts";
+import type { OrderPlan } from "./flops.ts";
+import type { ModuleShape } from "./shape.ts";
+
+/** One matrix that the decoder multiplies with, and the modules that are adapted in it. */
+export interface MatrixShape {
+  /** Rows of the whole matrix, those of other modules included. */
+  readonly out: number;
+  readonly in: number;
+  readonly modules: readonly ModuleShape[];
+}
+
+/** How the GPU and the bases shape the scratch. */
+export interface WorkspaceTerms {
+  readonly staging: Staging;
+  /** y = xWᵀ + drop(x)·ΔWᵀ: ΔW of one module at a time is formed, not W'. */
+  readonly dropout: boolean;
+  /** Bytes to which a module's B̂ is unpacked; 0 where it is an operand as it lies. */
+  panelBytes(shape: ModuleShape): number;
+}
+
+/** Bytes of each scratch buffer. All modules share them: what is recorded one after the other runs so. */
+export interface WorkspaceSizes {
+  /** W' of a whole matrix, or ΔW of a module. */
+  readonly merged: number;
+  /** λ in the order of B̂'s columns. */
+  readonly lambda: number;
+  /** What the ΔW kernel says of its work; nobody reads it here. */
+  readonly statistics: number;
+  /** Ŝ. */
+  readonly scaledA: number;
+  /** Rows of B̂ in bf16. */
+  readonly panel: number;
+  /** G of one module. */
+  readonly product: number;
+  readonly lambdaParts: number;
+  readonly gammaParts: number;
+}
+
+export type WorkspaceRole = keyof WorkspaceSizes;
+
+/** Bytes of W' (or of a module's ΔW) in f32; its rows are as long as those of a 16-bit W. */
+export function mergedBytes(out: number, input: number): number {
+  return out * pitchOf(input, "BF16") * 4;
+}
+
+/** Bytes of G (M, m) of one module. */
+export function productBytes({ rows, cols }: ModuleShape): number {
+  return rows * pitchOf(cols, "F32") * 4;
+}
+
+/** What the orders of these matrices need beside what is kept for each of them. */
+export function workspaceSizes(
+  matrices: readonly MatrixShape[],
+  plans: readonly OrderPlan[],
+  terms: WorkspaceTerms,
+): WorkspaceSizes {
+  const sizes = {
+    merged: 0,
+    lambda: 0,
+    statistics: 0,
+    scaledA: 0,
+    panel: 0,
+    product: 0,
+    lambdaParts: 0,
+    gammaParts: 0,
+  };
+  const tile = deltaTile(terms.staging);
+  const need = (role: WorkspaceRole, bytes: number) => (sizes[role] = Math.max(sizes[role], bytes));
+  matrices.forEach((matrix, index) => {
+    const plan = plans[index];
+    if (plan === undefined) throw new RangeError(`matrix ${index} without a plan`);
+    const { order, kept, summed } = plan;
+    if (order !== "factored" && !kept && !terms.dropout) need("merged", mergedBytes(matrix.out, matrix.in));
+    for (const shape of matrix.modules) {
+      const split = splitBasisGradient(shape, terms.staging);
+      need("lambdaParts", split.lambdaPartBytes);
+      need("gammaParts", split.gammaPartBytes);
+      need("panel", terms.panelBytes(shape));
+      if (order === "factored") {
+        need("scaledA", shape.terms * pitchOf(shape.cols, "F32") * 4);
+        continue;
+      }
+      if (!kept && terms.dropout) need("merged", mergedBytes(shape.out, shape.in));
+      need("lambda", Math.ceil(shape.terms / 16) * 64);
+      // Tiles run along B̂'s rows; a matrix may lie across two more of them than its size says.
+      need("statistics", 16 * (Math.ceil(shape.rows / tile.rows) + 1) * (Math.ceil(shape.cols / tile.cols) + 1));
+      if (order === "merged-g" && !summed) need("product", productBytes(shape));
+    }
+  });
+  return sizes;
+}
+
+/** The scratch buffers, allocated once. */
+export class Workspace {
+  readonly #gpu: Gpu;
+  readonly #buffers = new Map<string, GpuBuffer>();
+
+  constructor(gpu: Gpu, sizes: WorkspaceSizes) {
+    this.#gpu = gpu;
+    for (const [role, bytes] of Object.entries(sizes)) {
+      if (bytes > 0) this.#buffers.set(role, gpu.memory.allocate(`adapter scratch: ${role}`, bytes));
+    }
+  }
+
+  get(role: WorkspaceRole): GpuBuffer {
+    const buffer = this.#buffers.get(role);
+    if (buffer === undefined) throw new Error(`no scratch was planned for ${role}`);
+    return buffer;
+  }
+
+  /** The panel that packed bases are unpacked to; undefined where B̂ is an operand as it lies. */
+  get panel(): GpuBuffer | undefined {
+    return this.#buffers.get("panel");
+  }
+
+  release(): void {
+    for (const buffer of this.#buffers.values()) this.#gpu.memory.release(buffer);
+    this.#buffers.clear();
+  }
+}

@@ -1,0 +1,14 @@
+import type { KernelSource } from "../gpu/pipelines.ts";
+import type { KernelDtype } from "./dtype.ts";
+import { kernelFamily } from "./family.ts";
+import widenText from "./widen.wgsl" with { type: "text" };
+
+const family = kernelFamily("widen", widenText);
+
+/** Vectors of 4 elements that one workgroup handles. */
+export const WIDEN_WIDTH = 64;
+
+/** A matrix in f32. Parameters: see widen.wgsl. */
+export function widenKernel(dtype: KernelDtype): KernelSource {
+  return family({ DTYPE: dtype });
+}
