@@ -40,7 +40,8 @@ export class Engine {
     this.#adamw = new AdamW(gpu, model.method.parameters, options.optimizer);
     this.#run = new Run(gpu, options.staging);
     this.#tape = new Tape(this.#run);
-    for (const { value, gradient } of model.method.watched()) this.#tape.watch(value, gradient);
+    // Each is a matrix of its own.
+    for (const { value, gradient } of model.method.watched()) this.#tape.watch(value, gradient, value.offset);
   }
 
   /**

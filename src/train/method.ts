@@ -1,3 +1,4 @@
+import type { Staging } from "../kernels/staging.ts";
 import type { Linears } from "../models/linears.ts";
 import type { Run } from "../tensor/run.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -17,6 +18,19 @@ export interface MethodSummary {
   }[];
   /** What the user should know: one line each. */
   readonly notes: readonly string[];
+}
+
+/** What a method's choices depend on. */
+export interface PlaceOptions {
+  readonly staging: Staging;
+  /** Most tokens of a micro-batch. */
+  readonly tokens: number;
+  /** Most micro-batches of a step. */
+  readonly microBatches: number;
+  /** GPU bytes that may be spent to save time. */
+  readonly budget: number;
+  /** What the method chose when the run began, for a resumed one. */
+  readonly choices: MethodChoices | undefined;
 }
 
 /** What a micro-batch is computed for; step and micro-batch, from 0, tell the masks of dropout apart. */

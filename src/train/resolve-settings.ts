@@ -90,6 +90,7 @@ function adapterSettings(method: "randlora" | "lora", asked: AskedSettings, fact
     sparsity,
     basisSeed: given.basisSeed ?? "0",
     generator,
+    projections: given.projections ?? true,
     initAdapter: given.initAdapter ?? null,
     compute: given.compute ?? "auto",
   };
@@ -103,7 +104,15 @@ function usualTargets(modelType: string): string | string[] {
 }
 
 /** Settings that only some methods have. */
-const RANDLORA_ONLY = ["variant", "sparsity", "basisSeed", "generator", "compute", "initAdapter"] as const;
+const RANDLORA_ONLY = [
+  "variant",
+  "sparsity",
+  "basisSeed",
+  "generator",
+  "projections",
+  "compute",
+  "initAdapter",
+] as const;
 const ADAPTERS_ONLY = ["rank", "alpha", "dropout", "targets", "layers"] as const;
 
 function checkTogether(settings: TrainSettings, asked: AskedSettings): void {
@@ -122,10 +131,6 @@ function checkTogether(settings: TrainSettings, asked: AskedSettings): void {
   if (settings.valid !== null && settings.validSplit !== null) {
     const cause = "--valid and --valid-split: both say what to validate on";
     throw new RandloraError("usage", cause, "give one of them");
-  }
-  if (settings.earlyStop > 0 && settings.valid === null && settings.validSplit === null) {
-    const hint = "give --valid FILE or --valid-split 0.1";
-    throw new RandloraError("usage", "--early-stop needs a validation set", hint);
   }
 }
 

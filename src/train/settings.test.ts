@@ -43,7 +43,6 @@ test.each<[Partial<AskedSettings>, string]>([
   [{ rslora: true }, "--rslora has no meaning with --method randlora"],
   [{ steps: 3, epochs: 2 }, "--steps and --epochs"],
   [{ valid: "v", validSplit: 0.1 }, "--valid and --valid-split"],
-  [{ earlyStop: 3 }, "--early-stop needs a validation set"],
 ])("%j is refused", (asked, message) => {
   expect(() => resolveSettings({ ...ASKED, ...asked }, FACTS)).toThrow(message);
 });

@@ -32,6 +32,8 @@ const ADAPTER = v.strictObject({
   basisSeed: v.pipe(v.string(), v.regex(/^-?\d{1,20}$/)),
   /** Undefined where the bases come from an adapter that does not say what drew them. */
   generator: v.nullable(v.picklist(GENERATOR_NAMES)),
+  /** Write the bases beside the parameters, as PEFT does. */
+  projections: v.boolean(),
   /** The adapter to go on from. */
   initAdapter: v.nullable(path),
   /** Order of RandLoRA's products: by flops and memory, or one of them everywhere. */

@@ -41,6 +41,8 @@ export interface RunStart {
 export interface TrainObserver {
   /** Something that the user should know: one line. */
   warn(message: string): void;
+  /** Bytes of the model's weights that have been read. */
+  loading(read: number, total: number): void;
   start(run: RunStart): void;
   /** A step is done; arrives while the next one is computed already. */
   step(metrics: StepMetrics, memory: { readonly gpuBytes: number; readonly totalTokens: number }): void;

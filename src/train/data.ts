@@ -1,0 +1,89 @@
+import { RandloraError } from "../errors.ts";
+import { loadConfig } from "../models/architectures/index.ts";
+import { loadChatTemplate } from "../text/chat-template.ts";
+import { loadTrainingData, type TrainingData } from "../text/data/load-run.ts";
+import { planSteps } from "../text/data/steps.ts";
+import type { DataSet, StepPlan } from "../text/data/types.ts";
+import { readEndOfSequence } from "../text/stop.ts";
+import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import type { TrainSettings } from "./settings.ts";
+
+/** A run's data, and the tokenizer to show them with. */
+export interface RunData {
+  readonly data: TrainingData;
+  readonly tokenizer: Tokenizer;
+}
+
+export interface RunDataOptions {
+  /** Told the number of samples read so far, now and then. */
+  readonly onProgress?: (samples: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Reads and tokenises the data that the settings name, with the tokenizer and template of the model in `folder`.
+ * @throws RandloraError `file`, `format`, `data`, `usage` as `loadTrainingData` does; `usage` for --early-stop without
+ *   validation data
+ */
+export async function loadRunData(
+  settings: TrainSettings,
+  folder: string,
+  options: RunDataOptions = {},
+): Promise<RunData> {
+  const { vocabularySize } = await loadConfig(folder);
+  const tokenizer = await loadTokenizer(folder);
+  const template = await loadChatTemplate(folder);
+  const data = await loadTrainingData(
+    { data: settings.data, valid: settings.valid ?? undefined, validSplit: settings.validSplit ?? undefined },
+    {
+      ...options,
+      tokenizer,
+      template,
+      endOfSequence: await readEndOfSequence(folder, tokenizer),
+      vocabularySize,
+      trainOnPrompt: settings.trainOnPrompt,
+      maxLength: settings.maxLength,
+      seed: BigInt(settings.seed),
+    },
+  );
+  if (settings.earlyStop > 0 && data.valid === undefined) {
+    const hint = "give --valid FILE or --valid-split 0.1";
+    throw new RandloraError("usage", "--early-stop needs validation data", hint);
+  }
+  return { data, tokenizer };
+}
+
+/** Steps of a run, and the validation set as steps of one micro-batch each. */
+export interface RunPlan {
+  readonly steps: StepPlan;
+  readonly validation: StepPlan | undefined;
+}
+
+/** The steps that the settings make of the data. */
+export function planRun(settings: TrainSettings, { train, valid }: TrainingData): RunPlan {
+  const { batchSize, gradAccum: accumulation, shuffle } = settings;
+  const seed = BigInt(settings.seed);
+  const length = settings.steps === null ? { epochs: settings.epochs ?? 1 } : { steps: settings.steps };
+  const packing = settings.packing ? settings.maxLength : undefined;
+  const once = { batchSize, accumulation: 1, length: { epochs: 1 }, shuffle: false, seed };
+  return {
+    steps: planSteps(train, { batchSize, accumulation, length, shuffle, seed, packing }),
+    validation: valid && planSteps(valid, once),
+  };
+}
+
+/** SHA-256 of all samples, training and validation: a resumed run must see the same ones. */
+export function dataHash({ train, valid }: TrainingData): string {
+  const hash = new Bun.CryptoHasher("sha256");
+  for (const set of [train, valid]) {
+    hash.update(`${set?.length ?? -1}\n`);
+    for (let i = 0; i < (set?.length ?? 0); i++) hashSample(hash, set, i);
+  }
+  return hash.digest("hex");
+}
+
+function hashSample(hash: Bun.CryptoHasher, set: DataSet | undefined, i: number): void {
+  const sample = set?.sample(i);
+  if (sample === undefined) return;
+  hash.update(`${sample.ids.length}\n`).update(sample.ids).update(sample.supervised);
+}

@@ -1,0 +1,50 @@
+import type { Gpu } from "../gpu/gpu.ts";
+import type { LargestMicroBatch, MicroBatch, StepPlan } from "../text/data/types.ts";
+import { Engine, type EngineOptions, type TrainedModel } from "./engine.ts";
+
+/**
+ * GPU bytes that a run takes at most: a step and an evaluation of the largest micro-batches, recorded on a GPU that
+ * counts buffers instead of making them.
+ * @param counting where `model` was placed
+ */
+export async function estimateBytes(
+  counting: Gpu,
+  model: TrainedModel,
+  options: EngineOptions,
+  steps: StepPlan,
+  validation: StepPlan | undefined,
+): Promise<number> {
+  const engine = new Engine(counting, model, options);
+  const { contextLength } = model.config;
+  const batch = batchOf(steps.largest, contextLength);
+  const step = {
+    index: 0,
+    epoch: 0,
+    microBatches: [batch, batch],
+    targets: batch.targets.length * 2,
+    tokens: batch.ids.length * 2,
+  };
+  await (
+    await engine.step(step, 0)
+  ).outcome;
+  if (validation !== undefined) {
+    const largest = batchOf(validation.largest, contextLength);
+    const only = { index: 0, epoch: 0, microBatches: [largest], targets: largest.targets.length, tokens: 0 };
+    await engine.evaluate({ length: 1, stepsPerEpoch: 1, largest: validation.largest, step: () => only });
+  }
+  engine.release();
+  return counting.memory.peakLiveBytes;
+}
+
+/** A micro-batch of this size: samples as long as the model takes them. */
+function batchOf({ tokens, targets }: LargestMicroBatch, contextLength: number): MicroBatch {
+  const ids = new Uint32Array(tokens);
+  return {
+    ids,
+    positions: ids.map((_, at) => at % contextLength),
+    starts: ids.map((_, at) => at - (at % contextLength)),
+    rows: new Uint32Array(targets).map((_, at) => at),
+    targets: new Uint32Array(targets),
+    samples: 1,
+  };
+}

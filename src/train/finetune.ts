@@ -1,0 +1,262 @@
+import { freemem } from "node:os";
+import { RandloraError } from "../errors.ts";
+import { Gpu } from "../gpu/gpu.ts";
+import { defaultStaging, type Staging } from "../kernels/staging.ts";
+import type { ModelLocation } from "../models/locate.ts";
+import type { TrainingData } from "../text/data/load-run.ts";
+import { dataHash, planRun, type RunPlan } from "./data.ts";
+import { Engine, type EngineOptions } from "./engine.ts";
+import { estimateBytes } from "./estimate.ts";
+import type { MethodSummary, PlaceOptions } from "./method.ts";
+import { ModelSource } from "./model.ts";
+import type { RunFolder } from "./run-folder.ts";
+import type { TrainSettings } from "./settings.ts";
+import { loadParameters, newestState, type Progress, type SavedState } from "./state.ts";
+import { train } from "./train.ts";
+import type { TrainObserver, TrainResult } from "./types.ts";
+
+/** What a run is made from. */
+export interface RunInput {
+  readonly settings: TrainSettings;
+  /** Where `settings.model` is on this machine. */
+  readonly location: ModelLocation;
+  readonly data: TrainingData;
+  /** `--gpu`. */
+  readonly gpu?: string | undefined;
+  readonly profile?: boolean | undefined;
+}
+
+/** What `--dry-run` tells. */
+export interface RunEstimate {
+  readonly steps: number;
+  readonly epochs: number;
+  readonly method: MethodSummary;
+  readonly estimatedGpuBytes: number;
+  /** Activations would be recomputed, because memory would not suffice otherwise or because it was asked for. */
+  readonly checkpointing: boolean;
+}
+
+/** Plans a run and estimates its memory; nothing is trained or written. @throws RandloraError as `finetune` */
+export async function estimateRun(input: RunInput): Promise<RunEstimate> {
+  const plan = planRun(input.settings, input.data);
+  await using source = await ModelSource.open(input.settings, input.location);
+  using gpu = await Gpu.open({ choice: input.gpu });
+  const { options, bytes, summary } = await chooseOptions(gpu, source, plan, undefined, () => {});
+  return {
+    steps: plan.steps.length,
+    epochs: Math.ceil(plan.steps.length / plan.steps.stepsPerEpoch),
+    method: summary,
+    estimatedGpuBytes: bytes,
+    checkpointing: options.checkpointing,
+  };
+}
+
+/**
+ * Trains: from the newest complete state in the run's folder, or from the beginning where there is none.
+ *
+ * @param input.folder is disposed of by the caller
+ * @throws RandloraError `model`, `memory`, `gpu`, `data` (not the data that the run began with), `numeric`, `file`
+ */
+export async function finetune(
+  input: RunInput & { readonly folder: RunFolder },
+  observer: TrainObserver,
+  signal: AbortSignal,
+): Promise<TrainResult> {
+  const state = await newestState(input.folder.states);
+  const hash = dataHash(input.data);
+  if (state !== undefined && state.progress.data !== hash) {
+    const cause = `${input.settings.data}: not the data that the run began with`;
+    throw new RandloraError("data", cause, "put the old data back, or start a new run");
+  }
+  await using source = await ModelSource.open(input.settings, input.location);
+  const attempt = new Attempt(input, source, state, hash, observer);
+  try {
+    return await attempt.run(signal, false);
+  } catch (thrown) {
+    if (!(thrown instanceof RandloraError && thrown.code === "memory") || !attempt.canSaveMemory) throw thrown;
+    observer.warn(`${thrown.message}: trying once more, with activations recomputed instead of kept`);
+    return attempt.run(signal, true);
+  }
+}
+
+/** One attempt: a GPU that ran out of memory is opened anew for the next. */
+class Attempt {
+  readonly #input: RunInput & { readonly folder: RunFolder };
+  readonly #source: ModelSource;
+  readonly #state: SavedState | undefined;
+  readonly #hash: string;
+  readonly #observer: TrainObserver;
+  /** Nothing was trained yet, and activations were kept. */
+  canSaveMemory = true;
+
+  constructor(
+    input: RunInput & { readonly folder: RunFolder },
+    source: ModelSource,
+    state: SavedState | undefined,
+    hash: string,
+    observer: TrainObserver,
+  ) {
+    this.#input = input;
+    this.#source = source;
+    this.#state = state;
+    this.#hash = hash;
+    this.#observer = observer;
+  }
+
+  async run(signal: AbortSignal, checkpointing: boolean): Promise<TrainResult> {
+    const begin = performance.now();
+    const { settings, data, folder } = this.#input;
+    const observer = this.#observer;
+    const state = this.#state;
+    const plan = planRun(settings, data);
+    using gpu = await Gpu.open({ choice: this.#input.gpu, profile: this.#input.profile });
+    this.#warnOfOtherGpu(gpu);
+    const warn = (line: string) => observer.warn(line);
+    const kernels = state?.progress.kernels ?? (checkpointing ? { checkpointing } : undefined);
+    const { options, place, bytes } = await chooseOptions(gpu, this.#source, plan, kernels, warn);
+    if (options.checkpointing) this.canSaveMemory = false;
+    const model = await this.#source.place(gpu, place);
+    let read = 0;
+    const total = this.#source.bytes;
+    await model.weights.fill((some) => observer.loading((read += some), total), signal);
+    const { method } = model;
+    if (state !== undefined) await loadParameters(state.folder, method.parameters);
+    const engine = new Engine(gpu, model, options);
+    const { steps, validation } = plan;
+    const progress = state?.progress ?? this.#begin(gpu, options, method.choices);
+    observer.start({
+      run: folder.path,
+      step: progress.step,
+      steps: steps.length,
+      epochs: Math.ceil(steps.length / steps.stepsPerEpoch),
+      trainableParameters: method.summary.trainableParameters,
+      estimatedGpuBytes: bytes,
+      checkpointing: options.checkpointing,
+    });
+    const job = {
+      gpu,
+      settings,
+      folder,
+      engine,
+      method,
+      steps,
+      validation,
+      progress,
+      resumed: state !== undefined,
+    };
+    const { ending, progress: end } = await train(job, this.#watching(), signal);
+    return {
+      run: folder.path,
+      ending,
+      steps: end.step,
+      loss: end.loss ?? undefined,
+      validLoss: end.validLoss ?? undefined,
+      bestStep: end.best?.step,
+      trainableParameters: method.summary.trainableParameters,
+      tokens: end.tokens,
+      estimatedGpuBytes: bytes,
+      peakGpuBytes: gpu.memory.peakLiveBytes,
+      seconds: (performance.now() - begin) / 1000,
+    };
+  }
+
+  #begin({ info }: Gpu, { checkpointing, staging }: EngineOptions, choices: Progress["kernels"]["choices"]): Progress {
+    return {
+      version: 1,
+      step: 0,
+      tokens: 0,
+      loss: null,
+      validLoss: null,
+      evaluated: null,
+      best: null,
+      evaluationsSinceBest: 0,
+      kernels: { checkpointing, staging: stagingName(staging), choices },
+      gpu: { name: info.name, driver: info.driver },
+      data: this.#hash,
+    };
+  }
+
+  /** Once something was trained, a second attempt would have to undo it. */
+  #watching(): TrainObserver {
+    const observer = this.#observer;
+    return {
+      warn: (line) => observer.warn(line),
+      loading: (read, total) => observer.loading(read, total),
+      start: (run) => observer.start(run),
+      step: (...step) => {
+        this.canSaveMemory = false;
+        observer.step(...step);
+      },
+      evaluation: (...evaluation) => observer.evaluation(...evaluation),
+      saved: (step) => observer.saved(step),
+    };
+  }
+
+  #warnOfOtherGpu({ info }: Gpu): void {
+    const began = this.#state?.progress.gpu;
+    if (began === undefined || (began.name === info.name && began.driver === info.driver)) return;
+    const now = began.name === info.name ? `driver ${info.driver}` : info.name;
+    const before = began.name === info.name ? began.driver : began.name;
+    this.#observer.warn(`the run began on ${before}; on ${now} its results will differ in the last bits`);
+  }
+}
+
+/** WebGPU does not tell how much memory a GPU has: what is spent beyond need is modest. */
+const REAL_GPU_BUDGET = 4 * 2 ** 30;
+
+interface Chosen {
+  readonly options: EngineOptions;
+  readonly place: PlaceOptions;
+  readonly bytes: number;
+  readonly summary: MethodSummary;
+}
+
+/**
+ * Staging and activation checkpointing: as the run began; else checkpointing where the settings ask for it, or where the
+ * estimate exceeds the memory that is left (known only of software GPUs: theirs is the machine's).
+ */
+async function chooseOptions(
+  gpu: Gpu,
+  source: ModelSource,
+  { steps, validation }: RunPlan,
+  began: Partial<Progress["kernels"]> | undefined,
+  warn: (line: string) => void,
+): Promise<Chosen> {
+  const { betas, eps, weightDecay, gradClip, gradAccum, checkpointActivations } = source.settings;
+  const staging = stagingOf(gpu, began?.staging);
+  const place: PlaceOptions = {
+    staging,
+    tokens: steps.largest.tokens,
+    microBatches: gradAccum,
+    budget: gpu.info.software ? freemem() / 4 : REAL_GPU_BUDGET,
+    choices: began?.choices,
+  };
+  const attempt = async (checkpointing: boolean): Promise<Chosen> => {
+    const options = { optimizer: { betas, eps, weightDecay, gradClip }, checkpointing, staging };
+    const counting = gpu.counting();
+    const model = await source.place(counting, place);
+    const bytes = await estimateBytes(counting, model, options, steps, validation);
+    const { summary, choices } = model.method;
+    // What was chosen for the estimate is what will run.
+    return { options, place: { ...place, choices }, bytes, summary };
+  };
+  const chosen = await attempt(began?.checkpointing ?? checkpointActivations);
+  const free = gpu.info.software ? freemem() : Infinity;
+  if (chosen.bytes <= free || chosen.options.checkpointing || began?.checkpointing !== undefined) return chosen;
+  const spared = await attempt(true);
+  if (spared.bytes >= chosen.bytes) return chosen;
+  const [needed, left] = [chosen.bytes, free].map((bytes) => `${Math.round(bytes / 1e6)} MB`);
+  warn(`about ${needed} would be needed and ${left} are free: activations are recomputed instead of kept`);
+  return spared;
+}
+
+function stagingName(staging: Staging): string {
+  return staging.kind === "subgroup" ? `subgroup${staging.lanes}` : staging.kind;
+}
+
+/** The staging that a run began with, where this GPU can have it. */
+function stagingOf(gpu: Gpu, name: string | undefined): Staging {
+  const usual = defaultStaging(gpu);
+  if (name === undefined || name === stagingName(usual)) return usual;
+  return name === "workgroup" ? { kind: "workgroup" } : usual;
+}

@@ -1,0 +1,96 @@
+import type { Gpu } from "../gpu/gpu.ts";
+import { type BaseModel, describeBase } from "../adapters/base.ts";
+import { readConfig } from "../merge/model-config.ts";
+import { loadConfig } from "../models/architectures/index.ts";
+import type { DecoderConfig } from "../models/config.ts";
+import type { ModelLocation } from "../models/locate.ts";
+import { DecoderWeights } from "../models/weights.ts";
+import { Checkpoint } from "../safetensors/checkpoint.ts";
+import type { TrainedModel } from "./engine.ts";
+import { createFull } from "./full.ts";
+import { createLora } from "./lora.ts";
+import type { PlaceOptions } from "./method.ts";
+import { createRandlora } from "./randlora.ts";
+import { existingRandlora, newRandlora, type RandloraSource } from "./randlora-source.ts";
+import type { TrainSettings } from "./settings.ts";
+import { findTargets, type Targets } from "./target-modules.ts";
+
+const DTYPES = { keep: undefined, f32: "F32", f16: "F16", bf16: "BF16" } as const;
+
+/**
+ * What a model is trained from, beside the GPU: opened and checked once, placed on as many GPUs as one likes (a counting
+ * one first). Close it after the last save: `full` copies files from it.
+ */
+export class ModelSource implements AsyncDisposable {
+  readonly config: DecoderConfig;
+  readonly settings: TrainSettings;
+  readonly #checkpoint: Checkpoint;
+  readonly #adapter: AdapterSource;
+
+  private constructor(settings: TrainSettings, config: DecoderConfig, checkpoint: Checkpoint, adapter: AdapterSource) {
+    this.settings = settings;
+    this.config = config;
+    this.#checkpoint = checkpoint;
+    this.#adapter = adapter;
+  }
+
+  /** @throws RandloraError `file`, `format`, `model`; `usage` when the targets match nothing */
+  static async open(settings: TrainSettings, { folder, weights }: ModelLocation): Promise<ModelSource> {
+    const config = await loadConfig(folder);
+    const checkpoint = await Checkpoint.open(weights ?? folder);
+    try {
+      const json = await readConfig(folder);
+      const base = describeBase(checkpoint, json?.value);
+      return new ModelSource(settings, config, checkpoint, await openAdapterSource(settings, base));
+    } catch (thrown) {
+      await checkpoint.close();
+      throw thrown;
+    }
+  }
+
+  /** Bytes of the checkpoint: what `fill` of the weights reads. */
+  get bytes(): number {
+    return this.#checkpoint.bytes;
+  }
+
+  /**
+   * Allocates weights and parameters; the weights' `fill` reads the former.
+   * @throws RandloraError `model`, `memory`
+   */
+  async place(gpu: Gpu, place: PlaceOptions): Promise<TrainedModel> {
+    const { adapter: settings, dtype, seed, model } = this.settings;
+    const config = this.config;
+    const adapter = this.#adapter;
+    if (settings === null || adapter.kind === "full") {
+      return { config, ...createFull({ gpu, config, checkpoint: this.#checkpoint, dtype }) };
+    }
+    const weights = DecoderWeights.allocate(gpu, this.#checkpoint, config, { dtype: DTYPES[dtype] });
+    const { tensors } = weights;
+    const method =
+      adapter.kind === "lora"
+        ? createLora({ gpu, settings, targets: adapter.targets, tensors, seed, base: model })
+        : await createRandlora({ gpu, source: adapter.source, settings, tensors, seed, place });
+    return { config, weights, method };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#adapter.kind === "randlora") await this.#adapter.source[Symbol.asyncDispose]();
+    await this.#checkpoint.close();
+  }
+}
+
+type AdapterSource =
+  | { readonly kind: "full" }
+  | { readonly kind: "lora"; readonly targets: Targets }
+  | { readonly kind: "randlora"; readonly source: RandloraSource };
+
+async function openAdapterSource(settings: TrainSettings, base: BaseModel): Promise<AdapterSource> {
+  const { adapter, method } = settings;
+  if (adapter === null || method === "full") return { kind: "full" };
+  if (adapter.initAdapter !== null) {
+    return { kind: "randlora", source: await existingRandlora(adapter.initAdapter, base, adapter) };
+  }
+  const targets = findTargets(base, adapter);
+  if (method === "lora") return { kind: "lora", targets };
+  return { kind: "randlora", source: newRandlora(settings, adapter, targets) };
+}

@@ -1,0 +1,201 @@
+import type { BaseModel } from "../adapters/base.ts";
+import { fromBigInt, type JsonObject } from "../adapters/lossless-json.ts";
+import { openAdapter } from "../adapters/open.ts";
+import { drawBases } from "../adapters/randlora/bases.ts";
+import type { Bases, BasesSpec } from "../adapters/randlora/bases-types.ts";
+import type { Pairing } from "../adapters/randlora/delta-reference.ts";
+import { readParameters } from "../adapters/randlora/layers.ts";
+import { loadBases } from "../adapters/randlora/load-bases.ts";
+import { planRandlora } from "../adapters/randlora/plan.ts";
+import { drawPairTensors } from "../adapters/randlora/projection-tensors.ts";
+import { type BasesRecord, formatBasesRecord, parseBasesRecord } from "../adapters/randlora/record.ts";
+import type { SavedPair } from "../adapters/randlora/saved.ts";
+import { basesRecord, initialValues, type ModuleValues, newBasesSpec } from "../adapters/randlora/train/create.ts";
+import { moduleShape } from "../adapters/randlora/train/shape.ts";
+import type { Adapter } from "../adapters/types.ts";
+import { RandloraError } from "../errors.ts";
+import type { FloatGrid } from "../random/names.ts";
+import { oneLine, quote } from "../safetensors/failure.ts";
+import type { AdapterSettings, TrainSettings } from "./settings.ts";
+import type { Targets } from "./target-modules.ts";
+
+/** One module that RandLoRA adapts. */
+export interface RandloraModule {
+  /** As adapters name it. */
+  readonly name: string;
+  /** Its weight in the checkpoint. */
+  readonly tensor: string;
+  readonly out: number;
+  readonly in: number;
+  /** λ and γ before training. */
+  readonly values: ModuleValues;
+}
+
+/** A RandLoRA adapter before it is trained: new, or one that exists. Everything of it that no GPU is needed for. */
+export interface RandloraSource extends AsyncDisposable {
+  readonly r: number;
+  /** α/r. */
+  readonly scale: number;
+  readonly pairing: Pairing;
+  readonly modules: readonly RandloraModule[];
+  readonly bases: Bases;
+  /** What draws the bases, where that is known. */
+  readonly record: JsonObject | undefined;
+  /** PEFT's configuration. */
+  readonly config: JsonObject;
+  /** The bases as PEFT saves them. */
+  projections(): SavedPair;
+  /** Whether they must be saved: PEFT would not draw them, or nobody could. */
+  readonly needsProjections: boolean;
+  readonly notes: readonly string[];
+}
+
+/** PEFT's name for RandLoRA, and ours for the pairing that PEFT has not. */
+const PEFT_TYPES = { peft: "RANDLORA", paper: "RANDLORA_PAPER" } as const;
+
+/** A new adapter with PEFT's initial values. @throws RandloraError `adapter` */
+export function newRandlora(settings: TrainSettings, adapter: AdapterSettings, targets: Targets): RandloraSource {
+  const { rank: r, alpha, sparsity, variant: pairing, generator } = adapter;
+  if (generator === null) throw new TypeError("a new adapter without a generator");
+  const key = BigInt(adapter.basisSeed);
+  const grid = gridOf(settings, targets);
+  const spec = newBasesSpec({ modules: targets.modules, r, generator, key, sparsity, grid });
+  const record = basesRecord(spec, pairing);
+  return {
+    r,
+    scale: alpha / r,
+    pairing,
+    modules: targets.modules.map(({ name, out, in: input }) => {
+      return { name, tensor: `${name}.weight`, out, in: input, values: initialValues(out, input, r) };
+    }),
+    bases: drawBases(spec, extentOf(targets.modules, r)),
+    record: formatBasesRecord(record),
+    config: {
+      auto_mapping: null,
+      base_model_name_or_path: settings.model,
+      bias: "none",
+      fan_in_fan_out: false,
+      inference_mode: true,
+      init_weights: true,
+      layers_pattern: null,
+      layers_to_transform: targets.config.layers_to_transform,
+      modules_to_save: null,
+      peft_type: PEFT_TYPES[pairing],
+      projection_prng_key: fromBigInt(key),
+      r,
+      randlora_alpha: alpha,
+      randlora_dropout: adapter.dropout,
+      revision: null,
+      save_projection: true,
+      sparse: sparsity === "sparse",
+      target_modules: targets.config.target_modules,
+      task_type: "CAUSAL_LM",
+      very_sparse: sparsity === "very-sparse",
+    },
+    projections: once(() => drawPairTensors(spec)),
+    needsProjections: pairing === "paper" || !isDrawnByPeft(record),
+    notes: [],
+    [Symbol.asyncDispose]: async () => {},
+  };
+}
+
+/**
+ * An adapter that exists, to go on from (`--init-adapter`): its bases, parameters, rank, alpha and targets.
+ * @throws RandloraError `adapter` when it does not fit the base, or holds more than RandLoRA's parameters
+ */
+export async function existingRandlora(
+  path: string,
+  base: BaseModel,
+  settings: AdapterSettings,
+): Promise<RandloraSource> {
+  const adapter = await openAdapter(path);
+  try {
+    const { method } = adapter;
+    const plan = planRandlora(adapter, method.config, base, settings.generator ?? undefined);
+    refuseMore(adapter, plan);
+    const { layers, pairing, scale, extent, bases: source } = plan;
+    const { r } = method.config;
+    const modules: RandloraModule[] = [];
+    for (const layer of layers) {
+      const { module: name, tensor, out, in: input } = layer;
+      modules.push({ name, tensor, out, in: input, values: await readParameters(adapter, layer) });
+    }
+    const record = source.kind === "drawn" ? (source.record ?? basesRecord(source.spec, pairing)) : recordOf(adapter);
+    return {
+      r,
+      scale,
+      pairing,
+      modules,
+      bases: await loadBases(adapter, source, r, extent),
+      record: record && formatBasesRecord(record),
+      config: { ...adapter.config, inference_mode: true },
+      projections: once(() => (source.kind === "saved" ? source : drawPairTensors(source.spec))),
+      needsProjections: pairing === "paper" || record === undefined || !isDrawnByPeft(record),
+      notes: plan.notes,
+      [Symbol.asyncDispose]: () => adapter.close(),
+    };
+  } catch (thrown) {
+    await adapter.close();
+    throw thrown;
+  }
+}
+
+/** What an adapter to go on from decides of a run's settings. `generator`: what the user says drew its bases. */
+export async function initialSettings(
+  path: string,
+  generator: AdapterSettings["generator"] | undefined,
+): Promise<Partial<AdapterSettings>> {
+  await using adapter = await openAdapter(path);
+  const { r, alpha, key, sparsity, targets } = adapter.method.config;
+  const record = recordOf(adapter);
+  return {
+    rank: r,
+    alpha,
+    ...(targets.modules === null
+      ? {}
+      : { targets: typeof targets.modules === "string" ? targets.modules : [...targets.modules] }),
+    layers: [...targets.layers],
+    variant: record?.pairing ?? "peft",
+    sparsity,
+    basisSeed: String(key),
+    generator: record?.generator ?? generator ?? null,
+  };
+}
+
+function recordOf(adapter: Adapter): BasesRecord | undefined {
+  return adapter.bases === undefined ? undefined : parseBasesRecord(adapter.bases, adapter.file);
+}
+
+function refuseMore(adapter: Adapter, { replacements, layers }: ReturnType<typeof planRandlora>): void {
+  const [replacement] = replacements;
+  const head = layers.find(({ tensor, source }) => tensor !== source || tensor.startsWith("lm_head."));
+  const what = replacement?.tensor ?? head?.tensor;
+  if (what === undefined) return;
+  const cause = `it changes ${quote(what)}, which cannot be trained beside RandLoRA's parameters yet`;
+  throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "merge it, and train a new adapter");
+}
+
+/** The dtype that PEFT would cast the bases to: that of the base as it is held. */
+function gridOf({ dtype }: TrainSettings, { modules }: Targets): FloatGrid {
+  if (dtype !== "keep") return dtype;
+  const dtypes = new Set(modules.map((module) => module.dtype));
+  return dtypes.has("BF16") ? "bf16" : dtypes.has("F16") ? "f16" : "f32";
+}
+
+function isDrawnByPeft({ generator }: Pick<BasesSpec, "generator">): boolean {
+  return generator !== "philox-v1" && generator !== "torch-mt19937-f32";
+}
+
+function extentOf(modules: Targets["modules"], r: number) {
+  const shapes = modules.map(({ out, in: input }) => moduleShape(out, input, r));
+  return {
+    rows: Math.max(...shapes.map(({ rows }) => rows)),
+    bases: Math.max(...shapes.map(({ bases }) => bases)),
+    cols: Math.max(...shapes.map(({ cols }) => cols)),
+  };
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
+}
