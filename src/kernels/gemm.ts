@@ -10,8 +10,8 @@ export type GemmOrder = "NT" | "NN" | "TN";
 /** Flags of one dispatch; the constants of the same names in gemm.wgsl. */
 export const GEMM_FLAGS = { hasBias: 1, hasResidual: 2, accumulate: 4 } as const;
 
-/** Rows per lane of the subgroup staging: 3 keeps the accumulators of 8 lanes in cache. */
-const ROWS_PER_LANE = 3;
+/** Rows per lane of the subgroup staging. More need fewer loads, but no longer fit into the cache of decoded instructions. */
+const ROWS_PER_LANE = 4;
 
 const family = kernelFamily("gemm", gemmText);
 
