@@ -75,7 +75,7 @@ export async function finetune(
   } catch (thrown) {
     if (!(thrown instanceof RandloraError && thrown.code === "memory") || !attempt.canSaveMemory) throw thrown;
     observer.warn(`${thrown.message}: trying once more, with activations recomputed instead of kept`);
-    return attempt.run(signal, true);
+    return await attempt.run(signal, true);
   }
 }
 

@@ -54,7 +54,7 @@ interface Pending {
  */
 export async function train(job: TrainJob, observer: TrainObserver, signal: AbortSignal): Promise<TrainOutcome> {
   await using metrics = await MetricsFile.open(job.folder.metrics, job.resumed ? job.progress : undefined);
-  return new Loop(job, observer, metrics).run(signal);
+  return await new Loop(job, observer, metrics).run(signal);
 }
 
 class Loop {
