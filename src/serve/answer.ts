@@ -16,6 +16,8 @@ export interface Assignment {
   readonly signal: AbortSignal;
   /** Told of failures that the client gets no details of. */
   readonly onFailure: (error: unknown) => void;
+  /** Told when the answer is complete, and only has to be taken. */
+  readonly onWritten: () => void;
 }
 
 /**
@@ -37,6 +39,8 @@ async function whole(engine: Engine, assignment: Assignment): Promise<Response> 
     return Response.json(shape.whole(reply, request.topLogprobs === undefined ? undefined : inText));
   } catch (error) {
     throw toApiError(error, assignment.onFailure);
+  } finally {
+    assignment.onWritten();
   }
 }
 
@@ -78,6 +82,8 @@ function streamed(engine: Engine, assignment: Assignment): Response {
     } catch (error) {
       // The status has been sent: an event with an error is how OpenAI's API says it.
       stream.send(toApiError(error, assignment.onFailure).toJSON());
+    } finally {
+      assignment.onWritten();
     }
   };
   void finish();

@@ -27,9 +27,12 @@ export interface Call {
   readonly request: Request;
   /** Where it comes from. */
   readonly address: string;
-  /** Says that the request has been read: from here on it may take as long as it takes. */
-  readonly onRead: () => void;
+  /** Seconds without a byte after which the connection is closed; 0: never. */
+  readonly setTimeout: (seconds: number) => void;
 }
+
+/** Seconds without a byte after which a client that does not send its request, or does not take its answer, is gone. */
+export const IDLE_SECONDS = 30;
 
 type Endpoint = (call: Call) => Response | Promise<Response>;
 
@@ -77,17 +80,19 @@ export class Api {
   }
 
   async #answer(
-    { request: { signal }, address, onRead }: Call,
+    { request: { signal }, address, setTimeout }: Call,
     request: GenerationRequest,
     prompt: () => readonly number[],
     makeShape: typeof chatShape,
   ): Promise<Response> {
-    onRead();
+    // The request has been read: from here on it may take as long as it takes, until the answer is there to be taken.
+    setTimeout(0);
+    const onWritten = (): void => setTimeout(IDLE_SECONDS);
     const { engine, models, prompts, onFailure } = this.#parts;
     const model = models.find(request.model);
     const shape = makeShape({ model: model.id, texts: this.#texts, includeUsage: request.includeUsage });
     const job = { client: `${address} ${request.user}`, model, ids: prompt() };
-    return await answer(engine, { request, job, context: prompts.context, shape, signal, onFailure });
+    return await answer(engine, { request, job, context: prompts.context, shape, signal, onFailure, onWritten });
   }
 }
 

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +6,8 @@ import type { AdapterChoice } from "../generate/adapted-weights.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { expectedStories } from "../generate/testing.ts";
 import { failure, loadStoriesModel, serveStories, type TestServer, until, writeAdapters } from "./testing.ts";
+
+setDefaultTimeout(60_000);
 
 let folder: string;
 let adapters: ReadonlyMap<string, AdapterChoice>;
@@ -21,7 +23,7 @@ afterAll(async () => {
 });
 
 const ask = (serving: TestServer, prompt: string, extra: object = {}) =>
-  serving.client.completions.create({ model: "stories260k", prompt, max_tokens: 12, ...extra });
+  serving.client.completions.create({ model: "stories260k", prompt, max_tokens: 6, ...extra });
 
 /** Reads a stream until something has come, and goes away. */
 async function leaveInMidAnswer(serving: TestServer, prompt: string): Promise<void> {

@@ -1,9 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { connect } from "node:net";
 import * as v from "valibot";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { MAX_BODY_BYTES } from "./body.ts";
 import { failure, loadStoriesModel, serveStories, type TestServer } from "./testing.ts";
+
+setDefaultTimeout(60_000);
 
 let model: LanguageModel;
 let serving: TestServer;

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +7,8 @@ import type { AdapterChoice } from "../generate/adapted-weights.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { loadStoriesModel, serveStories, type TestServer, until, writeAdapters } from "./testing.ts";
 import { openBrowser } from "./testing-browser.ts";
+
+setDefaultTimeout(60_000);
 
 let folder: string;
 let adapters: ReadonlyMap<string, AdapterChoice>;

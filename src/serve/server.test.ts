@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +7,8 @@ import type { AdapterChoice } from "../generate/adapted-weights.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { expectedStories } from "../generate/testing.ts";
 import { failure, loadStoriesModel, serveStories, type TestServer, writeAdapters } from "./testing.ts";
+
+setDefaultTimeout(60_000);
 
 let folder: string;
 let adapters: ReadonlyMap<string, AdapterChoice>;

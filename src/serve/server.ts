@@ -1,11 +1,9 @@
 import { RandloraError } from "../errors.ts";
 import { toApiError } from "./answer.ts";
-import { Api, type ApiParts, pickMethod } from "./api.ts";
+import { Api, type ApiParts, type Call, IDLE_SECONDS, pickMethod } from "./api.ts";
 import { Guard, type GuardOptions } from "./guard.ts";
 import { pageResponse } from "./page.ts";
 
-/** Seconds without a byte after which a client that has not sent its request, or does not take its answer, is gone. */
-const IDLE_SECONDS = 30;
 /** What an answer that runs when the server is told to stop has to come to its end. */
 const GRACE_MS = 5000;
 /** What the last bytes have to be taken. */
@@ -75,7 +73,8 @@ export class ApiServer implements AsyncDisposable {
     const { pathname } = new URL(request.url, "http://localhost");
     let response: Response;
     try {
-      response = await this.#route(pathname, request, address, () => server.timeout(request, 0));
+      const setTimeout = (seconds: number): void => server.timeout(request, seconds);
+      response = await this.#route(pathname, { request, address, setTimeout });
     } catch (error) {
       response = toApiError(error, this.#options.onFailure).response();
     }
@@ -85,12 +84,13 @@ export class ApiServer implements AsyncDisposable {
     return response;
   }
 
-  async #route(path: string, request: Request, address: string, onRead: () => void): Promise<Response> {
+  async #route(path: string, call: Call): Promise<Response> {
+    const { request } = call;
     this.#guard.checkPage(request);
     if (request.method === "OPTIONS") return this.#guard.preflight(request);
     if (path === "/") return pickMethod(request, { GET: pageResponse })();
     if (path === "/health") return pickMethod(request, { GET: () => Response.json({ status: "ok" }) })();
     this.#guard.checkKey(request);
-    return await this.#api.handle(path, { request, address, onRead });
+    return await this.#api.handle(path, call);
   }
 }
