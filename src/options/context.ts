@@ -1,5 +1,6 @@
 import type { Log } from "../terminal/log.ts";
 import type { Progress, ProgressSpec } from "../terminal/progress.ts";
+import type { LiveLine } from "../terminal/screen.ts";
 import type { Style } from "../terminal/style.ts";
 
 /** What every command gets besides its own options: where to write, when to stop, which GPU to use. */
@@ -15,6 +16,8 @@ export interface Context {
   readonly log: Log;
   /** A bar on a terminal, rows elsewhere, nothing under `--quiet`. Close it (or use `using`). */
   progress(spec: ProgressSpec): Progress;
+  /** stderr for what `progress` cannot say; shows nothing under `--quiet`. */
+  readonly screen: LiveLine;
   /** Colours for stdout; none where they have no place. */
   readonly style: Style;
   /** Columns that a line on stdout may fill: the terminal's width, Infinity elsewhere. */

@@ -1,7 +1,7 @@
 import { RandloraError } from "../errors.ts";
 import { createLog } from "../terminal/log.ts";
 import { createProgress, silentProgress } from "../terminal/progress.ts";
-import { Screen } from "../terminal/screen.ts";
+import { Screen, SILENT } from "../terminal/screen.ts";
 import { columnsOf, createStyle, type OutputStream, type Style } from "../terminal/style.ts";
 import { readConfig } from "./config.ts";
 import type { Context } from "./context.ts";
@@ -91,6 +91,7 @@ function createContext(globals: Globals, host: Host, screen: Screen): Context {
     },
     log: createLog(screen, createStyle(host.stderr, host.environment), { quiet, verbose }),
     progress: (spec) => (quiet ? silentProgress() : createProgress(screen, spec)),
+    screen: quiet ? SILENT : screen,
     style: createStyle(stdout, host.environment),
     columns: columnsOf(stdout),
     signal: host.signal,

@@ -118,13 +118,22 @@ function barLine(spec: ProgressSpec, done: Done, label: string, seconds: number,
   if (left !== "") parts.push(left);
   parts.push(...amounts(spec, done, seconds));
   if (label !== "") parts.push(label);
+  return joinParts(parts, columns, label);
+}
+
+/**
+ * Joins parts of a live line, the most telling first: what does not fit is left out from the end.
+ *
+ * @param cuttable a part that may be cut rather than left out
+ */
+export function joinParts(parts: readonly string[], columns: number, cuttable?: string): string {
   let line = "";
   // The last column stays free: some terminals wrap as soon as it is written.
   const room = columns - 1;
   for (const part of parts) {
     const longer = line === "" ? part : `${line}  ${part}`;
     if (Bun.stringWidth(longer) > room)
-      return part === label ? cut(longer, room) : cut(line === "" ? part : line, room);
+      return part === cuttable ? cut(longer, room) : cut(line === "" ? part : line, room);
     line = longer;
   }
   return line;
@@ -155,7 +164,8 @@ function timeLeft(share: number | undefined, seconds: number): string {
   return `${formatClock((seconds * (1 - share)) / share)} left`;
 }
 
-function bar(share: number): string {
+/** A share in [0, 1] as a bar of 22 columns. */
+export function bar(share: number): string {
   const eighths = Math.round(share * BAR_COLUMNS * 8);
   const full = Math.floor(eighths / 8);
   const part = " ▏▎▍▌▋▊▉"[eighths % 8] ?? "";

@@ -1,12 +1,24 @@
 import { columnsOf, type OutputStream } from "./style.ts";
 
+/** What a display that draws for itself needs of a screen. */
+export interface LiveLine {
+  /** Whether a live line can be shown; elsewhere rows must do. */
+  readonly interactive: boolean;
+  readonly columns: number;
+  line(text: string): void;
+  live(text: string): void;
+}
+
+/** A screen that shows nothing: `--quiet`. */
+export const SILENT: LiveLine = { interactive: false, columns: Infinity, line() {}, live() {} };
+
 const CLEAR_LINE = "\r\x1b[2K";
 
 /**
  * Owns stderr: whole lines scroll by, and on a terminal one live line may stay below them. Whoever writes to the same
  * terminal through another stream calls `hide` first.
  */
-export class Screen {
+export class Screen implements LiveLine {
   readonly #stream: OutputStream;
   #live = "";
   #shown = false;
