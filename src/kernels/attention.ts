@@ -1,9 +1,14 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
-import attentionText from "./attention.wgsl" with { type: "text" };
+import headText from "./attention.wgsl" with { type: "text" };
+import subgroupText from "./attention-subgroup.wgsl" with { type: "text" };
+import workgroupText from "./attention-workgroup.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
 import type { Staging } from "./staging.ts";
 
-const family = kernelFamily("attention", attentionText);
+const families = {
+  subgroup: kernelFamily("attention", headText + subgroupText),
+  workgroup: kernelFamily("attention", headText + workgroupText),
+};
 
 /** Query rows per lane of the subgroup staging. */
 const ROWS_PER_LANE = 1;
@@ -22,13 +27,17 @@ export function attentionSlices(staging: Staging, headSize: number): number {
   return staging.kind === "subgroup" ? Math.ceil(headSize / 4 / staging.lanes / MAX_VECTORS_PER_LANE) : 1;
 }
 
-/** Attention for heads of `headSize` elements, a multiple of 4. Parameters: see attention.wgsl. */
-export function attentionKernel(staging: Staging, headSize: number): KernelSource {
+/**
+ * Attention for heads of `headSize` elements, a multiple of 4. Parameters: see attention.wgsl.
+ * @param extras does it take the first key of each token, and give the logarithms of the sums?
+ */
+export function attentionKernel(staging: Staging, headSize: number, extras: boolean): KernelSource {
   const vectors = headSize / 4;
   const rows = attentionTileRows(staging);
   const lanes = staging.kind === "subgroup" ? staging.lanes : 0;
-  return family({
+  return families[staging.kind]({
     STAGING: staging.kind,
+    EXTRAS: Number(extras),
     HEAD_VECTORS: vectors,
     TILE_ROWS: rows,
     LANES: lanes,

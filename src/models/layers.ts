@@ -74,7 +74,7 @@ export function recordLastNorm(recorder: Recorder, { config, weights }: Pass, x:
 /** x + attention(norm(x)). */
 function attend(
   recorder: Recorder,
-  { config, linears, past }: Pass,
+  { config, linears, past, starts }: Pass,
   { window }: LayerConfig,
   layer: LayerWeights,
   index: number,
@@ -111,10 +111,12 @@ function attend(
     scale: config.attentionScale,
     window,
     softcap: config.attentionSoftcap,
+    lse: cached === undefined, // a pass without a cache is one that may be differentiated
   };
   const { keys, values } = cached ?? { keys: turned.k, values: turned.v };
-  const { y: mixed } = recorder.apply(OPS.attention, { q: turned.q, keys, values }, attributes);
+  const { y: mixed, lse } = recorder.apply(OPS.attention, { q: turned.q, keys, values, starts }, attributes);
   recorder.release(turned.q);
+  if (lse !== undefined) recorder.release(lse);
   if (cached === undefined) recorder.release(turned.k, turned.v);
   const output = projection(mixed, layer.output, layer.outputBias);
   const result = addProjected(recorder, config, linears, output, layer.attentionNorm, x);

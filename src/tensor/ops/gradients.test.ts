@@ -7,7 +7,7 @@ import { Run } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import { type OpCase, type Operand, random } from "../testing/case.ts";
 import { CASES } from "../testing/cases.ts";
-import { entries, mapped, place, relativeError, take } from "../testing/placed.ts";
+import { entries, largestOf, mapped, place, relativeError, take } from "../testing/placed.ts";
 import { OPS } from "./index.ts";
 
 let gpu: Gpu;
@@ -92,11 +92,13 @@ async function checkGpu<I extends Roles, A, O extends Roles>(
   ) as Some<I, Tensor>; // the keys of `wanted`
   derivative.backward(run, { inputs: placed, outputs, gradients, into }, attributes);
   await run.submit();
+  // Where a gradient is zero because terms cancel, it is small compared with the others.
+  const least = 1e-2 * Math.max(...entries<I, Matrix>(wanted).map(([, { data }]) => largestOf(data)));
   for (const [name, target] of entries<I, Tensor>(into)) {
     const want = entries<I, Matrix>(wanted).find(([key]) => key === name)?.[1];
     if (want === undefined) throw new Error(`no gradient of ${name}`);
     const found = await take(gpu, target);
-    expect(relativeError(found.values, want.data), `${op.name}: gradient of ${name}`).toBeLessThan(2e-4);
+    expect(relativeError(found.values, want.data, least), `${op.name}: gradient of ${name}`).toBeLessThan(2e-4);
     expect(found.paddedWithZeros, `${op.name}: padding of ${name}'s gradient`).toBe(true);
     gpu.memory.release(target.buffer);
   }

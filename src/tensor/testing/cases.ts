@@ -26,19 +26,26 @@ interface AttentionShape {
   readonly positions?: number;
   readonly window?: number;
   readonly softcap?: number;
+  /** Lengths of texts one after another; the last takes what is left. */
+  readonly texts?: readonly number[];
+  readonly lse?: boolean;
 }
 
 function attentionCase(name: string, shape: AttentionShape) {
-  const { tokens, heads, kvHeads, headSize, firstPosition = 0, window = Infinity, softcap } = shape;
+  const { tokens, heads, kvHeads, headSize, firstPosition = 0, window = Infinity, softcap, texts, lse } = shape;
   const positions = shape.positions ?? firstPosition + tokens;
+  const starts = [0];
+  for (const length of texts ?? []) starts.push((starts.at(-1) ?? 0) + length);
+  const startOf = (_: unknown, token: number) => starts.findLast((start) => start <= firstPosition + token) ?? 0;
   return {
     name,
     inputs: {
       q: random(tokens, heads * headSize, "F32", 3),
       keys: random(positions, kvHeads * headSize),
       values: random(positions, kvHeads * headSize),
+      starts: texts === undefined ? undefined : ids(...Array.from({ length: tokens }, startOf)),
     },
-    attributes: { headSize, firstPosition, window, softcap, scale: 1 / Math.sqrt(headSize) },
+    attributes: { headSize, firstPosition, window, softcap, lse, scale: 1 / Math.sqrt(headSize) },
   };
 }
 
@@ -96,6 +103,27 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     attentionCase("a window of one key", { tokens: 9, heads: 2, kvHeads: 2, headSize: 8, window: 1 }),
     attentionCase("soft cap, head size 128", { tokens: 5, heads: 4, kvHeads: 2, headSize: 128, softcap: 2.5 }),
     attentionCase("head size 256", { tokens: 3, heads: 4, kvHeads: 1, headSize: 256, firstPosition: 50 }),
+    attentionCase("texts one after another", { tokens: 75, heads: 6, kvHeads: 2, headSize: 8, texts: [20, 1, 40] }),
+    attentionCase("texts and sums, several blocks", {
+      tokens: 140,
+      heads: 3,
+      kvHeads: 1,
+      headSize: 4,
+      texts: [3, 100],
+      lse: true,
+    }),
+    attentionCase("texts after a past, window, soft cap, sums", {
+      tokens: 19,
+      heads: 4,
+      kvHeads: 2,
+      headSize: 36,
+      firstPosition: 30,
+      positions: 60,
+      texts: [25, 12],
+      window: 9,
+      softcap: 1.5,
+      lse: true,
+    }),
   ],
   dropout: [
     { name: "odd size", inputs: { x: random(5, 37) }, attributes: { rate: 0.3, key: [1, 2], stream: [3, 4] } },

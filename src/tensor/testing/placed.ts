@@ -47,12 +47,17 @@ export function mapped<R extends Roles, T, U>(record: Of<R, T>, map: (value: T) 
   ) as Of<R, U>; // the same keys
 }
 
-/** The largest difference in units of the largest wanted value (of 1e-30 where all are zero); NaN counts as infinite. */
-export function relativeError(found: Float64Array, wanted: Float64Array): number {
-  const largest = wanted.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-30);
+/** The largest difference in units of the largest wanted value, at least `least`; NaN counts as infinite. */
+export function relativeError(found: Float64Array, wanted: Float64Array, least = 1e-30): number {
+  const largest = Math.max(least, largestOf(wanted));
   const worst = wanted.reduce((most, value, at) => {
     const difference = Math.abs((found[at] ?? NaN) - value);
     return Math.max(most, Number.isNaN(difference) ? Infinity : difference);
   }, 0);
   return worst / largest;
+}
+
+/** The largest absolute value. */
+export function largestOf(values: Float64Array): number {
+  return values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 }

@@ -1,0 +1,58 @@
+import type { KernelSource } from "../gpu/pipelines.ts";
+import headText from "./attention-backward.wgsl" with { type: "text" };
+import subgroupText from "./attention-backward-subgroup.wgsl" with { type: "text" };
+import workgroupText from "./attention-backward-workgroup.wgsl" with { type: "text" };
+import statsText from "./attention-stats.wgsl" with { type: "text" };
+import { kernelFamily } from "./family.ts";
+import type { Staging } from "./staging.ts";
+
+const families = {
+  subgroup: kernelFamily("attention-backward", headText + subgroupText),
+  workgroup: kernelFamily("attention-backward", headText + workgroupText),
+};
+const statsFamily = kernelFamily("attention-stats", statsText);
+
+/** Rows of a tile per lane: of more, compiling takes longer than they save. */
+const ROWS_PER_LANE = 2;
+/** Vectors of weights in workgroup memory, and as many of slopes: 24 KB. */
+const KEPT = 768;
+/** Columns of the workgroup staging. */
+const WORKGROUP_COLUMNS = 32;
+
+/** Which gradients a kernel computes: that of q, or those of keys and values. */
+export type AttentionPass = "queries" | "keys";
+
+/** Columns (pairs of a token and a head of one group, or keys) that a workgroup serves. */
+export function attentionBackwardColumns(staging: Staging): number {
+  return staging.kind === "subgroup" ? 4 * staging.lanes : WORKGROUP_COLUMNS;
+}
+
+/** The gradient of attention for heads of any size. Parameters and bindings: see attention-backward.wgsl. */
+export function attentionBackwardKernel(staging: Staging, pass: AttentionPass, softcap: boolean): KernelSource {
+  const roles = {
+    PASS: pass,
+    STAGING: staging.kind,
+    COLUMNS: pass === "keys" ? "p.positions" : "(p.tokens * p.group)",
+    COLUMN: pass === "keys" ? "key" : "pair",
+    ROW: pass === "keys" ? "pair" : "key",
+    RESULTS: pass === "keys" ? 2 : 1,
+    SOFTCAP: Number(softcap),
+  };
+  if (staging.kind === "workgroup") return families.workgroup(roles);
+  const { lanes } = staging;
+  const rows = ROWS_PER_LANE * lanes;
+  return families.subgroup({
+    ...roles,
+    LANES: lanes,
+    ROWS_PER_LANE,
+    ROWS: rows,
+    BLOCK: Math.min(Math.floor(256 / rows), Math.floor(KEPT / lanes / rows)) * rows,
+    SHUFFLE: lanes <= 8 ? "subgroupShuffle" : "subgroupBroadcast",
+  });
+}
+
+/** Tokens that a workgroup of {@link ATTENTION_STATS_KERNEL} serves. */
+export const ATTENTION_STATS_TOKENS = 64;
+
+/** What the gradients need of each token and head; see attention-stats.wgsl. */
+export const ATTENTION_STATS_KERNEL: KernelSource = statsFamily({});

@@ -1,0 +1,57 @@
+// What the gradients of attention need of each pair of a token and a head: stats[head · tokens + token] is
+//
+//   x   the logarithm of the sum of its exponentiated scores
+//   y   dy · y, which the softmax's derivative takes off dy · value, less the gradient of x
+//   z   the first key that it sees, exact below 2^24
+struct Parameters {
+  tokens: u32,
+  heads: u32,
+  head: u32, // vectors of 4; at most 64, because one sum runs over them
+  first_position: u32,
+  window: u32, // keys seen at most
+  flags: u32,
+  y_at: u32, // vectors before the first element, and from row to row
+  y_pitch: u32,
+  dy_at: u32,
+  dy_pitch: u32,
+  sums_at: u32, // elements, here and below
+  sums_pitch: u32,
+  dsums_at: u32,
+  dsums_pitch: u32,
+  starts_at: u32,
+}
+
+const HAS_STARTS = 1u;
+const HAS_DSUMS = 2u;
+
+@group(0) @binding(0) var<uniform> p: Parameters;
+@group(0) @binding(1) var<storage, read> y: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> sums: array<f32>;
+@group(0) @binding(4) var<storage, read> dsums: array<f32>;
+@group(0) @binding(5) var<storage, read> starts: array<u32>;
+@group(0) @binding(6) var<storage, read_write> stats: array<vec4<f32>>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let token = id.x;
+  let head = id.y;
+  if (token >= p.tokens) {
+    return;
+  }
+  var offset = vec4<f32>(0.0);
+  for (var d = head * p.head; d < (head + 1u) * p.head; d++) {
+    offset = fma(y[p.y_at + token * p.y_pitch + d], dy[p.dy_at + token * p.dy_pitch + d], offset);
+  }
+  var gradient = 0.0;
+  if ((p.flags & HAS_DSUMS) != 0u) {
+    gradient = dsums[p.dsums_at + token * p.dsums_pitch + head];
+  }
+  let next = p.first_position + token + 1u;
+  var first = select(0u, next - p.window, next > p.window);
+  if ((p.flags & HAS_STARTS) != 0u) {
+    first = max(first, starts[p.starts_at + token]);
+  }
+  let log_sum = sums[p.sums_at + token * p.sums_pitch + head];
+  stats[head * p.tokens + token] = vec4<f32>(log_sum, dot(offset, vec4<f32>(1.0)) - gradient, f32(first), 0.0);
+}

@@ -1,0 +1,132 @@
+
+// ---- 128 threads: each scores one key of a tile for all pairs, then owns parts of the outputs ----------------------
+const THREADS = 128u;
+const TILE_KEYS = THREADS;
+const SHARE = THREADS / TILE_ROWS; // threads that reduce one pair's scores
+
+var<workgroup> rows: array<vec4<f32>, ${TILE_ROWS * HEAD_VECTORS}>;
+var<workgroup> scores: array<f32, ${TILE_ROWS * 128}>;
+var<workgroup> partial: array<f32, 128>;
+var<workgroup> shrinks: array<f32, ${TILE_ROWS}>;
+#if EXTRAS
+var<workgroup> shared_begin: u32;
+#end
+
+@compute @workgroup_size(128)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let pairs = p.tokens * p.group;
+  let first_pair = workgroup.x * TILE_ROWS;
+  let last_pair = min(first_pair + TILE_ROWS, pairs) - 1u;
+  let kv_head = workgroup.y;
+  let last_key = position_of(last_pair);
+  for (var unit = thread; unit < TILE_ROWS * HEAD; unit += THREADS) {
+    let pair = min(first_pair + unit / HEAD, pairs - 1u);
+    rows[unit] = q[p.q_at + element_of(pair, kv_head, p.q_pitch) + unit % HEAD];
+  }
+  // Running maximum and sum of the pair that this thread helps to reduce; equal in all threads that share it.
+  let mine = thread / SHARE;
+  let position = position_of(min(first_pair + mine, pairs - 1u));
+  let first = first_key(min(first_pair + mine, pairs - 1u));
+  var top = NEVER;
+  var sum = 0.0;
+#for u in 0..UNITS
+  var out_${u} = vec4<f32>(0.0);
+#end
+#if EXTRAS
+  if (thread == 0u) {
+    var least = last_key;
+    for (var pair = first_pair; pair <= last_pair; pair++) {
+      least = min(least, first_key(pair));
+    }
+    shared_begin = least;
+  }
+  let begin = workgroupUniformLoad(&shared_begin);
+#else
+  let begin = first_key(first_pair);
+#end
+  workgroupBarrier();
+  for (var base = begin / TILE_KEYS * TILE_KEYS; base <= last_key; base += TILE_KEYS) {
+    let row = p.k_at + kv_head * HEAD + min(base + thread, last_key) * p.k_pitch;
+#for i in 0..TILE_ROWS
+    var s_${i} = 0.0;
+#end
+    for (var d = 0u; d < HEAD; d++) {
+      let key = keys[row + d];
+#for i in 0..TILE_ROWS
+      s_${i} += dot(rows[${i}u * HEAD + d], key);
+#end
+    }
+#for i in 0..TILE_ROWS
+    scores[${i * 128}u + thread] = s_${i} * p.scale;
+#end
+    if (p.cap != 0.0) {
+      for (var i = 0u; i < TILE_ROWS; i++) {
+        scores[i * 128u + thread] = capped(vec4<f32>(scores[i * 128u + thread])).x;
+      }
+    }
+    workgroupBarrier();
+    var most = NEVER;
+    for (var n = thread % SHARE; n < TILE_KEYS; n += SHARE) {
+      if (base + n <= position && base + n >= first) {
+        most = max(most, scores[mine * TILE_KEYS + n]);
+      }
+    }
+    partial[thread] = most;
+    workgroupBarrier();
+    for (var n = 0u; n < SHARE; n++) {
+      most = max(most, partial[mine * SHARE + n]);
+    }
+    most = max(most, top);
+    var added = 0.0;
+    for (var n = thread % SHARE; n < TILE_KEYS; n += SHARE) {
+      var weight = 0.0;
+      if (base + n <= position && base + n >= first) {
+        weight = exp(scores[mine * TILE_KEYS + n] - most);
+      }
+      scores[mine * TILE_KEYS + n] = weight;
+      added += weight;
+    }
+    workgroupBarrier();
+    partial[thread] = added;
+    if (thread % SHARE == 0u) {
+      shrinks[mine] = exp(top - most);
+    }
+    workgroupBarrier();
+    sum *= exp(top - most);
+    for (var n = 0u; n < SHARE; n++) {
+      sum += partial[mine * SHARE + n];
+    }
+    top = most;
+    let here = min(TILE_KEYS, last_key + 1u - base);
+#for u in 0..UNITS
+    {
+      let unit = min(${u}u * THREADS + thread, TILE_ROWS * HEAD - 1u);
+      let source = p.v_at + kv_head * HEAD + unit % HEAD + base * p.v_pitch;
+      var part = vec4<f32>(0.0);
+      for (var n = 0u; n < here; n++) {
+        part = fma(vec4<f32>(scores[unit / HEAD * TILE_KEYS + n]), values[source + n * p.v_pitch], part);
+      }
+      out_${u} = out_${u} * shrinks[unit / HEAD] + part;
+    }
+#end
+    workgroupBarrier();
+  }
+  if (thread % SHARE == 0u) {
+    shrinks[mine] = sum;
+#if EXTRAS
+    if (first_pair + mine <= last_pair) {
+      store_sum(first_pair + mine, kv_head, top + log(sum));
+    }
+#end
+  }
+  workgroupBarrier();
+#for u in 0..UNITS
+  {
+    let unit = ${u}u * THREADS + thread;
+    let pair = first_pair + unit / HEAD;
+    if (unit < TILE_ROWS * HEAD && pair <= last_pair) {
+      y[p.y_at + element_of(pair, kv_head, p.y_pitch) + unit % HEAD] = out_${u} / shrinks[unit / HEAD];
+    }
+  }
+#end
+}
