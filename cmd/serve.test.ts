@@ -165,6 +165,31 @@ test("a signal lets the running answer end, a second one does not wait for it", 
   expect(await hasty.child.exited).toBeOneOf([130, 143]);
 });
 
+test("the README's examples do what they say", async () => {
+  const readme = await Bun.file(join(import.meta.dir, "../README.md")).text();
+  const body = /-d '(\{.*\})'/.exec(readme)?.[1] ?? "";
+  const script = /```ts\n(import OpenAI.*?)```/s.exec(readme)?.[1] ?? "";
+  await using serving = new Running([
+    STORIES,
+    "--adapter",
+    `pirate=${adapter}`,
+    "--max-tokens",
+    "8",
+    "--temperature",
+    "0",
+  ]);
+  const address = await serving.address;
+  const answer = await (await fetch(`${address}/v1/chat/completions`, { method: "POST", body })).json();
+  const content = answer.choices[0].message.content;
+  expect([answer.model, content]).toEqual(["pirate", expect.stringMatching(/\w/)]);
+  const child = Bun.spawn([process.execPath, "-e", script.replace("http://127.0.0.1:8080", address)], {
+    cwd: join(import.meta.dir, ".."),
+    env: cleanEnvironment(),
+    stdout: "pipe",
+  });
+  expect(await child.stdout.text()).toBe(content);
+});
+
 describe("refused at the start", () => {
   test.each<[string, readonly string[], number, string]>([
     ["an adapter for another model", ["--adapter", "x=foreign"], 1, "x_proj"],

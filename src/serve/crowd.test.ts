@@ -57,38 +57,35 @@ test("64 clients at once, half of them leave in mid-answer: the others have thei
   expect(serving.failures).toEqual([]);
 });
 
+/** Keeps the server busy until it is let go: what comes meanwhile has to wait. */
+async function hold(serving: TestServer): Promise<() => Promise<void>> {
+  const left = new AbortController();
+  const body = { model: "stories260k", prompt: "Once", max_tokens: 500, user: "holder" };
+  const gone = failure(serving.client.completions.create(body, { signal: left.signal }));
+  await until(() => serving.engine.load === 1);
+  return async () => {
+    left.abort();
+    await gone;
+  };
+}
+
 describe("the queue", () => {
   test("is full at some time, and says when to come again", async () => {
     await using serving = serveStories(model, { queueLength: 2 });
-    const left = new AbortController();
-    const long = { max_tokens: 450, presence_penalty: 0.1 };
-    const running = serving.client.completions.create(
-      { model: "stories260k", prompt: "Once", ...long },
-      { signal: left.signal },
-    );
-    const gone = failure(running);
-    await until(() => serving.engine.load === 1);
+    const release = await hold(serving);
     const waiting = [ask(serving, "One"), ask(serving, "Two")].map(async (asked) => (await asked).choices[0]?.text);
     await until(() => serving.engine.load === 3);
     const refused = await failure(ask(serving, "Three"));
     expect(refused).toMatchObject({ status: 429, code: "rate_limit_exceeded", type: "rate_limit_error" });
     const headers = refused instanceof Error && "headers" in refused ? refused.headers : undefined;
     expect(headers instanceof Headers && Number(headers.get("retry-after"))).toBeGreaterThan(0);
-    left.abort();
-    await gone;
+    await release();
     expect(await Promise.all(waiting)).toEqual([expect.any(String), expect.any(String)]);
   });
 
   test("lets who leaves it go at once", async () => {
     await using serving = serveStories(model);
-    const running = new AbortController();
-    const first = failure(
-      serving.client.completions.create(
-        { model: "stories260k", prompt: "Once", max_tokens: 450 },
-        { signal: running.signal },
-      ),
-    );
-    await until(() => serving.engine.load === 1);
+    const release = await hold(serving);
     const left = new AbortController();
     const second = failure(
       serving.client.completions.create({ model: "stories260k", prompt: "Once" }, { signal: left.signal }),
@@ -97,23 +94,25 @@ describe("the queue", () => {
     left.abort();
     await second;
     await until(() => serving.engine.load === 1);
-    running.abort();
-    await first;
+    await release();
     await until(() => serving.engine.load === 0);
   });
 
   test("one client's many requests, and another's for an adapter, do not keep anybody waiting for all of them", async () => {
     await using serving = serveStories(model, { adapters });
+    const release = await hold(serving);
     const order: string[] = [];
     const note = async (name: string, extra: object): Promise<void> => {
       await ask(serving, "Once upon a time", extra);
       order.push(name);
     };
     const greedy = Array.from({ length: 12 }, (_, at) => note(`many ${at}`, { user: "many" }));
-    await until(() => serving.engine.load === 12);
+    await until(() => serving.engine.load === 13);
     const modest = [note("one", { user: "one" }), note("mine", { user: "mine", model: "pirate" })];
+    await until(() => serving.engine.load === 15);
+    await release();
     await Promise.all([...greedy, ...modest]);
-    expect(order.indexOf("one")).toBeLessThan(4);
+    expect(order.indexOf("one")).toBeLessThan(3);
     expect(order.indexOf("mine")).toBeLessThan(12);
   });
 });
@@ -121,7 +120,7 @@ describe("the queue", () => {
 describe("a server that stops", () => {
   test("lets the running answer end and turns the others away", async () => {
     await using serving = serveStories(model);
-    const running = ask(serving, "Once", { max_tokens: 60 }).then(({ choices }) => choices[0]?.finish_reason);
+    const running = ask(serving, "Once", { max_tokens: 200 }).then(({ choices }) => choices[0]?.finish_reason);
     await until(() => serving.engine.load === 1);
     const waiting = failure(ask(serving, "Once"));
     await until(() => serving.engine.load === 2);
