@@ -1,0 +1,121 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as v from "valibot";
+import { Gpu } from "../src/gpu/gpu.ts";
+import { read, upload } from "../src/gpu/transfer.ts";
+import { SUPPORTED_TYPES } from "../src/models/architectures/index.ts";
+import { Decoder } from "../src/models/decoder.ts";
+import { PLAIN_LINEARS } from "../src/models/linears.ts";
+import { recordTraining, type TrainingBatch } from "../src/models/training.ts";
+import { Run } from "../src/tensor/run.ts";
+import { Tape } from "../src/tensor/tape.ts";
+import { type Tensor, tensorBytes, tensorIn } from "../src/tensor/tensor.ts";
+import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
+import { openTensors } from "./tensors.ts";
+
+const Made = v.record(
+  v.string(),
+  v.object({
+    samples: v.array(v.object({ ids: v.array(v.number()), rows: v.array(v.number()) })),
+    nll: v.array(v.number()),
+  }),
+);
+type Sample = v.InferOutput<typeof Made>[string]["samples"][number];
+
+const folder = await mkdtemp(join(tmpdir(), "randlora-gradients-"));
+await run([await pythonWithPeft(), join(PYTHON_FOLDER, "gradients.py"), folder]);
+const made = v.parse(Made, await Bun.file(join(folder, "expected.json")).json());
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+});
+afterAll(async () => {
+  gpu.close();
+  await rm(folder, { recursive: true });
+});
+
+/** The samples one after another. */
+function batchOf(samples: readonly Sample[]): TrainingBatch {
+  const starts = samples.map((_, index) => samples.slice(0, index).reduce((sum, { ids }) => sum + ids.length, 0));
+  const each = (values: (sample: Sample, start: number) => readonly number[]) =>
+    Uint32Array.from(samples.flatMap((sample, index) => values(sample, starts[index] ?? NaN)));
+  return {
+    ids: each(({ ids }) => ids),
+    positions: each(({ ids }) => ids.map((_, position) => position)),
+    starts: each(({ ids }, start) => ids.map(() => start)),
+    rows: each(({ rows }, start) => rows.map((row) => start + row)),
+    targets: each(({ ids, rows }) => rows.map((row) => ids[row + 1] ?? NaN)),
+  };
+}
+
+/** The values of a tensor that begins its buffer, without padding. */
+async function valuesOf({ shape: [rows, cols], buffer, pitch }: Tensor): Promise<Float32Array> {
+  const all = new Float32Array((await read(gpu, buffer)).buffer);
+  const values = new Float32Array(rows * cols);
+  for (let row = 0; row < rows; row++) values.set(all.subarray(row * pitch, row * pitch + cols), row * cols);
+  return values;
+}
+
+/** The loss of each supervised token, and the gradient of their mean by every weight. */
+async function differentiate(name: string, samples: readonly Sample[], checkpointing: boolean) {
+  using decoder = await Decoder.load(gpu, join(folder, name));
+  const gradients = new Map(
+    [...decoder.weights.tensors].map(([name, { shape }]) => {
+      const buffer = gpu.memory.allocate(`gradient of ${name}`, tensorBytes(shape, "F32"));
+      upload(gpu, buffer, new Uint8Array(buffer.size));
+      return [name, tensorIn(buffer, shape, "F32")];
+    }),
+  );
+  using run = new Run(gpu);
+  const tape = new Tape(run);
+  for (const [name, gradient] of gradients) {
+    const weight = decoder.weights.tensors.get(name);
+    if (weight !== undefined) tape.watch(weight, gradient);
+  }
+  const { config, weights } = decoder;
+  const nll = recordTraining(tape, config, weights, PLAIN_LINEARS, batchOf(samples), { checkpointing });
+  const [count] = nll.shape;
+  tape.backward(nll, run.upload("mean", nll.shape, new Float32Array(count).fill(1 / count)));
+  run.keep(nll);
+  await run.submit();
+  const found = new Map<string, Float32Array>();
+  for (const [name, gradient] of gradients) {
+    found.set(name, await valuesOf(gradient));
+    gpu.memory.release(gradient.buffer);
+  }
+  const losses = await valuesOf(nll);
+  gpu.memory.release(nll.buffer);
+  return { losses, found };
+}
+
+const largest = (values: ArrayLike<number>) =>
+  Array.from(values).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+
+test("every architecture is tried", () => {
+  const tried = new Set(Object.keys(made).map((name) => name.split("-")[0]));
+  expect([...tried].toSorted()).toEqual(SUPPORTED_TYPES.map((type) => type.replace("_text", "")).toSorted());
+});
+
+for (const [name, wanted] of Object.entries(made)) {
+  test(`${name}: every weight's gradient is PyTorch's`, async () => {
+    const { losses, found } = await differentiate(name, wanted.samples, false);
+    expect(losses.length).toBe(wanted.nll.length);
+    wanted.nll.forEach((loss, at) =>
+      expect(Math.abs((losses[at] ?? NaN) - loss)).toBeLessThan(1e-4 * largest(wanted.nll)),
+    );
+    const gradients = openTensors(join(folder, name, "gradients.safetensors"));
+    expect([...found.keys()].toSorted()).toEqual([...gradients.keys()].toSorted());
+    for (const [weight, stored] of gradients) {
+      const want = stored.values();
+      const have = found.get(weight) ?? new Float32Array();
+      const errors = want.map((value, at) => value - (have[at] ?? NaN));
+      expect(errors.some(Number.isNaN), weight).toBe(false);
+      expect(largest(errors), weight).toBeLessThan(1e-3 * largest(want));
+    }
+    const again = await differentiate(name, wanted.samples, true);
+    for (const [weight, values] of found) expect(again.found.get(weight), weight).toEqual(values);
+  });
+}

@@ -1,0 +1,68 @@
+"""Gradients of tiny random decoders by PyTorch's autograd.
+
+usage: gradients.py OUT      writes OUT/NAME (a model folder in f32) for every case, OUT/NAME/gradients.safetensors
+                             (∂loss/∂weight by the weight's name), and OUT/expected.json
+
+A case has two samples, which go through the model one at a time. The loss is the negative log-likelihood of their
+supervised tokens, summed over both and divided by the number of those tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from decoders import cases, randomise
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM
+
+SECOND_SAMPLE = 17
+"""Tokens of the second sample."""
+
+
+def lengths(made: dict[str, Any]) -> list[int]:
+    """RoPE that depends on the length goes by the longest sample of a batch: there both are equally long."""
+    kinds = json.dumps(getattr(made["config"], "rope_parameters", None) or {})
+    depends = "dynamic" in kinds or "longrope" in kinds
+    return [made["tokens"], made["tokens"] if depends else SECOND_SAMPLE]
+
+
+def describe(folder: Path, made: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    samples, losses = [], []
+    for length in lengths(made):
+        ids = torch.randint(2, made["config"].vocab_size, (length,), generator=generator)
+        # Of each token but the last: is the next one supervised?
+        supervised = torch.rand(length - 1, generator=generator) < 0.7
+        supervised[-1] = True
+        logits = model(ids[None]).logits[0, :-1]
+        losses.append(torch.nn.functional.cross_entropy(logits[supervised], ids[1:][supervised], reduction="none"))
+        samples.append({"ids": ids.tolist(), "rows": supervised.nonzero()[:, 0].tolist()})
+    nll = torch.cat(losses)
+    nll.mean().backward()
+    save_file(
+        {name: weight.grad.contiguous() for name, weight in model.named_parameters()},
+        folder / "gradients.safetensors",
+    )
+    return {"samples": samples, "nll": nll.tolist()}
+
+
+def main(out: Path) -> None:
+    expected = {}
+    for seed, (name, made) in enumerate(cases().items()):
+        if made["dtype"] != "f32":
+            continue
+        generator = torch.Generator().manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(made["config"])
+        randomise(model, generator)
+        folder = out / name
+        model.save_pretrained(folder)
+        expected[name] = describe(folder, made, generator)
+    (out / "expected.json").write_text(json.dumps(expected))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
