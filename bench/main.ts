@@ -5,13 +5,14 @@
  */
 import { parseArgs } from "node:util";
 import { machine, record, renderMachine, renderResults, runSuite } from "./harness.ts";
+import { attentionSuite } from "./suites/attention.ts";
 import { copySuite } from "./suites/copy.ts";
 import { deltaSuite } from "./suites/delta.ts";
 import { drawSuite } from "./suites/draws.ts";
 import { gemmSuite } from "./suites/gemm.ts";
 import { mergeSuite } from "./suites/merge.ts";
 
-const SUITES = [drawSuite, deltaSuite, gemmSuite, mergeSuite, copySuite];
+const SUITES = [drawSuite, deltaSuite, gemmSuite, attentionSuite, mergeSuite, copySuite];
 
 const { values, positionals } = parseArgs({ options: { record: { type: "boolean" } }, allowPositionals: true });
 const words = positionals.map((word) => word.toLowerCase());

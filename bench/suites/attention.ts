@@ -1,0 +1,87 @@
+import { Gpu } from "../../src/gpu/gpu.ts";
+import { upload } from "../../src/gpu/transfer.ts";
+import { OPS } from "../../src/tensor/ops/index.ts";
+import { recordAttentionBackward } from "../../src/tensor/ops/attention-backward.ts";
+import { Run } from "../../src/tensor/run.ts";
+import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../src/tensor/tensor.ts";
+import type { Suite } from "../harness.ts";
+
+/** The heads of the 135M model. */
+const HEADS = { heads: 9, kvHeads: 3, headSize: 64 } as const;
+/** Tokens, in texts of how many. */
+const SIZES = [
+  { tokens: 1024, length: 512 },
+  { tokens: 1024, length: 128 },
+] as const;
+
+/** Products of all queries of a text with the keys that they see: two forward, five backward. */
+function gigaflops({ tokens, length }: (typeof SIZES)[number], products: number): number {
+  const { heads, headSize } = HEADS;
+  return (products * 2 * heads * headSize * (tokens / length) * ((length * (length + 1)) / 2)) / 1e9;
+}
+
+export const attentionSuite: Suite = {
+  name: "attention",
+  title: "attention of one layer of the 135M model",
+  unit: "GFLOP/s",
+  async *cases(wanted) {
+    using gpu = await Gpu.open();
+    using run = new Run(gpu);
+    const { heads, kvHeads, headSize } = HEADS;
+    const [width, kvWidth] = [heads * headSize, kvHeads * headSize];
+    for (const size of SIZES) {
+      const { tokens, length } = size;
+      const name = (what: string) => `${what}, ${tokens} tokens in texts of ${length}`;
+      if (!["forward", "backward"].some((what) => wanted(name(what)))) continue;
+      const made: Tensor[] = [];
+      const filled = (shape: Shape): Tensor => {
+        const tensor = tensorIn(gpu.memory.allocate("operand", tensorBytes(shape, "F32")), shape, "F32");
+        upload(
+          gpu,
+          tensor.buffer,
+          Float32Array.from({ length: shape[0] * tensor.pitch }, () => Math.random() - 0.5),
+        );
+        made.push(tensor);
+        return tensor;
+      };
+      const starts = tensorIn(gpu.memory.allocate("starts", 4 * tokens), [1, tokens], "U32");
+      upload(
+        gpu,
+        starts.buffer,
+        Uint32Array.from({ length: tokens }, (_, token) => token - (token % length)),
+      );
+      made.push(starts);
+      const [q, y, dy, dq] = [0, 1, 2, 3].map(() => filled([tokens, width])) as [Tensor, Tensor, Tensor, Tensor];
+      const kv = [0, 1, 2, 3].map(() => filled([tokens, kvWidth])) as [Tensor, Tensor, Tensor, Tensor];
+      const [keys, values, dKeys, dValues] = kv;
+      const lse = filled([tokens, heads]);
+      const attributes = {
+        headSize,
+        firstPosition: 0,
+        scale: headSize ** -0.5,
+        window: Infinity,
+        softcap: undefined,
+        lse: true,
+      };
+      const forward = async () => {
+        run.apply(OPS.attention, { q, keys, values, starts }, attributes, { y, lse });
+        await run.submit();
+        await gpu.idle();
+      };
+      yield { name: name("forward"), amount: gigaflops(size, 2), run: forward };
+      const into = { q: dq, keys: dKeys, values: dValues };
+      const operands = { q, keys, values, starts, y, lse, dy, dlse: undefined, into };
+      await forward();
+      yield {
+        name: name("backward"),
+        amount: gigaflops(size, 5),
+        run: async () => {
+          recordAttentionBackward(run, operands, attributes);
+          await run.submit();
+          await gpu.idle();
+        },
+      };
+      for (const { buffer } of made) gpu.memory.release(buffer);
+    }
+  },
+};
