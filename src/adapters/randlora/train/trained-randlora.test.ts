@@ -13,6 +13,7 @@ import type { OrderPlan } from "./flops.ts";
 import { fuse } from "./fused.ts";
 import { adapterGradients, adapterOutput } from "./gradient-reference.ts";
 import type { TrainedModule } from "./module.ts";
+import { orderBytes } from "./plan-orders.ts";
 import { type ModuleShape, moduleShape } from "./shape.ts";
 import { basesFor, error, numbers, placed, type Stored, STORED, taken } from "./train.fixture.ts";
 import { TrainedRandlora } from "./trained-randlora.ts";
@@ -309,6 +310,43 @@ test("an evaluation drops nothing", async () => {
   const [dropped] = await pass(plan, (module) => maskOf(0.5, 1, module), true);
   expect(error(apart ?? [], merged ?? [])).toBeLessThan(1e-5);
   expect(error(dropped ?? [], merged ?? [])).toBeGreaterThan(0.1);
+});
+
+test("the plan's bytes are those that are allocated", async () => {
+  const matrices = [
+    { out: OUT, in: IN, modules: modulesOf().map(({ shape }) => shape) },
+    { out: 24, in: 64, modules: [moduleShape(24, 64, RANK)] },
+  ];
+  const own = frozen("BF16").tensor;
+  const other = place(gpu, { matrix: { shape: [24, 64], data: new Float64Array(24 * 64) }, dtype: "BF16" });
+  const tiny = placed(gpu, [1, 4], [0, 0, 0, 0]);
+  const tensors = { lambda: tiny, gamma: tiny, lambdaGradient: tiny, gammaGradient: tiny };
+  const modules: TrainedModule[] = [
+    ...modulesOf().map(({ name, first, shape }) => ({ name, weight: sliceRows(own, first, shape.out), ...tensors })),
+    { name: "down", weight: other, ...tensors },
+  ];
+  const bases = await TrainingBases.create(
+    gpu,
+    basesFor(
+      "ternary",
+      matrices.flatMap((matrix) => matrix.modules),
+    ),
+    "peft",
+  );
+  const panelBytes = (shape: ModuleShape) => bases.panelBytes(shape);
+  for (const plan of Object.values(PLANS)) {
+    for (const dropout of [false, true]) {
+      const before = gpu.memory.liveBytes;
+      const plans = [plan, plan];
+      const trained = new TrainedRandlora(gpu, { bases, modules, scale: 1, dropout, plans });
+      const terms = { staging: defaultStaging(gpu), dropout, tokens: 0, panelBytes };
+      expect(gpu.memory.liveBytes - before).toBe(orderBytes(matrices, plans, terms));
+      trained.release();
+      expect(gpu.memory.liveBytes).toBe(before);
+    }
+  }
+  bases.release();
+  for (const { buffer } of [own, other, tiny]) gpu.memory.release(buffer);
 });
 
 test("modules find their places in the joined matrix; rows of two modules are refused", () => {

@@ -2,11 +2,10 @@ import type { Gpu } from "../../../gpu/gpu.ts";
 import type { GpuBuffer } from "../../../gpu/memory.ts";
 import { ELEMENTWISE } from "../../../kernels/elementwise.ts";
 import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
+import { type Linears, PLAIN_LINEARS, type Projection } from "../../../models/linears.ts";
 import { recordElementwise } from "../../../tensor/elementwise.ts";
-import { OPS } from "../../../tensor/ops/index.ts";
 import type { Recorder } from "../../../tensor/recorder.ts";
 import type { Run } from "../../../tensor/run.ts";
-import { Tape } from "../../../tensor/tape.ts";
 import { pitchOf, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
 import { type AdaptedMatrix, heldBuffers } from "./adapted-matrix.ts";
 import type { AdapterContext, LinearGradients, LinearOperands, Masks } from "./context.ts";
@@ -17,17 +16,6 @@ import { finishMerged, mergedBackward, mergedForward, prepareMerged } from "./me
 import type { TrainedModule } from "./module.ts";
 import type { TrainingBases } from "./training-bases.ts";
 import { mergedBytes, productBytes, Workspace, workspaceSizes } from "./workspace.ts";
-
-/** A linear layer as the decoder asks for it: y = x Wᵀ + bias + residual. */
-export interface LinearInputs extends LinearOperands {
-  readonly weight: Tensor;
-}
-
-/** How the decoder's projections are computed in one pass. */
-export interface AdaptedLinears {
-  /** Records y (tokens, out); on a tape together with how it is differentiated. */
-  apply(recorder: Recorder, inputs: LinearInputs): Tensor;
-}
 
 /** What an adapter under training is made of. */
 export interface TrainedRandloraOptions {
@@ -53,12 +41,6 @@ export class TrainedRandlora {
   readonly #matrices: ReadonlyMap<GpuBuffer, AdaptedMatrix>;
   /** Matrices whose G holds sums of this step. */
   readonly #begun = new Set<AdaptedMatrix>();
-  /**
-   * A parameter that every adapted layer reads as far as tapes know: they differentiate a layer only where an input
-   * wants a gradient, and λ and γ are none of its inputs. What arrives in its gradient means nothing.
-   */
-  readonly #anchor: { readonly parameter: Tensor; readonly gradient: Tensor };
-  readonly #anchored = new WeakSet<Tape>();
 
   /** @throws RandloraError `memory` */
   constructor(gpu: Gpu, options: TrainedRandloraOptions) {
@@ -78,8 +60,6 @@ export class TrainedRandlora {
     this.#matrices = new Map(
       fused.map((matrix, index) => [matrix.weight.buffer, this.#hold(matrix, plans[index], modules)]),
     );
-    const four = () => tensorIn(gpu.memory.allocate("anchor", 16), [1, 4], "F32");
-    this.#anchor = { parameter: four(), gradient: four() };
   }
 
   /** Records what depends on λ and γ alone: before the first micro-batch of a step, and before an evaluation. */
@@ -91,7 +71,7 @@ export class TrainedRandlora {
    * The decoder's projections in one pass.
    * @param masks what dropout drops; undefined: nothing, as in an evaluation
    */
-  linears(masks: Masks): AdaptedLinears {
+  linears(masks: Masks): Linears {
     if (masks !== undefined && !this.#context.dropout) throw new Error("this adapter was not made for dropout");
     return { apply: (recorder, inputs) => this.#apply(recorder, inputs, masks) };
   }
@@ -105,30 +85,26 @@ export class TrainedRandlora {
   /** Gives GPU memory back; bases, weights and parameters are the caller's. */
   release(): void {
     this.#context.workspace.release();
-    const { parameter, gradient } = this.#anchor;
-    for (const buffer of [parameter.buffer, gradient.buffer, ...[...this.#matrices.values()].flatMap(heldBuffers)]) {
-      this.#gpu.memory.release(buffer);
+    for (const matrix of this.#matrices.values()) {
+      for (const buffer of heldBuffers(matrix)) this.#gpu.memory.release(buffer);
     }
   }
 
-  #apply(recorder: Recorder, inputs: LinearInputs, masks: Masks): Tensor {
+  #apply(recorder: Recorder, inputs: Projection, masks: Masks): Tensor {
     const { x, weight, residual } = inputs;
     const matrix = this.#matrices.get(weight.buffer);
-    if (matrix === undefined) return recorder.apply(OPS.linear, inputs, {}).y;
+    if (matrix === undefined) return PLAIN_LINEARS.apply(recorder, inputs);
     if (weight.shape[0] !== matrix.weight.shape[0]) throw new Error("a part of an adapted matrix is multiplied with");
-    if (recorder instanceof Tape && !this.#anchored.has(recorder)) {
-      recorder.watch(this.#anchor.parameter, this.#anchor.gradient);
-      this.#anchored.add(recorder);
-    }
     const { run } = recorder;
     const y = recorder.allocate("adapted", [x.shape[0], weight.shape[0]]);
     this.#forward(run, matrix, inputs, y, masks);
     recorder.record({
       name: "adapted linear",
-      inputs: [x, this.#anchor.parameter, ...(residual === undefined ? [] : [residual])],
+      trains: true,
+      inputs: residual === undefined ? [x] : [x, residual],
       outputs: [y],
       saves: () => [x],
-      backward: (_, [dy], [dx, , dResidual]) => {
+      backward: (_, [dy], [dx, dResidual]) => {
         if (dy === undefined) return;
         this.#backward(run, matrix, { x, dy, dx }, masks);
         if (dResidual !== undefined) recordElementwise(run, ELEMENTWISE.copy, dy, undefined, dResidual);
