@@ -3,6 +3,7 @@ import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import OpenAI from "openai";
+import * as v from "valibot";
 import { STORIES } from "../src/generate/testing.ts";
 import { writeAdapter } from "../src/merge/testing.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
@@ -74,6 +75,11 @@ class Running implements AsyncDisposable {
     this.#listening.reject(new Error(this.stderr));
   }
 }
+
+const Answer = v.object({
+  model: v.string(),
+  choices: v.tuple([v.object({ message: v.object({ content: v.string() }) })]),
+});
 
 const ask = async (client: OpenAI, model: string): Promise<string> => {
   const body = { model, prompt: "Once upon a time", max_tokens: 20, temperature: 0 };
@@ -179,9 +185,10 @@ test("the README's examples do what they say", async () => {
     "0",
   ]);
   const address = await serving.address;
-  const answer = await (await fetch(`${address}/v1/chat/completions`, { method: "POST", body })).json();
-  const content = answer.choices[0].message.content;
-  expect([answer.model, content]).toEqual(["pirate", expect.stringMatching(/\w/)]);
+  const response = await fetch(`${address}/v1/chat/completions`, { method: "POST", body });
+  const { model, choices } = v.parse(Answer, await response.json());
+  const content = choices[0].message.content;
+  expect([model, content]).toEqual(["pirate", expect.stringMatching(/\w/)]);
   const child = Bun.spawn([process.execPath, "-e", script.replace("http://127.0.0.1:8080", address)], {
     cwd: join(import.meta.dir, ".."),
     env: cleanEnvironment(),

@@ -114,6 +114,7 @@ export const command = defineCommand({
       onFailure: (error) => context.log.warn(`a request failed: ${describe(error, context)}`),
       onRequest: (line) => context.log.verbose(line),
     });
+    warnOfContext(options.context, model.decoder.config.contextLength, context);
     await warnOfStrangers(host, apiKey, context);
     context.log.info(`listening on ${server.address}`);
     context.result({ address: server.address, models: models.all.map(({ id }) => id) });
@@ -122,6 +123,11 @@ export const command = defineCommand({
     await server.stop();
   },
 });
+
+function warnOfContext(asked: number | undefined, longest: number, { log }: Context): void {
+  if (asked === undefined || asked <= longest) return;
+  log.warn(`--context ${asked}: the model was made for ${longest} tokens; beyond them its answers may make no sense`);
+}
 
 async function warnOfStrangers(host: string, apiKey: string | undefined, { log }: Context): Promise<void> {
   const { isLoopback } = await import("../src/serve/guard.ts");
