@@ -57,6 +57,8 @@ type OptionValues<O extends Options> = { readonly [K in keyof O]: ValueOf<O[K]> 
 
 interface Definition<A extends Arguments, O extends Options> {
   readonly name: string;
+  /** Names that other programs have for it: whoever types one is told this command's. */
+  readonly otherNames?: readonly string[];
   /** One line, no full stop: it stands in the list of commands. */
   readonly summary: string;
   /** One command line that does something useful as it stands. */
@@ -72,6 +74,7 @@ interface Definition<A extends Arguments, O extends Options> {
 export interface Command {
   readonly kind: "command";
   readonly name: string;
+  readonly otherNames: readonly string[];
   readonly summary: string;
   readonly example: string;
   readonly arguments: Arguments;
@@ -88,6 +91,7 @@ export interface Command {
 export interface Group {
   readonly kind: "group";
   readonly name: string;
+  readonly otherNames?: readonly string[];
   readonly summary: string;
   readonly commands: readonly Command[];
 }
@@ -96,10 +100,11 @@ export interface Group {
 export function defineCommand<const A extends Arguments, const O extends Options>(
   definition: Definition<A, O>,
 ): Command {
-  const { name, summary, example, options } = definition;
+  const { name, otherNames = [], summary, example, options } = definition;
   return {
     kind: "command",
     name,
+    otherNames,
     summary,
     example,
     arguments: definition.arguments,

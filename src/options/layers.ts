@@ -39,7 +39,7 @@ function settleOne(key: string, option: Option<unknown>, layers: Layers): unknow
   } catch (error) {
     if (!(error instanceof InvalidValue)) throw error;
     const written = found.texts.map((value) => JSON.stringify(value)).join(", ");
-    throw new RandloraError("usage", `${found.source}: ${written} ${error.message}`, hintFor(option));
+    throw new RandloraError("usage", `${found.source}: ${written} ${error.message}`, error.hint || hintFor(option));
   }
 }
 

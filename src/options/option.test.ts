@@ -54,6 +54,22 @@ test("choices name what is possible", () => {
   expect(() => choice(["once", "peft"], { help }).read(["twice"])).toThrow("is not one of once, peft");
 });
 
+test("a choice spelled as elsewhere, or almost right, is pointed out", () => {
+  const hintOf = (written: string): unknown => {
+    try {
+      choice(["keep", "f32", "f16", "bf16"], { help }).read([written]);
+    } catch (error) {
+      return error instanceof InvalidValue ? error.hint : error;
+    }
+    return undefined;
+  };
+  expect(hintOf("float16")).toBe("did you mean f16?");
+  expect(hintOf("BFloat16")).toBe("did you mean bf16?");
+  expect(hintOf("fp32")).toBe("did you mean f32?");
+  expect(hintOf("kepe")).toBe("did you mean keep?");
+  expect(hintOf("int8")).toBe("");
+});
+
 test("flags read the usual words of files and variables", () => {
   for (const written of ["true", "1", "yes", "ON"]) expect(flag({ help }).read([written])).toBe(true);
   for (const written of ["false", "0", "No", "off"]) expect(flag({ help }).read([written])).toBe(false);

@@ -1,4 +1,5 @@
 import { RandloraError } from "../errors.ts";
+import { nearest } from "./nearest.ts";
 
 /**
  * One option of a command, whatever layer its value comes from. Every layer delivers texts ("0.5", "true"); `read`
@@ -29,7 +30,15 @@ export interface Option<T> {
 export type ValueOf<O> = O extends Option<infer T> ? T : never;
 
 /** What `read` throws; the layer that knows where the text came from turns it into a usage error. */
-export class InvalidValue extends Error {}
+export class InvalidValue extends Error {
+  /** What was probably meant; empty when that cannot be told. */
+  readonly hint: string;
+
+  constructor(message: string, hint = "") {
+    super(message);
+    this.hint = hint;
+  }
+}
 
 /** What every kind of option can say about itself. */
 export interface Spec<D> {
@@ -68,6 +77,17 @@ export function text<D extends string | undefined = undefined>(spec: Spec<D>): O
   return single(spec, "TEXT", (value) => value);
 }
 
+/** What other programs call the number formats. */
+const OTHER_SPELLINGS: ReadonlyMap<string, string> = new Map([
+  ["float32", "f32"],
+  ["fp32", "f32"],
+  ["float", "f32"],
+  ["float16", "f16"],
+  ["fp16", "f16"],
+  ["half", "f16"],
+  ["bfloat16", "bf16"],
+]);
+
 /** One of a few words. */
 export function choice<const C extends readonly string[], D extends C[number] | undefined = undefined>(
   choices: C,
@@ -75,7 +95,10 @@ export function choice<const C extends readonly string[], D extends C[number] | 
 ): Option<C[number] | Absent<D>> {
   const read = (value: string): C[number] => {
     if (choices.includes(value)) return value;
-    throw new InvalidValue(`is not one of ${choices.join(", ")}`);
+    const meant = [OTHER_SPELLINGS.get(value.toLowerCase()), nearest(value, choices)].find(
+      (word) => word !== undefined && choices.includes(word),
+    );
+    throw new InvalidValue(`is not one of ${choices.join(", ")}`, meant === undefined ? "" : `did you mean ${meant}?`);
   };
   return { ...single(spec, choices.join("|"), read), choices };
 }

@@ -73,6 +73,29 @@ describe("refuses, naming the nearest", () => {
     expect(refusal("--verison")).toEqual(["usage", "unknown option '--verison'", "did you mean --version?"]);
   });
 
+  test("a command that does not exist, asked for help", () => {
+    const unknown = ["usage", "unknown command 'mxi'", "did you mean mix?"];
+    for (const argv of [
+      ["mxi", "--help"],
+      ["mxi", "-h", "x"],
+      ["--gpu", "0", "mxi", "--help"],
+      ["help", "mxi"],
+    ]) {
+      expect(refusal(...argv)).toEqual(unknown);
+    }
+    expect(refusal("show", "wrok", "--help")).toEqual(["usage", "unknown command 'wrok'", "did you mean work?"]);
+    expect(refusal("stir", "--help")).toEqual(["usage", "unknown command 'stir'", "did you mean mix?"]);
+    expect(refusal("xyzzy")[2]).toBe("one of: mix, fail, wait, pour, show; see sample --help");
+    for (const argv of [
+      ["show", "--help"],
+      ["show", "--gpu", "x", "--help"],
+      ["--help", "mxi"],
+      ["help", "mix"],
+    ]) {
+      expect(parse(sample, argv, style)).toMatchObject({ kind: "help" });
+    }
+  });
+
   test("missing and superfluous words", () => {
     expect(refusal()).toEqual([
       "usage",

@@ -4,6 +4,7 @@ import type { Command, Group } from "./command.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
 import { commandHelp, groupHelp, programHelp, type HelpStyle } from "./help.ts";
 import { flagName, type Program } from "./names.ts";
+import { nearest } from "./nearest.ts";
 import type { Option } from "./option.ts";
 
 /** Texts given on the command line, by option key, in their order. */
@@ -75,8 +76,10 @@ export function parse(program: Program, argv: readonly string[], style: HelpStyl
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.code === "commander.version") return { kind: "version", text: output.join("") };
-    if (error.exitCode === 0) return { kind: "help", text: output.join("") };
-    throw usageError(program, argv, error);
+    const unknown = error.code.startsWith("commander.help") ? unknownWord(program, root.args) : undefined;
+    if (unknown !== undefined) throw unknown;
+    if (error.exitCode !== 0) throw usageError(program, argv, error);
+    return { kind: "help", text: output.join("") };
   }
   if (request === undefined) throw missingCommand(program, argv);
   return request;
@@ -111,9 +114,30 @@ function splitPositionals(command: Command, texts: readonly string[]): (readonly
   );
 }
 
+/** The error of a request for help with a command that does not exist: the parser would explain the whole program. */
+function unknownWord(program: Program, words: readonly string[]): RandloraError | undefined {
+  const [first, second] = words[0] === "help" ? words.slice(1) : words;
+  if (first === undefined || first.startsWith("-")) return undefined;
+  const entry = program.commands.find(({ name }) => name === first);
+  if (entry === undefined) return unknownCommand(program, first);
+  if (entry.kind === "command" || second === undefined || second.startsWith("-")) return undefined;
+  return entry.commands.some(({ name }) => name === second) ? undefined : unknownCommand(program, second, entry);
+}
+
+function unknownCommand(program: Program, word: string, group?: Group): RandloraError {
+  const entries = group?.commands ?? program.commands;
+  const names = entries.map(({ name }) => name);
+  const meant = entries.find(({ otherNames = [] }) => otherNames.includes(word))?.name ?? nearest(word, names);
+  const words = [program.name, ...(group === undefined ? [] : [group.name])].join(" ");
+  const hint = meant === undefined ? `one of: ${names.join(", ")}; see ${words} --help` : `did you mean ${meant}?`;
+  return new RandloraError("usage", `unknown command '${word}'`, hint);
+}
+
 /** Turns the parser's "error: unknown option '--dtpye'\n(Did you mean --dtype?)" into a message and a hint. */
 function usageError(program: Program, argv: readonly string[], error: CommanderError): RandloraError {
   if (error.code === "commander.help") return missingCommand(program, argv);
+  const [, unknown] = /^error: unknown command '(.*)'/.exec(error.message) ?? [];
+  if (unknown !== undefined) return unknownCommand(program, unknown, findGroup(program, argv));
   const [first = "", suggestion] = error.message.split("\n");
   const hint = suggestion?.replace(/^\((.*)\)$/, "$1").replace("Did you mean", "did you mean");
   return new RandloraError("usage", first.replace(/^error: /, ""), hint ?? `see ${helpCommand(program, argv)}`);

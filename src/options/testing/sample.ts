@@ -23,6 +23,7 @@ import { runProcess } from "../process.ts";
 
 const mix = defineCommand({
   name: "mix",
+  otherNames: ["stir"],
   summary: "Show every option as it was settled",
   example: "sample mix base one two --scale 0.5",
   arguments: { base: required("BASE", "the first"), others: variadic("OTHER", "the rest") },
