@@ -45,6 +45,8 @@ test("a lost device ends the wait in progress and every later one, in words", as
   });
   expect(await caught(gpu.idle())).toBe(error);
   expect(() => gpu.check()).toThrow("the GPU was lost");
+  // What is begun all the same fails with it, and not a second time by itself.
+  expect(await caught(gpu.settle(Promise.reject(new Error("aborted"))))).toBe(error);
 });
 
 test("a device that was destroyed on purpose is no failure", async () => {

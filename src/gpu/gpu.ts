@@ -128,6 +128,7 @@ export class Gpu {
    * @throws RandloraError `gpu` or `memory`
    */
   async settle<T>(promise: Promise<T>): Promise<T> {
+    promise.catch(() => {}); // where the device has failed already, nobody else will hear of it
     resetPace();
     this.check();
     const value = await Promise.race([promise, this.#failureSignal]).catch((cause: unknown) => this.#explain(cause));

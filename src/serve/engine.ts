@@ -72,13 +72,18 @@ export class Engine implements AsyncDisposable {
     return this.#queue.size + (this.#running === undefined ? 0 : 1);
   }
 
+  /** @throws ApiError 503 when nothing is written any more */
+  check(): void {
+    if (this.#closed !== undefined) throw this.#closed;
+  }
+
   /**
    * Puts a job into the queue.
    * @returns the answer; rejects with the signal's reason when that is aborted, with an ApiError 503 when the server stops
    * @throws ApiError at once: 429 when too many wait, 503 when the server stops
    */
   submit(job: Job): Promise<WholeReply> {
-    if (this.#closed !== undefined) throw this.#closed;
+    this.check();
     if (this.#queue.size >= this.#options.queueLength) throw this.#full();
     const { promise, resolve, reject } = Promise.withResolvers<WholeReply>();
     const waiting: Waiting = { client: job.client, model: job.model.id, job, resolve, reject };

@@ -84,12 +84,18 @@ export class ApiServer implements AsyncDisposable {
     return response;
   }
 
+  /** As llama.cpp answers; for whoever restarts a server that has failed. @throws ApiError 503 */
+  #health(): Response {
+    this.#options.engine.check();
+    return Response.json({ status: "ok" });
+  }
+
   async #route(path: string, call: Call): Promise<Response> {
     const { request } = call;
     this.#guard.checkPage(request);
     if (request.method === "OPTIONS") return this.#guard.preflight(request);
     if (path === "/") return pickMethod(request, { GET: pageResponse })();
-    if (path === "/health") return pickMethod(request, { GET: () => Response.json({ status: "ok" }) })();
+    if (path === "/health") return pickMethod(request, { GET: () => this.#health() })();
     this.#guard.checkKey(request);
     return await this.#api.handle(path, call);
   }
