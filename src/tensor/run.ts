@@ -46,7 +46,7 @@ export interface Op<I extends Roles, A, O extends Roles> {
   /** The definition, in f64. */
   reference(inputs: Of<I, Matrix>, attributes: A): Of<O, Matrix>;
   /** How the op is differentiated; "constant" where nothing is learnt through it. */
-  readonly derivative?: Derivative<I, A, O> | "constant";
+  readonly derivative: Derivative<I, A, O> | "constant";
 }
 
 /** The derivative of an op, on the GPU and in f64. */

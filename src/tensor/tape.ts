@@ -1,4 +1,3 @@
-import { RandloraError } from "../errors.ts";
 import type { GpuBuffer } from "../gpu/memory.ts";
 import { ELEMENTWISE } from "../kernels/elementwise.ts";
 import { recordElementwise } from "./elementwise.ts";
@@ -70,7 +69,6 @@ export class Tape implements Recorder {
     return this.#values.get(tensor.buffer)?.gradient?.wants(tensor) === true;
   }
 
-  /** @throws RandloraError `model` when a gradient is wanted through an op that has none */
   apply<I extends Roles, A, O extends Roles>(
     op: Op<I, A, O>,
     inputs: Of<I, Tensor>,
@@ -82,10 +80,6 @@ export class Tape implements Recorder {
     if (derivative === "constant") return outputs;
     const given = present<I>(inputs);
     const made = present<O>(outputs);
-    if (derivative === undefined) {
-      if (!given.some(([, tensor]) => this.wants(tensor))) return outputs;
-      throw new RandloraError("model", `${op.name}: this op has no derivative, and a gradient is wanted through it`);
-    }
     this.record({
       name: op.name,
       inputs: given.map(([, tensor]) => tensor),

@@ -95,7 +95,7 @@ export const nll = defineOp({
       });
       const inputs = { x, weight, bias: undefined, residual: undefined };
       const { derivative } = linear;
-      if (derivative === undefined || derivative === "constant") throw new Error("a linear layer has a derivative");
+      if (derivative === "constant") throw new Error("a linear layer has a derivative");
       const { x: dx, weight: dweight } = derivative.gradient(inputs, {}, { y: dlogits });
       return { x: dx, weight: dweight };
     },
