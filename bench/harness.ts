@@ -41,6 +41,8 @@ export interface Result {
   readonly runs: number;
   /** Cores that the process had on average: on a shared machine fewer than it could use. */
   readonly cores: number;
+  /** Units per second of processor time, whoever else had the cores meanwhile; of a real GPU it says nothing. */
+  readonly perCore: number;
   readonly target?: number;
 }
 
@@ -61,12 +63,18 @@ export async function runSuite(suite: Suite, filter: readonly string[], note: (l
 }
 
 async function time({ name, amount, target, run }: Case): Promise<Result> {
+  await run(); // compiles
   const bench = new Bench({ ...WARM_UP, ...TIMED, throws: true });
-  bench.add(name, run);
+  let calls = 0;
+  bench.add(name, () => {
+    calls += 1;
+    return run();
+  });
   const [wall, cpu] = [performance.now(), process.cpuUsage()];
   const [task] = await bench.run();
   const { user, system } = process.cpuUsage(cpu);
   const cores = (user + system) / 1000 / (performance.now() - wall);
+  const perCore = (amount * calls * 1e6) / (user + system);
   if (task?.result.state !== "completed") throw new Error(`${name}: ${task?.result.state ?? "no task"}`);
   const { p50, min, mad, samplesCount } = task.result.latency;
   return {
@@ -79,6 +87,7 @@ async function time({ name, amount, target, run }: Case): Promise<Result> {
     spreadSeconds: mad / 1000,
     runs: samplesCount,
     cores,
+    perCore,
     ...(target === undefined ? {} : { target }),
   };
 }
@@ -107,7 +116,7 @@ export function machine(): Machine {
 export function renderMachine({ cpu, cores, memory, load, bun }: Machine): string {
   const facts = `${cpu}, ${cores} cores, ${formatBytes(memory)}, Bun ${bun}, load average ${formatNumber(load, 2)}\n`;
   const shared =
-    'others use this machine: the median is too low, "best" is nearer to what it can do; "cores" is what we got\n';
+    'others use this machine: the median is too low, "best" and "a core" are nearer to what it can do; "cores" is what we got\n';
   return load > 0.75 * cores ? facts + shared : facts;
 }
 
@@ -126,10 +135,11 @@ export function renderResults({ title, unit }: Suite, results: readonly Result[]
     formatShare(result.spreadSeconds / result.medianSeconds),
     formatNumber(result.runs),
     formatNumber(result.cores, 2),
+    formatNumber(result.perCore, 1),
     verdict(result),
   ]);
-  const head = [title, unit, "best", "one run", "spread", "runs", "cores", "target"];
-  return formatTable(rows, { head, align: "lrrrrrrl" });
+  const head = [title, unit, "best", "one run", "spread", "runs", "cores", "a core", "target"];
+  return formatTable(rows, { head, align: "lrrrrrrrl" });
 }
 
 /** Writes bench/results/SUITE-DATE.json and returns its path from the repository's root. */
