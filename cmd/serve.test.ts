@@ -145,7 +145,7 @@ test("a signal lets the running answer end, a second one does not wait for it", 
   const stream = await client.completions.create({
     model: "stories260k",
     prompt: "Once",
-    max_tokens: 80,
+    max_tokens: 40,
     stream: true,
   });
   let [text, reason]: [string, string | null] = ["", null];

@@ -124,7 +124,7 @@ describe("a server that stops", () => {
     await until(() => serving.engine.load === 1);
     const waiting = failure(ask(serving, "Once"));
     await until(() => serving.engine.load === 2);
-    await serving.server.stop();
+    await serving.server.stop(60_000);
     expect(await running).toBe("length");
     expect(await waiting).toMatchObject({ status: 503, code: "server_stopping" });
     expect(await failure(ask(serving, "Once"))).toBeInstanceOf(Error);
