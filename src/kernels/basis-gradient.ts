@@ -9,7 +9,7 @@ import type { Staging } from "./staging.ts";
 import { expandTemplate } from "./template.ts";
 
 /** Rows per lane of the subgroup staging, as in the products of matrices. */
-const ROWS_PER_LANE = 3;
+const ROWS_PER_LANE = 4;
 
 /** Rows and columns of dŜ that one workgroup forms at a time. */
 export function basisGradientTile(staging: Staging): Tile {

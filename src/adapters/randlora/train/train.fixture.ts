@@ -3,7 +3,7 @@ import { read, upload } from "../../../gpu/transfer.ts";
 import { pitchOf, type Shape, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
 import { MemoryStdCache } from "../bases.fixture.ts";
 import { type Bases, type BasesSpec, drawBases } from "../bases.ts";
-import { type ModuleShape, moduleShape } from "./shape.ts";
+import type { ModuleShape } from "./shape.ts";
 
 /** Every way in which bases are stored. */
 export const STORED = {
@@ -31,8 +31,6 @@ export function basesFor(stored: Stored, modules: readonly ModuleShape[]): Bases
   };
   return drawBases(spec, extent, new MemoryStdCache());
 }
-
-export const shapeOf = moduleShape;
 
 let state = 1;
 

@@ -2,20 +2,15 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Gpu } from "../../../gpu/gpu.ts";
 import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
 import { dropoutFactor, type DropoutMask } from "../../../random/dropout.ts";
-import { roundFromF64, widenToF32 } from "../../../safetensors/numbers.ts";
 import { Run } from "../../../tensor/run.ts";
 import { Tape } from "../../../tensor/tape.ts";
-import { sliceRows, type Tensor } from "../../../tensor/tensor.ts";
-import { place } from "../../../tensor/testing/placed.ts";
-import type { Bases } from "../bases.ts";
+import { sliceRows } from "../../../tensor/tensor.ts";
 import type { Pairing } from "../delta-reference.ts";
 import type { OrderPlan } from "./flops.ts";
-import { fuse } from "./fused.ts";
-import { adapterGradients, adapterOutput } from "./gradient-reference.ts";
 import type { TrainedModule } from "./module.ts";
-import { orderBytes } from "./plan-orders.ts";
-import { type ModuleShape, moduleShape } from "./shape.ts";
+import { moduleShape } from "./shape.ts";
 import { basesFor, error, numbers, placed, type Stored, STORED, taken } from "./train.fixture.ts";
+import { frozen, IN, maskOf, modulesOf, OUT, PLANS, reference, SCALE, TOKENS } from "./trained-randlora.fixture.ts";
 import { TrainedRandlora } from "./trained-randlora.ts";
 import { TrainingBases } from "./training-bases.ts";
 
@@ -24,28 +19,6 @@ beforeAll(async () => {
   gpu = await Gpu.open();
 });
 afterAll(() => gpu.close());
-
-/** A matrix as a decoder joins it: modules above and below one that is not adapted; tall and wide; odd at the end. */
-const IN = 36;
-const ROWS = [
-  { name: "q", out: 44, adapted: true },
-  { name: "k", out: 20, adapted: true },
-  { name: "v", out: 12, adapted: false },
-  { name: "z", out: 35, adapted: true },
-];
-const OUT = ROWS.reduce((sum, { out }) => sum + out, 0);
-const RANK = 5;
-const SCALE = 0.6;
-const TOKENS = [7, 9];
-
-const PLANS: Readonly<Record<string, OrderPlan>> = {
-  factored: { order: "factored", kept: false, summed: false },
-  "merged-h, W' kept": { order: "merged-h", kept: true, summed: false },
-  "merged-h, W' rebuilt": { order: "merged-h", kept: false, summed: false },
-  "merged-g, W' kept": { order: "merged-g", kept: true, summed: false },
-  "merged-g, W' rebuilt": { order: "merged-g", kept: false, summed: false },
-  "merged-g, G summed": { order: "merged-g", kept: true, summed: true },
-};
 
 interface Case {
   readonly plan: OrderPlan;
@@ -56,81 +29,6 @@ interface Case {
   readonly rate?: number;
   /** Blocks of unpacked rows of B̂. */
   readonly panelBytes?: number;
-}
-
-interface Part {
-  readonly name: string;
-  readonly first: number;
-  readonly shape: ModuleShape;
-  readonly lambda: Float32Array<ArrayBuffer>;
-  readonly gamma: Float32Array<ArrayBuffer>;
-  readonly index: number;
-}
-
-/** Another mask for each micro-batch and module. */
-function maskOf(rate: number, microBatch: number, module: number): DropoutMask {
-  return { rate, key: [0x9abc_def0, 0x1234_5678], stream: [microBatch, module] };
-}
-
-function modulesOf(): Part[] {
-  let first = 0;
-  const parts: Part[] = [];
-  for (const { name, out, adapted } of ROWS) {
-    const shape = moduleShape(out, IN, RANK);
-    const { bases: n, cols, r } = shape;
-    if (adapted) {
-      parts.push({ name, first, shape, lambda: numbers(r * n), gamma: numbers(n * cols, 0.3), index: parts.length });
-    }
-    first += out;
-  }
-  return parts;
-}
-
-function frozen(dtype: "F32" | "BF16"): { tensor: Tensor; values: Float32Array } {
-  const values = numbers(OUT * IN, 0.2);
-  const bytes = new Uint8Array(values.length * (dtype === "F32" ? 4 : 2));
-  roundFromF64(Float64Array.from(values), dtype, bytes);
-  widenToF32(bytes, dtype, values);
-  return { tensor: place(gpu, { matrix: { shape: [OUT, IN], data: Float64Array.from(values) }, dtype }), values };
-}
-
-/** One micro-batch in f64: y, ∂loss/∂x, and what is added to the gradients of each part. */
-function reference(
-  bases: Bases,
-  weight: Float32Array,
-  parts: readonly Part[],
-  pairing: Pairing,
-  batch: { x: Float32Array; dy: Float32Array; bias: Float32Array; residual: Float32Array; tokens: number },
-  mask: (index: number) => Float64Array,
-) {
-  const { x, dy, bias, residual, tokens } = batch;
-  const y = Float64Array.from(residual, (value, at) => value + (bias[at % OUT] ?? 0));
-  const dx = new Float64Array(tokens * IN);
-  for (let t = 0; t < tokens; t++) {
-    for (let o = 0; o < OUT; o++) {
-      for (let i = 0; i < IN; i++) {
-        const w = weight[o * IN + i] ?? 0;
-        y[t * OUT + o] = (y[t * OUT + o] ?? 0) + (x[t * IN + i] ?? 0) * w;
-        dx[t * IN + i] = (dx[t * IN + i] ?? 0) + (dy[t * OUT + o] ?? 0) * w;
-      }
-    }
-  }
-  const gradients = parts.map(({ first, shape: { out }, lambda, gamma, index }) => {
-    const layer = { outFeatures: out, inFeatures: IN, lambda, gamma, scale: SCALE, pairing };
-    const columns = Float64Array.from(
-      { length: tokens * out },
-      (_, at) => dy[Math.floor(at / out) * OUT + first + (at % out)] ?? 0,
-    );
-    const pass = { tokens, x, dy: columns, mask: mask(index) };
-    adapterOutput(bases, layer, pass).forEach((value, at) => {
-      const to = Math.floor(at / out) * OUT + first + (at % out);
-      y[to] = (y[to] ?? 0) + value;
-    });
-    const found = adapterGradients(bases, layer, pass);
-    found.x.forEach((value, at) => (dx[at] = (dx[at] ?? 0) + value));
-    return found;
-  });
-  return { y, dx, gradients };
 }
 
 function add(sum: Float64Array, values: Float64Array): void {
@@ -159,7 +57,7 @@ async function train({
     parts.map(({ shape }) => shape),
   );
   const bases = await TrainingBases.create(gpu, cpu, pairing, staging, panelBytes);
-  const weight = frozen(dtype);
+  const weight = frozen(gpu, dtype);
   const modules = parts.map(({ name, first, shape, lambda, gamma }): TrainedModule => {
     const { r, bases: n, cols, out } = shape;
     return {
@@ -310,55 +208,4 @@ test("an evaluation drops nothing", async () => {
   const [dropped] = await pass(plan, (module) => maskOf(0.5, 1, module), true);
   expect(error(apart ?? [], merged ?? [])).toBeLessThan(1e-5);
   expect(error(dropped ?? [], merged ?? [])).toBeGreaterThan(0.1);
-});
-
-test("the plan's bytes are those that are allocated", async () => {
-  const matrices = [
-    { out: OUT, in: IN, modules: modulesOf().map(({ shape }) => shape) },
-    { out: 24, in: 64, modules: [moduleShape(24, 64, RANK)] },
-  ];
-  const own = frozen("BF16").tensor;
-  const other = place(gpu, { matrix: { shape: [24, 64], data: new Float64Array(24 * 64) }, dtype: "BF16" });
-  const tiny = placed(gpu, [1, 4], [0, 0, 0, 0]);
-  const tensors = { lambda: tiny, gamma: tiny, lambdaGradient: tiny, gammaGradient: tiny };
-  const modules: TrainedModule[] = [
-    ...modulesOf().map(({ name, first, shape }) => ({ name, weight: sliceRows(own, first, shape.out), ...tensors })),
-    { name: "down", weight: other, ...tensors },
-  ];
-  const bases = await TrainingBases.create(
-    gpu,
-    basesFor(
-      "ternary",
-      matrices.flatMap((matrix) => matrix.modules),
-    ),
-    "peft",
-  );
-  const panelBytes = (shape: ModuleShape) => bases.panelBytes(shape);
-  for (const plan of Object.values(PLANS)) {
-    for (const dropout of [false, true]) {
-      const before = gpu.memory.liveBytes;
-      const plans = [plan, plan];
-      const trained = new TrainedRandlora(gpu, { bases, modules, scale: 1, dropout, plans });
-      const terms = { staging: defaultStaging(gpu), dropout, tokens: 0, panelBytes };
-      expect(gpu.memory.liveBytes - before).toBe(orderBytes(matrices, plans, terms));
-      trained.release();
-      expect(gpu.memory.liveBytes).toBe(before);
-    }
-  }
-  bases.release();
-  for (const { buffer } of [own, other, tiny]) gpu.memory.release(buffer);
-});
-
-test("modules find their places in the joined matrix; rows of two modules are refused", () => {
-  const { tensor } = frozen("BF16");
-  const rows = (name: string, first: number, count: number) => ({ name, weight: sliceRows(tensor, first, count) });
-  const [matrix, more] = fuse([rows("z", 76, 35), rows("q", 0, 44)], RANK);
-  expect(more).toBeUndefined();
-  expect(matrix?.weight.shape).toEqual([OUT, IN]);
-  expect(matrix?.parts.map(({ module, first }) => [module.name, first])).toEqual([
-    ["q", 0],
-    ["z", 76],
-  ]);
-  expect(() => fuse([rows("q", 0, 44), rows("k", 40, 20)], RANK)).toThrow("k: its rows are another module's");
-  gpu.memory.release(tensor.buffer);
 });

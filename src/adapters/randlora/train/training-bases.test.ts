@@ -4,7 +4,8 @@ import { read } from "../../../gpu/transfer.ts";
 import { bf16ToF32 } from "../../../safetensors/numbers.ts";
 import { Run } from "../../../tensor/run.ts";
 import { readElement } from "../storage.ts";
-import { basesFor, shapeOf, taken } from "./train.fixture.ts";
+import { moduleShape } from "./shape.ts";
+import { basesFor, taken } from "./train.fixture.ts";
 import { TrainingBases } from "./training-bases.ts";
 
 let gpu: Gpu;
@@ -16,8 +17,8 @@ afterAll(() => gpu.close());
 test.each(["ternary", "philox", "philox, sparse", "philox, very sparse"] as const)(
   "packed elements become exact bf16 numbers: %s",
   async (stored) => {
-    const shape = shapeOf(75, 37, 5);
-    const cpu = basesFor(stored, [shape, shapeOf(90, 61, 5)]);
+    const shape = moduleShape(75, 37, 5);
+    const cpu = basesFor(stored, [shape, moduleShape(90, 61, 5)]);
     const bases = await TrainingBases.create(gpu, cpu, "peft");
     expect(bases.panelBytes(shape)).toBe(80 * 40 * 2);
     const panel = gpu.memory.allocate("panel", bases.panelBytes(shape));
@@ -41,7 +42,7 @@ test.each(["ternary", "philox", "philox, sparse", "philox, very sparse"] as cons
 );
 
 test("columns beyond the last are zero, and large bases come in blocks of rows", async () => {
-  const shape = shapeOf(70_003, 37, 37);
+  const shape = moduleShape(70_003, 37, 37);
   const cpu = basesFor("ternary", [shape]);
   const bases = await TrainingBases.create(gpu, cpu, "peft");
   const panel = gpu.memory.allocate("panel", bases.panelBytes(shape));
@@ -64,7 +65,7 @@ test("columns beyond the last are zero, and large bases come in blocks of rows",
 });
 
 test("A is widened to its true values", async () => {
-  const shape = shapeOf(75, 37, 5);
+  const shape = moduleShape(75, 37, 5);
   for (const stored of ["bf16", "ternary", "philox, very sparse"] as const) {
     const cpu = basesFor(stored, [shape]);
     const bases = await TrainingBases.create(gpu, cpu, "paper");

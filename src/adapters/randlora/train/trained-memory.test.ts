@@ -1,0 +1,120 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { Gpu } from "../../../gpu/gpu.ts";
+import { upload } from "../../../gpu/transfer.ts";
+import { defaultStaging } from "../../../kernels/staging.ts";
+import { bf16ToF32, f32ToBf16 } from "../../../safetensors/numbers.ts";
+import { Run } from "../../../tensor/run.ts";
+import { sliceRows, tensorIn } from "../../../tensor/tensor.ts";
+import { place } from "../../../tensor/testing/placed.ts";
+import { deltaReference } from "../delta-reference.ts";
+import type { OrderPlan } from "./flops.ts";
+import { fuse } from "./fused.ts";
+import type { TrainedModule } from "./module.ts";
+import { orderBytes } from "./plan-orders.ts";
+import { type ModuleShape, moduleShape } from "./shape.ts";
+import { basesFor, error, numbers, placed, taken } from "./train.fixture.ts";
+import { frozen, IN, modulesOf, OUT, PLANS, RANK, SCALE } from "./trained-randlora.fixture.ts";
+import { TrainedRandlora } from "./trained-randlora.ts";
+import { TrainingBases } from "./training-bases.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+});
+afterAll(() => gpu.close());
+
+test("W' above the binding limit is formed and multiplied with in blocks", async () => {
+  const input = 32;
+  // Real GPUs bind more than a test should fill: there this is one block.
+  const out = Math.floor(Math.min(gpu.limits.maxStorageBufferBindingSize, 2 ** 27) / input / 4) + 1000;
+  const shape = moduleShape(out, input, 16);
+  const { r, bases: n, cols } = shape;
+  const cpu = basesFor("philox, sparse", [shape]);
+  const bases = await TrainingBases.create(gpu, cpu, "peft");
+  // New buffers are zero, but the first rows of W are not.
+  const values = numbers(8 * input);
+  const weight = tensorIn(gpu.memory.allocate("W", out * input * 2), [out, input], "BF16");
+  upload(gpu, weight.buffer, Uint16Array.from(values, f32ToBf16));
+  const [lambda, gamma, x] = [numbers(r * n), numbers(n * cols), numbers(input)];
+  const tensors = { lambda: placed(gpu, [r, n], lambda), gamma: placed(gpu, [n, cols], gamma) };
+  const gradients = { lambdaGradient: tensors.lambda, gammaGradient: tensors.gamma };
+  const module: TrainedModule = { name: "wide", weight, ...tensors, ...gradients };
+  const plans: OrderPlan[] = [{ order: "merged-h", kept: true, summed: false }];
+  const trained = new TrainedRandlora(gpu, { bases, modules: [module], scale: SCALE, dropout: false, plans });
+  const onGpu = placed(gpu, [1, input], x);
+  using run = new Run(gpu);
+  trained.prepare(run);
+  const inputs = { x: onGpu, weight, bias: undefined, residual: undefined };
+  const y = run.keep(trained.linears(undefined).apply(run, inputs));
+  await run.submit();
+  const found = await taken(gpu, y);
+  const rows = [0, 7, 8, 99_999, Math.floor(out / 2), out - 1001, out - 1000, out - 1];
+  const layer = { outFeatures: out, inFeatures: input, lambda, gamma, scale: SCALE, pairing: "peft" as const };
+  const delta = deltaReference(cpu, layer, { rows, cols: Array.from({ length: input }, (_, c) => c) });
+  const wanted = rows.map((row, at) =>
+    x.reduce((sum, value, i) => {
+      const w = row < 8 ? bf16ToF32(f32ToBf16(values[row * input + i] ?? 0)) : 0;
+      return sum + value * (w + (delta[at * input + i] ?? 0));
+    }, 0),
+  );
+  expect(
+    error(
+      rows.map((row) => found[row] ?? Number.NaN),
+      wanted,
+    ),
+  ).toBeLessThan(1e-5);
+  trained.release();
+  bases.release();
+  for (const { buffer } of [weight, tensors.lambda, tensors.gamma, onGpu, y]) gpu.memory.release(buffer);
+}, 60_000);
+
+test("the plan's bytes are those that are allocated", async () => {
+  const matrices = [
+    { out: OUT, in: IN, modules: modulesOf().map(({ shape }) => shape) },
+    { out: 24, in: 64, modules: [moduleShape(24, 64, RANK)] },
+  ];
+  const own = frozen(gpu, "BF16").tensor;
+  const other = place(gpu, { matrix: { shape: [24, 64], data: new Float64Array(24 * 64) }, dtype: "BF16" });
+  const tiny = placed(gpu, [1, 4], [0, 0, 0, 0]);
+  const tensors = { lambda: tiny, gamma: tiny, lambdaGradient: tiny, gammaGradient: tiny };
+  const modules: TrainedModule[] = [
+    ...modulesOf().map(({ name, first, shape }) => ({ name, weight: sliceRows(own, first, shape.out), ...tensors })),
+    { name: "down", weight: other, ...tensors },
+  ];
+  const bases = await TrainingBases.create(
+    gpu,
+    basesFor(
+      "ternary",
+      matrices.flatMap((matrix) => matrix.modules),
+    ),
+    "peft",
+  );
+  const panelBytes = (shape: ModuleShape) => bases.panelBytes(shape);
+  for (const plan of Object.values(PLANS)) {
+    for (const dropout of [false, true]) {
+      const before = gpu.memory.liveBytes;
+      const plans = [plan, plan];
+      const trained = new TrainedRandlora(gpu, { bases, modules, scale: 1, dropout, plans });
+      const terms = { staging: defaultStaging(gpu), dropout, tokens: 0, panelBytes };
+      expect(gpu.memory.liveBytes - before).toBe(orderBytes(matrices, plans, terms));
+      trained.release();
+      expect(gpu.memory.liveBytes).toBe(before);
+    }
+  }
+  bases.release();
+  for (const { buffer } of [own, other, tiny]) gpu.memory.release(buffer);
+});
+
+test("modules find their places in the joined matrix; rows of two modules are refused", () => {
+  const { tensor } = frozen(gpu, "BF16");
+  const rows = (name: string, first: number, count: number) => ({ name, weight: sliceRows(tensor, first, count) });
+  const [matrix, more] = fuse([rows("z", 76, 35), rows("q", 0, 44)], RANK);
+  expect(more).toBeUndefined();
+  expect(matrix?.weight.shape).toEqual([OUT, IN]);
+  expect(matrix?.parts.map(({ module, first }) => [module.name, first])).toEqual([
+    ["q", 0],
+    ["z", 76],
+  ]);
+  expect(() => fuse([rows("q", 0, 44), rows("k", 40, 20)], RANK)).toThrow("k: its rows are another module's");
+  gpu.memory.release(tensor.buffer);
+});
