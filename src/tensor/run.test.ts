@@ -51,6 +51,23 @@ test("what is flushed has run, its memory is still the run's, and lengths that d
   gpu.memory.release(other.buffer);
 });
 
+test("a long recording is sent in pieces, in its order", async () => {
+  for (const count of [256, 600]) {
+    using run = new Run(gpu);
+    const one = run.upload("one", [1, 4], new Float32Array(4).fill(1));
+    let { y: sum } = run.apply(OPS.add, { a: one, b: one }, {});
+    for (let at = 1; at < count; at++) {
+      const { y } = run.apply(OPS.add, { a: sum, b: one }, {});
+      run.release(sum);
+      sum = y;
+    }
+    run.keep(sum);
+    await run.submit();
+    expect(new Float32Array((await read(gpu, sum.buffer)).buffer)).toEqual(new Float32Array(4).fill(count + 1));
+    gpu.memory.release(sum.buffer);
+  }
+});
+
 test("a rehearsal runs one workgroup of each kernel and leaves nothing recorded", async () => {
   using run = new Run(gpu);
   const ones = run.upload("ones", [3, 4], new Float32Array(12).fill(1));
