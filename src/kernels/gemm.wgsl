@@ -125,15 +125,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
 #end
 #if ORDER == "TN"
 #for g in 0..TILE_ROWS / 4
-#for t in 0..4
       {
-        let v = ${SHUFFLE}(v_${(TILE_ROWS / 4 * t + g) / LANES}, ${(TILE_ROWS / 4 * t + g) % LANES}u);
-        part_${4 * g} = fma(vec4<f32>(v.x), s${t}, part_${4 * g});
-        part_${4 * g + 1} = fma(vec4<f32>(v.y), s${t}, part_${4 * g + 1});
-        part_${4 * g + 2} = fma(vec4<f32>(v.z), s${t}, part_${4 * g + 2});
-        part_${4 * g + 3} = fma(vec4<f32>(v.w), s${t}, part_${4 * g + 3});
-      }
+#for t in 0..4
+        let v${t} = ${SHUFFLE}(v_${(TILE_ROWS / 4 * t + g) / LANES}, ${(TILE_ROWS / 4 * t + g) % LANES}u);
 #end
+#for r in 0..4
+#for t in 0..4
+        part_${4 * g + r} = fma(vec4<f32>(v${t}[${r}]), s${t}, part_${4 * g + r});
+#end
+#end
+      }
 #end
 #else
 #for l in 0..LANES
