@@ -7,6 +7,7 @@ import { command as chat } from "./chat.ts";
 import { command as convert } from "./convert.ts";
 import { command as doctor } from "./doctor.ts";
 import { command as evaluate } from "./eval.ts";
+import { command as finetune } from "./finetune.ts";
 import { command as merge } from "./merge.ts";
 import { command as serve } from "./serve.ts";
 import { command as tokenize } from "./tokenize.ts";
@@ -18,7 +19,18 @@ export const program: Program = {
   summary: "Merge and chat with RandLoRA-adapted language models: one binary, no Python, any GPU",
   example: "randlora merge HuggingFaceTB/SmolLM2-135M-Instruct my-adapter --out smollm2-mine",
   // In the order of `--help`. A new command: import its `command` above, add it here.
-  commands: [merge, convert, chat, serve, tokenize, evaluate, cache, doctor, completionCommand(() => program)],
+  commands: [
+    finetune,
+    merge,
+    convert,
+    chat,
+    serve,
+    tokenize,
+    evaluate,
+    cache,
+    doctor,
+    completionCommand(() => program),
+  ],
 };
 
 // The second Ctrl-C: what the first one let finish may never come to its end. The one call of its kind.

@@ -89,7 +89,7 @@ describe("elsewhere", () => {
     shown[Symbol.dispose]();
     const rows = stream.text.trimEnd().split("\n").slice(2);
     expect(rows).toHaveLength(21);
-    expect(rows[0]).toBe("step 1 of 40  loss 1.0000  1,000 tokens/s  lr 0.0001  250 MB  0:20 left");
+    expect(rows[0]).toBe("step 1 of 40  loss 1.0000  1,000 tokens/s  lr 0.0001  250 MB");
     expect(rows[1]).toBe("step 3 of 40  loss 2.5000  1,000 tokens/s  lr 0.0001  250 MB  0:19 left");
     expect(rows.at(-1)).toBe("step 40 of 40  loss 40.0000  1,000 tokens/s  lr 0.0001  250 MB");
     expect(stream.text).not.toContain("\r");

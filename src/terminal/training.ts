@@ -157,7 +157,7 @@ export class TrainingDisplay implements TrainObserver, Disposable {
 
   /** From the steps that were measured last; the first one compiles kernels and says nothing about the others. */
   #timeLeft(steps: number): string[] {
-    const { steps: measured, seconds } = this.#recent.slice(this.#recent.length > 1 ? 1 : 0).reduce(add, NONE);
+    const { steps: measured, seconds } = this.#recent.slice(1).reduce(add, NONE);
     return steps <= 0 || measured === 0 ? [] : [`${formatClock((steps * seconds) / measured)} left`];
   }
 }

@@ -1,0 +1,137 @@
+import { choice, flag, integer, number, numbers, optionalText, text } from "../src/options/command.ts";
+import type { ValueOf } from "../src/options/option.ts";
+import { GENERATOR_NAMES } from "../src/random/names.ts";
+import { SCHEDULES } from "../src/train/schedule.ts";
+
+const METHODS = ["randlora", "lora", "dora", "vera", "nola", "pranc", "full", "hybrid"] as const;
+
+/** The options of `randlora finetune`. Defaults that depend on the method or the model are worked out later. */
+export const FINETUNE_OPTIONS = {
+  data: text({ value: "FILE|DIR", topic: "Data", help: "JSONL, JSON or parquet; or a folder with train.jsonl" }),
+  valid: text({ value: "FILE", topic: "Data", help: "validation data", defaultText: "valid.jsonl of the folder" }),
+  validSplit: number({
+    value: "F",
+    topic: "Data",
+    help: "set this part of the data aside for validation",
+    above: 0,
+    max: 1,
+  }),
+  maxLength: integer({
+    value: "L",
+    topic: "Data",
+    help: "cut samples to so many tokens",
+    min: 2,
+    defaultText: "1024, or the model's context when that is smaller",
+  }),
+  packing: flag({ topic: "Data", help: "join samples into rows of --max-length; they do not see each other" }),
+  noShuffle: flag({ topic: "Data", help: "take samples in file order" }),
+  trainOnPrompt: flag({ topic: "Data", help: "learn prompts and users' turns as well" }),
+  method: choice(METHODS, {
+    topic: "Method",
+    help: "what is trained; this version has randlora, lora and full",
+    defaultText: "randlora",
+  }),
+  variant: choice(["peft", "paper", "rank-r", "half-rank"], {
+    topic: "Method",
+    help: "how RandLoRA pairs its bases: as PEFT, or as the paper's equation 4",
+    defaultText: "peft",
+  }),
+  sparse: flag({ topic: "Method", help: "ternary bases, a third of them zero" }),
+  verySparse: flag({ topic: "Method", help: "ternary bases, nearly all of them zero" }),
+  dora: flag({ topic: "Method", help: "not in this version" }),
+  loraRank: integer({ value: "r", topic: "Method", help: "not in this version", min: 1 }),
+  quantize: choice(["q8", "q4"], { topic: "Method", help: "not in this version" }),
+  rslora: flag({ topic: "Method", help: "LoRA: scale by α/√r" }),
+  rank: integer({ value: "r", topic: "Method", help: "rank of each base", min: 1, defaultText: "32; lora 8" }),
+  alpha: number({ value: "a", topic: "Method", help: "ΔW is scaled by α/r", defaultText: "20·rank; lora 2·rank" }),
+  dropout: number({
+    value: "p",
+    topic: "Method",
+    help: "of the adapter's input",
+    min: 0,
+    max: 0.999,
+    defaultText: "0",
+  }),
+  targets: text({
+    value: "…",
+    topic: "Method",
+    help: "names of modules with commas between them, all-linear, or a regular expression",
+    defaultText: "PEFT's for the architecture",
+  }),
+  layers: text({ value: "0-11,20", topic: "Method", help: "adapt these layers only" }),
+  basisSeed: text({ value: "K", topic: "Method", help: "seed of the random bases", defaultText: "0" }),
+  generator: choice(GENERATOR_NAMES, {
+    value: "NAME",
+    topic: "Method",
+    help: `what draws the bases: ${GENERATOR_NAMES.join(", ")}`,
+    defaultText: "torch-mt19937-bf16-v2; sparse: torch-mt19937-ternary",
+  }),
+  initAdapter: text({ value: "A", topic: "Method", help: "go on training this RandLoRA adapter" }),
+  dtype: choice(["keep", "f32", "f16", "bf16"], {
+    topic: "Method",
+    help: "how the frozen base is held",
+    defaultText: "keep",
+  }),
+  steps: integer({ topic: "Training", help: "length of the run in steps", min: 1 }),
+  epochs: integer({ topic: "Training", help: "or in passes through the data", min: 1, defaultText: "1" }),
+  batchSize: integer({ value: "B", topic: "Training", help: "rows of a micro-batch", min: 1, defaultText: "4" }),
+  gradAccum: integer({ value: "G", topic: "Training", help: "micro-batches of a step", min: 1, defaultText: "1" }),
+  learningRate: number({ value: "LR", topic: "Training", help: "peak learning rate", min: 0, defaultText: "1e-4" }),
+  schedule: choice(SCHEDULES, { topic: "Training", help: "of the learning rate", defaultText: "linear" }),
+  warmup: integer({ topic: "Training", help: "steps over which the rate rises", min: 0, defaultText: "0" }),
+  weightDecay: number({ value: "W", topic: "Training", help: "AdamW's", min: 0, defaultText: "0" }),
+  betas: numbers({
+    value: "B1,B2",
+    topic: "Training",
+    help: "AdamW's",
+    min: 0,
+    max: 0.999999,
+    length: 2,
+    defaultText: "0.9,0.999",
+  }),
+  eps: number({ value: "E", topic: "Training", help: "AdamW's", above: 0, defaultText: "1e-8" }),
+  gradClip: number({
+    value: "C",
+    topic: "Training",
+    help: "largest norm of the gradients; 0: any",
+    min: 0,
+    defaultText: "1",
+  }),
+  seed: integer({
+    value: "S",
+    topic: "Training",
+    help: "of order, initial values and dropout",
+    min: 0,
+    defaultText: "0",
+  }),
+  compute: choice(["auto", "merged", "factored"], {
+    topic: "Training",
+    help: "order of RandLoRA's products",
+    defaultText: "auto: by flops and memory, layer by layer",
+  }),
+  checkpointActivations: flag({
+    topic: "Training",
+    help: "recompute activations instead of keeping them",
+    defaultText: "only where memory would not suffice",
+  }),
+  out: text({
+    value: "RUN",
+    topic: "Run",
+    help: "the run's folder",
+    defaultText: "runs/<model>-<method>-<number>",
+  }),
+  evalEvery: integer({ topic: "Run", help: "steps between validations", min: 1, defaultText: "as --save-every" }),
+  saveEvery: integer({ topic: "Run", help: "steps between saves", min: 1, defaultText: "100" }),
+  keep: integer({ topic: "Run", help: "states to keep for --resume", min: 1, defaultText: "1" }),
+  earlyStop: integer({
+    topic: "Run",
+    help: "stop after N validations without a new lowest loss",
+    min: 1,
+    defaultText: "never",
+  }),
+  resume: optionalText({ value: "RUN", topic: "Run", help: "go on with a run; alone: with the newest under runs/" }),
+  dryRun: flag({ topic: "Run", help: "show samples, parameters and the memory needed, and stop" }),
+} as const;
+
+/** What was given on the command line, in the environment or in a file. */
+export type FinetuneOptions = { readonly [K in keyof typeof FINETUNE_OPTIONS]: ValueOf<(typeof FINETUNE_OPTIONS)[K]> };

@@ -1,0 +1,163 @@
+import { resolve } from "node:path";
+import { RandloraError } from "../src/errors.ts";
+import { parseHubName } from "../src/hub/name.ts";
+import type { ModelLocation } from "../src/models/locate.ts";
+import type { Context } from "../src/options/command.ts";
+import type { FlatSettings, TrainSettings } from "../src/train/settings.ts";
+import type { FinetuneOptions } from "./finetune-options.ts";
+
+/** What a run's settings name, on this machine. */
+export interface Places {
+  readonly location: ModelLocation;
+  /** The settings with paths for names on the Hub. */
+  readonly local: TrainSettings;
+}
+
+/**
+ * The settings that were asked for: what was not given is undefined.
+ *
+ * @throws {RandloraError} `usage` for values and combinations that make no sense
+ */
+export function askedSettings(model: string | undefined, options: FinetuneOptions): Partial<FlatSettings> {
+  const {
+    method,
+    variant,
+    dora,
+    loraRank,
+    quantize,
+    out: _out,
+    resume: _resume,
+    dryRun: _dryRun,
+    ...settings
+  } = options;
+  if (dora) throw later("--dora");
+  if (loraRank !== undefined) throw later("--lora-rank");
+  if (quantize !== undefined) throw later("--quantize");
+  if (method !== undefined && !isOneOf(METHODS, method)) throw later(`--method ${method}`);
+  if (variant !== undefined && !isOneOf(VARIANTS, variant)) throw later(`--variant ${variant}`);
+  const { sparse, verySparse, noShuffle, basisSeed, betas, layers, targets, initAdapter, data, valid, ...rest } =
+    settings;
+  if (sparse && verySparse) {
+    throw new RandloraError("usage", "--sparse and --very-sparse: bases are one or the other", "give one of them");
+  }
+  if (basisSeed !== undefined && !isSeed(basisSeed)) {
+    throw new RandloraError("usage", `--basis-seed ${basisSeed}: not a whole number of 64 bits`);
+  }
+  const [beta1, beta2] = betas ?? [];
+  return given({
+    ...rest,
+    method,
+    variant,
+    model: model && placeOf(model),
+    // A flag that was not given contradicts nothing.
+    packing: rest.packing || undefined,
+    trainOnPrompt: rest.trainOnPrompt || undefined,
+    rslora: rest.rslora || undefined,
+    checkpointActivations: rest.checkpointActivations || undefined,
+    shuffle: noShuffle ? false : undefined,
+    sparsity: sparse ? ("sparse" as const) : verySparse ? ("very-sparse" as const) : undefined,
+    basisSeed: basisSeed === undefined ? undefined : String(BigInt(basisSeed)),
+    betas: beta1 === undefined || beta2 === undefined ? undefined : ([beta1, beta2] as [number, number]),
+    layers: layers === undefined ? undefined : parseLayers(layers),
+    targets: targets === undefined ? undefined : parseTargets(targets),
+    initAdapter: initAdapter && placeOf(initAdapter),
+    data: data && resolve(data),
+    valid: valid && resolve(valid),
+  });
+}
+
+/**
+ * All settings of a new run.
+ *
+ * @throws {RandloraError} `usage` where MODEL or data are missing, and as `resolveSettings`; what finding the model throws
+ */
+export async function newSettings(asked: Partial<FlatSettings>, context: Context): Promise<TrainSettings> {
+  const { loadConfig, SUPPORTED_TYPES } = await import("../src/models/architectures/index.ts");
+  const { readConfig } = await import("../src/models/config-file.ts");
+  const { resolveSettings } = await import("../src/train/resolve-settings.ts");
+  const { initialSettings } = await import("../src/train/randlora-source.ts");
+  const { localPath } = await import("../src/options/places.ts");
+  const { model, data } = asked;
+  if (model === undefined) throw new RandloraError("usage", "MODEL is missing", "name the model to fine-tune");
+  if (data === undefined) {
+    throw new RandloraError("usage", "--data is missing", "name the file or folder to train on");
+  }
+  const { folder } = await locate(model, context);
+  const { contextLength } = await loadConfig(folder);
+  const { model_type: modelType } = await readConfig(folder, SUPPORTED_TYPES);
+  const adapter = asked.initAdapter && (await localPath(asked.initAdapter, "adapter", context));
+  const init = adapter ? await initialSettings(adapter, asked.generator) : undefined;
+  return resolveSettings({ ...asked, model, data }, { modelType, contextLength, init });
+}
+
+/** Finds what settings name; what the Hub has is fetched. @throws {RandloraError} `file` when something is not there */
+export async function placesOf(settings: TrainSettings, context: Context): Promise<Places> {
+  const { localPath } = await import("../src/options/places.ts");
+  const location = await locate(settings.model, context);
+  const { adapter } = settings;
+  const initAdapter = adapter?.initAdapter ? await localPath(adapter.initAdapter, "adapter", context) : null;
+  return { location, local: { ...settings, adapter: adapter && { ...adapter, initAdapter } } };
+}
+
+async function locate(model: string, context: Context): Promise<ModelLocation> {
+  const { locateModel } = await import("../src/models/locate.ts");
+  const { localPath } = await import("../src/options/places.ts");
+  return await locateModel(await localPath(model, "model", context));
+}
+
+const METHODS = ["randlora", "lora", "full"] as const;
+const VARIANTS = ["peft", "paper"] as const;
+
+function isOneOf<const T extends string>(known: readonly T[], value: string): value is T {
+  return known.some((one) => one === value);
+}
+
+function later(flag: string): RandloraError {
+  const hint = "methods are randlora, lora and full; RandLoRA's variants are peft and paper";
+  return new RandloraError("usage", `${flag}: not in this version`, hint);
+}
+
+/** A model or adapter as a run records it: absolute, or its name on the Hub. */
+function placeOf(name: string): string {
+  return parseHubName(name) === undefined ? resolve(name) : name;
+}
+
+type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+function given<T extends object>(values: T): Given<T> {
+  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
+  // Only keys whose value is undefined were left out.
+  return Object.fromEntries(entries) as Given<T>;
+}
+
+function isSeed(value: string): boolean {
+  if (!/^-?\d{1,20}$/.test(value)) return false;
+  const seed = BigInt(value);
+  return seed >= -(2n ** 63n) && seed < 2n ** 64n;
+}
+
+/** A list of names, `all-linear`, or a regular expression: INTERFACE's rule. */
+function parseTargets(value: string): string | string[] {
+  if (value === "all-linear" || !/^[A-Za-z0-9_.,-]+$/.test(value)) return value;
+  const names = value.split(",").filter((name) => name !== "");
+  if (names.length === 0) throw new RandloraError("usage", `--targets ${value}: no name among the commas`);
+  return names;
+}
+
+/** `0-11,20` as [0, 1, …, 11, 20]. */
+function parseLayers(value: string): number[] {
+  const layers = new Set<number>();
+  for (const part of value.split(",")) {
+    const match = /^\s*(\d{1,5})(?:-(\d{1,5}))?\s*$/.exec(part);
+    const [first, last] = [Number(match?.[1] ?? Number.NaN), Number(match?.[2] ?? match?.[1] ?? Number.NaN)];
+    if (!(first <= last)) {
+      throw new RandloraError(
+        "usage",
+        `--layers ${value}: ${part === "" ? "an empty part" : part} is no layer or range`,
+        "write 0-11,20",
+      );
+    }
+    for (let layer = first; layer <= last; layer++) layers.add(layer);
+  }
+  return [...layers].toSorted((a, b) => a - b);
+}

@@ -1,0 +1,126 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { cleanEnvironment } from "../src/options/testing/spawn.ts";
+
+const STORIES = join(import.meta.dir, "..", "..", "shared", "models", "stories260k");
+const SAMPLES = Array.from({ length: 10 }, (_, i) => ({
+  prompt: `Once upon a time ${i}`,
+  completion: " he said arr.",
+}));
+
+let folder = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "randlora-finetune-"));
+  await Bun.write(join(folder, "data.jsonl"), SAMPLES.map((sample) => `${JSON.stringify(sample)}\n`).join(""));
+  await Bun.write(join(folder, "broken.jsonl"), '{"text": "a"}\n{"text": \n');
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** Runs `randlora finetune` in the folder of the data. */
+async function finetune(...args: readonly string[]) {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "finetune", ...args], {
+    cwd: folder,
+    env: cleanEnvironment(),
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { status, stdout, stderr };
+}
+
+const LORA = ["--method", "lora", "--targets", "q_proj", "--learning-rate", "1e-2"] as const;
+
+describe("a run", () => {
+  test("writes settings, metrics, adapter, state and plot, and says what to type next", async () => {
+    const run = await finetune(STORIES, "--data", "data.jsonl", "--valid-split", "0.2", ...LORA, "--epochs", "2");
+    expect([run.status, run.stderr.split("\n").filter((line) => /warning|error/.test(line))]).toEqual([0, []]);
+    expect(run.stderr).toContain("4 steps, 2 epochs");
+    expect(run.stderr).toContain("step 4: validation loss");
+    expect(run.stdout).toStartWith("loss by step, ● validation\n");
+    expect(run.stdout).toEndWith("next: randlora chat runs/stories260k-lora-1\n");
+    const path = join(folder, "runs", "stories260k-lora-1");
+    expect((await readdir(path)).toSorted()).toEqual(
+      expect.arrayContaining(["adapter", "best", "loss.svg", "metrics.jsonl", "run.json", "state"]),
+    );
+    const metrics: object[] = (await Bun.file(join(path, "metrics.jsonl")).text())
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(metrics.filter((one) => "valid_loss" in one)).toHaveLength(2);
+    expect(metrics.filter((one) => "loss" in one)).toEqual(
+      [1, 2, 3, 4].map((step) => expect.objectContaining({ step, tokens: expect.any(Number) })),
+    );
+    expect(await Bun.file(join(path, "run.json")).json()).toMatchObject({
+      model: STORIES,
+      method: "lora",
+      data: join(folder, "data.jsonl"),
+      valid_split: 0.2,
+      epochs: 2,
+      adapter: { rank: 8, alpha: 16, targets: ["q_proj"] },
+    });
+  }, 60_000);
+
+  test("answers one JSON object, and goes on from where it was", async () => {
+    const args = ["--data", "data.jsonl", ...LORA, "--schedule", "constant", "--out", "mine", "--json", "--quiet"];
+    const first = await finetune(STORIES, ...args, "--steps", "3");
+    expect([first.status, first.stderr]).toEqual([0, ""]);
+    const found = JSON.parse(first.stdout);
+    expect(found).toMatchObject({ run: join(folder, "mine"), ending: "finished", steps: 3, valid_loss: null });
+    expect(found.peak_gpu_bytes).toBeGreaterThan(0);
+    const more = await finetune("--resume", "mine", "--steps", "5", "--json", "--quiet");
+    expect(JSON.parse(more.stdout)).toMatchObject({ run: join(folder, "mine"), steps: 5 });
+    const other = await finetune("--resume", "mine", "--rank", "4");
+    expect([other.status, other.stderr]).toEqual([2, expect.stringContaining("--rank 4: the run cannot be resumed")]);
+  }, 60_000);
+});
+
+describe("--dry-run", () => {
+  test("shows samples with what is supervised, counts, parameters and memory, and writes nothing", async () => {
+    const run = await finetune(STORIES, "--data", "data.jsonl", "--max-length", "14", "--out", "dry", "--dry-run");
+    expect([run.status, run.stderr]).toEqual([0, ""]);
+    expect(run.stdout).toContain("sample 1 (line or row 1): 14 tokens");
+    expect(run.stdout).toMatch(/⟦.*he said.*⟧/);
+    expect(run.stdout).toContain("data.jsonl: 10 of 10 samples were cut to the maximum length");
+    expect(run.stdout).toMatch(/model\.layers\.\*\.self_attn\.q_proj +5 +64 × 64/);
+    expect(run.stdout).toMatch(/GPU memory +about [\d.]+ MB/);
+    expect(existsSync(join(folder, "dry"))).toBe(false);
+  }, 60_000);
+
+  test("as JSON", async () => {
+    const run = await finetune(STORIES, "--data", "data.jsonl", "--method", "full", "--dry-run", "--json");
+    expect(JSON.parse(run.stdout)).toMatchObject({
+      trainable_parameters: 260_032,
+      samples: 10,
+      steps: 3,
+      cut_samples: 0,
+      dropped_samples: 0,
+      estimated_gpu_bytes: expect.any(Number),
+    });
+  }, 60_000);
+});
+
+const REFUSED: readonly (readonly [args: readonly string[], status: number, message: string])[] = [
+  [["--data", "data.jsonl", "--sparse", "--very-sparse"], 2, "--sparse and --very-sparse"],
+  [["--data", "data.jsonl", "--layers", "3-1"], 2, "--layers 3-1: 3-1 is no layer or range"],
+  [["--data", "data.jsonl", "--basis-seed", "18446744073709551616"], 2, "not a whole number of 64 bits"],
+  [["--data", "data.jsonl", "--method", "vera"], 2, "--method vera: not in this version"],
+  [["--data", "data.jsonl", "--steps", "2", "--epochs", "1"], 2, "--steps and --epochs"],
+  [["--data", "data.jsonl", "--early-stop", "2"], 2, "--early-stop needs validation data"],
+  [["--data", "data.jsonl", "--targets", "nothing"], 2, "nothing"],
+  [["--data", "broken.jsonl"], 1, "broken.jsonl: line 2: not JSON"],
+  [["--data", "data.jsonl", "--valid", "data.jsonl"], 1, "is the training file"],
+  [["--data", "none.jsonl"], 1, "no such file"],
+  [[], 2, "--data is missing"],
+];
+
+test("what cannot be is refused before anything is written", async () => {
+  const runs = await Promise.all(REFUSED.map(([args]) => finetune(STORIES, ...args, "--out", "refused")));
+  expect(runs.map(({ status, stderr }) => [status, stderr])).toEqual(
+    REFUSED.map(([, status, message]) => [status, expect.stringContaining(message)]),
+  );
+  expect(existsSync(join(folder, "refused"))).toBe(false);
+}, 60_000);

@@ -1,0 +1,55 @@
+import { formatBytes, formatCount, formatDuration, formatNumber } from "../terminal/format.ts";
+import type { Style } from "../terminal/style.ts";
+import { formatTable } from "../terminal/table.ts";
+import type { TrainResult } from "../train/types.ts";
+
+/** `finetune --json`. */
+export function trainResultJson(result: TrainResult): object {
+  return {
+    run: result.run,
+    ending: result.ending,
+    steps: result.steps,
+    loss: result.loss ?? null,
+    valid_loss: result.validLoss ?? null,
+    best_step: result.bestStep ?? null,
+    trainable_parameters: result.trainableParameters,
+    tokens: result.tokens,
+    estimated_gpu_bytes: result.estimatedGpuBytes,
+    peak_gpu_bytes: result.peakGpuBytes,
+    seconds: result.seconds,
+  };
+}
+
+const ENDINGS = {
+  finished: "",
+  "early-stop": " (stopped early: the validation loss no longer fell)",
+  interrupted: " (interrupted; saved)",
+} as const;
+
+/** The same for people; `plot` stands above it, the next command to type below. */
+export function trainResultText(
+  result: TrainResult,
+  { plot, picture, next }: { readonly plot: string; readonly picture: string | undefined; readonly next: string },
+  columns: number,
+  style: Style,
+): string {
+  const best = result.bestStep === undefined ? "" : `, lowest at step ${formatNumber(result.bestStep)}`;
+  const rows = [
+    ["written", style.bold(result.run)],
+    ["steps", `${formatNumber(result.steps)}${ENDINGS[result.ending]}`],
+    ...(result.loss === undefined ? [] : [["loss", `${result.loss.toFixed(4)} in the last step`]]),
+    ...(result.validLoss === undefined ? [] : [["validation loss", `${result.validLoss.toFixed(4)}${best}`]]),
+    ["parameters", `${formatCount(result.trainableParameters)} trained, on ${formatCount(result.tokens)} tokens`],
+    ["time", formatDuration(result.seconds)],
+    ["GPU memory", `${formatBytes(result.peakGpuBytes)} at most (${formatBytes(result.estimatedGpuBytes)} expected)`],
+    ...(picture === undefined ? [] : [["plot", picture]]),
+  ];
+  const above = plot === "" ? "" : `${plot}\n`;
+  return `${above}${formatTable(rows, { columns })}\nnext: ${style.bold(next)}\n`;
+}
+
+/** What to type next: a run that was interrupted is gone on with, any other is talked to. */
+export function nextCommand({ ending, run }: TrainResult): string {
+  const path = /^[A-Za-z0-9_.,:=@%+/-]+$/.test(run) ? run : `'${run.replaceAll("'", String.raw`'\''`)}'`;
+  return ending === "interrupted" ? `randlora finetune --resume ${path}` : `randlora chat ${path}`;
+}
