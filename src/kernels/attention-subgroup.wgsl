@@ -59,18 +59,18 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
 #for i in 0..TILE_ROWS
     s_${i} *= p.scale;
 #end
-    if (p.cap != 0.0) {
-      // One copy of tanh in a loop compiles faster than one a row; each lane reads back what it wrote.
+#if SOFTCAP
+    // One copy of tanh in a loop compiles faster than one a row; each lane reads back what it wrote.
 #for i in 0..TILE_ROWS
-      scores[${i * LANES}u + lane] = s_${i};
+    scores[${i * LANES}u + lane] = s_${i};
 #end
-      for (var i = 0u; i < TILE_ROWS; i++) {
-        scores[i * ${LANES}u + lane] = capped(scores[i * ${LANES}u + lane]);
-      }
-#for i in 0..TILE_ROWS
-      s_${i} = scores[${i * LANES}u + lane];
-#end
+    for (var i = 0u; i < TILE_ROWS; i++) {
+      scores[i * ${LANES}u + lane] = capped(scores[i * ${LANES}u + lane]);
     }
+#for i in 0..TILE_ROWS
+    s_${i} = scores[${i * LANES}u + lane];
+#end
+#end
 #for i in 0..TILE_ROWS
     {
       let seen = (key <= vec4<u32>(position_${i})) & (key >= vec4<u32>(first_${i}));
@@ -110,22 +110,27 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     }
 #end
   }
+  // Stores in a loop, here as well, through what each lane reads back itself.
 #for i in 0..TILE_ROWS
-  {
-    let total = subgroupAdd(dot(sum_${i}, vec4<f32>(1.0)));
-    if (first_pair + ${i}u <= last_pair) {
-      let to = p.y_at + element_of(first_pair + ${i}u, kv_head, p.y_pitch);
+  let total_${i} = subgroupAdd(dot(sum_${i}, vec4<f32>(1.0)));
+#end
 #for d in 0..VECTORS_PER_LANE
-      if (slice + ${d * LANES}u + lane < HEAD) {
-        y[to + slice + ${d * LANES}u + lane] = out_${i}_${d} / total;
-      }
+#for i in 0..TILE_ROWS
+  scores[${i * LANES}u + lane] = out_${i}_${d} / total_${i};
+#end
+  for (var i = 0u; first_pair + i <= last_pair; i++) {
+    if (slice + ${d * LANES}u + lane < HEAD) {
+      let to = p.y_at + element_of(first_pair + i, kv_head, p.y_pitch);
+      y[to + slice + ${d * LANES}u + lane] = scores[i * ${LANES}u + lane];
+    }
+  }
 #end
 #if EXTRAS
-      if (lane == 0u && slice == 0u) {
-        store_sum(first_pair + ${i}u, kv_head, top_${i} + log(total));
-      }
+#for i in 0..TILE_ROWS
+  scores[${i * LANES}u + lane] = vec4<f32>(top_${i} + log(total_${i}));
 #end
-    }
+  for (var i = 0u; first_pair + i <= last_pair && slice == 0u && lane == 0u; i++) {
+    store_sum(first_pair + i, kv_head, scores[i * ${LANES}u + lane].x);
   }
 #end
 }

@@ -59,11 +59,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #for i in 0..TILE_ROWS
     scores[${i * 128}u + thread] = s_${i} * p.scale;
 #end
-    if (p.cap != 0.0) {
-      for (var i = 0u; i < TILE_ROWS; i++) {
-        scores[i * 128u + thread] = capped(vec4<f32>(scores[i * 128u + thread])).x;
-      }
+#if SOFTCAP
+    for (var i = 0u; i < TILE_ROWS; i++) {
+      scores[i * 128u + thread] = capped(vec4<f32>(scores[i * 128u + thread])).x;
     }
+#end
     workgroupBarrier();
     var most = NEVER;
     for (var n = thread % SHARE; n < TILE_KEYS; n += SHARE) {

@@ -29,14 +29,16 @@ export function attentionSlices(staging: Staging, headSize: number): number {
 
 /**
  * Attention for heads of `headSize` elements, a multiple of 4. Parameters: see attention.wgsl.
+ * @param softcap are scores capped?
  * @param extras does it take the first key of each token, and give the logarithms of the sums?
  */
-export function attentionKernel(staging: Staging, headSize: number, extras: boolean): KernelSource {
+export function attentionKernel(staging: Staging, headSize: number, softcap: boolean, extras: boolean): KernelSource {
   const vectors = headSize / 4;
   const rows = attentionTileRows(staging);
   const lanes = staging.kind === "subgroup" ? staging.lanes : 0;
   return families[staging.kind]({
     STAGING: staging.kind,
+    SOFTCAP: Number(softcap),
     EXTRAS: Number(extras),
     HEAD_VECTORS: vectors,
     TILE_ROWS: rows,

@@ -20,7 +20,7 @@ struct Parameters {
   first_position: u32,
   window: u32, // keys seen at most
   scale: f32,
-  cap: f32, // scores become cap · tanh(score / cap); 0: they do not
+  cap: f32, // where there is a SOFTCAP, scores become cap · tanh(score / cap)
   q_at: u32, // vectors of 4 before the first element, and from row to row
   q_pitch: u32,
   k_at: u32,

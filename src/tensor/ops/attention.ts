@@ -87,7 +87,7 @@ function recordForward(
   const pairs = q.shape[0] * group;
   const extras = starts !== undefined || lse !== undefined;
   run.dispatch(
-    attentionKernel(run.staging, headSize, extras),
+    attentionKernel(run.staging, headSize, softcap !== undefined, extras),
     uniform(
       q.shape[0],
       group,

@@ -1,0 +1,148 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { Gpu } from "../../gpu/gpu.ts";
+import { read } from "../../gpu/transfer.ts";
+import { defaultStaging, type Staging } from "../../kernels/staging.ts";
+import { Run } from "../run.ts";
+import { sliceCols, sliceRows, type Tensor } from "../tensor.ts";
+import { random } from "../testing/case.ts";
+import { place } from "../testing/placed.ts";
+import { attention } from "./attention.ts";
+
+/** On a software GPU with an empty shader cache. */
+const COMPILE_TIMEOUT = 120_000;
+const HEAD_SIZE = 12;
+const ATTRIBUTES = { headSize: HEAD_SIZE, firstPosition: 0, scale: 0.3, window: Infinity, softcap: undefined };
+/** Texts of 5, 61 and 44 tokens; more pairs than one block of the kernels has. */
+const STARTS = [0, 5, 66];
+const TOKENS = 110;
+
+let gpu: Gpu;
+let q: Tensor;
+/** Keys and values, side by side. */
+let kv: Tensor;
+let dy: Tensor;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+  [q, dy] = [0, 1].map(() => place(gpu, random(TOKENS, 4 * HEAD_SIZE, "F32", 2))) as [Tensor, Tensor];
+  kv = place(gpu, random(TOKENS, 4 * HEAD_SIZE));
+});
+afterAll(() => gpu.close());
+
+const STAGINGS = [
+  ["this GPU's staging", () => defaultStaging(gpu)],
+  ["workgroup staging", (): Staging => ({ kind: "workgroup" })],
+] as const;
+
+async function values(tensor: Tensor): Promise<Float32Array> {
+  const all = new Float32Array((await read(gpu, tensor.buffer)).buffer);
+  gpu.memory.release(tensor.buffer);
+  return all;
+}
+
+/** Results of attention, and its gradients, over some of the tokens. */
+async function attend(
+  staging: Staging,
+  first: number,
+  count: number,
+  options: { starts?: boolean; lse?: boolean } = {},
+) {
+  using run = new Run(gpu, staging);
+  const part = (tensor: Tensor) => sliceRows(tensor, first, count);
+  const starts =
+    options.starts === true
+      ? run.upload(
+          "starts",
+          [1, count],
+          Uint32Array.from({ length: count }, (_, token) => STARTS.findLast((start) => start <= token) ?? 0),
+        )
+      : undefined;
+  const inputs = {
+    q: part(q),
+    keys: part(sliceCols(kv, 0, 2 * HEAD_SIZE)),
+    values: part(sliceCols(kv, 2 * HEAD_SIZE, 2 * HEAD_SIZE)),
+    starts,
+  };
+  const attributes = { ...ATTRIBUTES, lse: options.lse };
+  const outputs = run.apply(attention, inputs, attributes);
+  const [dq, dkv] = [q, kv].map(({ shape }) => run.keep(run.allocate("gradient", [count, shape[1]]))) as [
+    Tensor,
+    Tensor,
+  ];
+  // Gradients of keys and values go to views of one buffer, as those of joined projections do.
+  const into = {
+    q: dq,
+    keys: sliceCols(dkv, 0, 2 * HEAD_SIZE),
+    values: sliceCols(dkv, 2 * HEAD_SIZE, 2 * HEAD_SIZE),
+  };
+  if (typeof attention.derivative !== "object") throw new Error("no derivative");
+  const gradients = { y: part(dy) };
+  attention.derivative.backward(run, { inputs, outputs, gradients, into }, attributes);
+  run.keep(outputs.y);
+  await run.submit();
+  return { y: await values(outputs.y), dq: await values(dq), dkv: await values(dkv) };
+}
+
+for (const [name, staging] of STAGINGS) {
+  describe(name, () => {
+    test(
+      "texts one after another are what each is alone",
+      async () => {
+        const together = await attend(staging(), 0, TOKENS, { starts: true, lse: true });
+        for (const [index, start] of STARTS.entries()) {
+          const count = (STARTS[index + 1] ?? TOKENS) - start;
+          const alone = await attend(staging(), start, count);
+          for (const key of ["y", "dq", "dkv"] as const) {
+            const width = 4 * HEAD_SIZE;
+            const part = together[key].subarray(start * width, (start + count) * width);
+            const apart = alone[key].map((value, at) => Math.abs(value - (part[at] ?? NaN)));
+            expect(apart.length).toBe(count * width);
+            expect(Math.max(...apart)).toBeLessThan(1e-5);
+          }
+        }
+      },
+      COMPILE_TIMEOUT,
+    );
+
+    test(
+      "the same bytes again, and without the sums of the forward pass",
+      async () => {
+        const once = await attend(staging(), 0, TOKENS, { starts: true, lse: true });
+        expect(await attend(staging(), 0, TOKENS, { starts: true, lse: true })).toEqual(once);
+        expect(await attend(staging(), 0, TOKENS, { starts: true })).toEqual(once);
+      },
+      COMPILE_TIMEOUT,
+    );
+  });
+}
+
+test("a loss of the sums alone, and a gradient of one operand alone", async () => {
+  using run = new Run(gpu);
+  const inputs = {
+    q,
+    keys: sliceCols(kv, 0, 2 * HEAD_SIZE),
+    values: sliceCols(kv, 2 * HEAD_SIZE, 2 * HEAD_SIZE),
+    starts: undefined,
+  };
+  const attributes = { ...ATTRIBUTES, lse: true };
+  const outputs = run.apply(attention, inputs, attributes);
+  const ones = run.upload("ones", [TOKENS, 4], new Float32Array(TOKENS * 4).fill(1));
+  const dKeys = run.keep(run.allocate("gradient", [TOKENS, 2 * HEAD_SIZE]));
+  const dValues = run.keep(run.allocate("gradient", [TOKENS, 2 * HEAD_SIZE]));
+  if (typeof attention.derivative !== "object") throw new Error("no derivative");
+  const pass = { inputs, outputs, gradients: { lse: ones } };
+  attention.derivative.backward(run, { ...pass, into: { keys: dKeys } }, attributes);
+  attention.derivative.backward(run, { ...pass, into: { values: dValues } }, attributes);
+  await run.submit();
+  // The sums do not depend on the values; the first token's depend on the first key by scale · q.
+  expect((await values(dValues)).every((value) => value === 0)).toBe(true);
+  expect((await values(dKeys)).some((value) => value !== 0)).toBe(true);
+});
+
+test("shapes that do not fit are named", () => {
+  using run = new Run(gpu);
+  const keys = sliceCols(kv, 0, 2 * HEAD_SIZE);
+  const starts = run.upload("starts", [1, 3], new Uint32Array(3));
+  expect(() => run.apply(attention, { q, keys, values: keys, starts }, ATTRIBUTES)).toThrow("starts 1×tokens");
+  const long = { ...ATTRIBUTES, firstPosition: 1 };
+  expect(() => run.apply(attention, { q, keys, values: keys, starts: undefined }, long)).toThrow("keys up to 111");
+});
