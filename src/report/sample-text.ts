@@ -8,7 +8,7 @@ const LONGEST = 1200;
  * A sample for people: what is supervised is green, the rest dim; without colours it stands between ⟦ and ⟧. Control
  * characters are shown as pictures of them: a data set must not drive the terminal.
  *
- * @returns lines, each indented and ended by a newline
+ * @returns lines, each indented and ended by a newline; newlines at the sample's end are left out
  */
 export function sampleText(parts: readonly MarkedText[], style: Style): string {
   const isColored = style.green("x") !== "x";
@@ -22,7 +22,8 @@ export function sampleText(parts: readonly MarkedText[], style: Style): string {
       .join("\n");
   };
   const shown = shorten(parts.map((part) => ({ ...part, text: visible(part.text) })));
-  return `${shown.map(mark).join("").replace(/^/gm, "  ")}\n`;
+  const text = shown.map(mark).join("").replace(/\n+$/, "");
+  return `${text.replace(/^(?=.)/gm, "  ")}\n`;
 }
 
 /** Leaves out the middle, where there is too much. */

@@ -17,10 +17,7 @@ export interface EncoderOptions {
   readonly vocabularySize: number;
   /** `--train-on-prompt`: all tokens but the first are supervised. */
   readonly trainOnPrompt?: boolean;
-  /**
-   * The date that chat templates are told which write one (Llama 3: "Today Date: …"); now by default. A run that is to be
-   * resumed bit for bit must keep it.
-   */
+  /** The date that chat templates are told which write one (Llama 3: "Today Date: …"); the present by default. */
   readonly now?: Date;
 }
 

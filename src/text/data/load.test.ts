@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { RandloraError } from "../../errors.ts";
 import { ChatTemplate } from "../chat-template.ts";
@@ -124,6 +125,17 @@ describe("what is supervised", () => {
       "<s> user: f</s><s> assistant: g</s>",
     ]);
   });
+});
+
+test("a template that writes a date is told the file's, on whatever day it is read", async () => {
+  const template = new ChatTemplate(
+    "{{ strftime_now('%Y') }}{% for m in messages %}{{ m.content }}{% endfor %}",
+    "t.jinja",
+  );
+  await using folder = await DataFolder.with({ "d.jsonl": [{ messages: [{ role: "assistant", content: "a" }] }] });
+  await utimes(folder.file("d.jsonl"), 0, new Date(2001, 5, 1));
+  const data = await loadDataSet(folder.file("d.jsonl"), { ...OPTIONS, template });
+  expect(TOKENIZER.decode([...data.sample(0).ids])).toContain("2001");
 });
 
 describe("cutting and dropping", () => {

@@ -1,5 +1,6 @@
+import { stat } from "node:fs/promises";
 import { RandloraError } from "../../errors.ts";
-import { oneLine } from "../../safetensors/failure.ts";
+import { naming, oneLine } from "../../safetensors/failure.ts";
 import { type EncoderOptions, SampleEncoder } from "./encoder.ts";
 import { recognise } from "./kinds.ts";
 import { readRecords } from "./records.ts";
@@ -17,7 +18,8 @@ export interface LoadOptions extends EncoderOptions {
 const REPORT_EVERY = 256;
 
 /**
- * Reads and tokenises a data file.
+ * Reads and tokenises a data file. Chat templates that write a date are told the file's (unless `now` is given), so that a
+ * run that is resumed on another day sees the same tokens.
  *
  * @throws {RandloraError} `file` when it cannot be read; `data` or `format` naming the line when its content is wrong; `data`
  *   when it has no samples, or none with supervised tokens
@@ -28,7 +30,8 @@ export async function loadDataSet(path: string, options: LoadOptions): Promise<S
     throw new RandloraError("usage", `--max-length ${maxLength}: a sample needs at least two tokens`);
   }
   const name = oneLine(path);
-  const encoder = new SampleEncoder(options);
+  const { mtime } = await naming(path, "read", stat(path));
+  const encoder = new SampleEncoder({ now: mtime, ...options });
   const builder = new DataSetBuilder(maxLength);
   let count = 0;
   for await (const record of readRecords(path)) {
