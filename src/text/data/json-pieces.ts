@@ -51,58 +51,81 @@ export async function* cutLines(chunks: AsyncIterable<Uint8Array>): AsyncGenerat
   if (!isBlank(bytes)) yield { line, bytes };
 }
 
-/**
- * Cuts the elements of a JSON array without reading it whole. What is between two commas is an element, JSON or not.
- *
- * @param chunks the bytes behind the opening bracket
- * @param line the line that they begin on
- * @returns after the last element: whether the array was closed, with nothing behind it
- */
-export async function* cutElements(
-  chunks: AsyncIterable<Uint8Array>,
-  line: number,
-): AsyncGenerator<JsonPiece, { closed: boolean; line: number }> {
-  const collected = new Collector();
-  let begun = line;
-  let depth = 0;
-  let closed = false;
-  let inString = false;
-  let escaped = false;
-  let elements = 0;
-  for await (const chunk of chunks) {
-    let from = 0;
-    for (const [at, byte] of chunk.entries()) {
-      if (byte === NEWLINE) line++;
-      if (closed) {
-        if (!SPACE.has(byte)) return { closed: false, line };
-        continue;
-      }
-      if (inString) {
-        if (escaped) escaped = false;
-        else if (byte === BACKSLASH) escaped = true;
-        else if (byte === QUOTE) inString = false;
-        continue;
-      }
-      if (SPACE.has(byte)) {
-        // Leading white space does not belong to an element, so that its line is that of its first character.
-        if (collected.empty && from === at) from = at + 1;
-        continue;
-      }
-      const ends = depth === 0 && (byte === COMMA || CLOSE.has(byte));
-      if (collected.empty && from === at) begun = line;
-      if (ends) {
-        collected.add(chunk.subarray(from, at));
-        closed = byte !== COMMA;
-        if (!(closed && elements === 0 && collected.empty)) yield { line: begun, bytes: collected.take() };
-        elements++;
-        from = at + 1;
-      } else if (byte === QUOTE) inString = true;
-      else if (OPEN.has(byte)) depth++;
-      else if (CLOSE.has(byte)) depth--;
-    }
-    if (!closed) collected.add(chunk.subarray(from));
+/** Where a cutter stands: among the elements, inside of a text in one of them, behind a backslash there, or at the end. */
+type Place = "elements" | "text" | "escape" | "closed" | "broken";
+
+/** Cuts the elements of a JSON array, chunk by chunk. What is between two commas is an element, JSON or not. */
+export class ElementCutter {
+  readonly #collected = new Collector();
+  #place: Place = "elements";
+  #depth = 0;
+  #elements = 0;
+  /** The line that was reached, and the one that the element began on. */
+  #line: number;
+  #begun: number;
+
+  /** @param line the line that the array's opening bracket stands on */
+  constructor(line: number) {
+    this.#line = line;
+    this.#begun = line;
   }
-  return { closed, line: closed ? line : begun };
+
+  /** Whether the array was closed, with nothing behind it. */
+  get isComplete(): boolean {
+    return this.#place === "closed";
+  }
+
+  /** Where an array that is not complete breaks off or goes wrong. */
+  get line(): number {
+    return this.#place === "broken" ? this.#line : this.#begun;
+  }
+
+  /**
+   * @param chunk the next bytes behind the opening bracket
+   * @returns the elements that end in it
+   */
+  push(chunk: Uint8Array): JsonPiece[] {
+    const pieces: JsonPiece[] = [];
+    let from = 0;
+    for (let at = 0; at < chunk.length && this.#place !== "broken"; at++) {
+      // Most of a file is text: its plain characters are passed over quickly.
+      if (this.#place === "text") at = endOfPlain(chunk, at);
+      const byte = chunk[at];
+      if (byte === undefined) break;
+      if (byte === NEWLINE) this.#line++;
+      if (this.#place === "text") {
+        if (byte === QUOTE) this.#place = "elements";
+        else if (byte === BACKSLASH) this.#place = "escape";
+      } else if (this.#place === "escape") this.#place = "text";
+      else if (SPACE.has(byte)) {
+        // White space before an element does not belong to it, so that its line is that of its first character.
+        if (from === at && this.#collected.empty) from = at + 1;
+      } else if (this.#place === "closed") this.#place = "broken";
+      else {
+        if (from === at && this.#collected.empty) this.#begun = this.#line;
+        if (byte === QUOTE) this.#place = "text";
+        else if (OPEN.has(byte)) this.#depth++;
+        else if (this.#depth > 0) this.#depth -= CLOSE.has(byte) ? 1 : 0;
+        else if (byte === COMMA || CLOSE.has(byte)) {
+          this.#collected.add(chunk.subarray(from, at));
+          const isEmptyArray = byte !== COMMA && this.#elements === 0 && this.#collected.empty;
+          if (!isEmptyArray) pieces.push({ line: this.#begun, bytes: this.#collected.take() });
+          if (byte !== COMMA) this.#place = "closed";
+          this.#elements++;
+          from = at + 1;
+        }
+      }
+    }
+    if (this.#place !== "closed" && this.#place !== "broken") this.#collected.add(chunk.subarray(from));
+    return pieces;
+  }
+}
+
+/** The next quotation mark, backslash or newline. */
+function endOfPlain(chunk: Uint8Array, from: number): number {
+  let at = from;
+  while (at < chunk.length && chunk[at] !== QUOTE && chunk[at] !== BACKSLASH && chunk[at] !== NEWLINE) at++;
+  return at;
 }
 
 function isBlank(bytes: Uint8Array): boolean {

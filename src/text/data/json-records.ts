@@ -1,7 +1,7 @@
 import { RandloraError } from "../../errors.ts";
 import { oneLine } from "../../safetensors/failure.ts";
 import { decodeUtf8 } from "../utf8.ts";
-import { cutElements, cutLines, type JsonPiece } from "./json-pieces.ts";
+import { cutLines, ElementCutter, type JsonPiece } from "./json-pieces.ts";
 import type { DataRecord } from "./record.ts";
 
 const OPENING_BRACKET = 0x5b;
@@ -22,13 +22,14 @@ export async function* readJsonRecords(path: string, chunks: AsyncIterable<Uint8
     return;
   }
   const line = 1 + lead.bytes.subarray(0, lead.at).filter((byte) => byte === NEWLINE).length;
-  const elements = cutElements(joined(lead.bytes.subarray(lead.at + 1), bytes), line);
-  let next = await elements.next();
-  for (; next.done !== true; next = await elements.next()) yield parsePiece(path, next.value);
-  if (next.value.closed) return;
+  const cutter = new ElementCutter(line);
+  for await (const chunk of joined(lead.bytes.subarray(lead.at + 1), bytes)) {
+    for (const piece of cutter.push(chunk)) yield parsePiece(path, piece);
+  }
+  if (cutter.isComplete) return;
   throw new RandloraError(
     "data",
-    `${oneLine(path)}: line ${next.value.line}: the JSON array is not closed as it should be`,
+    `${oneLine(path)}: line ${cutter.line}: the JSON array is not closed as it should be`,
     "the file may be cut short: fetch or write it again",
   );
 }
