@@ -166,3 +166,25 @@ describe("refused", () => {
     expect(result).toEqual({ status, stdout: "", stderr: expect.stringContaining(message) });
   });
 });
+
+test("--dtype, and an adapter on the tied output matrix: the answers of the folder that merge writes", async () => {
+  const head = await writeAdapter(join(folder, "head"), {
+    r: 4,
+    alpha: 80,
+    seed: 4,
+    size: 0.05,
+    modules: { lm_head: [512, 64], "model.layers.1.mlp.up_proj": [172, 64] },
+  });
+  const greedy = ["--raw", "--temperature", "0", "-n", "24", "-p", "Once upon", "--json"];
+  const answers: unknown[] = [];
+  for (const dtype of ["keep", "bf16"]) {
+    const out = join(folder, `merged-${dtype}`);
+    const merged = await randlora(["merge", STORIES, head, "--dtype", dtype, "-o", out]);
+    expect(merged).toMatchObject({ status: 0 });
+    const { text, tokens } = JSON.parse((await chat([out, ...greedy])).stdout);
+    const adapted = await chat([STORIES, "--adapter", head, "--dtype", dtype, ...greedy]);
+    expect(JSON.parse(adapted.stdout)).toMatchObject({ text, tokens });
+    answers.push(text);
+  }
+  expect(answers[0]).not.toBe(JSON.parse((await chat([STORIES, ...greedy])).stdout).text);
+});

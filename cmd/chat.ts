@@ -22,6 +22,7 @@ import { loadModel } from "./load-model.ts";
 /** `randlora chat`: talks to a model, one answer or a whole conversation. */
 export const command = defineCommand({
   name: "chat",
+  otherNames: ["generate", "run", "talk", "infer"],
   summary: "Talk to a model, with or without adapters",
   example: 'randlora chat HuggingFaceTB/SmolLM2-135M-Instruct --adapter my-adapter -p "Why is the sky blue?"',
   arguments: {
@@ -48,7 +49,13 @@ export const command = defineCommand({
       topic: "Adapters",
       help: "what drew the bases, where the adapter does not say",
     }),
-    maxTokens: integer({ topic: "Answers", help: "their longest", min: 1, defaultText: "up to the context's end" }),
+    maxTokens: integer({
+      short: "n",
+      topic: "Answers",
+      help: "their longest",
+      min: 1,
+      defaultText: "up to the context's end",
+    }),
     temperature: number({ value: "T", topic: "Answers", help: "0 always takes the best token", min: 0, default: 0.8 }),
     topK: integer({ value: "K", topic: "Answers", help: "choose among the K best; 0: all", min: 0, default: 40 }),
     topP: number({
@@ -79,12 +86,18 @@ export const command = defineCommand({
     }),
     stop: repeat(text({ topic: "Answers", help: "end before this text; may be given several times" })),
     context: integer({
+      short: "c",
       topic: "Answers",
       help: "tokens that may be used in all",
       min: 2,
       defaultText: "the model's own",
     }),
     shift: flag({ topic: "Answers", help: "at the context's end forget the oldest instead of ending" }),
+    dtype: choice(["keep", "f32", "f16", "bf16"], {
+      topic: "Model",
+      help: "hold the weight matrices in this format",
+      default: "keep",
+    }),
   },
   async run({ model: named }, options, context) {
     const { chooseModel, findDefaultModel } = await import("../src/generate/default-model.ts");
@@ -103,7 +116,7 @@ export const command = defineCommand({
       { model: (name) => localPath(name, "model", context), adapter: findAdapter },
     );
     if (named === undefined) context.log.info(`${source}: the newest run or merged model of this folder`);
-    await using model = await loadModel(location, options.chatTemplate, context);
+    await using model = await loadModel(location, options, context);
     const notes = await model.setAdapters(adapters, { generator, signal: context.signal });
     for (const line of [...model.notes, ...notes]) context.log.warn(line);
     using session = await openSession(model, options, context);

@@ -3,6 +3,7 @@ import { choice, defineCommand, flag, required, text } from "../src/options/comm
 /** `randlora convert ADAPTER --to peft|json --out PATH`. */
 export const command = defineCommand({
   name: "convert",
+  otherNames: ["export"],
   summary: "Write an adapter as a PEFT folder or as one adapter.json, losing nothing",
   example: "randlora convert my-adapter --to json --out my-adapter.json",
   arguments: {
@@ -10,7 +11,7 @@ export const command = defineCommand({
   },
   options: {
     to: choice(["peft", "json"], { topic: "Output", help: "the format to write" }),
-    out: text({ value: "PATH", topic: "Output", help: "where to write: a folder (peft) or a file (json)" }),
+    out: text({ short: "o", value: "PATH", topic: "Output", help: "where to write: a folder (peft) or a file (json)" }),
     projections: choice(["yes", "no"], {
       topic: "Output",
       help: "write the random bases themselves, or leave them to be drawn again",

@@ -3,6 +3,7 @@ import { defineCommand } from "../src/options/command.ts";
 /** `randlora doctor`: what this machine offers, and whether it computes right. */
 export const command = defineCommand({
   name: "doctor",
+  otherNames: ["info", "devices", "gpus"],
   summary: "Show the GPUs, the driver and the folders in use, and check that the GPU computes right",
   example: "randlora doctor --gpu software",
   arguments: {},

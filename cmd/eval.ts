@@ -25,8 +25,9 @@ const perplexityCommand = defineCommand({
     model: required("MODEL", "the model: a folder, an index.json, one .safetensors file, or org/name on the Hub"),
   },
   options: {
-    file: text({ value: "TEXT", topic: "Text", help: "a UTF-8 file, taken byte for byte; - is stdin" }),
+    file: text({ short: "f", value: "TEXT", topic: "Text", help: "a UTF-8 file, taken byte for byte; - is stdin" }),
     context: count({
+      short: "c",
       value: "N",
       topic: "Text",
       help: "tokens of a window; windows do not overlap",
@@ -120,6 +121,7 @@ function change(ratio: number): string {
 /** `randlora eval perplexity`. */
 export const command = defineGroup({
   name: "eval",
+  otherNames: ["evaluate", "perplexity", "ppl", "benchmark"],
   summary: "Measure a model",
   commands: [perplexityCommand],
 });

@@ -11,6 +11,7 @@ import { askedSettings, newSettings, type Places, placesOf } from "./finetune-se
 /** `randlora finetune`: trains an adapter, or a whole model. */
 export const command = defineCommand({
   name: "finetune",
+  otherNames: ["train", "fine-tune", "tune", "sft"],
   summary: "Train an adapter for a model, or the model itself",
   example: "randlora finetune HuggingFaceTB/SmolLM2-135M-Instruct --data chats.jsonl --valid-split 0.1 --sparse",
   arguments: {

@@ -1,17 +1,23 @@
 import { isatty } from "node:tty";
 import type { LanguageModel } from "../src/generate/language-model.ts";
+import type { OutputDtype } from "../src/merge/plan.ts";
 import type { ModelLocation } from "../src/models/locate.ts";
 import type { Context } from "../src/options/command.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 
+interface LoadFlags {
+  /** A file instead of the model's own template. */
+  readonly chatTemplate?: string | undefined;
+  readonly dtype?: OutputDtype | undefined;
+}
+
 /**
  * Loads a model that can write, with a bar for whoever watches.
- * @param templateFile `--chat-template`
  * @throws RandloraError as `LanguageModel.load`
  */
 export async function loadModel(
   location: ModelLocation,
-  templateFile: string | undefined,
+  { chatTemplate: templateFile, dtype }: LoadFlags,
   context: Context,
 ): Promise<LanguageModel> {
   const { LanguageModel } = await import("../src/generate/language-model.ts");
@@ -26,7 +32,7 @@ export async function loadModel(
   };
   try {
     const { gpu, profile, signal } = context;
-    return await LanguageModel.load({ location, templateFile, gpu, profile, signal, onProgress });
+    return await LanguageModel.load({ location, templateFile, dtype, gpu, profile, signal, onProgress });
   } finally {
     bar?.close();
   }

@@ -32,3 +32,14 @@ describe.each(allCommands(program).map(({ path, command }) => [path.join(" "), p
     });
   },
 );
+
+test.each([
+  ["train", "finetune"],
+  ["generate", "chat"],
+  ["fuse", "merge"],
+  ["tokenise", "tokenize"],
+])("who asks for %s is told of %s", (word, meant) => {
+  expect(() => parse(program, [word, "--help"], style)).toThrow(
+    expect.objectContaining({ code: "usage", hint: `did you mean ${meant}?` }),
+  );
+});

@@ -8,14 +8,14 @@ import type { TemporaryFolder } from "../src/safetensors/testing.ts";
 import { mounting } from "../src/safetensors/testing-mount.ts";
 
 /** Starts a merge and waits until its unfinished output is there, or it has ended. */
-async function startMerge(folder: TemporaryFolder, args: readonly string[]) {
+async function startMerge(folder: TemporaryFolder, args: readonly string[], stderr: "ignore" | "pipe" = "ignore") {
   const parts = async () => (await readdir(folder.path)).filter((name) => name.endsWith(".part"));
   const before = new Set(await parts());
-  const command = mergeCommand(...args, "--quiet");
+  const command = mergeCommand(...args);
   const child = Bun.spawn(command, {
     cwd: folder.path,
     env: cleanEnvironment(),
-    stdio: ["ignore", "ignore", "ignore"],
+    stdio: ["ignore", "ignore", stderr],
   });
   while (child.exitCode === null && !(await parts()).some((name) => !before.has(name))) {
     await Bun.sleep(1);
@@ -72,11 +72,13 @@ describe.each([
 test.each([
   ["SIGINT", 130],
   ["SIGTERM", 143],
-] as const)("%s stops a merge with status %d and leaves nothing", async (signal, status) => {
+] as const)("%s stops a merge with status %d, says so and leaves nothing", async (signal, status) => {
   await using folder = await baseAndAdapter(MODEL);
   const before = await contents(folder.path);
-  const child = await startMerge(folder, ["base", "adapter", "--out", "out"]);
+  const child = await startMerge(folder, ["base", "adapter", "--out", "out"], "pipe");
   child.kill(signal);
+  const said = child.stderr === undefined ? "" : await new Response(child.stderr).text();
+  expect(said).toEndWith("cancelled; nothing written\n");
   expect(await child.exited).toBe(status);
   expect(await contents(folder.path)).toEqual(before);
 });

@@ -24,7 +24,8 @@ describe("randlora merge", () => {
       expect(stdout).toContain(part);
     }
     expect(stdout).toMatch(/verified .* at most 0\.\d+ units in the last place off/);
-    expect(stderr).toMatch(/^merging: .* 4 of 4 tensors/m);
+    // Progress of a merge that takes longer than a second.
+    expect(stderr).toMatch(/^(merging: .*\n)*$/);
     expect((await readdir(folder.path)).toSorted()).toEqual(["adapter", "base", "base-merged"]);
     expect(Object.keys(await readModel(folder.at("base-merged")))).toEqual(Object.keys(TENSORS));
   });

@@ -20,6 +20,7 @@ import { formatTable } from "../src/terminal/table.ts";
 /** `randlora merge`: writes a model with adapters added to its weights. */
 export const command = defineCommand({
   name: "merge",
+  otherNames: ["fuse", "apply"],
   summary: "Add adapters to a model's weights and write the result",
   example: "randlora merge HuggingFaceTB/SmolLM2-135M-Instruct my-adapter --out smollm2-mine",
   arguments: {
@@ -28,6 +29,7 @@ export const command = defineCommand({
   },
   options: {
     out: text({
+      short: "o",
       value: "PATH",
       topic: "Output",
       help: "where to write",
@@ -87,6 +89,10 @@ export const command = defineCommand({
       );
       observer.close();
       context.result(toJson(summary, options.dryRun), () => render(summary, options.dryRun, context));
+    } catch (thrown) {
+      observer.close();
+      if (context.signal.aborted) context.log.info("cancelled; nothing written");
+      throw thrown;
     } finally {
       observer.close();
     }

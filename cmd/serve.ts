@@ -17,6 +17,7 @@ import { loadModel } from "./load-model.ts";
 /** `randlora serve`: OpenAI's API and a chat page, for a model and its adapters. */
 export const command = defineCommand({
   name: "serve",
+  otherNames: ["server", "api"],
   summary: "Serve a model and its adapters: OpenAI's API, and a page to chat",
   example: "randlora serve HuggingFaceTB/SmolLM2-135M-Instruct --adapter pirate=my-adapter",
   arguments: {
@@ -81,7 +82,7 @@ export const command = defineCommand({
       { model: source, adapters: asked.map(({ source }) => source), scales: options.scale },
       { model: (name) => localPath(name, "model", context), adapter: (name) => localPath(name, "adapter", context) },
     );
-    await using model = await loadModel(location, options.chatTemplate, context);
+    await using model = await loadModel(location, options, context);
     for (const line of model.notes) context.log.warn(line);
     const names = [...ofRun, ...asked.map(({ name }) => name)];
     const choices = new Map<string, AdapterChoice>();

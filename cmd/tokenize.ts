@@ -13,7 +13,7 @@ export const command = defineCommand({
   },
   options: {
     prompt: text({ short: "p", topic: "Text", help: "the text", defaultText: "what comes on stdin" }),
-    file: text({ value: "F", topic: "Text", help: "a UTF-8 file, taken byte for byte; - is stdin" }),
+    file: text({ short: "f", value: "F", topic: "Text", help: "a UTF-8 file, taken byte for byte; - is stdin" }),
     noSpecial: flag({ topic: "Text", help: "leave out the special tokens that the tokenizer puts around a text" }),
   },
   async run({ model }, { prompt, file, noSpecial }, context) {

@@ -13,6 +13,7 @@ import {
   tensorBytes,
   tensorIn,
 } from "../tensor/tensor.ts";
+import { weightDtype } from "../tensor/weight.ts";
 import type { DecoderConfig } from "./config.ts";
 import {
   checkPlan,
@@ -33,7 +34,10 @@ export type LayerWeights = OnGpu<PlannedLayer>;
 
 /** How weights are held. */
 export interface WeightOptions {
-  /** The dtype of matrices, of all or by their names in the checkpoint; by default that of the checkpoint. */
+  /**
+   * The dtype of matrices, of all or by their names in the checkpoint; by default that of the checkpoint. Where it is
+   * one for all, norms and biases have the values that they would have in it.
+   */
   readonly dtype?: KernelDtype | ((names: readonly string[]) => KernelDtype | undefined) | undefined;
   /** Memory of the caller's own for each matrix and vector, F32: of weights that are trained. */
   readonly place?: (label: string, shape: Shape) => Tensor;
@@ -47,6 +51,8 @@ interface Placed {
   readonly tensor: Tensor;
   /** The memory is the caller's. */
   readonly foreign: boolean;
+  /** Values are rounded to this dtype, whatever the tensor could hold. */
+  readonly rounded: KernelDtype | undefined;
 }
 
 /** A decoder's weights in GPU memory, in the dtype of the checkpoint; norms and biases in F32. */
@@ -69,7 +75,8 @@ export class DecoderWeights {
     const place = (planned: PlannedMatrix): Tensor => {
       const tensor =
         options.place?.(matrixLabel(planned), matrixShape(planned)) ?? allocate(gpu, checkpoint, planned, options);
-      placed.push({ planned, tensor, foreign: options.place !== undefined });
+      const rounded = options.place === undefined && typeof options.dtype === "string" ? options.dtype : undefined;
+      placed.push({ planned, tensor, foreign: options.place !== undefined, rounded });
       return tensor;
     };
     const placeAll = (layer: PlannedLayer) =>
@@ -140,12 +147,13 @@ export class DecoderWeights {
    */
   async fill(onBytes: (bytes: number) => void = () => {}, signal?: AbortSignal): Promise<void> {
     const scratch = new Uint8Array(BLOCK_BYTES);
-    for (const { planned, tensor } of this.#placed) {
+    for (const placed of this.#placed) {
+      const { planned, tensor } = placed;
       let begin = 0;
       for (const { name, rows } of planned.parts) {
         const [count, cols] = planned.kind === "vector" ? [1, rows] : [rows, planned.cols];
         const target = planned.kind === "vector" ? tensor.offset + begin : tensor.offset + begin * tensor.pitch;
-        await this.#read(name, count, cols, tensor, target, scratch, onBytes, signal);
+        await this.#read(name, count, cols, placed, target, scratch, onBytes, signal);
         begin += rows;
       }
     }
@@ -162,7 +170,7 @@ export class DecoderWeights {
     name: string,
     rows: number,
     cols: number,
-    tensor: Tensor,
+    { tensor, rounded }: Placed,
     target: number,
     scratch: Uint8Array<ArrayBuffer>,
     onBytes: (bytes: number) => void,
@@ -183,7 +191,9 @@ export class DecoderWeights {
       const count = Math.min(step, lines - line);
       const source = new Uint8Array(count * width * stored);
       await this.#checkpoint.read(name, source, line * width * stored);
-      const values = dtype === tensor.dtype ? source : converted(source, dtype, tensor, count * width);
+      const grid = rounded ?? weightDtype("weights", tensor);
+      const asIs = dtype === tensor.dtype && dtype === grid;
+      const values = asIs ? source : converted(source, dtype, grid, tensor, count * width);
       const packed = pitch === width ? values : repitched(values, count, width * size, pitch * size);
       upload(this.#gpu, tensor.buffer, packed, (target + line * pitch) * size);
       onBytes(source.length);
@@ -191,14 +201,22 @@ export class DecoderWeights {
   }
 }
 
-/** The same numbers in the dtype of `tensor`: rounded once where it is the narrower one. */
-function converted(source: Uint8Array, dtype: FloatDtype, tensor: Tensor, count: number): Uint8Array<ArrayBuffer> {
+/** The same numbers in the dtype of `tensor`, rounded to `grid` first, where that is the narrower one. */
+function converted(
+  source: Uint8Array,
+  dtype: FloatDtype,
+  grid: KernelDtype,
+  tensor: Tensor,
+  count: number,
+): Uint8Array<ArrayBuffer> {
   const values = new Float32Array(count);
   widenToF32(source, dtype, values);
-  if (tensor.dtype === "F32" || tensor.dtype === "U32") return new Uint8Array(values.buffer);
-  const rounded = new Uint8Array(count * elementBytes(tensor.dtype));
-  roundFromF32(values, tensor.dtype, rounded);
-  return rounded;
+  if (grid === "F32") return new Uint8Array(values.buffer);
+  const rounded = new Uint8Array(count * elementBytes(grid));
+  roundFromF32(values, grid, rounded);
+  if (tensor.dtype === grid) return rounded;
+  widenToF32(rounded, grid, values);
+  return new Uint8Array(values.buffer);
 }
 
 /** Rows of `to` bytes from rows of `from` bytes, zeros between. */

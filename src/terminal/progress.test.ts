@@ -78,6 +78,17 @@ describe("elsewhere", () => {
     for (const control of ["\r", "\x1b"]) expect(stream.text).not.toContain(control);
   });
 
+  test("nothing for work that takes less than a second", () => {
+    const stream = new RecordingStream();
+    const { clock, progress } = start(stream);
+    for (let item = 0; item < 100; item++) {
+      clock.now += 9;
+      progress.add({ bytes: 2e6, items: 1 });
+    }
+    progress.close();
+    expect(stream.text).toBe("");
+  });
+
   test("work of unknown size, and none at all", () => {
     const stream = new RecordingStream();
     const { clock, progress } = start(stream, { title: "drawing" });
@@ -88,7 +99,9 @@ describe("elsewhere", () => {
     progress.close();
     expect(stream.text).toBe("drawing:  15 items\ndrawing:  15 items\n");
     const empty = new RecordingStream();
-    start(empty, { title: "merging", bytes: 0 }).progress.close();
+    const slow = start(empty, { title: "merging", bytes: 0 });
+    slow.clock.now = 1000;
+    slow.progress.close();
     expect(empty.text).toBe("merging:  100 %  0 B of 0 B\n");
   });
 });

@@ -31,6 +31,8 @@ const BAR_COLUMNS = 20;
 const ROW_SHARE = 0.1;
 /** … or, where the total is unknown, after so many milliseconds. */
 const ROW_MS = 10_000;
+/** Work that takes less leaves no rows behind. */
+const WORTH_A_ROW_MS = 1000;
 
 /**
  * Shows progress on the screen: one live line on a terminal, at most a dozen plain rows elsewhere.
@@ -64,6 +66,7 @@ export function createProgress(
       if (now() - shownAt >= REDRAW_MS) draw();
       return;
     }
+    if (now() - start < WORTH_A_ROW_MS) return;
     const share = shareOf(spec, done);
     if (share === undefined ? now() - shownAt >= ROW_MS : share < 1 && share - shownShare >= ROW_SHARE) row();
   };
@@ -71,7 +74,7 @@ export function createProgress(
     if (closed) return;
     closed = true;
     screen.live("");
-    if (!screen.interactive) row();
+    if (!screen.interactive && now() - start >= WORTH_A_ROW_MS) row();
   };
 
   if (screen.interactive) draw();
