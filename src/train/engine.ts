@@ -17,6 +17,9 @@ export interface TrainedModel {
   readonly method: Method;
 }
 
+/** One in GPU memory, which is given back when it is disposed of. */
+export type PlacedModel = TrainedModel & Disposable;
+
 export interface EngineOptions {
   readonly optimizer: AdamWSettings;
   /** Recompute each layer's activations in the backward pass. */
@@ -25,7 +28,7 @@ export interface EngineOptions {
 }
 
 /** Computes steps and evaluations on the GPU. It knows nothing of schedules, files or signals. */
-export class Engine {
+export class Engine implements Disposable {
   readonly #gpu: Gpu;
   readonly #model: TrainedModel;
   readonly #options: EngineOptions;
@@ -107,7 +110,7 @@ export class Engine {
   }
 
   /** Gives back what the engine holds itself; not the model. */
-  release(): void {
+  [Symbol.dispose](): void {
     this.#run[Symbol.dispose]();
     this.#adamw.release();
   }

@@ -14,7 +14,7 @@ export async function estimateBytes(
   steps: StepPlan,
   validation: StepPlan | undefined,
 ): Promise<number> {
-  const engine = new Engine(counting, model, options);
+  using engine = new Engine(counting, model, options);
   const { contextLength } = model.config;
   const batch = batchOf(steps.largest, contextLength);
   const step = {
@@ -32,7 +32,6 @@ export async function estimateBytes(
     const only = { index: 0, epoch: 0, microBatches: [largest], targets: largest.targets.length, tokens: 0 };
     await engine.evaluate({ length: 1, stepsPerEpoch: 1, largest: validation.largest, step: () => only });
   }
-  engine.release();
   return counting.memory.peakLiveBytes;
 }
 

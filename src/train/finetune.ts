@@ -21,8 +21,8 @@ export interface RunInput {
   /** Where `settings.model` is on this machine. */
   readonly location: ModelLocation;
   readonly data: TrainingData;
-  /** `--gpu`. */
-  readonly gpu?: string | undefined;
+  /** `--gpu`; or a GPU that is open, and stays so. */
+  readonly gpu?: string | Gpu | undefined;
   readonly profile?: boolean | undefined;
 }
 
@@ -40,7 +40,8 @@ export interface RunEstimate {
 export async function estimateRun(input: RunInput): Promise<RunEstimate> {
   const plan = planRun(input.settings, input.data);
   await using source = await ModelSource.open(input.settings, input.location);
-  using gpu = await Gpu.open({ choice: input.gpu });
+  using opened = await openGpu(input);
+  const { gpu } = opened;
   const { options, bytes, summary } = await chooseOptions(gpu, source, plan, undefined, () => {});
   return {
     steps: plan.steps.length,
@@ -73,7 +74,9 @@ export async function finetune(
   try {
     return await attempt.run(signal, false);
   } catch (thrown) {
-    if (!(thrown instanceof RandloraError && thrown.code === "memory") || !attempt.canSaveMemory) throw thrown;
+    const isMemory = thrown instanceof RandloraError && thrown.code === "memory";
+    // A GPU that ran out of memory is closed, and opened anew.
+    if (!isMemory || !attempt.canSaveMemory || input.gpu instanceof Gpu) throw thrown;
     observer.warn(`${thrown.message}: trying once more, with activations recomputed instead of kept`);
     return await attempt.run(signal, true);
   }
@@ -109,19 +112,20 @@ class Attempt {
     const observer = this.#observer;
     const state = this.#state;
     const plan = planRun(settings, data);
-    using gpu = await Gpu.open({ choice: this.#input.gpu, profile: this.#input.profile });
+    using opened = await openGpu(this.#input);
+    const { gpu } = opened;
     this.#warnOfOtherGpu(gpu);
     const warn = (line: string) => observer.warn(line);
     const kernels = state?.progress.kernels ?? (checkpointing ? { checkpointing } : undefined);
     const { options, place, bytes } = await chooseOptions(gpu, this.#source, plan, kernels, warn);
     if (options.checkpointing) this.canSaveMemory = false;
-    const model = await this.#source.place(gpu, place);
+    using model = await this.#source.place(gpu, place);
     let read = 0;
     const total = this.#source.bytes;
     await model.weights.fill((some) => observer.loading((read += some), total), signal);
     const { method } = model;
     if (state !== undefined) await loadParameters(state.folder, method.parameters);
-    const engine = new Engine(gpu, model, options);
+    using engine = new Engine(gpu, model, options);
     const { steps, validation } = plan;
     const progress = state?.progress ?? this.#begin(gpu, options, method.choices);
     observer.start({
@@ -203,6 +207,13 @@ class Attempt {
 
 /** WebGPU does not tell how much memory a GPU has: what is spent beyond need is modest. */
 const REAL_GPU_BUDGET = 4 * 2 ** 30;
+
+/** The GPU of a run, closed at the end where it was opened for it. */
+async function openGpu({ gpu, profile }: RunInput): Promise<{ readonly gpu: Gpu } & Disposable> {
+  if (gpu instanceof Gpu) return { gpu, [Symbol.dispose]: () => {} };
+  const opened = await Gpu.open({ choice: gpu, profile });
+  return { gpu: opened, [Symbol.dispose]: () => opened.close() };
+}
 
 interface Chosen {
   readonly options: EngineOptions;

@@ -6,7 +6,7 @@ import type { DecoderConfig } from "../models/config.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import { DecoderWeights } from "../models/weights.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
-import type { TrainedModel } from "./engine.ts";
+import type { PlacedModel, TrainedModel } from "./engine.ts";
 import { createFull } from "./full.ts";
 import { createLora } from "./lora.ts";
 import type { PlaceOptions } from "./method.ts";
@@ -57,12 +57,12 @@ export class ModelSource implements AsyncDisposable {
    * Allocates weights and parameters; the weights' `fill` reads the former.
    * @throws RandloraError `model`, `memory`
    */
-  async place(gpu: Gpu, place: PlaceOptions): Promise<TrainedModel> {
+  async place(gpu: Gpu, place: PlaceOptions): Promise<PlacedModel> {
     const { adapter: settings, dtype, seed, model } = this.settings;
     const config = this.config;
     const adapter = this.#adapter;
     if (settings === null || adapter.kind === "full") {
-      return { config, ...createFull({ gpu, config, checkpoint: this.#checkpoint, dtype }) };
+      return placed({ config, ...createFull({ gpu, config, checkpoint: this.#checkpoint, dtype }) });
     }
     const weights = DecoderWeights.allocate(gpu, this.#checkpoint, config, { dtype: DTYPES[dtype] });
     const { tensors } = weights;
@@ -70,13 +70,21 @@ export class ModelSource implements AsyncDisposable {
       adapter.kind === "lora"
         ? createLora({ gpu, settings, targets: adapter.targets, tensors, seed, base: model })
         : await createRandlora({ gpu, source: adapter.source, settings, tensors, seed, place });
-    return { config, weights, method };
+    return placed({ config, weights, method });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#adapter.kind === "randlora") await this.#adapter.source[Symbol.asyncDispose]();
     await this.#checkpoint.close();
   }
+}
+
+function placed(model: TrainedModel): PlacedModel {
+  const release = () => {
+    model.method.release();
+    model.weights.release();
+  };
+  return { ...model, [Symbol.dispose]: release };
 }
 
 type AdapterSource =

@@ -1,6 +1,7 @@
 // What the tests of training share: a small model, a little data, a run that is recorded.
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Gpu } from "../gpu/gpu.ts";
 import { loadConfig } from "../models/architectures/index.ts";
 import { loadRunData } from "./data.ts";
 import { finetune, type RunInput } from "./finetune.ts";
@@ -85,9 +86,10 @@ export async function trainInto(
   settings: TrainSettings,
   recording = new Recording(),
   signal = new AbortController().signal,
+  gpu?: Gpu,
 ): Promise<{ result: TrainResult; recording: Recording }> {
   const isThere = await Bun.file(join(out, "run.json")).exists();
   await using folder = isThere ? (await RunFolder.open(out)).folder : await RunFolder.create(out, settings);
-  const result = await finetune({ ...(await inputFor(settings)), folder }, recording, signal);
+  const result = await finetune({ ...(await inputFor(settings)), folder, gpu }, recording, signal);
   return { result, recording };
 }

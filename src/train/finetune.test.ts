@@ -1,0 +1,165 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { openAdapter } from "../adapters/open.ts";
+import { Gpu } from "../gpu/gpu.ts";
+import { TemporaryFolder } from "../safetensors/testing.ts";
+import { estimateRun } from "./finetune.ts";
+import type { AskedSettings } from "./resolve-settings.ts";
+import type { TrainSettings } from "./settings.ts";
+import { inputFor, Recording, settingsFor, trainInto, writeTexts } from "./testing.ts";
+
+/** One for all runs: kernels are compiled once. */
+let gpu: Gpu;
+let folder: TemporaryFolder;
+let data: string;
+let valid: string;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+  folder = await TemporaryFolder.create();
+  data = await writeTexts(folder.at("train.jsonl"), 12);
+  valid = await writeTexts(folder.at("valid.jsonl"), 3, 3);
+});
+afterAll(async () => {
+  gpu.close();
+  await folder[Symbol.asyncDispose]();
+});
+
+function trainHere(name: string, settings: TrainSettings, recording?: Recording, signal?: AbortSignal) {
+  return trainInto(folder.at(name), settings, recording, signal, gpu);
+}
+
+/** 6 steps, 2 micro-batches each, evaluated every third. */
+function small(asked: Partial<AskedSettings> = {}) {
+  const common = { batchSize: 2, gradAccum: 2, steps: 6, saveEvery: 2, evalEvery: 3, learningRate: 5e-3 };
+  const rank = asked.method === "full" ? {} : { rank: 8 };
+  return settingsFor({ data, valid, ...common, ...rank, ...asked });
+}
+
+/** Every file of a run that must not depend on interruptions, by name; metrics without their times. */
+async function outcomeOf(run: string): Promise<Record<string, string>> {
+  const files: Record<string, string> = {};
+  for (const name of (await readdir(run, { recursive: true })).toSorted()) {
+    if (!(await Bun.file(join(run, name)).exists())) continue;
+    if (name === "metrics.jsonl") {
+      files[name] = (await readFile(join(run, name), "utf8")).replaceAll(/"seconds":[^}]*/g, "");
+    } else if (name !== "run.json") {
+      files[name] = new Bun.CryptoHasher("sha256").update(await readFile(join(run, name))).digest("hex");
+    }
+  }
+  return files;
+}
+
+const METHODS: [string, Partial<AskedSettings>][] = [
+  ["randlora", { dropout: 0.1 }],
+  ["sparse randlora, merged", { sparsity: "sparse", compute: "merged" }],
+  ["lora", { method: "lora", dropout: 0.1 }],
+  ["full", { method: "full", learningRate: 1e-3 }],
+];
+
+describe.each(METHODS)("%s", (name, asked) => {
+  test("learns, keeps the best and the last, and comes to the same bits when it is interrupted", async () => {
+    const settings = await small(asked);
+    const before = gpu.memory.liveBytes;
+    const { result, recording } = await trainHere(`${name}-whole`, settings);
+    expect(gpu.memory.liveBytes).toBe(before);
+    expect(recording.warnings).toEqual([]);
+    expect(result).toMatchObject({ ending: "finished", steps: 6, trainableParameters: expect.any(Number) });
+    expect(recording.metrics.map(({ step }) => step)).toEqual([0, 1, 2, 3, 3, 4, 5, 6, 6]);
+    const [first = NaN] = recording.metrics.flatMap((line) => ("valid_loss" in line ? [line.valid_loss] : []));
+    expect(result.validLoss).toBeLessThan(first - 0.1);
+    expect(result.bestStep).toBe(6);
+
+    // Stopped after its third and after its fifth step, not at a save.
+    const parts = `${name}-parts`;
+    for (const stop of [3, 5]) {
+      const controller = new AbortController();
+      const stopping = new Recording();
+      stopping.onStep = (step) => {
+        if (step === stop - 1) controller.abort(); // told while the next step is computed
+      };
+      const { result: part } = await trainHere(parts, settings, stopping, controller.signal);
+      expect(part).toMatchObject({ ending: "interrupted", steps: stop });
+    }
+    const { recording: rest } = await trainHere(parts, settings);
+    expect(rest.losses.length).toBe(1);
+    expect(await outcomeOf(folder.at(parts))).toEqual(await outcomeOf(folder.at(`${name}-whole`)));
+
+    // Nothing is left to do.
+    const { result: again, recording: nothing } = await trainHere(parts, settings);
+    expect(again).toMatchObject({ ending: "finished", steps: 6, bestStep: 6, tokens: result.tokens });
+    expect(nothing.metrics).toEqual([]);
+  }, 60_000);
+});
+
+test("recomputing activations changes the memory, not the losses", async () => {
+  const settings = await small({ steps: 2, batchSize: 6 });
+  // GPUs of their own: each counts from the beginning what was in use at most.
+  const { result: kept, recording } = await trainInto(folder.at("kept"), settings);
+  const spared = await trainInto(folder.at("spared"), { ...settings, checkpointActivations: true });
+  expect(spared.recording.started?.checkpointing).toBe(true);
+  expect(spared.recording.losses).toEqual(recording.losses);
+  expect(spared.result.peakGpuBytes).toBeLessThan(kept.peakGpuBytes * 0.8);
+  for (const { estimatedGpuBytes, peakGpuBytes } of [kept, spared.result]) {
+    expect(Math.abs(estimatedGpuBytes / peakGpuBytes - 1)).toBeLessThan(0.15);
+  }
+  const estimate = await estimateRun(await inputFor({ ...settings, checkpointActivations: true }));
+  expect(estimate.estimatedGpuBytes).toBe(spared.result.estimatedGpuBytes);
+  expect(estimate).toMatchObject({ steps: 2, epochs: 2, checkpointing: true });
+});
+
+test("another order of the products, another pairing, one micro-batch instead of two: what must agree does", async () => {
+  const losses = async (name: string, asked: Partial<AskedSettings>) => {
+    const { recording } = await trainHere(name, await small({ steps: 3, shuffle: false, ...asked }));
+    return recording.losses;
+  };
+  const plain = await losses("plain", { batchSize: 4, gradAccum: 1 });
+  for (const [name, asked] of [
+    ["two", { batchSize: 2, gradAccum: 2 }],
+    ["factored", { batchSize: 4, gradAccum: 1, compute: "factored" }],
+    ["merged", { batchSize: 4, gradAccum: 1, compute: "merged" }],
+  ] as const) {
+    const other = await losses(name, asked);
+    for (const [step, loss] of other.entries()) expect(Math.abs(loss / (plain[step] ?? NaN) - 1)).toBeLessThan(1e-4);
+  }
+});
+
+test("training ends when nothing improves", async () => {
+  const settings = await small({ steps: 30, evalEvery: 1, earlyStop: 2, learningRate: 0 });
+  const { result, recording } = await trainHere("stuck", settings);
+  expect(result).toMatchObject({ ending: "early-stop", steps: 2, bestStep: 0 });
+  expect(recording.saves).toEqual([0, 2]);
+  const { result: again } = await trainHere("stuck", settings);
+  expect(again).toMatchObject({ ending: "early-stop", steps: 2 });
+});
+
+test("a loss that is no number stops the run, names the step and keeps what was saved", async () => {
+  const settings = await small({ steps: 9, saveEvery: 1, learningRate: 1e30, gradClip: 0 });
+  const run = folder.at("diverged");
+  const failed = trainHere("diverged", settings);
+  await expect(failed).rejects.toMatchObject({ code: "numeric", message: expect.stringMatching(/^step \d+: /) });
+  const [state = ""] = await readdir(join(run, "state"));
+  const metrics = (await readFile(join(run, "metrics.jsonl"), "utf8")).trim().split("\n");
+  expect(JSON.parse(metrics.at(-1) ?? "")).toMatchObject({ step: Number(state.replace("step-", "")) });
+  await using adapter = await openAdapter(run);
+  expect(adapter.tensors.size).toBeGreaterThan(2);
+});
+
+test("an adapter that exists is trained on: its bases, parameters, targets", async () => {
+  const first = await trainHere("base", await small({ steps: 3, targets: ["k_proj", "down_proj"] }));
+  const settings = await small({ steps: 1, initAdapter: join(folder.at("base"), "adapter"), rank: 8, alpha: 160 });
+  const { recording } = await trainHere("on", settings);
+  const [zero] = recording.metrics;
+  expect(zero).toEqual({ step: 0, valid_loss: first.result.validLoss ?? NaN });
+  await using adapter = await openAdapter(folder.at("on"));
+  expect(adapter.config["target_modules"]).toEqual(["k_proj", "down_proj"]);
+});
+
+test("the data of a resumed run must be what they were", async () => {
+  const path = folder.at("changing.jsonl");
+  await writeTexts(path, 8);
+  const settings = await small({ data: path, steps: 1 });
+  await trainHere("changing", settings);
+  await writeFile(path, `${await readFile(path, "utf8")}{"text": "more"}\n`);
+  await expect(trainHere("changing", settings)).rejects.toThrow("not the data that the run began with");
+});
