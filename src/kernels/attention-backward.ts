@@ -12,10 +12,10 @@ const families = {
 };
 const statsFamily = kernelFamily("attention-stats", statsText);
 
-/** Rows of a tile per lane: of more, compiling takes longer than they save. */
-const ROWS_PER_LANE = 2;
-/** Vectors of weights in workgroup memory, and as many of slopes: 24 KB. */
-const KEPT = 768;
+/** Rows of a tile of scores: of more, compiling takes longer than they save. */
+const TILE_ROWS = 16;
+/** Vectors of 4 in the workgroup memory of software GPUs, 32 KB. */
+const WORKGROUP_VECTORS = 2048;
 /** Columns of the workgroup staging. */
 const WORKGROUP_COLUMNS = 32;
 
@@ -40,13 +40,14 @@ export function attentionBackwardKernel(staging: Staging, pass: AttentionPass, s
   };
   if (staging.kind === "workgroup") return families.workgroup(roles);
   const { lanes } = staging;
-  const rows = ROWS_PER_LANE * lanes;
+  // Weights and slopes of a block of rows, besides a tile of results.
+  const fitting = (WORKGROUP_VECTORS - 4 * lanes * lanes) / (2 * lanes);
   return families.subgroup({
     ...roles,
     LANES: lanes,
-    ROWS_PER_LANE,
-    ROWS: rows,
-    BLOCK: Math.min(Math.floor(256 / rows), Math.floor(KEPT / lanes / rows)) * rows,
+    ROWS_PER_LANE: TILE_ROWS / lanes,
+    ROWS: TILE_ROWS,
+    BLOCK: Math.floor(Math.min(256, fitting) / TILE_ROWS) * TILE_ROWS,
     SHUFFLE: lanes <= 8 ? "subgroupShuffle" : "subgroupBroadcast",
   });
 }
