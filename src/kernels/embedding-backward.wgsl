@@ -1,6 +1,7 @@
 // The gradient of a table whose rows were gathered by id. No two workgroups write to one row, so nothing is atomic:
 //   PASS "link": links[t] = (the next position with the id of t, or none; 1 when no position before t has it)
-//   PASS "sum":  the first position of an id adds up the gradients of all its positions, in ascending order.
+//   PASS "sum":  the first position of an id adds up the gradients of all its positions, in ascending order, and
+//                adds them to the row of the table's gradient.
 struct Parameters {
   tokens: u32,
   width: u32, // vectors of 4 in a row
@@ -62,6 +63,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     total += sum;
   }
-  dtable[p.table_at + (token - p.first) * p.table_pitch + id.x] = p.scale * total;
+  dtable[p.table_at + (token - p.first) * p.table_pitch + id.x] += p.scale * total;
 }
 #end

@@ -28,7 +28,7 @@ export interface Backward<I extends Roles, O extends Roles> {
   readonly outputs: Of<O, Tensor>;
   /** ∂loss/∂output, of the output's shape; left out where the loss does not depend on it, but never all of them. */
   readonly gradients: Some<O, Tensor>;
-  /** Where ∂loss/∂input goes: F32, of the input's shape, assigned; left out where nobody asks for it. */
+  /** Where ∂loss/∂input goes: F32, of the input's shape, assigned (see `adds`); left out where nobody asks for it. */
   readonly into: Some<I, Tensor>;
 }
 
@@ -56,6 +56,11 @@ export interface Derivative<I extends Roles, A, O extends Roles> {
    * both an input and an output have is the input's.
    */
   saves(wanted: ReadonlySet<keyof I>, attributes: A): readonly (keyof I | keyof O)[];
+  /**
+   * The inputs whose gradients `backward` adds to what `into` holds instead of assigning them. So weights need no memory
+   * for the gradient of one micro-batch, and of a large table only the rows are touched that occur.
+   */
+  readonly adds?: readonly (keyof I)[];
   /** Records the kernels that fill `pass.into`. */
   backward(run: Run, pass: Backward<I, O>, attributes: A): void;
   /** ∂loss/∂input for every input that has one, from ∂loss/∂output, in f64. */
@@ -69,12 +74,14 @@ export interface TapeNode {
   readonly inputs: readonly Tensor[];
   /** It has parameters of its own, whose gradients `backward` adds: it is differentiated even if no input wants that. */
   readonly trains?: boolean;
+  /** By input: does `backward` add its gradient instead of assigning it? None by default. */
+  readonly adds?: readonly boolean[];
   /** F32 tensors that the kernels have been recorded to fill. */
   readonly outputs: readonly Tensor[];
   /** The tensors that `backward` reads when these inputs' gradients are wanted; a tape keeps only those alive. */
   saves(wanted: readonly boolean[]): readonly Tensor[];
   /**
-   * Records the kernels that ASSIGN ∂loss/∂input to `into`, F32 tensors of the inputs' shapes, in the order of the
+   * Records the kernels that ASSIGN ∂loss/∂input (or add it, see `adds`) to `into`, F32 tensors of the inputs' shapes, in the order of the
    * inputs; undefined where nobody asks. `gradients` are ∂loss/∂output, undefined where the loss does not depend on it,
    * but never all of them.
    */

@@ -8,7 +8,7 @@ import type { Tensor } from "./tensor.ts";
 
 /** Where a backward pass writes one gradient. */
 export interface Target {
-  /** What is to be assigned. */
+  /** What is to be assigned, or added to. */
   readonly into: Tensor;
   /** Records what follows: sums, where something was there before. */
   finish(): void;
@@ -18,8 +18,11 @@ export interface Target {
 export interface Gradient {
   /** Does any element of this view want a gradient? */
   wants(view: Tensor): boolean;
-  /** Where ∂loss/∂view is to be written. */
-  target(run: Run, view: Tensor): Target;
+  /**
+   * Where ∂loss/∂view is to be written.
+   * @param adds it will be added to what is there
+   */
+  target(run: Run, view: Tensor, adds: boolean): Target;
 }
 
 /**
@@ -42,9 +45,13 @@ export class ActivationGradient implements Gradient {
     return true;
   }
 
-  target(run: Run, view: Tensor): Target {
+  target(run: Run, view: Tensor, adds = false): Target {
     const region = rectangleOf(view, this.#pitch);
     const mine = this.#view(run, view);
+    if (adds) {
+      this.#fill(run, region);
+      return { into: mine, finish: () => {} };
+    }
     if (this.#written.every((other) => intersection(region, other) === undefined)) {
       this.#written.push(region);
       return { into: mine, finish: () => {} };
@@ -115,8 +122,11 @@ export class ParameterGradient implements Gradient {
     return this.#watchedIn(view).length > 0;
   }
 
-  target(run: Run, view: Tensor): Target {
+  target(run: Run, view: Tensor, adds = false): Target {
+    const sum = adds ? this.#sumOf(view) : undefined;
+    if (sum !== undefined) return { into: sum, finish: () => {} };
     const into = run.allocate("gradient", view.shape);
+    if (adds) recordZero(run, into);
     const finish = () => {
       for (const { watched, part } of this.#watchedIn(view)) {
         const { gradient, region } = watched;
@@ -127,6 +137,17 @@ export class ParameterGradient implements Gradient {
       run.release(into);
     };
     return { into, finish };
+  }
+
+  /** The one tensor that takes the gradients of a whole view; undefined where there are several, or parts are not watched. */
+  #sumOf(view: Tensor): Tensor | undefined {
+    const [found, ...others] = this.#watchedIn(view);
+    if (found === undefined || others.length > 0) return undefined;
+    const { watched, part } = found;
+    const { rows, cols } = regionOf(view, watched);
+    if (part.rows !== rows || part.cols !== cols) return undefined;
+    const { gradient, region } = watched;
+    return { ...viewOf(gradient, relative(part, region), gradient.pitch), shape: view.shape };
   }
 
   /** What of this view is watched. Matrices that lie beside each other may have rows of different pitches. */

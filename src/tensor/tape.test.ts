@@ -201,6 +201,45 @@ test("views of one buffer: parts, overlaps, and elements that nobody reads", () 
   );
 });
 
+/** x · weightᵀ. */
+const product = <T>(maker: Maker<T>, x: T, weight: T): T =>
+  maker.apply(OPS.linear, { x, weight, bias: undefined, residual: undefined }, {}).y;
+
+test("gradients of weights are added: to a parameter, a part of one, an activation, an operand that is x as well", () =>
+  check(
+    (maker, parameter) => {
+      const [x, weight] = [parameter(0), parameter(1)];
+      const whole = product(maker, x, weight);
+      const part = product(maker, maker.rows(x, 0, 4), maker.rows(weight, 1, 4));
+      const { y: bent } = maker.apply(OPS.softcap, { x: weight }, { cap: 2 });
+      const twice = product(maker, bent, bent);
+      maker.release(bent);
+      const { y: sum } = maker.apply(OPS.add, { a: whole, b: twice }, {});
+      maker.release(whole, twice);
+      const { y: all } = maker.apply(OPS.add, { a: part, b: maker.rows(maker.cols(sum, 0, 4), 0, 4) }, {});
+      maker.release(part, sum);
+      const y = product(maker, all, maker.cols(weight, 4, 4));
+      maker.release(all);
+      return y;
+    },
+    parameters(8, 8),
+  ));
+
+test("a part of a weight may be watched", async () => {
+  using run = new Run(gpu);
+  const tape = new Tape(run);
+  const weight = run.upload("weight", [3, 4], new Float32Array(12).fill(1));
+  const gradient = run.keep(run.upload("gradient", [1, 4], new Float32Array(4).fill(0.5)));
+  tape.watch(sliceRows(weight, 1, 1), gradient);
+  stale(run);
+  const x = run.upload("x", [2, 4], Float32Array.from([1, 2, 3, 4, 5, 6, 7, 8]));
+  const { y } = tape.apply(OPS.linear, { x, weight, bias: undefined, residual: undefined }, {});
+  tape.backward(y, run.upload("dy", [2, 3], Float32Array.from([9, 1, 9, 9, 10, 9])));
+  await run.submit();
+  expect([...new Float32Array((await read(gpu, gradient.buffer)).buffer)]).toEqual([51.5, 62.5, 73.5, 84.5]);
+  gpu.memory.release(gradient.buffer);
+});
+
 test("what nobody consumes sends nothing back", () =>
   check(
     (maker, parameter) => {

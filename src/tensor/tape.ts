@@ -83,6 +83,7 @@ export class Tape implements Recorder {
     this.record({
       name: op.name,
       inputs: given.map(([, tensor]) => tensor),
+      adds: given.map(([name]) => derivative.adds?.includes(name) === true),
       outputs: made.map(([, tensor]) => tensor),
       saves: (wanted) =>
         derivative
@@ -187,7 +188,14 @@ export class Tape implements Recorder {
         value.gradient instanceof ActivationGradient ? value.gradient.read(this.run, tensor) : undefined,
       );
       if (gradients.some((gradient) => gradient !== undefined)) {
-        const targets = wanted.map((input) => input?.value?.gradient?.target(this.run, input.tensor));
+        const target = (adds: boolean) => (input: Operand | undefined, at: number) =>
+          (node.adds?.[at] === true) === adds
+            ? input?.value?.gradient?.target(this.run, input.tensor, adds)
+            : undefined;
+        // What is added to first: where a matrix is another operand as well, that one's gradient is then no longer assigned.
+        const added = wanted.map(target(true));
+        const assigned = wanted.map(target(false));
+        const targets = added.map((one, at) => one ?? assigned[at]);
         const into = targets.map((target) => target?.into);
         node.backward(this.run, gradients, into);
         for (const target of targets) target?.finish();

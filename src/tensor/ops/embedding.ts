@@ -1,6 +1,5 @@
 import { EMBEDDING_BACKWARD_KERNELS, embeddingKernel } from "../../kernels/embedding.ts";
 import { f32, uniform } from "../../kernels/parameters.ts";
-import { recordZero } from "../fill.ts";
 import { at, defineOp, matrixOf, requireShapes, zeros } from "../op.ts";
 import { rowBlocks, type Run, whole } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
@@ -46,10 +45,9 @@ export const embedding = defineOp({ inputs: { ids: "needed", table: "needed" }, 
   },
   derivative: {
     saves: () => ["ids"],
+    adds: ["table"],
     backward(run, { inputs: { ids }, gradients: { y: dy }, into: { table } }, { scale }) {
-      if (table === undefined) return;
-      recordZero(run, table);
-      if (dy !== undefined) recordSums(run, ids, dy, scale, table);
+      if (table !== undefined && dy !== undefined) recordSums(run, ids, dy, scale, table);
     },
     gradient({ ids, table }, { scale }, { y }) {
       const dtable = zeros(...table.shape);
@@ -63,7 +61,7 @@ export const embedding = defineOp({ inputs: { ids: "needed", table: "needed" }, 
   },
 });
 
-/** dtable[id] = scale · Σ dy[t] over the positions t of each id that occurs; the other rows are left as they are. */
+/** dtable[id] += scale · Σ dy[t] over the positions t of each id that occurs; the other rows are left as they are. */
 function recordSums(run: Run, ids: Tensor, dy: Tensor, scale: number, dtable: Tensor): void {
   const [tokens, cols] = dy.shape;
   const width = Math.ceil(cols / 4);

@@ -40,6 +40,7 @@ test("the gradient of an embedding above the binding limit", async () => {
   const places = [rows - 1, 0, rows - 1, rows - 40];
   const ids = run.upload("ids", [1, TOKENS], Uint32Array.from(places));
   const table = run.keep(run.allocate("dtable", [rows, COLS]));
+  recordZero(run, table);
   const inputs = { ids, table };
   const outputs = { y: table };
   const gradients = { y: uploaded(run, dy.shape, dy.data) };
@@ -67,6 +68,7 @@ test("the gradient of an output matrix above the binding limit", async () => {
   const inputs = { x: uploaded(run, x.shape, x.data), weight, targets };
   const outputs = run.apply(OPS.nll, inputs, { softcap: undefined });
   const dweight = run.keep(run.allocate("dweight", [rows, COLS]));
+  recordZero(run, dweight);
   const gradients = { y: uploaded(run, dy.shape, dy.data) };
   derivativeOf(OPS.nll).backward(
     run,

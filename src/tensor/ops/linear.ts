@@ -55,10 +55,13 @@ export const linear = defineOp(ROLES)<LinearAttributes>({
       ...(wanted.has("x") ? ["weight" as const] : []),
       ...(wanted.has("weight") ? ["x" as const] : []),
     ],
+    adds: ["weight"],
     backward(run, { inputs: { x, weight }, gradients: { y: dy }, into }, { scale = 1 }) {
       if (dy === undefined) return;
       if (into.x !== undefined) recordGemm(run, { order: "NN", a: dy, b: weight, y: into.x, scale });
-      if (into.weight !== undefined) recordGemm(run, { order: "TN", a: dy, b: x, y: into.weight, scale });
+      if (into.weight !== undefined) {
+        recordGemm(run, { order: "TN", a: dy, b: x, y: into.weight, scale, accumulate: true });
+      }
       if (into.bias !== undefined) recordColumnSums(run, { a: dy, y: into.bias });
       if (into.residual !== undefined) recordElementwise(run, ELEMENTWISE.copy, dy, undefined, into.residual);
     },

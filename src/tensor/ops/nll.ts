@@ -63,6 +63,7 @@ export const nll = defineOp({
   },
   derivative: {
     saves: () => ["x", "weight", "targets", "lse"],
+    adds: ["weight"],
     backward(run, { inputs, outputs, gradients, into }, { softcap }) {
       const { x, weight } = inputs;
       for (const block of blocks(x.shape[0], weight)) {
@@ -78,7 +79,8 @@ export const nll = defineOp({
           recordGemm(run, { order: "NN", a: logits, b: block.weight, y: into.x, accumulate: block.first > 0 });
         }
         if (into.weight !== undefined) {
-          recordGemm(run, { order: "TN", a: logits, b: x, y: sliceRows(into.weight, block.first, block.cols) });
+          const y = sliceRows(into.weight, block.first, block.cols);
+          recordGemm(run, { order: "TN", a: logits, b: x, y, accumulate: true });
         }
         run.release(logits);
       }
