@@ -7,7 +7,7 @@ import { TemporaryFolder } from "../safetensors/testing.ts";
 import { estimateRun } from "./finetune.ts";
 import type { AskedSettings } from "./resolve-settings.ts";
 import type { TrainSettings } from "./settings.ts";
-import { inputFor, Recording, settingsFor, trainInto, writeTexts } from "./testing.ts";
+import { inputFor, outcomeOf, Recording, settingsFor, trainInto, writeTexts } from "./testing.ts";
 
 /** One for all runs: kernels are compiled once. */
 let gpu: Gpu;
@@ -34,20 +34,6 @@ function small(asked: Partial<AskedSettings> = {}) {
   const common = { batchSize: 2, gradAccum: 2, steps: 6, saveEvery: 2, evalEvery: 3, learningRate: 5e-3 };
   const rank = asked.method === "full" ? {} : { rank: 8 };
   return settingsFor({ data, valid, ...common, ...rank, ...asked });
-}
-
-/** Every file of a run that must not depend on interruptions, by name; metrics without their times. */
-async function outcomeOf(run: string): Promise<Record<string, string>> {
-  const files: Record<string, string> = {};
-  for (const name of (await readdir(run, { recursive: true })).toSorted()) {
-    if (!(await Bun.file(join(run, name)).exists())) continue;
-    if (name === "metrics.jsonl") {
-      files[name] = (await readFile(join(run, name), "utf8")).replaceAll(/"seconds":[^}]*/g, "");
-    } else if (name !== "run.json") {
-      files[name] = new Bun.CryptoHasher("sha256").update(await readFile(join(run, name))).digest("hex");
-    }
-  }
-  return files;
 }
 
 const METHODS: [string, Partial<AskedSettings>][] = [

@@ -1,5 +1,5 @@
 // What the tests of training share: a small model, a little data, a run that is recorded.
-import { writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Gpu } from "../gpu/gpu.ts";
 import { loadConfig } from "../models/architectures/index.ts";
@@ -92,4 +92,18 @@ export async function trainInto(
   await using folder = isThere ? (await RunFolder.open(out)).folder : await RunFolder.create(out, settings);
   const result = await finetune({ ...(await inputFor(settings)), folder, gpu }, recording, signal);
   return { result, recording };
+}
+
+/** Every file of a run that must not depend on interruptions, by name; metrics without their times. */
+export async function outcomeOf(run: string): Promise<Record<string, string>> {
+  const files: Record<string, string> = {};
+  for (const name of (await readdir(run, { recursive: true })).toSorted()) {
+    if (!(await Bun.file(join(run, name)).exists())) continue;
+    if (name === "metrics.jsonl") {
+      files[name] = (await readFile(join(run, name), "utf8")).replaceAll(/"seconds":[^}]*/g, "");
+    } else if (name !== "run.json") {
+      files[name] = new Bun.CryptoHasher("sha256").update(await readFile(join(run, name))).digest("hex");
+    }
+  }
+  return files;
 }
