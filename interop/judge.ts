@@ -28,6 +28,7 @@ const CaseAnswer = v.object({
 export type Case = v.InferOutput<typeof CaseAnswer>;
 
 const Distances = v.object({ ours_exact: v.number(), ours_peft: v.number(), peft_exact: v.number() });
+const Likelihoods = v.object({ base: v.number(), adapted: v.number(), merged: v.number() });
 const Settings = v.record(v.string(), v.string());
 const Loaded = v.object({ warnings: v.array(v.string()), config: Settings });
 const Reply = v.union([v.object({ result: v.unknown() }), v.object({ error: v.string() })]);
@@ -102,6 +103,20 @@ export class Judge {
     return this.#ask(Distances, "logits", { model, reference });
   }
 
+  /**
+   * Mean negative log-likelihoods of a text in windows of `context` tokens: by the base, by PEFT's model with the adapter,
+   * and by a folder that somebody merged.
+   */
+  perplexities(of: {
+    readonly base: string;
+    readonly adapter: string;
+    readonly merged: string;
+    readonly ids: readonly number[];
+    readonly context: number;
+  }): Promise<v.InferOutput<typeof Likelihoods>> {
+    return this.#ask(Likelihoods, "perplexities", of);
+  }
+
   /** Load an adapter folder in PEFT; `out` gets `MODULE.delta` (f64), `MODULE.lambda`, `MODULE.gamma`. */
   loadAdapter(base: string, adapter: string, out: string): Promise<v.InferOutput<typeof Loaded>> {
     return this.#ask(Loaded, "load_adapter", { base, adapter, out });
@@ -116,6 +131,15 @@ export class Judge {
   async withoutProjections(adapter: string, out: string): Promise<string> {
     await this.#ask(v.null(), "without_projections", { adapter, out });
     return out;
+  }
+
+  /** Ask for what training.py or training_data.py offer; see training-judge.ts. */
+  request<T>(
+    schema: v.GenericSchema<unknown, T>,
+    method: string,
+    params: Readonly<Record<string, unknown>>,
+  ): Promise<T> {
+    return this.#ask(schema, method, params);
   }
 
   #ask<T>(schema: v.GenericSchema<unknown, T>, method: string, params: Readonly<Record<string, unknown>>): Promise<T> {

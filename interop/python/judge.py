@@ -19,6 +19,8 @@ from make import logits_of, make_case, make_real_case
 from models import DTYPES
 from peft import PeftConfig, PeftModel, RandLoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+from training import last_logits, learning_rates, train, valid_loss
+from training_data import chat_samples
 
 
 def cases() -> list[str]:
@@ -74,6 +76,28 @@ def load_adapter(base: str, adapter: str, out: str) -> dict[str, Any]:
     return {"warnings": told, "config": plain(model.peft_config["default"].to_dict())}
 
 
+def perplexities(base: str, adapter: str, merged: str, ids: list[int], context: int) -> dict[str, float]:
+    """Mean negative log-likelihoods of a text, in f32: by the base, by PEFT's adapted model, by a merged folder."""
+    return {
+        "base": nll_of(load_base(Path(base), torch.float32), ids, context),
+        "adapted": nll_of(PeftModel.from_pretrained(load_base(Path(base), torch.float32), adapter), ids, context),
+        "merged": nll_of(load_base(Path(merged), torch.float32), ids, context),
+    }
+
+
+def nll_of(model: torch.nn.Module, ids: list[int], context: int) -> float:
+    """In windows without overlap, whose first token is not predicted."""
+    total = 0.0
+    tokens = 0
+    with torch.no_grad():
+        for start in range(0, len(ids) - 1, context):
+            window = torch.tensor([ids[start : start + context]])
+            logits = model.eval()(input_ids=window, use_cache=False).logits[0, :-1].double()
+            total += torch.nn.functional.cross_entropy(logits, window[0, 1:], reduction="sum").item()
+            tokens += window.shape[1] - 1
+    return total / tokens
+
+
 def plain(config: dict[str, Any]) -> dict[str, str]:
     """A configuration as text by key: sets in order, numbers above 2^53 whole."""
     return {key: str(sorted(value) if isinstance(value, set) else value) for key, value in config.items()}
@@ -107,8 +131,14 @@ def main() -> None:
             "bases": bases,
             "logits": logits,
             "load_adapter": load_adapter,
+            "perplexities": perplexities,
             "config": config_of,
             "without_projections": without_projections,
+            "train": train,
+            "valid_loss": valid_loss,
+            "last_logits": last_logits,
+            "learning_rates": learning_rates,
+            "chat_samples": chat_samples,
         }
         for line in sys.stdin:
             request = json.loads(line)
