@@ -33,7 +33,8 @@ describe("on a real terminal", () => {
 });
 
 test("through a pipe there are rows, and no control character anywhere", async () => {
-  const { stdout, stderr } = await sample(["show", "work"]);
+  // Longer than a second: quicker work leaves no rows.
+  const { stdout, stderr } = await sample(["show", "work", "--pause", "30"]);
   expect(stdout).toBe("done\n");
   expect(stderr).toContain("working:  100 %  40.0 MB of 40.0 MB  40 of 40 tensors");
   for (const control of ["\r", "\x1b"]) expect(stdout + stderr).not.toContain(control);
