@@ -1,0 +1,100 @@
+/*
+ * `bun bench/peers/train.ts [MODEL] [--tokens 1024] [--rank 10] [--steps 3] [--record]`: a training step of RandLoRA and of
+ * LoRA, PEFT's and ours, in turn on the same cores. MODEL is the 135M chat model by default.
+ */
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import * as v from "valibot";
+import { pythonWithPeft } from "../../interop/environment.ts";
+import { smollm2 } from "../../interop/models.ts";
+import { Gpu } from "../../src/gpu/gpu.ts";
+import { formatDuration, formatNumber } from "../../src/terminal/format.ts";
+import { formatTable } from "../../src/terminal/table.ts";
+import { machine, renderMachine } from "../harness.ts";
+import { inRounds, ratios, timed } from "../training/rounds.ts";
+import { equalLoraRank, Trainee } from "../training/trainee.ts";
+import { PeerProcess } from "./worker.ts";
+
+/** PEFT computes with as many threads as the machine of our targets has cores. */
+const THREADS = 2;
+/** Most that our RandLoRA may take of the time of PEFT's, on a software GPU. */
+const MOST = 4;
+
+const METHODS = ["randlora", "lora"] as const;
+const Ready = v.object({ ready: v.object({ randlora: v.number(), lora: v.number() }) });
+const PeftStep = v.object({ seconds: v.number(), coreSeconds: v.number(), loss: v.number() });
+
+const { values, positionals } = parseArgs({
+  options: {
+    tokens: { type: "string", default: "1024" },
+    rank: { type: "string", default: "10" },
+    steps: { type: "string", default: "3" },
+    record: { type: "boolean", default: false },
+  },
+  allowPositionals: true,
+});
+const folder = positionals[0] ?? (await smollm2());
+const [tokens, rank, steps] = [Number(values.tokens), Number(values.rank), Number(values.steps)];
+const note = (line: string): void => {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}`);
+};
+
+const on = machine();
+process.stdout.write(renderMachine(on));
+using gpu = await Gpu.open();
+const loraRank = await equalLoraRank(gpu, folder, rank);
+const ranks = { randlora: rank, lora: loraRank };
+note("PEFT loads the model");
+const script = join(import.meta.dir, "peft_train.py");
+const command = [await pythonWithPeft(), script, folder, ...[tokens, rank, loraRank, THREADS].map(String)];
+const offline = { HF_HUB_OFFLINE: "1", HF_HUB_DISABLE_PROGRESS_BARS: "1", PYTHONDONTWRITEBYTECODE: "1" };
+await using peft = new PeerProcess(command, offline);
+const { ready } = await peft.hello(Ready);
+
+await using open = new AsyncDisposableStack();
+const contenders = new Map<string, () => ReturnType<typeof timed>>();
+for (const method of METHODS) {
+  const ours = open.use(await Trainee.open(gpu, folder, { method, rank: ranks[method], tokens }));
+  const { trainableParameters } = ours.model.method.summary;
+  if (trainableParameters !== ready[method]) {
+    throw new Error(`${method}: PEFT trains ${ready[method]} numbers and we ${trainableParameters}: no contest`);
+  }
+  contenders.set(`PEFT ${method}`, async () => await peft.ask(method, PeftStep));
+  contenders.set(`ours ${method}`, () => timed(() => ours.step()));
+}
+const times = await inRounds(contenders, steps, note);
+note("");
+
+const rows = METHODS.flatMap((method) => {
+  const [theirs, ours] = [times.get(`PEFT ${method}`), times.get(`ours ${method}`)];
+  if (theirs === undefined || ours === undefined) return [];
+  const { seconds, coreSeconds } = ratios(ours, theirs);
+  const target = method === "randlora" ? `≤ ${MOST}: ${seconds <= MOST ? "met" : "missed"}` : "";
+  return [
+    [
+      `${method}, r = ${ranks[method]}`,
+      formatDuration(theirs.median.seconds),
+      formatNumber(tokens / theirs.median.seconds, 1),
+      formatDuration(theirs.median.coreSeconds),
+      formatDuration(ours.median.seconds),
+      formatNumber(tokens / ours.median.seconds, 1),
+      formatDuration(ours.median.coreSeconds),
+      formatNumber(seconds, 2),
+      formatNumber(coreSeconds, 2),
+      target,
+    ],
+  ];
+});
+const of = (who: string) => [`${who}: a step`, "tokens/s", "core time"];
+const head = [`${tokens} tokens a step, median of ${steps}`, ...of("PEFT"), ...of("ours"), "ratio", "by core time"];
+process.stdout.write(`\n${formatTable(rows, { head: [...head, "target"], align: "lrrrrrrrrl" })}`);
+
+if (values.record) {
+  const date = new Date().toISOString().slice(0, 10);
+  await mkdir(join(import.meta.dir, "../results"), { recursive: true });
+  const results = Object.fromEntries(times);
+  const text = JSON.stringify({ date, machine: on, threads: THREADS, tokens, ranks, results }, null, 2);
+  await writeFile(join(import.meta.dir, `../results/peers-train-${date}.json`), `${text}\n`);
+  process.stdout.write(`written: bench/results/peers-train-${date}.json\n`);
+}

@@ -1,0 +1,40 @@
+import { adapterFlops, type OrderPlan } from "../../src/adapters/randlora/train/flops.ts";
+import { fuse } from "../../src/adapters/randlora/train/fused.ts";
+import type { PlacedModel } from "../../src/train/engine.ts";
+import { microBatchOf } from "./synthetic.ts";
+
+/**
+ * Floating-point operations of a step with one micro-batch: the products of the frozen matrices (y and dx), of the output
+ * matrix for the supervised tokens, and of the adapter. Attention and elementwise work are left out, as in most such models.
+ */
+export function stepFlops({ weights, method }: PlacedModel, rank: number, tokens: number): number {
+  const matrices = weights.layers.flatMap((layer) => Object.values(layer)).filter((of) => (of?.shape[0] ?? 0) > 1);
+  const frozen = matrices.reduce((sum, of) => sum + (of === undefined ? 0 : of.shape[0] * of.shape[1]), 0);
+  const head = weights.head.shape[0] * weights.head.shape[1];
+  const base = 4 * (tokens * frozen + microBatchOf(tokens, 1, 0).rows.length * head);
+  if (method.kind === "lora") return base + 6 * tokens * method.summary.trainableParameters;
+  const modules = method.summary.modules.flatMap(({ name }) => {
+    const weight = weights.tensors.get(`${name}.weight`);
+    return weight === undefined ? [] : [{ name, weight }];
+  });
+  const plans = plansOf(method.choices["orders"]);
+  const size = { tokens, microBatches: 1, dropout: false, density: 1 };
+  const added = fuse(modules, rank).flatMap(({ shape }, index) => {
+    const plan = plans[index] ?? { order: "factored", kept: false, summed: false };
+    return shape.modules.map((module) => adapterFlops(module, plan, size));
+  });
+  return base + added.reduce((sum, flops) => sum + flops, 0);
+}
+
+const ORDERS = ["factored", "merged-g", "merged-h"] as const;
+
+/** `merged-h+kept`, as runs record it. */
+function plansOf(choices: unknown): OrderPlan[] {
+  if (!Array.isArray(choices)) return [];
+  return choices.map((text) => {
+    const [name, ...flags] = String(text).split("+");
+    const order = ORDERS.find((known) => known === name);
+    if (order === undefined) throw new RangeError(`an order ${String(text)}`);
+    return { order, kept: flags.includes("kept"), summed: flags.includes("summed") };
+  });
+}

@@ -1,0 +1,134 @@
+import { freemem } from "node:os";
+import type { Order } from "../../src/adapters/randlora/train/flops.ts";
+import type { Gpu } from "../../src/gpu/gpu.ts";
+import { defaultStaging } from "../../src/kernels/staging.ts";
+import { loadConfig } from "../../src/models/architectures/index.ts";
+import type { GeneratorName, Sparsity } from "../../src/random/names.ts";
+import { Engine, type EngineOptions, type PlacedModel } from "../../src/train/engine.ts";
+import { estimateBytes } from "../../src/train/estimate.ts";
+import type { PlaceOptions } from "../../src/train/method.ts";
+import { ModelSource } from "../../src/train/model.ts";
+import { resolveSettings } from "../../src/train/resolve-settings.ts";
+import { microBatchOf, planOf, ROW } from "./synthetic.ts";
+
+/** What most papers adapt of a llama, and what every figure here adapts. */
+export const TARGETS = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"] as const;
+
+/** A method of training, and how its products are ordered. */
+export interface TraineeOptions {
+  readonly method: "randlora" | "lora";
+  readonly rank: number;
+  /** Of a micro-batch, one a step. */
+  readonly tokens: number;
+  /** RandLoRA's order of products everywhere, W' held; undefined: what the command would choose. */
+  readonly order?: Order | undefined;
+  readonly sparsity?: Sparsity | undefined;
+  readonly generator?: GeneratorName | undefined;
+}
+
+/** A model and an adapter in GPU memory that are trained on one synthetic micro-batch again and again. */
+export class Trainee implements AsyncDisposable {
+  readonly model: PlacedModel;
+  /** GPU bytes that `finetune --dry-run` would foretell. */
+  readonly estimatedBytes: number;
+  readonly #gpu: Gpu;
+  readonly #source: ModelSource;
+  readonly #engine: Engine;
+  readonly #tokens: number;
+  #index = 0;
+
+  private constructor(
+    gpu: Gpu,
+    source: ModelSource,
+    model: PlacedModel,
+    options: EngineOptions,
+    tokens: number,
+    bytes: number,
+  ) {
+    this.model = model;
+    this.estimatedBytes = bytes;
+    this.#gpu = gpu;
+    this.#source = source;
+    this.#engine = new Engine(gpu, model, options);
+    this.#tokens = tokens;
+  }
+
+  /** Places the model of a folder; activations are kept, as the comparisons want it. */
+  static async open(gpu: Gpu, folder: string, wanted: TraineeOptions): Promise<Trainee> {
+    const { tokens, order } = wanted;
+    const source = await openSource(folder, wanted);
+    const { betas, eps, weightDecay, gradClip } = source.settings;
+    const staging = defaultStaging(gpu);
+    const options = { optimizer: { betas, eps, weightDecay, gradClip }, checkpointing: false, staging };
+    const counting = gpu.counting();
+    const usual = placeOptions(gpu, tokens);
+    const planned = await source.place(counting, usual);
+    const bytes = await estimateBytes(counting, planned, options, planOf(tokens), undefined);
+    const { orders } = planned.method.choices;
+    const same = Array.isArray(orders) ? orders.map(() => (order === "factored" ? order : `${order}+kept`)) : [];
+    const choices = order === undefined ? planned.method.choices : { orders: same };
+    const model = await source.place(gpu, { ...usual, choices });
+    await model.weights.fill();
+    return new Trainee(gpu, source, model, options, tokens, bytes);
+  }
+
+  /** The orders in use, each with the number of matrices: `merged-h+kept × 30`. Empty for LoRA. */
+  get orders(): string {
+    const { orders } = this.model.method.choices;
+    if (!Array.isArray(orders)) return "";
+    const counts = new Map<string, number>();
+    for (const order of orders) counts.set(order, (counts.get(order) ?? 0) + 1);
+    return [...counts].map(([order, count]) => `${order} × ${count}`).join(", ");
+  }
+
+  /** One step, to its end. @throws when the loss is no number: then there is nothing to time */
+  async step(): Promise<void> {
+    const index = this.#index++;
+    const { vocabularySize } = this.model.config;
+    const batch = microBatchOf(this.#tokens, vocabularySize, index);
+    const targets = batch.targets.length;
+    const step = { index, epoch: 0, microBatches: [batch], targets, tokens: this.#tokens };
+    const { outcome } = await this.#engine.step(step, 1e-4);
+    const { loss } = await outcome;
+    await this.#gpu.idle();
+    if (!Number.isFinite(loss)) throw new Error(`the loss of step ${index} is ${loss}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#engine[Symbol.dispose]();
+    this.model[Symbol.dispose]();
+    await this.#source[Symbol.asyncDispose]();
+  }
+}
+
+/** The rank at which LoRA trains about as many numbers as RandLoRA: LoRA's number is a multiple of its rank. */
+export async function equalLoraRank(gpu: Gpu, folder: string, rank: number): Promise<number> {
+  const count = async (method: TraineeOptions["method"], rank: number): Promise<number> => {
+    await using source = await openSource(folder, { method, rank });
+    using model = await source.place(gpu.counting(), placeOptions(gpu, ROW));
+    return model.method.summary.trainableParameters;
+  };
+  return Math.max(1, Math.round((await count("randlora", rank)) / (await count("lora", 1))));
+}
+
+async function openSource(folder: string, wanted: Omit<TraineeOptions, "tokens" | "order">): Promise<ModelSource> {
+  const { method, rank, sparsity, generator } = wanted;
+  const { architecture, contextLength } = await loadConfig(folder);
+  const asked = {
+    model: folder,
+    data: "synthetic",
+    method,
+    rank,
+    targets: [...TARGETS],
+    ...(sparsity === undefined ? {} : { sparsity }),
+    ...(generator === undefined ? {} : { generator }),
+  };
+  const settings = resolveSettings(asked, { modelType: architecture, contextLength });
+  return await ModelSource.open(settings, { folder, weights: undefined });
+}
+
+/** As `finetune` reckons: one micro-batch a step, and memory that may be spent to save time. */
+function placeOptions(gpu: Gpu, tokens: number): PlaceOptions {
+  const budget = gpu.info.software ? freemem() / 4 : 4 * 2 ** 30;
+  return { staging: defaultStaging(gpu), tokens, microBatches: 1, budget, choices: undefined };
+}
