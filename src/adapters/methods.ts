@@ -11,6 +11,8 @@ type Reader = (config: Readonly<Record<string, unknown>>, file: string) => Adapt
 /** By `peft_type`. A new method adds one line here and one folder beside `randlora/`. */
 const METHODS: Readonly<Record<string, Reader>> = {
   RANDLORA: (config, file) => ({ kind: "randlora", config: parseRandloraConfig(config, file) }),
+  // Bases and rows of Ŝ paired as in the paper, which PEFT does not do: `pairing` of the bases' record says so, too.
+  RANDLORA_PAPER: (config, file) => ({ kind: "randlora", config: parseRandloraConfig(config, file) }),
 };
 
 /**

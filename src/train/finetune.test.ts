@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openAdapter } from "../adapters/open.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { TemporaryFolder } from "../safetensors/testing.ts";
 import { estimateRun } from "./finetune.ts";
+import { initialSettings } from "./randlora-source.ts";
 import type { AskedSettings } from "./resolve-settings.ts";
 import type { TrainSettings } from "./settings.ts";
 import { inputFor, outcomeOf, Recording, settingsFor, trainInto, writeTexts } from "./testing.ts";
@@ -139,6 +140,33 @@ test("an adapter that exists is trained on: its bases, parameters, targets", asy
   expect(zero).toEqual({ step: 0, valid_loss: first.result.validLoss ?? NaN });
   await using adapter = await openAdapter(folder.at("on"));
   expect(adapter.config["target_modules"]).toEqual(["k_proj", "down_proj"]);
+
+  // It is resumed without the adapter that it began with.
+  await rename(folder.at("base"), folder.at("moved"));
+  const longer = { ...settings, steps: 2, schedule: "constant" as const };
+  expect((await trainHere("on", longer)).result.steps).toBe(2);
+});
+
+test("bases that PEFT cannot draw are saved, and adapters of the paper's pairing go by another name", async () => {
+  const settings = await small({ steps: 1, generator: "philox-v1", variant: "paper", projections: false });
+  const { result } = await trainHere("paper", settings);
+  await using adapter = await openAdapter(folder.at("paper"));
+  expect(adapter.config["peft_type"]).toBe("RANDLORA_PAPER");
+  expect(adapter.bases).toMatchObject({ generator: "philox-v1", pairing: "paper" });
+  expect(adapter.tensors.has("base_model.randlora_B")).toBe(true);
+  const on = await small({
+    steps: 1,
+    initAdapter: join(folder.at("paper"), "adapter"),
+    ...(await initialSettings(folder.at("paper"), undefined)),
+  });
+  const { recording } = await trainHere("paper-on", on);
+  expect(recording.metrics[0]).toEqual({ step: 0, valid_loss: result.validLoss ?? NaN });
+
+  const bare = await small({ steps: 1, projections: false, sparsity: "sparse" });
+  await trainHere("bare", bare);
+  await using redrawn = await openAdapter(folder.at("bare"));
+  expect([...redrawn.tensors.keys()].filter((name) => !/lambda|gamma/.test(name))).toEqual([]);
+  expect(redrawn.config["save_projection"]).toBe(false);
 });
 
 test("the data of a resumed run must be what they were", async () => {

@@ -1,13 +1,12 @@
-import { freemem } from "node:os";
+import { stat } from "node:fs/promises";
 import { RandloraError } from "../errors.ts";
 import { Gpu } from "../gpu/gpu.ts";
-import { defaultStaging, type Staging } from "../kernels/staging.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import type { TrainingData } from "../text/data/load-run.ts";
-import { dataHash, planRun, type RunPlan } from "./data.ts";
+import { chooseOptions, stagingName } from "./choose-options.ts";
+import { dataHash, planRun } from "./data.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
-import { estimateBytes } from "./estimate.ts";
-import type { MethodSummary, PlaceOptions } from "./method.ts";
+import type { MethodSummary } from "./method.ts";
 import { ModelSource } from "./model.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { TrainSettings } from "./settings.ts";
@@ -69,7 +68,8 @@ export async function finetune(
     const cause = `${input.settings.data}: not the data that the run began with`;
     throw new RandloraError("data", cause, "put the old data back, or start a new run");
   }
-  await using source = await ModelSource.open(input.settings, input.location);
+  const settings = state === undefined ? input.settings : await findBases(input.settings, input.folder);
+  await using source = await ModelSource.open(settings, input.location);
   const attempt = new Attempt(input, source, state, hash, observer);
   try {
     return await attempt.run(signal, false);
@@ -205,69 +205,19 @@ class Attempt {
   }
 }
 
-/** WebGPU does not tell how much memory a GPU has: what is spent beyond need is modest. */
-const REAL_GPU_BUDGET = 4 * 2 ** 30;
+/** Where the adapter that a run began with is gone, its own has the same bases; parameters come from the state. */
+async function findBases(settings: TrainSettings, folder: RunFolder): Promise<TrainSettings> {
+  const { adapter } = settings;
+  if (adapter === null || adapter.initAdapter === null) return settings;
+  const own = folder.last(settings.method);
+  const isThere = (path: string) => stat(path).then(Boolean, () => false);
+  if ((await isThere(adapter.initAdapter)) || !(await isThere(own))) return settings;
+  return { ...settings, adapter: { ...adapter, initAdapter: own } };
+}
 
 /** The GPU of a run, closed at the end where it was opened for it. */
 async function openGpu({ gpu, profile }: RunInput): Promise<{ readonly gpu: Gpu } & Disposable> {
   if (gpu instanceof Gpu) return { gpu, [Symbol.dispose]: () => {} };
   const opened = await Gpu.open({ choice: gpu, profile });
   return { gpu: opened, [Symbol.dispose]: () => opened.close() };
-}
-
-interface Chosen {
-  readonly options: EngineOptions;
-  readonly place: PlaceOptions;
-  readonly bytes: number;
-  readonly summary: MethodSummary;
-}
-
-/**
- * Staging and activation checkpointing: as the run began; else checkpointing where the settings ask for it, or where the
- * estimate exceeds the memory that is left (known only of software GPUs: theirs is the machine's).
- */
-async function chooseOptions(
-  gpu: Gpu,
-  source: ModelSource,
-  { steps, validation }: RunPlan,
-  began: Partial<Progress["kernels"]> | undefined,
-  warn: (line: string) => void,
-): Promise<Chosen> {
-  const { betas, eps, weightDecay, gradClip, gradAccum, checkpointActivations } = source.settings;
-  const staging = stagingOf(gpu, began?.staging);
-  const place: PlaceOptions = {
-    staging,
-    tokens: steps.largest.tokens,
-    microBatches: gradAccum,
-    budget: gpu.info.software ? freemem() / 4 : REAL_GPU_BUDGET,
-    choices: began?.choices,
-  };
-  const attempt = async (checkpointing: boolean): Promise<Chosen> => {
-    const options = { optimizer: { betas, eps, weightDecay, gradClip }, checkpointing, staging };
-    const counting = gpu.counting();
-    const model = await source.place(counting, place);
-    const bytes = await estimateBytes(counting, model, options, steps, validation);
-    const { summary, choices } = model.method;
-    // What was chosen for the estimate is what will run.
-    return { options, place: { ...place, choices }, bytes, summary };
-  };
-  const chosen = await attempt(began?.checkpointing ?? checkpointActivations);
-  const free = gpu.info.software ? freemem() : Infinity;
-  if (chosen.bytes <= free || chosen.options.checkpointing || began?.checkpointing !== undefined) return chosen;
-  const spared = await attempt(true);
-  if (spared.bytes >= chosen.bytes) return chosen;
-  const [needed, left] = [chosen.bytes, free].map((bytes) => `${Math.round(bytes / 1e6)} MB`);
-  warn(`about ${needed} would be needed and ${left} are free: activations are recomputed instead of kept`);
-  return spared;
-}
-
-function stagingName(staging: Staging): string {
-  return staging.kind === "subgroup" ? `subgroup${staging.lanes}` : staging.kind;
-}
-
-/** The staging that a run began with, where this GPU can have it. */
-function stagingOf(gpu: Gpu, name: string | undefined): Staging {
-  const usual = defaultStaging(gpu);
-  if (name === undefined || name === stagingName(usual)) return usual;
-  return name === "workgroup" ? { kind: "workgroup" } : usual;
 }
