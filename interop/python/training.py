@@ -1,0 +1,203 @@
+"""Training by INTERFACE's rules with PEFT, torch's AdamW and transformers' schedules: the yardstick of `randlora finetune`.
+
+`options` are its flags without the dashes: {"learning-rate": 1e-3, "grad-accum": 2, ...}; what is left out has its default.
+Samples are taken in file order (--no-shuffle), nothing is dropped out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from adapters import load_base
+from peft import PeftModel, RandLoraConfig, get_peft_model
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from transformers import get_scheduler
+
+Options = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sample:
+    ids: list[int]
+    supervised: list[bool]
+
+
+def read_samples(base: Path, file: str, options: Options) -> list[Sample]:
+    """Texts, and prompts with completions: all but the first token of a text are supervised, of a completion its own; the
+    end-of-sequence token belongs to either."""
+    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+    end = tokenizer.token_to_id(json.loads((base / "tokenizer_config.json").read_text())["eos_token"])
+    longest = options.get("max-length", 10**9)
+    samples = []
+    for line in Path(file).read_text().splitlines():
+        fields = json.loads(line)
+        prompt = tokenizer.encode(fields["prompt"]).ids if "prompt" in fields else []
+        learnt = tokenizer.encode(fields.get("completion", fields.get("text")), add_special_tokens="text" in fields).ids
+        ids = [*prompt, *learnt, end]
+        supervised = [i >= max(1, len(prompt)) for i in range(len(ids))]
+        if any(supervised[:longest]):
+            samples.append(Sample(ids[:longest], supervised[:longest]))
+    return samples
+
+
+def rows_of(samples: list[Sample], options: Options) -> list[list[Sample]]:
+    """A row is a sample; with packing as many as fit, one after the other."""
+    if not options.get("packing"):
+        return [[sample] for sample in samples]
+    rows: list[list[Sample]] = [[]]
+    for sample in samples:
+        if sum(len(other.ids) for other in rows[-1]) + len(sample.ids) > options["max-length"]:
+            rows.append([])
+        rows[-1].append(sample)
+    return rows
+
+
+def steps_of(samples: list[Sample], options: Options) -> Iterator[list[list[Sample]]]:
+    """The micro-batches of each step, without end: epoch after epoch, whose last step may be smaller."""
+    batch = options.get("batch-size", 4)
+    per_step = batch * options.get("grad-accum", 1)
+    rows = rows_of(samples, options)
+    while True:
+        for first in range(0, len(rows), per_step):
+            step = rows[first : first + per_step]
+            yield [sum(step[i : i + batch], []) for i in range(0, len(step), batch)]
+
+
+def choose_threads(model: torch.nn.Module) -> None:
+    """Threads that share the products of a tiny model mostly wait for each other: for minutes on a busy machine."""
+    torch.set_num_threads(1 if sum(p.numel() for p in model.parameters()) < 10**7 else min(2, os.cpu_count() or 1))
+
+
+def supervised_of(samples: list[Sample]) -> int:
+    return sum(sum(sample.supervised) for sample in samples)
+
+
+def nll_sum(model: torch.nn.Module, samples: list[Sample]) -> torch.Tensor:
+    """Σ negative log-likelihood of the supervised tokens; the samples are the rows of a batch, padded on the right."""
+    width = max(len(sample.ids) for sample in samples)
+    ids, mask = torch.zeros((2, len(samples), width), dtype=torch.long)
+    labels = torch.full((len(samples), width), -100)
+    for row, sample in enumerate(samples):
+        length = len(sample.ids)
+        ids[row, :length] = torch.tensor(sample.ids)
+        mask[row, :length] = 1
+        labels[row, :length] = torch.where(torch.tensor(sample.supervised), ids[row, :length], -100)
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="sum")
+
+
+def mean_nll(model: torch.nn.Module, samples: list[Sample]) -> float:
+    with torch.no_grad():
+        return sum(nll_sum(model.eval(), [sample]).item() for sample in samples) / supervised_of(samples)
+
+
+def start_model(base: Path, options: Options, adapter: str | None) -> torch.nn.Module:
+    """The model to train, in f32. The bases lie on the grid of the checkpoint's dtype, as PEFT leaves them."""
+    method = options.get("method", "randlora")
+    model = load_base(base, torch.float32 if options.get("dtype") == "f32" else "auto")
+    if method == "full":
+        return model.float()
+    if adapter is not None:
+        return PeftModel.from_pretrained(model, adapter, is_trainable=True).float()
+    r = options.get("rank", 32)
+    config = RandLoraConfig(
+        r=r,
+        randlora_alpha=options.get("alpha", 20 * r),
+        projection_prng_key=options.get("basis-seed", 0),
+        target_modules=options["targets"].split(","),
+        sparse=options.get("sparse", False),
+        very_sparse=options.get("very-sparse", False),
+    )
+    return get_peft_model(model, config).float()
+
+
+def trained_of(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """What is trained, by the name that it has in a file."""
+    return {n.replace(".default", ""): p for n, p in model.named_parameters() if p.requires_grad}
+
+
+def schedule_of(options: Options, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+    name, warmup = options.get("schedule", "linear"), options.get("warmup", 0)
+    if name == "constant" and warmup > 0:
+        name = "constant_with_warmup"
+    return get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=options["steps"])
+
+
+def learning_rates(options: Options) -> list[float]:
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=options["learning-rate"])
+    schedule = schedule_of(options, optimizer)
+    rates = []
+    for _ in range(options["steps"]):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    return rates
+
+
+def save(tensors: dict[str, torch.nn.Parameter], file: str) -> None:
+    save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, file)
+
+
+def train(base: str, options: Options, data: str, valid: str, adapter: str | None, out: str) -> dict[str, Any]:
+    """Train, from PEFT's initial values or from an adapter. Returns what metrics.jsonl holds, by step; `out` gets what was
+    trained, `out`.start what that was before."""
+    model = start_model(Path(base), options, adapter)
+    choose_threads(model)
+    trained = trained_of(model)
+    save(trained, f"{out}.start")
+    optimizer = torch.optim.AdamW(
+        trained.values(),
+        lr=options.get("learning-rate", 1e-4),
+        betas=tuple(float(beta) for beta in options.get("betas", "0.9,0.999").split(",")),
+        eps=options.get("eps", 1e-8),
+        weight_decay=options.get("weight-decay", 0.0),
+    )
+    schedule = schedule_of(options, optimizer)
+    clip = options.get("grad-clip", 1.0) or math.inf
+    held_out = read_samples(Path(base), valid, options)
+    before = mean_nll(model, held_out)
+    metrics = []
+    steps = steps_of(read_samples(Path(base), data, options), options)
+    for _, micro_batches in zip(range(options["steps"]), steps):
+        model.train()
+        optimizer.zero_grad()
+        tokens = sum(map(supervised_of, micro_batches))
+        loss = 0.0
+        for samples in micro_batches:
+            part = nll_sum(model, samples) / tokens
+            part.backward()
+            loss += part.item()
+        norm = torch.nn.utils.clip_grad_norm_(trained.values(), clip).item()
+        metrics.append({"loss": loss, "learning_rate": schedule.get_last_lr()[0], "grad_norm": norm, "tokens": tokens})
+        optimizer.step()
+        schedule.step()
+    save(trained, out)
+    return {"steps": metrics, "valid_losses": [before, mean_nll(model, held_out)]}
+
+
+def load_trained(base: str, options: Options, adapter: str | None) -> torch.nn.Module:
+    """What somebody trained, in f32: a model's folder, or a base with an adapter's."""
+    model = load_base(Path(base), torch.float32 if options.get("dtype") == "f32" else "auto")
+    choose_threads(model)
+    return (model if adapter is None else PeftModel.from_pretrained(model, adapter)).float().eval()
+
+
+def valid_loss(base: str, options: Options, valid: str, adapter: str | None) -> float:
+    """The mean loss of a model on a file."""
+    return mean_nll(load_trained(base, options, adapter), read_samples(Path(base), valid, options))
+
+
+def last_logits(base: str, adapter: str | None, prompts: list[list[int]], out: str) -> None:
+    """`out` gets the logits after the last token of each prompt, in f32, by the prompt's number."""
+    model = load_trained(base, {}, adapter)
+    with torch.no_grad():
+        logits = [model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1] for ids in prompts]
+    save_file({str(i): row.contiguous() for i, row in enumerate(logits)}, out)
