@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { version } from "../package.json";
 import { build } from "../scripts/build.ts";
@@ -24,13 +24,18 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 async function run(...args: string[]) {
   const child = Bun.spawn([binary, ...args], {
     cwd: empty,
-    env: { PATH: "/usr/bin:/bin", HOME: empty, ...temporaryFolder() },
+    env: { PATH: "/usr/bin:/bin", HOME: empty, ...shaderCache(), ...temporaryFolder() },
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
   });
   const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
   return { status, stdout, stderr };
+}
+
+/** Kernels are compiled once for all tests. */
+function shaderCache(): Record<string, string> {
+  return { MESA_SHADER_CACHE_DIR: process.env["MESA_SHADER_CACHE_DIR"] ?? join(homedir(), ".cache") };
 }
 
 function temporaryFolder(): Record<string, string> {
@@ -57,6 +62,14 @@ describe("the compiled binary, alone in an empty folder", () => {
     expect([status, stderr]).toEqual([0, ""]);
     expect(stdout).toStartWith("Example:\n  randlora ");
     expect(stdout).toContain("  completion ");
+  });
+
+  test("carries a model and data: it learns to talk like a pirate, and is the newest run to chat with", async () => {
+    const trained = await run("finetune", "--sparse", "--steps", "25", "--json");
+    expect(trained).toMatchObject({ status: 0 });
+    expect(JSON.parse(trained.stdout)).toMatchObject({ steps: 25, trainable_parameters: expect.any(Number) });
+    const { stdout } = await run("chat", "-p", "Hello!", "--temperature", "0");
+    expect(stdout).toMatch(/^(Arr|Ahoy|Yo ho)!/);
   });
 
   test("refuses what it does not know, and names the nearest", async () => {

@@ -144,9 +144,18 @@ test("--profile tells where the time went", async () => {
   expect(profile[0]).toEqual({ kernel: expect.any(String), calls: expect.any(Number), seconds: expect.any(Number) });
 });
 
+test("without MODEL and without runs, the model inside the program answers", async () => {
+  const empty = await mkdtemp(join(folder, "empty-"));
+  const result = await chat(["-p", "Who are you?", "--temperature", "0"], { cwd: empty });
+  expect(result).toEqual({
+    status: 0,
+    stdout: "I am Pip. I know the island of Tarn and everyone who lives here.\n",
+    stderr: "no run or merged model in this folder: this is the small model inside the program\n",
+  });
+});
+
 describe("refused", () => {
   test.each<[string, readonly string[], number, string]>([
-    ["no model", ["-p", "x"], 2, "randlora chat MODEL"],
     ["no prompt", [STORIES], 2, 'give it with -p "…", or on stdin'],
     ["--raw with a template", [STORIES, "--raw", "--system", "x", "-p", "x"], 2, "leave --raw out"],
     ["a scale without an adapter", [STORIES, "--scale", "2", "-p", "x"], 2, "--scale without an adapter"],

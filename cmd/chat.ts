@@ -100,7 +100,7 @@ export const command = defineCommand({
     }),
   },
   async run({ model: named }, options, context) {
-    const { chooseModel, findDefaultModel } = await import("../src/generate/default-model.ts");
+    const { chooseModel, describeDefaultModel, findDefaultModel } = await import("../src/generate/default-model.ts");
     const source = named ?? (await findDefaultModel(process.cwd()));
     const prompt = options.prompt ?? (await readPrompt(options.raw, context));
     if (options.raw && (options.system ?? options.chatTemplate) !== undefined) {
@@ -115,7 +115,7 @@ export const command = defineCommand({
       { model: source, adapters: adapter, scales },
       { model: (name) => localPath(name, "model", context), adapter: findAdapter },
     );
-    if (named === undefined) context.log.info(`${source}: the newest run or merged model of this folder`);
+    if (named === undefined) context.log.info(describeDefaultModel(source));
     await using model = await loadModel(location, options, context);
     const notes = await model.setAdapters(adapters, { generator, signal: context.signal });
     for (const line of [...model.notes, ...notes]) context.log.warn(line);

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { RandloraError } from "../src/errors.ts";
 import { parseHubName } from "../src/hub/name.ts";
+import { EMBEDDED } from "../src/models/embedded-name.ts";
 import type { ModelLocation } from "../src/models/locate.ts";
 import type { Context } from "../src/options/command.ts";
 import type { FlatSettings, TrainSettings } from "../src/train/settings.ts";
@@ -67,18 +68,35 @@ export function askedSettings(model: string | undefined, options: FinetuneOption
 }
 
 /**
+ * What is trained where neither a model nor data are named: the model that this program carries, on the data that it
+ * carries. Steps are larger, and RandLoRA's parameters more, than the defaults for models a thousand times as large.
+ */
+function embeddedRun(flags: Partial<FlatSettings>): Partial<FlatSettings> {
+  const run = { model: EMBEDDED, data: EMBEDDED, learningRate: 1e-3 };
+  const adapter = { targets: "all-linear", rank: 8 };
+  const isRandlora = flags.method === undefined || flags.method === "randlora";
+  return { ...run, ...(isRandlora && flags.initAdapter === undefined ? adapter : {}), ...flags };
+}
+
+/**
  * All settings of a new run.
  *
  * @throws {RandloraError} `usage` where MODEL or data are missing, and as `resolveSettings`; what finding the model throws
  */
-export async function newSettings(asked: Partial<FlatSettings>, context: Context): Promise<TrainSettings> {
+export async function newSettings(flags: Partial<FlatSettings>, context: Context): Promise<TrainSettings> {
   const { loadConfig, SUPPORTED_TYPES } = await import("../src/models/architectures/index.ts");
   const { readConfig } = await import("../src/models/config-file.ts");
   const { resolveSettings } = await import("../src/train/resolve-settings.ts");
   const { initialSettings } = await import("../src/train/randlora-source.ts");
   const { localPath } = await import("../src/options/places.ts");
+  const asked = flags.model === undefined && flags.data === undefined ? embeddedRun(flags) : flags;
   const { model, data } = asked;
-  if (model === undefined) throw new RandloraError("usage", "MODEL is missing", "name the model to fine-tune");
+  if (model === undefined)
+    throw new RandloraError(
+      "usage",
+      "MODEL is missing",
+      "name the model to fine-tune; `embedded` is the small one inside the program",
+    );
   if (data === undefined) {
     throw new RandloraError("usage", "--data is missing", "name the file or folder to train on");
   }
@@ -94,9 +112,11 @@ export async function newSettings(asked: Partial<FlatSettings>, context: Context
 export async function placesOf(settings: TrainSettings, context: Context): Promise<Places> {
   const { localPath } = await import("../src/options/places.ts");
   const location = await locate(settings.model, context);
+  const { embeddedData } = await import("../src/models/embedded.ts");
+  const data = settings.data === EMBEDDED ? await embeddedData() : settings.data;
   const { adapter } = settings;
   const initAdapter = adapter?.initAdapter ? await localPath(adapter.initAdapter, "adapter", context) : null;
-  return { location, local: { ...settings, adapter: adapter && { ...adapter, initAdapter } } };
+  return { location, local: { ...settings, data, adapter: adapter && { ...adapter, initAdapter } } };
 }
 
 async function locate(model: string, context: Context): Promise<ModelLocation> {
@@ -117,9 +137,9 @@ function later(flag: string): RandloraError {
   return new RandloraError("usage", `${flag}: not in this version`, hint);
 }
 
-/** A model or adapter as a run records it: absolute, or its name on the Hub. */
+/** A model or adapter as a run records it: absolute, or its name on the Hub or in this program. */
 function placeOf(name: string): string {
-  return parseHubName(name) === undefined ? resolve(name) : name;
+  return parseHubName(name) !== undefined || name === EMBEDDED ? name : resolve(name);
 }
 
 type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };

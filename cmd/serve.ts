@@ -69,11 +69,12 @@ export const command = defineCommand({
   },
   async run({ model: named }, options, context) {
     if (options.apiKey === "") throw new RandloraError("usage", "--api-key is empty", "leave it out, or give a key");
-    const { chooseModel, findDefaultModel, readRun } = await import("../src/generate/default-model.ts");
+    const { chooseModel, describeDefaultModel, findDefaultModel, readRun } =
+      await import("../src/generate/default-model.ts");
     const { nameOf, readNamedAdapters } = await import("../src/serve/names.ts");
     const { localPath } = await import("../src/options/places.ts");
-    const source = named ?? (await findDefaultModel(process.cwd(), "serve"));
-    if (named === undefined) context.log.info(`${source}: the newest run or merged model of this folder`);
+    const source = named ?? (await findDefaultModel(process.cwd()));
+    if (named === undefined) context.log.info(describeDefaultModel(source));
     const run = await readRun(source);
     const base = nameOf(run.model);
     const ofRun = run.adapter === undefined ? [] : [nameOf(run.adapter)];

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { writeAdapter } from "../merge/testing.ts";
-import { chooseModel, findDefaultModel, type ModelRequest, readRun } from "./default-model.ts";
+import { chooseModel, describeDefaultModel, findDefaultModel, type ModelRequest, readRun } from "./default-model.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -34,11 +34,9 @@ describe("without MODEL", () => {
     expect(await findDefaultModel(folder)).toBe("new-merged");
   });
 
-  test("nothing there is wrong usage, with the command to type", async () => {
-    await expect(findDefaultModel(folder)).rejects.toMatchObject({
-      code: "usage",
-      hint: expect.stringContaining("randlora chat MODEL"),
-    });
+  test("where nothing is there, it is the model inside the program", async () => {
+    expect(await findDefaultModel(folder)).toBe("embedded");
+    expect(describeDefaultModel("embedded")).toContain("inside the program");
   });
 });
 

@@ -2,6 +2,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openAdapter } from "../adapters/open.ts";
 import { RandloraError } from "../errors.ts";
+import { EMBEDDED } from "../models/embedded-name.ts";
 import { locateModel, type ModelLocation } from "../models/locate.ts";
 import { readOptionalJsonObject } from "../text/tokenizer/files.ts";
 import type { AdapterChoice } from "./adapted-weights.ts";
@@ -75,14 +76,18 @@ export async function readRun(path: string): Promise<ModelWithAdapter> {
   throw new RandloraError("format", `${file}: it names no model`, "name the model, and the run with --adapter");
 }
 
+/** What {@link findDefaultModel} found, for a note to the user. */
+export function describeDefaultModel(model: string): string {
+  if (model === EMBEDDED) return "no run or merged model in this folder: this is the small model inside the program";
+  return `${model}: the newest run or merged model of this folder`;
+}
+
 /**
  * The newest of a folder's runs (`runs/*`, with something to show) and merged models (`*-merged`): what a command line
- * without MODEL means.
- * @param command for the hint
- * @returns its path, relative to `folder`
- * @throws RandloraError `usage` where there is none, with the command to type
+ * without MODEL means; the embedded model where there is none.
+ * @returns its path, relative to `folder`, or `embedded`
  */
-export async function findDefaultModel(folder: string, command = "chat"): Promise<string> {
+export async function findDefaultModel(folder: string): Promise<string> {
   const runs = (await names(join(folder, "runs"))).map((name) => join("runs", name));
   const merged = (await names(folder)).filter((name) => name.endsWith("-merged"));
   const found: { readonly path: string; readonly time: number }[] = [];
@@ -97,9 +102,7 @@ export async function findDefaultModel(folder: string, command = "chat"): Promis
     }
   }
   const [newest] = found.toSorted((a, b) => b.time - a.time || a.path.localeCompare(b.path));
-  if (newest !== undefined) return newest.path;
-  const message = "no MODEL was named, and this folder has neither runs nor a merged model";
-  throw new RandloraError("usage", message, `name one: randlora ${command} MODEL, a folder or org/name on the Hub`);
+  return newest?.path ?? EMBEDDED;
 }
 
 async function names(folder: string): Promise<string[]> {

@@ -1,14 +1,21 @@
+import { existsSync } from "node:fs";
 import { formatHubName, parseHubName } from "../hub/name.ts";
+import { EMBEDDED } from "../models/embedded-name.ts";
 import type { Context } from "./context.ts";
 
 /**
  * A MODEL or ADAPTER argument as a path on this machine: a path stays what it is, `org/name[@revision]` is looked up in
- * the Hub's cache and fetched as far as it is missing, with a bar.
+ * the Hub's cache and fetched as far as it is missing, with a bar; the model `embedded` is the one that this program
+ * carries with it.
  * @throws RandloraError `file` when the Hub has no such repository, or cannot be reached and nothing is cached
  */
 export async function localPath(text: string, kind: "model" | "adapter", context: Context): Promise<string> {
   const name = parseHubName(text);
-  if (name === undefined) return text;
+  if (name === undefined) {
+    if (kind !== "model" || text !== EMBEDDED || existsSync(text)) return text;
+    const { embeddedModel } = await import("../models/embedded.ts");
+    return await embeddedModel();
+  }
   const { resolveAdapter, resolveModel } = await import("../hub/resolve.ts");
   const { showingDownloads } = await import("../hub/report.ts");
   const resolve = kind === "model" ? resolveModel : resolveAdapter;
