@@ -1,0 +1,164 @@
+/*
+ * `bun bench/peers/inference.ts [MODEL] [--prefill 512] [--decode 64] [--rounds 3] [--record]`: llama.cpp and our decoder read a
+ * prompt and write, in turn, with the same bf16 weights on the same cores. MODEL is the 135M chat model by default. Needs
+ * `npm ci` in bench/peers.
+ */
+import { existsSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import * as v from "valibot";
+import { smollm2 } from "../../interop/models.ts";
+import { RandloraError } from "../../src/errors.ts";
+import { Gpu } from "../../src/gpu/gpu.ts";
+import { Decoder } from "../../src/models/decoder.ts";
+import { formatNumber } from "../../src/terminal/format.ts";
+import { formatTable } from "../../src/terminal/table.ts";
+import { machine, renderMachine } from "../harness.ts";
+import { inRounds, type Timed, timed } from "../training/rounds.ts";
+import { readBandwidth } from "./bandwidth.ts";
+import { writeGguf } from "./gguf.ts";
+import { PeerProcess } from "./worker.ts";
+
+/** llama.cpp computes, and memory is read, with as many threads as the machine of our targets has cores. */
+const THREADS = 2;
+/** Least part of llama.cpp's decoding rate, on a software GPU. */
+const LEAST = 0.25;
+/** Tokens of the prompt before what is decoded. */
+const PROMPT = 16;
+
+const Ready = v.object({ ready: v.string() });
+const Answer = v.object({ seconds: v.number(), coreSeconds: v.number(), tokens: v.array(v.number()) });
+
+const { values, positionals } = parseArgs({
+  options: {
+    prefill: { type: "string", default: "512" },
+    decode: { type: "string", default: "64" },
+    rounds: { type: "string", default: "3" },
+    record: { type: "boolean", default: false },
+  },
+  allowPositionals: true,
+});
+const folder = positionals[0] ?? (await smollm2());
+const [prefill, decode, rounds] = [Number(values.prefill), Number(values.decode), Number(values.rounds)];
+const note = (line: string): void => {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}`);
+};
+if (!existsSync(join(import.meta.dir, "node_modules", "node-llama-cpp"))) {
+  throw new RandloraError("file", "llama.cpp is not there", "npm ci in bench/peers brings it");
+}
+
+const on = machine();
+process.stdout.write(renderMachine(on));
+note("how fast memory is read");
+const bandwidth = await readBandwidth(THREADS);
+const scratch = await mkdtemp(join(tmpdir(), "randlora-llama-"));
+try {
+  note("writing the weights as GGUF");
+  const file = join(scratch, "model.gguf");
+  await writeGguf(folder, file);
+  const context = Math.max(prefill, PROMPT + decode) + 16;
+  await using llama = new PeerProcess(["node", join(import.meta.dir, "llama.mjs"), file, `${THREADS}`, `${context}`]);
+  const { ready } = await llama.hello(Ready);
+  using gpu = await Gpu.open();
+  using decoder = await Decoder.load(gpu, folder);
+  const { weights } = decoder;
+
+  const written = new Map<"llama.cpp" | "ours", readonly number[]>();
+  const contenders = new Map([
+    ["llama.cpp prefill", async () => await llama.ask(`prefill ${prefill}`, Answer)],
+    ["ours prefill", () => timed(() => readPrompt(decoder, prefill))],
+    [
+      "llama.cpp decode",
+      async () => {
+        const answer = await llama.ask(`decode ${decode}`, Answer);
+        written.set("llama.cpp", answer.tokens);
+        return answer;
+      },
+    ],
+    ["ours decode", () => write(decoder, (tokens) => written.set("ours", tokens))],
+  ]);
+  const times = await inRounds(contenders, rounds, note);
+  note("");
+
+  const [theirs, ours] = [written.get("llama.cpp") ?? [], written.get("ours") ?? []];
+  const different = theirs.findIndex((token, at) => token !== ours[at]);
+  const agreed = different === -1 ? theirs.length : different;
+  process.stdout.write(`${ready}; the first ${agreed} of ${decode + 1} greedy tokens are the same\n`);
+  process.stdout.write(`memory is read at ${formatNumber(bandwidth / 1e9, 1)} GB/s (${THREADS} threads, memchr)\n\n`);
+  const rate = (name: string, tokens: number) => tokens / (times.get(name)?.median.seconds ?? Number.NaN);
+  const perCore = (time: Timed | undefined, tokens: number) => tokens / (time?.median.coreSeconds ?? Number.NaN);
+  const row = (job: "prefill" | "decode", tokens: number, target: number | undefined) => {
+    const [other, own] = [rate(`llama.cpp ${job}`, tokens), rate(`ours ${job}`, tokens)];
+    const verdict = target === undefined ? "" : `≥ ${target}: ${own / other >= target ? "met" : "missed"}`;
+    const gigabytes = (of: number) => (job === "decode" ? formatNumber((of * weights.bytes) / 1e9, 2) : "");
+    const share = job === "decode" ? `${formatNumber((100 * own * weights.bytes) / bandwidth, 0)} %` : "";
+    const core = perCore(times.get(`ours ${job}`), tokens);
+    const numbers = [formatNumber(other, 1), gigabytes(other), formatNumber(own, 1), gigabytes(own), share];
+    return [`${job}, ${tokens} tokens`, ...numbers, formatNumber(core, 1), formatNumber(own / other, 2), verdict];
+  };
+  const head = [
+    `median of ${rounds}`,
+    "llama.cpp: tokens/s",
+    "GB/s",
+    "ours: tokens/s",
+    "GB/s",
+    "of memory's",
+    "tokens/core s",
+    "ratio",
+    "target",
+  ];
+  const rows = [row("prefill", prefill, undefined), row("decode", decode, LEAST)];
+  process.stdout.write(formatTable(rows, { head, align: "lrrrrrrrl" }));
+  if (values.record) {
+    const date = new Date().toISOString().slice(0, 10);
+    const measured = {
+      prefill,
+      decode,
+      weightBytes: weights.bytes,
+      bandwidth,
+      agreed,
+      results: Object.fromEntries(times),
+    };
+    const text = JSON.stringify(
+      { date, machine: on, gpu: gpu.info, peer: ready, threads: THREADS, ...measured },
+      null,
+      2,
+    );
+    await writeFile(join(import.meta.dir, `../results/peers-inference-${date}.json`), `${text}\n`);
+    process.stdout.write(`written: bench/results/peers-inference-${date}.json\n`);
+  }
+} finally {
+  await rm(scratch, { recursive: true, force: true });
+}
+
+/** The ids that llama.mjs makes, too. */
+function promptOf({ config }: Decoder, count: number): number[] {
+  return Array.from({ length: count }, (_, at) => ((at + 1) * 7919) % config.vocabularySize);
+}
+
+/** To the last hidden state: llama.cpp computes no logits either when it is not asked to go on. */
+async function readPrompt(decoder: Decoder, count: number): Promise<void> {
+  using cache = decoder.createCache();
+  const hidden = await decoder.prefill(cache, promptOf(decoder, count));
+  await decoder.gpu.idle();
+  decoder.gpu.memory.release(hidden.buffer);
+}
+
+/** Greedily; the token that comes out of the prompt's pass is not timed. */
+async function write(decoder: Decoder, keep: (tokens: readonly number[]) => void) {
+  using cache = decoder.createCache();
+  const next = async (ids: readonly number[]): Promise<number> => {
+    const hidden = await decoder.prefill(cache, ids);
+    const { ids: best } = await decoder.top(hidden, 1);
+    decoder.gpu.memory.release(hidden.buffer);
+    return best[0] ?? 0;
+  };
+  const tokens = [await next(promptOf(decoder, PROMPT))];
+  const time = await timed(async () => {
+    for (let i = 0; i < decode; i++) tokens.push(await next([tokens.at(-1) ?? 0]));
+  });
+  keep(tokens);
+  return time;
+}
