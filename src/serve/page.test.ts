@@ -85,10 +85,14 @@ test("a conversation by keyboard: ask, get the API's answer, switch to an adapte
   expect(await answers().count()).toBe(1);
   expect(await message.evaluate((field) => field.matches(":focus"))).toBeTrue();
 
+  await answers().evaluate((article) => article.setAttribute("data-kept", ""));
   await message.fill("Go on");
   await page.getByRole("button", { name: "Send" }).click();
   await settle();
   expect([await answers().count(), await page.locator("article.user").count()]).toEqual([2, 2]);
+  // A screen reader would read the whole conversation out again if it were put into the log anew.
+  expect(await page.locator("[data-kept]").count()).toBe(1);
+  expect(await page.getByRole("button", { name: "Try again" }).count()).toBe(1);
   await page.getByRole("button", { name: "New chat" }).click();
   expect(await log().innerText()).toBe("");
   expect(complaints).toEqual([]);
