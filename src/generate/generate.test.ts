@@ -52,6 +52,11 @@ test("the same seed gives the same text, on the GPU's ranking and on ours", asyn
   expect(await all({ ...hot, seed: 6 })).not.toEqual(first);
 });
 
+test("there must be something to go on from", async () => {
+  const error = { code: "data", message: "the prompt has no tokens" };
+  await expect(all(GREEDY, {}, [])).rejects.toMatchObject(error);
+});
+
 test("penalties change the text", async () => {
   const { tokens } = await all({ ...GREEDY, presencePenalty: 100, penaltyWindow: 64 });
   expect(new Set(tokens).size).toBe(tokens.length);

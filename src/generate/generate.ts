@@ -42,8 +42,8 @@ export type FinishReason = "stop" | "length";
  * Continues a sequence token by token: yields ids, returns why it ended. Leaving the loop ends it at any token.
  * @param cache holds the first `cache.length` of `ids`; afterwards those and every yielded token but the last
  * @param ids the whole sequence so far, at least one token longer than what the cache holds
- * @throws RandloraError `data` for a sequence that fills the context; `usage` for sampling options that make no sense;
- *   the signal's reason when it is aborted
+ * @throws RandloraError `data` for a sequence that is empty or fills the context; `usage` for sampling options that make
+ *   no sense; the signal's reason when it is aborted
  */
 export async function* generate(
   decoder: Decoder,
@@ -54,6 +54,7 @@ export async function* generate(
   const { maxTokens, stopTokens, signal, shift = false, context = decoder.config.contextLength } = options;
   const { topLogprobs, onLogprobs } = options;
   const sampling = checkSampling(options.sampling);
+  if (ids.length === 0) throw new RandloraError("data", "the prompt has no tokens", "say something to go on from");
   if (ids.length >= context) {
     const message = `the prompt has ${ids.length} tokens, and the context ends at ${context}`;
     throw new RandloraError("data", message, "shorten the prompt, or raise --context if the model allows");

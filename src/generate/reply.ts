@@ -60,7 +60,7 @@ export interface Writer {
 /**
  * Continues a prompt and hands the text out as it comes. The cache keeps what was computed.
  * @param ids the whole prompt
- * @throws RandloraError `data` for a prompt that fills the context, `model` for ids that the model does not have
+ * @throws RandloraError `data` for a prompt that is empty or fills the context, `model` for ids that the model does not have
  */
 export async function writeReply(
   { decoder, tokenizer, stopTokens }: Writer,

@@ -19,7 +19,7 @@ type Text = Pick<LanguageModel, "tokenizer" | "template" | "decoder">;
 
 /**
  * The ids of a conversation that waits for its answer.
- * @throws ApiError 400 without a chat template, where that refuses the messages, or where they fill the context
+ * @throws ApiError 400 without a chat template, where that refuses the messages, or where they are empty or fill the context
  */
 export function chatPrompt(model: Text, request: ChatRequest, options: PromptOptions): readonly number[] {
   const { template, tokenizer } = model;
@@ -56,7 +56,6 @@ function render(
  */
 export function completionPrompt(model: Text, { prompt }: CompletionRequest, { context }: PromptOptions) {
   const ids = typeof prompt === "string" ? model.tokenizer.encode(prompt) : prompt;
-  if (ids.length === 0) throw badField("prompt", "it has no tokens");
   const { vocabularySize } = model.decoder.config;
   const foreign = ids.find((id) => id >= vocabularySize);
   if (foreign !== undefined) {
@@ -71,6 +70,7 @@ function withSystem(messages: readonly ChatMessage[], system: string | undefined
 }
 
 function checkLength(ids: readonly number[], context: number, param: string): readonly number[] {
+  if (ids.length === 0) throw badField(param, "no tokens: there is nothing to go on from");
   if (ids.length < context) return ids;
   const message = `the context of this model ends at ${context} tokens, and the ${param} have ${ids.length}`;
   throw new ApiError(400, message.replace("prompt have", "prompt has"), { code: "context_length_exceeded", param });
