@@ -90,6 +90,8 @@ export class Api {
     const onWritten = (): void => setTimeout(IDLE_SECONDS);
     const { engine, models, prompts, onFailure } = this.#parts;
     const model = models.find(request.model);
+    // Before the tokenizer works for a request that is turned away: a long text takes it seconds.
+    engine.checkRoom();
     const shape = makeShape({ model: model.id, texts: this.#texts, includeUsage: request.includeUsage });
     const job = { client: `${address} ${request.user}`, model, ids: prompt() };
     return await answer(engine, { request, job, context: prompts.context, shape, signal, onFailure, onWritten });

@@ -77,14 +77,19 @@ export class Engine implements AsyncDisposable {
     if (this.#closed !== undefined) throw this.#closed;
   }
 
+  /** Finds out whether `submit` would take a job. @throws ApiError 429 when too many wait, 503 when the server stops */
+  checkRoom(): void {
+    this.check();
+    if (this.#queue.size >= this.#options.queueLength) throw this.#full();
+  }
+
   /**
    * Puts a job into the queue.
    * @returns the answer; rejects with the signal's reason when that is aborted, with an ApiError 503 when the server stops
    * @throws ApiError at once: 429 when too many wait, 503 when the server stops
    */
   submit(job: Job): Promise<WholeReply> {
-    this.check();
-    if (this.#queue.size >= this.#options.queueLength) throw this.#full();
+    this.checkRoom();
     const { promise, resolve, reject } = Promise.withResolvers<WholeReply>();
     const waiting: Waiting = { client: job.client, model: job.model.id, job, resolve, reject };
     const { signal } = job.options;

@@ -81,6 +81,7 @@ describe("errors have OpenAI's shape", () => {
 
   test("prompts that make no sense", async () => {
     await expectError(await post('{"prompt": []}', "/v1/completions"), 400);
+    await expectError(await post('{"messages": [{"role": "user", "content": ""}]}'), 400);
     await expectError(await post('{"prompt": [5000]}', "/v1/completions"), 400);
     const variables =
       '{"messages": [{"role": "user", "content": "x"}], "max_tokens": 1, "chat_template_kwargs": {"loop": 5}}';
@@ -142,11 +143,23 @@ test("clients that are slow, silent or talk nonsense do not keep others waiting"
   expect(serving.failures).toEqual([]);
 });
 
-test("HTTP/1.0 without Host is answered", async () => {
+/** What a request that no HTTP client would write is answered with. */
+async function exchange(text: string): Promise<string> {
   const { port } = new URL(serving.address);
   const { promise, resolve } = Promise.withResolvers<string>();
-  const socket = connect(Number(port), "127.0.0.1", () => socket.write("GET /health HTTP/1.0\r\n\r\n"));
-  socket.on("data", (bytes) => resolve(bytes.toString()));
-  expect(await promise).toContain("200 OK");
-  socket.destroy();
+  const socket = connect(Number(port), "127.0.0.1", () => socket.write(text));
+  let answer = "";
+  socket.on("data", (bytes) => (answer += bytes.toString()));
+  socket.on("end", () => resolve(answer));
+  return await promise;
+}
+
+test("HTTP/1.0 without Host is answered", async () => {
+  expect(await exchange("GET /health HTTP/1.0\r\n\r\n")).toContain("200 OK");
+});
+
+test.each(["[", "a b", "localhost:99999"])("the Host %p is refused as others are", async (host) => {
+  const answer = await exchange(`GET /health HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+  expect(answer).toStartWith("HTTP/1.1 403");
+  expect(v.is(Shape, JSON.parse(answer.slice(answer.indexOf("{"))))).toBeTrue();
 });

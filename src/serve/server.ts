@@ -44,7 +44,8 @@ export class ApiServer implements AsyncDisposable {
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       const message = `cannot listen on ${host}, port ${port}: ${reason}`;
-      throw new RandloraError("file", message, "choose another --port; 0 takes any that is free", { cause });
+      const hint = "choose another --port (0 takes any that is free), and a --host that is an address of this machine";
+      throw new RandloraError("file", message, hint, { cause });
     }
   }
 
@@ -69,18 +70,17 @@ export class ApiServer implements AsyncDisposable {
   async #fetch(request: Request, server: Bun.Server<undefined>): Promise<Response> {
     const start = performance.now();
     const address = server.requestIP(request)?.address ?? "";
-    // Without a Host header Bun knows no more than the path.
-    const { pathname } = new URL(request.url, "http://localhost");
+    const path = pathOf(request.url);
     let response: Response;
     try {
       const setTimeout = (seconds: number): void => server.timeout(request, seconds);
-      response = await this.#route(pathname, { request, address, setTimeout });
+      response = await this.#route(path, { request, address, setTimeout });
     } catch (error) {
       response = toApiError(error, this.#options.onFailure).response();
     }
     for (const [name, value] of Object.entries(this.#guard.corsHeaders(request))) response.headers.set(name, value);
     const seconds = ((performance.now() - start) / 1000).toFixed(2);
-    this.#options.onRequest?.(`${address} ${request.method} ${pathname} ${response.status} ${seconds} s`);
+    this.#options.onRequest?.(`${address} ${request.method} ${path} ${response.status} ${seconds} s`);
     return response;
   }
 
@@ -99,4 +99,9 @@ export class ApiServer implements AsyncDisposable {
     this.#guard.checkKey(request);
     return await this.#api.handle(path, call);
   }
+}
+
+/** Without a Host header Bun knows no more than the path; with one that is none (`[`) what it gives is no URL. */
+function pathOf(url: string): string {
+  return URL.parse(url, "http://localhost")?.pathname ?? "";
 }
