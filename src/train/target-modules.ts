@@ -1,4 +1,5 @@
 import { type BaseModel, findWeight, isOutputEmbedding, linearModules } from "../adapters/base.ts";
+import { defaultTargets } from "../adapters/default-targets.ts";
 import { targetMatcher, type TargetRules } from "../adapters/targets.ts";
 import { RandloraError } from "../errors.ts";
 import { isKernelDtype } from "../kernels/dtype.ts";
@@ -43,7 +44,7 @@ export function findTargets(
     layers: byName ? layers : [],
     layersPattern: [],
   };
-  const matches = targetMatcher(rules, typeof modelType === "string" ? modelType : undefined);
+  const matches = matcherOf(rules, typeof modelType === "string" ? modelType : undefined);
   const wanted = new Set(layers);
   const inLayers = (module: string) => {
     const [, index] = /\.(\d+)\./.exec(module) ?? [];
@@ -51,6 +52,7 @@ export function findTargets(
   };
   const names = linearModules(base).filter((module) => matches(module) && inLayers(module));
   if (names.length === 0) throw nothingMatched(base, targets, layers);
+  refuseIdle(base, targets, layers, names);
   const modules = names.map((name): TargetModule => {
     const { shape, dtype } = findWeight(name, { drop: "", add: "" }, base, "--targets");
     if (isOutputEmbedding(name)) {
@@ -72,6 +74,32 @@ export function findTargets(
       layers_to_transform: byName && layers.length > 0 ? layers : null,
     },
   };
+}
+
+/** What the user wrote is at fault if the matcher cannot read it. */
+function matcherOf(rules: TargetRules, modelType: string | undefined): (module: string) => boolean {
+  try {
+    return targetMatcher(rules, modelType);
+  } catch (thrown) {
+    if (!(thrown instanceof RandloraError)) throw thrown;
+    throw new RandloraError("usage", `--targets: ${thrown.message}`, thrown.hint, { cause: thrown });
+  }
+}
+
+/** Refuses names and layers that add nothing: they are misspelt, and the run would be another one than was asked for. */
+function refuseIdle(
+  base: BaseModel,
+  targets: string | readonly string[],
+  layers: readonly number[],
+  matched: readonly string[],
+): void {
+  const all = linearModules(base);
+  const isUsual = JSON.stringify(targets) === JSON.stringify(defaultTargets(String(base.config?.["model_type"])));
+  const names = typeof targets === "string" || isUsual ? [] : targets;
+  const name = names.find((one) => !all.some((module) => module === one || module.endsWith(`.${one}`)));
+  if (name !== undefined) throw nothingMatched(base, [name], []);
+  const layer = layers.find((one) => !matched.some((module) => module.includes(`.${one}.`)));
+  if (layer !== undefined) throw nothingMatched(base, targets, [layer]);
 }
 
 function nothingMatched(
