@@ -20,6 +20,7 @@ export const command = defineCommand({
   options: FINETUNE_OPTIONS,
   async run({ model }, options, context) {
     const { newestRun, RunFolder } = await import("../src/train/run-folder.ts");
+    const { refuseShorter } = await import("../src/train/data.ts");
     const { resumeSettings } = await import("../src/train/resolve-settings.ts");
     const asked = askedSettings(model, options);
     if (options.resume === undefined) {
@@ -40,6 +41,7 @@ export const command = defineCommand({
     const settings = resumeSettings(recorded, asked);
     const places = await placesOf(settings, context);
     const data = await loadData(places, context);
+    refuseShorter(recorded, settings, data.data);
     if (options.dryRun) return await dryRun(places, data, context);
     await folder.writeSettings(settings);
     await train(folder, places, data, context);

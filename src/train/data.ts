@@ -72,6 +72,18 @@ export function planRun(settings: TrainSettings, { train, valid }: TrainingData)
   };
 }
 
+/**
+ * Refuses to resume a run with fewer steps than it had, or as many.
+ * @throws RandloraError `usage`
+ */
+export function refuseShorter(recorded: TrainSettings, settings: TrainSettings, data: TrainingData): void {
+  if (settings.steps === null || settings.steps === recorded.steps) return;
+  const { length } = planRun(recorded, data).steps;
+  if (settings.steps > length) return;
+  const cause = `--steps ${settings.steps}: the run cannot be resumed with fewer steps than it had; it had ${length}`;
+  throw new RandloraError("usage", cause, "leave --steps out, or start a new run");
+}
+
 /** SHA-256 of all samples, training and validation: a resumed run must see the same ones. */
 export function dataHash({ train, valid }: TrainingData): string {
   const hash = new Bun.CryptoHasher("sha256");

@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { openAdapter } from "../adapters/open.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { TemporaryFolder } from "../safetensors/testing.ts";
+import { refuseShorter } from "./data.ts";
 import { estimateRun } from "./finetune.ts";
-import { initialSettings } from "./randlora-source.ts";
+import { initialSettings } from "./init-adapter.ts";
 import type { AskedSettings } from "./resolve-settings.ts";
 import type { TrainSettings } from "./settings.ts";
 import { inputFor, outcomeOf, Recording, settingsFor, trainInto, writeTexts } from "./testing.ts";
@@ -118,6 +119,26 @@ test("training ends when nothing improves", async () => {
   expect(recording.saves).toEqual([0, 2]);
   const { result: again } = await trainHere("stuck", settings);
   expect(again).toMatchObject({ ending: "early-stop", steps: 2 });
+});
+
+test("a run that is stopped in its last evaluation makes up for it", async () => {
+  const settings = await small({ steps: 2, evalEvery: 2 });
+  const stop = new AbortController();
+  const recording = new Recording();
+  recording.onStep = (step) => void (step === 2 && stop.abort());
+  const { result } = await trainHere("cut-off", settings, recording, stop.signal);
+  expect(result).toMatchObject({ ending: "interrupted", steps: 2, bestStep: 0 });
+  const { result: again } = await trainHere("cut-off", settings);
+  expect(again).toMatchObject({ ending: "finished", steps: 2, bestStep: 2 });
+});
+
+test("a run of epochs is resumed for more steps than it had, not for fewer", async () => {
+  const settings = await small({ schedule: "constant" });
+  const epochs = { ...settings, steps: null, epochs: 2 };
+  const { data: loaded } = await inputFor(epochs);
+  expect(() => refuseShorter(epochs, { ...epochs, steps: 6 }, loaded)).toThrow("it had 6");
+  refuseShorter(epochs, { ...epochs, steps: 7 }, loaded);
+  refuseShorter(epochs, epochs, loaded);
 });
 
 test("a loss that is no number stops the run, names the step and keeps what was saved", async () => {

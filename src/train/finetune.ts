@@ -116,7 +116,9 @@ class Attempt {
     const { gpu } = opened;
     this.#warnOfOtherGpu(gpu);
     const warn = (line: string) => observer.warn(line);
-    const kernels = state?.progress.kernels ?? (checkpointing ? { checkpointing } : undefined);
+    const began = state?.progress.kernels;
+    // Recomputed activations have the same bits.
+    const kernels = checkpointing ? { ...began, checkpointing } : began;
     const { options, place, bytes } = await chooseOptions(gpu, this.#source, plan, kernels, warn);
     if (options.checkpointing) this.canSaveMemory = false;
     using model = await this.#source.place(gpu, place);
@@ -124,6 +126,7 @@ class Attempt {
     const total = this.#source.bytes;
     await model.weights.fill((some) => observer.loading((read += some), total), signal);
     const { method } = model;
+    method.summary.notes.forEach(warn);
     if (state !== undefined) await loadParameters(state.folder, method.parameters);
     using engine = new Engine(gpu, model, options);
     const { steps, validation } = plan;

@@ -2,6 +2,7 @@ import { defaultTargets } from "../adapters/default-targets.ts";
 import { RandloraError } from "../errors.ts";
 import { canDraw, type GeneratorName } from "../random/names.ts";
 import { quote } from "../safetensors/failure.ts";
+import type { InitialSettings } from "./init-adapter.ts";
 import { type AdapterSettings, type FlatSettings, flagOf, flatSettings, type TrainSettings } from "./settings.ts";
 
 /** What the user gave: flags, environment, configuration file. Paths are absolute. */
@@ -13,7 +14,7 @@ export interface ModelFacts {
   readonly modelType: string;
   readonly contextLength: number;
   /** What `--init-adapter` brings: these may not be given otherwise. */
-  readonly init?: Partial<AdapterSettings> | undefined;
+  readonly init?: Partial<InitialSettings> | undefined;
 }
 
 const LONGEST = 1024;
@@ -27,7 +28,7 @@ const METHOD_DEFAULTS = {
  * @throws RandloraError `usage` naming the flags of settings that contradict each other, or that the method has not
  */
 export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainSettings {
-  const { method = "randlora" } = asked;
+  const method = asked.method ?? facts.init?.method ?? "randlora";
   const settings: TrainSettings = {
     model: asked.model,
     method,
@@ -64,7 +65,7 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
 
 function adapterSettings(method: "randlora" | "lora", asked: AskedSettings, facts: ModelFacts): AdapterSettings {
   const init = facts.init ?? {};
-  for (const key of Object.keys(init) as (keyof AdapterSettings)[]) {
+  for (const key of Object.keys(init) as (keyof InitialSettings)[]) {
     if (asked[key] === undefined || same(asked[key], init[key])) continue;
     const cause = `${flagOf(key)} ${show(asked[key])}: the adapter of --init-adapter has ${show(init[key])}`;
     throw new RandloraError("usage", cause, `leave ${flagOf(key)} out`);
@@ -104,16 +105,8 @@ function usualTargets(modelType: string): string | string[] {
 }
 
 /** Settings that only some methods have. */
-const RANDLORA_ONLY = [
-  "variant",
-  "sparsity",
-  "basisSeed",
-  "generator",
-  "projections",
-  "compute",
-  "initAdapter",
-] as const;
-const ADAPTERS_ONLY = ["rank", "alpha", "dropout", "targets", "layers"] as const;
+const RANDLORA_ONLY = ["variant", "sparsity", "basisSeed", "generator", "projections", "compute"] as const;
+const ADAPTERS_ONLY = ["rank", "alpha", "dropout", "targets", "layers", "initAdapter"] as const;
 
 function checkTogether(settings: TrainSettings, asked: AskedSettings): void {
   const { method } = settings;
@@ -138,7 +131,8 @@ function checkTogether(settings: TrainSettings, asked: AskedSettings): void {
 const CHANGEABLE: ReadonlySet<keyof FlatSettings> = new Set(["evalEvery", "saveEvery", "keep"] as const);
 
 /**
- * The settings of a run that is resumed: the recorded ones, with what may change.
+ * The settings of a run that is resumed: the recorded ones, with what may change. How many steps a run of epochs has only
+ * its data tell: see `refuseShorter`.
  * @throws RandloraError `usage` naming the flag that contradicts the run
  */
 export function resumeSettings(recorded: TrainSettings, asked: Partial<FlatSettings>): TrainSettings {
@@ -146,9 +140,7 @@ export function resumeSettings(recorded: TrainSettings, asked: Partial<FlatSetti
   for (const key of Object.keys(asked) as (keyof FlatSettings)[]) {
     const wanted = asked[key];
     if (wanted === undefined || CHANGEABLE.has(key) || same(wanted, flat[key])) continue;
-    if (key === "steps" && recorded.schedule === "constant" && (asked.steps ?? 0) > (recorded.steps ?? Infinity)) {
-      continue;
-    }
+    if (key === "steps" && recorded.schedule === "constant" && (asked.steps ?? 0) > (recorded.steps ?? 0)) continue;
     const shown = flat[key] === null || flat[key] === undefined ? "it had none" : `it had ${show(flat[key])}`;
     const cause = `${flagOf(key)} ${show(wanted)}: the run cannot be resumed with another value; ${shown}`;
     throw new RandloraError("usage", cause, `leave ${flagOf(key)} out, or start a new run`);
@@ -159,11 +151,14 @@ export function resumeSettings(recorded: TrainSettings, asked: Partial<FlatSetti
     saveEvery: asked.saveEvery ?? recorded.saveEvery,
     keep: asked.keep ?? recorded.keep,
     steps: asked.steps ?? recorded.steps,
+    epochs: asked.steps === undefined ? recorded.epochs : null,
   };
 }
 
+/** Lists of names and of layers are sets: PEFT writes them in any order. */
 function same(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
+  const sorted = (value: unknown) => (Array.isArray(value) && typeof value[0] === "string" ? value.toSorted() : value);
+  return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 }
 
 function show(value: unknown): string {

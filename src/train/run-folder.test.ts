@@ -29,6 +29,8 @@ describe("a run's folder", () => {
     for (const run of made) await run[Symbol.asyncDispose]();
     await using last = await RunFolder.create(undefined, SETTINGS);
     expect(last.path).toEndWith("name-randlora-4");
+    await using file = await RunFolder.create(undefined, { ...SETTINGS, model: "/m/tiny.safetensors" });
+    expect(file.path).toEndWith("tiny-randlora-1");
   });
 
   test("holds the settings, and belongs to one process at a time", async () => {

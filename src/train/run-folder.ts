@@ -110,7 +110,8 @@ export async function newestRun(runs = RUNS): Promise<string> {
 
 /** Two processes that ask at the same time get two folders: only one makes each. */
 async function numbered({ model, method }: TrainSettings): Promise<string> {
-  const name = basename(model.replace(/@[^@/]*$/, "")).replaceAll(/[^A-Za-z0-9._-]/g, "-") || "model";
+  const path = model.replace(/@[^@/]*$/, "").replace(/\.safetensors(\.index\.json)?$/, "");
+  const name = basename(path).replaceAll(/[^A-Za-z0-9._-]/g, "-") || "model";
   const prefix = `${name}-${method}-`;
   await naming(RUNS, "write", mkdir(RUNS, { recursive: true }));
   const names = await naming(RUNS, "read", readdir(RUNS));

@@ -52,8 +52,14 @@ test("unknown architectures need --targets; an adapter to go on from brings its 
   const init = { rank: 6, alpha: 12, targets: ["k_proj"] };
   const asked = { ...ASKED, initAdapter: "a" };
   expect(resolveSettings({ ...asked, rank: 6 }, { ...FACTS, modelType: "new", init }).adapter).toMatchObject(init);
+  const two = { ...init, targets: ["q_proj", "k_proj"] };
+  expect(resolveSettings({ ...asked, targets: ["k_proj", "q_proj"] }, { ...FACTS, init: two }).adapter?.rank).toBe(6);
   expect(() => resolveSettings({ ...asked, rank: 7 }, { ...FACTS, init })).toThrow("--rank 7");
 });
+
+function adapterOf(targets: string[]) {
+  return resolveSettings({ ...ASKED, targets }, FACTS).adapter;
+}
 
 test("a resumed run keeps its settings but for those that may change", () => {
   const recorded = resolveSettings({ ...ASKED, steps: 10, targets: ["q_proj"] }, FACTS);
@@ -73,7 +79,12 @@ test("a resumed run keeps its settings but for those that may change", () => {
   ] as const) {
     expect(() => resumeSettings(recorded, asked)).toThrow(flag);
   }
+  expect(resumeSettings({ ...recorded, adapter: adapterOf(["b", "a"]) }, { targets: ["a", "b"] }).steps).toBe(10);
   const constant = { ...recorded, schedule: "constant" as const };
+  const epochs = { ...constant, steps: null, epochs: 2 };
+  expect(resumeSettings(epochs, { steps: 20 })).toMatchObject({ steps: 20, epochs: null });
+  expect(resumeSettings(epochs, {})).toEqual(epochs);
+  expect(() => resumeSettings({ ...epochs, schedule: "linear" }, { steps: 20 })).toThrow("--steps 20");
   expect(resumeSettings(constant, { steps: 20 }).steps).toBe(20);
   expect(() => resumeSettings(constant, { steps: 9 })).toThrow("--steps 9");
 });

@@ -91,7 +91,9 @@ class Loop {
         // Its evaluation had been interrupted, and is made up for.
         if (isBest) await this.#refresh();
       } else if (isSaveDue || isBest || isInterrupted) await this.#save();
-      if (isLast) return { ending: "finished", progress: this.#progress };
+      // The evaluation that the run ends with is made up for when it is resumed.
+      const isCutOff = isEvaluationDue && this.#progress.evaluated !== step;
+      if (isLast && !isCutOff) return { ending: "finished", progress: this.#progress };
       if (this.#isStuck()) {
         await this.#save();
         return { ending: "early-stop", progress: this.#progress };
