@@ -66,7 +66,12 @@ export const FINETUNE_OPTIONS = {
     help: `what draws the bases: ${GENERATOR_NAMES.join(", ")}`,
     defaultText: "torch-mt19937-bf16-v2; sparse: torch-mt19937-ternary",
   }),
-  initAdapter: text({ value: "A", topic: "Method", help: "go on training this RandLoRA adapter" }),
+  projections: choice(["yes", "no"], {
+    topic: "Method",
+    help: "write the bases beside the parameters; those that PEFT cannot draw are always written",
+    defaultText: "yes",
+  }),
+  initAdapter: text({ value: "A", topic: "Method", help: "go on training this adapter (RandLoRA or LoRA)" }),
   dtype: choice(["keep", "f32", "f16", "bf16"], {
     topic: "Method",
     help: "how the frozen base is held",

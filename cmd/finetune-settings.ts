@@ -26,6 +26,7 @@ export function askedSettings(model: string | undefined, options: FinetuneOption
     dora,
     loraRank,
     quantize,
+    projections,
     out: _out,
     resume: _resume,
     dryRun: _dryRun,
@@ -49,6 +50,7 @@ export function askedSettings(model: string | undefined, options: FinetuneOption
     ...rest,
     method,
     variant,
+    projections: projections && projections === "yes",
     model: model && placeOf(model),
     // A flag that was not given contradicts nothing.
     packing: rest.packing || undefined,
@@ -87,7 +89,7 @@ export async function newSettings(flags: Partial<FlatSettings>, context: Context
   const { loadConfig, SUPPORTED_TYPES } = await import("../src/models/architectures/index.ts");
   const { readConfig } = await import("../src/models/config-file.ts");
   const { resolveSettings } = await import("../src/train/resolve-settings.ts");
-  const { initialSettings } = await import("../src/train/randlora-source.ts");
+  const { initialSettings } = await import("../src/train/init-adapter.ts");
   const { localPath } = await import("../src/options/places.ts");
   const asked = flags.model === undefined && flags.data === undefined ? embeddedRun(flags) : flags;
   const { model, data } = asked;
