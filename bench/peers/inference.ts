@@ -15,6 +15,7 @@ import { Gpu } from "../../src/gpu/gpu.ts";
 import { Decoder } from "../../src/models/decoder.ts";
 import { formatNumber } from "../../src/terminal/format.ts";
 import { formatTable } from "../../src/terminal/table.ts";
+import { loadTokenizer } from "../../src/text/tokenizer.ts";
 import { machine, renderMachine } from "../harness.ts";
 import { inRounds, type Timed, timed } from "../training/rounds.ts";
 import { readBandwidth } from "./bandwidth.ts";
@@ -25,8 +26,9 @@ import { PeerProcess } from "./worker.ts";
 const THREADS = 2;
 /** Least part of llama.cpp's decoding rate, on a software GPU. */
 const LEAST = 0.25;
-/** Tokens of the prompt before what is decoded. */
-const PROMPT = 16;
+/** What is gone on with: a text with few near ties, so that both sides choose the same tokens. */
+const PROMPT =
+  "The quick brown fox jumps over the lazy dog. The capital of France is Paris, and the capital of Italy is";
 
 const Ready = v.object({ ready: v.string() });
 const Answer = v.object({ seconds: v.number(), coreSeconds: v.number(), tokens: v.array(v.number()) });
@@ -58,26 +60,28 @@ try {
   note("writing the weights as GGUF");
   const file = join(scratch, "model.gguf");
   await writeGguf(folder, file);
-  const context = Math.max(prefill, PROMPT + decode) + 16;
+  const prompt = (await loadTokenizer(folder)).encode(PROMPT);
+  const context = Math.max(prefill, prompt.length + decode) + 16;
   await using llama = new PeerProcess(["node", join(import.meta.dir, "llama.mjs"), file, `${THREADS}`, `${context}`]);
   const { ready } = await llama.hello(Ready);
   using gpu = await Gpu.open();
   using decoder = await Decoder.load(gpu, folder);
-  const { weights } = decoder;
+  const { weights, config } = decoder;
+  const long = Array.from({ length: prefill }, (_, at) => ((at + 1) * 7919) % config.vocabularySize);
 
   const written = new Map<"llama.cpp" | "ours", readonly number[]>();
   const contenders = new Map([
-    ["llama.cpp prefill", async () => await llama.ask(`prefill ${prefill}`, Answer)],
-    ["ours prefill", () => timed(() => readPrompt(decoder, prefill))],
+    ["llama.cpp prefill", async () => await llama.ask(JSON.stringify({ ids: long, decode: 0 }), Answer)],
+    ["ours prefill", () => timed(() => readPrompt(decoder, long))],
     [
       "llama.cpp decode",
       async () => {
-        const answer = await llama.ask(`decode ${decode}`, Answer);
+        const answer = await llama.ask(JSON.stringify({ ids: prompt, decode }), Answer);
         written.set("llama.cpp", answer.tokens);
         return answer;
       },
     ],
-    ["ours decode", () => write(decoder, (tokens) => written.set("ours", tokens))],
+    ["ours decode", () => write(decoder, prompt, (tokens) => written.set("ours", tokens))],
   ]);
   const times = await inRounds(contenders, rounds, note);
   note("");
@@ -133,21 +137,16 @@ try {
   await rm(scratch, { recursive: true, force: true });
 }
 
-/** The ids that llama.mjs makes, too. */
-function promptOf({ config }: Decoder, count: number): number[] {
-  return Array.from({ length: count }, (_, at) => ((at + 1) * 7919) % config.vocabularySize);
-}
-
 /** To the last hidden state: llama.cpp computes no logits either when it is not asked to go on. */
-async function readPrompt(decoder: Decoder, count: number): Promise<void> {
+async function readPrompt(decoder: Decoder, ids: readonly number[]): Promise<void> {
   using cache = decoder.createCache();
-  const hidden = await decoder.prefill(cache, promptOf(decoder, count));
+  const hidden = await decoder.prefill(cache, ids);
   await decoder.gpu.idle();
   decoder.gpu.memory.release(hidden.buffer);
 }
 
 /** Greedily; the token that comes out of the prompt's pass is not timed. */
-async function write(decoder: Decoder, keep: (tokens: readonly number[]) => void) {
+async function write(decoder: Decoder, prompt: readonly number[], keep: (tokens: readonly number[]) => void) {
   using cache = decoder.createCache();
   const next = async (ids: readonly number[]): Promise<number> => {
     const hidden = await decoder.prefill(cache, ids);
@@ -155,7 +154,7 @@ async function write(decoder: Decoder, keep: (tokens: readonly number[]) => void
     decoder.gpu.memory.release(hidden.buffer);
     return best[0] ?? 0;
   };
-  const tokens = [await next(promptOf(decoder, PROMPT))];
+  const tokens = [await next(prompt)];
   const time = await timed(async () => {
     for (let i = 0; i < decode; i++) tokens.push(await next([tokens.at(-1) ?? 0]));
   });

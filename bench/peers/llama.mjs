@@ -3,9 +3,9 @@
  *
  * usage: node llama.mjs MODEL.gguf THREADS CONTEXT
  *
- * Prints `{"ready": what it is}`, then answers `prefill N` and `decode N`, each from an empty cache, with seconds, processor
- * time, and the tokens that were decoded greedily. Plain JavaScript, because its dependency is not one of this project:
- * `npm ci` in this folder brings it.
+ * Prints `{"ready": what it is}`, then answers each line `{"ids": a prompt, "decode": tokens}`, from an empty cache, with
+ * the greedy tokens, and the seconds and the processor time of the decoding; of the prompt where nothing is decoded. Plain
+ * JavaScript, because its dependency is not one of this project: `npm ci` in this folder brings it.
  */
 import { createInterface } from "node:readline";
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
@@ -19,16 +19,12 @@ const llama = await getLlama({
   maxThreads: Number(threads),
 });
 const model = await llama.loadModel({ modelPath: path });
-const vocabularySize = model.fileInfo.metadata.llama.vocab_size;
 const opened = await model.createContext({
   contextSize: Number(context),
   batchSize: 512,
   threads: { ideal: Number(threads), min: Number(threads) },
 });
 const sequence = opened.getSequence();
-
-/** The ids that our side is given, too. */
-const promptOf = (count) => Array.from({ length: count }, (_, at) => ((at + 1) * 7919) % vocabularySize);
 
 const answer = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 
@@ -39,31 +35,30 @@ async function timed(work) {
   return { seconds: (performance.now() - wall) / 1000, coreSeconds: (user + system) / 1e6, tokens };
 }
 
-const JOBS = {
-  async prefill(count) {
-    return await timed(async () => {
-      await sequence.evaluateWithoutGeneratingNewTokens(promptOf(count));
-      return [];
-    });
-  },
-  async decode(count) {
-    // The first token comes out of the prompt's pass, which is not what is timed.
-    const tokens = sequence.evaluate(promptOf(16), { temperature: 0 });
-    const { value: first } = await tokens.next();
-    const result = await timed(async () => {
-      const found = [];
-      for (let i = 0; i < count; i++) found.push((await tokens.next()).value);
-      return found;
-    });
-    await tokens.return();
-    return { ...result, tokens: [first, ...result.tokens] };
-  },
-};
+async function prefill(ids) {
+  return await timed(async () => {
+    await sequence.evaluateWithoutGeneratingNewTokens(ids);
+    return [];
+  });
+}
+
+async function decode(ids, count) {
+  // The first token comes out of the prompt's pass, which is not what is timed.
+  const tokens = sequence.evaluate(ids, { temperature: 0 });
+  const { value: first } = await tokens.next();
+  const result = await timed(async () => {
+    const found = [];
+    for (let i = 0; i < count; i++) found.push((await tokens.next()).value);
+    return found;
+  });
+  await tokens.return();
+  return { ...result, tokens: [first, ...result.tokens] };
+}
 
 answer({ ready: `node-llama-cpp, llama.cpp ${llama.llamaCppRelease.release}` });
 for await (const line of createInterface({ input: process.stdin })) {
-  const [job, count] = line.split(" ");
+  const { ids, decode: count } = JSON.parse(line);
   await sequence.clearHistory();
-  answer(await JOBS[job](Number(count)));
+  answer(count === 0 ? await prefill(ids) : await decode(ids, count));
 }
 await llama.dispose();

@@ -9,21 +9,26 @@ import { estimateBytes } from "../../src/train/estimate.ts";
 import type { PlaceOptions } from "../../src/train/method.ts";
 import { ModelSource } from "../../src/train/model.ts";
 import { resolveSettings } from "../../src/train/resolve-settings.ts";
+import type { TrainSettings } from "../../src/train/settings.ts";
 import { microBatchOf, planOf, ROW } from "./synthetic.ts";
 
 /** What most papers adapt of a llama, and what every figure here adapts. */
 export const TARGETS = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"] as const;
 
-/** A method of training, and how its products are ordered. */
-export interface TraineeOptions {
+/** A method of training. */
+export interface MethodOptions {
   readonly method: "randlora" | "lora";
   readonly rank: number;
+  readonly sparsity?: Sparsity | undefined;
+  readonly generator?: GeneratorName | undefined;
+}
+
+/** A method at work. */
+export interface TraineeOptions extends MethodOptions {
   /** Of a micro-batch, one a step. */
   readonly tokens: number;
   /** RandLoRA's order of products everywhere, W' held; undefined: what the command would choose. */
   readonly order?: Order | undefined;
-  readonly sparsity?: Sparsity | undefined;
-  readonly generator?: GeneratorName | undefined;
 }
 
 /** A model and an adapter in GPU memory that are trained on one synthetic micro-batch again and again. */
@@ -60,14 +65,20 @@ export class Trainee implements AsyncDisposable {
     const { betas, eps, weightDecay, gradClip } = source.settings;
     const staging = defaultStaging(gpu);
     const options = { optimizer: { betas, eps, weightDecay, gradClip }, checkpointing: false, staging };
-    const counting = gpu.counting();
     const usual = placeOptions(gpu, tokens);
-    const planned = await source.place(counting, usual);
-    const bytes = await estimateBytes(counting, planned, options, planOf(tokens), undefined);
-    const { orders } = planned.method.choices;
+    const { choices: chosen } = (await source.place(gpu.counting(), usual)).method;
+    const { orders } = chosen;
     const same = Array.isArray(orders) ? orders.map(() => (order === "factored" ? order : `${order}+kept`)) : [];
-    const choices = order === undefined ? planned.method.choices : { orders: same };
-    const model = await source.place(gpu, { ...usual, choices });
+    const place = { ...usual, choices: order === undefined ? chosen : { orders: same } };
+    const counting = gpu.counting();
+    const bytes = await estimateBytes(
+      counting,
+      await source.place(counting, place),
+      options,
+      planOf(tokens),
+      undefined,
+    );
+    const model = await source.place(gpu, place);
     await model.weights.fill();
     return new Trainee(gpu, source, model, options, tokens, bytes);
   }
@@ -111,7 +122,12 @@ export async function equalLoraRank(gpu: Gpu, folder: string, rank: number): Pro
   return Math.max(1, Math.round((await count("randlora", rank)) / (await count("lora", 1))));
 }
 
-async function openSource(folder: string, wanted: Omit<TraineeOptions, "tokens" | "order">): Promise<ModelSource> {
+async function openSource(folder: string, wanted: MethodOptions): Promise<ModelSource> {
+  return await ModelSource.open(await settingsOf(folder, wanted), { folder, weights: undefined });
+}
+
+/** The settings of a run by `finetune`. */
+export async function settingsOf(folder: string, wanted: MethodOptions): Promise<TrainSettings> {
   const { method, rank, sparsity, generator } = wanted;
   const { architecture, contextLength } = await loadConfig(folder);
   const asked = {
@@ -123,8 +139,7 @@ async function openSource(folder: string, wanted: Omit<TraineeOptions, "tokens" 
     ...(sparsity === undefined ? {} : { sparsity }),
     ...(generator === undefined ? {} : { generator }),
   };
-  const settings = resolveSettings(asked, { modelType: architecture, contextLength });
-  return await ModelSource.open(settings, { folder, weights: undefined });
+  return resolveSettings(asked, { modelType: architecture, contextLength });
 }
 
 /** As `finetune` reckons: one micro-batch a step, and memory that may be spent to save time. */

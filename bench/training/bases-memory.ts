@@ -1,0 +1,44 @@
+import { describeBase } from "../../src/adapters/base.ts";
+import { TrainingBases } from "../../src/adapters/randlora/train/training-bases.ts";
+import type { Gpu } from "../../src/gpu/gpu.ts";
+import { readConfig } from "../../src/merge/model-config.ts";
+import type { GeneratorName, Sparsity } from "../../src/random/names.ts";
+import { Checkpoint } from "../../src/safetensors/checkpoint.ts";
+import { newRandlora } from "../../src/train/randlora-source.ts";
+import { findTargets } from "../../src/train/target-modules.ts";
+import { settingsOf } from "./trainee.ts";
+
+/** GPU bytes of a pair of bases. */
+export interface BasesBytes {
+  readonly name: string;
+  /** As they are stored. */
+  readonly ours: number;
+  /** The small base once more, in f32: see `TrainingBases.a`. */
+  readonly widened: number;
+  /** The same elements in f32, as PEFT trains with them. */
+  readonly peft: number;
+}
+
+export interface BasesKind {
+  readonly name: string;
+  readonly sparsity: Sparsity;
+  readonly generator: GeneratorName;
+}
+
+/** Draws the bases for a model's targets, uploads them as training does, and counts. */
+export async function measureBases(gpu: Gpu, folder: string, r: number, kind: BasesKind): Promise<BasesBytes> {
+  await using checkpoint = await Checkpoint.open(folder);
+  const base = describeBase(checkpoint, (await readConfig(folder))?.value);
+  const { name, generator, sparsity } = kind;
+  const settings = await settingsOf(folder, { method: "randlora", rank: r, generator, sparsity });
+  if (settings.adapter === null) throw new TypeError("RandLoRA without settings of its own");
+  const targets = findTargets(base, settings.adapter);
+  await using source = newRandlora(settings, settings.adapter, targets);
+  const { a, b } = source.bases;
+  const before = gpu.memory.liveBytes;
+  const held = await TrainingBases.create(gpu, source.bases, source.pairing);
+  const widened = held.a.buffer.size;
+  const ours = gpu.memory.liveBytes - before - widened;
+  held.release();
+  return { name, ours, widened, peft: 4 * (a.rows * a.cols + b.rows * b.cols) };
+}
