@@ -38,7 +38,8 @@ export const command = defineCommand({
     const { tensors, generator } = result;
     const data = { out: result.out, to, tensors, generator: generator ?? null, projections: result.projections };
     context.result(data, () => {
-      const bases = result.projections ? "bases included" : `bases drawn by ${generator ?? "an unknown generator"}`;
+      const drawn = `bases drawn by ${generator ?? "an unknown generator"}`;
+      const bases = adapter.method.kind === "lora" ? "no bases" : result.projections ? "bases included" : drawn;
       return `${result.out}: ${tensors} tensors, ${bases}\n`;
     });
   },

@@ -155,17 +155,21 @@ function totals({ reports }: MergeSummary) {
   };
 }
 
+/** What is shown where no generator draws an adapter's bases. */
+const BASES: Readonly<Record<string, string>> = { saved: "saved with the adapter", none: "none (LoRA)" };
+
 /** A dry run has measured nothing: null stands where a merge has figures. */
 function toJson(summary: MergeSummary, dryRun: boolean): object {
   const { maxAbsDelta, frobenius, changedShare } = totals(summary);
-  const [generator = null] = summary.generators;
+  const generators = summary.bases.map((origin) => (origin === "saved" || origin === "none" ? null : origin));
+  const [generator = null] = generators;
   return {
     ...(dryRun ? { dry_run: true } : {}),
     out: summary.out,
     tensors: summary.tensors,
     merged: summary.merged,
     bytes: summary.bytes,
-    generator: summary.generators.length === 1 ? generator : summary.generators,
+    generator: generators.length === 1 ? generator : generators,
     seconds: summary.seconds,
     peak_rss_bytes: peakRssBytes(),
     peak_gpu_bytes: summary.peakGpuBytes,
@@ -179,7 +183,7 @@ function toJson(summary: MergeSummary, dryRun: boolean): object {
 
 function render(summary: MergeSummary, dryRun: boolean, { columns, style }: Context): string {
   const tensors = `${formatNumber(summary.merged)} of ${formatNumber(summary.tensors)}`;
-  const drawn = summary.generators.map((name) => name ?? "saved with the adapter").join(", ");
+  const drawn = summary.bases.map((origin) => BASES[origin] ?? origin).join(", ");
   if (dryRun) {
     const rows = [
       ["would write", summary.out],

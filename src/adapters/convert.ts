@@ -6,7 +6,8 @@ import { holdsWeights } from "../safetensors/shards.ts";
 import type { Adapter } from "./types.ts";
 import { writeJson } from "./json-write.ts";
 import { writePeft } from "./peft-write.ts";
-import { type BasesWish, convertRandlora } from "./randlora/convert.ts";
+import { convertLora } from "./lora/convert.ts";
+import { type BasesWish, type ConvertedContent, convertRandlora } from "./randlora/convert.ts";
 import { peftReadme } from "./readme.ts";
 
 /** What to convert to, and where. */
@@ -40,11 +41,21 @@ export async function convertAdapter(adapter: Adapter, options: ConvertOptions):
   const inputs = [...new Set([adapter.file, adapter.configFile])];
   const kind = to === "peft" ? "folder" : "file";
   await using publication = await Publication.begin(out, { kind, force, inputs, isReplaceable: holdsWeights });
-  const { content, generator, projections, notes } = await convertRandlora(adapter, adapter.method.config, options);
+  const { content, generator, projections, notes } = await contentFor(adapter, options);
   if (to === "json") await writeJson(publication.partPath, content);
   else await writePeft(publication.partPath, content, (await ownReadme(adapter)) ?? peftReadme(content));
   await publication.commit();
   return { out: publication.target, to, tensors: content.tensors.length, generator, projections, notes };
+}
+
+function contentFor(adapter: Adapter, wish: BasesWish): Promise<ConvertedContent> | ConvertedContent {
+  const { method } = adapter;
+  switch (method.kind) {
+    case "randlora":
+      return convertRandlora(adapter, method.config, wish);
+    case "lora":
+      return convertLora(adapter, wish);
+  }
 }
 
 /** The model card of a PEFT folder, which belongs to the adapter. */

@@ -1,15 +1,19 @@
 import { RandloraError } from "../errors.ts";
 import { oneLine, quote } from "../safetensors/failure.ts";
 import { type JsonObject, toPlain } from "./lossless-json.ts";
+import { type LoraConfig, parseLoraConfig } from "./lora/config.ts";
 import { parseRandloraConfig, type RandloraConfig } from "./randlora/config.ts";
 
 /** What an adapter is: a method with its checked settings. One member a method. */
-export type AdapterMethod = { readonly kind: "randlora"; readonly config: RandloraConfig };
+export type AdapterMethod =
+  | { readonly kind: "randlora"; readonly config: RandloraConfig }
+  | { readonly kind: "lora"; readonly config: LoraConfig };
 
 type Reader = (config: Readonly<Record<string, unknown>>, file: string) => AdapterMethod;
 
 /** By `peft_type`. A new method adds one line here and one folder beside `randlora/`. */
 const METHODS: Readonly<Record<string, Reader>> = {
+  LORA: (config, file) => ({ kind: "lora", config: parseLoraConfig(config, file) }),
   RANDLORA: (config, file) => ({ kind: "randlora", config: parseRandloraConfig(config, file) }),
   // Bases and rows of Ŝ paired as in the paper, which PEFT does not do: `pairing` of the bases' record says so, too.
   RANDLORA_PAPER: (config, file) => ({ kind: "randlora", config: parseRandloraConfig(config, file) }),

@@ -17,6 +17,9 @@ export const text = v.string("it must be a string");
 /** `null` counts as "not given", as in Python. */
 export const flag = v.nullish(v.boolean("it must be true or false"), false);
 
+const DROPOUT = "it must be a number from 0 to 1";
+export const dropoutShare = v.nullish(v.pipe(v.number(DROPOUT), v.minValue(0, DROPOUT), v.maxValue(1, DROPOUT)), 0);
+
 export const textList = v.array(v.string("it must hold strings"), "it must be a list of strings");
 
 const LAYERS = "it must be a layer's index or a list of them";

@@ -1,6 +1,4 @@
 import { type BaseModel, describeBase } from "../adapters/base.ts";
-import { DeltaBases } from "../adapters/randlora/delta.ts";
-import { loadBases } from "../adapters/randlora/load-bases.ts";
 import { RandloraError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { isKernelDtype } from "../kernels/dtype.ts";
@@ -70,10 +68,9 @@ export class AdaptedWeights implements AsyncDisposable {
     const loaded: LoadedAdapter[] = [];
     for (const [index, one] of plans.entries()) {
       signal?.throwIfAborted();
-      const bases = await loadBases(one.adapter, one.bases, one.config.r, one.extent);
-      const onGpu = await DeltaBases.create(this.#gpu, bases, one.pairing);
-      resources.defer(() => onGpu.release());
-      loaded.push({ plan: one, scale: one.scale * (choices[index]?.scale ?? 1), bases: onGpu });
+      const deltas = await (await one.load()).upload(this.#gpu);
+      resources.defer(() => deltas.release());
+      loaded.push({ plan: one, factor: choices[index]?.scale ?? 1, deltas });
     }
     const filled = [...this.#untie(plan, changes), ...changes];
     const names = new Set(filled.map(({ name }) => name));
@@ -181,7 +178,7 @@ export class AdaptedWeights implements AsyncDisposable {
         if (found.notFinite > 0) throw await explainNotFinite(source, dtype, found.notFinite);
       }
     } finally {
-      for (const { bases, layer } of uploaded) bases.releaseLayer(layer);
+      for (const { delta } of uploaded) delta.release();
     }
   }
 }

@@ -1,6 +1,7 @@
 import type { BaseModel } from "../adapters/base.ts";
 import { openAdapter } from "../adapters/open.ts";
-import { planRandlora, type RandloraPlan } from "../adapters/randlora/plan.ts";
+import { planAdapter } from "../adapters/plan.ts";
+import type { AdapterPlan } from "../adapters/plan-types.ts";
 import { type MergePlan, type OutputDtype, type OutputTensor, planMerge } from "../merge/plan.ts";
 import type { GeneratorName } from "../random/names.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
@@ -16,7 +17,7 @@ export interface AdapterChoice {
 /** What adapters make of a checkpoint; no tensor has been read yet. */
 export interface AdaptersPlan {
   /** One an adapter, in order. */
-  readonly plans: readonly RandloraPlan[];
+  readonly plans: readonly AdapterPlan[];
   /** Every tensor as `merge` would write it. */
   readonly plan: MergePlan;
   /** Those of them that adapters change or add. */
@@ -37,10 +38,10 @@ export async function planAdapters(
   }: { readonly generator?: GeneratorName | undefined; readonly dtype?: OutputDtype | undefined },
   resources: AsyncDisposableStack,
 ): Promise<AdaptersPlan> {
-  const plans: RandloraPlan[] = [];
+  const plans: AdapterPlan[] = [];
   for (const { path } of choices) {
     const adapter = resources.use(await openAdapter(path));
-    plans.push(planRandlora(adapter, adapter.method.config, base, generator, choices.length > 1));
+    plans.push(planAdapter(adapter, base, { generator, amongOthers: choices.length > 1 }));
   }
   const plan = planMerge(checkpoint, base, plans, dtype);
   // Another dtype alone is no change: the decoder holds what is left alone as it was loaded.

@@ -1,4 +1,4 @@
-import { BLOCK_ROWS } from "../adapters/randlora/delta.ts";
+import { BLOCK_ROWS } from "../adapters/delta-block.ts";
 
 /** Consecutive rows of a matrix. */
 export interface RowBlock {

@@ -1,11 +1,6 @@
-import {
-  DeltaBases,
-  padded4,
-  readStatistics,
-  type DeltaBlock,
-  type DeltaStatistics,
-} from "../adapters/randlora/delta.ts";
-import type { DeltaLayerOnGpu } from "../adapters/randlora/delta.ts";
+import { type DeltaBlock, type DeltaStatistics, readStatistics } from "../adapters/delta-block.ts";
+import { padded4 } from "../adapters/delta-dispatch.ts";
+import type { LayerDelta } from "../adapters/plan-types.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { GpuBuffer } from "../gpu/memory.ts";
 import { Stream } from "../gpu/stream.ts";
@@ -17,13 +12,16 @@ import { convertBytes } from "./convert.ts";
 import { splitRows, type RowBlock } from "./blocks.ts";
 import type { TensorSource } from "./plan.ts";
 
-/** `--rounding`: the sum is rounded once, or ΔW first and after each adapter, as PEFT does. */
+/**
+ * `--rounding`: the sum is rounded once, or after each adapter, as PEFT does: with ΔW rounded first where PEFT rounds it.
+ */
 export type Rounding = "once" | "peft";
 
 /** One adapter's share of a weight, on the GPU. */
 export interface DeltaOnGpu {
-  readonly bases: DeltaBases;
-  readonly layer: DeltaLayerOnGpu;
+  readonly delta: LayerDelta;
+  /** See `AdapterPlan`. */
+  readonly roundsDelta: boolean;
 }
 
 /** A weight to be merged: (rows, cols) as stored. */
@@ -75,7 +73,7 @@ export async function mergeBlock(
     let current: { buffer: GpuBuffer; dtype: KernelDtype } = { buffer: input, dtype: source.dtype };
     let sum: GpuBuffer | undefined;
     const statistics: GpuBuffer[] = [];
-    deltas.forEach(({ bases, layer }, index) => {
+    deltas.forEach(({ delta, roundsDelta }, index) => {
       const isLast = index === deltas.length - 1;
       const eachRounded = weight.rounding === "peft";
       const dtype = isLast || eachRounded ? rounded : "F32";
@@ -85,12 +83,12 @@ export async function mergeBlock(
         rows: block.rows,
         pitch,
         target: output,
-        roundDelta: eachRounded,
+        roundDelta: eachRounded && roundsDelta,
         ...(isLast || eachRounded ? { weight: current } : {}),
         ...(sum === undefined ? {} : { sum }),
       };
-      const found = allocate("statistics", bases.statisticsBytes(layer, part));
-      bases.record(stream, layer, part, found);
+      const found = allocate("statistics", delta.statisticsBytes(part));
+      delta.record(stream, part, found);
       // A sum's last part sees the whole of it.
       if (isLast || eachRounded) statistics.push(found);
       if (isLast || eachRounded) current = output;

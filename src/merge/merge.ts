@@ -1,6 +1,4 @@
-import { DeltaBases } from "../adapters/randlora/delta.ts";
-import { readParameters } from "../adapters/randlora/layers.ts";
-import type { RandloraPlan } from "../adapters/randlora/plan.ts";
+import type { AdapterPlan, DeltasOnGpu } from "../adapters/plan-types.ts";
 import { returnFreedMemory } from "../gpu/freed-memory.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { isKernelDtype } from "../kernels/dtype.ts";
@@ -20,12 +18,12 @@ const IN_FLIGHT_BYTES = 4 * 2 ** 20;
 /** Half of it is read while the other half is written. */
 const COPY_BUFFER_BYTES = 2 * 2 ** 20;
 
-/** An adapter with its bases on the GPU. */
+/** An adapter, ready on the GPU. */
 export interface LoadedAdapter {
-  readonly plan: RandloraPlan;
-  readonly bases: DeltaBases;
-  /** α/r · S, negative for an unmerge. */
-  readonly scale: number;
+  readonly plan: AdapterPlan;
+  readonly deltas: DeltasOnGpu;
+  /** What ΔW is multiplied by: `--scale`, negative for an unmerge. */
+  readonly factor: number;
 }
 
 /** What a merge did to one tensor. */
@@ -156,7 +154,7 @@ async function addMerge(
       total.changed += found.changed;
       if (index < blocks.length - 1) return;
       reports.push({ name, elements: rows * cols, ...total });
-      for (const delta of await deltas) delta.bases.releaseLayer(delta.layer);
+      for (const { delta } of await deltas) delta.release();
     });
     if (index > 0 || reports.length > 0) continue;
     // A software GPU compiles the kernel now, which takes more memory than all the rest: nothing else runs meanwhile.
@@ -165,21 +163,22 @@ async function addMerge(
   }
 }
 
-/** Reads λ and γ of every adapter that has a ΔW for one weight, and uploads them; the caller releases each layer. */
+/** Reads and uploads what every adapter has for one weight; the caller releases each ΔW. */
 export async function uploadDeltas(
   adapters: readonly LoadedAdapter[],
   planned: readonly PlannedDelta[],
 ): Promise<DeltaOnGpu[]> {
   const uploaded: DeltaOnGpu[] = [];
-  for (const { adapter, layer } of planned) {
-    const loaded = adapters[adapter];
-    if (loaded === undefined) throw new RangeError(`adapter ${adapter}`);
-    const { lambda, gamma } = await readParameters(loaded.plan.adapter, layer);
-    const parameters = { lambda, gamma, scale: loaded.scale, weightIsTransposed: layer.conv1d };
-    uploaded.push({
-      bases: loaded.bases,
-      layer: loaded.bases.layer({ out: layer.out, in: layer.in, ...parameters }),
-    });
+  try {
+    for (const { adapter, index } of planned) {
+      const loaded = adapters[adapter];
+      if (loaded === undefined) throw new RangeError(`adapter ${adapter}`);
+      const { plan, deltas, factor } = loaded;
+      uploaded.push({ delta: await deltas.layer(index, factor), roundsDelta: plan.roundsDelta });
+    }
+    return uploaded;
+  } catch (thrown) {
+    for (const { delta } of uploaded) delta.release();
+    throw thrown;
   }
-  return uploaded;
 }

@@ -3,7 +3,7 @@ import type { TestTensor } from "../adapters/adapters.fixture.ts";
 import { describeBase } from "../adapters/base.ts";
 import type { JsonObject } from "../adapters/lossless-json.ts";
 import { openPeft } from "../adapters/peft.ts";
-import { planRandlora } from "../adapters/randlora/plan.ts";
+import { planAdapter } from "../adapters/plan.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { refusalOf, TemporaryFolder } from "../safetensors/testing.ts";
 import { type MergePlan, type OutputDtype, planMerge } from "./plan.ts";
@@ -41,7 +41,7 @@ async function plan(
   const plans = [];
   for (const [index, { adapter = ADAPTER, ...extra }] of extras.entries()) {
     const opened = stack.use(await openPeft(await writeAdapter(folder.at(`adapter${index}`), adapter, extra)));
-    plans.push(planRandlora(opened, opened.method.config, base));
+    plans.push(planAdapter(opened, base));
   }
   return planMerge(checkpoint, base, plans, dtype);
 }

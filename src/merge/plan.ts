@@ -1,6 +1,6 @@
 import { type BaseModel, isOutputEmbedding } from "../adapters/base.ts";
-import type { RandloraLayer } from "../adapters/randlora/layers.ts";
-import type { RandloraPlan } from "../adapters/randlora/plan.ts";
+import type { AdaptedLayer } from "../adapters/layers.ts";
+import type { AdapterPlan } from "../adapters/plan-types.ts";
 import { RandloraError } from "../errors.ts";
 import { isKernelDtype } from "../kernels/dtype.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
@@ -28,7 +28,9 @@ export interface TensorSource {
 export interface PlannedDelta {
   /** Index of the adapter on the command line. */
   readonly adapter: number;
-  readonly layer: RandloraLayer;
+  /** Index among that adapter's layers. */
+  readonly index: number;
+  readonly layer: AdaptedLayer;
 }
 
 /** What becomes of one tensor: copied as bytes, rounded to another dtype, or merged. */
@@ -60,7 +62,7 @@ export const DTYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
 export function planMerge(
   checkpoint: Checkpoint,
   base: BaseModel,
-  adapters: readonly RandloraPlan[],
+  adapters: readonly AdapterPlan[],
   dtype: OutputDtype,
 ): MergePlan {
   const sources = new Map<string, TensorSource>();
@@ -87,9 +89,9 @@ export function planMerge(
     }
   }
   adapters.forEach(({ layers }, adapter) => {
-    for (const layer of layers) {
+    for (const [index, layer] of layers.entries()) {
       const list = deltas.get(layer.tensor) ?? [];
-      list.push({ adapter, layer });
+      list.push({ adapter, index, layer });
       deltas.set(layer.tensor, list);
       if (!checkpoint.tensors.has(layer.tensor)) added.set(layer.tensor, layer);
     }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { readdir, readFile } from "node:fs/promises";
-import { BLOCK_ROWS } from "../adapters/randlora/delta.ts";
+import { BLOCK_ROWS } from "../adapters/delta-block.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { TemporaryFolder } from "../safetensors/testing.ts";
 import { merge } from "./run.ts";
@@ -53,7 +53,7 @@ describe.each(["F32", "F16", "BF16"] as const)("a merge in %s", (dtype) => {
     await using out = await Checkpoint.open(folder.at("out"));
     expect(Object.fromEntries(out.files[0]?.header.metadata ?? [])).toEqual(metadata);
     expect(summary.maxErrorUlp).toBeWithin(0.1, dtype === "F32" ? 100 : 0.51);
-    expect([summary.tensors, summary.merged, summary.generators]).toEqual([8, 3, ["torch-mt19937-ternary"]]);
+    expect([summary.tensors, summary.merged, summary.bases]).toEqual([8, 3, ["torch-mt19937-ternary"]]);
     const bytes = Object.values(model).reduce((total, { data }) => total + data.length, 0);
     expect([summary.bytes, notes.bytesSeen, notes.total.bytes]).toEqual([bytes, bytes, bytes]);
     expect(notes.seen).toEqual(Object.keys(model));

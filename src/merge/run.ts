@@ -1,9 +1,8 @@
 import { basename, join, resolve } from "node:path";
 import { type BaseModel, describeBase } from "../adapters/base.ts";
 import { openAdapter } from "../adapters/open.ts";
-import { DeltaBases } from "../adapters/randlora/delta.ts";
-import { loadBases } from "../adapters/randlora/load-bases.ts";
-import { planRandlora, type RandloraPlan } from "../adapters/randlora/plan.ts";
+import { planAdapter } from "../adapters/plan.ts";
+import type { AdapterPlan, BasesOrigin } from "../adapters/plan-types.ts";
 import type { Adapter } from "../adapters/types.ts";
 import { RandloraError } from "../errors.ts";
 import { Gpu } from "../gpu/gpu.ts";
@@ -58,8 +57,8 @@ export interface MergeSummary {
   readonly tensors: number;
   readonly merged: number;
   readonly bytes: number;
-  /** Of each adapter, in order; null where the bases were saved in the file. */
-  readonly generators: readonly (GeneratorName | null)[];
+  /** Where each adapter's random matrices come from, in order. */
+  readonly bases: readonly BasesOrigin[];
   readonly reports: readonly TensorReport[];
   readonly maxErrorUlp: number | undefined;
   readonly seconds: Readonly<Record<string, number>>;
@@ -115,12 +114,12 @@ export async function merge(
   const verified: VerifiedAdapter[] = [];
   for (const [index, one] of plans.entries()) {
     signal.throwIfAborted();
-    const bases = await loadBases(one.adapter, one.bases, one.config.r, one.extent);
+    const source = await one.load();
     clock.end("bases");
-    const scale = one.scale * (scales[index] ?? 1);
-    adapters.push({ plan: one, scale, bases: await DeltaBases.create(await opening, bases, one.pairing) });
+    const factor = scales[index] ?? 1;
+    adapters.push({ plan: one, factor, deltas: await source.upload(await opening) });
     // The GPU has them now; only a verification needs the copy in memory.
-    if (options.verify) verified.push({ plan: one, bases, scale });
+    if (options.verify) verified.push({ plan: one, source, factor });
     clock.end("gpu");
   }
   const gpu = await opening;
@@ -173,7 +172,7 @@ function openGpu({ gpu, profile }: MergeOptions, resources: AsyncDisposableStack
 function inputsOf(
   checkpoint: Checkpoint,
   config: ModelConfig | undefined,
-  plans: readonly RandloraPlan[],
+  plans: readonly AdapterPlan[],
 ): readonly string[] {
   const adapterFiles = plans.flatMap(({ adapter }) => [adapter.file, adapter.configFile]);
   return [...checkpoint.paths, ...(config === undefined ? [] : [config.path]), ...new Set(adapterFiles)];
@@ -183,11 +182,12 @@ async function planAdapters(
   options: MergeOptions,
   base: BaseModel,
   keep: (adapter: Adapter) => Adapter,
-): Promise<RandloraPlan[]> {
-  const plans: RandloraPlan[] = [];
+): Promise<AdapterPlan[]> {
+  const plans: AdapterPlan[] = [];
   for (const path of options.adapters) {
     const adapter = keep(await openAdapter(path));
-    const plan = planRandlora(adapter, adapter.method.config, base, options.generator, options.adapters.length > 1);
+    const { generator } = options;
+    const plan = planAdapter(adapter, base, { generator, amongOthers: options.adapters.length > 1 });
     const [replaced] = plan.replacements;
     if (options.unmerge && replaced !== undefined) {
       const cause = `it replaces tensor ${quote(replaced.tensor)} whole, and does not hold what was there before`;
@@ -207,13 +207,13 @@ function scalesOf({ scales, adapters, unmerge }: MergeOptions): number[] {
   return adapters.map((_, index) => (unmerge ? -1 : 1) * (scales[index] ?? scales[0] ?? 1));
 }
 
-function summarise(plan: MergePlan, plans: readonly RandloraPlan[], out: string) {
+function summarise(plan: MergePlan, plans: readonly AdapterPlan[], out: string) {
   return {
     out,
     tensors: plan.tensors.length,
     merged: plan.merged,
     bytes: plan.tensors.reduce((sum, tensor) => sum + plannedBytes(tensor), 0),
-    generators: plans.map(({ bases }) => (bases.kind === "drawn" ? bases.spec.generator : null)),
+    bases: plans.map(({ bases }) => bases),
   };
 }
 

@@ -2,8 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { describeBase } from "../adapters/base.ts";
 import { openPeft } from "../adapters/peft.ts";
-import { loadBases } from "../adapters/randlora/load-bases.ts";
-import { planRandlora } from "../adapters/randlora/plan.ts";
+import { planAdapter } from "../adapters/plan.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { refusalOf, TemporaryFolder } from "../safetensors/testing.ts";
 import type { WritableFloatDtype } from "../safetensors/dtype.ts";
@@ -26,9 +25,8 @@ async function verify(
   await using checkpoint = await Checkpoint.open(await writeModel(folder.at("base"), { tensors: { [NAME]: base } }));
   await using adapter = await openPeft(await writeAdapter(folder.at("adapter"), ADAPTER));
   const model = describeBase(checkpoint, { model_type: "llama" });
-  const plan = planRandlora(adapter, adapter.method.config, model);
+  const plan = planAdapter(adapter, model);
   const { tensors } = planMerge(checkpoint, model, [plan], "keep");
-  const bases = await loadBases(adapter, plan.bases, ADAPTER.r, plan.extent);
   const delta = deltaOf(ADAPTER, MODULE, dtype === "BF16" ? "bf16" : "f32");
   const merged = widened(base).map((value, at) => value + (delta[at] ?? NaN));
   const data = rounded(merged, dtype);
@@ -38,7 +36,7 @@ async function verify(
   await using written = await Checkpoint.open(out);
   const { file, info } = written.get(NAME);
   const largest = new Map([[NAME, Math.max(...delta.map(Math.abs))]]);
-  const verified = [{ plan, bases, scale: plan.scale }];
+  const verified = [{ plan, source: await plan.load(), factor: 1 }];
   return await verifyMerge(tensors, verified, () => fileSource(file, info), "once", largest, signal);
 }
 

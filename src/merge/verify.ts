@@ -1,7 +1,4 @@
-import type { Bases } from "../adapters/randlora/bases.ts";
-import { deltaReference } from "../adapters/randlora/delta-reference.ts";
-import { readParameters } from "../adapters/randlora/layers.ts";
-import type { RandloraPlan } from "../adapters/randlora/plan.ts";
+import type { AdapterPlan, DeltaSource } from "../adapters/plan-types.ts";
 import { RandloraError } from "../errors.ts";
 import { isKernelDtype, type KernelDtype } from "../kernels/dtype.ts";
 import { dtypeBytes, isFloat } from "../safetensors/dtype.ts";
@@ -13,11 +10,12 @@ import type { Rounding } from "./merge-tensor.ts";
 /** Rows and columns of each merged tensor that are computed again. */
 const SAMPLE = 8;
 
-/** An adapter as it is verified: its bases are in memory, not on the GPU. */
+/** An adapter as it is verified: in memory, not on the GPU. */
 export interface VerifiedAdapter {
-  readonly plan: RandloraPlan;
-  readonly bases: Bases;
-  readonly scale: number;
+  readonly plan: Pick<AdapterPlan, "roundsDelta">;
+  readonly source: DeltaSource;
+  /** What ΔW is multiplied by. */
+  readonly factor: number;
 }
 
 /** Mantissa bits beside the leading one, and the exponent of the smallest normal number. */
@@ -66,22 +64,23 @@ export async function verifyMerge(
     const kept = rounding === "once" ? dtype : isKernelDtype(stored) ? stored : "F32"; // where PEFT rounds
     const before = values.slice();
     const slack = new Float64Array(values.length);
-    for (const { adapter, layer } of work.deltas) {
+    for (const { adapter, index: which, layer } of work.deltas) {
       const loaded = adapters[adapter];
       if (loaded === undefined) throw new RangeError(`adapter ${adapter}`);
-      const parameters = await readParameters(loaded.plan.adapter, layer);
-      const shape = { outFeatures: layer.out, inFeatures: layer.in };
-      const spec = { ...shape, ...parameters, scale: loaded.scale, pairing: loaded.plan.pairing };
+      const { source, factor, plan } = loaded;
       const picked = layer.conv1d ? { rows: cols, cols: rows } : { rows, cols };
-      const delta = deltaReference(loaded.bases, spec, picked);
+      const delta = await source.reference(which, factor, picked);
+      const roundsDelta = rounding === "peft" && plan.roundsDelta;
       const largest = delta.reduce((most, change) => Math.max(most, Math.abs(change)), 0);
       values.forEach((value, at) => {
         const [row, col] = [Math.floor(at / cols.length), at % cols.length];
         const change = delta[layer.conv1d ? col * rows.length + row : at] ?? NaN;
-        values[at] = rounding === "peft" ? round(value + round(change, kept), kept) : value + change;
+        const sum = value + (roundsDelta ? round(change, kept) : change);
+        values[at] = rounding === "peft" ? round(sum, kept) : sum;
         slack[at] = (slack[at] ?? 0) + 2e-6 * largest;
         // Where ΔW lies between two numbers, rounding it may go either way, and so may the sum after it.
-        if (rounding === "peft") slack[at] = (slack[at] ?? 0) + ulp(change, kept) + ulp(values[at] ?? 0, kept);
+        if (roundsDelta) slack[at] = (slack[at] ?? 0) + ulp(change, kept);
+        if (rounding === "peft") slack[at] = (slack[at] ?? 0) + ulp(values[at] ?? 0, kept);
       });
     }
     const found = await readSample(written(tensor.name), width, rows, cols);

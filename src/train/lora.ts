@@ -10,49 +10,49 @@ import type { Recorder } from "../tensor/recorder.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { dropoutMask } from "./dropout.ts";
 import { kaimingUniform } from "./kaiming.ts";
+import type { LoraSource } from "./lora-source.ts";
 import type { Method, PassKind } from "./method.ts";
 import { Parameters } from "./parameters.ts";
 import { columnsOf, type Part, partsOfMatrices } from "./parts.ts";
 import type { AdapterSettings } from "./settings.ts";
-import type { Targets } from "./target-modules.ts";
 
 /** LoRA (Hu et al., arXiv:2106.09685): y += scale · (x Aᵀ) Bᵀ with A (r, in) and B (out, r) in chosen modules. */
 export interface LoraOptions {
   readonly gpu: Gpu;
   readonly settings: AdapterSettings;
-  readonly targets: Targets;
+  readonly source: LoraSource;
   /** The decoder's tensors by their names in the checkpoint. */
   readonly tensors: ReadonlyMap<string, Tensor>;
   readonly seed: number;
-  /** What adapter_config.json says of the base. */
-  readonly base: string;
 }
 
 interface Factors {
   readonly a: Tensor;
   readonly b: Tensor;
+  readonly scale: number;
   /** Tells the dropout masks of modules apart. */
   readonly index: number;
 }
 
-/** A new LoRA: A drawn as PEFT draws it (kaiming uniform), B zero, so that training begins with the base itself. */
-export function createLora({ gpu, settings, targets, tensors, seed, base }: LoraOptions): Method {
-  const { rank, alpha, rslora, dropout } = settings;
-  const scale = alpha / (rslora ? Math.sqrt(rank) : rank);
-  const { modules } = targets;
+/** A new LoRA has A drawn as PEFT draws it (kaiming uniform), B zero: training begins with the base itself. */
+export function createLora({ gpu, settings, source, tensors, seed }: LoraOptions): Method {
+  const { dropout } = settings;
+  const { modules } = source;
   const nameA = (module: string) => `${module}.lora_A.weight`;
   const nameB = (module: string) => `${module}.lora_B.weight`;
   const parameters = new Parameters(
     gpu,
-    modules.flatMap(({ name, out, in: input }) => [
+    modules.flatMap(({ name, out, in: input, rank }) => [
       { name: nameA(name), shape: [rank, input] as const },
       { name: nameB(name), shape: [out, rank] as const },
     ]),
   );
   const factors = new Map<string, Factors>();
-  for (const [index, { name, in: input }] of modules.entries()) {
-    parameters.write(nameA(name), "value", kaimingUniform(rank, input, seed, index));
-    factors.set(name, { a: parameters.get(nameA(name)).value, b: parameters.get(nameB(name)).value, index });
+  for (const [index, { name, tensor, in: input, rank, scale, values }] of modules.entries()) {
+    parameters.write(nameA(name), "value", values?.a ?? kaimingUniform(rank, input, seed, index));
+    if (values !== undefined) parameters.write(nameB(name), "value", values.b);
+    const [a, b] = [parameters.get(nameA(name)).value, parameters.get(nameB(name)).value];
+    factors.set(tensor.slice(0, -".weight".length), { a, b, scale, index });
   }
   const matrices = partsOfMatrices(tensors);
   return {
@@ -61,7 +61,7 @@ export function createLora({ gpu, settings, targets, tensors, seed, base }: Lora
     choices: {},
     summary: {
       trainableParameters: parameters.count,
-      modules: modules.map(({ name, out, in: input }) => ({
+      modules: modules.map(({ name, out, in: input, rank }) => ({
         name,
         shape: [out, input],
         parameters: rank * (out + input),
@@ -70,11 +70,11 @@ export function createLora({ gpu, settings, targets, tensors, seed, base }: Lora
     },
     prepare() {},
     watched: () => parameters.all.map(({ value, gradient }) => ({ value, gradient })),
-    linears: (pass) => new LoraLinears(matrices, factors, { scale, dropout, seed, pass }),
+    linears: (pass) => new LoraLinears(matrices, factors, { dropout, seed, pass }),
     finish() {},
     async save(folder) {
       const content: AdapterContent = {
-        config: loraConfig(settings, targets, base),
+        config: source.config,
         bases: undefined,
         tensors: await Promise.all(
           parameters.all.map(async ({ name, shape }) =>
@@ -90,7 +90,6 @@ export function createLora({ gpu, settings, targets, tensors, seed, base }: Lora
 }
 
 interface Mode {
-  readonly scale: number;
   readonly dropout: number;
   readonly seed: number;
   readonly pass: PassKind;
@@ -130,7 +129,8 @@ class LoraLinears implements Linears {
     const target = into === undefined ? {} : { y: into };
     const factors = this.#factors.get(module);
     if (factors === undefined) return recorder.apply(OPS.linear, inputs, {}, target).y;
-    const { scale, dropout, seed, pass } = this.#mode;
+    const { scale } = factors;
+    const { dropout, seed, pass } = this.#mode;
     const none = { bias: undefined, residual: undefined };
     const { y: base } = recorder.apply(OPS.linear, inputs, {});
     let { x } = inputs;
@@ -144,30 +144,4 @@ class LoraLinears implements Linears {
     recorder.release(inner, base);
     return y;
   }
-}
-
-/** PEFT's LoraConfig, with its keys. */
-function loraConfig(settings: AdapterSettings, { config }: Targets, base: string) {
-  const { rank, alpha, rslora, dropout } = settings;
-  return {
-    alpha_pattern: {},
-    auto_mapping: null,
-    base_model_name_or_path: base,
-    bias: "none",
-    fan_in_fan_out: false,
-    inference_mode: true,
-    init_lora_weights: true,
-    layers_pattern: null,
-    layers_to_transform: config.layers_to_transform,
-    lora_alpha: alpha,
-    lora_dropout: dropout,
-    modules_to_save: null,
-    peft_type: "LORA",
-    r: rank,
-    rank_pattern: {},
-    target_modules: config.target_modules,
-    task_type: "CAUSAL_LM",
-    use_dora: false,
-    use_rslora: rslora,
-  };
 }

@@ -9,11 +9,12 @@ import { Checkpoint } from "../safetensors/checkpoint.ts";
 import type { PlacedModel, TrainedModel } from "./engine.ts";
 import { createFull } from "./full.ts";
 import { createLora } from "./lora.ts";
+import { existingLora, type LoraSource, newLora } from "./lora-source.ts";
 import type { PlaceOptions } from "./method.ts";
 import { createRandlora } from "./randlora.ts";
 import { existingRandlora, newRandlora, type RandloraSource } from "./randlora-source.ts";
 import type { TrainSettings } from "./settings.ts";
-import { findTargets, type Targets } from "./target-modules.ts";
+import { findTargets } from "./target-modules.ts";
 
 const DTYPES = { keep: undefined, f32: "F32", f16: "F16", bf16: "BF16" } as const;
 
@@ -58,7 +59,7 @@ export class ModelSource implements AsyncDisposable {
    * @throws RandloraError `model`, `memory`
    */
   async place(gpu: Gpu, place: PlaceOptions): Promise<PlacedModel> {
-    const { adapter: settings, dtype, seed, model } = this.settings;
+    const { adapter: settings, dtype, seed } = this.settings;
     const config = this.config;
     const adapter = this.#adapter;
     if (settings === null || adapter.kind === "full") {
@@ -68,7 +69,7 @@ export class ModelSource implements AsyncDisposable {
     const { tensors } = weights;
     const method =
       adapter.kind === "lora"
-        ? createLora({ gpu, settings, targets: adapter.targets, tensors, seed, base: model })
+        ? createLora({ gpu, settings, source: adapter.source, tensors, seed })
         : await createRandlora({ gpu, source: adapter.source, settings, tensors, seed, place });
     return placed({ config, weights, method });
   }
@@ -89,16 +90,19 @@ function placed(model: TrainedModel): PlacedModel {
 
 type AdapterSource =
   | { readonly kind: "full" }
-  | { readonly kind: "lora"; readonly targets: Targets }
+  | { readonly kind: "lora"; readonly source: LoraSource }
   | { readonly kind: "randlora"; readonly source: RandloraSource };
 
 async function openAdapterSource(settings: TrainSettings, base: BaseModel): Promise<AdapterSource> {
   const { adapter, method } = settings;
   if (adapter === null || method === "full") return { kind: "full" };
-  if (adapter.initAdapter !== null) {
-    return { kind: "randlora", source: await existingRandlora(adapter.initAdapter, base, adapter) };
+  const { initAdapter } = adapter;
+  if (initAdapter !== null) {
+    return method === "lora"
+      ? { kind: "lora", source: await existingLora(initAdapter, base, adapter) }
+      : { kind: "randlora", source: await existingRandlora(initAdapter, base, adapter) };
   }
   const targets = findTargets(base, adapter);
-  if (method === "lora") return { kind: "lora", targets };
+  if (method === "lora") return { kind: "lora", source: newLora(adapter, targets, settings.model) };
   return { kind: "randlora", source: newRandlora(settings, adapter, targets) };
 }

@@ -8,14 +8,12 @@ import { readParameters } from "../adapters/randlora/layers.ts";
 import { loadBases } from "../adapters/randlora/load-bases.ts";
 import { planRandlora } from "../adapters/randlora/plan.ts";
 import { drawPairTensors } from "../adapters/randlora/projection-tensors.ts";
-import { type BasesRecord, formatBasesRecord, parseBasesRecord } from "../adapters/randlora/record.ts";
+import { formatBasesRecord } from "../adapters/randlora/record.ts";
 import type { SavedPair } from "../adapters/randlora/saved.ts";
 import { basesRecord, initialValues, type ModuleValues, newBasesSpec } from "../adapters/randlora/train/create.ts";
 import { moduleShape } from "../adapters/randlora/train/shape.ts";
-import type { Adapter } from "../adapters/types.ts";
-import { RandloraError } from "../errors.ts";
 import type { FloatGrid } from "../random/names.ts";
-import { oneLine, quote } from "../safetensors/failure.ts";
+import { otherMethod, recordOf, refuseMore } from "./init-adapter.ts";
 import type { AdapterSettings, TrainSettings } from "./settings.ts";
 import type { Targets } from "./target-modules.ts";
 
@@ -111,8 +109,9 @@ export async function existingRandlora(
   const adapter = await openAdapter(path);
   try {
     const { method } = adapter;
+    if (method.kind !== "randlora") throw otherMethod(adapter);
     const plan = planRandlora(adapter, method.config, base, settings.generator ?? undefined);
-    refuseMore(adapter, plan);
+    refuseMore(plan);
     const { layers, pairing, scale, extent, bases: source } = plan;
     const { r } = method.config;
     const modules: RandloraModule[] = [];
@@ -138,41 +137,6 @@ export async function existingRandlora(
     await adapter.close();
     throw thrown;
   }
-}
-
-/** What an adapter to go on from decides of a run's settings. `generator`: what the user says drew its bases. */
-export async function initialSettings(
-  path: string,
-  generator: AdapterSettings["generator"] | undefined,
-): Promise<Partial<AdapterSettings>> {
-  await using adapter = await openAdapter(path);
-  const { r, alpha, key, sparsity, targets } = adapter.method.config;
-  const record = recordOf(adapter);
-  return {
-    rank: r,
-    alpha,
-    ...(targets.modules === null
-      ? {}
-      : { targets: typeof targets.modules === "string" ? targets.modules : [...targets.modules] }),
-    layers: [...targets.layers],
-    variant: record?.pairing ?? "peft",
-    sparsity,
-    basisSeed: String(key),
-    generator: record?.generator ?? generator ?? null,
-  };
-}
-
-function recordOf(adapter: Adapter): BasesRecord | undefined {
-  return adapter.bases === undefined ? undefined : parseBasesRecord(adapter.bases, adapter.file);
-}
-
-function refuseMore(adapter: Adapter, { replacements, layers }: ReturnType<typeof planRandlora>): void {
-  const [replacement] = replacements;
-  const head = layers.find(({ tensor, source }) => tensor !== source || tensor.startsWith("lm_head."));
-  const what = replacement?.tensor ?? head?.tensor;
-  if (what === undefined) return;
-  const cause = `it changes ${quote(what)}, which cannot be trained beside RandLoRA's parameters yet`;
-  throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "merge it, and train a new adapter");
 }
 
 /** The dtype that PEFT would cast the bases to: that of the base as it is held. */

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import type { Sparsity } from "../../random/names.ts";
 import {
+  dropoutShare,
   finiteNumber,
   flag,
   layerIndices,
@@ -43,8 +44,6 @@ const key = v.pipe(
   v.maxValue(2n ** 64n - 1n, KEY),
 );
 
-const DROPOUT = "it must be a number from 0 to 1";
-
 const SCHEMA = v.object({
   r: v.optional(positiveInteger, 32),
   randlora_alpha: v.optional(finiteNumber, 640),
@@ -52,7 +51,7 @@ const SCHEMA = v.object({
   save_projection: v.nullish(v.boolean("it must be true or false"), true),
   sparse: flag,
   very_sparse: flag,
-  randlora_dropout: v.nullish(v.pipe(v.number(DROPOUT), v.minValue(0, DROPOUT), v.maxValue(1, DROPOUT)), 0),
+  randlora_dropout: dropoutShare,
   fan_in_fan_out: flag,
   bias: v.nullish(v.picklist(["none", "all", "randlora_only"], 'it must be "none", "all" or "randlora_only"'), "none"),
   modules_to_save: v.nullish(textList),

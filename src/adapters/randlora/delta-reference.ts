@@ -1,3 +1,4 @@
+import type { DeltaSample } from "../delta-block.ts";
 import type { Bases } from "./bases-types.ts";
 import { readElement } from "./storage.ts";
 
@@ -17,12 +18,6 @@ export interface DeltaLayer {
   readonly gamma: ArrayLike<number>;
   readonly scale: number;
   readonly pairing: Pairing;
-}
-
-/** Rows and columns of ΔW to compute. */
-export interface DeltaSample {
-  readonly rows: readonly number[];
-  readonly cols: readonly number[];
 }
 
 const range = (length: number): number[] => Array.from({ length }, (_, index) => index);

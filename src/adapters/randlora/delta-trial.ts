@@ -8,7 +8,9 @@ import type { GeneratorName, Sparsity } from "../../random/names.ts";
 import { philoxFill, philoxStream } from "../../random/philox.ts";
 import { basesCount, drawBases, type Bases } from "./bases.ts";
 import { deltaReference, type DeltaLayer } from "./delta-reference.ts";
-import { DeltaBases, padded4, readStatistics, type DeltaBlock, type DeltaLayerOnGpu } from "./delta.ts";
+import { type DeltaBlock, readStatistics } from "../delta-block.ts";
+import { padded4 } from "../delta-dispatch.ts";
+import { DeltaBases, type DeltaLayerOnGpu } from "./delta.ts";
 
 /** The layer and the bases of a trial. */
 export interface DeltaTrialSpec {

@@ -9,7 +9,9 @@ import { dtypeBytes } from "../../safetensors/dtype.ts";
 import { roundFromF32, roundFromF64, widenToF32 } from "../../safetensors/numbers.ts";
 import { drawBases, type Bases, type BasesSpec } from "./bases.ts";
 import { deltaReference, type Pairing } from "./delta-reference.ts";
-import { DeltaBases, padded4, readStatistics, type DeltaBlock } from "./delta.ts";
+import { type DeltaBlock, readStatistics } from "../delta-block.ts";
+import { padded4 } from "../delta-dispatch.ts";
+import { DeltaBases } from "./delta.ts";
 import type { StdCache } from "./std-cache.ts";
 
 let gpu: Gpu;

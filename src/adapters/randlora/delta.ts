@@ -1,17 +1,23 @@
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { GpuBuffer } from "../../gpu/memory.ts";
 import type { Kernel, KernelSource } from "../../gpu/pipelines.ts";
-import type { Binding, Stream, Workgroups } from "../../gpu/stream.ts";
+import type { Binding, Stream } from "../../gpu/stream.ts";
 import { upload, uploaded } from "../../gpu/transfer.ts";
-import { DELTA_FLAGS, deltaKernel, deltaParameters, deltaTile, type Staging, type Tile } from "../../kernels/delta.ts";
-import { DTYPE_CODES, type KernelDtype } from "../../kernels/dtype.ts";
+import { deltaKernel, deltaTile, type Staging, type Tile } from "../../kernels/delta.ts";
 import { defaultStaging } from "../../kernels/staging.ts";
+import type { DeltaBlock } from "../delta-block.ts";
+import {
+  type BasisOnGpu,
+  type DeltaDispatch,
+  deltaDispatches,
+  type DeltaOperands,
+  fittingRows,
+  padded4,
+  statisticsBytes,
+} from "../delta-dispatch.ts";
 import type { Bases } from "./bases.ts";
 import type { Pairing } from "./delta-reference.ts";
-import type { BasisMatrix, PhiloxStorage } from "./storage.ts";
-
-/** Blocks of W start at multiples of this many rows: whole tiles for 8 and 16 lanes, and aligned bindings of B. */
-export const BLOCK_ROWS = 192;
+import type { BasisMatrix } from "./storage.ts";
 
 /** What is known of a layer before anything is on the GPU. */
 interface DeltaLayerShape {
@@ -40,39 +46,6 @@ export interface BoundDeltaLayer extends DeltaLayerShape {
 export interface DeltaLayerOnGpu extends BoundDeltaLayer {
   readonly lambda: GpuBuffer;
   readonly gamma: GpuBuffer;
-}
-
-/** Rows of a matrix. */
-export interface DeltaRows {
-  readonly buffer: Binding;
-  readonly dtype: KernelDtype;
-  /** Elements before the first row's first, a multiple of 4; 0 by default. */
-  readonly at?: number;
-}
-
-/** What a block of ΔW is added to and where the result goes; see the flags of delta.wgsl. */
-export interface DeltaBlock {
-  /** First row of W in this block, a multiple of `BLOCK_ROWS`, and the number of rows. */
-  readonly firstRow: number;
-  readonly rows: number;
-  /** Elements from row to row in the buffers of this block, a multiple of 4. */
-  readonly pitch: number;
-  /** W's rows; left out, the result is ΔW alone. */
-  readonly weight?: DeltaRows;
-  /** f32 rows that are added to ΔW first: the adapters before this one. */
-  readonly sum?: GpuBuffer;
-  readonly target: DeltaRows;
-  /** Round ΔW to the target's dtype before it is added, as PEFT's merge does. */
-  readonly roundDelta?: boolean;
-}
-
-/** What one block did, reduced from the kernel's statistics. */
-export interface DeltaStatistics {
-  readonly maxAbsDelta: number;
-  readonly sumOfSquares: number;
-  /** Weights that differ from the old ones after rounding. */
-  readonly changed: number;
-  readonly notFinite: number;
 }
 
 /**
@@ -162,15 +135,12 @@ export class DeltaBases {
 
   /** Bytes of statistics that `record` writes for such a block. */
   statisticsBytes(layer: BoundDeltaLayer, block: DeltaBlock): number {
-    return this.#parts(layer, block).reduce((sum, part) => sum + 16 * part.groups[0] * part.groups[1], 0);
+    return statisticsBytes(this.#gpu, this.#tile, this.#operands(layer), block);
   }
 
   /** Rows of B̂ that one dispatch can read, a multiple of `BLOCK_ROWS`: the most of a block that is not transposed. */
   get fittingRows(): number {
-    // The kernel counts stored elements in 32 bits; two-bit ones reach that before the binding's limit.
-    const { rowBytes, stride } = this.b;
-    const fitting = Math.min(this.#gpu.limits.maxStorageBufferBindingSize / rowBytes, (2 ** 32 - 1) / stride);
-    return Math.max(1, Math.floor(fitting / BLOCK_ROWS)) * BLOCK_ROWS;
+    return fittingRows(this.#gpu, this.b);
   }
 
   /**
@@ -185,118 +155,27 @@ export class DeltaBases {
 
   /** What `record` dispatches, for those who record otherwise; the kernel is `source`. */
   dispatches(layer: BoundDeltaLayer, block: DeltaBlock, statistics: GpuBuffer): DeltaDispatch[] {
-    const [a, b, r] = [this.#a, this.b, this.#r];
-    const cols = Math.min(layer.out, layer.in);
-    const bases = Math.ceil(cols / r);
-    const philox = b.philox ?? a.philox;
-    let flags = 0;
-    if (block.weight !== undefined) flags |= DELTA_FLAGS.hasWeight;
-    if (block.sum !== undefined) flags |= DELTA_FLAGS.hasSum;
-    if (block.roundDelta === true) flags |= DELTA_FLAGS.roundDelta;
-    let statisticsAt = 0;
-    return this.#parts(layer, block).map((part) => {
-      const parameters = deltaParameters({
-        rows: part.rows,
-        cols: part.cols,
-        terms: bases * r,
-        fastCount: this.pairing === "peft" ? bases : r,
-        firstRow: part.firstRow,
-        firstCol: part.firstCol,
-        bStride: b.stride,
-        aStride: a.stride,
-        gammaStride: padded4(cols),
-        weightPitch: block.pitch,
-        transposed: part.transposed,
-        flags,
-        sourceDtype: DTYPE_CODES[block.weight?.dtype ?? "F32"],
-        targetDtype: DTYPE_CODES[block.target.dtype],
-        scale: layer.scale * a.value * b.value,
-        workgroupsX: part.groups[0],
-        firstStatistic: statisticsAt,
-        key: philox === undefined ? [0, 0] : [philox.key[0], philox.key[1]],
-        threshold: philox?.threshold ?? 0,
-        dense: philox?.sparsity === "dense",
-        aDrawn: a.philox?.pitch ?? 0,
-        bDrawn: b.philox?.pitch ?? 0,
-        sourceAt: block.weight?.at ?? 0,
-        targetAt: block.target.at ?? 0,
-      });
-      const buffers = [
-        part.b,
-        a.buffer,
-        layer.gamma,
-        layer.lambda,
-        block.weight?.buffer ?? this.#nothing,
-        block.sum ?? this.#nothing,
-        block.target.buffer,
-        statistics,
-      ];
-      statisticsAt += part.groups[0] * part.groups[1];
-      return { parameters, buffers, workgroups: part.groups };
-    });
+    return deltaDispatches(this.#gpu, this.#tile, this.#operands(layer), block, statistics);
   }
 
-  /** Splits a block so that no binding of B exceeds the GPU's limit. */
-  #parts(layer: BoundDeltaLayer, block: DeltaBlock): DeltaPart[] {
-    const small = Math.min(layer.out, layer.in);
-    const large = Math.max(layer.out, layer.in);
-    // B's rows run along the longer side: along W's columns when out < in, or when W itself is stored transposed.
-    const transposed = layer.out < layer.in !== layer.weightIsTransposed;
-    const { buffer, rowBytes, philox } = this.b;
-    const most = this.fittingRows;
-    const [from, count] = transposed ? [0, large] : [block.firstRow, block.rows];
-    const parts: DeltaPart[] = [];
-    for (let firstRow = from; firstRow < from + count; firstRow += most) {
-      const rows = Math.min(most, from + count - firstRow);
-      const cols = transposed ? block.rows : small;
-      parts.push({
-        transposed,
-        firstRow,
-        rows,
-        firstCol: transposed ? block.firstRow : 0,
-        cols,
-        b: philox === undefined ? { of: buffer, offset: firstRow * rowBytes, size: rows * rowBytes } : buffer,
-        groups: [Math.ceil(cols / this.#tile.cols), Math.ceil(rows / this.#tile.rows)],
-      });
-    }
-    return parts;
+  #operands({ out, in: in_, weightIsTransposed, scale, lambda, gamma }: BoundDeltaLayer): DeltaOperands {
+    const [rows, cols] = [Math.max(out, in_), Math.min(out, in_)];
+    const bases = Math.ceil(cols / this.#r);
+    return {
+      a: this.#a,
+      b: this.b,
+      lambda,
+      gamma,
+      rows,
+      cols,
+      terms: bases * this.#r,
+      fastCount: this.pairing === "peft" ? bases : this.#r,
+      // B's rows run along the longer side: along W's columns when out < in, or when W itself is stored transposed.
+      transposed: out < in_ !== weightIsTransposed,
+      scale,
+      nothing: this.#nothing,
+    };
   }
-}
-
-/** What one dispatch takes. */
-export interface DeltaDispatch {
-  readonly parameters: Uint32Array<ArrayBuffer>;
-  readonly buffers: readonly Binding[];
-  readonly workgroups: Workgroups;
-}
-
-/** One dispatch: rows × cols of B̂Ŝ. */
-interface DeltaPart {
-  readonly transposed: boolean;
-  readonly firstRow: number;
-  readonly rows: number;
-  readonly firstCol: number;
-  readonly cols: number;
-  readonly b: Binding;
-  readonly groups: readonly [number, number];
-}
-
-/** Reduces what the kernel wrote: one (max, Σx², changed, not finite) per workgroup. */
-export function readStatistics(bytes: Uint8Array<ArrayBuffer>): DeltaStatistics {
-  const values = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
-  const total = { maxAbsDelta: 0, sumOfSquares: 0, changed: 0, notFinite: 0 };
-  for (let at = 0; at < values.length; at += 4) {
-    total.maxAbsDelta = Math.max(total.maxAbsDelta, values[at] ?? 0);
-    total.sumOfSquares += values[at + 1] ?? 0;
-    total.changed += values[at + 2] ?? 0;
-    total.notFinite += values[at + 3] ?? 0;
-  }
-  return total;
-}
-
-/** Elements of a row padded to whole vectors of 4. */
-export function padded4(count: number): number {
-  return Math.ceil(count / 4) * 4;
 }
 
 /** What the kernel's ±1 stands for; 1 where it reads true values. */
@@ -314,18 +193,6 @@ function basisRowBytes({ storage, stride }: BasisMatrix): number {
     default:
       return stride * storage.data.BYTES_PER_ELEMENT;
   }
-}
-
-/** A basis in GPU memory, and what the kernel's parameters say of it; its elements are kept nowhere else. */
-export interface BasisOnGpu {
-  readonly buffer: GpuBuffer;
-  /** Elements from one row to the next. */
-  readonly stride: number;
-  readonly rowBytes: number;
-  /** What the kernel's ±1 stands for. */
-  readonly value: number;
-  /** How the elements are drawn, where none are stored. */
-  readonly philox: PhiloxStorage | undefined;
 }
 
 /** Copied in pieces, each waited for: the queue would otherwise stage a second copy of the whole. */

@@ -1,9 +1,9 @@
 import { RandloraError } from "../../errors.ts";
-import { isFloat, isWritableFloat } from "../../safetensors/dtype.ts";
 import { oneLine, quote } from "../../safetensors/failure.ts";
-import { widenToF32 } from "../../safetensors/numbers.ts";
-import { type BaseModel, type BaseWeight, findWeight, isConv1d, type PathShift } from "../base.ts";
+import type { BaseModel, PathShift } from "../base.ts";
+import { type AdaptedLayer, adaptedLayer } from "../layers.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";
+import { readValues, requireFloats } from "../values.ts";
 import { basesCount } from "./bases-types.ts";
 import type { RandloraConfig } from "./config.ts";
 
@@ -20,12 +20,8 @@ export interface RandloraParameters {
   readonly gamma: AdapterTensor;
 }
 
-/** One adapted weight: ΔW is (out, in), or (in, out) where `conv1d`. */
-export interface RandloraLayer extends RandloraParameters, BaseWeight {
-  readonly out: number;
-  readonly in: number;
-  /** The weight is stored (in, out), so ΔW is transposed before it is added. */
-  readonly conv1d: boolean;
+/** One adapted weight, and how its ΔW is oriented. */
+export interface RandloraLayer extends RandloraParameters, AdaptedLayer {
   /** M = max(out, in). */
   readonly rows: number;
   /** m = min(out, in). */
@@ -68,11 +64,8 @@ function checkShapes(adapter: Adapter, lambda: AdapterTensor, gamma: AdapterTens
   if (lambda.shape.length !== 2 || rank !== r) refuse(lambda, `but r is ${r} in ${oneLine(adapter.configFile)}`);
   if (gamma.shape.length !== 2 || gammaN !== n) refuse(gamma, `but λ has n = ${n}`);
   if (m < 1 || basesCount(m, r) !== n) refuse(gamma, `but m = ${m} and r = ${r} make n = ${basesCount(m, r)}`);
-  for (const tensor of [lambda, gamma]) {
-    if (isWritableFloat(tensor.dtype)) continue;
-    const cause = `tensor ${quote(tensor.name)} is ${tensor.dtype}, not a floating type`;
-    throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, "save the adapter in f32");
-  }
+  requireFloats(adapter, lambda);
+  requireFloats(adapter, gamma);
 }
 
 /** Joins trained tensors and the base's weights. Throws `RandloraError` "adapter" naming both where they do not fit. */
@@ -84,23 +77,16 @@ export function randloraLayers(
   shift: PathShift,
 ): RandloraLayer[] {
   return parameters.map((tensors) => {
-    const weight = findWeight(tensors.module, shift, base, adapter.path);
-    const conv1d = isConv1d(tensors.module, base, config.fanInFanOut);
-    const [first = 0, second = 0] = weight.shape;
-    const [out, input] = conv1d ? [second, first] : [first, second];
-    const cols = Math.min(out, input);
+    const layer = adaptedLayer(tensors.module, adapter, base, shift, config.fanInFanOut);
+    const cols = Math.min(layer.out, layer.in);
     const [n = 0, m = 0] = tensors.gamma.shape;
     if (m !== cols) {
       const ours = `${quote(tensors.gamma.name)} has shape [${n}, ${m}]`;
-      const theirs = `${quote(weight.source)} of ${oneLine(base.path)} has [${weight.shape.join(", ")}]`;
+      const theirs = `${quote(layer.source)} of ${oneLine(base.path)} has [${layer.shape.join(", ")}]`;
       const hint = `γ must have ${cols} columns: the adapter was made for another model`;
       throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${ours}, but ${theirs}`, hint);
     }
-    if (!isFloat(weight.dtype) || !isWritableFloat(weight.dtype)) {
-      const cause = `tensor ${quote(weight.source)} is ${weight.dtype}: quantised weights cannot be adapted`;
-      throw new RandloraError("adapter", `${oneLine(base.path)}: ${cause}`, "use the original, unquantised model");
-    }
-    return { ...tensors, ...weight, out, in: input, conv1d, rows: Math.max(out, input), cols, bases: n };
+    return { ...tensors, ...layer, rows: Math.max(layer.out, layer.in), cols, bases: n };
   });
 }
 
@@ -109,20 +95,5 @@ export async function readParameters(
   adapter: Adapter,
   { lambda, gamma }: RandloraParameters,
 ): Promise<{ lambda: Float32Array<ArrayBuffer>; gamma: Float32Array<ArrayBuffer> }> {
-  return { lambda: await readFinite(adapter, lambda), gamma: await readFinite(adapter, gamma) };
-}
-
-async function readFinite(adapter: Adapter, tensor: AdapterTensor): Promise<Float32Array<ArrayBuffer>> {
-  const bytes = await tensor.readAll();
-  const values = new Float32Array(tensor.shape.reduce((product, size) => product * size, 1));
-  if (!isFloat(tensor.dtype)) throw new TypeError(`${tensor.name} is ${tensor.dtype}`);
-  widenToF32(bytes, tensor.dtype, values);
-  const bad = values.find((value) => !Number.isFinite(value));
-  if (bad === undefined) return values;
-  const cause = `tensor ${quote(tensor.name)} holds ${bad}`;
-  throw new RandloraError(
-    "numeric",
-    `${oneLine(adapter.file)}: ${cause}`,
-    "the training diverged: use an earlier save",
-  );
+  return { lambda: await readValues(adapter, lambda), gamma: await readValues(adapter, gamma) };
 }

@@ -1,7 +1,6 @@
-import { RandloraError } from "../../errors.ts";
 import type { GeneratorName } from "../../random/names.ts";
-import { oneLine } from "../../safetensors/failure.ts";
 import { type BaseModel, findShift } from "../base.ts";
+import { requireUnquantised } from "../layers.ts";
 import { findReplacements, type Replacement } from "../replacements.ts";
 import type { Adapter } from "../types.ts";
 import { checkExtent } from "./bases.ts";
@@ -41,10 +40,7 @@ export function planRandlora(
   generator?: GeneratorName,
   amongOthers = false,
 ): RandloraPlan {
-  if (base.config?.["quantization_config"] !== undefined) {
-    const cause = "the base is quantised (config.json has quantization_config)";
-    throw new RandloraError("adapter", `${oneLine(base.path)}: ${cause}`, "use the original, unquantised model");
-  }
+  requireUnquantised(base);
   const parameters = randloraParameters(adapter, config);
   const modules = parameters.map(({ module }) => module);
   const shift = findShift(modules, base, adapter.path);

@@ -1,0 +1,99 @@
+import * as v from "valibot";
+import { PythonRegex } from "../pyregex/regex.ts";
+import {
+  dropoutShare,
+  finiteNumber,
+  flag,
+  layerIndices,
+  parseSettings,
+  positiveInteger,
+  text,
+  textList,
+  textOrList,
+} from "../settings.ts";
+import type { TargetRules } from "../targets.ts";
+import { refuseVariants } from "./refusals.ts";
+
+/** PEFT's LoraConfig, understood. Defaults are PEFT's. */
+export interface LoraConfig {
+  /** Rank, where no pattern says otherwise; see {@link rankAndScale}. */
+  readonly r: number;
+  readonly alpha: number;
+  /** ΔW is scaled by α/√r instead of α/r. */
+  readonly rslora: boolean;
+  /** Exceptions, by a regular expression for the end of a module's path, in order: the first that matches holds. */
+  readonly rankPattern: Pattern;
+  readonly alphaPattern: Pattern;
+  /** Weights are stored (in, out), as GPT-2's Conv1D does. */
+  readonly fanInFanOut: boolean;
+  readonly bias: "none" | "all" | "lora_only";
+  /** Modules that are stored whole beside the adapter. */
+  readonly modulesToSave: readonly string[];
+  readonly targets: TargetRules;
+  /** Dropout of the adapter's input while training. */
+  readonly dropout: number;
+}
+
+type Pattern = readonly (readonly [pattern: PythonRegex, value: number])[];
+
+const PATTERN = "it must be an object from module names to numbers";
+
+const SCHEMA = v.object({
+  r: v.optional(positiveInteger, 8),
+  lora_alpha: v.optional(finiteNumber, 8),
+  use_rslora: flag,
+  rank_pattern: v.nullish(v.record(v.string(), positiveInteger, PATTERN), {}),
+  alpha_pattern: v.nullish(v.record(v.string(), finiteNumber, PATTERN), {}),
+  lora_dropout: dropoutShare,
+  fan_in_fan_out: flag,
+  bias: v.nullish(v.picklist(["none", "all", "lora_only"], 'it must be "none", "all" or "lora_only"'), "none"),
+  modules_to_save: v.nullish(textList),
+  target_modules: v.nullish(textOrList),
+  exclude_modules: v.nullish(textOrList),
+  layers_to_transform: v.nullish(layerIndices),
+  layers_pattern: v.nullish(textOrList),
+  task_type: v.nullish(text),
+});
+
+/**
+ * Reads PEFT's settings for LoRA (peft/tuners/lora/config.py). `file` is named in errors.
+ * Throws `RandloraError` "format" for a value that makes no sense, "adapter" for a variant that is no plain LoRA.
+ */
+export function parseLoraConfig(config: Readonly<Record<string, unknown>>, file: string): LoraConfig {
+  refuseVariants(config, file);
+  const read = parseSettings(SCHEMA, config, file);
+  const modulesToSave = read.modules_to_save ?? [];
+  return {
+    r: read.r,
+    alpha: read.lora_alpha,
+    rslora: read.use_rslora,
+    rankPattern: compile(read.rank_pattern),
+    alphaPattern: compile(read.alpha_pattern),
+    fanInFanOut: read.fan_in_fan_out,
+    bias: read.bias,
+    modulesToSave,
+    targets: {
+      modules: read.target_modules ?? null,
+      exclude: read.exclude_modules ?? [],
+      modulesToSave,
+      layers: read.layers_to_transform ?? [],
+      layersPattern: typeof read.layers_pattern === "string" ? [read.layers_pattern] : (read.layers_pattern ?? []),
+    },
+    dropout: read.lora_dropout,
+  };
+}
+
+/** Rank and scale of one module, by its path in the base model (PEFT's get_pattern_key, utils/other.py). */
+export function rankAndScale(config: LoraConfig, module: string): { readonly rank: number; readonly scale: number } {
+  const rank = lookUp(config.rankPattern, module) ?? config.r;
+  const alpha = lookUp(config.alphaPattern, module) ?? config.alpha;
+  return { rank, scale: alpha / (config.rslora ? Math.sqrt(rank) : rank) };
+}
+
+function lookUp(pattern: Pattern, module: string): number | undefined {
+  return pattern.find(([regex]) => regex.match(module) !== undefined)?.[1];
+}
+
+function compile(pattern: Readonly<Record<string, number>>): Pattern {
+  return Object.entries(pattern).map(([key, value]) => [new PythonRegex(String.raw`(.*\.)?(${key})$`), value]);
+}

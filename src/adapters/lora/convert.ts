@@ -1,0 +1,14 @@
+import { RandloraError } from "../../errors.ts";
+import { oneLine } from "../../safetensors/failure.ts";
+import { contentOf } from "../content.ts";
+import type { BasesWish, ConvertedContent } from "../randlora/convert.ts";
+import type { Adapter } from "../types.ts";
+
+/** A LoRA adapter is written as it is. Throws `RandloraError` "usage" when bases are asked for, which it has not. */
+export function convertLora(adapter: Adapter, { projections }: BasesWish): ConvertedContent {
+  if (projections === true) {
+    const cause = `--projections yes: ${oneLine(adapter.path)} is a LoRA, which has no random bases`;
+    throw new RandloraError("usage", cause, "leave --projections out");
+  }
+  return { content: contentOf(adapter), generator: undefined, projections: false, notes: [] };
+}

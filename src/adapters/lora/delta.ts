@@ -1,0 +1,120 @@
+import type { Gpu } from "../../gpu/gpu.ts";
+import type { GpuBuffer } from "../../gpu/memory.ts";
+import type { Kernel } from "../../gpu/pipelines.ts";
+import type { Stream } from "../../gpu/stream.ts";
+import { upload, uploaded } from "../../gpu/transfer.ts";
+import { deltaKernel, deltaTile, type Staging, type Tile } from "../../kernels/delta.ts";
+import { defaultStaging } from "../../kernels/staging.ts";
+import type { DeltaBlock } from "../delta-block.ts";
+import { type BasisOnGpu, deltaDispatches, type DeltaOperands, padded4, statisticsBytes } from "../delta-dispatch.ts";
+import type { DeltasOnGpu, LayerDelta } from "../plan-types.ts";
+import type { Adapter, AdapterTensor } from "../types.ts";
+import { readValues } from "../values.ts";
+import type { LoraLayer } from "./layers.ts";
+
+/** What the kernel reads of a matrix's row at once. */
+const ROW_ALIGNMENT = 16;
+/** Factors are read and uploaded in rows of about this much: that of an output embedding is large. */
+const PIECE_BYTES = 4 * 2 ** 20;
+
+/**
+ * LoRA's ΔW = scale · B·A by RandLoRA's kernel: one base, λ and γ all ones, rows of A paired with columns of B one by
+ * one (the paper's pairing). Multiplying by one is exact, so the sums are those of a plain product.
+ */
+export class LoraDeltas implements DeltasOnGpu {
+  readonly #gpu: Gpu;
+  readonly #adapter: Adapter;
+  readonly #layers: readonly LoraLayer[];
+  readonly #kernel: Kernel;
+  readonly #tile: Tile;
+  readonly #nothing: GpuBuffer;
+
+  private constructor(gpu: Gpu, adapter: Adapter, layers: readonly LoraLayer[], kernel: Kernel, tile: Tile) {
+    this.#gpu = gpu;
+    this.#adapter = adapter;
+    this.#layers = layers;
+    this.#kernel = kernel;
+    this.#tile = tile;
+    this.#nothing = gpu.memory.allocate("nothing", 16);
+  }
+
+  /** Compiles the kernel. */
+  static async create(
+    gpu: Gpu,
+    adapter: Adapter,
+    layers: readonly LoraLayer[],
+    staging: Staging = defaultStaging(gpu),
+  ): Promise<LoraDeltas> {
+    const kernel = await gpu.pipelines.get(deltaKernel({ a: "f32", b: "f32", pairing: "paper", staging }));
+    return new LoraDeltas(gpu, adapter, layers, kernel, deltaTile(staging));
+  }
+
+  async layer(index: number, factor: number): Promise<LayerDelta> {
+    const layer = this.#layers[index];
+    if (layer === undefined) throw new RangeError(`layer ${index} of ${this.#layers.length}`);
+    const { rank, conv1d, out, in: input, scale } = layer;
+    const held: GpuBuffer[] = [];
+    const release = () => held.forEach((buffer) => this.#gpu.memory.release(buffer));
+    const keep = (buffer: GpuBuffer): GpuBuffer => {
+      held.push(buffer);
+      return buffer;
+    };
+    try {
+      const ones = (label: string, count: number, length: number) =>
+        keep(uploaded(this.#gpu, label, new Float32Array(length).fill(1, 0, count)));
+      const operands: DeltaOperands = {
+        a: await this.#matrix(layer.a, keep),
+        b: await this.#matrix(layer.b, keep),
+        lambda: ones("λ", rank, padded(rank)),
+        gamma: ones("γ", input, padded4(input)),
+        rows: out,
+        cols: input,
+        terms: rank,
+        fastCount: rank,
+        transposed: conv1d,
+        scale: scale * factor,
+        nothing: this.#nothing,
+      };
+      return {
+        statisticsBytes: (block) => statisticsBytes(this.#gpu, this.#tile, operands, block),
+        record: (stream, block, statistics) => this.#record(stream, operands, block, statistics),
+        release,
+      };
+    } catch (thrown) {
+      release();
+      throw thrown;
+    }
+  }
+
+  release(): void {
+    this.#gpu.memory.release(this.#nothing);
+  }
+
+  #record(stream: Stream, operands: DeltaOperands, block: DeltaBlock, statistics: GpuBuffer): void {
+    const dispatches = deltaDispatches(this.#gpu, this.#tile, operands, block, statistics);
+    for (const { parameters, buffers, workgroups } of dispatches) {
+      stream.dispatch(this.#kernel, parameters, buffers, workgroups);
+    }
+  }
+
+  /** Uploads a factor, widened to f32, with padded rows. */
+  async #matrix(tensor: AdapterTensor, keep: (buffer: GpuBuffer) => GpuBuffer): Promise<BasisOnGpu> {
+    const [rows = 0, cols = 0] = tensor.shape;
+    const stride = padded(cols);
+    const rowBytes = stride * 4;
+    const buffer = keep(this.#gpu.memory.allocate(tensor.name, rows * rowBytes));
+    const step = Math.max(1, Math.floor(PIECE_BYTES / rowBytes));
+    for (let row = 0; row < rows; row += step) {
+      const count = Math.min(step, rows - row);
+      const values = await readValues(this.#adapter, tensor, row * cols, count * cols);
+      const spread = new Float32Array(count * stride);
+      for (let i = 0; i < count; i++) spread.set(values.subarray(i * cols, (i + 1) * cols), i * stride);
+      upload(this.#gpu, buffer, spread, row * rowBytes);
+    }
+    return { buffer, stride, rowBytes, value: 1, philox: undefined };
+  }
+}
+
+function padded(count: number): number {
+  return Math.ceil(count / ROW_ALIGNMENT) * ROW_ALIGNMENT;
+}

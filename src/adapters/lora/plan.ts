@@ -1,0 +1,33 @@
+import { type BaseModel, findShift } from "../base.ts";
+import { requireUnquantised } from "../layers.ts";
+import { findReplacements, type Replacement } from "../replacements.ts";
+import type { Adapter } from "../types.ts";
+import type { LoraConfig } from "./config.ts";
+import { isFactor, loraFactors, type LoraLayer, loraLayers } from "./layers.ts";
+
+/** Everything that applying a LoRA adapter to a base takes, checked; no tensor has been read yet. */
+export interface LoraPlan {
+  readonly adapter: Adapter;
+  readonly config: LoraConfig;
+  readonly layers: readonly LoraLayer[];
+  readonly replacements: readonly Replacement[];
+}
+
+/**
+ * Fits a LoRA adapter (Hu et al., arXiv:2106.09685) to a base: finds each adapted weight, checks every shape. Throws
+ * `RandloraError` "adapter" with the reason when it cannot be applied: module missing, shape different, quantised base.
+ */
+export function planLora(adapter: Adapter, config: LoraConfig, base: BaseModel): LoraPlan {
+  requireUnquantised(base);
+  const factors = loraFactors(adapter, config);
+  const modules = factors.map(({ module }) => module);
+  const shift = findShift(modules, base, adapter.path);
+  const layers = loraLayers(adapter, config, factors, base, shift);
+  const rules = {
+    isOwn: isFactor,
+    modules: new Set(modules),
+    modulesToSave: config.modulesToSave,
+    bias: config.bias !== "none",
+  };
+  return { adapter, config, layers, replacements: findReplacements(adapter, rules, base, shift) };
+}

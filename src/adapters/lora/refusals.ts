@@ -1,0 +1,65 @@
+import { RandloraError } from "../../errors.ts";
+import { oneLine, quote } from "../../safetensors/failure.ts";
+
+type Config = Readonly<Record<string, unknown>>;
+
+interface Refusal {
+  readonly cause: string;
+  readonly hint: string;
+}
+
+const MERGE_IN_PEFT = "merge it with PEFT: model.merge_and_unload()";
+
+/** Settings with which ΔW is something else than scale · B·A of linear layers (peft/tuners/lora/config.py, 0.21.2). */
+const UNSUPPORTED: Readonly<Record<string, Refusal>> = {
+  use_dora: { cause: "DoRA also rescales the rows of W", hint: MERGE_IN_PEFT },
+  lora_bias: { cause: "B has a bias of its own, which is added to the module's", hint: MERGE_IN_PEFT },
+  target_parameters: { cause: "it adapts bare parameters (the experts of a mixture), no layers", hint: MERGE_IN_PEFT },
+  trainable_token_indices: { cause: "it trains rows of an embedding", hint: MERGE_IN_PEFT },
+  use_qalora: { cause: "QALoRA pools the inputs of a quantised base", hint: "use it with that base" },
+  monteclora_config: { cause: "its ΔW is drawn anew in every step", hint: "train a plain LoRA" },
+  use_bdlora: { cause: "its factors are block-diagonal", hint: MERGE_IN_PEFT },
+  kasa_config: { cause: "KaSA changes the base's own weights before training", hint: MERGE_IN_PEFT },
+  alora_invocation_tokens: { cause: "aLoRA acts after certain tokens only, so it is no ΔW", hint: "use it with PEFT" },
+  arrow_config: { cause: "it chooses among several adapters, token by token", hint: "use it with PEFT" },
+  layer_replication: {
+    cause: "it repeats the base's layers",
+    hint: "merge it with PEFT, or train on the longer model",
+  },
+  megatron_config: { cause: "it is made for Megatron's split layers", hint: "save it for transformers' model" },
+};
+
+/** Ways to begin that leave the base's weights as they are. */
+const PLAIN_STARTS: ReadonlySet<unknown> = new Set([undefined, null, true, false, "gaussian", "orthogonal"]);
+/** Ways to begin that take something out of the base's weights: what was trained is not on top of the original. */
+const CHANGED_BASE = /^(?:pissa(?:_niter_\d+)?|olora|corda|loftq|lora_ga)$/i;
+const CONVERT = "save it with PEFT's path_initial_model_for_weight_conversion, which makes a plain LoRA of it";
+
+/**
+ * Refuses what is no plain LoRA. `file` is named in errors.
+ * Throws `RandloraError` "adapter" with the setting, the reason, and what to do instead.
+ */
+export function refuseVariants(config: Config, file: string): void {
+  for (const [key, { cause, hint }] of Object.entries(UNSUPPORTED)) {
+    if (isAsked(config[key])) throw refusal(file, `${quote(key)} is set: ${cause}`, hint);
+  }
+  const start = config["init_lora_weights"];
+  if (PLAIN_STARTS.has(start)) return;
+  const shown = typeof start === "string" ? quote(start) : JSON.stringify(start);
+  if (typeof start === "string" && CHANGED_BASE.test(start)) {
+    const cause = `"init_lora_weights" is ${shown}: the base's own weights were changed before training`;
+    throw refusal(file, cause, CONVERT);
+  }
+  const cause = `"init_lora_weights" is ${shown}, which is not known to leave the base's weights alone`;
+  throw refusal(file, cause, MERGE_IN_PEFT);
+}
+
+/** Is a setting neither absent, false nor empty? */
+function isAsked(value: unknown): boolean {
+  if (value === undefined || value === null || value === false) return false;
+  return typeof value !== "object" || Object.keys(value).length > 0;
+}
+
+function refusal(file: string, cause: string, hint: string): RandloraError {
+  return new RandloraError("adapter", `${oneLine(file)}: ${cause}`, hint);
+}

@@ -1,0 +1,81 @@
+import type { BaseModel } from "../adapters/base.ts";
+import type { JsonObject } from "../adapters/lossless-json.ts";
+import { planLora } from "../adapters/lora/plan.ts";
+import { openAdapter } from "../adapters/open.ts";
+import { readValues } from "../adapters/values.ts";
+import { otherMethod, refuseMore } from "./init-adapter.ts";
+import type { AdapterSettings } from "./settings.ts";
+import type { Targets } from "./target-modules.ts";
+
+/** One module that LoRA adapts. */
+export interface LoraModule {
+  /** As adapters name it. */
+  readonly name: string;
+  /** Its weight in the checkpoint. */
+  readonly tensor: string;
+  readonly out: number;
+  readonly in: number;
+  readonly rank: number;
+  /** α/r, or α/√r. */
+  readonly scale: number;
+  /** A (r, in) and B (out, r) before training; undefined: A is drawn, and B is zero. */
+  readonly values: { readonly a: Float32Array<ArrayBuffer>; readonly b: Float32Array<ArrayBuffer> } | undefined;
+}
+
+/** A LoRA adapter before it is trained: new, or one that exists. */
+export interface LoraSource {
+  readonly modules: readonly LoraModule[];
+  /** PEFT's configuration. */
+  readonly config: JsonObject;
+}
+
+/** A new adapter. `base`: what its configuration says of the model. */
+export function newLora(settings: AdapterSettings, targets: Targets, base: string): LoraSource {
+  const { rank, alpha, rslora, dropout } = settings;
+  const scale = alpha / (rslora ? Math.sqrt(rank) : rank);
+  const { target_modules, layers_to_transform } = targets.config;
+  return {
+    modules: targets.modules.map(({ name, out, in: input }) => {
+      return { name, tensor: `${name}.weight`, out, in: input, rank, scale, values: undefined };
+    }),
+    config: {
+      alpha_pattern: {},
+      auto_mapping: null,
+      base_model_name_or_path: base,
+      bias: "none",
+      fan_in_fan_out: false,
+      inference_mode: true,
+      init_lora_weights: true,
+      layers_pattern: null,
+      layers_to_transform,
+      lora_alpha: alpha,
+      lora_dropout: dropout,
+      modules_to_save: null,
+      peft_type: "LORA",
+      r: rank,
+      rank_pattern: {},
+      target_modules,
+      task_type: "CAUSAL_LM",
+      use_dora: false,
+      use_rslora: rslora,
+    },
+  };
+}
+
+/**
+ * An adapter that exists, to go on from (`--init-adapter`): its factors, ranks, alpha and targets.
+ * @throws RandloraError `adapter` when it does not fit the base, or holds more than LoRA's factors
+ */
+export async function existingLora(path: string, base: BaseModel, { dropout }: AdapterSettings): Promise<LoraSource> {
+  await using adapter = await openAdapter(path);
+  const { method } = adapter;
+  if (method.kind !== "lora") throw otherMethod(adapter);
+  const plan = planLora(adapter, method.config, base);
+  refuseMore(plan);
+  const modules: LoraModule[] = [];
+  for (const { module: name, tensor, out, in: input, rank, scale, a, b } of plan.layers) {
+    const values = { a: await readValues(adapter, a), b: await readValues(adapter, b) };
+    modules.push({ name, tensor, out, in: input, rank, scale, values });
+  }
+  return { modules, config: { ...adapter.config, inference_mode: true, lora_dropout: dropout } };
+}
