@@ -6,21 +6,26 @@ import type { Staging } from "./staging.ts";
 
 const family = kernelFamily("nll", nllText);
 
-/** Columns of logits that enter a row's state at once, at most: 4 sums of at most 256 terms for each of 8 threads. */
+/** Columns of logits that enter a row's state at once, at most … */
 const MOST_COLS = 8192;
+/** … and those of one thread: 4 sums of at most 256 terms. */
+const MOST_COLS_PER_THREAD = 1024;
+/** Threads that share a row where they are not a subgroup. */
+const THREADS = 128;
 /** What a block of logits may take, unless a few columns take more. */
 const BLOCK_BYTES = 32 * 2 ** 20;
 const LEAST_COLS = 256;
 
 /** Columns of a block of logits for so many tokens; the logits of one block are all that exists at a time. */
-export function nllBlock(tokens: number): number {
+export function nllBlock(staging: Staging, tokens: number): number {
+  const most = Math.min(MOST_COLS, MOST_COLS_PER_THREAD * reduction(staging, THREADS).THREADS);
   const fitting = Math.floor(BLOCK_BYTES / 4 / tokens / LEAST_COLS) * LEAST_COLS;
-  return Math.min(MOST_COLS, Math.max(LEAST_COLS, fitting));
+  return Math.min(most, Math.max(LEAST_COLS, fitting));
 }
 
 /** Negative log-likelihood of a target a row, block by block; one workgroup a row. Parameters: see nll.wgsl. */
 export function nllKernel(staging: Staging): KernelSource {
-  return family(reduction(staging, 128));
+  return family(reduction(staging, THREADS));
 }
 
 /** Which gradients the backward kernel reads; the constants of the same names in nll-backward.wgsl. */

@@ -31,7 +31,7 @@ export const nll = defineOp({
     const [tokens] = x.shape;
     const [vocabulary] = weight.shape;
     const state = run.allocate("nll.state", [tokens, 4]);
-    for (const block of blocks(tokens, weight)) {
+    for (const block of blocks(run, tokens, weight)) {
       const logits = recordLogits(run, x, block.weight);
       run.dispatch(
         nllKernel(run.staging),
@@ -66,7 +66,7 @@ export const nll = defineOp({
     adds: ["weight"],
     backward(run, { inputs, outputs, gradients, into }, { softcap }) {
       const { x, weight } = inputs;
-      for (const block of blocks(x.shape[0], weight)) {
+      for (const block of blocks(run, x.shape[0], weight)) {
         const logits = recordLogits(run, x, block.weight);
         recordGradient(run, logits, block.first, {
           ...inputs,
@@ -105,9 +105,9 @@ export const nll = defineOp({
 });
 
 /** The output matrix in blocks of rows: as many columns of logits as may exist at a time. */
-function blocks(tokens: number, weight: Tensor): { first: number; cols: number; weight: Tensor }[] {
+function blocks({ staging }: Run, tokens: number, weight: Tensor): { first: number; cols: number; weight: Tensor }[] {
   const [vocabulary] = weight.shape;
-  const most = nllBlock(tokens);
+  const most = nllBlock(staging, tokens);
   return Array.from({ length: Math.ceil(vocabulary / most) }, (_, index) => {
     const first = index * most;
     const cols = Math.min(most, vocabulary - first);
