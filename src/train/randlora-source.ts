@@ -64,7 +64,7 @@ export function newRandlora(settings: TrainSettings, adapter: AdapterSettings, t
     scale: alpha / r,
     pairing,
     modules: targets.modules.map(({ name, out, in: input }) => {
-      return { name, tensor: `${name}.weight`, out, in: input, values: initialValues(out, input, r) };
+      return { name, tensor: `${name}.weight`, out, in: input, values: initialValues(out, input, r, grid) };
     }),
     bases: drawBases(spec, extentOf(targets.modules, r)),
     record: formatBasesRecord(record),

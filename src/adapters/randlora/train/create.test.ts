@@ -48,10 +48,12 @@ test("a generator that normalises nothing records no deviations", () => {
   expect(Object.keys(written)).toEqual(["generator", "pairing", "max", "min", "dtype", "sha256"]);
 });
 
-test("ΔW starts at zero: λ = 0, γ = 1/max(n, m)", () => {
-  const { lambda, gamma } = initialValues(12, 20, 5);
+test("ΔW starts at zero: λ = 0, γ = 1/max(n, m) on the base's grid", () => {
+  const { lambda, gamma } = initialValues(12, 20, 5, "f32");
   expect([...lambda]).toEqual(Array.from({ length: 15 }, () => 0));
   expect([...gamma]).toEqual(Array.from({ length: 36 }, () => Math.fround(1 / 12)));
+  // bfloat16 has 8 bits: 1/576 = 227.56 · 2^-17.
+  expect(initialValues(576, 1536, 16, "bf16").gamma[0]).toBe(228 / 2 ** 17);
 });
 
 test("tensors have PEFT's names, shapes and bytes", async () => {

@@ -1,3 +1,4 @@
+import { roundToGrid } from "../../../random/grid.ts";
 import type { FloatGrid, GeneratorName, Sparsity } from "../../../random/names.ts";
 import { fingerprint } from "../bases.ts";
 import type { BasesSpec } from "../bases-types.ts";
@@ -38,11 +39,14 @@ export interface ModuleValues {
   readonly gamma: Float32Array<ArrayBuffer>;
 }
 
-/** PEFT's start: λ = 0, so that ΔW = 0, and γ = 1/max(n, m) (tuners/randlora/layer.py). */
-export function initialValues(out: number, input: number, r: number): ModuleValues {
+/**
+ * PEFT's start: λ = 0, so that ΔW = 0, and γ = 1/max(n, m) (tuners/randlora/layer.py), which PEFT casts to the base
+ * weight's dtype and back, as it does with the bases.
+ */
+export function initialValues(out: number, input: number, r: number, grid: FloatGrid): ModuleValues {
   const { bases, cols } = moduleShape(out, input, r);
   return {
     lambda: new Float32Array(r * bases),
-    gamma: new Float32Array(bases * cols).fill(1 / Math.max(bases, cols)),
+    gamma: new Float32Array(bases * cols).fill(roundToGrid(1 / Math.max(bases, cols), grid)),
   };
 }
