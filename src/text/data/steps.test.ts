@@ -131,3 +131,8 @@ test("sizes that make no sense are refused", () => {
   expect(() => planSteps(numberedSamples([]), OPTIONS)).toThrow(RangeError);
   expect(() => planSteps(data, OPTIONS).step(1)).toThrow("no step 1 among 1");
 });
+
+test("the largest micro-batch of a run that goes on for ever is found at once", () => {
+  const options = { ...OPTIONS, shuffle: true, length: { steps: 1e12 } };
+  expect(planSteps(numberedSamples([2, 5, 3, 4]), options).largest.tokens).toBe(9);
+});

@@ -21,6 +21,9 @@ export function planSteps(data: DataSet, options: StepOptions): StepPlan {
   return new Plan(data, rows, options, stepsPerEpoch, steps);
 }
 
+/** Rows that the largest micro-batch is looked for among: after so many, epochs bring hardly a larger one. */
+const LOOKED_AT = 2 ** 21;
+
 class Plan implements StepPlan {
   readonly length: number;
   readonly stepsPerEpoch: number;
@@ -84,10 +87,18 @@ class Plan implements StepPlan {
 
   #findLargest(): LargestMicroBatch {
     // Without shuffling every epoch has the same micro-batches.
-    const distinct = this.#options.shuffle ? this.length : Math.min(this.length, this.stepsPerEpoch);
+    const { batchSize, accumulation, shuffle } = this.#options;
+    const distinct = Math.min(
+      shuffle ? this.length : Math.min(this.length, this.stepsPerEpoch),
+      Math.max(this.stepsPerEpoch, Math.ceil(LOOKED_AT / (batchSize * accumulation))),
+    );
+    const most = {
+      tokens: this.#longestRows((i) => this.#data.lengthOf(i)),
+      targets: this.#longestRows((i) => this.#data.supervisedOf(i)),
+    };
     let tokens = 0;
     let targets = 0;
-    for (let index = 0; index < distinct; index++) {
+    for (let index = 0; index < distinct && (tokens < most.tokens || targets < most.targets); index++) {
       for (const samples of this.#samplesOf(index)) {
         tokens = Math.max(
           tokens,
@@ -100,6 +111,15 @@ class Plan implements StepPlan {
       }
     }
     return { tokens, targets };
+  }
+
+  /** What the rows with the most tokens have together, as many as a micro-batch takes: none has more. */
+  #longestRows(of: (i: number) => number): number {
+    const sizes = Uint32Array.from({ length: this.#rows.length }, (_, row) => sum(this.#rows.samplesOf(row), of));
+    return sizes
+      .toSorted()
+      .subarray(-this.#options.batchSize)
+      .reduce((total, size) => total + size, 0);
   }
 }
 
