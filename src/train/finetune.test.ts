@@ -155,12 +155,21 @@ test("a loss that is no number stops the run, names the step and keeps what was 
 
 test("an adapter that exists is trained on: its bases, parameters, targets", async () => {
   const first = await trainHere("base", await small({ steps: 3, targets: ["k_proj", "down_proj"] }));
-  const settings = await small({ steps: 1, initAdapter: join(folder.at("base"), "adapter"), rank: 8, alpha: 160 });
+  const settings = await small({
+    steps: 1,
+    initAdapter: join(folder.at("base"), "adapter"),
+    rank: 8,
+    alpha: 160,
+  });
   const { recording } = await trainHere("on", settings);
   const [zero] = recording.metrics;
   expect(zero).toEqual({ step: 0, valid_loss: first.result.validLoss ?? NaN });
   await using adapter = await openAdapter(folder.at("on"));
   expect(adapter.config["target_modules"]).toEqual(["k_proj", "down_proj"]);
+
+  await trainHere("dropping", { ...settings, adapter: settings.adapter && { ...settings.adapter, dropout: 0.1 } });
+  await using dropping = await openAdapter(folder.at("dropping"));
+  expect(dropping.config["randlora_dropout"]).toBe(0.1);
 
   // It is resumed without the adapter that it began with.
   await rename(folder.at("base"), folder.at("moved"));

@@ -121,7 +121,7 @@ async function save(
   const tensors = (await Promise.all(modules.map(read))).flat();
   const pair = settings.projections || source.needsProjections ? source.projections() : undefined;
   const content = {
-    config,
+    config: { ...config, randlora_dropout: settings.dropout },
     bases: record,
     tensors: pair === undefined ? tensors : [pair.a, pair.b, ...tensors],
     metadata: new Map<string, string>(),
