@@ -14,15 +14,17 @@ let folder: string;
 let adapters: ReadonlyMap<string, AdapterChoice>;
 let model: LanguageModel;
 let browser: Browser;
+const resources = new AsyncDisposableStack();
 beforeAll(async () => {
+  // First: where there is no browser, nothing else need be cleaned up.
+  browser = await openBrowser();
+  resources.defer(() => browser.close());
   folder = await mkdtemp(join(tmpdir(), "randlora-page-"));
-  [model, adapters, browser] = await Promise.all([loadStoriesModel(), writeAdapters(folder), openBrowser()]);
+  resources.defer(() => rm(folder, { recursive: true }));
+  model = resources.use(await loadStoriesModel());
+  adapters = await writeAdapters(folder);
 }, 120_000);
-afterAll(async () => {
-  await browser.close();
-  await model[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true });
-});
+afterAll(() => resources.disposeAsync());
 
 let serving: TestServer;
 let page: Page;
