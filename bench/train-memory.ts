@@ -14,6 +14,9 @@ import { machine, renderMachine } from "./harness.ts";
 import { type BasesBytes, measureBases } from "./training/bases-memory.ts";
 import { equalLoraRank, Trainee, type TraineeOptions } from "./training/trainee.ts";
 
+/** Rows of bases end at whole vectors: that much is not counted against them, and neither are a few bytes for none at all. */
+const PADDING = 0.03;
+const NOTHING = 0.002;
 /** Most that an estimate may be off by. */
 const NEAR = 0.15;
 
@@ -79,7 +82,7 @@ async function measureRun(name: string, options: TraineeOptions, bases: number):
 function renderBases(kinds: readonly (BasesBytes & { readonly target: number })[]): string {
   const rows = kinds.map(({ name, ours, widened, peft, target }) => {
     const share = ours / peft;
-    const verdict = Math.abs(share - target) <= 0.01 ? "met" : "missed";
+    const verdict = share <= target * (1 + PADDING) + NOTHING ? "met" : "missed";
     const part = target === 0 ? "0" : `1/${1 / target}`;
     return [
       name,
