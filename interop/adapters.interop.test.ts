@@ -28,6 +28,11 @@ const NAMES = [
   "tied-lm-head-f32",
   "adapter-name",
   "no-prefix",
+  "lora-bf16",
+  "lora-f32-patterns",
+  "lora-bf16-stored-bf16",
+  "lora-conv1d-bf16",
+  "lora-saved-and-biases-f32",
 ];
 
 const PREFIX = /^(base_model\.model\.)?/;

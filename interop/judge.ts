@@ -21,6 +21,8 @@ const CaseAnswer = v.object({
   generator: v.nullable(v.string()),
   /** By tensor name: max|ΔW|, ‖ΔW‖/‖W‖, and the number of products in one element of ΔW. */
   statistics: v.record(v.string(), Statistics),
+  /** Which of PEFT's merges of one adapter rounds the sum once: a folder. */
+  once: v.picklist(["peft", "peft-safe"]),
   /** A tied lm_head is adapted. */
   unties: v.boolean(),
 });

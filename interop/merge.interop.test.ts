@@ -45,7 +45,7 @@ describe.each(names)("%s", (name) => {
     const { of, out, report } = await merged();
     const ours = compareWithExact(of, out);
     const theirs = compareWithExact(of, join(of.folder, "peft"));
-    const safe = compareWithExact(of, join(of.folder, "peft-safe"));
+    const once = compareWithExact(of, join(of.folder, of.once));
     rows.push(await row(of, out, ours, theirs));
 
     expect(ours.beyond).toEqual([]);
@@ -53,8 +53,8 @@ describe.each(names)("%s", (name) => {
       expect(ours.differing).toBeLessThanOrEqual(allowed(ours.weights, 1e-3));
       expect(ours.strict.differing).toBeLessThanOrEqual(allowed(ours.strict.weights, 1e-4));
     }
-    // PEFT's safe merge rounds once too: a reference that is wrong would part from it.
-    if (of.adapters.length === 1) expect(safe.differing).toBeLessThanOrEqual(allowed(safe.weights, safeShare(of)));
+    // One of PEFT's merges rounds once too: a reference that is wrong would part from it.
+    if (of.adapters.length === 1) expect(once.differing).toBeLessThanOrEqual(allowed(once.weights, onceShare(of)));
     expect(report.merged).toBe(Object.keys(of.statistics).length);
     expect(report.max_error_ulp).toBeLessThanOrEqual(of.dtype === "f32" ? Infinity : 1);
     if (of.adapters.length === 1) {
@@ -123,7 +123,7 @@ function allowed(weights: number, part: number): number {
 }
 
 /** PEFT sums in f32 in its own order, and converts afterwards where another dtype was asked for. */
-function safeShare(of: Case): number {
+function onceShare(of: Case): number {
   return of.dtype === "f32" || of.out_dtype !== null ? 1 : 1e-3;
 }
 

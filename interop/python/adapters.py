@@ -1,4 +1,4 @@
-"""PEFT makes an adapter with random, non-zero λ and γ; PEFT loads it, merges it; and ΔW in f64, from PEFT's own bases."""
+"""PEFT makes an adapter with random, non-zero parameters; PEFT loads it, merges it; and ΔW in f64, from PEFT's own bases and parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 
 import torch
 from cases import AdapterSpec
-from peft import PeftModel, RandLoraConfig, get_peft_model
+from models import DTYPES
+from peft import LoraConfig, PeftModel, RandLoraConfig, get_peft_model
+from peft.tuners.lora.layer import LoraLayer
 from peft.tuners.randlora.layer import RandLoraLayer
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
@@ -22,16 +24,20 @@ def load_base(folder: Path, dtype: torch.dtype | str = "auto") -> PreTrainedMode
     return loader.from_pretrained(folder, dtype=dtype).eval()
 
 
-def layers_of(model: PeftModel) -> Iterator[tuple[str, RandLoraLayer]]:
+def layers_of(model: PeftModel) -> Iterator[tuple[str, RandLoraLayer | LoraLayer]]:
     """Each adapted layer with its module path in the base model."""
     for name, module in model.named_modules():
-        if isinstance(module, RandLoraLayer):
+        if isinstance(module, (RandLoraLayer, LoraLayer)):
             yield name.removeprefix("base_model.model."), module
 
 
-def delta_f64(layer: RandLoraLayer, adapter: str) -> torch.Tensor:
-    """ΔW as it is added to the stored weight, in f64, from the layer's own bases, λ and γ (shapes: A (r, 1, min), B (max,
-    n, r), λ (r, n), γ (n, m))."""
+def delta_f64(layer: RandLoraLayer | LoraLayer, adapter: str) -> torch.Tensor:
+    """ΔW as it is added to the stored weight, in f64, from the layer's own parameters: LoRA's A (r, in) and B (out, r), or
+    bases, λ and γ (shapes: A (r, 1, min), B (max, n, r), λ (r, n), γ (n, m))."""
+    if isinstance(layer, LoraLayer):
+        a, b = (part[adapter].weight.detach().double() for part in (layer.lora_A, layer.lora_B))
+        delta = layer.scaling[adapter] * (b @ a)
+        return (delta.T if layer.fan_in_fan_out else delta).contiguous()
     small, large = sorted((layer.in_features, layer.out_features))
     lam = layer.randlora_lambda[adapter].detach().double()
     gamma = layer.randlora_gamma[adapter].detach().double()
@@ -46,33 +52,41 @@ def delta_f64(layer: RandLoraLayer, adapter: str) -> torch.Tensor:
     return (delta.T if layer.fan_in_fan_out else delta).contiguous()
 
 
-def sums(layer: RandLoraLayer, adapter: str) -> int:
+def sums(layer: RandLoraLayer | LoraLayer, adapter: str) -> int:
     """Products in one element of ΔW."""
+    if isinstance(layer, LoraLayer):
+        return layer.r[adapter]
     return layer.randlora_lambda[adapter].numel()
 
 
 def train_a_little(model: PeftModel, spec: AdapterSpec, seed: int) -> None:
-    """Stand in for training: random λ and γ, scaled so that ||ΔW|| = ratio · ||W||; noise on all else that is trainable."""
+    """Stand in for training: random parameters, scaled so that ||ΔW|| = ratio · ||W||; noise on all else that is trainable."""
     generator = torch.Generator().manual_seed(seed)
     noise = lambda like: torch.randn(like.shape, generator=generator, dtype=torch.float32)
     with torch.no_grad():
         for _, layer in layers_of(model):
-            lam, gamma = layer.randlora_lambda[spec.name], layer.randlora_gamma[spec.name]
-            lam.copy_(noise(lam))
-            gamma.copy_((1 + noise(gamma) / 2) / max(gamma.shape))
+            if isinstance(layer, LoraLayer):
+                scaled = layer.lora_B[spec.name].weight
+            else:
+                scaled, gamma = layer.randlora_lambda[spec.name], layer.randlora_gamma[spec.name]
+                gamma.copy_((1 + noise(gamma) / 2) / max(gamma.shape))
+            scaled.copy_(noise(scaled))
             weight = layer.get_base_layer().weight.double()
-            lam.mul_(spec.ratio * weight.norm() / delta_f64(layer, spec.name).norm())
+            scaled.mul_(spec.ratio * weight.norm() / delta_f64(layer, spec.name).norm())
         for name, parameter in model.named_parameters():
-            if parameter.requires_grad and "randlora_" not in name:
+            if parameter.requires_grad and "lora_" not in name:
                 parameter.add_((noise(parameter) * 0.05).to(parameter.dtype))
 
 
-def config_of(spec: AdapterSpec) -> RandLoraConfig:
+def config_of(spec: AdapterSpec) -> RandLoraConfig | LoraConfig:
+    targets = spec.targets if isinstance(spec.targets, str) else list(spec.targets)
+    if spec.method == "lora":
+        return LoraConfig(r=spec.r, lora_alpha=spec.alpha, target_modules=targets, **spec.options)  # type: ignore[arg-type]
     return RandLoraConfig(
         r=spec.r,
         randlora_alpha=spec.alpha,
         projection_prng_key=spec.key,
-        target_modules=spec.targets if isinstance(spec.targets, str) else list(spec.targets),
+        target_modules=targets,
         sparse=spec.bases == "sparse",
         very_sparse=spec.bases == "very_sparse",
         save_projection=spec.projections != "none",
@@ -90,6 +104,8 @@ def rewrite(file: Path, spec: AdapterSpec, seed: int) -> None:
             generator = torch.Generator().manual_seed(seed + 1)
             for name in pair:
                 tensors[name] = torch.randn(tensors[name].shape, generator=generator)
+    if spec.stored is not None:
+        tensors = {name: tensor.to(DTYPES[spec.stored]) for name, tensor in tensors.items()}
     save_file(tensors, file, metadata={"format": "pt"})
 
 

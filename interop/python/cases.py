@@ -9,7 +9,7 @@ MLP_AND_ATTENTION = ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj")
 
 @dataclass(frozen=True)
 class AdapterSpec:
-    """One PEFT adapter. `projections`: how the bases are kept in the file.
+    """One PEFT adapter, of RandLoRA or (`method`) LoRA. `projections`: how the bases are kept in the file.
 
     copies: as PEFT writes them (the pair, and one copy a layer); pair: the pair alone; none: save_projection=False;
     foreign: the pair, replaced by f32 numbers that no generator draws.
@@ -24,7 +24,9 @@ class AdapterSpec:
     ratio: float = 0.05  # ||ΔW|| / ||W|| of every adapted weight
     name: str = "default"
     prefix: bool = True  # False: tensor names without "base_model.model."
-    options: dict[str, object] = field(default_factory=dict)  # more of RandLoraConfig
+    options: dict[str, object] = field(default_factory=dict)  # more of RandLoraConfig or LoraConfig
+    method: str = "randlora"
+    stored: str | None = None  # dtype of the tensors in the file; None: as PEFT writes them
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class CaseSpec:
 
 def one(base: str, dtype: str, adapter: AdapterSpec, **more: object) -> CaseSpec:
     return CaseSpec(base, dtype, (adapter,), **more)  # type: ignore[arg-type]
+
+
+def lora(targets: tuple[str, ...] | str = MLP_AND_ATTENTION, r: int = 8, **more: object) -> AdapterSpec:
+    return AdapterSpec(targets, r=r, alpha=2 * r, method="lora", projections="lora", **more)  # type: ignore[arg-type]
 
 
 GPT2_TARGETS = ("c_attn", "c_proj", "c_fc")
@@ -111,6 +117,37 @@ CASES: dict[str, CaseSpec] = {
         (AdapterSpec(key=1), AdapterSpec(("q_proj", "gate_proj", "up_proj"), r=20, key=6)),
         scales=(1.0, -0.5),
     ),
+    # LoRA
+    "lora-f32": one("llama", "f32", lora()),
+    "lora-bf16": one("llama", "bf16", lora(r=16)),
+    "lora-f16-rslora": one("llama", "f16", lora(r=5, options={"use_rslora": True})),
+    "lora-bf16-rank-1": one("llama", "bf16", lora(("v_proj",), r=1)),
+    "lora-f32-rank-above-sizes": one("llama", "f32", lora(r=300)),
+    "lora-bf16-stored-bf16": one("llama", "bf16", lora(stored="bf16")),
+    "lora-f32-patterns": one(
+        "llama",
+        "f32",
+        lora(
+            options={
+                "rank_pattern": {r"layers\.0\.self_attn\.q_proj": 3, "q_proj": 12, "up_.*": 6},
+                "alpha_pattern": {"down_proj": 5, r"^model\.layers\.1\..*": 40},
+                "use_rslora": True,
+            }
+        ),
+    ),
+    "lora-conv1d-f32": one("gpt2", "f32", lora(GPT2_TARGETS, options={"fan_in_fan_out": True})),
+    "lora-conv1d-bf16": one("gpt2", "bf16", lora(GPT2_TARGETS, r=10, options={"fan_in_fan_out": True})),
+    "lora-regex-f32": one("llama", "f32", lora(REGEX, r=4)),
+    "lora-all-linear-bf16": one("llama", "bf16", lora("all-linear")),
+    "lora-saved-and-biases-f32": one(
+        "qwen2", "f32", lora(("q_proj", "v_proj"), options={"bias": "lora_only", "modules_to_save": ["norm"]})
+    ),
+    "lora-tied-lm-head-bf16": one("llama-tied", "bf16", lora(("q_proj", "lm_head"))),
+    "lora-to-bf16": one("llama", "f32", lora(), scales=(0.5,), out_dtype="bf16"),
+    "lora-and-randlora-f32": CaseSpec(
+        "llama", "f32", (lora(), AdapterSpec(r=10, bases="sparse"), lora(("q_proj", "gate_proj"), r=4)), scales=(1.0, 2.0, -0.5)
+    ),
+    "randlora-and-lora-bf16": CaseSpec("llama", "bf16", (AdapterSpec(r=8, projections="pair"), lora())),
     "three-adapters-f16": CaseSpec(
         "llama",
         "f16",

@@ -18,6 +18,7 @@ from cases import CASES
 from make import logits_of, make_case, make_real_case
 from models import DTYPES
 from peft import PeftConfig, PeftModel, RandLoraConfig, get_peft_model
+from peft.tuners.randlora.layer import RandLoraLayer
 from safetensors.torch import load_file, save_file
 from training import last_logits, learning_rates, train, valid_loss
 from training_data import chat_samples
@@ -60,7 +61,7 @@ def logits(model: str, reference: str) -> dict[str, float]:
 
 
 def load_adapter(base: str, adapter: str, out: str) -> dict[str, Any]:
-    """Load an adapter folder in PEFT. `out` gets, by module: ΔW in f64 (`.delta`), λ and γ; the answer has every warning,
+    """Load an adapter folder in PEFT. `out` gets, by module: ΔW in f64 (`.delta`), RandLoRA's λ and γ; the answer has every warning,
     and the configuration as PEFT understood it."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -68,8 +69,9 @@ def load_adapter(base: str, adapter: str, out: str) -> dict[str, Any]:
     tensors = {}
     for path, layer in layers_of(model):
         tensors[f"{path}.delta"] = delta_f64(layer, "default")
-        tensors[f"{path}.lambda"] = layer.randlora_lambda["default"].detach().contiguous()
-        tensors[f"{path}.gamma"] = layer.randlora_gamma["default"].detach().contiguous()
+        if isinstance(layer, RandLoraLayer):
+            tensors[f"{path}.lambda"] = layer.randlora_lambda["default"].detach().contiguous()
+            tensors[f"{path}.gamma"] = layer.randlora_gamma["default"].detach().contiguous()
     save_file(tensors, out)
     # Deprecations concern PEFT's and transformers' authors; what is wrong with an adapter is a UserWarning.
     told = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]

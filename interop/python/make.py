@@ -105,6 +105,8 @@ def make(name: str, spec: CaseSpec, base: Path, work: Path, safe_too: bool = Tru
         if not settings.prefix:
             strip_prefix(adapter / "adapter_model.safetensors")
     unknown = [a for a in specs if a.projections == "none" and a.bases == "dense"]
+    # RandLoRA rounds ΔW first in a plain merge, LoRA in a safe one.
+    once = "peft" if specs[0].method == "lora" else "peft-safe"
     return {
         "name": name,
         "folder": str(folder),
@@ -116,6 +118,7 @@ def make(name: str, spec: CaseSpec, base: Path, work: Path, safe_too: bool = Tru
         "out_dtype": spec.out_dtype,
         "generator": "torch-mt19937-bf16-v2" if unknown else None,
         "statistics": statistics,
+        "once": once,
         "unties": "lm_head.weight" in exact and "lm_head.weight" not in checkpoint(base),
     }
 
