@@ -173,7 +173,9 @@ describe("loading", () => {
     await expect(load({ "tokenizer_config.json": { chat_template: NAMED.slice(1) } })).rejects.toThrow(
       "no chat template is named 'default', only tool_use",
     );
-    await expect(load({}, { file: "/nowhere/x.jinja" })).rejects.toThrow("cannot read /nowhere/x.jinja: no such file or folder");
+    await expect(load({}, { file: "/nowhere/x.jinja" })).rejects.toThrow(
+      "cannot read /nowhere/x.jinja: no such file or folder",
+    );
     await expect(load({ "chat_template.jinja": "\n{% if %}" })).rejects.toThrow("chat_template.jinja: line 2");
   });
 });
