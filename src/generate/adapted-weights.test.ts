@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type TestLora, writeLora } from "../adapters/lora/lora.fixture.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { read } from "../gpu/transfer.ts";
 import { merge } from "../merge/run.ts";
@@ -29,6 +30,12 @@ const SECOND: TestAdapter = {
   alpha: 8,
   seed: 2,
   modules: { [layer(0, "self_attn.q_proj")]: [64, 64], [layer(4, "self_attn.o_proj")]: [64, 64] },
+};
+const LORA: TestLora = {
+  r: 3,
+  alpha: 1,
+  seed: 3,
+  modules: { [layer(0, "self_attn.q_proj")]: [64, 64], [layer(2, "mlp.down_proj")]: [64, 172], lm_head: [512, 64] },
 };
 
 let gpu: Gpu;
@@ -116,6 +123,22 @@ describe.each([["F32"], ["BF16"]])("%s", (dtype) => {
     await expectEqual(decoder, await mergedFolder(model(), [first, second], [0.5, -2]));
     await adapted.apply([]);
     await expectEqual(decoder, model());
+    expect(gpu.memory.liveBytes).toBe(before);
+  });
+
+  test("LoRA, alone and beside RandLoRA", async () => {
+    using decoder = await Decoder.load(gpu, model());
+    await using adapted = await AdaptedWeights.open(decoder, model());
+    const before = gpu.memory.liveBytes;
+    const lora = await writeLora(join(folder, `lora-${dtype}`), LORA, { config: { use_rslora: true } });
+    await adapted.apply([{ path: lora, scale: 2 }]);
+    await expectEqual(decoder, await mergedFolder(model(), [lora], [2]));
+    await adapted.apply([
+      { path: first, scale: 1 },
+      { path: lora, scale: -1 },
+    ]);
+    await expectEqual(decoder, await mergedFolder(model(), [first, lora], [1, -1]));
+    await adapted.apply([]);
     expect(gpu.memory.liveBytes).toBe(before);
   });
 

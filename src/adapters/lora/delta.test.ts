@@ -1,0 +1,120 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { join } from "node:path";
+import { Gpu } from "../../gpu/gpu.ts";
+import { Stream } from "../../gpu/stream.ts";
+import { read } from "../../gpu/transfer.ts";
+import type { Staging } from "../../kernels/delta.ts";
+import { defaultStaging } from "../../kernels/staging.ts";
+import { refusalOf } from "../../safetensors/testing.ts";
+import { baseOf, f32, TemporaryFolder } from "../adapters.fixture.ts";
+import { type DeltaBlock, readStatistics } from "../delta-block.ts";
+import { padded4 } from "../delta-dispatch.ts";
+import { openPeft } from "../peft.ts";
+import { LoraDeltas } from "./delta.ts";
+import { loraReference } from "./deltas.ts";
+import { loraDelta, type TestLora, writeLora } from "./lora.fixture.ts";
+import { planLora } from "./plan.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+});
+afterAll(() => gpu.close());
+
+interface Case {
+  readonly out: number;
+  readonly in: number;
+  readonly r: number;
+  readonly conv1d?: boolean;
+  readonly staging?: Staging;
+  readonly number?: TestLora["number"];
+}
+
+/** ΔW of one module as it is stored, f32, without gaps; the reference beside it. */
+async function deltaOf({ out, in: input, r, conv1d = false, staging = defaultStaging(gpu), number }: Case) {
+  const lora: TestLora = { r, alpha: 3, seed: out + input, modules: { m: [out, input] }, ...(number && { number }) };
+  await using folder = await TemporaryFolder.create();
+  await using adapter = await openPeft(await writeLora(join(folder.path, "a"), lora));
+  const [rows, cols] = conv1d ? [input, out] : [out, input];
+  const { method } = adapter;
+  if (method.kind !== "lora") throw new TypeError(method.kind);
+  const plan = planLora(adapter, { ...method.config, fanInFanOut: conv1d }, baseOf({ "m.weight": [rows, cols] }, {}));
+  const before = gpu.memory.liveBytes;
+  const deltas = await LoraDeltas.create(gpu, adapter, plan.layers, staging);
+  const layer = await deltas.layer(0, 2);
+  const pitch = padded4(cols);
+  const target = gpu.memory.allocate("target", rows * pitch * 4);
+  const block: DeltaBlock = { firstRow: 0, rows, pitch, target: { buffer: target, dtype: "F32" } };
+  const statistics = gpu.memory.allocate("statistics", layer.statisticsBytes(block));
+  const stream = new Stream(gpu);
+  layer.record(stream, block, statistics);
+  stream.submit();
+  const all = new Float32Array((await read(gpu, target)).buffer);
+  const found = readStatistics(await read(gpu, statistics));
+  layer.release();
+  deltas.release();
+  for (const buffer of [target, statistics]) gpu.memory.release(buffer);
+  expect(gpu.memory.liveBytes).toBe(before);
+  const ours = Float64Array.from({ length: out * input }, (_, at) => {
+    const [row, col] = [Math.floor(at / input), at % input];
+    return all[conv1d ? col * pitch + row : row * pitch + col] ?? NaN;
+  });
+  const every = (count: number) => Array.from({ length: count }, (_, i) => i);
+  const sample = { rows: every(out), cols: every(input) };
+  const reference = await loraReference(adapter, plan.layers[0], 2, sample);
+  return { ours, found, reference, want: loraDelta(lora, "m").map((value) => 2 * value) };
+}
+
+/** Ranks below, at and above a vector, a slab and a partial sum; odd sizes; several tiles; both orientations. */
+const CASES: readonly Case[] = [
+  { out: 40, in: 24, r: 1 },
+  { out: 24, in: 40, r: 4 },
+  { out: 37, in: 75, r: 5 },
+  { out: 75, in: 37, r: 17 },
+  { out: 1, in: 9, r: 2 },
+  { out: 9, in: 1, r: 3 },
+  { out: 130, in: 70, r: 64 },
+  { out: 30, in: 20, r: 300 },
+];
+const VARIED = CASES.flatMap((one): Case[] => [
+  one,
+  { ...one, conv1d: true },
+  { ...one, staging: { kind: "workgroup" } },
+  { ...one, conv1d: true, staging: { kind: "workgroup" } },
+]);
+
+test.each(VARIED.map((one) => [JSON.stringify(one), one] as const))("ΔW is scale · B·A: %s", async (_, one) => {
+  const { ours, found, reference, want } = await deltaOf(one);
+  const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  want.forEach((value, at) => {
+    expect(Math.abs((reference[at] ?? NaN) - value)).toBeLessThanOrEqual(1e-12 * largest);
+    expect(Math.abs((ours[at] ?? NaN) - value)).toBeLessThanOrEqual(2e-6 * largest);
+  });
+  expect(found.maxAbsDelta / largest).toBeCloseTo(1, 5);
+  expect(found.notFinite).toBe(0);
+});
+
+test("numbers whose sums are exact in f32 give exactly ΔW", async () => {
+  // B is an eighth of them, and the scale a power of two times 3/r: r = 12 makes it exact.
+  const number = (index: number) => ((index * 7919) % 33) - 16;
+  for (const conv1d of [false, true]) {
+    const { ours, want } = await deltaOf({ out: 50, in: 29, r: 12, conv1d, number });
+    expect(ours).toEqual(want);
+  }
+});
+
+test("factors that hold NaN are named, and nothing stays on the GPU", async () => {
+  await using folder = await TemporaryFolder.create();
+  const tensors = { "base_model.model.m.lora_B.weight": f32([4, 2], new Float32Array(8).fill(NaN)) };
+  const lora: TestLora = { r: 2, alpha: 2, seed: 1, modules: { m: [4, 4] } };
+  await using adapter = await openPeft(await writeLora(join(folder.path, "a"), lora, { tensors }));
+  const { method } = adapter;
+  if (method.kind !== "lora") throw new TypeError(method.kind);
+  const { layers } = planLora(adapter, method.config, baseOf({ "m.weight": [4, 4] }));
+  const deltas = await LoraDeltas.create(gpu, adapter, layers);
+  const before = gpu.memory.liveBytes;
+  const refusal = await refusalOf(() => deltas.layer(0, 1));
+  expect([refusal.code, refusal.message]).toEqual(["numeric", expect.stringContaining('"m.lora_B.weight" holds NaN')]);
+  expect(gpu.memory.liveBytes).toBe(before);
+  deltas.release();
+});
