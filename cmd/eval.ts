@@ -42,8 +42,15 @@ const perplexityCommand = defineCommand({
     }),
     merged: flag({ topic: "Adapter", help: "measure the model that merge would write as well" }),
   },
-  async run({ model }, options, context) {
-    const { file, context: asked, adapter: named, scale, generator, merged } = options;
+  async run({ model: given }, options, context) {
+    const { file, context: asked, scale, generator, merged } = options;
+    const { readRun } = await import("../src/generate/default-model.ts");
+    // A run stands for the model that it was made from, with what it trained.
+    const run = await readRun(given);
+    if (run.adapter !== undefined && options.adapter !== undefined) {
+      throw new RandloraError("usage", `${given}: a run, and another --adapter`, `name the model: ${run.model}`);
+    }
+    const { model, adapter: named = options.adapter } = run;
     if (file === undefined) throw new RandloraError("usage", "--file is missing", "name the text to predict");
     if (named === undefined && (merged || generator !== undefined)) {
       const flagged = merged ? "--merged" : "--generator";

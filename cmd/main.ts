@@ -16,7 +16,7 @@ import { command as tokenize } from "./tokenize.ts";
 export const program: Program = {
   name: "randlora",
   version,
-  summary: "Merge and chat with RandLoRA-adapted language models: one binary, no Python, any GPU",
+  summary: "Fine-tune, merge and chat with RandLoRA-adapted language models: one binary, no Python, any GPU",
   example: "randlora merge HuggingFaceTB/SmolLM2-135M-Instruct my-adapter --out smollm2-mine",
   // In the order of `--help`. A new command: import its `command` above, add it here.
   commands: [

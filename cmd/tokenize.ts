@@ -1,5 +1,6 @@
 import { isatty } from "node:tty";
 import { RandloraError } from "../src/errors.ts";
+import { parseHubName } from "../src/hub/name.ts";
 import { type Context, defineCommand, flag, required, text } from "../src/options/command.ts";
 import { readInput } from "./read-input.ts";
 
@@ -22,7 +23,9 @@ export const command = defineCommand({
     if (prompt !== undefined && file !== undefined) {
       throw new RandloraError("usage", "-p and --file both give the text", "leave one of them out");
     }
-    const { folder } = await locateModel(model, fetchTokenizer(context));
+    const { localPath } = await import("../src/options/places.ts");
+    const path = parseHubName(model) === undefined ? await localPath(model, "model", context) : model;
+    const { folder } = await locateModel(path, fetchTokenizer(context));
     const tokenizer = await loadTokenizer(folder);
     const input = prompt ?? (await inputOf(file));
     const own = tokenizer.encode(input, { special: false });

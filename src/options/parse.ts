@@ -3,8 +3,9 @@ import { RandloraError } from "../errors.ts";
 import type { Command, Group } from "./command.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
 import { commandHelp, groupHelp, programHelp, type HelpStyle } from "./help.ts";
-import { flagName, type Program } from "./names.ts";
+import { allCommands, flagName, type Program } from "./names.ts";
 import { nearest } from "./nearest.ts";
+import { optionOfOthers } from "./other-flags.ts";
 import type { Option } from "./option.ts";
 
 /** Texts given on the command line, by option key, in their order. */
@@ -139,6 +140,12 @@ function usageError(program: Program, argv: readonly string[], error: CommanderE
   const [, unknown] = /^error: unknown command '(.*)'/.exec(error.message) ?? [];
   if (unknown !== undefined) return unknownCommand(program, unknown, findGroup(program, argv));
   const [first = "", suggestion] = error.message.split("\n");
+  const [, flag = ""] = /^error: unknown option '(--?[\w-]+)/.exec(first) ?? [];
+  const known = allCommands(program).find(({ path }) => path.every((word, index) => argv[index] === word));
+  const ours = optionOfOthers(flag, Object.keys(known?.command.options ?? {}).map(flagName));
+  if (ours !== undefined) {
+    return new RandloraError("usage", first.replace(/^error: /, ""), `did you mean --${ours}?`);
+  }
   const hint = suggestion?.replace(/^\((.*)\)$/, "$1").replace("Did you mean", "did you mean");
   return new RandloraError("usage", first.replace(/^error: /, ""), hint ?? `see ${helpCommand(program, argv)}`);
 }

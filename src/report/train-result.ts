@@ -33,7 +33,7 @@ export function trainResultText(
   columns: number,
   style: Style,
 ): string {
-  const best = result.bestStep === undefined ? "" : `, lowest at step ${formatNumber(result.bestStep)}`;
+  const best = result.bestStep === undefined ? "" : ` at the end; lowest at step ${formatNumber(result.bestStep)}`;
   const rows = [
     ["written", style.bold(result.run)],
     ["steps", `${formatNumber(result.steps)}${ENDINGS[result.ending]}`],

@@ -1,0 +1,47 @@
+/**
+ * What PEFT, transformers, llama.cpp and mlx-lm call our options, without the dashes and in one spelling (`_` is `-`):
+ * for the hint after a name that is not ours.
+ */
+const OTHER_FLAGS: Readonly<Record<string, string>> = {
+  lr: "learning-rate",
+  r: "rank",
+  "lora-r": "rank",
+  "lora-alpha": "alpha",
+  "lora-dropout": "dropout",
+  "target-modules": "targets",
+  "layers-to-transform": "layers",
+  "num-train-epochs": "epochs",
+  "max-steps": "steps",
+  iters: "steps",
+  "per-device-train-batch-size": "batch-size",
+  "gradient-accumulation-steps": "grad-accum",
+  "grad-accumulation-steps": "grad-accum",
+  "gradient-checkpointing": "checkpoint-activations",
+  "grad-checkpoint": "checkpoint-activations",
+  "max-grad-norm": "grad-clip",
+  "max-seq-length": "max-length",
+  "max-seq-len": "max-length",
+  "lr-scheduler-type": "schedule",
+  "warmup-steps": "warmup",
+  "save-steps": "save-every",
+  "eval-steps": "eval-every",
+  "steps-per-eval": "eval-every",
+  "output-dir": "out",
+  "train-file": "data",
+  train: "data",
+  "fine-tune-type": "method",
+  "adapter-path": "adapter",
+  lora: "adapter",
+  "n-predict": "max-tokens",
+  "max-new-tokens": "max-tokens",
+  "ctx-size": "context",
+  temp: "temperature",
+  "repetition-penalty": "repeat-penalty",
+  "system-prompt": "system",
+};
+
+/** The option of ours, among `known`, that other programs call `--name`; undefined where there is none. */
+export function optionOfOthers(name: string, known: readonly string[]): string | undefined {
+  const meant = OTHER_FLAGS[name.replace(/^-+/, "").replaceAll("_", "-").toLowerCase()];
+  return meant !== undefined && known.includes(meant) ? meant : undefined;
+}
