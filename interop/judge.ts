@@ -60,8 +60,15 @@ export class Judge {
       stdin: "pipe",
       stdout: "pipe",
       stderr: "pipe",
-      // Nothing here may depend on the network, and progress bars would drown the reason of a failure.
-      env: { ...process.env, HF_HUB_OFFLINE: "1", HF_HUB_DISABLE_PROGRESS_BARS: "1", PYTHONDONTWRITEBYTECODE: "1" },
+      env: {
+        ...process.env,
+        // Nothing here may depend on the network, and progress bars would drown the reason of a failure.
+        HF_HUB_OFFLINE: "1",
+        HF_HUB_DISABLE_PROGRESS_BARS: "1",
+        PYTHONDONTWRITEBYTECODE: "1",
+        // torch's threads spin while they wait for each other: on a busy machine a step takes fifty times as long.
+        OMP_WAIT_POLICY: "PASSIVE",
+      },
     });
     this.#child.unref();
     this.#lines = linesOf(this.#child.stdout);

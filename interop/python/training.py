@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,11 +68,6 @@ def steps_of(samples: list[Sample], options: Options) -> Iterator[list[list[Samp
         for first in range(0, len(rows), per_step):
             step = rows[first : first + per_step]
             yield [sum(step[i : i + batch], []) for i in range(0, len(step), batch)]
-
-
-def choose_threads(model: torch.nn.Module) -> None:
-    """Threads that share the products of a tiny model mostly wait for each other: for minutes on a busy machine."""
-    torch.set_num_threads(1 if sum(p.numel() for p in model.parameters()) < 10**7 else min(2, os.cpu_count() or 1))
 
 
 def supervised_of(samples: list[Sample]) -> int:
@@ -150,7 +144,6 @@ def train(base: str, options: Options, data: str, valid: str, adapter: str | Non
     """Train, from PEFT's initial values or from an adapter. Returns what metrics.jsonl holds, by step; `out` gets what was
     trained, `out`.start what that was before."""
     model = start_model(Path(base), options, adapter)
-    choose_threads(model)
     trained = trained_of(model)
     save(trained, f"{out}.start")
     optimizer = torch.optim.AdamW(
@@ -186,7 +179,6 @@ def train(base: str, options: Options, data: str, valid: str, adapter: str | Non
 def load_trained(base: str, options: Options, adapter: str | None) -> torch.nn.Module:
     """What somebody trained, in f32: a model's folder, or a base with an adapter's."""
     model = load_base(Path(base), torch.float32 if options.get("dtype") == "f32" else "auto")
-    choose_threads(model)
     return (model if adapter is None else PeftModel.from_pretrained(model, adapter)).float().eval()
 
 

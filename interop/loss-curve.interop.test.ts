@@ -1,0 +1,190 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { judge } from "./judge.ts";
+import { smollm2, stories260k } from "./models.ts";
+import { formatTable } from "./table.ts";
+import {
+  type Course,
+  distanceOfWeights,
+  type Job,
+  largestRelative,
+  type Options,
+  trainOurs,
+  trainTheirs,
+  validLossOf,
+} from "./training-judge.ts";
+
+const python = await judge();
+
+/**
+ * Largest relative differences. What is promised is 0.2 % of the loss at every step. Both sides compute in f32: what
+ * rounding leaves is a hundredth of this with the small model, a tenth with the large one.
+ */
+const BOUNDS = { loss: 1e-4, norm: 1e-3, rate: 1e-12, weights: 1e-3, reloaded: 1e-5 };
+const BOUNDS_135M = { loss: 1e-3, norm: 2e-3, rate: 1e-12, weights: 1e-2, reloaded: 1e-5 };
+const TIMEOUT = 600_000;
+
+/** Texts, and prompts with completions; their number is none of batch size times accumulation. */
+const TRAINING = [
+  { text: "Once upon a time there was a little cat. The cat had a red ball, and the ball was big." },
+  { text: "Tom and Sue went to the park to play. It was a sunny day." },
+  { prompt: "Mom said:", completion: " do not run so fast!" },
+  { text: "The dog ran away and hid under the tree." },
+  { text: "The end." },
+  { prompt: "Once upon a time there was a dog named Max. Max", completion: " liked to dig, and he dug a big hole." },
+  { text: "They were very happy and went home. Dad made soup, and they ate it all." },
+  { prompt: "The bird", completion: " sang." },
+  { text: "Lily saw a small boat on the lake. She wanted to ride it, but the wind was too strong." },
+  { text: "A bee sat on a flower." },
+];
+const HELD_OUT = [
+  { text: "Once upon a time there was a girl who had a kite." },
+  { prompt: "The cat and the dog", completion: " went to the park, and they were happy." },
+];
+
+let folder: string;
+let data: string;
+let valid: string;
+const rows: string[][] = [];
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "randlora-training-"));
+  [data, valid] = [join(folder, "train.jsonl"), join(folder, "valid.jsonl")];
+  await Bun.write(data, TRAINING.map((sample) => `${JSON.stringify(sample)}\n`).join(""));
+  await Bun.write(valid, HELD_OUT.map((sample) => `${JSON.stringify(sample)}\n`).join(""));
+});
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+  const head = ["steps", "largest difference: loss", "norm", "rate", "loss fell by", "weights apart", "reloaded"];
+  process.stdout.write(`\n${formatTable(["", ...head], rows)}`);
+});
+
+/** Everything that a training on TinyStories' model may be asked, at once. */
+const RECIPE = {
+  steps: 50,
+  "batch-size": 2,
+  "grad-accum": 2,
+  "learning-rate": 1e-3,
+  "weight-decay": 0.1,
+  // Some steps' gradients are above, some below.
+  "grad-clip": 10,
+  warmup: 5,
+  schedule: "cosine",
+} as const;
+/** q and o square, k and v with out < in, up and gate tall, down wide. */
+const TARGETS = "q_proj,k_proj,v_proj,up_proj,down_proj";
+
+/** Where training begins. */
+type Start = "new" | "ours" | "peft";
+
+interface Case {
+  readonly options: Options;
+  /**
+   * new: each side makes its own; ours: from what we begin with, written by a step that changes nothing; peft: from an
+   * adapter that PEFT made.
+   */
+  readonly start?: Start;
+}
+
+const CASES: Readonly<Record<string, Case>> = {
+  "dense, cosine": { options: { ...RECIPE, targets: TARGETS, rank: 8 } },
+  "sparse, linear, r = 5": {
+    options: { ...RECIPE, schedule: "linear", sparse: true, targets: TARGETS, rank: 5, "basis-seed": 3 },
+  },
+  "very sparse, constant, r = 7, packed": {
+    options: {
+      ...RECIPE,
+      schedule: "constant",
+      "very-sparse": true,
+      targets: `${TARGETS},gate_proj,o_proj`,
+      rank: 7,
+      packing: true,
+      "max-length": 40,
+      betas: "0.8,0.95",
+      eps: 1e-6,
+      "grad-clip": 0,
+    },
+  },
+  "dense, merged": { options: { ...RECIPE, targets: TARGETS, rank: 6, compute: "merged" } },
+  "dense, factored": { options: { ...RECIPE, targets: TARGETS, rank: 6, compute: "factored" } },
+  "from PEFT's adapter": { options: { ...RECIPE, schedule: "linear" }, start: "peft" },
+  "philox bases": {
+    options: { ...RECIPE, targets: TARGETS, rank: 8, generator: "philox-v1", "checkpoint-activations": true },
+    start: "ours",
+  },
+  lora: { options: { ...RECIPE, method: "lora", targets: TARGETS, rank: 4, rslora: true }, start: "ours" },
+  full: { options: { ...RECIPE, method: "full", "learning-rate": 2e-4 } },
+};
+
+/** The adapter that both sides go on from; what else ours must be told. */
+async function begin(name: string, start: Start, job: Job): Promise<{ adapter?: string; ours: Options }> {
+  if (start === "peft") {
+    const { adapters } = await python.realCase(`${name}-start`, job.base, "f32");
+    const [adapter = ""] = adapters;
+    return { adapter, ours: { "init-adapter": adapter } };
+  }
+  if (start === "new") return { ours: {} };
+  const out = join(folder, `${name}-start`);
+  const still = { ...job.options, steps: 1, "learning-rate": 0, warmup: 0 };
+  await trainOurs({ ...job, options: still }, out);
+  return { adapter: join(out, "adapter"), ours: {} };
+}
+
+function compare(name: string, ours: Course, theirs: Course, bounds: typeof BOUNDS): void {
+  const of = (course: Course, key: "loss" | "grad_norm" | "tokens") => course.steps.map((step) => step[key]);
+  const rate = (course: Course) => course.steps.map((step) => step.learning_rate).filter((value) => value > 0);
+  expect(of(ours, "tokens")).toEqual(of(theirs, "tokens"));
+  const [loss, norm] = (["loss", "grad_norm"] as const).map((key) => largestRelative(of(ours, key), of(theirs, key)));
+  const rates = largestRelative(rate(ours), rate(theirs));
+  const valid = largestRelative(ours.validLosses, theirs.validLosses);
+  const [before = NaN, after = NaN] = theirs.validLosses;
+  rows.push([
+    name,
+    String(theirs.steps.length),
+    ...[loss, norm, rates].map((value) => (value ?? NaN).toExponential(1)),
+    (before - after).toFixed(3),
+  ]);
+  expect(loss).toBeLessThanOrEqual(bounds.loss);
+  expect(valid).toBeLessThanOrEqual(bounds.loss);
+  expect(norm).toBeLessThanOrEqual(bounds.norm);
+  expect(rates).toBeLessThanOrEqual(bounds.rate);
+  // A curve that does not move would agree with anything.
+  expect(before - after).toBeGreaterThan(0.05);
+}
+
+/** Trains on both sides and compares; then loads what we wrote. */
+async function judgeCase(name: string, base: string, { options, start = "new" }: Case, bounds = BOUNDS): Promise<void> {
+  const job = { base, options, data, valid };
+  const place = join(folder, name.replaceAll(/[^a-z0-9]+/gi, "-"));
+  await mkdir(place);
+  const { adapter, ours: more } = await begin(name, start, job);
+  const run = join(place, "run");
+  const ours = await trainOurs({ ...job, options: { ...options, ...more } }, run);
+  const theirs = await trainTheirs(job, adapter, join(place, "theirs"));
+  compare(name, ours, theirs, bounds);
+  const isFull = options["method"] === "full";
+  const written = join(run, isFull ? "model" : "adapter");
+  const file = join(written, isFull ? "model.safetensors" : "adapter_model.safetensors");
+  const apart = distanceOfWeights(file, join(place, "theirs"));
+  const reloaded = await (isFull ? validLossOf({ ...job, base: written }, undefined) : validLossOf(job, written));
+  const difference = largestRelative([ours.validLosses[1] ?? NaN], [reloaded]);
+  rows.at(-1)?.push(apart.toExponential(1), difference.toExponential(1));
+  expect(apart).toBeLessThanOrEqual(bounds.weights);
+  expect(difference).toBeLessThanOrEqual(bounds.reloaded);
+}
+
+describe("50 steps of the 260K model are those of PEFT and torch", () => {
+  for (const [name, one] of Object.entries(CASES)) {
+    test(name, () => judgeCase(name, stories260k(), one), TIMEOUT);
+  }
+});
+
+test(
+  "10 steps of the 135M model are those of PEFT and torch",
+  async () => {
+    const options: Options = { ...RECIPE, steps: 10, warmup: 2, sparse: true, targets: TARGETS, rank: 16 };
+    await judgeCase("135M, sparse", await smollm2(), { options }, BOUNDS_135M);
+  },
+  TIMEOUT,
+);
