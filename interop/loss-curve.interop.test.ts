@@ -76,13 +76,13 @@ const RECIPE = {
 const TARGETS = "q_proj,k_proj,v_proj,up_proj,down_proj";
 
 /** Where training begins. */
-type Start = "new" | "ours" | "peft";
+type Start = "new" | "ours" | "trained" | "peft";
 
 interface Case {
   readonly options: Options;
   /**
-   * new: each side makes its own; ours: from what we begin with, written by a step that changes nothing; peft: from an
-   * adapter that PEFT made.
+   * new: each side makes its own; ours: from what we begin with, written by a step that changes nothing; trained: from
+   * what five steps of ours made of that; peft: from an adapter that PEFT made.
    */
   readonly start?: Start;
 }
@@ -114,6 +114,10 @@ const CASES: Readonly<Record<string, Case>> = {
     start: "ours",
   },
   lora: { options: { ...RECIPE, method: "lora", targets: TARGETS, rank: 4, rslora: true }, start: "ours" },
+  "lora, gone on with": {
+    options: { ...RECIPE, method: "lora", targets: TARGETS, rank: 4, schedule: "constant" },
+    start: "trained",
+  },
   full: { options: { ...RECIPE, method: "full", "learning-rate": 2e-4 } },
 };
 
@@ -126,9 +130,11 @@ async function begin(name: string, start: Start, job: Job): Promise<{ adapter?: 
   }
   if (start === "new") return { ours: {} };
   const out = join(folder, `${name}-start`);
-  const still = { ...job.options, steps: 1, "learning-rate": 0, warmup: 0 };
-  await trainOurs({ ...job, options: still }, out);
-  return { adapter: join(out, "adapter"), ours: {} };
+  const isTrained = start === "trained";
+  const steps = isTrained ? { steps: 5 } : { steps: 1, "learning-rate": 0, warmup: 0 };
+  await trainOurs({ ...job, options: { ...job.options, ...steps } }, out);
+  const adapter = join(out, "adapter");
+  return { adapter, ours: isTrained ? { "init-adapter": adapter } : {} };
 }
 
 function compare(name: string, ours: Course, theirs: Course, bounds: typeof BOUNDS): void {

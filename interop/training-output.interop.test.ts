@@ -1,0 +1,152 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as v from "valibot";
+import { AdaptedWeights } from "../src/generate/adapted-weights.ts";
+import { Gpu } from "../src/gpu/gpu.ts";
+import { Decoder } from "../src/models/decoder.ts";
+import { judge } from "./judge.ts";
+import { stories260k } from "./models.ts";
+import { merge, randlora } from "./program.ts";
+import { formatTable } from "./table.ts";
+import { openTensors } from "./tensors.ts";
+import { type Options, trainOurs } from "./training-judge.ts";
+
+const python = await judge();
+const TIMEOUT = 300_000;
+
+const TEXTS = [
+  "Once upon a time there was a robot who liked to paint. He painted a big blue door.",
+  "The robot opened the door, and behind it was a garden full of red flowers.",
+  "Sue said hello to the robot. The robot was shy, so he hid behind the door.",
+];
+const PROMPTS = [[1], [1, 403, 407, 261, 378], Array.from({ length: 30 }, (_, i) => 3 + ((i * 37) % 500))];
+const TRAINING: Options = { steps: 12, "learning-rate": 2e-3, schedule: "constant", "batch-size": 3 };
+const TARGETS = "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj";
+
+const CASES: Readonly<Record<string, Options>> = {
+  dense: { targets: TARGETS, rank: 8 },
+  "dense, redrawn": { targets: TARGETS, rank: 8, "basis-seed": -5, projections: "no" },
+  sparse: { targets: TARGETS, rank: 5, sparse: true },
+  "sparse, redrawn": { targets: "all-linear", rank: 16, sparse: true, projections: "no" },
+  "very sparse, redrawn": { targets: TARGETS, rank: 7, "very-sparse": true, projections: "no", "basis-seed": 4 },
+  "philox, default targets": { rank: 8, generator: "philox-v1" },
+  "two layers, a regular expression": { targets: ".*layers\\.[13]\\.mlp\\.(up|down)_proj", rank: 64 },
+  lora: { method: "lora", targets: TARGETS, rank: 4 },
+};
+
+let folder: string;
+let data: string;
+let valid: string;
+const rows: string[][] = [];
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "randlora-trained-"));
+  [data, valid] = [join(folder, "train.jsonl"), join(folder, "valid.jsonl")];
+  await Bun.write(data, TEXTS.map((text) => `${JSON.stringify({ text })}\n`).join(""));
+  await Bun.write(valid, `${JSON.stringify({ text: TEXTS[0] })}\n`);
+});
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+  const head = ["", "nll of the base", "adapted", "merged", "merged folder"];
+  process.stdout.write(`\n${formatTable(head, rows)}`);
+});
+
+const train = (base: string, options: Options, out: string) =>
+  trainOurs({ base, options: { ...TRAINING, ...options }, data, valid }, out);
+
+/** Logits after each prompt: by transformers, with an adapter by PEFT. */
+async function theirLogits(base: string, adapter: string | null): Promise<number[][]> {
+  const out = join(folder, "logits.safetensors");
+  await python.request(v.null(), "last_logits", { base, adapter, prompts: PROMPTS, out });
+  const tensors = openTensors(out);
+  return PROMPTS.map((_, i) => [...(tensors.get(String(i))?.values() ?? [])]);
+}
+
+/** Ours, of the base with an adapter in memory. */
+async function ourLogits(base: string, adapter: string): Promise<number[][]> {
+  using gpu = await Gpu.open();
+  using decoder = await Decoder.load(gpu, base);
+  await using weights = await AdaptedWeights.open(decoder, base);
+  await weights.apply([{ path: adapter, scale: 1 }]);
+  const logits: number[][] = [];
+  for (const prompt of PROMPTS) {
+    using cache = decoder.createCache();
+    const hidden = await decoder.prefill(cache, prompt);
+    logits.push([...(await decoder.logits(hidden))]);
+    gpu.memory.release(hidden.buffer);
+  }
+  return logits;
+}
+
+/** The largest distance of two logits, as a part of the largest logit. */
+function distance(found: readonly number[][], wanted: readonly number[][]): number {
+  const all = wanted.flat();
+  const others = found.flat();
+  expect(others.length).toBe(all.length);
+  const largest = all.reduce((most, logit) => Math.max(most, Math.abs(logit)), 0);
+  return all.reduce((most, logit, i) => Math.max(most, Math.abs((others[i] ?? NaN) - logit)), 0) / largest;
+}
+
+describe("what is trained computes the same in PEFT, here, and merged", () => {
+  for (const [name, options] of Object.entries(CASES)) {
+    test(
+      name,
+      async () => {
+        const base = stories260k();
+        const run = join(folder, name);
+        await train(base, options, run);
+        const adapter = join(run, "adapter");
+        const peft = await theirLogits(base, adapter);
+        const merged = join(folder, `${name}-merged`);
+        await merge([base, run, "--out", merged]);
+        expect(distance(await ourLogits(base, adapter), peft)).toBeLessThan(1e-3);
+        expect(distance(await theirLogits(merged, null), peft)).toBeLessThan(1e-3);
+        expect(distance(await theirLogits(base, null), peft)).toBeGreaterThan(0.05);
+        const names = [...openTensors(join(adapter, "adapter_model.safetensors")).keys()];
+        const saves = options["projections"] !== "no" && options["method"] !== "lora";
+        expect(names.filter((tensor) => tensor.startsWith("base_model.randlora_"))).toHaveLength(saves ? 2 : 0);
+      },
+      TIMEOUT,
+    );
+  }
+});
+
+const Measured = v.object({ nll: v.number(), perplexity: v.number() });
+const Report = v.object({ base: Measured, adapted: v.optional(Measured), merged: v.optional(Measured) });
+
+describe("merging keeps what was learnt", () => {
+  const measure = async (model: string, ...more: string[]) => {
+    const args = ["eval", "perplexity", model, "--file", join(folder, "text"), "--context", "100", "--json", ...more];
+    return v.parse(Report, JSON.parse(await randlora(args)));
+  };
+  beforeAll(() => Bun.write(join(folder, "text"), TEXTS.join("\n\n")));
+
+  test.each(["f32", "bf16"] as const)(
+    "of a %s checkpoint",
+    async (dtype) => {
+      let base = stories260k();
+      const adapter = join(folder, `on-${dtype}`);
+      if (dtype === "bf16") {
+        // The same model in bf16: merged with an adapter that was just begun, which adds nothing.
+        await train(base, { steps: 1, "learning-rate": 0, rank: 8 }, join(folder, "nothing"));
+        const rounded = join(folder, "base-bf16");
+        await merge([base, join(folder, "nothing"), "--out", rounded, "--dtype", "bf16"]);
+        base = rounded;
+      }
+      await train(base, { targets: TARGETS, rank: 8, sparse: true }, adapter);
+      const found = await measure(base, "--adapter", adapter, "--merged");
+      const merged = join(folder, `merged-${dtype}`);
+      await merge([base, adapter, "--out", merged]);
+      const alone = await measure(merged);
+      const all = [found.base, found.adapted, found.merged, alone.base].map((one) => one?.nll ?? NaN);
+      rows.push([dtype, ...all.map((nll) => nll.toFixed(6))]);
+      const [before = NaN, adapted = NaN, mergedNll = NaN, folderNll = NaN] = all;
+      // What was learnt shows, and merging to the checkpoint's dtype loses hardly any of it.
+      expect(before - adapted).toBeGreaterThan(0.1);
+      expect(Math.abs(mergedNll - adapted)).toBeLessThan(dtype === "f32" ? 1e-4 : 2e-2);
+      expect(Math.abs(folderNll - mergedNll)).toBeLessThan(1e-4);
+    },
+    TIMEOUT,
+  );
+});
