@@ -26,9 +26,8 @@ import { PeerProcess } from "./worker.ts";
 const THREADS = 2;
 /** Least part of llama.cpp's decoding rate, on a software GPU. */
 const LEAST = 0.25;
-/** What is gone on with: a text with few near ties, so that both sides choose the same tokens. */
-const PROMPT =
-  "The quick brown fox jumps over the lazy dog. The capital of France is Paris, and the capital of Italy is";
+/** What is gone on with: a text that goes on for long, so that nobody comes to an end too soon. */
+const PROMPT = "Once upon a time, in a small village by the sea, there lived a girl called Ada who";
 
 const Ready = v.object({ ready: v.string() });
 const Answer = v.object({ seconds: v.number(), coreSeconds: v.number(), tokens: v.array(v.number()) });

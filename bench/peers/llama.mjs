@@ -48,7 +48,11 @@ async function decode(ids, count) {
   const { value: first } = await tokens.next();
   const result = await timed(async () => {
     const found = [];
-    for (let i = 0; i < count; i++) found.push((await tokens.next()).value);
+    for (let i = 0; i < count; i++) {
+      const { value, done } = await tokens.next();
+      if (done) throw new Error(`the text ended after ${i + 1} tokens; decode fewer`);
+      found.push(value);
+    }
     return found;
   });
   await tokens.return();
