@@ -91,7 +91,8 @@ export function newRandlora(settings: TrainSettings, adapter: AdapterSettings, t
       very_sparse: sparsity === "very-sparse",
     },
     projections: once(() => drawPairTensors(spec)),
-    needsProjections: pairing === "paper" || !isDrawnByPeft(record),
+    // PEFT would round what it draws to the dtype of the checkpoint, not to that in which the base is held here.
+    needsProjections: pairing === "paper" || !isDrawnByPeft(record) || grid !== storedGrid(targets),
     notes: [],
     [Symbol.asyncDispose]: async () => {},
   };
@@ -140,8 +141,12 @@ export async function existingRandlora(
 }
 
 /** The dtype that PEFT would cast the bases to: that of the base as it is held. */
-function gridOf({ dtype }: TrainSettings, { modules }: Targets): FloatGrid {
-  if (dtype !== "keep") return dtype;
+function gridOf({ dtype }: TrainSettings, targets: Targets): FloatGrid {
+  return dtype === "keep" ? storedGrid(targets) : dtype;
+}
+
+/** The same of the base as its checkpoint stores it. */
+function storedGrid({ modules }: Targets): FloatGrid {
   const dtypes = new Set(modules.map((module) => module.dtype));
   return dtypes.has("BF16") ? "bf16" : dtypes.has("F16") ? "f16" : "f32";
 }
