@@ -153,6 +153,18 @@ test("a loss that is no number stops the run, names the step and keeps what was 
   expect(adapter.tensors.size).toBeGreaterThan(2);
 });
 
+test("an adapter that diverges before its first save is what it began with", async () => {
+  const settings = await small({ steps: 9, learningRate: 1e38, gradClip: 0 });
+  await expect(trainHere("diverged-early", settings)).rejects.toMatchObject({ code: "numeric" });
+  const run = folder.at("diverged-early");
+  expect(await readdir(join(run, "state"))).toEqual(["step-0"]);
+  await using adapter = await openAdapter(run);
+  for (const [name, tensor] of adapter.tensors) {
+    if (!name.endsWith("randlora_lambda")) continue;
+    expect((await tensor.readAll()).every((byte) => byte === 0)).toBe(true);
+  }
+});
+
 test("an adapter that exists is trained on: its bases, parameters, targets", async () => {
   const first = await trainHere("base", await small({ steps: 3, targets: ["k_proj", "down_proj"] }));
   const settings = await small({

@@ -75,12 +75,14 @@ class Loop {
   }
 
   async run(signal: AbortSignal): Promise<TrainOutcome> {
-    const { settings, steps, resumed } = this.#job;
+    const { settings, steps, resumed, method } = this.#job;
+    // A run that fails before its first save still has what it began with; whole models are too large for that.
+    const first = method.kind === "full" ? 1 : 0;
     // A process may have died between the state and the folders that are made from it.
     if (resumed) await this.#refresh();
     for (let step = this.#progress.step; ; step++) {
       const isLast = step >= steps.length;
-      const isSaveDue = step > 0 && (step % settings.saveEvery === 0 || isLast);
+      const isSaveDue = step >= first && (step % settings.saveEvery === 0 || isLast);
       const isEvaluationDue = this.#isEvaluationDue(step, isLast);
       // Asked once: a signal that comes later is for the next round, when the GPU's step has been read.
       const isStopping = signal.aborted;
