@@ -1,9 +1,11 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
 import activationsText from "./activations.wgsl" with { type: "text" };
 import dtypeText from "./dtype.wgsl" with { type: "text" };
+import gemvOperandsText from "./gemv-operands.wgsl" with { type: "text" };
 import matrixText from "./matrix.wgsl" with { type: "text" };
 import philoxText from "./philox.wgsl" with { type: "text" };
 import reduceText from "./reduce.wgsl" with { type: "text" };
+import ropeOperandsText from "./rope-operands.wgsl" with { type: "text" };
 import rowStatisticsText from "./row-statistics.wgsl" with { type: "text" };
 import type { Staging } from "./staging.ts";
 import stepStateText from "./step-state.wgsl" with { type: "text" };
@@ -13,9 +15,11 @@ import { type Definitions, expandTemplate } from "./template.ts";
 const INCLUDES = {
   activations: activationsText,
   dtype: dtypeText,
+  gemv_operands: gemvOperandsText,
   matrix: matrixText,
   philox: philoxText,
   reduce: reduceText,
+  rope_operands: ropeOperandsText,
   row_statistics: rowStatisticsText,
   step_state: stepStateText,
 };

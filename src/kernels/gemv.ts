@@ -5,7 +5,7 @@ import lanesText from "./gemv-lanes.wgsl" with { type: "text" };
 import gemvText from "./gemv.wgsl" with { type: "text" };
 import type { Staging } from "./staging.ts";
 
-/** Flags of one dispatch; the constants of the same names in gemv.wgsl and gemv-lanes.wgsl. */
+/** Flags of one dispatch; the constants of the same names in gemv-operands.wgsl. */
 export const GEMV_FLAGS = { hasBias: 1, hasResidual: 2 } as const;
 
 /** Rows of x that the vector path takes; more go through the matrix path. */
@@ -22,7 +22,7 @@ export function gemvTileCols(staging: Staging): number {
   return staging.kind === "subgroup" ? staging.lanes : TILE_COLS;
 }
 
-/** The vector path of a linear layer for exactly `rows` rows, 1 … GEMV_MAX_ROWS. Parameters: see gemv.wgsl. */
+/** The vector path of a linear layer for exactly `rows` rows, 1 … GEMV_MAX_ROWS. Parameters: see gemv-operands.wgsl. */
 export function gemvKernel(staging: Staging, dtype: KernelDtype, rows: number): KernelSource {
   if (staging.kind === "subgroup") return lanes({ DTYPE: dtype, ROWS: rows, LANES: staging.lanes });
   return threads({ DTYPE: dtype, ROWS: rows, TILE_COLS, THREADS: 64 });

@@ -10,7 +10,7 @@ test.each([
   ["bf16", "BF16", false],
   ["f32", "BF16", true],
   ["f32", "F32", false],
-] as const)("a base held in %s and stored in %s: bases must be saved: %s", async (dtype, stored, needed) => {
+] as const)("a base held in %s and stored in %s: bases must be saved: %p", async (dtype, stored, needed) => {
   const settings = await settingsFor({ ...asked, dtype });
   const { adapter } = settings;
   if (adapter === null) throw new TypeError("no adapter");

@@ -6,7 +6,7 @@ import type { Matrix, Op, Roles } from "../op.ts";
 import { Run } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import type { OpCase, Operand } from "../testing/case.ts";
-import { CASES } from "../testing/cases.ts";
+import { visitOps } from "../testing/every-op.ts";
 import { entries, mapped, place, relativeError, take } from "../testing/placed.ts";
 import { OPS } from "./index.ts";
 
@@ -76,20 +76,7 @@ function tryAll<I extends Roles, A, O extends Roles>(op: Op<I, A, O>, cases: rea
   });
 }
 
-tryAll(OPS.activation, CASES.activation);
-tryAll(OPS.add, CASES.add);
-tryAll(OPS.attention, CASES.attention);
-tryAll(OPS.dropout, CASES.dropout);
-tryAll(OPS.embedding, CASES.embedding);
-tryAll(OPS.gatedActivation, CASES.gatedActivation);
-tryAll(OPS.layerNorm, CASES.layerNorm);
-tryAll(OPS.linear, CASES.linear);
-tryAll(OPS.nll, CASES.nll);
-tryAll(OPS.rmsNorm, CASES.rmsNorm);
-tryAll(OPS.rope, CASES.rope);
-tryAll(OPS.rows, CASES.rows);
-tryAll(OPS.softcap, CASES.softcap);
-tryAll(OPS.topK, CASES.topK);
+visitOps(tryAll);
 
 test("every op of the registry is tried", () => {
   expect([...tried].toSorted()).toEqual(

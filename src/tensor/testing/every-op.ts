@@ -1,0 +1,25 @@
+import type { Op, Roles } from "../op.ts";
+import { OPS } from "../ops/index.ts";
+import type { OpCase } from "./case.ts";
+import { CASES } from "./cases.ts";
+
+/** What is done with an op and its cases; the types of both stay together. */
+type Visit = <I extends Roles, A, O extends Roles>(op: Op<I, A, O>, cases: readonly OpCase<I, A>[]) => void;
+
+/** Visits every op of the registry, written out because each has types of its own. */
+export function visitOps(visit: Visit): void {
+  visit(OPS.activation, CASES.activation);
+  visit(OPS.add, CASES.add);
+  visit(OPS.attention, CASES.attention);
+  visit(OPS.dropout, CASES.dropout);
+  visit(OPS.embedding, CASES.embedding);
+  visit(OPS.gatedActivation, CASES.gatedActivation);
+  visit(OPS.layerNorm, CASES.layerNorm);
+  visit(OPS.linear, CASES.linear);
+  visit(OPS.nll, CASES.nll);
+  visit(OPS.rmsNorm, CASES.rmsNorm);
+  visit(OPS.rope, CASES.rope);
+  visit(OPS.rows, CASES.rows);
+  visit(OPS.softcap, CASES.softcap);
+  visit(OPS.topK, CASES.topK);
+}
