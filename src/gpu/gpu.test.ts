@@ -18,7 +18,7 @@ const DOUBLE = {
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await Gpu.open({ profile: true });
+  gpu = await Gpu.open({ profile: true, bindings: "guaranteed" });
 });
 afterAll(() => gpu.close());
 

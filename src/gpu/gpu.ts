@@ -26,6 +26,11 @@ export interface GpuOptions {
   readonly choice?: string | undefined;
   /** Time every dispatch with timestamp queries. */
   readonly profile?: boolean | undefined;
+  /**
+   * `guaranteed` binds no more at once than WebGPU promises everywhere (128 MiB): what is taken in row blocks can then be
+   * tested on a GPU whose own limit is gigabytes. `largest` by default.
+   */
+  readonly bindings?: "largest" | "guaranteed" | undefined;
 }
 
 /** Requested where the GPU has them: for kernels, which ask `gpu.features` first, and for `doctor` to report. */
@@ -194,6 +199,7 @@ async function requestDevice(options: GpuOptions): Promise<OpenedDevice | undefi
     name = adapter.info.device;
     const requiredLimits: Record<string, number> = {};
     for (const limit of LIMITS) requiredLimits[limit] = adapter.limits[limit];
+    if (options.bindings === "guaranteed") delete requiredLimits["maxStorageBufferBindingSize"];
     const offered = new Set<string>(adapter.features);
     const requiredFeatures = FEATURES.filter((feature) => offered.has(feature)) as GPUFeatureName[];
     const device = await adapter.requestDevice({ label: "randlora", requiredLimits, requiredFeatures });

@@ -12,7 +12,7 @@ import { place, relativeError, take } from "./testing/placed.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await Gpu.open({ bindings: "guaranteed" });
 });
 afterAll(() => gpu.close());
 

@@ -14,8 +14,8 @@ const TOKENS = 4;
 let gpu: Gpu;
 let rows: number;
 beforeAll(async () => {
-  gpu = await Gpu.open();
-  rows = Math.min(Math.floor(gpu.limits.maxStorageBufferBindingSize / COLS / 4), 2 ** 15) + 37;
+  gpu = await Gpu.open({ bindings: "guaranteed" });
+  rows = Math.floor(gpu.limits.maxStorageBufferBindingSize / COLS / 4) + 37;
 });
 afterAll(() => gpu.close());
 
