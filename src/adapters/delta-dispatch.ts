@@ -3,6 +3,7 @@ import type { GpuBuffer } from "../gpu/memory.ts";
 import type { Binding, Workgroups } from "../gpu/stream.ts";
 import { DELTA_FLAGS, deltaParameters, type Tile } from "../kernels/delta.ts";
 import { DTYPE_CODES } from "../kernels/dtype.ts";
+import type { FloatGrid } from "../random/names.ts";
 import { BLOCK_ROWS, type DeltaBlock } from "./delta-block.ts";
 import type { PhiloxStorage } from "./randlora/storage.ts";
 
@@ -17,6 +18,9 @@ export interface BasisOnGpu {
   /** How the elements are drawn, where none are stored. */
   readonly philox: PhiloxStorage | undefined;
 }
+
+/** Bits of f32 that a grid lacks. */
+const DROPPED_BITS: Readonly<Record<FloatGrid, number>> = { f32: 0, f16: 13, bf16: 16 };
 
 /** One ΔW as delta.wgsl computes it: scale · B̂ (rows, terms) · Ŝ (terms, cols), or the transpose of that. */
 export interface DeltaOperands {
@@ -102,6 +106,7 @@ export function deltaDispatches(
       key: philox === undefined ? [0, 0] : [philox.key[0], philox.key[1]],
       threshold: philox?.threshold ?? 0,
       dense: philox?.sparsity === "dense",
+      dropped: DROPPED_BITS[philox?.grid ?? "f32"],
       aDrawn: a.philox?.pitch ?? 0,
       bDrawn: b.philox?.pitch ?? 0,
       sourceAt: block.weight?.at ?? 0,

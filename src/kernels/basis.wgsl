@@ -1,5 +1,5 @@
 // Elements of the random bases, four neighbours at a time: two-bit codes, and draws of philox-v1 (parameters `key`,
-// `threshold` and `dense`). DENSE says what a dense draw is: `philox_dense`, its value, or `philox_units`.
+// `threshold` and `dense`). Who includes it says what four dense draws of a word are: `fn dense4(word: u32)`.
 
 fn ternary4(codes: u32) -> vec4<f32> {
   let code = (vec4<u32>(codes) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(3u);
@@ -54,7 +54,7 @@ fn draw4(drawn: ptr<function, Drawn>, stream: u32, first: vec2<u32>) -> vec4<f32
       philox_very_sparse(words.x, p.threshold, 1.0), philox_very_sparse(words.y, p.threshold, 1.0));
   }
   if (p.dense == 1u) {
-    return ${DENSE}(words.x);
+    return dense4(words.x);
   }
   return philox_sparse(words.x, 1.0);
 }

@@ -1,6 +1,12 @@
 // Part of delta.wgsl: the operands B̂, A and γ, four neighbouring elements at a time, whatever they are stored as.
 #include basis
 
+#if STORAGE_B == "philox" || STORAGE_A == "philox"
+fn dense4(word: u32) -> vec4<f32> {
+  return philox_on_grid(philox_dense(word), p.dropped);
+}
+#end
+
 // B̂[row, q … q+3], row counted from the first bound row.
 fn load_b(drawn: ptr<function, Drawn>, row: u32, q: u32) -> vec4<f32> {
 #if STORAGE_B == "bf16"

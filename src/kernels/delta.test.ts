@@ -39,6 +39,7 @@ const DISTINCT: DeltaParameters = {
   key: [17, 18],
   threshold: 19,
   dense: true,
+  dropped: 24,
   aDrawn: 20,
   bDrawn: 21,
 };

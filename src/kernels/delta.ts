@@ -55,7 +55,6 @@ export function deltaKernel({ a, b, pairing, staging }: DeltaVariant): KernelSou
       PAIRING: pairing,
       STAGING: staging.kind,
       LANES: lanes,
-      DENSE: "philox_dense",
       ROWS_PER_LANE,
       // Mesa's software GPU compiles a shuffle better than a broadcast at 8 lanes and much worse at 16.
       SHUFFLE: lanes <= 8 ? "subgroupShuffle" : "subgroupBroadcast",
@@ -95,6 +94,8 @@ export interface DeltaParameters {
   readonly key: readonly [number, number];
   readonly threshold: number;
   readonly dense: boolean;
+  /** Bits of f32 that the grid of dense elements lacks: 0, 13 (f16), 16 (bf16). */
+  readonly dropped: number;
   readonly aDrawn: number;
   readonly bDrawn: number;
 }
@@ -128,6 +129,7 @@ export function deltaParameters(values: DeltaParameters): Uint32Array<ArrayBuffe
     values.firstStatistic,
     values.sourceAt,
     values.targetAt,
+    values.dropped,
   ]);
   new Float32Array(words.buffer, 56, 1)[0] = values.scale;
   return words;

@@ -2,7 +2,8 @@ import { expect, test } from "bun:test";
 import { Gpu } from "../gpu/gpu.ts";
 import { Stream } from "../gpu/stream.ts";
 import { read } from "../gpu/transfer.ts";
-import type { Sparsity } from "../random/names.ts";
+import { roundToGrid } from "../random/grid.ts";
+import type { FloatGrid, Sparsity } from "../random/names.ts";
 import { philoxElement, philoxStream } from "../random/philox.ts";
 import philoxText from "./philox.wgsl" with { type: "text" };
 import { expandTemplate } from "./template.ts";
@@ -50,4 +51,35 @@ test.each(KINDS)("the GPU draws the same bits as the CPU: %s", async (sparsity, 
   const ours = new Uint32Array((await read(gpu, drawn)).buffer);
   const theirs = new Uint32Array(Float32Array.from({ length: COUNT }, (_, at) => philoxElement(stream, at)).buffer);
   expect(ours.findIndex((bits, at) => bits !== theirs[at])).toBe(-1);
+});
+
+/** The elements of bytes 4·id … 4·id + 3 on a grid. */
+const ROUND = `
+#include philox
+struct Parameters { dropped: u32, pad0: u32, pad1: u32, pad2: u32 }
+@group(0) @binding(0) var<uniform> p: Parameters;
+@group(0) @binding(1) var<storage, read_write> drawn: array<vec4<f32>>;
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  drawn[id.x] = philox_on_grid(philox_dense(id.x * 0x04040404u + 0x03020100u), p.dropped);
+}`;
+
+const GRIDS: readonly (readonly [FloatGrid, number])[] = [
+  ["f32", 0],
+  ["f16", 13],
+  ["bf16", 16],
+];
+
+test.each(GRIDS)("every byte gives its dense element, rounded as PyTorch does: %s", async (grid, dropped) => {
+  using gpu = await Gpu.open();
+  const code = expandTemplate(ROUND, {}, { philox: philoxText });
+  const kernel = await gpu.pipelines.get({ key: "test/philox on a grid", code });
+  const drawn = gpu.memory.allocate("drawn", 1024);
+  const commands = new Stream(gpu);
+  commands.dispatch(kernel, Uint32Array.of(dropped, 0, 0, 0), [drawn], [1]);
+  commands.submit();
+  const ours = new Uint32Array((await read(gpu, drawn)).buffer);
+  const elements = Float32Array.from({ length: 256 }, (_, byte) =>
+    roundToGrid(((2 * byte - 255) / 255) * Math.sqrt(765 / 257), grid),
+  );
+  expect(ours).toEqual(new Uint32Array(elements.buffer));
 });

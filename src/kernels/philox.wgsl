@@ -55,6 +55,15 @@ fn philox_dense(word: u32) -> vec4<f32> {
   return odd * PHILOX_DENSE_HIGH + rest;
 }
 
+// Values on a grid that lacks the last `dropped` bits of f32 (bf16: 16, f16: 13, f32: 0), to nearest, ties to even, for
+// values that are normal numbers there. All that are dense are: the least is 0.0068.
+fn philox_on_grid(values: vec4<f32>, dropped: u32) -> vec4<f32> {
+  let bits = bitcast<vec4<u32>>(values);
+  let rest = (1u << dropped) - 1u;
+  let odd = (bits >> vec4<u32>(dropped)) & vec4<u32>(rest & 1u);
+  return bitcast<vec4<f32>>((bits + vec4<u32>(rest >> 1u) + odd) & vec4<u32>(~rest));
+}
+
 // Sparse, four elements of one word: b < 43 → −scale, b > 212 → +scale, else 0; scale = f32(√(128/43)).
 fn philox_sparse(word: u32, scale: f32) -> vec4<f32> {
   let bytes = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(0xffu);

@@ -1,8 +1,12 @@
-// Rows and columns of a basis that is stored as codes or not at all, as bf16 numbers that bf16 holds exactly: −1, 0, +1
-// of ternary bases, 2b − 255 of dense philox ones. Columns beyond the last become zero.
+// Rows and columns of a basis that is stored as codes or not at all, as 16-bit numbers: −1, 0, +1 of ternary bases; of
+// dense philox ones 2b − 255, which bf16 holds exactly, or values, which the packing to TARGET rounds to the bases' own
+// grid. Columns beyond the last become zero.
 #include dtype
 #if STORAGE_B == "philox"
 #include philox
+fn dense4(word: u32) -> vec4<f32> {
+  return ${DENSE}(word);
+}
 #end
 
 struct Parameters {
@@ -45,7 +49,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       let four = draw4(&drawn, p.stream, position(row, p.stride, p.first_col + col + i));
 #end
       let inside = vec4<u32>(col + i) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.cols);
-      target_[(id.y * p.target_pitch + col + i) / 4u] = round4_bf16(select(vec4<f32>(0.0), four, inside));
+      target_[(id.y * p.target_pitch + col + i) / 4u] = round4_${TARGET}(select(vec4<f32>(0.0), four, inside));
     }
   }
 }

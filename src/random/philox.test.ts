@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { Sparsity } from "./names.ts";
+import { roundToGrid } from "./grid.ts";
+import type { FloatGrid, Sparsity } from "./names.ts";
 import { philox4x32, philoxElement, philoxFill, philoxStream } from "./philox.ts";
 
 type Counter = readonly [number, number, number, number];
@@ -105,11 +106,25 @@ describe.each(sparsities)("philox-v1, %s", (sparsity) => {
   });
 });
 
-test("every byte gives the f32 nearest to its dense element", () => {
+const grids: readonly FloatGrid[] = ["f32", "bf16", "f16"];
+
+test.each(grids)("every byte gives the f32 nearest to its dense element, on the grid: %s", (grid) => {
   const seen = new Set<number>();
   const values = new Float32Array(20_000);
-  philoxFill(philoxStream(1n, 0, "dense", 1), 0, values);
+  philoxFill(philoxStream(1n, 0, "dense", 1, grid), 0, values);
   for (const value of values) seen.add(value);
-  const expected = Array.from({ length: 256 }, (_, b) => Math.fround(((2 * b - 255) / 255) * Math.sqrt(765 / 257)));
-  expect([...seen].toSorted((x, y) => x - y)).toEqual(expected);
+  const expected = new Set<number>();
+  for (let b = 0; b < 256; b++) expected.add(roundToGrid(((2 * b - 255) / 255) * Math.sqrt(765 / 257), grid));
+  expect([...seen].toSorted((x, y) => x - y)).toEqual([...expected].toSorted((x, y) => x - y));
+});
+
+test.each(grids)("elements on a grid are those of f32, rounded: %s", (grid) => {
+  for (const sparsity of sparsities) {
+    const [plain, rounded] = [new Float32Array(1000), new Float32Array(1000)];
+    philoxFill(philoxStream(5n, 1, sparsity, 300), 7, plain);
+    const stream = philoxStream(5n, 1, sparsity, 300, grid);
+    philoxFill(stream, 7, rounded);
+    expect(rounded).toEqual(plain.map((value) => roundToGrid(value, grid)));
+    expect(philoxElement(stream, 500)).toBe(rounded[493] ?? NaN);
+  }
 });

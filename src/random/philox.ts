@@ -1,4 +1,5 @@
-import type { Sparsity } from "./names.ts";
+import { roundToGrid } from "./grid.ts";
+import type { FloatGrid, Sparsity } from "./names.ts";
 
 const MULTIPLIER_0 = 0xd2511f53 | 0;
 const MULTIPLIER_1 = 0xcd9e8d57 | 0;
@@ -53,7 +54,9 @@ export interface PhiloxStream {
   /** 0 for A, 1 for B. */
   readonly stream: 0 | 1;
   readonly sparsity: Sparsity;
-  /** The f32 size of a nonzero ternary element; 1 for dense, whose size is built in. */
+  /** The grid that elements are rounded to, from their f32 values. */
+  readonly grid: FloatGrid;
+  /** The size of a nonzero ternary element, on the grid; 1 for dense, whose size is built in. */
   readonly scale: number;
   /** Very sparse: u < threshold → −1, u ≥ 65536 − threshold → +1, else 0 (u of 16 bits); 0 otherwise. */
   readonly threshold: number;
@@ -66,15 +69,35 @@ export interface PhiloxStream {
 const DENSE_HIGH = 0.006765842437744141; // 0x1.bb68p-8
 const DENSE_LOW = 3.2649047909671935e-8; // 0x1.187404p-25
 
-/** The stream of basis A (0) or B (1) for a basis seed, at the sparsity and smaller dimension the bases are drawn at. */
-export function philoxStream(seed: bigint, stream: 0 | 1, sparsity: Sparsity, min: number): PhiloxStream {
+/** The 256 dense elements, by their bytes. */
+const DENSE_F32 = Float32Array.from({ length: 256 }, (_, byte) => {
+  const odd = 2 * byte - 255;
+  return Math.fround(odd * DENSE_HIGH) + Math.fround(odd * DENSE_LOW);
+});
+const DENSE: Readonly<Record<FloatGrid, Float32Array>> = {
+  f32: DENSE_F32,
+  bf16: DENSE_F32.map((value) => roundToGrid(value, "bf16")),
+  f16: DENSE_F32.map((value) => roundToGrid(value, "f16")),
+};
+
+/**
+ * The stream of basis A (0) or B (1) for a basis seed, at the sparsity and smaller dimension the bases are drawn at.
+ * @param grid of the elements; f32 has them as they are defined
+ */
+export function philoxStream(
+  seed: bigint,
+  stream: 0 | 1,
+  sparsity: Sparsity,
+  min: number,
+  grid: FloatGrid = "f32",
+): PhiloxStream {
   const bits = BigInt.asUintN(64, seed);
   const key = [Number(bits & 0xffffffffn), Number(bits >> 32n)] as const;
   const threshold = sparsity === "very-sparse" ? Math.round(32768 / Math.sqrt(min)) : 0;
   let scale = 1;
-  if (sparsity === "sparse") scale = Math.fround(Math.sqrt(128 / 43));
-  if (sparsity === "very-sparse") scale = Math.fround(Math.sqrt(32768 / threshold));
-  return { key, stream, sparsity, scale, threshold };
+  if (sparsity === "sparse") scale = roundToGrid(Math.sqrt(128 / 43), grid);
+  if (sparsity === "very-sparse") scale = roundToGrid(Math.sqrt(32768 / threshold), grid);
+  return { key, stream, sparsity, grid, scale, threshold };
 }
 
 /** Elements that one counter block of 128 bits holds: 16 bytes, or 8 numbers of 16 bits. */
@@ -82,20 +105,15 @@ export function philoxBlockElements(sparsity: Sparsity): 8 | 16 {
   return sparsity === "very-sparse" ? 8 : 16;
 }
 
-/** −1, 0 or +1 (ternary), or 2b − 255 (dense): the element before its factor, from the words of its block. */
-function blockCode(words: Uint32Array, lane: number, stream: PhiloxStream): number {
+/** An element from the words of its block. */
+function blockElement(words: Uint32Array, lane: number, stream: PhiloxStream, dense: Float32Array): number {
   if (stream.sparsity === "very-sparse") {
     const bits = ((words[lane >>> 1] as number) >>> ((lane & 1) * 16)) & 0xffff;
-    return (bits >= 65536 - stream.threshold ? 1 : 0) - (bits < stream.threshold ? 1 : 0);
+    return ((bits >= 65536 - stream.threshold ? 1 : 0) - (bits < stream.threshold ? 1 : 0)) * stream.scale;
   }
   const byte = ((words[lane >>> 2] as number) >>> ((lane & 3) * 8)) & 0xff;
-  if (stream.sparsity === "dense") return 2 * byte - 255;
-  return (byte > 212 ? 1 : 0) - (byte < 43 ? 1 : 0);
-}
-
-function codeValue(code: number, stream: PhiloxStream): number {
-  if (stream.sparsity !== "dense") return code * stream.scale;
-  return Math.fround(Math.fround(code * DENSE_HIGH) + Math.fround(code * DENSE_LOW));
+  if (stream.sparsity === "dense") return dense[byte] as number;
+  return ((byte > 212 ? 1 : 0) - (byte < 43 ? 1 : 0)) * stream.scale;
 }
 
 const blockWords = new Uint32Array(4);
@@ -104,21 +122,22 @@ function drawBlock(stream: PhiloxStream, block: number): void {
   philox4x32(blockWords, [block % 2 ** 32, Math.floor(block / 2 ** 32), stream.stream, 0], stream.key);
 }
 
-/** Element `index` (flat, in PEFT's memory order: A (r, min), B (max, n, r)) of a stream, an f32 value with standard deviation 1. */
+/** Element `index` (flat, in PEFT's memory order: A (r, min), B (max, n, r)) of a stream; their standard deviation is 1. */
 export function philoxElement(stream: PhiloxStream, index: number): number {
   const perBlock = philoxBlockElements(stream.sparsity);
   drawBlock(stream, Math.floor(index / perBlock));
-  return codeValue(blockCode(blockWords, index % perBlock, stream), stream);
+  return blockElement(blockWords, index % perBlock, stream, DENSE[stream.grid]);
 }
 
 /** Elements `index .. index + out.length` of a stream. */
 export function philoxFill(stream: PhiloxStream, index: number, out: Float32Array): void {
   const perBlock = philoxBlockElements(stream.sparsity);
+  const dense = DENSE[stream.grid];
   let lane = index % perBlock;
   let block = Math.floor(index / perBlock);
   for (let i = 0; i < out.length; i++) {
     if (i === 0 || lane === 0) drawBlock(stream, block);
-    out[i] = codeValue(blockCode(blockWords, lane, stream), stream);
+    out[i] = blockElement(blockWords, lane, stream, dense);
     if (++lane === perBlock) {
       lane = 0;
       block++;

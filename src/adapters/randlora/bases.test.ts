@@ -116,8 +116,8 @@ describe("what a layer needs", () => {
     expect(kind("torch-mt19937-f32", "dense", "f16")).toBe("f16");
     expect(kind("torch-mt19937-ternary", "sparse", "bf16")).toBe("ternary");
     expect(kind("philox-v1", "dense", "f32")).toBe("philox");
-    expect(kind("philox-v1", "dense", "bf16")).toBe("bf16");
-    expect(kind("philox-v1", "very-sparse", "bf16")).toBe("ternary");
+    expect(kind("philox-v1", "dense", "bf16")).toBe("philox");
+    expect(kind("philox-v1", "very-sparse", "f16")).toBe("philox");
   });
 
   test("spans several staging groups", () => {

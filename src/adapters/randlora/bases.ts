@@ -79,7 +79,7 @@ function drawAndRemember(spec: BasesSpec, extent: BasesExtent, cache: StdCache):
 
 /**
  * Draws bases as far as `extent` needs them. The order of drawing, the arithmetic and both roundings are PEFT's
- * (tuners/randlora/model.py) on PyTorch's CPU generator, bit for bit; philox-v1 stores nothing on the f32 grid.
+ * (tuners/randlora/model.py) on PyTorch's CPU generator, bit for bit; philox-v1 stores nothing.
  * Without cached standard deviations the whole stream is drawn once, for they belong to the whole tensors.
  * @throws RandloraError `adapter` for a shape, seed, generator or extent that makes no sense.
  */

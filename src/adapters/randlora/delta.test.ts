@@ -67,6 +67,10 @@ const CASES: readonly Case[] = [
   { name: "philox beyond 2^32 elements", out: 70000, in: 2, r: 1, ...PHILOX, drawn: { max: 70000, min: 70000 } },
   { name: "philox, sparse", out: 70, in: 50, r: 7, generator: "philox-v1", sparsity: "sparse" },
   { name: "philox, very sparse", out: 70, in: 50, r: 7, generator: "philox-v1", sparsity: "very-sparse" },
+  { name: "philox on bf16's grid", out: 70, in: 50, r: 6, ...PHILOX, grid: "bf16" },
+  { name: "philox on f16's grid", out: 50, in: 70, r: 3, ...PHILOX, grid: "f16", drawn: { max: 99, min: 77 } },
+  { name: "philox, sparse on bf16's grid", out: 70, in: 50, r: 7, ...PHILOX, sparsity: "sparse", grid: "bf16" },
+  { name: "philox, very sparse on f16's grid", out: 50, in: 70, r: 7, ...PHILOX, sparsity: "very-sparse", grid: "f16" },
 ];
 
 const VARIED: readonly Case[] = CASES.flatMap((base) => [

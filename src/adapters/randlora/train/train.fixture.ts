@@ -12,8 +12,11 @@ export const STORED = {
   f32: { generator: "torch-mt19937-f32", sparsity: "dense", grid: "f32" },
   ternary: { generator: "torch-mt19937-ternary", sparsity: "sparse", grid: "bf16" },
   philox: { generator: "philox-v1", sparsity: "dense", grid: "f32" },
+  "philox, bf16": { generator: "philox-v1", sparsity: "dense", grid: "bf16" },
+  "philox, f16": { generator: "philox-v1", sparsity: "dense", grid: "f16" },
   "philox, sparse": { generator: "philox-v1", sparsity: "sparse", grid: "f32" },
   "philox, very sparse": { generator: "philox-v1", sparsity: "very-sparse", grid: "f32" },
+  "philox, very sparse, f16": { generator: "philox-v1", sparsity: "very-sparse", grid: "f16" },
 } as const satisfies Record<string, Pick<BasesSpec, "generator" | "sparsity" | "grid">>;
 
 export type Stored = keyof typeof STORED;

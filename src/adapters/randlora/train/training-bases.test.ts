@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../../../gpu/gpu.ts";
 import { read } from "../../../gpu/transfer.ts";
+import { fromHalfBits } from "../../../random/grid.ts";
 import { bf16ToF32 } from "../../../safetensors/numbers.ts";
 import { Run } from "../../../tensor/run.ts";
 import { readElement } from "../storage.ts";
 import { moduleShape } from "./shape.ts";
-import { basesFor, taken } from "./train.fixture.ts";
+import { basesFor, type Stored, taken } from "./train.fixture.ts";
 import { TrainingBases } from "./training-bases.ts";
 
 let gpu: Gpu;
@@ -14,32 +15,43 @@ beforeAll(async () => {
 });
 afterAll(() => gpu.close());
 
-test.each(["ternary", "philox", "philox, sparse", "philox, very sparse"] as const)(
-  "packed elements become exact bf16 numbers: %s",
-  async (stored) => {
-    const shape = moduleShape(75, 37, 5);
-    const cpu = basesFor(stored, [shape, moduleShape(90, 61, 5)]);
-    const bases = await TrainingBases.create(gpu, cpu, "peft");
-    expect(bases.panelBytes(shape)).toBe(80 * 40 * 2);
-    const panel = gpu.memory.allocate("panel", bases.panelBytes(shape));
-    using run = new Run(gpu);
-    const [block, more] = [...bases.rows(run, shape, panel)];
-    await run.submit();
-    expect(more).toBeUndefined();
-    expect(block?.tensor.shape).toEqual([75, 40]);
-    const bits = new Uint16Array((await read(gpu, panel)).buffer);
-    for (let row = 0; row < 75; row++) {
-      for (let q = 0; q < 40; q++) {
-        const value = Math.fround(bf16ToF32(bits[row * 40 + q] ?? 0) * bases.unit);
-        const wanted = readElement(cpu.b, row, q);
-        // A dense element is the f32 nearest to its true value, and so is this up to one rounding.
-        if (Math.abs(value - wanted) > 2 ** -23 * Math.abs(wanted)) expect([row, q, value]).toEqual([row, q, wanted]);
-      }
+const PACKED: readonly Stored[] = [
+  "ternary",
+  "philox",
+  "philox, bf16",
+  "philox, f16",
+  "philox, sparse",
+  "philox, very sparse",
+  "philox, very sparse, f16",
+];
+
+test.each(PACKED)("packed elements become exact 16-bit numbers: %s", async (stored) => {
+  const shape = moduleShape(75, 37, 5);
+  const cpu = basesFor(stored, [shape, moduleShape(90, 61, 5)]);
+  const bases = await TrainingBases.create(gpu, cpu, "peft");
+  expect(bases.panelBytes(shape)).toBe(80 * 40 * 2);
+  const panel = gpu.memory.allocate("panel", bases.panelBytes(shape));
+  using run = new Run(gpu);
+  const [block, more] = [...bases.rows(run, shape, panel)];
+  await run.submit();
+  expect(more).toBeUndefined();
+  expect(block?.tensor.shape).toEqual([75, 40]);
+  const isF16 = block?.tensor.dtype === "F16";
+  expect(isF16).toBe(stored === "philox, f16");
+  const bits = new Uint16Array((await read(gpu, panel)).buffer);
+  for (let row = 0; row < 75; row++) {
+    for (let q = 0; q < 40; q++) {
+      const pattern = bits[row * 40 + q] ?? 0;
+      const value = Math.fround(fromHalfBits(pattern, isF16 ? "f16" : "bf16") * bases.unit);
+      const wanted = readElement(cpu.b, row, q);
+      // A dense element of f32 is the number nearest to its true value, and so is this up to one rounding.
+      const error = stored === "philox" ? 2 ** -23 * Math.abs(wanted) : 0;
+      if (Math.abs(value - wanted) > error) expect([row, q, value]).toEqual([row, q, wanted]);
     }
-    gpu.memory.release(panel);
-    bases.release();
-  },
-);
+  }
+  gpu.memory.release(panel);
+  bases.release();
+});
 
 test("columns beyond the last are zero, and large bases come in blocks of rows", async () => {
   const shape = moduleShape(70_003, 37, 37);
@@ -63,6 +75,17 @@ test("columns beyond the last are zero, and large bases come in blocks of rows",
   gpu.memory.release(panel);
   bases.release();
 });
+
+test.each(["philox", "philox, bf16", "philox, f16", "philox, very sparse, f16"] as const)(
+  "bases that are drawn take a few bytes, whatever their size: %s",
+  async (stored) => {
+    const before = gpu.memory.liveBytes;
+    const bases = await TrainingBases.create(gpu, basesFor(stored, [moduleShape(4096, 4096, 32)]), "peft");
+    expect(gpu.memory.liveBytes - before - bases.a.buffer.size).toBeLessThan(64);
+    bases.release();
+    expect(gpu.memory.liveBytes).toBe(before);
+  },
+);
 
 test("A is widened to its true values", async () => {
   const shape = moduleShape(75, 37, 5);

@@ -2,7 +2,7 @@ import type { Gpu } from "../../../gpu/gpu.ts";
 import { uploaded } from "../../../gpu/transfer.ts";
 import { uniform } from "../../../kernels/parameters.ts";
 import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
-import { UNPACK_COLS, unpackKernel } from "../../../kernels/unpack.ts";
+import { UNPACK_COLS, unpackKernel, type Unpacked } from "../../../kernels/unpack.ts";
 import type { GpuBuffer } from "../../../gpu/memory.ts";
 import type { Run } from "../../../tensor/run.ts";
 import { pitchOf, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
@@ -14,7 +14,7 @@ import type { ModuleShape } from "./shape.ts";
 
 /** Ternary and drawn elements are unpacked in blocks of rows of about this much. */
 const PANEL_BYTES = 8 * 2 ** 20;
-/** What bf16 numbers 2b − 255 stand for: a philox-v1 element has a standard deviation of 1. */
+/** What numbers 2b − 255 stand for: a philox-v1 element of the f32 grid. */
 const PHILOX_UNIT = Math.sqrt(765 / 257) / 255;
 /** The kernel counts elements in 32 bits. */
 const MOST_CODE_BYTES = 2 ** 29;
@@ -90,6 +90,7 @@ export class TrainingBases {
     }
     if (panel === undefined) throw new Error("packed bases need a panel to be unpacked to");
     const { maxStorageBufferBindingSize } = this.#gpu.limits;
+    const unpacked = unpackedOf(this.#b);
     const step = this.#panelRows(shape);
     const pitch = panelPitch(shape);
     const rowBytes = kind === "ternary" ? stride / 4 : 0;
@@ -101,7 +102,7 @@ export class TrainingBases {
       // Rows of two-bit codes are whole words, but a binding begins at whole 256 bytes: some rows before, some words.
       const skipped = (first * rowBytes - offset) / 4;
       run.dispatch(
-        unpackKernel(kind),
+        unpackKernel(kind, unpacked),
         uniform(
           count,
           shape.terms,
@@ -121,7 +122,8 @@ export class TrainingBases {
         ],
         [Math.ceil(pitch / UNPACK_COLS), count],
       );
-      const tensor: Tensor = { shape: [count, shape.terms], dtype: "BF16", buffer: panel, offset: 0, pitch };
+      const dtype = unpacked === "f16" ? "F16" : "BF16";
+      const tensor: Tensor = { shape: [count, shape.terms], dtype, buffer: panel, offset: 0, pitch };
       yield { first, tensor };
     }
   }
@@ -145,10 +147,16 @@ export function isPacked(kind: BasisMatrix["storage"]["kind"]): kind is "ternary
   return kind === "ternary" || kind === "philox";
 }
 
+/** Codes have units, and so have dense draws that no grid has rounded; the others are true values. */
+function unpackedOf({ storage }: BasisMatrix): Unpacked {
+  return storage.kind === "philox" && storage.sparsity === "dense" && storage.grid !== "f32" ? storage.grid : "units";
+}
+
 function unitOf({ storage }: BasisMatrix): number {
   if (storage.kind === "ternary") return storage.scale;
   if (storage.kind !== "philox") return 1;
-  return storage.sparsity === "dense" ? PHILOX_UNIT : storage.scale;
+  if (storage.sparsity !== "dense") return storage.scale;
+  return storage.grid === "f32" ? PHILOX_UNIT : 1;
 }
 
 function panelPitch({ terms }: ModuleShape): number {
