@@ -1,4 +1,5 @@
 import { describeBase } from "../../src/adapters/base.ts";
+import type { BasisMatrix } from "../../src/adapters/randlora/storage.ts";
 import { TrainingBases } from "../../src/adapters/randlora/train/training-bases.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { readConfig } from "../../src/merge/model-config.ts";
@@ -13,6 +14,8 @@ export interface BasesBytes {
   readonly name: string;
   /** As they are stored. */
   readonly ours: number;
+  /** Of that: what is between the last column and the next row. */
+  readonly padding: number;
   /** The small base once more, in f32: see `TrainingBases.a`. */
   readonly widened: number;
   /** The same elements in f32, as PEFT trains with them. */
@@ -40,5 +43,10 @@ export async function measureBases(gpu: Gpu, folder: string, r: number, kind: Ba
   const widened = held.a.buffer.size;
   const ours = gpu.memory.liveBytes - before - widened;
   held.release();
-  return { name, ours, widened, peft: 4 * (a.rows * a.cols + b.rows * b.cols) };
+  const padding = paddingOf(a) + paddingOf(b);
+  return { name, ours, padding, widened, peft: 4 * (a.rows * a.cols + b.rows * b.cols) };
+}
+
+function paddingOf({ cols, stride, storage }: BasisMatrix): number {
+  return storage.kind === "philox" ? 0 : storage.data.byteLength * (1 - cols / stride);
 }

@@ -54,12 +54,13 @@ describe("bases that a known generator draws are recorded, not stored", () => {
   }
 
   test("on the grid that the base's dtype left them on", async () => {
-    for (const [generator, grid] of [
-      ["torch-mt19937-f32", "f16"],
-      ["torch-mt19937-f16-v1", "bf16"],
-      ["torch-mt19937-ternary", "bf16"],
+    for (const [generator, grid, sparsity] of [
+      ["torch-mt19937-f32", "f16", "dense"],
+      ["torch-mt19937-f16-v1", "bf16", "dense"],
+      ["torch-mt19937-ternary", "bf16", "sparse"],
+      ["philox-v1", "bf16", "dense"],
+      ["philox-v1", "f16", "sparse"],
     ] as const) {
-      const sparsity = generator === "torch-mt19937-ternary" ? "sparse" : "dense";
       const pair = await drawnPair({ generator, grid, sparsity });
       const { json } = await roundTrip({ ...CONFIG, sparse: sparsity === "sparse" }, { ...OWN, ...pair });
       expect(json.bases).toMatchObject({ generator, dtype: grid });

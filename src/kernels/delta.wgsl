@@ -27,7 +27,7 @@ struct Parameters {
   fast_count: u32, // n (peft) or r (paper)
   first_row: u32, // of this dispatch, in B̂ as drawn and in a transposed W
   first_col: u32, // in A, γ and a plain W
-  b_stride: u32, // elements from row to row, multiples of 16, 8, 4 and 4
+  b_stride: u32, // elements from row to row, multiples of 8 (16: two-bit codes), the same, 4 and 4
   a_stride: u32,
   gamma_stride: u32,
   w_pitch: u32,

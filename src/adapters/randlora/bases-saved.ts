@@ -122,7 +122,7 @@ async function pack(
   kind: PackedKind,
   magnitude: number,
 ): Promise<BasisMatrix> {
-  const stride = paddedStride(cols);
+  const stride = paddedStride(cols, kind === "ternary" ? kind : undefined);
   let storage: BasisStorage;
   if (kind === "f32") {
     const data = new Float32Array(rows * stride);

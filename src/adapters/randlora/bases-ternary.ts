@@ -44,7 +44,7 @@ function drawMatrix(
   spec: BasesSpec,
   known: number | null,
 ): { matrix: BasisMatrix; std: number } {
-  const stride = paddedStride(kept.cols);
+  const stride = paddedStride(kept.cols, "ternary");
   const data = new Uint32Array((kept.rows * stride) / 16);
   const draws = new Uint32Array(drawn.pitch);
   const taken = known === null ? drawn.pitch : kept.cols;

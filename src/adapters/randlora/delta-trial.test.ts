@@ -14,10 +14,11 @@ const SHAPES = [
   [40, 132],
 ] as const;
 const KINDS = [
-  ["torch-mt19937-bf16-v2", "dense", "bf16"],
-  ["torch-mt19937-f32", "dense", "f32"],
-  ["torch-mt19937-ternary", "sparse", "ternary"],
-  ["philox-v1", "dense", "philox"],
+  ["torch-mt19937-bf16-v2", "dense", "f32", "bf16"],
+  ["torch-mt19937-f32", "dense", "f32", "f32"],
+  ["torch-mt19937-ternary", "sparse", "f32", "ternary"],
+  ["philox-v1", "dense", "f32", "philox"],
+  ["philox-v1", "dense", "bf16", "philox"],
 ] as const;
 const STAGINGS: readonly (Staging | undefined)[] = [undefined, { kind: "workgroup" }];
 
@@ -25,8 +26,9 @@ const trials = SHAPES.flatMap(([out, in_]) =>
   KINDS.flatMap((kind) => STAGINGS.map((staging) => [out, in_, ...kind, staging?.kind ?? "default", staging] as const)),
 );
 
-test.each(trials)("ΔW %d×%d, %s %s as %s, %s staging", async (out, in_, generator, sparsity, storage, _, staging) => {
-  using trial = await DeltaTrial.create(gpu, { out, in: in_, r: 6, generator, sparsity, staging });
+test.each(trials)("ΔW %d×%d, %s %s on %s as %s, %s staging", async (out, in_, ...kind) => {
+  const [generator, sparsity, grid, storage, , staging] = kind;
+  using trial = await DeltaTrial.create(gpu, { out, in: in_, r: 6, generator, sparsity, grid, staging });
   expect(trial.storage).toBe(storage);
   expect(trial.flops).toBe(2 * out * in_ * Math.ceil(Math.min(out, in_) / 6) * 6);
   const check = await trial.check();

@@ -4,7 +4,7 @@ import { Stream } from "../../gpu/stream.ts";
 import { read } from "../../gpu/transfer.ts";
 import type { DeltaStorage, Staging } from "../../kernels/delta.ts";
 import { defaultStaging } from "../../kernels/staging.ts";
-import type { GeneratorName, Sparsity } from "../../random/names.ts";
+import type { FloatGrid, GeneratorName, Sparsity } from "../../random/names.ts";
 import { philoxFill, philoxStream } from "../../random/philox.ts";
 import { basesCount, drawBases, type Bases } from "./bases.ts";
 import { deltaReference, type DeltaLayer } from "./delta-reference.ts";
@@ -19,6 +19,8 @@ export interface DeltaTrialSpec {
   readonly r: number;
   readonly generator: GeneratorName;
   readonly sparsity: Sparsity;
+  /** What elements are rounded to; f32 by default. */
+  readonly grid?: FloatGrid;
   /** The one that suits the GPU by default. */
   readonly staging?: Staging | undefined;
 }
@@ -92,12 +94,12 @@ export class DeltaTrial {
    * @throws RandloraError `gpu`, `memory`
    */
   static async create(gpu: Gpu, spec: DeltaTrialSpec): Promise<DeltaTrial> {
-    const { r, generator, sparsity, staging = defaultStaging(gpu) } = spec;
+    const { r, generator, sparsity, grid = "f32", staging = defaultStaging(gpu) } = spec;
     const max = Math.max(spec.out, spec.in);
     const min = Math.min(spec.out, spec.in);
     const n = basesCount(min, r);
     const extent = { rows: max, bases: n, cols: min };
-    const bases = drawBases({ generator, key: 0n, r, max, min, sparsity, grid: "f32" }, extent, NO_CACHE);
+    const bases = drawBases({ generator, key: 0n, r, max, min, sparsity, grid }, extent, NO_CACHE);
     const layer: DeltaLayer = {
       outFeatures: spec.out,
       inFeatures: spec.in,

@@ -25,11 +25,11 @@ const DENSE: readonly (readonly [GeneratorName, readonly FloatGrid[]])[] = [
   ["torch-mt19937-f16-v2", ["f16", "bf16"]],
   ["torch-mt19937-f16-v1", ["f16", "bf16"]],
   ["torch-mt19937-f32", ["f32", "bf16", "f16"]],
-  ["philox-v1", ["f32"]],
+  ["philox-v1", ["f32", "bf16", "f16"]],
 ];
 const TERNARY: typeof DENSE = [
   ["torch-mt19937-ternary", ["f32", "bf16", "f16"]],
-  ["philox-v1", ["f32"]],
+  ["philox-v1", ["f32", "bf16", "f16"]],
 ];
 
 /**

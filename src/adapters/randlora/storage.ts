@@ -34,17 +34,15 @@ export type BasisStorage = HalfStorage | SingleStorage | TernaryStorage | Philox
 export interface BasisMatrix {
   readonly rows: number;
   readonly cols: number;
-  /** Elements from one row to the next, a multiple of 16. */
+  /** Elements from one row to the next, see {@link paddedStride}. */
   readonly stride: number;
   readonly storage: BasisStorage;
 }
 
-/** Row lengths are padded to this many elements, so that any kind of storage starts a row at a whole vec4 or word. */
-const ROW_ALIGNMENT = 16;
-
-/** Elements from one row to the next for `cols` columns. */
-export function paddedStride(cols: number): number {
-  return Math.ceil(cols / ROW_ALIGNMENT) * ROW_ALIGNMENT;
+/** Elements from one row to the next for `cols` columns: two-bit rows begin at whole words, others at whole 16 or 32 bytes. */
+export function paddedStride(cols: number, kind?: "ternary"): number {
+  const whole = kind === "ternary" ? 16 : 8;
+  return Math.ceil(cols / whole) * whole;
 }
 
 /** Element (row, col) of a packed matrix, an f32 value; philox elements are drawn. */
