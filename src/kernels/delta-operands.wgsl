@@ -2,6 +2,7 @@
 #include basis
 
 #if STORAGE_B == "philox" || STORAGE_A == "philox"
+// A dense draw on the grid of the bases.
 fn dense4(word: u32) -> vec4<f32> {
   return philox_on_grid(philox_dense(word), p.dropped);
 }

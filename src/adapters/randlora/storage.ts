@@ -21,7 +21,7 @@ export interface TernaryStorage {
   readonly scale: number;
 }
 
-/** Nothing stored: element (row, col) is element `row · pitch + col` of a philox-v1 stream on its grid, see {@link PhiloxStream}. */
+/** Nothing stored: element (row, col) is element `row · pitch + col` of a philox-v1 stream, on its grid. */
 export interface PhiloxStorage extends PhiloxStream {
   readonly kind: "philox";
   /** Elements between two rows in the order of drawing: `min` for A, ⌈min/r⌉ · r for B (of the shape drawn at). */

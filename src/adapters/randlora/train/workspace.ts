@@ -34,7 +34,7 @@ export interface WorkspaceSizes {
   readonly statistics: number;
   /** Ŝ. */
   readonly scaledA: number;
-  /** Rows of B̂ in bf16. */
+  /** Rows of B̂, unpacked to 16 bits. */
   readonly panel: number;
   /** G of one module. */
   readonly product: number;
