@@ -10,9 +10,10 @@ import { copySuite } from "./suites/copy.ts";
 import { deltaSuite } from "./suites/delta.ts";
 import { drawSuite } from "./suites/draws.ts";
 import { gemmSuite } from "./suites/gemm.ts";
+import { loadSuite } from "./suites/loads.ts";
 import { mergeSuite } from "./suites/merge.ts";
 
-const SUITES = [drawSuite, deltaSuite, gemmSuite, attentionSuite, mergeSuite, copySuite];
+const SUITES = [drawSuite, deltaSuite, gemmSuite, attentionSuite, mergeSuite, copySuite, loadSuite];
 
 const { values, positionals } = parseArgs({ options: { record: { type: "boolean" } }, allowPositionals: true });
 const words = positionals.map((word) => word.toLowerCase());
