@@ -33,6 +33,7 @@ export const command = defineCommand({
       out,
       projections: projections === undefined ? undefined : projections === "yes",
       force,
+      signal: context.signal,
     });
     for (const note of result.notes) context.log.warn(note);
     const { tensors, generator } = result;

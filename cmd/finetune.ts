@@ -28,7 +28,7 @@ export const command = defineCommand({
       const places = await placesOf(settings, context);
       const data = await loadData(places, context);
       if (options.dryRun) return await dryRun(places, data, context);
-      await refuseWhatCannotBe(places);
+      await refuseWhatCannotBe(places, context.signal);
       await using folder = await RunFolder.create(options.out, settings);
       return await train(folder, places, data, context);
     }
@@ -49,9 +49,9 @@ export const command = defineCommand({
 });
 
 /** Finds what is wrong with the model, the targets or the adapter to go on from, before a folder is made. */
-async function refuseWhatCannotBe({ local, location }: Places): Promise<void> {
+async function refuseWhatCannotBe({ local, location }: Places, signal: AbortSignal): Promise<void> {
   const { ModelSource } = await import("../src/train/model.ts");
-  const source = await ModelSource.open(local, location);
+  const source = await ModelSource.open(local, location, signal);
   await source[Symbol.asyncDispose]();
 }
 

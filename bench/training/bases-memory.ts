@@ -36,7 +36,7 @@ export async function measureBases(gpu: Gpu, folder: string, r: number, kind: Ba
   const settings = await settingsOf(folder, { method: "randlora", rank: r, generator, sparsity });
   if (settings.adapter === null) throw new TypeError("RandLoRA without settings of its own");
   const targets = findTargets(base, settings.adapter);
-  await using source = newRandlora(settings, settings.adapter, targets);
+  await using source = await newRandlora(settings, settings.adapter, targets);
   const { a, b } = source.bases;
   const before = gpu.memory.liveBytes;
   const held = await TrainingBases.create(gpu, source.bases, source.pairing);

@@ -28,7 +28,7 @@ export async function drawnPair(
   spec: Partial<BasesSpec> & { generator: GeneratorName },
 ): Promise<Record<string, TestTensor>> {
   const full: BasesSpec = { key: KEY, r: 5, max: 400, min: 12, sparsity: "dense", grid: "f32", ...spec };
-  const { a, b } = drawPairTensors(full, cache);
+  const { a, b } = await drawPairTensors(full, cache);
   const [A, B] = await Promise.all(
     [a, b].map(async (one) => ({ dtype: "F32" as const, shape: one.shape, data: await one.readAll() })),
   );

@@ -22,8 +22,8 @@ export interface AdapterPlan {
   readonly bases: BasesOrigin;
   /** Whether PEFT's merge rounds this method's ΔW to the weight's dtype before it is added. */
   readonly roundsDelta: boolean;
-  /** Reads or draws what the layers share. Throws `RandloraError`. */
-  load(): Promise<DeltaSource>;
+  /** Reads or draws what the layers share. Throws `RandloraError`, or the signal's reason when it is aborted. */
+  load(signal?: AbortSignal): Promise<DeltaSource>;
 }
 
 export type BasesOrigin = GeneratorName | "saved" | "none";

@@ -68,7 +68,7 @@ export class AdaptedWeights implements AsyncDisposable {
     const loaded: LoadedAdapter[] = [];
     for (const [index, one] of plans.entries()) {
       signal?.throwIfAborted();
-      const deltas = await (await one.load()).upload(this.#gpu);
+      const deltas = await (await one.load(signal)).upload(this.#gpu);
       resources.defer(() => deltas.release());
       loaded.push({ plan: one, factor: choices[index]?.scale ?? 1, deltas });
     }

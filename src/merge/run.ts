@@ -114,7 +114,7 @@ export async function merge(
   const verified: VerifiedAdapter[] = [];
   for (const [index, one] of plans.entries()) {
     signal.throwIfAborted();
-    const source = await one.load();
+    const source = await one.load(signal);
     clock.end("bases");
     const factor = scales[index] ?? 1;
     adapters.push({ plan: one, factor, deltas: await source.upload(await opening) });

@@ -47,3 +47,47 @@ export function toHalfBits(value: number, grid: "bf16" | "f16"): number {
 export function fromHalfBits(bits: number, grid: "bf16" | "f16"): number {
   return grid === "bf16" ? fromBf16Bits(bits) : fromF16Bits(bits);
 }
+
+/**
+ * Rounds the first `count` of `bits`, patterns of finite f32 numbers, to bf16 patterns at `out[at..]`; `swapped` becomes
+ * `by`. A bare loop over integers: JavaScriptCore compiles it best.
+ */
+export function roundToBf16(
+  bits: Int32Array,
+  count: number,
+  out: Uint16Array,
+  at: number,
+  swapped = -1,
+  by = swapped,
+): void {
+  for (let i = 0; i < count; i++) {
+    const pattern = bits[i] as number;
+    const rounded = (pattern + 0x7fff + ((pattern >>> 16) & 1)) >>> 16;
+    out[at + i] = rounded === swapped ? by : rounded;
+  }
+}
+
+/** The same to f16, of numbers that it can hold; several times as fast as a `Float16Array` (Bun 1.4). */
+export function roundToF16(
+  bits: Int32Array,
+  count: number,
+  out: Uint16Array,
+  at: number,
+  swapped = -1,
+  by = swapped,
+): void {
+  for (let i = 0; i < count; i++) {
+    const pattern = bits[i] as number;
+    const magnitude = pattern & 0x7fffffff;
+    let rounded = (pattern >>> 16) & 0x8000;
+    // At least 2^-14: the exponent's bias falls from 127 to 15. Below it numbers are subnormal, and rare.
+    if (magnitude >= 0x38800000) rounded |= ((magnitude + 0xfff + ((magnitude >>> 13) & 1)) >>> 13) - (112 << 10);
+    else rounded = subnormalF16(pattern);
+    out[at + i] = rounded === swapped ? by : rounded;
+  }
+}
+
+function subnormalF16(pattern: number): number {
+  singleBits[0] = pattern;
+  return toF16Bits(single[0] as number);
+}

@@ -36,8 +36,10 @@ describe("uniform draws of torch 2.13", () => {
       fc.property(draw, fan, (u, fan) => {
         const bound = kaimingUniformBound(fan);
         const out = new Float32Array(1);
-        singleUniform(bound)(Uint32Array.of(u), 1, out, 0);
+        singleUniform(bound).map(Uint32Array.of(u), 1, out, 0);
         expect(out[0]).toBe(fused(u, bound));
+        singleUniform(bound).mapAndDivide(Uint32Array.of(u), 1, Math.fround(0.0577), out, 0);
+        expect(out[0]).toBe(Math.fround(fused(u, bound) / Math.fround(0.0577)));
       }),
       { seed: 10, numRuns: 300 },
     );

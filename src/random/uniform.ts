@@ -1,4 +1,4 @@
-import { roundToGrid, toBf16Bits, toF16Bits, toHalfBits } from "./grid.ts";
+import { roundToBf16, roundToF16, roundToGrid, toBf16Bits, toF16Bits, toHalfBits } from "./grid.ts";
 
 /** Generators whose elements are 16-bit numbers. */
 export type HalfGenerator =
@@ -10,8 +10,12 @@ export type HalfGenerator =
 /** Turns `count` 32-bit draws into 16-bit patterns at `out[at..]`. */
 export type HalfMap = (draws: Uint32Array, count: number, out: Uint16Array, at: number) => void;
 
-/** Turns `count` 32-bit draws into single-precision numbers at `out[at..]`. */
-export type SingleMap = (draws: Uint32Array, count: number, out: Float32Array, at: number) => void;
+/** How `count` 32-bit draws become single-precision numbers at `out[at..]`. */
+export interface SingleUniform {
+  map(draws: Uint32Array, count: number, out: Float32Array, at: number): void;
+  /** The same, each divided by `divisor` in single precision. */
+  mapAndDivide(draws: Uint32Array, count: number, divisor: number, out: Float32Array, at: number): void;
+}
 
 /**
  * The bound of `torch.nn.init.kaiming_uniform_(a=√5)` for a fan-in, as a double: √3 · (√(2 / (1 + a²)) / √fan), in
@@ -70,40 +74,19 @@ function fuse(draws: Uint32Array, from: number, count: number, step: number, out
 /** The factor of `fuse`: hi·2⁻²³, hi = f32(bound). */
 const fuseStep = (bound: number): number => Math.fround(bound) * 2 ** -23;
 
-/** Rounds `count` of `singlesBits` to bf16; `high` becomes `low`, as torch keeps the interval half open. */
-function roundBf16(count: number, out: Uint16Array, at: number, high: number, low: number): void {
-  for (let i = 0; i < count; i++) {
-    const bits = singlesBits[i] as number;
-    const rounded = (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
-    out[at + i] = rounded === high ? low : rounded;
-  }
-}
-
 /** torch 2.13, bf16. */
 function fusedBf16(bound: number): HalfMap {
   const step = fuseStep(bound);
+  // `high` becomes `low`, as torch keeps the interval half open.
   const high = toBf16Bits(bound);
   const low = toBf16Bits(-bound);
   return (draws, count, out, at) => {
     for (let done = 0; done < count; done += CHUNK) {
       const n = Math.min(CHUNK, count - done);
       fuse(draws, done, n, step, singles, 0);
-      roundBf16(n, out, at + done, high, low);
+      roundToBf16(singlesBits, n, out, at + done, high, low);
     }
   };
-}
-
-/** Rounds `count` of `singlesBits` to f16 in integers, several times as fast as a `Float16Array` (Bun 1.4). */
-function roundF16(count: number, out: Uint16Array, at: number, high: number, low: number): void {
-  for (let i = 0; i < count; i++) {
-    const bits = singlesBits[i] as number;
-    const magnitude = bits & 0x7fffffff;
-    let rounded = (bits >>> 16) & 0x8000;
-    // At least 2^-14: the exponent's bias falls from 127 to 15. Below it numbers are subnormal, and rare.
-    if (magnitude >= 0x38800000) rounded |= ((magnitude + 0xfff + ((magnitude >>> 13) & 1)) >>> 13) - (112 << 10);
-    else rounded = toF16Bits(singles[i] as number);
-    out[at + i] = rounded === high ? low : rounded;
-  }
 }
 
 /** torch 2.13, fp16. */
@@ -115,13 +98,30 @@ function fusedF16(bound: number): HalfMap {
     for (let done = 0; done < count; done += CHUNK) {
       const n = Math.min(CHUNK, count - done);
       fuse(draws, done, n, step, singles, 0);
-      roundF16(n, out, at + done, high, low);
+      roundToF16(singlesBits, n, out, at + done, high, low);
     }
   };
 }
 
 /** How torch 2.13's `uniform_(−bound, bound)` maps draws to f32 (VeRA's bases, and RandLoRA's when drawn in f32). */
-export function singleUniform(bound: number): SingleMap {
+export function singleUniform(bound: number): SingleUniform {
   const step = fuseStep(bound);
-  return (draws, count, out, at) => fuse(draws, 0, count, step, out, at);
+  return {
+    map: (draws, count, out, at) => fuse(draws, 0, count, step, out, at),
+    mapAndDivide: (draws, count, divisor, out, at) => fuseAndDivide(draws, count, step, divisor, out, at),
+  };
+}
+
+/** The quotient of two f32 in double precision, rounded to f32, is their f32 quotient. */
+function fuseAndDivide(
+  draws: Uint32Array,
+  count: number,
+  step: number,
+  divisor: number,
+  out: Float32Array,
+  at: number,
+): void {
+  for (let i = 0; i < count; i++) {
+    out[at + i] = Math.fround((((draws[i] as number) & 0xffffff) - 0x800000) * step) / divisor;
+  }
 }

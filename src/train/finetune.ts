@@ -69,7 +69,7 @@ export async function finetune(
     throw new RandloraError("data", cause, "put the old data back, or start a new run");
   }
   const settings = state === undefined ? input.settings : await findBases(input.settings, input.folder);
-  await using source = await ModelSource.open(settings, input.location);
+  await using source = await ModelSource.open(settings, input.location, signal);
   const attempt = new Attempt(input, source, state, hash, observer);
   try {
     return await attempt.run(signal, false);

@@ -35,14 +35,21 @@ export class ModelSource implements AsyncDisposable {
     this.#adapter = adapter;
   }
 
-  /** @throws RandloraError `file`, `format`, `model`; `usage` when the targets match nothing */
-  static async open(settings: TrainSettings, { folder, weights }: ModelLocation): Promise<ModelSource> {
+  /**
+   * @throws RandloraError `file`, `format`, `model`; `usage` when the targets match nothing; the signal's reason when it
+   *   is aborted
+   */
+  static async open(
+    settings: TrainSettings,
+    { folder, weights }: ModelLocation,
+    signal?: AbortSignal,
+  ): Promise<ModelSource> {
     const config = await loadConfig(folder);
     const checkpoint = await Checkpoint.open(weights ?? folder);
     try {
       const json = await readConfig(folder);
       const base = describeBase(checkpoint, json?.value);
-      return new ModelSource(settings, config, checkpoint, await openAdapterSource(settings, base));
+      return new ModelSource(settings, config, checkpoint, await openAdapterSource(settings, base, signal));
     } catch (thrown) {
       await checkpoint.close();
       throw thrown;
@@ -93,16 +100,20 @@ type AdapterSource =
   | { readonly kind: "lora"; readonly source: LoraSource }
   | { readonly kind: "randlora"; readonly source: RandloraSource };
 
-async function openAdapterSource(settings: TrainSettings, base: BaseModel): Promise<AdapterSource> {
+async function openAdapterSource(
+  settings: TrainSettings,
+  base: BaseModel,
+  signal: AbortSignal | undefined,
+): Promise<AdapterSource> {
   const { adapter, method } = settings;
   if (adapter === null || method === "full") return { kind: "full" };
   const { initAdapter } = adapter;
   if (initAdapter !== null) {
     return method === "lora"
       ? { kind: "lora", source: await existingLora(initAdapter, base, adapter) }
-      : { kind: "randlora", source: await existingRandlora(initAdapter, base, adapter) };
+      : { kind: "randlora", source: await existingRandlora(initAdapter, base, adapter, signal) };
   }
   const targets = findTargets(base, adapter);
   if (method === "lora") return { kind: "lora", source: newLora(adapter, targets, settings.model) };
-  return { kind: "randlora", source: newRandlora(settings, adapter, targets) };
+  return { kind: "randlora", source: await newRandlora(settings, adapter, targets, signal) };
 }

@@ -16,6 +16,6 @@ test.each([
   if (adapter === null) throw new TypeError("no adapter");
   const module = { name: "layers.0.q_proj", out: 16, in: 8, dtype: stored };
   const targets: Targets = { modules: [module], config: { target_modules: ["q_proj"], layers_to_transform: null } };
-  await using source = newRandlora(settings, adapter, targets);
+  await using source = await newRandlora(settings, adapter, targets);
   expect(source.needsProjections).toBe(needed);
 });

@@ -1,7 +1,7 @@
 import type { BaseModel } from "../adapters/base.ts";
 import { fromBigInt, type JsonObject } from "../adapters/lossless-json.ts";
 import { openAdapter } from "../adapters/open.ts";
-import { drawBases } from "../adapters/randlora/bases.ts";
+import { drawSteps } from "../adapters/randlora/bases.ts";
 import type { Bases, BasesSpec } from "../adapters/randlora/bases-types.ts";
 import type { Pairing } from "../adapters/randlora/delta-reference.ts";
 import { readParameters } from "../adapters/randlora/layers.ts";
@@ -10,6 +10,8 @@ import { planRandlora } from "../adapters/randlora/plan.ts";
 import { drawPairTensors } from "../adapters/randlora/projection-tensors.ts";
 import { formatBasesRecord } from "../adapters/randlora/record.ts";
 import type { SavedPair } from "../adapters/randlora/saved.ts";
+import { userStdCache } from "../adapters/randlora/std-cache.ts";
+import { takeSteps } from "../adapters/randlora/steps.ts";
 import { basesRecord, initialValues, type ModuleValues, newBasesSpec } from "../adapters/randlora/train/create.ts";
 import { moduleShape } from "../adapters/randlora/train/shape.ts";
 import type { FloatGrid } from "../random/names.ts";
@@ -42,7 +44,7 @@ export interface RandloraSource extends AsyncDisposable {
   /** PEFT's configuration. */
   readonly config: JsonObject;
   /** The bases as PEFT saves them. */
-  projections(): SavedPair;
+  projections(): Promise<SavedPair>;
   /** Whether they must be saved: PEFT would not draw them, or nobody could. */
   readonly needsProjections: boolean;
   readonly notes: readonly string[];
@@ -51,13 +53,20 @@ export interface RandloraSource extends AsyncDisposable {
 /** PEFT's name for RandLoRA, and ours for the pairing that PEFT has not. */
 const PEFT_TYPES = { peft: "RANDLORA", paper: "RANDLORA_PAPER" } as const;
 
-/** A new adapter with PEFT's initial values. @throws RandloraError `adapter` */
-export function newRandlora(settings: TrainSettings, adapter: AdapterSettings, targets: Targets): RandloraSource {
+/** A new adapter with PEFT's initial values. @throws RandloraError `adapter`; the signal's reason when it is aborted */
+export async function newRandlora(
+  settings: TrainSettings,
+  adapter: AdapterSettings,
+  targets: Targets,
+  signal?: AbortSignal,
+): Promise<RandloraSource> {
   const { rank: r, alpha, sparsity, variant: pairing, generator } = adapter;
   if (generator === null) throw new TypeError("a new adapter without a generator");
   const key = BigInt(adapter.basisSeed);
   const grid = gridOf(settings, targets);
   const spec = newBasesSpec({ modules: targets.modules, r, generator, key, sparsity, grid });
+  // First, so that the record finds the standard deviations in the cache.
+  const bases = await takeSteps(drawSteps(spec, extentOf(targets.modules, r), userStdCache()), signal);
   const record = basesRecord(spec, pairing);
   return {
     r,
@@ -66,7 +75,7 @@ export function newRandlora(settings: TrainSettings, adapter: AdapterSettings, t
     modules: targets.modules.map(({ name, out, in: input }) => {
       return { name, tensor: `${name}.weight`, out, in: input, values: initialValues(out, input, r, grid) };
     }),
-    bases: drawBases(spec, extentOf(targets.modules, r)),
+    bases,
     record: formatBasesRecord(record),
     config: {
       auto_mapping: null,
@@ -100,12 +109,14 @@ export function newRandlora(settings: TrainSettings, adapter: AdapterSettings, t
 
 /**
  * An adapter that exists, to go on from (`--init-adapter`): its bases, parameters, rank, alpha and targets.
- * @throws RandloraError `adapter` when it does not fit the base, or holds more than RandLoRA's parameters
+ * @throws RandloraError `adapter` when it does not fit the base, or holds more than RandLoRA's parameters; the signal's
+ *   reason when it is aborted
  */
 export async function existingRandlora(
   path: string,
   base: BaseModel,
   settings: AdapterSettings,
+  signal?: AbortSignal,
 ): Promise<RandloraSource> {
   const adapter = await openAdapter(path);
   try {
@@ -126,10 +137,10 @@ export async function existingRandlora(
       scale,
       pairing,
       modules,
-      bases: await loadBases(adapter, source, r, extent),
+      bases: await loadBases(adapter, source, r, extent, { signal }),
       record: record && formatBasesRecord(record),
       config: { ...adapter.config, inference_mode: true },
-      projections: once(() => (source.kind === "saved" ? source : drawPairTensors(source.spec))),
+      projections: once(async () => (source.kind === "saved" ? source : drawPairTensors(source.spec))),
       needsProjections: pairing === "paper" || record === undefined || !isDrawnByPeft(record),
       notes: plan.notes,
       [Symbol.asyncDispose]: () => adapter.close(),

@@ -119,7 +119,7 @@ async function save(
     return adapterTensors(module.name, { out: module.out, in: module.in, r }, values);
   };
   const tensors = (await Promise.all(modules.map(read))).flat();
-  const pair = settings.projections || source.needsProjections ? source.projections() : undefined;
+  const pair = settings.projections || source.needsProjections ? await source.projections() : undefined;
   const content = {
     config: { ...config, randlora_dropout: settings.dropout },
     bases: record,

@@ -1,7 +1,8 @@
 import { Mt19937 } from "../../random/mt19937.ts";
+import type { FloatGrid } from "../../random/names.ts";
 import { kaimingUniformBound, type HalfGenerator } from "../../random/uniform.ts";
 import { HalfDraw } from "./bases-half.ts";
-import { SingleDraw } from "./bases-single.ts";
+import { RoundedDraw, SingleDraw } from "./bases-single.ts";
 import {
   basesCount,
   type BasesExtent,
@@ -10,40 +11,35 @@ import {
   type DrawnPair,
   type StdPair,
 } from "./bases-types.ts";
-import type { DenseDraw } from "./dense-draw.ts";
+import { type DenseDraw, DRAWS_AT_ONCE } from "./dense-draw.ts";
+import { finishSteps, type Steps } from "./steps.ts";
 import { paddedStride, type BasisMatrix } from "./storage.ts";
 
-/** Draws mapped at a time: fits the first-level cache with what is made of them. */
-const CHUNK = 4096;
-/** Elements of B staged before they are spread over its rows; scattering base by base would miss the TLB at every row. */
+/** Elements staged before they are spread over rows; scattering B base by base would miss the TLB at every row. */
 const STAGE = 1 << 21;
+/** Draws between two steps. */
+const STEP = 1 << 18;
 
-const draws = new Uint32Array(CHUNK);
+const draws = new Uint32Array(DRAWS_AT_ONCE);
 
-/** Draws `count` raw elements at `raw[at..]`, measures them when `std` is null, else makes them final. */
-function drawStretch<Raw, Final>(
-  draw: DenseDraw<Raw, Final>,
-  generator: Mt19937,
-  count: number,
-  raw: Raw,
-  at: number,
-  std: number | null,
-): void {
-  for (let done = 0; done < count; done += CHUNK) {
-    const n = Math.min(CHUNK, count - done);
-    generator.draw(draws, 0, n);
-    draw.map(draws, n, raw, at + done);
-    if (std === null) draw.measure(raw, at + done, at + done + n);
-    else draw.divide(raw, at + done, at + done + n, std);
+/** Calls `use` with `count` draws, a portion at a time; `at` is the place of the first. Yields now and then. */
+function* drawStretch(generator: Mt19937, count: number, use: (count: number, at: number) => void): Steps<void> {
+  for (let step = 0; step < count; step += STEP) {
+    const end = Math.min(count, step + STEP);
+    for (let at = step; at < end; at += DRAWS_AT_ONCE) {
+      const portion = Math.min(DRAWS_AT_ONCE, end - at);
+      generator.draw(draws, 0, portion);
+      use(portion, at);
+    }
+    yield;
   }
 }
 
-/** Draws `count` elements for the statistics alone. */
-function measureStretch<Raw, Final>(draw: DenseDraw<Raw, Final>, generator: Mt19937, count: number): void {
-  const raw = draw.stage(CHUNK);
-  for (let done = 0; done < count; done += CHUNK) {
-    drawStretch(draw, generator, Math.min(CHUNK, count - done), raw, 0, null);
-  }
+/** `bases` matrices of rows × cols elements, one after another, row-major: as they are drawn, or what is kept of them. */
+interface Stack {
+  readonly bases: number;
+  readonly rows: number;
+  readonly cols: number;
 }
 
 interface DrawnMatrix {
@@ -51,107 +47,106 @@ interface DrawnMatrix {
   readonly std: number;
 }
 
-/** A (r, min), row-major; it is drawn whole, being small. */
-function drawA<Raw, Final>(
-  draw: DenseDraw<Raw, Final>,
+/** Draws a stack and keeps the first `kept` of everything, the bases side by side. */
+function* drawMatrix<Elements>(
+  draw: DenseDraw<Elements>,
   generator: Mt19937,
-  spec: BasesSpec,
-  cols: number,
+  drawn: Stack,
+  kept: Stack,
   known: number | null,
-): DrawnMatrix {
-  const { r, min } = spec;
-  const raw = draw.stage(r * min);
-  drawStretch(draw, generator, r * min, raw, 0, known);
-  const std = known ?? draw.std();
-  if (known === null) draw.divide(raw, 0, r * min, std);
-  const stride = paddedStride(cols);
-  const final = draw.allocate(r * stride);
-  draw.spread(raw, { rows: r, groups: 1, length: cols, rowStep: min, groupStep: 0, stride, at: 0 }, final);
-  return { matrix: { rows: r, cols, stride, storage: draw.storage(final) }, std };
-}
-
-/** B: base after base, each (max, r) row-major; only the first rows of the first bases are kept. */
-function drawB<Raw, Final>(
-  draw: DenseDraw<Raw, Final>,
-  generator: Mt19937,
-  spec: BasesSpec,
-  extent: BasesExtent,
-  known: number | null,
-): DrawnMatrix {
-  const { r, max, min } = spec;
-  const { rows, bases } = extent;
-  const total = basesCount(min, r);
+): Steps<DrawnMatrix> {
+  const measure = (count: number): Steps<void> => drawStretch(generator, count, (n) => draw.measure(draws, n));
+  const perBase = drawn.rows * drawn.cols;
   let std = known;
-  if (std === null && draw.divideLater === undefined) {
-    measureStretch(draw, generator.clone(), total * max * r);
+  if (std === null && draw.deferred === undefined) {
+    const again = generator.clone();
+    yield* drawStretch(again, drawn.bases * perBase, (n) => draw.measure(draws, n));
     std = draw.std();
   }
-  const cols = bases * r;
+  const cols = kept.bases * kept.cols;
   const stride = paddedStride(cols);
-  const final = draw.allocate(rows * stride);
-  const perBase = rows * r;
-  const group = Math.max(1, Math.min(bases, Math.floor(STAGE / Math.max(1, perBase))));
-  const raw = draw.stage(group * perBase);
-  for (let first = 0; first < bases; first += group) {
-    const count = Math.min(group, bases - first);
-    for (let g = 0; g < count; g++) {
-      drawStretch(draw, generator, perBase, raw, g * perBase, std);
-      const rest = (max - rows) * r;
-      if (std === null) measureStretch(draw, generator, rest);
-      else generator.skip(rest);
+  const final = draw.allocate(kept.rows * stride);
+  const taken = kept.rows * drawn.cols;
+  const group = Math.max(1, Math.min(kept.bases, Math.floor(STAGE / Math.max(1, taken))));
+  const staged = draw.allocate(group * taken);
+  for (let first = 0; first < kept.bases; first += group) {
+    const groups = Math.min(group, kept.bases - first);
+    for (let g = 0; g < groups; g++) {
+      const from = g * taken;
+      if (std === null) {
+        yield* drawStretch(generator, taken, (n, at) => draw.deferred?.keep(draws, n, staged, from + at));
+        yield* measure(perBase - taken);
+      } else {
+        const divisor = std;
+        yield* drawStretch(generator, taken, (n, at) => draw.finish(draws, n, divisor, staged, from + at));
+        generator.skip(perBase - taken);
+      }
     }
-    const runs = { rows, groups: count, length: r, rowStep: r, groupStep: perBase, stride, at: first * r };
-    draw.spread(raw, runs, final);
+    const runs = { groups, length: kept.cols, rowStep: drawn.cols, groupStep: taken, stride, at: first * kept.cols };
+    draw.spread(staged, { rows: kept.rows, ...runs }, final);
   }
   if (std === null) {
-    measureStretch(draw, generator, (total - bases) * max * r);
+    yield* measure((drawn.bases - kept.bases) * perBase);
     std = draw.std();
-    draw.divideLater?.(final, std);
+    draw.deferred?.divide(final, std);
   }
-  return { matrix: { rows, cols, stride, storage: draw.storage(final) }, std };
+  return { matrix: { rows: kept.rows, cols, stride, storage: draw.storage(final) }, std };
 }
 
 /** Makes the way to draw a matrix whose elements are uniform in ±bound. */
-type DrawFactory<Raw, Final> = (bound: number) => DenseDraw<Raw, Final>;
+type DrawFactory<Elements> = (bound: number) => DenseDraw<Elements>;
 
-function drawPair<Raw, Final>(
-  create: DrawFactory<Raw, Final>,
-  spec: BasesSpec,
-  extent: BasesExtent,
+function* drawPair<Elements>(
+  create: DrawFactory<Elements>,
+  { key, r, min, max }: BasesSpec,
+  { rows, bases, cols }: BasesExtent,
   known: StdPair | null,
-): DrawnPair {
-  const generator = new Mt19937(spec.key);
-  const a = drawA(create(kaimingUniformBound(spec.min)), generator, spec, extent.cols, known?.a ?? null);
-  const b = drawB(create(kaimingUniformBound(spec.r)), generator, spec, extent, known?.b ?? null);
+): Steps<DrawnPair> {
+  const generator = new Mt19937(key);
+  const [allA, keptA] = [
+    { bases: 1, rows: r, cols: min },
+    { bases: 1, rows: r, cols },
+  ];
+  const [allB, keptB] = [
+    { bases: basesCount(min, r), rows: max, cols: r },
+    { bases, rows, cols: r },
+  ];
+  const a = yield* drawMatrix(create(kaimingUniformBound(min)), generator, allA, keptA, known?.a ?? null);
+  const b = yield* drawMatrix(create(kaimingUniformBound(r)), generator, allB, keptB, known?.b ?? null);
   return { a: a.matrix, b: b.matrix, stds: { a: a.std, b: b.std } };
 }
 
-function drawHeads<Raw, Final>(
-  create: DrawFactory<Raw, Final>,
-  spec: BasesSpec,
+function drawHeads<Elements>(
+  create: DrawFactory<Elements>,
+  { key, r, min, max }: BasesSpec,
   count: number,
   stds: StdPair,
 ): BasesHead {
-  const generator = new Mt19937(spec.key);
-  const head = (bound: number, elements: number, std: number): Float32Array<ArrayBuffer> => {
-    const draw = create(bound);
+  const generator = new Mt19937(key);
+  const head = (fan: number, elements: number, std: number): Float32Array<ArrayBuffer> => {
+    const draw = create(kaimingUniformBound(fan));
     const taken = Math.min(count, elements);
-    const raw = draw.stage(taken);
-    drawStretch(draw, generator, taken, raw, 0, std);
+    const final = draw.allocate(taken);
+    finishSteps(drawStretch(generator, taken, (n, at) => draw.finish(draws, n, std, final, at)));
     generator.skip(elements - taken);
-    return draw.singles(raw);
+    return draw.singles(final);
   };
-  const a = head(kaimingUniformBound(spec.min), spec.r * spec.min, stds.a);
-  const b = head(
-    kaimingUniformBound(spec.r),
-    Math.min(count, spec.max * basesCount(spec.min, spec.r) * spec.r),
-    stds.b,
-  );
-  return { a, b };
+  const a = head(min, r * min, stds.a);
+  return { a, b: head(r, Math.min(count, max * basesCount(min, r) * r), stds.b) };
 }
 
 /** The generators of dense bases. */
 export type DenseGenerator = HalfGenerator | "torch-mt19937-f32";
+
+/** Hands the way to draw to `use`, which is generic in the elements. */
+function withFactory<T>(
+  generator: DenseGenerator,
+  grid: FloatGrid,
+  use: <Elements>(create: DrawFactory<Elements>) => T,
+): T {
+  if (generator !== "torch-mt19937-f32") return use((bound) => new HalfDraw(generator, bound, grid));
+  return grid === "f32" ? use((bound) => new SingleDraw(bound)) : use((bound) => new RoundedDraw(bound, grid));
+}
 
 /**
  * Dense bases as PEFT draws them with PyTorch's CPU generator, one draw an element: A, then base after base of B, each
@@ -162,17 +157,11 @@ export function drawDense(
   spec: BasesSpec,
   extent: BasesExtent,
   known: StdPair | null,
-): DrawnPair {
-  if (generator === "torch-mt19937-f32") {
-    return drawPair((bound) => new SingleDraw(bound, spec.grid), spec, extent, known);
-  }
-  return drawPair((bound) => new HalfDraw(generator, bound, spec.grid), spec, extent, known);
+): Steps<DrawnPair> {
+  return withFactory(generator, spec.grid, (create) => drawPair(create, spec, extent, known));
 }
 
 /** The first `count` final elements of dense A and B, in the order of drawing. */
 export function drawDenseHead(generator: DenseGenerator, spec: BasesSpec, count: number, stds: StdPair): BasesHead {
-  if (generator === "torch-mt19937-f32") {
-    return drawHeads((bound) => new SingleDraw(bound, spec.grid), spec, count, stds);
-  }
-  return drawHeads((bound) => new HalfDraw(generator, bound, spec.grid), spec, count, stds);
+  return withFactory(generator, spec.grid, (create) => drawHeads(create, spec, count, stds));
 }

@@ -41,10 +41,12 @@ async function eachRow(
   rows: number,
   cols: number,
   use: (values: Float32Array<ArrayBuffer>, row: number) => void,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   const rowBytes = saved.cols * (saved.dtype === "F32" ? 4 : 2);
   const portion = Math.max(1, Math.floor(PORTION / rowBytes));
   for (let row = 0; row < rows; row += portion) {
+    signal?.throwIfAborted();
     const count = Math.min(portion, rows - row);
     const bytes = await saved.read(row, count);
     if (bytes.length !== count * rowBytes) {
@@ -101,9 +103,14 @@ function isSubnormalHalf(size: number): boolean {
 
 const bitsOf = (values: Float32Array): Uint32Array => new Uint32Array(values.buffer, values.byteOffset, values.length);
 
-async function survey(saved: SavedProjection, rows: number, cols: number): Promise<Survey> {
+async function survey(
+  saved: SavedProjection,
+  rows: number,
+  cols: number,
+  signal: AbortSignal | undefined,
+): Promise<Survey> {
   const seen = new Survey();
-  await eachRow(saved, rows, cols, (values) => seen.add(bitsOf(values)));
+  await eachRow(saved, rows, cols, (values) => seen.add(bitsOf(values)), signal);
   if (!seen.finite) {
     throw new RandloraError("numeric", `${saved.name} holds NaN or infinity`, "the adapter file is damaged");
   }
@@ -121,16 +128,19 @@ async function pack(
   cols: number,
   kind: PackedKind,
   magnitude: number,
+  signal: AbortSignal | undefined,
 ): Promise<BasisMatrix> {
   const stride = paddedStride(cols, kind === "ternary" ? kind : undefined);
+  const forEachRow = (use: (values: Float32Array<ArrayBuffer>, row: number) => void): Promise<void> =>
+    eachRow(saved, rows, cols, use, signal);
   let storage: BasisStorage;
   if (kind === "f32") {
     const data = new Float32Array(rows * stride);
-    await eachRow(saved, rows, cols, (values, row) => data.set(values, row * stride));
+    await forEachRow((values, row) => data.set(values, row * stride));
     storage = { kind, data };
   } else if (kind === "ternary") {
     const data = new Uint32Array((rows * stride) / 16);
-    await eachRow(saved, rows, cols, (values, row) => {
+    await forEachRow((values, row) => {
       for (let col = 0; col < cols; col++) {
         const value = values[col] as number;
         if (value === 0) continue;
@@ -143,7 +153,7 @@ async function pack(
   } else {
     const data = new Uint16Array(rows * stride);
     const halves = new Float16Array(data.buffer);
-    await eachRow(saved, rows, cols, (values, row) => {
+    await forEachRow((values, row) => {
       if (kind === "f16") halves.set(values, row * stride);
       else upperHalves(bitsOf(values), data, row * stride);
     });
@@ -170,6 +180,7 @@ export async function fromProjections(
   b: SavedProjection,
   r: number,
   extent: BasesExtent,
+  signal?: AbortSignal,
 ): Promise<Bases> {
   if (a.rows !== r || b.cols !== basesCount(a.cols, r) * r) {
     throw new RandloraError(
@@ -180,14 +191,14 @@ export async function fromProjections(
   }
   checkExtent(extent, r, b.rows, a.cols);
   const colsB = extent.bases * r;
-  const seenA = await survey(a, r, extent.cols);
-  const seenB = await survey(b, extent.rows, colsB);
+  const seenA = await survey(a, r, extent.cols, signal);
+  const seenB = await survey(b, extent.rows, colsB, signal);
   const kind = commonKind(seenA, seenB);
   return {
     r,
     extent,
-    a: await pack(a, r, extent.cols, kind, seenA.magnitude),
-    b: await pack(b, extent.rows, colsB, kind, seenB.magnitude),
+    a: await pack(a, r, extent.cols, kind, seenA.magnitude, signal),
+    b: await pack(b, extent.rows, colsB, kind, seenB.magnitude, signal),
     stdA: null,
     stdB: null,
   };

@@ -10,7 +10,11 @@ import {
   type DrawnPair,
   type StdPair,
 } from "./bases-types.ts";
+import type { Steps } from "./steps.ts";
 import { paddedStride, type BasisMatrix } from "./storage.ts";
+
+/** Rows that are drawn between two steps. */
+const ROWS_A_STEP = 64;
 
 /** A whole ternary matrix as it is drawn: row-major, `pitch` draws a row. */
 interface Drawn {
@@ -36,14 +40,14 @@ function ternaryScale(std: number, spec: BasesSpec): number {
 }
 
 /** Draws a matrix, packs the part that is kept, and counts all of it when the std is not known. */
-function drawMatrix(
+function* drawMatrix(
   generator: Mt19937,
   cuts: TernaryCuts,
   drawn: Drawn,
   kept: Kept,
   spec: BasesSpec,
   known: number | null,
-): { matrix: BasisMatrix; std: number } {
+): Steps<{ matrix: BasisMatrix; std: number }> {
   const stride = paddedStride(kept.cols, "ternary");
   const data = new Uint32Array((kept.rows * stride) / 16);
   const draws = new Uint32Array(drawn.pitch);
@@ -51,10 +55,9 @@ function drawMatrix(
   let plus = 0;
   let minus = 0;
   for (let row = 0; row < drawn.rows; row++) {
-    if (known !== null && row >= kept.rows) {
-      generator.skip((drawn.rows - row) * drawn.pitch);
-      break;
-    }
+    // Only the last matrix is kept in part.
+    if (known !== null && row >= kept.rows) break;
+    if (row % ROWS_A_STEP === 0) yield;
     generator.draw(draws, 0, taken);
     if (row < kept.rows) packTernary(draws, 0, kept.cols, cuts, data, row * stride);
     if (known === null) {
@@ -80,15 +83,15 @@ function cutsOf(spec: BasesSpec): TernaryCuts {
  * PEFT's sparse and very sparse bases: A (r, min), then B (max, ⌈min/r⌉·r), both row-major, divided by their f32
  * standard deviations (`known`, or counted by drawing everything). The same in every torch version.
  */
-export function drawTernary(spec: BasesSpec, extent: BasesExtent, known: StdPair | null): DrawnPair {
+export function* drawTernary(spec: BasesSpec, extent: BasesExtent, known: StdPair | null): Steps<DrawnPair> {
   const { r, min, max } = spec;
   const cuts = cutsOf(spec);
   const generator = new Mt19937(spec.key);
   const drawnB = { rows: max, pitch: basesCount(min, r) * r };
   const keptA = { rows: r, cols: extent.cols };
-  const a = drawMatrix(generator, cuts, { rows: r, pitch: min }, keptA, spec, known?.a ?? null);
+  const a = yield* drawMatrix(generator, cuts, { rows: r, pitch: min }, keptA, spec, known?.a ?? null);
   const keptB = { rows: extent.rows, cols: extent.bases * r };
-  const b = drawMatrix(generator, cuts, drawnB, keptB, spec, known?.b ?? null);
+  const b = yield* drawMatrix(generator, cuts, drawnB, keptB, spec, known?.b ?? null);
   return { a: a.matrix, b: b.matrix, stds: { a: a.std, b: b.std } };
 }
 

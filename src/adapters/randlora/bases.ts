@@ -14,6 +14,7 @@ import {
   type StdPair,
 } from "./bases-types.ts";
 import { stdKey, userStdCache, type StdCache } from "./std-cache.ts";
+import { finishSteps, type Steps } from "./steps.ts";
 
 export type { Bases, BasesExtent, BasesSpec, StdPair } from "./bases-types.ts";
 export { basesCount } from "./bases-types.ts";
@@ -56,16 +57,16 @@ export function checkExtent(extent: BasesExtent, r: number, max: number, min: nu
   }
 }
 
-function drawPair(spec: BasesSpec, extent: BasesExtent, known: StdPair | null): DrawnPair {
+function drawPair(spec: BasesSpec, extent: BasesExtent, known: StdPair | null): Steps<DrawnPair> {
   if (spec.generator === "torch-mt19937-ternary") return drawTernary(spec, extent, known);
   if (spec.generator === "philox-v1") throw new TypeError("philox-v1 is not normalised");
   return drawDense(spec.generator, spec, extent, known);
 }
 
-function drawAndRemember(spec: BasesSpec, extent: BasesExtent, cache: StdCache): DrawnPair {
+function* drawAndRemember(spec: BasesSpec, extent: BasesExtent, cache: StdCache): Steps<DrawnPair> {
   const key = stdKey(spec);
   const known = cache.get(key);
-  const drawn = drawPair(spec, extent, known);
+  const drawn = yield* drawPair(spec, extent, known);
   const { a, b } = drawn.stds;
   if (!(a > 0 && b > 0)) {
     throw new RandloraError(
@@ -84,12 +85,17 @@ function drawAndRemember(spec: BasesSpec, extent: BasesExtent, cache: StdCache):
  * @throws RandloraError `adapter` for a shape, seed, generator or extent that makes no sense.
  */
 export function drawBases(spec: BasesSpec, extent: BasesExtent, cache: StdCache = userStdCache()): Bases {
+  return finishSteps(drawSteps(spec, extent, cache));
+}
+
+/** The same, which takes seconds for a large model: a step at a time, for those who have to hear a signal meanwhile. */
+export function* drawSteps(spec: BasesSpec, extent: BasesExtent, cache: StdCache): Steps<Bases> {
   checkSpec(spec);
   checkExtent(extent, spec.r, spec.max, spec.min);
   if (spec.generator === "philox-v1") {
     return { r: spec.r, extent, ...drawPhilox(spec, extent), stdA: null, stdB: null };
   }
-  const { a, b, stds } = drawAndRemember(spec, extent, cache);
+  const { a, b, stds } = yield* drawAndRemember(spec, extent, cache);
   return { r: spec.r, extent, a, b, stdA: stds.a, stdB: stds.b };
 }
 
@@ -109,15 +115,22 @@ function hash(values: Float32Array): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
+const NOTHING: BasesExtent = { rows: 0, bases: 0, cols: 0 };
+
 /** The fingerprint of the bases that `spec` draws. Costs the whole stream when its standard deviations are not cached. */
 export function fingerprint(spec: BasesSpec, cache: StdCache = userStdCache()): BasesFingerprint {
+  return finishSteps(fingerprintSteps(spec, cache));
+}
+
+/** The same, a step at a time. */
+export function* fingerprintSteps(spec: BasesSpec, cache: StdCache): Steps<BasesFingerprint> {
   checkSpec(spec);
   let stds: StdPair | null = null;
   let head: BasesHead;
   if (spec.generator === "philox-v1") {
     head = drawPhiloxHead(spec, FINGERPRINT_ELEMENTS);
   } else {
-    stds = cache.get(stdKey(spec)) ?? drawAndRemember(spec, { rows: 0, bases: 0, cols: 0 }, cache).stds;
+    stds = cache.get(stdKey(spec)) ?? (yield* drawAndRemember(spec, NOTHING, cache)).stds;
     head =
       spec.generator === "torch-mt19937-ternary"
         ? drawTernaryHead(spec, FINGERPRINT_ELEMENTS, stds)

@@ -18,6 +18,8 @@ export interface BasesWish {
   readonly projections: boolean | undefined;
   /** Where measured standard deviations are kept; the user's cache by default. */
   readonly cache?: StdCache;
+  /** Ends the drawing. */
+  readonly signal?: AbortSignal;
 }
 
 /** An adapter as it will be written. */
@@ -41,10 +43,10 @@ export async function convertRandlora(
   wish: BasesWish,
 ): Promise<ConvertedContent> {
   const saved = findSaved(adapter, config.r);
-  const { record, written } = await settleRecord(adapter, config, saved, wish.cache);
+  const { record, written } = await settleRecord(adapter, config, saved, wish);
   const projections = wish.projections ?? (wish.to === "peft" || record === undefined);
   if (!projections) checkRedrawable(adapter, wish, record, saved);
-  const pair = projections ? (saved ?? drawn(config, record, wish.cache)) : undefined;
+  const pair = projections ? (saved ?? (await drawn(config, record, wish))) : undefined;
   if (wish.projections === true && pair === undefined) {
     const cause = `${oneLine(adapter.path)}: it neither holds its bases nor records which generator drew them`;
     throw new RandloraError(
@@ -71,14 +73,14 @@ async function settleRecord(
   adapter: Adapter,
   config: RandloraConfig,
   saved: SavedPair | undefined,
-  cache: StdCache | undefined,
+  { cache, signal }: BasesWish,
 ): Promise<{ record: BasesRecord | undefined; written: JsonObject | undefined }> {
   if (adapter.bases === undefined) {
-    const record = saved === undefined ? undefined : await identifyBases(saved, config, cache);
+    const record = saved === undefined ? undefined : await identifyBases(saved, config, cache, signal);
     return { record, written: record === undefined ? undefined : formatBasesRecord(record) };
   }
   const record = parseBasesRecord(adapter.bases, adapter.file);
-  if (saved === undefined || (await recordDraws(record, saved, config, cache)))
+  if (saved === undefined || (await recordDraws(record, saved, config, cache, signal)))
     return { record, written: adapter.bases };
   const cause = `${oneLine(adapter.file)}: the bases that it holds are not those that it records (${record.generator})`;
   throw new RandloraError("adapter", cause, "the file was changed after it was written: use the original");
@@ -102,12 +104,12 @@ function checkRedrawable(
   }
 }
 
-function drawn(
+async function drawn(
   config: RandloraConfig,
   record: BasesRecord | undefined,
-  cache: StdCache | undefined,
-): SavedPair | undefined {
-  return record === undefined ? undefined : drawPairTensors(specOf(record, config), cache);
+  { cache, signal }: BasesWish,
+): Promise<SavedPair | undefined> {
+  return record === undefined ? undefined : drawPairTensors(specOf(record, config), cache, signal);
 }
 
 /** The tensors with this pair of bases in place of what was there, first as PEFT has it; or without any. */

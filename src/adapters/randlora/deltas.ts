@@ -19,7 +19,8 @@ export function randloraAdapterPlan(plan: RandloraPlan): AdapterPlan {
     bases: bases.kind === "drawn" ? bases.spec.generator : "saved",
     // PEFT's randlora/layer.py, merge: ΔW is cast to the weight's dtype.
     roundsDelta: true,
-    load: async () => new RandloraSource(plan, await loadBases(adapter, bases, plan.config.r, plan.extent)),
+    load: async (signal) =>
+      new RandloraSource(plan, await loadBases(adapter, bases, plan.config.r, plan.extent, { signal })),
   };
 }
 

@@ -1,11 +1,11 @@
 import type { BasisStorage } from "./storage.ts";
 
-/** Which raw elements make up rows of the final matrix: in each row, `groups` runs of `length` elements, end to end. */
+/** Which drawn elements make up rows of the final matrix: in each row, `groups` runs of `length` elements, end to end. */
 export interface Runs {
   readonly rows: number;
   readonly groups: number;
   readonly length: number;
-  /** Raw elements from the run of one row to that of the next, and from one group to the next. */
+  /** Drawn elements from the run of one row to that of the next, and from one group to the next. */
   readonly rowStep: number;
   readonly groupStep: number;
   /** Final elements from row to row, and where the first row's first run goes. */
@@ -13,25 +13,53 @@ export interface Runs {
   readonly at: number;
 }
 
+/** The most draws that are handled at a time: they fit the first-level cache with what is made of them. */
+export const DRAWS_AT_ONCE = 4096;
+
 /** How the elements of one dense matrix are drawn, measured, divided by their standard deviation, and stored. */
-export interface DenseDraw<Raw, Final> {
-  /** Room for raw elements, in the order of drawing. */
-  stage(length: number): Raw;
-  /** Zeroed room for final elements. */
-  allocate(length: number): Final;
-  /** Turns `count` draws into raw elements at `out[at..]`. */
-  map(draws: Uint32Array, count: number, out: Raw, at: number): void;
-  /** Adds raw elements `from..to` to the statistics. */
-  measure(raw: Raw, from: number, to: number): void;
+export interface DenseDraw<Elements> {
+  /** Zeroed room for elements. */
+  allocate(length: number): Elements;
+  /** Adds `count` draws, at most `DRAWS_AT_ONCE` here and below, to the statistics. */
+  measure(draws: Uint32Array, count: number): void;
   /** The standard deviation (n − 1) of everything measured, in the drawn dtype. */
   std(): number;
-  /** Makes raw elements `from..to` final, in place. */
-  divide(raw: Raw, from: number, to: number, std: number): void;
-  /** Stores raw elements row by row. */
-  spread(raw: Raw, runs: Runs, final: Final): void;
-  /** Makes elements that were stored raw final. Absent where raw elements cannot be stored: then the std must come first. */
-  divideLater?(final: Final, std: number): void;
-  storage(final: Final): BasisStorage;
+  /** Turns `count` draws into final elements at `out[at..]`. */
+  finish(draws: Uint32Array, count: number, std: number, out: Elements, at: number): void;
+  /** Absent where elements that are not divided yet need more room than final ones: then the std must come first. */
+  readonly deferred: Deferred<Elements> | undefined;
+  /** Copies drawn elements row by row. */
+  spread(drawn: Elements, runs: Runs, final: Elements): void;
+  storage(final: Elements): BasisStorage;
   /** Final elements, widened. */
-  singles(raw: Raw): Float32Array<ArrayBuffer>;
+  singles(final: Elements): Float32Array<ArrayBuffer>;
+}
+
+/** Division after everything was stored, which spares a second pass of drawing. */
+export interface Deferred<Elements> {
+  /** Turns `count` draws into raw elements at `out[at..]` and adds them to the statistics. */
+  keep(draws: Uint32Array, count: number, out: Elements, at: number): void;
+  /** Makes raw elements final, in place; zeros stay. */
+  divide(elements: Elements, std: number): void;
+}
+
+/** Copies runs of 16-bit elements; a bare loop, which JavaScriptCore compiles best. */
+export function spreadHalves(drawn: Uint16Array, runs: Runs, final: Uint16Array): void {
+  for (let row = 0; row < runs.rows; row++)
+    copyRow(drawn, row * runs.rowStep, runs, final, runs.at + row * runs.stride);
+}
+
+function copyRow(
+  drawn: Uint16Array,
+  from: number,
+  { groups, groupStep, length }: Runs,
+  final: Uint16Array,
+  at: number,
+): void {
+  let to = at;
+  for (let group = 0; group < groups; group++) {
+    const start = from + group * groupStep;
+    for (let i = 0; i < length; i++) final[to + i] = drawn[start + i] as number;
+    to += length;
+  }
 }

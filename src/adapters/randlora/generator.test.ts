@@ -91,7 +91,9 @@ describe("where the bases come from", () => {
       const { bases, pairing, extent } = plan(adapter);
       expect(bases).toMatchObject({ kind: "drawn", spec });
       expect(pairing).toBe("paper");
-      expect((await loadBases(adapter, bases, 3, extent, new MemoryStdCache())).a.storage.kind).toBe("philox");
+      expect((await loadBases(adapter, bases, 3, extent, { cache: new MemoryStdCache() })).a.storage.kind).toBe(
+        "philox",
+      );
       expect(() => plan(adapter, base, "torch-mt19937-ternary")).toThrow(expect.objectContaining({ code: "usage" }));
     });
   });
@@ -99,7 +101,7 @@ describe("where the bases come from", () => {
   test("a redraw that differs from the record is refused", async () => {
     await withAdapter({ metadata, config: { projection_prng_key: 1 } }, async (adapter) => {
       const { bases, extent } = plan(adapter);
-      const load = loadBases(adapter, bases, 3, extent, new MemoryStdCache());
+      const load = loadBases(adapter, bases, 3, extent, { cache: new MemoryStdCache() });
       await expect(load).rejects.toThrow("the bases that philox-v1 draws are not those that the adapter records");
     });
   });
@@ -118,7 +120,9 @@ describe("where the bases come from", () => {
     const bases = JSON.stringify(formatBasesRecord(wrong));
     await withAdapter({ metadata: { randlora_bases: bases } }, async (adapter) => {
       const { bases, extent } = plan(adapter);
-      await expect(loadBases(adapter, bases, 3, extent, new MemoryStdCache())).rejects.toThrow("are not those");
+      await expect(loadBases(adapter, bases, 3, extent, { cache: new MemoryStdCache() })).rejects.toThrow(
+        "are not those",
+      );
     });
   });
 });

@@ -4,13 +4,14 @@ import { dtypeBytes, isFloat } from "../../safetensors/dtype.ts";
 import { shapeElements } from "../../safetensors/header.ts";
 import { widenToF32 } from "../../safetensors/numbers.ts";
 import type { AdapterTensor } from "../types.ts";
-import { fingerprint } from "./bases.ts";
+import { fingerprintSteps } from "./bases.ts";
 import type { BasesSpec } from "./bases-types.ts";
 import type { RandloraConfig } from "./config.ts";
 import { drawPairTensors } from "./projection-tensors.ts";
 import type { BasesRecord } from "./record.ts";
 import type { SavedPair } from "./saved.ts";
 import { type StdCache, userStdCache } from "./std-cache.ts";
+import { takeSteps } from "./steps.ts";
 
 /** Elements that a fingerprint covers, at most. */
 const HEAD = 4096;
@@ -40,6 +41,7 @@ export async function identifyBases(
   saved: SavedPair,
   config: RandloraConfig,
   cache: StdCache = userStdCache(),
+  signal?: AbortSignal,
 ): Promise<BasesRecord | undefined> {
   const { max, min } = saved;
   const heads = new Map<boolean, Hashes>();
@@ -49,9 +51,9 @@ export async function identifyBases(
     heads.set(byBase, head);
     for (const grid of grids) {
       const spec = specOf({ generator, max, min, dtype: grid }, config);
-      const { stdA, stdB, sha256 } = fingerprint(spec, cache);
+      const { stdA, stdB, sha256 } = await takeSteps(fingerprintSteps(spec, cache), signal);
       if (sha256.a !== head.a || sha256.b !== head.b) continue;
-      if (!(await samePair(saved, drawPairTensors(spec, cache)))) continue;
+      if (!(await samePair(saved, await drawPairTensors(spec, cache, signal)))) continue;
       const stds = { stdA: stdA ?? undefined, stdB: stdB ?? undefined };
       return { generator, pairing: "peft", max, min, dtype: grid, ...stds, sha256 };
     }
@@ -65,9 +67,10 @@ export async function recordDraws(
   saved: SavedPair,
   config: RandloraConfig,
   cache: StdCache = userStdCache(),
+  signal?: AbortSignal,
 ): Promise<boolean> {
   if (record.max !== saved.max || record.min !== saved.min) return false;
-  return samePair(saved, drawPairTensors(specOf(record, config), cache));
+  return samePair(saved, await drawPairTensors(specOf(record, config), cache, signal));
 }
 
 /** What the record and the configuration say together. */

@@ -1,32 +1,47 @@
 import { RandloraError } from "../../errors.ts";
 import { oneLine } from "../../safetensors/failure.ts";
 import type { Adapter } from "../types.ts";
-import { drawBases, fingerprint } from "./bases.ts";
+import { drawSteps, fingerprint } from "./bases.ts";
 import { fromProjections } from "./bases-saved.ts";
 import type { Bases, BasesExtent } from "./bases-types.ts";
 import type { BasesSource } from "./generator.ts";
 import type { BasesRecord } from "./record.ts";
 import { toProjection } from "./saved.ts";
 import { type StdCache, userStdCache } from "./std-cache.ts";
+import { takeSteps } from "./steps.ts";
+
+/** How bases are loaded. */
+export interface LoadOptions {
+  /** The user's by default. */
+  readonly cache?: StdCache;
+  readonly signal?: AbortSignal | undefined;
+}
 
 /**
  * Reads or draws the bases of `adapter` as far as `extent` needs them. Drawn ones must agree with the recorded
- * fingerprint. Throws `RandloraError` "adapter" when they do not, and whatever reading and drawing throw.
+ * fingerprint. Throws `RandloraError` "adapter" when they do not, whatever reading and drawing throw, and the signal's
+ * reason when it is aborted.
  */
 export async function loadBases(
   adapter: Adapter,
   source: BasesSource,
   r: number,
   extent: BasesExtent,
-  cache: StdCache = userStdCache(),
+  { cache = userStdCache(), signal }: LoadOptions = {},
 ): Promise<Bases> {
   if (source.kind === "saved") {
-    return fromProjections(toProjection(source.a, adapter.file), toProjection(source.b, adapter.file), r, extent);
+    return fromProjections(
+      toProjection(source.a, adapter.file),
+      toProjection(source.b, adapter.file),
+      r,
+      extent,
+      signal,
+    );
   }
   const { spec, record } = source;
-  if (record === undefined) return drawBases(spec, extent, cache);
+  if (record === undefined) return takeSteps(drawSteps(spec, extent, cache), signal);
   const trusting = withRecorded(cache, record);
-  const bases = drawBases(spec, extent, trusting);
+  const bases = await takeSteps(drawSteps(spec, extent, trusting), signal);
   const { sha256 } = fingerprint(spec, trusting);
   if (sha256.a === record.sha256.a && sha256.b === record.sha256.b) return bases;
   const cause = `the bases that ${record.generator} draws are not those that the adapter records`;

@@ -1,10 +1,11 @@
 import { philoxFill } from "../../random/philox.ts";
 import { shapeElements } from "../../safetensors/header.ts";
 import type { AdapterTensor } from "../types.ts";
-import { drawBases } from "./bases.ts";
+import { drawSteps } from "./bases.ts";
 import { type BasesSpec, basesCount } from "./bases-types.ts";
 import { SAVED_A, SAVED_B, type SavedPair } from "./saved.ts";
-import type { StdCache } from "./std-cache.ts";
+import { type StdCache, userStdCache } from "./std-cache.ts";
+import { takeSteps } from "./steps.ts";
 import { type BasisMatrix, readElement } from "./storage.ts";
 
 /** Elements `first .. first + out.length` of a whole matrix, row-major, as f32. */
@@ -52,10 +53,16 @@ function drawnTensor(name: string, shape: readonly number[], matrix: BasisMatrix
   };
 }
 
-/** Draws the whole pair that `spec` means, as the tensors that PEFT saves. */
-export function drawPairTensors(spec: BasesSpec, cache?: StdCache): SavedPair {
+/**
+ * Draws the whole pair that `spec` means, as the tensors that PEFT saves. Throws the signal's reason when it is aborted.
+ */
+export async function drawPairTensors(
+  spec: BasesSpec,
+  cache: StdCache = userStdCache(),
+  signal?: AbortSignal,
+): Promise<SavedPair> {
   const { r, max, min } = spec;
   const n = basesCount(min, r);
-  const { a, b } = drawBases(spec, { rows: max, bases: n, cols: min }, cache);
+  const { a, b } = await takeSteps(drawSteps(spec, { rows: max, bases: n, cols: min }, cache), signal);
   return { a: drawnTensor(SAVED_A, [r, 1, min], a), b: drawnTensor(SAVED_B, [max, n, r], b), max, min };
 }
