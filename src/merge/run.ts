@@ -5,6 +5,7 @@ import { planAdapter } from "../adapters/plan.ts";
 import type { AdapterPlan, BasesOrigin } from "../adapters/plan-types.ts";
 import type { Adapter } from "../adapters/types.ts";
 import { RandloraError } from "../errors.ts";
+import { returnFreedMemory, returnLargePieces } from "../gpu/freed-memory.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
@@ -109,6 +110,7 @@ export async function merge(
     observer.warn('the output embedding is no longer tied: set "tie_word_embeddings": false in config.json');
   }
   clock.end("files");
+  returnLargePieces();
   const opening = openGpu(options, resources); // awaited below; bases are drawn meanwhile
   const adapters: LoadedAdapter[] = [];
   const verified: VerifiedAdapter[] = [];
@@ -124,6 +126,7 @@ export async function merge(
   }
   const gpu = await opening;
   Bun.gc(true); // what the bases were made of is large, and must not wait for the collector's next turn
+  returnFreedMemory();
   signal.throwIfAborted();
 
   observer.start({ bytes: summary.bytes, tensors: plan.tensors.length, out });
