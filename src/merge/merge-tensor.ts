@@ -1,28 +1,21 @@
-import { type DeltaBlock, type DeltaStatistics, readStatistics } from "../adapters/delta-block.ts";
+import { type DeltaStatistics, readStatistics } from "../adapters/delta-block.ts";
 import { padded4 } from "../adapters/delta-dispatch.ts";
-import type { LayerDelta } from "../adapters/plan-types.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { GpuBuffer } from "../gpu/memory.ts";
 import { Stream } from "../gpu/stream.ts";
-import { readWith, upload } from "../gpu/transfer.ts";
+import { type Range, readWith, upload } from "../gpu/transfer.ts";
 import { isKernelDtype, type KernelDtype } from "../kernels/dtype.ts";
 import { dtypeBytes, isFloat } from "../safetensors/dtype.ts";
 import { widenToF32 } from "../safetensors/numbers.ts";
 import { convertBytes } from "./convert.ts";
 import { splitRows, type RowBlock } from "./blocks.ts";
 import type { TensorSource } from "./plan.ts";
+import { type DeltaOnGpu, recordAsPeft, recordOnce, type Rows } from "./record-deltas.ts";
 
 /**
  * `--rounding`: the sum is rounded once, or after each adapter, as PEFT does: with ΔW rounded first where PEFT rounds it.
  */
 export type Rounding = "once" | "peft";
-
-/** One adapter's share of a weight, on the GPU. */
-export interface DeltaOnGpu {
-  readonly delta: LayerDelta;
-  /** See `AdapterPlan`. */
-  readonly roundsDelta: boolean;
-}
 
 /** A weight to be merged: (rows, cols) as stored. */
 export interface WeightToMerge {
@@ -68,66 +61,47 @@ export async function mergeBlock(
     uploaded();
     const deltas = await weight.deltas;
     const stream = new Stream(gpu);
-    // PEFT rounds in the dtype of the weights that it has loaded; another one for the output comes after everything.
-    const rounded = weight.rounding === "peft" ? source.dtype : target;
-    let current: { buffer: GpuBuffer; dtype: KernelDtype } = { buffer: input, dtype: source.dtype };
-    let sum: GpuBuffer | undefined;
-    const statistics: GpuBuffer[] = [];
-    deltas.forEach(({ delta, roundsDelta }, index) => {
-      const isLast = index === deltas.length - 1;
-      const eachRounded = weight.rounding === "peft";
-      const dtype = isLast || eachRounded ? rounded : "F32";
-      const output = { buffer: allocate("merged", block.rows * pitch * dtypeBytes(dtype)), dtype };
-      const part: DeltaBlock = {
-        firstRow: block.firstRow,
-        rows: block.rows,
-        pitch,
-        target: output,
-        roundDelta: eachRounded && roundsDelta,
-        ...(isLast || eachRounded ? { weight: current } : {}),
-        ...(sum === undefined ? {} : { sum }),
-      };
-      const found = allocate("statistics", delta.statisticsBytes(part));
-      delta.record(stream, part, found);
-      // A sum's last part sees the whole of it.
-      if (isLast || eachRounded) statistics.push(found);
-      if (isLast || eachRounded) current = output;
-      else sum = output.buffer;
-    });
+    const recording = { stream, allocate, firstRow: block.firstRow, rows: block.rows, pitch };
+    const rows: Rows = { buffer: input, dtype: source.dtype };
+    const { merged, whole, last } =
+      weight.rounding === "peft" ? recordAsPeft(recording, deltas, rows) : recordOnce(recording, deltas, rows, target);
     stream.submit();
-    const bytes = block.rows * pitch * dtypeBytes(rounded);
-    return await readWith(
-      gpu,
-      [
-        { buffer: current.buffer, offset: 0, size: bytes },
-        ...statistics.map((buffer) => ({ buffer, offset: 0, size: buffer.size })),
-      ],
-      async ([merged = new Uint8Array(), ...found]) => {
-        const parts = found.map(readStatistics);
-        if ((parts.at(-1)?.notFinite ?? 0) === 0) {
-          const dense = withoutGaps(merged, block.rows, cols * dtypeBytes(rounded), pitch * dtypeBytes(rounded));
-          await write(rounded === target ? dense : convertBytes(weight.source, rounded, dense, target));
-        }
-        return combine(parts);
-      },
-    );
+    // PEFT rounds in the dtype of the weights that it has loaded; another one for the output comes after everything.
+    const size = dtypeBytes(merged.dtype);
+    const ofRows = ({ buffer, dtype }: Rows): Range => {
+      return { buffer, offset: 0, size: block.rows * pitch * dtypeBytes(dtype) };
+    };
+    const ofStatistics = (buffer: GpuBuffer): Range => ({ buffer, offset: 0, size: buffer.size });
+    const ranges = [ofRows(merged), ofStatistics(whole)];
+    if (last !== undefined) ranges.push(ofStatistics(last), ofRows(rows));
+    return await readWith(gpu, ranges, async ([after = NOTHING, ofWhole = NOTHING, ofLast, before = NOTHING]) => {
+      const found = readStatistics(ofWhole);
+      const { notFinite } = ofLast === undefined ? found : readStatistics(ofLast);
+      const dense = withoutGaps(after, block.rows, cols * size, pitch * size);
+      if (notFinite === 0) {
+        await write(merged.dtype === target ? dense : convertBytes(weight.source, merged.dtype, dense, target));
+      }
+      if (ofLast === undefined) return found;
+      const changed = countChanged(withoutGaps(before, block.rows, cols * size, pitch * size), dense, size);
+      return { ...found, changed, notFinite };
+    });
   } finally {
     for (const buffer of held) gpu.memory.release(buffer);
   }
 }
 
-/**
- * The statistics of ΔWs that were added one after another: the largest, the sum of the squares, and at least as many
- * changed weights as one of them changed.
- */
-function combine(parts: readonly DeltaStatistics[]): DeltaStatistics {
-  return {
-    maxAbsDelta: Math.max(...parts.map(({ maxAbsDelta }) => maxAbsDelta)),
-    sumOfSquares: parts.reduce((sum, { sumOfSquares }) => sum + sumOfSquares, 0),
-    changed: Math.max(...parts.map(({ changed }) => changed)),
-    notFinite: parts.at(-1)?.notFinite ?? 0,
-  };
+/** Elements of `size` bytes that are not the same. */
+function countChanged(before: Uint8Array, after: Uint8Array, size: number): number {
+  let count = 0;
+  for (let at = 0; at < after.length; at += size) {
+    let differs = 0;
+    for (let byte = at; byte < at + size; byte++) differs |= (before[byte] as number) ^ (after[byte] as number);
+    if (differs !== 0) count++;
+  }
+  return count;
 }
+
+const NOTHING = new Uint8Array();
 
 /** A block of rows with `padded4(cols)` elements each, in a dtype that kernels read. */
 async function readRows(
