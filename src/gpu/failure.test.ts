@@ -84,6 +84,21 @@ test("a full GPU is reported at the next wait, with the buffer's name and sizes"
   });
 });
 
+test("so is one with no room for what is read back", async () => {
+  using gpu = await Gpu.open();
+  const weights = gpu.memory.allocate("weights", 3 * 2 ** 20);
+  await gpu.idle();
+  const { popErrorScope } = gpu.device;
+  gpu.device.popErrorScope = async () => {
+    await popErrorScope.call(gpu.device);
+    return new GPUOutOfMemoryError("VK_ERROR_OUT_OF_DEVICE_MEMORY");
+  };
+  expect(await caught(read(gpu, weights))).toMatchObject({
+    code: "memory",
+    message: "read: the GPU has no room for 3.0 MiB beside 3.0 MiB in use",
+  });
+});
+
 test("only the first failure counts: what follows from it explains nothing", async () => {
   const { gpu, lose } = await openFragile();
   using _ = gpu;

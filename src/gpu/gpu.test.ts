@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { RandloraError } from "../errors.ts";
 import { Gpu } from "./gpu.ts";
 import { Stream } from "./stream.ts";
-import { read, uploaded } from "./transfer.ts";
+import { read, readWith, uploaded } from "./transfer.ts";
 
 const DOUBLE = {
   key: "test/double",
@@ -74,6 +74,35 @@ test("released buffers are reused, live and peak bytes are counted", () => {
   expect(gpu.memory.peakBytes).toBeGreaterThanOrEqual(before + 4096);
   gpu.memory.release(second);
   expect(() => gpu.memory.release(second)).toThrow("released twice");
+});
+
+test("kernels' parameters and data on their way back are counted like all else", async () => {
+  using own = await Gpu.open({ profile: true });
+  const kernel = await own.pipelines.get(DOUBLE);
+  const [from, to] = [own.memory.allocate("from", 64), own.memory.allocate("to", 64)];
+  const before = own.memory.liveBytes;
+  const stream = new Stream(own);
+  stream.dispatch(kernel, parameters(16, 1), [from, to], [1]);
+  expect(own.memory.liveBytes - before).toBe(64 * 1024);
+  stream.submit();
+  const timestamps = own.profiler === undefined ? 0 : 2 * 16;
+  expect(own.memory.liveBytes - before).toBe(timestamps);
+  await own.profiler?.report();
+  const during = await readWith(own, [{ buffer: to, offset: 0, size: 64 }], async () => own.memory.liveBytes - before);
+  expect(during).toBe(64);
+  expect(own.memory.liveBytes).toBe(before);
+});
+
+test("what a closed GPU held may still be released, once or not at all", async () => {
+  const own = await Gpu.open();
+  const buffer = own.memory.allocate("late", 64);
+  const reading = read(own, buffer).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  own.close();
+  expect(String(await reading)).toContain("the GPU did not finish its work");
+  expect(() => own.memory.release(buffer)).not.toThrow();
 });
 
 test("a buffer beyond the GPU's limit is refused by name", () => {

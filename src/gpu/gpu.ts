@@ -84,7 +84,7 @@ export class Gpu {
     this.info = info;
     this.memory = new GpuMemory(device, (error) => this.#fail(error));
     this.pipelines = new PipelineCache(device);
-    this.profiler = profile && Profiler.isSupported(device) ? new Profiler(device) : undefined;
+    this.profiler = profile && Profiler.isSupported(device) ? new Profiler(device, this.memory) : undefined;
     this.#failureSignal = new Promise((_, reject) => (this.#failed = reject));
     this.#failureSignal.catch(() => {}); // it is raced against in `settle`; nobody may be waiting when it happens
     device.addEventListener("uncapturederror", (event) => {

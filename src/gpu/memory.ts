@@ -6,7 +6,13 @@ const MAX_REUSABLE_BYTES = 64 * 2 ** 20;
 /** Idle buffers together never hold more than this. */
 const MAX_IDLE_BYTES = 128 * 2 ** 20;
 
-/** A storage buffer: `size` is what was asked for, the GPU's may be up to 3 bytes longer. */
+/**
+ * What a buffer is for: kernels' data, kernels' parameters, data on their way back, or timestamps. The last two are
+ * needed briefly and in ever other sizes, so they are not kept when they are released.
+ */
+export type BufferKind = "storage" | "uniforms" | "read" | "queries";
+
+/** A buffer: `size` is what was asked for, the GPU's may be up to 3 bytes longer. */
 export interface GpuBuffer {
   readonly buffer: GPUBuffer;
   readonly size: number;
@@ -14,15 +20,17 @@ export interface GpuBuffer {
 }
 
 /**
- * All buffers of a device: allocation inside out-of-memory scopes, reuse by exact size, and a count of the bytes.
+ * All buffers of a device, whatever they are for: allocation inside out-of-memory scopes, reuse by exact size, and a
+ * count of the bytes.
  * `liveBytes` are in use; `idleBytes` wait to be reused; `peakBytes` is the most that ever existed at once,
  * `peakLiveBytes` the most that ever were in use.
  */
 export class GpuMemory {
   readonly #device: GPUDevice;
   readonly #fail: (error: RandloraError) => void;
-  readonly #idle = new Map<number, GPUBuffer[]>();
-  readonly #live = new Set<GPUBuffer>();
+  readonly #idle = { storage: new Map<number, GPUBuffer[]>(), uniforms: new Map<number, GPUBuffer[]>() };
+  readonly #live = new Map<GPUBuffer, BufferKind>();
+  #isClosed = false;
   #liveBytes = 0;
   #idleBytes = 0;
   #peakBytes = 0;
@@ -51,11 +59,12 @@ export class GpuMemory {
   }
 
   /**
-   * A buffer of at least `size` bytes that kernels can read and write. Its content is undefined when it is reused.
+   * A buffer of at least `size` bytes, by default one that kernels can read and write. Its content is undefined when it
+   * is reused.
    * @throws RandloraError `memory` when the GPU cannot make a buffer of this size; a GPU that is merely full reports
    *   it at the next `gpu.settle`
    */
-  allocate(label: string, size: number): GpuBuffer {
+  allocate(label: string, size: number, kind: BufferKind = "storage"): GpuBuffer {
     const padded = Math.max(16, Math.ceil(size / 4) * 4);
     if (padded > this.#device.limits.maxBufferSize) {
       const limit = showBytes(this.#device.limits.maxBufferSize);
@@ -65,8 +74,8 @@ export class GpuMemory {
         "choose another GPU with --gpu",
       );
     }
-    const buffer = this.#take(padded) ?? this.#create(label, padded);
-    this.#live.add(buffer);
+    const buffer = this.#take(padded, kind) ?? this.#create(label, padded, kind);
+    this.#live.set(buffer, kind);
     this.#liveBytes += padded;
     this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes + this.#idleBytes);
     this.#peakLiveBytes = Math.max(this.#peakLiveBytes, this.#liveBytes);
@@ -76,43 +85,52 @@ export class GpuMemory {
   /** Gives a buffer back; work that was submitted before may still use it. */
   release(held: GpuBuffer): void {
     const { buffer } = held;
-    if (!this.#live.delete(buffer)) throw new Error(`${held.label}: released twice`);
+    const kind = this.#live.get(buffer);
+    if (kind === undefined) {
+      if (this.#isClosed) return;
+      throw new Error(`${held.label}: released twice`);
+    }
+    this.#live.delete(buffer);
     this.#liveBytes -= buffer.size;
-    if (buffer.size > MAX_REUSABLE_BYTES || this.#idleBytes + buffer.size > MAX_IDLE_BYTES) {
+    const isBrief = kind === "read" || kind === "queries";
+    if (isBrief || buffer.size > MAX_REUSABLE_BYTES || this.#idleBytes + buffer.size > MAX_IDLE_BYTES) {
       buffer.destroy();
       return;
     }
-    const bucket = this.#idle.get(buffer.size);
-    if (bucket === undefined) this.#idle.set(buffer.size, [buffer]);
+    const bucket = this.#idle[kind].get(buffer.size);
+    if (bucket === undefined) this.#idle[kind].set(buffer.size, [buffer]);
     else bucket.push(buffer);
     this.#idleBytes += buffer.size;
   }
 
   /** Destroys the idle buffers. */
   trim(): void {
-    for (const bucket of this.#idle.values()) for (const buffer of bucket) buffer.destroy();
-    this.#idle.clear();
+    for (const idle of Object.values(this.#idle)) {
+      for (const bucket of idle.values()) for (const buffer of bucket) buffer.destroy();
+      idle.clear();
+    }
     this.#idleBytes = 0;
   }
 
-  /** Destroys every buffer; used when the device is closed. */
+  /** Destroys every buffer; used when the device is closed. What is released afterwards is gone already. */
   clear(): void {
+    this.#isClosed = true;
     this.trim();
-    for (const buffer of this.#live) buffer.destroy();
+    for (const buffer of this.#live.keys()) buffer.destroy();
     this.#live.clear();
     this.#liveBytes = 0;
   }
 
-  #take(size: number): GPUBuffer | undefined {
-    const buffer = this.#idle.get(size)?.pop();
+  #take(size: number, kind: BufferKind): GPUBuffer | undefined {
+    if (kind === "read" || kind === "queries") return undefined;
+    const buffer = this.#idle[kind].get(size)?.pop();
     if (buffer !== undefined) this.#idleBytes -= size;
     return buffer;
   }
 
-  #create(label: string, size: number): GPUBuffer {
+  #create(label: string, size: number, kind: BufferKind): GPUBuffer {
     this.#device.pushErrorScope("out-of-memory");
-    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-    const buffer = this.#device.createBuffer({ label, size, usage });
+    const buffer = this.#device.createBuffer({ label, size, usage: usageOf(kind) });
     const live = showBytes(this.#liveBytes);
     void this.#device.popErrorScope().then((error) => {
       if (error === null) return;
@@ -122,5 +140,18 @@ export class GpuMemory {
       );
     });
     return buffer;
+  }
+}
+
+function usageOf(kind: BufferKind): GPUBufferUsageFlags {
+  switch (kind) {
+    case "storage":
+      return GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    case "uniforms":
+      return GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
+    case "read":
+      return GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+    case "queries":
+      return GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC;
   }
 }

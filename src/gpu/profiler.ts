@@ -1,14 +1,16 @@
+import type { GpuBuffer, GpuMemory } from "./memory.ts";
+
 /** GPU time per kernel, from timestamp queries around every dispatch. Only made for `--profile`. */
 export class Profiler {
-  readonly #device: GPUDevice;
+  readonly #memory: GpuMemory;
   readonly #queries: GPUQuerySet;
   #labels: string[] = [];
   readonly #pending: Promise<void>[] = [];
   readonly #totals = new Map<string, { calls: number; seconds: number }>();
 
   /** @param device must have `timestamp-query`; see `isSupported` */
-  constructor(device: GPUDevice) {
-    this.#device = device;
+  constructor(device: GPUDevice, memory: GpuMemory) {
+    this.#memory = memory;
     this.#queries = device.createQuerySet({ type: "timestamp", count: 2 * CAPACITY });
   }
 
@@ -29,10 +31,10 @@ export class Profiler {
     this.#labels = [];
     if (labels.length === 0) return;
     const size = labels.length * 16;
-    const resolved = this.#device.createBuffer({ size, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
-    const mapped = this.#device.createBuffer({ size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
-    encoder.resolveQuerySet(this.#queries, 0, labels.length * 2, resolved, 0);
-    encoder.copyBufferToBuffer(resolved, 0, mapped, 0, size);
+    const resolved = this.#memory.allocate("timestamps", size, "queries");
+    const mapped = this.#memory.allocate("timestamps", size, "read");
+    encoder.resolveQuerySet(this.#queries, 0, labels.length * 2, resolved.buffer, 0);
+    encoder.copyBufferToBuffer(resolved.buffer, 0, mapped.buffer, 0, size);
     const collected = this.#collect(labels, resolved, mapped);
     collected.catch(() => {}); // thrown by `report`; a device that is closed before has nobody who asks
     this.#pending.push(collected);
@@ -46,18 +48,18 @@ export class Profiler {
       .toSorted((left, right) => right.seconds - left.seconds);
   }
 
-  async #collect(labels: readonly string[], resolved: GPUBuffer, mapped: GPUBuffer): Promise<void> {
+  async #collect(labels: readonly string[], resolved: GpuBuffer, mapped: GpuBuffer): Promise<void> {
     await Promise.resolve(); // the copy must have been submitted before its target may be mapped
-    await mapped.mapAsync(GPUMapMode.READ);
-    const times = new BigUint64Array(mapped.getMappedRange());
+    await mapped.buffer.mapAsync(GPUMapMode.READ);
+    const times = new BigUint64Array(mapped.buffer.getMappedRange());
     labels.forEach((label, index) => {
       const total = this.#totals.get(label) ?? { calls: 0, seconds: 0 };
       total.calls += 1;
       total.seconds += Number((times[2 * index + 1] ?? 0n) - (times[2 * index] ?? 0n)) / 1e9;
       this.#totals.set(label, total);
     });
-    mapped.destroy();
-    resolved.destroy();
+    this.#memory.release(mapped);
+    this.#memory.release(resolved);
   }
 }
 

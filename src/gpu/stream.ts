@@ -19,7 +19,7 @@ export class Stream {
   readonly #gpu: Gpu;
   #encoder: GPUCommandEncoder;
   #pass: GPUComputePassEncoder | undefined;
-  readonly #uniforms: { buffer: GPUBuffer; used: number; bytes: Uint8Array<ArrayBuffer> }[] = [];
+  readonly #uniforms: { held: GpuBuffer; used: number; bytes: Uint8Array<ArrayBuffer> }[] = [];
 
   constructor(gpu: Gpu) {
     this.#gpu = gpu;
@@ -42,8 +42,9 @@ export class Stream {
         `kernel ${kernel.key}: ${x}×${y}×${z} workgroups, this GPU allows ${most} an axis`,
       );
     }
-    const entries: GPUBindGroupEntry[] = [{ binding: 0, resource: this.#uniform(parameters) }];
+    const entries: GPUBindGroupEntry[] = [];
     buffers.forEach((binding, index) => entries.push({ binding: index + 1, resource: this.#resource(binding) }));
+    entries.push({ binding: 0, resource: this.#uniform(parameters) });
     const group = this.#gpu.device.createBindGroup({ layout: kernel.layout, entries });
     const pass = this.#beginPass(kernel.key);
     pass.setPipeline(kernel.pipeline);
@@ -66,12 +67,12 @@ export class Stream {
   /** Sends everything recorded to the GPU and starts anew. Does not wait; see `Gpu.idle` and `read`. */
   submit(): void {
     this.#endPass();
-    const { device, profiler } = this.#gpu;
-    for (const { buffer, used, bytes } of this.#uniforms) device.queue.writeBuffer(buffer, 0, bytes, 0, used);
+    const { device, memory, profiler } = this.#gpu;
+    for (const { held, used, bytes } of this.#uniforms) device.queue.writeBuffer(held.buffer, 0, bytes, 0, used);
     profiler?.resolve(this.#encoder);
     device.queue.submit([this.#encoder.finish()]);
     resetPace();
-    for (const { buffer } of this.#uniforms) buffer.destroy();
+    for (const { held } of this.#uniforms) memory.release(held); // writes to it, too, wait for what was submitted
     this.#uniforms.length = 0;
     this.#encoder = device.createCommandEncoder();
   }
@@ -91,20 +92,19 @@ export class Stream {
 
   /** A slice of this submission's uniform buffer; a further buffer is begun when one is full. */
   #uniform(parameters: ArrayBufferView): GPUBufferBinding {
-    const { device } = this.#gpu;
+    const { device, memory } = this.#gpu;
     const size = Math.ceil(parameters.byteLength / 16) * 16;
     const align = device.limits.minUniformBufferOffsetAlignment;
     let page = this.#uniforms.at(-1);
     if (page === undefined || page.used + size > UNIFORM_PAGE) {
-      const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
-      const buffer = device.createBuffer({ label: "uniforms", size: UNIFORM_PAGE, usage });
-      page = { buffer, used: 0, bytes: new Uint8Array(UNIFORM_PAGE) };
+      const held = memory.allocate("uniforms", UNIFORM_PAGE, "uniforms");
+      page = { held, used: 0, bytes: new Uint8Array(UNIFORM_PAGE) };
       this.#uniforms.push(page);
     }
     const offset = page.used;
     page.bytes.set(new Uint8Array(parameters.buffer, parameters.byteOffset, parameters.byteLength), offset);
     page.used = Math.min(UNIFORM_PAGE, Math.ceil((offset + size) / align) * align);
-    return { buffer: page.buffer, offset, size };
+    return { buffer: page.held.buffer, offset, size };
   }
 
   #beginPass(label: string): GPUComputePassEncoder {

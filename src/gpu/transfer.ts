@@ -54,18 +54,17 @@ export async function readWith<T>(
     starts.push(total);
     total += Math.ceil(size / 8) * 8;
   }
-  const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
-  const staging = gpu.device.createBuffer({ label: "read", size: Math.max(total, 8), usage });
+  const staging = gpu.memory.allocate("read", total, "read");
   try {
     const stream = new Stream(gpu);
     ranges.forEach(({ buffer, offset, size }, index) =>
-      stream.copy(buffer.buffer, offset, staging, starts[index] ?? 0, Math.ceil(size / 4) * 4),
+      stream.copy(buffer.buffer, offset, staging.buffer, starts[index] ?? 0, Math.ceil(size / 4) * 4),
     );
     stream.submit();
-    await gpu.settle(staging.mapAsync(GPUMapMode.READ));
-    const mapped = staging.getMappedRange();
+    await gpu.settle(staging.buffer.mapAsync(GPUMapMode.READ));
+    const mapped = staging.buffer.getMappedRange();
     return await use(ranges.map(({ size }, index) => new Uint8Array(mapped, starts[index], size)));
   } finally {
-    staging.destroy();
+    gpu.memory.release(staging);
   }
 }
