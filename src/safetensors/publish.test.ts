@@ -160,6 +160,15 @@ describe("a replaced folder", () => {
     expect((await refusalOf(() => Publication.begin(folder.at("out"), options))).message).toMatch(
       /it holds the input .*x$/,
     );
+    // Links lead out of it, as they do in the Hub's cache, or through it: the input's name is there all the same.
+    await mkdir(folder.at("blobs"));
+    await writeFile(folder.at("blobs", "y"), "y");
+    await symlink(folder.at("blobs", "y"), folder.at("out", "y"));
+    await symlink(folder.at("blobs"), folder.at("out", "linked"));
+    for (const input of [folder.at("out", "y"), folder.at("out", "linked", "y")]) {
+      const refusal = await refusalOf(() => Publication.begin(folder.at("out"), { ...options, inputs: [input] }));
+      expect(refusal.message).toEndWith(`it holds the input ${input}`);
+    }
     const here = await refusalOf(() => Publication.begin(process.cwd(), { kind: "folder", force: true }));
     expect(here.message).toEndWith("it holds the current folder");
   });

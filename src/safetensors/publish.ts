@@ -158,7 +158,7 @@ async function checkTarget(target: string, options: PublicationOptions): Promise
     if (inputStat !== undefined && same(inputStat, there)) throw isInput(target, `it is the input ${oneLine(input)}`);
     if (inside.some((entry) => same(entry, there)))
       throw isInput(target, `it is a file of the input ${oneLine(input)}`);
-    if (kind === "folder" && isInside(await realpath(input), target)) {
+    if (kind === "folder" && (await leadsThrough(input, target))) {
       throw refusal(target, `it holds the input ${oneLine(input)}`, "choose another output");
     }
   }
@@ -232,6 +232,14 @@ function same(a: BigIntStats, b: BigIntStats): boolean {
 /** Is `path` below `folder`, or `folder` itself? */
 function isInside(path: string, folder: string): boolean {
   return path === folder || path.startsWith(folder.endsWith(sep) ? folder : `${folder}${sep}`);
+}
+
+/** Is `path` in `folder`, or does a link lead through it or out of it? */
+async function leadsThrough(path: string, folder: string): Promise<boolean> {
+  for (let at = resolve(path); ; at = dirname(at)) {
+    if (isInside(await realpath(at), folder)) return true;
+    if (at === dirname(at)) return false;
+  }
 }
 
 function isInput(target: string, cause: string): RandloraError {
