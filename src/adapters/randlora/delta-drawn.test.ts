@@ -62,7 +62,7 @@ test.each(KINDS)("drawn bases give the bytes of the same bases stored: philox-v1
   const spec: BasesSpec = { generator: "philox-v1", key: -3n, r: RANK, max: 91, min: 57, sparsity, grid };
   const extent = { rows: OUT, bases: TERMS / RANK, cols: IN };
   const drawn = drawBases(spec, extent);
-  const pair = drawPairTensors(spec);
+  const pair = await drawPairTensors(spec);
   const stored = await fromProjections(toProjection(pair.a, "saved"), toProjection(pair.b, "saved"), RANK, extent);
   expect(drawn.b.storage.kind).toBe("philox");
   expect(stored.b.storage.kind).toBe(sparsity === "dense" ? grid : "ternary");
