@@ -111,7 +111,7 @@ export function wrongTensors(of: Case, folder: string): string[] {
   const merged = openTensors(folder);
   const base = openTensors(of.base);
   const replaced = openTensors(join(of.folder, "replaced.safetensors"));
-  const expected = new Set([...base.keys(), ...Object.keys(of.statistics)]);
+  const expected = new Set([...base.keys(), ...replaced.keys(), ...Object.keys(of.statistics)]);
   const wrong = [...merged.keys()].filter((name) => !expected.has(name));
   for (const name of expected) {
     if (name in of.statistics) continue;

@@ -23,7 +23,7 @@ const CaseAnswer = v.object({
   statistics: v.record(v.string(), Statistics),
   /** Which of PEFT's merges of one adapter rounds the sum once: a folder. */
   once: v.picklist(["peft", "peft-safe"]),
-  /** A tied lm_head is adapted. */
+  /** A tied lm_head is adapted, or left behind by its embedding: it is written. */
   unties: v.boolean(),
 });
 /** One case: where its files are, and how the merge is to be asked. */

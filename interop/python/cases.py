@@ -92,6 +92,11 @@ CASES: dict[str, CaseSpec] = {
     # what is saved beside λ and γ
     "modules-to-save": one("llama", "bf16", AdapterSpec(options={"modules_to_save": ["lm_head", "embed_tokens"]})),
     "modules-to-save-norms": one("llama", "f32", AdapterSpec(options={"modules_to_save": ["norm"]}, projections="pair")),
+    # a tied embedding that is trained leaves the head behind
+    "tied-embedding-to-save-bf16": one("llama-tied", "bf16", AdapterSpec(("q_proj",), options={"modules_to_save": ["embed_tokens"]})),
+    "tied-wte-to-save-f32": one(
+        "gpt2", "f32", AdapterSpec(("c_attn",), r=8, options={"fan_in_fan_out": True, "modules_to_save": ["wte"]})
+    ),
     "bias-all": one("qwen2", "bf16", AdapterSpec(("q_proj", "v_proj", "down_proj"), r=8, options={"bias": "all"})),
     "bias-randlora-only": one(
         "qwen2", "f32", AdapterSpec(("q_proj", "v_proj"), r=8, projections="copies", options={"bias": "randlora_only"})

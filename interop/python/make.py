@@ -49,9 +49,11 @@ def exact_weights(
             deltas[name] = deltas[name] + delta if name in deltas else delta
             products[name] = products.get(name, 0) + sums(layer, spec.name)
             adapted.add(name)
-        for name, tensor in model.merge_and_unload().state_dict().items():
+        merged = model.merge_and_unload()
+        for name, tensor in merged.state_dict().items():
             if name in stored and name not in deltas and not torch.equal(tensor, stored[name]):
                 replaced[name] = tensor.clone()
+        replaced |= untied_head(merged, {*stored, *deltas})
     if "lm_head.weight" in deltas and "lm_head.weight" not in stored:
         stored["lm_head.weight"] = tied
         replaced.pop("model.embed_tokens.weight", None)  # PEFT's merge changes the embedding too: not followed
@@ -67,6 +69,14 @@ def exact_weights(
     return exact, statistics, replaced
 
 
+def untied_head(model: PreTrainedModel, known: set[str]) -> dict[str, torch.Tensor]:
+    """A tied head that `known` lacks, where the embedding beside it was trained (modules_to_save): it keeps its values."""
+    head = model.get_output_embeddings()
+    if head is None or "lm_head.weight" in known or torch.equal(head.weight, model.get_input_embeddings().weight):
+        return {}
+    return {"lm_head.weight": head.weight.detach().clone()}
+
+
 def logits_of(model: PreTrainedModel) -> torch.Tensor:
     """Outputs for a fixed row of ids, in f64 arithmetic: (16, vocabulary), or hidden states of a headless model."""
     ids = (torch.arange(16) * 37 + 11) % model.config.vocab_size
@@ -77,9 +87,10 @@ def logits_of(model: PreTrainedModel) -> torch.Tensor:
 def exact_logits(base: Path, exact: dict[str, torch.Tensor], replaced: dict[str, torch.Tensor]) -> torch.Tensor:
     """Outputs of the model that holds the exact weights, in f64."""
     model = load_base(base, torch.float64)
-    if "lm_head.weight" in exact:
-        model.lm_head.weight = torch.nn.Parameter(exact["lm_head.weight"])
-    model.load_state_dict({**exact, **{k: v.double() for k, v in replaced.items()}}, strict=False)
+    weights = {**exact, **{k: v.double() for k, v in replaced.items()}}
+    if "lm_head.weight" in weights:
+        model.lm_head.weight = torch.nn.Parameter(weights["lm_head.weight"])  # no longer the embedding's
+    model.load_state_dict(weights, strict=False)
     return logits_of(model)
 
 
@@ -119,7 +130,7 @@ def make(name: str, spec: CaseSpec, base: Path, work: Path, safe_too: bool = Tru
         "generator": "torch-mt19937-bf16-v2" if unknown else None,
         "statistics": statistics,
         "once": once,
-        "unties": "lm_head.weight" in exact and "lm_head.weight" not in checkpoint(base),
+        "unties": "lm_head.weight" in {*exact, *replaced} and "lm_head.weight" not in checkpoint(base),
     }
 
 

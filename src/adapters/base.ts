@@ -2,6 +2,7 @@ import { RandloraError } from "../errors.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import type { Dtype } from "../safetensors/dtype.ts";
 import { oneLine, quote } from "../safetensors/failure.ts";
+import { isEmbedding, isInputEmbedding, isOutputEmbedding, lastSegment } from "./embeddings.ts";
 
 /** The model that an adapter is applied to, as far as names, shapes and config.json tell. */
 export interface BaseModel {
@@ -22,27 +23,6 @@ export interface BaseWeight {
   readonly shape: readonly number[];
 }
 
-/** Names of input embeddings in the models of transformers, by their last segment: never linear layers. */
-const EMBEDDINGS: ReadonlySet<string> = new Set([
-  "embed_tokens",
-  "wte",
-  "wpe",
-  "word_embeddings",
-  "position_embeddings",
-  "token_type_embeddings",
-  "embed_positions",
-  "embed_in",
-  "shared",
-  "embeddings",
-  "relative_attention_bias",
-]);
-
-/** Names under which output embeddings are known (`get_output_embeddings` in transformers). */
-const OUTPUT_EMBEDDINGS: ReadonlySet<string> = new Set(["lm_head", "embed_out", "output_projection"]);
-
-/** Input embeddings that an output embedding is tied to. */
-const TOKEN_EMBEDDINGS: readonly string[] = ["embed_tokens", "wte", "word_embeddings", "embed_in", "shared"];
-
 /** Model types whose blocks are built from Conv1D, and the names that those have. */
 const CONV1D_MODELS: ReadonlySet<unknown> = new Set(["gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp"]);
 const CONV1D_NAMES: ReadonlySet<string> = new Set(["c_attn", "q_attn", "c_proj", "c_fc"]);
@@ -50,22 +30,6 @@ const CONV1D_NAMES: ReadonlySet<string> = new Set(["c_attn", "q_attn", "c_proj",
 /** A checkpoint's description as a base; `config` is its config.json. */
 export function describeBase(checkpoint: Checkpoint, config: BaseModel["config"], path = checkpoint.folder): BaseModel {
   return { path, tensors: new Map([...checkpoint.tensors].map(([name, { info }]) => [name, info])), config };
-}
-
-/** The last segment of a dotted path. */
-export function lastSegment(module: string): string {
-  return module.slice(module.lastIndexOf(".") + 1);
-}
-
-/** Is this module an embedding, by its name? */
-export function isEmbedding(module: string): boolean {
-  return EMBEDDINGS.has(lastSegment(module));
-}
-
-/** Is this module the output embedding of a language model, by its name? */
-export function isOutputEmbedding(module: string): boolean {
-  // BERT's and RoBERTa's heads are small networks; the embedding is their last layer.
-  return OUTPUT_EMBEDDINGS.has(lastSegment(module)) || /(?:^|\.)(?:cls\.predictions|lm_head)\.decoder$/.test(module);
 }
 
 /** Is this module the router of a mixture of experts: a bare matrix in transformers, no linear layer? */
@@ -164,8 +128,7 @@ export function findWeight(module: string, shift: PathShift, base: BaseModel, ad
 function tiedEmbedding(base: BaseModel): Omit<BaseWeight, "tensor"> | undefined {
   if (base.config?.["tie_word_embeddings"] === false) return undefined;
   for (const [source, { dtype, shape }] of base.tensors) {
-    const isToken = TOKEN_EMBEDDINGS.some((name) => source === `${name}.weight` || source.endsWith(`.${name}.weight`));
-    if (isToken && shape.length === 2) return { source, dtype, shape };
+    if (isInputEmbedding(source) && shape.length === 2) return { source, dtype, shape };
   }
   return undefined;
 }

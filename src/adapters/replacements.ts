@@ -1,6 +1,7 @@
 import { RandloraError } from "../errors.ts";
 import { oneLine, quote } from "../safetensors/failure.ts";
-import { type BaseModel, isEmbedding, isOutputEmbedding, type PathShift, shiftPath } from "./base.ts";
+import { type BaseModel, type PathShift, shiftPath } from "./base.ts";
+import { isEmbedding, isOutputEmbedding } from "./embeddings.ts";
 import type { Adapter, AdapterTensor } from "./types.ts";
 
 /** A tensor that takes the place of one of the base's: a module saved whole (`modules_to_save`), a bias, an embedding. */

@@ -1,7 +1,8 @@
 import { RandloraError } from "../errors.ts";
 import { quote } from "../safetensors/failure.ts";
-import { isEmbedding, isOutputEmbedding, isRouter } from "./base.ts";
+import { isRouter } from "./base.ts";
 import { defaultTargets } from "./default-targets.ts";
+import { isEmbedding, isOutputEmbedding } from "./embeddings.ts";
 import { PythonRegex } from "./pyregex/regex.ts";
 
 /** The keys of a PEFT configuration that say which modules are adapted. Empty lists say nothing. */

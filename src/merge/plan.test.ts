@@ -94,7 +94,7 @@ describe("what becomes of each tensor", () => {
   test("a saved module that the base does not have comes last, as it was saved", async () => {
     const made = await plan([saved("score.weight", weights("F32", [3, 8], 9))]);
     expect(summary(made).at(-1)).toEqual(["score.weight", "convert", "F32"]);
-    expect(made.untied).toBe(false);
+    expect([made.untied, made.notes]).toEqual([false, [expect.stringContaining('brings "score.weight", which ')]]);
   });
 
   test("F64 weights are merged only into another dtype", async () => {
@@ -135,6 +135,28 @@ describe("a tied output embedding", () => {
       /model\.safetensors: "model\.embed_tokens\.weight"$/,
     );
     expect(made.untied).toBe(true);
+  });
+
+  test("of BERT's kind takes its trained bias along", async () => {
+    const tensors = {
+      "bert.embeddings.word_embeddings.weight": weights("BF16", [12, 8], 1),
+      "cls.predictions.bias": weights("BF16", [12], 2),
+    };
+    const module = "cls.predictions.decoder";
+    const bias = { "base_model.model.cls.predictions.bias": weights("BF16", [12], 9) };
+    const extra: Extra = {
+      config: { bias: "all" },
+      tensors: bias,
+      adapter: { ...ADAPTER, modules: { [module]: [12, 8] } },
+    };
+    const made = await plan([extra], { tensors, config: { architectures: ["BertForMaskedLM"] } });
+    expect(summary(made).slice(2)).toEqual([
+      [`${module}.weight`, "merge", "BF16"],
+      [`${module}.bias`, "convert", "BF16"],
+    ]);
+    const work = made.tensors.at(-1)?.work;
+    expect(work?.kind === "convert" && work.source.fromAdapter).toBe(true);
+    expect([made.untied, made.notes]).toEqual([true, []]);
   });
 
   test("is replaced by one that the adapter saved", async () => {

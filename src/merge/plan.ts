@@ -1,6 +1,7 @@
-import { type BaseModel, isOutputEmbedding } from "../adapters/base.ts";
+import type { BaseModel } from "../adapters/base.ts";
 import type { AdaptedLayer } from "../adapters/layers.ts";
 import type { AdapterPlan } from "../adapters/plan-types.ts";
+import { isOutputEmbedding } from "../adapters/embeddings.ts";
 import { RandloraError } from "../errors.ts";
 import { isKernelDtype } from "../kernels/dtype.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
@@ -9,6 +10,7 @@ import { oneLine, quote } from "../safetensors/failure.ts";
 import type { SafetensorsFile } from "../safetensors/file.ts";
 import type { TensorInfo } from "../safetensors/header.ts";
 import type { PlannedTensor } from "../safetensors/writer.ts";
+import { untie } from "./untie.ts";
 
 /** `--dtype`. */
 export type OutputDtype = "keep" | "f32" | "f16" | "bf16";
@@ -50,6 +52,8 @@ export interface MergePlan {
   readonly merged: number;
   /** A tied output embedding became a tensor of its own: config.json must say so. */
   readonly untied: boolean;
+  /** What the user should know: one line each. */
+  readonly notes: readonly string[];
 }
 
 /** What `--dtype` calls the dtypes that weights are written in. */
@@ -96,11 +100,15 @@ export function planMerge(
       if (!checkpoint.tensors.has(layer.tensor)) added.set(layer.tensor, layer);
     }
   });
-  // An embedding that is replaced leaves the output embedding tied to it with the old values: write those as its own.
-  for (const head of tiedHeads(base, replacedBy)) {
-    if (added.has(head.tensor)) continue;
-    added.set(head.tensor, head);
-    sources.set(head.tensor, baseSource(checkpoint, head.source));
+  const unknown = [...replacedBy.keys()].filter((name) => added.has(name));
+  const { twins, untied, notes } = untie(base, {
+    adapted: new Set(deltas.keys()),
+    replaced: new Set(replacedBy.keys()),
+  });
+  for (const { tensor, source, values, dtype: stored, shape } of twins) {
+    added.set(tensor, { dtype: stored, shape });
+    const trained = values === "new" ? sources.get(source) : undefined;
+    sources.set(tensor, trained ?? baseSource(checkpoint, source));
   }
 
   const outputDtype = (stored: Dtype): Dtype => (dtype === "keep" || !isFloat(stored) ? stored : DTYPES[dtype]);
@@ -122,29 +130,16 @@ export function planMerge(
   };
   const tensors = [...checkpoint.tensors].map(([name, { info }]) => plan(name, info.dtype, info.shape));
   for (const [name, { dtype: stored, shape }] of added) tensors.push(plan(name, stored, shape));
-  return {
-    tensors,
-    merged: deltas.size,
-    untied: endsUntied(base, new Set(added.keys()), [...deltas.keys(), ...replacedBy.keys()]),
-  };
+  return { tensors, merged: deltas.size, untied, notes: [...notes, ...newTensors(unknown, base)] };
 }
 
-/** Do a tied model's embeddings end up unequal? A head of its own was added, or one of a stored pair was changed. */
-function endsUntied(base: BaseModel, added: ReadonlySet<string>, changed: readonly string[]): boolean {
-  if ([...added].some(isHead)) return true;
-  const stored = [...base.tensors.keys()].some(isHead);
-  return (
-    stored && base.config?.["tie_word_embeddings"] === true && changed.some((name) => isHead(name) || isInput(name))
-  );
-}
-
-function isInput(tensor: string): boolean {
-  return /(^|\.)(embed_tokens|wte)\.weight$/.test(tensor);
-}
-
-/** Is this the weight of an output embedding? */
-function isHead(tensor: string): boolean {
-  return tensor.endsWith(".weight") && isOutputEmbedding(tensor.slice(0, -".weight".length));
+/** An adapter's own tensors beside the base's: a head for another task, as a rule. */
+function newTensors(names: readonly string[], base: BaseModel): string[] {
+  const heads = names.filter((name) => !isOutputEmbedding(name.slice(0, name.lastIndexOf("."))));
+  const [first] = heads;
+  if (first === undefined) return [];
+  const which = heads.length === 1 ? quote(first) : `${quote(first)} and ${heads.length - 1} more`;
+  return [`the adapter brings ${which}, which ${oneLine(base.path)} has not: load the result with a class that has it`];
 }
 
 /** A tensor of a safetensors file. */
@@ -161,23 +156,4 @@ export function fileSource(file: SafetensorsFile, info: TensorInfo): TensorSourc
 function baseSource(checkpoint: Checkpoint, name: string): TensorSource {
   const { file, info } = checkpoint.get(name);
   return fileSource(file, info);
-}
-
-interface TiedHead {
-  readonly tensor: string;
-  readonly source: string;
-  readonly dtype: Dtype;
-  readonly shape: readonly number[];
-}
-
-/** The output embedding of a tied model whose input embedding is replaced. */
-function tiedHeads(base: BaseModel, replaced: ReadonlyMap<string, string>): TiedHead[] {
-  const architectures = base.config?.["architectures"];
-  const causal = Array.isArray(architectures) && architectures.some((name) => String(name).endsWith("ForCausalLM"));
-  if (!causal || base.tensors.has("lm_head.weight") || replaced.has("lm_head.weight")) return [];
-  if (base.config?.["tie_word_embeddings"] === false) return [];
-  return [...replaced.keys()].filter(isInput).flatMap((source) => {
-    const info = base.tensors.get(source);
-    return info === undefined ? [] : [{ tensor: "lm_head.weight", source, dtype: info.dtype, shape: info.shape }];
-  });
 }

@@ -86,6 +86,7 @@ export async function merge(
   const plans = await planAdapters(options, base, (adapter) => resources.use(adapter));
   for (const { notes } of plans) for (const note of notes) observer.warn(note);
   const plan = planMerge(checkpoint, base, plans, options.dtype);
+  for (const note of plan.notes) observer.warn(note);
   const lone = await isLoneFile(options.base);
   if (!lone && config === undefined) throw missingConfig(checkpoint.folder);
   const out = resolve(options.out ?? defaultOutput(options.base, options.unmerge));

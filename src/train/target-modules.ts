@@ -1,4 +1,5 @@
-import { type BaseModel, findWeight, isOutputEmbedding, linearModules } from "../adapters/base.ts";
+import { type BaseModel, findWeight, linearModules } from "../adapters/base.ts";
+import { isOutputEmbedding } from "../adapters/embeddings.ts";
 import { defaultTargets } from "../adapters/default-targets.ts";
 import { targetMatcher, type TargetRules } from "../adapters/targets.ts";
 import { RandloraError } from "../errors.ts";
