@@ -5,9 +5,9 @@ import {
   defineCommand,
   flag,
   number,
+  path,
   repeat,
   required,
-  text,
   variadic,
 } from "../src/options/command.ts";
 import type { MergeObserver, MergeSummary } from "../src/merge/run.ts";
@@ -28,9 +28,8 @@ export const command = defineCommand({
     adapters: variadic("ADAPTER", "a PEFT folder, an adapter.json, a run folder, or org/name on the Hub"),
   },
   options: {
-    out: text({
+    out: path({
       short: "o",
-      value: "PATH",
       topic: "Output",
       help: "where to write",
       defaultText: "BASE-merged beside BASE; ./NAME-merged for a Hub name",

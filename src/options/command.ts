@@ -121,5 +121,18 @@ export function defineGroup(group: Omit<Group, "kind">): Group {
   return { kind: "group", ...group };
 }
 
-export { bytes, choice, count, flag, integer, json, number, numbers, optionalText, repeat, text } from "./option.ts";
+export {
+  bytes,
+  choice,
+  count,
+  flag,
+  integer,
+  json,
+  number,
+  numbers,
+  optionalText,
+  path,
+  repeat,
+  text,
+} from "./option.ts";
 export type { Context } from "./context.ts";

@@ -107,6 +107,8 @@ function parseYaml(name: string): unknown {
     return Bun.YAML.parse(source);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new RandloraError("format", `${name}: not valid YAML: ${reason}`, "", { cause });
+    throw new RandloraError("format", `${name}: not valid YAML: ${reason}`, "write lines like `dtype: bf16`", {
+      cause,
+    });
   }
 }

@@ -11,6 +11,7 @@ import {
   number,
   numbers,
   optionalText,
+  path,
   repeat,
 } from "./option.ts";
 
@@ -74,6 +75,11 @@ test("flags read the usual words of files and variables", () => {
   for (const written of ["true", "1", "yes", "ON"]) expect(flag({ help }).read([written])).toBe(true);
   for (const written of ["false", "0", "No", "off"]) expect(flag({ help }).read([written])).toBe(false);
   expect(() => flag({ help }).read(["maybe"])).toThrow(InvalidValue);
+});
+
+test("a path is any text but an empty one", () => {
+  expect(path({ help }).read(["a b"])).toBe("a b");
+  expect(() => path({ help }).read([""])).toThrow(InvalidValue);
 });
 
 test("the last value of a plain option counts, every value of a repeated one", () => {

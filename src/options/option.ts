@@ -77,6 +77,14 @@ export function text<D extends string | undefined = undefined>(spec: Spec<D>): O
   return single(spec, "TEXT", (value) => value);
 }
 
+/** Where to read or write: any text but an empty one. */
+export function path<D extends string | undefined = undefined>(spec: Spec<D>): Option<string | Absent<D>> {
+  return single(spec, "PATH", (value) => {
+    if (value === "") throw new InvalidValue("is empty", "is a variable of the shell not set?");
+    return value;
+  });
+}
+
 /** What other programs call the number formats. */
 const OTHER_SPELLINGS: ReadonlyMap<string, string> = new Map([
   ["float32", "f32"],

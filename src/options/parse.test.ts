@@ -21,6 +21,25 @@ function refusal(...argv: string[]): string[] {
   return [];
 }
 
+describe("refuses", () => {
+  test("a flag with a value, naming both ways to write it", () => {
+    expect(refusal("mix", "a", "b", "--force=false")).toEqual([
+      "usage",
+      "option '--force' takes no value",
+      "write --force, or --no-force",
+    ]);
+    expect(refusal("mix", "a", "b", "--no-special=yes").at(-1)).toBe("write --no-special, or --special");
+    expect(refusal("mix", "a", "b", "--json=1").at(1)).toBe("option '--json' takes no value");
+  });
+
+  test("an empty argument, by its name", () => {
+    const [code, message, hint] = refusal("mix", "a", "");
+    expect([code, hint]).toEqual(["usage", "is a variable of the shell not set?"]);
+    expect(message).toMatch(/^argument '[A-Z]+' is empty$/);
+    expect(refusal("mix", "", "b")[1]).not.toBe(message);
+  });
+});
+
 describe("reads", () => {
   test("arguments, values in every spelling, and repeated options in their order", () => {
     expect(read("mix", "a", "--scale", "-1", "b", "--scale=2", "-ptext", "c", "--max-shard-size", "7")).toEqual({

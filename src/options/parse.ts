@@ -56,6 +56,7 @@ export function parse(program: Program, argv: readonly string[], style: HelpStyl
       parser.argument(argumentSyntax(argument.form, argument.value));
     addOptions(parser, command.options, given);
     parser.action(() => {
+      refuseEmpty(command, parser.args);
       request = { kind: "run", path, command, positionals: splitPositionals(command, parser.args), given };
     });
     parent.addCommand(parser);
@@ -109,6 +110,15 @@ function argumentSyntax(form: "required" | "optional" | "variadic", value: strin
   return { required: `<${value}>`, optional: `[${value}]`, variadic: `<${value}...>` }[form];
 }
 
+/** An empty argument is, as a rule, a variable of the shell that is not set. */
+function refuseEmpty(command: Command, texts: readonly string[]): void {
+  const at = texts.indexOf("");
+  if (at < 0) return;
+  const names = Object.values(command.arguments).map(({ value }) => value);
+  const cause = `argument '${names[at] ?? names.at(-1) ?? ""}' is empty`;
+  throw new RandloraError("usage", cause, "is a variable of the shell not set?");
+}
+
 function splitPositionals(command: Command, texts: readonly string[]): (readonly string[])[] {
   return Object.values(command.arguments).map((argument, index) =>
     argument.form === "variadic" ? texts.slice(index) : texts.slice(index, index + 1),
@@ -142,6 +152,13 @@ function usageError(program: Program, argv: readonly string[], error: CommanderE
   const [first = "", suggestion] = error.message.split("\n");
   const [, flag = ""] = /^error: unknown option '(--?[\w-]+)/.exec(first) ?? [];
   const known = allCommands(program).find(({ path }) => path.every((word, index) => argv[index] === word));
+  const isFlag = Object.entries({ ...GLOBAL_OPTIONS, ...known?.command.options }).some(
+    ([key, { form }]) => form === "flag" && `--${flagName(key)}` === flag,
+  );
+  if (isFlag) {
+    const opposite = flag.startsWith("--no-") ? `--${flag.slice("--no-".length)}` : `--no-${flag.slice(2)}`;
+    return new RandloraError("usage", `option '${flag}' takes no value`, `write ${flag}, or ${opposite}`);
+  }
   const ours = optionOfOthers(flag, Object.keys(known?.command.options ?? {}).map(flagName));
   if (ours !== undefined) {
     return new RandloraError("usage", first.replace(/^error: /, ""), `did you mean --${ours}?`);
