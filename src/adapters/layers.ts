@@ -16,7 +16,8 @@ export interface AdaptedLayer extends BaseWeight {
 
 /** Throws `RandloraError` "adapter" for a base whose config.json says that it is quantised. */
 export function requireUnquantised(base: BaseModel): void {
-  if (base.config?.["quantization_config"] === undefined) return;
+  const settings = base.config?.["quantization_config"];
+  if (settings === undefined || settings === null) return;
   const cause = "the base is quantised (config.json has quantization_config)";
   throw new RandloraError("adapter", `${oneLine(base.path)}: ${cause}`, "use the original, unquantised model");
 }

@@ -23,7 +23,8 @@ export function parseJsonObject(text: string, where: string): JsonObject {
     const cause = thrown instanceof Error ? oneLine(thrown.message) : "?";
     throw new RandloraError("format", `${oneLine(where)}: not JSON (${cause})`, "the file is damaged or incomplete");
   }
-  if (!isObject(value)) throw new RandloraError("format", `${oneLine(where)}: not a JSON object`, "");
+  if (!isObject(value))
+    throw new RandloraError("format", `${oneLine(where)}: not a JSON object`, "this is no adapter's file");
   const { duplicate } = scanJson(text);
   if (duplicate === undefined) return value;
   const cause = `it names ${duplicate.map(quote).join(" / ")} twice`;

@@ -52,7 +52,8 @@ export function parseSettings<S extends v.GenericSchema>(schema: S, value: unkno
 }
 
 function show(value: unknown): string {
-  if (typeof value === "bigint") return String(value);
+  // JSON has no infinity: 1e400 would be shown as null.
+  if (typeof value === "bigint" || typeof value === "number") return String(value);
   if (typeof value === "string") return quote(value);
   const json = JSON.stringify(value, (_, item: unknown) => (typeof item === "bigint" ? String(item) : item));
   return json.length > 100 ? `${json.slice(0, 100)}…` : json;

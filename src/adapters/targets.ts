@@ -15,6 +15,8 @@ export interface TargetRules {
   /** `layers_to_transform`. */
   readonly layers: readonly number[];
   readonly layersPattern: readonly string[];
+  /** The file that says so, for messages; the command line has none. */
+  readonly file?: string;
 }
 
 const ALL_LINEAR = "all-linear";
@@ -48,18 +50,18 @@ export function targetMatcher(rules: TargetRules, modelType: string | undefined)
     const isOther = (module: string) => isEmbedding(module) || isOutputEmbedding(module) || isRouter(module);
     return (module) => !excluded(module) && !isOther(module);
   }
-  const pattern = new PythonRegex(targets);
+  const pattern = new PythonRegex(targets, rules.file);
   return (module) => !excluded(module) && pattern.fullmatch(module) !== undefined;
 }
 
 /** Modules that are never adapted: excluded ones, and those that are saved whole, with everything below them. */
-function exclusion({ exclude, modulesToSave }: TargetRules): (module: string) => boolean {
+function exclusion({ exclude, modulesToSave, file }: TargetRules): (module: string) => boolean {
   // PEFT puts the names into a pattern as they are: a dot in one matches any character.
-  const saved = modulesToSave.map((name) => new PythonRegex(String.raw`(^|.*\.)${name}($|\..*)`));
+  const saved = modulesToSave.map((name) => new PythonRegex(String.raw`(^|.*\.)${name}($|\..*)`, file));
   const isSaved = (module: string) => saved.some((pattern) => pattern.match(module) !== undefined);
   if (exclude.length === 0) return isSaved;
   if (typeof exclude === "string") {
-    const pattern = new PythonRegex(exclude);
+    const pattern = new PythonRegex(exclude, file);
     return (module) => pattern.fullmatch(module) !== undefined || isSaved(module);
   }
   const names = new Set(exclude);
@@ -67,7 +69,7 @@ function exclusion({ exclude, modulesToSave }: TargetRules): (module: string) =>
 }
 
 /** Whether `layers_to_transform` lets a module be adapted; a path without a layer's index is never let. */
-function layerFilter({ layers, layersPattern }: TargetRules): (module: string) => boolean {
+function layerFilter({ layers, layersPattern, file }: TargetRules): (module: string) => boolean {
   if (layers.length === 0) return () => true;
   const wanted = new Set(layers);
   // PEFT's own patterns. Without a name it needs two segments before the number, so `h.0.attn` has no index.
@@ -75,7 +77,7 @@ function layerFilter({ layers, layersPattern }: TargetRules): (module: string) =
     layersPattern.length === 0
       ? [String.raw`.*?\.[^.]*\.(?P<idx>\d+)\.`]
       : layersPattern.map((name) => String.raw`(?:^|.*?\.)${name}\.(?P<idx>\d+)\.`);
-  const patterns = sources.map((source) => new PythonRegex(source));
+  const patterns = sources.map((source) => new PythonRegex(source, file));
   return (module) => {
     for (const pattern of patterns) {
       const index = pattern.match(module)?.group("idx");

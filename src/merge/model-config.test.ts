@@ -42,6 +42,21 @@ test.each(["", "[1]", "null", "{", '"x"'])("%j is no config.json", async (text) 
   expect([refusal.code, refusal.message]).toEqual(["format", expect.stringMatching(/^x\/config\.json: not /)]);
 });
 
+test("a byte order mark is no part of it, and other encodings than UTF-8 are refused", async () => {
+  await using folder = await TemporaryFolder.create();
+  await writeFile(folder.at("config.json"), `\ufeff${TEXT}`);
+  expect((await readConfig(folder.path))?.text).toBe(TEXT);
+  await writeFile(folder.at("config.json"), Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d));
+  expect((await refusalOf(() => readConfig(folder.path))).message).toEndWith("config.json: not UTF-8 text");
+});
+
+test.skipIf(process.platform === "win32")("a FIFO is refused, not waited for", async () => {
+  await using folder = await TemporaryFolder.create();
+  await Bun.$`mkfifo ${folder.at("config.json")}`;
+  const refusal = await refusalOf(() => readConfig(folder.path));
+  expect(refusal.message).toBe(`cannot read ${folder.at("config.json")}: this is not a file`);
+});
+
 test("a folder without one has none; what cannot be read is named", async () => {
   await using folder = await TemporaryFolder.create();
   expect(await readConfig(folder.path)).toBeUndefined();

@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isObject, parseLossless, stringifyLossless } from "../adapters/lossless-json.ts";
 import { RandloraError } from "../errors.ts";
@@ -19,14 +19,29 @@ export interface ModelConfig {
  */
 export async function readConfig(folder: string): Promise<ModelConfig | undefined> {
   const path = join(folder, "config.json");
-  let text: string;
+  let bytes: Uint8Array;
   try {
-    text = await readFile(path, "utf8");
+    const found = await stat(path);
+    // Reading a FIFO would wait for a writer for ever.
+    if (!found.isFile() && !found.isDirectory()) {
+      throw new RandloraError("file", `cannot read ${oneLine(path)}: this is not a file`, "check the path");
+    }
+    bytes = await readFile(path);
   } catch (thrown) {
     if (systemCode(thrown) === "ENOENT") return undefined;
     return naming(path, "read", Promise.reject(thrown));
   }
+  const text = decode(bytes, path);
   return { path, text, value: parseConfig(text, path) };
+}
+
+/** The text of a config.json; a byte order mark, which JSON does not allow, is no part of it. */
+function decode(bytes: Uint8Array, path: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new RandloraError("format", `${oneLine(path)}: not UTF-8 text`, "fetch the model again", { cause });
+  }
 }
 
 /** A model folder without a config.json. */

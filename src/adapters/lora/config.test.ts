@@ -14,7 +14,7 @@ test("defaults are PEFT's", () => {
     fanInFanOut: false,
     bias: "none",
     modulesToSave: [],
-    targets: { modules: null, exclude: [], modulesToSave: [], layers: [], layersPattern: [] },
+    targets: { modules: null, exclude: [], modulesToSave: [], layers: [], layersPattern: [], file: "a.json" },
     dropout: 0,
   });
 });

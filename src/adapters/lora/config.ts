@@ -67,8 +67,8 @@ export function parseLoraConfig(config: Readonly<Record<string, unknown>>, file:
     r: read.r,
     alpha: read.lora_alpha,
     rslora: read.use_rslora,
-    rankPattern: compile(read.rank_pattern),
-    alphaPattern: compile(read.alpha_pattern),
+    rankPattern: compile(read.rank_pattern, file),
+    alphaPattern: compile(read.alpha_pattern, file),
     fanInFanOut: read.fan_in_fan_out,
     bias: read.bias,
     modulesToSave,
@@ -78,6 +78,7 @@ export function parseLoraConfig(config: Readonly<Record<string, unknown>>, file:
       modulesToSave,
       layers: read.layers_to_transform ?? [],
       layersPattern: typeof read.layers_pattern === "string" ? [read.layers_pattern] : (read.layers_pattern ?? []),
+      file,
     },
     dropout: read.lora_dropout,
   };
@@ -94,6 +95,6 @@ function lookUp(pattern: Pattern, module: string): number | undefined {
   return pattern.find(([regex]) => regex.match(module) !== undefined)?.[1];
 }
 
-function compile(pattern: Readonly<Record<string, number>>): Pattern {
-  return Object.entries(pattern).map(([key, value]) => [new PythonRegex(String.raw`(.*\.)?(${key})$`), value]);
+function compile(pattern: Readonly<Record<string, number>>, file: string): Pattern {
+  return Object.entries(pattern).map(([key, value]) => [new PythonRegex(String.raw`(.*\.)?(${key})$`, file), value]);
 }

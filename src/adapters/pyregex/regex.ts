@@ -1,5 +1,5 @@
 import { RandloraError } from "../../errors.ts";
-import { quote } from "../../safetensors/failure.ts";
+import { oneLine, quote } from "../../safetensors/failure.ts";
 import { emitPattern } from "./emit.ts";
 import { parsePattern } from "./parse.ts";
 import { PatternError } from "./syntax.ts";
@@ -23,8 +23,8 @@ export class PythonRegex {
   readonly #full: RegExp;
   #prefix: RegExp | undefined;
 
-  /** Throws `RandloraError` "adapter" naming the pattern, the construct and its place. */
-  constructor(pattern: string) {
+  /** Throws `RandloraError` "adapter" naming the pattern, the construct and its place, and the file that it comes from. */
+  constructor(pattern: string, file?: string) {
     this.pattern = pattern;
     try {
       const parsed = parsePattern(pattern);
@@ -38,9 +38,9 @@ export class PythonRegex {
       if (!(thrown instanceof PatternError || thrown instanceof SyntaxError)) throw thrown;
       const at = thrown instanceof PatternError && thrown.at > 0 ? ` at position ${thrown.at}` : "";
       const hint = "write it in Python's syntax, or list the modules by name";
-      throw new RandloraError("adapter", `regular expression ${quote(pattern)}: ${thrown.message}${at}`, hint, {
-        cause: thrown,
-      });
+      const where = file === undefined ? "" : `${oneLine(file)}: `;
+      const cause = `${where}regular expression ${quote(pattern)}: ${thrown.message}${at}`;
+      throw new RandloraError("adapter", cause, hint, { cause: thrown });
     }
   }
 

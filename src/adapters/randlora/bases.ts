@@ -46,12 +46,12 @@ function checkSpec(spec: BasesSpec): void {
 }
 
 /** Throws where a layer needs more than the bases hold. */
-export function checkExtent(extent: BasesExtent, r: number, max: number, min: number): void {
+export function checkExtent(extent: BasesExtent, r: number, max: number, min: number, what = "a layer"): void {
   const { rows, bases, cols } = extent;
   if (rows > max || cols > min || bases > basesCount(min, r)) {
     throw new RandloraError(
       "adapter",
-      `a layer of ${rows} × ${cols} with ${bases} bases exceeds the random bases, drawn at ${max} × ${min} with r = ${r}`,
+      `${what} of ${rows} × ${cols} with ${bases} bases exceeds the random bases, drawn at ${max} × ${min} with r = ${r}`,
       "the adapter belongs to another model, or its recorded shape is wrong",
     );
   }

@@ -14,7 +14,14 @@ test("defaults are PEFT's", () => {
     fanInFanOut: false,
     bias: "none",
     modulesToSave: [],
-    targets: { modules: null, exclude: [], modulesToSave: [], layers: [], layersPattern: [] },
+    targets: {
+      modules: null,
+      exclude: [],
+      modulesToSave: [],
+      layers: [],
+      layersPattern: [],
+      file: "a/adapter_config.json",
+    },
     taskType: undefined,
     dropout: 0,
   });
@@ -49,6 +56,7 @@ describe("what makes no sense names the file, the key and the value", () => {
     [{ r: null }, '"r" is null: it must be a positive integer'],
     [{ r: 2n ** 70n }, '"r" is 1180591620717411303424: it must be a positive integer'],
     [{ randlora_alpha: "20" }, '"randlora_alpha" is "20": it must be a number'],
+    [{ randlora_alpha: Infinity }, '"randlora_alpha" is Infinity: it must be a finite number'],
     [{ projection_prng_key: 0.5 }, '"projection_prng_key" is 0.5: it must be an integer'],
     [{ projection_prng_key: 2n ** 64n }, '"projection_prng_key" is 18446744073709551616: it must be an integer'],
     [{ sparse: "yes" }, '"sparse" is "yes": it must be true or false'],

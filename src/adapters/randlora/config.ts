@@ -84,6 +84,7 @@ export function parseRandloraConfig(config: Readonly<Record<string, unknown>>, f
       modulesToSave,
       layers: read.layers_to_transform ?? [],
       layersPattern: typeof read.layers_pattern === "string" ? [read.layers_pattern] : (read.layers_pattern ?? []),
+      file,
     },
     taskType: read.task_type ?? undefined,
     dropout: read.randlora_dropout,

@@ -49,6 +49,19 @@ describe("where the bases come from", () => {
     });
   });
 
+  test("a generator that cannot draw them is refused when the plan is made", async () => {
+    await withAdapter({ config: { sparse: false } }, (adapter) => {
+      const message = expect.stringContaining("its bases are dense, and torch-mt19937-ternary does not draw such");
+      expect(() => plan(adapter, base, "torch-mt19937-ternary")).toThrow(expect.objectContaining({ message }));
+    });
+    await withAdapter({}, (adapter) => {
+      const hint = expect.stringContaining("torch-mt19937-ternary");
+      expect(() => plan(adapter, base, "torch-mt19937-f32")).toThrow(
+        expect.objectContaining({ code: "adapter", hint }),
+      );
+    });
+  });
+
   test("saved ones are used, whatever else is said", async () => {
     const pair = { "base_model.randlora_A": numbers([3, 1, 8]), "base_model.randlora_B": numbers([12, 3, 3], 1) };
     await withAdapter({ tensors: { ...parameters(3, MODULES), ...pair } }, async (adapter) => {

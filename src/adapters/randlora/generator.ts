@@ -1,5 +1,5 @@
 import { RandloraError } from "../../errors.ts";
-import { canDraw, type FloatGrid, type GeneratorName } from "../../random/names.ts";
+import { canDraw, type FloatGrid, type GeneratorName, type Sparsity } from "../../random/names.ts";
 import { oneLine, quote } from "../../safetensors/failure.ts";
 import { type BaseModel, findWeight, isConv1d, linearModules, type PathShift, unshiftPath } from "../base.ts";
 import { targetMatcher } from "../targets.ts";
@@ -75,6 +75,7 @@ export function chooseBases(question: BasesQuestion): BasesChoice {
   const fits = generator !== undefined && (canDraw(generator, sparsity) || !amongOthers);
   const chosen = fits ? generator : sparsity === "dense" ? undefined : "torch-mt19937-ternary";
   if (chosen === undefined) throw unknownGenerator(adapter);
+  if (!canDraw(chosen, sparsity)) throw unfitGenerator(adapter, chosen, sparsity);
   const { max, min, notes } = drawnShape(question);
   const spec = { generator: chosen, key, r, max, min, sparsity, grid: gridOf(layers, adapter) };
   return { bases: { kind: "drawn", spec, record }, pairing, notes };
@@ -131,6 +132,13 @@ function gridOf(layers: readonly RandloraLayer[], adapter: Adapter): FloatGrid {
     throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "save the adapter with its projections");
   }
   return dtypes.has("BF16") ? "bf16" : dtypes.has("F16") ? "f16" : "f32";
+}
+
+function unfitGenerator(adapter: Adapter, generator: GeneratorName, sparsity: Sparsity): RandloraError {
+  const cause = `its bases are ${sparsity}, and ${generator} does not draw such`;
+  const hint =
+    sparsity === "dense" ? "choose one that draws dense bases" : "leave --generator out, or give torch-mt19937-ternary";
+  return new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, hint);
 }
 
 function unknownGenerator(adapter: Adapter): RandloraError {

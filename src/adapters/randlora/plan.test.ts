@@ -82,8 +82,14 @@ describe("an adapter that does not fit is refused, naming both sides", () => {
           "base_model.randlora_B": numbers([11, 3, 3]),
         },
       },
-      "exceeds the random bases, drawn at 11 × 8",
+      '.safetensors: "model.layers.0.up" of 12 × 8 with 3 bases exceeds the random bases, drawn at 11 × 8',
     ],
+    [
+      "targets that are no regular expression",
+      { config: { target_modules: ".*(up" } },
+      'adapter_config.json: regular expression ".*(up": missing )',
+    ],
+
     [
       "bases of another r",
       {
@@ -131,6 +137,11 @@ describe("an adapter that does not fit is refused, naming both sides", () => {
   test("a quantised base", async () => {
     await withAdapter({}, (adapter) => {
       expect(() => plan(adapter, baseOf(BASE, { quantization_config: {} }))).toThrow("the base is quantised");
+      expect(() => plan(adapter, baseOf(BASE, { quantization_config: null }))).not.toThrow();
+      const { "model.layers.0.up.weight": shape, ...others } = BASE;
+      expect(() => plan(adapter, baseOf({ ...others, "model.layers.0.up.qweight": shape }))).toThrow(
+        'module "model.layers.0.up" of base has qweight for a weight: it is quantised',
+      );
       expect(() => plan(adapter, baseOf(BASE, undefined, "I8"))).toThrow("is I8: quantised weights cannot be adapted");
     });
   });

@@ -1,4 +1,5 @@
 import type { GeneratorName } from "../../random/names.ts";
+import { oneLine, quote } from "../../safetensors/failure.ts";
 import { type BaseModel, findShift } from "../base.ts";
 import { requireUnquantised } from "../layers.ts";
 import { findReplacements, type Replacement } from "../replacements.ts";
@@ -52,7 +53,8 @@ export function planRandlora(
     cols: Math.max(...layers.map(({ cols }) => cols)),
   };
   const { max, min } = bases.kind === "drawn" ? bases.spec : bases;
-  checkExtent(extent, config.r, max, min);
+  for (const layer of layers)
+    checkExtent(layer, config.r, max, min, `${oneLine(adapter.file)}: ${quote(layer.module)}`);
   return {
     adapter,
     config,

@@ -66,7 +66,8 @@ export function findSaved(adapter: Adapter, r: number): SavedPair | undefined {
 export function toProjection(tensor: AdapterTensor, file: string): SavedProjection {
   const { dtype, shape, name } = tensor;
   if (dtype !== "F32" && dtype !== "F16" && dtype !== "BF16") {
-    throw new RandloraError("adapter", `${oneLine(file)}: ${quote(name)} is ${dtype}, not F32, F16 or BF16`);
+    const cause = `tensor ${quote(name)} is ${dtype}, not F32, F16 or BF16`;
+    throw new RandloraError("adapter", `${oneLine(file)}: ${cause}`, "save the adapter in f32");
   }
   const [rows = 0] = shape;
   const cols = shape.slice(1).reduce((product, size) => product * size, 1);
