@@ -31,6 +31,23 @@ describe("the adapter's paths and the checkpoint's", () => {
     expect(() => findShift(["q"], base, "adapter")).toThrow('"q" could be "encoder.q" and "decoder.q" of base');
   });
 
+  test.each([
+    ["language_model.model", "language_model.lm_head", "vision_tower"],
+    ["model", "lm_head", "visual"],
+  ])("a language model among others is found at %s, its head at %s, the other part at %s", (text, head, image) => {
+    const [first, second, other] = [`${text}.layers.0.q`, `${text}.layers.1.q`, `${image}.layers.0.q`] as const;
+    const names = [first, second, other, head, `${text}.embed_tokens`];
+    const base = baseOf(Object.fromEntries(names.map((name) => [`${name}.weight`, matrix])));
+    const modules = ["model.language_model.layers.0.q", "model.language_model.layers.1.q"];
+    for (const adapted of [modules, ["lm_head", ...modules], [`model.${image}.layers.0.q`, ...modules]]) {
+      const shift = findShift(adapted, base, "adapter");
+      const found = adapted.map((module) => findWeight(module, shift, base, "adapter").source);
+      expect(found.slice(-2)).toEqual([`${first}.weight`, `${second}.weight`]);
+      if (adapted.length > 2) expect(found[0]).toBe(adapted[0] === "lm_head" ? `${head}.weight` : `${other}.weight`);
+      expect(found.map((name) => unshiftPath(name.replace(/\.weight$/, ""), shift))).toEqual(adapted);
+    }
+  });
+
   test("a module that is missing among others that are there is named", () => {
     const base = baseOf({ "model.layers.0.q.weight": matrix });
     const shift = findShift(modules, base, "adapter");

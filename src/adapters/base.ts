@@ -61,7 +61,22 @@ export function linearModules(base: BaseModel): string[] {
 export interface PathShift {
   readonly drop: string;
   readonly add: string;
+  /** For paths that do not begin with `drop`. */
+  readonly else?: PathShift;
 }
+
+/**
+ * Models of several parts, whose modules transformers calls otherwise than their checkpoints do (conversion_mapping.py,
+ * 5.24): Gemma 3, LLaVA and Mistral 3; Qwen 2 VL and 2.5 VL.
+ */
+const RENAMED: readonly PathShift[] = [
+  {
+    drop: "model.language_model.",
+    add: "language_model.model.",
+    else: { drop: "lm_head", add: "language_model.lm_head", else: { drop: "model.", add: "" } },
+  },
+  { drop: "model.language_model.", add: "model.", else: { drop: "model.visual.", add: "visual." } },
+];
 
 /**
  * Finds how the adapter's paths and the checkpoint's differ: not at all, or by a prefix (a base saved without its
@@ -75,9 +90,9 @@ export function findShift(modules: readonly string[], base: BaseModel, adapter: 
   const body = modules.filter((module) => !isOutputEmbedding(module));
   const [first] = body;
   if (first === undefined || body.some((module) => has(module))) return none;
-  const fits = prefixesOf(first, base).filter((shift) =>
-    body.every((module) => module.startsWith(shift.drop) && has(shiftPath(module, shift))),
-  );
+  const renamed = RENAMED.filter(({ drop }) => body.some((module) => module.startsWith(drop)));
+  const shifts = [...prefixesOf(first, base), ...renamed];
+  const fits = shifts.filter((candidate) => body.every((module) => has(shiftPath(module, candidate))));
   const [shift, other] = fits;
   if (shift === undefined) throw missing(first, base, adapter);
   if (other !== undefined) {
@@ -93,13 +108,15 @@ export function findShift(modules: readonly string[], base: BaseModel, adapter: 
 }
 
 /** The checkpoint's path of an adapter's module. */
-export function shiftPath(module: string, { drop, add }: PathShift): string {
-  return module.startsWith(drop) ? add + module.slice(drop.length) : module;
+export function shiftPath(module: string, { drop, add, else: other }: PathShift): string {
+  if (module.startsWith(drop)) return add + module.slice(drop.length);
+  return other === undefined ? module : shiftPath(module, other);
 }
 
 /** The adapter's path of a checkpoint's module: the way back. */
-export function unshiftPath(module: string, { drop, add }: PathShift): string {
-  return module.startsWith(add) ? drop + module.slice(add.length) : module;
+export function unshiftPath(module: string, { drop, add, else: other }: PathShift): string {
+  if (module.startsWith(add)) return drop + module.slice(add.length);
+  return other === undefined ? module : unshiftPath(module, other);
 }
 
 /**

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { refusalOf, TemporaryFolder } from "../safetensors/testing.ts";
 import { copyModelFiles } from "./model-files.ts";
@@ -53,6 +53,15 @@ test("names a link that leads nowhere", async () => {
   const refusal = await refusalOf(() => copyModelFiles(folder.at("base"), folder.at("out"), new Set()));
   expect(refusal.message).toBe(`cannot read ${folder.at("base", "tokenizer.json")}: no such file or folder`);
   expect(await readdir(folder.at("out"))).toEqual([]);
+});
+
+// root may read everything
+test.skipIf(process.platform === "win32" || process.getuid?.() === 0)("names a file that may not be read", async () => {
+  await using folder = await TemporaryFolder.create();
+  await fill(folder, ["tokenizer.json"]);
+  await chmod(folder.at("base", "tokenizer.json"), 0);
+  const refusal = await refusalOf(() => copyModelFiles(folder.at("base"), folder.at("out"), new Set()));
+  expect(refusal.message).toBe(`cannot read ${folder.at("base", "tokenizer.json")}: permission denied`);
 });
 
 test("follows a link back to a folder above no further", async () => {

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readdir, realpath, stat } from "node:fs/promises";
+import { access, constants, copyFile, mkdir, readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { naming } from "../safetensors/failure.ts";
 
@@ -40,6 +40,8 @@ async function copyFolder(
     } else if (WEIGHTS.test(name)) {
       leftOut.push(name);
     } else if (found.isFile()) {
+      // A copy that fails does not say on which side.
+      await naming(path, "read", access(path, constants.R_OK));
       await naming(join(to, name), "write", copyFile(path, join(to, name)));
     }
   }
