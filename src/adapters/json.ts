@@ -29,7 +29,8 @@ const MAX_BYTES = 2 ** 30;
  */
 export async function openJson(path: string): Promise<Adapter> {
   const root = await readJsonObject(path, MAX_BYTES);
-  const refuse = (cause: string, hint = "") => new RandloraError("format", `${oneLine(path)}: ${cause}`, hint);
+  const refuse = (cause: string, hint = "the file is damaged or incomplete") =>
+    new RandloraError("format", `${oneLine(path)}: ${cause}`, hint);
   const { format, version, bases, tensors, metadata = {} } = root;
   if (format !== JSON_FORMAT) {
     throw refuse(`"format" is not ${quote(JSON_FORMAT)}`, "this is not an adapter.json written by randlora");
@@ -70,12 +71,12 @@ function readMetadata(metadata: JsonObject, path: string): ReadonlyMap<string, s
 }
 
 function readTensor(key: string, value: Json, path: string): AdapterTensor {
-  const refuse = (cause: string, hint = "") =>
+  const refuse = (cause: string, hint = "a tensor has dtype, shape and data") =>
     new RandloraError("format", `${oneLine(path)}: tensor ${quote(key)}: ${cause}`, hint);
   if (!isObject(value)) throw refuse("not an object");
   const { dtype, shape, data, ...rest } = value;
   const [unknown] = Object.keys(rest);
-  if (unknown !== undefined) throw refuse(`unknown key ${quote(unknown)}`, "a tensor has dtype, shape and data");
+  if (unknown !== undefined) throw refuse(`unknown key ${quote(unknown)}`);
   if (typeof dtype !== "string" || !isJsonDtype(dtype)) {
     throw refuse(`dtype ${typeof dtype === "string" ? quote(dtype) : "is missing"}`, "F32, F16 or BF16");
   }

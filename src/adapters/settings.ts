@@ -46,9 +46,10 @@ export function parseSettings<S extends v.GenericSchema>(schema: S, value: unkno
   if (result.success) return result.output;
   const [issue] = result.issues;
   const key = v.getDotPath(issue) ?? "";
-  const found = issue.input === undefined ? "is missing" : `is ${show(issue.input)}`;
+  // The schema's own words for a key that is not there name the library's types.
+  const found = issue.input === undefined ? "is missing" : `is ${show(issue.input)}: ${issue.message}`;
   const hint = "the file must be as PEFT writes it";
-  throw new RandloraError("format", `${oneLine(file)}: ${quote(key)} ${found}: ${issue.message}`, hint);
+  throw new RandloraError("format", `${oneLine(file)}: ${quote(key)} ${found}`, hint);
 }
 
 function show(value: unknown): string {

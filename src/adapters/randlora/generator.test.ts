@@ -111,6 +111,20 @@ describe("where the bases come from", () => {
     });
   });
 
+  test("a record of a generator that cannot draw them is refused when the plan is made", async () => {
+    await withAdapter(
+      {
+        metadata: { randlora_bases: JSON.stringify({ ...formatBasesRecord(record), generator: "torch-mt19937-f32" }) },
+      },
+      (adapter) => {
+        const message = expect.stringMatching(
+          /adapter_model\.safetensors: its bases are sparse, and torch-mt19937-f32/,
+        );
+        expect(() => plan(adapter)).toThrow(expect.objectContaining({ code: "adapter", message }));
+      },
+    );
+  });
+
   test("a redraw that differs from the record is refused", async () => {
     await withAdapter({ metadata, config: { projection_prng_key: 1 } }, async (adapter) => {
       const { bases, extent } = plan(adapter);

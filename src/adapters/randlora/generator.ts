@@ -1,5 +1,5 @@
 import { RandloraError } from "../../errors.ts";
-import { canDraw, type FloatGrid, type GeneratorName, type Sparsity } from "../../random/names.ts";
+import { canDraw, type FloatGrid, GENERATOR_NAMES, type GeneratorName, type Sparsity } from "../../random/names.ts";
 import { oneLine, quote } from "../../safetensors/failure.ts";
 import { type BaseModel, findWeight, isConv1d, linearModules, type PathShift, unshiftPath } from "../base.ts";
 import { targetMatcher } from "../targets.ts";
@@ -61,6 +61,7 @@ export function chooseBases(question: BasesQuestion): BasesChoice {
   }
   const { key, r, sparsity } = config;
   if (record !== undefined) {
+    if (!canDraw(record.generator, sparsity)) throw unfitGenerator(adapter.file, record.generator, sparsity);
     const spec = {
       generator: record.generator,
       key,
@@ -75,7 +76,7 @@ export function chooseBases(question: BasesQuestion): BasesChoice {
   const fits = generator !== undefined && (canDraw(generator, sparsity) || !amongOthers);
   const chosen = fits ? generator : sparsity === "dense" ? undefined : "torch-mt19937-ternary";
   if (chosen === undefined) throw unknownGenerator(adapter);
-  if (!canDraw(chosen, sparsity)) throw unfitGenerator(adapter, chosen, sparsity);
+  if (!canDraw(chosen, sparsity)) throw unfitGenerator(adapter.path, chosen, sparsity);
   const { max, min, notes } = drawnShape(question);
   const spec = { generator: chosen, key, r, max, min, sparsity, grid: gridOf(layers, adapter) };
   return { bases: { kind: "drawn", spec, record }, pairing, notes };
@@ -134,11 +135,10 @@ function gridOf(layers: readonly RandloraLayer[], adapter: Adapter): FloatGrid {
   return dtypes.has("BF16") ? "bf16" : dtypes.has("F16") ? "f16" : "f32";
 }
 
-function unfitGenerator(adapter: Adapter, generator: GeneratorName, sparsity: Sparsity): RandloraError {
+function unfitGenerator(path: string, generator: GeneratorName, sparsity: Sparsity): RandloraError {
   const cause = `its bases are ${sparsity}, and ${generator} does not draw such`;
-  const hint =
-    sparsity === "dense" ? "choose one that draws dense bases" : "leave --generator out, or give torch-mt19937-ternary";
-  return new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, hint);
+  const fit = GENERATOR_NAMES.filter((name) => canDraw(name, sparsity));
+  return new RandloraError("adapter", `${oneLine(path)}: ${cause}`, `${sparsity} bases are drawn by ${fit.join(", ")}`);
 }
 
 function unknownGenerator(adapter: Adapter): RandloraError {

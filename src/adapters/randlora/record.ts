@@ -1,5 +1,7 @@
 import * as v from "valibot";
+import { RandloraError } from "../../errors.ts";
 import { type GeneratorName, GENERATOR_NAMES, type FloatGrid } from "../../random/names.ts";
+import { oneLine } from "../../safetensors/failure.ts";
 import { type JsonObject, toPlain } from "../lossless-json.ts";
 import { finiteNumber, parseSettings, positiveInteger } from "../settings.ts";
 import type { Pairing } from "./delta-reference.ts";
@@ -23,13 +25,14 @@ export interface BasesRecord {
 const SHA = "it must be a SHA-256 in hexadecimal";
 const sha256 = v.pipe(v.string(SHA), v.regex(/^[0-9a-fA-F]{64}$/, SHA), v.toLowerCase());
 const std = v.nullish(v.pipe(finiteNumber, v.gtValue(0, "it must be positive")));
+const dimension = v.pipe(positiveInteger, v.maxValue(2 ** 31, "it must be at most 2^31"));
 const HASHES = "it must hold the hashes a and b";
 
 const SCHEMA = v.object({
   generator: v.picklist(GENERATOR_NAMES, `it must be one of ${GENERATOR_NAMES.join(", ")}`),
   pairing: v.optional(v.picklist(["peft", "paper"], 'it must be "peft" or "paper"'), "peft"),
-  max: positiveInteger,
-  min: positiveInteger,
+  max: dimension,
+  min: dimension,
   dtype: v.picklist(["f32", "bf16", "f16"], 'it must be "f32", "bf16" or "f16"'),
   std_a: std,
   std_b: std,
@@ -43,6 +46,10 @@ const SCHEMA = v.object({
 export function parseBasesRecord(record: JsonObject, file: string): BasesRecord {
   const read = parseSettings(v.object({ bases: SCHEMA }), { bases: toPlain(record) }, file).bases;
   const { generator, pairing, max, min, dtype, sha256: hashes } = read;
+  if (min > max) {
+    const cause = `"bases.min" is ${min}, more than "bases.max", which is ${max}`;
+    throw new RandloraError("format", `${oneLine(file)}: ${cause}`, "min is the smaller dimension of the bases");
+  }
   return {
     generator,
     pairing,
