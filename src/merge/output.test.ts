@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { refusalOf, TemporaryFolder } from "../safetensors/testing.ts";
-import { defaultOutput, isLoneFile } from "./output.ts";
+import { defaultOutput, indexMetadata, isLoneFile } from "./output.ts";
 
 test.each([
   ["models/x", false, "models/x-merged"],
@@ -27,4 +27,17 @@ test("a lone file is any file but an index", async () => {
   expect(await isLoneFile(folder.at("model.safetensors.index.json"))).toBe(false);
   expect(await isLoneFile(folder.path)).toBe(false);
   expect((await refusalOf(() => isLoneFile(folder.at("missing")))).message).toContain("no such file or folder");
+});
+
+test("an index counts the parameters that were added; without a count there is none", () => {
+  const known = new Map([["embedding", undefined]]);
+  const tensors = [
+    { name: "embedding", shape: [10, 4] },
+    { name: "head", shape: [10, 4] },
+    { name: "bias", shape: [10] },
+  ];
+  const own = { total_parameters: 40, total_size: 80, note: "x" };
+  expect(indexMetadata(own, known, tensors)).toEqual({ ...own, total_parameters: 90 });
+  expect(indexMetadata(own, known, tensors.slice(0, 1))).toEqual(own);
+  expect(indexMetadata({ note: "x" }, known, tensors)).toEqual({ note: "x" });
 });

@@ -3,6 +3,7 @@ import { dirname, join, relative, resolve } from "node:path";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import { naming, oneLine } from "../safetensors/failure.ts";
 import { SafetensorsFile } from "../safetensors/file.ts";
+import { shapeElements } from "../safetensors/header.ts";
 import type { Publication } from "../safetensors/publish.ts";
 import { encodeIndex, INDEX_FILE, type PlannedShard } from "../safetensors/shards.ts";
 import { type ModelConfig, updateConfig } from "./model-config.ts";
@@ -51,7 +52,23 @@ export async function writeModelFiles(files: ModelFiles): Promise<void> {
   await naming(configPath, "write", writeFile(configPath, text));
   if (shards.length === 1) return;
   const indexPath = join(folder, INDEX_FILE);
-  await naming(indexPath, "write", writeFile(indexPath, encodeIndex(shards, checkpoint.indexMetadata)));
+  const metadata = indexMetadata(checkpoint.indexMetadata, checkpoint.tensors, plan.tensors);
+  await naming(indexPath, "write", writeFile(indexPath, encodeIndex(shards, metadata)));
+}
+
+/**
+ * The metadata of an index after a merge: the base's own, but `total_parameters`, which transformers writes, grows by the
+ * tensors that `known`, the base's, lacks.
+ */
+export function indexMetadata(
+  own: Readonly<Record<string, unknown>>,
+  known: ReadonlyMap<string, unknown>,
+  tensors: readonly { readonly name: string; readonly shape: readonly number[] }[],
+): Readonly<Record<string, unknown>> {
+  const { total_parameters: total } = own;
+  if (typeof total !== "number") return own;
+  const added = tensors.filter(({ name }) => !known.has(name));
+  return { ...own, total_parameters: added.reduce((sum, { shape }) => sum + shapeElements(shape), total) };
 }
 
 /** The tensors that were written, read back from the unpublished output. */
