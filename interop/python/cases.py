@@ -76,6 +76,11 @@ CASES: dict[str, CaseSpec] = {
     "very-sparse-f32-redrawn": one("llama", "f32", AdapterSpec(bases="very_sparse", key=99)),
     # Conv1D: the stored weight is (in, out)
     "conv1d-f32": one("gpt2", "f32", AdapterSpec(GPT2_TARGETS, r=10, options={"fan_in_fan_out": True})),
+    "conv1d-f32-bias-all-and-saved": one(
+        "gpt2",
+        "f32",
+        AdapterSpec(("c_attn",), r=8, options={"fan_in_fan_out": True, "bias": "all", "modules_to_save": ["ln_f"]}),
+    ),
     "conv1d-bf16-sparse": one(
         "gpt2", "bf16", AdapterSpec(GPT2_TARGETS, bases="sparse", projections="copies", options={"fan_in_fan_out": True})
     ),

@@ -38,12 +38,27 @@ export function isRouter(module: string): boolean {
 }
 
 /**
- * Does this module store its weight (in, out), as Conv1D does? Known from the model's type; where that says nothing,
- * from the adapter's `fan_in_fan_out`, which PEFT corrects before it saves.
+ * Does this module store its weight (in, out), as Conv1D does? Known from the model's type; without a config.json from the
+ * biases; where they say nothing, from the adapter's `fan_in_fan_out`. PEFT corrects that layer by layer and saves what
+ * the last one was, which after an adapted output embedding is wrong for all others.
  */
 export function isConv1d(module: string, base: BaseModel, fanInFanOut: boolean): boolean {
-  if (CONV1D_MODELS.has(base.config?.["model_type"])) return CONV1D_NAMES.has(lastSegment(module));
-  return fanInFanOut && !isOutputEmbedding(module);
+  const has = CONV1D_NAMES.has(lastSegment(module));
+  if (CONV1D_MODELS.has(base.config?.["model_type"])) return has;
+  const told = base.config === undefined && has ? biasesTell(base) : undefined;
+  return told ?? (fanInFanOut && !isOutputEmbedding(module));
+}
+
+/** Whether the layers that bear Conv1D's names are stored (in, out): a bias has as many elements as there are outputs. */
+function biasesTell({ tensors }: BaseModel): boolean | undefined {
+  for (const [name, { shape }] of tensors) {
+    const [first, second] = shape;
+    const module = name.slice(0, -".weight".length);
+    if (!name.endsWith(".weight") || first === second || !CONV1D_NAMES.has(lastSegment(module))) continue;
+    const outputs = tensors.get(`${module}.bias`)?.shape[0];
+    if (outputs !== undefined) return outputs === second;
+  }
+  return undefined;
 }
 
 /** The dotted paths of the checkpoint's linear layers: two-dimensional `….weight` tensors that are no embeddings. */

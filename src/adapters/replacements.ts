@@ -25,6 +25,7 @@ export interface ReplacementRules {
 }
 
 const BASE_LAYER = ".base_layer.";
+const SAVED_MODULE = ".modules_to_save.";
 
 /**
  * The tensors of an adapter that replace the base's. PEFT stores `base_layer.weight` of an adapted output embedding:
@@ -39,11 +40,11 @@ export function findReplacements(
 ): Replacement[] {
   const replacements: Replacement[] = [];
   for (const [name, from] of adapter.tensors) {
-    if (rules.isOwn(name)) continue;
-    const plain = name.replace(BASE_LAYER, ".");
+    if (rules.isOwn(name) || isWrappersOwn(name, adapter)) continue;
+    const plain = name.replace(BASE_LAYER, ".").replace(SAVED_MODULE, ".");
     const module = plain.slice(0, plain.lastIndexOf("."));
     const isBias = plain.endsWith(".bias") && rules.bias;
-    const isCopy = name !== plain && rules.modules.has(module) && !isBias;
+    const isCopy = name.includes(BASE_LAYER) && rules.modules.has(module) && !isBias;
     if (!isCopy && !isBias && !isSaved(plain, module, rules)) throw unexplained(adapter, name);
     const tensor = [shiftPath(plain, shift), plain].find((candidate) => base.tensors.has(candidate));
     const shape = base.tensors.get(tensor ?? "")?.shape;
@@ -56,6 +57,16 @@ export function findReplacements(
     if (!isCopy) replacements.push({ tensor: tensor ?? shiftPath(plain, shift), from, exists: tensor !== undefined });
   }
   return replacements;
+}
+
+/**
+ * With `bias: "all"` PEFT saves the biases of a module that is saved whole three times: under its name, and both that of
+ * the wrapper's trained copy, which is the same, and that of the original, which nothing uses.
+ */
+function isWrappersOwn(name: string, { tensors }: Adapter): boolean {
+  return (
+    name.includes(".original_module.") || (name.includes(SAVED_MODULE) && tensors.has(name.replace(SAVED_MODULE, ".")))
+  );
 }
 
 /** Is this tensor of a module that is saved whole? PEFT wraps every module whose path ends with one of the names. */

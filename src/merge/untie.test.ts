@@ -65,6 +65,18 @@ describe("a replaced input embedding leaves the tied head with the old values", 
   });
 });
 
+test("of a file without config.json nobody knows whether its embedding is tied: a note says so", () => {
+  const names = ["model.embed_tokens.weight"];
+  const lone = { ...base("", names), config: undefined };
+  const { untied, notes } = untying(lone, { replaced: names });
+  expect([untied, notes]).toEqual([
+    false,
+    ['tensor "model.embed_tokens.weight" is replaced: what is tied to it changes with it'],
+  ]);
+  const headed = { ...base("", [...names, "lm_head.weight"]), config: undefined };
+  expect(untying(headed, { replaced: names }).notes).toEqual([]);
+});
+
 describe("an adapted head", () => {
   test("of RoBERTa takes its bias along: untied, transformers looks for both", () => {
     const names = ["roberta.embeddings.word_embeddings.weight", "lm_head.bias", "lm_head.dense.weight"];

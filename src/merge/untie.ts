@@ -92,9 +92,11 @@ function isHead(tensor: string): boolean {
 
 /** Where nothing tells what is tied to a replaced embedding, the user must know that it changes as well. */
 function followers({ config, tensors }: BaseModel, inputs: readonly string[]): string[] {
+  if (config?.["tie_word_embeddings"] === false || [...tensors.keys()].some(isHead)) return [];
   const architectures = config?.["architectures"];
   const name = Array.isArray(architectures) ? String(architectures[0]) : "";
-  const known = config?.["tie_word_embeddings"] === false || outputEmbeddingOf(config) !== undefined;
-  if (known || !/(?:LM|Generation|PreTraining)$/.test(name) || [...tensors.keys()].some(isHead)) return [];
-  return inputs.map((tensor) => `tensor ${quote(tensor)} is replaced: what is tied to it in ${name} changes with it`);
+  const known = outputEmbeddingOf(config) !== undefined || !/(?:LM|Generation|PreTraining)$/.test(name);
+  if (config !== undefined && known) return [];
+  const where = config === undefined ? "" : ` in ${name}`;
+  return inputs.map((tensor) => `tensor ${quote(tensor)} is replaced: what is tied to it${where} changes with it`);
 }

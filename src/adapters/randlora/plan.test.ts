@@ -213,3 +213,22 @@ test("biases replace the base's, from adapted layers too", async () => {
     ]);
   });
 });
+
+test("biases that PEFT's wrapper of a saved module repeats are not taken for more", async () => {
+  const norm = "base_model.model.model.norm";
+  const tensors = {
+    ...parameters(3, MODULES),
+    [`${norm}.bias`]: numbers([8]),
+    [`${norm}.modules_to_save.bias`]: numbers([8]),
+    [`${norm}.original_module.bias`]: numbers([8]),
+    [`${norm}.modules_to_save.weight`]: numbers([8]),
+  };
+  await withAdapter({ config: { bias: "all", modules_to_save: ["norm"] }, tensors }, (adapter) => {
+    const { replacements } = plan(adapter, baseOf({ ...BASE, "model.norm.bias": [8] }));
+    const names = replacements.map(({ tensor, exists }) => [tensor, exists]).toSorted();
+    expect(names).toEqual([
+      ["model.norm.bias", true],
+      ["model.norm.weight", true],
+    ]);
+  });
+});
