@@ -73,6 +73,9 @@ def cases() -> dict[str, dict[str, Any]]:
     return {
         **by_dtype,
         "llama-biases": case(LlamaConfig, attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
+        "llama-odd-sizes": case(LlamaConfig, "bf16", intermediate_size=37, head_dim=20, attention_bias=True, mlp_bias=True, shards=True),
+        "qwen2-odd-sizes": case(Qwen2Config, intermediate_size=250, head_dim=4),
+        "phi3-odd-sizes": case(Phi3Config, "f16", hidden_size=120, intermediate_size=37, head_dim=20, **rope("default", partial_rotary_factor=0.5)),
         "llama-one-kv-head": case(LlamaConfig, num_key_value_heads=1, hidden_act="gelu"),
         "llama-wide": case(LlamaConfig, hidden_size=72, intermediate_size=300, num_attention_heads=3, num_key_value_heads=3, head_dim=64, vocab_size=9001),
         "llama-linear": case(LlamaConfig, tokens=100, **rope("linear", factor=3.0)),

@@ -20,22 +20,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   }
   let source = select(p.k_at + row * p.k_pitch, p.q_at + row * p.q_pitch, is_q) + c;
   let to = select(p.k_to + row * p.k_to_pitch, p.q_to + row * p.q_to_pitch, is_q) + c;
-  let d = c % p.head;
-  let turns = d < 2u * p.half;
-  let first = d < p.half;
-  let partner = select(source, select(source - p.half, source + p.half, first), turns);
-  var mine: vec4<f32>;
-  var theirs: vec4<f32>;
-  if (is_q) {
-    mine = q[source];
-    theirs = q[partner];
-  } else {
-    mine = k[source];
-    theirs = k[partner];
-  }
-  if (turns) {
-    let angle = p.angle_at + row * p.angle_pitch + select(d - p.half, d, first);
-    mine = mine * cosine[angle] + theirs * select(-sine[angle], sine[angle], first);
-  }
-  result[to] = mine;
+  result[to] = turned(is_q, source, c % p.head, row, -1.0);
 }

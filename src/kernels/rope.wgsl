@@ -21,25 +21,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     c -= p.q_width;
   }
   let source = select(p.k_at + row * p.k_pitch, p.q_at + row * p.q_pitch, is_q) + c;
-  let d = c % p.head;
-  var result: vec4<f32>;
-  if (d >= 2u * p.half) {
-    if (is_q) { result = q[source]; } else { result = k[source]; }
-  } else {
-    let first = d < p.half;
-    let angle = p.angle_at + row * p.angle_pitch + select(d - p.half, d, first);
-    let partner = select(source - p.half, source + p.half, first);
-    var mine: vec4<f32>;
-    var theirs: vec4<f32>;
-    if (is_q) {
-      mine = q[source];
-      theirs = q[partner];
-    } else {
-      mine = k[source];
-      theirs = k[partner];
-    }
-    result = mine * cosine[angle] + theirs * select(sine[angle], -sine[angle], first);
-  }
+  let result = turned(is_q, source, c % p.head, row, 1.0);
   if (is_q) {
     q_out[p.q_to + row * p.q_to_pitch + c] = result;
   } else {

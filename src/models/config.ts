@@ -57,8 +57,7 @@ export function checkConfig(config: DecoderConfig, path: string): DecoderConfig 
   if (heads % kvHeads !== 0) refuse(`${heads} attention heads cannot share ${kvHeads} key-value heads`);
   if (headSize % 4 !== 0) refuse(`heads of ${headSize} elements; a multiple of 4 is supported`);
   for (const { size, scaling } of ropes) {
-    if (size % 8 !== 0 || size > headSize)
-      refuse(`${size} of ${headSize} elements of a head turn; a multiple of 8 is supported`);
+    if (size % 2 !== 0 || size > headSize) refuse(`${size} of ${headSize} elements of a head turn`);
     if (scaling.kind !== "longrope") continue;
     const lengths = [scaling.shortFactor.length, scaling.longFactor.length];
     if (lengths.some((length) => length !== size / 2)) {

@@ -126,20 +126,31 @@ function attend(
 
 /** x + mlp(norm(x)). */
 function feedForward(recorder: Recorder, { config, linears }: Pass, layer: LayerWeights, x: Tensor): Tensor {
-  const { intermediateSize } = config;
   const { y: normed } = recorder.apply(OPS.rmsNorm, { x, weight: layer.mlpNorm }, normAttributes(config));
-  const gateUp = linears.apply(recorder, projection(normed, layer.gateUp, layer.gateUpBias));
+  const [gate, up] = gateAndUp(recorder, linears, config.intermediateSize, layer, normed);
   recorder.release(normed);
-  const halves = {
-    gate: sliceCols(gateUp, 0, intermediateSize),
-    up: sliceCols(gateUp, intermediateSize, intermediateSize),
-  };
-  const { y: gated } = recorder.apply(OPS.gatedActivation, halves, { kind: config.activation });
-  recorder.release(gateUp);
+  const { y: gated } = recorder.apply(OPS.gatedActivation, { gate, up }, { kind: config.activation });
+  recorder.release(gate, ...(up.buffer === gate.buffer ? [] : [up]));
   const output = projection(gated, layer.down, layer.downBias);
   const result = addProjected(recorder, config, linears, output, layer.outNorm, x);
   recorder.release(gated);
   return result;
+}
+
+/** One product where its halves can be looked at apart, else two. */
+function gateAndUp(
+  recorder: Recorder,
+  linears: Linears,
+  size: number,
+  { gateUp, gateUpBias, up, upBias }: LayerWeights,
+  x: Tensor,
+): [gate: Tensor, up: Tensor] {
+  const project = (weight: Tensor, bias?: Tensor) => linears.apply(recorder, projection(x, weight, bias));
+  if (up !== undefined) return [project(gateUp, gateUpBias), project(up, upBias)];
+  // Fused in the checkpoint (Phi 3, which has no biases).
+  if (size % 4 !== 0) return [project(sliceRows(gateUp, 0, size)), project(sliceRows(gateUp, size, size))];
+  const both = project(gateUp, gateUpBias);
+  return [sliceCols(both, 0, size), sliceCols(both, size, size)];
 }
 
 /** residual + W x, or residual + norm(W x) where the architecture has such a norm. */

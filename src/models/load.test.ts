@@ -50,6 +50,11 @@ test.each([
   ["RoPE without its factor", { rope_scaling: { rope_type: "linear" } }, 'RoPE scaling "linear" lacks factor'],
   ["heads that cannot be shared", { num_key_value_heads: 3 }, "8 attention heads cannot share 3 key-value heads"],
   ["odd heads", { head_dim: 6 }, "heads of 6 elements"],
+  [
+    "attention to what comes",
+    { model_type: "gemma3_text", use_bidirectional_attention: true },
+    "use_bidirectional_attention is not supported",
+  ],
 ])("what cannot be run is refused: %s", async (_, changes, message) => {
   await expect(loadConfig(await withConfig(changes))).rejects.toMatchObject({
     code: "model",
@@ -83,4 +88,26 @@ test("defaults and both spellings of RoPE are understood", async () => {
   expect(await loadConfig(await withConfig({ rope_theta: undefined, rope_parameters: parameters }))).toMatchObject({
     ropes: [{ theta: 1e6, size: 8, scaling: { kind: "dynamic", factor: 4, trainedLength: 512 } }],
   });
+});
+
+test.each([
+  ["mistral", { kvHeads: 8 }],
+  ["gemma2", { kvHeads: 4 }],
+  ["llama", { kvHeads: 32 }],
+])("what config.json leaves out is as the architecture has it: %s", async (model_type, expected) => {
+  const changes = { model_type, num_attention_heads: 32, num_key_value_heads: undefined };
+  expect(await loadConfig(await withConfig(changes))).toMatchObject(expected);
+});
+
+test("heads turn in part where the architecture has it, whatever their size", async () => {
+  const changes = { head_dim: 20, partial_rotary_factor: 0.5 };
+  expect(await loadConfig(await withConfig(changes))).toMatchObject({ ropes: [{ size: 20 }] });
+  const phi = { ...changes, model_type: "phi3" };
+  expect(await loadConfig(await withConfig(phi))).toMatchObject({ ropes: [{ size: 10 }] });
+});
+
+test("a window that is null is none", async () => {
+  const changes = { model_type: "qwen2", use_sliding_window: true, max_window_layers: 0, sliding_window: null };
+  const { layers } = await loadConfig(await withConfig(changes));
+  expect(layers.map(({ window }) => window)).toEqual(layers.map(() => Infinity));
 });

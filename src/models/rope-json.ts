@@ -7,6 +7,10 @@ export interface RopeDefaults {
   readonly headSize: number;
   readonly theta?: number;
   readonly contextLength: number;
+  /** A part of each head may turn (Phi 3); others pass `partial_rotary_factor` over, as transformers does. */
+  readonly partial?: boolean;
+  /** Of scaled ropes, whatever their own settings say: transformers has it so for Phi 3. */
+  readonly trainedLength?: number;
 }
 
 /**
@@ -30,10 +34,10 @@ export function ropesByLayerType(json: ConfigJson, defaults: RopeDefaults): { fu
 
 function ropeFrom(given: RopeJson, json: ConfigJson, defaults: RopeDefaults, theta: number): Rope {
   const { headSize, contextLength } = defaults;
-  const part = given.partial_rotary_factor ?? json.partial_rotary_factor ?? 1;
-  // A top-level original_max_position_embeddings goes before the one inside (Phi 3).
-  const trainedLength =
-    json.original_max_position_embeddings ?? given.original_max_position_embeddings ?? contextLength;
+  const part = defaults.partial === true ? (given.partial_rotary_factor ?? json.partial_rotary_factor ?? 1) : 1;
+  // A top-level original_max_position_embeddings goes before the one inside.
+  const outer = json.original_max_position_embeddings ?? defaults.trainedLength;
+  const trainedLength = outer ?? given.original_max_position_embeddings ?? contextLength;
   return {
     theta: given.rope_theta ?? theta,
     size: Math.floor(headSize * part),

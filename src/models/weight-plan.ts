@@ -30,8 +30,12 @@ export type PlannedLayer = {
   readonly outputBias: PlannedMatrix | undefined;
   readonly attentionNorm: PlannedMatrix | undefined;
   readonly mlpNorm: PlannedMatrix;
+  /** Gate and up, one below the other, so that one product serves both; gate alone where `up` stands apart. */
   readonly gateUp: PlannedMatrix;
   readonly gateUpBias: PlannedMatrix | undefined;
+  /** Where sizes are no multiple of 4: columns of a joined product could not be looked at apart. */
+  readonly up: PlannedMatrix | undefined;
+  readonly upBias: PlannedMatrix | undefined;
   readonly down: PlannedMatrix;
   readonly downBias: PlannedMatrix | undefined;
   readonly outNorm: PlannedMatrix | undefined;
@@ -70,12 +74,11 @@ function planLayer(config: DecoderConfig, prefix: string): PlannedLayer {
         [`${attention}.k_proj`, kv],
         [`${attention}.v_proj`, kv],
       ];
-  const gateUpParts: readonly Part[] = config.fused
-    ? [[`${mlp}.gate_up_proj`, 2 * intermediateSize]]
-    : [
-        [`${mlp}.gate_proj`, intermediateSize],
-        [`${mlp}.up_proj`, intermediateSize],
-      ];
+  const gate: Part = [`${mlp}.gate_proj`, intermediateSize];
+  const up: Part = [`${mlp}.up_proj`, intermediateSize];
+  const apart = intermediateSize % 4 !== 0 && !config.fused;
+  const joined = apart ? [gate] : [gate, up];
+  const gateUpParts: readonly Part[] = config.fused ? [[`${mlp}.gate_up_proj`, 2 * intermediateSize]] : joined;
   const weights = (cols: number, parts: readonly Part[]) => matrix(cols, ...named(parts, "weight"));
   const biases = (there: boolean, parts: readonly Part[]) => (there ? vector(...named(parts, "bias")) : undefined);
   const outputParts: readonly Part[] = [[`${attention}.o_proj`, hiddenSize]];
@@ -92,6 +95,8 @@ function planLayer(config: DecoderConfig, prefix: string): PlannedLayer {
     mlpNorm: norm(postNorms ? "pre_feedforward_layernorm" : "post_attention_layernorm"),
     gateUp: weights(hiddenSize, gateUpParts),
     gateUpBias: biases(config.mlpBias, gateUpParts),
+    up: apart ? weights(hiddenSize, [up]) : undefined,
+    upBias: biases(apart && config.mlpBias, [up]),
     down: weights(intermediateSize, downParts),
     downBias: biases(config.mlpBias, downParts),
     outNorm: postNorms ? norm("post_feedforward_layernorm") : undefined,

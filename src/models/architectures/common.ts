@@ -2,7 +2,7 @@ import { RandloraError } from "../../errors.ts";
 import type { Activation } from "../../tensor/elementwise.ts";
 import type { ConfigJson } from "../config-file.ts";
 import type { DecoderConfig, LayerConfig } from "../config.ts";
-import { ropeOf } from "../rope-json.ts";
+import { ropeOf, type RopeDefaults } from "../rope-json.ts";
 
 /** An architecture: which config.json it is for, and what that file means. */
 export interface Architecture {
@@ -17,8 +17,11 @@ export interface Defaults {
   readonly contextLength: number;
   readonly epsilon: number;
   readonly headSize?: number;
+  /** By default as many as heads. */
+  readonly kvHeads?: number;
   readonly tied?: boolean;
   readonly activation?: string;
+  readonly rope?: Pick<RopeDefaults, "partial" | "trainedLength">;
 }
 
 const ACTIVATION_NAMES: Readonly<Record<string, Activation>> = {
@@ -41,7 +44,7 @@ export function plainDecoder(json: ConfigJson, defaults: Defaults): DecoderConfi
     hiddenSize: json.hidden_size,
     intermediateSize: json.intermediate_size,
     heads,
-    kvHeads: json.num_key_value_heads ?? heads,
+    kvHeads: withDefault(json.num_key_value_heads, defaults.kvHeads) ?? heads,
     headSize,
     layers: sameLayers(json, Infinity),
     ropes: [],
@@ -67,7 +70,8 @@ export function plainDecoder(json: ConfigJson, defaults: Defaults): DecoderConfi
 /** The same with its one rope. */
 export function ropedDecoder(json: ConfigJson, defaults: Defaults): DecoderConfig {
   const config = plainDecoder(json, defaults);
-  return { ...config, ropes: [ropeOf(json, { headSize: config.headSize, contextLength: config.contextLength })] };
+  const { headSize, contextLength } = config;
+  return { ...config, ropes: [ropeOf(json, { headSize, contextLength, ...defaults.rope })] };
 }
 
 /** All layers alike, with rope 0. */
@@ -93,6 +97,11 @@ export function mixedLayers(
     const sliding = type === undefined ? isSliding(layer) : type === "sliding_attention";
     return sliding ? { window: window ?? Infinity, rope: slidingRope } : { window: Infinity, rope: 0 };
   });
+}
+
+/** A setting that is left out takes the architecture's value; one that is null is off. */
+export function withDefault<T>(value: T | null | undefined, otherwise: T): T | undefined {
+  return value === undefined ? otherwise : (value ?? undefined);
 }
 
 /** @throws RandloraError `model` for another activation than SiLU and the GELUs */

@@ -1,13 +1,18 @@
+import { RandloraError } from "../../errors.ts";
 import { ropeOf, ropesByLayerType } from "../rope-json.ts";
 import type { ConfigJson } from "../config-file.ts";
 import type { DecoderConfig } from "../config.ts";
-import { activationNamed, type Architecture, mixedLayers, plainDecoder } from "./common.ts";
+import { activationNamed, type Architecture, mixedLayers, plainDecoder, withDefault } from "./common.ts";
 
 /** What Gemma 2 and 3 share: norms that store weight − 1, also after attention and MLP; scaled embeddings; GeGLU. */
 function gemma(json: ConfigJson, contextLength: number): DecoderConfig {
   const bias = json.attention_bias ?? false;
+  if (json.use_bidirectional_attention === true) {
+    const hint = "it embeds texts (as EmbeddingGemma does); a model that writes them attends backwards only";
+    throw new RandloraError("model", "config.json: use_bidirectional_attention is not supported", hint);
+  }
   return {
-    ...plainDecoder(json, { contextLength, epsilon: 1e-6, headSize: 256, tied: true }),
+    ...plainDecoder(json, { contextLength, epsilon: 1e-6, headSize: 256, kvHeads: 4, tied: true }),
     normOffset: 1,
     activation: activationNamed(json.hidden_activation ?? "gelu_pytorch_tanh"),
     embeddingScale: Math.sqrt(json.hidden_size),
@@ -51,8 +56,3 @@ export const gemma3: Architecture = {
     };
   },
 };
-
-/** A setting that is left out takes the architecture's value; one that is null is off. */
-function withDefault(value: number | null | undefined, otherwise: number): number | undefined {
-  return value === undefined ? otherwise : (value ?? undefined);
-}

@@ -5,7 +5,7 @@ export const phi3: Architecture = {
   type: "phi3",
   describe(json) {
     return {
-      ...ropedDecoder(json, { contextLength: 4096, epsilon: 1e-5 }),
+      ...ropedDecoder(json, { contextLength: 4096, epsilon: 1e-5, rope: { partial: true, trainedLength: 4096 } }),
       layers: sameLayers(json, json.sliding_window ?? Infinity),
       fused: true,
     };

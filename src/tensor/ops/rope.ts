@@ -26,8 +26,8 @@ export const rope = defineOp({
     const { q, k, v, cos, sin } = inputs;
     const rows = [k, v, cos, sin].every((shape) => shape[0] === q[0]);
     const heads = headSize % 4 === 0 && q[1] % headSize === 0 && k[1] % headSize === 0;
-    const angles = cos[1] === sin[1] && cos[1] % 4 === 0 && 2 * cos[1] <= headSize;
-    const rule = `heads of ${headSize} and angles for half of each, multiples of 4; one row a token`;
+    const angles = cos[1] === sin[1] && 2 * cos[1] <= headSize;
+    const rule = `heads of ${headSize}, a multiple of 4, and angles for half of each at most; one row a token`;
     requireShapes("rope", inputs, rows && heads && angles, rule);
     return { q: { shape: q }, k: { shape: k }, v: { shape: v } };
   },
@@ -37,7 +37,7 @@ export const rope = defineOp({
       tensor.offset / 4,
       tensor.pitch / 4,
     ]);
-    const sizes = [headSize / 4, cos.shape[1] / 4, ...widths, cos.offset / 4, cos.pitch / 4, 0];
+    const sizes = [headSize / 4, cos.shape[1], ...widths, cos.offset / 4, cos.pitch / 4, 0];
     const buffers = [q, k, v, cos, sin, outputs.q, outputs.k, outputs.v].map((tensor) => whole(run, tensor));
     const width = widths.reduce((sum, value) => sum + value, 0);
     run.dispatch(ROPE_KERNEL, uniform(...sizes, ...strides), buffers, [Math.ceil(width / 64), q.shape[0]]);
@@ -63,7 +63,7 @@ export const rope = defineOp({
           ROPE_BACKWARD_KERNEL,
           uniform(
             headSize / 4,
-            cos.shape[1] / 4,
+            cos.shape[1],
             ...widths,
             cos.offset / 4,
             cos.pitch / 4,

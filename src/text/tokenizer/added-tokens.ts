@@ -75,7 +75,8 @@ export class TokenSplitter {
         sections.push({ start: from, end: to, id: token.token.id });
         done = to;
       }
-      at = this.#seek(text, Math.max(end, done));
+      // As the reference has it: white space that was taken along is looked at again, and may be a token itself.
+      at = this.#seek(text, end);
     }
     if (done < text.length) sections.push({ start: done, end: text.length });
     return sections;

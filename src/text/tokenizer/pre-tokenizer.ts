@@ -51,7 +51,11 @@ export function buildPreTokenizer(part: Part | null, where = "pre_tokenizer"): P
       const { pretokenizers } = readPart(Sequence, part, where);
       const chain = pretokenizers.map((inner, i) => buildPreTokenizer(inner, `${where}.pretokenizers.${i}`));
       return (text, first) =>
-        chain.reduce<string[]>((pieces, cut) => pieces.flatMap((piece, i) => cut(piece, first && i === 0)), [text]);
+        chain.reduce<string[]>(
+          // Where what stood before it was removed, the first piece is not the text's beginning.
+          (pieces, cut) => pieces.flatMap((piece, i) => cut(piece, first && i === 0 && text.startsWith(piece))),
+          [text],
+        );
     }
     case "ByteLevel": {
       const { add_prefix_space, use_regex } = readPart(ByteLevel, part, where);
