@@ -2,7 +2,7 @@ import type { LanguageModel } from "../generate/language-model.ts";
 import { TokenTexts } from "../text/token-text.ts";
 import { answer } from "./answer.ts";
 import { ApiError } from "./api-error.ts";
-import { readJson } from "./body.ts";
+import { Bodies } from "./body.ts";
 import { readChatRequest } from "./chat-request.ts";
 import { readCompletionRequest } from "./completion-request.ts";
 import type { Engine } from "./engine.ts";
@@ -40,6 +40,7 @@ type Endpoint = (call: Call) => Response | Promise<Response>;
 export class Api {
   readonly #parts: ApiParts;
   readonly #texts: TokenTexts;
+  readonly #bodies = new Bodies();
   readonly #routes: ReadonlyMap<string, Readonly<Record<string, Endpoint>>>;
 
   constructor(parts: ApiParts) {
@@ -69,31 +70,42 @@ export class Api {
 
   async #chat(call: Call): Promise<Response> {
     const { model, defaults, prompts } = this.#parts;
-    const request = readChatRequest(await readJson(call.request), defaults);
-    return await this.#answer(call, request, () => chatPrompt(model, request, prompts), chatShape);
+    const read = (body: unknown) => readChatRequest(body, defaults);
+    return await this.#answer(call, read, (request) => chatPrompt(model, request, prompts), chatShape);
   }
 
   async #complete(call: Call): Promise<Response> {
     const { model, defaults, prompts } = this.#parts;
-    const request = readCompletionRequest(await readJson(call.request), defaults);
-    return await this.#answer(call, request, () => completionPrompt(model, request, prompts), completionShape);
+    const read = (body: unknown) => readCompletionRequest(body, defaults);
+    return await this.#answer(call, read, (request) => completionPrompt(model, request, prompts), completionShape);
   }
 
-  async #answer(
-    { request: { signal }, address, setTimeout }: Call,
-    request: GenerationRequest,
-    prompt: () => readonly number[],
+  async #answer<R extends GenerationRequest>(
+    { request: received, address, setTimeout }: Call,
+    read: (body: unknown) => R,
+    makePrompt: (request: R) => Promise<readonly number[]>,
     makeShape: typeof chatShape,
   ): Promise<Response> {
-    // The request has been read: from here on it may take as long as it takes, until the answer is there to be taken.
-    setTimeout(0);
-    const onWritten = (): void => setTimeout(IDLE_SECONDS);
     const { engine, models, prompts, onFailure } = this.#parts;
-    const model = models.find(request.model);
-    // Before the tokenizer works for a request that is turned away: a long text takes it seconds.
-    engine.checkRoom();
+    const { signal } = received;
+    const onWritten = (): void => setTimeout(IDLE_SECONDS);
+    const understand = async (body: unknown) => {
+      const request = read(body);
+      const model = models.find(request.model);
+      // Before the tokenizer works for a request that is turned away: a long text takes it a while.
+      engine.checkRoom();
+      // From here on it may take as long as it takes, until the answer is there to be taken.
+      setTimeout(0);
+      try {
+        return { request, model, ids: await makePrompt(request) };
+      } catch (error) {
+        onWritten();
+        throw error;
+      }
+    };
+    const { request, model, ids } = await this.#bodies.with(received, understand);
     const shape = makeShape({ model: model.id, texts: this.#texts, includeUsage: request.includeUsage });
-    const job = { client: `${address} ${request.user}`, model, ids: prompt() };
+    const job = { client: `${address} ${request.user}`, model, ids };
     return await answer(engine, { request, job, context: prompts.context, shape, signal, onFailure, onWritten });
   }
 }

@@ -2,15 +2,36 @@ import { ApiError } from "./api-error.ts";
 
 /** Far more than the longest context holds in text, far less than what would fill the memory. */
 export const MAX_BODY_BYTES = 4 * 2 ** 20;
+/** Of all connections together: what has been sent, and is not yet a prompt. */
+export const MAX_HELD_BYTES = 16 * MAX_BODY_BYTES;
 /** Who needs longer for that is not going to finish. */
 const MAX_SECONDS = 60;
 
-/**
- * Reads a request's body as JSON.
- * @throws ApiError 413 when it is longer than `limit`, 408 when it does not come, 400 when it is not JSON in UTF-8
- */
-export async function readJson(request: Request, limit = MAX_BODY_BYTES): Promise<unknown> {
-  const bytes = await readBytes(request, limit);
+/** Reads the bodies of requests, no more at a time than memory is for. */
+export class Bodies {
+  #held = 0;
+
+  /**
+   * Reads a body as JSON and hands it on; what it takes counts until `use` is done.
+   * @throws ApiError 413 when it is longer than {@link MAX_BODY_BYTES}, 429 when all bodies together are longer than
+   *   {@link MAX_HELD_BYTES}, 408 when it does not come, 400 when it is not JSON in UTF-8
+   */
+  async with<T>(request: Request, use: (body: unknown) => Promise<T>): Promise<T> {
+    let size = 0;
+    try {
+      const bytes = await readBytes(request, (more) => {
+        size += more;
+        this.#held += more;
+        if (this.#held > MAX_HELD_BYTES) throw tooMany();
+      });
+      return await use(parse(bytes));
+    } finally {
+      this.#held -= size;
+    }
+  }
+}
+
+function parse(bytes: Uint8Array): unknown {
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (cause) {
@@ -18,10 +39,18 @@ export async function readJson(request: Request, limit = MAX_BODY_BYTES): Promis
   }
 }
 
-async function readBytes(request: Request, limit: number): Promise<Uint8Array> {
-  const tooLarge = (): ApiError =>
-    new ApiError(413, `the body is longer than ${limit} bytes`, { code: "request_too_large" });
-  if (Number(request.headers.get("content-length") ?? 0) > limit) throw tooLarge();
+function tooLarge(): ApiError {
+  return new ApiError(413, `the body is longer than ${MAX_BODY_BYTES} bytes`, { code: "request_too_large" });
+}
+
+function tooMany(): ApiError {
+  const details = { code: "rate_limit_exceeded", headers: { "retry-after": "1" } };
+  return new ApiError(429, "too many long requests are being read: try again later", details);
+}
+
+/** @param onBytes told of every chunk's length; may throw */
+async function readBytes(request: Request, onBytes: (count: number) => void): Promise<Uint8Array> {
+  if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) throw tooLarge();
   if (request.body === null) return new Uint8Array();
   const reader = request.body.getReader();
   let late = false;
@@ -38,7 +67,8 @@ async function readBytes(request: Request, limit: number): Promise<Uint8Array> {
       if (done) return Buffer.concat(chunks);
       size += value.length;
       // Trusting the header alone would let a chunked body grow without end.
-      if (size > limit) throw tooLarge();
+      if (size > MAX_BODY_BYTES) throw tooLarge();
+      onBytes(value.length);
       chunks.push(value);
     }
   } finally {

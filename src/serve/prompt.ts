@@ -21,7 +21,11 @@ type Text = Pick<LanguageModel, "tokenizer" | "template" | "decoder">;
  * The ids of a conversation that waits for its answer.
  * @throws ApiError 400 without a chat template, where that refuses the messages, or where they are empty or fill the context
  */
-export function chatPrompt(model: Text, request: ChatRequest, options: PromptOptions): readonly number[] {
+export async function chatPrompt(
+  model: Text,
+  request: ChatRequest,
+  options: PromptOptions,
+): Promise<readonly number[]> {
   const { template, tokenizer } = model;
   if (template === undefined) {
     const message =
@@ -30,11 +34,9 @@ export function chatPrompt(model: Text, request: ChatRequest, options: PromptOpt
   }
   const messages = withSystem(request.messages, options.system);
   const variables = { ...options.templateVariables, ...request.templateVariables };
-  return checkLength(
-    tokenizer.encode(render(template, messages, variables), { special: false }),
-    options.context,
-    "messages",
-  );
+  const text = render(template, messages, variables);
+  const ids = await tokenizer.encodeWithin(text, longest(options), { special: false });
+  return checkLength(ids, options, "messages");
 }
 
 function render(
@@ -54,14 +56,18 @@ function render(
  * The ids of a text to be continued.
  * @throws ApiError 400 for no text at all, for ids that the model does not have, or where it fills the context
  */
-export function completionPrompt(model: Text, { prompt }: CompletionRequest, { context }: PromptOptions) {
-  const ids = typeof prompt === "string" ? model.tokenizer.encode(prompt) : prompt;
+export async function completionPrompt(
+  model: Text,
+  { prompt }: CompletionRequest,
+  options: PromptOptions,
+): Promise<readonly number[]> {
+  const ids = typeof prompt === "string" ? await model.tokenizer.encodeWithin(prompt, longest(options)) : prompt;
   const { vocabularySize } = model.decoder.config;
-  const foreign = ids.find((id) => id >= vocabularySize);
+  const foreign = ids?.find((id) => id >= vocabularySize);
   if (foreign !== undefined) {
     throw badField("prompt", `token ${foreign} is beyond the model's vocabulary of ${vocabularySize}`);
   }
-  return checkLength(ids, context, "prompt");
+  return checkLength(ids, options, "prompt");
 }
 
 function withSystem(messages: readonly ChatMessage[], system: string | undefined): readonly ChatMessage[] {
@@ -69,9 +75,17 @@ function withSystem(messages: readonly ChatMessage[], system: string | undefined
   return [{ role: "system", content: system }, ...messages];
 }
 
-function checkLength(ids: readonly number[], context: number, param: string): readonly number[] {
-  if (ids.length === 0) throw badField(param, "no tokens: there is nothing to go on from");
-  if (ids.length < context) return ids;
-  const message = `the context of this model ends at ${context} tokens, and the ${param} have ${ids.length}`;
+/** What is far too long is not tokenised to its end: others are waiting. */
+function longest({ context }: PromptOptions): number {
+  return 2 * context;
+}
+
+/** @param ids undefined: more than `longest` */
+function checkLength(ids: readonly number[] | undefined, options: PromptOptions, param: string): readonly number[] {
+  const { context } = options;
+  if (ids?.length === 0) throw badField(param, "no tokens: there is nothing to go on from");
+  if (ids !== undefined && ids.length < context) return ids;
+  const count = ids?.length ?? `more than ${longest(options)}`;
+  const message = `the context of this model ends at ${context} tokens, and the ${param} have ${count}`;
   throw new ApiError(400, message.replace("prompt have", "prompt has"), { code: "context_length_exceeded", param });
 }

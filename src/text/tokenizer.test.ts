@@ -78,6 +78,32 @@ describe("special tokens", () => {
   });
 });
 
+describe("encoding within a number of ids", () => {
+  test.each(FAMILIES)("gives what encoding gives: %s", async (family) => {
+    const tokenizer = await familyTokenizer(family);
+    for (const text of SAMPLES) {
+      const ids = tokenizer.encode(text);
+      expect(await tokenizer.encodeWithin(text, ids.length)).toEqual(ids);
+      if (ids.length > 0) expect(await tokenizer.encodeWithin(text, ids.length - 1)).toBeUndefined();
+    }
+    const plain = tokenizer.encode("a b", { special: false });
+    expect(await tokenizer.encodeWithin("a b", plain.length, { special: false })).toEqual(plain);
+  });
+
+  test("leaves turns to others, and gives a long text up", async () => {
+    const tokenizer = await familyTokenizer("gpt2");
+    const long = "some words, ".repeat(50_000);
+    let turns = 0;
+    const timer = setInterval(() => turns++, 0);
+    expect(await tokenizer.encodeWithin(long, Infinity)).toEqual(tokenizer.encode(long));
+    clearInterval(timer);
+    expect(turns).toBeGreaterThan(1);
+    expect(await tokenizer.encodeWithin(long, 512)).toBeUndefined();
+    // One piece, whose ids are not counted but estimated.
+    expect(await tokenizer.encodeWithin("x".repeat(100_000), 512)).toBeUndefined();
+  });
+});
+
 test("a lone surrogate, which no file can hold, counts as U+FFFD", async () => {
   const tokenizer = await familyTokenizer("gpt2");
   expect(tokenizer.encode("a\ud83d")).toEqual(tokenizer.encode("a\ufffd"));

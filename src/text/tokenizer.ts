@@ -26,6 +26,9 @@ const TokenizerJson = v.looseObject({
   model: Part,
 });
 
+/** How long `encodeWithin` keeps others waiting. */
+const TURN_MS = 8;
+
 /** A special token that tokenizer_config.json names. */
 export interface NamedToken {
   readonly id: number;
@@ -109,6 +112,33 @@ export class Tokenizer {
       else this.#encodeSection(section, i === 0, ids);
     }
     return special ? [...this.#addSpecial(ids)] : ids;
+  }
+
+  /**
+   * As `encode`, for a text of any length in a process that has other work: that has its turn every few milliseconds,
+   * and a text of more than `most` ids is given up as soon as there are so many.
+   * @returns undefined: more than `most`
+   */
+  async encodeWithin(
+    text: string,
+    most: number,
+    { special = true }: { special?: boolean } = {},
+  ): Promise<number[] | undefined> {
+    const ids: number[] = [];
+    let turn = performance.now();
+    for (const [i, section] of this.#raw.split(text.toWellFormed()).entries()) {
+      for (const piece of typeof section === "number" ? [section] : this.#pieces(section, i === 0)) {
+        if (typeof piece === "number") ids.push(piece);
+        else if (ids.length + this.#model.atLeast(piece) > most) return undefined;
+        else this.#model.encode(piece, ids);
+        if (ids.length > most) return undefined;
+        if (performance.now() - turn < TURN_MS) continue;
+        await new Promise(setImmediate);
+        turn = performance.now();
+      }
+    }
+    const whole = special ? [...this.#addSpecial(ids)] : ids;
+    return whole.length > most ? undefined : whole;
   }
 
   /**

@@ -3,7 +3,7 @@ import * as v from "valibot";
 import { byteIds } from "./byte-fallback.ts";
 import { MergeQueue } from "./merge-queue.ts";
 import { PartError } from "./part.ts";
-import type { TokenModel } from "./token-model.ts";
+import { leastIds, longestToken, type TokenModel } from "./token-model.ts";
 
 export const BpeConfig = v.looseObject({
   vocab: v.custom<Readonly<Record<string, number>>>(isVocabulary, "not an object of whole numbers"),
@@ -38,6 +38,7 @@ export class Bpe implements TokenModel {
   /** rank → id of the joined token. */
   readonly #joined: Int32Array;
   readonly #base: number;
+  readonly #longest: number;
   readonly #cache = new Map<string, readonly number[]>();
   readonly #queue = new MergeQueue();
 
@@ -46,6 +47,7 @@ export class Bpe implements TokenModel {
     this.ids = new Map(Object.entries(config.vocab));
     this.#unknown = config.unk_token === null ? undefined : this.ids.get(config.unk_token);
     this.#base = highest(this.ids) + 1;
+    this.#longest = longestToken(this.ids);
     this.#joined = new Int32Array(config.merges.length);
     const prefix = config.continuing_subword_prefix?.length ?? 0;
     for (const [rank, merge] of config.merges.entries()) {
@@ -73,6 +75,14 @@ export class Bpe implements TokenModel {
       if (this.#cache.size >= CACHE_SIZE) this.#cache.clear();
       this.#cache.set(piece, out.slice(from));
     }
+  }
+
+  atLeast(piece: string): number {
+    const { continuing_subword_prefix, end_of_word_suffix } = this.#config;
+    // With marks of words a character is known by other names.
+    return continuing_subword_prefix !== null || end_of_word_suffix !== null
+      ? 0
+      : leastIds(piece, this.ids, this.#longest);
   }
 
   #idOf(token: string): number {

@@ -42,55 +42,45 @@ function foldLetters(body: string): string {
   return body.replace(/[sk]/gi, (letter) => FOLDED[letter.toLowerCase()] ?? letter);
 }
 
+/** A stretch of text that matches, or does not; it reaches to where the next one starts. */
+interface Stretch {
+  readonly start: number;
+  readonly delimiter: boolean;
+}
+
 /**
  * Cuts a text at the matches of a pattern, as tokenizers' `NormalizedString::split` does.
  *
  * @param invert what does not match is the delimiter
- * @returns the pieces in order, none of them empty
+ * @returns the pieces in order, none of them empty; the text is searched as they are asked for
  */
-export function splitText(text: string, pattern: RegExp, behavior: Behavior, invert = false): string[] {
-  // Runs as [start, isDelimiter]; a run ends where the next one starts.
-  const starts: number[] = [];
-  const delimiters: boolean[] = [];
-  let end = 0;
-  for (const match of text.matchAll(pattern)) {
-    if (match.index > end) {
-      starts.push(end);
-      delimiters.push(invert);
+export function* splitText(text: string, pattern: RegExp, behavior: Behavior, invert = false): Generator<string> {
+  let from = 0; // where the piece begins that is not cut yet
+  let last: Stretch | undefined;
+  for (const stretch of stretches(text, pattern, invert)) {
+    if (last !== undefined) {
+      const { start, delimiter } = stretch;
+      if (behavior !== "Removed" && joins(behavior, last.delimiter, delimiter)) {
+        last = stretch;
+        continue;
+      }
+      if (start > from && !(behavior === "Removed" && last.delimiter)) yield text.slice(from, start);
+      from = start;
     }
-    // Empty matches count for merging but yield no piece of their own.
-    starts.push(match.index);
-    delimiters.push(!invert);
-    end = match.index + match[0].length;
+    last = stretch;
   }
-  if (end < text.length) {
-    starts.push(end);
-    delimiters.push(invert);
-  }
-  return joinRuns(text, starts, delimiters, behavior);
+  if (from < text.length && !(behavior === "Removed" && last?.delimiter === true)) yield text.slice(from);
 }
 
-function joinRuns(text: string, starts: number[], delimiters: boolean[], behavior: Behavior): string[] {
-  const pieces: string[] = [];
-  const cut = (from: number, to: number) => {
-    const piece = text.slice(from, to);
-    if (piece !== "") pieces.push(piece);
-  };
-  let from = 0;
-  for (const [i, start] of starts.entries()) {
-    const stop = starts[i + 1] ?? text.length;
-    const delimiter = delimiters[i] === true;
-    const next = delimiters[i + 1];
-    if (behavior === "Removed") {
-      if (!delimiter) cut(start, stop);
-      continue;
-    }
-    // A run stays open when the one after it belongs to the same piece.
-    if (next !== undefined && joins(behavior, delimiter, next)) continue;
-    cut(from, stop);
-    from = stop;
+function* stretches(text: string, pattern: RegExp, invert: boolean): Generator<Stretch> {
+  let end = 0;
+  for (const match of text.matchAll(pattern)) {
+    if (match.index > end) yield { start: end, delimiter: invert };
+    // Empty matches count for merging but yield no piece of their own.
+    yield { start: match.index, delimiter: !invert };
+    end = match.index + match[0].length;
   }
-  return pieces;
+  if (end < text.length) yield { start: end, delimiter: invert };
 }
 
 function joins(behavior: Behavior, delimiter: boolean, next: boolean): boolean {

@@ -5,11 +5,12 @@ import { Part, Pattern, PartError, readPart, unknownPart } from "./part.ts";
 import { BEHAVIORS, compilePattern, splitText } from "./pattern.ts";
 
 /**
- * Cuts a normalised text into the pieces that the model sees one by one.
+ * Cuts a normalised text into the pieces that the model sees one by one, as they are asked for: whoever has enough of
+ * a long text stops there.
  *
  * @param first the text stands at the very beginning of the input
  */
-export type PreTokenizer = (text: string, first: boolean) => string[];
+export type PreTokenizer = (text: string, first: boolean) => Iterable<string>;
 
 /*
  * The library's own pre-tokenizers use JavaScript's \s, \d and \w where the reference has Unicode's classes (Digits
@@ -51,17 +52,13 @@ export function buildPreTokenizer(part: Part | null, where = "pre_tokenizer"): P
       const { pretokenizers } = readPart(Sequence, part, where);
       const chain = pretokenizers.map((inner, i) => buildPreTokenizer(inner, `${where}.pretokenizers.${i}`));
       return (text, first) =>
-        chain.reduce<string[]>(
-          // Where what stood before it was removed, the first piece is not the text's beginning.
-          (pieces, cut) => pieces.flatMap((piece, i) => cut(piece, first && i === 0 && text.startsWith(piece))),
-          [text],
-        );
+        chain.reduce<Iterable<string>>((pieces, cut) => cutAgain(text, first, pieces, cut), [text]);
     }
     case "ByteLevel": {
       const { add_prefix_space, use_regex } = readPart(ByteLevel, part, where);
       return (text) => {
         const spaced = add_prefix_space && !text.startsWith(" ") ? ` ${text}` : text;
-        return (use_regex ? splitText(spaced, GPT2, "Isolated") : [spaced]).map(toByteLevel);
+        return use_regex ? splitText(spaced, GPT2, "Isolated").map(toByteLevel) : [toByteLevel(spaced)];
       };
     }
     case "Split": {
@@ -95,6 +92,15 @@ export function buildPreTokenizer(part: Part | null, where = "pre_tokenizer"): P
     }
     default:
       throw unknownPart(where, part.type);
+  }
+}
+
+function* cutAgain(text: string, first: boolean, pieces: Iterable<string>, cut: PreTokenizer): Generator<string> {
+  // Where what stood before it was removed, the first piece is not the text's beginning.
+  let begins = first;
+  for (const piece of pieces) {
+    yield* cut(piece, begins && text.startsWith(piece));
+    begins = false;
   }
 }
 

@@ -2,7 +2,7 @@ import * as v from "valibot";
 
 import { byteIds } from "./byte-fallback.ts";
 import { PartError } from "./part.ts";
-import type { TokenModel } from "./token-model.ts";
+import { leastIds, longestToken, type TokenModel } from "./token-model.ts";
 
 export const UnigramConfig = v.looseObject({
   /** Token and log-probability; the id is the place in the list. */
@@ -30,10 +30,12 @@ export class Unigram implements TokenModel {
   readonly #config: UnigramConfig;
   readonly #root: Node = { next: new Map() };
   readonly #unknownScore: number;
+  readonly #longest: number;
 
   constructor(config: UnigramConfig) {
     this.#config = config;
     this.ids = new Map(config.vocab.map(([token], id) => [token, id]));
+    this.#longest = longestToken(this.ids);
     this.#unknownScore = config.vocab.reduce((least, [, score]) => Math.min(least, score), Infinity) - UNKNOWN_PENALTY;
     if (config.unk_id !== null && config.vocab[config.unk_id] === undefined) {
       throw new PartError(`model.unk_id: ${config.unk_id} is not in the vocabulary`);
@@ -57,6 +59,10 @@ export class Unigram implements TokenModel {
       end = path.start;
     }
     for (const { text } of segments.toReversed()) this.#write(text, out);
+  }
+
+  atLeast(piece: string): number {
+    return leastIds(piece, this.ids, this.#longest);
   }
 
   #write(text: string, out: number[]): void {

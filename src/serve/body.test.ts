@@ -1,0 +1,55 @@
+import { expect, test } from "bun:test";
+import { Bodies, MAX_BODY_BYTES, MAX_HELD_BYTES } from "./body.ts";
+
+const CHUNK = new Uint8Array(MAX_BODY_BYTES - 2).fill(0x20);
+
+/** A request whose body is a number after much white space; it ends when it is told to. */
+function slow() {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const body = new ReadableStream({
+    async start(controller) {
+      controller.enqueue(CHUNK);
+      await promise;
+      controller.enqueue(new TextEncoder().encode("7"));
+      controller.close();
+    },
+  });
+  return { request: new Request("http://localhost/", { method: "POST", body }), end: resolve };
+}
+
+test("all bodies together have a limit, and room again when they are done with", async () => {
+  const bodies = new Bodies();
+  const most = Math.floor(MAX_HELD_BYTES / CHUNK.length);
+  const open = Array.from({ length: most }, slow);
+  const answers = open.map(async ({ request }) => await bodies.with(request, async (body) => body));
+  const late = slow();
+  late.end();
+  await expect(bodies.with(late.request, async (body) => body)).rejects.toMatchObject({ status: 429 });
+  for (const { end } of open) end();
+  expect(await Promise.all(answers)).toEqual(open.map(() => 7));
+  const again = slow();
+  again.end();
+  expect(await bodies.with(again.request, async (body) => body)).toBe(7);
+});
+
+test("a body counts until it has been used, and no longer when that fails", async () => {
+  const bodies = new Bodies();
+  const most = Math.floor(MAX_HELD_BYTES / CHUNK.length);
+  const use = Promise.withResolvers<never>();
+  const used = Array.from({ length: most }, async () => {
+    const { request, end } = slow();
+    end();
+    return await bodies.with(request, () => use.promise);
+  });
+  const failures = Promise.allSettled(used);
+  await Bun.sleep(0);
+  const one = async () => {
+    const { request, end } = slow();
+    end();
+    return await bodies.with(request, async (body) => body);
+  };
+  await expect(one()).rejects.toMatchObject({ status: 429 });
+  use.reject(new Error("no use"));
+  expect(await failures).toEqual(used.map(() => expect.objectContaining({ status: "rejected" })));
+  expect(await one()).toBe(7);
+});
