@@ -6,6 +6,7 @@ import {
   type GenerationRequest,
   generationRequest,
   LOGPROBS_COUNT,
+  noList,
   optional,
   readFields,
   type RequestDefaults,
@@ -32,7 +33,7 @@ const Body = v.looseObject({
   max_completion_tokens: optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
   logprobs: optional(v.boolean()),
   top_logprobs: optional(LOGPROBS_COUNT),
-  chat_template_kwargs: optional(v.record(v.string(), v.unknown())),
+  chat_template_kwargs: optional(noList(v.record(v.string(), v.unknown()))),
 });
 
 /** @throws ApiError 400 naming the field that is malformed, or asks for what cannot be done */

@@ -30,6 +30,14 @@ const MAX_STOPS = 16;
 
 /** May be missing; clients also send `null` for what they do not mean to say. */
 export const optional = <S extends v.GenericSchema>(schema: S) => v.nullish(schema, () => undefined);
+/** Of an object schema, which by itself takes a list for an object. */
+export function noList<S extends v.GenericSchema>(schema: S) {
+  return v.pipe(
+    v.unknown(),
+    v.check((value) => !Array.isArray(value), "Invalid type: Expected Object but received Array"),
+    schema,
+  );
+}
 const integer = (least: number) => v.pipe(v.number(), v.safeInteger(), v.minValue(least));
 const finite = v.pipe(v.number(), v.finite());
 const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
@@ -38,7 +46,7 @@ const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
 export const COMMON_FIELDS = {
   model: optional(v.string()),
   stream: optional(v.boolean()),
-  stream_options: optional(v.looseObject({ include_usage: optional(v.boolean()) })),
+  stream_options: optional(noList(v.looseObject({ include_usage: optional(v.boolean()) }))),
   max_tokens: optional(integer(-1)),
   stop: optional(v.union([v.string(), v.pipe(v.array(v.string()), v.maxLength(MAX_STOPS))])),
   seed: optional(v.pipe(v.number(), v.safeInteger())),

@@ -152,6 +152,23 @@ test("settings stay, errors are told, and the question with them", async () => {
   expect(await page.getByLabel("System prompt").inputValue()).toStartWith("word word");
 });
 
+test("a temperature is the server's until one is given, and again when that is taken back", async () => {
+  const asked: unknown[] = [];
+  await page.route("**/v1/chat/completions", async (route) => {
+    asked.push(route.request().postDataJSON().temperature);
+    const body = JSON.stringify({ choices: [{ delta: { content: "Hello" } }] });
+    await route.fulfill({ contentType: "text/event-stream", body: `data: ${body}\n\ndata: [DONE]\n\n` });
+  });
+  await page.getByRole("button", { name: "Settings" }).click();
+  for (const temperature of ["", "0.3", "0", ""]) {
+    await page.getByLabel("Temperature").fill(temperature);
+    await page.getByLabel("Message").fill("Hi");
+    await page.getByLabel("Message").press("Enter");
+    await settle();
+  }
+  expect(asked).toEqual([undefined, 0.3, 0, undefined]);
+});
+
 test("where a key is wanted the page asks for it", async () => {
   await serving[Symbol.asyncDispose]();
   await page.context().close();

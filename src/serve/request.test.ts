@@ -120,6 +120,8 @@ describe("chat", () => {
     [{ stop: Array(17).fill("x") }, "stop"],
     [{ stream: "yes" }, "stream"],
     [{ stream_options: { include_usage: 1 } }, "stream_options.include_usage"],
+    [{ stream_options: [] }, "stream_options"],
+    [{ chat_template_kwargs: ["x"] }, "chat_template_kwargs"],
     [{ logprobs: 3 }, "logprobs"],
     [{ top_logprobs: 3 }, "top_logprobs"],
     [{ logprobs: true, top_logprobs: 21 }, "top_logprobs"],
