@@ -10,7 +10,7 @@ export const COMMANDS: readonly ChatCommand<Chat>[] = [
   {
     name: "adapter",
     value: "[on|off|PATH]",
-    help: "show the adapters, switch them on or off, or take another one",
+    help: "show, switch on or off, or replace the adapters",
     async run(chat, value) {
       if (value === "") return chat.note(describeAdapters(chat));
       if (value === "on" && chat.adapters.length === 0) throw usage("no adapter was loaded", "/adapter PATH takes one");
@@ -85,7 +85,7 @@ export const COMMANDS: readonly ChatCommand<Chat>[] = [
     async run(chat, value) {
       const file = requireValue(value, "/save FILE");
       await chat.session.save(file);
-      chat.note(`${formatNumber(chat.session.messages.length)} messages written to ${file}`);
+      chat.note(`${messages(chat.session.messages.length)} written to ${file}`);
     },
   },
   {
@@ -94,7 +94,7 @@ export const COMMANDS: readonly ChatCommand<Chat>[] = [
     help: "go on with a conversation from a file",
     async run(chat, value) {
       const count = await chat.session.load(requireValue(value, "/load FILE"));
-      chat.note(`${formatNumber(count)} messages read`);
+      chat.note(`${messages(count)} read`);
     },
   },
   {
@@ -158,6 +158,10 @@ export function describeAdapters({ model, adapters }: Pick<Chat, "model" | "adap
   const parts = model.adapters.map(({ path, scale }) => (scale === 1 ? path : `${path} (scale ${scale})`));
   if (parts.length > 0) return `adapter: ${parts.join(" + ")}`;
   return adapters.length === 0 ? "no adapter" : "adapter: off";
+}
+
+function messages(count: number): string {
+  return `${formatNumber(count)} message${count === 1 ? "" : "s"}`;
 }
 
 function requireValue(value: string, example: string): string {
