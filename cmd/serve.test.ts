@@ -206,7 +206,8 @@ describe("refused at the start", () => {
     ["no name", ["--adapter", "=my-adapter"], 2, "it must be NAME=A"],
     ["an empty key", ["--api-key", ""], 2, "--api-key is empty"],
     ["a port that is none", ["--port", "70000"], 2, "--port"],
-    ["an address that is not here", ["--host", "192.0.2.1"], 1, "cannot listen on 192.0.2.1"],
+    ["an address that is not here", ["--host", "192.0.2.1"], 1, "192.0.2.1, port 0: this machine has no such address"],
+    ["a name that nobody knows", ["--host", "no.invalid"], 1, "no.invalid, port 0: this machine has no such address"],
   ])("%s", async (_, args, status, message) => {
     const child = spawn([STORIES, "--port", "0", ...args]);
     const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);

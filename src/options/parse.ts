@@ -175,8 +175,9 @@ function missingCommand(program: Program, argv: readonly string[]): RandloraErro
 }
 
 function helpCommand(program: Program, argv: readonly string[]): string {
+  const known = allCommands(program).find(({ path }) => path.every((word, index) => argv[index] === word));
   const entry = program.commands.find(({ name }) => argv.includes(name));
-  return [program.name, ...(entry === undefined ? [] : [entry.name]), "--help"].join(" ");
+  return [program.name, ...(known?.path ?? (entry === undefined ? [] : [entry.name])), "--help"].join(" ");
 }
 
 function findGroup(program: Program, argv: readonly string[]): Group | undefined {

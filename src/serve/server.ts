@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { RandloraError } from "../errors.ts";
 import { toApiError } from "./answer.ts";
 import { Api, type ApiParts, type Call, IDLE_SECONDS, pickMethod } from "./api.ts";
@@ -42,8 +43,7 @@ export class ApiServer implements AsyncDisposable {
         fetch: (request, server) => this.#fetch(request, server),
       });
     } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause);
-      const message = `cannot listen on ${host}, port ${port}: ${reason}`;
+      const message = `cannot listen on ${host}, port ${port}: ${refusalOf(cause, host)}`;
       const hint = "choose another --port (0 takes any that is free), and a --host that is an address of this machine";
       throw new RandloraError("file", message, hint, { cause });
     }
@@ -99,6 +99,16 @@ export class ApiServer implements AsyncDisposable {
     this.#guard.checkKey(request);
     return await this.#api.handle(path, call);
   }
+}
+
+/** Why an address could not be taken. */
+function refusalOf(cause: unknown, host: string): string {
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+  if (code === "EADDRINUSE") return "another program listens there";
+  if (code === "EACCES") return "permission denied";
+  // Of a name that nobody knows Bun says whatever the last system call failed with.
+  if (code === "EADDRNOTAVAIL" || isIP(host) === 0) return "this machine has no such address";
+  return cause instanceof Error ? cause.message : String(cause);
 }
 
 /** Without a Host header Bun knows no more than the path; with one that is none (`[`) what it gives is no URL. */

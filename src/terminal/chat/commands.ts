@@ -10,7 +10,7 @@ export const COMMANDS: readonly ChatCommand<Chat>[] = [
   {
     name: "adapter",
     value: "[on|off|PATH]",
-    help: "show, switch on or off, or replace the adapters",
+    help: "show the adapters, switch them on or off, load another",
     async run(chat, value) {
       if (value === "") return chat.note(describeAdapters(chat));
       if (value === "on" && chat.adapters.length === 0) throw usage("no adapter was loaded", "/adapter PATH takes one");
