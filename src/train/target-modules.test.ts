@@ -35,3 +35,14 @@ test.each<[string | string[], number[], string]>([
     expect.objectContaining({ code: "usage", message: expect.stringContaining(message) }),
   );
 });
+
+test("gate and up in one matrix, whose product cannot be looked at apart, are refused", () => {
+  const name = "model.layers.0.mlp.gate_up_proj.weight";
+  const fused = (rows: number) => ({
+    ...base,
+    tensors: new Map([[name, { dtype: "F32", shape: [rows, 8] } as const]]),
+  });
+  const find = (rows: number) => findTargets(fused(rows), { targets: ["gate_up_proj"], layers: [] });
+  expect(find(80).modules).toHaveLength(1);
+  expect(() => find(74)).toThrow(expect.objectContaining({ code: "usage" }));
+});

@@ -65,6 +65,11 @@ export function findTargets(
       throw new RandloraError("adapter", cause, "use the original, unquantised model");
     }
     const [out = 0, input = 0] = shape;
+    if (name.endsWith(".gate_up_proj") && out % 8 !== 0) {
+      // Its product is computed in halves (models/layers.ts), and an adapter's ΔW has none.
+      const cause = `${quote(name)} joins halves of ${out / 2} rows, no multiple of 4: it cannot be adapted yet`;
+      throw new RandloraError("usage", cause, "leave it out of --targets; --method full trains it");
+    }
     return { name, out, in: input, dtype };
   });
   const listed = byName || layers.length === 0;
