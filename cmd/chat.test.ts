@@ -100,6 +100,15 @@ test("an adapter answers as the merged folder does, and without MODEL that is wh
   expect(adapted).not.toEqual(base);
 });
 
+test("--raw reads no template, and so a broken one does no harm", async () => {
+  const model = join(folder, "broken-template");
+  await cp(STORIES, model, { recursive: true });
+  await Bun.write(join(model, "chat_template.jinja"), "{{ a ");
+  const args = [model, "--max-tokens", "1", "--temperature", "0", "-p", "Once"];
+  expect(await chat([...args, "--raw"])).toEqual({ status: 0, stdout: "upon\n", stderr: "" });
+  expect(await chat(args)).toMatchObject({ status: 1, stderr: expect.stringContaining("line 1 of the chat template") });
+});
+
 test("a model without a chat template continues texts, and says so", async () => {
   const bare = join(folder, "bare");
   await cp(STORIES, bare, { recursive: true });

@@ -8,6 +8,7 @@ import type { Progress } from "../src/terminal/progress.ts";
 interface LoadFlags {
   /** A file instead of the model's own template. */
   readonly chatTemplate?: string | undefined;
+  readonly raw?: boolean | undefined;
   readonly dtype?: OutputDtype | undefined;
 }
 
@@ -17,7 +18,7 @@ interface LoadFlags {
  */
 export async function loadModel(
   location: ModelLocation,
-  { chatTemplate: templateFile, dtype }: LoadFlags,
+  { chatTemplate: templateFile, raw, dtype }: LoadFlags,
   context: Context,
 ): Promise<LanguageModel> {
   const { LanguageModel } = await import("../src/generate/language-model.ts");
@@ -32,7 +33,7 @@ export async function loadModel(
   };
   try {
     const { gpu, profile, signal } = context;
-    return await LanguageModel.load({ location, templateFile, dtype, gpu, profile, signal, onProgress });
+    return await LanguageModel.load({ location, templateFile, raw, dtype, gpu, profile, signal, onProgress });
   } finally {
     bar?.close();
   }

@@ -1,3 +1,4 @@
+import { RandloraError } from "../errors.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { Decoder } from "../models/decoder.ts";
 import { DTYPES, type OutputDtype } from "../merge/plan.ts";
@@ -17,6 +18,8 @@ export interface LanguageModelOptions {
   readonly profile?: boolean | undefined;
   /** `--chat-template`: a file instead of the model's own template. */
   readonly templateFile?: string | undefined;
+  /** `--raw`: no template will be used, and one that cannot be read does no harm. */
+  readonly raw?: boolean | undefined;
   /** `--dtype`: what matrices are held in; adapters change them to what `merge --dtype` would write. */
   readonly dtype?: OutputDtype | undefined;
   /** Told the bytes of weights as they are read. */
@@ -51,14 +54,14 @@ export class LanguageModel implements Writer, AsyncDisposable {
    * Loads a model: GPU, tokenizer and weights at the same time.
    * @throws RandloraError naming the file and the reason; nothing stays allocated
    */
-  static async load({ location, templateFile, onProgress, signal, ...options }: LanguageModelOptions) {
+  static async load({ location, templateFile, raw, onProgress, signal, ...options }: LanguageModelOptions) {
     const { folder, weights } = location;
     const { dtype = "keep" } = options;
     const opening = Gpu.open({ choice: options.gpu, profile: options.profile });
     opening.catch(() => {}); // reported below, after the cheaper checks
     try {
       // A broken tokenizer is found before any weight is read.
-      const text = await loadText(folder, templateFile);
+      const text = await loadText(folder, templateFile, raw);
       signal?.throwIfAborted();
       const gpu = await opening;
       const decoder = await Decoder.load(gpu, folder, {
@@ -132,8 +135,11 @@ interface Text {
   readonly stopTokens: ReadonlySet<number>;
 }
 
-async function loadText(folder: string, file: string | undefined): Promise<Text> {
+async function loadText(folder: string, file: string | undefined, raw = false): Promise<Text> {
   const tokenizer = await loadTokenizer(folder);
-  const template = await loadChatTemplate(folder, { file });
+  const template = await loadChatTemplate(folder, { file }).catch((error: unknown) => {
+    if (raw && error instanceof RandloraError) return undefined;
+    throw error;
+  });
   return { tokenizer, template, stopTokens: await readStopIds(folder, tokenizer, template) };
 }

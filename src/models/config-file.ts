@@ -4,15 +4,18 @@ import { RandloraError } from "../errors.ts";
 
 const Size = v.pipe(v.number(), v.integer(), v.minValue(1));
 const MaybeNumber = v.nullish(v.number());
+const MaybePositive = v.nullish(v.pipe(v.number(), v.gtValue(0)));
+/** Above every model that there is; what a damaged file says would fill the memory before a weight is missed. */
+const MOST_LAYERS = 10_000;
 
 /** `rope_parameters` or `rope_scaling`, of one kind of layers. */
 export const RopeJson = v.looseObject({
   rope_type: v.nullish(v.string()),
   type: v.nullish(v.string()),
-  rope_theta: MaybeNumber,
-  factor: MaybeNumber,
+  rope_theta: MaybePositive,
+  factor: MaybePositive,
   partial_rotary_factor: MaybeNumber,
-  original_max_position_embeddings: MaybeNumber,
+  original_max_position_embeddings: MaybePositive,
   attention_factor: MaybeNumber,
   beta_fast: MaybeNumber,
   beta_slow: MaybeNumber,
@@ -32,7 +35,7 @@ export const ConfigJson = v.looseObject({
   vocab_size: Size,
   hidden_size: Size,
   intermediate_size: Size,
-  num_hidden_layers: Size,
+  num_hidden_layers: v.pipe(Size, v.maxValue(MOST_LAYERS)),
   num_attention_heads: Size,
   num_key_value_heads: v.nullish(Size),
   head_dim: v.nullish(Size),
@@ -41,8 +44,8 @@ export const ConfigJson = v.looseObject({
   max_position_embeddings: v.nullish(Size),
   original_max_position_embeddings: v.nullish(Size),
   rms_norm_eps: MaybeNumber,
-  rope_theta: MaybeNumber,
-  rope_local_base_freq: MaybeNumber,
+  rope_theta: MaybePositive,
+  rope_local_base_freq: MaybePositive,
   partial_rotary_factor: MaybeNumber,
   rope_scaling: v.nullish(RopeJson),
   // Of all layers alike, or nested by the type of layer.
@@ -61,9 +64,9 @@ export const ConfigJson = v.looseObject({
   max_window_layers: v.nullish(v.number()),
   sliding_window_pattern: v.nullish(Size),
   layer_types: v.nullish(v.array(v.string())),
-  query_pre_attn_scalar: MaybeNumber,
-  attn_logit_softcapping: MaybeNumber,
-  final_logit_softcapping: MaybeNumber,
+  query_pre_attn_scalar: MaybePositive,
+  attn_logit_softcapping: MaybePositive,
+  final_logit_softcapping: MaybePositive,
   use_bidirectional_attention: v.nullish(v.boolean()),
   eos_token_id: v.nullish(v.union([v.number(), v.array(v.number())])),
   bos_token_id: v.nullish(v.union([v.number(), v.array(v.number())])),

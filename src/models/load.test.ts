@@ -67,6 +67,16 @@ test("a broken or missing config.json is named", async () => {
     code: "format",
     message: expect.stringContaining("config.json: hidden_size: Invalid type: Expected number"),
   });
+  for (const [name, value] of [
+    ["num_hidden_layers", 1e8],
+    ["rope_theta", -1],
+    ["attn_logit_softcapping", 0],
+  ]) {
+    await expect(loadConfig(await withConfig({ [String(name)]: value }))).rejects.toMatchObject({
+      code: "format",
+      message: expect.stringContaining(`config.json: ${name}: Invalid value`),
+    });
+  }
   await Bun.write(join(folder, "config.json"), "{");
   await expect(loadConfig(folder)).rejects.toMatchObject({ code: "format" });
   await expect(loadConfig(tmpdir())).rejects.toMatchObject({ code: "file" });

@@ -51,7 +51,7 @@ function scalingFrom(given: RopeJson, model: string, trainedLength: number, cont
   const kind = model === "phi3" && (said === "su" || said === "yarn") ? "longrope" : said;
   const need = <T>(value: T | null | undefined, name: string): T => {
     if (value !== null && value !== undefined) return value;
-    throw new RandloraError("model", `config.json: RoPE scaling ${JSON.stringify(kind)} lacks ${name}`);
+    throw new RandloraError("model", `RoPE scaling ${JSON.stringify(kind)} lacks ${name}`);
   };
   switch (kind) {
     case "default":
@@ -94,7 +94,7 @@ function scalingFrom(given: RopeJson, model: string, trainedLength: number, cont
     }
     default: {
       const hint = "supported: default, linear, dynamic, llama3, yarn, longrope";
-      throw new RandloraError("model", `config.json: RoPE scaling ${JSON.stringify(kind)} is not supported`, hint);
+      throw new RandloraError("model", `RoPE scaling ${JSON.stringify(kind)} is not supported`, hint);
     }
   }
 }

@@ -225,6 +225,8 @@ describe("an index is refused", () => {
     ];
     for (const [text, message] of cases) expect((await refusalOf(() => parse(text))).message).toMatch(message);
     expect((await refusalOf(() => parseIndex(Uint8Array.of(0x7b, 0xff), "i.json"))).message).toMatch(/not UTF-8/);
+    const config = await refusalOf(() => parseIndex(new TextEncoder().encode("{}"), "config.json"));
+    expect(config.message).toEndWith("config.json: no weight_map: this is no index of weights");
   });
 
   test("but not for being long, or for a byte order mark", () => {

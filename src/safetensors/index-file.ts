@@ -34,7 +34,11 @@ export function parseIndex(bytes: Uint8Array, path: string): CheckpointIndex {
   }
   if (!isJsonObject(root)) throw refusal(path, "not a JSON object");
   const { weight_map: map, metadata } = root;
-  if (!isJsonObject(map)) throw refusal(path, "no weight_map");
+  if (!isJsonObject(map)) {
+    if (path.endsWith(".index.json")) throw refusal(path, "no weight_map");
+    const hint = "name the model's folder, its index.json, or one .safetensors file";
+    throw new RandloraError("format", `${oneLine(path)}: no weight_map: this is no index of weights`, hint);
+  }
   const { duplicate } = scanJson(text);
   if (duplicate !== undefined) throw refusal(path, `${duplicate.map(quote).join(" / ")} occurs twice`);
   const shardOf = new Map<string, string>();

@@ -9,7 +9,7 @@ function gemma(json: ConfigJson, contextLength: number): DecoderConfig {
   const bias = json.attention_bias ?? false;
   if (json.use_bidirectional_attention === true) {
     const hint = "it embeds texts (as EmbeddingGemma does); a model that writes them attends backwards only";
-    throw new RandloraError("model", "config.json: use_bidirectional_attention is not supported", hint);
+    throw new RandloraError("model", "use_bidirectional_attention is not supported", hint);
   }
   return {
     ...plainDecoder(json, { contextLength, epsilon: 1e-6, headSize: 256, kvHeads: 4, tied: true }),

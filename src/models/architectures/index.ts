@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { readConfig } from "../config-file.ts";
+import { RandloraError } from "../../errors.ts";
+import { type ConfigJson, readConfig } from "../config-file.ts";
 import { checkConfig, type DecoderConfig } from "../config.ts";
 import type { Architecture } from "./common.ts";
 import { gemma2, gemma3 } from "./gemma.ts";
@@ -22,5 +23,15 @@ export async function loadConfig(folder: string): Promise<DecoderConfig> {
   const json = await readConfig(folder, SUPPORTED_TYPES);
   const architecture = ARCHITECTURES.find(({ type }) => type === json.model_type);
   if (architecture === undefined) throw new Error(`${json.model_type}: supported, but not there`);
-  return checkConfig(architecture.describe(json), join(folder, "config.json"));
+  const path = join(folder, "config.json");
+  return checkConfig(describe(architecture, json, path), path);
+}
+
+function describe(architecture: Architecture, json: ConfigJson, path: string): DecoderConfig {
+  try {
+    return architecture.describe(json);
+  } catch (cause) {
+    if (!(cause instanceof RandloraError)) throw cause;
+    throw new RandloraError(cause.code, `${path}: ${cause.message}`, cause.hint, { cause });
+  }
 }
