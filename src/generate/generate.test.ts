@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
 import { Gpu } from "../gpu/gpu.ts";
+import { readWith, upload } from "../gpu/transfer.ts";
 import { Decoder } from "../models/decoder.ts";
 import { type FinishReason, generate, type GenerateOptions } from "./generate.ts";
 import type { WrittenLogprob } from "./logprobs.ts";
@@ -55,6 +56,20 @@ test("the same seed gives the same text, on the GPU's ranking and on ours", asyn
 test("there must be something to go on from", async () => {
   const error = { code: "data", message: "the prompt has no tokens" };
   await expect(all(GREEDY, {}, [])).rejects.toMatchObject(error);
+});
+
+test("logits that are no numbers end in an error, not in a text", async () => {
+  const { norm } = decoder.weights;
+  const kept = await readWith(gpu, [{ buffer: norm.buffer, offset: 0, size: norm.buffer.size }], async ([bytes]) =>
+    new Uint8Array(bytes ?? []).slice(),
+  );
+  upload(gpu, norm.buffer, new Float32Array(norm.shape[1]).fill(NaN));
+  const error = { code: "numeric", message: "the model's logits are not finite" };
+  for (const sampling of [GREEDY, DEFAULT_SAMPLING, { ...GREEDY, presencePenalty: 1 }]) {
+    await expect(all(sampling)).rejects.toMatchObject(error);
+  }
+  upload(gpu, norm.buffer, kept);
+  expect((await all(GREEDY)).tokens).toEqual(greedy.slice(0, 20));
 });
 
 test("penalties change the text", async () => {

@@ -5,6 +5,7 @@ import { Mt19937 } from "../random/mt19937.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { logprobsOf, type WrittenLogprob } from "./logprobs.ts";
 import {
+  type Candidates,
   checkSampling,
   type Distribution,
   distribution,
@@ -93,6 +94,7 @@ export async function* generate(
 /**
  * The distribution of the next token; ranked on the GPU where few candidates are enough.
  * @param from the hidden state of the last token, or all logits, which penalties change
+ * @throws RandloraError `numeric` where the logits are no numbers
  */
 export async function nextTokens(
   decoder: Decoder,
@@ -103,9 +105,18 @@ export async function nextTokens(
   const wanted = sampling.temperature === 0 ? 1 : sampling.topK;
   if (!(from instanceof Float32Array) && !hasPenalties(sampling) && wanted > 0 && wanted <= MAX_GPU_TOP_K) {
     const top = await decoder.top(from, Math.min(wanted, decoder.config.vocabularySize));
-    return distribution({ ids: [...top.ids], logits: [...top.logits] }, sampling);
+    return distribution(checkFinite({ ids: [...top.ids], logits: [...top.logits] }), sampling);
   }
   const logits = from instanceof Float32Array ? from : await decoder.logits(from);
   penalise(logits, sequence, sampling);
-  return distribution(rank(logits, wanted), sampling);
+  return distribution(checkFinite(rank(logits, wanted)), sampling);
+}
+
+/** What is left of NaN after a maximum on the GPU: the least number of f32. */
+const NO_LOGIT = -3.4e38;
+
+function checkFinite(candidates: Candidates): Candidates {
+  const [best = NaN] = candidates.logits;
+  if (best > NO_LOGIT && best < Infinity) return candidates;
+  throw new RandloraError("numeric", "the model's logits are not finite", "are its weights damaged?");
 }
