@@ -52,15 +52,17 @@ export class TensorWriter {
       values = new Uint8Array(wide.buffer);
     }
     const size = elementBytes(dtype);
-    upload(this.#gpu, buffer, spread(values, rows, cols * size, pitch * size), (offset + this.#row * pitch) * size);
+    // A single row may be a part of a joined vector: what is behind it is not its own.
+    const packed = most === 1 ? values : spread(values, rows, cols * size, pitch * size);
+    upload(this.#gpu, buffer, packed, (offset + this.#row * pitch) * size);
     this.#row += rows;
   }
 }
 
-/** Rows of `from` bytes at distances of `to`; nothing is written behind the last. */
+/** Rows of `from` bytes at distances of `to`, zeros between them and behind the last. */
 function spread(bytes: Uint8Array<ArrayBuffer>, rows: number, from: number, to: number): Uint8Array<ArrayBuffer> {
-  if (from === to || rows === 1) return bytes;
-  const result = new Uint8Array((rows - 1) * to + from);
+  if (from === to) return bytes;
+  const result = new Uint8Array(rows * to);
   for (let row = 0; row < rows; row++) result.set(bytes.subarray(row * from, (row + 1) * from), row * to);
   return result;
 }

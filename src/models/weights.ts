@@ -149,6 +149,7 @@ export class DecoderWeights {
     const scratch = new Uint8Array(BLOCK_BYTES);
     for (const placed of this.#placed) {
       const { planned, tensor } = placed;
+      clearPadding(this.#gpu, tensor);
       let begin = 0;
       for (const { name, rows } of planned.parts) {
         const [count, cols] = planned.kind === "vector" ? [1, rows] : [rows, planned.cols];
@@ -199,6 +200,13 @@ export class DecoderWeights {
       onBytes(source.length);
     }
   }
+}
+
+/** Of one row, which is read without what is behind it; memory that was used before may hold anything there. */
+function clearPadding(gpu: Gpu, { buffer, shape, offset, pitch, dtype }: Tensor): void {
+  if (shape[0] !== 1 || pitch === shape[1]) return;
+  const size = elementBytes(dtype);
+  upload(gpu, buffer, new Uint8Array(pitch * size), offset * size);
 }
 
 /** The same numbers in the dtype of `tensor`, rounded to `grid` first, where that is the narrower one. */
