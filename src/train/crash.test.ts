@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
 import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { Mt19937 } from "../random/mt19937.ts";
 import { TemporaryFolder } from "../safetensors/testing.ts";
 import { mounting } from "../safetensors/testing-mount.ts";
 import { outcomeOf, writeTexts } from "./testing.ts";
@@ -18,37 +20,89 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(() => folder[Symbol.asyncDispose]());
 
-/** Trains in a process of its own; a signal is sent some milliseconds after a line of its output. */
-async function run(
-  name: string,
-  send?: { readonly signal: "SIGKILL" | "SIGTERM"; readonly after: string; readonly delay: number },
-): Promise<{ lines: string[]; status: number | null }> {
+/** When a signal is sent: some milliseconds after the process began, or after a line of its output, or when a file is there. */
+interface Moment {
+  readonly signal: "SIGKILL" | "SIGTERM";
+  /** How many lines come before it; or the text that one of them has. */
+  readonly after: number | string;
+  readonly delay?: number;
+  /** Then waits for something like this in the run's folder. */
+  readonly until?: RegExp;
+}
+
+/** Trains in a process of its own, which may get a signal. */
+async function run(name: string, send?: Moment): Promise<{ lines: string[]; status: number | null }> {
   const child = Bun.spawn([process.execPath, SCRIPT, folder.at(name), data], { stdout: "pipe", stderr: "inherit" });
   let text = "";
   let isSent = false;
+  const look = () => {
+    if (send === undefined || isSent) return;
+    const { after, delay = 0, until } = send;
+    if (typeof after === "string" ? !text.includes(after) : text.split("\n").length - 1 < after) return;
+    isSent = true;
+    if (until === undefined) setTimeout(() => child.kill(send.signal), delay);
+    else void killWhen(child, name, until);
+  };
+  look();
   for await (const piece of child.stdout.pipeThrough(new TextDecoderStream())) {
     text += piece;
-    if (send === undefined || isSent || !text.includes(send.after)) continue;
-    isSent = true;
-    setTimeout(() => child.kill(send.signal), send.delay);
+    look();
   }
   await child.exited;
   return { lines: text.trim().split("\n"), status: child.exitCode };
 }
 
-test("a run that is killed again and again comes to what an uninterrupted one comes to", async () => {
-  let killed = 0;
-  for (const delay of [0, 30, 90, 150, 40]) {
-    const { lines } = await run("killed", { signal: "SIGKILL", after: "started", delay: delay + Math.random() * 30 });
-    if (lines.at(-1) !== "finished") killed++;
+/** Kills a process as soon as its run's folder has a path like this one. */
+async function killWhen(child: Bun.Subprocess, name: string, wanted: RegExp): Promise<void> {
+  while (child.exitCode === null && child.signalCode === null) {
+    if (readdirSync(folder.at(name), { recursive: true }).some((path) => wanted.test(String(path))))
+      child.kill("SIGKILL");
+    await Bun.sleep(0);
   }
-  expect(killed).toBeGreaterThan(0);
-  expect((await run("killed")).lines.at(-1)).toBe("finished");
-  expect(await outcomeOf(folder.at("killed"))).toEqual(whole);
-}, 120_000);
+}
+
+const KILLS = 20;
+test("a run that is killed at twenty instants comes to what an uninterrupted one comes to", async () => {
+  // The same instants again: CRASH_SEED=… bun test src/train/crash.test.ts (as far as the machine is as fast).
+  const seed = Number(process.env["CRASH_SEED"] ?? Date.now() % 1e6);
+  const draws = new Uint32Array(2 * KILLS);
+  new Mt19937(BigInt(seed)).draw(draws);
+  /** The `index`th of them, in 0 … 1. */
+  const random = (index: number) => (draws[index] ?? 0) / 2 ** 32;
+  let kills = 0;
+  for (let round = 0; kills < KILLS; round++) {
+    const name = `killed-${round}`;
+    for (let attempt = 0; kills < KILLS; attempt++) {
+      // A run's first is killed before it has saved anything, each fifth while it starts, others within six lines.
+      const after = attempt === 0 ? 1 : kills % 5 === 4 ? 0 : 1 + Math.floor(random(2 * kills) * 6);
+      const delay = attempt === 0 ? 0 : random(2 * kills + 1) * (after === 0 ? 600 : 60);
+      const { lines } = await run(name, { signal: "SIGKILL", after, delay });
+      if (lines.at(-1) === "finished") break;
+      kills++;
+    }
+    expect((await run(name)).lines.at(-1), `seed ${seed}`).toBe("finished");
+    expect(await outcomeOf(folder.at(name)), `seed ${seed}`).toEqual(whole);
+  }
+}, 180_000);
+
+test.each([
+  ["the first state is written", 0, /^state.step-0.parameters/],
+  ["a state is written", "saved 4", /^state.step-([5-9]|1\d).optimizer/],
+  ["an adapter is written", "saved 4", /^adapter\.part.adapter_model/],
+])(
+  "a run that is killed while %s goes on as if nothing had happened",
+  async (_, after, until) => {
+    const name = `while-${until.source.replaceAll(/\W/g, "")}`;
+    await mkdir(folder.at(name), { recursive: true });
+    expect((await run(name, { signal: "SIGKILL", after, until })).lines.at(-1)).not.toBe("finished");
+    expect((await run(name)).lines.at(-1)).toBe("finished");
+    expect(await outcomeOf(folder.at(name))).toEqual(whole);
+  },
+  60_000,
+);
 
 test("SIGTERM finishes the step and saves; the run then goes on from there", async () => {
-  const { lines } = await run("stopped", { signal: "SIGTERM", after: "step 3\n", delay: 0 });
+  const { lines } = await run("stopped", { signal: "SIGTERM", after: "step 3\n" });
   expect(lines.at(-1)).toBe("interrupted");
   const [state = ""] = await readdir(folder.at("stopped", "state"));
   expect(lines.at(-2)).toBe(`saved ${state.replace("step-", "")}`);
