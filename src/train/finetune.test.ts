@@ -75,7 +75,7 @@ describe.each(METHODS)("%s", (name, asked) => {
 
     // Nothing is left to do.
     const { result: again, recording: nothing } = await trainHere(parts, settings);
-    expect(again).toMatchObject({ ending: "finished", steps: 6, bestStep: 6, tokens: result.tokens });
+    expect(again).toMatchObject({ ending: "finished", steps: 6, stepsBefore: 6, bestStep: 6, tokens: result.tokens });
     expect(nothing.metrics).toEqual([]);
   }, 60_000);
 });
@@ -141,16 +141,48 @@ test("a run of epochs is resumed for more steps than it had, not for fewer", asy
   refuseShorter(epochs, epochs, loaded);
 });
 
-test("a loss that is no number stops the run, names the step and keeps what was saved", async () => {
+test("a loss that is no number stops the run, names the step and keeps the last adapter whose loss is one", async () => {
   const settings = await small({ steps: 9, saveEvery: 1, learningRate: 1e30, gradClip: 0 });
   const run = folder.at("diverged");
-  const failed = trainHere("diverged", settings);
-  await expect(failed).rejects.toMatchObject({ code: "numeric", message: expect.stringMatching(/^step \d+: /) });
-  const [state = ""] = await readdir(join(run, "state"));
-  const metrics = (await readFile(join(run, "metrics.jsonl"), "utf8")).trim().split("\n");
-  expect(JSON.parse(metrics.at(-1) ?? "")).toMatchObject({ step: Number(state.replace("step-", "")) });
+  const thrown = await trainHere("diverged", settings).catch((error: unknown) => error);
+  expect(thrown).toMatchObject({ code: "numeric", message: expect.stringMatching(/^step \d+: /) });
+  const [state = "", ...others] = await readdir(join(run, "state"));
+  expect(others).toEqual([]);
+  expect(thrown).toMatchObject({
+    hint: expect.stringContaining(`saved at step ${state.replace("step-", "")} is kept`),
+  });
+  const on = await small({ steps: 1, learningRate: 0, ...(await initialSettings(run, undefined)), initAdapter: run });
+  const { recording } = await trainHere("diverged-on", on);
+  expect(recording.losses.every(Number.isFinite)).toBe(true);
+});
+
+test("a state that makes the next loss no number is taken back", async () => {
+  const settings = await small({ steps: 9, saveEvery: 2, learningRate: 1e-3, schedule: "constant", evalEvery: 99 });
+  const stop = new AbortController();
+  const recording = new Recording();
+  recording.onStep = (step) => void (step === 4 && stop.abort());
+  await trainHere("poisoned", { ...settings, keep: 2 }, recording, stop.signal);
+  const run = folder.at("poisoned");
+  const states = (await readdir(join(run, "state"))).toSorted();
+  expect(states).toEqual(["step-4", "step-5"]);
+  // As if the last update had made numbers that are none.
+  const parameters = join(run, "state", "step-5", "parameters.safetensors");
+  const bytes = await readFile(parameters);
+  bytes.fill(0xff, bytes.length - 64);
+  await writeFile(parameters, bytes);
+  await expect(trainHere("poisoned", settings)).rejects.toMatchObject({
+    code: "numeric",
+    message: expect.stringMatching(/^step 6: the loss is NaN/),
+    hint: expect.stringContaining("saved at step 4 is kept"),
+  });
+  expect(await readdir(join(run, "state"))).toEqual(["step-4"]);
   await using adapter = await openAdapter(run);
-  expect(adapter.tensors.size).toBeGreaterThan(2);
+  for (const tensor of adapter.tensors.values()) {
+    const numbers = new Float32Array((await tensor.readAll()).slice().buffer);
+    expect(numbers.every(Number.isFinite)).toBe(true);
+  }
+  const { result } = await trainHere("poisoned", settings);
+  expect(result).toMatchObject({ ending: "finished", steps: 9 });
 });
 
 test("an adapter that diverges before its first save is what it began with", async () => {

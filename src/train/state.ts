@@ -84,17 +84,25 @@ export async function saveState(
     await removeAll(folder).catch(() => {});
     throw fileError(thrown, folder, "write");
   }
-  const older = (await stateFolders(states)).filter(({ step }) => step < progress.step);
-  for (const [index, { path }] of older.entries()) {
-    if (index >= keep - 1 || !(await isComplete(path))) await removeState(path);
-  }
+  await pruneStates(states, progress.step, keep);
   return folder;
 }
 
-/** The newest complete state of a run; undefined when there is none. @throws RandloraError `file`, `format` */
-export async function newestState(states: string): Promise<SavedState | undefined> {
-  for (const { path } of await stateFolders(states)) {
-    if (!(await isComplete(path))) continue;
+/** Removes states older than the one of `step`, so that `keep` remain with it; of older ones that are not complete all. */
+export async function pruneStates(states: string, step: number, keep: number): Promise<void> {
+  const older = (await stateFolders(states)).filter((state) => state.step < step);
+  for (const [index, { path }] of older.entries()) {
+    if (index >= keep - 1 || !(await isComplete(path))) await removeState(path);
+  }
+}
+
+/**
+ * The newest complete state of a run, of those before step `before`; undefined when there is none.
+ * @throws RandloraError `file`, `format`
+ */
+export async function newestState(states: string, before = Infinity): Promise<SavedState | undefined> {
+  for (const { step, path } of await stateFolders(states)) {
+    if (step >= before || !(await isComplete(path))) continue;
     const file = join(path, PROGRESS);
     const text = await naming(file, "read", readFile(file, "utf8"));
     return { folder: path, progress: parseProgress(text, file) };
@@ -151,7 +159,7 @@ async function writeSynced(path: string, text: string): Promise<void> {
 }
 
 /** A state is complete, or gone, at any moment: DONE goes first. */
-async function removeState(path: string): Promise<void> {
+export async function removeState(path: string): Promise<void> {
   await removeAll(join(path, DONE));
   await removeAll(path);
 }

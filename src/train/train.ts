@@ -1,7 +1,8 @@
-import { RandloraError } from "../errors.ts";
+import { join } from "node:path";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { StepPlan } from "../text/data/types.ts";
 import type { StepOutcome } from "./adamw.ts";
+import { diverged } from "./diverged.ts";
 import type { Engine } from "./engine.ts";
 import type { Method } from "./method.ts";
 import { MetricsFile } from "./metrics-file.ts";
@@ -9,7 +10,7 @@ import { refreshFolder } from "./refresh.ts";
 import type { RunFolder } from "./run-folder.ts";
 import { learningRateAt } from "./schedule.ts";
 import type { TrainSettings } from "./settings.ts";
-import { type Progress, saveState } from "./state.ts";
+import { loadParameters, newestState, type Progress, pruneStates, removeState, saveState } from "./state.ts";
 import type { Ending, StepMetrics, TrainObserver } from "./types.ts";
 
 /** A run that is ready to go: everything opened, loaded, and where resumed, put back to its last state. */
@@ -49,8 +50,8 @@ interface Pending {
  *
  * The host reads what a step found out while the GPU computes the next one; before an evaluation and a save it catches
  * up.
- * @throws RandloraError `numeric` naming the step whose loss or gradients are not finite, after the last good state was
- *   saved; `file` when something cannot be written: the states before are as they were; `memory`, `gpu`
+ * @throws RandloraError `numeric` naming the step whose loss or gradients are not finite: the newest state that a good
+ *   step was taken from stays; `file` when something cannot be written: the states before are as they were; `memory`, `gpu`
  */
 export async function train(job: TrainJob, observer: TrainObserver, signal: AbortSignal): Promise<TrainOutcome> {
   await using metrics = await MetricsFile.open(job.folder.metrics, job.resumed ? job.progress : undefined);
@@ -75,6 +76,12 @@ class Loop {
   }
 
   async run(signal: AbortSignal): Promise<TrainOutcome> {
+    const ending = await this.#untilEnd(signal);
+    await this.#prune();
+    return { ending, progress: this.#progress };
+  }
+
+  async #untilEnd(signal: AbortSignal): Promise<Ending> {
     const { settings, steps, resumed, method } = this.#job;
     // A run that fails before its first save still has what it began with; whole models are too large for that.
     const first = method.kind === "full" ? 1 : 0;
@@ -95,12 +102,12 @@ class Loop {
       } else if (isSaveDue || isBest || isInterrupted) await this.#save();
       // The evaluation that the run ends with is made up for when it is resumed.
       const isCutOff = isEvaluationDue && this.#progress.evaluated !== step;
-      if (isLast && !isCutOff) return { ending: "finished", progress: this.#progress };
+      if (isLast && !isCutOff) return "finished";
       if (this.#isStuck()) {
         await this.#save();
-        return { ending: "early-stop", progress: this.#progress };
+        return "early-stop";
       }
-      if (isInterrupted) return { ending: "interrupted", progress: this.#progress };
+      if (isInterrupted) return "interrupted";
       await this.#step(step + 1);
     }
   }
@@ -140,21 +147,33 @@ class Loop {
     this.#progress = { ...this.#progress, step, loss, tokens: this.#progress.tokens + targets };
     await this.#metrics.append(metrics);
     this.#observer.step(metrics, { gpuBytes: this.#job.gpu.memory.liveBytes, totalTokens: tokens });
+    if (this.#saved === step - 1) await this.#prune();
   }
 
   /**
-   * Nothing was updated since the step before. Where the loss is a number, what is on the GPU is good and is saved; where
-   * it is none, that is what made it so, and what was saved before stays.
+   * What the last update made is no good, whether it shows in the loss or in the gradients: where it was saved, the last
+   * state from before it is gone back to.
    */
   async #diverged(step: number, loss: number, gradNorm: number): Promise<never> {
     this.#pending = undefined;
-    const isGood = Number.isFinite(loss);
-    if (isGood) await this.#save();
-    const what = isGood ? `the gradients' norm is ${gradNorm}` : `the loss is ${loss}`;
-    const kept =
-      this.#saved === undefined ? "nothing was saved before" : `what was saved at step ${this.#saved} is kept`;
-    const hint = `${kept}; try a lower --learning-rate or a longer --warmup`;
-    throw new RandloraError("numeric", `step ${step}: ${what}`, hint);
+    const what = Number.isFinite(loss) ? `the gradients' norm is ${gradNorm}` : `the loss is ${loss}`;
+    const isSaved = step > 1 && this.#saved === step - 1;
+    const kept = isSaved ? await this.#goBack(step - 1) : this.#saved;
+    await this.#prune();
+    throw diverged(step, what, kept);
+  }
+
+  /** Makes the newest state before that of `step` the run's. @returns its step; undefined where there is none */
+  async #goBack(step: number): Promise<number | undefined> {
+    const { folder, method } = this.#job;
+    const older = await newestState(folder.states, step);
+    if (older === undefined) return undefined;
+    await removeState(join(folder.states, `step-${step}`));
+    await loadParameters(older.folder, method.parameters);
+    this.#progress = older.progress;
+    this.#saved = older.progress.step;
+    await this.#refresh();
+    return this.#saved;
   }
 
   #isEvaluationDue(step: number, isLast: boolean): boolean {
@@ -169,10 +188,7 @@ class Loop {
     if (validation === undefined) return false;
     const validLoss = await engine.evaluate(validation, signal);
     if (validLoss === undefined) return false; // interrupted: the resumed run makes up for it
-    if (!Number.isFinite(validLoss)) {
-      const hint = "the data or the model hold numbers that are too large; try --dtype f32";
-      throw new RandloraError("numeric", `step ${step}: the validation loss is ${validLoss}`, hint);
-    }
+    if (!Number.isFinite(validLoss)) throw diverged(step, `the validation loss is ${validLoss}`, this.#saved);
     const { best, evaluationsSinceBest } = this.#progress;
     const isBest = best === null || validLoss < best.validLoss;
     this.#progress = {
@@ -200,11 +216,17 @@ class Loop {
     if (this.#saved === step) return;
     const { folder, method, settings } = this.#job;
     await this.#metrics.sync();
-    await saveState(folder.states, method.parameters, this.#progress, settings.keep);
+    // One more than is to stay: whether this one is good the next loss tells.
+    await saveState(folder.states, method.parameters, this.#progress, settings.keep + 1);
     this.#saved = step;
     await this.#refresh();
     this.#observer.saved(step);
     this.#lastTime = performance.now();
+  }
+
+  async #prune(): Promise<void> {
+    const { folder, settings } = this.#job;
+    if (this.#saved !== undefined) await pruneStates(folder.states, this.#saved, settings.keep);
   }
 
   async #refresh(): Promise<void> {

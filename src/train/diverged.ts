@@ -1,0 +1,17 @@
+import { RandloraError } from "../errors.ts";
+
+/**
+ * The error of a run whose loss or gradients are not finite.
+ * @param kept the step of the state that stays; undefined where there is none, or only one that makes the loss what it is
+ */
+export function diverged(step: number, what: string, kept: number | undefined): RandloraError {
+  return new RandloraError("numeric", `step ${step}: ${what}`, hintOf(step, kept));
+}
+
+function hintOf(step: number, kept: number | undefined): string {
+  // Nothing was trained yet: no learning rate is at fault.
+  if (step <= 1) return "the data or the model hold numbers that are too large: try --dtype f32";
+  if (kept === undefined)
+    return "no good state was saved: start anew with a lower --learning-rate or a longer --warmup";
+  return `what was saved at step ${kept} is kept; try a lower --learning-rate or a longer --warmup`;
+}
