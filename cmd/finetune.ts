@@ -98,7 +98,7 @@ async function show(result: TrainResult, settings: TrainSettings, folder: RunFol
   const { lossCurve } = await import("../src/report/loss-curve.ts");
   const { lossPlot } = await import("../src/report/loss-terminal.ts");
   const { lossSvg } = await import("../src/report/loss-svg.ts");
-  const { nextCommand, trainResultJson, trainResultText } = await import("../src/report/train-result.ts");
+  const { nextCommand, trainResultJson, trainResultText, wasOver } = await import("../src/report/train-result.ts");
   const { columns, style } = context;
   const curve = lossCurve(parseMetrics(await Bun.file(folder.metrics).text()));
   const picture = join(folder.path, "loss.svg");
@@ -113,7 +113,8 @@ async function show(result: TrainResult, settings: TrainSettings, folder: RunFol
     trainResultText(
       shown,
       {
-        plot: lossPlot(curve, columns, style),
+        // What was shown when the run ended is not news.
+        plot: wasOver(result) ? "" : lossPlot(curve, columns, style),
         picture: isDrawn === true ? join(shown.run, "loss.svg") : undefined,
         next: nextCommand(shown),
       },

@@ -4,7 +4,7 @@ import { RecordingStream } from "../terminal/testing.ts";
 import { lossesText } from "./dry-run.ts";
 import { parameterTable } from "./parameter-table.ts";
 import { sampleText } from "./sample-text.ts";
-import { nextCommand, trainResultJson, trainResultText } from "./train-result.ts";
+import { nextCommand, trainResultJson, trainResultText, wasOver } from "./train-result.ts";
 
 const PLAIN = createStyle(new RecordingStream(), {});
 const COLORED = createStyle(new RecordingStream(80), {});
@@ -70,6 +70,7 @@ describe("a result", () => {
     run: "runs/a",
     ending: "early-stop",
     steps: 120,
+    stepsBefore: 50,
     loss: 1.5,
     validLoss: 1.75,
     bestStep: 100,
@@ -96,6 +97,18 @@ describe("a result", () => {
     );
     expect(nextCommand({ ...result, run: "my runs/it's" })).toBe(String.raw`randlora chat 'my runs/it'\''s'`);
     expect(nextCommand({ ...result, ending: "interrupted" })).toBe("randlora finetune --resume runs/a");
+  });
+
+  test("of a run that had ended before says so", () => {
+    const over = { ...result, ending: "finished", stepsBefore: 120 } as const;
+    const shown = { plot: "", picture: undefined, next: nextCommand(over) };
+    expect(wasOver(over)).toBe(true);
+    expect(trainResultText(over, shown, 100, PLAIN)).toContain(
+      "steps            120 (had ended before: nothing was left to do)\n",
+    );
+    expect([result, { ...over, stepsBefore: 0 }, { ...over, ending: "interrupted" as const }].some(wasOver)).toBe(
+      false,
+    );
   });
 
   test("as JSON has every key, null for what there was not", () => {

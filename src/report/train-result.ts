@@ -20,6 +20,11 @@ export function trainResultJson(result: TrainResult): object {
   };
 }
 
+/** Was nothing left to do for a run that was resumed? */
+export function wasOver({ ending, steps, stepsBefore }: TrainResult): boolean {
+  return ending !== "interrupted" && stepsBefore > 0 && stepsBefore === steps;
+}
+
 const ENDINGS = {
   finished: "",
   "early-stop": " (stopped early: the validation loss no longer fell)",
@@ -34,9 +39,10 @@ export function trainResultText(
   style: Style,
 ): string {
   const best = result.bestStep === undefined ? "" : ` at the end; lowest at step ${formatNumber(result.bestStep)}`;
+  const ending = wasOver(result) ? " (had ended before: nothing was left to do)" : ENDINGS[result.ending];
   const rows = [
     ["written", style.bold(result.run)],
-    ["steps", `${formatNumber(result.steps)}${ENDINGS[result.ending]}`],
+    ["steps", `${formatNumber(result.steps)}${ending}`],
     ...(result.loss === undefined ? [] : [["loss", `${result.loss.toFixed(4)} in the last step`]]),
     ...(result.validLoss === undefined ? [] : [["validation loss", `${result.validLoss.toFixed(4)}${best}`]]),
     ["parameters", `${formatCount(result.trainableParameters)} trained, on ${formatCount(result.tokens)} tokens`],

@@ -69,6 +69,13 @@ describe("on a terminal", () => {
     ]);
   });
 
+  test("of a run that has all its steps says that", () => {
+    const { stream, shown } = display(60);
+    shown.start({ ...RUN, step: 200 });
+    shown[Symbol.dispose]();
+    expect(stream.screen).toEqual(["runs/tiny-randlora-1: all of its 200 steps are done already", ""]);
+  });
+
   test("is drawn at most ten times a second", () => {
     const { stream, clock, shown } = display(80);
     shown.start(RUN);

@@ -69,6 +69,10 @@ export class TrainingDisplay implements TrainObserver, Disposable {
     this.#run = run;
     this.#shownStep = run.step;
     this.#shownAt = this.#now();
+    if (run.step >= run.steps) {
+      this.#surface.log.info(`${run.run}: all of its ${formatNumber(run.steps)} steps are done already`);
+      return;
+    }
     const epochs = run.epochs === 1 ? "1 epoch" : `${formatNumber(run.epochs)} epochs`;
     const from = run.step === 0 ? "" : `, from step ${formatNumber(run.step)} on`;
     const memory = `about ${formatBytes(run.estimatedGpuBytes)} of GPU memory`;

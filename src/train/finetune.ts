@@ -156,6 +156,7 @@ class Attempt {
       run: folder.path,
       ending,
       steps: end.step,
+      stepsBefore: progress.step,
       loss: end.loss ?? undefined,
       validLoss: end.validLoss ?? undefined,
       bestStep: end.best?.step,

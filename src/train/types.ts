@@ -61,6 +61,8 @@ export interface TrainResult {
   readonly ending: Ending;
   /** Steps done, those before a resume included. */
   readonly steps: number;
+  /** Of them, those before a resume. */
+  readonly stepsBefore: number;
   /** Of the last step; undefined when none was done. */
   readonly loss: number | undefined;
   /** The last one; undefined without a validation set. */
