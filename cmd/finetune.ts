@@ -30,7 +30,13 @@ export const command = defineCommand({
       if (options.dryRun) return await dryRun(places, data, context);
       await refuseWhatCannotBe(places, context.signal);
       await using folder = await RunFolder.create(options.out, settings);
-      return await train(folder, places, data, context);
+      try {
+        return await train(folder, places, data, context);
+      } catch (thrown) {
+        // A GPU that is not there, or too small: nothing was trained.
+        await folder.discardUnused();
+        throw thrown;
+      }
     }
     if (options.out !== undefined) {
       throw new RandloraError("usage", "--out and --resume: a run goes on where it is", "leave --out out");

@@ -49,6 +49,20 @@ describe("a run's folder", () => {
     expect(await readdir("out")).toEqual(["run.json"]);
   });
 
+  test("goes again when nothing was trained in it, and only then", async () => {
+    await mkdir("there");
+    for (const out of ["there", "new"]) {
+      await using run = await RunFolder.create(out, SETTINGS);
+      await writeFile(run.metrics, "");
+      await run.discardUnused();
+    }
+    expect([await readdir("."), await readdir("there")]).toEqual([["there"], []]);
+    await using trained = await RunFolder.create("new", SETTINGS);
+    await writeFile(trained.metrics, '{"step":0,"valid_loss":1}\n');
+    await trained.discardUnused();
+    expect(await readdir("new")).toContain("run.json");
+  });
+
   test("is not made where something is", async () => {
     await (await RunFolder.create("out", SETTINGS))[Symbol.asyncDispose]();
     await expect(RunFolder.create("out", SETTINGS)).rejects.toThrow("there is a run already");

@@ -1,7 +1,7 @@
-import { mkdir, open, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rmdir, stat, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { RandloraError } from "../errors.ts";
-import { syncFolder } from "../safetensors/disk.ts";
+import { removeAll, syncFolder } from "../safetensors/disk.ts";
 import { fileError, naming, oneLine, systemCode } from "../safetensors/failure.ts";
 import { lockFolder } from "./lock.ts";
 import { formatSettings, parseTrainSettings, type TrainSettings } from "./settings.ts";
@@ -15,10 +15,13 @@ export class RunFolder implements AsyncDisposable {
   /** Absolute. */
   readonly path: string;
   readonly #unlock: () => Promise<void>;
+  readonly #isMade: boolean;
 
-  private constructor(path: string, unlock: () => Promise<void>) {
+  /** @param isMade whether there was no such folder before */
+  private constructor(path: string, unlock: () => Promise<void>, isMade: boolean) {
     this.path = path;
     this.#unlock = unlock;
+    this.#isMade = isMade;
   }
 
   /**
@@ -26,8 +29,8 @@ export class RunFolder implements AsyncDisposable {
    * @throws RandloraError `file`
    */
   static async create(out: string | undefined, settings: TrainSettings): Promise<RunFolder> {
-    const path = out === undefined ? await numbered(settings) : await emptyFolder(resolve(out));
-    const folder = new RunFolder(path, await lockFolder(path));
+    const { path, isMade } = out === undefined ? await numbered(settings) : await emptyFolder(resolve(out));
+    const folder = new RunFolder(path, await lockFolder(path), isMade);
     try {
       await folder.writeSettings(settings);
       return folder;
@@ -47,7 +50,7 @@ export class RunFolder implements AsyncDisposable {
       throw new RandloraError("file", `${oneLine(path)}: no ${SETTINGS_FILE}: not a run`, hint);
     });
     const settings = parseTrainSettings(parseJson(text, file), file);
-    return { folder: new RunFolder(absolute, await lockFolder(absolute)), settings };
+    return { folder: new RunFolder(absolute, await lockFolder(absolute), false), settings };
   }
 
   /** `state/`, the states of {@link saveState}. */
@@ -85,6 +88,15 @@ export class RunFolder implements AsyncDisposable {
     }
   }
 
+  /** Removes a run that came to nothing, without a single line of metrics; the folder, too, where it was made for it. */
+  async discardUnused(): Promise<void> {
+    const metrics = await stat(this.metrics).catch(() => undefined);
+    if ((metrics?.size ?? 0) > 0) return;
+    for (const path of [this.states, this.metrics, join(this.path, SETTINGS_FILE)]) await removeAll(path);
+    await this.#unlock();
+    if (this.#isMade) await rmdir(this.path).catch(() => {});
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#unlock();
   }
@@ -108,8 +120,14 @@ export async function newestRun(runs = RUNS): Promise<string> {
   );
 }
 
+interface FreshFolder {
+  readonly path: string;
+  /** There was none before. */
+  readonly isMade: boolean;
+}
+
 /** Two processes that ask at the same time get two folders: only one makes each. */
-async function numbered({ model, method }: TrainSettings): Promise<string> {
+async function numbered({ model, method }: TrainSettings): Promise<FreshFolder> {
   const path = model.replace(/@[^@/]*$/, "").replace(/\.safetensors(\.index\.json)?$/, "");
   const name = basename(path).replaceAll(/[^A-Za-z0-9._-]/g, "-") || "model";
   const prefix = `${name}-${method}-`;
@@ -120,17 +138,17 @@ async function numbered({ model, method }: TrainSettings): Promise<string> {
     const path = resolve(RUNS, `${prefix}${number}`);
     try {
       await mkdir(path);
-      return path;
+      return { path, isMade: true };
     } catch (thrown) {
       if (systemCode(thrown) !== "EEXIST") throw fileError(thrown, path, "write");
     }
   }
 }
 
-async function emptyFolder(path: string): Promise<string> {
-  await naming(path, "write", mkdir(path, { recursive: true }));
+async function emptyFolder(path: string): Promise<FreshFolder> {
+  const made = await naming(path, "write", mkdir(path, { recursive: true }));
   const names = (await naming(path, "read", readdir(path))).filter((name) => !name.startsWith("lock."));
-  if (names.length === 0) return path;
+  if (names.length === 0) return { path, isMade: made !== undefined };
   const isRun = names.includes(SETTINGS_FILE);
   const cause = isRun ? "there is a run already" : "the folder is not empty";
   const hint = isRun ? `go on with it (--resume ${oneLine(path)}), or name another --out` : "name another --out";
