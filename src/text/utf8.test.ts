@@ -21,6 +21,18 @@ test("names the byte and where it is", () => {
   expect(() => decodeUtf8(Uint8Array.of(0x61, 0xff, 0x62), "x.txt")).toThrow("x.txt: not UTF-8: byte 0xff at offset 1");
 });
 
+test("knows UTF-16 by its mark", () => {
+  for (const [mark, encoding] of [
+    [[0xff, 0xfe], "UTF-16"],
+    [[0xfe, 0xff], "UTF-16"],
+    [[0xe9, 0x61], "LATIN1"],
+  ] as const) {
+    expect(() => decodeUtf8(Uint8Array.of(...mark, 0x61), "x")).toThrow(
+      expect.objectContaining({ hint: expect.stringContaining(`iconv -f ${encoding} -t UTF-8`) }),
+    );
+  }
+});
+
 // Python: bytes.decode() raises UnicodeDecodeError with these values of `start`.
 test.each([
   [[0x80], 0],

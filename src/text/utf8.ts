@@ -12,10 +12,12 @@ export function decodeUtf8(bytes: Uint8Array, name: string): string {
   } catch {
     const offset = validPrefix(bytes);
     const byte = (bytes[offset] ?? 0).toString(16).padStart(2, "0");
+    const [first = 0, second = 0] = bytes;
+    const isUtf16 = (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff);
     throw new RandloraError(
       "data",
       `${name}: not UTF-8: byte 0x${byte} at offset ${offset}`,
-      "convert the file first, for example: iconv -f LATIN1 -t UTF-8",
+      `convert the file first${isUtf16 ? "" : ", for example"}: iconv -f ${isUtf16 ? "UTF-16" : "LATIN1"} -t UTF-8`,
     );
   }
 }

@@ -62,6 +62,14 @@ describe("refuses", () => {
   });
 });
 
+test.if(process.platform !== "win32")("a pipe is told from a file", async () => {
+  await using folder = await DataFolder.with({ "train.jsonl": A });
+  const pipe = folder.file("pipe");
+  expect(Bun.spawnSync(["mkfifo", pipe]).exitCode).toBe(0);
+  await expect(locateData({ data: pipe })).rejects.toThrow("it is a pipe, not a file");
+  await expect(locateData({ data: folder.file("train.jsonl"), valid: pipe })).rejects.toThrow("it is a pipe");
+});
+
 describe("a split", () => {
   const data = numberedSamples([4, 4, 4, 4, 4, 4, 4, 4, 4, 4]);
   const lines = (set: { length: number; sample(i: number): { line: number } }) =>

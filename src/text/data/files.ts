@@ -20,6 +20,7 @@ export interface DataFiles {
   readonly test: string | undefined;
 }
 
+const SAME_HINT = "validation on what was trained on says nothing: give other data, or --valid-split 0.1";
 const EXTENSIONS = [".jsonl", ".json", ".parquet"] as const;
 
 /**
@@ -75,13 +76,25 @@ async function refuseTheSame(train: string, valid: string): Promise<void> {
   if (b.isDirectory) {
     throw new RandloraError("usage", `--valid ${oneLine(valid)}: a folder, not a file`, "name the file in it");
   }
-  const hint = "validation on what was trained on says nothing: give other data, or --valid-split 0.1";
   if (a.path === b.path || (a.inode === b.inode && a.device === b.device && a.inode !== 0n)) {
-    throw new RandloraError("data", `${oneLine(valid)} is the training file: it cannot be the validation data`, hint);
+    throw new RandloraError(
+      "data",
+      `${oneLine(valid)} is the training file: it cannot be the validation data`,
+      SAME_HINT,
+    );
   }
   if (a.size === b.size && (await digest(train)) === (await digest(valid))) {
-    throw new RandloraError("data", `${oneLine(valid)} holds the same as the training file ${oneLine(train)}`, hint);
+    throw theSame(train, valid);
   }
+}
+
+/** Validation data that are the training data. */
+export function theSame(train: string, valid: string): RandloraError {
+  return new RandloraError(
+    "data",
+    `${oneLine(valid)} holds the same as the training file ${oneLine(train)}`,
+    SAME_HINT,
+  );
 }
 
 interface FileIdentity {
@@ -95,6 +108,10 @@ interface FileIdentity {
 
 async function statOf(path: string): Promise<FileIdentity> {
   const status = await naming(path, "read", stat(path, { bigint: true }));
+  if (status.isFIFO() || status.isSocket()) {
+    const hint = "write it to a file first: a run that is resumed reads its data again";
+    throw new RandloraError("file", `cannot read ${oneLine(path)}: it is a pipe, not a file`, hint);
+  }
   return {
     path: await naming(path, "read", realpath(path)),
     device: status.dev,

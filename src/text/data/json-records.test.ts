@@ -38,6 +38,7 @@ describe("lines", () => {
 
   test("are told by their number when they are broken", async () => {
     expect(await failure('{"a":1}\n\n{"a":\n')).toStartWith("d.jsonl: line 3: not JSON: ");
+    expect(await failure('{}\n{"a":1}{"a":2}')).toBe("d.jsonl: line 2: not JSON: there is more behind the first value");
     expect(await failure('{"a":NaN}')).toStartWith("d.jsonl: line 1: not JSON: ");
     expect(await failure('{}\n"text"\n')).toBe("d.jsonl: line 2: a string, not an object with a sample's fields");
     expect(await failure("{}\nnull")).toBe("d.jsonl: line 2: null, not an object with a sample's fields");

@@ -41,7 +41,9 @@ function parsePiece(path: string, { line, bytes }: JsonPiece): DataRecord {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    const reason = error instanceof Error ? error.message.replace("JSON Parse error: ", "") : String(error);
+    const told = error instanceof Error ? error.message.replace("JSON Parse error: ", "") : String(error);
+    // All that Bun says of a value with something behind it.
+    const reason = told === "Unable to parse JSON string" ? "there is more behind the first value" : told;
     throw new RandloraError(
       "data",
       `${oneLine(path)}: ${place}: not JSON: ${reason}`,

@@ -1,4 +1,4 @@
-import { type DataChoice, locateData } from "./files.ts";
+import { type DataChoice, locateData, theSame } from "./files.ts";
 import { loadDataSet, type LoadOptions } from "./load.ts";
 import { splitForValidation } from "./split.ts";
 import type { DataSet, DataTotals } from "./types.ts";
@@ -30,5 +30,16 @@ export async function loadTrainingData(choice: DataChoice, options: TrainingData
   }
   if (files.valid === undefined) return { train: data, valid: undefined, read };
   const valid = await loadDataSet(files.valid, options);
+  if (areSame(data, valid)) throw theSame(files.train, files.valid);
   return { train: data, valid, read: [...read, { path: files.valid, totals: valid.totals }] };
+}
+
+/** Do both hold the same samples, be it in files of two formats? */
+function areSame(a: DataSet, b: DataSet): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) {
+    const [{ ids }, { ids: others }] = [a.sample(i), b.sample(i)];
+    if (ids.length !== others.length || ids.some((id, at) => id !== others[at])) return false;
+  }
+  return true;
 }

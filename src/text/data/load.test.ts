@@ -6,6 +6,7 @@ import { ChatTemplate } from "../chat-template.ts";
 import { SHARED } from "../testing/families.ts";
 import { loadTokenizer } from "../tokenizer.ts";
 import type { EncoderOptions } from "./encoder.ts";
+import { loadTrainingData } from "./load-run.ts";
 import { loadDataSet, type LoadOptions } from "./load.ts";
 import { markedText } from "./marked-text.ts";
 import { DataFolder } from "./testing.ts";
@@ -175,6 +176,20 @@ describe("cutting and dropping", () => {
     expect(error.message).toBe("d.jsonl: none of its 2 samples has supervised tokens (2 were cut)");
     expect(error.hint).toContain("--max-length");
   });
+});
+
+test("validation data that are the training data in another format are refused", async () => {
+  const texts = [{ text: "Once" }, { text: "upon" }];
+  await using folder = await DataFolder.with({
+    "train.jsonl": texts,
+    "same.json": JSON.stringify(texts, undefined, 2),
+    "other.json": JSON.stringify(texts.toReversed()),
+  });
+  const choose = (valid: string) => ({ data: folder.file("train.jsonl"), valid: folder.file(valid) });
+  await expect(loadTrainingData(choose("same.json"), { ...OPTIONS, seed: 0n })).rejects.toThrow(
+    "same.json holds the same as the training file",
+  );
+  expect((await loadTrainingData(choose("other.json"), { ...OPTIONS, seed: 0n })).valid?.length).toBe(2);
 });
 
 describe("what is wrong with a file is said with its line", () => {
