@@ -205,7 +205,9 @@ test("an adapter that exists is trained on: its bases, parameters, targets", asy
     rank: 8,
     alpha: 160,
   });
-  const { recording } = await trainHere("on", settings);
+  const found = await initialSettings(folder.at("base"), undefined);
+  const { recording } = await trainHere("on", await small({ ...found, steps: 1, initAdapter: folder.at("base") }));
+  expect(recording.warnings).toEqual([]);
   const [zero] = recording.metrics;
   expect(zero).toEqual({ step: 0, valid_loss: first.result.validLoss ?? NaN });
   await using adapter = await openAdapter(folder.at("on"));

@@ -122,7 +122,9 @@ export async function existingRandlora(
   try {
     const { method } = adapter;
     if (method.kind !== "randlora") throw otherMethod(adapter);
-    const plan = planRandlora(adapter, method.config, base, settings.generator ?? undefined);
+    // Where the adapter says what drew its bases, the settings have it from there.
+    const generator = recordOf(adapter) === undefined ? (settings.generator ?? undefined) : undefined;
+    const plan = planRandlora(adapter, method.config, base, generator);
     refuseMore(plan);
     const { layers, pairing, scale, extent, bases: source } = plan;
     const { r } = method.config;

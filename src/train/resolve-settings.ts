@@ -3,7 +3,15 @@ import { RandloraError } from "../errors.ts";
 import { canDraw, type GeneratorName } from "../random/names.ts";
 import { quote } from "../safetensors/failure.ts";
 import type { InitialSettings } from "./init-adapter.ts";
-import { type AdapterSettings, type FlatSettings, flagOf, flatSettings, type TrainSettings } from "./settings.ts";
+import {
+  type AdapterSettings,
+  asGiven,
+  type FlatSettings,
+  flagOf,
+  flatSettings,
+  inWords,
+  type TrainSettings,
+} from "./settings.ts";
 
 /** What the user gave: flags, environment, configuration file. Paths are absolute. */
 export type AskedSettings = Pick<FlatSettings, "model" | "data"> & Partial<FlatSettings>;
@@ -67,8 +75,8 @@ function adapterSettings(method: "randlora" | "lora", asked: AskedSettings, fact
   const init = facts.init ?? {};
   for (const key of Object.keys(init) as (keyof InitialSettings)[]) {
     if (asked[key] === undefined || same(asked[key], init[key])) continue;
-    const cause = `${flagOf(key)} ${show(asked[key])}: the adapter of --init-adapter has ${show(init[key])}`;
-    throw new RandloraError("usage", cause, `leave ${flagOf(key)} out`);
+    const cause = `${asGiven(key, asked[key])}: the adapter of --init-adapter has ${inWords(key, init[key])}`;
+    throw new RandloraError("usage", cause, `leave ${flagOf(key, asked[key])} out`);
   }
   const given = { ...asked, ...init };
   const { rank: usualRank, alphaPerRank } = METHOD_DEFAULTS[method];
@@ -116,7 +124,8 @@ function checkTogether(settings: TrainSettings, asked: AskedSettings): void {
     ...(method === "full" ? ADAPTERS_ONLY : []),
   ].find((key) => asked[key] !== undefined && asked[key] !== false && asked[key] !== null);
   if (foreign !== undefined) {
-    throw new RandloraError("usage", `${flagOf(foreign)} has no meaning with --method ${method}`, "leave it out");
+    const flag = flagOf(foreign, asked[foreign]);
+    throw new RandloraError("usage", `${flag} has no meaning with --method ${method}`, "leave it out");
   }
   if (asked.steps !== undefined && asked.epochs !== undefined && asked.epochs !== null && asked.steps !== null) {
     throw new RandloraError("usage", "--steps and --epochs: both say how long the run is", "give one of them");
@@ -141,9 +150,9 @@ export function resumeSettings(recorded: TrainSettings, asked: Partial<FlatSetti
     const wanted = asked[key];
     if (wanted === undefined || CHANGEABLE.has(key) || same(wanted, flat[key])) continue;
     if (key === "steps" && recorded.schedule === "constant" && (asked.steps ?? 0) > (recorded.steps ?? 0)) continue;
-    const shown = flat[key] === null || flat[key] === undefined ? "it had none" : `it had ${show(flat[key])}`;
-    const cause = `${flagOf(key)} ${show(wanted)}: the run cannot be resumed with another value; ${shown}`;
-    throw new RandloraError("usage", cause, `leave ${flagOf(key)} out, or start a new run`);
+    const had = `it had ${inWords(key, flat[key])}`;
+    const cause = `${asGiven(key, wanted)}: the run cannot be resumed with another value; ${had}`;
+    throw new RandloraError("usage", cause, `leave ${flagOf(key, wanted)} out, or start a new run`);
   }
   return {
     ...recorded,
@@ -159,8 +168,4 @@ export function resumeSettings(recorded: TrainSettings, asked: Partial<FlatSetti
 function same(a: unknown, b: unknown): boolean {
   const sorted = (value: unknown) => (Array.isArray(value) && typeof value[0] === "string" ? value.toSorted() : value);
   return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
-}
-
-function show(value: unknown): string {
-  return typeof value === "string" ? value : Array.isArray(value) ? value.join(",") : JSON.stringify(value);
 }

@@ -51,7 +51,7 @@ describe("a run's folder", () => {
 
   test("goes again when nothing was trained in it, and only then", async () => {
     await mkdir("there");
-    for (const out of ["there", "new"]) {
+    for (const out of ["there", "a/new", undefined]) {
       await using run = await RunFolder.create(out, SETTINGS);
       await writeFile(run.metrics, "");
       await run.discardUnused();

@@ -1,5 +1,5 @@
 import { mkdir, open, readdir, readFile, rename, rmdir, stat, writeFile } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { RandloraError } from "../errors.ts";
 import { removeAll, syncFolder } from "../safetensors/disk.ts";
 import { fileError, naming, oneLine, systemCode } from "../safetensors/failure.ts";
@@ -15,13 +15,13 @@ export class RunFolder implements AsyncDisposable {
   /** Absolute. */
   readonly path: string;
   readonly #unlock: () => Promise<void>;
-  readonly #isMade: boolean;
+  readonly #made: string | undefined;
 
-  /** @param isMade whether there was no such folder before */
-  private constructor(path: string, unlock: () => Promise<void>, isMade: boolean) {
+  /** @param made the topmost folder that was made for it, undefined where it was there */
+  private constructor(path: string, unlock: () => Promise<void>, made: string | undefined) {
     this.path = path;
     this.#unlock = unlock;
-    this.#isMade = isMade;
+    this.#made = made;
   }
 
   /**
@@ -29,8 +29,8 @@ export class RunFolder implements AsyncDisposable {
    * @throws RandloraError `file`
    */
   static async create(out: string | undefined, settings: TrainSettings): Promise<RunFolder> {
-    const { path, isMade } = out === undefined ? await numbered(settings) : await emptyFolder(resolve(out));
-    const folder = new RunFolder(path, await lockFolder(path), isMade);
+    const { path, made } = out === undefined ? await numbered(settings) : await emptyFolder(resolve(out));
+    const folder = new RunFolder(path, await lockFolder(path), made);
     try {
       await folder.writeSettings(settings);
       return folder;
@@ -50,7 +50,7 @@ export class RunFolder implements AsyncDisposable {
       throw new RandloraError("file", `${oneLine(path)}: no ${SETTINGS_FILE}: not a run`, hint);
     });
     const settings = parseTrainSettings(parseJson(text, file), file);
-    return { folder: new RunFolder(absolute, await lockFolder(absolute), false), settings };
+    return { folder: new RunFolder(absolute, await lockFolder(absolute), undefined), settings };
   }
 
   /** `state/`, the states of {@link saveState}. */
@@ -88,13 +88,15 @@ export class RunFolder implements AsyncDisposable {
     }
   }
 
-  /** Removes a run that came to nothing, without a single line of metrics; the folder, too, where it was made for it. */
+  /** Removes a run that came to nothing, without a single line of metrics, and the folders that were made for it. */
   async discardUnused(): Promise<void> {
     const metrics = await stat(this.metrics).catch(() => undefined);
     if ((metrics?.size ?? 0) > 0) return;
     for (const path of [this.states, this.metrics, join(this.path, SETTINGS_FILE)]) await removeAll(path);
     await this.#unlock();
-    if (this.#isMade) await rmdir(this.path).catch(() => {});
+    for (let path = this.path; this.#made !== undefined && path.startsWith(this.#made); path = dirname(path)) {
+      if (!(await isEmptied(path))) return;
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -122,8 +124,8 @@ export async function newestRun(runs = RUNS): Promise<string> {
 
 interface FreshFolder {
   readonly path: string;
-  /** There was none before. */
-  readonly isMade: boolean;
+  /** The topmost folder that was made; undefined where all were there. */
+  readonly made: string | undefined;
 }
 
 /** Two processes that ask at the same time get two folders: only one makes each. */
@@ -131,14 +133,14 @@ async function numbered({ model, method }: TrainSettings): Promise<FreshFolder> 
   const path = model.replace(/@[^@/]*$/, "").replace(/\.safetensors(\.index\.json)?$/, "");
   const name = basename(path).replaceAll(/[^A-Za-z0-9._-]/g, "-") || "model";
   const prefix = `${name}-${method}-`;
-  await naming(RUNS, "write", mkdir(RUNS, { recursive: true }));
+  const made = await naming(RUNS, "write", mkdir(resolve(RUNS), { recursive: true }));
   const names = await naming(RUNS, "read", readdir(RUNS));
   const taken = names.flatMap((other) => (other.startsWith(prefix) ? [Number(other.slice(prefix.length))] : []));
   for (let number = Math.max(0, ...taken.filter(Number.isSafeInteger)) + 1; ; number++) {
     const path = resolve(RUNS, `${prefix}${number}`);
     try {
       await mkdir(path);
-      return { path, isMade: true };
+      return { path, made: made ?? path };
     } catch (thrown) {
       if (systemCode(thrown) !== "EEXIST") throw fileError(thrown, path, "write");
     }
@@ -148,11 +150,19 @@ async function numbered({ model, method }: TrainSettings): Promise<FreshFolder> 
 async function emptyFolder(path: string): Promise<FreshFolder> {
   const made = await naming(path, "write", mkdir(path, { recursive: true }));
   const names = (await naming(path, "read", readdir(path))).filter((name) => !name.startsWith("lock."));
-  if (names.length === 0) return { path, isMade: made !== undefined };
+  if (names.length === 0) return { path, made };
   const isRun = names.includes(SETTINGS_FILE);
   const cause = isRun ? "there is a run already" : "the folder is not empty";
   const hint = isRun ? `go on with it (--resume ${oneLine(path)}), or name another --out` : "name another --out";
   throw new RandloraError("file", `cannot write ${oneLine(path)}: ${cause}`, hint);
+}
+
+/** Removes a folder that is empty. */
+async function isEmptied(path: string): Promise<boolean> {
+  return rmdir(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function modified(path: string): Promise<number | undefined> {

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { type AskedSettings, resolveSettings, resumeSettings } from "./resolve-settings.ts";
+import { type AskedSettings, type ModelFacts, resolveSettings, resumeSettings } from "./resolve-settings.ts";
 import { formatSettings, parseTrainSettings } from "./settings.ts";
 
 const FACTS = { modelType: "llama", contextLength: 8192 };
@@ -39,7 +39,7 @@ test("what run.json holds is what was resolved, key by key", () => {
 test.each<[Partial<AskedSettings>, string]>([
   [{ generator: "torch-mt19937-ternary" }, "--generator torch-mt19937-ternary does not draw dense bases"],
   [{ method: "full", rank: 3 }, "--rank has no meaning with --method full"],
-  [{ method: "lora", sparsity: "sparse" }, "--sparse or --very-sparse has no meaning with --method lora"],
+  [{ method: "lora", sparsity: "sparse" }, "--sparse has no meaning with --method lora"],
   [{ rslora: true }, "--rslora has no meaning with --method randlora"],
   [{ steps: 3, epochs: 2 }, "--steps and --epochs"],
   [{ valid: "v", validSplit: 0.1 }, "--valid and --valid-split"],
@@ -87,4 +87,41 @@ test("a resumed run keeps its settings but for those that may change", () => {
   expect(() => resumeSettings({ ...epochs, schedule: "linear" }, { steps: 20 })).toThrow("--steps 20");
   expect(resumeSettings(constant, { steps: 20 }).steps).toBe(20);
   expect(() => resumeSettings(constant, { steps: 9 })).toThrow("--steps 9");
+});
+
+test("what contradicts is said as it was typed", () => {
+  const recorded = resolveSettings({ ...ASKED, steps: 10 }, FACTS);
+  const init = { method: "lora", rslora: false, layers: [], targets: [..."qkvoabcde"] } satisfies ModelFacts["init"];
+  for (const [contradict, message] of [
+    [
+      () => resumeSettings(recorded, { sparsity: "very-sparse" }),
+      "--very-sparse: the run cannot be resumed with another value; it had dense bases",
+    ],
+    [
+      () => resumeSettings(recorded, { shuffle: false }),
+      "--no-shuffle: the run cannot be resumed with another value; it had none",
+    ],
+    [
+      () => resumeSettings(recorded, { projections: false }),
+      "--projections no: the run cannot be resumed with another value; it had yes",
+    ],
+    [
+      () => resolveSettings({ ...ASKED, rslora: true }, { ...FACTS, init }),
+      "--rslora: the adapter of --init-adapter has none",
+    ],
+    [
+      () => resolveSettings({ ...ASKED, layers: [1, 2] }, { ...FACTS, init }),
+      "--layers 1,2: the adapter of --init-adapter has all",
+    ],
+    [
+      () => resolveSettings({ ...ASKED, targets: ["q"] }, { ...FACTS, init }),
+      "--targets q: the adapter of --init-adapter has q,k,v,o,a,b and 3 more",
+    ],
+    [
+      () => resolveSettings({ ...ASKED, method: "lora", sparsity: "sparse" }, FACTS),
+      "--sparse has no meaning with --method lora",
+    ],
+  ] as const) {
+    expect(contradict).toThrow(message);
+  }
 });

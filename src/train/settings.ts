@@ -128,10 +128,26 @@ export function parseTrainSettings(json: unknown, file: string): TrainSettings {
   throw new RandloraError("format", `${oneLine(file)}: ${quote(key)}: ${issue.message}`, hint);
 }
 
-/** How a setting is called on the command line. */
-export function flagOf(key: keyof FlatSettings): string {
+/** How a setting is called on the command line. `value`: the one that was given there. */
+export function flagOf(key: keyof FlatSettings, value?: unknown): string {
   if (key === "model") return "MODEL";
-  if (key === "sparsity") return "--sparse or --very-sparse";
+  if (key === "sparsity") return typeof value === "string" ? `--${value}` : "--sparse or --very-sparse";
   if (key === "shuffle") return "--no-shuffle";
   return `--${keyName(key).replaceAll("_", "-")}`;
+}
+
+/** A setting as it was given on the command line: `--rank 8`, `--sparse`. */
+export function asGiven(key: keyof FlatSettings, value: unknown): string {
+  const isFlag = key === "sparsity" || (typeof value === "boolean" && key !== "projections");
+  return isFlag ? flagOf(key, value) : `${flagOf(key)} ${inWords(key, value)}`;
+}
+
+/** The value of a setting for a sentence such as "the run has …". */
+export function inWords(key: keyof FlatSettings, value: unknown): string {
+  if (key === "projections") return value === true ? "yes" : "no";
+  if (key === "sparsity") return `${String(value)} bases`;
+  if (value === null || value === undefined || typeof value === "boolean") return "none";
+  if (!Array.isArray(value)) return String(value);
+  if (value.length === 0) return "all";
+  return value.length <= 8 ? value.join(",") : `${value.slice(0, 6).join(",")} and ${value.length - 6} more`;
 }
