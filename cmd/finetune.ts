@@ -93,6 +93,7 @@ async function train(folder: RunFolder, places: Places, { data }: RunData, conte
   let result: TrainResult;
   {
     using display = new TrainingDisplay(context);
+    signal.addEventListener("abort", () => display.stopping());
     result = await finetune({ settings, location, data, folder, gpu, profile }, display, signal);
   }
   await show(result, settings, folder, context);

@@ -95,6 +95,11 @@ describe("a result", () => {
         "plot             runs/a/loss.svg\n" +
         "\nnext: randlora chat runs/a\n",
     );
+    expect(trainResultText({ ...result, ending: "interrupted" }, shown, 100, PLAIN)).toContain(
+      "steps            120 (interrupted; saved)\n" +
+        "loss             1.5000 in the last step\n" +
+        "validation loss  1.7500 when last measured; lowest at step 100\n",
+    );
     expect(nextCommand({ ...result, run: "my runs/it's" })).toBe(String.raw`randlora chat 'my runs/it'\''s'`);
     expect(nextCommand({ ...result, ending: "interrupted" })).toBe("randlora finetune --resume runs/a");
   });

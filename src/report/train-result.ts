@@ -38,7 +38,8 @@ export function trainResultText(
   columns: number,
   style: Style,
 ): string {
-  const best = result.bestStep === undefined ? "" : ` at the end; lowest at step ${formatNumber(result.bestStep)}`;
+  const when = result.ending === "interrupted" ? "when last measured" : "at the end";
+  const best = result.bestStep === undefined ? "" : ` ${when}; lowest at step ${formatNumber(result.bestStep)}`;
   const ending = wasOver(result) ? " (had ended before: nothing was left to do)" : ENDINGS[result.ending];
   const rows = [
     ["written", style.bold(result.run)],

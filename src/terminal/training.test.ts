@@ -69,6 +69,18 @@ describe("on a terminal", () => {
     ]);
   });
 
+  test("answers a request to stop while it trains", () => {
+    const { stream, shown } = display(80);
+    shown.stopping();
+    shown.start(RUN);
+    shown.stopping();
+    shown[Symbol.dispose]();
+    shown.stopping();
+    expect(stream.text.match(/stopping: .*/g)).toEqual([
+      "stopping: the step is finished and saved; once more leaves at once",
+    ]);
+  });
+
   test("of a run that has all its steps says that", () => {
     const { stream, shown } = display(60);
     shown.start({ ...RUN, step: 200 });

@@ -47,6 +47,7 @@ export class TrainingDisplay implements TrainObserver, Disposable {
   #span = NONE;
   #shownAt: number;
   #shownStep = 0;
+  #isOver = false;
 
   constructor(surface: TrainingSurface, now: () => number = () => performance.now()) {
     this.#surface = surface;
@@ -113,8 +114,15 @@ export class TrainingDisplay implements TrainObserver, Disposable {
     this.#surface.log.verbose(`step ${formatNumber(step)}: saved`);
   }
 
+  /** The run was told to stop; it may take a step's time. Before the first step and after the last there is nothing to wait for. */
+  stopping(): void {
+    if (this.#run === undefined || this.#isOver) return;
+    this.#surface.log.info("stopping: the step is finished and saved; once more leaves at once");
+  }
+
   /** Ends the display; what was shown as lines stays. */
   [Symbol.dispose](): void {
+    this.#isOver = true;
     this.#endLoading();
     this.#surface.screen.live("");
   }
