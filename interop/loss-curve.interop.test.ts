@@ -11,6 +11,7 @@ import {
   type Job,
   largestRelative,
   type Options,
+  tinyModel,
   trainOurs,
   trainTheirs,
   validLossOf,
@@ -167,7 +168,7 @@ async function judgeCase(name: string, base: string, { options, start = "new" }:
   const { adapter, ours: more } = await begin(name, start, job);
   const run = join(place, "run");
   const ours = await trainOurs({ ...job, options: { ...options, ...more } }, run);
-  const theirs = await trainTheirs(job, adapter, join(place, "theirs"));
+  const theirs = await trainTheirs(job, ours.steps.length, adapter, join(place, "theirs"));
   compare(name, ours, theirs, bounds);
   const isFull = options["method"] === "full";
   const written = join(run, isFull ? "model" : "adapter");
@@ -183,6 +184,31 @@ async function judgeCase(name: string, base: string, { options, start = "new" }:
 describe("50 steps of the 260K model are those of PEFT and torch", () => {
   for (const [name, one] of Object.entries(CASES)) {
     test(name, () => judgeCase(name, stories260k(), one), TIMEOUT);
+  }
+});
+
+/** Other shapes and other targets: short runs, the last step of each of whose epochs is smaller. */
+const SHORT = { epochs: 4, "batch-size": 3, "grad-accum": 2, "learning-rate": 3e-3, "max-length": 60 } as const;
+const TINY: Readonly<Record<string, Options>> = {
+  "phi3-f32": { ...SHORT, targets: "all-linear", rank: 1 },
+  "qwen2-f16": { ...SHORT, targets: "all-linear", rank: 4, "very-sparse": true, schedule: "cosine", warmup: 20 },
+  "qwen3-f32": { ...SHORT, rank: 4, "basis-seed": -3 },
+  "gemma2-f32": { ...SHORT, targets: "q_proj,o_proj,down_proj", layers: [0, 2], rank: 200 },
+  "gemma3-f32": { ...SHORT, targets: "v_proj,up_proj", rank: 6, sparse: true, packing: true },
+  "mistral-bf16": { ...SHORT, targets: String.raw`.*layers\.(0|2)\..*(k|gate)_proj`, rank: 5, "weight-decay": 0.3 },
+  "llama-biases": { ...SHORT, method: "full", "grad-clip": 0.5 },
+};
+
+describe("tiny models of every architecture", () => {
+  for (const [name, options] of Object.entries(TINY)) {
+    test(
+      name,
+      async () => {
+        const base = await tinyModel(name, stories260k(), join(folder, `${name}-base`));
+        await judgeCase(name, base, { options });
+      },
+      TIMEOUT,
+    );
   }
 });
 

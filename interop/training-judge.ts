@@ -6,7 +6,7 @@ import { randlora } from "./program.ts";
 import { openTensors } from "./tensors.ts";
 
 /** Flags of `randlora finetune` without the dashes. Both sides are told the same ones; true is a flag without a value. */
-export type Options = Readonly<Record<string, string | number | true>>;
+export type Options = Readonly<Record<string, string | number | true | readonly number[]>>;
 
 const Step = v.object({
   loss: v.number(),
@@ -54,18 +54,25 @@ export async function trainOurs({ base, options, data, valid }: Job, out: string
 const Trained = v.object({ steps: v.array(Step), valid_losses: v.array(v.number()) });
 
 /**
- * PEFT's, or for `full` transformers'. `out` gets what was trained, `out`.start what it was before.
+ * PEFT's, or for `full` transformers', of so many steps. `out` gets what was trained, `out`.start what it was before.
  * @param adapter to go on from; undefined: PEFT's initial values
  */
-export async function trainTheirs(job: Job, adapter: string | undefined, out: string): Promise<Course> {
-  const params = { ...job, adapter: adapter ?? null, out };
-  const { steps, valid_losses: validLosses } = await (await judge()).request(Trained, "train", params);
-  return { steps, validLosses };
+export async function trainTheirs(job: Job, steps: number, adapter: string | undefined, out: string): Promise<Course> {
+  const options = { ...job.options, steps };
+  const params = { ...job, options, adapter: adapter ?? null, out };
+  const trained = await (await judge()).request(Trained, "train", params);
+  return { steps: trained.steps, validLosses: trained.valid_losses };
 }
 
 /** The loss on the job's validation set of what somebody trained, by PEFT: the base with an adapter, or a model's folder. */
 export async function validLossOf({ base, options, valid }: Job, adapter: string | undefined): Promise<number> {
   return (await judge()).request(v.number(), "valid_loss", { base, options, valid, adapter: adapter ?? null });
+}
+
+/** Writes a random decoder of python/decoders.py, with the tokenizer of the model in `tokenizer`. */
+export async function tinyModel(name: string, tokenizer: string, out: string): Promise<string> {
+  await (await judge()).request(v.null(), "tiny_model", { name, tokenizer, out });
+  return out;
 }
 
 /** transformers' learning rates of all steps. */

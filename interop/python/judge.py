@@ -20,7 +20,7 @@ from models import DTYPES
 from peft import PeftConfig, PeftModel, RandLoraConfig, get_peft_model
 from peft.tuners.randlora.layer import RandLoraLayer
 from safetensors.torch import load_file, save_file
-from training import last_logits, learning_rates, train, valid_loss
+from training import last_logits, learning_rates, tiny_model, train, valid_loss
 from training_data import chat_samples
 
 
@@ -138,6 +138,7 @@ def main() -> None:
             "without_projections": without_projections,
             "train": train,
             "valid_loss": valid_loss,
+            "tiny_model": tiny_model,
             "last_logits": last_logits,
             "learning_rates": learning_rates,
             "chat_samples": chat_samples,

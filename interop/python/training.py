@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +17,11 @@ from typing import Any
 
 import torch
 from adapters import load_base
+from decoders import DTYPES, cases, randomise
 from peft import PeftModel, RandLoraConfig, get_peft_model
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
-from transformers import get_scheduler
+from transformers import AutoModelForCausalLM, get_scheduler
 
 Options = dict[str, Any]
 
@@ -93,10 +96,24 @@ def mean_nll(model: torch.nn.Module, samples: list[Sample]) -> float:
         return sum(nll_sum(model.eval(), [sample]).item() for sample in samples) / supervised_of(samples)
 
 
+def load(base: Path, options: Options) -> torch.nn.Module:
+    model = load_base(base, torch.float32 if options.get("dtype") == "f32" else "auto")
+    if getattr(model.config, "attn_logit_softcapping", None) is not None:
+        model.set_attn_implementation("eager")  # the only one that knows it
+    return model
+
+
+def target_modules(targets: str | None) -> str | list[str] | None:
+    """A list of names, all-linear, a regular expression, or PEFT's default."""
+    if targets is None or targets == "all-linear" or not re.fullmatch("[A-Za-z0-9_.,-]+", targets):
+        return targets
+    return targets.split(",")
+
+
 def start_model(base: Path, options: Options, adapter: str | None) -> torch.nn.Module:
     """The model to train, in f32. The bases lie on the grid of the checkpoint's dtype, as PEFT leaves them."""
     method = options.get("method", "randlora")
-    model = load_base(base, torch.float32 if options.get("dtype") == "f32" else "auto")
+    model = load(base, options)
     if method == "full":
         return model.float()
     if adapter is not None:
@@ -106,7 +123,8 @@ def start_model(base: Path, options: Options, adapter: str | None) -> torch.nn.M
         r=r,
         randlora_alpha=options.get("alpha", 20 * r),
         projection_prng_key=options.get("basis-seed", 0),
-        target_modules=options["targets"].split(","),
+        target_modules=target_modules(options.get("targets")),
+        layers_to_transform=options.get("layers"),
         sparse=options.get("sparse", False),
         very_sparse=options.get("very-sparse", False),
     )
@@ -178,7 +196,7 @@ def train(base: str, options: Options, data: str, valid: str, adapter: str | Non
 
 def load_trained(base: str, options: Options, adapter: str | None) -> torch.nn.Module:
     """What somebody trained, in f32: a model's folder, or a base with an adapter's."""
-    model = load_base(Path(base), torch.float32 if options.get("dtype") == "f32" else "auto")
+    model = load(Path(base), options)
     return (model if adapter is None else PeftModel.from_pretrained(model, adapter)).float().eval()
 
 
@@ -193,3 +211,14 @@ def last_logits(base: str, adapter: str | None, prompts: list[list[int]], out: s
     with torch.no_grad():
         logits = [model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1] for ids in prompts]
     save_file({str(i): row.contiguous() for i, row in enumerate(logits)}, out)
+
+
+def tiny_model(name: str, tokenizer: str, out: str) -> None:
+    """The folder `out`: a random decoder of decoders.py with the tokenizer of another model, of 512 tokens."""
+    made = cases()[name]
+    made["config"].vocab_size = 512
+    model = AutoModelForCausalLM.from_config(made["config"])
+    randomise(model, torch.Generator().manual_seed(0))
+    model.to(DTYPES[made["dtype"]]).save_pretrained(out)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(Path(tokenizer) / file, out)
