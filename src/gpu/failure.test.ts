@@ -99,6 +99,13 @@ test("so is one with no room for what is read back", async () => {
   });
 });
 
+test("a GPU that is full for a buffer outside of all scopes says so, too", async () => {
+  using gpu = await Gpu.open();
+  const error = new GPUOutOfMemoryError("VK_ERROR_OUT_OF_DEVICE_MEMORY");
+  gpu.device.dispatchEvent(new GPUUncapturedErrorEvent("uncapturederror", { error }));
+  expect(await caught(gpu.idle())).toMatchObject({ code: "memory", message: expect.stringContaining("has no room") });
+});
+
 test("only the first failure counts: what follows from it explains nothing", async () => {
   const { gpu, lose } = await openFragile();
   using _ = gpu;

@@ -2,7 +2,7 @@ import { RandloraError } from "../errors.ts";
 import { DRIVER_HINT, isSoftware, listGpus, pickGpu } from "./choose.ts";
 import { countingDevice } from "./counting.ts";
 import { createInstance, releaseInstance } from "./dawn.ts";
-import { GpuMemory } from "./memory.ts";
+import { FULL_HINT, GpuMemory } from "./memory.ts";
 import { catchNativeLog } from "./native-log.ts";
 import { resetPace } from "./pacing.ts";
 import { PipelineCache } from "./pipelines.ts";
@@ -89,7 +89,14 @@ export class Gpu {
     this.#failureSignal.catch(() => {}); // it is raced against in `settle`; nobody may be waiting when it happens
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault(); // Dawn would print it as well
-      this.#fail(new RandloraError("gpu", `the GPU refused a command: ${event.error.message}`, "please report this"));
+      const { error } = event;
+      // For what is no buffer of `GpuMemory`: what the queue copies uploads to, what a pipeline takes.
+      const isFull = error instanceof GPUOutOfMemoryError;
+      this.#fail(
+        isFull
+          ? new RandloraError("memory", `the GPU has no room: ${error.message}`, FULL_HINT)
+          : new RandloraError("gpu", `the GPU refused a command: ${error.message}`, "please report this"),
+      );
     });
     void device.lost.then((lost) => {
       if (lost.reason === "destroyed") return;

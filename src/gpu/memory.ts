@@ -1,6 +1,8 @@
 import { RandloraError } from "../errors.ts";
 import { bytes as showBytes } from "./show.ts";
 
+/** What helps when a GPU is full. */
+export const FULL_HINT = "close other programs that use the GPU, or choose another one with --gpu";
 /** Freed buffers up to this size are kept for the next caller that asks for the very same size. */
 const MAX_REUSABLE_BYTES = 64 * 2 ** 20;
 /** Idle buffers together never hold more than this. */
@@ -134,9 +136,12 @@ export class GpuMemory {
     const live = showBytes(this.#liveBytes);
     void this.#device.popErrorScope().then((error) => {
       if (error === null) return;
-      const hint = "close other programs that use the GPU, or choose another one with --gpu";
       this.#fail(
-        new RandloraError("memory", `${label}: the GPU has no room for ${showBytes(size)} beside ${live} in use`, hint),
+        new RandloraError(
+          "memory",
+          `${label}: the GPU has no room for ${showBytes(size)} beside ${live} in use`,
+          FULL_HINT,
+        ),
       );
     });
     return buffer;
