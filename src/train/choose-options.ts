@@ -21,7 +21,8 @@ export interface Chosen {
 
 /**
  * Staging and activation checkpointing: as the run began; else checkpointing where the settings ask for it, or where the
- * estimate exceeds the memory that is left (known only of software GPUs: theirs is the machine's).
+ * estimate exceeds the memory that is left.
+ * @param free bytes, known only of software GPUs: theirs are the machine's
  */
 export async function chooseOptions(
   gpu: Gpu,
@@ -29,6 +30,7 @@ export async function chooseOptions(
   { steps, validation }: RunPlan,
   began: Partial<Progress["kernels"]> | undefined,
   warn: (line: string) => void,
+  free = gpu.info.software ? freemem() : Infinity,
 ): Promise<Chosen> {
   const { betas, eps, weightDecay, gradClip, gradAccum, checkpointActivations } = source.settings;
   const staging = stagingOf(gpu, began?.staging);
@@ -49,7 +51,6 @@ export async function chooseOptions(
     return { options, place: { ...place, choices }, bytes, summary };
   };
   const chosen = await attempt(began?.checkpointing ?? checkpointActivations);
-  const free = gpu.info.software ? freemem() : Infinity;
   if (chosen.bytes <= free || chosen.options.checkpointing || began?.checkpointing !== undefined) return chosen;
   const spared = await attempt(true);
   if (spared.bytes >= chosen.bytes) return chosen;
