@@ -92,6 +92,8 @@ describe("randlora merge", () => {
     await using folder = await baseAndAdapter();
     const { stderr } = await runMerge(["base", "adapter", "--unmerge"], { cwd: folder.path });
     expect(stderr).toContain("exactly only where nothing was rounded");
+    const refused = await runMerge(["base", "adapter", "--unmerge", "--out", "base"], { cwd: folder.path });
+    expect(refused.stderr).toMatch(/^error: /);
   });
 
   test("replaces an output with --force only, and as a whole", async () => {

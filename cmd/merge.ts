@@ -73,11 +73,6 @@ export const command = defineCommand({
     const local = await weightsOf(await localPath(base, "model", context));
     const paths: string[] = [];
     for (const adapter of adapters) paths.push(await localPath(adapter, "adapter", context));
-    if (options.unmerge && options.dtype !== "f32") {
-      context.log.info(
-        "an unmerge gives the base back exactly only where nothing was rounded (f32 weights come close)",
-      );
-    }
     const settings = { ...options, base: local, adapters: paths, out, scales: options.scale };
     const observer = new Observer(context);
     try {
@@ -87,6 +82,11 @@ export const command = defineCommand({
         context.signal,
       );
       observer.close();
+      if (options.unmerge && options.dtype !== "f32") {
+        context.log.info(
+          "an unmerge gives the base back exactly only where nothing was rounded (f32 weights come close)",
+        );
+      }
       context.result(toJson(summary, options.dryRun), () => render(summary, options.dryRun, context));
     } catch (thrown) {
       observer.close();

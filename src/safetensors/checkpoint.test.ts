@@ -224,6 +224,7 @@ describe("an index is refused", () => {
       ['{"weight_map":{"a":"x","a":"y"}}', /"weight_map" \/ "a" occurs twice/],
     ];
     for (const [text, message] of cases) expect((await refusalOf(() => parse(text))).message).toMatch(message);
+    expect((await refusalOf(() => parse('{"model_type":"llama"}'))).hint).toContain("name the model's folder");
     expect((await refusalOf(() => parseIndex(Uint8Array.of(0x7b, 0xff), "i.json"))).message).toMatch(/not UTF-8/);
     const config = await refusalOf(() => parseIndex(new TextEncoder().encode("{}"), "config.json"));
     expect(config.message).toEndWith("config.json: no weight_map: this is no index of weights");

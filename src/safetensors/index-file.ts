@@ -16,7 +16,8 @@ const MAX_INDEX_BYTES = 256 << 20;
 /** Reads the index of a sharded checkpoint. Throws `RandloraError` "file" or "format" naming `path` and the cause. */
 export async function readIndex(path: string): Promise<CheckpointIndex> {
   const found = await naming(path, "read", stat(path));
-  if (!found.isFile()) throw new RandloraError("file", `cannot read ${oneLine(path)}: this is not a file`);
+  if (!found.isFile())
+    throw new RandloraError("file", `cannot read ${oneLine(path)}: this is not a file`, "check the path");
   const { size } = found;
   if (size > MAX_INDEX_BYTES) throw refusal(path, `${size} bytes are too long for an index`);
   return parseIndex(await naming(path, "read", readFile(path)), path);
@@ -35,9 +36,8 @@ export function parseIndex(bytes: Uint8Array, path: string): CheckpointIndex {
   if (!isJsonObject(root)) throw refusal(path, "not a JSON object");
   const { weight_map: map, metadata } = root;
   if (!isJsonObject(map)) {
-    if (path.endsWith(".index.json")) throw refusal(path, "no weight_map");
     const hint = "name the model's folder, its index.json, or one .safetensors file";
-    throw new RandloraError("format", `${oneLine(path)}: no weight_map: this is no index of weights`, hint);
+    throw refusal(path, "no weight_map: this is no index of weights", hint);
   }
   const { duplicate } = scanJson(text);
   if (duplicate !== undefined) throw refusal(path, `${duplicate.map(quote).join(" / ")} occurs twice`);
@@ -59,6 +59,6 @@ function staysInside(file: string): boolean {
   return file.split("/").every((part) => part !== "" && part !== "." && part !== "..");
 }
 
-function refusal(path: string, cause: string): RandloraError {
-  return new RandloraError("format", `${oneLine(path)}: ${cause}`, "the index is damaged: download the model again");
+function refusal(path: string, cause: string, hint = "the index is damaged: download the model again"): RandloraError {
+  return new RandloraError("format", `${oneLine(path)}: ${cause}`, hint);
 }
