@@ -61,6 +61,16 @@ describe("a run's folder", () => {
     await writeFile(trained.metrics, '{"step":0,"valid_loss":1}\n');
     await trained.discardUnused();
     expect(await readdir("new")).toContain("run.json");
+    await using saved = await RunFolder.create("saved", SETTINGS);
+    const state = join(saved.states, "step-0");
+    await mkdir(state, { recursive: true });
+    const progress = { version: 1, step: 0, tokens: 0, loss: null, validLoss: null, evaluated: null, best: null };
+    const kernels = { checkpointing: false, staging: "workgroup", choices: {} };
+    const rest = { evaluationsSinceBest: 0, kernels, gpu: { name: "", driver: "" }, data: "" };
+    await writeFile(join(state, "state.json"), JSON.stringify({ ...progress, ...rest }));
+    await writeFile(join(state, "DONE"), "");
+    await saved.discardUnused();
+    expect((await readdir("saved")).toSorted()).toEqual(expect.arrayContaining(["run.json", "state"]));
   });
 
   test("is not made where something is", async () => {

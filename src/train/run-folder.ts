@@ -5,6 +5,7 @@ import { removeAll, syncFolder } from "../safetensors/disk.ts";
 import { fileError, naming, oneLine, systemCode } from "../safetensors/failure.ts";
 import { lockFolder } from "./lock.ts";
 import { formatSettings, parseTrainSettings, type TrainSettings } from "./settings.ts";
+import { newestState } from "./state.ts";
 
 /** Where runs go that are not told where. */
 export const RUNS = "runs";
@@ -88,10 +89,10 @@ export class RunFolder implements AsyncDisposable {
     }
   }
 
-  /** Removes a run that came to nothing, without a single line of metrics, and the folders that were made for it. */
+  /** Removes a run that came to nothing, not a state or a line of metrics, and the folders that were made for it. */
   async discardUnused(): Promise<void> {
     const metrics = await stat(this.metrics).catch(() => undefined);
-    if ((metrics?.size ?? 0) > 0) return;
+    if ((metrics?.size ?? 0) > 0 || (await newestState(this.states)) !== undefined) return;
     for (const path of [this.states, this.metrics, join(this.path, SETTINGS_FILE)]) await removeAll(path);
     await this.#unlock();
     for (let path = this.path; this.#made !== undefined && path.startsWith(this.#made); path = dirname(path)) {
