@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { openSync, closeSync } from "node:fs";
+import { Typist } from "../terminal/testing/typist.ts";
 import { cleanEnvironment, sample, SAMPLE } from "./testing/spawn.ts";
 
 describe("exit status", () => {
@@ -79,6 +80,18 @@ describe("signals", () => {
     await until("cleaning up");
     child.kill("SIGINT");
     expect([await child.exited, child.signalCode]).toEqual([130, null]);
+  });
+
+  test.if(process.platform !== "win32")("a second one on a terminal ends the line that is drawn", async () => {
+    const size = { columns: 60, rows: 10 };
+    const typist = new Typist([process.execPath, SAMPLE, "wait", "--stubborn"], { ...size, env: cleanEnvironment() });
+    await typist.until("waiting");
+    typist.signal("SIGINT");
+    await typist.until("cleaning up\r\n");
+    typist.signal("SIGINT");
+    expect(await typist.exited).toBe(130);
+    expect(typist.transcript).toEndWith("cleaning up\r\n\r\n");
+    await typist.end();
   });
 });
 

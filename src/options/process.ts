@@ -1,3 +1,4 @@
+import { writeSync } from "node:fs";
 import { RandloraError } from "../errors.ts";
 import { Screen } from "../terminal/screen.ts";
 import { createStyle } from "../terminal/style.ts";
@@ -18,7 +19,11 @@ export async function runProcess(program: Program, leave: (status: number) => vo
   let stopped: number | undefined;
   for (const [name, status] of Object.entries(SIGNALS)) {
     process.on(name, () => {
-      if (stopped !== undefined) leave(status);
+      if (stopped !== undefined) {
+        // The shell's prompt is not to follow on a line that is being drawn.
+        if (process.stderr.isTTY) writeSync(process.stderr.fd, "\n");
+        leave(status);
+      }
       stopped = status;
       process.exitCode = status;
       stop.abort();
