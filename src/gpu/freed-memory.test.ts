@@ -1,6 +1,6 @@
 import { dlopen, type Pointer, read } from "bun:ffi";
 import { expect, test } from "bun:test";
-import { returnFreedMemory, returnLargePieces } from "./freed-memory.ts";
+import { returnFreedMemory, returnLargePieces, returnUnpackedFile } from "./freed-memory.ts";
 
 const hasGlibc =
   process.platform === "linux" && "glibcVersionRuntime" in Object(Object(process.report?.getReport()).header);
@@ -30,4 +30,9 @@ test.skipIf(!hasGlibc)("large pieces go back to the system when they are freed, 
 test("freed memory can be given back at any time", () => {
   returnFreedMemory();
   returnFreedMemory();
+});
+
+test("the program goes on without the pages of its file that it has given back", () => {
+  for (let i = 0; i < 3; i++) returnUnpackedFile();
+  expect(JSON.parse('{"a": [1, 2]}')).toEqual({ a: [1, 2] });
 });

@@ -5,7 +5,7 @@ import { planAdapter } from "../adapters/plan.ts";
 import type { AdapterPlan, BasesOrigin } from "../adapters/plan-types.ts";
 import type { Adapter } from "../adapters/types.ts";
 import { RandloraError } from "../errors.ts";
-import { returnFreedMemory, returnLargePieces } from "../gpu/freed-memory.ts";
+import { returnFreedMemory, returnLargePieces, returnUnpackedFile } from "../gpu/freed-memory.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
@@ -127,6 +127,7 @@ export async function merge(
   }
   const gpu = await opening;
   Bun.gc(true); // what the bases were made of is large, and must not wait for the collector's next turn
+  returnUnpackedFile();
   returnFreedMemory();
   signal.throwIfAborted();
 
