@@ -1,22 +1,12 @@
-import { type BigIntStats } from "node:fs";
-import { link, mkdir, open, readdir, realpath, rename, rmdir, stat, unlink } from "node:fs/promises";
-import { basename, dirname, join, resolve, sep } from "node:path";
-import { RandloraError } from "../errors.ts";
+import { link, mkdir, open, readdir, realpath, rename, rmdir, unlink } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { found, removeAll, syncFolder, syncTree } from "./disk.ts";
-import { fileError, naming, oneLine, systemCode } from "./failure.ts";
+import { fileError, naming, systemCode } from "./failure.ts";
 import { isAlive, type Owner, self } from "./owner.ts";
+import { checkTarget, existing, isInside, type PublicationOptions, refusal } from "./publish-check.ts";
 import { replaceFolder } from "./swap.ts";
 
-/** What an output needs to know before it is begun. */
-export interface PublicationOptions {
-  readonly kind: "file" | "folder";
-  /** Replace an output that exists. */
-  readonly force?: boolean;
-  /** Whether a folder with these names in it is one that may be replaced; an empty one always is. */
-  readonly isReplaceable?: (names: readonly string[]) => boolean;
-  /** Files and folders that are read meanwhile: the output may be none of them, nor a file in one of them. */
-  readonly inputs?: readonly string[];
-}
+export type { PublicationOptions } from "./publish-check.ts";
 
 /**
  * An output that appears under its name only when it is complete. Until {@link commit} everything is written to
@@ -147,38 +137,6 @@ async function realTarget(path: string): Promise<string> {
   }
 }
 
-async function checkTarget(target: string, options: PublicationOptions): Promise<void> {
-  const { kind, force, inputs = [], isReplaceable = () => true } = options;
-  const there = await found(target);
-  const inputStats = await Promise.all(inputs.map((input) => naming(input, "read", stat(input, { bigint: true }))));
-  for (const [i, input] of inputs.entries()) {
-    if (there === undefined) break;
-    const inputStat = inputStats[i];
-    const inside = inputStat?.isDirectory() === true && kind === "file" ? await entriesOf(input) : [];
-    if (inputStat !== undefined && same(inputStat, there)) throw isInput(target, `it is the input ${oneLine(input)}`);
-    if (inside.some((entry) => same(entry, there)))
-      throw isInput(target, `it is a file of the input ${oneLine(input)}`);
-    if (kind === "folder" && (await leadsThrough(input, target))) {
-      throw refusal(target, `it holds the input ${oneLine(input)}`, "choose another output");
-    }
-  }
-  if (there === undefined) return;
-  if (kind === "folder" && !there.isDirectory()) throw refusal(target, "it exists and is not a folder", "remove it");
-  if (kind === "file" && !there.isFile()) throw refusal(target, "it exists and is not a file", "name another output");
-  if (force !== true) throw existing(target);
-  if (kind === "folder" && isInside(process.cwd(), target)) {
-    throw refusal(target, "it holds the current folder", "choose another output");
-  }
-  if (kind === "file") return;
-  const names = await naming(target, "read", readdir(target));
-  if (names.length === 0 || isReplaceable(names)) return;
-  throw refusal(
-    target,
-    "it holds other files than a model or an adapter",
-    "remove it yourself, or choose another output",
-  );
-}
-
 /** Removes what dead processes left of this output, and brings an old output back that one had set aside. */
 async function recover(target: string): Promise<void> {
   const parent = dirname(target);
@@ -217,39 +175,4 @@ async function removeEmptyFolders(folder: string, first: string | undefined): Pr
 
 async function exists(path: string): Promise<boolean> {
   return (await found(path)) !== undefined;
-}
-
-async function entriesOf(folder: string): Promise<BigIntStats[]> {
-  const names = await readdir(folder);
-  const stats = await Promise.allSettled(names.map((name) => stat(join(folder, name), { bigint: true })));
-  return stats.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
-}
-
-function same(a: BigIntStats, b: BigIntStats): boolean {
-  return a.dev === b.dev && a.ino === b.ino;
-}
-
-/** Is `path` below `folder`, or `folder` itself? */
-function isInside(path: string, folder: string): boolean {
-  return path === folder || path.startsWith(folder.endsWith(sep) ? folder : `${folder}${sep}`);
-}
-
-/** Is `path` in `folder`, or does a link lead through it or out of it? */
-async function leadsThrough(path: string, folder: string): Promise<boolean> {
-  for (let at = resolve(path); ; at = dirname(at)) {
-    if (isInside(await realpath(at), folder)) return true;
-    if (at === dirname(at)) return false;
-  }
-}
-
-function isInput(target: string, cause: string): RandloraError {
-  return refusal(target, cause, "choose another output: the input is never changed");
-}
-
-function existing(target: string): RandloraError {
-  return refusal(target, "it exists already", "name another output, or replace it with --force");
-}
-
-function refusal(target: string, cause: string, hint: string): RandloraError {
-  return new RandloraError("file", `cannot write ${oneLine(target)}: ${cause}`, hint);
 }
