@@ -159,6 +159,12 @@ describe("a folder that will not do", () => {
     });
   });
 
+  test("but one whose model does not tell its type, as GPT-2's, will", async () => {
+    const model: object = Object.assign({}, GOOD.model, { type: undefined });
+    expect(await failure({ "tokenizer.json": { ...GOOD, model } })).toBeUndefined();
+    expect(await failure({ "tokenizer.json": { ...GOOD, model: { vocab: {} } } })).toMatchObject({ code: "model" });
+  });
+
   test.each([
     [{ model: undefined }, /tokenizer\.json\.model: /],
     [{ model: { type: "BPE", vocab: { a: 0 }, merges: ["a b"] } }, /model\.merges: 'b' is not in the vocabulary$/],

@@ -8,7 +8,7 @@ import { Detokenizer } from "./detokenizer.ts";
 import { AddedToken, TokenSplitter } from "./tokenizer/added-tokens.ts";
 import { buildDecoder, type StageFactory } from "./tokenizer/decoder.ts";
 import { readJsonObject, readTokenizerConfig, TokenizerConfig } from "./tokenizer/files.ts";
-import { buildModel } from "./tokenizer/model.ts";
+import { buildModel, ModelPart } from "./tokenizer/model.ts";
 import { buildNormalizer, type Normalizer } from "./tokenizer/normalizer.ts";
 import { Part, PartError, readPart } from "./tokenizer/part.ts";
 import { buildPostProcessor, type PostProcessor } from "./tokenizer/post-processor.ts";
@@ -23,7 +23,7 @@ const TokenizerJson = v.looseObject({
   pre_tokenizer: OptionalPart,
   post_processor: OptionalPart,
   decoder: OptionalPart,
-  model: Part,
+  model: ModelPart,
 });
 
 /** How long `encodeWithin` keeps others waiting. */

@@ -80,9 +80,7 @@ export class Bpe implements TokenModel {
   atLeast(piece: string): number {
     const { continuing_subword_prefix, end_of_word_suffix } = this.#config;
     // With marks of words a character is known by other names.
-    return continuing_subword_prefix !== null || end_of_word_suffix !== null
-      ? 0
-      : leastIds(piece, this.ids, this.#longest);
+    return continuing_subword_prefix || end_of_word_suffix ? 0 : leastIds(piece, this.ids, this.#longest);
   }
 
   #idOf(token: string): number {

@@ -1,5 +1,6 @@
 import * as v from "valibot";
 
+import { RandloraError } from "../../errors.ts";
 import { byteIds } from "./byte-fallback.ts";
 import { PartError } from "./part.ts";
 import { leastIds, longestToken, type TokenModel } from "./token-model.ts";
@@ -11,6 +12,11 @@ export const UnigramConfig = v.looseObject({
   byte_fallback: v.optional(v.boolean(), false),
 });
 type UnigramConfig = v.InferOutput<typeof UnigramConfig>;
+
+function unknownText(character = ""): RandloraError {
+  const message = `the tokenizer has no token for ${JSON.stringify(character)}, and none for what it does not know`;
+  return new RandloraError("data", message, "leave it out of the text");
+}
 
 /** An unknown character scores this much below the least likely token; sentencepiece's kUnkPenalty. */
 const UNKNOWN_PENALTY = 10;
@@ -49,7 +55,10 @@ export class Unigram implements TokenModel {
     const segments: { text: string; unknown: boolean }[] = [];
     for (let end = characters.length; end > 0;) {
       const path = paths[end];
-      if (path === undefined) throw new PartError("model: a character is unknown, and there is no unk_id");
+      if (path === undefined) {
+        const reached = paths.findLastIndex((one) => one !== undefined);
+        throw unknownText(characters[Math.max(reached, 0)]);
+      }
       const text = characters.slice(path.start, end).join("");
       const unknown = path.id === this.#config.unk_id;
       const last = segments.at(-1);
