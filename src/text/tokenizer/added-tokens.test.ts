@@ -29,3 +29,8 @@ test("a piece is a text's first where nothing was removed before it", () => {
   expect([...cut("a b", true)]).toEqual(["▁a", "b"]);
   expect([...cut(" a b", true)]).toEqual(["a", "b"]);
 });
+
+test("words are Rust's: a joiner belongs to them", () => {
+  const cut = buildPreTokenizer({ type: "Whitespace" });
+  expect([...cut("a\u200db, c_1 é😀\u200d😀", true)]).toEqual(["a\u200db", ",", "c_1", "é", "😀", "\u200d", "😀"]);
+});

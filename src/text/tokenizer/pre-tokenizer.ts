@@ -18,7 +18,9 @@ export type PreTokenizer = (text: string, first: boolean) => Iterable<string>;
  */
 const GPT2 =
   /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
-const WORDS = compilePattern({ Regex: String.raw`\w+|[^\w\s]+` });
+/** `\w+|[^\w\s]+` as Rust's regex crate has it, where `\w` holds the joiners of emoji. */
+const WORDS =
+  /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+/gu;
 const SPACE = /\p{White_Space}/gu;
 const DIGIT = /\p{N}/gu;
 /** Unicode's punctuation and what ASCII calls punctuation: $ + < = > ^ ` | ~ are symbols to Unicode. */
