@@ -73,8 +73,8 @@ export class Gpu {
   readonly pipelines: PipelineCache;
   readonly profiler: Profiler | undefined;
   #failure: RandloraError | undefined;
-  #failed: (error: RandloraError) => void = () => {};
-  readonly #failureSignal: Promise<never>;
+  /** Of those who wait in `settle`: a promise that all of them raced against would keep every one of them for ever. */
+  readonly #waiting = new Set<(error: RandloraError) => void>();
 
   readonly #instance: GPU;
 
@@ -85,8 +85,6 @@ export class Gpu {
     this.memory = new GpuMemory(device, (error) => this.#fail(error));
     this.pipelines = new PipelineCache(device);
     this.profiler = profile && Profiler.isSupported(device) ? new Profiler(device, this.memory) : undefined;
-    this.#failureSignal = new Promise((_, reject) => (this.#failed = reject));
-    this.#failureSignal.catch(() => {}); // it is raced against in `settle`; nobody may be waiting when it happens
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault(); // Dawn would print it as well
       const { error } = event;
@@ -143,7 +141,11 @@ export class Gpu {
     promise.catch(() => {}); // where the device has failed already, nobody else will hear of it
     resetPace();
     this.check();
-    const value = await Promise.race([promise, this.#failureSignal]).catch((cause: unknown) => this.#explain(cause));
+    const { promise: outcome, resolve, reject } = Promise.withResolvers<T>();
+    promise.then(resolve, reject);
+    this.#waiting.add(reject);
+    const settled = outcome.finally(() => this.#waiting.delete(reject));
+    const value = await settled.catch((cause: unknown) => this.#explain(cause));
     resetPace();
     this.check();
     return value;
@@ -182,7 +184,7 @@ export class Gpu {
   #fail(error: RandloraError): void {
     if (this.#failure !== undefined) return;
     this.#failure = error;
-    this.#failed(error);
+    for (const reject of this.#waiting) reject(error);
   }
 }
 
