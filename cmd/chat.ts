@@ -81,8 +81,8 @@ export const command = defineCommand({
       value: "S",
       topic: "Answers",
       help: "same seed, same text",
-      min: 0,
-      defaultText: "another each time",
+      min: -1,
+      defaultText: "-1: another each time",
     }),
     stop: repeat(text({ topic: "Answers", help: "end before this text; may be given several times" })),
     context: integer({
@@ -155,7 +155,7 @@ interface SessionFlags extends Omit<SamplingOptions, "seed" | "penaltyWindow"> {
 }
 
 async function openSession(model: LanguageModel, flags: SessionFlags, { log }: Context): Promise<Session> {
-  const { DEFAULT_SAMPLING } = await import("../src/generate/sampling.ts");
+  const { chosenSeed, DEFAULT_SAMPLING } = await import("../src/generate/sampling.ts");
   const { noTemplate, Session } = await import("../src/generate/session.ts");
   const { temperature, topK, topP, minP, repeatPenalty, presencePenalty, frequencyPenalty, context } = flags;
   const template = flags.raw ? undefined : model.template;
@@ -171,7 +171,7 @@ async function openSession(model: LanguageModel, flags: SessionFlags, { log }: C
     );
   }
   const penalties = { repeatPenalty, presencePenalty, frequencyPenalty };
-  const seed = flags.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+  const seed = chosenSeed(flags.seed);
   return new Session(model, {
     template,
     templateVariables: flags.chatTemplateKwargs,

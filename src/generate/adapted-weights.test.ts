@@ -151,6 +151,7 @@ describe.each([["F32"], ["BF16"]])("%s", (dtype) => {
     };
     const applying = adapted.apply([{ path: first, scale: 1 }], { signal: stop.signal, onProgress });
     await expect(applying).rejects.toThrow("enough");
+    expect(adapted.isMixture).toBeTrue();
     await adapted.apply([]);
     await expectEqual(decoder, model());
   });
@@ -229,6 +230,7 @@ describe("refused before anything changes", () => {
     await expect(adapted.check([{ path: foreign, scale: 1 }])).rejects.toMatchObject({ code: "adapter" });
     expect(await adapted.check([{ path: first, scale: 1 }])).toEqual([]);
     await expect(adapted.apply([{ path: foreign, scale: 1 }])).rejects.toMatchObject({ code: "adapter" });
+    expect(adapted.isMixture).toBeFalse();
     await expectEqual(decoder, await mergedFolder(STORIES, [second], [1]));
   });
 

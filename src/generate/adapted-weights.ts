@@ -39,6 +39,7 @@ export class AdaptedWeights implements AsyncDisposable {
   readonly #base: BaseModel;
   /** Tensors that do not hold what the checkpoint does. */
   #changed: ReadonlySet<string> = new Set();
+  #isMixture = false;
 
   private constructor(decoder: Decoder, checkpoint: Checkpoint, base: BaseModel) {
     this.#gpu = decoder.gpu;
@@ -52,6 +53,11 @@ export class AdaptedWeights implements AsyncDisposable {
     const checkpoint = await Checkpoint.open(path);
     const config = await readConfig(checkpoint.folder);
     return new AdaptedWeights(decoder, checkpoint, describeBase(checkpoint, config?.value, path));
+  }
+
+  /** Did the last `apply` fail half-way? One that failed earlier has changed nothing. */
+  get isMixture(): boolean {
+    return this.#isMixture;
   }
 
   /**
@@ -72,6 +78,7 @@ export class AdaptedWeights implements AsyncDisposable {
       resources.defer(() => deltas.release());
       loaded.push({ plan: one, factor: choices[index]?.scale ?? 1, deltas });
     }
+    this.#isMixture = true;
     const filled = [...this.#untie(plan, changes), ...changes];
     const names = new Set(filled.map(({ name }) => name));
     const restored = plan.tensors.filter(({ name }) => this.#changed.has(name) && !names.has(name));
@@ -85,6 +92,7 @@ export class AdaptedWeights implements AsyncDisposable {
     onProgress?.(work.length, work.length);
     await this.#gpu.idle();
     this.#changed = names;
+    this.#isMixture = false;
     return plans.flatMap(({ notes }) => notes);
   }
 

@@ -91,8 +91,8 @@ export class LanguageModel implements Writer, AsyncDisposable {
   }
 
   /**
-   * Makes the weights the base's with exactly these adapters. What was computed with others must be forgotten. Where
-   * that fails the adapters from before are put back.
+   * Makes the weights the base's with exactly these adapters. What was computed with others must be forgotten. What
+   * cannot be applied is refused before anything changes; what fails later puts the adapters from before back.
    * @returns notes for the user
    * @throws RandloraError as `AdaptedWeights.apply`; the signal's reason when it is aborted
    */
@@ -104,6 +104,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
       this.#adapters = choices;
       return notes;
     } catch (thrown) {
+      if (!this.#adapted.isMixture) throw thrown;
       const before = this.#adapters;
       this.#adapters = [];
       await this.#adapted.apply(before, { generator: options.generator, dtype: this.#dtype });

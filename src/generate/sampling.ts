@@ -34,6 +34,12 @@ export const DEFAULT_SAMPLING: SamplingOptions = {
   seed: 0,
 };
 
+/** The seed that was asked for; where none was (undefined, or negative as llama.cpp has it) another each time. */
+export function chosenSeed(seed: number | undefined): number {
+  if (seed !== undefined && seed >= 0) return seed;
+  return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+}
+
 /** Tokens by falling logit. */
 export interface Candidates {
   readonly ids: readonly number[];

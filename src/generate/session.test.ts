@@ -74,6 +74,11 @@ describe("a conversation", () => {
     const [first, second] = await chat();
     expect(second).not.toBe(first);
     expect(await chat()).toEqual([first, second]);
+    using session = start({ sampling: { ...sampling, seed: 100 } });
+    await session.say("Once upon a time");
+    session.reset();
+    session.settings.sampling = sampling;
+    expect((await session.say("Tom went to the park")).text).toBe(first ?? "");
   });
 
   test("what fails or is cancelled at once was never said", async () => {

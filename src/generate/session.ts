@@ -8,7 +8,7 @@ import type { SamplingOptions } from "./sampling.ts";
 
 /** How a session's answers are made; may be changed between two of them. */
 export interface SessionSettings {
-  /** The seed is the first answer's; every further answer has the next one. */
+  /** The seed is that of the first answer after it was set; every further answer has the next one. */
   sampling: SamplingOptions;
   maxTokens: number | undefined;
   stops: readonly string[];
@@ -40,6 +40,8 @@ export class Session implements Disposable {
   readonly #conversation: Conversation;
   readonly #prefix: PrefixCache;
   #attached: string[] = [];
+  /** The settings' seed at the last answer, and the answers since it was set. */
+  #seed: number | undefined;
   #answers = 0;
 
   constructor(writer: Writer, { template, templateVariables, system, ...settings }: SessionOptions) {
@@ -159,6 +161,9 @@ export class Session implements Disposable {
   async #answer(options: AnswerOptions): Promise<Reply> {
     const { sampling, maxTokens, stops, shift } = this.settings;
     const ids = this.#fitting();
+    // A seed that was given anew is the next answer's.
+    if (sampling.seed !== this.#seed) this.#answers = 0;
+    this.#seed = sampling.seed;
     const seed = sampling.seed + this.#answers++;
     return writeReply(this.#writer, this.#prefix, ids, {
       ...options,

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { DEFAULT_SAMPLING, type SamplingOptions } from "../generate/sampling.ts";
+import { chosenSeed, DEFAULT_SAMPLING, type SamplingOptions } from "../generate/sampling.ts";
 import { ApiError, badField } from "./api-error.ts";
 
 /** Sampling of requests that say nothing, and the longest answer of those. */
@@ -142,7 +142,7 @@ export function generationRequest(
       repeatPenalty: fields.repetition_penalty ?? fields.repeat_penalty ?? DEFAULT_SAMPLING.repeatPenalty,
       presencePenalty: fields.presence_penalty ?? 0,
       frequencyPenalty: fields.frequency_penalty ?? 0,
-      seed: fields.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
+      seed: chosenSeed(fields.seed),
     },
     maxTokens: readLength(fields, defaults),
     stops: typeof stop === "string" ? [stop] : (stop ?? []),

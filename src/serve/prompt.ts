@@ -1,5 +1,6 @@
 import { RandloraError } from "../errors.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
+import type { DecoderConfig } from "../models/config.ts";
 import type { ChatMessage, ChatTemplate } from "../text/chat-template.ts";
 import { ApiError, badField } from "./api-error.ts";
 import type { ChatRequest } from "./chat-request.ts";
@@ -15,11 +16,14 @@ export interface PromptOptions {
   readonly context: number;
 }
 
-type Text = Pick<LanguageModel, "tokenizer" | "template" | "decoder">;
+type Text = Pick<LanguageModel, "tokenizer" | "template"> & {
+  readonly decoder: { readonly config: Pick<DecoderConfig, "vocabularySize"> };
+};
 
 /**
  * The ids of a conversation that waits for its answer.
- * @throws ApiError 400 without a chat template, where that refuses the messages, or where they are empty or fill the context
+ * @throws ApiError 400 without a chat template, where that refuses the messages, or where they are empty, hold ids that the
+ *   model does not have, or fill the context
  */
 export async function chatPrompt(
   model: Text,
@@ -36,7 +40,7 @@ export async function chatPrompt(
   const variables = { ...options.templateVariables, ...request.templateVariables };
   const text = render(template, messages, variables);
   const ids = await tokenizer.encodeWithin(text, longest(options), { special: false });
-  return checkLength(ids, options, "messages");
+  return checkIds(ids, model, options, "messages");
 }
 
 function render(
@@ -62,12 +66,7 @@ export async function completionPrompt(
   options: PromptOptions,
 ): Promise<readonly number[]> {
   const ids = typeof prompt === "string" ? await model.tokenizer.encodeWithin(prompt, longest(options)) : prompt;
-  const { vocabularySize } = model.decoder.config;
-  const foreign = ids?.find((id) => id >= vocabularySize);
-  if (foreign !== undefined) {
-    throw badField("prompt", `token ${foreign} is beyond the model's vocabulary of ${vocabularySize}`);
-  }
-  return checkLength(ids, options, "prompt");
+  return checkIds(ids, model, options, "prompt");
 }
 
 function withSystem(messages: readonly ChatMessage[], system: string | undefined): readonly ChatMessage[] {
@@ -81,8 +80,18 @@ function longest({ context }: PromptOptions): number {
 }
 
 /** @param ids undefined: more than `longest` */
-function checkLength(ids: readonly number[] | undefined, options: PromptOptions, param: string): readonly number[] {
+function checkIds(
+  ids: readonly number[] | undefined,
+  { decoder }: Text,
+  options: PromptOptions,
+  param: string,
+): readonly number[] {
   const { context } = options;
+  const { vocabularySize } = decoder.config;
+  const foreign = ids?.find((id) => id >= vocabularySize);
+  if (foreign !== undefined) {
+    throw badField(param, `token ${foreign} is beyond the model's vocabulary of ${vocabularySize}`);
+  }
   if (ids?.length === 0) throw badField(param, "no tokens: there is nothing to go on from");
   if (ids !== undefined && ids.length < context) return ids;
   const count = ids?.length ?? `more than ${longest(options)}`;

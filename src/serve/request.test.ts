@@ -158,6 +158,8 @@ describe("completions", () => {
       5,
     ]);
     expect(complete({ max_tokens: -1 }).maxTokens).toBeUndefined();
+    const [one, other] = [complete({ seed: -1 }), complete({ seed: -1 })].map(({ sampling }) => sampling.seed);
+    expect(one).not.toBe(other ?? -1);
   });
 
   test.each<[object, string]>([

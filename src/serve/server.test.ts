@@ -5,7 +5,11 @@ import { join } from "node:path";
 import { APIError } from "openai";
 import type { AdapterChoice } from "../generate/adapted-weights.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
+import { DEFAULT_SAMPLING } from "../generate/sampling.ts";
 import { expectedStories } from "../generate/testing.ts";
+import { readChatRequest } from "./chat-request.ts";
+import { readCompletionRequest } from "./completion-request.ts";
+import { chatPrompt, completionPrompt } from "./prompt.ts";
 import { failure, loadStoriesModel, serveStories, type TestServer, writeAdapters } from "./testing.ts";
 
 setDefaultTimeout(60_000);
@@ -204,6 +208,19 @@ describe("adapters", () => {
     const { choices } = await broken.client.completions.create({ model: "stories260k", prompt: "Once", max_tokens: 3 });
     expect(choices[0]?.text).not.toBe("");
   });
+});
+
+test("what the tokenizer has and the model has not is refused as the client's text, not as the server's failure", async () => {
+  const { tokenizer, template } = model;
+  const small = { tokenizer, template, decoder: { config: { vocabularySize: 300 } } };
+  const options = { system: undefined, templateVariables: {}, context: 512 };
+  const defaults = { sampling: DEFAULT_SAMPLING, maxTokens: undefined };
+  const asked = { messages: user("Once upon a time"), prompt: "Once upon a time" };
+  const refused = { status: 400, message: expect.stringContaining("beyond the model's vocabulary of 300") };
+  expect(await failure(chatPrompt(small, readChatRequest(asked, defaults), options))).toMatchObject(refused);
+  expect(await failure(completionPrompt(small, readCompletionRequest(asked, defaults), options))).toMatchObject(
+    refused,
+  );
 });
 
 test("the context is respected: a longer prompt is refused, an answer ends there", async () => {

@@ -10,7 +10,8 @@ export function diverged(step: number, what: string, kept: number | undefined): 
 
 function hintOf(step: number, kept: number | undefined): string {
   // Nothing was trained yet: no learning rate is at fault.
-  if (step <= 1) return "the model holds NaN, or numbers that are too large for 16 bits: fetch it again, or try --dtype f32";
+  if (step <= 1)
+    return "the model holds NaN, or numbers that are too large for 16 bits: fetch it again, or try --dtype f32";
   if (kept === undefined)
     return "no good state was saved: start anew with a lower --learning-rate or a longer --warmup";
   return `what was saved at step ${kept} is kept; try a lower --learning-rate or a longer --warmup`;
