@@ -15,7 +15,6 @@ test.each<[GeneratorName, Sparsity]>([
   ["torch-mt19937-bf16-v2", "dense"],
   ["torch-mt19937-f32", "dense"],
   ["torch-mt19937-ternary", "sparse"],
-  ["philox-v1", "dense"],
 ])("a long draw (%s, %s) hears the signal", async (generator, sparsity) => {
   const stop = new AbortController();
   // It comes from the event loop, as a signal does.
