@@ -113,6 +113,27 @@ describe("default < file < environment < flag", () => {
     });
   });
 
+  test("a text keeps its spelling, or is refused where YAML takes it for a number", async () => {
+    const written = "prompt: 12 # and so on\nstop: [7, 'x', \"012\"]\ngpu: 1\nmax_shard_size: 0x10\nscale: 1.0\n";
+    await withFile(written, async (folder) => {
+      expect(await run(folder)).toMatchObject({ prompt: "12", stop: ["7", "x", "012"], gpu: "1", maxShardSize: 16 });
+    });
+    for (const scalar of ["012", "1.0", "0x10", "1e3", "12345678901234567890", "True", "[a, 1.0]"]) {
+      await withFile(`stop: ${scalar}\nscale: 1\n`, async (folder) => {
+        const { status, stdout, stderr } = await sample(["mix", "a", "b"], { cwd: folder });
+        expect([status, stdout]).toEqual([2, ""]);
+        expect(stderr).toMatch(
+          /^error: randlora.yaml: stop: without quotes YAML reads this as .*\nhint: put it in quotes/,
+        );
+      });
+    }
+    // What a stronger layer overrules does no harm.
+    await withFile("mix:\n  prompt: 012\n", async (folder) => {
+      expect((await sample(["mix", "a", "b"], { cwd: folder })).status).toBe(2);
+      expect(await run(folder, ["-p", "hello"])).toMatchObject({ prompt: "hello" });
+    });
+  });
+
   test("--config names another file, which must exist and be YAML", async () => {
     await withFile("a: [1\n", async (folder) => {
       const broken = await sample(["mix", "a", "b"], { cwd: folder });

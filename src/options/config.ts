@@ -4,6 +4,7 @@ import { NO_FILE, type ConfigLayer } from "./layers.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
 import { allCommands, flagName, type Program } from "./names.ts";
 import { nearest } from "./nearest.ts";
+import { findRespelt } from "./spelling.ts";
 
 /** Read when no `--config` is given, if it exists in the current folder. */
 export const DEFAULT_CONFIG = "randlora.yaml";
@@ -26,7 +27,14 @@ export const DEFAULT_CONFIG = "randlora.yaml";
 export function readConfig(program: Program, path: readonly string[], file: string | undefined): ConfigLayer {
   if (file === undefined && !existsSync(DEFAULT_CONFIG)) return NO_FILE;
   const name = file ?? DEFAULT_CONFIG;
-  return { name, values: configValues(program, path, name, parseYaml(name)) };
+  const source = readText(name);
+  const settings = readSettings(program, path, name, parseYaml(name, source));
+  const respelt = new Map<string, string>();
+  for (const [flag, value] of settings) {
+    const found = findRespelt(source, flag, value);
+    if (found !== undefined) respelt.set(flag, String(found));
+  }
+  return { name, values: toValues(settings), respelt };
 }
 
 /** The settings that a parsed document holds for one command. */
@@ -36,8 +44,22 @@ export function configValues(
   name: string,
   document: unknown,
 ): ReadonlyMap<string, readonly string[]> {
-  const values = new Map<string, readonly string[]>();
-  if (document === null || document === undefined) return values;
+  return toValues(readSettings(program, path, name, document));
+}
+
+function toValues(settings: ReadonlyMap<string, unknown>): ReadonlyMap<string, readonly string[]> {
+  return new Map([...settings].map(([flag, value]) => [flag, toTexts(value)]));
+}
+
+/** As {@link configValues}, the values as YAML has them. */
+function readSettings(
+  program: Program,
+  path: readonly string[],
+  name: string,
+  document: unknown,
+): ReadonlyMap<string, unknown> {
+  const settings = new Map<string, unknown>();
+  if (document === null || document === undefined) return settings;
   if (!isMapping(document)) {
     throw new RandloraError(
       "usage",
@@ -45,15 +67,15 @@ export function configValues(
       "write lines like `dtype: bf16`",
     );
   }
-  readLevel({ program, path, name, values }, [], document);
-  return values;
+  readLevel({ program, path, name, settings }, [], document);
+  return settings;
 }
 
 interface Reading {
   readonly program: Program;
   readonly path: readonly string[];
   readonly name: string;
-  readonly values: Map<string, readonly string[]>;
+  readonly settings: Map<string, unknown>;
 }
 
 /** Reads the mapping under `section` ([] is the top). Plain keys come first, so that inner sections overrule them. */
@@ -72,7 +94,7 @@ function readLevel(reading: Reading, section: readonly string[], mapping: Readon
     const place = [reading.name, ...section, key].join(": ");
     if (words.has(key) && isMapping(value)) inner.push([key, value]);
     else if (!flags.has(flag)) throw unknownKey(place, flag, [...flags, ...words]);
-    else if (applies && value !== null) reading.values.set(flag, toTexts(value));
+    else if (applies && value !== null) reading.settings.set(flag, value);
   }
   for (const [key, value] of inner) readLevel(reading, [...section, key], value);
 }
@@ -96,13 +118,15 @@ function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function parseYaml(name: string): unknown {
-  let source: string;
+function readText(name: string): string {
   try {
-    source = readFileSync(name, "utf8");
+    return readFileSync(name, "utf8");
   } catch (cause) {
     throw new RandloraError("file", `${name}: cannot be read`, "check the path after --config", { cause });
   }
+}
+
+function parseYaml(name: string, source: string): unknown {
   try {
     return Bun.YAML.parse(source);
   } catch (cause) {

@@ -15,9 +15,11 @@ export interface ConfigLayer {
   /** How errors name it: its path as given. */
   readonly name: string;
   readonly values: ReadonlyMap<string, readonly string[]>;
+  /** What YAML read as a number or a truth value, where its text above may not be what was written (`012` is 12). */
+  readonly respelt: ReadonlyMap<string, string>;
 }
 
-export const NO_FILE: ConfigLayer = { name: "", values: new Map() };
+export const NO_FILE: ConfigLayer = { name: "", values: new Map(), respelt: new Map() };
 
 /**
  * Settles every option: flag over environment over file over default.
@@ -52,6 +54,11 @@ function strongest(key: string, option: Option<unknown>, layers: Layers) {
   if (set !== undefined && set !== "") return { source: variable, texts: environmentTexts(option, variable, set) };
   const written = layers.file.values.get(flagName(key));
   if (written !== undefined) {
+    const respelt = layers.file.respelt.get(flagName(key));
+    if (option.verbatim && respelt !== undefined) {
+      const cause = `without quotes YAML reads this as ${respelt}, which may not be what was written`;
+      throw new RandloraError("usage", `${layers.file.name}: ${flagName(key)}: ${cause}`, "put it in quotes");
+    }
     // A YAML list is several values to an option that repeats, and one value such as "0.9,0.95" to any other.
     const texts = option.repeatable ? written : [written.join(",")];
     return { source: `${layers.file.name}: ${flagName(key)}`, texts };

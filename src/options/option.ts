@@ -17,6 +17,8 @@ export interface Option<T> {
   readonly topic: string;
   /** One letter, without the dash; empty when there is none. */
   readonly short: string;
+  /** Whether the value is taken letter for letter: `012`, `12` and `12.0` differ, which they do not to a YAML reader. */
+  readonly verbatim: boolean;
   /** The only texts that `read` accepts; empty when anything may be written. */
   readonly choices: readonly string[];
   /** What the value is when no layer gives one. */
@@ -74,7 +76,7 @@ export function flag(spec: Omit<Spec<never>, "value" | "default">): Option<boole
 
 /** Any text: a path, a name, a pattern. */
 export function text<D extends string | undefined = undefined>(spec: Spec<D>): Option<string | Absent<D>> {
-  return single(spec, "TEXT", (value) => value);
+  return { ...single(spec, "TEXT", (value) => value), verbatim: true };
 }
 
 /** Where to read or write: any text but an empty one. */
@@ -154,7 +156,11 @@ export function json<D extends Readonly<Record<string, unknown>> | undefined = u
 
 /** `--name` or `--name VALUE`: `true` when it stands without a value. */
 export function optionalText(spec: Omit<Spec<never>, "default">): Option<string | true | undefined> {
-  return { ...single<string | true, undefined>(spec, "TEXT", (value) => value || true), form: "optional" };
+  return {
+    ...single<string | true, undefined>(spec, "TEXT", (value) => value || true),
+    form: "optional",
+    verbatim: true,
+  };
 }
 
 /** Lets an option be given several times: `repeat(number({ help }))` reads `--scale 1 --scale 0.5` as [1, 0.5]. */
@@ -198,6 +204,7 @@ function common<D>(spec: Spec<D>, placeholder: string) {
     help: spec.help,
     topic: spec.topic ?? "Options",
     short: spec.short ?? "",
+    verbatim: false,
     choices: [],
   };
 }
