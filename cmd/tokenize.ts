@@ -2,6 +2,7 @@ import { isatty } from "node:tty";
 import { RandloraError } from "../src/errors.ts";
 import { parseHubName } from "../src/hub/name.ts";
 import { type Context, defineCommand, flag, required, text } from "../src/options/command.ts";
+import { escaped } from "../src/safetensors/visible.ts";
 import { readInput } from "./read-input.ts";
 
 /** `randlora tokenize`: shows how a model's tokenizer cuts a text. */
@@ -33,7 +34,7 @@ export const command = defineCommand({
     // The text comes back as it went in: what the tokenizer puts around it is not part of it.
     context.result({ ids, text: tokenizer.decode(own) }, () => {
       const width = String(tokenizer.vocabSize - 1).length;
-      return ids.map((id) => `${String(id).padStart(width)} ${JSON.stringify(tokenizer.idToToken(id))}\n`).join("");
+      return ids.map((id) => `${String(id).padStart(width)} ${escaped(tokenizer.idToToken(id) ?? "")}\n`).join("");
     });
   },
 });

@@ -1,3 +1,4 @@
+import { visible } from "../safetensors/visible.ts";
 import { formatNumber } from "../terminal/format.ts";
 import { formatTable } from "../terminal/table.ts";
 import type { MethodSummary } from "../train/method.ts";
@@ -21,7 +22,7 @@ export function parameterTable(
 ): string {
   const groups = new Map<string, Group>();
   for (const module of modules) {
-    const name = module.name.replaceAll(/(^|\.)\d+(?=\.|$)/g, "$1*");
+    const name = visible(module.name).replaceAll(/(^|\.)\d+(?=\.|$)/g, "$1*");
     const shape = module.shape.map((size) => formatNumber(size)).join(" × ");
     const key = `${name} ${shape} ${module.parameters}`;
     const group = groups.get(key) ?? { name, shape, count: 0, parameters: 0 };

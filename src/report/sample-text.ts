@@ -1,3 +1,4 @@
+import { visibleLines } from "../safetensors/visible.ts";
 import type { Style } from "../terminal/style.ts";
 import type { MarkedText } from "../text/data/marked-text.ts";
 
@@ -21,7 +22,7 @@ export function sampleText(parts: readonly MarkedText[], style: Style): string {
       .map((line) => (line === "" ? "" : paint(line)))
       .join("\n");
   };
-  const shown = shorten(parts.map((part) => ({ ...part, text: visible(part.text) })));
+  const shown = shorten(parts.map((part) => ({ ...part, text: visibleLines(part.text.replaceAll("\r\n", "␍\n")) })));
   const text = shown.map(mark).join("").replace(/\n+$/, "");
   return `${text.replace(/^(?=.)/gm, "  ")}\n`;
 }
@@ -42,18 +43,4 @@ function shorten(parts: readonly MarkedText[]): MarkedText[] {
     const left = start <= from && from < at ? ` … ${excess} characters … ` : "";
     return head + left + tail === "" ? [] : [{ ...part, text: (head + left + tail).toWellFormed() }];
   });
-}
-
-/** Control characters but newline and tab as Unicode's pictures of them (U+2400 …), so that they are seen and do nothing. */
-function visible(text: string): string {
-  return (
-    text
-      .replaceAll("\r\n", "␍\n")
-      // oxlint-disable-next-line no-control-regex -- control characters are what this shows
-      .replaceAll(/[\u0000-\u0008\u000b-\u001f]/g, (character) =>
-        String.fromCodePoint(0x2400 + character.charCodeAt(0)),
-      )
-      .replaceAll("\u007f", "␡")
-      .replaceAll(/[\u0080-\u009f\u202a-\u202e\u2066-\u2069]/g, "�")
-  );
 }

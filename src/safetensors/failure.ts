@@ -1,4 +1,5 @@
 import { RandloraError } from "../errors.ts";
+import { escaped, visible } from "./visible.ts";
 
 const CAUSES: Readonly<Record<string, readonly [message: string, hint: string]>> = {
   ENOENT: ["no such file or folder", "check the path"],
@@ -45,11 +46,10 @@ export async function naming<T>(path: string, doing: "read" | "write", work: Pro
 /** A name from a file in double quotes, on one line and not longer than a line: files may hold anything. */
 export function quote(name: string): string {
   const characters = [...name];
-  return JSON.stringify(characters.length > 200 ? `${characters.slice(0, 200).join("")}…` : name);
+  return escaped(characters.length > 200 ? `${characters.slice(0, 200).join("")}…` : name);
 }
 
 /** A path without characters that would break the line it is printed on. */
 export function oneLine(path: string): string {
-  // oxlint-disable-next-line no-control-regex -- control characters are what this removes
-  return path.replaceAll(/[\u0000-\u001f\u007f]/g, "?");
+  return visible(path);
 }

@@ -1,3 +1,4 @@
+import { visibleLines } from "../safetensors/visible.ts";
 import type { Style } from "./style.ts";
 
 /** Inline marks, the longer first: what opens with one closes with the same. */
@@ -187,10 +188,5 @@ function emphasise(mark: Mark, text: string, style: Style): string {
 
 /** A model's text must not steer the terminal: control characters become visible, tabs and newlines stay. */
 export function printable(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- they are what is made visible
-  return text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (character) => {
-    const code = character.charCodeAt(0);
-    if (character === "\r") return "";
-    return code < 0x20 ? String.fromCharCode(0x2400 + code) : "\uFFFD";
-  });
+  return visibleLines(text.replaceAll("\r", ""));
 }

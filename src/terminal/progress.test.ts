@@ -27,6 +27,14 @@ describe("on a terminal", () => {
     ]);
   });
 
+  test("a label from a file steers nothing", () => {
+    const stream = new RecordingStream(200);
+    const { clock, progress } = start(stream);
+    clock.now = 100;
+    progress.label("w\x1b[2Je\x9bA\nt");
+    expect(stream.writes.join("")).toContain("w␛[2Je\uFFFDA␊t");
+  });
+
   test("draws at most ten times a second", () => {
     const stream = new RecordingStream(100);
     const { clock, progress } = start(stream);

@@ -1,3 +1,4 @@
+import { visible } from "../safetensors/visible.ts";
 import { formatBytes, formatClock, formatNumber } from "./format.ts";
 import type { Screen } from "./screen.ts";
 import { cut } from "./table.ts";
@@ -85,7 +86,7 @@ export function createProgress(
       update();
     },
     label(text) {
-      label = text;
+      label = visible(text);
       update();
     },
     close,

@@ -29,6 +29,12 @@ test("colours take no room", () => {
   expect(Bun.stripANSI(table)).toBe("a      b\nred    x\ngreen  y\n");
 });
 
+test("cells steer nothing", () => {
+  expect(formatTable([["a\x1b[2J\x9b1m\u202eb", "\x1b[1mbold\x1b[22m"]])).toBe(
+    "a␛[2J\uFFFD1m\uFFFDb  \x1b[1mbold\x1b[22m\n",
+  );
+});
+
 test("missing cells are empty, no rows are no text", () => {
   expect(formatTable([["a"], ["b", "c"]])).toBe("a\nb  c\n");
   expect(formatTable([])).toBe("");

@@ -1,3 +1,5 @@
+import { visible } from "../safetensors/visible.ts";
+
 /** How a table is laid out. */
 export interface TableSpec {
   /** Headings; without them the rows stand alone. */
@@ -18,18 +20,30 @@ const GAP = "  ";
  * way first.
  */
 export function formatTable(rows: readonly (readonly string[])[], spec: TableSpec = {}): string {
-  const all = spec.head === undefined ? rows : [spec.head, ...rows];
+  const cells = rows.map((row) => row.map(shown));
+  const all = spec.head === undefined ? cells : [spec.head, ...cells];
   const count = Math.max(0, ...all.map((row) => row.length));
   const natural = Array.from({ length: count }, (_, column) =>
     Math.max(0, ...all.map((row) => Bun.stringWidth(row[column] ?? ""))),
   );
   const widths = shrink(natural, (spec.columns ?? Infinity) - GAP.length * Math.max(0, count - 1));
   const layout = (row: readonly string[], mark: (text: string) => string): string => {
-    const cells = widths.map((width, column) => pad(mark(cut(row[column] ?? "", width)), width, spec.align?.[column]));
-    return `${cells.join(GAP).trimEnd()}\n`;
+    const padded = widths.map((width, column) => pad(mark(cut(row[column] ?? "", width)), width, spec.align?.[column]));
+    return `${padded.join(GAP).trimEnd()}\n`;
   };
   const head = spec.head === undefined ? "" : layout(spec.head, spec.markHead ?? unmarked);
-  return head + rows.map((row) => layout(row, unmarked)).join("");
+  return head + cells.map((row) => layout(row, unmarked)).join("");
+}
+
+// oxlint-disable-next-line no-control-regex -- colour codes begin with one
+const COLOUR = /(\x1b\[[\d;]*m)/;
+
+/** A cell may come from a file: nothing in it steers the terminal but the colours that the caller gave it. */
+function shown(cell: string): string {
+  return cell
+    .split(COLOUR)
+    .map((part, at) => (at % 2 === 1 ? part : visible(part)))
+    .join("");
 }
 
 /** Cuts to at most `width` terminal columns; what is lost is marked by an ellipsis. */
