@@ -34,6 +34,9 @@ export const command = defineCommand({
       projections: projections === undefined ? undefined : projections === "yes",
       force,
       signal: context.signal,
+    }).catch((thrown: unknown) => {
+      if (context.signal.aborted) context.log.info("cancelled; nothing written");
+      throw thrown;
     });
     for (const note of result.notes) context.log.warn(note);
     const { tensors, generator } = result;

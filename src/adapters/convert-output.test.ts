@@ -47,6 +47,19 @@ describe("--projections", () => {
   });
 });
 
+test.each([
+  ["peft", "out"],
+  ["json", "out.json"],
+] as const)("a signal stops what writes %s, and nothing is left", async (to, name) => {
+  await using folder = await TemporaryFolder.create();
+  const from = await writeFolder(join(folder.path, "a"), CONFIG, OWN);
+  const stop = new AbortController();
+  const conversion = convert(from, { to, out: join(folder.path, name), signal: stop.signal });
+  stop.abort();
+  await expect(conversion).rejects.toBe(stop.signal.reason);
+  expect(await readdir(folder.path)).toEqual(["a"]);
+});
+
 test("bases that are not those that the file records are refused", async () => {
   await using folder = await TemporaryFolder.create();
   const drawn = await drawnPair({ generator: "torch-mt19937-bf16-v2" });

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import type { GeneratorName } from "../random/names.ts";
 import { Publication } from "../safetensors/publish.ts";
 import { holdsWeights } from "../safetensors/shards.ts";
-import type { Adapter } from "./types.ts";
+import type { Adapter, AdapterTensor } from "./types.ts";
 import { writeJson } from "./json-write.ts";
 import { writePeft } from "./peft-write.ts";
 import { convertLora } from "./lora/convert.ts";
@@ -37,13 +37,15 @@ export interface Conversion {
  * configuration. The output appears when it is complete. Throws `RandloraError`.
  */
 export async function convertAdapter(adapter: Adapter, options: ConvertOptions): Promise<Conversion> {
-  const { to, out, force = false } = options;
+  const { to, out, force = false, signal } = options;
   const inputs = [...new Set([adapter.file, adapter.configFile])];
   const kind = to === "peft" ? "folder" : "file";
   await using publication = await Publication.begin(out, { kind, force, inputs, isReplaceable: holdsWeights });
-  const { content, generator, projections, notes } = await contentFor(adapter, options);
+  const { content: whole, generator, projections, notes } = await contentFor(adapter, options);
+  const content = { ...whole, tensors: whole.tensors.map((tensor) => stoppable(tensor, signal)) };
   if (to === "json") await writeJson(publication.partPath, content);
   else await writePeft(publication.partPath, content, (await ownReadme(adapter)) ?? peftReadme(content));
+  signal?.throwIfAborted();
   await publication.commit();
   return { out: publication.target, to, tensors: content.tensors.length, generator, projections, notes };
 }
@@ -56,6 +58,16 @@ function contentFor(adapter: Adapter, wish: BasesWish): Promise<ConvertedContent
     case "lora":
       return convertLora(adapter, wish);
   }
+}
+
+/** A tensor that is not read on, piece by piece, once the signal is aborted: saved bases may be gigabytes. */
+function stoppable(tensor: AdapterTensor, signal: AbortSignal | undefined): AdapterTensor {
+  const { name, dtype, shape, bytes } = tensor;
+  const read = async (out: Uint8Array, start?: number): Promise<void> => {
+    signal?.throwIfAborted();
+    await tensor.read(out, start);
+  };
+  return { name, dtype, shape, bytes, read, readAll: () => tensor.readAll() };
 }
 
 /** The model card of a PEFT folder, which belongs to the adapter. */
