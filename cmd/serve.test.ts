@@ -127,7 +127,8 @@ test("a run is served with its adapter, which is what is meant without a name", 
 });
 
 test("the key comes from the environment; strangers are warned of, unless there is one", async () => {
-  await using locked = new Running([STORIES, "--host", "0.0.0.0"], { RANDLORA_API_KEY: "secret" });
+  // Quiet or not, the address is told: nothing else says which port 0 is.
+  await using locked = new Running([STORIES, "--host", "0.0.0.0", "--quiet"], { RANDLORA_API_KEY: "secret" });
   const client = await locked.client("secret");
   expect((await client.models.list()).data).toHaveLength(1);
   expect((await fetch(`${await locked.address}/v1/models`)).status).toBe(401);

@@ -118,7 +118,7 @@ export const command = defineCommand({
     });
     warnOfContext(options.context, model.decoder.config.contextLength, context);
     await warnOfStrangers(host, apiKey, context);
-    context.log.info(`listening on ${server.address}`);
+    context.log.announce(`listening on ${server.address}`);
     context.result({ address: server.address, models: models.all.map(({ id }) => id) });
     await Promise.race([aborted(context.signal), engine.failure]);
     if (engine.load > 0) context.log.info("finishing the running answer; a second signal leaves at once");

@@ -6,6 +6,8 @@ export interface Log {
   info(line: string): void;
   /** Shown even under `--quiet`, after the word `warning:`. */
   warn(line: string): void;
+  /** Shown even under `--quiet`, as it stands: what the caller cannot go on without. */
+  announce(line: string): void;
   /** Shown under `--verbose` only. */
   verbose(line: string): void;
 }
@@ -22,6 +24,9 @@ export function createLog(
     },
     warn(line) {
       screen.line(`${style.yellow("warning:")} ${line}`);
+    },
+    announce(line) {
+      screen.line(line);
     },
     verbose(line) {
       if (level.verbose) screen.line(style.dim(line));
