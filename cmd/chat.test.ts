@@ -167,6 +167,13 @@ describe("refused", () => {
   test.each<[string, readonly string[], number, string]>([
     ["no prompt", [STORIES], 2, 'give it with -p "…", or on stdin'],
     ["--raw with a template", [STORIES, "--raw", "--system", "x", "-p", "x"], 2, "leave --raw out"],
+    ["--raw with its variables", [STORIES, "--raw", "--chat-template-kwargs", "{}", "-p", "x"], 2, "leave --raw out"],
+    [
+      "a generator without an adapter",
+      [STORIES, "--generator", "philox-v1", "-p", "x"],
+      2,
+      "--generator without an adapter",
+    ],
     ["a scale without an adapter", [STORIES, "--scale", "2", "-p", "x"], 2, "--scale without an adapter"],
     ["a folder without tokenizer", [join(STORIES, ".."), "-p", "x"], 1, "tokenizer.json: no such file"],
     [

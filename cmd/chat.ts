@@ -103,8 +103,9 @@ export const command = defineCommand({
     const { chooseModel, describeDefaultModel, findDefaultModel } = await import("../src/generate/default-model.ts");
     const source = named ?? (await findDefaultModel(process.cwd()));
     const prompt = options.prompt ?? (await readPrompt(options.raw, context));
-    if (options.raw && (options.system ?? options.chatTemplate) !== undefined) {
-      const message = "--raw takes no chat template, and so no --system and no --chat-template";
+    const { system, chatTemplate, chatTemplateKwargs } = options;
+    if (options.raw && (system ?? chatTemplate ?? chatTemplateKwargs) !== undefined) {
+      const message = "--raw takes no chat template, and so no --system, --chat-template and --chat-template-kwargs";
       throw new RandloraError("usage", message, "leave --raw out");
     }
     const started = performance.now();
@@ -112,7 +113,7 @@ export const command = defineCommand({
     const { adapter, scale: scales, generator } = options;
     const findAdapter = (name: string): Promise<string> => localPath(name, "adapter", context);
     const { location, adapters } = await chooseModel(
-      { model: source, adapters: adapter, scales },
+      { model: source, adapters: adapter, scales, generator },
       { model: (name) => localPath(name, "model", context), adapter: findAdapter },
     );
     if (named === undefined) context.log.info(describeDefaultModel(source));

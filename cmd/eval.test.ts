@@ -101,6 +101,8 @@ test(
     expect(missing).toMatchObject({ status: 1, stderr: expect.stringContaining("nowhere: no such file") });
     const merged = await perplexity(STORIES, "--file", "-", "--merged");
     expect(merged).toMatchObject({ status: 2, stderr: expect.stringContaining("--merged needs an adapter") });
+    const scaled = await perplexity(STORIES, "--file", "-", "--scale", "1");
+    expect(scaled).toMatchObject({ status: 2, stderr: expect.stringContaining("--scale needs an adapter") });
   },
   START_TIMEOUT,
 );

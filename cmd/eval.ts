@@ -34,7 +34,7 @@ const perplexityCommand = defineCommand({
       defaultText: "1024, or the model's context when that is smaller",
     }),
     adapter: text({ value: "A", topic: "Adapter", help: "measure the model with this one as well, in f32" }),
-    scale: number({ value: "S", topic: "Adapter", help: "multiply α/r by S", default: 1 }),
+    scale: number({ value: "S", topic: "Adapter", help: "multiply α/r by S", defaultText: "1" }),
     generator: choice(GENERATOR_NAMES, {
       value: "NAME",
       topic: "Adapter",
@@ -52,8 +52,8 @@ const perplexityCommand = defineCommand({
     }
     const { model, adapter: named = options.adapter } = run;
     if (file === undefined) throw new RandloraError("usage", "--file is missing", "name the text to predict");
-    if (named === undefined && (merged || generator !== undefined)) {
-      const flagged = merged ? "--merged" : "--generator";
+    if (named === undefined && (merged || generator !== undefined || scale !== undefined)) {
+      const flagged = merged ? "--merged" : generator !== undefined ? "--generator" : "--scale";
       throw new RandloraError("usage", `${flagged} needs an adapter`, "name it with --adapter");
     }
     const { localPath } = await import("../src/options/places.ts");
@@ -64,7 +64,8 @@ const perplexityCommand = defineCommand({
     const { windowSize } = await import("../src/eval/perplexity.ts");
     const { Gpu } = await import("../src/gpu/gpu.ts");
     const location = await locateModel(await localPath(model, "model", context));
-    const adapter = named === undefined ? undefined : { path: await localPath(named, "adapter", context), scale };
+    const adapter =
+      named === undefined ? undefined : { path: await localPath(named, "adapter", context), scale: scale ?? 1 };
     const size = windowSize(await loadConfig(location.folder), asked);
     const ids = (await loadTokenizer(location.folder)).encode(await readInput(file));
     const { gpu: choice, profile, signal } = context;

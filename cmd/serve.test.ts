@@ -206,6 +206,7 @@ describe("refused at the start", () => {
     ["two of one name", ["--adapter", "my-adapter", "--adapter", "my-adapter"], 2, "is called my-adapter already"],
     ["no name", ["--adapter", "=my-adapter"], 2, "it must be NAME=A"],
     ["an empty key", ["--api-key", ""], 2, "--api-key is empty"],
+    ["a generator without an adapter", ["--generator", "philox-v1"], 2, "--generator without an adapter"],
     ["a port that is none", ["--port", "70000"], 2, "--port"],
     ["an address that is not here", ["--host", "192.0.2.1"], 1, "192.0.2.1, port 0: this machine has no such address"],
     ["a name that nobody knows", ["--host", "no.invalid"], 1, "no.invalid, port 0: this machine has no such address"],

@@ -80,7 +80,12 @@ export const command = defineCommand({
     const ofRun = run.adapter === undefined ? [] : [nameOf(run.adapter)];
     const asked = readNamedAdapters(options.adapter, [base, ...ofRun]);
     const { location, adapters } = await chooseModel(
-      { model: source, adapters: asked.map(({ source }) => source), scales: options.scale },
+      {
+        model: source,
+        adapters: asked.map(({ source }) => source),
+        scales: options.scale,
+        generator: options.generator,
+      },
       { model: (name) => localPath(name, "model", context), adapter: (name) => localPath(name, "adapter", context) },
     );
     await using model = await loadModel(location, options, context);

@@ -80,6 +80,7 @@ describe("a command line", () => {
 
   test.each([
     [{ scales: [1] }, "--scale without an adapter"],
+    [{ generator: "philox-v1" as const }, "--generator without an adapter"],
     [{ scales: [1, 2], adapters: ["a", "b", "c"] }, "--scale is given 2 times for 3 adapters"],
   ])("%j is wrong usage", async (request, message) => {
     await expect(choose(request)).rejects.toMatchObject({ code: "usage", message });

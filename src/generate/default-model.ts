@@ -5,6 +5,7 @@ import { RandloraError } from "../errors.ts";
 import { EMBEDDED } from "../models/embedded-name.ts";
 import { locateModel, type ModelLocation } from "../models/locate.ts";
 import { readOptionalJsonObject } from "../text/tokenizer/files.ts";
+import type { GeneratorName } from "../random/names.ts";
 import type { AdapterChoice } from "./adapted-weights.ts";
 
 /** What a MODEL argument stands for: a model, and the adapter that a run trained for it. */
@@ -20,6 +21,8 @@ export interface ModelRequest {
   readonly adapters: readonly string[];
   /** One for all, or one an adapter; multiplies α/r. */
   readonly scales: readonly number[];
+  /** `--generator`, which only says something about an adapter. */
+  readonly generator?: GeneratorName | undefined;
 }
 
 /** How names on the Hub become paths on this machine; paths stay what they are. */
@@ -37,15 +40,16 @@ export interface ChosenModel {
 /**
  * Decides what a command line means: a run folder stands for the model that it was trained on, with the run as the first
  * adapter. Adapters are opened, to see that they are some.
- * @throws RandloraError `usage` when the scales do not match the adapters; `file`, `format`
+ * @throws RandloraError `usage` when the scales do not match the adapters, or flags of adapters stand without one; `file`, `format`
  */
 export async function chooseModel(request: ModelRequest, find: Finders): Promise<ChosenModel> {
-  const { scales } = request;
+  const { scales, generator } = request;
   const run = await readRun(request.model);
   const location = await locateModel(await find.model(run.model));
   const names = [...(run.adapter === undefined ? [] : [run.adapter]), ...request.adapters];
-  if (scales.length > 0 && names.length === 0) {
-    throw new RandloraError("usage", "--scale without an adapter", "give --adapter as well");
+  if (names.length === 0 && (scales.length > 0 || generator !== undefined)) {
+    const flag = scales.length > 0 ? "--scale" : "--generator";
+    throw new RandloraError("usage", `${flag} without an adapter`, "give --adapter as well");
   }
   if (scales.length > 1 && scales.length !== names.length) {
     const counts = `${scales.length} times for ${names.length} adapters`;
