@@ -17,6 +17,7 @@ import {
 } from "../src/options/command.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
 import type { ChatParts } from "../src/terminal/chat/chat.ts";
+import { contextOption } from "./context-option.ts";
 import { loadModel } from "./load-model.ts";
 
 /** `randlora chat`: talks to a model, one answer or a whole conversation. */
@@ -85,11 +86,9 @@ export const command = defineCommand({
       defaultText: "-1: another each time",
     }),
     stop: repeat(text({ topic: "Answers", help: "end before this text; may be given several times" })),
-    context: integer({
-      short: "c",
+    context: contextOption({
       topic: "Answers",
       help: "tokens that may be used in all",
-      min: 2,
       defaultText: "the model's own",
     }),
     shift: flag({ topic: "Answers", help: "at the context's end forget the oldest instead of ending" }),

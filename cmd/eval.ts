@@ -3,7 +3,6 @@ import type { Comparison } from "../src/eval/compare.ts";
 import {
   choice,
   type Context,
-  count,
   defineCommand,
   defineGroup,
   flag,
@@ -15,6 +14,7 @@ import { GENERATOR_NAMES } from "../src/random/names.ts";
 import { formatNumber } from "../src/terminal/format.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { formatTable } from "../src/terminal/table.ts";
+import { contextOption } from "./context-option.ts";
 import { readInput } from "./read-input.ts";
 
 const perplexityCommand = defineCommand({
@@ -26,9 +26,7 @@ const perplexityCommand = defineCommand({
   },
   options: {
     file: text({ short: "f", value: "TEXT", topic: "Text", help: "a UTF-8 file, taken byte for byte; - is stdin" }),
-    context: count({
-      short: "c",
-      value: "N",
+    context: contextOption({
       topic: "Text",
       help: "tokens of a window; windows do not overlap",
       defaultText: "1024, or the model's context when that is smaller",

@@ -12,6 +12,7 @@ import {
   text,
 } from "../src/options/command.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
+import { contextOption } from "./context-option.ts";
 import { loadModel } from "./load-model.ts";
 
 /** `randlora serve`: OpenAI's API and a chat page, for a model and its adapters. */
@@ -50,10 +51,9 @@ export const command = defineCommand({
     system: text({ topic: "Text", help: "the system message of conversations that have none" }),
     chatTemplate: text({ value: "FILE", topic: "Text", help: "a Jinja template", defaultText: "the model's own" }),
     chatTemplateKwargs: json({ topic: "Text", help: 'more variables for it, such as {"enable_thinking": false}' }),
-    context: integer({
+    context: contextOption({
       topic: "Answers",
       help: "tokens that may be used in all",
-      min: 2,
       defaultText: "the model's own",
     }),
     maxTokens: integer({

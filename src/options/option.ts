@@ -123,9 +123,9 @@ export function integer<D extends number | undefined = undefined>(spec: Spec<D> 
   return single(spec, "N", (value) => inRange(readInteger(value), spec));
 }
 
-/** A count with an optional K, M or B (powers of 1000): `10M` is 10,000,000. */
-export function count<D extends number | undefined = undefined>(spec: Spec<D>): Option<number | Absent<D>> {
-  return single(spec, "N", (value) => readScaled(value, COUNT_UNITS, "a count such as 500K or 10M"));
+/** A count within a range, with an optional K, M or B (powers of 1000): `10M` is 10,000,000. */
+export function count<D extends number | undefined = undefined>(spec: Spec<D> & Range): Option<number | Absent<D>> {
+  return single(spec, "N", (value) => inRange(readScaled(value, COUNT_UNITS, "a count such as 500K or 10M"), spec));
 }
 
 /** A size in bytes with an optional unit: `5GB` is 5·10^9, `5GiB` is 5·2^30, as the Hub's tools read them. */
