@@ -1,5 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { openSync, closeSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Typist } from "../terminal/testing/typist.ts";
 import { cleanEnvironment, sample, SAMPLE } from "./testing/spawn.ts";
 
@@ -40,6 +43,26 @@ describe("exit status", () => {
     expect(verbose.stderr).toContain("sample.ts");
     const later = await sample(["fail", "later", "--quiet"]);
     expect([later.status, later.stderr]).toEqual([1, expect.stringContaining("error: internal: lost promise")]);
+  });
+
+  test("--verbose is the same to errors that are caught and to those that are not, wherever it is said", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "randlora-verbose-"));
+    try {
+      await writeFile(join(folder, "on.yaml"), "verbose: true\n");
+      await writeFile(join(folder, "off.yaml"), "verbose: false\n");
+      const on = [["-v"], ["--config", "on.yaml"]];
+      for (const how of [[], ["later"]]) {
+        for (const args of on) {
+          expect((await sample(["fail", ...how, ...args], { cwd: folder })).stderr).toContain("sample.ts");
+        }
+        const env = { RANDLORA_VERBOSE: "yes" };
+        expect((await sample(["fail", ...how], { env })).stderr).toContain("sample.ts");
+        const overruled = await sample(["fail", ...how, "--config", "off.yaml"], { cwd: folder });
+        expect(overruled.stderr).not.toContain("sample.ts");
+      }
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 });
 

@@ -2,8 +2,9 @@ import { writeSync } from "node:fs";
 import { RandloraError } from "../errors.ts";
 import { Screen } from "../terminal/screen.ts";
 import { createStyle } from "../terminal/style.ts";
+import { ErrorReport } from "./error-report.ts";
 import type { Program } from "./names.ts";
-import { reportError, run } from "./run.ts";
+import { run } from "./run.ts";
 
 /** Signals that ask the program to stop, and the exit status after them: 128 + the signal's number, as in a shell. */
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
@@ -16,6 +17,8 @@ const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
  */
 export async function runProcess(program: Program, leave: (status: number) => void): Promise<void> {
   const stop = new AbortController();
+  const screen = new Screen(process.stderr);
+  const report = new ErrorReport(screen, createStyle(process.stderr, process.env));
   let stopped: number | undefined;
   for (const [name, status] of Object.entries(SIGNALS)) {
     process.on(name, () => {
@@ -36,13 +39,13 @@ export async function runProcess(program: Program, leave: (status: number) => vo
     if (outputError !== undefined) return;
     outputError = error;
     stop.abort();
-    if (error.code !== "EPIPE") process.exitCode = explain(outputFailure(error));
+    if (error.code !== "EPIPE") process.exitCode = report.explain(outputFailure(error));
   });
   // Nobody is left to tell when stderr is gone.
   process.stderr.on("error", () => undefined);
   for (const event of ["uncaughtException", "unhandledRejection"]) {
     process.on(event, (error: unknown) => {
-      process.exitCode = explain(error);
+      process.exitCode = report.explain(error);
       stop.abort();
     });
   }
@@ -52,6 +55,8 @@ export async function runProcess(program: Program, leave: (status: number) => vo
     environment: process.env,
     stdout: process.stdout,
     stderr: process.stderr,
+    screen,
+    report,
     signal: stop.signal,
   });
   if (outputError === undefined) process.exitCode = stopped ?? Math.max(status, Number(process.exitCode ?? 0));
@@ -61,9 +66,4 @@ function outputFailure(error: NodeJS.ErrnoException): RandloraError {
   return new RandloraError("file", `standard output: cannot be written (${error.code ?? error.message})`, "", {
     cause: error,
   });
-}
-
-function explain(error: unknown): number {
-  const verbose = process.argv.includes("--verbose");
-  return reportError(error, new Screen(process.stderr), createStyle(process.stderr, process.env), verbose);
 }

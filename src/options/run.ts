@@ -1,10 +1,11 @@
 import { RandloraError } from "../errors.ts";
 import { createLog } from "../terminal/log.ts";
 import { createProgress, silentProgress } from "../terminal/progress.ts";
-import { Screen, SILENT } from "../terminal/screen.ts";
-import { columnsOf, createStyle, type OutputStream, type Style } from "../terminal/style.ts";
+import { type Screen, SILENT } from "../terminal/screen.ts";
+import { columnsOf, createStyle, type OutputStream } from "../terminal/style.ts";
 import { readConfig } from "./config.ts";
 import type { Context } from "./context.ts";
+import type { ErrorReport } from "./error-report.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
 import { NO_FILE, settle } from "./layers.ts";
 import { misspeltVariables, type Program } from "./names.ts";
@@ -18,12 +19,12 @@ export interface Host {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly stdout: OutputStream;
   readonly stderr: OutputStream;
+  /** Owns stderr. */
+  readonly screen: Screen;
+  readonly report: ErrorReport;
   /** Aborted when the process is told to stop. */
   readonly signal: AbortSignal;
 }
-
-/** Exit status of usage errors, as in most programs (bash's own, argparse, commander's neighbours). */
-const USAGE = 2;
 
 /**
  * Runs one command line from parsing to the last error message.
@@ -31,9 +32,6 @@ const USAGE = 2;
  * @returns the exit status: 0 done, 1 failed, 2 wrong usage
  */
 export async function run(program: Program, host: Host): Promise<number> {
-  const style = createStyle(host.stderr, host.environment);
-  const screen = new Screen(host.stderr);
-  let verbose = /^(true|yes|on|1)$/i.test(host.environment["RANDLORA_VERBOSE"] ?? "");
   try {
     const outStyle = createStyle(host.stdout, host.environment);
     const columns = host.stdout.isTTY === true ? columnsOf(host.stdout) : 100;
@@ -42,24 +40,28 @@ export async function run(program: Program, host: Host): Promise<number> {
       host.stdout.write(request.text);
       return 0;
     }
-    verbose ||= request.given.get("verbose")?.at(-1) === "true";
-    await runCommand(program, request, host, screen);
+    await runCommand(program, request, host);
     return 0;
   } catch (error) {
-    screen.live("");
+    host.screen.live("");
     // A command that was told to stop has nothing to explain: the exit status says it all.
     if (host.signal.aborted && !(error instanceof RandloraError)) return 1;
-    return reportError(error, screen, style, verbose);
+    return host.report.explain(error);
   }
 }
 
-async function runCommand(program: Program, request: Request & { kind: "run" }, host: Host, screen: Screen) {
-  const globals = (file: typeof NO_FILE) => settleGlobals(request.given, host, file);
+async function runCommand(program: Program, request: Request & { kind: "run" }, host: Host) {
+  const globals = (file: typeof NO_FILE): Globals => {
+    const settled = settleGlobals(request.given, host, file);
+    host.report.verbose = settled.verbose;
+    return settled;
+  };
   const file = readConfig(program, request.path, globals(NO_FILE).config);
+  const settled = globals(file);
   const options = settle(request.command.options, { given: request.given, environment: host.environment, file });
   const definitions = Object.entries(request.command.arguments);
   const args = Object.fromEntries(definitions.map(([key, { read }], at) => [key, read(request.positionals[at] ?? [])]));
-  const context = createContext(globals(file), host, screen);
+  const context = createContext(settled, host);
   for (const { variable, meant } of misspeltVariables(program, host.environment)) {
     context.log.warn(`${variable} is no option of any command; did you mean ${meant}?`);
   }
@@ -73,9 +75,9 @@ function settleGlobals(given: Given, host: Host, file: typeof NO_FILE): Globals 
   return settle(GLOBAL_OPTIONS, { given, environment: host.environment, file }) as Globals;
 }
 
-function createContext(globals: Globals, host: Host, screen: Screen): Context {
+function createContext(globals: Globals, host: Host): Context {
   const { json, quiet, verbose, gpu, profile } = globals;
-  const { stdout } = host;
+  const { stdout, screen } = host;
   let answered = false;
   const write = (text: string): void => {
     screen.hide();
@@ -101,25 +103,4 @@ function createContext(globals: Globals, host: Host, screen: Screen): Context {
     verbose,
     profile,
   };
-}
-
-/** Explains an error on stderr: `error:` with what happened, `hint:` with what to do. */
-export function reportError(error: unknown, screen: Screen, style: Style, verbose: boolean): number {
-  const say = (message: string, hint: string): void => {
-    screen.line(`${style.red("error:")} ${message}`);
-    if (hint !== "") screen.line(`${style.cyan("hint:")} ${hint}`);
-  };
-  if (error instanceof RandloraError) {
-    say(error.message, error.hint);
-    if (verbose && error.cause !== undefined) screen.line(style.dim(`cause: ${describe(error.cause)}`));
-    return error.code === "usage" ? USAGE : 1;
-  }
-  const message = error instanceof Error ? error.message : String(error);
-  say(`internal: ${message}`, verbose ? "this is a bug; please report it" : "run again with --verbose for the stack");
-  if (verbose) screen.line(style.dim(describe(error)));
-  return 1;
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

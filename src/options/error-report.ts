@@ -1,0 +1,48 @@
+import { RandloraError } from "../errors.ts";
+import type { Screen } from "../terminal/screen.ts";
+import type { Style } from "../terminal/style.ts";
+
+/** Exit status of usage errors, as in most programs (bash's own, argparse, commander's neighbours). */
+const USAGE = 2;
+
+/** Explains errors on stderr, whether `run` caught them or nobody did. */
+export class ErrorReport {
+  readonly #screen: Screen;
+  readonly #style: Style;
+  /** Whether causes and stacks are shown: what `--verbose` is settled to, as soon as that is known. */
+  verbose = false;
+
+  constructor(screen: Screen, style: Style) {
+    this.#screen = screen;
+    this.#style = style;
+  }
+
+  /**
+   * Writes `error:` with what happened, and `hint:` with what to do.
+   * @returns the exit status
+   */
+  explain(error: unknown): number {
+    if (error instanceof RandloraError) {
+      this.#say(error.message, error.hint);
+      if (this.verbose && error.cause !== undefined) this.#detail(`cause: ${describe(error.cause)}`);
+      return error.code === "usage" ? USAGE : 1;
+    }
+    const hint = this.verbose ? "this is a bug; please report it" : "run again with --verbose for the stack";
+    this.#say(`internal: ${error instanceof Error ? error.message : String(error)}`, hint);
+    if (this.verbose) this.#detail(describe(error));
+    return 1;
+  }
+
+  #say(message: string, hint: string): void {
+    this.#screen.line(`${this.#style.red("error:")} ${message}`);
+    if (hint !== "") this.#screen.line(`${this.#style.cyan("hint:")} ${hint}`);
+  }
+
+  #detail(text: string): void {
+    this.#screen.line(this.#style.dim(text));
+  }
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
