@@ -53,7 +53,7 @@ export const command = defineCommand({
     maxTokens: integer({
       short: "n",
       topic: "Answers",
-      help: "their longest",
+      help: "tokens of an answer at most",
       min: 1,
       defaultText: "up to the context's end",
     }),
@@ -76,8 +76,16 @@ export const command = defineCommand({
       default: 0.05,
     }),
     repeatPenalty: number({ value: "R", topic: "Answers", help: "make repetitions less likely", above: 0, default: 1 }),
-    presencePenalty: number({ topic: "Answers", help: "lower what has occurred", default: 0 }),
-    frequencyPenalty: number({ topic: "Answers", help: "lower it for each time", default: 0 }),
+    presencePenalty: number({
+      topic: "Answers",
+      help: "subtract this from the score of a token that occurred lately",
+      default: 0,
+    }),
+    frequencyPenalty: number({
+      topic: "Answers",
+      help: "subtract this from a token's score for each time it occurred lately",
+      default: 0,
+    }),
     seed: integer({
       value: "S",
       topic: "Answers",

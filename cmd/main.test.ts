@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { completionScript } from "../src/options/completion.ts";
 import { GLOBAL_OPTIONS } from "../src/options/globals.ts";
 import { allCommands, environmentName, flagName } from "../src/options/names.ts";
 import { parse } from "../src/options/parse.ts";
@@ -20,7 +21,14 @@ describe.each(allCommands(program).map(({ path, command }) => [path.join(" "), p
       expect(described.filter(({ help }) => help === "" || help.endsWith("."))).toEqual([]);
       const request = parse(program, [...path, "--help"], style);
       const help = request.kind === "help" ? request.text : "";
-      for (const key of Object.keys(command.options)) expect(help).toContain(`--${flagName(key)}`);
+      const script = completionScript("fish", { ...program, commands: [command] });
+      // What is only read to be refused is named by neither; what is named is explained by itself, wherever it stands.
+      for (const [key, { hidden, help: words, choices }] of Object.entries(command.options)) {
+        expect(help.includes(`--${flagName(key)}`)).toBe(!hidden);
+        expect(script.includes(` -l ${flagName(key)} `)).toBe(!hidden);
+        if (!hidden) expect(words).not.toMatch(/likewise|not in this version|^(lower|their) /);
+        expect(choices).not.toContain("vera");
+      }
     });
 
     test("uses no name twice", () => {

@@ -44,7 +44,8 @@ export function commandHelp(program: Program, path: readonly string[], command: 
   const usage = positionals.map(
     ({ value, form }) => ({ required: value, optional: `[${value}]`, variadic: `${value}…` })[form],
   );
-  const topics = Map.groupBy(Object.entries(command.options), ([, option]) => option.topic);
+  const shown = Object.entries(command.options).filter(([, option]) => !option.hidden);
+  const topics = Map.groupBy(shown, ([, option]) => option.topic);
   return sections([
     example(command.example, style),
     command.summary,

@@ -19,7 +19,9 @@ export interface Option<T> {
   readonly short: string;
   /** Whether the value is taken letter for letter: `012`, `12` and `12.0` differ, which they do not to a YAML reader. */
   readonly verbatim: boolean;
-  /** The only texts that `read` accepts; empty when anything may be written. */
+  /** Left out of `--help` and of completion: read only to be refused with the reason. */
+  readonly hidden: boolean;
+  /** Texts to offer, which `read` accepts; empty when anything may be written. */
   readonly choices: readonly string[];
   /** What the value is when no layer gives one. */
   readonly absent: T;
@@ -51,6 +53,8 @@ export interface Spec<D> {
   readonly short?: string;
   /** Placeholder in `--help`, in capitals. */
   readonly value?: string;
+  /** Leave it out of `--help` and of completion. */
+  readonly hidden?: boolean;
   readonly default?: D;
   /** Words for `--help` where the default is worked out at run time ("the newest run"). */
   readonly defaultText?: string;
@@ -98,10 +102,10 @@ const OTHER_SPELLINGS: ReadonlyMap<string, string> = new Map([
   ["bfloat16", "bf16"],
 ]);
 
-/** One of a few words. */
+/** One of a few words. `offered` are those that help and completion name, where others are read only to be refused. */
 export function choice<const C extends readonly string[], D extends C[number] | undefined = undefined>(
   choices: C,
-  spec: Spec<D>,
+  spec: Spec<D> & { readonly offered?: readonly C[number][] },
 ): Option<C[number] | Absent<D>> {
   const read = (value: string): C[number] => {
     if (choices.includes(value)) return value;
@@ -110,7 +114,8 @@ export function choice<const C extends readonly string[], D extends C[number] | 
     );
     throw new InvalidValue(`is not one of ${choices.join(", ")}`, meant === undefined ? "" : `did you mean ${meant}?`);
   };
-  return { ...single(spec, choices.join("|"), read), choices };
+  const offered = spec.offered ?? choices;
+  return { ...single(spec, offered.join("|"), read), choices: offered };
 }
 
 /** A finite number within a range: `number({ help, above: 0, max: 1, default: 0.5 })`. */
@@ -205,6 +210,7 @@ function common<D>(spec: Spec<D>, placeholder: string) {
     topic: spec.topic ?? "Options",
     short: spec.short ?? "",
     verbatim: false,
+    hidden: spec.hidden ?? false,
     choices: [],
   };
 }
