@@ -5,7 +5,8 @@ import type { Connection } from "./http.ts";
 import type { RepositoryFolder } from "./layout.ts";
 import { selectFiles, type Wanted } from "./select.ts";
 import { neededPaths } from "./snapshot.ts";
-import { askTree, type Tree, type TreeFile } from "./tree.ts";
+import { partialBytes } from "./partial.ts";
+import { askTree, etagOf, type Tree, type TreeFile } from "./tree.ts";
 
 /** How a download stands. */
 export interface HubProgress {
@@ -46,7 +47,7 @@ export async function fetchSnapshot(
     const file = entryOf(folder, tree, path);
     if (!(await hasSize(pointerOf(folder, commit, path), file.size))) missing.push(file);
   }
-  await checkSpace(folder, missing);
+  await checkSpace(folder, missing, connection.settings.symlinks);
   await fetchAll(connection, folder, commit, missing, report);
 }
 
@@ -100,8 +101,14 @@ function entryOf(folder: RepositoryFolder, tree: Tree, path: string): TreeFile {
   );
 }
 
-async function checkSpace(folder: RepositoryFolder, files: readonly TreeFile[]): Promise<void> {
-  const needed = files.reduce((sum, file) => sum + file.size, 0);
+async function checkSpace(folder: RepositoryFolder, files: readonly TreeFile[], symlinks: boolean): Promise<void> {
+  let needed = 0;
+  // Files of the same content share one blob; what lies there already, whole or in part, takes no more room.
+  for (const [etag, { size }] of new Map(files.map((file) => [etagOf(file), file]))) {
+    const blob = folder.blob(etag);
+    if (await hasSize(blob, size)) needed += symlinks ? 0 : size;
+    else needed += Math.max(0, size - (await partialBytes(blob)));
+  }
   const disk = await statfs(folder.path).catch(() => undefined);
   const free = disk === undefined ? Infinity : disk.bavail * disk.bsize;
   if (needed <= free) return;

@@ -62,6 +62,11 @@ export async function publishPartial(blob: string, mine: string): Promise<void> 
   }
 }
 
+/** Bytes of a blob that an unfinished download has, whoever is at it. */
+export async function partialBytes(blob: string): Promise<number> {
+  return Math.max(0, ...(await partialsOf(blob)).map(({ size }) => size));
+}
+
 async function sizeOf(path: string): Promise<number> {
   const found = await stat(path).catch(() => undefined);
   return found?.size ?? 0;

@@ -204,6 +204,25 @@ test("too little space is noticed before anything is fetched", async () => {
   expect(fixture.list(FOLDER, "blobs")).toEqual([]);
 });
 
+test("what lies there already, in part or whole, needs no more space", async () => {
+  const files = {
+    "config.json": { size: 2, blob_id: "1".repeat(40) },
+    "model.safetensors": { size: 2 ** 50, blob_id: "0".repeat(40) },
+  };
+  await using fixture = await Fixture.start();
+  for (const name of ["trees", "blobs"]) mkdirSync(join(fixture.cacheDir, FOLDER, name), { recursive: true });
+  writeFileSync(
+    join(fixture.cacheDir, FOLDER, "trees", `${COMMIT}.json`),
+    JSON.stringify({ format_version: 1, files }),
+  );
+  writeFileSync(join(fixture.cacheDir, FOLDER, "blobs", "1".repeat(40)), "{}");
+  const partial = join(fixture.cacheDir, FOLDER, "blobs", `${"0".repeat(40)}.resume.incomplete`);
+  writeFileSync(partial, "");
+  truncateSync(partial, 2 ** 40);
+  const work = resolveModel(NAME, { settings: fixture.settings() });
+  await expect(work).rejects.toThrow(`it needs ${((2 ** 50 - 2 ** 40) / 1e9).toFixed(2)} GB`);
+});
+
 function huge(path: string): [string, object] {
   return [path, { size: 2 ** 50, blob_id: "0".repeat(40) }];
 }
