@@ -16,6 +16,7 @@ describe("--projections", () => {
     expect(await convert(from, { to: "peft", out, projections: false })).toMatchObject({
       projections: false,
       tensors: 4,
+      notes: [expect.stringContaining("only for a base that is stored in")],
     });
     const { config, bases } = await everything(out);
     expect(config["save_projection"]).toBe(false);

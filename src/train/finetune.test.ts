@@ -238,6 +238,13 @@ test("bases that PEFT cannot draw are saved, and adapters of the paper's pairing
   const { recording } = await trainHere("paper-on", on);
   expect(recording.metrics[0]).toEqual({ step: 0, valid_loss: result.validLoss ?? NaN });
 
+  // PEFT would round them to the checkpoint's f32: those of a base that was held in f16 it cannot draw.
+  await trainHere("rounded", await small({ steps: 1, sparsity: "sparse", dtype: "f16" }));
+  const init = { initAdapter: folder.at("rounded"), ...(await initialSettings(folder.at("rounded"), undefined)) };
+  await trainHere("rounded-on", await small({ steps: 1, projections: false, ...init }));
+  await using kept = await openAdapter(folder.at("rounded-on"));
+  expect(kept.tensors.has("base_model.randlora_B")).toBe(true);
+
   const bare = await small({ steps: 1, projections: false, sparsity: "sparse" });
   await trainHere("bare", bare);
   await using redrawn = await openAdapter(folder.at("bare"));

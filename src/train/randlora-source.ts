@@ -2,10 +2,11 @@ import type { BaseModel } from "../adapters/base.ts";
 import { fromBigInt, type JsonObject } from "../adapters/lossless-json.ts";
 import { openAdapter } from "../adapters/open.ts";
 import { drawSteps } from "../adapters/randlora/bases.ts";
-import type { Bases, BasesSpec } from "../adapters/randlora/bases-types.ts";
+import type { Bases } from "../adapters/randlora/bases-types.ts";
 import type { Pairing } from "../adapters/randlora/delta-reference.ts";
 import { readParameters } from "../adapters/randlora/layers.ts";
 import { loadBases } from "../adapters/randlora/load-bases.ts";
+import { drawsAlike, gridOfWeights } from "../adapters/randlora/peft-draws.ts";
 import { planRandlora } from "../adapters/randlora/plan.ts";
 import { drawPairTensors } from "../adapters/randlora/projection-tensors.ts";
 import { formatBasesRecord } from "../adapters/randlora/record.ts";
@@ -100,8 +101,7 @@ export async function newRandlora(
       very_sparse: sparsity === "very-sparse",
     },
     projections: once(() => drawPairTensors(spec)),
-    // PEFT would round what it draws to the dtype of the checkpoint, not to that in which the base is held here.
-    needsProjections: pairing === "paper" || !isDrawnByPeft(record) || grid !== storedGrid(targets),
+    needsProjections: !drawsAlike(record, storedDtypes(targets)),
     notes: [],
     [Symbol.asyncDispose]: async () => {},
   };
@@ -133,6 +133,7 @@ export async function existingRandlora(
       const { module: name, tensor, out, in: input } = layer;
       modules.push({ name, tensor, out, in: input, values: await readParameters(adapter, layer) });
     }
+    const stored = layers.map(({ dtype }) => dtype);
     const record = source.kind === "drawn" ? (source.record ?? basesRecord(source.spec, pairing)) : recordOf(adapter);
     return {
       r,
@@ -143,7 +144,7 @@ export async function existingRandlora(
       record: record && formatBasesRecord(record),
       config: { ...adapter.config, inference_mode: true },
       projections: once(async () => (source.kind === "saved" ? source : drawPairTensors(source.spec))),
-      needsProjections: pairing === "paper" || record === undefined || !isDrawnByPeft(record),
+      needsProjections: record === undefined || !drawsAlike(record, stored),
       notes: plan.notes,
       [Symbol.asyncDispose]: () => adapter.close(),
     };
@@ -153,19 +154,16 @@ export async function existingRandlora(
   }
 }
 
-/** The dtype that PEFT would cast the bases to: that of the base as it is held. */
+/**
+ * The dtype that PEFT would cast the bases to: that of the base as it is held. One that mixes F16 and BF16 has no such,
+ * and its bases are saved, whatever they were rounded to.
+ */
 function gridOf({ dtype }: TrainSettings, targets: Targets): FloatGrid {
-  return dtype === "keep" ? storedGrid(targets) : dtype;
+  return dtype === "keep" ? (gridOfWeights(storedDtypes(targets)) ?? "bf16") : dtype;
 }
 
-/** The same of the base as its checkpoint stores it. */
-function storedGrid({ modules }: Targets): FloatGrid {
-  const dtypes = new Set(modules.map((module) => module.dtype));
-  return dtypes.has("BF16") ? "bf16" : dtypes.has("F16") ? "f16" : "f32";
-}
-
-function isDrawnByPeft({ generator }: Pick<BasesSpec, "generator">): boolean {
-  return generator !== "philox-v1" && generator !== "torch-mt19937-f32";
+function storedDtypes({ modules }: Targets): readonly string[] {
+  return modules.map(({ dtype }) => dtype);
 }
 
 function extentOf(modules: Targets["modules"], r: number) {

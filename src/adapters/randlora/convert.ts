@@ -6,6 +6,7 @@ import type { JsonObject } from "../lossless-json.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";
 import type { RandloraConfig } from "./config.ts";
 import { identifyBases, recordDraws, specOf } from "./identify.ts";
+import { canPeftDraw } from "./peft-draws.ts";
 import { drawPairTensors } from "./projection-tensors.ts";
 import { type BasesRecord, formatBasesRecord, parseBasesRecord } from "./record.ts";
 import { findSaved, isBasesTensor, type SavedPair } from "./saved.ts";
@@ -59,6 +60,10 @@ export async function convertRandlora(
   if (record === undefined && saved === undefined) {
     notes.push(`${oneLine(adapter.path)} does not say what drew its bases, and neither does the result`);
   }
+  if (wish.to === "peft" && !projections && record !== undefined) {
+    const only = `PEFT draws the same bases only for a base that is stored in ${record.dtype}`;
+    notes.push(`${oneLine(adapter.path)}: ${only}: for another, leave --projections no out`);
+  }
   const { tensors, ...rest } = contentOf(adapter);
   return {
     content: { ...rest, bases: written, tensors: withPair(tensors, pair) },
@@ -96,10 +101,8 @@ function checkRedrawable(
     const cause = `${oneLine(adapter.path)}: no known generator draws its bases, so leaving them out would lose them`;
     throw new RandloraError("adapter", cause, "leave --projections no out");
   }
-  // PEFT draws from the seed in its own way, whatever the metadata says.
-  const foreign = record?.generator === "philox-v1" || record?.generator === "torch-mt19937-f32";
-  if (to === "peft" && (foreign || record?.pairing === "paper")) {
-    const cause = `${oneLine(adapter.path)}: PEFT cannot draw its bases (${record?.generator})`;
+  if (to === "peft" && record !== undefined && !canPeftDraw(record)) {
+    const cause = `${oneLine(adapter.path)}: PEFT cannot draw its bases (${record.generator})`;
     throw new RandloraError("adapter", cause, "leave --projections no out");
   }
 }

@@ -8,6 +8,7 @@ import type { BasesSpec } from "./bases-types.ts";
 import type { RandloraConfig } from "./config.ts";
 import type { Pairing } from "./delta-reference.ts";
 import type { RandloraLayer } from "./layers.ts";
+import { gridOfWeights } from "./peft-draws.ts";
 import { type BasesRecord, parseBasesRecord } from "./record.ts";
 import { findSaved, type SavedPair } from "./saved.ts";
 
@@ -122,17 +123,12 @@ function drawnShape(question: BasesQuestion): { max: number; min: number; notes:
   return { ...shape, notes: [`${oneLine(adapter.path)}: ${note}${drawn}`] };
 }
 
-/**
- * The grid that PEFT's bases end on: each adapted layer in turn casts the shared pair to its weight's dtype, so a single
- * 16-bit layer is enough.
- */
+/** As {@link gridOfWeights}; a base without a grid is refused. */
 function gridOf(layers: readonly RandloraLayer[], adapter: Adapter): FloatGrid {
-  const dtypes = new Set(layers.map(({ dtype }) => dtype));
-  if (dtypes.has("BF16") && dtypes.has("F16")) {
-    const cause = "the base mixes F16 and BF16 weights, and the adapter does not record the dtype of its bases";
-    throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "save the adapter with its projections");
-  }
-  return dtypes.has("BF16") ? "bf16" : dtypes.has("F16") ? "f16" : "f32";
+  const grid = gridOfWeights(layers.map(({ dtype }) => dtype));
+  if (grid !== undefined) return grid;
+  const cause = "the base mixes F16 and BF16 weights, and the adapter does not record the dtype of its bases";
+  throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "save the adapter with its projections");
 }
 
 function unfitGenerator(path: string, generator: GeneratorName, sparsity: Sparsity): RandloraError {
