@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { GeneratorName } from "../random/names.ts";
 import { Publication } from "../safetensors/publish.ts";
-import { holdsWeights } from "../safetensors/shards.ts";
+import { modelFolderObjection } from "../safetensors/shards.ts";
 import type { Adapter, AdapterTensor } from "./types.ts";
 import { writeJson } from "./json-write.ts";
 import { writePeft } from "./peft-write.ts";
@@ -40,7 +40,7 @@ export async function convertAdapter(adapter: Adapter, options: ConvertOptions):
   const { to, out, force = false, signal } = options;
   const inputs = [...new Set([adapter.file, adapter.configFile])];
   const kind = to === "peft" ? "folder" : "file";
-  await using publication = await Publication.begin(out, { kind, force, inputs, isReplaceable: holdsWeights });
+  await using publication = await Publication.begin(out, { kind, force, inputs, objection: modelFolderObjection });
   const { content: whole, generator, projections, notes } = await contentFor(adapter, options);
   const content = { ...whole, tensors: whole.tensors.map((tensor) => stoppable(tensor, signal)) };
   if (to === "json") await writeJson(publication.partPath, content);

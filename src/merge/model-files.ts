@@ -19,6 +19,17 @@ export async function copyModelFiles(from: string, to: string, skip: ReadonlySet
   return copyFolder(from, to, new Set([...skip, join(from, "config.json")]), []);
 }
 
+/** The folders that {@link copyModelFiles} would copy of this one. */
+export async function foldersIn(from: string): Promise<string[]> {
+  const folders: string[] = [];
+  for (const name of await naming(from, "read", readdir(from))) {
+    if (CLUTTER.test(name)) continue;
+    const found = await stat(join(from, name)).catch(() => undefined);
+    if (found?.isDirectory() === true) folders.push(name);
+  }
+  return folders;
+}
+
 /** @param above the real paths of the folders that lead here: a link back to one of them is passed over */
 async function copyFolder(
   from: string,

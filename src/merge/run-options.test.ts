@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { TemporaryFolder } from "../safetensors/testing.ts";
 import { merge } from "./run.ts";
@@ -126,6 +126,26 @@ test("an output inside the base's folder does not hold a copy of itself or of th
     await merge(options, new Notes(), new AbortController().signal);
     expect((await readdir(out)).toSorted()).toEqual(["config.json", "model.safetensors"]);
   }
+});
+
+test("--force replaces an output with the base's own subfolders, not one with other folders in it", async () => {
+  await using folder = await TemporaryFolder.create();
+  const base = await writeModel(folder.at("base"), { tensors: modelOf("BF16") });
+  await mkdir(join(base, "original"));
+  await writeFile(join(base, "original", "params.json"), "{}");
+  const adapters = [await writeAdapter(folder.at("adapter"), ADAPTER)];
+  const options = { ...OPTIONS, base, adapters, out: folder.at("out"), force: true };
+  const again = () => merge(options, new Notes(), new AbortController().signal);
+  await again();
+  await again();
+  await mkdir(folder.at("out", "other-model"));
+  await expect(again()).rejects.toThrow('there is a folder in it, "other-model"');
+  expect((await readdir(folder.at("out"))).toSorted()).toEqual([
+    "config.json",
+    "model.safetensors",
+    "original",
+    "other-model",
+  ]);
 });
 
 test("a dry run plans everything and writes nothing, not even a folder", async () => {

@@ -11,11 +11,12 @@ import type { GeneratorName } from "../random/names.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { oneLine, quote } from "../safetensors/failure.ts";
 import { Publication } from "../safetensors/publish.ts";
-import { holdsWeights, planShards, type PlannedShard } from "../safetensors/shards.ts";
+import { modelFolderObjection, planShards, type PlannedShard } from "../safetensors/shards.ts";
 import { plannedBytes } from "../safetensors/writer.ts";
 import { type LoadedAdapter, type TensorReport, writeMerged } from "./merge.ts";
 import type { Rounding } from "./merge-tensor.ts";
 import { missingConfig, type ModelConfig, readConfig } from "./model-config.ts";
+import { foldersIn } from "./model-files.ts";
 import { defaultOutput, isLoneFile, openWritten, writeModelFiles } from "./output.ts";
 import { type MergePlan, type OutputDtype, planMerge } from "./plan.ts";
 import { StageClock } from "./stages.ts";
@@ -95,12 +96,13 @@ export async function merge(
     : planShards(plan.tensors, options.maxShardSize);
   const summary = summarise(plan, plans, out);
   clock.end("plan");
+  const folders = await foldersIn(checkpoint.folder);
   const publication = resources.use(
     await Publication.begin(out, {
       kind: lone ? "file" : "folder",
       force: options.force,
       inputs: inputsOf(checkpoint, config, plans),
-      isReplaceable: holdsWeights,
+      objection: (entries) => modelFolderObjection(entries, folders),
     }),
   );
   // Only now: a dry run refuses what the merge would refuse. The publication is aborted, which leaves nothing.

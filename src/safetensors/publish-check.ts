@@ -1,4 +1,4 @@
-import { type BigIntStats } from "node:fs";
+import type { BigIntStats, Dirent } from "node:fs";
 import { readdir, realpath, stat } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
 import { RandloraError } from "../errors.ts";
@@ -10,8 +10,8 @@ export interface PublicationOptions {
   readonly kind: "file" | "folder";
   /** Replace an output that exists. */
   readonly force?: boolean;
-  /** Whether a folder with these names in it is one that may be replaced; an empty one always is. */
-  readonly isReplaceable?: (names: readonly string[]) => boolean;
+  /** Why a folder with these entries may not be replaced; undefined where it may, as an empty one always may. */
+  readonly objection?: (entries: readonly Dirent[]) => string | undefined;
   /** Files and folders that are read meanwhile: the output may be none of them, nor a file in one of them. */
   readonly inputs?: readonly string[];
 }
@@ -22,7 +22,7 @@ export interface PublicationOptions {
  * @param target absolute, without symbolic links
  */
 export async function checkTarget(target: string, options: PublicationOptions): Promise<void> {
-  const { kind, force, inputs = [], isReplaceable = () => true } = options;
+  const { kind, force, inputs = [], objection = () => undefined } = options;
   const there = await found(target);
   const inputStats = await Promise.all(inputs.map((input) => naming(input, "read", stat(input, { bigint: true }))));
   for (const [i, input] of inputs.entries()) {
@@ -44,13 +44,9 @@ export async function checkTarget(target: string, options: PublicationOptions): 
     throw refusal(target, "it holds the current folder", "choose another output");
   }
   if (kind === "file") return;
-  const names = await naming(target, "read", readdir(target));
-  if (names.length === 0 || isReplaceable(names)) return;
-  throw refusal(
-    target,
-    "it holds other files than a model or an adapter",
-    "remove it yourself, or choose another output",
-  );
+  const entries = await naming(target, "read", readdir(target, { withFileTypes: true }));
+  const cause = entries.length === 0 ? undefined : objection(entries);
+  if (cause !== undefined) throw refusal(target, cause, "remove it yourself, or choose another output");
 }
 
 async function entriesOf(folder: string): Promise<BigIntStats[]> {

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
+import type { Dirent } from "node:fs";
 import { link, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Publication, type PublicationOptions } from "./publish.ts";
-import { holdsWeights } from "./shards.ts";
+import { modelFolderObjection } from "./shards.ts";
 import { self } from "./owner.ts";
 import { refusalOf, TemporaryFolder } from "./testing.ts";
 
@@ -176,14 +177,23 @@ describe("a replaced folder", () => {
   test("of other files than those it may replace stays", async () => {
     await using folder = await TemporaryFolder.create();
     await mkdir(folder.at("home"));
-    const options = { kind: "folder", force: true, isReplaceable: holdsWeights } as const;
+    const options = { kind: "folder", force: true, objection: modelFolderObjection } as const;
     await (await Publication.begin(folder.at("home"), options)).abort(); // it is empty
     await writeFile(folder.at("home", "letter.txt"), "dear");
     const refusal = await refusalOf(() => Publication.begin(folder.at("home"), options));
-    expect(refusal.message).toContain("it holds other files than a model or an adapter");
+    expect(refusal.message).toContain("it exists and is neither a model's folder nor an adapter's");
     expect(await text(folder.at("home", "letter.txt"))).toBe("dear");
-    await writeFile(folder.at("home", "model.safetensors"), "weights");
+    // A folder of many models, one of which lies there loose.
+    await writeFile(folder.at("home", "x.safetensors"), "weights");
+    const loose = await refusalOf(() => Publication.begin(folder.at("home"), options));
+    expect(loose.message).toBe(refusal.message);
+    await writeFile(folder.at("home", "config.json"), "{}");
     await (await Publication.begin(folder.at("home"), options)).abort();
+    await mkdir(folder.at("home", "other-model"));
+    const inside = await refusalOf(() => Publication.begin(folder.at("home"), options));
+    expect(inside.message).toContain('there is a folder in it, "other-model", which the output would not have');
+    const known = (entries: readonly Dirent[]) => modelFolderObjection(entries, ["other-model"]);
+    await (await Publication.begin(folder.at("home"), { ...options, objection: known })).abort();
     expect(await names(folder.path)).toEqual(["home"]);
   });
 
