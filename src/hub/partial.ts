@@ -1,10 +1,7 @@
-import { createHash } from "node:crypto";
-import { readlinkSync } from "node:fs";
 import { readdir, rename, rm, stat, writeFile } from "node:fs/promises";
-import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { naming } from "../safetensors/failure.ts";
-import { isAlive, self } from "../safetensors/owner.ts";
+import { isAlive, type Owner, ownerName, parseOwner, self } from "../safetensors/owner.ts";
 
 /*
  * A download that is not complete lies beside its blob as `<etag>.<owner>.incomplete` (an ending that Python's cache
@@ -14,17 +11,14 @@ import { isAlive, self } from "../safetensors/owner.ts";
  * killed process left under its name is taken over the same way.
  */
 
-/** One process cannot see whether another on a different machine (or in another container) lives; silence tells. */
+/** A download on another machine may wait for its server, and writes nothing meanwhile. */
 const DEAD_AFTER_MS = 10 * 60 * 1000;
-
-/** This machine, or container: where process ids mean the same. */
-const PLACE = createHash("sha256").update(`${hostname()} ${processNamespace()}`).digest("hex").slice(0, 8);
 
 let serial = 0;
 
 /** Takes over what is there of a blob, or begins with nothing; undefined while somebody else is at it. */
 export async function claimPartial(blob: string): Promise<string | undefined> {
-  const mine = partialPath(blob, `${PLACE}-${self().pid}-${self().start}-${serial++}`);
+  const mine = partialPath(blob, `${ownerName(self())}-${serial++}`);
   const before = await partialsOf(blob);
   if (before.some((partial) => partial.owned)) return undefined;
   const [largest] = before.toSorted((a, b) => b.size - a.size);
@@ -96,30 +90,19 @@ function partialPath(blob: string, owner: string): string {
 
 interface PartialName {
   readonly etag: string;
-  readonly place: string;
-  readonly pid: number;
-  readonly start: number;
+  /** Undefined where it waits for whoever comes next. */
+  readonly owner: Owner | undefined;
 }
 
 /** Names in Python's form (`<etag>.incomplete`, `<etag>.<8 digits>.incomplete`) are Python's: never touched. */
 function ownerOf(name: string): PartialName | undefined {
-  const match = /^([0-9a-f]+)\.(?:resume|([0-9a-f]{8})-(\d+)-(\d+)-\d+)\.incomplete$/.exec(name);
+  const match = /^([0-9a-f]+)\.(?:resume|([0-9a-f]{8}-\d+-\d+)-\d+)\.incomplete$/.exec(name);
   if (match === null) return undefined;
-  const [, etag = "", place = "", pid, start] = match;
-  return { etag, place, pid: Number(pid ?? 0), start: Number(start ?? 0) };
+  const [, etag = "", owner = ""] = match;
+  return { etag, owner: parseOwner(owner) };
 }
 
 function isOwned(path: string, changedMs: number): boolean {
-  const owner = ownerOf(basename(path));
-  if (owner === undefined || owner.place === "") return false;
-  return owner.place === PLACE ? isAlive(owner) : Date.now() - changedMs < DEAD_AFTER_MS;
-}
-
-/** On Linux, which set of process ids this process lives in; containers may share a host name. */
-function processNamespace(): string {
-  try {
-    return readlinkSync("/proc/self/ns/pid");
-  } catch {
-    return "";
-  }
+  const owner = ownerOf(basename(path))?.owner;
+  return owner !== undefined && isAlive(owner, changedMs, DEAD_AFTER_MS);
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { Dirent } from "node:fs";
-import { link, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { link, mkdir, readdir, readFile, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Publication, type PublicationOptions } from "./publish.ts";
 import { modelFolderObjection } from "./shards.ts";
@@ -26,7 +26,7 @@ for (const kind of ["file", "folder"] as const) {
       {
         await using output = await Publication.begin(folder.at("out"), { kind });
         expect(output.target).toBe(folder.at("out"));
-        expect(await names(folder.path)).toEqual([expect.stringMatching(/^out\.\d+-\d+\.part$/)]);
+        expect(await names(folder.path)).toEqual([expect.stringMatching(/^out\.[\da-f]{8}-\d+-\d+\.part$/)]);
         await writeFile(kind === "file" ? output.partPath : join(output.partPath, "file"), "new");
         await output.commit();
       }
@@ -126,6 +126,18 @@ for (const kind of ["file", "folder"] as const) {
       await child.exited;
       await publish(folder.at("out"), "x", { kind });
       expect(await names(folder.path)).toEqual(["out", "out.part"]);
+    });
+
+    test("is refused while a process on another machine writes it, and no longer when that was silent for long", async () => {
+      await using folder = await TemporaryFolder.create();
+      const left = folder.at("out.00000000-999999999-1.part");
+      await (kind === "file" ? writeFile(left, "half") : mkdir(left));
+      const refusal = await refusalOf(() => Publication.begin(folder.at("out"), { kind }));
+      expect(refusal.message).toEndWith("process 999999999 on another machine (or in another container) is writing it");
+      expect(refusal.hint).toEndWith("if it was killed, wait 3 minutes");
+      await utimes(left, new Date(0), new Date(0));
+      await publish(folder.at("out"), "x", { kind });
+      expect(await names(folder.path)).toEqual(["out"]);
     });
 
     test("cannot be committed twice, nor after it was aborted", async () => {

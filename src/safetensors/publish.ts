@@ -2,7 +2,7 @@ import { link, mkdir, open, readdir, realpath, rename, rmdir, unlink } from "nod
 import { basename, dirname, join, resolve } from "node:path";
 import { found, removeAll, syncFolder, syncTree } from "./disk.ts";
 import { fileError, naming, systemCode } from "./failure.ts";
-import { isAlive, type Owner, self } from "./owner.ts";
+import { describeOwner, ifKilled, isAlive, keepAlive, ownerName, parseOwner, self } from "./owner.ts";
 import { checkTarget, existing, isInside, type PublicationOptions, refusal } from "./publish-check.ts";
 import { replaceFolder } from "./swap.ts";
 
@@ -10,7 +10,7 @@ export type { PublicationOptions } from "./publish-check.ts";
 
 /**
  * An output that appears under its name only when it is complete. Until {@link commit} everything is written to
- * {@link partPath}, `NAME.PID-START.part` beside the output; what a killed process left there is removed by the next
+ * {@link partPath}, `NAME.PLACE-PID-START.part` beside the output; what a killed process left there is removed by the next
  * one that writes the same output, what a running one writes is left alone. A process killed at any moment leaves under
  * the output's name what was there before, or the complete new output. (Where the system cannot exchange two names, a
  * replaced folder is for one moment under neither; the next {@link begin} brings it back.)
@@ -25,6 +25,7 @@ export class Publication implements AsyncDisposable {
   readonly partPath: string;
   readonly #force: boolean;
   readonly #createdFolder: string | undefined;
+  readonly #endBeats: () => void;
   #state: "writing" | "committing" | "done" = "writing";
 
   private constructor(
@@ -38,6 +39,7 @@ export class Publication implements AsyncDisposable {
     this.partPath = partPath;
     this.#force = options.force ?? false;
     this.#createdFolder = createdFolder;
+    this.#endBeats = keepAlive(partPath);
   }
 
   /**
@@ -51,8 +53,7 @@ export class Publication implements AsyncDisposable {
     await checkTarget(target, options);
     const parent = dirname(target);
     const created = await naming(parent, "write", mkdir(parent, { recursive: true }));
-    const { pid, start } = self();
-    const part = `${target}.${pid}-${start}.part`;
+    const part = `${target}.${ownerName(self())}.part`;
     try {
       if (options.kind === "folder") await naming(part, "write", mkdir(part));
       else await naming(part, "write", createEmpty(part));
@@ -76,6 +77,7 @@ export class Publication implements AsyncDisposable {
       else await this.#commitFolder();
       await syncFolder(dirname(this.target));
       this.#state = "done";
+      this.#endBeats();
     } catch (thrown) {
       this.#state = "writing";
       await this.abort().catch(() => {}); // what stays, the next start removes: the cause matters
@@ -87,6 +89,7 @@ export class Publication implements AsyncDisposable {
   async abort(): Promise<void> {
     if (this.#state !== "writing") return;
     this.#state = "done";
+    this.#endBeats();
     await removeAll(this.partPath);
     await removeEmptyFolders(dirname(this.target), this.#createdFolder);
   }
@@ -149,12 +152,16 @@ async function recover(target: string): Promise<void> {
   }
   const prefix = `${basename(target)}.`;
   for (const name of names) {
-    const match = name.startsWith(prefix) ? /^(\d+)-(\d+)(\.old)?\.part$/.exec(name.slice(prefix.length)) : null;
-    if (match === null) continue;
-    const owner: Owner = { pid: Number(match[1]), start: Number(match[2]) };
-    if (isAlive(owner)) throw refusal(target, `process ${owner.pid} is writing it`, "wait for it, or end it");
+    const match = name.startsWith(prefix) ? /^([\da-f-]+)(\.old)?\.part$/.exec(name.slice(prefix.length)) : null;
+    const owner = parseOwner(match?.[1] ?? "");
+    if (match === null || owner === undefined) continue;
     const path = join(parent, name);
-    if (match[3] !== undefined && !(await exists(target))) await naming(path, "write", rename(path, target));
+    const there = await found(path);
+    if (there === undefined) continue;
+    if (isAlive(owner, Number(there.mtimeMs))) {
+      throw refusal(target, `${describeOwner(owner)} is writing it`, `wait for it, or end it${ifKilled(owner)}`);
+    }
+    if (match[2] !== undefined && !(await exists(target))) await naming(path, "write", rename(path, target));
     else await naming(path, "write", removeAll(path));
   }
 }

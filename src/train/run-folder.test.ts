@@ -42,6 +42,10 @@ describe("a run's folder", () => {
     await run[Symbol.asyncDispose]();
     await Bun.file(other).delete();
     await writeFile(join("out", "lock.999999999-0"), ""); // of a process that is no more
+    const elsewhere = join("out", "lock.00000000-999999999-1");
+    await writeFile(elsewhere, "");
+    await expect(RunFolder.open("out")).rejects.toThrow("process 999999999 on another machine");
+    await utimes(elsewhere, new Date(0), new Date(0)); // silent for long
     const { folder: again, settings } = await RunFolder.open("out");
     expect(settings).toEqual(SETTINGS);
     expect((await readdir("out")).filter((name) => name.startsWith("lock.")).length).toBe(1);
