@@ -1,6 +1,6 @@
-import { resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import { RandloraError } from "../src/errors.ts";
-import { parseHubName } from "../src/hub/name.ts";
+import { isCommit, parseHubName, parseRepository } from "../src/hub/name.ts";
 import { EMBEDDED } from "../src/models/embedded-name.ts";
 import type { ModelLocation } from "../src/models/locate.ts";
 import type { Context } from "../src/options/command.ts";
@@ -103,17 +103,22 @@ export async function newSettings(flags: Partial<FlatSettings>, context: Context
     throw new RandloraError("usage", "--data is missing", "name the file or folder to train on");
   }
   const { folder } = await locate(model, context);
+  const isFetched = parseHubName(model) !== undefined && isCommit(basename(folder));
+  const commit = isFetched ? basename(folder) : null;
   const { contextLength } = await loadConfig(folder);
   const { model_type: modelType } = await readConfig(folder, SUPPORTED_TYPES);
   const adapter = asked.initAdapter && (await localPath(asked.initAdapter, "adapter", context));
   const init = adapter ? await initialSettings(adapter, asked.generator) : undefined;
-  return resolveSettings({ ...asked, model, data }, { modelType, contextLength, init });
+  return resolveSettings({ ...asked, model, data, commit }, { modelType, contextLength, init });
 }
 
 /** Finds what settings name; what the Hub has is fetched. @throws {RandloraError} `file` when something is not there */
 export async function placesOf(settings: TrainSettings, context: Context): Promise<Places> {
   const { localPath } = await import("../src/options/places.ts");
-  const location = await locate(settings.model, context);
+  const name = settings.commit === null ? undefined : parseRepository(settings.model);
+  // A commit that is in the cache is not asked for again.
+  const model = name === undefined ? settings.model : `${name.repo}@${settings.commit}`;
+  const location = await locate(model, context);
   const { embeddedData } = await import("../src/models/embedded.ts");
   const data = settings.data === EMBEDDED ? await embeddedData() : settings.data;
   const { adapter } = settings;

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { cp, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
@@ -21,9 +21,13 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** Runs `randlora finetune` in the folder of the data. */
 async function finetune(...args: readonly string[]) {
+  return await finetuneWith({}, ...args);
+}
+
+async function finetuneWith(env: Readonly<Record<string, string>>, ...args: readonly string[]) {
   const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "finetune", ...args], {
     cwd: folder,
-    env: cleanEnvironment(),
+    env: { ...cleanEnvironment(), ...env },
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
@@ -77,6 +81,25 @@ describe("a run", () => {
     expect([other.status, other.stderr]).toEqual([2, expect.stringContaining("--rank 4: the run cannot be resumed")]);
   }, 60_000);
 });
+
+test("a model on the Hub is resumed at the commit with which the run began, whatever was pushed since", async () => {
+  const repository = join(folder, "hf", "hub", "models--org--stories");
+  const [old = "", pushed = ""] = ["a", "b"].map((digit) => digit.repeat(40));
+  await cp(STORIES, join(repository, "snapshots", old), { recursive: true });
+  await Bun.write(join(repository, "refs", "main"), old);
+  const env = { HF_HOME: join(folder, "hf"), HF_HUB_OFFLINE: "1" };
+  const args = ["--data", "data.jsonl", ...LORA, "--schedule", "constant", "--out", "hub", "--json", "--quiet"];
+  const first = await finetuneWith(env, "org/stories", ...args, "--steps", "1");
+  expect([first.status, first.stderr]).toEqual([0, ""]);
+  expect(await Bun.file(join(folder, "hub", "run.json")).json()).toMatchObject({ model: "org/stories", commit: old });
+
+  await cp(STORIES, join(repository, "snapshots", pushed), { recursive: true });
+  await Bun.write(join(repository, "snapshots", pushed, "model.safetensors"), "other weights");
+  await Bun.write(join(repository, "refs", "main"), pushed);
+  const more = await finetuneWith(env, "org/stories", "--resume", "hub", "--steps", "2", "--json", "--quiet");
+  expect([more.status, more.stderr]).toEqual([0, ""]);
+  expect(JSON.parse(more.stdout)).toMatchObject({ steps: 2 });
+}, 60_000);
 
 describe("--dry-run", () => {
   test("shows samples with what is supervised, counts, parameters and memory, and writes nothing", async () => {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readdir, readFile, rename, writeFile } from "node:fs/promises";
+import { cp, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openAdapter } from "../adapters/open.ts";
 import { Gpu } from "../gpu/gpu.ts";
@@ -9,7 +9,7 @@ import { estimateRun } from "./finetune.ts";
 import { initialSettings } from "./init-adapter.ts";
 import type { AskedSettings } from "./resolve-settings.ts";
 import type { TrainSettings } from "./settings.ts";
-import { inputFor, outcomeOf, Recording, settingsFor, trainInto, writeTexts } from "./testing.ts";
+import { inputFor, outcomeOf, Recording, settingsFor, STORIES, trainInto, writeTexts } from "./testing.ts";
 
 /** One for all runs: kernels are compiled once. */
 let gpu: Gpu;
@@ -250,6 +250,23 @@ test("bases that PEFT cannot draw are saved, and adapters of the paper's pairing
   await using redrawn = await openAdapter(folder.at("bare"));
   expect([...redrawn.tensors.keys()].filter((name) => !/lambda|gamma/.test(name))).toEqual([]);
   expect(redrawn.config["save_projection"]).toBe(false);
+});
+
+test("the base of a resumed run must be what it was, whatever its folder is called", async () => {
+  await cp(STORIES, folder.at("model"), { recursive: true });
+  const settings = await small({ model: folder.at("model"), steps: 1, schedule: "constant" });
+  await trainHere("other-base", settings);
+  await rename(folder.at("model"), folder.at("moved-model"));
+  const moved = { ...settings, model: folder.at("moved-model"), steps: 2 };
+  expect((await trainHere("other-base", moved)).result.steps).toBe(2);
+  const weights = folder.at("moved-model", "model.safetensors");
+  const bytes = await readFile(weights);
+  bytes.fill(0, bytes.length - 8);
+  await writeFile(weights, bytes);
+  await expect(trainHere("other-base", { ...moved, steps: 3 })).rejects.toMatchObject({
+    code: "model",
+    message: `${moved.model}: its weights are not those that the run began with`,
+  });
 });
 
 test("the data of a resumed run must be what they were", async () => {

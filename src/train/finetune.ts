@@ -55,7 +55,7 @@ export async function estimateRun(input: RunInput): Promise<RunEstimate> {
  * Trains: from the newest complete state in the run's folder, or from the beginning where there is none.
  *
  * @param input.folder is disposed of by the caller
- * @throws RandloraError `model`, `memory`, `gpu`, `data` (not the data that the run began with), `numeric`, `file`
+ * @throws RandloraError `model` and `data` (not those that the run began with), `memory`, `gpu`, `numeric`, `file`
  */
 export async function finetune(
   input: RunInput & { readonly folder: RunFolder },
@@ -70,7 +70,12 @@ export async function finetune(
   }
   const settings = state === undefined ? input.settings : await findBases(input.settings, input.folder);
   await using source = await ModelSource.open(settings, input.location, signal);
-  const attempt = new Attempt(input, source, state, hash, observer);
+  const base = await source.fingerprint();
+  if (state?.progress.base !== undefined && state.progress.base !== base) {
+    const cause = `${settings.model}: its weights are not those that the run began with`;
+    throw new RandloraError("model", cause, "put the old ones back, or start a new run");
+  }
+  const attempt = new Attempt(input, source, state, { data: hash, base }, observer);
   try {
     return await attempt.run(signal, false);
   } catch (thrown) {
@@ -87,7 +92,7 @@ class Attempt {
   readonly #input: RunInput & { readonly folder: RunFolder };
   readonly #source: ModelSource;
   readonly #state: SavedState | undefined;
-  readonly #hash: string;
+  readonly #origin: Pick<Progress, "data" | "base">;
   readonly #observer: TrainObserver;
   /** Nothing was trained yet, and activations were kept. */
   canSaveMemory = true;
@@ -96,13 +101,13 @@ class Attempt {
     input: RunInput & { readonly folder: RunFolder },
     source: ModelSource,
     state: SavedState | undefined,
-    hash: string,
+    origin: Pick<Progress, "data" | "base">,
     observer: TrainObserver,
   ) {
     this.#input = input;
     this.#source = source;
     this.#state = state;
-    this.#hash = hash;
+    this.#origin = origin;
     this.#observer = observer;
   }
 
@@ -180,7 +185,7 @@ class Attempt {
       evaluationsSinceBest: 0,
       kernels: { checkpointing, staging: stagingName(staging), choices },
       gpu: { name: info.name, driver: info.driver },
-      data: this.#hash,
+      ...this.#origin,
     };
   }
 

@@ -6,6 +6,7 @@ import type { DecoderConfig } from "../models/config.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import { DecoderWeights } from "../models/weights.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { fingerprint } from "../safetensors/fingerprint.ts";
 import type { PlacedModel, TrainedModel } from "./engine.ts";
 import { createFull } from "./full.ts";
 import { createLora } from "./lora.ts";
@@ -59,6 +60,11 @@ export class ModelSource implements AsyncDisposable {
   /** Bytes of the checkpoint: what `fill` of the weights reads. */
   get bytes(): number {
     return this.#checkpoint.bytes;
+  }
+
+  /** Tells the base from another under the same name. @throws RandloraError `file` */
+  async fingerprint(): Promise<string> {
+    return await fingerprint(this.#checkpoint);
   }
 
   /**

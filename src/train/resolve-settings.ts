@@ -39,6 +39,7 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
   const method = asked.method ?? facts.init?.method ?? "randlora";
   const settings: TrainSettings = {
     model: asked.model,
+    commit: asked.commit ?? null,
     method,
     adapter: method === "full" ? null : adapterSettings(method, asked, facts),
     data: asked.data,

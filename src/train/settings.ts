@@ -43,6 +43,8 @@ const ADAPTER = v.strictObject({
 const SETTINGS = v.strictObject({
   /** A folder, or a name on the Hub. */
   model: path,
+  /** The commit of a name on the Hub: what a resumed run takes, whatever was pushed since. */
+  commit: v.optional(v.nullable(v.pipe(v.string(), v.regex(/^[0-9a-f]{40}$/))), null),
   method: v.picklist(["randlora", "lora", "full"]),
   adapter: v.nullable(ADAPTER),
   data: path,

@@ -46,6 +46,8 @@ const PROGRESS_SCHEMA = v.object({
   gpu: v.object({ name: v.string(), driver: v.string() }),
   /** SHA-256 of the tokenised data. */
   data: v.string(),
+  /** The base's fingerprint; states of earlier versions have none. */
+  base: v.optional(v.string()),
 });
 
 /** Everything that resuming needs beside the parameters and their moments. */
