@@ -77,6 +77,17 @@ describe("a run", () => {
     expect(found.peak_gpu_bytes).toBeGreaterThan(0);
     const more = await finetune("--resume", "mine", "--steps", "5", "--json", "--quiet");
     expect(JSON.parse(more.stdout)).toMatchObject({ run: join(folder, "mine"), steps: 5 });
+    // The configuration file of a run names its folder.
+    const env = { RANDLORA_OUT: "mine" };
+    for (const resume of [["--resume"], ["--resume", join(folder, "mine")]]) {
+      const same = await finetuneWith(env, ...resume, "--json", "--quiet");
+      expect(JSON.parse(same.stdout)).toMatchObject({ run: join(folder, "mine"), steps: 5 });
+    }
+    const elsewhere = await finetuneWith(env, "--resume", "theirs");
+    expect([elsewhere.status, elsewhere.stderr]).toEqual([
+      2,
+      expect.stringContaining("goes on where it is, not in mine"),
+    ]);
     const other = await finetune("--resume", "mine", "--rank", "4");
     expect([other.status, other.stderr]).toEqual([2, expect.stringContaining("--rank 4: the run cannot be resumed")]);
   }, 60_000);

@@ -1,4 +1,4 @@
-import { join, relative } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { type Context, defineCommand, optional } from "../src/options/command.ts";
 import { RandloraError } from "../src/errors.ts";
 import type { RunData } from "../src/train/data.ts";
@@ -38,10 +38,15 @@ export const command = defineCommand({
         throw thrown;
       }
     }
-    if (options.out !== undefined) {
-      throw new RandloraError("usage", "--out and --resume: a run goes on where it is", "leave --out out");
+    const path = options.resume === true ? (options.out ?? (await newestRun())) : options.resume;
+    if (options.out !== undefined && resolve(options.out) !== resolve(path)) {
+      const cause = `--resume ${path}: a run goes on where it is, not in ${options.out}`;
+      throw new RandloraError(
+        "usage",
+        cause,
+        "give one of them; where no --out was typed, randlora.yaml or RANDLORA_OUT has it",
+      );
     }
-    const path = options.resume === true ? await newestRun() : options.resume;
     const { folder: opened, settings: recorded } = await RunFolder.open(path);
     await using folder = opened;
     const settings = resumeSettings(recorded, asked);
