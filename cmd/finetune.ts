@@ -110,14 +110,15 @@ async function show(result: TrainResult, settings: TrainSettings, folder: RunFol
   const { lossCurve } = await import("../src/report/loss-curve.ts");
   const { lossPlot } = await import("../src/report/loss-terminal.ts");
   const { lossSvg } = await import("../src/report/loss-svg.ts");
+  const { writeWhole } = await import("../src/safetensors/whole-file.ts");
   const { nextCommand, trainResultJson, trainResultText, wasOver } = await import("../src/report/train-result.ts");
   const { columns, style } = context;
   const curve = lossCurve(parseMetrics(await Bun.file(folder.metrics).text()));
   const picture = join(folder.path, "loss.svg");
-  const isDrawn = await Bun.write(picture, lossSvg(curve, `${settings.method}, ${settings.model}`)).then(
+  const isDrawn = await writeWhole(picture, lossSvg(curve, `${settings.method}, ${settings.model}`)).then(
     () => true,
     // The run is safe on the disk: a picture is not worth failing for.
-    (thrown: unknown) => void context.log.warn(`${picture}: cannot be written: ${String(thrown)}`),
+    (thrown: unknown) => void context.log.warn(thrown instanceof Error ? thrown.message : String(thrown)),
   );
   const run = relative("", result.run);
   const shown = { ...result, run: run === "" || run.startsWith("..") ? result.run : run };

@@ -1,7 +1,9 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { readFile, stat } from "node:fs/promises";
 import * as v from "valibot";
 import { RandloraError } from "../errors.ts";
 import { naming, oneLine } from "../safetensors/failure.ts";
+import { writeWhole } from "../safetensors/whole-file.ts";
 import type { ChatMessage } from "../text/chat-template.ts";
 
 const Message = v.looseObject({
@@ -90,11 +92,27 @@ export class Conversation {
 }
 
 /**
- * Writes a conversation as `{"messages": […]}`: what OpenAI's API takes, and a sample to fine-tune on.
- * @throws RandloraError `file`
+ * Writes a conversation as `{"messages": […]}`: what OpenAI's API takes, and a sample to fine-tune on. Only a conversation
+ * that was saved before is replaced.
+ * @throws RandloraError `file`; what was there before is then still there
  */
 export async function saveConversation(path: string, { messages }: Conversation): Promise<void> {
-  await naming(path, "write", writeFile(path, `${JSON.stringify({ messages }, null, 2)}\n`));
+  if (existsSync(path) && !(await isSaved(path))) {
+    const cause = `cannot write ${oneLine(path)}: it exists and is not a conversation that /save wrote`;
+    throw new RandloraError("file", cause, "name another file");
+  }
+  await writeWhole(path, `${JSON.stringify({ messages }, null, 2)}\n`);
+}
+
+/** Is it what `saveConversation` wrote, and nothing more? */
+async function isSaved(path: string): Promise<boolean> {
+  try {
+    if (!(await stat(path)).isFile()) return false;
+    const json: unknown = JSON.parse(await readFile(path, "utf8"));
+    return v.is(v.strictObject({ messages: v.array(Message) }), json);
+  } catch {
+    return false;
+  }
 }
 
 /**

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, readlink, rename, rm, symlink, writeFile, copyFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { naming, systemCode } from "../safetensors/failure.ts";
+import { besides, writeWhole } from "../safetensors/whole-file.ts";
 import { isCommit } from "./name.ts";
 
 /*
@@ -72,18 +73,6 @@ export class RepositoryFolder {
   }
 }
 
-/** Writes a small file so that no reader ever sees a part of it. */
-export async function writeWhole(path: string, text: string): Promise<void> {
-  const temporary = besides(path);
-  await naming(path, "write", mkdir(dirname(path), { recursive: true }));
-  try {
-    await naming(path, "write", writeFile(temporary, text));
-    await naming(path, "write", rename(temporary, path));
-  } finally {
-    await rm(temporary, { force: true });
-  }
-}
-
 /**
  * Lets `pointer` in a snapshot stand for `blob`: a relative symbolic link, replaced in one step. Where links cannot be
  * made (Windows without developer mode, some network disks) or are unwanted, the snapshot gets the file itself, moved
@@ -119,9 +108,4 @@ async function linked(target: string, path: string): Promise<boolean> {
       return false;
     return await naming(path, "write", Promise.reject(thrown));
   }
-}
-
-/** A name beside `path` that no other process uses. */
-function besides(path: string): string {
-  return `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
 }

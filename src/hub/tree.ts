@@ -2,7 +2,8 @@ import { readFile } from "node:fs/promises";
 import * as v from "valibot";
 import { connectionFailure, HubFailure, strangeAnswer } from "./failure.ts";
 import { type Connection, hubFetch, MAX_RETRIES } from "./http.ts";
-import { type RepositoryFolder, writeWhole } from "./layout.ts";
+import { writeWhole } from "../safetensors/whole-file.ts";
+import type { RepositoryFolder } from "./layout.ts";
 import { type HubName, isCommit } from "./name.ts";
 
 /** One file of a commit. */

@@ -1,0 +1,31 @@
+import { expect, test } from "bun:test";
+import { link, readFile, writeFile } from "node:fs/promises";
+import { TemporaryFolder } from "../safetensors/testing.ts";
+import { Conversation, loadConversation, saveConversation } from "./conversation.ts";
+
+function talk(...turns: readonly string[]): Conversation {
+  const conversation = new Conversation("Be brief.");
+  for (const [i, text] of turns.entries()) conversation.add(i % 2 === 0 ? "user" : "assistant", text);
+  return conversation;
+}
+
+test("a saved conversation comes back, and is replaced as a whole by what it has become", async () => {
+  await using folder = await TemporaryFolder.create();
+  const path = folder.at("chat.json");
+  await saveConversation(path, talk("Hi", "Hello"));
+  await link(path, folder.at("before.json"));
+  await saveConversation(path, talk("Hi", "Hello", "Bye", "So long"));
+  expect((await loadConversation(path)).length).toBe(4);
+  // Not a byte of the old file was touched: a full disk would have left it.
+  expect((await loadConversation(folder.at("before.json"))).length).toBe(2);
+});
+
+test.each(["# Notes\n", '{"messages": [], "more": 1}', "[]", ""])("a file of %j is not replaced", async (text) => {
+  await using folder = await TemporaryFolder.create();
+  await writeFile(folder.at("notes.md"), text);
+  await expect(saveConversation(folder.at("notes.md"), talk("Hi"))).rejects.toMatchObject({
+    code: "file",
+    message: expect.stringContaining("it exists and is not a conversation that /save wrote"),
+  });
+  expect(await readFile(folder.at("notes.md"), "utf8")).toBe(text);
+});
