@@ -29,7 +29,7 @@ export function countNotFinite(values: Float32Array | Float64Array): number {
 }
 
 /** Finite values of `source` that `dtype` cannot hold. */
-export function overflow(source: TensorSource, count: number, dtype: Dtype): RandloraError {
+export function overflow(source: Pick<TensorSource, "label">, count: number, dtype: Dtype): RandloraError {
   const cause = `${count} of its weights are too large for ${dtype}`;
   return new RandloraError("numeric", `${source.label}: ${cause}`, "give --dtype f32 (or bf16)");
 }

@@ -156,6 +156,15 @@ test("a loss that is no number stops the run, names the step and keeps the last 
   expect(recording.losses.every(Number.isFinite)).toBe(true);
 });
 
+test("a model whose weights have become too large for the dtype that it is written in is not written", async () => {
+  const settings = await small({ method: "full", dtype: "f16", steps: 1, learningRate: 1e6 });
+  await expect(trainHere("too-large", { ...settings, valid: null })).rejects.toMatchObject({
+    code: "numeric",
+    message: expect.stringMatching(/^"model\..*weight": \d+ of its weights are too large for F16$/),
+  });
+  expect(await readdir(folder.at("too-large"))).not.toContain("model");
+});
+
 test("a state that makes the next loss no number is taken back", async () => {
   const settings = await small({ steps: 9, saveEvery: 2, learningRate: 1e-3, schedule: "constant", evalEvery: 99 });
   const stop = new AbortController();

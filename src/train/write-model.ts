@@ -1,11 +1,12 @@
 import { realpath, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import type { Gpu } from "../gpu/gpu.ts";
+import { countOverflows, overflow } from "../merge/finite.ts";
 import { missingConfig, readConfig, updateConfig } from "../merge/model-config.ts";
 import { copyModelFiles } from "../merge/model-files.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import { dtypeBytes, type WritableFloatDtype } from "../safetensors/dtype.ts";
-import { naming } from "../safetensors/failure.ts";
+import { naming, quote } from "../safetensors/failure.ts";
 import { roundFromF32 } from "../safetensors/numbers.ts";
 import { encodeIndex, INDEX_FILE, planShards } from "../safetensors/shards.ts";
 import { SafetensorsWriter } from "../safetensors/writer.ts";
@@ -31,7 +32,7 @@ export interface ModelSource {
 /**
  * Writes a Hugging Face folder into `folder`, which is empty. Tensors that the decoder does not read (tables that are
  * computed, the copy of a tied head) are left out, as transformers does.
- * @throws RandloraError `file`, `gpu`
+ * @throws RandloraError `file`, `gpu`; `numeric` for weights that have become too large for the dtype
  */
 export async function writeModel(gpu: Gpu, folder: string, { checkpoint, tensors, dtype }: ModelSource): Promise<void> {
   const config = await readConfig(checkpoint.folder);
@@ -70,6 +71,8 @@ async function append(
   const step = Math.max(1, Math.floor(BLOCK_BYTES / (tensor.pitch * 4)));
   for (let first = 0; first < rows; first += step) {
     const numbers = await readRows(gpu, tensor, first, Math.min(step, rows - first));
+    const tooLarge = countOverflows(numbers, dtype);
+    if (tooLarge > 0) throw overflow({ label: quote(name) }, tooLarge, dtype);
     let bytes = new Uint8Array(numbers.buffer);
     if (dtype !== "F32") {
       bytes = new Uint8Array(numbers.length * dtypeBytes(dtype));
