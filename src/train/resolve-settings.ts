@@ -75,7 +75,7 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
 function adapterSettings(method: "randlora" | "lora", asked: AskedSettings, facts: ModelFacts): AdapterSettings {
   const init = facts.init ?? {};
   for (const key of Object.keys(init) as (keyof InitialSettings)[]) {
-    if (asked[key] === undefined || same(asked[key], init[key])) continue;
+    if (asked[key] === undefined || same(key, asked[key], init[key])) continue;
     const cause = `${asGiven(key, asked[key])}: the adapter of --init-adapter has ${inWords(key, init[key])}`;
     throw new RandloraError("usage", cause, `leave ${flagOf(key, asked[key])} out`);
   }
@@ -149,7 +149,7 @@ export function resumeSettings(recorded: TrainSettings, asked: Partial<FlatSetti
   const flat: Partial<FlatSettings> = flatSettings(recorded);
   for (const key of Object.keys(asked) as (keyof FlatSettings)[]) {
     const wanted = asked[key];
-    if (wanted === undefined || CHANGEABLE.has(key) || same(wanted, flat[key])) continue;
+    if (wanted === undefined || CHANGEABLE.has(key) || same(key, wanted, flat[key])) continue;
     if (key === "steps" && recorded.schedule === "constant" && (asked.steps ?? 0) > (recorded.steps ?? 0)) continue;
     const had = `it had ${inWords(key, flat[key])}`;
     const cause = `${asGiven(key, wanted)}: the run cannot be resumed with another value; ${had}`;
@@ -166,7 +166,9 @@ export function resumeSettings(recorded: TrainSettings, asked: Partial<FlatSetti
 }
 
 /** Lists of names and of layers are sets: PEFT writes them in any order. */
-function same(a: unknown, b: unknown): boolean {
-  const sorted = (value: unknown) => (Array.isArray(value) && typeof value[0] === "string" ? value.toSorted() : value);
+const SETS: ReadonlySet<keyof FlatSettings> = new Set(["targets", "layers"] as const);
+
+function same(key: keyof FlatSettings, a: unknown, b: unknown): boolean {
+  const sorted = (value: unknown) => (Array.isArray(value) && SETS.has(key) ? value.toSorted() : value);
   return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 }

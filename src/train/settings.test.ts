@@ -55,6 +55,11 @@ test("unknown architectures need --targets; an adapter to go on from brings its 
   const two = { ...init, targets: ["q_proj", "k_proj"] };
   expect(resolveSettings({ ...asked, targets: ["k_proj", "q_proj"] }, { ...FACTS, init: two }).adapter?.rank).toBe(6);
   expect(() => resolveSettings({ ...asked, rank: 7 }, { ...FACTS, init })).toThrow("--rank 7");
+  const upside = { ...init, layers: [20, 3, 0] };
+  expect(resolveSettings({ ...asked, layers: [0, 3, 20] }, { ...FACTS, init: upside }).adapter?.layers).toEqual([
+    20, 3, 0,
+  ]);
+  expect(() => resolveSettings({ ...asked, layers: [0, 20] }, { ...FACTS, init: upside })).toThrow("--layers 0,20");
 });
 
 function adapterOf(targets: string[]) {
@@ -76,6 +81,7 @@ test("a resumed run keeps its settings but for those that may change", () => {
     [{ shuffle: false }, "--no-shuffle"],
     [{ model: "other" }, "MODEL other"],
     [{ valid: "v" }, "--valid v"],
+    [{ betas: [0.999, 0.9] as [number, number] }, "--betas 0.999,0.9"],
   ] as const) {
     expect(() => resumeSettings(recorded, asked)).toThrow(flag);
   }
