@@ -1,6 +1,9 @@
 import type { DropoutMask } from "../random/dropout.ts";
 import type { PassKind } from "./method.ts";
 
+/** The masks of so many micro-batches differ. */
+export const DROPOUT_MICRO_BATCHES = 2 ** 16;
+
 /**
  * The mask of one module's input in one micro-batch: a function of the seed and of these numbers, so that a resumed run
  * draws what an uninterrupted one would.
@@ -11,6 +14,7 @@ export function dropoutMask(
   { step, microBatch }: PassKind & { kind: "train" },
   module: number,
 ): DropoutMask {
-  if (microBatch >= 2 ** 16 || module >= 2 ** 16) throw new RangeError(`micro-batch ${microBatch}, module ${module}`);
+  if (microBatch >= DROPOUT_MICRO_BATCHES || module >= 2 ** 16)
+    throw new RangeError(`micro-batch ${microBatch}, module ${module}`);
   return { rate, key: [seed >>> 0, Math.floor(seed / 2 ** 32)], stream: [step, microBatch * 2 ** 16 + module] };
 }

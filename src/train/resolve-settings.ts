@@ -2,6 +2,7 @@ import { defaultTargets } from "../adapters/default-targets.ts";
 import { RandloraError } from "../errors.ts";
 import { canDraw, type GeneratorName } from "../random/names.ts";
 import { quote } from "../safetensors/failure.ts";
+import { DROPOUT_MICRO_BATCHES } from "./dropout.ts";
 import type { InitialSettings } from "./init-adapter.ts";
 import {
   type AdapterSettings,
@@ -130,6 +131,10 @@ function checkTogether(settings: TrainSettings, asked: AskedSettings): void {
   }
   if (asked.steps !== undefined && asked.epochs !== undefined && asked.epochs !== null && asked.steps !== null) {
     throw new RandloraError("usage", "--steps and --epochs: both say how long the run is", "give one of them");
+  }
+  if ((settings.adapter?.dropout ?? 0) > 0 && settings.gradAccum > DROPOUT_MICRO_BATCHES) {
+    const cause = `--grad-accum ${settings.gradAccum}: with dropout a step has at most ${DROPOUT_MICRO_BATCHES} micro-batches`;
+    throw new RandloraError("usage", cause, "give a larger --batch-size, or leave --dropout out");
   }
   if (settings.valid !== null && settings.validSplit !== null) {
     const cause = "--valid and --valid-split: both say what to validate on";

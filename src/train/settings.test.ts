@@ -42,6 +42,7 @@ test.each<[Partial<AskedSettings>, string]>([
   [{ method: "lora", sparsity: "sparse" }, "--sparse has no meaning with --method lora"],
   [{ rslora: true }, "--rslora has no meaning with --method randlora"],
   [{ steps: 3, epochs: 2 }, "--steps and --epochs"],
+  [{ dropout: 0.1, gradAccum: 65_537 }, "--grad-accum 65537: with dropout a step has at most 65536 micro-batches"],
   [{ valid: "v", validSplit: 0.1 }, "--valid and --valid-split"],
 ])("%j is refused", (asked, message) => {
   expect(() => resolveSettings({ ...ASKED, ...asked }, FACTS)).toThrow(message);
