@@ -54,7 +54,7 @@ export function padded4(count: number): number {
   return Math.ceil(count / 4) * 4;
 }
 
-/** Rows of B̂ that one dispatch can read, a multiple of `BLOCK_ROWS`: the most of a block that is not transposed. */
+/** Rows of B̂ that one dispatch can read, a multiple of `BLOCK_ROWS`. */
 export function fittingRows(gpu: Gpu, { rowBytes, stride }: BasisOnGpu): number {
   // The kernel counts stored elements in 32 bits; two-bit ones reach that before the binding's limit.
   const fitting = Math.min(gpu.limits.maxStorageBufferBindingSize / rowBytes, (2 ** 32 - 1) / stride);
@@ -85,6 +85,8 @@ export function deltaDispatches(
   if (block.roundDelta === true) flags |= DELTA_FLAGS.roundDelta;
   let statisticsAt = 0;
   return partsOf(gpu, tile, operands, block).map((part) => {
+    // The kernel counts rows from the first of its dispatch, but where they are columns of W from the matrix's.
+    const skipped = operands.transposed ? 0 : (part.firstRow - block.firstRow) * block.pitch;
     const parameters = deltaParameters({
       rows: part.rows,
       cols: part.cols,
@@ -109,8 +111,9 @@ export function deltaDispatches(
       dropped: DROPPED_BITS[philox?.grid ?? "f32"],
       aDrawn: a.philox?.pitch ?? 0,
       bDrawn: b.philox?.pitch ?? 0,
-      sourceAt: block.weight?.at ?? 0,
-      targetAt: block.target.at ?? 0,
+      sourceAt: (block.weight?.at ?? 0) + skipped,
+      targetAt: (block.target.at ?? 0) + skipped,
+      sumAt: skipped / 4,
     });
     const buffers = [
       part.b,

@@ -4,7 +4,7 @@
 fn finish(at: u32, product: vec4<f32>, inside: vec4<bool>) -> vec4<f32> {
   var delta = product * p.scale;
   if ((p.flags & HAS_SUM) != 0u) {
-    delta += sum[at / 4u];
+    delta += sum[p.sum_at + at / 4u];
   }
   var old = vec4<f32>(0.0);
   if ((p.flags & HAS_WEIGHT) != 0u) {

@@ -40,6 +40,7 @@ const DISTINCT: DeltaParameters = {
   threshold: 19,
   dense: true,
   dropped: 24,
+  sumAt: 25,
   aDrawn: 20,
   bDrawn: 21,
 };

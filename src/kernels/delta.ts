@@ -96,6 +96,7 @@ export interface DeltaParameters {
   readonly dense: boolean;
   /** Bits of f32 that the grid of dense elements lacks: 0, 13 (f16), 16 (bf16). */
   readonly dropped: number;
+  readonly sumAt: number;
   readonly aDrawn: number;
   readonly bDrawn: number;
 }
@@ -130,6 +131,7 @@ export function deltaParameters(values: DeltaParameters): Uint32Array<ArrayBuffe
     values.sourceAt,
     values.targetAt,
     values.dropped,
+    values.sumAt,
   ]);
   new Float32Array(words.buffer, 56, 1)[0] = values.scale;
   return words;

@@ -46,8 +46,8 @@ struct Parameters {
   source_at: u32, // elements before the first of W and of the target, multiples of 4
   target_at: u32,
   dropped: u32, // philox, dense: bits of f32 that the grid of the bases lacks
+  sum_at: u32, // vectors of 4 before the first of an earlier ΔW
   pad0: u32,
-  pad1: u32,
 }
 
 const HAS_WEIGHT = 1u; // W is read; without it the result is ΔW alone

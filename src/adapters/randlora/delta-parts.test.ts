@@ -1,0 +1,75 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { Gpu } from "../../gpu/gpu.ts";
+import { Stream } from "../../gpu/stream.ts";
+import { read, uploaded } from "../../gpu/transfer.ts";
+import { f32ToBf16 } from "../../safetensors/numbers.ts";
+import type { DeltaBlock } from "../delta-block.ts";
+import type { Bases } from "./bases.ts";
+import { DeltaBases } from "./delta.ts";
+import { deltaReference } from "./delta-reference.ts";
+import type { BasisMatrix } from "./storage.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await Gpu.open({ bindings: "guaranteed" });
+});
+afterAll(() => gpu.close());
+
+const RANK = 16;
+const [OUT, IN] = [8300, 16];
+/** Elements in a row of B̂: that many rows are more than can be bound at once. */
+const STRIDE = 8192;
+
+/** A matrix of bf16 numbers in its first columns, zeros beyond. */
+function basis(rows: number, cols: number, stride: number): BasisMatrix {
+  const data = new Uint16Array(rows * stride);
+  for (let row = 0; row < rows; row++) {
+    for (let col = 0; col < RANK; col++) data[row * stride + col] = f32ToBf16(Math.sin(row * 17 + col * 3 + 1));
+  }
+  return { rows, cols, stride, storage: { kind: "bf16", data } };
+}
+
+test("a block of more rows than can be bound of B̂ is computed in parts, each beside the one before", async () => {
+  const bases: Bases = {
+    r: RANK,
+    extent: { rows: OUT, bases: STRIDE / RANK, cols: IN },
+    a: basis(RANK, IN, IN),
+    b: basis(OUT, STRIDE, STRIDE),
+    stdA: null,
+    stdB: null,
+  };
+  const numbers = (count: number, seed: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(i * seed));
+  const [lambda, gamma, weight, earlier] = [
+    numbers(RANK, 5),
+    numbers(IN, 7),
+    numbers(OUT * IN, 11),
+    numbers(OUT * IN, 13),
+  ];
+  const kernel = await DeltaBases.create(gpu, bases, "peft");
+  expect(kernel.fittingRows).toBeLessThan(OUT);
+  const layer = kernel.layer({ out: OUT, in: IN, weightIsTransposed: false, scale: 0.5, lambda, gamma });
+  const [source, sum] = [uploaded(gpu, "weight", weight), uploaded(gpu, "sum", earlier)];
+  const target = gpu.memory.allocate("target", OUT * IN * 4);
+  const block: DeltaBlock = {
+    firstRow: 0,
+    rows: OUT,
+    pitch: IN,
+    weight: { buffer: source, dtype: "F32" },
+    sum,
+    target: { buffer: target, dtype: "F32" },
+  };
+  const statistics = gpu.memory.allocate("statistics", kernel.statisticsBytes(layer, block));
+  const stream = new Stream(gpu);
+  kernel.record(stream, layer, block, statistics);
+  stream.submit();
+  const found = new Float32Array((await read(gpu, target)).buffer);
+  const described = { outFeatures: OUT, inFeatures: IN, lambda, gamma, scale: 0.5, pairing: "peft" as const };
+  const delta = deltaReference(bases, described);
+  const wrong = found.findIndex(
+    (value, at) => !(Math.abs(value - (delta[at] ?? NaN) - (weight[at] ?? 0) - (earlier[at] ?? 0)) < 1e-5),
+  );
+  expect(wrong).toBe(-1);
+  for (const buffer of [source, sum, target, statistics]) gpu.memory.release(buffer);
+  kernel.releaseLayer(layer);
+  kernel.release();
+});
