@@ -103,6 +103,30 @@ test("nothing stays in GPU memory", async () => {
   expect(gpu.memory.liveBytes).toBe(before);
 });
 
+test("a pass that is stopped after some blocks leaves nothing in GPU memory, and neither does a load", async () => {
+  const before = gpu.memory.liveBytes;
+  /** Is aborted when it is asked for the third time. */
+  function impatient(): AbortSignal {
+    let asked = 0;
+    const stop = new AbortController();
+    const { throwIfAborted } = stop.signal;
+    stop.signal.throwIfAborted = () => {
+      if (++asked === 3) stop.abort(new Error("enough"));
+      throwIfAborted.call(stop.signal);
+    };
+    return stop.signal;
+  }
+  const ids = Array.from({ length: 20 }, (_, at) => at);
+  for (const pass of ["prefill", "nll"] as const) {
+    using cache = decoder.createCache();
+    await expect(decoder[pass](cache, ids, { block: 4, signal: impatient() })).rejects.toThrow("enough");
+    expect(cache.length).toBe(8);
+  }
+  await expect(Decoder.load(gpu, FOLDER, { signal: impatient() })).rejects.toThrow("enough");
+  expect(gpu.memory.liveBytes).toBe(before);
+  await gpu.idle();
+});
+
 test("an id beyond the vocabulary and an aborted pass are refused, and the model lives on", async () => {
   using cache = decoder.createCache();
   await expect(decoder.prefill(cache, [1, 512])).rejects.toMatchObject({

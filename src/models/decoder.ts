@@ -1,7 +1,9 @@
 import { RandloraError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { readWith } from "../gpu/transfer.ts";
+import { ELEMENTWISE } from "../kernels/elementwise.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { recordElementwise } from "../tensor/elementwise.ts";
 import { OPS } from "../tensor/ops/index.ts";
 import { Run } from "../tensor/run.ts";
 import { sliceRows, type Tensor } from "../tensor/tensor.ts";
@@ -64,7 +66,9 @@ export class Decoder {
       let read = 0;
       onProgress?.(0, checkpoint.bytes);
       const filled = decoder.weights.fill((bytes) => onProgress?.((read += bytes), checkpoint.bytes), signal);
-      await Promise.all([filled, compiled]);
+      // Both have ended before anything is given back: what fails in one knows nothing of the other.
+      for (const half of await Promise.allSettled([filled, compiled]))
+        if (half.status === "rejected") throw half.reason;
     } catch (thrown) {
       decoder.release();
       throw thrown;
@@ -85,13 +89,15 @@ export class Decoder {
    */
   async prefill(cache: KvCache, ids: readonly number[], options: PrefillOptions = {}): Promise<Tensor> {
     if (ids.length === 0) throw new RangeError("no tokens");
-    let last: Tensor | undefined;
-    await this.#passes(cache, ids, options, (run, hidden) => {
-      if (last !== undefined) this.gpu.memory.release(last.buffer);
-      last = run.keep(this.#lastRow(run, hidden));
-    });
-    if (last === undefined) throw new RangeError("no tokens");
-    return last;
+    const rows: Tensor[] = [];
+    try {
+      await this.#passes(cache, ids, options, (run, hidden) => rows.push(run.keep(this.#lastRow(run, hidden))));
+      const last = rows.pop();
+      if (last === undefined) throw new RangeError("no tokens");
+      return last;
+    } finally {
+      this.#release(rows);
+    }
   }
 
   /**
@@ -102,24 +108,27 @@ export class Decoder {
   async nll(cache: KvCache, ids: readonly number[], options: PrefillOptions = {}): Promise<Float64Array> {
     const parts: Tensor[] = [];
     const { head } = this.weights;
-    await this.#passes(cache, ids, options, (run, hidden, first) => {
-      const count = Math.min(hidden.shape[0], ids.length - 1 - first);
-      if (count === 0) return;
-      const targets = run.upload("targets", [1, count], Uint32Array.from(ids.slice(first + 1, first + 1 + count)));
-      const x = sliceRows(hidden, 0, count);
-      const { y } = run.apply(OPS.nll, { x, weight: head, targets }, { softcap: this.config.logitSoftcap });
-      parts.push(run.keep(y));
-    });
-    const ranges = parts.map(({ buffer, pitch, shape }) => ({ buffer, offset: 0, size: shape[0] * pitch * 4 }));
-    const values = await readWith(this.gpu, ranges, async (bytes) =>
-      bytes.flatMap((part, index) => {
-        const pitch = parts[index]?.pitch ?? 1;
-        const all = new Float32Array(part.buffer, part.byteOffset, part.byteLength / 4);
-        return Array.from({ length: all.length / pitch }, (_, row) => all[row * pitch] ?? NaN);
-      }),
-    );
-    for (const { buffer } of parts) this.gpu.memory.release(buffer);
-    return Float64Array.from(values);
+    try {
+      await this.#passes(cache, ids, options, (run, hidden, first) => {
+        const count = Math.min(hidden.shape[0], ids.length - 1 - first);
+        if (count === 0) return;
+        const targets = run.upload("targets", [1, count], Uint32Array.from(ids.slice(first + 1, first + 1 + count)));
+        const x = sliceRows(hidden, 0, count);
+        const { y } = run.apply(OPS.nll, { x, weight: head, targets }, { softcap: this.config.logitSoftcap });
+        parts.push(run.keep(y));
+      });
+      const ranges = parts.map(({ buffer, pitch, shape }) => ({ buffer, offset: 0, size: shape[0] * pitch * 4 }));
+      const values = await readWith(this.gpu, ranges, async (bytes) =>
+        bytes.flatMap((part, index) => {
+          const pitch = parts[index]?.pitch ?? 1;
+          const all = new Float32Array(part.buffer, part.byteOffset, part.byteLength / 4);
+          return Array.from({ length: all.length / pitch }, (_, row) => all[row * pitch] ?? NaN);
+        }),
+      );
+      return Float64Array.from(values);
+    } finally {
+      this.#release(parts);
+    }
   }
 
   /** The k best next tokens after a hidden state of `prefill`; k · 8 bytes are read back. */
@@ -127,26 +136,28 @@ export class Decoder {
     const run = this.#run;
     const logits = recordLogits(run, this.config, this.weights, hidden);
     const { values, ids } = run.apply(OPS.topK, { x: logits }, { k });
-    run.keep(values);
-    run.keep(ids);
-    await run.submit();
-    const result = await readWith(this.gpu, [rangeOf(values), rangeOf(ids)], async ([logits, tokens]) => ({
-      logits: new Float32Array(copyOf(logits)),
-      ids: new Uint32Array(copyOf(tokens)),
-    }));
-    this.gpu.memory.release(values.buffer);
-    this.gpu.memory.release(ids.buffer);
-    return result;
+    const kept = [run.keep(values), run.keep(ids)];
+    try {
+      await run.submit();
+      return await readWith(this.gpu, kept.map(rangeOf), async ([logits, tokens]) => ({
+        logits: new Float32Array(copyOf(logits)),
+        ids: new Uint32Array(copyOf(tokens)),
+      }));
+    } finally {
+      this.#release(kept);
+    }
   }
 
   /** All logits after a hidden state of `prefill`. */
   async logits(hidden: Tensor): Promise<Float32Array<ArrayBuffer>> {
     const run = this.#run;
     const logits = run.keep(recordLogits(run, this.config, this.weights, hidden));
-    await run.submit();
-    const values = await readWith(this.gpu, [rangeOf(logits)], async ([bytes]) => new Float32Array(copyOf(bytes)));
-    this.gpu.memory.release(logits.buffer);
-    return values;
+    try {
+      await run.submit();
+      return await readWith(this.gpu, [rangeOf(logits)], async ([bytes]) => new Float32Array(copyOf(bytes)));
+    } finally {
+      this.#release([logits]);
+    }
   }
 
   /** Gives the weights' memory back. */
@@ -184,13 +195,17 @@ export class Decoder {
     }
   }
 
+  #release(tensors: readonly Tensor[]): void {
+    for (const { buffer } of tensors) this.gpu.memory.release(buffer);
+  }
+
   /** The last of several rows in memory of its own. */
   #lastRow(run: Run, hidden: Tensor): Tensor {
     const [rows, cols] = hidden.shape;
     if (rows === 1) return hidden;
-    const row = sliceRows(hidden, rows - 1, 1);
-    const zero = run.upload("zero", [1, cols], new Float32Array(cols));
-    return run.apply(OPS.add, { a: row, b: zero }, {}).y;
+    const row = run.allocate("last row", [1, cols]);
+    recordElementwise(run, ELEMENTWISE.copy, sliceRows(hidden, rows - 1, 1), undefined, row);
+    return row;
   }
 
   /** Compiles the kernels of a prefill and of a step, computing nothing of use. */
