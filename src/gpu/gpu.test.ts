@@ -18,7 +18,7 @@ const DOUBLE = {
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await Gpu.open({ profile: true, bindings: "guaranteed" });
+  gpu = await Gpu.open({ profile: true, limits: "guaranteed" });
 });
 afterAll(() => gpu.close());
 

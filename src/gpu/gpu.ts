@@ -27,10 +27,10 @@ export interface GpuOptions {
   /** Time every dispatch with timestamp queries. */
   readonly profile?: boolean | undefined;
   /**
-   * `guaranteed` binds no more at once than WebGPU promises everywhere (128 MiB): what is taken in row blocks can then be
-   * tested on a GPU whose own limit is gigabytes. `largest` by default.
+   * `guaranteed` binds no more at once, and has no more workgroup memory, than WebGPU promises everywhere (128 MiB,
+   * 16 KiB): so what is taken in row blocks, and what kernels need, is tested on GPUs that have more. `largest` by default.
    */
-  readonly bindings?: "largest" | "guaranteed" | undefined;
+  readonly limits?: "largest" | "guaranteed" | undefined;
 }
 
 /** Requested where the GPU has them: for kernels, which ask `gpu.features` first, and for `doctor` to report. */
@@ -55,6 +55,9 @@ const LIMITS = [
   "maxComputeWorkgroupSizeZ",
   "maxComputeWorkgroupsPerDimension",
 ] as const satisfies readonly (keyof GPUSupportedLimits)[];
+
+/** Those of them that `GpuOptions.limits` can leave at what WebGPU promises. */
+const GUARANTEED = ["maxStorageBufferBindingSize", "maxComputeWorkgroupStorageSize"] as const;
 
 /** NVIDIA's Vulkan driver hides f16 without the first; timestamps are rounded to 100 µs without the second. */
 const DAWN_FLAGS = [
@@ -208,7 +211,7 @@ async function requestDevice(options: GpuOptions): Promise<OpenedDevice | undefi
     name = adapter.info.device;
     const requiredLimits: Record<string, number> = {};
     for (const limit of LIMITS) requiredLimits[limit] = adapter.limits[limit];
-    if (options.bindings === "guaranteed") delete requiredLimits["maxStorageBufferBindingSize"];
+    if (options.limits === "guaranteed") for (const limit of GUARANTEED) delete requiredLimits[limit];
     const offered = new Set<string>(adapter.features);
     const requiredFeatures = FEATURES.filter((feature) => offered.has(feature)) as GPUFeatureName[];
     const device = await adapter.requestDevice({ label: "randlora", requiredLimits, requiredFeatures });

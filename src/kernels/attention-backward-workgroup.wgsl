@@ -8,8 +8,6 @@ var<workgroup> weights: array<vec4<f32>, 256>; // [row][column / 4]
 var<workgroup> slopes: array<vec4<f32>, 256>;
 var<workgroup> slab0: array<vec4<f32>, 256>; // of rows and columns, [element][row / 4]; then of rows, [row][vector]
 var<workgroup> slab1: array<vec4<f32>, 256>;
-var<workgroup> shared_begin: atomic<u32>;
-var<workgroup> begin_of_all: u32;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -142,16 +140,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   }
 }
 
-// The least of the threads' values, in uniform control flow.
+// The least of the threads' values (below 2^24), in uniform control flow; by way of slab0, because nothing is left of the
+// 16 KB that every GPU has.
 fn least(thread: u32, value: u32) -> u32 {
-  if (thread == 0u) {
-    atomicStore(&shared_begin, 0xffffffffu);
-  }
   workgroupBarrier();
-  atomicMin(&shared_begin, value);
-  workgroupBarrier();
-  if (thread == 0u) {
-    begin_of_all = atomicLoad(&shared_begin);
+  slab0[thread] = vec4<f32>(f32(value));
+  for (var half = THREADS / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (thread < half) {
+      slab0[thread] = min(slab0[thread], slab0[thread + half]);
+    }
   }
-  return workgroupUniformLoad(&begin_of_all);
+  return u32(workgroupUniformLoad(&slab0[0]).x);
 }

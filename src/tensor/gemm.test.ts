@@ -12,7 +12,7 @@ import { place, relativeError, take } from "./testing/placed.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await Gpu.open({ bindings: "guaranteed" });
+  gpu = await Gpu.open({ limits: "guaranteed" });
 });
 afterAll(() => gpu.close());
 

@@ -7,7 +7,7 @@ import { sliceCols, sliceRows, tensorBytes, tensorIn } from "./tensor.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await Gpu.open({ bindings: "guaranteed" });
+  gpu = await Gpu.open({ limits: "guaranteed" });
 });
 afterAll(() => gpu.close());
 

@@ -11,7 +11,7 @@ import type { BasisMatrix } from "./storage.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await Gpu.open({ bindings: "guaranteed" });
+  gpu = await Gpu.open({ limits: "guaranteed" });
 });
 afterAll(() => gpu.close());
 

@@ -10,18 +10,21 @@ import { visitOps } from "../testing/every-op.ts";
 import { entries, largestOf, mapped, place, relativeError, take } from "../testing/placed.ts";
 import { OPS } from "./index.ts";
 
-let gpu: Gpu;
+let own: Gpu;
+let small: Gpu;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  [own, small] = [await Gpu.open(), await Gpu.open({ limits: "guaranteed" })];
 });
-afterAll(() => gpu.close());
+afterAll(() => {
+  for (const gpu of [own, small]) gpu.close();
+});
 
 /** Milliseconds: on a software GPU with an empty shader cache a kernel takes seconds to compile. */
 const COMPILE_TIMEOUT = 120_000;
 
 const STAGINGS = [
-  ["this GPU's staging", () => defaultStaging(gpu)],
-  ["workgroup staging", (): Staging => ({ kind: "workgroup" })],
+  ["this GPU's staging", (): [Gpu, Staging] => [own, defaultStaging(own)]],
+  ["workgroup staging", (): [Gpu, Staging] => [small, { kind: "workgroup" }]],
 ] as const;
 
 /** A weighted sum of the outputs is the loss: its derivatives by the outputs are the weights. */
@@ -76,7 +79,7 @@ async function checkGpu<I extends Roles, A, O extends Roles>(
   op: Op<I, A, O>,
   derivative: Derivative<I, A, O>,
   { inputs, attributes }: OpCase<I, A>,
-  staging: Staging,
+  [gpu, staging]: [Gpu, Staging],
 ): Promise<void> {
   const values = mapped<I, Operand, Matrix>(inputs, ({ matrix }) => matrix);
   const weights = lossWeights<O>(op.reference(values, attributes));

@@ -14,7 +14,7 @@ const TOKENS = 4;
 let gpu: Gpu;
 let rows: number;
 beforeAll(async () => {
-  gpu = await Gpu.open({ bindings: "guaranteed" });
+  gpu = await Gpu.open({ limits: "guaranteed" });
   rows = Math.floor(gpu.limits.maxStorageBufferBindingSize / COLS / 4) + 37;
 });
 afterAll(() => gpu.close());

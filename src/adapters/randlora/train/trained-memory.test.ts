@@ -19,7 +19,7 @@ import { TrainingBases } from "./training-bases.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await Gpu.open({ bindings: "guaranteed" });
+  gpu = await Gpu.open({ limits: "guaranteed" });
 });
 afterAll(() => gpu.close());
 
