@@ -18,8 +18,13 @@ afterEach(async () => {
   typist = undefined;
 });
 
-async function start(columns = 40, rows = 10, args: readonly string[] = []): Promise<Typist> {
-  typist = new Typist([process.execPath, PROGRAM, ...args], { columns, rows, env: cleanEnvironment() });
+async function start(
+  columns = 40,
+  rows = 10,
+  args: readonly string[] = [],
+  by: readonly string[] = [],
+): Promise<Typist> {
+  typist = new Typist([...by, process.execPath, PROGRAM, ...args], { columns, rows, env: cleanEnvironment() });
   await typist.until("> ");
   return typist;
 }
@@ -101,6 +106,27 @@ describe("on a real terminal", () => {
     one.type(" and after\r\x04");
     expect(await answers(one)).toEqual([{ kind: "text", text: "before and after" }, { kind: "end" }]);
   });
+
+  test.if(Bun.which("setsid") !== null)(
+    "Ctrl-Z where no shell could continue the program changes nothing",
+    async () => {
+      // What leads its session is not stopped: the system discards SIGTSTP.
+      const one = await start(40, 10, ["--busy"], ["setsid", "--ctty", "--wait"]);
+      one.type("before\x1a");
+      await one.until("\x1b[?2004h", 2);
+      await one.until("> before");
+      expect(one.isRaw).toBe(true);
+      one.type(" and after\r");
+      await one.until("working");
+      // While it works, too, and nothing of it is left for the next text.
+      one.type("\x1a");
+      await one.until("\x1b[?2004h", 3);
+      one.type("\x03");
+      await one.until("interrupted");
+      one.type("\x04");
+      expect(await answers(one)).toEqual([{ kind: "text", text: "before and after" }, { kind: "end" }]);
+    },
+  );
 
   test("a window that changes its size shows the text anew", async () => {
     const one = await start(40, 10);

@@ -83,6 +83,7 @@ export class LineEditor {
         if (outcome === "suspend") {
           terminal.write("\r\n");
           view = undefined;
+          scheduled = false;
           terminal.suspend(draw);
           return;
         }

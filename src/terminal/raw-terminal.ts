@@ -21,6 +21,8 @@ export interface TerminalOutput extends OutputStream {
 }
 
 const BRACKETED_PASTE = { on: "\x1b[?2004h", off: "\x1b[?2004l" };
+/** A process that still runs so long after it asked to be stopped will not be. */
+const STOP_MS = 100;
 /** How long after an ESC the rest of its sequence may take. */
 const ESCAPE_MS = 50;
 
@@ -39,6 +41,8 @@ export class RawTerminal implements Disposable {
   #listener: KeyListener | undefined;
   #resized: (() => void) | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #stopTimer: ReturnType<typeof setTimeout> | undefined;
+  #goOn: (() => void) | undefined;
   #raw = false;
   #ended = false;
 
@@ -89,10 +93,14 @@ export class RawTerminal implements Disposable {
     };
   }
 
-  /** Calls `interrupted` on Ctrl-C and hang-up; whatever else is typed waits for the next listener. */
+  /** Calls `interrupted` on Ctrl-C and hang-up, and suspends on Ctrl-Z; whatever else is typed waits for the next listener. */
   onInterrupt(interrupted: () => void): Disposable {
     const ahead: Key[] = [];
     const listening = this.listen((key) => {
+      if (key.kind === "key" && key.name === "ctrl-z") {
+        this.suspend(() => undefined);
+        return;
+      }
       const hangUp = key.kind === "key" && key.name === "hangup";
       if (hangUp || (key.kind === "key" && key.name === "ctrl-c")) interrupted();
       // What was typed before a Ctrl-C is taken back by it, as a shell does.
@@ -107,19 +115,34 @@ export class RawTerminal implements Disposable {
     };
   }
 
-  /** Stops the program as Ctrl-Z does elsewhere; `resumed` is called when it goes on. */
+  /**
+   * Stops the program as Ctrl-Z does elsewhere; `resumed` is called when it goes on. Without a shell that could continue
+   * it (`docker run -it`, `ssh -t host randlora chat`) the system discards the signal, and it goes on at once.
+   */
   suspend(resumed: () => void): void {
+    if (this.#goOn !== undefined) return;
     this.#leave();
-    process.once("SIGCONT", () => {
+    const goOn = (): void => {
+      this.#forgetStop();
       this.#enter();
       resumed();
-    });
+    };
+    this.#goOn = goOn;
+    process.once("SIGCONT", goOn);
     process.kill(process.pid, "SIGTSTP");
+    this.#stopTimer = setTimeout(goOn, STOP_MS);
+  }
+
+  #forgetStop(): void {
+    clearTimeout(this.#stopTimer);
+    if (this.#goOn !== undefined) process.off("SIGCONT", this.#goOn);
+    this.#goOn = undefined;
   }
 
   /** Gives the terminal back; a second call does nothing. */
   close(): void {
     clearTimeout(this.#timer);
+    this.#forgetStop();
     this.#listener = undefined;
     this.#input.off("data", this.#receive);
     this.#input.off("end", this.#hangUp);
