@@ -173,6 +173,14 @@ describe("a conversation on a terminal", () => {
     expect(await send("Tom")).toContain("(cut off by max-tokens)");
   });
 
+  test("is refused on a dumb one, which shows no editor", async () => {
+    const command = ["env", "TERM=dumb", process.execPath, MAIN, "chat", STORIES];
+    typist = new Typist(command, { columns: 100, rows: 30, cwd: folder, env: cleanEnvironment() });
+    expect(await typist.exited).toBe(2);
+    expect(typist.transcript).toContain("a conversation needs a terminal that moves its cursor (TERM is dumb)");
+    expect(typist.transcript).not.toContain("\x1b");
+  });
+
   test("a signal ends it, and the terminal is given back", async () => {
     const one = await start();
     one.signal("SIGTERM");

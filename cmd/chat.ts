@@ -140,8 +140,11 @@ export const command = defineCommand({
 /** The prompt on stdin; undefined where a person sits on a terminal. */
 async function readPrompt(raw: boolean, { json: asJson }: Context): Promise<string | undefined> {
   if (isatty(0)) {
-    if (isatty(1) && !asJson) return undefined;
-    const message = asJson ? "--json gives one answer" : "a conversation needs a terminal";
+    const { isDumb } = await import("../src/terminal/style.ts");
+    const dumb = isDumb(process.env);
+    if (isatty(1) && !asJson && !dumb) return undefined;
+    const kind = dumb ? "a terminal that moves its cursor (TERM is dumb)" : "a terminal";
+    const message = asJson ? "--json gives one answer" : `a conversation needs ${kind}`;
     throw new RandloraError("usage", `${message}, and there is no prompt`, 'give it with -p "…", or on stdin');
   }
   const { decodeUtf8 } = await import("../src/text/utf8.ts");

@@ -17,7 +17,7 @@ const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
  */
 export async function runProcess(program: Program, leave: (status: number) => void): Promise<void> {
   const stop = new AbortController();
-  const screen = new Screen(process.stderr);
+  const screen = new Screen(process.stderr, process.env);
   const report = new ErrorReport(screen, createStyle(process.stderr, process.env));
   let stopped: number | undefined;
   for (const [name, status] of Object.entries(SIGNALS)) {

@@ -27,6 +27,16 @@ describe("on a terminal", () => {
     ]);
   });
 
+  test("that is dumb gets rows as a file does", () => {
+    const stream = new RecordingStream(100);
+    const clock = { now: 0 };
+    const progress = createProgress(new Screen(stream, { TERM: "dumb" }), spec, () => clock.now);
+    clock.now = 2000;
+    progress.add({ bytes: 100e6, items: 50 });
+    progress.close();
+    expect(stream.writes.join("")).toMatch(/^(merging: [^\p{Cc}]*\n)+$/u);
+  });
+
   test("a label from a file steers nothing", () => {
     const stream = new RecordingStream(200);
     const { clock, progress } = start(stream);

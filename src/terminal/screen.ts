@@ -1,4 +1,4 @@
-import { columnsOf, type OutputStream } from "./style.ts";
+import { columnsOf, type Environment, isDumb, type OutputStream } from "./style.ts";
 
 /** What a display that draws for itself needs of a screen. */
 export interface LiveLine {
@@ -20,16 +20,14 @@ const CLEAR_LINE = "\r\x1b[2K";
  */
 export class Screen implements LiveLine {
   readonly #stream: OutputStream;
+  /** Whether a live line can be shown at all: not where the terminal (Emacs' shell, say) moves no cursor. */
+  readonly interactive: boolean;
   #live = "";
   #shown = false;
 
-  constructor(stream: OutputStream) {
+  constructor(stream: OutputStream, environment: Environment = {}) {
     this.#stream = stream;
-  }
-
-  /** Whether a live line can be shown at all. */
-  get interactive(): boolean {
-    return this.#stream.isTTY === true;
+    this.interactive = stream.isTTY === true && !isDumb(environment);
   }
 
   get columns(): number {

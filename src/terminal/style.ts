@@ -18,7 +18,7 @@ export interface OutputStream {
   write(text: string): unknown;
 }
 
-type Environment = Readonly<Record<string, string | undefined>>;
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Colour on a terminal only, never under NO_COLOR (https://no-color.org: any value but the empty one) or TERM=dumb. */
 export function createStyle(stream: OutputStream, environment: Environment): Style {
@@ -26,8 +26,13 @@ export function createStyle(stream: OutputStream, environment: Environment): Sty
   return { bold, dim, italic, red, green, yellow, cyan };
 }
 
+/** Whether the terminal says that it only types text. */
+export function isDumb(environment: Environment): boolean {
+  return environment["TERM"] === "dumb";
+}
+
 function wantsColor(stream: OutputStream, environment: Environment): boolean {
-  const refused = (environment["NO_COLOR"] ?? "") !== "" || environment["TERM"] === "dumb";
+  const refused = (environment["NO_COLOR"] ?? "") !== "" || isDumb(environment);
   return stream.isTTY === true && !refused;
 }
 
