@@ -2,10 +2,12 @@
  * Bun's own executables for other platforms, which `bun build --compile` puts the program into. They come from npm, as
  * every dependency does (the packages that the npm package `bun` chooses from), and are kept outside the repository.
  */
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import * as v from "valibot";
 
 /** Platforms that `build:all` builds for, as Bun names them, and the npm package with the runtime of each. */
 export const TARGETS = {
@@ -29,22 +31,34 @@ export function isTarget(name: string): name is Target {
 }
 
 /**
- * Path of the runtime for a target in this very version of Bun; fetched once with `npm pack`.
+ * Path of the runtime for a target in this very version of Bun. The archive is fetched once with `npm pack` and kept; it
+ * is held to package-lock.json and unpacked anew each time, since what comes of it is shipped.
  *
- * @throws {Error} with npm's words when the package cannot be had
+ * @throws {Error} with npm's words when the package cannot be had; when it is not the one that the lock file names
  */
 export async function runtime(target: Target): Promise<string> {
   const { package: name, executable } = TARGETS[target];
   const cache = process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
   const folder = join(cache, "randlora", "bun", Bun.version, target);
   const path = join(folder, "package", executable);
-  if (existsSync(path)) return path;
 
   await mkdir(join(folder, ".."), { recursive: true });
   const partial = await mkdtemp(`${folder}-`);
   try {
-    await execute(["npm", "pack", "--silent", `${name}@${Bun.version}`], partial);
-    for (const archive of new Bun.Glob("*.tgz").scanSync(partial)) await execute(["tar", "-xzf", archive], partial);
+    const archive = join(partial, ARCHIVE);
+    // Moved, not copied: one that turns out to be another is gone, and fetched again the next time.
+    if (existsSync(join(folder, ARCHIVE))) await rename(join(folder, ARCHIVE), archive);
+    else {
+      await execute(["npm", "pack", "--silent", `${name}@${Bun.version}`], partial);
+      for (const file of new Bun.Glob("*.tgz").scanSync(partial)) await rename(join(partial, file), archive);
+    }
+    await checkArchive(
+      archive,
+      name,
+      Bun.version,
+      await Bun.file(join(import.meta.dir, "../package-lock.json")).json(),
+    );
+    await execute(["tar", "-xzf", archive], partial);
     await rm(folder, { recursive: true, force: true });
     await rename(partial, folder);
   } finally {
@@ -52,6 +66,28 @@ export async function runtime(target: Target): Promise<string> {
   }
   if (!existsSync(path)) throw new Error(`${name}@${Bun.version} holds no ${executable}`);
   return path;
+}
+
+const ARCHIVE = "runtime.tgz";
+
+const Lock = v.object({
+  packages: v.record(v.string(), v.object({ version: v.optional(v.string()), integrity: v.optional(v.string()) })),
+});
+
+/**
+ * Holds a package's archive to the lock file.
+ * @throws {Error} when the lock file has no such package in this version, or its bytes are others
+ */
+export async function checkArchive(archive: string, name: string, version: string, lock: unknown): Promise<void> {
+  const locked = v.parse(Lock, lock).packages[`node_modules/${name}`];
+  if (locked?.version !== version || locked.integrity === undefined) {
+    throw new Error(`package-lock.json has no ${name}@${version}`);
+  }
+  const found = `sha512-${createHash("sha512")
+    .update(await readFile(archive))
+    .digest("base64")}`;
+  if (found === locked.integrity) return;
+  throw new Error(`what was fetched is not the ${name}@${version} of package-lock.json: its hash is ${found}`);
 }
 
 async function execute(command: string[], cwd: string): Promise<void> {
