@@ -112,6 +112,14 @@ test("another order of the products, another pairing, one micro-batch instead of
   }
 });
 
+test("a whole model is not saved before anything was trained, be its first evaluation the best or not", async () => {
+  const settings = await small({ method: "full", steps: 2, evalEvery: 1, learningRate: 0 });
+  const { result, recording } = await trainHere("whole", settings);
+  expect(result).toMatchObject({ steps: 2, bestStep: 0 });
+  expect(recording.saves).toEqual([2]);
+  expect(await readdir(folder.at("whole"))).not.toContain("best");
+});
+
 test("training ends when nothing improves", async () => {
   const settings = await small({ steps: 30, evalEvery: 1, earlyStop: 2, learningRate: 0 });
   const { result, recording } = await trainHere("stuck", settings);

@@ -99,7 +99,7 @@ class Loop {
       if (this.#saved === step) {
         // Its evaluation had been interrupted, and is made up for.
         if (isBest) await this.#refresh();
-      } else if (isSaveDue || isBest || isInterrupted) await this.#save();
+      } else if (isSaveDue || (isBest && step >= first) || isInterrupted) await this.#save();
       // The evaluation that the run ends with is made up for when it is resumed.
       const isCutOff = isEvaluationDue && this.#progress.evaluated !== step;
       if (isLast && !isCutOff) return "finished";
