@@ -1,9 +1,9 @@
-import { freemem, totalmem } from "node:os";
 import type { Gpu } from "../gpu/gpu.ts";
 import { defaultStaging, type Staging } from "../kernels/staging.ts";
 import type { RunPlan } from "./data.ts";
 import type { EngineOptions } from "./engine.ts";
 import { estimateBytes } from "./estimate.ts";
+import { machineMemory } from "./machine-memory.ts";
 import type { MethodSummary, PlaceOptions } from "./method.ts";
 import type { ModelSource } from "./model.ts";
 import type { Progress } from "./state.ts";
@@ -30,7 +30,7 @@ export async function chooseOptions(
   { steps, validation }: RunPlan,
   began: Partial<Progress["kernels"]> | undefined,
   warn: (line: string) => void,
-  free = gpu.info.software ? freemem() : Infinity,
+  free = gpu.info.software ? machineMemory().free : Infinity,
 ): Promise<Chosen> {
   const { betas, eps, weightDecay, gradClip, gradAccum, checkpointActivations } = source.settings;
   const staging = stagingOf(gpu, began?.staging);
@@ -38,7 +38,7 @@ export async function chooseOptions(
     staging,
     tokens: steps.largest.tokens,
     microBatches: gradAccum,
-    budget: gpu.info.software ? totalmem() / 8 : REAL_GPU_BUDGET,
+    budget: spareBytes(gpu),
     choices: began?.choices,
   };
   const attempt = async (checkpointing: boolean): Promise<Chosen> => {
@@ -57,6 +57,11 @@ export async function chooseOptions(
   const [needed, left] = [chosen.bytes, free].map((bytes) => `${Math.round(bytes / 1e6)} MB`);
   warn(`about ${needed} would be needed and ${left} are free: activations are recomputed instead of kept`);
   return spared;
+}
+
+/** Bytes that may be spent to save time. */
+export function spareBytes({ info }: Gpu): number {
+  return info.software ? machineMemory().total / 8 : REAL_GPU_BUDGET;
 }
 
 /** How a state names a staging. */
