@@ -1,9 +1,9 @@
-import { freemem } from "node:os";
 import type { Order } from "../../src/adapters/randlora/train/flops.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { defaultStaging } from "../../src/kernels/staging.ts";
 import { loadConfig } from "../../src/models/architectures/index.ts";
 import type { GeneratorName, Sparsity } from "../../src/random/names.ts";
+import { spareBytes } from "../../src/train/choose-options.ts";
 import { Engine, type EngineOptions, type PlacedModel } from "../../src/train/engine.ts";
 import { estimateBytes } from "../../src/train/estimate.ts";
 import type { PlaceOptions } from "../../src/train/method.ts";
@@ -142,8 +142,7 @@ export async function settingsOf(folder: string, wanted: MethodOptions): Promise
   return resolveSettings(asked, { modelType: architecture, contextLength });
 }
 
-/** As `finetune` reckons: one micro-batch a step, and memory that may be spent to save time. */
+/** As `finetune` reckons, with one micro-batch a step. */
 function placeOptions(gpu: Gpu, tokens: number): PlaceOptions {
-  const budget = gpu.info.software ? freemem() / 4 : 4 * 2 ** 30;
-  return { staging: defaultStaging(gpu), tokens, microBatches: 1, budget, choices: undefined };
+  return { staging: defaultStaging(gpu), tokens, microBatches: 1, budget: spareBytes(gpu), choices: undefined };
 }
