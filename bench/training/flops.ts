@@ -1,6 +1,7 @@
-import { adapterFlops, type OrderPlan } from "../../src/adapters/randlora/train/flops.ts";
+import { adapterFlops } from "../../src/adapters/randlora/train/flops.ts";
 import { fuse } from "../../src/adapters/randlora/train/fused.ts";
 import type { PlacedModel } from "../../src/train/engine.ts";
+import { parseOrders } from "../../src/train/randlora.ts";
 import { microBatchOf } from "./synthetic.ts";
 
 /**
@@ -17,24 +18,13 @@ export function stepFlops({ weights, method }: PlacedModel, rank: number, tokens
     const weight = weights.tensors.get(`${name}.weight`);
     return weight === undefined ? [] : [{ name, weight }];
   });
-  const plans = plansOf(method.choices["orders"]);
+  const plans = parseOrders(method.choices);
   const size = { tokens, microBatches: 1, dropout: false, density: 1 };
-  const added = fuse(modules, rank).flatMap(({ shape }, index) => {
-    const plan = plans[index] ?? { order: "factored", kept: false, summed: false };
-    return shape.modules.map((module) => adapterFlops(module, plan, size));
+  const fused = fuse(modules, rank);
+  if (plans?.length !== fused.length) throw new RangeError(`${plans?.length} orders of ${fused.length} matrices`);
+  const added = fused.flatMap(({ shape }, index) => {
+    const plan = plans[index];
+    return plan === undefined ? [] : shape.modules.map((module) => adapterFlops(module, plan, size));
   });
   return base + added.reduce((sum, flops) => sum + flops, 0);
-}
-
-const ORDERS = ["factored", "merged-g", "merged-h"] as const;
-
-/** `merged-h+kept`, as runs record it. */
-function plansOf(choices: unknown): OrderPlan[] {
-  if (!Array.isArray(choices)) return [];
-  return choices.map((text) => {
-    const [name, ...flags] = String(text).split("+");
-    const order = ORDERS.find((known) => known === name);
-    if (order === undefined) throw new RangeError(`an order ${String(text)}`);
-    return { order, kept: flags.includes("kept"), summed: flags.includes("summed") };
-  });
 }

@@ -137,7 +137,7 @@ function formatOrder({ order, kept, summed }: OrderPlan): string {
 }
 
 /** What {@link formatOrder} made, of a resumed run. */
-function parseOrders(choices: MethodChoices | undefined): OrderPlan[] | undefined {
+export function parseOrders(choices: MethodChoices | undefined): OrderPlan[] | undefined {
   const orders = choices?.["orders"];
   if (!Array.isArray(orders)) return undefined;
   const plans = orders.flatMap((text) => {
