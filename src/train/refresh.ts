@@ -5,10 +5,10 @@ import { fileError } from "../safetensors/failure.ts";
 
 /**
  * Makes the folder `target` hold exactly the files that `write` puts into the empty folder it is given. They are
- * complete and on the disk before the first one takes its place; each takes it in one step. Killed between two of them,
- * `target` holds files of both: the caller does it again from what is the same on the disk as before (the state).
+ * complete and on the disk before the first one takes its place; each takes it in one step. Killed or failing between two
+ * of them, `target` holds files of both: the caller does it again from what is the same on the disk as before (the state).
  *
- * @throws RandloraError `file`; `target` is then as it was
+ * @throws RandloraError `file`; `target` is then as it was, or holds files of both
  */
 export async function refreshFolder(target: string, write: (folder: string) => Promise<void>): Promise<void> {
   const part = `${target}.part`;
