@@ -42,17 +42,24 @@ describe("stop tokens", () => {
 });
 
 describe("the end of a turn", () => {
+  const end = (source: string) => endOfTurn(new ChatTemplate(source, "t"), qwen2.addedTokens)?.id;
+
   test("is the token behind an assistant's content", async () => {
-    expect(endOfTurn(new ChatTemplate(CHATML, "t"), qwen2)).toBe(IM_END);
+    expect(end(CHATML)).toBe(IM_END);
     for (const name of ["chatml-tools", "reasoning", "generation"]) {
       const template = new ChatTemplate(await Bun.file(join(FIXTURES, "chat", `${name}.jinja`)).text(), name);
-      expect(endOfTurn(template, qwen2)).toBe(IM_END);
+      expect(endOfTurn(template, qwen2.addedTokens)?.id).toBe(IM_END);
+    }
+  });
+
+  test("is found behind white space, which training supervises with it", () => {
+    for (const space of [" ", "\n"]) {
+      expect(end(`{% for m in messages %}{{ m.content }}${space}<|im_end|>{% endfor %}`)).toBe(IM_END);
     }
   });
 
   test("is unknown where text follows, nothing follows, or the template refuses", () => {
-    const end = (source: string) => endOfTurn(new ChatTemplate(source, "t"), qwen2);
-    expect(end("{% for m in messages %}{{ m.content }}\n<|im_end|>{% endfor %}")).toBeUndefined();
+    expect(end("{% for m in messages %}{{ m.content }} stop<|im_end|>{% endfor %}")).toBeUndefined();
     expect(end("{{ messages[-1].content }}")).toBeUndefined();
     expect(end("no messages")).toBeUndefined();
     expect(end("{{ raise_exception('no') }}")).toBeUndefined();

@@ -4,6 +4,7 @@ import * as v from "valibot";
 
 import { RandloraError } from "../errors.ts";
 import type { ChatTemplate } from "./chat-template.ts";
+import type { AddedToken } from "./tokenizer/added-tokens.ts";
 import { readOptionalJsonObject } from "./tokenizer/files.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -36,19 +37,25 @@ export async function readStopIds(
     (await readEndIds(join(folder, "generation_config.json"))) ?? (await readEndIds(join(folder, "config.json"))) ?? [],
   );
   if (tokenizer.eos !== undefined) ids.add(tokenizer.eos.id);
-  const turn = template === undefined ? undefined : endOfTurn(template, tokenizer);
-  if (turn !== undefined) ids.add(turn);
+  const turn = template === undefined ? undefined : endOfTurn(template, tokenizer.addedTokens);
+  if (turn !== undefined) ids.add(turn.id);
   return ids;
 }
 
 /**
  * The token with which a chat template ends an assistant's turn (`<|im_end|>`, `<|eot_id|>`, `<end_of_turn>`, …): the
- * added token right behind the content. A model tuned for chat stops with it even where its configuration knows only the
- * end of a document.
+ * added token behind the content, be there white space between or not (Llama 2: `content </s>`). A model tuned for chat
+ * stops with it even where its configuration knows only the end of a document; training supervises it.
  *
+ * @param addedTokens the tokenizer's: one of them ends a turn
+ * @param now what a template that writes the date is told
  * @returns undefined when the template writes no token there, or takes no such messages
  */
-export function endOfTurn(template: ChatTemplate, tokenizer: Tokenizer): number | undefined {
+export function endOfTurn(
+  template: ChatTemplate,
+  addedTokens: readonly AddedToken[],
+  now = new Date(),
+): AddedToken | undefined {
   const probe = "randlora-probe";
   const messages = [
     { role: "user", content: "a" },
@@ -56,14 +63,15 @@ export function endOfTurn(template: ChatTemplate, tokenizer: Tokenizer): number 
   ];
   let text: string;
   try {
-    ({ text } = template.render({ messages }));
+    ({ text } = template.render({ messages, now }));
   } catch (error) {
     if (error instanceof RandloraError) return undefined;
     throw error;
   }
   const at = text.lastIndexOf(probe);
-  const [first] = at < 0 ? [] : tokenizer.encode(text.slice(at + probe.length), { special: false });
-  return tokenizer.addedTokens.some(({ id }) => id === first) ? first : undefined;
+  const behind = at < 0 ? "" : text.slice(at + probe.length).trimStart();
+  const candidates = addedTokens.filter(({ content }) => content !== "" && behind.startsWith(content));
+  return candidates.toSorted((a, b) => b.content.length - a.content.length)[0];
 }
 
 /**

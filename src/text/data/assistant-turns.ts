@@ -1,5 +1,6 @@
 import { RandloraError } from "../../errors.ts";
 import { type ChatMessage, type ChatTemplate, type Span, unusedCharacters } from "../chat-template.ts";
+import { endOfTurn } from "../stop.ts";
 import type { AddedToken } from "../tokenizer/added-tokens.ts";
 
 /** A conversation as text, and which parts of it the assistant is to learn. */
@@ -43,7 +44,7 @@ export class AssistantTurns {
     const asked = attempt(() => this.#write({ messages: question }));
     const prompted = attempt(() => this.#write({ messages: question }, true));
     this.#header = asked !== undefined && prompted?.startsWith(asked) === true ? prompted.slice(asked.length) : "";
-    this.#end = this.#findEnd(question, addedTokens);
+    this.#end = endOfTurn(template, addedTokens, now)?.content;
   }
 
   /**
@@ -76,16 +77,6 @@ export class AssistantTurns {
 
   #write(conversation: Conversation, addGenerationPrompt = false): string {
     return this.#template.render({ ...conversation, addGenerationPrompt, now: this.#now }).text;
-  }
-
-  /** The token behind an assistant's content, be there white space between or not (Llama 2: `content </s>`). */
-  #findEnd(question: readonly ChatMessage[], addedTokens: readonly AddedToken[]): string | undefined {
-    const probe = "randlora-probe";
-    const text = attempt(() => this.#write({ messages: [...question, { role: "assistant", content: probe }] }));
-    const at = text?.lastIndexOf(probe) ?? -1;
-    const behind = at < 0 ? "" : (text?.slice(at + probe.length).trimStart() ?? "");
-    const candidates = addedTokens.map(({ content }) => content).filter((token) => behind.startsWith(token));
-    return candidates.toSorted((a, b) => b.length - a.length)[0];
   }
 
   /**
