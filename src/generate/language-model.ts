@@ -1,7 +1,8 @@
 import { RandloraError } from "../errors.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { Decoder } from "../models/decoder.ts";
-import { DTYPES, type OutputDtype } from "../merge/plan.ts";
+import type { OutputDtype } from "../merge/plan.ts";
+import { NAMED_DTYPES } from "../safetensors/dtype.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
@@ -66,7 +67,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
       const gpu = await opening;
       const decoder = await Decoder.load(gpu, folder, {
         weights,
-        dtype: dtype === "keep" ? undefined : DTYPES[dtype],
+        dtype: dtype === "keep" ? undefined : NAMED_DTYPES[dtype],
         ...(onProgress === undefined ? {} : { onProgress }),
         ...(signal === undefined ? {} : { signal }),
       });

@@ -1,7 +1,7 @@
 import { BLOCK_ROWS } from "../adapters/delta-block.ts";
 
 /** Consecutive rows of a matrix. */
-export interface RowBlock {
+export interface RowRange {
   readonly firstRow: number;
   readonly rows: number;
 }
@@ -13,9 +13,9 @@ const BLOCK_BYTES = 2 * 2 ** 20;
  * Splits a matrix into blocks of about `BLOCK_BYTES` that start at multiples of `BLOCK_ROWS`.
  * @param rowBytes of one row in its widest form
  */
-export function splitRows(rows: number, rowBytes: number): RowBlock[] {
+export function splitRows(rows: number, rowBytes: number): RowRange[] {
   const most = Math.max(1, Math.floor(BLOCK_BYTES / rowBytes / BLOCK_ROWS)) * BLOCK_ROWS;
-  const blocks: RowBlock[] = [];
+  const blocks: RowRange[] = [];
   for (let firstRow = 0; firstRow < rows; firstRow += most) {
     blocks.push({ firstRow, rows: Math.min(most, rows - firstRow) });
   }

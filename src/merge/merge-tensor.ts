@@ -8,7 +8,7 @@ import { isKernelDtype, type KernelDtype } from "../kernels/dtype.ts";
 import { dtypeBytes, isFloat } from "../safetensors/dtype.ts";
 import { widenToF32 } from "../safetensors/numbers.ts";
 import { convertBytes } from "./convert.ts";
-import { splitRows, type RowBlock } from "./blocks.ts";
+import { splitRows, type RowRange } from "./blocks.ts";
 import type { TensorSource } from "./plan.ts";
 import { type DeltaOnGpu, recordAsPeft, recordOnce, type Rows } from "./record-deltas.ts";
 
@@ -29,7 +29,7 @@ export interface WeightToMerge {
 }
 
 /** The row blocks of a weight. */
-export function weightBlocks({ rows, cols, source }: WeightToMerge): RowBlock[] {
+export function weightBlocks({ rows, cols, source }: WeightToMerge): RowRange[] {
   return splitRows(rows, padded4(cols) * Math.max(4, dtypeBytes(source.dtype)));
 }
 
@@ -41,7 +41,7 @@ export function weightBlocks({ rows, cols, source }: WeightToMerge): RowBlock[] 
 export async function mergeBlock(
   gpu: Gpu,
   weight: WeightToMerge,
-  block: RowBlock,
+  block: RowRange,
   scratch: Uint8Array<ArrayBuffer>,
   uploaded: () => void,
   write: (bytes: Uint8Array) => Promise<void>,
@@ -106,7 +106,7 @@ const NOTHING = new Uint8Array();
 /** A block of rows with `padded4(cols)` elements each, in a dtype that kernels read. */
 async function readRows(
   { source, cols }: WeightToMerge,
-  block: RowBlock,
+  block: RowRange,
   scratch: Uint8Array<ArrayBuffer>,
 ): Promise<{ bytes: Uint8Array<ArrayBuffer>; dtype: KernelDtype }> {
   const stored = dtypeBytes(source.dtype);

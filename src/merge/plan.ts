@@ -5,7 +5,7 @@ import { isOutputEmbedding } from "../adapters/embeddings.ts";
 import { RandloraError } from "../errors.ts";
 import { isKernelDtype } from "../kernels/dtype.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
-import { type Dtype, isFloat } from "../safetensors/dtype.ts";
+import { type Dtype, isFloat, NAMED_DTYPES } from "../safetensors/dtype.ts";
 import { oneLine, quote } from "../safetensors/failure.ts";
 import type { SafetensorsFile } from "../safetensors/file.ts";
 import type { TensorInfo } from "../safetensors/header.ts";
@@ -55,9 +55,6 @@ export interface MergePlan {
   /** What the user should know: one line each. */
   readonly notes: readonly string[];
 }
-
-/** What `--dtype` calls the dtypes that weights are written in. */
-export const DTYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
 
 /**
  * Decides what becomes of every tensor of the base: the base's order is kept, new tensors come last.
@@ -111,7 +108,7 @@ export function planMerge(
     sources.set(tensor, trained ?? baseSource(checkpoint, source));
   }
 
-  const outputDtype = (stored: Dtype): Dtype => (dtype === "keep" || !isFloat(stored) ? stored : DTYPES[dtype]);
+  const outputDtype = (stored: Dtype): Dtype => (dtype === "keep" || !isFloat(stored) ? stored : NAMED_DTYPES[dtype]);
   const plan = (name: string, stored: Dtype, shape: readonly number[]): OutputTensor => {
     const target = outputDtype(stored);
     const delta = deltas.get(name);

@@ -26,6 +26,9 @@ export type FloatDtype = "F64" | "F32" | "F16" | "BF16" | "F8_E4M3" | "F8_E5M2";
 /** The floating types that values can be rounded to: the 8-bit ones need a scale beside them and are only read. */
 export type WritableFloatDtype = Exclude<FloatDtype, "F8_E4M3" | "F8_E5M2">;
 
+/** The dtypes that weights and bases are written in, by the names that options and adapters have for them. */
+export const NAMED_DTYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
+
 /** Every known element type. */
 export const DTYPES: readonly Dtype[] = Object.keys(BYTES).filter(isDtype);
 

@@ -6,6 +6,7 @@ import type { DecoderConfig } from "../models/config.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import { DecoderWeights } from "../models/weights.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { NAMED_DTYPES } from "../safetensors/dtype.ts";
 import { fingerprint } from "../safetensors/fingerprint.ts";
 import type { PlacedModel, TrainedModel } from "./engine.ts";
 import { createFull } from "./full.ts";
@@ -16,8 +17,6 @@ import { createRandlora } from "./randlora.ts";
 import { existingRandlora, newRandlora, type RandloraSource } from "./randlora-source.ts";
 import type { TrainSettings } from "./settings.ts";
 import { findTargets } from "./target-modules.ts";
-
-const DTYPES = { keep: undefined, f32: "F32", f16: "F16", bf16: "BF16" } as const;
 
 /**
  * What a model is trained from, beside the GPU: opened and checked once, placed on as many GPUs as one likes (a counting
@@ -78,7 +77,8 @@ export class ModelSource implements AsyncDisposable {
     if (settings === null || adapter.kind === "full") {
       return placed({ config, ...createFull({ gpu, config, checkpoint: this.#checkpoint, dtype }) });
     }
-    const weights = DecoderWeights.allocate(gpu, this.#checkpoint, config, { dtype: DTYPES[dtype] });
+    const held = dtype === "keep" ? undefined : NAMED_DTYPES[dtype];
+    const weights = DecoderWeights.allocate(gpu, this.#checkpoint, config, { dtype: held });
     const { tensors } = weights;
     const method =
       adapter.kind === "lora"

@@ -5,7 +5,7 @@ import { countOverflows, overflow } from "../merge/finite.ts";
 import { missingConfig, readConfig, updateConfig } from "../merge/model-config.ts";
 import { copyModelFiles } from "../merge/model-files.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
-import { dtypeBytes, type WritableFloatDtype } from "../safetensors/dtype.ts";
+import { dtypeBytes, NAMED_DTYPES, type WritableFloatDtype } from "../safetensors/dtype.ts";
 import { naming, quote } from "../safetensors/failure.ts";
 import { roundFromF32 } from "../safetensors/numbers.ts";
 import { encodeIndex, INDEX_FILE, planShards } from "../safetensors/shards.ts";
@@ -18,10 +18,9 @@ import type { TrainSettings } from "./settings.ts";
 const SHARD_BYTES = 5e9;
 /** Bytes that are read from the GPU at once. */
 const BLOCK_BYTES = 32 * 2 ** 20;
-const DTYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
 
 /** What a model folder is made of. */
-export interface ModelSource {
+export interface TrainedWeights {
   /** The model that was trained: its files beside the weights are copied, its tensors' names, order and dtypes kept. */
   readonly checkpoint: Checkpoint;
   /** Trained tensors by name, F32. */
@@ -34,7 +33,11 @@ export interface ModelSource {
  * computed, the copy of a tied head) are left out, as transformers does.
  * @throws RandloraError `file`, `gpu`; `numeric` for weights that have become too large for the dtype
  */
-export async function writeModel(gpu: Gpu, folder: string, { checkpoint, tensors, dtype }: ModelSource): Promise<void> {
+export async function writeModel(
+  gpu: Gpu,
+  folder: string,
+  { checkpoint, tensors, dtype }: TrainedWeights,
+): Promise<void> {
   const config = await readConfig(checkpoint.folder);
   if (config === undefined) throw missingConfig(checkpoint.folder);
   const from = await naming(checkpoint.folder, "read", realpath(checkpoint.folder));
@@ -83,6 +86,6 @@ async function append(
 }
 
 function dtypeOf(wanted: TrainSettings["dtype"], stored: string): WritableFloatDtype {
-  if (wanted !== "keep") return DTYPES[wanted];
+  if (wanted !== "keep") return NAMED_DTYPES[wanted];
   return stored === "F16" || stored === "BF16" ? stored : "F32";
 }

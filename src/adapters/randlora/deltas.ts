@@ -20,11 +20,11 @@ export function randloraAdapterPlan(plan: RandloraPlan): AdapterPlan {
     // PEFT's randlora/layer.py, merge: ΔW is cast to the weight's dtype.
     roundsDelta: true,
     load: async (signal) =>
-      new RandloraSource(plan, await loadBases(adapter, bases, plan.config.r, plan.extent, { signal })),
+      new RandloraDeltas(plan, await loadBases(adapter, bases, plan.config.r, plan.extent, { signal })),
   };
 }
 
-class RandloraSource implements DeltaSource {
+class RandloraDeltas implements DeltaSource {
   readonly #plan: RandloraPlan;
   readonly #bases: Bases;
 

@@ -4,6 +4,7 @@ import { uniform } from "../../../kernels/parameters.ts";
 import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
 import { UNPACK_COLS, unpackKernel, type Unpacked } from "../../../kernels/unpack.ts";
 import type { GpuBuffer } from "../../../gpu/memory.ts";
+import { NAMED_DTYPES } from "../../../safetensors/dtype.ts";
 import type { Run } from "../../../tensor/run.ts";
 import { pitchOf, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
 import type { Bases } from "../bases-types.ts";
@@ -84,7 +85,7 @@ export class TrainingBases {
     const { buffer, stride } = this.delta.b;
     const kind = this.#b.storage.kind;
     if (!isPacked(kind)) {
-      const dtype = ({ bf16: "BF16", f16: "F16", f32: "F32" } as const)[kind];
+      const dtype = NAMED_DTYPES[kind];
       yield { first: 0, tensor: { shape: [shape.rows, shape.terms], dtype, buffer, offset: 0, pitch: stride } };
       return;
     }
