@@ -1,4 +1,4 @@
-// state[LOSS] += weight · Σ losses, in sums of at most 256 terms; one workgroup.
+// sums[slot] += weight · Σ losses (= where it is the first), in sums of at most 256 terms; one workgroup.
 #if STAGING == "subgroup"
 enable subgroups;
 #end

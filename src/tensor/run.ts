@@ -267,7 +267,7 @@ export function whole(run: Run, tensor: Tensor): Binding {
   throw new RandloraError(
     "memory",
     `${label}: ${Math.ceil(size / 2 ** 20)} MB, and this GPU binds at most ${Math.floor(most / 2 ** 20)} MB at once`,
-    "use shorter sequences (--context), or choose another GPU with --gpu",
+    "put fewer tokens through at once (--batch-size, --max-length, --context), or choose another GPU with --gpu",
   );
 }
 
