@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { RandloraError } from "../errors.ts";
-import { DRIVER_HINT, type GpuEntry, isSoftware, listGpus, parseGpuList, pickGpu } from "./choose.ts";
+import { adapterFlags, DRIVER_HINT, type GpuEntry, isSoftware, listGpus, parseGpuList, pickGpu } from "./choose.ts";
+import { createInstance, releaseInstance } from "./dawn.ts";
 import { Gpu } from "./gpu.ts";
 
 const CARD = { name: "NVIDIA GeForce RTX 4090", backend: "vulkan", software: false };
@@ -61,6 +62,17 @@ describe("--gpu", () => {
     expect(() => pickGpu([], "0")).toThrow(expect.objectContaining({ hint: DRIVER_HINT }));
     expect(() => pickGpu(LIST.slice(0, 2), "software")).toThrow("no such GPU");
   });
+});
+
+test("a card is opened under the backend that was picked", async () => {
+  const list = [CARD, { ...CARD, backend: "d3d12" }];
+  expect(list.map((_, index) => adapterFlags(pickGpu(list, String(index)))[0])).toEqual([
+    "backend=vulkan",
+    "backend=d3d12",
+  ]);
+  const instance = createInstance(["backend=null", `adapter=${(await listGpus())[0]?.name ?? ""}`]);
+  await expect(instance.requestAdapter()).rejects.toThrow(); // Dawn heeds it: no such card under that backend
+  releaseInstance(instance);
 });
 
 test("this machine's GPUs can be opened by index and by name, and an unknown name is refused before anything opens", async () => {

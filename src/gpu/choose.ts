@@ -50,6 +50,11 @@ export function parseGpuList(text: string): GpuEntry[] {
   return [...entries.values()];
 }
 
+/** What opens this GPU: one card may be listed under several backends. Equal cards of one backend cannot be told apart. */
+export function adapterFlags({ backend, name }: GpuEntry): string[] {
+  return [`backend=${backend}`, `adapter=${name}`];
+}
+
 /**
  * Picks by `--gpu`: an index into the list, `software`, or a part of a name (case ignored).
  * @throws RandloraError `gpu` when nothing or more than one name matches

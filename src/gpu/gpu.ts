@@ -1,5 +1,5 @@
 import { RandloraError } from "../errors.ts";
-import { DRIVER_HINT, isSoftware, listGpus, pickGpu } from "./choose.ts";
+import { adapterFlags, DRIVER_HINT, isSoftware, listGpus, pickGpu } from "./choose.ts";
 import { countingDevice } from "./counting.ts";
 import { createInstance, releaseInstance } from "./dawn.ts";
 import { FULL_HINT, GpuMemory } from "./memory.ts";
@@ -199,7 +199,7 @@ interface OpenedDevice {
 
 async function requestDevice(options: GpuOptions): Promise<OpenedDevice | undefined> {
   const flags = [...DAWN_FLAGS];
-  if (options.choice !== undefined) flags.push(`adapter=${pickGpu(await listGpus(), options.choice).name}`);
+  if (options.choice !== undefined) flags.push(...adapterFlags(pickGpu(await listGpus(), options.choice)));
   const instance = createInstance(flags);
   let name = "the GPU";
   try {
