@@ -95,8 +95,11 @@ interface Dispatch {
   readonly workgroups: Workgroups;
 }
 
-/** Dispatches that are sent at once: no driver takes a long step for a GPU that hangs. */
-const PIECE = 256;
+/**
+ * Dispatches that are sent at once: few at first, so that the GPU begins while the rest is still prepared, then more,
+ * but never so many that a driver takes a long step for a GPU that hangs.
+ */
+const PIECE = { first: 32, most: 256 };
 
 /**
  * A recording of ops. `apply` only writes down what is to run and starts compiling the kernels that it meets, all side
@@ -224,12 +227,16 @@ export class Run {
    */
   async flush(): Promise<void> {
     const stream = new Stream(this.gpu);
-    const all = this.#dispatches.splice(0);
-    for (const [index, { kernel, parameters, buffers, workgroups }] of all.entries()) {
+    let piece = PIECE.first;
+    let recorded = 0;
+    for (const { kernel, parameters, buffers, workgroups } of this.#dispatches.splice(0)) {
       stream.dispatch(await kernel, parameters, buffers, workgroups);
-      if (index % PIECE === PIECE - 1) stream.submit();
+      if (++recorded < piece) continue;
+      stream.submit();
+      recorded = 0;
+      piece = Math.min(2 * piece, PIECE.most);
     }
-    if (all.length % PIECE !== 0) stream.submit();
+    if (recorded > 0) stream.submit();
   }
 
   /**
