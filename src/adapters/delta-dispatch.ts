@@ -55,7 +55,7 @@ export function padded4(count: number): number {
 }
 
 /** Rows of B̂ that one dispatch can read, a multiple of `BLOCK_ROWS`. */
-export function fittingRows(gpu: Gpu, { rowBytes, stride }: BasisOnGpu): number {
+function fittingRows(gpu: Gpu, { rowBytes, stride }: BasisOnGpu): number {
   // The kernel counts stored elements in 32 bits; two-bit ones reach that before the binding's limit.
   const fitting = Math.min(gpu.limits.maxStorageBufferBindingSize / rowBytes, (2 ** 32 - 1) / stride);
   return Math.max(1, Math.floor(fitting / BLOCK_ROWS)) * BLOCK_ROWS;

@@ -17,11 +17,6 @@ export const GENERATOR_NAMES = [
 
 export type GeneratorName = (typeof GENERATOR_NAMES)[number];
 
-/** Whether `name` is one of the generators we can draw. */
-export function isGeneratorName(name: string): name is GeneratorName {
-  return (GENERATOR_NAMES as readonly string[]).includes(name);
-}
-
 /** Does this generator draw bases of this sparsity? */
 export function canDraw(generator: GeneratorName, sparsity: Sparsity): boolean {
   if (generator === "philox-v1") return true;

@@ -11,7 +11,6 @@ import {
   type DeltaDispatch,
   deltaDispatches,
   type DeltaOperands,
-  fittingRows,
   padded4,
   statisticsBytes,
 } from "../delta-dispatch.ts";
@@ -136,11 +135,6 @@ export class DeltaBases {
   /** Bytes of statistics that `record` writes for such a block. */
   statisticsBytes(layer: BoundDeltaLayer, block: DeltaBlock): number {
     return statisticsBytes(this.#gpu, this.#tile, this.#operands(layer), block);
-  }
-
-  /** Rows of B̂ that one dispatch can read, a multiple of `BLOCK_ROWS`: the most of a block that is not transposed. */
-  get fittingRows(): number {
-    return fittingRows(this.#gpu, this.b);
   }
 
   /**

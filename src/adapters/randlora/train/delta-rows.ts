@@ -64,11 +64,10 @@ export function recordDelta(
   };
   const bound = (tensor: Tensor) => rowBlocks(run, tensor)[0]?.rows ?? out;
   const fitting = Math.min(bound(target), weight === undefined ? out : bound(weight));
-  // Blocks begin at whole tiles; B̂'s rows are those of W only where out ≥ in.
+  // Blocks begin at whole tiles.
   const step = fitting >= out ? out : Math.max(1, Math.floor(fitting / BLOCK_ROWS)) * BLOCK_ROWS;
-  const most = shape.tall ? Math.min(step, bases.delta.fittingRows) : step;
-  for (let first = 0; first < out; first += most) {
-    const count = Math.min(most, out - first);
+  for (let first = 0; first < out; first += step) {
+    const count = Math.min(step, out - first);
     const to = bind(run, sliceRows(target, first, count));
     const from = weight === undefined ? undefined : bind(run, sliceRows(weight, first, count));
     const block = {
