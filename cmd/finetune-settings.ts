@@ -1,4 +1,5 @@
 import { basename, resolve } from "node:path";
+import { parseTargets } from "../src/adapters/targets.ts";
 import { RandloraError } from "../src/errors.ts";
 import { isCommit, parseHubName, parseRepository } from "../src/hub/name.ts";
 import { EMBEDDED } from "../src/models/embedded-name.ts";
@@ -62,7 +63,7 @@ export function askedSettings(model: string | undefined, options: FinetuneOption
     basisSeed: basisSeed === undefined ? undefined : String(BigInt(basisSeed)),
     betas: beta1 === undefined || beta2 === undefined ? undefined : ([beta1, beta2] as [number, number]),
     layers: layers === undefined ? undefined : parseLayers(layers),
-    targets: targets === undefined ? undefined : parseTargets(targets),
+    targets: targets === undefined ? undefined : readTargets(targets),
     initAdapter: initAdapter && placeOf(initAdapter),
     data: data && resolve(data),
     valid: valid && resolve(valid),
@@ -163,12 +164,11 @@ function isSeed(value: string): boolean {
   return seed >= -(2n ** 63n) && seed < 2n ** 64n;
 }
 
-/** A list of names, `all-linear`, or a regular expression: INTERFACE's rule. */
-function parseTargets(value: string): string | string[] {
-  if (value === "all-linear" || !/^[A-Za-z0-9_.,-]+$/.test(value)) return value;
-  const names = value.split(",").filter((name) => name !== "");
-  if (names.length === 0) throw new RandloraError("usage", `--targets ${value}: no name among the commas`);
-  return names;
+function readTargets(value: string): string | string[] {
+  const targets = parseTargets(value);
+  if (typeof targets === "string") return targets;
+  if (targets.length === 0) throw new RandloraError("usage", `--targets ${value}: no name among the commas`);
+  return [...targets];
 }
 
 /** `0-11,20` as [0, 1, …, 11, 20]. */
