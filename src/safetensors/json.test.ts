@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
-import { scanJson } from "./json.ts";
+import { scanJson, nestsDeeper } from "./json.ts";
 
 describe("scanJson", () => {
   test("keeps the order of keys, integer-like ones too", () => {
@@ -38,4 +38,15 @@ describe("scanJson", () => {
       { seed: 4, numRuns: 500 },
     );
   });
+});
+
+test.each([
+  ['{"a": [1, {"b": []}]}', 4],
+  ["[[],[[]],[]]", 3],
+  ['["[[[[", "\\"[[[", {"]]": 1}]', 2],
+  ["7", 0],
+  ["[[[[", 4],
+  ['["[[[[[[', 1],
+])("%s is %i deep", (text, depth) => {
+  expect([nestsDeeper(text, depth), nestsDeeper(text, depth - 1)]).toEqual([false, depth > 0]);
 });

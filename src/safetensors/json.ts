@@ -64,6 +64,19 @@ export function scanJson(text: string): JsonScan {
   return { keys, duplicate, oddNumber };
 }
 
+/** Do arrays and objects stand in each other more than `most` deep? For texts of any kind, before `JSON.parse`; linear. */
+export function nestsDeeper(text: string, most: number): boolean {
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) at = endOfString(text, at + 1);
+    else if (code === 0x7b || code === 0x5b) {
+      if (++depth > most) return true;
+    } else if (code === 0x7d || code === 0x5d) depth--;
+  }
+  return false;
+}
+
 /** The index of the quote that closes a string whose first character is at `at`. */
 function endOfString(text: string, at: number): number {
   for (;;) {

@@ -1,9 +1,12 @@
+import { nestsDeeper } from "../safetensors/json.ts";
 import { ApiError } from "./api-error.ts";
 
 /** Far more than the longest context holds in text, far less than what would fill the memory. */
 export const MAX_BODY_BYTES = 4 * 2 ** 20;
 /** Of all connections together: what has been sent, and is not yet a prompt. */
 export const MAX_HELD_BYTES = 16 * MAX_BODY_BYTES;
+/** Of arrays and objects in each other: far more than requests need, far less than what overflows a stack. */
+export const MAX_BODY_DEPTH = 100;
 /** Who needs longer for that is not going to finish. */
 const MAX_SECONDS = 60;
 
@@ -14,7 +17,8 @@ export class Bodies {
   /**
    * Reads a body as JSON and hands it on; what it takes counts until `use` is done.
    * @throws ApiError 413 when it is longer than {@link MAX_BODY_BYTES}, 429 when all bodies together are longer than
-   *   {@link MAX_HELD_BYTES}, 408 when it does not come, 400 when it is not JSON in UTF-8
+   *   {@link MAX_HELD_BYTES}, 408 when it does not come, 400 when it is not JSON in UTF-8 or nested deeper than
+   *   {@link MAX_BODY_DEPTH}
    */
   async with<T>(request: Request, use: (body: unknown) => Promise<T>): Promise<T> {
     let size = 0;
@@ -33,10 +37,18 @@ export class Bodies {
 
 function parse(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    // Here, once: whatever walks through the values later (schemas, templates, `JSON.stringify`) calls itself.
+    if (nestsDeeper(text, MAX_BODY_DEPTH)) throw tooDeep();
+    return JSON.parse(text);
   } catch (cause) {
+    if (cause instanceof ApiError) throw cause;
     throw new ApiError(400, "the body is not JSON in UTF-8", { cause });
   }
+}
+
+function tooDeep(): ApiError {
+  return new ApiError(400, `the body has arrays and objects nested more than ${MAX_BODY_DEPTH} deep`);
 }
 
 function tooLarge(): ApiError {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { connect } from "node:net";
 import * as v from "valibot";
 import type { LanguageModel } from "../generate/language-model.ts";
-import { MAX_BODY_BYTES } from "./body.ts";
+import { MAX_BODY_BYTES, MAX_BODY_DEPTH } from "./body.ts";
 import { failure, loadStoriesModel, serveStories, type TestServer } from "./testing.ts";
 
 setDefaultTimeout(60_000);
@@ -52,6 +52,31 @@ describe("errors have OpenAI's shape", () => {
   ])("a body that is %s", async (_, body) => {
     await expectError(await post(body), 400);
     await expectError(await post(body, "/v1/completions"), 400);
+  });
+
+  const chat = (field: string, value: string) =>
+    `{"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "${field}": ${value}}`;
+  const nested = (depth: number, opening: string, closing: string) =>
+    `${opening.repeat(depth)}7${closing.repeat(depth)}`;
+
+  test.each([
+    ["chat_template_kwargs", '{"a":', "}"],
+    ["chat_template_kwargs", '{"a":[', "]}"],
+    ["metadata", "[", "]"],
+    ["logit_bias", '{"7":', "}"],
+    ["stop", "[", "]"],
+  ])("a field that is nested deeply: %s, %s", async (field, opening, closing) => {
+    for (const depth of [MAX_BODY_DEPTH, 100_000]) {
+      await expectError(await post(chat(field, nested(depth, opening, closing))), 400);
+    }
+    expect(serving.failures).toEqual([]);
+  });
+
+  test("as deep as it may be, and brackets in a text are no nesting", async () => {
+    const brackets = JSON.stringify('[{"\\'.repeat(1000));
+    for (const value of [nested(MAX_BODY_DEPTH - 1, "[", "]"), brackets, `[${"[],".repeat(1000)}[]]`]) {
+      expect((await post(chat("metadata", value))).status).toBe(200);
+    }
   });
 
   test("a body that is too long, whether it says so or not", async () => {
