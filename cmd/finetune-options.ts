@@ -3,8 +3,6 @@ import type { ValueOf } from "../src/options/option.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
 import { SCHEDULES } from "../src/train/schedule.ts";
 
-const METHODS = ["randlora", "lora", "dora", "vera", "nola", "pranc", "full", "hybrid"] as const;
-
 /** The options of `randlora finetune`. Defaults that depend on the method or the model are worked out later. */
 export const FINETUNE_OPTIONS = {
   data: text({ value: "FILE|DIR", topic: "Data", help: "JSONL, JSON or parquet; or a folder with train.jsonl" }),
@@ -26,23 +24,18 @@ export const FINETUNE_OPTIONS = {
   packing: flag({ topic: "Data", help: "join samples into rows of --max-length; they do not see each other" }),
   noShuffle: flag({ topic: "Data", help: "take samples in file order" }),
   trainOnPrompt: flag({ topic: "Data", help: "learn prompts and users' turns as well" }),
-  method: choice(METHODS, {
-    offered: ["randlora", "lora", "full"],
+  method: choice(["randlora", "lora", "full"], {
     topic: "Method",
     help: "what is trained: RandLoRA, LoRA, or all weights",
     defaultText: "randlora",
   }),
-  variant: choice(["peft", "paper", "rank-r", "half-rank"], {
-    offered: ["peft", "paper"],
+  variant: choice(["peft", "paper"], {
     topic: "Method",
     help: "how RandLoRA pairs its bases: as PEFT, or as the paper's equation 4",
     defaultText: "peft",
   }),
   sparse: flag({ topic: "Method", help: "ternary bases, a third of them zero" }),
   verySparse: flag({ topic: "Method", help: "ternary bases, nearly all of them zero" }),
-  dora: flag({ hidden: true, help: "not in this version" }),
-  loraRank: integer({ hidden: true, help: "not in this version", min: 1 }),
-  quantize: choice(["q8", "q4"], { hidden: true, help: "not in this version" }),
   rslora: flag({ topic: "Method", help: "LoRA: scale by α/√r" }),
   rank: integer({ value: "r", topic: "Method", help: "rank of each base", min: 1, defaultText: "32; lora 8" }),
   alpha: number({ value: "a", topic: "Method", help: "ΔW is scaled by α/r", defaultText: "20·rank; lora 2·rank" }),

@@ -21,23 +21,7 @@ export interface Places {
  * @throws {RandloraError} `usage` for values and combinations that make no sense
  */
 export function askedSettings(model: string | undefined, options: FinetuneOptions): Partial<FlatSettings> {
-  const {
-    method,
-    variant,
-    dora,
-    loraRank,
-    quantize,
-    projections,
-    out: _out,
-    resume: _resume,
-    dryRun: _dryRun,
-    ...settings
-  } = options;
-  if (dora) throw later("--dora");
-  if (loraRank !== undefined) throw later("--lora-rank");
-  if (quantize !== undefined) throw later("--quantize");
-  if (method !== undefined && !isOneOf(METHODS, method)) throw later(`--method ${method}`);
-  if (variant !== undefined && !isOneOf(VARIANTS, variant)) throw later(`--variant ${variant}`);
+  const { projections, out: _out, resume: _resume, dryRun: _dryRun, ...settings } = options;
   const { sparse, verySparse, noShuffle, basisSeed, betas, layers, targets, initAdapter, data, valid, ...rest } =
     settings;
   if (sparse && verySparse) {
@@ -49,8 +33,6 @@ export function askedSettings(model: string | undefined, options: FinetuneOption
   const [beta1, beta2] = betas ?? [];
   return given({
     ...rest,
-    method,
-    variant,
     projections: projections && projections === "yes",
     model: model && placeOf(model),
     // A flag that was not given contradicts nothing.
@@ -131,18 +113,6 @@ async function locate(model: string, context: Context): Promise<ModelLocation> {
   const { locateModel } = await import("../src/models/locate.ts");
   const { localPath } = await import("../src/options/places.ts");
   return await locateModel(await localPath(model, "model", context));
-}
-
-const METHODS = ["randlora", "lora", "full"] as const;
-const VARIANTS = ["peft", "paper"] as const;
-
-function isOneOf<const T extends string>(known: readonly T[], value: string): value is T {
-  return known.some((one) => one === value);
-}
-
-function later(flag: string): RandloraError {
-  const hint = "methods are randlora, lora and full; RandLoRA's variants are peft and paper";
-  return new RandloraError("usage", `${flag}: not in this version`, hint);
 }
 
 /** A model or adapter as a run records it: absolute, or its name on the Hub or in this program. */

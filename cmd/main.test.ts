@@ -22,12 +22,11 @@ describe.each(allCommands(program).map(({ path, command }) => [path.join(" "), p
       const request = parse(program, [...path, "--help"], style);
       const help = request.kind === "help" ? request.text : "";
       const script = completionScript("fish", { ...program, commands: [command] });
-      // What is only read to be refused is named by neither; what is named is explained by itself, wherever it stands.
-      for (const [key, { hidden, help: words, choices }] of Object.entries(command.options)) {
-        expect(help.includes(`--${flagName(key)}`)).toBe(!hidden);
-        expect(script.includes(` -l ${flagName(key)} `)).toBe(!hidden);
-        if (!hidden) expect(words).not.toMatch(/likewise|not in this version|^(lower|their) /);
-        expect(choices).not.toContain("vera");
+      // Nothing is accepted that neither names, and each is explained by itself, wherever it stands.
+      for (const [key, { help: words }] of Object.entries(command.options)) {
+        expect(help).toContain(`--${flagName(key)}`);
+        expect(script).toContain(` -l ${flagName(key)} `);
+        expect(words).not.toMatch(/likewise|not in this version|^(lower|their) /);
       }
     });
 

@@ -68,7 +68,7 @@ function places(program: Program): readonly Place[] {
 }
 
 function flagsOf(options: Command["options"]): readonly Flag[] {
-  const all = Object.entries({ ...options, ...GLOBAL_OPTIONS, help: HELP }).filter(([, { hidden }]) => !hidden);
+  const all = Object.entries({ ...options, ...GLOBAL_OPTIONS, help: HELP });
   return all.map(([key, { short, help, form, choices }]) => ({
     long: `--${flagName(key)}`,
     short: short === "" ? "" : `-${short}`,
@@ -78,7 +78,7 @@ function flagsOf(options: Command["options"]): readonly Flag[] {
   }));
 }
 
-const HELP = { short: "h", help: "show help", form: "flag", hidden: false, choices: [] } as const;
+const HELP = { short: "h", help: "show help", form: "flag", choices: [] } as const;
 
 /** bash: words by place, values by place and flag; file names wherever nothing better is known. */
 function bash(program: Program): string {

@@ -44,8 +44,7 @@ export function commandHelp(program: Program, path: readonly string[], command: 
   const usage = positionals.map(
     ({ value, form }) => ({ required: value, optional: `[${value}]`, variadic: `${value}…` })[form],
   );
-  const shown = Object.entries(command.options).filter(([, option]) => !option.hidden);
-  const topics = Map.groupBy(shown, ([, option]) => option.topic);
+  const topics = Map.groupBy(Object.entries(command.options), ([, option]) => option.topic);
   return sections([
     example(command.example, style),
     command.summary,

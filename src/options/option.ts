@@ -19,8 +19,6 @@ export interface Option<T> {
   readonly short: string;
   /** Whether the value is taken letter for letter: `012`, `12` and `12.0` differ, which they do not to a YAML reader. */
   readonly verbatim: boolean;
-  /** Left out of `--help` and of completion: read only to be refused with the reason. */
-  readonly hidden: boolean;
   /** Texts to offer, which `read` accepts; empty when anything may be written. */
   readonly choices: readonly string[];
   /** What the value is when no layer gives one. */
@@ -53,8 +51,6 @@ export interface Spec<D> {
   readonly short?: string;
   /** Placeholder in `--help`, in capitals. */
   readonly value?: string;
-  /** Leave it out of `--help` and of completion. */
-  readonly hidden?: boolean;
   readonly default?: D;
   /** Words for `--help` where the default is worked out at run time ("the newest run"). */
   readonly defaultText?: string;
@@ -102,10 +98,10 @@ const OTHER_SPELLINGS: ReadonlyMap<string, string> = new Map([
   ["bfloat16", "bf16"],
 ]);
 
-/** One of a few words. `offered` are those that help and completion name, where others are read only to be refused. */
+/** One of a few words. */
 export function choice<const C extends readonly string[], D extends C[number] | undefined = undefined>(
   choices: C,
-  spec: Spec<D> & { readonly offered?: readonly C[number][] },
+  spec: Spec<D>,
 ): Option<C[number] | Absent<D>> {
   const read = (value: string): C[number] => {
     if (choices.includes(value)) return value;
@@ -114,8 +110,7 @@ export function choice<const C extends readonly string[], D extends C[number] | 
     );
     throw new InvalidValue(`is not one of ${choices.join(", ")}`, meant === undefined ? "" : `did you mean ${meant}?`);
   };
-  const offered = spec.offered ?? choices;
-  return { ...single(spec, offered.join("|"), read), choices: offered };
+  return { ...single(spec, choices.join("|"), read), choices };
 }
 
 /** A finite number within a range: `number({ help, above: 0, max: 1, default: 0.5 })`. */
@@ -210,7 +205,6 @@ function common<D>(spec: Spec<D>, placeholder: string) {
     topic: spec.topic ?? "Options",
     short: spec.short ?? "",
     verbatim: false,
-    hidden: spec.hidden ?? false,
     choices: [],
   };
 }
