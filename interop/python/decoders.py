@@ -89,6 +89,7 @@ def cases() -> dict[str, dict[str, Any]]:
         "llama-longrope": case(LlamaConfig, tokens=100, **rope("longrope", **LONG_FACTORS, original_max_position_embeddings=32)),
         "phi3-longrope-long": case(Phi3Config, tokens=100, max_position_embeddings=256, original_max_position_embeddings=64, **rope("longrope", **LONG_FACTORS)),
         "phi3-longrope-short": case(Phi3Config, tokens=40, max_position_embeddings=256, original_max_position_embeddings=64, **rope("longrope", **LONG_FACTORS)),
+        "phi3-longrope-crossing": case(Phi3Config, tokens=56, max_position_embeddings=256, original_max_position_embeddings=64, **rope("longrope", **LONG_FACTORS)),
         "phi3-partial": case(Phi3Config, hidden_size=96, num_attention_heads=6, head_dim=16, sliding_window=16, **rope("default", partial_rotary_factor=0.5)),
         "qwen2-windows": case(Qwen2Config, use_sliding_window=True, sliding_window=16, max_window_layers=1),
         "qwen3-biases": case(Qwen3Config, attention_bias=True, tie_word_embeddings=True),

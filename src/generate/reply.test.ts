@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
-import { PrefixCache, steadyLength } from "./prefix-cache.ts";
 import { type Reply, type ReplyOptions, type ReplyToken, speeds, writeReply } from "./reply.ts";
 import { expectedStories, GREEDY, loadStories } from "./testing.ts";
 
@@ -12,13 +11,9 @@ afterAll(() => stories.gpu.close());
 
 const first = () => texts[0] ?? { text: "", ids: [], greedy_ids: [], greedy_text: "" };
 
-async function write(
-  options: Partial<ReplyOptions> = {},
-  prefix = new PrefixCache(stories.decoder),
-  ids = first().ids,
-) {
+async function write(options: Partial<ReplyOptions> = {}, cache = stories.decoder.createCache(), ids = first().ids) {
   const pieces: string[] = [];
-  const reply = await writeReply(stories, prefix, ids, {
+  const reply = await writeReply(stories, cache, ids, {
     sampling: GREEDY,
     maxTokens: 64,
     onText: (piece) => pieces.push(piece),
@@ -49,8 +44,8 @@ describe("ends", () => {
 
   test("at a stop token, which is left out", async () => {
     const [id = NaN] = first().greedy_ids.slice(10);
-    const prefix = new PrefixCache(stories.decoder);
-    const reply = await writeReply({ ...stories, stopTokens: new Set([id]) }, prefix, first().ids, {
+    const cache = stories.decoder.createCache();
+    const reply = await writeReply({ ...stories, stopTokens: new Set([id]) }, cache, first().ids, {
       sampling: GREEDY,
     });
     expect(reply.tokens).toEqual(first().greedy_ids.slice(0, first().greedy_ids.indexOf(id)));
@@ -70,15 +65,15 @@ describe("ends", () => {
       seen += piece;
       if (seen.length > 10) stop.abort();
     };
-    const prefix = new PrefixCache(stories.decoder);
+    const cache = stories.decoder.createCache();
     const options = { sampling: GREEDY, signal: stop.signal, onText };
-    const reply = await writeReply(stories, prefix, first().ids, options);
+    const reply = await writeReply(stories, cache, first().ids, options);
     expect(reply).toMatchObject({ text: seen, finishReason: "cancelled" });
     expect(first().greedy_text).toStartWith(reply.text);
     expect(reply.text.length).toBeGreaterThan(10);
     expect((await write({ signal: stop.signal })).reply).toMatchObject({ text: "", finishReason: "cancelled" });
     // What the cache holds is still right.
-    expect((await write({}, prefix)).reply.tokens).toEqual(first().greedy_ids);
+    expect((await write({}, cache)).reply.tokens).toEqual(first().greedy_ids);
   });
 });
 
@@ -99,29 +94,29 @@ test("each token says where its text begins", async () => {
 
 describe("the cache", () => {
   test("is reused as far as two prompts agree, and changes nothing", async () => {
-    const prefix = new PrefixCache(stories.decoder);
+    const cache = stories.decoder.createCache();
     const { ids, greedy_ids: greedy } = first();
-    await write({ maxTokens: 20 }, prefix);
-    const { reply } = await write({ maxTokens: 10 }, prefix, [...ids, ...greedy.slice(0, 30)]);
+    await write({ maxTokens: 20 }, cache);
+    const { reply } = await write({ maxTokens: 10 }, cache, [...ids, ...greedy.slice(0, 30)]);
     expect(reply.cachedTokens).toBe(ids.length + 19);
     expect(reply.tokens).toEqual(greedy.slice(30, 40));
-    const same = await write({ maxTokens: 10 }, prefix);
+    const same = await write({ maxTokens: 10 }, cache);
     expect(same.reply.cachedTokens).toBe(ids.length - 1);
     expect(same.reply.tokens).toEqual(greedy.slice(0, 10));
     const other = texts[1] ?? first();
-    const { reply: fresh } = await write({}, prefix, other.ids);
+    const { reply: fresh } = await write({}, cache, other.ids);
     expect(fresh.cachedTokens).toBe(1);
     expect(fresh.tokens).toEqual(other.greedy_ids);
   });
 
-  test("is not trusted after a slide, nor after `clear`", async () => {
-    const prefix = new PrefixCache(stories.decoder);
+  test("is not trusted after a slide, nor after it was emptied", async () => {
+    const cache = stories.decoder.createCache();
     const { ids, greedy_ids: greedy } = first();
-    const slid = await write({ context: ids.length + 8, shift: true, maxTokens: 20 }, prefix);
+    const slid = await write({ context: ids.length + 8, shift: true, maxTokens: 20 }, cache);
     expect(slid.reply.tokens.slice(0, 8)).toEqual(greedy.slice(0, 8));
-    expect((await write({}, prefix)).reply).toMatchObject({ cachedTokens: 0, tokens: greedy });
-    prefix.clear();
-    expect((await write({ maxTokens: 3 }, prefix)).reply.cachedTokens).toBe(0);
+    expect((await write({}, cache)).reply).toMatchObject({ cachedTokens: 0, tokens: greedy });
+    cache.truncate(0);
+    expect((await write({ maxTokens: 3 }, cache)).reply.cachedTokens).toBe(0);
   });
 });
 
@@ -130,35 +125,29 @@ describe("a long prompt", () => {
 
   test("in blocks is the prompt in one", async () => {
     const { signal } = new AbortController();
-    const inBlocks = await write({ signal, maxTokens: 20 }, new PrefixCache(stories.decoder), long());
-    const inOne = await write({ maxTokens: 20 }, new PrefixCache(stories.decoder), long());
+    const inBlocks = await write({ signal, maxTokens: 20 }, stories.decoder.createCache(), long());
+    const inOne = await write({ maxTokens: 20 }, stories.decoder.createCache(), long());
     expect(inBlocks.reply.tokens).toEqual(inOne.reply.tokens);
   });
 
   test("is given up between two blocks, and gone on with later", async () => {
-    const prefix = new PrefixCache(stories.decoder);
+    const cache = stories.decoder.createCache();
     const stop = new AbortController();
     const idle = stories.gpu.idle.bind(stories.gpu);
     const waits = spyOn(stories.gpu, "idle").mockImplementation(async () => {
       await idle();
       stop.abort();
     });
-    const { reply } = await write({ signal: stop.signal }, prefix, long());
+    const { reply } = await write({ signal: stop.signal }, cache, long());
     waits.mockRestore();
     expect(reply).toMatchObject({ finishReason: "cancelled", tokens: [] });
-    expect(prefix.cache.length).toBeGreaterThan(0);
-    expect(prefix.cache.length).toBeLessThan(long().length);
-    const { reply: later } = await write({ maxTokens: 20 }, prefix, long());
+    expect(cache.length).toBeGreaterThan(0);
+    expect(cache.length).toBeLessThan(long().length);
+    const { reply: later } = await write({ maxTokens: 20 }, cache, long());
     expect(later.cachedTokens).toBeGreaterThan(0);
-    const whole = await write({ maxTokens: 20 }, new PrefixCache(stories.decoder), long());
+    const whole = await write({ maxTokens: 20 }, stories.decoder.createCache(), long());
     expect(later.tokens).toEqual(whole.reply.tokens);
   });
-});
-
-test("where RoPE goes by the length, what was computed for another length does not count", () => {
-  const rope = { theta: 1e4, size: 8, scaling: { kind: "default" } } as const;
-  const dynamic = { ...rope, scaling: { kind: "dynamic", factor: 2, trainedLength: 20 } } as const;
-  expect([steadyLength({ ropes: [rope] }), steadyLength({ ropes: [rope, dynamic] })]).toEqual([Infinity, 20]);
 });
 
 test("speeds count what was computed", () => {

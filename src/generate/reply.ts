@@ -1,9 +1,9 @@
 import type { Decoder } from "../models/decoder.ts";
+import type { KvCache } from "../models/kv-cache.ts";
 import { StopMatcher } from "../text/stop-strings.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type FinishReason, generate } from "./generate.ts";
 import type { WrittenLogprob } from "./logprobs.ts";
-import { type PrefixCache, steadyLength } from "./prefix-cache.ts";
 import type { SamplingOptions } from "./sampling.ts";
 
 /** Tokens that are computed between two looks at the signal: a second or two on a CPU, far less than one on a GPU. */
@@ -58,13 +58,14 @@ export interface Writer {
 }
 
 /**
- * Continues a prompt and hands the text out as it comes. The cache keeps what was computed.
+ * Continues a prompt and hands the text out as it comes. The cache keeps what was computed; it belongs to the weights
+ * that filled it, and is to be emptied when those change.
  * @param ids the whole prompt
  * @throws RandloraError `data` for a prompt that is empty or fills the context, `model` for ids that the model does not have
  */
 export async function writeReply(
   { decoder, tokenizer, stopTokens }: Writer,
-  prefix: PrefixCache,
+  cache: KvCache,
   ids: readonly number[],
   options: ReplyOptions,
 ): Promise<Reply> {
@@ -79,10 +80,10 @@ export async function writeReply(
     if (piece !== "") onText?.(piece);
   };
 
-  const cachedTokens = prefix.keepCommon(ids);
+  const cachedTokens = cache.keepCommon(ids);
   const start = performance.now();
   let first: number | undefined;
-  const writing = generate(decoder, prefix.cache, ids, {
+  const writing = generate(decoder, cache, ids, {
     sampling,
     maxTokens: options.maxTokens ?? Infinity,
     stopTokens,
@@ -94,7 +95,7 @@ export async function writeReply(
   });
   let finishReason: Reply["finishReason"] = "stop";
   try {
-    if (signal !== undefined && ids.length < context) await prefillInBlocks(decoder, prefix, ids, signal);
+    if (signal !== undefined && ids.length < context) await prefillInBlocks(decoder, cache, ids, signal);
     for (;;) {
       const { done, value } = await writing.next();
       first ??= performance.now();
@@ -114,9 +115,6 @@ export async function writeReply(
     finishReason = "cancelled";
   } finally {
     await writing.return("stop");
-    // After a slide the cache holds something else than a beginning of this sequence.
-    if (shift && ids.length + tokens.length >= context) prefix.clear();
-    else prefix.remember([...ids, ...tokens]);
   }
   const ending = [matcher.push(detokenizer.flush()), matcher.flush()];
   for (const { text: piece } of ending) show(piece);
@@ -140,17 +138,16 @@ export async function writeReply(
  */
 async function prefillInBlocks(
   decoder: Decoder,
-  { cache }: PrefixCache,
+  cache: KvCache,
   ids: readonly number[],
   signal: AbortSignal,
 ): Promise<void> {
-  const { gpu, config } = decoder;
-  // Angles that go by the length of the whole must know it.
-  if (ids.length > steadyLength(config)) return;
+  const { gpu } = decoder;
   const block = gpu.info.software ? SOFTWARE_BLOCK : BLOCK;
   while (ids.length - cache.length > block) {
     signal.throwIfAborted();
-    const hidden = await decoder.prefill(cache, ids.slice(cache.length, cache.length + block), { block });
+    const some = ids.slice(cache.length, cache.length + block);
+    const hidden = await decoder.prefill(cache, some, { block, sequenceLength: ids.length });
     gpu.memory.release(hidden.buffer);
     await gpu.idle();
   }

@@ -1,8 +1,8 @@
 import { RandloraError } from "../errors.ts";
+import type { KvCache } from "../models/kv-cache.ts";
 import type { ChatMessage, ChatTemplate } from "../text/chat-template.ts";
 import { readText } from "../text/tokenizer/files.ts";
 import { Conversation, loadConversation, saveConversation } from "./conversation.ts";
-import { PrefixCache } from "./prefix-cache.ts";
 import { type Reply, type ReplyOptions, writeReply, type Writer } from "./reply.ts";
 import type { SamplingOptions } from "./sampling.ts";
 
@@ -38,7 +38,7 @@ export class Session implements Disposable {
   readonly #template: ChatTemplate | undefined;
   readonly #variables: Readonly<Record<string, unknown>> | undefined;
   readonly #conversation: Conversation;
-  readonly #prefix: PrefixCache;
+  readonly #cache: KvCache;
   #attached: string[] = [];
   /** The settings' seed at the last answer, and the answers since it was set. */
   #seed: number | undefined;
@@ -50,7 +50,7 @@ export class Session implements Disposable {
     this.#variables = templateVariables;
     this.settings = settings;
     this.#conversation = new Conversation(system);
-    this.#prefix = new PrefixCache(writer.decoder);
+    this.#cache = writer.decoder.createCache();
   }
 
   get messages(): readonly ChatMessage[] {
@@ -151,11 +151,11 @@ export class Session implements Disposable {
 
   /** Says that the model's weights have changed: nothing that was computed counts any more. */
   weightsChanged(): void {
-    this.#prefix.clear();
+    this.#cache.truncate(0);
   }
 
   [Symbol.dispose](): void {
-    this.#prefix[Symbol.dispose]();
+    this.#cache[Symbol.dispose]();
   }
 
   async #answer(options: AnswerOptions): Promise<Reply> {
@@ -165,7 +165,7 @@ export class Session implements Disposable {
     if (sampling.seed !== this.#seed) this.#answers = 0;
     this.#seed = sampling.seed;
     const seed = sampling.seed + this.#answers++;
-    return writeReply(this.#writer, this.#prefix, ids, {
+    return writeReply(this.#writer, this.#cache, ids, {
       ...options,
       sampling: { ...sampling, seed },
       maxTokens,

@@ -11,6 +11,7 @@ import { loadConfig } from "./architectures/index.ts";
 import type { DecoderConfig } from "./config.ts";
 import { recordForward, recordLogits } from "./forward.ts";
 import { KvCache } from "./kv-cache.ts";
+import { sameAngles } from "./rope-scaling.ts";
 import { DecoderWeights, type WeightOptions } from "./weights.ts";
 
 /** Tokens of one pass of a prefill: enough to keep a GPU busy, few enough to keep activations small. */
@@ -29,6 +30,8 @@ export interface LoadOptions {
 export interface PrefillOptions {
   /** Tokens of one pass. */
   readonly block?: number;
+  /** Tokens of the whole sequence, where more of it is to come: RoPE that depends on the length goes by it. */
+  readonly sequenceLength?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -83,7 +86,7 @@ export class Decoder {
 
   /**
    * Runs tokens through the model, in blocks; they join the cache. RoPE that depends on the length goes by the length
-   * of the cache with all of them.
+   * of the cache with all of them; see `#passes` for what that means to keys of a shorter sequence.
    * @returns the hidden state of the last token, (1, hidden); the caller releases its buffer
    * @throws RandloraError `model` for an id beyond the vocabulary; the signal's reason when it is aborted
    */
@@ -170,27 +173,49 @@ export class Decoder {
     this.release();
   }
 
-  /** Records and submits one pass a block; `use` gets its hidden states and the index of its first token. */
+  /**
+   * Records and submits one pass a block; `use` gets its hidden states and the index of its first token.
+   *
+   * LongRoPE has two sets of angles, for sequences within the trained length and beyond. Where the sequence has crossed
+   * it, what the cache holds is computed anew, as transformers does for Phi 3: keys of one set do not fit queries of the
+   * other. Dynamic RoPE, whose angles move with every token, leaves its keys as they are, there and here.
+   */
   async #passes(
     cache: KvCache,
     ids: readonly number[],
-    { block = PREFILL_BLOCK, signal }: PrefillOptions,
+    options: PrefillOptions,
     use: (run: Run, hidden: Tensor, first: number) => void,
   ): Promise<void> {
-    const { vocabularySize } = this.config;
+    const { vocabularySize, ropes } = this.config;
     const foreign = ids.find((id) => !(id >= 0 && id < vocabularySize));
     if (foreign !== undefined) {
       const message = `token ${foreign} is beyond the model's vocabulary of ${vocabularySize}`;
       throw new RandloraError("model", message, "tokenizer and weights belong to different models");
     }
+    const { sequenceLength = cache.length + ids.length } = options;
+    const crossed = ropes.some(
+      (rope) => rope.scaling.kind === "longrope" && !sameAngles(rope, cache.longest, sequenceLength),
+    );
+    if (crossed && cache.length > 0) {
+      const past = [...cache.ids];
+      cache.truncate(0);
+      await this.#blocks(cache, past, sequenceLength, options, () => {});
+    }
+    await this.#blocks(cache, ids, sequenceLength, options, use);
+  }
+
+  async #blocks(
+    cache: KvCache,
+    ids: readonly number[],
+    sequenceLength: number,
+    { block = PREFILL_BLOCK, signal }: PrefillOptions,
+    use: (run: Run, hidden: Tensor, first: number) => void,
+  ): Promise<void> {
     const run = this.#run;
-    const length = cache.length + ids.length;
     for (let first = 0; first < ids.length; first += block) {
       signal?.throwIfAborted();
       const some = ids.slice(first, first + block);
-      const tokens = run.upload("ids", [1, some.length], Uint32Array.from(some));
-      const hidden = recordForward(run, this.config, this.weights, cache, tokens, length);
-      use(run, hidden, first);
+      use(run, recordForward(run, this.config, this.weights, cache, some, sequenceLength), first);
       await run.submit();
     }
   }
@@ -217,7 +242,7 @@ export class Decoder {
       [long, 64],
       [short, 1],
     ] as const) {
-      const ids = run.upload("ids", [1, tokens], new Uint32Array(tokens));
+      const ids = Array.from({ length: tokens }, () => 0);
       const hidden = recordForward(run, this.config, this.weights, cache, ids, tokens);
       const logits = recordLogits(run, this.config, this.weights, sliceRows(hidden, 0, 1));
       run.apply(OPS.topK, { x: logits }, { k: 1 });

@@ -9,7 +9,7 @@ import type { DecoderWeights } from "./weights.ts";
 
 /**
  * Records one pass of the decoder over some tokens, which take the positions after those in the cache and join it.
- * @param ids (1, tokens) U32, each below the vocabulary
+ * @param ids each below the vocabulary
  * @param sequenceLength tokens of the whole sequence: what RoPE that depends on the length goes by
  * @returns hidden states after the last norm, (tokens, hidden)
  */
@@ -18,22 +18,24 @@ export function recordForward(
   config: DecoderConfig,
   weights: DecoderWeights,
   cache: KvCache,
-  ids: Tensor,
+  ids: readonly number[],
   sequenceLength: number,
 ): Tensor {
-  const tokens = ids.shape[1];
+  const tokens = ids.length;
   cache.reserve(cache.length + tokens);
   const positions = Array.from({ length: tokens }, (_, row) => cache.length + row);
   const tables = uploadAngles(run, config, sequenceLength, positions);
   const pass = { config, weights, linears: PLAIN_LINEARS, tables, past: cache, starts: undefined };
-  let { y: x } = run.apply(OPS.embedding, { ids, table: weights.embedding }, { scale: config.embeddingScale });
+  const uploaded = run.upload("ids", [1, tokens], Uint32Array.from(ids));
+  const inputs = { ids: uploaded, table: weights.embedding };
+  let { y: x } = run.apply(OPS.embedding, inputs, { scale: config.embeddingScale });
   config.layers.forEach((_, index) => {
     const updated = recordLayer(run, pass, index, x);
     run.release(x);
     x = updated;
   });
   const hidden = recordLastNorm(run, pass, x);
-  cache.advance(tokens);
+  cache.advance(ids, sequenceLength);
   return hidden;
 }
 

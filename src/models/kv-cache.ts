@@ -2,6 +2,7 @@ import type { Gpu } from "../gpu/gpu.ts";
 import { Stream } from "../gpu/stream.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
+import { sameAngles } from "./rope-scaling.ts";
 
 /** Positions by which a cache grows at least. */
 const GROWTH = 256;
@@ -13,24 +14,37 @@ interface LayerCache {
 
 /**
  * Keys and values of the tokens so far: per layer two matrices (positions, kv heads · head size) in F32. It grows as
- * it is filled; what it holds is `length` positions.
+ * it is filled, and knows which tokens it holds.
  */
 export class KvCache {
   readonly #gpu: Gpu;
   readonly #width: number;
+  readonly #ropes: DecoderConfig["ropes"];
   #layers: readonly LayerCache[];
   #capacity = 0;
-  #length = 0;
+  #ids: number[] = [];
+  #longest = 0;
 
   constructor(gpu: Gpu, config: DecoderConfig) {
     this.#gpu = gpu;
     this.#width = config.kvHeads * config.headSize;
+    this.#ropes = config.ropes;
     this.#layers = config.layers.map(() => this.#allocate(0));
   }
 
   /** Positions that are filled. */
   get length(): number {
-    return this.#length;
+    return this.#ids.length;
+  }
+
+  /** The tokens in it. */
+  get ids(): readonly number[] {
+    return this.#ids;
+  }
+
+  /** The longest sequence whose angles turned a key in it; see `sameAngles`. */
+  get longest(): number {
+    return this.#longest;
   }
 
   /** Bytes in GPU memory. */
@@ -54,9 +68,9 @@ export class KvCache {
     const capacity = Math.ceil(Math.max(positions, this.#capacity * 1.5) / GROWTH) * GROWTH;
     const old = this.#layers;
     const grown = old.map(() => this.#allocate(capacity));
-    if (this.#length > 0) {
+    if (this.length > 0) {
       const stream = new Stream(this.#gpu);
-      const size = tensorBytes([this.#length, this.#width], "F32");
+      const size = tensorBytes([this.length, this.#width], "F32");
       grown.forEach((layer, index) => {
         const from = old[index];
         if (from === undefined) return;
@@ -70,15 +84,31 @@ export class KvCache {
     this.#free(old);
   }
 
-  /** Counts `positions` more as filled; the forward pass that fills them has been recorded. */
-  advance(positions: number): void {
-    if (this.#length + positions > this.#capacity) throw new RangeError("more positions than were reserved");
-    this.#length += positions;
+  /** Counts these tokens as filled; the forward pass over them, by the angles of `sequenceLength`, has been recorded. */
+  advance(ids: readonly number[], sequenceLength: number): void {
+    if (this.length + ids.length > this.#capacity) throw new RangeError("more positions than were reserved");
+    for (const id of ids) this.#ids.push(id);
+    this.#longest = Math.max(this.#longest, sequenceLength);
+  }
+
+  /**
+   * Keeps what the cache and a sequence have in common, so that the next turn of a chat computes only what is new; but
+   * not all of the sequence, whose last token is needed for what comes next, and no keys that other angles turned.
+   * @returns tokens of the sequence that need not be computed
+   */
+  keepCommon(ids: readonly number[]): number {
+    if (!this.#ropes.every((rope) => sameAngles(rope, this.#longest, ids.length))) this.truncate(0);
+    const most = Math.min(this.length, ids.length - 1);
+    let common = 0;
+    while (common < most && this.#ids[common] === ids[common]) common++;
+    this.truncate(common);
+    return common;
   }
 
   /** Forgets all but the first `length` positions. */
   truncate(length: number): void {
-    this.#length = Math.min(this.#length, Math.max(0, length));
+    this.#ids.length = Math.min(this.length, Math.max(0, length));
+    if (this.length === 0) this.#longest = 0;
   }
 
   release(): void {

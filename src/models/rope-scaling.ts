@@ -65,6 +65,13 @@ export function inverseFrequencies({ theta, size, scaling }: Rope, length: numbe
   });
 }
 
+/** Are the angles of two sequences of these lengths the same? */
+export function sameAngles({ scaling }: Rope, one: number, other: number): boolean {
+  if (scaling.kind === "dynamic") return Math.max(one, other) <= scaling.trainedLength || one === other;
+  if (scaling.kind === "longrope") return one > scaling.trainedLength === other > scaling.trainedLength;
+  return true;
+}
+
 /** What cos and sin are multiplied by, so that attention keeps its temperature. */
 export function attentionFactor({ scaling }: Rope): number {
   return scaling.kind === "yarn" || scaling.kind === "longrope" ? scaling.attentionFactor : 1;

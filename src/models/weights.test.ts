@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
-import { join } from "node:path";
 import { Gpu } from "../gpu/gpu.ts";
 import { upload } from "../gpu/transfer.ts";
-import { fileBytes, TemporaryFolder, tensorEntry } from "../safetensors/testing.ts";
+import { TemporaryFolder } from "../safetensors/testing.ts";
 import { Decoder } from "./decoder.ts";
+import { writeModel } from "./testing.ts";
 
 /** Nothing but the heads is a multiple of 4. */
 const CONFIG = {
@@ -30,22 +30,9 @@ const SHAPES: Readonly<Record<string, readonly number[]>> = {
   "model.layers.0.mlp.down_proj.weight": [6, 1],
 };
 
-async function writeModel(folder: string): Promise<void> {
-  const header: Record<string, object> = {};
-  let count = 0;
-  for (const [name, shape] of Object.entries(SHAPES)) {
-    const size = shape.reduce((product, length) => product * length, 1);
-    header[name] = tensorEntry("F32", shape, count * 4, (count + size) * 4);
-    count += size;
-  }
-  const values = Float32Array.from({ length: count }, (_, at) => Math.sin(at * 1.7));
-  await Bun.write(join(folder, "config.json"), JSON.stringify(CONFIG));
-  await Bun.write(join(folder, "model.safetensors"), fileBytes(header, new Uint8Array(values.buffer)));
-}
-
 test("what is behind the rows is zero, in memory that was used before, too", async () => {
   await using folder = await TemporaryFolder.create();
-  await writeModel(folder.path);
+  await writeModel(folder.path, CONFIG, SHAPES);
   using gpu = await Gpu.open();
   const compute = async (decoder: Decoder) => {
     using cache = decoder.createCache();

@@ -1,8 +1,8 @@
 import { RandloraError } from "../errors.ts";
 import type { FinishReason } from "../generate/generate.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
-import { PrefixCache } from "../generate/prefix-cache.ts";
 import { type Reply, type ReplyOptions, writeReply } from "../generate/reply.ts";
+import type { KvCache } from "../models/kv-cache.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { ApiError } from "./api-error.ts";
 import { FairQueue } from "./fair-queue.ts";
@@ -47,7 +47,7 @@ export class Engine implements AsyncDisposable {
   readonly #fail: (error: unknown) => void;
   readonly #model: LanguageModel;
   readonly #options: EngineOptions;
-  readonly #prefix: PrefixCache;
+  readonly #cache: KvCache;
   readonly #queue = new FairQueue<Waiting>();
   /** The id of the model whose weights are in place; undefined after a switch that failed. */
   #resident: string | undefined;
@@ -60,7 +60,7 @@ export class Engine implements AsyncDisposable {
   constructor(model: LanguageModel, options: EngineOptions) {
     this.#model = model;
     this.#options = options;
-    this.#prefix = new PrefixCache(model.decoder);
+    this.#cache = model.decoder.createCache();
     const { promise, reject } = Promise.withResolvers<never>();
     promise.catch(() => {}); // nobody need be listening
     this.failure = promise;
@@ -118,7 +118,7 @@ export class Engine implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close(0);
-    this.#prefix[Symbol.dispose]();
+    this.#cache[Symbol.dispose]();
   }
 
   async #work(): Promise<void> {
@@ -146,7 +146,7 @@ export class Engine implements AsyncDisposable {
     try {
       await this.#makeResident(model);
       stop.signal.throwIfAborted();
-      const reply = await writeReply(this.#model, this.#prefix, ids, { ...options, signal: stop.signal });
+      const reply = await writeReply(this.#model, this.#cache, ids, { ...options, signal: stop.signal });
       const { finishReason } = reply;
       if (finishReason === "cancelled") throw stop.signal.reason;
       return { ...reply, finishReason };
@@ -159,7 +159,7 @@ export class Engine implements AsyncDisposable {
   async #makeResident({ id, adapters }: ServedModel): Promise<void> {
     if (this.#resident === id) return;
     this.#resident = undefined;
-    this.#prefix.clear();
+    this.#cache.truncate(0);
     await this.#model.setAdapters(adapters, { generator: this.#options.generator });
     this.#resident = id;
   }
