@@ -16,7 +16,7 @@ export interface Assignment {
   readonly signal: AbortSignal;
   /** Told of failures that the client gets no details of. */
   readonly onFailure: (error: unknown) => void;
-  /** Told when the answer is complete, and only has to be taken. */
+  /** Told when an answer that was begun is complete, and only has to be taken. */
   readonly onWritten: () => void;
 }
 
@@ -35,12 +35,11 @@ async function whole(engine: Engine, assignment: Assignment): Promise<Response> 
   const job = jobOf(assignment, { onToken, signal: assignment.signal });
   try {
     const reply = await engine.submit(job);
+    assignment.onWritten();
     const inText = tokens.filter(({ offset }) => offset < reply.text.length);
     return Response.json(shape.whole(reply, request.topLogprobs === undefined ? undefined : inText));
   } catch (error) {
     throw toApiError(error, assignment.onFailure);
-  } finally {
-    assignment.onWritten();
   }
 }
 

@@ -96,17 +96,18 @@ export class Api {
       engine.checkRoom();
       // From here on it may take as long as it takes, until the answer is there to be taken.
       setTimeout(0);
-      try {
-        return { request, model, ids: await makePrompt(request) };
-      } catch (error) {
-        onWritten();
-        throw error;
-      }
+      return { request, model, ids: await makePrompt(request) };
     };
-    const { request, model, ids } = await this.#bodies.with(received, understand);
-    const shape = makeShape({ model: model.id, texts: this.#texts, includeUsage: request.includeUsage });
-    const job = { client: `${address} ${request.user}`, model, ids };
-    return await answer(engine, { request, job, context: prompts.context, shape, signal, onFailure, onWritten });
+    try {
+      const { request, model, ids } = await this.#bodies.with(received, understand);
+      const shape = makeShape({ model: model.id, texts: this.#texts, includeUsage: request.includeUsage });
+      const job = { client: `${address} ${request.user}`, model, ids };
+      return await answer(engine, { request, job, context: prompts.context, shape, signal, onFailure, onWritten });
+    } catch (error) {
+      // Whatever it was that turned the request away: that, too, is an answer to be taken.
+      onWritten();
+      throw error;
+    }
   }
 }
 
