@@ -4,6 +4,7 @@ import { answer } from "./answer.ts";
 import { ApiError } from "./api-error.ts";
 import { Bodies } from "./body.ts";
 import { readChatRequest } from "./chat-request.ts";
+import { networkOf } from "./client.ts";
 import { readCompletionRequest } from "./completion-request.ts";
 import type { Engine } from "./engine.ts";
 import type { GenerationRequest, RequestDefaults } from "./fields.ts";
@@ -88,12 +89,13 @@ export class Api {
   ): Promise<Response> {
     const { engine, models, prompts, onFailure } = this.#parts;
     const { signal } = received;
+    const network = networkOf(address);
     const onWritten = (): void => setTimeout(IDLE_SECONDS);
     const understand = async (body: unknown) => {
       const request = read(body);
       const model = models.find(request.model);
       // Before the tokenizer works for a request that is turned away: a long text takes it a while.
-      engine.checkRoom();
+      engine.checkRoom(network);
       // From here on it may take as long as it takes, until the answer is there to be taken.
       setTimeout(0);
       return { request, model, ids: await makePrompt(request) };
@@ -101,7 +103,7 @@ export class Api {
     try {
       const { request, model, ids } = await this.#bodies.with(received, understand);
       const shape = makeShape({ model: model.id, texts: this.#texts, includeUsage: request.includeUsage });
-      const job = { client: `${address} ${request.user}`, model, ids };
+      const job = { client: { network, user: request.user }, model, ids };
       return await answer(engine, { request, job, context: prompts.context, shape, signal, onFailure, onWritten });
     } catch (error) {
       // Whatever it was that turned the request away: that, too, is an answer to be taken.

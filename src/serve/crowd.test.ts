@@ -1,6 +1,7 @@
 import { heapStats } from "bun:jsc";
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
+import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AdapterChoice } from "../generate/adapted-weights.ts";
@@ -77,6 +78,51 @@ async function hold(serving: TestServer): Promise<() => Promise<void>> {
     await gone;
   };
 }
+
+/** Asks from another address of this machine. @returns the answer's status, when it has come */
+async function askFrom(localAddress: string, serving: TestServer, user: string): Promise<number> {
+  const body = JSON.stringify({ model: "stories260k", prompt: "Once", max_tokens: 6, user });
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  const headers = { "content-length": Buffer.byteLength(body) };
+  const asked = request(`${serving.address}/v1/completions`, { method: "POST", localAddress, headers }, (response) => {
+    response.resume().on("end", () => resolve(response.statusCode ?? 0));
+  });
+  asked.on("error", reject).end(body);
+  return await promise;
+}
+
+// Other systems know 127.0.0.1 alone.
+describe.if(process.platform === "linux")("who invents users", () => {
+  test("gets no more turns by that", async () => {
+    await using serving = serveStories(model);
+    const release = await hold(serving);
+    const order: string[] = [];
+    const note = async (address: string, user: string): Promise<void> => {
+      expect(await askFrom(address, serving, user)).toBe(200);
+      order.push(user);
+    };
+    const many = Array.from({ length: 12 }, (_, at) => note("127.0.0.1", `invented ${at}`));
+    await until(() => serving.engine.load === 13);
+    const one = note("127.0.0.2", "one");
+    await until(() => serving.engine.load === 14);
+    await release();
+    await Promise.all([...many, one]);
+    expect(order.indexOf("one")).toBeLessThan(3);
+  });
+
+  test("takes no place from others where few may wait", async () => {
+    await using serving = serveStories(model, { queueLength: 4 });
+    const release = await hold(serving);
+    const many = Array.from({ length: 4 }, (_, at) => askFrom("127.0.0.1", serving, `invented ${at}`));
+    await until(() => serving.engine.load === 5);
+    const others = ["127.0.0.2", "127.0.0.3"].map((address) => askFrom(address, serving, ""));
+    // Who has to give way is told at once.
+    await Promise.any(many.map(async (asked) => void expect(await asked).toBe(429)));
+    await release();
+    expect(await Promise.all(others)).toEqual([200, 200]);
+    expect((await Promise.all(many)).toSorted()).toEqual([200, 200, 429, 429]);
+  });
+});
 
 describe("the queue", () => {
   test("is full at some time, and says when to come again", async () => {

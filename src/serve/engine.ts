@@ -5,13 +5,14 @@ import { type Reply, type ReplyOptions, writeReply } from "../generate/reply.ts"
 import type { KvCache } from "../models/kv-cache.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { ApiError } from "./api-error.ts";
-import { FairQueue } from "./fair-queue.ts";
+import type { Client } from "./client.ts";
+import { FairQueue, type QueuedJob } from "./fair-queue.ts";
 import type { ServedModel } from "./models.ts";
 
 /** A text to write. */
 export interface Job {
   /** Who asks; clients take turns. */
-  readonly client: string;
+  readonly client: Client;
   readonly model: ServedModel;
   /** The whole prompt. */
   readonly ids: readonly number[];
@@ -29,9 +30,7 @@ export interface EngineOptions {
   readonly queueLength: number;
 }
 
-interface Waiting {
-  readonly client: string;
-  readonly model: string;
+interface Waiting extends QueuedJob {
   readonly job: Job;
   readonly resolve: (reply: WholeReply) => void;
   readonly reject: (reason: unknown) => void;
@@ -77,21 +76,28 @@ export class Engine implements AsyncDisposable {
     if (this.#closed !== undefined) throw this.#closed;
   }
 
-  /** Finds out whether `submit` would take a job. @throws ApiError 429 when too many wait, 503 when the server stops */
-  checkRoom(): void {
-    this.check();
-    if (this.#queue.size >= this.#options.queueLength) throw this.#full();
+  /**
+   * Finds out whether `submit` would take a job from `network`.
+   * @throws ApiError 429 when too many wait and none of them is to give way, 503 when the server stops
+   */
+  checkRoom(network: string): void {
+    this.#makeRoom(network);
   }
 
   /**
-   * Puts a job into the queue.
-   * @returns the answer; rejects with the signal's reason when that is aborted, with an ApiError 503 when the server stops
+   * Puts a job into the queue. Where that is full, a job of the network that has most in it gives way.
+   * @returns the answer; rejects with the signal's reason when that is aborted, with an ApiError: 429 when it had to give
+   *   way, 503 when the server stops
    * @throws ApiError at once: 429 when too many wait, 503 when the server stops
    */
   submit(job: Job): Promise<WholeReply> {
-    this.checkRoom();
+    const displaced = this.#makeRoom(job.client.network);
+    if (displaced !== undefined) {
+      displaced.reject(this.#full());
+      this.#queue.remove(displaced);
+    }
     const { promise, resolve, reject } = Promise.withResolvers<WholeReply>();
-    const waiting: Waiting = { client: job.client, model: job.model.id, job, resolve, reject };
+    const waiting: Waiting = { ...job.client, model: job.model.id, job, resolve, reject };
     const { signal } = job.options;
     const leave = (): void => {
       if (this.#queue.remove(waiting)) reject(signal.reason);
@@ -162,6 +168,15 @@ export class Engine implements AsyncDisposable {
     this.#cache.truncate(0);
     await this.#model.setAdapters(adapters, { generator: this.#options.generator });
     this.#resident = id;
+  }
+
+  /** @returns the job that gives way, where one has to. @throws as `checkRoom` */
+  #makeRoom(network: string): Waiting | undefined {
+    this.check();
+    if (this.#queue.size < this.#options.queueLength) return undefined;
+    const displaced = this.#queue.displacedBy(network);
+    if (displaced === undefined) throw this.#full();
+    return displaced;
   }
 
   #full(): ApiError {

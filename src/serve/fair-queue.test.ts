@@ -6,12 +6,16 @@ interface Job extends QueuedJob {
   readonly name: string;
 }
 
+/** @param name network, perhaps user, number, perhaps model: `a1`, `a.x1:mine` */
+function jobOf(name: string): Job {
+  const [client = "", model = "base"] = name.replace(/\d/, "").split(":");
+  const [network = "", user = ""] = client.split(".");
+  return { network, user, model, name };
+}
+
 function queueOf(...jobs: string[]): FairQueue<Job> {
   const queue = new FairQueue<Job>();
-  for (const name of jobs) {
-    const [client = "", model = "base"] = name.replace(/\d/, "").split(":");
-    queue.add({ client, model, name });
-  }
+  for (const name of jobs) queue.add(jobOf(name));
   return queue;
 }
 
@@ -21,8 +25,33 @@ function takeAll(queue: FairQueue<Job>, resident = "base"): string[] {
   return order;
 }
 
-test("clients take turns, and each one's jobs stay in order", () => {
+test("networks take turns, and each one's jobs stay in order", () => {
   expect(takeAll(queueOf("a1", "a2", "a3", "b1", "c1", "c2"))).toEqual(["a1", "b1", "c1", "a2", "c2", "a3"]);
+});
+
+test("users take turns within their network, which gets no more of them by having more users", () => {
+  expect(takeAll(queueOf("a.x1", "a.x2", "a.y1", "a.z1", "b1", "b2"))).toEqual([
+    "a.x1",
+    "b1",
+    "a.y1",
+    "b2",
+    "a.z1",
+    "a.x2",
+  ]);
+});
+
+describe("where no more may wait", () => {
+  test.each<[string, string[], string | undefined]>([
+    ["b", ["a1", "a2", "a3"], "a3"],
+    ["b", ["a.x1", "a.x2", "a.y1"], "a.x2"],
+    ["b", ["a1", "a2", "b1"], undefined],
+    ["b", ["a1", "a2", "a3", "b1"], "a3"],
+    ["b", ["a1", "b1", "b2", "b3"], undefined],
+    ["c", ["a1", "b1"], undefined],
+    ["a", [], undefined],
+  ])("another one from %p among %p: %p gives way", (network, waiting, name) => {
+    expect(queueOf(...waiting).displacedBy(network)?.name).toBe(name);
+  });
 });
 
 describe("models", () => {
@@ -40,7 +69,7 @@ describe("models", () => {
 
 test("who has gone is not served", () => {
   const queue = new FairQueue<Job>();
-  const [one, two] = ["a1", "a2"].map((name) => ({ client: "a", model: "base", name }));
+  const [one, two] = ["a1", "a2"].map(jobOf);
   if (one === undefined || two === undefined) throw new Error("unreachable");
   queue.add(one);
   queue.add(two);
@@ -50,8 +79,12 @@ test("who has gone is not served", () => {
   expect([queue.drain(), queue.size, queue.next("base")]).toEqual([[one], 0, undefined]);
 });
 
-test("whatever comes and goes: nothing is lost, order holds within a client, nobody waits for ever", () => {
-  const job = fc.record({ client: fc.constantFrom("a", "b", "c", "d"), model: fc.constantFrom("x", "y", "z") });
+test("whatever comes and goes: nothing is lost, order holds for a user, nobody waits for ever", () => {
+  const job = fc.record({
+    network: fc.constantFrom("a", "b"),
+    user: fc.constantFrom("c", "d"),
+    model: fc.constantFrom("x", "y", "z"),
+  });
   const step = fc.oneof({ arbitrary: job, weight: 2 }, { arbitrary: fc.constant("take" as const), weight: 1 });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
@@ -62,8 +95,9 @@ test("whatever comes and goes: nothing is lost, order holds within a client, nob
       const take = (): void => {
         const next = queue.next(resident);
         if (next === undefined) return;
-        expect(next.at).toBeGreaterThan(served.get(next.client) ?? -1);
-        served.set(next.client, next.at);
+        const client = `${next.network} ${next.user}`;
+        expect(next.at).toBeGreaterThan(served.get(client) ?? -1);
+        served.set(client, next.at);
         resident = next.model;
         taken++;
       };
@@ -78,11 +112,11 @@ test("whatever comes and goes: nothing is lost, order holds within a client, nob
       expect(taken).toBe(added);
 
       // A flood of requests for the resident model, from clients without end, against one for another.
-      queue.add({ client: "patient", model: "other", at: 0 });
+      queue.add({ network: "patient", user: "", model: "other", at: 0 });
       let waited = 0;
       for (; waited < 100; waited++) {
-        queue.add({ client: `flood ${waited}`, model: "x", at: waited });
-        if (queue.next("x")?.client === "patient") break;
+        queue.add({ network: `flood ${waited}`, user: "", model: "x", at: waited });
+        if (queue.next("x")?.network === "patient") break;
       }
       expect(waited).toBeLessThanOrEqual(MAX_OVERTAKEN);
     }),

@@ -1,7 +1,9 @@
 /** What the queue goes by. */
 export interface QueuedJob {
-  /** Who asks. */
-  readonly client: string;
+  /** Where it comes from. */
+  readonly network: string;
+  /** Whose it is, of those who ask from there. */
+  readonly user: string;
   /** The model that must be resident. */
   readonly model: string;
 }
@@ -10,13 +12,13 @@ export interface QueuedJob {
 export const MAX_OVERTAKEN = 8;
 
 /**
- * Jobs that wait for the one GPU. Clients take turns, so that one with many requests does not keep the others waiting;
- * a client's own jobs stay in order. Since another model costs a merge, jobs for the resident one go first, but the job
- * whose turn it is is overtaken at most `MAX_OVERTAKEN` times.
+ * Jobs that wait for the one GPU. Networks take turns, and within each its users, so that neither many requests nor many
+ * invented names keep others waiting; a user's own jobs stay in order. Since another model costs a merge, jobs for the
+ * resident one go first, but the job whose turn it is is overtaken at most `MAX_OVERTAKEN` times.
  */
 export class FairQueue<T extends QueuedJob> {
-  /** Jobs by client; the clients in the order of their turns, each with at least one job. */
-  readonly #clients = new Map<string, T[]>();
+  /** Jobs by network and user; both in the order of their turns, each with at least one job. */
+  readonly #networks = new Map<string, Map<string, T[]>>();
   #size = 0;
   #overtaken = 0;
 
@@ -25,46 +27,75 @@ export class FairQueue<T extends QueuedJob> {
   }
 
   add(job: T): void {
-    const jobs = this.#clients.get(job.client);
-    if (jobs === undefined) this.#clients.set(job.client, [job]);
+    const users = this.#networks.get(job.network) ?? new Map<string, T[]>();
+    this.#networks.set(job.network, users);
+    const jobs = users.get(job.user);
+    if (jobs === undefined) users.set(job.user, [job]);
     else jobs.push(job);
     this.#size++;
   }
 
   /** Takes a job out whose client has gone. @returns false when it is no longer there */
   remove(job: T): boolean {
-    const jobs = this.#clients.get(job.client) ?? [];
+    const users = this.#networks.get(job.network);
+    const jobs = users?.get(job.user) ?? [];
     const at = jobs.indexOf(job);
     if (at < 0) return false;
     jobs.splice(at, 1);
-    if (jobs.length === 0) this.#clients.delete(job.client);
+    if (jobs.length === 0) users?.delete(job.user);
+    if (users?.size === 0) this.#networks.delete(job.network);
     this.#size--;
     return true;
   }
 
   /** @param resident the model whose weights are in place. @returns undefined when nobody waits */
   next(resident: string | undefined): T | undefined {
-    const firsts = Array.from(this.#clients.values(), ([job]) => job).filter((job) => job !== undefined);
+    const firsts = Array.from(this.#networks.values(), (users) => Array.from(users.values(), ([job]) => job))
+      .flat()
+      .filter((job) => job !== undefined);
     const [first] = firsts;
     if (first === undefined) return undefined;
     const near = this.#overtaken < MAX_OVERTAKEN ? firsts.find(({ model }) => model === resident) : undefined;
     const chosen = near ?? first;
     this.#overtaken = chosen === first ? 0 : this.#overtaken + 1;
     this.remove(chosen);
-    // The client goes to the end of the line.
-    const rest = this.#clients.get(chosen.client);
-    if (rest !== undefined) {
-      this.#clients.delete(chosen.client);
-      this.#clients.set(chosen.client, rest);
-    }
+    const users = this.#networks.get(chosen.network);
+    if (users !== undefined) moveToEnd(users, chosen.user);
+    moveToEnd(this.#networks, chosen.network);
     return chosen;
+  }
+
+  /**
+   * The job that gives way to another one from `network` where no more may wait: the last one of the user who has most, in
+   * the network that has most.
+   * @returns undefined: no network would have more than this one then
+   */
+  displacedBy(network: string): T | undefined {
+    const waiting = (users: ReadonlyMap<string, readonly T[]> | undefined) =>
+      [...(users?.values() ?? [])].reduce((sum, jobs) => sum + jobs.length, 0);
+    const crowded = mostOf([...this.#networks.values()], waiting);
+    if (waiting(crowded) <= waiting(this.#networks.get(network)) + 1) return undefined;
+    return mostOf([...(crowded?.values() ?? [])], (jobs) => jobs?.length ?? 0)?.at(-1);
   }
 
   /** Empties the queue. */
   drain(): T[] {
-    const all = [...this.#clients.values()].flat();
-    this.#clients.clear();
+    const all = [...this.#networks.values()].flatMap((users) => [...users.values()].flat());
+    this.#networks.clear();
     this.#size = 0;
     return all;
   }
+}
+
+/** Who had a turn goes to the end of the line. */
+function moveToEnd<V>(line: Map<string, V>, name: string): void {
+  const value = line.get(name);
+  if (value === undefined) return;
+  line.delete(name);
+  line.set(name, value);
+}
+
+/** The last of those with the largest count. */
+function mostOf<V>(values: readonly V[], count: (value: V | undefined) => number): V | undefined {
+  return values.reduce<V | undefined>((most, value) => (count(value) >= count(most) ? value : most), undefined);
 }

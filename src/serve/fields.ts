@@ -20,7 +20,7 @@ export interface GenerationRequest {
   readonly topLogprobs: number | undefined;
   readonly stream: boolean;
   readonly includeUsage: boolean;
-  /** Who asks, where the request says so: people behind one address are told apart by it. */
+  /** Who asks, where the request says so: people behind one address take turns by it. */
   readonly user: string;
 }
 
