@@ -32,6 +32,12 @@ export function describeBase(checkpoint: Checkpoint, config: BaseModel["config"]
   return { path, tensors: new Map([...checkpoint.tensors].map(([name, { info }]) => [name, info])), config };
 }
 
+/** config.json's `model_type`, where there is one. */
+export function modelTypeOf({ config }: BaseModel): string | undefined {
+  const found = config?.["model_type"];
+  return typeof found === "string" ? found : undefined;
+}
+
 /** Is this module the router of a mixture of experts: a bare matrix in transformers, no linear layer? */
 export function isRouter(module: string): boolean {
   return /(?:^|\.)(?:mlp|block_sparse_moe)\.gate$/.test(module);

@@ -1,7 +1,9 @@
 import { RandloraError } from "../errors.ts";
 import { isFloat, isWritableFloat } from "../safetensors/dtype.ts";
 import { oneLine, quote } from "../safetensors/failure.ts";
-import { type BaseModel, type BaseWeight, findWeight, isConv1d, type PathShift } from "./base.ts";
+import { type BaseModel, type BaseWeight, findWeight, isConv1d, modelTypeOf, type PathShift } from "./base.ts";
+import { defaultTargets } from "./default-targets.ts";
+import { targetMatcher, type TargetRules } from "./targets.ts";
 import type { Adapter } from "./types.ts";
 
 /** One adapted weight: ΔW is (out, in), or (in, out) where `conv1d`. */
@@ -20,6 +22,31 @@ export function requireUnquantised(base: BaseModel): void {
   if (settings === undefined || settings === null) return;
   const cause = "the base is quantised (config.json has quantization_config)";
   throw new RandloraError("adapter", `${oneLine(base.path)}: ${cause}`, "use the original, unquantised model");
+}
+
+/**
+ * Refuses an adapter that holds a module which its own settings do not mean: PEFT would leave it out, or raise "Target
+ * modules not found". Settings that name none, on a model of no known type, say nothing.
+ * Throws `RandloraError` "adapter", also for an expression that cannot be read.
+ */
+export function requireTargeted(
+  adapter: Adapter,
+  targets: TargetRules,
+  modules: readonly string[],
+  base: BaseModel,
+): void {
+  const modelType = modelTypeOf(base);
+  if (targets.modules === null && defaultTargets(modelType ?? "") === undefined) return;
+  const matches = targetMatcher(targets, modelType);
+  const stray = modules.filter((module) => !matches(module));
+  const [first] = stray;
+  if (first === undefined) return;
+  const cause =
+    stray.length < modules.length
+      ? `it holds ${quote(first)}, which target_modules does not match`
+      : `target_modules matches none of its modules, such as ${quote(first)}`;
+  const hint = "its settings and its weights do not belong together: take both from one save";
+  throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, hint);
 }
 
 /** Finds the weight of an adapted module. Throws `RandloraError` "adapter" when it is missing, or no matrix of floats. */

@@ -1,4 +1,4 @@
-import { type BaseModel, findWeight, linearModules } from "../adapters/base.ts";
+import { type BaseModel, findWeight, linearModules, modelTypeOf } from "../adapters/base.ts";
 import { isOutputEmbedding } from "../adapters/embeddings.ts";
 import { defaultTargets } from "../adapters/default-targets.ts";
 import { targetMatcher, type TargetRules } from "../adapters/targets.ts";
@@ -36,7 +36,6 @@ export function findTargets(
   base: BaseModel,
   { targets, layers }: Pick<AdapterSettings, "targets" | "layers">,
 ): Targets {
-  const modelType = base.config?.["model_type"];
   const byName = typeof targets !== "string";
   const rules: TargetRules = {
     modules: targets,
@@ -45,7 +44,7 @@ export function findTargets(
     layers: byName ? layers : [],
     layersPattern: [],
   };
-  const matches = matcherOf(rules, typeof modelType === "string" ? modelType : undefined);
+  const matches = matcherOf(rules, modelTypeOf(base));
   const wanted = new Set(layers);
   const inLayers = (module: string) => {
     const [, index] = /\.(\d+)\./.exec(module) ?? [];
@@ -100,7 +99,7 @@ function refuseIdle(
   matched: readonly string[],
 ): void {
   const all = linearModules(base);
-  const isUsual = JSON.stringify(targets) === JSON.stringify(defaultTargets(String(base.config?.["model_type"])));
+  const isUsual = JSON.stringify(targets) === JSON.stringify(defaultTargets(modelTypeOf(base) ?? ""));
   const names = typeof targets === "string" || isUsual ? [] : targets;
   const name = names.find((one) => !all.some((module) => module === one || module.endsWith(`.${one}`)));
   if (name !== undefined) throw nothingMatched(base, [name], []);

@@ -61,6 +61,12 @@ test("Conv1D, a base without its head's prefix, a tied head", async () => {
   expect(tied).toMatchObject({ tensor: "lm_head.weight", source: "model.embed_tokens.weight" });
 });
 
+test("settings without targets say nothing on a model of no known type", async () => {
+  const shapes = Object.fromEntries([...base.tensors].map(([name, { shape }]) => [name, shape]));
+  const made = await plan({ config: { target_modules: null }, on: baseOf(shapes, { model_type: "my_own" }) });
+  expect(made.layers).toHaveLength(2);
+});
+
 test("--generator means nothing to it, and says so", async () => {
   const [note] = (await plan({ generator: "philox-v1" })).notes;
   expect(note).toContain("is a LoRA, which has no random bases: --generator has no effect");
@@ -120,6 +126,30 @@ describe("refused with the reason and a hint", () => {
       { tensors: { [`base_model.model.${Q}.bias`]: numbers([8]) } },
       "adapter",
       "belongs to no",
+    ],
+    [
+      "targets that match none of its modules",
+      { config: { target_modules: ["gate_proj"] } },
+      "adapter",
+      `target_modules matches none of its modules, such as "${Q}"`,
+    ],
+    [
+      "targets that miss a module",
+      { config: { target_modules: ["up_proj"] } },
+      "adapter",
+      `it holds "${Q}", which target_modules does not match`,
+    ],
+    [
+      "PEFT's own targets, which miss a module",
+      { config: { target_modules: null } },
+      "adapter",
+      `it holds "${UP}", which target_modules does not match`,
+    ],
+    [
+      "targets that are no regular expression",
+      { config: { target_modules: ".*(q_proj" } },
+      "adapter",
+      'adapter_config.json: regular expression ".*(q_proj": missing )',
     ],
     ["nothing", { lora: { ...LORA, modules: {} } }, "adapter", "no lora_A.weight of any module"],
     ["another model", { lora: { ...LORA, modules: { "x.y": [8, 8] } } }, "adapter", 'module "x.y" is not in base'],

@@ -1,5 +1,5 @@
 import { type BaseModel, findShift } from "../base.ts";
-import { requireUnquantised } from "../layers.ts";
+import { requireTargeted, requireUnquantised } from "../layers.ts";
 import { findReplacements, type Replacement } from "../replacements.ts";
 import type { Adapter } from "../types.ts";
 import type { LoraConfig } from "./config.ts";
@@ -21,6 +21,7 @@ export function planLora(adapter: Adapter, config: LoraConfig, base: BaseModel):
   requireUnquantised(base);
   const factors = loraFactors(adapter, config);
   const modules = factors.map(({ module }) => module);
+  requireTargeted(adapter, config.targets, modules, base);
   const shift = findShift(modules, base, adapter.path);
   const layers = loraLayers(adapter, config, factors, base, shift);
   const rules = {

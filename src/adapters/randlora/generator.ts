@@ -1,7 +1,15 @@
 import { RandloraError } from "../../errors.ts";
 import { canDraw, type FloatGrid, GENERATOR_NAMES, type GeneratorName, type Sparsity } from "../../random/names.ts";
 import { oneLine, quote } from "../../safetensors/failure.ts";
-import { type BaseModel, findWeight, isConv1d, linearModules, type PathShift, unshiftPath } from "../base.ts";
+import {
+  type BaseModel,
+  findWeight,
+  isConv1d,
+  linearModules,
+  modelTypeOf,
+  type PathShift,
+  unshiftPath,
+} from "../base.ts";
 import { targetMatcher } from "../targets.ts";
 import type { Adapter } from "../types.ts";
 import type { BasesSpec } from "./bases-types.ts";
@@ -96,14 +104,7 @@ export function basesShape(layers: readonly { readonly out: number; readonly in:
 /** The shape at which PEFT draws: over every module of the base that the targets match, adapted in the file or not. */
 function drawnShape(question: BasesQuestion): { max: number; min: number; notes: readonly string[] } {
   const { adapter, config, base, shift, layers } = question;
-  const modelType = base.config?.["model_type"];
-  const matches = targetMatcher(config.targets, typeof modelType === "string" ? modelType : undefined);
-  const stray = layers.find(({ module }) => !matches(module));
-  if (stray !== undefined) {
-    const cause = `it holds ${quote(stray.module)}, which target_modules does not match`;
-    const hint = "the shape at which the bases were drawn cannot be known: save the adapter with its projections";
-    throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, hint);
-  }
+  const matches = targetMatcher(config.targets, modelTypeOf(base));
   const adapted = new Set(layers.map(({ module }) => module));
   const others = linearModules(base)
     .map((module) => unshiftPath(module, shift))

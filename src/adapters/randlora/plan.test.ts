@@ -107,6 +107,18 @@ describe("an adapter that does not fit is refused, naming both sides", () => {
       'it holds "model.layers.0.up", which target_modules',
     ],
     [
+      "targets that miss a module of an adapter that holds its bases",
+      {
+        config: { target_modules: ["q"] },
+        tensors: {
+          ...parameters(3, MODULES),
+          "base_model.randlora_A": numbers([3, 1, 8]),
+          "base_model.randlora_B": numbers([12, 3, 3]),
+        },
+      },
+      'it holds "model.layers.0.up", which target_modules',
+    ],
+    [
       "a tensor of another method",
       { tensors: { ...parameters(3, MODULES), "base_model.model.model.layers.0.q.lora_A.weight": numbers([3, 8]) } },
       'tensor "model.layers.0.q.lora_A.weight" belongs to no adapted or saved module',

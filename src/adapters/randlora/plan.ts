@@ -1,7 +1,7 @@
 import type { GeneratorName } from "../../random/names.ts";
 import { oneLine, quote } from "../../safetensors/failure.ts";
 import { type BaseModel, findShift } from "../base.ts";
-import { requireUnquantised } from "../layers.ts";
+import { requireTargeted, requireUnquantised } from "../layers.ts";
 import { findReplacements, type Replacement } from "../replacements.ts";
 import type { Adapter } from "../types.ts";
 import { checkExtent } from "./bases.ts";
@@ -44,6 +44,7 @@ export function planRandlora(
   requireUnquantised(base);
   const parameters = randloraParameters(adapter, config);
   const modules = parameters.map(({ module }) => module);
+  requireTargeted(adapter, config.targets, modules, base);
   const shift = findShift(modules, base, adapter.path);
   const layers = randloraLayers(adapter, config, parameters, base, shift);
   const { bases, pairing, notes } = chooseBases({ adapter, config, base, shift, layers, generator, amongOthers });
