@@ -47,6 +47,7 @@ export function parseIndex(bytes: Uint8Array, path: string): CheckpointIndex {
     if (!staysInside(file)) throw refusal(path, `tensor ${quote(name)}: ${quote(file)} leaves the folder`);
     shardOf.set(name, file);
   }
+  if (shardOf.size === 0) throw refusal(path, "its weight_map is empty: it names no weights");
   return { shardOf, metadata: isJsonObject(metadata) ? metadata : {} };
 }
 
