@@ -220,7 +220,7 @@ describe("an index is refused", () => {
       ["[]", /not a JSON object/],
       ["{}", /no weight_map/],
       ['{"weight_map":["a"]}', /no weight_map/],
-      ['{"weight_map":{}}', /index\.json: its weight_map is empty: it names no weights/],
+      ['{"weight_map":{}}', /its weight_map is empty: it names no weights/],
       ['{"weight_map":{"a":1}}', /tensor "a": its file is not a string/],
       ['{"weight_map":{"a":"x","a":"y"}}', /"weight_map" \/ "a" occurs twice/],
     ];
