@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { basesCount, drawBases, type BasesExtent, type StdPair } from "../src/adapters/randlora/bases.ts";
-import { readElement, type BasisMatrix } from "../src/adapters/randlora/storage.ts";
-import type { StdCache } from "../src/adapters/randlora/std-cache.ts";
+import { basesCount, drawBases, type BasesExtent, type StdPair } from "../src/bases/draw.ts";
+import { readElement, type BasisMatrix } from "../src/bases/storage.ts";
+import type { StdCache } from "../src/bases/std-cache.ts";
 import type { FloatGrid, Sparsity } from "../src/random/names.ts";
 import { judge, type BasesSpec } from "./judge.ts";
 import { openTensors } from "./tensors.ts";

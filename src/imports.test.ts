@@ -12,7 +12,7 @@ const TIERS = [
   ["errors.ts", "safetensors", "random"],
   ["gpu", "kernels"],
   ["tensor"],
-  ["models", "adapters", "text", "hub"],
+  ["bases", "models", "adapters", "text", "hub"],
   ["merge", "train", "generate", "eval", "analysis", "serve", "terminal", "report", "options"],
 ];
 const TOP = TIERS.length;

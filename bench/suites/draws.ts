@@ -1,5 +1,5 @@
-import { basesCount, type BasesSpec, drawBases } from "../../src/adapters/randlora/bases.ts";
-import type { StdCache } from "../../src/adapters/randlora/std-cache.ts";
+import { basesCount, type BasesSpec, drawBases } from "../../src/bases/draw.ts";
+import type { StdCache } from "../../src/bases/std-cache.ts";
 import { GENERATOR_NAMES } from "../../src/random/names.ts";
 import { Mt19937 } from "../../src/random/mt19937.ts";
 import { philoxFill, philoxStream } from "../../src/random/philox.ts";

@@ -1,5 +1,5 @@
 import { describeBase } from "../../src/adapters/base.ts";
-import type { BasisMatrix } from "../../src/adapters/randlora/storage.ts";
+import type { BasisMatrix } from "../../src/bases/storage.ts";
 import { TrainingBases } from "../../src/adapters/randlora/train/training-bases.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { readConfig } from "../../src/merge/model-config.ts";

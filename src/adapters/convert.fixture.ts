@@ -3,8 +3,8 @@ import { parameters, type TestTensor } from "./adapters.fixture.ts";
 import { convertAdapter, type Conversion, type ConvertOptions } from "./convert.ts";
 import { JsonNumber } from "./lossless-json.ts";
 import { openAdapter } from "./open.ts";
-import { MemoryStdCache } from "./randlora/bases.fixture.ts";
-import type { BasesSpec } from "./randlora/bases.ts";
+import { MemoryStdCache } from "../bases/bases.fixture.ts";
+import type { BasesSpec } from "../bases/draw.ts";
 import { drawPairTensors } from "./randlora/projection-tensors.ts";
 
 /** A seed that a double does not hold. */

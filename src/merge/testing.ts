@@ -3,7 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { safetensorsBytes, type TestTensor, writeFolder } from "../adapters/adapters.fixture.ts";
 import type { JsonObject } from "../adapters/lossless-json.ts";
-import { drawBases } from "../adapters/randlora/bases.ts";
+import { drawBases } from "../bases/draw.ts";
 import { deltaReference } from "../adapters/randlora/delta-reference.ts";
 import { basesShape } from "../adapters/randlora/generator.ts";
 import type { FloatGrid } from "../random/names.ts";

@@ -10,7 +10,7 @@ import { canPeftDraw } from "./peft-draws.ts";
 import { drawPairTensors } from "./projection-tensors.ts";
 import { type BasesRecord, formatBasesRecord, parseBasesRecord } from "./record.ts";
 import { findSaved, isBasesTensor, type SavedPair } from "./saved.ts";
-import type { StdCache } from "./std-cache.ts";
+import type { StdCache } from "../../bases/std-cache.ts";
 
 /** What is asked of a conversion. */
 export interface BasesWish {

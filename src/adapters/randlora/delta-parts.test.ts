@@ -4,10 +4,10 @@ import { Stream } from "../../gpu/stream.ts";
 import { read, uploaded } from "../../gpu/transfer.ts";
 import { f32ToBf16 } from "../../safetensors/numbers.ts";
 import type { DeltaBlock } from "../delta-block.ts";
-import type { Bases } from "./bases.ts";
+import type { Bases } from "../../bases/draw.ts";
 import { DeltaBases } from "./delta.ts";
 import { deltaReference } from "./delta-reference.ts";
-import type { BasisMatrix } from "./storage.ts";
+import type { BasisMatrix } from "../../bases/storage.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { drawBases, type Bases } from "./bases.ts";
-import { MemoryStdCache } from "./bases.fixture.ts";
+import { drawBases, type Bases } from "../../bases/draw.ts";
+import { MemoryStdCache } from "../../bases/bases.fixture.ts";
 import { deltaReference, type DeltaLayer } from "./delta-reference.ts";
-import { readElement } from "./storage.ts";
+import { readElement } from "../../bases/storage.ts";
 
 const draws = join(import.meta.dir, "../../../../shared/reference/draws");
 

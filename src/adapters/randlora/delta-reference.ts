@@ -1,6 +1,6 @@
 import type { DeltaSample } from "../delta-block.ts";
-import type { Bases } from "./bases-types.ts";
-import { readElement } from "./storage.ts";
+import type { Bases } from "../../bases/bases.ts";
+import { readElement } from "../../bases/storage.ts";
 
 /**
  * Which column of B meets which row of λ·A·γ. `peft`: those with the same flat index, B's (base j, k) → j·r + k against

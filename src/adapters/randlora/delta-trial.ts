@@ -6,7 +6,7 @@ import type { DeltaStorage, Staging } from "../../kernels/delta.ts";
 import { defaultStaging } from "../../kernels/staging.ts";
 import type { FloatGrid, GeneratorName, Sparsity } from "../../random/names.ts";
 import { philoxFill, philoxStream } from "../../random/philox.ts";
-import { basesCount, drawBases, type Bases } from "./bases.ts";
+import { basesCount, drawBases, type Bases } from "../../bases/draw.ts";
 import { deltaReference, type DeltaLayer } from "./delta-reference.ts";
 import { type DeltaBlock, readStatistics } from "../delta-block.ts";
 import { padded4 } from "../delta-dispatch.ts";

@@ -14,9 +14,9 @@ import {
   padded4,
   statisticsBytes,
 } from "../delta-dispatch.ts";
-import type { Bases } from "./bases.ts";
+import type { Bases } from "../../bases/draw.ts";
 import type { Pairing } from "./delta-reference.ts";
-import type { BasisMatrix } from "./storage.ts";
+import type { BasisMatrix } from "../../bases/storage.ts";
 
 /** What is known of a layer before anything is on the GPU. */
 interface DeltaLayerShape {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { baseOf, numbers, parameters } from "../adapters.fixture.ts";
-import { MemoryStdCache } from "./bases.fixture.ts";
-import { fingerprint } from "./bases.ts";
+import { MemoryStdCache } from "../../bases/bases.fixture.ts";
+import { fingerprint } from "../../bases/draw.ts";
 import { loadBases } from "./load-bases.ts";
 import { BASE, base, configOf, MODULES, plan, withAdapter } from "./plan.fixture.ts";
 import type { Adapter } from "../types.ts";

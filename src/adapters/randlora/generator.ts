@@ -12,7 +12,7 @@ import {
 } from "../base.ts";
 import { targetMatcher } from "../targets.ts";
 import type { Adapter } from "../types.ts";
-import type { BasesSpec } from "./bases-types.ts";
+import type { BasesSpec } from "../../bases/bases.ts";
 import type { RandloraConfig } from "./config.ts";
 import type { Pairing } from "./delta-reference.ts";
 import type { RandloraLayer } from "./layers.ts";

@@ -4,14 +4,14 @@ import { dtypeBytes, isFloat } from "../../safetensors/dtype.ts";
 import { shapeElements } from "../../safetensors/header.ts";
 import { widenToF32 } from "../../safetensors/numbers.ts";
 import type { AdapterTensor } from "../types.ts";
-import { fingerprintSteps } from "./bases.ts";
-import type { BasesSpec } from "./bases-types.ts";
+import { fingerprintSteps } from "../../bases/draw.ts";
+import type { BasesSpec } from "../../bases/bases.ts";
 import type { RandloraConfig } from "./config.ts";
 import { drawPairTensors } from "./projection-tensors.ts";
 import type { BasesRecord } from "./record.ts";
 import type { SavedPair } from "./saved.ts";
-import { type StdCache, userStdCache } from "./std-cache.ts";
-import { takeSteps } from "./steps.ts";
+import { type StdCache, userStdCache } from "../../bases/std-cache.ts";
+import { takeSteps } from "../../bases/steps.ts";
 
 /** Elements that a fingerprint covers, at most. */
 const HEAD = 4096;

@@ -4,7 +4,7 @@ import type { BaseModel, PathShift } from "../base.ts";
 import { type AdaptedLayer, adaptedLayer } from "../layers.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";
 import { readValues, requireFloats } from "../values.ts";
-import { basesCount } from "./bases-types.ts";
+import { basesCount } from "../../bases/bases.ts";
 import type { RandloraConfig } from "./config.ts";
 
 const LAMBDA = ".randlora_lambda";

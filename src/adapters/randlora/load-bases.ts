@@ -1,14 +1,14 @@
 import { RandloraError } from "../../errors.ts";
 import { oneLine } from "../../safetensors/failure.ts";
 import type { Adapter } from "../types.ts";
-import { drawSteps, fingerprint } from "./bases.ts";
-import { fromProjections } from "./bases-saved.ts";
-import type { Bases, BasesExtent } from "./bases-types.ts";
+import { drawSteps, fingerprint } from "../../bases/draw.ts";
+import { fromProjections } from "../../bases/saved.ts";
+import type { Bases, BasesExtent } from "../../bases/bases.ts";
 import type { BasesSource } from "./generator.ts";
 import type { BasesRecord } from "./record.ts";
 import { toProjection } from "./saved.ts";
-import { type StdCache, userStdCache } from "./std-cache.ts";
-import { takeSteps } from "./steps.ts";
+import { type StdCache, userStdCache } from "../../bases/std-cache.ts";
+import { takeSteps } from "../../bases/steps.ts";
 
 /** How bases are loaded. */
 export interface LoadOptions {

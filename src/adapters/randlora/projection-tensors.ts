@@ -1,12 +1,12 @@
 import { philoxFill } from "../../random/philox.ts";
 import { shapeElements } from "../../safetensors/header.ts";
 import type { AdapterTensor } from "../types.ts";
-import { drawSteps } from "./bases.ts";
-import { type BasesSpec, basesCount } from "./bases-types.ts";
+import { drawSteps } from "../../bases/draw.ts";
+import { type BasesSpec, basesCount } from "../../bases/bases.ts";
 import { SAVED_A, SAVED_B, type SavedPair } from "./saved.ts";
-import { type StdCache, userStdCache } from "./std-cache.ts";
-import { takeSteps } from "./steps.ts";
-import { type BasisMatrix, readElement } from "./storage.ts";
+import { type StdCache, userStdCache } from "../../bases/std-cache.ts";
+import { takeSteps } from "../../bases/steps.ts";
+import { type BasisMatrix, readElement } from "../../bases/storage.ts";
 
 /** Elements `first .. first + out.length` of a whole matrix, row-major, as f32. */
 function fillElements(matrix: BasisMatrix, first: number, out: Float32Array<ArrayBuffer>): void {

@@ -2,8 +2,8 @@ import { RandloraError } from "../../errors.ts";
 import { dtypeBytes } from "../../safetensors/dtype.ts";
 import { oneLine, quote } from "../../safetensors/failure.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";
-import type { SavedProjection } from "./bases-saved.ts";
-import { basesCount } from "./bases-types.ts";
+import type { SavedProjection } from "../../bases/saved.ts";
+import { basesCount } from "../../bases/bases.ts";
 
 /** PEFT's names of the shared pair; unlike every other tensor's they begin with `base_model.` and not `…model.`. */
 export const SAVED_A = "base_model.randlora_A";

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
-import { MemoryStdCache } from "../bases.fixture.ts";
-import { drawBases } from "../bases.ts";
+import { MemoryStdCache } from "../../../bases/bases.fixture.ts";
+import { drawBases } from "../../../bases/draw.ts";
 import { formatBasesRecord, parseBasesRecord } from "../record.ts";
-import { readElement } from "../storage.ts";
+import { readElement } from "../../../bases/storage.ts";
 import { basesRecord, initialValues, newBasesSpec } from "./create.ts";
 import { adapterTensors, randloraTensors } from "./values.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { MemoryStdCache } from "../bases.fixture.ts";
-import { drawBases } from "../bases.ts";
+import { MemoryStdCache } from "../../../bases/bases.fixture.ts";
+import { drawBases } from "../../../bases/draw.ts";
 import type { DeltaLayer, Pairing } from "../delta-reference.ts";
 import { adapterGradients, adapterOutput } from "./gradient-reference.ts";
 import { moduleShape } from "./shape.ts";

@@ -1,7 +1,7 @@
-import type { Bases } from "../bases-types.ts";
+import type { Bases } from "../../../bases/bases.ts";
 import type { DeltaLayer } from "../delta-reference.ts";
 import { deltaReference } from "../delta-reference.ts";
-import { readElement } from "../storage.ts";
+import { readElement } from "../../../bases/storage.ts";
 import { moduleShape } from "./shape.ts";
 
 /** What an adapter adds to a linear layer, and how the loss depends on that. Matrices are row-major, without gaps. */

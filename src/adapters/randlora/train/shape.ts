@@ -1,4 +1,4 @@
-import { basesCount } from "../bases-types.ts";
+import { basesCount } from "../../../bases/bases.ts";
 
 /** The sizes of one adapted module, all that follow from ΔW's shape and r. */
 export interface ModuleShape {

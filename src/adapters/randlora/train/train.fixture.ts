@@ -1,8 +1,8 @@
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { read, upload } from "../../../gpu/transfer.ts";
 import { pitchOf, type Shape, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
-import { MemoryStdCache } from "../bases.fixture.ts";
-import { type Bases, type BasesSpec, drawBases } from "../bases.ts";
+import { MemoryStdCache } from "../../../bases/bases.fixture.ts";
+import { type Bases, type BasesSpec, drawBases } from "../../../bases/draw.ts";
 import type { ModuleShape } from "./shape.ts";
 
 /** Every way in which bases are stored. */

@@ -3,7 +3,7 @@ import type { DropoutMask } from "../../../random/dropout.ts";
 import { roundFromF64, widenToF32 } from "../../../safetensors/numbers.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
 import { place } from "../../../tensor/testing/placed.ts";
-import type { Bases } from "../bases.ts";
+import type { Bases } from "../../../bases/draw.ts";
 import type { Pairing } from "../delta-reference.ts";
 import type { OrderPlan } from "./flops.ts";
 import { adapterGradients, adapterOutput } from "./gradient-reference.ts";

@@ -4,7 +4,7 @@ import { read } from "../../../gpu/transfer.ts";
 import { fromHalfBits } from "../../../random/grid.ts";
 import { bf16ToF32 } from "../../../safetensors/numbers.ts";
 import { Run } from "../../../tensor/run.ts";
-import { readElement } from "../storage.ts";
+import { readElement } from "../../../bases/storage.ts";
 import { moduleShape } from "./shape.ts";
 import { basesFor, type Stored, taken } from "./train.fixture.ts";
 import { TrainingBases } from "./training-bases.ts";

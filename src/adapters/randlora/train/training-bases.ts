@@ -7,10 +7,10 @@ import type { GpuBuffer } from "../../../gpu/memory.ts";
 import { NAMED_DTYPES } from "../../../safetensors/dtype.ts";
 import type { Run } from "../../../tensor/run.ts";
 import { pitchOf, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
-import type { Bases } from "../bases-types.ts";
+import type { Bases } from "../../../bases/bases.ts";
 import { DeltaBases } from "../delta.ts";
 import type { Pairing } from "../delta-reference.ts";
-import { type BasisMatrix, readElement } from "../storage.ts";
+import { type BasisMatrix, readElement } from "../../../bases/storage.ts";
 import type { ModuleShape } from "./shape.ts";
 
 /** Ternary and drawn elements are unpacked in blocks of rows of about this much. */

@@ -1,5 +1,5 @@
-import { fromHalfBits, roundToBf16, roundToF16 } from "../../random/grid.ts";
-import { singleUniform, type SingleUniform } from "../../random/uniform.ts";
+import { fromHalfBits, roundToBf16, roundToF16 } from "../random/grid.ts";
+import { singleUniform, type SingleUniform } from "../random/uniform.ts";
 import { type Deferred, type DenseDraw, DRAWS_AT_ONCE, type Runs, spreadHalves } from "./dense-draw.ts";
 import type { HalfStorage, SingleStorage } from "./storage.ts";
 

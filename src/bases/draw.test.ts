@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { RandloraError } from "../../errors.ts";
-import type { FloatGrid, GeneratorName, Sparsity } from "../../random/names.ts";
-import { roundToGrid } from "../../random/grid.ts";
-import { basesCount, drawBases, fingerprint, type BasesExtent, type BasesSpec } from "./bases.ts";
+import { RandloraError } from "../errors.ts";
+import type { FloatGrid, GeneratorName, Sparsity } from "../random/names.ts";
+import { roundToGrid } from "../random/grid.ts";
+import { basesCount, drawBases, fingerprint, type BasesExtent, type BasesSpec } from "./draw.ts";
 import { elements, MemoryStdCache, whole } from "./bases.fixture.ts";
 import { readElement, type BasisMatrix } from "./storage.ts";
 

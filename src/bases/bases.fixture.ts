@@ -1,5 +1,5 @@
-import type { BasesExtent, BasesSpec, StdPair } from "./bases.ts";
-import { basesCount } from "./bases.ts";
+import type { BasesExtent, BasesSpec, StdPair } from "./draw.ts";
+import { basesCount } from "./draw.ts";
 import { readElement, type BasisMatrix } from "./storage.ts";
 import type { StdCache } from "./std-cache.ts";
 

@@ -1,15 +1,8 @@
-import { RandloraError } from "../../errors.ts";
-import { roundToGrid } from "../../random/grid.ts";
-import { Mt19937 } from "../../random/mt19937.ts";
-import { countTernary, packTernary, ternaryCuts, type TernaryCuts } from "../../random/ternary.ts";
-import {
-  basesCount,
-  type BasesExtent,
-  type BasesHead,
-  type BasesSpec,
-  type DrawnPair,
-  type StdPair,
-} from "./bases-types.ts";
+import { RandloraError } from "../errors.ts";
+import { roundToGrid } from "../random/grid.ts";
+import { Mt19937 } from "../random/mt19937.ts";
+import { countTernary, packTernary, ternaryCuts, type TernaryCuts } from "../random/ternary.ts";
+import { basesCount, type BasesExtent, type BasesHead, type BasesSpec, type DrawnPair, type StdPair } from "./bases.ts";
 import type { Steps } from "./steps.ts";
 import { paddedStride, type BasisMatrix } from "./storage.ts";
 

@@ -1,5 +1,5 @@
-import { fromHalfBits } from "../../random/grid.ts";
-import { philoxElement, type PhiloxStream } from "../../random/philox.ts";
+import { fromHalfBits } from "../random/grid.ts";
+import { philoxElement, type PhiloxStream } from "../random/philox.ts";
 
 /** 16-bit patterns, one an element; every value is exactly representable on that grid. */
 export interface HalfStorage {

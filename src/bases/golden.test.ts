@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import type { GeneratorName, Sparsity } from "../../random/names.ts";
-import { basesCount, drawBases, type BasesSpec } from "./bases.ts";
+import type { GeneratorName, Sparsity } from "../random/names.ts";
+import { basesCount, drawBases, type BasesSpec } from "./draw.ts";
 import { elements, MemoryStdCache, whole } from "./bases.fixture.ts";
 
-const draws = join(import.meta.dir, "../../../../shared/reference/draws");
+const draws = join(import.meta.dir, "../../../shared/reference/draws");
 
 interface DenseRecord {
   key: number;

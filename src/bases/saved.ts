@@ -1,6 +1,6 @@
-import { RandloraError } from "../../errors.ts";
-import { checkExtent } from "./bases.ts";
-import { basesCount, type Bases, type BasesExtent } from "./bases-types.ts";
+import { RandloraError } from "../errors.ts";
+import { checkExtent } from "./draw.ts";
+import { basesCount, type Bases, type BasesExtent } from "./bases.ts";
 import { paddedStride, type BasisMatrix, type BasisStorage } from "./storage.ts";
 
 /** A projection in an adapter file, as a matrix: A is (r, min), B (max, ⌈min/r⌉·r), both row-major. */

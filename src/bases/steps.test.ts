@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
-import type { GeneratorName, Sparsity } from "../../random/names.ts";
-import { drawSteps } from "./bases.ts";
+import type { GeneratorName, Sparsity } from "../random/names.ts";
+import { drawSteps } from "./draw.ts";
 import { MemoryStdCache, whole } from "./bases.fixture.ts";
-import type { BasesSpec } from "./bases-types.ts";
+import type { BasesSpec } from "./bases.ts";
 import { finishSteps, type Steps, takeSteps } from "./steps.ts";
 
 /** Tens of millions of draws: more than one turn, whatever the machine. */

@@ -1,16 +1,9 @@
-import { Mt19937 } from "../../random/mt19937.ts";
-import type { FloatGrid } from "../../random/names.ts";
-import { kaimingUniformBound, type HalfGenerator } from "../../random/uniform.ts";
-import { HalfDraw } from "./bases-half.ts";
-import { RoundedDraw, SingleDraw } from "./bases-single.ts";
-import {
-  basesCount,
-  type BasesExtent,
-  type BasesHead,
-  type BasesSpec,
-  type DrawnPair,
-  type StdPair,
-} from "./bases-types.ts";
+import { Mt19937 } from "../random/mt19937.ts";
+import type { FloatGrid } from "../random/names.ts";
+import { kaimingUniformBound, type HalfGenerator } from "../random/uniform.ts";
+import { HalfDraw } from "./half.ts";
+import { RoundedDraw, SingleDraw } from "./single.ts";
+import { basesCount, type BasesExtent, type BasesHead, type BasesSpec, type DrawnPair, type StdPair } from "./bases.ts";
 import { type DenseDraw, DRAWS_AT_ONCE } from "./dense-draw.ts";
 import { finishSteps, type Steps } from "./steps.ts";
 import { paddedStride, type BasisMatrix } from "./storage.ts";

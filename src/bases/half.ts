@@ -1,6 +1,6 @@
-import { fromHalfBits, toHalfBits } from "../../random/grid.ts";
-import type { FloatGrid } from "../../random/names.ts";
-import { halfDtype, halfUniform, type HalfGenerator, type HalfMap } from "../../random/uniform.ts";
+import { fromHalfBits, toHalfBits } from "../random/grid.ts";
+import type { FloatGrid } from "../random/names.ts";
+import { halfDtype, halfUniform, type HalfGenerator, type HalfMap } from "../random/uniform.ts";
 import { type Deferred, type DenseDraw, DRAWS_AT_ONCE, type Runs, spreadHalves } from "./dense-draw.ts";
 import type { HalfStorage } from "./storage.ts";
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { roundToGrid, toHalfBits } from "../../random/grid.ts";
-import { fromProjections, type SavedProjection } from "./bases-saved.ts";
+import { roundToGrid, toHalfBits } from "../random/grid.ts";
+import { fromProjections, type SavedProjection } from "./saved.ts";
 import { readElement } from "./storage.ts";
 
 type Dtype = SavedProjection["dtype"];

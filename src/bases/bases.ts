@@ -1,4 +1,4 @@
-import type { FloatGrid, GeneratorName, Sparsity } from "../../random/names.ts";
+import type { FloatGrid, GeneratorName, Sparsity } from "../random/names.ts";
 import type { BasisMatrix } from "./storage.ts";
 
 /** What determines every element of a pair of bases A (r, 1, min) and B (max, ⌈min/r⌉, r). */

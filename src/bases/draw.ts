@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import { RandloraError } from "../../errors.ts";
-import { canDraw } from "../../random/names.ts";
-import { drawDense, drawDenseHead } from "./bases-dense.ts";
-import { drawPhilox, drawPhiloxHead } from "./bases-philox.ts";
-import { drawTernary, drawTernaryHead } from "./bases-ternary.ts";
+import { RandloraError } from "../errors.ts";
+import { canDraw } from "../random/names.ts";
+import { drawDense, drawDenseHead } from "./dense.ts";
+import { drawPhilox, drawPhiloxHead } from "./philox.ts";
+import { drawTernary, drawTernaryHead } from "./ternary.ts";
 import {
   basesCount,
   type Bases,
@@ -12,12 +12,12 @@ import {
   type BasesSpec,
   type DrawnPair,
   type StdPair,
-} from "./bases-types.ts";
+} from "./bases.ts";
 import { stdKey, userStdCache, type StdCache } from "./std-cache.ts";
 import { finishSteps, type Steps } from "./steps.ts";
 
-export type { Bases, BasesExtent, BasesSpec, StdPair } from "./bases-types.ts";
-export { basesCount } from "./bases-types.ts";
+export type { Bases, BasesExtent, BasesSpec, StdPair } from "./bases.ts";
+export { basesCount } from "./bases.ts";
 
 /** Elements of A and of B that a fingerprint covers, at most (adapter.json, `bases.sha256`). */
 const FINGERPRINT_ELEMENTS = 4096;

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { drawBases, type BasesSpec } from "./bases.ts";
+import { drawBases, type BasesSpec } from "./draw.ts";
 import { FileStdCache, stdCachePath, stdKey } from "./std-cache.ts";
 
 const LARGE = 1 << 22;

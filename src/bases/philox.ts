@@ -1,5 +1,5 @@
-import { philoxFill, philoxStream, type PhiloxStream } from "../../random/philox.ts";
-import { basesCount, type BasesExtent, type BasesHead, type BasesSpec } from "./bases-types.ts";
+import { philoxFill, philoxStream, type PhiloxStream } from "../random/philox.ts";
+import { basesCount, type BasesExtent, type BasesHead, type BasesSpec } from "./bases.ts";
 import { paddedStride, type BasisMatrix } from "./storage.ts";
 
 function streamOf({ key, sparsity, min, grid }: BasesSpec, which: 0 | 1): PhiloxStream {
