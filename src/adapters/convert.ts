@@ -1,7 +1,7 @@
-import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { GeneratorName } from "../random/names.ts";
 import { Publication } from "../safetensors/publish.ts";
+import { MAX_SETTINGS_BYTES, readWhole } from "../safetensors/read-whole.ts";
 import { modelFolderObjection } from "../safetensors/shards.ts";
 import type { Adapter, AdapterTensor } from "./types.ts";
 import { writeJson } from "./json-write.ts";
@@ -74,7 +74,9 @@ function stoppable(tensor: AdapterTensor, signal: AbortSignal | undefined): Adap
 async function ownReadme(adapter: Adapter): Promise<string | undefined> {
   if (adapter.format !== "peft") return undefined;
   try {
-    return await readFile(join(dirname(adapter.configFile), "README.md"), "utf8");
+    return new TextDecoder().decode(
+      await readWhole(join(dirname(adapter.configFile), "README.md"), MAX_SETTINGS_BYTES),
+    );
   } catch {
     return undefined;
   }

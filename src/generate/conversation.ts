@@ -1,10 +1,14 @@
 import { existsSync } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
 import * as v from "valibot";
 import { RandloraError } from "../errors.ts";
-import { naming, oneLine } from "../safetensors/failure.ts";
+import { oneLine } from "../safetensors/failure.ts";
+import { readJson } from "../safetensors/read-whole.ts";
 import { writeWhole } from "../safetensors/whole-file.ts";
 import type { ChatMessage } from "../text/chat-template.ts";
+
+/** Far more than any context holds. */
+const MOST_BYTES = 2 ** 28;
+const HINT = 'it must hold {"messages": [{"role": "user", "content": "…"}, …]}, as /save writes it';
 
 const Message = v.looseObject({
   role: v.pipe(v.string(), v.nonEmpty()),
@@ -107,8 +111,7 @@ export async function saveConversation(path: string, { messages }: Conversation)
 /** Is it what `saveConversation` wrote, and nothing more? */
 async function isSaved(path: string): Promise<boolean> {
   try {
-    if (!(await stat(path)).isFile()) return false;
-    const json: unknown = JSON.parse(await readFile(path, "utf8"));
+    const json = await readJson(path, MOST_BYTES, HINT);
     return v.is(v.strictObject({ messages: v.array(Message) }), json);
   } catch {
     return false;
@@ -120,19 +123,8 @@ async function isSaved(path: string): Promise<boolean> {
  * @throws RandloraError `file`, `format`
  */
 export async function loadConversation(path: string): Promise<Conversation> {
-  const text = await naming(path, "read", readFile(path, "utf8"));
-  const refuse = (reason: string): RandloraError => {
-    const hint = 'it must hold {"messages": [{"role": "user", "content": "…"}, …]}, as /save writes it';
-    return new RandloraError("format", `${oneLine(path)}: ${reason}`, hint);
-  };
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    throw refuse("not JSON");
-  }
-  const parsed = v.safeParse(File, json);
-  if (!parsed.success) throw refuse("no list of messages");
+  const parsed = v.safeParse(File, await readJson(path, MOST_BYTES, HINT));
+  if (!parsed.success) throw new RandloraError("format", `${oneLine(path)}: no list of messages`, HINT);
   const [first] = parsed.output;
   const hasSystem = first?.role === "system" && typeof first.content === "string";
   const conversation = new Conversation(hasSystem ? String(first.content) : undefined);

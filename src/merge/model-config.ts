@@ -1,9 +1,12 @@
-import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isObject, parseLossless, stringifyLossless } from "../adapters/lossless-json.ts";
 import { RandloraError } from "../errors.ts";
-import { naming, oneLine, systemCode } from "../safetensors/failure.ts";
+import { oneLine, systemCode } from "../safetensors/failure.ts";
+import { isJsonObject } from "../safetensors/json.ts";
+import { MAX_SETTINGS_BYTES, parseJson, readJsonText } from "../safetensors/read-whole.ts";
 import type { OutputDtype } from "./plan.ts";
+
+const HINT = "fetch the model again";
 
 /** A model's config.json. */
 export interface ModelConfig {
@@ -19,29 +22,14 @@ export interface ModelConfig {
  */
 export async function readConfig(folder: string): Promise<ModelConfig | undefined> {
   const path = join(folder, "config.json");
-  let bytes: Uint8Array;
+  let text: string;
   try {
-    const found = await stat(path);
-    // Reading a FIFO would wait for a writer for ever.
-    if (!found.isFile() && !found.isDirectory()) {
-      throw new RandloraError("file", `cannot read ${oneLine(path)}: this is not a file`, "check the path");
-    }
-    bytes = await readFile(path);
+    text = await readJsonText(path, MAX_SETTINGS_BYTES, HINT);
   } catch (thrown) {
-    if (systemCode(thrown) === "ENOENT") return undefined;
-    return naming(path, "read", Promise.reject(thrown));
+    if (thrown instanceof RandloraError && systemCode(thrown.cause) === "ENOENT") return undefined;
+    throw thrown;
   }
-  const text = decode(bytes, path);
   return { path, text, value: parseConfig(text, path) };
-}
-
-/** The text of a config.json; a byte order mark, which JSON does not allow, is no part of it. */
-function decode(bytes: Uint8Array, path: string): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch (cause) {
-    throw new RandloraError("format", `${oneLine(path)}: not UTF-8 text`, "fetch the model again", { cause });
-  }
 }
 
 /** A model folder without a config.json. */
@@ -80,13 +68,7 @@ export function updateConfig(text: string, { dtype, untied }: ConfigChanges): st
  * @throws RandloraError `format` naming the file when it is no JSON object
  */
 export function parseConfig(text: string, path: string): Readonly<Record<string, unknown>> {
-  const hint = "fetch the model again";
-  try {
-    const config: unknown = JSON.parse(text);
-    if (typeof config === "object" && config !== null && !Array.isArray(config)) return { ...config };
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new RandloraError("format", `${oneLine(path)}: not JSON: ${oneLine(reason)}`, hint, { cause });
-  }
-  throw new RandloraError("format", `${oneLine(path)}: not a JSON object`, hint);
+  const config = parseJson(text, path, HINT);
+  if (isJsonObject(config)) return config;
+  throw new RandloraError("format", `${oneLine(path)}: not a JSON object`, HINT);
 }

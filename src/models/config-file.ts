@@ -1,6 +1,8 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
 import { RandloraError } from "../errors.ts";
+import { MAX_SETTINGS_BYTES, readJson } from "../safetensors/read-whole.ts";
 
 const Size = v.pipe(v.number(), v.integer(), v.minValue(1));
 const MaybeNumber = v.nullish(v.number());
@@ -82,17 +84,10 @@ const Kind = v.looseObject({ model_type: v.optional(v.string(), ""), quantizatio
  */
 export async function readConfig(folder: string, supported: readonly string[]): Promise<ConfigJson> {
   const path = join(folder, "config.json");
-  const file = Bun.file(path);
-  if (!(await file.exists())) {
+  if (!existsSync(path)) {
     throw new RandloraError("file", `${path}: no such file`, "MODEL must be a folder with config.json and weights");
   }
-  let json: unknown;
-  try {
-    json = JSON.parse(await file.text());
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new RandloraError("format", `${path}: not JSON: ${reason}`, "fetch or copy the file again", { cause });
-  }
+  const json = await readJson(path, MAX_SETTINGS_BYTES, "fetch or copy the file again");
   const kind = v.safeParse(Kind, json);
   if (!kind.success) throw broken(path, kind.issues[0]);
   const { model_type, quantization_config } = kind.output;

@@ -216,7 +216,7 @@ describe("an index is refused", () => {
 
   test("when it is not what an index is", async () => {
     const cases: [text: string, message: RegExp][] = [
-      ["", /not UTF-8 JSON/],
+      ["", /not JSON/],
       ["[]", /not a JSON object/],
       ["{}", /no weight_map/],
       ['{"weight_map":["a"]}', /no weight_map/],

@@ -1,7 +1,7 @@
-import { readFile, stat } from "node:fs/promises";
 import { RandloraError } from "../errors.ts";
-import { naming, oneLine, quote } from "./failure.ts";
+import { oneLine, quote } from "./failure.ts";
 import { isJsonObject, scanJson } from "./json.ts";
+import { decodeJson, parseJson, readWhole } from "./read-whole.ts";
 
 /** A checked `model.safetensors.index.json`. */
 export interface CheckpointIndex {
@@ -11,28 +11,18 @@ export interface CheckpointIndex {
 }
 
 // Far beyond any real one (20 MB for the largest mixtures of experts); keeps a wrong file from filling the memory.
+const HINT = "the index is damaged: download the model again";
 const MAX_INDEX_BYTES = 256 << 20;
 
 /** Reads the index of a sharded checkpoint. Throws `RandloraError` "file" or "format" naming `path` and the cause. */
 export async function readIndex(path: string): Promise<CheckpointIndex> {
-  const found = await naming(path, "read", stat(path));
-  if (!found.isFile())
-    throw new RandloraError("file", `cannot read ${oneLine(path)}: this is not a file`, "check the path");
-  const { size } = found;
-  if (size > MAX_INDEX_BYTES) throw refusal(path, `${size} bytes are too long for an index`);
-  return parseIndex(await naming(path, "read", readFile(path)), path);
+  return parseIndex(await readWhole(path, MAX_INDEX_BYTES), path);
 }
 
 /** {@link readIndex} of bytes that are already here. */
 export function parseIndex(bytes: Uint8Array, path: string): CheckpointIndex {
-  let text: string;
-  let root: unknown;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-    root = JSON.parse(text);
-  } catch {
-    throw refusal(path, "not UTF-8 JSON");
-  }
+  const text = decodeJson(bytes, path, HINT);
+  const root = parseJson(text, path, HINT);
   if (!isJsonObject(root)) throw refusal(path, "not a JSON object");
   const { weight_map: map, metadata } = root;
   if (!isJsonObject(map)) {
@@ -60,6 +50,6 @@ function staysInside(file: string): boolean {
   return file.split("/").every((part) => part !== "" && part !== "." && part !== "..");
 }
 
-function refusal(path: string, cause: string, hint = "the index is damaged: download the model again"): RandloraError {
+function refusal(path: string, cause: string, hint = HINT): RandloraError {
   return new RandloraError("format", `${oneLine(path)}: ${cause}`, hint);
 }

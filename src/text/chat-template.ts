@@ -4,8 +4,10 @@ import { basename, join } from "node:path";
 import * as v from "valibot";
 
 import { RandloraError } from "../errors.ts";
+import { MAX_SETTINGS_BYTES, readWhole } from "../safetensors/read-whole.ts";
 import { JinjaTemplate, TemplateError } from "./template/jinja.ts";
-import { readOptionalJsonObject, readText, readTokenizerConfig } from "./tokenizer/files.ts";
+import { readOptionalJsonObject, readTokenizerConfig } from "./tokenizer/files.ts";
+import { decodeUtf8 } from "./utf8.ts";
 
 /** One turn. What else a template reads (`tool_calls`, `reasoning_content`, `name`) may stand beside the two. */
 export interface ChatMessage {
@@ -130,7 +132,8 @@ export async function loadChatTemplate(folder: string, choice: TemplateChoice = 
   const specialTokens = await readSpecialTokens(folder);
   const lone = choice.file ?? join(folder, "chat_template.jinja");
   if (choice.file !== undefined || existsSync(lone)) {
-    return new ChatTemplate(await readText(lone), lone, specialTokens);
+    const bytes = await readWhole(lone, MAX_SETTINGS_BYTES, { pipes: choice.file !== undefined });
+    return new ChatTemplate(decodeUtf8(bytes, lone), lone, specialTokens);
   }
   for (const name of ["tokenizer_config.json", "chat_template.json"]) {
     const path = join(folder, name);

@@ -26,6 +26,8 @@ const TokenizerJson = v.looseObject({
   model: ModelPart,
 });
 
+/** Real ones have up to 40 MiB; parsed, a file takes several times its size. */
+const MAX_TOKENIZER_BYTES = 128 * 2 ** 20;
 /** How long `encodeWithin` keeps others waiting. */
 const TURN_MS = 8;
 
@@ -263,7 +265,7 @@ export class Tokenizer {
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const path = join(folder, "tokenizer.json");
   if (!existsSync(path)) throw missing(folder, path);
-  const file = await readJsonObject(path);
+  const file = await readJsonObject(path, MAX_TOKENIZER_BYTES);
   const config = await readTokenizerConfig(folder);
   try {
     return new Tokenizer(file, config);

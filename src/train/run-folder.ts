@@ -1,8 +1,9 @@
-import { mkdir, open, readdir, readFile, rename, rmdir, stat, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rmdir, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { RandloraError } from "../errors.ts";
 import { removeAll, syncFolder } from "../safetensors/disk.ts";
 import { fileError, naming, oneLine, systemCode } from "../safetensors/failure.ts";
+import { MAX_SETTINGS_BYTES, readJson } from "../safetensors/read-whole.ts";
 import { lockFolder } from "./lock.ts";
 import { formatSettings, parseTrainSettings, type TrainSettings } from "./settings.ts";
 import { newestState } from "./state.ts";
@@ -45,12 +46,15 @@ export class RunFolder implements AsyncDisposable {
   static async open(path: string): Promise<{ folder: RunFolder; settings: TrainSettings }> {
     const absolute = resolve(path);
     const file = join(absolute, SETTINGS_FILE);
-    const text = await readFile(file, "utf8").catch((thrown: unknown) => {
-      if (systemCode(thrown) !== "ENOENT" && systemCode(thrown) !== "ENOTDIR") throw fileError(thrown, file, "read");
-      const hint = "--resume takes the folder of a run; alone it takes the newest under runs/";
-      throw new RandloraError("file", `${oneLine(path)}: no ${SETTINGS_FILE}: not a run`, hint);
-    });
-    const settings = parseTrainSettings(parseJson(text, file), file);
+    const json = await readJson(file, MAX_SETTINGS_BYTES, "the file was changed: start a new run").catch(
+      (thrown: unknown) => {
+        const code = thrown instanceof RandloraError ? systemCode(thrown.cause) : undefined;
+        if (code !== "ENOENT" && code !== "ENOTDIR") throw thrown;
+        const hint = "--resume takes the folder of a run; alone it takes the newest under runs/";
+        throw new RandloraError("file", `${oneLine(path)}: no ${SETTINGS_FILE}: not a run`, hint);
+      },
+    );
+    const settings = parseTrainSettings(json, file);
     return { folder: new RunFolder(absolute, await lockFolder(absolute), undefined), settings };
   }
 
@@ -171,13 +175,4 @@ async function modified(path: string): Promise<number | undefined> {
     ({ mtimeMs }) => mtimeMs,
     () => undefined,
   );
-}
-
-function parseJson(text: string, file: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    const hint = "the file was changed: start a new run";
-    throw new RandloraError("format", `${oneLine(file)}: not JSON`, hint, { cause });
-  }
 }

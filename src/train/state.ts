@@ -1,12 +1,15 @@
-import { mkdir, open, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
 import { RandloraError } from "../errors.ts";
 import { removeAll, syncFolder } from "../safetensors/disk.ts";
-import { fileError, naming, oneLine, quote } from "../safetensors/failure.ts";
+import { fileError, oneLine, quote } from "../safetensors/failure.ts";
 import { SafetensorsFile } from "../safetensors/file.ts";
+import { MAX_SETTINGS_BYTES, readJson } from "../safetensors/read-whole.ts";
 import { SafetensorsWriter } from "../safetensors/writer.ts";
 import type { ParameterRole, Parameters } from "./parameters.ts";
+
+const HINT = "the state is damaged, or another version of randlora wrote it";
 
 const DONE = "DONE";
 const PROGRESS = "state.json";
@@ -106,8 +109,7 @@ export async function newestState(states: string, before = Infinity): Promise<Sa
   for (const { step, path } of await stateFolders(states)) {
     if (step >= before || !(await isComplete(path))) continue;
     const file = join(path, PROGRESS);
-    const text = await naming(file, "read", readFile(file, "utf8"));
-    return { folder: path, progress: parseProgress(text, file) };
+    return { folder: path, progress: parseProgress(await readJson(file, MAX_SETTINGS_BYTES, HINT), file) };
   }
   return undefined;
 }
@@ -186,16 +188,9 @@ async function isComplete(folder: string): Promise<boolean> {
   }
 }
 
-function parseProgress(text: string, file: string): Progress {
-  const hint = "the state is damaged, or another version of randlora wrote it";
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new RandloraError("format", `${oneLine(file)}: not JSON`, hint, { cause });
-  }
+function parseProgress(json: unknown, file: string): Progress {
   const result = v.safeParse(PROGRESS_SCHEMA, json);
   if (result.success) return result.output;
   const [issue] = result.issues;
-  throw new RandloraError("format", `${oneLine(file)}: ${quote(v.getDotPath(issue) ?? "")}: ${issue.message}`, hint);
+  throw new RandloraError("format", `${oneLine(file)}: ${quote(v.getDotPath(issue) ?? "")}: ${issue.message}`, HINT);
 }

@@ -1,27 +1,26 @@
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import * as v from "valibot";
 
 import { RandloraError } from "../../errors.ts";
-import { naming } from "../../safetensors/failure.ts";
+import { isJsonObject } from "../../safetensors/json.ts";
+import { MAX_SETTINGS_BYTES, readJson, readWhole } from "../../safetensors/read-whole.ts";
 import { decodeUtf8 } from "../utf8.ts";
 
-/** Reads and parses a JSON object. @throws {RandloraError} `file` when unreadable, `format` when it is not one */
-export async function readJsonObject(path: string): Promise<Readonly<Record<string, unknown>>> {
-  const text = await readText(path);
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text.replace(/^\uFEFF/, ""));
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new RandloraError("format", `${path}: not JSON: ${reason}`, "fetch or copy the file again", { cause: error });
-  }
-  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
-    throw new RandloraError("format", `${path}: not a JSON object`, "fetch or copy the file again");
-  }
-  return { ...parsed };
+const HINT = "fetch or copy the file again";
+
+/**
+ * Reads and parses a JSON object of a model folder.
+ * @throws {RandloraError} `file` when unreadable, `format` when it is not one or longer than `most` bytes
+ */
+export async function readJsonObject(
+  path: string,
+  most = MAX_SETTINGS_BYTES,
+): Promise<Readonly<Record<string, unknown>>> {
+  const parsed = await readJson(path, most, HINT);
+  if (isJsonObject(parsed)) return parsed;
+  throw new RandloraError("format", `${path}: not a JSON object`, HINT);
 }
 
 /** As `readJsonObject`, but a file that does not exist is an empty object. */
@@ -29,9 +28,12 @@ export async function readOptionalJsonObject(path: string): Promise<Readonly<Rec
   return existsSync(path) ? readJsonObject(path) : {};
 }
 
-/** Reads a UTF-8 text file. @throws {RandloraError} `file` when unreadable, `data` when it is not UTF-8 */
+/**
+ * Reads a UTF-8 text file that the user names, be it a pipe, of up to 1 GiB.
+ * @throws {RandloraError} `file` when unreadable, `format` when it is longer, `data` when it is not UTF-8
+ */
 export async function readText(path: string): Promise<string> {
-  return decodeUtf8(await naming(path, "read", readFile(path)), path);
+  return decodeUtf8(await readWhole(path, 2 ** 30, { pipes: true }), path);
 }
 
 /** A special token in tokenizer_config.json: its text, or an object that holds it. */
