@@ -18,10 +18,9 @@ export function stepFlops({ weights, method }: PlacedModel, rank: number, tokens
     const weight = weights.tensors.get(`${name}.weight`);
     return weight === undefined ? [] : [{ name, weight }];
   });
-  const plans = parseOrders(method.choices);
   const size = { tokens, microBatches: 1, dropout: false, density: 1 };
   const fused = fuse(modules, rank);
-  if (plans?.length !== fused.length) throw new RangeError(`${plans?.length} orders of ${fused.length} matrices`);
+  const plans = parseOrders(method.choices, fused.length);
   const added = fused.flatMap(({ shape }, index) => {
     const plan = plans[index];
     return plan === undefined ? [] : shape.modules.map((module) => adapterFlops(module, plan, size));

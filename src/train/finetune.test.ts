@@ -294,3 +294,22 @@ test("the data of a resumed run must be what they were", async () => {
   await writeFile(path, `${await readFile(path, "utf8")}{"text": "more"}\n`);
   await expect(trainHere("changing", settings)).rejects.toThrow("not the data that the run began with");
 });
+
+test("orders of products that do not fit the model are refused, by the name of the state that has them", async () => {
+  const settings = await small({ steps: 1, schedule: "constant" });
+  await trainHere("orders", { ...settings, valid: null });
+  const file = folder.at("orders", "state", "step-1", "state.json");
+  const state = JSON.parse(await readFile(file, "utf8"));
+  const { orders } = state.kernels.choices;
+  for (const [wrong, message] of [
+    [orders.slice(1), `${orders.length - 1} orders of products, and the model has ${orders.length} adapted matrices`],
+    [["factored+fast", ...orders.slice(1)], '"factored+fast" is no order of products'],
+  ]) {
+    state.kernels.choices.orders = wrong;
+    await writeFile(file, JSON.stringify(state));
+    await expect(trainHere("orders", { ...settings, valid: null, steps: 2 })).rejects.toMatchObject({
+      code: "format",
+      message: `${file}: "kernels.choices.orders": ${message}`,
+    });
+  }
+});

@@ -31,6 +31,8 @@ export interface PlaceOptions {
   readonly budget: number;
   /** What the method chose when the run began, for a resumed one. */
   readonly choices: MethodChoices | undefined;
+  /** The file that `choices` were read from, for messages; undefined where they were made just now. */
+  readonly choicesFile?: string | undefined;
 }
 
 /** What a micro-batch is computed for; step and micro-batch, from 0, tell the masks of dropout apart. */

@@ -8,7 +8,9 @@ import { TrainedRandlora } from "../adapters/randlora/train/trained-randlora.ts"
 import { TrainingBases } from "../adapters/randlora/train/training-bases.ts";
 import { adapterTensors, randloraTensors } from "../adapters/randlora/train/values.ts";
 import { peftReadme } from "../adapters/readme.ts";
+import { RandloraError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
+import { oneLine, quote } from "../safetensors/failure.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { dropoutMask } from "./dropout.ts";
 import type { Method, MethodChoices, PassKind, PlaceOptions } from "./method.ts";
@@ -26,7 +28,10 @@ export interface RandloraOptions {
   readonly place: PlaceOptions;
 }
 
-/** RandLoRA (Albert et al., arXiv:2502.00987): λ and γ are trained, the bases are not. @throws RandloraError `memory` */
+/**
+ * RandLoRA (Albert et al., arXiv:2502.00987): λ and γ are trained, the bases are not.
+ * @throws RandloraError `memory`; `format` where the orders of a resumed run do not fit the model
+ */
 export async function createRandlora(options: RandloraOptions): Promise<Method> {
   const { gpu, source, settings, tensors, seed, place } = options;
   const { r, modules, scale, pairing } = source;
@@ -91,8 +96,7 @@ function chooseOrders(
   modules: readonly TrainedModule[],
 ): readonly OrderPlan[] {
   const matrices = fuse(modules, source.r).map(({ shape }) => shape);
-  const began = parseOrders(place.choices);
-  if (began?.length === matrices.length) return began;
+  if (place.choices !== undefined) return parseOrders(place.choices, matrices.length, place.choicesFile);
   return planOrders({
     matrices,
     compute: settings.compute,
@@ -136,14 +140,26 @@ function formatOrder({ order, kept, summed }: OrderPlan): string {
   return `${order}${kept ? "+kept" : ""}${summed ? "+summed" : ""}`;
 }
 
-/** What {@link formatOrder} made, of a resumed run. */
-export function parseOrders(choices: MethodChoices | undefined): OrderPlan[] | undefined {
-  const orders = choices?.["orders"];
-  if (!Array.isArray(orders)) return undefined;
-  const plans = orders.flatMap((text) => {
+/**
+ * What {@link formatOrder} made, of a resumed run: other orders would round differently.
+ * @param file where they were read
+ * @throws RandloraError `format` for another number of them than `count`, and for unknown ones
+ */
+export function parseOrders(choices: MethodChoices, count: number, file = "the state"): OrderPlan[] {
+  const orders = choices["orders"];
+  const refuse = (cause: string) => {
+    const hint = "the state is damaged, or another version of randlora wrote it: start a new run";
+    return new RandloraError("format", `${oneLine(file)}: "kernels.choices.orders": ${cause}`, hint);
+  };
+  if (!Array.isArray(orders) || orders.length !== count) {
+    const found = Array.isArray(orders) ? orders.length : "no";
+    throw refuse(`${found} orders of products, and the model has ${count} adapted matrices`);
+  }
+  return orders.map((text) => {
     const [name, ...flags] = text.split("+");
-    const order = ORDERS.find((known) => known === name);
-    return order === undefined ? [] : [{ order, kept: flags.includes("kept"), summed: flags.includes("summed") }];
+    const order = ORDERS.find((known) => known === name) ?? "factored";
+    const plan = { order, kept: flags.includes("kept"), summed: flags.includes("summed") };
+    if (formatOrder(plan) !== text) throw refuse(`${quote(text)} is no order of products`);
+    return plan;
   });
-  return plans.length === orders.length ? plans : undefined;
 }

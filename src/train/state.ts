@@ -59,6 +59,8 @@ export type Progress = Readonly<v.InferOutput<typeof PROGRESS_SCHEMA>>;
 /** A state on the disk. */
 export interface SavedState {
   readonly folder: string;
+  /** The file that `progress` was read from. */
+  readonly file: string;
   readonly progress: Progress;
 }
 
@@ -109,7 +111,7 @@ export async function newestState(states: string, before = Infinity): Promise<Sa
   for (const { step, path } of await stateFolders(states)) {
     if (step >= before || !(await isComplete(path))) continue;
     const file = join(path, PROGRESS);
-    return { folder: path, progress: parseProgress(await readJson(file, MAX_SETTINGS_BYTES, HINT), file) };
+    return { folder: path, file, progress: parseProgress(await readJson(file, MAX_SETTINGS_BYTES, HINT), file) };
   }
   return undefined;
 }
