@@ -252,15 +252,19 @@ export class Run {
       seen.add(compiled);
     }
     stream.submit();
+    this.discard();
+    await this.gpu.idle();
+  }
+
+  /** Forgets the recording, which is not sent, and gives its memory back. The run can then record anew. */
+  discard(): void {
     this.#dispatches.length = 0;
     this.#memory.clear();
-    await this.gpu.idle();
   }
 
   /** Gives back what the run still holds; it cannot be used afterwards. */
   [Symbol.dispose](): void {
-    this.#dispatches.length = 0;
-    this.#memory.clear();
+    this.discard();
     this.gpu.memory.release(this.#nothing);
   }
 }

@@ -6,7 +6,7 @@ import { planRun } from "./data.ts";
 import { ModelSource } from "./model.ts";
 import { inputFor, settingsFor, writeTexts } from "./testing.ts";
 
-test("activations are recomputed where memory would not suffice otherwise, unless the run began without", async () => {
+test("activations are recomputed where memory would not suffice otherwise, then W' is not kept either", async () => {
   await using folder = await TemporaryFolder.create();
   const data = await writeTexts(folder.at("train.jsonl"), 24);
   const settings = await settingsFor({ data, rank: 8, batchSize: 24 });
@@ -14,9 +14,9 @@ test("activations are recomputed where memory would not suffice otherwise, unles
   await using source = await ModelSource.open(settings, location);
   using gpu = await Gpu.open();
   const plan = planRun(settings, loaded);
-  const choose = async (free: number, began?: Parameters<typeof chooseOptions>[3]) => {
+  const choose = async (free: number) => {
     const warnings: string[] = [];
-    const { bytes, options } = await chooseOptions(gpu, source, plan, began, (line) => warnings.push(line), free);
+    const { bytes, options } = await chooseOptions(gpu, source, plan, undefined, (line) => warnings.push(line), free);
     return { bytes, checkpointing: options.checkpointing, warnings };
   };
   const kept = await choose(Infinity);
@@ -28,5 +28,29 @@ test("activations are recomputed where memory would not suffice otherwise, unles
     warnings: [expect.stringMatching(/^about .* would be needed and .* are free: activations are recomputed/)],
   });
   expect(spared.bytes).toBeLessThan(kept.bytes);
-  expect(await choose(0, { checkpointing: false })).toEqual(kept);
+  const least = await choose(0);
+  expect(least.bytes).toBeLessThan(spared.bytes);
+  expect(least.warnings.map((line) => line.replace(/^.*: /, ""))).toEqual([
+    "activations are recomputed instead of kept",
+    "RandLoRA's products are formed anew instead of kept",
+  ]);
+});
+
+test("more tokens in a micro-batch than a GPU has workgroups an axis are refused by the flag's name", async () => {
+  await using folder = await TemporaryFolder.create();
+  const data = await writeTexts(folder.at("train.jsonl"), 4);
+  const settings = await settingsFor({ data, rank: 8 });
+  const { location, data: loaded } = await inputFor(settings);
+  await using source = await ModelSource.open(settings, location);
+  using gpu = await Gpu.open();
+  const { steps } = planRun(settings, loaded);
+  const tokens = gpu.limits.maxComputeWorkgroupsPerDimension + 1;
+  const large = { length: 1, stepsPerEpoch: 1, largest: { tokens, targets: 1 }, step: () => steps.step(0) };
+  for (const [plan, message] of [
+    [{ steps: large, validation: undefined }, `--batch-size 4: a micro-batch has ${tokens} tokens`],
+    [{ steps, validation: large }, `--batch-size 4: a micro-batch of the validation data has ${tokens} tokens`],
+  ] as const) {
+    const chosen = chooseOptions(gpu, source, plan, undefined, () => {});
+    await expect(chosen).rejects.toMatchObject({ code: "usage", message: expect.stringContaining(message) });
+  }
 });

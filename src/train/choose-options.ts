@@ -1,3 +1,4 @@
+import { RandloraError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { defaultStaging, type Staging } from "../kernels/staging.ts";
 import type { RunPlan } from "./data.ts";
@@ -6,7 +7,7 @@ import { estimateBytes } from "./estimate.ts";
 import { machineMemory } from "./machine-memory.ts";
 import type { MethodSummary, PlaceOptions } from "./method.ts";
 import type { ModelSource } from "./model.ts";
-import type { Progress } from "./state.ts";
+import type { SavedState } from "./state.ts";
 
 /** WebGPU does not tell how much memory a GPU has: what is spent beyond need is modest. */
 const REAL_GPU_BUDGET = 4 * 2 ** 30;
@@ -17,46 +18,84 @@ export interface Chosen {
   readonly place: PlaceOptions;
   readonly bytes: number;
   readonly summary: MethodSummary;
+  /** How the same is done with less memory, which takes more time; undefined where nothing is left to spare. */
+  cheaper(): Promise<{ readonly chosen: Chosen; readonly how: string } | undefined>;
 }
 
+/** What takes less memory than keeping activations and W', the dearest in time last. */
+const SAVINGS = [
+  { how: "activations are recomputed instead of kept", keepsProducts: true },
+  { how: "RandLoRA's products are formed anew instead of kept", keepsProducts: false },
+] as const;
+
 /**
- * Staging and activation checkpointing: as the run began; else checkpointing where the settings ask for it, or where the
- * estimate exceeds the memory that is left.
+ * Staging, activation checkpointing and the method's own choices. A resumed run has those of its beginning as far as they
+ * decide about bits: all but checkpointing, which is on where the run had it, where the settings ask for it, and, as other
+ * ways to save memory, where the estimate exceeds what is left.
  * @param free bytes, known only of software GPUs: theirs are the machine's
+ * @throws RandloraError `usage` for a micro-batch of more tokens than the GPU takes at once; `memory` for a tensor that is
+ *   too large for it; `format` where the state does not fit the model
  */
 export async function chooseOptions(
   gpu: Gpu,
   source: ModelSource,
-  { steps, validation }: RunPlan,
-  began: Partial<Progress["kernels"]> | undefined,
+  plan: RunPlan,
+  began: SavedState | undefined,
   warn: (line: string) => void,
   free = gpu.info.software ? machineMemory().free : Infinity,
 ): Promise<Chosen> {
-  const { betas, eps, weightDecay, gradClip, gradAccum, checkpointActivations } = source.settings;
-  const staging = stagingOf(gpu, began?.staging);
-  const place: PlaceOptions = {
+  const { betas, eps, weightDecay, gradClip, gradAccum, batchSize, checkpointActivations } = source.settings;
+  refuseTooManyTokens(gpu, plan, batchSize);
+  const { steps, validation } = plan;
+  const kernels = began?.progress.kernels;
+  const staging = stagingOf(gpu, kernels?.staging);
+  const wanted: PlaceOptions = {
     staging,
     tokens: steps.largest.tokens,
     microBatches: gradAccum,
     budget: spareBytes(gpu),
-    choices: began?.choices,
+    choices: kernels?.choices,
+    choicesFile: began?.file,
   };
-  const attempt = async (checkpointing: boolean): Promise<Chosen> => {
+  const attempt = async (checkpointing: boolean, budget: number): Promise<Chosen> => {
     const options = { optimizer: { betas, eps, weightDecay, gradClip }, checkpointing, staging };
     const counting = gpu.counting();
-    const model = await source.place(counting, place);
+    const model = await source.place(counting, { ...wanted, budget });
     const bytes = await estimateBytes(counting, model, options, steps, validation);
     const { summary, choices } = model.method;
+    const cheaper = async () => {
+      for (const { how, keepsProducts } of SAVINGS) {
+        const chosen = await attempt(true, keepsProducts ? budget : 0);
+        if (chosen.bytes < bytes) return { chosen, how };
+      }
+      return undefined;
+    };
     // What was chosen for the estimate is what will run.
-    return { options, place: { ...place, choices }, bytes, summary };
+    return { options, place: { ...wanted, budget, choices }, bytes, summary, cheaper };
   };
-  const chosen = await attempt(began?.checkpointing ?? checkpointActivations);
-  if (chosen.bytes <= free || chosen.options.checkpointing || began?.checkpointing !== undefined) return chosen;
-  const spared = await attempt(true);
-  if (spared.bytes >= chosen.bytes) return chosen;
-  const [needed, left] = [chosen.bytes, free].map((bytes) => `${Math.round(bytes / 1e6)} MB`);
-  warn(`about ${needed} would be needed and ${left} are free: activations are recomputed instead of kept`);
-  return spared;
+  let chosen = await attempt(kernels?.checkpointing === true || checkpointActivations, wanted.budget);
+  while (chosen.bytes > free) {
+    const less = await chosen.cheaper();
+    if (less === undefined) break;
+    const [needed, left] = [chosen.bytes, free].map((bytes) => `${Math.round(bytes / 1e6)} MB`);
+    warn(`about ${needed} would be needed and ${left} are free: ${less.how}`);
+    ({ chosen } = less);
+  }
+  return chosen;
+}
+
+/** Kernels give each token a workgroup, or a row of them. */
+function refuseTooManyTokens(gpu: Gpu, { steps, validation }: RunPlan, batchSize: number): void {
+  const most = gpu.limits.maxComputeWorkgroupsPerDimension;
+  for (const [plan, of] of [
+    [steps, ""],
+    [validation, " of the validation data"],
+  ] as const) {
+    const tokens = plan?.largest.tokens ?? 0;
+    if (tokens <= most) continue;
+    const cause = `--batch-size ${batchSize}: a micro-batch${of} has ${tokens} tokens, and this GPU takes at most ${most} at once`;
+    throw new RandloraError("usage", cause, "lower --batch-size (--grad-accum makes up for it) or --max-length");
+  }
 }
 
 /** Bytes that may be spent to save time. */

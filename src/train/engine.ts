@@ -52,7 +52,35 @@ export class Engine implements Disposable {
    * @returns what the step found out, once the GPU has done it
    * @throws RandloraError `memory`, `gpu`
    */
-  async step({ index, microBatches, targets }: Step, learningRate: number): Promise<{ outcome: Promise<StepOutcome> }> {
+  async step(step: Step, learningRate: number): Promise<{ outcome: Promise<StepOutcome> }> {
+    await this.#recordStep(step, learningRate, () => this.#run.submit());
+    const outcome = this.#adamw.read();
+    outcome.catch(() => {}); // the caller awaits it a step later
+    return { outcome };
+  }
+
+  /**
+   * Takes all the memory that a step and an evaluation take, and gives it back. Nothing is computed: parameters stay.
+   * @throws RandloraError `memory`, `gpu`
+   */
+  async rehearse(step: Step, evaluated: MicroBatch | undefined): Promise<void> {
+    const discard = () => this.#run.discard();
+    await this.#recordStep(step, 0, discard);
+    if (evaluated !== undefined) {
+      this.#model.method.prepare(this.#run);
+      this.#losses(this.#run, evaluated, { kind: "evaluate" });
+      discard();
+    }
+    await this.#gpu.idle();
+    // What the largest micro-batch needed is of no use to the others, whose tensors have other sizes.
+    this.#gpu.memory.trim();
+  }
+
+  async #recordStep(
+    { index, microBatches, targets }: Step,
+    learningRate: number,
+    send: () => Promise<void> | void,
+  ): Promise<void> {
     const { method } = this.#model;
     method.prepare(this.#run);
     for (const [at, batch] of microBatches.entries()) {
@@ -64,14 +92,11 @@ export class Engine implements Disposable {
       tape.backward(losses, gradient);
       tape.release(losses);
       this.#run.release(gradient);
-      await this.#run.submit();
+      await send();
     }
     method.finish(this.#run);
     this.#adamw.update(this.#run, index + 1, learningRate);
-    await this.#run.submit();
-    const outcome = this.#adamw.read();
-    outcome.catch(() => {}); // the caller awaits it a step later
-    return { outcome };
+    await send();
   }
 
   /**

@@ -1,5 +1,5 @@
 import type { Gpu } from "../gpu/gpu.ts";
-import type { LargestMicroBatch, MicroBatch, StepPlan } from "../text/data/types.ts";
+import type { MicroBatch, Step, StepPlan } from "../text/data/types.ts";
 import { Engine, type EngineOptions, type TrainedModel } from "./engine.ts";
 
 /**
@@ -16,27 +16,26 @@ export async function estimateBytes(
 ): Promise<number> {
   using engine = new Engine(counting, model, options);
   const { contextLength } = model.config;
-  const batch = batchOf(steps.largest, contextLength);
-  const step = {
-    index: 0,
-    epoch: 0,
-    microBatches: [batch, batch],
-    targets: batch.targets.length * 2,
-    tokens: batch.ids.length * 2,
-  };
   await (
-    await engine.step(step, 0)
+    await engine.step(largestStep(steps, contextLength), 0)
   ).outcome;
   if (validation !== undefined) {
-    const largest = batchOf(validation.largest, contextLength);
+    const largest = largestBatch(validation, contextLength);
     const only = { index: 0, epoch: 0, microBatches: [largest], targets: largest.targets.length, tokens: 0 };
     await engine.evaluate({ length: 1, stepsPerEpoch: 1, largest: validation.largest, step: () => only });
   }
   return counting.memory.peakLiveBytes;
 }
 
-/** A micro-batch of this size: samples as long as the model takes them. */
-function batchOf({ tokens, targets }: LargestMicroBatch, contextLength: number): MicroBatch {
+/** A step whose micro-batches are as large as the largest one of a plan. */
+export function largestStep(steps: StepPlan, contextLength: number): Step {
+  const batch = largestBatch(steps, contextLength);
+  const { ids, targets } = batch;
+  return { index: 0, epoch: 0, microBatches: [batch, batch], targets: targets.length * 2, tokens: ids.length * 2 };
+}
+
+/** A micro-batch of the size of a plan's largest one: samples as long as the model takes them. */
+export function largestBatch({ largest: { tokens, targets } }: StepPlan, contextLength: number): MicroBatch {
   const ids = new Uint32Array(tokens);
   return {
     ids,

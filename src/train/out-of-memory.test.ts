@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { appendFile } from "node:fs/promises";
 import { Gpu } from "../gpu/gpu.ts";
 import { TemporaryFolder } from "../safetensors/testing.ts";
+import { resumeSettings } from "./resolve-settings.ts";
 import type { TrainSettings } from "./settings.ts";
-import { outcomeOf, settingsFor, trainInto, writeTexts } from "./testing.ts";
+import { outcomeOf, Recording, settingsFor, trainInto, writeTexts } from "./testing.ts";
 
 /*
  * A software GPU is full only when the machine is. So its devices are real here, and count what they hold: a buffer beyond
@@ -12,6 +14,8 @@ import { outcomeOf, settingsFor, trainInto, writeTexts } from "./testing.ts";
 let most = Infinity;
 /** Bytes that the device which was opened last held at most. */
 let peak = 0;
+/** Bytes that it binds at once. */
+let binds = Infinity;
 let restore = (): void => {};
 beforeAll(async () => {
   (await Gpu.open()).close(); // Dawn's classes are globals only once its library is loaded
@@ -26,6 +30,14 @@ afterAll(() => restore());
 function limited(device: GPUDevice): GPUDevice {
   let held = 0;
   peak = 0;
+  if (binds < Infinity) {
+    const { limits } = device;
+    const maxStorageBufferBindingSize = binds;
+    const get = (_: unknown, name: string) =>
+      name in own ? own.maxStorageBufferBindingSize : Reflect.get(limits, name);
+    const own = { maxStorageBufferBindingSize };
+    Object.defineProperty(device, "limits", { value: new Proxy(own, { get }) });
+  }
   /** The scopes that are open, innermost last: did one for memory see too much? */
   const scopes: { readonly filter: GPUErrorFilter; isFull: boolean }[] = [];
   const { createBuffer, pushErrorScope, popErrorScope } = device;
@@ -72,7 +84,9 @@ test("a GPU that is full is opened anew, with activations recomputed; the run is
 
   const { recording, result } = await into("short", settings, (keptPeak + sparedPeak) / 2);
   expect(recording.warnings).toEqual([
-    expect.stringMatching(/^.*: the GPU has no room for .*: trying once more, with activations recomputed/),
+    expect.stringMatching(
+      /^.*: the GPU has no room for .*: trying once more: activations are recomputed instead of kept$/,
+    ),
   ]);
   expect(recording.started?.checkpointing).toBe(true);
   expect(result).toMatchObject({ ending: "finished", steps: 3 });
@@ -85,3 +99,59 @@ test("a GPU that is full is opened anew, with activations recomputed; the run is
   const failed = into("never", settings, sparedPeak / 2);
   await expect(failed).rejects.toMatchObject({ code: "memory", message: expect.stringContaining("no room for") });
 }, 120_000);
+
+test("the largest micro-batch is tried before anything is trained, wherever it comes", async () => {
+  await using folder = await TemporaryFolder.create();
+  const data = await writeTexts(folder.at("train.jsonl"), 3);
+  const short = await settingsFor({ data, rank: 8, batchSize: 1, saveEvery: 1, method: "lora" });
+  await trainInto(folder.at("short"), short);
+  const shortPeak = peak;
+  await appendFile(data, `${JSON.stringify({ text: "The cat ran. ".repeat(150) })}\n`);
+  const settings = await settingsFor({ ...short, data, shuffle: false, rank: 8, method: "lora" });
+  most = shortPeak * 1.2;
+  const recording = new Recording();
+  const failed = trainInto(folder.at("long"), settings, recording).finally(() => (most = Infinity));
+  await expect(failed).rejects.toMatchObject({
+    code: "memory",
+    hint: expect.stringContaining("a smaller --batch-size"),
+  });
+  expect([recording.metrics, recording.saves]).toEqual([[], []]);
+  // Without the limit it is the last step that is the largest.
+  const { result } = await trainInto(folder.at("long"), settings);
+  expect(result.steps).toBe(4);
+  expect(peak).toBeGreaterThan(shortPeak * 1.2);
+}, 60_000);
+
+test("a run whose GPU is full later is resumed with recomputed activations, to the same bits", async () => {
+  await using folder = await TemporaryFolder.create();
+  const data = await writeTexts(folder.at("train.jsonl"), 24);
+  const settings = await settingsFor({ data, rank: 8, steps: 4, saveEvery: 1, batchSize: 6, dropout: 0.1 });
+  await trainInto(folder.at("whole"), settings);
+  const recording = new Recording();
+  recording.onStep = (step) => void (most = step === 2 ? 0 : most);
+  const failed = trainInto(folder.at("parts"), settings, recording).finally(() => (most = Infinity));
+  await expect(failed).rejects.toMatchObject({
+    code: "memory",
+    hint: expect.stringMatching(
+      /go on from step [12]: --resume .*parts --checkpoint-activations; a new run takes less/,
+    ),
+  });
+  const resumed = await trainInto(folder.at("parts"), resumeSettings(settings, { checkpointActivations: true }));
+  expect(resumed.recording.started).toMatchObject({ checkpointing: true, step: expect.any(Number) });
+  expect(resumed.result.stepsBefore).toBeGreaterThan(0);
+  const [whole, parts] = [await outcomeOf(folder.at("whole")), await outcomeOf(folder.at("parts"))];
+  // The state tells that activations were recomputed.
+  for (const outcome of [whole, parts]) delete outcome["state/step-4/state.json"];
+  expect(Object.keys(whole)).toContain("state/step-4/parameters.safetensors");
+  expect(parts).toEqual(whole);
+}, 60_000);
+
+test("a tensor that is too large to bind is not tried again with recomputed activations", async () => {
+  await using folder = await TemporaryFolder.create();
+  const settings = await settingsFor({ data: await writeTexts(folder.at("train.jsonl"), 24), rank: 8, batchSize: 24 });
+  binds = 2 ** 16;
+  const recording = new Recording();
+  const failed = trainInto(folder.at("run"), settings, recording).finally(() => (binds = Infinity));
+  await expect(failed).rejects.toMatchObject({ code: "memory", message: expect.stringContaining("binds at most") });
+  expect(recording.warnings).toEqual([]);
+});

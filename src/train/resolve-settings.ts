@@ -143,7 +143,12 @@ function checkTogether(settings: TrainSettings, asked: AskedSettings): void {
 }
 
 /** Settings that a resumed run may change. `steps` too, to a larger number, where the schedule does not depend on it. */
-const CHANGEABLE: ReadonlySet<keyof FlatSettings> = new Set(["evalEvery", "saveEvery", "keep"] as const);
+const CHANGEABLE: ReadonlySet<keyof FlatSettings> = new Set([
+  "evalEvery",
+  "saveEvery",
+  "keep",
+  "checkpointActivations",
+] as const);
 
 /**
  * The settings of a run that is resumed: the recorded ones, with what may change. How many steps a run of epochs has only
@@ -165,6 +170,7 @@ export function resumeSettings(recorded: TrainSettings, asked: Partial<FlatSetti
     evalEvery: asked.evalEvery ?? recorded.evalEvery,
     saveEvery: asked.saveEvery ?? recorded.saveEvery,
     keep: asked.keep ?? recorded.keep,
+    checkpointActivations: asked.checkpointActivations ?? recorded.checkpointActivations,
     steps: asked.steps ?? recorded.steps,
     epochs: asked.steps === undefined ? recorded.epochs : null,
   };

@@ -87,6 +87,10 @@ test("a resumed run keeps its settings but for those that may change", () => {
     expect(() => resumeSettings(recorded, asked)).toThrow(flag);
   }
   expect(resumeSettings({ ...recorded, adapter: adapterOf(["b", "a"]) }, { targets: ["a", "b"] }).steps).toBe(10);
+  expect(resumeSettings(recorded, { checkpointActivations: true })).toEqual({
+    ...recorded,
+    checkpointActivations: true,
+  });
   const constant = { ...recorded, schedule: "constant" as const };
   const epochs = { ...constant, steps: null, epochs: 2 };
   expect(resumeSettings(epochs, { steps: 20 })).toMatchObject({ steps: 20, epochs: null });

@@ -4,10 +4,11 @@ import { join } from "node:path";
 import type { Gpu } from "../gpu/gpu.ts";
 import { loadConfig } from "../models/architectures/index.ts";
 import { loadRunData } from "./data.ts";
-import { finetune, type RunInput } from "./finetune.ts";
+import { finetune } from "./finetune.ts";
 import { type AskedSettings, resolveSettings } from "./resolve-settings.ts";
 import { RunFolder } from "./run-folder.ts";
 import type { TrainSettings } from "./settings.ts";
+import type { RunInput } from "./training.ts";
 import type { Metrics, RunStart, TrainObserver, TrainResult } from "./types.ts";
 
 /** A llama of 260,000 parameters with 5 layers. */

@@ -1,0 +1,199 @@
+import { join } from "node:path";
+import { RandloraError } from "../errors.ts";
+import { Gpu } from "../gpu/gpu.ts";
+import type { ModelLocation } from "../models/locate.ts";
+import { oneLine } from "../safetensors/failure.ts";
+import type { TrainingData } from "../text/data/load-run.ts";
+import { type Chosen, chooseOptions, stagingName } from "./choose-options.ts";
+import { planRun, type RunPlan } from "./data.ts";
+import { Engine, type EngineOptions } from "./engine.ts";
+import { largestBatch, largestStep } from "./estimate.ts";
+import type { MethodChoices } from "./method.ts";
+import type { ModelSource } from "./model.ts";
+import type { RunFolder } from "./run-folder.ts";
+import type { TrainSettings } from "./settings.ts";
+import { loadParameters, newestState, type Progress, removeState, type SavedState } from "./state.ts";
+import { train } from "./train.ts";
+import type { TrainObserver, TrainResult } from "./types.ts";
+
+/** What a run is made from. */
+export interface RunInput {
+  readonly settings: TrainSettings;
+  /** Where `settings.model` is on this machine. */
+  readonly location: ModelLocation;
+  readonly data: TrainingData;
+  /** `--gpu`; or a GPU that is open, and stays so. */
+  readonly gpu?: string | Gpu | undefined;
+  readonly profile?: boolean | undefined;
+}
+
+/** A run from its newest state on: on a GPU that is opened anew, and with less memory, where it was full at the beginning. */
+export class Training {
+  readonly #input: RunInput & { readonly folder: RunFolder };
+  readonly #source: ModelSource;
+  readonly #state: SavedState | undefined;
+  readonly #origin: Pick<Progress, "data" | "base">;
+  readonly #observer: TrainObserver;
+  readonly #plan: RunPlan;
+  readonly #begin = performance.now();
+  /** Has this process finished a step? */
+  #hasTrained = false;
+
+  constructor(
+    input: RunInput & { readonly folder: RunFolder },
+    source: ModelSource,
+    state: SavedState | undefined,
+    origin: Pick<Progress, "data" | "base">,
+    observer: TrainObserver,
+  ) {
+    this.#input = input;
+    this.#source = source;
+    this.#state = state;
+    this.#origin = origin;
+    this.#observer = observer;
+    this.#plan = planRun(input.settings, input.data);
+  }
+
+  async run(signal: AbortSignal): Promise<TrainResult> {
+    let chosen: Chosen | undefined;
+    for (;;) {
+      using opened = await openGpu(this.#input);
+      const { gpu } = opened;
+      if (chosen === undefined) {
+        this.#warnOfOtherGpu(gpu);
+        // What is too large for any GPU memory is found here, where nothing is allocated: it is not tried again.
+        chosen = await chooseOptions(gpu, this.#source, this.#plan, this.#state, (line) => this.#observer.warn(line));
+      }
+      try {
+        return await this.#attempt(gpu, chosen, signal);
+      } catch (thrown) {
+        if (!(thrown instanceof RandloraError) || thrown.code !== "memory") throw thrown;
+        // Once something was trained, another attempt would have to undo it.
+        const isOver = this.#hasTrained || this.#input.gpu instanceof Gpu;
+        const less = isOver ? undefined : await chosen.cheaper();
+        if (less === undefined) throw await this.#outOfMemory(thrown, chosen);
+        this.#observer.warn(`${thrown.message}: trying once more: ${less.how}`);
+        ({ chosen } = less);
+        // It would tell of how the attempt computed that failed.
+        if (this.#state === undefined) await removeState(join(this.#input.folder.states, "step-0"));
+      }
+    }
+  }
+
+  async #attempt(gpu: Gpu, { options, place, bytes }: Chosen, signal: AbortSignal): Promise<TrainResult> {
+    const { settings, folder } = this.#input;
+    const { steps, validation } = this.#plan;
+    const observer = this.#observer;
+    const state = this.#state;
+    using model = await this.#source.place(gpu, place);
+    const { method } = model;
+    using engine = new Engine(gpu, model, options);
+    // A GPU that is full says so now, and not when the longest samples come.
+    const { contextLength } = model.config;
+    await engine.rehearse(largestStep(steps, contextLength), validation && largestBatch(validation, contextLength));
+    let read = 0;
+    const total = this.#source.bytes;
+    await model.weights.fill((some) => observer.loading((read += some), total), signal);
+    for (const note of method.summary.notes) observer.warn(note);
+    if (state !== undefined) await loadParameters(state.folder, method.parameters);
+    const progress = this.#progress(gpu, options, method.choices);
+    observer.start({
+      run: folder.path,
+      step: progress.step,
+      steps: steps.length,
+      epochs: Math.ceil(steps.length / steps.stepsPerEpoch),
+      trainableParameters: method.summary.trainableParameters,
+      estimatedGpuBytes: bytes,
+      checkpointing: options.checkpointing,
+    });
+    const job = {
+      gpu,
+      settings,
+      folder,
+      engine,
+      method,
+      steps,
+      validation,
+      progress,
+      resumed: state !== undefined,
+    };
+    const { ending, progress: end } = await train(job, this.#watching(), signal);
+    return {
+      run: folder.path,
+      ending,
+      steps: end.step,
+      stepsBefore: progress.step,
+      loss: end.loss ?? undefined,
+      validLoss: end.validLoss ?? undefined,
+      bestStep: end.best?.step,
+      trainableParameters: method.summary.trainableParameters,
+      tokens: end.tokens,
+      estimatedGpuBytes: bytes,
+      peakGpuBytes: gpu.memory.peakLiveBytes,
+      seconds: (performance.now() - this.#begin) / 1000,
+    };
+  }
+
+  /** Where the run stands. A resumed one may recompute activations that it kept before: the bits are the same. */
+  #progress({ info }: Gpu, { checkpointing, staging }: EngineOptions, choices: MethodChoices): Progress {
+    const progress = this.#state?.progress;
+    if (progress !== undefined) return { ...progress, kernels: { ...progress.kernels, checkpointing } };
+    return {
+      version: 1,
+      step: 0,
+      tokens: 0,
+      loss: null,
+      validLoss: null,
+      evaluated: null,
+      best: null,
+      evaluationsSinceBest: 0,
+      kernels: { checkpointing, staging: stagingName(staging), choices },
+      gpu: { name: info.name, driver: info.driver },
+      ...this.#origin,
+    };
+  }
+
+  #watching(): TrainObserver {
+    const observer = this.#observer;
+    return {
+      warn: (line) => observer.warn(line),
+      loading: (read, total) => observer.loading(read, total),
+      start: (run) => observer.start(run),
+      step: (...step) => {
+        this.#hasTrained = true;
+        observer.step(...step);
+      },
+      evaluation: (...evaluation) => observer.evaluation(...evaluation),
+      saved: (step) => observer.saved(step),
+    };
+  }
+
+  /** The error of a GPU that is full, with what helps. */
+  async #outOfMemory({ message, cause }: RandloraError, { options }: Chosen): Promise<RandloraError> {
+    const { path, states } = this.#input.folder;
+    const kept = (await newestState(states))?.progress.step ?? 0;
+    const others = "close other programs that use the GPU";
+    const smaller = "a smaller --batch-size (--grad-accum makes up for it) or --max-length";
+    const flag = options.checkpointing ? "" : " --checkpoint-activations";
+    const hint =
+      kept === 0
+        ? `${others}, choose another one with --gpu, or give ${smaller}`
+        : `${others}, then go on from step ${kept}: --resume ${oneLine(path)}${flag}; a new run takes less with ${smaller}`;
+    return new RandloraError("memory", message, hint, { cause });
+  }
+
+  #warnOfOtherGpu({ info }: Gpu): void {
+    const began = this.#state?.progress.gpu;
+    if (began === undefined || (began.name === info.name && began.driver === info.driver)) return;
+    const now = began.name === info.name ? `driver ${info.driver}` : info.name;
+    const before = began.name === info.name ? began.driver : began.name;
+    this.#observer.warn(`the run began on ${before}; on ${now} its results will differ in the last bits`);
+  }
+}
+
+/** The GPU of a run, closed at the end where it was opened for it. */
+export async function openGpu({ gpu, profile }: RunInput): Promise<{ readonly gpu: Gpu } & Disposable> {
+  if (gpu instanceof Gpu) return { gpu, [Symbol.dispose]: () => {} };
+  const opened = await Gpu.open({ choice: gpu, profile });
+  return { gpu: opened, [Symbol.dispose]: () => opened.close() };
+}
