@@ -26,6 +26,7 @@ export const command = defineCommand({
       throw new RandloraError("usage", "--out is missing", "name a folder (peft) or a file (json)");
     const { localPath } = await import("../src/options/places.ts");
     const { openAdapter } = await import("../src/adapters/open.ts");
+    const { methodOfAdapter } = await import("../src/adapters/methods.ts");
     const { convertAdapter } = await import("../src/adapters/convert.ts");
     await using adapter = await openAdapter(await localPath(name, "adapter", context));
     const result = await convertAdapter(adapter, {
@@ -40,10 +41,17 @@ export const command = defineCommand({
     });
     for (const note of result.notes) context.log.warn(note);
     const { tensors, generator } = result;
-    const data = { out: result.out, to, tensors, generator: generator ?? null, projections: result.projections };
+    const hasBases = methodOfAdapter(adapter).shared.length > 0;
+    const data = {
+      out: result.out,
+      to,
+      tensors,
+      generator: generator ?? null,
+      projections: result.projections,
+    };
     context.result(data, () => {
       const drawn = `bases drawn by ${generator ?? "an unknown generator"}`;
-      const bases = adapter.method.kind === "lora" ? "no bases" : result.projections ? "bases included" : drawn;
+      const bases = !hasBases ? "no bases" : result.projections ? "bases included" : drawn;
       return `${result.out}: ${tensors} tensors, ${bases}\n`;
     });
   },

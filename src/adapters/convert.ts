@@ -6,12 +6,12 @@ import { modelFolderObjection } from "../safetensors/shards.ts";
 import type { Adapter, AdapterTensor } from "./types.ts";
 import { writeJson } from "./json-write.ts";
 import { writePeft } from "./peft-write.ts";
-import { convertLora } from "./lora/convert.ts";
-import { type BasesWish, type ConvertedContent, convertRandlora } from "./randlora/convert.ts";
+import { methodOfAdapter } from "./methods.ts";
+import type { ConversionWish } from "./method.ts";
 import { peftReadme } from "./readme.ts";
 
 /** What to convert to, and where. */
-export interface ConvertOptions extends BasesWish {
+export interface ConvertOptions extends ConversionWish {
   /** A folder (`peft`) or a file (`json`). */
   readonly out: string;
   /** Replace an existing output. */
@@ -41,23 +41,14 @@ export async function convertAdapter(adapter: Adapter, options: ConvertOptions):
   const inputs = [...new Set([adapter.file, adapter.configFile])];
   const kind = to === "peft" ? "folder" : "file";
   await using publication = await Publication.begin(out, { kind, force, inputs, objection: modelFolderObjection });
-  const { content: whole, generator, projections, notes } = await contentFor(adapter, options);
+  const method = methodOfAdapter(adapter);
+  const { content: whole, generator, projections, notes } = await method.convert(adapter, options);
   const content = { ...whole, tensors: whole.tensors.map((tensor) => stoppable(tensor, signal)) };
   if (to === "json") await writeJson(publication.partPath, content);
   else await writePeft(publication.partPath, content, (await ownReadme(adapter)) ?? peftReadme(content));
   signal?.throwIfAborted();
   await publication.commit();
   return { out: publication.target, to, tensors: content.tensors.length, generator, projections, notes };
-}
-
-function contentFor(adapter: Adapter, wish: BasesWish): Promise<ConvertedContent> | ConvertedContent {
-  const { method } = adapter;
-  switch (method.kind) {
-    case "randlora":
-      return convertRandlora(adapter, method.config, wish);
-    case "lora":
-      return convertLora(adapter, wish);
-  }
 }
 
 /** A tensor that is not read on, piece by piece, once the signal is aborted: saved bases may be gigabytes. */

@@ -2,11 +2,12 @@ import { RandloraError } from "../errors.ts";
 import { type Dtype, dtypeBytes } from "../safetensors/dtype.ts";
 import { oneLine, quote } from "../safetensors/failure.ts";
 import { shapeElements } from "../safetensors/header.ts";
-import { isObject, type Json, type JsonObject } from "./lossless-json.ts";
-import { parseMethod } from "./methods.ts";
+import { isObject, type Json, type JsonObject, toPlainObject } from "./lossless-json.ts";
+import type { MethodDefinition } from "./method.ts";
+import { methodOf } from "./methods.ts";
 import { indexByName, PEFT_PREFIX } from "./peft.ts";
-import { SAVED_A, SAVED_B } from "./randlora/saved.ts";
 import { readJsonObject } from "./read-text.ts";
+import { sharedName } from "./shared-tensors.ts";
 import { memoryTensor } from "./tensors.ts";
 import type { Adapter, AdapterTensor } from "./types.ts";
 
@@ -43,8 +44,10 @@ export async function openJson(path: string): Promise<Adapter> {
   if (!isObject(tensors)) throw refuse('"tensors" is missing or not an object');
   if (!isObject(metadata)) throw refuse('"metadata" is not an object');
   const config = Object.fromEntries(Object.entries(root).filter(([key]) => !OWN_KEYS.has(key)));
-  const method = parseMethod(config, path);
-  const read = Object.entries(tensors).map(([name, value]) => readTensor(name, value, path));
+  const settings = toPlainObject(config);
+  const method = methodOf(config, path);
+  method.check(settings, path);
+  const read = Object.entries(tensors).map(([name, value]) => readTensor(name, value, method, path));
   const close = () => Promise.resolve();
   return {
     path,
@@ -52,7 +55,7 @@ export async function openJson(path: string): Promise<Adapter> {
     configFile: path,
     format: "json",
     config,
-    method,
+    settings,
     bases,
     tensors: indexByName(read, path),
     metadata: readMetadata(metadata, path),
@@ -70,7 +73,7 @@ function readMetadata(metadata: JsonObject, path: string): ReadonlyMap<string, s
   );
 }
 
-function readTensor(key: string, value: Json, path: string): AdapterTensor {
+function readTensor(key: string, value: Json, method: MethodDefinition, path: string): AdapterTensor {
   const refuse = (cause: string, hint = "a tensor has dtype, shape and data") =>
     new RandloraError("format", `${oneLine(path)}: tensor ${quote(key)}: ${cause}`, hint);
   if (!isObject(value)) throw refuse("not an object");
@@ -93,14 +96,13 @@ function readTensor(key: string, value: Json, path: string): AdapterTensor {
     const cause = `${dtype} of shape [${shape.join(", ")}] takes ${expected} bytes, but data has ${bytes.length}`;
     throw refuse(cause, "the file is damaged or incomplete");
   }
-  return memoryTensor(internalName(key), dtype, shape, bytes);
+  return memoryTensor(internalName(key, method), dtype, shape, bytes);
 }
 
-/** Other writers may have left PEFT's prefix, or taken too much off the pair of bases. */
-function internalName(key: string): string {
+/** Other writers may have left PEFT's prefix, or taken too much off the tensors that layers share. */
+function internalName(key: string, { shared }: MethodDefinition): string {
   const name = key.startsWith(PEFT_PREFIX) ? key.slice(PEFT_PREFIX.length) : key;
-  if (name === "randlora_A") return SAVED_A;
-  return name === "randlora_B" ? SAVED_B : name;
+  return shared.includes(name) ? sharedName(name) : name;
 }
 
 function isJsonDtype(name: string): name is "F32" | "F16" | "BF16" {

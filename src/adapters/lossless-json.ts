@@ -67,8 +67,13 @@ export function toPlain(value: Json): unknown {
     return integer === undefined || Number.isSafeInteger(value.value) ? value.value : integer;
   }
   if (Array.isArray(value)) return value.map((item: Json) => toPlain(item));
-  if (isObject(value)) return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, toPlain(item)]));
+  if (isObject(value)) return toPlainObject(value);
   return value;
+}
+
+/** {@link toPlain} of each key's value. */
+export function toPlainObject(value: JsonObject): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, toPlain(item)]));
 }
 
 /** A bigint as JSON: a plain number where that is exact. */

@@ -4,8 +4,9 @@ import { naming } from "../safetensors/failure.ts";
 import { SafetensorsWriter } from "../safetensors/writer.ts";
 import type { AdapterContent } from "./content.ts";
 import { stringifyLossless } from "./lossless-json.ts";
+import { methodOf } from "./methods.ts";
 import { BASES_KEY, PEFT_CONFIG, PEFT_PREFIX, PEFT_WEIGHTS } from "./peft.ts";
-import { isBasesTensor } from "./randlora/saved.ts";
+import { sharedName } from "./shared-tensors.ts";
 
 const PIECE = 8 << 20;
 
@@ -16,18 +17,23 @@ const PIECE = 8 << 20;
  */
 export async function writePeft(folder: string, content: AdapterContent, readme: string): Promise<void> {
   const configPath = join(folder, PEFT_CONFIG);
-  const hasBases = content.tensors.some(({ name }) => isBasesTensor(name));
-  // PEFT redraws the bases, instead of missing them, when this key says so.
-  const redrawn = content.config["peft_type"] === "RANDLORA" ? { save_projection: hasBases } : {};
-  const config = { ...content.config, ...redrawn };
-  await naming(configPath, "write", writeFile(configPath, `${stringifyLossless(config)}\n`));
+  await naming(configPath, "write", writeFile(configPath, `${stringifyLossless(content.config)}\n`));
   const readmePath = join(folder, "README.md");
   await naming(readmePath, "write", writeFile(readmePath, readme));
-  await writeWeights(join(folder, PEFT_WEIGHTS), content);
+  const { shared } = methodOf(content.config, configPath);
+  await writeWeights(join(folder, PEFT_WEIGHTS), content, new Set(shared.map(sharedName)));
 }
 
-async function writeWeights(path: string, { tensors, bases, metadata }: AdapterContent): Promise<void> {
-  const named = tensors.map((tensor) => ({ tensor, name: peftName(tensor.name) }));
+/** @param wrappers the tensors that hang on PEFT's own wrapper; everything else is on the base model below it */
+async function writeWeights(
+  path: string,
+  { tensors, bases, metadata }: AdapterContent,
+  wrappers: ReadonlySet<string>,
+): Promise<void> {
+  const named = tensors.map((tensor) => ({
+    tensor,
+    name: wrappers.has(tensor.name) ? tensor.name : PEFT_PREFIX + tensor.name,
+  }));
   const planned = named.map(({ tensor: { dtype, shape }, name }) => ({ name, dtype, shape }));
   const written = new Map([["format", "pt"], ...metadata]);
   if (bases !== undefined) written.set(BASES_KEY, stringifyLossless(bases, 0));
@@ -40,9 +46,4 @@ async function writeWeights(path: string, { tensors, bases, metadata }: AdapterC
     }
   }
   await writer.finish();
-}
-
-/** PEFT's name: the shared bases hang on its own wrapper, everything else on the base model below it. */
-function peftName(name: string): string {
-  return /^base_model\.randlora_[AB]$/.test(name) ? name : PEFT_PREFIX + name;
 }

@@ -3,10 +3,10 @@ import { basename, dirname, join } from "node:path";
 import { RandloraError } from "../errors.ts";
 import { naming, oneLine, quote } from "../safetensors/failure.ts";
 import { SafetensorsFile } from "../safetensors/file.ts";
-import type { JsonObject } from "./lossless-json.ts";
-import { parseMethod } from "./methods.ts";
-import { shareProjections } from "./randlora/saved.ts";
+import { type JsonObject, toPlainObject } from "./lossless-json.ts";
+import { methodOf } from "./methods.ts";
 import { parseJsonObject, readJsonObject } from "./read-text.ts";
+import { shareTensors } from "./shared-tensors.ts";
 import { fileTensor } from "./tensors.ts";
 import type { Adapter, AdapterTensor } from "./types.ts";
 
@@ -31,14 +31,16 @@ export async function openPeft(path: string): Promise<Adapter> {
   const folder = await findFolder(path);
   const configFile = join(folder, PEFT_CONFIG);
   const config = await readJsonObject(configFile, MAX_CONFIG_BYTES);
-  const method = parseMethod(config, configFile);
+  const settings = toPlainObject(config);
+  const method = methodOf(config, configFile);
+  method.check(settings, configFile);
   const file = await openWeights(folder);
   try {
     const metadata = new Map(file.header.metadata);
     const bases = parseBases(metadata.get(BASES_KEY), file.path);
     metadata.delete(BASES_KEY);
     metadata.delete("format");
-    const tensors = indexByName(shareProjections(readTensors(file), file.path), file.path);
+    const tensors = indexByName(shareTensors(readTensors(file), method, file.path), file.path);
     const close = () => file.close();
     return {
       path,
@@ -46,7 +48,7 @@ export async function openPeft(path: string): Promise<Adapter> {
       configFile,
       format: "peft",
       config,
-      method,
+      settings,
       bases,
       tensors,
       metadata,

@@ -1,39 +1,64 @@
+import type { Gpu } from "../gpu/gpu.ts";
+import type { GpuBuffer } from "../gpu/memory.ts";
+import type { Stream } from "../gpu/stream.ts";
 import type { GeneratorName } from "../random/names.ts";
-import { oneLine } from "../safetensors/failure.ts";
-import type { BaseModel } from "./base.ts";
-import { loraAdapterPlan } from "./lora/deltas.ts";
-import { planLora } from "./lora/plan.ts";
-import type { AdapterPlan } from "./plan-types.ts";
-import { randloraAdapterPlan } from "./randlora/deltas.ts";
-import { planRandlora } from "./randlora/plan.ts";
+import type { DeltaBlock, DeltaSample } from "./delta-block.ts";
+import type { AdaptedLayer } from "./layers.ts";
+import type { Replacement } from "./replacements.ts";
 import type { Adapter } from "./types.ts";
-
-export type { AdapterPlan, DeltasOnGpu, DeltaSource, LayerDelta } from "./plan-types.ts";
 
 /** What a user says of the adapters to be applied. */
 export interface PlanOptions {
   /** `--generator`. */
   readonly generator?: GeneratorName | undefined;
   /** Is this one of several adapters? Then `--generator` may be meant for another. */
-  readonly amongOthers?: boolean;
+  readonly amongOthers?: boolean | undefined;
 }
 
 /**
- * Fits an adapter of any method to a base. Throws `RandloraError` "adapter" with the reason when it cannot be applied,
- * "usage" when `--generator` contradicts it.
+ * An adapter that was fitted to a base, whatever its method: which weights it changes, which it replaces, and where ΔW
+ * comes from. Everything is checked and nothing read. A new method implements this and the three interfaces below.
  */
-export function planAdapter(adapter: Adapter, base: BaseModel, options: PlanOptions = {}): AdapterPlan {
-  const { generator, amongOthers = false } = options;
-  const { method } = adapter;
-  switch (method.kind) {
-    case "randlora":
-      return randloraAdapterPlan(planRandlora(adapter, method.config, base, generator, amongOthers));
-    case "lora": {
-      const unused = `${oneLine(adapter.path)} is a LoRA, which has no random bases: --generator has no effect`;
-      return loraAdapterPlan(
-        planLora(adapter, method.config, base),
-        generator === undefined || amongOthers ? [] : [unused],
-      );
-    }
-  }
+export interface AdapterPlan {
+  readonly adapter: Adapter;
+  /** ΔW is asked for by index in this list. */
+  readonly layers: readonly AdaptedLayer[];
+  readonly replacements: readonly Replacement[];
+  /** What the user should know: one line each. */
+  readonly notes: readonly string[];
+  /** What draws the method's random matrices; "saved" where the file holds them, "none" where it has none. */
+  readonly bases: BasesOrigin;
+  /** Whether PEFT's merge rounds this method's ΔW to the weight's dtype before it is added. */
+  readonly roundsDelta: boolean;
+  /** Reads or draws what the layers share. Throws `RandloraError`, or the signal's reason when it is aborted. */
+  load(signal?: AbortSignal): Promise<DeltaSource>;
+}
+
+export type BasesOrigin = GeneratorName | "saved" | "none";
+
+/** An adapter with everything in memory that its layers share. */
+export interface DeltaSource {
+  /** Compiles the kernel and uploads what the layers share; the source may be dropped afterwards. */
+  upload(gpu: Gpu): Promise<DeltasOnGpu>;
+  /** factor · ΔW (out, in) of one layer in f64, row-major, at a sample of its elements: the yardstick. Slow. */
+  reference(layer: number, factor: number, sample: DeltaSample): Promise<Float64Array>;
+}
+
+/** An adapter with everything on the GPU that its layers share. */
+export interface DeltasOnGpu {
+  /** Reads a layer's own numbers and uploads them, for factor · ΔW. Throws `RandloraError` "numeric", "file", "memory". */
+  layer(layer: number, factor: number): Promise<LayerDelta>;
+  release(): void;
+}
+
+/** One ΔW on the GPU, ready to be added to blocks of rows of its weight. */
+export interface LayerDelta {
+  /** Bytes of statistics that `record` writes for such a block. */
+  statisticsBytes(block: DeltaBlock): number;
+  /**
+   * Records old weight + sum of earlier adapters + ΔW, rounded, for one block of rows as the weight is stored.
+   * @param statistics at least `statisticsBytes` long; read it back and give it to `readStatistics`
+   */
+  record(stream: Stream, block: DeltaBlock, statistics: GpuBuffer): void;
+  release(): void;
 }

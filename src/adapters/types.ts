@@ -1,6 +1,8 @@
 import type { Dtype } from "../safetensors/dtype.ts";
 import type { JsonObject } from "./lossless-json.ts";
-import type { AdapterMethod } from "./methods.ts";
+
+/** The keys of a configuration with numbers of JavaScript; integers that a double cannot hold are bigints. */
+export type PlainConfig = Readonly<Record<string, unknown>>;
 
 /** A tensor of an adapter: its description in memory, its bytes read when asked for. */
 export interface AdapterTensor {
@@ -30,8 +32,8 @@ export interface Adapter extends AsyncDisposable {
   readonly format: "peft" | "json";
   /** The keys of PEFT's adapter_config.json as they were written, unknown ones too. */
   readonly config: JsonObject;
-  /** The same, understood: which method it is, with its checked settings. */
-  readonly method: AdapterMethod;
+  /** The same with plain numbers: what a method checks and understands. */
+  readonly settings: PlainConfig;
   /** `bases` of adapter.json or `randlora_bases` of the metadata, as written; see `parseBasesRecord`. */
   readonly bases: JsonObject | undefined;
   /** Every tensor but PEFT's copies of the shared bases, one a layer; in the order of the file. */

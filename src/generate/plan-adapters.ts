@@ -1,7 +1,7 @@
 import type { BaseModel } from "../adapters/base.ts";
 import { openAdapter } from "../adapters/open.ts";
-import { planAdapter } from "../adapters/plan.ts";
-import type { AdapterPlan } from "../adapters/plan-types.ts";
+import { planAdapter } from "../adapters/methods.ts";
+import type { AdapterPlan } from "../adapters/plan.ts";
 import { type MergePlan, type OutputDtype, type OutputTensor, planMerge } from "../merge/plan.ts";
 import type { GeneratorName } from "../random/names.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";

@@ -1,4 +1,4 @@
-import type { AdapterPlan, DeltasOnGpu } from "../adapters/plan-types.ts";
+import type { AdapterPlan, DeltasOnGpu } from "../adapters/plan.ts";
 import { returnFreedMemory } from "../gpu/freed-memory.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { isKernelDtype } from "../kernels/dtype.ts";

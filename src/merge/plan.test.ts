@@ -3,7 +3,7 @@ import type { TestTensor } from "../adapters/adapters.fixture.ts";
 import { describeBase } from "../adapters/base.ts";
 import type { JsonObject } from "../adapters/lossless-json.ts";
 import { openPeft } from "../adapters/peft.ts";
-import { planAdapter } from "../adapters/plan.ts";
+import { planAdapter } from "../adapters/methods.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { refusalOf, TemporaryFolder } from "../safetensors/testing.ts";
 import { type MergePlan, type OutputDtype, planMerge } from "./plan.ts";

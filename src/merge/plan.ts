@@ -1,6 +1,6 @@
 import type { BaseModel } from "../adapters/base.ts";
 import type { AdaptedLayer } from "../adapters/layers.ts";
-import type { AdapterPlan } from "../adapters/plan-types.ts";
+import type { AdapterPlan } from "../adapters/plan.ts";
 import { isOutputEmbedding } from "../adapters/embeddings.ts";
 import { RandloraError } from "../errors.ts";
 import { isKernelDtype } from "../kernels/dtype.ts";

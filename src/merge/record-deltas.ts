@@ -1,5 +1,5 @@
 import type { DeltaBlock } from "../adapters/delta-block.ts";
-import type { LayerDelta } from "../adapters/plan-types.ts";
+import type { LayerDelta } from "../adapters/plan.ts";
 import type { GpuBuffer } from "../gpu/memory.ts";
 import type { Stream } from "../gpu/stream.ts";
 import type { KernelDtype } from "../kernels/dtype.ts";

@@ -1,8 +1,8 @@
 import { basename, join, resolve } from "node:path";
 import { type BaseModel, describeBase } from "../adapters/base.ts";
 import { openAdapter } from "../adapters/open.ts";
-import { planAdapter } from "../adapters/plan.ts";
-import type { AdapterPlan, BasesOrigin } from "../adapters/plan-types.ts";
+import { planAdapter } from "../adapters/methods.ts";
+import type { AdapterPlan, BasesOrigin } from "../adapters/plan.ts";
 import type { Adapter } from "../adapters/types.ts";
 import { RandloraError } from "../errors.ts";
 import { returnFreedMemory, returnLargePieces, returnUnpackedFile } from "../gpu/freed-memory.ts";
@@ -194,7 +194,10 @@ async function planAdapters(
   for (const path of options.adapters) {
     const adapter = keep(await openAdapter(path));
     const { generator } = options;
-    const plan = planAdapter(adapter, base, { generator, amongOthers: options.adapters.length > 1 });
+    const plan = planAdapter(adapter, base, {
+      generator,
+      amongOthers: options.adapters.length > 1,
+    });
     const [replaced] = plan.replacements;
     if (options.unmerge && replaced !== undefined) {
       const cause = `it replaces tensor ${quote(replaced.tensor)} whole, and does not hold what was there before`;

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { describeBase } from "../adapters/base.ts";
 import { openPeft } from "../adapters/peft.ts";
-import { planAdapter } from "../adapters/plan.ts";
+import { planAdapter } from "../adapters/methods.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { refusalOf, TemporaryFolder } from "../safetensors/testing.ts";
 import type { WritableFloatDtype } from "../safetensors/dtype.ts";

@@ -1,4 +1,4 @@
-import type { AdapterPlan, DeltaSource } from "../adapters/plan-types.ts";
+import type { AdapterPlan, DeltaSource } from "../adapters/plan.ts";
 import { RandloraError } from "../errors.ts";
 import { isKernelDtype, type KernelDtype } from "../kernels/dtype.ts";
 import { dtypeBytes, isFloat } from "../safetensors/dtype.ts";

@@ -1,5 +1,10 @@
+import { loraConfig } from "../adapters/lora/config.ts";
+import { lora } from "../adapters/lora/method.ts";
+import type { MethodDefinition } from "../adapters/method.ts";
+import { methodOfAdapter } from "../adapters/methods.ts";
 import { openAdapter } from "../adapters/open.ts";
-import type { AdapterPlan } from "../adapters/plan-types.ts";
+import type { AdapterPlan } from "../adapters/plan.ts";
+import { randloraConfig } from "../adapters/randlora/config.ts";
 import { type BasesRecord, parseBasesRecord } from "../adapters/randlora/record.ts";
 import type { TargetRules } from "../adapters/targets.ts";
 import type { Adapter } from "../adapters/types.ts";
@@ -19,14 +24,17 @@ export async function initialSettings(
   generator: AdapterSettings["generator"] | undefined,
 ): Promise<InitialSettings> {
   await using adapter = await openAdapter(path);
-  const { kind: method, config } = adapter.method;
-  const common = { rank: config.r, alpha: config.alpha, ...targetsOf(config.targets) };
-  if (adapter.method.kind === "lora") return { method, ...common, rslora: adapter.method.config.rslora };
-  const { key, sparsity } = adapter.method.config;
+  if (methodOfAdapter(adapter) === lora) {
+    const { r: rank, alpha, targets, rslora } = loraConfig(adapter);
+    return { method: "lora", rank, alpha, ...targetsOf(targets), rslora };
+  }
+  const { r: rank, alpha, targets, key, sparsity } = randloraConfig(adapter);
   const record = recordOf(adapter);
   return {
-    method,
-    ...common,
+    method: "randlora",
+    rank,
+    alpha,
+    ...targetsOf(targets),
     variant: record?.pairing ?? "peft",
     sparsity,
     basisSeed: String(key),
@@ -58,8 +66,10 @@ export function refuseMore({
   throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "merge it, and train a new adapter");
 }
 
-/** An adapter of another method than the run's. */
-export function otherMethod(adapter: Adapter): RandloraError {
-  const cause = `${oneLine(adapter.path)}: its method is ${adapter.method.kind}, which is not the run's`;
-  return new RandloraError("adapter", cause, `give --method ${adapter.method.kind}`);
+/** Throws `RandloraError` "adapter" for an adapter of another method than the run's. */
+export function requireMethod(adapter: Adapter, method: MethodDefinition): void {
+  const { name } = methodOfAdapter(adapter);
+  if (name === method.name) return;
+  const cause = `${oneLine(adapter.path)}: its method is ${name}, which is not the run's`;
+  throw new RandloraError("adapter", cause, `give --method ${name}`);
 }

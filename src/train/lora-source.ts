@@ -1,9 +1,10 @@
 import type { BaseModel } from "../adapters/base.ts";
 import type { JsonObject } from "../adapters/lossless-json.ts";
+import { lora } from "../adapters/lora/method.ts";
 import { planLora } from "../adapters/lora/plan.ts";
 import { openAdapter } from "../adapters/open.ts";
 import { readValues } from "../adapters/values.ts";
-import { otherMethod, refuseMore } from "./init-adapter.ts";
+import { refuseMore, requireMethod } from "./init-adapter.ts";
 import type { AdapterSettings } from "./settings.ts";
 import type { Targets } from "./target-modules.ts";
 
@@ -68,9 +69,8 @@ export function newLora(settings: AdapterSettings, targets: Targets, base: strin
  */
 export async function existingLora(path: string, base: BaseModel, { dropout }: AdapterSettings): Promise<LoraSource> {
   await using adapter = await openAdapter(path);
-  const { method } = adapter;
-  if (method.kind !== "lora") throw otherMethod(adapter);
-  const plan = planLora(adapter, method.config, base);
+  requireMethod(adapter, lora);
+  const plan = planLora(adapter, base);
   refuseMore(plan);
   const modules: LoraModule[] = [];
   for (const { module: name, tensor, out, in: input, rank, scale, a, b } of plan.layers) {

@@ -7,6 +7,8 @@ import type { Pairing } from "../adapters/randlora/delta-reference.ts";
 import { readParameters } from "../adapters/randlora/layers.ts";
 import { loadBases } from "../adapters/randlora/load-bases.ts";
 import { drawsAlike, gridOfWeights } from "../adapters/randlora/peft-draws.ts";
+import { randlora } from "../adapters/randlora/method.ts";
+import { PEFT_TYPES } from "../adapters/randlora/peft-types.ts";
 import { planRandlora } from "../adapters/randlora/plan.ts";
 import { drawPairTensors } from "../adapters/randlora/projection-tensors.ts";
 import { formatBasesRecord } from "../adapters/randlora/record.ts";
@@ -16,7 +18,7 @@ import { takeSteps } from "../bases/steps.ts";
 import { basesRecord, initialValues, type ModuleValues, newBasesSpec } from "../adapters/randlora/train/create.ts";
 import { moduleShape } from "../adapters/randlora/train/shape.ts";
 import type { FloatGrid } from "../random/names.ts";
-import { otherMethod, recordOf, refuseMore } from "./init-adapter.ts";
+import { recordOf, refuseMore, requireMethod } from "./init-adapter.ts";
 import type { AdapterSettings, TrainSettings } from "./settings.ts";
 import type { Targets } from "./target-modules.ts";
 
@@ -50,9 +52,6 @@ export interface RandloraSource extends AsyncDisposable {
   readonly needsProjections: boolean;
   readonly notes: readonly string[];
 }
-
-/** PEFT's name for RandLoRA, and ours for the pairing that PEFT has not. */
-const PEFT_TYPES = { peft: "RANDLORA", paper: "RANDLORA_PAPER" } as const;
 
 /** A new adapter with PEFT's initial values. @throws RandloraError `adapter`; the signal's reason when it is aborted */
 export async function newRandlora(
@@ -120,14 +119,13 @@ export async function existingRandlora(
 ): Promise<RandloraSource> {
   const adapter = await openAdapter(path);
   try {
-    const { method } = adapter;
-    if (method.kind !== "randlora") throw otherMethod(adapter);
+    requireMethod(adapter, randlora);
     // Where the adapter says what drew its bases, the settings have it from there.
     const generator = recordOf(adapter) === undefined ? (settings.generator ?? undefined) : undefined;
-    const plan = planRandlora(adapter, method.config, base, generator);
+    const plan = planRandlora(adapter, base, { generator });
     refuseMore(plan);
     const { layers, pairing, scale, extent, bases: source } = plan;
-    const { r } = method.config;
+    const { r } = plan.config;
     const modules: RandloraModule[] = [];
     for (const layer of layers) {
       const { module: name, tensor, out, in: input } = layer;

@@ -1,4 +1,5 @@
 import { writePeft } from "../adapters/peft-write.ts";
+import { savingProjection } from "../adapters/randlora/convert.ts";
 import { fuse } from "../adapters/randlora/train/fused.ts";
 import type { OrderPlan } from "../adapters/randlora/train/flops.ts";
 import type { TrainedModule } from "../adapters/randlora/train/module.ts";
@@ -125,7 +126,7 @@ async function save(
   const tensors = (await Promise.all(modules.map(read))).flat();
   const pair = settings.projections || source.needsProjections ? await source.projections() : undefined;
   const content = {
-    config: { ...config, randlora_dropout: settings.dropout },
+    config: savingProjection({ ...config, randlora_dropout: settings.dropout }, pair !== undefined),
     bases: record,
     tensors: pair === undefined ? tensors : [pair.a, pair.b, ...tensors],
     metadata: new Map<string, string>(),

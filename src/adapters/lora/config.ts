@@ -12,6 +12,7 @@ import {
   textOrList,
 } from "../settings.ts";
 import type { TargetRules } from "../targets.ts";
+import type { Adapter, PlainConfig } from "../types.ts";
 import { refuseVariants } from "./refusals.ts";
 
 /** PEFT's LoraConfig, understood. Defaults are PEFT's. */
@@ -55,11 +56,16 @@ const SCHEMA = v.object({
   task_type: v.nullish(text),
 });
 
+/** The settings of an open adapter. */
+export function loraConfig({ settings, configFile }: Adapter): LoraConfig {
+  return parseLoraConfig(settings, configFile);
+}
+
 /**
  * Reads PEFT's settings for LoRA (peft/tuners/lora/config.py). `file` is named in errors.
  * Throws `RandloraError` "format" for a value that makes no sense, "adapter" for a variant that is no plain LoRA.
  */
-export function parseLoraConfig(config: Readonly<Record<string, unknown>>, file: string): LoraConfig {
+export function parseLoraConfig(config: PlainConfig, file: string): LoraConfig {
   refuseVariants(config, file);
   const read = parseSettings(SCHEMA, config, file);
   const modulesToSave = read.modules_to_save ?? [];

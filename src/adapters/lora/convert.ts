@@ -1,11 +1,11 @@
 import { RandloraError } from "../../errors.ts";
 import { oneLine } from "../../safetensors/failure.ts";
 import { contentOf } from "../content.ts";
-import type { BasesWish, ConvertedContent } from "../randlora/convert.ts";
+import type { ConversionWish, ConvertedContent } from "../method.ts";
 import type { Adapter } from "../types.ts";
 
 /** A LoRA adapter is written as it is. Throws `RandloraError` "usage" when bases are asked for, which it has not. */
-export function convertLora(adapter: Adapter, { projections }: BasesWish): ConvertedContent {
+export async function convertLora(adapter: Adapter, { projections }: ConversionWish): Promise<ConvertedContent> {
   if (projections === true) {
     const cause = `--projections yes: ${oneLine(adapter.path)} is a LoRA, which has no random bases`;
     throw new RandloraError("usage", cause, "leave --projections out");

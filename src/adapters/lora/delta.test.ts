@@ -13,6 +13,7 @@ import { openPeft } from "../peft.ts";
 import { LoraDeltas } from "./delta.ts";
 import { loraReference } from "./deltas.ts";
 import { loraDelta, type TestLora, writeLora } from "./lora.fixture.ts";
+import { loraConfig } from "./config.ts";
 import { planLora } from "./plan.ts";
 
 let gpu: Gpu;
@@ -36,9 +37,10 @@ async function deltaOf({ out, in: input, r, conv1d = false, staging = defaultSta
   await using folder = await TemporaryFolder.create();
   await using adapter = await openPeft(await writeLora(join(folder.path, "a"), lora));
   const [rows, cols] = conv1d ? [input, out] : [out, input];
-  const { method } = adapter;
-  if (method.kind !== "lora") throw new TypeError(method.kind);
-  const plan = planLora(adapter, { ...method.config, fanInFanOut: conv1d }, baseOf({ "m.weight": [rows, cols] }, {}));
+  const plan = planLora(adapter, baseOf({ "m.weight": [rows, cols] }, {}), {
+    ...loraConfig(adapter),
+    fanInFanOut: conv1d,
+  });
   const before = gpu.memory.liveBytes;
   const deltas = await LoraDeltas.create(gpu, adapter, plan.layers, staging);
   const layer = await deltas.layer(0, 2);
@@ -108,9 +110,7 @@ test("factors that hold NaN are named, and nothing stays on the GPU", async () =
   const tensors = { "base_model.model.m.lora_B.weight": f32([4, 2], new Float32Array(8).fill(NaN)) };
   const lora: TestLora = { r: 2, alpha: 2, seed: 1, modules: { m: [4, 4] } };
   await using adapter = await openPeft(await writeLora(join(folder.path, "a"), lora, { tensors }));
-  const { method } = adapter;
-  if (method.kind !== "lora") throw new TypeError(method.kind);
-  const { layers } = planLora(adapter, method.config, baseOf({ "m.weight": [4, 4] }));
+  const { layers } = planLora(adapter, baseOf({ "m.weight": [4, 4] }));
   const deltas = await LoraDeltas.create(gpu, adapter, layers);
   const before = gpu.memory.liveBytes;
   const refusal = await refusalOf(() => deltas.layer(0, 1));

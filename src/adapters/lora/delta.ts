@@ -7,7 +7,7 @@ import { deltaKernel, deltaTile, type Staging, type Tile } from "../../kernels/d
 import { defaultStaging } from "../../kernels/staging.ts";
 import type { DeltaBlock } from "../delta-block.ts";
 import { type BasisOnGpu, deltaDispatches, type DeltaOperands, padded4, statisticsBytes } from "../delta-dispatch.ts";
-import type { DeltasOnGpu, LayerDelta } from "../plan-types.ts";
+import type { DeltasOnGpu, LayerDelta } from "../plan.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";
 import { readValues } from "../values.ts";
 import type { LoraLayer } from "./layers.ts";

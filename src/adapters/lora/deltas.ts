@@ -1,5 +1,5 @@
 import type { DeltaSample } from "../delta-block.ts";
-import type { AdapterPlan } from "../plan-types.ts";
+import type { AdapterPlan } from "../plan.ts";
 import type { Adapter } from "../types.ts";
 import { readValues } from "../values.ts";
 import { LoraDeltas } from "./delta.ts";

@@ -5,7 +5,7 @@ import { baseOf, f32, numbers, TemporaryFolder, type TestTensor } from "../adapt
 import type { BaseModel } from "../base.ts";
 import type { JsonObject } from "../lossless-json.ts";
 import { openPeft } from "../peft.ts";
-import { planAdapter } from "../plan.ts";
+import { planAdapter } from "../methods.ts";
 import { loraTensors, type TestLora, writeLora } from "./lora.fixture.ts";
 
 const Q = "model.layers.0.q_proj";

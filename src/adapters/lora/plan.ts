@@ -2,7 +2,7 @@ import { type BaseModel, findShift } from "../base.ts";
 import { requireTargeted, requireUnquantised } from "../layers.ts";
 import { findReplacements, type Replacement } from "../replacements.ts";
 import type { Adapter } from "../types.ts";
-import type { LoraConfig } from "./config.ts";
+import { type LoraConfig, loraConfig } from "./config.ts";
 import { isFactor, loraFactors, type LoraLayer, loraLayers } from "./layers.ts";
 
 /** Everything that applying a LoRA adapter to a base takes, checked; no tensor has been read yet. */
@@ -17,7 +17,7 @@ export interface LoraPlan {
  * Fits a LoRA adapter (Hu et al., arXiv:2106.09685) to a base: finds each adapted weight, checks every shape. Throws
  * `RandloraError` "adapter" with the reason when it cannot be applied: module missing, shape different, quantised base.
  */
-export function planLora(adapter: Adapter, config: LoraConfig, base: BaseModel): LoraPlan {
+export function planLora(adapter: Adapter, base: BaseModel, config = loraConfig(adapter)): LoraPlan {
   requireUnquantised(base);
   const factors = loraFactors(adapter, config);
   const modules = factors.map(({ module }) => module);

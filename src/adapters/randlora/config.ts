@@ -12,6 +12,7 @@ import {
   textOrList,
 } from "../settings.ts";
 import type { TargetRules } from "../targets.ts";
+import type { Adapter, PlainConfig } from "../types.ts";
 
 /** PEFT's RandLoraConfig, understood. Defaults are PEFT's. */
 export interface RandloraConfig {
@@ -62,11 +63,16 @@ const SCHEMA = v.object({
   task_type: v.nullish(text),
 });
 
+/** The settings of an open adapter. */
+export function randloraConfig({ settings, configFile }: Adapter): RandloraConfig {
+  return parseRandloraConfig(settings, configFile);
+}
+
 /**
  * Reads PEFT's settings for RandLoRA (peft/tuners/randlora/config.py). `file` is named in errors.
  * Throws `RandloraError` "format" for a value that makes no sense.
  */
-export function parseRandloraConfig(config: Readonly<Record<string, unknown>>, file: string): RandloraConfig {
+export function parseRandloraConfig(config: PlainConfig, file: string): RandloraConfig {
   const read = parseSettings(SCHEMA, config, file);
   const modulesToSave = read.modules_to_save ?? [];
   return {

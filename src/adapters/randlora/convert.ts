@@ -1,48 +1,24 @@
 import { RandloraError } from "../../errors.ts";
-import type { GeneratorName } from "../../random/names.ts";
 import { oneLine } from "../../safetensors/failure.ts";
-import { type AdapterContent, contentOf } from "../content.ts";
+import { contentOf } from "../content.ts";
 import type { JsonObject } from "../lossless-json.ts";
+import type { ConversionWish, ConvertedContent } from "../method.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";
-import type { RandloraConfig } from "./config.ts";
+import { type RandloraConfig, randloraConfig } from "./config.ts";
 import { identifyBases, recordDraws, specOf } from "./identify.ts";
+import { PEFT_TYPES } from "./peft-types.ts";
 import { canPeftDraw } from "./peft-draws.ts";
 import { drawPairTensors } from "./projection-tensors.ts";
 import { type BasesRecord, formatBasesRecord, parseBasesRecord } from "./record.ts";
 import { findSaved, isBasesTensor, type SavedPair } from "./saved.ts";
-import type { StdCache } from "../../bases/std-cache.ts";
-
-/** What is asked of a conversion. */
-export interface BasesWish {
-  readonly to: "peft" | "json";
-  /** Write the bases themselves; undefined: as the format has them by default. */
-  readonly projections: boolean | undefined;
-  /** Where measured standard deviations are kept; the user's cache by default. */
-  readonly cache?: StdCache;
-  /** Ends the drawing. */
-  readonly signal?: AbortSignal;
-}
-
-/** An adapter as it will be written. */
-export interface ConvertedContent {
-  readonly content: AdapterContent;
-  /** What draws the bases, where that is known. */
-  readonly generator: GeneratorName | undefined;
-  /** Whether the bases themselves are written. */
-  readonly projections: boolean;
-  readonly notes: readonly string[];
-}
 
 /**
  * Decides how the bases are written. A PEFT folder gets the pair by default, drawn if need be; an adapter.json gets it
  * only when no generator can redraw it. Everything else stays as it is. Throws `RandloraError` "adapter" when leaving
  * the bases out would lose them, or when they are wanted and nothing says how to draw them.
  */
-export async function convertRandlora(
-  adapter: Adapter,
-  config: RandloraConfig,
-  wish: BasesWish,
-): Promise<ConvertedContent> {
+export async function convertRandlora(adapter: Adapter, wish: ConversionWish): Promise<ConvertedContent> {
+  const config = randloraConfig(adapter);
   const saved = findSaved(adapter, config.r);
   const { record, written } = await settleRecord(adapter, config, saved, wish);
   const projections = wish.projections ?? (wish.to === "peft" || record === undefined);
@@ -64,9 +40,14 @@ export async function convertRandlora(
     const only = `PEFT draws the same bases only for a base that is stored in ${record.dtype}`;
     notes.push(`${oneLine(adapter.path)}: ${only}: for another, leave --projections no out`);
   }
-  const { tensors, ...rest } = contentOf(adapter);
+  const { tensors, config: keys, ...rest } = contentOf(adapter);
   return {
-    content: { ...rest, bases: written, tensors: withPair(tensors, pair) },
+    content: {
+      ...rest,
+      config: wish.to === "peft" ? savingProjection(keys, pair !== undefined) : keys,
+      bases: written,
+      tensors: withPair(tensors, pair),
+    },
     generator: record?.generator,
     projections: pair !== undefined,
     notes,
@@ -78,7 +59,7 @@ async function settleRecord(
   adapter: Adapter,
   config: RandloraConfig,
   saved: SavedPair | undefined,
-  { cache, signal }: BasesWish,
+  { cache, signal }: ConversionWish,
 ): Promise<{ record: BasesRecord | undefined; written: JsonObject | undefined }> {
   if (adapter.bases === undefined) {
     const record = saved === undefined ? undefined : await identifyBases(saved, config, cache, signal);
@@ -93,7 +74,7 @@ async function settleRecord(
 
 function checkRedrawable(
   adapter: Adapter,
-  { to }: BasesWish,
+  { to }: ConversionWish,
   record: BasesRecord | undefined,
   saved: SavedPair | undefined,
 ): void {
@@ -110,7 +91,7 @@ function checkRedrawable(
 async function drawn(
   config: RandloraConfig,
   record: BasesRecord | undefined,
-  { cache, signal }: BasesWish,
+  { cache, signal }: ConversionWish,
 ): Promise<SavedPair | undefined> {
   return record === undefined ? undefined : drawPairTensors(specOf(record, config), cache, signal);
 }
@@ -119,4 +100,9 @@ async function drawn(
 function withPair(tensors: readonly AdapterTensor[], pair: SavedPair | undefined): AdapterTensor[] {
   const others = tensors.filter(({ name }) => !isBasesTensor(name));
   return pair === undefined ? others : [pair.a, pair.b, ...others];
+}
+
+/** PEFT redraws the bases, instead of missing them, where its configuration says that they are not in the file. */
+export function savingProjection(config: JsonObject, saved: boolean): JsonObject {
+  return config["peft_type"] === PEFT_TYPES.peft ? { ...config, save_projection: saved } : config;
 }

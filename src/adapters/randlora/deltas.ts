@@ -1,6 +1,6 @@
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { DeltaSample } from "../delta-block.ts";
-import type { AdapterPlan, DeltasOnGpu, DeltaSource, LayerDelta } from "../plan-types.ts";
+import type { AdapterPlan, DeltasOnGpu, DeltaSource, LayerDelta } from "../plan.ts";
 import type { Bases } from "../../bases/bases.ts";
 import { DeltaBases } from "./delta.ts";
 import { deltaReference } from "./delta-reference.ts";

@@ -3,7 +3,7 @@ import { baseOf, numbers, parameters } from "../adapters.fixture.ts";
 import { MemoryStdCache } from "../../bases/bases.fixture.ts";
 import { fingerprint } from "../../bases/draw.ts";
 import { loadBases } from "./load-bases.ts";
-import { BASE, base, configOf, MODULES, plan, withAdapter } from "./plan.fixture.ts";
+import { BASE, base, MODULES, plan, withAdapter } from "./plan.fixture.ts";
 import type { Adapter } from "../types.ts";
 import { planRandlora } from "./plan.ts";
 import { formatBasesRecord } from "./record.ts";
@@ -73,7 +73,8 @@ describe("where the bases come from", () => {
   });
 
   test("among several adapters --generator is for those that do not say and that it can draw", async () => {
-    const among = (adapter: Adapter) => planRandlora(adapter, configOf(adapter), base, "torch-mt19937-bf16-v1", true);
+    const among = (adapter: Adapter) =>
+      planRandlora(adapter, base, { generator: "torch-mt19937-bf16-v1", amongOthers: true });
     const pair = { "base_model.randlora_A": numbers([3, 1, 8]), "base_model.randlora_B": numbers([12, 3, 3], 1) };
     await withAdapter({ config: { sparse: true } }, (adapter) => {
       expect(among(adapter).bases).toMatchObject({ spec: { generator: "torch-mt19937-ternary" } });

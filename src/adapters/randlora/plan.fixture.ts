@@ -1,10 +1,10 @@
 import { join } from "node:path";
+import type { GeneratorName } from "../../random/names.ts";
 import { baseOf, parameters, TemporaryFolder, type TestTensor, writeFolder } from "../adapters.fixture.ts";
 import type { BaseModel } from "../base.ts";
 import type { JsonObject } from "../lossless-json.ts";
 import { openPeft } from "../peft.ts";
 import type { Adapter } from "../types.ts";
-import type { RandloraConfig } from "./config.ts";
 import { planRandlora } from "./plan.ts";
 
 /** Shapes of a small model. */
@@ -44,11 +44,5 @@ export async function withAdapter<T>(given: Case, use: (adapter: Adapter) => T |
 }
 
 /** Fits the adapter to a base. */
-export const plan = (adapter: Adapter, on: BaseModel = base, generator?: Parameters<typeof planRandlora>[3]) =>
-  planRandlora(adapter, configOf(adapter), on, generator);
-
-/** The settings of an adapter that is a RandLoRA. */
-export function configOf({ method }: Adapter): RandloraConfig {
-  if (method.kind !== "randlora") throw new TypeError(method.kind);
-  return method.config;
-}
+export const plan = (adapter: Adapter, on: BaseModel = base, generator?: GeneratorName) =>
+  planRandlora(adapter, on, { generator });

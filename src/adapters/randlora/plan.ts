@@ -1,12 +1,12 @@
-import type { GeneratorName } from "../../random/names.ts";
 import { oneLine, quote } from "../../safetensors/failure.ts";
 import { type BaseModel, findShift } from "../base.ts";
 import { requireTargeted, requireUnquantised } from "../layers.ts";
+import type { PlanOptions } from "../plan.ts";
 import { findReplacements, type Replacement } from "../replacements.ts";
 import type { Adapter } from "../types.ts";
 import { checkExtent } from "../../bases/draw.ts";
 import type { BasesExtent } from "../../bases/bases.ts";
-import type { RandloraConfig } from "./config.ts";
+import { type RandloraConfig, randloraConfig } from "./config.ts";
 import type { Pairing } from "./delta-reference.ts";
 import { type BasesSource, chooseBases } from "./generator.ts";
 import { type RandloraLayer, randloraLayers, randloraParameters } from "./layers.ts";
@@ -31,17 +31,16 @@ export interface RandloraPlan {
 
 /**
  * Fits an adapter to a base: finds each adapted weight, checks every shape, decides where the bases come from.
- * `generator` is the user's choice (`--generator`); `amongOthers`: it may be meant for another adapter. Throws `RandloraError` "adapter" with the reason when it cannot be
- * applied: module missing, shape different, bases that nothing says how to draw, quantised base.
+ * Throws `RandloraError` "adapter" with the reason when it cannot be applied: module missing, shape different, bases that
+ * nothing says how to draw, quantised base.
  */
 export function planRandlora(
   adapter: Adapter,
-  config: RandloraConfig,
   base: BaseModel,
-  generator?: GeneratorName,
-  amongOthers = false,
+  { generator, amongOthers = false }: PlanOptions = {},
 ): RandloraPlan {
   requireUnquantised(base);
+  const config = randloraConfig(adapter);
   const parameters = randloraParameters(adapter, config);
   const modules = parameters.map(({ module }) => module);
   requireTargeted(adapter, config.targets, modules, base);

@@ -1,13 +1,15 @@
 import { RandloraError } from "../../errors.ts";
 import { dtypeBytes } from "../../safetensors/dtype.ts";
 import { oneLine, quote } from "../../safetensors/failure.ts";
+import { describe, isShared, sharedName } from "../shared-tensors.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";
 import type { SavedProjection } from "../../bases/saved.ts";
 import { basesCount } from "../../bases/bases.ts";
 
-/** PEFT's names of the shared pair; unlike every other tensor's they begin with `base_model.` and not `…model.`. */
-export const SAVED_A = "base_model.randlora_A";
-export const SAVED_B = "base_model.randlora_B";
+/** The shared pair, as PEFT calls it. */
+export const SHARED_BASES = ["randlora_A", "randlora_B"] as const;
+export const SAVED_A = sharedName(SHARED_BASES[0]);
+export const SAVED_B = sharedName(SHARED_BASES[1]);
 
 /** The pair of bases that an adapter file holds: A (r, 1, min), B (max, ⌈min/r⌉, r). */
 export interface SavedPair {
@@ -19,28 +21,7 @@ export interface SavedPair {
 
 /** Is this tensor a base: of the shared pair, or of PEFT's copies of it, one a layer? */
 export function isBasesTensor(name: string): boolean {
-  return /(?:^|\.)randlora_[AB]$/.test(name);
-}
-
-/**
- * Leaves one pair of bases among the tensors of a PEFT file, under {@link SAVED_A} and {@link SAVED_B}: the shared one,
- * else the first layer's. The copies are not read; their shapes must be those of the pair.
- * Throws `RandloraError` "format" when they are not.
- */
-export function shareProjections(tensors: readonly AdapterTensor[], file: string): AdapterTensor[] {
-  const shared = new Map<string, AdapterTensor>();
-  for (const letter of ["A", "B"]) {
-    const copies = tensors.filter(({ name }) => isBasesTensor(name) && name.endsWith(letter));
-    const pair = copies.find(({ name }) => !/^.+\.randlora_/.test(name.replace(/^base_model\./, ""))) ?? copies[0];
-    if (pair === undefined) continue;
-    const other = copies.find(({ shape, dtype }) => String(shape) !== String(pair.shape) || dtype !== pair.dtype);
-    if (other !== undefined) {
-      const cause = `${quote(other.name)} and ${quote(pair.name)} are ${describe(other)} and ${describe(pair)}`;
-      throw new RandloraError("format", `${oneLine(file)}: ${cause}`, "all layers must share one pair of bases");
-    }
-    shared.set(pair.name, { ...pair, name: letter === "A" ? SAVED_A : SAVED_B });
-  }
-  return tensors.flatMap((tensor) => (isBasesTensor(tensor.name) ? (shared.get(tensor.name) ?? []) : tensor));
+  return isShared(name, { shared: SHARED_BASES });
 }
 
 /** The bases that an adapter holds, or `undefined`. Throws `RandloraError` "format" for half a pair or odd shapes. */
@@ -83,8 +64,4 @@ export function toProjection(tensor: AdapterTensor, file: string): SavedProjecti
       return bytes;
     },
   };
-}
-
-function describe({ dtype, shape }: AdapterTensor): string {
-  return `${dtype} [${shape.join(", ")}]`;
 }

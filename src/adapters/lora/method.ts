@@ -1,0 +1,20 @@
+import { oneLine } from "../../safetensors/failure.ts";
+import type { MethodDefinition } from "../method.ts";
+import { parseLoraConfig } from "./config.ts";
+import { convertLora } from "./convert.ts";
+import { loraAdapterPlan } from "./deltas.ts";
+import { planLora } from "./plan.ts";
+
+/** LoRA (Hu et al., arXiv:2106.09685), rsLoRA and rank patterns among it. */
+export const lora: MethodDefinition = {
+  name: "lora",
+  title: "LoRA",
+  peftTypes: ["LORA"],
+  shared: [],
+  check: (config, file) => void parseLoraConfig(config, file),
+  plan(adapter, base, { generator, amongOthers = false }) {
+    const unused = `${oneLine(adapter.path)} is a LoRA, which has no random bases: --generator has no effect`;
+    return loraAdapterPlan(planLora(adapter, base), generator === undefined || amongOthers ? [] : [unused]);
+  },
+  convert: convertLora,
+};

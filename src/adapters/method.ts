@@ -1,0 +1,57 @@
+import type { StdCache } from "../bases/std-cache.ts";
+import type { GeneratorName } from "../random/names.ts";
+import type { BaseModel } from "./base.ts";
+import type { AdapterContent } from "./content.ts";
+import type { AdapterPlan, PlanOptions } from "./plan.ts";
+import type { Adapter, PlainConfig } from "./types.ts";
+
+/**
+ * A way to adapt a model: all that the program knows of it. It is a folder of its own and a line in `methods.ts`;
+ * nothing else names a method.
+ */
+export interface MethodDefinition {
+  /** `--method`. */
+  readonly name: string;
+  /** As sentences have it. */
+  readonly title: string;
+  /** The `peft_type`s of its adapters; those that PEFT has first. */
+  readonly peftTypes: readonly string[];
+  /** Tensors that all layers share. PEFT hangs them on its own wrapper (`base_model.NAME`), and copies on each layer. */
+  readonly shared: readonly string[];
+  /**
+   * Checks an adapter's settings; `file` is named in errors.
+   * @throws RandloraError `format` for a value that makes no sense, `adapter` for a variant that cannot be applied
+   */
+  check(config: PlainConfig, file: string): void;
+  /**
+   * Fits an adapter to a base; no tensor is read.
+   * @throws RandloraError `adapter` with the reason when it cannot be applied, `usage` when `--generator` contradicts it
+   */
+  plan(adapter: Adapter, base: BaseModel, options: PlanOptions): AdapterPlan;
+  /**
+   * What is written of an adapter in another format, or the same.
+   * @throws RandloraError `adapter` when something would be lost, `usage` for a wish that the method has no meaning for
+   */
+  convert(adapter: Adapter, wish: ConversionWish): Promise<ConvertedContent>;
+}
+
+/** What is asked of a conversion. */
+export interface ConversionWish {
+  readonly to: "peft" | "json";
+  /** Write the random bases themselves; undefined: as the format has them by default. */
+  readonly projections: boolean | undefined;
+  /** Where measured standard deviations are kept; the user's cache by default. */
+  readonly cache?: StdCache;
+  /** Ends the drawing. */
+  readonly signal?: AbortSignal;
+}
+
+/** An adapter as it will be written. */
+export interface ConvertedContent {
+  readonly content: AdapterContent;
+  /** What draws the bases, where that is known. */
+  readonly generator: GeneratorName | undefined;
+  /** Whether the bases themselves are written. */
+  readonly projections: boolean;
+  readonly notes: readonly string[];
+}

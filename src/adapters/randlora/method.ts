@@ -1,0 +1,18 @@
+import type { MethodDefinition } from "../method.ts";
+import { parseRandloraConfig } from "./config.ts";
+import { convertRandlora } from "./convert.ts";
+import { randloraAdapterPlan } from "./deltas.ts";
+import { PEFT_TYPES } from "./peft-types.ts";
+import { planRandlora } from "./plan.ts";
+import { SHARED_BASES } from "./saved.ts";
+
+/** RandLoRA (Albert et al., arXiv:2502.00987). */
+export const randlora: MethodDefinition = {
+  name: "randlora",
+  title: "RandLoRA",
+  peftTypes: Object.values(PEFT_TYPES),
+  shared: SHARED_BASES,
+  check: (config, file) => void parseRandloraConfig(config, file),
+  plan: (adapter, base, options) => randloraAdapterPlan(planRandlora(adapter, base, options)),
+  convert: convertRandlora,
+};
