@@ -86,26 +86,36 @@ export async function newSettings(flags: Partial<FlatSettings>, context: Context
     throw new RandloraError("usage", "--data is missing", "name the file or folder to train on");
   }
   const { folder } = await locate(model, context);
-  const isFetched = parseHubName(model) !== undefined && isCommit(basename(folder));
-  const commit = isFetched ? basename(folder) : null;
   const { contextLength } = await loadConfig(folder);
   const { model_type: modelType } = await readConfig(folder, SUPPORTED_TYPES);
   const adapter = asked.initAdapter && (await localPath(asked.initAdapter, "adapter", context));
   const init = adapter ? await initialSettings(adapter, asked.generator) : undefined;
-  return resolveSettings({ ...asked, model, data, commit }, { modelType, contextLength, init });
+  const commit = commitOf(model, folder);
+  const initCommit = asked.initAdapter && adapter ? commitOf(asked.initAdapter, adapter) : null;
+  return resolveSettings({ ...asked, model, data, commit, initCommit }, { modelType, contextLength, init });
+}
+
+/** The commit whose files lie in `folder`, where `name` is one on the Hub. */
+function commitOf(name: string, folder: string): string | null {
+  return parseHubName(name) !== undefined && isCommit(basename(folder)) ? basename(folder) : null;
+}
+
+/** `org/name` at the commit with which the run began; one that is in the cache is not asked for again. */
+function atCommit(name: string, commit: string | null): string {
+  const repository = commit === null ? undefined : parseRepository(name);
+  return repository === undefined ? name : `${repository.repo}@${commit}`;
 }
 
 /** Finds what settings name; what the Hub has is fetched. @throws {RandloraError} `file` when something is not there */
 export async function placesOf(settings: TrainSettings, context: Context): Promise<Places> {
   const { localPath } = await import("../src/options/places.ts");
-  const name = settings.commit === null ? undefined : parseRepository(settings.model);
-  // A commit that is in the cache is not asked for again.
-  const model = name === undefined ? settings.model : `${name.repo}@${settings.commit}`;
-  const location = await locate(model, context);
+  const location = await locate(atCommit(settings.model, settings.commit), context);
   const { embeddedData } = await import("../src/models/embedded.ts");
   const data = settings.data === EMBEDDED ? await embeddedData() : settings.data;
   const { adapter } = settings;
-  const initAdapter = adapter?.initAdapter ? await localPath(adapter.initAdapter, "adapter", context) : null;
+  const initAdapter = adapter?.initAdapter
+    ? await localPath(atCommit(adapter.initAdapter, adapter.initCommit), "adapter", context)
+    : null;
   return { location, local: { ...settings, data, adapter: adapter && { ...adapter, initAdapter } } };
 }
 

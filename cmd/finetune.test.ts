@@ -112,6 +112,35 @@ test("a model on the Hub is resumed at the commit with which the run began, what
   expect(JSON.parse(more.stdout)).toMatchObject({ steps: 2 });
 }, 60_000);
 
+test("an adapter on the Hub to go on from is that of the run's beginning; once a state is saved it is not needed", async () => {
+  const trained = await finetune(STORIES, "--data", "data.jsonl", ...LORA, "--steps", "1", "--out", "first", "--quiet");
+  expect(trained.status).toBe(0);
+  const repository = join(folder, "hf", "hub", "models--org--adapter");
+  const [old = "", pushed = ""] = ["c", "d"].map((digit) => digit.repeat(40));
+  await cp(join(folder, "first", "adapter"), join(repository, "snapshots", old), { recursive: true });
+  await Bun.write(join(repository, "refs", "main"), old);
+  const env = { HF_HOME: join(folder, "hf"), HF_HUB_OFFLINE: "1" };
+  const args = ["--data", "data.jsonl", "--init-adapter", "org/adapter", "--out", "on", "--json", "--quiet"];
+  const first = await finetuneWith(env, STORIES, ...args, "--schedule", "constant", "--steps", "1");
+  expect([first.status, first.stderr]).toEqual([0, ""]);
+  const run = await Bun.file(join(folder, "on", "run.json")).json();
+  expect(run.adapter).toMatchObject({ init_adapter: "org/adapter", init_commit: old });
+
+  // Pushed anew, and the run has no state yet.
+  await cp(join(folder, "first", "adapter"), join(repository, "snapshots", pushed), { recursive: true });
+  await Bun.write(join(repository, "snapshots", pushed, "adapter_model.safetensors"), "other weights");
+  await Bun.write(join(repository, "refs", "main"), pushed);
+  for (const made of ["state", "adapter"]) await rm(join(folder, "on", made), { recursive: true });
+  const again = await finetuneWith(env, "--resume", "on", "--json", "--quiet");
+  expect([again.status, again.stderr]).toEqual([0, ""]);
+  expect(JSON.parse(again.stdout).loss).toBe(JSON.parse(first.stdout).loss);
+
+  await rm(repository, { recursive: true });
+  const more = await finetuneWith(env, "--resume", "on", "--steps", "2", "--json", "--quiet");
+  expect([more.status, more.stderr]).toEqual([0, ""]);
+  expect(JSON.parse(more.stdout)).toMatchObject({ steps: 2 });
+}, 60_000);
+
 describe("--dry-run", () => {
   test("shows samples with what is supervised, counts, parameters and memory, and writes nothing", async () => {
     const run = await finetune(STORIES, "--data", "data.jsonl", "--max-length", "14", "--out", "dry", "--dry-run");

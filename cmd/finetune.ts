@@ -21,6 +21,7 @@ export const command = defineCommand({
   async run({ model }, options, context) {
     const { newestRun, RunFolder } = await import("../src/train/run-folder.ts");
     const { refuseShorter } = await import("../src/train/data.ts");
+    const { withOwnAdapter } = await import("../src/train/init-adapter.ts");
     const { resumeSettings } = await import("../src/train/resolve-settings.ts");
     const asked = askedSettings(model, options);
     if (options.resume === undefined) {
@@ -50,7 +51,7 @@ export const command = defineCommand({
     const { folder: opened, settings: recorded } = await RunFolder.open(path);
     await using folder = opened;
     const settings = resumeSettings(recorded, asked);
-    const places = await placesOf(settings, context);
+    const places = await placesOf(await withOwnAdapter(settings, folder), context);
     const data = await loadData(places, context);
     refuseShorter(recorded, settings, data.data);
     if (options.dryRun) return await dryRun(places, data, context);
@@ -62,7 +63,7 @@ export const command = defineCommand({
 /** Finds what is wrong with the model, the targets or the adapter to go on from, before a folder is made. */
 async function refuseWhatCannotBe({ local, location }: Places, signal: AbortSignal): Promise<void> {
   const { ModelSource } = await import("../src/train/model.ts");
-  const source = await ModelSource.open(local, location, signal);
+  const source = await ModelSource.open(local, location, { signal });
   await source[Symbol.asyncDispose]();
 }
 

@@ -1,13 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { cp, readdir, readFile, rename, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openAdapter } from "../adapters/open.ts";
+import { writePeft } from "../adapters/peft-write.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { TemporaryFolder } from "../safetensors/testing.ts";
 import { refuseShorter } from "./data.ts";
 import { estimateRun } from "./finetune.ts";
 import { initialSettings } from "./init-adapter.ts";
 import type { AskedSettings } from "./resolve-settings.ts";
+import { RunFolder } from "./run-folder.ts";
 import type { TrainSettings } from "./settings.ts";
 import { inputFor, outcomeOf, Recording, settingsFor, STORIES, trainInto, writeTexts } from "./testing.ts";
 
@@ -238,6 +240,56 @@ test("an adapter that exists is trained on: its bases, parameters, targets", asy
   await rename(folder.at("base"), folder.at("moved"));
   const longer = { ...settings, steps: 2, schedule: "constant" as const };
   expect((await trainHere("on", longer)).result.steps).toBe(2);
+});
+
+const BEGINNINGS: [string, Partial<AskedSettings>, Partial<AskedSettings>][] = [
+  ["drawn bases that are saved", { generator: "philox-v1", projections: true }, {}],
+  ["bases of a file that are left out", { projections: true }, { projections: false }],
+  ["LoRA's factors", { method: "lora" }, {}],
+];
+
+test.each(BEGINNINGS)("a run that began with an adapter is resumed without it: %s", async (name, first, then) => {
+  const [path, other] = [folder.at(`${name}-first`), folder.at(`${name}-other`)];
+  await trainHere(`${name}-first`, await small({ ...first, steps: 1 }));
+  await trainHere(
+    `${name}-other`,
+    await small({ ...first, steps: 1, ...(first.method ? {} : { basisSeed: "9" }), seed: 3 }),
+  );
+  if (first.generator !== undefined) {
+    // The bases are then drawn for the run, and saved with what it makes.
+    await using adapter = await openAdapter(path);
+    const { config, bases, metadata } = adapter;
+    const tensors = [...adapter.tensors.values()].filter(({ name }) => !name.startsWith("base_model.randlora_"));
+    const bare = folder.at(`${name}-bare`);
+    await mkdir(bare);
+    await writePeft(bare, { config, bases, metadata, tensors }, "");
+    for (const part of ["best", "adapter"]) await rm(join(path, part), { recursive: true });
+    await rename(bare, join(path, "adapter"));
+  }
+  const init = { initAdapter: path, ...(await initialSettings(path, undefined)) };
+  const settings = await small({ steps: 4, ...then, ...init });
+  await trainHere(`${name}-whole`, settings);
+
+  // Before anything was saved, the adapter must be what it was.
+  await (await RunFolder.create(folder.at(`${name}-parts`), settings))[Symbol.asyncDispose]();
+  await rename(path, `${path}-kept`);
+  await cp(other, path, { recursive: true });
+  await expect(trainHere(`${name}-parts`, settings)).rejects.toMatchObject({
+    code: "adapter",
+    message: expect.stringMatching(/-first.*: not the adapter that the run began with/),
+  });
+  await rm(path, { recursive: true });
+  await rename(`${path}-kept`, path);
+
+  const stop = new AbortController();
+  const stopping = new Recording();
+  stopping.onStep = (step) => void (step === 2 && stop.abort());
+  await trainHere(`${name}-parts`, settings, stopping, stop.signal);
+  // Afterwards its fate does not matter.
+  await rm(path, { recursive: true });
+  await cp(other, path, { recursive: true });
+  await trainHere(`${name}-parts`, settings);
+  expect(await outcomeOf(folder.at(`${name}-parts`))).toEqual(await outcomeOf(folder.at(`${name}-whole`)));
 });
 
 test("bases that PEFT cannot draw are saved, and adapters of the paper's pairing go by another name", async () => {

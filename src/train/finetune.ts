@@ -1,11 +1,10 @@
-import { stat } from "node:fs/promises";
 import { RandloraError } from "../errors.ts";
 import { chooseOptions } from "./choose-options.ts";
 import { dataHash, planRun } from "./data.ts";
+import { withOwnAdapter } from "./init-adapter.ts";
 import type { MethodSummary } from "./method.ts";
 import { ModelSource } from "./model.ts";
 import type { RunFolder } from "./run-folder.ts";
-import type { TrainSettings } from "./settings.ts";
 import { newestState } from "./state.ts";
 import { openGpu, type RunInput, Training } from "./training.ts";
 import type { TrainObserver, TrainResult } from "./types.ts";
@@ -53,22 +52,13 @@ export async function finetune(
     const cause = `${input.settings.data}: not the data that the run began with`;
     throw new RandloraError("data", cause, "put the old data back, or start a new run");
   }
-  const settings = state === undefined ? input.settings : await findBases(input.settings, input.folder);
-  await using source = await ModelSource.open(settings, input.location, signal);
+  const settings = await withOwnAdapter(input.settings, input.folder);
+  const began = state?.progress.kernels.choices;
+  await using source = await ModelSource.open(settings, input.location, { began, signal });
   const base = await source.fingerprint();
   if (state?.progress.base !== undefined && state.progress.base !== base) {
     const cause = `${settings.model}: its weights are not those that the run began with`;
     throw new RandloraError("model", cause, "put the old ones back, or start a new run");
   }
   return await new Training(input, source, state, { data: hash, base }, observer).run(signal);
-}
-
-/** Where the adapter that a run began with is gone, its own has the same bases; parameters come from the state. */
-async function findBases(settings: TrainSettings, folder: RunFolder): Promise<TrainSettings> {
-  const { adapter } = settings;
-  if (adapter === null || adapter.initAdapter === null) return settings;
-  const own = folder.last(settings.method);
-  const isThere = (path: string) => stat(path).then(Boolean, () => false);
-  if ((await isThere(adapter.initAdapter)) || !(await isThere(own))) return settings;
-  return { ...settings, adapter: { ...adapter, initAdapter: own } };
 }

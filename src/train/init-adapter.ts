@@ -2,6 +2,8 @@ import { loraConfig } from "../adapters/lora/config.ts";
 import { lora } from "../adapters/lora/method.ts";
 import type { MethodDefinition } from "../adapters/method.ts";
 import { methodOfAdapter } from "../adapters/methods.ts";
+import { stat } from "node:fs/promises";
+import { adapterFingerprint } from "../adapters/fingerprint.ts";
 import { openAdapter } from "../adapters/open.ts";
 import type { AdapterPlan } from "../adapters/plan.ts";
 import { randloraConfig } from "../adapters/randlora/config.ts";
@@ -10,7 +12,9 @@ import type { TargetRules } from "../adapters/targets.ts";
 import type { Adapter } from "../adapters/types.ts";
 import { RandloraError } from "../errors.ts";
 import { oneLine, quote } from "../safetensors/failure.ts";
+import type { RunFolder } from "./run-folder.ts";
 import type { AdapterSettings, TrainSettings } from "./settings.ts";
+import { newestState } from "./state.ts";
 
 /** What an adapter to go on from (`--init-adapter`) decides of a run. */
 export type InitialSettings = Partial<AdapterSettings> & Pick<TrainSettings, "method">;
@@ -24,9 +28,10 @@ export async function initialSettings(
   generator: AdapterSettings["generator"] | undefined,
 ): Promise<InitialSettings> {
   await using adapter = await openAdapter(path);
+  const initSha256 = await adapterFingerprint(adapter);
   if (methodOfAdapter(adapter) === lora) {
     const { r: rank, alpha, targets, rslora } = loraConfig(adapter);
-    return { method: "lora", rank, alpha, ...targetsOf(targets), rslora };
+    return { method: "lora", rank, alpha, ...targetsOf(targets), rslora, initSha256 };
   }
   const { r: rank, alpha, targets, key, sparsity } = randloraConfig(adapter);
   const record = recordOf(adapter);
@@ -38,6 +43,7 @@ export async function initialSettings(
     variant: record?.pairing ?? "peft",
     sparsity,
     basisSeed: String(key),
+    initSha256,
     generator: record?.generator ?? generator ?? null,
   };
 }
@@ -45,6 +51,28 @@ export async function initialSettings(
 function targetsOf({ modules, layers }: TargetRules): Partial<AdapterSettings> {
   const targets = modules === null || typeof modules === "string" ? modules : [...modules];
   return { ...(targets === null ? {} : { targets }), layers: [...layers] };
+}
+
+/**
+ * The settings of a run that is resumed, once it has a state: what it needs beside that (bases, targets, configuration)
+ * its own adapter has, whatever became of the one that it began with.
+ */
+export async function withOwnAdapter(settings: TrainSettings, folder: RunFolder): Promise<TrainSettings> {
+  const { adapter, method } = settings;
+  if (adapter === null || adapter.initAdapter === null || (await newestState(folder.states)) === undefined) {
+    return settings;
+  }
+  const own = folder.last(method);
+  // Killed between its first state and its first adapter, it has none yet.
+  if (!(await stat(own).then(Boolean, () => false))) return settings;
+  return { ...settings, adapter: { ...adapter, initAdapter: own, initCommit: null, initSha256: null } };
+}
+
+/** Throws `RandloraError` "adapter" where the adapter is not the one that the run began with. */
+export async function refuseChanged(adapter: Adapter, { initSha256 }: AdapterSettings): Promise<void> {
+  if (initSha256 === null || (await adapterFingerprint(adapter)) === initSha256) return;
+  const cause = "not the adapter that the run began with (--init-adapter)";
+  throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "put the old one back, or start a new run");
 }
 
 /** What an adapter records of its random bases. */

@@ -4,7 +4,7 @@ import { lora } from "../adapters/lora/method.ts";
 import { planLora } from "../adapters/lora/plan.ts";
 import { openAdapter } from "../adapters/open.ts";
 import { readValues } from "../adapters/values.ts";
-import { refuseMore, requireMethod } from "./init-adapter.ts";
+import { refuseChanged, refuseMore, requireMethod } from "./init-adapter.ts";
 import type { AdapterSettings } from "./settings.ts";
 import type { Targets } from "./target-modules.ts";
 
@@ -65,10 +65,11 @@ export function newLora(settings: AdapterSettings, targets: Targets, base: strin
 
 /**
  * An adapter that exists, to go on from (`--init-adapter`): its factors, ranks, alpha and targets.
- * @throws RandloraError `adapter` when it does not fit the base, or holds more than LoRA's factors
+ * @throws RandloraError `adapter` when it is not the recorded one, does not fit the base, or holds more than LoRA's factors
  */
-export async function existingLora(path: string, base: BaseModel, { dropout }: AdapterSettings): Promise<LoraSource> {
+export async function existingLora(path: string, base: BaseModel, settings: AdapterSettings): Promise<LoraSource> {
   await using adapter = await openAdapter(path);
+  await refuseChanged(adapter, settings);
   requireMethod(adapter, lora);
   const plan = planLora(adapter, base);
   refuseMore(plan);
@@ -77,5 +78,5 @@ export async function existingLora(path: string, base: BaseModel, { dropout }: A
     const values = { a: await readValues(adapter, a), b: await readValues(adapter, b) };
     modules.push({ name, tensor, out, in: input, rank, scale, values });
   }
-  return { modules, config: { ...adapter.config, inference_mode: true, lora_dropout: dropout } };
+  return { modules, config: { ...adapter.config, inference_mode: true, lora_dropout: settings.dropout } };
 }

@@ -12,11 +12,17 @@ import type { PlacedModel, TrainedModel } from "./engine.ts";
 import { createFull } from "./full.ts";
 import { createLora } from "./lora.ts";
 import { existingLora, type LoraSource, newLora } from "./lora-source.ts";
-import type { PlaceOptions } from "./method.ts";
-import { createRandlora } from "./randlora.ts";
+import type { MethodChoices, PlaceOptions } from "./method.ts";
+import { createRandlora, parseBasesFrom } from "./randlora.ts";
 import { existingRandlora, newRandlora, type RandloraSource } from "./randlora-source.ts";
 import type { TrainSettings } from "./settings.ts";
 import { findTargets } from "./target-modules.ts";
+
+export interface OpenOptions {
+  /** What the method chose when the run began, for a resumed one. */
+  readonly began?: MethodChoices | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
 
 /**
  * What a model is trained from, beside the GPU: opened and checked once, placed on as many GPUs as one likes (a counting
@@ -42,14 +48,14 @@ export class ModelSource implements AsyncDisposable {
   static async open(
     settings: TrainSettings,
     { folder, weights }: ModelLocation,
-    signal?: AbortSignal,
+    { began, signal }: OpenOptions = {},
   ): Promise<ModelSource> {
     const config = await loadConfig(folder);
     const checkpoint = await Checkpoint.open(weights ?? folder);
     try {
       const json = await readConfig(folder);
       const base = describeBase(checkpoint, json?.value);
-      return new ModelSource(settings, config, checkpoint, await openAdapterSource(settings, base, signal));
+      return new ModelSource(settings, config, checkpoint, await openAdapterSource(settings, base, { began, signal }));
     } catch (thrown) {
       await checkpoint.close();
       throw thrown;
@@ -109,7 +115,7 @@ type AdapterSource =
 async function openAdapterSource(
   settings: TrainSettings,
   base: BaseModel,
-  signal: AbortSignal | undefined,
+  { began, signal }: OpenOptions,
 ): Promise<AdapterSource> {
   const { adapter, method } = settings;
   if (adapter === null || method === "full") return { kind: "full" };
@@ -117,7 +123,7 @@ async function openAdapterSource(
   if (initAdapter !== null) {
     return method === "lora"
       ? { kind: "lora", source: await existingLora(initAdapter, base, adapter) }
-      : { kind: "randlora", source: await existingRandlora(initAdapter, base, adapter, signal) };
+      : { kind: "randlora", source: await existingRandlora(initAdapter, base, adapter, parseBasesFrom(began), signal) };
   }
   const targets = findTargets(base, adapter);
   if (method === "lora") return { kind: "lora", source: newLora(adapter, targets, settings.model) };

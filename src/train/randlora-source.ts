@@ -3,22 +3,25 @@ import { fromBigInt, type JsonObject } from "../adapters/lossless-json.ts";
 import { openAdapter } from "../adapters/open.ts";
 import { drawSteps } from "../bases/draw.ts";
 import type { Bases } from "../bases/bases.ts";
+import type { RandloraConfig } from "../adapters/randlora/config.ts";
 import type { Pairing } from "../adapters/randlora/delta-reference.ts";
 import { readParameters } from "../adapters/randlora/layers.ts";
+import type { BasesSource } from "../adapters/randlora/generator.ts";
+import { specOf } from "../adapters/randlora/identify.ts";
 import { loadBases } from "../adapters/randlora/load-bases.ts";
 import { drawsAlike, gridOfWeights } from "../adapters/randlora/peft-draws.ts";
 import { randlora } from "../adapters/randlora/method.ts";
 import { PEFT_TYPES } from "../adapters/randlora/peft-types.ts";
 import { planRandlora } from "../adapters/randlora/plan.ts";
 import { drawPairTensors } from "../adapters/randlora/projection-tensors.ts";
-import { formatBasesRecord } from "../adapters/randlora/record.ts";
+import { type BasesRecord, formatBasesRecord } from "../adapters/randlora/record.ts";
 import type { SavedPair } from "../adapters/randlora/saved.ts";
 import { userStdCache } from "../bases/std-cache.ts";
 import { takeSteps } from "../bases/steps.ts";
 import { basesRecord, initialValues, type ModuleValues, newBasesSpec } from "../adapters/randlora/train/create.ts";
 import { moduleShape } from "../adapters/randlora/train/shape.ts";
 import type { FloatGrid } from "../random/names.ts";
-import { recordOf, refuseMore, requireMethod } from "./init-adapter.ts";
+import { recordOf, refuseChanged, refuseMore, requireMethod } from "./init-adapter.ts";
 import type { AdapterSettings, TrainSettings } from "./settings.ts";
 import type { Targets } from "./target-modules.ts";
 
@@ -34,6 +37,9 @@ export interface RandloraModule {
   readonly values: ModuleValues;
 }
 
+/** Where bases come from. */
+export type BasesFrom = "drawn" | "saved";
+
 /** A RandLoRA adapter before it is trained: new, or one that exists. Everything of it that no GPU is needed for. */
 export interface RandloraSource extends AsyncDisposable {
   readonly r: number;
@@ -42,6 +48,8 @@ export interface RandloraSource extends AsyncDisposable {
   readonly pairing: Pairing;
   readonly modules: readonly RandloraModule[];
   readonly bases: Bases;
+  /** Drawn bases and the same ones out of a file may be stored differently, and then products round differently. */
+  readonly basesFrom: BasesFrom;
   /** What draws the bases, where that is known. */
   readonly record: JsonObject | undefined;
   /** PEFT's configuration. */
@@ -76,6 +84,7 @@ export async function newRandlora(
       return { name, tensor: `${name}.weight`, out, in: input, values: initialValues(out, input, r, grid) };
     }),
     bases,
+    basesFrom: "drawn",
     record: formatBasesRecord(record),
     config: {
       auto_mapping: null,
@@ -107,31 +116,36 @@ export async function newRandlora(
 }
 
 /**
- * An adapter that exists, to go on from (`--init-adapter`): its bases, parameters, rank, alpha and targets.
- * @throws RandloraError `adapter` when it does not fit the base, or holds more than RandLoRA's parameters; the signal's
- *   reason when it is aborted
+ * An adapter that exists, to go on from (`--init-adapter`, or a resumed run's own): its bases, parameters, rank, alpha and
+ * targets.
+ * @param basesFrom where a resumed run had the bases from; undefined: the file's, where it has them
+ * @throws RandloraError `adapter` when it is not the recorded one, does not fit the base, or holds more than RandLoRA's
+ *   parameters; the signal's reason when it is aborted
  */
 export async function existingRandlora(
   path: string,
   base: BaseModel,
   settings: AdapterSettings,
+  basesFrom?: BasesFrom,
   signal?: AbortSignal,
 ): Promise<RandloraSource> {
   const adapter = await openAdapter(path);
   try {
+    await refuseChanged(adapter, settings);
     requireMethod(adapter, randlora);
     // Where the adapter says what drew its bases, the settings have it from there.
     const generator = recordOf(adapter) === undefined ? (settings.generator ?? undefined) : undefined;
     const plan = planRandlora(adapter, base, { generator });
     refuseMore(plan);
-    const { layers, pairing, scale, extent, bases: source } = plan;
-    const { r } = plan.config;
+    const { layers, pairing, scale, extent, config } = plan;
+    const { r } = config;
     const modules: RandloraModule[] = [];
     for (const layer of layers) {
       const { module: name, tensor, out, in: input } = layer;
       modules.push({ name, tensor, out, in: input, values: await readParameters(adapter, layer) });
     }
     const stored = layers.map(({ dtype }) => dtype);
+    const source = await basesAs(basesFrom, plan.bases, recordOf(adapter), config);
     const record = source.kind === "drawn" ? (source.record ?? basesRecord(source.spec, pairing)) : recordOf(adapter);
     return {
       r,
@@ -139,6 +153,7 @@ export async function existingRandlora(
       pairing,
       modules,
       bases: await loadBases(adapter, source, r, extent, { signal }),
+      basesFrom: source.kind,
       record: record && formatBasesRecord(record),
       config: { ...adapter.config, inference_mode: true },
       projections: once(async () => (source.kind === "saved" ? source : drawPairTensors(source.spec))),
@@ -150,6 +165,20 @@ export async function existingRandlora(
     await adapter.close();
     throw thrown;
   }
+}
+
+/** The same bases, drawn or as a file has them: a run's own adapter may hold what was drawn, or leave out what was read. */
+async function basesAs(
+  wanted: BasesFrom | undefined,
+  source: BasesSource,
+  record: BasesRecord | undefined,
+  config: RandloraConfig,
+): Promise<BasesSource> {
+  if (wanted === "drawn" && source.kind === "saved" && record !== undefined) {
+    return { kind: "drawn", spec: specOf(record, config), record };
+  }
+  if (wanted === "saved" && source.kind === "drawn") return { kind: "saved", ...(await drawPairTensors(source.spec)) };
+  return source;
 }
 
 /**

@@ -16,7 +16,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { dropoutMask } from "./dropout.ts";
 import type { Method, MethodChoices, PassKind, PlaceOptions } from "./method.ts";
 import { Parameters } from "./parameters.ts";
-import type { RandloraModule, RandloraSource } from "./randlora-source.ts";
+import type { BasesFrom, RandloraModule, RandloraSource } from "./randlora-source.ts";
 import type { AdapterSettings } from "./settings.ts";
 
 export interface RandloraOptions {
@@ -69,7 +69,7 @@ export async function createRandlora(options: RandloraOptions): Promise<Method> 
   return {
     kind: "randlora",
     parameters,
-    choices: { orders: plans.map(formatOrder) },
+    choices: { orders: plans.map(formatOrder), bases: source.basesFrom },
     summary: {
       trainableParameters: parameters.count,
       modules: modules.map(({ name, out, in: input }) => {
@@ -163,4 +163,10 @@ export function parseOrders(choices: MethodChoices, count: number, file = "the s
     if (formatOrder(plan) !== text) throw refuse(`${quote(text)} is no order of products`);
     return plan;
   });
+}
+
+/** Where a resumed run had its bases from; states of earlier versions do not say. */
+export function parseBasesFrom(choices: MethodChoices | undefined): BasesFrom | undefined {
+  const bases = choices?.["bases"];
+  return bases === "drawn" || bases === "saved" ? bases : undefined;
 }

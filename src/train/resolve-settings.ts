@@ -103,6 +103,8 @@ function adapterSettings(method: "randlora" | "lora", asked: AskedSettings, fact
     generator,
     projections: given.projections ?? true,
     initAdapter: given.initAdapter ?? null,
+    initCommit: given.initCommit ?? null,
+    initSha256: given.initSha256 ?? null,
     compute: given.compute ?? "auto",
   };
 }

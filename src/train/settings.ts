@@ -12,6 +12,7 @@ const positive = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 const amount = v.pipe(v.number(), v.finite(), v.minValue(0));
 const share = v.pipe(v.number(), v.minValue(0), v.ltValue(1));
 const path = v.pipe(v.string(), v.minLength(1));
+const commit = v.pipe(v.string(), v.regex(/^[0-9a-f]{40}$/));
 
 /** Settings of methods that add to frozen weights; `full` has none. */
 const ADAPTER = v.strictObject({
@@ -36,6 +37,10 @@ const ADAPTER = v.strictObject({
   projections: v.boolean(),
   /** The adapter to go on from. */
   initAdapter: v.nullable(path),
+  /** Its commit, where it is a name on the Hub. */
+  initCommit: v.optional(v.nullable(commit), null),
+  /** Its fingerprint: until the run has a state of its own, it must stay what it was. */
+  initSha256: v.optional(v.nullable(v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/))), null),
   /** Order of RandLoRA's products: by flops and memory, or one of them everywhere. */
   compute: v.picklist(["auto", "merged", "factored"]),
 });
@@ -44,7 +49,7 @@ const SETTINGS = v.strictObject({
   /** A folder, or a name on the Hub. */
   model: path,
   /** The commit of a name on the Hub: what a resumed run takes, whatever was pushed since. */
-  commit: v.optional(v.nullable(v.pipe(v.string(), v.regex(/^[0-9a-f]{40}$/))), null),
+  commit: v.optional(v.nullable(commit), null),
   method: v.picklist(["randlora", "lora", "full"]),
   adapter: v.nullable(ADAPTER),
   data: path,
