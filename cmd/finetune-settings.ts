@@ -71,6 +71,7 @@ function embeddedRun(flags: Partial<FlatSettings>): Partial<FlatSettings> {
 export async function newSettings(flags: Partial<FlatSettings>, context: Context): Promise<TrainSettings> {
   const { loadConfig, SUPPORTED_TYPES } = await import("../src/models/architectures/index.ts");
   const { readConfig } = await import("../src/models/config-file.ts");
+  const { strftime } = await import("../src/text/template/strftime.ts");
   const { resolveSettings } = await import("../src/train/resolve-settings.ts");
   const { initialSettings } = await import("../src/train/init-adapter.ts");
   const { localPath } = await import("../src/options/places.ts");
@@ -92,7 +93,8 @@ export async function newSettings(flags: Partial<FlatSettings>, context: Context
   const init = adapter ? await initialSettings(adapter, asked.generator) : undefined;
   const commit = commitOf(model, folder);
   const initCommit = asked.initAdapter && adapter ? commitOf(asked.initAdapter, adapter) : null;
-  return resolveSettings({ ...asked, model, data, commit, initCommit }, { modelType, contextLength, init });
+  const date = strftime(new Date(), "%FT%T");
+  return resolveSettings({ ...asked, model, data, date, commit, initCommit }, { modelType, contextLength, init });
 }
 
 /** The commit whose files lie in `folder`, where `name` is one on the Hub. */

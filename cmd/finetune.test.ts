@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { cp, mkdtemp, readdir, rm } from "node:fs/promises";
+import { cp, mkdtemp, readdir, rm, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
@@ -110,6 +110,37 @@ test("a model on the Hub is resumed at the commit with which the run began, what
   const more = await finetuneWith(env, "org/stories", "--resume", "hub", "--steps", "2", "--json", "--quiet");
   expect([more.status, more.stderr]).toEqual([0, ""]);
   expect(JSON.parse(more.stdout)).toMatchObject({ steps: 2 });
+}, 60_000);
+
+test("a template that writes a date is told the run's, on whatever day data are copied and the run is resumed", async () => {
+  const model = join(folder, "dated");
+  await cp(STORIES, model, { recursive: true });
+  const template = "{{ strftime_now('%F') }}{% for m in messages %}{{ m.content }}{% endfor %}";
+  await Bun.write(join(model, "chat_template.jinja"), template);
+  const line = `${JSON.stringify({ messages: [{ role: "assistant", content: "once" }] })}\n`;
+  for (const [file, lines] of [
+    ["chats.jsonl", 4],
+    ["valid.jsonl", 1],
+  ] as const) {
+    await Bun.write(join(folder, file), line.repeat(lines));
+    await utimes(join(folder, file), new Date(), new Date(2001, 1, 3));
+  }
+  const args = ["--data", "chats.jsonl", "--valid", "valid.jsonl", ...LORA, "--schedule", "constant", "--out", "day"];
+  const first = await finetune(model, ...args, "--steps", "1", "--quiet");
+  expect([first.status, first.stderr]).toEqual([0, ""]);
+  const { date } = await Bun.file(join(folder, "day", "run.json")).json();
+  expect(Math.abs(new Date(date).getTime() - Date.now())).toBeLessThan(10 * 60_000);
+  for (const file of ["chats.jsonl", "valid.jsonl"]) {
+    await utimes(join(folder, file), new Date(), new Date(2007, 1, 3));
+  }
+  // On the other side of the earth, where it is another day for half of it.
+  for (const [zone, steps] of [
+    ["Pacific/Kiritimati", "2"],
+    ["Pacific/Niue", "3"],
+  ] as const) {
+    const more = await finetuneWith({ TZ: zone }, "--resume", "day", "--steps", steps, "--quiet");
+    expect([more.status, more.stderr]).toEqual([0, ""]);
+  }
 }, 60_000);
 
 test("an adapter on the Hub to go on from is that of the run's beginning; once a state is saved it is not needed", async () => {

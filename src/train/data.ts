@@ -37,6 +37,8 @@ export async function loadRunData(
     { data: settings.data, valid: settings.valid ?? undefined, validSplit: settings.validSplit ?? undefined },
     {
       ...options,
+      // Without a zone it is read as local time: the same day wherever the run is resumed.
+      ...(settings.date === null ? {} : { now: new Date(settings.date) }),
       tokenizer,
       template,
       endOfSequence: await readEndOfSequence(folder, tokenizer),

@@ -46,6 +46,7 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
     data: asked.data,
     valid: asked.valid ?? null,
     validSplit: asked.validSplit ?? null,
+    date: asked.date ?? null,
     dtype: asked.dtype ?? "keep",
     steps: asked.steps ?? null,
     epochs: asked.steps === undefined ? (asked.epochs ?? 1) : (asked.epochs ?? null),

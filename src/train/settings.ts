@@ -55,6 +55,8 @@ const SETTINGS = v.strictObject({
   data: path,
   valid: v.nullable(path),
   validSplit: v.nullable(share),
+  /** When the run began, by the clock there: what chat templates are told that write a date; null: the data file's. */
+  date: v.optional(v.nullable(v.pipe(v.string(), v.isoDateTimeSecond())), null),
   /** How the frozen base is held; `full`: the dtype of what is written. */
   dtype: v.picklist(["keep", "f32", "f16", "bf16"]),
   /** Of the whole run; `epochs` says how many times the data is gone through when it was not given. */

@@ -18,8 +18,8 @@ export interface LoadOptions extends EncoderOptions {
 const REPORT_EVERY = 256;
 
 /**
- * Reads and tokenises a data file. Chat templates that write a date are told the file's (unless `now` is given), so that a
- * run that is resumed on another day sees the same tokens.
+ * Reads and tokenises a data file. Chat templates that write a date are told `now`, by default the file's, so that the same
+ * file makes the same tokens on another day.
  *
  * @throws {RandloraError} `file` when it cannot be read; `data` or `format` naming the line when its content is wrong; `data`
  *   when it has no samples, or none with supervised tokens
