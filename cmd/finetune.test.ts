@@ -112,6 +112,34 @@ test("a model on the Hub is resumed at the commit with which the run began, what
   expect(JSON.parse(more.stdout)).toMatchObject({ steps: 2 });
 }, 60_000);
 
+test("a base or data that are bad leave no run; a resumed one is recorded once it goes on", async () => {
+  const model = join(folder, "nan");
+  await cp(STORIES, model, { recursive: true });
+  const weights = join(model, "model.safetensors");
+  const bytes = new Uint8Array(await Bun.file(weights).arrayBuffer());
+  await Bun.write(weights, bytes.fill(0xff, bytes.length - 4096));
+  const bad = await finetune(model, "--data", "data.jsonl", ...LORA, "--out", "bad/run");
+  expect([bad.status, bad.stderr]).toEqual([1, expect.stringContaining("the model holds NaN")]);
+  expect(existsSync(join(folder, "bad"))).toBe(false);
+
+  const data = join(folder, "changing.jsonl");
+  await cp(join(folder, "data.jsonl"), data);
+  const args = ["--data", data, ...LORA, "--schedule", "constant", "--steps", "1", "--out", "resumed", "--quiet"];
+  expect((await finetune(STORIES, ...args)).status).toBe(0);
+  const settings = join(folder, "resumed", "run.json");
+  const before = await Bun.file(settings).text();
+  await Bun.write(data, '{"text": "other"}\n');
+  const refused = await finetune("--resume", "resumed", "--steps", "2", "--quiet");
+  expect([refused.status, refused.stderr]).toEqual([
+    1,
+    expect.stringContaining("not the data that the run began with"),
+  ]);
+  expect(await Bun.file(settings).text()).toBe(before);
+  await cp(join(folder, "data.jsonl"), data);
+  expect((await finetune("--resume", "resumed", "--steps", "2", "--quiet")).status).toBe(0);
+  expect(await Bun.file(settings).json()).toMatchObject({ steps: 2 });
+}, 60_000);
+
 test("a template that writes a date is told the run's, on whatever day data are copied and the run is resumed", async () => {
   const model = join(folder, "dated");
   await cp(STORIES, model, { recursive: true });

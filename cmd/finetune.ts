@@ -55,8 +55,7 @@ export const command = defineCommand({
     const data = await loadData(places, context);
     refuseShorter(recorded, settings, data.data);
     if (options.dryRun) return await dryRun(places, data, context);
-    await folder.writeSettings(settings);
-    await train(folder, places, data, context);
+    await train(folder, places, data, context, settings);
   },
 });
 
@@ -89,7 +88,14 @@ async function dryRun({ local, location }: Places, { data, tokenizer }: RunData,
   context.result(dryRunJson(found), () => dryRunText(found, context.columns, context.style));
 }
 
-async function train(folder: RunFolder, places: Places, { data }: RunData, context: Context): Promise<void> {
+/** @param recorded what run.json will hold, where it changes */
+async function train(
+  folder: RunFolder,
+  places: Places,
+  { data }: RunData,
+  context: Context,
+  recorded?: TrainSettings,
+): Promise<void> {
   const { finetune } = await import("../src/train/finetune.ts");
   const { TrainingDisplay } = await import("../src/terminal/training.ts");
   const { lossesText } = await import("../src/report/dry-run.ts");
@@ -100,7 +106,7 @@ async function train(folder: RunFolder, places: Places, { data }: RunData, conte
   {
     using display = new TrainingDisplay(context);
     signal.addEventListener("abort", () => display.stopping());
-    result = await finetune({ settings, location, data, folder, gpu, profile }, display, signal);
+    result = await finetune({ settings, location, data, folder, recorded, gpu, profile }, display, signal);
   }
   await show(result, settings, folder, context);
 }

@@ -4,9 +4,8 @@ import { dataHash, planRun } from "./data.ts";
 import { withOwnAdapter } from "./init-adapter.ts";
 import type { MethodSummary } from "./method.ts";
 import { ModelSource } from "./model.ts";
-import type { RunFolder } from "./run-folder.ts";
 import { newestState } from "./state.ts";
-import { openGpu, type RunInput, Training } from "./training.ts";
+import { openGpu, type RunInput, Training, type TrainingInput } from "./training.ts";
 import type { TrainObserver, TrainResult } from "./types.ts";
 
 /** What `--dry-run` tells. */
@@ -42,7 +41,7 @@ export async function estimateRun(input: RunInput): Promise<RunEstimate> {
  * @throws RandloraError `model` and `data` (not those that the run began with), `memory`, `gpu`, `numeric`, `file`
  */
 export async function finetune(
-  input: RunInput & { readonly folder: RunFolder },
+  input: TrainingInput,
   observer: TrainObserver,
   signal: AbortSignal,
 ): Promise<TrainResult> {

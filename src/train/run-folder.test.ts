@@ -20,6 +20,17 @@ afterEach(async () => {
 
 const SETTINGS = resolveSettings({ model: "org/name@rev", data: "d" }, { modelType: "llama", contextLength: 99 });
 
+/** A state as far as its folder is looked at. */
+async function writeState(run: RunFolder, step: number): Promise<void> {
+  const state = join(run.states, `step-${step}`);
+  await mkdir(state, { recursive: true });
+  const progress = { version: 1, step, tokens: 0, loss: null, validLoss: null, evaluated: null, best: null };
+  const kernels = { checkpointing: false, staging: "workgroup", choices: {} };
+  const rest = { evaluationsSinceBest: 0, kernels, gpu: { name: "", driver: "" }, data: "" };
+  await writeFile(join(state, "state.json"), JSON.stringify({ ...progress, ...rest }));
+  await writeFile(join(state, "DONE"), "");
+}
+
 describe("a run's folder", () => {
   test("is numbered, and two that are made at the same time are two", async () => {
     const made = await Promise.all([1, 2, 3].map(() => RunFolder.create(undefined, SETTINGS)));
@@ -57,22 +68,19 @@ describe("a run's folder", () => {
     await mkdir("there");
     for (const out of ["there", "a/new", undefined]) {
       await using run = await RunFolder.create(out, SETTINGS);
-      await writeFile(run.metrics, "");
+      // What is there before the first step is done.
+      await writeFile(run.metrics, '{"step":0,"valid_loss":1}\n');
+      await writeState(run, 0);
+      for (const made of ["adapter", "best"]) await mkdir(join(run.path, made));
       await run.discardUnused();
     }
     expect([await readdir("."), await readdir("there")]).toEqual([["there"], []]);
     await using trained = await RunFolder.create("new", SETTINGS);
-    await writeFile(trained.metrics, '{"step":0,"valid_loss":1}\n');
+    await writeFile(trained.metrics, '{"step":1,"loss":1,"learning_rate":1}\n');
     await trained.discardUnused();
     expect(await readdir("new")).toContain("run.json");
     await using saved = await RunFolder.create("saved", SETTINGS);
-    const state = join(saved.states, "step-0");
-    await mkdir(state, { recursive: true });
-    const progress = { version: 1, step: 0, tokens: 0, loss: null, validLoss: null, evaluated: null, best: null };
-    const kernels = { checkpointing: false, staging: "workgroup", choices: {} };
-    const rest = { evaluationsSinceBest: 0, kernels, gpu: { name: "", driver: "" }, data: "" };
-    await writeFile(join(state, "state.json"), JSON.stringify({ ...progress, ...rest }));
-    await writeFile(join(state, "DONE"), "");
+    await writeState(saved, 1);
     await saved.discardUnused();
     expect((await readdir("saved")).toSorted()).toEqual(expect.arrayContaining(["run.json", "state"]));
   });

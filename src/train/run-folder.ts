@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, rename, rmdir, stat, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rmdir, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { RandloraError } from "../errors.ts";
 import { removeAll, syncFolder } from "../safetensors/disk.ts";
@@ -93,11 +93,15 @@ export class RunFolder implements AsyncDisposable {
     }
   }
 
-  /** Removes a run that came to nothing, not a state or a line of metrics, and the folders that were made for it. */
+  /** Removes a run that came to nothing, in which not a step was done, and the folders that were made for it. */
   async discardUnused(): Promise<void> {
-    const metrics = await stat(this.metrics).catch(() => undefined);
-    if ((metrics?.size ?? 0) > 0 || (await newestState(this.states)) !== undefined) return;
-    for (const path of [this.states, this.metrics, join(this.path, SETTINGS_FILE)]) await removeAll(path);
+    const metrics = await readFile(this.metrics, "utf8").catch(() => "");
+    const state = await newestState(this.states);
+    // An evaluation before the first step has no learning rate.
+    if ((state?.progress.step ?? 0) > 0 || metrics.includes('"learning_rate"')) return;
+    const made = [this.states, this.last("lora"), this.last("full"), this.best, this.metrics];
+    // run.json first: what is left then is no run.
+    for (const path of [join(this.path, SETTINGS_FILE), ...made]) await removeAll(path);
     await this.#unlock();
     for (let path = this.path; this.#made !== undefined && path.startsWith(this.#made); path = dirname(path)) {
       if (!(await isEmptied(path))) return;

@@ -27,9 +27,16 @@ export interface RunInput {
   readonly profile?: boolean | undefined;
 }
 
+/** The same, with where it is trained into. */
+export interface TrainingInput extends RunInput {
+  readonly folder: RunFolder;
+  /** What run.json will hold, written when everything is found to be right; undefined: what it holds. */
+  readonly recorded?: TrainSettings | undefined;
+}
+
 /** A run from its newest state on: on a GPU that is opened anew, and with less memory, where it was full at the beginning. */
 export class Training {
-  readonly #input: RunInput & { readonly folder: RunFolder };
+  readonly #input: TrainingInput;
   readonly #source: ModelSource;
   readonly #state: SavedState | undefined;
   readonly #origin: Pick<Progress, "data" | "base">;
@@ -40,7 +47,7 @@ export class Training {
   #hasTrained = false;
 
   constructor(
-    input: RunInput & { readonly folder: RunFolder },
+    input: TrainingInput,
     source: ModelSource,
     state: SavedState | undefined,
     origin: Pick<Progress, "data" | "base">,
@@ -81,7 +88,7 @@ export class Training {
   }
 
   async #attempt(gpu: Gpu, { options, place, bytes }: Chosen, signal: AbortSignal): Promise<TrainResult> {
-    const { settings, folder } = this.#input;
+    const { settings, folder, recorded } = this.#input;
     const { steps, validation } = this.#plan;
     const observer = this.#observer;
     const state = this.#state;
@@ -97,6 +104,7 @@ export class Training {
     for (const note of method.summary.notes) observer.warn(note);
     if (state !== undefined) await loadParameters(state.folder, method.parameters);
     const progress = this.#progress(gpu, options, method.choices);
+    if (recorded !== undefined) await folder.writeSettings(recorded);
     observer.start({
       run: folder.path,
       step: progress.step,
