@@ -98,3 +98,14 @@ test("what is not complete does not count, is written anew and removed", async (
   expect(await readFile(join(states, "step-5", "DONE"), "utf8")).toBe("");
   parameters.release();
 });
+
+test("what is not complete takes nobody's place among those that are kept", async () => {
+  await using folder = await TemporaryFolder.create();
+  const states = folder.at("state");
+  const parameters = new Parameters(gpu, PLANS);
+  for (const step of [3, 4]) await saveState(states, parameters, progressAt(step), 9);
+  await mkdir(join(states, "step-5")); // of a process that was killed
+  await saveState(states, parameters, progressAt(6), 2);
+  expect((await readdir(states)).toSorted()).toEqual(["step-4", "step-6"]);
+  parameters.release();
+});

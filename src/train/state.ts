@@ -97,9 +97,11 @@ export async function saveState(
 
 /** Removes states older than the one of `step`, so that `keep` remain with it; of older ones that are not complete all. */
 export async function pruneStates(states: string, step: number, keep: number): Promise<void> {
-  const older = (await stateFolders(states)).filter((state) => state.step < step);
-  for (const [index, { path }] of older.entries()) {
-    if (index >= keep - 1 || !(await isComplete(path))) await removeState(path);
+  let kept = 1;
+  for (const state of await stateFolders(states)) {
+    if (state.step >= step) continue;
+    if (kept < keep && (await isComplete(state.path))) kept++;
+    else await removeState(state.path);
   }
 }
 
