@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { chmod, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { refusalOf, TemporaryFolder } from "../safetensors/testing.ts";
-import { copyModelFiles } from "./model-files.ts";
+import { copyModelFiles, foldersIn } from "./model-files.ts";
 
 async function fill(folder: TemporaryFolder, names: readonly string[]): Promise<void> {
   for (const name of names) {
@@ -32,13 +32,29 @@ test("copies what belongs to a model, subfolders too, and names the weights it l
     "rust_model.ot",
     "tf_model.h5",
   ];
-  const clutter = [".git/HEAD", ".gitattributes", ".cache/huggingface/x.lock", "out.1-2.part/model.safetensors"];
-  await fill(folder, [...copied, ...left, ...clutter, "config.json", "model.safetensors", "merged/config.json"]);
+  const clutter = [
+    ".git/HEAD",
+    ".gitattributes",
+    ".cache/huggingface/x.lock",
+    "out.1-2.part/model.safetensors",
+    "runs/a/events",
+  ];
+  const run = ["my-run/run.json", "my-run/metrics.jsonl", "my-run/model/notes.txt"];
+  await fill(folder, [
+    ...copied,
+    ...left,
+    ...clutter,
+    ...run,
+    "config.json",
+    "model.safetensors",
+    "merged/config.json",
+  ]);
   // A Hub cache is a folder of links to blobs.
   await writeFile(folder.at("blob"), "{}");
   await symlink(folder.at("blob"), folder.at("base", "generation_config.json"));
   const skip = new Set([folder.at("base", "model.safetensors"), folder.at("base", "merged")]);
 
+  expect(await foldersIn(folder.at("base"))).not.toContain("my-run");
   expect((await copyModelFiles(folder.at("base"), folder.at("out"), skip)).toSorted()).toEqual(left);
   const found = await Array.fromAsync(new Bun.Glob("**").scan({ cwd: folder.at("out"), dot: true }));
   expect(found.toSorted()).toEqual([...copied, "generation_config.json"].toSorted());

@@ -1,13 +1,14 @@
 import { access, constants, copyFile, mkdir, readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { naming } from "../safetensors/failure.ts";
+import { METRICS_FILE, RUNS, SETTINGS_FILE } from "../train/run-files.ts";
 
 /** Weights in any format: those of the output are written anew, and another format's would be the unmerged ones. */
 const WEIGHTS =
   /\.(safetensors|safetensors\.index(\.\w+)?\.json|bin|bin\.index(\.\w+)?\.json|pth?|ckpt|gguf|ggml|onnx|onnx_data|h5|msgpack|npz|ot|tflite|mlmodel)$/i;
 
-/** What is not part of a model: version control, download state, unfinished outputs. */
-const CLUTTER = /^(\.git|\.gitattributes|\.cache|\.DS_Store|.*\.part)$/;
+/** What is not part of a model: version control, download state, unfinished outputs, the logs of trainings. */
+const CLUTTER = new RegExp(`^(\\.git|\\.gitattributes|\\.cache|\\.DS_Store|.*\\.part|${RUNS})$`);
 
 /**
  * Copies everything but weights and the model's config.json from a model folder, subfolders too; links are followed, as the Hub's
@@ -25,7 +26,7 @@ export async function foldersIn(from: string): Promise<string[]> {
   for (const name of await naming(from, "read", readdir(from))) {
     if (CLUTTER.test(name)) continue;
     const found = await stat(join(from, name)).catch(() => undefined);
-    if (found?.isDirectory() === true) folders.push(name);
+    if (found?.isDirectory() === true && !(await isRun(join(from, name)))) folders.push(name);
   }
   return folders;
 }
@@ -46,6 +47,7 @@ async function copyFolder(
     if (CLUTTER.test(name) || skip.has(path)) continue;
     const found = await naming(path, "read", stat(path));
     if (found.isDirectory()) {
+      if (await isRun(path)) continue;
       const inner = await copyFolder(path, join(to, name), skip, [...above, here]);
       leftOut.push(...inner.map((file) => join(name, file)));
     } else if (WEIGHTS.test(name)) {
@@ -57,4 +59,14 @@ async function copyFolder(
     }
   }
   return leftOut;
+}
+
+/** A training run lies where its user said, be it in the model's folder: it is no part of the model, and may be writing this copy. */
+async function isRun(folder: string): Promise<boolean> {
+  const isThere = (name: string) =>
+    access(join(folder, name)).then(
+      () => true,
+      () => false,
+    );
+  return (await isThere(SETTINGS_FILE)) && (await isThere(METRICS_FILE));
 }

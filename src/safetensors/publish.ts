@@ -49,7 +49,7 @@ export class Publication implements AsyncDisposable {
    */
   static async begin(path: string, options: PublicationOptions): Promise<Publication> {
     const target = await realTarget(path);
-    await recover(target);
+    await removeLeftovers(target);
     await checkTarget(target, options);
     const parent = dirname(target);
     const created = await naming(parent, "write", mkdir(parent, { recursive: true }));
@@ -140,8 +140,12 @@ async function realTarget(path: string): Promise<string> {
   }
 }
 
-/** Removes what dead processes left of this output, and brings an old output back that one had set aside. */
-async function recover(target: string): Promise<void> {
+/**
+ * Removes what dead processes left of an output, and brings an old output back that one had set aside.
+ * @param target absolute, without symbolic links
+ * @throws RandloraError `file` when another process is writing it
+ */
+export async function removeLeftovers(target: string): Promise<void> {
   const parent = dirname(target);
   let names: string[];
   try {

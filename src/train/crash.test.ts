@@ -88,7 +88,8 @@ test("a run that is killed at twenty instants comes to what an uninterrupted one
 test.each([
   ["the first state is written", 0, /^state.step-0.parameters/],
   ["a state is written", "saved 4", /^state.step-([5-9]|1\d).optimizer/],
-  ["an adapter is written", "saved 4", /^adapter\.part.adapter_model/],
+  ["the best is written", "step 4", /^best\.[^.]+\.part.adapter_model/],
+  ["an adapter is written", "saved 4", /^adapter\.[^.]+\.part.adapter_model/],
 ])(
   "a run that is killed while %s goes on as if nothing had happened",
   async (_, after, until) => {
@@ -97,6 +98,13 @@ test.each([
     expect((await run(name, { signal: "SIGKILL", after, until })).lines.at(-1)).not.toBe("finished");
     expect((await run(name)).lines.at(-1)).toBe("finished");
     expect(await outcomeOf(folder.at(name))).toEqual(whole);
+    expect((await readdir(folder.at(name))).toSorted()).toEqual([
+      "adapter",
+      "best",
+      "metrics.jsonl",
+      "run.json",
+      "state",
+    ]);
   },
   60_000,
 );

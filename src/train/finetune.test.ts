@@ -122,6 +122,25 @@ test("a whole model is not saved before anything was trained, be its first evalu
   expect(await readdir(folder.at("whole"))).not.toContain("best");
 });
 
+test("a whole model is saved again, subfolders too, and resumed; runs in the model's folder are no part of it", async () => {
+  const model = folder.at("with-subfolder");
+  await cp(STORIES, model, { recursive: true });
+  await mkdir(join(model, "original"));
+  await writeFile(join(model, "original", "params.json"), "{}");
+  const settings = await small({ model, method: "full", steps: 2, saveEvery: 1 });
+  const wanted = [...(await readdir(STORIES)).filter((name) => !name.startsWith(".")), "original"].toSorted();
+  for (const name of ["run", "runs/1"]) {
+    const out = join("with-subfolder", name);
+    expect((await trainHere(out, settings)).recording.saves).toEqual([1, 2]);
+    expect((await trainHere(out, { ...settings, schedule: "constant" })).result.stepsBefore).toBe(2);
+    expect((await readdir(folder.at(out))).toSorted()).toEqual(["best", "metrics.jsonl", "model", "run.json", "state"]);
+    for (const made of ["best", "model"]) {
+      const files = await readdir(join(folder.at(out), made), { recursive: true });
+      expect(files.toSorted()).toEqual([...wanted, join("original", "params.json")].toSorted());
+    }
+  }
+}, 60_000);
+
 test("training ends when nothing improves", async () => {
   const settings = await small({ steps: 30, evalEvery: 1, earlyStop: 2, learningRate: 0 });
   const { result, recording } = await trainHere("stuck", settings);

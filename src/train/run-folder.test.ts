@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { appendFile, mkdir, readdir, readFile, utimes, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { appendFile, mkdir, open, readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { TemporaryFolder } from "../safetensors/testing.ts";
 import { MetricsFile } from "./metrics-file.ts";
 import { refreshFolder } from "./refresh.ts";
@@ -137,15 +137,23 @@ test("metrics are cut back to a step; half a line goes", async () => {
   expect(await read()).toEqual([]);
 });
 
-test("a folder is refreshed file by file, and not at all when a file cannot be written", async () => {
+test("a folder is exchanged whole, and stays as it was when a file cannot be written", async () => {
   const target = folder.at("adapter");
   const put = (files: Record<string, string>) => async (into: string) => {
-    for (const [name, text] of Object.entries(files)) await writeFile(join(into, name), text);
+    for (const [name, text] of Object.entries(files)) {
+      await mkdir(dirname(join(into, name)), { recursive: true });
+      await writeFile(join(into, name), text);
+    }
   };
-  await refreshFolder(target, put({ a: "1", b: "1" }));
-  await mkdir(`${target}.part`); // of a process that was killed
-  await refreshFolder(target, put({ a: "2", c: "2" }));
-  expect((await readdir(target)).toSorted()).toEqual(["a", "c"]);
+  await refreshFolder(target, put({ a: "1", b: "1", "sub/c": "1" }));
+  await using reader = await open(target);
+  const inode = async () => (await stat(target)).ino;
+  const before = await inode();
+  await refreshFolder(target, put({ a: "2", d: "2", "sub/c": "2" }));
+  expect((await readdir(target, { recursive: true })).toSorted()).toEqual(["a", "d", "sub", join("sub", "c")]);
+  // Another folder, not the old one with other files in it.
+  expect(await inode()).not.toBe(before);
+  expect((await reader.stat()).ino).toBe(before);
   const broken = refreshFolder(target, async (into) => {
     await put({ a: "3" })(into);
     throw Object.assign(new Error("full"), { code: "ENOSPC" });

@@ -4,13 +4,11 @@ import { RandloraError } from "../errors.ts";
 import { removeAll, syncFolder } from "../safetensors/disk.ts";
 import { fileError, naming, oneLine, systemCode } from "../safetensors/failure.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../safetensors/read-whole.ts";
+import { removeLeftovers } from "../safetensors/publish.ts";
 import { lockFolder } from "./lock.ts";
+import { METRICS_FILE, RUNS, SETTINGS_FILE } from "./run-files.ts";
 import { formatSettings, parseTrainSettings, type TrainSettings } from "./settings.ts";
 import { newestState } from "./state.ts";
-
-/** Where runs go that are not told where. */
-export const RUNS = "runs";
-const SETTINGS_FILE = "run.json";
 
 /** A run's folder, which only this process trains into until it is disposed. */
 export class RunFolder implements AsyncDisposable {
@@ -64,7 +62,7 @@ export class RunFolder implements AsyncDisposable {
   }
 
   get metrics(): string {
-    return join(this.path, "metrics.jsonl");
+    return join(this.path, METRICS_FILE);
   }
 
   /** The newest adapter, or for `full` the newest model. */
@@ -74,6 +72,11 @@ export class RunFolder implements AsyncDisposable {
 
   get best(): string {
     return join(this.path, "best");
+  }
+
+  /** Removes what a process that was killed while it wrote these folders left beside them. @throws RandloraError `file` */
+  async removeLeftovers(method: TrainSettings["method"]): Promise<void> {
+    for (const output of [this.last(method), this.best]) await removeLeftovers(output);
   }
 
   /** Replaces run.json in one step. */

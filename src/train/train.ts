@@ -54,6 +54,7 @@ interface Pending {
  *   step was taken from stays; `file` when something cannot be written: the states before are as they were; `memory`, `gpu`
  */
 export async function train(job: TrainJob, observer: TrainObserver, signal: AbortSignal): Promise<TrainOutcome> {
+  await job.folder.removeLeftovers(job.method.kind);
   await using metrics = await MetricsFile.open(job.folder.metrics, job.resumed ? job.progress : undefined);
   return await new Loop(job, observer, metrics).run(signal);
 }
