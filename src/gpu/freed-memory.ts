@@ -1,5 +1,5 @@
-import { dlopen } from "bun:ffi";
 import { readFileSync } from "node:fs";
+import { openLibc } from "../safetensors/libc.ts";
 
 /** glibc's mallopt(3): M_MMAP_THRESHOLD. */
 const MMAP_THRESHOLD = -3;
@@ -59,18 +59,15 @@ function dataOfProgram(): { readonly start: bigint; readonly end: bigint }[] {
 function load(): Library {
   const nothing: Library = { trim: () => {}, returnLarge: () => {}, pageOut: () => {} };
   if (process.platform !== "linux") return nothing;
-  try {
-    const { symbols } = dlopen("libc.so.6", {
-      malloc_trim: { args: ["usize"], returns: "i32" },
-      mallopt: { args: ["i32", "i32"], returns: "i32" },
-      madvise: { args: ["u64", "u64", "i32"], returns: "i32" },
-    });
-    return {
-      trim: () => void symbols.malloc_trim(0),
-      returnLarge: () => void symbols.mallopt(MMAP_THRESHOLD, LARGE),
-      pageOut: (start, bytes) => void symbols.madvise(start, bytes, PAGE_OUT),
-    };
-  } catch {
-    return nothing; // musl
-  }
+  const libc = openLibc({
+    malloc_trim: { args: ["usize"], returns: "i32" },
+    mallopt: { args: ["i32", "i32"], returns: "i32" },
+    madvise: { args: ["u64", "u64", "i32"], returns: "i32" },
+  });
+  if (libc === undefined) return nothing; // musl has no malloc_trim
+  return {
+    trim: () => void libc.malloc_trim(0),
+    returnLarge: () => void libc.mallopt(MMAP_THRESHOLD, LARGE),
+    pageOut: (start, bytes) => void libc.madvise(start, bytes, PAGE_OUT),
+  };
 }

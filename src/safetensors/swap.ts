@@ -1,6 +1,7 @@
-import { dlopen, ptr } from "bun:ffi";
+import { ptr } from "bun:ffi";
 import { rename } from "node:fs/promises";
 import { removeAll } from "./disk.ts";
+import { cString, openLibc } from "./libc.ts";
 
 // Linux: renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE). macOS: renamex_np(a, b, RENAME_SWAP).
 const AT_FDCWD = -100;
@@ -43,29 +44,18 @@ export async function replaceFolder(part: string, target: string, exchange: Exch
 }
 
 function load(): Exchange {
-  try {
-    if (process.platform === "linux") return loadLinux();
-    if (process.platform === "darwin") return loadDarwin();
-  } catch {
-    // A C library without the call: the caller has a slower way.
-  }
-  return () => false;
+  const none: Exchange = () => false; // the caller has a slower way
+  return (process.platform === "darwin" ? loadDarwin() : loadLinux()) ?? none;
 }
 
-function loadLinux(): Exchange {
-  const { symbols } = dlopen("libc.so.6", {
-    renameat2: { args: ["i32", "ptr", "i32", "ptr", "u32"], returns: "i32" },
-  });
-  return (a, b) => symbols.renameat2(AT_FDCWD, ptr(cString(a)), AT_FDCWD, ptr(cString(b)), RENAME_EXCHANGE) === 0;
+function loadLinux(): Exchange | undefined {
+  const libc = openLibc({ renameat2: { args: ["i32", "ptr", "i32", "ptr", "u32"], returns: "i32" } });
+  if (libc === undefined) return undefined;
+  return (a, b) => libc.renameat2(AT_FDCWD, ptr(cString(a)), AT_FDCWD, ptr(cString(b)), RENAME_EXCHANGE) === 0;
 }
 
-function loadDarwin(): Exchange {
-  const { symbols } = dlopen("libSystem.B.dylib", {
-    renamex_np: { args: ["ptr", "ptr", "u32"], returns: "i32" },
-  });
-  return (a, b) => symbols.renamex_np(ptr(cString(a)), ptr(cString(b)), RENAME_SWAP) === 0;
-}
-
-function cString(text: string): Uint8Array {
-  return new TextEncoder().encode(`${text}\0`);
+function loadDarwin(): Exchange | undefined {
+  const libc = openLibc({ renamex_np: { args: ["ptr", "ptr", "u32"], returns: "i32" } });
+  if (libc === undefined) return undefined;
+  return (a, b) => libc.renamex_np(ptr(cString(a)), ptr(cString(b)), RENAME_SWAP) === 0;
 }
