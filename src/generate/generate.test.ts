@@ -4,6 +4,7 @@ import * as v from "valibot";
 import { Gpu } from "../gpu/gpu.ts";
 import { readWith, upload } from "../gpu/transfer.ts";
 import { Decoder } from "../models/decoder.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { type FinishReason, generate, type GenerateOptions } from "./generate.ts";
 import type { WrittenLogprob } from "./logprobs.ts";
 import { DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
@@ -58,17 +59,43 @@ test("there must be something to go on from", async () => {
   await expect(all(GREEDY, {}, [])).rejects.toMatchObject(error);
 });
 
-test("logits that are no numbers end in an error, not in a text", async () => {
-  const { norm } = decoder.weights;
-  const kept = await readWith(gpu, [{ buffer: norm.buffer, offset: 0, size: norm.buffer.size }], async ([bytes]) =>
+const kept = async ({ buffer }: Tensor) =>
+  await readWith(gpu, [{ buffer, offset: 0, size: buffer.size }], async ([bytes]) =>
     new Uint8Array(bytes ?? []).slice(),
   );
+
+/** Every way in which a token is chosen: on the GPU or here, of some or of all, greedily or not. */
+const WAYS: readonly (readonly [string, SamplingOptions, Partial<GenerateOptions>])[] = [
+  ["greedy", GREEDY, {}],
+  ["greedy with penalties", { ...GREEDY, presencePenalty: 1 }, {}],
+  ["greedy with probabilities", GREEDY, { topLogprobs: 2 }],
+  ["the best 40", DEFAULT_SAMPLING, {}],
+  ["all", { ...DEFAULT_SAMPLING, topK: 0 }, {}],
+  ["all, none cut", { ...DEFAULT_SAMPLING, topK: 0, topP: 1, minP: 0 }, {}],
+  ["the best 200", { ...DEFAULT_SAMPLING, topK: 200 }, {}],
+  ["the best 40 with penalties", { ...DEFAULT_SAMPLING, repeatPenalty: 1.1 }, {}],
+];
+
+test.each(WAYS)("logits that are no numbers end in an error, not in a text: %s", async (_, sampling, options) => {
+  const error = {
+    code: "numeric",
+    message: `the model's logits after ${prompt.length} tokens are not finite`,
+    hint: expect.stringContaining("damaged"),
+  };
+  const { norm, embedding } = decoder.weights;
+  const whole = await kept(norm);
   upload(gpu, norm.buffer, new Float32Array(norm.shape[1]).fill(NaN));
-  const error = { code: "numeric", message: "the model's logits are not finite" };
-  for (const sampling of [GREEDY, DEFAULT_SAMPLING, { ...GREEDY, presencePenalty: 1 }]) {
-    await expect(all(sampling)).rejects.toMatchObject(error);
-  }
-  upload(gpu, norm.buffer, kept);
+  await expect(all(sampling, options)).rejects.toMatchObject(error);
+  upload(gpu, norm.buffer, whole);
+  // One logit alone: the output matrix is the embedding, and nothing else reads this token's row.
+  const table = await kept(embedding);
+  const unused = 500;
+  expect([...prompt, ...greedy]).not.toContain(unused);
+  const damaged = new Float32Array(table.slice().buffer);
+  damaged[embedding.offset + unused * embedding.pitch + 5] = NaN;
+  upload(gpu, embedding.buffer, damaged);
+  await expect(all(sampling, options)).rejects.toMatchObject(error);
+  upload(gpu, embedding.buffer, table);
   expect((await all(GREEDY)).tokens).toEqual(greedy.slice(0, 20));
 });
 

@@ -5,7 +5,6 @@ import { Mt19937 } from "../random/mt19937.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { logprobsOf, type WrittenLogprob } from "./logprobs.ts";
 import {
-  type Candidates,
   checkSampling,
   type Distribution,
   distribution,
@@ -94,7 +93,7 @@ export async function* generate(
 /**
  * The distribution of the next token; ranked on the GPU where few candidates are enough.
  * @param from the hidden state of the last token, or all logits, which penalties change
- * @throws RandloraError `numeric` where the logits are no numbers
+ * @throws RandloraError `numeric` where any logit is not a number or is infinitely large: it would decide alone
  */
 export async function nextTokens(
   decoder: Decoder,
@@ -105,18 +104,21 @@ export async function nextTokens(
   const wanted = sampling.temperature === 0 ? 1 : sampling.topK;
   if (!(from instanceof Float32Array) && !hasPenalties(sampling) && wanted > 0 && wanted <= MAX_GPU_TOP_K) {
     const top = await decoder.top(from, Math.min(wanted, decoder.config.vocabularySize));
-    return distribution(checkFinite({ ids: [...top.ids], logits: [...top.logits] }), sampling);
+    checkLogits(top.logits, sequence.length); // what is no number comes first
+    return distribution({ ids: [...top.ids], logits: [...top.logits] }, sampling);
   }
   const logits = from instanceof Float32Array ? from : await decoder.logits(from);
+  checkLogits(logits, sequence.length);
   penalise(logits, sequence, sampling);
-  return distribution(checkFinite(rank(logits, wanted)), sampling);
+  return distribution(rank(logits, wanted), sampling);
 }
 
-/** What is left of NaN after a maximum on the GPU: the least number of f32. */
-const NO_LOGIT = -3.4e38;
+/** A kernel that ranks gives NaN and +Infinity as the largest f32, −Infinity as the least; no model means those. */
+const LARGEST_LOGIT = 3.4e38;
 
-function checkFinite(candidates: Candidates): Candidates {
-  const [best = NaN] = candidates.logits;
-  if (best > NO_LOGIT && best < Infinity) return candidates;
-  throw new RandloraError("numeric", "the model's logits are not finite", "are its weights damaged?");
+function checkLogits(logits: Float32Array, tokens: number): void {
+  const areNumbers = logits.every((logit) => logit < LARGEST_LOGIT);
+  if (areNumbers && logits.some((logit) => logit > -LARGEST_LOGIT)) return;
+  const message = `the model's logits after ${tokens} tokens are not finite`;
+  throw new RandloraError("numeric", message, "are its weights, or those of an adapter, damaged?");
 }

@@ -2,10 +2,7 @@
 const GELU_TANH_SCALE = 0.7978845608028654; // √(2/π)
 const GELU_TANH_CUBE = 0.044715;
 
-// tanh of some drivers overflows; beyond 15 it is ±1 in f32 anyway.
-fn safe_tanh(x: vec4<f32>) -> vec4<f32> {
-  return tanh(clamp(x, vec4<f32>(-15.0), vec4<f32>(15.0)));
-}
+#include safe_tanh
 
 // Abramowitz and Stegun 7.1.26, |error| ≤ 1.5e-7.
 fn erf4(x: vec4<f32>) -> vec4<f32> {

@@ -7,6 +7,7 @@ import philoxText from "./philox.wgsl" with { type: "text" };
 import reduceText from "./reduce.wgsl" with { type: "text" };
 import ropeOperandsText from "./rope-operands.wgsl" with { type: "text" };
 import rowStatisticsText from "./row-statistics.wgsl" with { type: "text" };
+import safeTanhText from "./safe-tanh.wgsl" with { type: "text" };
 import type { Staging } from "./staging.ts";
 import stepStateText from "./step-state.wgsl" with { type: "text" };
 import { type Definitions, expandTemplate } from "./template.ts";
@@ -21,6 +22,7 @@ const INCLUDES = {
   reduce: reduceText,
   rope_operands: ropeOperandsText,
   row_statistics: rowStatisticsText,
+  safe_tanh: safeTanhText,
   step_state: stepStateText,
 };
 

@@ -29,6 +29,8 @@ const HAS_DLSE = 2u;
 @group(0) @binding(4) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> dlse: array<vec4<f32>>;
 
+#include safe_tanh
+
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (id.x * 4u >= p.cols) {
@@ -47,7 +49,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   var value = logits[at];
   var slope = vec4<f32>(1.0);
   if (p.cap != 0.0) {
-    let bent = tanh(clamp(value / p.cap, vec4<f32>(-15.0), vec4<f32>(15.0)));
+    let bent = safe_tanh(value / p.cap);
     value = p.cap * bent;
     slope = 1.0 - bent * bent;
   }

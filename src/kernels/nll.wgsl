@@ -28,6 +28,7 @@ struct Parameters {
 @group(0) @binding(5) var<storage, read_write> lse: array<vec4<f32>>;
 
 #include reduce
+#include safe_tanh
 
 const THREADS = ${THREADS}u;
 const NEVER = -3.0e38;
@@ -35,7 +36,7 @@ const NEVER = -3.0e38;
 fn load(row: u32, vector: u32) -> vec4<f32> {
   var value = logits[p.logits_at + row * p.logits_pitch + vector];
   if (p.cap != 0.0) {
-    value = p.cap * tanh(clamp(value / p.cap, vec4<f32>(-15.0), vec4<f32>(15.0)));
+    value = p.cap * safe_tanh(value / p.cap);
   }
   let inside = vec4<u32>(vector * 4u) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.cols);
   return select(vec4<f32>(NEVER), value, inside);

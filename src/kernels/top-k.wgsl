@@ -20,7 +20,7 @@ struct Parameters {
 }
 
 @group(0) @binding(0) var<uniform> p: Parameters;
-@group(0) @binding(1) var<storage, read> values: array<f32>;
+@group(0) @binding(1) var<storage, read> values: array<u32>; // bits of f32: a comparison of floats would not find NaN
 @group(0) @binding(2) var<storage, read> ids: array<u32>;
 @group(0) @binding(3) var<storage, read_write> out_values: array<f32>;
 @group(0) @binding(4) var<storage, read_write> out_ids: array<u32>;
@@ -28,7 +28,8 @@ struct Parameters {
 #include reduce
 
 const THREADS = ${THREADS}u;
-const NEVER = -3.4028234e38;
+const MOST = 3.4028234e38;
+const NEVER = -MOST;
 const NOBODY = 0xffffffffu;
 
 #if STAGING == "subgroup"
@@ -52,6 +53,12 @@ fn least_of_all(value: u32, thread: u32) -> u32 {
 }
 #end
 
+// A value within what can be compared; NaN is more than any number.
+fn value_of(row: u32, index: u32) -> f32 {
+  let bits = values[p.values_at + row * p.values_pitch + index];
+  return select(clamp(bitcast<f32>(bits), NEVER, MOST), MOST, (bits & 0x7fffffffu) > 0x7f800000u);
+}
+
 fn id_of(row: u32, index: u32) -> u32 {
   if (p.from_ids == 1u) {
     return ids[p.ids_at + row * p.ids_pitch + index];
@@ -64,13 +71,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let row = workgroup.y;
   let begin = workgroup.x * p.chunk;
   let end = min(begin + p.chunk, p.count);
-  var last = 3.4028234e38; // the rank before: everything comes after this
+  var last = MOST; // the rank before: everything comes after this
   var last_id = 0u;
   for (var rank = 0u; rank < p.k; rank++) {
     var best = NEVER;
     var best_id = NOBODY;
     for (var index = begin + thread; index < end; index += THREADS) {
-      let value = max(values[p.values_at + row * p.values_pitch + index], NEVER);
+      let value = value_of(row, index);
       // Most candidates lose against the thread's best by value alone; only the others need their id.
       if (value >= best && value <= last) {
         let id = id_of(row, index);

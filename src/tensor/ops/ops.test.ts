@@ -81,6 +81,20 @@ function tryAll<I extends Roles, A, O extends Roles>(op: Op<I, A, O>, cases: rea
 
 visitOps(tryAll);
 
+test("the soft cap makes no number of NaN, alone or within the loss", async () => {
+  const values = Float32Array.from({ length: 12 }, (_, at) => (at === 9 ? NaN : at));
+  using run = new Run(own);
+  const x = run.upload("x", [2, 6], values);
+  const y = run.keep(run.apply(OPS.softcap, { x }, { cap: 30 }).y);
+  const weight = run.upload("weight", [9, 6], new Float32Array(54).fill(1));
+  const targets = run.upload("targets", [1, 2], Uint32Array.of(1, 2));
+  const loss = run.keep(run.apply(OPS.nll, { x, weight, targets }, { softcap: 30 }).y);
+  await run.submit();
+  expect([...(await take(own, y)).values].map(Number.isNaN).indexOf(true)).toBe(9);
+  expect([...(await take(own, loss)).values].map(Number.isNaN)).toEqual([false, true]);
+  for (const { buffer } of [y, loss]) own.memory.release(buffer);
+});
+
 test("every op of the registry is tried", () => {
   expect([...tried].toSorted()).toEqual(
     Object.values(OPS)

@@ -4,9 +4,12 @@ import { at, defineOp, requireShapes, zeros } from "../op.ts";
 import { type Run, whole } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 
+const LARGEST_F32 = Math.fround(3.4028234663852886e38);
+
 /**
  * The k largest elements of each row and their columns, largest first; of equal elements the lower column first, as
- * torch.argmax has it. k = 1 is the argmax. Rows hold no NaN.
+ * torch.argmax has it. k = 1 is the argmax. What is no number, or +Infinity, counts and is given as the largest f32: one
+ * such element is seen by whoever looks at the first value.
  */
 export const topK = defineOp({ inputs: { x: "needed" }, outputs: { values: "needed", ids: "needed" } })<{
   readonly k: number;
@@ -34,7 +37,8 @@ export const topK = defineOp({ inputs: { x: "needed" }, outputs: { values: "need
     record(run, k, some, someIds, chunks * k, values, ids);
     run.release(some, someIds);
   },
-  reference({ x }, { k }) {
+  reference({ x: given }, { k }) {
+    const x = { shape: given.shape, data: given.data.map(clamped) };
     const [rows, cols] = x.shape;
     const values = zeros(rows, k);
     const ids = zeros(rows, k);
@@ -51,6 +55,11 @@ export const topK = defineOp({ inputs: { x: "needed" }, outputs: { values: "need
   },
   derivative: "constant",
 });
+
+/** What the kernel takes a value for. */
+function clamped(value: number): number {
+  return Number.isNaN(value) ? LARGEST_F32 : Math.max(-LARGEST_F32, Math.min(LARGEST_F32, value));
+}
 
 /** One pass: the k largest of each chunk of `x`, whose columns' ids are `xIds`, or their numbers. */
 function record(

@@ -74,6 +74,14 @@ function ties(rows: number, cols: number): Operand {
   return { dtype, matrix: { ...matrix, data: matrix.data.map((value) => Math.round(value * 8) / 8) } };
 }
 
+/** Random values, but for those columns of the last row, which are NaN and +Infinity by turns. */
+function withoutNumbers(rows: number, cols: number, ...columns: readonly number[]): Operand {
+  const { dtype, matrix } = random(rows, cols);
+  const data = Float64Array.from(matrix.data);
+  columns.forEach((col, index) => (data[(rows - 1) * cols + col] = index % 2 === 0 ? NaN : Infinity));
+  return { dtype, matrix: { ...matrix, data } };
+}
+
 /** What each op is tried on: odd sizes, one row, head size 8, one kv head. An op without cases does not compile. */
 export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]> } = {
   activation: (["silu", "gelu-tanh", "gelu"] as const).map((kind) => ({
@@ -229,6 +237,8 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     { name: "argmax among ties", inputs: { x: ties(3, 5000) }, attributes: { k: 1 } },
     { name: "40 among ties, several chunks", inputs: { x: ties(2, 2600) }, attributes: { k: 40 } },
     { name: "all of a row", inputs: { x: random(2, 11) }, attributes: { k: 11 } },
+    { name: "no numbers among numbers", inputs: { x: withoutNumbers(2, 3000, 2050, 7) }, attributes: { k: 3 } },
+    { name: "no number alone", inputs: { x: withoutNumbers(1, 1, 0) }, attributes: { k: 1 } },
     { name: "more than the last chunk holds", inputs: { x: random(1, 1030) }, attributes: { k: 20 } },
   ],
 };
