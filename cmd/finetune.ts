@@ -45,7 +45,7 @@ export const command = defineCommand({
       throw new RandloraError(
         "usage",
         cause,
-        "give one of them; where no --out was typed, randlora.yaml or RANDLORA_OUT has it",
+        "give one of them; where no --out was typed, a configuration file or RANDLORA_OUT has it",
       );
     }
     const { folder: opened, settings: recorded } = await RunFolder.open(path);

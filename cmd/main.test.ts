@@ -1,8 +1,12 @@
 import { describe, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { completionScript } from "../src/options/completion.ts";
 import { GLOBAL_OPTIONS } from "../src/options/globals.ts";
 import { allCommands, environmentName, flagName } from "../src/options/names.ts";
 import { parse } from "../src/options/parse.ts";
+import { cleanEnvironment } from "../src/options/testing/spawn.ts";
 import { program } from "./main.ts";
 
 const style = { columns: 100, bold: (text: string) => text, dim: (text: string) => text };
@@ -49,4 +53,25 @@ test.each([
   expect(() => parse(program, [word, "--help"], style)).toThrow(
     expect.objectContaining({ code: "usage", hint: `did you mean ${meant}?` }),
   );
+});
+
+test.each([
+  [["merge", "base", "adapter"], "out: elsewhere", "out"],
+  [["merge", "base", "adapter"], "merge: {force: true}", "force"],
+  [["convert", "adapter", "--to", "json"], "force: yes", "force"],
+  [["finetune"], "out: elsewhere", "out"],
+  [["serve"], "host: 0.0.0.0", "host"],
+  [["serve"], "serve: {api_key: known-to-others}", "api-key"],
+])("randlora %p takes no `%s` from the folder it is started in", async (args, yaml, key) => {
+  const folder = await mkdtemp(join(tmpdir(), "randlora-folder-"));
+  try {
+    await Bun.write(join(folder, "randlora.yaml"), `${yaml}\n`);
+    const command = [process.execPath, join(import.meta.dir, "main.ts"), ...args];
+    const child = Bun.spawn(command, { cwd: folder, env: cleanEnvironment(), stdin: "ignore", stderr: "pipe" });
+    expect(await child.exited).toBe(2);
+    const [message] = (await child.stderr.text()).split("\n");
+    expect(message).toBe(`error: randlora.yaml: ${key}: the current folder's file may not set this`);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { configValues } from "./config.ts";
 import { sample as program } from "./testing/sample.ts";
-import { sample } from "./testing/spawn.ts";
+import { cleanEnvironment, sample, SAMPLE } from "./testing/spawn.ts";
 
 function values(document: unknown, path = ["mix"]) {
   return Object.fromEntries(configValues(program, path, "r.yaml", document));
@@ -43,57 +43,71 @@ describe("a configuration file", () => {
     expect(values({ dtype: null })).toEqual({});
   });
 
-  test.each([
+  test("is not looked into where it speaks to other commands", () => {
+    const document = { mix: { dtpye: "f32", pause: 1 }, show: { wrok: 3 }, dtype: "f32" };
+    expect(values(document, ["fail"])).toEqual({ dtype: ["f32"] });
+    expect(values({ show: { work: { pause: 1 }, json: true } })).toEqual({});
+  });
+
+  const itself: unknown[] = [];
+  itself.push(itself);
+  const nine = (item: unknown) => Array.from({ length: 9 }, () => item);
+  const bomb = nine(nine(nine(nine(nine(nine(nine("x".repeat(9))))))));
+  const refused: readonly [document: unknown, message: string, hint: string, path?: string[]][] = [
     [{ dtpye: "f32" }, "r.yaml: dtpye: no such option", "did you mean dtype?"],
     [{ mix: { pause: 1 } }, "r.yaml: mix: pause: no such option", ""],
-    [{ show: { wrok: { pause: 1 } } }, "r.yaml: show: wrok: no such option", "did you mean work?"],
+    [{ show: { wrok: { pause: 1 } } }, "r.yaml: show: wrok: no such option", "did you mean work?", ["show", "work"]],
     [{ config: "other.yaml" }, "r.yaml: config: no such option", ""],
     [["dtype"], "r.yaml: not a mapping", ""],
-  ])("refuses %p", (document, message, hint) => {
-    const refusal = expect(() => values(document));
+    [{ kwargs: { itself } }, "r.yaml: kwargs: too large", ""],
+    [{ stop: bomb }, "r.yaml: stop: too large", ""],
+  ];
+  test.each(refused.map((one) => [one[1], one] as const))("is refused: %s", (_, [document, message, hint, path]) => {
+    const refusal = expect(() => values(document, path));
     refusal.toThrow(expect.objectContaining({ code: "usage", message: expect.stringContaining(message) }));
     if (hint !== "") refusal.toThrow(expect.objectContaining({ hint }));
   });
 });
 
-describe("default < file < environment < flag", () => {
-  async function withFile(yaml: string, act: (folder: string) => Promise<void>): Promise<void> {
-    const folder = await mkdtemp(join(tmpdir(), "randlora-config-"));
-    try {
-      await writeFile(join(folder, "randlora.yaml"), yaml);
-      await act(folder);
-    } finally {
-      await rm(folder, { recursive: true });
-    }
+async function withFile(yaml: string, act: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "randlora-config-"));
+  try {
+    await writeFile(join(folder, "randlora.yaml"), yaml);
+    await act(folder);
+  } finally {
+    await rm(folder, { recursive: true });
   }
-  const run = async (cwd: string, args: string[] = [], env: Record<string, string> = {}): Promise<unknown> => {
-    const outcome = await sample(["mix", "a", "b", "--json", ...args], { cwd, env });
-    expect(outcome.stderr).toBe("");
-    return JSON.parse(outcome.stdout);
-  };
+}
 
+async function run(cwd: string, args: string[] = [], env: Record<string, string> = {}): Promise<unknown> {
+  const outcome = await sample(["mix", "a", "b", "--json", ...args], { cwd, env });
+  expect(outcome.stderr).toBe("");
+  return JSON.parse(outcome.stdout);
+}
+
+describe("default < file < environment < flag", () => {
   test("for values, flags, lists and mappings", async () => {
     await withFile(
-      "dtype: f32\nforce: true\nscale: [1, 2]\nbetas: [0.5, 0.6]\nkwargs: {a: [1]}\ngpu: software\n",
+      "dtype: f32\nno-special: true\nscale: [1, 2]\nbetas: [0.5, 0.6]\nkwargs: {a: [1]}\ngpu: software\n",
       async (folder) => {
         expect(await run(folder)).toMatchObject({
           dtype: "f32",
-          force: true,
+          noSpecial: true,
           scale: [1, 2],
           betas: [0.5, 0.6],
           kwargs: { a: [1] },
           gpu: "software",
           maxShardSize: 5,
         });
-        const env = { RANDLORA_DTYPE: "bf16", RANDLORA_FORCE: "0", RANDLORA_SCALE: "[3, 4]", RANDLORA_GPU: "" };
+        const env = { RANDLORA_DTYPE: "bf16", RANDLORA_NO_SPECIAL: "0", RANDLORA_SCALE: "[3, 4]", RANDLORA_GPU: "" };
         expect(await run(folder, [], env)).toMatchObject({
           dtype: "bf16",
-          force: false,
+          noSpecial: false,
           scale: [3, 4],
           gpu: "software",
         });
-        const flags = ["--dtype", "keep", "--force", "--scale", "5", "--gpu", "1"];
-        expect(await run(folder, flags, env)).toMatchObject({ dtype: "keep", force: true, scale: [5], gpu: "1" });
+        const flags = ["--dtype", "keep", "--no-special", "--scale", "5", "--gpu", "1"];
+        expect(await run(folder, flags, env)).toMatchObject({ dtype: "keep", noSpecial: true, scale: [5], gpu: "1" });
       },
     );
   });
@@ -158,5 +172,85 @@ describe("default < file < environment < flag", () => {
       0,
       "warning: RANDLORA_DTPYE is no option of any command; did you mean RANDLORA_DTYPE?\n",
     ]);
+  });
+});
+
+describe("whose file it is", () => {
+  /** The folder as the home of a user whose own configuration is `yaml`. */
+  async function withOwn(folder: string, yaml: string): Promise<Record<string, string>> {
+    await mkdir(join(folder, "xdg", "randlora"), { recursive: true });
+    await writeFile(join(folder, "xdg", "randlora", "randlora.yaml"), yaml);
+    return { XDG_CONFIG_HOME: join(folder, "xdg") };
+  }
+
+  test("the user's own is read below the folder's, and below what --config names", async () => {
+    await withFile("dtype: f32\n", async (folder) => {
+      const env = await withOwn(folder, "dtype: bf16\nscale: [3]\n");
+      expect(await run(folder, [], env)).toMatchObject({ dtype: "f32", scale: [3] });
+      await writeFile(join(folder, "named.yaml"), "dtype: keep\n");
+      expect(await run(folder, ["--config", "named.yaml"], env)).toMatchObject({ dtype: "keep", scale: [3] });
+      await rm(join(folder, "randlora.yaml"));
+      expect(await run(folder, [], env)).toMatchObject({ dtype: "bf16", scale: [3] });
+    });
+  });
+
+  test.each(["force: true\n", "mix: {force: true}\n", "force: false\n"])(
+    "the folder's may not say what is overwritten: %p",
+    async (yaml) => {
+      await withFile(yaml, async (folder) => {
+        const env = await withOwn(folder, "force: true\n");
+        const { status, stdout, stderr } = await sample(["mix", "a", "b"], { cwd: folder, env });
+        expect([status, stdout]).toEqual([2, ""]);
+        const own = join(folder, "xdg", "randlora", "randlora.yaml");
+        expect(stderr.trimEnd().split("\n")).toEqual([
+          "error: randlora.yaml: force: the current folder's file may not set this",
+          `hint: give --force, or set it in ${own} or in a file named by --config`,
+        ]);
+        // Nor does it stop a command that has no such option.
+        expect((await sample(["show", "work", "--quiet"], { cwd: folder, env })).status).toBe(0);
+        const named = await run(folder, ["--config", "randlora.yaml"], env);
+        expect(named).toMatchObject({ force: !yaml.includes("false") });
+        await rm(join(folder, "randlora.yaml"));
+        expect(await run(folder, [], env)).toMatchObject({ force: true });
+        // In the folder of their own configuration the user's file is the user's.
+        expect(await run(join(folder, "xdg", "randlora"), [], env)).toMatchObject({ force: true });
+      });
+    },
+  );
+
+  test.each(["dtpye: f32\n", "a: [1\n", "- a\n"])(
+    "a broken one is no matter to commands without options: %p",
+    async (yaml) => {
+      await withFile(yaml, async (folder) => {
+        const spared = await sample(["fail", "format"], { cwd: folder });
+        expect(spared.status).toBe(1);
+        expect(spared.stderr).toMatch(/^warning: randlora\.yaml: .*; options are not read from files\n/);
+        expect(spared.stderr).toContain("error: x.safetensors");
+        for (const args of [["--help"], ["--version"], ["mix", "--help"]]) {
+          expect(await sample(args, { cwd: folder })).toMatchObject({ status: 0, stderr: "" });
+        }
+        const named = await sample(["fail", "format", "--config", "randlora.yaml"], { cwd: folder });
+        expect(named.stderr).toStartWith("error: randlora.yaml: ");
+        expect((await sample(["mix", "a", "b"], { cwd: folder })).stderr).toStartWith("error: randlora.yaml: ");
+      });
+    },
+  );
+
+  test.skipIf(process.platform === "win32")("a pipe is not waited for, unless it is named", async () => {
+    await withFile("", async (folder) => {
+      await rm(join(folder, "randlora.yaml"));
+      expect(await Bun.spawn(["mkfifo", join(folder, "randlora.yaml")]).exited).toBe(0);
+      const { status, stderr } = await sample(["mix", "a", "b"], { cwd: folder });
+      expect([status, stderr]).toEqual([1, expect.stringContaining("error: randlora.yaml: cannot be read\n")]);
+      const piped = ["bash", "-c", `"$0" "$1" mix a b --json --config <(echo 'dtype: bf16')`, process.execPath, SAMPLE];
+      const child = Bun.spawn(piped, { cwd: folder, env: cleanEnvironment(), stdout: "pipe" });
+      expect(JSON.parse(await child.stdout.text())).toMatchObject({ dtype: "bf16" });
+      await writeFile(join(folder, "long.yaml"), "#".repeat(2 ** 20 + 1));
+      const long = await sample(["mix", "a", "b", "--config", "long.yaml"], { cwd: folder });
+      expect([long.status, long.stderr]).toEqual([
+        1,
+        expect.stringContaining("long.yaml: longer than 1048576 bytes\n"),
+      ]);
+    });
   });
 });

@@ -1,16 +1,14 @@
-import { existsSync, readFileSync } from "node:fs";
 import { RandloraError } from "../errors.ts";
-import { NO_FILE, type ConfigLayer } from "./layers.ts";
+import { type ConfigFile, configFiles, readConfigText, userConfig } from "./config-file.ts";
+import { isMapping, toTexts } from "./config-text.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
+import type { ConfigLayer } from "./layers.ts";
 import { allCommands, flagName, type Program } from "./names.ts";
 import { nearest } from "./nearest.ts";
 import { findRespelt } from "./spelling.ts";
 
-/** Read when no `--config` is given, if it exists in the current folder. */
-export const DEFAULT_CONFIG = "randlora.yaml";
-
 /*
- * The file's keys are flag names (`learning-rate`, or `learning_rate` as other tools write it). A key at the top holds
+ * A file's keys are flag names (`learning-rate`, or `learning_rate` as other tools write it). A key at the top holds
  * for every command that has such a flag; a mapping under a command's name holds for that command alone and wins:
  *
  *   gpu: software
@@ -18,23 +16,33 @@ export const DEFAULT_CONFIG = "randlora.yaml";
  *   cache: { list: { json: true } }
  */
 
+/** What a downloaded folder's randlora.yaml is not to decide: what is overwritten, and who may use the server. */
+const USERS_OWN: ReadonlySet<string> = new Set(["force", "out", "host", "api-key"]);
+
 /**
- * Reads the configuration file for the command that `path` calls.
+ * Reads the configuration files for the command that `path` calls, the strongest first; see {@link configFiles}.
  *
- * @param file what `--config` says; undefined means `randlora.yaml` where there is one
- * @throws {RandloraError} `file`, `format`; `usage` for a key that no command knows
+ * @param named what `--config` says
+ * @throws {RandloraError} `file`, `format`; `usage` for a key that no command knows, one that this command's section has
+ *   and it does not, and one that the current folder may not set
  */
-export function readConfig(program: Program, path: readonly string[], file: string | undefined): ConfigLayer {
-  if (file === undefined && !existsSync(DEFAULT_CONFIG)) return NO_FILE;
-  const name = file ?? DEFAULT_CONFIG;
-  const source = readText(name);
-  const settings = readSettings(program, path, name, parseYaml(name, source));
-  const respelt = new Map<string, string>();
-  for (const [flag, value] of settings) {
-    const found = findRespelt(source, flag, value);
-    if (found !== undefined) respelt.set(flag, String(found));
-  }
-  return { name, values: toValues(settings), respelt };
+export function readConfig(
+  program: Program,
+  path: readonly string[],
+  named: string | undefined,
+  environment: Readonly<Record<string, string | undefined>>,
+): readonly ConfigLayer[] {
+  return configFiles(named, environment).map((file) => {
+    const source = readConfigText(file);
+    const settings = readSettings(program, path, file.name, parseYaml(file.name, source));
+    if (file.from === "folder") refuseUsersOwn(program, path, file, settings, userConfig(environment));
+    const respelt = new Map<string, string>();
+    for (const [flag, value] of settings) {
+      const found = findRespelt(source, flag, value);
+      if (found !== undefined) respelt.set(flag, String(found));
+    }
+    return { name: file.name, values: toValues(file.name, settings), respelt };
+  });
 }
 
 /** The settings that a parsed document holds for one command. */
@@ -44,11 +52,34 @@ export function configValues(
   name: string,
   document: unknown,
 ): ReadonlyMap<string, readonly string[]> {
-  return toValues(readSettings(program, path, name, document));
+  return toValues(name, readSettings(program, path, name, document));
 }
 
-function toValues(settings: ReadonlyMap<string, unknown>): ReadonlyMap<string, readonly string[]> {
-  return new Map([...settings].map(([flag, value]) => [flag, toTexts(value)]));
+function refuseUsersOwn(
+  program: Program,
+  path: readonly string[],
+  { name }: ConfigFile,
+  settings: ReadonlyMap<string, unknown>,
+  own: string,
+): void {
+  const called = allCommands(program).find((entry) => entry.path.join(" ") === path.join(" "));
+  const flags = Object.keys(called?.command.options ?? {}).map(flagName);
+  const refused = flags.find((flag) => USERS_OWN.has(flag) && settings.has(flag));
+  if (refused === undefined) return;
+  const hint = `give --${refused}, or set it in ${own} or in a file named by --config`;
+  throw new RandloraError("usage", `${name}: ${refused}: the current folder's file may not set this`, hint);
+}
+
+function toValues(name: string, settings: ReadonlyMap<string, unknown>): ReadonlyMap<string, readonly string[]> {
+  const values = new Map<string, readonly string[]>();
+  for (const [flag, value] of settings) {
+    const texts = toTexts(value);
+    if (texts === undefined) {
+      throw new RandloraError("usage", `${name}: ${flag}: too large`, "a value that holds itself never ends");
+    }
+    values.set(flag, texts);
+  }
+  return values;
 }
 
 /** As {@link configValues}, the values as YAML has them. */
@@ -78,7 +109,10 @@ interface Reading {
   readonly settings: Map<string, unknown>;
 }
 
-/** Reads the mapping under `section` ([] is the top). Plain keys come first, so that inner sections overrule them. */
+/**
+ * Reads the mapping under `section` ([] is the top), which the command is in. Plain keys come first, so that inner sections
+ * overrule them; sections of other commands are not looked into.
+ */
 function readLevel(reading: Reading, section: readonly string[], mapping: Readonly<Record<string, unknown>>): void {
   const within = allCommands(reading.program).filter(({ path }) =>
     section.every((word, index) => path[index] === word),
@@ -87,43 +121,23 @@ function readLevel(reading: Reading, section: readonly string[], mapping: Readon
   const flags = new Set(within.flatMap(({ command }) => Object.keys(command.options)).map(flagName));
   for (const key of Object.keys(GLOBAL_OPTIONS)) if (key !== "config") flags.add(flagName(key));
 
-  const applies = section.every((word, index) => reading.path[index] === word);
   const inner: [string, Readonly<Record<string, unknown>>][] = [];
   for (const [key, value] of Object.entries(mapping)) {
     const flag = key.replaceAll("_", "-");
     const place = [reading.name, ...section, key].join(": ");
     if (words.has(key) && isMapping(value)) inner.push([key, value]);
     else if (!flags.has(flag)) throw unknownKey(place, flag, [...flags, ...words]);
-    else if (applies && value !== null) reading.settings.set(flag, value);
+    else if (value !== null) reading.settings.set(flag, value);
   }
-  for (const [key, value] of inner) readLevel(reading, [...section, key], value);
+  for (const [key, value] of inner) {
+    if (reading.path[section.length] === key) readLevel(reading, [...section, key], value);
+  }
 }
 
 function unknownKey(place: string, flag: string, candidates: readonly string[]): RandloraError {
   const near = nearest(flag, candidates);
   const hint = near === undefined ? "keys are the names of options, without dashes in front" : `did you mean ${near}?`;
   return new RandloraError("usage", `${place}: no such option`, hint);
-}
-
-function toTexts(value: unknown): readonly string[] {
-  if (!Array.isArray(value)) return [toText(value)];
-  return value.map(toText);
-}
-
-function toText(value: unknown): string {
-  return isMapping(value) ? JSON.stringify(value) : String(value);
-}
-
-function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function readText(name: string): string {
-  try {
-    return readFileSync(name, "utf8");
-  } catch (cause) {
-    throw new RandloraError("file", `${name}: cannot be read`, "check the path after --config", { cause });
-  }
 }
 
 function parseYaml(name: string, source: string): unknown {

@@ -18,6 +18,6 @@ export const GLOBAL_OPTIONS = {
     topic,
     value: "FILE",
     help: "read options from this YAML file",
-    defaultText: "randlora.yaml, if there is one",
+    defaultText: "randlora.yaml here, and the user's own",
   }),
 };

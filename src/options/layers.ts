@@ -7,10 +7,11 @@ import type { Given } from "./parse.ts";
 export interface Layers {
   readonly given: Given;
   readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly file: ConfigLayer;
+  /** Configuration files, the strongest first. */
+  readonly files: readonly ConfigLayer[];
 }
 
-/** Texts of a configuration file by flag name, for one command. */
+/** Texts of one configuration file by flag name, for one command. */
 export interface ConfigLayer {
   /** How errors name it: its path as given. */
   readonly name: string;
@@ -18,8 +19,6 @@ export interface ConfigLayer {
   /** What YAML read as a number or a truth value, where its text above may not be what was written (`012` is 12). */
   readonly respelt: ReadonlyMap<string, string>;
 }
-
-export const NO_FILE: ConfigLayer = { name: "", values: new Map(), respelt: new Map() };
 
 /**
  * Settles every option: flag over environment over file over default.
@@ -52,16 +51,17 @@ function strongest(key: string, option: Option<unknown>, layers: Layers) {
   const set = layers.environment[variable];
   // An empty variable counts as unset, as in most programs: `RANDLORA_GPU= randlora …` must not be an error.
   if (set !== undefined && set !== "") return { source: variable, texts: environmentTexts(option, variable, set) };
-  const written = layers.file.values.get(flagName(key));
-  if (written !== undefined) {
-    const respelt = layers.file.respelt.get(flagName(key));
-    if (option.verbatim && respelt !== undefined) {
-      const cause = `without quotes YAML reads this as ${respelt}, which may not be what was written`;
-      throw new RandloraError("usage", `${layers.file.name}: ${flagName(key)}: ${cause}`, "put it in quotes");
+  for (const { name, values, respelt } of layers.files) {
+    const written = values.get(flagName(key));
+    if (written === undefined) continue;
+    const read = respelt.get(flagName(key));
+    if (option.verbatim && read !== undefined) {
+      const cause = `without quotes YAML reads this as ${read}, which may not be what was written`;
+      throw new RandloraError("usage", `${name}: ${flagName(key)}: ${cause}`, "put it in quotes");
     }
     // A YAML list is several values to an option that repeats, and one value such as "0.9,0.95" to any other.
     const texts = option.repeatable ? written : [written.join(",")];
-    return { source: `${layers.file.name}: ${flagName(key)}`, texts };
+    return { source: `${name}: ${flagName(key)}`, texts };
   }
   return undefined;
 }

@@ -7,7 +7,7 @@ import { readConfig } from "./config.ts";
 import type { Context } from "./context.ts";
 import type { ErrorReport } from "./error-report.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
-import { NO_FILE, settle } from "./layers.ts";
+import { type ConfigLayer, settle } from "./layers.ts";
 import { misspeltVariables, type Program } from "./names.ts";
 import { parse, type Given, type Request } from "./parse.ts";
 import type { ValueOf } from "./option.ts";
@@ -51,28 +51,50 @@ export async function run(program: Program, host: Host): Promise<number> {
 }
 
 async function runCommand(program: Program, request: Request & { kind: "run" }, host: Host) {
-  const globals = (file: typeof NO_FILE): Globals => {
-    const settled = settleGlobals(request.given, host, file);
+  const { command, given, path, positionals } = request;
+  const globals = (files: readonly ConfigLayer[]): Globals => {
+    const settled = settleGlobals(given, host, files);
     host.report.verbose = settled.verbose;
     return settled;
   };
-  const file = readConfig(program, request.path, globals(NO_FILE).config);
-  const settled = globals(file);
-  const options = settle(request.command.options, { given: request.given, environment: host.environment, file });
-  const definitions = Object.entries(request.command.arguments);
-  const args = Object.fromEntries(definitions.map(([key, { read }], at) => [key, read(request.positionals[at] ?? [])]));
+  const { config } = globals([]);
+  const spare = config === undefined && Object.keys(command.options).length === 0;
+  const { files, failure } = tryConfig(spare, () => readConfig(program, path, config, host.environment));
+  const settled = globals(files);
+  const options = settle(command.options, { given, environment: host.environment, files });
+  const definitions = Object.entries(command.arguments);
+  const args = Object.fromEntries(definitions.map(([key, { read }], at) => [key, read(positionals[at] ?? [])]));
   const context = createContext(settled, host);
+  if (failure !== undefined) context.log.warn(`${failure.message}; options are not read from files`);
   for (const { variable, meant } of misspeltVariables(program, host.environment)) {
     context.log.warn(`${variable} is no option of any command; did you mean ${meant}?`);
   }
-  await request.command.invoke(args, options, context);
+  await command.invoke(args, options, context);
+}
+
+/**
+ * Reads the configuration files.
+ *
+ * @param spare whether the command can do without: one without options of its own (`doctor`, `cache list`, `completion`) has
+ *   nothing to lose by a broken file that nobody named, and is there to be run when something is broken
+ */
+function tryConfig(
+  spare: boolean,
+  read: () => readonly ConfigLayer[],
+): { readonly files: readonly ConfigLayer[]; readonly failure?: RandloraError } {
+  try {
+    return { files: read() };
+  } catch (error) {
+    if (!spare || !(error instanceof RandloraError)) throw error;
+    return { files: [], failure: error };
+  }
 }
 
 type Globals = { readonly [K in keyof typeof GLOBAL_OPTIONS]: ValueOf<(typeof GLOBAL_OPTIONS)[K]> };
 
-function settleGlobals(given: Given, host: Host, file: typeof NO_FILE): Globals {
+function settleGlobals(given: Given, host: Host, files: readonly ConfigLayer[]): Globals {
   // `settle` reads every key by its own definition, so the values have the definitions' types.
-  return settle(GLOBAL_OPTIONS, { given, environment: host.environment, file }) as Globals;
+  return settle(GLOBAL_OPTIONS, { given, environment: host.environment, files }) as Globals;
 }
 
 function createContext(globals: Globals, host: Host): Context {

@@ -3,8 +3,8 @@
  * text (a key, a seed of 64 bits, a version) it is another text. The source is looked at again for what was written.
  */
 
-/** A key in block or flow style, quoted or not, with the colon and the space that make it one. */
-const KEY = /([\w-]+)["']?[ \t]*:(?=\s)/;
+/** A key in block or flow style, quoted or not, with the colon and the space that make it one. Tried once a word. */
+const KEY = /(?<![\w-])([\w-]+)["']?[ \t]*:(?=\s)/;
 
 /** What may be a scalar; no more is needed, since only those that read as a certain number count. */
 const SCALAR = /[^\s,[\]{}"'#]+/g;
@@ -27,10 +27,13 @@ export function findRespelt(source: string, flag: string, value: unknown): numbe
   const scalars = parts.flatMap((part, at) =>
     at % 2 === 0 && parts[at - 1]?.replaceAll("_", "-") === flag ? (part.match(SCALAR) ?? []) : [],
   );
-  return candidates.find((item) => {
-    const spellings = scalars.filter((scalar) => readScalar(scalar) === item);
-    return spellings.length === 0 || spellings.some((spelling) => spelling !== String(item));
-  });
+  // Whether every scalar that reads as a value is spelt as `String` would.
+  const faithful = new Map<unknown, boolean>();
+  for (const scalar of new Set(scalars)) {
+    const read = readScalar(scalar);
+    faithful.set(read, (faithful.get(read) ?? true) && scalar === String(read));
+  }
+  return candidates.find((item) => faithful.get(item) !== true);
 }
 
 function readScalar(text: string): unknown {
