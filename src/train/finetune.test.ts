@@ -185,6 +185,23 @@ test("a loss that is no number stops the run, names the step and keeps the last 
   expect(recording.losses.every(Number.isFinite)).toBe(true);
 });
 
+test("a run whose very last update diverges fails where nothing else would show it", async () => {
+  const asked = await small({ steps: 2, saveEvery: 1, schedule: "constant", gradClip: 0 });
+  const settings = { ...asked, valid: null };
+  await trainHere("last", settings);
+  await expect(trainHere("last", { ...settings, steps: 3, learningRate: 1e30 })).rejects.toMatchObject({
+    code: "numeric",
+    message: expect.stringMatching(/^step 3: after the last update the loss is (NaN|Infinity)$/),
+    hint: expect.stringContaining("saved at step 2 is kept"),
+  });
+  expect(await readdir(folder.at("last", "state"))).toEqual(["step-2"]);
+  await using adapter = await openAdapter(folder.at("last"));
+  for (const tensor of adapter.tensors.values()) {
+    const numbers = new Float32Array((await tensor.readAll()).slice().buffer);
+    expect(numbers.every((value) => Math.abs(value) < 1e6)).toBe(true);
+  }
+});
+
 test("a model whose weights have become too large for the dtype that it is written in is not written", async () => {
   const settings = await small({ method: "full", dtype: "f16", steps: 1, learningRate: 1e6 });
   await expect(trainHere("too-large", { ...settings, valid: null })).rejects.toMatchObject({

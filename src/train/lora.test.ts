@@ -106,7 +106,7 @@ test("what contradicts the adapter, or goes beyond its factors, is refused", asy
     );
   }
   const head = await writeLora(folder.at("head"), { ...lora, modules: { lm_head: [512, 64] } });
-  const settings = await small({ ...init, initAdapter: head });
+  const settings = await small({ ...(await initialSettings(head, undefined)), initAdapter: head });
   const refusal = await refusalOf(() => trainHere("never", settings));
   expect([refusal.code, refusal.message]).toEqual(["adapter", expect.stringContaining('it changes "lm_head.weight"')]);
   expect(await readFile(folder.at("never", "metrics.jsonl"), "utf8").catch(() => "")).toBe("");

@@ -109,3 +109,18 @@ test("what is not complete takes nobody's place among those that are kept", asyn
   expect((await readdir(states)).toSorted()).toEqual(["step-4", "step-6"]);
   parameters.release();
 });
+
+test("parameters that are no numbers are not saved: the state before stays", async () => {
+  await using folder = await TemporaryFolder.create();
+  const states = folder.at("state");
+  const parameters = new Parameters(gpu, PLANS);
+  fill(parameters, 1);
+  await saveState(states, parameters, progressAt(1), 2);
+  parameters.write("a.gamma", "value", new Float32Array(16).fill(Infinity, 3, 5));
+  await expect(saveState(states, parameters, progressAt(2), 2)).rejects.toMatchObject({
+    code: "numeric",
+    message: '"a.gamma": 2 of its values are NaN or infinite',
+  });
+  expect(await readdir(states)).toEqual(["step-1"]);
+  parameters.release();
+});

@@ -2,6 +2,7 @@ import { mkdir, open, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
 import { RandloraError } from "../errors.ts";
+import { countNotFinite } from "../merge/finite.ts";
 import { removeAll, syncFolder } from "../safetensors/disk.ts";
 import { fileError, oneLine, quote } from "../safetensors/failure.ts";
 import { SafetensorsFile } from "../safetensors/file.ts";
@@ -68,7 +69,8 @@ export interface SavedState {
  * Writes `states/step-N`: it counts once `DONE` is in it, which is written last. Older states beyond `keep` are then
  * removed. Killed at any moment, the newest complete state is usable.
  *
- * @throws RandloraError `file` (a full disk): the older states are as they were
+ * @throws RandloraError `file` (a full disk), `numeric` for parameters that are NaN or infinite: the older states are as
+ *   they were
  */
 export async function saveState(
   states: string,
@@ -155,6 +157,8 @@ async function writeTensors(
   await using writer = await SafetensorsWriter.create(path, planned);
   for (const { name, role, suffix } of tensors) {
     const numbers = await parameters.read(name, role);
+    const wrong = role === "value" ? countNotFinite(numbers) : 0;
+    if (wrong > 0) throw new RandloraError("numeric", `${quote(name)}: ${wrong} of its values are NaN or infinite`);
     await writer.append(name + suffix, new Uint8Array(numbers.buffer));
   }
   await writer.finish();

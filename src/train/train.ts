@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { RandloraError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { StepPlan } from "../text/data/types.ts";
 import type { StepOutcome } from "./adamw.ts";
@@ -97,6 +98,7 @@ class Loop {
       if (isSaveDue || isEvaluationDue || isStopping) await this.#catchUp();
       const isBest = isEvaluationDue && (await this.#evaluate(step, signal));
       const isInterrupted = isStopping || (isEvaluationDue && signal.aborted);
+      if (isLast && this.#saved !== step) await this.#judgeLast(step);
       if (this.#saved === step) {
         // Its evaluation had been interrupted, and is made up for.
         if (isBest) await this.#refresh();
@@ -206,6 +208,18 @@ class Loop {
     return isBest;
   }
 
+  /** What the last update made shows in no further step: without an evaluation, its own samples judge it. */
+  async #judgeLast(step: number): Promise<void> {
+    const { engine, steps, validation } = this.#job;
+    const last = steps.step(step - 1);
+    const [first] = last.microBatches;
+    if (validation !== undefined || first === undefined) return;
+    const judged = { ...last, microBatches: [first], targets: first.targets.length };
+    const loss = await engine.evaluate({ length: 1, stepsPerEpoch: 1, largest: steps.largest, step: () => judged });
+    if (Number.isFinite(loss)) return;
+    throw diverged(step, `after the last update the loss is ${loss}`, this.#saved, true);
+  }
+
   #isStuck(): boolean {
     const { earlyStop } = this.#job.settings;
     return earlyStop > 0 && this.#progress.evaluationsSinceBest >= earlyStop;
@@ -218,7 +232,12 @@ class Loop {
     const { folder, method, settings } = this.#job;
     await this.#metrics.sync();
     // One more than is to stay: whether this one is good the next loss tells.
-    await saveState(folder.states, method.parameters, this.#progress, settings.keep + 1);
+    try {
+      await saveState(folder.states, method.parameters, this.#progress, settings.keep + 1);
+    } catch (thrown) {
+      if (!(thrown instanceof RandloraError) || thrown.code !== "numeric") throw thrown;
+      throw diverged(step, `after the update ${thrown.message}`, this.#saved, true);
+    }
     this.#saved = step;
     await this.#refresh();
     this.#observer.saved(step);
