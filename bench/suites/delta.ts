@@ -1,4 +1,4 @@
-import { DeltaTrial } from "../../src/adapters/randlora/delta-trial.ts";
+import { DeltaTrial } from "../../src/adapters/bilinear/delta-trial.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import type { Staging } from "../../src/kernels/delta.ts";
 import { defaultStaging } from "../../src/kernels/staging.ts";

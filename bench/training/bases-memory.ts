@@ -1,6 +1,6 @@
 import { describeBase } from "../../src/adapters/base.ts";
 import type { BasisMatrix } from "../../src/bases/storage.ts";
-import { TrainingBases } from "../../src/adapters/randlora/train/training-bases.ts";
+import { TrainingBases } from "../../src/adapters/bilinear/train/training-bases.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { readConfig } from "../../src/merge/model-config.ts";
 import type { GeneratorName, Sparsity } from "../../src/random/names.ts";

@@ -1,5 +1,5 @@
-import { adapterFlops } from "../../src/adapters/randlora/train/flops.ts";
-import { fuse } from "../../src/adapters/randlora/train/fused.ts";
+import { adapterFlops } from "../../src/adapters/bilinear/train/flops.ts";
+import { fuse } from "../../src/adapters/bilinear/train/fused.ts";
 import type { PlacedModel } from "../../src/train/engine.ts";
 import { parseOrders } from "../../src/train/randlora.ts";
 import { microBatchOf } from "./synthetic.ts";

@@ -1,4 +1,4 @@
-import type { Order } from "../../src/adapters/randlora/train/flops.ts";
+import type { Order } from "../../src/adapters/bilinear/train/flops.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { defaultStaging } from "../../src/kernels/staging.ts";
 import { loadConfig } from "../../src/models/architectures/index.ts";

@@ -2,7 +2,7 @@ import type { Gpu } from "../gpu/gpu.ts";
 import type { GpuBuffer } from "../gpu/memory.ts";
 import type { Stream } from "../gpu/stream.ts";
 import type { GeneratorName } from "../random/names.ts";
-import type { DeltaBlock, DeltaSample } from "./delta-block.ts";
+import type { DeltaBlock, DeltaSample } from "./bilinear/delta-block.ts";
 import type { AdaptedLayer } from "./layers.ts";
 import type { Replacement } from "./replacements.ts";
 import type { Adapter } from "./types.ts";

@@ -1,5 +1,5 @@
-import { type DeltaStatistics, readStatistics } from "../adapters/delta-block.ts";
-import { padded4 } from "../adapters/delta-dispatch.ts";
+import { type DeltaStatistics, readStatistics } from "../adapters/bilinear/delta-block.ts";
+import { padded4 } from "../adapters/bilinear/delta-dispatch.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { GpuBuffer } from "../gpu/memory.ts";
 import { Stream } from "../gpu/stream.ts";

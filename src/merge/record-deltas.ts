@@ -1,4 +1,4 @@
-import type { DeltaBlock } from "../adapters/delta-block.ts";
+import type { DeltaBlock } from "../adapters/bilinear/delta-block.ts";
 import type { LayerDelta } from "../adapters/plan.ts";
 import type { GpuBuffer } from "../gpu/memory.ts";
 import type { Stream } from "../gpu/stream.ts";

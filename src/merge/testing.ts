@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { safetensorsBytes, type TestTensor, writeFolder } from "../adapters/adapters.fixture.ts";
 import type { JsonObject } from "../adapters/lossless-json.ts";
 import { drawBases } from "../bases/draw.ts";
-import { deltaReference } from "../adapters/randlora/delta-reference.ts";
+import { deltaReference } from "../adapters/bilinear/delta-reference.ts";
 import { basesShape } from "../adapters/randlora/generator.ts";
 import type { FloatGrid } from "../random/names.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";

@@ -1,7 +1,7 @@
 import { dirname } from "node:path";
 import { availableParallelism, loadavg } from "node:os";
 import { dependencies, version } from "../../package.json";
-import { type DeltaCheck, type DeltaTiming, DeltaTrial } from "../adapters/randlora/delta-trial.ts";
+import { type DeltaCheck, type DeltaTiming, DeltaTrial } from "../adapters/bilinear/delta-trial.ts";
 import { stdCachePath } from "../bases/std-cache.ts";
 import { type GpuEntry, listGpus } from "../gpu/choose.ts";
 import { findVulkanDrivers, type VulkanDrivers } from "../gpu/doctor-drivers.ts";

@@ -1,13 +1,13 @@
 import { writePeft } from "../adapters/peft-write.ts";
 import { savingProjection } from "../adapters/randlora/convert.ts";
-import { fuse } from "../adapters/randlora/train/fused.ts";
-import type { OrderPlan } from "../adapters/randlora/train/flops.ts";
-import type { TrainedModule } from "../adapters/randlora/train/module.ts";
-import { planOrders } from "../adapters/randlora/train/plan-orders.ts";
-import { moduleShape } from "../adapters/randlora/train/shape.ts";
-import { TrainedRandlora } from "../adapters/randlora/train/trained-randlora.ts";
-import { TrainingBases } from "../adapters/randlora/train/training-bases.ts";
-import { adapterTensors, randloraTensors } from "../adapters/randlora/train/values.ts";
+import { fuse } from "../adapters/bilinear/train/fused.ts";
+import type { OrderPlan } from "../adapters/bilinear/train/flops.ts";
+import type { TrainedModule } from "../adapters/bilinear/train/module.ts";
+import { planOrders } from "../adapters/bilinear/train/plan-orders.ts";
+import { moduleShape } from "../adapters/bilinear/train/shape.ts";
+import { TrainedBilinear } from "../adapters/bilinear/train/trained-bilinear.ts";
+import { TrainingBases } from "../adapters/bilinear/train/training-bases.ts";
+import { adapterTensors, randloraTensors } from "../adapters/randlora/trained-tensors.ts";
 import { peftReadme } from "../adapters/readme.ts";
 import { RandloraError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
@@ -54,7 +54,7 @@ export async function createRandlora(options: RandloraOptions): Promise<Method> 
   });
   const plans = chooseOrders(options, bases, trained);
   const dropout = settings.dropout > 0;
-  const adapter = new TrainedRandlora(gpu, {
+  const adapter = new TrainedBilinear(gpu, {
     bases,
     modules: trained,
     scale,

@@ -5,8 +5,14 @@ import type { Stream } from "../../gpu/stream.ts";
 import { upload, uploaded } from "../../gpu/transfer.ts";
 import { deltaKernel, deltaTile, type Staging, type Tile } from "../../kernels/delta.ts";
 import { defaultStaging } from "../../kernels/staging.ts";
-import type { DeltaBlock } from "../delta-block.ts";
-import { type BasisOnGpu, deltaDispatches, type DeltaOperands, padded4, statisticsBytes } from "../delta-dispatch.ts";
+import type { DeltaBlock } from "../bilinear/delta-block.ts";
+import {
+  type BasisOnGpu,
+  deltaDispatches,
+  type DeltaOperands,
+  padded4,
+  statisticsBytes,
+} from "../bilinear/delta-dispatch.ts";
 import type { DeltasOnGpu, LayerDelta } from "../plan.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";
 import { readValues } from "../values.ts";

@@ -1,4 +1,4 @@
-import type { DeltaSample } from "../delta-block.ts";
+import type { DeltaSample } from "../bilinear/delta-block.ts";
 import type { AdapterPlan } from "../plan.ts";
 import type { Adapter } from "../types.ts";
 import { readValues } from "../values.ts";

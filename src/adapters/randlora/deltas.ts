@@ -1,9 +1,9 @@
 import type { Gpu } from "../../gpu/gpu.ts";
-import type { DeltaSample } from "../delta-block.ts";
+import type { DeltaSample } from "../bilinear/delta-block.ts";
 import type { AdapterPlan, DeltasOnGpu, DeltaSource, LayerDelta } from "../plan.ts";
 import type { Bases } from "../../bases/bases.ts";
-import { DeltaBases } from "./delta.ts";
-import { deltaReference } from "./delta-reference.ts";
+import { DeltaBases } from "../bilinear/delta.ts";
+import { deltaReference } from "../bilinear/delta-reference.ts";
 import { type RandloraLayer, readParameters } from "./layers.ts";
 import { loadBases } from "./load-bases.ts";
 import type { RandloraPlan } from "./plan.ts";

@@ -1,7 +1,7 @@
-import type { AdapterTensor } from "../../types.ts";
-import { memoryTensor } from "../../tensors.ts";
-import type { ModuleValues } from "./create.ts";
-import { moduleShape } from "./shape.ts";
+import type { AdapterTensor } from "../types.ts";
+import { memoryTensor } from "../tensors.ts";
+import type { ModuleValues } from "./new-adapter.ts";
+import { moduleShape } from "../bilinear/train/shape.ts";
 
 /** A trained tensor of a module, as adapters name it. */
 export interface RandloraTensorPlan {

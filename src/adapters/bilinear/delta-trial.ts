@@ -8,8 +8,8 @@ import type { FloatGrid, GeneratorName, Sparsity } from "../../random/names.ts";
 import { philoxFill, philoxStream } from "../../random/philox.ts";
 import { basesCount, drawBases, type Bases } from "../../bases/draw.ts";
 import { deltaReference, type DeltaLayer } from "./delta-reference.ts";
-import { type DeltaBlock, readStatistics } from "../delta-block.ts";
-import { padded4 } from "../delta-dispatch.ts";
+import { type DeltaBlock, readStatistics } from "./delta-block.ts";
+import { padded4 } from "./delta-dispatch.ts";
 import { DeltaBases, type DeltaLayerOnGpu } from "./delta.ts";
 
 /** The layer and the bases of a trial. */

@@ -1,12 +1,12 @@
-import { roundToGrid } from "../../../random/grid.ts";
-import type { FloatGrid, GeneratorName, Sparsity } from "../../../random/names.ts";
-import { fingerprint } from "../../../bases/draw.ts";
-import type { BasesSpec } from "../../../bases/bases.ts";
-import type { Pairing } from "../delta-reference.ts";
-import { basesShape } from "../generator.ts";
-import type { BasesRecord } from "../record.ts";
-import { type StdCache, userStdCache } from "../../../bases/std-cache.ts";
-import { moduleShape } from "./shape.ts";
+import { roundToGrid } from "../../random/grid.ts";
+import type { FloatGrid, GeneratorName, Sparsity } from "../../random/names.ts";
+import { fingerprint } from "../../bases/draw.ts";
+import type { BasesSpec } from "../../bases/bases.ts";
+import type { Pairing } from "../bilinear/delta-reference.ts";
+import { basesShape } from "./generator.ts";
+import type { BasesRecord } from "./record.ts";
+import { type StdCache, userStdCache } from "../../bases/std-cache.ts";
+import { moduleShape } from "../bilinear/train/shape.ts";
 
 /** What the bases of a new adapter depend on. */
 export interface NewBases {

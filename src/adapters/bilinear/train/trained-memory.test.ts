@@ -13,8 +13,8 @@ import type { TrainedModule } from "./module.ts";
 import { orderBytes } from "./plan-orders.ts";
 import { type ModuleShape, moduleShape } from "./shape.ts";
 import { basesFor, error, numbers, placed, taken } from "./train.fixture.ts";
-import { frozen, IN, modulesOf, OUT, PLANS, RANK, SCALE } from "./trained-randlora.fixture.ts";
-import { TrainedRandlora } from "./trained-randlora.ts";
+import { frozen, IN, modulesOf, OUT, PLANS, RANK, SCALE } from "./trained-bilinear.fixture.ts";
+import { TrainedBilinear } from "./trained-bilinear.ts";
 import { TrainingBases } from "./training-bases.ts";
 
 let gpu: Gpu;
@@ -39,7 +39,7 @@ test("W' above the binding limit is formed and multiplied with in blocks", async
   const gradients = { lambdaGradient: tensors.lambda, gammaGradient: tensors.gamma };
   const module: TrainedModule = { name: "wide", weight, ...tensors, ...gradients };
   const plans: OrderPlan[] = [{ order: "merged-h", kept: true, summed: false }];
-  const trained = new TrainedRandlora(gpu, { bases, modules: [module], scale: SCALE, dropout: false, plans });
+  const trained = new TrainedBilinear(gpu, { bases, modules: [module], scale: SCALE, dropout: false, plans });
   const onGpu = placed(gpu, [1, input], x);
   using run = new Run(gpu);
   trained.prepare(run);
@@ -93,7 +93,7 @@ test("the plan's bytes are those that are allocated", async () => {
     for (const dropout of [false, true]) {
       const before = gpu.memory.liveBytes;
       const plans = [plan, plan];
-      const trained = new TrainedRandlora(gpu, { bases, modules, scale: 1, dropout, plans });
+      const trained = new TrainedBilinear(gpu, { bases, modules, scale: 1, dropout, plans });
       const terms = { staging: defaultStaging(gpu), dropout, tokens: 0, panelBytes };
       expect(gpu.memory.liveBytes - before).toBe(orderBytes(matrices, plans, terms));
       trained.release();

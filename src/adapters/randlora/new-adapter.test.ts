@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
-import { MemoryStdCache } from "../../../bases/bases.fixture.ts";
-import { drawBases } from "../../../bases/draw.ts";
-import { formatBasesRecord, parseBasesRecord } from "../record.ts";
-import { readElement } from "../../../bases/storage.ts";
-import { basesRecord, initialValues, newBasesSpec } from "./create.ts";
-import { adapterTensors, randloraTensors } from "./values.ts";
+import { MemoryStdCache } from "../../bases/bases.fixture.ts";
+import { drawBases } from "../../bases/draw.ts";
+import { formatBasesRecord, parseBasesRecord } from "./record.ts";
+import { readElement } from "../../bases/storage.ts";
+import { basesRecord, initialValues, newBasesSpec } from "./new-adapter.ts";
+import { adapterTensors, randloraTensors } from "./trained-tensors.ts";
 
 const MODULES = [
   { out: 12, in: 20 },

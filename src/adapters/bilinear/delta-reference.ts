@@ -1,4 +1,4 @@
-import type { DeltaSample } from "../delta-block.ts";
+import type { DeltaSample } from "./delta-block.ts";
 import type { Bases } from "../../bases/bases.ts";
 import { readElement } from "../../bases/storage.ts";
 

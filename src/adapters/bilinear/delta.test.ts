@@ -9,8 +9,8 @@ import { dtypeBytes } from "../../safetensors/dtype.ts";
 import { roundFromF32, roundFromF64, widenToF32 } from "../../safetensors/numbers.ts";
 import { drawBases, type Bases, type BasesSpec } from "../../bases/draw.ts";
 import { deltaReference, type Pairing } from "./delta-reference.ts";
-import { type DeltaBlock, readStatistics } from "../delta-block.ts";
-import { padded4 } from "../delta-dispatch.ts";
+import { type DeltaBlock, readStatistics } from "./delta-block.ts";
+import { padded4 } from "./delta-dispatch.ts";
 import { DeltaBases } from "./delta.ts";
 import type { StdCache } from "../../bases/std-cache.ts";
 

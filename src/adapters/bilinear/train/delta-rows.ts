@@ -4,7 +4,7 @@ import { WIDEN_WIDTH, widenKernel } from "../../../kernels/widen.ts";
 import { rowBlocks, type Run } from "../../../tensor/run.ts";
 import { sliceRows, type Tensor } from "../../../tensor/tensor.ts";
 import { weightDtype } from "../../../tensor/weight.ts";
-import { BLOCK_ROWS } from "../../delta-block.ts";
+import { BLOCK_ROWS } from "../delta-block.ts";
 import type { BoundDeltaLayer } from "../delta.ts";
 import type { AdaptedMatrix, AdaptedPart } from "./adapted-matrix.ts";
 import { bind } from "./basis-gradient.ts";

@@ -10,8 +10,8 @@ import type { OrderPlan } from "./flops.ts";
 import type { TrainedModule } from "./module.ts";
 import { moduleShape } from "./shape.ts";
 import { basesFor, error, numbers, placed, type Stored, STORED, taken } from "./train.fixture.ts";
-import { frozen, IN, maskOf, modulesOf, OUT, PLANS, reference, SCALE, TOKENS } from "./trained-randlora.fixture.ts";
-import { TrainedRandlora } from "./trained-randlora.ts";
+import { frozen, IN, maskOf, modulesOf, OUT, PLANS, reference, SCALE, TOKENS } from "./trained-bilinear.fixture.ts";
+import { TrainedBilinear } from "./trained-bilinear.ts";
 import { TrainingBases } from "./training-bases.ts";
 
 let gpu: Gpu;
@@ -69,7 +69,7 @@ async function train({
       gammaGradient: placed(gpu, [n, cols], new Float32Array(n * cols)),
     };
   });
-  const trained = new TrainedRandlora(gpu, { bases, modules, scale: SCALE, dropout: rate > 0, plans: [plan], staging });
+  const trained = new TrainedBilinear(gpu, { bases, modules, scale: SCALE, dropout: rate > 0, plans: [plan], staging });
   const wanted = parts.map(({ lambda, gamma }) => ({
     lambda: new Float64Array(lambda.length),
     gamma: new Float64Array(gamma.length),
@@ -167,7 +167,7 @@ async function pass(plan: OrderPlan, masks: ((module: number) => DropoutMask) | 
     lambdaGradient: placed(gpu, [r, n], new Float32Array(r * n)),
     gammaGradient: placed(gpu, [n, cols], new Float32Array(n * cols)),
   };
-  const trained = new TrainedRandlora(gpu, { bases, modules: [module], scale: 1, dropout, plans: [plan] });
+  const trained = new TrainedBilinear(gpu, { bases, modules: [module], scale: 1, dropout, plans: [plan] });
   const [x, dy] = [placed(gpu, [70, 20], wave(1400, 4)), placed(gpu, [70, 24], wave(1680, 5))];
   using run = new Run(gpu);
   const tape = new Tape(run);

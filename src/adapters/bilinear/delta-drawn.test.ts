@@ -5,14 +5,14 @@ import { read } from "../../gpu/transfer.ts";
 import type { Staging } from "../../kernels/delta.ts";
 import { defaultStaging } from "../../kernels/staging.ts";
 import { philoxFill, philoxStream } from "../../random/philox.ts";
-import type { DeltaBlock } from "../delta-block.ts";
-import { padded4 } from "../delta-dispatch.ts";
+import type { DeltaBlock } from "./delta-block.ts";
+import { padded4 } from "./delta-dispatch.ts";
 import { type Bases, type BasesSpec, drawBases } from "../../bases/draw.ts";
 import { fromProjections } from "../../bases/saved.ts";
 import { DeltaBases } from "./delta.ts";
 import type { Pairing } from "./delta-reference.ts";
-import { drawPairTensors } from "./projection-tensors.ts";
-import { toProjection } from "./saved.ts";
+import { drawPairTensors } from "../randlora/projection-tensors.ts";
+import { toProjection } from "../randlora/saved.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {

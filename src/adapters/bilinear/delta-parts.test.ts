@@ -3,7 +3,7 @@ import { Gpu } from "../../gpu/gpu.ts";
 import { Stream } from "../../gpu/stream.ts";
 import { read, uploaded } from "../../gpu/transfer.ts";
 import { f32ToBf16 } from "../../safetensors/numbers.ts";
-import type { DeltaBlock } from "../delta-block.ts";
+import type { DeltaBlock } from "./delta-block.ts";
 import type { Bases } from "../../bases/draw.ts";
 import { DeltaBases } from "./delta.ts";
 import { deltaReference } from "./delta-reference.ts";

@@ -1,6 +1,6 @@
-import type { GpuBuffer } from "../gpu/memory.ts";
-import type { Binding } from "../gpu/stream.ts";
-import type { KernelDtype } from "../kernels/dtype.ts";
+import type { GpuBuffer } from "../../gpu/memory.ts";
+import type { Binding } from "../../gpu/stream.ts";
+import type { KernelDtype } from "../../kernels/dtype.ts";
 
 /** Blocks of W start at multiples of this many rows: whole tiles for 8 and 16 lanes, and aligned bindings of B̂. */
 export const BLOCK_ROWS = 192;

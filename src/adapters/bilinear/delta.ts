@@ -5,7 +5,7 @@ import type { Binding, Stream } from "../../gpu/stream.ts";
 import { upload, uploaded } from "../../gpu/transfer.ts";
 import { deltaKernel, deltaTile, type Staging, type Tile } from "../../kernels/delta.ts";
 import { defaultStaging } from "../../kernels/staging.ts";
-import type { DeltaBlock } from "../delta-block.ts";
+import type { DeltaBlock } from "./delta-block.ts";
 import {
   type BasisOnGpu,
   type DeltaDispatch,
@@ -13,7 +13,7 @@ import {
   type DeltaOperands,
   padded4,
   statisticsBytes,
-} from "../delta-dispatch.ts";
+} from "./delta-dispatch.ts";
 import type { Bases } from "../../bases/draw.ts";
 import type { Pairing } from "./delta-reference.ts";
 import type { BasisMatrix } from "../../bases/storage.ts";

@@ -18,7 +18,7 @@ import type { TrainingBases } from "./training-bases.ts";
 import { mergedBytes, productBytes, Workspace, workspaceSizes } from "./workspace.ts";
 
 /** What an adapter under training is made of. */
-export interface TrainedRandloraOptions {
+export interface TrainedBilinearOptions {
   readonly bases: TrainingBases;
   readonly modules: readonly TrainedModule[];
   /** α/r. */
@@ -35,7 +35,7 @@ export interface TrainedRandloraOptions {
  * in the planned orders, and their gradients by λ and γ, which it adds to the tensors of its modules. A step is
  * `prepare`, then any number of micro-batches through `linears`, then `finish`.
  */
-export class TrainedRandlora {
+export class TrainedBilinear {
   readonly #gpu: Gpu;
   readonly #context: AdapterContext;
   readonly #matrices: ReadonlyMap<GpuBuffer, AdaptedMatrix>;
@@ -43,7 +43,7 @@ export class TrainedRandlora {
   readonly #begun = new Set<AdaptedMatrix>();
 
   /** @throws RandloraError `memory` */
-  constructor(gpu: Gpu, options: TrainedRandloraOptions) {
+  constructor(gpu: Gpu, options: TrainedBilinearOptions) {
     const { bases, modules, scale, dropout, plans, staging = defaultStaging(gpu) } = options;
     const fused = fuse(modules, bases.r);
     const sizes = workspaceSizes(
