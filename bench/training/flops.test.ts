@@ -20,6 +20,6 @@ test("a step's flops are of the orders that were chosen, and of no others", asyn
   expect(stepFlops({ ...rich, method: factored }, 8, 64)).not.toBe(stepFlops({ ...rich, method: merged }, 8, 64));
   for (const wrong of [orders.slice(1), ["backwards", ...orders.slice(1)]]) {
     const other = { ...rich, method: { ...method, choices: { orders: wrong } } };
-    expect(() => stepFlops(other, 8, 64)).toThrow("orders of");
+    expect(() => stepFlops(other, 8, 64)).toThrow(/\borders?\b/);
   }
 });

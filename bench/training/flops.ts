@@ -1,4 +1,5 @@
 import { adapterFlops } from "../../src/adapters/bilinear/train/flops.ts";
+import { randloraShape } from "../../src/adapters/randlora/shape.ts";
 import { fuse } from "../../src/adapters/bilinear/train/fused.ts";
 import type { PlacedModel } from "../../src/train/engine.ts";
 import { parseOrders } from "../../src/train/randlora.ts";
@@ -16,10 +17,10 @@ export function stepFlops({ weights, method }: PlacedModel, rank: number, tokens
   if (method.kind === "lora") return base + 6 * tokens * method.summary.trainableParameters;
   const modules = method.summary.modules.flatMap(({ name }) => {
     const weight = weights.tensors.get(`${name}.weight`);
-    return weight === undefined ? [] : [{ name, weight }];
+    return weight === undefined ? [] : [{ name, weight, shape: randloraShape(...weight.shape, rank) }];
   });
   const size = { tokens, microBatches: 1, dropout: false, density: 1 };
-  const fused = fuse(modules, rank);
+  const fused = fuse(modules);
   const plans = parseOrders(method.choices, fused.length);
   const added = fused.flatMap(({ shape }, index) => {
     const plan = plans[index];

@@ -1,10 +1,12 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
 import workgroupText from "./basis-gradient-workgroup.wgsl" with { type: "text" };
 import basisGradientText from "./basis-gradient.wgsl" with { type: "text" };
-import type { Pairing, Tile } from "./delta.ts";
+import type { Tile } from "./delta.ts";
 import dtypeText from "./dtype.wgsl" with { type: "text" };
 import type { KernelDtype } from "./dtype.ts";
 import matrixText from "./matrix.wgsl" with { type: "text" };
+import type { Pairing } from "./pairing.ts";
+import pairingText from "./pairing.wgsl" with { type: "text" };
 import type { Staging } from "./staging.ts";
 import { expandTemplate } from "./template.ts";
 
@@ -32,7 +34,7 @@ export function basisGradientKernel(staging: Staging, pairing: Pairing, left: Ke
     // Mesa's software GPU compiles a shuffle better than a broadcast at 8 lanes and much worse at 16.
     SHUFFLE: lanes <= 8 ? "subgroupShuffle" : "subgroupBroadcast",
   };
-  const includes = { dtype: dtypeText, matrix: matrixText, workgroup: workgroupText };
+  const includes = { dtype: dtypeText, matrix: matrixText, pairing: pairingText, workgroup: workgroupText };
   const key = `basis-gradient/${left}/${pairing}/${staging.kind}${lanes}`;
   return { key, code: expandTemplate(basisGradientText, definitions, includes) };
 }

@@ -6,7 +6,7 @@
 //   P (terms, rows)  f32 or as DTYPE: H = big·B̂, or B̂ itself         Q (terms, cols)  f32: small, or G
 //   A (r, cols), λ (r, n), γ (n, cols)  f32
 //
-// A row q of dŜ is k·n + j in PAIRING "peft" and j·r + k in "paper". Workgroup (x, y) owns a block of columns and slice
+// Row q of dŜ is λ[k, j]'s (pairing.wgsl). Workgroup (x, y) owns a block of columns and slice
 // y of the tiles of rows: dγ of the slice in `gamma_parts` (slice, n, cols), dλ of the block in `lambda_parts`
 // (block, rows). partial-sums.wgsl adds both up, in a fixed order. The stagings are those of gemm.wgsl.
 #if STAGING == "subgroup"
@@ -47,13 +47,7 @@ const TILE_ROWS = ${TILE_ROWS}u;
 const TILE_COLS = ${TILE_COLS}u;
 const SUM_BLOCK = 256u; // terms in a partial sum, so that a long sum loses no more than a short one
 
-#if PAIRING == "peft"
-fn rank_of(q: u32) -> u32 { return q / p.bases; }
-fn basis_of(q: u32) -> u32 { return q % p.bases; }
-#else
-fn rank_of(q: u32) -> u32 { return q % p.rank; }
-fn basis_of(q: u32) -> u32 { return q / p.rank; }
-#end
+#include pairing
 
 // Four columns of A's row k; zero beyond the last, where A may be wider than the module.
 fn load_a(k: u32, col: u32) -> vec4<f32> {

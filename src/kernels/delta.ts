@@ -4,14 +4,12 @@ import finishText from "./delta-finish.wgsl" with { type: "text" };
 import operandsText from "./delta-operands.wgsl" with { type: "text" };
 import deltaText from "./delta.wgsl" with { type: "text" };
 import dtypeText from "./dtype.wgsl" with { type: "text" };
+import type { Pairing } from "./pairing.ts";
 import philoxText from "./philox.wgsl" with { type: "text" };
 import { expandTemplate } from "./template.ts";
 
 /** How a basis lies in GPU memory; `philox` lies nowhere and is drawn where it is used. */
 export type DeltaStorage = "bf16" | "f16" | "f32" | "ternary" | "philox";
-
-/** Which columns of B̂ meet which rows of Ŝ: PEFT's flat index, or the paper's equation 4. */
-export type Pairing = "peft" | "paper";
 
 /** How operands reach the multiplier: shuffled inside one subgroup, or through workgroup memory. */
 export type Staging = { readonly kind: "subgroup"; readonly lanes: number } | { readonly kind: "workgroup" };

@@ -3,6 +3,7 @@ import activationsText from "./activations.wgsl" with { type: "text" };
 import dtypeText from "./dtype.wgsl" with { type: "text" };
 import gemvOperandsText from "./gemv-operands.wgsl" with { type: "text" };
 import matrixText from "./matrix.wgsl" with { type: "text" };
+import pairingText from "./pairing.wgsl" with { type: "text" };
 import philoxText from "./philox.wgsl" with { type: "text" };
 import reduceText from "./reduce.wgsl" with { type: "text" };
 import ropeOperandsText from "./rope-operands.wgsl" with { type: "text" };
@@ -18,6 +19,7 @@ const INCLUDES = {
   dtype: dtypeText,
   gemv_operands: gemvOperandsText,
   matrix: matrixText,
+  pairing: pairingText,
   philox: philoxText,
   reduce: reduceText,
   rope_operands: ropeOperandsText,

@@ -6,13 +6,15 @@ struct Parameters {
   rank: u32, // r
   at: u32, // elements before the first one
   pitch: u32, // elements from row to row
-  is_paper: u32, // the order is q = j·r + k, else k·n + j
-  pad: u32,
+  pad0: u32,
+  pad1: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> lambda: array<f32>;
 @group(0) @binding(2) var<storage, read_write> ordered: array<f32>;
+
+#include pairing
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -20,11 +22,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (q >= p.padded) {
     return;
   }
-  let is_paper = p.is_paper != 0u;
-  let k = select(q / p.bases, q % p.rank, is_paper);
-  let j = select(q % p.bases, q / p.rank, is_paper);
   if (q < p.terms) {
-    ordered[q] = lambda[p.at + k * p.pitch + j];
+    ordered[q] = lambda[p.at + rank_of(q) * p.pitch + basis_of(q)];
   } else {
     ordered[q] = 0.0;
   }

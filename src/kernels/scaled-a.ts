@@ -1,6 +1,6 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
-import type { Pairing } from "./delta.ts";
 import { kernelFamily } from "./family.ts";
+import type { Pairing } from "./pairing.ts";
 import scaledAText from "./scaled-a.wgsl" with { type: "text" };
 
 const family = kernelFamily("scaled-a", scaledAText);

@@ -1,5 +1,4 @@
-// Ŝ[q, c] = λ[k, j] · A[k, c] · γ[j, c] in f32, for the orders that multiply with it. PAIRING "peft": q = k·n + j,
-// "paper": q = j·r + k.
+// Ŝ[q, c] = λ[k, j] · A[k, c] · γ[j, c] in f32, for the orders that multiply with it.
 struct Parameters {
   rows: u32, // n·r
   width: u32, // vectors of 4 in a row of Ŝ
@@ -21,19 +20,16 @@ struct Parameters {
 @group(0) @binding(3) var<storage, read> gamma: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> s: array<vec4<f32>>;
 
+#include pairing
+
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (id.x >= p.width) {
     return;
   }
   let q = id.y;
-#if PAIRING == "peft"
-  let k = q / p.bases;
-  let j = q % p.bases;
-#else
-  let k = q % p.rank;
-  let j = q / p.rank;
-#end
+  let k = rank_of(q);
+  let j = basis_of(q);
   let product = lambda[p.lambda_at + k * p.lambda_pitch + j]
     * (a[k * p.a_pitch + id.x] * gamma[p.gamma_at + j * p.gamma_pitch + id.x]);
   // A may be wider than this module, so its padding is not zero.

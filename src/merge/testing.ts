@@ -1,4 +1,5 @@
 // What the tests of merges share: small models and adapters on the disk, and what a merge of them must give.
+import { randloraShape } from "../adapters/randlora/shape.ts";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { safetensorsBytes, type TestTensor, writeFolder } from "../adapters/adapters.fixture.ts";
@@ -135,8 +136,9 @@ export function deltaOf(
     grid,
   } as const;
   const extent = { rows: Math.max(layer.out, layer.in), bases: layer.n, cols: layer.m };
-  const shape = { outFeatures: layer.out, inFeatures: layer.in, scale: adapter.alpha / adapter.r };
-  return deltaReference(drawBases(spec, extent, NO_CACHE), { ...layer, ...shape, pairing: "peft" }, sample);
+  const shape = randloraShape(layer.out, layer.in, adapter.r);
+  const scale = adapter.alpha / adapter.r;
+  return deltaReference(drawBases(spec, extent, NO_CACHE), { ...layer, shape, scale, pairing: "peft" }, sample);
 }
 
 const NO_CACHE = { get: () => null, set: () => {} };

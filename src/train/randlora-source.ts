@@ -4,7 +4,7 @@ import { openAdapter } from "../adapters/open.ts";
 import { drawSteps } from "../bases/draw.ts";
 import type { Bases } from "../bases/bases.ts";
 import type { RandloraConfig } from "../adapters/randlora/config.ts";
-import type { Pairing } from "../adapters/bilinear/delta-reference.ts";
+import type { Pairing } from "../kernels/pairing.ts";
 import { readParameters } from "../adapters/randlora/layers.ts";
 import type { BasesSource } from "../adapters/randlora/generator.ts";
 import { specOf } from "../adapters/randlora/identify.ts";
@@ -19,7 +19,7 @@ import type { SavedPair } from "../adapters/randlora/saved.ts";
 import { userStdCache } from "../bases/std-cache.ts";
 import { takeSteps } from "../bases/steps.ts";
 import { basesRecord, initialValues, type ModuleValues, newBasesSpec } from "../adapters/randlora/new-adapter.ts";
-import { moduleShape } from "../adapters/bilinear/train/shape.ts";
+import { randloraShape } from "../adapters/randlora/shape.ts";
 import type { FloatGrid } from "../random/names.ts";
 import { recordOf, refuseChanged, refuseMore, requireMethod } from "./init-adapter.ts";
 import type { AdapterSettings, TrainSettings } from "./settings.ts";
@@ -194,7 +194,7 @@ function storedDtypes({ modules }: Targets): readonly string[] {
 }
 
 function extentOf(modules: Targets["modules"], r: number) {
-  const shapes = modules.map(({ out, in: input }) => moduleShape(out, input, r));
+  const shapes = modules.map(({ out, in: input }) => randloraShape(out, input, r));
   return {
     rows: Math.max(...shapes.map(({ rows }) => rows)),
     bases: Math.max(...shapes.map(({ bases }) => bases)),

@@ -4,7 +4,7 @@ import { fuse } from "../adapters/bilinear/train/fused.ts";
 import type { OrderPlan } from "../adapters/bilinear/train/flops.ts";
 import type { TrainedModule } from "../adapters/bilinear/train/module.ts";
 import { planOrders } from "../adapters/bilinear/train/plan-orders.ts";
-import { moduleShape } from "../adapters/bilinear/train/shape.ts";
+import { randloraShape } from "../adapters/randlora/shape.ts";
 import { TrainedBilinear } from "../adapters/bilinear/train/trained-bilinear.ts";
 import { TrainingBases } from "../adapters/bilinear/train/training-bases.ts";
 import { adapterTensors, randloraTensors } from "../adapters/randlora/trained-tensors.ts";
@@ -50,7 +50,8 @@ export async function createRandlora(options: RandloraOptions): Promise<Method> 
     const weight = tensors.get(module.tensor);
     if (weight === undefined) throw new RangeError(`${module.tensor} is no tensor of the decoder`);
     const gradients = { lambdaGradient: l.gradient, gammaGradient: g.gradient };
-    return { name: module.name, weight, lambda: l.value, gamma: g.value, ...gradients };
+    const shape = randloraShape(module.out, module.in, r);
+    return { name: module.name, weight, shape, lambda: l.value, gamma: g.value, ...gradients };
   });
   const plans = chooseOrders(options, bases, trained);
   const dropout = settings.dropout > 0;
@@ -73,7 +74,7 @@ export async function createRandlora(options: RandloraOptions): Promise<Method> 
     summary: {
       trainableParameters: parameters.count,
       modules: modules.map(({ name, out, in: input }) => {
-        const { bases: n, cols } = moduleShape(out, input, r);
+        const { bases: n, cols } = randloraShape(out, input, r);
         return { name, shape: [out, input], parameters: n * (r + cols) };
       }),
       notes: source.notes,
@@ -92,11 +93,11 @@ export async function createRandlora(options: RandloraOptions): Promise<Method> 
 }
 
 function chooseOrders(
-  { settings, place, source }: RandloraOptions,
+  { settings, place }: RandloraOptions,
   bases: TrainingBases,
   modules: readonly TrainedModule[],
 ): readonly OrderPlan[] {
-  const matrices = fuse(modules, source.r).map(({ shape }) => shape);
+  const matrices = fuse(modules).map(({ shape }) => shape);
   if (place.choices !== undefined) return parseOrders(place.choices, matrices.length, place.choicesFile);
   return planOrders({
     matrices,

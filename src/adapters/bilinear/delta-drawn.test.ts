@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { randloraShape } from "../randlora/shape.ts";
 import { Gpu } from "../../gpu/gpu.ts";
 import { Stream } from "../../gpu/stream.ts";
 import { read } from "../../gpu/transfer.ts";
@@ -10,7 +11,7 @@ import { padded4 } from "./delta-dispatch.ts";
 import { type Bases, type BasesSpec, drawBases } from "../../bases/draw.ts";
 import { fromProjections } from "../../bases/saved.ts";
 import { DeltaBases } from "./delta.ts";
-import type { Pairing } from "./delta-reference.ts";
+import type { Pairing } from "../../kernels/pairing.ts";
 import { drawPairTensors } from "../randlora/projection-tensors.ts";
 import { toProjection } from "../randlora/saved.ts";
 
@@ -33,8 +34,7 @@ function normalised(stream: 0 | 1, count: number): Float32Array {
 async function deltaOf(bases: Bases, pairing: Pairing, staging: Staging): Promise<Uint8Array> {
   const kernel = await DeltaBases.create(gpu, bases, pairing, staging);
   const layer = kernel.layer({
-    out: OUT,
-    in: IN,
+    shape: randloraShape(OUT, IN, RANK),
     weightIsTransposed: false,
     scale: 0.3,
     lambda: normalised(0, TERMS),

@@ -3,6 +3,7 @@ import { Gpu } from "../../gpu/gpu.ts";
 import { Stream } from "../../gpu/stream.ts";
 import { read, uploaded } from "../../gpu/transfer.ts";
 import { f32ToBf16 } from "../../safetensors/numbers.ts";
+import { bilinearShape } from "./shape.ts";
 import type { DeltaBlock } from "./delta-block.ts";
 import type { Bases } from "../../bases/draw.ts";
 import { DeltaBases } from "./delta.ts";
@@ -47,7 +48,8 @@ test("a block of more rows than can be bound of B̂ is computed in parts, each b
   ];
   const kernel = await DeltaBases.create(gpu, bases, "peft");
   expect(OUT * STRIDE * 2).toBeGreaterThan(gpu.limits.maxStorageBufferBindingSize);
-  const layer = kernel.layer({ out: OUT, in: IN, weightIsTransposed: false, scale: 0.5, lambda, gamma });
+  const shape = bilinearShape({ out: OUT, in: IN, r: RANK, bases: 1, tall: true });
+  const layer = kernel.layer({ shape, weightIsTransposed: false, scale: 0.5, lambda, gamma });
   const [source, sum] = [uploaded(gpu, "weight", weight), uploaded(gpu, "sum", earlier)];
   const target = gpu.memory.allocate("target", OUT * IN * 4);
   const block: DeltaBlock = {
@@ -63,7 +65,7 @@ test("a block of more rows than can be bound of B̂ is computed in parts, each b
   kernel.record(stream, layer, block, statistics);
   stream.submit();
   const found = new Float32Array((await read(gpu, target)).buffer);
-  const described = { outFeatures: OUT, inFeatures: IN, lambda, gamma, scale: 0.5, pairing: "peft" as const };
+  const described = { shape, lambda, gamma, scale: 0.5, pairing: "peft" as const };
   const delta = deltaReference(bases, described);
   const wrong = found.findIndex(
     (value, at) => !(Math.abs(value - (delta[at] ?? NaN) - (weight[at] ?? 0) - (earlier[at] ?? 0)) < 1e-5),

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { randloraShape } from "../randlora/shape.ts";
 import { join } from "node:path";
 import { drawBases, type Bases } from "../../bases/draw.ts";
 import { MemoryStdCache } from "../../bases/bases.fixture.ts";
@@ -26,7 +27,7 @@ function layerOf(out: number, input: number, r: number, scale: number): DeltaLay
   const n = Math.ceil(m / r);
   const lambda = Float32Array.from({ length: r * n }, (_, i) => Math.sin(Math.floor(i / n) + 1 + 0.1 * (i % n)));
   const gamma = Float32Array.from({ length: n * m }, (_, i) => Math.cos(0.01 * (i % m) + Math.floor(i / m)) / m);
-  return { outFeatures: out, inFeatures: input, lambda, gamma, scale, pairing: "peft" };
+  return { shape: randloraShape(out, input, r), lambda, gamma, scale, pairing: "peft" };
 }
 
 function basesOf(record: DeltaRecord, generator: "torch-mt19937-bf16-v1" | "torch-mt19937-bf16-v2"): Bases {

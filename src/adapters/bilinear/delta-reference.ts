@@ -1,20 +1,15 @@
+import { pairOf, type Pairing } from "../../kernels/pairing.ts";
+import type { BilinearShape } from "./shape.ts";
 import type { DeltaSample } from "./delta-block.ts";
 import type { Bases } from "../../bases/bases.ts";
 import { readElement } from "../../bases/storage.ts";
 
-/**
- * Which column of B meets which row of λ·A·γ. `peft`: those with the same flat index, B's (base j, k) → j·r + k against
- * (k, base j) → k·n + j. `paper`: equation 4, Σ_j B_j Λ_j A Γ_j, base with base.
- */
-export type Pairing = "peft" | "paper";
-
 /** A layer's share of an adapter. `scale` is α/r times whatever the user multiplies it by. */
 export interface DeltaLayer {
-  readonly outFeatures: number;
-  readonly inFeatures: number;
-  /** λ (r, n), row-major, n = ⌈min(out, in)/r⌉. */
+  readonly shape: BilinearShape;
+  /** λ (r, n), row-major. */
   readonly lambda: ArrayLike<number>;
-  /** γ (n, m), row-major, m = min(out, in). */
+  /** γ (n, cols), row-major. */
   readonly gamma: ArrayLike<number>;
   readonly scale: number;
   readonly pairing: Pairing;
@@ -24,25 +19,22 @@ const range = (length: number): number[] => Array.from({ length }, (_, index) =>
 
 /**
  * ΔW (out, in) in double precision by the plain sum over n·r terms, at `sample.rows` × `sample.cols` (everything by
- * default), row-major. ΔW = scale · B·S with S = λ·A·γ when in ≤ out, else its transpose (PEFT, tuners/randlora/layer.py).
+ * default), row-major: scale · B̂Ŝ, or the transpose of that.
  * The yardstick for the kernel and for `merge --verify`; slow.
  */
 export function deltaReference(bases: Bases, layer: DeltaLayer, sample?: DeltaSample): Float64Array {
-  const { outFeatures, inFeatures, scale } = layer;
-  const rows = sample?.rows ?? range(outFeatures);
-  const cols = sample?.cols ?? range(inFeatures);
-  const transposed = outFeatures < inFeatures;
-  const m = Math.min(outFeatures, inFeatures);
-  const n = Math.ceil(m / bases.r);
-  const terms = n * bases.r;
-  // Along M one row of B, along m one column of S, each gathered once.
-  const left = gather(transposed ? cols : rows, terms, (o, p) => readElement(bases.b, o, p));
-  const right = gather(transposed ? rows : cols, terms, (c, p) => scaledA(bases, layer, m, n, p, c));
+  const { shape, scale } = layer;
+  const { terms, tall } = shape;
+  const rows = sample?.rows ?? range(shape.out);
+  const cols = sample?.cols ?? range(shape.in);
+  // One row of B̂ and one column of Ŝ, each gathered once.
+  const left = gather(tall ? rows : cols, terms, (o, q) => readElement(bases.b, o, q));
+  const right = gather(tall ? cols : rows, terms, (c, q) => scaledA(bases, layer, q, c));
   const delta = new Float64Array(rows.length * cols.length);
   for (let i = 0; i < rows.length; i++) {
     for (let j = 0; j < cols.length; j++) {
-      const o = (transposed ? j : i) * terms;
-      const c = (transposed ? i : j) * terms;
+      const o = (tall ? i : j) * terms;
+      const c = (tall ? j : i) * terms;
       let sum = 0;
       for (let p = 0; p < terms; p++) sum += (left[o + p] ?? 0) * (right[c + p] ?? 0);
       delta[i * cols.length + j] = scale * sum;
@@ -51,11 +43,10 @@ export function deltaReference(bases: Bases, layer: DeltaLayer, sample?: DeltaSa
   return delta;
 }
 
-/** Element of S that meets column p of B, in column c: λ[k, j]·A[k, c]·γ[j, c]. */
-function scaledA(bases: Bases, layer: DeltaLayer, m: number, n: number, p: number, c: number): number {
-  const k = layer.pairing === "peft" ? Math.floor(p / n) : p % bases.r;
-  const j = layer.pairing === "peft" ? p % n : Math.floor(p / bases.r);
-  return (layer.lambda[k * n + j] ?? 0) * readElement(bases.a, k, c) * (layer.gamma[j * m + c] ?? 0);
+/** Element (q, c) of Ŝ: λ[k, j]·A[k, c]·γ[j, c]. */
+function scaledA(bases: Bases, { shape, pairing, lambda, gamma }: DeltaLayer, q: number, c: number): number {
+  const { k, j } = pairOf(pairing, q, shape.r, shape.bases);
+  return (lambda[k * shape.bases + j] ?? 0) * readElement(bases.a, k, c) * (gamma[j * shape.cols + c] ?? 0);
 }
 
 function gather(

@@ -7,6 +7,7 @@ import { defaultStaging } from "../../kernels/staging.ts";
 import type { FloatGrid, GeneratorName, Sparsity } from "../../random/names.ts";
 import { philoxFill, philoxStream } from "../../random/philox.ts";
 import { basesCount, drawBases, type Bases } from "../../bases/draw.ts";
+import { bilinearShape } from "./shape.ts";
 import { deltaReference, type DeltaLayer } from "./delta-reference.ts";
 import { type DeltaBlock, readStatistics } from "./delta-block.ts";
 import { padded4 } from "./delta-dispatch.ts";
@@ -73,19 +74,19 @@ export class DeltaTrial {
   readonly #statistics: GpuBuffer;
 
   private constructor(gpu: Gpu, bases: Bases, layer: DeltaLayer, kernel: DeltaBases, staging: Staging) {
-    const { outFeatures: out, inFeatures: in_, lambda, gamma, scale } = layer;
+    const { shape, lambda, gamma, scale } = layer;
     this.#gpu = gpu;
     this.#bases = bases;
     this.#layer = layer;
     this.#kernel = kernel;
     this.staging = staging;
     this.storage = bases.b.storage.kind;
-    this.flops = 2 * out * in_ * bases.b.cols;
+    this.flops = 2 * shape.rows * shape.cols * shape.terms;
     const parameters = { lambda: Float32Array.from(lambda), gamma: Float32Array.from(gamma) };
-    this.#onGpu = kernel.layer({ out, in: in_, scale, weightIsTransposed: false, ...parameters });
-    const pitch = padded4(in_);
-    const target = gpu.memory.allocate("ΔW", 4 * out * pitch);
-    this.#block = { firstRow: 0, rows: out, pitch, target: { buffer: target, dtype: "F32" } };
+    this.#onGpu = kernel.layer({ shape, scale, weightIsTransposed: false, ...parameters });
+    const pitch = padded4(shape.in);
+    const target = gpu.memory.allocate("ΔW", 4 * shape.out * pitch);
+    this.#block = { firstRow: 0, rows: shape.out, pitch, target: { buffer: target, dtype: "F32" } };
     this.#statistics = gpu.memory.allocate("statistics", kernel.statisticsBytes(this.#onGpu, this.#block));
   }
 
@@ -95,14 +96,13 @@ export class DeltaTrial {
    */
   static async create(gpu: Gpu, spec: DeltaTrialSpec): Promise<DeltaTrial> {
     const { r, generator, sparsity, grid = "f32", staging = defaultStaging(gpu) } = spec;
-    const max = Math.max(spec.out, spec.in);
-    const min = Math.min(spec.out, spec.in);
-    const n = basesCount(min, r);
-    const extent = { rows: max, bases: n, cols: min };
-    const bases = drawBases({ generator, key: 0n, r, max, min, sparsity, grid }, extent, NO_CACHE);
+    const { out, in: input } = spec;
+    const tall = out >= input;
+    const shape = bilinearShape({ out, in: input, r, bases: basesCount(Math.min(out, input), r), tall });
+    const { rows: max, cols: min, bases: n } = shape;
+    const bases = drawBases({ generator, key: 0n, r, max, min, sparsity, grid }, shape, NO_CACHE);
     const layer: DeltaLayer = {
-      outFeatures: spec.out,
-      inFeatures: spec.in,
+      shape,
       lambda: normalised(0, r * n),
       gamma: normalised(1, n * min),
       scale: 1 / min,
@@ -121,13 +121,13 @@ export class DeltaTrial {
 
   /** Computes ΔW and compares a sample, spread over all of it, with double precision. */
   async check(): Promise<DeltaCheck> {
-    const { outFeatures, inFeatures } = this.#layer;
+    const { out, in: input } = this.#layer.shape;
     await this.run();
     const { pitch, target } = this.#block;
     const ours = new Float32Array((await read(this.#gpu, target.buffer)).buffer);
     const { notFinite } = readStatistics(await read(this.#gpu, this.#statistics));
-    const rows = spread(outFeatures);
-    const cols = spread(inFeatures);
+    const rows = spread(out);
+    const cols = spread(input);
     const wanted = deltaReference(this.#bases, this.#layer, { rows, cols });
     const found = rows.flatMap((row) => cols.map((col) => ours[row * pitch + col] ?? NaN));
     const check = compare(found, wanted);

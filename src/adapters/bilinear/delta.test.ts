@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { randloraShape } from "../randlora/shape.ts";
 import { Gpu } from "../../gpu/gpu.ts";
 import { Stream } from "../../gpu/stream.ts";
 import { read, uploaded } from "../../gpu/transfer.ts";
@@ -8,7 +9,8 @@ import { defaultStaging } from "../../kernels/staging.ts";
 import { dtypeBytes } from "../../safetensors/dtype.ts";
 import { roundFromF32, roundFromF64, widenToF32 } from "../../safetensors/numbers.ts";
 import { drawBases, type Bases, type BasesSpec } from "../../bases/draw.ts";
-import { deltaReference, type Pairing } from "./delta-reference.ts";
+import { deltaReference } from "./delta-reference.ts";
+import type { Pairing } from "../../kernels/pairing.ts";
 import { type DeltaBlock, readStatistics } from "./delta-block.ts";
 import { padded4 } from "./delta-dispatch.ts";
 import { DeltaBases } from "./delta.ts";
@@ -112,8 +114,7 @@ function setUp(test_: Case) {
 /** ΔW in f64, in the order in which W is stored. */
 function expected(test_: Case, bases: Bases, lambda: Float32Array, gamma: Float32Array, scale: number): Float64Array {
   const layer = {
-    outFeatures: test_.out,
-    inFeatures: test_.in,
+    shape: randloraShape(test_.out, test_.in, test_.r),
     lambda,
     gamma,
     scale,
@@ -147,8 +148,7 @@ test.each(VARIED.map((test_) => [test_.name, test_] as const))("ΔW equals the f
 
   const kernel = await DeltaBases.create(gpu, bases, test_.pairing ?? "peft", test_.staging ?? defaultStaging(gpu));
   const layer = kernel.layer({
-    out: test_.out,
-    in: test_.in,
+    shape: randloraShape(test_.out, test_.in, test_.r),
     lambda,
     gamma,
     scale,

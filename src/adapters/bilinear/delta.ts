@@ -15,21 +15,20 @@ import {
   statisticsBytes,
 } from "./delta-dispatch.ts";
 import type { Bases } from "../../bases/draw.ts";
-import type { Pairing } from "./delta-reference.ts";
+import { fastRows, type Pairing, pairingStrides } from "../../kernels/pairing.ts";
+import type { BilinearShape } from "./shape.ts";
 import type { BasisMatrix } from "../../bases/storage.ts";
 
 /** What is known of a layer before anything is on the GPU. */
 interface DeltaLayerShape {
-  /** ΔW is (out, in). */
-  readonly out: number;
-  readonly in: number;
+  readonly shape: BilinearShape;
   /** W is stored (in, out), as GPT-2's Conv1D does: its rows are ΔW's columns. */
   readonly weightIsTransposed: boolean;
   /** α/r times whatever the user multiplies it by. */
   readonly scale: number;
 }
 
-/** A layer's share of an adapter: λ (r, n) and γ (n, m), row-major; n = ⌈m/r⌉, m = min(out, in). */
+/** A layer's share of an adapter: λ (r, n) and γ (n, cols), row-major. */
 export interface DeltaLayerParameters extends DeltaLayerShape {
   readonly lambda: Float32Array;
   readonly gamma: Float32Array;
@@ -53,7 +52,6 @@ export interface DeltaLayerOnGpu extends BoundDeltaLayer {
  */
 export class DeltaBases {
   readonly #gpu: Gpu;
-  readonly #r: number;
   readonly #kernel: Kernel;
   readonly #tile: Tile;
   readonly #a: BasisOnGpu;
@@ -66,7 +64,6 @@ export class DeltaBases {
 
   private constructor(
     gpu: Gpu,
-    r: number,
     bases: { readonly a: BasisOnGpu; readonly b: BasisOnGpu },
     pairing: Pairing,
     staging: Staging,
@@ -74,7 +71,6 @@ export class DeltaBases {
     kernel: Kernel,
   ) {
     this.#gpu = gpu;
-    this.#r = r;
     this.pairing = pairing;
     this.source = source;
     this.#kernel = kernel;
@@ -97,27 +93,25 @@ export class DeltaBases {
       uploadBasis(gpu, "basis A", bases.a),
       uploadBasis(gpu, "basis B", bases.b),
     ]);
-    return new DeltaBases(gpu, bases.r, { a, b }, pairing, staging, source, kernel);
+    return new DeltaBases(gpu, { a, b }, pairing, staging, source, kernel);
   }
 
   /**
    * Uploads a layer's parameters.
    * @throws RandloraError `memory`
    */
-  layer({ out, in: in_, lambda, gamma, ...rest }: DeltaLayerParameters): DeltaLayerOnGpu {
-    const r = this.#r;
-    const cols = Math.min(out, in_);
-    const bases = Math.ceil(cols / r);
-    const order = new Float32Array(Math.ceil((bases * r) / 16) * 16);
-    if (this.pairing === "peft") order.set(lambda);
-    else for (let j = 0; j < bases; j++) for (let k = 0; k < r; k++) order[j * r + k] = lambda[k * bases + j] ?? 0;
+  layer({ lambda, gamma, ...rest }: DeltaLayerParameters): DeltaLayerOnGpu {
+    const { r, bases, cols, terms } = rest.shape;
+    const order = new Float32Array(Math.ceil(terms / 16) * 16);
+    const stride = pairingStrides(this.pairing, r, bases);
+    for (let k = 0; k < r; k++) {
+      for (let j = 0; j < bases; j++) order[k * stride.k + j * stride.j] = lambda[k * bases + j] ?? 0;
+    }
     const pitch = padded4(cols);
     const rows = new Float32Array(bases * pitch);
     for (let j = 0; j < bases; j++) rows.set(gamma.subarray(j * cols, (j + 1) * cols), j * pitch);
     return {
       ...rest,
-      out,
-      in: in_,
       lambda: uploaded(this.#gpu, "λ", order),
       gamma: uploaded(this.#gpu, "γ", rows),
     };
@@ -152,9 +146,8 @@ export class DeltaBases {
     return deltaDispatches(this.#gpu, this.#tile, this.#operands(layer), block, statistics);
   }
 
-  #operands({ out, in: in_, weightIsTransposed, scale, lambda, gamma }: BoundDeltaLayer): DeltaOperands {
-    const [rows, cols] = [Math.max(out, in_), Math.min(out, in_)];
-    const bases = Math.ceil(cols / this.#r);
+  #operands({ shape, weightIsTransposed, scale, lambda, gamma }: BoundDeltaLayer): DeltaOperands {
+    const { rows, cols, terms, r, bases, tall } = shape;
     return {
       a: this.#a,
       b: this.b,
@@ -162,10 +155,9 @@ export class DeltaBases {
       gamma,
       rows,
       cols,
-      terms: bases * this.#r,
-      fastCount: this.pairing === "peft" ? bases : this.#r,
-      // B's rows run along the longer side: along W's columns when out < in, or when W itself is stored transposed.
-      transposed: out < in_ !== weightIsTransposed,
+      terms,
+      fastCount: fastRows(this.pairing, r, bases),
+      transposed: tall === weightIsTransposed,
       scale,
       nothing: this.#nothing,
     };

@@ -5,6 +5,7 @@ import type { Bases } from "../../bases/bases.ts";
 import { DeltaBases } from "../bilinear/delta.ts";
 import { deltaReference } from "../bilinear/delta-reference.ts";
 import { type RandloraLayer, readParameters } from "./layers.ts";
+import { randloraShape } from "./shape.ts";
 import { loadBases } from "./load-bases.ts";
 import type { RandloraPlan } from "./plan.ts";
 
@@ -38,11 +39,11 @@ class RandloraDeltas implements DeltaSource {
   }
 
   async reference(index: number, factor: number, sample: DeltaSample): Promise<Float64Array> {
-    const { adapter, scale, pairing, layers } = this.#plan;
+    const { adapter, config, scale, pairing, layers } = this.#plan;
     const layer = layerAt(layers, index);
     const parameters = await readParameters(adapter, layer);
-    const shape = { outFeatures: layer.out, inFeatures: layer.in };
-    return deltaReference(this.#bases, { ...shape, ...parameters, scale: scale * factor, pairing }, sample);
+    const shape = randloraShape(layer.out, layer.in, config.r);
+    return deltaReference(this.#bases, { shape, ...parameters, scale: scale * factor, pairing }, sample);
   }
 }
 
@@ -56,12 +57,12 @@ class RandloraOnGpu implements DeltasOnGpu {
   }
 
   async layer(index: number, factor: number): Promise<LayerDelta> {
-    const { adapter, scale, layers } = this.#plan;
+    const { adapter, config, scale, layers } = this.#plan;
     const bases = this.#bases;
     const { out, in: input, conv1d, ...tensors } = layerAt(layers, index);
     const parameters = await readParameters(adapter, tensors);
-    const shape = { out, in: input, weightIsTransposed: conv1d, scale: scale * factor };
-    const onGpu = bases.layer({ ...shape, ...parameters });
+    const shape = randloraShape(out, input, config.r);
+    const onGpu = bases.layer({ shape, weightIsTransposed: conv1d, scale: scale * factor, ...parameters });
     return {
       statisticsBytes: (block) => bases.statisticsBytes(onGpu, block),
       record: (stream, block, statistics) => bases.record(stream, onGpu, block, statistics),

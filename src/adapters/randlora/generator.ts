@@ -14,7 +14,7 @@ import { targetMatcher } from "../targets.ts";
 import type { Adapter } from "../types.ts";
 import type { BasesSpec } from "../../bases/bases.ts";
 import type { RandloraConfig } from "./config.ts";
-import type { Pairing } from "../bilinear/delta-reference.ts";
+import type { Pairing } from "../../kernels/pairing.ts";
 import type { RandloraLayer } from "./layers.ts";
 import { gridOfWeights } from "./peft-draws.ts";
 import { type BasesRecord, parseBasesRecord } from "./record.ts";

@@ -2,11 +2,11 @@ import { roundToGrid } from "../../random/grid.ts";
 import type { FloatGrid, GeneratorName, Sparsity } from "../../random/names.ts";
 import { fingerprint } from "../../bases/draw.ts";
 import type { BasesSpec } from "../../bases/bases.ts";
-import type { Pairing } from "../bilinear/delta-reference.ts";
+import type { Pairing } from "../../kernels/pairing.ts";
 import { basesShape } from "./generator.ts";
 import type { BasesRecord } from "./record.ts";
 import { type StdCache, userStdCache } from "../../bases/std-cache.ts";
-import { moduleShape } from "../bilinear/train/shape.ts";
+import { randloraShape } from "./shape.ts";
 
 /** What the bases of a new adapter depend on. */
 export interface NewBases {
@@ -44,7 +44,7 @@ export interface ModuleValues {
  * weight's dtype and back, as it does with the bases.
  */
 export function initialValues(out: number, input: number, r: number, grid: FloatGrid): ModuleValues {
-  const { bases, cols } = moduleShape(out, input, r);
+  const { bases, cols } = randloraShape(out, input, r);
   return {
     lambda: new Float32Array(r * bases),
     gamma: new Float32Array(bases * cols).fill(roundToGrid(1 / Math.max(bases, cols), grid)),

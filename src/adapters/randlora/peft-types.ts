@@ -1,4 +1,4 @@
-import type { Pairing } from "../bilinear/delta-reference.ts";
+import type { Pairing } from "../../kernels/pairing.ts";
 
 /** PEFT's name for RandLoRA, and ours for the pairing of bases and rows of Ŝ that PEFT has not. */
 export const PEFT_TYPES = { peft: "RANDLORA", paper: "RANDLORA_PAPER" } as const satisfies Record<Pairing, string>;

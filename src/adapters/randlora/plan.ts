@@ -7,7 +7,7 @@ import type { Adapter } from "../types.ts";
 import { checkExtent } from "../../bases/draw.ts";
 import type { BasesExtent } from "../../bases/bases.ts";
 import { type RandloraConfig, randloraConfig } from "./config.ts";
-import type { Pairing } from "../bilinear/delta-reference.ts";
+import type { Pairing } from "../../kernels/pairing.ts";
 import { type BasesSource, chooseBases } from "./generator.ts";
 import { type RandloraLayer, randloraLayers, randloraParameters } from "./layers.ts";
 import { isBasesTensor } from "./saved.ts";

@@ -4,7 +4,7 @@ import { type GeneratorName, GENERATOR_NAMES, type FloatGrid } from "../../rando
 import { oneLine } from "../../safetensors/failure.ts";
 import { type JsonObject, toPlain } from "../lossless-json.ts";
 import { finiteNumber, parseSettings, positiveInteger } from "../settings.ts";
-import type { Pairing } from "../bilinear/delta-reference.ts";
+import type { Pairing } from "../../kernels/pairing.ts";
 
 /** What an adapter records of its bases, so that they can be drawn again and a redraw that differs is noticed. */
 export interface BasesRecord {

@@ -1,7 +1,7 @@
 import type { AdapterTensor } from "../types.ts";
 import { memoryTensor } from "../tensors.ts";
 import type { ModuleValues } from "./new-adapter.ts";
-import { moduleShape } from "../bilinear/train/shape.ts";
+import { randloraShape } from "./shape.ts";
 
 /** A trained tensor of a module, as adapters name it. */
 export interface RandloraTensorPlan {
@@ -16,7 +16,7 @@ export function randloraTensors(
   input: number,
   r: number,
 ): { readonly lambda: RandloraTensorPlan; readonly gamma: RandloraTensorPlan } {
-  const { bases, cols } = moduleShape(out, input, r);
+  const { bases, cols } = randloraShape(out, input, r);
   return {
     lambda: { name: `${module}.randlora_lambda`, shape: [r, bases] },
     gamma: { name: `${module}.randlora_gamma`, shape: [bases, cols] },

@@ -2,12 +2,12 @@ import type { GpuBuffer } from "../../../gpu/memory.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
 import type { OrderPlan } from "./flops.ts";
 import type { TrainedModule } from "./module.ts";
-import type { ModuleShape } from "./shape.ts";
+import type { BilinearShape } from "../shape.ts";
 
 /** One adapted module within the matrix that the decoder multiplies with. */
 export interface AdaptedPart {
   readonly module: TrainedModule;
-  readonly shape: ModuleShape;
+  readonly shape: BilinearShape;
   /** Its first row of the matrix: its first column of y. */
   readonly first: number;
   /** Among all modules of the adapter: what its dropout mask is drawn by. */

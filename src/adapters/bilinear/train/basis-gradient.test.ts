@@ -5,9 +5,9 @@ import { roundFromF64, widenToF32 } from "../../../safetensors/numbers.ts";
 import { Run } from "../../../tensor/run.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
 import { place } from "../../../tensor/testing/placed.ts";
-import type { Pairing } from "../delta-reference.ts";
+import type { Pairing } from "../../../kernels/pairing.ts";
 import { recordBasisGradient, splitBasisGradient } from "./basis-gradient.ts";
-import { moduleShape } from "./shape.ts";
+import { randloraShape } from "../../randlora/shape.ts";
 import { error, numbers, placed, taken } from "./train.fixture.ts";
 
 let gpu: Gpu;
@@ -58,7 +58,7 @@ function stored(rows: number, cols: number, dtype: "F32" | "F16" | "BF16"): { te
 }
 
 test.each(VARIED)("dλ and dγ equal the f64 reference: %s", async (_, trial, pairing, staging) => {
-  const shape = moduleShape(trial.out, trial.in, trial.r);
+  const shape = randloraShape(trial.out, trial.in, trial.r);
   const { terms: rows, cols, bases: n, r } = shape;
   const left = stored(trial.terms, rows, trial.left ?? "F32");
   const [right, a] = [numbers(trial.terms * cols), numbers(r * (cols + 3))];

@@ -6,8 +6,8 @@ import type { GpuBuffer } from "../../../gpu/memory.ts";
 import { type RowBlock, rowBlocks, type Run } from "../../../tensor/run.ts";
 import { pitchOf, sliceRows, type Tensor } from "../../../tensor/tensor.ts";
 import { weightDtype } from "../../../tensor/weight.ts";
-import type { Pairing } from "../delta-reference.ts";
-import type { ModuleShape } from "./shape.ts";
+import type { Pairing } from "../../../kernels/pairing.ts";
+import type { BilinearShape } from "../shape.ts";
 
 /** Workgroups that keep a GPU busy: two cores, or a large graphics card. */
 const BUSY = { subgroup: 32, workgroup: 512 } as const;
@@ -27,7 +27,7 @@ export interface BasisGradientSplit {
 }
 
 /** Divides dŜ (n·r, m) so that the GPU is busy and the partial sums stay far smaller than dŜ itself. */
-export function splitBasisGradient({ cols, terms, bases }: ModuleShape, staging: Staging): BasisGradientSplit {
+export function splitBasisGradient({ cols, terms, bases }: BilinearShape, staging: Staging): BasisGradientSplit {
   const tile = basisGradientTile(staging);
   const colBlocks = Math.ceil(cols / tile.cols);
   const tiles = Math.ceil(terms / tile.rows);
@@ -46,7 +46,7 @@ export function splitBasisGradient({ cols, terms, bases }: ModuleShape, staging:
 
 /** What dλ and dγ are made of. */
 export interface BasisGradient {
-  readonly shape: ModuleShape;
+  readonly shape: BilinearShape;
   readonly pairing: Pairing;
   /** P (terms, n·r): H in F32, or rows of B̂ as they lie. */
   readonly left: Tensor;

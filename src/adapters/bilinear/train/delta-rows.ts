@@ -1,4 +1,4 @@
-import { LAMBDA_ORDER_KERNEL, LAMBDA_ORDER_WIDTH } from "../../../kernels/lambda-order.ts";
+import { lambdaOrderKernel, LAMBDA_ORDER_WIDTH } from "../../../kernels/lambda-order.ts";
 import { uniform } from "../../../kernels/parameters.ts";
 import { WIDEN_WIDTH, widenKernel } from "../../../kernels/widen.ts";
 import { rowBlocks, type Run } from "../../../tensor/run.ts";
@@ -41,7 +41,7 @@ export function recordDelta(
   target: Tensor,
   weight: Tensor | undefined,
 ): void {
-  const { out, in: input, terms } = shape;
+  const { out, terms } = shape;
   const { lambda, gamma } = module;
   if (weight !== undefined && weight.pitch !== target.pitch)
     throw new Error(`${module.name}: W' lies otherwise than W`);
@@ -49,14 +49,13 @@ export function recordDelta(
   const padded = Math.ceil(terms / 16) * 16;
   const l = bind(run, lambda);
   run.dispatch(
-    LAMBDA_ORDER_KERNEL,
-    uniform(terms, padded, shape.bases, shape.r, l.offset, lambda.pitch, Number(bases.pairing === "paper")),
+    lambdaOrderKernel(bases.pairing),
+    uniform(terms, padded, shape.bases, shape.r, l.offset, lambda.pitch),
     [l.binding, ordered],
     [Math.ceil(padded / LAMBDA_ORDER_WIDTH)],
   );
   const layer: BoundDeltaLayer = {
-    out,
-    in: input,
+    shape,
     weightIsTransposed: false,
     scale,
     lambda: ordered,

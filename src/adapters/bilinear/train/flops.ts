@@ -1,4 +1,4 @@
-import type { ModuleShape } from "./shape.ts";
+import type { BilinearShape } from "../shape.ts";
 
 /**
  * In which order the products of an adapted layer are formed. `factored`: y and dx go through Ŝ and B̂ one after the
@@ -32,7 +32,7 @@ export interface StepSize {
  * Floating-point operations that a step needs for one module beside the frozen layer's 4TMm a micro-batch: two a
  * multiplication. Elementwise work is not counted.
  */
-export function adapterFlops({ rows, cols, terms }: ModuleShape, plan: OrderPlan, step: StepSize): number {
+export function adapterFlops({ rows, cols, terms }: BilinearShape, plan: OrderPlan, step: StepSize): number {
   const { tokens, microBatches, dropout, density } = step;
   const whole = 2 * tokens * rows * cols; // with W', ΔW or G
   const basis = 2 * tokens * rows * terms * density; // with B̂

@@ -1,6 +1,6 @@
 import type { GpuBuffer } from "../../../gpu/memory.ts";
 import { elementBytes, type Tensor } from "../../../tensor/tensor.ts";
-import { type ModuleShape, moduleShape } from "./shape.ts";
+import type { BilinearShape } from "../shape.ts";
 import type { MatrixShape } from "./workspace.ts";
 
 /** Rows of a matrix: what is needed of a module to find its place. */
@@ -8,6 +8,7 @@ export interface WeightRows {
   readonly name: string;
   /** See `TrainedModule.weight`. */
   readonly weight: Tensor;
+  readonly shape: BilinearShape;
 }
 
 /** A matrix that the decoder multiplies with, and the adapted modules among its rows. */
@@ -20,7 +21,6 @@ export interface FusedMatrix<M extends WeightRows = WeightRows> {
 
 export interface FusedPart<M extends WeightRows = WeightRows> {
   readonly module: M;
-  readonly shape: ModuleShape;
   /** The module's first row of the matrix. */
   readonly first: number;
 }
@@ -30,32 +30,33 @@ export interface FusedPart<M extends WeightRows = WeightRows> {
  * order in which the modules name them.
  * @throws RangeError when a module is no whole rows of its buffer, or shares rows with another
  */
-export function fuse<M extends WeightRows>(modules: readonly M[], r: number): FusedMatrix<M>[] {
+export function fuse<M extends WeightRows>(modules: readonly M[]): FusedMatrix<M>[] {
   const groups = new Map<GpuBuffer, M[]>();
   for (const module of modules) {
     const group = groups.get(module.weight.buffer);
     if (group === undefined) groups.set(module.weight.buffer, [module]);
     else group.push(module);
   }
-  return [...groups].map(([buffer, group]) => fuseOne(buffer, group, r));
+  return [...groups].map(([buffer, group]) => fuseOne(buffer, group));
 }
 
-function fuseOne<M extends WeightRows>(buffer: GpuBuffer, modules: readonly M[], r: number): FusedMatrix<M> {
-  const parts = modules.map((module) => partOf(module, r)).toSorted((left, right) => left.first - right.first);
+function fuseOne<M extends WeightRows>(buffer: GpuBuffer, modules: readonly M[]): FusedMatrix<M> {
+  const parts = modules.map(partOf).toSorted((left, right) => left.first - right.first);
   const view = parts[0]?.module.weight;
   if (view === undefined) throw new RangeError("a matrix without modules");
   const out = Math.floor(buffer.size / (view.pitch * elementBytes(view.dtype)));
   const weight: Tensor = { ...view, offset: 0, shape: [out, view.shape[1]] };
   let end = 0;
-  for (const { module, first, shape } of parts) {
-    if (first < end || first + shape.out > out) throw new RangeError(`${module.name}: its rows are another module's`);
-    end = first + shape.out;
+  for (const { module, first } of parts) {
+    const rows = module.shape.out;
+    if (first < end || first + rows > out) throw new RangeError(`${module.name}: its rows are another module's`);
+    end = first + rows;
   }
-  return { weight, parts, shape: { out, in: weight.shape[1], modules: parts.map(({ shape }) => shape) } };
+  return { weight, parts, shape: { out, in: weight.shape[1], modules: parts.map(({ module }) => module.shape) } };
 }
 
-function partOf<M extends WeightRows>(module: M, r: number): FusedPart<M> {
-  const { shape, offset, pitch } = module.weight;
+function partOf<M extends WeightRows>(module: M): FusedPart<M> {
+  const { offset, pitch } = module.weight;
   if (offset % pitch !== 0) throw new RangeError(`${module.name}: it begins within a row`);
-  return { module, shape: moduleShape(shape[0], shape[1], r), first: offset / pitch };
+  return { module, first: offset / pitch };
 }

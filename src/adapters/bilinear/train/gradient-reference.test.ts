@@ -1,9 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { MemoryStdCache } from "../../../bases/bases.fixture.ts";
 import { drawBases } from "../../../bases/draw.ts";
-import type { DeltaLayer, Pairing } from "../delta-reference.ts";
+import type { DeltaLayer } from "../delta-reference.ts";
+import type { Pairing } from "../../../kernels/pairing.ts";
 import { adapterGradients, adapterOutput } from "./gradient-reference.ts";
-import { moduleShape } from "./shape.ts";
+import { randloraShape } from "../../randlora/shape.ts";
 
 function waves(length: number, seed: number): Float64Array {
   return Float64Array.from({ length }, (_, i) => Math.sin(seed + 1.7 * i + 0.3 * i * seed));
@@ -25,15 +26,14 @@ const CASES = SHAPES.flatMap((shape) =>
 describe("the gradients are those of finite differences", () => {
   test.each(CASES)("$name, $pairing, dropout $dropped", ({ out, in: input, r, pairing, dropped }) => {
     const tokens = 3;
-    const { rows, cols, bases: n } = moduleShape(out, input, r);
+    const { rows, cols, bases: n } = randloraShape(out, input, r);
     const bases = drawBases(
       { generator: "philox-v1", key: 5n, r, max: rows + 2, min: cols + 1, sparsity: "dense", grid: "f32" },
       { rows, bases: n, cols },
       new MemoryStdCache(),
     );
     const layer: DeltaLayer = {
-      outFeatures: out,
-      inFeatures: input,
+      shape: randloraShape(out, input, r),
       lambda: waves(r * n, 1),
       gamma: waves(n * cols, 2),
       scale: 0.7,

@@ -2,7 +2,7 @@ import type { Bases } from "../../../bases/bases.ts";
 import type { DeltaLayer } from "../delta-reference.ts";
 import { deltaReference } from "../delta-reference.ts";
 import { readElement } from "../../../bases/storage.ts";
-import { moduleShape } from "./shape.ts";
+import { pairOf } from "../../../kernels/pairing.ts";
 
 /** What an adapter adds to a linear layer, and how the loss depends on that. Matrices are row-major, without gaps. */
 export interface AdapterPass {
@@ -28,7 +28,7 @@ export interface AdapterGradients {
 
 /** The adapter's share of y (tokens, out): (x ∘ mask) ΔWᵀ, in f64. */
 export function adapterOutput(bases: Bases, layer: DeltaLayer, pass: Omit<AdapterPass, "dy">): Float64Array {
-  const { outFeatures: out, inFeatures: input } = layer;
+  const { out, in: input } = layer.shape;
   const delta = deltaReference(bases, layer);
   const y = new Float64Array(pass.tokens * out);
   for (let t = 0; t < pass.tokens; t++) {
@@ -42,13 +42,13 @@ export function adapterOutput(bases: Bases, layer: DeltaLayer, pass: Omit<Adapte
 }
 
 /**
- * The gradients of a RandLoRA module in double precision: G = ∂loss/∂ΔW oriented (M, m), dŜ = scale · B̂ᵀG, then
+ * The gradients of a module in double precision: G = ∂loss/∂ΔW oriented (M, m), dŜ = scale · B̂ᵀG, then
  * dλ[k,j] = Σ_c dŜ[q,c]·A[k,c]·γ[j,c] and dγ[j,c] = Σ_k dŜ[q,c]·λ[k,j]·A[k,c], where q is the row of Ŝ that holds
  * λ[k,j]·A[k]⊙γ[j]. The yardstick for the kernels; slow.
  */
 export function adapterGradients(bases: Bases, layer: DeltaLayer, pass: AdapterPass): AdapterGradients {
-  const { outFeatures: out, inFeatures: input, scale, pairing } = layer;
-  const { rows, cols, bases: n, r, terms, tall } = moduleShape(out, input, bases.r);
+  const { shape, scale, pairing } = layer;
+  const { out, in: input, rows, cols, bases: n, r, terms, tall } = shape;
   const g = new Float64Array(rows * cols);
   for (let t = 0; t < pass.tokens; t++) {
     for (let o = 0; o < out; o++) {
@@ -62,8 +62,7 @@ export function adapterGradients(bases: Bases, layer: DeltaLayer, pass: AdapterP
   const lambda = new Float64Array(r * n);
   const gamma = new Float64Array(n * cols);
   for (let q = 0; q < terms; q++) {
-    const k = pairing === "peft" ? Math.floor(q / n) : q % r;
-    const j = pairing === "peft" ? q % n : Math.floor(q / r);
+    const { k, j } = pairOf(pairing, q, r, n);
     for (let c = 0; c < cols; c++) {
       let ds = 0;
       for (let o = 0; o < rows; o++) ds += readElement(bases.b, o, q) * (g[o * cols + c] ?? 0);
@@ -76,7 +75,7 @@ export function adapterGradients(bases: Bases, layer: DeltaLayer, pass: AdapterP
 }
 
 function inputGradient(bases: Bases, layer: DeltaLayer, pass: AdapterPass): Float64Array {
-  const { outFeatures: out, inFeatures: input } = layer;
+  const { out, in: input } = layer.shape;
   const delta = deltaReference(bases, layer);
   const dx = new Float64Array(pass.tokens * input);
   for (let t = 0; t < pass.tokens; t++) {

@@ -1,3 +1,4 @@
+import type { BilinearShape } from "../shape.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
 
 /**
@@ -9,9 +10,10 @@ export interface TrainedModule {
   readonly name: string;
   /** W (out, in) as stored: whole rows of the matrix that the decoder multiplies with, which fills its buffer. */
   readonly weight: Tensor;
+  readonly shape: BilinearShape;
   /** λ (r, n). */
   readonly lambda: Tensor;
-  /** γ (n, m). */
+  /** γ (n, cols). */
   readonly gamma: Tensor;
   /** ∂loss/∂λ, which every micro-batch is added to. */
   readonly lambdaGradient: Tensor;

@@ -1,16 +1,16 @@
 import { describe, expect, test } from "bun:test";
 import { adapterFlops, type OrderPlan } from "./flops.ts";
 import { orderBytes, type OrdersQuestion, planOrders } from "./plan-orders.ts";
-import { moduleShape } from "./shape.ts";
+import { randloraShape } from "../../randlora/shape.ts";
 import type { MatrixShape } from "./workspace.ts";
 
 const RANK = 16;
 
 /** SmolLM2-135M: 30 layers, of whose projections q, k, v, up and down are adapted. */
 const LAYER: readonly MatrixShape[] = [
-  { out: 960, in: 576, modules: [576, 192, 192].map((out) => moduleShape(out, 576, RANK)) },
-  { out: 3072, in: 576, modules: [moduleShape(1536, 576, RANK)] },
-  { out: 576, in: 1536, modules: [moduleShape(576, 1536, RANK)] },
+  { out: 960, in: 576, modules: [576, 192, 192].map((out) => randloraShape(out, 576, RANK)) },
+  { out: 3072, in: 576, modules: [randloraShape(1536, 576, RANK)] },
+  { out: 576, in: 1536, modules: [randloraShape(576, 1536, RANK)] },
 ];
 const MODEL = Array.from({ length: 30 }, () => LAYER).flat();
 
@@ -46,7 +46,7 @@ describe("the flop model", () => {
   });
 
   test("H beats G below M tokens, merged beats factored from Mm/(M + 2m) on", () => {
-    const shape = moduleShape(1536, 576, RANK);
+    const shape = randloraShape(1536, 576, RANK);
     const flops = (order: OrderPlan["order"], tokens: number) =>
       adapterFlops(
         shape,

@@ -3,7 +3,7 @@ import { read, upload } from "../../../gpu/transfer.ts";
 import { pitchOf, type Shape, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
 import { MemoryStdCache } from "../../../bases/bases.fixture.ts";
 import { type Bases, type BasesSpec, drawBases } from "../../../bases/draw.ts";
-import type { ModuleShape } from "./shape.ts";
+import type { BilinearShape } from "../shape.ts";
 
 /** Every way in which bases are stored. */
 export const STORED = {
@@ -22,8 +22,8 @@ export const STORED = {
 export type Stored = keyof typeof STORED;
 
 /** Bases for modules of these shapes, drawn a little larger than they need. */
-export function basesFor(stored: Stored, modules: readonly ModuleShape[]): Bases {
-  const most = (of: (shape: ModuleShape) => number) => Math.max(...modules.map(of));
+export function basesFor(stored: Stored, modules: readonly BilinearShape[]): Bases {
+  const most = (of: (shape: BilinearShape) => number) => Math.max(...modules.map(of));
   const extent = { rows: most(({ rows }) => rows), bases: most(({ bases }) => bases), cols: most(({ cols }) => cols) };
   const spec: BasesSpec = {
     ...STORED[stored],

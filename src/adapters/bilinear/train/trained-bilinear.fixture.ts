@@ -4,10 +4,11 @@ import { roundFromF64, widenToF32 } from "../../../safetensors/numbers.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
 import { place } from "../../../tensor/testing/placed.ts";
 import type { Bases } from "../../../bases/draw.ts";
-import type { Pairing } from "../delta-reference.ts";
+import type { Pairing } from "../../../kernels/pairing.ts";
 import type { OrderPlan } from "./flops.ts";
 import { adapterGradients, adapterOutput } from "./gradient-reference.ts";
-import { type ModuleShape, moduleShape } from "./shape.ts";
+import type { BilinearShape } from "../shape.ts";
+import { randloraShape } from "../../randlora/shape.ts";
 import { numbers } from "./train.fixture.ts";
 
 /** A matrix as a decoder joins it: modules above and below one that is not adapted; tall and wide; odd at the end. */
@@ -37,7 +38,7 @@ export const PLANS: Readonly<Record<string, OrderPlan>> = {
 export interface Part {
   readonly name: string;
   readonly first: number;
-  readonly shape: ModuleShape;
+  readonly shape: BilinearShape;
   readonly lambda: Float32Array<ArrayBuffer>;
   readonly gamma: Float32Array<ArrayBuffer>;
   readonly index: number;
@@ -53,7 +54,7 @@ export function modulesOf(): Part[] {
   let first = 0;
   const parts: Part[] = [];
   for (const { name, out, adapted } of ROWS) {
-    const shape = moduleShape(out, IN, RANK);
+    const shape = randloraShape(out, IN, RANK);
     const { bases: n, cols, r } = shape;
     if (adapted) {
       parts.push({ name, first, shape, lambda: numbers(r * n), gamma: numbers(n * cols, 0.3), index: parts.length });
@@ -93,8 +94,9 @@ export function reference(
       }
     }
   }
-  const gradients = parts.map(({ first, shape: { out }, lambda, gamma, index }) => {
-    const layer = { outFeatures: out, inFeatures: IN, lambda, gamma, scale: SCALE, pairing };
+  const gradients = parts.map(({ first, shape, lambda, gamma, index }) => {
+    const { out } = shape;
+    const layer = { shape, lambda, gamma, scale: SCALE, pairing };
     const columns = Float64Array.from(
       { length: tokens * out },
       (_, at) => dy[Math.floor(at / out) * OUT + first + (at % out)] ?? 0,

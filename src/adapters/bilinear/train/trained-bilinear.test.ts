@@ -5,10 +5,10 @@ import { dropoutFactor, type DropoutMask } from "../../../random/dropout.ts";
 import { Run } from "../../../tensor/run.ts";
 import { Tape } from "../../../tensor/tape.ts";
 import { sliceRows } from "../../../tensor/tensor.ts";
-import type { Pairing } from "../delta-reference.ts";
+import type { Pairing } from "../../../kernels/pairing.ts";
 import type { OrderPlan } from "./flops.ts";
 import type { TrainedModule } from "./module.ts";
-import { moduleShape } from "./shape.ts";
+import { randloraShape } from "../../randlora/shape.ts";
 import { basesFor, error, numbers, placed, type Stored, STORED, taken } from "./train.fixture.ts";
 import { frozen, IN, maskOf, modulesOf, OUT, PLANS, reference, SCALE, TOKENS } from "./trained-bilinear.fixture.ts";
 import { TrainedBilinear } from "./trained-bilinear.ts";
@@ -62,6 +62,7 @@ async function train({
     const { r, bases: n, cols, out } = shape;
     return {
       name,
+      shape,
       weight: sliceRows(weight.tensor, first, out),
       lambda: placed(gpu, [r, n], lambda, 64),
       gamma: placed(gpu, [n, cols], gamma, 128),
@@ -154,13 +155,14 @@ describe("B̂ in several blocks of rows", () => {
 
 /** An adapter of one module (24, 20) in a matrix of its own, with the bytes of y and of the gradients after a pass. */
 async function pass(plan: OrderPlan, masks: ((module: number) => DropoutMask) | undefined, dropout: boolean) {
-  const shape = moduleShape(24, 20, 4);
+  const shape = randloraShape(24, 20, 4);
   const wave = (count: number, at: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(at + 1.3 * i));
   const { r, bases: n, cols } = shape;
   const bases = await TrainingBases.create(gpu, basesFor("bf16", [shape]), "peft");
   const weight = placed(gpu, [24, 20], wave(480, 1));
   const module: TrainedModule = {
     name: "q",
+    shape,
     weight,
     lambda: placed(gpu, [r, n], wave(r * n, 2)),
     gamma: placed(gpu, [n, cols], wave(n * cols, 3)),
@@ -187,9 +189,8 @@ async function pass(plan: OrderPlan, masks: ((module: number) => DropoutMask) | 
   expect(await taken(gpu, plain)).toEqual(values[0] ?? new Float64Array());
   trained.release();
   bases.release();
-  for (const tensor of [x, dy, y, plain, ...Object.values(module)]) {
-    if (typeof tensor === "object") gpu.memory.release(tensor.buffer);
-  }
+  const { name: _, shape: __, ...tensors } = module;
+  for (const { buffer } of [x, dy, y, plain, ...Object.values(tensors)]) gpu.memory.release(buffer);
   return values;
 }
 

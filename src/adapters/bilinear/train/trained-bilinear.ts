@@ -25,13 +25,13 @@ export interface TrainedBilinearOptions {
   readonly scale: number;
   /** Does training drop a part of the adapters' inputs? Then W and ΔW are multiplied with apart. */
   readonly dropout: boolean;
-  /** One for each matrix of `fuse(modules, r)`, in that order: see `planOrders`. */
+  /** One for each matrix of `fuse(modules)`, in that order: see `planOrders`. */
   readonly plans: readonly OrderPlan[];
   readonly staging?: Staging | undefined;
 }
 
 /**
- * RandLoRA as a reparametrisation of a decoder's frozen matrices: W' = W + scale · B̂Ŝ(λ, γ). It computes adapted layers
+ * An adapter as a reparametrisation of a decoder's frozen matrices: W' = W + scale · B̂Ŝ(λ, γ). It computes adapted layers
  * in the planned orders, and their gradients by λ and γ, which it adds to the tensors of its modules. A step is
  * `prepare`, then any number of micro-batches through `linears`, then `finish`.
  */
@@ -45,7 +45,7 @@ export class TrainedBilinear {
   /** @throws RandloraError `memory` */
   constructor(gpu: Gpu, options: TrainedBilinearOptions) {
     const { bases, modules, scale, dropout, plans, staging = defaultStaging(gpu) } = options;
-    const fused = fuse(modules, bases.r);
+    const fused = fuse(modules);
     const sizes = workspaceSizes(
       fused.map(({ shape }) => shape),
       plans,
@@ -150,17 +150,20 @@ export class TrainedBilinear {
       weight,
       plan,
       merged: holds && !apart ? f32(allocate("W'", mergedBytes(out, input)), [out, input], weight.pitch) : undefined,
-      parts: fused.parts.map(({ module, shape, first }) => ({
-        module,
-        shape,
-        first,
-        index: modules.indexOf(module),
-        delta:
-          holds && apart
-            ? f32(allocate("ΔW", mergedBytes(shape.out, shape.in)), [shape.out, shape.in], pitchOf(shape.in, "F32"))
-            : undefined,
-        product: summed ? tensorIn(allocate("G", productBytes(shape)), [shape.rows, shape.cols], "F32") : undefined,
-      })),
+      parts: fused.parts.map(({ module, first }) => {
+        const { shape } = module;
+        return {
+          module,
+          shape,
+          first,
+          index: modules.indexOf(module),
+          delta:
+            holds && apart
+              ? f32(allocate("ΔW", mergedBytes(shape.out, shape.in)), [shape.out, shape.in], pitchOf(shape.in, "F32"))
+              : undefined,
+          product: summed ? tensorIn(allocate("G", productBytes(shape)), [shape.rows, shape.cols], "F32") : undefined,
+        };
+      }),
     };
   }
 }

@@ -11,7 +11,8 @@ import type { OrderPlan } from "./flops.ts";
 import { fuse } from "./fused.ts";
 import type { TrainedModule } from "./module.ts";
 import { orderBytes } from "./plan-orders.ts";
-import { type ModuleShape, moduleShape } from "./shape.ts";
+import type { BilinearShape } from "../shape.ts";
+import { randloraShape } from "../../randlora/shape.ts";
 import { basesFor, error, numbers, placed, taken } from "./train.fixture.ts";
 import { frozen, IN, modulesOf, OUT, PLANS, RANK, SCALE } from "./trained-bilinear.fixture.ts";
 import { TrainedBilinear } from "./trained-bilinear.ts";
@@ -26,7 +27,7 @@ afterAll(() => gpu.close());
 test("W' above the binding limit is formed and multiplied with in blocks", async () => {
   const input = 32;
   const out = Math.floor(gpu.limits.maxStorageBufferBindingSize / input / 4) + 1000;
-  const shape = moduleShape(out, input, 16);
+  const shape = randloraShape(out, input, 16);
   const { r, bases: n, cols } = shape;
   const cpu = basesFor("philox, sparse", [shape]);
   const bases = await TrainingBases.create(gpu, cpu, "peft");
@@ -37,7 +38,7 @@ test("W' above the binding limit is formed and multiplied with in blocks", async
   const [lambda, gamma, x] = [numbers(r * n), numbers(n * cols), numbers(input)];
   const tensors = { lambda: placed(gpu, [r, n], lambda), gamma: placed(gpu, [n, cols], gamma) };
   const gradients = { lambdaGradient: tensors.lambda, gammaGradient: tensors.gamma };
-  const module: TrainedModule = { name: "wide", weight, ...tensors, ...gradients };
+  const module: TrainedModule = { name: "wide", weight, shape, ...tensors, ...gradients };
   const plans: OrderPlan[] = [{ order: "merged-h", kept: true, summed: false }];
   const trained = new TrainedBilinear(gpu, { bases, modules: [module], scale: SCALE, dropout: false, plans });
   const onGpu = placed(gpu, [1, input], x);
@@ -48,7 +49,7 @@ test("W' above the binding limit is formed and multiplied with in blocks", async
   await run.submit();
   const found = await taken(gpu, y);
   const rows = [0, 7, 8, 99_999, Math.floor(out / 2), out - 1001, out - 1000, out - 1];
-  const layer = { outFeatures: out, inFeatures: input, lambda, gamma, scale: SCALE, pairing: "peft" as const };
+  const layer = { shape, lambda, gamma, scale: SCALE, pairing: "peft" as const };
   const delta = deltaReference(cpu, layer, { rows, cols: Array.from({ length: input }, (_, c) => c) });
   const wanted = rows.map((row, at) =>
     x.reduce((sum, value, i) => {
@@ -70,15 +71,20 @@ test("W' above the binding limit is formed and multiplied with in blocks", async
 test("the plan's bytes are those that are allocated", async () => {
   const matrices = [
     { out: OUT, in: IN, modules: modulesOf().map(({ shape }) => shape) },
-    { out: 24, in: 64, modules: [moduleShape(24, 64, RANK)] },
+    { out: 24, in: 64, modules: [randloraShape(24, 64, RANK)] },
   ];
   const own = frozen(gpu, "BF16").tensor;
   const other = place(gpu, { matrix: { shape: [24, 64], data: new Float64Array(24 * 64) }, dtype: "BF16" });
   const tiny = placed(gpu, [1, 4], [0, 0, 0, 0]);
   const tensors = { lambda: tiny, gamma: tiny, lambdaGradient: tiny, gammaGradient: tiny };
   const modules: TrainedModule[] = [
-    ...modulesOf().map(({ name, first, shape }) => ({ name, weight: sliceRows(own, first, shape.out), ...tensors })),
-    { name: "down", weight: other, ...tensors },
+    ...modulesOf().map(({ name, first, shape }) => ({
+      name,
+      shape,
+      weight: sliceRows(own, first, shape.out),
+      ...tensors,
+    })),
+    { name: "down", weight: other, shape: randloraShape(24, 64, RANK), ...tensors },
   ];
   const bases = await TrainingBases.create(
     gpu,
@@ -88,7 +94,7 @@ test("the plan's bytes are those that are allocated", async () => {
     ),
     "peft",
   );
-  const panelBytes = (shape: ModuleShape) => bases.panelBytes(shape);
+  const panelBytes = (shape: BilinearShape) => bases.panelBytes(shape);
   for (const plan of Object.values(PLANS)) {
     for (const dropout of [false, true]) {
       const before = gpu.memory.liveBytes;
@@ -106,14 +112,18 @@ test("the plan's bytes are those that are allocated", async () => {
 
 test("modules find their places in the joined matrix; rows of two modules are refused", () => {
   const { tensor } = frozen(gpu, "BF16");
-  const rows = (name: string, first: number, count: number) => ({ name, weight: sliceRows(tensor, first, count) });
-  const [matrix, more] = fuse([rows("z", 76, 35), rows("q", 0, 44)], RANK);
+  const rows = (name: string, first: number, count: number) => ({
+    name,
+    weight: sliceRows(tensor, first, count),
+    shape: randloraShape(count, IN, RANK),
+  });
+  const [matrix, more] = fuse([rows("z", 76, 35), rows("q", 0, 44)]);
   expect(more).toBeUndefined();
   expect(matrix?.weight.shape).toEqual([OUT, IN]);
   expect(matrix?.parts.map(({ module, first }) => [module.name, first])).toEqual([
     ["q", 0],
     ["z", 76],
   ]);
-  expect(() => fuse([rows("q", 0, 44), rows("k", 40, 20)], RANK)).toThrow("k: its rows are another module's");
+  expect(() => fuse([rows("q", 0, 44), rows("k", 40, 20)])).toThrow("k: its rows are another module's");
   gpu.memory.release(tensor.buffer);
 });

@@ -5,7 +5,7 @@ import { fromHalfBits } from "../../../random/grid.ts";
 import { bf16ToF32 } from "../../../safetensors/numbers.ts";
 import { Run } from "../../../tensor/run.ts";
 import { readElement } from "../../../bases/storage.ts";
-import { moduleShape } from "./shape.ts";
+import { randloraShape } from "../../randlora/shape.ts";
 import { basesFor, type Stored, taken } from "./train.fixture.ts";
 import { TrainingBases } from "./training-bases.ts";
 
@@ -26,8 +26,8 @@ const PACKED: readonly Stored[] = [
 ];
 
 test.each(PACKED)("packed elements become exact 16-bit numbers: %s", async (stored) => {
-  const shape = moduleShape(75, 37, 5);
-  const cpu = basesFor(stored, [shape, moduleShape(90, 61, 5)]);
+  const shape = randloraShape(75, 37, 5);
+  const cpu = basesFor(stored, [shape, randloraShape(90, 61, 5)]);
   const bases = await TrainingBases.create(gpu, cpu, "peft");
   expect(bases.panelBytes(shape)).toBe(80 * 40 * 2);
   const panel = gpu.memory.allocate("panel", bases.panelBytes(shape));
@@ -54,7 +54,7 @@ test.each(PACKED)("packed elements become exact 16-bit numbers: %s", async (stor
 });
 
 test("columns beyond the last are zero, and large bases come in blocks of rows", async () => {
-  const shape = moduleShape(70_003, 37, 37);
+  const shape = randloraShape(70_003, 37, 37);
   const cpu = basesFor("ternary", [shape]);
   const bases = await TrainingBases.create(gpu, cpu, "peft");
   const panel = gpu.memory.allocate("panel", bases.panelBytes(shape));
@@ -80,7 +80,7 @@ test.each(["philox", "philox, bf16", "philox, f16", "philox, very sparse, f16"] 
   "bases that are drawn take a few bytes, whatever their size: %s",
   async (stored) => {
     const before = gpu.memory.liveBytes;
-    const bases = await TrainingBases.create(gpu, basesFor(stored, [moduleShape(4096, 4096, 32)]), "peft");
+    const bases = await TrainingBases.create(gpu, basesFor(stored, [randloraShape(4096, 4096, 32)]), "peft");
     expect(gpu.memory.liveBytes - before - bases.a.buffer.size).toBeLessThan(64);
     bases.release();
     expect(gpu.memory.liveBytes).toBe(before);
@@ -88,7 +88,7 @@ test.each(["philox", "philox, bf16", "philox, f16", "philox, very sparse, f16"] 
 );
 
 test("A is widened to its true values", async () => {
-  const shape = moduleShape(75, 37, 5);
+  const shape = randloraShape(75, 37, 5);
   for (const stored of ["bf16", "ternary", "philox, very sparse"] as const) {
     const cpu = basesFor(stored, [shape]);
     const bases = await TrainingBases.create(gpu, cpu, "paper");

@@ -9,9 +9,9 @@ import type { Run } from "../../../tensor/run.ts";
 import { pitchOf, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
 import type { Bases } from "../../../bases/bases.ts";
 import { DeltaBases } from "../delta.ts";
-import type { Pairing } from "../delta-reference.ts";
+import type { Pairing } from "../../../kernels/pairing.ts";
 import { type BasisMatrix, readElement } from "../../../bases/storage.ts";
-import type { ModuleShape } from "./shape.ts";
+import type { BilinearShape } from "../shape.ts";
 
 /** Ternary and drawn elements are unpacked in blocks of rows of about this much. */
 const PANEL_BYTES = 8 * 2 ** 20;
@@ -72,7 +72,7 @@ export class TrainingBases {
   }
 
   /** Bytes of the panel that `rows` needs for this module: none where B̂ is an operand as it lies. */
-  panelBytes(shape: ModuleShape): number {
+  panelBytes(shape: BilinearShape): number {
     return isPacked(this.#b.storage.kind) ? this.#panelRows(shape) * panelPitch(shape) * 2 : 0;
   }
 
@@ -81,7 +81,7 @@ export class TrainingBases {
    * record what reads a block before asking for the next.
    * @param panel scratch of at least `panelBytes`
    */
-  *rows(run: Run, shape: ModuleShape, panel: GpuBuffer | undefined): Generator<BasisRows> {
+  *rows(run: Run, shape: BilinearShape, panel: GpuBuffer | undefined): Generator<BasisRows> {
     const { buffer, stride } = this.delta.b;
     const kind = this.#b.storage.kind;
     if (!isPacked(kind)) {
@@ -130,7 +130,7 @@ export class TrainingBases {
   }
 
   /** Rows of a panel: whole vectors along the sum of a product, and one a workgroup. */
-  #panelRows(shape: ModuleShape): number {
+  #panelRows(shape: BilinearShape): number {
     const fitting = Math.max(8, Math.floor(this.#panelBytes / (panelPitch(shape) * 2) / 8) * 8);
     const most = Math.floor(this.#gpu.limits.maxComputeWorkgroupsPerDimension / 8) * 8;
     return Math.min(Math.ceil(shape.rows / 8) * 8, fitting, most);
@@ -160,6 +160,6 @@ function unitOf({ storage }: BasisMatrix): number {
   return storage.grid === "f32" ? PHILOX_UNIT : 1;
 }
 
-function panelPitch({ terms }: ModuleShape): number {
+function panelPitch({ terms }: BilinearShape): number {
   return pitchOf(terms, "BF16");
 }

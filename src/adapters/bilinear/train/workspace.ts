@@ -5,14 +5,14 @@ import type { Staging } from "../../../kernels/staging.ts";
 import { pitchOf } from "../../../tensor/tensor.ts";
 import { splitBasisGradient } from "./basis-gradient.ts";
 import type { OrderPlan } from "./flops.ts";
-import type { ModuleShape } from "./shape.ts";
+import type { BilinearShape } from "../shape.ts";
 
 /** One matrix that the decoder multiplies with, and the modules that are adapted in it. */
 export interface MatrixShape {
   /** Rows of the whole matrix, those of other modules included. */
   readonly out: number;
   readonly in: number;
-  readonly modules: readonly ModuleShape[];
+  readonly modules: readonly BilinearShape[];
 }
 
 /** How the GPU and the bases shape the scratch. */
@@ -21,7 +21,7 @@ export interface WorkspaceTerms {
   /** y = xWᵀ + drop(x)·ΔWᵀ: ΔW of one module at a time is formed, not W'. */
   readonly dropout: boolean;
   /** Bytes to which a module's B̂ is unpacked; 0 where it is an operand as it lies. */
-  panelBytes(shape: ModuleShape): number;
+  panelBytes(shape: BilinearShape): number;
 }
 
 /** Bytes of each scratch buffer. All modules share them: what is recorded one after the other runs so. */
@@ -50,7 +50,7 @@ export function mergedBytes(out: number, input: number): number {
 }
 
 /** Bytes of G (M, m) of one module. */
-export function productBytes({ rows, cols }: ModuleShape): number {
+export function productBytes({ rows, cols }: BilinearShape): number {
   return rows * pitchOf(cols, "F32") * 4;
 }
 
