@@ -37,7 +37,7 @@ async function ours(
   });
 }
 
-/** ChatML, with the assistant's turns marked as INTERFACE defines them: content and end-of-turn token. */
+/** ChatML, with the assistant's turns marked as docs/interface.md defines them: content and end-of-turn token. */
 const CHATML = [
   "{%- for message in messages -%}",
   "{{- '<|im_start|>' + message['role'] + '\n' -}}",

@@ -1,4 +1,4 @@
-"""Training by INTERFACE's rules with PEFT, torch's AdamW and transformers' schedules: the yardstick of `randlora finetune`.
+"""Training by the rules of docs/interface.md with PEFT, torch's AdamW and transformers' schedules: the yardstick of `randlora finetune`.
 
 `options` are its flags without the dashes: {"learning-rate": 1e-3, "grad-accum": 2, ...}; what is left out has its default.
 Samples are taken in file order (--no-shuffle), nothing is dropped out.
