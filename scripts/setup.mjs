@@ -1,7 +1,7 @@
 /*
  * Brings what the project needs and nothing else: locked dependencies, Bun among them, a Vulkan driver, and with
- * --browser the Chromium that the chat page is tested in. Plain JavaScript for Node 20 and newer (or Bun), since it runs
- * before anything is installed. Doing it twice costs nothing.
+ * --browser the Chromium that the chat page is tested in, with --shells the shells that completion is tested in. Plain
+ * JavaScript for Node 20 and newer (or Bun), since it runs before anything is installed. Doing it twice costs nothing.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
@@ -151,8 +151,23 @@ function installBrowser() {
   });
 }
 
+/** Without them the completion's own tests fail, and nothing else. */
+function installShells() {
+  const missing = process.platform === "win32" ? [] : ["zsh", "fish"].filter((shell) => !has(shell));
+  if (missing.length === 0) return;
+  const names = missing.join(" ");
+  aptInstall(missing, {
+    missing: `no ${missing.join(" and no ")} found on the PATH, in which completion is tested`,
+    failed: `${missing.join(" and ")} could not be installed`,
+    fedora: `dnf install ${names}`,
+    arch: `pacman -S ${names}`,
+    giveUp: warn,
+  });
+}
+
 const [major = 0] = process.versions.node.split(".").map(Number);
 if (major < 20) fail(`Node ${process.versions.node} is too old`, "install Node 20 or newer");
 installDependencies();
 installDriver();
 if (process.argv.includes("--browser")) installBrowser();
+if (process.argv.includes("--shells")) installShells();

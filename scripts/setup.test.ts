@@ -73,6 +73,16 @@ describe("set-up", () => {
     expect(await setUp("--browser")).toEqual({ status: 0, stdout: "", stderr: "" });
   });
 
+  test("brings the shells that are missing, where they are asked for", async () => {
+    await installed(-1);
+    await script("path/zsh", "exit 0");
+    const { status, stderr } = await setUp("--shells");
+    const hint = "hint: install one and try again: dnf install fish\n";
+    expect([status, stderr]).toEqual([0, `warning: no fish found on the PATH, in which completion is tested\n${hint}`]);
+    await script("path/fish", "exit 0");
+    expect(await setUp("--shells")).toEqual({ status: 0, stdout: "", stderr: "" });
+  });
+
   test("says what to do where there is no apt, and lets the other tests run", async () => {
     await installed(-1);
     const { status, stderr } = await setUp("--browser");

@@ -98,13 +98,18 @@ function bash(program: Program): string {
       ),
   );
   return `_${program.name}() {
-  local current="\${COMP_WORDS[COMP_CWORD]}" place='' word words='' values='-'
+  local current="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD-1]}" prefix='' place='' word words='' values='-'
+  # --flag=value is three words where bash breaks them at =, as it does by default, and one elsewhere.
+  if [[ $current == = ]]; then current=''
+  elif [[ $before == = ]]; then before="\${COMP_WORDS[COMP_CWORD-2]}"
+  elif [[ $current == --*=* ]]; then before="\${current%%=*}" prefix="\${current%%=*}=" current="\${current#*=}"
+  fi
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case "\${place:+$place }$word" in
     ${steps.join("|")}) place="\${place:+$place }$word" ;;
     esac
   done
-  case "\${place:+$place }\${COMP_WORDS[COMP_CWORD-1]}" in
+  case "\${place:+$place }$before" in
 ${values.join("\n")}
   esac
   case "$place" in
@@ -112,7 +117,7 @@ ${offers.join("\n")}
   esac
   COMPREPLY=()
   if [[ $values != - ]]; then
-    [[ -n $values ]] && COMPREPLY=($(compgen -W "$values" -- "$current"))
+    [[ -n $values ]] && COMPREPLY=($(compgen -P "$prefix" -W "$values" -- "$current"))
   elif [[ $current == -* || $words != --* ]]; then
     COMPREPLY=($(compgen -W "$words" -- "$current"))
   fi
@@ -126,7 +131,9 @@ function zsh(program: Program): string {
   const cases = places(program).map(({ path, words, flags }) => {
     const lines = flags.flatMap(({ long, short, help, takesValue, choices }) => {
       const value = takesValue ? `:value:${choices.length > 0 ? `(${choices.join(" ")})` : "_files"}` : "";
-      return [long, short].filter(Boolean).map((flag) => shellQuote(`*${flag}[${zshDescribe(help)}]${value}`));
+      // Behind = the value may stand in the same word, or in the next.
+      const spellings = [takesValue ? `${long}=` : long, short].filter(Boolean);
+      return spellings.map((flag) => shellQuote(`*${flag}[${zshDescribe(help)}]${value}`));
     });
     const offers = words.map(({ name, summary }) => shellQuote(`${name}:${summary}`)).join(" ");
     const options = ["_arguments", ...lines, `'*:file:_files'`].join(" \\\n        ");
@@ -155,7 +162,8 @@ _${program.name}() {
 ${cases.join("\n")}
   esac
 }
-compdef _${program.name} ${program.name}
+# Autoloaded from fpath, this file is the function's first call.
+if [[ \${funcstack[1]} == _${program.name} ]]; then _${program.name} "$@"; else compdef _${program.name} ${program.name}; fi
 `;
 }
 
