@@ -1,11 +1,13 @@
 // Part of delta.wgsl: the tail of every tile: scale, add to W, round once, store, count.
 
-// Four neighbours of W at element `at` (a multiple of 4); `inside` marks those that exist.
+// Four neighbours of W at element `at` (a multiple of 4); `inside` marks those that exist. The others, which pad a row to
+// whole vectors, become zero.
 fn finish(at: u32, product: vec4<f32>, inside: vec4<bool>) -> vec4<f32> {
   var delta = product * p.scale;
   if ((p.flags & HAS_SUM) != 0u) {
     delta += sum[p.sum_at + at / 4u];
   }
+  delta = select(vec4<f32>(0.0), delta, inside);
   var old = vec4<f32>(0.0);
   if ((p.flags & HAS_WEIGHT) != 0u) {
     let from_ = p.source_at + at;
@@ -15,6 +17,7 @@ fn finish(at: u32, product: vec4<f32>, inside: vec4<bool>) -> vec4<f32> {
       let words = vec2<u32>(weight[from_ / 2u], weight[from_ / 2u + 1u]);
       if (p.source_dtype == BF16) { old = widen4_bf16(words); } else { old = widen4_f16(words); }
     }
+    old = select(vec4<f32>(0.0), old, inside);
   }
   // Three numbers go through the target's dtype: ΔW where that is asked for, W for comparison, their sum. A loop, so
   // that the conversions are compiled once.
@@ -46,13 +49,12 @@ fn finish(at: u32, product: vec4<f32>, inside: vec4<bool>) -> vec4<f32> {
     target_[to / 2u] = words.x;
     target_[to / 2u + 1u] = words.y;
   }
-  let counted = select(vec4<f32>(0.0), delta, inside);
-  let size = abs(counted);
-  let changed = select(vec4<f32>(0.0), vec4<f32>(1.0), inside & (before != after));
+  let size = abs(delta);
+  let changed = select(vec4<f32>(0.0), vec4<f32>(1.0), before != after);
   let infinite = vec4<u32>(0x7f800000u);
-  let broken = select(vec4<f32>(0.0), vec4<f32>(1.0), inside & ((after & infinite) == infinite));
+  let broken = select(vec4<f32>(0.0), vec4<f32>(1.0), (after & infinite) == infinite);
   let one = vec4<f32>(1.0);
-  return vec4<f32>(max(max(size.x, size.y), max(size.z, size.w)), dot(counted, counted), dot(changed, one), dot(broken, one));
+  return vec4<f32>(max(max(size.x, size.y), max(size.z, size.w)), dot(delta, delta), dot(changed, one), dot(broken, one));
 }
 
 fn merge_statistics(left: vec4<f32>, right: vec4<f32>) -> vec4<f32> {
