@@ -2,27 +2,33 @@ import type { GpuBuffer, GpuMemory } from "./memory.ts";
 
 /** GPU time per kernel, from timestamp queries around every dispatch. Only made for `--profile`. */
 export class Profiler {
+  readonly #device: GPUDevice;
   readonly #memory: GpuMemory;
-  readonly #queries: GPUQuerySet;
+  /** Those of one submission; used again by the next, as they are resolved in the order of the queue. */
+  readonly #querySets: GPUQuerySet[] = [];
   #labels: string[] = [];
   readonly #pending: Promise<void>[] = [];
   readonly #totals = new Map<string, { calls: number; seconds: number }>();
 
   /** @param device must have `timestamp-query`; see `isSupported` */
   constructor(device: GPUDevice, memory: GpuMemory) {
+    this.#device = device;
     this.#memory = memory;
-    this.#queries = device.createQuerySet({ type: "timestamp", count: 2 * CAPACITY });
   }
 
   static isSupported(device: GPUDevice): boolean {
     return device.features.has("timestamp-query");
   }
 
-  /** Timestamps for one dispatch, or undefined when this submission already has as many as fit. */
-  begin(label: string): GPUComputePassTimestampWrites | undefined {
-    if (this.#labels.length >= CAPACITY) return undefined;
-    const index = 2 * this.#labels.push(label) - 2;
-    return { querySet: this.#queries, beginningOfPassWriteIndex: index, endOfPassWriteIndex: index + 1 };
+  /** Timestamps for one dispatch. */
+  begin(label: string): GPUComputePassTimestampWrites {
+    const dispatch = this.#labels.push(label) - 1;
+    const index = 2 * (dispatch % PER_SET);
+    const querySet = (this.#querySets[Math.floor(dispatch / PER_SET)] ??= this.#device.createQuerySet({
+      type: "timestamp",
+      count: 2 * PER_SET,
+    }));
+    return { querySet, beginningOfPassWriteIndex: index, endOfPassWriteIndex: index + 1 };
   }
 
   /** Called by `Stream.submit` after the last pass: reads the timestamps back once the work has run. */
@@ -33,7 +39,10 @@ export class Profiler {
     const size = labels.length * 16;
     const resolved = this.#memory.allocate("timestamps", size, "queries");
     const mapped = this.#memory.allocate("timestamps", size, "read");
-    encoder.resolveQuerySet(this.#queries, 0, labels.length * 2, resolved.buffer, 0);
+    for (const [index, set] of this.#querySets.entries()) {
+      const count = Math.min(PER_SET, labels.length - index * PER_SET);
+      if (count > 0) encoder.resolveQuerySet(set, 0, 2 * count, resolved.buffer, index * PER_SET * 16);
+    }
     encoder.copyBufferToBuffer(resolved.buffer, 0, mapped.buffer, 0, size);
     const collected = this.#collect(labels, resolved, mapped);
     collected.catch(() => {}); // thrown by `report`; a device that is closed before has nobody who asks
@@ -63,5 +72,5 @@ export class Profiler {
   }
 }
 
-/** Dispatches timed in one submission; the rest of it runs untimed. WebGPU allows 4096 queries a set. */
-const CAPACITY = 2048;
+/** Dispatches that one set of queries times: WebGPU allows 4096 queries a set. */
+const PER_SET = 2048;

@@ -108,10 +108,10 @@ export class Stream {
   }
 
   #beginPass(label: string): GPUComputePassEncoder {
-    const timestamps = this.#gpu.profiler?.begin(label);
-    if (timestamps !== undefined) {
+    const { profiler } = this.#gpu;
+    if (profiler !== undefined) {
       this.#endPass(); // timestamps are taken at the ends of a pass, so each dispatch gets its own
-      this.#pass = this.#encoder.beginComputePass({ timestampWrites: timestamps });
+      this.#pass = this.#encoder.beginComputePass({ timestampWrites: profiler.begin(label) });
     }
     this.#pass ??= this.#encoder.beginComputePass();
     return this.#pass;
