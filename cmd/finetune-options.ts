@@ -111,7 +111,7 @@ export const FINETUNE_OPTIONS = {
   }),
   checkpointActivations: flag({
     topic: "Training",
-    help: "recompute activations instead of keeping them",
+    help: "recompute activations instead of keeping them; with --resume, too",
     defaultText: "only where memory would not suffice",
   }),
   out: text({

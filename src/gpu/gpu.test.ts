@@ -76,6 +76,22 @@ test("released buffers are reused, live and peak bytes are counted", () => {
   expect(() => gpu.memory.release(second)).toThrow("released twice");
 });
 
+test("idle buffers make room where more would exist than was ever in use", async () => {
+  using own = await Gpu.open();
+  const { memory } = own;
+  const take = (...sizes: number[]) => sizes.map((size) => memory.allocate("some", size));
+  for (const one of take(1 << 20, 1 << 20)) memory.release(one);
+  expect(memory.idleBytes).toBe(2 << 20);
+  memory.stayWithinPeak();
+  expect(memory.idleBytes).toBe(0);
+  for (const one of take(1 << 19)) memory.release(one);
+  const held = take(1 << 20, 1 << 18);
+  expect(memory.idleBytes).toBe(1 << 19);
+  held.push(...take(3 << 18)); // with the idle one that were more than two megabytes
+  expect([memory.idleBytes, memory.liveBytes]).toEqual([0, 2 << 20]);
+  for (const one of held) memory.release(one);
+});
+
 test("kernels' parameters and data on their way back are counted like all else", async () => {
   using own = await Gpu.open({ profile: true });
   const kernel = await own.pipelines.get(DOUBLE);

@@ -37,6 +37,8 @@ export class GpuMemory {
   #idleBytes = 0;
   #peakBytes = 0;
   #peakLiveBytes = 0;
+  /** Bytes of live and idle buffers beyond which idle ones make room. */
+  #ceiling = Infinity;
 
   /** @param fail receives out-of-memory errors, which WebGPU reports after the call that caused them */
   constructor(device: GPUDevice, fail: (error: RandloraError) => void) {
@@ -105,6 +107,15 @@ export class GpuMemory {
     this.#idleBytes += buffer.size;
   }
 
+  /**
+   * From now on idle buffers go where more would exist with them than was in use at most so far: that much there is, as
+   * it was there before; of more nobody knows. Destroys the idle buffers.
+   */
+  stayWithinPeak(): void {
+    this.#ceiling = this.#peakLiveBytes;
+    this.trim();
+  }
+
   /** Destroys the idle buffers. */
   trim(): void {
     for (const idle of Object.values(this.#idle)) {
@@ -131,6 +142,7 @@ export class GpuMemory {
   }
 
   #create(label: string, size: number, kind: BufferKind): GPUBuffer {
+    if (this.#liveBytes + this.#idleBytes + size > this.#ceiling) this.trim();
     this.#device.pushErrorScope("out-of-memory");
     const buffer = this.#device.createBuffer({ label, size, usage: usageOf(kind) });
     const live = showBytes(this.#liveBytes);

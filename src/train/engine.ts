@@ -72,8 +72,8 @@ export class Engine implements Disposable {
       discard();
     }
     await this.#gpu.idle();
-    // What the largest micro-batch needed is of no use to the others, whose tensors have other sizes.
-    this.#gpu.memory.trim();
+    // Buffers that wait to be used again must not need more than this.
+    this.#gpu.memory.stayWithinPeak();
   }
 
   async #recordStep(

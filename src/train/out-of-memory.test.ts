@@ -95,10 +95,26 @@ test("a GPU that is full is opened anew, with activations recomputed; the run is
     Object.entries(await outcomeOf(folder.at(name))).filter(([path]) => /^(adapter|best)/.test(path));
   expect(await adapters("short")).toEqual(await adapters("kept"));
 
-  // Where even that is too much, there is no third attempt.
+  // Where even that is too much, there is no further attempt.
   const failed = into("never", settings, sparedPeak / 2);
   await expect(failed).rejects.toMatchObject({ code: "memory", message: expect.stringContaining("no room for") });
 }, 120_000);
+
+test("where recomputed activations are too much, W' is not kept either", async () => {
+  await using folder = await TemporaryFolder.create();
+  const data = await writeTexts(folder.at("train.jsonl"), 3);
+  const asked = { data, rank: 8, steps: 3, batchSize: 1, compute: "merged", checkpointActivations: true } as const;
+  const settings = await settingsFor({ ...asked, targets: "all-linear", learningRate: 5e-3 });
+  const kept = await trainInto(folder.at("kept"), settings);
+  most = peak * 0.9;
+  const least = await trainInto(folder.at("least"), settings).finally(() => (most = Infinity));
+  expect(least.recording.warnings).toEqual([
+    expect.stringMatching(/RandLoRA's products are formed anew instead of kept$/),
+  ]);
+  expect(least.result.ending).toBe("finished");
+  // The same numbers in another order.
+  least.recording.losses.forEach((loss, at) => expect(loss).toBeCloseTo(kept.recording.losses[at] ?? NaN, 4));
+}, 60_000);
 
 test("the largest micro-batch is tried before anything is trained, wherever it comes", async () => {
   await using folder = await TemporaryFolder.create();
@@ -120,6 +136,8 @@ test("the largest micro-batch is tried before anything is trained, wherever it c
   const { result } = await trainInto(folder.at("long"), settings);
   expect(result.steps).toBe(4);
   expect(peak).toBeGreaterThan(shortPeak * 1.2);
+  // Buffers that are kept for later ones of their size do not add to what was tried.
+  expect(peak).toBeLessThan(result.estimatedGpuBytes * 1.02);
 }, 60_000);
 
 test("a run whose GPU is full later is resumed with recomputed activations, to the same bits", async () => {
