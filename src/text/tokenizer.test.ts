@@ -90,6 +90,26 @@ describe("encoding within a number of ids", () => {
     expect(await tokenizer.encodeWithin("a b", plain.length, { special: false })).toEqual(plain);
   });
 
+  test.each(FAMILIES)(
+    "gives the same for a piece that is encoded by portions, beside another one: %s",
+    async (family) => {
+      const tokenizer = await familyTokenizer(family);
+      // Characters of two units, so that some stand where a portion ends.
+      const texts = ["a", "x😀", "hello", "漢字é", "1"].map((text) => text.repeat(20_000 / text.length));
+      const ids = await Promise.all(texts.map((text) => tokenizer.encodeWithin(text, Infinity)));
+      expect(ids).toEqual(texts.map((text) => tokenizer.encode(text)));
+    },
+  );
+
+  test.each(["gpt2", "unigram"] as const)("leaves turns to others within a piece, too: %s", async (family) => {
+    const tokenizer = await familyTokenizer(family);
+    let turns = 0;
+    const timer = setInterval(() => turns++, 0);
+    await tokenizer.encodeWithin("ab".repeat(500_000), Infinity);
+    clearInterval(timer);
+    expect(turns).toBeGreaterThan(5);
+  });
+
   test("leaves turns to others, and gives a long text up", async () => {
     const tokenizer = await familyTokenizer("gpt2");
     const long = "some words, ".repeat(50_000);

@@ -13,7 +13,7 @@ import { buildNormalizer, type Normalizer } from "./tokenizer/normalizer.ts";
 import { Part, PartError, readPart } from "./tokenizer/part.ts";
 import { buildPostProcessor, type PostProcessor } from "./tokenizer/post-processor.ts";
 import { buildPreTokenizer, type PreTokenizer } from "./tokenizer/pre-tokenizer.ts";
-import type { TokenModel } from "./tokenizer/token-model.ts";
+import { LONG_PIECE, type TokenModel } from "./tokenizer/token-model.ts";
 import { overlap, type Range, tokenRanges } from "./tokenizer/token-ranges.ts";
 
 const OptionalPart = v.optional(v.nullable(Part), null);
@@ -30,6 +30,20 @@ const TokenizerJson = v.looseObject({
 const MAX_TOKENIZER_BYTES = 128 * 2 ** 20;
 /** How long `encodeWithin` keeps others waiting. */
 const TURN_MS = 8;
+
+/** The time since others had theirs. */
+class Turn {
+  #start = performance.now();
+
+  isOver(): boolean {
+    return performance.now() - this.#start >= TURN_MS;
+  }
+
+  async end(): Promise<void> {
+    await new Promise(setImmediate);
+    this.#start = performance.now();
+  }
+}
 
 /** A special token that tokenizer_config.json names. */
 export interface NamedToken {
@@ -127,16 +141,15 @@ export class Tokenizer {
     { special = true }: { special?: boolean } = {},
   ): Promise<number[] | undefined> {
     const ids: number[] = [];
-    let turn = performance.now();
+    const turn = new Turn();
     for (const [i, section] of this.#raw.split(text.toWellFormed()).entries()) {
       for (const piece of typeof section === "number" ? [section] : this.#pieces(section, i === 0)) {
         if (typeof piece === "number") ids.push(piece);
+        else if (piece.length < LONG_PIECE) this.#model.encode(piece, ids);
         else if (ids.length + this.#model.atLeast(piece) > most) return undefined;
-        else this.#model.encode(piece, ids);
+        else for (const _ of this.#model.encodeByPortions(piece, ids)) if (turn.isOver()) await turn.end();
         if (ids.length > most) return undefined;
-        if (performance.now() - turn < TURN_MS) continue;
-        await new Promise(setImmediate);
-        turn = performance.now();
+        if (turn.isOver()) await turn.end();
       }
     }
     const whole = special ? [...this.#addSpecial(ids)] : ids;

@@ -96,7 +96,8 @@ export class TokenSplitter {
   #seek(text: string, from: number): number {
     if (this.#start === undefined) return text.length;
     this.#start.lastIndex = from;
-    return this.#start.exec(text)?.index ?? text.length;
+    // One unit matches, so it ends one further: `exec` would make a list for every unit of a text of `<`.
+    return this.#start.test(text) ? this.#start.lastIndex - 1 : text.length;
   }
 
   #longestAt(text: string, at: number): { token: AddedToken; length: number } | undefined {

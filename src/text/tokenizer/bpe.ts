@@ -2,8 +2,9 @@ import * as v from "valibot";
 
 import { byteIds } from "./byte-fallback.ts";
 import { MergeQueue } from "./merge-queue.ts";
+import { type Merges, Merging } from "./merging.ts";
 import { PartError } from "./part.ts";
-import { leastIds, longestToken, type TokenModel } from "./token-model.ts";
+import { leastIds, PORTION, portions, type TokenModel } from "./token-model.ts";
 
 export const BpeConfig = v.looseObject({
   vocab: v.custom<Readonly<Record<string, number>>>(isVocabulary, "not an object of whole numbers"),
@@ -22,6 +23,13 @@ type BpeConfig = v.InferOutput<typeof BpeConfig>;
 const LONGEST_CACHED = 256;
 const CACHE_SIZE = 1 << 16;
 
+/** What has been read of a piece. */
+interface Reading {
+  readonly symbols: number[];
+  /** An unknown token is to be written, perhaps for several characters. */
+  pending: boolean;
+}
+
 /**
  * Byte-pair encoding: start from characters, join the pair of lowest rank, leftmost first, until none can be joined
  * (Sennrich et al. 2016; huggingface/tokenizers, models/bpe). O(n log n) in the length of a piece.
@@ -33,12 +41,8 @@ export class Bpe implements TokenModel {
   readonly ids: ReadonlyMap<string, number>;
   readonly #config: BpeConfig;
   readonly #unknown: number | undefined;
-  /** left · #base + right → rank. */
-  readonly #ranks = new Map<number, number>();
-  /** rank → id of the joined token. */
-  readonly #joined: Int32Array;
-  readonly #base: number;
-  readonly #longest: number;
+  readonly #merges: Merges;
+  readonly #least: (piece: string) => number;
   readonly #cache = new Map<string, readonly number[]>();
   readonly #queue = new MergeQueue();
 
@@ -46,41 +50,61 @@ export class Bpe implements TokenModel {
     this.#config = config;
     this.ids = new Map(Object.entries(config.vocab));
     this.#unknown = config.unk_token === null ? undefined : this.ids.get(config.unk_token);
-    this.#base = highest(this.ids) + 1;
-    this.#longest = longestToken(this.ids);
-    this.#joined = new Int32Array(config.merges.length);
+    this.#least = leastIds(this.ids);
+    const base = highest(this.ids) + 1;
+    const ranks = new Map<number, number>();
+    const joined = new Int32Array(config.merges.length);
+    this.#merges = { ranks, base, joined };
     const prefix = config.continuing_subword_prefix?.length ?? 0;
     for (const [rank, merge] of config.merges.entries()) {
       const [left, right] = typeof merge === "string" ? cutMerge(merge) : merge;
-      const key = this.#idOf(left) * this.#base + this.#idOf(right);
-      this.#ranks.set(key, rank);
-      this.#joined[rank] = this.#idOf(left + right.slice(prefix));
+      ranks.set(this.#idOf(left) * base + this.#idOf(right), rank);
+      joined[rank] = this.#idOf(left + right.slice(prefix));
     }
   }
 
   encode(piece: string, out: number[]): void {
-    const whole = this.#config.ignore_merges ? this.ids.get(piece) : undefined;
-    if (whole !== undefined) {
-      out.push(whole);
-      return;
-    }
+    if (this.#isWhole(piece, out)) return;
     const cached = this.#cache.get(piece);
     if (cached !== undefined) {
       for (const id of cached) out.push(id);
       return;
     }
     const from = out.length;
-    this.#merge(this.#characters(piece), out);
+    const reading = { symbols: [], pending: false };
+    this.#read(piece, 0, piece.length, reading);
+    const merging = new Merging(reading.symbols, this.#merges, this.#queue);
+    merging.advance(Infinity);
+    merging.write(out);
     if (piece.length < LONGEST_CACHED) {
       if (this.#cache.size >= CACHE_SIZE) this.#cache.clear();
       this.#cache.set(piece, out.slice(from));
     }
   }
 
+  *encodeByPortions(piece: string, out: number[]): Generator<void> {
+    if (this.#isWhole(piece, out)) return;
+    const reading = { symbols: [], pending: false };
+    for (const { start, end } of portions(piece)) {
+      this.#read(piece, start, end, reading);
+      yield;
+    }
+    // A queue of its own: other pieces are encoded meanwhile.
+    const merging = new Merging(reading.symbols, this.#merges, new MergeQueue());
+    while (!merging.advance(PORTION)) yield;
+    merging.write(out);
+  }
+
   atLeast(piece: string): number {
     const { continuing_subword_prefix, end_of_word_suffix } = this.#config;
     // With marks of words a character is known by other names.
-    return continuing_subword_prefix || end_of_word_suffix ? 0 : leastIds(piece, this.ids, this.#longest);
+    return continuing_subword_prefix || end_of_word_suffix ? 0 : this.#least(piece);
+  }
+
+  #isWhole(piece: string, out: number[]): boolean {
+    const whole = this.#config.ignore_merges ? this.ids.get(piece) : undefined;
+    if (whole !== undefined) out.push(whole);
+    return whole !== undefined;
   }
 
   #idOf(token: string): number {
@@ -89,13 +113,13 @@ export class Bpe implements TokenModel {
     return id;
   }
 
-  /** One id a character, or its bytes', or the unknown token's. */
-  #characters(piece: string): number[] {
+  /** Reads a part of a piece: one id a character, or its bytes', or the unknown token's. */
+  #read(piece: string, start: number, end: number, reading: Reading): void {
     const { continuing_subword_prefix, end_of_word_suffix, byte_fallback, fuse_unk } = this.#config;
-    const symbols: number[] = [];
-    let pending = false; // an unknown token to be written, perhaps for several characters
-    let at = 0;
-    for (const character of piece) {
+    const { symbols } = reading;
+    let { pending } = reading;
+    let at = start;
+    for (const character of piece.slice(start, end)) {
       const first = at === 0;
       at += character.length;
       let text = character;
@@ -114,41 +138,8 @@ export class Bpe implements TokenModel {
         pending = true;
       }
     }
-    if (pending && this.#unknown !== undefined) symbols.push(this.#unknown);
-    return symbols;
-  }
-
-  #merge(symbols: number[], out: number[]): void {
-    const count = symbols.length;
-    // A linked list over positions: a joined token lives where its left half was, its right half is marked with -1.
-    const previous = Int32Array.from({ length: count }, (_, i) => i - 1);
-    const next = Int32Array.from({ length: count }, (_, i) => (i + 1 < count ? i + 1 : -1));
-    const queue = this.#queue;
-    queue.clear();
-    const rankAt = (at: number): number | undefined => {
-      const right = symbols[next[at] ?? -1];
-      return right === undefined ? undefined : this.#ranks.get((symbols[at] ?? 0) * this.#base + right);
-    };
-    const offer = (at: number) => {
-      const rank = rankAt(at);
-      if (rank !== undefined) queue.push(rank, at);
-    };
-    for (let i = 0; i + 1 < count; i++) offer(i);
-    while (queue.pop()) {
-      const { rank, position: at } = queue;
-      // Entries are not removed when a neighbour changes; a stale one no longer matches what stands there.
-      if (symbols[at] === -1 || rankAt(at) !== rank) continue;
-      const right = next[at] ?? -1;
-      const after = next[right] ?? -1;
-      symbols[at] = this.#joined[rank] ?? -1;
-      symbols[right] = -1;
-      next[at] = after;
-      if (after >= 0) previous[after] = at;
-      const before = previous[at] ?? -1;
-      if (before >= 0) offer(before);
-      offer(at);
-    }
-    for (let i = 0; i >= 0 && i < count; i = next[i] ?? -1) out.push(symbols[i] ?? -1);
+    if (end === piece.length && pending && this.#unknown !== undefined) symbols.push(this.#unknown);
+    reading.pending = pending;
   }
 }
 

@@ -35,9 +35,10 @@ export function buildNormalizer(part: Part | null, where = "normalizer"): Normal
     }
     case "Replace": {
       const { pattern, content } = readPart(Replace, part, where);
-      const compiled = compilePattern(pattern);
-      // A function, because "$&" in a replacement string would be special.
-      return (text) => text.replaceAll(compiled, () => content);
+      const searched = "String" in pattern ? pattern.String : compilePattern(pattern);
+      // "$&" and its like are special in replacements. (A function instead would be called for every blank of a text.)
+      const replacement = content.replaceAll("$", "$$$$");
+      return (text) => text.replaceAll(searched, replacement);
     }
     case "Prepend": {
       const { prepend } = readPart(Prepend, part, where);

@@ -3,7 +3,7 @@ import * as v from "valibot";
 import { RandloraError } from "../../errors.ts";
 import { byteIds } from "./byte-fallback.ts";
 import { PartError } from "./part.ts";
-import { leastIds, longestToken, type TokenModel } from "./token-model.ts";
+import { leastIds, PORTION, type TokenModel } from "./token-model.ts";
 
 export const UnigramConfig = v.looseObject({
   /** Token and log-probability; the id is the place in the list. */
@@ -27,6 +27,16 @@ interface Node {
   id?: number;
 }
 
+/** The last token of the best segmentation of a prefix. */
+interface Path {
+  readonly id: number;
+  readonly start: number;
+  readonly score: number;
+}
+
+/** By the prefix's end. */
+type Paths = (Path | undefined)[];
+
 /**
  * The segmentation of highest probability under independent tokens (Kudo 2018), found by Viterbi over a trie;
  * huggingface/tokenizers, models/unigram. O(n · longest token).
@@ -36,12 +46,12 @@ export class Unigram implements TokenModel {
   readonly #config: UnigramConfig;
   readonly #root: Node = { next: new Map() };
   readonly #unknownScore: number;
-  readonly #longest: number;
+  readonly #least: (piece: string) => number;
 
   constructor(config: UnigramConfig) {
     this.#config = config;
     this.ids = new Map(config.vocab.map(([token], id) => [token, id]));
-    this.#longest = longestToken(this.ids);
+    this.#least = leastIds(this.ids);
     this.#unknownScore = config.vocab.reduce((least, [, score]) => Math.min(least, score), Infinity) - UNKNOWN_PENALTY;
     if (config.unk_id !== null && config.vocab[config.unk_id] === undefined) {
       throw new PartError(`model.unk_id: ${config.unk_id} is not in the vocabulary`);
@@ -50,28 +60,47 @@ export class Unigram implements TokenModel {
   }
 
   encode(piece: string, out: number[]): void {
+    for (const _ of this.encodeByPortions(piece, out));
+  }
+
+  *encodeByPortions(piece: string, out: number[]): Generator<void> {
     const characters = Array.from(piece);
-    const paths = this.#bestPaths(characters);
-    const segments: { text: string; unknown: boolean }[] = [];
+    const paths: Paths = Array.from({ length: characters.length + 1 });
+    for (let start = 0; start < characters.length; start++) {
+      this.#extend(paths, characters, start);
+      if ((start + 1) % PORTION === 0) yield;
+    }
+    const ends: number[] = [];
     for (let end = characters.length; end > 0;) {
       const path = paths[end];
       if (path === undefined) {
         const reached = paths.findLastIndex((one) => one !== undefined);
         throw unknownText(characters[Math.max(reached, 0)]);
       }
-      const text = characters.slice(path.start, end).join("");
-      const unknown = path.id === this.#config.unk_id;
-      const last = segments.at(-1);
-      // Unknown neighbours become one.
-      if (unknown && last?.unknown === true) last.text = text + last.text;
-      else segments.push({ text, unknown });
+      ends.push(end);
       end = path.start;
     }
-    for (const { text } of segments.toReversed()) this.#write(text, out);
+    let start = 0;
+    let left = PORTION;
+    for (let i = ends.length - 1; i >= 0; i--) {
+      const end = ends[i] ?? 0;
+      if (--left === 0) {
+        left = PORTION;
+        yield;
+      }
+      // Unknown neighbours become one.
+      if (this.#isUnknown(paths[end]) && i > 0 && this.#isUnknown(paths[ends[i - 1] ?? 0])) continue;
+      this.#write(characters.slice(start, end).join(""), out);
+      start = end;
+    }
   }
 
   atLeast(piece: string): number {
-    return leastIds(piece, this.ids, this.#longest);
+    return this.#least(piece);
+  }
+
+  #isUnknown(path: Path | undefined): boolean {
+    return path?.id === this.#config.unk_id;
   }
 
   #write(text: string, out: number[]): void {
@@ -82,31 +111,25 @@ export class Unigram implements TokenModel {
     else if (this.#config.unk_id !== null) out.push(this.#config.unk_id);
   }
 
-  /** For each end of a prefix: the last token of its best segmentation. */
-  #bestPaths(characters: readonly string[]): ({ id: number; start: number; score: number } | undefined)[] {
+  /** Enters the tokens that begin at `start`. */
+  #extend(paths: Paths, characters: readonly string[], start: number): void {
     const { vocab, unk_id } = this.#config;
-    const paths = Array.from<{ id: number; start: number; score: number } | undefined>({
-      length: characters.length + 1,
-    });
-    for (let start = 0; start < characters.length; start++) {
-      const before = start === 0 ? 0 : paths[start]?.score;
-      if (before === undefined) continue;
-      const offer = (end: number, id: number, score: number) => {
-        const best = paths[end];
-        if (best === undefined || score > best.score) paths[end] = { id, start, score };
-      };
-      let single = false;
-      let node: Node | undefined = this.#root;
-      for (let end = start; end < characters.length; end++) {
-        node = node.next.get(characters[end] ?? "");
-        if (node === undefined) break;
-        if (node.id === undefined) continue;
-        offer(end + 1, node.id, before + (vocab[node.id]?.[1] ?? 0));
-        single ||= end === start;
-      }
-      if (!single && unk_id !== null) offer(start + 1, unk_id, before + this.#unknownScore);
+    const before = start === 0 ? 0 : paths[start]?.score;
+    if (before === undefined) return;
+    const offer = (end: number, id: number, score: number) => {
+      const best = paths[end];
+      if (best === undefined || score > best.score) paths[end] = { id, start, score };
+    };
+    let single = false;
+    let node: Node | undefined = this.#root;
+    for (let end = start; end < characters.length; end++) {
+      node = node.next.get(characters[end] ?? "");
+      if (node === undefined) break;
+      if (node.id === undefined) continue;
+      offer(end + 1, node.id, before + (vocab[node.id]?.[1] ?? 0));
+      single ||= end === start;
     }
-    return paths;
+    if (!single && unk_id !== null) offer(start + 1, unk_id, before + this.#unknownScore);
   }
 
   #add(token: string, id: number): void {
