@@ -6,7 +6,7 @@ import { naming } from "../safetensors/failure.ts";
 import { connectionFailure, HubFailure, strangeAnswer, type Subject } from "./failure.ts";
 import { type Connection, get, isTemporary, MAX_RETRIES, pause, sleep } from "./http.ts";
 import { placePointer, type RepositoryFolder } from "./layout.ts";
-import { claimPartial, publishPartial, releasePartial } from "./partial.ts";
+import { Partial } from "./partial.ts";
 import { etagOf, type TreeFile } from "./tree.ts";
 
 /*
@@ -61,13 +61,13 @@ export async function fetchFile(
       await placePointer(pointer, blob, { fresh: false, symlinks });
       continue;
     }
-    const partial = await claimPartial(blob);
+    const partial = await Partial.claim(blob);
     if (partial === undefined) {
       // Somebody else fetches it: their file will be ours.
       await sleep(POLL_MS, connection.signal);
       continue;
     }
-    await fetchBlob(connection, { repo: folder.repo, revision: commit, file: file.path }, file, partial, blob, onBytes);
+    await fetchBlob(connection, { repo: folder.repo, revision: commit, file: file.path }, file, partial, onBytes);
     await placePointer(pointer, blob, { fresh: true, symlinks });
     return;
   }
@@ -77,12 +77,11 @@ async function fetchBlob(
   connection: Connection,
   subject: Subject & { readonly file: string },
   file: TreeFile,
-  partial: string,
-  blob: string,
+  partial: Partial,
   onBytes: (count: number) => void,
 ): Promise<void> {
   try {
-    const download = await Download.open(connection, subject, file, partial);
+    const download = await Download.open(connection, subject, file, partial.path);
     try {
       const resumed = download.have > 0;
       onBytes(download.have);
@@ -100,9 +99,9 @@ async function fetchBlob(
     } finally {
       await download.close();
     }
-    await publishPartial(blob, partial);
+    await partial.publish();
   } catch (thrown) {
-    await releasePartial(blob, partial);
+    await partial.release();
     throw thrown;
   }
 }

@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
 import { readFileSync, readlinkSync } from "node:fs";
-import { utimes } from "node:fs/promises";
 import { hostname } from "node:os";
 import { systemCode } from "./failure.ts";
 
@@ -9,17 +8,14 @@ import { systemCode } from "./failure.ts";
  * since boot; 0 where the system does not say).
  */
 export interface Owner {
-  /** The machine, or container, in which the id means it. */
+  /** Where the id means it: 8 digits for the running kernel, 4 for the container. */
   readonly place: string;
   readonly pid: number;
   readonly start: number;
 }
 
-/** This machine, or container: where process ids mean the same. */
-const PLACE = createHash("sha256").update(`${hostname()} ${processNamespace()}`).digest("hex").slice(0, 8);
-/** Of an owner elsewhere only its files tell; one that was silent for longer than this has ended. */
-const DEAD_AFTER_MS = 3 * 60 * 1000;
-const BEAT_MS = 20 * 1000;
+const KERNEL_DIGITS = 8;
+const PLACE = digits(kernel(), KERNEL_DIGITS) + digits(processNamespace(), 4);
 
 /** This process. */
 export function self(): Owner {
@@ -31,9 +27,9 @@ export function ownerName({ place, pid, start }: Owner): string {
   return `${place}-${pid}-${start}`;
 }
 
-/** What {@link ownerName} made; names without a place, of earlier versions, are of this machine. */
+/** What {@link ownerName} made; names without a place, of earlier versions, are of this one. */
 export function parseOwner(name: string): Owner | undefined {
-  const [, place = PLACE, pid, start] = /^(?:([0-9a-f]{8})-)?(\d+)-(\d+)$/.exec(name) ?? [];
+  const [, place = PLACE, pid, start] = /^(?:([0-9a-f]{8,12})-)?(\d+)-(\d+)$/.exec(name) ?? [];
   return pid === undefined ? undefined : { place, pid: Number(pid), start: Number(start) };
 }
 
@@ -42,26 +38,14 @@ export function describeOwner({ place, pid }: Owner): string {
   return `process ${pid}${place === PLACE ? "" : " on another machine (or in another container)"}`;
 }
 
-/** For hints that say to wait for it: how long, where it was killed and nobody here can see that. */
-export function ifKilled({ place }: Owner): string {
-  return place === PLACE ? "" : `; if it was killed, wait ${DEAD_AFTER_MS / 60_000} minutes`;
+/** Does the owner live under the kernel that runs this process, be it in another container? Not after a restart. */
+export function hasSameKernel({ place }: Owner): boolean {
+  return place.slice(0, KERNEL_DIGITS) === PLACE.slice(0, KERNEL_DIGITS);
 }
 
-/** Tells other machines, until it is called off, that the owner of this file or folder lives: its time is kept new. */
-export function keepAlive(path: string, everyMs = BEAT_MS): () => void {
-  const beat = () => void utimes(path, new Date(), new Date()).catch(() => {});
-  const timer = setInterval(beat, everyMs);
-  timer.unref();
-  return () => clearInterval(timer);
-}
-
-/**
- * Does the process still run? When the system does not tell, yes: what it owns must not be taken from it.
- * @param changedMs when what it owns was last changed: what tells of a process elsewhere
- * @param deadAfterMs the silence after which that one has ended
- */
-export function isAlive({ place, pid, start }: Owner, changedMs: number, deadAfterMs = DEAD_AFTER_MS): boolean {
-  if (place !== PLACE) return Date.now() - changedMs < deadAfterMs;
+/** Does a process of this place still run? `undefined` for one elsewhere, whose id says nothing here. */
+export function isRunning({ place, pid, start }: Owner): boolean | undefined {
+  if (place !== PLACE) return undefined;
   try {
     process.kill(pid, 0);
   } catch (thrown) {
@@ -86,11 +70,24 @@ function processStat(pid: number): { state: string; start: number } | undefined 
   }
 }
 
-/** On Linux, which set of process ids this process lives in; containers may share a host name. */
+/** What tells this kernel from others, and from itself before a restart; without /proc the machine's name. */
+function kernel(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "latin1");
+  } catch {
+    return hostname();
+  }
+}
+
+/** On Linux, which set of process ids this process lives in. */
 function processNamespace(): string {
   try {
     return readlinkSync("/proc/self/ns/pid");
   } catch {
     return "";
   }
+}
+
+function digits(text: string, count: number): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, count);
 }

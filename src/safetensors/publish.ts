@@ -1,8 +1,10 @@
 import { link, mkdir, open, readdir, realpath, rename, rmdir, unlink } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import type { RandloraError } from "../errors.ts";
 import { found, removeAll, syncFolder, syncTree } from "./disk.ts";
-import { fileError, naming, systemCode } from "./failure.ts";
-import { describeOwner, ifKilled, isAlive, keepAlive, ownerName, parseOwner, self } from "./owner.ts";
+import { fileError, naming, oneLine, systemCode } from "./failure.ts";
+import { claim, createLocked, type FileLock } from "./file-lock.ts";
+import { describeOwner, type Owner, ownerName, parseOwner, self } from "./owner.ts";
 import { checkTarget, existing, isInside, type PublicationOptions, refusal } from "./publish-check.ts";
 import { replaceFolder } from "./swap.ts";
 
@@ -25,13 +27,14 @@ export class Publication implements AsyncDisposable {
   readonly partPath: string;
   readonly #force: boolean;
   readonly #createdFolder: string | undefined;
-  readonly #endBeats: () => void;
+  readonly #lock: FileLock;
   #state: "writing" | "committing" | "done" = "writing";
 
   private constructor(
     target: string,
     options: PublicationOptions,
     partPath: string,
+    lock: FileLock,
     createdFolder: string | undefined,
   ) {
     this.kind = options.kind;
@@ -39,7 +42,7 @@ export class Publication implements AsyncDisposable {
     this.partPath = partPath;
     this.#force = options.force ?? false;
     this.#createdFolder = createdFolder;
-    this.#endBeats = keepAlive(partPath);
+    this.#lock = lock;
   }
 
   /**
@@ -55,13 +58,14 @@ export class Publication implements AsyncDisposable {
     const created = await naming(parent, "write", mkdir(parent, { recursive: true }));
     const part = `${target}.${ownerName(self())}.part`;
     try {
-      if (options.kind === "folder") await naming(part, "write", mkdir(part));
-      else await naming(part, "write", createEmpty(part));
+      const create = () => (options.kind === "folder" ? mkdir(part) : createEmpty(part));
+      const lock = await naming(part, "write", createLocked(part, create));
+      if (lock === undefined) throw isWritten(target, self());
+      return new Publication(target, options, part, lock, created);
     } catch (thrown) {
       await removeEmptyFolders(parent, created);
       throw thrown;
     }
-    return new Publication(target, options, part, created);
   }
 
   /**
@@ -77,7 +81,7 @@ export class Publication implements AsyncDisposable {
       else await this.#commitFolder();
       await syncFolder(dirname(this.target));
       this.#state = "done";
-      this.#endBeats();
+      this.#lock[Symbol.dispose]();
     } catch (thrown) {
       this.#state = "writing";
       await this.abort().catch(() => {}); // what stays, the next start removes: the cause matters
@@ -89,8 +93,11 @@ export class Publication implements AsyncDisposable {
   async abort(): Promise<void> {
     if (this.#state !== "writing") return;
     this.#state = "done";
-    this.#endBeats();
-    await removeAll(this.partPath);
+    try {
+      await removeAll(this.partPath);
+    } finally {
+      this.#lock[Symbol.dispose]();
+    }
     await removeEmptyFolders(dirname(this.target), this.#createdFolder);
   }
 
@@ -155,19 +162,29 @@ export async function removeLeftovers(target: string): Promise<void> {
     throw fileError(thrown, parent, "write");
   }
   const prefix = `${basename(target)}.`;
+  using claimed = new DisposableStack();
+  const left: { path: string; isOld: boolean }[] = [];
   for (const name of names) {
     const match = name.startsWith(prefix) ? /^([\da-f-]+)(\.old)?\.part$/.exec(name.slice(prefix.length)) : null;
     const owner = parseOwner(match?.[1] ?? "");
     if (match === null || owner === undefined) continue;
     const path = join(parent, name);
-    const there = await found(path);
-    if (there === undefined) continue;
-    if (isAlive(owner, Number(there.mtimeMs))) {
-      throw refusal(target, `${describeOwner(owner)} is writing it`, `wait for it, or end it${ifKilled(owner)}`);
-    }
-    if (match[2] !== undefined && !(await exists(target))) await naming(path, "write", rename(path, target));
+    const lock = await claim(path, owner);
+    if (lock === "gone") continue;
+    if (lock === "held") throw isWritten(target, owner);
+    if (lock === "elsewhere") throw isWritten(target, owner, `; if that has ended, remove ${oneLine(path)}`);
+    claimed.use(lock);
+    left.push({ path, isOld: match[2] !== undefined });
+  }
+  // All are claimed before one is touched: what stands aside may be of a process that is putting the new one in place.
+  for (const { path, isOld } of left) {
+    if (isOld && !(await exists(target))) await naming(path, "write", rename(path, target));
     else await naming(path, "write", removeAll(path));
   }
+}
+
+function isWritten(target: string, owner: Owner, otherwise = ""): RandloraError {
+  return refusal(target, `${describeOwner(owner)} is writing it`, `wait for it, or end it${otherwise}`);
 }
 
 async function createEmpty(path: string): Promise<void> {

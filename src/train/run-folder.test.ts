@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { appendFile, mkdir, open, readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { TemporaryFolder } from "../safetensors/testing.ts";
+import { holdElsewhere } from "../safetensors/testing-lock.ts";
 import { MetricsFile } from "./metrics-file.ts";
 import { refreshFolder } from "./refresh.ts";
 import { resolveSettings } from "./resolve-settings.ts";
@@ -46,17 +47,14 @@ describe("a run's folder", () => {
 
   test("holds the settings, and belongs to one process at a time", async () => {
     const run = await RunFolder.create("out", SETTINGS);
-    // As another process' lock: the parent of this one lives as long as it does.
-    const other = join("out", `lock.${process.ppid}-0`);
-    await writeFile(other, "");
-    await expect(RunFolder.open("out")).rejects.toThrow(`process ${process.ppid} trains into it`);
+    await expect(RunFolder.open("out")).rejects.toThrow(`process ${process.pid} trains into it`);
     await run[Symbol.asyncDispose]();
-    await Bun.file(other).delete();
+    const holder = await holdElsewhere(folder.at("out", "lock.OWNER"), "file");
+    await utimes(holder.path, new Date(0), new Date(0)); // no clock is asked
+    await expect(RunFolder.open("out")).rejects.toThrow(`process ${holder.pid} trains into it`);
+    await holder.kill();
     await writeFile(join("out", "lock.999999999-0"), ""); // of a process that is no more
-    const elsewhere = join("out", "lock.00000000-999999999-1");
-    await writeFile(elsewhere, "");
-    await expect(RunFolder.open("out")).rejects.toThrow("process 999999999 on another machine");
-    await utimes(elsewhere, new Date(0), new Date(0)); // silent for long
+    await writeFile(join("out", "lock.00000000-999999999-1"), ""); // or was before the machine was restarted
     const { folder: again, settings } = await RunFolder.open("out");
     expect(settings).toEqual(SETTINGS);
     expect((await readdir("out")).filter((name) => name.startsWith("lock.")).length).toBe(1);
