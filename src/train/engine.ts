@@ -134,6 +134,15 @@ export class Engine implements Disposable {
     }
   }
 
+  /** The mean loss over the targets of a step's first micro-batch, in nats. */
+  async sampleLoss(step: Step): Promise<number | undefined> {
+    const [first] = step.microBatches;
+    if (first === undefined) return undefined;
+    const only = { ...step, microBatches: [first], targets: first.targets.length };
+    const largest = { tokens: first.ids.length, targets: only.targets };
+    return await this.evaluate({ length: 1, stepsPerEpoch: 1, largest, step: () => only });
+  }
+
   /** Gives back what the engine holds itself; not the model. */
   [Symbol.dispose](): void {
     this.#run[Symbol.dispose]();

@@ -75,6 +75,12 @@ export async function settingsFor(asked: Partial<AskedSettings> & { data: string
   return resolveSettings({ model, ...asked }, { modelType: architecture, contextLength });
 }
 
+/** Settings of a short run: 6 steps, 2 micro-batches each, evaluated every third. */
+export function shortRun(asked: Partial<AskedSettings> & { data: string }): Promise<TrainSettings> {
+  const common = { batchSize: 2, gradAccum: 2, steps: 6, saveEvery: 2, evalEvery: 3, learningRate: 5e-3 };
+  return settingsFor({ ...common, ...(asked.method === "full" ? {} : { rank: 8 }), ...asked });
+}
+
 /** Settings, location and data as `finetune` wants them. */
 export async function inputFor(settings: TrainSettings): Promise<RunInput> {
   const { data } = await loadRunData(settings, settings.model);

@@ -211,11 +211,8 @@ class Loop {
   /** What the last update made shows in no further step: without an evaluation, its own samples judge it. */
   async #judgeLast(step: number): Promise<void> {
     const { engine, steps, validation } = this.#job;
-    const last = steps.step(step - 1);
-    const [first] = last.microBatches;
-    if (validation !== undefined || first === undefined) return;
-    const judged = { ...last, microBatches: [first], targets: first.targets.length };
-    const loss = await engine.evaluate({ length: 1, stepsPerEpoch: 1, largest: steps.largest, step: () => judged });
+    if (validation !== undefined) return;
+    const loss = await engine.sampleLoss(steps.step(step - 1));
     if (Number.isFinite(loss)) return;
     throw diverged(step, `after the last update the loss is ${loss}`, this.#saved, true);
   }
