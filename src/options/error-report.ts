@@ -1,4 +1,6 @@
 import { RandloraError } from "../errors.ts";
+import { visibleLines } from "../safetensors/visible.ts";
+import { errorLines } from "../terminal/error-lines.ts";
 import type { Screen } from "../terminal/screen.ts";
 import type { Style } from "../terminal/style.ts";
 
@@ -34,12 +36,11 @@ export class ErrorReport {
   }
 
   #say(message: string, hint: string): void {
-    this.#screen.line(`${this.#style.red("error:")} ${message}`);
-    if (hint !== "") this.#screen.line(`${this.#style.cyan("hint:")} ${hint}`);
+    for (const line of errorLines(message, hint, this.#style)) this.#screen.line(line);
   }
 
   #detail(text: string): void {
-    this.#screen.line(this.#style.dim(text));
+    this.#screen.line(this.#style.dim(visibleLines(text)));
   }
 }
 

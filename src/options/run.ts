@@ -2,6 +2,7 @@ import { RandloraError } from "../errors.ts";
 import { createLog } from "../terminal/log.ts";
 import { createProgress, silentProgress } from "../terminal/progress.ts";
 import { type Screen, SILENT } from "../terminal/screen.ts";
+import { steerless } from "../terminal/steerless.ts";
 import { columnsOf, createStyle, type OutputStream } from "../terminal/style.ts";
 import { readConfig } from "./config.ts";
 import type { Context } from "./context.ts";
@@ -37,7 +38,7 @@ export async function run(program: Program, host: Host): Promise<number> {
     const columns = host.stdout.isTTY === true ? columnsOf(host.stdout) : 100;
     const request = parse(program, host.argv, { columns, bold: outStyle.bold, dim: outStyle.dim });
     if (request.kind !== "run") {
-      host.stdout.write(request.text);
+      writeTo(host.stdout, request.text);
       return 0;
     }
     await runCommand(program, request, host);
@@ -90,6 +91,11 @@ function tryConfig(
   }
 }
 
+/** Files and pipes get text as it is; a terminal is not to be steered by it. */
+function writeTo(stdout: OutputStream, text: string): void {
+  stdout.write(stdout.isTTY === true ? steerless(text) : text);
+}
+
 type Globals = { readonly [K in keyof typeof GLOBAL_OPTIONS]: ValueOf<(typeof GLOBAL_OPTIONS)[K]> };
 
 function settleGlobals(given: Given, host: Host, files: readonly ConfigLayer[]): Globals {
@@ -103,7 +109,7 @@ function createContext(globals: Globals, host: Host): Context {
   let answered = false;
   const write = (text: string): void => {
     screen.hide();
-    stdout.write(text);
+    writeTo(stdout, text);
   };
   return {
     print: (text) => (json ? undefined : write(text)),

@@ -32,6 +32,32 @@ describe("on a real terminal", () => {
   });
 });
 
+describe("what is quoted steers no terminal", () => {
+  const nasty = "a\x1b]0;title\x07\x1b[2J\x1b[8mb\x9b1m\rc\u202ed";
+  const shown = "a␛]0;title␇␛[2J␛[8mb\uFFFD1m␍c\uFFFDd";
+
+  test("on a terminal, where the program's own colours stay", async () => {
+    const { transcript } = await onTerminal([process.execPath, SAMPLE, "say", nasty], { columns: 200, env });
+    expect(transcript.split("\r\n")).toEqual([
+      `\x1b[33mwarning:\x1b[39m ${shown}`,
+      `\x1b[31m${shown}\x1b[39m`,
+      shown,
+      `\x1b[31merror:\x1b[39m ${shown}`,
+      `\x1b[36mhint:\x1b[39m ${shown}`,
+      "",
+    ]);
+    const wrong = await onTerminal([process.execPath, SAMPLE, nasty], { columns: 200, env });
+    expect(wrong.transcript).toContain(`unknown command '${shown}'`);
+  });
+
+  test("nor in what goes to stderr; files and pipes get the result as it is", async () => {
+    const people = await sample(["say", nasty]);
+    expect(people.stdout).toBe(`${nasty}\n${nasty}\n`);
+    expect(people.stderr).toBe(`warning: ${shown}\nerror: ${shown}\nhint: ${shown}\n`);
+    expect(JSON.parse((await sample(["say", nasty, "--json"])).stdout)).toEqual({ what: nasty });
+  });
+});
+
 test("through a pipe there are rows, and no control character anywhere", async () => {
   // Longer than a second: quicker work leaves no rows.
   const { stdout, stderr } = await sample(["show", "work", "--pause", "30"]);

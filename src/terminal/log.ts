@@ -1,7 +1,8 @@
+import { visible } from "../safetensors/visible.ts";
 import type { Screen } from "./screen.ts";
 import type { Style } from "./style.ts";
 
-/** Notes for people, on stderr. Each call is one line. */
+/** Notes for people, on stderr. Each call is one line, which may quote anything: what would steer the terminal is made visible. */
 export interface Log {
   info(line: string): void;
   /** Shown even under `--quiet`, after the word `warning:`. */
@@ -20,16 +21,16 @@ export function createLog(
 ): Log {
   return {
     info(line) {
-      if (!level.quiet || level.verbose) screen.line(line);
+      if (!level.quiet || level.verbose) screen.line(visible(line));
     },
     warn(line) {
-      screen.line(`${style.yellow("warning:")} ${line}`);
+      screen.line(`${style.yellow("warning:")} ${visible(line)}`);
     },
     announce(line) {
-      screen.line(line);
+      screen.line(visible(line));
     },
     verbose(line) {
-      if (level.verbose) screen.line(style.dim(line));
+      if (level.verbose) screen.line(style.dim(visible(line)));
     },
   };
 }

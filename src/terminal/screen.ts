@@ -1,3 +1,5 @@
+import { visible } from "../safetensors/visible.ts";
+import { steerless } from "./steerless.ts";
 import { columnsOf, type Environment, isDumb, type OutputStream } from "./style.ts";
 
 /** What a display that draws for itself needs of a screen. */
@@ -37,14 +39,14 @@ export class Screen implements LiveLine {
   /** Writes one line; the live line moves below it. */
   line(text: string): void {
     this.hide();
-    this.#stream.write(`${text}\n`);
+    this.#stream.write(`${steerless(text)}\n`);
     this.#show();
   }
 
   /** Replaces the live line; the empty text removes it. Ignored where there is no terminal. */
   live(text: string): void {
     if (!this.interactive) return;
-    this.#live = text;
+    this.#live = steerless(text, visible);
     if (text === "") this.hide();
     else this.#show();
   }

@@ -1,4 +1,5 @@
 import { visible } from "../safetensors/visible.ts";
+import { steerless } from "./steerless.ts";
 
 /** How a table is laid out. */
 export interface TableSpec {
@@ -35,15 +36,9 @@ export function formatTable(rows: readonly (readonly string[])[], spec: TableSpe
   return head + cells.map((row) => layout(row, unmarked)).join("");
 }
 
-// oxlint-disable-next-line no-control-regex -- colour codes begin with one
-const COLOUR = /(\x1b\[[\d;]*m)/;
-
 /** A cell may come from a file: nothing in it steers the terminal but the colours that the caller gave it. */
 function shown(cell: string): string {
-  return cell
-    .split(COLOUR)
-    .map((part, at) => (at % 2 === 1 ? part : visible(part)))
-    .join("");
+  return steerless(cell, visible);
 }
 
 /** Cuts to at most `width` terminal columns; what is lost is marked by an ellipsis. */

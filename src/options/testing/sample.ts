@@ -94,6 +94,20 @@ const pour = defineCommand({
   },
 });
 
+const say = defineCommand({
+  name: "say",
+  summary: "Say a text everywhere",
+  example: "sample say hello",
+  arguments: { what: required("TEXT", "what to say") },
+  options: {},
+  run({ what }, _, context) {
+    context.log.warn(what);
+    context.print(`${context.style.red(what)}\n`);
+    context.result({ what }, () => `${what}\n`);
+    throw new RandloraError("format", what, what);
+  },
+});
+
 const work = defineCommand({
   name: "work",
   summary: "Show progress",
@@ -118,7 +132,7 @@ export const sample: Program = {
   version: "1.2.3",
   summary: "A program for tests",
   example: "sample mix base one",
-  commands: [mix, fail, wait, pour, defineGroup({ name: "show", summary: "Show things", commands: [work] })],
+  commands: [mix, fail, wait, pour, say, defineGroup({ name: "show", summary: "Show things", commands: [work] })],
 };
 
 if (import.meta.main) await runProcess(sample, (status) => process.exit(status));

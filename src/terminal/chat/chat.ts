@@ -4,10 +4,13 @@ import type { LanguageModel } from "../../generate/language-model.ts";
 import { type Reply, speeds } from "../../generate/reply.ts";
 import type { AnswerOptions, Session } from "../../generate/session.ts";
 import type { GeneratorName } from "../../random/names.ts";
+import { visibleLines } from "../../safetensors/visible.ts";
+import { errorLines } from "../error-lines.ts";
 import { formatDuration, formatNumber } from "../format.ts";
 import type { History } from "../history.ts";
 import { LineEditor } from "../line-editor.ts";
 import type { RawTerminal } from "../raw-terminal.ts";
+import { steerless } from "../steerless.ts";
 import type { Style } from "../style.ts";
 import { formatTable } from "../table.ts";
 import { TextDisplay } from "./text-display.ts";
@@ -55,14 +58,14 @@ export class Chat {
     this.editor = new LineEditor(parts.terminal, parts.history);
   }
 
-  /** Writes text as it stands; lines end with `\n`. */
+  /** Writes text, with the program's own colours; lines end with `\n`. */
   write(text: string): void {
-    this.#parts.terminal.write(text.replaceAll("\n", "\r\n"));
+    this.#parts.terminal.write(steerless(text).replaceAll("\n", "\r\n"));
   }
 
-  /** Writes a remark of the program's own. */
+  /** Writes a remark of the program's own, which may quote anything. */
   note(line: string): void {
-    this.write(`${this.style.dim(line)}\n`);
+    this.write(`${this.style.dim(visibleLines(line))}\n`);
   }
 
   table(rows: readonly string[][]): void {
@@ -73,8 +76,7 @@ export class Chat {
   explain(error: unknown): void {
     const fatal = !(error instanceof RandloraError) || error.code === "gpu";
     if (fatal) throw error;
-    this.write(`${this.style.red("error:")} ${error.message}\n`);
-    if (error.hint !== "") this.write(`${this.style.cyan("hint:")} ${error.hint}\n`);
+    for (const line of errorLines(error.message, error.hint, this.style)) this.write(`${line}\n`);
   }
 
   /**

@@ -1,3 +1,4 @@
+import { RandloraError } from "../../errors.ts";
 import type { Chat } from "./chat.ts";
 import { readLine } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
@@ -31,7 +32,7 @@ async function obey(chat: Chat, text: string): Promise<void> {
     else if (line.kind === "message") await chat.answer((options) => chat.session.say(line.text, options));
     else {
       const meant = line.meant === undefined ? "/help shows the commands" : `did you mean /${line.meant}?`;
-      chat.write(`${chat.style.red("error:")} there is no /${line.name}; ${meant}\n`);
+      chat.explain(new RandloraError("usage", `there is no /${line.name}; ${meant}`));
     }
   } catch (error) {
     chat.explain(error);
