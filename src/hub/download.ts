@@ -2,7 +2,8 @@ import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { RandloraError } from "../errors.ts";
-import { naming } from "../safetensors/failure.ts";
+import { naming, quote } from "../safetensors/failure.ts";
+import { staysInFolder } from "../safetensors/file-name.ts";
 import { connectionFailure, HubFailure, strangeAnswer, type Subject } from "./failure.ts";
 import { type Connection, get, isTemporary, MAX_RETRIES, pause, sleep } from "./http.ts";
 import { placePointer, type RepositoryFolder } from "./layout.ts";
@@ -19,8 +20,15 @@ import { etagOf, type TreeFile } from "./tree.ts";
 const POLL_MS = 200;
 const READ_BYTES = 4 << 20;
 
-/** The file's path in the snapshot. */
+/**
+ * The file's path in the snapshot: here a name that a server or an index chose becomes one of this machine.
+ * @throws RandloraError `file` where that would be outside of the snapshot, on this system or another one
+ */
 export function pointerOf(folder: RepositoryFolder, commit: string, path: string): string {
+  if (!staysInFolder(path)) {
+    const hint = "no honest repository has such a file: check the name, and HF_ENDPOINT";
+    throw new RandloraError("file", `${folder.repo} names its file ${quote(path)}, which leaves the folder`, hint);
+  }
   return join(folder.snapshot(commit), ...path.split("/"));
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { MAX_RETRIES } from "./http.ts";
+import { MAX_ANSWER_BYTES, MAX_RETRIES } from "./http.ts";
 import { resolveModel } from "./resolve.ts";
 import { Fixture, failureOf, MODEL_FILES } from "./testing/fixture.ts";
 
@@ -153,4 +153,25 @@ test.each([
   const failure = await failureOf(resolveModel(NAME, { settings: fixture.settings() }));
   expect(failure.message).toContain("does not answer like a Hub");
   expect(fixture.list()).toEqual([]);
+});
+
+test("a list that comes slowly is waited for while it comes", async () => {
+  await using fixture = await Fixture.start();
+  // A hundred parts and more, over a second: many times what may pass in silence.
+  fixture.hub.faults.push({ match: /tree/, trickle: 10, times: 1 });
+  await resolveModel(NAME, { settings: fixture.settings({ timeoutMs: 200 }) });
+  expect(fixture.hub.take().filter(({ what }) => what.includes("/tree/"))).toHaveLength(1);
+});
+
+const blanks = (count: number) => Buffer.alloc(count, " ");
+
+test.each([
+  ["that has no end", { body: blanks(10_000), trickle: 1 }, "no end of its answer about org/model"],
+  ["that is too long", { body: blanks(MAX_ANSWER_BYTES + 1) }, "more than 67108864 bytes about org/model"],
+])("a list %s is given up", async (_, fault, message) => {
+  await using fixture = await Fixture.start();
+  fixture.hub.faults.push({ match: /tree/, ...fault });
+  const failure = await failureOf(resolveModel(NAME, { settings: fixture.settings({ timeoutMs: 40 }) }));
+  expect(failure.kind).toBe("answer");
+  expect(failure.message).toContain(message);
 });

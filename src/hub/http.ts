@@ -1,4 +1,4 @@
-import { answerFailure, connectionFailure, HubFailure, type Subject } from "./failure.ts";
+import { answerFailure, connectionFailure, HubFailure, strangeAnswer, type Subject } from "./failure.ts";
 import type { HubSettings } from "./settings.ts";
 
 /** What every request shares. */
@@ -6,6 +6,12 @@ export interface Connection {
   readonly settings: HubSettings;
   /** The user's wish to stop; requests and waits end at once with its reason. */
   readonly signal: AbortSignal;
+}
+
+/** The beginning of an answer. */
+interface Answer {
+  readonly response: Response;
+  readonly watchdog: Watchdog;
 }
 
 /** Repetitions of a request that gained nothing before it is given up. */
@@ -23,7 +29,7 @@ export async function get(
   url: string,
   subject: Subject,
   headers: Readonly<Record<string, string>> = {},
-): Promise<{ response: Response; watchdog: Watchdog }> {
+): Promise<Answer> {
   const { settings, signal } = connection;
   signal.throwIfAborted();
   const watchdog = new Watchdog(settings.timeoutMs);
@@ -50,24 +56,44 @@ export async function get(
   }
 }
 
+/** Of all that a question is answered with, page by page: a hundred times the largest repository's list. */
+export const MAX_ANSWER_BYTES = 64 * 2 ** 20;
+/** And how long that may take, in times of allowed silence: ten minutes. */
+const MAX_SILENCES = 60;
+
 /**
- * A `fetch` for @huggingface/hub's calls: answers are read whole, temporary failures repeated, others thrown as
- * {@link HubFailure}. It adds the token itself because the library refuses every token that does not begin with `hf_`
- * (its `checkCredentials`), which those of mirrors and of organisations need not.
+ * A `fetch` for one question to the Hub, asked by @huggingface/hub: answers are read whole, within limits that all of
+ * them share; temporary failures are repeated, others thrown as {@link HubFailure}. It adds the token itself because the
+ * library refuses every token that does not begin with `hf_` (its `checkCredentials`), which those of mirrors and of
+ * organisations need not.
  */
 export function hubFetch(connection: Connection, subject: Subject, retries = MAX_RETRIES): typeof fetch {
+  const { settings } = connection;
+  const end = performance.now() + MAX_SILENCES * settings.timeoutMs;
+  let room = MAX_ANSWER_BYTES;
+  const read = async ({ response, watchdog }: Answer): Promise<Uint8Array<ArrayBuffer>> => {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of response.body ?? []) {
+      watchdog.heard();
+      room -= chunk.length;
+      if (room < 0) throw strangeAnswer(`more than ${MAX_ANSWER_BYTES} bytes about ${subject.repo}`, settings);
+      if (performance.now() > end) throw strangeAnswer(`no end of its answer about ${subject.repo}`, settings);
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks);
+  };
   const request = async (input: string | URL | Request): Promise<Response> => {
     const url = input instanceof Request ? input.url : String(input);
     return await withRetries(connection, retries, async () => {
-      const { response, watchdog } = await get(connection, url, subject, { Accept: "application/json" });
+      const answer = await get(connection, url, subject, { Accept: "application/json" });
       try {
-        const body = await response.arrayBuffer();
-        return new Response(body, { status: response.status, headers: response.headers });
+        const { status, headers } = answer.response;
+        return new Response(await read(answer), { status, headers });
       } catch (thrown) {
         connection.signal.throwIfAborted();
-        throw connectionFailure(thrown, subject, connection.settings);
+        throw connectionFailure(thrown, subject, settings);
       } finally {
-        watchdog.stop();
+        answer.watchdog.stop();
       }
     });
   };

@@ -122,6 +122,36 @@ test("an index that names a file which is not there is refused", async () => {
   await expect(work).rejects.toThrow("org/broken has no gone.safetensors, which its index names");
 });
 
+test.each(["..\\..\\evil.safetensors", "C:evil.safetensors", "nul.safetensors"])(
+  "weights by the name of %p are refused: on some system it leaves the folder",
+  async (path) => {
+    const files = { "config.json": "{}\n", [path]: randomBytes(10, 5) };
+    await using fixture = await Fixture.start({ "org/evil": { revisions: { main: files } } });
+    const work = resolveModel({ repo: "org/evil", revision: "main" }, { settings: fixture.settings() });
+    await expect(work).rejects.toThrow("which leaves the folder");
+    expect(fixture.list("models--org--evil")).not.toContain("snapshots");
+    expect(fixture.list("models--org--evil", "blobs")).toEqual([]);
+  },
+);
+
+test("a token that would be sent without encryption is told of, unless it stays on this machine", async () => {
+  await using fixture = await Fixture.start();
+  const warnings: string[] = [];
+  const warn = (line: string): number => warnings.push(line);
+  const token = "hf_mine";
+  await resolveModel(NAME, { settings: fixture.settings({ token }), warn });
+  await resolveModel(NAME, { settings: fixture.settings({ endpoint: "http://hub.invalid" }), warn });
+  await resolveModel(
+    { ...NAME, revision: COMMIT },
+    { settings: fixture.settings({ endpoint: "http://hub.invalid", token }), warn },
+  );
+  expect(warnings).toEqual([expect.stringContaining("using the copy in the cache")]);
+  await resolveModel(NAME, { settings: fixture.settings({ endpoint: "http://hub.invalid", token }), warn });
+  expect(warnings[1]).toBe(
+    "HF_ENDPOINT=http://hub.invalid: your token is sent without encryption; use https, or unset HF_TOKEN",
+  );
+});
+
 test("an adapter is its two files, or an adapter.json", async () => {
   const peft = {
     "README.md": "x",

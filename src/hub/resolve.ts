@@ -2,6 +2,7 @@ import { RandloraError } from "../errors.ts";
 import { HubFailure } from "./failure.ts";
 import { fetchSnapshot, type HubProgress } from "./fetch.ts";
 import { RepositoryFolder } from "./layout.ts";
+import { isLoopback } from "./loopback.ts";
 import { formatHubName, type HubName, isCommit } from "./name.ts";
 import type { Wanted } from "./select.ts";
 import { type HubSettings, hubSettings } from "./settings.ts";
@@ -14,7 +15,7 @@ export type { HubProgress } from "./fetch.ts";
 export interface HubOptions {
   /** Called often while something is fetched, never otherwise. */
   readonly progress?: ((progress: HubProgress) => void) | undefined;
-  /** Told in one line when the cached copy stands in for a Hub that does not answer. */
+  /** Told in one line when the cached copy stands in for a Hub that does not answer, or the token can be read on its way. */
   readonly warn?: ((line: string) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Use only what is cached; `HF_HUB_OFFLINE` by default. */
@@ -54,6 +55,7 @@ async function resolveSnapshot(name: HubName, wanted: Wanted, options: HubOption
   const isCached = known !== undefined && (await isComplete(folder, known, wanted));
   // A commit never changes: nothing to ask.
   if (isCached && isCommit(name.revision)) return folder.snapshot(name.revision);
+  warnOfOpenToken(settings, options.warn);
   try {
     const commit = isCommit(name.revision)
       ? name.revision
@@ -67,6 +69,12 @@ async function resolveSnapshot(name: HubName, wanted: Wanted, options: HubOption
     options.warn?.(`${thrown.message}; using the copy in the cache (${known.slice(0, 7)})`);
     return folder.snapshot(known);
   }
+}
+
+function warnOfOpenToken({ endpoint, token }: HubSettings, warn: HubOptions["warn"]): void {
+  const url = URL.parse(endpoint);
+  if (token === undefined || url?.protocol !== "http:" || isLoopback(url.hostname)) return;
+  warn?.(`HF_ENDPOINT=${endpoint}: your token is sent without encryption; use https, or unset HF_TOKEN`);
 }
 
 /** {@link snapshotGap} where the answer decides only whether to ask the Hub, which will tell what is wrong. */

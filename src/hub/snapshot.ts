@@ -1,5 +1,4 @@
 import { readdir } from "node:fs/promises";
-import { join } from "node:path";
 import { readIndex } from "../safetensors/index-file.ts";
 import { hasSize, pointerOf } from "./download.ts";
 import type { RepositoryFolder } from "./layout.ts";
@@ -29,7 +28,7 @@ export async function snapshotGap(
     return { missing: wanted === "adapter" ? "the adapter" : "its configuration or its weights" };
   }
   const isThere = async (path: string): Promise<boolean> => {
-    const pointer = join(snapshot, path);
+    const pointer = pointerOf(folder, commit, path);
     const size = tree?.get(path)?.size;
     return size === undefined ? await Bun.file(pointer).exists() : await hasSize(pointer, size);
   };

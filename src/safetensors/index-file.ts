@@ -1,5 +1,6 @@
 import { RandloraError } from "../errors.ts";
 import { oneLine, quote } from "./failure.ts";
+import { staysInFolder } from "./file-name.ts";
 import { isJsonObject, scanJson } from "./json.ts";
 import { decodeJson, parseJson, readWhole } from "./read-whole.ts";
 
@@ -34,20 +35,11 @@ export function parseIndex(bytes: Uint8Array, path: string): CheckpointIndex {
   const shardOf = new Map<string, string>();
   for (const [name, file] of Object.entries(map)) {
     if (typeof file !== "string") throw refusal(path, `tensor ${quote(name)}: its file is not a string`);
-    if (!staysInside(file)) throw refusal(path, `tensor ${quote(name)}: ${quote(file)} leaves the folder`);
+    if (!staysInFolder(file)) throw refusal(path, `tensor ${quote(name)}: ${quote(file)} leaves the folder`);
     shardOf.set(name, file);
   }
   if (shardOf.size === 0) throw refusal(path, "its weight_map is empty: it names no weights");
   return { shardOf, metadata: isJsonObject(metadata) ? metadata : {} };
-}
-
-/**
- * Is `file` a relative path without `..`? Only the text counts: in the Hub's cache every file is a symbolic link that
- * leads out of the folder. Backslashes and drive letters are refused on every system.
- */
-function staysInside(file: string): boolean {
-  if (file === "" || /^[A-Za-z]:/.test(file) || file.includes("\\") || file.includes("\0")) return false;
-  return file.split("/").every((part) => part !== "" && part !== "." && part !== "..");
 }
 
 function refusal(path: string, cause: string, hint = HINT): RandloraError {

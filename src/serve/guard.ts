@@ -1,10 +1,8 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { isIP } from "node:net";
 import { hostname } from "node:os";
+import { isLoopback, withoutBrackets } from "../hub/loopback.ts";
 import { ApiError } from "./api-error.ts";
-
-/** Around an IPv6 address in a URL. */
-const BRACKETS = /^\[(.*)\]$/;
 
 /** Who may ask. */
 export interface GuardOptions {
@@ -80,14 +78,14 @@ export class Guard {
 
   #isOurs(name: string | undefined): boolean {
     if (name === undefined) return false;
-    return this.#names.has(name) || name.endsWith(".localhost") || isIP(name.replace(BRACKETS, "$1")) !== 0;
+    return this.#names.has(name) || name.endsWith(".localhost") || isIP(withoutBrackets(name)) !== 0;
   }
 
   /** The page that we serve ourselves, and pages on this machine. */
   #isAllowed(origin: string, host: string | null): boolean {
     if (host !== null && origin.replace(/^https?:\/\//, "") === host) return true;
     const name = hostOf(origin);
-    return name !== undefined && (isLoopback(name.replace(BRACKETS, "$1")) || name.endsWith(".localhost"));
+    return name !== undefined && isLoopback(name);
   }
 }
 
@@ -97,9 +95,4 @@ function hostOf(origin: string): string | undefined {
 
 function digest(text: string): Buffer {
   return createHash("sha256").update(text).digest();
-}
-
-/** Whether only programs on this machine reach an address. */
-export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }

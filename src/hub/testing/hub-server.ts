@@ -30,6 +30,8 @@ export interface Fault {
   readonly stallAfter?: number;
   /** …or end as if all were well. */
   readonly endAfter?: number;
+  /** Send the body in parts of so many bytes, a few milliseconds apart. */
+  readonly trickle?: number;
   /** Send this body. */
   readonly body?: string | Uint8Array;
   /** Take no notice of Range. */
@@ -203,6 +205,8 @@ function send(request: IncomingMessage, response: ServerResponse, answer: Answer
   });
   if (request.method === "HEAD") {
     response.end();
+  } else if (fault?.trickle !== undefined) {
+    void trickle(response, body, fault.trickle);
   } else if (cut === undefined || cut >= body.length) {
     response.end(body);
   } else {
@@ -212,6 +216,14 @@ function send(request: IncomingMessage, response: ServerResponse, answer: Answer
       if (fault?.endAfter !== undefined) response.end();
     });
   }
+}
+
+async function trickle(response: ServerResponse, body: Uint8Array, count: number): Promise<void> {
+  for (let at = 0; at < body.length && !response.destroyed; at += count) {
+    response.write(body.subarray(at, at + count));
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  response.end();
 }
 
 async function listen(server: Server): Promise<void> {
