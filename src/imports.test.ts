@@ -9,7 +9,7 @@ const ROOT = join(import.meta.dir, "..");
  * `cmd` stands on top, and nothing below imports from it.
  */
 const TIERS = [
-  ["errors.ts", "safetensors", "random"],
+  ["errors.ts", "safetensors", "random", "regex"],
   ["gpu", "kernels"],
   ["tensor"],
   ["bases", "models", "adapters", "text", "hub"],

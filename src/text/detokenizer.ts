@@ -7,12 +7,21 @@ import type { Stage, StageFactory } from "./tokenizer/decoder.ts";
  */
 export class Detokenizer {
   readonly #tokenOf: (id: number) => string | undefined;
+  readonly #explain: (error: unknown) => unknown;
   readonly #input: Stage;
   #ready = "";
 
-  /** @param tokenOf the vocabulary's token for an id; ids without one are left out */
-  constructor(tokenOf: (id: number) => string | undefined, decoder: StageFactory) {
+  /**
+   * @param tokenOf the vocabulary's token for an id; ids without one are left out
+   * @param explain what is thrown instead of an error of the decoder's
+   */
+  constructor(
+    tokenOf: (id: number) => string | undefined,
+    decoder: StageFactory,
+    explain: (error: unknown) => unknown = (error) => error,
+  ) {
     this.#tokenOf = tokenOf;
+    this.#explain = explain;
     this.#input = decoder({
       write: (chunk) => {
         this.#ready += chunk;
@@ -24,17 +33,21 @@ export class Detokenizer {
   /** @returns the text that has become final; often empty */
   push(id: number): string {
     const token = this.#tokenOf(id);
-    if (token !== undefined) this.#input.write(token, true, true);
-    return this.#take();
+    return token === undefined ? "" : this.#after(() => this.#input.write(token, true, true));
   }
 
   /** Ends the text. @returns what was held back, halves of characters as U+FFFD */
   flush(): string {
-    this.#input.end();
-    return this.#take();
+    return this.#after(() => this.#input.end());
   }
 
-  #take(): string {
+  /** The text that has become final after a step. */
+  #after(step: () => void): string {
+    try {
+      step();
+    } catch (error) {
+      throw this.#explain(error);
+    }
     const text = this.#ready;
     this.#ready = "";
     return text;

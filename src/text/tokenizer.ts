@@ -5,9 +5,11 @@ import * as v from "valibot";
 
 import { RandloraError } from "../errors.ts";
 import { Detokenizer } from "./detokenizer.ts";
+import { oneLine } from "../safetensors/failure.ts";
 import { AddedToken, TokenSplitter } from "./tokenizer/added-tokens.ts";
 import { buildDecoder, type StageFactory } from "./tokenizer/decoder.ts";
 import { readJsonObject, readTokenizerConfig, TokenizerConfig } from "./tokenizer/files.ts";
+import { checkPipeline } from "./tokenizer/limits.ts";
 import { buildModel, ModelPart } from "./tokenizer/model.ts";
 import { buildNormalizer, type Normalizer } from "./tokenizer/normalizer.ts";
 import { Part, PartError, readPart } from "./tokenizer/part.ts";
@@ -70,6 +72,7 @@ export class Tokenizer {
   /** One more than the highest id: a model whose embedding has fewer rows does not fit. */
   readonly vocabSize: number;
 
+  readonly #origin: string;
   readonly #idOf: Map<string, number>;
   readonly #tokenOf = new Map<number, string>();
   readonly #special: ReadonlySet<number>;
@@ -84,10 +87,15 @@ export class Tokenizer {
   /**
    * @param file the parsed tokenizer.json
    * @param config the parsed tokenizer_config.json
+   * @param origin the file, for errors that a text brings to light
    * @throws {PartError} when a component is malformed or of an unsupported type
    */
-  constructor(file: unknown, config: TokenizerConfig) {
+  constructor(file: unknown, config: TokenizerConfig, origin = "tokenizer.json") {
+    this.#origin = origin;
     const parts = readPart(TokenizerJson, file, "tokenizer.json");
+    for (const name of ["normalizer", "pre_tokenizer", "post_processor", "decoder"] as const) {
+      checkPipeline(parts[name], name);
+    }
     this.addedTokens = parts.added_tokens;
     this.#model = buildModel(parts.model);
     this.#normalize = buildNormalizer(parts.normalizer);
@@ -201,7 +209,7 @@ export class Tokenizer {
   /** A decoder for ids that come one by one; its pieces add up to `decode` of all of them. */
   detokenizer({ skipSpecial = false }: { skipSpecial?: boolean } = {}): Detokenizer {
     const tokenOf = (id: number) => (skipSpecial && this.#special.has(id) ? undefined : this.#tokenOf.get(id));
-    return new Detokenizer(tokenOf, this.#decoder);
+    return new Detokenizer(tokenOf, this.#decoder, (error) => explain(error, this.#origin));
   }
 
   tokenToId(token: string): number | undefined {
@@ -242,9 +250,13 @@ export class Tokenizer {
 
   /** What the model is given of a section, piece by piece, and the ids of added tokens between. */
   *#pieces(section: string, first: boolean): Generator<string | number> {
-    for (const [i, part] of this.#normalized.split(this.#normalize(section)).entries()) {
-      if (typeof part === "number") yield part;
-      else for (const piece of this.#cut(part, first && i === 0)) if (piece !== "") yield piece;
+    try {
+      for (const [i, part] of this.#normalized.split(this.#normalize(section)).entries()) {
+        if (typeof part === "number") yield part;
+        else for (const piece of this.#cut(part, first && i === 0)) if (piece !== "") yield piece;
+      }
+    } catch (error) {
+      throw explain(error, this.#origin);
     }
   }
 
@@ -281,14 +293,19 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const file = await readJsonObject(path, MAX_TOKENIZER_BYTES);
   const config = await readTokenizerConfig(folder);
   try {
-    return new Tokenizer(file, config);
+    return new Tokenizer(file, config, path);
   } catch (error) {
-    if (!(error instanceof PartError)) throw error;
-    const [code, hint] = error.unsupported
-      ? (["model", "BPE and Unigram tokenizers are supported, as in Llama, Mistral, Qwen, Phi and Gemma"] as const)
-      : (["format", "fetch or copy the file again"] as const);
-    throw new RandloraError(code, `${path}: ${error.message}`, hint, { cause: error });
+    throw explain(error, path);
   }
+}
+
+/** What a part says is wrong, with the file that it came from. */
+function explain(error: unknown, path: string): unknown {
+  if (!(error instanceof PartError)) return error;
+  const [code, hint] = error.unsupported
+    ? (["model", "BPE and Unigram tokenizers are supported, as in Llama, Mistral, Qwen, Phi and Gemma"] as const)
+    : (["format", "fetch or copy the file again"] as const);
+  return new RandloraError(code, `${oneLine(path)}: ${oneLine(error.message)}`, hint, { cause: error });
 }
 
 function missing(folder: string, path: string): RandloraError {

@@ -10,6 +10,9 @@ const FLAG_NAMES: Readonly<Record<string, keyof Flags>> = {
   x: "verbose",
   a: "ascii",
 };
+/** Of groups in each other; what is made of them is up to three times as deep. */
+const MAX_DEPTH = 60;
+
 /** Parses a pattern of Python's `re` (3.11) for str. Throws {@link PatternError}, also for what cannot be translated. */
 export function parsePattern(pattern: string): Pattern {
   return new Parser(pattern).parse();
@@ -19,6 +22,7 @@ class Parser extends Scanner {
   readonly #names = new Map<string, number>();
   readonly #closed = new Set<number>();
   #groups = 0;
+  #depth = 0;
 
   parse(): Pattern {
     const flags = this.#globalFlags();
@@ -44,8 +48,10 @@ class Parser extends Scanner {
   }
 
   #choice(flags: Flags): Node {
+    if (++this.#depth > MAX_DEPTH) throw this.error(`groups are nested more than ${MAX_DEPTH} deep`);
     const branches = [this.#sequence(flags)];
     while (this.take("|")) branches.push(this.#sequence(flags));
+    this.#depth--;
     const [only] = branches;
     return branches.length === 1 && only !== undefined ? only : { kind: "choice", branches };
   }

@@ -73,6 +73,37 @@ describe("what JavaScript cannot say is refused by name", () => {
   });
 });
 
+describe("a pattern that keeps a backtracking engine busy for ever", () => {
+  const module = `model.layers.0.${"a".repeat(200)}`;
+
+  test.each([
+    [String.raw`(.|.)*\d\d`, false],
+    ["(a+)+$", false],
+    [String.raw`(?:.*\.)*(?:.*)*q_proj`, false],
+    [String.raw`(\w+\.?)*`, true],
+    [String.raw`(?>(?:.|.)*)\d`, false],
+    ["(?=(?:.|.)*x).*", false],
+  ])("%s is matched", (pattern, matches) => {
+    expect(new PythonRegex(pattern).fullmatch(module) !== undefined).toBe(matches);
+    expect(new PythonRegex(`${pattern}!`).match(module)).toBeUndefined();
+  });
+
+  test("is refused, with its file, where it refers to what it captured", () => {
+    const pattern = new PythonRegex(String.raw`((a|b|ab)*)\1*(?:a|a)*(?:a|a)*!`, "adapter_config.json");
+    const message = /^adapter_config\.json: regular expression ".*": it takes too many steps on a text$/;
+    expect(() => pattern.fullmatch("ab".repeat(100))).toThrow(expect.objectContaining({ code: "adapter" }));
+    expect(() => pattern.fullmatch("ab".repeat(100))).toThrow(message);
+  });
+
+  test.each([
+    ["(".repeat(100_000), "longer than"],
+    ["(".repeat(4000) + ")".repeat(4000), "nested"],
+    ["(?:(?:ab){1,1000}){1,1000}", "too large"],
+  ])("is refused where it is too large (%#)", (pattern, message) => {
+    expect(() => new PythonRegex(pattern)).toThrow(message);
+  });
+});
+
 test("no pattern does worse than being refused", () => {
   const pieces = [
     "(",

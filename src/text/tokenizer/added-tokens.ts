@@ -4,8 +4,9 @@ import type { Normalizer } from "./normalizer.ts";
 
 /** A token that is looked for in the text itself, before the model sees the rest; tokenizer.json's `added_tokens`. */
 export const AddedToken = v.object({
-  id: v.pipe(v.number(), v.integer(), v.minValue(0)),
-  content: v.string(),
+  id: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(2 ** 26)),
+  /** Bounded, because it is looked for wherever its beginning stands. Real ones have up to 100 characters. */
+  content: v.pipe(v.string(), v.maxLength(1000)),
   /** Only where no word character touches it. */
   single_word: v.optional(v.boolean(), false),
   /** Takes the white space before it along. */

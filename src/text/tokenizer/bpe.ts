@@ -6,13 +6,18 @@ import { type Merges, Merging } from "./merging.ts";
 import { PartError } from "./part.ts";
 import { leastIds, PORTION, portions, type TokenModel } from "./token-model.ts";
 
+/** Every id is below it: two of them, and a merge's, fit a double and an Int32Array. Embeddings of 2^26 rows do not exist. */
+const MAX_IDS = 2 ** 26;
+/** It is put to every character. */
+const Affix = v.pipe(v.string(), v.maxLength(64));
+
 export const BpeConfig = v.looseObject({
   vocab: v.custom<Readonly<Record<string, number>>>(isVocabulary, "not an object of whole numbers"),
   /** Pairs in order of rank: `["a", "b"]`, or `"a b"` in older files. */
   merges: v.array(v.union([v.string(), v.tuple([v.string(), v.string()])])),
   unk_token: v.optional(v.nullable(v.string()), null),
-  continuing_subword_prefix: v.optional(v.nullable(v.string()), null),
-  end_of_word_suffix: v.optional(v.nullable(v.string()), null),
+  continuing_subword_prefix: v.optional(v.nullable(Affix), null),
+  end_of_word_suffix: v.optional(v.nullable(Affix), null),
   fuse_unk: v.optional(v.boolean(), false),
   byte_fallback: v.optional(v.boolean(), false),
   ignore_merges: v.optional(v.boolean(), false),
@@ -159,5 +164,5 @@ function highest(ids: ReadonlyMap<string, number>): number {
 
 function isVocabulary(input: unknown): boolean {
   if (typeof input !== "object" || input === null || Array.isArray(input)) return false;
-  return Object.values(input).every((id) => Number.isInteger(id) && id >= 0);
+  return Object.values(input).every((id) => Number.isInteger(id) && id >= 0 && id < MAX_IDS);
 }

@@ -3,7 +3,7 @@ import * as v from "valibot";
 import { BYTE_OF } from "./byte-level.ts";
 import { readByteToken } from "./byte-fallback.ts";
 import { Part, Pattern, readPart, unknownPart } from "./part.ts";
-import { compilePattern } from "./pattern.ts";
+import { compileReplace } from "./pattern.ts";
 
 /**
  * One stage of turning tokens into text. It calls its sink with what is final and holds back what it cannot decide yet.
@@ -19,11 +19,17 @@ export interface Stage {
 /** Makes a stage that writes into the next one. */
 export type StageFactory = (sink: Stage) => Stage;
 
+/** The reference has a `char` there. */
+const OneCharacter = v.pipe(
+  v.string(),
+  v.check((text) => Array.from(text).length === 1, "not one character"),
+);
 const Sequence = v.looseObject({ decoders: v.array(Part) });
 const Replace = v.looseObject({ pattern: Pattern, content: v.string() });
-const Strip = v.looseObject({ content: v.string(), start: v.number(), stop: v.number() });
+const Count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const Strip = v.looseObject({ content: OneCharacter, start: Count, stop: Count });
 const Metaspace = v.looseObject({
-  replacement: v.string(),
+  replacement: OneCharacter,
   prepend_scheme: v.optional(v.picklist(["always", "first", "never"])),
   add_prefix_space: v.optional(v.boolean()),
 });
@@ -47,8 +53,7 @@ export function buildDecoder(part: Part | null, where = "decoder"): StageFactory
       return fuse;
     case "Replace": {
       const { pattern, content } = readPart(Replace, part, where);
-      const compiled = compilePattern(pattern);
-      const replace = (text: string) => text.replaceAll(compiled, () => content);
+      const replace = compileReplace(pattern, content);
       // One character cannot lie across two chunks, so nothing need be held back.
       return "String" in pattern && pattern.String.length === 1 ? eachChunk(replace) : eachToken(replace);
     }

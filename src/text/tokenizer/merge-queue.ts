@@ -1,20 +1,24 @@
-/** Room for positions below the rank in one double: ranks stay below 2^21, positions below 2^32. */
-const POSITIONS = 2 ** 32;
-
-/** A binary heap of (rank, position), smallest first: which pair to join next. Reused, so that it does not allocate. */
+/**
+ * A binary heap of (rank, position), smallest first: which pair to join next. Reused, so that it does not allocate. Both
+ * stand in one double, rank × positions + position: exact while merges times the piece's length stay below 2^53, as any
+ * file's merges (2^24) do with any text (2^29).
+ */
 export class MergeQueue {
   /** What the last `pop` took out. */
   rank = 0;
   position = 0;
   #keys: number[] = [];
+  #positions = 1;
 
-  clear(): void {
+  /** Empties the queue for positions below `positions`. */
+  clear(positions: number): void {
     this.#keys.length = 0;
+    this.#positions = Math.max(positions, 1);
   }
 
   push(rank: number, position: number): void {
     const keys = this.#keys;
-    const key = rank * POSITIONS + position;
+    const key = rank * this.#positions + position;
     let at = keys.length;
     keys.push(key);
     while (at > 0) {
@@ -33,8 +37,8 @@ export class MergeQueue {
     const top = keys[0];
     const last = keys.pop();
     if (top === undefined || last === undefined) return false;
-    this.rank = Math.floor(top / POSITIONS);
-    this.position = top % POSITIONS;
+    this.rank = Math.floor(top / this.#positions);
+    this.position = top % this.#positions;
     if (keys.length > 0) this.#sink(last);
     return true;
   }

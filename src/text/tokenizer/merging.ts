@@ -28,7 +28,7 @@ export class Merging {
     this.#symbols = symbols;
     this.#merges = merges;
     this.#queue = queue;
-    queue.clear();
+    queue.clear(symbols.length);
     const count = symbols.length;
     this.#previous = new Int32Array(count);
     this.#next = new Int32Array(count);

@@ -2,7 +2,7 @@ import * as v from "valibot";
 
 import { toByteLevel } from "./byte-level.ts";
 import { Part, Pattern, readPart, unknownPart } from "./part.ts";
-import { compilePattern } from "./pattern.ts";
+import { compileReplace } from "./pattern.ts";
 
 /** Rewrites a text before it is cut into pieces. */
 export type Normalizer = (text: string) => string;
@@ -35,10 +35,7 @@ export function buildNormalizer(part: Part | null, where = "normalizer"): Normal
     }
     case "Replace": {
       const { pattern, content } = readPart(Replace, part, where);
-      const searched = "String" in pattern ? pattern.String : compilePattern(pattern);
-      // "$&" and its like are special in replacements. (A function instead would be called for every blank of a text.)
-      const replacement = content.replaceAll("$", "$$$$");
-      return (text) => text.replaceAll(searched, replacement);
+      return compileReplace(pattern, content);
     }
     case "Prepend": {
       const { prepend } = readPart(Prepend, part, where);

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { PartError } from "./part.ts";
-import { BEHAVIORS, compilePattern, splitText } from "./pattern.ts";
+import { compilePattern } from "./pattern.ts";
+import { BEHAVIORS, splitText } from "./split.ts";
 
 const DASH = compilePattern({ String: "-" });
 

@@ -2,7 +2,8 @@ import * as v from "valibot";
 
 import { toByteLevel } from "./byte-level.ts";
 import { Part, Pattern, PartError, readPart, unknownPart } from "./part.ts";
-import { BEHAVIORS, compilePattern, splitText } from "./pattern.ts";
+import { compilePattern, NativePattern } from "./pattern.ts";
+import { BEHAVIORS, splitText } from "./split.ts";
 
 /**
  * Cuts a normalised text into the pieces that the model sees one by one, as they are asked for: whoever has enough of
@@ -16,15 +17,17 @@ export type PreTokenizer = (text: string, first: boolean) => Iterable<string>;
  * The library's own pre-tokenizers use JavaScript's \s, \d and \w where the reference has Unicode's classes (Digits
  * splits ٣ and ½, ByteLevel takes U+0085 but not U+FEFF for white space), and know two of the five split behaviours.
  */
-const GPT2 =
-  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+const GPT2 = new NativePattern(
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu,
+);
 /** `\w+|[^\w\s]+` as Rust's regex crate has it, where `\w` holds the joiners of emoji. */
-const WORDS =
-  /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+/gu;
-const SPACE = /\p{White_Space}/gu;
-const DIGIT = /\p{N}/gu;
+const WORDS = new NativePattern(
+  /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+/gu,
+);
+const SPACE = new NativePattern(/\p{White_Space}/gu);
+const DIGIT = new NativePattern(/\p{N}/gu);
 /** Unicode's punctuation and what ASCII calls punctuation: $ + < = > ^ ` | ~ are symbols to Unicode. */
-const PUNCTUATION = /[\p{P}$+<=>^`|~]/gu;
+const PUNCTUATION = new NativePattern(/[\p{P}$+<=>^`|~]/gu);
 
 const BehaviorName = v.picklist(BEHAVIORS);
 const Sequence = v.looseObject({ pretokenizers: v.array(Part) });

@@ -7,7 +7,7 @@ import { leastIds, PORTION, type TokenModel } from "./token-model.ts";
 
 export const UnigramConfig = v.looseObject({
   /** Token and log-probability; the id is the place in the list. */
-  vocab: v.array(v.tuple([v.string(), v.number()])),
+  vocab: v.array(v.tuple([v.pipe(v.string(), v.maxLength(1000)), v.number()])),
   unk_id: v.optional(v.nullable(v.number()), null),
   byte_fallback: v.optional(v.boolean(), false),
 });

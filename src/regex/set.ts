@@ -1,0 +1,66 @@
+import type { CharacterSet } from "./syntax.ts";
+
+const UNKNOWN = 0;
+const OUT = 1;
+const IN = 2;
+
+/** Is a code point in a set? Asks the native expression once for each, and remembers. */
+export class SetTest {
+  /**
+   * By UTF-16 unit: {@link UNKNOWN}, {@link OUT} or {@link IN}; surrogates that stand alone are code points, too. Small
+   * until something else than ASCII comes: adapters may have thousands of patterns.
+   */
+  #units = new Uint8Array(0x80);
+  readonly #others = new Map<number, boolean>();
+  readonly #native: RegExp;
+
+  constructor({ source, flags }: Pick<CharacterSet, "source" | "flags">) {
+    this.#native = new RegExp(`^${source}$`, flags);
+  }
+
+  /** How many units a character of the set takes at `at`; 0 when there is none. */
+  at(text: string, at: number): number {
+    if (at >= text.length) return 0;
+    const unit = text.charCodeAt(at);
+    if ((unit & 0xfc00) === 0xd800 && at + 1 < text.length && (text.charCodeAt(at + 1) & 0xfc00) === 0xdc00) {
+      return this.#hasPair(text.codePointAt(at) ?? 0) ? 2 : 0;
+    }
+    const known = this.#units[unit];
+    if (known === undefined || known === UNKNOWN) return this.#learn(unit) ? 1 : 0;
+    return known === IN ? 1 : 0;
+  }
+
+  #learn(unit: number): boolean {
+    if (unit >= this.#units.length) this.#units = widened(this.#units, new Uint8Array(0x10000));
+    const holds = this.#native.test(String.fromCharCode(unit));
+    this.#units[unit] = holds ? IN : OUT;
+    return holds;
+  }
+
+  #hasPair(codePoint: number): boolean {
+    let holds = this.#others.get(codePoint);
+    if (holds === undefined) {
+      holds = this.#native.test(String.fromCodePoint(codePoint));
+      this.#others.set(codePoint, holds);
+    }
+    return holds;
+  }
+}
+
+/** What a small table holds in a larger one. */
+export function widened<T extends Uint8Array | Int32Array>(small: T, large: T): T {
+  large.set(small);
+  return large;
+}
+
+/** Units of the character that begins at `at`. */
+export function unitsAt(text: string, at: number): number {
+  const high = (text.charCodeAt(at) & 0xfc00) === 0xd800;
+  return high && (text.charCodeAt(at + 1) & 0xfc00) === 0xdc00 ? 2 : 1;
+}
+
+/** Units of the character that ends before `at`. */
+export function unitsBefore(text: string, at: number): number {
+  const low = (text.charCodeAt(at - 1) & 0xfc00) === 0xdc00;
+  return low && at > 1 && (text.charCodeAt(at - 2) & 0xfc00) === 0xd800 ? 2 : 1;
+}
