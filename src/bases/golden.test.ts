@@ -4,7 +4,8 @@ import type { GeneratorName, Sparsity } from "../random/names.ts";
 import { basesCount, drawBases, type BasesSpec } from "./draw.ts";
 import { elements, MemoryStdCache, whole } from "./bases.fixture.ts";
 
-const draws = join(import.meta.dir, "../../../shared/reference/draws");
+/** What fixtures/draws/make.py writes. */
+const DRAWS = join(import.meta.dir, "../../fixtures/draws");
 
 interface DenseRecord {
   key: number;
@@ -61,8 +62,8 @@ describe.each([
   ["2.6.0", "torch-mt19937-bf16-v1"],
   ["2.13.0", "torch-mt19937-bf16-v2"],
 ] as const)("dense bases of torch %s", async (torch, generator) => {
-  const records: DenseRecord[] = await Bun.file(join(draws, `dense_torch_${torch}.json`)).json();
-  test.each(records)("key $key, r $r, $max_dim × $min_dim", (record) => {
+  const { dense }: { dense: DenseRecord[] } = await Bun.file(join(DRAWS, `torch-${torch}.json`)).json();
+  test.each(dense)("key $key, r $r, $max_dim × $min_dim", (record) => {
     const spec = specOf(record, generator, "dense");
     const bases = drawBases(spec, whole(spec), new MemoryStdCache());
     const a = elements(bases.a);
@@ -79,8 +80,8 @@ describe.each([
 });
 
 describe.each(["2.6.0", "2.13.0"])("sparse bases of torch %s", async (torch) => {
-  const records: SparseRecord[] = await Bun.file(join(draws, `sparse_torch_${torch}.json`)).json();
-  test.each(records)("key $key, r $r, very $very", (record) => {
+  const { sparse }: { sparse: SparseRecord[] } = await Bun.file(join(DRAWS, `torch-${torch}.json`)).json();
+  test.each(sparse)("key $key, r $r, very $very", (record) => {
     const spec = specOf(record, "torch-mt19937-ternary", record.very ? "very-sparse" : "sparse");
     const bases = drawBases(spec, whole(spec), new MemoryStdCache());
     const a = elements(bases.a);

@@ -6,15 +6,15 @@ import { MemoryStdCache } from "../../bases/bases.fixture.ts";
 import { deltaReference, type DeltaLayer } from "./delta-reference.ts";
 import { readElement } from "../../bases/storage.ts";
 
-const draws = join(import.meta.dir, "../../../../shared/reference/draws");
+/** What fixtures/draws/make.py writes. */
+const DRAWS = join(import.meta.dir, "../../../fixtures/draws");
 
 interface DeltaRecord {
   r: number;
   in_features: number;
   out_features: number;
-  shared_min: number;
-  shared_max: number;
-  num_bases: number;
+  bases_min: number;
+  bases_max: number;
   scaling: number;
   delta_row0: number[];
   delta_sum: number;
@@ -31,7 +31,7 @@ function layerOf(out: number, input: number, r: number, scale: number): DeltaLay
 }
 
 function basesOf(record: DeltaRecord, generator: "torch-mt19937-bf16-v1" | "torch-mt19937-bf16-v2"): Bases {
-  const { r, shared_max: max, shared_min: min } = record;
+  const { r, bases_max: max, bases_min: min } = record;
   const m = Math.min(record.in_features, record.out_features);
   return drawBases(
     { generator, key: 0n, r, max, min, sparsity: "dense", grid: "f32" },
@@ -44,8 +44,8 @@ describe.each([
   ["2.6.0", "torch-mt19937-bf16-v1"],
   ["2.13.0", "torch-mt19937-bf16-v2"],
 ] as const)("ΔW of PEFT on torch %s", async (torch, generator) => {
-  const records: DeltaRecord[] = await Bun.file(join(draws, `delta_torch_${torch}.json`)).json();
-  test.each(records)("$out_features × $in_features, r $r, drawn at $shared_max × $shared_min", (record) => {
+  const { delta: records }: { delta: DeltaRecord[] } = await Bun.file(join(DRAWS, `torch-${torch}.json`)).json();
+  test.each(records)("$out_features × $in_features, r $r, drawn at $bases_max × $bases_min", (record) => {
     const layer = layerOf(record.out_features, record.in_features, record.r, record.scaling);
     const delta = deltaReference(basesOf(record, generator), layer);
     expect(delta.length).toBe(record.out_features * record.in_features);
