@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, setDefaul
 import { mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { STORIES } from "../src/generate/testing.ts";
+import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { writeAdapter } from "../src/merge/testing.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
 import { Typist } from "../src/terminal/testing/typist.ts";
@@ -135,7 +135,7 @@ describe("a conversation on a terminal", () => {
   test("Ctrl-C stops an answer, twice leaves", async () => {
     const one = await start(["--max-tokens", "1000000", "--shift"]);
     one.type("Once upon a time\r");
-    await one.until("Anna and her");
+    await one.until("said Mia");
     one.type("\x03");
     await one.until("(stopped)");
     await ready(2);

@@ -2,10 +2,10 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expectedStories, STORIES } from "../fixtures/stories/storyteller.ts";
 import { writeAdapter } from "../src/merge/testing.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
 
-const STORIES = join(import.meta.dir, "..", "..", "shared", "models", "stories260k");
 const START_TIMEOUT = 120_000;
 
 let folder: string;
@@ -36,8 +36,7 @@ async function fileWith(text: string): Promise<string> {
 test(
   "a text's perplexity is transformers'",
   async () => {
-    const { texts } = await Bun.file(join(STORIES, "expected.json")).json();
-    const [{ text, ids, nll }] = texts;
+    const [{ text, ids, nll }] = await expectedStories();
     const { stdout, status } = await perplexity(STORIES, "--file", await fileWith(text), "--json", "--quiet");
     expect(status).toBe(0);
     const { tokens, base } = JSON.parse(stdout);
@@ -55,7 +54,7 @@ test(
   async () => {
     const modules = { "model.layers.0.mlp.up_proj": [172, 64] } as const;
     const adapter = await writeAdapter(join(folder, "adapter"), { r: 4, alpha: 64, seed: 1, size: 0.1, modules });
-    const [{ text }] = (await Bun.file(join(STORIES, "expected.json")).json()).texts;
+    const [{ text }] = await expectedStories();
     const args = [STORIES, "--adapter", adapter, "--merged", "--file", await fileWith(text), "--quiet"];
     const { status, stdout } = await perplexity(...args, "--json");
     expect(status).toBe(0);

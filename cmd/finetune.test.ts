@@ -3,9 +3,9 @@ import { existsSync } from "node:fs";
 import { cp, mkdtemp, readdir, rm, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
 
-const STORIES = join(import.meta.dir, "..", "..", "shared", "models", "stories260k");
 const SAMPLES = Array.from({ length: 10 }, (_, i) => ({
   prompt: `Once upon a time ${i}`,
   completion: " he said arr.",
@@ -45,8 +45,8 @@ describe("a run", () => {
     expect(run.stderr).toContain("4 steps, 2 epochs");
     expect(run.stderr).toContain("step 4: validation loss");
     expect(run.stdout).toStartWith("loss by step, ● validation\n");
-    expect(run.stdout).toEndWith("next: randlora chat runs/stories260k-lora-1\n");
-    const path = join(folder, "runs", "stories260k-lora-1");
+    expect(run.stdout).toEndWith("next: randlora chat runs/storyteller-lora-1\n");
+    const path = join(folder, "runs", "storyteller-lora-1");
     expect((await readdir(path)).toSorted()).toEqual(
       expect.arrayContaining(["adapter", "best", "loss.svg", "metrics.jsonl", "run.json", "state"]),
     );

@@ -3,7 +3,7 @@ import { copyFile, cp, mkdir, readdir, readFile, symlink, writeFile } from "node
 import { ADAPTER, baseAndAdapter, contents, Q_NAME, runMerge, TENSORS } from "../src/merge/testing-process.ts";
 import { readModel } from "../src/merge/testing.ts";
 
-/** What INTERFACE promises for `--json`, by name and type; whatever else is there is extra. */
+/** What docs/interface.md promises for `--json`, by name and type; whatever else is there is extra. */
 const SHAPE = {
   out: expect.any(String),
   tensors: expect.any(Number),

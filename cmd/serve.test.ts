@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import OpenAI from "openai";
 import * as v from "valibot";
-import { STORIES } from "../src/generate/testing.ts";
+import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { writeAdapter } from "../src/merge/testing.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
 
@@ -90,9 +90,9 @@ test("a model and its adapters are served, an adapter as the merged model is, an
   await using serving = new Running([STORIES, "--adapter", `mine=${adapter}`, "--adapter", adapter, "--scale", "0.5"]);
   const client = await serving.client();
   const { data } = await client.models.list();
-  expect(data.map(({ id }) => id)).toEqual(["stories260k", "mine", "my-adapter"]);
+  expect(data.map(({ id }) => id)).toEqual(["storyteller", "mine", "my-adapter"]);
   const [base, mine, same] = [
-    await ask(client, "stories260k"),
+    await ask(client, "storyteller"),
     await ask(client, "mine"),
     await ask(client, "my-adapter"),
   ];
@@ -122,7 +122,7 @@ test("a run is served with its adapter, which is what is meant without a name", 
   });
   expect(await response.json()).toMatchObject({ model: "first" });
   expect(await serving.end("SIGTERM")).toBe(143);
-  expect(JSON.parse(await serving.child.stdout.text())).toEqual({ address, models: ["stories260k", "first"] });
+  expect(JSON.parse(await serving.child.stdout.text())).toEqual({ address, models: ["storyteller", "first"] });
   expect(serving.stderr).toStartWith(`${join("runs", "first")}: the newest run or merged model of this folder\n`);
 });
 
@@ -144,7 +144,7 @@ test("a signal lets the running answer end, a second one does not wait for it", 
   await using serving = new Running([STORIES]);
   const client = await serving.client();
   const stream = await client.completions.create({
-    model: "stories260k",
+    model: "storyteller",
     prompt: "Once",
     max_tokens: 40,
     stream: true,
@@ -160,7 +160,7 @@ test("a signal lets the running answer end, a second one does not wait for it", 
 
   await using hasty = new Running([STORIES]);
   const other = await hasty.client();
-  const long = await other.completions.create({ model: "stories260k", prompt: "Once", stream: true });
+  const long = await other.completions.create({ model: "storyteller", prompt: "Once", stream: true });
   const read = async (): Promise<void> => {
     for await (const _ of long) {
       if (hasty.child.killed) continue;
@@ -202,7 +202,7 @@ describe("refused at the start", () => {
   test.each<[string, readonly string[], number, string]>([
     ["an adapter for another model", ["--adapter", "x=foreign"], 1, "x_proj"],
     ["an adapter that is none", ["--adapter", "x=nothing"], 1, "nothing"],
-    ["a name that is taken", ["--adapter", "stories260k=my-adapter"], 2, "another model is called stories260k already"],
+    ["a name that is taken", ["--adapter", "storyteller=my-adapter"], 2, "another model is called storyteller already"],
     ["two of one name", ["--adapter", "my-adapter", "--adapter", "my-adapter"], 2, "is called my-adapter already"],
     ["no name", ["--adapter", "=my-adapter"], 2, "it must be NAME=A"],
     ["an empty key", ["--api-key", ""], 2, "--api-key is empty"],

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { defaultStaging } from "../../src/kernels/staging.ts";
 import { ModelSource } from "../../src/train/model.ts";
-import { STORIES } from "../../src/train/testing.ts";
+import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { stepFlops } from "./flops.ts";
 import { settingsOf } from "./trainee.ts";
 

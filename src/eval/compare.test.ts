@@ -2,12 +2,12 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { merge } from "../merge/run.ts";
 import { readModel, rounded, widened, writeAdapter, writeModel } from "../merge/testing.ts";
 import { comparePerplexity, type ComparisonOptions } from "./compare.ts";
 
-const STORIES = join(import.meta.dir, "../../../shared/models/stories260k");
 const layer = (index: number, name: string) => `model.layers.${index}.${name}`;
 
 let folder: string;
@@ -35,8 +35,7 @@ beforeAll(async () => {
       lm_head: [512, 64],
     },
   });
-  const { texts } = await Bun.file(join(STORIES, "expected.json")).json();
-  ({ ids } = texts[0]);
+  [{ ids }] = await expectedStories();
 }, 60_000);
 afterAll(() => rm(folder, { recursive: true }));
 

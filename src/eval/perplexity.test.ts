@@ -1,10 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { join } from "node:path";
+import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { Decoder } from "../models/decoder.ts";
 import { perplexity, windows, windowSize } from "./perplexity.ts";
-
-const STORIES = join(import.meta.dir, "../../../shared/models/stories260k");
 
 let gpu: Gpu;
 let decoder: Decoder;
@@ -40,7 +38,7 @@ test.each([
 });
 
 test("a text is the mean over the predicted tokens of its windows", async () => {
-  const { texts } = await Bun.file(join(STORIES, "expected.json")).json();
+  const texts = await expectedStories();
   for (const { ids, nll } of texts) {
     const found = await perplexity(decoder, ids, { context: 512 });
     expect(found.tokens).toBe(ids.length - 1);

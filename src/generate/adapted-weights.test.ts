@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { type TestLora, writeLora } from "../adapters/lora/lora.fixture.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { read } from "../gpu/transfer.ts";
@@ -11,7 +12,6 @@ import { Decoder } from "../models/decoder.ts";
 import type { Dtype } from "../safetensors/dtype.ts";
 import { elementBytes, type Tensor } from "../tensor/tensor.ts";
 import { AdaptedWeights } from "./adapted-weights.ts";
-import { STORIES } from "./testing.ts";
 
 const layer = (index: number, name: string) => `model.layers.${index}.${name}`;
 const FIRST: TestAdapter = {

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { join } from "node:path";
-import * as v from "valibot";
+import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { readWith, upload } from "../gpu/transfer.ts";
 import { Decoder } from "../models/decoder.ts";
@@ -9,8 +8,6 @@ import { type FinishReason, generate, type GenerateOptions } from "./generate.ts
 import type { WrittenLogprob } from "./logprobs.ts";
 import { DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
 
-const STORIES = join(import.meta.dir, "../../../shared/models/stories260k");
-const Expected = v.object({ texts: v.array(v.object({ ids: v.array(v.number()), greedy_ids: v.array(v.number()) })) });
 const GREEDY: SamplingOptions = { ...DEFAULT_SAMPLING, temperature: 0 };
 
 let gpu: Gpu;
@@ -20,8 +17,7 @@ let greedy: number[];
 beforeAll(async () => {
   gpu = await Gpu.open();
   decoder = await Decoder.load(gpu, STORIES);
-  const { texts } = v.parse(Expected, await Bun.file(join(STORIES, "expected.json")).json());
-  ({ ids: prompt = [], greedy_ids: greedy = [] } = texts[0] ?? {});
+  [{ ids: prompt, greedy_ids: greedy }] = await expectedStories();
 }, 120_000);
 afterAll(() => gpu.close());
 

@@ -2,8 +2,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expectedStories } from "../../fixtures/stories/storyteller.ts";
 import { Session, type SessionOptions } from "./session.ts";
-import { expectedStories, GREEDY, loadStories, storyTemplate } from "./testing.ts";
+import { GREEDY, loadStories, storyTemplate } from "./testing.ts";
 
 let stories: Awaited<ReturnType<typeof loadStories>>;
 let folder: string;

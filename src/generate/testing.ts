@@ -1,5 +1,4 @@
-import { join } from "node:path";
-import * as v from "valibot";
+import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { Decoder } from "../models/decoder.ts";
 import { ChatTemplate } from "../text/chat-template.ts";
@@ -7,21 +6,7 @@ import { loadTokenizer } from "../text/tokenizer.ts";
 import type { Writer } from "./reply.ts";
 import { DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
 
-/** A real model that is small enough for tests. */
-export const STORIES = join(import.meta.dir, "../../../shared/models/stories260k");
-
 export const GREEDY: SamplingOptions = { ...DEFAULT_SAMPLING, temperature: 0 };
-
-const Expected = v.object({
-  texts: v.array(
-    v.object({ text: v.string(), ids: v.array(v.number()), greedy_ids: v.array(v.number()), greedy_text: v.string() }),
-  ),
-});
-
-/** What transformers says of the stories model. */
-export async function expectedStories(): Promise<v.InferOutput<typeof Expected>["texts"]> {
-  return v.parse(Expected, await Bun.file(join(STORIES, "expected.json")).json()).texts;
-}
 
 /** The stories model, ready to write; close the GPU in the end. */
 export async function loadStories(): Promise<Writer & { readonly gpu: Gpu }> {

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { TemporaryFolder } from "../safetensors/testing.ts";
 import { merge } from "./run.ts";
 import {
@@ -73,9 +74,8 @@ test("an adapted, tied output embedding is written as its own tensor, and config
 });
 
 test("a real model is merged, and all that was not adapted is what it was", async () => {
-  const stories = join(import.meta.dir, "../../../shared/models/stories260k");
   await using folder = await TemporaryFolder.create();
-  const before = await readModel(stories);
+  const before = await readModel(STORIES);
   const modules: Record<string, readonly [number, number]> = {};
   for (const [name, { shape }] of Object.entries(before)) {
     const [out = 0, input = 0] = shape;
@@ -83,7 +83,7 @@ test("a real model is merged, and all that was not adapted is what it was", asyn
   }
   const adapter: TestAdapter = { r: 6, alpha: 12, seed: 4, modules };
   const adapters = [await writeAdapter(folder.at("adapter"), adapter)];
-  const options = { ...OPTIONS, base: stories, adapters, out: folder.at("out") };
+  const options = { ...OPTIONS, base: STORIES, adapters, out: folder.at("out") };
   const { merged, reports } = await merge(options, new Notes(), new AbortController().signal);
   expect(merged).toBe(20);
   // A column of A whose 6 elements are all 0, one of 11, changes nothing.
@@ -95,7 +95,7 @@ test("a real model is merged, and all that was not adapted is what it was", asyn
       !(name.slice(0, -7) in modules),
     );
   }
-  const others = (await readdir(stories)).filter((name) => !/safetensors/.test(name)).toSorted();
+  const others = (await readdir(STORIES)).filter((name) => !/safetensors/.test(name)).toSorted();
   expect((await readdir(folder.at("out"))).filter((name) => !/safetensors/.test(name)).toSorted()).toEqual(others);
 });
 

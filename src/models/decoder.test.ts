@@ -1,31 +1,17 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { join } from "node:path";
-import * as v from "valibot";
+import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { Decoder } from "./decoder.ts";
 
-/** A real Llama of 260 thousand parameters, and what transformers says of it. */
-const FOLDER = join(import.meta.dir, "../../../shared/models/stories260k");
-const Expected = v.object({
-  texts: v.array(
-    v.object({
-      ids: v.array(v.number()),
-      nll: v.number(),
-      top_ids: v.array(v.number()),
-      top_logits: v.array(v.number()),
-      greedy_ids: v.array(v.number()),
-    }),
-  ),
-});
 const COMPILE_TIMEOUT = 120_000;
 
 let gpu: Gpu;
 let decoder: Decoder;
-let texts: v.InferOutput<typeof Expected>["texts"];
+let texts: Awaited<ReturnType<typeof expectedStories>>;
 beforeAll(async () => {
   gpu = await Gpu.open();
-  decoder = await Decoder.load(gpu, FOLDER);
-  ({ texts } = v.parse(Expected, await Bun.file(join(FOLDER, "expected.json")).json()));
+  decoder = await Decoder.load(gpu, STORIES);
+  texts = await expectedStories();
 }, COMPILE_TIMEOUT);
 afterAll(() => gpu.close());
 
@@ -96,7 +82,7 @@ test(
 test("nothing stays in GPU memory", async () => {
   const before = gpu.memory.liveBytes;
   {
-    using other = await Decoder.load(gpu, FOLDER);
+    using other = await Decoder.load(gpu, STORIES);
     using cache = other.createCache();
     gpu.memory.release((await other.prefill(cache, [1, 2, 3])).buffer);
   }
@@ -122,7 +108,7 @@ test("a pass that is stopped after some blocks leaves nothing in GPU memory, and
     await expect(decoder[pass](cache, ids, { block: 4, signal: impatient() })).rejects.toThrow("enough");
     expect(cache.length).toBe(8);
   }
-  await expect(Decoder.load(gpu, FOLDER, { signal: impatient() })).rejects.toThrow("enough");
+  await expect(Decoder.load(gpu, STORIES, { signal: impatient() })).rejects.toThrow("enough");
   expect(gpu.memory.liveBytes).toBe(before);
   await gpu.idle();
 });

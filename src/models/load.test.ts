@@ -2,18 +2,17 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { loadConfig } from "./architectures/index.ts";
 import { Decoder } from "./decoder.ts";
-
-const MODEL = join(import.meta.dir, "../../../shared/models/stories260k");
 
 let gpu: Gpu;
 let folder: string;
 beforeAll(async () => {
   gpu = await Gpu.open();
   folder = await mkdtemp(join(tmpdir(), "randlora-load-"));
-  await symlink(join(MODEL, "model.safetensors"), join(folder, "model.safetensors"));
+  await symlink(join(STORIES, "model.safetensors"), join(folder, "model.safetensors"));
 });
 afterAll(async () => {
   gpu.close();
@@ -22,7 +21,7 @@ afterAll(async () => {
 
 /** The story model's config.json with other settings; undefined removes one. */
 async function withConfig(changes: Readonly<Record<string, unknown>>): Promise<string> {
-  const json = await Bun.file(join(MODEL, "config.json")).json();
+  const json = await Bun.file(join(STORIES, "config.json")).json();
   await Bun.write(join(folder, "config.json"), JSON.stringify({ ...json, ...changes }));
   return folder;
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { join } from "node:path";
+import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { read, upload } from "../gpu/transfer.ts";
 import { Run } from "../tensor/run.ts";
@@ -9,21 +9,17 @@ import { Decoder } from "./decoder.ts";
 import { PLAIN_LINEARS } from "./linears.ts";
 import { recordTraining, type TrainingBatch, type TrainingOptions } from "./training.ts";
 
-const FOLDER = join(import.meta.dir, "../../../shared/models/stories260k");
 const COMPILE_TIMEOUT = 120_000;
 
 /** Three texts, of which one is a single pair of tokens. */
-const SAMPLES = [
-  [1, 403, 407, 261, 378, 400, 261, 302, 376, 416],
-  [1, 290],
-  [1, 338, 391, 271, 406, 418, 397, 322],
-];
+const [long, longer, last] = await expectedStories();
+const SAMPLES = [long.ids.slice(0, 10), longer?.ids.slice(0, 2) ?? [], last?.ids.slice(0, 8) ?? []];
 
 let gpu: Gpu;
 let decoder: Decoder;
 beforeAll(async () => {
   gpu = await Gpu.open();
-  decoder = await Decoder.load(gpu, FOLDER);
+  decoder = await Decoder.load(gpu, STORIES);
 }, COMPILE_TIMEOUT);
 afterAll(() => gpu.close());
 

@@ -4,9 +4,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expectedStories } from "../../fixtures/stories/storyteller.ts";
 import type { AdapterChoice } from "../generate/adapted-weights.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
-import { expectedStories } from "../generate/testing.ts";
 import { failure, loadStoriesModel, serveStories, type TestServer, until, writeAdapters } from "./testing.ts";
 
 setDefaultTimeout(60_000);
@@ -25,12 +25,12 @@ afterAll(async () => {
 });
 
 const ask = (serving: TestServer, prompt: string, extra: object = {}) =>
-  serving.client.completions.create({ model: "stories260k", prompt, max_tokens: 6, ...extra });
+  serving.client.completions.create({ model: "storyteller", prompt, max_tokens: 6, ...extra });
 
 /** Reads a stream until something has come, and goes away. */
 async function leaveInMidAnswer(serving: TestServer, prompt: string): Promise<void> {
   const stream = await serving.client.completions.create({
-    model: "stories260k",
+    model: "storyteller",
     prompt,
     max_tokens: 400,
     stream: true,
@@ -70,7 +70,7 @@ function promises(): number {
 /** Keeps the server busy until it is let go: what comes meanwhile has to wait. */
 async function hold(serving: TestServer): Promise<() => Promise<void>> {
   const left = new AbortController();
-  const body = { model: "stories260k", prompt: "Once", max_tokens: 500, user: "holder" };
+  const body = { model: "storyteller", prompt: "Once", max_tokens: 500, user: "holder" };
   const gone = failure(serving.client.completions.create(body, { signal: left.signal }));
   await until(() => serving.engine.load === 1);
   return async () => {
@@ -81,7 +81,7 @@ async function hold(serving: TestServer): Promise<() => Promise<void>> {
 
 /** Asks from another address of this machine. @returns the answer's status, when it has come */
 async function askFrom(localAddress: string, serving: TestServer, user: string): Promise<number> {
-  const body = JSON.stringify({ model: "stories260k", prompt: "Once", max_tokens: 6, user });
+  const body = JSON.stringify({ model: "storyteller", prompt: "Once", max_tokens: 6, user });
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   const headers = { "content-length": Buffer.byteLength(body) };
   const asked = request(`${serving.address}/v1/completions`, { method: "POST", localAddress, headers }, (response) => {
@@ -143,7 +143,7 @@ describe("the queue", () => {
     const release = await hold(serving);
     const left = new AbortController();
     const second = failure(
-      serving.client.completions.create({ model: "stories260k", prompt: "Once" }, { signal: left.signal }),
+      serving.client.completions.create({ model: "storyteller", prompt: "Once" }, { signal: left.signal }),
     );
     await until(() => serving.engine.load === 2);
     left.abort();
@@ -188,7 +188,7 @@ describe("a server that stops", () => {
   test("cuts it where it takes too long, and says so", async () => {
     await using serving = serveStories(model);
     const stream = await serving.client.completions.create({
-      model: "stories260k",
+      model: "storyteller",
       prompt: "Once",
       max_tokens: 500,
       stream: true,

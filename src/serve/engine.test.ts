@@ -26,7 +26,7 @@ test("a GPU that is lost fails every request, and the server knows that it is ov
   const { model, lose } = await loadFragile();
   await using _ = model;
   await using serving = serveStories(model);
-  const ask = () => failure(serving.client.completions.create({ model: "stories260k", prompt: "Once" }));
+  const ask = () => failure(serving.client.completions.create({ model: "storyteller", prompt: "Once" }));
   const running = ask();
   await until(() => serving.engine.load === 1);
   const waiting = ask();

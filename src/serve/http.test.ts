@@ -121,7 +121,7 @@ describe("errors have OpenAI's shape", () => {
 
 test("health, models and page can be asked for; also without the version, and by HEAD", async () => {
   expect(await (await send("/health")).json()).toEqual({ status: "ok" });
-  for (const path of ["/v1/models", "/models", "/v1/models/stories260k"]) {
+  for (const path of ["/v1/models", "/models", "/v1/models/storyteller"]) {
     expect((await send(path)).status).toBe(200);
     const head = await send(path, { method: "HEAD" });
     expect([head.status, await head.text()]).toEqual([200, ""]);
@@ -161,7 +161,7 @@ test("clients that are slow, silent or talk nonsense do not keep others waiting"
     socket.write(text);
     return socket;
   });
-  const { choices } = await serving.client.completions.create({ model: "stories260k", prompt: "Once", max_tokens: 3 });
+  const { choices } = await serving.client.completions.create({ model: "storyteller", prompt: "Once", max_tokens: 3 });
   expect(choices[0]?.text).not.toBe("");
   for (const socket of sockets) socket.destroy();
   expect(await (await send("/health")).json()).toEqual({ status: "ok" });

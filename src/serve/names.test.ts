@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { STORIES } from "../generate/testing.ts";
+import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { nameOf, readNamedAdapters } from "./names.ts";
 
 test("a model is called as its folder is, or as on the Hub", () => {
   const paths = [STORIES, `${STORIES}/`, join(STORIES, "model.safetensors"), "org/name@v1", "./nothing/here", "/"];
-  expect(paths.map(nameOf)).toEqual(["stories260k", "stories260k", "stories260k", "org/name", "here", "model"]);
+  expect(paths.map(nameOf)).toEqual(["storyteller", "storyteller", "storyteller", "org/name", "here", "model"]);
 });
 
 test("adapters have the names that they are given, and paths may hold =", () => {

@@ -77,8 +77,8 @@ test("a conversation by keyboard: ask, get the API's answer, switch to an adapte
     return (await serving.client.chat.completions.create(body)).choices[0]?.message.content ?? "";
   };
   const words = (text: string) => text.replaceAll(/\s+/g, " ").trim();
-  expect(words(await answers().locator(".body").innerText())).toBe(words(await say("stories260k")));
-  expect(await answers().locator("footer").innerText()).toMatch(/stories260k · 12 tokens/);
+  expect(words(await answers().locator(".body").innerText())).toBe(words(await say("storyteller")));
+  expect(await answers().locator("footer").innerText()).toMatch(/storyteller · 12 tokens/);
 
   await page.getByLabel("Model or adapter").selectOption("pirate");
   await page.getByRole("button", { name: "Try again" }).click();
@@ -178,5 +178,5 @@ test("where a key is wanted the page asks for it", async () => {
   await page.getByLabel("API key").fill("secret");
   await page.getByLabel("API key").press("Tab");
   await page.locator("#model option").first().waitFor({ state: "attached" });
-  expect(await page.getByLabel("Model or adapter").inputValue()).toBe("stories260k");
+  expect(await page.getByLabel("Model or adapter").inputValue()).toBe("storyteller");
 });

@@ -3,10 +3,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { APIError } from "openai";
+import { expectedStories } from "../../fixtures/stories/storyteller.ts";
 import type { AdapterChoice } from "../generate/adapted-weights.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { DEFAULT_SAMPLING } from "../generate/sampling.ts";
-import { expectedStories } from "../generate/testing.ts";
 import { readChatRequest } from "./chat-request.ts";
 import { readCompletionRequest } from "./completion-request.ts";
 import { chatPrompt, completionPrompt } from "./prompt.ts";
@@ -30,15 +30,15 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-const first = () => texts[0] ?? { text: "", ids: [], greedy_ids: [], greedy_text: "" };
+const first = () => texts[0];
 const user = (content: string) => [{ role: "user" as const, content }];
 
 describe("completions", () => {
   test("are transformers' texts, from a text or from ids, whole or as a stream", async () => {
     for (const [at, { text, ids, greedy_text: wanted }] of texts.entries()) {
       for (const prompt of at === 0 ? [text, ids] : [text]) {
-        const whole = await serving.client.completions.create({ model: "stories260k", prompt, max_tokens: 64 });
-        expect(whole).toMatchObject({ object: "text_completion", model: "stories260k" });
+        const whole = await serving.client.completions.create({ model: "storyteller", prompt, max_tokens: 64 });
+        expect(whole).toMatchObject({ object: "text_completion", model: "storyteller" });
         expect(whole.choices).toEqual([{ index: 0, text: wanted, logprobs: null, finish_reason: "length" }]);
         expect(whole.usage).toMatchObject({
           prompt_tokens: ids.length,
@@ -48,7 +48,7 @@ describe("completions", () => {
       }
       if (at > 1) continue;
       const stream = await serving.client.completions.create({
-        model: "stories260k",
+        model: "storyteller",
         prompt: text,
         max_tokens: 64,
         stream: true,
@@ -62,7 +62,7 @@ describe("completions", () => {
   test("name the probabilities of their tokens", async () => {
     const { text, greedy_text: wanted } = first();
     const { choices } = await serving.client.completions.create({
-      model: "stories260k",
+      model: "storyteller",
       prompt: text,
       max_tokens: 10,
       logprobs: 3,
@@ -81,7 +81,7 @@ describe("completions", () => {
 
 describe("chat completions", () => {
   test("answer, whole and as a stream, with the same words and numbers", async () => {
-    const body = { model: "stories260k", messages: user(first().text), max_tokens: 30, seed: 7, temperature: 0.9 };
+    const body = { model: "storyteller", messages: user(first().text), max_tokens: 30, seed: 7, temperature: 0.9 };
     const whole = await serving.client.chat.completions.create(body);
     expect(whole).toMatchObject({ object: "chat.completion", id: expect.stringMatching(/^chatcmpl-/) });
     const [{ message, finish_reason } = { message: { content: "" }, finish_reason: "" }] = whole.choices;
@@ -108,7 +108,7 @@ describe("chat completions", () => {
   test("take parts of text, and end before a stop text", async () => {
     const ask = async (extra: object) =>
       await serving.client.chat.completions.create({
-        model: "stories260k",
+        model: "storyteller",
         messages: [{ role: "user", content: [{ type: "text", text: first().text }] }],
         ...extra,
       });
@@ -123,7 +123,7 @@ describe("chat completions", () => {
 
   test("name probabilities that fit the text, also where it ends before a stop text", async () => {
     const body = {
-      model: "stories260k",
+      model: "storyteller",
       messages: user(first().text),
       stop: "to the park",
       logprobs: true,
@@ -147,7 +147,7 @@ describe("chat completions", () => {
 
   test("the same seed gives the same text, another one another; penalties and cuts count", async () => {
     const say = async (extra: object): Promise<string> => {
-      const body = { model: "stories260k", messages: user("Once upon a time"), max_tokens: 24, ...extra };
+      const body = { model: "storyteller", messages: user("Once upon a time"), max_tokens: 24, ...extra };
       return (await serving.client.chat.completions.create(body)).choices[0]?.message.content ?? "";
     };
     const hot = { temperature: 1.5, top_p: 1, min_p: 0, top_k: 0 };
@@ -168,13 +168,13 @@ describe("adapters", () => {
       const body = { model: id, messages: user("Once upon a time"), max_tokens: 24 };
       return (await serving.client.chat.completions.create(body)).choices[0]?.message.content ?? "";
     };
-    const [base, pirate, poet] = [await say("stories260k"), await say("pirate"), await say("poet")];
+    const [base, pirate, poet] = [await say("storyteller"), await say("pirate"), await say("poet")];
     expect(new Set([base, pirate, poet]).size).toBe(3);
-    expect([await say("pirate"), await say("stories260k"), await say("poet")]).toEqual([pirate, base, poet]);
+    expect([await say("pirate"), await say("storyteller"), await say("poet")]).toEqual([pirate, base, poet]);
     // Many at once, whatever order the queue makes of them.
-    const names = ["stories260k", "pirate", "poet", "pirate", "stories260k", "poet", "pirate"];
+    const names = ["storyteller", "pirate", "poet", "pirate", "storyteller", "poet", "pirate"];
     const wanted = new Map([
-      ["stories260k", base],
+      ["storyteller", base],
       ["pirate", pirate],
       ["poet", poet],
     ]);
@@ -183,13 +183,13 @@ describe("adapters", () => {
 
   test("are listed after the base, which is what is meant without a name", async () => {
     const { data } = await serving.client.models.list();
-    expect(data.map(({ id }) => id)).toEqual(["stories260k", "pirate", "poet"]);
-    expect(await serving.client.models.retrieve("pirate")).toMatchObject({ id: "pirate", parent: "stories260k" });
+    expect(data.map(({ id }) => id)).toEqual(["storyteller", "pirate", "poet"]);
+    expect(await serving.client.models.retrieve("pirate")).toMatchObject({ id: "pirate", parent: "storyteller" });
     const response = await fetch(`${serving.address}/v1/completions`, {
       method: "POST",
       body: JSON.stringify({ prompt: "Once", max_tokens: 1 }),
     });
-    expect(await response.json()).toMatchObject({ model: "stories260k" });
+    expect(await response.json()).toMatchObject({ model: "storyteller" });
     const none = await failure(serving.client.completions.create({ model: "gpt-4", prompt: "x" }));
     expect(none).toMatchObject({ status: 404, code: "model_not_found", param: "model" });
   });
@@ -205,7 +205,7 @@ describe("adapters", () => {
       for await (const _ of stream);
     };
     expect(await failure(read())).toBeInstanceOf(APIError);
-    const { choices } = await broken.client.completions.create({ model: "stories260k", prompt: "Once", max_tokens: 3 });
+    const { choices } = await broken.client.completions.create({ model: "storyteller", prompt: "Once", max_tokens: 3 });
     expect(choices[0]?.text).not.toBe("");
   });
 });
@@ -227,17 +227,17 @@ test("the context is respected: a longer prompt is refused, an answer ends there
   const prompts = { system: "Be kind.", templateVariables: {}, context: 40 };
   await using small = serveStories(model, { prompts });
   const messages = user("word ".repeat(60));
-  const long = await failure(small.client.chat.completions.create({ model: "stories260k", messages }));
+  const long = await failure(small.client.chat.completions.create({ model: "storyteller", messages }));
   expect(long).toMatchObject({ status: 400, code: "context_length_exceeded", param: "messages" });
   const { choices, usage } = await small.client.chat.completions.create({
-    model: "stories260k",
+    model: "storyteller",
     messages: user("Once upon a time"),
   });
   expect(choices[0]?.finish_reason).toBe("length");
   expect(usage?.total_tokens).toBe(40);
   // The system message of the command line stands before the conversation, unless that has one.
   const own = await small.client.chat.completions.create({
-    model: "stories260k",
+    model: "storyteller",
     messages: [{ role: "developer", content: "" }, ...user("Once upon a time")],
   });
   expect(own.usage?.prompt_tokens).toBeLessThan(usage?.prompt_tokens ?? 0);

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import OpenAI from "openai";
+import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import type { AdapterChoice } from "../generate/adapted-weights.ts";
 import { LanguageModel } from "../generate/language-model.ts";
-import { STORIES } from "../generate/testing.ts";
 import { writeAdapter } from "../merge/testing.ts";
 import { Engine } from "./engine.ts";
 import { ModelList } from "./models.ts";
@@ -38,7 +38,7 @@ export function serveStories(model: LanguageModel, options: TestServerOptions = 
     port: 0,
     apiKey: undefined,
     model,
-    models: new ModelList("stories260k", adapters),
+    models: new ModelList("storyteller", adapters),
     engine,
     prompts: { system: undefined, templateVariables: {}, context: model.decoder.config.contextLength },
     defaults: { sampling: { temperature: 0, topK: 40, topP: 0.95, minP: 0.05 }, maxTokens: undefined },

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { cp, mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { openAdapter } from "../adapters/open.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { TemporaryFolder } from "../safetensors/testing.ts";
@@ -9,7 +10,7 @@ import { estimateRun } from "./finetune.ts";
 import { initialSettings } from "./init-adapter.ts";
 import type { AskedSettings } from "./resolve-settings.ts";
 import type { TrainSettings } from "./settings.ts";
-import { inputFor, outcomeOf, Recording, shortRun, STORIES, trainInto, writeTexts } from "./testing.ts";
+import { inputFor, outcomeOf, Recording, shortRun, trainInto, writeTexts } from "./testing.ts";
 
 /** One for all runs: kernels are compiled once. */
 let gpu: Gpu;

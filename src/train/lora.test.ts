@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
+import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { writeLora } from "../adapters/lora/lora.fixture.ts";
 import { openAdapter } from "../adapters/open.ts";
 import { Gpu } from "../gpu/gpu.ts";
@@ -11,7 +12,7 @@ import { refusalOf, TemporaryFolder } from "../safetensors/testing.ts";
 import { initialSettings } from "./init-adapter.ts";
 import { type AskedSettings, resolveSettings } from "./resolve-settings.ts";
 import type { TrainSettings } from "./settings.ts";
-import { inputFor, settingsFor, STORIES, trainInto, writeTexts } from "./testing.ts";
+import { inputFor, settingsFor, trainInto, writeTexts } from "./testing.ts";
 import { estimateRun } from "./finetune.ts";
 
 let gpu: Gpu;

@@ -33,7 +33,7 @@ const METHOD_DEFAULTS = {
 } as const;
 
 /**
- * Every setting of a new run, by INTERFACE's defaults.
+ * Every setting of a new run, by the defaults of docs/interface.md.
  * @throws RandloraError `usage` naming the flags of settings that contradict each other, or that the method has not
  */
 export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainSettings {

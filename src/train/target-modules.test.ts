@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
+import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { describeBase } from "../adapters/base.ts";
 import { readConfig } from "../merge/model-config.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { findTargets } from "./target-modules.ts";
-import { STORIES } from "./testing.ts";
 
 await using checkpoint = await Checkpoint.open(STORIES);
 const base = describeBase(checkpoint, (await readConfig(STORIES))?.value);

@@ -1,6 +1,7 @@
 // What the tests of training share: a small model, a little data, a run that is recorded.
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { loadConfig } from "../models/architectures/index.ts";
 import { loadRunData } from "./data.ts";
@@ -10,9 +11,6 @@ import { RunFolder } from "./run-folder.ts";
 import type { TrainSettings } from "./settings.ts";
 import type { RunInput } from "./training.ts";
 import type { Metrics, RunStart, TrainObserver, TrainResult } from "./types.ts";
-
-/** A llama of 260,000 parameters with 5 layers. */
-export const STORIES = join(import.meta.dir, "../../../shared/models/stories260k");
 
 const TEXTS = [
   "Once upon a time there was a little cat.",

@@ -1,4 +1,4 @@
-/** One optimiser step, as a line of metrics.jsonl: the keys are INTERFACE's. */
+/** One optimiser step, as a line of metrics.jsonl: the keys are those of docs/interface.md. */
 export interface StepMetrics {
   /** From 1. */
   readonly step: number;

@@ -1,9 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { utimes } from "node:fs/promises";
-import { join } from "node:path";
+import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { RandloraError } from "../../errors.ts";
 import { ChatTemplate } from "../chat-template.ts";
-import { SHARED } from "../testing/families.ts";
 import { loadTokenizer } from "../tokenizer.ts";
 import type { EncoderOptions } from "./encoder.ts";
 import { loadTrainingData } from "./load-run.ts";
@@ -11,7 +10,7 @@ import { loadDataSet, type LoadOptions } from "./load.ts";
 import { markedText } from "./marked-text.ts";
 import { DataFolder } from "./testing.ts";
 
-const TOKENIZER = await loadTokenizer(join(SHARED, "models", "stories260k"));
+const TOKENIZER = await loadTokenizer(STORIES);
 const [BOS, EOS] = [1, 2];
 const TURNS = new ChatTemplate(
   "{% for m in messages %}{{ bos_token + m.role + ': ' + m.content + eos_token }}{% endfor %}" +
@@ -241,9 +240,10 @@ describe("what is wrong with a file is said with its line", () => {
   });
 
   test("token ids that the model does not have", async () => {
-    const wrong = plain("zebra").find((id) => id >= 300) ?? 0;
-    expect((await failure([{ text: "a" }, { text: "zebra" }], { vocabularySize: 300, endOfSequence: 2 })).message).toBe(
-      `d.jsonl: line ${plain("a").some((id) => id >= 300) ? 1 : 2}: token ${wrong} (${JSON.stringify(TOKENIZER.idToToken(wrong))}) is beyond the model's vocabulary of 300`,
+    const wrong = TOKENIZER.tokenToId("ra") ?? 0;
+    expect(wrong).toBeGreaterThan(400);
+    expect((await failure([{ text: "a" }, { text: "zebra" }], { vocabularySize: 400, endOfSequence: 2 })).message).toBe(
+      `d.jsonl: line 2: token ${wrong} ("ra") is beyond the model's vocabulary of 400`,
     );
   });
 

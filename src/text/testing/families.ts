@@ -7,7 +7,6 @@ import * as v from "valibot";
 
 const ROOT = join(import.meta.dir, "..", "..", "..");
 export const FIXTURES = join(ROOT, "fixtures");
-export const SHARED = join(ROOT, "..", "shared");
 
 /** What fixtures/tokenizers/make.py writes. */
 const Golden = v.object({
