@@ -6,9 +6,9 @@ import * as v from "valibot";
 import { Gpu } from "../src/gpu/gpu.ts";
 import { SUPPORTED_TYPES } from "../src/models/architectures/index.ts";
 import { Decoder } from "../src/models/decoder.ts";
+import { answersOf } from "./answers.ts";
 import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
-import { smollm2, stories260k } from "./models.ts";
-import { ROOT } from "./program.ts";
+import { EMBEDDED_MODEL, smollm2, STORYTELLER } from "./models.ts";
 
 const Made = v.record(
   v.string(),
@@ -19,14 +19,6 @@ const Made = v.record(
     greedy: v.array(v.number()),
   }),
 );
-const Prompt = v.object({
-  ids: v.array(v.number()),
-  nll: v.number(),
-  top_ids: v.array(v.number()),
-  top_logits: v.array(v.number()),
-  greedy_ids: v.array(v.number()),
-});
-const Expected = v.object({ texts: v.array(Prompt), chats: v.array(Prompt) });
 
 const folder = await mkdtemp(join(tmpdir(), "randlora-decoders-"));
 await run([await pythonWithPeft(), join(PYTHON_FOLDER, "decoders.py"), folder]);
@@ -103,12 +95,13 @@ describe("random-weight decoders compute what transformers computes", () => {
 
 describe("real models say what transformers says", () => {
   test.each([
-    ["stories260k", async () => stories260k()],
+    ["storyteller", async () => STORYTELLER],
+    ["the embedded model", async () => EMBEDDED_MODEL],
     ["smollm2-135m", smollm2],
-  ] as const)("%s", async (name, locate) => {
-    const path = join(ROOT, "..", "shared", "models", name, "expected.json");
-    const { texts, chats } = v.parse(Expected, await Bun.file(path).json());
-    using decoder = await Decoder.load(gpu, await locate());
+  ] as const)("%s", async (_, locate) => {
+    const model = await locate();
+    const { texts, chats } = await answersOf(model);
+    using decoder = await Decoder.load(gpu, model);
     for (const prompt of [...texts, ...chats]) {
       using cache = decoder.createCache();
       const hidden = await decoder.prefill(cache, prompt.ids);

@@ -29,15 +29,13 @@ export async function pythonWithPeft(): Promise<string> {
   const interpreter = join(folder, "bin", "python");
   if (existsSync(interpreter)) return interpreter;
 
-  const system = await systemPython();
   process.stderr.write(`interop: making a Python environment in ${folder} (once, some minutes)\n`);
   const scratch = join(parent, `${hash}.part-${process.pid}`);
   await mkdir(parent, { recursive: true });
   await removeAbandoned(parent);
   try {
-    await run([system, "-m", "venv", scratch]);
     // An environment may be moved as long as it is entered through its interpreter, never through bin/pip.
-    const pip = [join(scratch, "bin", "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"];
+    const pip = [await makeEnvironment(scratch), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"];
     await run([...pip, "--requirement", REQUIREMENTS]);
     // What is there without an interpreter lost its system Python; what is there with one was made by a faster run.
     if (!existsSync(interpreter)) await rm(folder, { recursive: true, force: true });
@@ -48,6 +46,12 @@ export async function pythonWithPeft(): Promise<string> {
     await rm(scratch, { recursive: true, force: true });
   }
   return interpreter;
+}
+
+/** Makes an empty virtual environment and returns its interpreter. Throws a RandloraError when there is no usable python3. */
+export async function makeEnvironment(folder: string): Promise<string> {
+  await run([await systemPython(), "-m", "venv", folder]);
+  return join(folder, "bin", "python");
 }
 
 /** Remove what killed runs left half-made; pip is done within the hour, or never. */

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { judge } from "./judge.ts";
-import { smollm2, stories260k } from "./models.ts";
+import { smollm2, STORYTELLER } from "./models.ts";
 import { formatTable } from "./table.ts";
 import {
   type Course,
@@ -61,7 +61,7 @@ afterAll(async () => {
   process.stdout.write(`\n${formatTable(["", ...head], rows)}`);
 });
 
-/** Everything that a training on TinyStories' model may be asked, at once. */
+/** Everything that a training on the small model may be asked, at once. */
 const RECIPE = {
   steps: 50,
   "batch-size": 2,
@@ -183,7 +183,7 @@ async function judgeCase(name: string, base: string, { options, start = "new" }:
 
 describe("50 steps of the 260K model are those of PEFT and torch", () => {
   for (const [name, one] of Object.entries(CASES)) {
-    test(name, () => judgeCase(name, stories260k(), one), TIMEOUT);
+    test(name, () => judgeCase(name, STORYTELLER, one), TIMEOUT);
   }
 });
 
@@ -204,7 +204,7 @@ describe("tiny models of every architecture", () => {
     test(
       name,
       async () => {
-        const base = await tinyModel(name, stories260k(), join(folder, `${name}-base`));
+        const base = await tinyModel(name, STORYTELLER, join(folder, `${name}-base`));
         await judgeCase(name, base, { options });
       },
       TIMEOUT,

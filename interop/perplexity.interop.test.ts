@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
 import { judge } from "./judge.ts";
-import { smollm2, stories260k } from "./models.ts";
+import { smollm2, STORYTELLER } from "./models.ts";
 import { merge, mergeArguments, randlora, ROOT } from "./program.ts";
 
 const Measured = v.object({ nll: v.number(), perplexity: v.number() });
@@ -26,7 +26,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 test.each([
-  ["stories260k", stories260k, "f32"],
+  ["storyteller", async () => STORYTELLER, "f32"],
   ["smollm2-135m", smollm2, "bf16"],
 ] as const)(
   "perplexities of %s, base, adapted and merged, are PyTorch's",

@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { compareMerges, compareWithExact, wrongTensors, type Comparison } from "./compare.ts";
 import { judge } from "./judge.ts";
-import { smollm2, stories260k } from "./models.ts";
+import { smollm2, STORYTELLER } from "./models.ts";
 import { compiled, merge, mergeArguments } from "./program.ts";
 import { formatTable, share } from "./table.ts";
 
@@ -21,8 +21,8 @@ function row(name: string, found: Comparison): string[] {
 }
 
 describe("the compiled binary merges a PEFT adapter into", () => {
-  test("stories260k (f32)", async () => {
-    const of = await python.realCase("stories260k", stories260k(), "f32");
+  test("the storyteller (f32)", async () => {
+    const of = await python.realCase("storyteller", STORYTELLER, "f32");
     const out = join(of.folder, "ours");
     const report = await merge([...mergeArguments(of, out), "--verify"], await compiled());
     const ours = compareWithExact(of, out);

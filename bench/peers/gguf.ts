@@ -5,6 +5,7 @@ import { loadConfig } from "../../src/models/architectures/index.ts";
 import { Checkpoint } from "../../src/safetensors/checkpoint.ts";
 import { dtypeBytes } from "../../src/safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../../src/safetensors/numbers.ts";
+import { ggufName, pairedRow } from "../../interop/smollm2/gguf-layout.ts";
 import { GgufValues } from "./gguf-values.ts";
 
 /** GGUF's numbers of tensor types (ggml.h). */
@@ -79,28 +80,6 @@ function aligned(bytes: number): number {
   return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 }
 
-const PARTS: Readonly<Record<string, string>> = {
-  input_layernorm: "attn_norm",
-  "self_attn.q_proj": "attn_q",
-  "self_attn.k_proj": "attn_k",
-  "self_attn.v_proj": "attn_v",
-  "self_attn.o_proj": "attn_output",
-  post_attention_layernorm: "ffn_norm",
-  "mlp.gate_proj": "ffn_gate",
-  "mlp.up_proj": "ffn_up",
-  "mlp.down_proj": "ffn_down",
-};
-
-function ggufName(name: string): string {
-  if (name === "model.embed_tokens.weight") return "token_embd.weight";
-  if (name === "model.norm.weight") return "output_norm.weight";
-  if (name === "lm_head.weight") return "output.weight";
-  const [, layer, part = ""] = /^model\.layers\.(\d+)\.(.+)\.weight$/.exec(name) ?? [];
-  const found = PARTS[part];
-  if (found === undefined) throw new Error(`${name} has no name in GGUF`);
-  return `blk.${layer}.${found}.weight`;
-}
-
 /** A tensor's bytes as GGUF wants them: in its type, and the rows of q and k as llama.cpp rotates them, in pairs. */
 async function read(checkpoint: Checkpoint, { from, shape, type, heads }: Planned, headSize: number) {
   const { dtype } = checkpoint.get(from).info;
@@ -120,11 +99,10 @@ async function read(checkpoint: Checkpoint, { from, shape, type, heads }: Planne
   const [, cols = 0] = shape;
   const rowBytes = cols * dtypeBytes(type);
   const turned = new Uint8Array(bytes.length);
-  const half = headSize / 2;
   for (let head = 0; head < heads; head++) {
     for (let row = 0; row < headSize; row++) {
       const source = head * headSize + row;
-      const target = head * headSize + (row % half) * 2 + Math.floor(row / half);
+      const target = head * headSize + pairedRow(row, headSize);
       turned.set(bytes.subarray(source * rowBytes, (source + 1) * rowBytes), target * rowBytes);
     }
   }

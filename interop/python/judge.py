@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from adapters import delta_f64, layers_of, load_base
+from answers import answers
 from cases import CASES
 from make import logits_of, make_case, make_real_case
 from models import DTYPES
@@ -122,7 +123,7 @@ def without_projections(adapter: str, out: str) -> None:
 
 def main() -> None:
     torch.set_num_threads(min(2, os.cpu_count() or 1))
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints must not reach the answers
     with tempfile.TemporaryDirectory(prefix="randlora-interop-") as work:
         methods = {
@@ -142,6 +143,7 @@ def main() -> None:
             "last_logits": last_logits,
             "learning_rates": learning_rates,
             "chat_samples": chat_samples,
+            "answers": answers,
         }
         for line in sys.stdin:
             request = json.loads(line)
@@ -149,8 +151,8 @@ def main() -> None:
                 answer = {"result": methods[request["method"]](**request["params"])}
             except Exception:
                 answer = {"error": traceback.format_exc()}
-            answers.write(json.dumps(answer) + "\n")
-            answers.flush()
+            replies.write(json.dumps(answer) + "\n")
+            replies.flush()
 
 
 if __name__ == "__main__":
