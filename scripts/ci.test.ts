@@ -1,10 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { cp, mkdir, mkdtemp, readdir, realpath, rm } from "node:fs/promises";
+import { chmod, copyFile, mkdir, mkdtemp, readdir, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
 const RUN = join(import.meta.dir, "..", ".ci", "run");
-const SUITES = ["test", "test:interop", "test:second-driver"] as const;
 
 let folder: string;
 beforeAll(async () => {
@@ -12,71 +11,100 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-/** A checkout with our `.ci/run` and these suites, in a folder of its own with an empty temporary folder and a HOME beside it. */
-async function checkout(name: string, suites: readonly string[], { git = true } = {}): Promise<string> {
-  const root = join(folder, name, "checkout");
-  await mkdir(join(folder, name, "tmp"), { recursive: true });
-  await Bun.write(join(folder, name, "home", "secret"), "");
-  await cp(RUN, join(root, ".ci", "run"));
-  const scripts = Object.fromEntries(SUITES.map((suite, i) => [suite, suites[i] ?? "echo 1 pass"]));
-  await Bun.write(join(root, "package.json"), JSON.stringify({ name: "suites", scripts }));
-  if (git) {
-    const identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@localhost"];
-    for (const args of [
-      ["init", "-q"],
-      ["add", "."],
-      [...identity, "commit", "-q", "-m", "all"],
-    ]) {
-      expect(Bun.spawnSync(["git", ...args], { cwd: root }).exitCode).toBe(0);
-    }
+/** What takes the place of the suites: shell commands. */
+interface Suites {
+  readonly unit?: string;
+  readonly interop?: string;
+  readonly second?: string;
+}
+const GOOD = "printf ' 12 pass\\n 0 fail\\n 30 expect() calls\\n'";
+
+/** A checkout with our `.ci/run` and a file, in a folder with an npm that runs these suites, a HOME and an empty `tmp`. */
+async function checkout({ unit = GOOD, interop = GOOD, second = GOOD }: Suites, git = true): Promise<string> {
+  const place = await mkdtemp(join(folder, "place-"));
+  const root = join(place, "checkout");
+  for (const path of ["checkout/.ci", "home", "path", "tmp"]) await mkdir(join(place, path), { recursive: true });
+  const cases = [`test) ${unit} ;;`, `test:interop) ${interop} ;;`, `test:second-driver) ${second} ;;`];
+  await Bun.write(join(place, "path", "npm"), ["#!/bin/sh", 'case "$2" in', ...cases, "esac"].join("\n"));
+  await chmod(join(place, "path", "npm"), 0o755);
+  await Bun.write(join(place, "home", ".profile"), "");
+  await Bun.write(join(root, "file"), "");
+  await copyFile(RUN, join(root, ".ci", "run"));
+  const identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@localhost"];
+  for (const args of git
+    ? [
+        ["init", "-q"],
+        ["add", "."],
+        [...identity, "commit", "-q", "-m", "all"],
+      ]
+    : []) {
+    expect(Bun.spawnSync(["git", ...args], { cwd: root }).exitCode).toBe(0);
   }
   return root;
 }
 
 function start(root: string) {
   const place = dirname(root);
-  const env = { ...process.env, TMPDIR: join(place, "tmp"), HOME: join(place, "home") };
-  return Bun.spawn([join(root, ".ci", "run")], { env, cwd: "/", stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+  const paths = { TMPDIR: join(place, "tmp"), HOME: join(place, "home") };
+  const env = { ...process.env, ...paths, PATH: `${join(place, "path")}:${process.env["PATH"]}` };
+  return Bun.spawn(["bash", join(root, ".ci", "run")], {
+    env,
+    cwd: "/",
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
 }
 
-async function outcome(root: string): Promise<{ status: number; out: string; left: string[] }> {
+/** Runs it: exit status, output, and what is left in the temporary folder. */
+async function outcome(root: string) {
   const child = start(root);
-  const [out, , status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { status, out, left: await readdir(join(dirname(root), "tmp")) };
+  const [out, notes, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { status, out, notes, left: await readdir(join(dirname(root), "tmp")) };
 }
 
 describe(".ci/run", () => {
-  test("sums the suites, in a copy that stands alone, with an empty HOME", async () => {
-    const look = 'pwd && ls -A .. && echo "home:" && ls -A "$HOME" && echo " 2 pass" && touch here';
-    const root = await checkout("whole", [look, "test ! -e here || echo 3 pass; echo 1 pass"]);
-    await Bun.write(join(root, "uncommitted"), "");
-    const { status, out, left } = await outcome(root);
-    expect(out).toMatch(/\/randlora für sich\.\w+\/clone\/randlora\nrandlora\nhome:\n\.cache\n/);
-    expect(out).toEndWith("\n7 passed, 0 failed\n");
-    expect([status, left, await readdir(root)]).toEqual([0, [], expect.not.arrayContaining(["here"])]);
+  test.each<[string, Suites, string, number]>([
+    ["sums the suites", { interop: "printf ' 5 pass\\n 0 fail\\n'" }, "29 passed, 0 failed", 0],
+    [
+      "counts failures and errors",
+      { unit: "printf ' \\033[32m9 pass\\033[0m\\n 2 fail\\n 1 error\\n'; exit 1" },
+      "33 passed, 3 failed",
+      1,
+    ],
+    ["takes a crash for a failure", { unit: "echo '(pass) one'; exit 139" }, "24 passed, 1 failed", 1],
+    ["takes an empty suite for a failure", { interop: "true", second: "true" }, "12 passed, 2 failed", 1],
+    ["goes on after a failed set-up", { unit: "exit 1", interop: "exit 1", second: "exit 1" }, "0 passed, 3 failed", 1],
+  ])("%s", async (_, suites, line, status) => {
+    const found = await outcome(await checkout(suites));
+    expect([found.out.trimEnd().split("\n").at(-1), found.status, found.left]).toEqual([line, status, []]);
   });
 
-  test("fails where a suite fails, breaks off, or runs nothing", async () => {
-    const suites = ["echo 5 pass; echo 2 fail; echo 1 error; exit 1", "echo 4 pass; exit 1", "echo 0 pass"];
-    const { status, out, left } = await outcome(await checkout("failing", suites));
-    expect(out).toEndWith("\n9 passed, 5 failed\n");
-    expect([status, left]).toEqual([1, []]);
+  test("runs in a clone that stands alone, with an empty HOME", async () => {
+    const look = `pwd && ls -A && echo beside: && ls -A .. && echo home: && ls -A "$HOME" && touch new && ${GOOD}`;
+    const root = await checkout({ unit: look, interop: `test -e new && ${GOOD}` });
+    await Bun.write(join(root, "uncommitted"), "");
+    const { status, out, notes } = await outcome(root);
+    const seen = /^.*\/randlora für sich\.\w+\/clone\/randlora\n\.ci\n\.git\nfile\nbeside:\nrandlora\nhome:\n\.cache\n/;
+    expect(out).toMatch(seen);
+    expect([status, notes]).toEqual([0, "note: what is not committed is not tested\n"]);
+    expect(await readdir(root)).not.toContain("new");
   });
 
   test("takes the files as they are where there is no git", async () => {
-    const root = await checkout("files", ["ls -A && echo 1 pass"], { git: false });
+    const root = await checkout({ unit: `ls -A && ${GOOD}` }, false);
     await Bun.write(join(root, "node_modules", "installed"), "");
     const { status, out } = await outcome(root);
-    expect(out).toContain("\n.ci\npackage.json\n");
+    expect(out).toStartWith(".ci\nfile\n 12 pass\n");
     expect(status).toBe(0);
   });
 
   test("ends what it started and leaves nothing when it is told to stop", async () => {
-    const root = await checkout("stopped", ['echo "pid $$"; sleep 300; echo 1 pass']);
+    const root = await checkout({ unit: `echo "pid $$"; sleep 300; ${GOOD}` });
     const child = start(root);
     let out = "";
-    for await (const chunk of child.stdout.pipeThrough(new TextDecoderStream())) {
-      out += chunk;
+    for await (const bytes of child.stdout) {
+      out += new TextDecoder().decode(bytes);
       const pid = Number(/^pid (\d+)$/m.exec(out)?.[1]);
       if (!(pid > 0)) continue;
       child.kill("SIGTERM");

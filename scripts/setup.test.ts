@@ -102,39 +102,3 @@ describe("set-up", () => {
     ]);
   });
 });
-
-describe(".ci/run", () => {
-  async function ci(unit: string, interop: string, second: string) {
-    await mkdir(join(folder, ".ci"));
-    await copyFile(join(ROOT, ".ci/run"), join(folder, ".ci/run"));
-    const suites = [`test) ${unit} ;;`, `test:interop) ${interop} ;;`, `test:second-driver) ${second} ;;`];
-    await script("path/npm", `case "$2" in`, ...suites, "esac");
-    const child = Bun.spawn(["bash", join(folder, ".ci/run")], {
-      cwd: tmpdir(),
-      env: { ...process.env, PATH: `${join(folder, "path")}:${process.env["PATH"]}` },
-      stdin: "ignore",
-      stdout: "pipe",
-      stderr: "pipe",
-    });
-    const stdout = await child.stdout.text();
-    return [stdout.trimEnd().split("\n").at(-1), await child.exited];
-  }
-  const good = "printf ' 12 pass\\n 0 fail\\n 30 expect() calls\\n'";
-
-  test.each([
-    ["sums the suites", good, "printf ' 5 pass\\n 0 fail\\n'", good, "29 passed, 0 failed", 0],
-    [
-      "counts failures and errors",
-      "printf ' \\033[32m9 pass\\033[0m\\n 2 fail\\n 1 error\\n'; exit 1",
-      good,
-      good,
-      "33 passed, 3 failed",
-      1,
-    ],
-    ["takes a crash for a failure", "echo '(pass) one'; exit 139", good, good, "24 passed, 1 failed", 1],
-    ["takes an empty suite for a failure", good, "true", "true", "12 passed, 2 failed", 1],
-    ["goes on after a failed set-up", "exit 1", "exit 1", "exit 1", "0 passed, 3 failed", 1],
-  ])("%s", async (_, unit, interop, second, line, status) => {
-    expect(await ci(unit, interop, second)).toEqual([line, status]);
-  });
-});
