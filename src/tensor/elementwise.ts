@@ -99,10 +99,10 @@ interface Bound {
 
 /** Splits operands of equally many rows alike, so that each part can be bound and dispatched. */
 function sameRows(run: Run, tensors: readonly (Tensor | undefined)[]) {
-  const blocks = (tensor: Tensor | undefined, most: number) =>
-    tensor === undefined ? [] : rowBlocks(run, tensor, most);
-  const most = Math.min(...tensors.flatMap((tensor) => blocks(tensor, MOST_ROWS).map(({ rows }) => rows)));
-  const all = tensors.map((tensor) => blocks(tensor, most));
+  const whole = tensors.map((tensor) => (tensor === undefined ? [] : rowBlocks(run, tensor, MOST_ROWS)));
+  // The first block of a tensor is its largest; the last one is what was left.
+  const most = Math.min(...whole.map(([first]) => first?.rows ?? MOST_ROWS));
+  const all = tensors.map((tensor) => (tensor === undefined ? [] : rowBlocks(run, tensor, most)));
   const [longest = []] = all.toSorted((left, right) => right.length - left.length);
   return longest.map(({ rows }, index) => ({
     rows,

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, spyOn, test } from "bun:test";
 import { Gpu } from "../gpu/gpu.ts";
 import { read, upload } from "../gpu/transfer.ts";
 import { OPS } from "./ops/index.ts";
@@ -66,6 +66,25 @@ test("a long recording is sent in pieces, in its order", async () => {
     expect(new Float32Array((await read(gpu, sum.buffer)).buffer)).toEqual(new Float32Array(4).fill(count + 1));
     gpu.memory.release(sum.buffer);
   }
+});
+
+test("no more dispatches are on their way than a process has mappings of memory for", async () => {
+  using run = new Run(gpu);
+  const one = run.upload("one", [1, 4], new Float32Array(4).fill(1));
+  const { y } = run.apply(OPS.add, { a: one, b: one }, {});
+  // The GPU seems to do nothing until it is let.
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const done = spyOn(gpu.device.queue, "onSubmittedWorkDone").mockReturnValue(promise);
+  for (let at = 0; at < 10_000; at++) run.apply(OPS.add, { a: one, b: one }, {}, { y });
+  let isSent = false;
+  const sent = run.submit().then(() => (isSent = true));
+  await Bun.sleep(1000);
+  expect(isSent).toBe(false);
+  resolve(undefined);
+  await sent;
+  expect(done).toHaveBeenCalledTimes(2);
+  done.mockRestore();
+  await gpu.idle();
 });
 
 test("a rehearsal runs one workgroup of each kernel and leaves nothing recorded", async () => {

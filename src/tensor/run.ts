@@ -2,6 +2,7 @@ import { RandloraError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { GpuBuffer } from "../gpu/memory.ts";
 import type { Kernel, KernelSource } from "../gpu/pipelines.ts";
+import { type Dispatch, Sender } from "../gpu/sender.ts";
 import { type Binding, Stream, type Workgroups } from "../gpu/stream.ts";
 import { upload } from "../gpu/transfer.ts";
 import { defaultStaging, type Staging } from "../kernels/staging.ts";
@@ -88,19 +89,6 @@ export interface TapeNode {
   backward(run: Run, gradients: readonly (Tensor | undefined)[], into: readonly (Tensor | undefined)[]): void;
 }
 
-interface Dispatch {
-  readonly kernel: Promise<Kernel>;
-  readonly parameters: Uint32Array<ArrayBuffer>;
-  readonly buffers: readonly Binding[];
-  readonly workgroups: Workgroups;
-}
-
-/**
- * Dispatches that are sent at once: few at first, so that the GPU begins while the rest is still prepared, then more,
- * but never so many that a driver takes a long step for a GPU that hangs.
- */
-const PIECE = { first: 32, most: 256 };
-
 /**
  * A recording of ops. `apply` only writes down what is to run and starts compiling the kernels that it meets, all side
  * by side; `submit` waits for them and sends everything in one pass. Ops run in the order of recording.
@@ -114,11 +102,13 @@ export class Run {
   readonly #dispatches: Dispatch[] = [];
   readonly #memory: RunMemory;
   readonly #nothing: GpuBuffer;
+  readonly #sender: Sender;
 
   constructor(gpu: Gpu, staging: Staging = defaultStaging(gpu)) {
     this.gpu = gpu;
     this.staging = staging;
     this.#memory = new RunMemory(gpu);
+    this.#sender = new Sender(gpu);
     this.#nothing = gpu.memory.allocate("nothing", 16);
   }
 
@@ -226,17 +216,7 @@ export class Run {
    * @throws RandloraError `gpu`
    */
   async flush(): Promise<void> {
-    const stream = new Stream(this.gpu);
-    let piece = PIECE.first;
-    let recorded = 0;
-    for (const { kernel, parameters, buffers, workgroups } of this.#dispatches.splice(0)) {
-      stream.dispatch(await kernel, parameters, buffers, workgroups);
-      if (++recorded < piece) continue;
-      stream.submit();
-      recorded = 0;
-      piece = Math.min(2 * piece, PIECE.most);
-    }
-    if (recorded > 0) stream.submit();
+    await this.#sender.send(this.#dispatches.splice(0));
   }
 
   /**

@@ -1,0 +1,67 @@
+import type { Gpu } from "./gpu.ts";
+import type { Kernel } from "./pipelines.ts";
+import { type Binding, Stream, type Workgroups } from "./stream.ts";
+
+/** A dispatch that waits to be sent; its kernel may still be compiling. */
+export interface Dispatch {
+  readonly kernel: Promise<Kernel>;
+  readonly parameters: Uint32Array<ArrayBuffer>;
+  readonly buffers: readonly Binding[];
+  readonly workgroups: Workgroups;
+}
+
+/**
+ * Dispatches that are sent at once: few at first, so that the GPU begins while the rest is still prepared, then more,
+ * but never so many that a driver takes a long step for a GPU that hangs.
+ */
+const PIECE = { first: 32, most: 256 };
+
+/**
+ * Dispatches after which one waits for the GPU to have done those before the last as many. Each one on its way holds a
+ * mapping of memory in some drivers, and a Linux process has 65,530 of them by default: Mesa's software GPU dies where
+ * no more can be made.
+ */
+const MARK = 4096;
+
+/** Sends dispatches in pieces, and keeps what is on its way to the GPU within bounds without ever letting it run dry. */
+export class Sender {
+  readonly #gpu: Gpu;
+  /** Settles when the work before it has run. */
+  #mark: Promise<unknown> | undefined;
+  #sinceMark = 0;
+
+  constructor(gpu: Gpu) {
+    this.#gpu = gpu;
+  }
+
+  /**
+   * Sends dispatches in their order, each once its kernel is compiled.
+   * @throws RandloraError `gpu`, `memory`
+   */
+  async send(dispatches: readonly Dispatch[]): Promise<void> {
+    const stream = new Stream(this.#gpu);
+    let piece = PIECE.first;
+    let recorded = 0;
+    for (const { kernel, parameters, buffers, workgroups } of dispatches) {
+      stream.dispatch(await kernel, parameters, buffers, workgroups);
+      if (++recorded < piece) continue;
+      await this.#submit(stream, recorded);
+      recorded = 0;
+      piece = Math.min(2 * piece, PIECE.most);
+    }
+    if (recorded > 0) await this.#submit(stream, recorded);
+  }
+
+  /** Waits while more than twice `MARK` dispatches are on their way. */
+  async #submit(stream: Stream, dispatches: number): Promise<void> {
+    stream.submit();
+    this.#sinceMark += dispatches;
+    if (this.#sinceMark < MARK) return;
+    this.#sinceMark = 0;
+    const earlier = this.#mark;
+    const mark = this.#gpu.device.queue.onSubmittedWorkDone();
+    mark.catch(() => {}); // a device that has failed is reported by whoever waits next
+    this.#mark = mark;
+    if (earlier !== undefined) await this.#gpu.settle(earlier);
+  }
+}
