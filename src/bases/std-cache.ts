@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node
 import { dirname, join } from "node:path";
 import { cacheFolder } from "../hub/cache-folder.ts";
 import { mt19937Seed } from "../random/mt19937.ts";
-import { ownerName, self } from "../safetensors/owner.ts";
+import { besides } from "../safetensors/whole-file.ts";
 import type { BasesSpec, StdPair } from "./bases.ts";
 
 /** Remembers the standard deviations of whole bases, which cost a pass over every element. */
@@ -76,7 +76,7 @@ export class FileStdCache implements StdCache {
 
   /** Adds a pair to what the file holds now (another process may have added its own), under its name only when whole. */
   #save(key: string, stds: StdPair): void {
-    const temporary = `${this.path}.${ownerName(self())}.part`;
+    const temporary = besides(this.path);
     try {
       const pairs = this.#load().set(key, stds);
       mkdirSync(dirname(this.path), { recursive: true });

@@ -9,7 +9,7 @@ import weights from "../../fixtures/embedded/model/model.safetensors" with { typ
 import tokenizer from "../../fixtures/embedded/model/tokenizer.json" with { type: "file" };
 import tokenizerConfig from "../../fixtures/embedded/model/tokenizer_config.json" with { type: "file" };
 import { cacheFolder } from "../hub/cache-folder.ts";
-import { ownerName, self } from "../safetensors/owner.ts";
+import { besides } from "../safetensors/whole-file.ts";
 import { EMBEDDED } from "./embedded-name.ts";
 
 /** What the folders hold, by name; each is where the program finds the bytes inside itself. */
@@ -58,7 +58,7 @@ async function unpackTo(folder: string, contents: ReadonlyMap<string, Uint8Array
   if (complete.every(Boolean)) return folder;
   for (const [name, bytes] of contents) {
     const path = join(folder, name);
-    const temporary = `${path}.${ownerName(self())}.part`;
+    const temporary = besides(path);
     await mkdir(dirname(path), { recursive: true });
     await writeFile(temporary, bytes);
     await rename(temporary, path);

@@ -1,5 +1,6 @@
-import { mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, open, rename, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
+import { syncFolder } from "./disk.ts";
 import { naming } from "./failure.ts";
 
 /**
@@ -15,6 +16,24 @@ export async function writeWhole(path: string, text: string): Promise<void> {
   } finally {
     await rm(temporary, { force: true });
   }
+}
+
+/**
+ * As {@link writeWhole}, for a file that only one process writes and that a power failure must not lose: what a killed one
+ * left, `NAME.part`, the next one writes over.
+ */
+export async function replaceSynced(path: string, text: string): Promise<void> {
+  const part = `${path}.part`;
+  await naming(path, "write", writeSynced(part, text));
+  await naming(path, "write", rename(part, path));
+  await naming(path, "write", syncFolder(dirname(path)));
+}
+
+/** Writes a file and waits until the disk has its bytes. */
+export async function writeSynced(path: string, text: string): Promise<void> {
+  await using handle = await open(path, "w");
+  await writeFile(handle, text);
+  await handle.sync();
 }
 
 /** A name beside `path` that no other process uses. */

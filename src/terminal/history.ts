@@ -1,7 +1,7 @@
 import { appendFileSync, chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
-import { ownerName, self } from "../safetensors/owner.ts";
+import { besides } from "../safetensors/whole-file.ts";
 
 /** Entries that are kept. */
 const MOST_ENTRIES = 1000;
@@ -89,7 +89,7 @@ function rewrite(path: string, entries: readonly string[]): void {
   let size = lines.reduce((sum, line) => sum + line.length, 0);
   let first = 0;
   for (; size > LARGEST_FILE / 2 && first < lines.length; first++) size -= lines[first]?.length ?? 0;
-  const part = `${path}.${ownerName(self())}.part`;
+  const part = besides(path);
   try {
     writeFileSync(part, lines.slice(first).join(""), { mode: 0o600 });
     chmodSync(part, 0o600);

@@ -155,6 +155,10 @@ test("a run that is stopped in its last evaluation makes up for it", async () =>
   expect(result).toMatchObject({ ending: "interrupted", steps: 2, bestStep: 0 });
   const { result: again } = await trainHere("cut-off", settings);
   expect(again).toMatchObject({ ending: "finished", steps: 2, bestStep: 2 });
+  const state: unknown = JSON.parse(
+    await readFile(join(folder.at("cut-off"), "state", "step-2", "state.json"), "utf8"),
+  );
+  expect(state).toMatchObject({ evaluated: 2, best: { step: 2 } });
 });
 
 test("a run of epochs is resumed for more steps than it had, not for fewer", async () => {
@@ -235,6 +239,43 @@ test("a state that makes the next loss no number is taken back", async () => {
   const { result } = await trainHere("poisoned", settings);
   expect(result).toMatchObject({ ending: "finished", steps: 9 });
 });
+
+test("a best step that is taken back was never the best: best/, the state and metrics.jsonl are what they were", async () => {
+  const settings = await small({ steps: 9, saveEvery: 2, learningRate: 1e-3, schedule: "constant", evalEvery: 5 });
+  const kept = { ...settings, keep: 2 };
+  const stopAt = async (name: string, last: number) => {
+    const stop = new AbortController();
+    const recording = new Recording();
+    recording.evaluation = ({ step }) => void (step === last && stop.abort());
+    recording.onStep = (step) => void (last === 4 && step === 3 && stop.abort()); // while the fourth is computed
+    const { result } = await trainHere(name, kept, recording, stop.signal);
+    expect(result).toMatchObject({ steps: last, bestStep: last === 5 ? 5 : 0 });
+    return { ...(await outcomeOf(folder.at(name))) };
+  };
+  const bestOf = (files: Record<string, string>) => Object.entries(files).filter(([name]) => name.startsWith("best"));
+  const four = await stopAt("best-four", 4);
+  const five = await stopAt("best-taken-back", 5);
+  expect(bestOf(five)).not.toEqual(bestOf(four));
+  const run = folder.at("best-taken-back");
+  const parameters = join(run, "state", "step-5", "parameters.safetensors");
+  const bytes = await readFile(parameters);
+  bytes.fill(0xff, bytes.length - 64);
+  await writeFile(parameters, bytes);
+  await expect(trainHere("best-taken-back", kept)).rejects.toMatchObject({
+    code: "numeric",
+    hint: expect.stringContaining("saved at step 4 is kept"),
+  });
+  const after = await outcomeOf(run);
+  expect(bestOf(after).length).toBeGreaterThan(1);
+  expect(bestOf(after)).toEqual(bestOf(four));
+  const progress: unknown = JSON.parse(await readFile(join(run, "state", "step-4", "state.json"), "utf8"));
+  expect(progress).toMatchObject({ step: 4, evaluated: 0, best: { step: 0 } });
+  expect(after["metrics.jsonl"]).toBe(four["metrics.jsonl"]);
+  // What nothing was wrong with is done again, to the same bits.
+  expect((await trainHere("best-taken-back", kept)).result).toMatchObject({ ending: "finished", bestStep: 9 });
+  await trainHere("best-whole", kept);
+  expect(await outcomeOf(run)).toEqual(await outcomeOf(folder.at("best-whole")));
+}, 60_000);
 
 test("an adapter that diverges before its first save is what it began with", async () => {
   const settings = await small({ steps: 9, learningRate: 1e38, gradClip: 0 });

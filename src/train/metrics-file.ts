@@ -1,4 +1,4 @@
-import { type FileHandle, open } from "node:fs/promises";
+import { type FileHandle, open, readFile } from "node:fs/promises";
 import { naming } from "../safetensors/failure.ts";
 import type { Metrics } from "./types.ts";
 
@@ -22,16 +22,21 @@ export class MetricsFile implements AsyncDisposable {
     path: string,
     state?: { readonly step: number; readonly evaluated: number | null },
   ): Promise<MetricsFile> {
-    const handle = await naming(path, "write", open(path, "a+"));
-    const text = await naming(path, "read", handle.readFile());
+    const file = new MetricsFile(path, await naming(path, "write", open(path, "a+")));
+    await file.cutTo(state);
+    return file;
+  }
+
+  /** Cuts the file back to what led to a state, as {@link open} does. @throws RandloraError `file` */
+  async cutTo(state: { readonly step: number; readonly evaluated: number | null } | undefined): Promise<void> {
+    const text = await naming(this.#path, "read", readFile(this.#path));
     let end = 0;
     for (;;) {
       const next = text.indexOf(0x0a, end);
       if (next < 0 || !isBefore(text.toString("utf8", end, next), state)) break;
       end = next + 1;
     }
-    await naming(path, "write", handle.truncate(end));
-    return new MetricsFile(path, handle);
+    await naming(this.#path, "write", this.#handle.truncate(end));
   }
 
   async append(metrics: Metrics): Promise<void> {

@@ -1,7 +1,8 @@
-import { mkdir, open, readdir, readFile, rename, rmdir, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { RandloraError } from "../errors.ts";
-import { removeAll, syncFolder } from "../safetensors/disk.ts";
+import { removeAll } from "../safetensors/disk.ts";
+import { replaceSynced } from "../safetensors/whole-file.ts";
 import { fileError, naming, oneLine, systemCode } from "../safetensors/failure.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../safetensors/read-whole.ts";
 import { removeLeftovers } from "../safetensors/publish.ts";
@@ -81,19 +82,8 @@ export class RunFolder implements AsyncDisposable {
 
   /** Replaces run.json in one step. */
   async writeSettings(settings: TrainSettings): Promise<void> {
-    const file = join(this.path, SETTINGS_FILE);
-    const part = `${file}.part`;
-    try {
-      {
-        await using handle = await open(part, "w");
-        await writeFile(handle, `${JSON.stringify(formatSettings(settings), undefined, 2)}\n`);
-        await handle.sync();
-      }
-      await rename(part, file);
-      await syncFolder(this.path);
-    } catch (thrown) {
-      throw fileError(thrown, file, "write");
-    }
+    const text = `${JSON.stringify(formatSettings(settings), undefined, 2)}\n`;
+    await replaceSynced(join(this.path, SETTINGS_FILE), text);
   }
 
   /** Removes a run that came to nothing, in which not a step was done, and the folders that were made for it. */

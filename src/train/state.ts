@@ -1,9 +1,10 @@
-import { mkdir, open, readdir, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
 import { RandloraError } from "../errors.ts";
 import { countNotFinite } from "../merge/finite.ts";
 import { removeAll, syncFolder } from "../safetensors/disk.ts";
+import { replaceSynced, writeSynced } from "../safetensors/whole-file.ts";
 import { fileError, oneLine, quote } from "../safetensors/failure.ts";
 import { SafetensorsFile } from "../safetensors/file.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../safetensors/read-whole.ts";
@@ -69,6 +70,7 @@ export interface SavedState {
  * Writes `states/step-N`: it counts once `DONE` is in it, which is written last. Older states beyond `keep` are then
  * removed. Killed at any moment, the newest complete state is usable.
  *
+ * @param addTo writes what else belongs to it into its folder
  * @throws RandloraError `file` (a full disk), `numeric` for parameters that are NaN or infinite: the older states are as
  *   they were
  */
@@ -77,14 +79,16 @@ export async function saveState(
   parameters: Parameters,
   progress: Progress,
   keep: number,
+  addTo: (folder: string) => Promise<void> = async () => {},
 ): Promise<string> {
-  const folder = join(states, `step-${progress.step}`);
+  const folder = stateFolder(states, progress.step);
   if (await isComplete(folder)) return folder;
   try {
     await removeAll(folder);
     await mkdir(folder, { recursive: true });
     for (const { file, roles } of FILES) await writeTensors(join(folder, file), parameters, roles);
-    await writeSynced(join(folder, PROGRESS), `${JSON.stringify(progress, undefined, 2)}\n`);
+    await replaceProgress(folder, progress);
+    await addTo(folder);
     await syncFolder(folder);
     await writeSynced(join(folder, DONE), "");
     await syncFolder(folder);
@@ -95,6 +99,16 @@ export async function saveState(
   }
   await pruneStates(states, progress.step, keep);
   return folder;
+}
+
+/** The folder of the state of a step. */
+export function stateFolder(states: string, step: number): string {
+  return join(states, `step-${step}`);
+}
+
+/** Changes what a state says of the run, in one step. @throws RandloraError `file` */
+export async function replaceProgress(folder: string, progress: Progress): Promise<void> {
+  await replaceSynced(join(folder, PROGRESS), `${JSON.stringify(progress, undefined, 2)}\n`);
 }
 
 /** Removes states older than the one of `step`, so that `keep` remain with it; of older ones that are not complete all. */
@@ -162,12 +176,6 @@ async function writeTensors(
     await writer.append(name + suffix, new Uint8Array(numbers.buffer));
   }
   await writer.finish();
-}
-
-async function writeSynced(path: string, text: string): Promise<void> {
-  await using handle = await open(path, "w");
-  await writeFile(handle, text);
-  await handle.sync();
 }
 
 /** A state is complete, or gone, at any moment: DONE goes first. */

@@ -1,8 +1,8 @@
-import { join } from "node:path";
 import { RandloraError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { StepPlan } from "../text/data/types.ts";
 import type { StepOutcome } from "./adamw.ts";
+import { bringBestBack, forgetBestBefore, setBestAside } from "./best.ts";
 import { diverged } from "./diverged.ts";
 import type { Engine } from "./engine.ts";
 import type { Method } from "./method.ts";
@@ -11,7 +11,16 @@ import { refreshFolder } from "./refresh.ts";
 import type { RunFolder } from "./run-folder.ts";
 import { learningRateAt } from "./schedule.ts";
 import type { TrainSettings } from "./settings.ts";
-import { loadParameters, newestState, type Progress, pruneStates, removeState, saveState } from "./state.ts";
+import {
+  loadParameters,
+  newestState,
+  type Progress,
+  pruneStates,
+  removeState,
+  replaceProgress,
+  saveState,
+  stateFolder,
+} from "./state.ts";
 import type { Ending, StepMetrics, TrainObserver } from "./types.ts";
 
 /** A run that is ready to go: everything opened, loaded, and where resumed, put back to its last state. */
@@ -101,7 +110,7 @@ class Loop {
       if (isLast && this.#saved !== step) await this.#judgeLast(step);
       if (this.#saved === step) {
         // Its evaluation had been interrupted, and is made up for.
-        if (isBest) await this.#refresh();
+        if (isBest) await this.#amend(step);
       } else if (isSaveDue || (isBest && step >= first) || isInterrupted) await this.#save();
       // The evaluation that the run ends with is made up for when it is resumed.
       const isCutOff = isEvaluationDue && this.#progress.evaluated !== step;
@@ -150,7 +159,9 @@ class Loop {
     this.#progress = { ...this.#progress, step, loss, tokens: this.#progress.tokens + targets };
     await this.#metrics.append(metrics);
     this.#observer.step(metrics, { gpuBytes: this.#job.gpu.memory.liveBytes, totalTokens: tokens });
-    if (this.#saved === step - 1) await this.#prune();
+    if (this.#saved !== step - 1) return;
+    await this.#prune();
+    await forgetBestBefore(stateFolder(this.#job.folder.states, step - 1));
   }
 
   /**
@@ -171,7 +182,11 @@ class Loop {
     const { folder, method } = this.#job;
     const older = await newestState(folder.states, step);
     if (older === undefined) return undefined;
-    await removeState(join(folder.states, `step-${step}`));
+    const bad = stateFolder(folder.states, step);
+    // While the state is there, a process that is killed here does all of this again.
+    if (this.#progress.best?.step === step) await bringBestBack(bad, folder.best);
+    await removeState(bad);
+    await this.#metrics.cutTo(older.progress);
     await loadParameters(older.folder, method.parameters);
     this.#progress = older.progress;
     this.#saved = older.progress.step;
@@ -228,9 +243,13 @@ class Loop {
     if (this.#saved === step) return;
     const { folder, method, settings } = this.#job;
     await this.#metrics.sync();
+    const isBest = this.#progress.best?.step === step;
+    const addTo = async (state: string) => {
+      if (isBest) await setBestAside(state, folder.best);
+    };
     // One more than is to stay: whether this one is good the next loss tells.
     try {
-      await saveState(folder.states, method.parameters, this.#progress, settings.keep + 1);
+      await saveState(folder.states, method.parameters, this.#progress, settings.keep + 1, addTo);
     } catch (thrown) {
       if (!(thrown instanceof RandloraError) || thrown.code !== "numeric") throw thrown;
       throw diverged(step, `after the update ${thrown.message}`, this.#saved, true);
@@ -239,6 +258,15 @@ class Loop {
     await this.#refresh();
     this.#observer.saved(step);
     this.#lastTime = performance.now();
+  }
+
+  /** The state of this step is there, from before it was known to be the best. */
+  async #amend(step: number): Promise<void> {
+    const { folder } = this.#job;
+    const state = stateFolder(folder.states, step);
+    await setBestAside(state, folder.best);
+    await replaceProgress(state, this.#progress);
+    await this.#refresh();
   }
 
   async #prune(): Promise<void> {
