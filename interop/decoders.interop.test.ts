@@ -3,12 +3,13 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
+import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { Gpu } from "../src/gpu/gpu.ts";
 import { SUPPORTED_TYPES } from "../src/models/architectures/index.ts";
 import { Decoder } from "../src/models/decoder.ts";
 import { answersOf } from "./answers.ts";
 import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
-import { EMBEDDED_MODEL, smollm2, STORYTELLER } from "./models.ts";
+import { EMBEDDED_MODEL, smollm2 } from "./models.ts";
 
 const Made = v.record(
   v.string(),
@@ -95,7 +96,7 @@ describe("random-weight decoders compute what transformers computes", () => {
 
 describe("real models say what transformers says", () => {
   test.each([
-    ["storyteller", async () => STORYTELLER],
+    ["storyteller", async () => STORIES],
     ["the embedded model", async () => EMBEDDED_MODEL],
     ["smollm2-135m", smollm2],
   ] as const)("%s", async (_, locate) => {

@@ -2,8 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { judge } from "./judge.ts";
-import { smollm2, STORYTELLER } from "./models.ts";
+import { smollm2 } from "./models.ts";
 import { formatTable } from "./table.ts";
 import {
   type Course,
@@ -183,7 +184,7 @@ async function judgeCase(name: string, base: string, { options, start = "new" }:
 
 describe("50 steps of the 260K model are those of PEFT and torch", () => {
   for (const [name, one] of Object.entries(CASES)) {
-    test(name, () => judgeCase(name, STORYTELLER, one), TIMEOUT);
+    test(name, () => judgeCase(name, STORIES, one), TIMEOUT);
   }
 });
 
@@ -204,7 +205,7 @@ describe("tiny models of every architecture", () => {
     test(
       name,
       async () => {
-        const base = await tinyModel(name, STORYTELLER, join(folder, `${name}-base`));
+        const base = await tinyModel(name, STORIES, join(folder, `${name}-base`));
         await judgeCase(name, base, { options });
       },
       TIMEOUT,

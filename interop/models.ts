@@ -4,9 +4,6 @@ import { cacheFolder } from "./environment.ts";
 import { ROOT } from "./program.ts";
 import { fetchSmollm2 } from "./smollm2/fetch.ts";
 
-/** The 260K-parameter story model of the fixtures: f32, with a tokenizer of llama 2's kind. */
-export const STORYTELLER = join(ROOT, "fixtures", "stories", "storyteller");
-
 /** The 0.85M-parameter chat model that the program carries: bf16, with a byte-level BPE. */
 export const EMBEDDED_MODEL = join(ROOT, "fixtures", "embedded", "model");
 

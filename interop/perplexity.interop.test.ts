@@ -3,8 +3,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
+import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { judge } from "./judge.ts";
-import { smollm2, STORYTELLER } from "./models.ts";
+import { smollm2 } from "./models.ts";
 import { merge, mergeArguments, randlora, ROOT } from "./program.ts";
 
 const Measured = v.object({ nll: v.number(), perplexity: v.number() });
@@ -26,7 +27,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 test.each([
-  ["storyteller", async () => STORYTELLER, "f32"],
+  ["storyteller", async () => STORIES, "f32"],
   ["smollm2-135m", smollm2, "bf16"],
 ] as const)(
   "perplexities of %s, base, adapted and merged, are PyTorch's",

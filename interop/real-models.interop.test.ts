@@ -1,9 +1,10 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { compareMerges, compareWithExact, wrongTensors, type Comparison } from "./compare.ts";
 import { judge } from "./judge.ts";
-import { smollm2, STORYTELLER } from "./models.ts";
+import { smollm2 } from "./models.ts";
 import { compiled, merge, mergeArguments } from "./program.ts";
 import { formatTable, share } from "./table.ts";
 
@@ -22,7 +23,7 @@ function row(name: string, found: Comparison): string[] {
 
 describe("the compiled binary merges a PEFT adapter into", () => {
   test("the storyteller (f32)", async () => {
-    const of = await python.realCase("storyteller", STORYTELLER, "f32");
+    const of = await python.realCase("storyteller", STORIES, "f32");
     const out = join(of.folder, "ours");
     const report = await merge([...mergeArguments(of, out), "--verify"], await compiled());
     const ours = compareWithExact(of, out);

@@ -1,12 +1,13 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
+import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { loadChatTemplate } from "../src/text/chat-template.ts";
 import { readStopIds } from "../src/text/stop.ts";
 import { loadTokenizer, type Tokenizer } from "../src/text/tokenizer.ts";
 import { answersOf } from "./answers.ts";
 import { pythonWithPeft } from "./environment.ts";
-import { EMBEDDED_MODEL, smollm2, STORYTELLER } from "./models.ts";
+import { EMBEDDED_MODEL, smollm2 } from "./models.ts";
 import { ROOT } from "./program.ts";
 import { checkWeights } from "./smollm2/fetch.ts";
 
@@ -59,7 +60,7 @@ function streamed(tokenizer: Tokenizer, ids: readonly number[]): string {
 }
 
 describe.each([
-  ["the storyteller", async () => STORYTELLER],
+  ["the storyteller", async () => STORIES],
   ["the embedded model", async () => EMBEDDED_MODEL],
   ["the 135M model", smollm2],
 ] as const)("%s", (_, find) => {

@@ -3,11 +3,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
+import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { AdaptedWeights } from "../src/generate/adapted-weights.ts";
 import { Gpu } from "../src/gpu/gpu.ts";
 import { Decoder } from "../src/models/decoder.ts";
 import { judge } from "./judge.ts";
-import { STORYTELLER } from "./models.ts";
 import { merge, randlora } from "./program.ts";
 import { formatTable } from "./table.ts";
 import { openTensors } from "./tensors.ts";
@@ -93,7 +93,7 @@ describe("what is trained computes the same in PEFT, here, and merged", () => {
     test(
       name,
       async () => {
-        const base = STORYTELLER;
+        const base = STORIES;
         const run = join(folder, name);
         await train(base, options, run);
         const adapter = join(run, "adapter");
@@ -125,7 +125,7 @@ describe("merging keeps what was learnt", () => {
   test.each(["f32", "bf16"] as const)(
     "of a %s checkpoint",
     async (dtype) => {
-      let base = STORYTELLER;
+      let base = STORIES;
       const adapter = join(folder, `on-${dtype}`);
       if (dtype === "bf16") {
         // The same model in bf16: merged with an adapter that was just begun, which adds nothing.
