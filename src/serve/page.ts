@@ -1,17 +1,23 @@
 import { createHash } from "node:crypto";
-import source from "./page.html" with { type: "text" };
+import chat from "./page/chat.client.js" with { type: "text" };
+import markdown from "./page/markdown.client.js" with { type: "text" };
+import markup from "./page/page.html" with { type: "text" };
+import style from "./page/style.css" with { type: "text" };
 
-// Bun's types take every import of HTML for a bundle; with `type: "text"` it is the text.
-const PAGE = String(source);
-
-/**
- * Only what stands in the page itself may run, and it may talk to nobody but this server (Content Security Policy,
- * level 3): text of a model that found its way into the markup could do nothing.
+/*
+ * One document, so that it needs nothing else. What stands in it is hashed: only that may run, and it may talk to nobody
+ * but this server (Content Security Policy, level 3): text of a model that found its way into the markup could do nothing.
  */
+const SCRIPT = `${markdown}\n${chat}`;
+// Bun's types take every import of HTML for a bundle; with `type: "text"` it is the text.
+const PAGE = String(markup)
+  .replace("<style></style>", () => `<style>${style}</style>`)
+  .replace("<script></script>", () => `<script>${SCRIPT}</script>`);
+
 const POLICY = [
   "default-src 'none'",
-  `script-src ${hashesOf("script")}`,
-  `style-src ${hashesOf("style")}`,
+  `script-src ${hashOf(SCRIPT)}`,
+  `style-src ${hashOf(style)}`,
   "img-src data:",
   "connect-src 'self'",
   "base-uri 'none'",
@@ -32,9 +38,6 @@ export function pageResponse(): Response {
   });
 }
 
-function hashesOf(tag: "script" | "style"): string {
-  const contents = PAGE.matchAll(new RegExp(`<${tag}>(.*?)</${tag}>`, "gs"));
-  return Array.from(contents, ([, text = ""]) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`).join(
-    " ",
-  );
+function hashOf(text: string): string {
+  return `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
 }

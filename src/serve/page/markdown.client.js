@@ -1,0 +1,130 @@
+"use strict";
+
+/* Markdown as elements and text nodes: what a model writes never becomes markup. */
+
+function element(name, ...children) {
+  return filled(document.createElement(name), children);
+}
+
+/* One by one: as arguments of a call, a hundred thousand would overflow the stack. */
+function filled(parent, children) {
+  for (const child of children) parent.append(child);
+  return parent;
+}
+
+/** A text that grows, shown as Markdown; only what may still change is drawn again. */
+class MarkdownView {
+  #body;
+  /** Characters, and the elements made of them, that stay as they are. */
+  #settled = 0;
+  #kept = 0;
+
+  constructor(body) {
+    this.#body = body;
+  }
+
+  /** @param text begins with what was drawn last */
+  draw(text) {
+    const blocks = blocksOf(text.slice(this.#settled).split("\n"));
+    while (this.#body.childNodes.length > this.#kept) this.#body.lastChild.remove();
+    filled(this.#body, nodesOf(blocks));
+    // The last line may become another one yet: it may join the block before it, but no earlier one.
+    const settled = blocks.slice(0, -2);
+    this.#settled += settled.at(-1)?.end ?? 0;
+    this.#kept += settled.length;
+  }
+}
+
+// For the other part of the page's script, chat.client.js.
+Object.assign(globalThis, { MarkdownView, element });
+
+/** Quotes within quotes are shown up to here; what models write beyond is text. */
+const MAX_DEPTH = 8;
+const FENCE = /^\s*(```+|~~~+)/;
+const HEADING = /^#{1,6} /;
+const BULLET = /^\s*[-*+] /;
+const NUMBER = /^\s*\d+[.)] /;
+const QUOTE = /^> ?/;
+const BLANK = /^\s*$/;
+const BEGINNINGS = [BLANK, HEADING, BULLET, NUMBER, FENCE, QUOTE];
+
+/** Blocks, each with the place in the text where it ends. */
+function blocksOf(lines, depth = 0) {
+  const blocks = [];
+  const quotes = depth < MAX_DEPTH;
+  const begins = (line) => BEGINNINGS.some((pattern) => (quotes || pattern !== QUOTE) && pattern.test(line));
+  let at = 0;
+  let end = 0;
+  const takeWhile = (holds) => {
+    const first = at;
+    while (at < lines.length && holds(lines[at])) at++;
+    return lines.slice(first, at);
+  };
+  const takeAll = (pattern) => takeWhile((line) => pattern.test(line)).map((line) => line.replace(pattern, ""));
+  while (at < lines.length) {
+    const first = at;
+    const line = lines[at];
+    const fence = FENCE.exec(line)?.[1];
+    let node;
+    if (fence !== undefined) {
+      at++;
+      const code = takeWhile((one) => one.trim() !== fence);
+      at++;
+      node = element("pre", element("code", code.join("\n")));
+    } else if (HEADING.test(line)) {
+      at++;
+      node = filled(element("h2"), inline(line.replace(/^#+ /, "")));
+    } else if (BULLET.test(line)) node = list("ul", takeAll(BULLET));
+    else if (NUMBER.test(line)) node = list("ol", takeAll(NUMBER));
+    else if (quotes && QUOTE.test(line)) {
+      node = filled(element("blockquote"), nodesOf(blocksOf(takeAll(QUOTE), depth + 1)));
+    } else if (BLANK.test(line)) at++;
+    else {
+      at++;
+      node = element("p");
+      for (const [index, one] of [line, ...takeWhile((one) => !begins(one))].entries()) {
+        if (index > 0) node.append(element("br"));
+        filled(node, inline(one));
+      }
+    }
+    for (let i = first; i < at && i < lines.length; i++) end += lines[i].length + 1;
+    if (node !== undefined) blocks.push({ node, end });
+  }
+  return blocks;
+}
+
+function nodesOf(blocks) {
+  return blocks.map(({ node }) => node);
+}
+
+function list(name, items) {
+  const lines = items.map((item) => filled(element("li"), inline(item)));
+  return filled(element(name), lines);
+}
+
+/* Lengths are bounded: looking for an end that never comes, from every beginning, would take for ever. */
+const INLINE =
+  /(`{1,8})(.{1,1000}?)\1|\*\*(.{1,1000}?)\*\*|\*([^\s*](?:.{0,1000}?[^\s*])??)\*|\[([^\]\n]{1,1000})\]\((https?:\/\/[^\s)]{1,2000})\)/s;
+
+function inline(text) {
+  const parts = [];
+  for (let rest = text; rest !== "";) {
+    const found = INLINE.exec(rest);
+    if (found === null) {
+      parts.push(rest);
+      break;
+    }
+    const [all, , code, bold, slanted, label, address] = found;
+    parts.push(rest.slice(0, found.index));
+    if (code !== undefined) parts.push(element("code", code.trim()));
+    else if (bold !== undefined) parts.push(filled(element("strong"), inline(bold)));
+    else if (slanted !== undefined) parts.push(filled(element("em"), inline(slanted)));
+    else {
+      const link = element("a", label);
+      Object.assign(link, { href: address, rel: "noreferrer noopener", target: "_blank" });
+      parts.push(link);
+    }
+    rest = rest.slice(found.index + all.length);
+  }
+  return parts;
+}
