@@ -1,7 +1,9 @@
 import { access, constants, copyFile, mkdir, readdir, realpath, stat } from "node:fs/promises";
-import { join } from "node:path";
-import { naming } from "../safetensors/failure.ts";
+import { join, relative } from "node:path";
+import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import { naming, oneLine } from "../safetensors/failure.ts";
 import { METRICS_FILE, RUNS, SETTINGS_FILE } from "../train/run-files.ts";
+import { FolderLinks } from "./model-links.ts";
 
 /** Weights in any format: those of the output are written anew, and another format's would be the unmerged ones. */
 const WEIGHTS =
@@ -10,55 +12,96 @@ const WEIGHTS =
 /** What is not part of a model: version control, download state, unfinished outputs, the logs of trainings. */
 const CLUTTER = new RegExp(`^(\\.git|\\.gitattributes|\\.cache|\\.DS_Store|.*\\.part|${RUNS})$`);
 
+const CONFIG = "config.json";
+
+/** What a copy of a model consists of beside its weights and config.json. */
+export interface FoundFiles {
+  /** Paths below the model's folder, each before what is in it. */
+  readonly folders: readonly string[];
+  /** Paths below the model's folder, and where the bytes are: elsewhere for links. */
+  readonly files: readonly { readonly path: string; readonly source: string }[];
+  /** Weights that are left out although they are no part of the checkpoint (another format, stale shards). */
+  readonly weights: readonly string[];
+  /** What else is left out, and why: one line each. */
+  readonly notes: readonly string[];
+}
+
 /**
- * Copies everything but weights and the model's config.json from a model folder, subfolders too; links are followed, as the Hub's
- * cache is made of them.
+ * Finds everything but weights and the model's config.json in a model folder, subfolders too; links as
+ * {@link FolderLinks} has them. Nothing is opened: pipes and devices are left out.
  * @param skip files and folders to pass over, as paths below `from`: the checkpoint's own files, and the output where it lies inside
- * @returns the weight files that were left out although they are no part of the checkpoint (another format, stale shards)
+ * @throws RandloraError `file` for a link of the model's settings or tokenizer that leads out of the folder
  */
-export async function copyModelFiles(from: string, to: string, skip: ReadonlySet<string>): Promise<string[]> {
-  return copyFolder(from, to, new Set([...skip, join(from, "config.json")]), []);
+export async function findModelFiles(from: string, skip: ReadonlySet<string>): Promise<FoundFiles> {
+  const found = { folders: [], files: [], weights: [], notes: [] };
+  await lookInto(from, "", { found, links: new FolderLinks(await naming(from, "read", realpath(from))), skip });
+  return found;
+}
+
+/** A checkpoint's folder by its real path, and its own files in there: what {@link findModelFiles} asks for. */
+export async function ownFiles({ folder, paths }: Pick<Checkpoint, "folder" | "paths">): Promise<{
+  readonly from: string;
+  readonly own: readonly string[];
+}> {
+  const from = await naming(folder, "read", realpath(folder));
+  return { from, own: paths.map((path) => join(from, relative(folder, path))) };
+}
+
+/** Copies what {@link findModelFiles} finds. @returns what it found */
+export async function copyModelFiles(from: string, to: string, skip: ReadonlySet<string>): Promise<FoundFiles> {
+  await naming(to, "write", mkdir(to, { recursive: true }));
+  const found = await findModelFiles(from, skip);
+  for (const folder of found.folders) await naming(join(to, folder), "write", mkdir(join(to, folder)));
+  for (const { path, source } of found.files) {
+    // A copy that fails does not say on which side.
+    await naming(join(from, path), "read", access(source, constants.R_OK));
+    await naming(join(to, path), "write", copyFile(source, join(to, path)));
+  }
+  return found;
 }
 
 /** The folders that {@link copyModelFiles} would copy of this one. */
 export async function foldersIn(from: string): Promise<string[]> {
   const folders: string[] = [];
-  for (const name of await naming(from, "read", readdir(from))) {
-    if (CLUTTER.test(name)) continue;
-    const found = await stat(join(from, name)).catch(() => undefined);
-    if (found?.isDirectory() === true && !(await isRun(join(from, name)))) folders.push(name);
+  for (const entry of await naming(from, "read", readdir(from, { withFileTypes: true }))) {
+    if (entry.isDirectory() && !CLUTTER.test(entry.name) && !(await isRun(join(from, entry.name)))) {
+      folders.push(entry.name);
+    }
   }
   return folders;
 }
 
-/** @param above the real paths of the folders that lead here: a link back to one of them is passed over */
-async function copyFolder(
-  from: string,
-  to: string,
-  skip: ReadonlySet<string>,
-  above: readonly string[],
-): Promise<string[]> {
-  const leftOut: string[] = [];
-  const here = await naming(from, "read", realpath(from));
-  if (above.includes(here)) return leftOut;
-  await naming(to, "write", mkdir(to, { recursive: true }));
-  for (const name of (await naming(from, "read", readdir(from))).toSorted()) {
-    const path = join(from, name);
-    if (CLUTTER.test(name) || skip.has(path)) continue;
-    const found = await naming(path, "read", stat(path));
-    if (found.isDirectory()) {
-      if (await isRun(path)) continue;
-      const inner = await copyFolder(path, join(to, name), skip, [...above, here]);
-      leftOut.push(...inner.map((file) => join(name, file)));
+interface Search {
+  readonly found: { readonly [K in keyof FoundFiles]: FoundFiles[K][number][] };
+  readonly links: FolderLinks;
+  readonly skip: ReadonlySet<string>;
+}
+
+/** @param below the folder's path below the model's; empty for the model's own */
+async function lookInto(from: string, below: string, search: Search): Promise<void> {
+  const { found, links, skip } = search;
+  const entries = await naming(from, "read", readdir(from, { withFileTypes: true }));
+  for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+    const { name } = entry;
+    const at = join(from, name);
+    const path = join(below, name);
+    if (CLUTTER.test(name) || skip.has(at)) continue;
+    if (path === CONFIG) {
+      // The output's own is made of it.
+      if (entry.isSymbolicLink()) await links.resolve(at, path);
+    } else if (entry.isDirectory()) {
+      if (await isRun(at)) continue;
+      found.folders.push(path);
+      await lookInto(at, path, search);
     } else if (WEIGHTS.test(name)) {
-      leftOut.push(name);
-    } else if (found.isFile()) {
-      // A copy that fails does not say on which side.
-      await naming(path, "read", access(path, constants.R_OK));
-      await naming(join(to, name), "write", copyFile(path, join(to, name)));
+      found.weights.push(path);
+    } else {
+      const source = entry.isSymbolicLink() ? await links.resolve(at, path) : { path: at };
+      if ("why" in source) found.notes.push(`not copied: ${oneLine(path)} ${source.why}`);
+      else if ((await naming(at, "read", stat(source.path))).isFile()) found.files.push({ path, source: source.path });
+      else found.notes.push(`not copied: ${oneLine(path)} is neither a file nor a folder`);
     }
   }
-  return leftOut;
 }
 
 /** A training run lies where its user said, be it in the model's folder: it is no part of the model, and may be writing this copy. */

@@ -1,5 +1,5 @@
-import { realpath, stat, writeFile } from "node:fs/promises";
-import { dirname, join, relative, resolve } from "node:path";
+import { stat, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import { naming, oneLine } from "../safetensors/failure.ts";
 import { SafetensorsFile } from "../safetensors/file.ts";
@@ -7,7 +7,7 @@ import { shapeElements } from "../safetensors/header.ts";
 import type { Publication } from "../safetensors/publish.ts";
 import { encodeIndex, INDEX_FILE, type PlannedShard } from "../safetensors/shards.ts";
 import { type ModelConfig, updateConfig } from "./model-config.ts";
-import { copyModelFiles } from "./model-files.ts";
+import { copyModelFiles, ownFiles } from "./model-files.ts";
 import { fileSource, type MergePlan, type OutputDtype, type OutputTensor, type TensorSource } from "./plan.ts";
 
 /** `x` → `x-merged`, `x.safetensors` → `x-merged.safetensors`; `-unmerged` for an unmerge. Beside the base. */
@@ -43,10 +43,10 @@ export async function writeModelFiles(files: ModelFiles): Promise<void> {
   const { checkpoint, publication, config, dtype, plan, shards, observer } = files;
   const folder = publication.partPath;
   // The output's path is real: so must be what it is compared with.
-  const from = await naming(checkpoint.folder, "read", realpath(checkpoint.folder));
-  const own = checkpoint.paths.map((path) => join(from, relative(checkpoint.folder, path)));
-  const leftOut = await copyModelFiles(from, folder, new Set([...own, publication.target]));
-  if (leftOut.length > 0) observer.warn(`not copied, as they hold unmerged weights: ${oneLine(leftOut.join(", "))}`);
+  const { from, own } = await ownFiles(checkpoint);
+  const { weights, notes } = await copyModelFiles(from, folder, new Set([...own, publication.target]));
+  if (weights.length > 0) observer.warn(`not copied, as they hold unmerged weights: ${oneLine(weights.join(", "))}`);
+  for (const note of notes) observer.warn(note);
   const configPath = join(folder, "config.json");
   const text = updateConfig(config.text, { dtype, untied: plan.untied });
   await naming(configPath, "write", writeFile(configPath, text));

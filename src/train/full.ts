@@ -15,13 +15,15 @@ export interface FullOptions {
   readonly checkpoint: Checkpoint;
   /** Of the model that is written. */
   readonly dtype: TrainSettings["dtype"];
+  /** What a user should know of the base's files: one line each. */
+  readonly notes: readonly string[];
 }
 
 /**
  * Trains every weight: the decoder's matrices are the parameters themselves, in F32. A tied embedding is one parameter,
  * to which both of its uses add their gradients. The weights are allocated, not yet read.
  */
-export function createFull({ gpu, config, checkpoint, dtype }: FullOptions): {
+export function createFull({ gpu, config, checkpoint, dtype, notes }: FullOptions): {
   method: Method;
   weights: DecoderWeights;
 } {
@@ -43,7 +45,7 @@ export function createFull({ gpu, config, checkpoint, dtype }: FullOptions): {
         const [rows, cols] = matrixShape(planned);
         return { name: matrixLabel(planned), shape: [rows, cols], parameters: rows * cols };
       }),
-      notes: [],
+      notes,
     },
     prepare() {},
     watched: () => parameters.all.map(({ value, gradient }) => ({ value, gradient })),

@@ -1,6 +1,7 @@
 import type { Gpu } from "../gpu/gpu.ts";
 import { type BaseModel, describeBase } from "../adapters/base.ts";
 import { readConfig } from "../merge/model-config.ts";
+import { findModelFiles, ownFiles } from "../merge/model-files.ts";
 import { loadConfig } from "../models/architectures/index.ts";
 import type { DecoderConfig } from "../models/config.ts";
 import type { ModelLocation } from "../models/locate.ts";
@@ -33,12 +34,20 @@ export class ModelSource implements AsyncDisposable {
   readonly settings: TrainSettings;
   readonly #checkpoint: Checkpoint;
   readonly #adapter: AdapterSource;
+  readonly #notes: readonly string[];
 
-  private constructor(settings: TrainSettings, config: DecoderConfig, checkpoint: Checkpoint, adapter: AdapterSource) {
+  private constructor(
+    settings: TrainSettings,
+    config: DecoderConfig,
+    checkpoint: Checkpoint,
+    adapter: AdapterSource,
+    notes: readonly string[],
+  ) {
     this.settings = settings;
     this.config = config;
     this.#checkpoint = checkpoint;
     this.#adapter = adapter;
+    this.#notes = notes;
   }
 
   /**
@@ -55,7 +64,10 @@ export class ModelSource implements AsyncDisposable {
     try {
       const json = await readConfig(folder);
       const base = describeBase(checkpoint, json?.value);
-      return new ModelSource(settings, config, checkpoint, await openAdapterSource(settings, base, { began, signal }));
+      // What is copied with every save is looked at before anything is trained.
+      const notes = settings.adapter === null ? await notesOfCopy(checkpoint) : [];
+      const adapter = await openAdapterSource(settings, base, { began, signal });
+      return new ModelSource(settings, config, checkpoint, adapter, notes);
     } catch (thrown) {
       await checkpoint.close();
       throw thrown;
@@ -81,7 +93,10 @@ export class ModelSource implements AsyncDisposable {
     const config = this.config;
     const adapter = this.#adapter;
     if (settings === null || adapter.kind === "full") {
-      return placed({ config, ...createFull({ gpu, config, checkpoint: this.#checkpoint, dtype }) });
+      return placed({
+        config,
+        ...createFull({ gpu, config, checkpoint: this.#checkpoint, dtype, notes: this.#notes }),
+      });
     }
     const held = dtype === "keep" ? undefined : NAMED_DTYPES[dtype];
     const weights = DecoderWeights.allocate(gpu, this.#checkpoint, config, { dtype: held });
@@ -128,4 +143,9 @@ async function openAdapterSource(
   const targets = findTargets(base, adapter);
   if (method === "lora") return { kind: "lora", source: newLora(adapter, targets, settings.model) };
   return { kind: "randlora", source: await newRandlora(settings, adapter, targets, signal) };
+}
+
+async function notesOfCopy(checkpoint: Checkpoint): Promise<readonly string[]> {
+  const { from, own } = await ownFiles(checkpoint);
+  return (await findModelFiles(from, new Set(own))).notes;
 }

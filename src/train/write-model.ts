@@ -1,9 +1,9 @@
-import { realpath, writeFile } from "node:fs/promises";
-import { join, relative } from "node:path";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { Gpu } from "../gpu/gpu.ts";
 import { countOverflows, overflow } from "../merge/finite.ts";
 import { missingConfig, readConfig, updateConfig } from "../merge/model-config.ts";
-import { copyModelFiles } from "../merge/model-files.ts";
+import { copyModelFiles, ownFiles } from "../merge/model-files.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import { dtypeBytes, NAMED_DTYPES, type WritableFloatDtype } from "../safetensors/dtype.ts";
 import { naming, quote } from "../safetensors/failure.ts";
@@ -40,8 +40,7 @@ export async function writeModel(
 ): Promise<void> {
   const config = await readConfig(checkpoint.folder);
   if (config === undefined) throw missingConfig(checkpoint.folder);
-  const from = await naming(checkpoint.folder, "read", realpath(checkpoint.folder));
-  const own = checkpoint.paths.map((path) => join(from, relative(checkpoint.folder, path)));
+  const { from, own } = await ownFiles(checkpoint);
   await copyModelFiles(from, folder, new Set(own));
   const configPath = join(folder, "config.json");
   await naming(configPath, "write", writeFile(configPath, updateConfig(config.text, { dtype, untied: false })));
