@@ -101,7 +101,7 @@ export class Api {
       return { request, model, ids: await makePrompt(request) };
     };
     try {
-      const { request, model, ids } = await this.#bodies.with(received, understand);
+      const { request, model, ids } = await this.#bodies.with(received, network, understand);
       const shape = makeShape({ model: model.id, texts: this.#texts, includeUsage: request.includeUsage });
       const job = { client: { network, user: request.user }, model, ids };
       return await answer(engine, { request, job, context: prompts.context, shape, signal, onFailure, onWritten });

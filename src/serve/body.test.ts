@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Bodies, MAX_BODY_BYTES, MAX_HELD_BYTES } from "./body.ts";
+import { Bodies, MAX_BODY_BYTES, MAX_HELD_BYTES, MAX_NETWORK_BYTES } from "./body.ts";
 
 const CHUNK = new Uint8Array(MAX_BODY_BYTES - 2).fill(0x20);
 
@@ -21,35 +21,49 @@ test("all bodies together have a limit, and room again when they are done with",
   const bodies = new Bodies();
   const most = Math.floor(MAX_HELD_BYTES / CHUNK.length);
   const open = Array.from({ length: most }, slow);
-  const answers = open.map(async ({ request }) => await bodies.with(request, async (body) => body));
+  const answers = open.map(
+    async ({ request }, at) => await bodies.with(request, `network ${at}`, async (body) => body),
+  );
   const late = slow();
   late.end();
-  await expect(bodies.with(late.request, async (body) => body)).rejects.toMatchObject({ status: 429 });
+  await expect(bodies.with(late.request, "late", async (body) => body)).rejects.toMatchObject({ status: 429 });
   for (const { end } of open) end();
   expect(await Promise.all(answers)).toEqual(open.map(() => 7));
   const again = slow();
   again.end();
-  expect(await bodies.with(again.request, async (body) => body)).toBe(7);
+  expect(await bodies.with(again.request, "late", async (body) => body)).toBe(7);
 });
 
 test("a body counts until it has been used, and no longer when that fails", async () => {
   const bodies = new Bodies();
   const most = Math.floor(MAX_HELD_BYTES / CHUNK.length);
   const use = Promise.withResolvers<never>();
-  const used = Array.from({ length: most }, async () => {
+  const used = Array.from({ length: most }, async (_, at) => {
     const { request, end } = slow();
     end();
-    return await bodies.with(request, () => use.promise);
+    return await bodies.with(request, `network ${at % 3}`, () => use.promise);
   });
   const failures = Promise.allSettled(used);
   await Bun.sleep(0);
   const one = async () => {
     const { request, end } = slow();
     end();
-    return await bodies.with(request, async (body) => body);
+    return await bodies.with(request, "network 0", async (body) => body);
   };
   await expect(one()).rejects.toMatchObject({ status: 429 });
   use.reject(new Error("no use"));
   expect(await failures).toEqual(used.map(() => expect.objectContaining({ status: "rejected" })));
   expect(await one()).toBe(7);
+});
+
+test("one network has no more than its part: there is room for others", async () => {
+  const bodies = new Bodies();
+  const open = Array.from({ length: Math.floor(MAX_NETWORK_BYTES / CHUNK.length) }, slow);
+  const answers = open.map(async ({ request }) => await bodies.with(request, "greedy", async (body) => body));
+  const [more, other] = [slow(), slow()];
+  for (const { end } of [more, other]) end();
+  await expect(bodies.with(more.request, "greedy", async (body) => body)).rejects.toMatchObject({ status: 429 });
+  expect(await bodies.with(other.request, "other", async (body) => body)).toBe(7);
+  for (const { end } of open) end();
+  expect(await Promise.all(answers)).toEqual(open.map(() => 7));
 });

@@ -5,6 +5,8 @@ import { ApiError } from "./api-error.ts";
 export const MAX_BODY_BYTES = 4 * 2 ** 20;
 /** Of all connections together: what has been sent, and is not yet a prompt. */
 export const MAX_HELD_BYTES = 16 * MAX_BODY_BYTES;
+/** Of one network's: the rest is there for others. */
+export const MAX_NETWORK_BYTES = MAX_HELD_BYTES / 2;
 /** Of arrays and objects in each other: far more than requests need, far less than what overflows a stack. */
 export const MAX_BODY_DEPTH = 100;
 /** Who needs longer for that is not going to finish. */
@@ -13,25 +15,35 @@ const MAX_SECONDS = 60;
 /** Reads the bodies of requests, no more at a time than memory is for. */
 export class Bodies {
   #held = 0;
+  readonly #heldBy = new Map<string, number>();
 
   /**
    * Reads a body as JSON and hands it on; what it takes counts until `use` is done.
+   * @param network where it comes from
    * @throws ApiError 413 when it is longer than {@link MAX_BODY_BYTES}, 429 when all bodies together are longer than
-   *   {@link MAX_HELD_BYTES}, 408 when it does not come, 400 when it is not JSON in UTF-8 or nested deeper than
+   *   {@link MAX_HELD_BYTES} or those of `network` than {@link MAX_NETWORK_BYTES}, 408 when it does not come, 400 when it is not JSON in UTF-8 or nested deeper than
    *   {@link MAX_BODY_DEPTH}
    */
-  async with<T>(request: Request, use: (body: unknown) => Promise<T>): Promise<T> {
+  async with<T>(request: Request, network: string, use: (body: unknown) => Promise<T>): Promise<T> {
     let size = 0;
     try {
       const bytes = await readBytes(request, (more) => {
         size += more;
-        this.#held += more;
-        if (this.#held > MAX_HELD_BYTES) throw tooMany();
+        if (this.#hold(network, more) > MAX_NETWORK_BYTES || this.#held > MAX_HELD_BYTES) throw tooMany();
       });
       return await use(parse(bytes));
     } finally {
-      this.#held -= size;
+      this.#hold(network, -size);
     }
+  }
+
+  /** @returns what the network has now */
+  #hold(network: string, more: number): number {
+    const own = (this.#heldBy.get(network) ?? 0) + more;
+    if (own === 0) this.#heldBy.delete(network);
+    else this.#heldBy.set(network, own);
+    this.#held += more;
+    return own;
   }
 }
 
