@@ -1,16 +1,24 @@
-import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
+import { Environment, parse, tokenize } from "@huggingface/jinja";
 
+import { Budget, isContainer, LimitError } from "./budget.ts";
 import { type Block, findBlocks } from "./lines.ts";
+import { BoundedInterpreter, LINE_MARK } from "./interpreter.ts";
+import { type NodeRoles, rolesOf } from "./nodes.ts";
 import { strftime } from "./strftime.ts";
 
 type Token = ReturnType<typeof tokenize>[number];
 type Program = ReturnType<typeof parse>;
-type EvaluateArguments = Parameters<Interpreter["evaluate"]>;
 
 /** transformers' settings for chat templates. */
 const WHITESPACE = { trim_blocks: true, lstrip_blocks: true };
-/** Comments of this form are ours: the line of the block that follows. */
-const MARK = "\u0000line ";
+/** Of a template, in UTF-16 units; the longest real ones have a fifth of it. */
+const LONGEST = 2 ** 18;
+/** Blanks in a row: the library's time to read them grows with the square. */
+const MOST_BLANKS = 4000;
+/** What a user reads of an error: templates may say anything. */
+const LONGEST_MESSAGE = 1000;
+/** The sandbox of Jinja, which transformers renders in, has the same limit. */
+const LONGEST_RANGE = 100_000;
 
 /** What goes wrong in a template, with the line it happens at. */
 export class TemplateError extends Error {
@@ -19,7 +27,7 @@ export class TemplateError extends Error {
   readonly raised: boolean;
 
   constructor(message: string, line: number, raised: boolean, cause: unknown) {
-    super(message, { cause });
+    super(message.length > LONGEST_MESSAGE ? `${message.slice(0, LONGEST_MESSAGE)}…` : message, { cause });
     this.line = line;
     this.raised = raised;
   }
@@ -28,37 +36,72 @@ export class TemplateError extends Error {
 /** A compiled Jinja template with the globals and white space rules that transformers gives to chat templates. */
 export class JinjaTemplate {
   readonly #program: Program;
+  readonly #roles: NodeRoles;
 
-  /** @throws {TemplateError} for a template that cannot be parsed */
+  /** @throws {TemplateError} for a template that cannot be parsed, or is too large */
   constructor(template: string) {
+    checkSize(template);
     // Jinja reads every kind of line end as \n.
     const source = template.replaceAll(/\r\n?/g, "\n");
     const blocks = findBlocks(source);
     this.#program = parseMarked(tokenizeAt(source, blocks), blocks);
+    try {
+      this.#roles = rolesOf(this.#program);
+    } catch (error) {
+      throw new TemplateError(messageOf(error), 1, false, error);
+    }
   }
 
   /**
    * @param variables JSON values by name
    * @param now what `strftime_now` tells
-   * @throws {TemplateError} when the template refuses or fails
+   * @throws {TemplateError} when the template refuses or fails, or does more than a {@link Budget} allows
    */
   render(variables: Readonly<Record<string, unknown>>, now: Date): string {
     const refusal: { message?: string } = {};
-    const environment = new Environment();
-    const globals = { ...GLOBALS, strftime_now: (format: string) => strftime(now, format), ...variables };
     const raise = (message: unknown) => {
-      refusal.message = String(message);
+      refusal.message = isContainer(message) ? "it raised an exception" : String(message);
       throw new Error(refusal.message);
     };
-    const interpreter = new TrackingInterpreter(environment);
+    let interpreter: BoundedInterpreter | undefined;
     try {
+      const environment = new Environment();
+      const budget = new Budget(variables);
+      interpreter = new BoundedInterpreter(environment, budget, this.#roles);
+      const globals = {
+        ...GLOBALS,
+        strftime_now: (format: unknown) => strftime(now, shortFormat(format)),
+        ...variables,
+      };
       for (const [name, value] of Object.entries({ ...globals, raise_exception: raise })) environment.set(name, value);
       return String(interpreter.run(this.#program).value);
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      throw new TemplateError(message, interpreter.line, refusal.message === message, error);
+      const message = messageOf(error);
+      throw new TemplateError(message, interpreter?.line ?? 1, refusal.message === message, error);
     }
   }
+}
+
+function checkSize(template: string): void {
+  if (template.length > LONGEST) {
+    throw new TemplateError(`it is longer than ${LONGEST} characters`, 1, false, undefined);
+  }
+  const blanks = new RegExp(`\\s{${MOST_BLANKS}}`).exec(template);
+  if (blanks === null) return;
+  const line = template.slice(0, blanks.index).split("\n").length;
+  throw new TemplateError(`it has more than ${MOST_BLANKS} blanks in a row`, line, false, undefined);
+}
+
+function messageOf(error: unknown): string {
+  // What the library does deep inside (lists in each other, parentheses) has no limit but the stack.
+  if (error instanceof RangeError && /call stack/i.test(error.message)) return "it is nested too deeply";
+  return error instanceof Error ? error.message : String(error);
+}
+
+function shortFormat(format: unknown): string {
+  const text = typeof format === "string" ? format : "";
+  if (text.length > 1000) throw new LimitError("strftime_now() is given more than 1000 characters");
+  return text;
 }
 
 const GLOBALS = {
@@ -73,27 +116,13 @@ const GLOBALS = {
 
 /** Python's `range`. */
 function range(first: number, second?: number, step = 1): number[] {
+  // Templates give anything, and lists become texts on their way to a number.
+  if (![first, second ?? 0, step].every(Number.isInteger)) throw new Error("range() takes whole numbers");
   const [start, stop] = second === undefined ? [0, first] : [first, second];
   if (step === 0) throw new Error("range() arg 3 must not be zero");
   const length = Math.max(0, Math.ceil((stop - start) / step));
+  if (length > LONGEST_RANGE) throw new LimitError(`range() of more than ${LONGEST_RANGE} numbers`);
   return Array.from({ length }, (_, i) => start + i * step);
-}
-
-/** Remembers the line of the last block that it entered. */
-class TrackingInterpreter extends Interpreter {
-  line = 1;
-
-  override evaluate(...[statement, environment]: EvaluateArguments): ReturnType<Interpreter["evaluate"]> {
-    if (statement?.type === "Comment" && "value" in statement) {
-      const text = String(statement.value);
-      if (text.startsWith(MARK)) this.line = Number(text.slice(MARK.length));
-    }
-    const { line } = this;
-    const value = super.evaluate(statement, environment);
-    // Back from a macro, which has lines of its own.
-    if (statement?.type === "CallExpression") this.line = line;
-    return value;
-  }
 }
 
 function tokenizeAt(source: string, blocks: readonly Block[]): Token[] {
@@ -101,9 +130,15 @@ function tokenizeAt(source: string, blocks: readonly Block[]): Token[] {
     return tokenize(source, WHITESPACE);
   } catch (error) {
     // The lexer keeps no position: the culprit is the first block with which it fails.
-    const culprit = blocks.find(({ end }) => !tokenizes(source.slice(0, end)));
-    const line = culprit?.line ?? source.split("\n").length;
-    throw new TemplateError(error instanceof Error ? error.message : String(error), line, false, error);
+    // With it all longer beginnings fail, too.
+    let good = 0;
+    let bad = blocks.length;
+    while (good < bad) {
+      const middle = (good + bad) >> 1;
+      if (tokenizes(source.slice(0, blocks[middle]?.end))) good = middle + 1;
+      else bad = middle;
+    }
+    throw new TemplateError(messageOf(error), blocks[good]?.line ?? source.split("\n").length, false, error);
   }
 }
 
@@ -127,7 +162,7 @@ function parseMarked(tokens: readonly Token[], blocks: readonly Block[]): Progra
       line = blocks[opened++]?.line ?? line;
       const word = tokens[i + 1]?.value ?? "";
       if (token.type === "OpenExpression" || !/^(?:else|elif|end\w*)$/.test(word)) {
-        marked.push({ type: "Comment", value: `${MARK}${line}` });
+        marked.push({ type: "Comment", value: `${LINE_MARK}${line}` });
         lines.push(line);
       }
     }
@@ -147,9 +182,7 @@ function parseMarked(tokens: readonly Token[], blocks: readonly Block[]): Progra
   } catch (error) {
     // Past the end the parser trips over its own feet (a TypeError about undefined).
     const ended = reached >= marked.length;
-    const message = ended
-      ? "the template ends in the middle of a statement"
-      : String(error instanceof Error ? error.message : error);
+    const message = ended ? "the template ends in the middle of a statement" : messageOf(error);
     throw new TemplateError(message, lines[Math.min(reached, lines.length - 1)] ?? 1, false, error);
   }
 }
