@@ -8,7 +8,7 @@ const STEPS_A_VALUE = 256;
 /** Characters of any text that a template makes, and further ones for each of the input. */
 const FREE_TEXT = 4_000_000;
 const TEXT_A_CHARACTER = 16;
-/** Expressions and statements in each other, macros' own counted; half of what the stack has room for. */
+/** Expressions and statements in each other, macros' own counted; a fifth of what the stack has room for. */
 const MAX_DEPTH = 1500;
 /** Of values in each other: what writes them out calls itself. */
 const MAX_NESTING = 250;
