@@ -5,6 +5,7 @@ import * as v from "valibot";
 
 import { RandloraError } from "../errors.ts";
 import { MAX_SETTINGS_BYTES, readWhole } from "../safetensors/read-whole.ts";
+import { LimitError, measure } from "./template/budget.ts";
 import { JinjaTemplate, TemplateError } from "./template/jinja.ts";
 import { readOptionalJsonObject, readTokenizerConfig } from "./tokenizer/files.ts";
 import { decodeUtf8 } from "./utf8.ts";
@@ -92,6 +93,7 @@ export class ChatTemplate {
       documents: variables["documents"] ?? null,
       add_generation_prompt: addGenerationPrompt,
     };
+    checkNesting(values);
     const marks = unusedCharacters(this.source + JSON.stringify(values));
     let text: string;
     try {
@@ -168,6 +170,16 @@ async function readSpecialTokens(folder: string): Promise<Readonly<Record<string
     if (text !== null) tokens[name] = text;
   }
   return tokens;
+}
+
+/** Whatever reads the values further on calls itself: `JSON.stringify`, the template. */
+function checkNesting(values: unknown): void {
+  try {
+    measure(values);
+  } catch (error) {
+    if (!(error instanceof LimitError)) throw error;
+    throw new RandloraError("data", `messages, tools or variables: ${error.message}`, "", { cause: error });
+  }
 }
 
 /** Names that a message's reasoning goes by; templates read the first, gpt-oss's the second. */

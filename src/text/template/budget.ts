@@ -35,7 +35,7 @@ export class Budget {
 
   /** @param variables what the template is given */
   constructor(variables: unknown) {
-    const { values, characters } = measure(variables, Infinity);
+    const { values, characters } = measure(variables);
     this.#steps = FREE_STEPS + STEPS_A_VALUE * (values + characters / 16);
     this.mostText = FREE_TEXT + TEXT_A_CHARACTER * characters;
   }
@@ -76,7 +76,7 @@ export class Budget {
  * Sums a value up, what occurs twice twice, as whoever writes it out does.
  * @throws LimitError beyond `most` steps, or nested too deeply
  */
-function measure(value: unknown, most: number): Size {
+export function measure(value: unknown, most = Infinity): Size {
   const size: Size = { values: 0, characters: 0, depth: 0 };
   const visit = (item: unknown, depth: number): void => {
     if (depth > MAX_NESTING) throw new LimitError(`a value is nested more than ${MAX_NESTING} deep`);

@@ -118,6 +118,20 @@ test.each([
   expectRefusal(source, message);
 });
 
+test.each([200, 100_000])("values nested %i deep", (depth) => {
+  const template = new ChatTemplate("{{ messages[0].x | tojson | length }}{{ more | tojson | length }}", "t", {});
+  const nested = JSON.parse("[".repeat(depth) + "]".repeat(depth));
+  const messages = [{ role: "user", content: "a" }];
+  for (const input of [{ messages: [{ role: "user", x: nested }] }, { messages, variables: { more: nested } }]) {
+    if (depth < 250) {
+      expect(template.render(input).text).toContain(String(2 * depth));
+    } else {
+      const message = "messages, tools or variables: a value is nested more than 250 deep";
+      expect(() => template.render(input)).toThrow(expect.objectContaining({ code: "data", message }));
+    }
+  }
+});
+
 test("a message is not longer than somebody reads", () => {
   expect(() => render("{{ raise_exception('x' ~ range(1000) | tojson) }}")).toThrow(/^x.{900,1000}…$/);
 });
