@@ -4,7 +4,7 @@
  * (o200k's capitals and small letters), nothing behind the second can fail. A run of white space that one branch gives up
  * is taken whole by the next.
  */
-const KNOWN: ReadonlySet<string> = new Set([
+export const KNOWN_PATTERNS: ReadonlySet<string> = new Set([
   // GPT-2
   String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`,
   // cl100k; Llama 3
@@ -19,5 +19,5 @@ const KNOWN: ReadonlySet<string> = new Set([
 
 /** Is a regular expression of tokenizer.json one that the native engine may run? */
 export function isKnownPattern(regex: string): boolean {
-  return KNOWN.has(regex);
+  return KNOWN_PATTERNS.has(regex);
 }

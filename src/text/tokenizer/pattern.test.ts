@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { KNOWN_PATTERNS } from "./known-patterns.ts";
 import { PartError } from "./part.ts";
 import { compilePattern } from "./pattern.ts";
 import { BEHAVIORS, splitText } from "./split.ts";
@@ -50,5 +51,31 @@ describe("patterns", () => {
 
   test("what JavaScript cannot express is refused", () => {
     expect(() => compilePattern({ Regex: "(?<=a(" })).toThrow(PartError);
+  });
+});
+
+describe("patterns that the native engine runs", () => {
+  const units = ["a", "A", "\u01c5", "中", "\u0301", "1", " ", "\n", "\r", "/", "!", "'s", "'", "\u0085", "😀"];
+
+  test.each([...KNOWN_PATTERNS])("%s: no text keeps it busy", (regex) => {
+    const pattern = compilePattern({ Regex: regex });
+    for (const first of units) {
+      for (const second of units) {
+        const text = `${(first + second).repeat(10_000)}${first.repeat(20_000)}~`;
+        expect([...pattern.matchAll(text)].at(-1)?.end).toBe(text.length);
+      }
+    }
+  });
+
+  test.each([...KNOWN_PATTERNS])("%s: ours finds the same", (regex) => {
+    const native = compilePattern({ Regex: regex });
+    const ours = compilePattern({ Regex: `(?:${regex})` });
+    const text = fc.array(fc.constantFrom(...units), { maxLength: 30 }).map((parts) => parts.join(""));
+    fc.assert(
+      fc.property(text, (one) => {
+        expect([...ours.matchAll(one)]).toEqual([...native.matchAll(one)]);
+      }),
+      { seed: 4, numRuns: 500 },
+    );
   });
 });
