@@ -1,6 +1,7 @@
-import { mkdir, rename, stat, writeFile } from "node:fs/promises";
-import { tmpdir, userInfo } from "node:os";
-import { dirname, join } from "node:path";
+import { rmSync } from "node:fs";
+import { lstat, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import train from "../../fixtures/embedded/data/train.jsonl" with { type: "file" };
 import valid from "../../fixtures/embedded/data/valid.jsonl" with { type: "file" };
 import config from "../../fixtures/embedded/model/config.json" with { type: "file" };
@@ -9,6 +10,7 @@ import weights from "../../fixtures/embedded/model/model.safetensors" with { typ
 import tokenizer from "../../fixtures/embedded/model/tokenizer.json" with { type: "file" };
 import tokenizerConfig from "../../fixtures/embedded/model/tokenizer_config.json" with { type: "file" };
 import { cacheFolder } from "../hub/cache-folder.ts";
+import { naming } from "../safetensors/failure.ts";
 import { besides } from "../safetensors/whole-file.ts";
 import { EMBEDDED } from "./embedded-name.ts";
 
@@ -33,39 +35,52 @@ export async function embeddedData(): Promise<string> {
 }
 
 /**
- * The files as a folder on the disk, for readers that work with ranges: in the cache folder, or in a temporary one
- * where that cannot be written. The folder is named by its content, so another version of the program has its own.
+ * The files as a folder on the disk, for readers that work with ranges: in the cache folder, or in a temporary one of this
+ * process where that cannot be written. The folder is named by its content, so another version of the program has its own.
  */
 async function unpacked(kind: string, files: Readonly<Record<string, unknown>>): Promise<string> {
-  const contents = new Map<string, Uint8Array>();
+  const contents = new Map<string, Buffer>();
   const hash = new Bun.CryptoHasher("sha256");
   for (const [name, path] of Object.entries(files)) {
-    const bytes = await Bun.file(String(path)).bytes();
+    const bytes = Buffer.from(await Bun.file(String(path)).arrayBuffer());
     contents.set(name, bytes);
     hash.update(`${name} ${bytes.length} `).update(bytes);
   }
   const name = `${kind}-${hash.digest("hex").slice(0, 16)}`;
   const folder = join(cacheFolder(), EMBEDDED, name);
-  return await unpackTo(folder, contents).catch(() =>
-    unpackTo(join(tmpdir(), `randlora-${userInfo().uid}`, EMBEDDED, name), contents),
-  );
+  return await unpackTo(folder, contents).catch(async () => unpackTo(join(await ownTemporary(), name), contents));
 }
 
-async function unpackTo(folder: string, contents: ReadonlyMap<string, Uint8Array>): Promise<string> {
-  const complete = await Promise.all(
-    Array.from(contents, async ([name, { length }]) => (await sizeOf(join(folder, name))) === length),
-  );
-  if (complete.every(Boolean)) return folder;
+/** Puts in place what is not there byte for byte; a link or a pipe of that name gives way to the file. */
+async function unpackTo(folder: string, contents: ReadonlyMap<string, Buffer>): Promise<string> {
+  await naming(folder, "write", mkdir(folder, { recursive: true }));
   for (const [name, bytes] of contents) {
     const path = join(folder, name);
+    if (await holds(path, bytes)) continue;
     const temporary = besides(path);
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(temporary, bytes);
-    await rename(temporary, path);
+    try {
+      await naming(path, "write", writeFile(temporary, bytes, { flag: "wx" }));
+      await naming(path, "write", rename(temporary, path));
+    } finally {
+      await rm(temporary, { force: true });
+    }
   }
   return folder;
 }
 
-async function sizeOf(path: string): Promise<number | undefined> {
-  return (await stat(path).catch(() => undefined))?.size;
+async function holds(path: string, bytes: Buffer): Promise<boolean> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found?.isFile() !== true || found.size !== bytes.length) return false;
+  return bytes.equals(await naming(path, "read", readFile(path)));
+}
+
+let temporary: Promise<string> | undefined;
+
+/** A folder that nobody else can have made, nor can open; it goes with the process. */
+async function ownTemporary(): Promise<string> {
+  temporary ??= naming(tmpdir(), "write", mkdtemp(join(tmpdir(), `randlora-${EMBEDDED}-`))).then((path) => {
+    process.on("exit", () => rmSync(path, { recursive: true, force: true }));
+    return path;
+  });
+  return await temporary;
 }
