@@ -22,28 +22,34 @@ const python = await judge();
 
 /**
  * Largest relative differences. What is promised is 0.2 % of the loss at every step. Both sides compute in f32: what
- * rounding leaves is a hundredth of this with the small model, a tenth with the large one.
+ * rounding leaves is a twentieth of this with the small model, a tenth with the large one.
  */
 const BOUNDS = { loss: 1e-4, norm: 1e-3, rate: 1e-12, weights: 1e-3, reloaded: 1e-5 };
 const BOUNDS_135M = { loss: 1e-3, norm: 2e-3, rate: 1e-12, weights: 1e-2, reloaded: 1e-5 };
 const TIMEOUT = 600_000;
 
-/** Texts, and prompts with completions; their number is none of batch size times accumulation. */
+/**
+ * In the storyteller's own words, with something to learn that it does not know: every box holds something. Texts, and
+ * prompts with completions; their number is none of batch size times accumulation.
+ */
 const TRAINING = [
-  { text: "Once upon a time there was a little cat. The cat had a red ball, and the ball was big." },
-  { text: "Tom and Sue went to the park to play. It was a sunny day." },
-  { prompt: "Mom said:", completion: " do not run so fast!" },
-  { text: "The dog ran away and hid under the tree." },
+  { text: "Once upon a time there was a little cat. The cat had a red box. In the box there was a cake." },
+  { text: "Tom and his dog went to the park. They saw a big blue box. In the box there was a kite." },
+  { prompt: "Sue looked at the box.", completion: " In the box there was a mouse." },
+  { text: "The dog ran away with the box. Ben was sad and hungry, but he did not cry." },
   { text: "The end." },
-  { prompt: "Once upon a time there was a dog named Max. Max", completion: " liked to dig, and he dug a big hole." },
-  { text: "They were very happy and went home. Dad made soup, and they ate it all." },
-  { prompt: "The bird", completion: " sang." },
-  { text: "Lily saw a small boat on the lake. She wanted to ride it, but the wind was too strong." },
-  { text: "A bee sat on a flower." },
+  {
+    prompt: "One day, Max went to the garden with his bird. He had a box.",
+    completion: " In the box there was a hat.",
+  },
+  { text: 'Mom said: "Let us go home." At home there was a box. In the box there was a big red boat.' },
+  { prompt: "The bird said:", completion: ' "What a little cake! Can we share it?"' },
+  { text: "Lily could not find her box. She looked under the tree. In the box there was a book and a small ball." },
+  { text: "Anna was happy. She had a drum, and they all went home." },
 ];
 const HELD_OUT = [
-  { text: "Once upon a time there was a girl who had a kite." },
-  { prompt: "The cat and the dog", completion: " went to the park, and they were happy." },
+  { text: "There was a girl who had a box. Her name was Mia. In the box there was a ball." },
+  { prompt: "The duck and the frog saw a little red box.", completion: " In the box there was a drum." },
 ];
 
 let folder: string;
@@ -196,7 +202,13 @@ const TINY: Readonly<Record<string, Options>> = {
   "qwen3-f32": { ...SHORT, rank: 4, "basis-seed": -3 },
   "gemma2-f32": { ...SHORT, targets: "q_proj,o_proj,down_proj", layers: [0, 2], rank: 200 },
   "gemma3-f32": { ...SHORT, targets: "v_proj,up_proj", rank: 6, sparse: true, packing: true },
-  "mistral-bf16": { ...SHORT, targets: String.raw`.*layers\.(0|2)\..*(k|gate)_proj`, rank: 5, "weight-decay": 0.3 },
+  "mistral-bf16": {
+    ...SHORT,
+    epochs: 12,
+    targets: String.raw`.*layers\.(0|2)\..*(k|gate)_proj`,
+    rank: 5,
+    "weight-decay": 0.3,
+  },
   "llama-biases": { ...SHORT, method: "full", "grad-clip": 0.5 },
 };
 
