@@ -1,6 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import { RandloraError } from "../errors.ts";
-import { adapterFlags, DRIVER_HINT, type GpuEntry, isSoftware, listGpus, parseGpuList, pickGpu } from "./choose.ts";
+import {
+  adapterFlags,
+  checkOpened,
+  DRIVER_HINT,
+  type GpuEntry,
+  isSoftware,
+  listGpus,
+  parseGpuList,
+  pickGpu,
+} from "./choose.ts";
 import { createInstance, releaseInstance } from "./dawn.ts";
 import { Gpu } from "./gpu.ts";
 
@@ -43,19 +52,50 @@ describe("--gpu", () => {
     ["rtx 4090", CARD],
     ["rtx 3060", OTHER],
     ["LLVMpipe", LAVAPIPE],
+    ["4090", CARD],
+    ["3060", OTHER],
   ])("%s picks one", (choice, entry) => {
     expect(pickGpu(LIST, choice)).toBe(entry);
   });
 
   test.each([
-    ["3", "--gpu 3: no GPU has this index"],
+    ["5080", "--gpu 5080: no GPU has this index, or this in its name"],
     ["radeon", "--gpu radeon: no such GPU"],
-    ["nvidia", "--gpu nvidia: more than one GPU has this in its name"],
   ])("%s is refused with the list", (choice, message) => {
     const hint = "there are: 0 NVIDIA GeForce RTX 4090 (vulkan), 1 NVIDIA GeForce RTX 3060 (vulkan), 2 llvmpipe";
     expect(() => pickGpu(LIST, choice)).toThrow(
       expect.objectContaining({ code: "gpu", message, hint: expect.stringContaining(hint) }),
     );
+  });
+
+  test.each(["nvidia", "rtx", "60"])("%s is refused with those that it may be", (choice) => {
+    const list = [{ ...CARD, name: "NVIDIA GeForce RTX 4060" }, OTHER, LAVAPIPE];
+    expect(() => pickGpu(list, choice)).toThrow(
+      expect.objectContaining({
+        code: "gpu",
+        message: `--gpu ${choice}: more than one GPU has this in its name`,
+        hint: "choose one of these: 0 NVIDIA GeForce RTX 4060 (vulkan), 1 NVIDIA GeForce RTX 3060 (vulkan)",
+      }),
+    );
+  });
+
+  test("a whole name is that card's, though another one's has more behind it", () => {
+    const better = { ...CARD, name: `${CARD.name} D` };
+    expect(pickGpu([better, CARD], CARD.name.toLowerCase())).toBe(CARD);
+    expect(pickGpu([better, CARD], "4090 d")).toBe(better);
+    expect(() => pickGpu([better, CARD], "4090")).toThrow("more than one GPU");
+  });
+
+  test("a card that was opened instead of the chosen one is named", () => {
+    expect(() => checkOpened(CARD, "nvidia-geforce-rtx-4090-d")).toThrow(
+      expect.objectContaining({
+        code: "gpu",
+        message: `${CARD.name} (vulkan) was chosen, and the driver opened nvidia-geforce-rtx-4090-d instead`,
+      }),
+    );
+    for (const device of ["nvidia-geforce-rtx-4090", "0x2684", ""])
+      expect(() => checkOpened(CARD, device)).not.toThrow();
+    expect(() => checkOpened(LAVAPIPE, "llvmpipe-llvm-19-1-7-256-bits-")).not.toThrow();
   });
 
   test("without any GPU the hint is how to get one", () => {

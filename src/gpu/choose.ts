@@ -56,25 +56,57 @@ export function adapterFlags({ backend, name }: GpuEntry): string[] {
 }
 
 /**
- * Picks by `--gpu`: an index into the list, `software`, or a part of a name (case ignored).
+ * Picks by `--gpu`: an index into the list, `software`, a name, or a part of one (case ignored). A number that is no
+ * index is a part of a name: 4090.
  * @throws RandloraError `gpu` when nothing or more than one name matches
  */
 export function pickGpu(list: readonly GpuEntry[], choice: string): GpuEntry {
-  const names = list.map((entry, index) => `${index} ${entry.name} (${entry.backend})`).join(", ");
-  const hint = list.length === 0 ? DRIVER_HINT : `there are: ${names}`;
-  if (/^\d+$/.test(choice)) {
-    const entry = list[Number(choice)];
-    if (entry === undefined) throw new RandloraError("gpu", `--gpu ${choice}: no GPU has this index`, hint);
-    return entry;
-  }
+  const hint = list.length === 0 ? DRIVER_HINT : `there are: ${numbered(list, list)}`;
+  const isNumber = /^\d+$/.test(choice);
+  const byIndex = isNumber ? list[Number(choice)] : undefined;
+  if (byIndex !== undefined) return byIndex;
   const wanted = choice.toLowerCase();
-  const matches = list.filter((entry) =>
-    wanted === "software" ? entry.software : entry.name.toLowerCase().includes(wanted),
-  );
-  const [first, second] = matches;
-  if (first === undefined) throw new RandloraError("gpu", `--gpu ${choice}: no such GPU`, hint);
-  if (second !== undefined && second.name !== first.name && wanted !== "software") {
-    throw new RandloraError("gpu", `--gpu ${choice}: more than one GPU has this in its name`, hint);
+  if (wanted === "software") {
+    const emulated = list.find(({ software }) => software);
+    if (emulated !== undefined) return emulated;
   }
-  return first;
+  const matches = list.filter(({ name }) => name.toLowerCase().includes(wanted));
+  const exact = matches.find(({ name }) => name.toLowerCase() === wanted);
+  const [first] = matches;
+  const found = exact ?? first;
+  if (found === undefined) {
+    const what = isNumber ? "no GPU has this index, or this in its name" : "no such GPU";
+    throw new RandloraError("gpu", `--gpu ${choice}: ${what}`, hint);
+  }
+  if (exact === undefined && matches.some(({ name }) => name !== found.name)) {
+    const message = `--gpu ${choice}: more than one GPU has this in its name`;
+    throw new RandloraError("gpu", message, `choose one of these: ${numbered(list, matches)}`);
+  }
+  return found;
+}
+
+/** These of the list's, with their indices there. */
+function numbered(list: readonly GpuEntry[], some: readonly GpuEntry[]): string {
+  return some.map((entry) => `${list.indexOf(entry)} ${entry.name} (${entry.backend})`).join(", ");
+}
+
+/**
+ * Sees that Dawn opened the GPU that was picked: it opens the first whose name contains the one that is asked for, so
+ * that of a card and one called the same with more behind it ("… 4070", "… 4070 Ti") the wrong one may come.
+ * @param device as WebGPU gives it: in small letters, with hyphens for all but letters and digits; or an id, or nothing
+ * @throws RandloraError `gpu` naming both
+ */
+export function checkOpened({ name, backend }: GpuEntry, device: string): void {
+  const [wanted, opened] = [normalised(name), normalised(device)];
+  if (opened === "" || opened.startsWith("0x") || opened === wanted) return;
+  throw new RandloraError(
+    "gpu",
+    `${name} (${backend}) was chosen, and the driver opened ${device} instead`,
+    "a GPU whose name is the beginning of another's cannot be chosen beside it: hide that one from the driver",
+  );
+}
+
+/** The letters and digits, which are all that WebGPU's identifiers keep of a name. */
+function normalised(name: string): string {
+  return name.toLowerCase().replace(/[^a-z0-9]/g, "");
 }

@@ -1,5 +1,5 @@
 import { RandloraError } from "../errors.ts";
-import { adapterFlags, DRIVER_HINT, isSoftware, listGpus, pickGpu } from "./choose.ts";
+import { adapterFlags, checkOpened, DRIVER_HINT, isSoftware, listGpus, pickGpu } from "./choose.ts";
 import { countingDevice } from "./counting.ts";
 import { createInstance, releaseInstance } from "./dawn.ts";
 import { FULL_HINT, GpuMemory } from "./memory.ts";
@@ -198,9 +198,8 @@ interface OpenedDevice {
 }
 
 async function requestDevice(options: GpuOptions): Promise<OpenedDevice | undefined> {
-  const flags = [...DAWN_FLAGS];
-  if (options.choice !== undefined) flags.push(...adapterFlags(pickGpu(await listGpus(), options.choice)));
-  const instance = createInstance(flags);
+  const picked = options.choice === undefined ? undefined : pickGpu(await listGpus(), options.choice);
+  const instance = createInstance([...DAWN_FLAGS, ...(picked === undefined ? [] : adapterFlags(picked))]);
   let name = "the GPU";
   try {
     const adapter = await instance.requestAdapter({ powerPreference: "high-performance" });
@@ -209,6 +208,7 @@ async function requestDevice(options: GpuOptions): Promise<OpenedDevice | undefi
       return undefined;
     }
     name = adapter.info.device;
+    if (picked !== undefined) checkOpened(picked, name);
     const requiredLimits: Record<string, number> = {};
     for (const limit of LIMITS) requiredLimits[limit] = adapter.limits[limit];
     if (options.limits === "guaranteed") for (const limit of GUARANTEED) delete requiredLimits[limit];
@@ -218,6 +218,7 @@ async function requestDevice(options: GpuOptions): Promise<OpenedDevice | undefi
     return { instance, device, info: describe(adapter.info) };
   } catch (cause) {
     releaseInstance(instance);
+    if (cause instanceof RandloraError) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new RandloraError("gpu", `${name}: the driver refused to open it: ${reason}`, DRIVER_HINT, { cause });
   }
