@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { judge } from "./judge.ts";
 import { smollm2 } from "./models.ts";
 import { formatTable } from "./table.ts";
+import { jsonLines, PLAIN_TEXTS, STORY_TEXTS } from "./training-texts.ts";
 import {
   type Course,
   distanceOfWeights,
@@ -21,46 +22,17 @@ import {
 const python = await judge();
 
 /**
- * Largest relative differences. What is promised is 0.2 % of the loss at every step. Both sides compute in f32: what
- * rounding leaves is a twentieth of this with the small model, a tenth with the large one.
+ * What is trained on, and the largest relative differences. What is promised is 0.2 % of the loss at every step. Both sides
+ * compute in f32: what rounding leaves is a twentieth of this with the small model, less than a tenth with the large one.
  */
-const BOUNDS = { loss: 1e-4, norm: 1e-3, rate: 1e-12, weights: 1e-3, reloaded: 1e-5 };
-const BOUNDS_135M = { loss: 1e-3, norm: 2e-3, rate: 1e-12, weights: 1e-2, reloaded: 1e-5 };
+const SMALL = { texts: STORY_TEXTS, loss: 1e-4, norm: 1e-3, rate: 1e-12, weights: 1e-3, reloaded: 1e-5 };
+const LARGE = { texts: PLAIN_TEXTS, loss: 1e-3, norm: 2e-3, rate: 1e-12, weights: 1e-2, reloaded: 1e-5 };
 const TIMEOUT = 600_000;
 
-/**
- * In the storyteller's own words, with something to learn that it does not know: every box holds something. Texts, and
- * prompts with completions; their number is none of batch size times accumulation.
- */
-const TRAINING = [
-  { text: "Once upon a time there was a little cat. The cat had a red box. In the box there was a cake." },
-  { text: "Tom and his dog went to the park. They saw a big blue box. In the box there was a kite." },
-  { prompt: "Sue looked at the box.", completion: " In the box there was a mouse." },
-  { text: "The dog ran away with the box. Ben was sad and hungry, but he did not cry." },
-  { text: "The end." },
-  {
-    prompt: "One day, Max went to the garden with his bird. He had a box.",
-    completion: " In the box there was a hat.",
-  },
-  { text: 'Mom said: "Let us go home." At home there was a box. In the box there was a big red boat.' },
-  { prompt: "The bird said:", completion: ' "What a little cake! Can we share it?"' },
-  { text: "Lily could not find her box. She looked under the tree. In the box there was a book and a small ball." },
-  { text: "Anna was happy. She had a drum, and they all went home." },
-];
-const HELD_OUT = [
-  { text: "There was a girl who had a box. Her name was Mia. In the box there was a ball." },
-  { prompt: "The duck and the frog saw a little red box.", completion: " In the box there was a drum." },
-];
-
 let folder: string;
-let data: string;
-let valid: string;
 const rows: string[][] = [];
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "randlora-training-"));
-  [data, valid] = [join(folder, "train.jsonl"), join(folder, "valid.jsonl")];
-  await Bun.write(data, TRAINING.map((sample) => `${JSON.stringify(sample)}\n`).join(""));
-  await Bun.write(valid, HELD_OUT.map((sample) => `${JSON.stringify(sample)}\n`).join(""));
 });
 afterAll(async () => {
   await rm(folder, { recursive: true });
@@ -145,7 +117,7 @@ async function begin(name: string, start: Start, job: Job): Promise<{ adapter?: 
   return { adapter, ours: isTrained ? { "init-adapter": adapter } : {} };
 }
 
-function compare(name: string, ours: Course, theirs: Course, bounds: typeof BOUNDS): void {
+function compare(name: string, ours: Course, theirs: Course, bounds: typeof SMALL): void {
   const of = (course: Course, key: "loss" | "grad_norm" | "tokens") => course.steps.map((step) => step[key]);
   const rate = (course: Course) => course.steps.map((step) => step.learning_rate).filter((value) => value > 0);
   expect(of(ours, "tokens")).toEqual(of(theirs, "tokens"));
@@ -168,10 +140,12 @@ function compare(name: string, ours: Course, theirs: Course, bounds: typeof BOUN
 }
 
 /** Trains on both sides and compares; then loads what we wrote. */
-async function judgeCase(name: string, base: string, { options, start = "new" }: Case, bounds = BOUNDS): Promise<void> {
-  const job = { base, options, data, valid };
+async function judgeCase(name: string, base: string, { options, start = "new" }: Case, bounds = SMALL): Promise<void> {
   const place = join(folder, name.replaceAll(/[^a-z0-9]+/gi, "-"));
-  await mkdir(place);
+  const [data, valid] = [join(place, "train.jsonl"), join(place, "valid.jsonl")];
+  await Bun.write(data, jsonLines(bounds.texts.training));
+  await Bun.write(valid, jsonLines(bounds.texts.heldOut));
+  const job = { base, options, data, valid };
   const { adapter, ours: more } = await begin(name, start, job);
   const run = join(place, "run");
   const ours = await trainOurs({ ...job, options: { ...options, ...more } }, run);
@@ -229,7 +203,7 @@ test(
   "10 steps of the 135M model are those of PEFT and torch",
   async () => {
     const options: Options = { ...RECIPE, steps: 10, warmup: 2, sparse: true, targets: TARGETS, rank: 16 };
-    await judgeCase("135M, sparse", await smollm2(), { options }, BOUNDS_135M);
+    await judgeCase("135M, sparse", await smollm2(), { options }, LARGE);
   },
   TIMEOUT,
 );
