@@ -1,7 +1,6 @@
 import { DeltaTrial } from "../../src/adapters/bilinear/delta-trial.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
-import type { Staging } from "../../src/kernels/delta.ts";
-import { defaultStaging } from "../../src/kernels/staging.ts";
+import { defaultStaging, type Staging } from "../../src/kernels/staging.ts";
 import type { Suite } from "../harness.ts";
 
 /** The square and both oblong layers of the 135M model, and one that is long enough for peak speed. */

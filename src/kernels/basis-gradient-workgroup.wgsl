@@ -1,8 +1,11 @@
-// Part of basis-gradient.wgsl: 16×16 threads, 4×4 elements of dŜ each; slabs of P and Q go through workgroup memory.
-const SLAB = 16u; // terms
+// Part of basis-gradient.wgsl: its STAGING "workgroup".
+#block slab
+    let inside = term + ty < p.terms;
+    let source = min(term + ty, p.terms - 1u);
+    let left4 = select(vec4<f32>(0.0), widen4(left[left_at + source * p.p_pitch]), inside);
+    let right4 = right[right_at + source * p.q_pitch];
+#end
 const CHUNK = 16u; // rows of the tile that are folded together
-var<workgroup> slab_p: array<vec4<f32>, 256>; // [term][row / 4]
-var<workgroup> slab_q: array<vec4<f32>, 256>; // [term][col / 4]
 var<workgroup> chunk: array<vec4<f32>, 256>; // [row][col / 4]
 var<workgroup> dots: array<f32, 256>; // [row][col / 4]
 
@@ -39,35 +42,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let end = min(first + p.slice_tiles * TILE_ROWS, p.rows);
   for (var row = first; row < end; row += TILE_ROWS) {
     let left_at = p.p_at + min(row / 4u + tx, (p.rows - 1u) / 4u);
-#for i in 0..4
-    var total_${i} = vec4<f32>(0.0);
-#end
-    for (var block = 0u; block < p.terms; block += SUM_BLOCK) {
-#for i in 0..4
-      var part_${i} = vec4<f32>(0.0);
-#end
-      let block_end = min(block + SUM_BLOCK, p.terms);
-      for (var t = block; t < block_end; t += SLAB) {
-        let inside = t + ty < p.terms;
-        let source = min(t + ty, p.terms - 1u);
-        let p4 = select(vec4<f32>(0.0), widen4(left[left_at + source * p.p_pitch]), inside);
-        let q4 = right[right_at + source * p.q_pitch];
-        workgroupBarrier();
-        slab_p[thread] = p4;
-        slab_q[thread] = q4;
-        workgroupBarrier();
-        for (var s = 0u; s < SLAB; s++) {
-          let from_p = slab_p[s * 16u + ty];
-          let from_q = slab_q[s * 16u + tx];
-#for i in 0..4
-          part_${i} = fma(vec4<f32>(from_p[${i}]), from_q, part_${i});
-#end
-        }
-      }
-#for i in 0..4
-      total_${i} += part_${i};
-#end
-    }
+#include product_sums
     for (var from_ = 0u; from_ < TILE_ROWS; from_ += CHUNK) {
       workgroupBarrier();
       storageBarrier(); // another thread may add to the same basis as in the chunk before

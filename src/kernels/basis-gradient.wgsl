@@ -8,7 +8,8 @@
 //
 // Row q of dŜ is λ[k, j]'s (pairing.wgsl). Workgroup (x, y) owns a block of columns and slice
 // y of the tiles of rows: dγ of the slice in `gamma_parts` (slice, n, cols), dλ of the block in `lambda_parts`
-// (block, rows). partial-sums.wgsl adds both up, in a fixed order. The stagings are those of gemm.wgsl.
+// (block, rows). partial-sums.wgsl adds both up, in a fixed order. product.wgsl has the sums, and what a
+// STAGING is.
 #if STAGING == "subgroup"
 enable subgroups;
 #end
@@ -43,9 +44,7 @@ struct Parameters {
 @group(0) @binding(6) var<storage, read_write> lambda_parts: array<f32>;
 @group(0) @binding(7) var<storage, read_write> gamma_parts: array<vec4<f32>>;
 
-const TILE_ROWS = ${TILE_ROWS}u;
-const TILE_COLS = ${TILE_COLS}u;
-const SUM_BLOCK = 256u; // terms in a partial sum, so that a long sum loses no more than a short one
+#include product
 
 #include pairing
 
@@ -69,6 +68,18 @@ fn part_at(slice: u32, j: u32, col: u32) -> u32 {
 }
 
 #if STAGING == "subgroup"
+#block right
+#for t in 0..4
+    let s${t} = right[right_at + min(term + ${t}u, p.terms - 1u) * p.q_pitch];
+#end
+#end
+#block left
+#for i in 0..ROWS_PER_LANE
+    let inside_${i} = term + term_${i} < p.terms;
+    let v_${i} = select(
+      vec4<f32>(0.0), widen4(left[left_${i} + select(0u, term + term_${i}, inside_${i}) * p.p_pitch]), inside_${i});
+#end
+#end
 var<workgroup> tile: array<vec4<f32>, ${TILE_ROWS * LANES}>;
 
 @compute @workgroup_size(${LANES})
@@ -89,39 +100,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     let term_${i} = (${i * LANES}u + lane) / ${TILE_ROWS / 4}u;
     let left_${i} = p.p_at + min(row / 4u + (${i * LANES}u + lane) % ${TILE_ROWS / 4}u, (p.rows - 1u) / 4u);
 #end
-#for i in 0..TILE_ROWS
-    var total_${i} = vec4<f32>(0.0);
-#end
-    for (var block = 0u; block < p.terms; block += SUM_BLOCK) {
-#for i in 0..TILE_ROWS
-      var part_${i} = vec4<f32>(0.0);
-#end
-      let block_end = min(block + SUM_BLOCK, p.terms);
-      for (var t = block; t < block_end; t += 4u) {
-#for t in 0..4
-        let s${t} = right[right_at + min(t + ${t}u, p.terms - 1u) * p.q_pitch];
-#end
-#for i in 0..ROWS_PER_LANE
-        let inside_${i} = t + term_${i} < p.terms;
-        let v_${i} = select(
-          vec4<f32>(0.0), widen4(left[left_${i} + select(0u, t + term_${i}, inside_${i}) * p.p_pitch]), inside_${i});
-#end
-#for g in 0..TILE_ROWS / 4
-#for t in 0..4
-        {
-          let v = ${SHUFFLE}(v_${(TILE_ROWS / 4 * t + g) / LANES}, ${(TILE_ROWS / 4 * t + g) % LANES}u);
-          part_${4 * g} = fma(vec4<f32>(v.x), s${t}, part_${4 * g});
-          part_${4 * g + 1} = fma(vec4<f32>(v.y), s${t}, part_${4 * g + 1});
-          part_${4 * g + 2} = fma(vec4<f32>(v.z), s${t}, part_${4 * g + 2});
-          part_${4 * g + 3} = fma(vec4<f32>(v.w), s${t}, part_${4 * g + 3});
-        }
-#end
-#end
-      }
-#for i in 0..TILE_ROWS
-      total_${i} += part_${i};
-#end
-    }
+#include product_sums
     // One copy of the rest in a loop compiles faster than one a row; each lane reads back what it wrote.
 #for i in 0..TILE_ROWS
     tile[${i * LANES}u + lane] = total_${i};

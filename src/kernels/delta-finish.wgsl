@@ -61,8 +61,6 @@ fn merge_statistics(left: vec4<f32>, right: vec4<f32>) -> vec4<f32> {
   return vec4<f32>(max(left.x, right.x), left.yzw + right.yzw);
 }
 
-const TILE_ROWS = ${TILE_ROWS}u;
-const TILE_COLS = ${TILE_COLS}u;
 const CHUNK_ROWS = ${CHUNK_ROWS}u; // rows of the tile that are finished together
 const THREADS = ${THREADS}u;
 

@@ -6,13 +6,12 @@ import deltaText from "./delta.wgsl" with { type: "text" };
 import dtypeText from "./dtype.wgsl" with { type: "text" };
 import type { Pairing } from "./pairing.ts";
 import philoxText from "./philox.wgsl" with { type: "text" };
+import { PRODUCT_INCLUDES, productDefinitions, productTile } from "./product.ts";
+import type { Staging } from "./staging.ts";
 import { expandTemplate } from "./template.ts";
 
 /** How a basis lies in GPU memory; `philox` lies nowhere and is drawn where it is used. */
 export type DeltaStorage = "bf16" | "f16" | "f32" | "ternary" | "philox";
-
-/** How operands reach the multiplier: shuffled inside one subgroup, or through workgroup memory. */
-export type Staging = { readonly kind: "subgroup"; readonly lanes: number } | { readonly kind: "workgroup" };
 
 export interface DeltaVariant {
   readonly a: DeltaStorage;
@@ -21,49 +20,35 @@ export interface DeltaVariant {
   readonly staging: Staging;
 }
 
-/** Rows and columns of W that one workgroup computes. */
-export interface Tile {
-  readonly rows: number;
-  readonly cols: number;
-}
-
 /** Flags of one dispatch; the constants of the same names in delta.wgsl. */
 export const DELTA_FLAGS = { hasWeight: 1, hasSum: 2, roundDelta: 4 } as const;
-
-/** Rows per lane of the subgroup staging. More are up to a tenth faster, and take twice as long to compile (docs/design.md). */
-const ROWS_PER_LANE = 4;
-
-export function deltaTile(staging: Staging): Tile {
-  if (staging.kind === "workgroup") return { rows: 64, cols: 64 };
-  return { rows: ROWS_PER_LANE * staging.lanes, cols: 4 * staging.lanes };
-}
 
 /**
  * The ΔW kernel for one variant. Sizes, dtypes and flags are uniforms, so that one compile serves every layer.
  * Bindings and parameters: see delta.wgsl and `deltaParameters`.
  */
 export function deltaKernel({ a, b, pairing, staging }: DeltaVariant): KernelSource {
-  const tile = deltaTile(staging);
-  const lanes = staging.kind === "subgroup" ? staging.lanes : 0;
+  const isSubgroup = staging.kind === "subgroup";
   const code = expandTemplate(
     deltaText,
     {
       STORAGE_A: a,
       STORAGE_B: b,
       PAIRING: pairing,
-      STAGING: staging.kind,
-      LANES: lanes,
-      ROWS_PER_LANE,
-      // Mesa's software GPU compiles a shuffle better than a broadcast at 8 lanes and much worse at 16.
-      SHUFFLE: lanes <= 8 ? "subgroupShuffle" : "subgroupBroadcast",
-      TILE_ROWS: tile.rows,
-      TILE_COLS: tile.cols,
-      CHUNK_ROWS: staging.kind === "subgroup" ? tile.rows : 16,
-      THREADS: staging.kind === "subgroup" ? lanes : 256,
+      ...productDefinitions(staging, "rows", "terms"),
+      CHUNK_ROWS: isSubgroup ? productTile(staging).rows : 16,
+      THREADS: isSubgroup ? staging.lanes : 256,
     },
-    { dtype: dtypeText, philox: philoxText, basis: basisText, operands: operandsText, finish: finishText },
+    {
+      dtype: dtypeText,
+      philox: philoxText,
+      basis: basisText,
+      operands: operandsText,
+      finish: finishText,
+      ...PRODUCT_INCLUDES,
+    },
   );
-  const shape = staging.kind === "subgroup" ? `subgroup${lanes}` : "workgroup";
+  const shape = isSubgroup ? `subgroup${staging.lanes}` : "workgroup";
   return { key: `delta/${b}-${a}/${pairing}/${shape}`, code };
 }
 

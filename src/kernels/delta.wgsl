@@ -8,9 +8,7 @@
 // PAIRING "peft":  q = k·n + j, so γ is the fast operand (its row changes with every term) and A the slow one.
 // PAIRING "paper": q = j·r + k, so A is the fast operand and γ the slow one. λ is stored in the order of q.
 //
-// STAGING "subgroup":  one subgroup of LANES lanes is a workgroup; each lane owns 4 columns of all rows of the tile,
-//                      loads other rows of B̂ than its neighbours, and they pass those values around by shuffles.
-// STAGING "workgroup": 16×16 threads, 4×4 outputs each; slabs of B̂ and Ŝ go through workgroup memory.
+// The left operand is B̂, each term times its λ, the right one A∘γ. product.wgsl has the sums, and what a STAGING is.
 #if STAGING == "subgroup"
 enable subgroups;
 #end
@@ -81,14 +79,48 @@ const ROUND_DELTA = 4u; // ΔW is rounded to the target dtype before it is added
 @group(0) @binding(8) var<storage, read_write> statistics: array<vec4<f32>>; // per workgroup: max, Σx², changed, not finite
 
 #include operands
+#include product
 #include finish
 
-// Partial sums of at most this many terms, so that a long sum loses no more than a short one.
-const SUM_BLOCK = 256u;
-
 #if STAGING == "subgroup"
-// ---- one subgroup a workgroup --------------------------------------------------------------------------------------
-
+#block right
+    var s: array<vec4<f32>, 4>;
+#if STORAGE_A != "philox" || PAIRING == "peft"
+    if (j + 4u <= p.fast_count) {
+      if (k != slow_row) {
+        slow = load_slow(k, c);
+        slow_row = k;
+      }
+#for t in 0..4
+      s[${t}] = slow * load_fast(j + ${t}u, c);
+#end
+      j += 4u;
+      if (j == p.fast_count) {
+        j = 0u;
+        k += 1u;
+      }
+    } else
+#end
+    {
+      for (var t = 0u; t < 4u; t++) {
+        s[t] = load_slow(k, c) * load_fast(j, c);
+        j += 1u;
+        if (j == p.fast_count) {
+          j = 0u;
+          k += 1u;
+        }
+      }
+    }
+#for t in 0..4
+    let s${t} = s[${t}];
+#end
+#end
+#block left
+    let scales = lambda[term / 4u]; // zero beyond the last term
+#for i in 0..ROWS_PER_LANE
+    let v_${i} = load_b(&drawn_${i}, row_${i}, term) * scales;
+#end
+#end
 @compute @workgroup_size(${LANES})
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -98,70 +130,15 @@ fn main(
   let row = workgroup.y * TILE_ROWS;
   let col = workgroup.x * TILE_COLS;
   let c = p.first_col + col + lane * 4u;
-#for a in 0..ROWS_PER_LANE
-  let row_${a} = min(row + ${a * LANES}u + lane, p.rows - 1u);
-  var drawn_${a} = NOTHING_DRAWN;
-#end
-#for i in 0..TILE_ROWS
-  var total_${i} = vec4<f32>(0.0);
+#for i in 0..ROWS_PER_LANE
+  let row_${i} = min(row + ${i * LANES}u + lane, p.rows - 1u);
+  var drawn_${i} = NOTHING_DRAWN;
 #end
   var j = 0u; // of the fast operand
   var k = 0u; // of the slow one
   var slow: vec4<f32>; // row slow_row of the slow operand
   var slow_row = 0xffffffffu;
-  for (var block = 0u; block < p.terms; block += SUM_BLOCK) {
-#for i in 0..TILE_ROWS
-    var part_${i} = vec4<f32>(0.0);
-#end
-    let block_end = min(block + SUM_BLOCK, p.terms);
-    for (var q = block; q < block_end; q += 4u) {
-      var s: array<vec4<f32>, 4>;
-#if STORAGE_A != "philox" || PAIRING == "peft"
-      if (j + 4u <= p.fast_count) {
-        if (k != slow_row) {
-          slow = load_slow(k, c);
-          slow_row = k;
-        }
-#for t in 0..4
-        s[${t}] = slow * load_fast(j + ${t}u, c);
-#end
-        j += 4u;
-        if (j == p.fast_count) {
-          j = 0u;
-          k += 1u;
-        }
-      } else
-#end
-      {
-        for (var t = 0u; t < 4u; t++) {
-          s[t] = load_slow(k, c) * load_fast(j, c);
-          j += 1u;
-          if (j == p.fast_count) {
-            j = 0u;
-            k += 1u;
-          }
-        }
-      }
-      let scales = lambda[q / 4u]; // zero beyond the last term
-#for a in 0..ROWS_PER_LANE
-      let b_${a} = load_b(&drawn_${a}, row_${a}, q) * scales;
-#end
-#for l in 0..LANES
-#for a in 0..ROWS_PER_LANE
-      {
-        let x = ${SHUFFLE}(b_${a}, ${l}u);
-        part_${a * LANES + l} = fma(vec4<f32>(x.x), s[0], part_${a * LANES + l});
-        part_${a * LANES + l} = fma(vec4<f32>(x.y), s[1], part_${a * LANES + l});
-        part_${a * LANES + l} = fma(vec4<f32>(x.z), s[2], part_${a * LANES + l});
-        part_${a * LANES + l} = fma(vec4<f32>(x.w), s[3], part_${a * LANES + l});
-      }
-#end
-#end
-    }
-#for i in 0..TILE_ROWS
-    total_${i} += part_${i};
-#end
-  }
+#include product_sums
 #for i in 0..TILE_ROWS
   {
     let at = ${i}u * TILE_COLS + lane * 4u;
@@ -179,11 +156,13 @@ fn main(
   }
 }
 #else
-// ---- 16×16 threads, slabs in workgroup memory ----------------------------------------------------------------------
-
-const SLAB = 16u; // terms
-var<workgroup> slab_b: array<vec4<f32>, 256>; // [term][row / 4]
-var<workgroup> slab_s: array<vec4<f32>, 256>; // [term][col / 4]
+#block slab
+    // Terms beyond the last meet λ = 0; the index is held back so that nothing is read from another row.
+    let q = min(term + vector * 4u, (p.terms - 1u) & ~3u);
+    let left4 = select(vec4<f32>(0.0), load_b(&drawn, b_row, q) * lambda[q / 4u], term + vector * 4u < p.terms);
+    let right_term = min(term + ty, p.terms - 1u);
+    let right4 = load_slow(right_term / p.fast_count, c) * load_fast(right_term % p.fast_count, c);
+#end
 var<workgroup> gathered: array<vec4<f32>, 256>;
 
 @compute @workgroup_size(256)
@@ -192,41 +171,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let col = workgroup.x * TILE_COLS;
   let tx = thread % 16u;
   let ty = thread / 16u;
-  let b_row = min(row + thread / 4u, p.rows - 1u);
-  let b_term = (thread % 4u) * 4u;
+  let line = thread / 4u;
+  let vector = thread % 4u;
+  let b_row = min(row + line, p.rows - 1u);
+  let c = p.first_col + col + tx * 4u;
   var drawn = NOTHING_DRAWN;
-#for i in 0..4
-  var total_${i} = vec4<f32>(0.0);
-#end
-  for (var block = 0u; block < p.terms; block += SUM_BLOCK) {
-#for i in 0..4
-    var part_${i} = vec4<f32>(0.0);
-#end
-    let block_end = min(block + SUM_BLOCK, p.terms);
-    for (var q = block; q < block_end; q += SLAB) {
-      // Terms beyond the last meet λ = 0; the index is held back so that nothing is read from another row.
-      let b_q = min(q + b_term, (p.terms - 1u) & ~3u);
-      let b4 = select(vec4<f32>(0.0), load_b(&drawn, b_row, b_q) * lambda[b_q / 4u], q + b_term < p.terms);
-      workgroupBarrier();
-#for t in 0..4
-      slab_b[(b_term + ${t}u) * 16u + thread / 16u][(thread / 4u) % 4u] = b4[${t}];
-#end
-      let term = min(q + ty, p.terms - 1u);
-      let c = p.first_col + col + tx * 4u;
-      slab_s[ty * 16u + tx] = load_slow(term / p.fast_count, c) * load_fast(term % p.fast_count, c);
-      workgroupBarrier();
-      for (var t = 0u; t < SLAB; t++) {
-        let b = slab_b[t * 16u + ty];
-        let s = slab_s[t * 16u + tx];
-#for i in 0..4
-        part_${i} = fma(vec4<f32>(b[${i}]), s, part_${i});
-#end
-      }
-    }
-#for i in 0..4
-    total_${i} += part_${i};
-#end
-  }
+#include product_sums
   var found = vec4<f32>(0.0);
   for (var chunk = 0u; chunk < TILE_ROWS; chunk += CHUNK_ROWS) {
     workgroupBarrier();

@@ -3,6 +3,7 @@ import activationsText from "./activations.wgsl" with { type: "text" };
 import dtypeText from "./dtype.wgsl" with { type: "text" };
 import gemvOperandsText from "./gemv-operands.wgsl" with { type: "text" };
 import matrixText from "./matrix.wgsl" with { type: "text" };
+import { PRODUCT_INCLUDES } from "./product.ts";
 import pairingText from "./pairing.wgsl" with { type: "text" };
 import philoxText from "./philox.wgsl" with { type: "text" };
 import reduceText from "./reduce.wgsl" with { type: "text" };
@@ -21,6 +22,7 @@ const INCLUDES = {
   matrix: matrixText,
   pairing: pairingText,
   philox: philoxText,
+  ...PRODUCT_INCLUDES,
   reduce: reduceText,
   rope_operands: ropeOperandsText,
   row_statistics: rowStatisticsText,

@@ -1,7 +1,7 @@
 import type { Gpu } from "../gpu/gpu.ts";
-import type { Staging } from "./delta.ts";
 
-export type { Staging } from "./delta.ts";
+/** How operands reach the multiplier: shuffled inside one subgroup, or through workgroup memory. */
+export type Staging = { readonly kind: "subgroup"; readonly lanes: number } | { readonly kind: "workgroup" };
 
 /** The staging that suits a GPU: shuffles on software GPUs, whose loads are dear, workgroup memory on real ones. */
 export function defaultStaging(gpu: Gpu): Staging {

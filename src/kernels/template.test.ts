@@ -51,3 +51,11 @@ test.each([
 ])("%j is refused: %s", (source, message) => {
   expect(() => expandTemplate(source, {})).toThrow(message);
 });
+
+test("#block names lines for the files included below it, expanded where they are inserted", () => {
+  const source = "#block load\n#for i in 0..2\nload ${i + at}\n#end\n#end\n#for at in 0..2\n#include core\n#end";
+  expect(expandTemplate(source, {}, { core: "begin\n#include load\nend" })).toBe(
+    "begin\nload 0\nload 1\nend\nbegin\nload 1\nload 2\nend",
+  );
+  expect(() => expandTemplate("#block a\n#if 1\n#end", {})).toThrow("line 1: #block without #end");
+});

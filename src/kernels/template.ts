@@ -3,7 +3,8 @@
  *
  *   #if STORAGE == "ternary" / #else / #end     keeps or drops lines
  *   #for i in 0..LANES / #end                   repeats lines
- *   #include philox                             inserts another file
+ *   #include philox                             inserts another file, or a block
+ *   #block left / #end                          names lines that the files included below insert, and does not insert them
  *   ${ROWS * i + 1}                             inserts a value
  *
  * Expressions know numbers, "strings", names, + - * / % == != < > && || ! and parentheses. A name that is not defined
@@ -21,7 +22,7 @@ type Value = number | string;
 export function expandTemplate(source: string, definitions: Definitions, includes: Definitions = {}): string {
   const lines = source.split("\n");
   const output: string[] = [];
-  const end = expandLines(lines, 0, { ...definitions }, includes, output, true);
+  const end = expandLines(lines, 0, { ...definitions }, { ...includes }, output, true);
   if (end !== lines.length) throw new Error(`line ${end + 1}: #end or #else without #if or #for`);
   return output.join("\n");
 }
@@ -31,7 +32,7 @@ function expandLines(
   lines: readonly string[],
   start: number,
   names: Record<string, Value>,
-  includes: Definitions,
+  includes: Record<string, Value>,
   output: string[],
   active: boolean,
 ): number {
@@ -43,10 +44,12 @@ function expandLines(
       if (directive === "else" || directive === "end") return at;
       if (directive === "if") at = expandIf(lines, at, rest, names, includes, output, active);
       else if (directive === "for") at = expandFor(lines, at, rest, names, includes, output, active);
-      else if (directive === "include") {
-        const text = includes[rest.trim()];
-        if (typeof text !== "string") throw new Error(`#include ${rest}: no such file`);
-        if (active) output.push(expandTemplate(text, names, includes));
+      else if (directive === "block") {
+        const end = endOf(lines, at);
+        if (active) includes[rest.trim()] = lines.slice(at + 1, end).join("\n");
+        at = end;
+      } else if (directive === "include") {
+        if (active) output.push(expandTemplate(included(includes, rest.trim()), names, includes));
       } else if (directive !== undefined) throw new Error(`#${directive}: unknown directive`);
       else if (active) output.push(line.replace(/\$\{([^}]*)\}/g, (_, code: string) => String(evaluate(code, names))));
     } catch (cause) {
@@ -58,12 +61,29 @@ function expandLines(
   return at;
 }
 
+function included(includes: Definitions, name: string): string {
+  const text = includes[name];
+  if (typeof text === "string") return text;
+  throw new Error(`#include ${name}: no such file`);
+}
+
+/** The line of the `#end` that belongs to the directive in line `at`. */
+function endOf(lines: readonly string[], at: number): number {
+  let depth = 0;
+  for (let line = at; line < lines.length; line++) {
+    const [, directive] = /^\s*#(\w+)/.exec(lines[line] ?? "") ?? [];
+    if (directive === "if" || directive === "for" || directive === "block") depth++;
+    if (directive === "end" && --depth === 0) return line;
+  }
+  throw new Error("#block without #end");
+}
+
 function expandIf(
   lines: readonly string[],
   at: number,
   condition: string,
   names: Record<string, Value>,
-  includes: Definitions,
+  includes: Record<string, Value>,
   output: string[],
   active: boolean,
 ): number {
@@ -81,7 +101,7 @@ function expandFor(
   at: number,
   header: string,
   names: Record<string, Value>,
-  includes: Definitions,
+  includes: Record<string, Value>,
   output: string[],
   active: boolean,
 ): number {

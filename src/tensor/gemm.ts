@@ -1,9 +1,10 @@
-import { GEMM_FLAGS, gemmKernel, type GemmOrder, gemmTile } from "../kernels/gemm.ts";
+import { GEMM_FLAGS, gemmKernel, type GemmOrder } from "../kernels/gemm.ts";
 import { f32, uniform } from "../kernels/parameters.ts";
 import { requireShapes } from "./op.ts";
 import { rowBlocks, type RowBlock, type Run } from "./run.ts";
 import { sliceCols, sliceRows, type Tensor } from "./tensor.ts";
 import { weightDtype } from "./weight.ts";
+import { productTile } from "../kernels/product.ts";
 
 /** A product of matrices. Operands may be views; the buffer of y must not be that of another operand. */
 export interface Gemm {
@@ -77,7 +78,7 @@ export function recordGemm(run: Run, gemm: Gemm): void {
 /** A product whose matrices can each be bound. */
 function recordPart(run: Run, { order, a, b, y, scale = 1, bias, residual, accumulate }: Gemm): void {
   const [rows, cols] = y.shape;
-  const tile = gemmTile(run.staging);
+  const tile = productTile(run.staging);
   const [aBlock, bBlock, yBlock] = [bind(run, a), bind(run, b), bind(run, y)];
   const biasBlock = bias === undefined ? undefined : bind(run, bias);
   const residualBlock = residual === undefined ? undefined : bind(run, residual);

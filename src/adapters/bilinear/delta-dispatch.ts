@@ -1,11 +1,12 @@
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { GpuBuffer } from "../../gpu/memory.ts";
 import type { Binding, Workgroups } from "../../gpu/stream.ts";
-import { DELTA_FLAGS, deltaParameters, type Tile } from "../../kernels/delta.ts";
+import { DELTA_FLAGS, deltaParameters } from "../../kernels/delta.ts";
 import { DTYPE_CODES } from "../../kernels/dtype.ts";
 import type { FloatGrid } from "../../random/names.ts";
 import { BLOCK_ROWS, type DeltaBlock } from "./delta-block.ts";
 import type { PhiloxStorage } from "../../bases/storage.ts";
+import type { Tile } from "../../kernels/product.ts";
 
 /** A matrix of random or trained numbers in GPU memory, and what the kernel's parameters say of it. */
 export interface BasisOnGpu {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../../gpu/gpu.ts";
-import type { Staging } from "../../kernels/delta.ts";
 import { compare, DeltaTrial } from "./delta-trial.ts";
+import type { Staging } from "../../kernels/staging.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {

@@ -3,8 +3,8 @@ import type { GpuBuffer } from "../../gpu/memory.ts";
 import type { Kernel, KernelSource } from "../../gpu/pipelines.ts";
 import type { Binding, Stream } from "../../gpu/stream.ts";
 import { upload, uploaded } from "../../gpu/transfer.ts";
-import { deltaKernel, deltaTile, type Staging, type Tile } from "../../kernels/delta.ts";
-import { defaultStaging } from "../../kernels/staging.ts";
+import { deltaKernel } from "../../kernels/delta.ts";
+import { defaultStaging, type Staging } from "../../kernels/staging.ts";
 import type { DeltaBlock } from "./delta-block.ts";
 import {
   type BasisOnGpu,
@@ -18,6 +18,7 @@ import type { Bases } from "../../bases/draw.ts";
 import { fastRows, type Pairing, pairingStrides } from "../../kernels/pairing.ts";
 import type { BilinearShape } from "./shape.ts";
 import type { BasisMatrix } from "../../bases/storage.ts";
+import { productTile, type Tile } from "../../kernels/product.ts";
 
 /** What is known of a layer before anything is on the GPU. */
 interface DeltaLayerShape {
@@ -74,7 +75,7 @@ export class DeltaBases {
     this.pairing = pairing;
     this.source = source;
     this.#kernel = kernel;
-    this.#tile = deltaTile(staging);
+    this.#tile = productTile(staging);
     this.#nothing = gpu.memory.allocate("nothing", 16);
     this.#a = bases.a;
     this.b = bases.b;

@@ -3,8 +3,8 @@ import type { GpuBuffer } from "../../gpu/memory.ts";
 import type { Kernel } from "../../gpu/pipelines.ts";
 import type { Stream } from "../../gpu/stream.ts";
 import { upload, uploaded } from "../../gpu/transfer.ts";
-import { deltaKernel, deltaTile, type Staging, type Tile } from "../../kernels/delta.ts";
-import { defaultStaging } from "../../kernels/staging.ts";
+import { deltaKernel } from "../../kernels/delta.ts";
+import { defaultStaging, type Staging } from "../../kernels/staging.ts";
 import type { DeltaBlock } from "../bilinear/delta-block.ts";
 import {
   type BasisOnGpu,
@@ -17,6 +17,7 @@ import type { DeltasOnGpu, LayerDelta } from "../plan.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";
 import { readValues } from "../values.ts";
 import type { LoraLayer } from "./layers.ts";
+import { productTile, type Tile } from "../../kernels/product.ts";
 
 /** What the kernel reads of a matrix's row at once. */
 const ROW_ALIGNMENT = 16;
@@ -52,7 +53,7 @@ export class LoraDeltas implements DeltasOnGpu {
     staging: Staging = defaultStaging(gpu),
   ): Promise<LoraDeltas> {
     const kernel = await gpu.pipelines.get(deltaKernel({ a: "f32", b: "f32", pairing: "paper", staging }));
-    return new LoraDeltas(gpu, adapter, layers, kernel, deltaTile(staging));
+    return new LoraDeltas(gpu, adapter, layers, kernel, productTile(staging));
   }
 
   async layer(index: number, factor: number): Promise<LayerDelta> {

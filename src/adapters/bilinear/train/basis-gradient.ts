@@ -1,4 +1,4 @@
-import { basisGradientKernel, basisGradientTile } from "../../../kernels/basis-gradient.ts";
+import { basisGradientKernel } from "../../../kernels/basis-gradient.ts";
 import { f32, uniform } from "../../../kernels/parameters.ts";
 import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH } from "../../../kernels/partial-sums.ts";
 import type { Staging } from "../../../kernels/staging.ts";
@@ -8,6 +8,7 @@ import { pitchOf, sliceRows, type Tensor } from "../../../tensor/tensor.ts";
 import { weightDtype } from "../../../tensor/weight.ts";
 import type { Pairing } from "../../../kernels/pairing.ts";
 import type { BilinearShape } from "../shape.ts";
+import { productTile } from "../../../kernels/product.ts";
 
 /** Workgroups that keep a GPU busy: two cores, or a large graphics card. */
 const BUSY = { subgroup: 32, workgroup: 512 } as const;
@@ -28,7 +29,7 @@ export interface BasisGradientSplit {
 
 /** Divides dŜ (n·r, m) so that the GPU is busy and the partial sums stay far smaller than dŜ itself. */
 export function splitBasisGradient({ cols, terms, bases }: BilinearShape, staging: Staging): BasisGradientSplit {
-  const tile = basisGradientTile(staging);
+  const tile = productTile(staging);
   const colBlocks = Math.ceil(cols / tile.cols);
   const tiles = Math.ceil(terms / tile.rows);
   const sliceBytes = bases * pitchOf(cols, "F32") * 4;

@@ -1,11 +1,11 @@
 import type { Gpu } from "../../../gpu/gpu.ts";
 import type { GpuBuffer } from "../../../gpu/memory.ts";
-import { deltaTile } from "../../../kernels/delta.ts";
 import type { Staging } from "../../../kernels/staging.ts";
 import { pitchOf } from "../../../tensor/tensor.ts";
 import { splitBasisGradient } from "./basis-gradient.ts";
 import type { OrderPlan } from "./flops.ts";
 import type { BilinearShape } from "../shape.ts";
+import { productTile } from "../../../kernels/product.ts";
 
 /** One matrix that the decoder multiplies with, and the modules that are adapted in it. */
 export interface MatrixShape {
@@ -70,7 +70,7 @@ export function workspaceSizes(
     lambdaParts: 0,
     gammaParts: 0,
   };
-  const tile = deltaTile(terms.staging);
+  const tile = productTile(terms.staging);
   const need = (role: WorkspaceRole, bytes: number) => (sizes[role] = Math.max(sizes[role], bytes));
   matrices.forEach((matrix, index) => {
     const plan = plans[index];
