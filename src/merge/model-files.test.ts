@@ -130,6 +130,14 @@ describe.skipIf(process.platform === "win32")("a link out of the model's folder"
     },
   );
 
+  test("a pipe is refused there, too", async () => {
+    await using folder = await TemporaryFolder.create();
+    await fill(folder, ["README.md"]);
+    expect(await Bun.spawn(["mkfifo", folder.at("base", "tokenizer.json")]).exited).toBe(0);
+    const refusal = await refusalOf(() => copyModelFiles(folder.at("base"), folder.at("out"), new Set()));
+    expect(refusal.message).toBe(`${folder.at("base", "tokenizer.json")}: it is neither a file nor a folder`);
+  });
+
   test("links to links in a circle end", async () => {
     await using folder = await TemporaryFolder.create();
     await fill(folder, ["README.md"]);

@@ -1,5 +1,6 @@
-import { access, constants, copyFile, mkdir, readdir, realpath, stat } from "node:fs/promises";
+import { access, constants, copyFile, mkdir, readdir, realpath } from "node:fs/promises";
 import { join, relative } from "node:path";
+import { RandloraError } from "../errors.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import { naming, oneLine } from "../safetensors/failure.ts";
 import { METRICS_FILE, RUNS, SETTINGS_FILE } from "../train/run-files.ts";
@@ -11,6 +12,10 @@ const WEIGHTS =
 
 /** What is not part of a model: version control, download state, unfinished outputs, the logs of trainings. */
 const CLUTTER = new RegExp(`^(\\.git|\\.gitattributes|\\.cache|\\.DS_Store|.*\\.part|${RUNS})$`);
+
+/** Without these a model cannot be loaded, or speaks otherwise: none is left out in silence. */
+const NEEDED =
+  /^((generation_)?config\.json|tokenizer[^/\\]*|(special_tokens_map|added_tokens|vocab)\.json|(vocab|merges)\.txt|chat_template[^/\\]*|[^/\\]*\.model)$/;
 
 const CONFIG = "config.json";
 
@@ -30,7 +35,7 @@ export interface FoundFiles {
  * Finds everything but weights and the model's config.json in a model folder, subfolders too; links as
  * {@link FolderLinks} has them. Nothing is opened: pipes and devices are left out.
  * @param skip files and folders to pass over, as paths below `from`: the checkpoint's own files, and the output where it lies inside
- * @throws RandloraError `file` for a link of the model's settings or tokenizer that leads out of the folder
+ * @throws RandloraError `file` where the model needs what would be left out: its settings, its tokenizer
  */
 export async function findModelFiles(from: string, skip: ReadonlySet<string>): Promise<FoundFiles> {
   const found = { folders: [], files: [], weights: [], notes: [] };
@@ -86,22 +91,25 @@ async function lookInto(from: string, below: string, search: Search): Promise<vo
     const at = join(from, name);
     const path = join(below, name);
     if (CLUTTER.test(name) || skip.has(at)) continue;
-    if (path === CONFIG) {
-      // The output's own is made of it.
-      if (entry.isSymbolicLink()) await links.resolve(at, path);
-    } else if (entry.isDirectory()) {
+    if (entry.isDirectory()) {
       if (await isRun(at)) continue;
       found.folders.push(path);
       await lookInto(at, path, search);
     } else if (WEIGHTS.test(name)) {
       found.weights.push(path);
     } else {
-      const source = entry.isSymbolicLink() ? await links.resolve(at, path) : { path: at };
-      if ("why" in source) found.notes.push(`not copied: ${oneLine(path)} ${source.why}`);
-      else if ((await naming(at, "read", stat(source.path))).isFile()) found.files.push({ path, source: source.path });
-      else found.notes.push(`not copied: ${oneLine(path)} is neither a file nor a folder`);
+      const source = await links.resolve(at);
+      if ("why" in source) found.notes.push(leftOut(at, path, source.why));
+      // The output's own is made of it.
+      else if (path !== CONFIG) found.files.push({ path, source: source.path });
     }
   }
+}
+
+/** Says that a file is left out. @throws RandloraError `file` where the model needs it */
+function leftOut(at: string, path: string, why: string): string {
+  if (!NEEDED.test(path)) return `not copied: ${oneLine(path)} ${why}`;
+  throw new RandloraError("file", `${oneLine(at)}: it ${why}`, "put the file itself in its place");
 }
 
 /** A training run lies where its user said, be it in the model's folder: it is no part of the model, and may be writing this copy. */

@@ -1,11 +1,6 @@
 import { realpath, stat } from "node:fs/promises";
 import { isAbsolute, join, relative, sep } from "node:path";
-import { RandloraError } from "../errors.ts";
 import { naming, oneLine } from "../safetensors/failure.ts";
-
-/** Without these a model cannot be loaded, or speaks otherwise: none is left out in silence. */
-const NEEDED =
-  /^((generation_)?config\.json|tokenizer[^/\\]*|(special_tokens_map|added_tokens|vocab)\.json|(vocab|merges)\.txt|chat_template[^/\\]*|[^/\\]*\.model)$/;
 
 /**
  * Where the links of a model's folder may lead. Whoever made the folder chose their targets, and a copy would carry any file
@@ -23,20 +18,16 @@ export class FolderLinks {
 
   /**
    * The file at `at`, links followed; or why it is left out. Links to folders are not followed: they may lead in circles.
-   * @param path what it is called below the model's folder
-   * @throws RandloraError `file` where the model needs it and it lies elsewhere, or a link leads nowhere
+   * @throws RandloraError `file` where a link leads nowhere
    */
-  async resolve(at: string, path: string): Promise<{ readonly path: string } | { readonly why: string }> {
-    const target = await naming(at, "read", realpath(at));
-    const isOutside = !this.#allowed.some((folder) => isWithin(target, folder));
-    if (isOutside && NEEDED.test(path)) {
-      const cause = `it leads out of the model's folder, to ${oneLine(target)}`;
-      throw new RandloraError("file", `${oneLine(at)}: ${cause}`, "put the file itself in the link's place");
+  async resolve(at: string): Promise<{ readonly path: string } | { readonly why: string }> {
+    const path = await naming(at, "read", realpath(at));
+    if (!this.#allowed.some((folder) => isWithin(path, folder))) {
+      return { why: `leads out of the model's folder, to ${oneLine(path)}` };
     }
-    if (isOutside) return { why: `leads out of the model's folder, to ${oneLine(target)}` };
-    if ((await naming(at, "read", stat(target))).isDirectory())
-      return { why: `is a link to ${oneLine(target)}, a folder` };
-    return { path: target };
+    const found = await naming(at, "read", stat(path));
+    if (found.isDirectory()) return { why: `is a link to ${oneLine(path)}, a folder` };
+    return found.isFile() ? { path } : { why: "is neither a file nor a folder" };
   }
 }
 
