@@ -68,6 +68,10 @@ test.if(process.platform !== "win32")("a pipe is told from a file", async () => 
   expect(Bun.spawnSync(["mkfifo", pipe]).exitCode).toBe(0);
   await expect(locateData({ data: pipe })).rejects.toThrow("it is a pipe, not a file");
   await expect(locateData({ data: folder.file("train.jsonl"), valid: pipe })).rejects.toThrow("it is a pipe");
+  await symlink(pipe, folder.file("test.jsonl"));
+  await expect(locateData({ data: folder.path })).rejects.toThrow("test.jsonl: it is a pipe, not a file");
+  await symlink("/dev/zero", folder.file("valid.jsonl"));
+  await expect(locateData({ data: folder.path })).rejects.toThrow("valid.jsonl: it is a device, not a file");
 });
 
 describe("a split", () => {

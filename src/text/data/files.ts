@@ -40,6 +40,8 @@ export async function locateData({ data, valid, validSplit }: DataChoice): Promi
       valid === undefined ? "name the training file alone, or leave out --valid-split" : "give one of the two flags",
     );
   }
+  // Opening a pipe that somebody put into the folder would wait for ever, and a device has no end.
+  for (const file of [found.train, chosen, found.test]) if (file !== undefined) await statOf(file);
   if (chosen !== undefined) await refuseTheSame(found.train, chosen);
   return { ...found, valid: chosen };
 }
@@ -108,9 +110,10 @@ interface FileIdentity {
 
 async function statOf(path: string): Promise<FileIdentity> {
   const status = await naming(path, "read", stat(path, { bigint: true }));
-  if (status.isFIFO() || status.isSocket()) {
+  if (!status.isFile() && !status.isDirectory()) {
     const hint = "write it to a file first: a run that is resumed reads its data again";
-    throw new RandloraError("file", `cannot read ${oneLine(path)}: it is a pipe, not a file`, hint);
+    const kind = status.isFIFO() || status.isSocket() ? "pipe" : "device";
+    throw new RandloraError("file", `cannot read ${oneLine(path)}: it is a ${kind}, not a file`, hint);
   }
   return {
     path: await naming(path, "read", realpath(path)),
