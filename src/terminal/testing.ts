@@ -50,7 +50,7 @@ export async function onTerminal(
   const child = Bun.spawn([...command], { terminal, env: { ...options.env } });
   const status = await child.exited;
   // What the child wrote last may still be on its way through the terminal.
-  for (let length = -1; length !== transcript.length; await Bun.sleep(20)) length = transcript.length;
+  for (let length = -1; length !== transcript.length; await Bun.sleep(100)) length = transcript.length;
   terminal.close();
   return { transcript, status };
 }
