@@ -115,6 +115,7 @@ export async function writeReply(
     finishReason = "cancelled";
   } finally {
     await writing.return("stop");
+    decoder.gpu.memory.dropUnused();
   }
   const ending = [matcher.push(detokenizer.flush()), matcher.flush()];
   for (const { text: piece } of ending) show(piece);

@@ -92,6 +92,26 @@ test("idle buffers make room where more would exist than was ever in use", async
   for (const one of held) memory.release(one);
 });
 
+test("idle buffers that were not used since the last look go", async () => {
+  using own = await Gpu.open();
+  const { memory } = own;
+  const use = (...sizes: number[]) => {
+    const held = sizes.map((size) => memory.allocate("some", size));
+    for (const one of held) memory.release(one);
+    return held.map(({ buffer }) => buffer);
+  };
+  use(1 << 20, 1 << 20, 1 << 10);
+  memory.dropUnused(); // all of them were used
+  expect(memory.idleBytes).toBe((2 << 20) + (1 << 10));
+  const again = use(1 << 20, 1 << 10);
+  memory.dropUnused();
+  expect(memory.idleBytes).toBe((1 << 20) + (1 << 10));
+  expect(use(1 << 20, 1 << 10)).toEqual(again);
+  memory.dropUnused();
+  memory.dropUnused();
+  expect(memory.idleBytes).toBe(0);
+});
+
 test("kernels' parameters and data on their way back are counted like all else", async () => {
   using own = await Gpu.open({ profile: true });
   const kernel = await own.pipelines.get(DOUBLE);

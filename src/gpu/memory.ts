@@ -21,6 +21,13 @@ export interface GpuBuffer {
   readonly label: string;
 }
 
+/** A buffer that waits to be used again. */
+interface IdleBuffer {
+  readonly buffer: GPUBuffer;
+  /** When it was released; see `dropUnused`. */
+  readonly round: number;
+}
+
 /**
  * All buffers of a device, whatever they are for: allocation inside out-of-memory scopes, reuse by exact size, and a
  * count of the bytes.
@@ -30,7 +37,7 @@ export interface GpuBuffer {
 export class GpuMemory {
   readonly #device: GPUDevice;
   readonly #fail: (error: RandloraError) => void;
-  readonly #idle = { storage: new Map<number, GPUBuffer[]>(), uniforms: new Map<number, GPUBuffer[]>() };
+  readonly #idle = { storage: new Map<number, IdleBuffer[]>(), uniforms: new Map<number, IdleBuffer[]>() };
   readonly #live = new Map<GPUBuffer, BufferKind>();
   #isClosed = false;
   #liveBytes = 0;
@@ -39,6 +46,8 @@ export class GpuMemory {
   #peakLiveBytes = 0;
   /** Bytes of live and idle buffers beyond which idle ones make room. */
   #ceiling = Infinity;
+  /** Calls of `dropUnused` so far. */
+  #round = 0;
 
   /** @param fail receives out-of-memory errors, which WebGPU reports after the call that caused them */
   constructor(device: GPUDevice, fail: (error: RandloraError) => void) {
@@ -101,9 +110,10 @@ export class GpuMemory {
       buffer.destroy();
       return;
     }
+    const idle = { buffer, round: this.#round };
     const bucket = this.#idle[kind].get(buffer.size);
-    if (bucket === undefined) this.#idle[kind].set(buffer.size, [buffer]);
-    else bucket.push(buffer);
+    if (bucket === undefined) this.#idle[kind].set(buffer.size, [idle]);
+    else bucket.push(idle);
     this.#idleBytes += buffer.size;
   }
 
@@ -116,13 +126,18 @@ export class GpuMemory {
     this.trim();
   }
 
+  /**
+   * Destroys the idle buffers that were not used since the last call: called between texts, it keeps what the last one
+   * took and lets go of what an unusual one before it did.
+   */
+  dropUnused(): void {
+    this.#destroyIdle(({ round }) => round < this.#round);
+    this.#round += 1;
+  }
+
   /** Destroys the idle buffers. */
   trim(): void {
-    for (const idle of Object.values(this.#idle)) {
-      for (const bucket of idle.values()) for (const buffer of bucket) buffer.destroy();
-      idle.clear();
-    }
-    this.#idleBytes = 0;
+    this.#destroyIdle(() => true);
   }
 
   /** Destroys every buffer; used when the device is closed. What is released afterwards is gone already. */
@@ -134,9 +149,21 @@ export class GpuMemory {
     this.#liveBytes = 0;
   }
 
+  #destroyIdle(goes: (idle: IdleBuffer) => boolean): void {
+    for (const idle of Object.values(this.#idle)) {
+      for (const [size, bucket] of idle) {
+        const { go = [], stay = [] } = Object.groupBy(bucket, (one) => (goes(one) ? "go" : "stay"));
+        for (const { buffer } of go) buffer.destroy();
+        this.#idleBytes -= size * go.length;
+        if (stay.length === 0) idle.delete(size);
+        else idle.set(size, stay);
+      }
+    }
+  }
+
   #take(size: number, kind: BufferKind): GPUBuffer | undefined {
     if (kind === "read" || kind === "queries") return undefined;
-    const buffer = this.#idle[kind].get(size)?.pop();
+    const buffer = this.#idle[kind].get(size)?.pop()?.buffer;
     if (buffer !== undefined) this.#idleBytes -= size;
     return buffer;
   }

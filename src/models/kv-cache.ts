@@ -6,6 +6,8 @@ import { sameAngles } from "./rope-scaling.ts";
 
 /** Positions by which a cache grows at least. */
 const GROWTH = 256;
+/** A cache for more than this many times what a sequence needs shrinks before it is computed. */
+const MOST_SPARE = 4;
 
 interface LayerCache {
   readonly keys: Tensor;
@@ -65,23 +67,7 @@ export class KvCache {
    */
   reserve(positions: number): void {
     if (positions <= this.#capacity) return;
-    const capacity = Math.ceil(Math.max(positions, this.#capacity * 1.5) / GROWTH) * GROWTH;
-    const old = this.#layers;
-    const grown = old.map(() => this.#allocate(capacity));
-    if (this.length > 0) {
-      const stream = new Stream(this.#gpu);
-      const size = tensorBytes([this.length, this.#width], "F32");
-      grown.forEach((layer, index) => {
-        const from = old[index];
-        if (from === undefined) return;
-        stream.copy(from.keys.buffer.buffer, 0, layer.keys.buffer.buffer, 0, size);
-        stream.copy(from.values.buffer.buffer, 0, layer.values.buffer.buffer, 0, size);
-      });
-      stream.submit();
-    }
-    this.#layers = grown;
-    this.#capacity = capacity;
-    this.#free(old);
+    this.#resize(inSteps(Math.max(positions, this.#capacity * 1.5)));
   }
 
   /** Counts these tokens as filled; the forward pass over them, by the angles of `sequenceLength`, has been recorded. */
@@ -93,7 +79,8 @@ export class KvCache {
 
   /**
    * Keeps what the cache and a sequence have in common, so that the next turn of a chat computes only what is new; but
-   * not all of the sequence, whose last token is needed for what comes next, and no keys that other angles turned.
+   * not all of the sequence, whose last token is needed for what comes next, and no keys that other angles turned. After
+   * a much longer sequence its memory is given back.
    * @returns tokens of the sequence that need not be computed
    */
   keepCommon(ids: readonly number[]): number {
@@ -102,6 +89,8 @@ export class KvCache {
     let common = 0;
     while (common < most && this.#ids[common] === ids[common]) common++;
     this.truncate(common);
+    const needed = inSteps(ids.length);
+    if (this.#capacity > MOST_SPARE * needed) this.#resize(needed);
     return common;
   }
 
@@ -120,6 +109,26 @@ export class KvCache {
     this.release();
   }
 
+  /** Moves what is filled to matrices for `capacity` positions. */
+  #resize(capacity: number): void {
+    const old = this.#layers;
+    const moved = old.map(() => this.#allocate(capacity));
+    if (this.length > 0) {
+      const stream = new Stream(this.#gpu);
+      const size = tensorBytes([this.length, this.#width], "F32");
+      moved.forEach((layer, index) => {
+        const from = old[index];
+        if (from === undefined) return;
+        stream.copy(from.keys.buffer.buffer, 0, layer.keys.buffer.buffer, 0, size);
+        stream.copy(from.values.buffer.buffer, 0, layer.values.buffer.buffer, 0, size);
+      });
+      stream.submit();
+    }
+    this.#layers = moved;
+    this.#capacity = capacity;
+    this.#free(old);
+  }
+
   #allocate(positions: number): LayerCache {
     const matrix = (label: string) => {
       const shape = [positions, this.#width] as const;
@@ -134,4 +143,8 @@ export class KvCache {
       this.#gpu.memory.release(values.buffer);
     }
   }
+}
+
+function inSteps(positions: number): number {
+  return Math.ceil(positions / GROWTH) * GROWTH;
 }
