@@ -117,7 +117,7 @@ async function show(result: TrainResult, settings: TrainSettings, folder: RunFol
   const { lossCurve } = await import("../src/report/loss-curve.ts");
   const { lossPlot } = await import("../src/report/loss-terminal.ts");
   const { lossSvg } = await import("../src/report/loss-svg.ts");
-  const { writeWhole } = await import("../src/safetensors/whole-file.ts");
+  const { writeWhole } = await import("../src/files/whole-file.ts");
   const { nextCommand, trainResultJson, trainResultText, wasOver } = await import("../src/report/train-result.ts");
   const { columns, style } = context;
   const curve = lossCurve(parseMetrics(await Bun.file(folder.metrics).text()));

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { mkdir, rename, truncate, writeFile } from "node:fs/promises";
-import { f32, safetensorsBytes } from "../src/adapters/adapters.fixture.ts";
+import { f32, safetensorsBytes } from "../src/adapters/testing/adapters.ts";
 import {
   ADAPTER,
   adapter,
@@ -11,8 +11,8 @@ import {
   FILES,
   LAMBDA_NAME,
   runMerge,
-} from "../src/merge/testing-process.ts";
-import { adapterTensors, writeAdapter } from "../src/merge/testing.ts";
+} from "../src/merge/testing/process.ts";
+import { adapterTensors, writeAdapter } from "../src/merge/testing/models.ts";
 
 const { config: CONFIG, weights: WEIGHTS } = FILES;
 const nothing = async (): Promise<void> => {};

@@ -11,9 +11,10 @@ import {
   Q_NAME,
   runMerge,
   TENSORS,
-} from "../src/merge/testing-process.ts";
-import { weights, writeModel } from "../src/merge/testing.ts";
-import { fileBytes, type TemporaryFolder, tensorEntry } from "../src/safetensors/testing.ts";
+} from "../src/merge/testing/process.ts";
+import type { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { weights, writeModel } from "../src/merge/testing/models.ts";
+import { fileBytes, tensorEntry } from "../src/safetensors/testing/files.ts";
 
 const { base: BASE, weights: WEIGHTS } = FILES;
 const [MODULE = ""] = Object.keys(ADAPTER.modules);

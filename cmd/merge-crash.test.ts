@@ -2,10 +2,10 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { copyFile, readdir } from "node:fs/promises";
 import { measureMemory } from "../bench/memory.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
-import { baseAndAdapter, contents, mergeCommand, runMerge, TENSORS } from "../src/merge/testing-process.ts";
-import { weights } from "../src/merge/testing.ts";
-import type { TemporaryFolder } from "../src/safetensors/testing.ts";
-import { mounting } from "../src/safetensors/testing-mount.ts";
+import { baseAndAdapter, contents, mergeCommand, runMerge, TENSORS } from "../src/merge/testing/process.ts";
+import { weights } from "../src/merge/testing/models.ts";
+import { mounting } from "../src/files/testing/mount.ts";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
 
 /** Starts a merge and waits until its unfinished output is there, or it has ended. */
 async function startMerge(folder: TemporaryFolder, args: readonly string[], stderr: "ignore" | "pipe" = "ignore") {

@@ -102,7 +102,7 @@ export const command = defineCommand({
 async function weightsOf(path: string): Promise<string> {
   const { stat } = await import("node:fs/promises");
   const { locateModel } = await import("../src/models/locate.ts");
-  const { naming } = await import("../src/safetensors/failure.ts");
+  const { naming } = await import("../src/files/failure.ts");
   const found = await naming(path, "read", stat(path));
   return found.isDirectory() ? (await locateModel(path)).folder : path;
 }

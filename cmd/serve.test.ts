@@ -5,7 +5,7 @@ import { join } from "node:path";
 import OpenAI from "openai";
 import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { writeAdapter } from "../src/merge/testing.ts";
+import { writeAdapter } from "../src/merge/testing/models.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
 
 setDefaultTimeout(60_000);

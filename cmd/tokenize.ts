@@ -2,7 +2,7 @@ import { isatty } from "node:tty";
 import { RandloraError } from "../src/errors.ts";
 import { parseHubName } from "../src/hub/name.ts";
 import { type Context, defineCommand, flag, required, text } from "../src/options/command.ts";
-import { escaped } from "../src/safetensors/visible.ts";
+import { escaped } from "../src/files/visible.ts";
 import { readInput } from "./read-input.ts";
 
 /** `randlora tokenize`: shows how a model's tokenizer cuts a text. */

@@ -14,7 +14,7 @@ const MODULES = join(ROOT, "node_modules");
 /** Written by `npm ci`; and by us after `bun install`, which leaves no such mark. */
 const MARKS = [join(MODULES, ".package-lock.json"), join(MODULES, ".bun-install")];
 const DRIVER_PACKAGES = ["mesa-vulkan-drivers", "libvulkan1"];
-/** As src/serve/testing-browser.ts looks for it. */
+/** As src/serve/testing/browser.ts looks for it. */
 const BROWSERS = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
 /** Shows a command and runs it; true when it succeeded. */

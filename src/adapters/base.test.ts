@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { baseOf } from "./adapters.fixture.ts";
+import { baseOf } from "./testing/adapters.ts";
 import { findShift, findWeight, isConv1d, linearModules, shiftPath, unshiftPath } from "./base.ts";
 
 const matrix = [8, 8];

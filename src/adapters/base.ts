@@ -1,7 +1,7 @@
 import { RandloraError } from "../errors.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import type { Dtype } from "../safetensors/dtype.ts";
-import { oneLine, quote } from "../safetensors/failure.ts";
+import { oneLine, quote } from "../files/failure.ts";
 import { isEmbedding, isInputEmbedding, isOutputEmbedding, lastSegment } from "./embeddings.ts";
 
 /** The model that an adapter is applied to, as far as names, shapes and config.json tell. */

@@ -1,4 +1,4 @@
-import type { JsonObject } from "./lossless-json.ts";
+import type { JsonObject } from "../files/lossless-json.ts";
 import type { Adapter, AdapterTensor } from "./types.ts";
 
 /** What an adapter file will hold, whatever its format. An open {@link Adapter} has all of it but the order. */

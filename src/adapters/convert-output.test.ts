@@ -2,8 +2,9 @@ import { describe, expect, test } from "bun:test";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { GeneratorName } from "../random/names.ts";
-import { f32, numbers, parameters, TemporaryFolder, writeFolder } from "./adapters.fixture.ts";
-import { CONFIG, convert, drawnPair, everything, OWN } from "./convert.fixture.ts";
+import { f32, numbers, parameters, writeFolder } from "./testing/adapters.ts";
+import { CONFIG, convert, drawnPair, everything, OWN } from "./testing/convert.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 describe("--projections", () => {
   const setUp = async (folder: string, generator: GeneratorName) =>

@@ -3,9 +3,10 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { GENERATOR_NAMES } from "../random/names.ts";
-import { TemporaryFolder, type TestTensor, writeFolder } from "./adapters.fixture.ts";
-import { CONFIG, convert, drawnPair, everything, OWN } from "./convert.fixture.ts";
-import type { JsonObject } from "./lossless-json.ts";
+import { type TestTensor, writeFolder } from "./testing/adapters.ts";
+import { CONFIG, convert, drawnPair, everything, OWN } from "./testing/convert.ts";
+import type { JsonObject } from "../files/lossless-json.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 async function roundTrip(
   config: JsonObject,

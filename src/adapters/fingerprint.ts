@@ -1,5 +1,5 @@
 import type { Adapter } from "./types.ts";
-import { stringifyLossless } from "./lossless-json.ts";
+import { stringifyLossless } from "../files/lossless-json.ts";
 
 /** Bytes read at a time. */
 const PORTION = 8 << 20;

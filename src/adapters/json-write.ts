@@ -1,9 +1,9 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { RandloraError } from "../errors.ts";
-import { naming, oneLine, quote } from "../safetensors/failure.ts";
+import { naming, oneLine, quote } from "../files/failure.ts";
 import type { AdapterContent } from "./content.ts";
 import { JSON_DTYPES, JSON_FORMAT, JSON_VERSION, OWN_KEYS } from "./json.ts";
-import { stringifyLossless } from "./lossless-json.ts";
+import { stringifyLossless } from "../files/lossless-json.ts";
 import type { AdapterTensor } from "./types.ts";
 
 // A multiple of 3, so that pieces of base64 join without padding between them.

@@ -2,12 +2,13 @@ import { describe, expect, test } from "bun:test";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
-import { numbers, TemporaryFolder } from "./adapters.fixture.ts";
+import { numbers } from "./testing/adapters.ts";
 import { randloraConfig } from "./randlora/config.ts";
 import { openJson } from "./json.ts";
 import { writeJson } from "./json-write.ts";
-import { JsonNumber } from "./lossless-json.ts";
+import { JsonNumber } from "../files/lossless-json.ts";
 import { memoryTensor } from "./tensors.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 const LAMBDA = { dtype: "F32", shape: [1], data: "AACAPw==" };
 const VALID = {

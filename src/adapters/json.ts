@@ -1,8 +1,8 @@
 import { RandloraError } from "../errors.ts";
 import { type Dtype, dtypeBytes } from "../safetensors/dtype.ts";
-import { oneLine, quote } from "../safetensors/failure.ts";
+import { oneLine, quote } from "../files/failure.ts";
 import { shapeElements } from "../safetensors/header.ts";
-import { isObject, type Json, type JsonObject, toPlainObject } from "./lossless-json.ts";
+import { isObject, type Json, type JsonObject, toPlainObject } from "../files/lossless-json.ts";
 import type { MethodDefinition } from "./method.ts";
 import { methodOf } from "./methods.ts";
 import { indexByName, PEFT_PREFIX } from "./peft.ts";

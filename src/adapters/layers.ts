@@ -1,6 +1,6 @@
 import { RandloraError } from "../errors.ts";
 import { isFloat, isWritableFloat } from "../safetensors/dtype.ts";
-import { oneLine, quote } from "../safetensors/failure.ts";
+import { oneLine, quote } from "../files/failure.ts";
 import { type BaseModel, type BaseWeight, findWeight, isConv1d, modelTypeOf, type PathShift } from "./base.ts";
 import { defaultTargets } from "./default-targets.ts";
 import { targetMatcher, type TargetRules } from "./targets.ts";

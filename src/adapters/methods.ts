@@ -1,8 +1,8 @@
 import { RandloraError } from "../errors.ts";
-import { oneLine, quote } from "../safetensors/failure.ts";
+import { oneLine, quote } from "../files/failure.ts";
 import type { BaseModel } from "./base.ts";
 import { lora } from "./lora/method.ts";
-import type { JsonObject } from "./lossless-json.ts";
+import type { JsonObject } from "../files/lossless-json.ts";
 import type { MethodDefinition } from "./method.ts";
 import type { AdapterPlan, PlanOptions } from "./plan.ts";
 import { randlora } from "./randlora/method.ts";

@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parameters, TemporaryFolder, writeFolder } from "./adapters.fixture.ts";
+import { parameters, writeFolder } from "./testing/adapters.ts";
 import { openAdapter } from "./open.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 const CONFIG = { peft_type: "RANDLORA", r: 4 };
 const JSON_TEXT = JSON.stringify({ format: "randlora-adapter", version: 1, ...CONFIG, tensors: {} });

@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { RandloraError } from "../errors.ts";
 import { parseHubName } from "../hub/name.ts";
-import { naming, oneLine, systemCode } from "../safetensors/failure.ts";
+import { naming, oneLine, systemCode } from "../files/failure.ts";
 import { openJson } from "./json.ts";
 import { isPeftFolder, openPeft, PEFT_CONFIG } from "./peft.ts";
 import type { Adapter } from "./types.ts";

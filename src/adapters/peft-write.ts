@@ -1,9 +1,9 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { naming } from "../safetensors/failure.ts";
+import { naming } from "../files/failure.ts";
 import { SafetensorsWriter } from "../safetensors/writer.ts";
 import type { AdapterContent } from "./content.ts";
-import { stringifyLossless } from "./lossless-json.ts";
+import { stringifyLossless } from "../files/lossless-json.ts";
 import { methodOf } from "./methods.ts";
 import { BASES_KEY, PEFT_CONFIG, PEFT_PREFIX, PEFT_WEIGHTS } from "./peft.ts";
 import { sharedName } from "./shared-tensors.ts";

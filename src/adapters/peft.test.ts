@@ -1,10 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { f32, numbers, parameters, safetensorsBytes, TemporaryFolder, writeFolder } from "./adapters.fixture.ts";
-import { JsonNumber } from "./lossless-json.ts";
+import { f32, numbers, parameters, safetensorsBytes, writeFolder } from "./testing/adapters.ts";
+import { JsonNumber } from "../files/lossless-json.ts";
 import { randloraConfig } from "./randlora/config.ts";
 import { openPeft } from "./peft.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 const CONFIG = { peft_type: "RANDLORA", r: 4, target_modules: ["q"] };
 const MODULES = { "model.layers.0.q": 8, "model.layers.1.q": 8 };

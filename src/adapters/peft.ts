@@ -1,9 +1,9 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { RandloraError } from "../errors.ts";
-import { naming, oneLine, quote } from "../safetensors/failure.ts";
+import { naming, oneLine, quote } from "../files/failure.ts";
 import { SafetensorsFile } from "../safetensors/file.ts";
-import { type JsonObject, toPlainObject } from "./lossless-json.ts";
+import { type JsonObject, toPlainObject } from "../files/lossless-json.ts";
 import { methodOf } from "./methods.ts";
 import { parseJsonObject, readJsonObject } from "./read-text.ts";
 import { shareTensors } from "./shared-tensors.ts";

@@ -1,8 +1,8 @@
 import { RandloraError } from "../errors.ts";
-import { oneLine, quote } from "../safetensors/failure.ts";
-import { scanJson } from "../safetensors/json.ts";
-import { readJsonText } from "../safetensors/read-whole.ts";
-import { isObject, type JsonObject, parseLossless } from "./lossless-json.ts";
+import { oneLine, quote } from "../files/failure.ts";
+import { scanJson } from "../files/json.ts";
+import { readJsonText } from "../files/read-whole.ts";
+import { isObject, type JsonObject, parseLossless } from "../files/lossless-json.ts";
 
 /**
  * Reads a file that holds one JSON object, numbers kept as they are written. Throws `RandloraError` "file" when it

@@ -1,5 +1,5 @@
 import { RandloraError } from "../errors.ts";
-import { oneLine, quote } from "../safetensors/failure.ts";
+import { oneLine, quote } from "../files/failure.ts";
 import { type BaseModel, type PathShift, shiftPath } from "./base.ts";
 import { isEmbedding, isOutputEmbedding } from "./embeddings.ts";
 import type { Adapter, AdapterTensor } from "./types.ts";

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { RandloraError } from "../errors.ts";
-import { oneLine, quote } from "../safetensors/failure.ts";
+import { oneLine, quote } from "../files/failure.ts";
 
 // Schemas for configuration files, with messages that read well after `"key" is VALUE: `.
 

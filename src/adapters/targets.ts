@@ -1,5 +1,5 @@
 import { RandloraError } from "../errors.ts";
-import { quote } from "../safetensors/failure.ts";
+import { quote } from "../files/failure.ts";
 import { isRouter } from "./base.ts";
 import { defaultTargets } from "./default-targets.ts";
 import { isEmbedding, isOutputEmbedding } from "./embeddings.ts";

@@ -1,5 +1,5 @@
 import type { Dtype } from "../safetensors/dtype.ts";
-import type { JsonObject } from "./lossless-json.ts";
+import type { JsonObject } from "../files/lossless-json.ts";
 
 /** The keys of a configuration with numbers of JavaScript; integers that a double cannot hold are bigints. */
 export type PlainConfig = Readonly<Record<string, unknown>>;

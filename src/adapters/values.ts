@@ -1,6 +1,6 @@
 import { RandloraError } from "../errors.ts";
 import { dtypeBytes, isFloat, isWritableFloat } from "../safetensors/dtype.ts";
-import { oneLine, quote } from "../safetensors/failure.ts";
+import { oneLine, quote } from "../files/failure.ts";
 import { widenToF32 } from "../safetensors/numbers.ts";
 import type { Adapter, AdapterTensor } from "./types.ts";
 

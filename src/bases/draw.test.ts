@@ -4,7 +4,7 @@ import { RandloraError } from "../errors.ts";
 import type { FloatGrid, GeneratorName, Sparsity } from "../random/names.ts";
 import { roundToGrid } from "../random/grid.ts";
 import { basesCount, drawBases, fingerprint, type BasesExtent, type BasesSpec } from "./draw.ts";
-import { elements, MemoryStdCache, whole } from "./bases.fixture.ts";
+import { elements, MemoryStdCache, whole } from "./testing/bases.ts";
 import { readElement, type BasisMatrix } from "./storage.ts";
 
 const combinations: readonly (readonly [GeneratorName, Sparsity])[] = [

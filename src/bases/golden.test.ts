@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { GeneratorName, Sparsity } from "../random/names.ts";
 import { basesCount, drawBases, type BasesSpec } from "./draw.ts";
-import { elements, MemoryStdCache, whole } from "./bases.fixture.ts";
+import { elements, MemoryStdCache, whole } from "./testing/bases.ts";
 
 /** What fixtures/draws/make.py writes. */
 const DRAWS = join(import.meta.dir, "../../fixtures/draws");

@@ -1,8 +1,8 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { cacheFolder } from "../hub/cache-folder.ts";
+import { cacheFolder } from "../files/cache-folder.ts";
 import { mt19937Seed } from "../random/mt19937.ts";
-import { besides } from "../safetensors/whole-file.ts";
+import { besides } from "../files/whole-file.ts";
 import type { BasesSpec, StdPair } from "./bases.ts";
 
 /** Remembers the standard deviations of whole bases, which cost a pass over every element. */

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import type { GeneratorName, Sparsity } from "../random/names.ts";
 import { drawSteps } from "./draw.ts";
-import { MemoryStdCache, whole } from "./bases.fixture.ts";
+import { MemoryStdCache, whole } from "./testing/bases.ts";
 import type { BasesSpec } from "./bases.ts";
 import { finishSteps, type Steps, takeSteps } from "./steps.ts";
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { merge } from "../merge/run.ts";
-import { readModel, rounded, widened, writeAdapter, writeModel } from "../merge/testing.ts";
+import { readModel, rounded, widened, writeAdapter, writeModel } from "../merge/testing/models.ts";
 import { comparePerplexity, type ComparisonOptions } from "./compare.ts";
 
 const layer = (index: number, name: string) => `model.layers.${index}.${name}`;

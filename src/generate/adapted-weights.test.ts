@@ -3,11 +3,19 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
-import { type TestLora, writeLora } from "../adapters/lora/lora.fixture.ts";
+import { type TestLora, writeLora } from "../adapters/testing/lora.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { read } from "../gpu/transfer.ts";
 import { merge } from "../merge/run.ts";
-import { readModel, rounded, type TestAdapter, weights, widened, writeAdapter, writeModel } from "../merge/testing.ts";
+import {
+  readModel,
+  rounded,
+  type TestAdapter,
+  weights,
+  widened,
+  writeAdapter,
+  writeModel,
+} from "../merge/testing/models.ts";
 import { Decoder } from "../models/decoder.ts";
 import type { Dtype } from "../safetensors/dtype.ts";
 import { elementBytes, type Tensor } from "../tensor/tensor.ts";

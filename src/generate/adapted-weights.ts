@@ -13,7 +13,7 @@ import { UNTIED_HEAD } from "../models/weights.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { isFloat } from "../safetensors/dtype.ts";
-import { oneLine, quote } from "../safetensors/failure.ts";
+import { oneLine, quote } from "../files/failure.ts";
 import { type AdapterChoice, type AdaptersPlan, planAdapters } from "./plan-adapters.ts";
 import { TensorWriter } from "./tensor-writer.ts";
 

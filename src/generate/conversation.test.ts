@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { link, readFile, writeFile } from "node:fs/promises";
-import { TemporaryFolder } from "../safetensors/testing.ts";
 import { Conversation, loadConversation, saveConversation } from "./conversation.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 function talk(...turns: readonly string[]): Conversation {
   const conversation = new Conversation("Be brief.");

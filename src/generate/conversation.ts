@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import * as v from "valibot";
 import { RandloraError } from "../errors.ts";
-import { oneLine } from "../safetensors/failure.ts";
-import { readJson } from "../safetensors/read-whole.ts";
-import { writeWhole } from "../safetensors/whole-file.ts";
+import { oneLine } from "../files/failure.ts";
+import { readJson } from "../files/read-whole.ts";
+import { writeWhole } from "../files/whole-file.ts";
 import type { ChatMessage } from "../text/chat-template.ts";
 
 /** Far more than any context holds. */

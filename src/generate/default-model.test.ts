@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdir, mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { writeAdapter } from "../merge/testing.ts";
+import { writeAdapter } from "../merge/testing/models.ts";
 import { chooseModel, describeDefaultModel, findDefaultModel, type ModelRequest, readRun } from "./default-model.ts";
 
 let folder: string;

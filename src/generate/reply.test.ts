@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
 import { expectedStories } from "../../fixtures/stories/storyteller.ts";
 import { type Reply, type ReplyOptions, type ReplyToken, speeds, writeReply } from "./reply.ts";
-import { GREEDY, loadStories } from "./testing.ts";
+import { GREEDY, loadStories } from "./testing/decoder.ts";
 
 let stories: Awaited<ReturnType<typeof loadStories>>;
 let texts: Awaited<ReturnType<typeof expectedStories>>;

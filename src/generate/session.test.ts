@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expectedStories } from "../../fixtures/stories/storyteller.ts";
 import { Session, type SessionOptions } from "./session.ts";
-import { GREEDY, loadStories, storyTemplate } from "./testing.ts";
+import { GREEDY, loadStories, storyTemplate } from "./testing/decoder.ts";
 
 let stories: Awaited<ReturnType<typeof loadStories>>;
 let folder: string;

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkFolder, checkTempFolder } from "./doctor-folders.ts";
-import { mountNoexec } from "./testing.ts";
+import { mountNoexec } from "./testing/gpu.ts";
 
 let root: string;
 beforeAll(async () => {

@@ -7,7 +7,7 @@ const hasGlibc =
 
 /** Does a large piece go back to the system when it is freed, after another one was? */
 async function goesBack(mode: "return" | "keep"): Promise<string> {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "testing-freed-memory.ts"), mode]);
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, "testing/freed-memory.ts"), mode]);
   return (await child.stdout.text()).trim();
 }
 

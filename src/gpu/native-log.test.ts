@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { openLibc } from "../safetensors/libc.ts";
-import { TemporaryFolder } from "../safetensors/testing.ts";
+import { openLibc } from "../files/libc.ts";
 import { catchNativeLog } from "./native-log.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 const libc = openLibc({ write: { args: ["i32", "buffer", "usize"], returns: "i64" } });
 

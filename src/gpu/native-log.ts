@@ -5,7 +5,7 @@
 import { closeSync, fstatSync, mkdtempSync, openSync, readSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openLibc } from "../safetensors/libc.ts";
+import { openLibc } from "../files/libc.ts";
 
 const STDERR = 2;
 

@@ -4,9 +4,9 @@ import { join } from "node:path";
 // Processes that open a GPU take their time on a busy machine.
 setDefaultTimeout(60_000);
 
-/** Runs a mode of testing-process.ts until it ends by itself; a process that hangs fails by the test's time limit. */
+/** Runs a mode of testing/process.ts until it ends by itself; a process that hangs fails by the test's time limit. */
 async function run(mode: string, env: Readonly<Record<string, string>> = {}) {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "testing-process.ts"), mode], {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, "testing/process.ts"), mode], {
     env: { ...process.env, ...env },
     stdin: "ignore",
     stdout: "pipe",

@@ -1,6 +1,6 @@
 import { lstat, readdir, readFile, readlink, stat } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
-import { naming, systemCode } from "../safetensors/failure.ts";
+import { naming, systemCode } from "../files/failure.ts";
 
 /*
  * What the cache holds. Not @huggingface/hub's `scanCacheDir` (2.17.5): it passes over files in folders of a snapshot and

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import { refusalOf } from "../safetensors/testing.ts";
 import type { Dtype, WritableFloatDtype } from "../safetensors/dtype.ts";
 import { convertTensor } from "./convert.ts";
 import type { TensorSource } from "./plan.ts";
-import { rounded, widened } from "./testing.ts";
+import { rounded, widened } from "./testing/models.ts";
+import { refusalOf } from "../files/testing/folder.ts";
 
 function source(dtype: Dtype, data: Uint8Array, fromAdapter = false): TensorSource {
   const read = async (out: Uint8Array, start = 0) => out.set(data.subarray(start, start + out.length));

@@ -2,8 +2,7 @@
 import { expect, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type TestLora, loraDelta, writeLora } from "../adapters/lora/lora.fixture.ts";
-import { refusalOf, TemporaryFolder } from "../safetensors/testing.ts";
+import { type TestLora, loraDelta, writeLora } from "../adapters/testing/lora.ts";
 import type { WritableFloatDtype } from "../safetensors/dtype.ts";
 import { merge, type MergeOptions } from "./run.ts";
 import {
@@ -17,8 +16,9 @@ import {
   widened,
   writeAdapter,
   writeModel,
-} from "./testing.ts";
-import { ADAPTER, LAYER, modelOf, MODULES, Notes, OPTIONS } from "./testing-merge.ts";
+} from "./testing/models.ts";
+import { ADAPTER, LAYER, modelOf, MODULES, Notes, OPTIONS } from "./testing/merge.ts";
+import { TemporaryFolder, refusalOf } from "../files/testing/folder.ts";
 
 const Q = `${LAYER}.self_attn.q_proj`;
 const UP = `${LAYER}.mlp.up_proj`;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { mkdir, writeFile } from "node:fs/promises";
-import { refusalOf, TemporaryFolder } from "../safetensors/testing.ts";
 import { parseConfig, readConfig, updateConfig } from "./model-config.ts";
+import { TemporaryFolder, refusalOf } from "../files/testing/folder.ts";
 
 const TEXT = `{"model_type":"llama",  "torch_dtype": "float32", "tie_word_embeddings": true, "rope_theta": 1e6, "big": 12345678901234567890}`;
 

@@ -1,9 +1,9 @@
 import { join } from "node:path";
-import { isObject, parseLossless, stringifyLossless } from "../adapters/lossless-json.ts";
+import { isObject, parseLossless, stringifyLossless } from "../files/lossless-json.ts";
 import { RandloraError } from "../errors.ts";
-import { oneLine, systemCode } from "../safetensors/failure.ts";
-import { isJsonObject } from "../safetensors/json.ts";
-import { MAX_SETTINGS_BYTES, parseJson, readJsonText } from "../safetensors/read-whole.ts";
+import { oneLine, systemCode } from "../files/failure.ts";
+import { isJsonObject } from "../files/json.ts";
+import { MAX_SETTINGS_BYTES, parseJson, readJsonText } from "../files/read-whole.ts";
 import type { OutputDtype } from "./plan.ts";
 
 const HINT = "fetch the model again";

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { chmod, lstat, mkdir, readdir, readFile, realpath, symlink, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { refusalOf, TemporaryFolder } from "../safetensors/testing.ts";
 import { copyModelFiles, foldersIn } from "./model-files.ts";
+import { TemporaryFolder, refusalOf } from "../files/testing/folder.ts";
 
 async function fill(folder: TemporaryFolder, names: readonly string[]): Promise<void> {
   for (const name of names) {

@@ -2,7 +2,7 @@ import { access, constants, copyFile, mkdir, readdir, realpath } from "node:fs/p
 import { join, relative } from "node:path";
 import { RandloraError } from "../errors.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
-import { naming, oneLine } from "../safetensors/failure.ts";
+import { naming, oneLine } from "../files/failure.ts";
 import { METRICS_FILE, RUNS, SETTINGS_FILE } from "../train/run-files.ts";
 import { FolderLinks } from "./model-links.ts";
 

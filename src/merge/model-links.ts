@@ -1,6 +1,6 @@
 import { realpath, stat } from "node:fs/promises";
 import { isAbsolute, join, relative, sep } from "node:path";
-import { naming, oneLine } from "../safetensors/failure.ts";
+import { naming, oneLine } from "../files/failure.ts";
 
 /**
  * Where the links of a model's folder may lead. Whoever made the folder chose their targets, and a copy would carry any file

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { refusalOf, TemporaryFolder } from "../safetensors/testing.ts";
 import { defaultOutput, indexMetadata, isLoneFile } from "./output.ts";
+import { TemporaryFolder, refusalOf } from "../files/testing/folder.ts";
 
 test.each([
   ["models/x", false, "models/x-merged"],

@@ -1,10 +1,10 @@
 import { stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
-import { naming, oneLine } from "../safetensors/failure.ts";
+import { naming, oneLine } from "../files/failure.ts";
 import { SafetensorsFile } from "../safetensors/file.ts";
 import { shapeElements } from "../safetensors/header.ts";
-import type { Publication } from "../safetensors/publish.ts";
+import type { Publication } from "../files/publish.ts";
 import { encodeIndex, INDEX_FILE, type PlannedShard } from "../safetensors/shards.ts";
 import { type ModelConfig, updateConfig } from "./model-config.ts";
 import { copyModelFiles, ownFiles } from "./model-files.ts";

@@ -1,13 +1,13 @@
 import { describe, expect, test } from "bun:test";
-import type { TestTensor } from "../adapters/adapters.fixture.ts";
+import type { TestTensor } from "../adapters/testing/adapters.ts";
 import { describeBase } from "../adapters/base.ts";
-import type { JsonObject } from "../adapters/lossless-json.ts";
+import type { JsonObject } from "../files/lossless-json.ts";
 import { openPeft } from "../adapters/peft.ts";
 import { planAdapter } from "../adapters/methods.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
-import { refusalOf, TemporaryFolder } from "../safetensors/testing.ts";
 import { type MergePlan, type OutputDtype, planMerge } from "./plan.ts";
-import { type Tensors, type TestAdapter, weights, writeAdapter, writeModel } from "./testing.ts";
+import { type Tensors, type TestAdapter, weights, writeAdapter, writeModel } from "./testing/models.ts";
+import { TemporaryFolder, refusalOf } from "../files/testing/folder.ts";
 
 const TIED = { model_type: "llama", architectures: ["LlamaForCausalLM"], tie_word_embeddings: true };
 const Q = "model.layers.0.self_attn.q_proj";

@@ -6,7 +6,7 @@ import { RandloraError } from "../errors.ts";
 import { isKernelDtype } from "../kernels/dtype.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import { type Dtype, isFloat, NAMED_DTYPES } from "../safetensors/dtype.ts";
-import { oneLine, quote } from "../safetensors/failure.ts";
+import { oneLine, quote } from "../files/failure.ts";
 import type { SafetensorsFile } from "../safetensors/file.ts";
 import type { TensorInfo } from "../safetensors/header.ts";
 import type { PlannedTensor } from "../safetensors/writer.ts";

@@ -2,7 +2,6 @@ import { expect, test } from "bun:test";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
-import { TemporaryFolder } from "../safetensors/testing.ts";
 import { merge } from "./run.ts";
 import {
   deltaOf,
@@ -14,8 +13,9 @@ import {
   widened,
   writeAdapter,
   writeModel,
-} from "./testing.ts";
-import { ADAPTER, mergeIn, modelOf, MODULES, Notes, OPTIONS } from "./testing-merge.ts";
+} from "./testing/models.ts";
+import { ADAPTER, mergeIn, modelOf, MODULES, Notes, OPTIONS } from "./testing/merge.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 test("--unmerge takes a merge back, to the last places of f32", async () => {
   await using folder = await TemporaryFolder.create();

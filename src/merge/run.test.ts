@@ -2,7 +2,6 @@ import { describe, expect, test } from "bun:test";
 import { readdir, readFile } from "node:fs/promises";
 import { BLOCK_ROWS } from "../adapters/bilinear/delta-block.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
-import { TemporaryFolder } from "../safetensors/testing.ts";
 import { merge } from "./run.ts";
 import {
   deltaOf,
@@ -15,8 +14,9 @@ import {
   widened,
   writeAdapter,
   writeModel,
-} from "./testing.ts";
-import { ADAPTER, LAYER, mergeIn, modelOf, MODULES, Notes, OPTIONS } from "./testing-merge.ts";
+} from "./testing/models.ts";
+import { ADAPTER, LAYER, mergeIn, modelOf, MODULES, Notes, OPTIONS } from "./testing/merge.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 const GRIDS = { F32: "f32", F16: "f16", BF16: "bf16" } as const;
 

@@ -9,8 +9,8 @@ import { returnFreedMemory, returnLargePieces, returnUnpackedFile } from "../gpu
 import { Gpu } from "../gpu/gpu.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
-import { oneLine, quote } from "../safetensors/failure.ts";
-import { Publication } from "../safetensors/publish.ts";
+import { oneLine, quote } from "../files/failure.ts";
+import { Publication } from "../files/publish.ts";
 import { modelFolderObjection, planShards, type PlannedShard } from "../safetensors/shards.ts";
 import { plannedBytes } from "../safetensors/writer.ts";
 import { type LoadedAdapter, type TensorReport, writeMerged } from "./merge.ts";

@@ -2,7 +2,7 @@ import type { BaseModel } from "../adapters/base.ts";
 import { isInputEmbedding, isOutputEmbedding, outputEmbeddingOf } from "../adapters/embeddings.ts";
 import { RandloraError } from "../errors.ts";
 import type { Dtype } from "../safetensors/dtype.ts";
-import { oneLine, quote } from "../safetensors/failure.ts";
+import { oneLine, quote } from "../files/failure.ts";
 
 /** What adapters do to a base, by tensor names. */
 export interface Changes {

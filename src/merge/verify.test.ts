@@ -4,11 +4,11 @@ import { describeBase } from "../adapters/base.ts";
 import { openPeft } from "../adapters/peft.ts";
 import { planAdapter } from "../adapters/methods.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
-import { refusalOf, TemporaryFolder } from "../safetensors/testing.ts";
 import type { WritableFloatDtype } from "../safetensors/dtype.ts";
 import { fileSource, planMerge } from "./plan.ts";
-import { deltaOf, rounded, type TestAdapter, weights, widened, writeAdapter, writeModel } from "./testing.ts";
+import { deltaOf, rounded, type TestAdapter, weights, widened, writeAdapter, writeModel } from "./testing/models.ts";
 import { sample, ulp, verifyMerge } from "./verify.ts";
+import { TemporaryFolder, refusalOf } from "../files/testing/folder.ts";
 
 const MODULE = "model.layers.0.mlp.up_proj";
 const NAME = `${MODULE}.weight`;

@@ -2,7 +2,7 @@ import type { AdapterPlan, DeltaSource } from "../adapters/plan.ts";
 import { RandloraError } from "../errors.ts";
 import { isKernelDtype, type KernelDtype } from "../kernels/dtype.ts";
 import { dtypeBytes, isFloat } from "../safetensors/dtype.ts";
-import { quote } from "../safetensors/failure.ts";
+import { quote } from "../files/failure.ts";
 import { roundFromF64, widenToF64 } from "../safetensors/numbers.ts";
 import type { OutputTensor, TensorSource } from "./plan.ts";
 import type { Rounding } from "./merge-tensor.ts";

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
 import { RandloraError } from "../errors.ts";
-import { MAX_SETTINGS_BYTES, readJson } from "../safetensors/read-whole.ts";
+import { MAX_SETTINGS_BYTES, readJson } from "../files/read-whole.ts";
 
 const Size = v.pipe(v.number(), v.integer(), v.minValue(1));
 const MaybeNumber = v.nullish(v.number());

@@ -4,7 +4,7 @@ import { cp, lstat, mkdir, readFile, rm, symlink, writeFile } from "node:fs/prom
 import { userInfo } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { cleanEnvironment } from "../options/testing/spawn.ts";
-import { TemporaryFolder } from "../safetensors/testing.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 const MODEL = join(import.meta.dir, "..", "..", "fixtures", "embedded", "model");
 

@@ -9,9 +9,9 @@ import generationConfig from "../../fixtures/embedded/model/generation_config.js
 import weights from "../../fixtures/embedded/model/model.safetensors" with { type: "file" };
 import tokenizer from "../../fixtures/embedded/model/tokenizer.json" with { type: "file" };
 import tokenizerConfig from "../../fixtures/embedded/model/tokenizer_config.json" with { type: "file" };
-import { cacheFolder } from "../hub/cache-folder.ts";
-import { naming } from "../safetensors/failure.ts";
-import { besides } from "../safetensors/whole-file.ts";
+import { cacheFolder } from "../files/cache-folder.ts";
+import { naming } from "../files/failure.ts";
+import { besides } from "../files/whole-file.ts";
 import { EMBEDDED } from "./embedded-name.ts";
 
 /** What the folders hold, by name; each is where the program finds the bytes inside itself. */

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Gpu } from "../gpu/gpu.ts";
-import { TemporaryFolder } from "../safetensors/testing.ts";
 import { Decoder } from "./decoder.ts";
 import type { KvCache } from "./kv-cache.ts";
-import { writeModel } from "./testing.ts";
+import { writeModel } from "./testing/models.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 /** Tokens up to which the short factors hold. */
 const TRAINED = 16;

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { Gpu } from "../gpu/gpu.ts";
 import { upload } from "../gpu/transfer.ts";
-import { TemporaryFolder } from "../safetensors/testing.ts";
 import { Decoder } from "./decoder.ts";
-import { writeModel } from "./testing.ts";
+import { writeModel } from "./testing/models.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 /** Nothing but the heads is a multiple of 4. */
 const CONFIG = {

@@ -1,5 +1,5 @@
 import { RandloraError } from "../errors.ts";
-import { visibleLines } from "../safetensors/visible.ts";
+import { visibleLines } from "../files/visible.ts";
 import { errorLines } from "../terminal/error-lines.ts";
 import type { Screen } from "../terminal/screen.ts";
 import type { Style } from "../terminal/style.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { onTerminal, shownLines } from "../terminal/testing.ts";
+import { onTerminal, shownLines } from "../terminal/testing/terminal.ts";
 import { cleanEnvironment, sample, SAMPLE } from "./testing/spawn.ts";
 
 const env = cleanEnvironment({ TERM: "xterm-256color" });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { createStyle } from "../terminal/style.ts";
-import { RecordingStream } from "../terminal/testing.ts";
+import { RecordingStream } from "../terminal/testing/terminal.ts";
 import { lossesText } from "./dry-run.ts";
 import { parameterTable } from "./parameter-table.ts";
 import { sampleText } from "./sample-text.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { createStyle } from "../terminal/style.ts";
-import { RecordingStream } from "../terminal/testing.ts";
+import { RecordingStream } from "../terminal/testing/terminal.ts";
 import type { Metrics } from "../train/types.ts";
 import { axesOf, lossCurve } from "./loss-curve.ts";
 import { lossSvg } from "./loss-svg.ts";

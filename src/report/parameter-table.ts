@@ -1,4 +1,4 @@
-import { visible } from "../safetensors/visible.ts";
+import { visible } from "../files/visible.ts";
 import { formatNumber } from "../terminal/format.ts";
 import { formatTable } from "../terminal/table.ts";
 import type { MethodSummary } from "../train/method.ts";

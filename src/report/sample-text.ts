@@ -1,4 +1,4 @@
-import { visibleLines } from "../safetensors/visible.ts";
+import { visibleLines } from "../files/visible.ts";
 import type { Style } from "../terminal/style.ts";
 import type { MarkedText } from "../text/data/marked-text.ts";
 

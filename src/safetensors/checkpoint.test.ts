@@ -3,7 +3,8 @@ import { mkdir, rename, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Checkpoint } from "./checkpoint.ts";
 import { parseIndex } from "./index-file.ts";
-import { fileBytes, refusalOf, TemporaryFolder } from "./testing.ts";
+import { fileBytes } from "./testing/files.ts";
+import { TemporaryFolder, refusalOf } from "../files/testing/folder.ts";
 
 const INDEX = "model.safetensors.index.json";
 

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { expectedCheckpoint, STORIES } from "../../fixtures/stories/storyteller.ts";
 import { SafetensorsFile } from "./file.ts";
 import { widenToF64 } from "./numbers.ts";
-import { fileBytes, refusalOf, TemporaryFolder } from "./testing.ts";
+import { fileBytes } from "./testing/files.ts";
+import { TemporaryFolder, refusalOf } from "../files/testing/folder.ts";
 
 const stories = join(STORIES, "model.safetensors");
 

@@ -2,8 +2,8 @@ import { expect, test } from "bun:test";
 import { mkdir, writeFile } from "node:fs/promises";
 import { Checkpoint } from "./checkpoint.ts";
 import { fingerprint } from "./fingerprint.ts";
-import { TemporaryFolder } from "./testing.ts";
 import { SafetensorsWriter } from "./writer.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 const SHAPES = { "b.weight": [64, 40], "a.weight": [3, 1], empty: [0, 4] } as const;
 

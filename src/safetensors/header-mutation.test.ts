@@ -3,7 +3,8 @@ import * as fc from "fast-check";
 import { RandloraError } from "../errors.ts";
 import { DTYPES } from "./dtype.ts";
 import type { Header } from "./header.ts";
-import { fileBytes, parseFile as parse, refusalOf, tensorEntry as tensor } from "./testing.ts";
+import { fileBytes, parseFile as parse, tensorEntry as tensor } from "./testing/files.ts";
+import { refusalOf } from "../files/testing/folder.ts";
 
 const data = (length: number) => new Uint8Array(length);
 

@@ -2,7 +2,7 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { Api, IDLE_SECONDS } from "./api.ts";
 import { Engine } from "./engine.ts";
 import { ModelList } from "./models.ts";
-import { failure, loadStoriesModel, until } from "./testing.ts";
+import { failure, loadStoriesModel, until } from "./testing/server.ts";
 
 setDefaultTimeout(60_000);
 

@@ -1,4 +1,4 @@
-import { nestsDeeper } from "../safetensors/json.ts";
+import { nestsDeeper } from "../files/json.ts";
 import { ApiError } from "./api-error.ts";
 
 /** Far more than the longest context holds in text, far less than what would fill the memory. */

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { expectedStories } from "../../fixtures/stories/storyteller.ts";
 import type { AdapterChoice } from "../generate/adapted-weights.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
-import { failure, loadStoriesModel, serveStories, type TestServer, until, writeAdapters } from "./testing.ts";
+import { failure, loadStoriesModel, serveStories, type TestServer, until, writeAdapters } from "./testing/server.ts";
 
 setDefaultTimeout(60_000);
 

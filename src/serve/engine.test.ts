@@ -1,7 +1,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { Gpu } from "../gpu/gpu.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
-import { failure, loadStoriesModel, serveStories, until } from "./testing.ts";
+import { failure, loadStoriesModel, serveStories, until } from "./testing/server.ts";
 
 setDefaultTimeout(120_000);
 

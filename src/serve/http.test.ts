@@ -3,7 +3,7 @@ import { connect } from "node:net";
 import * as v from "valibot";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { MAX_BODY_BYTES, MAX_BODY_DEPTH } from "./body.ts";
-import { failure, loadStoriesModel, serveStories, type TestServer } from "./testing.ts";
+import { failure, loadStoriesModel, serveStories, type TestServer } from "./testing/server.ts";
 
 setDefaultTimeout(60_000);
 

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import type { AdapterChoice } from "../generate/adapted-weights.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
-import { loadStoriesModel, serveStories, type TestServer, until, writeAdapters } from "./testing.ts";
-import { openBrowser } from "./testing-browser.ts";
+import { loadStoriesModel, serveStories, type TestServer, until, writeAdapters } from "./testing/server.ts";
+import { openBrowser } from "./testing/browser.ts";
 
 setDefaultTimeout(60_000);
 

@@ -10,7 +10,7 @@ import { DEFAULT_SAMPLING } from "../generate/sampling.ts";
 import { readChatRequest } from "./chat-request.ts";
 import { readCompletionRequest } from "./completion-request.ts";
 import { chatPrompt, completionPrompt } from "./prompt.ts";
-import { failure, loadStoriesModel, serveStories, type TestServer, writeAdapters } from "./testing.ts";
+import { failure, loadStoriesModel, serveStories, type TestServer, writeAdapters } from "./testing/server.ts";
 
 setDefaultTimeout(60_000);
 

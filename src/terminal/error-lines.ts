@@ -1,4 +1,4 @@
-import { visible } from "../safetensors/visible.ts";
+import { visible } from "../files/visible.ts";
 import type { Style } from "./style.ts";
 
 /** An error as lines: what happened, and what to do where that is known. Both may quote anything. */

@@ -1,7 +1,7 @@
 import { appendFileSync, chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
-import { besides } from "../safetensors/whole-file.ts";
+import { besides } from "../files/whole-file.ts";
 
 /** Entries that are kept. */
 const MOST_ENTRIES = 1000;

@@ -1,4 +1,4 @@
-import { visible } from "../safetensors/visible.ts";
+import { visible } from "../files/visible.ts";
 import type { Screen } from "./screen.ts";
 import type { Style } from "./style.ts";
 

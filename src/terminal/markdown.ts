@@ -1,4 +1,4 @@
-import { visibleLines } from "../safetensors/visible.ts";
+import { visibleLines } from "../files/visible.ts";
 import type { Style } from "./style.ts";
 
 /** Inline marks, the longer first: what opens with one closes with the same. */

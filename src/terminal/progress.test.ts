@@ -3,7 +3,7 @@ import { createLog } from "./log.ts";
 import { createProgress, silentProgress, type ProgressSpec } from "./progress.ts";
 import { Screen } from "./screen.ts";
 import { createStyle } from "./style.ts";
-import { RecordingStream } from "./testing.ts";
+import { RecordingStream } from "./testing/terminal.ts";
 
 const spec: ProgressSpec = { title: "merging", bytes: 200e6, items: 100, unit: "tensors" };
 

@@ -1,4 +1,4 @@
-import { visible } from "../safetensors/visible.ts";
+import { visible } from "../files/visible.ts";
 import { formatBytes, formatClock, formatNumber } from "./format.ts";
 import type { Screen } from "./screen.ts";
 import { cut } from "./table.ts";

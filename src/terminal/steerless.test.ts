@@ -4,7 +4,7 @@ import { Screen } from "./screen.ts";
 import { steerless } from "./steerless.ts";
 import { createStyle } from "./style.ts";
 import { formatTable } from "./table.ts";
-import { RecordingStream } from "./testing.ts";
+import { RecordingStream } from "./testing/terminal.ts";
 
 const NASTY = "a\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[8m\x9b1mb\u202e\r\nc";
 

@@ -1,4 +1,4 @@
-import { visibleLines } from "../safetensors/visible.ts";
+import { visibleLines } from "../files/visible.ts";
 
 /** The codes that `createStyle` writes: weights, colours and their ends. */
 // oxlint-disable-next-line no-control-regex -- colour codes begin with one

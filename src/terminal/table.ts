@@ -1,4 +1,4 @@
-import { visible } from "../safetensors/visible.ts";
+import { visible } from "../files/visible.ts";
 import { steerless } from "./steerless.ts";
 
 /** How a table is laid out. */

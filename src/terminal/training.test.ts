@@ -4,7 +4,7 @@ import { createLog } from "./log.ts";
 import { createProgress } from "./progress.ts";
 import { Screen, SILENT } from "./screen.ts";
 import { createStyle } from "./style.ts";
-import { RecordingStream } from "./testing.ts";
+import { RecordingStream } from "./testing/terminal.ts";
 import { TrainingDisplay } from "./training.ts";
 
 const RUN: RunStart = {

@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 import * as v from "valibot";
 
 import { RandloraError } from "../errors.ts";
-import { MAX_SETTINGS_BYTES, readWhole } from "../safetensors/read-whole.ts";
+import { MAX_SETTINGS_BYTES, readWhole } from "../files/read-whole.ts";
 import { LimitError, measure } from "./template/budget.ts";
 import { JinjaTemplate, TemplateError } from "./template/jinja.ts";
 import { readOptionalJsonObject, readTokenizerConfig } from "./tokenizer/files.ts";

@@ -2,11 +2,11 @@ import { expect, test } from "bun:test";
 import { rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { readConfig } from "../models/config-file.ts";
-import { refusalOf, TemporaryFolder } from "../safetensors/testing.ts";
 import { loadChatTemplate } from "./chat-template.ts";
 import { readStopIds } from "./stop.ts";
 import { loadTokenizer, Tokenizer } from "./tokenizer.ts";
 import { readTokenizerConfig } from "./tokenizer/files.ts";
+import { TemporaryFolder, refusalOf } from "../files/testing/folder.ts";
 
 const TOKENIZER = { model: { type: "BPE", vocab: { a: 0 }, merges: [] } };
 

@@ -5,7 +5,7 @@ import * as v from "valibot";
 
 import { RandloraError } from "../errors.ts";
 import { Detokenizer } from "./detokenizer.ts";
-import { oneLine } from "../safetensors/failure.ts";
+import { oneLine } from "../files/failure.ts";
 import { AddedToken, TokenSplitter } from "./tokenizer/added-tokens.ts";
 import { buildDecoder, type StageFactory } from "./tokenizer/decoder.ts";
 import { readJsonObject, readTokenizerConfig, TokenizerConfig } from "./tokenizer/files.ts";

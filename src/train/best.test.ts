@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { TemporaryFolder } from "../safetensors/testing.ts";
 import { bringBestBack, forgetBestBefore, setBestAside } from "./best.ts";
 import { refreshFolder } from "./refresh.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 const put = (text: string) => async (into: string) => {
   await mkdir(join(into, "inner"));

@@ -1,8 +1,8 @@
 import { copyFile, link, mkdir, readdir, rename } from "node:fs/promises";
 import { join } from "node:path";
-import { found, removeAll, syncTree } from "../safetensors/disk.ts";
-import { fileError } from "../safetensors/failure.ts";
-import { ownerName, self } from "../safetensors/owner.ts";
+import { found, removeAll, syncTree } from "../files/disk.ts";
+import { fileError } from "../files/failure.ts";
+import { ownerName, self } from "../files/owner.ts";
 import { refreshFolder } from "./refresh.ts";
 
 /*

@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
 import { Gpu } from "../gpu/gpu.ts";
-import { TemporaryFolder } from "../safetensors/testing.ts";
 import { chooseOptions } from "./choose-options.ts";
 import { planRun } from "./data.ts";
 import { ModelSource } from "./model.ts";
-import { inputFor, settingsFor, writeTexts } from "./testing.ts";
+import { inputFor, settingsFor, writeTexts } from "./testing/runs.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 test("activations are recomputed where memory would not suffice otherwise, then W' is not kept either", async () => {
   await using folder = await TemporaryFolder.create();

@@ -3,11 +3,11 @@ import { readdirSync } from "node:fs";
 import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Mt19937 } from "../random/mt19937.ts";
-import { TemporaryFolder } from "../safetensors/testing.ts";
-import { mounting } from "../safetensors/testing-mount.ts";
-import { outcomeOf, writeTexts } from "./testing.ts";
+import { mounting } from "../files/testing/mount.ts";
+import { outcomeOf, writeTexts } from "./testing/runs.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
-const SCRIPT = join(import.meta.dir, "testing-run.ts");
+const SCRIPT = join(import.meta.dir, "testing/run.ts");
 
 let folder: TemporaryFolder;
 let data: string;

@@ -4,13 +4,13 @@ import { join } from "node:path";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { openAdapter } from "../adapters/open.ts";
 import { Gpu } from "../gpu/gpu.ts";
-import { TemporaryFolder } from "../safetensors/testing.ts";
 import { refuseShorter } from "./data.ts";
 import { estimateRun } from "./finetune.ts";
 import { initialSettings } from "./init-adapter.ts";
 import type { AskedSettings } from "./resolve-settings.ts";
 import type { TrainSettings } from "./settings.ts";
-import { inputFor, outcomeOf, Recording, shortRun, trainInto, writeTexts } from "./testing.ts";
+import { inputFor, outcomeOf, Recording, shortRun, trainInto, writeTexts } from "./testing/runs.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 /** One for all runs: kernels are compiled once. */
 let gpu: Gpu;

@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { openAdapter } from "../adapters/open.ts";
 import { writePeft } from "../adapters/peft-write.ts";
 import { Gpu } from "../gpu/gpu.ts";
-import { TemporaryFolder } from "../safetensors/testing.ts";
 import { initialSettings } from "./init-adapter.ts";
 import type { AskedSettings } from "./resolve-settings.ts";
 import { RunFolder } from "./run-folder.ts";
 import type { TrainSettings } from "./settings.ts";
-import { outcomeOf, Recording, shortRun, trainInto, writeTexts } from "./testing.ts";
+import { outcomeOf, Recording, shortRun, trainInto, writeTexts } from "./testing/runs.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 /** One for all runs: kernels are compiled once. */
 let gpu: Gpu;

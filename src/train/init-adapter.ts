@@ -11,7 +11,7 @@ import { type BasesRecord, parseBasesRecord } from "../adapters/randlora/record.
 import type { TargetRules } from "../adapters/targets.ts";
 import type { Adapter } from "../adapters/types.ts";
 import { RandloraError } from "../errors.ts";
-import { oneLine, quote } from "../safetensors/failure.ts";
+import { oneLine, quote } from "../files/failure.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { AdapterSettings, TrainSettings } from "./settings.ts";
 import { newestState } from "./state.ts";

@@ -1,9 +1,9 @@
 import { readdir, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { RandloraError } from "../errors.ts";
-import { naming, oneLine } from "../safetensors/failure.ts";
-import { claim, createLocked } from "../safetensors/file-lock.ts";
-import { describeOwner, type Owner, ownerName, parseOwner, self } from "../safetensors/owner.ts";
+import { naming, oneLine } from "../files/failure.ts";
+import { claim, createLocked } from "../files/lock.ts";
+import { describeOwner, type Owner, ownerName, parseOwner, self } from "../files/owner.ts";
 
 /**
  * Takes a run folder for this process: a file `lock.PLACE-PID-START` in it, which is locked. It is made first and others

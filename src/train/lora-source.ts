@@ -1,5 +1,5 @@
 import type { BaseModel } from "../adapters/base.ts";
-import type { JsonObject } from "../adapters/lossless-json.ts";
+import type { JsonObject } from "../files/lossless-json.ts";
 import { lora } from "../adapters/lora/method.ts";
 import { planLora } from "../adapters/lora/plan.ts";
 import { openAdapter } from "../adapters/open.ts";

@@ -1,5 +1,5 @@
 import { type FileHandle, open, readFile } from "node:fs/promises";
-import { naming } from "../safetensors/failure.ts";
+import { naming } from "../files/failure.ts";
 import type { Metrics } from "./types.ts";
 
 /** metrics.jsonl: one object a line, in the order of steps. */

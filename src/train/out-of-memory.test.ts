@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { appendFile } from "node:fs/promises";
 import { Gpu } from "../gpu/gpu.ts";
-import { TemporaryFolder } from "../safetensors/testing.ts";
 import { resumeSettings } from "./resolve-settings.ts";
 import type { TrainSettings } from "./settings.ts";
-import { outcomeOf, Recording, settingsFor, trainInto, writeTexts } from "./testing.ts";
+import { outcomeOf, Recording, settingsFor, trainInto, writeTexts } from "./testing/runs.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 /*
  * A software GPU is full only when the machine is. So its devices are real here, and count what they hold: a buffer beyond

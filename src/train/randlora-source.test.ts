@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { newRandlora } from "./randlora-source.ts";
-import { settingsFor } from "./testing.ts";
+import { settingsFor } from "./testing/runs.ts";
 import type { Targets } from "./target-modules.ts";
 
 const asked = { data: "none.jsonl", sparsity: "sparse", rank: 4, projections: false } as const;

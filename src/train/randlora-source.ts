@@ -1,5 +1,5 @@
 import type { BaseModel } from "../adapters/base.ts";
-import { fromBigInt, type JsonObject } from "../adapters/lossless-json.ts";
+import { fromBigInt, type JsonObject } from "../files/lossless-json.ts";
 import { openAdapter } from "../adapters/open.ts";
 import { drawSteps } from "../bases/draw.ts";
 import type { Bases } from "../bases/bases.ts";

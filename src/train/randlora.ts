@@ -11,7 +11,7 @@ import { adapterTensors, randloraTensors } from "../adapters/randlora/trained-te
 import { peftReadme } from "../adapters/readme.ts";
 import { RandloraError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
-import { oneLine, quote } from "../safetensors/failure.ts";
+import { oneLine, quote } from "../files/failure.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { dropoutMask } from "./dropout.ts";
 import type { Method, MethodChoices, PassKind, PlaceOptions } from "./method.ts";

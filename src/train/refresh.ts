@@ -1,5 +1,5 @@
-import { fileError } from "../safetensors/failure.ts";
-import { Publication } from "../safetensors/publish.ts";
+import { fileError } from "../files/failure.ts";
+import { Publication } from "../files/publish.ts";
 
 /**
  * Makes the folder `target` hold exactly what `write` puts into the empty folder it is given: the old and the new one are

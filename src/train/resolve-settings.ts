@@ -1,7 +1,7 @@
 import { defaultTargets } from "../adapters/default-targets.ts";
 import { RandloraError } from "../errors.ts";
 import { canDraw, type GeneratorName } from "../random/names.ts";
-import { quote } from "../safetensors/failure.ts";
+import { quote } from "../files/failure.ts";
 import { DROPOUT_MICRO_BATCHES } from "./dropout.ts";
 import type { InitialSettings } from "./init-adapter.ts";
 import {

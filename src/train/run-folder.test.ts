@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { appendFile, mkdir, open, readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { TemporaryFolder } from "../safetensors/testing.ts";
-import { holdElsewhere } from "../safetensors/testing-lock.ts";
+import { holdElsewhere } from "../files/testing/lock.ts";
 import { MetricsFile } from "./metrics-file.ts";
 import { refreshFolder } from "./refresh.ts";
 import { resolveSettings } from "./resolve-settings.ts";
 import { newestRun, RunFolder } from "./run-folder.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 
 let folder: TemporaryFolder;
 const before = process.cwd();

@@ -1,11 +1,11 @@
 import { mkdir, readdir, readFile, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { RandloraError } from "../errors.ts";
-import { removeAll } from "../safetensors/disk.ts";
-import { replaceSynced } from "../safetensors/whole-file.ts";
-import { fileError, naming, oneLine, systemCode } from "../safetensors/failure.ts";
-import { MAX_SETTINGS_BYTES, readJson } from "../safetensors/read-whole.ts";
-import { removeLeftovers } from "../safetensors/publish.ts";
+import { removeAll } from "../files/disk.ts";
+import { replaceSynced } from "../files/whole-file.ts";
+import { fileError, naming, oneLine, systemCode } from "../files/failure.ts";
+import { MAX_SETTINGS_BYTES, readJson } from "../files/read-whole.ts";
+import { removeLeftovers } from "../files/publish.ts";
 import { lockFolder } from "./lock.ts";
 import { METRICS_FILE, RUNS, SETTINGS_FILE } from "./run-files.ts";
 import { formatSettings, parseTrainSettings, type TrainSettings } from "./settings.ts";

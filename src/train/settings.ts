@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { RandloraError } from "../errors.ts";
 import { GENERATOR_NAMES } from "../random/names.ts";
-import { oneLine, quote } from "../safetensors/failure.ts";
+import { oneLine, quote } from "../files/failure.ts";
 import { SCHEDULES } from "./schedule.ts";
 
 // Every setting of a run, resolved: what run.json holds, and all that decides what a run computes beside the files that

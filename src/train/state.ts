@@ -3,11 +3,11 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { RandloraError } from "../errors.ts";
 import { countNotFinite } from "../merge/finite.ts";
-import { removeAll, syncFolder } from "../safetensors/disk.ts";
-import { replaceSynced, writeSynced } from "../safetensors/whole-file.ts";
-import { fileError, oneLine, quote } from "../safetensors/failure.ts";
+import { removeAll, syncFolder } from "../files/disk.ts";
+import { replaceSynced, writeSynced } from "../files/whole-file.ts";
+import { fileError, oneLine, quote } from "../files/failure.ts";
 import { SafetensorsFile } from "../safetensors/file.ts";
-import { MAX_SETTINGS_BYTES, readJson } from "../safetensors/read-whole.ts";
+import { MAX_SETTINGS_BYTES, readJson } from "../files/read-whole.ts";
 import { SafetensorsWriter } from "../safetensors/writer.ts";
 import type { ParameterRole, Parameters } from "./parameters.ts";
 

@@ -5,7 +5,7 @@ import { targetMatcher, type TargetRules } from "../adapters/targets.ts";
 import { RandloraError } from "../errors.ts";
 import { isKernelDtype } from "../kernels/dtype.ts";
 import type { Dtype } from "../safetensors/dtype.ts";
-import { oneLine, quote } from "../safetensors/failure.ts";
+import { oneLine, quote } from "../files/failure.ts";
 import type { AdapterSettings } from "./settings.ts";
 
 /** A linear layer that will be adapted. */

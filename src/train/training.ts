@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { RandloraError } from "../errors.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import type { ModelLocation } from "../models/locate.ts";
-import { oneLine } from "../safetensors/failure.ts";
+import { oneLine } from "../files/failure.ts";
 import type { TrainingData } from "../text/data/load-run.ts";
 import { type Chosen, chooseOptions, stagingName } from "./choose-options.ts";
 import { planRun, type RunPlan } from "./data.ts";

@@ -6,7 +6,7 @@ import { missingConfig, readConfig, updateConfig } from "../merge/model-config.t
 import { copyModelFiles, ownFiles } from "../merge/model-files.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import { dtypeBytes, NAMED_DTYPES, type WritableFloatDtype } from "../safetensors/dtype.ts";
-import { naming, quote } from "../safetensors/failure.ts";
+import { naming, quote } from "../files/failure.ts";
 import { roundFromF32 } from "../safetensors/numbers.ts";
 import { encodeIndex, INDEX_FILE, planShards } from "../safetensors/shards.ts";
 import { SafetensorsWriter } from "../safetensors/writer.ts";

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { randloraShape } from "../randlora/shape.ts";
 import { join } from "node:path";
 import { drawBases, type Bases } from "../../bases/draw.ts";
-import { MemoryStdCache } from "../../bases/bases.fixture.ts";
+import { MemoryStdCache } from "../../bases/testing/bases.ts";
 import { deltaReference, type DeltaLayer } from "./delta-reference.ts";
 import { readElement } from "../../bases/storage.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { refusalOf } from "../../safetensors/testing.ts";
 import { type LoraConfig, parseLoraConfig, rankAndScale } from "./config.ts";
+import { refusalOf } from "../../files/testing/folder.ts";
 
 const parse = (config: Readonly<Record<string, unknown>>): LoraConfig => parseLoraConfig(config, "a.json");
 

@@ -1,11 +1,10 @@
 import { expect, test } from "bun:test";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { refusalOf } from "../../safetensors/testing.ts";
-import { TemporaryFolder } from "../adapters.fixture.ts";
-import { convert, everything } from "../convert.fixture.ts";
-import { JsonNumber } from "../lossless-json.ts";
-import { type TestLora, writeLora } from "./lora.fixture.ts";
+import { convert, everything } from "../testing/convert.ts";
+import { JsonNumber } from "../../files/lossless-json.ts";
+import { type TestLora, writeLora } from "../testing/lora.ts";
+import { TemporaryFolder, refusalOf } from "../../files/testing/folder.ts";
 
 const LORA: TestLora = { r: 3, alpha: 6, seed: 1, modules: { "m.q": [8, 8], "m.up": [12, 8] }, ranks: { "m.up": 5 } };
 const config = { lora_alpha: new JsonNumber("6.0"), from_the_future: { x: new JsonNumber("1e-05") }, use_rslora: true };

@@ -1,5 +1,5 @@
 import { RandloraError } from "../../errors.ts";
-import { oneLine } from "../../safetensors/failure.ts";
+import { oneLine } from "../../files/failure.ts";
 import { contentOf } from "../content.ts";
 import type { ConversionWish, ConvertedContent } from "../method.ts";
 import type { Adapter } from "../types.ts";

@@ -4,16 +4,16 @@ import { Gpu } from "../../gpu/gpu.ts";
 import { Stream } from "../../gpu/stream.ts";
 import { read } from "../../gpu/transfer.ts";
 import { defaultStaging, type Staging } from "../../kernels/staging.ts";
-import { refusalOf } from "../../safetensors/testing.ts";
-import { baseOf, f32, TemporaryFolder } from "../adapters.fixture.ts";
+import { baseOf, f32 } from "../testing/adapters.ts";
 import { type DeltaBlock, readStatistics } from "../bilinear/delta-block.ts";
 import { padded4 } from "../bilinear/delta-dispatch.ts";
 import { openPeft } from "../peft.ts";
 import { LoraDeltas } from "./delta.ts";
 import { loraReference } from "./deltas.ts";
-import { loraDelta, type TestLora, writeLora } from "./lora.fixture.ts";
+import { loraDelta, type TestLora, writeLora } from "../testing/lora.ts";
 import { loraConfig } from "./config.ts";
 import { planLora } from "./plan.ts";
+import { TemporaryFolder, refusalOf } from "../../files/testing/folder.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {

@@ -1,4 +1,4 @@
-import { oneLine } from "../../safetensors/failure.ts";
+import { oneLine } from "../../files/failure.ts";
 import type { MethodDefinition } from "../method.ts";
 import { parseLoraConfig } from "./config.ts";
 import { convertLora } from "./convert.ts";

@@ -1,12 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { refusalOf } from "../../safetensors/testing.ts";
-import { baseOf, f32, numbers, TemporaryFolder, type TestTensor } from "../adapters.fixture.ts";
+import { baseOf, f32, numbers, type TestTensor } from "../testing/adapters.ts";
 import type { BaseModel } from "../base.ts";
-import type { JsonObject } from "../lossless-json.ts";
+import type { JsonObject } from "../../files/lossless-json.ts";
 import { openPeft } from "../peft.ts";
 import { planAdapter } from "../methods.ts";
-import { loraTensors, type TestLora, writeLora } from "./lora.fixture.ts";
+import { loraTensors, type TestLora, writeLora } from "../testing/lora.ts";
+import { TemporaryFolder, refusalOf } from "../../files/testing/folder.ts";
 
 const Q = "model.layers.0.q_proj";
 const UP = "model.layers.0.up_proj";

@@ -1,5 +1,5 @@
 import { RandloraError } from "../../errors.ts";
-import { oneLine, quote } from "../../safetensors/failure.ts";
+import { oneLine, quote } from "../../files/failure.ts";
 
 type Config = Readonly<Record<string, unknown>>;
 

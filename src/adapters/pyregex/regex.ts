@@ -1,7 +1,7 @@
 import { RandloraError } from "../../errors.ts";
 import { LinearRegExp } from "../../regex/linear-regexp.ts";
 import { RegexLimitError } from "../../regex/syntax.ts";
-import { oneLine, quote } from "../../safetensors/failure.ts";
+import { oneLine, quote } from "../../files/failure.ts";
 import { emitPattern } from "./emit.ts";
 import { parsePattern } from "./parse.ts";
 import { PatternError } from "./syntax.ts";

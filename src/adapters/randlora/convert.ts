@@ -1,7 +1,7 @@
 import { RandloraError } from "../../errors.ts";
-import { oneLine } from "../../safetensors/failure.ts";
+import { oneLine } from "../../files/failure.ts";
 import { contentOf } from "../content.ts";
-import type { JsonObject } from "../lossless-json.ts";
+import type { JsonObject } from "../../files/lossless-json.ts";
 import type { ConversionWish, ConvertedContent } from "../method.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";
 import { type RandloraConfig, randloraConfig } from "./config.ts";

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import { baseOf, numbers, parameters } from "../adapters.fixture.ts";
-import { MemoryStdCache } from "../../bases/bases.fixture.ts";
+import { baseOf, numbers, parameters } from "../testing/adapters.ts";
+import { MemoryStdCache } from "../../bases/testing/bases.ts";
 import { fingerprint } from "../../bases/draw.ts";
 import { loadBases } from "./load-bases.ts";
-import { BASE, base, MODULES, plan, withAdapter } from "./plan.fixture.ts";
+import { BASE, base, MODULES, plan, withAdapter } from "../testing/randlora.ts";
 import type { Adapter } from "../types.ts";
 import { planRandlora } from "./plan.ts";
 import { formatBasesRecord } from "./record.ts";

@@ -1,6 +1,6 @@
 import { RandloraError } from "../../errors.ts";
 import { canDraw, type FloatGrid, GENERATOR_NAMES, type GeneratorName, type Sparsity } from "../../random/names.ts";
-import { oneLine, quote } from "../../safetensors/failure.ts";
+import { oneLine, quote } from "../../files/failure.ts";
 import {
   type BaseModel,
   findWeight,

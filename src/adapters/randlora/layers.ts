@@ -1,5 +1,5 @@
 import { RandloraError } from "../../errors.ts";
-import { oneLine, quote } from "../../safetensors/failure.ts";
+import { oneLine, quote } from "../../files/failure.ts";
 import type { BaseModel, PathShift } from "../base.ts";
 import { type AdaptedLayer, adaptedLayer } from "../layers.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";

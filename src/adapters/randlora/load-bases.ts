@@ -1,5 +1,5 @@
 import { RandloraError } from "../../errors.ts";
-import { oneLine } from "../../safetensors/failure.ts";
+import { oneLine } from "../../files/failure.ts";
 import type { Adapter } from "../types.ts";
 import { drawSteps, fingerprint } from "../../bases/draw.ts";
 import { fromProjections } from "../../bases/saved.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { MemoryStdCache } from "../../bases/bases.fixture.ts";
+import { MemoryStdCache } from "../../bases/testing/bases.ts";
 import { drawBases } from "../../bases/draw.ts";
 import { formatBasesRecord, parseBasesRecord } from "./record.ts";
 import { readElement } from "../../bases/storage.ts";

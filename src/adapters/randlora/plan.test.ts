@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { baseOf, f32, numbers, parameters } from "../adapters.fixture.ts";
+import { baseOf, f32, numbers, parameters } from "../testing/adapters.ts";
 import { readParameters } from "./layers.ts";
-import { BASE, base, type Case, MODULES, plan, withAdapter } from "./plan.fixture.ts";
+import { BASE, base, type Case, MODULES, plan, withAdapter } from "../testing/randlora.ts";
 
 test("layers, scale, extent and replacements", async () => {
   const saved = { "base_model.model.model.norm.weight": numbers([8]) };

@@ -1,4 +1,4 @@
-import { oneLine, quote } from "../../safetensors/failure.ts";
+import { oneLine, quote } from "../../files/failure.ts";
 import { type BaseModel, findShift } from "../base.ts";
 import { requireTargeted, requireUnquantised } from "../layers.ts";
 import type { PlanOptions } from "../plan.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { JsonObject } from "../lossless-json.ts";
+import type { JsonObject } from "../../files/lossless-json.ts";
 import { formatBasesRecord, parseBasesRecord } from "./record.ts";
 
 const WRITTEN: JsonObject = {

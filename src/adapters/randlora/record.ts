@@ -1,8 +1,8 @@
 import * as v from "valibot";
 import { RandloraError } from "../../errors.ts";
 import { type GeneratorName, GENERATOR_NAMES, type FloatGrid } from "../../random/names.ts";
-import { oneLine } from "../../safetensors/failure.ts";
-import { type JsonObject, toPlain } from "../lossless-json.ts";
+import { oneLine } from "../../files/failure.ts";
+import { type JsonObject, toPlain } from "../../files/lossless-json.ts";
 import { finiteNumber, parseSettings, positiveInteger } from "../settings.ts";
 import type { Pairing } from "../../kernels/pairing.ts";
 

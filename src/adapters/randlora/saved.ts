@@ -1,6 +1,6 @@
 import { RandloraError } from "../../errors.ts";
 import { dtypeBytes } from "../../safetensors/dtype.ts";
-import { oneLine, quote } from "../../safetensors/failure.ts";
+import { oneLine, quote } from "../../files/failure.ts";
 import { describe, isShared, sharedName } from "../shared-tensors.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";
 import type { SavedProjection } from "../../bases/saved.ts";

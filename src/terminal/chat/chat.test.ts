@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { DEFAULT_SAMPLING } from "../../generate/sampling.ts";
 import type { SessionSettings } from "../../generate/session.ts";
 import { createStyle } from "../style.ts";
-import { RecordingStream } from "../testing.ts";
+import { RecordingStream } from "../testing/terminal.ts";
 import { statsLine } from "./chat.ts";
 import { type ChatCommand, helpRows, readLine } from "./command.ts";
 import { COMMANDS } from "./commands.ts";

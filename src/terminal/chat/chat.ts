@@ -4,7 +4,7 @@ import type { LanguageModel } from "../../generate/language-model.ts";
 import { type Reply, speeds } from "../../generate/reply.ts";
 import type { AnswerOptions, Session } from "../../generate/session.ts";
 import type { GeneratorName } from "../../random/names.ts";
-import { visibleLines } from "../../safetensors/visible.ts";
+import { visibleLines } from "../../files/visible.ts";
 import { errorLines } from "../error-lines.ts";
 import { formatDuration, formatNumber } from "../format.ts";
 import type { History } from "../history.ts";

@@ -1,5 +1,5 @@
 import { RandloraError } from "../../errors.ts";
-import { quote } from "../../safetensors/failure.ts";
+import { quote } from "../../files/failure.ts";
 import type { ChatMessage, ChatTemplate } from "../chat-template.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { AssistantTurns } from "./assistant-turns.ts";

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { link, symlink } from "node:fs/promises";
 import { type DataChoice, locateData } from "./files.ts";
 import { splitForValidation } from "./split.ts";
-import { DataFolder, numberedSamples } from "./testing.ts";
+import { DataFolder, numberedSamples } from "../testing/data.ts";
 
 const A = [{ text: "a" }];
 const B = [{ text: "b" }];

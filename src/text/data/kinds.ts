@@ -1,5 +1,5 @@
 import { RandloraError } from "../../errors.ts";
-import { quote } from "../../safetensors/failure.ts";
+import { quote } from "../../files/failure.ts";
 import type { ChatMessage } from "../chat-template.ts";
 import type { DataRecord } from "./record.ts";
 

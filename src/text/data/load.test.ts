@@ -8,7 +8,7 @@ import type { EncoderOptions } from "./encoder.ts";
 import { loadTrainingData } from "./load-run.ts";
 import { loadDataSet, type LoadOptions } from "./load.ts";
 import { markedText } from "./marked-text.ts";
-import { DataFolder } from "./testing.ts";
+import { DataFolder } from "../testing/data.ts";
 
 const TOKENIZER = await loadTokenizer(STORIES);
 const [BOS, EOS] = [1, 2];

@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { RandloraError } from "../../errors.ts";
-import { naming, oneLine } from "../../safetensors/failure.ts";
+import { naming, oneLine } from "../../files/failure.ts";
 import { type EncoderOptions, SampleEncoder } from "./encoder.ts";
 import { recognise } from "./kinds.ts";
 import { readRecords } from "./records.ts";

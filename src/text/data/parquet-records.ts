@@ -7,7 +7,7 @@ import {
 } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { RandloraError } from "../../errors.ts";
-import { naming, oneLine, quote } from "../../safetensors/failure.ts";
+import { naming, oneLine, quote } from "../../files/failure.ts";
 import { decodeUtf8 } from "../utf8.ts";
 import type { DataRecord } from "./record.ts";
 

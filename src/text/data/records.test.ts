@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { FIXTURES } from "../testing/families.ts";
 import type { DataRecord } from "./record.ts";
 import { readRecords } from "./records.ts";
-import { DataFolder } from "./testing.ts";
+import { DataFolder } from "../testing/data.ts";
 
 async function readAll(path: string): Promise<DataRecord[]> {
   const records: DataRecord[] = [];

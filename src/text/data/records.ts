@@ -1,5 +1,5 @@
 import { RandloraError } from "../../errors.ts";
-import { oneLine } from "../../safetensors/failure.ts";
+import { oneLine } from "../../files/failure.ts";
 import { ChunkedFile } from "./chunks.ts";
 import { readJsonRecords } from "./json-records.ts";
 import { SAMPLE_FIELDS } from "./kinds.ts";

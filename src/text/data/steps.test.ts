@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { planSteps } from "./steps.ts";
-import { numberedSamples } from "./testing.ts";
+import { numberedSamples } from "../testing/data.ts";
 import type { MicroBatch, StepOptions, StepPlan } from "./types.ts";
 
 const OPTIONS: StepOptions = {

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import * as v from "valibot";
 
 import { RandloraError } from "../../errors.ts";
-import { isJsonObject } from "../../safetensors/json.ts";
-import { MAX_SETTINGS_BYTES, readJson, readWhole } from "../../safetensors/read-whole.ts";
+import { isJsonObject } from "../../files/json.ts";
+import { MAX_SETTINGS_BYTES, readJson, readWhole } from "../../files/read-whole.ts";
 import { decodeUtf8 } from "../utf8.ts";
 
 const HINT = "fetch or copy the file again";

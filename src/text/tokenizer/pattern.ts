@@ -1,7 +1,7 @@
 import { SplitPreTokenizer } from "@huggingface/tokenizers";
 import { type Found, LinearRegExp } from "../../regex/linear-regexp.ts";
 import { RegexLimitError } from "../../regex/syntax.ts";
-import { quote } from "../../safetensors/failure.ts";
+import { quote } from "../../files/failure.ts";
 import { isKnownPattern } from "./known-patterns.ts";
 import { PartError, type Pattern } from "./part.ts";
 

@@ -8,7 +8,7 @@ import { place } from "../../../tensor/testing/placed.ts";
 import type { Pairing } from "../../../kernels/pairing.ts";
 import { recordBasisGradient, splitBasisGradient } from "./basis-gradient.ts";
 import { randloraShape } from "../../randlora/shape.ts";
-import { error, numbers, placed, taken } from "./train.fixture.ts";
+import { error, numbers, placed, taken } from "../../testing/bases.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {

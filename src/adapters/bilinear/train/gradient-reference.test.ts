@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { MemoryStdCache } from "../../../bases/bases.fixture.ts";
+import { MemoryStdCache } from "../../../bases/testing/bases.ts";
 import { drawBases } from "../../../bases/draw.ts";
 import type { DeltaLayer } from "../delta-reference.ts";
 import type { Pairing } from "../../../kernels/pairing.ts";

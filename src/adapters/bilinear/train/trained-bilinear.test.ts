@@ -9,8 +9,8 @@ import type { Pairing } from "../../../kernels/pairing.ts";
 import type { OrderPlan } from "./flops.ts";
 import type { TrainedModule } from "./module.ts";
 import { randloraShape } from "../../randlora/shape.ts";
-import { basesFor, error, numbers, placed, type Stored, STORED, taken } from "./train.fixture.ts";
-import { frozen, IN, maskOf, modulesOf, OUT, PLANS, reference, SCALE, TOKENS } from "./trained-bilinear.fixture.ts";
+import { basesFor, error, numbers, placed, type Stored, STORED, taken } from "../../testing/bases.ts";
+import { frozen, IN, maskOf, modulesOf, OUT, PLANS, reference, SCALE, TOKENS } from "../../testing/trained-bilinear.ts";
 import { TrainedBilinear } from "./trained-bilinear.ts";
 import { TrainingBases } from "./training-bases.ts";
 

@@ -13,8 +13,8 @@ import type { TrainedModule } from "./module.ts";
 import { orderBytes } from "./plan-orders.ts";
 import type { BilinearShape } from "../shape.ts";
 import { randloraShape } from "../../randlora/shape.ts";
-import { basesFor, error, numbers, placed, taken } from "./train.fixture.ts";
-import { frozen, IN, modulesOf, OUT, PLANS, RANK, SCALE } from "./trained-bilinear.fixture.ts";
+import { basesFor, error, numbers, placed, taken } from "../../testing/bases.ts";
+import { frozen, IN, modulesOf, OUT, PLANS, RANK, SCALE } from "../../testing/trained-bilinear.ts";
 import { TrainedBilinear } from "./trained-bilinear.ts";
 import { TrainingBases } from "./training-bases.ts";
 

@@ -6,7 +6,7 @@ import { bf16ToF32 } from "../../../safetensors/numbers.ts";
 import { Run } from "../../../tensor/run.ts";
 import { readElement } from "../../../bases/storage.ts";
 import { randloraShape } from "../../randlora/shape.ts";
-import { basesFor, type Stored, taken } from "./train.fixture.ts";
+import { basesFor, type Stored, taken } from "../../testing/bases.ts";
 import { TrainingBases } from "./training-bases.ts";
 
 let gpu: Gpu;

@@ -1,0 +1,114 @@
+import type { Gpu } from "../../gpu/gpu.ts";
+import type { DropoutMask } from "../../random/dropout.ts";
+import { roundFromF64, widenToF32 } from "../../safetensors/numbers.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import { place } from "../../tensor/testing/placed.ts";
+import type { Bases } from "../../bases/draw.ts";
+import type { Pairing } from "../../kernels/pairing.ts";
+import type { OrderPlan } from "../bilinear/train/flops.ts";
+import { adapterGradients, adapterOutput } from "../bilinear/train/gradient-reference.ts";
+import type { BilinearShape } from "../bilinear/shape.ts";
+import { randloraShape } from "../randlora/shape.ts";
+import { numbers } from "./bases.ts";
+
+/** A matrix as a decoder joins it: modules above and below one that is not adapted; tall and wide; odd at the end. */
+export const IN = 36;
+export const ROWS = [
+  { name: "q", out: 44, adapted: true },
+  { name: "k", out: 20, adapted: true },
+  { name: "v", out: 12, adapted: false },
+  { name: "z", out: 35, adapted: true },
+];
+export const OUT = ROWS.reduce((sum, { out }) => sum + out, 0);
+export const RANK = 5;
+export const SCALE = 0.6;
+export const TOKENS = [7, 9];
+
+/** Every order. */
+export const PLANS: Readonly<Record<string, OrderPlan>> = {
+  factored: { order: "factored", kept: false, summed: false },
+  "merged-h, W' kept": { order: "merged-h", kept: true, summed: false },
+  "merged-h, W' rebuilt": { order: "merged-h", kept: false, summed: false },
+  "merged-g, W' kept": { order: "merged-g", kept: true, summed: false },
+  "merged-g, W' rebuilt": { order: "merged-g", kept: false, summed: false },
+  "merged-g, G summed": { order: "merged-g", kept: true, summed: true },
+};
+
+/** An adapted module of the matrix. */
+export interface Part {
+  readonly name: string;
+  readonly first: number;
+  readonly shape: BilinearShape;
+  readonly lambda: Float32Array<ArrayBuffer>;
+  readonly gamma: Float32Array<ArrayBuffer>;
+  readonly index: number;
+}
+
+/** Another mask for each micro-batch and module. */
+export function maskOf(rate: number, microBatch: number, module: number): DropoutMask {
+  return { rate, key: [0x9abc_def0, 0x1234_5678], stream: [microBatch, module] };
+}
+
+/** The adapted modules, with new parameters. */
+export function modulesOf(): Part[] {
+  let first = 0;
+  const parts: Part[] = [];
+  for (const { name, out, adapted } of ROWS) {
+    const shape = randloraShape(out, IN, RANK);
+    const { bases: n, cols, r } = shape;
+    if (adapted) {
+      parts.push({ name, first, shape, lambda: numbers(r * n), gamma: numbers(n * cols, 0.3), index: parts.length });
+    }
+    first += out;
+  }
+  return parts;
+}
+
+/** W, with values that its dtype holds. */
+export function frozen(gpu: Gpu, dtype: "F32" | "BF16"): { tensor: Tensor; values: Float32Array } {
+  const values = numbers(OUT * IN, 0.2);
+  const bytes = new Uint8Array(values.length * (dtype === "F32" ? 4 : 2));
+  roundFromF64(Float64Array.from(values), dtype, bytes);
+  widenToF32(bytes, dtype, values);
+  return { tensor: place(gpu, { matrix: { shape: [OUT, IN], data: Float64Array.from(values) }, dtype }), values };
+}
+
+/** One micro-batch in f64: y, ∂loss/∂x, and what is added to the gradients of each part. */
+export function reference(
+  bases: Bases,
+  weight: Float32Array,
+  parts: readonly Part[],
+  pairing: Pairing,
+  batch: { x: Float32Array; dy: Float32Array; bias: Float32Array; residual: Float32Array; tokens: number },
+  mask: (index: number) => Float64Array,
+) {
+  const { x, dy, bias, residual, tokens } = batch;
+  const y = Float64Array.from(residual, (value, at) => value + (bias[at % OUT] ?? 0));
+  const dx = new Float64Array(tokens * IN);
+  for (let t = 0; t < tokens; t++) {
+    for (let o = 0; o < OUT; o++) {
+      for (let i = 0; i < IN; i++) {
+        const w = weight[o * IN + i] ?? 0;
+        y[t * OUT + o] = (y[t * OUT + o] ?? 0) + (x[t * IN + i] ?? 0) * w;
+        dx[t * IN + i] = (dx[t * IN + i] ?? 0) + (dy[t * OUT + o] ?? 0) * w;
+      }
+    }
+  }
+  const gradients = parts.map(({ first, shape, lambda, gamma, index }) => {
+    const { out } = shape;
+    const layer = { shape, lambda, gamma, scale: SCALE, pairing };
+    const columns = Float64Array.from(
+      { length: tokens * out },
+      (_, at) => dy[Math.floor(at / out) * OUT + first + (at % out)] ?? 0,
+    );
+    const pass = { tokens, x, dy: columns, mask: mask(index) };
+    adapterOutput(bases, layer, pass).forEach((value, at) => {
+      const to = Math.floor(at / out) * OUT + first + (at % out);
+      y[to] = (y[to] ?? 0) + value;
+    });
+    const found = adapterGradients(bases, layer, pass);
+    found.x.forEach((value, at) => (dx[at] = (dx[at] ?? 0) + value));
+    return found;
+  });
+  return { y, dx, gradients };
+}
