@@ -63,6 +63,19 @@ test("a buffer of more bytes than the GPU binds at once is refused by name, a pa
   for (const buffer of [large, to]) gpu.memory.release(buffer);
 });
 
+test("more workgroups than an axis has are refused, with what to do", async () => {
+  const kernel = await gpu.pipelines.get(DOUBLE);
+  const [from, to] = [gpu.memory.allocate("from", 64), gpu.memory.allocate("to", 64)];
+  const most = gpu.limits.maxComputeWorkgroupsPerDimension;
+  const stream = new Stream(gpu);
+  for (const groups of [[most + 1], [1, most + 1], [1, 1, most + 1]] as const) {
+    expect(() => stream.dispatch(kernel, parameters(16, 1), [from, to], groups)).toThrow(
+      expect.objectContaining({ code: "gpu", hint: expect.stringContaining("--batch-size, --max-length") }),
+    );
+  }
+  for (const buffer of [from, to]) gpu.memory.release(buffer);
+});
+
 test("released buffers are reused, live and peak bytes are counted", () => {
   const before = gpu.memory.liveBytes;
   const first = gpu.memory.allocate("first", 4096);

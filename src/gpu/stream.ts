@@ -8,6 +8,10 @@ import { bytes as showBytes } from "./show.ts";
 /** A buffer, or a range of one (bytes). The offset must be a multiple of `minStorageBufferOffsetAlignment`. */
 export type Binding = GpuBuffer | { readonly of: GpuBuffer; readonly offset: number; readonly size: number };
 
+/** What helps where a GPU takes no more at once. */
+export const FEWER_TOKENS_HINT =
+  "put fewer tokens through at once (--batch-size, --max-length, --context), or choose another GPU with --gpu";
+
 /** Workgroups along x, y and z. */
 export type Workgroups = readonly [number, number?, number?];
 
@@ -40,6 +44,7 @@ export class Stream {
       throw new RandloraError(
         "gpu",
         `kernel ${kernel.key}: ${x}×${y}×${z} workgroups, this GPU allows ${most} an axis`,
+        FEWER_TOKENS_HINT,
       );
     }
     const entries: GPUBindGroupEntry[] = [];

@@ -3,7 +3,7 @@ import type { Gpu } from "../gpu/gpu.ts";
 import type { GpuBuffer } from "../gpu/memory.ts";
 import type { Kernel, KernelSource } from "../gpu/pipelines.ts";
 import { type Dispatch, Sender } from "../gpu/sender.ts";
-import { type Binding, Stream, type Workgroups } from "../gpu/stream.ts";
+import { type Binding, FEWER_TOKENS_HINT, Stream, type Workgroups } from "../gpu/stream.ts";
 import { upload } from "../gpu/transfer.ts";
 import { defaultStaging, type Staging } from "../kernels/staging.ts";
 import type { Matrix, Of, OutputShape, Roles } from "./roles.ts";
@@ -258,7 +258,7 @@ export function whole(run: Run, tensor: Tensor): Binding {
   throw new RandloraError(
     "memory",
     `${label}: ${Math.ceil(size / 2 ** 20)} MB, and this GPU binds at most ${Math.floor(most / 2 ** 20)} MB at once`,
-    "put fewer tokens through at once (--batch-size, --max-length, --context), or choose another GPU with --gpu",
+    FEWER_TOKENS_HINT,
   );
 }
 
