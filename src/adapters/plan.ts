@@ -1,5 +1,4 @@
 import type { Gpu } from "../gpu/gpu.ts";
-import type { GpuBuffer } from "../gpu/memory.ts";
 import type { Stream } from "../gpu/stream.ts";
 import type { GeneratorName } from "../random/names.ts";
 import type { DeltaBlock, DeltaSample } from "./bilinear/delta-block.ts";
@@ -51,14 +50,9 @@ export interface DeltasOnGpu {
   release(): void;
 }
 
-/** One ΔW on the GPU, ready to be added to blocks of rows of its weight. */
+/** One ΔW on the GPU. */
 export interface LayerDelta {
-  /** Bytes of statistics that `record` writes for such a block. */
-  statisticsBytes(block: DeltaBlock): number;
-  /**
-   * Records old weight + sum of earlier adapters + ΔW, rounded, for one block of rows as the weight is stored.
-   * @param statistics at least `statisticsBytes` long; read it back and give it to `readStatistics`
-   */
-  record(stream: Stream, block: DeltaBlock, statistics: GpuBuffer): void;
+  /** Records ΔW of a block of rows as the weight is stored, in f32: assigned, or added to what is there. */
+  form(stream: Stream, block: DeltaBlock): void;
   release(): void;
 }

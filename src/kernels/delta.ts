@@ -1,10 +1,11 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
 import basisText from "./basis.wgsl" with { type: "text" };
-import finishText from "./delta-finish.wgsl" with { type: "text" };
 import operandsText from "./delta-operands.wgsl" with { type: "text" };
+import storeText from "./delta-store.wgsl" with { type: "text" };
 import deltaText from "./delta.wgsl" with { type: "text" };
 import dtypeText from "./dtype.wgsl" with { type: "text" };
 import type { Pairing } from "./pairing.ts";
+import { f32, uniform } from "./parameters.ts";
 import philoxText from "./philox.wgsl" with { type: "text" };
 import { PRODUCT_INCLUDES, productDefinitions, productTile } from "./product.ts";
 import type { Staging } from "./staging.ts";
@@ -19,9 +20,6 @@ export interface DeltaVariant {
   readonly pairing: Pairing;
   readonly staging: Staging;
 }
-
-/** Flags of one dispatch; the constants of the same names in delta.wgsl. */
-export const DELTA_FLAGS = { hasWeight: 1, hasSum: 2, roundDelta: 4 } as const;
 
 /**
  * The ΔW kernel for one variant. Sizes, dtypes and flags are uniforms, so that one compile serves every layer.
@@ -44,7 +42,7 @@ export function deltaKernel({ a, b, pairing, staging }: DeltaVariant): KernelSou
       philox: philoxText,
       basis: basisText,
       operands: operandsText,
-      finish: finishText,
+      store: storeText,
       ...PRODUCT_INCLUDES,
     },
   );
@@ -63,31 +61,23 @@ export interface DeltaParameters {
   readonly bStride: number;
   readonly aStride: number;
   readonly gammaStride: number;
-  readonly weightPitch: number;
+  readonly targetPitch: number;
   readonly transposed: boolean;
-  readonly flags: number;
-  readonly sourceDtype: number;
-  readonly targetDtype: number;
+  readonly accumulate: boolean;
   readonly scale: number;
-  readonly workgroupsX: number;
-  readonly firstStatistic: number;
-  /** Elements of W and of the target before the first one of this block, multiples of 4. */
-  readonly sourceAt: number;
-  readonly targetAt: number;
-  readonly key: readonly [number, number];
   readonly threshold: number;
+  readonly key: readonly [number, number];
   readonly dense: boolean;
-  /** Bits of f32 that the grid of dense elements lacks: 0, 13 (f16), 16 (bf16). */
-  readonly dropped: number;
-  readonly sumAt: number;
   readonly aDrawn: number;
   readonly bDrawn: number;
+  readonly targetAt: number;
+  /** Bits of f32 that the grid of dense elements lacks: 0, 13 (f16), 16 (bf16). */
+  readonly dropped: number;
 }
 
 /** The uniform's bytes. */
 export function deltaParameters(values: DeltaParameters): Uint32Array<ArrayBuffer> {
-  const words = new Uint32Array(28);
-  words.set([
+  return uniform(
     values.rows,
     values.cols,
     values.terms,
@@ -97,25 +87,16 @@ export function deltaParameters(values: DeltaParameters): Uint32Array<ArrayBuffe
     values.bStride,
     values.aStride,
     values.gammaStride,
-    values.weightPitch,
+    values.targetPitch,
     Number(values.transposed),
-    values.flags,
-    values.sourceDtype,
-    values.targetDtype,
-    0,
-    values.workgroupsX,
-    values.key[0],
-    values.key[1],
+    Number(values.accumulate),
+    f32(values.scale),
     values.threshold,
+    ...values.key,
     Number(values.dense),
     values.aDrawn,
     values.bDrawn,
-    values.firstStatistic,
-    values.sourceAt,
     values.targetAt,
     values.dropped,
-    values.sumAt,
-  ]);
-  new Float32Array(words.buffer, 56, 1)[0] = values.scale;
-  return words;
+  );
 }

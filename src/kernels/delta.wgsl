@@ -1,9 +1,9 @@
-// ΔW = scale · B̂ Ŝ, added to W and rounded once (RandLoRA; PEFT's randlora/layer.py, get_delta_weight).
+// ΔW = scale · B̂ Ŝ in f32, stored or added to what is there (RandLoRA; PEFT's randlora/layer.py, get_delta_weight).
 //
 //   B̂   (rows, terms)  row-major, term q; stored as STORAGE_B: bf16 | f16 | f32 | ternary | philox
 //   A   (r, cols)      row-major; stored as STORAGE_A. Ternary values are ±1: their size is part of `scale`
 //   Ŝ   (terms, cols)  never stored: Ŝ[q, c] = λ[q] · A[k, c] · γ[j, c]
-//   W   (rows, cols), or (cols, rows) when `transposed`; read and written in any of f32, f16, bf16
+//   ΔW  (rows, cols), or (cols, rows) when `transposed`
 //
 // PAIRING "peft":  q = k·n + j, so γ is the fast operand (its row changes with every term) and A the slow one.
 // PAIRING "paper": q = j·r + k, so A is the fast operand and γ the slow one. λ is stored in the order of q.
@@ -23,34 +23,26 @@ struct Parameters {
   cols: u32,
   terms: u32, // n·r
   fast_count: u32, // n (peft) or r (paper)
-  first_row: u32, // of this dispatch, in B̂ as drawn and in a transposed W
-  first_col: u32, // in A, γ and a plain W
+  first_row: u32, // of this dispatch, in B̂ as drawn and in a transposed target
+  first_col: u32, // in A, γ and a plain target
   b_stride: u32, // elements from row to row, multiples of 8 (16: two-bit codes), the same, 4 and 4
   a_stride: u32,
   gamma_stride: u32,
-  w_pitch: u32,
-  transposed: u32,
-  flags: u32,
-  source_dtype: u32,
-  target_dtype: u32,
+  target_pitch: u32,
+  transposed: u32, // B̂'s rows run along the target's columns
+  accumulate: u32, // the target is added to, not assigned
   scale: f32,
-  workgroups_x: u32,
-  key: vec2<u32>, // philox
   threshold: u32, // philox, very sparse; 0 for the others
+  key: vec2<u32>, // philox
   dense: u32, // philox: 1 dense, 0 ternary
   a_drawn: u32, // columns of A as drawn (min)
   b_drawn: u32, // terms of B̂ as drawn (bases · r)
-  first_statistic: u32,
-  source_at: u32, // elements before the first of W and of the target, multiples of 4
-  target_at: u32,
+  target_at: u32, // elements before the first, a multiple of 4
   dropped: u32, // philox, dense: bits of f32 that the grid of the bases lacks
-  sum_at: u32, // vectors of 4 before the first of an earlier ΔW
   pad0: u32,
+  pad1: u32,
+  pad2: u32,
 }
-
-const HAS_WEIGHT = 1u; // W is read; without it the result is ΔW alone
-const HAS_SUM = 2u; // an f32 ΔW of the adapters before this one is added
-const ROUND_DELTA = 4u; // ΔW is rounded to the target dtype before it is added (`--rounding peft`)
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 #if STORAGE_B == "bf16" || STORAGE_B == "f16"
@@ -73,14 +65,11 @@ const ROUND_DELTA = 4u; // ΔW is rounded to the target dtype before it is added
 #end
 @group(0) @binding(3) var<storage, read> gamma: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> lambda: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> weight: array<u32>;
-@group(0) @binding(6) var<storage, read> sum: array<vec4<f32>>;
-@group(0) @binding(7) var<storage, read_write> target_: array<u32>;
-@group(0) @binding(8) var<storage, read_write> statistics: array<vec4<f32>>; // per workgroup: max, Σx², changed, not finite
+@group(0) @binding(5) var<storage, read_write> target_: array<vec4<f32>>;
 
 #include operands
 #include product
-#include finish
+#include store
 
 #if STAGING == "subgroup"
 #block right
@@ -149,11 +138,7 @@ fn main(
   }
 #end
   workgroupBarrier();
-  let found = finish_chunk(row, col, thread);
-  let all = vec4<f32>(subgroupMax(found.x), subgroupAdd(found.y), subgroupAdd(found.z), subgroupAdd(found.w));
-  if (thread == 0u) {
-    statistics[p.first_statistic + workgroup.y * p.workgroups_x + workgroup.x] = all;
-  }
+  store_chunk(row, col, thread);
 }
 #else
 #block slab
@@ -163,8 +148,6 @@ fn main(
     let right_term = min(term + ty, p.terms - 1u);
     let right4 = load_slow(right_term / p.fast_count, c) * load_fast(right_term % p.fast_count, c);
 #end
-var<workgroup> gathered: array<vec4<f32>, 256>;
-
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let row = workgroup.y * TILE_ROWS;
@@ -177,7 +160,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let c = p.first_col + col + tx * 4u;
   var drawn = NOTHING_DRAWN;
 #include product_sums
-  var found = vec4<f32>(0.0);
   for (var chunk = 0u; chunk < TILE_ROWS; chunk += CHUNK_ROWS) {
     workgroupBarrier();
     if (ty * 4u / CHUNK_ROWS == chunk / CHUNK_ROWS) {
@@ -192,17 +174,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #end
     }
     workgroupBarrier();
-    found = merge_statistics(found, finish_chunk(row + chunk, col, thread));
-  }
-  gathered[thread] = found;
-  for (var half = 128u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (thread < half) {
-      gathered[thread] = merge_statistics(gathered[thread], gathered[thread + half]);
-    }
-  }
-  if (thread == 0u) {
-    statistics[p.first_statistic + workgroup.y * p.workgroups_x + workgroup.x] = gathered[0];
+    store_chunk(row + chunk, col, thread);
   }
 }
 #end

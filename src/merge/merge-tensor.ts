@@ -1,4 +1,3 @@
-import { type DeltaStatistics, readStatistics } from "../adapters/bilinear/delta-block.ts";
 import { padded4 } from "../adapters/bilinear/delta-dispatch.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { GpuBuffer } from "../gpu/memory.ts";
@@ -10,7 +9,8 @@ import { widenToF32 } from "../safetensors/numbers.ts";
 import { convertBytes } from "./convert.ts";
 import { splitRows, type RowRange } from "./blocks.ts";
 import type { TensorSource } from "./plan.ts";
-import { type DeltaOnGpu, recordAsPeft, recordOnce, type Rows } from "./record-deltas.ts";
+import { compileFinish, type MergeStatistics, readStatistics, type Rows } from "./finish.ts";
+import { type DeltaOnGpu, recordAsPeft, recordOnce } from "./record-deltas.ts";
 
 /**
  * `--rounding`: the sum is rounded once, or after each adapter, as PEFT does: with ΔW rounded first where PEFT rounds it.
@@ -45,7 +45,7 @@ export async function mergeBlock(
   scratch: Uint8Array<ArrayBuffer>,
   uploaded: () => void,
   write: (bytes: Uint8Array) => Promise<void>,
-): Promise<DeltaStatistics> {
+): Promise<MergeStatistics> {
   const { cols, target } = weight;
   const pitch = padded4(cols);
   const held: GpuBuffer[] = [];
@@ -55,13 +55,16 @@ export async function mergeBlock(
     return buffer;
   };
   try {
+    const compiled = compileFinish(gpu);
+    compiled.catch(() => {}); // awaited below
     const source = await readRows(weight, block, scratch);
     const input = allocate("weight", block.rows * pitch * dtypeBytes(source.dtype));
     upload(gpu, input, source.bytes);
     uploaded();
     const deltas = await weight.deltas;
+    const finish = await compiled;
     const stream = new Stream(gpu);
-    const recording = { stream, allocate, firstRow: block.firstRow, rows: block.rows, pitch };
+    const recording = { gpu, stream, finish, allocate, ...block, cols, pitch };
     const rows: Rows = { buffer: input, dtype: source.dtype };
     const { merged, whole, last } =
       weight.rounding === "peft" ? recordAsPeft(recording, deltas, rows) : recordOnce(recording, deltas, rows, target);

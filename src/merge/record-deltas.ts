@@ -1,9 +1,11 @@
-import type { DeltaBlock } from "../adapters/bilinear/delta-block.ts";
 import type { LayerDelta } from "../adapters/plan.ts";
+import type { Gpu } from "../gpu/gpu.ts";
 import type { GpuBuffer } from "../gpu/memory.ts";
+import type { Kernel } from "../gpu/pipelines.ts";
 import type { Stream } from "../gpu/stream.ts";
 import type { KernelDtype } from "../kernels/dtype.ts";
 import { dtypeBytes } from "../safetensors/dtype.ts";
+import { type Finish, recordFinish, type Rows, statisticsBytes } from "./finish.ts";
 
 /** One adapter's share of a weight, on the GPU. */
 export interface DeltaOnGpu {
@@ -12,15 +14,13 @@ export interface DeltaOnGpu {
   readonly roundsDelta: boolean;
 }
 
-/** Rows of a weight on the GPU. */
-export interface Rows {
-  readonly buffer: GpuBuffer;
-  readonly dtype: KernelDtype;
-}
-
 /** The block that is recorded. */
-export interface BlockRecording extends Pick<DeltaBlock, "firstRow" | "rows" | "pitch"> {
+export interface BlockRecording extends Pick<Finish, "rows" | "cols" | "pitch"> {
+  readonly gpu: Gpu;
   readonly stream: Stream;
+  /** Of `compileFinish`. */
+  readonly finish: Kernel;
+  readonly firstRow: number;
   readonly allocate: (label: string, bytes: number) => GpuBuffer;
 }
 
@@ -44,48 +44,39 @@ export function recordOnce(
   target: KernelDtype,
 ): Recorded {
   const merged = rows(block, "merged", target);
-  return { merged, whole: recordSum(block, deltas, { weight, target: merged }), last: undefined };
+  return { merged, whole: finish(block, { weight, delta: formed(block, deltas), target: merged }), last: undefined };
 }
 
 /** W + ΔW + ΔW + …, rounded to the dtype of W after each, and each ΔW before where PEFT does so. */
 export function recordAsPeft(block: BlockRecording, deltas: readonly DeltaOnGpu[], weight: Rows): Recorded {
   let merged = weight;
   let last = weight.buffer;
-  for (const { delta, roundsDelta } of deltas) {
+  for (const one of deltas) {
     const target = rows(block, "merged", weight.dtype);
-    last = record(block, delta, { weight: merged, target, roundDelta: roundsDelta });
+    last = finish(block, { weight: merged, delta: formed(block, [one]), target, roundDelta: one.roundsDelta });
     merged = target;
   }
   if (deltas.length === 1) return { merged, whole: last, last: undefined };
   // Computed again for what is said of the whole: no step has seen it.
-  return { merged, whole: recordSum(block, deltas, { target: rows(block, "sum", "F32") }), last };
+  return { merged, whole: finish(block, { delta: formed(block, deltas), target: rows(block, "sum", "F32") }), last };
 }
 
-/** Adds the ΔWs up in f32, and the sum to what `end` says. Returns the statistics of the sum. */
-function recordSum(
-  block: BlockRecording,
-  deltas: readonly DeltaOnGpu[],
-  end: Pick<DeltaBlock, "weight" | "target">,
-): GpuBuffer {
-  let before: Pick<DeltaBlock, "sum"> = {};
-  for (const { delta } of deltas.slice(0, -1)) {
-    const target = rows(block, "sum", "F32");
-    record(block, delta, { target, ...before });
-    before = { sum: target.buffer };
+/** Σ ΔW in f32. */
+function formed(block: BlockRecording, deltas: readonly DeltaOnGpu[]): GpuBuffer {
+  const { stream, firstRow, rows: count, pitch } = block;
+  const { buffer: target } = rows(block, "ΔW", "F32");
+  for (const [index, { delta }] of deltas.entries()) {
+    delta.form(stream, { firstRow, rows: count, pitch, target, accumulate: index > 0 });
   }
-  const final = deltas.at(-1);
-  if (final === undefined) throw new RangeError("no ΔW");
-  return record(block, final.delta, { ...end, ...before });
+  return target;
 }
 
-function record(
-  { stream, allocate, firstRow, rows, pitch }: BlockRecording,
-  delta: LayerDelta,
-  part: Omit<DeltaBlock, "firstRow" | "rows" | "pitch">,
-): GpuBuffer {
-  const whole = { firstRow, rows, pitch, ...part };
-  const statistics = allocate("statistics", delta.statisticsBytes(whole));
-  delta.record(stream, whole, statistics);
+/** Returns the statistics. */
+function finish(block: BlockRecording, part: Omit<Finish, "rows" | "cols" | "pitch">): GpuBuffer {
+  const { gpu, stream, finish: kernel, allocate, rows: count, cols, pitch } = block;
+  const whole = { rows: count, cols, pitch, ...part };
+  const statistics = allocate("statistics", statisticsBytes(gpu, whole));
+  recordFinish(stream, gpu, kernel, whole, statistics);
   return statistics;
 }
 

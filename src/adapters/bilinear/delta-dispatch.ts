@@ -1,8 +1,7 @@
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { GpuBuffer } from "../../gpu/memory.ts";
 import type { Binding, Workgroups } from "../../gpu/stream.ts";
-import { DELTA_FLAGS, deltaParameters } from "../../kernels/delta.ts";
-import { DTYPE_CODES } from "../../kernels/dtype.ts";
+import { deltaParameters } from "../../kernels/delta.ts";
 import type { FloatGrid } from "../../random/names.ts";
 import { BLOCK_ROWS, type DeltaBlock } from "./delta-block.ts";
 import type { PhiloxStorage } from "../../bases/storage.ts";
@@ -39,8 +38,6 @@ export interface DeltaOperands {
   /** B̂'s rows run along the columns of the stored weight. */
   readonly transposed: boolean;
   readonly scale: number;
-  /** Is bound where nothing is read. */
-  readonly nothing: GpuBuffer;
 }
 
 /** What one dispatch takes. */
@@ -62,29 +59,10 @@ function fittingRows(gpu: Gpu, { rowBytes, stride }: BasisOnGpu): number {
   return Math.max(1, Math.floor(fitting / BLOCK_ROWS)) * BLOCK_ROWS;
 }
 
-/** Bytes of statistics that the dispatches for one block write. */
-export function statisticsBytes(gpu: Gpu, tile: Tile, operands: DeltaOperands, block: DeltaBlock): number {
-  return partsOf(gpu, tile, operands, block).reduce((sum, part) => sum + 16 * part.groups[0] * part.groups[1], 0);
-}
-
-/**
- * The dispatches for one block of rows of W.
- * @param statistics at least `statisticsBytes` long; read it back and give it to `readStatistics`
- */
-export function deltaDispatches(
-  gpu: Gpu,
-  tile: Tile,
-  operands: DeltaOperands,
-  block: DeltaBlock,
-  statistics: GpuBuffer,
-): DeltaDispatch[] {
-  const { a, b, lambda, gamma, nothing } = operands;
+/** The dispatches for one block of rows of W. */
+export function deltaDispatches(gpu: Gpu, tile: Tile, operands: DeltaOperands, block: DeltaBlock): DeltaDispatch[] {
+  const { a, b, lambda, gamma } = operands;
   const philox = b.philox ?? a.philox;
-  let flags = 0;
-  if (block.weight !== undefined) flags |= DELTA_FLAGS.hasWeight;
-  if (block.sum !== undefined) flags |= DELTA_FLAGS.hasSum;
-  if (block.roundDelta === true) flags |= DELTA_FLAGS.roundDelta;
-  let statisticsAt = 0;
   return partsOf(gpu, tile, operands, block).map((part) => {
     // The kernel counts rows from the first of its dispatch, but where they are columns of W from the matrix's.
     const skipped = operands.transposed ? 0 : (part.firstRow - block.firstRow) * block.pitch;
@@ -98,36 +76,19 @@ export function deltaDispatches(
       bStride: b.stride,
       aStride: a.stride,
       gammaStride: padded4(operands.cols),
-      weightPitch: block.pitch,
+      targetPitch: block.pitch,
       transposed: operands.transposed,
-      flags,
-      sourceDtype: DTYPE_CODES[block.weight?.dtype ?? "F32"],
-      targetDtype: DTYPE_CODES[block.target.dtype],
+      accumulate: block.accumulate === true,
       scale: operands.scale * a.value * b.value,
-      workgroupsX: part.groups[0],
-      firstStatistic: statisticsAt,
-      key: philox === undefined ? [0, 0] : [philox.key[0], philox.key[1]],
       threshold: philox?.threshold ?? 0,
+      key: philox === undefined ? [0, 0] : [philox.key[0], philox.key[1]],
       dense: philox?.sparsity === "dense",
-      dropped: DROPPED_BITS[philox?.grid ?? "f32"],
       aDrawn: a.philox?.pitch ?? 0,
       bDrawn: b.philox?.pitch ?? 0,
-      sourceAt: (block.weight?.at ?? 0) + skipped,
-      targetAt: (block.target.at ?? 0) + skipped,
-      sumAt: skipped / 4,
+      targetAt: (block.at ?? 0) + skipped,
+      dropped: DROPPED_BITS[philox?.grid ?? "f32"],
     });
-    const buffers = [
-      part.b,
-      a.buffer,
-      gamma,
-      lambda,
-      block.weight?.buffer ?? nothing,
-      block.sum ?? nothing,
-      block.target.buffer,
-      statistics,
-    ];
-    statisticsAt += part.groups[0] * part.groups[1];
-    return { parameters, buffers, workgroups: part.groups };
+    return { parameters, buffers: [part.b, a.buffer, gamma, lambda, block.target], workgroups: part.groups };
   });
 }
 

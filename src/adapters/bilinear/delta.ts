@@ -6,14 +6,7 @@ import { upload, uploaded } from "../../gpu/transfer.ts";
 import { deltaKernel } from "../../kernels/delta.ts";
 import { defaultStaging, type Staging } from "../../kernels/staging.ts";
 import type { DeltaBlock } from "./delta-block.ts";
-import {
-  type BasisOnGpu,
-  type DeltaDispatch,
-  deltaDispatches,
-  type DeltaOperands,
-  padded4,
-  statisticsBytes,
-} from "./delta-dispatch.ts";
+import { type BasisOnGpu, type DeltaDispatch, deltaDispatches, type DeltaOperands, padded4 } from "./delta-dispatch.ts";
 import type { Bases } from "../../bases/draw.ts";
 import { fastRows, type Pairing, pairingStrides } from "../../kernels/pairing.ts";
 import type { BilinearShape } from "./shape.ts";
@@ -61,7 +54,6 @@ export class DeltaBases {
   readonly pairing: Pairing;
   /** B̂, (rows, bases · r). */
   readonly b: BasisOnGpu;
-  readonly #nothing: GpuBuffer;
 
   private constructor(
     gpu: Gpu,
@@ -76,7 +68,6 @@ export class DeltaBases {
     this.source = source;
     this.#kernel = kernel;
     this.#tile = productTile(staging);
-    this.#nothing = gpu.memory.allocate("nothing", 16);
     this.#a = bases.a;
     this.b = bases.b;
   }
@@ -124,27 +115,19 @@ export class DeltaBases {
   }
 
   release(): void {
-    for (const buffer of [this.#a.buffer, this.b.buffer, this.#nothing]) this.#gpu.memory.release(buffer);
+    for (const buffer of [this.#a.buffer, this.b.buffer]) this.#gpu.memory.release(buffer);
   }
 
-  /** Bytes of statistics that `record` writes for such a block. */
-  statisticsBytes(layer: BoundDeltaLayer, block: DeltaBlock): number {
-    return statisticsBytes(this.#gpu, this.#tile, this.#operands(layer), block);
-  }
-
-  /**
-   * Records the dispatches for one block of rows of W.
-   * @param statistics at least `statisticsBytes` long; read it back and give it to `readStatistics`
-   */
-  record(stream: Stream, layer: BoundDeltaLayer, block: DeltaBlock, statistics: GpuBuffer): void {
-    for (const { parameters, buffers, workgroups } of this.dispatches(layer, block, statistics)) {
+  /** Records the dispatches for one block of rows of W. */
+  form(stream: Stream, layer: BoundDeltaLayer, block: DeltaBlock): void {
+    for (const { parameters, buffers, workgroups } of this.dispatches(layer, block)) {
       stream.dispatch(this.#kernel, parameters, buffers, workgroups);
     }
   }
 
-  /** What `record` dispatches, for those who record otherwise; the kernel is `source`. */
-  dispatches(layer: BoundDeltaLayer, block: DeltaBlock, statistics: GpuBuffer): DeltaDispatch[] {
-    return deltaDispatches(this.#gpu, this.#tile, this.#operands(layer), block, statistics);
+  /** What `form` dispatches, for those who record otherwise; the kernel is `source`. */
+  dispatches(layer: BoundDeltaLayer, block: DeltaBlock): DeltaDispatch[] {
+    return deltaDispatches(this.#gpu, this.#tile, this.#operands(layer), block);
   }
 
   #operands({ shape, weightIsTransposed, scale, lambda, gamma }: BoundDeltaLayer): DeltaOperands {
@@ -160,7 +143,6 @@ export class DeltaBases {
       fastCount: fastRows(this.pairing, r, bases),
       transposed: tall === weightIsTransposed,
       scale,
-      nothing: this.#nothing,
     };
   }
 }

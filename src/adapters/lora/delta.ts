@@ -6,13 +6,7 @@ import { upload, uploaded } from "../../gpu/transfer.ts";
 import { deltaKernel } from "../../kernels/delta.ts";
 import { defaultStaging, type Staging } from "../../kernels/staging.ts";
 import type { DeltaBlock } from "../bilinear/delta-block.ts";
-import {
-  type BasisOnGpu,
-  deltaDispatches,
-  type DeltaOperands,
-  padded4,
-  statisticsBytes,
-} from "../bilinear/delta-dispatch.ts";
+import { type BasisOnGpu, deltaDispatches, type DeltaOperands, padded4 } from "../bilinear/delta-dispatch.ts";
 import type { DeltasOnGpu, LayerDelta } from "../plan.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";
 import { readValues } from "../values.ts";
@@ -34,7 +28,6 @@ export class LoraDeltas implements DeltasOnGpu {
   readonly #layers: readonly LoraLayer[];
   readonly #kernel: Kernel;
   readonly #tile: Tile;
-  readonly #nothing: GpuBuffer;
 
   private constructor(gpu: Gpu, adapter: Adapter, layers: readonly LoraLayer[], kernel: Kernel, tile: Tile) {
     this.#gpu = gpu;
@@ -42,7 +35,6 @@ export class LoraDeltas implements DeltasOnGpu {
     this.#layers = layers;
     this.#kernel = kernel;
     this.#tile = tile;
-    this.#nothing = gpu.memory.allocate("nothing", 16);
   }
 
   /** Compiles the kernel. */
@@ -80,11 +72,9 @@ export class LoraDeltas implements DeltasOnGpu {
         fastCount: rank,
         transposed: conv1d,
         scale: scale * factor,
-        nothing: this.#nothing,
       };
       return {
-        statisticsBytes: (block) => statisticsBytes(this.#gpu, this.#tile, operands, block),
-        record: (stream, block, statistics) => this.#record(stream, operands, block, statistics),
+        form: (stream, block) => this.#form(stream, operands, block),
         release,
       };
     } catch (thrown) {
@@ -93,13 +83,11 @@ export class LoraDeltas implements DeltasOnGpu {
     }
   }
 
-  release(): void {
-    this.#gpu.memory.release(this.#nothing);
-  }
+  /** Layers share nothing. */
+  release(): void {}
 
-  #record(stream: Stream, operands: DeltaOperands, block: DeltaBlock, statistics: GpuBuffer): void {
-    const dispatches = deltaDispatches(this.#gpu, this.#tile, operands, block, statistics);
-    for (const { parameters, buffers, workgroups } of dispatches) {
+  #form(stream: Stream, operands: DeltaOperands, block: DeltaBlock): void {
+    for (const { parameters, buffers, workgroups } of deltaDispatches(this.#gpu, this.#tile, operands, block)) {
       stream.dispatch(this.#kernel, parameters, buffers, workgroups);
     }
   }

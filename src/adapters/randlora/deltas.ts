@@ -64,8 +64,7 @@ class RandloraOnGpu implements DeltasOnGpu {
     const shape = randloraShape(out, input, config.r);
     const onGpu = bases.layer({ shape, weightIsTransposed: conv1d, scale: scale * factor, ...parameters });
     return {
-      statisticsBytes: (block) => bases.statisticsBytes(onGpu, block),
-      record: (stream, block, statistics) => bases.record(stream, onGpu, block, statistics),
+      form: (stream, block) => bases.form(stream, onGpu, block),
       release: () => bases.releaseLayer(onGpu),
     };
   }

@@ -17,34 +17,20 @@ export function recordMerged(
   { weight, parts }: AdaptedMatrix,
   target: Tensor,
 ): void {
-  let row = 0;
-  const copyTo = (end: number) => {
-    if (end > row) recordWidened(run, sliceRows(weight, row, end - row), sliceRows(target, row, end - row));
-  };
-  for (const part of parts) {
-    copyTo(part.first);
-    const { out } = part.shape;
-    recordDelta(run, context, part, sliceRows(target, part.first, out), sliceRows(weight, part.first, out));
-    row = part.first + out;
-  }
-  copyTo(weight.shape[0]);
+  recordWidened(run, weight, target);
+  for (const part of parts) recordDelta(run, context, part, sliceRows(target, part.first, part.shape.out), true);
 }
 
-/**
- * Records target = ΔW (+ W) of one module, in f32, from λ and γ where they lie.
- * @param target (out, in), rows as far apart as those of `weight`
- */
+/** Records target (+)= ΔW of one module, (out, in) in f32, from λ and γ where they lie. */
 export function recordDelta(
   run: Run,
   { bases, workspace, scale }: AdapterContext,
   { module, shape }: AdaptedPart,
   target: Tensor,
-  weight: Tensor | undefined,
+  accumulate: boolean,
 ): void {
   const { out, terms } = shape;
   const { lambda, gamma } = module;
-  if (weight !== undefined && weight.pitch !== target.pitch)
-    throw new Error(`${module.name}: W' lies otherwise than W`);
   const ordered = workspace.get("lambda");
   const padded = Math.ceil(terms / 16) * 16;
   const l = bind(run, lambda);
@@ -61,28 +47,15 @@ export function recordDelta(
     lambda: ordered,
     gamma: { of: gamma.buffer, offset: gamma.offset * 4, size: shape.bases * gamma.pitch * 4 },
   };
-  const bound = (tensor: Tensor) => rowBlocks(run, tensor)[0]?.rows ?? out;
-  const fitting = Math.min(bound(target), weight === undefined ? out : bound(weight));
+  const fitting = rowBlocks(run, target)[0]?.rows ?? out;
   // Blocks begin at whole tiles.
   const step = fitting >= out ? out : Math.max(1, Math.floor(fitting / BLOCK_ROWS)) * BLOCK_ROWS;
   for (let first = 0; first < out; first += step) {
     const count = Math.min(step, out - first);
     const to = bind(run, sliceRows(target, first, count));
-    const from = weight === undefined ? undefined : bind(run, sliceRows(weight, first, count));
-    const block = {
-      firstRow: first,
-      rows: count,
-      pitch: target.pitch,
-      target: { buffer: to.binding, dtype: "F32" as const, at: to.offset },
-      ...(weight === undefined || from === undefined
-        ? {}
-        : { weight: { buffer: from.binding, dtype: weightDtype("ΔW", weight), at: from.offset } }),
-    };
-    for (const { parameters, buffers, workgroups } of bases.delta.dispatches(
-      layer,
-      block,
-      workspace.get("statistics"),
-    )) {
+    const { pitch } = target;
+    const block = { firstRow: first, rows: count, target: to.binding, at: to.offset, pitch, accumulate };
+    for (const { parameters, buffers, workgroups } of bases.delta.dispatches(layer, block)) {
       run.dispatch(bases.delta.source, parameters, buffers, workgroups);
     }
   }

@@ -79,7 +79,7 @@ export function mergedBackward(
 export function prepareMerged(run: Run, context: AdapterContext, matrix: AdaptedMatrix): void {
   if (matrix.merged !== undefined) recordMerged(run, context, matrix, matrix.merged);
   for (const part of matrix.parts) {
-    if (part.delta !== undefined) recordDelta(run, context, part, part.delta, undefined);
+    if (part.delta !== undefined) recordDelta(run, context, part, part.delta, false);
   }
 }
 
@@ -112,6 +112,6 @@ function deltaOf(run: Run, context: AdapterContext, part: AdaptedPart): Tensor {
   const { out, in: input } = part.shape;
   const buffer = context.workspace.get("merged");
   const target: Tensor = { shape: [out, input], dtype: "F32", buffer, offset: 0, pitch: pitchOf(input, "F32") };
-  recordDelta(run, context, part, target, undefined);
+  recordDelta(run, context, part, target, false);
   return target;
 }

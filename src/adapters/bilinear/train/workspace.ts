@@ -5,7 +5,6 @@ import { pitchOf } from "../../../tensor/tensor.ts";
 import { splitBasisGradient } from "./basis-gradient.ts";
 import type { OrderPlan } from "./flops.ts";
 import type { BilinearShape } from "../shape.ts";
-import { productTile } from "../../../kernels/product.ts";
 
 /** One matrix that the decoder multiplies with, and the modules that are adapted in it. */
 export interface MatrixShape {
@@ -30,8 +29,6 @@ export interface WorkspaceSizes {
   readonly merged: number;
   /** λ in the order of B̂'s columns. */
   readonly lambda: number;
-  /** What the ΔW kernel says of its work; nobody reads it here. */
-  readonly statistics: number;
   /** Ŝ. */
   readonly scaledA: number;
   /** Rows of B̂, unpacked to 16 bits. */
@@ -63,14 +60,12 @@ export function workspaceSizes(
   const sizes = {
     merged: 0,
     lambda: 0,
-    statistics: 0,
     scaledA: 0,
     panel: 0,
     product: 0,
     lambdaParts: 0,
     gammaParts: 0,
   };
-  const tile = productTile(terms.staging);
   const need = (role: WorkspaceRole, bytes: number) => (sizes[role] = Math.max(sizes[role], bytes));
   matrices.forEach((matrix, index) => {
     const plan = plans[index];
@@ -88,8 +83,6 @@ export function workspaceSizes(
       }
       if (!kept && terms.dropout) need("merged", mergedBytes(shape.out, shape.in));
       need("lambda", Math.ceil(shape.terms / 16) * 64);
-      // Tiles run along B̂'s rows; a matrix may lie across two more of them than its size says.
-      need("statistics", 16 * (Math.ceil(shape.rows / tile.rows) + 1) * (Math.ceil(shape.cols / tile.cols) + 1));
       if (order === "merged-g" && !summed) need("product", productBytes(shape));
     }
   });

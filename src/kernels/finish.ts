@@ -1,0 +1,22 @@
+import type { KernelSource } from "../gpu/pipelines.ts";
+import { kernelFamily, reduction } from "./family.ts";
+import finishText from "./finish.wgsl" with { type: "text" };
+import type { Staging } from "./staging.ts";
+
+/** Flags of one dispatch; the constants of the same names in finish.wgsl. */
+export const FINISH_FLAGS = { hasWeight: 1, roundDelta: 2 } as const;
+
+/** Vectors of 4 that one thread finishes: sums of 256 squares. */
+const VECTORS = 64;
+
+const family = kernelFamily("finish", finishText);
+
+/** W + ΔW, rounded once, with statistics. Parameters: see finish.wgsl. */
+export function finishKernel(staging: Staging): KernelSource {
+  return family({ VECTORS, ...reduction(staging, 64) });
+}
+
+/** Vectors of 4 that one workgroup of {@link finishKernel} handles. */
+export function finishPart(staging: Staging): number {
+  return VECTORS * reduction(staging, 64).THREADS;
+}
