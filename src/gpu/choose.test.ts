@@ -60,6 +60,7 @@ describe("--gpu", () => {
 
   test.each([
     ["5080", "--gpu 5080: no GPU has this index, or this in its name"],
+    ["3", "--gpu 3: no GPU has this index"],
     ["radeon", "--gpu radeon: no such GPU"],
   ])("%s is refused with the list", (choice, message) => {
     const hint = "there are: 0 NVIDIA GeForce RTX 4090 (vulkan), 1 NVIDIA GeForce RTX 3060 (vulkan), 2 llvmpipe";
@@ -87,15 +88,17 @@ describe("--gpu", () => {
   });
 
   test("a card that was opened instead of the chosen one is named", () => {
-    expect(() => checkOpened(CARD, "nvidia-geforce-rtx-4090-d")).toThrow(
+    const better = { ...CARD, name: "NVIDIA GeForce RTX 4090 D" };
+    expect(() => checkOpened([better, CARD], CARD, "nvidia-geforce-rtx-4090-d")).toThrow(
       expect.objectContaining({
         code: "gpu",
         message: `${CARD.name} (vulkan) was chosen, and the driver opened nvidia-geforce-rtx-4090-d instead`,
       }),
     );
-    for (const device of ["nvidia-geforce-rtx-4090", "0x2684", ""])
-      expect(() => checkOpened(CARD, device)).not.toThrow();
-    expect(() => checkOpened(LAVAPIPE, "llvmpipe-llvm-19-1-7-256-bits-")).not.toThrow();
+    for (const device of ["nvidia-geforce-rtx-4090", "0x2684", "", "spelled-otherwise"]) {
+      expect(() => checkOpened([better, CARD], CARD, device)).not.toThrow();
+    }
+    expect(() => checkOpened(LIST, LAVAPIPE, "llvmpipe-llvm-19-1-7-256-bits-")).not.toThrow();
   });
 
   test("without any GPU the hint is how to get one", () => {

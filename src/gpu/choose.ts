@@ -56,8 +56,8 @@ export function adapterFlags({ backend, name }: GpuEntry): string[] {
 }
 
 /**
- * Picks by `--gpu`: an index into the list, `software`, a name, or a part of one (case ignored). A number that is no
- * index is a part of a name: 4090.
+ * Picks by `--gpu`: an index into the list, `software`, a name, or a part of one (case ignored). A number of more than two
+ * digits that is no index is a part of a name: 4090.
  * @throws RandloraError `gpu` when nothing or more than one name matches
  */
 export function pickGpu(list: readonly GpuEntry[], choice: string): GpuEntry {
@@ -65,6 +65,9 @@ export function pickGpu(list: readonly GpuEntry[], choice: string): GpuEntry {
   const isNumber = /^\d+$/.test(choice);
   const byIndex = isNumber ? list[Number(choice)] : undefined;
   if (byIndex !== undefined) return byIndex;
+  if (isNumber && choice.length <= 2) {
+    throw new RandloraError("gpu", `--gpu ${choice}: no GPU has this index`, hint);
+  }
   const wanted = choice.toLowerCase();
   if (wanted === "software") {
     const emulated = list.find(({ software }) => software);
@@ -92,13 +95,14 @@ function numbered(list: readonly GpuEntry[], some: readonly GpuEntry[]): string 
 
 /**
  * Sees that Dawn opened the GPU that was picked: it opens the first whose name contains the one that is asked for, so
- * that of a card and one called the same with more behind it ("… 4070", "… 4070 Ti") the wrong one may come.
+ * that of a card and one called the same with more behind it ("… 4070", "… 4070 Ti") the wrong one may come. What a
+ * driver calls a card when it is open may be spelled otherwise; the name of another one of the list is proof.
  * @param device as WebGPU gives it: in small letters, with hyphens for all but letters and digits; or an id, or nothing
  * @throws RandloraError `gpu` naming both
  */
-export function checkOpened({ name, backend }: GpuEntry, device: string): void {
-  const [wanted, opened] = [normalised(name), normalised(device)];
-  if (opened === "" || opened.startsWith("0x") || opened === wanted) return;
+export function checkOpened(list: readonly GpuEntry[], { name, backend }: GpuEntry, device: string): void {
+  const opened = normalised(device);
+  if (opened === normalised(name) || !list.some((other) => normalised(other.name) === opened)) return;
   throw new RandloraError(
     "gpu",
     `${name} (${backend}) was chosen, and the driver opened ${device} instead`,

@@ -198,7 +198,8 @@ interface OpenedDevice {
 }
 
 async function requestDevice(options: GpuOptions): Promise<OpenedDevice | undefined> {
-  const picked = options.choice === undefined ? undefined : pickGpu(await listGpus(), options.choice);
+  const list = options.choice === undefined ? [] : await listGpus();
+  const picked = options.choice === undefined ? undefined : pickGpu(list, options.choice);
   const instance = createInstance([...DAWN_FLAGS, ...(picked === undefined ? [] : adapterFlags(picked))]);
   let name = "the GPU";
   try {
@@ -208,7 +209,7 @@ async function requestDevice(options: GpuOptions): Promise<OpenedDevice | undefi
       return undefined;
     }
     name = adapter.info.device;
-    if (picked !== undefined) checkOpened(picked, name);
+    if (picked !== undefined) checkOpened(list, picked, name);
     const requiredLimits: Record<string, number> = {};
     for (const limit of LIMITS) requiredLimits[limit] = adapter.limits[limit];
     if (options.limits === "guaranteed") for (const limit of GUARANTEED) delete requiredLimits[limit];
