@@ -69,7 +69,7 @@ describe("--gpu", () => {
     );
   });
 
-  test.each(["nvidia", "rtx", "60"])("%s is refused with those that it may be", (choice) => {
+  test.each(["nvidia", "rtx", "060"])("%s is refused with those that it may be", (choice) => {
     const list = [{ ...CARD, name: "NVIDIA GeForce RTX 4060" }, OTHER, LAVAPIPE];
     expect(() => pickGpu(list, choice)).toThrow(
       expect.objectContaining({
