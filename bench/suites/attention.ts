@@ -64,13 +64,13 @@ export const attentionSuite: Suite = {
         lse: true,
       };
       const forward = async () => {
-        run.apply(OPS.attention, { q, keys, values, starts }, attributes, { y, lse });
+        run.apply(OPS.attention, { q, keys, values, first: starts, last: undefined }, attributes, { y, lse });
         await run.submit();
         await gpu.idle();
       };
       yield { name: name("forward"), amount: gigaflops(size, 2), run: forward };
       const into = { q: dq, keys: dKeys, values: dValues };
-      const operands = { q, keys, values, starts, y, lse, dy, dlse: undefined, into };
+      const operands = { q, keys, values, first: starts, last: undefined, y, lse, dy, dlse: undefined, into };
       await forward();
       yield {
         name: name("backward"),

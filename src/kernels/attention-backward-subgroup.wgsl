@@ -19,8 +19,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
   let column = vec4<u32>(first_column + lane * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
   let mine = min(column, vec4<u32>(last_column));
 #if PASS == "keys"
-  // Tokens before the first key do not see it.
-  let begin = min(max(first_column, p.first_position) - p.first_position, p.tokens) * p.group;
+  let begin = first_pair(first_column);
   let end = p.tokens * p.group;
 #else
 #for n in 0..4
@@ -29,9 +28,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
   let log_sum = vec4<f32>(stats_0.x, stats_1.x, stats_2.x, stats_3.x);
   let offset = vec4<f32>(stats_0.y, stats_1.y, stats_2.y, stats_3.y);
   let first_seen = vec4<u32>(first_key(stats_0), first_key(stats_1), first_key(stats_2), first_key(stats_3));
-  let position = vec4<u32>(p.first_position) + mine / p.group;
+  let last_seen = vec4<u32>(last_key(stats_0), last_key(stats_1), last_key(stats_2), last_key(stats_3));
   let begin = subgroupMin(min(min(first_seen.x, first_seen.y), min(first_seen.z, first_seen.w)));
-  let end = position_of(last_column) + 1u;
+  let end = subgroupMax(max(max(last_seen.x, last_seen.y), max(last_seen.z, last_seen.w))) + 1u;
 #end
 #for o in 0..RESULTS
   for (var n = 0u; n < 4u; n++) {
@@ -44,12 +43,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
   for (var block = begin; block < end; block += BLOCK) {
     let block_end = min(block + BLOCK, end);
 #if PASS == "keys"
-    // Tokens that all begin behind these keys add nothing.
+    // Pairs that see keys behind or before these alone add nothing.
     var nearest = 0xffffffffu;
+    var furthest = 0u;
     for (var row = block; row < block_end; row += LANES) {
-      nearest = min(nearest, first_key(stats_of(min(row + lane, block_end - 1u), kv_head)));
+      let stats_row = stats_of(min(row + lane, block_end - 1u), kv_head);
+      nearest = min(nearest, first_key(stats_row));
+      furthest = max(furthest, last_key(stats_row));
     }
-    if (subgroupMin(nearest) > last_column) {
+    if (subgroupMin(nearest) > last_column || subgroupMax(furthest) < first_column) {
       continue;
     }
 #end
@@ -103,9 +105,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
       let stats_row = stats_of(row, kv_head);
       let log_sum = vec4<f32>(stats_row.x);
       let offset = vec4<f32>(stats_row.y);
-      let seen = (column >= vec4<u32>(first_key(stats_row))) & (column <= vec4<u32>(position_of(row)));
+      let seen = (column >= vec4<u32>(first_key(stats_row))) & (column <= vec4<u32>(last_key(stats_row)));
 #else
-      let seen = (vec4<u32>(row) >= first_seen) & (vec4<u32>(row) <= position);
+      let seen = (vec4<u32>(row) >= first_seen) & (vec4<u32>(row) <= last_seen);
 #end
       let at = (row - block) * LANES + lane;
       let weighed = weigh(weights[at], slopes[at], log_sum, offset, seen);

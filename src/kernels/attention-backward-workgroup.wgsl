@@ -19,8 +19,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let last_column = min(first_column + TILE, columns) - 1u;
   let column = vec4<u32>(first_column + tx * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
 #if PASS == "keys"
-  // Tokens before the first key do not see it.
-  let begin = min(max(first_column, p.first_position) - p.first_position, p.tokens) * p.group;
+  let begin = first_pair(first_column);
   let end = p.tokens * p.group;
 #else
   let mine = min(column, vec4<u32>(last_column));
@@ -30,9 +29,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let log_sum = vec4<f32>(stats_0.x, stats_1.x, stats_2.x, stats_3.x);
   let offset = vec4<f32>(stats_0.y, stats_1.y, stats_2.y, stats_3.y);
   let first_seen = vec4<u32>(first_key(stats_0), first_key(stats_1), first_key(stats_2), first_key(stats_3));
-  let position = vec4<u32>(p.first_position) + mine / p.group;
-  let begin = least(thread, min(min(first_seen.x, first_seen.y), min(first_seen.z, first_seen.w)));
-  let end = position_of(last_column) + 1u;
+  let last_seen = vec4<u32>(last_key(stats_0), last_key(stats_1), last_key(stats_2), last_key(stats_3));
+  let range = seen_by_any(
+    thread,
+    min(min(first_seen.x, first_seen.y), min(first_seen.z, first_seen.w)),
+    max(max(last_seen.x, last_seen.y), max(last_seen.z, last_seen.w)),
+  );
+  let begin = range.x;
+  let end = range.y + 1u;
 #end
   // In the sums over rows a thread has vector tx of a part of the head for 4 columns.
 #for n in 0..4
@@ -49,8 +53,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   for (var tile = begin; tile < end; tile += TILE) {
     let tile_end = min(tile + TILE, end);
 #if PASS == "keys"
-    // Tokens that all begin behind these keys add nothing.
-    if (least(thread, first_key(stats_of(min(tile + thread % TILE, tile_end - 1u), kv_head))) > last_column) {
+    // Pairs that see keys behind or before these alone add nothing.
+    let stats_mine = stats_of(min(tile + thread % TILE, tile_end - 1u), kv_head);
+    let range = seen_by_any(thread, first_key(stats_mine), last_key(stats_mine));
+    if (range.x > last_column || range.y < first_column) {
       continue;
     }
 #end
@@ -92,9 +98,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       let stats_row = stats_of(min(row, end - 1u), kv_head);
       let log_sum = vec4<f32>(stats_row.x);
       let offset = vec4<f32>(stats_row.y);
-      let seen = (column >= vec4<u32>(first_key(stats_row))) & (column <= vec4<u32>(position_of(row)));
+      let seen = (column >= vec4<u32>(first_key(stats_row))) & (column <= vec4<u32>(last_key(stats_row)));
 #else
-      let seen = (vec4<u32>(row) >= first_seen) & (vec4<u32>(row) <= position);
+      let seen = (vec4<u32>(row) >= first_seen) & (vec4<u32>(row) <= last_seen);
 #end
       let weighed = weigh(s0_${i}, s1_${i}, log_sum, offset, seen & vec4<bool>(row < end));
       weights[(ty * 4u + ${i}u) * 8u + tx] = weighed.weight;
@@ -140,16 +146,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   }
 }
 
-// The least of the threads' values (below 2^24), in uniform control flow; by way of slab0, because nothing is left of the
-// 16 KB that every GPU has.
-fn least(thread: u32, value: u32) -> u32 {
+// The least of the threads' first keys and the greatest of their last ones (below 2^24), in uniform control flow; by way
+// of slab0, because nothing is left of the 16 KB that every GPU has.
+fn seen_by_any(thread: u32, first: u32, last: u32) -> vec2<u32> {
   workgroupBarrier();
-  slab0[thread] = vec4<f32>(f32(value));
+  slab0[thread] = vec4<f32>(f32(first), -f32(last), 0.0, 0.0);
   for (var half = THREADS / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
     if (thread < half) {
       slab0[thread] = min(slab0[thread], slab0[thread + half]);
     }
   }
-  return u32(workgroupUniformLoad(&slab0[0]).x);
+  let least = workgroupUniformLoad(&slab0[0]);
+  return vec2<u32>(u32(least.x), u32(-least.y));
 }

@@ -12,7 +12,7 @@
 // head of attention-backward-subgroup.wgsl and attention-backward-workgroup.wgsl.
 #if STAGING == "subgroup"
 enable subgroups;
-diagnostic(off, subgroup_uniformity); // loops begin where a subgroup's minimum says so
+diagnostic(off, subgroup_uniformity); // loops begin and end where a subgroup's minimum and maximum say so
 #end
 
 struct Parameters {
@@ -20,10 +20,10 @@ struct Parameters {
   positions: u32,
   group: u32, // heads that share a kv head
   head: u32, // vectors of 4
-  first_position: u32,
+  causal: u32, // no pair sees a key behind its token's position, so that whole pairs can be left out
+  first_position: u32, // where it is causal
   scale: f32,
   cap: f32, // scores become cap · tanh(score / cap)
-  pad: u32,
   cols0_at: u32, // vectors before the first element, and from row to row
   cols0_pitch: u32,
   cols1_at: u32,
@@ -69,8 +69,16 @@ fn first_key(pair_stats: vec4<f32>) -> u32 {
   return u32(pair_stats.z);
 }
 
-fn position_of(pair: u32) -> u32 {
-  return p.first_position + pair / p.group;
+fn last_key(pair_stats: vec4<f32>) -> u32 {
+  return u32(pair_stats.w);
+}
+
+// The first pair that may see keys from this one on.
+fn first_pair(key: u32) -> u32 {
+  if (p.causal == 0u) {
+    return 0u;
+  }
+  return min(max(key, p.first_position) - p.first_position, p.tokens) * p.group;
 }
 
 fn capped(score: vec4<f32>) -> vec4<f32> {

@@ -1,8 +1,8 @@
 // What the gradients of attention need of each pair of a token and a head: stats[head · tokens + token] is
 //
-//   x   the logarithm of the sum of its exponentiated scores
-//   y   dy · y, which the softmax's derivative takes off dy · value, less the gradient of x
-//   z   the first key that it sees, exact below 2^24
+//   x      the logarithm of the sum of its exponentiated scores
+//   y      dy · y, which the softmax's derivative takes off dy · value, less the gradient of x
+//   z, w   the first and the last key that it sees, exact below 2^24
 struct Parameters {
   tokens: u32,
   heads: u32,
@@ -18,19 +18,22 @@ struct Parameters {
   sums_pitch: u32,
   dsums_at: u32,
   dsums_pitch: u32,
-  starts_at: u32,
+  firsts_at: u32,
+  lasts_at: u32,
 }
 
-const HAS_STARTS = 1u;
-const HAS_DSUMS = 2u;
+const HAS_FIRSTS = 1u;
+const HAS_LASTS = 2u;
+const HAS_DSUMS = 4u;
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> y: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> sums: array<f32>;
 @group(0) @binding(4) var<storage, read> dsums: array<f32>;
-@group(0) @binding(5) var<storage, read> starts: array<u32>;
-@group(0) @binding(6) var<storage, read_write> stats: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> firsts: array<u32>;
+@group(0) @binding(6) var<storage, read> lasts: array<u32>;
+@group(0) @binding(7) var<storage, read_write> stats: array<vec4<f32>>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -47,11 +50,15 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if ((p.flags & HAS_DSUMS) != 0u) {
     gradient = dsums[p.dsums_at + token * p.dsums_pitch + head];
   }
-  let next = p.first_position + token + 1u;
-  var first = select(0u, next - p.window, next > p.window);
-  if ((p.flags & HAS_STARTS) != 0u) {
-    first = max(first, starts[p.starts_at + token]);
+  var last = p.first_position + token;
+  if ((p.flags & HAS_LASTS) != 0u) {
+    last = lasts[p.lasts_at + token];
+  }
+  var first = select(0u, last + 1u - p.window, last + 1u > p.window);
+  if ((p.flags & HAS_FIRSTS) != 0u) {
+    first = max(first, firsts[p.firsts_at + token]);
   }
   let log_sum = sums[p.sums_at + token * p.sums_pitch + head];
-  stats[head * p.tokens + token] = vec4<f32>(log_sum, dot(offset, vec4<f32>(1.0)) - gradient, f32(first), 0.0);
+  let rest = dot(offset, vec4<f32>(1.0)) - gradient;
+  stats[head * p.tokens + token] = vec4<f32>(log_sum, rest, f32(first), f32(last));
 }

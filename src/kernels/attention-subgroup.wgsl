@@ -9,13 +9,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
   let first_pair = workgroup.x * TILE_ROWS;
   let last_pair = min(first_pair + TILE_ROWS, pairs) - 1u;
   let kv_head = workgroup.y;
-  let last_key = position_of(last_pair);
   let slice = workgroup.z * ${VECTORS_PER_LANE * LANES}u; // of the outputs; scores are computed for each slice
 #for a in 0..ROWS_PER_LANE
   let q_${a} = p.q_at + element_of(min(first_pair + ${a * LANES}u + lane, pairs - 1u), kv_head, p.q_pitch);
 #end
 #for i in 0..TILE_ROWS
-  let position_${i} = position_of(min(first_pair + ${i}u, pairs - 1u));
+  let last_${i} = last_key(min(first_pair + ${i}u, pairs - 1u));
   let first_${i} = first_key(min(first_pair + ${i}u, pairs - 1u));
   var top_${i} = NEVER;
   var sum_${i} = vec4<f32>(0.0);
@@ -24,14 +23,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
 #end
 #end
   var begin = first_0;
+  var end = last_${TILE_ROWS - 1}; // the last key of the tile
 #if EXTRAS
-#for i in 1..TILE_ROWS
+#for i in 0..TILE_ROWS
   begin = min(begin, first_${i});
+  end = max(end, last_${i});
 #end
 #end
-  for (var base = begin / TILE_KEYS * TILE_KEYS; base <= last_key; base += TILE_KEYS) {
+  for (var base = begin / TILE_KEYS * TILE_KEYS; base <= end; base += TILE_KEYS) {
     let key = vec4<u32>(base + lane * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
-    let row = vec4<u32>(p.k_at + kv_head * HEAD) + min(key, vec4<u32>(last_key)) * p.k_pitch;
+    let row = vec4<u32>(p.k_at + kv_head * HEAD) + min(key, vec4<u32>(end)) * p.k_pitch;
 #for i in 0..TILE_ROWS
     var s_${i} = vec4<f32>(0.0);
 #end
@@ -73,7 +74,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
 #end
 #for i in 0..TILE_ROWS
     {
-      let seen = (key <= vec4<u32>(position_${i})) & (key >= vec4<u32>(first_${i}));
+      let seen = (key <= vec4<u32>(last_${i})) & (key >= vec4<u32>(first_${i}));
       let score = select(vec4<f32>(NEVER), s_${i}, seen);
       let top = max(top_${i}, subgroupMax(max(max(score.x, score.y), max(score.z, score.w))));
       let shrink = exp(top_${i} - top);
@@ -92,7 +93,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
       var part_${i} = vec4<f32>(0.0);
 #end
       for (var l = 0u; l < ${LANES}u; l++) {
-        let source = min(vec4<u32>(base + l * 4u) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last_key));
+        let source = min(vec4<u32>(base + l * 4u) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(end));
         let v0 = values[column + source.x * p.v_pitch];
         let v1 = values[column + source.y * p.v_pitch];
         let v2 = values[column + source.z * p.v_pitch];

@@ -9,7 +9,7 @@ var<workgroup> scores: array<f32, ${TILE_ROWS * 128}>;
 var<workgroup> partial: array<f32, 128>;
 var<workgroup> shrinks: array<f32, ${TILE_ROWS}>;
 #if EXTRAS
-var<workgroup> shared_begin: u32;
+var<workgroup> shared_range: vec2<u32>;
 #end
 
 @compute @workgroup_size(128)
@@ -18,14 +18,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let first_pair = workgroup.x * TILE_ROWS;
   let last_pair = min(first_pair + TILE_ROWS, pairs) - 1u;
   let kv_head = workgroup.y;
-  let last_key = position_of(last_pair);
   for (var unit = thread; unit < TILE_ROWS * HEAD; unit += THREADS) {
     let pair = min(first_pair + unit / HEAD, pairs - 1u);
     rows[unit] = q[p.q_at + element_of(pair, kv_head, p.q_pitch) + unit % HEAD];
   }
   // Running maximum and sum of the pair that this thread helps to reduce; equal in all threads that share it.
   let mine = thread / SHARE;
-  let position = position_of(min(first_pair + mine, pairs - 1u));
+  let last = last_key(min(first_pair + mine, pairs - 1u));
   let first = first_key(min(first_pair + mine, pairs - 1u));
   var top = NEVER;
   var sum = 0.0;
@@ -34,19 +33,21 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #end
 #if EXTRAS
   if (thread == 0u) {
-    var least = last_key;
-    for (var pair = first_pair; pair <= last_pair; pair++) {
-      least = min(least, first_key(pair));
+    var range = vec2<u32>(first_key(first_pair), last_key(first_pair));
+    for (var pair = first_pair + 1u; pair <= last_pair; pair++) {
+      range = vec2<u32>(min(range.x, first_key(pair)), max(range.y, last_key(pair)));
     }
-    shared_begin = least;
+    shared_range = range;
   }
-  let begin = workgroupUniformLoad(&shared_begin);
+  let range = workgroupUniformLoad(&shared_range);
 #else
-  let begin = first_key(first_pair);
+  let range = vec2<u32>(first_key(first_pair), last_key(last_pair));
 #end
+  let begin = range.x;
+  let end = range.y; // the last key of the tile
   workgroupBarrier();
-  for (var base = begin / TILE_KEYS * TILE_KEYS; base <= last_key; base += TILE_KEYS) {
-    let row = p.k_at + kv_head * HEAD + min(base + thread, last_key) * p.k_pitch;
+  for (var base = begin / TILE_KEYS * TILE_KEYS; base <= end; base += TILE_KEYS) {
+    let row = p.k_at + kv_head * HEAD + min(base + thread, end) * p.k_pitch;
 #for i in 0..TILE_ROWS
     var s_${i} = 0.0;
 #end
@@ -67,7 +68,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     workgroupBarrier();
     var most = NEVER;
     for (var n = thread % SHARE; n < TILE_KEYS; n += SHARE) {
-      if (base + n <= position && base + n >= first) {
+      if (base + n <= last && base + n >= first) {
         most = max(most, scores[mine * TILE_KEYS + n]);
       }
     }
@@ -80,7 +81,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var added = 0.0;
     for (var n = thread % SHARE; n < TILE_KEYS; n += SHARE) {
       var weight = 0.0;
-      if (base + n <= position && base + n >= first) {
+      if (base + n <= last && base + n >= first) {
         weight = exp(scores[mine * TILE_KEYS + n] - most);
       }
       scores[mine * TILE_KEYS + n] = weight;
@@ -97,7 +98,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       sum += partial[mine * SHARE + n];
     }
     top = most;
-    let here = min(TILE_KEYS, last_key + 1u - base);
+    let here = min(TILE_KEYS, end + 1u - base);
 #for u in 0..UNITS
     {
       let unit = min(${u}u * THREADS + thread, TILE_ROWS * HEAD - 1u);

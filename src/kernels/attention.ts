@@ -30,7 +30,7 @@ export function attentionSlices(staging: Staging, headSize: number): number {
 /**
  * Attention for heads of `headSize` elements, a multiple of 4. Parameters: see attention.wgsl.
  * @param softcap are scores capped?
- * @param extras does it take the first key of each token, and give the logarithms of the sums?
+ * @param extras does it take the first and last key of each token, and give the logarithms of the sums?
  */
 export function attentionKernel(staging: Staging, headSize: number, softcap: boolean, extras: boolean): KernelSource {
   const vectors = headSize / 4;

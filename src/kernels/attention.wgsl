@@ -1,16 +1,17 @@
-// Causal grouped-query attention with an online softmax (Dao et al., arXiv:2205.14135; the softmax of Milakov and
+// Grouped-query attention with an online softmax (Dao et al., arXiv:2205.14135; the softmax of Milakov and
 // Gimelshein, arXiv:1805.02867): no matrix of tokens × tokens exists.
 //
 //   q (tokens, heads · HEAD)     keys, values (positions, kv heads · HEAD)     y as q
 //
-// Token t stands at position first_position + t and sees the keys from position − window + 1 to its own. A workgroup
-// serves TILE_ROWS pairs (token, head of one group): pair f is token f / group, head f % group of its kv head. What only
-// training asks for, EXTRAS, is a variant: the first key of each token, and the logarithms of the softmax's sums. This is
-// the head of attention-subgroup.wgsl and attention-workgroup.wgsl.
+// Each token sees the keys from a first to a last one. The last is its own, at position first_position + t of token t,
+// unless `lasts` says another; the first is that of the window, which ends with the last, or a later one by `firsts`. A
+// workgroup serves TILE_ROWS pairs (token, head of one group): pair f is token f / group, head f % group of its kv head.
+// What decoding never asks for, EXTRAS, is a variant: first and last key of each token, and the logarithms of the
+// softmax's sums. This is the head of attention-subgroup.wgsl and attention-workgroup.wgsl.
 #if STAGING == "subgroup"
 enable subgroups;
 #if EXTRAS
-diagnostic(off, subgroup_uniformity); // loops begin at the first key of a tile's tokens, the same for all lanes
+diagnostic(off, subgroup_uniformity); // loops go from the first to the last key of a tile's tokens, the same for all lanes
 #end
 #end
 
@@ -30,14 +31,16 @@ struct Parameters {
   y_at: u32,
   y_pitch: u32,
   flags: u32,
-  starts_at: u32, // elements
+  firsts_at: u32, // elements, here and below
+  lasts_at: u32,
   sums_at: u32,
   sums_pitch: u32,
   heads: u32,
 }
 
-const HAS_STARTS = 1u;
-const HAS_SUMS = 2u;
+const HAS_FIRSTS = 1u;
+const HAS_LASTS = 2u;
+const HAS_SUMS = 4u;
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
@@ -45,8 +48,9 @@ const HAS_SUMS = 2u;
 @group(0) @binding(3) var<storage, read> values: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
 #if EXTRAS
-@group(0) @binding(5) var<storage, read> starts: array<u32>;
-@group(0) @binding(6) var<storage, read_write> sums: array<f32>;
+@group(0) @binding(5) var<storage, read> firsts: array<u32>;
+@group(0) @binding(6) var<storage, read> lasts: array<u32>;
+@group(0) @binding(7) var<storage, read_write> sums: array<f32>;
 #end
 
 const HEAD = ${HEAD_VECTORS}u; // vectors of 4
@@ -57,17 +61,23 @@ fn capped(score: vec4<f32>) -> vec4<f32> {
   return p.cap * tanh(clamp(score / p.cap, vec4<f32>(-15.0), vec4<f32>(15.0)));
 }
 
-fn position_of(pair: u32) -> u32 {
+// The last key that a pair sees.
+fn last_key(pair: u32) -> u32 {
+#if EXTRAS
+  if ((p.flags & HAS_LASTS) != 0u) {
+    return lasts[p.lasts_at + pair / p.group];
+  }
+#end
   return p.first_position + pair / p.group;
 }
 
 // The first key that a pair sees.
 fn first_key(pair: u32) -> u32 {
-  let next = position_of(pair) + 1u;
+  let next = last_key(pair) + 1u;
   let first = select(0u, next - p.window, next > p.window);
 #if EXTRAS
-  if ((p.flags & HAS_STARTS) != 0u) {
-    return max(first, starts[p.starts_at + pair / p.group]);
+  if ((p.flags & HAS_FIRSTS) != 0u) {
+    return max(first, firsts[p.firsts_at + pair / p.group]);
   }
 #end
   return first;

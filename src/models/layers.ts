@@ -114,7 +114,11 @@ function attend(
     lse: cached === undefined, // a pass without a cache is one that may be differentiated
   };
   const { keys, values } = cached ?? { keys: turned.k, values: turned.v };
-  const { y: mixed, lse } = recorder.apply(OPS.attention, { q: turned.q, keys, values, starts }, attributes);
+  const { y: mixed, lse } = recorder.apply(
+    OPS.attention,
+    { q: turned.q, keys, values, first: starts, last: undefined },
+    attributes,
+  );
   recorder.release(turned.q);
   if (lse !== undefined) recorder.release(lse);
   if (cached === undefined) recorder.release(turned.k, turned.v);

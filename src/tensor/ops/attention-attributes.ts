@@ -1,11 +1,11 @@
 export interface AttentionAttributes {
   /** Elements of a head; a multiple of 4, at most 256. */
   readonly headSize: number;
-  /** Position of the first row of q; the rows of keys and values are positions from 0. */
+  /** Position of the first row of q, where `last` is left out; the rows of keys and values are positions from 0. */
   readonly firstPosition: number;
   /** What q·k is multiplied by; usually 1/√headSize. */
   readonly scale: number;
-  /** Keys that a token sees at most, itself included; Infinity: all before it. */
+  /** Keys that a token sees at most, its last included; Infinity: all before that one. */
   readonly window: number;
   /** Scores become cap · tanh(score / cap); undefined: they do not. */
   readonly softcap: number | undefined;

@@ -15,7 +15,8 @@ export interface AttentionBackward {
   readonly q: Tensor;
   readonly keys: Tensor;
   readonly values: Tensor;
-  readonly starts: Tensor | undefined;
+  readonly first: Tensor | undefined;
+  readonly last: Tensor | undefined;
   readonly y: Tensor;
   readonly lse: Tensor;
   /** ∂loss/∂y, and ∂loss/∂lse where the loss depends on it. */
@@ -34,7 +35,7 @@ export interface AttentionBackward {
  * workgroups own keys and go over the queries of all heads of the group. Scores are computed again in both.
  */
 export function recordAttentionBackward(run: Run, operands: AttentionBackward, attributes: AttentionAttributes): void {
-  const { q, keys, values, dy, into } = operands;
+  const { q, keys, values, last, dy, into } = operands;
   const heads = q.shape[1] / attributes.headSize;
   const kvHeads = keys.shape[1] / attributes.headSize;
   const group = heads / kvHeads;
@@ -53,10 +54,10 @@ export function recordAttentionBackward(run: Run, operands: AttentionBackward, a
         keys.shape[0],
         group,
         attributes.headSize / 4,
+        Number(last === undefined),
         attributes.firstPosition,
         f32(attributes.scale),
         f32(attributes.softcap ?? 0),
-        0,
         ...[...tensors, ...results].flatMap(place),
       ),
       [...tensors, stats, ...results].map((tensor) => whole(run, tensor)),
@@ -79,7 +80,7 @@ export function recordAttentionBackward(run: Run, operands: AttentionBackward, a
 
 /** What the kernels read of each token and head, (heads · tokens, 4). */
 function recordStats(run: Run, operands: AttentionBackward, attributes: AttentionAttributes, heads: number): Tensor {
-  const { y, dy, lse, dlse, starts } = operands;
+  const { y, dy, lse, dlse, first, last } = operands;
   const [tokens] = y.shape;
   const stats = run.allocate("attention.stats", [heads * tokens, 4]);
   run.dispatch(
@@ -90,16 +91,17 @@ function recordStats(run: Run, operands: AttentionBackward, attributes: Attentio
       attributes.headSize / 4,
       attributes.firstPosition,
       Math.min(attributes.window, 0x7fffffff),
-      Number(starts !== undefined) + 2 * Number(dlse !== undefined),
+      Number(first !== undefined) + 2 * Number(last !== undefined) + 4 * Number(dlse !== undefined),
       ...place(y),
       ...place(dy),
       lse.offset,
       lse.pitch,
       dlse?.offset ?? 0,
       dlse?.pitch ?? 0,
-      starts?.offset ?? 0,
+      first?.offset ?? 0,
+      last?.offset ?? 0,
     ),
-    [y, dy, lse, dlse ?? lse, starts ?? lse, stats].map((tensor) => whole(run, tensor)),
+    [y, dy, lse, dlse ?? lse, first ?? lse, last ?? lse, stats].map((tensor) => whole(run, tensor)),
     [Math.ceil(tokens / ATTENTION_STATS_TOKENS), heads],
   );
   return stats;

@@ -5,7 +5,8 @@ interface Inputs {
   readonly q: Matrix;
   readonly keys: Matrix;
   readonly values: Matrix;
-  readonly starts: Matrix | undefined;
+  readonly first: Matrix | undefined;
+  readonly last: Matrix | undefined;
 }
 
 /** One token and head: its first column in q, that of its kv head, and its weights for keys `first`, `first` + 1, … */
@@ -65,12 +66,12 @@ export function referenceAttentionGradients(
   return { q: dq, keys: dKeys, values: dValues };
 }
 
-function* rows({ q, keys, starts }: Inputs, attributes: AttentionAttributes): Generator<Row> {
+function* rows({ q, keys, ...seen }: Inputs, attributes: AttentionAttributes): Generator<Row> {
   const { headSize, firstPosition, scale, window, softcap } = attributes;
   const group = q.shape[1] / keys.shape[1];
   for (let token = 0; token < q.shape[0]; token++) {
-    const last = firstPosition + token;
-    const first = Math.max(0, last - window + 1, starts === undefined ? 0 : at(starts, 0, token));
+    const last = seen.last === undefined ? firstPosition + token : at(seen.last, 0, token);
+    const first = Math.max(0, last - window + 1, seen.first === undefined ? 0 : at(seen.first, 0, token));
     for (let head = 0; head < q.shape[1] / headSize; head++) {
       const [query, kv] = [head * headSize, Math.floor(head / group) * headSize];
       const row = part(q, token, query, headSize);

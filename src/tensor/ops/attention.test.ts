@@ -44,25 +44,24 @@ async function attend(
   staging: Staging,
   first: number,
   count: number,
-  options: { starts?: boolean; lse?: boolean } = {},
+  { starts, bothWays = false, lse }: { starts?: readonly number[]; bothWays?: boolean; lse?: boolean } = {},
 ) {
   using run = new Run(gpu, staging);
   const part = (tensor: Tensor) => sliceRows(tensor, first, count);
-  const starts =
-    options.starts === true
-      ? run.upload(
-          "starts",
-          [1, count],
-          Uint32Array.from({ length: count }, (_, token) => STARTS.findLast((start) => start <= token) ?? 0),
-        )
-      : undefined;
+  const rows = (label: string, values: (token: number) => number) =>
+    run.upload(
+      label,
+      [1, count],
+      Uint32Array.from({ length: count }, (_, token) => values(token)),
+    );
   const inputs = {
     q: part(q),
     keys: part(sliceCols(kv, 0, 2 * HEAD_SIZE)),
     values: part(sliceCols(kv, 2 * HEAD_SIZE, 2 * HEAD_SIZE)),
-    starts,
+    first: starts && rows("first", (token) => starts.findLast((start) => start <= token) ?? 0),
+    last: bothWays ? rows("last", (token) => (starts?.find((start) => start > token) ?? count) - 1) : undefined,
   };
-  const attributes = { ...ATTRIBUTES, lse: options.lse };
+  const attributes = { ...ATTRIBUTES, lse };
   const outputs = run.apply(attention, inputs, attributes);
   const [dq, dkv] = [q, kv].map(({ shape }) => run.keep(run.allocate("gradient", [count, shape[1]]))) as [
     Tensor,
@@ -84,13 +83,13 @@ async function attend(
 
 for (const [name, staging] of STAGINGS) {
   describe(name, () => {
-    test(
-      "texts one after another are what each is alone",
-      async () => {
-        const together = await attend(staging(), 0, TOKENS, { starts: true, lse: true });
+    test.each([false, true])(
+      "texts one after another are what each is alone; in both directions: %p",
+      async (bothWays) => {
+        const together = await attend(staging(), 0, TOKENS, { starts: STARTS, bothWays, lse: true });
         for (const [index, start] of STARTS.entries()) {
           const count = (STARTS[index + 1] ?? TOKENS) - start;
-          const alone = await attend(staging(), start, count);
+          const alone = await attend(staging(), start, count, { bothWays });
           for (const key of ["y", "dq", "dkv"] as const) {
             const width = 4 * HEAD_SIZE;
             const part = together[key].subarray(start * width, (start + count) * width);
@@ -106,9 +105,9 @@ for (const [name, staging] of STAGINGS) {
     test(
       "the same bytes again, and without the sums of the forward pass",
       async () => {
-        const once = await attend(staging(), 0, TOKENS, { starts: true, lse: true });
-        expect(await attend(staging(), 0, TOKENS, { starts: true, lse: true })).toEqual(once);
-        expect(await attend(staging(), 0, TOKENS, { starts: true })).toEqual(once);
+        const once = await attend(staging(), 0, TOKENS, { starts: STARTS, lse: true });
+        expect(await attend(staging(), 0, TOKENS, { starts: STARTS, lse: true })).toEqual(once);
+        expect(await attend(staging(), 0, TOKENS, { starts: STARTS })).toEqual(once);
       },
       COMPILE_TIMEOUT,
     );
@@ -121,7 +120,8 @@ test("a loss of the sums alone, and a gradient of one operand alone", async () =
     q,
     keys: sliceCols(kv, 0, 2 * HEAD_SIZE),
     values: sliceCols(kv, 2 * HEAD_SIZE, 2 * HEAD_SIZE),
-    starts: undefined,
+    first: undefined,
+    last: undefined,
   };
   const attributes = { ...ATTRIBUTES, lse: true };
   const outputs = run.apply(attention, inputs, attributes);
@@ -142,7 +142,11 @@ test("shapes that do not fit are named", () => {
   using run = new Run(gpu);
   const keys = sliceCols(kv, 0, 2 * HEAD_SIZE);
   const starts = run.upload("starts", [1, 3], new Uint32Array(3));
-  expect(() => run.apply(attention, { q, keys, values: keys, starts }, ATTRIBUTES)).toThrow("starts 1×tokens");
+  expect(() => run.apply(attention, { q, keys, values: keys, first: starts, last: undefined }, ATTRIBUTES)).toThrow(
+    "first and last 1×tokens",
+  );
   const long = { ...ATTRIBUTES, firstPosition: 1 };
-  expect(() => run.apply(attention, { q, keys, values: keys, starts: undefined }, long)).toThrow("keys up to 111");
+  expect(() => run.apply(attention, { q, keys, values: keys, first: undefined, last: undefined }, long)).toThrow(
+    "keys up to 111",
+  );
 });

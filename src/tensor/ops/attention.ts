@@ -13,23 +13,28 @@ interface Operands {
   readonly q: Tensor;
   readonly keys: Tensor;
   readonly values: Tensor;
-  readonly starts: Tensor | undefined;
+  readonly first: Tensor | undefined;
+  readonly last: Tensor | undefined;
 }
 
 /**
- * Causal attention with grouped queries (Ainslie et al., arXiv:2305.13245): q (tokens, heads·size); keys and values
- * (positions, kv heads·size), of which the last token's position and those before are read; kv head j serves heads
- * j·g … j·g + g − 1. With an online softmax, so that no matrix of tokens × positions exists.
+ * Attention with grouped queries (Ainslie et al., arXiv:2305.13245): q (tokens, heads·size); keys and values
+ * (positions, kv heads·size); kv head j serves heads j·g … j·g + g − 1. With an online softmax, so that no matrix of
+ * tokens × positions exists.
  *
- * `starts` (1, tokens) U32: a token sees no key before that row, at most its own, so that texts that do not see each
- * other may lie one after another. `lse` (tokens, heads): log Σ exp(scores), for the derivative; only where asked for.
+ * Each token sees the keys from one to another. `last` (1, tokens) U32 is the last that it sees; left out, its own, at
+ * `firstPosition` plus its row: then it is causal. `first` (1, tokens) U32, at most the last: it sees none before; left
+ * out, all in the window. So texts may lie one after another, or padded, and be seen in both directions. A token sees
+ * at least one key: one that only fills a row may see its own.
+ *
+ * `lse` (tokens, heads): log Σ exp(scores), for the derivative; only where asked for.
  */
 export const attention = defineOp({
-  inputs: { q: "needed", keys: "needed", values: "needed", starts: "optional" },
+  inputs: { q: "needed", keys: "needed", values: "needed", first: "optional", last: "optional" },
   outputs: { y: "needed", lse: "optional" },
 })<AttentionAttributes>({
   name: "attention",
-  shape({ q, keys, values, starts }, { headSize, firstPosition, lse }) {
+  shape({ q, keys, values, first, last }, { headSize, firstPosition, lse }) {
     const kvHeads = keys[1] / headSize;
     const fits =
       headSize % 4 === 0 &&
@@ -37,12 +42,12 @@ export const attention = defineOp({
       keys[1] === values[1] &&
       Number.isInteger(kvHeads) &&
       Number.isInteger(q[1] / headSize / kvHeads) &&
-      Math.min(keys[0], values[0]) >= firstPosition + q[0] &&
-      (starts === undefined || (starts[0] === 1 && starts[1] === q[0]));
+      Math.min(keys[0], values[0]) >= (last === undefined ? firstPosition + q[0] : 1) &&
+      [first, last].every((row) => row === undefined || (row[0] === 1 && row[1] === q[0]));
     const rule =
       `heads of ${headSize} (a multiple of 4, at most 256), a whole group of them a kv head, ` +
-      `keys up to ${firstPosition + q[0]}, starts 1×tokens`;
-    requireShapes("attention", { q, keys, values, starts }, fits, rule);
+      `${last === undefined ? `keys up to ${firstPosition + q[0]}` : "keys"}, first and last 1×tokens`;
+    requireShapes("attention", { q, keys, values, first, last }, fits, rule);
     return { y: { shape: q }, lse: lse === true ? { shape: [q[0], q[1] / headSize] } : undefined };
   },
   forward(run, inputs, attributes, { y, lse }) {
@@ -51,7 +56,7 @@ export const attention = defineOp({
   reference: referenceAttention,
   derivative: {
     saves: (_, { lse }) => [
-      ...(["q", "keys", "values", "starts"] as const),
+      ...(["q", "keys", "values", "first", "last"] as const),
       ...(lse === true ? (["y", "lse"] as const) : []),
     ],
     backward(run, { inputs, outputs, gradients, into }, attributes) {
@@ -77,7 +82,7 @@ export const attention = defineOp({
 
 function recordForward(
   run: Run,
-  { q, keys, values, starts }: Operands,
+  { q, keys, values, first, last }: Operands,
   { headSize, firstPosition, scale, window, softcap }: AttentionAttributes,
   y: Tensor,
   lse: Tensor | undefined,
@@ -85,7 +90,7 @@ function recordForward(
   const kvHeads = keys.shape[1] / headSize;
   const group = q.shape[1] / headSize / kvHeads;
   const pairs = q.shape[0] * group;
-  const extras = starts !== undefined || lse !== undefined;
+  const extras = first !== undefined || last !== undefined || lse !== undefined;
   run.dispatch(
     attentionKernel(run.staging, headSize, softcap !== undefined, extras),
     uniform(
@@ -96,15 +101,17 @@ function recordForward(
       f32(scale),
       f32(softcap ?? 0),
       ...[q, keys, values, y].flatMap(({ offset, pitch }) => [offset / 4, pitch / 4]),
-      Number(starts !== undefined) + 2 * Number(lse !== undefined),
-      starts?.offset ?? 0,
+      Number(first !== undefined) + 2 * Number(last !== undefined) + 4 * Number(lse !== undefined),
+      first?.offset ?? 0,
+      last?.offset ?? 0,
       lse?.offset ?? 0,
       lse?.pitch ?? 0,
       q.shape[1] / headSize,
     ),
     [
       ...[q, keys, values, y].map((tensor) => whole(run, tensor)),
-      ...(extras ? [whole(run, starts ?? q), lse === undefined ? run.nothing : whole(run, lse)] : []),
+      ...(extras ? [first ?? q, last ?? q].map((tensor) => whole(run, tensor)) : []),
+      ...(extras ? [lse === undefined ? run.nothing : whole(run, lse)] : []),
     ],
     [Math.ceil(pairs / attentionTileRows(run.staging)), kvHeads, attentionSlices(run.staging, headSize)],
   );

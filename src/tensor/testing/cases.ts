@@ -28,22 +28,26 @@ interface AttentionShape {
   readonly softcap?: number;
   /** Lengths of texts one after another; the last takes what is left. */
   readonly texts?: readonly number[];
+  /** The first and last key of a token; by default it is causal, within its text. */
+  readonly seen?: (token: number) => readonly [first: number, last: number];
   readonly lse?: boolean;
 }
 
 function attentionCase(name: string, shape: AttentionShape) {
-  const { tokens, heads, kvHeads, headSize, firstPosition = 0, window = Infinity, softcap, texts, lse } = shape;
+  const { tokens, heads, kvHeads, headSize, firstPosition = 0, window = Infinity, softcap, texts, seen, lse } = shape;
   const positions = shape.positions ?? firstPosition + tokens;
   const starts = [0];
   for (const length of texts ?? []) starts.push((starts.at(-1) ?? 0) + length);
-  const startOf = (_: unknown, token: number) => starts.findLast((start) => start <= firstPosition + token) ?? 0;
+  const startOf = (token: number) => starts.findLast((start) => start <= firstPosition + token) ?? 0;
+  const each = (value: (token: number) => number) => ids(...Array.from({ length: tokens }, (_, token) => value(token)));
   return {
     name,
     inputs: {
       q: random(tokens, heads * headSize, "F32", 3),
       keys: random(positions, kvHeads * headSize),
       values: random(positions, kvHeads * headSize),
-      starts: texts === undefined ? undefined : ids(...Array.from({ length: tokens }, startOf)),
+      first: seen === undefined ? texts && each(startOf) : each((token) => seen(token)[0]),
+      last: seen && each((token) => seen(token)[1]),
     },
     attributes: { headSize, firstPosition, window, softcap, lse, scale: 1 / Math.sqrt(headSize) },
   };
@@ -131,6 +135,68 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
       window: 9,
       softcap: 1.5,
       lse: true,
+    }),
+    attentionCase("in both directions", { tokens: 37, heads: 4, kvHeads: 2, headSize: 8, seen: () => [0, 36] }),
+    attentionCase("in both directions, several blocks, soft cap, sums", {
+      tokens: 150,
+      heads: 4,
+      kvHeads: 2,
+      headSize: 4,
+      softcap: 2,
+      seen: () => [0, 149],
+      lse: true,
+    }),
+    attentionCase("texts one after another, in both directions, sums", {
+      tokens: 170,
+      heads: 2,
+      kvHeads: 1,
+      headSize: 12,
+      seen: (token) => (token < 20 ? [0, 19] : token === 20 ? [20, 20] : token < 160 ? [21, 159] : [160, 169]),
+      lse: true,
+    }),
+    attentionCase("texts of 40, 7 and 33 tokens padded to 40", {
+      tokens: 120,
+      heads: 3,
+      kvHeads: 1,
+      headSize: 8,
+      seen: (token) => {
+        const [text, at] = [Math.floor(token / 40), token % 40];
+        const length = [40, 7, 33][text] ?? 0;
+        return at < length ? [text * 40, text * 40 + length - 1] : [token, token];
+      },
+    }),
+    attentionCase("a window to both sides", {
+      tokens: 90,
+      heads: 2,
+      kvHeads: 2,
+      headSize: 8,
+      seen: (token) => [Math.max(0, token - 9), Math.min(89, token + 20)],
+    }),
+    attentionCase("few tokens, many keys in any order, some seen by nobody", {
+      tokens: 19,
+      heads: 6,
+      kvHeads: 2,
+      headSize: 20,
+      positions: 420,
+      seen: (token) => [(token * 151) % 380, ((token * 151) % 380) + ((token * 37) % 23)],
+      lse: true,
+    }),
+    attentionCase("each token at the end of another sequence, window", {
+      tokens: 5,
+      heads: 4,
+      kvHeads: 1,
+      headSize: 16,
+      positions: 300,
+      window: 50,
+      seen: (token) => [token * 60, token * 60 + 11 * token],
+    }),
+    attentionCase("one token that sees one key", {
+      tokens: 1,
+      heads: 2,
+      kvHeads: 1,
+      headSize: 8,
+      positions: 70,
+      seen: () => [66, 66],
     }),
   ],
   dropout: [
