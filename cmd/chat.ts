@@ -147,7 +147,7 @@ async function readPrompt(raw: boolean, { json: asJson }: Context): Promise<stri
     const message = asJson ? "--json gives one answer" : `a conversation needs ${kind}`;
     throw new RandloraError("usage", `${message}, and there is no prompt`, 'give it with -p "…", or on stdin');
   }
-  const { decodeUtf8 } = await import("../src/text/utf8.ts");
+  const { decodeUtf8 } = await import("../src/files/utf8.ts");
   const input = decodeUtf8(await Bun.stdin.bytes(), "stdin");
   if (input.trim() === "") throw new RandloraError("usage", "no prompt", 'give it with -p "…", or on stdin');
   // A shell's `echo` ends with a newline that nobody meant to say; a text to be continued is taken as it stands.

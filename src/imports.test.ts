@@ -10,7 +10,7 @@ const ROOT = join(import.meta.dir, "..");
  */
 const TIERS = [
   ["errors.ts", "files"],
-  ["safetensors", "random", "regex", "bases"],
+  ["safetensors", "random", "regex", "bases", "data"],
   ["gpu", "kernels"],
   ["tensor"],
   ["models", "adapters", "text", "hub"],

@@ -1,4 +1,5 @@
-import type { MicroBatch, StepPlan } from "../../src/text/data/types.ts";
+import type { StepPlan } from "../../src/data/types.ts";
+import type { MicroBatch } from "../../src/text/data/types.ts";
 
 /** Tokens of a text. */
 export const ROW = 512;
@@ -23,7 +24,7 @@ export function microBatchOf(tokens: number, vocabularySize: number, seed: numbe
 }
 
 /** A run of one such micro-batch a step, as far as an estimate of memory looks at it. */
-export function planOf(tokens: number): StepPlan {
+export function planOf(tokens: number): StepPlan<MicroBatch> {
   const targets = microBatchOf(tokens, 1, 0).rows.length;
   const step = () => {
     throw new Error("an estimate makes up its own steps");

@@ -8,7 +8,7 @@ import { MAX_SETTINGS_BYTES, readWhole } from "../files/read-whole.ts";
 import { LimitError, measure } from "./template/budget.ts";
 import { JinjaTemplate, TemplateError } from "./template/jinja.ts";
 import { readOptionalJsonObject, readTokenizerConfig } from "./tokenizer/files.ts";
-import { decodeUtf8 } from "./utf8.ts";
+import { decodeUtf8 } from "../files/utf8.ts";
 
 /** One turn. What else a template reads (`tool_calls`, `reasoning_content`, `name`) may stand beside the two. */
 export interface ChatMessage {

@@ -2,8 +2,10 @@ import { RandloraError } from "../errors.ts";
 import { loadConfig } from "../models/architectures/index.ts";
 import { loadChatTemplate } from "../text/chat-template.ts";
 import { loadTrainingData, type TrainingData } from "../text/data/load-run.ts";
-import { planSteps } from "../text/data/steps.ts";
-import type { DataSet, StepPlan } from "../text/data/types.ts";
+import { planSteps } from "../data/steps.ts";
+import type { StepPlan } from "../data/types.ts";
+import { samplesOf } from "../text/data/batch.ts";
+import type { DataSet, MicroBatch } from "../text/data/types.ts";
 import { readEndOfSequence } from "../text/stop.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { TrainSettings } from "./settings.ts";
@@ -57,8 +59,8 @@ export async function loadRunData(
 
 /** Steps of a run, and the validation set as steps of one micro-batch each. */
 export interface RunPlan {
-  readonly steps: StepPlan;
-  readonly validation: StepPlan | undefined;
+  readonly steps: StepPlan<MicroBatch>;
+  readonly validation: StepPlan<MicroBatch> | undefined;
 }
 
 /** The steps that the settings make of the data. */
@@ -69,8 +71,8 @@ export function planRun(settings: TrainSettings, { train, valid }: TrainingData)
   const packing = settings.packing ? settings.maxLength : undefined;
   const once = { batchSize, accumulation: 1, length: { epochs: 1 }, shuffle: false, seed };
   return {
-    steps: planSteps(train, { batchSize, accumulation, length, shuffle, seed, packing }),
-    validation: valid && planSteps(valid, once),
+    steps: planSteps(samplesOf(train), { batchSize, accumulation, length, shuffle, seed, packing }),
+    validation: valid && planSteps(samplesOf(valid), once),
   };
 }
 

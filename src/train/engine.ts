@@ -6,7 +6,8 @@ import { recordTraining } from "../models/training.ts";
 import type { DecoderWeights } from "../models/weights.ts";
 import { Run } from "../tensor/run.ts";
 import { Tape } from "../tensor/tape.ts";
-import type { MicroBatch, Step, StepPlan } from "../text/data/types.ts";
+import type { Step, StepPlan } from "../data/types.ts";
+import type { MicroBatch } from "../text/data/types.ts";
 import { AdamW, addLosses, type AdamWSettings, type StepOutcome } from "./adamw.ts";
 import type { Method } from "./method.ts";
 
@@ -52,7 +53,7 @@ export class Engine implements Disposable {
    * @returns what the step found out, once the GPU has done it
    * @throws RandloraError `memory`, `gpu`
    */
-  async step(step: Step, learningRate: number): Promise<{ outcome: Promise<StepOutcome> }> {
+  async step(step: Step<MicroBatch>, learningRate: number): Promise<{ outcome: Promise<StepOutcome> }> {
     await this.#recordStep(step, learningRate, () => this.#run.submit());
     const outcome = this.#adamw.read();
     outcome.catch(() => {}); // the caller awaits it a step later
@@ -63,7 +64,7 @@ export class Engine implements Disposable {
    * Takes all the memory that a step and an evaluation take, and gives it back. Nothing is computed: parameters stay.
    * @throws RandloraError `memory`, `gpu`
    */
-  async rehearse(step: Step, evaluated: MicroBatch | undefined): Promise<void> {
+  async rehearse(step: Step<MicroBatch>, evaluated: MicroBatch | undefined): Promise<void> {
     const discard = () => this.#run.discard();
     await this.#recordStep(step, 0, discard);
     if (evaluated !== undefined) {
@@ -77,7 +78,7 @@ export class Engine implements Disposable {
   }
 
   async #recordStep(
-    { index, microBatches, targets }: Step,
+    { index, microBatches, targets }: Step<MicroBatch>,
     learningRate: number,
     send: () => Promise<void> | void,
   ): Promise<void> {
@@ -103,7 +104,7 @@ export class Engine implements Disposable {
    * The mean loss over all targets of a plan, in nats.
    * @param signal ends it early: the result is then undefined
    */
-  async evaluate(plan: StepPlan, signal?: AbortSignal): Promise<number | undefined> {
+  async evaluate(plan: StepPlan<MicroBatch>, signal?: AbortSignal): Promise<number | undefined> {
     const run = this.#run;
     this.#model.method.prepare(run);
     const sums = run.keep(run.allocate("evaluation", [1, plan.length]));
@@ -135,7 +136,7 @@ export class Engine implements Disposable {
   }
 
   /** The mean loss over the targets of a step's first micro-batch, in nats. */
-  async sampleLoss(step: Step): Promise<number | undefined> {
+  async sampleLoss(step: Step<MicroBatch>): Promise<number | undefined> {
     const [first] = step.microBatches;
     if (first === undefined) return undefined;
     const only = { ...step, microBatches: [first], targets: first.targets.length };

@@ -1,5 +1,6 @@
 import type { Gpu } from "../gpu/gpu.ts";
-import type { MicroBatch, Step, StepPlan } from "../text/data/types.ts";
+import type { Step, StepPlan } from "../data/types.ts";
+import type { MicroBatch } from "../text/data/types.ts";
 import { Engine, type EngineOptions, type TrainedModel } from "./engine.ts";
 
 /**
@@ -11,8 +12,8 @@ export async function estimateBytes(
   counting: Gpu,
   model: TrainedModel,
   options: EngineOptions,
-  steps: StepPlan,
-  validation: StepPlan | undefined,
+  steps: StepPlan<MicroBatch>,
+  validation: StepPlan<MicroBatch> | undefined,
 ): Promise<number> {
   using engine = new Engine(counting, model, options);
   const { contextLength } = model.config;
@@ -28,14 +29,17 @@ export async function estimateBytes(
 }
 
 /** A step whose micro-batches are as large as the largest one of a plan. */
-export function largestStep(steps: StepPlan, contextLength: number): Step {
+export function largestStep(steps: StepPlan<MicroBatch>, contextLength: number): Step<MicroBatch> {
   const batch = largestBatch(steps, contextLength);
   const { ids, targets } = batch;
   return { index: 0, epoch: 0, microBatches: [batch, batch], targets: targets.length * 2, tokens: ids.length * 2 };
 }
 
 /** A micro-batch of the size of a plan's largest one: samples as long as the model takes them. */
-export function largestBatch({ largest: { tokens, targets } }: StepPlan, contextLength: number): MicroBatch {
+export function largestBatch(
+  { largest: { tokens, targets } }: StepPlan<MicroBatch>,
+  contextLength: number,
+): MicroBatch {
   const ids = new Uint32Array(tokens);
   return {
     ids,

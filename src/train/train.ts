@@ -1,6 +1,7 @@
 import { RandloraError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
-import type { StepPlan } from "../text/data/types.ts";
+import type { StepPlan } from "../data/types.ts";
+import type { MicroBatch } from "../text/data/types.ts";
 import type { StepOutcome } from "./adamw.ts";
 import { bringBestBack, forgetBestBefore, setBestAside } from "./best.ts";
 import { diverged } from "./diverged.ts";
@@ -30,9 +31,9 @@ export interface TrainJob {
   readonly folder: RunFolder;
   readonly engine: Engine;
   readonly method: Method;
-  readonly steps: StepPlan;
+  readonly steps: StepPlan<MicroBatch>;
   /** The validation set, each of its tokens once; undefined without one. */
-  readonly validation: StepPlan | undefined;
+  readonly validation: StepPlan<MicroBatch> | undefined;
   /** Where the run stands: `step` 0 and nothing else for a new one. */
   readonly progress: Progress;
   /** Is that a state on the disk? */

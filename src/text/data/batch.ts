@@ -1,11 +1,22 @@
+import type { Samples } from "../../data/types.ts";
 import type { DataSet, MicroBatch } from "./types.ts";
+
+/** A data set as steps take it. */
+export function samplesOf(data: DataSet): Samples<MicroBatch> {
+  return {
+    length: data.length,
+    lengthOf: (i) => data.lengthOf(i),
+    targetsOf: (i) => data.supervisedOf(i),
+    batchOf: (numbers) => microBatchOf(data, numbers),
+  };
+}
 
 /**
  * Puts samples one after another into a micro-batch.
  *
  * @param numbers which samples of the set, in this order
  */
-export function microBatchOf(data: DataSet, numbers: readonly number[]): MicroBatch {
+function microBatchOf(data: DataSet, numbers: readonly number[]): MicroBatch {
   let tokens = 0;
   let supervised = 0;
   for (const i of numbers) {

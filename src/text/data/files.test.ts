@@ -1,7 +1,8 @@
+import type { StoredDataSet } from "./store.ts";
 import { describe, expect, test } from "bun:test";
 import { link, symlink } from "node:fs/promises";
 import { type DataChoice, locateData } from "./files.ts";
-import { splitForValidation } from "./split.ts";
+import { splitForValidation } from "../../data/split.ts";
 import { DataFolder, numberedSamples } from "../testing/data.ts";
 
 const A = [{ text: "a" }];
@@ -75,27 +76,30 @@ test.if(process.platform !== "win32")("a pipe is told from a file", async () => 
 });
 
 describe("a split", () => {
+  const split = (set: StoredDataSet, fraction: number, seed: bigint) => {
+    const { train, valid } = splitForValidation(set.length, fraction, seed, set.path);
+    return { train: set.select(train), valid: set.select(valid) };
+  };
   const data = numberedSamples([4, 4, 4, 4, 4, 4, 4, 4, 4, 4]);
   const lines = (set: { length: number; sample(i: number): { line: number } }) =>
     Array.from({ length: set.length }, (_, i) => set.sample(i).line);
 
   test("is disjoint, complete, in file order, and decided by the seed", () => {
-    const { train, valid } = splitForValidation(data, 0.3, 5n);
+    const { train, valid } = split(data, 0.3, 5n);
     expect(valid.length).toBe(3);
     expect([...lines(train), ...lines(valid)].toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     for (const part of [train, valid]) expect(lines(part)).toEqual(lines(part).toSorted((a, b) => a - b));
-    expect(lines(splitForValidation(data, 0.3, 5n).valid)).toEqual(lines(valid));
-    expect(lines(splitForValidation(data, 0.3, 6n).valid)).not.toEqual(lines(valid));
+    expect(lines(split(data, 0.3, 5n).valid)).toEqual(lines(valid));
+    expect(lines(split(data, 0.3, 6n).valid)).not.toEqual(lines(valid));
     const line = valid.sample(0).line;
     expect([...valid.sample(0).ids]).toEqual([...data.sample(line - 1).ids]);
     expect(valid.totals).toMatchObject({ samples: 3, tokens: 12, supervisedTokens: 6 });
   });
 
   test("leaves at least one sample on either side", () => {
-    expect(splitForValidation(data, 0.001, 0n).valid.length).toBe(1);
-    expect(splitForValidation(data, 0.999, 0n).train.length).toBe(1);
-    expect(() => splitForValidation(numberedSamples([4]), 0.5, 0n)).toThrow("one sample cannot be split");
-    for (const fraction of [0, 1, Number.NaN])
-      expect(() => splitForValidation(data, fraction, 0n)).toThrow("--valid-split");
+    expect(split(data, 0.001, 0n).valid.length).toBe(1);
+    expect(split(data, 0.999, 0n).train.length).toBe(1);
+    expect(() => split(numberedSamples([4]), 0.5, 0n)).toThrow("one sample cannot be split");
+    for (const fraction of [0, 1, Number.NaN]) expect(() => split(data, fraction, 0n)).toThrow("--valid-split");
   });
 });

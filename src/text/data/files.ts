@@ -2,7 +2,7 @@ import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { RandloraError } from "../../errors.ts";
 import { naming, oneLine } from "../../files/failure.ts";
-import { ChunkedFile } from "./chunks.ts";
+import { ChunkedFile } from "../../data/chunks.ts";
 
 /** What `--data`, `--valid` and `--valid-split` say. */
 export interface DataChoice {

@@ -1,7 +1,7 @@
 import { RandloraError } from "../../errors.ts";
 import { quote } from "../../files/failure.ts";
 import type { ChatMessage } from "../chat-template.ts";
-import type { DataRecord } from "./record.ts";
+import type { DataRecord } from "../../data/record.ts";
 
 /** What a record is as a sample: one of the four kinds, with its fields checked. */
 export type Recognised =

@@ -1,6 +1,6 @@
 import { type DataChoice, locateData, theSame } from "./files.ts";
 import { loadDataSet, type LoadOptions } from "./load.ts";
-import { splitForValidation } from "./split.ts";
+import { splitForValidation } from "../../data/split.ts";
 import type { DataSet, DataTotals } from "./types.ts";
 
 export interface TrainingDataOptions extends LoadOptions {
@@ -26,7 +26,8 @@ export async function loadTrainingData(choice: DataChoice, options: TrainingData
   const data = await loadDataSet(files.train, options);
   const read = [{ path: files.train, totals: data.totals }];
   if (choice.validSplit !== undefined) {
-    return { ...splitForValidation(data, choice.validSplit, options.seed), read };
+    const { train, valid } = splitForValidation(data.length, choice.validSplit, options.seed, files.train);
+    return { train: data.select(train), valid: data.select(valid), read };
   }
   if (files.valid === undefined) return { train: data, valid: undefined, read };
   const valid = await loadDataSet(files.valid, options);

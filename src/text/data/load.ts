@@ -2,8 +2,8 @@ import { stat } from "node:fs/promises";
 import { RandloraError } from "../../errors.ts";
 import { naming, oneLine } from "../../files/failure.ts";
 import { type EncoderOptions, SampleEncoder } from "./encoder.ts";
-import { recognise } from "./kinds.ts";
-import { readRecords } from "./records.ts";
+import { recognise, SAMPLE_FIELDS } from "./kinds.ts";
+import { readRecords } from "../../data/records.ts";
 import { DataSetBuilder, type StoredDataSet } from "./store.ts";
 
 export interface LoadOptions extends EncoderOptions {
@@ -34,7 +34,7 @@ export async function loadDataSet(path: string, options: LoadOptions): Promise<S
   const encoder = new SampleEncoder({ now: mtime, ...options });
   const builder = new DataSetBuilder(maxLength);
   let count = 0;
-  for await (const record of readRecords(path)) {
+  for await (const record of readRecords(path, SAMPLE_FIELDS)) {
     builder.add(
       placed(name, record.place, () => encoder.encode(recognise(name, record))),
       record.line,

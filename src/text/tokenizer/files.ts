@@ -6,7 +6,7 @@ import * as v from "valibot";
 import { RandloraError } from "../../errors.ts";
 import { isJsonObject } from "../../files/json.ts";
 import { MAX_SETTINGS_BYTES, readJson, readWhole } from "../../files/read-whole.ts";
-import { decodeUtf8 } from "../utf8.ts";
+import { decodeUtf8 } from "../../files/utf8.ts";
 
 const HINT = "fetch or copy the file again";
 

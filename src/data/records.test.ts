@@ -1,13 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { FIXTURES } from "../testing/families.ts";
+import { SAMPLE_FIELDS } from "../text/data/kinds.ts";
+import { FIXTURES } from "../text/testing/families.ts";
 import type { DataRecord } from "./record.ts";
 import { readRecords } from "./records.ts";
-import { DataFolder } from "../testing/data.ts";
+import { DataFolder } from "../text/testing/data.ts";
 
 async function readAll(path: string): Promise<DataRecord[]> {
   const records: DataRecord[] = [];
-  for await (const record of readRecords(path)) records.push(record);
+  for await (const record of readRecords(path, SAMPLE_FIELDS)) records.push(record);
   return records;
 }
 

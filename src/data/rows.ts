@@ -1,5 +1,5 @@
 import { shuffled } from "./shuffle.ts";
-import type { DataSet, StepOptions } from "./types.ts";
+import type { Samples, StepOptions } from "./types.ts";
 
 /** What is batched: the samples of each row, by number. */
 export interface Rows {
@@ -12,7 +12,10 @@ export interface Rows {
  * for as long as they fit (next fit: without padding a row that is not full costs nothing), in file order or, where
  * epochs are shuffled, in an order drawn once, so that neighbours in the file do not always share a row.
  */
-export function rowsOf(data: DataSet, { packing, shuffle, seed }: Omit<StepOptions, "length">): Rows {
+export function rowsOf(
+  data: Pick<Samples<unknown>, "length" | "lengthOf">,
+  { packing, shuffle, seed }: Omit<StepOptions, "length">,
+): Rows {
   if (packing === undefined) return { length: data.length, samplesOf: (row) => [row] };
   const order = shuffle
     ? shuffled(data.length, seed, "packing")

@@ -1,7 +1,6 @@
-import { microBatchOf } from "./batch.ts";
 import { type Rows, rowsOf } from "./rows.ts";
 import { shuffled } from "./shuffle.ts";
-import type { DataSet, LargestMicroBatch, Step, StepOptions, StepPlan } from "./types.ts";
+import type { LargestMicroBatch, Samples, Step, StepOptions, StepPlan } from "./types.ts";
 
 /**
  * Plans the steps of a run. Every epoch takes all rows once, `batchSize` a micro-batch, `accumulation` micro-batches a
@@ -9,33 +8,33 @@ import type { DataSet, LargestMicroBatch, Step, StepOptions, StepPlan } from "./
  *
  * @throws {RangeError} for an empty data set and for sizes that are not positive whole numbers
  */
-export function planSteps(data: DataSet, options: StepOptions): StepPlan {
+export function planSteps<Batch>(samples: Samples<Batch>, options: StepOptions): StepPlan<Batch> {
   const { batchSize, accumulation, length } = options;
   const asked = "steps" in length ? length.steps : length.epochs;
-  for (const size of [data.length, batchSize, accumulation, asked]) {
+  for (const size of [samples.length, batchSize, accumulation, asked]) {
     if (!Number.isSafeInteger(size) || size < 1) throw new RangeError(`${size} is no positive whole number`);
   }
-  const rows = rowsOf(data, options);
+  const rows = rowsOf(samples, options);
   const stepsPerEpoch = Math.ceil(rows.length / (batchSize * accumulation));
   const steps = "steps" in length ? length.steps : length.epochs * stepsPerEpoch;
-  return new Plan(data, rows, options, stepsPerEpoch, steps);
+  return new Plan(samples, rows, options, stepsPerEpoch, steps);
 }
 
 /** Rows that the largest micro-batch is looked for among: after so many, epochs bring hardly a larger one. */
 const LOOKED_AT = 2 ** 21;
 
-class Plan implements StepPlan {
+class Plan<Batch> implements StepPlan<Batch> {
   readonly length: number;
   readonly stepsPerEpoch: number;
-  readonly #data: DataSet;
+  readonly #samples: Samples<Batch>;
   readonly #rows: Rows;
   readonly #options: StepOptions;
   /** The order of the epoch that was asked for last. */
   #order: { epoch: number; rows: Uint32Array } | undefined;
   #largest: LargestMicroBatch | undefined;
 
-  constructor(data: DataSet, rows: Rows, options: StepOptions, stepsPerEpoch: number, length: number) {
-    this.#data = data;
+  constructor(samples: Samples<Batch>, rows: Rows, options: StepOptions, stepsPerEpoch: number, length: number) {
+    this.#samples = samples;
     this.#rows = rows;
     this.#options = options;
     this.stepsPerEpoch = stepsPerEpoch;
@@ -47,17 +46,18 @@ class Plan implements StepPlan {
     return this.#largest;
   }
 
-  step(index: number): Step {
+  step(index: number): Step<Batch> {
     if (!Number.isSafeInteger(index) || index < 0 || index >= this.length) {
       throw new RangeError(`no step ${index} among ${this.length}`);
     }
-    const microBatches = this.#samplesOf(index).map((samples) => microBatchOf(this.#data, samples));
+    const batches = this.#samplesOf(index);
+    const numbers = batches.flat();
     return {
       index,
       epoch: Math.floor(index / this.stepsPerEpoch),
-      microBatches,
-      targets: microBatches.reduce((sum, { targets }) => sum + targets.length, 0),
-      tokens: microBatches.reduce((sum, { ids }) => sum + ids.length, 0),
+      microBatches: batches.map((samples) => this.#samples.batchOf(samples)),
+      targets: sum(numbers, (i) => this.#samples.targetsOf(i)),
+      tokens: sum(numbers, (i) => this.#samples.lengthOf(i)),
     };
   }
 
@@ -93,8 +93,8 @@ class Plan implements StepPlan {
       Math.max(this.stepsPerEpoch, Math.ceil(LOOKED_AT / (batchSize * accumulation))),
     );
     const most = {
-      tokens: this.#longestRows((i) => this.#data.lengthOf(i)),
-      targets: this.#longestRows((i) => this.#data.supervisedOf(i)),
+      tokens: this.#longestRows((i) => this.#samples.lengthOf(i)),
+      targets: this.#longestRows((i) => this.#samples.targetsOf(i)),
     };
     let tokens = 0;
     let targets = 0;
@@ -102,11 +102,11 @@ class Plan implements StepPlan {
       for (const samples of this.#samplesOf(index)) {
         tokens = Math.max(
           tokens,
-          sum(samples, (i) => this.#data.lengthOf(i)),
+          sum(samples, (i) => this.#samples.lengthOf(i)),
         );
         targets = Math.max(
           targets,
-          sum(samples, (i) => this.#data.supervisedOf(i)),
+          sum(samples, (i) => this.#samples.targetsOf(i)),
         );
       }
     }

@@ -1,6 +1,6 @@
-import { RandloraError } from "../../errors.ts";
-import { oneLine } from "../../files/failure.ts";
-import { decodeUtf8 } from "../utf8.ts";
+import { RandloraError } from "../errors.ts";
+import { oneLine } from "../files/failure.ts";
+import { decodeUtf8 } from "../files/utf8.ts";
 import { cutLines, ElementCutter, type JsonPiece } from "./json-pieces.ts";
 import type { DataRecord } from "./record.ts";
 

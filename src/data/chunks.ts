@@ -1,5 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { naming } from "../../files/failure.ts";
+import { naming } from "../files/failure.ts";
 
 const CHUNK_BYTES = 1 << 20;
 

@@ -6,9 +6,9 @@ import {
   parquetSchema,
 } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
-import { RandloraError } from "../../errors.ts";
-import { naming, oneLine, quote } from "../../files/failure.ts";
-import { decodeUtf8 } from "../utf8.ts";
+import { RandloraError } from "../errors.ts";
+import { naming, oneLine, quote } from "../files/failure.ts";
+import { decodeUtf8 } from "../files/utf8.ts";
 import type { DataRecord } from "./record.ts";
 
 /**

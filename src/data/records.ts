@@ -1,8 +1,7 @@
-import { RandloraError } from "../../errors.ts";
-import { oneLine } from "../../files/failure.ts";
+import { RandloraError } from "../errors.ts";
+import { oneLine } from "../files/failure.ts";
 import { ChunkedFile } from "./chunks.ts";
 import { readJsonRecords } from "./json-records.ts";
-import { SAMPLE_FIELDS } from "./kinds.ts";
 import { readParquetRecords } from "./parquet-records.ts";
 import type { DataRecord } from "./record.ts";
 
@@ -18,15 +17,16 @@ const COMPRESSED: readonly (readonly [bytes: readonly number[], name: string])[]
 /**
  * Reads the records of a data file one by one: JSON lines, a JSON array or parquet, told by its first bytes.
  *
+ * @param columns of a parquet file that are read
  * @throws {RandloraError} naming the file and the line or row
  */
-export async function* readRecords(path: string): AsyncGenerator<DataRecord> {
+export async function* readRecords(path: string, columns: readonly string[]): AsyncGenerator<DataRecord> {
   await using file = await ChunkedFile.open(path);
   const start = await file.read(8);
   const compressed = COMPRESSED.find(([bytes]) => bytes.every((byte, i) => start[i] === byte));
   if (compressed !== undefined) {
     throw new RandloraError("data", `${oneLine(path)}: compressed (${compressed[1]})`, "unpack it first");
   }
-  if (new TextDecoder().decode(start.subarray(0, 4)) === "PAR1") yield* readParquetRecords(path, SAMPLE_FIELDS);
+  if (new TextDecoder().decode(start.subarray(0, 4)) === "PAR1") yield* readParquetRecords(path, columns);
   else yield* readJsonRecords(path, file.chunks());
 }

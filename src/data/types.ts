@@ -1,0 +1,57 @@
+/** The samples of a set as batches are made of them, whatever a sample is: a text, a picture. */
+export interface Samples<Batch> {
+  readonly length: number;
+  /** What sample i takes of a batch: its tokens; 1 for a picture. */
+  lengthOf(i: number): number;
+  /** How many terms of the loss sample i has. */
+  targetsOf(i: number): number;
+  /** What goes through the model at once. @param numbers which samples, in this order */
+  batchOf(numbers: readonly number[]): Batch;
+}
+
+/** What one optimiser step learns from. Its loss is the mean over all `targets` of all its micro-batches. */
+export interface Step<Batch> {
+  /** From 0. */
+  readonly index: number;
+  /** From 0. */
+  readonly epoch: number;
+  readonly microBatches: readonly Batch[];
+  /** Terms of the loss of all micro-batches: what the sum of the losses is divided by. */
+  readonly targets: number;
+  /** The lengths of all samples. */
+  readonly tokens: number;
+}
+
+/** How samples become steps. All that decides the order of the data: the same values give the same steps. */
+export interface StepOptions {
+  /** Rows of a micro-batch; a row is a sample, or with `packing` as many as fit. */
+  readonly batchSize: number;
+  /** Micro-batches of a step. */
+  readonly accumulation: number;
+  /** The length of the run: this many steps, through as many epochs as it takes, or this many epochs. */
+  readonly length: { readonly steps: number } | { readonly epochs: number };
+  /** A new order every epoch, drawn from `seed`; otherwise file order. */
+  readonly shuffle: boolean;
+  readonly seed: bigint;
+  /** Join samples into rows of at most this length; undefined: every sample is a row. */
+  readonly packing?: number | undefined;
+}
+
+/** The largest micro-batch of a run: what memory must suffice for. */
+export interface LargestMicroBatch {
+  /** Most tokens of any micro-batch. */
+  readonly tokens: number;
+  /** Most terms of the loss of any micro-batch, perhaps of another one. */
+  readonly targets: number;
+}
+
+/** A run's steps, each at hand by its number: resuming needs nothing but the number of the next. */
+export interface StepPlan<Batch> {
+  /** Number of steps of the run. */
+  readonly length: number;
+  readonly stepsPerEpoch: number;
+  /** Over the whole run. */
+  readonly largest: LargestMicroBatch;
+  /** @throws {RangeError} when index is not one of 0 … length − 1 */
+  step(index: number): Step<Batch>;
+}
