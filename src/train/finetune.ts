@@ -45,13 +45,16 @@ export async function finetune(
   observer: TrainObserver,
   signal: AbortSignal,
 ): Promise<TrainResult> {
-  const state = await newestState(input.folder.states);
+  const { folder } = input;
+  // It also brings back an adapter that a killed process had set aside.
+  await folder.removeLeftovers(input.settings.method);
+  const state = await newestState(folder.states);
   const hash = dataHash(input.data);
   if (state !== undefined && state.progress.data !== hash) {
     const cause = `${input.settings.data}: not the data that the run began with`;
     throw new RandloraError("data", cause, "put the old data back, or start a new run");
   }
-  const settings = await withOwnAdapter(input.settings, input.folder);
+  const settings = await withOwnAdapter(input.settings, folder);
   const began = state?.progress.kernels.choices;
   await using source = await ModelSource.open(settings, input.location, { began, signal });
   const base = await source.fingerprint();

@@ -58,6 +58,8 @@ test("an adapter that exists is trained on: its bases, parameters, targets", asy
   // It is resumed without the adapter that it began with.
   await rename(folder.at("base"), folder.at("moved"));
   const longer = { ...settings, steps: 2, schedule: "constant" as const };
+  // Nor is its own one lost that was set aside by a process killed between two renames.
+  await rename(folder.at("on", "adapter"), folder.at("on", "adapter.999999999-0.old.part"));
   expect((await trainHere("on", longer)).result.steps).toBe(2);
 });
 
