@@ -161,6 +161,24 @@ test("a run that is stopped in its last evaluation makes up for it", async () =>
   expect(state).toMatchObject({ evaluated: 2, best: { step: 2 } });
 });
 
+test("a state is taken back whose evaluation, made up for, is no number", async () => {
+  const settings = { ...(await small({ steps: 2, evalEvery: 2, saveEvery: 1 })), keep: 2 };
+  const stop = new AbortController();
+  const recording = new Recording();
+  recording.onStep = (step) => void (step === 2 && stop.abort());
+  await trainHere("cut-off-bad", settings, recording, stop.signal);
+  const parameters = folder.at("cut-off-bad", "state", "step-2", "parameters.safetensors");
+  const bytes = await readFile(parameters);
+  bytes.fill(0xff, bytes.length - 64);
+  await writeFile(parameters, bytes);
+  await expect(trainHere("cut-off-bad", settings)).rejects.toMatchObject({
+    code: "numeric",
+    message: "step 2: the validation loss is NaN",
+    hint: expect.stringContaining("saved at step 1 is kept"),
+  });
+  expect(await readdir(folder.at("cut-off-bad", "state"))).toEqual(["step-1"]);
+});
+
 test("a run of epochs is resumed for more steps than it had, not for fewer", async () => {
   const settings = await small({ schedule: "constant" });
   const epochs = { ...settings, steps: null, epochs: 2 };

@@ -65,7 +65,6 @@ interface Pending {
  *   step was taken from stays; `file` when something cannot be written: the states before are as they were; `memory`, `gpu`
  */
 export async function train(job: TrainJob, observer: TrainObserver, signal: AbortSignal): Promise<TrainOutcome> {
-  await job.folder.removeLeftovers(job.method.kind);
   await using metrics = await MetricsFile.open(job.folder.metrics, job.resumed ? job.progress : undefined);
   return await new Loop(job, observer, metrics).run(signal);
 }
@@ -207,7 +206,11 @@ class Loop {
     if (validation === undefined) return false;
     const validLoss = await engine.evaluate(validation, signal);
     if (validLoss === undefined) return false; // interrupted: the resumed run makes up for it
-    if (!Number.isFinite(validLoss)) throw diverged(step, `the validation loss is ${validLoss}`, this.#saved);
+    if (!Number.isFinite(validLoss)) {
+      // A state of this step was saved before the evaluation, which had been interrupted.
+      const kept = step > 0 && this.#saved === step ? await this.#goBack(step) : this.#saved;
+      throw diverged(step, `the validation loss is ${validLoss}`, kept, step > 0);
+    }
     const { best, evaluationsSinceBest } = this.#progress;
     const isBest = best === null || validLoss < best.validLoss;
     this.#progress = {
