@@ -33,6 +33,8 @@ export class RunFolder implements AsyncDisposable {
     const { path, made } = out === undefined ? await numbered(settings) : await emptyFolder(resolve(out));
     const folder = new RunFolder(path, await lockFolder(path), made);
     try {
+      // Another run may have come and gone before the lock was taken.
+      if (out !== undefined) await requireEmpty(path);
       await folder.writeSettings(settings);
       return folder;
     } catch (thrown) {
@@ -151,8 +153,14 @@ async function numbered({ model, method }: TrainSettings): Promise<FreshFolder> 
 
 async function emptyFolder(path: string): Promise<FreshFolder> {
   const made = await naming(path, "write", mkdir(path, { recursive: true }));
+  await requireEmpty(path);
+  return { path, made };
+}
+
+/** @throws RandloraError `file` where anything but locks is in the folder */
+async function requireEmpty(path: string): Promise<void> {
   const names = (await naming(path, "read", readdir(path))).filter((name) => !name.startsWith("lock."));
-  if (names.length === 0) return { path, made };
+  if (names.length === 0) return;
   const isRun = names.includes(SETTINGS_FILE);
   const cause = isRun ? "there is a run already" : "the folder is not empty";
   const hint = isRun ? `go on with it (--resume ${oneLine(path)}), or name another --out` : "name another --out";
