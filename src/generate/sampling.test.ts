@@ -97,6 +97,17 @@ test("penalties count within their window and act on the sign", () => {
   expect(hasPenalties({ ...PLAIN, presencePenalty: 0.1 })).toBe(true);
 });
 
+test("penalties, however large, leave probabilities", () => {
+  for (const penalty of [{ repeatPenalty: 1e-300 }, { presencePenalty: 1e300 }, { frequencyPenalty: -1e300 }]) {
+    const options = { ...PLAIN, ...penalty };
+    const logits = Float32Array.of(1, 2, 3);
+    penalise(logits, [0, 1, 2, 0, 1], checkSampling(options));
+    const { probabilities } = distribution(rank(logits, 0), options);
+    expect(probabilities.reduce((sum, each) => sum + each)).toBeCloseTo(1);
+  }
+  expect(() => checkSampling({ ...PLAIN, repeatPenalty: Infinity })).toThrow("repeatPenalty is Infinity");
+});
+
 test("ranks by logit, then by id", () => {
   expect(rank(Float32Array.of(1, 3, 3, -Infinity, 2), 4).ids).toEqual([1, 2, 4, 0]);
 });

@@ -57,6 +57,9 @@ export function hasPenalties({ repeatPenalty, presencePenalty, frequencyPenalty 
   return repeatPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0;
 }
 
+/** A number that f32 holds; no model means larger ones. */
+const LARGEST = 1e38;
+
 /** Lowers the logits of the last `penaltyWindow` of these tokens, in place. */
 export function penalise(logits: Float32Array, tokens: readonly number[], options: SamplingOptions): void {
   const { repeatPenalty, presencePenalty, frequencyPenalty, penaltyWindow } = options;
@@ -68,7 +71,9 @@ export function penalise(logits: Float32Array, tokens: readonly number[], option
     const logit = logits[token];
     if (logit === undefined) continue;
     const repeated = logit > 0 ? logit / repeatPenalty : logit * repeatPenalty;
-    logits[token] = repeated - presencePenalty - count * frequencyPenalty;
+    const penalised = repeated - presencePenalty - count * frequencyPenalty;
+    // Infinite ones would leave no probabilities.
+    logits[token] = Math.max(-LARGEST, Math.min(penalised, LARGEST));
   }
 }
 
@@ -136,7 +141,7 @@ export function checkSampling(options: SamplingOptions): SamplingOptions {
     ["topK", (value) => Number.isInteger(value) && value >= 0, "a whole number, 0 or more"],
     ["topP", (value) => value > 0 && value <= 1, "above 0, at most 1"],
     ["minP", (value) => value >= 0 && value <= 1, "0 to 1"],
-    ["repeatPenalty", (value) => value > 0, "above 0"],
+    ["repeatPenalty", (value) => value > 0 && value < Infinity, "above 0"],
     ["presencePenalty", Number.isFinite, "a number"],
     ["frequencyPenalty", Number.isFinite, "a number"],
     ["penaltyWindow", (value) => Number.isInteger(value) && value >= 0, "a whole number, 0 or more"],
