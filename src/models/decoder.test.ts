@@ -54,6 +54,19 @@ test("64 greedy tokens are transformers'", async () => {
   }
 });
 
+test("a pass that the GPU cannot take leaves nothing behind, neither in the cache nor for the next pass", async () => {
+  const [{ ids = [], top_ids: best = [] } = {}] = texts;
+  using cache = decoder.createCache();
+  const many = Array.from({ length: gpu.limits.maxComputeWorkgroupsPerDimension + 1 }, () => 1);
+  cache.reserve(many.length);
+  const before = gpu.memory.liveBytes;
+  await expect(decoder.prefill(cache, many, { block: many.length })).rejects.toMatchObject({ code: "gpu" });
+  expect([cache.length, gpu.memory.liveBytes]).toEqual([0, before]);
+  const hidden = await decoder.prefill(cache, ids);
+  expect([...(await decoder.top(hidden, best.length)).ids]).toEqual(best);
+  gpu.memory.release(hidden.buffer);
+});
+
 test(
   "blocks and the cache change nothing",
   async () => {

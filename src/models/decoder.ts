@@ -215,8 +215,16 @@ export class Decoder {
     for (let first = 0; first < ids.length; first += block) {
       signal?.throwIfAborted();
       const some = ids.slice(first, first + block);
-      use(run, recordForward(run, this.config, this.weights, cache, some, sequenceLength), first);
-      await run.submit();
+      const { length } = cache;
+      try {
+        use(run, recordForward(run, this.config, this.weights, cache, some, sequenceLength), first);
+        await run.submit();
+      } catch (thrown) {
+        // What was recorded must not run with the next pass, whose memory may be another; nor was the cache filled.
+        run.discard();
+        cache.truncate(length);
+        throw thrown;
+      }
     }
   }
 
