@@ -17,6 +17,12 @@ if (commit === undefined) {
   process.stderr.write("usage: bun scripts/same-bytes.ts COMMIT [CASE…]\n");
   process.exit(2);
 }
+const unknown = wanted.filter((name) => !CASES.some((each) => each.name === name));
+if (unknown.length > 0) {
+  const names = CASES.map(({ name }) => name).join(", ");
+  process.stderr.write(`no case ${unknown.join(", ")}; there are: ${names}\n`);
+  process.exit(2);
+}
 const scratch = await mkdtemp(join(tmpdir(), "same-bytes-"));
 try {
   process.exitCode = await compare(commit);
@@ -80,5 +86,5 @@ function digest(bytes: Uint8Array): string {
 }
 
 async function git(...args: string[]): Promise<number> {
-  return await Bun.spawn(["git", ...args], { cwd: ROOT, stdio: ["ignore", "ignore", "pipe"] }).exited;
+  return await Bun.spawn(["git", ...args], { cwd: ROOT, stdio: ["ignore", "ignore", "inherit"] }).exited;
 }
