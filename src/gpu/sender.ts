@@ -42,14 +42,19 @@ export class Sender {
     const stream = new Stream(this.#gpu);
     let piece = PIECE.first;
     let recorded = 0;
-    for (const { kernel, parameters, buffers, workgroups } of dispatches) {
-      stream.dispatch(await kernel, parameters, buffers, workgroups);
-      if (++recorded < piece) continue;
-      await this.#submit(stream, recorded);
-      recorded = 0;
-      piece = Math.min(2 * piece, PIECE.most);
+    try {
+      for (const { kernel, parameters, buffers, workgroups } of dispatches) {
+        stream.dispatch(await kernel, parameters, buffers, workgroups);
+        if (++recorded < piece) continue;
+        await this.#submit(stream, recorded);
+        recorded = 0;
+        piece = Math.min(2 * piece, PIECE.most);
+      }
+      if (recorded > 0) await this.#submit(stream, recorded);
+    } catch (thrown) {
+      stream.discard();
+      throw thrown;
     }
-    if (recorded > 0) await this.#submit(stream, recorded);
   }
 
   /** Waits while more than twice `MARK` dispatches are on their way. */

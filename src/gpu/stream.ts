@@ -82,6 +82,14 @@ export class Stream {
     this.#encoder = device.createCommandEncoder();
   }
 
+  /** Forgets everything recorded, which is not sent, and starts anew. */
+  discard(): void {
+    this.#pass = undefined;
+    for (const { held } of this.#uniforms) this.#gpu.memory.release(held);
+    this.#uniforms.length = 0;
+    this.#encoder = this.#gpu.device.createCommandEncoder();
+  }
+
   /** @throws RandloraError `memory` for more bytes than this GPU binds at once */
   #resource(binding: Binding): GPUBufferBinding {
     const range = "of" in binding ? binding : { of: binding, offset: 0, size: binding.size };

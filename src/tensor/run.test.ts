@@ -51,6 +51,20 @@ test("what is flushed has run, its memory is still the run's, and lengths that d
   gpu.memory.release(other.buffer);
 });
 
+test("a recording that the GPU refuses gives all its memory back", async () => {
+  const before = gpu.memory.liveBytes;
+  {
+    using run = new Run(gpu);
+    const rows = gpu.limits.maxComputeWorkgroupsPerDimension + 1;
+    const ids = run.upload("ids", [1, rows], new Uint32Array(rows));
+    const table = run.upload("table", [1, 4], new Float32Array(4));
+    run.apply(OPS.add, { a: table, b: table }, {});
+    run.apply(OPS.embedding, { ids, table }, { scale: 1 });
+    await expect(run.submit()).rejects.toMatchObject({ code: "gpu" });
+  }
+  expect(gpu.memory.liveBytes).toBe(before);
+});
+
 test("a long recording is sent in pieces, in its order", async () => {
   for (const count of [256, 600]) {
     using run = new Run(gpu);
