@@ -1,9 +1,10 @@
 import { OPS } from "../tensor/ops/index.ts";
 import type { Run } from "../tensor/run.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { uploadAngles } from "./blocks/rope.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { KvCache } from "./kv-cache.ts";
-import { recordLastNorm, recordLayer, uploadAngles } from "./layers.ts";
+import { recordLastNorm, recordLayer } from "./layers.ts";
 import { PLAIN_LINEARS } from "./linears.ts";
 import type { DecoderWeights } from "./weights.ts";
 
@@ -24,7 +25,7 @@ export function recordForward(
   const tokens = ids.length;
   cache.reserve(cache.length + tokens);
   const positions = Array.from({ length: tokens }, (_, row) => cache.length + row);
-  const tables = uploadAngles(run, config, sequenceLength, positions);
+  const tables = uploadAngles(run, config.ropes, sequenceLength, positions);
   const pass = { config, weights, linears: PLAIN_LINEARS, tables, past: cache, starts: undefined };
   const uploaded = run.upload("ids", [1, tokens], Uint32Array.from(ids));
   const inputs = { ids: uploaded, table: weights.embedding };

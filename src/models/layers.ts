@@ -1,16 +1,12 @@
-import { OPS } from "../tensor/ops/index.ts";
 import type { Recorder } from "../tensor/recorder.ts";
-import { sliceCols, sliceRows, type Tensor } from "../tensor/tensor.ts";
-import type { DecoderConfig, LayerConfig } from "./config.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { recordAttention } from "./blocks/attention.ts";
+import { recordMlp } from "./blocks/mlp.ts";
+import { type Norm, recordNorm } from "./blocks/norm.ts";
+import type { Angles } from "./blocks/rope.ts";
+import type { DecoderConfig } from "./config.ts";
 import type { Linears } from "./linears.ts";
-import { angles } from "./rope-scaling.ts";
 import type { DecoderWeights, LayerWeights } from "./weights.ts";
-
-/** cos and sin of one rope for the rows of a pass. */
-export interface Angles {
-  readonly cos: Tensor;
-  readonly sin: Tensor;
-}
 
 /** Keys and values of the positions before a pass, which its own join; a `KvCache` is one. */
 export interface Past {
@@ -33,151 +29,57 @@ export interface Pass {
   readonly starts: Tensor | undefined;
 }
 
-/**
- * Uploads the angles of every rope for tokens at these positions.
- * @param length of the sequence, or of the longest: what RoPE that depends on the length goes by
- */
-export function uploadAngles(
-  recorder: Recorder,
-  { ropes }: DecoderConfig,
-  length: number,
-  positions: ArrayLike<number>,
-): Angles[] {
-  return ropes.map((rope) => {
-    const { cos, sin } = angles(rope, length, positions);
-    const shape = [positions.length, rope.size / 2] as const;
-    return { cos: recorder.upload("cos", shape, cos), sin: recorder.upload("sin", shape, sin) };
-  });
-}
-
 /** Records layer number `index`: hidden states (tokens, hidden) from those before it, which are not released. */
 export function recordLayer(recorder: Recorder, pass: Pass, index: number, x: Tensor): Tensor {
-  const layerConfig = pass.config.layers[index];
+  const { config, linears, past, starts } = pass;
+  const layerConfig = config.layers[index];
   const layer = pass.weights.layers[index];
-  const table = pass.tables[layerConfig?.rope ?? NaN];
-  if (layerConfig === undefined || layer === undefined || table === undefined) {
+  const rope = pass.tables[layerConfig?.rope ?? NaN];
+  if (layerConfig === undefined || layer === undefined || rope === undefined) {
     throw new RangeError(`layer ${index} without config, weights or rope`);
   }
-  const attended = attend(recorder, pass, layerConfig, layer, index, table, x);
-  const updated = feedForward(recorder, pass, layer, attended);
+  const { heads, kvHeads, headSize, attentionScale: scale, attentionSoftcap: softcap } = config;
+  const { window } = layerConfig;
+  const { inputNorm, mlpNorm, attention, mlp } = blocksOf(config, layer);
+  const filled = past && { length: past.length, ...past.layer(index) };
+  const shape = { heads, kvHeads, headSize, scale, softcap, window };
+  const sight = { rope, past: filled, first: starts, last: undefined };
+  const attended = recordAttention(recorder, linears, shape, attention, sight, recordNorm(recorder, inputNorm, x), x);
+  const normed = recordNorm(recorder, mlpNorm, attended);
+  const updated = recordMlp(recorder, linears, config.activation, mlp, normed, attended);
   recorder.release(attended);
   return updated;
 }
 
 /** Records the norm after the last layer, and releases its input. */
 export function recordLastNorm(recorder: Recorder, { config, weights }: Pass, x: Tensor): Tensor {
-  const { y } = recorder.apply(OPS.rmsNorm, { x, weight: weights.norm }, normAttributes(config));
+  const y = recordNorm(recorder, rms(config, weights.norm), x);
   recorder.release(x);
   return y;
 }
 
-/** x + attention(norm(x)). */
-function attend(
-  recorder: Recorder,
-  { config, linears, past, starts }: Pass,
-  { window }: LayerConfig,
-  layer: LayerWeights,
-  index: number,
-  table: Angles,
-  x: Tensor,
-): Tensor {
-  const { heads, kvHeads, headSize } = config;
-  const norm = normAttributes(config);
-  const tokens = x.shape[0];
-  const [width, kvWidth] = [heads * headSize, kvHeads * headSize];
-  const { y: normed } = recorder.apply(OPS.rmsNorm, { x, weight: layer.inputNorm }, norm);
-  const qkv = linears.apply(recorder, projection(normed, layer.qkv, layer.qkvBias));
-  recorder.release(normed);
-  let q = sliceCols(qkv, 0, width);
-  let k = sliceCols(qkv, width, kvWidth);
-  const v = sliceCols(qkv, width + kvWidth, kvWidth);
-  const separate: Tensor[] = [];
-  if (layer.queryNorm !== undefined && layer.keyNorm !== undefined) {
-    ({ y: q } = recorder.apply(OPS.rmsNorm, { x: q, weight: layer.queryNorm }, norm));
-    ({ y: k } = recorder.apply(OPS.rmsNorm, { x: k, weight: layer.keyNorm }, norm));
-    separate.push(q, k);
-  }
-  const cached = past?.layer(index);
-  const first = past?.length ?? 0;
-  const into =
-    cached === undefined
-      ? {}
-      : { k: sliceRows(cached.keys, first, tokens), v: sliceRows(cached.values, first, tokens) };
-  const turned = recorder.apply(OPS.rope, { q, k, v, ...table }, { headSize }, into);
-  recorder.release(qkv, ...separate);
-  const attributes = {
-    headSize,
-    firstPosition: first,
-    scale: config.attentionScale,
-    window,
-    softcap: config.attentionSoftcap,
-    lse: cached === undefined, // a pass without a cache is one that may be differentiated
+/** A layer's weights as those of its blocks. */
+function blocksOf(config: DecoderConfig, layer: LayerWeights) {
+  const norm = (weight: Tensor | undefined) => weight && rms(config, weight);
+  const output = (weight: Tensor, bias: Tensor | undefined, after: Tensor | undefined) => ({
+    weight,
+    bias,
+    norm: norm(after),
+  });
+  const { queryNorm, keyNorm } = layer;
+  return {
+    inputNorm: rms(config, layer.inputNorm),
+    attention: {
+      ...layer,
+      queryNorm: norm(queryNorm),
+      keyNorm: norm(keyNorm),
+      output: output(layer.output, layer.outputBias, layer.attentionNorm),
+    },
+    mlpNorm: rms(config, layer.mlpNorm),
+    mlp: { ...layer, output: output(layer.down, layer.downBias, layer.outNorm) },
   };
-  const { keys, values } = cached ?? { keys: turned.k, values: turned.v };
-  const { y: mixed, lse } = recorder.apply(
-    OPS.attention,
-    { q: turned.q, keys, values, first: starts, last: undefined },
-    attributes,
-  );
-  recorder.release(turned.q);
-  if (lse !== undefined) recorder.release(lse);
-  if (cached === undefined) recorder.release(turned.k, turned.v);
-  const output = projection(mixed, layer.output, layer.outputBias);
-  const result = addProjected(recorder, config, linears, output, layer.attentionNorm, x);
-  recorder.release(mixed);
-  return result;
 }
 
-/** x + mlp(norm(x)). */
-function feedForward(recorder: Recorder, { config, linears }: Pass, layer: LayerWeights, x: Tensor): Tensor {
-  const { y: normed } = recorder.apply(OPS.rmsNorm, { x, weight: layer.mlpNorm }, normAttributes(config));
-  const [gate, up] = gateAndUp(recorder, linears, config.intermediateSize, layer, normed);
-  recorder.release(normed);
-  const { y: gated } = recorder.apply(OPS.gatedActivation, { gate, up }, { kind: config.activation });
-  recorder.release(gate, ...(up.buffer === gate.buffer ? [] : [up]));
-  const output = projection(gated, layer.down, layer.downBias);
-  const result = addProjected(recorder, config, linears, output, layer.outNorm, x);
-  recorder.release(gated);
-  return result;
-}
-
-/** One product where its halves can be looked at apart, else two. */
-function gateAndUp(
-  recorder: Recorder,
-  linears: Linears,
-  size: number,
-  { gateUp, gateUpBias, up, upBias }: LayerWeights,
-  x: Tensor,
-): [gate: Tensor, up: Tensor] {
-  const project = (weight: Tensor, bias?: Tensor) => linears.apply(recorder, projection(x, weight, bias));
-  if (up !== undefined) return [project(gateUp, gateUpBias), project(up, upBias)];
-  // Fused in the checkpoint (Phi 3, which has no biases).
-  if (size % 4 !== 0) return [project(sliceRows(gateUp, 0, size)), project(sliceRows(gateUp, size, size))];
-  const both = project(gateUp, gateUpBias);
-  return [sliceCols(both, 0, size), sliceCols(both, size, size)];
-}
-
-/** residual + W x, or residual + norm(W x) where the architecture has such a norm. */
-function addProjected(
-  recorder: Recorder,
-  config: DecoderConfig,
-  linears: Linears,
-  output: ReturnType<typeof projection>,
-  norm: Tensor | undefined,
-  residual: Tensor,
-): Tensor {
-  if (norm === undefined) return linears.apply(recorder, { ...output, residual });
-  const projected = linears.apply(recorder, output);
-  const { y: normed } = recorder.apply(OPS.rmsNorm, { x: projected, weight: norm }, normAttributes(config));
-  const { y } = recorder.apply(OPS.add, { a: residual, b: normed }, {});
-  recorder.release(projected, normed);
-  return y;
-}
-
-function projection(x: Tensor, weight: Tensor, bias: Tensor | undefined) {
-  return { x, weight, bias, residual: undefined };
-}
-
-function normAttributes({ epsilon, normOffset }: DecoderConfig) {
-  return { epsilon, offset: normOffset };
+function rms({ epsilon, normOffset }: DecoderConfig, weight: Tensor): Norm {
+  return { kind: "rms", weight, epsilon, offset: normOffset };
 }

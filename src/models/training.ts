@@ -1,8 +1,9 @@
 import { OPS } from "../tensor/ops/index.ts";
 import type { Recorder } from "../tensor/recorder.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { uploadAngles } from "./blocks/rope.ts";
 import type { DecoderConfig } from "./config.ts";
-import { type Pass, recordLastNorm, recordLayer, uploadAngles } from "./layers.ts";
+import { type Pass, recordLastNorm, recordLayer } from "./layers.ts";
 import type { Linears } from "./linears.ts";
 import type { DecoderWeights } from "./weights.ts";
 
@@ -43,7 +44,7 @@ export function recordTraining(
   const [ids, starts, indices] = [row("ids", batch.ids), row("starts", batch.starts), row("rows", batch.rows)];
   const targets = row("targets", batch.targets);
   const longest = batch.positions.reduce((most, position) => Math.max(most, position + 1), 0);
-  const tables = uploadAngles(recorder, config, longest, batch.positions);
+  const tables = uploadAngles(recorder, config.ropes, longest, batch.positions);
   const pass: Pass = { config, weights, linears, tables, past: undefined, starts };
   const given = [starts, ...tables.flatMap(({ cos, sin }) => [cos, sin])];
 

@@ -1,0 +1,130 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { Gpu } from "../../gpu/gpu.ts";
+import type { Matrix } from "../../tensor/op.ts";
+import { OPS } from "../../tensor/ops/index.ts";
+import type { Recorder } from "../../tensor/recorder.ts";
+import { Run } from "../../tensor/run.ts";
+import { Tape } from "../../tensor/tape.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import { ids, type Operand, random } from "../../tensor/testing/case.ts";
+import { IN_F64 } from "../../tensor/testing/graph.ts";
+import { place, relativeError, take } from "../../tensor/testing/placed.ts";
+import { PLAIN_LINEARS } from "../linears.ts";
+import { type Heads, recordAttention } from "./attention.ts";
+import { recordMlp } from "./mlp.ts";
+import { recordNorm } from "./norm.ts";
+
+const COMPILE_TIMEOUT = 120_000;
+const [TOKENS, WIDTH, INNER] = [11, 24, 44];
+const HEADS: Heads = { heads: 3, kvHeads: 3, headSize: 8, scale: 8 ** -0.5, softcap: undefined, window: Infinity };
+const EPSILON = 1e-5;
+
+/** A layer of an encoder: layer norms and biases everywhere, no rope, no gate, texts of 7 and 4 tokens seen both ways. */
+const OPERANDS = {
+  x: random(TOKENS, WIDTH),
+  first: ids(0, 0, 0, 0, 0, 0, 0, 7, 7, 7, 7),
+  last: ids(6, 6, 6, 6, 6, 6, 6, 10, 10, 10, 10),
+  norm1: random(1, WIDTH),
+  norm1Bias: random(1, WIDTH),
+  qkv: random(3 * WIDTH, WIDTH, "F32", 0.5),
+  qkvBias: random(1, 3 * WIDTH),
+  output: random(WIDTH, WIDTH, "F32", 0.5),
+  outputBias: random(1, WIDTH),
+  norm2: random(1, WIDTH),
+  norm2Bias: random(1, WIDTH),
+  up: random(INNER, WIDTH, "F32", 0.5),
+  upBias: random(1, INNER),
+  down: random(WIDTH, INNER, "F32", 0.5),
+  downBias: random(1, WIDTH),
+} as const;
+type Layer<T> = { readonly [K in keyof typeof OPERANDS]: T };
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+});
+afterAll(() => gpu.close());
+
+function ofEach<T>(value: (operand: Operand, name: string) => T): Layer<T> {
+  const all = Object.entries<Operand>(OPERANDS).map(([name, operand]) => [name, value(operand, name)]);
+  return Object.fromEntries(all) as Layer<T>; // the same names
+}
+
+function recordEncoderLayer(recorder: Recorder, t: Layer<Tensor>): Tensor {
+  const none = { queryNorm: undefined, keyNorm: undefined, gateUp: undefined, gateUpBias: undefined, norm: undefined };
+  const norm = (weight: Tensor, bias: Tensor) => ({ kind: "layer", weight, bias, epsilon: EPSILON }) as const;
+  const attention = { ...none, ...t, output: { ...none, weight: t.output, bias: t.outputBias } };
+  const mlp = { ...none, ...t, output: { ...none, weight: t.down, bias: t.downBias } };
+  const sight = { rope: undefined, past: undefined, first: t.first, last: t.last };
+  const normed = recordNorm(recorder, norm(t.norm1, t.norm1Bias), t.x);
+  const attended = recordAttention(recorder, PLAIN_LINEARS, HEADS, attention, sight, normed, t.x);
+  const again = recordNorm(recorder, norm(t.norm2, t.norm2Bias), attended);
+  const y = recordMlp(recorder, PLAIN_LINEARS, "gelu", mlp, again, attended);
+  recorder.release(attended);
+  return y;
+}
+
+/** The same by the definitions. */
+function encoderLayerInF64(m: Layer<Matrix>): Matrix {
+  const { apply, cols } = IN_F64;
+  const linear = (x: Matrix, weight: Matrix, bias: Matrix, residual?: Matrix) =>
+    apply(OPS.linear, { x, weight, bias, residual }, {}).y;
+  const norm = (x: Matrix, weight: Matrix, bias: Matrix) =>
+    apply(OPS.layerNorm, { x, weight, bias }, { epsilon: EPSILON }).y;
+  const qkv = linear(norm(m.x, m.norm1, m.norm1Bias), m.qkv, m.qkvBias);
+  const [q, keys, values] = [0, 1, 2].map((part) => cols(qkv, part * WIDTH, WIDTH)) as [Matrix, Matrix, Matrix];
+  const operands = { q, keys, values, first: m.first, last: m.last };
+  const { y: mixed } = apply(OPS.attention, operands, { ...HEADS, firstPosition: 0 });
+  const attended = linear(mixed, m.output, m.outputBias, m.x);
+  const up = linear(norm(attended, m.norm2, m.norm2Bias), m.up, m.upBias);
+  return linear(apply(OPS.activation, { x: up }, { kind: "gelu" }).y, m.down, m.downBias, attended);
+}
+
+test(
+  "blocks make an encoder's layer as well as a decoder's, with its gradients, and give all memory back",
+  async () => {
+    const matrices = ofEach(({ matrix }) => matrix);
+    const placed = ofEach((operand) => place(gpu, operand));
+    const slopes = random(TOKENS, WIDTH);
+    const dy = place(gpu, slopes);
+    const gradient = place(gpu, {
+      dtype: "F32",
+      matrix: { shape: [3 * WIDTH, WIDTH], data: new Float64Array(3 * WIDTH ** 2) },
+    });
+    const before = gpu.memory.liveBytes;
+    {
+      using run = new Run(gpu);
+      const tape = new Tape(run);
+      tape.watch(placed.qkv, gradient);
+      const y = run.keep(recordEncoderLayer(tape, placed));
+      tape.backward(y, dy);
+      await run.submit();
+      const { values } = await take(gpu, y);
+      expect(relativeError(values, encoderLayerInF64(matrices).data)).toBeLessThan(1e-4);
+      gpu.memory.release(y.buffer);
+    }
+    expect(gpu.memory.liveBytes).toBe(before);
+
+    // Along its gradient the loss changes by the gradient's square.
+    const { values: direction } = await take(gpu, gradient);
+    const square = direction.reduce((sum, value) => sum + value * value, 0);
+    const loss = (by: number) => {
+      const data = matrices.qkv.data.map((value, at) => value + by * (direction[at] ?? NaN));
+      const y = encoderLayerInF64({ ...matrices, qkv: { ...matrices.qkv, data } });
+      return y.data.reduce((sum, value, at) => sum + value * (slopes.matrix.data[at] ?? NaN), 0);
+    };
+    const step = 1e-4 / Math.sqrt(square);
+    expect(Math.abs((loss(step) - loss(-step)) / (2 * step * square) - 1)).toBeLessThan(1e-4);
+  },
+  COMPILE_TIMEOUT,
+);
+
+test("keys that nothing turns are refused by a cache", () => {
+  using run = new Run(gpu);
+  const t = ofEach((operand) => place(gpu, operand));
+  const past = { length: 0, keys: t.x, values: t.x };
+  const sight = { rope: undefined, past, first: undefined, last: undefined };
+  const output = { weight: t.output, bias: undefined, norm: undefined };
+  const weights = { ...t, queryNorm: undefined, keyNorm: undefined, output };
+  expect(() => recordAttention(run, PLAIN_LINEARS, HEADS, weights, sight, t.x, t.x)).toThrow("cannot join a cache");
+});
