@@ -1,4 +1,5 @@
 import { RandloraError } from "../errors.ts";
+import { BindGroups } from "./bind-groups.ts";
 import { adapterFlags, checkOpened, DRIVER_HINT, isSoftware, listGpus, pickGpu } from "./choose.ts";
 import { countingDevice } from "./counting.ts";
 import { createInstance, releaseInstance } from "./dawn.ts";
@@ -74,6 +75,7 @@ export class Gpu {
   readonly info: GpuInfo;
   readonly memory: GpuMemory;
   readonly pipelines: PipelineCache;
+  readonly bindGroups: BindGroups;
   readonly profiler: Profiler | undefined;
   #failure: RandloraError | undefined;
   /** Of those who wait in `settle`: a promise that all of them raced against would keep every one of them for ever. */
@@ -85,7 +87,12 @@ export class Gpu {
     this.#instance = instance;
     this.device = device;
     this.info = info;
-    this.memory = new GpuMemory(device, (error) => this.#fail(error));
+    this.bindGroups = new BindGroups(device);
+    this.memory = new GpuMemory(
+      device,
+      (error) => this.#fail(error),
+      (buffer) => this.bindGroups.drop(buffer),
+    );
     this.pipelines = new PipelineCache(device);
     this.profiler = profile && Profiler.isSupported(device) ? new Profiler(device, this.memory) : undefined;
     device.addEventListener("uncapturederror", (event) => {

@@ -37,6 +37,7 @@ interface IdleBuffer {
 export class GpuMemory {
   readonly #device: GPUDevice;
   readonly #fail: (error: RandloraError) => void;
+  readonly #onDestroy: (buffer: GPUBuffer) => void;
   readonly #idle = { storage: new Map<number, IdleBuffer[]>(), uniforms: new Map<number, IdleBuffer[]>() };
   readonly #live = new Map<GPUBuffer, BufferKind>();
   #isClosed = false;
@@ -49,10 +50,14 @@ export class GpuMemory {
   /** Calls of `dropUnused` so far. */
   #round = 0;
 
-  /** @param fail receives out-of-memory errors, which WebGPU reports after the call that caused them */
-  constructor(device: GPUDevice, fail: (error: RandloraError) => void) {
+  /**
+   * @param fail receives out-of-memory errors, which WebGPU reports after the call that caused them
+   * @param onDestroy is told of each buffer that is destroyed
+   */
+  constructor(device: GPUDevice, fail: (error: RandloraError) => void, onDestroy: (buffer: GPUBuffer) => void) {
     this.#device = device;
     this.#fail = fail;
+    this.#onDestroy = onDestroy;
   }
 
   get liveBytes(): number {
@@ -107,7 +112,7 @@ export class GpuMemory {
     this.#liveBytes -= buffer.size;
     const isBrief = kind === "read" || kind === "queries";
     if (isBrief || buffer.size > MAX_REUSABLE_BYTES || this.#idleBytes + buffer.size > MAX_IDLE_BYTES) {
-      buffer.destroy();
+      this.#destroy(buffer);
       return;
     }
     const idle = { buffer, round: this.#round };
@@ -144,7 +149,7 @@ export class GpuMemory {
   clear(): void {
     this.#isClosed = true;
     this.trim();
-    for (const buffer of this.#live.keys()) buffer.destroy();
+    for (const buffer of this.#live.keys()) this.#destroy(buffer);
     this.#live.clear();
     this.#liveBytes = 0;
   }
@@ -153,12 +158,17 @@ export class GpuMemory {
     for (const idle of Object.values(this.#idle)) {
       for (const [size, bucket] of idle) {
         const { go = [], stay = [] } = Object.groupBy(bucket, (one) => (goes(one) ? "go" : "stay"));
-        for (const { buffer } of go) buffer.destroy();
+        for (const { buffer } of go) this.#destroy(buffer);
         this.#idleBytes -= size * go.length;
         if (stay.length === 0) idle.delete(size);
         else idle.set(size, stay);
       }
     }
+  }
+
+  #destroy(buffer: GPUBuffer): void {
+    this.#onDestroy(buffer);
+    buffer.destroy();
   }
 
   #take(size: number, kind: BufferKind): GPUBuffer | undefined {

@@ -68,6 +68,8 @@ const BINDING = /@group\(0\)\s*@binding\((\d+)\)\s*var<(uniform|storage)(?:,\s*(
 export function bindingEntries(code: string): GPUBindGroupLayoutEntry[] {
   return [...code.matchAll(BINDING)].map(([, index, space, access]) => {
     const type = space === "uniform" ? "uniform" : access === "read_write" ? "storage" : "read-only-storage";
-    return { binding: Number(index), visibility: GPUShaderStage.COMPUTE, buffer: { type } };
+    // Where a dispatch's parameters lie is said when it is recorded, so that bind groups serve many.
+    const buffer = { type, hasDynamicOffset: type === "uniform" } as const;
+    return { binding: Number(index), visibility: GPUShaderStage.COMPUTE, buffer };
   });
 }

@@ -1,4 +1,5 @@
 import { RandloraError } from "../errors.ts";
+import type { Bound } from "./bind-groups.ts";
 import type { Gpu } from "./gpu.ts";
 import type { GpuBuffer } from "./memory.ts";
 import type { Kernel } from "./pipelines.ts";
@@ -47,13 +48,12 @@ export class Stream {
         FEWER_TOKENS_HINT,
       );
     }
-    const entries: GPUBindGroupEntry[] = [];
-    buffers.forEach((binding, index) => entries.push({ binding: index + 1, resource: this.#resource(binding) }));
-    entries.push({ binding: 0, resource: this.#uniform(parameters) });
-    const group = this.#gpu.device.createBindGroup({ layout: kernel.layout, entries });
+    const { page, offset, size } = this.#uniform(parameters);
+    const bound = [{ buffer: page, offset: 0, size }, ...buffers.map((binding) => this.#resource(binding))];
+    const group = this.#gpu.bindGroups.get(kernel.layout, bound);
     const pass = this.#beginPass(kernel.key);
     pass.setPipeline(kernel.pipeline);
-    pass.setBindGroup(0, group);
+    pass.setBindGroup(0, group, [offset]);
     pass.dispatchWorkgroups(x, y, z);
   }
 
@@ -91,7 +91,7 @@ export class Stream {
   }
 
   /** @throws RandloraError `memory` for more bytes than this GPU binds at once */
-  #resource(binding: Binding): GPUBufferBinding {
+  #resource(binding: Binding): Bound {
     const range = "of" in binding ? binding : { of: binding, offset: 0, size: binding.size };
     const { label, buffer } = range.of;
     const most = this.#gpu.limits.maxStorageBufferBindingSize;
@@ -100,11 +100,13 @@ export class Stream {
       const hint = "choose another GPU with --gpu (randlora doctor lists them)";
       throw new RandloraError("memory", `${label}: ${size} at once, and this GPU binds at most ${limit}`, hint);
     }
-    return "of" in binding ? { buffer, offset: range.offset, size: range.size } : { buffer };
+    return "of" in binding
+      ? { buffer, offset: range.offset, size: range.size }
+      : { buffer, offset: 0, size: buffer.size };
   }
 
   /** A slice of this submission's uniform buffer; a further buffer is begun when one is full. */
-  #uniform(parameters: ArrayBufferView): GPUBufferBinding {
+  #uniform(parameters: ArrayBufferView): { page: GPUBuffer; offset: number; size: number } {
     const { device, memory } = this.#gpu;
     const size = Math.ceil(parameters.byteLength / 16) * 16;
     const align = device.limits.minUniformBufferOffsetAlignment;
@@ -117,7 +119,7 @@ export class Stream {
     const offset = page.used;
     page.bytes.set(new Uint8Array(parameters.buffer, parameters.byteOffset, parameters.byteLength), offset);
     page.used = Math.min(UNIFORM_PAGE, Math.ceil((offset + size) / align) * align);
-    return { buffer: page.held.buffer, offset, size };
+    return { page: page.held.buffer, offset, size };
   }
 
   #beginPass(label: string): GPUComputePassEncoder {
