@@ -2,7 +2,7 @@ import { RandloraError } from "../errors.ts";
 
 /** A kernel ready to be compiled. Two kernels with equal `key` have equal `code`. */
 export interface KernelSource {
-  /** Family and variant, e.g. `delta/ternary-ternary/peft/subgroup8`. */
+  /** Family and variant, e.g. `gemv-lanes/BF16/1/8`. */
   readonly key: string;
   /** Complete WGSL with an entry point `main`. All bindings are in group 0. */
   readonly code: string;

@@ -3,13 +3,11 @@ import basisText from "./basis.wgsl" with { type: "text" };
 import operandsText from "./delta-operands.wgsl" with { type: "text" };
 import storeText from "./delta-store.wgsl" with { type: "text" };
 import deltaText from "./delta.wgsl" with { type: "text" };
-import dtypeText from "./dtype.wgsl" with { type: "text" };
+import { kernelFamily } from "./family.ts";
 import type { Pairing } from "./pairing.ts";
 import { f32, uniform } from "./parameters.ts";
-import philoxText from "./philox.wgsl" with { type: "text" };
-import { PRODUCT_INCLUDES, productDefinitions, productTile } from "./product.ts";
+import { productDefinitions, productTile } from "./product.ts";
 import type { Staging } from "./staging.ts";
-import { expandTemplate } from "./template.ts";
 
 /** How a basis lies in GPU memory; `philox` lies nowhere and is drawn where it is used. */
 export type DeltaStorage = "bf16" | "f16" | "f32" | "ternary" | "philox";
@@ -21,33 +19,22 @@ export interface DeltaVariant {
   readonly staging: Staging;
 }
 
+const family = kernelFamily("delta", deltaText, { basis: basisText, operands: operandsText, store: storeText });
+
 /**
  * The ΔW kernel for one variant. Sizes, dtypes and flags are uniforms, so that one compile serves every layer.
  * Bindings and parameters: see delta.wgsl and `deltaParameters`.
  */
 export function deltaKernel({ a, b, pairing, staging }: DeltaVariant): KernelSource {
   const isSubgroup = staging.kind === "subgroup";
-  const code = expandTemplate(
-    deltaText,
-    {
-      STORAGE_A: a,
-      STORAGE_B: b,
-      PAIRING: pairing,
-      ...productDefinitions(staging, "rows", "terms"),
-      CHUNK_ROWS: isSubgroup ? productTile(staging).rows : 16,
-      THREADS: isSubgroup ? staging.lanes : 256,
-    },
-    {
-      dtype: dtypeText,
-      philox: philoxText,
-      basis: basisText,
-      operands: operandsText,
-      store: storeText,
-      ...PRODUCT_INCLUDES,
-    },
-  );
-  const shape = isSubgroup ? `subgroup${staging.lanes}` : "workgroup";
-  return { key: `delta/${b}-${a}/${pairing}/${shape}`, code };
+  return family({
+    STORAGE_A: a,
+    STORAGE_B: b,
+    PAIRING: pairing,
+    ...productDefinitions(staging, "rows", "terms"),
+    CHUNK_ROWS: isSubgroup ? productTile(staging).rows : 16,
+    THREADS: isSubgroup ? staging.lanes : 256,
+  });
 }
 
 /** Parameters of one dispatch, in the order of the WGSL struct. */

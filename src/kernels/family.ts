@@ -33,14 +33,19 @@ const INCLUDES = {
 /**
  * The variants of one `.wgsl` file, each expanded once. The key names the family and every definition, so equal keys
  * mean equal code.
+ * @param includes what `#include` finds in this family alone
  */
-export function kernelFamily(name: string, text: string): (definitions: Definitions) => KernelSource {
+export function kernelFamily(
+  name: string,
+  text: string,
+  includes: Definitions = {},
+): (definitions: Definitions) => KernelSource {
   const known = new Map<string, KernelSource>();
   return (definitions) => {
     const key = [name, ...Object.values(definitions)].join("/");
     let source = known.get(key);
     if (source === undefined) {
-      source = { key, code: expandTemplate(text, definitions, INCLUDES) };
+      source = { key, code: expandTemplate(text, definitions, { ...INCLUDES, ...includes }) };
       known.set(key, source);
     }
     return source;

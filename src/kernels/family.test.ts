@@ -1,0 +1,22 @@
+import { expect, test } from "bun:test";
+import { basisGradientKernel } from "./basis-gradient.ts";
+import { deltaKernel } from "./delta.ts";
+import { kernelFamily } from "./family.ts";
+import type { Staging } from "./staging.ts";
+import { unpackKernel } from "./unpack.ts";
+
+test("a variant is expanded once, whoever asks for it again", () => {
+  const staging = (): Staging => ({ kind: "subgroup", lanes: 8 });
+  const delta = () => deltaKernel({ a: "ternary", b: "philox", pairing: "peft", staging: staging() });
+  expect(delta()).toBe(delta());
+  expect(basisGradientKernel(staging(), "paper", "F16")).toBe(basisGradientKernel(staging(), "paper", "F16"));
+  expect(unpackKernel("philox", "f16")).toBe(unpackKernel("philox", "f16"));
+});
+
+test("a family has includes of its own beside those of all, and a key for each variant", () => {
+  const family = kernelFamily("test", "#include own\n#include safe_tanh", { own: "const n = ${N};" });
+  const [one, two] = [family({ N: 1 }), family({ N: 2 })];
+  expect([one.key, two.key]).toEqual(["test/1", "test/2"]);
+  expect(two.code).toStartWith("const n = 2;\n");
+  expect(two.code).toContain("fn safe_tanh");
+});
