@@ -1,8 +1,8 @@
-/** A range of a buffer, in bytes, as one binding of a group. */
+/** A buffer, or a range of one in bytes, as one binding of a group. */
 export interface Bound {
   readonly buffer: GPUBuffer;
-  readonly offset: number;
-  readonly size: number;
+  readonly offset?: number;
+  readonly size?: number;
 }
 
 /** A group that is kept, and what it binds. */
@@ -41,7 +41,7 @@ export class BindGroups {
   /** The group of these ranges. Where the layout has dynamic offsets, a range's own offset is added to them. */
   get(layout: GPUBindGroupLayout, bound: readonly Bound[]): GPUBindGroup {
     let key = `${this.#numberOf(layout)}`;
-    for (const { buffer, offset, size } of bound) key += ` ${this.#numberOf(buffer)}+${offset}:${size}`;
+    for (const { buffer, offset = 0, size = "" } of bound) key += ` ${this.#numberOf(buffer)}+${offset}:${size}`;
     const known = this.#kept.get(key);
     if (known !== undefined) return known.group;
     const entries = bound.map((resource, binding) => ({ binding, resource }));

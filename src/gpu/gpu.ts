@@ -3,6 +3,7 @@ import { BindGroups } from "./bind-groups.ts";
 import { adapterFlags, checkOpened, DRIVER_HINT, isSoftware, listGpus, pickGpu } from "./choose.ts";
 import { countingDevice } from "./counting.ts";
 import { createInstance, releaseInstance } from "./dawn.ts";
+import { type GpuLimits, limitsOf } from "./limits.ts";
 import { FULL_HINT, GpuMemory } from "./memory.ts";
 import { catchNativeLog } from "./native-log.ts";
 import { resetPace } from "./pacing.ts";
@@ -73,6 +74,7 @@ const DAWN_FLAGS = [
 export class Gpu {
   readonly device: GPUDevice;
   readonly info: GpuInfo;
+  readonly limits: GpuLimits;
   readonly memory: GpuMemory;
   readonly pipelines: PipelineCache;
   readonly bindGroups: BindGroups;
@@ -87,6 +89,7 @@ export class Gpu {
     this.#instance = instance;
     this.device = device;
     this.info = info;
+    this.limits = limitsOf(device);
     this.bindGroups = new BindGroups(device);
     this.memory = new GpuMemory(
       device,
@@ -133,10 +136,6 @@ export class Gpu {
    */
   counting(): Gpu {
     return new Gpu({ instance: this.#instance, device: countingDevice(this.device), info: this.info }, false);
-  }
-
-  get limits(): GPUSupportedLimits {
-    return this.device.limits;
   }
 
   get features(): GPUSupportedFeatures {

@@ -100,16 +100,14 @@ export class Stream {
       const hint = "choose another GPU with --gpu (randlora doctor lists them)";
       throw new RandloraError("memory", `${label}: ${size} at once, and this GPU binds at most ${limit}`, hint);
     }
-    return "of" in binding
-      ? { buffer, offset: range.offset, size: range.size }
-      : { buffer, offset: 0, size: buffer.size };
+    return "of" in binding ? { buffer, offset: range.offset, size: range.size } : { buffer };
   }
 
   /** A slice of this submission's uniform buffer; a further buffer is begun when one is full. */
   #uniform(parameters: ArrayBufferView): { page: GPUBuffer; offset: number; size: number } {
-    const { device, memory } = this.#gpu;
+    const { limits, memory } = this.#gpu;
     const size = Math.ceil(parameters.byteLength / 16) * 16;
-    const align = device.limits.minUniformBufferOffsetAlignment;
+    const align = limits.minUniformBufferOffsetAlignment;
     let page = this.#uniforms.at(-1);
     if (page === undefined || page.used + size > UNIFORM_PAGE) {
       const held = memory.allocate("uniforms", UNIFORM_PAGE, "uniforms");

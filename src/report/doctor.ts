@@ -83,9 +83,9 @@ export async function diagnose(choice: string | undefined): Promise<Diagnosis> {
 function describe(gpu: Gpu): GpuFacts {
   const { features } = gpu;
   const limits: Record<string, number> = {};
-  for (const name in gpu.limits) {
+  for (const name in gpu.device.limits) {
     // getters of the prototype: a spread would miss them
-    const value: unknown = Reflect.get(gpu.limits, name);
+    const value: unknown = Reflect.get(gpu.device.limits, name);
     if (typeof value === "number") limits[name] = value;
   }
   const offered = new Set<string>(features);
