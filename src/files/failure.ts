@@ -49,6 +49,11 @@ export function quote(name: string): string {
   return escaped(characters.length > 200 ? `${characters.slice(0, 200).join("")}…` : name);
 }
 
+/** What a check says of a value that a file holds, on one line and not longer than a line. */
+export function brief(text: string): string {
+  return visible(text.length > 200 ? `${text.slice(0, 200)}…` : text);
+}
+
 /** A path without characters that would break the line it is printed on. */
 export function oneLine(path: string): string {
   return visible(path);

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
 import { RandloraError } from "../errors.ts";
+import { brief, oneLine, quote } from "../files/failure.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../files/read-whole.ts";
 
 const Size = v.pipe(v.number(), v.integer(), v.minValue(1));
@@ -85,20 +86,23 @@ const Kind = v.looseObject({ model_type: v.optional(v.string(), ""), quantizatio
 export async function readConfig(folder: string, supported: readonly string[]): Promise<ConfigJson> {
   const path = join(folder, "config.json");
   if (!existsSync(path)) {
-    throw new RandloraError("file", `${path}: no such file`, "MODEL must be a folder with config.json and weights");
+    throw new RandloraError(
+      "file",
+      `${oneLine(path)}: no such file`,
+      "MODEL must be a folder with config.json and weights",
+    );
   }
   const json = await readJson(path, MAX_SETTINGS_BYTES, "fetch or copy the file again");
   const kind = v.safeParse(Kind, json);
   if (!kind.success) throw broken(path, kind.issues[0]);
   const { model_type, quantization_config } = kind.output;
   if (!supported.includes(model_type)) {
-    const name =
-      model_type === "" ? "names no model_type" : `models of type ${JSON.stringify(model_type)} cannot be run`;
-    throw new RandloraError("model", `${path}: ${name}`, `supported: ${supported.join(", ")}`);
+    const name = model_type === "" ? "names no model_type" : `models of type ${quote(model_type)} cannot be run`;
+    throw new RandloraError("model", `${oneLine(path)}: ${name}`, `supported: ${supported.join(", ")}`);
   }
   if (quantization_config !== undefined && quantization_config !== null) {
     const hint = "use the model's original checkpoint, in f32, f16 or bf16";
-    throw new RandloraError("model", `${path}: the weights are quantised`, hint);
+    throw new RandloraError("model", `${oneLine(path)}: the weights are quantised`, hint);
   }
   const parsed = v.safeParse(ConfigJson, json);
   if (!parsed.success) throw broken(path, parsed.issues[0]);
@@ -107,5 +111,8 @@ export async function readConfig(folder: string, supported: readonly string[]): 
 
 function broken(path: string, issue: v.BaseIssue<unknown>): RandloraError {
   const where = v.getDotPath(issue);
-  return new RandloraError("format", `${path}: ${where === null ? "" : `${where}: `}${issue.message}`);
+  return new RandloraError(
+    "format",
+    `${oneLine(path)}: ${where === null ? "" : `${brief(where)}: `}${brief(issue.message)}`,
+  );
 }

@@ -1,4 +1,5 @@
 import { RandloraError } from "../errors.ts";
+import { oneLine } from "../files/failure.ts";
 import type { Activation } from "../tensor/elementwise.ts";
 import type { Rope } from "./rope-scaling.ts";
 
@@ -52,7 +53,7 @@ export interface DecoderConfig {
 export function checkConfig(config: DecoderConfig, path: string): DecoderConfig {
   const { heads, kvHeads, headSize, ropes } = config;
   const refuse = (what: string) => {
-    throw new RandloraError("model", `${path}: ${what}`, "this model cannot be run");
+    throw new RandloraError("model", `${oneLine(path)}: ${what}`, "this model cannot be run");
   };
   if (heads % kvHeads !== 0) refuse(`${heads} attention heads cannot share ${kvHeads} key-value heads`);
   if (headSize % 4 !== 0) refuse(`heads of ${headSize} elements; a multiple of 4 is supported`);

@@ -7,6 +7,8 @@ import { Gpu } from "../gpu/gpu.ts";
 import { loadConfig } from "./architectures/index.ts";
 import { Decoder } from "./decoder.ts";
 
+const LONG = `${"x".repeat(120)}\n`.repeat(1000);
+
 let gpu: Gpu;
 let folder: string;
 beforeAll(async () => {
@@ -38,6 +40,18 @@ test.each([
     message: expect.stringContaining(message),
   });
   expect(gpu.memory.liveBytes).toBe(before);
+});
+
+test.each([
+  ["a size", { vocab_size: LONG }],
+  ["an architecture", { model_type: LONG }],
+  ["an activation", { hidden_act: LONG }],
+  ["a kind of RoPE", { rope_scaling: { rope_type: LONG } }],
+])("what config.json says for %s is not shown beyond a line", async (_, changes) => {
+  const thrown: unknown = await loadConfig(await withConfig(changes)).catch((error: unknown) => error);
+  const { message = "" } = thrown instanceof Error ? thrown : {};
+  expect(message).toContain("x".repeat(100));
+  expect(message.length).toBeLessThan(700 + folder.length);
 });
 
 test.each([

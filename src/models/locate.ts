@@ -1,6 +1,7 @@
 import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { RandloraError } from "../errors.ts";
+import { oneLine } from "../files/failure.ts";
 import { formatHubName, type HubName, parseHubName } from "../hub/name.ts";
 
 /** Where a model's files are. */
@@ -50,5 +51,5 @@ function locateFile(path: string): ModelLocation {
   const hint = path.endsWith(".gguf")
     ? "GGUF files are not read: give the Hugging Face folder that it was made from"
     : "MODEL is a folder, an index.json, one .safetensors file, or org/name on the Hub";
-  throw new RandloraError("usage", `${path}: not a model`, hint);
+  throw new RandloraError("usage", `${oneLine(path)}: not a model`, hint);
 }

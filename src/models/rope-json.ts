@@ -1,4 +1,5 @@
 import { RandloraError } from "../errors.ts";
+import { quote } from "../files/failure.ts";
 import type { ConfigJson, RopeJson } from "./config-file.ts";
 import { longropeTemperature, type Rope, type RopeScaling, yarnTemperature } from "./rope-scaling.ts";
 
@@ -51,7 +52,7 @@ function scalingFrom(given: RopeJson, model: string, trainedLength: number, cont
   const kind = model === "phi3" && (said === "su" || said === "yarn") ? "longrope" : said;
   const need = <T>(value: T | null | undefined, name: string): T => {
     if (value !== null && value !== undefined) return value;
-    throw new RandloraError("model", `RoPE scaling ${JSON.stringify(kind)} lacks ${name}`);
+    throw new RandloraError("model", `RoPE scaling ${quote(kind)} lacks ${name}`);
   };
   switch (kind) {
     case "default":
@@ -94,7 +95,7 @@ function scalingFrom(given: RopeJson, model: string, trainedLength: number, cont
     }
     default: {
       const hint = "supported: default, linear, dynamic, llama3, yarn, longrope";
-      throw new RandloraError("model", `RoPE scaling ${JSON.stringify(kind)} is not supported`, hint);
+      throw new RandloraError("model", `RoPE scaling ${quote(kind)} is not supported`, hint);
     }
   }
 }

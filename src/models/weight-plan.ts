@@ -1,4 +1,5 @@
 import { RandloraError } from "../errors.ts";
+import { oneLine } from "../files/failure.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import type { Shape } from "../tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
@@ -158,11 +159,19 @@ export function checkPlan(plan: WeightPlan, checkpoint: Checkpoint, config: Deco
       const wanted = kind === "vector" ? [rows] : [rows, cols];
       if (shape.length !== wanted.length || shape.some((size, axis) => size !== wanted[axis])) {
         const shapes = `its shape is [${shape.join(", ")}], by config.json it is [${wanted.join(", ")}]`;
-        throw new RandloraError("model", `${tensor.file.path}: ${name}: ${shapes}`, "do both belong to one model?");
+        throw new RandloraError(
+          "model",
+          `${oneLine(tensor.file.path)}: ${name}: ${shapes}`,
+          "do both belong to one model?",
+        );
       }
       if (!["F64", "F32", "F16", "BF16"].includes(dtype)) {
         const hint = "use the model's original checkpoint, in f32, f16 or bf16";
-        throw new RandloraError("model", `${tensor.file.path}: ${name}: weights in ${dtype} cannot be run`, hint);
+        throw new RandloraError(
+          "model",
+          `${oneLine(tensor.file.path)}: ${name}: weights in ${dtype} cannot be run`,
+          hint,
+        );
       }
     }
   }

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { brief } from "../files/failure.ts";
 import { chosenSeed, DEFAULT_SAMPLING, type SamplingOptions } from "../generate/sampling.ts";
 import { ApiError, badField } from "./api-error.ts";
 
@@ -79,7 +80,7 @@ export function readFields<S extends v.GenericSchema>(schema: S, body: unknown):
   if (result.success) return result.output;
   const [issue] = result.issues;
   // The message quotes what was sent, which may be long.
-  throw badField(v.getDotPath(issue) ?? "body", shorten(issue.message));
+  throw badField(v.getDotPath(issue) ?? "body", brief(issue.message));
 }
 
 const isEmpty = (value: unknown): boolean =>
@@ -114,10 +115,6 @@ const UNSUPPORTED: ReadonlyMap<string, (value: unknown) => boolean> = new Map([
 
 function hasType(value: unknown, type: string): boolean {
   return typeof value === "object" && value !== null && "type" in value && value.type === type;
-}
-
-function shorten(message: string): string {
-  return message.length > 200 ? `${message.slice(0, 200)}…` : message;
 }
 
 /** Turns the common fields into what the engine works with. */

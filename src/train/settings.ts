@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { RandloraError } from "../errors.ts";
 import { GENERATOR_NAMES } from "../random/names.ts";
-import { oneLine, quote } from "../files/failure.ts";
+import { brief, oneLine, quote } from "../files/failure.ts";
 import { SCHEDULES } from "./schedule.ts";
 
 // Every setting of a run, resolved: what run.json holds, and all that decides what a run computes beside the files that
@@ -134,7 +134,7 @@ export function parseTrainSettings(json: unknown, file: string): TrainSettings {
   const [issue] = result.issues;
   const key = (v.getDotPath(issue) ?? "").split(".").map(keyName).join(".");
   const hint = "the file was changed, or another version of randlora wrote it: start a new run";
-  throw new RandloraError("format", `${oneLine(file)}: ${quote(key)}: ${issue.message}`, hint);
+  throw new RandloraError("format", `${oneLine(file)}: ${quote(key)}: ${brief(issue.message)}`, hint);
 }
 
 /** How a setting is called on the command line. `value`: the one that was given there. */

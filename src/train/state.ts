@@ -5,7 +5,7 @@ import { RandloraError } from "../errors.ts";
 import { countNotFinite } from "../merge/finite.ts";
 import { removeAll, syncFolder } from "../files/disk.ts";
 import { replaceSynced, writeSynced } from "../files/whole-file.ts";
-import { fileError, oneLine, quote } from "../files/failure.ts";
+import { brief, fileError, oneLine, quote } from "../files/failure.ts";
 import { SafetensorsFile } from "../safetensors/file.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../files/read-whole.ts";
 import { SafetensorsWriter } from "../safetensors/writer.ts";
@@ -208,5 +208,9 @@ function parseProgress(json: unknown, file: string): Progress {
   const result = v.safeParse(PROGRESS_SCHEMA, json);
   if (result.success) return result.output;
   const [issue] = result.issues;
-  throw new RandloraError("format", `${oneLine(file)}: ${quote(v.getDotPath(issue) ?? "")}: ${issue.message}`, HINT);
+  throw new RandloraError(
+    "format",
+    `${oneLine(file)}: ${quote(v.getDotPath(issue) ?? "")}: ${brief(issue.message)}`,
+    HINT,
+  );
 }

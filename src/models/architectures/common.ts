@@ -1,4 +1,5 @@
 import { RandloraError } from "../../errors.ts";
+import { quote } from "../../files/failure.ts";
 import type { Activation } from "../../tensor/elementwise.ts";
 import type { ConfigJson } from "../config-file.ts";
 import type { DecoderConfig, LayerConfig } from "../config.ts";
@@ -92,7 +93,7 @@ export function mixedLayers(
   return Array.from({ length: json.num_hidden_layers }, (_, layer) => {
     const type = json.layer_types?.[layer];
     if (type !== undefined && type !== "sliding_attention" && type !== "full_attention") {
-      throw new RandloraError("model", `layers of type ${JSON.stringify(type)} are not supported`);
+      throw new RandloraError("model", `layers of type ${quote(type)} are not supported`);
     }
     const sliding = type === undefined ? isSliding(layer) : type === "sliding_attention";
     return sliding ? { window: window ?? Infinity, rope: slidingRope } : { window: Infinity, rope: 0 };
@@ -109,5 +110,5 @@ export function activationNamed(name: string): Activation {
   const activation = ACTIVATION_NAMES[name];
   if (activation !== undefined) return activation;
   const hint = `supported: ${Object.keys(ACTIVATION_NAMES).join(", ")}`;
-  throw new RandloraError("model", `activation ${JSON.stringify(name)} is not supported`, hint);
+  throw new RandloraError("model", `activation ${quote(name)} is not supported`, hint);
 }

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { RandloraError } from "../../errors.ts";
+import { oneLine } from "../../files/failure.ts";
 import { type ConfigJson, readConfig } from "../config-file.ts";
 import { checkConfig, type DecoderConfig } from "../config.ts";
 import type { Architecture } from "./common.ts";
@@ -32,6 +33,6 @@ function describe(architecture: Architecture, json: ConfigJson, path: string): D
     return architecture.describe(json);
   } catch (cause) {
     if (!(cause instanceof RandloraError)) throw cause;
-    throw new RandloraError(cause.code, `${path}: ${cause.message}`, cause.hint, { cause });
+    throw new RandloraError(cause.code, `${oneLine(path)}: ${cause.message}`, cause.hint, { cause });
   }
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 
 import { RandloraError } from "../../errors.ts";
+import { brief, oneLine } from "../../files/failure.ts";
 import { isJsonObject } from "../../files/json.ts";
 import { MAX_SETTINGS_BYTES, readJson, readWhole } from "../../files/read-whole.ts";
 import { decodeUtf8 } from "../../files/utf8.ts";
@@ -68,5 +69,5 @@ export async function readTokenizerConfig(folder: string): Promise<TokenizerConf
   const result = v.safeParse(TokenizerConfig, { ...map, ...config }, { abortEarly: true });
   if (result.success) return result.output;
   const [issue] = result.issues;
-  throw new RandloraError("format", `${path}: ${v.getDotPath(issue) ?? ""}: ${issue.message}`);
+  throw new RandloraError("format", `${oneLine(path)}: ${v.getDotPath(issue) ?? ""}: ${brief(issue.message)}`);
 }

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { brief } from "../../files/failure.ts";
 
 /**
  * What the builders of a tokenizer's parts throw. Whoever knows which file the part came from turns it into the error
@@ -28,7 +29,7 @@ export function readPart<S extends v.GenericSchema>(schema: S, input: unknown, w
   if (result.success) return result.output;
   const [issue] = result.issues;
   const path = v.getDotPath(issue);
-  throw new PartError(`${path === null ? where : `${where}.${path}`}: ${issue.message}`);
+  throw new PartError(`${path === null ? where : `${where}.${path}`}: ${brief(issue.message)}`);
 }
 
 /** A component of a type that no builder knows. */
