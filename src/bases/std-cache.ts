@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { cacheFolder } from "../files/cache-folder.ts";
+import { isJsonObject } from "../files/json.ts";
 import { mt19937Seed } from "../random/mt19937.ts";
 import { besides } from "../files/whole-file.ts";
 import type { BasesSpec, StdPair } from "./bases.ts";
@@ -21,10 +22,6 @@ export function stdKey(spec: BasesSpec): string {
 const WORTH_A_FILE = 1 << 22;
 const VERSION = 1;
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 function isStd(value: unknown): value is number {
   return typeof value === "number" && Number.isFinite(value) && value > 0;
 }
@@ -33,9 +30,9 @@ function isStd(value: unknown): value is number {
 function parse(text: string): Map<string, StdPair> {
   const pairs = new Map<string, StdPair>();
   const root: unknown = JSON.parse(text);
-  if (!isRecord(root) || root["version"] !== VERSION || !isRecord(root["stds"])) return pairs;
+  if (!isJsonObject(root) || root["version"] !== VERSION || !isJsonObject(root["stds"])) return pairs;
   for (const [key, value] of Object.entries(root["stds"])) {
-    if (isRecord(value) && isStd(value["a"]) && isStd(value["b"])) pairs.set(key, { a: value["a"], b: value["b"] });
+    if (isJsonObject(value) && isStd(value["a"]) && isStd(value["b"])) pairs.set(key, { a: value["a"], b: value["b"] });
   }
   return pairs;
 }
