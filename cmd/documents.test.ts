@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { GLOBAL_OPTIONS } from "../src/options/globals.ts";
 import { allCommands, flagName } from "../src/options/names.ts";
 import { program } from "./main.ts";
@@ -35,3 +35,41 @@ test("docs/interface.md knows every command", async () => {
   const code = (await codeOf("docs/interface.md")).join("\n");
   expect(commands.map(({ path }) => path.join(" ")).filter((path) => !code.includes(path))).toEqual([]);
 });
+
+test("names no file of the repository that does not exist", async () => {
+  const listed = Bun.spawnSync(["git", "ls-files", "--cached", "--others", "--exclude-standard"], { cwd: ROOT });
+  const files = listed.stdout.toString().trim().split("\n");
+  const places = new Set(files.flatMap((file) => ancestors(file)));
+  const ends = new Set([...places].flatMap((place) => endings(place)));
+  const pages = files.filter((file) => file.endsWith(".md"));
+  expect(pages.length).toBeGreaterThan(5);
+  const missing: string[] = [];
+  for (const page of pages) {
+    const text = await Bun.file(join(ROOT, page)).text();
+    // Paths of source, also without the folder that a table or a sentence is about; NAME, METHOD, DATE stand for any.
+    for (const [, named = ""] of text.matchAll(/(?<![\w./@~-])((?:[\w.-]+\/)+[\w.-]*)(?![\w*<>-])/g)) {
+      const path = named.replace(/[./]+$/, "");
+      const isOurs = /\.(?:ts|mjs|wgsl|py|svg|md)$/.test(path) || SOURCES.has(path.split("/")[0] ?? "");
+      if (isOurs && !/NAME|METHOD|DATE/.test(path) && !ends.has(path)) missing.push(`${page}: ${path}`);
+    }
+    for (const [, link = ""] of text.matchAll(/\]\((?!https?:)([^)#]+)\)/g)) {
+      if (!places.has(join(dirname(page), link))) missing.push(`${page}: ${link}`);
+    }
+  }
+  expect(missing).toEqual([]);
+});
+
+/** First parts of what is certainly a path of ours. */
+const SOURCES = new Set(["adapters", "bench", "cmd", "docs", "fixtures", "interop", "kernels", "scripts", "src"]);
+
+/** a/b/c: a, a/b, a/b/c. */
+function ancestors(file: string): string[] {
+  const parts = file.split("/");
+  return parts.map((_, at) => parts.slice(0, at + 1).join("/"));
+}
+
+/** a/b/c: a/b/c, b/c, c. */
+function endings(place: string): string[] {
+  const parts = place.split("/");
+  return parts.map((_, at) => parts.slice(at).join("/"));
+}
