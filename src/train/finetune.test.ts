@@ -162,7 +162,7 @@ test("a run that is stopped in its last evaluation makes up for it", async () =>
 });
 
 test("a state is taken back whose evaluation, made up for, is no number", async () => {
-  const settings = { ...(await small({ steps: 2, evalEvery: 2, saveEvery: 1 })), keep: 2 };
+  const settings = await small({ steps: 2, evalEvery: 2, saveEvery: 1 });
   const stop = new AbortController();
   const recording = new Recording();
   recording.onStep = (step) => void (step === 2 && stop.abort());
@@ -234,7 +234,7 @@ test("a state that makes the next loss no number is taken back", async () => {
   const stop = new AbortController();
   const recording = new Recording();
   recording.onStep = (step) => void (step === 4 && stop.abort());
-  await trainHere("poisoned", { ...settings, keep: 2 }, recording, stop.signal);
+  await trainHere("poisoned", settings, recording, stop.signal);
   const run = folder.at("poisoned");
   const states = (await readdir(join(run, "state"))).toSorted();
   expect(states).toEqual(["step-4", "step-5"]);

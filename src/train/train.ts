@@ -88,7 +88,8 @@ class Loop {
 
   async run(signal: AbortSignal): Promise<TrainOutcome> {
     const ending = await this.#untilEnd(signal);
-    await this.#prune();
+    // Of a run that is interrupted the next step, once it is resumed, tells whether its newest state is good.
+    if (ending !== "interrupted") await this.#prune();
     return { ending, progress: this.#progress };
   }
 
