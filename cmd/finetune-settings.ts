@@ -84,7 +84,8 @@ export async function newSettings(flags: Partial<FlatSettings>, context: Context
       "name the model to fine-tune; `embedded` is the small one inside the program",
     );
   if (data === undefined) {
-    throw new RandloraError("usage", "--data is missing", "name the file or folder to train on");
+    const own = model === EMBEDDED ? "; without MODEL the embedded model learns from data of its own" : "";
+    throw new RandloraError("usage", "--data is missing", `name the file or folder to train on${own}`);
   }
   const { folder } = await locate(model, context);
   const { contextLength } = await loadConfig(folder);

@@ -244,6 +244,11 @@ const REFUSED: readonly (readonly [args: readonly string[], status: number, mess
   [[], 2, "--data is missing"],
 ];
 
+test("who names the embedded model without data is told how it learns from its own", async () => {
+  const { status, stderr } = await finetune("embedded", "--out", "refused");
+  expect([status, stderr]).toEqual([2, expect.stringContaining("without MODEL the embedded model learns")]);
+});
+
 test("what cannot be is refused before anything is written", async () => {
   const runs = await Promise.all(REFUSED.map(([args]) => finetune(STORIES, ...args, "--out", "refused")));
   expect(runs.map(({ status, stderr }) => [status, stderr])).toEqual(

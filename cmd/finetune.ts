@@ -15,7 +15,10 @@ export const command = defineCommand({
   summary: "Train an adapter for a model, or the model itself",
   example: "randlora finetune HuggingFaceTB/SmolLM2-135M-Instruct --data chats.jsonl --valid-split 0.1 --sparse",
   arguments: {
-    model: optional("MODEL", "a folder, an index.json, one .safetensors file, or org/name on the Hub"),
+    model: optional(
+      "MODEL",
+      "a folder, an index.json, one .safetensors file, org/name on the Hub, or embedded, the small model inside the program; without MODEL and --data: that one, on data of its own",
+    ),
   },
   options: FINETUNE_OPTIONS,
   async run({ model }, options, context) {
