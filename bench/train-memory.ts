@@ -64,12 +64,12 @@ async function measureRun(name: string, options: TraineeOptions, bases: number):
   using gpu = await Gpu.open();
   const { memory } = gpu;
   await using trainee = await Trainee.open(gpu, folder, options);
-  const { weights, method } = trainee.model;
-  const [held, trained] = [memory.liveBytes, method.parameters.bytes];
+  const { weights, parameters, summary } = trainee.model;
+  const [held, trained] = [memory.liveBytes, parameters.bytes];
   await trainee.step();
   return {
     name,
-    parameters: method.summary.trainableParameters,
+    parameters: summary.trainableParameters,
     weights: weights.bytes,
     trained,
     bases,

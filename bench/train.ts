@@ -76,13 +76,13 @@ for (const tokens of sizes) {
   const measured = [...times].flatMap(([name, time]): Measured[] => {
     const trainee = trainees.get(name);
     if (trainee === undefined) return [];
-    const { method } = trainee.model;
+    const { summary } = trainee.model;
     return [
       {
         name: name === "lora" ? `LoRA, r = ${loraRank}` : `RandLoRA, r = ${rank}: ${name}`,
         case: name,
         tokens,
-        parameters: method.summary.trainableParameters,
+        parameters: summary.trainableParameters,
         orders: trainee.orders,
         gigaflops: stepFlops(trainee.model, rank, tokens) / 1e9,
         ...time,

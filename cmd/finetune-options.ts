@@ -1,5 +1,6 @@
 import { choice, flag, integer, number, numbers, optionalText, text } from "../src/options/command.ts";
 import type { ValueOf } from "../src/options/option.ts";
+import { METHOD_NAMES } from "../src/adapters/method-names.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
 import { SCHEDULES } from "../src/train/schedule.ts";
 
@@ -24,10 +25,10 @@ export const FINETUNE_OPTIONS = {
   packing: flag({ topic: "Data", help: "join samples into rows of --max-length; they do not see each other" }),
   noShuffle: flag({ topic: "Data", help: "take samples in file order" }),
   trainOnPrompt: flag({ topic: "Data", help: "learn prompts and users' turns as well" }),
-  method: choice(["randlora", "lora", "full"], {
+  method: choice(METHOD_NAMES, {
     topic: "Method",
     help: "what is trained: RandLoRA, LoRA, or all weights",
-    defaultText: "randlora",
+    defaultText: METHOD_NAMES[0],
   }),
   variant: choice(["peft", "paper"], {
     topic: "Method",

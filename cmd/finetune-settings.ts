@@ -1,5 +1,6 @@
 import { basename, resolve } from "node:path";
 import { parseTargets } from "../src/adapters/targets.ts";
+import { METHOD_NAMES } from "../src/adapters/method-names.ts";
 import { RandloraError } from "../src/errors.ts";
 import { isCommit, parseHubName, parseRepository } from "../src/hub/name.ts";
 import { EMBEDDED } from "../src/models/embedded-name.ts";
@@ -54,13 +55,13 @@ export function askedSettings(model: string | undefined, options: FinetuneOption
 
 /**
  * What is trained where neither a model nor data are named: the model that this program carries, on the data that it
- * carries. Steps are larger, and RandLoRA's parameters more, than the defaults for models a thousand times as large.
+ * carries. Steps are larger, and the default method's parameters more, than the defaults for models a thousand times as large.
  */
 function embeddedRun(flags: Partial<FlatSettings>): Partial<FlatSettings> {
   const run = { model: EMBEDDED, data: EMBEDDED, learningRate: 1e-3 };
   const adapter = { targets: "all-linear", rank: 8 };
-  const isRandlora = flags.method === undefined || flags.method === "randlora";
-  return { ...run, ...(isRandlora && flags.initAdapter === undefined ? adapter : {}), ...flags };
+  const isDefault = flags.method === undefined || flags.method === METHOD_NAMES[0];
+  return { ...run, ...(isDefault && flags.initAdapter === undefined ? adapter : {}), ...flags };
 }
 
 /**
@@ -91,7 +92,7 @@ export async function newSettings(flags: Partial<FlatSettings>, context: Context
   const { contextLength } = await loadConfig(folder);
   const { model_type: modelType } = await readConfig(folder, SUPPORTED_TYPES);
   const adapter = asked.initAdapter && (await localPath(asked.initAdapter, "adapter", context));
-  const init = adapter ? await initialSettings(adapter, asked.generator) : undefined;
+  const init = adapter ? await initialSettings(adapter, asked) : undefined;
   const commit = commitOf(model, folder);
   const initCommit = asked.initAdapter && adapter ? commitOf(asked.initAdapter, adapter) : null;
   const date = strftime(new Date(), "%FT%T");

@@ -56,7 +56,7 @@ await using open = new AsyncDisposableStack();
 const contenders = new Map<string, () => ReturnType<typeof timed>>();
 for (const method of METHODS) {
   const ours = open.use(await Trainee.open(gpu, folder, { method, rank: ranks[method], tokens }));
-  const { trainableParameters } = ours.model.method.summary;
+  const { trainableParameters } = ours.model.summary;
   if (trainableParameters !== ready[method]) {
     throw new Error(`${method}: PEFT trains ${ready[method]} numbers and we ${trainableParameters}: no contest`);
   }

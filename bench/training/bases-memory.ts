@@ -5,8 +5,8 @@ import type { Gpu } from "../../src/gpu/gpu.ts";
 import { readConfig } from "../../src/merge/model-config.ts";
 import type { GeneratorName, Sparsity } from "../../src/random/names.ts";
 import { Checkpoint } from "../../src/safetensors/checkpoint.ts";
-import { newRandlora } from "../../src/train/randlora-source.ts";
-import { findTargets } from "../../src/train/target-modules.ts";
+import { newRandlora } from "../../src/adapters/randlora/train/source.ts";
+import { findTargets } from "../../src/adapters/training/target-modules.ts";
 import { settingsOf } from "./trainee.ts";
 
 /** GPU bytes of a pair of bases. */
@@ -36,7 +36,7 @@ export async function measureBases(gpu: Gpu, folder: string, r: number, kind: Ba
   const settings = await settingsOf(folder, { method: "randlora", rank: r, generator, sparsity });
   if (settings.adapter === null) throw new TypeError("RandLoRA without settings of its own");
   const targets = findTargets(base, settings.adapter);
-  await using source = await newRandlora(settings, settings.adapter, targets);
+  const source = await newRandlora({ ...settings, signal: undefined }, settings.adapter, targets);
   const { a, b } = source.bases;
   const before = gpu.memory.liveBytes;
   const held = await TrainingBases.create(gpu, source.bases, source.pairing);

@@ -2,20 +2,20 @@ import { adapterFlops } from "../../src/adapters/bilinear/train/flops.ts";
 import { randloraShape } from "../../src/adapters/randlora/shape.ts";
 import { fuse } from "../../src/adapters/bilinear/train/fused.ts";
 import type { PlacedModel } from "../../src/train/engine.ts";
-import { parseOrders } from "../../src/train/randlora.ts";
+import { parseOrders } from "../../src/adapters/randlora/train/trained.ts";
 import { microBatchOf } from "./synthetic.ts";
 
 /**
  * Floating-point operations of a step with one micro-batch: the products of the frozen matrices (y and dx), of the output
  * matrix for the supervised tokens, and of the adapter. Attention and elementwise work are left out, as in most such models.
  */
-export function stepFlops({ weights, method }: PlacedModel, rank: number, tokens: number): number {
+export function stepFlops({ weights, method, summary }: PlacedModel, rank: number, tokens: number): number {
   const matrices = weights.layers.flatMap((layer) => Object.values(layer)).filter((of) => (of?.shape[0] ?? 0) > 1);
   const frozen = matrices.reduce((sum, of) => sum + (of === undefined ? 0 : of.shape[0] * of.shape[1]), 0);
   const head = weights.head.shape[0] * weights.head.shape[1];
   const base = 4 * (tokens * frozen + microBatchOf(tokens, 1, 0).rows.length * head);
-  if (method.kind === "lora") return base + 6 * tokens * method.summary.trainableParameters;
-  const modules = method.summary.modules.flatMap(({ name }) => {
+  if (method.choices["orders"] === undefined) return base + 6 * tokens * summary.trainableParameters;
+  const modules = summary.modules.flatMap(({ name }) => {
     const weight = weights.tensors.get(`${name}.weight`);
     return weight === undefined ? [] : [{ name, weight, shape: randloraShape(...weight.shape, rank) }];
   });

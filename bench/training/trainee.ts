@@ -6,7 +6,7 @@ import type { GeneratorName, Sparsity } from "../../src/random/names.ts";
 import { spareBytes } from "../../src/train/choose-options.ts";
 import { Engine, type EngineOptions, type PlacedModel } from "../../src/train/engine.ts";
 import { estimateBytes } from "../../src/train/estimate.ts";
-import type { PlaceOptions } from "../../src/train/method.ts";
+import type { PlaceOptions } from "../../src/adapters/training/method.ts";
 import { ModelSource } from "../../src/train/model.ts";
 import { resolveSettings } from "../../src/train/resolve-settings.ts";
 import type { TrainSettings } from "../../src/train/settings.ts";
@@ -117,7 +117,7 @@ export async function equalLoraRank(gpu: Gpu, folder: string, rank: number): Pro
   const count = async (method: TraineeOptions["method"], rank: number): Promise<number> => {
     await using source = await openSource(folder, { method, rank });
     using model = await source.place(gpu.counting(), placeOptions(gpu, ROW));
-    return model.method.summary.trainableParameters;
+    return model.summary.trainableParameters;
   };
   return Math.max(1, Math.round((await count("randlora", rank)) / (await count("lora", 1))));
 }

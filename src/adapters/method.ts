@@ -3,17 +3,21 @@ import type { GeneratorName } from "../random/names.ts";
 import type { BaseModel } from "./base.ts";
 import type { AdapterContent } from "./content.ts";
 import type { AdapterPlan, PlanOptions } from "./plan.ts";
+import type { AdapterTraining, TrainingDefinition } from "./training/definition.ts";
 import type { Adapter, PlainConfig } from "./types.ts";
 
-/**
- * A way to adapt a model: all that the program knows of it. It is a folder of its own and a line in `methods.ts`;
- * nothing else names a method.
- */
-export interface MethodDefinition {
+/** A way to train a model. It is a folder of its own, a name in `method-names.ts` and a line in `methods.ts`. */
+export interface TrainedMethod<Own extends object = object> {
   /** `--method`. */
   readonly name: string;
   /** As sentences have it. */
   readonly title: string;
+  readonly training: TrainingDefinition<Own>;
+}
+
+/** A way to adapt a model: all that the program knows of it. Nothing else names a method. */
+export interface MethodDefinition<Own extends object = object> extends TrainedMethod<Own> {
+  readonly training: AdapterTraining<Own>;
   /** The `peft_type`s of its adapters; those that PEFT has first. */
   readonly peftTypes: readonly string[];
   /** Tensors that all layers share. PEFT hangs them on its own wrapper (`base_model.NAME`), and copies on each layer. */

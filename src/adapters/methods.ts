@@ -1,15 +1,36 @@
 import { RandloraError } from "../errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
 import type { BaseModel } from "./base.ts";
+import { full } from "./full/method.ts";
 import { lora } from "./lora/method.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
-import type { MethodDefinition } from "./method.ts";
+import type { MethodDefinition, TrainedMethod } from "./method.ts";
+import { METHOD_NAMES, type MethodName } from "./method-names.ts";
 import type { AdapterPlan, PlanOptions } from "./plan.ts";
 import { randlora } from "./randlora/method.ts";
 import type { Adapter } from "./types.ts";
 
-/** Every method; a new one is a folder and a line here. */
-export const METHODS: readonly MethodDefinition[] = [randlora, lora];
+/** A new method is a folder, a name in `method-names.ts`, and a line here. */
+const DEFINITIONS = { randlora, lora, full } satisfies Record<MethodName, TrainedMethod>;
+
+/** Every method. */
+export const METHODS: readonly TrainedMethod[] = METHOD_NAMES.map((name) => DEFINITIONS[name]);
+
+/** Those of adapters. */
+const ADAPTERS = METHODS.filter((method): method is MethodDefinition => "peftTypes" in method);
+
+type OwnSettings<M> = M extends MethodDefinition<infer Own> ? (own: Own) => void : never;
+
+/** The settings that single methods have, of all of them together. */
+export type MethodSettings =
+  OwnSettings<(typeof DEFINITIONS)[MethodName]> extends (own: infer Own) => void ? Own : never;
+
+/** The method of this name. @throws RangeError without one: settings were checked before */
+export function methodNamed(name: string, among: readonly TrainedMethod[] = METHODS): TrainedMethod {
+  const found = among.find((method) => method.name === name);
+  if (found === undefined) throw new RangeError(`no method ${name}`);
+  return found;
+}
 
 /**
  * The method of an adapter's configuration, by its `peft_type`. `file` is named in errors.
@@ -21,9 +42,9 @@ export function methodOf(config: JsonObject, file: string): MethodDefinition {
     const hint = "an adapter_config.json as PEFT writes it is needed";
     throw new RandloraError("format", `${oneLine(file)}: "peft_type" is missing or not a string`, hint);
   }
-  const method = METHODS.find(({ peftTypes }) => peftTypes.includes(type));
+  const method = ADAPTERS.find(({ peftTypes }) => peftTypes.includes(type));
   if (method !== undefined) return method;
-  const hint = `supported: ${METHODS.flatMap(({ peftTypes }) => peftTypes).join(", ")}`;
+  const hint = `supported: ${ADAPTERS.flatMap(({ peftTypes }) => peftTypes).join(", ")}`;
   throw new RandloraError("adapter", `${oneLine(file)}: peft_type ${quote(type)} cannot be applied`, hint);
 }
 

@@ -5,7 +5,7 @@ import { read } from "../gpu/transfer.ts";
 import { defaultStaging, type Staging } from "../kernels/staging.ts";
 import { Run } from "../tensor/run.ts";
 import { AdamW, type AdamWSettings } from "./adamw.ts";
-import { Parameters } from "./parameters.ts";
+import { Parameters } from "../adapters/training/parameters.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {

@@ -8,7 +8,7 @@ import { f32, uniform } from "../kernels/parameters.ts";
 import { STEP_STATE, STEP_STATE_BYTES } from "../kernels/step-state.ts";
 import { type Run, whole } from "../tensor/run.ts";
 import { type Tensor, tensorIn } from "../tensor/tensor.ts";
-import type { Chunk, Parameters } from "./parameters.ts";
+import type { Chunk, Parameters } from "../adapters/training/parameters.ts";
 
 /** torch.optim.AdamW's settings, and clipping. */
 export interface AdamWSettings {

@@ -5,7 +5,7 @@ import type { RunPlan } from "./data.ts";
 import type { EngineOptions } from "./engine.ts";
 import { estimateBytes } from "./estimate.ts";
 import { machineMemory } from "./machine-memory.ts";
-import type { MethodSummary, PlaceOptions } from "./method.ts";
+import type { MethodSummary, PlaceOptions } from "../adapters/training/method.ts";
 import type { ModelSource } from "./model.ts";
 import type { SavedState } from "./state.ts";
 
@@ -62,7 +62,8 @@ export async function chooseOptions(
     const counting = gpu.counting();
     const model = await source.place(counting, { ...wanted, budget });
     const bytes = await estimateBytes(counting, model, options, steps, validation);
-    const { summary, choices } = model.method;
+    const { summary, method } = model;
+    const { choices } = method;
     const cheaper = async () => {
       for (const { how, keepsProducts } of SAVINGS) {
         const chosen = await attempt(true, keepsProducts ? budget : 0);

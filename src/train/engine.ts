@@ -9,13 +9,21 @@ import { Tape } from "../tensor/tape.ts";
 import type { Step, StepPlan } from "../data/types.ts";
 import type { MicroBatch } from "../text/data/types.ts";
 import { AdamW, addLosses, type AdamWSettings, type StepOutcome } from "./adamw.ts";
-import type { Method } from "./method.ts";
+import type { TrainingDefinition } from "../adapters/training/definition.ts";
+import type { Method, MethodSummary, PassKind } from "../adapters/training/method.ts";
+import type { Parameters } from "../adapters/training/parameters.ts";
 
 /** A model that is trained: the decoder, and how its weights depend on parameters. */
 export interface TrainedModel {
   readonly config: DecoderConfig;
   readonly weights: DecoderWeights;
+  /** All that is trained. */
+  readonly parameters: Parameters;
   readonly method: Method;
+  readonly result: TrainingDefinition["result"];
+  readonly summary: MethodSummary;
+  /** Writes the adapter's (or the model's) files into an empty folder. @throws RandloraError `file`, `gpu` */
+  save(folder: string): Promise<void>;
 }
 
 /** One in GPU memory, which is given back when it is disposed of. */
@@ -41,7 +49,7 @@ export class Engine implements Disposable {
     this.#gpu = gpu;
     this.#model = model;
     this.#options = options;
-    this.#adamw = new AdamW(gpu, model.method.parameters, options.optimizer);
+    this.#adamw = new AdamW(gpu, model.parameters, options.optimizer);
     this.#run = new Run(gpu, options.staging);
     this.#tape = new Tape(this.#run);
     // Each is a matrix of its own.
@@ -150,7 +158,7 @@ export class Engine implements Disposable {
     this.#adamw.release();
   }
 
-  #losses(recorder: Run | Tape, batch: MicroBatch, pass: Parameters<Method["linears"]>[0]) {
+  #losses(recorder: Run | Tape, batch: MicroBatch, pass: PassKind) {
     const { config, weights, method } = this.#model;
     const checkpointing = this.#options.checkpointing;
     return recordTraining(recorder, config, weights, method.linears(pass), batch, { checkpointing });

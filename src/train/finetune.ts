@@ -2,7 +2,7 @@ import { RandloraError } from "../errors.ts";
 import { chooseOptions } from "./choose-options.ts";
 import { dataHash, planRun } from "./data.ts";
 import { withOwnAdapter } from "./init-adapter.ts";
-import type { MethodSummary } from "./method.ts";
+import type { MethodSummary } from "../adapters/training/method.ts";
 import { ModelSource } from "./model.ts";
 import { newestState } from "./state.ts";
 import { openGpu, type RunInput, Training, type TrainingInput } from "./training.ts";
@@ -21,7 +21,7 @@ export interface RunEstimate {
 /** Plans a run and estimates its memory; nothing is trained or written. @throws RandloraError as `finetune` */
 export async function estimateRun(input: RunInput): Promise<RunEstimate> {
   const plan = planRun(input.settings, input.data);
-  await using source = await ModelSource.open(input.settings, input.location);
+  await using source = await ModelSource.open(input.settings, input.location, input);
   using opened = await openGpu(input);
   const { gpu } = opened;
   const { options, bytes, summary } = await chooseOptions(gpu, source, plan, undefined, () => {});
@@ -47,7 +47,7 @@ export async function finetune(
 ): Promise<TrainResult> {
   const { folder } = input;
   // It also brings back an adapter that a killed process had set aside.
-  await folder.removeLeftovers(input.settings.method);
+  await folder.removeLeftovers();
   const state = await newestState(folder.states);
   const hash = dataHash(input.data);
   if (state !== undefined && state.progress.data !== hash) {
@@ -56,7 +56,7 @@ export async function finetune(
   }
   const settings = await withOwnAdapter(input.settings, folder);
   const began = state?.progress.kernels.choices;
-  await using source = await ModelSource.open(settings, input.location, { began, signal });
+  await using source = await ModelSource.open(settings, input.location, { began, signal, methods: input.methods });
   const base = await source.fingerprint();
   if (state?.progress.base !== undefined && state.progress.base !== base) {
     const cause = `${settings.model}: its weights are not those that the run began with`;

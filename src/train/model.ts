@@ -1,5 +1,13 @@
 import type { Gpu } from "../gpu/gpu.ts";
-import { type BaseModel, describeBase } from "../adapters/base.ts";
+import { describeBase } from "../adapters/base.ts";
+import type { TrainedMethod } from "../adapters/method.ts";
+import { methodNamed } from "../adapters/methods.ts";
+import { writePeft } from "../adapters/peft-write.ts";
+import { peftReadme } from "../adapters/readme.ts";
+import type { AdapterTraining, OpenInput, TrainingDefinition } from "../adapters/training/definition.ts";
+import type { MethodChoices, PlaceOptions, Trainable } from "../adapters/training/method.ts";
+import { Parameters } from "../adapters/training/parameters.ts";
+import type { Adapter } from "../adapters/types.ts";
 import { readConfig } from "../merge/model-config.ts";
 import { findModelFiles, ownFiles } from "../merge/model-files.ts";
 import { loadConfig } from "../models/architectures/index.ts";
@@ -9,45 +17,50 @@ import { DecoderWeights } from "../models/weights.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { NAMED_DTYPES } from "../safetensors/dtype.ts";
 import { fingerprint } from "../safetensors/fingerprint.ts";
-import type { PlacedModel, TrainedModel } from "./engine.ts";
-import { createFull } from "./full.ts";
-import { createLora } from "./lora.ts";
-import { existingLora, type LoraSource, newLora } from "./lora-source.ts";
-import type { MethodChoices, PlaceOptions } from "./method.ts";
-import { createRandlora, parseBasesFrom } from "./randlora.ts";
-import { existingRandlora, newRandlora, type RandloraSource } from "./randlora-source.ts";
+import type { PlacedModel } from "./engine.ts";
+import { openInitial } from "./init-adapter.ts";
 import type { TrainSettings } from "./settings.ts";
-import { findTargets } from "./target-modules.ts";
+import { writeModel } from "./write-model.ts";
 
 export interface OpenOptions {
   /** What the method chose when the run began, for a resumed one. */
   readonly began?: MethodChoices | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Every method that there is. */
+  readonly methods?: readonly TrainedMethod[] | undefined;
+}
+
+/** What is trained, and the files that it needs open. */
+interface Opened {
+  readonly trainable: Trainable;
+  readonly adapter: Adapter | undefined;
+  /** What the user should know of the base's files: one line each. */
+  readonly notes: readonly string[];
 }
 
 /**
  * What a model is trained from, beside the GPU: opened and checked once, placed on as many GPUs as one likes (a counting
- * one first). Close it after the last save: `full` copies files from it.
+ * one first). Close it after the last save: where a whole model is written, files are copied from it.
  */
 export class ModelSource implements AsyncDisposable {
   readonly config: DecoderConfig;
   readonly settings: TrainSettings;
+  readonly #result: TrainingDefinition["result"];
   readonly #checkpoint: Checkpoint;
-  readonly #adapter: AdapterSource;
-  readonly #notes: readonly string[];
+  readonly #opened: Opened;
 
   private constructor(
     settings: TrainSettings,
     config: DecoderConfig,
+    result: TrainingDefinition["result"],
     checkpoint: Checkpoint,
-    adapter: AdapterSource,
-    notes: readonly string[],
+    opened: Opened,
   ) {
     this.settings = settings;
     this.config = config;
+    this.#result = result;
     this.#checkpoint = checkpoint;
-    this.#adapter = adapter;
-    this.#notes = notes;
+    this.#opened = opened;
   }
 
   /**
@@ -57,17 +70,21 @@ export class ModelSource implements AsyncDisposable {
   static async open(
     settings: TrainSettings,
     { folder, weights }: ModelLocation,
-    { began, signal }: OpenOptions = {},
+    { began, signal, methods }: OpenOptions = {},
   ): Promise<ModelSource> {
+    const { training } = methodNamed(settings.method, methods);
+    const { model, dtype, seed } = settings;
     const config = await loadConfig(folder);
     const checkpoint = await Checkpoint.open(weights ?? folder);
     try {
       const json = await readConfig(folder);
-      const base = describeBase(checkpoint, json?.value);
-      // What is copied with every save is looked at before anything is trained.
-      const notes = settings.adapter === null ? await notesOfCopy(checkpoint) : [];
-      const adapter = await openAdapterSource(settings, base, { began, signal });
-      return new ModelSource(settings, config, checkpoint, adapter, notes);
+      const input = { base: describeBase(checkpoint, json?.value), config, model, dtype, seed, began, signal };
+      const opened =
+        training.result === "adapter"
+          ? await openAdapted(training, settings, input)
+          : // What is copied with every save is looked at before anything is trained.
+            { trainable: await training.open(input), adapter: undefined, notes: await notesOfCopy(checkpoint) };
+      return new ModelSource(settings, config, training.result, checkpoint, opened);
     } catch (thrown) {
       await checkpoint.close();
       throw thrown;
@@ -85,64 +102,60 @@ export class ModelSource implements AsyncDisposable {
   }
 
   /**
-   * Allocates weights and parameters; the weights' `fill` reads the former.
+   * Allocates parameters and weights; the weights' `fill` reads the latter.
    * @throws RandloraError `model`, `memory`
    */
   async place(gpu: Gpu, place: PlaceOptions): Promise<PlacedModel> {
-    const { adapter: settings, dtype, seed } = this.settings;
-    const config = this.config;
-    const adapter = this.#adapter;
-    if (settings === null || adapter.kind === "full") {
-      return placed({
-        config,
-        ...createFull({ gpu, config, checkpoint: this.#checkpoint, dtype, notes: this.#notes }),
-      });
-    }
-    const held = dtype === "keep" ? undefined : NAMED_DTYPES[dtype];
-    const weights = DecoderWeights.allocate(gpu, this.#checkpoint, config, { dtype: held });
+    const { config, settings } = this;
+    const { trainable, notes } = this.#opened;
+    const checkpoint = this.#checkpoint;
+    const result = this.#result;
+    const { dtype } = settings;
+    const parameters = new Parameters(gpu, trainable.parameters);
+    const held = { dtype: dtype === "keep" ? undefined : NAMED_DTYPES[dtype] };
+    const trained = { place: (label: string) => parameters.get(label).value };
+    const weights = DecoderWeights.allocate(gpu, checkpoint, config, result === "model" ? trained : held);
     const { tensors } = weights;
-    const method =
-      adapter.kind === "lora"
-        ? createLora({ gpu, settings, source: adapter.source, tensors, seed })
-        : await createRandlora({ gpu, source: adapter.source, settings, tensors, seed, place });
-    return placed({ config, weights, method });
+    const method = await trainable.place({ gpu, parameters, tensors, place });
+    const { content } = method;
+    const summary = {
+      trainableParameters: parameters.count,
+      modules: trainable.modules,
+      notes: [...notes, ...trainable.notes],
+    };
+    const save = async (folder: string) => {
+      if (content === undefined) return await writeModel(gpu, folder, { checkpoint, tensors, dtype });
+      const files = await content();
+      await writePeft(folder, files, peftReadme(files));
+    };
+    const release = () => {
+      method.release();
+      parameters.release();
+      weights.release();
+    };
+    return { config, weights, parameters, method, result, summary, save, [Symbol.dispose]: release };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#adapter.kind === "randlora") await this.#adapter.source[Symbol.asyncDispose]();
+    await this.#opened.adapter?.close();
     await this.#checkpoint.close();
   }
 }
 
-function placed(model: TrainedModel): PlacedModel {
-  const release = () => {
-    model.method.release();
-    model.weights.release();
-  };
-  return { ...model, [Symbol.dispose]: release };
-}
-
-type AdapterSource =
-  | { readonly kind: "full" }
-  | { readonly kind: "lora"; readonly source: LoraSource }
-  | { readonly kind: "randlora"; readonly source: RandloraSource };
-
-async function openAdapterSource(
-  settings: TrainSettings,
-  base: BaseModel,
-  { began, signal }: OpenOptions,
-): Promise<AdapterSource> {
-  const { adapter, method } = settings;
-  if (adapter === null || method === "full") return { kind: "full" };
-  const { initAdapter } = adapter;
-  if (initAdapter !== null) {
-    return method === "lora"
-      ? { kind: "lora", source: await existingLora(initAdapter, base, adapter) }
-      : { kind: "randlora", source: await existingRandlora(initAdapter, base, adapter, parseBasesFrom(began), signal) };
+async function openAdapted(
+  training: AdapterTraining,
+  { adapter: settings, method }: TrainSettings,
+  input: OpenInput,
+): Promise<Opened> {
+  if (settings === null) throw new TypeError(`${method} without settings of an adapter`);
+  const { initAdapter, initSha256 } = settings;
+  const adapter = initAdapter === null ? undefined : await openInitial(initAdapter, { method, initSha256 });
+  try {
+    return { trainable: await training.open(input, settings, adapter), adapter, notes: [] };
+  } catch (thrown) {
+    await adapter?.close();
+    throw thrown;
   }
-  const targets = findTargets(base, adapter);
-  if (method === "lora") return { kind: "lora", source: newLora(adapter, targets, settings.model) };
-  return { kind: "randlora", source: await newRandlora(settings, adapter, targets, signal) };
 }
 
 async function notesOfCopy(checkpoint: Checkpoint): Promise<readonly string[]> {

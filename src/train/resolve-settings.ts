@@ -1,11 +1,15 @@
 import { defaultTargets } from "../adapters/default-targets.ts";
 import { RandloraError } from "../errors.ts";
-import { canDraw, type GeneratorName } from "../random/names.ts";
 import { quote } from "../files/failure.ts";
-import { DROPOUT_MICRO_BATCHES } from "./dropout.ts";
+import type { TrainedMethod } from "../adapters/method.ts";
+import { METHOD_NAMES } from "../adapters/method-names.ts";
+import { METHODS, methodNamed } from "../adapters/methods.ts";
+import type { AdapterTraining } from "../adapters/training/definition.ts";
+import { ADAPTER_SETTINGS } from "../adapters/training/settings.ts";
+import { DROPOUT_MICRO_BATCHES } from "../adapters/training/dropout.ts";
 import type { InitialSettings } from "./init-adapter.ts";
 import {
-  type AdapterSettings,
+  type AllAdapterSettings,
   asGiven,
   type FlatSettings,
   flagOf,
@@ -24,25 +28,25 @@ export interface ModelFacts {
   readonly contextLength: number;
   /** What `--init-adapter` brings: these may not be given otherwise. */
   readonly init?: Partial<InitialSettings> | undefined;
+  /** Every method that there is; the first one is the default. */
+  readonly methods?: readonly TrainedMethod[] | undefined;
 }
 
 const LONGEST = 1024;
-const METHOD_DEFAULTS = {
-  randlora: { rank: 32, alphaPerRank: 20 },
-  lora: { rank: 8, alphaPerRank: 2 },
-} as const;
 
 /**
  * Every setting of a new run, by the defaults of docs/interface.md.
  * @throws RandloraError `usage` naming the flags of settings that contradict each other, or that the method has not
  */
 export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainSettings {
-  const method = asked.method ?? facts.init?.method ?? "randlora";
+  const { methods = METHODS } = facts;
+  const method = asked.method ?? facts.init?.method ?? METHOD_NAMES[0];
+  const { training } = methodNamed(method, methods);
   const settings: TrainSettings = {
     model: asked.model,
     commit: asked.commit ?? null,
     method,
-    adapter: method === "full" ? null : adapterSettings(method, asked, facts),
+    adapter: training.result === "adapter" ? adapterSettings(training, methods, asked, facts) : null,
     data: asked.data,
     valid: asked.valid ?? null,
     validSplit: asked.validSplit ?? null,
@@ -70,11 +74,17 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
     keep: asked.keep ?? 1,
     earlyStop: asked.earlyStop ?? 0,
   };
+  refuseForeign(method, methods, asked);
   checkTogether(settings, asked);
   return settings;
 }
 
-function adapterSettings(method: "randlora" | "lora", asked: AskedSettings, facts: ModelFacts): AdapterSettings {
+function adapterSettings(
+  { usual }: AdapterTraining,
+  methods: readonly TrainedMethod[],
+  asked: AskedSettings,
+  facts: ModelFacts,
+): AllAdapterSettings {
   const init = facts.init ?? {};
   for (const key of Object.keys(init) as (keyof InitialSettings)[]) {
     if (asked[key] === undefined || same(key, asked[key], init[key])) continue;
@@ -82,32 +92,21 @@ function adapterSettings(method: "randlora" | "lora", asked: AskedSettings, fact
     throw new RandloraError("usage", cause, `leave ${flagOf(key, asked[key])} out`);
   }
   const given = { ...asked, ...init };
-  const { rank: usualRank, alphaPerRank } = METHOD_DEFAULTS[method];
-  const rank = given.rank ?? usualRank;
-  const sparsity = given.sparsity ?? "dense";
-  const usual: GeneratorName = sparsity === "dense" ? "torch-mt19937-bf16-v2" : "torch-mt19937-ternary";
-  const generator = given.generator === undefined ? usual : given.generator;
-  if (generator !== null && !canDraw(generator, sparsity)) {
-    const cause = `--generator ${generator} does not draw ${sparsity} bases`;
-    throw new RandloraError("usage", cause, `${usual} does, and so does philox-v1`);
-  }
-  return {
+  const rank = given.rank ?? usual.rank;
+  const common = {
     rank,
-    alpha: given.alpha ?? alphaPerRank * rank,
-    rslora: given.rslora ?? false,
+    alpha: given.alpha ?? usual.alphaPerRank * rank,
     dropout: given.dropout ?? 0,
     targets: given.targets ?? usualTargets(facts.modelType),
     layers: given.layers ?? [],
-    variant: given.variant ?? "peft",
-    sparsity,
-    basisSeed: given.basisSeed ?? "0",
-    generator,
-    projections: given.projections ?? true,
     initAdapter: given.initAdapter ?? null,
     initCommit: given.initCommit ?? null,
     initSha256: given.initSha256 ?? null,
-    compute: given.compute ?? "auto",
   };
+  // A run has the settings of every method: those of others at their defaults.
+  const own = methods.map(({ training }) => (training.result === "adapter" ? training.resolve(given) : {}));
+  const all: AllAdapterSettings = Object.assign(common, ...own);
+  return all;
 }
 
 function usualTargets(modelType: string): string | string[] {
@@ -117,21 +116,22 @@ function usualTargets(modelType: string): string | string[] {
   throw new RandloraError("usage", cause, "name the modules to adapt: --targets q_proj,v_proj or --targets all-linear");
 }
 
-/** Settings that only some methods have. */
-const RANDLORA_ONLY = ["variant", "sparsity", "basisSeed", "generator", "projections", "compute"] as const;
-const ADAPTERS_ONLY = ["rank", "alpha", "dropout", "targets", "layers", "initAdapter"] as const;
+/** Refuses settings that other methods have. */
+function refuseForeign(method: string, methods: readonly TrainedMethod[], asked: AskedSettings): void {
+  const ownKeys = ({ training }: TrainedMethod) => Object.keys(training.result === "adapter" ? training.settings : {});
+  const chosen = methodNamed(method, methods);
+  const has = new Set(ownKeys(chosen));
+  const common = chosen.training.result === "adapter" ? [] : Object.keys(ADAPTER_SETTINGS);
+  const given = new Map<string, unknown>(Object.entries(asked));
+  const foreign = [...methods.flatMap(ownKeys), ...common].find((key) => {
+    return !has.has(key) && (given.get(key) ?? false) !== false;
+  });
+  if (foreign === undefined) return;
+  const flag = flagOf(foreign, given.get(foreign));
+  throw new RandloraError("usage", `${flag} has no meaning with --method ${method}`, "leave it out");
+}
 
 function checkTogether(settings: TrainSettings, asked: AskedSettings): void {
-  const { method } = settings;
-  const foreign = [
-    ...(method === "randlora" ? [] : RANDLORA_ONLY),
-    ...(method === "lora" ? [] : (["rslora"] as const)),
-    ...(method === "full" ? ADAPTERS_ONLY : []),
-  ].find((key) => asked[key] !== undefined && asked[key] !== false && asked[key] !== null);
-  if (foreign !== undefined) {
-    const flag = flagOf(foreign, asked[foreign]);
-    throw new RandloraError("usage", `${flag} has no meaning with --method ${method}`, "leave it out");
-  }
   if (asked.steps !== undefined && asked.epochs !== undefined && asked.epochs !== null && asked.steps !== null) {
     throw new RandloraError("usage", "--steps and --epochs: both say how long the run is", "give one of them");
   }

@@ -6,6 +6,7 @@ import { replaceSynced } from "../files/whole-file.ts";
 import { fileError, naming, oneLine, systemCode } from "../files/failure.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../files/read-whole.ts";
 import { removeLeftovers } from "../files/publish.ts";
+import type { TrainingDefinition } from "../adapters/training/definition.ts";
 import { lockFolder } from "./lock.ts";
 import { METRICS_FILE, RUNS, SETTINGS_FILE } from "./run-files.ts";
 import { formatSettings, parseTrainSettings, type TrainSettings } from "./settings.ts";
@@ -68,9 +69,9 @@ export class RunFolder implements AsyncDisposable {
     return join(this.path, METRICS_FILE);
   }
 
-  /** The newest adapter, or for `full` the newest model. */
-  last(method: TrainSettings["method"]): string {
-    return join(this.path, method === "full" ? "model" : "adapter");
+  /** The newest adapter, or model. */
+  last(result: TrainingDefinition["result"]): string {
+    return join(this.path, result);
   }
 
   get best(): string {
@@ -78,8 +79,8 @@ export class RunFolder implements AsyncDisposable {
   }
 
   /** Removes what a process that was killed while it wrote these folders left beside them. @throws RandloraError `file` */
-  async removeLeftovers(method: TrainSettings["method"]): Promise<void> {
-    for (const output of [this.last(method), this.best]) await removeLeftovers(output);
+  async removeLeftovers(): Promise<void> {
+    for (const output of [this.last("adapter"), this.last("model"), this.best]) await removeLeftovers(output);
   }
 
   /** Replaces run.json in one step. */
@@ -94,7 +95,7 @@ export class RunFolder implements AsyncDisposable {
     const state = await newestState(this.states);
     // An evaluation before the first step has no learning rate.
     if ((state?.progress.step ?? 0) > 0 || metrics.includes('"learning_rate"')) return;
-    const made = [this.states, this.last("lora"), this.last("full"), this.best, this.metrics];
+    const made = [this.states, this.last("adapter"), this.last("model"), this.best, this.metrics];
     // run.json first: what is left then is no run.
     for (const path of [join(this.path, SETTINGS_FILE), ...made]) await removeAll(path);
     await this.#unlock();

@@ -1,6 +1,8 @@
 import * as v from "valibot";
 import { RandloraError } from "../errors.ts";
-import { GENERATOR_NAMES } from "../random/names.ts";
+import type { TrainedMethod } from "../adapters/method.ts";
+import { METHODS, type MethodSettings } from "../adapters/methods.ts";
+import { ADAPTER_SETTINGS, type AdapterSettings, HELD_DTYPES } from "../adapters/training/settings.ts";
 import { brief, oneLine, quote } from "../files/failure.ts";
 import { SCHEDULES } from "./schedule.ts";
 
@@ -14,87 +16,63 @@ const share = v.pipe(v.number(), v.minValue(0), v.ltValue(1));
 const path = v.pipe(v.string(), v.minLength(1));
 const commit = v.pipe(v.string(), v.regex(/^[0-9a-f]{40}$/));
 
-/** Settings of methods that add to frozen weights; `full` has none. */
-const ADAPTER = v.strictObject({
-  rank: positive,
-  alpha: v.pipe(v.number(), v.finite()),
-  /** LoRA: scale α/√r instead of α/r. */
-  rslora: v.boolean(),
-  /** Of the adapter's input. */
-  dropout: share,
-  /** A regular expression or `all-linear`, or names. */
-  targets: v.union([path, v.array(path)]),
-  /** Only these layers; empty: all. */
-  layers: v.array(count),
-  /** RandLoRA's pairing of bases. */
-  variant: v.picklist(["peft", "paper"]),
-  sparsity: v.picklist(["dense", "sparse", "very-sparse"]),
-  /** In decimal digits, −2^63 … 2^64 − 1. */
-  basisSeed: v.pipe(v.string(), v.regex(/^-?\d{1,20}$/)),
-  /** Undefined where the bases come from an adapter that does not say what drew them. */
-  generator: v.nullable(v.picklist(GENERATOR_NAMES)),
-  /** Write the bases beside the parameters, as PEFT does. */
-  projections: v.boolean(),
-  /** The adapter to go on from. */
-  initAdapter: v.nullable(path),
-  /** Its commit, where it is a name on the Hub. */
-  initCommit: v.optional(v.nullable(commit), null),
-  /** Its fingerprint: until the run has a state of its own, it must stay what it was. */
-  initSha256: v.optional(v.nullable(v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/))), null),
-  /** Order of RandLoRA's products: by flops and memory, or one of them everywhere. */
-  compute: v.picklist(["auto", "merged", "factored"]),
-});
+/** Settings of methods that add to frozen weights: what all of them have, and what one of them has. */
+export type AllAdapterSettings = AdapterSettings & MethodSettings;
 
-const SETTINGS = v.strictObject({
-  /** A folder, or a name on the Hub. */
-  model: path,
-  /** The commit of a name on the Hub: what a resumed run takes, whatever was pushed since. */
-  commit: v.optional(v.nullable(commit), null),
-  method: v.picklist(["randlora", "lora", "full"]),
-  adapter: v.nullable(ADAPTER),
-  data: path,
-  valid: v.nullable(path),
-  validSplit: v.nullable(share),
-  /** When the run began, by the clock there: what chat templates are told that write a date; null: the data file's. */
-  date: v.optional(v.nullable(v.pipe(v.string(), v.isoDateTimeSecond())), null),
-  /** How the frozen base is held; `full`: the dtype of what is written. */
-  dtype: v.picklist(["keep", "f32", "f16", "bf16"]),
-  /** Of the whole run; `epochs` says how many times the data is gone through when it was not given. */
-  steps: v.nullable(positive),
-  epochs: v.nullable(positive),
-  batchSize: positive,
-  gradAccum: positive,
-  maxLength: positive,
-  packing: v.boolean(),
-  shuffle: v.boolean(),
-  trainOnPrompt: v.boolean(),
-  learningRate: amount,
-  schedule: v.picklist(SCHEDULES),
-  warmup: count,
-  weightDecay: amount,
-  betas: v.strictTuple([share, share]),
-  eps: v.pipe(v.number(), v.finite(), v.gtValue(0)),
-  /** 0: gradients are not clipped. */
-  gradClip: amount,
-  seed: count,
-  /** False: only if memory does not suffice otherwise. */
-  checkpointActivations: v.boolean(),
-  /** Steps between evaluations, between saves. */
-  evalEvery: positive,
-  saveEvery: positive,
-  /** States that stay on the disk. */
-  keep: positive,
-  /** Evaluations without a new best after which a run ends; 0: never. */
-  earlyStop: count,
-});
+const schemaOf = (methods: readonly TrainedMethod[]) => {
+  const own = methods.map(({ training }): v.ObjectEntries => (training.result === "adapter" ? training.settings : {}));
+  const entries: v.ObjectEntries = Object.assign({}, ADAPTER_SETTINGS, ...own);
+  return v.strictObject({
+    /** A folder, or a name on the Hub. */
+    model: path,
+    /** The commit of a name on the Hub: what a resumed run takes, whatever was pushed since. */
+    commit: v.optional(v.nullable(commit), null),
+    method: v.picklist(methods.map(({ name }) => name)),
+    adapter: v.nullable(v.strictObject(entries)),
+    data: path,
+    valid: v.nullable(path),
+    validSplit: v.nullable(share),
+    /** When the run began, by the clock there: what chat templates are told that write a date; null: the data file's. */
+    date: v.optional(v.nullable(v.pipe(v.string(), v.isoDateTimeSecond())), null),
+    /** How the frozen base is held; where a whole model is trained, the dtype of what is written. */
+    dtype: v.picklist(HELD_DTYPES),
+    /** Of the whole run; `epochs` says how many times the data is gone through when it was not given. */
+    steps: v.nullable(positive),
+    epochs: v.nullable(positive),
+    batchSize: positive,
+    gradAccum: positive,
+    maxLength: positive,
+    packing: v.boolean(),
+    shuffle: v.boolean(),
+    trainOnPrompt: v.boolean(),
+    learningRate: amount,
+    schedule: v.picklist(SCHEDULES),
+    warmup: count,
+    weightDecay: amount,
+    betas: v.strictTuple([share, share]),
+    eps: v.pipe(v.number(), v.finite(), v.gtValue(0)),
+    /** 0: gradients are not clipped. */
+    gradClip: amount,
+    seed: count,
+    /** False: only if memory does not suffice otherwise. */
+    checkpointActivations: v.boolean(),
+    /** Steps between evaluations, between saves. */
+    evalEvery: positive,
+    saveEvery: positive,
+    /** States that stay on the disk. */
+    keep: positive,
+    /** Evaluations without a new best after which a run ends; 0: never. */
+    earlyStop: count,
+  });
+};
 
-export type AdapterSettings = Readonly<v.InferOutput<typeof ADAPTER>>;
-export type TrainSettings = Readonly<Omit<v.InferOutput<typeof SETTINGS>, "adapter">> & {
-  readonly adapter: AdapterSettings | null;
+export type TrainSettings = Readonly<Omit<v.InferOutput<ReturnType<typeof schemaOf>>, "adapter">> & {
+  /** Null for a method that has no adapter. */
+  readonly adapter: AllAdapterSettings | null;
 };
 
 /** Settings by name, the adapter's among them: as flags give them. */
-export type FlatSettings = Omit<TrainSettings, "adapter"> & AdapterSettings;
+export type FlatSettings = Omit<TrainSettings, "adapter"> & AllAdapterSettings;
 
 /** All settings in one record. */
 export function flatSettings({ adapter, ...rest }: TrainSettings): Partial<FlatSettings> {
@@ -119,7 +97,7 @@ function keyName(key: string): string {
  * Reads what {@link formatSettings} made. `file` is named in errors.
  * @throws RandloraError `format` naming the key
  */
-export function parseTrainSettings(json: unknown, file: string): TrainSettings {
+export function parseTrainSettings(json: unknown, file: string, methods = METHODS): TrainSettings {
   const camel = (value: unknown): unknown =>
     typeof value !== "object" || value === null || Array.isArray(value)
       ? value
@@ -129,8 +107,9 @@ export function parseTrainSettings(json: unknown, file: string): TrainSettings {
             camel(inner),
           ]),
         );
-  const result = v.safeParse(SETTINGS, camel(json));
-  if (result.success) return result.output;
+  const result = v.safeParse(schemaOf(methods), camel(json));
+  // The entries of every method are those of MethodSettings.
+  if (result.success) return result.output as TrainSettings;
   const [issue] = result.issues;
   const key = (v.getDotPath(issue) ?? "").split(".").map(keyName).join(".");
   const hint = "the file was changed, or another version of randlora wrote it: start a new run";
@@ -138,7 +117,7 @@ export function parseTrainSettings(json: unknown, file: string): TrainSettings {
 }
 
 /** How a setting is called on the command line. `value`: the one that was given there. */
-export function flagOf(key: keyof FlatSettings, value?: unknown): string {
+export function flagOf(key: string, value?: unknown): string {
   if (key === "model") return "MODEL";
   if (key === "sparsity") return typeof value === "string" ? `--${value}` : "--sparse or --very-sparse";
   if (key === "shuffle") return "--no-shuffle";
@@ -146,13 +125,13 @@ export function flagOf(key: keyof FlatSettings, value?: unknown): string {
 }
 
 /** A setting as it was given on the command line: `--rank 8`, `--sparse`. */
-export function asGiven(key: keyof FlatSettings, value: unknown): string {
+export function asGiven(key: string, value: unknown): string {
   const isFlag = key === "sparsity" || (typeof value === "boolean" && key !== "projections");
   return isFlag ? flagOf(key, value) : `${flagOf(key)} ${inWords(key, value)}`;
 }
 
 /** The value of a setting for a sentence such as "the run has …". */
-export function inWords(key: keyof FlatSettings, value: unknown): string {
+export function inWords(key: string, value: unknown): string {
   if (key === "projections") return value === true ? "yes" : "no";
   if (key === "sparsity") return `${String(value)} bases`;
   if (value === null || value === undefined || typeof value === "boolean") return "none";

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdir, readdir, readFile, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Gpu } from "../gpu/gpu.ts";
-import { Parameters } from "./parameters.ts";
+import { Parameters } from "../adapters/training/parameters.ts";
 import { loadParameters, newestState, type Progress, saveState } from "./state.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 

@@ -9,7 +9,7 @@ import { brief, fileError, oneLine, quote } from "../files/failure.ts";
 import { SafetensorsFile } from "../safetensors/file.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../files/read-whole.ts";
 import { SafetensorsWriter } from "../safetensors/writer.ts";
-import type { ParameterRole, Parameters } from "./parameters.ts";
+import type { ParameterRole, Parameters } from "../adapters/training/parameters.ts";
 
 const HINT = "the state is damaged, or another version of randlora wrote it";
 

@@ -5,8 +5,7 @@ import type { MicroBatch } from "../text/data/types.ts";
 import type { StepOutcome } from "./adamw.ts";
 import { bringBestBack, forgetBestBefore, setBestAside } from "./best.ts";
 import { diverged } from "./diverged.ts";
-import type { Engine } from "./engine.ts";
-import type { Method } from "./method.ts";
+import type { Engine, TrainedModel } from "./engine.ts";
 import { MetricsFile } from "./metrics-file.ts";
 import { refreshFolder } from "./refresh.ts";
 import type { RunFolder } from "./run-folder.ts";
@@ -30,7 +29,7 @@ export interface TrainJob {
   readonly settings: TrainSettings;
   readonly folder: RunFolder;
   readonly engine: Engine;
-  readonly method: Method;
+  readonly model: TrainedModel;
   readonly steps: StepPlan<MicroBatch>;
   /** The validation set, each of its tokens once; undefined without one. */
   readonly validation: StepPlan<MicroBatch> | undefined;
@@ -94,9 +93,9 @@ class Loop {
   }
 
   async #untilEnd(signal: AbortSignal): Promise<Ending> {
-    const { settings, steps, resumed, method } = this.#job;
+    const { settings, steps, resumed, model } = this.#job;
     // A run that fails before its first save still has what it began with; whole models are too large for that.
-    const first = method.kind === "full" ? 1 : 0;
+    const first = model.result === "model" ? 1 : 0;
     // A process may have died between the state and the folders that are made from it.
     if (resumed) await this.#refresh();
     for (let step = this.#progress.step; ; step++) {
@@ -180,7 +179,7 @@ class Loop {
 
   /** Makes the newest state before that of `step` the run's. @returns its step; undefined where there is none */
   async #goBack(step: number): Promise<number | undefined> {
-    const { folder, method } = this.#job;
+    const { folder, model } = this.#job;
     const older = await newestState(folder.states, step);
     if (older === undefined) return undefined;
     const bad = stateFolder(folder.states, step);
@@ -188,7 +187,7 @@ class Loop {
     if (this.#progress.best?.step === step) await bringBestBack(bad, folder.best);
     await removeState(bad);
     await this.#metrics.cutTo(older.progress);
-    await loadParameters(older.folder, method.parameters);
+    await loadParameters(older.folder, model.parameters);
     this.#progress = older.progress;
     this.#saved = older.progress.step;
     await this.#refresh();
@@ -246,7 +245,7 @@ class Loop {
   async #save(): Promise<void> {
     const { step } = this.#progress;
     if (this.#saved === step) return;
-    const { folder, method, settings } = this.#job;
+    const { folder, model, settings } = this.#job;
     await this.#metrics.sync();
     const isBest = this.#progress.best?.step === step;
     const addTo = async (state: string) => {
@@ -254,7 +253,7 @@ class Loop {
     };
     // One more than is to stay: whether this one is good the next loss tells.
     try {
-      await saveState(folder.states, method.parameters, this.#progress, settings.keep + 1, addTo);
+      await saveState(folder.states, model.parameters, this.#progress, settings.keep + 1, addTo);
     } catch (thrown) {
       if (!(thrown instanceof RandloraError) || thrown.code !== "numeric") throw thrown;
       throw diverged(step, `after the update ${thrown.message}`, this.#saved, true);
@@ -280,9 +279,9 @@ class Loop {
   }
 
   async #refresh(): Promise<void> {
-    const { folder, method } = this.#job;
+    const { folder, model } = this.#job;
     const { step, best } = this.#progress;
-    await refreshFolder(folder.last(method.kind), (into) => method.save(into));
-    if (best?.step === step) await refreshFolder(folder.best, (into) => method.save(into));
+    await refreshFolder(folder.last(model.result), (into) => model.save(into));
+    if (best?.step === step) await refreshFolder(folder.best, (into) => model.save(into));
   }
 }

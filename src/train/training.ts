@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { RandloraError } from "../errors.ts";
+import type { TrainedMethod } from "../adapters/method.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import { oneLine } from "../files/failure.ts";
@@ -8,7 +9,7 @@ import { type Chosen, chooseOptions, stagingName } from "./choose-options.ts";
 import { planRun, type RunPlan } from "./data.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { largestBatch, largestStep } from "./estimate.ts";
-import type { MethodChoices } from "./method.ts";
+import type { MethodChoices } from "../adapters/training/method.ts";
 import type { ModelSource } from "./model.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { TrainSettings } from "./settings.ts";
@@ -25,6 +26,8 @@ export interface RunInput {
   /** `--gpu`; or a GPU that is open, and stays so. */
   readonly gpu?: string | Gpu | undefined;
   readonly profile?: boolean | undefined;
+  /** Every method that there is; the program's own. */
+  readonly methods?: readonly TrainedMethod[] | undefined;
 }
 
 /** The same, with where it is trained into. */
@@ -93,7 +96,7 @@ export class Training {
     const observer = this.#observer;
     const state = this.#state;
     using model = await this.#source.place(gpu, place);
-    const { method } = model;
+    const { method, parameters, summary } = model;
     using engine = new Engine(gpu, model, options);
     // A GPU that is full says so now, and not when the longest samples come.
     const { contextLength } = model.config;
@@ -101,8 +104,8 @@ export class Training {
     let read = 0;
     const total = this.#source.bytes;
     await model.weights.fill((some) => observer.loading((read += some), total), signal);
-    for (const note of method.summary.notes) observer.warn(note);
-    if (state !== undefined) await loadParameters(state.folder, method.parameters);
+    for (const note of summary.notes) observer.warn(note);
+    if (state !== undefined) await loadParameters(state.folder, parameters);
     const progress = this.#progress(gpu, options, method.choices);
     if (recorded !== undefined) await folder.writeSettings(recorded);
     observer.start({
@@ -110,7 +113,7 @@ export class Training {
       step: progress.step,
       steps: steps.length,
       epochs: Math.ceil(steps.length / steps.stepsPerEpoch),
-      trainableParameters: method.summary.trainableParameters,
+      trainableParameters: summary.trainableParameters,
       estimatedGpuBytes: bytes,
       checkpointing: options.checkpointing,
     });
@@ -119,7 +122,7 @@ export class Training {
       settings,
       folder,
       engine,
-      method,
+      model,
       steps,
       validation,
       progress,
@@ -134,7 +137,7 @@ export class Training {
       loss: end.loss ?? undefined,
       validLoss: end.validLoss ?? undefined,
       bestStep: end.best?.step,
-      trainableParameters: method.summary.trainableParameters,
+      trainableParameters: summary.trainableParameters,
       tokens: end.tokens,
       estimatedGpuBytes: bytes,
       peakGpuBytes: gpu.memory.peakLiveBytes,

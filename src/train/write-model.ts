@@ -11,8 +11,8 @@ import { roundFromF32 } from "../safetensors/numbers.ts";
 import { encodeIndex, INDEX_FILE, planShards } from "../safetensors/shards.ts";
 import { SafetensorsWriter } from "../safetensors/writer.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { readRows } from "./read-rows.ts";
-import type { TrainSettings } from "./settings.ts";
+import { readRows } from "../tensor/read-rows.ts";
+import type { HeldDtype } from "../adapters/training/settings.ts";
 
 /** transformers' limit for one file. */
 const SHARD_BYTES = 5e9;
@@ -25,7 +25,7 @@ export interface TrainedWeights {
   readonly checkpoint: Checkpoint;
   /** Trained tensors by name, F32. */
   readonly tensors: ReadonlyMap<string, Tensor>;
-  readonly dtype: TrainSettings["dtype"];
+  readonly dtype: HeldDtype;
 }
 
 /**
@@ -84,7 +84,7 @@ async function append(
   }
 }
 
-function dtypeOf(wanted: TrainSettings["dtype"], stored: string): WritableFloatDtype {
+function dtypeOf(wanted: HeldDtype, stored: string): WritableFloatDtype {
   if (wanted !== "keep") return NAMED_DTYPES[wanted];
   return stored === "F16" || stored === "BF16" ? stored : "F32";
 }

@@ -4,9 +4,11 @@ import { parseLoraConfig } from "./config.ts";
 import { convertLora } from "./convert.ts";
 import { loraAdapterPlan } from "./deltas.ts";
 import { planLora } from "./plan.ts";
+import type { LoraSettings } from "./train/source.ts";
+import { loraTraining } from "./train/training.ts";
 
 /** LoRA (Hu et al., arXiv:2106.09685), rsLoRA and rank patterns among it. */
-export const lora: MethodDefinition = {
+export const lora: MethodDefinition<LoraSettings> = {
   name: "lora",
   title: "LoRA",
   peftTypes: ["LORA"],
@@ -17,4 +19,5 @@ export const lora: MethodDefinition = {
     return loraAdapterPlan(planLora(adapter, base), generator === undefined || amongOthers ? [] : [unused]);
   },
   convert: convertLora,
+  training: loraTraining,
 };

@@ -5,9 +5,11 @@ import { randloraAdapterPlan } from "./deltas.ts";
 import { PEFT_TYPES } from "./peft-types.ts";
 import { planRandlora } from "./plan.ts";
 import { SHARED_BASES } from "./saved.ts";
+import type { RandloraSettings } from "./train/settings.ts";
+import { randloraTraining } from "./train/training.ts";
 
 /** RandLoRA (Albert et al., arXiv:2502.00987). */
-export const randlora: MethodDefinition = {
+export const randlora: MethodDefinition<RandloraSettings> = {
   name: "randlora",
   title: "RandLoRA",
   peftTypes: Object.values(PEFT_TYPES),
@@ -15,4 +17,5 @@ export const randlora: MethodDefinition = {
   check: (config, file) => void parseRandloraConfig(config, file),
   plan: (adapter, base, options) => randloraAdapterPlan(planRandlora(adapter, base, options)),
   convert: convertRandlora,
+  training: randloraTraining,
 };

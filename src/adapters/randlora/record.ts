@@ -1,3 +1,4 @@
+import type { Adapter } from "../types.ts";
 import * as v from "valibot";
 import { RandloraError } from "../../errors.ts";
 import { type GeneratorName, GENERATOR_NAMES, type FloatGrid } from "../../random/names.ts";
@@ -75,4 +76,9 @@ export function formatBasesRecord(record: BasesRecord): JsonObject {
     ...(stdB === undefined ? {} : { std_b: stdB }),
     sha256,
   };
+}
+
+/** What an adapter records of its random bases. */
+export function recordOf(adapter: Adapter): BasesRecord | undefined {
+  return adapter.bases === undefined ? undefined : parseBasesRecord(adapter.bases, adapter.file);
 }

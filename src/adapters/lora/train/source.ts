@@ -1,12 +1,14 @@
-import type { BaseModel } from "../adapters/base.ts";
-import type { JsonObject } from "../files/lossless-json.ts";
-import { lora } from "../adapters/lora/method.ts";
-import { planLora } from "../adapters/lora/plan.ts";
-import { openAdapter } from "../adapters/open.ts";
-import { readValues } from "../adapters/values.ts";
-import { refuseChanged, refuseMore, requireMethod } from "./init-adapter.ts";
-import type { AdapterSettings } from "./settings.ts";
-import type { Targets } from "./target-modules.ts";
+import type { BaseModel } from "../../base.ts";
+import type { JsonObject } from "../../../files/lossless-json.ts";
+import { planLora } from "../plan.ts";
+import type { Adapter } from "../../types.ts";
+import { readValues } from "../../values.ts";
+import { refuseMore } from "../../training/existing.ts";
+import type { AdapterSettings } from "../../training/settings.ts";
+import type { Targets } from "../../training/target-modules.ts";
+
+/** Settings that LoRA alone has. */
+export type LoraSettings = { readonly rslora: boolean };
 
 /** One module that LoRA adapts. */
 export interface LoraModule {
@@ -31,7 +33,7 @@ export interface LoraSource {
 }
 
 /** A new adapter. `base`: what its configuration says of the model. */
-export function newLora(settings: AdapterSettings, targets: Targets, base: string): LoraSource {
+export function newLora(settings: AdapterSettings & LoraSettings, targets: Targets, base: string): LoraSource {
   const { rank, alpha, rslora, dropout } = settings;
   const scale = alpha / (rslora ? Math.sqrt(rank) : rank);
   const { target_modules, layers_to_transform } = targets.config;
@@ -65,12 +67,9 @@ export function newLora(settings: AdapterSettings, targets: Targets, base: strin
 
 /**
  * An adapter that exists, to go on from (`--init-adapter`): its factors, ranks, alpha and targets.
- * @throws RandloraError `adapter` when it is not the recorded one, does not fit the base, or holds more than LoRA's factors
+ * @throws RandloraError `adapter` when it does not fit the base, or holds more than LoRA's factors
  */
-export async function existingLora(path: string, base: BaseModel, settings: AdapterSettings): Promise<LoraSource> {
-  await using adapter = await openAdapter(path);
-  await refuseChanged(adapter, settings);
-  requireMethod(adapter, lora);
+export async function existingLora(adapter: Adapter, base: BaseModel, settings: AdapterSettings): Promise<LoraSource> {
   const plan = planLora(adapter, base);
   refuseMore(plan);
   const modules: LoraModule[] = [];

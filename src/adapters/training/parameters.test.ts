@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../gpu/gpu.ts";
-import { OPS } from "../tensor/ops/index.ts";
-import { Run } from "../tensor/run.ts";
+import { Gpu } from "../../gpu/gpu.ts";
+import { OPS } from "../../tensor/ops/index.ts";
+import { Run } from "../../tensor/run.ts";
 import { Parameters, ROLES } from "./parameters.ts";
 
 let gpu: Gpu;

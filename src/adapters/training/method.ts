@@ -1,15 +1,23 @@
-import type { Staging } from "../kernels/staging.ts";
-import type { Linears } from "../models/linears.ts";
-import type { Run } from "../tensor/run.ts";
-import type { Tensor } from "../tensor/tensor.ts";
-import type { Parameters } from "./parameters.ts";
+import type { Staging } from "../../kernels/staging.ts";
+import type { Linears } from "../../models/linears.ts";
+import type { Run } from "../../tensor/run.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import type { AdapterContent } from "../content.ts";
+import type { Gpu } from "../../gpu/gpu.ts";
+import type { ParameterPlan, Parameters } from "./parameters.ts";
 
 /** What a method chose for itself and must choose again when a run is resumed, so that the same bits come out. */
 export type MethodChoices = Readonly<Record<string, string | number | boolean | string[]>>;
 
 /** What a user may want to know of a method before training. */
-export interface MethodSummary {
+export interface MethodSummary extends Pick<Trainable, "modules" | "notes"> {
   readonly trainableParameters: number;
+}
+
+/** What will be trained: opened and checked, and placed on as many GPUs as one likes. */
+export interface Trainable {
+  /** The tensors that are trained. A run plans all it has, and allocates them once. */
+  readonly parameters: readonly ParameterPlan[];
   /** One row an adapted module, or a trained tensor: its name, W's shape, how many numbers are trained for it. */
   readonly modules: readonly {
     readonly name: string;
@@ -18,6 +26,21 @@ export interface MethodSummary {
   }[];
   /** What the user should know: one line each. */
   readonly notes: readonly string[];
+  /**
+   * Writes initial values, and makes what computes with the parameters.
+   * @throws RandloraError `memory`; `format` where the choices of a resumed run do not fit the model
+   */
+  place(on: Placement): Promise<Method>;
+}
+
+/** Where a method is placed. */
+export interface Placement {
+  readonly gpu: Gpu;
+  /** Those of the plans, perhaps among others; they are not the method's to release. */
+  readonly parameters: Parameters;
+  /** The decoder's tensors by their names in the checkpoint. */
+  readonly tensors: ReadonlyMap<string, Tensor>;
+  readonly place: PlaceOptions;
 }
 
 /** What a method's choices depend on. */
@@ -41,14 +64,11 @@ export type PassKind =
   | { readonly kind: "evaluate" };
 
 /**
- * A way to train: which tensors are trained, how the decoder's matrices depend on them, and what files come out. The
- * loop knows nothing else of it. A step is: `prepare`, then for each micro-batch a forward pass through `linears` and a
+ * A method at work: how the decoder's matrices depend on what is trained, and what is written of it. The loop knows
+ * nothing else of it. A step is: `prepare`, then for each micro-batch a forward pass through `linears` and a
  * backward pass, then `finish`, then the update of `parameters`.
  */
 export interface Method {
-  readonly kind: "randlora" | "lora" | "full";
-  readonly parameters: Parameters;
-  readonly summary: MethodSummary;
   readonly choices: MethodChoices;
   /** Records what depends on the parameters alone (W'), once they have changed. */
   prepare(run: Run): void;
@@ -58,8 +78,8 @@ export interface Method {
   linears(pass: PassKind): Linears;
   /** Records what is left to do once every micro-batch of a step has been differentiated. */
   finish(run: Run): void;
-  /** Writes the adapter's (or the model's) files into an empty folder. @throws RandloraError `file`, `gpu` */
-  save(folder: string): Promise<void>;
-  /** Gives GPU memory back. */
+  /** What is written of the adapter; undefined where the model is the result. @throws RandloraError `gpu` */
+  readonly content?: () => Promise<AdapterContent>;
+  /** Gives GPU memory back, all but the parameters'. */
   release(): void;
 }

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
-import { STORIES } from "../../fixtures/stories/storyteller.ts";
-import { describeBase } from "../adapters/base.ts";
-import { readConfig } from "../merge/model-config.ts";
-import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { describeBase } from "../base.ts";
+import { readConfig } from "../../merge/model-config.ts";
+import { Checkpoint } from "../../safetensors/checkpoint.ts";
 import { findTargets } from "./target-modules.ts";
 
 await using checkpoint = await Checkpoint.open(STORIES);

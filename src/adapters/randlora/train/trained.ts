@@ -1,49 +1,56 @@
-import { writePeft } from "../adapters/peft-write.ts";
-import { savingProjection } from "../adapters/randlora/convert.ts";
-import { fuse } from "../adapters/bilinear/train/fused.ts";
-import type { OrderPlan } from "../adapters/bilinear/train/flops.ts";
-import type { TrainedModule } from "../adapters/bilinear/train/module.ts";
-import { planOrders } from "../adapters/bilinear/train/plan-orders.ts";
-import { randloraShape } from "../adapters/randlora/shape.ts";
-import { TrainedBilinear } from "../adapters/bilinear/train/trained-bilinear.ts";
-import { TrainingBases } from "../adapters/bilinear/train/training-bases.ts";
-import { adapterTensors, randloraTensors } from "../adapters/randlora/trained-tensors.ts";
-import { peftReadme } from "../adapters/readme.ts";
-import { RandloraError } from "../errors.ts";
-import type { Gpu } from "../gpu/gpu.ts";
-import { oneLine, quote } from "../files/failure.ts";
-import type { Tensor } from "../tensor/tensor.ts";
-import { dropoutMask } from "./dropout.ts";
-import type { Method, MethodChoices, PassKind, PlaceOptions } from "./method.ts";
-import { Parameters } from "./parameters.ts";
-import type { BasesFrom, RandloraModule, RandloraSource } from "./randlora-source.ts";
-import type { AdapterSettings } from "./settings.ts";
+import type { AdapterContent } from "../../content.ts";
+import { savingProjection } from "../convert.ts";
+import { fuse } from "../../bilinear/train/fused.ts";
+import type { OrderPlan } from "../../bilinear/train/flops.ts";
+import type { TrainedModule } from "../../bilinear/train/module.ts";
+import { planOrders } from "../../bilinear/train/plan-orders.ts";
+import { randloraShape } from "../shape.ts";
+import { TrainedBilinear } from "../../bilinear/train/trained-bilinear.ts";
+import { TrainingBases } from "../../bilinear/train/training-bases.ts";
+import { adapterTensors, randloraTensors } from "../trained-tensors.ts";
+import { RandloraError } from "../../../errors.ts";
+import { oneLine, quote } from "../../../files/failure.ts";
+import { dropoutMask } from "../../training/dropout.ts";
+import type { Method, MethodChoices, PassKind, Placement, PlaceOptions, Trainable } from "../../training/method.ts";
+import type { Parameters } from "../../training/parameters.ts";
+import type { BasesFrom, RandloraModule, RandloraSource } from "./source.ts";
+import type { AdapterSettings } from "../../training/settings.ts";
+import type { RandloraSettings } from "./settings.ts";
 
-export interface RandloraOptions {
-  readonly gpu: Gpu;
-  readonly source: RandloraSource;
-  readonly settings: AdapterSettings;
-  /** The decoder's tensors by their names in the checkpoint. */
-  readonly tensors: ReadonlyMap<string, Tensor>;
-  readonly seed: number;
-  readonly place: PlaceOptions;
+/** RandLoRA (Albert et al., arXiv:2502.00987): λ and γ are trained, the bases are not. */
+export function trainableRandlora(
+  source: RandloraSource,
+  settings: AdapterSettings & RandloraSettings,
+  seed: number,
+): Trainable {
+  const { r, modules, notes } = source;
+  return {
+    parameters: modules.flatMap((module) => Object.values(tensorsOf(module, r))),
+    modules: modules.map(({ name, out, in: input }) => {
+      const { bases: n, cols } = randloraShape(out, input, r);
+      return { name, shape: [out, input], parameters: n * (r + cols) };
+    }),
+    notes,
+    place: (on) => place(on, source, settings, seed),
+  };
 }
 
-/**
- * RandLoRA (Albert et al., arXiv:2502.00987): λ and γ are trained, the bases are not.
- * @throws RandloraError `memory`; `format` where the orders of a resumed run do not fit the model
- */
-export async function createRandlora(options: RandloraOptions): Promise<Method> {
-  const { gpu, source, settings, tensors, seed, place } = options;
+function tensorsOf({ name, out, in: input }: RandloraModule, r: number) {
+  return randloraTensors(name, out, input, r);
+}
+
+async function place(
+  on: Placement,
+  source: RandloraSource,
+  settings: AdapterSettings & RandloraSettings,
+  seed: number,
+): Promise<Method> {
+  const { gpu, parameters, tensors, place } = on;
   const { r, modules, scale, pairing } = source;
-  const names = modules.map(({ name, out, in: input }) => randloraTensors(name, out, input, r));
-  const parameters = new Parameters(
-    gpu,
-    names.flatMap(({ lambda, gamma }) => [lambda, gamma]),
-  );
-  const bases = await TrainingBases.create(gpu, source.bases, pairing, place.staging);
+  const { staging } = place;
+  const bases = await TrainingBases.create(gpu, source.bases, pairing, staging);
   const trained = modules.map((module) => {
-    const { lambda, gamma } = randloraTensors(module.name, module.out, module.in, r);
+    const { lambda, gamma } = tensorsOf(module, r);
     parameters.write(lambda.name, "value", module.values.lambda);
     parameters.write(gamma.name, "value", module.values.gamma);
     const [l, g] = [parameters.get(lambda.name), parameters.get(gamma.name)];
@@ -53,47 +60,30 @@ export async function createRandlora(options: RandloraOptions): Promise<Method> 
     const shape = randloraShape(module.out, module.in, r);
     return { name: module.name, weight, shape, lambda: l.value, gamma: g.value, ...gradients };
   });
-  const plans = chooseOrders(options, bases, trained);
+  const plans = chooseOrders(settings, place, bases, trained);
   const dropout = settings.dropout > 0;
-  const adapter = new TrainedBilinear(gpu, {
-    bases,
-    modules: trained,
-    scale,
-    dropout,
-    plans,
-    staging: place.staging,
-  });
+  const adapter = new TrainedBilinear(gpu, { bases, modules: trained, scale, dropout, plans, staging });
   const masks = (pass: PassKind) =>
     dropout && pass.kind === "train"
       ? (module: number) => dropoutMask(settings.dropout, seed, pass, module)
       : undefined;
   return {
-    kind: "randlora",
-    parameters,
     choices: { orders: plans.map(formatOrder), bases: source.basesFrom },
-    summary: {
-      trainableParameters: parameters.count,
-      modules: modules.map(({ name, out, in: input }) => {
-        const { bases: n, cols } = randloraShape(out, input, r);
-        return { name, shape: [out, input], parameters: n * (r + cols) };
-      }),
-      notes: source.notes,
-    },
     prepare: (run) => adapter.prepare(run),
     watched: () => [],
     linears: (pass) => adapter.linears(masks(pass)),
     finish: (run) => adapter.finish(run),
-    save: (folder) => save(folder, source, settings, parameters),
+    content: () => contentOf(source, settings, parameters),
     release() {
       adapter.release();
       bases.release();
-      parameters.release();
     },
   };
 }
 
 function chooseOrders(
-  { settings, place }: RandloraOptions,
+  settings: AdapterSettings & RandloraSettings,
+  place: PlaceOptions,
   bases: TrainingBases,
   modules: readonly TrainedModule[],
 ): readonly OrderPlan[] {
@@ -112,27 +102,25 @@ function chooseOrders(
   }).matrices;
 }
 
-async function save(
-  folder: string,
+async function contentOf(
   source: RandloraSource,
-  settings: AdapterSettings,
+  settings: AdapterSettings & RandloraSettings,
   parameters: Parameters,
-): Promise<void> {
+): Promise<AdapterContent> {
   const { r, modules, record, config } = source;
   const read = async (module: RandloraModule) => {
-    const { lambda, gamma } = randloraTensors(module.name, module.out, module.in, r);
+    const { lambda, gamma } = tensorsOf(module, r);
     const values = { lambda: await parameters.read(lambda.name), gamma: await parameters.read(gamma.name) };
     return adapterTensors(module.name, { out: module.out, in: module.in, r }, values);
   };
   const tensors = (await Promise.all(modules.map(read))).flat();
   const pair = settings.projections || source.needsProjections ? await source.projections() : undefined;
-  const content = {
+  return {
     config: savingProjection({ ...config, randlora_dropout: settings.dropout }, pair !== undefined),
     bases: record,
     tensors: pair === undefined ? tensors : [pair.a, pair.b, ...tensors],
-    metadata: new Map<string, string>(),
+    metadata: new Map(),
   };
-  await writePeft(folder, content, peftReadme(content));
 }
 
 const ORDERS = ["factored", "merged-h", "merged-g"] as const;

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import { newRandlora } from "./randlora-source.ts";
-import { settingsFor } from "./testing/runs.ts";
-import type { Targets } from "./target-modules.ts";
+import { newRandlora } from "./source.ts";
+import { settingsFor } from "../../../train/testing/runs.ts";
+import type { Targets } from "../../training/target-modules.ts";
 
 const asked = { data: "none.jsonl", sparsity: "sparse", rank: 4, projections: false } as const;
 
@@ -18,6 +18,6 @@ test.each([
   if (adapter === null) throw new TypeError("no adapter");
   const modules = stored.map((kind, i) => ({ name: `layers.${i}.q_proj`, out: 16, in: 8, dtype: kind }));
   const targets: Targets = { modules, config: { target_modules: ["q_proj"], layers_to_transform: null } };
-  await using source = await newRandlora(settings, adapter, targets);
+  const source = await newRandlora({ ...settings, signal: undefined }, adapter, targets);
   expect(source.needsProjections).toBe(needed);
 });

@@ -1,5 +1,5 @@
-import type { GpuBuffer } from "../gpu/memory.ts";
-import { sliceCols, type Tensor } from "../tensor/tensor.ts";
+import type { GpuBuffer } from "../../gpu/memory.ts";
+import { sliceCols, type Tensor } from "../../tensor/tensor.ts";
 
 /** Rows of one of the decoder's matrices that are one module's weight. */
 export interface Part {

@@ -1,29 +1,30 @@
-import type { BaseModel } from "../adapters/base.ts";
-import { fromBigInt, type JsonObject } from "../files/lossless-json.ts";
-import { openAdapter } from "../adapters/open.ts";
-import { drawSteps } from "../bases/draw.ts";
-import type { Bases } from "../bases/bases.ts";
-import type { RandloraConfig } from "../adapters/randlora/config.ts";
-import type { Pairing } from "../kernels/pairing.ts";
-import { readParameters } from "../adapters/randlora/layers.ts";
-import type { BasesSource } from "../adapters/randlora/generator.ts";
-import { specOf } from "../adapters/randlora/identify.ts";
-import { loadBases } from "../adapters/randlora/load-bases.ts";
-import { drawsAlike, gridOfWeights } from "../adapters/randlora/peft-draws.ts";
-import { randlora } from "../adapters/randlora/method.ts";
-import { PEFT_TYPES } from "../adapters/randlora/peft-types.ts";
-import { planRandlora } from "../adapters/randlora/plan.ts";
-import { drawPairTensors } from "../adapters/randlora/projection-tensors.ts";
-import { type BasesRecord, formatBasesRecord } from "../adapters/randlora/record.ts";
-import type { SavedPair } from "../adapters/randlora/saved.ts";
-import { userStdCache } from "../bases/std-cache.ts";
-import { takeSteps } from "../bases/steps.ts";
-import { basesRecord, initialValues, type ModuleValues, newBasesSpec } from "../adapters/randlora/new-adapter.ts";
-import { randloraShape } from "../adapters/randlora/shape.ts";
-import type { FloatGrid } from "../random/names.ts";
-import { recordOf, refuseChanged, refuseMore, requireMethod } from "./init-adapter.ts";
-import type { AdapterSettings, TrainSettings } from "./settings.ts";
-import type { Targets } from "./target-modules.ts";
+import type { BaseModel } from "../../base.ts";
+import { fromBigInt, type JsonObject } from "../../../files/lossless-json.ts";
+import type { Adapter } from "../../types.ts";
+import { drawSteps } from "../../../bases/draw.ts";
+import type { Bases } from "../../../bases/bases.ts";
+import type { RandloraConfig } from "../config.ts";
+import type { Pairing } from "../../../kernels/pairing.ts";
+import { readParameters } from "../layers.ts";
+import type { BasesSource } from "../generator.ts";
+import { specOf } from "../identify.ts";
+import { loadBases } from "../load-bases.ts";
+import { drawsAlike, gridOfWeights } from "../peft-draws.ts";
+import { PEFT_TYPES } from "../peft-types.ts";
+import { planRandlora } from "../plan.ts";
+import { drawPairTensors } from "../projection-tensors.ts";
+import { type BasesRecord, formatBasesRecord, recordOf } from "../record.ts";
+import type { SavedPair } from "../saved.ts";
+import { userStdCache } from "../../../bases/std-cache.ts";
+import { takeSteps } from "../../../bases/steps.ts";
+import { basesRecord, initialValues, type ModuleValues, newBasesSpec } from "../new-adapter.ts";
+import { randloraShape } from "../shape.ts";
+import type { FloatGrid } from "../../../random/names.ts";
+import type { OpenInput } from "../../training/definition.ts";
+import { refuseMore } from "../../training/existing.ts";
+import type { AdapterSettings } from "../../training/settings.ts";
+import type { RandloraSettings } from "./settings.ts";
+import type { Targets } from "../../training/target-modules.ts";
 
 /** One module that RandLoRA adapts. */
 export interface RandloraModule {
@@ -41,7 +42,7 @@ export interface RandloraModule {
 export type BasesFrom = "drawn" | "saved";
 
 /** A RandLoRA adapter before it is trained: new, or one that exists. Everything of it that no GPU is needed for. */
-export interface RandloraSource extends AsyncDisposable {
+export interface RandloraSource {
   readonly r: number;
   /** α/r. */
   readonly scale: number;
@@ -63,15 +64,14 @@ export interface RandloraSource extends AsyncDisposable {
 
 /** A new adapter with PEFT's initial values. @throws RandloraError `adapter`; the signal's reason when it is aborted */
 export async function newRandlora(
-  settings: TrainSettings,
-  adapter: AdapterSettings,
+  { model, dtype, signal }: Pick<OpenInput, "model" | "dtype" | "signal">,
+  settings: AdapterSettings & RandloraSettings,
   targets: Targets,
-  signal?: AbortSignal,
 ): Promise<RandloraSource> {
-  const { rank: r, alpha, sparsity, variant: pairing, generator } = adapter;
+  const { rank: r, alpha, sparsity, variant: pairing, generator } = settings;
   if (generator === null) throw new TypeError("a new adapter without a generator");
-  const key = BigInt(adapter.basisSeed);
-  const grid = gridOf(settings, targets);
+  const key = BigInt(settings.basisSeed);
+  const grid = gridOf(dtype, targets);
   const spec = newBasesSpec({ modules: targets.modules, r, generator, key, sparsity, grid });
   // First, so that the record finds the standard deviations in the cache.
   const bases = await takeSteps(drawSteps(spec, extentOf(targets.modules, r), userStdCache()), signal);
@@ -88,7 +88,7 @@ export async function newRandlora(
     record: formatBasesRecord(record),
     config: {
       auto_mapping: null,
-      base_model_name_or_path: settings.model,
+      base_model_name_or_path: model,
       bias: "none",
       fan_in_fan_out: false,
       inference_mode: true,
@@ -100,7 +100,7 @@ export async function newRandlora(
       projection_prng_key: fromBigInt(key),
       r,
       randlora_alpha: alpha,
-      randlora_dropout: adapter.dropout,
+      randlora_dropout: settings.dropout,
       revision: null,
       save_projection: true,
       sparse: sparsity === "sparse",
@@ -111,7 +111,6 @@ export async function newRandlora(
     projections: once(() => drawPairTensors(spec)),
     needsProjections: !drawsAlike(record, storedDtypes(targets)),
     notes: [],
-    [Symbol.asyncDispose]: async () => {},
   };
 }
 
@@ -119,52 +118,43 @@ export async function newRandlora(
  * An adapter that exists, to go on from (`--init-adapter`, or a resumed run's own): its bases, parameters, rank, alpha and
  * targets.
  * @param basesFrom where a resumed run had the bases from; undefined: the file's, where it has them
- * @throws RandloraError `adapter` when it is not the recorded one, does not fit the base, or holds more than RandLoRA's
+ * @throws RandloraError `adapter` when it does not fit the base, or holds more than RandLoRA's
  *   parameters; the signal's reason when it is aborted
  */
 export async function existingRandlora(
-  path: string,
+  adapter: Adapter,
   base: BaseModel,
-  settings: AdapterSettings,
+  settings: RandloraSettings,
   basesFrom?: BasesFrom,
   signal?: AbortSignal,
 ): Promise<RandloraSource> {
-  const adapter = await openAdapter(path);
-  try {
-    await refuseChanged(adapter, settings);
-    requireMethod(adapter, randlora);
-    // Where the adapter says what drew its bases, the settings have it from there.
-    const generator = recordOf(adapter) === undefined ? (settings.generator ?? undefined) : undefined;
-    const plan = planRandlora(adapter, base, { generator });
-    refuseMore(plan);
-    const { layers, pairing, scale, extent, config } = plan;
-    const { r } = config;
-    const modules: RandloraModule[] = [];
-    for (const layer of layers) {
-      const { module: name, tensor, out, in: input } = layer;
-      modules.push({ name, tensor, out, in: input, values: await readParameters(adapter, layer) });
-    }
-    const stored = layers.map(({ dtype }) => dtype);
-    const source = await basesAs(basesFrom, plan.bases, recordOf(adapter), config);
-    const record = source.kind === "drawn" ? (source.record ?? basesRecord(source.spec, pairing)) : recordOf(adapter);
-    return {
-      r,
-      scale,
-      pairing,
-      modules,
-      bases: await loadBases(adapter, source, r, extent, { signal }),
-      basesFrom: source.kind,
-      record: record && formatBasesRecord(record),
-      config: { ...adapter.config, inference_mode: true },
-      projections: once(async () => (source.kind === "saved" ? source : drawPairTensors(source.spec))),
-      needsProjections: record === undefined || !drawsAlike(record, stored),
-      notes: plan.notes,
-      [Symbol.asyncDispose]: () => adapter.close(),
-    };
-  } catch (thrown) {
-    await adapter.close();
-    throw thrown;
+  // Where the adapter says what drew its bases, the settings have it from there.
+  const generator = recordOf(adapter) === undefined ? (settings.generator ?? undefined) : undefined;
+  const plan = planRandlora(adapter, base, { generator });
+  refuseMore(plan);
+  const { layers, pairing, scale, extent, config } = plan;
+  const { r } = config;
+  const modules: RandloraModule[] = [];
+  for (const layer of layers) {
+    const { module: name, tensor, out, in: input } = layer;
+    modules.push({ name, tensor, out, in: input, values: await readParameters(adapter, layer) });
   }
+  const stored = layers.map(({ dtype }) => dtype);
+  const source = await basesAs(basesFrom, plan.bases, recordOf(adapter), config);
+  const record = source.kind === "drawn" ? (source.record ?? basesRecord(source.spec, pairing)) : recordOf(adapter);
+  return {
+    r,
+    scale,
+    pairing,
+    modules,
+    bases: await loadBases(adapter, source, r, extent, { signal }),
+    basesFrom: source.kind,
+    record: record && formatBasesRecord(record),
+    config: { ...adapter.config, inference_mode: true },
+    projections: once(async () => (source.kind === "saved" ? source : drawPairTensors(source.spec))),
+    needsProjections: record === undefined || !drawsAlike(record, stored),
+    notes: plan.notes,
+  };
 }
 
 /** The same bases, drawn or as a file has them: a run's own adapter may hold what was drawn, or leave out what was read. */
@@ -185,7 +175,7 @@ async function basesAs(
  * The dtype that PEFT would cast the bases to: that of the base as it is held. One that mixes F16 and BF16 has no such,
  * and its bases are saved, whatever they were rounded to.
  */
-function gridOf({ dtype }: TrainSettings, targets: Targets): FloatGrid {
+function gridOf(dtype: OpenInput["dtype"], targets: Targets): FloatGrid {
   return dtype === "keep" ? (gridOfWeights(storedDtypes(targets)) ?? "bf16") : dtype;
 }
 

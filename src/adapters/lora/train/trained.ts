@@ -1,30 +1,15 @@
-import type { AdapterContent } from "../adapters/content.ts";
-import { writePeft } from "../adapters/peft-write.ts";
-import { peftReadme } from "../adapters/readme.ts";
-import { memoryTensor } from "../adapters/tensors.ts";
-import type { Gpu } from "../gpu/gpu.ts";
-import type { GpuBuffer } from "../gpu/memory.ts";
-import type { Linears, Projection } from "../models/linears.ts";
-import { OPS } from "../tensor/ops/index.ts";
-import type { Recorder } from "../tensor/recorder.ts";
-import type { Tensor } from "../tensor/tensor.ts";
-import { dropoutMask } from "./dropout.ts";
-import { kaimingUniform } from "./kaiming.ts";
-import type { LoraSource } from "./lora-source.ts";
-import type { Method, PassKind } from "./method.ts";
-import { Parameters } from "./parameters.ts";
-import { columnsOf, type Part, partsOfMatrices } from "./parts.ts";
-import type { AdapterSettings } from "./settings.ts";
-
-/** LoRA (Hu et al., arXiv:2106.09685): y += scale · (x Aᵀ) Bᵀ with A (r, in) and B (out, r) in chosen modules. */
-export interface LoraOptions {
-  readonly gpu: Gpu;
-  readonly settings: AdapterSettings;
-  readonly source: LoraSource;
-  /** The decoder's tensors by their names in the checkpoint. */
-  readonly tensors: ReadonlyMap<string, Tensor>;
-  readonly seed: number;
-}
+import { memoryTensor } from "../../tensors.ts";
+import type { JsonObject } from "../../../files/lossless-json.ts";
+import type { GpuBuffer } from "../../../gpu/memory.ts";
+import type { Linears, Projection } from "../../../models/linears.ts";
+import { OPS } from "../../../tensor/ops/index.ts";
+import type { Recorder } from "../../../tensor/recorder.ts";
+import type { Tensor } from "../../../tensor/tensor.ts";
+import { dropoutMask } from "../../training/dropout.ts";
+import { kaimingUniform } from "../../../random/kaiming.ts";
+import type { LoraSource } from "./source.ts";
+import type { Method, PassKind, Placement, Trainable } from "../../training/method.ts";
+import { columnsOf, type Part, partsOfMatrices } from "../../training/parts.ts";
 
 interface Factors {
   readonly a: Tensor;
@@ -34,19 +19,30 @@ interface Factors {
   readonly index: number;
 }
 
-/** A new LoRA has A drawn as PEFT draws it (kaiming uniform), B zero: training begins with the base itself. */
-export function createLora({ gpu, settings, source, tensors, seed }: LoraOptions): Method {
-  const { dropout } = settings;
-  const { modules } = source;
-  const nameA = (module: string) => `${module}.lora_A.weight`;
-  const nameB = (module: string) => `${module}.lora_B.weight`;
-  const parameters = new Parameters(
-    gpu,
-    modules.flatMap(({ name, out, in: input, rank }) => [
+/** LoRA (Hu et al., arXiv:2106.09685): y += scale · (x Aᵀ) Bᵀ with A (r, in) and B (out, r) in chosen modules. */
+export function trainableLora({ modules, config }: LoraSource, dropout: number, seed: number): Trainable {
+  return {
+    parameters: modules.flatMap(({ name, out, in: input, rank }) => [
       { name: nameA(name), shape: [rank, input] as const },
       { name: nameB(name), shape: [out, rank] as const },
     ]),
-  );
+    modules: modules.map(({ name, out, in: input, rank }) => ({
+      name,
+      shape: [out, input],
+      parameters: rank * (out + input),
+    })),
+    notes: [],
+    place: async (on) => place(on, modules, config, { dropout, seed }),
+  };
+}
+
+/** A new LoRA has A drawn as PEFT draws it (kaiming uniform), B zero: training begins with the base itself. */
+function place(
+  { parameters, tensors }: Placement,
+  modules: LoraSource["modules"],
+  config: JsonObject,
+  { dropout, seed }: Omit<Mode, "pass">,
+): Method {
   const factors = new Map<string, Factors>();
   for (const [index, { name, tensor, in: input, rank, scale, values }] of modules.entries()) {
     parameters.write(nameA(name), "value", values?.a ?? kaimingUniform(rank, input, seed, index));
@@ -54,40 +50,31 @@ export function createLora({ gpu, settings, source, tensors, seed }: LoraOptions
     const [a, b] = [parameters.get(nameA(name)).value, parameters.get(nameB(name)).value];
     factors.set(tensor.slice(0, -".weight".length), { a, b, scale, index });
   }
+  const names = modules.flatMap(({ name }) => [nameA(name), nameB(name)]);
   const matrices = partsOfMatrices(tensors);
   return {
-    kind: "lora",
-    parameters,
     choices: {},
-    summary: {
-      trainableParameters: parameters.count,
-      modules: modules.map(({ name, out, in: input, rank }) => ({
-        name,
-        shape: [out, input],
-        parameters: rank * (out + input),
-      })),
-      notes: [],
-    },
     prepare() {},
-    watched: () => parameters.all.map(({ value, gradient }) => ({ value, gradient })),
+    watched: () => names.map((name) => parameters.get(name)),
     linears: (pass) => new LoraLinears(matrices, factors, { dropout, seed, pass }),
     finish() {},
-    async save(folder) {
-      const content: AdapterContent = {
-        config: source.config,
-        bases: undefined,
-        tensors: await Promise.all(
-          parameters.all.map(async ({ name, shape }) =>
-            memoryTensor(name, "F32", shape, new Uint8Array((await parameters.read(name)).buffer)),
-          ),
-        ),
-        metadata: new Map(),
-      };
-      await writePeft(folder, content, peftReadme(content));
-    },
-    release: () => parameters.release(),
+    content: async () => ({
+      config,
+      bases: undefined,
+      tensors: await Promise.all(
+        names.map(async (name) => {
+          const numbers = await parameters.read(name);
+          return memoryTensor(name, "F32", parameters.get(name).shape, new Uint8Array(numbers.buffer));
+        }),
+      ),
+      metadata: new Map(),
+    }),
+    release() {},
   };
 }
+
+const nameA = (module: string) => `${module}.lora_A.weight`;
+const nameB = (module: string) => `${module}.lora_B.weight`;
 
 interface Mode {
   readonly dropout: number;

@@ -1,4 +1,4 @@
-import { philox4x32 } from "../random/philox.ts";
+import { philox4x32 } from "./philox.ts";
 
 /**
  * Numbers for a matrix (out, in) as torch.nn.init.kaiming_uniform_(a = √5) spreads them: uniform in ±1/√in. They are a

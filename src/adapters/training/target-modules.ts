@@ -1,11 +1,11 @@
-import { type BaseModel, findWeight, linearModules, modelTypeOf } from "../adapters/base.ts";
-import { isOutputEmbedding } from "../adapters/embeddings.ts";
-import { defaultTargets } from "../adapters/default-targets.ts";
-import { targetMatcher, type TargetRules } from "../adapters/targets.ts";
-import { RandloraError } from "../errors.ts";
-import { isKernelDtype } from "../kernels/dtype.ts";
-import type { Dtype } from "../safetensors/dtype.ts";
-import { oneLine, quote } from "../files/failure.ts";
+import { type BaseModel, findWeight, linearModules, modelTypeOf } from "../base.ts";
+import { isOutputEmbedding } from "../embeddings.ts";
+import { defaultTargets } from "../default-targets.ts";
+import { targetMatcher, type TargetRules } from "../targets.ts";
+import { RandloraError } from "../../errors.ts";
+import { isKernelDtype } from "../../kernels/dtype.ts";
+import type { Dtype } from "../../safetensors/dtype.ts";
+import { oneLine, quote } from "../../files/failure.ts";
 import type { AdapterSettings } from "./settings.ts";
 
 /** A linear layer that will be adapted. */

@@ -1,9 +1,9 @@
-import type { Gpu } from "../gpu/gpu.ts";
-import type { GpuBuffer } from "../gpu/memory.ts";
-import { Stream } from "../gpu/stream.ts";
-import { upload } from "../gpu/transfer.ts";
-import { pitchOf, type Shape, type Tensor } from "../tensor/tensor.ts";
-import { readRows } from "./read-rows.ts";
+import type { Gpu } from "../../gpu/gpu.ts";
+import type { GpuBuffer } from "../../gpu/memory.ts";
+import { Stream } from "../../gpu/stream.ts";
+import { upload } from "../../gpu/transfer.ts";
+import { pitchOf, type Shape, type Tensor } from "../../tensor/tensor.ts";
+import { readRows } from "../../tensor/read-rows.ts";
 
 /** A tensor that will be trained. */
 export interface ParameterPlan {

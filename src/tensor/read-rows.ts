@@ -1,6 +1,6 @@
 import type { Gpu } from "../gpu/gpu.ts";
 import { readWith } from "../gpu/transfer.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import type { Tensor } from "./tensor.ts";
 
 /**
  * Reads rows of an F32 matrix, or of a view of one, after everything submitted so far has run: count · cols numbers,

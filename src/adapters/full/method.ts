@@ -1,0 +1,37 @@
+import { PLAIN_LINEARS } from "../../models/linears.ts";
+import { matrixLabel, matrixShape, plannedMatrices, planWeights } from "../../models/weight-plan.ts";
+import type { TrainedMethod } from "../method.ts";
+import type { Placement } from "../training/method.ts";
+
+/**
+ * Trains every weight: the decoder's matrices are the parameters themselves, in F32. A tied embedding is one parameter,
+ * to which both of its uses add their gradients.
+ */
+export const full: TrainedMethod = {
+  name: "full",
+  title: "all weights",
+  training: {
+    result: "model",
+    async open({ config }) {
+      const parameters = plannedMatrices(planWeights(config)).map((planned) => ({
+        name: matrixLabel(planned),
+        shape: matrixShape(planned),
+      }));
+      return {
+        parameters,
+        modules: parameters.map(({ name, shape: [rows, cols] }) => {
+          return { name, shape: [rows, cols], parameters: rows * cols };
+        }),
+        notes: [],
+        place: async ({ parameters: placed }: Placement) => ({
+          choices: {},
+          prepare() {},
+          watched: () => parameters.map(({ name }) => placed.get(name)),
+          linears: () => PLAIN_LINEARS,
+          finish() {},
+          release() {},
+        }),
+      };
+    },
+  },
+};

@@ -1,0 +1,28 @@
+import * as v from "valibot";
+import { loraConfig } from "../config.ts";
+import type { AdapterTraining } from "../../training/definition.ts";
+import { targetSettings } from "../../training/existing.ts";
+import { findTargets } from "../../training/target-modules.ts";
+import { existingLora, type LoraSettings, newLora } from "./source.ts";
+import { trainableLora } from "./trained.ts";
+
+export const loraTraining: AdapterTraining<LoraSettings> = {
+  result: "adapter",
+  settings: {
+    /** Scale α/√r instead of α/r. */
+    rslora: v.boolean(),
+  },
+  usual: { rank: 8, alphaPerRank: 2 },
+  resolve: ({ rslora = false }) => ({ rslora }),
+  initial(adapter) {
+    const { r: rank, alpha, targets, rslora } = loraConfig(adapter);
+    return { rank, alpha, ...targetSettings(targets), rslora };
+  },
+  async open({ base, model, seed }, settings, adapter) {
+    const source =
+      adapter === undefined
+        ? newLora(settings, findTargets(base, settings), model)
+        : await existingLora(adapter, base, settings);
+    return trainableLora(source, settings.dropout, seed);
+  },
+};

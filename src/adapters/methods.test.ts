@@ -1,0 +1,44 @@
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { name as program } from "../../package.json";
+import { METHODS } from "./methods.ts";
+
+const ROOT = join(import.meta.dir, "../..");
+
+/** Where the word is the program's own name, or the field of a request. */
+const OTHER_MEANINGS: Readonly<Record<string, string>> = {
+  "cmd/main.ts": program,
+  "src/files/cache-folder.ts": program,
+  "src/gpu/gpu.ts": program,
+  "src/hub/http.ts": program,
+  "src/options/config-file.ts": program,
+  "src/serve/models.ts": program,
+  "src/terminal/history.ts": program,
+  "src/serve/fields.ts": "lora",
+};
+
+test("a method is named in its folder and in the list, and nowhere else", () => {
+  const found: string[] = [];
+  for (const path of ["src", "cmd"].flatMap((folder) => [...new Bun.Glob(`${folder}/**/*.ts`).scanSync(ROOT)])) {
+    if (/\.test\.ts$|\/testing\//.test(path) || path === "src/adapters/method-names.ts") continue;
+    const text = readFileSync(join(ROOT, path), "utf8").replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, "");
+    const words = new Set([...text.matchAll(/"([^"\n]+)"|'([^'\n]+)'/g)].map(([, double, single]) => double ?? single));
+    for (const method of METHODS) {
+      const types = "peftTypes" in method ? (method.peftTypes as readonly string[]) : [];
+      const named = [method.name, ...types].filter((word) => words.has(word) && OTHER_MEANINGS[path] !== word);
+      if (!path.startsWith(`src/adapters/${method.name}/`)) found.push(...named.map((word) => `${path}: ${word}`));
+    }
+  }
+  expect(found).toEqual([]);
+  // What has another meaning is still there.
+  for (const [path, word] of Object.entries(OTHER_MEANINGS)) {
+    expect(readFileSync(join(ROOT, path), "utf8")).toContain(`"${word}"`);
+  }
+});
+
+test("names and types are unique", () => {
+  const words = METHODS.flatMap((method) => [method.name, ...("peftTypes" in method ? [method.peftTypes] : [])].flat());
+  expect(new Set(words).size).toBe(words.length);
+  expect(words.length).toBeGreaterThan(METHODS.length);
+});

@@ -1,0 +1,35 @@
+import * as v from "valibot";
+import { RandloraError } from "../../../errors.ts";
+import { canDraw, GENERATOR_NAMES, type GeneratorName, type Sparsity } from "../../../random/names.ts";
+
+/** Settings that RandLoRA alone has. */
+export const RANDLORA_SETTINGS = {
+  /** The pairing of bases. */
+  variant: v.picklist(["peft", "paper"]),
+  sparsity: v.picklist(["dense", "sparse", "very-sparse"]),
+  /** In decimal digits, −2^63 … 2^64 − 1. */
+  basisSeed: v.pipe(v.string(), v.regex(/^-?\d{1,20}$/)),
+  /** Null where the bases come from an adapter that does not say what drew them. */
+  generator: v.nullable(v.picklist(GENERATOR_NAMES)),
+  /** Write the bases beside the parameters, as PEFT does. */
+  projections: v.boolean(),
+  /** Order of products: by flops and memory, or one of them everywhere. */
+  compute: v.picklist(["auto", "merged", "factored"]),
+} as const;
+
+export type RandloraSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeof RANDLORA_SETTINGS, undefined>>>;
+
+/** Defaults for what was not given. @throws RandloraError `usage` for a generator that does not draw such bases */
+export function resolveRandlora(given: Partial<RandloraSettings>): RandloraSettings {
+  const { variant = "peft", sparsity = "dense", basisSeed = "0", projections = true, compute = "auto" } = given;
+  const { generator = usualGenerator(sparsity) } = given;
+  if (generator !== null && !canDraw(generator, sparsity)) {
+    const cause = `--generator ${generator} does not draw ${sparsity} bases`;
+    throw new RandloraError("usage", cause, `${usualGenerator(sparsity)} does, and so does philox-v1`);
+  }
+  return { variant, sparsity, basisSeed, generator, projections, compute };
+}
+
+function usualGenerator(sparsity: Sparsity): GeneratorName {
+  return sparsity === "dense" ? "torch-mt19937-bf16-v2" : "torch-mt19937-ternary";
+}

@@ -1,0 +1,36 @@
+import { randloraConfig } from "../config.ts";
+import { recordOf } from "../record.ts";
+import type { AdapterTraining } from "../../training/definition.ts";
+import { targetSettings } from "../../training/existing.ts";
+import { findTargets } from "../../training/target-modules.ts";
+import { RANDLORA_SETTINGS, type RandloraSettings, resolveRandlora } from "./settings.ts";
+import { existingRandlora, newRandlora } from "./source.ts";
+import { parseBasesFrom, trainableRandlora } from "./trained.ts";
+
+export const randloraTraining: AdapterTraining<RandloraSettings> = {
+  result: "adapter",
+  settings: RANDLORA_SETTINGS,
+  usual: { rank: 32, alphaPerRank: 20 },
+  resolve: resolveRandlora,
+  initial(adapter, given) {
+    const { r: rank, alpha, targets, key, sparsity } = randloraConfig(adapter);
+    const record = recordOf(adapter);
+    return {
+      rank,
+      alpha,
+      ...targetSettings(targets),
+      variant: record?.pairing ?? "peft",
+      sparsity,
+      basisSeed: String(key),
+      generator: record?.generator ?? given.generator ?? null,
+    };
+  },
+  async open(input, settings, adapter) {
+    const { base, began, signal } = input;
+    const source =
+      adapter === undefined
+        ? await newRandlora(input, settings, findTargets(base, settings))
+        : await existingRandlora(adapter, base, settings, parseBasesFrom(began), signal);
+    return trainableRandlora(source, settings, input.seed);
+  },
+};

@@ -1,0 +1,54 @@
+import type * as v from "valibot";
+import type { DecoderConfig } from "../../models/config.ts";
+import type { BaseModel } from "../base.ts";
+import type { Adapter } from "../types.ts";
+import type { MethodChoices, Trainable } from "./method.ts";
+import type { AdapterSettings, HeldDtype } from "./settings.ts";
+
+/** What training knows of a method. The loop, its files and its settings ask this, and name no method. */
+export type TrainingDefinition<Own extends object = object> = AdapterTraining<Own> | ModelTraining;
+
+/** Training that adds to frozen weights. `Own`: the settings that this method has and others have not. */
+export interface AdapterTraining<Own extends object = object> {
+  /** What comes of a run, and the name of its folder there. */
+  readonly result: "adapter";
+  /** What its own settings may be in run.json. */
+  readonly settings: v.ObjectEntries & { readonly [K in keyof Own]: v.GenericSchema<unknown, Own[K]> };
+  /** What it takes where nothing else was said. */
+  readonly usual: { readonly rank: number; readonly alphaPerRank: number };
+  /**
+   * Its own settings, with defaults for what was not given.
+   * @throws RandloraError `usage` naming the flags of those that contradict each other
+   */
+  resolve(given: Partial<Own>): Own;
+  /** What an adapter to go on from decides of a run; of what it leaves open, `given`. */
+  initial(adapter: Adapter, given: Partial<Own>): Partial<AdapterSettings & Own>;
+  /**
+   * Opens and checks what is trained; no GPU is needed for it.
+   * @param adapter the one to go on from, open until the run is over; undefined: a new one
+   * @throws RandloraError `usage` where the targets match nothing, `adapter` where the adapter does not fit; the signal's
+   *   reason when it is aborted
+   */
+  open(input: OpenInput, settings: AdapterSettings & Own, adapter: Adapter | undefined): Promise<Trainable>;
+}
+
+/** Training of the decoder's matrices themselves: the parameters have their labels. */
+export interface ModelTraining {
+  /** As above; a whole model is too large to be saved before the first step. */
+  readonly result: "model";
+  open(input: OpenInput): Promise<Trainable>;
+}
+
+/** What any method may need to know. */
+export interface OpenInput {
+  readonly base: BaseModel;
+  readonly config: DecoderConfig;
+  /** What the adapter's configuration calls the base. */
+  readonly model: string;
+  readonly dtype: HeldDtype;
+  /** Seeds initial values and dropout. */
+  readonly seed: number;
+  /** What the method chose when the run began, for a resumed one. */
+  readonly began: MethodChoices | undefined;
+  readonly signal: AbortSignal | undefined;
+}

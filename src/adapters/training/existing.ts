@@ -1,0 +1,25 @@
+import { RandloraError } from "../../errors.ts";
+import { oneLine, quote } from "../../files/failure.ts";
+import type { AdapterPlan } from "../plan.ts";
+import type { TargetRules } from "../targets.ts";
+import type { AdapterSettings } from "./settings.ts";
+
+/** The settings for what an adapter's configuration says of its targets. */
+export function targetSettings({ modules, layers }: TargetRules): Partial<AdapterSettings> {
+  const targets = modules === null || typeof modules === "string" ? modules : [...modules];
+  return { ...(targets === null ? {} : { targets }), layers: [...layers] };
+}
+
+/** Throws `RandloraError` "adapter" for one that holds more than can be trained: whole modules, an output embedding. */
+export function refuseMore({
+  adapter,
+  replacements,
+  layers,
+}: Pick<AdapterPlan, "adapter" | "replacements" | "layers">): void {
+  const [replacement] = replacements;
+  const head = layers.find(({ tensor, source }) => tensor !== source || tensor.startsWith("lm_head."));
+  const what = replacement?.tensor ?? head?.tensor;
+  if (what === undefined) return;
+  const cause = `it changes ${quote(what)}, which cannot be trained beside the adapter's parameters yet`;
+  throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "merge it, and train a new adapter");
+}

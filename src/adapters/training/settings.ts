@@ -1,0 +1,31 @@
+import * as v from "valibot";
+
+// What training can be told of an adapter, whatever its method; what a method has beside that stands in its folder.
+
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const path = v.pipe(v.string(), v.minLength(1));
+const commit = v.pipe(v.string(), v.regex(/^[0-9a-f]{40}$/));
+
+/** Settings of every method that adds to frozen weights. */
+export const ADAPTER_SETTINGS = {
+  rank: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  alpha: v.pipe(v.number(), v.finite()),
+  /** Of the adapter's input. */
+  dropout: v.pipe(v.number(), v.minValue(0), v.ltValue(1)),
+  /** A regular expression or `all-linear`, or names. */
+  targets: v.union([path, v.array(path)]),
+  /** Only these layers; empty: all. */
+  layers: v.array(count),
+  /** The adapter to go on from. */
+  initAdapter: v.nullable(path),
+  /** Its commit, where it is a name on the Hub. */
+  initCommit: v.optional(v.nullable(commit), null),
+  /** Its fingerprint: until the run has a state of its own, it must stay what it was. */
+  initSha256: v.optional(v.nullable(v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/))), null),
+} as const;
+
+export type AdapterSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeof ADAPTER_SETTINGS, undefined>>>;
+
+/** How the frozen base is held, or what is written of a whole model. */
+export const HELD_DTYPES = ["keep", "f32", "f16", "bf16"] as const;
+export type HeldDtype = (typeof HELD_DTYPES)[number];
