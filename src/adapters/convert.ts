@@ -8,7 +8,6 @@ import { writeJson } from "./json-write.ts";
 import { writePeft } from "./peft-write.ts";
 import { methodOfAdapter } from "./methods.ts";
 import type { ConversionWish } from "./method.ts";
-import { peftReadme } from "./readme.ts";
 
 /** What to convert to, and where. */
 export interface ConvertOptions extends ConversionWish {
@@ -45,7 +44,7 @@ export async function convertAdapter(adapter: Adapter, options: ConvertOptions):
   const { content: whole, generator, projections, notes } = await method.convert(adapter, options);
   const content = { ...whole, tensors: whole.tensors.map((tensor) => stoppable(tensor, signal)) };
   if (to === "json") await writeJson(publication.partPath, content);
-  else await writePeft(publication.partPath, content, (await ownReadme(adapter)) ?? peftReadme(content));
+  else await writePeft(publication.partPath, content, method, await ownReadme(adapter));
   signal?.throwIfAborted();
   await publication.commit();
   return { out: publication.target, to, tensors: content.tensors.length, generator, projections, notes };

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { name as program } from "../../package.json";
-import { METHODS } from "./methods.ts";
+import { isAdapterMethod, METHODS } from "./methods.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 
@@ -25,7 +25,7 @@ test("a method is named in its folder and in the list, and nowhere else", () => 
     const text = readFileSync(join(ROOT, path), "utf8").replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, "");
     const words = new Set([...text.matchAll(/"([^"\n]+)"|'([^'\n]+)'/g)].map(([, double, single]) => double ?? single));
     for (const method of METHODS) {
-      const types = "peftTypes" in method ? (method.peftTypes as readonly string[]) : [];
+      const types = isAdapterMethod(method) ? method.peftTypes : [];
       const named = [method.name, ...types].filter((word) => words.has(word) && OTHER_MEANINGS[path] !== word);
       if (!path.startsWith(`src/adapters/${method.name}/`)) found.push(...named.map((word) => `${path}: ${word}`));
     }
@@ -38,7 +38,9 @@ test("a method is named in its folder and in the list, and nowhere else", () => 
 });
 
 test("names and types are unique", () => {
-  const words = METHODS.flatMap((method) => [method.name, ...("peftTypes" in method ? [method.peftTypes] : [])].flat());
+  const words = METHODS.flatMap((method) =>
+    [method.name, ...(isAdapterMethod(method) ? [method.peftTypes] : [])].flat(),
+  );
   expect(new Set(words).size).toBe(words.length);
   expect(words.length).toBeGreaterThan(METHODS.length);
 });

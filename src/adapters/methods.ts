@@ -17,9 +17,14 @@ const DEFINITIONS = { randlora, lora, full } satisfies Record<MethodName, Traine
 export const METHODS: readonly TrainedMethod[] = METHOD_NAMES.map((name) => DEFINITIONS[name]);
 
 /** Those of adapters. */
-const ADAPTERS = METHODS.filter((method): method is MethodDefinition => "peftTypes" in method);
+const ADAPTERS = METHODS.filter(isAdapterMethod);
 
 type OwnSettings<M> = M extends MethodDefinition<infer Own> ? (own: Own) => void : never;
+
+/** Does this method make an adapter? */
+export function isAdapterMethod(method: TrainedMethod): method is MethodDefinition {
+  return method.training.result === "adapter";
+}
 
 /** The settings that single methods have, of all of them together. */
 export type MethodSettings =

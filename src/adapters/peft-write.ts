@@ -4,7 +4,8 @@ import { naming } from "../files/failure.ts";
 import { SafetensorsWriter } from "../safetensors/writer.ts";
 import type { AdapterContent } from "./content.ts";
 import { stringifyLossless } from "../files/lossless-json.ts";
-import { methodOf } from "./methods.ts";
+import type { MethodDefinition } from "./method.ts";
+import { peftReadme } from "./readme.ts";
 import { BASES_KEY, PEFT_CONFIG, PEFT_PREFIX, PEFT_WEIGHTS } from "./peft.ts";
 import { sharedName } from "./shared-tensors.ts";
 
@@ -15,12 +16,16 @@ const PIECE = 8 << 20;
  * (Publication). One pair of bases is written, or none: PEFT loads either. `readme` is the text of README.md.
  * Throws `RandloraError` "file".
  */
-export async function writePeft(folder: string, content: AdapterContent, readme: string): Promise<void> {
+export async function writePeft(
+  folder: string,
+  content: AdapterContent,
+  { title, shared }: Pick<MethodDefinition, "title" | "shared">,
+  readme = peftReadme(content, title),
+): Promise<void> {
   const configPath = join(folder, PEFT_CONFIG);
   await naming(configPath, "write", writeFile(configPath, `${stringifyLossless(content.config)}\n`));
   const readmePath = join(folder, "README.md");
   await naming(readmePath, "write", writeFile(readmePath, readme));
-  const { shared } = methodOf(content.config, configPath);
   await writeWeights(join(folder, PEFT_WEIGHTS), content, new Set(shared.map(sharedName)));
 }
 

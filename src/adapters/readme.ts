@@ -1,9 +1,8 @@
 import { parseRepository } from "../hub/name.ts";
 import type { AdapterContent } from "./content.ts";
-import { methodOf } from "./methods.ts";
 
-/** The README.md of a PEFT folder: a model card as the Hub reads it, and how to use what is there. */
-export function peftReadme({ config, bases }: AdapterContent): string {
+/** The README.md of a PEFT folder: a model card as the Hub reads it, and how to use what is there. `title`: of its method. */
+export function peftReadme({ config, bases }: AdapterContent, title: string): string {
   const base = config["base_model_name_or_path"];
   const onHub = typeof base === "string" && parseRepository(base) !== undefined;
   const generator = bases?.["generator"];
@@ -15,7 +14,7 @@ export function peftReadme({ config, bases }: AdapterContent): string {
     "  - randlora",
     "---",
     "",
-    `# ${methodOf(config, "README.md").title} adapter`,
+    `# ${title} adapter`,
     "",
     `Written by randlora. PEFT loads this folder${onHub ? ` on top of \`${base}\`` : ""}; \`randlora merge BASE .\` adds it to the weights.`,
     ...(typeof generator === "string" ? ["", `Its random bases are drawn by \`${generator}\`.`] : []),

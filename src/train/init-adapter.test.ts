@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { openAdapter } from "../adapters/open.ts";
 import { writePeft } from "../adapters/peft-write.ts";
 import { Gpu } from "../gpu/gpu.ts";
+import { randlora } from "../adapters/randlora/method.ts";
 import { initialSettings } from "./init-adapter.ts";
 import type { AskedSettings } from "./resolve-settings.ts";
 import { RunFolder } from "./run-folder.ts";
@@ -83,7 +84,7 @@ test.each(BEGINNINGS)("a run that began with an adapter is resumed without it: %
     const tensors = [...adapter.tensors.values()].filter(({ name }) => !name.startsWith("base_model.randlora_"));
     const bare = folder.at(`${name}-bare`);
     await mkdir(bare);
-    await writePeft(bare, { config, bases, metadata, tensors }, "");
+    await writePeft(bare, { config, bases, metadata, tensors }, randlora);
     for (const part of ["best", "adapter"]) await rm(join(path, part), { recursive: true });
     await rename(bare, join(path, "adapter"));
   }

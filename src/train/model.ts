@@ -1,10 +1,9 @@
 import type { Gpu } from "../gpu/gpu.ts";
 import { describeBase } from "../adapters/base.ts";
 import type { TrainedMethod } from "../adapters/method.ts";
-import { methodNamed } from "../adapters/methods.ts";
+import { isAdapterMethod, methodNamed } from "../adapters/methods.ts";
 import { writePeft } from "../adapters/peft-write.ts";
-import { peftReadme } from "../adapters/readme.ts";
-import type { AdapterTraining, OpenInput, TrainingDefinition } from "../adapters/training/definition.ts";
+import type { AdapterTraining, OpenInput } from "../adapters/training/definition.ts";
 import type { MethodChoices, PlaceOptions, Trainable } from "../adapters/training/method.ts";
 import { Parameters } from "../adapters/training/parameters.ts";
 import type { Adapter } from "../adapters/types.ts";
@@ -45,20 +44,20 @@ interface Opened {
 export class ModelSource implements AsyncDisposable {
   readonly config: DecoderConfig;
   readonly settings: TrainSettings;
-  readonly #result: TrainingDefinition["result"];
+  readonly #method: TrainedMethod;
   readonly #checkpoint: Checkpoint;
   readonly #opened: Opened;
 
   private constructor(
     settings: TrainSettings,
     config: DecoderConfig,
-    result: TrainingDefinition["result"],
+    method: TrainedMethod,
     checkpoint: Checkpoint,
     opened: Opened,
   ) {
     this.settings = settings;
     this.config = config;
-    this.#result = result;
+    this.#method = method;
     this.#checkpoint = checkpoint;
     this.#opened = opened;
   }
@@ -72,7 +71,8 @@ export class ModelSource implements AsyncDisposable {
     { folder, weights }: ModelLocation,
     { began, signal, methods }: OpenOptions = {},
   ): Promise<ModelSource> {
-    const { training } = methodNamed(settings.method, methods);
+    const method = methodNamed(settings.method, methods);
+    const { training } = method;
     const { model, dtype, seed } = settings;
     const config = await loadConfig(folder);
     const checkpoint = await Checkpoint.open(weights ?? folder);
@@ -84,7 +84,7 @@ export class ModelSource implements AsyncDisposable {
           ? await openAdapted(training, settings, input)
           : // What is copied with every save is looked at before anything is trained.
             { trainable: await training.open(input), adapter: undefined, notes: await notesOfCopy(checkpoint) };
-      return new ModelSource(settings, config, training.result, checkpoint, opened);
+      return new ModelSource(settings, config, method, checkpoint, opened);
     } catch (thrown) {
       await checkpoint.close();
       throw thrown;
@@ -109,7 +109,8 @@ export class ModelSource implements AsyncDisposable {
     const { config, settings } = this;
     const { trainable, notes } = this.#opened;
     const checkpoint = this.#checkpoint;
-    const result = this.#result;
+    const definition = this.#method;
+    const { result } = definition.training;
     const { dtype } = settings;
     const parameters = new Parameters(gpu, trainable.parameters);
     const held = { dtype: dtype === "keep" ? undefined : NAMED_DTYPES[dtype] };
@@ -124,9 +125,8 @@ export class ModelSource implements AsyncDisposable {
       notes: [...notes, ...trainable.notes],
     };
     const save = async (folder: string) => {
-      if (content === undefined) return await writeModel(gpu, folder, { checkpoint, tensors, dtype });
-      const files = await content();
-      await writePeft(folder, files, peftReadme(files));
+      if (content !== undefined && isAdapterMethod(definition)) await writePeft(folder, await content(), definition);
+      else await writeModel(gpu, folder, { checkpoint, tensors, dtype });
     };
     const release = () => {
       method.release();
