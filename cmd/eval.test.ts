@@ -43,8 +43,11 @@ test(
     expect(tokens).toBe(ids.length - 1);
     expect(Math.abs(base.nll - nll)).toBeLessThan(1e-4 * nll);
     expect(base.perplexity).toBeCloseTo(Math.exp(base.nll), 6);
-    const shown = await perplexity(STORIES, "--file", await fileWith(text), "--context", "8", "--quiet");
-    expect(shown.stdout).toContain("tokens predicted, in windows of 8\n");
+    const args = [STORIES, "--file", await fileWith(text), "--context", "8", "--quiet", "--profile"];
+    const shown = await perplexity(...args);
+    expect(shown.stdout).toContain("tokens predicted, in windows of 8\n\nkernel ");
+    const { profile } = JSON.parse((await perplexity(...args, "--json")).stdout);
+    expect(profile[0]).toEqual({ kernel: expect.any(String), calls: expect.any(Number), seconds: expect.any(Number) });
   },
   START_TIMEOUT,
 );

@@ -11,6 +11,7 @@ import {
   text,
 } from "../src/options/command.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
+import { profileJson, profileText } from "../src/report/profile.ts";
 import { formatNumber } from "../src/terminal/format.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { formatTable } from "../src/terminal/table.ts";
@@ -91,13 +92,14 @@ const perplexityCommand = defineCommand({
   },
 });
 
-function toJson({ base: { tokens, ...base }, adapted, merged }: Comparison): object {
+function toJson({ base: { tokens, ...base }, adapted, merged, profile }: Comparison): object {
   const figures = (found: Comparison["adapted"]) => found && { nll: found.nll, perplexity: found.perplexity };
   return {
     tokens,
     base,
     ...(adapted === undefined ? {} : { adapted: figures(adapted) }),
     ...(merged === undefined ? {} : { merged: figures(merged) }),
+    ...profileJson(profile),
   };
 }
 
@@ -116,7 +118,8 @@ function render(found: Comparison, size: number, { columns, style }: Context): s
   });
   const head = ["", "nll", "perplexity", ...(adapted === undefined ? [] : ["against base"])];
   const table = formatTable(rows, { head, align: "lrrr", columns, markHead: style.dim });
-  return `${table}${formatNumber(base.tokens)} tokens predicted, in windows of ${formatNumber(size)}\n`;
+  const text = `${formatNumber(base.tokens)} tokens predicted, in windows of ${formatNumber(size)}\n`;
+  return `${table}${text}${profileText(found.profile, columns)}`;
 }
 
 /** A ratio as a signed percentage. */

@@ -244,6 +244,14 @@ const REFUSED: readonly (readonly [args: readonly string[], status: number, mess
   [[], 2, "--data is missing"],
 ];
 
+test("--profile tells where the time went", async () => {
+  const args = ["--data", "data.jsonl", ...LORA, "--steps", "2", "--profile", "--out", "profiled"];
+  const { stdout } = await finetune(STORIES, ...args, "--json");
+  const { profile } = JSON.parse(stdout);
+  expect(profile.length).toBeGreaterThan(3);
+  expect(profile[0]).toEqual({ kernel: expect.any(String), calls: expect.any(Number), seconds: expect.any(Number) });
+}, 60_000);
+
 test("who names the embedded model without data is told how it learns from its own", async () => {
   const { status, stderr } = await finetune("embedded", "--out", "refused");
   expect([status, stderr]).toEqual([2, expect.stringContaining("without MODEL the embedded model learns")]);

@@ -15,6 +15,7 @@ import { GENERATOR_NAMES } from "../src/random/names.ts";
 import { formatBytes, formatDuration, formatMeasure, formatNumber, formatShare } from "../src/terminal/format.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { peakRssBytes } from "../src/report/peak-memory.ts";
+import { profileJson, profileText } from "../src/report/profile.ts";
 import { formatTable } from "../src/terminal/table.ts";
 
 /** `randlora merge`: writes a model with adapters added to its weights. */
@@ -176,7 +177,7 @@ function toJson(summary: MergeSummary, dryRun: boolean): object {
     frobenius_delta: dryRun ? null : frobenius,
     changed_share: dryRun ? null : changedShare,
     ...(summary.maxErrorUlp === undefined ? {} : { max_error_ulp: summary.maxErrorUlp }),
-    ...(summary.profile.length === 0 ? {} : { profile: summary.profile }),
+    ...profileJson(summary.profile),
   };
 }
 
@@ -210,12 +211,5 @@ function render(summary: MergeSummary, dryRun: boolean, { columns, style }: Cont
     ["peak memory", `${formatBytes(peakRssBytes())}, of it GPU buffers ${formatBytes(summary.peakGpuBytes)}`],
     ["GPU", summary.gpu ?? ""],
   ];
-  const profile = summary.profile.map(({ kernel, calls, seconds }) => [
-    kernel,
-    formatNumber(calls),
-    formatDuration(seconds),
-  ]);
-  const head = ["kernel", "calls", "GPU time"];
-  const table = profile.length === 0 ? "" : `\n${formatTable(profile, { head, align: "lrr", columns })}`;
-  return formatTable(rows, { columns }) + table;
+  return formatTable(rows, { columns }) + profileText(summary.profile, columns);
 }

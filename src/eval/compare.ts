@@ -2,6 +2,7 @@ import { describeBase } from "../adapters/base.ts";
 import { type AdapterChoice, AdaptedWeights } from "../generate/adapted-weights.ts";
 import { planAdapters } from "../generate/plan-adapters.ts";
 import type { Gpu } from "../gpu/gpu.ts";
+import type { KernelTime } from "../gpu/profiler.ts";
 import { readConfig } from "../merge/model-config.ts";
 import type { OutputTensor } from "../merge/plan.ts";
 import { Decoder } from "../models/decoder.ts";
@@ -21,6 +22,8 @@ export interface Comparison {
   readonly mergedDtypes: readonly string[];
   /** What the user should know of the adapter: one line each. */
   readonly notes: readonly string[];
+  /** GPU time by kernel; empty unless the GPU was opened to measure it. */
+  readonly profile: readonly KernelTime[];
 }
 
 export interface ComparisonOptions {
@@ -67,12 +70,14 @@ export async function comparePerplexity(ids: readonly number[], options: Compari
       ...(signal === undefined ? {} : { signal }),
     });
   const base = await measure();
-  if (adapter === undefined) return { base, mergedDtypes, notes: [] };
+  const profile = async () => (await gpu.profiler?.report()) ?? [];
+  if (adapter === undefined) return { base, mergedDtypes, notes: [], profile: await profile() };
   await using adapting = await AdaptedWeights.open(decoder, weights ?? folder);
   const notes = await adapting.apply([adapter], { generator, dtype: "f32", signal });
   const adapted = await measure();
   if (rounds) await adapting.apply([adapter], { generator, dtype: "keep", signal });
-  return { base, adapted, merged: rounds ? await measure() : merged ? adapted : undefined, mergedDtypes, notes };
+  const written = rounds ? await measure() : merged ? adapted : undefined;
+  return { base, adapted, merged: written, mergedDtypes, notes, profile: await profile() };
 }
 
 /** The tensors that an adapter changes, as merge would write them. */

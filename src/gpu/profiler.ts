@@ -1,5 +1,12 @@
 import type { GpuBuffer, GpuMemory } from "./memory.ts";
 
+/** What one kernel took on the GPU. */
+export interface KernelTime {
+  readonly kernel: string;
+  readonly calls: number;
+  readonly seconds: number;
+}
+
 /** GPU time per kernel, from timestamp queries around every dispatch. Only made for `--profile`. */
 export class Profiler {
   readonly #device: GPUDevice;
@@ -50,7 +57,7 @@ export class Profiler {
   }
 
   /** Kernels by GPU time, the longest first. Waits for what is still running. */
-  async report(): Promise<{ kernel: string; calls: number; seconds: number }[]> {
+  async report(): Promise<KernelTime[]> {
     await Promise.all(this.#pending.splice(0));
     return [...this.#totals]
       .map(([kernel, total]) => ({ kernel, ...total }))

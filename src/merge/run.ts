@@ -7,6 +7,7 @@ import type { Adapter } from "../adapters/types.ts";
 import { RandloraError } from "../errors.ts";
 import { returnFreedMemory, returnLargePieces, returnUnpackedFile } from "../gpu/freed-memory.ts";
 import { Gpu } from "../gpu/gpu.ts";
+import type { KernelTime } from "../gpu/profiler.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { oneLine, quote } from "../files/failure.ts";
@@ -65,7 +66,7 @@ export interface MergeSummary {
   readonly maxErrorUlp: number | undefined;
   readonly seconds: Readonly<Record<string, number>>;
   readonly peakGpuBytes: number;
-  readonly profile: readonly { readonly kernel: string; readonly calls: number; readonly seconds: number }[];
+  readonly profile: readonly KernelTime[];
 }
 
 /**

@@ -79,6 +79,7 @@ describe("a result", () => {
     estimatedGpuBytes: 1e9,
     peakGpuBytes: 9.5e8,
     seconds: 125,
+    profile: [],
   } as const;
 
   test("names the run, its losses and what to type next", () => {

@@ -2,6 +2,7 @@ import { formatBytes, formatCount, formatDuration, formatNumber } from "../termi
 import type { Style } from "../terminal/style.ts";
 import { formatTable } from "../terminal/table.ts";
 import type { TrainResult } from "../train/types.ts";
+import { profileJson, profileText } from "./profile.ts";
 
 /** `finetune --json`. */
 export function trainResultJson(result: TrainResult): object {
@@ -17,6 +18,7 @@ export function trainResultJson(result: TrainResult): object {
     estimated_gpu_bytes: result.estimatedGpuBytes,
     peak_gpu_bytes: result.peakGpuBytes,
     seconds: result.seconds,
+    ...profileJson(result.profile),
   };
 }
 
@@ -52,7 +54,7 @@ export function trainResultText(
     ...(picture === undefined ? [] : [["plot", picture]]),
   ];
   const above = plot === "" ? "" : `${plot}\n`;
-  return `${above}${formatTable(rows, { columns })}\nnext: ${style.bold(next)}\n`;
+  return `${above}${formatTable(rows, { columns })}${profileText(result.profile, columns)}\nnext: ${style.bold(next)}\n`;
 }
 
 /** What to type next: a run that was interrupted is gone on with, any other is talked to. */

@@ -142,6 +142,7 @@ export class Training {
       estimatedGpuBytes: bytes,
       peakGpuBytes: gpu.memory.peakLiveBytes,
       seconds: (performance.now() - this.#begin) / 1000,
+      profile: (await gpu.profiler?.report()) ?? [],
     };
   }
 

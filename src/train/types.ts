@@ -1,3 +1,5 @@
+import type { KernelTime } from "../gpu/profiler.ts";
+
 /** One optimiser step, as a line of metrics.jsonl: the keys are those of docs/interface.md. */
 export interface StepMetrics {
   /** From 1. */
@@ -76,4 +78,6 @@ export interface TrainResult {
   readonly peakGpuBytes: number;
   /** Of this process; not of those before a resume. */
   readonly seconds: number;
+  /** GPU time by kernel, of this process; empty unless it was asked for. */
+  readonly profile: readonly KernelTime[];
 }
