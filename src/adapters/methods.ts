@@ -19,16 +19,17 @@ export const METHODS: readonly TrainedMethod[] = METHOD_NAMES.map((name) => DEFI
 /** Those of adapters. */
 const ADAPTERS = METHODS.filter(isAdapterMethod);
 
+// A union of parameters, taken together, is their intersection.
 type OwnSettings<M> = M extends MethodDefinition<infer Own> ? (own: Own) => void : never;
+
+/** The settings that single methods have, of all of them together. */
+export type MethodSettings =
+  OwnSettings<(typeof DEFINITIONS)[MethodName]> extends (own: infer Own) => void ? Own : never;
 
 /** Does this method make an adapter? */
 export function isAdapterMethod(method: TrainedMethod): method is MethodDefinition {
   return method.training.result === "adapter";
 }
-
-/** The settings that single methods have, of all of them together. */
-export type MethodSettings =
-  OwnSettings<(typeof DEFINITIONS)[MethodName]> extends (own: infer Own) => void ? Own : never;
 
 /** The method of this name. @throws RangeError without one: settings were checked before */
 export function methodNamed(name: string, among: readonly TrainedMethod[] = METHODS): TrainedMethod {

@@ -36,6 +36,17 @@ test("what run.json holds is what was resolved, key by key", () => {
   expect(() => parseTrainSettings({ ...written, adapter: { rank: 1 } }, "run.json")).toThrow('"adapter.');
 });
 
+test("the adapter's keys in run.json are those of runs that were begun before, whatever the method", () => {
+  const keys = [
+    ["rank", "alpha", "rslora", "dropout", "targets", "layers", "variant", "sparsity", "basis_seed", "generator"],
+    ["projections", "init_adapter", "init_commit", "init_sha256", "compute"],
+  ].flat();
+  for (const method of ["randlora", "lora"]) {
+    const { adapter } = formatSettings(resolveSettings({ ...ASKED, method }, FACTS));
+    expect(Object.keys(adapter ?? {}).toSorted()).toEqual(keys.toSorted());
+  }
+});
+
 test.each<[Partial<AskedSettings>, string]>([
   [{ generator: "torch-mt19937-ternary" }, "--generator torch-mt19937-ternary does not draw dense bases"],
   [{ method: "full", rank: 3 }, "--rank has no meaning with --method full"],
