@@ -1,3 +1,4 @@
+import { Letters } from "./letters.ts";
 import { Look, Op, type Program } from "./program.ts";
 import { RunState } from "./run-state.ts";
 import { unitsAt, unitsBefore } from "./set.ts";
@@ -6,6 +7,8 @@ import { RegexLimitError } from "./syntax.ts";
 /** Steps that any text may take, and further ones for each of its UTF-16 units. */
 const FREE_STEPS = 10_000_000;
 const STEPS_A_UNIT = 500;
+/** What it takes to compile a native expression, in steps. */
+const STEPS_A_COMPILE = 500;
 /** A match that takes more steps than this is worth remembering what failed. */
 const PLAIN_STEPS = 10_000;
 /** Of the table of what failed; beyond it only the steps are counted. */
@@ -35,6 +38,7 @@ export class Matcher {
   /** One bit for each split at each place; undefined until it is worth it. */
   #failed: Uint32Array | undefined;
   readonly #runs: readonly RunState[];
+  readonly #letters = new Letters();
 
   /** @param plainSteps after which what fails is remembered; there is little gained by it in short matches */
   constructor(program: Program, text: string, plainSteps = PLAIN_STEPS) {
@@ -285,9 +289,16 @@ export class Matcher {
     this.#steps += length;
     const wanted = this.text.slice(start, end);
     const found = this.text.slice(from, from + length);
-    if (wanted !== found && !(ignoreCase && sameLetters(wanted, found))) return -1;
+    if (wanted !== found && !(ignoreCase && this.#sameLetters(wanted, found))) return -1;
     const next = back ? from : at + length;
     return insidePair(this.text, next) ? -1 : next;
+  }
+
+  #sameLetters(a: string, b: string): boolean {
+    const before = this.#letters.asked;
+    const same = this.#letters.same(a, b);
+    this.#steps += STEPS_A_COMPILE * (this.#letters.asked - before);
+    return same;
   }
 
   #save(slot: number, value: number): void {
@@ -344,10 +355,4 @@ function insidePair(text: string, at: number): boolean {
 
 function isLineEnd(unit: number): boolean {
   return unit === 0x0a || unit === 0x0d || unit === 0x2028 || unit === 0x2029;
-}
-
-/** As the native expressions compare without case. */
-function sameLetters(a: string, b: string): boolean {
-  const literal = Array.from(a, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`).join("");
-  return new RegExp(`^${literal}$`, "iu").test(b);
 }
