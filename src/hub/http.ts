@@ -101,7 +101,7 @@ export function hubFetch(connection: Connection, subject: Subject, retries = MAX
 }
 
 /** Repeats `attempt` while it fails temporarily, at most `retries` times, waiting longer each time. */
-export async function withRetries<T>(connection: Connection, retries: number, attempt: () => Promise<T>): Promise<T> {
+async function withRetries<T>(connection: Connection, retries: number, attempt: () => Promise<T>): Promise<T> {
   for (let failed = 0; ; failed++) {
     try {
       return await attempt();

@@ -9,7 +9,7 @@ export interface HubName {
 }
 
 /** The branch that a name without `@revision` means. */
-export const DEFAULT_REVISION = "main";
+const DEFAULT_REVISION = "main";
 
 /** What the Hub allows in either half of `org/name` (huggingface_hub's `validate_repo_id`), 96 characters together. */
 const HALF = /^[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?$/;

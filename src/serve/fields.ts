@@ -26,7 +26,7 @@ export interface GenerationRequest {
 }
 
 /** As OpenAI's API allows. */
-export const MAX_TOP_LOGPROBS = 20;
+const MAX_TOP_LOGPROBS = 20;
 const MAX_STOPS = 16;
 
 /** May be missing; clients also send `null` for what they do not mean to say. */

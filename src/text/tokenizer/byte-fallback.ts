@@ -1,7 +1,7 @@
 const encoder = new TextEncoder();
 
 /** How a byte is written as a token where the vocabulary falls back to bytes. */
-export function byteToken(byte: number): string {
+function byteToken(byte: number): string {
   return `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
 }
 
