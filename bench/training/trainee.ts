@@ -4,10 +4,11 @@ import { defaultStaging } from "../../src/kernels/staging.ts";
 import { loadConfig } from "../../src/models/architectures/index.ts";
 import type { GeneratorName, Sparsity } from "../../src/random/names.ts";
 import { spareBytes } from "../../src/train/choose-options.ts";
-import { Engine, type EngineOptions, type PlacedModel } from "../../src/train/engine.ts";
+import type { MicroBatch } from "../../src/text/data/types.ts";
+import { Engine, type EngineOptions } from "../../src/train/engine.ts";
 import { estimateBytes } from "../../src/train/estimate.ts";
 import type { PlaceOptions } from "../../src/adapters/training/method.ts";
-import { ModelSource } from "../../src/train/model.ts";
+import { ModelSource, type PlacedModel } from "../../src/train/model.ts";
 import { resolveSettings } from "../../src/train/resolve-settings.ts";
 import type { TrainSettings } from "../../src/train/settings.ts";
 import { microBatchOf, planOf, ROW } from "./synthetic.ts";
@@ -38,7 +39,7 @@ export class Trainee implements AsyncDisposable {
   readonly estimatedBytes: number;
   readonly #gpu: Gpu;
   readonly #source: ModelSource;
-  readonly #engine: Engine;
+  readonly #engine: Engine<MicroBatch>;
   readonly #tokens: number;
   #index = 0;
 

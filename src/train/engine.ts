@@ -1,22 +1,18 @@
 import type { Gpu } from "../gpu/gpu.ts";
 import { readWith } from "../gpu/transfer.ts";
 import type { Staging } from "../kernels/staging.ts";
-import type { DecoderConfig } from "../models/config.ts";
-import { recordTraining } from "../models/training.ts";
-import type { DecoderWeights } from "../models/weights.ts";
 import { Run } from "../tensor/run.ts";
 import { Tape } from "../tensor/tape.ts";
 import type { Step, StepPlan } from "../data/types.ts";
-import type { MicroBatch } from "../text/data/types.ts";
+import type { Task } from "../tasks/task.ts";
 import { AdamW, addLosses, type AdamWSettings, type StepOutcome } from "./adamw.ts";
 import type { TrainingDefinition } from "../adapters/training/definition.ts";
 import type { Method, MethodSummary, PassKind } from "../adapters/training/method.ts";
 import type { Parameters } from "../adapters/training/parameters.ts";
 
-/** A model that is trained: the decoder, and how its weights depend on parameters. */
-export interface TrainedModel {
-  readonly config: DecoderConfig;
-  readonly weights: DecoderWeights;
+/** A model that is trained: its task, and how its weights depend on parameters. */
+export interface TrainedModel<Batch> {
+  readonly task: Task<Batch>;
   /** All that is trained. */
   readonly parameters: Parameters;
   readonly method: Method;
@@ -26,9 +22,6 @@ export interface TrainedModel {
   save(folder: string): Promise<void>;
 }
 
-/** One in GPU memory, which is given back when it is disposed of. */
-export type PlacedModel = TrainedModel & Disposable;
-
 export interface EngineOptions {
   readonly optimizer: AdamWSettings;
   /** Recompute each layer's activations in the backward pass. */
@@ -37,15 +30,15 @@ export interface EngineOptions {
 }
 
 /** Computes steps and evaluations on the GPU. It knows nothing of schedules, files or signals. */
-export class Engine implements Disposable {
+export class Engine<Batch> implements Disposable {
   readonly #gpu: Gpu;
-  readonly #model: TrainedModel;
+  readonly #model: TrainedModel<Batch>;
   readonly #options: EngineOptions;
   readonly #adamw: AdamW;
   readonly #run: Run;
   readonly #tape: Tape;
 
-  constructor(gpu: Gpu, model: TrainedModel, options: EngineOptions) {
+  constructor(gpu: Gpu, model: TrainedModel<Batch>, options: EngineOptions) {
     this.#gpu = gpu;
     this.#model = model;
     this.#options = options;
@@ -61,7 +54,7 @@ export class Engine implements Disposable {
    * @returns what the step found out, once the GPU has done it
    * @throws RandloraError `memory`, `gpu`
    */
-  async step(step: Step<MicroBatch>, learningRate: number): Promise<{ outcome: Promise<StepOutcome> }> {
+  async step(step: Step<Batch>, learningRate: number): Promise<{ outcome: Promise<StepOutcome> }> {
     await this.#recordStep(step, learningRate, () => this.#run.submit());
     const outcome = this.#adamw.read();
     outcome.catch(() => {}); // the caller awaits it a step later
@@ -72,7 +65,7 @@ export class Engine implements Disposable {
    * Takes all the memory that a step and an evaluation take, and gives it back. Nothing is computed: parameters stay.
    * @throws RandloraError `memory`, `gpu`
    */
-  async rehearse(step: Step<MicroBatch>, evaluated: MicroBatch | undefined): Promise<void> {
+  async rehearse(step: Step<Batch>, evaluated: Batch | undefined): Promise<void> {
     const discard = () => this.#run.discard();
     await this.#recordStep(step, 0, discard);
     if (evaluated !== undefined) {
@@ -86,17 +79,17 @@ export class Engine implements Disposable {
   }
 
   async #recordStep(
-    { index, microBatches, targets }: Step<MicroBatch>,
+    { index, microBatches, targets }: Step<Batch>,
     learningRate: number,
     send: () => Promise<void> | void,
   ): Promise<void> {
-    const { method } = this.#model;
+    const { task, method } = this.#model;
     method.prepare(this.#run);
     for (const [at, batch] of microBatches.entries()) {
       const tape = this.#tape;
       const losses = this.#losses(tape, batch, { kind: "train", step: index, microBatch: at });
       this.#adamw.addLoss(this.#run, losses, 1 / targets, at === 0);
-      const seed = new Float32Array(batch.targets.length).fill(1 / targets);
+      const seed = new Float32Array(task.termsOf(batch)).fill(1 / targets);
       const gradient = this.#run.upload("gradient", losses.shape, seed);
       tape.backward(losses, gradient);
       tape.release(losses);
@@ -112,7 +105,7 @@ export class Engine implements Disposable {
    * The mean loss over all targets of a plan, in nats.
    * @param signal ends it early: the result is then undefined
    */
-  async evaluate(plan: StepPlan<MicroBatch>, signal?: AbortSignal): Promise<number | undefined> {
+  async evaluate(plan: Pick<StepPlan<Batch>, "length" | "step">, signal?: AbortSignal): Promise<number | undefined> {
     const run = this.#run;
     this.#model.method.prepare(run);
     const sums = run.keep(run.allocate("evaluation", [1, plan.length]));
@@ -144,12 +137,11 @@ export class Engine implements Disposable {
   }
 
   /** The mean loss over the targets of a step's first micro-batch, in nats. */
-  async sampleLoss(step: Step<MicroBatch>): Promise<number | undefined> {
+  async sampleLoss(step: Step<Batch>): Promise<number | undefined> {
     const [first] = step.microBatches;
     if (first === undefined) return undefined;
-    const only = { ...step, microBatches: [first], targets: first.targets.length };
-    const largest = { tokens: first.ids.length, targets: only.targets };
-    return await this.evaluate({ length: 1, stepsPerEpoch: 1, largest, step: () => only });
+    const only = { ...step, microBatches: [first], targets: this.#model.task.termsOf(first) };
+    return await this.evaluate({ length: 1, step: () => only });
   }
 
   /** Gives back what the engine holds itself; not the model. */
@@ -158,9 +150,8 @@ export class Engine implements Disposable {
     this.#adamw.release();
   }
 
-  #losses(recorder: Run | Tape, batch: MicroBatch, pass: PassKind) {
-    const { config, weights, method } = this.#model;
-    const checkpointing = this.#options.checkpointing;
-    return recordTraining(recorder, config, weights, method.linears(pass), batch, { checkpointing });
+  #losses(recorder: Run | Tape, batch: Batch, pass: PassKind) {
+    const { task, method } = this.#model;
+    return task.losses(recorder, method.linears(pass), batch, this.#options);
   }
 }

@@ -16,10 +16,18 @@ import { DecoderWeights } from "../models/weights.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { NAMED_DTYPES } from "../safetensors/dtype.ts";
 import { fingerprint } from "../safetensors/fingerprint.ts";
-import type { PlacedModel } from "./engine.ts";
+import { languageModelling } from "../tasks/language-modelling.ts";
+import type { MicroBatch } from "../text/data/types.ts";
+import type { TrainedModel } from "./engine.ts";
 import { openInitial } from "./init-adapter.ts";
 import type { TrainSettings } from "./settings.ts";
 import { writeModel } from "./write-model.ts";
+
+/** A decoder in GPU memory, which is given back when it is disposed of. */
+export interface PlacedModel extends TrainedModel<MicroBatch>, Disposable {
+  readonly config: DecoderConfig;
+  readonly weights: DecoderWeights;
+}
 
 export interface OpenOptions {
   /** What the method chose when the run began, for a resumed one. */
@@ -133,7 +141,8 @@ export class ModelSource implements AsyncDisposable {
       parameters.release();
       weights.release();
     };
-    return { config, weights, parameters, method, result, summary, save, [Symbol.dispose]: release };
+    const task = languageModelling(config, weights);
+    return { config, weights, task, parameters, method, result, summary, save, [Symbol.dispose]: release };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,7 +1,6 @@
 import { RandloraError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { StepPlan } from "../data/types.ts";
-import type { MicroBatch } from "../text/data/types.ts";
 import type { StepOutcome } from "./adamw.ts";
 import { bringBestBack, forgetBestBefore, setBestAside } from "./best.ts";
 import { diverged } from "./diverged.ts";
@@ -24,15 +23,15 @@ import {
 import type { Ending, StepMetrics, TrainObserver } from "./types.ts";
 
 /** A run that is ready to go: everything opened, loaded, and where resumed, put back to its last state. */
-export interface TrainJob {
+export interface TrainJob<Batch> {
   readonly gpu: Gpu;
   readonly settings: TrainSettings;
   readonly folder: RunFolder;
-  readonly engine: Engine;
-  readonly model: TrainedModel;
-  readonly steps: StepPlan<MicroBatch>;
+  readonly engine: Engine<Batch>;
+  readonly model: TrainedModel<Batch>;
+  readonly steps: StepPlan<Batch>;
   /** The validation set, each of its tokens once; undefined without one. */
-  readonly validation: StepPlan<MicroBatch> | undefined;
+  readonly validation: StepPlan<Batch> | undefined;
   /** Where the run stands: `step` 0 and nothing else for a new one. */
   readonly progress: Progress;
   /** Is that a state on the disk? */
@@ -63,13 +62,17 @@ interface Pending {
  * @throws RandloraError `numeric` naming the step whose loss or gradients are not finite: the newest state that a good
  *   step was taken from stays; `file` when something cannot be written: the states before are as they were; `memory`, `gpu`
  */
-export async function train(job: TrainJob, observer: TrainObserver, signal: AbortSignal): Promise<TrainOutcome> {
+export async function train<Batch>(
+  job: TrainJob<Batch>,
+  observer: TrainObserver,
+  signal: AbortSignal,
+): Promise<TrainOutcome> {
   await using metrics = await MetricsFile.open(job.folder.metrics, job.resumed ? job.progress : undefined);
   return await new Loop(job, observer, metrics).run(signal);
 }
 
-class Loop {
-  readonly #job: TrainJob;
+class Loop<Batch> {
+  readonly #job: TrainJob<Batch>;
   readonly #observer: TrainObserver;
   readonly #metrics: MetricsFile;
   #progress: Progress;
@@ -77,7 +80,7 @@ class Loop {
   #pending: Pending | undefined;
   #lastTime = performance.now();
 
-  constructor(job: TrainJob, observer: TrainObserver, metrics: MetricsFile) {
+  constructor(job: TrainJob<Batch>, observer: TrainObserver, metrics: MetricsFile) {
     this.#job = job;
     this.#observer = observer;
     this.#metrics = metrics;

@@ -8,7 +8,7 @@ import type { TrainingData } from "../text/data/load-run.ts";
 import { type Chosen, chooseOptions, stagingName } from "./choose-options.ts";
 import { planRun, type RunPlan } from "./data.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
-import { largestBatch, largestStep } from "./estimate.ts";
+import { largestStep } from "./estimate.ts";
 import type { MethodChoices } from "../adapters/training/method.ts";
 import type { ModelSource } from "./model.ts";
 import type { RunFolder } from "./run-folder.ts";
@@ -99,8 +99,7 @@ export class Training {
     const { method, parameters, summary } = model;
     using engine = new Engine(gpu, model, options);
     // A GPU that is full says so now, and not when the longest samples come.
-    const { contextLength } = model.config;
-    await engine.rehearse(largestStep(steps, contextLength), validation && largestBatch(validation, contextLength));
+    await engine.rehearse(largestStep(model.task, steps), validation && model.task.probe(validation.largest));
     let read = 0;
     const total = this.#source.bytes;
     await model.weights.fill((some) => observer.loading((read += some), total), signal);
