@@ -1,24 +1,6 @@
-import { RandloraError } from "../errors.ts";
-import { oneLine } from "../files/failure.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
-import type { Shape } from "../tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
-
-/** Rows of one matrix on the GPU that come from one tensor of the checkpoint. */
-export interface PlannedPart {
-  readonly name: string;
-  readonly rows: number;
-}
-
-/**
- * A matrix on the GPU: one tensor of the checkpoint, or several of equal width one below the other, so that one
- * product serves q, k and v. Vectors (norms, biases) have one row and are held in F32.
- */
-export interface PlannedMatrix {
-  readonly kind: "matrix" | "vector";
-  readonly cols: number;
-  readonly parts: readonly PlannedPart[];
-}
+import { checkTensors, type PlannedMatrix, plannedMatrix, plannedVector, type Stored } from "./tensor-plan.ts";
 
 /** The matrices of a layer, by their roles. */
 export type PlannedLayer = {
@@ -55,10 +37,10 @@ export interface WeightPlan {
 export function planWeights(config: DecoderConfig): WeightPlan {
   const { hiddenSize, vocabularySize } = config;
   return {
-    embedding: matrix(hiddenSize, ["model.embed_tokens.weight", vocabularySize]),
+    embedding: plannedMatrix(hiddenSize, ["model.embed_tokens.weight", [vocabularySize, hiddenSize]]),
     layers: config.layers.map((_, layer) => planLayer(config, `model.layers.${layer}`)),
-    norm: vector(["model.norm.weight", hiddenSize]),
-    head: config.tied ? undefined : matrix(hiddenSize, ["lm_head.weight", vocabularySize]),
+    norm: plannedVector(["model.norm.weight", [hiddenSize]]),
+    head: config.tied ? undefined : plannedMatrix(hiddenSize, ["lm_head.weight", [vocabularySize, hiddenSize]]),
   };
 }
 
@@ -67,7 +49,7 @@ function planLayer(config: DecoderConfig, prefix: string): PlannedLayer {
   const [q, kv] = [heads * headSize, kvHeads * headSize];
   const attention = `${prefix}.self_attn`;
   const mlp = `${prefix}.mlp`;
-  const norm = (name: string, size = hiddenSize) => vector([`${prefix}.${name}.weight`, size]);
+  const norm = (name: string, size = hiddenSize) => plannedVector([`${prefix}.${name}.weight`, [size]]);
   const qkvParts: readonly Part[] = config.fused
     ? [[`${attention}.qkv_proj`, q + 2 * kv]]
     : [
@@ -80,8 +62,10 @@ function planLayer(config: DecoderConfig, prefix: string): PlannedLayer {
   const apart = intermediateSize % 4 !== 0 && !config.fused;
   const joined = apart ? [gate] : [gate, up];
   const gateUpParts: readonly Part[] = config.fused ? [[`${mlp}.gate_up_proj`, 2 * intermediateSize]] : joined;
-  const weights = (cols: number, parts: readonly Part[]) => matrix(cols, ...named(parts, "weight"));
-  const biases = (there: boolean, parts: readonly Part[]) => (there ? vector(...named(parts, "bias")) : undefined);
+  const weights = (cols: number, parts: readonly Part[]) =>
+    plannedMatrix(cols, ...parts.map(([name, rows]): Stored => [`${name}.weight`, [rows, cols]]));
+  const biases = (there: boolean, parts: readonly Part[]) =>
+    there ? plannedVector(...parts.map(([name, rows]): Stored => [`${name}.bias`, [rows]])) : undefined;
   const outputParts: readonly Part[] = [[`${attention}.o_proj`, hiddenSize]];
   const downParts: readonly Part[] = [[`${mlp}.down_proj`, hiddenSize]];
   return {
@@ -104,30 +88,8 @@ function planLayer(config: DecoderConfig, prefix: string): PlannedLayer {
   };
 }
 
+/** A module's name and the rows of its matrix. */
 type Part = readonly [name: string, rows: number];
-
-function named(parts: readonly Part[], suffix: string): Part[] {
-  return parts.map(([name, rows]) => [`${name}.${suffix}`, rows]);
-}
-
-function matrix(cols: number, ...parts: readonly Part[]): PlannedMatrix {
-  return { kind: "matrix", cols, parts: parts.map(([name, rows]) => ({ name, rows })) };
-}
-
-function vector(...parts: readonly Part[]): PlannedMatrix {
-  const cols = parts.reduce((sum, [, size]) => sum + size, 0);
-  return { kind: "vector", cols, parts: parts.map(([name, rows]) => ({ name, rows })) };
-}
-
-/** The names of its parts: one no other matrix has. */
-export function matrixLabel({ parts }: PlannedMatrix): string {
-  return parts.map(({ name }) => name).join(" + ");
-}
-
-/** Rows and columns. */
-export function matrixShape({ kind, cols, parts }: PlannedMatrix): Shape {
-  return [kind === "vector" ? 1 : parts.reduce((sum, part) => sum + part.rows, 0), cols];
-}
 
 /** Every matrix of the plan. */
 export function plannedMatrices({ embedding, layers, norm, head }: WeightPlan): PlannedMatrix[] {
@@ -135,58 +97,11 @@ export function plannedMatrices({ embedding, layers, norm, head }: WeightPlan): 
   return all.filter((planned): planned is PlannedMatrix => planned !== undefined);
 }
 
-/** Tensors that checkpoints carry and nobody needs: tables that are computed, and the copy that a tied head is. */
-function isSuperfluous(name: string, { tied }: DecoderConfig): boolean {
-  return name.endsWith(".rotary_emb.inv_freq") || (tied && name === "lm_head.weight");
-}
-
-/**
- * Does the checkpoint hold exactly these tensors, in these shapes and in floating types that can be widened?
- * @throws RandloraError `model` naming what is missing, left over or of another shape
- */
-export function checkPlan(plan: WeightPlan, checkpoint: Checkpoint, config: DecoderConfig): void {
-  const missing: string[] = [];
-  const planned = new Set<string>();
-  for (const { kind, cols, parts } of plannedMatrices(plan)) {
-    for (const { name, rows } of parts) {
-      planned.add(name);
-      const tensor = checkpoint.tensors.get(name);
-      if (tensor === undefined) {
-        missing.push(name);
-        continue;
-      }
-      const { shape, dtype } = tensor.info;
-      const wanted = kind === "vector" ? [rows] : [rows, cols];
-      if (shape.length !== wanted.length || shape.some((size, axis) => size !== wanted[axis])) {
-        const shapes = `its shape is [${shape.join(", ")}], by config.json it is [${wanted.join(", ")}]`;
-        throw new RandloraError(
-          "model",
-          `${oneLine(tensor.file.path)}: ${name}: ${shapes}`,
-          "do both belong to one model?",
-        );
-      }
-      if (!["F64", "F32", "F16", "BF16"].includes(dtype)) {
-        const hint = "use the model's original checkpoint, in f32, f16 or bf16";
-        throw new RandloraError(
-          "model",
-          `${oneLine(tensor.file.path)}: ${name}: weights in ${dtype} cannot be run`,
-          hint,
-        );
-      }
-    }
-  }
-  if (missing.length > 0) {
-    const hint = "the checkpoint is incomplete, or config.json is another model's";
-    throw new RandloraError("model", `${checkpoint.folder}: missing weights: ${some(missing)}`, hint);
-  }
-  const left = [...checkpoint.tensors.keys()].filter((name) => !planned.has(name) && !isSuperfluous(name, config));
-  if (left.length > 0) {
-    const what = `weights that a ${config.architecture} model of this config.json does not have: ${some(left)}`;
-    throw new RandloraError("model", `${checkpoint.folder}: ${what}`, "running without them would be another model");
-  }
-}
-
-function some(names: readonly string[]): string {
-  const shown = names.slice(0, 3).join(", ");
-  return names.length > 3 ? `${shown} and ${names.length - 3} more` : shown;
+/** Does the checkpoint hold exactly these? @throws RandloraError `model`; see `checkTensors` */
+export function checkPlan(plan: WeightPlan, checkpoint: Checkpoint, { architecture, tied }: DecoderConfig): void {
+  checkTensors(plannedMatrices(plan), checkpoint, {
+    architecture,
+    // Tables that are computed, and the copy that a tied head is.
+    isSuperfluous: (name) => name.endsWith(".rotary_emb.inv_freq") || (tied && name === "lm_head.weight"),
+  });
 }

@@ -1,59 +1,20 @@
 import type { Gpu } from "../gpu/gpu.ts";
-import { upload } from "../gpu/transfer.ts";
-import { isKernelDtype, type KernelDtype } from "../kernels/dtype.ts";
+import type { KernelDtype } from "../kernels/dtype.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
-import { dtypeBytes, type FloatDtype, isFloat } from "../safetensors/dtype.ts";
-import { roundFromF32, widenToF32 } from "../safetensors/numbers.ts";
-import {
-  elementBytes,
-  type Shape,
-  sliceCols,
-  sliceRows,
-  type Tensor,
-  tensorBytes,
-  tensorIn,
-} from "../tensor/tensor.ts";
-import { weightDtype } from "../tensor/weight.ts";
+import { type Tensor, tensorBytes, tensorIn } from "../tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
-import {
-  checkPlan,
-  matrixLabel,
-  matrixShape,
-  type PlannedLayer,
-  type PlannedMatrix,
-  planWeights,
-  type WeightPlan,
-} from "./weight-plan.ts";
+import { PlacedWeights, type WeightOptions } from "./placed-weights.ts";
+import type { PlannedMatrix } from "./tensor-plan.ts";
+import { checkPlan, type PlannedLayer, planWeights, type WeightPlan } from "./weight-plan.ts";
 
-/** Checkpoint bytes that are read at once. */
-const BLOCK_BYTES = 8 * 2 ** 20;
+export type { WeightOptions } from "./placed-weights.ts";
 
 type OnGpu<T> = { readonly [K in keyof T]: T[K] extends PlannedMatrix ? Tensor : Tensor | undefined };
 /** The matrices of a layer in GPU memory. */
 export type LayerWeights = OnGpu<PlannedLayer>;
 
-/** How weights are held. */
-export interface WeightOptions {
-  /**
-   * The dtype of matrices, of all or by their names in the checkpoint; by default that of the checkpoint. Where it is
-   * one for all, norms and biases have the values that they would have in it.
-   */
-  readonly dtype?: KernelDtype | ((names: readonly string[]) => KernelDtype | undefined) | undefined;
-  /** Memory of the caller's own for each matrix and vector, F32: of weights that are trained. */
-  readonly place?: (label: string, shape: Shape) => Tensor;
-}
-
 /** The checkpoint's name of an output matrix. */
 export const UNTIED_HEAD = "lm_head.weight";
-
-interface Placed {
-  readonly planned: PlannedMatrix;
-  readonly tensor: Tensor;
-  /** The memory is the caller's. */
-  readonly foreign: boolean;
-  /** Values are rounded to this dtype, whatever the tensor could hold. */
-  readonly rounded: KernelDtype | undefined;
-}
 
 /** A decoder's weights in GPU memory, in the dtype of the checkpoint; norms and biases in F32. */
 export class DecoderWeights {
@@ -64,33 +25,25 @@ export class DecoderWeights {
   readonly tensors: ReadonlyMap<string, Tensor>;
   readonly #tensors: Map<string, Tensor>;
   readonly #gpu: Gpu;
-  readonly #checkpoint: Checkpoint;
-  readonly #placed: readonly Placed[];
+  readonly #placed: PlacedWeights;
   readonly #ownHead: Tensor | undefined;
   /** The output matrix of a tied model that something made different from the embedding. */
   #untiedHead: Tensor | undefined;
 
   private constructor(gpu: Gpu, checkpoint: Checkpoint, plan: WeightPlan, options: WeightOptions) {
-    const placed: Placed[] = [];
-    const place = (planned: PlannedMatrix): Tensor => {
-      const tensor =
-        options.place?.(matrixLabel(planned), matrixShape(planned)) ?? allocate(gpu, checkpoint, planned, options);
-      const rounded = options.place === undefined && typeof options.dtype === "string" ? options.dtype : undefined;
-      placed.push({ planned, tensor, foreign: options.place !== undefined, rounded });
-      return tensor;
-    };
+    const placed = new PlacedWeights(gpu, checkpoint, options);
+    const place = (planned: PlannedMatrix) => placed.place(planned);
     const placeAll = (layer: PlannedLayer) =>
       Object.fromEntries(
         Object.entries<PlannedMatrix | undefined>(layer).map(([role, planned]) => [role, planned && place(planned)]),
       ) as LayerWeights; // the same roles
     this.#gpu = gpu;
-    this.#checkpoint = checkpoint;
     this.embedding = place(plan.embedding);
     this.layers = plan.layers.map(placeAll);
     this.norm = place(plan.norm);
     this.#ownHead = plan.head && place(plan.head);
     this.#placed = placed;
-    this.#tensors = new Map(placed.flatMap(views));
+    this.#tensors = new Map(placed.tensors);
     this.tensors = this.#tensors;
   }
 
@@ -116,7 +69,7 @@ export class DecoderWeights {
 
   /** Bytes in GPU memory. */
   get bytes(): number {
-    return this.#placed.reduce((sum, { tensor }) => sum + tensor.buffer.size, this.#untiedHead?.buffer.size ?? 0);
+    return this.#placed.bytes + (this.#untiedHead?.buffer.size ?? 0);
   }
 
   /**
@@ -140,127 +93,13 @@ export class DecoderWeights {
     this.#tensors.delete(UNTIED_HEAD);
   }
 
-  /**
-   * Reads every tensor to the GPU, by ranges through one buffer.
-   * @param onBytes told after each range how many bytes of the checkpoint it was
-   * @throws RandloraError `file`; the signal's reason when it is aborted
-   */
-  async fill(onBytes: (bytes: number) => void = () => {}, signal?: AbortSignal): Promise<void> {
-    const scratch = new Uint8Array(BLOCK_BYTES);
-    for (const placed of this.#placed) {
-      const { planned, tensor } = placed;
-      clearPadding(this.#gpu, tensor);
-      let begin = 0;
-      for (const { name, rows } of planned.parts) {
-        const [count, cols] = planned.kind === "vector" ? [1, rows] : [rows, planned.cols];
-        const target = planned.kind === "vector" ? tensor.offset + begin : tensor.offset + begin * tensor.pitch;
-        await this.#read(name, count, cols, placed, target, scratch, onBytes, signal);
-        begin += rows;
-      }
-    }
-    await this.#gpu.idle();
+  /** Reads every tensor; see `PlacedWeights.fill`. */
+  fill(onBytes?: (bytes: number) => void, signal?: AbortSignal): Promise<void> {
+    return this.#placed.fill(onBytes, signal);
   }
 
   release(): void {
     this.tie();
-    for (const { tensor, foreign } of this.#placed) if (!foreign) this.#gpu.memory.release(tensor.buffer);
+    this.#placed.release();
   }
-
-  /** Reads rows × cols of a checkpoint's tensor to `target`, the element of `tensor`'s buffer where they begin. */
-  async #read(
-    name: string,
-    rows: number,
-    cols: number,
-    { tensor, rounded }: Placed,
-    target: number,
-    scratch: Uint8Array<ArrayBuffer>,
-    onBytes: (bytes: number) => void,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    const { dtype } = this.#checkpoint.get(name).info;
-    if (!isFloat(dtype)) throw new Error(`${name}: ${dtype} was let through`);
-    const stored = dtypeBytes(dtype);
-    const size = elementBytes(tensor.dtype);
-    // Whole rows; a vector (or a row above the buffer) is cut anywhere, because nothing lies between its elements.
-    const flat = rows === 1 || tensor.pitch === cols;
-    const [lines, width] = flat ? [rows * cols, 1] : [rows, cols];
-    const pitch = flat ? 1 : tensor.pitch;
-    const most = Math.max(1, Math.floor(scratch.length / (width * Math.max(stored, size) * 2)));
-    const step = flat ? Math.ceil(most / 8) * 8 : most;
-    for (let line = 0; line < lines; line += step) {
-      signal?.throwIfAborted();
-      const count = Math.min(step, lines - line);
-      const source = new Uint8Array(count * width * stored);
-      await this.#checkpoint.read(name, source, line * width * stored);
-      const grid = rounded ?? weightDtype("weights", tensor);
-      const asIs = dtype === tensor.dtype && dtype === grid;
-      const values = asIs ? source : converted(source, dtype, grid, tensor, count * width);
-      const packed = pitch === width ? values : repitched(values, count, width * size, pitch * size);
-      upload(this.#gpu, tensor.buffer, packed, (target + line * pitch) * size);
-      onBytes(source.length);
-    }
-  }
-}
-
-/** Of one row, which is read without what is behind it; memory that was used before may hold anything there. */
-function clearPadding(gpu: Gpu, { buffer, shape, offset, pitch, dtype }: Tensor): void {
-  if (shape[0] !== 1 || pitch === shape[1]) return;
-  const size = elementBytes(dtype);
-  upload(gpu, buffer, new Uint8Array(pitch * size), offset * size);
-}
-
-/** The same numbers in the dtype of `tensor`, rounded to `grid` first, where that is the narrower one. */
-function converted(
-  source: Uint8Array,
-  dtype: FloatDtype,
-  grid: KernelDtype,
-  tensor: Tensor,
-  count: number,
-): Uint8Array<ArrayBuffer> {
-  const values = new Float32Array(count);
-  widenToF32(source, dtype, values);
-  if (grid === "F32") return new Uint8Array(values.buffer);
-  const rounded = new Uint8Array(count * elementBytes(grid));
-  roundFromF32(values, grid, rounded);
-  if (tensor.dtype === grid) return rounded;
-  widenToF32(rounded, grid, values);
-  return new Uint8Array(values.buffer);
-}
-
-/** Rows of `to` bytes from rows of `from` bytes, zeros between. */
-function repitched(source: Uint8Array, rows: number, from: number, to: number): Uint8Array<ArrayBuffer> {
-  const target = new Uint8Array(rows * to);
-  for (let row = 0; row < rows; row++) target.set(source.subarray(row * from, (row + 1) * from), row * to);
-  return target;
-}
-
-/** Memory for a matrix, in the one dtype of its parts; F32 when they differ or have one that kernels do not read. */
-function allocate(gpu: Gpu, checkpoint: Checkpoint, planned: PlannedMatrix, options: WeightOptions): Tensor {
-  const { kind, parts } = planned;
-  const dtypes = new Set(parts.map(({ name }) => checkpoint.get(name).info.dtype));
-  const [first] = dtypes;
-  const kept: KernelDtype | undefined =
-    dtypes.size === 1 && first !== undefined && isKernelDtype(first) ? first : undefined;
-  const wanted = typeof options.dtype === "function" ? options.dtype(parts.map(({ name }) => name)) : options.dtype;
-  const dtype = kind === "matrix" ? (wanted ?? kept ?? "F32") : "F32";
-  const shape = matrixShape(planned);
-  return tensorIn(gpu.memory.allocate(matrixLabel(planned), tensorBytes(shape, dtype)), shape, dtype);
-}
-
-/** The parts of a matrix by their names in the checkpoint. */
-function views({ planned, tensor }: Placed): [string, Tensor][] {
-  let begin = 0;
-  return planned.parts.map(({ name, rows }) => {
-    const view = planned.kind === "vector" ? vectorView(tensor, begin, rows) : sliceRows(tensor, begin, rows);
-    begin += rows;
-    return [name, view];
-  });
-}
-
-/** A part of a vector; parts of joined biases may begin between vectors of 4, and are then looked at element by element. */
-function vectorView(tensor: Tensor, begin: number, size: number): Tensor {
-  if (begin === 0 && size === tensor.shape[1]) return tensor;
-  return begin % 4 === 0
-    ? sliceCols(tensor, begin, size)
-    : { ...tensor, shape: [1, size], offset: tensor.offset + begin };
 }

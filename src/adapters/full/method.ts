@@ -1,5 +1,6 @@
 import { PLAIN_LINEARS } from "../../models/linears.ts";
-import { matrixLabel, matrixShape, plannedMatrices, planWeights } from "../../models/weight-plan.ts";
+import { matrixLabel, matrixShape } from "../../models/tensor-plan.ts";
+import { plannedMatrices, planWeights } from "../../models/weight-plan.ts";
 import type { TrainedMethod } from "../method.ts";
 import type { Placement } from "../training/method.ts";
 

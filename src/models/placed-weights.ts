@@ -1,0 +1,198 @@
+import type { Gpu } from "../gpu/gpu.ts";
+import { upload } from "../gpu/transfer.ts";
+import { isKernelDtype, type KernelDtype } from "../kernels/dtype.ts";
+import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import { dtypeBytes, type FloatDtype, isFloat } from "../safetensors/dtype.ts";
+import { roundFromF32, widenToF32 } from "../safetensors/numbers.ts";
+import {
+  elementBytes,
+  type Shape,
+  sliceCols,
+  sliceRows,
+  type Tensor,
+  tensorBytes,
+  tensorIn,
+} from "../tensor/tensor.ts";
+import { weightDtype } from "../tensor/weight.ts";
+import { matrixLabel, matrixShape, type PlannedMatrix } from "./tensor-plan.ts";
+
+/** Checkpoint bytes that are read at once. */
+const BLOCK_BYTES = 8 * 2 ** 20;
+
+/** How weights are held. */
+export interface WeightOptions {
+  /**
+   * The dtype of matrices, of all or by their names in the checkpoint; by default that of the checkpoint. Where it is
+   * one for all, norms and biases have the values that they would have in it.
+   */
+  readonly dtype?: KernelDtype | ((names: readonly string[]) => KernelDtype | undefined) | undefined;
+  /** Memory of the caller's own for each matrix and vector, F32: of weights that are trained. */
+  readonly place?: (label: string, shape: Shape) => Tensor;
+}
+
+interface Placed {
+  readonly planned: PlannedMatrix;
+  readonly tensor: Tensor;
+  /** The memory is the caller's. */
+  readonly foreign: boolean;
+  /** Values are rounded to this dtype, whatever the tensor could hold. */
+  readonly rounded: KernelDtype | undefined;
+}
+
+/** Tensors of a checkpoint in GPU memory, of whichever model: matrices in the dtype of the checkpoint, vectors in F32. */
+export class PlacedWeights {
+  readonly #gpu: Gpu;
+  readonly #checkpoint: Checkpoint;
+  readonly #options: WeightOptions;
+  readonly #placed: Placed[] = [];
+
+  constructor(gpu: Gpu, checkpoint: Checkpoint, options: WeightOptions) {
+    this.#gpu = gpu;
+    this.#checkpoint = checkpoint;
+    this.#options = options;
+  }
+
+  /** Takes memory for a matrix, which the checkpoint has (`checkTensors`); `fill` reads it. @throws RandloraError `memory` */
+  place(planned: PlannedMatrix): Tensor {
+    const { place, dtype } = this.#options;
+    const tensor =
+      place?.(matrixLabel(planned), matrixShape(planned)) ??
+      allocate(this.#gpu, this.#checkpoint, planned, this.#options);
+    const rounded = place === undefined && typeof dtype === "string" ? dtype : undefined;
+    this.#placed.push({ planned, tensor, foreign: place !== undefined, rounded });
+    return tensor;
+  }
+
+  /** Each tensor of the checkpoint that was placed: its name, and a view of the matrix that it is a part of. */
+  get tensors(): [name: string, view: Tensor][] {
+    return this.#placed.flatMap(views);
+  }
+
+  /** Bytes in GPU memory. */
+  get bytes(): number {
+    return this.#placed.reduce((sum, { tensor }) => sum + tensor.buffer.size, 0);
+  }
+
+  /**
+   * Reads every tensor to the GPU, by ranges through one buffer.
+   * @param onBytes told after each range how many bytes of the checkpoint it was
+   * @throws RandloraError `file`; the signal's reason when it is aborted
+   */
+  async fill(onBytes: (bytes: number) => void = () => {}, signal?: AbortSignal): Promise<void> {
+    const scratch = new Uint8Array(BLOCK_BYTES);
+    for (const placed of this.#placed) {
+      const { planned, tensor } = placed;
+      clearPadding(this.#gpu, tensor);
+      let begin = 0;
+      for (const { name, rows } of planned.parts) {
+        const [count, cols] = planned.kind === "vector" ? [1, rows] : [rows, planned.cols];
+        const target = planned.kind === "vector" ? tensor.offset + begin : tensor.offset + begin * tensor.pitch;
+        await this.#read(name, count, cols, placed, target, scratch, onBytes, signal);
+        begin += rows;
+      }
+    }
+    await this.#gpu.idle();
+  }
+
+  release(): void {
+    for (const { tensor, foreign } of this.#placed) if (!foreign) this.#gpu.memory.release(tensor.buffer);
+  }
+
+  /** Reads rows × cols of a checkpoint's tensor to `target`, the element of `tensor`'s buffer where they begin. */
+  async #read(
+    name: string,
+    rows: number,
+    cols: number,
+    { tensor, rounded }: Placed,
+    target: number,
+    scratch: Uint8Array<ArrayBuffer>,
+    onBytes: (bytes: number) => void,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { dtype } = this.#checkpoint.get(name).info;
+    if (!isFloat(dtype)) throw new Error(`${name}: ${dtype} was let through`);
+    const stored = dtypeBytes(dtype);
+    const size = elementBytes(tensor.dtype);
+    // Whole rows; a vector (or a row above the buffer) is cut anywhere, because nothing lies between its elements.
+    const flat = rows === 1 || tensor.pitch === cols;
+    const [lines, width] = flat ? [rows * cols, 1] : [rows, cols];
+    const pitch = flat ? 1 : tensor.pitch;
+    const most = Math.max(1, Math.floor(scratch.length / (width * Math.max(stored, size) * 2)));
+    const step = flat ? Math.ceil(most / 8) * 8 : most;
+    for (let line = 0; line < lines; line += step) {
+      signal?.throwIfAborted();
+      const count = Math.min(step, lines - line);
+      const source = new Uint8Array(count * width * stored);
+      await this.#checkpoint.read(name, source, line * width * stored);
+      const grid = rounded ?? weightDtype("weights", tensor);
+      const asIs = dtype === tensor.dtype && dtype === grid;
+      const values = asIs ? source : converted(source, dtype, grid, tensor, count * width);
+      const packed = pitch === width ? values : repitched(values, count, width * size, pitch * size);
+      upload(this.#gpu, tensor.buffer, packed, (target + line * pitch) * size);
+      onBytes(source.length);
+    }
+  }
+}
+
+/** Of one row, which is read without what is behind it; memory that was used before may hold anything there. */
+function clearPadding(gpu: Gpu, { buffer, shape, offset, pitch, dtype }: Tensor): void {
+  if (shape[0] !== 1 || pitch === shape[1]) return;
+  const size = elementBytes(dtype);
+  upload(gpu, buffer, new Uint8Array(pitch * size), offset * size);
+}
+
+/** The same numbers in the dtype of `tensor`, rounded to `grid` first, where that is the narrower one. */
+function converted(
+  source: Uint8Array,
+  dtype: FloatDtype,
+  grid: KernelDtype,
+  tensor: Tensor,
+  count: number,
+): Uint8Array<ArrayBuffer> {
+  const values = new Float32Array(count);
+  widenToF32(source, dtype, values);
+  if (grid === "F32") return new Uint8Array(values.buffer);
+  const rounded = new Uint8Array(count * elementBytes(grid));
+  roundFromF32(values, grid, rounded);
+  if (tensor.dtype === grid) return rounded;
+  widenToF32(rounded, grid, values);
+  return new Uint8Array(values.buffer);
+}
+
+/** Rows of `to` bytes from rows of `from` bytes, zeros between. */
+function repitched(source: Uint8Array, rows: number, from: number, to: number): Uint8Array<ArrayBuffer> {
+  const target = new Uint8Array(rows * to);
+  for (let row = 0; row < rows; row++) target.set(source.subarray(row * from, (row + 1) * from), row * to);
+  return target;
+}
+
+/** Memory for a matrix, in the one dtype of its parts; F32 when they differ or have one that kernels do not read. */
+function allocate(gpu: Gpu, checkpoint: Checkpoint, planned: PlannedMatrix, options: WeightOptions): Tensor {
+  const { kind, parts } = planned;
+  const dtypes = new Set(parts.map(({ name }) => checkpoint.get(name).info.dtype));
+  const [first] = dtypes;
+  const kept: KernelDtype | undefined =
+    dtypes.size === 1 && first !== undefined && isKernelDtype(first) ? first : undefined;
+  const wanted = typeof options.dtype === "function" ? options.dtype(parts.map(({ name }) => name)) : options.dtype;
+  const dtype = kind === "matrix" ? (wanted ?? kept ?? "F32") : "F32";
+  const shape = matrixShape(planned);
+  return tensorIn(gpu.memory.allocate(matrixLabel(planned), tensorBytes(shape, dtype)), shape, dtype);
+}
+
+/** The parts of a matrix by their names in the checkpoint. */
+function views({ planned, tensor }: Placed): [string, Tensor][] {
+  let begin = 0;
+  return planned.parts.map(({ name, rows }) => {
+    const view = planned.kind === "vector" ? vectorView(tensor, begin, rows) : sliceRows(tensor, begin, rows);
+    begin += rows;
+    return [name, view];
+  });
+}
+
+/** A part of a vector; parts of joined biases may begin or end between vectors of 4: they are looked at element by element. */
+function vectorView(tensor: Tensor, begin: number, size: number): Tensor {
+  const end = begin + size;
+  return begin % 4 === 0 && (end % 4 === 0 || end === tensor.shape[1])
+    ? sliceCols(tensor, begin, size)
+    : { ...tensor, shape: [1, size], offset: tensor.offset + begin };
+}

@@ -1,0 +1,119 @@
+import { RandloraError } from "../errors.ts";
+import { oneLine } from "../files/failure.ts";
+import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import type { Shape } from "../tensor/tensor.ts";
+
+/** One tensor of the checkpoint: rows of a matrix on the GPU, or a part of a vector. */
+export interface PlannedPart {
+  readonly name: string;
+  /**
+   * Its shape in the checkpoint, of any number of axes; elements lie in the matrix as they do there. A convolution of
+   * patches, [out, in, height, width], is a matrix of out rows; [] is one number.
+   */
+  readonly stored: readonly number[];
+  /** Rows of the matrix; elements of the vector. */
+  readonly rows: number;
+}
+
+/**
+ * A matrix on the GPU: one tensor of the checkpoint, or several of equal width one below the other, so that one
+ * product serves q, k and v. Vectors (norms, biases) have one row and are held in F32.
+ */
+export interface PlannedMatrix {
+  readonly kind: "matrix" | "vector";
+  readonly cols: number;
+  readonly parts: readonly PlannedPart[];
+}
+
+/** A tensor's name and its shape in the checkpoint. */
+export type Stored = readonly [name: string, shape: readonly number[]];
+
+/** A matrix with rows of `cols` elements of these tensors, whose last axes make a row. */
+export function plannedMatrix(cols: number, ...tensors: readonly Stored[]): PlannedMatrix {
+  const parts = tensors.map(([name, stored]): PlannedPart => {
+    const rows = elements(stored) / cols;
+    if (!Number.isInteger(rows)) throw new RangeError(`${name}: [${stored.join(", ")}] has no rows of ${cols}`);
+    return { name, stored, rows };
+  });
+  return { kind: "matrix", cols, parts };
+}
+
+/** All elements of these tensors in one row. */
+export function plannedVector(...tensors: readonly Stored[]): PlannedMatrix {
+  const parts = tensors.map(([name, stored]): PlannedPart => ({ name, stored, rows: elements(stored) }));
+  return { kind: "vector", cols: parts.reduce((sum, { rows }) => sum + rows, 0), parts };
+}
+
+/** The names of its parts: one no other matrix has. */
+export function matrixLabel({ parts }: PlannedMatrix): string {
+  return parts.map(({ name }) => name).join(" + ");
+}
+
+/** Rows and columns. */
+export function matrixShape({ kind, cols, parts }: PlannedMatrix): Shape {
+  return [kind === "vector" ? 1 : parts.reduce((sum, part) => sum + part.rows, 0), cols];
+}
+
+/** What a checkpoint is expected to hold besides what is planned, and for whom. */
+export interface Expected {
+  /** `model_type` of config.json. */
+  readonly architecture: string;
+  /** Is this a tensor that checkpoints carry and nobody needs? */
+  isSuperfluous(name: string): boolean;
+}
+
+/**
+ * Does the checkpoint hold exactly these tensors, in these shapes and in floating types that can be widened?
+ * @throws RandloraError `model` naming what is missing, left over or of another shape
+ */
+export function checkTensors(
+  matrices: readonly PlannedMatrix[],
+  checkpoint: Checkpoint,
+  { architecture, isSuperfluous }: Expected,
+): void {
+  const missing: string[] = [];
+  const planned = new Set<string>();
+  for (const { name, stored } of matrices.flatMap(({ parts }) => parts)) {
+    planned.add(name);
+    const tensor = checkpoint.tensors.get(name);
+    if (tensor === undefined) {
+      missing.push(name);
+      continue;
+    }
+    const { shape, dtype } = tensor.info;
+    if (shape.length !== stored.length || shape.some((size, axis) => size !== stored[axis])) {
+      const shapes = `its shape is [${shape.join(", ")}], by config.json it is [${stored.join(", ")}]`;
+      throw new RandloraError(
+        "model",
+        `${oneLine(tensor.file.path)}: ${name}: ${shapes}`,
+        "do both belong to one model?",
+      );
+    }
+    if (!["F64", "F32", "F16", "BF16"].includes(dtype)) {
+      const hint = "use the model's original checkpoint, in f32, f16 or bf16";
+      throw new RandloraError(
+        "model",
+        `${oneLine(tensor.file.path)}: ${name}: weights in ${dtype} cannot be run`,
+        hint,
+      );
+    }
+  }
+  if (missing.length > 0) {
+    const hint = "the checkpoint is incomplete, or config.json is another model's";
+    throw new RandloraError("model", `${checkpoint.folder}: missing weights: ${some(missing)}`, hint);
+  }
+  const left = [...checkpoint.tensors.keys()].filter((name) => !planned.has(name) && !isSuperfluous(name));
+  if (left.length > 0) {
+    const what = `weights that a ${architecture} model of this config.json does not have: ${some(left)}`;
+    throw new RandloraError("model", `${checkpoint.folder}: ${what}`, "running without them would be another model");
+  }
+}
+
+function some(names: readonly string[]): string {
+  const shown = names.slice(0, 3).join(", ");
+  return names.length > 3 ? `${shown} and ${names.length - 3} more` : shown;
+}
+
+function elements(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
