@@ -62,6 +62,7 @@ test.each([
   [["finetune"], "out: elsewhere", "out"],
   [["serve"], "host: 0.0.0.0", "host"],
   [["serve"], "serve: {api_key: known-to-others}", "api-key"],
+  [["finetune"], "resume: runs/theirs", "resume"],
 ])("randlora %p takes no `%s` from the folder it is started in", async (args, yaml, key) => {
   const folder = await mkdtemp(join(tmpdir(), "randlora-folder-"));
   try {

@@ -16,8 +16,8 @@ import { findRespelt } from "./spelling.ts";
  *   cache: { list: { json: true } }
  */
 
-/** What a downloaded folder's randlora.yaml is not to decide: what is overwritten, and who may use the server. */
-const USERS_OWN: ReadonlySet<string> = new Set(["force", "out", "host", "api-key"]);
+/** What a downloaded folder's randlora.yaml is not to decide: where is written, and who may use the server. */
+const USERS_OWN: ReadonlySet<string> = new Set(["force", "out", "resume", "host", "api-key"]);
 
 /**
  * Reads the configuration files for the command that `path` calls, the strongest first; see {@link configFiles}.

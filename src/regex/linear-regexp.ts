@@ -16,7 +16,8 @@ const MAX_SOURCE = 200_000;
 /**
  * A JavaScript regular expression whose work is bounded, for patterns that come from outside: the native engine can be
  * kept busy for ever, and not be interrupted. The language and what is found are the native engine's (flags u and v); it
- * decides which characters a set holds, and the tests compare the two. Not supported: references by name, sets of strings.
+ * decides which characters a set holds, and the tests compare the two. Not supported: references by name, sets of strings. Where
+ * references back make work that cannot be remembered, a limit of steps may refuse what the native engine finds.
  */
 export class LinearRegExp {
   /** The fewest UTF-16 units that a match has. */
