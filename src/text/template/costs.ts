@@ -13,6 +13,9 @@ export interface Frame {
   written: number;
 }
 
+/** Of a loop: the interpreter makes a scope and a table of ten values for each, before anything is evaluated. */
+const STEPS_A_ROUND = 6;
+
 /** Filters that look at no more than one element. */
 const CHEAP = new Set(["first", "last", "length", "list", "default", "safe"]);
 /** Filters that write all of a value out, or compare all of it. */
@@ -72,7 +75,7 @@ export class Costs {
       case "For": {
         const iterable = field(outer, "iterable");
         if (node === iterable || (isNode(iterable) && node === field(iterable, "lhs")))
-          this.#budget.spend(elements(plain));
+          this.#budget.spend(STEPS_A_ROUND * elements(plain));
         else this.#written(frame, plain);
         return;
       }

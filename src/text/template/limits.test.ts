@@ -20,6 +20,12 @@ function forever(body: string): string {
 
 test.each([
   ["loops in loops", forever(""), STEPS],
+  // Each round costs the interpreter what some expressions do.
+  [
+    "a million rounds of nothing",
+    "{% for i in range(10) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
+    STEPS,
+  ],
   [
     "a macro that calls itself twice",
     "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
