@@ -51,6 +51,19 @@ describe.skipIf(process.platform === "win32")("the embedded model's files", () =
     expect(await readFile(folder.at("mine"), "utf8")).toBe(own);
   });
 
+  test("lie in a private folder where something stands beside them that would change the model", async () => {
+    await using folder = await TemporaryFolder.create();
+    const { path } = await unpack(folder);
+    const template = join(path, "chat_template.jinja");
+    await writeFile(template, "{{ 'another' }}");
+    const other = await unpack(folder);
+    expect([other.path === path, other.mode, existsSync(template)]).toEqual([false, 0o700, true]);
+    await rm(template);
+    // What a process leaves that was ended while it unpacked.
+    await writeFile(join(path, "config.json.0-1-2.part"), "");
+    expect((await unpack(folder)).path).toBe(path);
+  });
+
   test("lie in a private folder that goes with the process where the cache cannot be written", async () => {
     await using folder = await TemporaryFolder.create();
     await writeFile(folder.at("file"), "");

@@ -1,5 +1,5 @@
 import { rmSync } from "node:fs";
-import { lstat, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import train from "../../fixtures/embedded/data/train.jsonl" with { type: "file" };
@@ -9,6 +9,7 @@ import generationConfig from "../../fixtures/embedded/model/generation_config.js
 import weights from "../../fixtures/embedded/model/model.safetensors" with { type: "file" };
 import tokenizer from "../../fixtures/embedded/model/tokenizer.json" with { type: "file" };
 import tokenizerConfig from "../../fixtures/embedded/model/tokenizer_config.json" with { type: "file" };
+import { RandloraError } from "../errors.ts";
 import { cacheFolder } from "../files/cache-folder.ts";
 import { naming } from "../files/failure.ts";
 import { besides } from "../files/whole-file.ts";
@@ -36,7 +37,7 @@ export async function embeddedData(): Promise<string> {
 
 /**
  * The files as a folder on the disk, for readers that work with ranges: in the cache folder, or in a temporary one of this
- * process where that cannot be written. The folder is named by its content, so another version of the program has its own.
+ * process where that cannot be written, or holds what is not ours. The folder is named by its content, so another version of the program has its own.
  */
 async function unpacked(kind: string, files: Readonly<Record<string, unknown>>): Promise<string> {
   const contents = new Map<string, Buffer>();
@@ -65,7 +66,17 @@ async function unpackTo(folder: string, contents: ReadonlyMap<string, Buffer>): 
       await rm(temporary, { force: true });
     }
   }
+  await refuseStrangers(folder, contents);
   return folder;
+}
+
+/** A file beside ours, such as chat_template.jinja, would be taken for a part of the model. */
+async function refuseStrangers(folder: string, contents: ReadonlyMap<string, Buffer>): Promise<void> {
+  for (const name of await naming(folder, "read", readdir(folder))) {
+    // Of a process that is unpacking, or was ended.
+    if (contents.has(name) || name.endsWith(".part")) continue;
+    throw new RandloraError("file", `${join(folder, name)} is not ours`);
+  }
 }
 
 async function holds(path: string, bytes: Buffer): Promise<boolean> {
