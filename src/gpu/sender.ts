@@ -1,6 +1,6 @@
 import type { Gpu } from "./gpu.ts";
 import type { Kernel } from "./pipelines.ts";
-import { type Binding, Stream, type Workgroups } from "./stream.ts";
+import { type Binding, type LastGroup, Stream, type Workgroups } from "./stream.ts";
 
 /** A dispatch that waits to be sent; its kernel may still be compiling. */
 export interface Dispatch {
@@ -8,6 +8,8 @@ export interface Dispatch {
   readonly parameters: Uint32Array<ArrayBuffer>;
   readonly buffers: readonly Binding[];
   readonly workgroups: Workgroups;
+  /** Where it is sent many times. */
+  readonly last?: LastGroup;
 }
 
 /**
@@ -43,8 +45,8 @@ export class Sender {
     let piece = PIECE.first;
     let recorded = 0;
     try {
-      for (const { kernel, parameters, buffers, workgroups } of dispatches) {
-        stream.dispatch(await kernel, parameters, buffers, workgroups);
+      for (const { kernel, parameters, buffers, workgroups, last } of dispatches) {
+        stream.dispatch(await kernel, parameters, buffers, workgroups, last);
         if (++recorded < piece) continue;
         await this.#submit(stream, recorded);
         recorded = 0;

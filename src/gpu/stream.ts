@@ -16,6 +16,12 @@ export const FEWER_TOKENS_HINT =
 /** Workgroups along x, y and z. */
 export type Workgroups = readonly [number, number?, number?];
 
+/** The group of a dispatch that is recorded many times, and the page of parameters that it binds. */
+export interface LastGroup {
+  page?: GPUBuffer;
+  group?: GPUBindGroup;
+}
+
 /**
  * Records GPU work and submits it in one go: many dispatches share one pass, and their parameters one uniform buffer.
  * By convention binding 0 of a kernel is its uniform parameters and bindings 1, 2, … are the storage buffers.
@@ -34,10 +40,17 @@ export class Stream {
   /**
    * Records one dispatch.
    * @param parameters the uniform struct's bytes
+   * @param last what the same dispatch was recorded with last, where it is recorded many times
    * @throws RandloraError `gpu` when more workgroups are asked for than the GPU allows along one axis; `memory` when a
    *   buffer is more than it binds at once
    */
-  dispatch(kernel: Kernel, parameters: ArrayBufferView, buffers: readonly Binding[], workgroups: Workgroups): void {
+  dispatch(
+    kernel: Kernel,
+    parameters: ArrayBufferView,
+    buffers: readonly Binding[],
+    workgroups: Workgroups,
+    last: LastGroup = {},
+  ): void {
     const [x, y = 1, z = 1] = workgroups;
     if (x === 0 || y === 0 || z === 0) return;
     const most = this.#gpu.limits.maxComputeWorkgroupsPerDimension;
@@ -49,11 +62,14 @@ export class Stream {
       );
     }
     const { page, offset, size } = this.#uniform(parameters);
-    const bound = [{ buffer: page, offset: 0, size }, ...buffers.map((binding) => this.#resource(binding))];
-    const group = this.#gpu.bindGroups.get(kernel.layout, bound);
+    if (last.group === undefined || last.page !== page) {
+      const bound = [{ buffer: page, offset: 0, size }, ...buffers.map((binding) => this.#resource(binding))];
+      last.group = this.#gpu.bindGroups.get(kernel.layout, bound);
+      last.page = page;
+    }
     const pass = this.#beginPass(kernel.key);
     pass.setPipeline(kernel.pipeline);
-    pass.setBindGroup(0, group, [offset]);
+    pass.setBindGroup(0, last.group, [offset]);
     pass.dispatchWorkgroups(x, y, z);
   }
 

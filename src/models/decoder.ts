@@ -12,6 +12,7 @@ import type { DecoderConfig } from "./config.ts";
 import { recordForward, recordLogits } from "./forward.ts";
 import { KvCache } from "./kv-cache.ts";
 import { sameAngles } from "./rope-scaling.ts";
+import { TokenPass } from "./token-pass.ts";
 import { DecoderWeights, type WeightOptions } from "./weights.ts";
 
 /** Tokens of one pass of a prefill: enough to keep a GPU busy, few enough to keep activations small. */
@@ -216,8 +217,13 @@ export class Decoder {
       signal?.throwIfAborted();
       const some = ids.slice(first, first + block);
       const { length } = cache;
+      const [id = NaN, ...more] = some;
       try {
-        use(run, recordForward(run, this.config, this.weights, cache, some, sequenceLength), first);
+        const hidden =
+          more.length === 0
+            ? await this.#token(cache, id, sequenceLength)
+            : recordForward(run, this.config, this.weights, cache, some, sequenceLength);
+        use(run, hidden, first);
         await run.submit();
       } catch (thrown) {
         // What was recorded must not run with the next pass, whose memory may be another; nor was the cache filled.
@@ -228,14 +234,23 @@ export class Decoder {
     }
   }
 
+  /** Replays the pass over one token. */
+  async #token(cache: KvCache, id: number, sequenceLength: number): Promise<Tensor> {
+    const position = cache.length;
+    cache.reserve(position + 1);
+    const pass = cache.tokenPass(() => new TokenPass(this.gpu, this.config, this.weights, cache));
+    const hidden = await pass.send(id, position, sequenceLength);
+    cache.advance([id], sequenceLength);
+    return hidden;
+  }
+
   #release(tensors: readonly Tensor[]): void {
     for (const { buffer } of tensors) this.gpu.memory.release(buffer);
   }
 
-  /** The last of several rows in memory of its own. */
+  /** The last row in memory of its own. */
   #lastRow(run: Run, hidden: Tensor): Tensor {
     const [rows, cols] = hidden.shape;
-    if (rows === 1) return hidden;
     const row = run.allocate("last row", [1, cols]);
     recordElementwise(run, ELEMENTWISE.copy, sliceRows(hidden, rows - 1, 1), undefined, row);
     return row;

@@ -4,7 +4,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { uploadAngles } from "./blocks/rope.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { KvCache } from "./kv-cache.ts";
-import { recordLastNorm, recordLayer } from "./layers.ts";
+import { type Pass, recordLastNorm, recordLayer } from "./layers.ts";
 import { PLAIN_LINEARS } from "./linears.ts";
 import type { DecoderWeights } from "./weights.ts";
 
@@ -26,18 +26,26 @@ export function recordForward(
   cache.reserve(cache.length + tokens);
   const positions = Array.from({ length: tokens }, (_, row) => cache.length + row);
   const tables = uploadAngles(run, config.ropes, sequenceLength, positions);
-  const pass = { config, weights, linears: PLAIN_LINEARS, tables, past: cache, starts: undefined };
   const uploaded = run.upload("ids", [1, tokens], Uint32Array.from(ids));
-  const inputs = { ids: uploaded, table: weights.embedding };
-  let { y: x } = run.apply(OPS.embedding, inputs, { scale: config.embeddingScale });
+  const hidden = recordPass(run, { config, weights, tables, past: cache }, uploaded);
+  cache.advance(ids, sequenceLength);
+  return hidden;
+}
+
+/** What a pass over new tokens goes by. */
+type NewTokens = Pick<Pass, "config" | "weights" | "tables" | "past">;
+
+/** Records one pass over `ids` (1, tokens) with angles for them; hidden states after the last norm, (tokens, hidden). */
+export function recordPass(run: Run, tokens: NewTokens, ids: Tensor): Tensor {
+  const pass = { ...tokens, linears: PLAIN_LINEARS, starts: undefined };
+  const { config, weights } = pass;
+  let { y: x } = run.apply(OPS.embedding, { ids, table: weights.embedding }, { scale: config.embeddingScale });
   config.layers.forEach((_, index) => {
     const updated = recordLayer(run, pass, index, x);
     run.release(x);
     x = updated;
   });
-  const hidden = recordLastNorm(run, pass, x);
-  cache.advance(ids, sequenceLength);
-  return hidden;
+  return recordLastNorm(run, pass, x);
 }
 
 /** Records the output matrix and the soft cap: logits (rows, vocabulary) of hidden states. */

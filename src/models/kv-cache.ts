@@ -9,6 +9,12 @@ const GROWTH = 256;
 /** A cache for more than this many times what a sequence needs shrinks before it is computed. */
 const MOST_SPARE = 4;
 
+/** A pass over one token that was recorded on a cache's matrices; see `TokenPass`. */
+export interface RecordedPass extends Disposable {
+  /** Sends it over this token; see `TokenPass.send`. */
+  send(id: number, position: number, sequenceLength: number): Promise<Tensor>;
+}
+
 interface LayerCache {
   readonly keys: Tensor;
   readonly values: Tensor;
@@ -26,6 +32,7 @@ export class KvCache {
   #capacity = 0;
   #ids: number[] = [];
   #longest = 0;
+  #tokenPass: RecordedPass | undefined;
 
   constructor(gpu: Gpu, config: DecoderConfig) {
     this.#gpu = gpu;
@@ -37,6 +44,11 @@ export class KvCache {
   /** Positions that are filled. */
   get length(): number {
     return this.#ids.length;
+  }
+
+  /** Positions that there is room for. */
+  get capacity(): number {
+    return this.#capacity;
   }
 
   /** The tokens in it. */
@@ -59,6 +71,11 @@ export class KvCache {
     const layer = this.#layers[index];
     if (layer === undefined) throw new RangeError(`layer ${index} of ${this.#layers.length}`);
     return layer;
+  }
+
+  /** The pass over one token that was recorded on these matrices; `record` where there is none since they changed. */
+  tokenPass(record: () => RecordedPass): RecordedPass {
+    return (this.#tokenPass ??= record());
   }
 
   /**
@@ -137,7 +154,10 @@ export class KvCache {
     return { keys: matrix("keys"), values: matrix("values") };
   }
 
+  /** Frees these matrices, and what was recorded on them. */
   #free(layers: readonly LayerCache[]): void {
+    this.#tokenPass?.[Symbol.dispose]();
+    this.#tokenPass = undefined;
     for (const { keys, values } of layers) {
       this.#gpu.memory.release(keys.buffer);
       this.#gpu.memory.release(values.buffer);

@@ -4,18 +4,17 @@ import type { GpuBuffer } from "../gpu/memory.ts";
 import type { Kernel, KernelSource } from "../gpu/pipelines.ts";
 import { type Dispatch, Sender } from "../gpu/sender.ts";
 import { type Binding, FEWER_TOKENS_HINT, Stream, type Workgroups } from "../gpu/stream.ts";
-import { upload } from "../gpu/transfer.ts";
 import { defaultStaging, type Staging } from "../kernels/staging.ts";
 import type { Matrix, Of, OutputShape, Roles } from "./roles.ts";
 import {
   elementBytes,
-  pitchOf,
   type Shape,
   showShape,
   type Tensor,
   tensorBytes,
   type TensorDtype,
   tensorIn,
+  write,
 } from "./tensor.ts";
 import { RunMemory } from "./run-memory.ts";
 
@@ -156,17 +155,10 @@ export class Run {
   /** A matrix with these values, row by row without gaps. It is not shared with earlier ops of this recording. */
   upload(label: string, shape: Shape, data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>): Tensor {
     const dtype = data instanceof Float32Array ? "F32" : "U32";
-    const [rows, cols] = shape;
-    const pitch = pitchOf(cols, dtype);
-    let padded = data;
-    if (pitch !== cols) {
-      padded = data instanceof Float32Array ? new Float32Array(rows * pitch) : new Uint32Array(rows * pitch);
-      for (let row = 0; row < rows; row++) padded.set(data.subarray(row * cols, (row + 1) * cols), row * pitch);
-    }
     // Written to the queue before anything of this recording runs, hence never into a buffer that it used already.
-    const buffer = this.#memory.allocateFresh(label, padded.byteLength);
-    upload(this.gpu, buffer, padded);
-    return { shape, dtype, buffer, offset: 0, pitch };
+    const tensor = tensorIn(this.#memory.allocateFresh(label, tensorBytes(shape, dtype)), shape, dtype);
+    write(this.gpu, tensor, data);
+    return tensor;
   }
 
   /** Lets later ops of this recording use the memory of these tensors. */
@@ -216,7 +208,12 @@ export class Run {
    * @throws RandloraError `gpu`
    */
   async flush(): Promise<void> {
-    await this.#sender.send(this.#dispatches.splice(0));
+    await this.#sender.send(this.take());
+  }
+
+  /** Takes the recording out, to send it otherwise. Its memory stays this run's. */
+  take(): Dispatch[] {
+    return this.#dispatches.splice(0);
   }
 
   /**

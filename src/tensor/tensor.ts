@@ -1,4 +1,6 @@
+import type { Gpu } from "../gpu/gpu.ts";
 import type { GpuBuffer } from "../gpu/memory.ts";
+import { upload } from "../gpu/transfer.ts";
 import type { KernelDtype } from "../kernels/dtype.ts";
 
 /** Rows and columns. A vector has one row. */
@@ -43,6 +45,20 @@ export function tensorBytes([rows, cols]: Shape, dtype: TensorDtype): number {
 /** A matrix of its own in a buffer of at least `tensorBytes`. */
 export function tensorIn(buffer: GpuBuffer, shape: Shape, dtype: TensorDtype): Tensor {
   return { shape, dtype, buffer, offset: 0, pitch: pitchOf(shape[1], dtype) };
+}
+
+/** Fills a matrix of its own with values, row by row without gaps: before whatever is submitted from now on. */
+export function write(
+  gpu: Gpu,
+  { shape: [rows, cols], buffer, pitch }: Tensor,
+  data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>,
+): void {
+  let padded = data;
+  if (pitch !== cols) {
+    padded = data instanceof Float32Array ? new Float32Array(rows * pitch) : new Uint32Array(rows * pitch);
+    for (let row = 0; row < rows; row++) padded.set(data.subarray(row * cols, (row + 1) * cols), row * pitch);
+  }
+  upload(gpu, buffer, padded);
 }
 
 /** A view of rows `first` … `first + count − 1`. */
