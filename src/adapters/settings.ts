@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { RandloraError } from "../errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
+import type { TargetRules } from "./targets.ts";
 
 // Schemas for configuration files, with messages that read well after `"key" is VALUE: `.
 
@@ -20,10 +21,10 @@ export const flag = v.nullish(v.boolean("it must be true or false"), false);
 const DROPOUT = "it must be a number from 0 to 1";
 export const dropoutShare = v.nullish(v.pipe(v.number(DROPOUT), v.minValue(0, DROPOUT), v.maxValue(1, DROPOUT)), 0);
 
-export const textList = v.array(v.string("it must hold strings"), "it must be a list of strings");
+const textList = v.array(v.string("it must hold strings"), "it must be a list of strings");
 
 const LAYERS = "it must be a layer's index or a list of them";
-export const layerIndices = v.union(
+const layerIndices = v.union(
   [
     v.pipe(
       v.pipe(v.number(LAYERS), v.safeInteger(LAYERS)),
@@ -35,7 +36,46 @@ export const layerIndices = v.union(
 );
 
 /** Names, or one string with a meaning of its own (a regular expression, `all-linear`). */
-export const textOrList = v.union([text, textList], "it must be a string or a list of strings");
+const textOrList = v.union([text, textList], "it must be a string or a list of strings");
+
+/** What the configuration of every method that adapts layers says. */
+export interface LayerSettings {
+  /** Weights are stored (in, out), as GPT-2's Conv1D does. */
+  readonly fanInFanOut: boolean;
+  /** Modules that are stored whole beside the adapter. */
+  readonly modulesToSave: readonly string[];
+  readonly targets: TargetRules;
+}
+
+/** Its keys (peft/tuners/tuners_utils.py and each method's config.py). */
+export const LAYER_KEYS = {
+  fan_in_fan_out: flag,
+  modules_to_save: v.nullish(textList),
+  target_modules: v.nullish(textOrList),
+  exclude_modules: v.nullish(textOrList),
+  layers_to_transform: v.nullish(layerIndices),
+  layers_pattern: v.nullish(textOrList),
+};
+
+/** What those keys mean. `file` is named in errors. */
+export function layerSettings(
+  read: v.InferOutput<v.ObjectSchema<typeof LAYER_KEYS, undefined>>,
+  file: string,
+): LayerSettings {
+  const modulesToSave = read.modules_to_save ?? [];
+  return {
+    fanInFanOut: read.fan_in_fan_out,
+    modulesToSave,
+    targets: {
+      modules: read.target_modules ?? null,
+      exclude: read.exclude_modules ?? [],
+      modulesToSave,
+      layers: read.layers_to_transform ?? [],
+      layersPattern: typeof read.layers_pattern === "string" ? [read.layers_pattern] : (read.layers_pattern ?? []),
+      file,
+    },
+  };
+}
 
 /**
  * `value` as `schema` understands it. Throws `RandloraError` "format" naming `file`, the key, what it holds and what it

@@ -4,19 +4,18 @@ import {
   dropoutShare,
   finiteNumber,
   flag,
-  layerIndices,
+  LAYER_KEYS,
+  layerSettings,
+  type LayerSettings,
   parseSettings,
   positiveInteger,
   text,
-  textList,
-  textOrList,
 } from "../settings.ts";
-import type { TargetRules } from "../targets.ts";
 import type { Adapter, PlainConfig } from "../types.ts";
 import { refuseVariants } from "./refusals.ts";
 
 /** PEFT's LoraConfig, understood. Defaults are PEFT's. */
-export interface LoraConfig {
+export interface LoraConfig extends LayerSettings {
   /** Rank, where no pattern says otherwise; see {@link rankAndScale}. */
   readonly r: number;
   readonly alpha: number;
@@ -25,12 +24,7 @@ export interface LoraConfig {
   /** Exceptions, by a regular expression for the end of a module's path, in order: the first that matches holds. */
   readonly rankPattern: Pattern;
   readonly alphaPattern: Pattern;
-  /** Weights are stored (in, out), as GPT-2's Conv1D does. */
-  readonly fanInFanOut: boolean;
   readonly bias: "none" | "all" | "lora_only";
-  /** Modules that are stored whole beside the adapter. */
-  readonly modulesToSave: readonly string[];
-  readonly targets: TargetRules;
   /** Dropout of the adapter's input while training. */
   readonly dropout: number;
 }
@@ -46,13 +40,8 @@ const SCHEMA = v.object({
   rank_pattern: v.nullish(v.record(v.string(), positiveInteger, PATTERN), {}),
   alpha_pattern: v.nullish(v.record(v.string(), finiteNumber, PATTERN), {}),
   lora_dropout: dropoutShare,
-  fan_in_fan_out: flag,
   bias: v.nullish(v.picklist(["none", "all", "lora_only"], 'it must be "none", "all" or "lora_only"'), "none"),
-  modules_to_save: v.nullish(textList),
-  target_modules: v.nullish(textOrList),
-  exclude_modules: v.nullish(textOrList),
-  layers_to_transform: v.nullish(layerIndices),
-  layers_pattern: v.nullish(textOrList),
+  ...LAYER_KEYS,
   task_type: v.nullish(text),
 });
 
@@ -68,24 +57,14 @@ export function loraConfig({ settings, configFile }: Adapter): LoraConfig {
 export function parseLoraConfig(config: PlainConfig, file: string): LoraConfig {
   refuseVariants(config, file);
   const read = parseSettings(SCHEMA, config, file);
-  const modulesToSave = read.modules_to_save ?? [];
   return {
     r: read.r,
     alpha: read.lora_alpha,
     rslora: read.use_rslora,
     rankPattern: compile(read.rank_pattern, file),
     alphaPattern: compile(read.alpha_pattern, file),
-    fanInFanOut: read.fan_in_fan_out,
     bias: read.bias,
-    modulesToSave,
-    targets: {
-      modules: read.target_modules ?? null,
-      exclude: read.exclude_modules ?? [],
-      modulesToSave,
-      layers: read.layers_to_transform ?? [],
-      layersPattern: typeof read.layers_pattern === "string" ? [read.layers_pattern] : (read.layers_pattern ?? []),
-      file,
-    },
+    ...layerSettings(read, file),
     dropout: read.lora_dropout,
   };
 }

@@ -4,18 +4,17 @@ import {
   dropoutShare,
   finiteNumber,
   flag,
-  layerIndices,
+  LAYER_KEYS,
+  layerSettings,
+  type LayerSettings,
   parseSettings,
   positiveInteger,
   text,
-  textList,
-  textOrList,
 } from "../settings.ts";
-import type { TargetRules } from "../targets.ts";
 import type { Adapter, PlainConfig } from "../types.ts";
 
 /** PEFT's RandLoraConfig, understood. Defaults are PEFT's. */
-export interface RandloraConfig {
+export interface RandloraConfig extends LayerSettings {
   /** Rank of each base. */
   readonly r: number;
   /** ΔW is scaled by alpha / r. */
@@ -26,12 +25,7 @@ export interface RandloraConfig {
   readonly saveProjection: boolean;
   /** Very sparse wins when both are asked for. */
   readonly sparsity: Sparsity;
-  /** Weights are stored (in, out), as GPT-2's Conv1D does. */
-  readonly fanInFanOut: boolean;
   readonly bias: "none" | "all" | "randlora_only";
-  /** Modules that are stored whole beside the adapter. */
-  readonly modulesToSave: readonly string[];
-  readonly targets: TargetRules;
   readonly taskType: string | undefined;
   /** Dropout of the adapter's input while training. */
   readonly dropout: number;
@@ -53,13 +47,8 @@ const SCHEMA = v.object({
   sparse: flag,
   very_sparse: flag,
   randlora_dropout: dropoutShare,
-  fan_in_fan_out: flag,
   bias: v.nullish(v.picklist(["none", "all", "randlora_only"], 'it must be "none", "all" or "randlora_only"'), "none"),
-  modules_to_save: v.nullish(textList),
-  target_modules: v.nullish(textOrList),
-  exclude_modules: v.nullish(textOrList),
-  layers_to_transform: v.nullish(layerIndices),
-  layers_pattern: v.nullish(textOrList),
+  ...LAYER_KEYS,
   task_type: v.nullish(text),
 });
 
@@ -74,24 +63,14 @@ export function randloraConfig({ settings, configFile }: Adapter): RandloraConfi
  */
 export function parseRandloraConfig(config: PlainConfig, file: string): RandloraConfig {
   const read = parseSettings(SCHEMA, config, file);
-  const modulesToSave = read.modules_to_save ?? [];
   return {
     r: read.r,
     alpha: read.randlora_alpha,
     key: read.projection_prng_key,
     saveProjection: read.save_projection,
     sparsity: read.very_sparse ? "very-sparse" : read.sparse ? "sparse" : "dense",
-    fanInFanOut: read.fan_in_fan_out,
     bias: read.bias,
-    modulesToSave,
-    targets: {
-      modules: read.target_modules ?? null,
-      exclude: read.exclude_modules ?? [],
-      modulesToSave,
-      layers: read.layers_to_transform ?? [],
-      layersPattern: typeof read.layers_pattern === "string" ? [read.layers_pattern] : (read.layers_pattern ?? []),
-      file,
-    },
+    ...layerSettings(read, file),
     taskType: read.task_type ?? undefined,
     dropout: read.randlora_dropout,
   };
