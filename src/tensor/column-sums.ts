@@ -1,7 +1,8 @@
 import { COLUMN_SUMS_KERNEL, COLUMN_SUMS_WIDTH } from "../kernels/column-sums.ts";
 import { uniform } from "../kernels/parameters.ts";
-import { type Run, whole } from "./run.ts";
+import { type Run } from "./run.ts";
 import type { Tensor } from "./tensor.ts";
+import { whole } from "./row-blocks.ts";
 
 /** Terms of one sum at most. */
 const MOST_TERMS = 256;

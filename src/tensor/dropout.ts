@@ -1,8 +1,9 @@
 import { DROPOUT_KERNEL, DROPOUT_WIDTH } from "../kernels/dropout.ts";
 import { f32, uniform } from "../kernels/parameters.ts";
 import { type DropoutMask, dropoutScale } from "../random/dropout.ts";
-import { type Run, whole } from "./run.ts";
+import { type Run } from "./run.ts";
 import type { Tensor } from "./tensor.ts";
+import { whole } from "./row-blocks.ts";
 
 /**
  * Records y = x · mask / (1 − rate), or y += …, for F32 matrices of one shape. The mask is drawn

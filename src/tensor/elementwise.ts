@@ -1,8 +1,9 @@
 import type { Binding } from "../gpu/stream.ts";
 import { ELEMENTWISE_BACKWARD_KERNEL, ELEMENTWISE_KERNEL, ELEMENTWISE_WIDTH } from "../kernels/elementwise.ts";
 import { f32, uniform } from "../kernels/parameters.ts";
-import { rowBlocks, type Run } from "./run.ts";
+import { type Run } from "./run.ts";
 import type { Tensor } from "./tensor.ts";
+import { rowBlocks } from "./row-blocks.ts";
 
 /** The exact definitions of the activations, by transformers' meaning of the names. */
 export const ACTIVATIONS = {

@@ -1,7 +1,8 @@
 import { FILL_KERNEL } from "../kernels/fill.ts";
 import { f32, uniform } from "../kernels/parameters.ts";
-import { rowBlocks, type Run } from "./run.ts";
+import { type Run } from "./run.ts";
 import type { Tensor } from "./tensor.ts";
+import { rowBlocks } from "./row-blocks.ts";
 
 /** Records y = 0 for an F32 matrix or view, its padding within whole vectors included; above the binding limit, too. */
 export function recordZero(run: Run, y: Tensor): void {

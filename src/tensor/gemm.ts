@@ -1,10 +1,11 @@
 import { GEMM_FLAGS, gemmKernel, type GemmOrder } from "../kernels/gemm.ts";
 import { f32, uniform } from "../kernels/parameters.ts";
 import { requireShapes } from "./op.ts";
-import { rowBlocks, type RowBlock, type Run } from "./run.ts";
+import { type Run } from "./run.ts";
 import { sliceCols, sliceRows, type Tensor } from "./tensor.ts";
 import { weightDtype } from "./weight.ts";
 import { productTile } from "../kernels/product.ts";
+import { rowBlocks, bind } from "./row-blocks.ts";
 
 /** A product of matrices. Operands may be views; the buffer of y must not be that of another operand. */
 export interface Gemm {
@@ -125,10 +126,4 @@ function ranges(total: number, step: number): [first: number, count: number][] {
   const parts: [number, number][] = [];
   for (let first = 0; first < total; first += step) parts.push([first, Math.min(step, total - first)]);
   return parts;
-}
-
-function bind(run: Run, tensor: Tensor): RowBlock {
-  const [block, more] = rowBlocks(run, tensor);
-  if (block === undefined || more !== undefined) throw new Error(`${tensor.buffer.label}: does not fit into a binding`);
-  return block;
 }

@@ -2,8 +2,9 @@ import { afterAll, beforeAll, expect, spyOn, test } from "bun:test";
 import { Gpu } from "../gpu/gpu.ts";
 import { read, upload } from "../gpu/transfer.ts";
 import { OPS } from "./ops/index.ts";
-import { rowBlocks, Run } from "./run.ts";
+import { Run } from "./run.ts";
 import { sliceCols, sliceRows, tensorBytes, tensorIn } from "./tensor.ts";
+import { rowBlocks } from "./row-blocks.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {

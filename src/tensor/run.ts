@@ -3,19 +3,10 @@ import type { Gpu } from "../gpu/gpu.ts";
 import type { GpuBuffer } from "../gpu/memory.ts";
 import type { Kernel, KernelSource } from "../gpu/pipelines.ts";
 import { type Dispatch, Sender } from "../gpu/sender.ts";
-import { type Binding, FEWER_TOKENS_HINT, Stream, type Workgroups } from "../gpu/stream.ts";
+import { type Binding, Stream, type Workgroups } from "../gpu/stream.ts";
 import { defaultStaging, type Staging } from "../kernels/staging.ts";
 import type { Matrix, Of, OutputShape, Roles } from "./roles.ts";
-import {
-  elementBytes,
-  type Shape,
-  showShape,
-  type Tensor,
-  tensorBytes,
-  type TensorDtype,
-  tensorIn,
-  write,
-} from "./tensor.ts";
+import { type Shape, showShape, type Tensor, tensorBytes, type TensorDtype, tensorIn, write } from "./tensor.ts";
 import { RunMemory } from "./run-memory.ts";
 
 /** Values that some operands have and others lack: gradients, and where they go. */
@@ -244,49 +235,6 @@ export class Run {
     this.discard();
     this.gpu.memory.release(this.#nothing);
   }
-}
-
-/** The binding of a whole tensor: kernels find its first element by `offset`. */
-export function whole(run: Run, tensor: Tensor): Binding {
-  const { buffer } = tensor;
-  const most = run.gpu.limits.maxStorageBufferBindingSize;
-  if (buffer.size <= most) return buffer;
-  const { label, size } = buffer;
-  throw new RandloraError(
-    "memory",
-    `${label}: ${Math.ceil(size / 2 ** 20)} MB, and this GPU binds at most ${Math.floor(most / 2 ** 20)} MB at once`,
-    FEWER_TOKENS_HINT,
-  );
-}
-
-/** A part of a matrix that fits into one binding. */
-export interface RowBlock {
-  readonly first: number;
-  readonly rows: number;
-  readonly binding: Binding;
-  /** Elements from the binding's begin to the block's first one. */
-  readonly offset: number;
-}
-
-/** Splits a matrix into blocks of rows that the GPU can bind; a matrix that fits is one block. */
-export function rowBlocks(run: Run, tensor: Tensor, most = Infinity): RowBlock[] {
-  const limit = run.gpu.limits.maxStorageBufferBindingSize;
-  const [rows] = tensor.shape;
-  const { buffer, offset, pitch, dtype } = tensor;
-  if (buffer.size <= limit && rows <= most) return [{ first: 0, rows, binding: buffer, offset }];
-  const rowBytes = pitch * elementBytes(dtype);
-  const align = run.gpu.limits.minStorageBufferOffsetAlignment;
-  const perBlock = Math.max(1, Math.min(Math.floor((limit - align) / rowBytes / 32) * 32, most));
-  const blocks: RowBlock[] = [];
-  for (let first = 0; first < rows; first += perBlock) {
-    const count = Math.min(perBlock, rows - first);
-    const begin = (offset + first * pitch) * elementBytes(dtype);
-    const aligned = Math.floor(begin / align) * align;
-    const size = Math.min(buffer.size - aligned, Math.ceil((begin - aligned + count * rowBytes) / 4) * 4);
-    const binding = { of: buffer, offset: aligned, size };
-    blocks.push({ first, rows: count, binding, offset: (begin - aligned) / elementBytes(dtype) });
-  }
-  return blocks;
 }
 
 function mapValues<R extends Roles, T, U>(record: Of<R, T>, map: (value: T, name: keyof R) => U): Of<R, U> {

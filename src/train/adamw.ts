@@ -6,9 +6,10 @@ import { ADAMW_KERNEL, ADAMW_THREADS } from "../kernels/adamw.ts";
 import { lossSumKernel, normKernel, squaresKernel, squaresPart } from "../kernels/norm.ts";
 import { f32, uniform } from "../kernels/parameters.ts";
 import { STEP_STATE, STEP_STATE_BYTES } from "../kernels/step-state.ts";
-import { type Run, whole } from "../tensor/run.ts";
+import { type Run } from "../tensor/run.ts";
 import { type Tensor, tensorIn } from "../tensor/tensor.ts";
 import type { Chunk, Parameters } from "../adapters/training/parameters.ts";
+import { whole } from "../tensor/row-blocks.ts";
 
 /** torch.optim.AdamW's settings, and clipping. */
 export interface AdamWSettings {

@@ -6,9 +6,10 @@ import {
   type AttentionPass,
 } from "../../kernels/attention-backward.ts";
 import { f32, uniform } from "../../kernels/parameters.ts";
-import { type Run, whole } from "../run.ts";
+import { type Run } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import type { AttentionAttributes } from "./attention-attributes.ts";
+import { whole } from "../row-blocks.ts";
 
 /** What the gradients of attention are made of. */
 export interface AttentionBackward {

@@ -1,11 +1,12 @@
 import { attentionKernel, attentionSlices, attentionTileRows } from "../../kernels/attention.ts";
 import { f32, uniform } from "../../kernels/parameters.ts";
 import { defineOp, requireShapes } from "../op.ts";
-import { type Run, whole } from "../run.ts";
+import { type Run } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import type { AttentionAttributes } from "./attention-attributes.ts";
 import { recordAttentionBackward } from "./attention-backward.ts";
 import { referenceAttention, referenceAttentionGradients } from "./attention-reference.ts";
+import { whole } from "../row-blocks.ts";
 
 export type { AttentionAttributes } from "./attention-attributes.ts";
 

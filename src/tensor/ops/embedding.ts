@@ -1,9 +1,10 @@
 import { EMBEDDING_BACKWARD_KERNELS, embeddingKernel } from "../../kernels/embedding.ts";
 import { f32, uniform } from "../../kernels/parameters.ts";
 import { at, defineOp, matrixOf, requireShapes, zeros } from "../op.ts";
-import { rowBlocks, type Run, whole } from "../run.ts";
+import { type Run } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import { weightDtype } from "../weight.ts";
+import { rowBlocks, whole } from "../row-blocks.ts";
 
 /**
  * y[t] = table[ids[t]] · scale: ids (1, tokens) U32, table (vocabulary, cols) in any stored dtype. Ids must be below the

@@ -2,7 +2,7 @@ import { layerNormBackwardKernel, layerNormKernel } from "../../kernels/layer-no
 import { f32, uniform } from "../../kernels/parameters.ts";
 import { recordColumnSums } from "../column-sums.ts";
 import { at, defineOp, type Matrix, matrixOf, requireShapes } from "../op.ts";
-import { whole } from "../run.ts";
+import { whole } from "../row-blocks.ts";
 
 /**
  * y = (x − mean) / √(variance + ε) · weight + bias, each row by itself, with the variance of all elements as a

@@ -5,9 +5,10 @@ import { recordColumnSums } from "../column-sums.ts";
 import { recordElementwise } from "../elementwise.ts";
 import { recordGemm } from "../gemm.ts";
 import { at, defineOp, matrixOf, type Of, requireShapes } from "../op.ts";
-import { rowBlocks, type RowBlock, type Run, whole } from "../run.ts";
+import { type Run } from "../run.ts";
 import { elementBytes, type Tensor } from "../tensor.ts";
 import { weightDtype } from "../weight.ts";
+import { rowBlocks, type RowBlock, whole } from "../row-blocks.ts";
 
 const ROLES = {
   inputs: { x: "needed", weight: "needed", bias: "optional", residual: "optional" },

@@ -2,9 +2,10 @@ import { NLL_BACKWARD_KERNEL, NLL_BACKWARD_WIDTH, NLL_FLAGS, nllBlock, nllKernel
 import { f32, uniform } from "../../kernels/parameters.ts";
 import { recordGemm } from "../gemm.ts";
 import { at, defineOp, type Matrix, matrixOf, requireShapes } from "../op.ts";
-import { type Run, whole } from "../run.ts";
+import { type Run } from "../run.ts";
 import { sliceRows, type Tensor } from "../tensor.ts";
 import { linear } from "./linear.ts";
+import { whole } from "../row-blocks.ts";
 
 export interface NllAttributes {
   /** Logits become cap · tanh(logit / cap) first; undefined: they do not. */

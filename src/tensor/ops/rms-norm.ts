@@ -2,7 +2,7 @@ import { f32, uniform } from "../../kernels/parameters.ts";
 import { rmsNormBackwardKernel, rmsNormKernel } from "../../kernels/rms-norm.ts";
 import { recordColumnSums } from "../column-sums.ts";
 import { at, defineOp, matrixOf, requireShapes, zeros } from "../op.ts";
-import { whole } from "../run.ts";
+import { whole } from "../row-blocks.ts";
 
 export interface RmsNormAttributes {
   readonly epsilon: number;

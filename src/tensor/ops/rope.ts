@@ -2,8 +2,8 @@ import { uniform } from "../../kernels/parameters.ts";
 import { ROPE_BACKWARD_KERNEL, ROPE_KERNEL } from "../../kernels/rope.ts";
 import { recordZero } from "../fill.ts";
 import { at, defineOp, type Matrix, matrixOf, type Of, requireShapes } from "../op.ts";
-import { whole } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
+import { whole } from "../row-blocks.ts";
 
 export interface RopeAttributes {
   /** Elements of a head; a multiple of 4. */

@@ -2,8 +2,9 @@ import { uniform } from "../../kernels/parameters.ts";
 import { ROWS_KERNEL } from "../../kernels/rows.ts";
 import { recordZero } from "../fill.ts";
 import { at, defineOp, matrixOf, requireShapes, zeros } from "../op.ts";
-import { type Run, whole } from "../run.ts";
+import { type Run } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
+import { whole } from "../row-blocks.ts";
 
 /**
  * y[i] = x[indices[i]]: the rows of x (rows, cols) that something is computed from, the supervised tokens for example.

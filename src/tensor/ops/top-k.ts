@@ -1,8 +1,9 @@
 import { uniform } from "../../kernels/parameters.ts";
 import { TOP_K_CHUNK, topKKernel } from "../../kernels/top-k.ts";
 import { at, defineOp, requireShapes, zeros } from "../op.ts";
-import { type Run, whole } from "../run.ts";
+import { type Run } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
+import { whole } from "../row-blocks.ts";
 
 const LARGEST_F32 = Math.fround(3.4028234663852886e38);
 

@@ -3,12 +3,13 @@ import { f32, uniform } from "../../../kernels/parameters.ts";
 import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH } from "../../../kernels/partial-sums.ts";
 import type { Staging } from "../../../kernels/staging.ts";
 import type { GpuBuffer } from "../../../gpu/memory.ts";
-import { type RowBlock, rowBlocks, type Run } from "../../../tensor/run.ts";
+import { type Run } from "../../../tensor/run.ts";
 import { pitchOf, sliceRows, type Tensor } from "../../../tensor/tensor.ts";
 import { weightDtype } from "../../../tensor/weight.ts";
 import type { Pairing } from "../../../kernels/pairing.ts";
 import type { BilinearShape } from "../shape.ts";
 import { productTile } from "../../../kernels/product.ts";
+import { rowBlocks, bind } from "../../../tensor/row-blocks.ts";
 
 /** Workgroups that keep a GPU busy: two cores, or a large graphics card. */
 const BUSY = { subgroup: 32, workgroup: 512 } as const;
@@ -123,11 +124,4 @@ function recordSums(run: Run, parts: GpuBuffer, target: Tensor, layout: readonly
     [parts, to.binding],
     [Math.ceil(cols / PARTIAL_SUMS_WIDTH), rows],
   );
-}
-
-/** The binding of a tensor that fits into one. */
-export function bind(run: Run, tensor: Tensor): RowBlock {
-  const [block, more] = rowBlocks(run, tensor);
-  if (block === undefined || more !== undefined) throw new Error(`${tensor.buffer.label}: does not fit into a binding`);
-  return block;
 }

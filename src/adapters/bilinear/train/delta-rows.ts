@@ -1,14 +1,14 @@
 import { lambdaOrderKernel, LAMBDA_ORDER_WIDTH } from "../../../kernels/lambda-order.ts";
 import { uniform } from "../../../kernels/parameters.ts";
 import { WIDEN_WIDTH, widenKernel } from "../../../kernels/widen.ts";
-import { rowBlocks, type Run } from "../../../tensor/run.ts";
+import { type Run } from "../../../tensor/run.ts";
 import { sliceRows, type Tensor } from "../../../tensor/tensor.ts";
 import { weightDtype } from "../../../tensor/weight.ts";
 import { BLOCK_ROWS } from "../delta-block.ts";
 import type { BoundDeltaLayer } from "../delta.ts";
 import type { AdaptedMatrix, AdaptedPart } from "./adapted-matrix.ts";
-import { bind } from "./basis-gradient.ts";
 import type { AdapterContext } from "./context.ts";
+import { rowBlocks, bind } from "../../../tensor/row-blocks.ts";
 
 /** Records target = W' = W + ΔW of a whole matrix, in f32; rows of modules that are not adapted are those of W. */
 export function recordMerged(

@@ -4,8 +4,8 @@ import { recordGemm } from "../../../tensor/gemm.ts";
 import type { Run } from "../../../tensor/run.ts";
 import { pitchOf, sliceCols, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
 import type { AdaptedPart } from "./adapted-matrix.ts";
-import { bind } from "./basis-gradient.ts";
 import type { AdapterContext } from "./context.ts";
+import { bind } from "../../../tensor/row-blocks.ts";
 
 /** Records h = big·B̂ in units of B̂: big (tokens, M), h (tokens, n·r). */
 export function recordIntoBasis(run: Run, context: AdapterContext, part: AdaptedPart, big: Tensor, h: Tensor): void {
