@@ -3,6 +3,7 @@ import { upload } from "../gpu/transfer.ts";
 import { dtypeBytes, type FloatDtype } from "../safetensors/dtype.ts";
 import { widenToF32 } from "../safetensors/numbers.ts";
 import { elementBytes, type Tensor } from "../tensor/tensor.ts";
+import { repitched } from "../tensor/repitch.ts";
 
 /**
  * Replaces what a matrix (or a view of rows) in GPU memory holds by a stream of bytes as a checkpoint stores them:
@@ -53,16 +54,8 @@ export class TensorWriter {
     }
     const size = elementBytes(dtype);
     // A single row may be a part of a joined vector: what is behind it is not its own.
-    const packed = most === 1 ? values : spread(values, rows, cols * size, pitch * size);
+    const packed = most === 1 ? values : repitched(values, rows, cols * size, pitch * size);
     upload(this.#gpu, buffer, packed, (offset + this.#row * pitch) * size);
     this.#row += rows;
   }
-}
-
-/** Rows of `from` bytes at distances of `to`, zeros between them and behind the last. */
-function spread(bytes: Uint8Array<ArrayBuffer>, rows: number, from: number, to: number): Uint8Array<ArrayBuffer> {
-  if (from === to) return bytes;
-  const result = new Uint8Array(rows * to);
-  for (let row = 0; row < rows; row++) result.set(bytes.subarray(row * from, (row + 1) * from), row * to);
-  return result;
 }

@@ -11,6 +11,7 @@ import { splitRows, type RowRange } from "./blocks.ts";
 import type { TensorSource } from "./plan.ts";
 import { compileFinish, type MergeStatistics, readStatistics, type Rows } from "./finish.ts";
 import { type DeltaOnGpu, recordAsPeft, recordOnce } from "./record-deltas.ts";
+import { repitched } from "../tensor/repitch.ts";
 
 /**
  * `--rounding`: the sum is rounded once, or after each adapter, as PEFT does: with ΔW rounded first where PEFT rounds it.
@@ -80,12 +81,12 @@ export async function mergeBlock(
     return await readWith(gpu, ranges, async ([after = NOTHING, ofWhole = NOTHING, ofLast, before = NOTHING]) => {
       const found = readStatistics(ofWhole);
       const { notFinite } = ofLast === undefined ? found : readStatistics(ofLast);
-      const dense = withoutGaps(after, block.rows, cols * size, pitch * size);
+      const dense = repitched(after, block.rows, pitch * size, cols * size);
       if (notFinite === 0) {
         await write(merged.dtype === target ? dense : convertBytes(weight.source, merged.dtype, dense, target));
       }
       if (ofLast === undefined) return found;
-      const changed = countChanged(withoutGaps(before, block.rows, cols * size, pitch * size), dense, size);
+      const changed = countChanged(repitched(before, block.rows, pitch * size, cols * size), dense, size);
       return { ...found, changed, notFinite };
     });
   } finally {
@@ -124,20 +125,5 @@ async function readRows(
     dtype = "F32";
   }
   const size = dtypeBytes(dtype);
-  return { bytes: withGaps(bytes, block.rows, cols * size, padded4(cols) * size), dtype };
-}
-
-/** Rows of `from` bytes spread to `to` bytes each; the same bytes where nothing is to be done. */
-function withGaps(bytes: Uint8Array<ArrayBuffer>, rows: number, from: number, to: number): Uint8Array<ArrayBuffer> {
-  if (from === to) return bytes;
-  const spread = new Uint8Array(rows * to);
-  for (let row = 0; row < rows; row++) spread.set(bytes.subarray(row * from, (row + 1) * from), row * to);
-  return spread;
-}
-
-function withoutGaps(bytes: Uint8Array, rows: number, to: number, from: number): Uint8Array {
-  if (from === to) return bytes;
-  const dense = new Uint8Array(rows * to);
-  for (let row = 0; row < rows; row++) dense.set(bytes.subarray(row * from, row * from + to), row * to);
-  return dense;
+  return { bytes: repitched(bytes, block.rows, cols * size, padded4(cols) * size), dtype };
 }

@@ -15,6 +15,7 @@ import {
 } from "../tensor/tensor.ts";
 import { weightDtype } from "../tensor/weight.ts";
 import { matrixLabel, matrixShape, type PlannedMatrix } from "./tensor-plan.ts";
+import { repitched } from "../tensor/repitch.ts";
 
 /** Checkpoint bytes that are read at once. */
 const BLOCK_BYTES = 8 * 2 ** 20;
@@ -127,7 +128,7 @@ export class PlacedWeights {
       const grid = rounded ?? weightDtype("weights", tensor);
       const asIs = dtype === tensor.dtype && dtype === grid;
       const values = asIs ? source : converted(source, dtype, grid, tensor, count * width);
-      const packed = pitch === width ? values : repitched(values, count, width * size, pitch * size);
+      const packed = repitched(values, count, width * size, pitch * size);
       upload(this.#gpu, tensor.buffer, packed, (target + line * pitch) * size);
       onBytes(source.length);
     }
@@ -157,13 +158,6 @@ function converted(
   if (tensor.dtype === grid) return rounded;
   widenToF32(rounded, grid, values);
   return new Uint8Array(values.buffer);
-}
-
-/** Rows of `to` bytes from rows of `from` bytes, zeros between. */
-function repitched(source: Uint8Array, rows: number, from: number, to: number): Uint8Array<ArrayBuffer> {
-  const target = new Uint8Array(rows * to);
-  for (let row = 0; row < rows; row++) target.set(source.subarray(row * from, (row + 1) * from), row * to);
-  return target;
 }
 
 /** Memory for a matrix, in the one dtype of its parts; F32 when they differ or have one that kernels do not read. */
