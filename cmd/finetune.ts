@@ -7,6 +7,7 @@ import type { TrainSettings } from "../src/train/settings.ts";
 import type { TrainResult } from "../src/train/types.ts";
 import { FINETUNE_OPTIONS } from "./finetune-options.ts";
 import { askedSettings, newSettings, type Places, placesOf } from "./finetune-settings.ts";
+import type { TrainingInput } from "../src/train/training.ts";
 
 /** `randlora finetune`: trains an adapter, or a whole model. */
 export const command = defineCommand({
@@ -32,10 +33,12 @@ export const command = defineCommand({
       const places = await placesOf(settings, context);
       const data = await loadData(places, context);
       if (options.dryRun) return await dryRun(places, data, context);
-      await refuseWhatCannotBe(places, context.signal);
+      // What is wrong with the model, the targets or the adapter to go on from is found before a folder is made.
+      const { ModelSource } = await import("../src/train/model.ts");
+      await using source = await ModelSource.open(places.local, places.location, { signal: context.signal });
       await using folder = await RunFolder.create(options.out, settings);
       try {
-        return await train(folder, places, data, context);
+        return await train(folder, places, data, context, { source });
       } catch (thrown) {
         // A GPU that is not there, or too small: nothing was trained.
         await folder.discardUnused();
@@ -58,16 +61,9 @@ export const command = defineCommand({
     const data = await loadData(places, context);
     refuseShorter(recorded, settings, data.data);
     if (options.dryRun) return await dryRun(places, data, context);
-    await train(folder, places, data, context, settings);
+    await train(folder, places, data, context, { recorded: settings });
   },
 });
-
-/** Finds what is wrong with the model, the targets or the adapter to go on from, before a folder is made. */
-async function refuseWhatCannotBe({ local, location }: Places, signal: AbortSignal): Promise<void> {
-  const { ModelSource } = await import("../src/train/model.ts");
-  const source = await ModelSource.open(local, location, { signal });
-  await source[Symbol.asyncDispose]();
-}
 
 /** Reads and tokenises the data, with a bar. */
 async function loadData({ local, location }: Places, context: Context): Promise<RunData> {
@@ -91,13 +87,12 @@ async function dryRun({ local, location }: Places, { data, tokenizer }: RunData,
   context.result(dryRunJson(found), () => dryRunText(found, context.columns, context.style));
 }
 
-/** @param recorded what run.json will hold, where it changes */
 async function train(
   folder: RunFolder,
   places: Places,
   { data }: RunData,
   context: Context,
-  recorded?: TrainSettings,
+  more: Pick<TrainingInput, "recorded" | "source">,
 ): Promise<void> {
   const { finetune } = await import("../src/train/finetune.ts");
   const { TrainingDisplay } = await import("../src/terminal/training.ts");
@@ -109,7 +104,7 @@ async function train(
   {
     using display = new TrainingDisplay(context);
     signal.addEventListener("abort", () => display.stopping());
-    result = await finetune({ settings, location, data, folder, recorded, gpu, profile }, display, signal);
+    result = await finetune({ settings, location, data, folder, gpu, profile, ...more }, display, signal);
   }
   await show(result, settings, folder, context);
 }

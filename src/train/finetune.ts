@@ -56,7 +56,9 @@ export async function finetune(
   }
   const settings = await withOwnAdapter(input.settings, folder);
   const began = state?.progress.kernels.choices;
-  await using source = await ModelSource.open(settings, input.location, { began, signal, methods: input.methods });
+  await using opened = new AsyncDisposableStack();
+  const { location, methods } = input;
+  const source = input.source ?? opened.use(await ModelSource.open(settings, location, { began, signal, methods }));
   const base = await source.fingerprint();
   if (state?.progress.base !== undefined && state.progress.base !== base) {
     const cause = `${settings.model}: its weights are not those that the run began with`;

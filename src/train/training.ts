@@ -35,6 +35,8 @@ export interface TrainingInput extends RunInput {
   readonly folder: RunFolder;
   /** What run.json will hold, written when everything is found to be right; undefined: what it holds. */
   readonly recorded?: TrainSettings | undefined;
+  /** The model, where it is open already; it stays so. */
+  readonly source?: ModelSource | undefined;
 }
 
 /** A run from its newest state on: on a GPU that is opened anew, and with less memory, where it was full at the beginning. */
