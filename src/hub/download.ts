@@ -11,10 +11,8 @@ import { Partial } from "./partial.ts";
 import { etagOf, type TreeFile } from "./tree.ts";
 
 /*
- * One file of a commit, from the Hub into the cache. Not @huggingface/hub's `downloadFileToCacheDir` (2.17.5): it
- * begins anew after every interruption, checks neither size nor hash, lets two processes write to one `.incomplete`
- * file, cannot be stopped, and tells its progress to nobody but console.debug. The plain `resolve` address is used for
- * files in Xet storage too: the Hub serves them there with ranges, so that a download can continue.
+ * One file of a commit, from the Hub into the cache. The plain `resolve` address is used for files in Xet storage too: the
+ * Hub serves them there with ranges, so that a download can continue.
  */
 
 const POLL_MS = 200;

@@ -176,3 +176,17 @@ test.each([
   expect(failure.kind).toBe("answer");
   expect(failure.message).toContain(message);
 });
+
+test("a list that goes on at another server, and one that is none, are refused", async () => {
+  for (const fault of [
+    { body: "[]", headers: { Link: '<http://elsewhere.invalid/api/models/org/model/tree/x>; rel="next"' } },
+    { body: '{"type": "file"}' },
+    { body: '[{"type": "file", "path": 7}]' },
+    { body: "[" },
+  ]) {
+    await using fixture = await Fixture.start();
+    fixture.hub.faults.push({ match: /tree/, ...fault });
+    const failure = await failureOf(resolveModel(NAME, { settings: fixture.settings() }));
+    expect([failure.kind, failure.temporary]).toEqual(["answer", false]);
+  }
+});

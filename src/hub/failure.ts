@@ -49,7 +49,7 @@ const MAX_RETRY_AFTER_S = 120;
 
 /**
  * The failure behind an answer that is not a success. The Hub names its reason in `X-Error-Code` (huggingface_hub,
- * `utils/_http.py`); @huggingface/hub's `HubApiError` drops the headers, so it cannot tell these cases apart.
+ * `utils/_http.py`).
  */
 export function answerFailure(response: Response, subject: Subject, settings: HubSettings): HubFailure {
   const { repo, revision, file } = subject;

@@ -61,17 +61,28 @@ export const MAX_ANSWER_BYTES = 64 * 2 ** 20;
 /** And how long that may take, in times of allowed silence: ten minutes. */
 const MAX_SILENCES = 60;
 
+/** One answer of the Hub. */
+export interface JsonAnswer {
+  readonly json: unknown;
+  /** The address of the next page, where there is one (RFC 8288, `rel="next"`). */
+  readonly next: string | undefined;
+}
+
 /**
- * A `fetch` for one question to the Hub, asked by @huggingface/hub: answers are read whole, within limits that all of
- * them share; temporary failures are repeated, others thrown as {@link HubFailure}. It adds the token itself because the
- * library refuses every token that does not begin with `hf_` (its `checkCredentials`), which those of mirrors and of
- * organisations need not.
+ * Asks the Hub for JSON, page by page: answers are read whole, within limits that all pages of one question share;
+ * temporary failures are repeated.
+ *
+ * @returns what gets one page
  */
-export function hubFetch(connection: Connection, subject: Subject, retries = MAX_RETRIES): typeof fetch {
-  const { settings } = connection;
+export function question(
+  connection: Connection,
+  subject: Subject,
+  retries = MAX_RETRIES,
+): (url: string) => Promise<JsonAnswer> {
+  const { settings, signal } = connection;
   const end = performance.now() + MAX_SILENCES * settings.timeoutMs;
   let room = MAX_ANSWER_BYTES;
-  const read = async ({ response, watchdog }: Answer): Promise<Uint8Array<ArrayBuffer>> => {
+  const read = async ({ response, watchdog }: Answer): Promise<string> => {
     const chunks: Uint8Array[] = [];
     for await (const chunk of response.body ?? []) {
       watchdog.heard();
@@ -80,24 +91,30 @@ export function hubFetch(connection: Connection, subject: Subject, retries = MAX
       if (performance.now() > end) throw strangeAnswer(`no end of its answer about ${subject.repo}`, settings);
       chunks.push(chunk);
     }
-    return Buffer.concat(chunks);
+    return Buffer.concat(chunks).toString();
   };
-  const request = async (input: string | URL | Request): Promise<Response> => {
-    const url = input instanceof Request ? input.url : String(input);
-    return await withRetries(connection, retries, async () => {
+  return async (url) => {
+    const { text, link } = await withRetries(connection, retries, async () => {
       const answer = await get(connection, url, subject, { Accept: "application/json" });
       try {
-        const { status, headers } = answer.response;
-        return new Response(await read(answer), { status, headers });
+        return { text: await read(answer), link: answer.response.headers.get("Link") };
       } catch (thrown) {
-        connection.signal.throwIfAborted();
+        signal.throwIfAborted();
         throw connectionFailure(thrown, subject, settings);
       } finally {
         answer.watchdog.stop();
       }
     });
+    const next = link === null ? undefined : /<([^<>]*)>\s*;\s*rel="?next"?/.exec(link)?.[1];
+    if (next !== undefined && !isOn(settings.endpoint, next)) {
+      throw strangeAnswer(`its list about ${subject.repo} goes on at another server`, settings);
+    }
+    try {
+      return { json: JSON.parse(text), next };
+    } catch {
+      throw strangeAnswer(`no JSON about ${subject.repo}`, settings);
+    }
   };
-  return Object.assign(request, { preconnect: fetch.preconnect });
 }
 
 /** Repeats `attempt` while it fails temporarily, at most `retries` times, waiting longer each time. */

@@ -3,8 +3,8 @@ import { dirname, join, relative, resolve, sep } from "node:path";
 import { naming, systemCode } from "../files/failure.ts";
 
 /*
- * What the cache holds. Not @huggingface/hub's `scanCacheDir` (2.17.5): it passes over files in folders of a snapshot and
- * over refs with a slash, and gives up on a repository without refs (fetched by commit) or with one broken link.
+ * What the cache holds: files in folders of a snapshot, refs with a slash, repositories without refs (fetched by commit) or
+ * with broken links among it.
  */
 
 /** A commit of a repository in the cache. */

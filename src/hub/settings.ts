@@ -26,8 +26,7 @@ const DEFAULT_TIMEOUT_S = 10;
 
 /**
  * Reads the variables that Python's huggingface_hub reads, with its precedence (its `constants.py` and
- * `utils/_auth.py`). @huggingface/hub's `getHFHubCachePath` is not used: it leaves `~` and `$VARIABLE` unexpanded, so
- * `HF_HOME=~/models` would give the two languages two caches.
+ * `utils/_auth.py`); `~` and `$VARIABLE` in paths mean the same, so that the two languages have one cache.
  */
 export function hubSettings(environment: Environment = process.env): HubSettings {
   const value = (name: string): string | undefined => environment[name]?.trim() || undefined;

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import * as v from "valibot";
-import { connectionFailure, HubFailure, strangeAnswer } from "./failure.ts";
-import { type Connection, hubFetch, MAX_RETRIES } from "./http.ts";
+import { strangeAnswer } from "./failure.ts";
+import { type Connection, type JsonAnswer, MAX_RETRIES, question } from "./http.ts";
 import { writeWhole } from "../files/whole-file.ts";
 import type { RepositoryFolder } from "./layout.ts";
 import { type HubName, isCommit } from "./name.ts";
@@ -34,45 +34,33 @@ export function etagOf(file: TreeFile): string {
  * @throws {HubFailure}
  */
 export async function askCommit(connection: Connection, name: HubName, retries = MAX_RETRIES): Promise<string> {
-  // Loaded when needed: it costs 70 ms, which a model in the cache need not.
-  const { modelInfo } = await import("@huggingface/hub");
-  return await asking(connection, name, async () => {
-    const { sha } = await modelInfo({
-      name: name.repo,
-      revision: name.revision,
-      additionalFields: ["sha"],
-      hubUrl: connection.settings.endpoint,
-      fetch: hubFetch(connection, name, retries),
-    });
-    if (!isCommit(sha)) throw strangeAnswer(`${JSON.stringify(sha)} is not a commit`, connection.settings);
-    return sha;
-  });
+  const { repo, revision } = name;
+  const ask = question(connection, name, retries);
+  const { json } = await ask(`${api(connection, repo)}/revision/${encodeURIComponent(revision)}?expand=sha`);
+  const { success, output } = v.safeParse(v.object({ sha: v.string() }), json);
+  if (success && isCommit(output.sha)) return output.sha;
+  throw strangeAnswer(`no commit of ${repo} at ${JSON.stringify(revision)}`, connection.settings);
 }
 
 /** The files of a commit: from the cache, where Python may have put the list, else from the Hub. */
 export async function askTree(connection: Connection, folder: RepositoryFolder, commit: string): Promise<Tree> {
   const known = await readTree(folder, commit);
   if (known !== undefined) return known;
-  const { listFiles } = await import("@huggingface/hub");
-  const subject = { repo: folder.repo, revision: commit };
-  const tree = await asking(connection, subject, async () => {
-    const files: [string, TreeFile][] = [];
-    const entries = listFiles({
-      repo: { type: "model", name: folder.repo },
-      revision: commit,
-      recursive: true,
-      hubUrl: connection.settings.endpoint,
-      fetch: hubFetch(connection, subject),
-    });
-    for await (const entry of entries) {
-      if (entry.type !== "file") continue;
-      const raw = { size: entry.size, blob_id: entry.oid, lfs_sha256: entry.lfs?.oid, xet_hash: entry.xetHash };
-      const file = parseFile(entry.path, raw);
-      if (file === undefined) throw strangeAnswer(`${entry.path} has no valid hash`, connection.settings);
-      files.push([file.path, file]);
+  const { repo } = folder;
+  const ask = question(connection, { repo, revision: commit });
+  const tree = new Map<string, TreeFile>();
+  for (let url: string | undefined = `${api(connection, repo)}/tree/${commit}?recursive=true`; url !== undefined;) {
+    const page: JsonAnswer = await ask(url);
+    const entries = v.safeParse(ENTRIES, page.json);
+    if (!entries.success) throw strangeAnswer(`no list of the files of ${repo}`, connection.settings);
+    for (const { type, path, size, oid, lfs, xetHash } of entries.output) {
+      if (type !== "file") continue;
+      const file = parseFile(path, { size, blob_id: oid, lfs_sha256: lfs?.oid, xet_hash: xetHash });
+      if (file === undefined) throw strangeAnswer(`${path} has no valid hash`, connection.settings);
+      tree.set(path, file);
     }
-    return new Map(files);
-  });
+    url = page.next;
+  }
   // A convenience for the next time: a cache that may only be read can hold all files without it.
   await writeWhole(folder.tree(commit), formatTree(tree)).catch(() => undefined);
   return tree;
@@ -97,6 +85,17 @@ const FILE = v.object({
   lfs_sha256: v.optional(SHA256),
   xet_hash: v.optional(SHA256),
 });
+/** A page of a tree: paths with their hashes. */
+const ENTRIES = v.array(
+  v.object({
+    type: v.string(),
+    path: v.string(),
+    size: v.optional(v.number()),
+    oid: v.optional(v.string()),
+    lfs: v.optional(v.object({ oid: v.string() })),
+    xetHash: v.optional(v.string()),
+  }),
+);
 const TREE = v.object({ format_version: v.literal(1), files: v.record(v.string(), FILE) });
 
 function parseFile(path: string, raw: unknown): TreeFile | undefined {
@@ -123,16 +122,7 @@ function formatTree(tree: Tree): string {
   return JSON.stringify({ format_version: 1, files: Object.fromEntries(files) }, undefined, 1);
 }
 
-/** What the library throws by itself (`SyntaxError` for a page that is not JSON, mostly) in the user's words. */
-async function asking<T>(connection: Connection, subject: HubName, ask: () => Promise<T>): Promise<T> {
-  try {
-    return await ask();
-  } catch (thrown) {
-    if (thrown instanceof HubFailure) throw thrown;
-    connection.signal.throwIfAborted();
-    if (thrown instanceof SyntaxError || thrown instanceof TypeError) {
-      throw strangeAnswer(thrown.message, connection.settings);
-    }
-    throw connectionFailure(thrown, subject, connection.settings);
-  }
+/** Where the Hub tells of a repository (https://huggingface.co/docs/hub/api). */
+function api({ settings }: Connection, repo: string): string {
+  return `${settings.endpoint}/api/models/${repo}`;
 }

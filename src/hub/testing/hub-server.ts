@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { commitOf, entryOf, type FakeFiles, gitHash, sha256 } from "./content.ts";
 
 /*
- * A server that speaks the Hub's protocol as huggingface_hub 2.4 and @huggingface/hub 2.17 use it: commits and trees
+ * A server that speaks the Hub's protocol as huggingface_hub 2.4 uses it: commits and trees
  * under /api, files under /resolve. Large files are sent from a second server with another origin, as from the CDN.
  */
 
@@ -141,7 +141,7 @@ export class FakeHub implements AsyncDisposable {
     return { status: 302, headers: { ...headers, ...linked, Location }, body: "" };
   }
 
-  /** A branch may have slashes: encoded as one part, or (what @huggingface/hub does in trees) not. */
+  /** A branch may have slashes: encoded as one part, or not. */
   #revision(repo: string, parts: readonly string[]) {
     const revisions = this.repositories.get(repo)?.revisions ?? {};
     for (const [name, files] of Object.entries(revisions)) {
