@@ -3,65 +3,48 @@ import { cp, mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { openAdapter } from "../adapters/open.ts";
 import { writePeft } from "../adapters/peft-write.ts";
-import { Gpu } from "../gpu/gpu.ts";
 import { randlora } from "../adapters/randlora/method.ts";
 import { initialSettings } from "./init-adapter.ts";
 import type { AskedSettings } from "./resolve-settings.ts";
 import { RunFolder } from "./run-folder.ts";
-import type { TrainSettings } from "./settings.ts";
-import { outcomeOf, Recording, shortRun, trainInto, writeTexts } from "./testing/runs.ts";
-import { TemporaryFolder } from "../files/testing/folder.ts";
+import { outcomeOf, Recording } from "./testing/runs.ts";
+import { ShortRuns } from "./testing/short-runs.ts";
 
-/** One for all runs: kernels are compiled once. */
-let gpu: Gpu;
-let folder: TemporaryFolder;
-let data: string;
-let valid: string;
+let runs: ShortRuns;
 beforeAll(async () => {
-  gpu = await Gpu.open();
-  folder = await TemporaryFolder.create();
-  data = await writeTexts(folder.at("train.jsonl"), 12);
-  valid = await writeTexts(folder.at("valid.jsonl"), 3, 3);
+  runs = await ShortRuns.open();
 });
-afterAll(async () => {
-  gpu.close();
-  await folder[Symbol.asyncDispose]();
-});
-
-function trainHere(name: string, settings: TrainSettings, recording?: Recording, signal?: AbortSignal) {
-  return trainInto(folder.at(name), settings, recording, signal, gpu);
-}
-
-function small(asked: Partial<AskedSettings> = {}) {
-  return shortRun({ data, valid, ...asked });
-}
+afterAll(() => runs[Symbol.asyncDispose]());
 
 test("an adapter that exists is trained on: its bases, parameters, targets", async () => {
-  const first = await trainHere("base", await small({ steps: 3, targets: ["k_proj", "down_proj"] }));
-  const settings = await small({
+  const first = await runs.train("base", await runs.settings({ steps: 3, targets: ["k_proj", "down_proj"] }));
+  const settings = await runs.settings({
     steps: 1,
-    initAdapter: join(folder.at("base"), "adapter"),
+    initAdapter: join(runs.folder.at("base"), "adapter"),
     rank: 8,
     alpha: 160,
   });
-  const found = await initialSettings(folder.at("base"), undefined);
-  const { recording } = await trainHere("on", await small({ ...found, steps: 1, initAdapter: folder.at("base") }));
+  const found = await initialSettings(runs.folder.at("base"), undefined);
+  const { recording } = await runs.train(
+    "on",
+    await runs.settings({ ...found, steps: 1, initAdapter: runs.folder.at("base") }),
+  );
   expect(recording.warnings).toEqual([]);
   const [zero] = recording.metrics;
   expect(zero).toEqual({ step: 0, valid_loss: first.result.validLoss ?? NaN });
-  await using adapter = await openAdapter(folder.at("on"));
+  await using adapter = await openAdapter(runs.folder.at("on"));
   expect(adapter.config["target_modules"]).toEqual(["k_proj", "down_proj"]);
 
-  await trainHere("dropping", { ...settings, adapter: settings.adapter && { ...settings.adapter, dropout: 0.1 } });
-  await using dropping = await openAdapter(folder.at("dropping"));
+  await runs.train("dropping", { ...settings, adapter: settings.adapter && { ...settings.adapter, dropout: 0.1 } });
+  await using dropping = await openAdapter(runs.folder.at("dropping"));
   expect(dropping.config["randlora_dropout"]).toBe(0.1);
 
   // It is resumed without the adapter that it began with.
-  await rename(folder.at("base"), folder.at("moved"));
+  await rename(runs.folder.at("base"), runs.folder.at("moved"));
   const longer = { ...settings, steps: 2, schedule: "constant" as const };
   // Nor is its own one lost that was set aside by a process killed between two renames.
-  await rename(folder.at("on", "adapter"), folder.at("on", "adapter.999999999-0.old.part"));
-  expect((await trainHere("on", longer)).result.steps).toBe(2);
+  await rename(runs.folder.at("on", "adapter"), runs.folder.at("on", "adapter.999999999-0.old.part"));
+  expect((await runs.train("on", longer)).result.steps).toBe(2);
 });
 
 const BEGINNINGS: [string, Partial<AskedSettings>, Partial<AskedSettings>][] = [
@@ -71,32 +54,32 @@ const BEGINNINGS: [string, Partial<AskedSettings>, Partial<AskedSettings>][] = [
 ];
 
 test.each(BEGINNINGS)("a run that began with an adapter is resumed without it: %s", async (name, first, then) => {
-  const [path, other] = [folder.at(`${name}-first`), folder.at(`${name}-other`)];
-  await trainHere(`${name}-first`, await small({ ...first, steps: 1 }));
-  await trainHere(
+  const [path, other] = [runs.folder.at(`${name}-first`), runs.folder.at(`${name}-other`)];
+  await runs.train(`${name}-first`, await runs.settings({ ...first, steps: 1 }));
+  await runs.train(
     `${name}-other`,
-    await small({ ...first, steps: 1, ...(first.method ? {} : { basisSeed: "9" }), seed: 3 }),
+    await runs.settings({ ...first, steps: 1, ...(first.method ? {} : { basisSeed: "9" }), seed: 3 }),
   );
   if (first.generator !== undefined) {
     // The bases are then drawn for the run, and saved with what it makes.
     await using adapter = await openAdapter(path);
     const { config, bases, metadata } = adapter;
     const tensors = [...adapter.tensors.values()].filter(({ name }) => !name.startsWith("base_model.randlora_"));
-    const bare = folder.at(`${name}-bare`);
+    const bare = runs.folder.at(`${name}-bare`);
     await mkdir(bare);
     await writePeft(bare, { config, bases, metadata, tensors }, randlora);
     for (const part of ["best", "adapter"]) await rm(join(path, part), { recursive: true });
     await rename(bare, join(path, "adapter"));
   }
   const init = { initAdapter: path, ...(await initialSettings(path, undefined)) };
-  const settings = await small({ steps: 4, ...then, ...init });
-  await trainHere(`${name}-whole`, settings);
+  const settings = await runs.settings({ steps: 4, ...then, ...init });
+  await runs.train(`${name}-whole`, settings);
 
   // Before anything was saved, the adapter must be what it was.
-  await (await RunFolder.create(folder.at(`${name}-parts`), settings))[Symbol.asyncDispose]();
+  await (await RunFolder.create(runs.folder.at(`${name}-parts`), settings))[Symbol.asyncDispose]();
   await rename(path, `${path}-kept`);
   await cp(other, path, { recursive: true });
-  await expect(trainHere(`${name}-parts`, settings)).rejects.toMatchObject({
+  await expect(runs.train(`${name}-parts`, settings)).rejects.toMatchObject({
     code: "adapter",
     message: expect.stringMatching(/-first.*: not the adapter that the run began with/),
   });
@@ -106,39 +89,42 @@ test.each(BEGINNINGS)("a run that began with an adapter is resumed without it: %
   const stop = new AbortController();
   const stopping = new Recording();
   stopping.onStep = (step) => void (step === 2 && stop.abort());
-  await trainHere(`${name}-parts`, settings, stopping, stop.signal);
+  await runs.train(`${name}-parts`, settings, stopping, stop.signal);
   // Afterwards its fate does not matter.
   await rm(path, { recursive: true });
   await cp(other, path, { recursive: true });
-  await trainHere(`${name}-parts`, settings);
-  expect(await outcomeOf(folder.at(`${name}-parts`))).toEqual(await outcomeOf(folder.at(`${name}-whole`)));
+  await runs.train(`${name}-parts`, settings);
+  expect(await outcomeOf(runs.folder.at(`${name}-parts`))).toEqual(await outcomeOf(runs.folder.at(`${name}-whole`)));
 });
 
 test("bases that PEFT cannot draw are saved, and adapters of the paper's pairing go by another name", async () => {
-  const settings = await small({ steps: 1, generator: "philox-v1", variant: "paper", projections: false });
-  const { result } = await trainHere("paper", settings);
-  await using adapter = await openAdapter(folder.at("paper"));
+  const settings = await runs.settings({ steps: 1, generator: "philox-v1", variant: "paper", projections: false });
+  const { result } = await runs.train("paper", settings);
+  await using adapter = await openAdapter(runs.folder.at("paper"));
   expect(adapter.config["peft_type"]).toBe("RANDLORA_PAPER");
   expect(adapter.bases).toMatchObject({ generator: "philox-v1", pairing: "paper" });
   expect(adapter.tensors.has("base_model.randlora_B")).toBe(true);
-  const on = await small({
+  const on = await runs.settings({
     steps: 1,
-    initAdapter: join(folder.at("paper"), "adapter"),
-    ...(await initialSettings(folder.at("paper"), undefined)),
+    initAdapter: join(runs.folder.at("paper"), "adapter"),
+    ...(await initialSettings(runs.folder.at("paper"), undefined)),
   });
-  const { recording } = await trainHere("paper-on", on);
+  const { recording } = await runs.train("paper-on", on);
   expect(recording.metrics[0]).toEqual({ step: 0, valid_loss: result.validLoss ?? NaN });
 
   // PEFT would round them to the checkpoint's f32: those of a base that was held in f16 it cannot draw.
-  await trainHere("rounded", await small({ steps: 1, sparsity: "sparse", dtype: "f16" }));
-  const init = { initAdapter: folder.at("rounded"), ...(await initialSettings(folder.at("rounded"), undefined)) };
-  await trainHere("rounded-on", await small({ steps: 1, projections: false, ...init }));
-  await using kept = await openAdapter(folder.at("rounded-on"));
+  await runs.train("rounded", await runs.settings({ steps: 1, sparsity: "sparse", dtype: "f16" }));
+  const init = {
+    initAdapter: runs.folder.at("rounded"),
+    ...(await initialSettings(runs.folder.at("rounded"), undefined)),
+  };
+  await runs.train("rounded-on", await runs.settings({ steps: 1, projections: false, ...init }));
+  await using kept = await openAdapter(runs.folder.at("rounded-on"));
   expect(kept.tensors.has("base_model.randlora_B")).toBe(true);
 
-  const bare = await small({ steps: 1, projections: false, sparsity: "sparse" });
-  await trainHere("bare", bare);
-  await using redrawn = await openAdapter(folder.at("bare"));
+  const bare = await runs.settings({ steps: 1, projections: false, sparsity: "sparse" });
+  await runs.train("bare", bare);
+  await using redrawn = await openAdapter(runs.folder.at("bare"));
   expect([...redrawn.tensors.keys()].filter((name) => !/lambda|gamma/.test(name))).toEqual([]);
   expect(redrawn.config["save_projection"]).toBe(false);
 });

@@ -5,59 +5,55 @@ import { join } from "node:path";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { writeLora } from "../adapters/testing/lora.ts";
 import { openAdapter } from "../adapters/open.ts";
-import { Gpu } from "../gpu/gpu.ts";
 import { Notes, OPTIONS } from "../merge/testing/merge.ts";
 import { merge } from "../merge/run.ts";
 import { initialSettings } from "./init-adapter.ts";
 import { type AskedSettings, resolveSettings } from "./resolve-settings.ts";
 import type { TrainSettings } from "./settings.ts";
-import { inputFor, settingsFor, trainInto, writeTexts } from "./testing/runs.ts";
+import { inputFor, settingsFor } from "./testing/runs.ts";
+import { ShortRuns } from "./testing/short-runs.ts";
 import { estimateRun } from "./finetune.ts";
-import { TemporaryFolder, refusalOf } from "../files/testing/folder.ts";
+import { refusalOf } from "../files/testing/folder.ts";
 
-let gpu: Gpu;
-let folder: TemporaryFolder;
-let data: string;
-let valid: string;
+let runs: ShortRuns;
 beforeAll(async () => {
-  gpu = await Gpu.open();
-  folder = await TemporaryFolder.create();
-  data = await writeTexts(folder.at("train.jsonl"), 8);
-  valid = await writeTexts(folder.at("valid.jsonl"), 2, 3);
+  runs = await ShortRuns.open({ data: 8, valid: 2 });
 });
-afterAll(async () => {
-  gpu.close();
-  await folder[Symbol.asyncDispose]();
-});
-
-const trainHere = (name: string, settings: TrainSettings) =>
-  trainInto(folder.at(name), settings, undefined, undefined, gpu);
+afterAll(() => runs[Symbol.asyncDispose]());
 
 function small(asked: Partial<AskedSettings>): Promise<TrainSettings> {
-  return settingsFor({ data, valid, batchSize: 2, method: "lora", steps: 3, learningRate: 5e-3, ...asked });
+  return settingsFor({
+    data: runs.data,
+    valid: runs.valid,
+    batchSize: 2,
+    method: "lora",
+    steps: 3,
+    learningRate: 5e-3,
+    ...asked,
+  });
 }
 
 const q = (layer: number) => `model.layers.${layer}.self_attn.q_proj`;
 const down = "model.layers.2.mlp.down_proj";
 
 test("a run's adapter is merged, and training goes on from it as if there had been no pause", async () => {
-  const first = await trainHere("first", await small({ rslora: true, targets: ["q_proj", "down_proj"], rank: 4 }));
-  const adapters = [folder.at("first")];
-  const merging = { ...OPTIONS, base: STORIES, adapters, out: folder.at("merged") };
+  const first = await runs.train("first", await small({ rslora: true, targets: ["q_proj", "down_proj"], rank: 4 }));
+  const adapters = [runs.folder.at("first")];
+  const merging = { ...OPTIONS, base: STORIES, adapters, out: runs.folder.at("merged") };
   const { merged, bases } = await merge(merging, new Notes(), new AbortController().signal);
   expect([merged, bases]).toEqual([10, ["none"]]);
 
-  const init = await initialSettings(folder.at("first"), undefined);
+  const init = await initialSettings(runs.folder.at("first"), undefined);
   expect(init).toMatchObject({ method: "lora", rank: 4, alpha: 8, rslora: true });
   expect([...(init.targets ?? [])].toSorted()).toEqual(["down_proj", "q_proj"]);
-  const settings = await small({ ...init, steps: 1, initAdapter: join(folder.at("first"), "adapter") });
-  const { recording } = await trainHere("on", settings);
+  const settings = await small({ ...init, steps: 1, initAdapter: join(runs.folder.at("first"), "adapter") });
+  const { recording } = await runs.train("on", settings);
   expect(recording.metrics[0]).toEqual({ step: 0, valid_loss: first.result.validLoss ?? NaN });
 
   // It is resumed without the adapter that it began with.
-  await rename(folder.at("first"), folder.at("moved"));
+  await rename(runs.folder.at("first"), runs.folder.at("moved"));
   const longer = { ...settings, steps: 2, schedule: "constant" as const };
-  expect((await trainHere("on", longer)).result.steps).toBe(2);
+  expect((await runs.train("on", longer)).result.steps).toBe(2);
 });
 
 test("ranks and scales of single modules are kept", async () => {
@@ -68,17 +64,19 @@ test("ranks and scales of single modules are kept", async () => {
     modules: { [q(0)]: [64, 64], [down]: [64, 172] },
     ranks: { [down]: 5 },
   } as const;
-  const path = await writeLora(folder.at("patterns"), lora, { config: { alpha_pattern: { q_proj: 1 }, note: "kept" } });
+  const path = await writeLora(runs.folder.at("patterns"), lora, {
+    config: { alpha_pattern: { q_proj: 1 }, note: "kept" },
+  });
   const settings = await small({
     ...(await initialSettings(path, undefined)),
     initAdapter: path,
     steps: 1,
     dropout: 0.1,
   });
-  const { method } = await estimateRun({ ...(await inputFor(settings)), gpu });
+  const { method } = await estimateRun({ ...(await inputFor(settings)), gpu: runs.gpu });
   expect(method.modules.map(({ parameters }) => parameters)).toEqual([2 * 128, 5 * (64 + 172)]);
-  await trainHere("patterns-on", settings);
-  await using trained = await openAdapter(folder.at("patterns-on"));
+  await runs.train("patterns-on", settings);
+  await using trained = await openAdapter(runs.folder.at("patterns-on"));
   expect(trained.config).toMatchObject({ rank_pattern: { [down]: 5 }, alpha_pattern: { q_proj: 1 }, note: "kept" });
   expect(trained.config["lora_dropout"]).toBe(0.1);
   expect(trained.tensors.get(`${down}.lora_A.weight`)?.shape).toEqual([5, 172]);
@@ -95,10 +93,10 @@ test("ranks and scales of single modules are kept", async () => {
 
 test("what contradicts the adapter, or goes beyond its factors, is refused", async () => {
   const lora = { r: 2, alpha: 4, seed: 1, modules: { [q(0)]: [64, 64] } } as const;
-  const path = await writeLora(folder.at("plain"), lora);
+  const path = await writeLora(runs.folder.at("plain"), lora);
   const init = await initialSettings(path, undefined);
   const facts = { modelType: "llama", contextLength: 512, init };
-  const asked = { model: STORIES, data, initAdapter: path };
+  const asked = { model: STORIES, data: runs.data, initAdapter: path };
   expect(resolveSettings(asked, facts)).toMatchObject({ method: "lora", adapter: { rank: 2, alpha: 4 } });
   expect(() => resolveSettings({ ...asked, rank: 3 }, facts)).toThrow("--rank 3: the adapter of --init-adapter has 2");
   for (const method of ["randlora", "full"] as const) {
@@ -106,9 +104,9 @@ test("what contradicts the adapter, or goes beyond its factors, is refused", asy
       method === "full" ? "--init-adapter has no meaning with --method full" : "--method randlora: the adapter",
     );
   }
-  const head = await writeLora(folder.at("head"), { ...lora, modules: { lm_head: [512, 64] } });
+  const head = await writeLora(runs.folder.at("head"), { ...lora, modules: { lm_head: [512, 64] } });
   const settings = await small({ ...(await initialSettings(head, undefined)), initAdapter: head });
-  const refusal = await refusalOf(() => trainHere("never", settings));
+  const refusal = await refusalOf(() => runs.train("never", settings));
   expect([refusal.code, refusal.message]).toEqual(["adapter", expect.stringContaining('it changes "lm_head.weight"')]);
-  expect(await readFile(folder.at("never", "metrics.jsonl"), "utf8").catch(() => "")).toBe("");
+  expect(await readFile(runs.folder.at("never", "metrics.jsonl"), "utf8").catch(() => "")).toBe("");
 });

@@ -1,0 +1,39 @@
+import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { Gpu } from "../../gpu/gpu.ts";
+import type { AskedSettings } from "../resolve-settings.ts";
+import type { TrainSettings } from "../settings.ts";
+import { type Recording, shortRun, trainInto, writeTexts } from "./runs.ts";
+
+/** Short runs of one test file: one GPU, so that kernels are compiled once, one folder, the same few texts. */
+export class ShortRuns implements AsyncDisposable {
+  private constructor(
+    readonly gpu: Gpu,
+    readonly folder: TemporaryFolder,
+    readonly data: string,
+    readonly valid: string,
+  ) {}
+
+  /** @param counts texts to train on, and texts to evaluate on */
+  static async open(counts = { data: 12, valid: 3 }): Promise<ShortRuns> {
+    const gpu = await Gpu.open();
+    const folder = await TemporaryFolder.create();
+    const data = await writeTexts(folder.at("train.jsonl"), counts.data);
+    const valid = await writeTexts(folder.at("valid.jsonl"), counts.valid, 3);
+    return new ShortRuns(gpu, folder, data, valid);
+  }
+
+  /** Settings of a short run on these texts. */
+  settings(asked: Partial<AskedSettings> = {}): Promise<TrainSettings> {
+    return shortRun({ data: this.data, valid: this.valid, ...asked });
+  }
+
+  /** Trains into the folder's `name`: begins there, or resumes what is there. */
+  train(name: string, settings: TrainSettings, recording?: Recording, signal?: AbortSignal) {
+    return trainInto(this.folder.at(name), settings, recording, signal, this.gpu);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.gpu.close();
+    await this.folder[Symbol.asyncDispose]();
+  }
+}
