@@ -7,8 +7,8 @@ import { defaultStaging, type Staging } from "../../kernels/staging.ts";
 import { baseOf, f32 } from "../testing/adapters.ts";
 import { padded4 } from "../bilinear/delta-dispatch.ts";
 import { openPeft } from "../peft.ts";
-import { LoraDeltas } from "./delta.ts";
-import { loraReference } from "./deltas.ts";
+import { LowRankDeltas, lowRankDeltas } from "../low-rank/deltas.ts";
+import { storedLayers } from "./deltas.ts";
 import { loraDelta, type TestLora, writeLora } from "../testing/lora.ts";
 import { loraConfig } from "./config.ts";
 import { planLora } from "./plan.ts";
@@ -40,7 +40,7 @@ async function deltaOf({ out, in: input, r, conv1d = false, staging = defaultSta
     fanInFanOut: conv1d,
   });
   const before = gpu.memory.liveBytes;
-  const deltas = await LoraDeltas.create(gpu, adapter, plan.layers, staging);
+  const deltas = await LowRankDeltas.create(gpu, storedLayers(adapter, plan.layers), staging);
   const layer = await deltas.layer(0, 2);
   const pitch = padded4(cols);
   const target = gpu.memory.allocate("target", rows * pitch * 4);
@@ -58,7 +58,7 @@ async function deltaOf({ out, in: input, r, conv1d = false, staging = defaultSta
   });
   const every = (count: number) => Array.from({ length: count }, (_, i) => i);
   const sample = { rows: every(out), cols: every(input) };
-  const reference = await loraReference(adapter, plan.layers[0], 2, sample);
+  const reference = await lowRankDeltas(storedLayers(adapter, plan.layers)).reference(0, 2, sample);
   return { ours, reference, want: loraDelta(lora, "m").map((value) => 2 * value) };
 }
 
@@ -104,7 +104,7 @@ test("factors that hold NaN are named, and nothing stays on the GPU", async () =
   const lora: TestLora = { r: 2, alpha: 2, seed: 1, modules: { m: [4, 4] } };
   await using adapter = await openPeft(await writeLora(join(folder.path, "a"), lora, { tensors }));
   const { layers } = planLora(adapter, baseOf({ "m.weight": [4, 4] }));
-  const deltas = await LoraDeltas.create(gpu, adapter, layers);
+  const deltas = await LowRankDeltas.create(gpu, storedLayers(adapter, layers));
   const before = gpu.memory.liveBytes;
   const refusal = await refusalOf(() => deltas.layer(0, 1));
   expect([refusal.code, refusal.message]).toEqual(["numeric", expect.stringContaining('"m.lora_B.weight" holds NaN')]);

@@ -1,8 +1,7 @@
-import type { DeltaSample } from "../bilinear/delta-block.ts";
+import { lowRankDeltas } from "../low-rank/deltas.ts";
+import { type LowRankLayer, storedFactor } from "../low-rank/layer.ts";
 import type { AdapterPlan } from "../plan.ts";
 import type { Adapter } from "../types.ts";
-import { readValues } from "../values.ts";
-import { LoraDeltas } from "./delta.ts";
 import type { LoraLayer } from "./layers.ts";
 import type { LoraPlan } from "./plan.ts";
 
@@ -16,31 +15,11 @@ export function loraAdapterPlan({ adapter, layers, replacements }: LoraPlan, not
     bases: "none",
     // PEFT's lora/layer.py, merge: ΔW is added in f32 as it is, whatever the weight's dtype.
     roundsDelta: false,
-    load: async () => ({
-      upload: (gpu) => LoraDeltas.create(gpu, adapter, layers),
-      reference: (index, factor, sample) => loraReference(adapter, layers[index], factor, sample),
-    }),
+    load: async () => lowRankDeltas(storedLayers(adapter, layers)),
   };
 }
 
-/** factor · scale · B·A (out, in) in f64 by the plain sum over r terms, at a sample of its elements, row-major. */
-export async function loraReference(
-  adapter: Adapter,
-  layer: LoraLayer | undefined,
-  factor: number,
-  { rows, cols }: DeltaSample,
-): Promise<Float64Array> {
-  if (layer === undefined) throw new RangeError("no such layer");
-  const { a, b, rank, scale, in: input } = layer;
-  const right = await readValues(adapter, a);
-  const delta = new Float64Array(rows.length * cols.length);
-  for (const [i, row] of rows.entries()) {
-    const left = await readValues(adapter, b, row * rank, rank);
-    for (const [j, col] of cols.entries()) {
-      let sum = 0;
-      for (let k = 0; k < rank; k++) sum += (left[k] ?? NaN) * (right[k * input + col] ?? NaN);
-      delta[i * cols.length + j] = scale * factor * sum;
-    }
-  }
-  return delta;
+/** The layers with factors that are read from the adapter's file. */
+export function storedLayers(adapter: Adapter, layers: readonly LoraLayer[]): LowRankLayer[] {
+  return layers.map((layer) => ({ ...layer, a: storedFactor(adapter, layer.a), b: storedFactor(adapter, layer.b) }));
 }

@@ -7,10 +7,9 @@ import { deltaKernel } from "../../kernels/delta.ts";
 import { defaultStaging, type Staging } from "../../kernels/staging.ts";
 import type { DeltaBlock } from "../bilinear/delta-block.ts";
 import { type BasisOnGpu, deltaDispatches, type DeltaOperands, padded4 } from "../bilinear/delta-dispatch.ts";
-import type { DeltasOnGpu, LayerDelta } from "../plan.ts";
-import type { Adapter, AdapterTensor } from "../types.ts";
-import { readValues } from "../values.ts";
-import type { LoraLayer } from "./layers.ts";
+import type { DeltasOnGpu, DeltaSource, LayerDelta } from "../plan.ts";
+import type { FactorRows, LowRankLayer } from "./layer.ts";
+import { lowRankReference } from "./reference.ts";
 import { productTile, type Tile } from "../../kernels/product.ts";
 
 /** What the kernel reads of a matrix's row at once. */
@@ -18,20 +17,26 @@ const ROW_ALIGNMENT = 16;
 /** Factors are read and uploaded in rows of about this much: that of an output embedding is large. */
 const PIECE_BYTES = 4 * 2 ** 20;
 
+/** ΔW of layers that are products of two factors. */
+export function lowRankDeltas(layers: readonly LowRankLayer[]): DeltaSource {
+  return {
+    upload: (gpu) => LowRankDeltas.create(gpu, layers),
+    reference: (index, factor, sample) => lowRankReference(layerAt(layers, index), factor, sample),
+  };
+}
+
 /**
- * LoRA's ΔW = scale · B·A by RandLoRA's kernel: one base, λ and γ all ones, rows of A paired with columns of B one by
+ * ΔW = scale · B·A by RandLoRA's kernel: one base, λ and γ all ones, rows of A paired with columns of B one by
  * one (the paper's pairing). Multiplying by one is exact, so the sums are those of a plain product.
  */
-export class LoraDeltas implements DeltasOnGpu {
+export class LowRankDeltas implements DeltasOnGpu {
   readonly #gpu: Gpu;
-  readonly #adapter: Adapter;
-  readonly #layers: readonly LoraLayer[];
+  readonly #layers: readonly LowRankLayer[];
   readonly #kernel: Kernel;
   readonly #tile: Tile;
 
-  private constructor(gpu: Gpu, adapter: Adapter, layers: readonly LoraLayer[], kernel: Kernel, tile: Tile) {
+  private constructor(gpu: Gpu, layers: readonly LowRankLayer[], kernel: Kernel, tile: Tile) {
     this.#gpu = gpu;
-    this.#adapter = adapter;
     this.#layers = layers;
     this.#kernel = kernel;
     this.#tile = tile;
@@ -40,17 +45,15 @@ export class LoraDeltas implements DeltasOnGpu {
   /** Compiles the kernel. */
   static async create(
     gpu: Gpu,
-    adapter: Adapter,
-    layers: readonly LoraLayer[],
+    layers: readonly LowRankLayer[],
     staging: Staging = defaultStaging(gpu),
-  ): Promise<LoraDeltas> {
+  ): Promise<LowRankDeltas> {
     const kernel = await gpu.pipelines.get(deltaKernel({ a: "f32", b: "f32", pairing: "paper", staging }));
-    return new LoraDeltas(gpu, adapter, layers, kernel, productTile(staging));
+    return new LowRankDeltas(gpu, layers, kernel, productTile(staging));
   }
 
   async layer(index: number, factor: number): Promise<LayerDelta> {
-    const layer = this.#layers[index];
-    if (layer === undefined) throw new RangeError(`layer ${index} of ${this.#layers.length}`);
+    const layer = layerAt(this.#layers, index);
     const { rank, conv1d, out, in: input, scale } = layer;
     const held: GpuBuffer[] = [];
     const release = () => held.forEach((buffer) => this.#gpu.memory.release(buffer));
@@ -93,21 +96,27 @@ export class LoraDeltas implements DeltasOnGpu {
   }
 
   /** Uploads a factor, widened to f32, with padded rows. */
-  async #matrix(tensor: AdapterTensor, keep: (buffer: GpuBuffer) => GpuBuffer): Promise<BasisOnGpu> {
-    const [rows = 0, cols = 0] = tensor.shape;
+  async #matrix(factor: FactorRows, keep: (buffer: GpuBuffer) => GpuBuffer): Promise<BasisOnGpu> {
+    const { name, rows, cols } = factor;
     const stride = padded(cols);
     const rowBytes = stride * 4;
-    const buffer = keep(this.#gpu.memory.allocate(tensor.name, rows * rowBytes));
+    const buffer = keep(this.#gpu.memory.allocate(name, rows * rowBytes));
     const step = Math.max(1, Math.floor(PIECE_BYTES / rowBytes));
     for (let row = 0; row < rows; row += step) {
       const count = Math.min(step, rows - row);
-      const values = await readValues(this.#adapter, tensor, row * cols, count * cols);
+      const values = await factor.read(row, count);
       const spread = new Float32Array(count * stride);
       for (let i = 0; i < count; i++) spread.set(values.subarray(i * cols, (i + 1) * cols), i * stride);
       upload(this.#gpu, buffer, spread, row * rowBytes);
     }
     return { buffer, stride, rowBytes, value: 1, philox: undefined };
   }
+}
+
+function layerAt(layers: readonly LowRankLayer[], index: number): LowRankLayer {
+  const layer = layers[index];
+  if (layer === undefined) throw new RangeError(`layer ${index} of ${layers.length}`);
+  return layer;
 }
 
 function padded(count: number): number {

@@ -1,0 +1,81 @@
+import type { GpuBuffer } from "../../gpu/memory.ts";
+import { type Linears, PLAIN_LINEARS, type Projection } from "../../models/linears.ts";
+import { OPS } from "../../tensor/ops/index.ts";
+import type { Recorder } from "../../tensor/recorder.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import { dropoutMask } from "../training/dropout.ts";
+import type { PassKind } from "../training/method.ts";
+import { columnsOf, type Part } from "../training/parts.ts";
+
+/** What one module adds to its output: scale · B (A x), A (r, in), B (out, r). */
+export interface TrainedFactors {
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly scale: number;
+  /** Tells the dropout masks of modules apart. */
+  readonly index: number;
+}
+
+/** How the factors' input is dropped. */
+export interface LowRankMode {
+  readonly dropout: number;
+  /** Of the masks. */
+  readonly seed: number;
+  readonly pass: PassKind;
+}
+
+/** The decoder's projections with factors beside some of them: y = x Wᵀ + bias + residual + scale · B (A drop(x)). */
+export class LowRankLinears implements Linears {
+  readonly #matrices: ReadonlyMap<GpuBuffer, readonly Part[]>;
+  readonly #factors: ReadonlyMap<string, TrainedFactors>;
+  readonly #mode: LowRankMode;
+
+  constructor(
+    matrices: ReadonlyMap<GpuBuffer, readonly Part[]>,
+    factors: ReadonlyMap<string, TrainedFactors>,
+    mode: LowRankMode,
+  ) {
+    this.#matrices = matrices;
+    this.#factors = factors;
+    this.#mode = mode;
+  }
+
+  apply(recorder: Recorder, inputs: Projection): Tensor {
+    const { x, weight } = inputs;
+    const parts = this.#matrices.get(weight.buffer) ?? [];
+    if (!parts.some(({ module }) => this.#factors.has(module))) return PLAIN_LINEARS.apply(recorder, inputs);
+    if (parts.length === 1) return this.#adapted(recorder, inputs, parts[0]?.module ?? "");
+    const y = recorder.allocate("low-rank.y", [x.shape[0], weight.shape[0]]);
+    for (const part of parts) {
+      const own = {
+        x,
+        weight: part.weight,
+        bias: inputs.bias && columnsOf(inputs.bias, part),
+        residual: inputs.residual && columnsOf(inputs.residual, part),
+      };
+      this.#adapted(recorder, own, part.module, columnsOf(y, part));
+    }
+    return y;
+  }
+
+  /** One module: y = W x + bias + residual, and with factors + scale · B (A x). */
+  #adapted(recorder: Recorder, inputs: Projection, module: string, into?: Tensor): Tensor {
+    const target = into === undefined ? {} : { y: into };
+    const factors = this.#factors.get(module);
+    if (factors === undefined) return recorder.apply(OPS.linear, inputs, {}, target).y;
+    const { scale } = factors;
+    const { dropout, seed, pass } = this.#mode;
+    const none = { bias: undefined, residual: undefined };
+    const { y: base } = recorder.apply(OPS.linear, inputs, {});
+    let { x } = inputs;
+    if (dropout > 0 && pass.kind === "train") {
+      ({ y: x } = recorder.apply(OPS.dropout, { x }, dropoutMask(dropout, seed, pass, factors.index)));
+    }
+    const { y: inner } = recorder.apply(OPS.linear, { x, weight: factors.a, ...none }, {});
+    if (x !== inputs.x) recorder.release(x);
+    const outer = { x: inner, weight: factors.b, bias: undefined, residual: base };
+    const { y } = recorder.apply(OPS.linear, outer, { scale }, target);
+    recorder.release(inner, base);
+    return y;
+  }
+}
