@@ -1,4 +1,5 @@
 import type { StdCache } from "../bases/std-cache.ts";
+import type { JsonObject } from "../files/lossless-json.ts";
 import type { GeneratorName } from "../random/names.ts";
 import type { BaseModel } from "./base.ts";
 import type { AdapterContent } from "./content.ts";
@@ -20,6 +21,8 @@ export interface MethodDefinition<Own extends object = object> extends TrainedMe
   readonly training: AdapterTraining<Own>;
   /** The `peft_type`s of its adapters; those that PEFT has first. */
   readonly peftTypes: readonly string[];
+  /** Tells its configurations from those of another method with the same `peft_type`; left out where there is none. */
+  isOwn?(config: JsonObject): boolean;
   /** Tensors that all layers share. PEFT hangs them on its own wrapper (`base_model.NAME`), and copies on each layer. */
   readonly shared: readonly string[];
   /**

@@ -48,7 +48,7 @@ export function methodOf(config: JsonObject, file: string): MethodDefinition {
     const hint = "an adapter_config.json as PEFT writes it is needed";
     throw new RandloraError("format", `${oneLine(file)}: "peft_type" is missing or not a string`, hint);
   }
-  const method = ADAPTERS.find(({ peftTypes }) => peftTypes.includes(type));
+  const method = ADAPTERS.find(({ peftTypes, isOwn }) => peftTypes.includes(type) && (isOwn?.(config) ?? true));
   if (method !== undefined) return method;
   const hint = `supported: ${ADAPTERS.flatMap(({ peftTypes }) => peftTypes).join(", ")}`;
   throw new RandloraError("adapter", `${oneLine(file)}: peft_type ${quote(type)} cannot be applied`, hint);

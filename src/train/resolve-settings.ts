@@ -46,7 +46,7 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
     model: asked.model,
     commit: asked.commit ?? null,
     method,
-    adapter: training.result === "adapter" ? adapterSettings(training, methods, asked, facts) : null,
+    adapter: training.result === "adapter" ? adapterSettings(training, asked, facts) : null,
     data: asked.data,
     valid: asked.valid ?? null,
     validSplit: asked.validSplit ?? null,
@@ -60,7 +60,7 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
     packing: asked.packing ?? false,
     shuffle: asked.shuffle ?? true,
     trainOnPrompt: asked.trainOnPrompt ?? false,
-    learningRate: asked.learningRate ?? 1e-4,
+    learningRate: asked.learningRate ?? (training.result === "adapter" ? training.usual.learningRate : 1e-4),
     schedule: asked.schedule ?? "linear",
     warmup: asked.warmup ?? 0,
     weightDecay: asked.weightDecay ?? 0,
@@ -80,8 +80,7 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
 }
 
 function adapterSettings(
-  { usual }: AdapterTraining,
-  methods: readonly TrainedMethod[],
+  { usual, resolve }: AdapterTraining,
   asked: AskedSettings,
   facts: ModelFacts,
 ): AllAdapterSettings {
@@ -103,10 +102,7 @@ function adapterSettings(
     initCommit: given.initCommit ?? null,
     initSha256: given.initSha256 ?? null,
   };
-  // A run has the settings of every method: those of others at their defaults.
-  const own = methods.map(({ training }) => (training.result === "adapter" ? training.resolve(given) : {}));
-  const all: AllAdapterSettings = Object.assign(common, ...own);
-  return all;
+  return { ...common, ...resolve(given) };
 }
 
 function usualTargets(modelType: string): string | string[] {

@@ -36,14 +36,22 @@ test("what run.json holds is what was resolved, key by key", () => {
   expect(() => parseTrainSettings({ ...written, adapter: { rank: 1 } }, "run.json")).toThrow('"adapter.');
 });
 
-test("the adapter's keys in run.json are those of runs that were begun before, whatever the method", () => {
-  const keys = [
-    ["rank", "alpha", "rslora", "dropout", "targets", "layers", "variant", "sparsity", "basis_seed", "generator"],
-    ["projections", "init_adapter", "init_commit", "init_sha256", "compute"],
-  ].flat();
-  for (const method of ["randlora", "lora"]) {
-    const { adapter } = formatSettings(resolveSettings({ ...ASKED, method }, FACTS));
-    expect(Object.keys(adapter ?? {}).toSorted()).toEqual(keys.toSorted());
+test("run.json has the settings of the run's own method; those of others, which earlier versions wrote, are passed over", () => {
+  const common = ["rank", "alpha", "dropout", "targets", "layers", "init_adapter", "init_commit", "init_sha256"];
+  const own = {
+    randlora: ["variant", "sparsity", "basis_seed", "generator", "projections", "compute"],
+    lora: ["rslora"],
+  };
+  for (const method of ["randlora", "lora"] as const) {
+    const settings = resolveSettings({ ...ASKED, method }, FACTS);
+    const written = formatSettings(settings);
+    expect(Object.keys(written["adapter"] ?? {}).toSorted()).toEqual([...common, ...own[method]].toSorted());
+    const foreign = method === "lora" ? { sparsity: "sparse", basis_seed: "0" } : { rslora: false };
+    const earlier = { ...written, adapter: { ...settings.adapter, ...foreign } };
+    expect(parseTrainSettings(earlier, "run.json")).toEqual(settings);
+    expect(() => parseTrainSettings({ ...earlier, adapter: { ...settings.adapter, odd: 1 } }, "run.json")).toThrow(
+      '"adapter.odd"',
+    );
   }
 });
 

@@ -16,19 +16,35 @@ const share = v.pipe(v.number(), v.minValue(0), v.ltValue(1));
 const path = v.pipe(v.string(), v.minLength(1));
 const commit = v.pipe(v.string(), v.regex(/^[0-9a-f]{40}$/));
 
-/** Settings of methods that add to frozen weights: what all of them have, and what one of them has. */
-export type AllAdapterSettings = AdapterSettings & MethodSettings;
+/** Settings of methods that add to frozen weights: what all of them have, and what the run's own has. */
+export type AllAdapterSettings = AdapterSettings & Partial<MethodSettings>;
 
-const schemaOf = (methods: readonly TrainedMethod[]) => {
-  const own = methods.map(({ training }): v.ObjectEntries => (training.result === "adapter" ? training.settings : {}));
-  const entries: v.ObjectEntries = Object.assign({}, ADAPTER_SETTINGS, ...own);
-  return v.strictObject({
+const ownSettings = ({ training }: TrainedMethod): v.ObjectEntries =>
+  training.result === "adapter" ? training.settings : {};
+
+/** Earlier versions wrote the settings of every method: those that the run's has not are left out. */
+const adapterSchema = (method: TrainedMethod | undefined, methods: readonly TrainedMethod[]) => {
+  const entries: v.ObjectEntries = { ...ADAPTER_SETTINGS, ...(method && ownSettings(method)) };
+  const foreign = new Set(
+    methods.flatMap((other) => Object.keys(ownSettings(other))).filter((key) => !(key in entries)),
+  );
+  const dropForeign = v.transform((value: Readonly<Record<string, unknown>>) =>
+    Object.fromEntries(Object.entries(value).filter(([key]) => !foreign.has(key))),
+  );
+  return v.nullable(v.pipe(v.record(v.string(), v.unknown()), dropForeign, v.strictObject(entries)));
+};
+
+const schemaOf = (method: unknown, methods: readonly TrainedMethod[]) =>
+  v.strictObject({
     /** A folder, or a name on the Hub. */
     model: path,
     /** The commit of a name on the Hub: what a resumed run takes, whatever was pushed since. */
     commit: v.optional(v.nullable(commit), null),
     method: v.picklist(methods.map(({ name }) => name)),
-    adapter: v.nullable(v.strictObject(entries)),
+    adapter: adapterSchema(
+      methods.find(({ name }) => name === method),
+      methods,
+    ),
     data: path,
     valid: v.nullable(path),
     validSplit: v.nullable(share),
@@ -64,7 +80,6 @@ const schemaOf = (methods: readonly TrainedMethod[]) => {
     /** Evaluations without a new best after which a run ends; 0: never. */
     earlyStop: count,
   });
-};
 
 export type TrainSettings = Readonly<Omit<v.InferOutput<ReturnType<typeof schemaOf>>, "adapter">> & {
   /** Null for a method that has no adapter. */
@@ -107,8 +122,11 @@ export function parseTrainSettings(json: unknown, file: string, methods = METHOD
             camel(inner),
           ]),
         );
-  const result = v.safeParse(schemaOf(methods), camel(json));
-  // The entries of every method are those of MethodSettings.
+  const settings = camel(json);
+  const method =
+    typeof settings === "object" && settings !== null && "method" in settings ? settings.method : undefined;
+  const result = v.safeParse(schemaOf(method, methods), settings);
+  // The entries of every method are among those of MethodSettings.
   if (result.success) return result.output as TrainSettings;
   const [issue] = result.issues;
   const key = (v.getDotPath(issue) ?? "").split(".").map(keyName).join(".");

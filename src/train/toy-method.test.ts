@@ -35,7 +35,12 @@ const bias: MethodDefinition<Own> = {
   training: {
     result: "adapter",
     settings: { firstValue: v.number() },
-    usual: { rank: 1, alphaPerRank: 1 },
+    usual: { rank: 1, alphaPerRank: 1, learningRate: 1e-4 },
+    capacity: {
+      setting: "rank",
+      most: () => 1,
+      count: (modules) => modules.reduce((sum, { out }) => sum + out, 0),
+    },
     resolve: ({ firstValue = 0 }) => ({ firstValue }),
     initial: refuse,
     async open({ base }, settings) {

@@ -8,3 +8,9 @@ import { type BilinearShape, bilinearShape } from "../bilinear/shape.ts";
 export function randloraShape(out: number, input: number, r: number): BilinearShape {
   return bilinearShape({ out, in: input, r, bases: basesCount(Math.min(out, input), r), tall: out >= input });
 }
+
+/** Numbers in λ (r, n) and γ (n, m) of a module. */
+export function trainedNumbers(out: number, input: number, r: number): number {
+  const { bases, cols } = randloraShape(out, input, r);
+  return bases * (r + cols);
+}

@@ -15,7 +15,8 @@ export interface AdapterTraining<Own extends object = object> {
   /** What its own settings may be in run.json. */
   readonly settings: v.ObjectEntries & { readonly [K in keyof Own]: v.GenericSchema<unknown, Own[K]> };
   /** What it takes where nothing else was said. */
-  readonly usual: { readonly rank: number; readonly alphaPerRank: number };
+  readonly usual: { readonly rank: number; readonly alphaPerRank: number; readonly learningRate: number };
+  readonly capacity: Capacity<Own>;
   /**
    * Its own settings, with defaults for what was not given.
    * @throws RandloraError `usage` naming the flags of those that contradict each other
@@ -30,6 +31,22 @@ export interface AdapterTraining<Own extends object = object> {
    *   reason when it is aborted
    */
   open(input: OpenInput, settings: AdapterSettings & Own, adapter: Adapter | undefined): Promise<Trainable>;
+}
+
+/** How many numbers a method trains, and which of its settings decides. */
+export interface Capacity<Own extends object = object> {
+  /** The setting that a wish for more or fewer numbers turns. */
+  readonly setting: "rank" | "bases";
+  /** Its largest value that makes sense for these modules; Infinity where there is none. */
+  most(modules: readonly ModuleShape[]): number;
+  /** The numbers trained with the setting at `value`, and the others as given or at their defaults. */
+  count(modules: readonly ModuleShape[], value: number, given: Partial<AdapterSettings & Own>): number;
+}
+
+/** An adapted linear layer: W is (out, in). */
+export interface ModuleShape {
+  readonly out: number;
+  readonly in: number;
 }
 
 /** Training of the decoder's matrices themselves: the parameters have their labels. */

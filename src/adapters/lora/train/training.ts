@@ -12,7 +12,12 @@ export const loraTraining: AdapterTraining<LoraSettings> = {
     /** Scale α/√r instead of α/r. */
     rslora: v.boolean(),
   },
-  usual: { rank: 8, alphaPerRank: 2 },
+  usual: { rank: 8, alphaPerRank: 2, learningRate: 1e-4 },
+  capacity: {
+    setting: "rank",
+    most: (modules) => Math.max(...modules.map(({ out, in: input }) => Math.min(out, input))),
+    count: (modules, rank) => modules.reduce((sum, { out, in: input }) => sum + rank * (out + input), 0),
+  },
   resolve: ({ rslora = false }) => ({ rslora }),
   initial(adapter) {
     const { r: rank, alpha, targets, rslora } = loraConfig(adapter);

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { resolveRandlora } from "./settings.ts";
 import { newRandlora } from "./source.ts";
 import { settingsFor } from "../../../train/testing/runs.ts";
 import type { Targets } from "../../training/target-modules.ts";
@@ -18,6 +19,7 @@ test.each([
   if (adapter === null) throw new TypeError("no adapter");
   const modules = stored.map((kind, i) => ({ name: `layers.${i}.q_proj`, out: 16, in: 8, dtype: kind }));
   const targets: Targets = { modules, config: { target_modules: ["q_proj"], layers_to_transform: null } };
-  const source = await newRandlora({ ...settings, signal: undefined }, adapter, targets);
+  const own = { ...adapter, ...resolveRandlora(adapter) };
+  const source = await newRandlora({ ...settings, signal: undefined }, own, targets);
   expect(source.needsProjections).toBe(needed);
 });

@@ -4,7 +4,7 @@ import { fuse } from "../../bilinear/train/fused.ts";
 import type { OrderPlan } from "../../bilinear/train/flops.ts";
 import type { TrainedModule } from "../../bilinear/train/module.ts";
 import { planOrders } from "../../bilinear/train/plan-orders.ts";
-import { randloraShape } from "../shape.ts";
+import { randloraShape, trainedNumbers } from "../shape.ts";
 import { TrainedBilinear } from "../../bilinear/train/trained-bilinear.ts";
 import { TrainingBases } from "../../bilinear/train/training-bases.ts";
 import { adapterTensors, randloraTensors } from "../trained-tensors.ts";
@@ -27,8 +27,7 @@ export function trainableRandlora(
   return {
     parameters: modules.flatMap((module) => Object.values(tensorsOf(module, r))),
     modules: modules.map(({ name, out, in: input }) => {
-      const { bases: n, cols } = randloraShape(out, input, r);
-      return { name, shape: [out, input], parameters: n * (r + cols) };
+      return { name, shape: [out, input], parameters: trainedNumbers(out, input, r) };
     }),
     notes,
     place: (on) => place(on, source, settings, seed),

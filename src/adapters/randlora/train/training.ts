@@ -5,12 +5,18 @@ import { targetSettings } from "../../training/existing.ts";
 import { findTargets } from "../../training/target-modules.ts";
 import { RANDLORA_SETTINGS, type RandloraSettings, resolveRandlora } from "./settings.ts";
 import { existingRandlora, newRandlora } from "./source.ts";
+import { trainedNumbers } from "../shape.ts";
 import { parseBasesFrom, trainableRandlora } from "./trained.ts";
 
 export const randloraTraining: AdapterTraining<RandloraSettings> = {
   result: "adapter",
   settings: RANDLORA_SETTINGS,
-  usual: { rank: 32, alphaPerRank: 20 },
+  usual: { rank: 32, alphaPerRank: 20, learningRate: 1e-4 },
+  capacity: {
+    setting: "rank",
+    most: (modules) => Math.max(...modules.map(({ out, in: input }) => Math.min(out, input))),
+    count: (modules, rank) => modules.reduce((sum, { out, in: input }) => sum + trainedNumbers(out, input, rank), 0),
+  },
   resolve: resolveRandlora,
   initial(adapter, given) {
     const { r: rank, alpha, targets, key, sparsity } = randloraConfig(adapter);
