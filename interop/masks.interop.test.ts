@@ -3,7 +3,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { ChatTemplate, loadChatTemplate } from "../src/text/chat-template.ts";
 import { SampleEncoder } from "../src/text/data/encoder.ts";
-import { loadTokenizer } from "../src/text/tokenizer.ts";
+import { loadTokenizer } from "../src/text/load-tokenizer.ts";
 import { pythonWithPeft } from "./environment.ts";
 import { smollm2 } from "./models.ts";
 import { ROOT } from "./program.ts";

@@ -7,7 +7,8 @@ import type { ModelLocation } from "../models/locate.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
 import { readStopIds } from "../text/stop.ts";
-import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import { loadTokenizer } from "../text/load-tokenizer.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
 import { type AdapterChoice, AdaptedWeights, type ApplyOptions } from "./adapted-weights.ts";
 import type { Writer } from "./reply.ts";
 

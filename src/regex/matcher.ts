@@ -1,3 +1,4 @@
+// Larger than 12 KB: one machine, whose steps share its stack and what it remembers of failures.
 import { Letters } from "./letters.ts";
 import { Look, Op, type Program } from "./program.ts";
 import { RunState } from "./run-state.ts";

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { readConfig } from "../models/config-file.ts";
 import { loadChatTemplate } from "./chat-template.ts";
 import { readStopIds } from "./stop.ts";
-import { loadTokenizer, Tokenizer } from "./tokenizer.ts";
+import { loadTokenizer } from "./load-tokenizer.ts";
+import { Tokenizer } from "./tokenizer.ts";
 import { readTokenizerConfig } from "./tokenizer/files.ts";
 import { TemporaryFolder, refusalOf } from "../files/testing/folder.ts";
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
 import { FAMILIES, familyTokenizer, ModelFolder, readGolden, readSamples } from "./testing/families.ts";
-import { loadTokenizer } from "./tokenizer.ts";
+import { loadTokenizer } from "./load-tokenizer.ts";
 
 const SAMPLES = await readSamples();
 const { tokenizer: GOOD } = await readGolden("gpt2");

@@ -1,21 +1,17 @@
-import { existsSync } from "node:fs";
-import { join } from "node:path";
-
 import * as v from "valibot";
 
-import { RandloraError } from "../errors.ts";
 import { Detokenizer } from "./detokenizer.ts";
-import { oneLine } from "../files/failure.ts";
 import { AddedToken, TokenSplitter } from "./tokenizer/added-tokens.ts";
 import { buildDecoder, type StageFactory } from "./tokenizer/decoder.ts";
-import { readJsonObject, readTokenizerConfig, TokenizerConfig } from "./tokenizer/files.ts";
+import type { TokenizerConfig } from "./tokenizer/files.ts";
 import { checkPipeline } from "./tokenizer/limits.ts";
 import { buildModel, ModelPart } from "./tokenizer/model.ts";
 import { buildNormalizer, type Normalizer } from "./tokenizer/normalizer.ts";
-import { Part, PartError, readPart } from "./tokenizer/part.ts";
+import { explain, Part, readPart } from "./tokenizer/part.ts";
 import { buildPostProcessor, type PostProcessor } from "./tokenizer/post-processor.ts";
 import { buildPreTokenizer, type PreTokenizer } from "./tokenizer/pre-tokenizer.ts";
 import { LONG_PIECE, type TokenModel } from "./tokenizer/token-model.ts";
+import { Turn } from "./tokenizer/turn.ts";
 import { overlap, type Range, tokenRanges } from "./tokenizer/token-ranges.ts";
 
 const OptionalPart = v.optional(v.nullable(Part), null);
@@ -27,25 +23,6 @@ const TokenizerJson = v.looseObject({
   decoder: OptionalPart,
   model: ModelPart,
 });
-
-/** Real ones have up to 40 MiB; parsed, a file takes several times its size. */
-const MAX_TOKENIZER_BYTES = 128 * 2 ** 20;
-/** How long `encodeWithin` keeps others waiting. */
-const TURN_MS = 8;
-
-/** The time since others had theirs. */
-class Turn {
-  #start = performance.now();
-
-  isOver(): boolean {
-    return performance.now() - this.#start >= TURN_MS;
-  }
-
-  async end(): Promise<void> {
-    await new Promise(setImmediate);
-    this.#start = performance.now();
-  }
-}
 
 /** A special token that tokenizer_config.json names. */
 export interface NamedToken {
@@ -279,40 +256,4 @@ export class Tokenizer {
     const after = add_eos_token === true && this.eos !== undefined ? [this.eos.id] : [];
     return (ids) => [...before, ...ids, ...after];
   }
-}
-
-/**
- * Loads the tokenizer of a model folder; no weights are needed.
- *
- * @throws {RandloraError} `file` when the folder has none, `format` when it is broken, `model` when it is of a kind that
- *   is not supported
- */
-export async function loadTokenizer(folder: string): Promise<Tokenizer> {
-  const path = join(folder, "tokenizer.json");
-  if (!existsSync(path)) throw missing(folder, path);
-  const file = await readJsonObject(path, MAX_TOKENIZER_BYTES);
-  const config = await readTokenizerConfig(folder);
-  try {
-    return new Tokenizer(file, config, path);
-  } catch (error) {
-    throw explain(error, path);
-  }
-}
-
-/** What a part says is wrong, with the file that it came from. */
-function explain(error: unknown, path: string): unknown {
-  if (!(error instanceof PartError)) return error;
-  const [code, hint] = error.unsupported
-    ? (["model", "BPE and Unigram tokenizers are supported, as in Llama, Mistral, Qwen, Phi and Gemma"] as const)
-    : (["format", "fetch or copy the file again"] as const);
-  return new RandloraError(code, `${oneLine(path)}: ${oneLine(error.message)}`, hint, { cause: error });
-}
-
-function missing(folder: string, path: string): RandloraError {
-  const old = ["tokenizer.model", "vocab.json", "vocab.txt"].find((name) => existsSync(join(folder, name)));
-  const hint =
-    old === undefined
-      ? "MODEL must be a folder with a tokenizer"
-      : `${old} alone is not enough: save the tokenizer with transformers' AutoTokenizer, which writes tokenizer.json`;
-  return new RandloraError("file", `${path}: no such file`, hint);
 }

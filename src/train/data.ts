@@ -7,7 +7,8 @@ import type { StepPlan } from "../data/types.ts";
 import { samplesOf } from "../text/data/batch.ts";
 import type { DataSet, MicroBatch } from "../text/data/types.ts";
 import { readEndOfSequence } from "../text/stop.ts";
-import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import { loadTokenizer } from "../text/load-tokenizer.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
 import type { TrainSettings } from "./settings.ts";
 
 /** A run's data, and the tokenizer to show them with. */

@@ -2,7 +2,7 @@ import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { Gpu } from "../../gpu/gpu.ts";
 import { Decoder } from "../../models/decoder.ts";
 import { ChatTemplate } from "../../text/chat-template.ts";
-import { loadTokenizer } from "../../text/tokenizer.ts";
+import { loadTokenizer } from "../../text/load-tokenizer.ts";
 import type { Writer } from "../reply.ts";
 import { DEFAULT_SAMPLING, type SamplingOptions } from "../sampling.ts";
 

@@ -3,7 +3,7 @@ import { utimes } from "node:fs/promises";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { RandloraError } from "../../errors.ts";
 import { ChatTemplate } from "../chat-template.ts";
-import { loadTokenizer } from "../tokenizer.ts";
+import { loadTokenizer } from "../load-tokenizer.ts";
 import type { EncoderOptions } from "./encoder.ts";
 import { loadTrainingData } from "./load-run.ts";
 import { loadDataSet, type LoadOptions } from "./load.ts";

@@ -1,3 +1,4 @@
+// Larger than 12 KB: one table of what each filter, test and operator costs.
 import { type Budget, elements, isContainer, plainValue, type Size } from "./budget.ts";
 import { field, isNode, type Node, type NodeRoles } from "./nodes.ts";
 

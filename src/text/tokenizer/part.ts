@@ -1,5 +1,6 @@
 import * as v from "valibot";
-import { brief } from "../../files/failure.ts";
+import { RandloraError } from "../../errors.ts";
+import { brief, oneLine } from "../../files/failure.ts";
 
 /**
  * What the builders of a tokenizer's parts throw. Whoever knows which file the part came from turns it into the error
@@ -35,4 +36,13 @@ export function readPart<S extends v.GenericSchema>(schema: S, input: unknown, w
 /** A component of a type that no builder knows. */
 export function unknownPart(where: string, type: string): PartError {
   return new PartError(`the ${where} type '${type}' is not supported`, true);
+}
+
+/** What a part says is wrong, with the file that it came from. */
+export function explain(error: unknown, path: string): unknown {
+  if (!(error instanceof PartError)) return error;
+  const [code, hint] = error.unsupported
+    ? (["model", "BPE and Unigram tokenizers are supported, as in Llama, Mistral, Qwen, Phi and Gemma"] as const)
+    : (["format", "fetch or copy the file again"] as const);
+  return new RandloraError(code, `${oneLine(path)}: ${oneLine(error.message)}`, hint, { cause: error });
 }
