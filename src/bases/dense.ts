@@ -4,30 +4,13 @@ import { kaimingUniformBound, type HalfGenerator } from "../random/uniform.ts";
 import { HalfDraw } from "./half.ts";
 import { RoundedDraw, SingleDraw } from "./single.ts";
 import { basesCount, type BasesExtent, type BasesHead, type BasesSpec, type DrawnPair, type StdPair } from "./bases.ts";
-import { type DenseDraw, DRAWS_AT_ONCE } from "./dense-draw.ts";
+import type { DenseDraw } from "./dense-draw.ts";
 import { finishSteps, type Steps } from "./steps.ts";
+import { drawStretch } from "./stretch.ts";
 import { paddedStride, type BasisMatrix } from "./storage.ts";
 
 /** Elements staged before they are spread over rows; scattering B base by base would miss the TLB at every row. */
 const STAGE = 1 << 21;
-/** Draws between two steps. */
-const STEP = 1 << 18;
-
-const draws = new Uint32Array(DRAWS_AT_ONCE);
-
-/** Calls `use` with `count` draws, a portion at a time; `at` is the place of the first. Yields now and then. */
-function* drawStretch(generator: Mt19937, count: number, use: (count: number, at: number) => void): Steps<void> {
-  for (let step = 0; step < count; step += STEP) {
-    const end = Math.min(count, step + STEP);
-    for (let at = step; at < end; at += DRAWS_AT_ONCE) {
-      const portion = Math.min(DRAWS_AT_ONCE, end - at);
-      generator.draw(draws, 0, portion);
-      use(portion, at);
-    }
-    yield;
-  }
-}
-
 /** `bases` matrices of rows × cols elements, one after another, row-major: as they are drawn, or what is kept of them. */
 interface Stack {
   readonly bases: number;
@@ -48,12 +31,12 @@ function* drawMatrix<Elements>(
   kept: Stack,
   known: number | null,
 ): Steps<DrawnMatrix> {
-  const measure = (count: number): Steps<void> => drawStretch(generator, count, (n) => draw.measure(draws, n));
+  const measure = (count: number): Steps<void> => drawStretch(generator, count, (draws, n) => draw.measure(draws, n));
   const perBase = drawn.rows * drawn.cols;
   let std = known;
   if (std === null && draw.deferred === undefined) {
     const again = generator.clone();
-    yield* drawStretch(again, drawn.bases * perBase, (n) => draw.measure(draws, n));
+    yield* drawStretch(again, drawn.bases * perBase, (draws, n) => draw.measure(draws, n));
     std = draw.std();
   }
   const cols = kept.bases * kept.cols;
@@ -67,11 +50,11 @@ function* drawMatrix<Elements>(
     for (let g = 0; g < groups; g++) {
       const from = g * taken;
       if (std === null) {
-        yield* drawStretch(generator, taken, (n, at) => draw.deferred?.keep(draws, n, staged, from + at));
+        yield* drawStretch(generator, taken, (draws, n, at) => draw.deferred?.keep(draws, n, staged, from + at));
         yield* measure(perBase - taken);
       } else {
         const divisor = std;
-        yield* drawStretch(generator, taken, (n, at) => draw.finish(draws, n, divisor, staged, from + at));
+        yield* drawStretch(generator, taken, (draws, n, at) => draw.finish(draws, n, divisor, staged, from + at));
         generator.skip(perBase - taken);
       }
     }
@@ -120,7 +103,7 @@ function drawHeads<Elements>(
     const draw = create(kaimingUniformBound(fan));
     const taken = Math.min(count, elements);
     const final = draw.allocate(taken);
-    finishSteps(drawStretch(generator, taken, (n, at) => draw.finish(draws, n, std, final, at)));
+    finishSteps(drawStretch(generator, taken, (draws, n, at) => draw.finish(draws, n, std, final, at)));
     generator.skip(elements - taken);
     return draw.singles(final);
   };

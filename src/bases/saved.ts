@@ -35,8 +35,8 @@ function widen(bytes: Uint8Array, dtype: SavedProjection["dtype"]): Float32Array
   return new Float32Array(widened.buffer);
 }
 
-/** Calls `use` with every kept row, widened. */
-async function eachRow(
+/** Calls `use` with every kept row, widened. @throws RandloraError `format` for another number of bytes */
+export async function eachRow(
   saved: SavedProjection,
   rows: number,
   cols: number,
@@ -63,7 +63,7 @@ async function eachRow(
 type PackedKind = Exclude<BasisStorage["kind"], "philox">;
 
 /** What the elements seen so far have in common. They are judged by their bits, which costs a few operations each. */
-class Survey {
+export class Survey {
   ternary = true;
   bf16 = true;
   f16 = true;
@@ -103,7 +103,8 @@ function isSubnormalHalf(size: number): boolean {
 
 const bitsOf = (values: Float32Array): Uint32Array => new Uint32Array(values.buffer, values.byteOffset, values.length);
 
-async function survey(
+/** Looks at every kept element. @throws RandloraError `numeric` for NaN or infinity */
+export async function survey(
   saved: SavedProjection,
   rows: number,
   cols: number,

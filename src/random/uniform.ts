@@ -18,11 +18,10 @@ export interface SingleUniform {
 }
 
 /**
- * The bound of `torch.nn.init.kaiming_uniform_(a=√5)` for a fan-in, as a double: √3 · (√(2 / (1 + a²)) / √fan), in
+ * The bound of `torch.nn.init.kaiming_uniform_(a=slope)` for a fan-in, as a double: √3 · (√(2 / (1 + a²)) / √fan), in
  * torch's order of operations.
  */
-export function kaimingUniformBound(fan: number): number {
-  const slope = Math.sqrt(5);
+export function kaimingUniformBound(fan: number, slope = Math.sqrt(5)): number {
   const gain = Math.sqrt(2 / (1 + slope * slope));
   return Math.sqrt(3) * (gain / Math.sqrt(fan));
 }
