@@ -21,6 +21,15 @@ export const flag = v.nullish(v.boolean("it must be true or false"), false);
 const DROPOUT = "it must be a number from 0 to 1";
 export const dropoutShare = v.nullish(v.pipe(v.number(DROPOUT), v.minValue(0, DROPOUT), v.maxValue(1, DROPOUT)), 0);
 
+const KEY = "it must be an integer from −2^63 to 2^64 − 1";
+/** `projection_prng_key`. */
+export const prngKey = v.pipe(
+  v.union([v.pipe(v.number(KEY), v.safeInteger(KEY)), v.bigint(KEY)], KEY),
+  v.transform((value: number | bigint) => BigInt(value)),
+  v.minValue(-(2n ** 63n), KEY),
+  v.maxValue(2n ** 64n - 1n, KEY),
+);
+
 const textList = v.array(v.string("it must hold strings"), "it must be a list of strings");
 
 const LAYERS = "it must be a layer's index or a list of them";

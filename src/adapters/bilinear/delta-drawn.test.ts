@@ -11,7 +11,7 @@ import { fromProjections } from "../../bases/saved.ts";
 import { DeltaBases } from "./delta.ts";
 import type { Pairing } from "../../kernels/pairing.ts";
 import { drawPairTensors } from "../randlora/projection-tensors.ts";
-import { toProjection } from "../randlora/saved.ts";
+import { toProjection } from "../projection.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {

@@ -9,6 +9,7 @@ import {
   type LayerSettings,
   parseSettings,
   positiveInteger,
+  prngKey,
   text,
 } from "../settings.ts";
 import type { Adapter, PlainConfig } from "../types.ts";
@@ -31,18 +32,10 @@ export interface RandloraConfig extends LayerSettings {
   readonly dropout: number;
 }
 
-const KEY = "it must be an integer from −2^63 to 2^64 − 1";
-const key = v.pipe(
-  v.union([v.pipe(v.number(KEY), v.safeInteger(KEY)), v.bigint(KEY)], KEY),
-  v.transform((value: number | bigint) => BigInt(value)),
-  v.minValue(-(2n ** 63n), KEY),
-  v.maxValue(2n ** 64n - 1n, KEY),
-);
-
 const SCHEMA = v.object({
   r: v.optional(positiveInteger, 32),
   randlora_alpha: v.optional(finiteNumber, 640),
-  projection_prng_key: v.optional(key, 0n),
+  projection_prng_key: v.optional(prngKey, 0n),
   save_projection: v.nullish(v.boolean("it must be true or false"), true),
   sparse: flag,
   very_sparse: flag,

@@ -1,22 +1,14 @@
 import { RandloraError } from "../../errors.ts";
 import { canDraw, type FloatGrid, GENERATOR_NAMES, type GeneratorName, type Sparsity } from "../../random/names.ts";
-import { oneLine, quote } from "../../files/failure.ts";
-import {
-  type BaseModel,
-  findWeight,
-  isConv1d,
-  linearModules,
-  modelTypeOf,
-  type PathShift,
-  unshiftPath,
-} from "../base.ts";
-import { targetMatcher } from "../targets.ts";
+import { oneLine } from "../../files/failure.ts";
+import type { BaseModel, PathShift } from "../base.ts";
+import { unadaptedModules, unadaptedNote } from "../unadapted.ts";
 import type { Adapter } from "../types.ts";
 import type { BasesSpec } from "../../bases/bases.ts";
 import type { RandloraConfig } from "./config.ts";
 import type { Pairing } from "../../kernels/pairing.ts";
 import type { RandloraLayer } from "./layers.ts";
-import { gridOfWeights } from "./peft-draws.ts";
+import { gridOfWeights } from "../grid-of-weights.ts";
 import { type BasesRecord, parseBasesRecord } from "./record.ts";
 import { findSaved, type SavedPair } from "./saved.ts";
 
@@ -104,24 +96,11 @@ export function basesShape(layers: readonly { readonly out: number; readonly in:
 /** The shape at which PEFT draws: over every module of the base that the targets match, adapted in the file or not. */
 function drawnShape(question: BasesQuestion): { max: number; min: number; notes: readonly string[] } {
   const { adapter, config, base, shift, layers } = question;
-  const matches = targetMatcher(config.targets, modelTypeOf(base));
-  const adapted = new Set(layers.map(({ module }) => module));
-  const others = linearModules(base)
-    .map((module) => unshiftPath(module, shift))
-    .filter((module) => !adapted.has(module) && matches(module));
-  const shapes = others.map((module) => {
-    const [first = 0, second = 0] = findWeight(module, shift, base, adapter.path).shape;
-    return isConv1d(module, base, config.fanInFanOut) ? { out: second, in: first } : { out: first, in: second };
-  });
-  const shape = basesShape([...layers, ...shapes]);
+  const others = unadaptedModules(adapter, config, layers, base, shift);
+  const shape = basesShape([...layers, ...others]);
   const own = basesShape(layers);
-  const [module] = others;
-  if (module === undefined) return { ...shape, notes: [] };
-  // PEFT saves every module that its targets match: a file that holds fewer was probably trained on another model.
-  const counts = `target_modules match ${layers.length + others.length} modules of ${oneLine(base.path)}`;
-  const drawn = shape.max === own.max && shape.min === own.min ? "" : "; the bases are drawn large enough for all";
-  const note = `${counts}, the adapter holds ${layers.length} (not ${quote(module)}): was it trained on this model?`;
-  return { ...shape, notes: [`${oneLine(adapter.path)}: ${note}${drawn}`] };
+  const larger = shape.max !== own.max || shape.min !== own.min;
+  return { ...shape, notes: unadaptedNote(adapter, base, layers.length, others, larger) };
 }
 
 /** As {@link gridOfWeights}; a base without a grid is refused. */

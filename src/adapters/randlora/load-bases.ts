@@ -6,7 +6,7 @@ import { fromProjections } from "../../bases/saved.ts";
 import type { Bases, BasesExtent } from "../../bases/bases.ts";
 import type { BasesSource } from "./generator.ts";
 import type { BasesRecord } from "./record.ts";
-import { toProjection } from "./saved.ts";
+import { toProjection } from "../projection.ts";
 import { type StdCache, userStdCache } from "../../bases/std-cache.ts";
 import { takeSteps } from "../../bases/steps.ts";
 

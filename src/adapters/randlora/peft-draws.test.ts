@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { drawsAlike, gridOfWeights } from "./peft-draws.ts";
+import { gridOfWeights } from "../grid-of-weights.ts";
+import { drawsAlike } from "./peft-draws.ts";
 
 test("a single 16-bit weight decides about the grid, and two kinds of them leave none", () => {
   expect(gridOfWeights(["F32", "F32"])).toBe("f32");

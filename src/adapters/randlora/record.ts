@@ -1,10 +1,11 @@
 import type { Adapter } from "../types.ts";
 import * as v from "valibot";
 import { RandloraError } from "../../errors.ts";
-import { type GeneratorName, GENERATOR_NAMES, type FloatGrid } from "../../random/names.ts";
+import type { GeneratorName, FloatGrid } from "../../random/names.ts";
 import { oneLine } from "../../files/failure.ts";
 import { type JsonObject, toPlain } from "../../files/lossless-json.ts";
-import { finiteNumber, parseSettings, positiveInteger } from "../settings.ts";
+import { drawnDimension, RECORD_KEYS } from "../bases-record.ts";
+import { finiteNumber, parseSettings } from "../settings.ts";
 import type { Pairing } from "../../kernels/pairing.ts";
 
 /** What an adapter records of its bases, so that they can be drawn again and a redraw that differs is noticed. */
@@ -23,21 +24,15 @@ export interface BasesRecord {
   readonly sha256: { readonly a: string; readonly b: string };
 }
 
-const SHA = "it must be a SHA-256 in hexadecimal";
-const sha256 = v.pipe(v.string(SHA), v.regex(/^[0-9a-fA-F]{64}$/, SHA), v.toLowerCase());
 const std = v.nullish(v.pipe(finiteNumber, v.gtValue(0, "it must be positive")));
-const dimension = v.pipe(positiveInteger, v.maxValue(2 ** 31, "it must be at most 2^31"));
-const HASHES = "it must hold the hashes a and b";
 
 const SCHEMA = v.object({
-  generator: v.picklist(GENERATOR_NAMES, `it must be one of ${GENERATOR_NAMES.join(", ")}`),
+  ...RECORD_KEYS,
   pairing: v.optional(v.picklist(["peft", "paper"], 'it must be "peft" or "paper"'), "peft"),
-  max: dimension,
-  min: dimension,
-  dtype: v.picklist(["f32", "bf16", "f16"], 'it must be "f32", "bf16" or "f16"'),
+  max: drawnDimension,
+  min: drawnDimension,
   std_a: std,
   std_b: std,
-  sha256: v.object({ a: sha256, b: sha256 }, HASHES),
 });
 
 /**

@@ -1,20 +1,14 @@
 import * as v from "valibot";
 import { RandloraError } from "../../../errors.ts";
-import { canDraw, GENERATOR_NAMES, type GeneratorName, type Sparsity } from "../../../random/names.ts";
+import { BASES_SETTINGS } from "../../training/bases-settings.ts";
+import { canDraw, type GeneratorName, type Sparsity } from "../../../random/names.ts";
 
 /** Settings that RandLoRA alone has. */
 export const RANDLORA_SETTINGS = {
   /** The pairing of bases. */
   variant: v.picklist(["peft", "paper"]),
   sparsity: v.picklist(["dense", "sparse", "very-sparse"]),
-  /** In decimal digits, −2^63 … 2^64 − 1. */
-  basisSeed: v.pipe(v.string(), v.regex(/^-?\d{1,20}$/)),
-  /** Null where the bases come from an adapter that does not say what drew them. */
-  generator: v.nullable(v.picklist(GENERATOR_NAMES)),
-  /** Write the bases beside the parameters, as PEFT does. */
-  projections: v.boolean(),
-  /** Order of products: by flops and memory, or one of them everywhere. */
-  compute: v.picklist(["auto", "merged", "factored"]),
+  ...BASES_SETTINGS,
 } as const;
 
 export type RandloraSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeof RANDLORA_SETTINGS, undefined>>>;

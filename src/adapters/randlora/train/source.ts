@@ -3,13 +3,15 @@ import { fromBigInt, type JsonObject } from "../../../files/lossless-json.ts";
 import type { Adapter } from "../../types.ts";
 import { drawSteps } from "../../../bases/draw.ts";
 import type { Bases } from "../../../bases/bases.ts";
+import type { BasesFrom } from "../../bilinear/train/place.ts";
 import type { RandloraConfig } from "../config.ts";
 import type { Pairing } from "../../../kernels/pairing.ts";
 import { readParameters } from "../layers.ts";
 import type { BasesSource } from "../generator.ts";
 import { specOf } from "../identify.ts";
 import { loadBases } from "../load-bases.ts";
-import { drawsAlike, gridOfWeights } from "../peft-draws.ts";
+import { gridOfWeights } from "../../grid-of-weights.ts";
+import { drawsAlike } from "../peft-draws.ts";
 import { PEFT_TYPES } from "../peft-types.ts";
 import { planRandlora } from "../plan.ts";
 import { drawPairTensors } from "../projection-tensors.ts";
@@ -37,9 +39,6 @@ export interface RandloraModule {
   /** λ and γ before training. */
   readonly values: ModuleValues;
 }
-
-/** Where bases come from. */
-export type BasesFrom = "drawn" | "saved";
 
 /** A RandLoRA adapter before it is trained: new, or one that exists. Everything of it that no GPU is needed for. */
 export interface RandloraSource {

@@ -1,12 +1,13 @@
 import { randloraConfig } from "../config.ts";
 import { recordOf } from "../record.ts";
+import { parseBasesFrom } from "../../bilinear/train/place.ts";
 import type { AdapterTraining } from "../../training/definition.ts";
 import { targetSettings } from "../../training/existing.ts";
 import { findTargets } from "../../training/target-modules.ts";
 import { RANDLORA_SETTINGS, type RandloraSettings, resolveRandlora } from "./settings.ts";
 import { existingRandlora, newRandlora } from "./source.ts";
 import { trainedNumbers } from "../shape.ts";
-import { parseBasesFrom, trainableRandlora } from "./trained.ts";
+import { trainableRandlora } from "./trained.ts";
 
 export const randloraTraining: AdapterTraining<RandloraSettings> = {
   result: "adapter",
