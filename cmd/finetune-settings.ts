@@ -56,9 +56,10 @@ export function askedSettings(model: string | undefined, options: FinetuneOption
 /**
  * What is trained where neither a model nor data are named: the model that this program carries, on the data that it
  * carries. Steps are larger, and the default method's parameters more, than the defaults for models a thousand times as large.
+ * @param usualRate the method's learning rate: one that is larger stays
  */
-function embeddedRun(flags: Partial<FlatSettings>): Partial<FlatSettings> {
-  const run = { model: EMBEDDED, data: EMBEDDED, learningRate: 1e-3 };
+function embeddedRun(flags: Partial<FlatSettings>, usualRate: number): Partial<FlatSettings> {
+  const run = { model: EMBEDDED, data: EMBEDDED, learningRate: Math.max(1e-3, usualRate) };
   const adapter = { targets: "all-linear", rank: 8 };
   const isDefault = flags.method === undefined || flags.method === METHOD_NAMES[0];
   return { ...run, ...(isDefault && flags.initAdapter === undefined ? adapter : {}), ...flags };
@@ -75,9 +76,11 @@ export async function newSettings(flags: Partial<FlatSettings>, context: Context
   const { strftime } = await import("../src/text/template/strftime.ts");
   const { resolveSettings } = await import("../src/train/resolve-settings.ts");
   const { initialSettings } = await import("../src/train/init-adapter.ts");
+  const { methodNamed } = await import("../src/adapters/methods.ts");
+  const { readShapes } = await import("../src/train/module-shapes.ts");
   const { localPath } = await import("../src/options/places.ts");
-  const asked = flags.model === undefined && flags.data === undefined ? embeddedRun(flags) : flags;
-  const { model, data } = asked;
+  const isEmbedded = flags.model === undefined && flags.data === undefined;
+  const { model, data } = isEmbedded ? { model: EMBEDDED, data: EMBEDDED } : flags;
   if (model === undefined)
     throw new RandloraError(
       "usage",
@@ -88,15 +91,23 @@ export async function newSettings(flags: Partial<FlatSettings>, context: Context
     const own = model === EMBEDDED ? "; without MODEL the embedded model learns from data of its own" : "";
     throw new RandloraError("usage", "--data is missing", `name the file or folder to train on${own}`);
   }
-  const { folder } = await locate(model, context);
+  const location = await locate(model, context);
+  const { folder } = location;
   const { contextLength } = await loadConfig(folder);
   const { model_type: modelType } = await readConfig(folder, SUPPORTED_TYPES);
-  const adapter = asked.initAdapter && (await localPath(asked.initAdapter, "adapter", context));
-  const init = adapter ? await initialSettings(adapter, asked) : undefined;
+  const adapter = flags.initAdapter && (await localPath(flags.initAdapter, "adapter", context));
+  const init = adapter ? await initialSettings(adapter, flags) : undefined;
+  const { training } = methodNamed(flags.method ?? init?.method ?? METHOD_NAMES[0]);
+  const usual = training.result === "adapter" ? training.usual : undefined;
+  const asked = isEmbedded ? embeddedRun(flags, usual?.learningRate ?? 0) : flags;
+  const shapes = usual?.rankFits && (asked.rank ?? init?.rank) === undefined ? await readShapes(location) : undefined;
   const commit = commitOf(model, folder);
   const initCommit = asked.initAdapter && adapter ? commitOf(asked.initAdapter, adapter) : null;
   const date = strftime(new Date(), "%FT%T");
-  return resolveSettings({ ...asked, model, data, date, commit, initCommit }, { modelType, contextLength, init });
+  return resolveSettings(
+    { ...asked, model, data, date, commit, initCommit },
+    { modelType, contextLength, shapes, init },
+  );
 }
 
 /** The commit whose files lie in `folder`, where `name` is one on the Hub. */

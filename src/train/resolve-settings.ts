@@ -8,6 +8,7 @@ import type { AdapterTraining } from "../adapters/training/definition.ts";
 import { ADAPTER_SETTINGS } from "../adapters/training/settings.ts";
 import { DROPOUT_MICRO_BATCHES } from "../adapters/training/dropout.ts";
 import type { InitialSettings } from "./init-adapter.ts";
+import type { FindShapes } from "./module-shapes.ts";
 import {
   type AllAdapterSettings,
   asGiven,
@@ -26,6 +27,8 @@ export interface ModelFacts {
   /** config.json's `model_type`. */
   readonly modelType: string;
   readonly contextLength: number;
+  /** Finds adapted layers, for a usual rank that depends on them; without it they bound nothing. */
+  readonly shapes?: FindShapes | undefined;
   /** What `--init-adapter` brings: these may not be given otherwise. */
   readonly init?: Partial<InitialSettings> | undefined;
   /** Every method that there is; the first one is the default. */
@@ -80,7 +83,7 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
 }
 
 function adapterSettings(
-  { usual, resolve }: AdapterTraining,
+  { usual, capacity, resolve }: AdapterTraining,
   asked: AskedSettings,
   facts: ModelFacts,
 ): AllAdapterSettings {
@@ -91,13 +94,16 @@ function adapterSettings(
     throw new RandloraError("usage", cause, `leave ${flagOf(key, asked[key])} out`);
   }
   const given = { ...asked, ...init };
-  const rank = given.rank ?? usual.rank;
+  const targets = given.targets ?? usualTargets(facts.modelType);
+  const layers = given.layers ?? [];
+  const most = () => (usual.rankFits && facts.shapes ? capacity.most(facts.shapes({ targets, layers })) : Infinity);
+  const rank = given.rank ?? Math.min(usual.rank, most());
   const common = {
     rank,
-    alpha: given.alpha ?? usual.alphaPerRank * rank,
+    alpha: given.alpha ?? (usual.alphaPerRank ?? 1) * rank,
     dropout: given.dropout ?? 0,
-    targets: given.targets ?? usualTargets(facts.modelType),
-    layers: given.layers ?? [],
+    targets,
+    layers,
     initAdapter: given.initAdapter ?? null,
     initCommit: given.initCommit ?? null,
     initSha256: given.initSha256 ?? null,
@@ -117,14 +123,19 @@ function refuseForeign(method: string, methods: readonly TrainedMethod[], asked:
   const ownKeys = ({ training }: TrainedMethod) => Object.keys(training.result === "adapter" ? training.settings : {});
   const chosen = methodNamed(method, methods);
   const has = new Set(ownKeys(chosen));
-  const common = chosen.training.result === "adapter" ? [] : Object.keys(ADAPTER_SETTINGS);
   const given = new Map<string, unknown>(Object.entries(asked));
-  const foreign = [...methods.flatMap(ownKeys), ...common].find((key) => {
+  const foreign = [...methods.flatMap(ownKeys), ...missingCommon(chosen)].find((key) => {
     return !has.has(key) && (given.get(key) ?? false) !== false;
   });
   if (foreign === undefined) return;
   const flag = flagOf(foreign, given.get(foreign));
   throw new RandloraError("usage", `${flag} has no meaning with --method ${method}`, "leave it out");
+}
+
+/** Settings of adapters in general that this method has no use for. */
+function missingCommon({ training }: TrainedMethod): string[] {
+  if (training.result !== "adapter") return Object.keys(ADAPTER_SETTINGS);
+  return training.usual.alphaPerRank === null ? ["alpha"] : [];
 }
 
 function checkTogether(settings: TrainSettings, asked: AskedSettings): void {

@@ -14,8 +14,7 @@ export interface AdapterTraining<Own extends object = object> {
   readonly result: "adapter";
   /** What its own settings may be in run.json. */
   readonly settings: v.ObjectEntries & { readonly [K in keyof Own]: v.GenericSchema<unknown, Own[K]> };
-  /** What it takes where nothing else was said. */
-  readonly usual: { readonly rank: number; readonly alphaPerRank: number; readonly learningRate: number };
+  readonly usual: UsualSettings;
   readonly capacity: Capacity<Own>;
   /**
    * Its own settings, with defaults for what was not given.
@@ -31,6 +30,16 @@ export interface AdapterTraining<Own extends object = object> {
    *   reason when it is aborted
    */
   open(input: OpenInput, settings: AdapterSettings & Own, adapter: Adapter | undefined): Promise<Trainable>;
+}
+
+/** What a method takes where nothing else was said. */
+export interface UsualSettings {
+  readonly rank: number;
+  /** The usual rank is at most `capacity.most` of the adapted layers. */
+  readonly rankFits?: boolean;
+  /** Null: the method has no α, and its runs record the rank as such (α/r = 1). */
+  readonly alphaPerRank: number | null;
+  readonly learningRate: number;
 }
 
 /** How many numbers a method trains, and which of its settings decides. */
