@@ -1,6 +1,6 @@
 import { adapterFlops } from "../../src/adapters/bilinear/train/flops.ts";
 import { randloraShape } from "../../src/adapters/randlora/shape.ts";
-import { fuse } from "../../src/adapters/bilinear/train/fused.ts";
+import { fuse } from "../../src/adapters/training/fused.ts";
 import type { PlacedModel } from "../../src/train/model.ts";
 import { parseOrders } from "../../src/adapters/bilinear/train/orders.ts";
 import { microBatchOf } from "./synthetic.ts";

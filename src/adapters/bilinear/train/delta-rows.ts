@@ -1,9 +1,8 @@
 import { lambdaOrderKernel, LAMBDA_ORDER_WIDTH } from "../../../kernels/lambda-order.ts";
 import { uniform } from "../../../kernels/parameters.ts";
-import { WIDEN_WIDTH, widenKernel } from "../../../kernels/widen.ts";
 import { type Run } from "../../../tensor/run.ts";
 import { sliceRows, type Tensor } from "../../../tensor/tensor.ts";
-import { weightDtype } from "../../../tensor/weight.ts";
+import { recordWidened } from "../../../tensor/widen.ts";
 import { BLOCK_ROWS } from "../delta-block.ts";
 import type { BoundDeltaLayer } from "../delta.ts";
 import type { AdaptedMatrix, AdaptedPart } from "./adapted-matrix.ts";
@@ -58,23 +57,5 @@ export function recordDelta(
     for (const { parameters, buffers, workgroups } of bases.delta.dispatches(layer, block)) {
       run.dispatch(bases.delta.source, parameters, buffers, workgroups);
     }
-  }
-}
-
-/** Records y = x in f32. */
-function recordWidened(run: Run, x: Tensor, y: Tensor): void {
-  const [rows, cols] = x.shape;
-  const width = Math.ceil(cols / 4);
-  const step = Math.min(rowBlocks(run, x)[0]?.rows ?? rows, rowBlocks(run, y)[0]?.rows ?? rows);
-  for (let first = 0; first < rows; first += step) {
-    const count = Math.min(step, rows - first);
-    const [from, to] = [bind(run, sliceRows(x, first, count)), bind(run, sliceRows(y, first, count))];
-    const rowsY = Math.min(count, run.gpu.limits.maxComputeWorkgroupsPerDimension);
-    run.dispatch(
-      widenKernel(weightDtype("widening", x)),
-      uniform(count, width, from.offset / 4, x.pitch / 4, to.offset / 4, y.pitch / 4, rowsY),
-      [from.binding, to.binding],
-      [Math.ceil(width / WIDEN_WIDTH), rowsY, Math.ceil(count / rowsY)],
-    );
   }
 }

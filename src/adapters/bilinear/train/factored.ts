@@ -4,13 +4,12 @@ import { sliceCols, type Tensor } from "../../../tensor/tensor.ts";
 import type { AdaptedMatrix, AdaptedPart } from "./adapted-matrix.ts";
 import {
   adapterInput,
-  addBasisGradient,
   addInputGradient,
-  type AdapterContext,
   type LinearGradients,
   type LinearOperands,
   type Masks,
-} from "./context.ts";
+} from "../../training/adapted-linear.ts";
+import { addBasisGradient, type AdapterContext } from "./context.ts";
 import { recordIntoBasis, recordOutOfBasis, recordScaledA } from "./products.ts";
 
 // PEFT's own order: y = xWᵀ + scale · (x·Ŝᵀ)·B̂ᵀ where out ≥ in, and xWᵀ + scale · (x·B̂)·Ŝ where out < in.

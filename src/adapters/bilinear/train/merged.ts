@@ -4,13 +4,12 @@ import { pitchOf, sliceCols, sliceRows, type Tensor, tensorIn } from "../../../t
 import type { AdaptedMatrix, AdaptedPart } from "./adapted-matrix.ts";
 import {
   adapterInput,
-  addBasisGradient,
   addInputGradient,
-  type AdapterContext,
   type LinearGradients,
   type LinearOperands,
   type Masks,
-} from "./context.ts";
+} from "../../training/adapted-linear.ts";
+import { addBasisGradient, type AdapterContext } from "./context.ts";
 import { recordDelta, recordMerged } from "./delta-rows.ts";
 import { recordIntoBasis } from "./products.ts";
 
@@ -92,7 +91,7 @@ export function finishMerged(run: Run, context: AdapterContext, { parts }: Adapt
 
 /** dŜ = scale · B̂ᵀ·G, block after block of B̂'s rows. */
 function addProductGradient(run: Run, context: AdapterContext, part: AdaptedPart, g: Tensor): void {
-  for (const { first, tensor } of context.bases.rows(run, part.shape, context.workspace.panel)) {
+  for (const { first, tensor } of context.bases.rows(run, part.shape, context.workspace.find("panel"))) {
     addBasisGradient(run, context, part, tensor, sliceRows(g, first, tensor.shape[0]));
   }
 }

@@ -2,7 +2,8 @@ import { RandloraError } from "../../../errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import type { MethodChoices, PlaceOptions } from "../../training/method.ts";
 import type { OrderPlan } from "./flops.ts";
-import { fuse, type WeightRows } from "./fused.ts";
+import { fuse } from "../../training/fused.ts";
+import type { TrainedModule } from "./module.ts";
 import { type Compute, planOrders } from "./plan-orders.ts";
 import type { TrainingBases } from "./training-bases.ts";
 
@@ -13,7 +14,7 @@ export function chooseOrders(
   { compute, dropout }: { readonly compute: Compute; readonly dropout: number },
   place: PlaceOptions,
   bases: TrainingBases,
-  modules: readonly WeightRows[],
+  modules: readonly TrainedModule[],
 ): readonly OrderPlan[] {
   const matrices = fuse(modules).map(({ shape }) => shape);
   if (place.choices !== undefined) return parseOrders(place.choices, matrices.length, place.choicesFile);

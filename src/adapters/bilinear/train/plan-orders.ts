@@ -1,6 +1,7 @@
 import { pitchOf } from "../../../tensor/tensor.ts";
 import { adapterFlops, type OrderPlan, type StepSize } from "./flops.ts";
-import { type MatrixShape, mergedBytes, productBytes, workspaceSizes, type WorkspaceTerms } from "./workspace.ts";
+import { mergedBytes } from "../../training/fused.ts";
+import { type MatrixShape, productBytes, workspaceSizes, type WorkspaceTerms } from "./workspace.ts";
 
 /** `--compute`. */
 export type Compute = "auto" | "merged" | "factored";

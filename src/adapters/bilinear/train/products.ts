@@ -10,7 +10,7 @@ import { bind } from "../../../tensor/row-blocks.ts";
 /** Records h = big·B̂ in units of B̂: big (tokens, M), h (tokens, n·r). */
 export function recordIntoBasis(run: Run, context: AdapterContext, part: AdaptedPart, big: Tensor, h: Tensor): void {
   const { bases, workspace } = context;
-  for (const { first, tensor } of bases.rows(run, part.shape, workspace.panel)) {
+  for (const { first, tensor } of bases.rows(run, part.shape, workspace.find("panel"))) {
     const a = sliceCols(big, first, tensor.shape[0]);
     recordGemm(run, { order: "NN", a, b: tensor, y: h, accumulate: first > 0 });
   }
@@ -27,7 +27,7 @@ export function recordOutOfBasis(
 ): void {
   const { bases, workspace } = context;
   const scale = context.scale * bases.unit;
-  for (const { first, tensor } of bases.rows(run, part.shape, workspace.panel)) {
+  for (const { first, tensor } of bases.rows(run, part.shape, workspace.find("panel"))) {
     const columns = sliceCols(y, first, tensor.shape[0]);
     recordGemm(run, { order: "NT", a: h, b: tensor, y: columns, scale, accumulate });
   }

@@ -1,21 +1,21 @@
 import type { Gpu } from "../../../gpu/gpu.ts";
 import type { GpuBuffer } from "../../../gpu/memory.ts";
-import { ELEMENTWISE } from "../../../kernels/elementwise.ts";
 import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
 import { type Linears, PLAIN_LINEARS, type Projection } from "../../../models/linears.ts";
-import { recordElementwise } from "../../../tensor/elementwise.ts";
 import type { Recorder } from "../../../tensor/recorder.ts";
 import type { Run } from "../../../tensor/run.ts";
 import { pitchOf, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
 import { type AdaptedMatrix, heldBuffers } from "./adapted-matrix.ts";
-import type { AdapterContext, LinearGradients, LinearOperands, Masks } from "./context.ts";
+import { type LinearGradients, type LinearOperands, type Masks, recordAdapted } from "../../training/adapted-linear.ts";
+import type { AdapterContext } from "./context.ts";
 import { factoredBackward, factoredForward } from "./factored.ts";
 import type { OrderPlan } from "./flops.ts";
-import { type FusedMatrix, fuse } from "./fused.ts";
+import { type FusedMatrix, fuse, mergedBytes } from "../../training/fused.ts";
+import { Scratch } from "../../training/scratch.ts";
 import { finishMerged, mergedBackward, mergedForward, prepareMerged } from "./merged.ts";
 import type { TrainedModule } from "./module.ts";
 import type { TrainingBases } from "./training-bases.ts";
-import { mergedBytes, productBytes, Workspace, workspaceSizes } from "./workspace.ts";
+import { productBytes, workspaceSizes } from "./workspace.ts";
 
 /** What an adapter under training is made of. */
 export interface TrainedBilinearOptions {
@@ -56,7 +56,7 @@ export class TrainedBilinear {
       },
     );
     this.#gpu = gpu;
-    this.#context = { bases, workspace: new Workspace(gpu, sizes), scale, dropout };
+    this.#context = { bases, workspace: new Scratch(gpu, { ...sizes }), scale, dropout };
     this.#matrices = new Map(
       fused.map((matrix, index) => [matrix.weight.buffer, this.#hold(matrix, plans[index], modules)]),
     );
@@ -91,26 +91,14 @@ export class TrainedBilinear {
   }
 
   #apply(recorder: Recorder, inputs: Projection, masks: Masks): Tensor {
-    const { x, weight, residual } = inputs;
+    const { weight } = inputs;
     const matrix = this.#matrices.get(weight.buffer);
     if (matrix === undefined) return PLAIN_LINEARS.apply(recorder, inputs);
     if (weight.shape[0] !== matrix.weight.shape[0]) throw new Error("a part of an adapted matrix is multiplied with");
-    const { run } = recorder;
-    const y = recorder.allocate("adapted", [x.shape[0], weight.shape[0]]);
-    this.#forward(run, matrix, inputs, y, masks);
-    recorder.record({
-      name: "adapted linear",
-      trains: true,
-      inputs: residual === undefined ? [x] : [x, residual],
-      outputs: [y],
-      saves: () => [x],
-      backward: (_, [dy], [dx, dResidual]) => {
-        if (dy === undefined) return;
-        this.#backward(run, matrix, { x, dy, dx }, masks);
-        if (dResidual !== undefined) recordElementwise(run, ELEMENTWISE.copy, dy, undefined, dResidual);
-      },
+    return recordAdapted(recorder, inputs, {
+      forward: (run, operands, y) => this.#forward(run, matrix, operands, y, masks),
+      backward: (run, gradients) => this.#backward(run, matrix, gradients, masks),
     });
-    return y;
   }
 
   /** Records y of a matrix. */

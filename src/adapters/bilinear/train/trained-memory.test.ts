@@ -8,7 +8,7 @@ import { sliceRows, tensorIn } from "../../../tensor/tensor.ts";
 import { place } from "../../../tensor/testing/placed.ts";
 import { deltaReference } from "../delta-reference.ts";
 import type { OrderPlan } from "./flops.ts";
-import { fuse } from "./fused.ts";
+import { fuse } from "../../training/fused.ts";
 import type { TrainedModule } from "./module.ts";
 import { orderBytes } from "./plan-orders.ts";
 import type { BilinearShape } from "../shape.ts";

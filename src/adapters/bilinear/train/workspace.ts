@@ -1,18 +1,12 @@
-import type { Gpu } from "../../../gpu/gpu.ts";
-import type { GpuBuffer } from "../../../gpu/memory.ts";
 import type { Staging } from "../../../kernels/staging.ts";
 import { pitchOf } from "../../../tensor/tensor.ts";
+import { type FusedShape, mergedBytes } from "../../training/fused.ts";
 import { splitBasisGradient } from "./basis-gradient.ts";
 import type { OrderPlan } from "./flops.ts";
 import type { BilinearShape } from "../shape.ts";
 
 /** One matrix that the decoder multiplies with, and the modules that are adapted in it. */
-export interface MatrixShape {
-  /** Rows of the whole matrix, those of other modules included. */
-  readonly out: number;
-  readonly in: number;
-  readonly modules: readonly BilinearShape[];
-}
+export type MatrixShape = FusedShape<BilinearShape>;
 
 /** How the GPU and the bases shape the scratch. */
 export interface WorkspaceTerms {
@@ -23,7 +17,7 @@ export interface WorkspaceTerms {
   panelBytes(shape: BilinearShape): number;
 }
 
-/** Bytes of each scratch buffer. All modules share them: what is recorded one after the other runs so. */
+/** Bytes of each scratch buffer. */
 export interface WorkspaceSizes {
   /** W' of a whole matrix, or ΔW of a module. */
   readonly merged: number;
@@ -40,11 +34,6 @@ export interface WorkspaceSizes {
 }
 
 export type WorkspaceRole = keyof WorkspaceSizes;
-
-/** Bytes of W' (or of a module's ΔW) in f32; its rows are as long as those of a 16-bit W. */
-export function mergedBytes(out: number, input: number): number {
-  return out * pitchOf(input, "BF16") * 4;
-}
 
 /** Bytes of G (M, m) of one module. */
 export function productBytes({ rows, cols }: BilinearShape): number {
@@ -87,33 +76,4 @@ export function workspaceSizes(
     }
   });
   return sizes;
-}
-
-/** The scratch buffers, allocated once. */
-export class Workspace {
-  readonly #gpu: Gpu;
-  readonly #buffers = new Map<string, GpuBuffer>();
-
-  constructor(gpu: Gpu, sizes: WorkspaceSizes) {
-    this.#gpu = gpu;
-    for (const [role, bytes] of Object.entries(sizes)) {
-      if (bytes > 0) this.#buffers.set(role, gpu.memory.allocate(`adapter scratch: ${role}`, bytes));
-    }
-  }
-
-  get(role: WorkspaceRole): GpuBuffer {
-    const buffer = this.#buffers.get(role);
-    if (buffer === undefined) throw new Error(`no scratch was planned for ${role}`);
-    return buffer;
-  }
-
-  /** The panel that packed bases are unpacked to; undefined where B̂ is an operand as it lies. */
-  get panel(): GpuBuffer | undefined {
-    return this.#buffers.get("panel");
-  }
-
-  release(): void {
-    for (const buffer of this.#buffers.values()) this.#gpu.memory.release(buffer);
-    this.#buffers.clear();
-  }
 }

@@ -1,20 +1,26 @@
-import type { GpuBuffer } from "../../../gpu/memory.ts";
-import { elementBytes, type Tensor } from "../../../tensor/tensor.ts";
-import type { BilinearShape } from "../shape.ts";
-import type { MatrixShape } from "./workspace.ts";
+import type { GpuBuffer } from "../../gpu/memory.ts";
+import { elementBytes, pitchOf, type Tensor } from "../../tensor/tensor.ts";
 
 /** Rows of a matrix: what is needed of a module to find its place. */
 export interface WeightRows {
   readonly name: string;
-  /** See `TrainedModule.weight`. */
+  /** W (out, in) as stored: whole rows of the matrix that the decoder multiplies with, which fills its buffer. */
   readonly weight: Tensor;
-  readonly shape: BilinearShape;
+  readonly shape: { readonly out: number };
+}
+
+/** One matrix that the decoder multiplies with, and the modules that are adapted in it. */
+export interface FusedShape<S> {
+  /** Rows of the whole matrix, those of other modules included. */
+  readonly out: number;
+  readonly in: number;
+  readonly modules: readonly S[];
 }
 
 /** A matrix that the decoder multiplies with, and the adapted modules among its rows. */
 export interface FusedMatrix<M extends WeightRows = WeightRows> {
   readonly weight: Tensor;
-  readonly shape: MatrixShape;
+  readonly shape: FusedShape<M["shape"]>;
   /** In the order of their rows. */
   readonly parts: readonly FusedPart<M>[];
 }
@@ -38,6 +44,11 @@ export function fuse<M extends WeightRows>(modules: readonly M[]): FusedMatrix<M
     else group.push(module);
   }
   return [...groups].map(([buffer, group]) => fuseOne(buffer, group));
+}
+
+/** Bytes of W' (or of a module's ΔW) in f32; its rows are as long as those of a 16-bit W. */
+export function mergedBytes(out: number, input: number): number {
+  return out * pitchOf(input, "BF16") * 4;
 }
 
 function fuseOne<M extends WeightRows>(buffer: GpuBuffer, modules: readonly M[]): FusedMatrix<M> {
