@@ -5,6 +5,7 @@ import workgroupText from "./attention-backward-workgroup.wgsl" with { type: "te
 import statsText from "./attention-stats.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
 import type { Staging } from "./staging.ts";
+import { uniformStruct } from "./parameters.ts";
 
 const families = {
   subgroup: kernelFamily("attention-backward", headText + subgroupText),
@@ -57,3 +58,37 @@ export const ATTENTION_STATS_TOKENS = 64;
 
 /** What the gradients need of each token and head; see attention-stats.wgsl. */
 export const ATTENTION_STATS_KERNEL: KernelSource = statsFamily({});
+
+/** Parameters: see attention-backward.wgsl. */
+export const attentionBackwardParameters = uniformStruct({
+  tokens: "u32",
+  positions: "u32",
+  group: "u32",
+  head: "u32",
+  causal: "flag",
+  firstPosition: "u32",
+  scale: "f32",
+  cap: "f32",
+  cols0: "place",
+  cols1: "place",
+  rows0: "place",
+  rows1: "place",
+  out0: "place",
+  out1: "place",
+});
+
+/** Parameters: see attention-stats.wgsl. */
+export const attentionStatsParameters = uniformStruct({
+  tokens: "u32",
+  heads: "u32",
+  head: "u32",
+  firstPosition: "u32",
+  window: "u32",
+  flags: "u32",
+  y: "place",
+  dy: "place",
+  sums: "place",
+  dsums: "place",
+  firstsAt: "u32",
+  lastsAt: "u32",
+});

@@ -4,6 +4,7 @@ import subgroupText from "./attention-subgroup.wgsl" with { type: "text" };
 import workgroupText from "./attention-workgroup.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
 import type { Staging } from "./staging.ts";
+import { uniformStruct } from "./parameters.ts";
 
 const families = {
   subgroup: kernelFamily("attention", headText + subgroupText),
@@ -28,7 +29,7 @@ export function attentionSlices(staging: Staging, headSize: number): number {
 }
 
 /**
- * Attention for heads of `headSize` elements, a multiple of 4. Parameters: see attention.wgsl.
+ * Attention for heads of `headSize` elements, a multiple of 4.
  * @param softcap are scores capped?
  * @param extras does it take the first and last key of each token, and give the logarithms of the sums?
  */
@@ -49,3 +50,22 @@ export function attentionKernel(staging: Staging, headSize: number, softcap: boo
     UNITS: Math.ceil((rows * vectors) / 128),
   });
 }
+
+/** Parameters: see attention.wgsl. */
+export const attentionParameters = uniformStruct({
+  tokens: "u32",
+  group: "u32",
+  firstPosition: "u32",
+  window: "u32",
+  scale: "f32",
+  cap: "f32",
+  q: "place",
+  k: "place",
+  v: "place",
+  y: "place",
+  flags: "u32",
+  firstsAt: "u32",
+  lastsAt: "u32",
+  sums: "place",
+  heads: "u32",
+});

@@ -6,10 +6,26 @@ import { kernelFamily } from "./family.ts";
 import type { Pairing } from "./pairing.ts";
 import { productDefinitions } from "./product.ts";
 import type { Staging } from "./staging.ts";
+import { uniformStruct } from "./parameters.ts";
 
 const family = kernelFamily("basis-gradient", basisGradientText, { workgroup: workgroupText });
 
-/** Partial sums of dλ and dγ from PᵀQ; `left`: how P is stored. Parameters: see basis-gradient.wgsl. */
+/** Partial sums of dλ and dγ from PᵀQ; `left`: how P is stored. */
 export function basisGradientKernel(staging: Staging, pairing: Pairing, left: KernelDtype): KernelSource {
   return family({ DTYPE: left, PAIRING: pairing, ...productDefinitions(staging, "terms", "terms") });
 }
+
+/** Parameters: see basis-gradient.wgsl. */
+export const basisGradientParameters = uniformStruct({
+  rows: "u32",
+  cols: "u32",
+  terms: "u32",
+  sliceTiles: "u32",
+  p: "place",
+  q: "place",
+  bases: "u32",
+  rank: "u32",
+  aPitch: "u32",
+  gamma: "place",
+  lambda: "place",
+});

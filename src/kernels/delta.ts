@@ -5,9 +5,9 @@ import storeText from "./delta-store.wgsl" with { type: "text" };
 import deltaText from "./delta.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
 import type { Pairing } from "./pairing.ts";
-import { f32, uniform } from "./parameters.ts";
 import { productDefinitions, productTile } from "./product.ts";
 import type { Staging } from "./staging.ts";
+import { uniformStruct } from "./parameters.ts";
 
 /** How a basis lies in GPU memory; `philox` lies nowhere and is drawn where it is used. */
 export type DeltaStorage = "bf16" | "f16" | "f32" | "ternary" | "philox";
@@ -37,53 +37,26 @@ export function deltaKernel({ a, b, pairing, staging }: DeltaVariant): KernelSou
   });
 }
 
-/** Parameters of one dispatch, in the order of the WGSL struct. */
-export interface DeltaParameters {
-  readonly rows: number;
-  readonly cols: number;
-  readonly terms: number;
-  readonly fastCount: number;
-  readonly firstRow: number;
-  readonly firstCol: number;
-  readonly bStride: number;
-  readonly aStride: number;
-  readonly gammaStride: number;
-  readonly targetPitch: number;
-  readonly transposed: boolean;
-  readonly accumulate: boolean;
-  readonly scale: number;
-  readonly threshold: number;
-  readonly key: readonly [number, number];
-  readonly dense: boolean;
-  readonly aDrawn: number;
-  readonly bDrawn: number;
-  readonly targetAt: number;
-  /** Bits of f32 that the grid of dense elements lacks: 0, 13 (f16), 16 (bf16). */
-  readonly dropped: number;
-}
-
-/** The uniform's bytes. */
-export function deltaParameters(values: DeltaParameters): Uint32Array<ArrayBuffer> {
-  return uniform(
-    values.rows,
-    values.cols,
-    values.terms,
-    values.fastCount,
-    values.firstRow,
-    values.firstCol,
-    values.bStride,
-    values.aStride,
-    values.gammaStride,
-    values.targetPitch,
-    Number(values.transposed),
-    Number(values.accumulate),
-    f32(values.scale),
-    values.threshold,
-    ...values.key,
-    Number(values.dense),
-    values.aDrawn,
-    values.bDrawn,
-    values.targetAt,
-    values.dropped,
-  );
-}
+/** Parameters: see delta.wgsl. */
+export const deltaParameters = uniformStruct({
+  rows: "u32",
+  cols: "u32",
+  terms: "u32",
+  fastCount: "u32",
+  firstRow: "u32",
+  firstCol: "u32",
+  bStride: "u32",
+  aStride: "u32",
+  gammaStride: "u32",
+  targetPitch: "u32",
+  transposed: "flag",
+  accumulate: "flag",
+  scale: "f32",
+  threshold: "u32",
+  key: "vec2u",
+  dense: "flag",
+  aDrawn: "u32",
+  bDrawn: "u32",
+  targetAt: "u32",
+  dropped: "u32",
+});

@@ -2,6 +2,7 @@ import type { KernelSource } from "../gpu/pipelines.ts";
 import { kernelFamily, reduction } from "./family.ts";
 import finishText from "./finish.wgsl" with { type: "text" };
 import type { Staging } from "./staging.ts";
+import { uniformStruct } from "./parameters.ts";
 
 /** Flags of one dispatch; the constants of the same names in finish.wgsl. */
 export const FINISH_FLAGS = { hasWeight: 1, roundDelta: 2 } as const;
@@ -11,7 +12,7 @@ const VECTORS = 64;
 
 const family = kernelFamily("finish", finishText);
 
-/** W + ΔW, rounded once, with statistics. Parameters: see finish.wgsl. */
+/** W + ΔW, rounded once, with statistics. */
 export function finishKernel(staging: Staging): KernelSource {
   return family({ VECTORS, ...reduction(staging, 64) });
 }
@@ -20,3 +21,15 @@ export function finishKernel(staging: Staging): KernelSource {
 export function finishPart(staging: Staging): number {
   return VECTORS * reduction(staging, 64).THREADS;
 }
+
+/** Parameters: see finish.wgsl. */
+export const finishParameters = uniformStruct({
+  cols: "u32",
+  width: "u32",
+  vectors: "u32",
+  pitch: "u32",
+  flags: "u32",
+  sourceDtype: "u32",
+  targetDtype: "u32",
+  perRow: "u32",
+});

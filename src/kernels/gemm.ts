@@ -4,6 +4,7 @@ import { kernelFamily } from "./family.ts";
 import gemmText from "./gemm.wgsl" with { type: "text" };
 import { type Along, productDefinitions } from "./product.ts";
 import type { Staging } from "./staging.ts";
+import { uniformStruct } from "./parameters.ts";
 
 /** Which of the operands are transposed: y = a bᵀ, a b or aᵀ b. */
 export type GemmOrder = "NT" | "NN" | "TN";
@@ -20,7 +21,21 @@ const ALONG: Readonly<Record<GemmOrder, readonly [a: Along, b: Along]>> = {
 
 const family = kernelFamily("gemm", gemmText);
 
-/** The product of two matrices, the second stored as `dtype`. Parameters: see gemm.wgsl. */
+/** The product of two matrices, the second stored as `dtype`. */
 export function gemmKernel(staging: Staging, order: GemmOrder, dtype: KernelDtype): KernelSource {
   return family({ ORDER: order, DTYPE: dtype, ...productDefinitions(staging, ...ALONG[order]) });
 }
+
+/** Parameters: see gemm.wgsl. */
+export const gemmParameters = uniformStruct({
+  rows: "u32",
+  cols: "u32",
+  terms: "u32",
+  flags: "u32",
+  a: "place",
+  b: "place",
+  y: "place",
+  biasAt: "u32",
+  residual: "place",
+  scale: "f32",
+});

@@ -3,6 +3,7 @@ import { kernelFamily, reduction } from "./family.ts";
 import nllText from "./nll.wgsl" with { type: "text" };
 import backwardText from "./nll-backward.wgsl" with { type: "text" };
 import type { Staging } from "./staging.ts";
+import { uniformStruct } from "./parameters.ts";
 
 const family = kernelFamily("nll", nllText);
 
@@ -23,7 +24,7 @@ export function nllBlock(staging: Staging, tokens: number): number {
   return Math.min(most, Math.max(LEAST_COLS, fitting));
 }
 
-/** Negative log-likelihood of a target a row, block by block; one workgroup a row. Parameters: see nll.wgsl. */
+/** Negative log-likelihood of a target a row, block by block; one workgroup a row. */
 export function nllKernel(staging: Staging): KernelSource {
   return family(reduction(staging, THREADS));
 }
@@ -32,5 +33,31 @@ export function nllKernel(staging: Staging): KernelSource {
 export const NLL_FLAGS = { hasDy: 1, hasDlse: 2 } as const;
 /** Vectors of 4 columns that one workgroup of the backward kernel handles. */
 export const NLL_BACKWARD_WIDTH = 64;
-/** Turns a block of logits into their gradient. Parameters: see nll-backward.wgsl. */
+/** Turns a block of logits into their gradient. */
 export const NLL_BACKWARD_KERNEL = kernelFamily("nll-backward", backwardText)({});
+
+/** Parameters: see nll-backward.wgsl. */
+export const nllBackwardParameters = uniformStruct({
+  cols: "u32",
+  first: "u32",
+  logits: "place",
+  targetsAt: "u32",
+  lse: "place",
+  dy: "place",
+  dlse: "place",
+  flags: "u32",
+  cap: "f32",
+});
+
+/** Parameters: see nll.wgsl. */
+export const nllParameters = uniformStruct({
+  cols: "u32",
+  first: "u32",
+  logits: "place",
+  targetsAt: "u32",
+  isFirst: "flag",
+  isLast: "flag",
+  nll: "place",
+  lse: "place",
+  cap: "f32",
+});

@@ -3,6 +3,7 @@ import { kernelFamily, reduction } from "./family.ts";
 import lossSumText from "./loss-sum.wgsl" with { type: "text" };
 import normText from "./norm.wgsl" with { type: "text" };
 import type { Staging } from "./staging.ts";
+import { uniformStruct } from "./parameters.ts";
 
 const norm = kernelFamily("norm", normText);
 const lossSum = kernelFamily("loss-sum", lossSumText);
@@ -10,7 +11,7 @@ const lossSum = kernelFamily("loss-sum", lossSumText);
 /** Vectors of 4 that one thread squares and sums: 256 terms. */
 const VECTORS = 64;
 
-/** Sums of squares of parts of a flat array, {@link squaresPart} vectors of 4 a workgroup. Parameters: see norm.wgsl. */
+/** Sums of squares of parts of a flat array, {@link squaresPart} vectors of 4 a workgroup. */
 export function squaresKernel(staging: Staging): KernelSource {
   return norm({ STAGE: "squares", VECTORS, ...reduction(staging, 64) });
 }
@@ -25,7 +26,30 @@ export function normKernel(staging: Staging): KernelSource {
   return norm({ STAGE: "norm", VECTORS, ...reduction(staging, 64) });
 }
 
-/** Adds weighted sums of losses up. One workgroup. Parameters: see loss-sum.wgsl. */
+/** Adds weighted sums of losses up. One workgroup. */
 export function lossSumKernel(staging: Staging): KernelSource {
   return lossSum(reduction(staging, 64));
 }
+
+/** Parameters: see loss-sum.wgsl. */
+export const lossSumParameters = uniformStruct({
+  count: "u32",
+  at: "u32",
+  pitch: "u32",
+  weight: "f32",
+  isFirst: "flag",
+  slot: "u32",
+});
+
+/** Parameters: see norm.wgsl. */
+export const squaresParameters = uniformStruct({
+  vectors: "u32",
+  perRow: "u32",
+  first: "u32",
+});
+
+/** Parameters: see norm.wgsl. */
+export const normParameters = uniformStruct({
+  count: "u32",
+  clip: "f32",
+});

@@ -13,3 +13,54 @@ export function uniform(...words: readonly number[]): Uint32Array<ArrayBuffer> {
   packed.set(words);
   return packed;
 }
+
+/** Two whole numbers: of a `vec2<u32>`, or where a matrix begins and how far apart its rows are. */
+export type Pair = readonly [number, number];
+
+/** What the members of a uniform struct are given as. */
+interface MemberValues {
+  readonly u32: number;
+  readonly f32: number;
+  /** A u32 that is 1 or 0. */
+  readonly flag: boolean;
+  /** A `vec2<u32>`. */
+  readonly vec2u: Pair;
+  /** Two u32 in WGSL, NAME_at and NAME_pitch: what lies before the first element, and from row to row. */
+  readonly place: Pair;
+}
+
+/** Members of a uniform struct, in the order of the WGSL struct and without its padding; names in camel case. */
+export type UniformMembers = Readonly<Record<string, keyof MemberValues>>;
+
+export type UniformValues<M extends UniformMembers> = { readonly [N in keyof M]: MemberValues[M[N]] };
+
+/** Packs a uniform struct's values, by name. */
+export interface UniformStruct<M extends UniformMembers> {
+  (values: UniformValues<M>): Uint32Array<ArrayBuffer>;
+  readonly members: M;
+}
+
+/** The packer of a uniform struct, which `parameters.test.ts` holds to that of the `.wgsl`; padded to whole 16 bytes. */
+export function uniformStruct<const M extends UniformMembers>(members: M): UniformStruct<M> {
+  let words = 0;
+  const layout = Object.entries(members).map(([name, kind]) => {
+    if (kind === "vec2u") words = Math.ceil(words / 2) * 2;
+    const at = words;
+    words += kind === "vec2u" || kind === "place" ? 2 : 1;
+    return { name, kind, at };
+  });
+  const length = Math.ceil(words / 4) * 4;
+  const pack = (values: Readonly<Record<string, number | boolean | Pair>>) => {
+    const packed = new Uint32Array(length);
+    for (const { name, kind, at } of layout) {
+      const value = values[name];
+      if (typeof value === "number") packed[at] = kind === "f32" ? f32(value) : value;
+      else if (typeof value === "object") {
+        packed[at] = value[0];
+        packed[at + 1] = value[1];
+      } else packed[at] = value === true ? 1 : 0;
+    }
+    return packed;
+  };
+  return Object.assign(pack, { members });
+}

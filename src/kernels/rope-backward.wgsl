@@ -10,7 +10,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (c >= p.q_width + p.k_width) {
     c -= p.q_width + p.k_width;
     if (c < p.v_width) {
-      result[p.v_to + row * p.v_to_pitch + c] = v[p.v_at + row * p.v_pitch + c];
+      result[p.v_to_at + row * p.v_to_pitch + c] = v[p.v_at + row * p.v_pitch + c];
     }
     return;
   }
@@ -19,6 +19,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     c -= p.q_width;
   }
   let source = select(p.k_at + row * p.k_pitch, p.q_at + row * p.q_pitch, is_q) + c;
-  let to = select(p.k_to + row * p.k_to_pitch, p.q_to + row * p.q_to_pitch, is_q) + c;
+  let to = select(p.k_to_at + row * p.k_to_pitch, p.q_to_at + row * p.q_to_pitch, is_q) + c;
   result[to] = turned(is_q, source, c % p.head, row, -1.0);
 }

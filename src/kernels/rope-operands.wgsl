@@ -7,7 +7,6 @@ struct Parameters {
   v_width: u32,
   angle_at: u32, // of cos and sin, alike
   angle_pitch: u32,
-  pad: u32,
   // vectors before the first element, and from row to row
   q_at: u32,
   q_pitch: u32,
@@ -15,12 +14,13 @@ struct Parameters {
   k_pitch: u32,
   v_at: u32,
   v_pitch: u32,
-  q_to: u32,
+  q_to_at: u32,
   q_to_pitch: u32,
-  k_to: u32,
+  k_to_at: u32,
   k_to_pitch: u32,
-  v_to: u32,
+  v_to_at: u32,
   v_to_pitch: u32,
+  pad: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Parameters;

@@ -12,7 +12,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (c >= p.q_width + p.k_width) {
     c -= p.q_width + p.k_width;
     if (c < p.v_width) {
-      v_out[p.v_to + row * p.v_to_pitch + c] = v[p.v_at + row * p.v_pitch + c];
+      v_out[p.v_to_at + row * p.v_to_pitch + c] = v[p.v_at + row * p.v_pitch + c];
     }
     return;
   }
@@ -23,8 +23,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let source = select(p.k_at + row * p.k_pitch, p.q_at + row * p.q_pitch, is_q) + c;
   let result = turned(is_q, source, c % p.head, row, 1.0);
   if (is_q) {
-    q_out[p.q_to + row * p.q_to_pitch + c] = result;
+    q_out[p.q_to_at + row * p.q_to_pitch + c] = result;
   } else {
-    k_out[p.k_to + row * p.k_to_pitch + c] = result;
+    k_out[p.k_to_at + row * p.k_to_pitch + c] = result;
   }
 }

@@ -2,13 +2,26 @@ import type { KernelSource } from "../gpu/pipelines.ts";
 import { kernelFamily, reduction } from "./family.ts";
 import type { Staging } from "./staging.ts";
 import topKText from "./top-k.wgsl" with { type: "text" };
+import { uniformStruct } from "./parameters.ts";
 
 const family = kernelFamily("top-k", topKText);
 
 /** Candidates that one workgroup of the first pass looks at. */
 export const TOP_K_CHUNK = 1024;
 
-/** The k largest of chunks of a row. Parameters: see top-k.wgsl. */
+/** The k largest of chunks of a row. */
 export function topKKernel(staging: Staging): KernelSource {
   return family(reduction(staging, 128));
 }
+
+/** Parameters: see top-k.wgsl. */
+export const topKParameters = uniformStruct({
+  k: "u32",
+  count: "u32",
+  chunk: "u32",
+  fromIds: "flag",
+  values: "place",
+  ids: "place",
+  outValues: "place",
+  outIds: "place",
+});

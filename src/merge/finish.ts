@@ -3,8 +3,7 @@ import type { GpuBuffer } from "../gpu/memory.ts";
 import type { Kernel } from "../gpu/pipelines.ts";
 import type { Stream } from "../gpu/stream.ts";
 import { DTYPE_CODES, type KernelDtype } from "../kernels/dtype.ts";
-import { FINISH_FLAGS, finishKernel, finishPart } from "../kernels/finish.ts";
-import { uniform } from "../kernels/parameters.ts";
+import { FINISH_FLAGS, finishKernel, finishParameters, finishPart } from "../kernels/finish.ts";
 import { defaultStaging, type Staging } from "../kernels/staging.ts";
 
 /** Rows of a weight on the GPU. */
@@ -70,16 +69,16 @@ export function recordFinish(
     (weight === undefined ? 0 : FINISH_FLAGS.hasWeight) | (roundDelta === true ? FINISH_FLAGS.roundDelta : 0);
   stream.dispatch(
     kernel,
-    uniform(
+    finishParameters({
       cols,
       width,
-      rows * width,
+      vectors: rows * width,
       pitch,
       flags,
-      DTYPE_CODES[weight?.dtype ?? "F32"],
-      DTYPE_CODES[target.dtype],
+      sourceDtype: DTYPE_CODES[weight?.dtype ?? "F32"],
+      targetDtype: DTYPE_CODES[target.dtype],
       perRow,
-    ),
+    }),
     // ΔW stands in for a W that is not read.
     [weight?.buffer ?? delta, delta, target.buffer, statistics],
     [perRow, Math.ceil(count / perRow)],

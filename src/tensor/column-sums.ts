@@ -1,8 +1,7 @@
-import { COLUMN_SUMS_KERNEL, COLUMN_SUMS_WIDTH } from "../kernels/column-sums.ts";
-import { uniform } from "../kernels/parameters.ts";
+import { COLUMN_SUMS_KERNEL, COLUMN_SUMS_WIDTH, columnSumsParameters } from "../kernels/column-sums.ts";
 import { type Run } from "./run.ts";
 import type { Tensor } from "./tensor.ts";
-import { whole } from "./row-blocks.ts";
+import { place, whole } from "./row-blocks.ts";
 
 /** Terms of one sum at most. */
 const MOST_TERMS = 256;
@@ -33,19 +32,16 @@ export function recordColumnSums(run: Run, { a, times, segments = 1, y }: Column
   const sums = last ? y : run.allocate("column sums", [blocks, cols]);
   run.dispatch(
     COLUMN_SUMS_KERNEL,
-    uniform(
+    columnSumsParameters({
       width,
       rows,
       segments,
-      last ? MOST_TERMS : BLOCK,
-      Number(times !== undefined),
-      a.offset / 4,
-      a.pitch / 4,
-      (times?.b.offset ?? 0) / 4,
-      (times?.b.pitch ?? 0) / 4,
-      sums.offset / 4,
-      sums.pitch / 4,
-    ),
+      block: last ? MOST_TERMS : BLOCK,
+      product: times !== undefined,
+      a: place(a),
+      b: place(times?.b),
+      y: place(sums),
+    }),
     [
       whole(run, a),
       times === undefined ? run.nothing : whole(run, times.b),

@@ -1,9 +1,14 @@
 import type { Binding } from "../gpu/stream.ts";
-import { ELEMENTWISE_BACKWARD_KERNEL, ELEMENTWISE_KERNEL, ELEMENTWISE_WIDTH } from "../kernels/elementwise.ts";
-import { f32, uniform } from "../kernels/parameters.ts";
+import {
+  ELEMENTWISE_BACKWARD_KERNEL,
+  ELEMENTWISE_KERNEL,
+  ELEMENTWISE_WIDTH,
+  elementwiseBackwardParameters,
+  elementwiseParameters,
+} from "../kernels/elementwise.ts";
 import { type Run } from "./run.ts";
 import type { Tensor } from "./tensor.ts";
-import { rowBlocks } from "./row-blocks.ts";
+import { place, rowBlocks } from "./row-blocks.ts";
 
 /** The exact definitions of the activations, by transformers' meaning of the names. */
 export const ACTIVATIONS = {
@@ -45,10 +50,10 @@ export function recordElementwise(
 ): void {
   const width = Math.ceil(y.shape[1] / 4);
   for (const { rows, bound } of sameRows(run, [a, b, y])) {
-    const strides = bound.flatMap((part) => [part?.at ?? 0, part?.pitch ?? 0]);
+    const [ofA, ofB, ofY] = bound;
     run.dispatch(
       ELEMENTWISE_KERNEL,
-      uniform(kind, rows, width, ...strides, f32(cap)),
+      elementwiseParameters({ kind, rows, width, a: place(ofA), b: place(ofB), y: place(ofY), cap }),
       bound.map((part) => part?.binding ?? run.nothing),
       [Math.ceil(width / ELEMENTWISE_WIDTH), rows],
     );
@@ -81,20 +86,29 @@ export function recordElementwiseBackward(run: Run, kind: number, pass: Elementw
   const width = Math.ceil(result.shape[1] / 4);
   for (const { rows, bound } of sameRows(run, [a, b, gradient, da, db])) {
     const [ofA, ofB, ofGradient, ofDa, ofDb] = bound;
-    const strides = [ofA, ofB, ofGradient, ofDa, ofDb].flatMap((part) => [part?.at ?? 0, part?.pitch ?? 0]);
     run.dispatch(
       ELEMENTWISE_BACKWARD_KERNEL,
-      uniform(kind, outputs, width, f32(cap), ...strides),
+      elementwiseBackwardParameters({
+        kind,
+        outputs,
+        width,
+        cap,
+        a: place(ofA),
+        b: place(ofB),
+        g: place(ofGradient),
+        da: place(ofDa),
+        db: place(ofDb),
+      }),
       [ofA, ofB, ofGradient, ofDa ?? ofDb].map((part) => part?.binding ?? run.nothing),
       [Math.ceil(width / ELEMENTWISE_WIDTH), rows],
     );
   }
 }
 
-/** An operand of one dispatch: where it begins in its binding and its pitch, in vectors of 4. */
+/** An operand of one dispatch: where it begins in its binding, and its pitch. */
 interface Bound {
   readonly binding: Binding;
-  readonly at: number;
+  readonly offset: number;
   readonly pitch: number;
 }
 
@@ -110,7 +124,7 @@ function sameRows(run: Run, tensors: readonly (Tensor | undefined)[]) {
     bound: tensors.map((tensor, operand): Bound | undefined => {
       const block = all[operand]?.[index];
       if (tensor === undefined || block === undefined) return undefined;
-      return { binding: block.binding, at: block.offset / 4, pitch: tensor.pitch / 4 };
+      return { binding: block.binding, offset: block.offset, pitch: tensor.pitch };
     }),
   }));
 }

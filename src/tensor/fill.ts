@@ -1,5 +1,4 @@
-import { FILL_KERNEL } from "../kernels/fill.ts";
-import { f32, uniform } from "../kernels/parameters.ts";
+import { FILL_KERNEL, fillParameters } from "../kernels/fill.ts";
 import { type Run } from "./run.ts";
 import type { Tensor } from "./tensor.ts";
 import { rowBlocks } from "./row-blocks.ts";
@@ -13,7 +12,7 @@ export function recordZero(run: Run, y: Tensor): void {
     const rowsY = Math.min(rows, most);
     run.dispatch(
       FILL_KERNEL,
-      uniform(rows, width, offset / 4, y.pitch / 4, f32(0), rowsY),
+      fillParameters({ rows, width, y: [offset / 4, y.pitch / 4], value: 0, rowsY }),
       [binding],
       [Math.ceil(width / 64), rowsY, Math.ceil(rows / rowsY)],
     );

@@ -1,5 +1,4 @@
-import { GEMM_FLAGS, gemmKernel, type GemmOrder } from "../kernels/gemm.ts";
-import { f32, uniform } from "../kernels/parameters.ts";
+import { GEMM_FLAGS, gemmKernel, type GemmOrder, gemmParameters } from "../kernels/gemm.ts";
 import { requireShapes } from "./op.ts";
 import { type Run } from "./run.ts";
 import { sliceCols, sliceRows, type Tensor } from "./tensor.ts";
@@ -85,24 +84,21 @@ function recordPart(run: Run, { order, a, b, y, scale = 1, bias, residual, accum
   const residualBlock = residual === undefined ? undefined : bind(run, residual);
   run.dispatch(
     gemmKernel(run.staging, order, weightDtype("gemm", b)),
-    uniform(
+    gemmParameters({
       rows,
       cols,
-      a.shape[order === "TN" ? 0 : 1],
-      (bias === undefined ? 0 : GEMM_FLAGS.hasBias) |
+      terms: a.shape[order === "TN" ? 0 : 1],
+      flags:
+        (bias === undefined ? 0 : GEMM_FLAGS.hasBias) |
         (residual === undefined ? 0 : GEMM_FLAGS.hasResidual) |
         (accumulate === true ? GEMM_FLAGS.accumulate : 0),
-      aBlock.offset / 4,
-      a.pitch / 4,
-      bBlock.offset / 4,
-      b.pitch / 4,
-      yBlock.offset / 4,
-      y.pitch / 4,
-      (biasBlock?.offset ?? 0) / 4,
-      (residualBlock?.offset ?? 0) / 4,
-      (residual?.pitch ?? 0) / 4,
-      f32(scale),
-    ),
+      a: [aBlock.offset / 4, a.pitch / 4],
+      b: [bBlock.offset / 4, b.pitch / 4],
+      y: [yBlock.offset / 4, y.pitch / 4],
+      biasAt: (biasBlock?.offset ?? 0) / 4,
+      residual: [(residualBlock?.offset ?? 0) / 4, (residual?.pitch ?? 0) / 4],
+      scale,
+    }),
     [
       aBlock.binding,
       bBlock.binding,

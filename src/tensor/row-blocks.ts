@@ -2,6 +2,7 @@ import { RandloraError } from "../errors.ts";
 import { type Binding, FEWER_TOKENS_HINT } from "../gpu/stream.ts";
 import type { Run } from "./run.ts";
 import { elementBytes, type Tensor } from "./tensor.ts";
+import type { Pair } from "../kernels/parameters.ts";
 
 /** The binding of a whole tensor: kernels find its first element by `offset`. */
 export function whole(run: Run, tensor: Tensor): Binding {
@@ -14,6 +15,11 @@ export function whole(run: Run, tensor: Tensor): Binding {
     `${label}: ${Math.ceil(size / 2 ** 20)} MB, and this GPU binds at most ${Math.floor(most / 2 ** 20)} MB at once`,
     FEWER_TOKENS_HINT,
   );
+}
+
+/** Where kernels find a tensor's elements in its binding, in vectors of 4; zeros for an operand that was left out. */
+export function place(tensor: { readonly offset: number; readonly pitch: number } | undefined): Pair {
+  return tensor === undefined ? [0, 0] : [tensor.offset / 4, tensor.pitch / 4];
 }
 
 /** A part of a matrix that fits into one binding. */

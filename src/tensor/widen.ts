@@ -1,5 +1,4 @@
-import { uniform } from "../kernels/parameters.ts";
-import { WIDEN_WIDTH, widenKernel } from "../kernels/widen.ts";
+import { WIDEN_WIDTH, widenKernel, widenParameters } from "../kernels/widen.ts";
 import { bind, rowBlocks } from "./row-blocks.ts";
 import type { Run } from "./run.ts";
 import { sliceRows, type Tensor } from "./tensor.ts";
@@ -16,7 +15,13 @@ export function recordWidened(run: Run, x: Tensor, y: Tensor): void {
     const rowsY = Math.min(count, run.gpu.limits.maxComputeWorkgroupsPerDimension);
     run.dispatch(
       widenKernel(weightDtype("widening", x)),
-      uniform(count, width, from.offset / 4, x.pitch / 4, to.offset / 4, y.pitch / 4, rowsY),
+      widenParameters({
+        rows: count,
+        width,
+        x: [from.offset / 4, x.pitch / 4],
+        y: [to.offset / 4, y.pitch / 4],
+        rowsY,
+      }),
       [from.binding, to.binding],
       [Math.ceil(width / WIDEN_WIDTH), rowsY, Math.ceil(count / rowsY)],
     );

@@ -2,9 +2,16 @@ import type { Gpu } from "../gpu/gpu.ts";
 import type { GpuBuffer } from "../gpu/memory.ts";
 import { Stream } from "../gpu/stream.ts";
 import { readWith } from "../gpu/transfer.ts";
-import { ADAMW_KERNEL, ADAMW_THREADS } from "../kernels/adamw.ts";
-import { lossSumKernel, normKernel, squaresKernel, squaresPart } from "../kernels/norm.ts";
-import { f32, uniform } from "../kernels/parameters.ts";
+import { ADAMW_KERNEL, ADAMW_THREADS, adamwParameters } from "../kernels/adamw.ts";
+import {
+  lossSumKernel,
+  lossSumParameters,
+  normKernel,
+  normParameters,
+  squaresKernel,
+  squaresParameters,
+  squaresPart,
+} from "../kernels/norm.ts";
 import { STEP_STATE, STEP_STATE_BYTES } from "../kernels/step-state.ts";
 import { type Run } from "../tensor/run.ts";
 import { type Tensor, tensorIn } from "../tensor/tensor.ts";
@@ -67,21 +74,22 @@ export class AdamW {
     const [beta1, beta2] = betas;
     this.#norm(run, gradClip);
     // In f64, as Python computes them; rounded to f32 where they meet the tensors.
-    const scalars = [
-      1 - learningRate * weightDecay,
-      1 - beta1,
-      beta2,
-      1 - beta2,
-      Math.sqrt(1 - beta2 ** step),
-      eps,
-      learningRate / (1 - beta1 ** step),
-    ].map(f32);
+    const scalars = {
+      keep: 1 - learningRate * weightDecay,
+      meanWeight: 1 - beta1,
+      squareKeep: beta2,
+      squareWeight: 1 - beta2,
+      correction: Math.sqrt(1 - beta2 ** step),
+      epsilon: eps,
+      stepSize: learningRate / (1 - beta1 ** step),
+    };
     for (const chunk of this.#parameters.chunks) {
       for (const { first, size } of this.#ranges(chunk)) {
         const range = (of: GpuBuffer) => ({ of, offset: first * 4, size: size * 4 });
         const bindings = [chunk.value, chunk.gradient, chunk.mean, chunk.square].map(range);
         const [x, y] = this.#grid(size / 4 / ADAMW_THREADS);
-        run.dispatch(ADAMW_KERNEL, uniform(size / 4, x, ...scalars), [...bindings, this.#state], [x, y]);
+        const parameters = adamwParameters({ vectors: size / 4, perRow: x, ...scalars });
+        run.dispatch(ADAMW_KERNEL, parameters, [...bindings, this.#state], [x, y]);
       }
     }
   }
@@ -113,11 +121,12 @@ export class AdamW {
       const parts = Math.ceil(size / 4 / part);
       const [x, y] = this.#grid(parts);
       const gradient = { of: chunk.gradient, offset: begin * 4, size: size * 4 };
-      const kernel = squaresKernel(run.staging);
-      run.dispatch(kernel, uniform(size / 4, x, first), [gradient, whole(run, partial)], [x, y]);
+      const parameters = squaresParameters({ vectors: size / 4, perRow: x, first });
+      run.dispatch(squaresKernel(run.staging), parameters, [gradient, whole(run, partial)], [x, y]);
       first += parts;
     }
-    run.dispatch(normKernel(run.staging), uniform(total, f32(clip)), [whole(run, partial), this.#state], [1]);
+    const parameters = normParameters({ count: total, clip });
+    run.dispatch(normKernel(run.staging), parameters, [whole(run, partial), this.#state], [1]);
     run.release(partial);
   }
 
@@ -140,6 +149,13 @@ export class AdamW {
 
 /** Records sums[slot] += weight · Σ losses (or = when `first`); losses: (tokens, 1), sums: one row. */
 export function addLosses(run: Run, losses: Tensor, weight: number, sums: Tensor, slot: number, first: boolean): void {
-  const parameters = uniform(losses.shape[0], losses.offset, losses.pitch, f32(weight), Number(first), slot);
+  const parameters = lossSumParameters({
+    count: losses.shape[0],
+    at: losses.offset,
+    pitch: losses.pitch,
+    weight,
+    isFirst: first,
+    slot,
+  });
   run.dispatch(lossSumKernel(run.staging), parameters, [whole(run, losses), whole(run, sums)], [1]);
 }

@@ -3,13 +3,14 @@ import {
   ATTENTION_STATS_TOKENS,
   attentionBackwardColumns,
   attentionBackwardKernel,
+  attentionBackwardParameters,
   type AttentionPass,
+  attentionStatsParameters,
 } from "../../kernels/attention-backward.ts";
-import { f32, uniform } from "../../kernels/parameters.ts";
 import { type Run } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import type { AttentionAttributes } from "./attention-attributes.ts";
-import { whole } from "../row-blocks.ts";
+import { place, whole } from "../row-blocks.ts";
 
 /** What the gradients of attention are made of. */
 export interface AttentionBackward {
@@ -50,17 +51,22 @@ export function recordAttentionBackward(run: Run, operands: AttentionBackward, a
   ) =>
     run.dispatch(
       attentionBackwardKernel(run.staging, pass, attributes.softcap !== undefined),
-      uniform(
-        q.shape[0],
-        keys.shape[0],
+      attentionBackwardParameters({
+        tokens: q.shape[0],
+        positions: keys.shape[0],
         group,
-        attributes.headSize / 4,
-        Number(last === undefined),
-        attributes.firstPosition,
-        f32(attributes.scale),
-        f32(attributes.softcap ?? 0),
-        ...[...tensors, ...results].flatMap(place),
-      ),
+        head: attributes.headSize / 4,
+        causal: last === undefined,
+        firstPosition: attributes.firstPosition,
+        scale: attributes.scale,
+        cap: attributes.softcap ?? 0,
+        cols0: place(tensors[0]),
+        cols1: place(tensors[1]),
+        rows0: place(tensors[2]),
+        rows1: place(tensors[3]),
+        out0: place(results[0]),
+        out1: place(results[1]),
+      }),
       [...tensors, stats, ...results].map((tensor) => whole(run, tensor)),
       [Math.ceil(count / columns), kvHeads],
     );
@@ -86,29 +92,22 @@ function recordStats(run: Run, operands: AttentionBackward, attributes: Attentio
   const stats = run.allocate("attention.stats", [heads * tokens, 4]);
   run.dispatch(
     ATTENTION_STATS_KERNEL,
-    uniform(
+    attentionStatsParameters({
       tokens,
       heads,
-      attributes.headSize / 4,
-      attributes.firstPosition,
-      Math.min(attributes.window, 0x7fffffff),
-      Number(first !== undefined) + 2 * Number(last !== undefined) + 4 * Number(dlse !== undefined),
-      ...place(y),
-      ...place(dy),
-      lse.offset,
-      lse.pitch,
-      dlse?.offset ?? 0,
-      dlse?.pitch ?? 0,
-      first?.offset ?? 0,
-      last?.offset ?? 0,
-    ),
+      head: attributes.headSize / 4,
+      firstPosition: attributes.firstPosition,
+      window: Math.min(attributes.window, 0x7fffffff),
+      flags: Number(first !== undefined) + 2 * Number(last !== undefined) + 4 * Number(dlse !== undefined),
+      y: place(y),
+      dy: place(dy),
+      sums: [lse.offset, lse.pitch],
+      dsums: [dlse?.offset ?? 0, dlse?.pitch ?? 0],
+      firstsAt: first?.offset ?? 0,
+      lastsAt: last?.offset ?? 0,
+    }),
     [y, dy, lse, dlse ?? lse, first ?? lse, last ?? lse, stats].map((tensor) => whole(run, tensor)),
     [Math.ceil(tokens / ATTENTION_STATS_TOKENS), heads],
   );
   return stats;
-}
-
-/** Vectors of 4 before the first element, and from row to row. */
-function place({ offset, pitch }: Tensor): [number, number] {
-  return [offset / 4, pitch / 4];
 }

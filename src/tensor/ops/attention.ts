@@ -1,12 +1,11 @@
-import { attentionKernel, attentionSlices, attentionTileRows } from "../../kernels/attention.ts";
-import { f32, uniform } from "../../kernels/parameters.ts";
+import { attentionKernel, attentionParameters, attentionSlices, attentionTileRows } from "../../kernels/attention.ts";
 import { defineOp, requireShapes } from "../op.ts";
 import { type Run } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import type { AttentionAttributes } from "./attention-attributes.ts";
 import { recordAttentionBackward } from "./attention-backward.ts";
 import { referenceAttention, referenceAttentionGradients } from "./attention-reference.ts";
-import { whole } from "../row-blocks.ts";
+import { place, whole } from "../row-blocks.ts";
 
 export type { AttentionAttributes } from "./attention-attributes.ts";
 
@@ -94,21 +93,23 @@ function recordForward(
   const extras = first !== undefined || last !== undefined || lse !== undefined;
   run.dispatch(
     attentionKernel(run.staging, headSize, softcap !== undefined, extras),
-    uniform(
-      q.shape[0],
+    attentionParameters({
+      tokens: q.shape[0],
       group,
       firstPosition,
-      Math.min(window, 0x7fffffff),
-      f32(scale),
-      f32(softcap ?? 0),
-      ...[q, keys, values, y].flatMap(({ offset, pitch }) => [offset / 4, pitch / 4]),
-      Number(first !== undefined) + 2 * Number(last !== undefined) + 4 * Number(lse !== undefined),
-      first?.offset ?? 0,
-      last?.offset ?? 0,
-      lse?.offset ?? 0,
-      lse?.pitch ?? 0,
-      q.shape[1] / headSize,
-    ),
+      window: Math.min(window, 0x7fffffff),
+      scale,
+      cap: softcap ?? 0,
+      q: place(q),
+      k: place(keys),
+      v: place(values),
+      y: place(y),
+      flags: Number(first !== undefined) + 2 * Number(last !== undefined) + 4 * Number(lse !== undefined),
+      firstsAt: first?.offset ?? 0,
+      lastsAt: last?.offset ?? 0,
+      sums: [lse?.offset ?? 0, lse?.pitch ?? 0],
+      heads: q.shape[1] / headSize,
+    }),
     [
       ...[q, keys, values, y].map((tensor) => whole(run, tensor)),
       ...(extras ? [first ?? q, last ?? q].map((tensor) => whole(run, tensor)) : []),

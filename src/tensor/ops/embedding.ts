@@ -1,10 +1,14 @@
-import { EMBEDDING_BACKWARD_KERNELS, embeddingKernel } from "../../kernels/embedding.ts";
-import { f32, uniform } from "../../kernels/parameters.ts";
+import {
+  EMBEDDING_BACKWARD_KERNELS,
+  embeddingBackwardParameters,
+  embeddingKernel,
+  embeddingParameters,
+} from "../../kernels/embedding.ts";
 import { at, defineOp, matrixOf, requireShapes, zeros } from "../op.ts";
 import { type Run } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import { weightDtype } from "../weight.ts";
-import { rowBlocks, whole } from "../row-blocks.ts";
+import { place, rowBlocks, whole } from "../row-blocks.ts";
 
 /**
  * y[t] = table[ids[t]] · scale: ids (1, tokens) U32, table (vocabulary, cols) in any stored dtype. Ids must be below the
@@ -24,18 +28,16 @@ export const embedding = defineOp({ inputs: { ids: "needed", table: "needed" }, 
     for (const block of rowBlocks(run, table)) {
       run.dispatch(
         embeddingKernel(weightDtype("embedding", table)),
-        uniform(
+        embeddingParameters({
           rows,
           width,
-          block.first,
-          block.rows,
-          block.offset / 4,
-          table.pitch / 4,
-          ids.offset,
-          y.offset / 4,
-          y.pitch / 4,
-          f32(scale),
-        ),
+          first: block.first,
+          count: block.rows,
+          table: [block.offset / 4, table.pitch / 4],
+          idsAt: ids.offset,
+          y: place(y),
+          scale,
+        }),
         [block.binding, whole(run, ids), whole(run, y)],
         [Math.ceil(width / 64), rows],
       );
@@ -69,18 +71,16 @@ function recordSums(run: Run, ids: Tensor, dy: Tensor, scale: number, dtable: Te
   const links = run.allocate("embedding.links", [1, 2 * tokens], "U32");
   const kernels = EMBEDDING_BACKWARD_KERNELS;
   rowBlocks(run, dtable).forEach((block, index) => {
-    const parameters = uniform(
+    const parameters = embeddingBackwardParameters({
       tokens,
       width,
-      block.first,
-      block.rows,
-      block.offset / 4,
-      dtable.pitch / 4,
-      ids.offset,
-      dy.offset / 4,
-      dy.pitch / 4,
-      f32(scale),
-    );
+      first: block.first,
+      count: block.rows,
+      table: [block.offset / 4, dtable.pitch / 4],
+      idsAt: ids.offset,
+      dy: place(dy),
+      scale,
+    });
     const [idsBinding, linksBinding] = [whole(run, ids), whole(run, links)];
     if (index === 0) run.dispatch(kernels.link, parameters, [idsBinding, linksBinding], [Math.ceil(tokens / 64)]);
     const buffers = [idsBinding, linksBinding, whole(run, dy), block.binding];

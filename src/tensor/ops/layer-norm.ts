@@ -1,8 +1,12 @@
-import { layerNormBackwardKernel, layerNormKernel } from "../../kernels/layer-norm.ts";
-import { f32, uniform } from "../../kernels/parameters.ts";
+import {
+  layerNormBackwardKernel,
+  layerNormBackwardParameters,
+  layerNormKernel,
+  layerNormParameters,
+} from "../../kernels/layer-norm.ts";
 import { recordColumnSums } from "../column-sums.ts";
 import { at, defineOp, type Matrix, matrixOf, requireShapes } from "../op.ts";
-import { whole } from "../row-blocks.ts";
+import { place, whole } from "../row-blocks.ts";
 
 /**
  * y = (x − mean) / √(variance + ε) · weight + bias, each row by itself, with the variance of all elements as a
@@ -22,15 +26,16 @@ export const layerNorm = defineOp({
     const [rows, cols] = x.shape;
     run.dispatch(
       layerNormKernel(run.staging),
-      uniform(
-        Math.ceil(cols / 4),
+      layerNormParameters({
+        width: Math.ceil(cols / 4),
         cols,
-        ...[x, y].flatMap(({ offset, pitch }) => [offset / 4, pitch / 4]),
-        weight.offset / 4,
-        (bias?.offset ?? 0) / 4,
-        Number(bias !== undefined),
-        f32(epsilon),
-      ),
+        x: place(x),
+        y: place(y),
+        weightAt: weight.offset / 4,
+        biasAt: (bias?.offset ?? 0) / 4,
+        hasBias: bias !== undefined,
+        epsilon,
+      }),
       [whole(run, x), whole(run, weight), bias === undefined ? run.nothing : whole(run, bias), whole(run, y)],
       [rows],
     );
@@ -55,14 +60,17 @@ export const layerNorm = defineOp({
       const products = run.allocate("layer-norm.products", into.weight === undefined ? [1, 4] : [rows, cols]);
       run.dispatch(
         layerNormBackwardKernel(run.staging),
-        uniform(
-          Math.ceil(cols / 4),
+        layerNormBackwardParameters({
+          width: Math.ceil(cols / 4),
           cols,
-          (into.x === undefined ? 0 : 1) | (into.weight === undefined ? 0 : 2),
-          ...[x, dy, dx, products].flatMap(({ offset, pitch }) => [offset / 4, pitch / 4]),
-          weight.offset / 4,
-          f32(epsilon),
-        ),
+          outputs: (into.x === undefined ? 0 : 1) | (into.weight === undefined ? 0 : 2),
+          x: place(x),
+          dy: place(dy),
+          dx: place(dx),
+          products: place(products),
+          weightAt: weight.offset / 4,
+          epsilon,
+        }),
         [x, weight, dy, dx, products].map((tensor) => whole(run, tensor)),
         [rows],
       );

@@ -1,6 +1,5 @@
 import { ELEMENTWISE } from "../../kernels/elementwise.ts";
-import { GEMV_FLAGS, GEMV_MAX_ROWS, gemvKernel, gemvTileCols } from "../../kernels/gemv.ts";
-import { f32, uniform } from "../../kernels/parameters.ts";
+import { GEMV_FLAGS, GEMV_MAX_ROWS, gemvKernel, gemvParameters, gemvTileCols } from "../../kernels/gemv.ts";
 import { recordColumnSums } from "../column-sums.ts";
 import { recordElementwise } from "../elementwise.ts";
 import { recordGemm } from "../gemm.ts";
@@ -8,7 +7,7 @@ import { at, defineOp, matrixOf, type Of, requireShapes } from "../op.ts";
 import { type Run } from "../run.ts";
 import { elementBytes, type Tensor } from "../tensor.ts";
 import { weightDtype } from "../weight.ts";
-import { rowBlocks, type RowBlock, whole } from "../row-blocks.ts";
+import { place, rowBlocks, type RowBlock, whole } from "../row-blocks.ts";
 
 const ROLES = {
   inputs: { x: "needed", weight: "needed", bias: "optional", residual: "optional" },
@@ -96,23 +95,19 @@ function recordVector(run: Run, inputs: Inputs, scale: number, y: Tensor, block:
   const optional = (tensor: Tensor | undefined) => (tensor === undefined ? run.nothing : whole(run, tensor));
   run.dispatch(
     gemvKernel(run.staging, weightDtype("linear", weight), rows),
-    uniform(
-      block.rows,
-      Math.ceil(terms / 8),
-      Math.ceil(terms / 4),
-      (bias === undefined ? 0 : GEMV_FLAGS.hasBias) | (residual === undefined ? 0 : GEMV_FLAGS.hasResidual),
-      x.offset / 4,
-      x.pitch / 4,
-      block.offset / inVector,
-      weight.pitch / inVector,
-      (y.offset + block.first) / 4,
-      y.pitch / 4,
-      ((bias?.offset ?? 0) + block.first) / 4,
-      ((residual?.offset ?? 0) + block.first) / 4,
-      (residual?.pitch ?? 0) / 4,
-      groupsX,
-      f32(scale),
-    ),
+    gemvParameters({
+      cols: block.rows,
+      terms: Math.ceil(terms / 8),
+      xWidth: Math.ceil(terms / 4),
+      flags: (bias === undefined ? 0 : GEMV_FLAGS.hasBias) | (residual === undefined ? 0 : GEMV_FLAGS.hasResidual),
+      x: place(x),
+      w: [block.offset / inVector, weight.pitch / inVector],
+      y: [(y.offset + block.first) / 4, y.pitch / 4],
+      biasAt: ((bias?.offset ?? 0) + block.first) / 4,
+      residual: [((residual?.offset ?? 0) + block.first) / 4, (residual?.pitch ?? 0) / 4],
+      workgroupsX: groupsX,
+      scale,
+    }),
     [whole(run, x), block.binding, optional(bias), optional(residual), whole(run, y)],
     [groupsX, Math.ceil(groups / groupsX)],
   );

@@ -1,11 +1,18 @@
-import { NLL_BACKWARD_KERNEL, NLL_BACKWARD_WIDTH, NLL_FLAGS, nllBlock, nllKernel } from "../../kernels/nll.ts";
-import { f32, uniform } from "../../kernels/parameters.ts";
+import {
+  NLL_BACKWARD_KERNEL,
+  NLL_BACKWARD_WIDTH,
+  NLL_FLAGS,
+  nllBackwardParameters,
+  nllBlock,
+  nllKernel,
+  nllParameters,
+} from "../../kernels/nll.ts";
 import { recordGemm } from "../gemm.ts";
 import { at, defineOp, type Matrix, matrixOf, requireShapes } from "../op.ts";
 import { type Run } from "../run.ts";
 import { sliceRows, type Tensor } from "../tensor.ts";
 import { linear } from "./linear.ts";
-import { whole } from "../row-blocks.ts";
+import { place, whole } from "../row-blocks.ts";
 
 export interface NllAttributes {
   /** Logits become cap · tanh(logit / cap) first; undefined: they do not. */
@@ -36,20 +43,17 @@ export const nll = defineOp({
       const logits = recordLogits(run, x, block.weight);
       run.dispatch(
         nllKernel(run.staging),
-        uniform(
-          block.cols,
-          block.first,
-          logits.offset / 4,
-          logits.pitch / 4,
-          targets.offset,
-          Number(block.first === 0),
-          Number(block.first + block.cols === vocabulary),
-          y.offset / 4,
-          y.pitch / 4,
-          lse.offset / 4,
-          lse.pitch / 4,
-          f32(softcap ?? 0),
-        ),
+        nllParameters({
+          cols: block.cols,
+          first: block.first,
+          logits: place(logits),
+          targetsAt: targets.offset,
+          isFirst: block.first === 0,
+          isLast: block.first + block.cols === vocabulary,
+          nll: place(y),
+          lse: place(lse),
+          cap: softcap ?? 0,
+        }),
         [logits, targets, state, y, lse].map((tensor) => whole(run, tensor)),
         [tokens],
       );
@@ -135,21 +139,17 @@ function recordGradient(run: Run, logits: Tensor, first: number, parts: Gradient
   const [tokens, cols] = logits.shape;
   run.dispatch(
     NLL_BACKWARD_KERNEL,
-    uniform(
+    nllBackwardParameters({
       cols,
       first,
-      logits.offset / 4,
-      logits.pitch / 4,
-      targets.offset,
-      lse.offset / 4,
-      lse.pitch / 4,
-      (dy?.offset ?? 0) / 4,
-      (dy?.pitch ?? 0) / 4,
-      (dlse?.offset ?? 0) / 4,
-      (dlse?.pitch ?? 0) / 4,
-      (dy === undefined ? 0 : NLL_FLAGS.hasDy) | (dlse === undefined ? 0 : NLL_FLAGS.hasDlse),
-      f32(softcap ?? 0),
-    ),
+      logits: place(logits),
+      targetsAt: targets.offset,
+      lse: place(lse),
+      dy: place(dy),
+      dlse: place(dlse),
+      flags: (dy === undefined ? 0 : NLL_FLAGS.hasDy) | (dlse === undefined ? 0 : NLL_FLAGS.hasDlse),
+      cap: softcap ?? 0,
+    }),
     [logits, targets, lse, dy, dlse].map((tensor) => (tensor === undefined ? run.nothing : whole(run, tensor))),
     [Math.ceil(cols / 4 / NLL_BACKWARD_WIDTH), tokens],
   );

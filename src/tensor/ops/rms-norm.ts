@@ -1,8 +1,12 @@
-import { f32, uniform } from "../../kernels/parameters.ts";
-import { rmsNormBackwardKernel, rmsNormKernel } from "../../kernels/rms-norm.ts";
+import {
+  rmsNormBackwardKernel,
+  rmsNormBackwardParameters,
+  rmsNormKernel,
+  rmsNormParameters,
+} from "../../kernels/rms-norm.ts";
 import { recordColumnSums } from "../column-sums.ts";
 import { at, defineOp, matrixOf, requireShapes, zeros } from "../op.ts";
-import { whole } from "../row-blocks.ts";
+import { place, whole } from "../row-blocks.ts";
 
 export interface RmsNormAttributes {
   readonly epsilon: number;
@@ -29,10 +33,17 @@ export const rmsNorm = defineOp({
     const [rows, cols] = x.shape;
     const size = weight.shape[1];
     const width = Math.ceil(size / 4);
-    const strides = [x.offset / 4, x.pitch / 4, y.offset / 4, y.pitch / 4] as const;
     run.dispatch(
       rmsNormKernel(run.staging),
-      uniform(width, f32(size), ...strides, f32(offset), f32(epsilon), weight.offset / 4),
+      rmsNormParameters({
+        width,
+        cols: size,
+        x: place(x),
+        y: place(y),
+        offset,
+        epsilon,
+        weightAt: weight.offset / 4,
+      }),
       [whole(run, x), whole(run, weight), whole(run, y)],
       [rows, cols / size],
     );
@@ -60,16 +71,18 @@ export const rmsNorm = defineOp({
       const scales = run.allocate("rms-norm.scales", [1, into.weight === undefined ? 4 : rows * segments]);
       run.dispatch(
         rmsNormBackwardKernel(run.staging),
-        uniform(
-          Math.ceil(size / 4),
-          f32(size),
+        rmsNormBackwardParameters({
+          width: Math.ceil(size / 4),
+          cols: size,
           segments,
-          (into.x === undefined ? 0 : 1) | (into.weight === undefined ? 0 : 2),
-          ...[x, gradient, dx].flatMap((tensor) => [tensor.offset / 4, tensor.pitch / 4]),
-          f32(offset),
-          f32(epsilon),
-          weight.offset / 4,
-        ),
+          outputs: (into.x === undefined ? 0 : 1) | (into.weight === undefined ? 0 : 2),
+          x: place(x),
+          g: place(gradient),
+          dx: place(dx),
+          offset,
+          epsilon,
+          weightAt: weight.offset / 4,
+        }),
         [x, weight, gradient, dx, scales].map((tensor) => whole(run, tensor)),
         [rows, segments],
       );

@@ -1,9 +1,8 @@
-import { uniform } from "../../kernels/parameters.ts";
-import { ROPE_BACKWARD_KERNEL, ROPE_KERNEL } from "../../kernels/rope.ts";
+import { ROPE_BACKWARD_KERNEL, ROPE_KERNEL, ropeParameters } from "../../kernels/rope.ts";
 import { recordZero } from "../fill.ts";
 import { at, defineOp, type Matrix, matrixOf, type Of, requireShapes } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
-import { whole } from "../row-blocks.ts";
+import { place, whole } from "../row-blocks.ts";
 
 export interface RopeAttributes {
   /** Elements of a head; a multiple of 4. */
@@ -32,15 +31,26 @@ export const rope = defineOp({
     return { q: { shape: q }, k: { shape: k }, v: { shape: v } };
   },
   forward(run, { q, k, v, cos, sin }, { headSize }, outputs) {
-    const widths = [q, k, v].map((tensor) => Math.ceil(tensor.shape[1] / 4));
-    const strides = [q, k, v, outputs.q, outputs.k, outputs.v].flatMap((tensor: Tensor) => [
-      tensor.offset / 4,
-      tensor.pitch / 4,
-    ]);
-    const sizes = [headSize / 4, cos.shape[1], ...widths, cos.offset / 4, cos.pitch / 4, 0];
-    const buffers = [q, k, v, cos, sin, outputs.q, outputs.k, outputs.v].map((tensor) => whole(run, tensor));
-    const width = widths.reduce((sum, value) => sum + value, 0);
-    run.dispatch(ROPE_KERNEL, uniform(...sizes, ...strides), buffers, [Math.ceil(width / 64), q.shape[0]]);
+    const [qWidth, kWidth, vWidth] = [widthOf(q), widthOf(k), widthOf(v)];
+    run.dispatch(
+      ROPE_KERNEL,
+      ropeParameters({
+        head: headSize / 4,
+        half: cos.shape[1],
+        qWidth,
+        kWidth,
+        vWidth,
+        angle: place(cos),
+        q: place(q),
+        k: place(k),
+        v: place(v),
+        qTo: place(outputs.q),
+        kTo: place(outputs.k),
+        vTo: place(outputs.v),
+      }),
+      [q, k, v, cos, sin, outputs.q, outputs.k, outputs.v].map((tensor) => whole(run, tensor)),
+      [Math.ceil((qWidth + kWidth + vWidth) / 64), q.shape[0]],
+    );
   },
   reference: turn,
   derivative: {
@@ -56,25 +66,28 @@ export const rope = defineOp({
       // One dispatch for those that are views of one buffer.
       for (const [, group] of Map.groupBy(parts, ({ target }) => target.buffer)) {
         const part = (name: "q" | "k" | "v") => group.find((part) => part.name === name);
-        const three = [part("q"), part("k"), part("v")];
-        const widths = three.map((part) => (part === undefined ? 0 : Math.ceil(part.target.shape[1] / 4)));
-        const places = (tensor: Tensor | undefined) => [(tensor?.offset ?? 0) / 4, (tensor?.pitch ?? 0) / 4];
+        const [q, k, v] = [part("q"), part("k"), part("v")];
+        const [qWidth, kWidth, vWidth] = [widthOf(q?.target), widthOf(k?.target), widthOf(v?.target)];
         run.dispatch(
           ROPE_BACKWARD_KERNEL,
-          uniform(
-            headSize / 4,
-            cos.shape[1],
-            ...widths,
-            cos.offset / 4,
-            cos.pitch / 4,
-            0,
-            ...three.flatMap((part) => places(part?.gradient)),
-            ...three.flatMap((part) => places(part?.target)),
-          ),
-          [...three.map((part) => part?.gradient), cos, sin, group[0]?.target].map((tensor) =>
+          ropeParameters({
+            head: headSize / 4,
+            half: cos.shape[1],
+            qWidth,
+            kWidth,
+            vWidth,
+            angle: place(cos),
+            q: place(q?.gradient),
+            k: place(k?.gradient),
+            v: place(v?.gradient),
+            qTo: place(q?.target),
+            kTo: place(k?.target),
+            vTo: place(v?.target),
+          }),
+          [q?.gradient, k?.gradient, v?.gradient, cos, sin, group[0]?.target].map((tensor) =>
             tensor === undefined ? run.nothing : whole(run, tensor),
           ),
-          [Math.ceil(widths.reduce((sum, width) => sum + width, 0) / 64), cos.shape[0]],
+          [Math.ceil((qWidth + kWidth + vWidth) / 64), cos.shape[0]],
         );
       }
     },
@@ -84,6 +97,11 @@ export const rope = defineOp({
     },
   },
 });
+
+/** Vectors of 4 in a row; none of what is left out. */
+function widthOf(tensor: Tensor | undefined): number {
+  return Math.ceil((tensor?.shape[1] ?? 0) / 4);
+}
 
 /** The definition: heads turn by the angles. */
 function turn({ q, k, v, cos, sin }: Of<typeof INPUTS, Matrix>, { headSize }: RopeAttributes) {

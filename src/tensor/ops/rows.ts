@@ -1,10 +1,9 @@
-import { uniform } from "../../kernels/parameters.ts";
-import { ROWS_KERNEL } from "../../kernels/rows.ts";
+import { ROWS_KERNEL, rowsParameters } from "../../kernels/rows.ts";
 import { recordZero } from "../fill.ts";
 import { at, defineOp, matrixOf, requireShapes, zeros } from "../op.ts";
 import { type Run } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
-import { whole } from "../row-blocks.ts";
+import { place, whole } from "../row-blocks.ts";
 
 /**
  * y[i] = x[indices[i]]: the rows of x (rows, cols) that something is computed from, the supervised tokens for example.
@@ -41,10 +40,9 @@ export const rows = defineOp({ inputs: { x: "needed", indices: "needed" }, outpu
 
 function record(run: Run, scatter: boolean, x: Tensor, indices: Tensor, y: Tensor): void {
   const width = Math.ceil(x.shape[1] / 4);
-  const strides = [x.offset / 4, x.pitch / 4, y.offset / 4, y.pitch / 4] as const;
   run.dispatch(
     ROWS_KERNEL,
-    uniform(width, Number(scatter), indices.offset, ...strides),
+    rowsParameters({ width, scatter, indexAt: indices.offset, x: place(x), y: place(y) }),
     [whole(run, x), whole(run, indices), whole(run, y)],
     [Math.ceil(width / 64), indices.shape[1]],
   );

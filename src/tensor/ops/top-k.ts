@@ -1,5 +1,4 @@
-import { uniform } from "../../kernels/parameters.ts";
-import { TOP_K_CHUNK, topKKernel } from "../../kernels/top-k.ts";
+import { TOP_K_CHUNK, topKKernel, topKParameters } from "../../kernels/top-k.ts";
 import { at, defineOp, requireShapes, zeros } from "../op.ts";
 import { type Run } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
@@ -75,20 +74,16 @@ function record(
   const [rows, count] = x.shape;
   run.dispatch(
     topKKernel(run.staging),
-    uniform(
+    topKParameters({
       k,
       count,
       chunk,
-      Number(xIds !== undefined),
-      x.offset,
-      x.pitch,
-      xIds?.offset ?? 0,
-      xIds?.pitch ?? 0,
-      values.offset,
-      values.pitch,
-      ids.offset,
-      ids.pitch,
-    ),
+      fromIds: xIds !== undefined,
+      values: [x.offset, x.pitch],
+      ids: [xIds?.offset ?? 0, xIds?.pitch ?? 0],
+      outValues: [values.offset, values.pitch],
+      outIds: [ids.offset, ids.pitch],
+    }),
     [whole(run, x), xIds === undefined ? run.nothing : whole(run, xIds), whole(run, values), whole(run, ids)],
     [Math.ceil(count / chunk), rows],
   );

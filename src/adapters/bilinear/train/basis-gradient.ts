@@ -1,6 +1,5 @@
-import { basisGradientKernel } from "../../../kernels/basis-gradient.ts";
-import { f32, uniform } from "../../../kernels/parameters.ts";
-import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH } from "../../../kernels/partial-sums.ts";
+import { basisGradientKernel, basisGradientParameters } from "../../../kernels/basis-gradient.ts";
+import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH, partialSumsParameters } from "../../../kernels/partial-sums.ts";
 import type { Staging } from "../../../kernels/staging.ts";
 import type { GpuBuffer } from "../../../gpu/memory.ts";
 import { type Run } from "../../../tensor/run.ts";
@@ -89,38 +88,43 @@ function recordPart(run: Run, gradient: BasisGradient): void {
   if (gamma.pitch !== pitch) throw new Error(`${gamma.buffer.label}: γ has a pitch of ${gamma.pitch}, not ${pitch}`);
   run.dispatch(
     basisGradientKernel(run.staging, pairing, weightDtype("basis gradient", left)),
-    uniform(
-      terms,
+    basisGradientParameters({
+      rows: terms,
       cols,
-      left.shape[0],
+      terms: left.shape[0],
       sliceTiles,
-      p.offset / 4,
-      left.pitch / 4,
-      q.offset / 4,
-      right.pitch / 4,
+      p: [p.offset / 4, left.pitch / 4],
+      q: [q.offset / 4, right.pitch / 4],
       bases,
-      r,
-      a.pitch / 4,
-      g.offset / 4,
-      pitch / 4,
-      l.offset,
-      lambda.pitch,
-    ),
+      rank: r,
+      aPitch: a.pitch / 4,
+      gamma: [g.offset / 4, pitch / 4],
+      lambda: [l.offset, lambda.pitch],
+    }),
     [p.binding, q.binding, a.buffer, l.binding, g.binding, lambdaParts, gammaParts],
     [colBlocks, slices],
   );
-  const strides = pairing === "peft" ? [bases, 1] : [1, r];
-  recordSums(run, lambdaParts, gradient.lambdaGradient, [colBlocks, terms, ...strides], scale);
-  recordSums(run, gammaParts, gradient.gammaGradient, [slices, bases * pitch, pitch, 1], scale);
+  const strides = pairing === "peft" ? { rowStride: bases, colStride: 1 } : { rowStride: 1, colStride: r };
+  recordSums(run, lambdaParts, gradient.lambdaGradient, { parts: colBlocks, partStride: terms, ...strides }, scale);
+  const rows = { parts: slices, partStride: bases * pitch, rowStride: pitch, colStride: 1 };
+  recordSums(run, gammaParts, gradient.gammaGradient, rows, scale);
 }
 
-/** target += scale · Σ parts; `layout`: their number, and elements from part to part, row to row, column to column. */
-function recordSums(run: Run, parts: GpuBuffer, target: Tensor, layout: readonly number[], scale: number): void {
+/** How partial sums lie: their number, and elements from part to part, row to row, column to column. */
+interface PartsLayout {
+  readonly parts: number;
+  readonly partStride: number;
+  readonly rowStride: number;
+  readonly colStride: number;
+}
+
+/** target += scale · Σ parts. */
+function recordSums(run: Run, parts: GpuBuffer, target: Tensor, layout: PartsLayout, scale: number): void {
   const [rows, cols] = target.shape;
   const to = bind(run, target);
   run.dispatch(
     PARTIAL_SUMS_KERNEL,
-    uniform(cols, ...layout, to.offset, target.pitch, f32(scale)),
+    partialSumsParameters({ cols, ...layout, target: [to.offset, target.pitch], scale }),
     [parts, to.binding],
     [Math.ceil(cols / PARTIAL_SUMS_WIDTH), rows],
   );

@@ -1,5 +1,4 @@
-import { lambdaOrderKernel, LAMBDA_ORDER_WIDTH } from "../../../kernels/lambda-order.ts";
-import { uniform } from "../../../kernels/parameters.ts";
+import { LAMBDA_ORDER_WIDTH, lambdaOrderKernel, lambdaOrderParameters } from "../../../kernels/lambda-order.ts";
 import { type Run } from "../../../tensor/run.ts";
 import { sliceRows, type Tensor } from "../../../tensor/tensor.ts";
 import { recordWidened } from "../../../tensor/widen.ts";
@@ -35,7 +34,7 @@ export function recordDelta(
   const l = bind(run, lambda);
   run.dispatch(
     lambdaOrderKernel(bases.pairing),
-    uniform(terms, padded, shape.bases, shape.r, l.offset, lambda.pitch),
+    lambdaOrderParameters({ terms, padded, bases: shape.bases, rank: shape.r, at: l.offset, pitch: lambda.pitch }),
     [l.binding, ordered],
     [Math.ceil(padded / LAMBDA_ORDER_WIDTH)],
   );

@@ -1,5 +1,4 @@
-import { uniform } from "../../../kernels/parameters.ts";
-import { SCALED_A_WIDTH, scaledAKernel } from "../../../kernels/scaled-a.ts";
+import { SCALED_A_WIDTH, scaledAKernel, scaledAParameters } from "../../../kernels/scaled-a.ts";
 import { recordGemm } from "../../../tensor/gemm.ts";
 import type { Run } from "../../../tensor/run.ts";
 import { pitchOf, sliceCols, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
@@ -42,18 +41,16 @@ export function recordScaledA(run: Run, { bases, workspace }: AdapterContext, { 
   const [l, g] = [bind(run, lambda), bind(run, gamma)];
   run.dispatch(
     scaledAKernel(bases.pairing),
-    uniform(
-      terms,
+    scaledAParameters({
+      rows: terms,
       width,
       cols,
-      shape.bases,
-      shape.r,
-      bases.a.pitch / 4,
-      g.offset / 4,
-      gamma.pitch / 4,
-      l.offset,
-      lambda.pitch,
-    ),
+      bases: shape.bases,
+      rank: shape.r,
+      aPitch: bases.a.pitch / 4,
+      gamma: [g.offset / 4, gamma.pitch / 4],
+      lambda: [l.offset, lambda.pitch],
+    }),
     [bases.a.buffer, l.binding, g.binding, { of: buffer, offset: 0, size: terms * width * 16 }],
     [Math.ceil(width / SCALED_A_WIDTH), terms],
   );

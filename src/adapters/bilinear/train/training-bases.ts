@@ -1,8 +1,7 @@
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { uploaded } from "../../../gpu/transfer.ts";
-import { uniform } from "../../../kernels/parameters.ts";
 import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
-import { UNPACK_COLS, unpackKernel, type Unpacked } from "../../../kernels/unpack.ts";
+import { UNPACK_COLS, unpackKernel, type Unpacked, unpackParameters } from "../../../kernels/unpack.ts";
 import type { GpuBuffer } from "../../../gpu/memory.ts";
 import { NAMED_DTYPES } from "../../../safetensors/dtype.ts";
 import type { Run } from "../../../tensor/run.ts";
@@ -104,19 +103,18 @@ export class TrainingBases {
       const skipped = (first * rowBytes - offset) / 4;
       run.dispatch(
         unpackKernel(kind, unpacked),
-        uniform(
-          count,
-          shape.terms,
-          philox === undefined ? 0 : first,
-          philox === undefined ? skipped * 16 : 0,
-          philox?.pitch ?? stride,
-          pitch,
-          1,
-          philox?.threshold ?? 0,
-          philox?.key[0] ?? 0,
-          philox?.key[1] ?? 0,
-          Number(philox?.sparsity === "dense"),
-        ),
+        unpackParameters({
+          rows: count,
+          cols: shape.terms,
+          firstRow: philox === undefined ? 0 : first,
+          firstCol: philox === undefined ? skipped * 16 : 0,
+          stride: philox?.pitch ?? stride,
+          targetPitch: pitch,
+          stream: 1,
+          threshold: philox?.threshold ?? 0,
+          key: philox?.key ?? [0, 0],
+          dense: philox?.sparsity === "dense",
+        }),
         [
           bound ? { of: buffer, offset, size: first * rowBytes - offset + count * rowBytes } : buffer,
           { of: panel, offset: 0, size: count * pitch * 2 },
