@@ -159,15 +159,16 @@ function isSeed(value: string): boolean {
   return seed >= -(2n ** 63n) && seed < 2n ** 64n;
 }
 
-function readTargets(value: string): string | string[] {
+/** `--targets` as settings have it. @throws {RandloraError} `usage` for commas alone */
+export function readTargets(value: string): string | string[] {
   const targets = parseTargets(value);
   if (typeof targets === "string") return targets;
   if (targets.length === 0) throw new RandloraError("usage", `--targets ${value}: no name among the commas`);
   return [...targets];
 }
 
-/** `0-11,20` as [0, 1, …, 11, 20]. */
-function parseLayers(value: string): number[] {
+/** `0-11,20` as [0, 1, …, 11, 20]. @throws {RandloraError} `usage` */
+export function parseLayers(value: string): number[] {
   const layers = new Set<number>();
   for (const part of value.split(",")) {
     const match = /^\s*(\d{1,5})(?:-(\d{1,5}))?\s*$/.exec(part);

@@ -2,6 +2,7 @@ import { version } from "../package.json";
 import { completionCommand } from "../src/options/completion.ts";
 import type { Program } from "../src/options/names.ts";
 import { runProcess } from "../src/options/process.ts";
+import { command as budget } from "./budget.ts";
 import { command as cache } from "./cache.ts";
 import { command as chat } from "./chat.ts";
 import { command as convert } from "./convert.ts";
@@ -27,6 +28,7 @@ export const program: Program = {
     serve,
     tokenize,
     evaluate,
+    budget,
     cache,
     doctor,
     completionCommand(() => program),

@@ -10,8 +10,8 @@ export interface NearestSize {
 
 /** Shapes of modules that the search looks at, counted at each value anew: some tenths of a second. */
 const MOST_LOOKS = 2 ** 24;
-/** Behind the values that are all tried, one in so many of each value's size. */
-const FINENESS = 256;
+/** Behind the values that are all tried they grow by one part in so many. */
+const FINENESS = { least: 8, most: 256 } as const;
 
 /**
  * The size at which a method trains as many numbers as possible to what a budget allows; of two equally near, the one
@@ -32,10 +32,11 @@ export function nearestSize<Own extends object>(
   const limit = Math.max(1, Math.min(most, capacity.most(modules), Number.MAX_SAFE_INTEGER));
   const at = (value: number): NearestSize => ({ value, parameters: capacity.count(modules, value, given) });
   const all = Math.max(1, Math.floor(MOST_LOOKS / Math.max(modules.length, 1) / 2));
+  const fineness = Math.min(Math.max(all / 8, FINENESS.least), FINENESS.most);
   let last = at(1);
   let best = last;
   while (last.value < limit) {
-    const step = last.value < all ? 1 : Math.ceil(last.value / FINENESS);
+    const step = last.value < all ? 1 : Math.ceil(last.value / fineness);
     const next = at(Math.min(last.value + step, limit));
     best = nearer(best, next, budget);
     if (step > 1) best = nearer(best, crossing(at, last, next, budget), budget);

@@ -40,6 +40,11 @@ export async function resolveModel(
   return await resolveSnapshot(name, options.weights === false ? "tokenizer" : "model", options);
 }
 
+/** The folder with config.json (and the index of the weights, where there is one); as {@link resolveModel}. */
+export async function resolveConfig(name: HubName, options: HubOptions = {}): Promise<string> {
+  return await resolveSnapshot(name, "config", options);
+}
+
 /** The folder with `adapter_config.json` and `adapter_model.safetensors`, or `adapter.json`; as {@link resolveModel}. */
 export async function resolveAdapter(name: HubName, options: HubOptions = {}): Promise<string> {
   return await resolveSnapshot(name, "adapter", options);

@@ -34,6 +34,15 @@ test("templates at the top and in their folder, nothing else from folders", () =
   expect(select([...others, ...needed])).toEqual(needed);
 });
 
+test("a configuration: config.json, with the index that tells of the weights", () => {
+  const index = "model.safetensors.index.json";
+  expect(select(["config.json", "model.safetensors", "tokenizer.json"], "config")).toEqual(["config.json"]);
+  expect(selectFiles("org/it", ["config.json", index, "a.safetensors"], "config")).toEqual({
+    files: ["config.json", index],
+    index: undefined,
+  });
+});
+
 const REFUSED: readonly [wanted: Wanted, paths: readonly string[], message: string, hint: string][] = [
   ["model", ["README.md"], "it has no config.json", "check the name"],
   ["model", ["a.Q4.gguf"], "it has no config.json", "GGUF files are not read"],
@@ -43,6 +52,7 @@ const REFUSED: readonly [wanted: Wanted, paths: readonly string[], message: stri
   ["model", ["config.json", "x.gguf"], "as GGUF only", "holds .safetensors"],
   ["model", ["config.json", "a.safetensors", "b.safetensors"], "in a layout that is not known", "belong together"],
   ["model", ["config.json", "consolidated.safetensors"], "in a layout that is not known", "belong together"],
+  ["config", ["model.safetensors"], "it has no config.json", "check the name"],
   ["adapter", ["config.json", "model.safetensors"], "is not an adapter", "it is a model"],
   ["adapter", ["README.md"], "is not an adapter", "check the name"],
   ["adapter", ["adapter_config.json"], "has no adapter_model.safetensors", ""],

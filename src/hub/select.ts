@@ -5,6 +5,7 @@ import { INDEX_FILE, SINGLE_FILE } from "../safetensors/shards.ts";
 export type Wanted =
   | "model" // configuration, tokenizer and weights
   | "tokenizer" // the same without the weights
+  | "config" // config.json alone, and the index of the weights where there is one
   | "adapter"; // a PEFT folder or an adapter.json
 
 /** What a repository must hold, by its file names. */
@@ -47,8 +48,10 @@ export function selectFiles(repo: string, paths: Iterable<string>, wanted: Wante
   return wanted === "adapter" ? selectAdapter(repo, all) : selectModel(repo, all, wanted);
 }
 
-function selectModel(repo: string, all: ReadonlySet<string>, wanted: "model" | "tokenizer"): Selection {
+function selectModel(repo: string, all: ReadonlySet<string>, wanted: Exclude<Wanted, "adapter">): Selection {
   if (!all.has("config.json")) throw noModel(repo, all);
+  if (wanted === "config")
+    return { files: ["config.json", INDEX_FILE].filter((path) => all.has(path)), index: undefined };
   const small = [...all].filter((path) => MODEL_FILES.has(path) || TEMPLATE.test(path));
   if (wanted === "tokenizer") return { files: small, index: undefined };
   if (all.has(SINGLE_FILE)) return { files: [...small, SINGLE_FILE], index: undefined };

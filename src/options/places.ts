@@ -7,18 +7,20 @@ import type { Context } from "./context.ts";
  * A MODEL or ADAPTER argument as a path on this machine: a path stays what it is, `org/name[@revision]` is looked up in
  * the Hub's cache and fetched as far as it is missing, with a bar; the model `embedded` is the one that this program
  * carries with it.
+ *
+ * @param kind `config`: a model of which config.json suffices
  * @throws RandloraError `file` when the Hub has no such repository, or cannot be reached and nothing is cached
  */
-export async function localPath(text: string, kind: "model" | "adapter", context: Context): Promise<string> {
+export async function localPath(text: string, kind: "model" | "config" | "adapter", context: Context): Promise<string> {
   const name = parseHubName(text);
   if (name === undefined) {
-    if (kind !== "model" || text !== EMBEDDED || existsSync(text)) return text;
+    if (kind === "adapter" || text !== EMBEDDED || existsSync(text)) return text;
     const { embeddedModel } = await import("../models/embedded.ts");
     return await embeddedModel();
   }
-  const { resolveAdapter, resolveModel } = await import("../hub/resolve.ts");
+  const { resolveAdapter, resolveConfig, resolveModel } = await import("../hub/resolve.ts");
   const { showingDownloads } = await import("../hub/report.ts");
-  const resolve = kind === "model" ? resolveModel : resolveAdapter;
+  const resolve = { model: resolveModel, config: resolveConfig, adapter: resolveAdapter }[kind];
   return await showingDownloads(context, (options) => resolve(name, options));
 }
 

@@ -111,7 +111,8 @@ function adapterSettings(
   return { ...common, ...resolve(given) };
 }
 
-function usualTargets(modelType: string): string | string[] {
+/** The targets where none were given: PEFT's for the architecture. @throws RandloraError `usage` where it knows none */
+export function usualTargets(modelType: string): string | string[] {
   const targets = defaultTargets(modelType);
   if (targets !== undefined) return typeof targets === "string" ? targets : [...targets];
   const cause = `no default targets are known for model type ${quote(modelType)}`;
