@@ -9,6 +9,7 @@ import { command as convert } from "./convert.ts";
 import { command as doctor } from "./doctor.ts";
 import { command as evaluate } from "./eval.ts";
 import { command as finetune } from "./finetune.ts";
+import { command as inspect } from "./inspect.ts";
 import { command as merge } from "./merge.ts";
 import { command as serve } from "./serve.ts";
 import { command as tokenize } from "./tokenize.ts";
@@ -28,6 +29,7 @@ export const program: Program = {
     serve,
     tokenize,
     evaluate,
+    inspect,
     budget,
     cache,
     doctor,

@@ -4,11 +4,12 @@ import { oneLine, quote } from "../files/failure.ts";
 import { shapeElements } from "../safetensors/header.ts";
 import { isObject, type Json, type JsonObject, toPlainObject } from "../files/lossless-json.ts";
 import type { MethodDefinition } from "./method.ts";
-import { methodOf } from "./methods.ts";
+import { checkedMethod } from "./methods.ts";
 import { indexByName, PEFT_PREFIX } from "./peft.ts";
 import { readJsonObject } from "./read-text.ts";
 import { sharedName } from "./shared-tensors.ts";
 import { memoryTensor } from "./tensors.ts";
+import type { Tolerate } from "./tolerate.ts";
 import type { Adapter, AdapterTensor } from "./types.ts";
 
 /** `format` and `version` of the files that are read and written. */
@@ -27,8 +28,10 @@ const MAX_BYTES = 2 ** 30;
 /**
  * Opens an adapter.json (version 1). Throws `RandloraError` "file", "format" or "adapter": unknown version or method,
  * tensors that are not what they say.
+ *
+ * @param tolerate told of what is wrong with method and settings; the rest is then given
  */
-export async function openJson(path: string): Promise<Adapter> {
+export async function openJson(path: string, tolerate?: Tolerate): Promise<Adapter> {
   const root = await readJsonObject(path, MAX_BYTES);
   const refuse = (cause: string, hint = "the file is damaged or incomplete") =>
     new RandloraError("format", `${oneLine(path)}: ${cause}`, hint);
@@ -45,9 +48,9 @@ export async function openJson(path: string): Promise<Adapter> {
   if (!isObject(metadata)) throw refuse('"metadata" is not an object');
   const config = Object.fromEntries(Object.entries(root).filter(([key]) => !OWN_KEYS.has(key)));
   const settings = toPlainObject(config);
-  const method = methodOf(config, path);
-  method.check(settings, path);
-  const read = Object.entries(tensors).map(([name, value]) => readTensor(name, value, method, path));
+  const method = checkedMethod({ config, settings, configFile: path }, tolerate);
+  const shared = method?.shared ?? [];
+  const read = Object.entries(tensors).map(([name, value]) => readTensor(name, value, { shared }, path));
   const close = () => Promise.resolve();
   return {
     path,
@@ -73,7 +76,7 @@ function readMetadata(metadata: JsonObject, path: string): ReadonlyMap<string, s
   );
 }
 
-function readTensor(key: string, value: Json, method: MethodDefinition, path: string): AdapterTensor {
+function readTensor(key: string, value: Json, method: Pick<MethodDefinition, "shared">, path: string): AdapterTensor {
   const refuse = (cause: string, hint = "a tensor has dtype, shape and data") =>
     new RandloraError("format", `${oneLine(path)}: tensor ${quote(key)}: ${cause}`, hint);
   if (!isObject(value)) throw refuse("not an object");
@@ -100,7 +103,7 @@ function readTensor(key: string, value: Json, method: MethodDefinition, path: st
 }
 
 /** Other writers may have left PEFT's prefix, or taken too much off the tensors that layers share. */
-function internalName(key: string, { shared }: MethodDefinition): string {
+function internalName(key: string, { shared }: Pick<MethodDefinition, "shared">): string {
   const name = key.startsWith(PEFT_PREFIX) ? key.slice(PEFT_PREFIX.length) : key;
   return shared.includes(name) ? sharedName(name) : name;
 }

@@ -8,6 +8,7 @@ import type { MethodDefinition, TrainedMethod } from "./method.ts";
 import { METHOD_NAMES, type MethodName } from "./method-names.ts";
 import type { AdapterPlan, PlanOptions } from "./plan.ts";
 import { randlora } from "./randlora/method.ts";
+import { type Tolerate, tolerating } from "./tolerate.ts";
 import type { Adapter } from "./types.ts";
 
 /** A new method is a folder, a name in `method-names.ts`, and a line here. */
@@ -52,6 +53,16 @@ export function methodOf(config: JsonObject, file: string): MethodDefinition {
   if (method !== undefined) return method;
   const hint = `supported: ${ADAPTERS.flatMap(({ peftTypes }) => peftTypes).join(", ")}`;
   throw new RandloraError("adapter", `${oneLine(file)}: peft_type ${quote(type)} cannot be applied`, hint);
+}
+
+/** The same, its settings checked; undefined where that it is of no method is tolerated. */
+export function checkedMethod(
+  { config, settings, configFile }: Pick<Adapter, "config" | "settings" | "configFile">,
+  tolerate?: Tolerate,
+): MethodDefinition | undefined {
+  const method = tolerating(tolerate, () => methodOf(config, configFile));
+  tolerating(tolerate, () => method?.check(settings, configFile));
+  return method;
 }
 
 /** The method of an open adapter. */

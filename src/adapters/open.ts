@@ -5,6 +5,7 @@ import { parseHubName } from "../hub/name.ts";
 import { naming, oneLine, systemCode } from "../files/failure.ts";
 import { openJson } from "./json.ts";
 import { isPeftFolder, openPeft, PEFT_CONFIG } from "./peft.ts";
+import type { Tolerate } from "./tolerate.ts";
 import type { Adapter } from "./types.ts";
 
 const JSON_FILE = "adapter.json";
@@ -23,26 +24,30 @@ const REFUSED: readonly (readonly [ending: RegExp, cause: string, hint: string])
 /**
  * Opens an adapter on the disk: a PEFT folder or one of its files, an adapter.json, or a run folder (its best, else its
  * last adapter). A name on the Hub must have been resolved to a folder before. Throws `RandloraError`.
+ *
+ * @param tolerate told of what hinders applying it; what its files say is then given as far as they can be read
  */
-export async function openAdapter(path: string): Promise<Adapter> {
+export async function openAdapter(path: string, tolerate?: Tolerate): Promise<Adapter> {
   const refused = REFUSED.find(([ending]) => ending.test(path));
   if (refused !== undefined) {
     const [, cause, hint] = refused;
     throw new RandloraError("format", `${oneLine(path)}: ${cause}`, hint);
   }
   if (!(await isFolder(path))) {
-    return path.endsWith(".json") && basename(path) !== PEFT_CONFIG ? openJson(path) : openPeft(path);
+    return path.endsWith(".json") && basename(path) !== PEFT_CONFIG
+      ? openJson(path, tolerate)
+      : openPeft(path, tolerate);
   }
   // A run folder looks like a folder of named adapters, "best" and "adapter": it goes first, unless it is an adapter itself.
   if (!(await exists(join(path, PEFT_CONFIG)))) {
     for (const name of RUN_FOLDERS) {
       const folder = join(path, name);
-      if ((await exists(folder)) && (await isPeftFolder(folder))) return openPeft(folder);
+      if ((await exists(folder)) && (await isPeftFolder(folder))) return openPeft(folder, tolerate);
     }
     const file = join(path, JSON_FILE);
-    if (await exists(file)) return openJson(file);
+    if (await exists(file)) return openJson(file, tolerate);
   }
-  return openPeft(path);
+  return openPeft(path, tolerate);
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -4,10 +4,11 @@ import { RandloraError } from "../errors.ts";
 import { naming, oneLine, quote } from "../files/failure.ts";
 import { SafetensorsFile } from "../safetensors/file.ts";
 import { type JsonObject, toPlainObject } from "../files/lossless-json.ts";
-import { methodOf } from "./methods.ts";
+import { checkedMethod } from "./methods.ts";
 import { parseJsonObject, readJsonObject } from "./read-text.ts";
 import { shareTensors } from "./shared-tensors.ts";
 import { fileTensor } from "./tensors.ts";
+import { type Tolerate, tolerated, tolerating } from "./tolerate.ts";
 import type { Adapter, AdapterTensor } from "./types.ts";
 
 /** PEFT's file names. */
@@ -26,21 +27,26 @@ const MAX_CONFIG_BYTES = 64 * 2 ** 20;
  * Opens a PEFT folder, or either of its two files. A folder that PEFT saved under another name than "default" holds the
  * files one level deeper. Throws `RandloraError` "file", "format" or "adapter" (a method or a file that is not
  * supported).
+ *
+ * @param tolerate told of whatever is wrong but the configuration's being no JSON; what can be read is then given
  */
-export async function openPeft(path: string): Promise<Adapter> {
+export async function openPeft(path: string, tolerate?: Tolerate): Promise<Adapter> {
   const folder = await findFolder(path);
   const configFile = join(folder, PEFT_CONFIG);
   const config = await readJsonObject(configFile, MAX_CONFIG_BYTES);
   const settings = toPlainObject(config);
-  const method = methodOf(config, configFile);
-  method.check(settings, configFile);
-  const file = await openWeights(folder);
+  const method = checkedMethod({ config, settings, configFile }, tolerate);
+  const file = await openWeights(folder).catch((thrown: unknown) => tolerated(tolerate, thrown));
+  if (file === undefined)
+    return closedAdapter({ path, file: join(folder, PEFT_WEIGHTS), configFile, config, settings });
   try {
     const metadata = new Map(file.header.metadata);
-    const bases = parseBases(metadata.get(BASES_KEY), file.path);
+    const bases = tolerating(tolerate, () => parseBases(metadata.get(BASES_KEY), file.path));
     metadata.delete(BASES_KEY);
     metadata.delete("format");
-    const tensors = indexByName(shareTensors(readTensors(file), method, file.path), file.path);
+    const read = readTensors(file);
+    const one = tolerating(tolerate, () => shareTensors(read, method ?? NOTHING_SHARED, file.path)) ?? read;
+    const tensors = indexByName(one, file.path);
     const close = () => file.close();
     return {
       path,
@@ -59,6 +65,15 @@ export async function openPeft(path: string): Promise<Adapter> {
     await file.close();
     throw thrown;
   }
+}
+
+const NOTHING_SHARED = { shared: [] };
+
+/** An adapter of which only the configuration can be read. */
+function closedAdapter(known: Pick<Adapter, "path" | "file" | "configFile" | "config" | "settings">): Adapter {
+  const close = () => Promise.resolve();
+  const nothing = { format: "peft", bases: undefined, tensors: new Map(), metadata: new Map() } as const;
+  return { ...known, ...nothing, close, [Symbol.asyncDispose]: close };
 }
 
 /** Does this folder hold a PEFT adapter, here or one level deeper? */

@@ -1,0 +1,121 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { STORIES } from "../fixtures/stories/storyteller.ts";
+import { type TestLora, writeLora } from "../src/adapters/testing/lora.ts";
+import { Fixture } from "../src/hub/testing/fixture.ts";
+import { cleanEnvironment } from "../src/options/testing/spawn.ts";
+
+const LORA: TestLora = {
+  r: 4,
+  alpha: 8,
+  seed: 3,
+  modules: { "model.layers.0.self_attn.q_proj": [64, 64], "model.layers.4.mlp.down_proj": [64, 172] },
+};
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "randlora-inspect-"));
+  await writeLora(join(folder, "adapter"), LORA);
+  await mkdir(join(folder, "empty"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+async function inspect(args: readonly string[], env: Record<string, string> = {}) {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "inspect", ...args], {
+    cwd: folder,
+    env: cleanEnvironment(env),
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { status, stdout, stderr };
+}
+
+describe("an adapter", () => {
+  test("as a table, and as JSON", async () => {
+    const shown = await inspect(["adapter", "--base", STORIES]);
+    expect([shown.status, shown.stderr]).toEqual([0, ""]);
+    expect(shown.stdout).toMatch(/^adapter +LoRA\nsize +rank 4, α 8\n/);
+    expect(shown.stdout).toContain(": adapts 2 modules");
+    expect(shown.stdout).toMatch(/\nmodel\.layers\.\*\.mlp\.down_proj\.lora_A\.weight +1 +4 × 172 +F32 +688\n/);
+    const { status, stdout } = await inspect(["adapter", "--json"]);
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      kind: "adapter",
+      method: "lora",
+      rank: 4,
+      targets: Object.keys(LORA.modules),
+      generator: null,
+      parameters: 4 * (64 + 64 + 64 + 172),
+      bytes: 16 * (64 + 64 + 64 + 172),
+      applicable: true,
+      problems: [],
+    });
+  });
+
+  test("that cannot be applied is shown, with the reason, in one warning; nothing in it steers the terminal", async () => {
+    const target_modules = ["q\u001b[31m"];
+    await writeLora(join(folder, "odd"), LORA, { config: { use_qalora: true, target_modules } });
+    const { status, stdout, stderr } = await inspect(["odd"]);
+    expect(status).toBe(0);
+    expect(stdout).toContain("rank 4");
+    expect(stdout).not.toContain("\u001b");
+    expect(stderr).toMatch(/^warning: .*use_qalora.*\n$/);
+    const json = JSON.parse((await inspect(["odd", "--json", "-q"])).stdout);
+    expect(json).toMatchObject({ applicable: false, problems: [expect.stringContaining("use_qalora")], rank: 4 });
+  });
+});
+
+describe("a checkpoint", () => {
+  test("a folder, and the one in the program", async () => {
+    const { status, stdout } = await inspect([STORIES]);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^model +LlamaForCausalLM\n/);
+    expect(stdout).toContain("tied to the embedding");
+    expect(stdout).toMatch(/\nlayers 0 to 4: [\d,]+ each\n$/);
+    const json = JSON.parse((await inspect(["embedded", "--json"])).stdout);
+    expect(json).toMatchObject({ kind: "checkpoint", method: null, parameters: 854_400, tied: true, runnable: true });
+  });
+
+  test("on the Hub config.json suffices; an adapter there is fetched", async () => {
+    await using fixture = await Fixture.start();
+    const config = await Bun.file(join(STORIES, "config.json")).text();
+    const index = { metadata: { total_size: 7 }, weight_map: { "model.norm.weight": "a.safetensors" } };
+    const adapter = ["adapter_config.json", "adapter_model.safetensors"].map(async (name) => [
+      name,
+      await Bun.file(join(folder, "adapter", name)).bytes(),
+    ]);
+    fixture.hub.repositories.set("org/small", {
+      revisions: {
+        main: { "config.json": config, "model.safetensors.index.json": JSON.stringify(index), "a.safetensors": "w" },
+      },
+    });
+    fixture.hub.repositories.set("org/lora", { revisions: { main: Object.fromEntries(await Promise.all(adapter)) } });
+    const env = { HF_ENDPOINT: fixture.hub.url, HF_HUB_CACHE: fixture.cacheDir };
+    const json = JSON.parse((await inspect(["org/small", "--json", "-q"], env)).stdout);
+    expect(json).toMatchObject({ weights: false, parameters: 260_032, shards: [{ file: "a.safetensors" }] });
+    const fetched = fixture.hub.take().filter(({ what }) => what.includes("resolve"));
+    expect(fetched.map(({ what }) => what.replace(/^.*\//, "")).toSorted()).toEqual([
+      "config.json",
+      "model.safetensors.index.json",
+    ]);
+    expect(JSON.parse((await inspect(["org/lora", "--json", "-q"], env)).stdout)).toMatchObject({ method: "lora" });
+  });
+});
+
+test.each<[string, readonly string[], number, string]>([
+  ["nothing of that name", ["nowhere"], 1, "no such file or folder"],
+  ["a folder with neither", ["empty"], 1, "neither an adapter"],
+  ["a base for a checkpoint", [STORIES, "--base", STORIES], 2, "is a checkpoint, no adapter"],
+  ["a base that is not there", ["adapter", "--base", "nowhere"], 1, "nowhere"],
+  ["GGUF", ["x.gguf"], 1, "GGUF"],
+])("%s is refused", async (_, args, status, message) => {
+  await writeFile(join(folder, "x.gguf"), "GGUF");
+  const found = await inspect(args);
+  expect([found.status, found.stdout]).toEqual([status, ""]);
+  expect(found.stderr).toStartWith("error: ");
+  expect(found.stderr).toContain(message);
+});
