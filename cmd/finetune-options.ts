@@ -27,7 +27,7 @@ export const FINETUNE_OPTIONS = {
   trainOnPrompt: flag({ topic: "Data", help: "learn prompts and users' turns as well" }),
   method: choice(METHOD_NAMES, {
     topic: "Method",
-    help: "what is trained: RandLoRA, LoRA, or all weights",
+    help: "what is trained: RandLoRA, LoRA, VeRA, or all weights",
     defaultText: METHOD_NAMES[0],
   }),
   variant: choice(["peft", "paper"], {
@@ -38,8 +38,15 @@ export const FINETUNE_OPTIONS = {
   sparse: flag({ topic: "Method", help: "ternary bases, a third of them zero" }),
   verySparse: flag({ topic: "Method", help: "ternary bases, nearly all of them zero" }),
   rslora: flag({ topic: "Method", help: "LoRA: scale by α/√r" }),
-  rank: integer({ value: "r", topic: "Method", help: "rank of each base", min: 1, defaultText: "32; lora 8" }),
+  rank: integer({
+    value: "r",
+    topic: "Method",
+    help: "rank of each base",
+    min: 1,
+    defaultText: "32; lora 8; vera 256",
+  }),
   alpha: number({ value: "a", topic: "Method", help: "ΔW is scaled by α/r", defaultText: "20·rank; lora 2·rank" }),
+  dInitial: number({ value: "d", topic: "Method", help: "VeRA: what λ_d begins with", defaultText: "0.1" }),
   dropout: number({
     value: "p",
     topic: "Method",
@@ -60,14 +67,14 @@ export const FINETUNE_OPTIONS = {
     value: "NAME",
     topic: "Method",
     help: `what draws the bases: ${GENERATOR_NAMES.join(", ")}`,
-    defaultText: "torch-mt19937-bf16-v2; sparse: torch-mt19937-ternary",
+    defaultText: "torch-mt19937-bf16-v2; sparse: torch-mt19937-ternary; vera: torch-mt19937-f32",
   }),
   projections: choice(["yes", "no"], {
     topic: "Method",
     help: "write the bases beside the parameters; those that PEFT cannot draw are always written",
     defaultText: "yes",
   }),
-  initAdapter: text({ value: "A", topic: "Method", help: "go on training this adapter (RandLoRA or LoRA)" }),
+  initAdapter: text({ value: "A", topic: "Method", help: "go on training this adapter (RandLoRA, LoRA, VeRA)" }),
   dtype: choice(["keep", "f32", "f16", "bf16"], {
     topic: "Method",
     help: "how the frozen base is held",
@@ -77,7 +84,13 @@ export const FINETUNE_OPTIONS = {
   epochs: integer({ topic: "Training", help: "or in passes through the data", min: 1, defaultText: "1" }),
   batchSize: integer({ value: "B", topic: "Training", help: "rows of a micro-batch", min: 1, defaultText: "4" }),
   gradAccum: integer({ value: "G", topic: "Training", help: "micro-batches of a step", min: 1, defaultText: "1" }),
-  learningRate: number({ value: "LR", topic: "Training", help: "peak learning rate", min: 0, defaultText: "1e-4" }),
+  learningRate: number({
+    value: "LR",
+    topic: "Training",
+    help: "peak learning rate",
+    min: 0,
+    defaultText: "1e-4; vera 1e-2",
+  }),
   schedule: choice(SCHEDULES, { topic: "Training", help: "of the learning rate", defaultText: "linear" }),
   warmup: integer({ topic: "Training", help: "steps over which the rate rises", min: 0, defaultText: "0" }),
   weightDecay: number({ value: "W", topic: "Training", help: "AdamW's", min: 0, defaultText: "0" }),
@@ -107,7 +120,7 @@ export const FINETUNE_OPTIONS = {
   }),
   compute: choice(["auto", "merged", "factored"], {
     topic: "Training",
-    help: "order of RandLoRA's products",
+    help: "order of products with random bases",
     defaultText: "auto: by flops and memory, layer by layer",
   }),
   checkpointActivations: flag({

@@ -33,8 +33,17 @@ const NAMES = [
   "lora-bf16-stored-bf16",
   "lora-conv1d-bf16",
   "lora-saved-and-biases-f32",
+  "vera-f32",
+  "vera-bf16",
+  "vera-f16-redrawn-huge-key",
+  "vera-f32-foreign",
+  "vera-bf16-stored-bf16",
+  "vera-conv1d-bf16-redrawn",
+  "vera-saved-and-biases-f32",
 ];
 
+/** How names of random bases end. */
+const BASES = /(?:randlora|vera)_[AB]$/;
 const PREFIX = /^(base_model\.model\.)?/;
 
 /** Where to write `name` for a case. */
@@ -59,15 +68,13 @@ function adapterOf(of: Case): string {
 /** The tensors of an adapter folder but for the random bases, without PEFT's prefix. */
 function trained(folder: string): Map<string, StoredTensor> {
   const all = [...openTensors(join(folder, "adapter_model.safetensors"))];
-  return new Map(
-    all.filter(([name]) => !/randlora_[AB]$/.test(name)).map(([name, tensor]) => [name.replace(PREFIX, ""), tensor]),
-  );
+  return new Map(all.filter(([name]) => !BASES.test(name)).map(([name, tensor]) => [name.replace(PREFIX, ""), tensor]));
 }
 
 /** Names of the random bases in an adapter folder. */
 function projections(folder: string): string[] {
   const names = [...openTensors(join(folder, "adapter_model.safetensors")).keys()];
-  return names.filter((name) => /randlora_[AB]$/.test(name)).toSorted();
+  return names.filter((name) => BASES.test(name)).toSorted();
 }
 
 /**
@@ -77,8 +84,9 @@ function projections(folder: string): string[] {
 function complaints(warnings: string[], saved: boolean): string[] {
   return warnings.filter((text) => {
     const missing = /^Found missing adapter keys while loading the checkpoint: \[(.*?)\]/.exec(text)?.[1];
-    if (missing !== undefined) return !missing.split(", ").every((key) => /randlora_[AB]\.default'$/.test(key));
-    if (text.startsWith("Specified to not save basis_A and basis_B")) return saved;
+    if (missing !== undefined)
+      return !missing.split(", ").every((key) => /(?:randlora|vera)_[AB]\.default'$/.test(key));
+    if (/^Specified to not (?:save|load) (?:basis|vera)_A and (?:basis|vera)_B/.test(text)) return saved;
     return !text.includes("tie_word_embeddings=True");
   });
 }
@@ -135,7 +143,7 @@ describe.each(NAMES)("%s", (name) => {
 });
 
 describe("--projections", () => {
-  test.each(["dense-bf16-copies", "sparse-f32-copies", "very-sparse-bf16-pair"])(
+  test.each(["dense-bf16-copies", "sparse-f32-copies", "very-sparse-bf16-pair", "vera-f32", "vera-bf16"])(
     "no: PEFT draws the bases of %s again",
     async (name) => {
       const of = await python.case(name);
@@ -146,15 +154,16 @@ describe("--projections", () => {
     },
   );
 
-  test.each(["dense-bf16-pair", "sparse-f32-copies", "very-sparse-bf16-pair"])(
+  test.each(["dense-bf16-pair", "sparse-f32-copies", "very-sparse-bf16-pair", "vera-f32", "vera-bf16"])(
     "yes: the bases of %s, which adapter.json only names, are drawn again",
     async (name) => {
       const of = await python.case(name);
       const json = await convert(adapterOf(of), "json", await place(of, "named.json"));
-      expect(await Bun.file(json).text()).not.toContain("randlora_A");
+      const method = name.startsWith("vera") ? "vera" : "randlora";
+      expect(await Bun.file(json).text()).not.toContain(`${method}_A`);
       const whole = await convert(json, "peft", await place(of, "whole"), "yes");
       const [ours, theirs] = [whole, adapterOf(of)].map((at) => openTensors(join(at, "adapter_model.safetensors")));
-      for (const pair of ["base_model.randlora_A", "base_model.randlora_B"]) {
+      for (const pair of [`base_model.${method}_A`, `base_model.${method}_B`]) {
         expect(ours?.get(pair)?.shape).toEqual(theirs?.get(pair)?.shape);
         expect(ours?.get(pair)?.values()).toEqual(theirs?.get(pair)?.values());
       }

@@ -10,11 +10,17 @@ from pathlib import Path
 import torch
 from cases import AdapterSpec
 from models import DTYPES
-from peft import LoraConfig, PeftModel, RandLoraConfig, get_peft_model
+from peft import LoraConfig, PeftConfig, PeftModel, RandLoraConfig, VeraConfig, get_peft_model
 from peft.tuners.lora.layer import LoraLayer
 from peft.tuners.randlora.layer import RandLoraLayer
+from peft.tuners.vera.layer import VeraLayer
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
+
+
+Layer = RandLoraLayer | LoraLayer | VeraLayer
+BASES = ("randlora_A", "randlora_B", "vera_A", "vera_B")
+"""How names of random bases end."""
 
 
 def load_base(folder: Path, dtype: torch.dtype | str = "auto") -> PreTrainedModel:
@@ -24,19 +30,24 @@ def load_base(folder: Path, dtype: torch.dtype | str = "auto") -> PreTrainedMode
     return loader.from_pretrained(folder, dtype=dtype).eval()
 
 
-def layers_of(model: PeftModel) -> Iterator[tuple[str, RandLoraLayer | LoraLayer]]:
+def layers_of(model: PeftModel) -> Iterator[tuple[str, Layer]]:
     """Each adapted layer with its module path in the base model."""
     for name, module in model.named_modules():
-        if isinstance(module, (RandLoraLayer, LoraLayer)):
+        if isinstance(module, Layer):
             yield name.removeprefix("base_model.model."), module
 
 
-def delta_f64(layer: RandLoraLayer | LoraLayer, adapter: str) -> torch.Tensor:
-    """ΔW as it is added to the stored weight, in f64, from the layer's own parameters: LoRA's A (r, in) and B (out, r), or
-    bases, λ and γ (shapes: A (r, 1, min), B (max, n, r), λ (r, n), γ (n, m))."""
+def delta_f64(layer: Layer, adapter: str) -> torch.Tensor:
+    """ΔW as it is added to the stored weight, in f64, from the layer's own parameters: LoRA's A (r, in) and B (out, r);
+    VeRA's with its vectors; or bases, λ and γ (shapes: A (r, 1, min), B (max, n, r), λ (r, n), γ (n, m))."""
     if isinstance(layer, LoraLayer):
         a, b = (part[adapter].weight.detach().double() for part in (layer.lora_A, layer.lora_B))
         delta = layer.scaling[adapter] * (b @ a)
+        return (delta.T if layer.fan_in_fan_out else delta).contiguous()
+    if isinstance(layer, VeraLayer):
+        a, b = (part[adapter].detach().double() for part in (layer.vera_A, layer.vera_B))
+        d, out = (part[adapter].detach().double() for part in (layer.vera_lambda_d, layer.vera_lambda_b))
+        delta = out[:, None] * (b[: layer.out_features] @ (d[:, None] * a[:, : layer.in_features]))
         return (delta.T if layer.fan_in_fan_out else delta).contiguous()
     small, large = sorted((layer.in_features, layer.out_features))
     lam = layer.randlora_lambda[adapter].detach().double()
@@ -52,9 +63,9 @@ def delta_f64(layer: RandLoraLayer | LoraLayer, adapter: str) -> torch.Tensor:
     return (delta.T if layer.fan_in_fan_out else delta).contiguous()
 
 
-def sums(layer: RandLoraLayer | LoraLayer, adapter: str) -> int:
+def sums(layer: Layer, adapter: str) -> int:
     """Products in one element of ΔW."""
-    if isinstance(layer, LoraLayer):
+    if isinstance(layer, (LoraLayer, VeraLayer)):
         return layer.r[adapter]
     return layer.randlora_lambda[adapter].numel()
 
@@ -67,6 +78,9 @@ def train_a_little(model: PeftModel, spec: AdapterSpec, seed: int) -> None:
         for _, layer in layers_of(model):
             if isinstance(layer, LoraLayer):
                 scaled = layer.lora_B[spec.name].weight
+            elif isinstance(layer, VeraLayer):
+                scaled, vector = layer.vera_lambda_b[spec.name], layer.vera_lambda_d[spec.name]
+                vector.copy_(1 + noise(vector) / 2)
             else:
                 scaled, gamma = layer.randlora_lambda[spec.name], layer.randlora_gamma[spec.name]
                 gamma.copy_((1 + noise(gamma) / 2) / max(gamma.shape))
@@ -74,14 +88,22 @@ def train_a_little(model: PeftModel, spec: AdapterSpec, seed: int) -> None:
             weight = layer.get_base_layer().weight.double()
             scaled.mul_(spec.ratio * weight.norm() / delta_f64(layer, spec.name).norm())
         for name, parameter in model.named_parameters():
-            if parameter.requires_grad and "lora_" not in name:
+            if parameter.requires_grad and "lora_" not in name and "vera_" not in name:
                 parameter.add_((noise(parameter) * 0.05).to(parameter.dtype))
 
 
-def config_of(spec: AdapterSpec) -> RandLoraConfig | LoraConfig:
+def config_of(spec: AdapterSpec) -> PeftConfig:
     targets = spec.targets if isinstance(spec.targets, str) else list(spec.targets)
     if spec.method == "lora":
         return LoraConfig(r=spec.r, lora_alpha=spec.alpha, target_modules=targets, **spec.options)  # type: ignore[arg-type]
+    if spec.method == "vera":
+        return VeraConfig(
+            r=spec.r,
+            projection_prng_key=spec.key,
+            target_modules=targets,
+            save_projection=spec.projections != "none",
+            **spec.options,  # type: ignore[arg-type]
+        )
     return RandLoraConfig(
         r=spec.r,
         randlora_alpha=spec.alpha,
@@ -98,8 +120,8 @@ def rewrite(file: Path, spec: AdapterSpec, seed: int) -> None:
     """Bring adapter_model.safetensors, as PEFT wrote it, into the layout that `spec` asks for."""
     tensors = load_file(file)
     if spec.projections in ("pair", "foreign"):
-        pair = ("base_model.randlora_A", "base_model.randlora_B")
-        tensors = {k: v for k, v in tensors.items() if k in pair or not k.endswith(("randlora_A", "randlora_B"))}
+        pair = tuple(f"base_model.{spec.method}_{side}" for side in "AB")
+        tensors = {k: v for k, v in tensors.items() if k in pair or not k.endswith(BASES)}
         if spec.projections == "foreign":
             generator = torch.Generator().manual_seed(seed + 1)
             for name in pair:
@@ -127,8 +149,12 @@ def write_adapter(base: Path, spec: AdapterSpec, folder: Path) -> Path:
 
 
 def load_adapter(model: PreTrainedModel, folder: Path, name: str, scale: float) -> PeftModel:
-    """PEFT's own loading; `scale` multiplies alpha / r, as `--scale` does."""
+    """PEFT's own loading; `scale` multiplies alpha / r, or what stands in for it, as `--scale` does."""
     loaded = PeftModel.from_pretrained(model, folder, adapter_name=name).eval()
     for _, layer in layers_of(loaded):
-        layer.scaling[name] *= scale
+        if isinstance(layer, VeraLayer):
+            with torch.no_grad():
+                layer.vera_lambda_b[name] *= scale
+        else:
+            layer.scaling[name] *= scale
     return loaded

@@ -9,7 +9,7 @@ MLP_AND_ATTENTION = ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj")
 
 @dataclass(frozen=True)
 class AdapterSpec:
-    """One PEFT adapter, of RandLoRA or (`method`) LoRA. `projections`: how the bases are kept in the file.
+    """One PEFT adapter, of RandLoRA or (`method`) LoRA or VeRA. `projections`: how the bases are kept in the file.
 
     copies: as PEFT writes them (the pair, and one copy a layer); pair: the pair alone; none: save_projection=False;
     foreign: the pair, replaced by f32 numbers that no generator draws.
@@ -24,7 +24,7 @@ class AdapterSpec:
     ratio: float = 0.05  # ||ΔW|| / ||W|| of every adapted weight
     name: str = "default"
     prefix: bool = True  # False: tensor names without "base_model.model."
-    options: dict[str, object] = field(default_factory=dict)  # more of RandLoraConfig or LoraConfig
+    options: dict[str, object] = field(default_factory=dict)  # more of the method's configuration
     method: str = "randlora"
     stored: str | None = None  # dtype of the tensors in the file; None: as PEFT writes them
 
@@ -45,6 +45,11 @@ def one(base: str, dtype: str, adapter: AdapterSpec, **more: object) -> CaseSpec
 
 def lora(targets: tuple[str, ...] | str = MLP_AND_ATTENTION, r: int = 8, **more: object) -> AdapterSpec:
     return AdapterSpec(targets, r=r, alpha=2 * r, method="lora", projections="lora", **more)  # type: ignore[arg-type]
+
+
+def vera(targets: tuple[str, ...] | str = MLP_AND_ATTENTION, r: int = 16, **more: object) -> AdapterSpec:
+    """VeRA; PEFT writes the pair alone."""
+    return AdapterSpec(targets, r=r, method="vera", **{"projections": "pair", **more})  # type: ignore[arg-type]
 
 
 GPT2_TARGETS = ("c_attn", "c_proj", "c_fc")
@@ -158,6 +163,30 @@ CASES: dict[str, CaseSpec] = {
         "llama", "f32", (lora(), AdapterSpec(r=10, bases="sparse"), lora(("q_proj", "gate_proj"), r=4)), scales=(1.0, 2.0, -0.5)
     ),
     "randlora-and-lora-bf16": CaseSpec("llama", "bf16", (AdapterSpec(r=8, projections="pair"), lora())),
+    # VeRA
+    "vera-f32": one("llama", "f32", vera(key=3)),
+    "vera-bf16": one("llama", "bf16", vera(r=40)),
+    "vera-f16-redrawn-huge-key": one("llama", "f16", vera(projections="none", key=2**63 + 12345)),
+    "vera-bf16-redrawn-negative-key": one("llama", "bf16", vera(("q_proj", "v_proj"), projections="none", key=-3, r=7)),
+    "vera-f32-foreign": one("llama", "f32", vera(projections="foreign", r=9)),
+    "vera-f32-rank-above-sizes": one("llama", "f32", vera(r=300)),
+    "vera-f32-rank-1": one("llama", "f32", vera(("down_proj",), r=1)),
+    "vera-bf16-stored-bf16": one("llama", "bf16", vera(stored="bf16")),
+    "vera-bf16-large-delta": one("llama", "bf16", vera(ratio=3.0)),
+    "vera-conv1d-f32": one("gpt2", "f32", vera(GPT2_TARGETS, r=10, options={"fan_in_fan_out": True})),
+    "vera-conv1d-bf16-redrawn": one(
+        "gpt2", "bf16", vera(GPT2_TARGETS, projections="none", options={"fan_in_fan_out": True})
+    ),
+    "vera-regex-layers-f32": one("llama", "f32", vera(REGEX, r=4)),
+    "vera-all-linear-bf16": one("llama", "bf16", vera("all-linear", projections="none")),
+    "vera-saved-and-biases-f32": one(
+        "qwen2", "f32", vera(("q_proj", "v_proj"), options={"bias": "vera_only", "modules_to_save": ["norm"]})
+    ),
+    "vera-tied-lm-head-bf16": one("llama-tied", "bf16", vera(("q_proj", "lm_head"))),
+    "vera-to-bf16": one("llama", "f32", vera(), scales=(0.5,), out_dtype="bf16"),
+    "vera-randlora-and-lora-f32": CaseSpec(
+        "llama", "f32", (vera(projections="none"), AdapterSpec(r=10, bases="sparse"), lora(("q_proj",))), scales=(1.0, 2.0, -0.5)
+    ),
     "three-adapters-f16": CaseSpec(
         "llama",
         "f16",

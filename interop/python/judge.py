@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from adapters import delta_f64, layers_of, load_base
+from adapters import BASES, delta_f64, layers_of, load_base
 from answers import answers
 from cases import CASES
 from make import logits_of, make_case, make_real_case
 from models import DTYPES
-from peft import PeftConfig, PeftModel, RandLoraConfig, get_peft_model
+from peft import PeftConfig, PeftModel, RandLoraConfig, VeraConfig, get_peft_model
 from peft.tuners.randlora.layer import RandLoraLayer
 from safetensors.torch import load_file, save_file
 from training import last_logits, learning_rates, tiny_model, train, valid_loss
@@ -45,6 +45,20 @@ def bases(specs: list[dict[str, Any]], out: str) -> None:
         [(_, layer)] = layers_of(get_peft_model(model, config))
         drawn[spec["name"] + ".a"] = layer.randlora_A["default"].contiguous()
         drawn[spec["name"] + ".b"] = layer.randlora_B["default"].contiguous()
+    save_file(drawn, out)
+
+
+def factors(specs: list[dict[str, Any]], out: str) -> None:
+    """The same of VeRA's, for specs {name, key, r, layers, dtype} whose layers are [out, in]: `name.a` (r, max_in), `name.b`
+    (max_out, r)."""
+    drawn = {}
+    for spec in specs:
+        linears = [torch.nn.Linear(size, out, bias=False, dtype=DTYPES[spec["dtype"]]) for out, size in spec["layers"]]
+        names = [str(i) for i in range(len(linears))]
+        config = VeraConfig(r=spec["r"], projection_prng_key=int(spec["key"]), target_modules=names)
+        [(_, layer), *_] = layers_of(get_peft_model(torch.nn.Sequential(*linears), config))
+        drawn[spec["name"] + ".a"] = layer.vera_A["default"].contiguous()
+        drawn[spec["name"] + ".b"] = layer.vera_B["default"].contiguous()
     save_file(drawn, out)
 
 
@@ -117,7 +131,7 @@ def without_projections(adapter: str, out: str) -> None:
     tensors = load_file(Path(adapter) / "adapter_model.safetensors")
     Path(out).mkdir()
     (Path(out) / "adapter_config.json").write_text(json.dumps({**config, "save_projection": False}))
-    kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(("randlora_A", "randlora_B"))}
+    kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(BASES)}
     save_file(kept, Path(out) / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
@@ -132,6 +146,7 @@ def main() -> None:
             "case": lambda name: make_case(name, Path(work)),
             "real_case": lambda name, base, dtype: make_real_case(name, Path(base), dtype, Path(work)),
             "bases": bases,
+            "factors": factors,
             "logits": logits,
             "load_adapter": load_adapter,
             "perplexities": perplexities,

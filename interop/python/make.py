@@ -115,9 +115,9 @@ def make(name: str, spec: CaseSpec, base: Path, work: Path, safe_too: bool = Tru
     for adapter, settings in zip(adapters, specs):
         if not settings.prefix:
             strip_prefix(adapter / "adapter_model.safetensors")
-    unknown = [a for a in specs if a.projections == "none" and a.bases == "dense"]
-    # RandLoRA rounds ΔW first in a plain merge, LoRA in a safe one.
-    once = "peft" if specs[0].method == "lora" else "peft-safe"
+    unknown = [a for a in specs if a.method == "randlora" and a.projections == "none" and a.bases == "dense"]
+    # RandLoRA rounds ΔW first in a plain merge, LoRA in a safe one, VeRA in neither.
+    once = "peft-safe" if specs[0].method == "randlora" else "peft"
     return {
         "name": name,
         "folder": str(folder),

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from adapters import load_base
 from decoders import DTYPES, cases, randomise
-from peft import PeftModel, RandLoraConfig, get_peft_model
+from peft import PeftModel, RandLoraConfig, VeraConfig, get_peft_model
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, get_scheduler
@@ -118,6 +118,15 @@ def start_model(base: Path, options: Options, adapter: str | None) -> torch.nn.M
         return model.float()
     if adapter is not None:
         return PeftModel.from_pretrained(model, adapter, is_trainable=True).float()
+    if method == "vera":
+        config = VeraConfig(
+            r=options.get("rank", 256),
+            projection_prng_key=options.get("basis-seed", 0),
+            d_initial=options.get("d-initial", 0.1),
+            target_modules=target_modules(options.get("targets")),
+            layers_to_transform=options.get("layers"),
+        )
+        return get_peft_model(model, config).float()
     r = options.get("rank", 32)
     config = RandLoraConfig(
         r=r,

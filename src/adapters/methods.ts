@@ -10,9 +10,10 @@ import type { AdapterPlan, PlanOptions } from "./plan.ts";
 import { randlora } from "./randlora/method.ts";
 import { type Tolerate, tolerating } from "./tolerate.ts";
 import type { Adapter } from "./types.ts";
+import { vera } from "./vera/method.ts";
 
 /** A new method is a folder, a name in `method-names.ts`, and a line here. */
-const DEFINITIONS = { randlora, lora, full } satisfies Record<MethodName, TrainedMethod>;
+const DEFINITIONS = { randlora, lora, vera, full } satisfies Record<MethodName, TrainedMethod>;
 
 /** Every method. */
 export const METHODS: readonly TrainedMethod[] = METHOD_NAMES.map((name) => DEFINITIONS[name]);

@@ -3,12 +3,13 @@ import { drawFactorHeads, drawFactors, type FactorsSpec, savedFactors } from "./
 import type { SavedProjection } from "./saved.ts";
 import { finishSteps } from "./steps.ts";
 import { type BasisMatrix, readElement } from "./storage.ts";
+import { roundToGrid } from "../random/grid.ts";
 import { f32ToBf16 } from "../safetensors/numbers.ts";
 
 /** What PEFT 0.21.2's `_kaiming_init` draws on torch 2.13.0: the first elements, the last, and sums on each grid. */
 const GOLDEN = [
   {
-    spec: { key: 0n, r: 6, maxIn: 20, maxOut: 33 },
+    spec: { generator: "torch-mt19937-f32", key: 0n, r: 6, maxIn: 20, maxOut: 33 },
     a: {
       head: [-0.0041007003746926785, 0.2938222587108612, -0.4508003890514374],
       last: 0.12990570068359375,
@@ -25,7 +26,7 @@ const GOLDEN = [
     },
   },
   {
-    spec: { key: 2n ** 63n + 12345n, r: 256, maxIn: 40, maxOut: 24 },
+    spec: { generator: "torch-mt19937-f32", key: 2n ** 63n + 12345n, r: 256, maxIn: 40, maxOut: 24 },
     a: {
       head: [0.37313732504844666, 0.2940419614315033, 0.38121268153190613],
       last: -0.25213396549224854,
@@ -42,7 +43,7 @@ const GOLDEN = [
     },
   },
   {
-    spec: { key: -3n, r: 5, maxIn: 300, maxOut: 64 },
+    spec: { generator: "torch-mt19937-f32", key: -3n, r: 5, maxIn: 300, maxOut: 64 },
     a: {
       head: [0.03531708940863609, 0.0021386155858635902, -0.13698703050613403],
       last: 0.021352369338274002,
@@ -123,6 +124,35 @@ function saved(values: readonly number[], cols: number, dtype: "F32" | "BF16"): 
   return { name: "factor", dtype, rows: values.length / cols, cols, read };
 }
 
+test.each(["f32", "bf16", "f16"] as const)(
+  "philox-v1 draws elements of Kaiming's size on the grid of %s, and stores none",
+  (grid) => {
+    const spec = { generator: "philox-v1", key: 5n, r: 100, maxIn: 300, maxOut: 41, grid } as const;
+    const drawn = draw(spec);
+    expect([drawn.a.storage.kind, drawn.b.storage.kind]).toEqual(["philox", "philox"]);
+    const [a, b] = [transposed(drawn.b), transposed(drawn.a)];
+    for (const [values, fan] of [
+      [a, 300],
+      [b, 100],
+    ] as const) {
+      const size = Math.sqrt(sum(values.map((value) => value ** 2)) / values.length) / Math.sqrt(2 / fan);
+      expect(Math.abs(Math.log2(size))).toBeLessThan(0.52);
+      expect(values.every((value) => roundToGrid(value, grid) === value)).toBe(true);
+    }
+    // The order of drawing is that of what is held.
+    const heads = drawFactorHeads(spec, 150);
+    expect([...heads.a]).toEqual(
+      Array.from({ length: 150 }, (_, at) => readElement(drawn.b, Math.floor(at / 100), at % 100)),
+    );
+    expect([...heads.b]).toEqual(
+      Array.from({ length: 150 }, (_, at) => readElement(drawn.a, Math.floor(at / 41), at % 41)),
+    );
+    const part = draw(spec, { in: 7, out: 9 });
+    expect([part.b.rows, part.a.cols]).toEqual([7, 9]);
+    expect(readElement(part.a, 3, 8)).toBe(readElement(drawn.a, 3, 8));
+  },
+);
+
 describe("factors out of a file", () => {
   test.each([
     ["f32", "F32"],
@@ -130,7 +160,7 @@ describe("factors out of a file", () => {
     ["f16", "F32"],
     ["bf16", "BF16"],
   ] as const)("on the grid of %s, stored as %s, are held as drawn ones are", async (grid, dtype) => {
-    const spec = { key: 9n, r: 5, maxIn: 300, maxOut: 41, grid };
+    const spec = { generator: "torch-mt19937-f32", key: 9n, r: 5, maxIn: 300, maxOut: 41, grid } as const;
     const drawn = draw(spec);
     const file = [saved(transposed(drawn.b), 300, dtype), saved(transposed(drawn.a), 5, dtype)] as const;
     expect(await savedFactors(...file, { in: 300, out: 41 })).toEqual(drawn);

@@ -1,5 +1,6 @@
 import { Mt19937 } from "../random/mt19937.ts";
-import type { FloatGrid } from "../random/names.ts";
+import type { FloatGrid, GeneratorName } from "../random/names.ts";
+import { philoxFill, philoxStream, type PhiloxStream } from "../random/philox.ts";
 import { kaimingUniformBound, singleUniform } from "../random/uniform.ts";
 import { roundToGrid, toHalfBits } from "../random/grid.ts";
 import type { Bases, BasesHead } from "./bases.ts";
@@ -10,11 +11,20 @@ import type { Steps } from "./steps.ts";
 import { type BasisMatrix, paddedStride } from "./storage.ts";
 import { drawStretch } from "./stretch.ts";
 
+/** What draws factors: PEFT's way, and ours, which stores nothing. */
+export const FACTOR_GENERATORS = ["torch-mt19937-f32", "philox-v1"] as const satisfies readonly GeneratorName[];
+export type FactorGenerator = (typeof FACTOR_GENERATORS)[number];
+
+export function drawsFactors(generator: GeneratorName): generator is FactorGenerator {
+  return FACTOR_GENERATORS.some((name) => name === generator);
+}
+
 /**
  * What determines every element of two random factors A (r, maxIn) and B (maxOut, r), drawn as VeRA has them (Kopiczko et
  * al., arXiv:2310.11454) and normalised by nothing.
  */
 export interface FactorsSpec {
+  readonly generator: FactorGenerator;
   /** `projection_prng_key`; −2^63 ≤ key < 2^64. */
   readonly key: bigint;
   readonly r: number;
@@ -35,10 +45,18 @@ const STAGE = 1 << 16;
 
 /**
  * Draws both factors as PEFT does (tuners/vera/model.py, `_kaiming_init`): A, then B, row-major, in f32, by one MT19937. They
- * are held once, as bases of ΔWᵀ = Aᵀ·diag(λ_d)·Bᵀ·diag(λ_b): `b` is Aᵀ (in, r), `a` is Bᵀ (r, out).
+ * are held once, as bases of ΔWᵀ = Aᵀ·diag(λ_d)·Bᵀ·diag(λ_b): `b` is Aᵀ (in, r), `a` is Bᵀ (r, out). philox-v1 counts
+ * through those, row by row, and stores nothing.
  */
 export function* drawFactors(spec: FactorsSpec, extent: FactorsExtent): Steps<Bases> {
-  const { key, r, maxIn } = spec;
+  const { generator: name, key, r, maxIn, maxOut } = spec;
+  if (name === "philox-v1") {
+    const matrix = (which: "a" | "b", rows: number, cols: number, pitch: number): BasisMatrix => {
+      const storage = { kind: "philox", ...streamOf(spec, which), pitch } as const;
+      return { rows, cols, stride: paddedStride(cols), storage };
+    };
+    return basesOf(matrix("b", r, extent.out, maxOut), matrix("a", extent.in, r, r));
+  }
   const generator = new Mt19937(key);
   const b = yield* drawPart(spec, generator, { rows: r, cols: maxIn, kept: extent.in });
   const a = yield* drawPart(spec, generator, { rows: extent.out, cols: r, kept: r });
@@ -46,7 +64,16 @@ export function* drawFactors(spec: FactorsSpec, extent: FactorsExtent): Steps<Ba
 }
 
 /** The first `count` final elements of A and B, in the order of drawing. */
-export function drawFactorHeads({ key, r, maxIn, maxOut, grid }: FactorsSpec, count: number): BasesHead {
+export function drawFactorHeads(spec: FactorsSpec, count: number): BasesHead {
+  const { key, r, maxIn, maxOut, grid } = spec;
+  if (spec.generator === "philox-v1") {
+    const drawn = (which: "a" | "b", elements: number) => {
+      const values = new Float32Array(Math.min(count, elements));
+      philoxFill(streamOf(spec, which), 0, values);
+      return values;
+    };
+    return { a: drawn("a", r * maxIn), b: drawn("b", maxOut * r) };
+  }
   const generator = new Mt19937(key);
   const head = (rows: number, cols: number): Float32Array<ArrayBuffer> => {
     const taken = Math.min(count, rows * cols);
@@ -58,6 +85,16 @@ export function drawFactorHeads({ key, r, maxIn, maxOut, grid }: FactorsSpec, co
     return values.map((value) => roundToGrid(value, grid));
   };
   return { a: head(r, maxIn), b: head(maxOut, r) };
+}
+
+/**
+ * The stream of A or B: elements of standard deviation 1 times the power of two that is nearest to Kaiming's √(2 / fan-in),
+ * so that they stay on their grid, and size and sum may be multiplied in any order.
+ */
+function streamOf({ key, r, maxIn, grid }: FactorsSpec, which: "a" | "b"): PhiloxStream {
+  // Kernels draw a product's left matrix, which is Aᵀ, from stream 1.
+  const [stream, fan] = which === "a" ? [1 as const, maxIn] : [0 as const, r];
+  return { ...philoxStream(key, stream, "dense", fan, grid), scale: 2 ** Math.round(Math.log2(2 / fan) / 2) };
 }
 
 /** Elements that are drawn row by row, and how many of each row are kept. */

@@ -56,7 +56,7 @@ export interface PhiloxStream {
   readonly sparsity: Sparsity;
   /** The grid that elements are rounded to, from their f32 values. */
   readonly grid: FloatGrid;
-  /** The size of a nonzero ternary element, on the grid; 1 for dense, whose size is built in. */
+  /** The size of a nonzero ternary element, on the grid; for dense a power of two, which elements are multiplied by. */
   readonly scale: number;
   /** Very sparse: u < threshold → −1, u ≥ 65536 − threshold → +1, else 0 (u of 16 bits); 0 otherwise. */
   readonly threshold: number;
@@ -112,7 +112,7 @@ function blockElement(words: Uint32Array, lane: number, stream: PhiloxStream, de
     return ((bits >= 65536 - stream.threshold ? 1 : 0) - (bits < stream.threshold ? 1 : 0)) * stream.scale;
   }
   const byte = ((words[lane >>> 2] as number) >>> ((lane & 3) * 8)) & 0xff;
-  if (stream.sparsity === "dense") return dense[byte] as number;
+  if (stream.sparsity === "dense") return (dense[byte] as number) * stream.scale;
   return ((byte > 212 ? 1 : 0) - (byte < 43 ? 1 : 0)) * stream.scale;
 }
 

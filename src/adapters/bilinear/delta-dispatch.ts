@@ -13,7 +13,7 @@ export interface BasisOnGpu {
   /** Elements from one row to the next. */
   readonly stride: number;
   readonly rowBytes: number;
-  /** What the kernel's ±1 stands for; 1 where it reads true values. */
+  /** What the kernel's ±1, or its dense draws, are multiplied by; 1 where it reads true values. */
   readonly value: number;
   /** How the elements are drawn, where none are stored. */
   readonly philox: PhiloxStorage | undefined;

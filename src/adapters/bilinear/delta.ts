@@ -147,10 +147,9 @@ export class DeltaBases {
   }
 }
 
-/** What the kernel's ±1 stands for; 1 where it reads true values. */
+/** What the kernel's ±1, or its dense draws, are multiplied by; 1 where it reads true values. */
 function basisValue({ storage }: BasisMatrix): number {
-  if (storage.kind === "ternary") return storage.scale;
-  return storage.kind === "philox" && storage.sparsity !== "dense" ? storage.scale : 1;
+  return storage.kind === "ternary" || storage.kind === "philox" ? storage.scale : 1;
 }
 
 function basisRowBytes({ storage, stride }: BasisMatrix): number {

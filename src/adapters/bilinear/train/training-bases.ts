@@ -154,8 +154,7 @@ function unpackedOf({ storage }: BasisMatrix): Unpacked {
 function unitOf({ storage }: BasisMatrix): number {
   if (storage.kind === "ternary") return storage.scale;
   if (storage.kind !== "philox") return 1;
-  if (storage.sparsity !== "dense") return storage.scale;
-  return storage.grid === "f32" ? PHILOX_UNIT : 1;
+  return storage.sparsity === "dense" && storage.grid === "f32" ? PHILOX_UNIT * storage.scale : storage.scale;
 }
 
 function panelPitch({ terms }: BilinearShape): number {

@@ -1,0 +1,60 @@
+import * as v from "valibot";
+import {
+  dropoutShare,
+  finiteNumber,
+  LAYER_KEYS,
+  layerSettings,
+  type LayerSettings,
+  parseSettings,
+  positiveInteger,
+  prngKey,
+  text,
+} from "../settings.ts";
+import type { Adapter, PlainConfig } from "../types.ts";
+
+/** PEFT's VeraConfig, understood. Defaults are PEFT's. */
+export interface VeraConfig extends LayerSettings {
+  readonly r: number;
+  /** `projection_prng_key`: the seed of the factors, −2^63 ≤ key < 2^64. */
+  readonly key: bigint;
+  /** Whether the file is meant to hold the factors. */
+  readonly saveProjection: boolean;
+  /** What λ_d began with. */
+  readonly dInitial: number;
+  readonly bias: "none" | "all" | "vera_only";
+  /** Dropout of the adapter's input while training. */
+  readonly dropout: number;
+}
+
+const SCHEMA = v.object({
+  r: v.optional(positiveInteger, 256),
+  projection_prng_key: v.optional(prngKey, 0n),
+  save_projection: v.nullish(v.boolean("it must be true or false"), true),
+  vera_dropout: dropoutShare,
+  d_initial: v.optional(finiteNumber, 0.1),
+  bias: v.nullish(v.picklist(["none", "all", "vera_only"], 'it must be "none", "all" or "vera_only"'), "none"),
+  ...LAYER_KEYS,
+  task_type: v.nullish(text),
+});
+
+/** The settings of an open adapter. */
+export function veraConfig({ settings, configFile }: Adapter): VeraConfig {
+  return parseVeraConfig(settings, configFile);
+}
+
+/**
+ * Reads PEFT's settings for VeRA (peft/tuners/vera/config.py). `file` is named in errors.
+ * Throws `RandloraError` "format" for a value that makes no sense.
+ */
+export function parseVeraConfig(config: PlainConfig, file: string): VeraConfig {
+  const read = parseSettings(SCHEMA, config, file);
+  return {
+    r: read.r,
+    key: read.projection_prng_key,
+    saveProjection: read.save_projection,
+    dInitial: read.d_initial,
+    bias: read.bias,
+    ...layerSettings(read, file),
+    dropout: read.vera_dropout,
+  };
+}

@@ -1,0 +1,143 @@
+import { createHash } from "node:crypto";
+import type { Bases } from "../../bases/bases.ts";
+import {
+  drawFactorHeads,
+  drawFactors,
+  drawsFactors,
+  FACTOR_GENERATORS,
+  type FactorsExtent,
+  type FactorsSpec,
+  savedFactors,
+} from "../../bases/factors.ts";
+import { takeSteps } from "../../bases/steps.ts";
+import { RandloraError } from "../../errors.ts";
+import { oneLine } from "../../files/failure.ts";
+import type { FloatGrid, GeneratorName } from "../../random/names.ts";
+import type { BaseModel, PathShift } from "../base.ts";
+import { gridOfWeights } from "../grid-of-weights.ts";
+import { toProjection } from "../projection.ts";
+import type { Adapter } from "../types.ts";
+import { unadaptedModules, unadaptedNote } from "../unadapted.ts";
+import type { VeraConfig } from "./config.ts";
+import type { VeraLayer } from "./layers.ts";
+import { type FactorsRecord, recordOf, specOf } from "./record.ts";
+import { findSaved, type SavedFactors } from "./saved.ts";
+
+/** Where the factors of an adapter come from. */
+export type FactorsSource =
+  | { readonly kind: "drawn"; readonly spec: FactorsSpec; readonly record: FactorsRecord | undefined }
+  | ({ readonly kind: "saved" } & SavedFactors);
+
+/** The decision, with what the user should know about it. */
+export interface FactorsChoice {
+  readonly factors: FactorsSource;
+  readonly notes: readonly string[];
+}
+
+/** What decides. */
+export interface FactorsQuestion {
+  readonly adapter: Adapter;
+  readonly config: VeraConfig;
+  readonly base: BaseModel;
+  readonly shift: PathShift;
+  readonly layers: readonly VeraLayer[];
+  /** `--generator`. */
+  readonly generator: GeneratorName | undefined;
+  /** Is this one of several adapters? Then `--generator` may be meant for another. */
+  readonly amongOthers: boolean;
+}
+
+/**
+ * Saved factors are used; else what the file records; else what the user names; else PEFT's one way to draw them.
+ * Throws `RandloraError` "usage" when `--generator` contradicts the file, "adapter" where it draws no factors, or where a
+ * base of mixed dtypes says nothing of their grid.
+ */
+export function chooseFactors(question: FactorsQuestion): FactorsChoice {
+  const { adapter, config, generator, amongOthers } = question;
+  const record = recordOf(adapter);
+  if (record !== undefined && generator !== undefined && generator !== record.generator && !amongOthers) {
+    const cause = `${oneLine(adapter.path)} records that ${record.generator} drew its bases, not ${generator}`;
+    throw new RandloraError("usage", cause, "leave --generator out");
+  }
+  const saved = findSaved(adapter, config.r);
+  if (saved !== undefined) {
+    const unused = `${oneLine(adapter.path)} holds its bases: --generator is not needed and has no effect`;
+    return { factors: { kind: "saved", ...saved }, notes: generator === undefined || amongOthers ? [] : [unused] };
+  }
+  if (record !== undefined) return { factors: { kind: "drawn", spec: specOf(record, config), record }, notes: [] };
+  return drawnAnew(question);
+}
+
+/** Factors of which the file says nothing but the seed: as large as PEFT would draw them for this base. */
+function drawnAnew({ adapter, config, base, shift, layers, generator, amongOthers }: FactorsQuestion): FactorsChoice {
+  const [peft] = FACTOR_GENERATORS;
+  const chosen = generator === undefined || (amongOthers && !drawsFactors(generator)) ? peft : generator;
+  if (!drawsFactors(chosen)) {
+    const cause = `${oneLine(adapter.path)}: ${chosen} does not draw VeRA's factors`;
+    throw new RandloraError("adapter", cause, `they are drawn by ${FACTOR_GENERATORS.join(", ")}`);
+  }
+  const others = unadaptedModules(adapter, config, layers, base, shift);
+  const [own, all] = [extentOf(layers), extentOf([...layers, ...others])];
+  const notes = unadaptedNote(adapter, base, layers.length, others, own.in !== all.in || own.out !== all.out);
+  if (config.saveProjection) {
+    const missing = "its settings say that it holds its bases, which it does not";
+    notes.push(`${oneLine(adapter.path)}: ${missing}; they are drawn again from its seed (${chosen})`);
+  }
+  const dtype = gridOf(layers, adapter);
+  const shape = { generator: chosen, maxIn: all.in, maxOut: all.out, dtype };
+  return { factors: { kind: "drawn", spec: specOf(shape, config), record: undefined }, notes };
+}
+
+/** The most inputs and outputs of these layers: the shape that PEFT draws at. */
+export function extentOf(layers: readonly { readonly out: number; readonly in: number }[]): FactorsExtent {
+  const most = (of: "in" | "out") => layers.reduce((largest, layer) => Math.max(largest, layer[of]), 0);
+  return { in: most("in"), out: most("out") };
+}
+
+function gridOf(layers: readonly VeraLayer[], adapter: Adapter): FloatGrid {
+  const grid = gridOfWeights(layers.map(({ dtype }) => dtype));
+  if (grid !== undefined) return grid;
+  const cause = "the base mixes F16 and BF16 weights, and the adapter does not record the dtype of its bases";
+  throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "save the adapter with its projections");
+}
+
+/**
+ * Reads or draws the factors as far as `extent` needs them. Drawn ones must agree with the recorded fingerprint. Throws
+ * `RandloraError` "adapter" when they do not, or are too small, whatever reading throws, and the signal's reason when it is aborted.
+ */
+export async function loadFactors(
+  adapter: Adapter,
+  source: FactorsSource,
+  extent: FactorsExtent,
+  signal?: AbortSignal,
+): Promise<Bases> {
+  if (source.kind === "saved") {
+    const [a, b] = [toProjection(source.a, adapter.file), toProjection(source.b, adapter.file)];
+    return await savedFactors(a, b, extent, signal);
+  }
+  const { spec, record } = source;
+  if (record !== undefined) {
+    const { a, b } = fingerprintOf(spec);
+    if (a !== record.sha256.a || b !== record.sha256.b) {
+      const cause = `the bases that ${record.generator} draws are not those that the adapter records`;
+      const hint = "its seed, rank or shape was changed, or another version of randlora wrote it";
+      throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, hint);
+    }
+  }
+  return await takeSteps(drawFactors(spec, extent), signal);
+}
+
+/** Elements that a fingerprint covers, at most. */
+const FINGERPRINT_ELEMENTS = 4096;
+
+function fingerprintOf(spec: FactorsSpec): FactorsRecord["sha256"] {
+  const { a, b } = drawFactorHeads(spec, FINGERPRINT_ELEMENTS);
+  const hash = (values: Float32Array) => createHash("sha256").update(new Uint8Array(values.buffer)).digest("hex");
+  return { a: hash(a), b: hash(b) };
+}
+
+/** What is saved of drawn factors, so that a later redraw that differs is noticed. */
+export function recordFactors(spec: FactorsSpec): FactorsRecord {
+  const { generator, maxIn, maxOut, grid } = spec;
+  return { generator, maxIn, maxOut, dtype: grid, sha256: fingerprintOf(spec) };
+}
