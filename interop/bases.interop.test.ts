@@ -1,10 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import { drawFactors } from "../src/bases/factors.ts";
+import { finishSteps } from "../src/bases/steps.ts";
 import { basesCount, drawBases, type BasesExtent, type StdPair } from "../src/bases/draw.ts";
 import { readElement, type BasisMatrix } from "../src/bases/storage.ts";
 import type { StdCache } from "../src/bases/std-cache.ts";
 import type { FloatGrid, Sparsity } from "../src/random/names.ts";
-import { judge, type BasesSpec } from "./judge.ts";
+import { judge, type BasesSpec, type FactorsSpec } from "./judge.ts";
 import { openTensors } from "./tensors.ts";
 
 const python = await judge();
@@ -78,4 +80,59 @@ describe.each(specs)("$name", ({ name, key, r, max, min, kind, dtype }) => {
       expect(mismatches(ours.b, b?.values() ?? new Float32Array(), n * r)).toBe(0);
     }
   });
+});
+
+/** Layers that PEFT draws one pair of VeRA's factors for: the most inputs and outputs may be different layers'. */
+const LAYERS: [number, number][][] = [
+  [[40, 24]],
+  [
+    [96, 24],
+    [24, 200],
+  ],
+  [
+    [576, 576],
+    [1536, 576],
+    [576, 1536],
+  ],
+];
+
+const factorSpecs: FactorsSpec[] = [
+  ...LAYERS.flatMap((layers, i) =>
+    GRIDS.map((dtype) => ({ name: `factors ${i} ${dtype}`, key: String(i), r: 17 + 100 * i, layers, dtype })),
+  ),
+  ...KEYS.map((key) => ({ name: `factors key ${key}`, key, r: 6, layers: LAYERS[1] ?? [], dtype: "f32" as const })),
+];
+
+const drawnFactors = join(await python.work(), "factors.safetensors");
+await python.factors(factorSpecs, drawnFactors);
+const peftFactors = openTensors(drawnFactors);
+
+/** Elements of a held factor that are not PEFT's, which is its transpose with rows of `pitch`. */
+function mismatchesAcross(held: BasisMatrix, theirs: Float32Array | Float64Array, pitch: number): number {
+  let count = 0;
+  for (let row = 0; row < held.rows; row++) {
+    for (let col = 0; col < held.cols; col++) {
+      if (readElement(held, row, col) !== theirs[col * pitch + row]) count++;
+    }
+  }
+  return count;
+}
+
+test.each(factorSpecs)("$name: every element is the one that PEFT draws", ({ name, key, r, layers, dtype }) => {
+  const [maxOut, maxIn] = [Math.max(...layers.map(([out]) => out)), Math.max(...layers.map(([, input]) => input))];
+  const spec = { generator: "torch-mt19937-f32", key: BigInt(key), r, maxIn, maxOut, grid: dtype } as const;
+  const [a, b] = [peftFactors.get(`${name}.a`), peftFactors.get(`${name}.b`)];
+  expect([a?.shape, b?.shape]).toEqual([
+    [r, maxIn],
+    [maxOut, r],
+  ]);
+  for (const extent of [
+    { in: maxIn, out: maxOut },
+    { in: 10, out: 9 },
+  ]) {
+    const ours = finishSteps(drawFactors(spec, extent));
+    expect([ours.b.rows, ours.a.cols]).toEqual([extent.in, extent.out]);
+    expect(mismatchesAcross(ours.b, a?.values() ?? new Float32Array(), maxIn)).toBe(0);
+    expect(mismatchesAcross(ours.a, b?.values() ?? new Float32Array(), r)).toBe(0);
+  }
 });

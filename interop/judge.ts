@@ -46,6 +46,11 @@ export interface BasesSpec {
   dtype: "f32" | "f16" | "bf16";
 }
 
+/** The same of VeRA: layers are [out, in]. */
+export interface FactorsSpec extends Pick<BasesSpec, "name" | "key" | "r" | "dtype"> {
+  layers: [number, number][];
+}
+
 /** PEFT in a Python process of its own; requests are answered one after the other. See python/judge.py. */
 export class Judge {
   readonly #child: Subprocess<"pipe", "pipe", "pipe">;
@@ -105,6 +110,11 @@ export class Judge {
   /** What PEFT draws, into the file `out`: `NAME.a`, `NAME.b`. */
   bases(specs: BasesSpec[], out: string): Promise<null> {
     return this.#ask(v.null(), "bases", { specs, out });
+  }
+
+  /** The factors that PEFT draws for VeRA, into the file `out`: `NAME.a` (r, max_in), `NAME.b` (max_out, r). */
+  factors(specs: FactorsSpec[], out: string): Promise<null> {
+    return this.#ask(v.null(), "factors", { specs, out });
   }
 
   /** Relative distances of the outputs of a merged folder, loaded by transformers, from the exact ones and from PEFT's. */

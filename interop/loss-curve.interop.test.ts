@@ -98,6 +98,45 @@ const CASES: Readonly<Record<string, Case>> = {
     options: { ...RECIPE, method: "lora", targets: TARGETS, rank: 4, schedule: "constant" },
     start: "trained",
   },
+  vera: {
+    options: { ...RECIPE, method: "vera", "learning-rate": 2e-2, targets: TARGETS, rank: 40, "basis-seed": 3 },
+  },
+  "vera, merged, linear": {
+    options: {
+      ...RECIPE,
+      method: "vera",
+      "learning-rate": 2e-2,
+      schedule: "linear",
+      compute: "merged",
+      targets: TARGETS,
+      rank: 100,
+    },
+  },
+  "vera, philox": {
+    options: {
+      ...RECIPE,
+      method: "vera",
+      "learning-rate": 2e-2,
+      targets: `${TARGETS},gate_proj,o_proj`,
+      rank: 64,
+      generator: "philox-v1",
+      "d-initial": 0.2,
+      "checkpoint-activations": true,
+    },
+    start: "ours",
+  },
+  "vera, gone on with": {
+    options: {
+      ...RECIPE,
+      method: "vera",
+      "learning-rate": 2e-2,
+      targets: TARGETS,
+      schedule: "constant",
+      packing: true,
+      "max-length": 40,
+    },
+    start: "trained",
+  },
   full: { options: { ...RECIPE, method: "full", "learning-rate": 2e-4 } },
 };
 
@@ -183,6 +222,7 @@ const TINY: Readonly<Record<string, Options>> = {
     rank: 5,
     "weight-decay": 0.3,
   },
+  "llama-odd-sizes": { ...SHORT, epochs: 8, method: "vera", "learning-rate": 2e-2, targets: "all-linear", rank: 30 },
   "llama-biases": { ...SHORT, method: "full", "grad-clip": 0.5 },
 };
 

@@ -34,6 +34,9 @@ const CASES: Readonly<Record<string, Options>> = {
   "philox, default targets": { rank: 8, generator: "philox-v1" },
   "two layers, a regular expression": { targets: ".*layers\\.[13]\\.mlp\\.(up|down)_proj", rank: 64 },
   lora: { method: "lora", targets: TARGETS, rank: 4 },
+  vera: { method: "vera", targets: TARGETS, "learning-rate": 5e-2 },
+  "vera, redrawn": { method: "vera", targets: TARGETS, "learning-rate": 5e-2, "basis-seed": -5, projections: "no" },
+  "vera, philox": { method: "vera", targets: "all-linear", rank: 64, "learning-rate": 5e-2, generator: "philox-v1" },
 };
 
 let folder: string;
@@ -105,7 +108,7 @@ describe("what is trained computes the same in PEFT, here, and merged", () => {
         expect(distance(await theirLogits(base, null), peft)).toBeGreaterThan(0.05);
         const names = [...openTensors(join(adapter, "adapter_model.safetensors")).keys()];
         const saves = options["projections"] !== "no" && options["method"] !== "lora";
-        expect(names.filter((tensor) => tensor.startsWith("base_model.randlora_"))).toHaveLength(saves ? 2 : 0);
+        expect(names.filter((tensor) => /^base_model\.(?:randlora|vera)_/.test(tensor))).toHaveLength(saves ? 2 : 0);
       },
       TIMEOUT,
     );
