@@ -3,6 +3,8 @@ import { read, upload } from "../../gpu/transfer.ts";
 import { pitchOf, type Shape, type Tensor, tensorIn } from "../../tensor/tensor.ts";
 import { MemoryStdCache } from "../../bases/testing/bases.ts";
 import { type Bases, type BasesSpec, drawBases } from "../../bases/draw.ts";
+import { drawFactors, type FactorsSpec } from "../../bases/factors.ts";
+import { finishSteps } from "../../bases/steps.ts";
 import type { BilinearShape } from "../bilinear/shape.ts";
 
 /** Every way in which bases are stored. */
@@ -33,6 +35,14 @@ export function basesFor(stored: Stored, modules: readonly BilinearShape[]): Bas
     min: Math.min(extent.cols + 3, extent.rows + 5),
   };
   return drawBases(spec, extent, new MemoryStdCache());
+}
+
+/** Factors for VeRA's modules of these shapes, drawn a little larger than they need. */
+export function factorsFor(given: Pick<FactorsSpec, "generator" | "grid">, modules: readonly BilinearShape[]): Bases {
+  const most = (of: "in" | "out") => Math.max(...modules.map((shape) => shape[of]));
+  const extent = { in: most("in"), out: most("out") };
+  const spec = { ...given, key: 11n, r: modules[0]?.r ?? 1, maxIn: extent.in + 5, maxOut: extent.out + 3 };
+  return finishSteps(drawFactors(spec, extent));
 }
 
 let state = 1;

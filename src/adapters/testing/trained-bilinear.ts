@@ -49,12 +49,12 @@ export function maskOf(rate: number, microBatch: number, module: number): Dropou
   return { rate, key: [0x9abc_def0, 0x1234_5678], stream: [microBatch, module] };
 }
 
-/** The adapted modules, with new parameters. */
-export function modulesOf(): Part[] {
+/** The adapted modules, with new parameters. @param shapeOf a module's sizes by its outputs, inputs and rank */
+export function modulesOf(shapeOf: typeof randloraShape = randloraShape): Part[] {
   let first = 0;
   const parts: Part[] = [];
   for (const { name, out, adapted } of ROWS) {
-    const shape = randloraShape(out, IN, RANK);
+    const shape = shapeOf(out, IN, RANK);
     const { bases: n, cols, r } = shape;
     if (adapted) {
       parts.push({ name, first, shape, lambda: numbers(r * n), gamma: numbers(n * cols, 0.3), index: parts.length });

@@ -8,8 +8,10 @@ import { sliceRows } from "../../../tensor/tensor.ts";
 import type { Pairing } from "../../../kernels/pairing.ts";
 import type { OrderPlan } from "./flops.ts";
 import type { TrainedModule } from "./module.ts";
+import type { FactorsSpec } from "../../../bases/factors.ts";
 import { randloraShape } from "../../randlora/shape.ts";
-import { basesFor, error, numbers, placed, type Stored, STORED, taken } from "../../testing/bases.ts";
+import { VERA_PAIRING, veraShape } from "../../vera/shape.ts";
+import { basesFor, error, factorsFor, numbers, placed, type Stored, STORED, taken } from "../../testing/bases.ts";
 import { frozen, IN, maskOf, modulesOf, OUT, PLANS, reference, SCALE, TOKENS } from "../../testing/trained-bilinear.ts";
 import { TrainedBilinear } from "./trained-bilinear.ts";
 import { TrainingBases } from "./training-bases.ts";
@@ -29,6 +31,8 @@ interface Case {
   readonly rate?: number;
   /** Blocks of unpacked rows of B̂. */
   readonly panelBytes?: number;
+  /** VeRA's modules with such factors, instead of RandLoRA's. */
+  readonly factors?: Pick<FactorsSpec, "generator" | "grid">;
 }
 
 function add(sum: Float64Array, values: Float64Array): void {
@@ -50,12 +54,11 @@ async function train({
   dtype = "BF16",
   rate = 0,
   panelBytes,
+  factors,
 }: Case): Promise<void> {
-  const parts = modulesOf();
-  const cpu = basesFor(
-    stored,
-    parts.map(({ shape }) => shape),
-  );
+  const parts = modulesOf(factors && veraShape);
+  const shapes = parts.map(({ shape }) => shape);
+  const cpu = factors === undefined ? basesFor(stored, shapes) : factorsFor(factors, shapes);
   const bases = await TrainingBases.create(gpu, cpu, pairing, staging, panelBytes);
   const weight = frozen(gpu, dtype);
   const modules = parts.map(({ name, first, shape, lambda, gamma }): TrainedModule => {
@@ -146,6 +149,22 @@ describe("y and all gradients equal the f64 reference, over two micro-batches", 
   test.each(storages)("%s", async (_, stored, plan) => {
     if (plan !== undefined) await check({ plan, stored });
   });
+});
+
+describe("VeRA's modules", () => {
+  const orders = Object.entries(PLANS);
+  const pairing = VERA_PAIRING;
+  const f32 = { generator: "torch-mt19937-f32", grid: "f32" } as const;
+  test.each(orders)("%s", (_, plan) => check({ plan, pairing, factors: f32 }));
+  test.each(orders)("%s, 16 bits, dropout, workgroup staging", (_, plan) =>
+    check({ plan, pairing, factors: { ...f32, grid: "bf16" }, rate: 0.3, staging: { kind: "workgroup" } }),
+  );
+  test.each(orders)("%s, philox", (_, plan) =>
+    check({ plan, pairing, factors: { generator: "philox-v1", grid: "f32" }, panelBytes: 16 * 40 * 2 }),
+  );
+  test.each(orders)("%s, philox, f16, workgroup staging", (_, plan) =>
+    check({ plan, pairing, factors: { generator: "philox-v1", grid: "f16" }, staging: { kind: "workgroup" } }),
+  );
 });
 
 describe("B̂ in several blocks of rows", () => {

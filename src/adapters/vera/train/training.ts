@@ -22,7 +22,7 @@ export const veraTraining: AdapterTraining<VeraSettings> = {
   initial(adapter, given) {
     const { r: rank, targets, key, dInitial } = veraConfig(adapter);
     const generator = recordOf(adapter)?.generator ?? given.generator ?? null;
-    return { rank, alpha: rank, ...targetSettings(targets), dInitial, basisSeed: String(key), generator };
+    return { rank, ...targetSettings(targets), dInitial, basisSeed: String(key), generator };
   },
   async open(input, settings, adapter) {
     const { base, began, signal } = input;

@@ -1,0 +1,135 @@
+import { describe, expect, test } from "bun:test";
+import { drawFactors } from "../../bases/factors.ts";
+import { finishSteps } from "../../bases/steps.ts";
+import { baseOf, f32, numbers } from "../testing/adapters.ts";
+import { foreignFactors, type TestVera, veraTensors, withVera } from "../testing/vera.ts";
+import { planVera, veraAdapterPlan } from "./plan.ts";
+import { formatRecord } from "./record.ts";
+import { loadFactors, recordFactors } from "./source.ts";
+
+const SHAPES = { "l.0.q.weight": [12, 8], "l.0.up.weight": [20, 8], "l.0.down.weight": [8, 30], "l.norm.weight": [8] };
+const base = baseOf(SHAPES, {});
+const VERA: TestVera = { r: 5, modules: { "l.0.q": [12, 8], "l.0.up": [20, 8] } };
+const Q = "base_model.model.l.0.q";
+
+describe("where the factors come from", () => {
+  test("PEFT's way, at the most inputs and outputs of all that the targets match, on the base's grid", async () => {
+    const config = { target_modules: ["q", "up", "down"], projection_prng_key: -7 };
+    await withVera({ ...VERA, config }, (adapter) => {
+      const { factors, notes, extent } = planVera(adapter, baseOf(SHAPES, {}, "BF16"));
+      const spec = { generator: "torch-mt19937-f32", key: -7n, r: 5, maxIn: 30, maxOut: 20, grid: "bf16" };
+      expect(factors).toMatchObject({ kind: "drawn", spec });
+      expect(extent).toEqual({ in: 8, out: 20 });
+      expect(notes).toHaveLength(1);
+      expect(notes[0]).toContain('(not "l.0.down"): was it trained on this model?; the bases are drawn large enough');
+    });
+  });
+
+  test("a file that should hold them and does not is applied, and the user told", async () => {
+    await withVera({ ...VERA, config: { save_projection: true } }, (adapter) => {
+      const { factors, notes } = planVera(adapter, base);
+      expect(factors).toMatchObject({ kind: "drawn", spec: { maxIn: 8, maxOut: 20 } });
+      expect(notes.join()).toContain("holds its bases, which it does not; they are drawn again from its seed");
+    });
+  });
+
+  test("the file's own, where it has them", async () => {
+    const tensors = { ...veraTensors(VERA), ...foreignFactors(5, 40, 20) };
+    await withVera({ ...VERA, tensors }, async (adapter) => {
+      const plan = planVera(adapter, base, { generator: "philox-v1" });
+      expect(plan.factors).toMatchObject({ kind: "saved", maxIn: 40, maxOut: 20 });
+      expect(plan.notes.join()).toContain("--generator is not needed");
+      expect(veraAdapterPlan(plan)).toMatchObject({ bases: "saved", roundsDelta: false });
+      expect((await loadFactors(adapter, plan.factors, plan.extent)).b).toMatchObject({ rows: 8, cols: 5 });
+    });
+  });
+
+  test("what the file records: a redraw that differs is refused", async () => {
+    const spec = { generator: "philox-v1", key: 3n, r: 5, maxIn: 9, maxOut: 22, grid: "f16" } as const;
+    const record = formatRecord(recordFactors(spec));
+    const config = { projection_prng_key: 3 };
+    const metadata = (changed: object) => ({ randlora_bases: JSON.stringify({ ...record, ...changed }) });
+    await withVera({ ...VERA, config, metadata: metadata({}) }, async (adapter) => {
+      const { factors, extent } = planVera(adapter, base);
+      expect(factors).toMatchObject({ kind: "drawn", spec });
+      expect(await loadFactors(adapter, factors, extent)).toEqual(finishSteps(drawFactors(spec, extent)));
+      const usage = expect.objectContaining({
+        code: "usage",
+        message: expect.stringContaining("philox-v1 drew its bases"),
+      });
+      expect(() => planVera(adapter, base, { generator: "torch-mt19937-f32" })).toThrow(usage);
+    });
+    await withVera({ ...VERA, metadata: metadata({}) }, async (adapter) => {
+      const { factors, extent } = planVera(adapter, base);
+      await expect(loadFactors(adapter, factors, extent)).rejects.toThrow("are not those that the adapter records");
+    });
+    for (const [changed, message] of [
+      [{ generator: "torch-mt19937-ternary" }, "does not draw VeRA's factors"],
+      [{ max_in: 7 }, '"l.0.q" is (12, 8), and the random factors are for at most 22 outputs and 7 inputs'],
+      [{ max_out: 0 }, '"bases.max_out" is 0'],
+      [{ sha256: { a: "x", b: "y" } }, '"bases.sha256.a"'],
+    ] as const) {
+      await withVera({ ...VERA, config, metadata: metadata(changed) }, (adapter) => {
+        expect(() => planVera(adapter, base)).toThrow(message);
+      });
+    }
+  });
+
+  test("a generator without factors, or a base without a grid, is refused", async () => {
+    await withVera(VERA, (adapter) => {
+      expect(() => planVera(adapter, base, { generator: "torch-mt19937-ternary" })).toThrow("does not draw VeRA's");
+      expect(planVera(adapter, base, { generator: "torch-mt19937-ternary", amongOthers: true }).factors).toMatchObject({
+        spec: { generator: "torch-mt19937-f32" },
+      });
+      const tensors = new Map(base.tensors);
+      tensors.set("l.0.q.weight", { dtype: "F16", shape: [12, 8] });
+      tensors.set("l.0.up.weight", { dtype: "BF16", shape: [20, 8] });
+      expect(() => planVera(adapter, { ...base, tensors })).toThrow("mixes F16 and BF16");
+    });
+  });
+});
+
+test.each([
+  ["one vector alone", { [`${Q}.vera_lambda_d`]: undefined }, "has no vera_lambda_d beside it"],
+  ["the other alone", { [`${Q}.vera_lambda_b`]: undefined }, "has no vera_lambda_b beside it"],
+  ["λ_d of another rank", { [`${Q}.vera_lambda_d`]: numbers([4]) }, "has shape [4], but r is 5"],
+  ["λ_b of another model", { [`${Q}.vera_lambda_b`]: numbers([13]) }, "λ_b must have 12"],
+  ["a matrix", { [`${Q}.vera_lambda_b`]: numbers([12, 1]) }, "not a vector"],
+  ["integers", { [`${Q}.vera_lambda_b`]: { dtype: "I32", shape: [12], data: new Uint8Array(48) } }, "not a floating"],
+  ["half a pair", { "base_model.vera_A": numbers([5, 8]) }, '"base_model.vera_B" is missing'],
+  ["factors of another rank", foreignFactors(4, 8, 20), "do not fit r = 5"],
+  ["factors that are too small", foreignFactors(5, 8, 19), '"l.0.up" is (20, 8)'],
+  ["an unknown tensor", { [`${Q}.vera_lambda_c`]: numbers([5]) }, "vera_lambda_c"],
+] as const)("an adapter with %s is refused in one line", async (_, changed, message) => {
+  const all = Object.entries({ ...veraTensors(VERA), ...changed });
+  const tensors = Object.fromEntries(all.flatMap(([name, tensor]) => (tensor === undefined ? [] : [[name, tensor]])));
+  await withVera({ ...VERA, tensors }, (adapter) => {
+    const refusal = expect.objectContaining({ message: expect.stringMatching(/^[^\n]*$/) });
+    expect(() => planVera(adapter, base)).toThrow(refusal);
+    const oneOf = expect.objectContaining({ hint: expect.any(String) });
+    expect(() => planVera(adapter, base)).toThrow(oneOf);
+    try {
+      planVera(adapter, base);
+    } catch (thrown) {
+      const { message: cause, hint } = thrown as Error & { hint: string };
+      expect(`${cause} ${hint}`).toContain(message);
+    }
+  });
+});
+
+test("numbers that are not finite are refused when they are read", async () => {
+  const tensors = { ...veraTensors(VERA), [`${Q}.vera_lambda_b`]: f32([12], new Float32Array(12).fill(Infinity)) };
+  await withVera({ ...VERA, tensors }, async (adapter) => {
+    const source = await veraAdapterPlan(planVera(adapter, base)).load();
+    const sample = { rows: [0], cols: [0] };
+    await expect(source.reference(0, 1, sample)).rejects.toThrow('"l.0.q.vera_lambda_b" holds Infinity');
+  });
+  const nan = {
+    ...veraTensors(VERA),
+    ...foreignFactors(5, 8, 20),
+    "base_model.vera_A": f32([5, 8], new Float32Array(40).fill(NaN)),
+  };
+  await withVera({ ...VERA, tensors: nan }, async (adapter) => {
+    await expect(veraAdapterPlan(planVera(adapter, base)).load()).rejects.toThrow("vera_A holds NaN or infinity");
+  });
+});
