@@ -30,9 +30,9 @@ export const FINETUNE_OPTIONS = {
     help: "what is trained: RandLoRA, LoRA, VeRA, or all weights",
     defaultText: METHOD_NAMES[0],
   }),
-  variant: choice(["peft", "paper"], {
+  variant: choice(["peft", "paper", "half-rank"], {
     topic: "Method",
-    help: "how RandLoRA pairs its bases: as PEFT, or as the paper's equation 4",
+    help: "how RandLoRA pairs its bases: as PEFT, or as the paper's equation 4; half-rank takes half of them",
     defaultText: "peft",
   }),
   sparse: flag({ topic: "Method", help: "ternary bases, a third of them zero" }),

@@ -7,6 +7,7 @@ const parse = (config: Readonly<Record<string, unknown>>) => parseRandloraConfig
 test("defaults are PEFT's", () => {
   expect(parse({ peft_type: "RANDLORA" })).toEqual({
     r: 32,
+    half: false,
     alpha: 640,
     key: 0n,
     saveProjection: true,

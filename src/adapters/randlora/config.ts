@@ -13,11 +13,14 @@ import {
   text,
 } from "../settings.ts";
 import type { Adapter, PlainConfig } from "../types.ts";
+import { PEFT_TYPES } from "./peft-types.ts";
 
 /** PEFT's RandLoraConfig, understood. Defaults are PEFT's. */
 export interface RandloraConfig extends LayerSettings {
   /** Rank of each base. */
   readonly r: number;
+  /** Modules use the first half of the bases. */
+  readonly half: boolean;
   /** ΔW is scaled by alpha / r. */
   readonly alpha: number;
   /** `projection_prng_key`: the seed of the bases, −2^63 ≤ key < 2^64. */
@@ -33,6 +36,7 @@ export interface RandloraConfig extends LayerSettings {
 }
 
 const SCHEMA = v.object({
+  peft_type: v.optional(text),
   r: v.optional(positiveInteger, 32),
   randlora_alpha: v.optional(finiteNumber, 640),
   projection_prng_key: v.optional(prngKey, 0n),
@@ -58,6 +62,7 @@ export function parseRandloraConfig(config: PlainConfig, file: string): Randlora
   const read = parseSettings(SCHEMA, config, file);
   return {
     r: read.r,
+    half: read.peft_type === PEFT_TYPES["half-rank"],
     alpha: read.randlora_alpha,
     key: read.projection_prng_key,
     saveProjection: read.save_projection,

@@ -36,7 +36,7 @@ export async function convertRandlora(adapter: Adapter, wish: ConversionWish): P
   if (record === undefined && saved === undefined) {
     notes.push(`${oneLine(adapter.path)} does not say what drew its bases, and neither does the result`);
   }
-  if (wish.to === "peft" && !projections && record !== undefined) {
+  if (wish.to === "peft" && !projections && record !== undefined && adapter.config["peft_type"] === PEFT_TYPES.peft) {
     const only = `PEFT draws the same bases only for a base that is stored in ${record.dtype}`;
     notes.push(`${oneLine(adapter.path)}: ${only}: for another, leave --projections no out`);
   }

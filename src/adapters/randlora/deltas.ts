@@ -8,7 +8,7 @@ import { randloraShape } from "./shape.ts";
 /** A RandLoRA adapter among those of other methods. */
 export function randloraAdapterPlan(plan: RandloraPlan): AdapterPlan {
   const { adapter, config, layers, replacements, notes, bases, extent, pairing, scale } = plan;
-  const { r } = config;
+  const { r, half } = config;
   return {
     adapter,
     layers,
@@ -23,7 +23,7 @@ export function randloraAdapterPlan(plan: RandloraPlan): AdapterPlan {
         pairing,
         layers.map((layer) => {
           const { out, in: input, conv1d } = layer;
-          return { shape: randloraShape(out, input, r), conv1d, scale, read: () => readParameters(adapter, layer) };
+          return { shape: randloraShape(out, input, r, half), conv1d, scale, read: () => readParameters(adapter, layer) };
         }),
       ),
   };

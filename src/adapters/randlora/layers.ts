@@ -4,8 +4,8 @@ import type { BaseModel, PathShift } from "../base.ts";
 import { type AdaptedLayer, adaptedLayer } from "../layers.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";
 import { readValues, requireFloats } from "../values.ts";
-import { basesCount } from "../../bases/bases.ts";
 import type { RandloraConfig } from "./config.ts";
+import { moduleBases } from "./shape.ts";
 
 const LAMBDA = ".randlora_lambda";
 const GAMMA = ".randlora_gamma";
@@ -26,7 +26,7 @@ export interface RandloraLayer extends RandloraParameters, AdaptedLayer {
   readonly rows: number;
   /** m = min(out, in). */
   readonly cols: number;
-  /** n = ⌈m/r⌉. */
+  /** n: see `moduleBases`. */
   readonly bases: number;
 }
 
@@ -34,7 +34,7 @@ export interface RandloraLayer extends RandloraParameters, AdaptedLayer {
  * The λ and γ of an adapter, module by module in the order of the file, with shapes that fit each other and `r`.
  * Throws `RandloraError` "adapter" or "format" when one is missing or does not fit.
  */
-export function randloraParameters(adapter: Adapter, { r }: RandloraConfig): RandloraParameters[] {
+export function randloraParameters(adapter: Adapter, config: RandloraConfig): RandloraParameters[] {
   const found: RandloraParameters[] = [];
   for (const [name, tensor] of adapter.tensors) {
     const suffix = name.endsWith(LAMBDA) ? LAMBDA : name.endsWith(GAMMA) ? GAMMA : undefined;
@@ -47,14 +47,19 @@ export function randloraParameters(adapter: Adapter, { r }: RandloraConfig): Ran
     }
     if (suffix === GAMMA) continue;
     found.push({ module, lambda: tensor, gamma: other });
-    checkShapes(adapter, tensor, other, r);
+    checkShapes(adapter, tensor, other, config);
   }
   if (found.length > 0) return found;
   const hint = "an adapter that was saved before it was trained, or that is split, cannot be applied";
   throw new RandloraError("adapter", `${oneLine(adapter.file)}: no ${LAMBDA.slice(1)} of any module`, hint);
 }
 
-function checkShapes(adapter: Adapter, lambda: AdapterTensor, gamma: AdapterTensor, r: number): void {
+function checkShapes(
+  adapter: Adapter,
+  lambda: AdapterTensor,
+  gamma: AdapterTensor,
+  { r, half }: Pick<RandloraConfig, "r" | "half">,
+): void {
   const [rank = 0, n = 0] = lambda.shape;
   const [gammaN = 0, m = 0] = gamma.shape;
   const refuse = (tensor: AdapterTensor, cause: string) => {
@@ -63,7 +68,8 @@ function checkShapes(adapter: Adapter, lambda: AdapterTensor, gamma: AdapterTens
   };
   if (lambda.shape.length !== 2 || rank !== r) refuse(lambda, `but r is ${r} in ${oneLine(adapter.configFile)}`);
   if (gamma.shape.length !== 2 || gammaN !== n) refuse(gamma, `but λ has n = ${n}`);
-  if (m < 1 || basesCount(m, r) !== n) refuse(gamma, `but m = ${m} and r = ${r} make n = ${basesCount(m, r)}`);
+  const bases = moduleBases(m, r, half);
+  if (m < 1 || bases !== n) refuse(gamma, `but m = ${m} and r = ${r} make n = ${bases}`);
   requireFloats(adapter, lambda);
   requireFloats(adapter, gamma);
 }

@@ -6,7 +6,7 @@ import type { Pairing } from "../../kernels/pairing.ts";
 import { basesShape } from "./generator.ts";
 import type { BasesRecord } from "./record.ts";
 import { type StdCache, userStdCache } from "../../bases/std-cache.ts";
-import { randloraShape } from "./shape.ts";
+import type { BilinearShape } from "../bilinear/shape.ts";
 
 /** What the bases of a new adapter depend on. */
 export interface NewBases {
@@ -43,8 +43,7 @@ export interface ModuleValues {
  * PEFT's start: λ = 0, so that ΔW = 0, and γ = 1/max(n, m) (tuners/randlora/layer.py), which PEFT casts to the base
  * weight's dtype and back, as it does with the bases.
  */
-export function initialValues(out: number, input: number, r: number, grid: FloatGrid): ModuleValues {
-  const { bases, cols } = randloraShape(out, input, r);
+export function initialValues({ r, bases, cols }: BilinearShape, grid: FloatGrid): ModuleValues {
   return {
     lambda: new Float32Array(r * bases),
     gamma: new Float32Array(bases * cols).fill(roundToGrid(1 / Math.max(bases, cols), grid)),

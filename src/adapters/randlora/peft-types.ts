@@ -1,4 +1,21 @@
 import type { Pairing } from "../../kernels/pairing.ts";
 
-/** PEFT's name for RandLoRA, and ours for the pairing of bases and rows of Ŝ that PEFT has not. */
-export const PEFT_TYPES = { peft: "RANDLORA", paper: "RANDLORA_PAPER" } as const satisfies Record<Pairing, string>;
+/**
+ * What ΔW is a sum of: PEFT's pairing of bases and rows of Ŝ, the paper's (equation 4), or PEFT's over the first half of
+ * the bases ("RandLoRA-b" of the paper's table 3), whose rank is half of W's at most.
+ */
+export const VARIANTS = ["peft", "paper", "half-rank"] as const;
+
+export type Variant = (typeof VARIANTS)[number];
+
+/** PEFT's name for RandLoRA, and ours for what PEFT has not. */
+export const PEFT_TYPES = {
+  peft: "RANDLORA",
+  paper: "RANDLORA_PAPER",
+  "half-rank": "RANDLORA_HALF_RANK",
+} as const satisfies Record<Variant, string>;
+
+/** Which bases are paired with which rows of Ŝ. */
+export function pairingOf(variant: Variant): Pairing {
+  return variant === "paper" ? "paper" : "peft";
+}

@@ -1,7 +1,7 @@
 import type { AdapterTensor } from "../types.ts";
 import { memoryTensor } from "../tensors.ts";
 import type { ModuleValues } from "./new-adapter.ts";
-import { randloraShape } from "./shape.ts";
+import type { BilinearShape } from "../bilinear/shape.ts";
 
 /** A trained tensor of a module, as adapters name it. */
 export interface RandloraTensorPlan {
@@ -9,14 +9,11 @@ export interface RandloraTensorPlan {
   readonly shape: readonly [rows: number, cols: number];
 }
 
-/** λ (r, n) and γ (n, m) of a module (out, in): names and shapes, in the order in which PEFT saves them. */
+/** λ (r, n) and γ (n, m) of a module: names and shapes, in the order in which PEFT saves them. */
 export function randloraTensors(
   module: string,
-  out: number,
-  input: number,
-  r: number,
+  { r, bases, cols }: BilinearShape,
 ): { readonly lambda: RandloraTensorPlan; readonly gamma: RandloraTensorPlan } {
-  const { bases, cols } = randloraShape(out, input, r);
   return {
     lambda: { name: `${module}.randlora_lambda`, shape: [r, bases] },
     gamma: { name: `${module}.randlora_gamma`, shape: [bases, cols] },
@@ -26,10 +23,10 @@ export function randloraTensors(
 /** The tensors of a module for an adapter's file. The values must not change any more. */
 export function adapterTensors(
   module: string,
-  shape: { readonly out: number; readonly in: number; readonly r: number },
+  shape: BilinearShape,
   values: ModuleValues,
 ): [lambda: AdapterTensor, gamma: AdapterTensor] {
-  const { lambda, gamma } = randloraTensors(module, shape.out, shape.in, shape.r);
+  const { lambda, gamma } = randloraTensors(module, shape);
   return [tensor(lambda, values.lambda), tensor(gamma, values.gamma)];
 }
 

@@ -1,12 +1,13 @@
 import * as v from "valibot";
 import { RandloraError } from "../../../errors.ts";
+import { VARIANTS } from "../peft-types.ts";
 import { BASES_SETTINGS } from "../../training/bases-settings.ts";
 import { canDraw, type GeneratorName, type Sparsity } from "../../../random/names.ts";
 
 /** Settings that RandLoRA alone has. */
 export const RANDLORA_SETTINGS = {
-  /** The pairing of bases. */
-  variant: v.picklist(["peft", "paper"]),
+  /** The pairing of bases, and how many. */
+  variant: v.picklist(VARIANTS),
   sparsity: v.picklist(["dense", "sparse", "very-sparse"]),
   ...BASES_SETTINGS,
 } as const;

@@ -2,7 +2,8 @@ import type { BaseModel } from "../../base.ts";
 import { fromBigInt, type JsonObject } from "../../../files/lossless-json.ts";
 import type { Adapter } from "../../types.ts";
 import { drawSteps } from "../../../bases/draw.ts";
-import type { Bases } from "../../../bases/bases.ts";
+import type { Bases, BasesExtent } from "../../../bases/bases.ts";
+import type { BilinearShape } from "../../bilinear/shape.ts";
 import type { BasesFrom } from "../../bilinear/train/place.ts";
 import type { RandloraConfig } from "../config.ts";
 import type { Pairing } from "../../../kernels/pairing.ts";
@@ -12,7 +13,7 @@ import { specOf } from "../identify.ts";
 import { loadBases } from "../load-bases.ts";
 import { gridOfWeights } from "../../grid-of-weights.ts";
 import { drawsAlike } from "../peft-draws.ts";
-import { PEFT_TYPES } from "../peft-types.ts";
+import { pairingOf, PEFT_TYPES } from "../peft-types.ts";
 import { planRandlora } from "../plan.ts";
 import { drawPairTensors } from "../projection-tensors.ts";
 import { type BasesRecord, formatBasesRecord, recordOf } from "../record.ts";
@@ -34,15 +35,13 @@ export interface RandloraModule {
   readonly name: string;
   /** Its weight in the checkpoint. */
   readonly tensor: string;
-  readonly out: number;
-  readonly in: number;
+  readonly shape: BilinearShape;
   /** λ and γ before training. */
   readonly values: ModuleValues;
 }
 
 /** A RandLoRA adapter before it is trained: new, or one that exists. Everything of it that no GPU is needed for. */
 export interface RandloraSource {
-  readonly r: number;
   /** α/r. */
   readonly scale: number;
   readonly pairing: Pairing;
@@ -67,21 +66,24 @@ export async function newRandlora(
   settings: AdapterSettings & RandloraSettings,
   targets: Targets,
 ): Promise<RandloraSource> {
-  const { rank: r, alpha, sparsity, variant: pairing, generator } = settings;
+  const { rank: r, alpha, sparsity, variant, generator } = settings;
   if (generator === null) throw new TypeError("a new adapter without a generator");
   const key = BigInt(settings.basisSeed);
+  const pairing = pairingOf(variant);
+  const half = variant === "half-rank";
   const grid = gridOf(dtype, targets);
   const spec = newBasesSpec({ modules: targets.modules, r, generator, key, sparsity, grid });
+  const modules = targets.modules.map(({ name, out, in: input }) => {
+    const shape = randloraShape(out, input, r, half);
+    return { name, tensor: `${name}.weight`, shape, values: initialValues(shape, grid) };
+  });
   // First, so that the record finds the standard deviations in the cache.
-  const bases = await takeSteps(drawSteps(spec, extentOf(targets.modules, r), userStdCache()), signal);
+  const bases = await takeSteps(drawSteps(spec, extentOf(modules), userStdCache()), signal);
   const record = basesRecord(spec, pairing);
   return {
-    r,
     scale: alpha / r,
     pairing,
-    modules: targets.modules.map(({ name, out, in: input }) => {
-      return { name, tensor: `${name}.weight`, out, in: input, values: initialValues(out, input, r, grid) };
-    }),
+    modules,
     bases,
     basesFrom: "drawn",
     record: formatBasesRecord(record),
@@ -95,7 +97,7 @@ export async function newRandlora(
       layers_pattern: null,
       layers_to_transform: targets.config.layers_to_transform,
       modules_to_save: null,
-      peft_type: PEFT_TYPES[pairing],
+      peft_type: PEFT_TYPES[variant],
       projection_prng_key: fromBigInt(key),
       r,
       randlora_alpha: alpha,
@@ -132,17 +134,17 @@ export async function existingRandlora(
   const plan = planRandlora(adapter, base, { generator });
   refuseMore(plan);
   const { layers, pairing, scale, extent, config } = plan;
-  const { r } = config;
+  const { r, half } = config;
   const modules: RandloraModule[] = [];
   for (const layer of layers) {
     const { module: name, tensor, out, in: input } = layer;
-    modules.push({ name, tensor, out, in: input, values: await readParameters(adapter, layer) });
+    const shape = randloraShape(out, input, r, half);
+    modules.push({ name, tensor, shape, values: await readParameters(adapter, layer) });
   }
   const stored = layers.map(({ dtype }) => dtype);
   const source = await basesAs(basesFrom, plan.bases, recordOf(adapter), config);
   const record = source.kind === "drawn" ? (source.record ?? basesRecord(source.spec, pairing)) : recordOf(adapter);
   return {
-    r,
     scale,
     pairing,
     modules,
@@ -182,12 +184,11 @@ function storedDtypes({ modules }: Targets): readonly string[] {
   return modules.map(({ dtype }) => dtype);
 }
 
-function extentOf(modules: Targets["modules"], r: number) {
-  const shapes = modules.map(({ out, in: input }) => randloraShape(out, input, r));
+function extentOf(modules: readonly RandloraModule[]): BasesExtent {
   return {
-    rows: Math.max(...shapes.map(({ rows }) => rows)),
-    bases: Math.max(...shapes.map(({ bases }) => bases)),
-    cols: Math.max(...shapes.map(({ cols }) => cols)),
+    rows: Math.max(...modules.map(({ shape }) => shape.rows)),
+    bases: Math.max(...modules.map(({ shape }) => shape.bases)),
+    cols: Math.max(...modules.map(({ shape }) => shape.cols)),
   };
 }
 

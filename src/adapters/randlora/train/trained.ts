@@ -1,7 +1,6 @@
 import type { AdapterContent } from "../../content.ts";
 import { savingProjection } from "../convert.ts";
 import { type BilinearModule, placeBilinear } from "../../bilinear/train/place.ts";
-import { randloraShape, trainedNumbers } from "../shape.ts";
 import { adapterTensors, randloraTensors } from "../trained-tensors.ts";
 import type { Method, Placement, Trainable } from "../../training/method.ts";
 import type { Parameters } from "../../training/parameters.ts";
@@ -15,19 +14,15 @@ export function trainableRandlora(
   settings: AdapterSettings & RandloraSettings,
   seed: number,
 ): Trainable {
-  const { r, modules, notes } = source;
+  const { modules, notes } = source;
   return {
-    parameters: modules.flatMap((module) => Object.values(tensorsOf(module, r))),
-    modules: modules.map(({ name, out, in: input }) => {
-      return { name, shape: [out, input], parameters: trainedNumbers(out, input, r) };
+    parameters: modules.flatMap(({ name, shape }) => Object.values(randloraTensors(name, shape))),
+    modules: modules.map(({ name, shape: { out, in: input, r, bases, cols } }) => {
+      return { name, shape: [out, input], parameters: bases * (r + cols) };
     }),
     notes,
     place: (on) => place(on, source, settings, seed),
   };
-}
-
-function tensorsOf({ name, out, in: input }: RandloraModule, r: number) {
-  return randloraTensors(name, out, input, r);
 }
 
 async function place(
@@ -36,10 +31,8 @@ async function place(
   settings: AdapterSettings & RandloraSettings,
   seed: number,
 ): Promise<Method> {
-  const modules = source.modules.map((module): BilinearModule => {
-    const { name, tensor, out, in: input, values } = module;
-    const { lambda, gamma } = tensorsOf(module, source.r);
-    const shape = randloraShape(out, input, source.r);
+  const modules = source.modules.map(({ name, tensor, shape, values }): BilinearModule => {
+    const { lambda, gamma } = randloraTensors(name, shape);
     const start = { lambda: { ...lambda, values: values.lambda }, gamma: { ...gamma, values: values.gamma } };
     return { name, tensor, shape, ...start };
   });
@@ -52,11 +45,11 @@ async function contentOf(
   settings: AdapterSettings & RandloraSettings,
   parameters: Parameters,
 ): Promise<AdapterContent> {
-  const { r, modules, record, config } = source;
-  const read = async (module: RandloraModule) => {
-    const { lambda, gamma } = tensorsOf(module, r);
+  const { modules, record, config } = source;
+  const read = async ({ name, shape }: RandloraModule) => {
+    const { lambda, gamma } = randloraTensors(name, shape);
     const values = { lambda: await parameters.read(lambda.name), gamma: await parameters.read(gamma.name) };
-    return adapterTensors(module.name, { out: module.out, in: module.in, r }, values);
+    return adapterTensors(name, shape, values);
   };
   const tensors = (await Promise.all(modules.map(read))).flat();
   const pair = settings.projections || source.needsProjections ? await source.projections() : undefined;

@@ -16,17 +16,20 @@ export const randloraTraining: AdapterTraining<RandloraSettings> = {
   capacity: {
     setting: "rank",
     most: (modules) => Math.max(...modules.map(({ out, in: input }) => Math.min(out, input))),
-    count: (modules, rank) => modules.reduce((sum, { out, in: input }) => sum + trainedNumbers(out, input, rank), 0),
+    count(modules, rank, { variant }) {
+      const half = variant === "half-rank";
+      return modules.reduce((sum, { out, in: input }) => sum + trainedNumbers(out, input, rank, half), 0);
+    },
   },
   resolve: resolveRandlora,
   initial(adapter, given) {
-    const { r: rank, alpha, targets, key, sparsity } = randloraConfig(adapter);
+    const { r: rank, alpha, half, targets, key, sparsity } = randloraConfig(adapter);
     const record = recordOf(adapter);
     return {
       rank,
       alpha,
       ...targetSettings(targets),
-      variant: record?.pairing ?? "peft",
+      variant: half ? "half-rank" : (record?.pairing ?? "peft"),
       sparsity,
       basisSeed: String(key),
       generator: record?.generator ?? given.generator ?? null,
