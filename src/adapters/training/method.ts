@@ -15,7 +15,7 @@ export interface MethodSummary extends Pick<Trainable, "modules" | "notes"> {
 }
 
 /** What will be trained: opened and checked, and placed on as many GPUs as one likes. */
-export interface Trainable {
+export interface Trainable<M extends Method = Method> {
   /** The tensors that are trained. A run plans all it has, and allocates them once. */
   readonly parameters: readonly ParameterPlan[];
   /** One row an adapted module, or a trained tensor: its name, W's shape, how many numbers are trained for it. */
@@ -30,7 +30,7 @@ export interface Trainable {
    * Writes initial values, and makes what computes with the parameters.
    * @throws RandloraError `memory`; `format` where the choices of a resumed run do not fit the model
    */
-  place(on: Placement): Promise<Method>;
+  place(on: Placement): Promise<M>;
 }
 
 /** Where a method is placed. */
@@ -82,4 +82,10 @@ export interface Method {
   readonly content?: () => Promise<AdapterContent>;
   /** Gives GPU memory back, all but the parameters'. */
   release(): void;
+}
+
+/** A method whose share of each output can be added to what another one computes. */
+export interface Addend extends Method {
+  /** As `linears`, over another method's in place of the plain ones. */
+  over(pass: PassKind, base: Linears): Linears;
 }

@@ -1,0 +1,68 @@
+import type { AdapterContent } from "../content.ts";
+import type { Addend, Method, Placement, Trainable } from "./method.ts";
+
+/**
+ * Several methods on the same weights: ΔW is the sum of theirs, and all parts are trained in one run. The first computes
+ * the decoder's projections, the others add to what comes of it, in their order. Names of parameters, and of what the
+ * methods choose for themselves, must differ.
+ * @param join makes one adapter of those of the parts
+ */
+export function sumOfTrainables(
+  first: Trainable,
+  others: readonly Trainable<Addend>[],
+  join: (contents: readonly AdapterContent[]) => AdapterContent,
+): Trainable {
+  const parts = [first, ...others];
+  return {
+    parameters: parts.flatMap(({ parameters }) => parameters),
+    modules: joinedModules(parts),
+    notes: parts.flatMap(({ notes }) => notes),
+    place: (on) => place(on, first, others, join),
+  };
+}
+
+/** One row a module, with the parameters of all parts. */
+function joinedModules(parts: readonly Trainable[]): Trainable["modules"] {
+  const rows = new Map<string, Trainable["modules"][number]>();
+  for (const row of parts.flatMap(({ modules }) => modules)) {
+    const before = rows.get(row.name);
+    rows.set(row.name, { ...row, parameters: row.parameters + (before?.parameters ?? 0) });
+  }
+  return [...rows.values()];
+}
+
+async function place(
+  on: Placement,
+  first: Trainable,
+  others: readonly Trainable<Addend>[],
+  join: (contents: readonly AdapterContent[]) => AdapterContent,
+): Promise<Method> {
+  const placed: Method[] = [];
+  try {
+    const base = await first.place(on);
+    placed.push(base);
+    const addends: Addend[] = [];
+    for (const other of others) {
+      const addend = await other.place(on);
+      placed.push(addend);
+      addends.push(addend);
+    }
+    return {
+      choices: Object.assign({}, ...placed.map(({ choices }) => choices)),
+      prepare: (run) => placed.forEach((method) => method.prepare(run)),
+      watched: () => placed.flatMap((method) => method.watched()),
+      linears: (pass) => addends.reduce((linears, addend) => addend.over(pass, linears), base.linears(pass)),
+      finish: (run) => placed.forEach((method) => method.finish(run)),
+      content: async () => join(await Promise.all(placed.map(contentOf))),
+      release: () => placed.forEach((method) => method.release()),
+    };
+  } catch (thrown) {
+    for (const method of placed) method.release();
+    throw thrown;
+  }
+}
+
+async function contentOf({ content }: Method): Promise<AdapterContent> {
+  if (content === undefined) throw new TypeError("a part of a sum that is no adapter");
+  return await content();
+}
