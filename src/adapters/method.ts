@@ -19,8 +19,12 @@ export interface TrainedMethod<Own extends object = object> {
 /** A way to adapt a model: all that the program knows of it. Nothing else names a method. */
 export interface MethodDefinition<Own extends object = object> extends TrainedMethod<Own> {
   readonly training: AdapterTraining<Own>;
+  /** Other methods whose adapters a run can begin with (`--init-adapter`), where this one is asked for by name. */
+  readonly beginsWith?: readonly MethodDefinition[];
   /** The `peft_type`s of its adapters; those that PEFT has first. */
   readonly peftTypes: readonly string[];
+  /** Those of them that PEFT has not, and refuses; none where it is left out. */
+  readonly ownTypes?: readonly string[];
   /** Tells its configurations from those of another method with the same `peft_type`; left out where there is none. */
   isOwn?(config: JsonObject): boolean;
   /** Tensors that all layers share. PEFT hangs them on its own wrapper (`base_model.NAME`), and copies on each layer. */
@@ -40,6 +44,11 @@ export interface MethodDefinition<Own extends object = object> extends TrainedMe
    * @throws RandloraError `adapter` when something would be lost, `usage` for a wish that the method has no meaning for
    */
   convert(adapter: Adapter, wish: ConversionWish): Promise<ConvertedContent>;
+}
+
+/** Is this a configuration of the method's adapters? `type`: its `peft_type`. */
+export function isConfigOf({ peftTypes, isOwn }: MethodDefinition, type: string, config: JsonObject): boolean {
+  return peftTypes.includes(type) && (isOwn?.(config) ?? true);
 }
 
 /** What is asked of a conversion. */

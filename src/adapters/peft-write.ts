@@ -19,14 +19,14 @@ const PIECE = 8 << 20;
 export async function writePeft(
   folder: string,
   content: AdapterContent,
-  { title, shared }: Pick<MethodDefinition, "title" | "shared">,
-  readme = peftReadme(content, title),
+  method: Pick<MethodDefinition, "title" | "shared" | "ownTypes">,
+  readme = peftReadme(content, method),
 ): Promise<void> {
   const configPath = join(folder, PEFT_CONFIG);
   await naming(configPath, "write", writeFile(configPath, `${stringifyLossless(content.config)}\n`));
   const readmePath = join(folder, "README.md");
   await naming(readmePath, "write", writeFile(readmePath, readme));
-  await writeWeights(join(folder, PEFT_WEIGHTS), content, new Set(shared.map(sharedName)));
+  await writeWeights(join(folder, PEFT_WEIGHTS), content, new Set(method.shared.map(sharedName)));
 }
 
 /** @param wrappers the tensors that hang on PEFT's own wrapper; everything else is on the base model below it */

@@ -1,14 +1,23 @@
 import { parseRepository } from "../hub/name.ts";
 import type { AdapterContent } from "./content.ts";
+import type { MethodDefinition } from "./method.ts";
 
-/** The README.md of a PEFT folder: a model card as the Hub reads it, and how to use what is there. `title`: of its method. */
-export function peftReadme({ config, bases }: AdapterContent, title: string): string {
+/** The README.md of a PEFT folder: a model card as the Hub reads it, and how to use what is there. */
+export function peftReadme(
+  { config, bases }: AdapterContent,
+  { title, ownTypes = [] }: Pick<MethodDefinition, "title" | "ownTypes">,
+): string {
+  const type = config["peft_type"];
+  const inPeft = typeof type !== "string" || !ownTypes.includes(type);
   const base = config["base_model_name_or_path"];
   const onHub = typeof base === "string" && parseRepository(base) !== undefined;
+  const loads = inPeft
+    ? `PEFT loads this folder${onHub ? ` on top of \`${base}\`` : ""}`
+    : "PEFT, which has no such adapters, cannot load it";
   const generator = bases?.["generator"];
   return [
     "---",
-    "library_name: peft",
+    ...(inPeft ? ["library_name: peft"] : []),
     ...(onHub ? [`base_model: ${base}`] : []),
     "tags:",
     "  - randlora",
@@ -16,7 +25,7 @@ export function peftReadme({ config, bases }: AdapterContent, title: string): st
     "",
     `# ${title} adapter`,
     "",
-    `Written by randlora. PEFT loads this folder${onHub ? ` on top of \`${base}\`` : ""}; \`randlora merge BASE .\` adds it to the weights.`,
+    `Written by randlora. ${loads}; \`randlora merge BASE .\` adds it to the weights.`,
     ...(typeof generator === "string" ? ["", `Its random bases are drawn by \`${generator}\`.`] : []),
     "",
   ].join("\n");

@@ -13,6 +13,7 @@ export const randlora: MethodDefinition<RandloraSettings> = {
   name: "randlora",
   title: "RandLoRA",
   peftTypes: Object.values(PEFT_TYPES),
+  ownTypes: Object.values(PEFT_TYPES).filter((type) => type !== PEFT_TYPES.peft),
   shared: SHARED_BASES,
   check: (config, file) => void parseRandloraConfig(config, file),
   plan: (adapter, base, options) => randloraAdapterPlan(planRandlora(adapter, base, options)),
