@@ -27,7 +27,7 @@ export const FINETUNE_OPTIONS = {
   trainOnPrompt: flag({ topic: "Data", help: "learn prompts and users' turns as well" }),
   method: choice(METHOD_NAMES, {
     topic: "Method",
-    help: "what is trained: RandLoRA, LoRA, VeRA, or all weights",
+    help: "what is trained: RandLoRA, LoRA, VeRA, RandLoRA and LoRA on the same weights (hybrid), or all weights",
     defaultText: METHOD_NAMES[0],
   }),
   variant: choice(["peft", "paper", "half-rank"], {
@@ -35,9 +35,9 @@ export const FINETUNE_OPTIONS = {
     help: "how RandLoRA pairs its bases: as PEFT, or as the paper's equation 4; half-rank takes half of them",
     defaultText: "peft",
   }),
-  sparse: flag({ topic: "Method", help: "ternary bases, a third of them zero" }),
+  sparse: flag({ topic: "Method", help: "ternary bases, two thirds of them zero" }),
   verySparse: flag({ topic: "Method", help: "ternary bases, nearly all of them zero" }),
-  rslora: flag({ topic: "Method", help: "LoRA: scale by α/√r" }),
+  rslora: flag({ topic: "Method", help: "LoRA, alone or in a hybrid: scale by α/√r" }),
   rank: integer({
     value: "r",
     topic: "Method",
@@ -45,6 +45,14 @@ export const FINETUNE_OPTIONS = {
     min: 1,
     defaultText: "32; lora 8; vera 256",
   }),
+  loraRank: integer({
+    value: "r",
+    topic: "Method",
+    help: "hybrid: rank of the LoRA, whose α is 2·r",
+    min: 1,
+    defaultText: "8",
+  }),
+  freezeLora: flag({ topic: "Method", help: "hybrid: the LoRA of --init-adapter stays as it is" }),
   alpha: number({ value: "a", topic: "Method", help: "ΔW is scaled by α/r", defaultText: "20·rank; lora 2·rank" }),
   dInitial: number({ value: "d", topic: "Method", help: "VeRA: what λ_d begins with", defaultText: "0.1" }),
   dropout: number({
@@ -74,7 +82,11 @@ export const FINETUNE_OPTIONS = {
     help: "write the bases beside the parameters; those that PEFT cannot draw are always written",
     defaultText: "yes",
   }),
-  initAdapter: text({ value: "A", topic: "Method", help: "go on training this adapter (RandLoRA, LoRA, VeRA)" }),
+  initAdapter: text({
+    value: "A",
+    topic: "Method",
+    help: "go on training this adapter; a LoRA with --method hybrid, too",
+  }),
   dtype: choice(["keep", "f32", "f16", "bf16"], {
     topic: "Method",
     help: "how the frozen base is held",

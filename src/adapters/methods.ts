@@ -2,9 +2,10 @@ import { RandloraError } from "../errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
 import type { BaseModel } from "./base.ts";
 import { full } from "./full/method.ts";
+import { hybrid } from "./hybrid/method.ts";
 import { lora } from "./lora/method.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
-import type { MethodDefinition, TrainedMethod } from "./method.ts";
+import { isConfigOf, type MethodDefinition, type TrainedMethod } from "./method.ts";
 import { METHOD_NAMES, type MethodName } from "./method-names.ts";
 import type { AdapterPlan, PlanOptions } from "./plan.ts";
 import { randlora } from "./randlora/method.ts";
@@ -13,7 +14,7 @@ import type { Adapter } from "./types.ts";
 import { vera } from "./vera/method.ts";
 
 /** A new method is a folder, a name in `method-names.ts`, and a line here. */
-const DEFINITIONS = { randlora, lora, vera, full } satisfies Record<MethodName, TrainedMethod>;
+const DEFINITIONS = { randlora, lora, vera, hybrid, full } satisfies Record<MethodName, TrainedMethod>;
 
 /** Every method. */
 export const METHODS: readonly TrainedMethod[] = METHOD_NAMES.map((name) => DEFINITIONS[name]);
@@ -50,7 +51,7 @@ export function methodOf(config: JsonObject, file: string): MethodDefinition {
     const hint = "an adapter_config.json as PEFT writes it is needed";
     throw new RandloraError("format", `${oneLine(file)}: "peft_type" is missing or not a string`, hint);
   }
-  const method = ADAPTERS.find(({ peftTypes, isOwn }) => peftTypes.includes(type) && (isOwn?.(config) ?? true));
+  const method = ADAPTERS.find((one) => isConfigOf(one, type, config));
   if (method !== undefined) return method;
   const hint = `supported: ${ADAPTERS.flatMap(({ peftTypes }) => peftTypes).join(", ")}`;
   throw new RandloraError("adapter", `${oneLine(file)}: peft_type ${quote(type)} cannot be applied`, hint);

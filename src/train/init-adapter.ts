@@ -1,4 +1,5 @@
-import { methodOfAdapter } from "../adapters/methods.ts";
+import type { MethodDefinition } from "../adapters/method.ts";
+import { isAdapterMethod, methodOfAdapter, METHODS } from "../adapters/methods.ts";
 import { stat } from "node:fs/promises";
 import { adapterFingerprint } from "../adapters/fingerprint.ts";
 import { openAdapter } from "../adapters/open.ts";
@@ -19,7 +20,11 @@ export type InitialSettings = Partial<AllAdapterSettings> & Pick<TrainSettings, 
  */
 export async function initialSettings(path: string, asked: Partial<FlatSettings> = {}): Promise<InitialSettings> {
   await using adapter = await openAdapter(path);
-  const { name: method, training } = methodOfAdapter(adapter);
+  const own = methodOfAdapter(adapter);
+  const beginning = METHODS.filter(isAdapterMethod).find(({ name, beginsWith }) => {
+    return name === asked.method && beginsWith?.includes(own) === true;
+  });
+  const { name: method, training } = beginning ?? own;
   return { method, ...training.initial(adapter, asked), initSha256: await adapterFingerprint(adapter) };
 }
 
@@ -40,16 +45,18 @@ export async function withOwnAdapter(settings: TrainSettings, folder: RunFolder)
 
 /**
  * Opens the adapter that a run goes on from.
+ * @param others methods beside the run's own whose adapters it can begin with
  * @throws RandloraError `file`, `format`; `adapter` when it is not the one that the run began with, or of another method
  */
 export async function openInitial(
   path: string,
   { method, initSha256 }: Pick<FlatSettings, "method" | "initSha256">,
+  others: readonly MethodDefinition[] = [],
 ): Promise<Adapter> {
   const adapter = await openAdapter(path);
   try {
     await refuseChanged(adapter, { initSha256 });
-    requireMethod(adapter, method);
+    requireMethod(adapter, [method, ...others.map(({ name }) => name)]);
     return adapter;
   } catch (thrown) {
     await adapter.close();
@@ -64,10 +71,10 @@ async function refuseChanged(adapter: Adapter, { initSha256 }: Pick<AdapterSetti
   throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "put the old one back, or start a new run");
 }
 
-/** Throws `RandloraError` "adapter" for an adapter of another method than the run's. */
-function requireMethod(adapter: Adapter, method: string): void {
+/** Throws `RandloraError` "adapter" for an adapter of another method than these: the run's, and what that can begin with. */
+function requireMethod(adapter: Adapter, methods: readonly string[]): void {
   const { name } = methodOfAdapter(adapter);
-  if (name === method) return;
+  if (methods.includes(name)) return;
   const cause = `${oneLine(adapter.path)}: its method is ${name}, which is not the run's`;
   throw new RandloraError("adapter", cause, `give --method ${name}`);
 }

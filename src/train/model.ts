@@ -1,6 +1,6 @@
 import type { Gpu } from "../gpu/gpu.ts";
 import { describeBase } from "../adapters/base.ts";
-import type { TrainedMethod } from "../adapters/method.ts";
+import type { MethodDefinition, TrainedMethod } from "../adapters/method.ts";
 import { isAdapterMethod, methodNamed } from "../adapters/methods.ts";
 import { writePeft } from "../adapters/peft-write.ts";
 import type { AdapterTraining, OpenInput } from "../adapters/training/definition.ts";
@@ -89,7 +89,7 @@ export class ModelSource implements AsyncDisposable {
       const input = { base: describeBase(checkpoint, json?.value), config, model, dtype, seed, began, signal };
       const opened =
         training.result === "adapter"
-          ? await openAdapted(training, settings, input)
+          ? await openAdapted(training, settings, input, isAdapterMethod(method) ? method.beginsWith : undefined)
           : // What is copied with every save is looked at before anything is trained.
             { trainable: await training.open(input), adapter: undefined, notes: await notesOfCopy(checkpoint) };
       return new ModelSource(settings, config, method, checkpoint, opened);
@@ -155,10 +155,11 @@ async function openAdapted(
   training: AdapterTraining,
   { adapter: settings, method }: TrainSettings,
   input: OpenInput,
+  others: readonly MethodDefinition[] | undefined,
 ): Promise<Opened> {
   if (settings === null) throw new TypeError(`${method} without settings of an adapter`);
   const { initAdapter, initSha256 } = settings;
-  const adapter = initAdapter === null ? undefined : await openInitial(initAdapter, { method, initSha256 });
+  const adapter = initAdapter === null ? undefined : await openInitial(initAdapter, { method, initSha256 }, others);
   try {
     return { trainable: await training.open(input, settings, adapter), adapter, notes: [] };
   } catch (thrown) {

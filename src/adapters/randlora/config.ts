@@ -35,8 +35,8 @@ export interface RandloraConfig extends LayerSettings {
   readonly dropout: number;
 }
 
-const SCHEMA = v.object({
-  peft_type: v.optional(text),
+/** Keys that no other method's configuration has, or means the same by. */
+const OWN_KEYS = {
   r: v.optional(positiveInteger, 32),
   randlora_alpha: v.optional(finiteNumber, 640),
   projection_prng_key: v.optional(prngKey, 0n),
@@ -44,6 +44,13 @@ const SCHEMA = v.object({
   sparse: flag,
   very_sparse: flag,
   randlora_dropout: dropoutShare,
+};
+
+export const RANDLORA_KEYS: ReadonlySet<string> = new Set(Object.keys(OWN_KEYS));
+
+const SCHEMA = v.object({
+  peft_type: v.optional(text),
+  ...OWN_KEYS,
   bias: v.nullish(v.picklist(["none", "all", "randlora_only"], 'it must be "none", "all" or "randlora_only"'), "none"),
   ...LAYER_KEYS,
   task_type: v.nullish(text),

@@ -16,8 +16,13 @@ import { findSaved, isBasesTensor, type SavedPair } from "./saved.ts";
  * Decides how the bases are written. A PEFT folder gets the pair by default, drawn if need be; an adapter.json gets it
  * only when no generator can redraw it. Everything else stays as it is. Throws `RandloraError` "adapter" when leaving
  * the bases out would lose them, or when they are wanted and nothing says how to draw them.
+ * @param inPeft whether PEFT has such adapters at all
  */
-export async function convertRandlora(adapter: Adapter, wish: ConversionWish): Promise<ConvertedContent> {
+export async function convertRandlora(
+  adapter: Adapter,
+  wish: ConversionWish,
+  inPeft = adapter.config["peft_type"] === PEFT_TYPES.peft,
+): Promise<ConvertedContent> {
   const config = randloraConfig(adapter);
   const saved = findSaved(adapter, config.r);
   const { record, written } = await settleRecord(adapter, config, saved, wish);
@@ -36,7 +41,7 @@ export async function convertRandlora(adapter: Adapter, wish: ConversionWish): P
   if (record === undefined && saved === undefined) {
     notes.push(`${oneLine(adapter.path)} does not say what drew its bases, and neither does the result`);
   }
-  if (wish.to === "peft" && !projections && record !== undefined && adapter.config["peft_type"] === PEFT_TYPES.peft) {
+  if (wish.to === "peft" && !projections && record !== undefined && inPeft) {
     const only = `PEFT draws the same bases only for a base that is stored in ${record.dtype}`;
     notes.push(`${oneLine(adapter.path)}: ${only}: for another, leave --projections no out`);
   }

@@ -23,7 +23,12 @@ export function randloraAdapterPlan(plan: RandloraPlan): AdapterPlan {
         pairing,
         layers.map((layer) => {
           const { out, in: input, conv1d } = layer;
-          return { shape: randloraShape(out, input, r, half), conv1d, scale, read: () => readParameters(adapter, layer) };
+          return {
+            shape: randloraShape(out, input, r, half),
+            conv1d,
+            scale,
+            read: () => readParameters(adapter, layer),
+          };
         }),
       ),
   };

@@ -1,7 +1,7 @@
 import type { BaseModel } from "../../base.ts";
 import type { JsonObject } from "../../../files/lossless-json.ts";
 import { planLora } from "../plan.ts";
-import type { Adapter } from "../../types.ts";
+import type { Adapter, AdapterTensor } from "../../types.ts";
 import { readValues } from "../../values.ts";
 import { refuseMore } from "../../training/existing.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
@@ -23,6 +23,8 @@ export interface LoraModule {
   readonly scale: number;
   /** A (r, in) and B (out, r) before training; undefined: A is drawn, and B is zero. */
   readonly values: { readonly a: Float32Array<ArrayBuffer>; readonly b: Float32Array<ArrayBuffer> } | undefined;
+  /** The same as an adapter's file holds them; undefined for new ones. */
+  readonly stored: { readonly a: AdapterTensor; readonly b: AdapterTensor } | undefined;
 }
 
 /** A LoRA adapter before it is trained: new, or one that exists. */
@@ -39,7 +41,7 @@ export function newLora(settings: AdapterSettings & LoraSettings, targets: Targe
   const { target_modules, layers_to_transform } = targets.config;
   return {
     modules: targets.modules.map(({ name, out, in: input }) => {
-      return { name, tensor: `${name}.weight`, out, in: input, rank, scale, values: undefined };
+      return { name, tensor: `${name}.weight`, out, in: input, rank, scale, values: undefined, stored: undefined };
     }),
     config: {
       alpha_pattern: {},
@@ -75,7 +77,7 @@ export async function existingLora(adapter: Adapter, base: BaseModel, settings: 
   const modules: LoraModule[] = [];
   for (const { module: name, tensor, out, in: input, rank, scale, a, b } of plan.layers) {
     const values = { a: await readValues(adapter, a), b: await readValues(adapter, b) };
-    modules.push({ name, tensor, out, in: input, rank, scale, values });
+    modules.push({ name, tensor, out, in: input, rank, scale, values, stored: { a, b } });
   }
   return { modules, config: { ...adapter.config, inference_mode: true, lora_dropout: settings.dropout } };
 }

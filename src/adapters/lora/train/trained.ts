@@ -1,13 +1,19 @@
 import { LowRankLinears, type LowRankMode, type TrainedFactors } from "../../low-rank/linears.ts";
 import { memoryTensor } from "../../tensors.ts";
-import type { JsonObject } from "../../../files/lossless-json.ts";
 import { kaimingUniform } from "../../../random/kaiming.ts";
-import type { LoraSource } from "./source.ts";
-import type { Method, Placement, Trainable } from "../../training/method.ts";
+import type { LoraModule, LoraSource } from "./source.ts";
+import type { Addend, Placement, Trainable } from "../../training/method.ts";
 import { partsOfMatrices } from "../../training/parts.ts";
 
+/** How a LoRA is trained. */
+export interface LoraMode extends Omit<LowRankMode, "pass"> {
+  /** Dropout masks of the first so many modules are another method's; 0 by default. */
+  readonly otherMasks?: number;
+}
+
 /** LoRA (Hu et al., arXiv:2106.09685): y += scale · (x Aᵀ) Bᵀ with A (r, in) and B (out, r) in chosen modules. */
-export function trainableLora({ modules, config }: LoraSource, dropout: number, seed: number): Trainable {
+export function trainableLora(source: LoraSource, mode: LoraMode): Trainable<Addend> {
+  const { modules } = source;
   return {
     parameters: modules.flatMap(({ name, out, in: input, rank }) => [
       { name: nameA(name), shape: [rank, input] as const },
@@ -19,32 +25,21 @@ export function trainableLora({ modules, config }: LoraSource, dropout: number, 
       parameters: rank * (out + input),
     })),
     notes: [],
-    place: async (on) => place(on, modules, config, { dropout, seed }),
+    place: async (on) => place(on, source, mode),
   };
 }
 
 /** A new LoRA has A drawn as PEFT draws it (kaiming uniform), B zero: training begins with the base itself. */
-function place(
-  { parameters, tensors }: Placement,
-  modules: LoraSource["modules"],
-  config: JsonObject,
-  { dropout, seed }: Omit<LowRankMode, "pass">,
-): Method {
-  const factors = new Map<string, TrainedFactors>();
-  for (const [index, { name, tensor, in: input, rank, scale, values }] of modules.entries()) {
-    parameters.write(nameA(name), "value", values?.a ?? kaimingUniform(rank, input, seed, index));
+function place({ parameters, tensors }: Placement, { modules, config }: LoraSource, mode: LoraMode): Addend {
+  const factors = modules.map(({ name, in: input, rank, values }, index): PlacedFactors => {
+    parameters.write(nameA(name), "value", values?.a ?? kaimingUniform(rank, input, mode.seed, index));
     if (values !== undefined) parameters.write(nameB(name), "value", values.b);
-    const [a, b] = [parameters.get(nameA(name)).value, parameters.get(nameB(name)).value];
-    factors.set(tensor.slice(0, -".weight".length), { a, b, scale, index });
-  }
+    return { a: parameters.get(nameA(name)).value, b: parameters.get(nameB(name)).value };
+  });
   const names = modules.flatMap(({ name }) => [nameA(name), nameB(name)]);
-  const matrices = partsOfMatrices(tensors);
   return {
-    choices: {},
-    prepare() {},
+    ...withFactors(tensors, modules, factors, mode),
     watched: () => names.map((name) => parameters.get(name)),
-    linears: (pass) => new LowRankLinears(matrices, factors, { dropout, seed, pass }),
-    finish() {},
     content: async () => ({
       config,
       bases: undefined,
@@ -57,6 +52,37 @@ function place(
       metadata: new Map(),
     }),
     release() {},
+  };
+}
+
+/** The factors of one module on the GPU. */
+export type PlacedFactors = Pick<TrainedFactors, "a" | "b">;
+
+/**
+ * What of a LoRA does not depend on whether its factors are trained.
+ * @param factors one pair a module, in their order
+ */
+export function withFactors(
+  tensors: Placement["tensors"],
+  modules: readonly LoraModule[],
+  factors: readonly PlacedFactors[],
+  { dropout, seed, otherMasks = 0 }: LoraMode,
+): Pick<Addend, "choices" | "prepare" | "linears" | "over" | "finish"> {
+  const placed = new Map(
+    modules.flatMap(({ tensor, scale }, at): [string, TrainedFactors][] => {
+      const pair = factors[at];
+      return pair === undefined
+        ? []
+        : [[tensor.slice(0, -".weight".length), { ...pair, scale, index: otherMasks + at }]];
+    }),
+  );
+  const matrices = partsOfMatrices(tensors);
+  return {
+    choices: {},
+    prepare() {},
+    linears: (pass) => new LowRankLinears(matrices, placed, { dropout, seed, pass }),
+    over: (pass, base) => new LowRankLinears(matrices, placed, { dropout, seed, pass }, base),
+    finish() {},
   };
 }
 

@@ -28,6 +28,6 @@ export const loraTraining: AdapterTraining<LoraSettings> = {
       adapter === undefined
         ? newLora(settings, findTargets(base, settings), model)
         : await existingLora(adapter, base, settings);
-    return trainableLora(source, settings.dropout, seed);
+    return trainableLora(source, { dropout: settings.dropout, seed });
   },
 };

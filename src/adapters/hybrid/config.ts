@@ -1,0 +1,90 @@
+import * as v from "valibot";
+import type { JsonObject } from "../../files/lossless-json.ts";
+import { parseLoraConfig } from "../lora/config.ts";
+import { lora } from "../lora/method.ts";
+import { isConfigOf } from "../method.ts";
+import { parseRandloraConfig, RANDLORA_KEYS } from "../randlora/config.ts";
+import { PEFT_TYPES, type Variant } from "../randlora/peft-types.ts";
+import { parseSettings, positiveInteger } from "../settings.ts";
+import type { Adapter, PlainConfig } from "../types.ts";
+
+/** Ours: PEFT has no adapters of two methods in one file, and refuses it. */
+export const PEFT_TYPE = "RANDLORA_HYBRID";
+
+/** RandLoRA's variants that can be a part: those that are sums over bases. */
+export const HYBRID_VARIANTS = ["peft", "paper", "half-rank"] as const satisfies readonly Variant[];
+
+/**
+ * What the configuration has beside PEFT's keys for RandLoRA and for LoRA. Of those that both have, `r` is RandLoRA's, and
+ * what says which modules are adapted holds for both.
+ */
+const SCHEMA = v.object({
+  /** `r` of the LoRA. */
+  lora_r: positiveInteger,
+  /** What RandLoRA's own `peft_type` would say. */
+  randlora_variant: v.picklist(HYBRID_VARIANTS, `it must be one of ${HYBRID_VARIANTS.join(", ")}`),
+});
+
+/** Checks the settings of both parts. @throws RandloraError `format`, `adapter` as each of them does */
+export function checkHybrid(config: PlainConfig, file: string): void {
+  const { lora_r: r, randlora_variant: variant } = parseSettings(SCHEMA, config, file);
+  parseRandloraConfig({ ...config, peft_type: PEFT_TYPES[variant] }, file);
+  parseLoraConfig({ ...config, ...loraKeys(r) }, file);
+}
+
+/** A hybrid adapter as the RandLoRA that is its one part: with the bases, and whatever is not the other's. */
+export function randloraPart(adapter: Adapter): Adapter {
+  const { settings, configFile } = adapter;
+  const { randlora_variant: variant } = parseSettings(SCHEMA, settings, configFile);
+  return partOf(adapter, { peft_type: PEFT_TYPES[variant] }, (name) => !isLoraTensor(name));
+}
+
+/** A hybrid adapter as the LoRA that is its other part: the factors alone. */
+export function loraPart(adapter: Adapter): Adapter {
+  const { settings, configFile } = adapter;
+  const { lora_r: r } = parseSettings(SCHEMA, settings, configFile);
+  return { ...partOf(adapter, loraKeys(r), isLoraTensor), bases: undefined };
+}
+
+/** Is this a LoRA, and not an adapter of both? */
+export function isLoraAdapter({ config }: Adapter): boolean {
+  const type = config["peft_type"];
+  return typeof type === "string" && isConfigOf(lora, type, config);
+}
+
+/** Biases and modules that are saved whole are looked for beside RandLoRA's tensors. */
+function loraKeys(r: number) {
+  return { peft_type: lora.peftTypes[0] ?? "", r, bias: "none", modules_to_save: null };
+}
+
+function partOf(adapter: Adapter, keys: JsonObject, has: (tensor: string) => boolean): Adapter {
+  const { config, settings, tensors } = adapter;
+  return {
+    ...adapter,
+    config: { ...config, ...keys },
+    settings: { ...settings, ...keys },
+    tensors: new Map([...tensors].filter(([name]) => has(name))),
+  };
+}
+
+function isLoraTensor(name: string): boolean {
+  return name.includes(".lora_");
+}
+
+/**
+ * The configuration of both, of those of the parts, each of which may have been read from one of both. What it says of
+ * modules is the LoRA's, which may have been there first.
+ */
+export function joinConfigs(randlora: JsonObject, factors: JsonObject, variant: Variant): JsonObject {
+  const joined: JsonObject = {
+    ...randlora,
+    ...factors,
+    ...Object.fromEntries(Object.entries(randlora).filter(([key]) => RANDLORA_KEYS.has(key))),
+    bias: "none",
+    lora_r: factors["r"] ?? null,
+    peft_type: PEFT_TYPE,
+    randlora_variant: variant,
+  };
+  // A resumed run writes them in the same order.
+  return Object.fromEntries(Object.entries(joined).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+}

@@ -1,0 +1,22 @@
+import { lora } from "../lora/method.ts";
+import type { MethodDefinition } from "../method.ts";
+import { SHARED_BASES } from "../randlora/saved.ts";
+import { checkHybrid, PEFT_TYPE } from "./config.ts";
+import { convertHybrid } from "./convert.ts";
+import { planHybrid } from "./plan.ts";
+import type { HybridSettings } from "./train/settings.ts";
+import { hybridTraining } from "./train/training.ts";
+
+/** RandLoRA and LoRA on the same modules, which arXiv:2502.00987 proposes in section 6.6: ΔW is the sum of theirs. */
+export const hybrid: MethodDefinition<HybridSettings> = {
+  name: "hybrid",
+  title: "RandLoRA + LoRA",
+  peftTypes: [PEFT_TYPE],
+  ownTypes: [PEFT_TYPE],
+  shared: SHARED_BASES,
+  check: checkHybrid,
+  plan: planHybrid,
+  convert: convertHybrid,
+  training: hybridTraining,
+  beginsWith: [lora],
+};

@@ -1,0 +1,191 @@
+// Both parts in one matrix as a decoder joins it: RandLoRA in each of its orders, LoRA's factors over what it computes.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { Gpu } from "../../../gpu/gpu.ts";
+import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
+import { dropoutFactor, type DropoutMask } from "../../../random/dropout.ts";
+import { Run } from "../../../tensor/run.ts";
+import { Tape } from "../../../tensor/tape.ts";
+import { sliceRows } from "../../../tensor/tensor.ts";
+import type { OrderPlan } from "../../bilinear/train/flops.ts";
+import { TrainedBilinear } from "../../bilinear/train/trained-bilinear.ts";
+import { TrainingBases } from "../../bilinear/train/training-bases.ts";
+import { LowRankLinears } from "../../low-rank/linears.ts";
+import { basesFor, error, numbers, placed, taken } from "../../testing/bases.ts";
+import {
+  frozen,
+  IN,
+  maskOf,
+  modulesOf,
+  OUT,
+  PLANS,
+  reference,
+  ROWS,
+  SCALE,
+  TOKENS,
+} from "../../testing/trained-bilinear.ts";
+import { dropoutMask } from "../../training/dropout.ts";
+import { partsOfMatrices } from "../../training/parts.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+});
+afterAll(() => gpu.close());
+
+const SEED = 5;
+
+/** LoRA's factors of the adapted modules but the second, with ranks and scales of their own. */
+function factorsOf() {
+  return modulesOf()
+    .filter((_, at) => at !== 1)
+    .map(({ name, first, shape: { out } }, at) => {
+      const rank = 3 + at * 2;
+      return { name, first, out, rank, scale: 0.5 + at, index: 10 + at, a: numbers(rank * IN), b: numbers(out * rank) };
+    });
+}
+
+type Factors = ReturnType<typeof factorsOf>[number];
+
+/** What the factors add to y and dx, and their own gradients, in f64. */
+function addFactors(
+  { first, out, rank, scale, a, b }: Factors,
+  { x, dy, tokens }: { x: Float32Array; dy: Float32Array; tokens: number },
+  mask: (row: number, col: number) => number,
+  y: Float64Array,
+  dx: Float64Array,
+) {
+  const [dA, dB] = [new Float64Array(a.length), new Float64Array(b.length)];
+  for (let t = 0; t < tokens; t++) {
+    const dropped = Float64Array.from({ length: IN }, (_, i) => (x[t * IN + i] ?? NaN) * mask(t, i));
+    for (let k = 0; k < rank; k++) {
+      let [inner, dInner] = [0, 0];
+      for (let i = 0; i < IN; i++) inner += (a[k * IN + i] ?? NaN) * (dropped[i] ?? NaN);
+      for (let o = 0; o < out; o++) {
+        const at = t * OUT + first + o;
+        y[at] = (y[at] ?? NaN) + scale * (b[o * rank + k] ?? NaN) * inner;
+        dB[o * rank + k] = (dB[o * rank + k] ?? NaN) + scale * (dy[at] ?? NaN) * inner;
+        dInner += scale * (dy[at] ?? NaN) * (b[o * rank + k] ?? NaN);
+      }
+      for (let i = 0; i < IN; i++) {
+        dA[k * IN + i] = (dA[k * IN + i] ?? NaN) + dInner * (dropped[i] ?? NaN);
+        dx[t * IN + i] = (dx[t * IN + i] ?? NaN) + dInner * (a[k * IN + i] ?? NaN) * mask(t, i);
+      }
+    }
+  }
+  return { a: dA, b: dB };
+}
+
+/** Memory that is not given back fails the test as well. */
+async function check(plan: OrderPlan, rate: number, staging: Staging = defaultStaging(gpu)): Promise<void> {
+  const before = gpu.memory.liveBytes;
+  await train(plan, rate, staging);
+  expect(gpu.memory.liveBytes).toBe(before);
+}
+
+async function train(plan: OrderPlan, rate: number, staging: Staging): Promise<void> {
+  const parts = modulesOf();
+  const cpu = basesFor(
+    "bf16",
+    parts.map(({ shape }) => shape),
+  );
+  const bases = await TrainingBases.create(gpu, cpu, "peft", staging);
+  const weight = frozen(gpu, "BF16");
+  const zeros = (rows: number, cols: number) => placed(gpu, [rows, cols], new Float32Array(rows * cols));
+  const modules = parts.map(({ name, first, shape, lambda, gamma }) => ({
+    name,
+    shape,
+    weight: sliceRows(weight.tensor, first, shape.out),
+    lambda: placed(gpu, [shape.r, shape.bases], lambda),
+    gamma: placed(gpu, [shape.bases, shape.cols], gamma),
+    lambdaGradient: zeros(shape.r, shape.bases),
+    gammaGradient: zeros(shape.bases, shape.cols),
+  }));
+  const trained = new TrainedBilinear(gpu, { bases, modules, scale: SCALE, dropout: rate > 0, plans: [plan], staging });
+  const factors = factorsOf().map((one) => ({
+    ...one,
+    onGpu: { a: placed(gpu, [one.rank, IN], one.a), b: placed(gpu, [one.out, one.rank], one.b) },
+    gradients: { a: zeros(one.rank, IN), b: zeros(one.out, one.rank) },
+    wanted: { a: new Float64Array(one.a.length), b: new Float64Array(one.b.length) },
+  }));
+  let first = 0;
+  const tensors = new Map(
+    ROWS.map(({ name, out }) => {
+      first += out;
+      return [`${name}.weight`, sliceRows(weight.tensor, first - out, out)] as const;
+    }),
+  );
+  const placedFactors = new Map(factors.map(({ name, onGpu, scale, index }) => [name, { ...onGpu, scale, index }]));
+  const wanted = parts.map(() => ({ lambda: new Float64Array(), gamma: new Float64Array() }));
+  using run = new Run(gpu, staging);
+  const tape = new Tape(run);
+  for (const { onGpu, gradients } of factors) {
+    tape.watch(onGpu.a, gradients.a);
+    tape.watch(onGpu.b, gradients.b);
+  }
+  trained.prepare(run);
+  for (const [microBatch, tokens] of TOKENS.entries()) {
+    const pass = { kind: "train", step: 7, microBatch } as const;
+    const batch = {
+      tokens,
+      x: numbers(tokens * IN),
+      dy: numbers(tokens * OUT),
+      bias: numbers(OUT),
+      residual: numbers(tokens * OUT),
+    };
+    const factor = (mask: DropoutMask, row: number, col: number) => (rate === 0 ? 1 : dropoutFactor(mask, row, col));
+    const want = reference(cpu, weight.values, parts, "peft", batch, (index) => {
+      const mask = maskOf(rate, microBatch, index);
+      return Float64Array.from({ length: tokens * IN }, (_, at) => factor(mask, Math.floor(at / IN), at % IN));
+    });
+    want.gradients.forEach((found, index) => {
+      const sum = wanted[index];
+      if (sum === undefined) throw new Error("a part without sums");
+      sum.lambda = found.lambda.map((value, at) => value + (sum.lambda[at] ?? 0));
+      sum.gamma = found.gamma.map((value, at) => value + (sum.gamma[at] ?? 0));
+    });
+    for (const one of factors) {
+      const mask = dropoutMask(rate, SEED, pass, one.index);
+      const found = addFactors(one, batch, (row, col) => factor(mask, row, col), want.y, want.dx);
+      found.a.forEach((value, at) => (one.wanted.a[at] = (one.wanted.a[at] ?? NaN) + value));
+      found.b.forEach((value, at) => (one.wanted.b[at] = (one.wanted.b[at] ?? NaN) + value));
+    }
+    const x = placed(gpu, [tokens, IN], batch.x);
+    const residual = placed(gpu, [tokens, OUT], batch.residual);
+    const bias = placed(gpu, [1, OUT], batch.bias);
+    const [dx, dResidual, dy] = [zeros(tokens, IN), zeros(tokens, OUT), placed(gpu, [tokens, OUT], batch.dy)];
+    tape.watch(x, dx);
+    tape.watch(residual, dResidual);
+    const masks = rate === 0 ? undefined : (module: number) => maskOf(rate, microBatch, module);
+    const mode = { dropout: rate, seed: SEED, pass };
+    const linears = new LowRankLinears(partsOfMatrices(tensors), placedFactors, mode, trained.linears(masks));
+    const y = linears.apply(tape, { x, weight: weight.tensor, bias, residual });
+    tape.backward(y, dy);
+    run.keep(y);
+    await run.submit();
+    expect(error(await taken(gpu, y), want.y), "y").toBeLessThan(1e-5);
+    expect(error(await taken(gpu, dx), want.dx), "dx").toBeLessThan(1e-5);
+    expect(error(await taken(gpu, dResidual), batch.dy), "dresidual").toBe(0);
+    for (const { buffer } of [x, residual, bias, dx, dResidual, dy, y]) gpu.memory.release(buffer);
+  }
+  trained.finish(run);
+  await run.submit();
+  for (const [index, { lambda, gamma, lambdaGradient, gammaGradient }] of modules.entries()) {
+    expect(error(await taken(gpu, lambdaGradient), wanted[index]?.lambda ?? []), "dλ").toBeLessThan(1e-5);
+    expect(error(await taken(gpu, gammaGradient), wanted[index]?.gamma ?? []), "dγ").toBeLessThan(1e-5);
+    for (const { buffer } of [lambda, gamma, lambdaGradient, gammaGradient]) gpu.memory.release(buffer);
+  }
+  for (const { onGpu, gradients, wanted: own } of factors) {
+    expect(error(await taken(gpu, gradients.a), own.a), "dA").toBeLessThan(1e-5);
+    expect(error(await taken(gpu, gradients.b), own.b), "dB").toBeLessThan(1e-5);
+    for (const { buffer } of [onGpu.a, onGpu.b, gradients.a, gradients.b]) gpu.memory.release(buffer);
+  }
+  trained.release();
+  bases.release();
+  gpu.memory.release(weight.tensor.buffer);
+}
+
+const ORDERS = Object.entries(PLANS);
+
+test.each(ORDERS)("y and all gradients equal the f64 reference: %s", (_, plan) => check(plan, 0));
+test.each(ORDERS.slice(0, 2))("the same with dropout, whose masks differ: %s", (_, plan) => check(plan, 0.3));
+test.each(ORDERS.slice(0, 2))("the same in workgroup memory: %s", (_, plan) => check(plan, 0, { kind: "workgroup" }));

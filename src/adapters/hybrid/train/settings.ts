@@ -1,0 +1,30 @@
+import * as v from "valibot";
+import { RandloraError } from "../../../errors.ts";
+import type { LoraSettings } from "../../lora/train/source.ts";
+import { loraTraining } from "../../lora/train/training.ts";
+import { RANDLORA_SETTINGS, type RandloraSettings, resolveRandlora } from "../../randlora/train/settings.ts";
+import { HYBRID_VARIANTS } from "../config.ts";
+
+/** RandLoRA's settings, and of the LoRA beside it. `rank` and `alpha` are RandLoRA's; the LoRA's α is twice its rank. */
+export const HYBRID_SETTINGS = {
+  ...RANDLORA_SETTINGS,
+  ...loraTraining.settings,
+  variant: v.picklist(HYBRID_VARIANTS),
+  loraRank: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  /** The LoRA that the run begins with stays as it is. */
+  freezeLora: v.boolean(),
+} as const;
+
+export type HybridSettings = RandloraSettings &
+  LoraSettings & { readonly loraRank: number; readonly freezeLora: boolean };
+
+/** Defaults for what was not given. @throws RandloraError `usage` as RandLoRA does, and for variants that are no part of a sum */
+export function resolveHybrid(given: Partial<HybridSettings>): HybridSettings {
+  const { loraRank = loraTraining.usual.rank, freezeLora = false } = given;
+  const randlora = resolveRandlora(given);
+  if (!HYBRID_VARIANTS.some((variant) => variant === randlora.variant)) {
+    const cause = `--variant ${randlora.variant} has no meaning with --method hybrid`;
+    throw new RandloraError("usage", cause, `there are: ${HYBRID_VARIANTS.join(", ")}`);
+  }
+  return { ...randlora, ...loraTraining.resolve(given), loraRank, freezeLora };
+}
