@@ -27,7 +27,7 @@ export const FINETUNE_OPTIONS = {
   trainOnPrompt: flag({ topic: "Data", help: "learn prompts and users' turns as well" }),
   method: choice(METHOD_NAMES, {
     topic: "Method",
-    help: "what is trained: RandLoRA, LoRA, VeRA, or all weights",
+    help: "what is trained: RandLoRA, LoRA, DoRA, VeRA, or all weights",
     defaultText: METHOD_NAMES[0],
   }),
   variant: choice(["peft", "paper"], {
@@ -37,15 +37,21 @@ export const FINETUNE_OPTIONS = {
   }),
   sparse: flag({ topic: "Method", help: "ternary bases, a third of them zero" }),
   verySparse: flag({ topic: "Method", help: "ternary bases, nearly all of them zero" }),
-  rslora: flag({ topic: "Method", help: "LoRA: scale by α/√r" }),
+  rslora: flag({ topic: "Method", help: "LoRA, DoRA: scale by α/√r" }),
+  dora: flag({ topic: "Method", help: "RandLoRA: train the rows' magnitudes as well (of LoRA: --method dora)" }),
   rank: integer({
     value: "r",
     topic: "Method",
     help: "rank of each base",
     min: 1,
-    defaultText: "32; lora 8; vera 256",
+    defaultText: "32; lora, dora 8; vera 256",
   }),
-  alpha: number({ value: "a", topic: "Method", help: "ΔW is scaled by α/r", defaultText: "20·rank; lora 2·rank" }),
+  alpha: number({
+    value: "a",
+    topic: "Method",
+    help: "ΔW is scaled by α/r",
+    defaultText: "20·rank; lora, dora 2·rank",
+  }),
   dInitial: number({ value: "d", topic: "Method", help: "VeRA: what λ_d begins with", defaultText: "0.1" }),
   dropout: number({
     value: "p",
@@ -74,7 +80,11 @@ export const FINETUNE_OPTIONS = {
     help: "write the bases beside the parameters; those that PEFT cannot draw are always written",
     defaultText: "yes",
   }),
-  initAdapter: text({ value: "A", topic: "Method", help: "go on training this adapter (RandLoRA, LoRA, VeRA)" }),
+  initAdapter: text({
+    value: "A",
+    topic: "Method",
+    help: "go on training this adapter (of a method that adds to frozen weights)",
+  }),
   dtype: choice(["keep", "f32", "f16", "bf16"], {
     topic: "Method",
     help: "how the frozen base is held",

@@ -40,6 +40,7 @@ export function askedSettings(model: string | undefined, options: FinetuneOption
     packing: rest.packing || undefined,
     trainOnPrompt: rest.trainOnPrompt || undefined,
     rslora: rest.rslora || undefined,
+    dora: rest.dora || undefined,
     checkpointActivations: rest.checkpointActivations || undefined,
     shuffle: noShuffle ? false : undefined,
     sparsity: sparse ? ("sparse" as const) : verySparse ? ("very-sparse" as const) : undefined,

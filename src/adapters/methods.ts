@@ -1,6 +1,7 @@
 import { RandloraError } from "../errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
 import type { BaseModel } from "./base.ts";
+import { dora } from "./dora/method.ts";
 import { full } from "./full/method.ts";
 import { lora } from "./lora/method.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
@@ -13,7 +14,7 @@ import type { Adapter } from "./types.ts";
 import { vera } from "./vera/method.ts";
 
 /** A new method is a folder, a name in `method-names.ts`, and a line here. */
-const DEFINITIONS = { randlora, lora, vera, full } satisfies Record<MethodName, TrainedMethod>;
+const DEFINITIONS = { randlora, lora, dora, vera, full } satisfies Record<MethodName, TrainedMethod>;
 
 /** Every method. */
 export const METHODS: readonly TrainedMethod[] = METHOD_NAMES.map((name) => DEFINITIONS[name]);
@@ -52,7 +53,8 @@ export function methodOf(config: JsonObject, file: string): MethodDefinition {
   }
   const method = ADAPTERS.find(({ peftTypes, isOwn }) => peftTypes.includes(type) && (isOwn?.(config) ?? true));
   if (method !== undefined) return method;
-  const hint = `supported: ${ADAPTERS.flatMap(({ peftTypes }) => peftTypes).join(", ")}`;
+  const types = new Set(ADAPTERS.flatMap(({ peftTypes }) => peftTypes));
+  const hint = `supported: ${[...types].join(", ")}`;
   throw new RandloraError("adapter", `${oneLine(file)}: peft_type ${quote(type)} cannot be applied`, hint);
 }
 

@@ -13,6 +13,7 @@ import {
   text,
 } from "../settings.ts";
 import type { Adapter, PlainConfig } from "../types.ts";
+import { DORA_TYPE } from "./peft-types.ts";
 
 /** PEFT's RandLoraConfig, understood. Defaults are PEFT's. */
 export interface RandloraConfig extends LayerSettings {
@@ -27,12 +28,15 @@ export interface RandloraConfig extends LayerSettings {
   /** Very sparse wins when both are asked for. */
   readonly sparsity: Sparsity;
   readonly bias: "none" | "all" | "randlora_only";
+  /** The rows of W + ΔW are rescaled to magnitudes of their own. */
+  readonly dora: boolean;
   readonly taskType: string | undefined;
   /** Dropout of the adapter's input while training. */
   readonly dropout: number;
 }
 
 const SCHEMA = v.object({
+  peft_type: v.nullish(text),
   r: v.optional(positiveInteger, 32),
   randlora_alpha: v.optional(finiteNumber, 640),
   projection_prng_key: v.optional(prngKey, 0n),
@@ -63,6 +67,7 @@ export function parseRandloraConfig(config: PlainConfig, file: string): Randlora
     saveProjection: read.save_projection,
     sparsity: read.very_sparse ? "very-sparse" : read.sparse ? "sparse" : "dense",
     bias: read.bias,
+    dora: read.peft_type === DORA_TYPE,
     ...layerSettings(read, file),
     taskType: read.task_type ?? undefined,
     dropout: read.randlora_dropout,

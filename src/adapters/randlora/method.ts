@@ -2,7 +2,7 @@ import type { MethodDefinition } from "../method.ts";
 import { parseRandloraConfig } from "./config.ts";
 import { convertRandlora } from "./convert.ts";
 import { randloraAdapterPlan } from "./deltas.ts";
-import { PEFT_TYPES } from "./peft-types.ts";
+import { DORA_TYPE, PEFT_TYPES } from "./peft-types.ts";
 import { planRandlora } from "./plan.ts";
 import { SHARED_BASES } from "./saved.ts";
 import type { RandloraSettings } from "./train/settings.ts";
@@ -12,7 +12,7 @@ import { randloraTraining } from "./train/training.ts";
 export const randlora: MethodDefinition<RandloraSettings> = {
   name: "randlora",
   title: "RandLoRA",
-  peftTypes: Object.values(PEFT_TYPES),
+  peftTypes: [...Object.values(PEFT_TYPES), DORA_TYPE],
   shared: SHARED_BASES,
   check: (config, file) => void parseRandloraConfig(config, file),
   plan: (adapter, base, options) => randloraAdapterPlan(planRandlora(adapter, base, options)),

@@ -2,6 +2,8 @@ import { LowRankLinears, type LowRankMode, type TrainedFactors } from "../../low
 import { memoryTensor } from "../../tensors.ts";
 import type { JsonObject } from "../../../files/lossless-json.ts";
 import { kaimingUniform } from "../../../random/kaiming.ts";
+import { recordGemm } from "../../../tensor/gemm.ts";
+import { sliceRows } from "../../../tensor/tensor.ts";
 import type { LoraSource } from "./source.ts";
 import type { Method, Placement, Trainable } from "../../training/method.ts";
 import { partsOfMatrices } from "../../training/parts.ts";
@@ -37,6 +39,7 @@ function place(
     const [a, b] = [parameters.get(nameA(name)).value, parameters.get(nameB(name)).value];
     factors.set(tensor.slice(0, -".weight".length), { a, b, scale, index });
   }
+  const scales = new Map(modules.map(({ name, scale }) => [name, scale]));
   const names = modules.flatMap(({ name }) => [nameA(name), nameB(name)]);
   const matrices = partsOfMatrices(tensors);
   return {
@@ -44,6 +47,14 @@ function place(
     prepare() {},
     watched: () => names.map((name) => parameters.get(name)),
     linears: (pass) => new LowRankLinears(matrices, factors, { dropout, seed, pass }),
+    formed: {
+      held: () => undefined,
+      record(run, module, first, target) {
+        const [a, b] = [parameters.get(nameA(module)).value, parameters.get(nameB(module)).value];
+        const rows = sliceRows(b, first, target.shape[0]);
+        recordGemm(run, { order: "NN", a: rows, b: a, y: target, scale: scales.get(module) });
+      },
+    },
     finish() {},
     content: async () => ({
       config,

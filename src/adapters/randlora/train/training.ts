@@ -1,4 +1,7 @@
+import { countMagnitudes, withMagnitude } from "../../magnitude/train/trainable.ts";
+import { readMagnitudes } from "../../magnitude/vectors.ts";
 import { randloraConfig } from "../config.ts";
+import { MAGNITUDE } from "../layers.ts";
 import { recordOf } from "../record.ts";
 import { parseBasesFrom } from "../../bilinear/train/place.ts";
 import type { AdapterTraining } from "../../training/definition.ts";
@@ -16,11 +19,13 @@ export const randloraTraining: AdapterTraining<RandloraSettings> = {
   capacity: {
     setting: "rank",
     most: (modules) => Math.max(...modules.map(({ out, in: input }) => Math.min(out, input))),
-    count: (modules, rank) => modules.reduce((sum, { out, in: input }) => sum + trainedNumbers(out, input, rank), 0),
+    count: (modules, rank, { dora = false }) =>
+      modules.reduce((sum, { out, in: input }) => sum + trainedNumbers(out, input, rank), 0) +
+      (dora ? countMagnitudes(modules) : 0),
   },
   resolve: resolveRandlora,
   initial(adapter, given) {
-    const { r: rank, alpha, targets, key, sparsity } = randloraConfig(adapter);
+    const { r: rank, alpha, targets, key, sparsity, dora } = randloraConfig(adapter);
     const record = recordOf(adapter);
     return {
       rank,
@@ -30,6 +35,7 @@ export const randloraTraining: AdapterTraining<RandloraSettings> = {
       sparsity,
       basisSeed: String(key),
       generator: record?.generator ?? given.generator ?? null,
+      dora,
     };
   },
   async open(input, settings, adapter) {
@@ -38,6 +44,9 @@ export const randloraTraining: AdapterTraining<RandloraSettings> = {
       adapter === undefined
         ? await newRandlora(input, settings, findTargets(base, settings))
         : await existingRandlora(adapter, base, settings, parseBasesFrom(began), signal);
-    return trainableRandlora(source, settings, input.seed);
+    const trainable = trainableRandlora(source, settings, input.seed);
+    if (!settings.dora) return trainable;
+    const values = adapter && (await readMagnitudes(adapter, source.modules, MAGNITUDE));
+    return withMagnitude(trainable, source.modules, MAGNITUDE, values);
   },
 };
