@@ -8,6 +8,7 @@ import { openPeft } from "../peft.ts";
 import { baseOf, f32, numbers, parameters, type TestTensor, writeFolder } from "../testing/adapters.ts";
 import { convert, everything } from "../testing/convert.ts";
 import type { TestLora } from "../testing/lora.ts";
+import { UNREAD } from "../testing/weights.ts";
 import { type DoraChanges, magnitudeTensors, writeDora } from "../testing/magnitudes.ts";
 
 const Q = "model.layers.0.q_proj";
@@ -76,14 +77,7 @@ describe("refused with the reason and a hint", () => {
     const tensors = { [name]: f32([8], new Float32Array(8).fill(NaN)) };
     await using adapter = await openPeft(await writeDora(join(folder.path, "a"), LORA, { tensors }));
     const source = await planAdapter(adapter, base).load();
-    const weight = {
-      rows: 8,
-      cols: 8,
-      dtype: "F32",
-      read: async () => new Uint8Array(),
-      onto: new Float64Array(),
-    } as const;
-    const refusal = await refusalOf(() => source.reference(0, 1, { rows: [0], cols: [0] }, weight));
+    const refusal = await refusalOf(() => source.reference(0, 1, { rows: [0], cols: [0] }, UNREAD));
     expect([refusal.code, refusal.message]).toEqual([
       "numeric",
       expect.stringContaining('magnitude_vector" holds NaN'),
