@@ -27,7 +27,7 @@ export const FINETUNE_OPTIONS = {
   trainOnPrompt: flag({ topic: "Data", help: "learn prompts and users' turns as well" }),
   method: choice(METHOD_NAMES, {
     topic: "Method",
-    help: "what is trained: RandLoRA, LoRA, VeRA, RandLoRA and LoRA on the same weights (hybrid), or all weights",
+    help: "what is trained: RandLoRA, LoRA, DoRA, VeRA, RandLoRA and LoRA on the same weights (hybrid), or all weights",
     defaultText: METHOD_NAMES[0],
   }),
   variant: choice(["peft", "paper", "half-rank"], {
@@ -37,13 +37,20 @@ export const FINETUNE_OPTIONS = {
   }),
   sparse: flag({ topic: "Method", help: "ternary bases, two thirds of them zero" }),
   verySparse: flag({ topic: "Method", help: "ternary bases, nearly all of them zero" }),
-  rslora: flag({ topic: "Method", help: "LoRA, alone or in a hybrid: scale by α/√r" }),
+  rslora: flag({ topic: "Method", help: "LoRA (alone or in a hybrid), DoRA: scale by α/√r" }),
+  dora: flag({ topic: "Method", help: "RandLoRA: train the rows' magnitudes as well (of LoRA: --method dora)" }),
   rank: integer({
     value: "r",
     topic: "Method",
     help: "rank of each base",
     min: 1,
-    defaultText: "32; lora 8; vera 256",
+    defaultText: "32; lora, dora 8; vera 256",
+  }),
+  alpha: number({
+    value: "a",
+    topic: "Method",
+    help: "ΔW is scaled by α/r",
+    defaultText: "20·rank; lora, dora 2·rank",
   }),
   loraRank: integer({
     value: "r",
@@ -53,7 +60,6 @@ export const FINETUNE_OPTIONS = {
     defaultText: "8",
   }),
   freezeLora: flag({ topic: "Method", help: "hybrid: the LoRA of --init-adapter stays as it is" }),
-  alpha: number({ value: "a", topic: "Method", help: "ΔW is scaled by α/r", defaultText: "20·rank; lora 2·rank" }),
   dInitial: number({ value: "d", topic: "Method", help: "VeRA: what λ_d begins with", defaultText: "0.1" }),
   dropout: number({
     value: "p",
@@ -85,7 +91,7 @@ export const FINETUNE_OPTIONS = {
   initAdapter: text({
     value: "A",
     topic: "Method",
-    help: "go on training this adapter; a LoRA with --method hybrid, too",
+    help: "go on training this adapter (of a method that adds to frozen weights); a LoRA with --method hybrid, too",
   }),
   dtype: choice(["keep", "f32", "f16", "bf16"], {
     topic: "Method",

@@ -41,6 +41,7 @@ export function askedSettings(model: string | undefined, options: FinetuneOption
     trainOnPrompt: rest.trainOnPrompt || undefined,
     rslora: rest.rslora || undefined,
     freezeLora: rest.freezeLora || undefined,
+    dora: rest.dora || undefined,
     checkpointActivations: rest.checkpointActivations || undefined,
     shuffle: noShuffle ? false : undefined,
     sparsity: sparse ? ("sparse" as const) : verySparse ? ("very-sparse" as const) : undefined,

@@ -49,7 +49,7 @@ export function compareWithExact(of: Case, folder: string): Comparison {
     if (String(tensor.shape) !== String(exact.shape))
       throw new Error(`${name}: shape ${tensor.shape}, not ${exact.shape}`);
     if (tensor.dtype !== of.dtype.toUpperCase()) throw new Error(`${name}: ${tensor.dtype} in a merge to ${of.dtype}`);
-    const one = distance(of.dtype, tensor, exact, statistics.max_delta);
+    const one = distance(of.dtype, tensor, exact, statistics);
     if (!(one.worst <= 1)) total.beyond.push(`${name}: ${one.worst} times its bound`);
     total.weights += one.weights;
     total.differing += one.differing;
@@ -63,9 +63,14 @@ export function compareWithExact(of: Case, folder: string): Comparison {
   return total;
 }
 
-function distance(dtype: FloatFormat, tensor: StoredTensor, exact: StoredTensor, maxDelta: number): Distance {
+function distance(
+  dtype: FloatFormat,
+  tensor: StoredTensor,
+  exact: StoredTensor,
+  { max_delta: maxDelta, largest }: Case["statistics"][string],
+): Distance {
   const [ours, truth] = [tensor.values(), exact.values()];
-  const slack = 2e-6 * maxDelta;
+  const slack = 2e-6 * largest;
   let [differing, worst, worstError] = [0, 0, 0];
   for (let i = 0; i < truth.length; i++) {
     const [weight, value] = [ours[i] ?? Number.NaN, truth[i] ?? Number.NaN];

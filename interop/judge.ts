@@ -4,7 +4,7 @@ import * as v from "valibot";
 import { RandloraError } from "../src/errors.ts";
 import { PYTHON_FOLDER, pythonWithPeft } from "./environment.ts";
 
-const Statistics = v.object({ max_delta: v.number(), ratio: v.number(), products: v.number() });
+const Statistics = v.object({ max_delta: v.number(), largest: v.number(), ratio: v.number(), products: v.number() });
 
 const CaseAnswer = v.object({
   name: v.string(),
@@ -19,10 +19,12 @@ const CaseAnswer = v.object({
   out_dtype: v.nullable(v.picklist(["f32", "f16", "bf16"])),
   /** What `--generator` must say, where the files cannot. */
   generator: v.nullable(v.string()),
-  /** By tensor name: max|ΔW|, ‖ΔW‖/‖W‖, and the number of products in one element of ΔW. */
+  /** By tensor name: max|ΔW|, the largest number that is summed, ‖ΔW‖/‖W‖, and the number of products in one element of ΔW. */
   statistics: v.record(v.string(), Statistics),
   /** Which of PEFT's merges of one adapter rounds the sum once: a folder. */
   once: v.picklist(["peft", "peft-safe"]),
+  /** Before it merges DoRA, PEFT takes the adapters before it out again, and puts them back: both in the weight's dtype. */
+  rebuilds: v.boolean(),
   /** A tied lm_head is adapted, or left behind by its embedding: it is written. */
   unties: v.boolean(),
 });

@@ -137,6 +137,18 @@ const CASES: Readonly<Record<string, Case>> = {
     },
     start: "trained",
   },
+  dora: { options: { ...RECIPE, method: "dora", targets: TARGETS, rank: 4 }, start: "ours" },
+  "dora, gone on with, rslora, checkpoints": {
+    options: {
+      ...RECIPE,
+      method: "dora",
+      targets: "all-linear",
+      rank: 3,
+      rslora: true,
+      "checkpoint-activations": true,
+    },
+    start: "trained",
+  },
   full: { options: { ...RECIPE, method: "full", "learning-rate": 2e-4 } },
 };
 

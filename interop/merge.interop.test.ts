@@ -102,7 +102,7 @@ describe.each(names)("%s", (name) => {
     ]);
     // Where no 16-bit rounding hides it, the order in which products are summed shows.
     const hidden = of.dtype !== "f32" || of.base_dtype !== "f32";
-    if (hidden) expect(found.differing).toBeLessThanOrEqual(allowed(found.weights, 1e-3));
+    if (hidden) expect(found.differing).toBeLessThanOrEqual(allowed(found.weights, of.rebuilds ? 0.05 : 1e-3));
   });
 });
 

@@ -11,7 +11,7 @@ import { judge } from "./judge.ts";
 import { merge, randlora } from "./program.ts";
 import { formatTable } from "./table.ts";
 import { openTensors } from "./tensors.ts";
-import { type Options, trainOurs } from "./training-judge.ts";
+import { type Options, tinyModel, trainOurs } from "./training-judge.ts";
 
 const python = await judge();
 const TIMEOUT = 300_000;
@@ -37,6 +37,7 @@ const CASES: Readonly<Record<string, Options>> = {
   vera: { method: "vera", targets: TARGETS, "learning-rate": 5e-2 },
   "vera, redrawn": { method: "vera", targets: TARGETS, "learning-rate": 5e-2, "basis-seed": -5, projections: "no" },
   "vera, philox": { method: "vera", targets: "all-linear", rank: 64, "learning-rate": 5e-2, generator: "philox-v1" },
+  dora: { method: "dora", targets: TARGETS, rank: 4 },
 };
 
 let folder: string;
@@ -107,13 +108,41 @@ describe("what is trained computes the same in PEFT, here, and merged", () => {
         expect(distance(await theirLogits(merged, null), peft)).toBeLessThan(1e-3);
         expect(distance(await theirLogits(base, null), peft)).toBeGreaterThan(0.05);
         const names = [...openTensors(join(adapter, "adapter_model.safetensors")).keys()];
-        const saves = options["projections"] !== "no" && options["method"] !== "lora";
+        const saves = options["projections"] !== "no" && options["method"] !== "lora" && options["method"] !== "dora";
         expect(names.filter((tensor) => /^base_model\.(?:randlora|vera)_/.test(tensor))).toHaveLength(saves ? 2 : 0);
       },
       TIMEOUT,
     );
   }
 });
+
+test.each(["llama-f32", "qwen2-f16", "mistral-bf16"])(
+  "a DoRA of %s begins with PEFT's magnitudes: norms in the weight's dtype",
+  async (name) => {
+    const base = await tinyModel(name, STORIES, join(folder, `${name}-base`));
+    const run = join(folder, `${name}-dora`);
+    await train(base, { method: "dora", targets: "all-linear", steps: 1, "learning-rate": 0 }, run);
+    const out = join(folder, `${name}-magnitudes.safetensors`);
+    await python.request(v.null(), "initial_magnitudes", { base, targets: "all-linear", out });
+    const [ours, theirs] = [openTensors(join(run, "adapter", "adapter_model.safetensors")), openTensors(out)];
+    const names = [...ours.keys()].filter((tensor) => tensor.endsWith("magnitude_vector"));
+    expect(names.toSorted()).toEqual([...theirs.keys()].toSorted());
+    let [differing, count, worst] = [0, 0, 0];
+    for (const [tensor, stored] of theirs) {
+      const found = ours.get(tensor)?.values();
+      for (const [i, value] of stored.values().entries()) {
+        const apart = Math.abs((found?.[i] ?? NaN) / value - 1);
+        worst = Math.max(worst, apart);
+        count++;
+        if (apart !== 0) differing++;
+      }
+    }
+    // A norm halfway between two numbers of 16 bits may go either way.
+    if (name.endsWith("f32")) expect(worst).toBeLessThan(1e-6);
+    else expect(differing).toBeLessThanOrEqual(count / 1000);
+  },
+  TIMEOUT,
+);
 
 const Measured = v.object({ nll: v.number(), perplexity: v.number() });
 const Report = v.object({ base: Measured, adapted: v.optional(Measured), merged: v.optional(Measured) });

@@ -81,7 +81,9 @@ export class Trainee implements AsyncDisposable {
     );
     const model = await source.place(gpu, place);
     await model.weights.fill();
-    return new Trainee(gpu, source, model, options, tokens, bytes);
+    const trainee = new Trainee(gpu, source, model, options, tokens, bytes);
+    await trainee.#engine.begin();
+    return trainee;
   }
 
   /** The orders in use, each with the number of matrices: `merged-h+kept × 30`. Empty for LoRA. */

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -63,6 +63,18 @@ def delta_f64(layer: Layer, adapter: str) -> torch.Tensor:
     return (delta.T if layer.fan_in_fan_out else delta).contiguous()
 
 
+def change_f64(layer: Layer, adapter: str, onto: torch.Tensor) -> torch.Tensor:
+    """What merging adds to `onto`, as stored: ΔW; or, with DoRA's m, m / ‖W + ΔW‖ · (onto + ΔW) − onto, where W is the layer's
+    own weight, and norms are those of the rows of (out, in)."""
+    delta = delta_f64(layer, adapter)
+    if not getattr(layer, "use_dora", {}).get(adapter):
+        return delta
+    along = 0 if layer.fan_in_fan_out else 1
+    norms = (layer.get_base_layer().weight.detach().double() + delta).norm(dim=along)
+    factors = (layer.lora_magnitude_vector[adapter].weight.detach().double() / norms).unsqueeze(along)
+    return factors * (onto + delta) - onto
+
+
 def sums(layer: Layer, adapter: str) -> int:
     """Products in one element of ΔW."""
     if isinstance(layer, (LoraLayer, VeraLayer)):
@@ -87,6 +99,9 @@ def train_a_little(model: PeftModel, spec: AdapterSpec, seed: int) -> None:
             scaled.copy_(noise(scaled))
             weight = layer.get_base_layer().weight.double()
             scaled.mul_(spec.ratio * weight.norm() / delta_f64(layer, spec.name).norm())
+            if spec.method == "dora":
+                magnitude = layer.lora_magnitude_vector[spec.name].weight
+                magnitude.mul_(1 + 0.1 * noise(magnitude))
         for name, parameter in model.named_parameters():
             if parameter.requires_grad and "lora_" not in name and "vera_" not in name:
                 parameter.add_((noise(parameter) * 0.05).to(parameter.dtype))
@@ -94,8 +109,9 @@ def train_a_little(model: PeftModel, spec: AdapterSpec, seed: int) -> None:
 
 def config_of(spec: AdapterSpec) -> PeftConfig:
     targets = spec.targets if isinstance(spec.targets, str) else list(spec.targets)
-    if spec.method == "lora":
-        return LoraConfig(r=spec.r, lora_alpha=spec.alpha, target_modules=targets, **spec.options)  # type: ignore[arg-type]
+    if spec.method in ("lora", "dora"):
+        options = {"use_dora": spec.method == "dora", **spec.options}
+        return LoraConfig(r=spec.r, lora_alpha=spec.alpha, target_modules=targets, **options)  # type: ignore[arg-type]
     if spec.method == "vera":
         return VeraConfig(
             r=spec.r,
@@ -158,3 +174,16 @@ def load_adapter(model: PreTrainedModel, folder: Path, name: str, scale: float) 
         else:
             layer.scaling[name] *= scale
     return loaded
+
+
+def load_adapters(model: PreTrainedModel, folders: Sequence[Path], scales: Sequence[float]) -> tuple[PeftModel, list[str]]:
+    """Several LoRA adapters in one PeftModel, and their names there."""
+    names = [f"number{i}" for i in range(len(folders))]
+    loaded = PeftModel.from_pretrained(model, folders[0], adapter_name=names[0])
+    for folder, name in zip(folders[1:], names[1:]):
+        loaded.load_adapter(folder, name)
+    for _, layer in layers_of(loaded):
+        for name, scale in zip(names, scales):
+            if name in layer.scaling:
+                layer.scaling[name] *= scale
+    return loaded.eval(), names

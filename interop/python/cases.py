@@ -9,7 +9,7 @@ MLP_AND_ATTENTION = ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj")
 
 @dataclass(frozen=True)
 class AdapterSpec:
-    """One PEFT adapter, of RandLoRA or (`method`) LoRA or VeRA. `projections`: how the bases are kept in the file.
+    """One PEFT adapter, of RandLoRA or (`method`) LoRA, DoRA or VeRA. `projections`: how the bases are kept in the file.
 
     copies: as PEFT writes them (the pair, and one copy a layer); pair: the pair alone; none: save_projection=False;
     foreign: the pair, replaced by f32 numbers that no generator draws.
@@ -50,6 +50,10 @@ def lora(targets: tuple[str, ...] | str = MLP_AND_ATTENTION, r: int = 8, **more:
 def vera(targets: tuple[str, ...] | str = MLP_AND_ATTENTION, r: int = 16, **more: object) -> AdapterSpec:
     """VeRA; PEFT writes the pair alone."""
     return AdapterSpec(targets, r=r, method="vera", **{"projections": "pair", **more})  # type: ignore[arg-type]
+
+
+def dora(targets: tuple[str, ...] | str = MLP_AND_ATTENTION, r: int = 8, **more: object) -> AdapterSpec:
+    return AdapterSpec(targets, r=r, alpha=2 * r, method="dora", projections="lora", **more)  # type: ignore[arg-type]
 
 
 GPT2_TARGETS = ("c_attn", "c_proj", "c_fc")
@@ -159,6 +163,41 @@ CASES: dict[str, CaseSpec] = {
     ),
     "lora-tied-lm-head-bf16": one("llama-tied", "bf16", lora(("q_proj", "lm_head"))),
     "lora-to-bf16": one("llama", "f32", lora(), scales=(0.5,), out_dtype="bf16"),
+    # DoRA
+    "dora-f32": one("llama", "f32", dora()),
+    "dora-bf16": one("llama", "bf16", dora(r=16)),
+    "dora-f16-rslora": one("llama", "f16", dora(r=5, options={"use_rslora": True})),
+    "dora-bf16-large-delta": one("llama", "bf16", dora(ratio=3.0)),
+    "dora-bf16-stored-bf16": one("llama", "bf16", dora(stored="bf16")),
+    "dora-f32-patterns": one(
+        "llama",
+        "f32",
+        dora(
+            options={
+                "rank_pattern": {r"layers\.0\.self_attn\.q_proj": 3, "q_proj": 12, "up_.*": 6},
+                "alpha_pattern": {"down_proj": 5, r"^model\.layers\.1\..*": 40},
+                "use_rslora": True,
+            }
+        ),
+    ),
+    "dora-conv1d-f32": one("gpt2", "f32", dora(GPT2_TARGETS, options={"fan_in_fan_out": True})),
+    "dora-conv1d-bf16": one("gpt2", "bf16", dora(GPT2_TARGETS, r=10, options={"fan_in_fan_out": True})),
+    "dora-saved-and-biases-f32": one(
+        "qwen2", "f32", dora(("q_proj", "v_proj"), options={"bias": "lora_only", "modules_to_save": ["norm"]})
+    ),
+    "dora-scale-to-bf16": one("llama", "f32", dora(), scales=(0.5,), out_dtype="bf16"),
+    "two-doras-f32": CaseSpec("llama", "f32", (dora(), dora(("q_proj", "gate_proj"), r=4)), scales=(1.0, -0.5)),
+    "lora-and-dora-bf16": CaseSpec("llama", "bf16", (lora(), dora(("q_proj", "up_proj", "gate_proj"), r=4))),
+    "dora-and-lora-bf16": CaseSpec("llama", "bf16", (dora(), lora(("q_proj", "up_proj", "gate_proj"), r=4))),
+    "dora-and-lora-conv1d-f32": CaseSpec(
+        "gpt2",
+        "f32",
+        (
+            dora(GPT2_TARGETS, options={"fan_in_fan_out": True}),
+            lora(("c_attn",), options={"fan_in_fan_out": True}),
+            dora(("c_attn", "c_fc"), r=4, options={"fan_in_fan_out": True}),
+        ),
+    ),
     "lora-and-randlora-f32": CaseSpec(
         "llama", "f32", (lora(), AdapterSpec(r=10, bases="sparse"), lora(("q_proj", "gate_proj"), r=4)), scales=(1.0, 2.0, -0.5)
     ),

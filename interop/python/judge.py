@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from adapters import BASES, delta_f64, layers_of, load_base
+from adapters import BASES, change_f64, layers_of, load_base
 from answers import answers
 from cases import CASES
 from make import logits_of, make_case, make_real_case
@@ -21,7 +21,7 @@ from models import DTYPES
 from peft import PeftConfig, PeftModel, RandLoraConfig, VeraConfig, get_peft_model
 from peft.tuners.randlora.layer import RandLoraLayer
 from safetensors.torch import load_file, save_file
-from training import last_logits, learning_rates, tiny_model, train, valid_loss
+from training import initial_magnitudes, last_logits, learning_rates, tiny_model, train, valid_loss
 from training_data import chat_samples
 
 
@@ -76,14 +76,14 @@ def logits(model: str, reference: str) -> dict[str, float]:
 
 
 def load_adapter(base: str, adapter: str, out: str) -> dict[str, Any]:
-    """Load an adapter folder in PEFT. `out` gets, by module: ΔW in f64 (`.delta`), RandLoRA's λ and γ; the answer has every warning,
+    """Load an adapter folder in PEFT. `out` gets, by module: what merging adds in f64 (`.delta`), RandLoRA's λ and γ; the answer has every warning,
     and the configuration as PEFT understood it."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model = PeftModel.from_pretrained(load_base(Path(base)), adapter).eval()
     tensors = {}
     for path, layer in layers_of(model):
-        tensors[f"{path}.delta"] = delta_f64(layer, "default")
+        tensors[f"{path}.delta"] = change_f64(layer, "default", layer.get_base_layer().weight.detach().double())
         if isinstance(layer, RandLoraLayer):
             tensors[f"{path}.lambda"] = layer.randlora_lambda["default"].detach().contiguous()
             tensors[f"{path}.gamma"] = layer.randlora_gamma["default"].detach().contiguous()
@@ -156,6 +156,7 @@ def main() -> None:
             "valid_loss": valid_loss,
             "tiny_model": tiny_model,
             "last_logits": last_logits,
+            "initial_magnitudes": initial_magnitudes,
             "learning_rates": learning_rates,
             "chat_samples": chat_samples,
             "answers": answers,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from adapters import delta_f64, layers_of, load_adapter, load_base, strip_prefix, sums, write_adapter
+from adapters import change_f64, delta_f64, layers_of, load_adapter, load_adapters, load_base, strip_prefix, sums, write_adapter
 from cases import CASES, AdapterSpec, CaseSpec
 from models import DTYPES, write_base
 from safetensors.torch import load_file, save_file
@@ -21,8 +21,12 @@ def checkpoint(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def peft_merge(base: Path, adapters: Sequence[Path], specs: Sequence[AdapterSpec], scales: Sequence[float], safe: bool):
-    """PEFT's merge_and_unload, adapter after adapter: two RandLoRA adapters in one PeftModel overwrite each other's bases."""
+    """PEFT's merge_and_unload, adapter after adapter: two RandLoRA adapters in one PeftModel overwrite each other's bases. DoRA
+    takes the norms of the unmerged base, which only adapters of one PeftModel know."""
     model = load_base(base)
+    if len(specs) > 1 and any(spec.method == "dora" for spec in specs):
+        together, names = load_adapters(model, adapters, scales)
+        return together.merge_and_unload(safe_merge=safe, adapter_names=names)
     for folder, spec, scale in zip(adapters, specs, scales):
         model = load_adapter(model, folder, spec.name, scale).merge_and_unload(safe_merge=safe)
     return model
@@ -46,7 +50,8 @@ def exact_weights(
             shown = layer.get_delta_weight(spec.name).double()
             worst = (shown - delta).abs().max() / delta.abs().max()
             assert worst < 1e-4, f"{name}: this file's ΔW is not PEFT's ({worst})"
-            deltas[name] = deltas[name] + delta if name in deltas else delta
+            before = deltas.get(name, torch.zeros_like(delta))
+            deltas[name] = before + change_f64(layer, spec.name, (tied if name not in stored else stored[name]).double() + before)
             products[name] = products.get(name, 0) + sums(layer, spec.name)
             adapted.add(name)
         merged = model.merge_and_unload()
@@ -63,6 +68,8 @@ def exact_weights(
         exact[name] = weight + delta
         statistics[name] = {
             "max_delta": delta.abs().max().item(),
+            # What f32 sums are made of: where a weight is rescaled, of the weight itself.
+            "largest": (exact[name] if any(spec.method == "dora" for spec in specs) else delta).abs().max().item(),
             "ratio": (delta.norm() / weight.norm()).item(),
             "products": products[name],
         }
@@ -116,7 +123,7 @@ def make(name: str, spec: CaseSpec, base: Path, work: Path, safe_too: bool = Tru
         if not settings.prefix:
             strip_prefix(adapter / "adapter_model.safetensors")
     unknown = [a for a in specs if a.method == "randlora" and a.projections == "none" and a.bases == "dense"]
-    # RandLoRA rounds ΔW first in a plain merge, LoRA in a safe one, VeRA in neither.
+    # RandLoRA rounds ΔW first in a plain merge, LoRA in a safe one, DoRA and VeRA in neither.
     once = "peft-safe" if specs[0].method == "randlora" else "peft"
     return {
         "name": name,
@@ -130,6 +137,7 @@ def make(name: str, spec: CaseSpec, base: Path, work: Path, safe_too: bool = Tru
         "generator": "torch-mt19937-bf16-v2" if unknown else None,
         "statistics": statistics,
         "once": once,
+        "rebuilds": any(spec.method == "dora" for spec in specs[1:]),
         "unties": "lm_head.weight" in {*exact, *replaced} and "lm_head.weight" not in checkpoint(base),
     }
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from adapters import load_base
 from decoders import DTYPES, cases, randomise
-from peft import PeftModel, RandLoraConfig, VeraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, RandLoraConfig, VeraConfig, get_peft_model
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, get_scheduler
@@ -142,7 +142,8 @@ def start_model(base: Path, options: Options, adapter: str | None) -> torch.nn.M
 
 def trained_of(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     """What is trained, by the name that it has in a file."""
-    return {n.replace(".default", ""): p for n, p in model.named_parameters() if p.requires_grad}
+    named = ((name.replace(".default", ""), p) for name, p in model.named_parameters() if p.requires_grad)
+    return {name.replace("magnitude_vector.weight", "magnitude_vector"): p for name, p in named}
 
 
 def schedule_of(options: Options, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
@@ -201,6 +202,12 @@ def train(base: str, options: Options, data: str, valid: str, adapter: str | Non
         schedule.step()
     save(trained, out)
     return {"steps": metrics, "valid_losses": [before, mean_nll(model, held_out)]}
+
+
+def initial_magnitudes(base: str, targets: str, out: str) -> None:
+    """`out` gets the magnitudes that a new DoRA begins with, on the checkpoint in its own dtype."""
+    model = get_peft_model(load(Path(base), {}), LoraConfig(use_dora=True, target_modules=target_modules(targets)))
+    save({name: p for name, p in trained_of(model).items() if name.endswith("magnitude_vector")}, out)
 
 
 def load_trained(base: str, options: Options, adapter: str | None) -> torch.nn.Module:

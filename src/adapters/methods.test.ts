@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { name as program } from "../../package.json";
+import type { TrainedMethod } from "./method.ts";
 import { isAdapterMethod, METHODS } from "./methods.ts";
 
 const ROOT = join(import.meta.dir, "../..");
@@ -24,8 +25,8 @@ test("a method is named in its folder and in the list, and nowhere else", () => 
     if (/\.test\.ts$|\/testing\//.test(path) || path === "src/adapters/method-names.ts") continue;
     const text = readFileSync(join(ROOT, path), "utf8").replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, "");
     const words = new Set([...text.matchAll(/"([^"\n]+)"|'([^'\n]+)'/g)].map(([, double, single]) => double ?? single));
-    for (const method of METHODS) {
-      const types = isAdapterMethod(method) ? method.peftTypes : [];
+    for (const [index, method] of METHODS.entries()) {
+      const types = ownTypes(method, index);
       const named = [method.name, ...types].filter((word) => words.has(word) && OTHER_MEANINGS[path] !== word);
       if (!path.startsWith(`src/adapters/${method.name}/`)) found.push(...named.map((word) => `${path}: ${word}`));
     }
@@ -37,10 +38,17 @@ test("a method is named in its folder and in the list, and nowhere else", () => 
   }
 });
 
+/** The types of a method that none before it has: methods that share one tell their configurations apart. */
+function ownTypes(method: TrainedMethod, index: number): readonly string[] {
+  const before = METHODS.slice(0, index).filter(isAdapterMethod);
+  if (!isAdapterMethod(method)) return [];
+  const shared = method.peftTypes.filter((type) => before.some(({ peftTypes }) => peftTypes.includes(type)));
+  if (shared.length > 0) expect(method.isOwn).toBeDefined();
+  return method.peftTypes.filter((type) => !shared.includes(type));
+}
+
 test("names and types are unique", () => {
-  const words = METHODS.flatMap((method) =>
-    [method.name, ...(isAdapterMethod(method) ? [method.peftTypes] : [])].flat(),
-  );
+  const words = METHODS.flatMap((method, index) => [method.name, ...ownTypes(method, index)]);
   expect(new Set(words).size).toBe(words.length);
   expect(words.length).toBeGreaterThan(METHODS.length);
 });

@@ -1,6 +1,7 @@
 import { RandloraError } from "../errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
 import type { BaseModel } from "./base.ts";
+import { dora } from "./dora/method.ts";
 import { full } from "./full/method.ts";
 import { hybrid } from "./hybrid/method.ts";
 import { lora } from "./lora/method.ts";
@@ -14,7 +15,7 @@ import type { Adapter } from "./types.ts";
 import { vera } from "./vera/method.ts";
 
 /** A new method is a folder, a name in `method-names.ts`, and a line here. */
-const DEFINITIONS = { randlora, lora, vera, hybrid, full } satisfies Record<MethodName, TrainedMethod>;
+const DEFINITIONS = { randlora, lora, dora, vera, hybrid, full } satisfies Record<MethodName, TrainedMethod>;
 
 /** Every method. */
 export const METHODS: readonly TrainedMethod[] = METHOD_NAMES.map((name) => DEFINITIONS[name]);
@@ -53,7 +54,8 @@ export function methodOf(config: JsonObject, file: string): MethodDefinition {
   }
   const method = ADAPTERS.find((one) => isConfigOf(one, type, config));
   if (method !== undefined) return method;
-  const hint = `supported: ${ADAPTERS.flatMap(({ peftTypes }) => peftTypes).join(", ")}`;
+  const types = new Set(ADAPTERS.flatMap(({ peftTypes }) => peftTypes));
+  const hint = `supported: ${[...types].join(", ")}`;
   throw new RandloraError("adapter", `${oneLine(file)}: peft_type ${quote(type)} cannot be applied`, hint);
 }
 

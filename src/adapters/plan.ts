@@ -1,5 +1,7 @@
 import type { Gpu } from "../gpu/gpu.ts";
+import type { GpuBuffer } from "../gpu/memory.ts";
 import type { Stream } from "../gpu/stream.ts";
+import type { KernelDtype } from "../kernels/dtype.ts";
 import type { GeneratorName } from "../random/names.ts";
 import type { DeltaBlock, DeltaSample } from "./bilinear/delta-block.ts";
 import type { AdaptedLayer } from "./layers.ts";
@@ -29,6 +31,8 @@ export interface AdapterPlan {
   readonly bases: BasesOrigin;
   /** Whether PEFT's merge rounds this method's ΔW to the weight's dtype before it is added. */
   readonly roundsDelta: boolean;
+  /** ΔW depends on W itself, which it rescales: it cannot be subtracted again. False where it is left out. */
+  readonly rescales?: boolean | undefined;
   /** Reads or draws what the layers share. Throws `RandloraError`, or the signal's reason when it is aborted. */
   load(signal?: AbortSignal): Promise<DeltaSource>;
 }
@@ -39,20 +43,61 @@ export type BasesOrigin = GeneratorName | "saved" | "none";
 export interface DeltaSource {
   /** Compiles the kernel and uploads what the layers share; the source may be dropped afterwards. */
   upload(gpu: Gpu): Promise<DeltasOnGpu>;
-  /** factor · ΔW (out, in) of one layer in f64, row-major, at a sample of its elements: the yardstick. Slow. */
-  reference(layer: number, factor: number, sample: DeltaSample): Promise<Float64Array>;
+  /**
+   * factor · ΔW (out, in) of one layer in f64, row-major, at a sample of its elements: the yardstick. Slow.
+   * @param weight for methods that rescale W
+   */
+  reference(layer: number, factor: number, sample: DeltaSample, weight: SampledWeight): Promise<Float64Array>;
+}
+
+/** The base's weight, rows and columns as it is stored. */
+export interface StoredWeight {
+  readonly rows: number;
+  readonly cols: number;
+  /** Of what is read: a dtype that kernels know, wider than the stored one where they do not. */
+  readonly dtype: KernelDtype;
+  /** Consecutive rows without gaps. Throws `RandloraError` "file". */
+  read(first: number, count: number): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+/** The same for the yardstick. */
+export interface SampledWeight extends StoredWeight {
+  /** What ΔW is added to at the sample, row-major: W, and what adapters before this one have made of it. */
+  readonly onto: Float64Array;
 }
 
 /** An adapter with everything on the GPU that its layers share. */
 export interface DeltasOnGpu {
-  /** Reads a layer's own numbers and uploads them, for factor · ΔW. Throws `RandloraError` "numeric", "file", "memory". */
-  layer(layer: number, factor: number): Promise<LayerDelta>;
+  /**
+   * Reads a layer's own numbers and uploads them, for factor · ΔW. Throws `RandloraError` "numeric", "file", "memory".
+   * @param weight for methods that rescale W
+   */
+  layer(layer: number, factor: number, weight: StoredWeight): Promise<LayerDelta>;
   release(): void;
 }
 
-/** One ΔW on the GPU. */
-export interface LayerDelta {
+/** One ΔW on the GPU. `Block`: what it asks of a block. */
+export interface LayerDelta<Block = WeightBlock> {
   /** Records ΔW of a block of rows as the weight is stored, in f32: assigned, or added to what is there. */
-  form(stream: Stream, block: DeltaBlock): void;
+  form(stream: Stream, block: Block): void;
   release(): void;
+}
+
+/** Rows of W on the GPU, `pitch` elements apart, with what is known of them there. */
+export interface WeightRows {
+  readonly buffer: GpuBuffer;
+  readonly dtype: KernelDtype;
+}
+
+/** A block of ΔW, and the rows of W that it is for. */
+export interface WeightBlock extends DeltaBlock {
+  readonly target: GpuBuffer;
+  /** Columns of W as stored. */
+  readonly cols: number;
+  /** The base's own rows. */
+  readonly weight: WeightRows;
+  /** What ΔW, with what `target` holds already, is added to: those, or what adapters before this one have made of them. */
+  readonly onto: WeightRows;
+  /** F32 rows, `pitch` elements apart, until the block is done. Throws `RandloraError` "memory". */
+  scratch(): GpuBuffer;
 }

@@ -6,6 +6,7 @@ import type { JsonObject } from "../files/lossless-json.ts";
 import { planAdapter } from "./methods.ts";
 import { openAdapter } from "./open.ts";
 import { drawPairTensors } from "./randlora/projection-tensors.ts";
+import { UNREAD } from "./testing/weights.ts";
 import { baseOf, f32, type TestTensor, writeFolder } from "./testing/adapters.ts";
 import { numbers } from "./testing/bases.ts";
 import { loraTensors } from "./testing/lora.ts";
@@ -40,7 +41,7 @@ async function ranksOf(
   const every = (count: number) => Array.from({ length: count }, (_, at) => at);
   const ranks: number[] = [];
   for (const [index, { out, in: input }] of plan.layers.entries()) {
-    const delta = await source.reference(index, 1, { rows: every(out), cols: every(input) });
+    const delta = await source.reference(index, 1, { rows: every(out), cols: every(input) }, UNREAD);
     ranks.push(rankOf(delta, out, input));
   }
   return ranks;

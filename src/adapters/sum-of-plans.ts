@@ -33,10 +33,10 @@ export function sumOfPlans(adapter: Adapter, parts: readonly AdapterPlan[]): Ada
 function sumOfSources(sources: readonly DeltaSource[], indices: Indices): DeltaSource {
   return {
     upload: async (gpu) => sumOnGpu(await uploadAll(gpu, sources), indices),
-    async reference(layer, factor, sample) {
+    async reference(layer, factor, sample, weight) {
       const sum = new Float64Array(sample.rows.length * sample.cols.length);
       for (const [source, index] of partsOf(sources, indices, layer)) {
-        const delta = await source.reference(index, factor, sample);
+        const delta = await source.reference(index, factor, sample, weight);
         delta.forEach((value, at) => (sum[at] = (sum[at] ?? 0) + value));
       }
       return sum;
@@ -50,8 +50,10 @@ async function uploadAll(gpu: Gpu, sources: readonly DeltaSource[]): Promise<Del
 
 function sumOnGpu(parts: readonly DeltasOnGpu[], indices: Indices): DeltasOnGpu {
   return {
-    async layer(layer, factor): Promise<LayerDelta> {
-      const deltas = await releasingAll(partsOf(parts, indices, layer), ([part, index]) => part.layer(index, factor));
+    async layer(layer, factor, weight): Promise<LayerDelta> {
+      const deltas = await releasingAll(partsOf(parts, indices, layer), ([part, index]) =>
+        part.layer(index, factor, weight),
+      );
       return {
         form(stream, block) {
           for (const [at, delta] of deltas.entries()) {

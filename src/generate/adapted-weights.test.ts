@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { type TestLora, writeLora } from "../adapters/testing/lora.ts";
+import { writeDora } from "../adapters/testing/magnitudes.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { read } from "../gpu/transfer.ts";
 import { merge } from "../merge/run.ts";
@@ -146,6 +147,22 @@ describe.each([["F32"], ["BF16"]])("%s", (dtype) => {
       { path: lora, scale: -1 },
     ]);
     await expectEqual(decoder, await mergedFolder(model(), [first, lora], [1, -1]));
+    await adapted.apply([]);
+    expect(gpu.memory.liveBytes).toBe(before);
+  });
+
+  test("DoRA, alone and after RandLoRA: norms are the base's", async () => {
+    using decoder = await Decoder.load(gpu, model());
+    await using adapted = await AdaptedWeights.open(decoder, model());
+    const before = gpu.memory.liveBytes;
+    const dora = await writeDora(join(folder, `dora-${dtype}`), LORA);
+    await adapted.apply([{ path: dora, scale: 2 }]);
+    await expectEqual(decoder, await mergedFolder(model(), [dora], [2]));
+    await adapted.apply([
+      { path: first, scale: 1 },
+      { path: dora, scale: -1 },
+    ]);
+    await expectEqual(decoder, await mergedFolder(model(), [first, dora], [1, -1]));
     await adapted.apply([]);
     expect(gpu.memory.liveBytes).toBe(before);
   });

@@ -8,6 +8,7 @@ import { type LoadedAdapter, uploadDeltas } from "../merge/merge.ts";
 import { mergeBlock, weightBlocks, type WeightToMerge } from "../merge/merge-tensor.ts";
 import { readConfig } from "../merge/model-config.ts";
 import { fileSource, type MergePlan, type OutputDtype, type OutputTensor } from "../merge/plan.ts";
+import { storedWeight } from "../merge/stored-weight.ts";
 import type { Decoder } from "../models/decoder.ts";
 import { UNTIED_HEAD } from "../models/weights.ts";
 import type { GeneratorName } from "../random/names.ts";
@@ -175,7 +176,7 @@ export class AdaptedWeights implements AsyncDisposable {
   ): Promise<void> {
     const [rows = 0, cols = 0] = shape;
     if (!isKernelDtype(dtype)) throw new TypeError(`${name}: planned as ${dtype}`);
-    const uploaded = await uploadDeltas(adapters, planned);
+    const uploaded = await uploadDeltas(adapters, planned, storedWeight(source, rows, cols));
     const deltas = Promise.resolve(uploaded);
     const weight: WeightToMerge = { source, rows, cols, target: dtype, rounding: "once", deltas };
     try {

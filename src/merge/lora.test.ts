@@ -137,7 +137,7 @@ test("weights above one block, as GPT-2 stores them: the seams do not show", asy
 test("an adapter that is refused leaves nothing behind", async () => {
   await using folder = await TemporaryFolder.create();
   const base = await writeModel(folder.at("base"), { tensors: modelOf("F32") });
-  const adapters = [await writeLora(folder.at("lora"), LORA, { config: { use_dora: true } })];
+  const adapters = [await writeLora(folder.at("lora"), LORA, { config: { use_qalora: true } })];
   const refusal = await refusalOf(() =>
     merge({ ...OPTIONS, base, adapters, out: folder.at("out") }, new Notes(), signal),
   );

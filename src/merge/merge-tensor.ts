@@ -3,15 +3,15 @@ import type { Gpu } from "../gpu/gpu.ts";
 import type { GpuBuffer } from "../gpu/memory.ts";
 import { Stream } from "../gpu/stream.ts";
 import { type Range, readWith, upload } from "../gpu/transfer.ts";
-import { isKernelDtype, type KernelDtype } from "../kernels/dtype.ts";
-import { dtypeBytes, isFloat } from "../safetensors/dtype.ts";
-import { widenToF32 } from "../safetensors/numbers.ts";
+import type { KernelDtype } from "../kernels/dtype.ts";
+import { dtypeBytes } from "../safetensors/dtype.ts";
 import { convertBytes } from "./convert.ts";
 import { splitRows, type RowRange } from "./blocks.ts";
 import type { TensorSource } from "./plan.ts";
 import { compileFinish, type MergeStatistics, readStatistics, type Rows } from "./finish.ts";
 import { type DeltaOnGpu, recordAsPeft, recordOnce } from "./record-deltas.ts";
 import { repitched } from "../tensor/repitch.ts";
+import { readDtype, readRows } from "./stored-weight.ts";
 
 /**
  * `--rounding`: the sum is rounded once, or after each adapter, as PEFT does: with ΔW rounded first where PEFT rounds it.
@@ -58,15 +58,17 @@ export async function mergeBlock(
   try {
     const compiled = compileFinish(gpu);
     compiled.catch(() => {}); // awaited below
-    const source = await readRows(weight, block, scratch);
-    const input = allocate("weight", block.rows * pitch * dtypeBytes(source.dtype));
-    upload(gpu, input, source.bytes);
+    const dtype = readDtype(weight.source);
+    const stored = dtypeBytes(dtype);
+    const dense = await readRows(weight.source, cols, block.firstRow, block.rows, scratch);
+    const input = allocate("weight", block.rows * pitch * stored);
+    upload(gpu, input, repitched(dense, block.rows, cols * stored, pitch * stored));
     uploaded();
     const deltas = await weight.deltas;
     const finish = await compiled;
     const stream = new Stream(gpu);
     const recording = { gpu, stream, finish, allocate, ...block, cols, pitch };
-    const rows: Rows = { buffer: input, dtype: source.dtype };
+    const rows: Rows = { buffer: input, dtype };
     const { merged, whole, last } =
       weight.rounding === "peft" ? recordAsPeft(recording, deltas, rows) : recordOnce(recording, deltas, rows, target);
     stream.submit();
@@ -106,24 +108,3 @@ function countChanged(before: Uint8Array, after: Uint8Array, size: number): numb
 }
 
 const NOTHING = new Uint8Array();
-
-/** A block of rows with `padded4(cols)` elements each, in a dtype that kernels read. */
-async function readRows(
-  { source, cols }: WeightToMerge,
-  block: RowRange,
-  scratch: Uint8Array<ArrayBuffer>,
-): Promise<{ bytes: Uint8Array<ArrayBuffer>; dtype: KernelDtype }> {
-  const stored = dtypeBytes(source.dtype);
-  let bytes = scratch.subarray(0, block.rows * cols * stored);
-  await source.read(bytes, block.firstRow * cols * stored);
-  let dtype = source.dtype;
-  if (!isKernelDtype(dtype)) {
-    if (!isFloat(dtype)) throw new TypeError(`${source.label} is ${dtype}`);
-    const widened = new Float32Array(block.rows * cols);
-    widenToF32(bytes, dtype, widened);
-    bytes = new Uint8Array(widened.buffer);
-    dtype = "F32";
-  }
-  const size = dtypeBytes(dtype);
-  return { bytes: repitched(bytes, block.rows, cols * size, padded4(cols) * size), dtype };
-}

@@ -1,4 +1,4 @@
-import type { AdapterPlan, DeltasOnGpu } from "../adapters/plan.ts";
+import type { AdapterPlan, DeltasOnGpu, StoredWeight } from "../adapters/plan.ts";
 import { returnFreedMemory } from "../gpu/freed-memory.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { isKernelDtype } from "../kernels/dtype.ts";
@@ -12,6 +12,7 @@ import type { DeltaOnGpu } from "./record-deltas.ts";
 import { OrderedSteps } from "./ordered.ts";
 import type { OutputTensor, PlannedDelta } from "./plan.ts";
 import { ScratchPool } from "./scratch.ts";
+import { storedWeight } from "./stored-weight.ts";
 
 /** Bytes of weights that are read, computed and written at the same time. */
 const IN_FLIGHT_BYTES = 4 * 2 ** 20;
@@ -134,7 +135,7 @@ async function addMerge(
   const { name, dtype } = tensor;
   const [rows = 0, cols = 0] = tensor.shape;
   if (!isKernelDtype(dtype)) throw new TypeError(`${name}: planned as ${dtype}`);
-  const deltas = uploadDeltas(job.adapters, work.deltas);
+  const deltas = uploadDeltas(job.adapters, work.deltas, storedWeight(work.source, rows, cols));
   deltas.catch(() => {}); // reported by the blocks that wait for it
   const weight: WeightToMerge = { source: work.source, rows, cols, target: dtype, rounding: job.rounding, deltas };
   const blocks = weightBlocks(weight);
@@ -168,6 +169,7 @@ async function addMerge(
 export async function uploadDeltas(
   adapters: readonly LoadedAdapter[],
   planned: readonly PlannedDelta[],
+  weight: StoredWeight,
 ): Promise<DeltaOnGpu[]> {
   const uploaded: DeltaOnGpu[] = [];
   try {
@@ -175,7 +177,7 @@ export async function uploadDeltas(
       const loaded = adapters[adapter];
       if (loaded === undefined) throw new RangeError(`adapter ${adapter}`);
       const { plan, deltas, factor } = loaded;
-      uploaded.push({ delta: await deltas.layer(index, factor), roundsDelta: plan.roundsDelta });
+      uploaded.push({ delta: await deltas.layer(index, factor, weight), roundsDelta: plan.roundsDelta });
     }
     return uploaded;
   } catch (thrown) {

@@ -44,7 +44,8 @@ export function recordOnce(
   target: KernelDtype,
 ): Recorded {
   const merged = rows(block, "merged", target);
-  return { merged, whole: finish(block, { weight, delta: formed(block, deltas), target: merged }), last: undefined };
+  const delta = formed(block, deltas, weight, weight);
+  return { merged, whole: finish(block, { weight, delta, target: merged }), last: undefined };
 }
 
 /** W + ΔW + ΔW + …, rounded to the dtype of W after each, and each ΔW before where PEFT does so. */
@@ -53,20 +54,23 @@ export function recordAsPeft(block: BlockRecording, deltas: readonly DeltaOnGpu[
   let last = weight.buffer;
   for (const one of deltas) {
     const target = rows(block, "merged", weight.dtype);
-    last = finish(block, { weight: merged, delta: formed(block, [one]), target, roundDelta: one.roundsDelta });
+    const delta = formed(block, [one], weight, merged);
+    last = finish(block, { weight: merged, delta, target, roundDelta: one.roundsDelta });
     merged = target;
   }
   if (deltas.length === 1) return { merged, whole: last, last: undefined };
   // Computed again for what is said of the whole: no step has seen it.
-  return { merged, whole: finish(block, { delta: formed(block, deltas), target: rows(block, "sum", "F32") }), last };
+  const delta = formed(block, deltas, weight, weight);
+  return { merged, whole: finish(block, { delta, target: rows(block, "sum", "F32") }), last };
 }
 
-/** Σ ΔW in f32. */
-function formed(block: BlockRecording, deltas: readonly DeltaOnGpu[]): GpuBuffer {
-  const { stream, firstRow, rows: count, pitch } = block;
+/** Σ ΔW in f32, of a weight and for what the sum will be added to. */
+function formed(block: BlockRecording, deltas: readonly DeltaOnGpu[], weight: Rows, onto: Rows): GpuBuffer {
+  const { stream, firstRow, rows: count, cols, pitch } = block;
   const { buffer: target } = rows(block, "ΔW", "F32");
+  const known = { cols, pitch, weight, onto, scratch: () => rows(block, "ΔW of one", "F32").buffer };
   for (const [index, { delta }] of deltas.entries()) {
-    delta.form(stream, { firstRow, rows: count, pitch, target, accumulate: index > 0 });
+    delta.form(stream, { firstRow, rows: count, target, accumulate: index > 0, ...known });
   }
   return target;
 }

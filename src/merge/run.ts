@@ -205,6 +205,10 @@ async function planAdapters(
       const hint = "only ΔW can be subtracted: use the original model";
       throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, hint);
     }
+    if (options.unmerge && plan.rescales === true) {
+      const cause = "it rescales the rows of the original weights, whose norms a merged model no longer has";
+      throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, "use the original model");
+    }
     plans.push(plan);
   }
   return plans;

@@ -6,13 +6,14 @@ import { quote } from "../files/failure.ts";
 import { roundFromF64, widenToF64 } from "../safetensors/numbers.ts";
 import type { OutputTensor, TensorSource } from "./plan.ts";
 import type { Rounding } from "./merge-tensor.ts";
+import { storedWeight } from "./stored-weight.ts";
 
 /** Rows and columns of each merged tensor that are computed again. */
 const SAMPLE = 8;
 
 /** An adapter as it is verified: in memory, not on the GPU. */
 export interface VerifiedAdapter {
-  readonly plan: Pick<AdapterPlan, "roundsDelta">;
+  readonly plan: Pick<AdapterPlan, "roundsDelta" | "rescales">;
   readonly source: DeltaSource;
   /** What ΔW is multiplied by. */
   readonly factor: number;
@@ -36,7 +37,7 @@ export function ulp(value: number, dtype: KernelDtype): number {
  * Computes a sample of merged weights again in f64 and compares what was written.
  * @param written where the output's tensors are read
  * @param maxAbsDelta max |ΔW| by tensor: f32 sums are allowed to be off by 2e-6 of it, and each adapter's share by as
- *   much of its own, since shares may cancel each other
+ *   much of its own, since shares may cancel each other; a share that rescales the weight by as much of the weight
  * @returns the largest distance from the exact sum, in units of the last place that the weight has in the output's
  *   dtype, before or after, whichever is larger: where ΔW cancels a weight, what is left has next to no unit
  * @throws RandloraError `numeric` naming the tensor when a weight is further off than one unit and 2e-6 · max |ΔW|
@@ -63,21 +64,27 @@ export async function verifyMerge(
     const { dtype: stored } = work.source;
     const kept = rounding === "once" ? dtype : isKernelDtype(stored) ? stored : "F32"; // where PEFT rounds
     const before = values.slice();
+    const weight = storedWeight(work.source, height, width);
     const slack = new Float64Array(values.length);
     for (const { adapter, index: which, layer } of work.deltas) {
       const loaded = adapters[adapter];
       if (loaded === undefined) throw new RangeError(`adapter ${adapter}`);
       const { source, factor, plan } = loaded;
       const picked = layer.conv1d ? { rows: cols, cols: rows } : { rows, cols };
-      const delta = await source.reference(which, factor, picked);
+      // ΔW is (out, in), whichever way the weight is stored.
+      const inDelta = (at: number) => {
+        return layer.conv1d ? (at % cols.length) * rows.length + Math.floor(at / cols.length) : at;
+      };
+      const onto = new Float64Array(values.length);
+      values.forEach((value, at) => (onto[inDelta(at)] = value));
+      const delta = await source.reference(which, factor, picked, { ...weight, onto });
       const roundsDelta = rounding === "peft" && plan.roundsDelta;
       const largest = delta.reduce((most, change) => Math.max(most, Math.abs(change)), 0);
       values.forEach((value, at) => {
-        const [row, col] = [Math.floor(at / cols.length), at % cols.length];
-        const change = delta[layer.conv1d ? col * rows.length + row : at] ?? NaN;
+        const change = delta[inDelta(at)] ?? NaN;
         const sum = value + (roundsDelta ? round(change, kept) : change);
         values[at] = rounding === "peft" ? round(sum, kept) : sum;
-        slack[at] = (slack[at] ?? 0) + 2e-6 * largest;
+        slack[at] = (slack[at] ?? 0) + 2e-6 * (plan.rescales === true ? Math.max(largest, Math.abs(sum)) : largest);
         // Where ΔW lies between two numbers, rounding it may go either way, and so may the sum after it.
         if (roundsDelta) slack[at] = (slack[at] ?? 0) + ulp(change, kept);
         if (rounding === "peft") slack[at] = (slack[at] ?? 0) + ulp(values[at] ?? 0, kept);

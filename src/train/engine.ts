@@ -49,6 +49,12 @@ export class Engine<Batch> implements Disposable {
     for (const { value, gradient } of model.method.watched()) this.#tape.watch(value, gradient, value.offset);
   }
 
+  /** Gives parameters the initial values that depend on the frozen weights, which have been read. @throws RandloraError `gpu` */
+  async begin(): Promise<void> {
+    this.#model.method.begin?.(this.#run);
+    await this.#run.submit();
+  }
+
   /**
    * Sends a step to the GPU: losses and gradients of every micro-batch, then the update. Does not wait for it.
    * @returns what the step found out, once the GPU has done it

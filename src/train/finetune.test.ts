@@ -18,6 +18,8 @@ const METHODS: [string, Partial<AskedSettings>][] = [
   ["randlora", { dropout: 0.1 }],
   ["sparse randlora, merged", { sparsity: "sparse", compute: "merged" }],
   ["lora", { method: "lora", dropout: 0.1 }],
+  ["dora", { method: "dora", dropout: 0.1 }],
+  ["randlora with magnitudes, factored", { dora: true, compute: "factored" }],
   ["full", { method: "full", learningRate: 1e-3 }],
 ];
 

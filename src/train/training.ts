@@ -106,7 +106,8 @@ export class Training {
     const total = this.#source.bytes;
     await model.weights.fill((some) => observer.loading((read += some), total), signal);
     for (const note of summary.notes) observer.warn(note);
-    if (state !== undefined) await loadParameters(state.folder, parameters);
+    if (state === undefined) await engine.begin();
+    else await loadParameters(state.folder, parameters);
     const progress = this.#progress(gpu, options, method.choices);
     if (recorded !== undefined) await folder.writeSettings(recorded);
     observer.start({

@@ -1,4 +1,6 @@
 import * as v from "valibot";
+import { RandloraError } from "../../errors.ts";
+import { oneLine } from "../../files/failure.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
 import { parseLoraConfig } from "../lora/config.ts";
 import { lora } from "../lora/method.ts";
@@ -29,7 +31,14 @@ const SCHEMA = v.object({
 export function checkHybrid(config: PlainConfig, file: string): void {
   const { lora_r: r, randlora_variant: variant } = parseSettings(SCHEMA, config, file);
   parseRandloraConfig({ ...config, peft_type: PEFT_TYPES[variant] }, file);
-  parseLoraConfig({ ...config, ...loraKeys(r) }, file);
+  const { dora } = parseLoraConfig({ ...config, ...loraKeys(r) }, file);
+  if (!dora) return;
+  const cause = `"use_dora" is set, and an adapter of two methods has no magnitudes`;
+  throw new RandloraError(
+    "adapter",
+    `${oneLine(file)}: ${cause}`,
+    "train it with --method dora, or RandLoRA with --dora",
+  );
 }
 
 /** A hybrid adapter as the RandLoRA that is its one part: with the bases, and whatever is not the other's. */

@@ -5,6 +5,7 @@ import type { JsonObject } from "../../files/lossless-json.ts";
 import { planAdapter } from "../methods.ts";
 import { openAdapter } from "../open.ts";
 import { baseOf, f32, numbers, parameters, type TestTensor, writeFolder } from "../testing/adapters.ts";
+import { UNREAD } from "../testing/weights.ts";
 import { convert, drawnPair, everything } from "../testing/convert.ts";
 import { loraTensors, type TestLora } from "../testing/lora.ts";
 
@@ -82,7 +83,7 @@ test("NaN in either part is named", async () => {
     const bad = { [name]: f32(shape, new Float32Array(24).fill(NaN).subarray(0, shape[0] * shape[1])) };
     await using adapter = await openAdapter(await writeFolder(folder.at("a"), CONFIG, { ...TENSORS, ...bad }));
     const source = await planAdapter(adapter, BASE).load();
-    const refusal = await refusalOf(() => source.reference(1, 1, { rows: [0], cols: [0] }));
+    const refusal = await refusalOf(() => source.reference(1, 1, { rows: [0], cols: [0] }, UNREAD));
     expect([refusal.code, refusal.message]).toEqual(["numeric", expect.stringContaining("holds NaN")]);
   }
 });

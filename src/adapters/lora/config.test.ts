@@ -9,6 +9,7 @@ test("defaults are PEFT's", () => {
     r: 8,
     alpha: 8,
     rslora: false,
+    dora: false,
     rankPattern: [],
     alphaPattern: [],
     fanInFanOut: false,
@@ -67,7 +68,6 @@ describe("rank and scale", () => {
 
 describe("refused with the reason and a hint", () => {
   test.each<[Readonly<Record<string, unknown>>, string]>([
-    [{ use_dora: true }, '"use_dora" is set: DoRA also rescales the rows of W'],
     [{ lora_bias: true }, '"lora_bias" is set'],
     [{ target_parameters: ["mlp.experts.down_proj"] }, '"target_parameters" is set'],
     [{ trainable_token_indices: [1] }, '"trainable_token_indices" is set'],
@@ -97,6 +97,7 @@ describe("refused with the reason and a hint", () => {
     [{ lora_alpha: "x" }, '"lora_alpha" is "x"'],
     [{ rank_pattern: { q: 1.5 } }, '"rank_pattern.q" is 1.5: it must be a positive integer'],
     [{ alpha_pattern: "x" }, '"alpha_pattern"'],
+    [{ use_dora: "yes" }, '"use_dora" is "yes"'],
     [{ bias: "some" }, '"bias" is "some"'],
   ])("%j makes no sense", async (config, message) => {
     const refusal = await refusalOf(() => parse(config));

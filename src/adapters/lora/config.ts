@@ -21,6 +21,8 @@ export interface LoraConfig extends LayerSettings {
   readonly alpha: number;
   /** ΔW is scaled by α/√r instead of α/r. */
   readonly rslora: boolean;
+  /** The rows of W + ΔW are rescaled to magnitudes of their own. */
+  readonly dora: boolean;
   /** Exceptions, by a regular expression for the end of a module's path, in order: the first that matches holds. */
   readonly rankPattern: Pattern;
   readonly alphaPattern: Pattern;
@@ -37,6 +39,7 @@ const SCHEMA = v.object({
   r: v.optional(positiveInteger, 8),
   lora_alpha: v.optional(finiteNumber, 8),
   use_rslora: flag,
+  use_dora: flag,
   rank_pattern: v.nullish(v.record(v.string(), positiveInteger, PATTERN), {}),
   alpha_pattern: v.nullish(v.record(v.string(), finiteNumber, PATTERN), {}),
   lora_dropout: dropoutShare,
@@ -52,7 +55,7 @@ export function loraConfig({ settings, configFile }: Adapter): LoraConfig {
 
 /**
  * Reads PEFT's settings for LoRA (peft/tuners/lora/config.py). `file` is named in errors.
- * Throws `RandloraError` "format" for a value that makes no sense, "adapter" for a variant that is no plain LoRA.
+ * Throws `RandloraError` "format" for a value that makes no sense, "adapter" for a variant that is neither plain nor DoRA.
  */
 export function parseLoraConfig(config: PlainConfig, file: string): LoraConfig {
   refuseVariants(config, file);
@@ -61,6 +64,7 @@ export function parseLoraConfig(config: PlainConfig, file: string): LoraConfig {
     r: read.r,
     alpha: read.lora_alpha,
     rslora: read.use_rslora,
+    dora: read.use_dora,
     rankPattern: compile(read.rank_pattern, file),
     alphaPattern: compile(read.alpha_pattern, file),
     bias: read.bias,

@@ -4,10 +4,13 @@ import type { BaseModel, PathShift } from "../base.ts";
 import { type AdaptedLayer, adaptedLayer } from "../layers.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";
 import { requireFloats } from "../values.ts";
+import { type MagnitudeName, moduleOfMagnitude } from "../magnitude/vectors.ts";
 import { type LoraConfig, rankAndScale } from "./config.ts";
 
 const A = ".lora_A.weight";
 const B = ".lora_B.weight";
+/** What DoRA adds to a module. */
+export const MAGNITUDE: MagnitudeName = "lora_magnitude_vector";
 
 /** The trained tensors of one module. */
 export interface LoraFactors {
@@ -26,8 +29,13 @@ export interface LoraFactors {
 export interface LoraLayer extends LoraFactors, AdaptedLayer {}
 
 /** Is this tensor one of LoRA's factors, by its name? */
-export function isFactor(name: string): boolean {
+function isFactor(name: string): boolean {
   return name.endsWith(A) || name.endsWith(B);
+}
+
+/** Is this tensor LoRA's, or DoRA's where it is one, by its name? */
+export function isOwn(name: string, { dora }: LoraConfig): boolean {
+  return isFactor(name) || (dora && moduleOfMagnitude(name, MAGNITUDE) !== undefined);
 }
 
 /**
@@ -37,7 +45,7 @@ export function isFactor(name: string): boolean {
 export function loraFactors(adapter: Adapter, config: LoraConfig): LoraFactors[] {
   const found: LoraFactors[] = [];
   for (const [name, tensor] of adapter.tensors) {
-    refuseOther(adapter, name);
+    if (!isOwn(name, config)) refuseOther(adapter, name);
     if (!isFactor(name)) continue;
     const [own, other] = name.endsWith(A) ? [A, B] : [B, A];
     const module = name.slice(0, -own.length);

@@ -12,6 +12,7 @@ export const lora: MethodDefinition<LoraSettings> = {
   name: "lora",
   title: "LoRA",
   peftTypes: ["LORA"],
+  isOwn: ({ use_dora }) => use_dora !== true,
   shared: [],
   check: (config, file) => void parseLoraConfig(config, file),
   plan(adapter, base, { generator, amongOthers = false }) {

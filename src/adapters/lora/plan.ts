@@ -3,7 +3,7 @@ import { requireTargeted, requireUnquantised } from "../layers.ts";
 import { findReplacements, type Replacement } from "../replacements.ts";
 import type { Adapter } from "../types.ts";
 import { type LoraConfig, loraConfig } from "./config.ts";
-import { isFactor, loraFactors, type LoraLayer, loraLayers } from "./layers.ts";
+import { isOwn, loraFactors, type LoraLayer, loraLayers } from "./layers.ts";
 
 /** Everything that applying a LoRA adapter to a base takes, checked; no tensor has been read yet. */
 export interface LoraPlan {
@@ -25,7 +25,7 @@ export function planLora(adapter: Adapter, base: BaseModel, config = loraConfig(
   const shift = findShift(modules, base, adapter.path);
   const layers = loraLayers(adapter, config, factors, base, shift);
   const rules = {
-    isOwn: isFactor,
+    isOwn: (name: string) => isOwn(name, config),
     modules: new Set(modules),
     modulesToSave: config.modulesToSave,
     bias: config.bias !== "none",

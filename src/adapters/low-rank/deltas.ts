@@ -5,7 +5,7 @@ import type { Stream } from "../../gpu/stream.ts";
 import { upload, uploaded } from "../../gpu/transfer.ts";
 import { deltaKernel } from "../../kernels/delta.ts";
 import { defaultStaging, type Staging } from "../../kernels/staging.ts";
-import type { DeltaBlock } from "../bilinear/delta-block.ts";
+import type { DeltaBlock, DeltaSample } from "../bilinear/delta-block.ts";
 import { type BasisOnGpu, deltaDispatches, type DeltaOperands, padded4 } from "../bilinear/delta-dispatch.ts";
 import type { DeltasOnGpu, DeltaSource, LayerDelta } from "../plan.ts";
 import type { FactorRows, LowRankLayer } from "./layer.ts";
@@ -17,8 +17,13 @@ const ROW_ALIGNMENT = 16;
 /** Factors are read and uploaded in rows of about this much: that of an output embedding is large. */
 const PIECE_BYTES = 4 * 2 ** 20;
 
+/** What does without the weight that ΔW is added to. */
+interface LowRankSource extends DeltaSource {
+  reference(layer: number, factor: number, sample: DeltaSample): Promise<Float64Array>;
+}
+
 /** ΔW of layers that are products of two factors. */
-export function lowRankDeltas(layers: readonly LowRankLayer[]): DeltaSource {
+export function lowRankDeltas(layers: readonly LowRankLayer[]): LowRankSource {
   return {
     upload: (gpu) => LowRankDeltas.create(gpu, layers),
     reference: (index, factor, sample) => lowRankReference(layerAt(layers, index), factor, sample),
@@ -52,7 +57,7 @@ export class LowRankDeltas implements DeltasOnGpu {
     return new LowRankDeltas(gpu, layers, kernel, productTile(staging));
   }
 
-  async layer(index: number, factor: number): Promise<LayerDelta> {
+  async layer(index: number, factor: number): Promise<LayerDelta<DeltaBlock>> {
     const layer = layerAt(this.#layers, index);
     const { rank, conv1d, out, in: input, scale } = layer;
     const held: GpuBuffer[] = [];

@@ -14,6 +14,7 @@ test("defaults are PEFT's", () => {
     sparsity: "dense",
     fanInFanOut: false,
     bias: "none",
+    dora: false,
     modulesToSave: [],
     targets: {
       modules: null,

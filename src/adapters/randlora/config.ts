@@ -13,7 +13,7 @@ import {
   text,
 } from "../settings.ts";
 import type { Adapter, PlainConfig } from "../types.ts";
-import { PEFT_TYPES } from "./peft-types.ts";
+import { DORA_TYPES, PEFT_TYPES } from "./peft-types.ts";
 
 /** PEFT's RandLoraConfig, understood. Defaults are PEFT's. */
 export interface RandloraConfig extends LayerSettings {
@@ -30,6 +30,8 @@ export interface RandloraConfig extends LayerSettings {
   /** Very sparse wins when both are asked for. */
   readonly sparsity: Sparsity;
   readonly bias: "none" | "all" | "randlora_only";
+  /** The rows of W + ΔW are rescaled to magnitudes of their own. */
+  readonly dora: boolean;
   readonly taskType: string | undefined;
   /** Dropout of the adapter's input while training. */
   readonly dropout: number;
@@ -69,14 +71,19 @@ export function parseRandloraConfig(config: PlainConfig, file: string): Randlora
   const read = parseSettings(SCHEMA, config, file);
   return {
     r: read.r,
-    half: read.peft_type === PEFT_TYPES["half-rank"],
+    half: isOneOf([PEFT_TYPES["half-rank"], DORA_TYPES["half-rank"]], read.peft_type),
     alpha: read.randlora_alpha,
     key: read.projection_prng_key,
     saveProjection: read.save_projection,
     sparsity: read.very_sparse ? "very-sparse" : read.sparse ? "sparse" : "dense",
     bias: read.bias,
+    dora: isOneOf(Object.values(DORA_TYPES), read.peft_type),
     ...layerSettings(read, file),
     taskType: read.task_type ?? undefined,
     dropout: read.randlora_dropout,
   };
+}
+
+function isOneOf(types: readonly string[], type: string | undefined): boolean {
+  return type !== undefined && types.includes(type);
 }

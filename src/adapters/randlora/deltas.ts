@@ -1,6 +1,7 @@
 import { bilinearDeltas } from "../bilinear/deltas.ts";
 import type { AdapterPlan } from "../plan.ts";
-import { readParameters } from "./layers.ts";
+import { withMagnitudes } from "../magnitude/plan.ts";
+import { MAGNITUDE, readParameters } from "./layers.ts";
 import { loadBases } from "./load-bases.ts";
 import type { RandloraPlan } from "./plan.ts";
 import { randloraShape } from "./shape.ts";
@@ -9,7 +10,7 @@ import { randloraShape } from "./shape.ts";
 export function randloraAdapterPlan(plan: RandloraPlan): AdapterPlan {
   const { adapter, config, layers, replacements, notes, bases, extent, pairing, scale } = plan;
   const { r, half } = config;
-  return {
+  const plain: AdapterPlan = {
     adapter,
     layers,
     replacements,
@@ -32,4 +33,5 @@ export function randloraAdapterPlan(plan: RandloraPlan): AdapterPlan {
         }),
       ),
   };
+  return plan.config.dora ? withMagnitudes(plain, MAGNITUDE) : plain;
 }

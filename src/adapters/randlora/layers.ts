@@ -4,11 +4,14 @@ import type { BaseModel, PathShift } from "../base.ts";
 import { type AdaptedLayer, adaptedLayer } from "../layers.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";
 import { readValues, requireFloats } from "../values.ts";
+import type { MagnitudeName } from "../magnitude/vectors.ts";
 import type { RandloraConfig } from "./config.ts";
 import { moduleBases } from "./shape.ts";
 
 const LAMBDA = ".randlora_lambda";
 const GAMMA = ".randlora_gamma";
+/** What a magnitude adds to a module. */
+export const MAGNITUDE: MagnitudeName = "randlora_magnitude_vector";
 
 /** The trained tensors of one module. */
 export interface RandloraParameters {

@@ -2,7 +2,7 @@ import type { MethodDefinition } from "../method.ts";
 import { parseRandloraConfig } from "./config.ts";
 import { convertRandlora } from "./convert.ts";
 import { randloraAdapterPlan } from "./deltas.ts";
-import { PEFT_TYPES } from "./peft-types.ts";
+import { ALL_TYPES, PEFT_TYPES } from "./peft-types.ts";
 import { planRandlora } from "./plan.ts";
 import { SHARED_BASES } from "./saved.ts";
 import type { RandloraSettings } from "./train/settings.ts";
@@ -12,8 +12,8 @@ import { randloraTraining } from "./train/training.ts";
 export const randlora: MethodDefinition<RandloraSettings> = {
   name: "randlora",
   title: "RandLoRA",
-  peftTypes: Object.values(PEFT_TYPES),
-  ownTypes: Object.values(PEFT_TYPES).filter((type) => type !== PEFT_TYPES.peft),
+  peftTypes: ALL_TYPES,
+  ownTypes: ALL_TYPES.filter((type) => type !== PEFT_TYPES.peft),
   shared: SHARED_BASES,
   check: (config, file) => void parseRandloraConfig(config, file),
   plan: (adapter, base, options) => randloraAdapterPlan(planRandlora(adapter, base, options)),

@@ -19,3 +19,13 @@ export const PEFT_TYPES = {
 export function pairingOf(variant: Variant): Pairing {
   return variant === "paper" ? "paper" : "peft";
 }
+
+/** The same with magnitudes of the rows of W + ΔW (the paper's repository: `use_dora`); the bases tell the pairing. */
+export const DORA_TYPES = {
+  peft: "RANDLORA_DORA",
+  paper: "RANDLORA_DORA",
+  "half-rank": "RANDLORA_HALF_RANK_DORA",
+} as const satisfies Record<Variant, string>;
+
+/** Every `peft_type` of RandLoRA. */
+export const ALL_TYPES: readonly string[] = [...new Set([...Object.values(PEFT_TYPES), ...Object.values(DORA_TYPES)])];

@@ -9,7 +9,8 @@ import type { BasesExtent } from "../../bases/bases.ts";
 import { type RandloraConfig, randloraConfig } from "./config.ts";
 import type { Pairing } from "../../kernels/pairing.ts";
 import { type BasesSource, chooseBases } from "./generator.ts";
-import { type RandloraLayer, randloraLayers, randloraParameters } from "./layers.ts";
+import { moduleOfMagnitude } from "../magnitude/vectors.ts";
+import { MAGNITUDE, type RandloraLayer, randloraLayers, randloraParameters } from "./layers.ts";
 import { isBasesTensor } from "./saved.ts";
 
 /** Everything that applying a RandLoRA adapter to a base takes, checked; no tensor has been read yet. */
@@ -66,7 +67,10 @@ export function planRandlora(
     replacements: findReplacements(
       adapter,
       {
-        isOwn: (name) => /\.randlora_(?:lambda|gamma)$/.test(name) || isBasesTensor(name),
+        isOwn: (name) =>
+          /\.randlora_(?:lambda|gamma)$/.test(name) ||
+          isBasesTensor(name) ||
+          (config.dora && moduleOfMagnitude(name, MAGNITUDE) !== undefined),
         modules: new Set(modules),
         modulesToSave: config.modulesToSave,
         bias: config.bias !== "none",

@@ -70,12 +70,16 @@ export type PassKind =
  */
 export interface Method {
   readonly choices: MethodChoices;
+  /** Records initial values that depend on the frozen weights, once those have been read. A resumed run has its own. */
+  readonly begin?: (run: Run) => void;
   /** Records what depends on the parameters alone (W'), once they have changed. */
   prepare(run: Run): void;
   /** The tensors whose gradients a tape adds up by itself, and where to. */
   watched(): readonly { readonly value: Tensor; readonly gradient: Tensor }[];
   /** How the decoder's projections are computed in this pass. */
   linears(pass: PassKind): Linears;
+  /** W + ΔW itself, for what is made of it; left out where a method cannot form it. */
+  readonly formed?: FormedWeights;
   /** Records what is left to do once every micro-batch of a step has been differentiated. */
   finish(run: Run): void;
   /** What is written of the adapter; undefined where the model is the result. @throws RandloraError `gpu` */
@@ -88,4 +92,15 @@ export interface Method {
 export interface Addend extends Method {
   /** As `linears`, over another method's in place of the plain ones. */
   over(pass: PassKind, base: Linears): Linears;
+}
+
+/** The adapted weights of a method, by module, once it has prepared a step. */
+export interface FormedWeights {
+  /** What the method holds of a module anyway, (out, in) F32: W + ΔW, or ΔW alone. */
+  held(module: string): { readonly tensor: Tensor; readonly of: "W + ΔW" | "ΔW" } | undefined;
+  /**
+   * Records rows `first` … of a module's ΔW into `target` (rows, in) F32, assigned. `first` is a multiple of `BLOCK_ROWS`;
+   * the target can be bound at once.
+   */
+  record(run: Run, module: string, first: number, target: Tensor): void;
 }

@@ -5,6 +5,7 @@ import { read } from "../../gpu/transfer.ts";
 import { defaultStaging, type Staging } from "../../kernels/staging.ts";
 import { readElement } from "../../bases/storage.ts";
 import { DeltaBases } from "../bilinear/delta.ts";
+import { UNREAD } from "../testing/weights.ts";
 import { padded4 } from "../bilinear/delta-dispatch.ts";
 import { baseOf } from "../testing/adapters.ts";
 import { error } from "../testing/bases.ts";
@@ -67,7 +68,7 @@ async function deltaOf({ out, in: input, r, conv1d = false, dtype = "F32", ...gi
     });
     const every = (count: number) => Array.from({ length: count }, (_, i) => i);
     const source = await veraAdapterPlan(plan).load();
-    const reference = await source.reference(0, 2, { rows: every(out), cols: every(input) });
+    const reference = await source.reference(0, 2, { rows: every(out), cols: every(input) }, UNREAD);
     const { b, d } = vectorsOf(vera, "m");
     const want = Float64Array.from({ length: out * input }, (_, at) => {
       const [row, col] = [Math.floor(at / input), at % input];

@@ -5,6 +5,7 @@ import { baseOf, f32, numbers } from "../testing/adapters.ts";
 import { foreignFactors, type TestVera, veraTensors, withVera } from "../testing/vera.ts";
 import { planVera, veraAdapterPlan } from "./plan.ts";
 import { formatRecord } from "./record.ts";
+import { UNREAD } from "../testing/weights.ts";
 import { loadFactors, recordFactors } from "./source.ts";
 
 const SHAPES = { "l.0.q.weight": [12, 8], "l.0.up.weight": [20, 8], "l.0.down.weight": [8, 30], "l.norm.weight": [8] };
@@ -122,7 +123,7 @@ test("numbers that are not finite are refused when they are read", async () => {
   await withVera({ ...VERA, tensors }, async (adapter) => {
     const source = await veraAdapterPlan(planVera(adapter, base)).load();
     const sample = { rows: [0], cols: [0] };
-    await expect(source.reference(0, 1, sample)).rejects.toThrow('"l.0.q.vera_lambda_b" holds Infinity');
+    await expect(source.reference(0, 1, sample, UNREAD)).rejects.toThrow('"l.0.q.vera_lambda_b" holds Infinity');
   });
   const nan = {
     ...veraTensors(VERA),

@@ -19,15 +19,20 @@ export function recordMerged(
   for (const part of parts) recordDelta(run, context, part, sliceRows(target, part.first, part.shape.out), true);
 }
 
-/** Records target (+)= ΔW of one module, (out, in) in f32, from λ and γ where they lie. */
+/**
+ * Records target (+)= ΔW of one module, (out, in) in f32, from λ and γ where they lie; or so many rows of it as the
+ * target has, from `from` on, a multiple of `BLOCK_ROWS`.
+ */
 export function recordDelta(
   run: Run,
   { bases, workspace, scale }: AdapterContext,
   { module, shape }: AdaptedPart,
   target: Tensor,
   accumulate: boolean,
+  from = 0,
 ): void {
-  const { out, terms } = shape;
+  const { terms } = shape;
+  const [out] = target.shape;
   const { lambda, gamma } = module;
   const ordered = workspace.get("lambda");
   const padded = Math.ceil(terms / 16) * 16;
@@ -52,7 +57,7 @@ export function recordDelta(
     const count = Math.min(step, out - first);
     const to = bind(run, sliceRows(target, first, count));
     const { pitch } = target;
-    const block = { firstRow: first, rows: count, target: to.binding, at: to.offset, pitch, accumulate };
+    const block = { firstRow: from + first, rows: count, target: to.binding, at: to.offset, pitch, accumulate };
     for (const { parameters, buffers, workgroups } of bases.delta.dispatches(layer, block)) {
       run.dispatch(bases.delta.source, parameters, buffers, workgroups);
     }

@@ -73,6 +73,7 @@ export async function placeBilinear(
     prepare: (run) => adapter.prepare(run),
     watched: () => [],
     linears: (pass) => adapter.linears(masks(pass)),
+    formed: adapter.formed,
     finish: (run) => adapter.finish(run),
     release() {
       adapter.release();

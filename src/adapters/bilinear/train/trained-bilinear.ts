@@ -4,7 +4,7 @@ import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
 import { type Linears, PLAIN_LINEARS, type Projection } from "../../../models/linears.ts";
 import type { Recorder } from "../../../tensor/recorder.ts";
 import type { Run } from "../../../tensor/run.ts";
-import { pitchOf, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
+import { pitchOf, sliceRows, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
 import { type AdaptedMatrix, heldBuffers } from "./adapted-matrix.ts";
 import { type LinearGradients, type LinearOperands, type Masks, recordAdapted } from "../../training/adapted-linear.ts";
 import type { AdapterContext } from "./context.ts";
@@ -12,6 +12,8 @@ import { factoredBackward, factoredForward } from "./factored.ts";
 import type { OrderPlan } from "./flops.ts";
 import { type FusedMatrix, fuse, mergedBytes } from "../../training/fused.ts";
 import { Scratch } from "../../training/scratch.ts";
+import type { FormedWeights } from "../../training/method.ts";
+import { recordDelta } from "./delta-rows.ts";
 import { finishMerged, mergedBackward, mergedForward, prepareMerged } from "./merged.ts";
 import type { TrainedModule } from "./module.ts";
 import type { TrainingBases } from "./training-bases.ts";
@@ -80,6 +82,31 @@ export class TrainedBilinear {
   finish(run: Run): void {
     for (const matrix of this.#begun) finishMerged(run, this.#context, matrix);
     this.#begun.clear();
+  }
+
+  /** W + ΔW of the modules, for what is made of it. */
+  get formed(): FormedWeights {
+    const parts = new Map(
+      [...this.#matrices.values()].flatMap((matrix) =>
+        matrix.parts.map((part) => [part.module.name, { matrix, part }]),
+      ),
+    );
+    const find = (module: string) => {
+      const found = parts.get(module);
+      if (found === undefined) throw new RangeError(`${module} is not adapted`);
+      return found;
+    };
+    return {
+      held(module) {
+        const { matrix, part } = find(module);
+        if (part.delta !== undefined) return { tensor: part.delta, of: "ΔW" };
+        if (matrix.merged === undefined) return undefined;
+        return { tensor: sliceRows(matrix.merged, part.first, part.shape.out), of: "W + ΔW" };
+      },
+      record: (run, module, first, target) => {
+        recordDelta(run, this.#context, find(module).part, target, false, first);
+      },
+    };
   }
 
   /** Gives GPU memory back; bases, weights and parameters are the caller's. */

@@ -66,12 +66,13 @@ export function workspaceSizes(
       need("lambdaParts", split.lambdaPartBytes);
       need("gammaParts", split.gammaPartBytes);
       need("panel", terms.panelBytes(shape));
+      // ΔW is formed whatever the order, where somebody asks for it.
+      need("lambda", Math.ceil(shape.terms / 16) * 64);
       if (order === "factored") {
         need("scaledA", shape.terms * pitchOf(shape.cols, "F32") * 4);
         continue;
       }
       if (!kept && terms.dropout) need("merged", mergedBytes(shape.out, shape.in));
-      need("lambda", Math.ceil(shape.terms / 16) * 64);
       if (order === "merged-g" && !summed) need("product", productBytes(shape));
     }
   });

@@ -1,13 +1,15 @@
 import * as v from "valibot";
 import { RandloraError } from "../../../errors.ts";
-import type { LoraSettings } from "../../lora/train/source.ts";
 import { loraTraining } from "../../lora/train/training.ts";
-import { RANDLORA_SETTINGS, type RandloraSettings, resolveRandlora } from "../../randlora/train/settings.ts";
+import { RANDLORA_SETTINGS, resolveRandlora } from "../../randlora/train/settings.ts";
 import { HYBRID_VARIANTS } from "../config.ts";
+
+// A sum of methods has no magnitudes.
+const { dora: _, ...RANDLORA } = RANDLORA_SETTINGS;
 
 /** RandLoRA's settings, and of the LoRA beside it. `rank` and `alpha` are RandLoRA's; the LoRA's α is twice its rank. */
 export const HYBRID_SETTINGS = {
-  ...RANDLORA_SETTINGS,
+  ...RANDLORA,
   ...loraTraining.settings,
   variant: v.picklist(HYBRID_VARIANTS),
   loraRank: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
@@ -15,13 +17,12 @@ export const HYBRID_SETTINGS = {
   freezeLora: v.boolean(),
 } as const;
 
-export type HybridSettings = RandloraSettings &
-  LoraSettings & { readonly loraRank: number; readonly freezeLora: boolean };
+export type HybridSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeof HYBRID_SETTINGS, undefined>>>;
 
 /** Defaults for what was not given. @throws RandloraError `usage` as RandLoRA does, and for variants that are no part of a sum */
 export function resolveHybrid(given: Partial<HybridSettings>): HybridSettings {
   const { loraRank = loraTraining.usual.rank, freezeLora = false } = given;
-  const randlora = resolveRandlora(given);
+  const { dora: _, ...randlora } = resolveRandlora(given);
   if (!HYBRID_VARIANTS.some((variant) => variant === randlora.variant)) {
     const cause = `--variant ${randlora.variant} has no meaning with --method hybrid`;
     throw new RandloraError("usage", cause, `there are: ${HYBRID_VARIANTS.join(", ")}`);

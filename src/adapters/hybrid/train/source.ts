@@ -15,6 +15,9 @@ import { isLoraAdapter, loraPart, randloraPart } from "../config.ts";
 import { requireSameModules } from "../plan.ts";
 import type { HybridSettings } from "./settings.ts";
 
+/** What the parts are told: none of them has magnitudes. */
+type PartSettings = AdapterSettings & HybridSettings & { readonly dora: false };
+
 /** What is trained, part by part. */
 export interface HybridParts {
   readonly randlora: Trainable;
@@ -27,9 +30,10 @@ export interface HybridParts {
  */
 export async function openParts(
   input: OpenInput,
-  settings: AdapterSettings & HybridSettings,
+  given: AdapterSettings & HybridSettings,
   adapter: Adapter | undefined,
 ): Promise<HybridParts> {
+  const settings: PartSettings = { ...given, dora: false };
   const { base } = input;
   if (adapter === undefined) {
     if (settings.freezeLora) {
@@ -59,18 +63,14 @@ export async function openParts(
 async function trained(
   source: LoraSource,
   { seed }: OpenInput,
-  { dropout, freezeLora }: AdapterSettings & HybridSettings,
+  { dropout, freezeLora }: PartSettings,
 ): Promise<Trainable<Addend>> {
   const mode = { dropout, seed, otherMasks: source.modules.length };
   return freezeLora ? await frozenLora(source, mode) : trainableLora(source, mode);
 }
 
 /** A new RandLoRA on the modules of a LoRA. */
-async function beside(
-  { modules }: LoraSource,
-  input: OpenInput,
-  settings: AdapterSettings & HybridSettings,
-): Promise<Trainable> {
+async function beside({ modules }: LoraSource, input: OpenInput, settings: PartSettings): Promise<Trainable> {
   const targets: Targets = {
     modules: modules.map(({ name, tensor, out, in: input_ }) => {
       const dtype = input.base.tensors.get(tensor)?.dtype;

@@ -1,6 +1,8 @@
 import { LowRankLinears, type LowRankMode, type TrainedFactors } from "../../low-rank/linears.ts";
 import { memoryTensor } from "../../tensors.ts";
 import { kaimingUniform } from "../../../random/kaiming.ts";
+import { recordGemm } from "../../../tensor/gemm.ts";
+import { sliceRows } from "../../../tensor/tensor.ts";
 import type { LoraModule, LoraSource } from "./source.ts";
 import type { Addend, Placement, Trainable } from "../../training/method.ts";
 import { partsOfMatrices } from "../../training/parts.ts";
@@ -36,10 +38,19 @@ function place({ parameters, tensors }: Placement, { modules, config }: LoraSour
     if (values !== undefined) parameters.write(nameB(name), "value", values.b);
     return { a: parameters.get(nameA(name)).value, b: parameters.get(nameB(name)).value };
   });
+  const scales = new Map(modules.map(({ name, scale }) => [name, scale]));
   const names = modules.flatMap(({ name }) => [nameA(name), nameB(name)]);
   return {
     ...withFactors(tensors, modules, factors, mode),
     watched: () => names.map((name) => parameters.get(name)),
+    formed: {
+      held: () => undefined,
+      record(run, module, first, target) {
+        const [a, b] = [parameters.get(nameA(module)).value, parameters.get(nameB(module)).value];
+        const rows = sliceRows(b, first, target.shape[0]);
+        recordGemm(run, { order: "NN", a: rows, b: a, y: target, scale: scales.get(module) });
+      },
+    },
     content: async () => ({
       config,
       bases: undefined,

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { RandloraError } from "../../../errors.ts";
 import { loraConfig } from "../config.ts";
 import type { AdapterTraining } from "../../training/definition.ts";
 import { targetSettings } from "../../training/existing.ts";
@@ -18,7 +19,12 @@ export const loraTraining: AdapterTraining<LoraSettings> = {
     most: (modules) => Math.max(...modules.map(({ out, in: input }) => Math.min(out, input))),
     count: (modules, rank) => modules.reduce((sum, { out, in: input }) => sum + rank * (out + input), 0),
   },
-  resolve: ({ rslora = false }) => ({ rslora }),
+  resolve({ rslora = false, dora }: Partial<LoraSettings> & { readonly dora?: boolean }) {
+    if (dora === true) {
+      throw new RandloraError("usage", "--dora: LoRA with a magnitude is a method of its own", "give --method dora");
+    }
+    return { rslora };
+  },
   initial(adapter) {
     const { r: rank, alpha, targets, rslora } = loraConfig(adapter);
     return { rank, alpha, ...targetSettings(targets), rslora };

@@ -10,6 +10,8 @@ export const RANDLORA_SETTINGS = {
   variant: v.picklist(VARIANTS),
   sparsity: v.picklist(["dense", "sparse", "very-sparse"]),
   ...BASES_SETTINGS,
+  /** Train the magnitudes of the rows of W + ΔW as well. */
+  dora: v.optional(v.boolean(), false),
 } as const;
 
 export type RandloraSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeof RANDLORA_SETTINGS, undefined>>>;
@@ -17,12 +19,13 @@ export type RandloraSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeo
 /** Defaults for what was not given. @throws RandloraError `usage` for a generator that does not draw such bases */
 export function resolveRandlora(given: Partial<RandloraSettings>): RandloraSettings {
   const { variant = "peft", sparsity = "dense", basisSeed = "0", projections = true, compute = "auto" } = given;
+  const { dora = false } = given;
   const { generator = usualGenerator(sparsity) } = given;
   if (generator !== null && !canDraw(generator, sparsity)) {
     const cause = `--generator ${generator} does not draw ${sparsity} bases`;
     throw new RandloraError("usage", cause, `${usualGenerator(sparsity)} does, and so does philox-v1`);
   }
-  return { variant, sparsity, basisSeed, generator, projections, compute };
+  return { variant, sparsity, basisSeed, generator, projections, compute, dora };
 }
 
 function usualGenerator(sparsity: Sparsity): GeneratorName {

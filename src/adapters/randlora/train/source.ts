@@ -13,7 +13,7 @@ import { specOf } from "../identify.ts";
 import { loadBases } from "../load-bases.ts";
 import { gridOfWeights } from "../../grid-of-weights.ts";
 import { drawsAlike } from "../peft-draws.ts";
-import { pairingOf, PEFT_TYPES } from "../peft-types.ts";
+import { DORA_TYPES, pairingOf, PEFT_TYPES } from "../peft-types.ts";
 import { planRandlora } from "../plan.ts";
 import { drawPairTensors } from "../projection-tensors.ts";
 import { type BasesRecord, formatBasesRecord, recordOf } from "../record.ts";
@@ -97,7 +97,7 @@ export async function newRandlora(
       layers_pattern: null,
       layers_to_transform: targets.config.layers_to_transform,
       modules_to_save: null,
-      peft_type: PEFT_TYPES[variant],
+      peft_type: (settings.dora ? DORA_TYPES : PEFT_TYPES)[variant],
       projection_prng_key: fromBigInt(key),
       r,
       randlora_alpha: alpha,

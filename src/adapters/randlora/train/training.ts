@@ -1,4 +1,7 @@
+import { countMagnitudes, withMagnitude } from "../../magnitude/train/trainable.ts";
+import { readMagnitudes } from "../../magnitude/vectors.ts";
 import { randloraConfig } from "../config.ts";
+import { MAGNITUDE } from "../layers.ts";
 import { recordOf } from "../record.ts";
 import { parseBasesFrom } from "../../bilinear/train/place.ts";
 import type { AdapterTraining } from "../../training/definition.ts";
@@ -16,14 +19,15 @@ export const randloraTraining: AdapterTraining<RandloraSettings> = {
   capacity: {
     setting: "rank",
     most: (modules) => Math.max(...modules.map(({ out, in: input }) => Math.min(out, input))),
-    count(modules, rank, { variant }) {
+    count(modules, rank, { variant, dora = false }) {
       const half = variant === "half-rank";
-      return modules.reduce((sum, { out, in: input }) => sum + trainedNumbers(out, input, rank, half), 0);
+      const numbers = modules.reduce((sum, { out, in: input }) => sum + trainedNumbers(out, input, rank, half), 0);
+      return numbers + (dora ? countMagnitudes(modules) : 0);
     },
   },
   resolve: resolveRandlora,
   initial(adapter, given) {
-    const { r: rank, alpha, half, targets, key, sparsity } = randloraConfig(adapter);
+    const { r: rank, alpha, half, targets, key, sparsity, dora } = randloraConfig(adapter);
     const record = recordOf(adapter);
     return {
       rank,
@@ -33,6 +37,7 @@ export const randloraTraining: AdapterTraining<RandloraSettings> = {
       sparsity,
       basisSeed: String(key),
       generator: record?.generator ?? given.generator ?? null,
+      dora,
     };
   },
   async open(input, settings, adapter) {
@@ -41,6 +46,15 @@ export const randloraTraining: AdapterTraining<RandloraSettings> = {
       adapter === undefined
         ? await newRandlora(input, settings, findTargets(base, settings))
         : await existingRandlora(adapter, base, settings, parseBasesFrom(began), signal);
-    return trainableRandlora(source, settings, input.seed);
+    const trainable = trainableRandlora(source, settings, input.seed);
+    if (!settings.dora) return trainable;
+    const modules = source.modules.map(({ name, tensor, shape: { out, in: width } }) => ({
+      name,
+      tensor,
+      out,
+      in: width,
+    }));
+    const values = adapter && (await readMagnitudes(adapter, modules, MAGNITUDE));
+    return withMagnitude(trainable, modules, MAGNITUDE, values);
   },
 };

@@ -1,0 +1,28 @@
+import { oneLine } from "../../files/failure.ts";
+import { parseLoraConfig } from "../lora/config.ts";
+import { convertLora } from "../lora/convert.ts";
+import { loraAdapterPlan } from "../lora/deltas.ts";
+import { MAGNITUDE } from "../lora/layers.ts";
+import { lora } from "../lora/method.ts";
+import { planLora } from "../lora/plan.ts";
+import type { LoraSettings } from "../lora/train/source.ts";
+import { withMagnitudes } from "../magnitude/plan.ts";
+import type { MethodDefinition } from "../method.ts";
+import { doraTraining } from "./train/training.ts";
+
+/** DoRA (Liu et al., arXiv:2402.09353): LoRA whose rows of W + ΔW have magnitudes of their own. */
+export const dora: MethodDefinition<LoraSettings> = {
+  name: "dora",
+  title: "DoRA",
+  peftTypes: lora.peftTypes,
+  isOwn: ({ use_dora }) => use_dora === true,
+  shared: [],
+  check: (config, file) => void parseLoraConfig(config, file),
+  plan(adapter, base, { generator, amongOthers = false }) {
+    const unused = `${oneLine(adapter.path)} is a DoRA, which has no random bases: --generator has no effect`;
+    const notes = generator === undefined || amongOthers ? [] : [unused];
+    return withMagnitudes(loraAdapterPlan(planLora(adapter, base), notes), MAGNITUDE);
+  },
+  convert: convertLora,
+  training: doraTraining,
+};

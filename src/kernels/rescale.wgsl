@@ -1,0 +1,42 @@
+// target = c · (W + target + Δ) − W, as (c − 1) · W + c · (target + Δ), which loses nothing to W where c is near 1. Each row
+// of the adapted matrix has its c; where W is stored transposed, each column.
+#include matrix
+
+struct Parameters {
+  width: u32, // vectors of 4 in a row
+  rows: u32,
+  flags: u32,
+  w_pitch: u32, // vectors from row to row
+  pitch: u32, // of target and Δ
+  factors_at: u32, // of the block's first row; 0 for columns
+  rows_y: u32, // rows of workgroups along y; the rest goes along z
+  pad0: u32,
+}
+
+const COLUMNS = 1u;
+const HAS_DELTA = 2u;
+
+@group(0) @binding(0) var<uniform> p: Parameters;
+@group(0) @binding(1) var<storage, read> weight: array<Packed4>;
+@group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> factors: array<f32>; // padded to whole vectors
+@group(0) @binding(4) var<storage, read_write> target_: array<vec4<f32>>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let row = id.z * p.rows_y + id.y;
+  if (id.x >= p.width || row >= p.rows) {
+    return;
+  }
+  var c = vec4<f32>(factors[p.factors_at + select(row, 0u, (p.flags & COLUMNS) != 0u)]);
+  if ((p.flags & COLUMNS) != 0u) {
+    let at = id.x * 4u;
+    c = vec4<f32>(factors[at], factors[at + 1u], factors[at + 2u], factors[at + 3u]);
+  }
+  let at = row * p.pitch + id.x;
+  var change = target_[at];
+  if ((p.flags & HAS_DELTA) != 0u) {
+    change += delta[at];
+  }
+  target_[at] = (c - 1.0) * widen4(weight[row * p.w_pitch + id.x]) + c * change;
+}

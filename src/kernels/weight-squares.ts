@@ -1,0 +1,34 @@
+import type { KernelSource } from "../gpu/pipelines.ts";
+import type { KernelDtype } from "./dtype.ts";
+import { kernelFamily, reduction } from "./family.ts";
+import { uniformStruct } from "./parameters.ts";
+import type { Staging } from "./staging.ts";
+import squaresText from "./weight-squares.wgsl" with { type: "text" };
+
+const family = kernelFamily("weight-squares", squaresText);
+
+/** Flags of one dispatch; the constants of the same names in weight-squares.wgsl. */
+export const SQUARES_FLAGS = { hasDelta: 1, accumulate: 2 } as const;
+
+/** Vectors of 4 columns that one workgroup of {@link columnSquaresKernel} handles. */
+export const COLUMN_SQUARES_WIDTH = 64;
+
+/** Σ (W + Δ)² of each row, a workgroup each. */
+export function rowSquaresKernel(staging: Staging, dtype: KernelDtype): KernelSource {
+  return family({ ALONG: "rows", DTYPE: dtype, ...reduction(staging, 64) });
+}
+
+/** The same of each column. */
+export function columnSquaresKernel(dtype: KernelDtype): KernelSource {
+  return family({ ALONG: "columns", DTYPE: dtype, STAGING: "workgroup" });
+}
+
+/** Parameters: see weight-squares.wgsl. */
+export const weightSquaresParameters = uniformStruct({
+  rows: "u32",
+  cols: "u32",
+  flags: "u32",
+  w: "place",
+  delta: "place",
+  sumsAt: "u32",
+});
