@@ -14,7 +14,7 @@ export const columnSumsParameters = uniformStruct({
   rows: "u32",
   segments: "u32",
   block: "u32",
-  product: "flag",
+  product: "u32",
   a: "place",
   b: "place",
   y: "place",

@@ -1,11 +1,11 @@
-// y[block, c] = Σ of a[t, c], or of a[t, c] · b[t, c] · factor[t], over the rows t of a block. A row may consist of
+// y[block, c] = Σ of a[t, c], of a[t, c] · b[t, c] · factor[t], or of a[t, c] · b[t, c], over the rows t of a block. A row may consist of
 // segments, which are then rows of their own. One thread handles one vector of 4 columns of one block.
 struct Parameters {
   width: u32, // vectors of 4 in a segment
   rows: u32, // with segments counted as rows
   segments: u32, // in a row of a and b
   block: u32, // rows of a block, at most 256
-  product: u32, // 1: b and factor are read
+  product: u32, // 1: b and factor are read, 2: b alone
   a_at: u32, // vectors before the first element, and from row to row
   a_pitch: u32,
   b_at: u32,
@@ -29,11 +29,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let first = id.y * p.block;
   let end = min(first + p.block, p.rows);
   var sum = vec4<f32>(0.0);
-  if (p.product == 1u) {
+  if (p.product != 0u) {
     for (var t = first; t < end; t++) {
       let row = t / p.segments;
       let c = (t % p.segments) * p.width + id.x;
-      sum = fma(a[p.a_at + row * p.a_pitch + c] * factor[t], b[p.b_at + row * p.b_pitch + c], sum);
+      let times = select(1.0, factor[select(0u, t, p.product == 1u)], p.product == 1u);
+      sum = fma(a[p.a_at + row * p.a_pitch + c] * times, b[p.b_at + row * p.b_pitch + c], sum);
     }
   } else {
     for (var t = first; t < end; t++) {

@@ -11,8 +11,8 @@ const BLOCK = 64;
 export interface ColumnSums {
   /** (rows, segments · cols) F32. */
   readonly a: Tensor;
-  /** Of the shape of a, and a factor for each segment of each row, (rows · segments) one after the other. */
-  readonly times?: { readonly b: Tensor; readonly factors: Tensor } | undefined;
+  /** Of the shape of a, and perhaps a factor for each segment of each row, (rows · segments) one after the other. */
+  readonly times?: { readonly b: Tensor; readonly factors?: Tensor } | undefined;
   /** Parts of a row that are summed as if they were rows; 1 by default. With several cols is a multiple of 4. */
   readonly segments?: number | undefined;
   /** (1, cols) F32, assigned. */
@@ -20,8 +20,8 @@ export interface ColumnSums {
 }
 
 /**
- * Records y[c] = Σ_t a[t, c], or Σ_t a[t, c] · b[t, c] · factors[t]: the gradient of what is added to every row, or
- * multiplies it. In partial sums of at most 256 terms, added up in a fixed order.
+ * Records y[c] = Σ_t a[t, c], or Σ_t a[t, c] · b[t, c] · factors[t] (factors of 1 by default): the gradient of what is
+ * added to every row, or multiplies it. In partial sums of at most 256 terms, added up in a fixed order.
  */
 export function recordColumnSums(run: Run, { a, times, segments = 1, y }: ColumnSums): void {
   const cols = y.shape[1];
@@ -37,7 +37,7 @@ export function recordColumnSums(run: Run, { a, times, segments = 1, y }: Column
       rows,
       segments,
       block: last ? MOST_TERMS : BLOCK,
-      product: times !== undefined,
+      product: times === undefined ? 0 : times.factors === undefined ? 2 : 1,
       a: place(a),
       b: place(times?.b),
       y: place(sums),
@@ -45,7 +45,7 @@ export function recordColumnSums(run: Run, { a, times, segments = 1, y }: Column
     [
       whole(run, a),
       times === undefined ? run.nothing : whole(run, times.b),
-      times === undefined ? run.nothing : whole(run, times.factors),
+      times?.factors === undefined ? run.nothing : whole(run, times.factors),
       whole(run, sums),
     ],
     [Math.ceil(width / COLUMN_SUMS_WIDTH), blocks],

@@ -113,7 +113,7 @@ interface Bound {
 }
 
 /** Splits operands of equally many rows alike, so that each part can be bound and dispatched. */
-function sameRows(run: Run, tensors: readonly (Tensor | undefined)[]) {
+export function sameRows(run: Run, tensors: readonly (Tensor | undefined)[]) {
   const whole = tensors.map((tensor) => (tensor === undefined ? [] : rowBlocks(run, tensor, MOST_ROWS)));
   // The first block of a tensor is its largest; the last one is what was left.
   const most = Math.min(...whole.map(([first]) => first?.rows ?? MOST_ROWS));

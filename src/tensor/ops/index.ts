@@ -10,6 +10,7 @@ import { nll } from "./nll.ts";
 import { rmsNorm } from "./rms-norm.ts";
 import { rope } from "./rope.ts";
 import { rows } from "./rows.ts";
+import { scaleColumns } from "./scale-columns.ts";
 import { softcap } from "./softcap.ts";
 import { topK } from "./top-k.ts";
 
@@ -27,6 +28,7 @@ export const OPS = {
   rmsNorm,
   rope,
   rows,
+  scaleColumns,
   softcap,
   topK,
 } as const;

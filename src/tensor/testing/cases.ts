@@ -297,6 +297,23 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     { name: "one of many columns", inputs: { x: random(3, 600), indices: ids(1) }, attributes: {} },
     { name: "all", inputs: { x: random(2, 4), indices: ids(0, 1) }, attributes: {} },
   ],
+  scaleColumns: [
+    {
+      name: "odd size, bias, residual",
+      inputs: { x: random(5, 37), scale: random(1, 37), bias: random(1, 37), residual: random(5, 37) },
+      attributes: {},
+    },
+    {
+      name: "many rows, several workgroups",
+      inputs: { x: random(700, 261), scale: random(1, 261), bias: undefined, residual: undefined },
+      attributes: {},
+    },
+    {
+      name: "one row, residual",
+      inputs: { x: random(1, 8), scale: random(1, 8), bias: undefined, residual: random(1, 8) },
+      attributes: {},
+    },
+  ],
   softcap: [{ name: "odd size", inputs: { x: random(3, 35, "F32", 200) }, attributes: { cap: 30 } }],
   topK: [
     { name: "argmax of a short row", inputs: { x: random(1, 37) }, attributes: { k: 1 } },

@@ -20,6 +20,7 @@ export function visitOps(visit: Visit): void {
   visit(OPS.rmsNorm, CASES.rmsNorm);
   visit(OPS.rope, CASES.rope);
   visit(OPS.rows, CASES.rows);
+  visit(OPS.scaleColumns, CASES.scaleColumns);
   visit(OPS.softcap, CASES.softcap);
   visit(OPS.topK, CASES.topK);
 }
