@@ -53,6 +53,13 @@ export const FINETUNE_OPTIONS = {
     defaultText: "8",
   }),
   freezeLora: flag({ topic: "Method", help: "hybrid: the LoRA of --init-adapter stays as it is" }),
+  bases: integer({
+    value: "K",
+    topic: "Method",
+    help: "PRANC: random networks, and as many coefficients for all modules together",
+    min: 1,
+    defaultText: "256",
+  }),
   alpha: number({ value: "a", topic: "Method", help: "ΔW is scaled by α/r", defaultText: "20·rank; lora 2·rank" }),
   dInitial: number({ value: "d", topic: "Method", help: "VeRA: what λ_d begins with", defaultText: "0.1" }),
   dropout: number({
