@@ -21,7 +21,7 @@ beforeAll(async () => {
 afterAll(() => gpu.close());
 
 const SEED = 5n;
-const BASES = 70;
+const BASES = 12;
 const SCALES = [0.3, 0.2, 0.4];
 const PLANS: Readonly<Record<string, ProductsPlan>> = {
   "nothing held": { kept: false, summed: false },
