@@ -1,7 +1,7 @@
 import { f32, uniform } from "../../../kernels/parameters.ts";
 import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH } from "../../../kernels/partial-sums.ts";
 import type { Staging } from "../../../kernels/staging.ts";
-import { THETA_BASES, THETA_BLOCK, THETA_GRADIENT_KERNEL, THETA_THREADS } from "../../../kernels/theta.ts";
+import { THETA_BLOCK, thetaGradientKernel, thetaTile } from "../../../kernels/theta.ts";
 import type { GpuBuffer } from "../../../gpu/memory.ts";
 import { bind, rowBlocks } from "../../../tensor/row-blocks.ts";
 import type { Run } from "../../../tensor/run.ts";
@@ -22,13 +22,13 @@ interface Split {
 }
 
 function split(elements: number, bases: number, staging: Staging): Split {
-  const all = Math.ceil((elements + THETA_BLOCK - 1) / (THETA_BLOCK * THETA_THREADS));
+  const all = Math.ceil((elements + THETA_BLOCK - 1) / (THETA_BLOCK * thetaTile(staging).blocks));
   const rounds = Math.ceil(all / Math.min(all, mostSlices(bases, staging)));
   return { slices: Math.ceil(all / rounds), rounds };
 }
 
 function mostSlices(bases: number, staging: Staging): number {
-  const busy = Math.ceil(BUSY[staging.kind] / Math.ceil(bases / THETA_BASES));
+  const busy = Math.ceil(BUSY[staging.kind] / Math.ceil(bases / thetaTile(staging).bases));
   return Math.max(1, Math.min(busy, Math.floor(MOST_PART_BYTES / (bases * 4))));
 }
 
@@ -59,7 +59,7 @@ export function recordCoefficientGradient(run: Run, { layer, key, g, target, par
     const from = bind(run, sliceRows(g, first, count));
     const { slices, rounds } = split(count * cols, bases, run.staging);
     run.dispatch(
-      THETA_GRADIENT_KERNEL,
+      thetaGradientKernel(run.staging),
       uniform(
         count * cols,
         cols,
@@ -71,7 +71,7 @@ export function recordCoefficientGradient(run: Run, { layer, key, g, target, par
         ...key,
       ),
       [from.binding, parts],
-      [Math.ceil(bases / THETA_BASES), slices],
+      [Math.ceil(bases / thetaTile(run.staging).bases), slices],
     );
     const to = bind(run, target);
     run.dispatch(
