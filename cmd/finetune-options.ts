@@ -27,7 +27,7 @@ export const FINETUNE_OPTIONS = {
   trainOnPrompt: flag({ topic: "Data", help: "learn prompts and users' turns as well" }),
   method: choice(METHOD_NAMES, {
     topic: "Method",
-    help: "what is trained: RandLoRA, LoRA, VeRA, RandLoRA and LoRA on the same weights (hybrid), or all weights",
+    help: "what is trained: RandLoRA, LoRA, VeRA, PRANC, RandLoRA and LoRA on the same weights (hybrid), or all weights",
     defaultText: METHOD_NAMES[0],
   }),
   variant: choice(["peft", "paper", "half-rank"], {
@@ -60,7 +60,12 @@ export const FINETUNE_OPTIONS = {
     min: 1,
     defaultText: "256",
   }),
-  alpha: number({ value: "a", topic: "Method", help: "ΔW is scaled by α/r", defaultText: "20·rank; lora 2·rank" }),
+  alpha: number({
+    value: "a",
+    topic: "Method",
+    help: "ΔW is scaled by α/r; pranc: by α/√K",
+    defaultText: "20·rank; lora 2·rank; pranc 1",
+  }),
   dInitial: number({ value: "d", topic: "Method", help: "VeRA: what λ_d begins with", defaultText: "0.1" }),
   dropout: number({
     value: "p",

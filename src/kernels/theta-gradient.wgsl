@@ -17,7 +17,7 @@ struct Parameters {
   g_at: u32, // elements before the first
   begin: vec2<u32>, // the first element, in the bases
   bases: u32,
-  rounds: u32, // of ${THREADS} blocks, in a slice
+  rounds: u32, // of THREADS blocks, in a slice
   key: vec2<u32>,
   pad0: u32,
   pad1: u32,

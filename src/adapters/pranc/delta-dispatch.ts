@@ -1,7 +1,6 @@
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { Binding } from "../../gpu/stream.ts";
-import { f32, uniform } from "../../kernels/parameters.ts";
-import { THETA_BLOCK, THETA_THREADS } from "../../kernels/theta.ts";
+import { THETA_BLOCK, THETA_THREADS, thetaDeltaParameters } from "../../kernels/theta.ts";
 import type { DeltaBlock } from "../bilinear/delta-block.ts";
 import type { DeltaDispatch } from "../bilinear/delta-dispatch.ts";
 import type { ThetaKey } from "./stream.ts";
@@ -52,21 +51,21 @@ export function thetaDispatches(
   const dispatch = (line: { count: number; begin: number; at: number; col: number; lines: number }) => {
     const whole = Math.ceil((line.count + THETA_BLOCK - 1) / THETA_BLOCK);
     dispatches.push({
-      parameters: uniform(
-        line.count,
-        transposed ? 1 : input,
+      parameters: thetaDeltaParameters({
+        count: line.count,
+        width: transposed ? 1 : input,
         pitch,
-        line.at,
-        ...positionWords(line.begin),
-        transposed ? input : 0,
-        line.col,
-        transposed ? out : input,
-        coefficients.count,
-        coefficients.at,
-        Number(accumulate),
-        ...coefficients.key,
-        f32(scale * THETA_UNIT),
-      ),
+        targetAt: line.at,
+        begin: positionWords(line.begin),
+        lineStep: transposed ? input : 0,
+        lineCol: line.col,
+        cols: transposed ? out : input,
+        bases: coefficients.count,
+        alphaAt: coefficients.at,
+        accumulate,
+        key: coefficients.key,
+        scale: scale * THETA_UNIT,
+      }),
       buffers: [coefficients.binding, target],
       workgroups: [Math.ceil(whole / THETA_THREADS), line.lines],
     });

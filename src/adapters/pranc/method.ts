@@ -2,7 +2,7 @@ import type { MethodDefinition } from "../method.ts";
 import { parsePrancConfig } from "./config.ts";
 import { convertPranc } from "./convert.ts";
 import { prancAdapterPlan } from "./deltas.ts";
-import { COEFFICIENTS, planPranc } from "./plan.ts";
+import { planPranc } from "./plan.ts";
 import type { PrancSettings } from "./train/settings.ts";
 import { prancTraining } from "./train/training.ts";
 
@@ -11,7 +11,7 @@ export const pranc: MethodDefinition<PrancSettings> = {
   name: "pranc",
   title: "PRANC",
   peftTypes: ["PRANC"],
-  shared: [COEFFICIENTS],
+  shared: [],
   check: (config, file) => void parsePrancConfig(config, file),
   plan: (adapter, base, options) => prancAdapterPlan(planPranc(adapter, base, options)),
   convert: convertPranc,

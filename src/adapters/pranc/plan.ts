@@ -4,7 +4,6 @@ import { type BaseModel, findShift } from "../base.ts";
 import { type AdaptedLayer, adaptedLayer, requireTargeted, requireUnquantised } from "../layers.ts";
 import type { PlanOptions } from "../plan.ts";
 import { findReplacements, type Replacement } from "../replacements.ts";
-import { sharedName } from "../shared-tensors.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";
 import { requireFloats } from "../values.ts";
 import { type PrancConfig, prancConfig } from "./config.ts";
@@ -66,7 +65,7 @@ export function planPranc(
     throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${ours}, but ${theirs}`, hint);
   });
   const rules = {
-    isOwn: (name: string) => name === sharedName(COEFFICIENTS),
+    isOwn: (name: string) => name === COEFFICIENTS,
     modules: new Set(modules),
     modulesToSave: config.modulesToSave,
     bias: false,
@@ -75,7 +74,7 @@ export function planPranc(
 }
 
 function findCoefficients(adapter: Adapter, { bases }: PrancConfig): AdapterTensor {
-  const tensor = adapter.tensors.get(sharedName(COEFFICIENTS));
+  const tensor = adapter.tensors.get(COEFFICIENTS);
   if (tensor === undefined) {
     const cause = `it has no ${quote(COEFFICIENTS)}`;
     throw new RandloraError("format", `${oneLine(adapter.file)}: ${cause}`, "the file is incomplete: save it again");

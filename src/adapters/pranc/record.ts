@@ -2,7 +2,8 @@ import * as v from "valibot";
 import { RandloraError } from "../../errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { fromBigInt, type JsonObject, toPlain } from "../../files/lossless-json.ts";
-import { parseSettings, positiveInteger } from "../settings.ts";
+import { drawnDimension, sha256 } from "../bases-record.ts";
+import { parseSettings, prngKey } from "../settings.ts";
 import type { Adapter } from "../types.ts";
 import { thetaFingerprint, thetaKey, thetaOffsets } from "./stream.ts";
 
@@ -25,27 +26,22 @@ export interface PrancRecord {
 /** What draws the bases; nothing else can. */
 export const PRANC_GENERATOR = "philox-v1";
 
-const SEED = "it must be an integer from −2^63 to 2^64 − 1";
-const SHA = "it must be a SHA-256 in hexadecimal";
 const SHAPE = "it must be the two sizes of a matrix, out and in";
-const dimension = v.pipe(positiveInteger, v.maxValue(2 ** 31, "it must be at most 2^31"));
 
 const SCHEMA = v.object({
   generator: v.literal(PRANC_GENERATOR, `it must be ${PRANC_GENERATOR}`),
-  seed: v.pipe(
-    v.union([v.pipe(v.number(SEED), v.safeInteger(SEED)), v.bigint(SEED)], SEED),
-    v.transform((value: number | bigint) => BigInt(value)),
-    v.minValue(-(2n ** 63n), SEED),
-    v.maxValue(2n ** 64n - 1n, SEED),
-  ),
+  seed: prngKey,
   modules: v.pipe(
     v.array(
-      v.object({ module: v.string("it must be a module's path"), shape: v.strictTuple([dimension, dimension], SHAPE) }),
+      v.object({
+        module: v.string("it must be a module's path"),
+        shape: v.strictTuple([drawnDimension, drawnDimension], SHAPE),
+      }),
       "it must be the list of adapted modules",
     ),
     v.minLength(1, "it must name the adapted modules"),
   ),
-  sha256: v.pipe(v.string(SHA), v.regex(/^[0-9a-fA-F]{64}$/, SHA), v.toLowerCase()),
+  sha256,
 });
 
 /**

@@ -13,7 +13,7 @@ export interface TestPranc {
 }
 
 /** The tensor's name in a PEFT folder. */
-export const COEFFICIENTS = "base_model.pranc_coefficients";
+export const COEFFICIENTS = "base_model.model.pranc_coefficients";
 
 /** What the metadata says of the bases, worked out from their definition. */
 export function prancBases({ seed, modules }: TestPranc): JsonObject {

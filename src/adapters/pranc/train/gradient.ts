@@ -1,7 +1,6 @@
-import { f32, uniform } from "../../../kernels/parameters.ts";
-import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH } from "../../../kernels/partial-sums.ts";
+import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH, partialSumsParameters } from "../../../kernels/partial-sums.ts";
 import type { Staging } from "../../../kernels/staging.ts";
-import { THETA_BLOCK, thetaGradientKernel, thetaTile } from "../../../kernels/theta.ts";
+import { THETA_BLOCK, thetaGradientKernel, thetaGradientParameters, thetaTile } from "../../../kernels/theta.ts";
 import type { GpuBuffer } from "../../../gpu/memory.ts";
 import { bind, rowBlocks } from "../../../tensor/row-blocks.ts";
 import type { Run } from "../../../tensor/run.ts";
@@ -60,23 +59,31 @@ export function recordCoefficientGradient(run: Run, { layer, key, g, target, par
     const { slices, rounds } = split(count * cols, bases, run.staging);
     run.dispatch(
       thetaGradientKernel(run.staging),
-      uniform(
-        count * cols,
-        cols,
-        g.pitch,
-        from.offset,
-        ...positionWords(layer.offset + first * cols),
+      thetaGradientParameters({
+        count: count * cols,
+        width: cols,
+        pitch: g.pitch,
+        gAt: from.offset,
+        begin: positionWords(layer.offset + first * cols),
         bases,
         rounds,
-        ...key,
-      ),
+        key,
+      }),
       [from.binding, parts],
       [Math.ceil(bases / thetaTile(run.staging).bases), slices],
     );
     const to = bind(run, target);
     run.dispatch(
       PARTIAL_SUMS_KERNEL,
-      uniform(bases, slices, bases, 0, 1, to.offset, target.pitch, f32(layer.scale * THETA_UNIT)),
+      partialSumsParameters({
+        cols: bases,
+        parts: slices,
+        partStride: bases,
+        rowStride: 0,
+        colStride: 1,
+        target: [to.offset, target.pitch],
+        scale: layer.scale * THETA_UNIT,
+      }),
       [parts, to.binding],
       [Math.ceil(bases / PARTIAL_SUMS_WIDTH), 1],
     );

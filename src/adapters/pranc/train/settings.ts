@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { RandloraError } from "../../../errors.ts";
+import { BASES_SETTINGS } from "../../training/bases-settings.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
 import { MOST_BASES } from "../config.ts";
 
@@ -7,8 +8,7 @@ import { MOST_BASES } from "../config.ts";
 export const PRANC_SETTINGS = {
   /** K: coefficients, and as many bases. */
   bases: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(MOST_BASES)),
-  /** In decimal digits, −2^63 … 2^64 − 1. */
-  basisSeed: v.pipe(v.string(), v.regex(/^-?\d{1,20}$/)),
+  basisSeed: BASES_SETTINGS.basisSeed,
 } as const;
 
 export type PrancSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeof PRANC_SETTINGS, undefined>>>;

@@ -1,4 +1,3 @@
-import { sharedName } from "../../shared-tensors.ts";
 import { memoryTensor } from "../../tensors.ts";
 import { dropoutMask } from "../../training/dropout.ts";
 import { fuse } from "../../training/fused.ts";
@@ -68,7 +67,7 @@ function place(
       return {
         config,
         bases: formatPrancRecord(record),
-        tensors: [memoryTensor(sharedName(COEFFICIENTS), "F32", [numbers.length], bytes)],
+        tensors: [memoryTensor(COEFFICIENTS, "F32", [numbers.length], bytes)],
         metadata: new Map(),
       };
     },
