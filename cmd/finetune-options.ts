@@ -113,7 +113,7 @@ export const FINETUNE_OPTIONS = {
     topic: "Training",
     help: "peak learning rate",
     min: 0,
-    defaultText: "1e-4; vera 1e-2",
+    defaultText: "1e-4; vera 1e-2; pranc 3e-2",
   }),
   schedule: choice(SCHEDULES, { topic: "Training", help: "of the learning rate", defaultText: "linear" }),
   warmup: integer({ topic: "Training", help: "steps over which the rate rises", min: 0, defaultText: "0" }),

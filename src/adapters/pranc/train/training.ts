@@ -10,7 +10,7 @@ import { trainablePranc } from "./trained.ts";
 export const prancTraining: AdapterTraining<PrancSettings> = {
   result: "adapter",
   settings: PRANC_SETTINGS,
-  usual: { rank: NO_RANK, alphaPerRank: 1, learningRate: 1e-2 },
+  usual: { rank: NO_RANK, alphaPerRank: 1, learningRate: 3e-2 },
   capacity: {
     setting: "bases",
     most: () => Infinity,
