@@ -23,6 +23,9 @@ test("PEFT's files → adapter.json → PEFT's files loses nothing", async () =>
   expect(json).toMatchObject({ tensors: { pranc_coefficients: { dtype: "F32", shape: [3] } } });
   await convert(folder.at("a.json"), { to: "peft", out: folder.at("back") });
   expect(await everything(folder.at("back"))).toEqual(await everything(from));
+  expect(await readFile(folder.at("back", "README.md"), "utf8")).toContain(
+    "PEFT, which has no such adapters, cannot load it",
+  );
   const weights = (name: string) => readFile(folder.at(name, "adapter_model.safetensors"));
   expect(await weights("back")).toEqual(await weights("a"));
 });

@@ -11,6 +11,7 @@ export const pranc: MethodDefinition<PrancSettings> = {
   name: "pranc",
   title: "PRANC",
   peftTypes: ["PRANC"],
+  ownTypes: ["PRANC"],
   shared: [],
   check: (config, file) => void parsePrancConfig(config, file),
   plan: (adapter, base, options) => prancAdapterPlan(planPranc(adapter, base, options)),
