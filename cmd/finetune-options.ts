@@ -27,7 +27,7 @@ export const FINETUNE_OPTIONS = {
   trainOnPrompt: flag({ topic: "Data", help: "learn prompts and users' turns as well" }),
   method: choice(METHOD_NAMES, {
     topic: "Method",
-    help: "what is trained: RandLoRA, LoRA, DoRA, VeRA, RandLoRA and LoRA on the same weights (hybrid), or all weights",
+    help: "what is trained: RandLoRA, LoRA, DoRA, VeRA, PRANC, RandLoRA and LoRA on the same weights (hybrid), or all weights",
     defaultText: METHOD_NAMES[0],
   }),
   variant: choice(["peft", "paper", "half-rank"], {
@@ -49,8 +49,8 @@ export const FINETUNE_OPTIONS = {
   alpha: number({
     value: "a",
     topic: "Method",
-    help: "ΔW is scaled by α/r",
-    defaultText: "20·rank; lora, dora 2·rank",
+    help: "ΔW is scaled by α/r; pranc: by α/√K",
+    defaultText: "20·rank; lora, dora 2·rank; pranc 1",
   }),
   loraRank: integer({
     value: "r",
@@ -60,6 +60,13 @@ export const FINETUNE_OPTIONS = {
     defaultText: "8",
   }),
   freezeLora: flag({ topic: "Method", help: "hybrid: the LoRA of --init-adapter stays as it is" }),
+  bases: integer({
+    value: "K",
+    topic: "Method",
+    help: "PRANC: random networks, and as many coefficients for all modules together",
+    min: 1,
+    defaultText: "256",
+  }),
   dInitial: number({ value: "d", topic: "Method", help: "VeRA: what λ_d begins with", defaultText: "0.1" }),
   dropout: number({
     value: "p",
@@ -107,7 +114,7 @@ export const FINETUNE_OPTIONS = {
     topic: "Training",
     help: "peak learning rate",
     min: 0,
-    defaultText: "1e-4; vera 1e-2",
+    defaultText: "1e-4; vera 1e-2; pranc 3e-2",
   }),
   schedule: choice(SCHEDULES, { topic: "Training", help: "of the learning rate", defaultText: "linear" }),
   warmup: integer({ topic: "Training", help: "steps over which the rate rises", min: 0, defaultText: "0" }),

@@ -3,7 +3,8 @@ import { GENERATOR_NAMES } from "../random/names.ts";
 import { positiveInteger } from "./settings.ts";
 
 const SHA = "it must be a SHA-256 in hexadecimal";
-const sha256 = v.pipe(v.string(SHA), v.regex(/^[0-9a-fA-F]{64}$/, SHA), v.toLowerCase());
+/** A fingerprint. */
+export const sha256 = v.pipe(v.string(SHA), v.regex(/^[0-9a-fA-F]{64}$/, SHA), v.toLowerCase());
 
 /** A dimension of the shape that bases were drawn at. */
 export const drawnDimension = v.pipe(positiveInteger, v.maxValue(2 ** 31, "it must be at most 2^31"));

@@ -37,6 +37,15 @@ describe("a sample", () => {
   });
 });
 
+test("modules that have no numbers of their own share those of all", () => {
+  const modules = [0, 1].map((layer) => ({ name: `layers.${layer}.q_proj`, shape: [8, 4], parameters: 0 }));
+  expect(parameterTable({ modules, trainableParameters: 256, notes: [] }, 80, (text) => text)).toBe(
+    "trained          modules  shape of W    each  parameters\n" +
+      "layers.*.q_proj        2       8 × 4  shared\n" +
+      "all                    2                             256\n",
+  );
+});
+
 test("the table of parameters has a row for modules that differ in their layer alone", () => {
   const module = (layer: number, name: string, out: number) => ({
     name: `model.layers.${layer}.${name}`,

@@ -34,8 +34,9 @@ export function parameterTable(
     name,
     formatNumber(count),
     shape,
-    formatNumber(parameters / count),
-    formatNumber(parameters),
+    // Without numbers of their own modules have a share in those of all.
+    parameters === 0 ? "shared" : formatNumber(parameters / count),
+    parameters === 0 ? "" : formatNumber(parameters),
   ]);
   const total = ["all", formatNumber(modules.length), "", "", formatNumber(trainableParameters)];
   const head = ["trained", "modules", "shape of W", "each", "parameters"];

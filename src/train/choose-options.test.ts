@@ -32,7 +32,7 @@ test("activations are recomputed where memory would not suffice otherwise, then 
   expect(least.bytes).toBeLessThan(spared.bytes);
   expect(least.warnings.map((line) => line.replace(/^.*: /, ""))).toEqual([
     "activations are recomputed instead of kept",
-    "RandLoRA's products are formed anew instead of kept",
+    "the adapter's products are formed anew instead of kept",
   ]);
 });
 

@@ -25,7 +25,7 @@ export interface Chosen {
 /** What takes less memory than keeping activations and W', the dearest in time last. */
 const SAVINGS = [
   { how: "activations are recomputed instead of kept", keepsProducts: true },
-  { how: "RandLoRA's products are formed anew instead of kept", keepsProducts: false },
+  { how: "the adapter's products are formed anew instead of kept", keepsProducts: false },
 ] as const;
 
 /**

@@ -109,7 +109,7 @@ test("where recomputed activations are too much, W' is not kept either", async (
   most = peak * 0.9;
   const least = await trainInto(folder.at("least"), settings).finally(() => (most = Infinity));
   expect(least.recording.warnings).toEqual([
-    expect.stringMatching(/RandLoRA's products are formed anew instead of kept$/),
+    expect.stringMatching(/the adapter's products are formed anew instead of kept$/),
   ]);
   expect(least.result.ending).toBe("finished");
   // The same numbers in another order.

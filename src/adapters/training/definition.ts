@@ -18,9 +18,9 @@ export interface AdapterTraining<Own extends object = object> {
   readonly capacity: Capacity<Own>;
   /**
    * Its own settings, with defaults for what was not given.
-   * @throws RandloraError `usage` naming the flags of those that contradict each other
+   * @throws RandloraError `usage` naming the flags of those that contradict each other, or that it has no meaning for
    */
-  resolve(given: Partial<Own>): Own;
+  resolve(given: Partial<AdapterSettings & Own>): Own;
   /** What an adapter to go on from decides of a run; of what it leaves open, `given`. */
   initial(adapter: Adapter, given: Partial<Own>): Partial<AdapterSettings & Own>;
   /**

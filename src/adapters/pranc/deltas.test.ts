@@ -1,0 +1,134 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { Gpu } from "../../gpu/gpu.ts";
+import { Stream } from "../../gpu/stream.ts";
+import { read, upload } from "../../gpu/transfer.ts";
+import { padded4 } from "../bilinear/delta-dispatch.ts";
+import { error } from "../testing/bases.ts";
+import { thetaSum } from "../testing/theta.ts";
+import { thetaDispatches } from "./delta-dispatch.ts";
+import { prancDeltas } from "./deltas.ts";
+import type { PrancLayer } from "./plan.ts";
+import { thetaKey } from "./stream.ts";
+import { UNREAD, unreadRows } from "../testing/weights.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+});
+afterAll(() => gpu.close());
+
+const SEED = -987_654_321n;
+const SCALE = 0.37;
+
+interface Case {
+  readonly out: number;
+  readonly in: number;
+  readonly bases: number;
+  readonly offset?: number;
+  readonly conv1d?: boolean;
+  /** Rows of a block of the stored weight; all by default. */
+  readonly rows?: number;
+  /** What the target holds, and is added to. */
+  readonly before?: number;
+}
+
+const wave = (count: number) => Float32Array.from({ length: count }, (_, at) => Math.sin(1 + 1.7 * at));
+
+/** ΔW of one module as the GPU forms it, (out, in) without gaps; the program's reference; and what it should be. */
+async function deltaOf({ out, in: input, bases, offset = 0, conv1d = false, rows, before }: Case) {
+  const stored = { shape: [], tensor: "", source: "", dtype: "F32", module: "m" } as const;
+  const layer: PrancLayer = { ...stored, out, in: input, conv1d, offset, scale: SCALE };
+  const alpha = wave(bases);
+  const [height, width] = conv1d ? [input, out] : [out, input];
+  const live = gpu.memory.liveBytes;
+  const source = prancDeltas([layer], alpha, thetaKey(SEED));
+  const deltas = await source.upload(gpu);
+  const one = await deltas.layer(0, -2, UNREAD);
+  const pitch = padded4(width) + 4;
+  const target = gpu.memory.allocate("target", height * pitch * 4);
+  upload(gpu, target, new Float32Array(height * pitch).fill(before ?? NaN));
+  const stream = new Stream(gpu);
+  for (let firstRow = 0; firstRow < height; firstRow += rows ?? height) {
+    const count = Math.min(rows ?? height, height - firstRow);
+    const block = { firstRow, rows: count, target, at: firstRow * pitch, pitch, accumulate: before !== undefined };
+    one.form(stream, { ...block, ...unreadRows(target, width) });
+  }
+  stream.submit();
+  const all = new Float32Array((await read(gpu, target)).buffer);
+  one.release();
+  deltas.release();
+  gpu.memory.release(target);
+  expect(gpu.memory.liveBytes).toBe(live);
+  for (let row = 0; row < height; row++) {
+    const padding = all.subarray(row * pitch + width, (row + 1) * pitch);
+    const vector = padded4(width) - width;
+    // Whole vectors end in zeros; beyond them nothing is written.
+    expect([...padding].map((value) => value || 0)).toEqual(
+      [...padding].map((_, at) => (at < vector && before === undefined ? 0 : (before ?? 0))),
+    );
+    if (before === undefined) expect(padding.subarray(vector).every(Number.isNaN)).toBe(true);
+  }
+  const ours = Float64Array.from({ length: out * input }, (_, at) => {
+    const [row, col] = [Math.floor(at / input), at % input];
+    return all[conv1d ? col * pitch + row : row * pitch + col] ?? NaN;
+  });
+  const every = (count: number) => Array.from({ length: count }, (_, i) => i);
+  const reference = await source.reference(0, -2, { rows: every(out), cols: every(input) }, UNREAD);
+  const want = thetaSum({ seed: SEED, out, in: input, offset }, alpha).map((value) => -2 * SCALE * value);
+  return { ours: ours.map((value) => value - (before ?? 0)), reference, want };
+}
+
+/** One basis and more than a partial sum; rows that end within a block; one row, one column; positions above 2^32. */
+const CASES: readonly Case[] = [
+  { out: 3, in: 5, bases: 1 },
+  { out: 1, in: 40, bases: 4 },
+  { out: 33, in: 1, bases: 3 },
+  { out: 37, in: 75, bases: 7, offset: 4096 },
+  { out: 12, in: 21, bases: 600 },
+  { out: 80, in: 64, bases: 5, offset: 2 ** 32 - 1024 },
+  { out: 19, in: 22, bases: 2, offset: 2 ** 40 + 32 },
+];
+const VARIED = CASES.flatMap((one): Case[] => [one, { ...one, conv1d: true }, { ...one, before: 0.5 }]);
+
+test.each(VARIED.map((one) => [JSON.stringify(one), one] as const))("ΔW = scale · Σ α_i θ_i: %s", async (_, one) => {
+  const { ours, reference, want } = await deltaOf(one);
+  expect(error(reference, want)).toBeLessThan(1e-12);
+  expect(error(ours, want)).toBeLessThan(one.before === undefined ? 2e-6 : 4e-6);
+});
+
+test("blocks of rows are those of the whole", async () => {
+  for (const conv1d of [false, true]) {
+    const one = { out: 50, in: 47, bases: 6, offset: 2 ** 32 - 16, conv1d };
+    const whole = await deltaOf(one);
+    expect((await deltaOf({ ...one, rows: 11 })).ours).toEqual(whole.ours);
+  }
+});
+
+test("matrices of more blocks, or lines, than an axis has workgroups are dispatched in parts", () => {
+  const few = { ...gpu.limits, maxComputeWorkgroupsPerDimension: 3 };
+  const limited = { limits: few } as Gpu;
+  const target = gpu.memory.allocate("target", 16);
+  const alpha = { binding: target, at: 0, count: 1, key: thetaKey(0n) };
+  const layer = { out: 10, in: 512, offset: 48, scale: 1 };
+  const block = { firstRow: 5, rows: 5, target, at: 8, pitch: 516 };
+  const words = (transposed: boolean) =>
+    thetaDispatches(limited, alpha, layer, transposed, block).map(({ parameters, workgroups }) => ({
+      count: parameters[0],
+      at: parameters[3],
+      begin: parameters[4],
+      workgroups,
+    }));
+  expect(words(false)).toEqual([
+    { count: 2048, at: 8, begin: 48 + 5 * 512, workgroups: [3, 1] },
+    { count: 512, at: 8 + 4 * 516, begin: 48 + 9 * 512, workgroups: [1, 1] },
+  ]);
+  expect(words(true)).toEqual(
+    [0, 3, 6, 9].map((col) => ({
+      count: 5,
+      at: 8 + col,
+      begin: 48 + col * 512 + 5,
+      workgroups: [1, col === 9 ? 1 : 3],
+    })),
+  );
+  gpu.memory.release(target);
+});

@@ -1,0 +1,87 @@
+import { RandloraError } from "../../errors.ts";
+import { oneLine, quote } from "../../files/failure.ts";
+import { type BaseModel, findShift } from "../base.ts";
+import { type AdaptedLayer, adaptedLayer, requireTargeted, requireUnquantised } from "../layers.ts";
+import type { PlanOptions } from "../plan.ts";
+import { findReplacements, type Replacement } from "../replacements.ts";
+import type { Adapter, AdapterTensor } from "../types.ts";
+import { requireFloats } from "../values.ts";
+import { type PrancConfig, prancConfig } from "./config.ts";
+import { PRANC_GENERATOR, type PrancRecord, prancRecord } from "./record.ts";
+import { thetaOffsets, thetaScale } from "./stream.ts";
+
+/** The one trained tensor: α (K), which all layers share. */
+export const COEFFICIENTS = "pranc_coefficients";
+
+/** One adapted weight: ΔW = scale · Σ_i α_i θ_i. */
+export interface PrancLayer extends AdaptedLayer {
+  /** Its first element in the bases, a multiple of 16. */
+  readonly offset: number;
+  /** See `thetaScale`. */
+  readonly scale: number;
+}
+
+/** Everything that applying a PRANC adapter to a base takes, checked; no tensor has been read yet. */
+export interface PrancPlan {
+  readonly adapter: Adapter;
+  readonly config: PrancConfig;
+  readonly record: PrancRecord;
+  /** α (K). */
+  readonly coefficients: AdapterTensor;
+  /** In the order of the record. */
+  readonly layers: readonly PrancLayer[];
+  readonly replacements: readonly Replacement[];
+}
+
+/**
+ * Fits a PRANC adapter to a base. Layers share one vector, and where each lies in the bases follows from the shapes before
+ * it: so every one that the record names must be there, in its shape.
+ * @throws RandloraError `adapter` or `format` with the reason when it cannot be applied, `usage` for another `--generator`
+ */
+export function planPranc(
+  adapter: Adapter,
+  base: BaseModel,
+  { generator, amongOthers = false }: PlanOptions = {},
+): PrancPlan {
+  requireUnquantised(base);
+  if (generator !== undefined && generator !== PRANC_GENERATOR && !amongOthers) {
+    const cause = `${oneLine(adapter.path)} records that ${PRANC_GENERATOR} drew its bases, not ${generator}`;
+    throw new RandloraError("usage", cause, "leave --generator out");
+  }
+  const config = prancConfig(adapter);
+  const record = prancRecord(adapter);
+  const coefficients = findCoefficients(adapter, config);
+  const modules = record.modules.map(({ module }) => module);
+  requireTargeted(adapter, config.targets, modules, base);
+  const shift = findShift(modules, base, adapter.path);
+  const offsets = thetaOffsets(record.modules);
+  const layers = record.modules.map(({ module, out, in: input }, index): PrancLayer => {
+    const layer = adaptedLayer(module, adapter, base, shift, config.fanInFanOut);
+    const scale = thetaScale(config.alpha, config.bases, input);
+    if (layer.out === out && layer.in === input) return { ...layer, offset: offsets[index] ?? 0, scale };
+    const ours = `its bases are drawn for ${quote(module)} as (${out}, ${input})`;
+    const theirs = `${quote(layer.source)} of ${oneLine(base.path)} is (${layer.out}, ${layer.in})`;
+    const hint = "the adapter was made for another model";
+    throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${ours}, but ${theirs}`, hint);
+  });
+  const rules = {
+    isOwn: (name: string) => name === COEFFICIENTS,
+    modules: new Set(modules),
+    modulesToSave: config.modulesToSave,
+    bias: false,
+  };
+  return { adapter, config, record, coefficients, layers, replacements: findReplacements(adapter, rules, base, shift) };
+}
+
+function findCoefficients(adapter: Adapter, { bases }: PrancConfig): AdapterTensor {
+  const tensor = adapter.tensors.get(COEFFICIENTS);
+  if (tensor === undefined) {
+    const cause = `it has no ${quote(COEFFICIENTS)}`;
+    throw new RandloraError("format", `${oneLine(adapter.file)}: ${cause}`, "the file is incomplete: save it again");
+  }
+  requireFloats(adapter, tensor);
+  if (tensor.shape.length === 1 && tensor.shape[0] === bases) return tensor;
+  const found = `tensor ${quote(tensor.name)} has shape [${tensor.shape.join(", ")}]`;
+  const cause = `${found}, but num_bases is ${bases} in ${oneLine(adapter.configFile)}`;
+  throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, "there is one coefficient for each basis");
+}

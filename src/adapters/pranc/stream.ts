@@ -1,0 +1,63 @@
+import { createHash } from "node:crypto";
+import { THETA_BLOCK } from "../../kernels/theta.ts";
+import { philox4x32 } from "../../random/philox.ts";
+
+/*
+ * The bases θ_i of PRANC (Nooralinejad et al., arXiv:2206.08464) as philox-v1 draws them. Basis i is one long vector over
+ * all adapted layers: those of the record, one after the other, each begins at a multiple of 16 elements, its own are in
+ * the order of ΔW (out, in), row by row. Element e of basis i is byte e mod 16, little-endian, of the words
+ *
+ *   philox4x32_10(counter = (low, high 32 bits of ⌊e / 16⌋, i, 1), key = (low, high 32 bits of the seed))
+ *
+ * The last word of the counter, 1, sets them apart from RandLoRA's bases, whose is 0. Byte b stands for (2b − 255)/255: 256
+ * numbers evenly from −1 to 1. In a layer that is times 1/√in: a basis is the network as PyTorch initialises it
+ * (nn.Linear: uniform within ±1/√in).
+ */
+
+/** Low and high 32 bits of a seed of 64 bits. */
+export type ThetaKey = readonly [number, number];
+
+/** Elements that a fingerprint covers. */
+const HEAD = 4096;
+
+/** The key of a seed, −2^63 ≤ seed < 2^64. */
+export function thetaKey(seed: bigint): ThetaKey {
+  const bits = BigInt.asUintN(64, seed);
+  return [Number(bits & 0xffffffffn), Number(bits >> 32n)];
+}
+
+const words = new Uint32Array(4);
+
+/** Element `at` of a basis, before its layer's 1/√in: 256 values from −1 to 1. */
+export function thetaElement([low, high]: ThetaKey, basis: number, at: number): number {
+  const block = Math.floor(at / THETA_BLOCK);
+  philox4x32(words, [block % 2 ** 32, Math.floor(block / 2 ** 32), basis, 1], [low, high]);
+  const lane = at % THETA_BLOCK;
+  const byte = ((words[lane >>> 2] ?? 0) >>> ((lane & 3) * 8)) & 0xff;
+  return (2 * byte - 255) / 255;
+}
+
+/** SHA-256 of the first 4096 elements of basis 0, as little-endian f32: a redraw that differs is noticed. */
+export function thetaFingerprint(key: ThetaKey): string {
+  const bytes = new DataView(new ArrayBuffer(HEAD * 4));
+  for (let at = 0; at < HEAD; at++) bytes.setFloat32(at * 4, thetaElement(key, 0, at), true);
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** Where each layer begins in the bases, in elements. */
+export function thetaOffsets(layers: readonly { readonly out: number; readonly in: number }[]): number[] {
+  let end = 0;
+  return layers.map(({ out, in: input }) => {
+    const begin = end;
+    end += Math.ceil((out * input) / THETA_BLOCK) * THETA_BLOCK;
+    return begin;
+  });
+}
+
+/**
+ * What one coefficient of size 1 multiplies a layer's elements by, of which each is within ±1: alpha/√K/√in. With K
+ * coefficients from N(0, 1), and alpha 1, ΔW is as large as another initialisation of the layer.
+ */
+export function thetaScale(alpha: number, bases: number, input: number): number {
+  return alpha / Math.sqrt(bases * input);
+}

@@ -1,0 +1,103 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { Gpu } from "../../../gpu/gpu.ts";
+import { upload } from "../../../gpu/transfer.ts";
+import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
+import { Run } from "../../../tensor/run.ts";
+import { sliceRows, tensorIn } from "../../../tensor/tensor.ts";
+import { error, numbers, placed, taken } from "../../testing/bases.ts";
+import { theta, thetaProducts } from "../../testing/theta.ts";
+import { thetaKey } from "../stream.ts";
+import { partBytes, recordCoefficientGradient } from "./gradient.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await Gpu.open({ limits: "guaranteed" });
+});
+afterAll(() => gpu.close());
+
+const SEED = 77n;
+const SCALE = 0.6;
+
+interface Case {
+  readonly out: number;
+  readonly in: number;
+  readonly bases: number;
+  readonly offset?: number;
+  readonly staging?: Staging;
+}
+
+/** dα after two gradients were added to what was there. */
+async function gradientOf({ out, in: input, bases, offset = 0, staging = defaultStaging(gpu) }: Case) {
+  const live = gpu.memory.liveBytes;
+  const key = thetaKey(SEED);
+  const wave = (count: number, at: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(at + 1.3 * i));
+  const [g, before] = [wave(out * input, 2), wave(bases, 5)];
+  // A view, with rows above it that belong to something else.
+  const onGpu = sliceRows(placed(gpu, [out + 2, input], [...wave(2 * input, 9), ...g]), 2, out);
+  const target = placed(gpu, [1, bases], before, 64);
+  const parts = gpu.memory.allocate("parts", partBytes(bases, staging));
+  const run = new Run(gpu, staging);
+  const layer = { out, in: input, offset, scale: SCALE };
+  for (let i = 0; i < 2; i++) recordCoefficientGradient(run, { layer, key, g: onGpu, target, parts });
+  await run.submit();
+  const found = await taken(gpu, target);
+  for (const buffer of [onGpu.buffer, target.buffer, parts]) gpu.memory.release(buffer);
+  run[Symbol.dispose]();
+  expect(gpu.memory.liveBytes).toBe(live);
+  const products = thetaProducts({ seed: SEED, out, in: input, offset }, g, bases);
+  return { found, want: products.map((value, i) => (before[i] ?? NaN) + 2 * SCALE * value) };
+}
+
+/** Below, at and above a workgroup's bases; blocks that straddle rows; one row, one column; several slices. */
+const CASES: readonly Case[] = [
+  { out: 3, in: 5, bases: 1 },
+  { out: 1, in: 100, bases: 63 },
+  { out: 70, in: 1, bases: 64 },
+  { out: 37, in: 43, bases: 65, offset: 2 ** 32 - 512 },
+  { out: 20, in: 31, bases: 200, offset: 2 ** 41 },
+  { out: 130, in: 99, bases: 3, offset: 160 },
+];
+const VARIED = CASES.flatMap((one): Case[] => [one, { ...one, staging: { kind: "workgroup" } }]);
+
+test.each(VARIED.map((one) => [JSON.stringify(one), one] as const))("dα_i += scale · Σ G θ_i: %s", async (_, one) => {
+  const { found, want } = await gradientOf(one);
+  expect(error(found, want)).toBeLessThan(5e-6);
+});
+
+test("the same gradient gives the same bytes", async () => {
+  const one = { out: 45, in: 39, bases: 40 };
+  expect((await gradientOf(one)).found).toEqual((await gradientOf(one)).found);
+});
+
+test("G above the binding limit is taken in blocks of rows", async () => {
+  const input = 1024;
+  const out = Math.floor(gpu.limits.maxStorageBufferBindingSize / input / 4) + 100;
+  const offset = 2 ** 32 - 16 * 1024;
+  const live = gpu.memory.liveBytes;
+  const g = tensorIn(gpu.memory.allocate("G", out * input * 4), [out, input], "F32");
+  // New buffers are zero; some elements are not, on both sides of the seam, at the begin and at the end.
+  upload(gpu, g.buffer, new Float32Array(2 ** 20), 0);
+  const places = [0, 15, 16, 1024, out - 131, out - 101, out - 100, out - 99, out - 1].map(
+    (row) => [row, (row * 37) % input] as const,
+  );
+  const values = numbers(places.length);
+  places.forEach(([row, col], at) => {
+    upload(gpu, g.buffer, Float32Array.of(values[at] ?? 0), (row * input + col) * 4);
+  });
+  const bases = 2;
+  const target = placed(gpu, [1, bases], new Float32Array(bases));
+  const parts = gpu.memory.allocate("parts", partBytes(bases, defaultStaging(gpu)));
+  const run = new Run(gpu);
+  const layer = { out, in: input, offset, scale: 1 };
+  recordCoefficientGradient(run, { layer, key: thetaKey(SEED), g, target, parts });
+  await run.submit();
+  const want = Array.from({ length: bases }, (_, i) =>
+    places.reduce((sum, [row, col], at) => {
+      return sum + (values[at] ?? 0) * theta(SEED, i, BigInt(offset) + BigInt(row) * BigInt(input) + BigInt(col));
+    }, 0),
+  );
+  expect(error(await taken(gpu, target), want)).toBeLessThan(5e-6);
+  for (const buffer of [g.buffer, target.buffer, parts]) gpu.memory.release(buffer);
+  run[Symbol.dispose]();
+  expect(gpu.memory.liveBytes).toBe(live);
+}, 60_000);

@@ -1,0 +1,196 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { Gpu } from "../../../gpu/gpu.ts";
+import { upload } from "../../../gpu/transfer.ts";
+import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
+import { dropoutFactor } from "../../../random/dropout.ts";
+import { bf16ToF32, f32ToBf16 } from "../../../safetensors/numbers.ts";
+import { Run } from "../../../tensor/run.ts";
+import { Tape } from "../../../tensor/tape.ts";
+import { sliceRows, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
+import { error, numbers, placed, taken } from "../../testing/bases.ts";
+import { theta, thetaProducts, thetaSum } from "../../testing/theta.ts";
+import { frozen, IN, maskOf, OUT, ROWS, TOKENS } from "../../testing/trained-bilinear.ts";
+import { thetaKey, thetaOffsets } from "../stream.ts";
+import type { ProductsPlan } from "./products.ts";
+import { type TrainedModule, TrainedTheta } from "./trained-theta.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await Gpu.open({ limits: "guaranteed" });
+});
+afterAll(() => gpu.close());
+
+const SEED = 5n;
+const BASES = 12;
+const SCALES = [0.3, 0.2, 0.4];
+const PLANS: Readonly<Record<string, ProductsPlan>> = {
+  "nothing held": { kept: false, summed: false },
+  "W' held": { kept: true, summed: false },
+  "G summed": { kept: false, summed: true },
+  "both held": { kept: true, summed: true },
+};
+
+interface Case {
+  readonly plan: ProductsPlan;
+  readonly staging?: Staging;
+  readonly dtype?: "F32" | "BF16";
+  readonly rate?: number;
+}
+
+/** The adapted modules of the joined matrix. */
+function layersOf() {
+  let first = 0;
+  const adapted = ROWS.flatMap(({ name, out, adapted: is }) => {
+    const rows = { name, out, in: IN, first };
+    first += out;
+    return is ? [rows] : [];
+  });
+  const offsets = thetaOffsets(adapted);
+  return adapted.map((rows, index) => ({ ...rows, index, offset: offsets[index] ?? NaN, scale: SCALES[index] ?? NaN }));
+}
+
+/** y, ∂loss/∂x and ∂loss/∂α of one micro-batch in f64, with W' = W + scale · Σ α_i θ_i written out. */
+function reference(
+  weight: ArrayLike<number>,
+  alpha: ArrayLike<number>,
+  { tokens, x, dy, bias, residual }: Record<"x" | "dy" | "bias" | "residual", Float32Array> & { tokens: number },
+  factor: (index: number, token: number, i: number) => number,
+) {
+  const y = Float64Array.from(residual, (value, at) => value + (bias[at % OUT] ?? 0));
+  const dx = new Float64Array(tokens * IN);
+  const dAlpha = new Float64Array(alpha.length);
+  const pass = (o: number, t: number, i: number, w: number, kept: number) => {
+    y[t * OUT + o] = (y[t * OUT + o] ?? 0) + (x[t * IN + i] ?? 0) * kept * w;
+    dx[t * IN + i] = (dx[t * IN + i] ?? 0) + (dy[t * OUT + o] ?? 0) * kept * w;
+  };
+  for (let t = 0; t < tokens; t++) {
+    for (let o = 0; o < OUT; o++) for (let i = 0; i < IN; i++) pass(o, t, i, weight[o * IN + i] ?? 0, 1);
+  }
+  for (const { out, first, offset, scale, index } of layersOf()) {
+    const layer = { seed: SEED, out, in: IN, offset };
+    const delta = thetaSum(layer, alpha);
+    const g = new Float64Array(out * IN);
+    for (let t = 0; t < tokens; t++) {
+      for (let o = 0; o < out; o++) {
+        for (let i = 0; i < IN; i++) {
+          const kept = factor(index, t, i);
+          pass(first + o, t, i, scale * (delta[o * IN + i] ?? 0), kept);
+          g[o * IN + i] = (g[o * IN + i] ?? 0) + (dy[t * OUT + first + o] ?? 0) * (x[t * IN + i] ?? 0) * kept;
+        }
+      }
+    }
+    thetaProducts(layer, g, alpha.length).forEach((value, i) => (dAlpha[i] = (dAlpha[i] ?? 0) + scale * value));
+  }
+  return { y, dx, dAlpha };
+}
+
+async function train({ plan, staging = defaultStaging(gpu), dtype = "BF16", rate = 0 }: Case): Promise<Float64Array> {
+  const live = gpu.memory.liveBytes;
+  const weight = frozen(gpu, dtype);
+  const alpha = numbers(BASES);
+  const coefficients = placed(gpu, [1, BASES], alpha, 64);
+  const gradient = placed(gpu, [1, BASES], new Float32Array(BASES), 128);
+  const modules = layersOf().map(({ name, first, index, ...shape }): TrainedModule => {
+    return { name, index, shape, weight: sliceRows(weight.tensor, first, shape.out) };
+  });
+  const trained = new TrainedTheta(gpu, {
+    modules,
+    coefficients,
+    gradient,
+    key: thetaKey(SEED),
+    dropout: rate > 0,
+    plans: [plan],
+    staging,
+  });
+  const run = new Run(gpu, staging);
+  const tape = new Tape(run);
+  trained.prepare(run);
+  const wanted = new Float64Array(BASES);
+  for (const [microBatch, tokens] of TOKENS.entries()) {
+    const [x, dy] = [numbers(tokens * IN), numbers(tokens * OUT)];
+    const batch = { tokens, x, dy, bias: numbers(OUT), residual: numbers(tokens * OUT) };
+    const masks = rate === 0 ? undefined : (module: number) => maskOf(rate, microBatch, module);
+    const want = reference(weight.values, alpha, batch, (index, t, i) =>
+      masks === undefined ? 1 : dropoutFactor(masks(index), t, i),
+    );
+    want.dAlpha.forEach((value, i) => (wanted[i] = (wanted[i] ?? 0) + value));
+    const operands = {
+      x: placed(gpu, [tokens, IN], x),
+      bias: placed(gpu, [1, OUT], batch.bias),
+      residual: placed(gpu, [tokens, OUT], batch.residual),
+    };
+    const dx = placed(gpu, [tokens, IN], new Float32Array(tokens * IN));
+    const seed = placed(gpu, [tokens, OUT], dy);
+    tape.watch(operands.x, dx);
+    const y = trained.linears(masks).apply(tape, { ...operands, weight: weight.tensor });
+    tape.backward(y, seed);
+    run.keep(y);
+    await run.submit();
+    expect(error(await taken(gpu, y), want.y), "y").toBeLessThan(1e-5);
+    expect(error(await taken(gpu, dx), want.dx), "dx").toBeLessThan(1e-5);
+    for (const { buffer } of [...Object.values(operands), dx, seed, y]) gpu.memory.release(buffer);
+  }
+  trained.finish(run);
+  await run.submit();
+  const found = await taken(gpu, gradient);
+  expect(error(found, wanted), "dα").toBeLessThan(1e-5);
+  trained.release();
+  run[Symbol.dispose]();
+  for (const { buffer } of [coefficients, gradient, weight.tensor]) gpu.memory.release(buffer);
+  expect(gpu.memory.liveBytes).toBe(live);
+  return found;
+}
+
+describe("y and all gradients equal the f64 reference, over two micro-batches", () => {
+  const plans = Object.entries(PLANS);
+  test.each(plans)("%s", async (_, plan) => void (await train({ plan })));
+  test.each(plans)("%s, dropout", async (_, plan) => void (await train({ plan, rate: 0.3 })));
+  test.each(plans)("%s, workgroup staging", async (_, plan) => {
+    await train({ plan, staging: { kind: "workgroup" }, dtype: "F32" });
+  });
+});
+
+test("W' above the binding limit is formed and multiplied with in blocks", async () => {
+  const input = 32;
+  const out = Math.floor(gpu.limits.maxStorageBufferBindingSize / input / 4) + 1000;
+  const live = gpu.memory.liveBytes;
+  // New buffers are zero, but the first rows of W are not.
+  const values = numbers(8 * input);
+  const weight = tensorIn(gpu.memory.allocate("W", out * input * 2), [out, input], "BF16");
+  upload(gpu, weight.buffer, Uint16Array.from(values, f32ToBf16));
+  const alpha = [0.5, -0.25];
+  const [coefficients, gradient] = [placed(gpu, [1, 2], alpha), placed(gpu, [1, 2], [0, 0])];
+  const shape = { out, in: input, offset: 2 ** 32 - 32, scale: 1 };
+  const modules = [{ name: "wide", weight, shape, index: 0 }];
+  const plans = [{ kept: true, summed: false }];
+  const trained = new TrainedTheta(gpu, {
+    modules,
+    coefficients,
+    gradient,
+    key: thetaKey(SEED),
+    dropout: false,
+    plans,
+  });
+  const x = numbers(input);
+  const onGpu: Tensor = placed(gpu, [1, input], x);
+  const run = new Run(gpu);
+  trained.prepare(run);
+  const inputs = { x: onGpu, weight, bias: undefined, residual: undefined };
+  const y = run.keep(trained.linears(undefined).apply(run, inputs));
+  await run.submit();
+  const found = await taken(gpu, y);
+  const rows = [0, 7, 8, 99_999, Math.floor(out / 2), out - 1001, out - 1000, out - 1];
+  const wanted = rows.map((row) =>
+    x.reduce((sum, value, i) => {
+      const w = row < 8 ? bf16ToF32(f32ToBf16(values[row * input + i] ?? 0)) : 0;
+      const at = BigInt(shape.offset + row * input + i);
+      return sum + value * (w + alpha.reduce((all, one, basis) => all + one * theta(SEED, basis, at), 0));
+    }, 0),
+  );
+  const ours = rows.map((row) => found[row] ?? NaN);
+  expect(error(ours, wanted)).toBeLessThan(1e-5);
+  trained.release();
+  run[Symbol.dispose]();
+  for (const { buffer } of [weight, coefficients, gradient, onGpu, y]) gpu.memory.release(buffer);
+  expect(gpu.memory.liveBytes).toBe(live);
+}, 60_000);
