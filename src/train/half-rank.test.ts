@@ -21,14 +21,14 @@ test.each(["merged", "factored"] as const)("half-rank, %s: trained, resumed, mer
   // m = 64 and r = 8: four bases of eight, in ten modules.
   expect(result.trainableParameters).toBe(10 * 4 * (8 + 64));
   expect(result.validLoss ?? NaN).toBeLessThan((recording.metrics[0] as { valid_loss: number }).valid_loss);
-  const stop = new AbortController();
-  const stopping = new Recording();
-  stopping.onStep = (step) => void (step === 2 && stop.abort());
-  await runs.train(`${compute}-parts`, settings, stopping, stop.signal);
-  await runs.train(`${compute}-parts`, settings);
-  expect(await outcomeOf(runs.folder.at(`${compute}-parts`))).toEqual(
-    await outcomeOf(runs.folder.at(`${compute}-whole`)),
-  );
+  if (compute === "merged") {
+    const stop = new AbortController();
+    const stopping = new Recording();
+    stopping.onStep = (step) => void (step === 2 && stop.abort());
+    await runs.train("parts", settings, stopping, stop.signal);
+    await runs.train("parts", settings);
+    expect(await outcomeOf(runs.folder.at("parts"))).toEqual(await outcomeOf(runs.folder.at("merged-whole")));
+  }
 
   const path = runs.folder.at(`${compute}-whole`, "adapter");
   {
