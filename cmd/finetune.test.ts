@@ -252,6 +252,16 @@ test("--profile tells where the time went", async () => {
   expect(profile[0]).toEqual({ kernel: expect.any(String), calls: expect.any(Number), seconds: expect.any(Number) });
 }, 60_000);
 
+test("the embedded run takes a method's own learning rate where that is larger, and its rank by the model", async () => {
+  const args = ["--method", "vera", "--steps", "1", "--d-initial", "0.2", "--out", "embedded-run"];
+  const { status, stderr } = await finetune(...args);
+  expect([status, stderr]).toEqual([0, expect.stringContaining("step 1")]);
+  expect(await Bun.file(join(folder, "embedded-run", "run.json")).json()).toMatchObject({
+    learning_rate: 1e-2,
+    adapter: { rank: 128, d_initial: 0.2, generator: "torch-mt19937-f32" },
+  });
+}, 60_000);
+
 test("who names the embedded model without data is told how it learns from its own", async () => {
   const { status, stderr } = await finetune("embedded", "--out", "refused");
   expect([status, stderr]).toEqual([2, expect.stringContaining("without MODEL the embedded model learns")]);
