@@ -231,6 +231,7 @@ const REFUSED: readonly (readonly [args: readonly string[], status: number, mess
   [["--data", "data.jsonl", "--basis-seed", "18446744073709551616"], 2, "not a whole number of 64 bits"],
   [["--data", "data.jsonl", "--method", "none"], 2, `--method: "none" is not one of randlora, `],
   [["--data", "data.jsonl", "--variant", "none"], 2, `--variant: "none" is not one of peft, paper`],
+  [["--data", "data.jsonl", "--method", "vera", "--alpha", "3"], 2, "--alpha has no meaning with --method vera"],
   [["--data", "data.jsonl", "--dora"], 2, "unknown option '--dora'"],
   [["--data", "data.jsonl", "--lora-rank", "8"], 2, "--lora-rank has no meaning with --method randlora"],
   [["--data", "data.jsonl", "--quantize", "q8"], 2, "unknown option '--quantize'"],
@@ -250,6 +251,16 @@ test("--profile tells where the time went", async () => {
   const { profile } = JSON.parse(stdout);
   expect(profile.length).toBeGreaterThan(3);
   expect(profile[0]).toEqual({ kernel: expect.any(String), calls: expect.any(Number), seconds: expect.any(Number) });
+}, 60_000);
+
+test("the embedded run takes a method's own learning rate where that is larger, and its rank by the model", async () => {
+  const args = ["--method", "vera", "--steps", "1", "--d-initial", "0.2", "--out", "embedded-run"];
+  const { status, stderr } = await finetune(...args);
+  expect([status, stderr]).toEqual([0, expect.stringContaining("step 1")]);
+  expect(await Bun.file(join(folder, "embedded-run", "run.json")).json()).toMatchObject({
+    learning_rate: 1e-2,
+    adapter: { rank: 128, d_initial: 0.2, generator: "torch-mt19937-f32" },
+  });
 }, 60_000);
 
 test("who names the embedded model without data is told how it learns from its own", async () => {

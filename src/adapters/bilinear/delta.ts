@@ -48,10 +48,11 @@ export class DeltaBases {
   readonly #gpu: Gpu;
   readonly #kernel: Kernel;
   readonly #tile: Tile;
-  readonly #a: BasisOnGpu;
   /** The kernel of `dispatches`. */
   readonly source: KernelSource;
   readonly pairing: Pairing;
+  /** A, (r, cols). */
+  readonly a: BasisOnGpu;
   /** B̂, (rows, bases · r). */
   readonly b: BasisOnGpu;
 
@@ -68,7 +69,7 @@ export class DeltaBases {
     this.source = source;
     this.#kernel = kernel;
     this.#tile = productTile(staging);
-    this.#a = bases.a;
+    this.a = bases.a;
     this.b = bases.b;
   }
 
@@ -115,7 +116,7 @@ export class DeltaBases {
   }
 
   release(): void {
-    for (const buffer of [this.#a.buffer, this.b.buffer]) this.#gpu.memory.release(buffer);
+    for (const buffer of [this.a.buffer, this.b.buffer]) this.#gpu.memory.release(buffer);
   }
 
   /** Records the dispatches for one block of rows of W. */
@@ -133,7 +134,7 @@ export class DeltaBases {
   #operands({ shape, weightIsTransposed, scale, lambda, gamma }: BoundDeltaLayer): DeltaOperands {
     const { rows, cols, terms, r, bases, tall } = shape;
     return {
-      a: this.#a,
+      a: this.a,
       b: this.b,
       lambda,
       gamma,

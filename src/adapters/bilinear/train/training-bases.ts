@@ -32,7 +32,7 @@ export class TrainingBases {
   readonly delta: DeltaBases;
   readonly pairing: Pairing;
   readonly r: number;
-  /** A (r, m) F32, true values: small, and read element by element. */
+  /** A (r, m) F32, true values: read element by element. It is widened where it is not stored so. */
   readonly a: Tensor;
   /** What a number in `rows` stands for: 1 where true values are stored. */
   readonly unit: number;
@@ -42,16 +42,14 @@ export class TrainingBases {
 
   private constructor(gpu: Gpu, bases: Bases, delta: DeltaBases, panelBytes: number) {
     const { a, b, r } = bases;
-    const values = new Float32Array(r * pitchOf(a.cols, "F32"));
-    const pitch = values.length / r;
-    for (let k = 0; k < r; k++) for (let c = 0; c < a.cols; c++) values[k * pitch + c] = readElement(a, k, c);
     this.#gpu = gpu;
     this.#b = b;
     this.#panelBytes = panelBytes;
     this.delta = delta;
     this.pairing = delta.pairing;
     this.r = r;
-    this.a = tensorIn(uploaded(gpu, "basis A, widened", values), [r, a.cols], "F32");
+    const stored = { shape: [r, a.cols], dtype: "F32", buffer: delta.a.buffer, offset: 0, pitch: a.stride } as const;
+    this.a = a.storage.kind === "f32" ? stored : widened(gpu, a);
     this.unit = unitOf(b);
   }
 
@@ -136,9 +134,16 @@ export class TrainingBases {
 
   /** Gives the GPU memory back. */
   release(): void {
-    this.#gpu.memory.release(this.a.buffer);
+    if (this.a.buffer !== this.delta.a.buffer) this.#gpu.memory.release(this.a.buffer);
     this.delta.release();
   }
+}
+
+function widened(gpu: Gpu, a: BasisMatrix): Tensor {
+  const pitch = pitchOf(a.cols, "F32");
+  const values = new Float32Array(a.rows * pitch);
+  for (let k = 0; k < a.rows; k++) for (let c = 0; c < a.cols; c++) values[k * pitch + c] = readElement(a, k, c);
+  return tensorIn(uploaded(gpu, "basis A, widened", values), [a.rows, a.cols], "F32");
 }
 
 /** Are elements codes, or not stored at all? */
