@@ -92,6 +92,7 @@ function distance({ squares, others, products, differences }: Sums): Distance {
     norm,
     otherNorm,
     relative: norm === 0 ? null : Math.sqrt(differences) / norm,
-    cosine: norm === 0 || otherNorm === 0 ? null : products / (norm * otherNorm),
+    // Rounding may lead out of what a cosine can be.
+    cosine: norm === 0 || otherNorm === 0 ? null : Math.min(1, Math.max(-1, products / (norm * otherNorm))),
   };
 }
