@@ -3,8 +3,9 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { type TestLora, writeLora } from "../src/adapters/testing/lora.ts";
+import { loraDelta, type TestLora, writeLora } from "../src/adapters/testing/lora.ts";
 import { Fixture } from "../src/hub/testing/fixture.ts";
+import { Typist } from "../src/terminal/testing/typist.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
 
 const LORA: TestLora = {
@@ -69,6 +70,68 @@ describe("an adapter", () => {
   });
 });
 
+describe("its ΔW", () => {
+  test("singular values as a table, a plot, a picture and JSON", async () => {
+    const shown = await inspect(["adapter", "--spectrum", "--svg", "plot.svg"]);
+    expect([shown.status, shown.stderr]).toEqual([0, ""]);
+    expect(shown.stdout).toMatch(/\nmodel\.layers\.0\.self_attn\.q_proj +64 × 64 .* 4 of 64\n/);
+    expect(shown.stdout).toContain("singular values of ΔW by their place: q_proj, down_proj\n");
+    expect(shown.stdout).toMatch(/[⠁-⣿]/);
+    expect(shown.stdout).not.toContain("\u001b");
+    expect(await Bun.file(join(folder, "plot.svg")).text()).toStartWith("<svg ");
+    const again = await inspect(["adapter", "--spectrum", "--svg", "plot.svg"]);
+    expect([again.status, again.stdout]).toEqual([1, ""]);
+    expect(again.stderr).toContain("plot.svg");
+    expect((await inspect(["adapter", "--spectrum", "--svg", "plot.svg", "--force", "-q"])).status).toBe(0);
+    const { spectrum } = JSON.parse((await inspect(["adapter", "--spectrum", "--json", "--layers", "4"])).stdout);
+    const wanted = loraDelta(LORA, "model.layers.4.mlp.down_proj");
+    const squares = wanted.reduce((sum, value) => sum + value * value, 0);
+    expect(spectrum).toEqual([
+      {
+        module: "model.layers.4.mlp.down_proj",
+        shape: [64, 172],
+        frobenius_norm: expect.closeTo(Math.sqrt(squares), 4),
+        effective_rank: expect.any(Number),
+        numerical_rank: 4,
+        singular_values: [expect.any(Number), expect.any(Number), expect.any(Number), expect.any(Number)],
+      },
+    ]);
+  });
+
+  test("the distance from another adapter", async () => {
+    await writeLora(join(folder, "half"), { ...LORA, alpha: 4 });
+    const shown = await inspect(["adapter", "--against", "half"]);
+    expect(shown.stdout).toContain("\nagainst half\n");
+    expect(shown.stdout).toMatch(/\nall +\S+ +\S+ +0\.5 +1\.0000\n$/);
+    const { against } = JSON.parse((await inspect(["adapter", "--against", "half", "--json"])).stdout);
+    expect(against).toMatchObject({ path: "half", relative: expect.closeTo(0.5, 6), cosine: expect.closeTo(1, 6) });
+    expect(against.modules).toHaveLength(2);
+  });
+
+  test.each([
+    [60, {}],
+    [20, { NO_COLOR: "1" }],
+  ])("on a terminal of %d columns the plot fits, in colour unless %j", async (columns, env: Record<string, string>) => {
+    const command = [process.execPath, join(import.meta.dir, "main.ts"), "inspect", "adapter", "--spectrum"];
+    const typist = new Typist(command, { columns, rows: 60, cwd: folder, env: cleanEnvironment(env) });
+    try {
+      expect(await typist.exited).toBe(0);
+      const { transcript } = typist;
+      expect(transcript).toMatch(/[⠁-⣿]/);
+      // oxlint-disable-next-line no-control-regex -- of colours
+      const hasColour = /\u001b\[3[0-9]m/.test(transcript);
+      expect(hasColour).toBe(!("NO_COLOR" in env));
+      const plot = Bun.stripANSI(transcript)
+        .split(/[\r\n]+/)
+        .filter((line) => /[│┤└]/.test(line) && !line.includes("▕"));
+      expect(plot.length).toBeGreaterThanOrEqual(15);
+      expect(Math.max(...plot.map((line) => Bun.stringWidth(line)))).toBeLessThan(columns);
+    } finally {
+      await typist.end();
+    }
+  });
+});
+
 describe("a checkpoint", () => {
   test("a folder, and the one in the program", async () => {
     const { status, stdout } = await inspect([STORIES]);
@@ -112,6 +175,11 @@ test.each<[string, readonly string[], number, string]>([
   ["a base for a checkpoint", [STORIES, "--base", STORIES], 2, "is a checkpoint, no adapter"],
   ["a base that is not there", ["adapter", "--base", "nowhere"], 1, "nowhere"],
   ["GGUF", ["x.gguf"], 1, "GGUF"],
+  ["a spectrum of a checkpoint", [STORIES, "--spectrum"], 2, "--spectrum: "],
+  ["a picture of nothing", ["adapter", "--svg", "x.svg"], 2, "--svg: of what?"],
+  ["layers of nothing", ["adapter", "--layers", "0"], 2, "--layers: of what?"],
+  ["layers that are not adapted", ["adapter", "--spectrum", "--layers", "3"], 2, "no module there"],
+  ["another adapter that is not there", ["adapter", "--against", "nowhere"], 1, "nowhere"],
 ])("%s is refused", async (_, args, status, message) => {
   await writeFile(join(folder, "x.gguf"), "GGUF");
   const found = await inspect(args);

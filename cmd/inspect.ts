@@ -1,4 +1,15 @@
-import { type Context, defineCommand, required, text } from "../src/options/command.ts";
+import type { DeltaChoice } from "../src/analysis/deltas.ts";
+import {
+  choice,
+  type Context,
+  defineCommand,
+  flag,
+  path as pathOption,
+  required,
+  text,
+} from "../src/options/command.ts";
+import { GENERATOR_NAMES } from "../src/random/names.ts";
+import type { Progress } from "../src/terminal/progress.ts";
 
 /** `randlora inspect PATH`. */
 export const command = defineCommand({
@@ -16,6 +27,16 @@ export const command = defineCommand({
       help: "the model that the adapter is for",
       defaultText: "the one that it names, where that is on this machine",
     }),
+    spectrum: flag({ topic: "ΔW", help: "show the singular values and the rank of each ΔW" }),
+    svg: pathOption({ value: "FILE", topic: "ΔW", help: "write the singular values as a picture, too" }),
+    force: flag({ topic: "ΔW", help: "replace an existing picture" }),
+    against: text({ value: "OTHER", topic: "ΔW", help: "how far this other adapter is, by module and in all" }),
+    layers: text({ value: "0-11,20", topic: "ΔW", help: "look at these layers only" }),
+    generator: choice(GENERATOR_NAMES, {
+      value: "NAME",
+      topic: "ΔW",
+      help: "what drew the bases, where the adapter does not say",
+    }),
   },
   async run({ path: given }, options, context) {
     const { RandloraError } = await import("../src/errors.ts");
@@ -23,8 +44,10 @@ export const command = defineCommand({
     const { kind, path } = await findKind(await placeOf(given, context));
     const page = await import("../src/report/inspect.ts");
     if (kind === "checkpoint") {
-      if (options.base !== undefined) {
-        throw new RandloraError("usage", `--base: ${given} is a checkpoint, no adapter`, "leave --base out");
+      const foreign = Object.entries(options).find(([, value]) => value !== undefined && value !== false);
+      if (foreign !== undefined) {
+        const name = `--${foreign[0]}`;
+        throw new RandloraError("usage", `${name}: ${given} is a checkpoint, no adapter`, `leave ${name} out`);
       }
       const { inspectCheckpoint } = await import("../src/analysis/inspect-checkpoint.ts");
       const report = await inspectCheckpoint(path);
@@ -34,16 +57,115 @@ export const command = defineCommand({
     const { inspectAdapter } = await import("../src/analysis/inspect-adapter.ts");
     const { openBase, openNamedBase } = await import("../src/analysis/open-base.ts");
     const { localPath } = await import("../src/options/places.ts");
-    const { base } = options;
+    const { base, spectrum, svg, against } = options;
+    if (!spectrum && against === undefined && (svg ?? options.layers ?? options.generator) !== undefined) {
+      const idle = svg !== undefined ? "--svg" : options.layers !== undefined ? "--layers" : "--generator";
+      throw new RandloraError("usage", `${idle}: of what?`, "give --spectrum or --against OTHER as well");
+    }
+    if (svg !== undefined && !spectrum) throw new RandloraError("usage", "--svg: of what?", "give --spectrum as well");
     const report = await inspectAdapter(path, async (named) => {
       return base === undefined
         ? await openNamedBase(path, named)
         : await openBase(await localPath(base, "model", context), base);
     });
     for (const { message } of report.problems) context.log.warn(message);
-    context.result(page.adapterJson(report), () => page.adapterText(report, context));
+    if (!spectrum && against === undefined) {
+      context.result(page.adapterJson(report), () => page.adapterText(report, context));
+      return;
+    }
+    const { parseLayers } = await import("./finetune-settings.ts");
+    const { openBase: open } = await import("../src/analysis/open-base.ts");
+    const deltas = await import("../src/report/spectrum.ts");
+    await using resources = new AsyncDisposableStack();
+    // Before the work: that it cannot be written is found out first.
+    const picture = svg === undefined ? undefined : resources.use(await beginPicture(svg, options.force));
+    const found = await lookAtDeltas(path, options, context, {
+      generator: options.generator,
+      layers: options.layers === undefined ? [] : parseLayers(options.layers),
+      base: base === undefined ? undefined : async () => await open(await localPath(base, "model", context), base),
+    });
+    const { spectra, distance } = found;
+    if (picture !== undefined && spectra !== undefined) {
+      const { writeFile } = await import("node:fs/promises");
+      const { spectrumSvg } = await import("../src/report/spectrum-svg.ts");
+      const { naming } = await import("../src/files/failure.ts");
+      const drawn = spectrumSvg(spectra, `singular values of ΔW: ${given}`);
+      await naming(picture.partPath, "write", writeFile(picture.partPath, drawn));
+      await picture.commit();
+    }
+    const json = {
+      ...page.adapterJson(report),
+      ...(spectra && { spectrum: deltas.spectrumJson(spectra) }),
+      ...(distance && { against: deltas.distanceJson(distance, against ?? "") }),
+    };
+    context.result(json, () => {
+      const parts = [
+        page.adapterText(report, context),
+        spectra === undefined ? "" : deltas.spectrumText(spectra, context),
+        distance === undefined ? "" : deltas.distanceText(distance, against ?? "", context),
+      ];
+      return parts.join("");
+    });
   },
 });
+
+async function beginPicture(path: string, force: boolean) {
+  const { Publication } = await import("../src/files/publish.ts");
+  return await Publication.begin(path, { kind: "file", force, inputs: [] });
+}
+
+/** The singular values of each ΔW, and its distance from another adapter's: what was asked for. */
+async function lookAtDeltas(
+  path: string,
+  { spectrum, against }: { readonly spectrum: boolean; readonly against: string | undefined },
+  context: Context,
+  chosen: DeltaChoice,
+) {
+  const { openDeltas, openPair } = await import("../src/analysis/deltas.ts");
+  const { spectra: spectraOf, spectrumWork } = await import("../src/analysis/spectrum.ts");
+  const { compareDeltas } = await import("../src/analysis/distance.ts");
+  const { localPath } = await import("../src/options/places.ts");
+  const { Gpu } = await import("../src/gpu/gpu.ts");
+  const { gpu: choice, profile, signal } = context;
+  const other = against === undefined ? undefined : await localPath(against, "adapter", context);
+  const gpu = await Gpu.open({ choice, profile });
+  let bar: Progress | undefined;
+  try {
+    await using resources = new AsyncDisposableStack();
+    const [one, second] =
+      other === undefined
+        ? [await openDeltas(gpu, path, chosen, signal), undefined]
+        : await openPair(gpu, [path, other], chosen, signal);
+    resources.use(one);
+    if (second !== undefined) resources.use(second);
+    for (const note of new Set([one, ...(second ? [second] : [])].flatMap(({ plan }) => plan.notes)))
+      context.log.warn(note);
+    let spectra;
+    if (spectrum) {
+      // So many operations tell how long it will take; modules are too different.
+      const GIGA = 1e9;
+      bar = context.progress({ title: "singular values", items: spectrumWork(one) / GIGA, unit: "Gflop" });
+      const showing = bar;
+      const observer = {
+        module: (name: string) => showing.label(name),
+        work: (operations: number) => showing.add({ items: operations / GIGA }),
+      };
+      spectra = await spectraOf(one, observer, signal);
+      bar.close();
+    }
+    if (second === undefined) return { spectra, distance: undefined };
+    bar = context.progress({ title: "comparing", items: one.chosen.length, unit: "modules" });
+    const showing = bar;
+    const onModule = (name: string) => {
+      showing.label(name);
+      showing.add({ items: 1 });
+    };
+    return { spectra, distance: await compareDeltas(one, second, onModule, signal) };
+  } finally {
+    bar?.close();
+    gpu.close();
+  }
+}
 
 /** PATH on this machine. Of a model on the Hub that is not in the cache config.json is fetched, and no weights. */
 async function placeOf(path: string, context: Context): Promise<string> {

@@ -40,6 +40,12 @@ export interface MethodDefinition<Own extends object = object> extends TrainedMe
    */
   plan(adapter: Adapter, base: BaseModel, options: PlanOptions): AdapterPlan;
   /**
+   * Fits an adapter to a base of which nothing is known, for a look at its ΔW; left out where its tensors do not give the
+   * shapes of all W, or ΔW depends on W.
+   * @throws RandloraError `adapter`, `format`
+   */
+  planAlone?(adapter: Adapter): AdapterPlan;
+  /**
    * What is written of an adapter in another format, or the same.
    * @throws RandloraError `adapter` when something would be lost, `usage` for a wish that the method has no meaning for
    */

@@ -1,6 +1,7 @@
 import { scaleLinear } from "d3-scale";
 import { line } from "d3-shape";
 import { axesOf, type LossCurve, type LossPoint } from "./loss-curve.ts";
+import { escape, label, round } from "./svg.ts";
 
 const WIDTH = 760;
 const HEIGHT = 420;
@@ -70,24 +71,4 @@ function legend(curve: LossCurve, best: LossPoint | undefined): string[] {
       label(start + 24, 40, "start", text),
     ];
   });
-}
-
-function label(x: number, y: number, anchor: "start" | "middle" | "end", text: string, more = ""): string {
-  return `<text x="${round(x)}" y="${round(y)}" text-anchor="${anchor}"${more === "" ? "" : ` ${more}`}>${escape(text)}</text>`;
-}
-
-function round(value: number): number {
-  return Math.round(value * 10) / 10;
-}
-
-/** Text in XML: markup characters become entities; control characters have no place in XML 1.0. */
-function escape(text: string): string {
-  const entities: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
-  return (
-    text
-      .toWellFormed()
-      // oxlint-disable-next-line no-control-regex -- control characters are what this removes
-      .replaceAll(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, "")
-      .replaceAll(/[&<>"]/g, (character) => entities[character] ?? "")
-  );
 }

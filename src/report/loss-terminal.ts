@@ -1,12 +1,8 @@
 import { scaleLinear } from "d3-scale";
 import { axesOf, type LossCurve, type LossPoint } from "./loss-curve.ts";
 import type { Style } from "../terminal/style.ts";
+import { Canvas, columnLabels } from "./canvas.ts";
 
-/** Dots of a braille character, column by column, top to bottom: bits of the code point behind U+2800. */
-const DOTS = [
-  [0x01, 0x02, 0x04, 0x40],
-  [0x08, 0x10, 0x20, 0x80],
-] as const;
 const ROWS = 12;
 const MOST_COLUMNS = 100;
 /** Columns where there is no terminal to ask. */
@@ -41,7 +37,7 @@ export function lossPlot(curve: LossCurve, columns: number, style: Style): strin
     const drawn = Array.from({ length: width }, (__, column) => marks.get(cell(column, row)) ?? canvas.at(column, row));
     return `${style.dim(`${label.padStart(margin - 2)} ${label === "" ? "│" : "┤"}`)}${drawn.join("").trimEnd()}`;
   });
-  const steps = stepLabels(
+  const steps = columnLabels(
     axes.x.ticks.map((tick) => [Math.round(x(tick)) >> 1, axes.x.format(tick)]),
     width,
   );
@@ -52,44 +48,4 @@ export function lossPlot(curve: LossCurve, columns: number, style: Style): strin
 
 function cell(column: number, row: number): string {
   return `${column},${row}`;
-}
-
-/** Labels below their columns; one that would touch the one before it is left out. */
-function stepLabels(labels: readonly (readonly [column: number, text: string])[], width: number): string {
-  let line = "";
-  for (const [column, text] of labels) {
-    const start = Math.min(Math.max(0, column - (text.length >> 1)), width - text.length);
-    if (line !== "" && start <= line.length) continue;
-    line = line.padEnd(start) + text;
-  }
-  return line;
-}
-
-/** A drawing in braille dots. */
-class Canvas {
-  readonly #columns: number;
-  readonly #cells: Uint8Array;
-
-  constructor(columns: number, rows: number) {
-    this.#columns = columns;
-    this.#cells = new Uint8Array(columns * rows);
-  }
-
-  /** Sets the dots between two points, ends included. */
-  line([x, y]: readonly [number, number], [endX, endY]: readonly [number, number]): void {
-    const steps = Math.max(Math.abs(endX - x), Math.abs(endY - y), 1);
-    for (let i = 0; i <= steps; i++) {
-      this.#set(Math.round(x + ((endX - x) * i) / steps), Math.round(y + ((endY - y) * i) / steps));
-    }
-  }
-
-  at(column: number, row: number): string {
-    const dots = this.#cells[row * this.#columns + column] ?? 0;
-    return dots === 0 ? " " : String.fromCodePoint(0x2800 + dots);
-  }
-
-  #set(x: number, y: number): void {
-    const at = (y >> 2) * this.#columns + (x >> 1);
-    this.#cells[at] = (this.#cells[at] ?? 0) | (DOTS[x & 1]?.[y & 3] ?? 0);
-  }
 }

@@ -1,5 +1,6 @@
 import { oneLine } from "../../files/failure.ts";
 import type { MethodDefinition } from "../method.ts";
+import { planLoraAlone } from "./alone.ts";
 import { parseLoraConfig } from "./config.ts";
 import { convertLora } from "./convert.ts";
 import { loraAdapterPlan } from "./deltas.ts";
@@ -19,6 +20,7 @@ export const lora: MethodDefinition<LoraSettings> = {
     const unused = `${oneLine(adapter.path)} is a LoRA, which has no random bases: --generator has no effect`;
     return loraAdapterPlan(planLora(adapter, base), generator === undefined || amongOthers ? [] : [unused]);
   },
+  planAlone: planLoraAlone,
   convert: convertLora,
   training: loraTraining,
 };
