@@ -137,7 +137,12 @@ function compareTable(record: ComparisonRecord, columns: number, style: Style): 
         markHead: style.dim,
       },
     );
-  const width = () => Math.max(...layout(Infinity).split("\n").map((line) => Bun.stringWidth(line)));
+  const width = () =>
+    Math.max(
+      ...layout(Infinity)
+        .split("\n")
+        .map((line) => Bun.stringWidth(line)),
+    );
   while (width() > columns) {
     const most = Math.max(...shown.map(({ spare }) => spare));
     if (most === 0) break;

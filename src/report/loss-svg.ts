@@ -34,11 +34,6 @@ export function lossSvg(curve: LossCurve, title: string): string {
       (point) =>
         `<circle cx="${round(x(point.step))}" cy="${round(y(point.loss))}" r="${point === best ? 5 : 3}" fill="${VALID}"><title>step ${point.step}: ${point.loss.toFixed(4)}</title></circle>`,
     );
-    return [
-      draw(curve.train, TRAIN, 1, 0.3),
-      draw(curve.smooth, TRAIN, 2, 1),
-      draw(curve.valid, VALID, 2, 1),
-      ...dots,
-    ];
+    return [draw(curve.train, TRAIN, 1, 0.3), draw(curve.smooth, TRAIN, 2, 1), draw(curve.valid, VALID, 2, 1), ...dots];
   });
 }
