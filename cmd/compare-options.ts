@@ -11,18 +11,18 @@ const {
   learningRate: _learningRate,
   ...ofRuns
 } = FINETUNE_OPTIONS;
-const { data, valid, validSplit, maxLength, packing, noShuffle, trainOnPrompt } = ofRuns;
-const { dropout, targets, layers, dtype } = ofRuns;
-const { steps, epochs, batchSize, gradAccum, schedule, warmup, weightDecay, betas, eps, gradClip, seed } = ofRuns;
-const { checkpointActivations, evalEvery, saveEvery, keep, earlyStop } = ofRuns;
-
 /** Options of `randlora finetune` that all runs of a comparison share. */
-const OF_ALL = {
-  ...{ data, valid, validSplit, maxLength, packing, noShuffle, trainOnPrompt },
-  ...{ dropout, targets, layers, dtype },
-  ...{ steps, epochs, batchSize, gradAccum, schedule, warmup, weightDecay, betas, eps, gradClip, seed },
-  ...{ checkpointActivations, evalEvery, saveEvery, keep, earlyStop },
-} as const;
+const OF_ALL = pick(ofRuns, [
+  ...(["data", "valid", "validSplit", "maxLength", "packing", "noShuffle", "trainOnPrompt"] as const),
+  ...(["dropout", "targets", "layers", "dtype"] as const),
+  ...(["steps", "epochs", "batchSize", "gradAccum", "schedule", "warmup", "weightDecay", "betas", "eps"] as const),
+  ...(["gradClip", "seed", "checkpointActivations", "evalEvery", "saveEvery", "keep", "earlyStop"] as const),
+]);
+
+function pick<T extends object, K extends keyof T>(from: T, keys: readonly K[]): Pick<T, K> {
+  // Each of the keys, and no other.
+  return Object.fromEntries(keys.map((key) => [key, from[key]])) as Pick<T, K>;
+}
 
 /** The options of `randlora compare`. */
 export const COMPARE_OPTIONS = {
@@ -65,10 +65,7 @@ export const COMPARE_OPTIONS = {
 /** What was given on the command line, in the environment or in a file. */
 export type CompareOptions = { readonly [K in keyof typeof COMPARE_OPTIONS]: ValueOf<(typeof COMPARE_OPTIONS)[K]> };
 
-/** Options that say how one method works: the flags that may follow its name. */
+/** The other options of a run: the flags that may follow a method's name. */
 export const METHOD_FLAGS: Readonly<Record<string, Option<unknown>>> = Object.fromEntries(
-  Object.entries(ofRuns).filter(([key, { topic }]) => topic === FINETUNE_OPTIONS.method.topic && !(key in OF_ALL)),
+  Object.entries(ofRuns).filter(([key]) => !(key in OF_ALL)),
 );
-
-/** Options of `randlora finetune` that a comparison has not, or has another meaning for. */
-export const NOT_COMPARED = ["method", "out", "resume", "dryRun", "initAdapter", "learningRate"] as const;

@@ -138,7 +138,7 @@ function refuseOther(path: string, found: TrainSettings, planned: TrainSettings)
 function resultOf(
   { contender, settings }: PlannedRun,
   metrics: readonly Metrics[],
-  result: Pick<TrainResult, "trainableParameters" | "peakGpuBytes"> | undefined,
+  result: Pick<TrainResult, "trainableParameters" | "estimatedGpuBytes"> | undefined,
   error: string | null,
 ): RunResult {
   const { label: method, budget }: Contender = contender;
@@ -151,7 +151,8 @@ function resultOf(
     seed: settings.seed,
     parameters: result?.trainableParameters ?? null,
     ...losses,
-    peak_bytes: result?.peakGpuBytes ?? null,
+    // Not what was measured: that differs by some bytes with the moments of reads, and where a run was resumed.
+    peak_bytes: result?.estimatedGpuBytes ?? null,
     error,
   };
 }

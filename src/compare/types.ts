@@ -59,7 +59,7 @@ export interface RunResult {
   readonly accuracy: number | null;
   /** Of all training steps together, without loading, evaluations and saves. */
   readonly seconds: number;
-  /** Live GPU buffer bytes at most. */
+  /** Live GPU buffer bytes at most, as a step and an evaluation recorded beforehand count them. */
   readonly peak_bytes: number | null;
   /** Why there is no loss: what diverged. */
   readonly error: string | null;
