@@ -94,7 +94,11 @@ describe("--like", () => {
     });
   });
 
-  test.each(["lora", ":4", "lora:", "lora:0", "lora:-1", "lora:1e3", "lora:4.5", "lora:99999999999999999999"])(
+  test("a method alone", () => {
+    expect(readLike("lora")).toMatchObject({ wish: { label: "lora" }, size: undefined });
+  });
+
+  test.each(["lora:", "lora:0", "lora:-1", "lora:1e3", "lora:4.5", "lora:4:4", "lora:9999999999"])(
     "%s is refused",
     async (text) => {
       expect((await refusalOf(() => readLike(text))).message).toBe(
@@ -102,4 +106,8 @@ describe("--like", () => {
       );
     },
   );
+
+  test("of no method is refused", async () => {
+    expect((await refusalOf(() => readLike(":4"))).message).toBe('--like: "" is no method');
+  });
 });

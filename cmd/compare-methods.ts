@@ -41,15 +41,15 @@ export function readWishes({ methods, learningRate }: Pick<CompareOptions, "meth
   return specs.map((spec) => ({ ...spec, learningRate: rates.get(spec.label) }));
 }
 
-/** `METHOD:RANK`. @throws {RandloraError} `usage` */
+/** `METHOD:RANK`, or a method alone: at its usual size. @throws {RandloraError} `usage` */
 export function readLike(text: string): LikeWish {
-  const at = text.lastIndexOf(":");
-  const size = Number(text.slice(at + 1));
-  if (at < 1 || !/^[0-9]+$/.test(text.slice(at + 1)) || !Number.isSafeInteger(size) || size < 1) {
+  const [name = "", size, ...rest] = text.split(":");
+  if (rest.length > 0 || (size !== undefined && !/^[1-9]\d{0,8}$/.test(size))) {
     const cause = `--like ${text}: not a method, a colon and its rank`;
     throw new RandloraError("usage", cause, `write ${METHOD_NAMES[0]}:8`);
   }
-  return { wish: { ...readMethod(text.slice(0, at), "--like"), learningRate: undefined }, size };
+  const wish = { ...readMethod(name, "--like"), learningRate: undefined };
+  return { wish, size: size === undefined ? undefined : Number(size) };
 }
 
 /** `METHOD+FLAG+FLAG=VALUE`. */

@@ -42,7 +42,7 @@ export const COMPARE_OPTIONS = {
       defaultText: "what the first method trains at its usual size",
     }),
   ),
-  like: text({ value: "METHOD:RANK", topic: "Comparison", help: "or as many as this method at this rank" }),
+  like: text({ value: "METHOD[:RANK]", topic: "Comparison", help: "or as many as this method at this rank" }),
   seeds: integer({
     topic: "Comparison",
     help: "runs of each method, each with another seed",

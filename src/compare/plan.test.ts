@@ -27,7 +27,7 @@ function plan(more: Partial<ComparisonWish> = {}) {
     wishes: [wish("lora")],
     budgets: [2000],
     seeds: 2,
-    rateOfUsual: 1,
+    leastRate: 0,
     common: { model: STORIES, data: "data.jsonl", targets: ["q_proj"] },
     facts: { modelType: "llama", contextLength: 512 },
     base,
@@ -67,7 +67,7 @@ describe("sizes", () => {
   });
 
   test("of a method are the same whatever else is compared, and learning rates the usual ones", () => {
-    const { contenders } = plan({ wishes: [wish("lora"), wish("randlora", {}, 0.5)], rateOfUsual: 10 });
+    const { contenders } = plan({ wishes: [wish("lora"), wish("randlora", {}, 0.5)], leastRate: 1e-3 });
     expect(contenders.map(({ settings }) => settings.learningRate)).toEqual([1e-3, 0.5]);
   });
 

@@ -29,10 +29,10 @@ export interface ComparisonWish {
   readonly base: BaseModel;
 }
 
-/** The budget is what a method trains at this size. */
+/** The budget is what a method trains at this size; undefined: at its usual one. */
 export interface LikeWish {
   readonly wish: Wish;
-  readonly size: number;
+  readonly size: number | undefined;
 }
 
 /**
@@ -65,7 +65,7 @@ export function planComparison(asked: ComparisonWish): Comparison {
 
 /** As `--like` has it. */
 export function likeText({ wish, size }: LikeWish): string {
-  return `${wish.label}:${size}`;
+  return size === undefined ? wish.label : `${wish.label}:${size}`;
 }
 
 /** Every run, the first seed of all methods first: a comparison that is stopped has about as many runs of each. */
@@ -164,7 +164,7 @@ function budgetsOf(asked: ComparisonWish): readonly number[] {
   const usual = flatSettings(settingsOf(asked, wish, {}));
   const size = like?.size ?? Number(Object.entries(usual).find(([key]) => key === capacity.setting)?.[1]);
   const most = capacity.most(modules);
-  if (like !== undefined && size > most) {
+  if (like?.size !== undefined && size > most) {
     const cause = `--like ${likeText(like)}: its largest ${capacity.setting} for these modules is ${most}`;
     throw new RandloraError("usage", cause, `give at most ${most}`);
   }
