@@ -161,6 +161,10 @@ describe("plots", () => {
     expect(lines.filter((line) => line.endsWith("A") || line.endsWith("B"))).toHaveLength(2);
     expect(lines.at(-2)).toBe("A lora   B randlora+sparse");
     expect(curvesPlot([], 60, PLAIN)).toBe("");
+    // Those that end at one place stand side by side.
+    const [first] = curves;
+    const same = curvesPlot(first === undefined ? [] : [first, { ...first, name: "other" }], 60, PLAIN).split("\n");
+    expect(same.filter((line) => line.endsWith("BA"))).toHaveLength(1);
   });
 
   test("the pictures are XML, with a band and a curve a method, and a point with its deviation", () => {

@@ -39,12 +39,14 @@ export function terminalChart({ title, axes, curves, marks }: TerminalChart, col
   for (const [curve, { points }] of curves.entries()) {
     for (const [i, point] of points.entries()) canvas.line(place(points[i - 1] ?? point), place(point), curve);
   }
-  const placed = new Map(
-    marks.map(({ at, text }) => {
-      const [column, row] = place(at);
-      return [cell(column >> 1, row >> 2), text];
-    }),
-  );
+  const placed = new Map<string, string>();
+  for (const { at, text } of marks) {
+    let [column, row] = place(at);
+    [column, row] = [column >> 1, row >> 2];
+    // Curves may end at the same place: one mark is put before the other.
+    while (column > 0 && (placed.get(cell(column, row)) ?? text) !== text) column -= 1;
+    placed.set(cell(column, row), text);
+  }
   const drawn = (column: number, row: number): string => {
     const mark = placed.get(cell(column, row));
     if (mark !== undefined) return mark;
