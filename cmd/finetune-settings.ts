@@ -6,6 +6,7 @@ import { isCommit, parseHubName, parseRepository } from "../src/hub/name.ts";
 import { EMBEDDED } from "../src/models/embedded-name.ts";
 import type { ModelLocation } from "../src/models/locate.ts";
 import type { Context } from "../src/options/command.ts";
+import type { ModelFacts } from "../src/train/resolve-settings.ts";
 import type { FlatSettings, TrainSettings } from "../src/train/settings.ts";
 import type { FinetuneOptions } from "./finetune-options.ts";
 
@@ -57,14 +58,18 @@ export function askedSettings(model: string | undefined, options: FinetuneOption
 
 /**
  * What is trained where neither a model nor data are named: the model that this program carries, on the data that it
- * carries. Steps are larger, and the default method's parameters more, than the defaults for models a thousand times as large.
- * @param usualRate the method's learning rate: one that is larger stays
+ * carries.
  */
+export const EMBEDDED_RUN = { model: EMBEDDED, data: EMBEDDED, targets: "all-linear" } as const;
+/** Its least learning rate: the usual ones are for models a thousand times as large. A method's larger one stays. */
+export const EMBEDDED_RATE = 1e-3;
+
+/** The default method has more parameters than by default, too. @param usualRate the method's learning rate */
 function embeddedRun(flags: Partial<FlatSettings>, usualRate: number): Partial<FlatSettings> {
-  const run = { model: EMBEDDED, data: EMBEDDED, learningRate: Math.max(1e-3, usualRate) };
-  const adapter = { targets: "all-linear", rank: 8 };
+  const { targets, ...run } = EMBEDDED_RUN;
   const isDefault = flags.method === undefined || flags.method === METHOD_NAMES[0];
-  return { ...run, ...(isDefault && flags.initAdapter === undefined ? adapter : {}), ...flags };
+  const adapter = isDefault && flags.initAdapter === undefined ? { targets, rank: 8 } : {};
+  return { ...run, learningRate: Math.max(EMBEDDED_RATE, usualRate), ...adapter, ...flags };
 }
 
 /**
@@ -73,16 +78,36 @@ function embeddedRun(flags: Partial<FlatSettings>, usualRate: number): Partial<F
  * @throws {RandloraError} `usage` where MODEL or data are missing, and as `resolveSettings`; what finding the model throws
  */
 export async function newSettings(flags: Partial<FlatSettings>, context: Context): Promise<TrainSettings> {
-  const { loadConfig, SUPPORTED_TYPES } = await import("../src/models/architectures/index.ts");
-  const { readConfig } = await import("../src/models/config-file.ts");
-  const { strftime } = await import("../src/text/template/strftime.ts");
   const { resolveSettings } = await import("../src/train/resolve-settings.ts");
   const { initialSettings } = await import("../src/train/init-adapter.ts");
   const { methodNamed } = await import("../src/adapters/methods.ts");
   const { readShapes } = await import("../src/train/module-shapes.ts");
   const { localPath } = await import("../src/options/places.ts");
   const isEmbedded = flags.model === undefined && flags.data === undefined;
-  const { model, data } = isEmbedded ? { model: EMBEDDED, data: EMBEDDED } : flags;
+  const { location, named, facts } = await lookUp(isEmbedded ? EMBEDDED_RUN : flags, context);
+  const adapter = flags.initAdapter && (await localPath(flags.initAdapter, "adapter", context));
+  const init = adapter ? await initialSettings(adapter, flags) : undefined;
+  const { training } = methodNamed(flags.method ?? init?.method ?? METHOD_NAMES[0]);
+  const usual = training.result === "adapter" ? training.usual : undefined;
+  const asked = isEmbedded ? embeddedRun(flags, usual?.learningRate ?? 0) : flags;
+  const shapes = usual?.rankFits && (asked.rank ?? init?.rank) === undefined ? await readShapes(location) : undefined;
+  const initCommit = asked.initAdapter && adapter ? commitOf(asked.initAdapter, adapter) : null;
+  return resolveSettings({ ...asked, ...named, initCommit }, { ...facts, shapes, init });
+}
+
+/** What the model and the clock say of a new run. */
+export interface LookedUp {
+  readonly location: ModelLocation;
+  /** What is to be trained, as the run records it. */
+  readonly named: Pick<FlatSettings, "model" | "data" | "commit" | "date">;
+  readonly facts: Pick<ModelFacts, "modelType" | "contextLength">;
+}
+
+/** Finds the model. @throws {RandloraError} `usage` where MODEL or data are missing; what finding the model throws */
+export async function lookUp({ model, data }: Partial<FlatSettings>, context: Context): Promise<LookedUp> {
+  const { loadConfig, SUPPORTED_TYPES } = await import("../src/models/architectures/index.ts");
+  const { readConfig } = await import("../src/models/config-file.ts");
+  const { strftime } = await import("../src/text/template/strftime.ts");
   if (model === undefined)
     throw new RandloraError(
       "usage",
@@ -97,19 +122,8 @@ export async function newSettings(flags: Partial<FlatSettings>, context: Context
   const { folder } = location;
   const { contextLength } = await loadConfig(folder);
   const { model_type: modelType } = await readConfig(folder, SUPPORTED_TYPES);
-  const adapter = flags.initAdapter && (await localPath(flags.initAdapter, "adapter", context));
-  const init = adapter ? await initialSettings(adapter, flags) : undefined;
-  const { training } = methodNamed(flags.method ?? init?.method ?? METHOD_NAMES[0]);
-  const usual = training.result === "adapter" ? training.usual : undefined;
-  const asked = isEmbedded ? embeddedRun(flags, usual?.learningRate ?? 0) : flags;
-  const shapes = usual?.rankFits && (asked.rank ?? init?.rank) === undefined ? await readShapes(location) : undefined;
-  const commit = commitOf(model, folder);
-  const initCommit = asked.initAdapter && adapter ? commitOf(asked.initAdapter, adapter) : null;
-  const date = strftime(new Date(), "%FT%T");
-  return resolveSettings(
-    { ...asked, model, data, date, commit, initCommit },
-    { modelType, contextLength, shapes, init },
-  );
+  const named = { model, data, commit: commitOf(model, folder), date: strftime(new Date(), "%FT%T") };
+  return { location, named, facts: { modelType, contextLength } };
 }
 
 /** The commit whose files lie in `folder`, where `name` is one on the Hub. */

@@ -5,6 +5,7 @@ import { runProcess } from "../src/options/process.ts";
 import { command as budget } from "./budget.ts";
 import { command as cache } from "./cache.ts";
 import { command as chat } from "./chat.ts";
+import { command as compare } from "./compare.ts";
 import { command as convert } from "./convert.ts";
 import { command as doctor } from "./doctor.ts";
 import { command as evaluate } from "./eval.ts";
@@ -23,6 +24,7 @@ export const program: Program = {
   // In the order of `--help`. A new command: import its `command` above, add it here.
   commands: [
     finetune,
+    compare,
     merge,
     convert,
     chat,

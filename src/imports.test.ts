@@ -14,7 +14,7 @@ const TIERS = [
   ["gpu", "kernels"],
   ["tensor"],
   ["models", "adapters", "text", "hub"],
-  ["tasks", "merge", "train", "generate", "eval", "analysis", "serve", "terminal", "report", "options"],
+  ["tasks", "merge", "train", "compare", "generate", "eval", "analysis", "serve", "terminal", "report", "options"],
 ];
 const TOP = TIERS.length;
 

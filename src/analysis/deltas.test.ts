@@ -11,6 +11,7 @@ import { type DeltaChoice, openDeltas, openPair } from "./deltas.ts";
 import { compareDeltas } from "./distance.ts";
 import { openBase } from "./open-base.ts";
 import { spectra, spectrumWork } from "./spectrum.ts";
+import { UNREAD } from "../adapters/testing/weights.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -78,7 +79,7 @@ describe("ΔW in memory", () => {
     await using model = await openBase(base);
     const source = await planAdapter(adapter, model.base).load();
     const every = (count: number) => Array.from({ length: count }, (_, i) => i);
-    const wanted = await source.reference(1, 1, { rows: every(401), cols: every(18) });
+    const wanted = await source.reference(1, 1, { rows: every(401), cols: every(18) }, UNREAD);
     const { data } = await deltas.form(1);
     const largest = Math.max(...wanted.map(Math.abs));
     wanted.forEach((value, at) => expect(Math.abs((data[at] ?? NaN) - value)).toBeLessThan(4e-6 * largest));

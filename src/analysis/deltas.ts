@@ -1,11 +1,14 @@
 import { methodOfAdapter, planAdapter } from "../adapters/methods.ts";
 import { openAdapter } from "../adapters/open.ts";
 import type { AdaptedLayer } from "../adapters/layers.ts";
-import type { AdapterPlan } from "../adapters/plan.ts";
+import type { AdapterPlan, StoredWeight } from "../adapters/plan.ts";
 import { RandloraError } from "../errors.ts";
 import { oneLine } from "../files/failure.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { GeneratorName } from "../random/names.ts";
+import { fileSource } from "../merge/plan.ts";
+import { storedWeight } from "../merge/stored-weight.ts";
+import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import { type FormedDelta, formDelta } from "./form-delta.ts";
 import type { FindBase } from "./inspect-adapter.ts";
 import { openNamedBase } from "./open-base.ts";
@@ -58,9 +61,13 @@ export async function openDeltas(
   const method = methodOfAdapter(adapter);
   const named = adapter.config["base_model_name_or_path"];
   const nameOf = typeof named === "string" ? named : undefined;
+  let checkpoint: Checkpoint | undefined;
   const onItsBase = async () => {
     const base = await (findBase?.(nameOf) ?? openNamedBase(path, nameOf));
-    if (base !== undefined) return planAdapter(adapter, resources.use(base).base, { generator });
+    if (base !== undefined) {
+      ({ checkpoint } = resources.use(base));
+      return planAdapter(adapter, base.base, { generator });
+    }
     const why = nameOf === undefined ? "it names none" : `${oneLine(nameOf)} is not on this machine`;
     const cause = `its ΔW follow from a base, and ${why}`;
     throw new RandloraError("adapter", `${oneLine(path)}: ${cause}`, "name the model that it is for: --base MODEL");
@@ -91,9 +98,20 @@ export async function openDeltas(
       if (layer === undefined) throw new RangeError(`layer ${index} of ${plan.layers.length}`);
       return layer;
     },
-    form: async (index) => await formDelta(gpu, deltas, plan.layers, index, path),
+    form: async (index) => await formDelta(gpu, deltas, plan, index, path, weightOf(plan, index, checkpoint)),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/** W of a module, where the base is at hand: without it no method that rescales W was fitted. */
+function weightOf({ layers }: AdapterPlan, index: number, checkpoint: Checkpoint | undefined): StoredWeight {
+  const { source = "", shape = [] } = layers[index] ?? {};
+  const [rows = 0, cols = 0] = shape;
+  if (checkpoint === undefined) {
+    return { rows, cols, dtype: "F32", read: () => Promise.reject(new TypeError("W of an adapter without a base")) };
+  }
+  const { file, info } = checkpoint.get(source);
+  return storedWeight(fileSource(file, info), rows, cols);
 }
 
 function isTooLarge({ out, in: input }: AdaptedLayer): boolean {

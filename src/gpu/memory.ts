@@ -131,6 +131,13 @@ export class GpuMemory {
     this.trim();
   }
 
+  /** Begins to count anew, for work that has nothing to do with what came before: the peaks are what is in use now. */
+  restart(): void {
+    this.#ceiling = Infinity;
+    this.trim();
+    this.#peakBytes = this.#peakLiveBytes = this.#liveBytes;
+  }
+
   /**
    * Destroys the idle buffers that were not used since the last call: called between texts, it keeps what the last one
    * took and lets go of what an unusual one before it did.

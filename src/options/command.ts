@@ -128,6 +128,7 @@ export {
   flag,
   integer,
   json,
+  list,
   number,
   numbers,
   optionalText,

@@ -173,6 +173,18 @@ export function repeat<T>(option: Option<T | undefined>): Option<readonly T[]> {
   return { ...option, repeatable: true, absent: [], read };
 }
 
+/** Several values in one: `list(count({ help }))` reads `--params 1M,2M` as [1000000, 2000000]. */
+export function list<T>(option: Option<T | undefined>): Option<readonly T[] | undefined> {
+  const read = (texts: readonly string[]): readonly T[] =>
+    last(texts)
+      .split(",")
+      .flatMap((part) => {
+        const item = option.read([part.trim()]);
+        return item === undefined ? [] : [item];
+      });
+  return { ...option, absent: undefined, read };
+}
+
 const COUNT_UNITS = new Map([
   ["", 1],
   ["K", 1e3],

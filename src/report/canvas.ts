@@ -8,17 +8,20 @@ const DOTS = [
 export class Canvas {
   readonly #columns: number;
   readonly #cells: Uint8Array;
+  /** Of each cell, the curve that came last. */
+  readonly #curves: Uint16Array;
 
   constructor(columns: number, rows: number) {
     this.#columns = columns;
     this.#cells = new Uint8Array(columns * rows);
+    this.#curves = new Uint16Array(columns * rows);
   }
 
-  /** Sets the dots between two points, ends included. */
-  line([x, y]: readonly [number, number], [endX, endY]: readonly [number, number]): void {
+  /** Sets the dots between two points of a curve, ends included. */
+  line([x, y]: readonly [number, number], [endX, endY]: readonly [number, number], curve = 0): void {
     const steps = Math.max(Math.abs(endX - x), Math.abs(endY - y), 1);
     for (let i = 0; i <= steps; i++) {
-      this.#set(Math.round(x + ((endX - x) * i) / steps), Math.round(y + ((endY - y) * i) / steps));
+      this.#set(Math.round(x + ((endX - x) * i) / steps), Math.round(y + ((endY - y) * i) / steps), curve);
     }
   }
 
@@ -26,14 +29,20 @@ export class Canvas {
     return braille(this.dotsAt(column, row));
   }
 
+  /** The number of the curve that came last to a character. */
+  lastAt(column: number, row: number): number {
+    return this.#curves[row * this.#columns + column] ?? 0;
+  }
+
   /** Bits of the dots of one character. */
   dotsAt(column: number, row: number): number {
     return this.#cells[row * this.#columns + column] ?? 0;
   }
 
-  #set(x: number, y: number): void {
+  #set(x: number, y: number, curve: number): void {
     const at = (y >> 2) * this.#columns + (x >> 1);
     this.#cells[at] = (this.#cells[at] ?? 0) | (DOTS[x & 1]?.[y & 3] ?? 0);
+    this.#curves[at] = curve;
   }
 }
 

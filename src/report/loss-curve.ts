@@ -21,6 +21,8 @@ export interface Axis {
   readonly from: number;
   readonly to: number;
   readonly ticks: readonly number[];
+  /** Equal factors are equally far apart. */
+  readonly isLog?: boolean;
   /** How ticks are written. */
   format(tick: number): string;
 }
@@ -55,7 +57,14 @@ function smoothed(points: readonly LossPoint[]): LossPoint[] {
  * @param ticks about how many ticks the axes should have
  */
 export function axesOf(curve: LossCurve, ticks: { readonly x: number; readonly y: number }): { x: Axis; y: Axis } {
-  const shown = [...curve.smooth, ...curve.valid];
+  return axesOver([...curve.smooth, ...curve.valid], ticks);
+}
+
+/** Axes that hold these points, in round numbers. */
+export function axesOver(
+  shown: readonly LossPoint[],
+  ticks: { readonly x: number; readonly y: number },
+): { x: Axis; y: Axis } {
   const steps = shown.map(({ step }) => step);
   const losses = shown.map(({ loss }) => loss);
   const y = scaleLinear([least(losses, 0), most(losses, 1)], [0, 1]);

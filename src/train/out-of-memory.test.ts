@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { appendFile } from "node:fs/promises";
 import { Gpu } from "../gpu/gpu.ts";
+import { KeptGpu } from "./kept-gpu.ts";
 import { resumeSettings } from "./resolve-settings.ts";
 import type { TrainSettings } from "./settings.ts";
 import { outcomeOf, Recording, settingsFor, trainInto, writeTexts } from "./testing/runs.ts";
@@ -71,9 +72,9 @@ test("a GPU that is full is opened anew, with activations recomputed; the run is
   const data = await writeTexts(folder.at("train.jsonl"), 24);
   const asked = { data, valid: await writeTexts(folder.at("valid.jsonl"), 2, 3), rank: 8, steps: 3, saveEvery: 1 };
   const settings = await settingsFor({ ...asked, batchSize: 24, learningRate: 5e-3 });
-  const into = async (name: string, of: TrainSettings, limit = Infinity) => {
+  const into = async (name: string, of: TrainSettings, limit = Infinity, gpu?: KeptGpu) => {
     most = limit;
-    return await trainInto(folder.at(name), of);
+    return await trainInto(folder.at(name), of, undefined, undefined, gpu);
   };
   const kept = await into("kept", settings);
   const keptPeak = peak;
@@ -94,6 +95,11 @@ test("a GPU that is full is opened anew, with activations recomputed; the run is
   const adapters = async (name: string) =>
     Object.entries(await outcomeOf(folder.at(name))).filter(([path]) => /^(adapter|best)/.test(path));
   expect(await adapters("short")).toEqual(await adapters("kept"));
+
+  // One that is kept for further runs is opened anew, too.
+  using several = new KeptGpu();
+  const among = await into("among", settings, (keptPeak + sparedPeak) / 2, several);
+  expect([among.recording.warnings.length, among.recording.losses]).toEqual([1, kept.recording.losses]);
 
   // Where even that is too much, there is no further attempt.
   const failed = into("never", settings, sparedPeak / 2);

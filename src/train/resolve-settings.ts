@@ -167,15 +167,8 @@ const CHANGEABLE: ReadonlySet<keyof FlatSettings> = new Set([
  * @throws RandloraError `usage` naming the flag that contradicts the run
  */
 export function resumeSettings(recorded: TrainSettings, asked: Partial<FlatSettings>): TrainSettings {
-  const flat: Partial<FlatSettings> = flatSettings(recorded);
-  for (const key of Object.keys(asked) as (keyof FlatSettings)[]) {
-    const wanted = asked[key];
-    if (wanted === undefined || CHANGEABLE.has(key) || same(key, wanted, flat[key])) continue;
-    if (key === "steps" && recorded.schedule === "constant" && (asked.steps ?? 0) > (recorded.steps ?? 0)) continue;
-    const had = `it had ${inWords(key, flat[key])}`;
-    const cause = `${asGiven(key, wanted)}: the run cannot be resumed with another value; ${had}`;
-    throw new RandloraError("usage", cause, `leave ${flagOf(key, wanted)} out, or start a new run`);
-  }
+  const isLonger = recorded.schedule === "constant" && (asked.steps ?? 0) > (recorded.steps ?? 0);
+  refuseOthers(recorded, asked, (key) => CHANGEABLE.has(key) || (key === "steps" && isLonger));
   return {
     ...recorded,
     evalEvery: asked.evalEvery ?? recorded.evalEvery,
@@ -185,6 +178,26 @@ export function resumeSettings(recorded: TrainSettings, asked: Partial<FlatSetti
     steps: asked.steps ?? recorded.steps,
     epochs: asked.steps === undefined ? recorded.epochs : null,
   };
+}
+
+/**
+ * Refuses settings that contradict those of what is resumed, a `what`.
+ * @throws RandloraError `usage` naming the flag
+ */
+export function refuseOthers(
+  recorded: TrainSettings,
+  asked: Partial<FlatSettings>,
+  mayChange: (key: keyof FlatSettings) => boolean,
+  what = "run",
+): void {
+  const flat: Partial<FlatSettings> = flatSettings(recorded);
+  for (const key of Object.keys(asked) as (keyof FlatSettings)[]) {
+    const wanted = asked[key];
+    if (wanted === undefined || mayChange(key) || same(key, wanted, flat[key])) continue;
+    const had = `it had ${inWords(key, flat[key])}`;
+    const cause = `${asGiven(key, wanted)}: the ${what} cannot be resumed with another value; ${had}`;
+    throw new RandloraError("usage", cause, `leave ${flagOf(key, wanted)} out, or start a new ${what}`);
+  }
 }
 
 /** Lists of names and of layers are sets: PEFT writes them in any order. */

@@ -10,6 +10,7 @@ import { planRun, type RunPlan } from "./data.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { largestStep } from "./estimate.ts";
 import type { MethodChoices } from "../adapters/training/method.ts";
+import { KeptGpu } from "./kept-gpu.ts";
 import type { ModelSource } from "./model.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { TrainSettings } from "./settings.ts";
@@ -23,8 +24,8 @@ export interface RunInput {
   /** Where `settings.model` is on this machine. */
   readonly location: ModelLocation;
   readonly data: TrainingData;
-  /** `--gpu`; or a GPU that is open, and stays so. */
-  readonly gpu?: string | Gpu | undefined;
+  /** `--gpu`; or a GPU that is open, and stays so; or one for this run and others. */
+  readonly gpu?: string | Gpu | KeptGpu | undefined;
   readonly profile?: boolean | undefined;
   /** Every method that there is; the program's own. */
   readonly methods?: readonly TrainedMethod[] | undefined;
@@ -79,7 +80,9 @@ export class Training {
       try {
         return await this.#attempt(gpu, chosen, signal);
       } catch (thrown) {
-        if (!(thrown instanceof RandloraError) || thrown.code !== "memory") throw thrown;
+        if (!(thrown instanceof RandloraError)) throw thrown;
+        if (this.#input.gpu instanceof KeptGpu && thrown.code !== "numeric") this.#input.gpu.letGo();
+        if (thrown.code !== "memory") throw thrown;
         // Once something was trained, another attempt would have to undo it.
         const isOver = this.#hasTrained || this.#input.gpu instanceof Gpu;
         const less = isOver ? undefined : await chosen.cheaper();
@@ -208,6 +211,7 @@ export class Training {
 /** The GPU of a run, closed at the end where it was opened for it. */
 export async function openGpu({ gpu, profile }: RunInput): Promise<{ readonly gpu: Gpu } & Disposable> {
   if (gpu instanceof Gpu) return { gpu, [Symbol.dispose]: () => {} };
+  if (gpu instanceof KeptGpu) return { gpu: await gpu.open(), [Symbol.dispose]: () => {} };
   const opened = await Gpu.open({ choice: gpu, profile });
   return { gpu: opened, [Symbol.dispose]: () => opened.close() };
 }

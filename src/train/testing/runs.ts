@@ -2,7 +2,6 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
-import type { Gpu } from "../../gpu/gpu.ts";
 import { loadConfig } from "../../models/architectures/index.ts";
 import { loadRunData } from "../data.ts";
 import { finetune } from "../finetune.ts";
@@ -91,7 +90,7 @@ export async function trainInto(
   settings: TrainSettings,
   recording = new Recording(),
   signal = new AbortController().signal,
-  gpu?: Gpu,
+  gpu?: RunInput["gpu"],
 ): Promise<{ result: TrainResult; recording: Recording }> {
   const isThere = await Bun.file(join(out, "run.json")).exists();
   await using folder = isThere ? (await RunFolder.open(out)).folder : await RunFolder.create(out, settings);

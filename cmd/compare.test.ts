@@ -1,0 +1,337 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { appendFile, cp, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { STORIES } from "../fixtures/stories/storyteller.ts";
+import { cleanEnvironment } from "../src/options/testing/spawn.ts";
+import { outcomeOf, writeTexts } from "../src/train/testing/runs.ts";
+
+let folder = "";
+const at = (...names: string[]) => join(folder, ...names);
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "randlora-compare-"));
+  await writeTexts(at("train.jsonl"), 16);
+  await writeTexts(at("valid.jsonl"), 3, 5);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** Starts `randlora compare` in the folder of the data. */
+function start(...args: readonly string[]) {
+  return Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "compare", ...args], {
+    cwd: folder,
+    env: cleanEnvironment(),
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+}
+
+async function compare(...args: readonly string[]) {
+  const child = start(...args);
+  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { status, stdout, stderr };
+}
+
+const SHORT = [
+  STORIES,
+  "--data",
+  "train.jsonl",
+  "--valid",
+  "valid.jsonl",
+  "--targets",
+  "q_proj,v_proj",
+  "--methods",
+  "randlora,lora+rslora",
+  "--params",
+  "4K",
+  "--seeds",
+  "2",
+  "--seed",
+  "3",
+  "--steps",
+  "5",
+  "--save-every",
+  "2",
+  "--eval-every",
+  "3",
+  "--batch-size",
+  "2",
+  "--learning-rate",
+  "1e-3",
+  "--learning-rate",
+  "lora=5e-3",
+];
+const NAMES = ["randlora-seed-3", "lora+rslora-seed-3", "randlora-seed-4", "lora+rslora-seed-4"] as const;
+
+interface Answer {
+  readonly ending: string;
+  readonly winner: string | null;
+  readonly results: readonly { readonly method: string; readonly seed: number; readonly seconds: number }[];
+  readonly methods: readonly { readonly method: string; readonly parameters: number }[];
+}
+
+function parse(stdout: string): Answer {
+  return JSON.parse(stdout);
+}
+
+/** The results but for what depends on the clock. */
+function timeless({ results }: Answer) {
+  return results.map(({ seconds: _seconds, ...rest }) => rest);
+}
+
+let whole: Answer;
+beforeAll(async () => {
+  const run = await compare(...SHORT, "--out", "whole", "--json");
+  expect([run.status, run.stderr.split("\n").filter((line) => /warning|error/.test(line))]).toEqual([0, []]);
+  whole = parse(run.stdout);
+}, 60_000);
+
+describe("a comparison", () => {
+  test("makes ordinary runs, and says what came of them", async () => {
+    expect(whole).toMatchObject({ out: at("whole"), ending: "finished", budgets: [4000], seeds: 2 });
+    expect(whole.results.map(({ method, seed }) => `${method}-seed-${seed}`)).toEqual([...NAMES]);
+    for (const [index, name] of NAMES.entries()) {
+      const lines = (await readFile(at("whole", "runs", name, "metrics.jsonl"), "utf8")).trimEnd().split("\n");
+      const metrics: Record<string, number>[] = lines.map((line) => JSON.parse(line));
+      const losses = metrics.flatMap(({ loss }) => loss ?? []);
+      const valid = metrics.flatMap(({ valid_loss: loss }) => loss ?? []);
+      // The last quarter of 5 steps are 2.
+      expect(whole.results[index]).toMatchObject({
+        loss: ((losses[3] ?? NaN) + (losses[4] ?? NaN)) / 2,
+        valid_loss: valid.at(-1) ?? NaN,
+        best_valid_loss: Math.min(...valid),
+        accuracy: null,
+        steps: 5,
+        error: null,
+      });
+      const run = await Bun.file(at("whole", "runs", name, "run.json")).json();
+      expect(run).toMatchObject({ seed: index < 2 ? 3 : 4, learning_rate: index % 2 === 0 ? 1e-3 : 5e-3, steps: 5 });
+    }
+    // q (64, 64) and v (32, 64) of five layers: LoRA of rank r trains 5 · r · (128 + 96).
+    expect(whole.methods.map(({ parameters }) => parameters)).toEqual([expect.any(Number), 4 * 5 * 224]);
+    expect(whole.methods[1]).toMatchObject({ rank: 4, learning_rate: 5e-3, runs: 2, distance: (4480 - 4000) / 4000 });
+    expect((await readdir(at("whole"))).toSorted()).toEqual([
+      "README.md",
+      "compare.json",
+      "loss.svg",
+      "parameters.svg",
+      "runs",
+    ]);
+    const page = await readFile(at("whole", "README.md"), "utf8");
+    expect(page).toContain("| lora+rslora | rank 4 |");
+    expect(page).toMatch(/\n- (winner: |no winner: )/);
+  });
+
+  test("is shown again without another step, with the plot, and goes on with more seeds", async () => {
+    await cp(at("whole"), at("more"), { recursive: true });
+    const again = await compare("--resume", "more");
+    expect(again.stderr).toBe("");
+    expect(again.stdout).toStartWith("loss by step, mean over the seeds\n");
+    expect(again.stdout).toMatch(/\nA randlora {3}B lora\+rslora\n/);
+    expect(again.stdout).toMatch(/\nlora\+rslora +rank 4 +0\.005 +4\.48 K +\+12 % +\d\.\d{4} ± \d\.\d{4} /);
+    const more = await compare("--resume", "more", "--seeds", "3", "--json", "--quiet");
+    expect([more.status, more.stderr]).toEqual([0, ""]);
+    const found = parse(more.stdout);
+    expect(timeless(found).slice(0, 4)).toEqual(timeless(whole));
+    expect(found.results.slice(4).map(({ method, seed }) => `${method} ${seed}`)).toEqual([
+      "randlora 5",
+      "lora+rslora 5",
+    ]);
+  }, 60_000);
+
+  test("has the losses of finetune with the same settings", async () => {
+    const child = Bun.spawn(
+      [
+        process.execPath,
+        join(import.meta.dir, "main.ts"),
+        "finetune",
+        STORIES,
+        "--data",
+        "train.jsonl",
+        "--valid",
+        "valid.jsonl",
+        "--targets",
+        "q_proj,v_proj",
+        "--method",
+        "lora",
+        "--rslora",
+        "--rank",
+        "4",
+        "--seed",
+        "4",
+        "--steps",
+        "5",
+        "--save-every",
+        "2",
+        "--eval-every",
+        "3",
+        "--batch-size",
+        "2",
+        "--learning-rate",
+        "5e-3",
+        "--out",
+        "alone",
+        "--quiet",
+      ],
+      { cwd: folder, env: cleanEnvironment(), stdin: "ignore", stdout: "ignore", stderr: "inherit" },
+    );
+    expect(await child.exited).toBe(0);
+    const { "loss.svg": _, ...alone } = await outcomeOf(at("alone"));
+    expect(alone).toEqual(await outcomeOf(at("whole", "runs", "lora+rslora-seed-4")));
+  }, 60_000);
+});
+
+/** Waits until a run's metrics have so many lines. */
+async function untilLines(path: string, lines: number): Promise<void> {
+  for (;;) {
+    const text = await readFile(path, "utf8").catch(() => "");
+    if (text.split("\n").length > lines) return;
+    await Bun.sleep(2);
+  }
+}
+
+/** All runs' files are those of the comparison that nothing stopped. */
+async function expectWhole(name: string, answer: Answer): Promise<void> {
+  expect(timeless(answer)).toEqual(timeless(whole));
+  for (const run of NAMES)
+    expect(await outcomeOf(at(name, "runs", run))).toEqual(await outcomeOf(at("whole", "runs", run)));
+}
+
+test("killed in the middle of runs, it goes on to the same results", async () => {
+  const first = start(...SHORT, "--out", "killed", "--json");
+  await untilLines(at("killed", "runs", NAMES[1], "metrics.jsonl"), 4);
+  first.kill("SIGKILL");
+  await first.exited;
+  const second = start("--resume", "killed", "--json");
+  await untilLines(at("killed", "runs", NAMES[2], "metrics.jsonl"), 1);
+  second.kill("SIGKILL");
+  await second.exited;
+  const last = await compare("--out", "killed", "--resume", "--json");
+  expect(last.status).toBe(0);
+  // The first run had been recorded, and is not made again.
+  expect(last.stderr).not.toContain("randlora at 4.00 K, seed 3");
+  await expectWhole("killed", parse(last.stdout));
+}, 90_000);
+
+test("SIGINT finishes the step and saves; what there is is shown, and it goes on from there", async () => {
+  const child = start(...SHORT, "--out", "stopped", "--json");
+  await untilLines(at("stopped", "runs", NAMES[1], "metrics.jsonl"), 2);
+  child.kill("SIGINT");
+  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  expect([status, stderr]).toEqual([130, expect.stringContaining("stopping: the step is finished and saved")]);
+  const found = parse(stdout);
+  expect(found).toMatchObject({ ending: "interrupted", winner: null, contests: [{ reason: "not all runs are done" }] });
+  expect(found.results).toHaveLength(1);
+  // Flags may be given again; those that say something else are refused.
+  const last = await compare(...SHORT, "--out", "stopped", "--resume", "--save-every", "5", "--json");
+  expect([last.status, last.stderr]).toEqual([0, expect.stringMatching(/goes on from step [1-4]/)]);
+  expect(timeless(parse(last.stdout))).toEqual(timeless(whole));
+}, 90_000);
+
+const DATA = [STORIES, "--data", "train.jsonl", "--targets", "q_proj", "--steps", "1"];
+const REFUSED: readonly (readonly [args: readonly string[], status: number, message: string, hint: string])[] = [
+  [
+    ["--methods", "lora+rslor"],
+    2,
+    `--methods lora+rslor: no flag of a method is called "rslor"`,
+    "did you mean rslora?",
+  ],
+  [["--methods", "lora+sparse"], 2, "--sparse has no meaning with --method lora", "leave it out"],
+  [["--methods", "lora", "--params", "5"], 2, "--params 5: no method can train about as many", "lora with 640"],
+  [["--params", "1M,0"], 2, `--params: "1M,0" is not a count`, ""],
+  [["--params", "1M", "--like", "lora:8"], 2, "--params and --like", "give one of them"],
+  [["--seeds", "0"], 2, `--seeds: "0" must be at least 1`, ""],
+  [["--early-stop", "2"], 2, "--early-stop needs validation data", ""],
+  [["--data", "none.jsonl"], 1, "no such file", ""],
+  [["--gpu", "none"], 1, "--gpu none: no such GPU", ""],
+];
+
+test("what cannot be is refused before anything is written", async () => {
+  const found = await Promise.all(REFUSED.map(([args]) => compare(...DATA, ...args, "--out", "refused")));
+  const told = found.map(({ status, stderr }, at) => {
+    const [, , message = "", hint = ""] = REFUSED[at] ?? [];
+    return [status, pattern(message, hint).test(stderr) ? message : stderr];
+  });
+  expect(told).toEqual(REFUSED.map(([, status, message]) => [status, message]));
+  expect(existsSync(at("refused"))).toBe(false);
+}, 90_000);
+
+function pattern(...parts: readonly string[]): RegExp {
+  return new RegExp(parts.map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`)).join("[^]*"));
+}
+
+test("folders that are no new ones, and a comparison that is not what it was, are refused", async () => {
+  await Bun.write(at("filled", "mine.txt"), "mine");
+  await cp(at("whole"), at("changed"), { recursive: true });
+  await appendFile(at("changed", "runs", NAMES[1], "metrics.jsonl"), '{"step":5,"valid_loss":0.001}\n');
+  await cp(at("whole"), at("other"), { recursive: true });
+  const run = at("other", "runs", NAMES[0], "run.json");
+  await Bun.write(run, (await readFile(run, "utf8")).replace('"weight_decay": 0', '"weight_decay": 0.5'));
+  const text = await readFile(at("whole", "compare.json"), "utf8");
+  // Of that run nothing is recorded: it would be gone on with.
+  const record = JSON.parse(text);
+  await Bun.write(at("other", "compare.json"), JSON.stringify({ ...record, results: record.results.slice(1) }));
+  await Bun.write(at("broken", "compare.json"), text.slice(0, 100));
+  const cases = [
+    [[...DATA, "--out", "filled"], 1, "filled: the folder is not empty"],
+    [[...DATA, "--out", "whole"], 1, "whole: there is a comparison already"],
+    [[...DATA, "--out", "train.jsonl"], 1, "train.jsonl"],
+    [DATA, 2, "--out is missing"],
+    [["--resume"], 2, "--resume: which comparison?"],
+    [["--resume", "whole", "--out", "more"], 2, "--resume whole: a comparison goes on where it is, not in more"],
+    [["--resume", "filled"], 1, "filled: no compare.json: not a comparison"],
+    [["--resume", "changed"], 1, `${NAMES[1]}: its metrics.jsonl is not what the comparison recorded`],
+    [["--resume", "other"], 1, `${NAMES[0]}: "weight_decay" of its run.json is not that of the comparison`],
+    [["--resume", "broken"], 1, "compare.json: not JSON"],
+    [["--resume", "whole", "--steps", "6"], 2, "--steps 6: the comparison cannot be resumed with another value"],
+  ] as const;
+  const found = await Promise.all(
+    cases.map(async ([args, , message]) => {
+      const { status, stderr } = await compare(...args);
+      return [status, stderr.includes(message) ? message : stderr];
+    }),
+  );
+  expect(found).toEqual(cases.map(([, status, message]) => [status, message]));
+  expect(await readdir(at("filled"))).toEqual(["mine.txt"]);
+}, 120_000);
+
+test("a run whose folder is gone is made again; a method that diverges has no result, and the others go on", async () => {
+  await cp(at("whole"), at("gone"), { recursive: true });
+  await rm(at("gone", "runs", NAMES[2]), { recursive: true });
+  const again = await compare("--resume", "gone", "--json");
+  expect([again.status, again.stderr]).toEqual([
+    0,
+    expect.stringContaining(`${NAMES[2]} is gone: the run is made again`),
+  ]);
+  const { results } = parse(again.stdout);
+  expect(
+    timeless({ ...whole, results: results.toSorted((a, b) => a.seed - b.seed || (a.method < b.method ? 1 : -1)) }),
+  ).toEqual(timeless(whole));
+
+  const args = [
+    ...DATA,
+    "--methods",
+    "lora,randlora",
+    "--learning-rate",
+    "lora=1e30",
+    "--seeds",
+    "1",
+    "--params",
+    "1K",
+  ];
+  const diverged = await compare(...args, "--steps", "3", "--out", "diverged", "--json");
+  expect([diverged.status, diverged.stderr]).toEqual([
+    0,
+    expect.stringMatching(/warning: lora at 1.00 K, seed 0: step 2/),
+  ]);
+  expect(JSON.parse(diverged.stdout)).toMatchObject({
+    results: [
+      { method: "lora", loss: null, valid_loss: null, error: expect.stringContaining("step 2") },
+      { method: "randlora", loss: expect.any(Number), error: null },
+    ],
+    winner: null,
+  });
+  const same = await compare("--resume", "diverged", "--json");
+  expect([same.status, same.stderr, same.stdout]).toEqual([0, "", diverged.stdout]);
+}, 60_000);

@@ -1,0 +1,90 @@
+import { scaleLinear, scaleLog } from "d3-scale";
+import type { Axis } from "./loss-curve.ts";
+import { escape, label, round } from "./svg.ts";
+
+const WIDTH = 760;
+const HEIGHT = 420;
+const MARGIN = { top: 48, right: 24, bottom: 48, left: 64 } as const;
+/** Between two rows of the legend. */
+const LEGEND_ROW = 16;
+/** Legible on white and on black: the picture has no background of its own. */
+const COLORS = { text: "#7f7f7f", grid: "#7f7f7f" } as const;
+/** Of curves, in their order; the first two are those of training and validation. */
+export const PALETTE = [
+  "#2f7ed8",
+  "#e0712b",
+  "#3a9d5d",
+  "#b5459c",
+  "#b8941f",
+  "#6b5bd2",
+  "#d64550",
+  "#1fa3a3",
+  "#8a6d3b",
+  "#5f7f9f",
+] as const;
+
+/** A value's place in the picture. */
+export type Place = (value: number) => number;
+
+/** What is around a chart's curves. */
+export interface ChartFrame {
+  /** Stands above the plot and names the picture for screen readers. */
+  readonly title: string;
+  readonly axes: { readonly x: Axis; readonly y: Axis };
+  readonly names: { readonly x: string; readonly y: string };
+  readonly legend: readonly { readonly text: string; readonly color: string }[];
+}
+
+/**
+ * A chart as a picture.
+ *
+ * @param draw the elements between the axes
+ * @returns an SVG document
+ */
+export function svgChart(frame: ChartFrame, draw: (x: Place, y: Place) => readonly string[]): string {
+  const { title, axes, names } = frame;
+  const legend = legendOf(frame.legend);
+  const extra = LEGEND_ROW * Math.max(0, legend.rows - 1);
+  const [top, height] = [MARGIN.top + extra, HEIGHT + extra];
+  const x = placeOn(axes.x, [MARGIN.left, WIDTH - MARGIN.right]);
+  const y = placeOn(axes.y, [height - MARGIN.bottom, top]);
+  const parts = [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img" font-family="system-ui, sans-serif" font-size="12" fill="${COLORS.text}">`,
+    `<title>${escape(title)}</title>`,
+    label(MARGIN.left, 22, "start", title, 'font-size="14" font-weight="600"'),
+    ...axes.y.ticks.flatMap((tick) => [
+      `<line x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${round(y(tick))}" y2="${round(y(tick))}" stroke="${COLORS.grid}" stroke-opacity="0.25"/>`,
+      label(MARGIN.left - 8, y(tick) + 4, "end", axes.y.format(tick)),
+    ]),
+    ...axes.x.ticks.map((tick) => label(x(tick), height - MARGIN.bottom + 18, "middle", axes.x.format(tick))),
+    label((MARGIN.left + WIDTH - MARGIN.right) / 2, height - 10, "middle", names.x),
+    `<text transform="translate(16 ${height / 2}) rotate(-90)" text-anchor="middle">${escape(names.y)}</text>`,
+    ...draw(x, y),
+    ...legend.elements,
+    "</svg>",
+  ];
+  return `${parts.filter((part) => part !== "").join("\n")}\n`;
+}
+
+/** Values beyond an axis lie on its end. */
+function placeOn({ from, to, isLog }: Axis, range: readonly [number, number]): Place {
+  const scale = isLog === true ? scaleLog([from, to], range) : scaleLinear([from, to], range);
+  scale.clamp(true);
+  return (value) => scale(value);
+}
+
+/** Entries one after the other, in as many rows as they need. */
+function legendOf(entries: ChartFrame["legend"]): { readonly elements: readonly string[]; readonly rows: number } {
+  let [at, row] = [MARGIN.left as number, 0];
+  const elements = entries.flatMap(({ text, color }) => {
+    const width = 40 + 7 * text.length;
+    if (at > MARGIN.left && at + width > WIDTH) [at, row] = [MARGIN.left, row + 1];
+    const [start, y] = [at, 36 + row * LEGEND_ROW];
+    at += width;
+    return [
+      `<line x1="${start}" x2="${start + 18}" y1="${y}" y2="${y}" stroke="${color}" stroke-width="3"/>`,
+      label(start + 24, y + 4, "start", text),
+    ];
+  });
+  return { elements, rows: row + 1 };
+}
