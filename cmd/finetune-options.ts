@@ -27,7 +27,7 @@ export const FINETUNE_OPTIONS = {
   trainOnPrompt: flag({ topic: "Data", help: "learn prompts and users' turns as well" }),
   method: choice(METHOD_NAMES, {
     topic: "Method",
-    help: "what is trained: RandLoRA, LoRA, DoRA, VeRA, RandLoRA and LoRA on the same weights (hybrid), or all weights",
+    help: "what is trained: RandLoRA, LoRA, DoRA, VeRA, NoLA, RandLoRA and LoRA on the same weights (hybrid), or all weights",
     defaultText: METHOD_NAMES[0],
   }),
   variant: choice(["peft", "paper", "half-rank"], {
@@ -39,18 +39,25 @@ export const FINETUNE_OPTIONS = {
   verySparse: flag({ topic: "Method", help: "ternary bases, nearly all of them zero" }),
   rslora: flag({ topic: "Method", help: "LoRA (alone or in a hybrid), DoRA: scale by α/√r" }),
   dora: flag({ topic: "Method", help: "RandLoRA: train the rows' magnitudes as well (of LoRA: --method dora)" }),
+  bases: integer({
+    value: "K",
+    topic: "Method",
+    help: "NoLA: random factors in each sum, and numbers trained for it",
+    min: 1,
+    defaultText: "1024",
+  }),
   rank: integer({
     value: "r",
     topic: "Method",
     help: "rank of each base",
     min: 1,
-    defaultText: "32; lora, dora 8; vera 256",
+    defaultText: "32; lora, dora, nola 8; vera 256",
   }),
   alpha: number({
     value: "a",
     topic: "Method",
     help: "ΔW is scaled by α/r",
-    defaultText: "20·rank; lora, dora 2·rank",
+    defaultText: "20·rank; lora, dora, nola 2·rank",
   }),
   loraRank: integer({
     value: "r",
@@ -107,7 +114,7 @@ export const FINETUNE_OPTIONS = {
     topic: "Training",
     help: "peak learning rate",
     min: 0,
-    defaultText: "1e-4; vera 1e-2",
+    defaultText: "1e-4; vera 1e-2; nola 3e-4",
   }),
   schedule: choice(SCHEDULES, { topic: "Training", help: "of the learning rate", defaultText: "linear" }),
   warmup: integer({ topic: "Training", help: "steps over which the rate rises", min: 0, defaultText: "0" }),
