@@ -30,9 +30,12 @@ export const FINETUNE_OPTIONS = {
     help: "what is trained: RandLoRA, LoRA, DoRA, VeRA, NoLA, RandLoRA and LoRA on the same weights (hybrid), or all weights",
     defaultText: METHOD_NAMES[0],
   }),
-  variant: choice(["peft", "paper", "half-rank"], {
+  variant: choice(["peft", "paper", "half-rank", "rank-r"], {
     topic: "Method",
-    help: "how RandLoRA pairs its bases: as PEFT, or as the paper's equation 4; half-rank takes half of them",
+    help: [
+      "how RandLoRA pairs its bases: as PEFT, or as the paper's equation 4",
+      "half-rank takes half of them, rank-r makes two factors of rank r",
+    ].join("; "),
     defaultText: "peft",
   }),
   sparse: flag({ topic: "Method", help: "ternary bases, two thirds of them zero" }),

@@ -1,7 +1,8 @@
 import type { Gpu } from "../../gpu/gpu.ts";
 import { recordZero } from "../../tensor/fill.ts";
 import type { Run } from "../../tensor/run.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
+import { recordGemm } from "../../tensor/gemm.ts";
+import { sliceRows, type Tensor } from "../../tensor/tensor.ts";
 import type { Linears } from "../../models/linears.ts";
 import type { GpuBuffer } from "../../gpu/memory.ts";
 import type { Part } from "../training/parts.ts";
@@ -82,6 +83,14 @@ export class DerivedFactors {
   finish(run: Run, fold: () => void): void {
     for (const { b, bt } of this.#factors) this.#transposition.wide(run, b.gradient, bt);
     fold();
+  }
+
+  /** Records rows of ΔW of a module, from row `first` on, into an F32 matrix (rows, in): as `prepare` has formed it. */
+  recordDelta(run: Run, index: number, first: number, target: Tensor): void {
+    const { a, b } = this.#factors[index] ?? {};
+    if (a === undefined || b === undefined) throw new RangeError(`module ${index}`);
+    const rows = sliceRows(b.value, first, target.shape[0]);
+    recordGemm(run, { order: "NN", a: rows, b: a.value, y: target, scale: this.#modules[index]?.scale });
   }
 
   /** The tensors whose gradients a tape adds up. */

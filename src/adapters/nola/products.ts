@@ -1,7 +1,6 @@
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { GpuBuffer } from "../../gpu/memory.ts";
-import { uniform } from "../../kernels/parameters.ts";
-import { UNPACK_COLS, unpackKernel } from "../../kernels/unpack.ts";
+import { UNPACK_COLS, unpackKernel, unpackParameters } from "../../kernels/unpack.ts";
 import { recordGemm } from "../../tensor/gemm.ts";
 import type { Run } from "../../tensor/run.ts";
 import { pitchOf, sliceCols, type Tensor } from "../../tensor/tensor.ts";
@@ -135,7 +134,18 @@ export class NolaBases {
           const begin = row * this.#most + first;
           run.dispatch(
             unpackKernel("philox", "units"),
-            uniform(count, cols, from, begin, rank * this.#most, pitch, this.#stream, 0, key[0], key[1], 1),
+            unpackParameters({
+              rows: count,
+              cols,
+              firstRow: from,
+              firstCol: begin,
+              stride: rank * this.#most,
+              targetPitch: pitch,
+              stream: this.#stream,
+              threshold: 0,
+              key,
+              dense: true,
+            }),
             [run.nothing, { of: this.#panel, offset: 0, size: count * pitch * 2 }],
             [Math.ceil(pitch / UNPACK_COLS), count],
           );
