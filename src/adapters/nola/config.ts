@@ -7,6 +7,7 @@ import {
   type LayerSettings,
   parseSettings,
   positiveInteger,
+  prngKey,
   text,
 } from "../settings.ts";
 import type { Adapter, PlainConfig } from "../types.ts";
@@ -28,14 +29,6 @@ export interface NolaConfig extends LayerSettings {
   readonly dropout: number;
 }
 
-const KEY = "it must be an integer from −2^63 to 2^64 − 1";
-const key = v.pipe(
-  v.union([v.pipe(v.number(KEY), v.safeInteger(KEY)), v.bigint(KEY)], KEY),
-  v.transform((value: number | bigint) => BigInt(value)),
-  v.minValue(-(2n ** 63n), KEY),
-  v.maxValue(2n ** 64n - 1n, KEY),
-);
-
 const COUNT = "it must be an integer from 1 to 2^24";
 const count = v.pipe(positiveInteger, v.maxValue(2 ** 24, COUNT));
 
@@ -44,7 +37,7 @@ const SCHEMA = v.object({
   r: count,
   nola_alpha: finiteNumber,
   num_bases: count,
-  projection_prng_key: key,
+  projection_prng_key: prngKey,
   nola_dropout: dropoutShare,
   bias: v.nullish(v.picklist(["none", "all", "nola_only"], 'it must be "none", "all" or "nola_only"'), "none"),
   ...LAYER_KEYS,

@@ -1,11 +1,11 @@
 import * as v from "valibot";
+import { BASES_SETTINGS } from "../../training/bases-settings.ts";
 
 /** Settings that NoLA has beside those of every adapter. */
 export const NOLA_SETTINGS = {
   /** k: coefficients of A, and of B, of each module. */
   bases: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(2 ** 24)),
-  /** In decimal digits, −2^63 … 2^64 − 1. */
-  basisSeed: v.pipe(v.string(), v.regex(/^-?\d{1,20}$/)),
+  basisSeed: BASES_SETTINGS.basisSeed,
 } as const;
 
 export type NolaSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeof NOLA_SETTINGS, undefined>>>;
