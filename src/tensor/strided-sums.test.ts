@@ -155,6 +155,8 @@ test(
   async () => {
     const cols = 4096;
     const rows = Math.floor(gpu.limits.maxStorageBufferBindingSize / cols / 4) + 37;
+    // Some drivers bind whatever a buffer may hold.
+    if (rows * cols * 4 > gpu.limits.maxBufferSize) return;
     // New buffers are zero; only one row has values.
     const x = tensorIn(gpu.memory.allocate("large", rows * cols * 4), [rows, cols], "F32");
     upload(gpu, x.buffer, Float32Array.of(3, 4), (rows - 2) * cols * 4);
