@@ -12,6 +12,7 @@ export const nola: MethodDefinition<NolaSettings> = {
   name: "nola",
   title: "NoLA",
   peftTypes: [PEFT_TYPE],
+  ownTypes: [PEFT_TYPE],
   shared: [],
   check: (config, file) => void parseNolaConfig(config, file),
   plan(adapter, base, { generator, amongOthers = false }) {

@@ -100,6 +100,7 @@ test("PEFT folder → adapter.json → PEFT folder loses nothing; the random fac
   await convert(json, { to: "peft", out: back });
   expect(await everything(back)).toEqual(await everything(from));
   expect(await readFile(folder.at("back", "README.md"), "utf8")).toContain("# NoLA adapter");
+  expect(await readFile(folder.at("back", "README.md"), "utf8")).toContain("PEFT, which has no such adapters, cannot");
   const refusal = await refusalOf(() => convert(from, { to: "peft", out: folder.at("c"), projections: true }));
   expect([refusal.code, refusal.message]).toEqual(["usage", expect.stringContaining("never stored")]);
 });
