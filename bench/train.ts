@@ -3,7 +3,7 @@
  * parameters. MODEL is the 135M chat model by default, fetched where it is not there.
  *
  *   --tokens 1024,4096   tokens of a step, in texts of 512 (default: 64,256,1024,4096)
- *   --cases lora,auto    of lora, auto, factored, merged-g, merged-h (default: all)
+ *   --cases lora,auto    of lora, auto, factored, merged-g, merged-h (default: all these), rank-r, nola (rank 8)
  *   --rank 10            of RandLoRA; LoRA's is chosen by the number of parameters
  *   --steps 3            timed steps, after one that does not count
  *   --profile            one more step of each, split by kernel, instead of the table
@@ -21,13 +21,16 @@ import { inRounds, timed } from "./training/rounds.ts";
 import { type Measured, renderSteps } from "./training/table.ts";
 import { equalLoraRank, Trainee, type TraineeOptions } from "./training/trainee.ts";
 
-const CASES = ["lora", "auto", "factored", "merged-g", "merged-h"] as const;
+const USUAL = ["lora", "auto", "factored", "merged-g", "merged-h"] as const;
+const CASES = [...USUAL, "rank-r", "nola"] as const;
 type CaseName = (typeof CASES)[number];
+/** The method's usual one. */
+const NOLA_RANK = 8;
 
 const { values, positionals } = parseArgs({
   options: {
     tokens: { type: "string", default: "64,256,1024,4096" },
-    cases: { type: "string", default: CASES.join(",") },
+    cases: { type: "string", default: USUAL.join(",") },
     rank: { type: "string", default: "10" },
     steps: { type: "string", default: "3" },
     profile: { type: "boolean", default: false },
@@ -47,7 +50,14 @@ const note = (line: string): void => {
 
 function optionsOf(name: CaseName, tokens: number, loraRank: number): TraineeOptions {
   if (name === "lora") return { method: "lora", rank: loraRank, tokens };
+  if (name === "nola") return { method: "nola", rank: NOLA_RANK, tokens };
+  if (name === "rank-r") return { method: "randlora", variant: "rank-r", rank, tokens };
   return { method: "randlora", rank, tokens, order: name === "auto" ? undefined : name };
+}
+
+function titleOf(name: CaseName): string {
+  if (name === "lora") return `LoRA, r = ${loraRank}`;
+  return name === "nola" ? `NoLA, r = ${NOLA_RANK}` : `RandLoRA, r = ${rank}: ${name}`;
 }
 
 const on = machine();
@@ -79,12 +89,12 @@ for (const tokens of sizes) {
     const { summary } = trainee.model;
     return [
       {
-        name: name === "lora" ? `LoRA, r = ${loraRank}` : `RandLoRA, r = ${rank}: ${name}`,
+        name: titleOf(name),
         case: name,
         tokens,
         parameters: summary.trainableParameters,
         orders: trainee.orders,
-        gigaflops: stepFlops(trainee.model, rank, tokens) / 1e9,
+        gigaflops: stepFlops(trainee.model, optionsOf(name, tokens, loraRank).rank, tokens) / 1e9,
         ...time,
       },
     ];

@@ -27,30 +27,40 @@ export const FINETUNE_OPTIONS = {
   trainOnPrompt: flag({ topic: "Data", help: "learn prompts and users' turns as well" }),
   method: choice(METHOD_NAMES, {
     topic: "Method",
-    help: "what is trained: RandLoRA, LoRA, DoRA, VeRA, PRANC, RandLoRA and LoRA on the same weights (hybrid), or all weights",
+    help: "what is trained: RandLoRA, LoRA, DoRA, VeRA, NoLA, PRANC, RandLoRA and LoRA on the same weights (hybrid), or all weights",
     defaultText: METHOD_NAMES[0],
   }),
-  variant: choice(["peft", "paper", "half-rank"], {
+  variant: choice(["peft", "paper", "half-rank", "rank-r"], {
     topic: "Method",
-    help: "how RandLoRA pairs its bases: as PEFT, or as the paper's equation 4; half-rank takes half of them",
+    help: [
+      "how RandLoRA pairs its bases: as PEFT, or as the paper's equation 4",
+      "half-rank takes half of them, rank-r makes two factors of rank r",
+    ].join("; "),
     defaultText: "peft",
   }),
   sparse: flag({ topic: "Method", help: "ternary bases, two thirds of them zero" }),
   verySparse: flag({ topic: "Method", help: "ternary bases, nearly all of them zero" }),
   rslora: flag({ topic: "Method", help: "LoRA (alone or in a hybrid), DoRA: scale by α/√r" }),
   dora: flag({ topic: "Method", help: "RandLoRA: train the rows' magnitudes as well (of LoRA: --method dora)" }),
+  bases: integer({
+    value: "K",
+    topic: "Method",
+    help: "NoLA: random factors in each sum; PRANC: random networks; as many coefficients are trained for each",
+    min: 1,
+    defaultText: "nola 1024; pranc 256",
+  }),
   rank: integer({
     value: "r",
     topic: "Method",
     help: "rank of each base",
     min: 1,
-    defaultText: "32; lora, dora 8; vera 256",
+    defaultText: "32; lora, dora, nola 8; vera 256",
   }),
   alpha: number({
     value: "a",
     topic: "Method",
     help: "ΔW is scaled by α/r; pranc: by α/√K",
-    defaultText: "20·rank; lora, dora 2·rank; pranc 1",
+    defaultText: "20·rank; lora, dora, nola 2·rank; pranc 1",
   }),
   loraRank: integer({
     value: "r",
@@ -60,13 +70,6 @@ export const FINETUNE_OPTIONS = {
     defaultText: "8",
   }),
   freezeLora: flag({ topic: "Method", help: "hybrid: the LoRA of --init-adapter stays as it is" }),
-  bases: integer({
-    value: "K",
-    topic: "Method",
-    help: "PRANC: random networks, and as many coefficients for all modules together",
-    min: 1,
-    defaultText: "256",
-  }),
   dInitial: number({ value: "d", topic: "Method", help: "VeRA: what λ_d begins with", defaultText: "0.1" }),
   dropout: number({
     value: "p",
@@ -114,7 +117,7 @@ export const FINETUNE_OPTIONS = {
     topic: "Training",
     help: "peak learning rate",
     min: 0,
-    defaultText: "1e-4; vera 1e-2; pranc 3e-2",
+    defaultText: "1e-4; vera 1e-2; nola 3e-4; pranc 3e-2",
   }),
   schedule: choice(SCHEDULES, { topic: "Training", help: "of the learning rate", defaultText: "linear" }),
   warmup: integer({ topic: "Training", help: "steps over which the rate rises", min: 0, defaultText: "0" }),

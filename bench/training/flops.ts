@@ -14,7 +14,11 @@ export function stepFlops({ weights, method, summary }: PlacedModel, rank: numbe
   const frozen = matrices.reduce((sum, of) => sum + (of === undefined ? 0 : of.shape[0] * of.shape[1]), 0);
   const head = weights.head.shape[0] * weights.head.shape[1];
   const base = 4 * (tokens * frozen + microBatchOf(tokens, 1, 0).rows.length * head);
-  if (method.choices["orders"] === undefined) return base + 6 * tokens * summary.trainableParameters;
+  if (method.choices["orders"] === undefined) {
+    // Two factors of this rank beside each matrix; what they are formed of costs little, and is left out.
+    const sides = summary.modules.reduce((sum, { shape: [out = 0, input = 0] }) => sum + out + input, 0);
+    return base + 6 * tokens * rank * sides;
+  }
   const modules = summary.modules.flatMap(({ name }) => {
     const weight = weights.tensors.get(`${name}.weight`);
     return weight === undefined ? [] : [{ name, weight, shape: randloraShape(...weight.shape, rank) }];

@@ -23,7 +23,7 @@ const NEAR = 1.05;
 /** One table a size: LoRA first, everything else beside it. */
 export function renderSteps(tokens: number, measured: readonly Measured[]): string {
   const lora = measured.find((one) => one.case === "lora");
-  const orders = measured.filter((one) => one.case !== "lora" && one.case !== "auto");
+  const orders = measured.filter((one) => one.orders !== "" && one.case !== "auto");
   const rows = measured.map((one) => {
     const { seconds, coreSeconds } = one.median;
     const against = lora === undefined || one === lora ? undefined : ratios(one, lora);

@@ -18,8 +18,9 @@ export const TARGETS = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"] as
 
 /** A method of training. */
 export interface MethodOptions {
-  readonly method: "randlora" | "lora";
+  readonly method: "randlora" | "lora" | "nola";
   readonly rank: number;
+  readonly variant?: "rank-r" | undefined;
   readonly sparsity?: Sparsity | undefined;
   readonly generator?: GeneratorName | undefined;
 }
@@ -131,7 +132,7 @@ async function openSource(folder: string, wanted: MethodOptions): Promise<ModelS
 
 /** The settings of a run by `finetune`. */
 export async function settingsOf(folder: string, wanted: MethodOptions): Promise<TrainSettings> {
-  const { method, rank, sparsity, generator } = wanted;
+  const { method, rank, variant, sparsity, generator } = wanted;
   const { architecture, contextLength } = await loadConfig(folder);
   const asked = {
     model: folder,
@@ -139,6 +140,7 @@ export async function settingsOf(folder: string, wanted: MethodOptions): Promise
     method,
     rank,
     targets: [...TARGETS],
+    ...(variant === undefined ? {} : { variant }),
     ...(sparsity === undefined ? {} : { sparsity }),
     ...(generator === undefined ? {} : { generator }),
   };

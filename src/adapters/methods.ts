@@ -8,6 +8,7 @@ import { lora } from "./lora/method.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
 import { isConfigOf, type MethodDefinition, type TrainedMethod } from "./method.ts";
 import { METHOD_NAMES, type MethodName } from "./method-names.ts";
+import { nola } from "./nola/method.ts";
 import type { AdapterPlan, PlanOptions } from "./plan.ts";
 import { pranc } from "./pranc/method.ts";
 import { randlora } from "./randlora/method.ts";
@@ -16,7 +17,10 @@ import type { Adapter } from "./types.ts";
 import { vera } from "./vera/method.ts";
 
 /** A new method is a folder, a name in `method-names.ts`, and a line here. */
-const DEFINITIONS = { randlora, lora, dora, vera, pranc, hybrid, full } satisfies Record<MethodName, TrainedMethod>;
+const DEFINITIONS = { randlora, lora, dora, vera, nola, pranc, hybrid, full } satisfies Record<
+  MethodName,
+  TrainedMethod
+>;
 
 /** Every method. */
 export const METHODS: readonly TrainedMethod[] = METHOD_NAMES.map((name) => DEFINITIONS[name]);

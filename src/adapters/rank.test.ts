@@ -10,6 +10,7 @@ import { UNREAD } from "./testing/weights.ts";
 import { baseOf, f32, type TestTensor, writeFolder } from "./testing/adapters.ts";
 import { numbers } from "./testing/bases.ts";
 import { loraTensors } from "./testing/lora.ts";
+import { writeNola } from "./testing/nola.ts";
 import { rankOf, singularValues } from "./testing/singular-values.ts";
 
 /** Square, tall and wide; m = 24, of which r = 5 is no divisor. */
@@ -35,7 +36,11 @@ async function ranksOf(
 ): Promise<number[]> {
   await using folder = await TemporaryFolder.create();
   const settings = { r: R, target_modules: Object.keys(MODULES), ...config };
-  await using adapter = await openAdapter(await writeFolder(folder.at("a"), settings, tensors));
+  return await ranksOfFolder(await writeFolder(folder.at("a"), settings, tensors), base);
+}
+
+async function ranksOfFolder(path: string, base = BASE): Promise<number[]> {
+  await using adapter = await openAdapter(path);
   const plan = planAdapter(adapter, base, { generator: "torch-mt19937-bf16-v2", amongOthers: true });
   const source = await plan.load();
   const every = (count: number) => Array.from({ length: count }, (_, at) => at);
@@ -60,6 +65,33 @@ test.each<[string, JsonObject, Record<string, TestTensor>, number]>([
   ["both, half-rank: the sum", { ...HYBRID, randlora_variant: "half-rank" }, { ...scales(3), ...LORA }, 18],
 ])("rank(ΔW) of %s", async (_, config, tensors, rank) => {
   expect(await ranksOf(config, tensors)).toEqual([rank, rank, rank]);
+});
+
+test("rank-r: that of both factors, whatever their bases", async () => {
+  // Bases for both factors: those of B, of 41 rows, and below them those of A, of 37.
+  const spec = {
+    generator: "philox-v1",
+    key: 5n,
+    r: R,
+    max: 41 + 37,
+    min: 37,
+    sparsity: "dense",
+    grid: "f32",
+  } as const;
+  const { a, b } = await drawPairTensors(spec, new MemoryStdCache());
+  const pair = {
+    "base_model.randlora_A": { dtype: a.dtype, shape: a.shape, data: await a.readAll() },
+    "base_model.randlora_B": { dtype: b.dtype, shape: b.shape, data: await b.readAll() },
+  };
+  expect(await ranksOf({ peft_type: "RANDLORA_RANK_R" }, { ...pair, ...scales(5) })).toEqual([R, R, R]);
+});
+
+test("NoLA: the rank that was given, with fewer or more bases", async () => {
+  await using folder = await TemporaryFolder.create();
+  for (const bases of [2, 40]) {
+    const nola = { r: 3, alpha: 3, bases, key: 1n, initSeed: 2, modules: MODULES };
+    expect(await ranksOfFolder(await writeNola(folder.at(`${bases}`), nola))).toEqual([3, 3, 3]);
+  }
 });
 
 test.each(["sparse", "very-sparse"] as const)(

@@ -20,6 +20,7 @@ const METHODS: [string, Partial<AskedSettings>][] = [
   ["lora", { method: "lora", dropout: 0.1 }],
   ["dora", { method: "dora", dropout: 0.1 }],
   ["randlora with magnitudes, factored", { dora: true, compute: "factored" }],
+  ["nola", { method: "nola", bases: 100, learningRate: 2e-2, dropout: 0.1 }],
   ["full", { method: "full", learningRate: 1e-3 }],
 ];
 

@@ -3,12 +3,15 @@ import type { GpuBuffer } from "../../gpu/memory.ts";
 import type { Kernel } from "../../gpu/pipelines.ts";
 import type { Stream } from "../../gpu/stream.ts";
 import { upload, uploaded } from "../../gpu/transfer.ts";
+import { Run } from "../../tensor/run.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
 import { deltaKernel } from "../../kernels/delta.ts";
 import { defaultStaging, type Staging } from "../../kernels/staging.ts";
 import type { DeltaBlock, DeltaSample } from "../bilinear/delta-block.ts";
 import { type BasisOnGpu, deltaDispatches, type DeltaOperands, padded4 } from "../bilinear/delta-dispatch.ts";
 import type { DeltasOnGpu, DeltaSource, LayerDelta } from "../plan.ts";
-import type { FactorRows, LowRankLayer } from "./layer.ts";
+import { recordZero } from "../../tensor/fill.ts";
+import type { FactorRows, LowRankLayer, LowRankShape } from "./layer.ts";
 import { lowRankReference } from "./reference.ts";
 import { productTile, type Tile } from "../../kernels/product.ts";
 
@@ -18,8 +21,15 @@ const ROW_ALIGNMENT = 16;
 const PIECE_BYTES = 4 * 2 ** 20;
 
 /** What does without the weight that ΔW is added to. */
-interface LowRankSource extends DeltaSource {
+export interface LowRankSource extends DeltaSource {
   reference(layer: number, factor: number, sample: DeltaSample): Promise<Float64Array>;
+}
+
+/** Factors that are worked out on the GPU. */
+export interface FactorsOnGpu {
+  /** Records A (rank, in) and B (out, rank) of a layer into these tensors, whose padding is zero and stays so. */
+  form(run: Run, layer: number, a: Tensor, b: Tensor): void | Promise<void>;
+  release(): void;
 }
 
 /** ΔW of layers that are products of two factors. */
@@ -36,15 +46,25 @@ export function lowRankDeltas(layers: readonly LowRankLayer[]): LowRankSource {
  */
 export class LowRankDeltas implements DeltasOnGpu {
   readonly #gpu: Gpu;
-  readonly #layers: readonly LowRankLayer[];
+  readonly #layers: readonly LowRankShape[];
+  readonly #factors: readonly LowRankLayer[] | FactorsOnGpu;
   readonly #kernel: Kernel;
+  readonly #staging: Staging;
   readonly #tile: Tile;
 
-  private constructor(gpu: Gpu, layers: readonly LowRankLayer[], kernel: Kernel, tile: Tile) {
+  private constructor(
+    gpu: Gpu,
+    layers: readonly LowRankShape[],
+    factors: readonly LowRankLayer[] | FactorsOnGpu,
+    kernel: Kernel,
+    staging: Staging,
+  ) {
     this.#gpu = gpu;
     this.#layers = layers;
+    this.#factors = factors;
     this.#kernel = kernel;
-    this.#tile = tile;
+    this.#staging = staging;
+    this.#tile = productTile(staging);
   }
 
   /** Compiles the kernel. */
@@ -53,8 +73,17 @@ export class LowRankDeltas implements DeltasOnGpu {
     layers: readonly LowRankLayer[],
     staging: Staging = defaultStaging(gpu),
   ): Promise<LowRankDeltas> {
-    const kernel = await gpu.pipelines.get(deltaKernel({ a: "f32", b: "f32", pairing: "paper", staging }));
-    return new LowRankDeltas(gpu, layers, kernel, productTile(staging));
+    return new LowRankDeltas(gpu, layers, layers, await compiled(gpu, staging), staging);
+  }
+
+  /** The same with factors from the GPU, which are released with what is made here. */
+  static async derived(
+    gpu: Gpu,
+    layers: readonly LowRankShape[],
+    factors: FactorsOnGpu,
+    staging: Staging = defaultStaging(gpu),
+  ): Promise<LowRankDeltas> {
+    return new LowRankDeltas(gpu, layers, factors, await compiled(gpu, staging), staging);
   }
 
   async layer(index: number, factor: number): Promise<LayerDelta<DeltaBlock>> {
@@ -70,8 +99,7 @@ export class LowRankDeltas implements DeltasOnGpu {
       const ones = (label: string, count: number, length: number) =>
         keep(uploaded(this.#gpu, label, new Float32Array(length).fill(1, 0, count)));
       const operands: DeltaOperands = {
-        a: await this.#matrix(layer.a, keep),
-        b: await this.#matrix(layer.b, keep),
+        ...(await this.#place(index, keep)),
         lambda: ones("λ", rank, padded(rank)),
         gamma: ones("γ", input, padded4(input)),
         rows: out,
@@ -91,13 +119,35 @@ export class LowRankDeltas implements DeltasOnGpu {
     }
   }
 
-  /** Layers share nothing. */
-  release(): void {}
+  /** Stored factors share nothing. */
+  release(): void {
+    if ("form" in this.#factors) this.#factors.release();
+  }
 
   #form(stream: Stream, operands: DeltaOperands, block: DeltaBlock): void {
     for (const { parameters, buffers, workgroups } of deltaDispatches(this.#gpu, this.#tile, operands, block)) {
       stream.dispatch(this.#kernel, parameters, buffers, workgroups);
     }
+  }
+
+  async #place(index: number, keep: (buffer: GpuBuffer) => GpuBuffer): Promise<{ a: BasisOnGpu; b: BasisOnGpu }> {
+    const factors = this.#factors;
+    if (!("form" in factors)) {
+      const layer = layerAt(factors, index);
+      return { a: await this.#matrix(layer.a, keep), b: await this.#matrix(layer.b, keep) };
+    }
+    const { rank, in: input, out } = layerAt(this.#layers, index);
+    const empty = (label: string, rows: number, cols: number): Tensor => {
+      const pitch = padded(cols);
+      const buffer = keep(this.#gpu.memory.allocate(label, rows * pitch * 4));
+      return { shape: [rows, cols], dtype: "F32", buffer, offset: 0, pitch };
+    };
+    const [a, b] = [empty("factor A", rank, input), empty("factor B", out, rank)];
+    using run = new Run(this.#gpu, this.#staging);
+    for (const tensor of [a, b]) recordZero(run, { ...tensor, shape: [tensor.shape[0], tensor.pitch] });
+    await factors.form(run, index, a, b);
+    await run.submit();
+    return { a: onGpu(a), b: onGpu(b) };
   }
 
   /** Uploads a factor, widened to f32, with padded rows. */
@@ -118,7 +168,15 @@ export class LowRankDeltas implements DeltasOnGpu {
   }
 }
 
-function layerAt(layers: readonly LowRankLayer[], index: number): LowRankLayer {
+function onGpu({ buffer, pitch }: Tensor): BasisOnGpu {
+  return { buffer, stride: pitch, rowBytes: pitch * 4, value: 1, philox: undefined };
+}
+
+function compiled(gpu: Gpu, staging: Staging): Promise<Kernel> {
+  return gpu.pipelines.get(deltaKernel({ a: "f32", b: "f32", pairing: "paper", staging }));
+}
+
+function layerAt<L extends LowRankShape>(layers: readonly L[], index: number): L {
   const layer = layers[index];
   if (layer === undefined) throw new RangeError(`layer ${index} of ${layers.length}`);
   return layer;

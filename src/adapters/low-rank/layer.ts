@@ -12,12 +12,16 @@ export interface FactorRows {
 }
 
 /** One adapted weight: ΔW (out, in) = scale · B·A, stored (in, out) where `conv1d`. */
-export interface LowRankLayer {
+export interface LowRankShape {
   readonly out: number;
   readonly in: number;
   readonly conv1d: boolean;
   readonly rank: number;
   readonly scale: number;
+}
+
+/** The same with its factors. */
+export interface LowRankLayer extends LowRankShape {
   /** A (rank, in). */
   readonly a: FactorRows;
   /** B (out, rank). */

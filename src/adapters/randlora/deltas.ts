@@ -4,6 +4,8 @@ import { withMagnitudes } from "../magnitude/plan.ts";
 import { MAGNITUDE, readParameters } from "./layers.ts";
 import { loadBases } from "./load-bases.ts";
 import type { RandloraPlan } from "./plan.ts";
+import { rankRDeltas } from "./rank-r/deltas.ts";
+import { isRankR } from "./rank-r/stacked.ts";
 import { randloraShape } from "./shape.ts";
 
 /** A RandLoRA adapter among those of other methods. */
@@ -18,9 +20,11 @@ export function randloraAdapterPlan(plan: RandloraPlan): AdapterPlan {
     bases: bases.kind === "drawn" ? bases.spec.generator : "saved",
     // PEFT's randlora/layer.py, merge: ΔW is cast to the weight's dtype.
     roundsDelta: true,
-    load: async (signal) =>
-      bilinearDeltas(
-        await loadBases(adapter, bases, r, extent, { signal }),
+    async load(signal) {
+      const loaded = await loadBases(adapter, bases, r, extent, { signal });
+      if (isRankR(adapter)) return rankRDeltas(plan, loaded);
+      return bilinearDeltas(
+        loaded,
         pairing,
         layers.map((layer) => {
           const { out, in: input, conv1d } = layer;
@@ -31,7 +35,8 @@ export function randloraAdapterPlan(plan: RandloraPlan): AdapterPlan {
             read: () => readParameters(adapter, layer),
           };
         }),
-      ),
+      );
+    },
   };
   return plan.config.dora ? withMagnitudes(plain, MAGNITUDE) : plain;
 }

@@ -2,9 +2,10 @@ import type { Pairing } from "../../kernels/pairing.ts";
 
 /**
  * What ΔW is a sum of: PEFT's pairing of bases and rows of Ŝ, the paper's (equation 4), or PEFT's over the first half of
- * the bases ("RandLoRA-b" of the paper's table 3), whose rank is half of W's at most.
+ * the bases ("RandLoRA-b" of the paper's table 3), whose rank is half of W's at most; or what it is the product of: two
+ * sums ("RandLoRA-a"), whose rank is r at most.
  */
-export const VARIANTS = ["peft", "paper", "half-rank"] as const;
+export const VARIANTS = ["peft", "paper", "half-rank", "rank-r"] as const;
 
 export type Variant = (typeof VARIANTS)[number];
 
@@ -13,11 +14,12 @@ export const PEFT_TYPES = {
   peft: "RANDLORA",
   paper: "RANDLORA_PAPER",
   "half-rank": "RANDLORA_HALF_RANK",
+  "rank-r": "RANDLORA_RANK_R",
 } as const satisfies Record<Variant, string>;
 
-/** Which bases are paired with which rows of Ŝ. */
+/** Which bases are paired with which rows of Ŝ; where there is no Ŝ, base j of B with column j of λ, as in the paper. */
 export function pairingOf(variant: Variant): Pairing {
-  return variant === "paper" ? "paper" : "peft";
+  return variant === "paper" || variant === "rank-r" ? "paper" : "peft";
 }
 
 /** The same with magnitudes of the rows of W + ΔW (the paper's repository: `use_dora`); the bases tell the pairing. */
@@ -25,6 +27,7 @@ export const DORA_TYPES = {
   peft: "RANDLORA_DORA",
   paper: "RANDLORA_DORA",
   "half-rank": "RANDLORA_HALF_RANK_DORA",
+  "rank-r": "RANDLORA_RANK_R_DORA",
 } as const satisfies Record<Variant, string>;
 
 /** Every `peft_type` of RandLoRA. */

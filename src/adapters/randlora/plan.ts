@@ -11,6 +11,7 @@ import type { Pairing } from "../../kernels/pairing.ts";
 import { type BasesSource, chooseBases } from "./generator.ts";
 import { moduleOfMagnitude } from "../magnitude/vectors.ts";
 import { MAGNITUDE, type RandloraLayer, randloraLayers, randloraParameters } from "./layers.ts";
+import { checkStacked, isRankR, stackedExtent } from "./rank-r/stacked.ts";
 import { isBasesTensor } from "./saved.ts";
 
 /** Everything that applying a RandLoRA adapter to a base takes, checked; no tensor has been read yet. */
@@ -48,12 +49,15 @@ export function planRandlora(
   const shift = findShift(modules, base, adapter.path);
   const layers = randloraLayers(adapter, config, parameters, base, shift);
   const { bases, pairing, notes } = chooseBases({ adapter, config, base, shift, layers, generator, amongOthers });
-  const extent = {
+  const plain = {
     rows: Math.max(...layers.map(({ rows }) => rows)),
     bases: Math.max(...layers.map((layer) => layer.bases)),
     cols: Math.max(...layers.map(({ cols }) => cols)),
   };
-  const { max, min } = bases.kind === "drawn" ? bases.spec : bases;
+  const drawn = bases.kind === "drawn" ? bases.spec : bases;
+  const { max, min } = drawn;
+  const rankR = isRankR(adapter);
+  if (rankR) checkStacked(adapter, drawn, layers, bases.kind === "saved" || bases.record !== undefined);
   for (const layer of layers)
     checkExtent(layer, config.r, max, min, `${oneLine(adapter.file)}: ${quote(layer.module)}`);
   return {
@@ -63,7 +67,7 @@ export function planRandlora(
     pairing,
     layers,
     bases,
-    extent,
+    extent: rankR ? stackedExtent(drawn, plain) : plain,
     replacements: findReplacements(
       adapter,
       {

@@ -15,6 +15,8 @@ export interface BasesRecord {
   /** The shape they were drawn at: A (r, 1, min), B (max, ⌈min/r⌉, r). */
   readonly max: number;
   readonly min: number;
+  /** RandLoRA-a alone: how many of the `max` rows of each base are those of Aⱼᵀ, below those of Bⱼ. */
+  readonly rowsOfA?: number | undefined;
   /** The grid that normalised elements were rounded to. */
   readonly dtype: FloatGrid;
   /** Standard deviations that were divided by; absent where the generator normalises nothing. */
@@ -31,6 +33,7 @@ const SCHEMA = v.object({
   pairing: v.optional(v.picklist(["peft", "paper"], 'it must be "peft" or "paper"'), "peft"),
   max: drawnDimension,
   min: drawnDimension,
+  rows_of_a: v.nullish(drawnDimension),
   std_a: std,
   std_b: std,
 });
@@ -46,11 +49,16 @@ export function parseBasesRecord(record: JsonObject, file: string): BasesRecord 
     const cause = `"bases.min" is ${min}, more than "bases.max", which is ${max}`;
     throw new RandloraError("format", `${oneLine(file)}: ${cause}`, "min is the smaller dimension of the bases");
   }
+  if (read.rows_of_a !== min && typeof read.rows_of_a === "number") {
+    const cause = `"bases.rows_of_a" is ${read.rows_of_a}, but "bases.min" is ${min}`;
+    throw new RandloraError("format", `${oneLine(file)}: ${cause}`, "A has as many columns as bases have rows of it");
+  }
   return {
     generator,
     pairing,
     max,
     min,
+    rowsOfA: read.rows_of_a ?? undefined,
     dtype,
     stdA: read.std_a ?? undefined,
     stdB: read.std_b ?? undefined,
@@ -60,12 +68,13 @@ export function parseBasesRecord(record: JsonObject, file: string): BasesRecord 
 
 /** The record as it is written. */
 export function formatBasesRecord(record: BasesRecord): JsonObject {
-  const { generator, pairing, max, min, dtype, stdA, stdB, sha256 } = record;
+  const { generator, pairing, max, min, rowsOfA, dtype, stdA, stdB, sha256 } = record;
   return {
     generator,
     pairing,
     max,
     min,
+    ...(rowsOfA === undefined ? {} : { rows_of_a: rowsOfA }),
     dtype,
     ...(stdA === undefined ? {} : { std_a: stdA }),
     ...(stdB === undefined ? {} : { std_b: stdB }),

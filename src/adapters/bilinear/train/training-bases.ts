@@ -21,7 +21,7 @@ const MOST_CODE_BYTES = 2 ** 29;
 
 /** Some rows of B̂ as an operand of a product. */
 export interface BasisRows {
-  /** Of B̂. */
+  /** Of those that were asked for. */
   readonly first: number;
   /** (rows, n·r) F32, F16 or BF16. */
   readonly tensor: Tensor;
@@ -77,13 +77,15 @@ export class TrainingBases {
    * B̂[:M, :n·r] of a module in blocks of rows, one after the other: the next block takes the place of the one before, so
    * record what reads a block before asking for the next.
    * @param panel scratch of at least `panelBytes`
+   * @param from rows of B̂ before these
    */
-  *rows(run: Run, shape: BilinearShape, panel: GpuBuffer | undefined): Generator<BasisRows> {
+  *rows(run: Run, shape: BilinearShape, panel: GpuBuffer | undefined, from = 0): Generator<BasisRows> {
     const { buffer, stride } = this.delta.b;
     const kind = this.#b.storage.kind;
     if (!isPacked(kind)) {
       const dtype = NAMED_DTYPES[kind];
-      yield { first: 0, tensor: { shape: [shape.rows, shape.terms], dtype, buffer, offset: 0, pitch: stride } };
+      const offset = from * stride;
+      yield { first: 0, tensor: { shape: [shape.rows, shape.terms], dtype, buffer, offset, pitch: stride } };
       return;
     }
     if (panel === undefined) throw new Error("packed bases need a panel to be unpacked to");
@@ -95,16 +97,17 @@ export class TrainingBases {
     for (let first = 0; first < shape.rows; first += step) {
       const count = Math.min(step, shape.rows - first);
       const bound = rowBytes > 0 && buffer.size > Math.min(maxStorageBufferBindingSize, MOST_CODE_BYTES);
-      const offset = bound ? Math.floor((first * rowBytes) / 256) * 256 : 0;
+      const begin = (from + first) * rowBytes;
+      const offset = bound ? Math.floor(begin / 256) * 256 : 0;
       const { philox } = this.delta.b;
       // Rows of two-bit codes are whole words, but a binding begins at whole 256 bytes: some rows before, some words.
-      const skipped = (first * rowBytes - offset) / 4;
+      const skipped = (begin - offset) / 4;
       run.dispatch(
         unpackKernel(kind, unpacked),
         unpackParameters({
           rows: count,
           cols: shape.terms,
-          firstRow: philox === undefined ? 0 : first,
+          firstRow: philox === undefined ? 0 : from + first,
           firstCol: philox === undefined ? skipped * 16 : 0,
           stride: philox?.pitch ?? stride,
           targetPitch: pitch,
@@ -114,7 +117,7 @@ export class TrainingBases {
           dense: philox?.sparsity === "dense",
         }),
         [
-          bound ? { of: buffer, offset, size: first * rowBytes - offset + count * rowBytes } : buffer,
+          bound ? { of: buffer, offset, size: begin - offset + count * rowBytes } : buffer,
           { of: panel, offset: 0, size: count * pitch * 2 },
         ],
         [Math.ceil(pitch / UNPACK_COLS), count],

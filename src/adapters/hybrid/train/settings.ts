@@ -2,7 +2,10 @@ import * as v from "valibot";
 import { RandloraError } from "../../../errors.ts";
 import { loraTraining } from "../../lora/train/training.ts";
 import { RANDLORA_SETTINGS, resolveRandlora } from "../../randlora/train/settings.ts";
+import type { Variant } from "../../randlora/peft-types.ts";
 import { HYBRID_VARIANTS } from "../config.ts";
+
+const isPart = (variant: Variant) => HYBRID_VARIANTS.some((one) => one === variant);
 
 // A sum of methods has no magnitudes.
 const { dora: _, ...RANDLORA } = RANDLORA_SETTINGS;
@@ -11,7 +14,7 @@ const { dora: _, ...RANDLORA } = RANDLORA_SETTINGS;
 export const HYBRID_SETTINGS = {
   ...RANDLORA,
   ...loraTraining.settings,
-  variant: v.picklist(HYBRID_VARIANTS),
+  variant: v.pipe(RANDLORA.variant, v.check(isPart)),
   loraRank: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
   /** The LoRA that the run begins with stays as it is. */
   freezeLora: v.boolean(),
@@ -23,7 +26,7 @@ export type HybridSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeof 
 export function resolveHybrid(given: Partial<HybridSettings>): HybridSettings {
   const { loraRank = loraTraining.usual.rank, freezeLora = false } = given;
   const { dora: _, ...randlora } = resolveRandlora(given);
-  if (!HYBRID_VARIANTS.some((variant) => variant === randlora.variant)) {
+  if (!isPart(randlora.variant)) {
     const cause = `--variant ${randlora.variant} has no meaning with --method hybrid`;
     throw new RandloraError("usage", cause, `there are: ${HYBRID_VARIANTS.join(", ")}`);
   }

@@ -6,7 +6,7 @@ import { canDraw, type GeneratorName, type Sparsity } from "../../../random/name
 
 /** Settings that RandLoRA alone has. */
 export const RANDLORA_SETTINGS = {
-  /** The pairing of bases, and how many. */
+  /** The pairing of bases, how many, or what else ΔW is made of. */
   variant: v.picklist(VARIANTS),
   sparsity: v.picklist(["dense", "sparse", "very-sparse"]),
   ...BASES_SETTINGS,
@@ -16,7 +16,7 @@ export const RANDLORA_SETTINGS = {
 
 export type RandloraSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeof RANDLORA_SETTINGS, undefined>>>;
 
-/** Defaults for what was not given. @throws RandloraError `usage` for a generator that does not draw such bases */
+/** Defaults for what was not given. @throws RandloraError `usage` for a generator that does not draw such bases, an order that there is not */
 export function resolveRandlora(given: Partial<RandloraSettings>): RandloraSettings {
   const { variant = "peft", sparsity = "dense", basisSeed = "0", projections = true, compute = "auto" } = given;
   const { dora = false } = given;
@@ -24,6 +24,10 @@ export function resolveRandlora(given: Partial<RandloraSettings>): RandloraSetti
   if (generator !== null && !canDraw(generator, sparsity)) {
     const cause = `--generator ${generator} does not draw ${sparsity} bases`;
     throw new RandloraError("usage", cause, `${usualGenerator(sparsity)} does, and so does philox-v1`);
+  }
+  if (variant === "rank-r" && compute !== "auto") {
+    const cause = `--compute ${compute}: --variant rank-r has one order of products, LoRA's`;
+    throw new RandloraError("usage", cause, "leave --compute out");
   }
   return { variant, sparsity, basisSeed, generator, projections, compute, dora };
 }

@@ -16,6 +16,7 @@ import { drawsAlike } from "../peft-draws.ts";
 import { DORA_TYPES, pairingOf, PEFT_TYPES } from "../peft-types.ts";
 import { planRandlora } from "../plan.ts";
 import { drawPairTensors } from "../projection-tensors.ts";
+import { firstRowOfA, isRankR, stackedExtent, stackedSpec } from "../rank-r/stacked.ts";
 import { type BasesRecord, formatBasesRecord, recordOf } from "../record.ts";
 import type { SavedPair } from "../saved.ts";
 import { userStdCache } from "../../../bases/std-cache.ts";
@@ -47,6 +48,8 @@ export interface RandloraSource {
   readonly pairing: Pairing;
   readonly modules: readonly RandloraModule[];
   readonly bases: Bases;
+  /** RandLoRA-a alone: where the rows of Aⱼᵀ begin. */
+  readonly firstRowOfA?: number | undefined;
   /** Drawn bases and the same ones out of a file may be stored differently, and then products round differently. */
   readonly basesFrom: BasesFrom;
   /** What draws the bases, where that is known. */
@@ -72,19 +75,23 @@ export async function newRandlora(
   const pairing = pairingOf(variant);
   const half = variant === "half-rank";
   const grid = gridOf(dtype, targets);
-  const spec = newBasesSpec({ modules: targets.modules, r, generator, key, sparsity, grid });
+  const rankR = variant === "rank-r";
+  const plain = newBasesSpec({ modules: targets.modules, r, generator, key, sparsity, grid });
+  const spec = rankR ? stackedSpec(plain) : plain;
   const modules = targets.modules.map(({ name, out, in: input }) => {
     const shape = randloraShape(out, input, r, half);
     return { name, tensor: `${name}.weight`, shape, values: initialValues(shape, grid) };
   });
+  const extent = extentOf(modules);
   // First, so that the record finds the standard deviations in the cache.
-  const bases = await takeSteps(drawSteps(spec, extentOf(modules), userStdCache()), signal);
-  const record = basesRecord(spec, pairing);
+  const bases = await takeSteps(drawSteps(spec, rankR ? stackedExtent(spec, extent) : extent, userStdCache()), signal);
+  const record = { ...basesRecord(spec, pairing), ...(rankR ? { rowsOfA: spec.min } : {}) };
   return {
     scale: alpha / r,
     pairing,
     modules,
     bases,
+    firstRowOfA: rankR ? firstRowOfA(spec) : undefined,
     basesFrom: "drawn",
     record: formatBasesRecord(record),
     config: {
@@ -149,6 +156,7 @@ export async function existingRandlora(
     pairing,
     modules,
     bases: await loadBases(adapter, source, r, extent, { signal }),
+    firstRowOfA: isRankR(adapter) ? firstRowOfA(source.kind === "drawn" ? source.spec : source) : undefined,
     basesFrom: source.kind,
     record: record && formatBasesRecord(record),
     config: { ...adapter.config, inference_mode: true },

@@ -1,6 +1,7 @@
 import type { AdapterContent } from "../../content.ts";
 import { savingProjection } from "../convert.ts";
 import { type BilinearModule, placeBilinear } from "../../bilinear/train/place.ts";
+import { placeRankR } from "../rank-r/place.ts";
 import { adapterTensors, randloraTensors } from "../trained-tensors.ts";
 import type { Method, Placement, Trainable } from "../../training/method.ts";
 import type { Parameters } from "../../training/parameters.ts";
@@ -36,7 +37,12 @@ async function place(
     const start = { lambda: { ...lambda, values: values.lambda }, gamma: { ...gamma, values: values.gamma } };
     return { name, tensor, shape, ...start };
   });
-  const placed = await placeBilinear(on, { ...source, modules }, settings, seed);
+  const { firstRowOfA } = source;
+  const adapter = { ...source, modules };
+  const placed =
+    firstRowOfA === undefined
+      ? await placeBilinear(on, adapter, settings, seed)
+      : await placeRankR(on, adapter, firstRowOfA, { dropout: settings.dropout, seed });
   return { ...placed, content: () => contentOf(source, settings, on.parameters) };
 }
 

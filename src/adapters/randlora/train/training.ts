@@ -2,6 +2,7 @@ import { countMagnitudes, withMagnitude } from "../../magnitude/train/trainable.
 import { readMagnitudes } from "../../magnitude/vectors.ts";
 import { randloraConfig } from "../config.ts";
 import { MAGNITUDE } from "../layers.ts";
+import { isRankR } from "../rank-r/stacked.ts";
 import { recordOf } from "../record.ts";
 import { parseBasesFrom } from "../../bilinear/train/place.ts";
 import type { AdapterTraining } from "../../training/definition.ts";
@@ -33,7 +34,7 @@ export const randloraTraining: AdapterTraining<RandloraSettings> = {
       rank,
       alpha,
       ...targetSettings(targets),
-      variant: half ? "half-rank" : (record?.pairing ?? "peft"),
+      variant: isRankR(adapter) ? "rank-r" : half ? "half-rank" : (record?.pairing ?? "peft"),
       sparsity,
       basisSeed: String(key),
       generator: record?.generator ?? given.generator ?? null,

@@ -1,0 +1,64 @@
+import * as v from "valibot";
+import {
+  dropoutShare,
+  finiteNumber,
+  LAYER_KEYS,
+  layerSettings,
+  type LayerSettings,
+  parseSettings,
+  positiveInteger,
+  prngKey,
+  text,
+} from "../settings.ts";
+import type { Adapter, PlainConfig } from "../types.ts";
+
+/** PEFT has no NoLA, and refuses this. */
+export const PEFT_TYPE = "NOLA";
+
+/** The settings of a NoLA adapter, in PEFT's manner. */
+export interface NolaConfig extends LayerSettings {
+  readonly r: number;
+  /** ΔW is scaled by alpha / r. */
+  readonly alpha: number;
+  /** k: coefficients of A, and of B, of each module. */
+  readonly bases: number;
+  /** `projection_prng_key`: the seed of the bases, −2^63 ≤ key < 2^64. */
+  readonly key: bigint;
+  readonly bias: "none" | "all" | "nola_only";
+  /** Dropout of the adapter's input while training. */
+  readonly dropout: number;
+}
+
+const COUNT = "it must be an integer from 1 to 2^24";
+const count = v.pipe(positiveInteger, v.maxValue(2 ** 24, COUNT));
+
+// Nobody else writes such files: what decides about ΔW has no default.
+const SCHEMA = v.object({
+  r: count,
+  nola_alpha: finiteNumber,
+  num_bases: count,
+  projection_prng_key: prngKey,
+  nola_dropout: dropoutShare,
+  bias: v.nullish(v.picklist(["none", "all", "nola_only"], 'it must be "none", "all" or "nola_only"'), "none"),
+  ...LAYER_KEYS,
+  task_type: v.nullish(text),
+});
+
+/** The settings of an open adapter. */
+export function nolaConfig({ settings, configFile }: Adapter): NolaConfig {
+  return parseNolaConfig(settings, configFile);
+}
+
+/** `file` is named in errors. Throws `RandloraError` "format" for a value that is missing or makes no sense. */
+export function parseNolaConfig(config: PlainConfig, file: string): NolaConfig {
+  const read = parseSettings(SCHEMA, config, file);
+  return {
+    r: read.r,
+    alpha: read.nola_alpha,
+    bases: read.num_bases,
+    key: read.projection_prng_key,
+    bias: read.bias,
+    ...layerSettings(read, file),
+    dropout: read.nola_dropout,
+  };
+}

@@ -1,0 +1,100 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { Gpu } from "../../gpu/gpu.ts";
+import { Stream } from "../../gpu/stream.ts";
+import { read } from "../../gpu/transfer.ts";
+import { defaultStaging, type Staging } from "../../kernels/staging.ts";
+import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
+import { padded4 } from "../bilinear/delta-dispatch.ts";
+import { openPeft } from "../peft.ts";
+import { baseOf, f32 } from "../testing/adapters.ts";
+import { nolaDelta, type TestNola, writeNola } from "../testing/nola.ts";
+import { nolaDeltas, uploadNola } from "./deltas.ts";
+import { planNola } from "./plan.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+});
+afterAll(() => gpu.close());
+
+const MODULES = { q: [44, 36], v: [9, 36], down: [36, 53], up: [53, 36] } as const;
+const every = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+test.each<[Pick<TestNola, "r" | "bases">, Staging["kind"], conv1d: boolean]>([
+  [{ r: 8, bases: 24 }, "subgroup", false],
+  [{ r: 8, bases: 24 }, "workgroup", true],
+  [{ r: 3, bases: 7 }, "subgroup", true],
+  [{ r: 19, bases: 5 }, "workgroup", false],
+])("ΔW is scale · B·A of the definition: %j, %s, stored transposed %j", async (sizes, kind, conv1d) => {
+  const nola: TestNola = { ...sizes, alpha: 3, key: -3n, initSeed: 5, modules: MODULES };
+  await using folder = await TemporaryFolder.create();
+  await using adapter = await openPeft(
+    await writeNola(folder.at("a"), nola, { config: conv1d ? { fan_in_fan_out: true } : {} }),
+  );
+  const shapes = Object.entries(MODULES).map(([name, [out, input]]) => {
+    return [`${name}.weight`, conv1d ? [input, out] : [out, input]] as const;
+  });
+  const plan = planNola(adapter, baseOf(Object.fromEntries(shapes), {}));
+  const before = gpu.memory.liveBytes;
+  const staging = kind === "workgroup" ? ({ kind } as const) : defaultStaging(gpu);
+  const deltas = await uploadNola(gpu, plan, staging);
+  for (const [index, [module, [out, input]]] of Object.entries(MODULES).entries()) {
+    const layer = await deltas.layer(index, 2);
+    const [rows, cols] = conv1d ? [input, out] : [out, input];
+    const pitch = padded4(cols);
+    const target = gpu.memory.allocate("target", rows * pitch * 4);
+    const stream = new Stream(gpu);
+    layer.form(stream, { firstRow: 0, rows, pitch, target });
+    stream.submit();
+    const all = new Float32Array((await read(gpu, target)).buffer);
+    layer.release();
+    gpu.memory.release(target);
+    const want = nolaDelta(nola, module).map((value) => 2 * value);
+    const reference = await nolaDeltas(plan).reference(index, 2, { rows: every(out), cols: every(input) });
+    const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    want.forEach((value, at) => {
+      const [row, col] = [Math.floor(at / input), at % input];
+      const ours = all[conv1d ? col * pitch + row : row * pitch + col] ?? NaN;
+      // Elements of the element map are f32 numbers, of the definition f64 ones.
+      expect(Math.abs((reference[at] ?? NaN) - value)).toBeLessThanOrEqual(1e-6 * largest);
+      expect(Math.abs(ours - (reference[at] ?? NaN))).toBeLessThanOrEqual(1e-6 * largest);
+    });
+  }
+  deltas.release();
+  expect(gpu.memory.liveBytes).toBe(before);
+});
+
+test("a thousand bases leave room below what a verification allows", async () => {
+  const nola: TestNola = { r: 8, bases: 1024, alpha: 16, key: 1n, initSeed: 0, modules: { m: [64, 48] } };
+  await using folder = await TemporaryFolder.create();
+  await using adapter = await openPeft(await writeNola(folder.at("a"), nola));
+  const plan = planNola(adapter, baseOf({ "m.weight": [64, 48] }, {}));
+  const deltas = await uploadNola(gpu, plan);
+  const layer = await deltas.layer(0, 1);
+  const target = gpu.memory.allocate("target", 64 * 48 * 4);
+  const stream = new Stream(gpu);
+  layer.form(stream, { firstRow: 0, rows: 64, pitch: 48, target });
+  stream.submit();
+  const ours = new Float32Array((await read(gpu, target)).buffer);
+  const want = await nolaDeltas(plan).reference(0, 1, { rows: every(64), cols: every(48) });
+  const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const worst = want.reduce((most, value, at) => Math.max(most, Math.abs((ours[at] ?? NaN) - value)), 0);
+  expect(worst).toBeLessThan(1e-6 * largest);
+  for (const one of [layer, deltas]) one.release();
+  gpu.memory.release(target);
+});
+
+test("coefficients that hold NaN are named, and nothing stays on the GPU", async () => {
+  await using folder = await TemporaryFolder.create();
+  const nola: TestNola = { r: 2, bases: 4, alpha: 2, key: 0n, initSeed: 0, modules: { m: [4, 4] } };
+  const tensors = { "base_model.model.m.nola_coefficients_B": f32([4], new Float32Array(4).fill(NaN)) };
+  await using adapter = await openPeft(await writeNola(folder.at("a"), nola, { tensors }));
+  const plan = planNola(adapter, baseOf({ "m.weight": [4, 4] }));
+  const before = gpu.memory.liveBytes;
+  const refusal = await refusalOf(() => uploadNola(gpu, plan));
+  expect([refusal.code, refusal.message]).toEqual([
+    "numeric",
+    expect.stringContaining('"m.nola_coefficients_B" holds NaN'),
+  ]);
+  expect(gpu.memory.liveBytes).toBe(before);
+});

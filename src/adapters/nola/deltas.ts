@@ -1,0 +1,143 @@
+import type { Gpu } from "../../gpu/gpu.ts";
+import type { GpuBuffer } from "../../gpu/memory.ts";
+import { upload, uploaded } from "../../gpu/transfer.ts";
+import { ELEMENTWISE } from "../../kernels/elementwise.ts";
+import { defaultStaging, type Staging } from "../../kernels/staging.ts";
+import { recordElementwise } from "../../tensor/elementwise.ts";
+import { Run } from "../../tensor/run.ts";
+import { pitchOf, type Tensor, tensorIn } from "../../tensor/tensor.ts";
+import type { DeltaSample } from "../bilinear/delta-block.ts";
+import { type FactorsOnGpu, LowRankDeltas, type LowRankSource } from "../low-rank/deltas.ts";
+import { allocateStacks, factorsOf, type FactorStack } from "../low-rank/stacks.ts";
+import { Transposition } from "../low-rank/transpose.ts";
+import type { AdapterPlan } from "../plan.ts";
+import { readValues } from "../values.ts";
+import { initialFactor } from "./draws.ts";
+import type { NolaPlan } from "./plan.ts";
+import { type FormedStack, NolaBases } from "./products.ts";
+import { GENERATOR } from "./record.ts";
+import { nolaReference } from "./reference.ts";
+
+/** A NoLA adapter among those of other methods. */
+export function nolaAdapterPlan(plan: NolaPlan, notes: readonly string[]): AdapterPlan {
+  const { adapter, layers, replacements } = plan;
+  return {
+    adapter,
+    layers,
+    replacements,
+    notes,
+    bases: GENERATOR,
+    // As PEFT merges a LoRA.
+    roundsDelta: false,
+    load: async () => nolaDeltas(plan),
+  };
+}
+
+/** ΔW of its layers. All factors are formed at once, since their bases are the same: as large as a LoRA of this rank. */
+export function nolaDeltas(plan: NolaPlan): LowRankSource {
+  return {
+    upload: (gpu) => uploadNola(gpu, plan),
+    reference: (index: number, factor: number, sample: DeltaSample) => nolaReference(plan, index, factor, sample),
+  };
+}
+
+/** Forms every factor. @throws RandloraError `numeric`, `file`, `memory` */
+export async function uploadNola(
+  gpu: Gpu,
+  plan: NolaPlan,
+  staging: Staging = defaultStaging(gpu),
+): Promise<LowRankDeltas> {
+  const { layers, scale } = plan;
+  const rank = plan.draws.rank;
+  const shapes = layers.map(({ out, in: input, conv1d }) => ({ out, in: input, conv1d, rank, scale }));
+  return await LowRankDeltas.derived(gpu, shapes, await formFactors(gpu, plan, staging), staging);
+}
+
+async function formFactors(gpu: Gpu, plan: NolaPlan, staging: Staging): Promise<FactorsOnGpu> {
+  const { layers, draws } = plan;
+  const { rank } = draws;
+  const held: GpuBuffer[] = [];
+  const brief: GpuBuffer[] = [];
+  const stacksOf = (label: string, lengths: readonly number[], to: GpuBuffer[]) => {
+    const stacks = allocateStacks(
+      gpu,
+      label,
+      lengths.map((cols) => ({ rows: rank, cols })),
+    );
+    to.push(...stacks.map(({ tensor }) => tensor.buffer));
+    return stacks;
+  };
+  const [ins, outs] = [layers.map((layer) => layer.in), layers.map(({ out }) => out)];
+  try {
+    const [a, bt] = [stacksOf("factors A", ins, held), stacksOf("factors B, turned", outs, held)];
+    const initial = stacksOf("A before training", ins, brief);
+    writeFactors(gpu, initial, (index) => {
+      const { module = "", in: input = 0 } = layers[index] ?? {};
+      return initialFactor(draws, module, input);
+    });
+    using run = new Run(gpu, staging);
+    for (const [side, stacks] of [["a", a] as const, ["b", bt] as const]) {
+      const formed: FormedStack[] = [];
+      for (const [at, stack] of stacks.entries()) {
+        const values = new Float32Array(stack.modules.length * pitchOf(draws.bases, "F32"));
+        for (const [row, module] of stack.modules.entries()) {
+          const tensor = layers[module]?.[side];
+          if (tensor !== undefined)
+            values.set(await readValues(plan.adapter, tensor), row * pitchOf(draws.bases, "F32"));
+        }
+        const buffer = uploaded(gpu, "coefficients", values);
+        brief.push(buffer);
+        const value = tensorIn(buffer, [stack.modules.length, draws.bases], "F32");
+        const coefficients = [{ at: 0, value, gradient: undefined }];
+        formed.push({ stack, initial: side === "a" ? initial[at] : undefined, coefficients });
+      }
+      const bases = new NolaBases(gpu, draws, side);
+      try {
+        bases.form(run, formed);
+        await run.submit();
+      } finally {
+        bases.release();
+      }
+    }
+    return placedFactors(gpu, a, bt, rank);
+  } catch (thrown) {
+    for (const buffer of held) gpu.memory.release(buffer);
+    throw thrown;
+  } finally {
+    for (const buffer of brief) gpu.memory.release(buffer);
+  }
+}
+
+/** Writes factors (rows, cols) without gaps into their places. */
+export function writeFactors(
+  gpu: Gpu,
+  stacks: readonly FactorStack[],
+  valuesOf: (module: number) => Float32Array<ArrayBuffer>,
+): void {
+  for (const { rows, cols, modules, tensor } of stacks) {
+    const pitch = pitchOf(cols, "F32");
+    for (const [at, module] of modules.entries()) {
+      const values = valuesOf(module);
+      const padded = new Float32Array(rows * pitch);
+      for (let row = 0; row < rows; row++) padded.set(values.subarray(row * cols, (row + 1) * cols), row * pitch);
+      upload(gpu, tensor.buffer, padded, at * tensor.pitch * 4);
+    }
+  }
+}
+
+function placedFactors(gpu: Gpu, a: readonly FactorStack[], bt: readonly FactorStack[], rank: number): FactorsOnGpu {
+  const transposition = new Transposition(gpu, rank);
+  const [factorsA, factorsBt] = [factorsOf(a), factorsOf(bt)];
+  return {
+    form(run: Run, layer: number, toA: Tensor, toB: Tensor) {
+      const [fromA, fromBt] = [factorsA[layer], factorsBt[layer]];
+      if (fromA === undefined || fromBt === undefined) throw new RangeError(`layer ${layer}`);
+      recordElementwise(run, ELEMENTWISE.copy, fromA, undefined, toA);
+      transposition.narrow(run, fromBt, toB);
+    },
+    release() {
+      transposition.release();
+      for (const { tensor } of [...a, ...bt]) gpu.memory.release(tensor.buffer);
+    },
+  };
+}

@@ -1,0 +1,24 @@
+import { oneLine } from "../../files/failure.ts";
+import type { MethodDefinition } from "../method.ts";
+import { parseNolaConfig, PEFT_TYPE } from "./config.ts";
+import { convertNola } from "./convert.ts";
+import { nolaAdapterPlan } from "./deltas.ts";
+import { planNola } from "./plan.ts";
+import type { NolaSettings } from "./train/settings.ts";
+import { nolaTraining } from "./train/training.ts";
+
+/** NoLA (Koohpayegani et al., arXiv:2310.02556): a LoRA whose factors are sums of random ones. */
+export const nola: MethodDefinition<NolaSettings> = {
+  name: "nola",
+  title: "NoLA",
+  peftTypes: [PEFT_TYPE],
+  ownTypes: [PEFT_TYPE],
+  shared: [],
+  check: (config, file) => void parseNolaConfig(config, file),
+  plan(adapter, base, { generator, amongOthers = false }) {
+    const unused = `${oneLine(adapter.path)} is a NoLA and records what draws it: --generator has no effect`;
+    return nolaAdapterPlan(planNola(adapter, base), generator === undefined || amongOthers ? [] : [unused]);
+  },
+  convert: convertNola,
+  training: nolaTraining,
+};

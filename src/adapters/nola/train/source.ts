@@ -1,0 +1,94 @@
+import type { BaseModel } from "../../base.ts";
+import { fromBigInt, type JsonObject } from "../../../files/lossless-json.ts";
+import type { OpenInput } from "../../training/definition.ts";
+import { refuseMore } from "../../training/existing.ts";
+import type { AdapterSettings } from "../../training/settings.ts";
+import type { Targets } from "../../training/target-modules.ts";
+import type { Adapter } from "../../types.ts";
+import { readValues } from "../../values.ts";
+import { PEFT_TYPE } from "../config.ts";
+import { initialFactor, type NolaDraws } from "../draws.ts";
+import { planNola } from "../plan.ts";
+import { formatRecord } from "../record.ts";
+import type { NolaSettings } from "./settings.ts";
+
+/** One module that NoLA adapts. */
+export interface NolaModule {
+  /** As adapters name it. */
+  readonly name: string;
+  /** Its weight in the checkpoint. */
+  readonly tensor: string;
+  readonly out: number;
+  readonly in: number;
+  /** A₀ (rank, in). */
+  readonly initial: Float32Array<ArrayBuffer>;
+  /** c and d before training; undefined: zero. */
+  readonly values: { readonly a: Float32Array<ArrayBuffer>; readonly b: Float32Array<ArrayBuffer> } | undefined;
+}
+
+/** A NoLA adapter before it is trained: new, or one that exists. */
+export interface NolaSource {
+  readonly draws: NolaDraws;
+  /** alpha / rank. */
+  readonly scale: number;
+  readonly modules: readonly NolaModule[];
+  readonly config: JsonObject;
+  /** What draws all that is not trained. */
+  readonly record: JsonObject;
+}
+
+/** A new adapter: ΔW = 0, since V's coefficients are zero. */
+export function newNola(
+  { model, seed }: Pick<OpenInput, "model" | "seed">,
+  settings: AdapterSettings & NolaSettings,
+  { modules, config }: Targets,
+): NolaSource {
+  const { rank, alpha, dropout, bases, basisSeed } = settings;
+  const key = BigInt(basisSeed);
+  const maxIn = Math.max(...modules.map((module) => module.in));
+  const maxOut = Math.max(...modules.map(({ out }) => out));
+  const draws = { key, bases, rank, maxIn, maxOut, initSeed: seed };
+  return {
+    draws,
+    scale: alpha / rank,
+    modules: modules.map(({ name, out, in: input }) => {
+      const initial = initialFactor(draws, name, input);
+      return { name, tensor: `${name}.weight`, out, in: input, initial, values: undefined };
+    }),
+    config: {
+      base_model_name_or_path: model,
+      bias: "none",
+      fan_in_fan_out: false,
+      inference_mode: true,
+      layers_pattern: null,
+      layers_to_transform: config.layers_to_transform,
+      modules_to_save: null,
+      nola_alpha: alpha,
+      nola_dropout: dropout,
+      num_bases: bases,
+      peft_type: PEFT_TYPE,
+      projection_prng_key: fromBigInt(key),
+      r: rank,
+      target_modules: config.target_modules,
+      task_type: "CAUSAL_LM",
+    },
+    record: formatRecord(draws),
+  };
+}
+
+/**
+ * An adapter that exists, to go on from (`--init-adapter`): its coefficients, and all that draws the rest.
+ * @throws RandloraError `adapter` when it does not fit the base, or holds more than NoLA's coefficients
+ */
+export async function existingNola(adapter: Adapter, base: BaseModel, settings: AdapterSettings): Promise<NolaSource> {
+  const plan = planNola(adapter, base);
+  refuseMore(plan);
+  const { draws, scale } = plan;
+  const modules: NolaModule[] = [];
+  for (const { module: name, tensor, out, in: input, a, b } of plan.layers) {
+    const values = { a: await readValues(adapter, a), b: await readValues(adapter, b) };
+    modules.push({ name, tensor, out, in: input, initial: initialFactor(draws, name, input), values });
+  }
+  const config = { ...adapter.config, inference_mode: true, nola_dropout: settings.dropout };
+  return { draws, scale, modules, config, record: adapter.bases ?? formatRecord(draws) };
+}

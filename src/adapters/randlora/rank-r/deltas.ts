@@ -1,0 +1,96 @@
+import type { Bases } from "../../../bases/bases.ts";
+import { readElement } from "../../../bases/storage.ts";
+import type { Gpu } from "../../../gpu/gpu.ts";
+import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
+import type { Run } from "../../../tensor/run.ts";
+import type { Tensor } from "../../../tensor/tensor.ts";
+import type { DeltaSample } from "../../bilinear/delta-block.ts";
+import { TrainingBases } from "../../bilinear/train/training-bases.ts";
+import { type FactorsOnGpu, LowRankDeltas, type LowRankSource } from "../../low-rank/deltas.ts";
+import { Transposition } from "../../low-rank/transpose.ts";
+import { readParameters } from "../layers.ts";
+import type { RandloraPlan } from "../plan.ts";
+import { randloraShape } from "../shape.ts";
+import { RankRBases } from "./factors.ts";
+import { firstRowOfA } from "./stacked.ts";
+
+/** ΔW of RandLoRA-a: products of two factors, each worked out when it is needed. */
+export function rankRDeltas(plan: RandloraPlan, bases: Bases): LowRankSource {
+  return {
+    upload: (gpu) => uploadRankR(gpu, plan, bases),
+    reference: (index, factor, sample) => rankRReference(plan, bases, index, factor, sample),
+  };
+}
+
+/** The same on the GPU. @throws RandloraError `memory` */
+export async function uploadRankR(
+  gpu: Gpu,
+  plan: RandloraPlan,
+  bases: Bases,
+  staging: Staging = defaultStaging(gpu),
+): Promise<LowRankDeltas> {
+  const { layers, scale, config } = plan;
+  const rank = config.r;
+  const shapes = layers.map(({ out, in: input, conv1d }) => ({ out, in: input, conv1d, rank, scale }));
+  return await LowRankDeltas.derived(gpu, shapes, await factorsOnGpu(gpu, plan, bases, staging), staging);
+}
+
+async function factorsOnGpu(gpu: Gpu, plan: RandloraPlan, bases: Bases, staging: Staging): Promise<FactorsOnGpu> {
+  const { adapter, layers, config } = plan;
+  const shapes = layers.map(({ out, in: input }) => randloraShape(out, input, config.r));
+  const training = await TrainingBases.create(gpu, bases, "paper", staging);
+  const shared = new RankRBases(gpu, training, firstRow(plan), shapes);
+  const transposition = new Transposition(gpu, config.r);
+  return {
+    async form(run: Run, index: number, a: Tensor, b: Tensor) {
+      const [layer, shape] = [layers[index], shapes[index]];
+      if (layer === undefined || shape === undefined) throw new RangeError(`layer ${index} of ${layers.length}`);
+      const { r, bases: n, cols, out, tall } = shape;
+      const { lambda, gamma } = await readParameters(adapter, layer);
+      const parameters = { lambda: run.upload("λ", [r, n], lambda), gamma: run.upload("γ", [n, cols], gamma) };
+      const turned = run.allocate("factor B, turned", [r, out]);
+      const factors = tall ? { long: turned, short: a } : { long: a, short: turned };
+      shared.form(run, shape, parameters, factors);
+      transposition.narrow(run, turned, b);
+    },
+    release() {
+      transposition.release();
+      shared.release();
+      training.release();
+    },
+  };
+}
+
+/** factor · ΔW (out, in) of a layer in f64 at a sample of its elements, each factor by its definition. */
+async function rankRReference(
+  plan: RandloraPlan,
+  bases: Bases,
+  index: number,
+  factor: number,
+  { rows, cols }: DeltaSample,
+): Promise<Float64Array> {
+  const { adapter, layers, config, scale } = plan;
+  const layer = layers[index];
+  if (layer === undefined) throw new RangeError(`layer ${index} of ${layers.length}`);
+  const { lambda, gamma } = await readParameters(adapter, layer);
+  const { r } = config;
+  const n = layer.bases;
+  const tall = layer.out >= layer.in;
+  const sum = (row: number, k: number, weight: (j: number) => number) => {
+    let total = 0;
+    for (let j = 0; j < n; j++) total += readElement(bases.b, row, j * r + k) * weight(j);
+    return total;
+  };
+  const ranks = Array.from({ length: r }, (_, k) => k);
+  const long = (i: number) => ranks.map((k) => sum(i, k, (j) => lambda[k * n + j] ?? NaN));
+  const short = (c: number) => ranks.map((k) => sum(firstRow(plan) + c, k, (j) => gamma[j * layer.cols + c] ?? NaN));
+  const [left, right] = [rows.map(tall ? long : short), cols.map(tall ? short : long)];
+  return Float64Array.from({ length: rows.length * cols.length }, (_, at) => {
+    const [one, other] = [left[Math.floor(at / cols.length)], right[at % cols.length]];
+    return scale * factor * ranks.reduce((total, k) => total + (one?.[k] ?? NaN) * (other?.[k] ?? NaN), 0);
+  });
+}
+
+function firstRow({ bases }: Pick<RandloraPlan, "bases">): number {
+  return firstRowOfA(bases.kind === "drawn" ? bases.spec : bases);
+}

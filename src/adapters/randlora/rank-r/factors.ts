@@ -1,0 +1,102 @@
+import type { Gpu } from "../../../gpu/gpu.ts";
+import type { GpuBuffer } from "../../../gpu/memory.ts";
+import { uploaded } from "../../../gpu/transfer.ts";
+import { recordGemm } from "../../../tensor/gemm.ts";
+import type { Run } from "../../../tensor/run.ts";
+import { recordStridedSums } from "../../../tensor/strided-sums.ts";
+import { type Tensor, tensorIn } from "../../../tensor/tensor.ts";
+import type { BilinearShape } from "../../bilinear/shape.ts";
+import type { TrainingBases } from "../../bilinear/train/training-bases.ts";
+
+/** λ (r, n) and γ (n, m), or their gradients: F32. */
+export interface RankRParameters {
+  readonly lambda: Tensor;
+  readonly gamma: Tensor;
+}
+
+/** B' turned (r, M) and A' (r, m) of a module, or their gradients: F32, their padding zero. */
+export interface RankRFactors {
+  readonly long: Tensor;
+  readonly short: Tensor;
+}
+
+/**
+ * The factors of ΔW = s·(Σⱼ BⱼΛⱼ)(Σⱼ AⱼΓⱼ) (arXiv:2502.00987, table 3, RandLoRA-a) from λ and γ, and back:
+ * B'[i, k] = Σⱼ Bⱼ[i, k]·λ[k, j] and A'[k, c] = Σⱼ Aⱼ[k, c]·γ[j, c]. One matrix holds the rows of all Bⱼ and, from row
+ * `firstA` on, those of all Aⱼᵀ; its column j·r + k is column k of base j.
+ */
+export class RankRBases {
+  readonly #gpu: Gpu;
+  readonly #bases: TrainingBases;
+  readonly #firstA: number;
+  readonly #panel: GpuBuffer | undefined;
+  readonly #one: Tensor;
+
+  /** @param shapes those of the modules: scratch is large enough for all. @throws RandloraError `memory` */
+  constructor(gpu: Gpu, bases: TrainingBases, firstA: number, shapes: readonly BilinearShape[]) {
+    this.#gpu = gpu;
+    this.#bases = bases;
+    this.#firstA = firstA;
+    const panel = Math.max(...shapes.map((shape) => bases.panelBytes(shape)));
+    this.#panel = panel === 0 ? undefined : gpu.memory.allocate("adapter scratch: panel", panel);
+    this.#one = tensorIn(uploaded(gpu, "one", Float32Array.of(1, 0, 0, 0)), [1, 1], "F32");
+  }
+
+  /** Records the factors of a module. */
+  form(run: Run, shape: BilinearShape, { lambda, gamma }: RankRParameters, { long, short }: RankRFactors): void {
+    const { r, bases: terms } = shape;
+    const scale = this.#bases.unit;
+    for (const { first, tensor } of this.#rows(run, shape, "b")) {
+      const x = { of: tensor, steps: { row: 1, col: tensor.pitch, term: r } };
+      const w = { of: lambda, steps: { row: lambda.pitch, col: 0, term: 1 } };
+      recordStridedSums(run, { x, w, y: columns(long, first, tensor), terms, scale });
+    }
+    for (const { first, tensor } of this.#rows(run, shape, "a")) {
+      const x = { of: tensor, steps: { row: 1, col: tensor.pitch, term: r } };
+      const w = { of: columns(gamma, first, tensor), steps: { row: 0, col: 1, term: gamma.pitch } };
+      recordStridedSums(run, { x, w, y: columns(short, first, tensor), terms, scale });
+    }
+  }
+
+  /** Records what the gradients of λ and γ get: dλ[k, j] += Σᵢ dB'[i, k]·Bⱼ[i, k], dγ[j, c] += Σₖ dA'[k, c]·Aⱼ[k, c]. */
+  fold(run: Run, shape: BilinearShape, { long, short }: RankRFactors, { lambda, gamma }: RankRParameters): void {
+    const { r, terms } = shape;
+    const scale = this.#bases.unit;
+    // Of this product one element in r is wanted; all of it is a fraction of the layer's own products.
+    const all = run.allocate("gradients of λ", [r, terms]);
+    for (const { first, tensor } of this.#rows(run, shape, "b")) {
+      recordGemm(run, { order: "NN", a: columns(long, first, tensor), b: tensor, y: all, accumulate: first > 0 });
+    }
+    recordStridedSums(run, {
+      x: { of: all, steps: { row: all.pitch + 1, col: r, term: 0 } },
+      w: { of: this.#one, steps: { row: 0, col: 0, term: 0 } },
+      y: lambda,
+      terms: 1,
+      scale,
+      accumulate: true,
+    });
+    run.release(all);
+    for (const { first, tensor } of this.#rows(run, shape, "a")) {
+      const x = { of: tensor, steps: { row: r, col: tensor.pitch, term: 1 } };
+      const w = { of: columns(short, first, tensor), steps: { row: 0, col: 1, term: short.pitch } };
+      recordStridedSums(run, { x, w, y: columns(gamma, first, tensor), terms: r, scale, accumulate: true });
+    }
+  }
+
+  /** The bases are the caller's. */
+  release(): void {
+    this.#gpu.memory.release(this.#one.buffer);
+    if (this.#panel !== undefined) this.#gpu.memory.release(this.#panel);
+  }
+
+  /** The rows of all Bⱼ, or of all Aⱼᵀ, that a module has, in blocks. */
+  #rows(run: Run, shape: BilinearShape, which: "a" | "b") {
+    const [rows, from] = which === "b" ? [shape.rows, 0] : [shape.cols, this.#firstA];
+    return this.#bases.rows(run, { ...shape, rows }, this.#panel, from);
+  }
+}
+
+/** The columns that belong to a block of rows of the bases. */
+function columns(tensor: Tensor, first: number, block: Tensor): Tensor {
+  return { ...tensor, shape: [tensor.shape[0], block.shape[0]], offset: tensor.offset + first };
+}

@@ -1,0 +1,98 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { type Bases, type BasesSpec, drawBases } from "../../../bases/draw.ts";
+import { readElement } from "../../../bases/storage.ts";
+import { MemoryStdCache } from "../../../bases/testing/bases.ts";
+import { Gpu } from "../../../gpu/gpu.ts";
+import type { Trainable } from "../../training/method.ts";
+import type { BilinearAdapter } from "../../bilinear/train/place.ts";
+import { type Stored, STORED } from "../../testing/bases.ts";
+import { DERIVED_MODULES, derivedErrors, type DerivedTrial, type FactorsOf } from "../../testing/derived.ts";
+import { randloraShape } from "../shape.ts";
+import { placeRankR } from "./place.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await Gpu.open();
+});
+afterAll(() => gpu.close());
+
+const SCALE = 0.6;
+/** Bⱼ has some rows more than the modules need, and Aⱼ some columns. */
+const FIRST_A = 53 + 4;
+const MIN = 36 + 3;
+
+function basesOf(stored: Stored, r: number): Bases {
+  const spec: BasesSpec = { ...STORED[stored], key: 11n, r, max: FIRST_A + MIN, min: MIN };
+  const extent = { rows: FIRST_A + 36, bases: Math.ceil(36 / r), cols: 36 };
+  return drawBases(spec, extent, new MemoryStdCache());
+}
+
+function trainableOf(bases: Bases, r: number, dropout: number): Trainable {
+  const modules = DERIVED_MODULES.map(({ name, out, in: input }) => {
+    const shape = randloraShape(out, input, r);
+    const { bases: n, cols } = shape;
+    const lambda = { name: `${name}.lambda`, values: new Float32Array(r * n) };
+    const gamma = { name: `${name}.gamma`, values: new Float32Array(n * cols) };
+    return { name, tensor: `${name}.weight`, shape, lambda, gamma };
+  });
+  const adapter: BilinearAdapter = { bases, pairing: "paper", scale: SCALE, modules, basesFrom: "drawn" };
+  return {
+    parameters: modules.flatMap(({ shape: { r: rank, bases: n, cols }, lambda, gamma }) => [
+      { name: lambda.name, shape: [rank, n] as const },
+      { name: gamma.name, shape: [n, cols] as const },
+    ]),
+    modules: [],
+    notes: [],
+    place: (on) => placeRankR(on, adapter, FIRST_A, { dropout, seed: 7 }),
+  };
+}
+
+/** (Σⱼ BⱼΛⱼ)(Σⱼ AⱼΓⱼ) term by term: matrices, not sums of elements. */
+function factorsOf(bases: Bases, r: number): FactorsOf {
+  const { rows, cols } = bases.b;
+  const elements = Float64Array.from({ length: rows * cols }, (_, at) => {
+    return readElement(bases.b, Math.floor(at / cols), at % cols);
+  });
+  const element = (row: number, col: number) => elements[row * cols + col] ?? NaN;
+  return ({ name, out, in: input }, parameters) => {
+    const [long, short] = [Math.max(out, input), Math.min(out, input)];
+    const n = Math.ceil(short / r);
+    const [lambda, gamma] = [parameters.get(`${name}.lambda`), parameters.get(`${name}.gamma`)];
+    const left = new Float64Array(long * r);
+    const right = new Float64Array(r * short);
+    for (let j = 0; j < n; j++) {
+      for (let k = 0; k < r; k++) {
+        for (let i = 0; i < long; i++) {
+          left[i * r + k] = (left[i * r + k] ?? 0) + element(i, j * r + k) * (lambda?.[k * n + j] ?? NaN);
+        }
+        for (let c = 0; c < short; c++) {
+          const factor = gamma?.[j * short + c] ?? NaN;
+          right[k * short + c] = (right[k * short + c] ?? 0) + element(FIRST_A + c, j * r + k) * factor;
+        }
+      }
+    }
+    if (out >= input) return { rank: r, scale: SCALE, a: right, b: left };
+    const turned = (matrix: Float64Array, rows: number, cols: number) =>
+      Float64Array.from({ length: rows * cols }, (_, at) => matrix[(at % rows) * cols + Math.floor(at / rows)] ?? NaN);
+    return { rank: r, scale: SCALE, a: turned(left, long, r), b: turned(right, r, short) };
+  };
+}
+
+const STORAGES = Object.keys(STORED) as Stored[];
+
+test.each<[stored: Stored, rank: number, more: Pick<DerivedTrial, "staging" | "dropout">]>([
+  ...STORAGES.map((stored) => [stored, 5, {}] as [Stored, number, object]),
+  ["bf16", 8, { staging: { kind: "workgroup" }, dropout: 0.25 }],
+  ["philox", 4, { staging: { kind: "workgroup" } }],
+  ["f32", 1, {}],
+  ["ternary", 40, {}],
+])("y, ∂loss/∂x and the gradients of λ and γ: %s, rank %d, %j", async (stored, rank, more) => {
+  const before = gpu.memory.liveBytes;
+  const bases = basesOf(stored, rank);
+  const trainable = trainableOf(bases, rank, more.dropout ?? 0);
+  const errors = await derivedErrors(gpu, { trainable, factors: factorsOf(bases, rank), seed: 7, ...more });
+  expect(errors.y).toBeLessThan(1e-5);
+  expect(errors.dx).toBeLessThan(1e-5);
+  expect(errors.gradient).toBeLessThan(1e-5);
+  expect(gpu.memory.liveBytes).toBe(before);
+});

@@ -1,0 +1,49 @@
+import type { BasesExtent, BasesSpec } from "../../../bases/bases.ts";
+import { RandloraError } from "../../../errors.ts";
+import { oneLine, quote } from "../../../files/failure.ts";
+import { DORA_TYPES, PEFT_TYPES } from "../peft-types.ts";
+import type { Adapter } from "../../types.ts";
+
+/** Is this RandLoRA-a: two factors, each a sum over bases of its own? */
+export function isRankR({ config }: Pick<Adapter, "config">): boolean {
+  const type = config["peft_type"];
+  return type === PEFT_TYPES["rank-r"] || type === DORA_TYPES["rank-r"];
+}
+
+/**
+ * Bases of both factors: each base of the longer draw is (max + min, r), Bⱼ and below it Aⱼᵀ. So any generator draws them,
+ * and what saves, records and recognises bases need not know. The A that is drawn before them is not used.
+ */
+export function stackedSpec(spec: BasesSpec): BasesSpec {
+  return { ...spec, max: spec.max + spec.min };
+}
+
+/** The first row of Aⱼᵀ: how many Bⱼ has. */
+export function firstRowOfA({ max, min }: Pick<BasesSpec, "max" | "min">): number {
+  return max - min;
+}
+
+/** As much of them as modules need that would need `extent` of PEFT's. */
+export function stackedExtent(drawn: Pick<BasesSpec, "max" | "min">, extent: BasesExtent): BasesExtent {
+  return { ...extent, rows: firstRowOfA(drawn) + extent.cols };
+}
+
+/**
+ * Refuses what does not say how its bases were drawn, and layers with more rows than Bⱼ has.
+ * Throws `RandloraError` "adapter".
+ */
+export function checkStacked(
+  adapter: Adapter,
+  drawn: Pick<BasesSpec, "max" | "min">,
+  layers: readonly { readonly module: string; readonly rows: number }[],
+  known: boolean,
+): void {
+  const refuse = (cause: string, hint: string) =>
+    new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, hint);
+  if (!known) throw refuse("it neither holds nor records its bases", "the file is incomplete: take the original");
+  const most = firstRowOfA(drawn);
+  const layer = layers.find(({ rows }) => rows > most);
+  if (layer === undefined) return;
+  const cause = `${quote(layer.module)} has ${layer.rows} rows, more than the ${most} of its bases`;
+  throw refuse(cause, "the adapter belongs to another model, or its recorded shape is wrong");
+}

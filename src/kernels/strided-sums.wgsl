@@ -1,0 +1,62 @@
+// y[i, j] (+)= scale · Σₜ x · w, where each term's x and w lie at distances that depend on i, j and t alone: sums over the
+// bases that a matrix is made of, element by element, in which nothing is shared that a product of matrices could use.
+struct Parameters {
+  rows: u32,
+  cols: u32,
+  padded: u32, // columns that are written: zeros beyond `cols`, where y is assigned
+  terms: u32,
+  x_at: u32, // elements before the first one, and from row to row, column to column, term to term
+  x_row: u32,
+  x_col: u32,
+  x_term: u32,
+  w_at: u32,
+  w_row: u32,
+  w_col: u32,
+  w_term: u32,
+  y_at: u32,
+  y_pitch: u32,
+  accumulate: u32, // y is added to, not assigned
+  scale: f32,
+  rows_y: u32, // rows along y; further ones along z
+  pad0: u32,
+  pad1: u32,
+  pad2: u32,
+}
+
+#include matrix
+
+@group(0) @binding(0) var<uniform> p: Parameters;
+@group(0) @binding(1) var<storage, read> x: array<Packed4>;
+@group(0) @binding(2) var<storage, read> w: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let row = id.y + id.z * p.rows_y;
+  if (row >= p.rows || id.x >= p.padded) {
+    return;
+  }
+  let at = p.y_at + row * p.y_pitch + id.x;
+  if (id.x >= p.cols) {
+    if (p.accumulate == 0u) {
+      y[at] = 0.0;
+    }
+    return;
+  }
+  let x_first = p.x_at + row * p.x_row + id.x * p.x_col;
+  let w_first = p.w_at + row * p.w_row + id.x * p.w_col;
+  var total = 0.0;
+  for (var begin = 0u; begin < p.terms; begin += 256u) {
+    var part = 0.0;
+    for (var t = begin; t < min(begin + 256u, p.terms); t++) {
+      let x_index = x_first + t * p.x_term;
+      part += widen4(x[x_index / 4u])[x_index % 4u] * w[w_first + t * p.w_term];
+    }
+    total += part;
+  }
+  total *= p.scale;
+  if (p.accumulate != 0u) {
+    total += y[at];
+  }
+  y[at] = total;
+}
