@@ -11,7 +11,6 @@ import { type DeltaChoice, openDeltas, openPair } from "./deltas.ts";
 import { compareDeltas } from "./distance.ts";
 import { openBase } from "./open-base.ts";
 import { spectra, spectrumWork } from "./spectrum.ts";
-import { UNREAD } from "../adapters/testing/weights.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -25,6 +24,10 @@ const UP = "model.layers.1.up_proj";
 const LORA: TestLora = { r: 3, alpha: 6, seed: 1, modules: { [Q]: [37, 21], [UP]: [401, 18] } };
 const SPARSE: TestAdapter = { r: 4, alpha: 64, seed: 2, modules: { [Q]: [37, 21], [UP]: [401, 18] }, size: 0.1 };
 const ALL: DeltaChoice = { layers: [] };
+
+async function unread(): Promise<never> {
+  throw new Error("its ΔW does not depend on W");
+}
 
 /** A base of those modules, and an adapter that names it. */
 async function written(folder: TemporaryFolder) {
@@ -79,11 +82,36 @@ describe("ΔW in memory", () => {
     await using model = await openBase(base);
     const source = await planAdapter(adapter, model.base).load();
     const every = (count: number) => Array.from({ length: count }, (_, i) => i);
-    const wanted = await source.reference(1, 1, { rows: every(401), cols: every(18) }, UNREAD);
+    const onto = new Float64Array(401 * 18);
+    const sample = { rows: every(401), cols: every(18) };
+    const wanted = await source.reference(1, 1, sample, { rows: 401, cols: 18, dtype: "F32", read: unread, onto });
     const { data } = await deltas.form(1);
     const largest = Math.max(...wanted.map(Math.abs));
     wanted.forEach((value, at) => expect(Math.abs((data[at] ?? NaN) - value)).toBeLessThan(4e-6 * largest));
   });
+});
+
+test("of a method that rescales W it is W' − W", async () => {
+  await using folder = await TemporaryFolder.create();
+  const { base } = await written(folder);
+  const magnitude = Float32Array.from({ length: 37 }, (_, row) => 0.5 + row / 50);
+  const one: TestLora = { ...LORA, modules: { [Q]: [37, 21] } };
+  const path = await writeLora(folder.at("dora"), one, {
+    config: { use_dora: true, base_model_name_or_path: base },
+    tensors: { [`base_model.model.${Q}.lora_magnitude_vector`]: f32([37], magnitude) },
+  });
+  await using deltas = await openDeltas(gpu, path, ALL);
+  const { data } = await deltas.form(0);
+  const weight = new Float32Array(numbers([37, 21]).data.slice().buffer);
+  const product = loraDelta(one, Q);
+  for (let row = 0; row < 37; row++) {
+    const sum = (col: number) => (weight[row * 21 + col] ?? NaN) + (product[row * 21 + col] ?? NaN);
+    const norm = Math.sqrt(Array.from({ length: 21 }, (_, col) => sum(col) ** 2).reduce((a, b) => a + b));
+    for (let col = 0; col < 21; col++) {
+      const wanted = ((magnitude[row] ?? NaN) / norm) * sum(col) - (weight[row * 21 + col] ?? NaN);
+      expect(Math.abs((data[row * 21 + col] ?? NaN) - wanted)).toBeLessThan(1e-6);
+    }
+  }
 });
 
 describe("distances", () => {

@@ -1,14 +1,12 @@
 import { methodOfAdapter, planAdapter } from "../adapters/methods.ts";
 import { openAdapter } from "../adapters/open.ts";
 import type { AdaptedLayer } from "../adapters/layers.ts";
-import type { AdapterPlan, StoredWeight } from "../adapters/plan.ts";
+import type { AdapterPlan } from "../adapters/plan.ts";
 import { RandloraError } from "../errors.ts";
 import { oneLine } from "../files/failure.ts";
 import type { Gpu } from "../gpu/gpu.ts";
-import type { GeneratorName } from "../random/names.ts";
-import { fileSource } from "../merge/plan.ts";
-import { storedWeight } from "../merge/stored-weight.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import type { GeneratorName } from "../random/names.ts";
 import { type FormedDelta, formDelta } from "./form-delta.ts";
 import type { FindBase } from "./inspect-adapter.ts";
 import { openNamedBase } from "./open-base.ts";
@@ -85,8 +83,9 @@ export async function openDeltas(
     const cause = `ΔW of ${oneLine(large.module)} is [${large.out}, ${large.in}], too large to be looked at`;
     throw new RandloraError("adapter", `${oneLine(path)}: ${cause}`, "choose others: --layers");
   }
-  const deltas = await (await plan.load(signal)).upload(gpu);
-  resources.defer(() => deltas.release());
+  const onGpu = await (await plan.load(signal)).upload(gpu);
+  resources.defer(() => onGpu.release());
+  const placed = { plan, onGpu, checkpoint };
   const kept = resources.move();
   return {
     path,
@@ -98,20 +97,9 @@ export async function openDeltas(
       if (layer === undefined) throw new RangeError(`layer ${index} of ${plan.layers.length}`);
       return layer;
     },
-    form: async (index) => await formDelta(gpu, deltas, plan, index, path, weightOf(plan, index, checkpoint)),
+    form: async (index) => await formDelta(gpu, placed, index),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
-}
-
-/** W of a module, where the base is at hand: without it no method that rescales W was fitted. */
-function weightOf({ layers }: AdapterPlan, index: number, checkpoint: Checkpoint | undefined): StoredWeight {
-  const { source = "", shape = [] } = layers[index] ?? {};
-  const [rows = 0, cols = 0] = shape;
-  if (checkpoint === undefined) {
-    return { rows, cols, dtype: "F32", read: () => Promise.reject(new TypeError("W of an adapter without a base")) };
-  }
-  const { file, info } = checkpoint.get(source);
-  return storedWeight(fileSource(file, info), rows, cols);
 }
 
 function isTooLarge({ out, in: input }: AdaptedLayer): boolean {

@@ -1,14 +1,18 @@
 import { BLOCK_ROWS } from "../adapters/bilinear/delta-block.ts";
 import { padded4 } from "../adapters/bilinear/delta-dispatch.ts";
-import type { AdapterPlan, DeltasOnGpu, StoredWeight } from "../adapters/plan.ts";
+import type { AdaptedLayer } from "../adapters/layers.ts";
+import type { AdapterPlan, DeltasOnGpu, LayerDelta, StoredWeight, WeightRows } from "../adapters/plan.ts";
 import { RandloraError } from "../errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
-import { dtypeBytes } from "../safetensors/dtype.ts";
-import { repitched } from "../tensor/repitch.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { GpuBuffer } from "../gpu/memory.ts";
 import { Stream } from "../gpu/stream.ts";
 import { readWith, upload } from "../gpu/transfer.ts";
+import { fileSource } from "../merge/plan.ts";
+import { storedWeight } from "../merge/stored-weight.ts";
+import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import { dtypeBytes } from "../safetensors/dtype.ts";
+import { repitched } from "../tensor/repitch.ts";
 
 /** Bytes of ΔW that are on the GPU at a time, roughly. */
 const BLOCK_BYTES = 16 * 2 ** 20;
@@ -20,54 +24,91 @@ export interface FormedDelta {
   readonly data: Float32Array<ArrayBuffer>;
 }
 
+/** An adapter on the GPU, and the base that it was fitted to. */
+export interface PlacedDeltas {
+  readonly plan: AdapterPlan;
+  readonly onGpu: DeltasOnGpu;
+  /** Undefined for an adapter that was fitted to none. */
+  readonly checkpoint: Checkpoint | undefined;
+}
+
 /**
  * ΔW of the adapter's module `index`, in memory.
  *
- * @param path names the adapter in messages
- * @param weight W, which a method may rescale
  * @throws RandloraError `numeric` where it is not finite; `file`, `memory`, `gpu`
  */
-export async function formDelta(
-  gpu: Gpu,
-  deltas: DeltasOnGpu,
-  { layers, rescales = false }: Pick<AdapterPlan, "layers" | "rescales">,
-  index: number,
-  path: string,
-  weight: StoredWeight,
-): Promise<FormedDelta> {
-  const layer = layers[index];
-  if (layer === undefined) throw new RangeError(`layer ${index} of ${layers.length}`);
+export async function formDelta(gpu: Gpu, placed: PlacedDeltas, index: number): Promise<FormedDelta> {
+  const { plan, onGpu } = placed;
+  const layer = plan.layers[index];
+  if (layer === undefined) throw new RangeError(`layer ${index} of ${plan.layers.length}`);
   const [rows = 0, cols = 0] = layer.shape;
   const pitch = padded4(cols);
   const most = Math.max(1, Math.floor(BLOCK_BYTES / (pitch * 4 * BLOCK_ROWS))) * BLOCK_ROWS;
+  const weight = weightOf(placed, layer, rows, cols);
   const data = new Float32Array(rows * cols);
-  await using held = new AsyncDisposableStack();
-  const allocate = (label: string, bytes: number): GpuBuffer => {
-    const buffer = gpu.memory.allocate(label, bytes);
-    held.defer(() => gpu.memory.release(buffer));
-    return buffer;
-  };
-  const target = allocate("ΔW", Math.min(most, rows) * pitch * 4);
-  const delta = await deltas.layer(index, 1, weight);
-  held.defer(() => delta.release());
-  const size = dtypeBytes(weight.dtype);
-  const own = rescales ? allocate("W", Math.min(most, rows) * pitch * size) : target;
-  const scratch = rescales ? allocate("scratch", Math.min(most, rows) * pitch * 4) : target;
-  for (let firstRow = 0; firstRow < rows; firstRow += most) {
-    const count = Math.min(most, rows - firstRow);
-    if (rescales) upload(gpu, own, repitched(await weight.read(firstRow, count), count, cols * size, pitch * size));
-    const stream = new Stream(gpu);
-    const onto = { buffer: own, dtype: weight.dtype };
-    delta.form(stream, { firstRow, rows: count, pitch, target, cols, weight: onto, onto, scratch: () => scratch });
-    stream.submit();
-    await readWith(gpu, [{ buffer: target, offset: 0, size: count * pitch * 4 }], async ([bytes]) => {
-      const block = new Float32Array(bytes?.buffer ?? new ArrayBuffer(), bytes?.byteOffset, count * pitch);
-      for (let row = 0; row < count; row++) {
-        data.set(block.subarray(row * pitch, row * pitch + cols), (firstRow + row) * cols);
-      }
-    });
+  const delta = await onGpu.layer(index, 1, weight);
+  try {
+    for (let firstRow = 0; firstRow < rows; firstRow += most) {
+      const count = Math.min(most, rows - firstRow);
+      const block = { firstRow, rows: count, cols, pitch };
+      await formBlock(gpu, delta, block, plan.rescales === true ? weight : undefined, (formed) => {
+        for (let row = 0; row < count; row++) {
+          data.set(formed.subarray(row * pitch, row * pitch + cols), (firstRow + row) * cols);
+        }
+      });
+    }
+  } finally {
+    delta.release();
   }
   if (data.every(Number.isFinite)) return { rows, cols, data };
   const hint = "its parameters are too large for f32, or damaged";
-  throw new RandloraError("numeric", `${oneLine(path)}: ΔW of ${quote(layer.module)} is not finite`, hint);
+  throw new RandloraError("numeric", `${oneLine(plan.adapter.path)}: ΔW of ${quote(layer.module)} is not finite`, hint);
+}
+
+/** The weight that ΔW belongs to; zeros where the adapter was fitted to no base, and so asks for none. */
+function weightOf({ checkpoint }: PlacedDeltas, { source }: AdaptedLayer, rows: number, cols: number): StoredWeight {
+  if (checkpoint === undefined) {
+    return { rows, cols, dtype: "F32", read: async (_, count) => new Uint8Array(count * cols * 4) };
+  }
+  const { file, info } = checkpoint.get(source);
+  return storedWeight(fileSource(file, info), rows, cols);
+}
+
+/**
+ * Forms a block of rows and hands it over as it lies on the GPU.
+ * @param weight for methods that rescale it
+ */
+async function formBlock(
+  gpu: Gpu,
+  delta: LayerDelta,
+  block: { readonly firstRow: number; readonly rows: number; readonly cols: number; readonly pitch: number },
+  weight: StoredWeight | undefined,
+  use: (formed: Float32Array) => void,
+): Promise<void> {
+  const { firstRow, rows, cols, pitch } = block;
+  const held: GpuBuffer[] = [];
+  const allocate = (label: string, bytes: number): GpuBuffer => {
+    const buffer = gpu.memory.allocate(label, bytes);
+    held.push(buffer);
+    return buffer;
+  };
+  try {
+    const target = allocate("ΔW", rows * pitch * 4);
+    let onto: WeightRows = { buffer: target, dtype: "F32" };
+    if (weight !== undefined) {
+      const size = dtypeBytes(weight.dtype);
+      const bytes = repitched(await weight.read(firstRow, rows), rows, cols * size, pitch * size);
+      onto = { buffer: allocate("weight", bytes.length), dtype: weight.dtype };
+      upload(gpu, onto.buffer, bytes);
+    }
+    const stream = new Stream(gpu);
+    const scratch = () => allocate("ΔW of one", rows * pitch * 4);
+    delta.form(stream, { ...block, target, weight: onto, onto, scratch });
+    stream.submit();
+    await readWith(gpu, [{ buffer: target, offset: 0, size: rows * pitch * 4 }], async ([bytes]) => {
+      use(new Float32Array(bytes?.buffer ?? new ArrayBuffer(), bytes?.byteOffset, rows * pitch));
+    });
+  } finally {
+    for (const buffer of held) gpu.memory.release(buffer);
+  }
 }
