@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +13,8 @@ const CONFIG = {
   num_attention_heads: 4,
   vocab_size: 500,
 };
+
+setDefaultTimeout(60_000);
 
 let folder: string;
 beforeAll(async () => {
@@ -105,4 +107,4 @@ test("a config.json with the largest sizes is answered, in bounded time", async 
   const { status, stdout } = await budget([await written("huge", huge), "--params", "10M", "--json"]);
   expect(status).toBe(0);
   expect(JSON.parse(stdout).methods.lora.rank).toBe(1);
-}, 60_000);
+});
