@@ -1,0 +1,126 @@
+import type { Gpu } from "../../gpu/gpu.ts";
+import { upload } from "../../gpu/transfer.ts";
+import { defaultStaging } from "../../kernels/staging.ts";
+import type { DecoderConfig } from "../../models/config.ts";
+import { readRows } from "../../tensor/read-rows.ts";
+import { Run } from "../../tensor/run.ts";
+import { Tape } from "../../tensor/tape.ts";
+import { pitchOf, type Tensor, tensorIn } from "../../tensor/tensor.ts";
+import { AdamW } from "../../train/adamw.ts";
+import type { MethodDefinition } from "../method.ts";
+import { Parameters } from "../training/parameters.ts";
+import type { AdapterSettings } from "../training/settings.ts";
+
+const MODULE = "model.layers.0.self_attn.q_proj";
+
+/** What is fitted, and how. */
+export interface FitProblem {
+  /** Rows and columns of the target, a square matrix, row-major. */
+  readonly size: number;
+  readonly target: Float32Array;
+  readonly steps: number;
+  /** At the beginning; it falls to nothing along half a cosine. */
+  readonly learningRate: number;
+  readonly seed: number;
+}
+
+/** What came out. */
+export interface Fit {
+  readonly parameters: number;
+  /** The rank that it was given, or has by default. */
+  readonly rank: number;
+  /** ‖ΔW − target‖² / ‖target‖², 1 at the beginning. */
+  readonly error: number;
+  /** ΔW (size, size), row-major. */
+  readonly delta: Float64Array;
+}
+
+/**
+ * Fits ΔW of one method to a matrix: W is the identity, each of whose rows is a sample as well, and the loss is
+ * ½‖ΔW − target‖². What is trained is what any run trains: the method's own parameters, products and gradients, and AdamW.
+ * @param given the method's own settings, and `rank`
+ */
+export async function fitMethod(
+  gpu: Gpu,
+  method: MethodDefinition,
+  given: Partial<AdapterSettings> & Readonly<Record<string, unknown>>,
+  { size, target, steps, learningRate, seed }: FitProblem,
+): Promise<Fit> {
+  const { training } = method;
+  const rank = given.rank ?? training.usual.rank;
+  const settings: AdapterSettings = {
+    rank,
+    alpha: (training.usual.alphaPerRank ?? 1) * rank,
+    dropout: 0,
+    targets: ["q_proj"],
+    layers: [],
+    initAdapter: null,
+    initCommit: null,
+    initSha256: null,
+    ...training.resolve(given),
+    ...given,
+  };
+  const base = {
+    path: "the identity",
+    tensors: new Map([[`${MODULE}.weight`, { dtype: "F32" as const, shape: [size, size] }]]),
+    config: { model_type: "llama" },
+  };
+  // No method for adapters asks what the decoder is like beside its tensors.
+  const config = {} as DecoderConfig;
+  const input = { base, config, model: "identity", dtype: "f32" as const, seed, began: undefined, signal: undefined };
+  const trainable = await training.open(input, settings, undefined);
+  const parameters = new Parameters(gpu, trainable.parameters);
+  const matrix = (label: string, values: (row: number, col: number) => number): Tensor => {
+    const pitch = pitchOf(size, "F32");
+    const numbers = new Float32Array(size * pitch);
+    for (let row = 0; row < size; row++)
+      for (let col = 0; col < size; col++) numbers[row * pitch + col] = values(row, col);
+    const buffer = gpu.memory.allocate(label, numbers.byteLength);
+    upload(gpu, buffer, numbers);
+    return tensorIn(buffer, [size, size], "F32");
+  };
+  const identity = (row: number, col: number) => Number(row === col);
+  const weight = matrix("W", identity);
+  const x = matrix("x", identity);
+  const wanted = matrix("−(W + target)", (row, col) => -identity(row, col) - (target[col * size + row] ?? 0));
+  const placed = await trainable.place({
+    gpu,
+    parameters,
+    tensors: new Map([[`${MODULE}.weight`, weight]]),
+    place: { staging: defaultStaging(gpu), tokens: size, microBatches: 1, budget: 2 ** 28, choices: undefined },
+  });
+  const run = new Run(gpu, defaultStaging(gpu));
+  const tape = new Tape(run);
+  for (const { value, gradient } of placed.watched()) tape.watch(value, gradient, value.offset);
+  const adamw = new AdamW(gpu, parameters, { betas: [0.9, 0.999], eps: 1e-12, weightDecay: 0, gradClip: 0 });
+  const output = (recorder: Run | Tape, residual: Tensor | undefined) =>
+    placed.linears({ kind: "evaluate" }).apply(recorder, { x, weight, bias: undefined, residual });
+  for (let step = 0; step < steps; step++) {
+    placed.prepare(run);
+    // (ΔW − target)ᵀ is also the gradient of the loss by itself.
+    const difference = output(tape, wanted);
+    tape.backward(difference, difference);
+    tape.release(difference);
+    placed.finish(run);
+    adamw.update(run, step + 1, (learningRate * (1 + Math.cos((Math.PI * step) / steps))) / 2);
+    await run.submit();
+    await gpu.idle();
+  }
+  placed.prepare(run);
+  const y = run.keep(output(run, undefined));
+  await run.submit();
+  const transposed = await readRows(gpu, y, 0, size);
+  const delta = Float64Array.from(transposed, (_, at) => {
+    const [row, col] = [Math.floor(at / size), at % size];
+    return (transposed[col * size + row] ?? 0) - identity(row, col);
+  });
+  const squares = (of: (at: number) => number) => delta.reduce((sum, _, at) => sum + of(at) ** 2, 0);
+  const error = squares((at) => (delta[at] ?? 0) - (target[at] ?? 0)) / squares((at) => target[at] ?? 0);
+  const count = parameters.count;
+  placed.release();
+  adamw.release();
+  run[Symbol.dispose]();
+  parameters.release();
+  for (const { buffer } of [weight, x, wanted, y]) gpu.memory.release(buffer);
+  return { parameters: count, rank, error, delta };
+}
