@@ -185,6 +185,7 @@ CASES: dict[str, CaseSpec] = {
     "dora-saved-and-biases-f32": one(
         "qwen2", "f32", dora(("q_proj", "v_proj"), options={"bias": "lora_only", "modules_to_save": ["norm"]})
     ),
+    "dora-tied-lm-head-bf16": one("llama-tied", "bf16", dora(("q_proj", "lm_head"))),
     "dora-scale-to-bf16": one("llama", "f32", dora(), scales=(0.5,), out_dtype="bf16"),
     "two-doras-f32": CaseSpec("llama", "f32", (dora(), dora(("q_proj", "gate_proj"), r=4)), scales=(1.0, -0.5)),
     "lora-and-dora-bf16": CaseSpec("llama", "bf16", (lora(), dora(("q_proj", "up_proj", "gate_proj"), r=4))),

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
+import { convertAdapter } from "../adapters/convert.ts";
 import { openAdapter } from "../adapters/open.ts";
 import { magnitudeOf, writeDora } from "../adapters/testing/magnitudes.ts";
 import { Notes, OPTIONS } from "../merge/testing/merge.ts";
@@ -73,6 +74,30 @@ describe.each(METHODS)("%s", (method, asked, numbers) => {
   });
 });
 
+test.each(["paper", "half-rank"] as const)(
+  "%s RandLoRA with magnitudes is saved, converted and gone on with",
+  async (variant) => {
+    const settings = await small({ dora: true, variant, rank: 16, targets: ["v_proj"], steps: 1 });
+    const { result } = await runs.train(`${variant}-dora`, settings);
+    const path = runs.folder.at(`${variant}-dora`, "adapter");
+    expect(await initialSettings(path, undefined)).toMatchObject({ method: "randlora", variant, dora: true });
+    const [json, back] = ["json", "back"].map((name) => runs.folder.at(`${variant}-${name}`)) as [string, string];
+    for (const [from, to, out] of [
+      [path, "json", `${json}.json`],
+      [`${json}.json`, "peft", back],
+    ] as const) {
+      await using adapter = await openAdapter(from);
+      await convertAdapter(adapter, { to, out, projections: undefined });
+    }
+    const [before, after] = [path, back].map((folder) => Bun.file(join(folder, "adapter_model.safetensors")).bytes());
+    expect(Buffer.compare((await before) ?? Buffer.of(0), (await after) ?? Buffer.of(1))).toBe(0);
+    expect(await Bun.file(join(back, "README.md")).text()).toContain("cannot load it");
+    const on = await small({ ...(await initialSettings(back, undefined)), initAdapter: back, steps: 1 });
+    const { recording } = await runs.train(`${variant}-dora-on`, on);
+    expect(recording.metrics[0]).toEqual({ step: 0, valid_loss: result.validLoss ?? NaN });
+  },
+);
+
 test("ranks of single modules and magnitudes of an adapter are gone on with, and written as PEFT has them", async () => {
   const [q, down] = ["model.layers.0.self_attn.q_proj", "model.layers.2.mlp.down_proj"] as const;
   const lora = {
@@ -117,6 +142,7 @@ test("flags: which method has magnitudes, which are refused, and with what hint"
   };
   expect(refused({ method: "lora", dora: true })).toMatchObject({ code: "usage", hint: "give --method dora" });
   expect(refused({ method: "dora", dora: true })).toMatchObject({ code: "usage", hint: "leave it out" });
+  expect(refused({ method: "hybrid", dora: true })).toMatchObject({ code: "usage" });
   expect(resolveSettings({ ...asked, method: "dora" }, facts)).toMatchObject({
     learningRate: 1e-4,
     adapter: { rank: 8, alpha: 16, rslora: false },

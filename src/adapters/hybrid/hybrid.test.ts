@@ -54,6 +54,7 @@ const lambda = `base_model.model.${UP}.randlora_lambda`;
 const factor = `base_model.model.${UP}.lora_A.weight`;
 
 test.each<[string, Case, string]>([
+  ["magnitudes", { config: { use_dora: true } }, '"use_dora" is set'],
   ["no B", { without: /q\.lora_B/ }, "has no lora_B.weight beside it"],
   ["no λ", { without: /q\.randlora_lambda/ }, "has no randlora_lambda beside it"],
   ["no LoRA of one module", { without: /up\.lora/ }, `"${UP}" has no LoRA's factors, and has the other part's tensors`],

@@ -49,6 +49,7 @@ async function place(
     }
     return {
       choices: Object.assign({}, ...placed.map(({ choices }) => choices)),
+      begin: (run) => placed.forEach((method) => method.begin?.(run)),
       prepare: (run) => placed.forEach((method) => method.prepare(run)),
       watched: () => placed.flatMap((method) => method.watched()),
       linears: (pass) => addends.reduce((linears, addend) => addend.over(pass, linears), base.linears(pass)),
