@@ -233,7 +233,6 @@ const REFUSED: readonly (readonly [args: readonly string[], status: number, mess
   [["--data", "data.jsonl", "--variant", "none"], 2, `--variant: "none" is not one of peft, paper`],
   [["--data", "data.jsonl", "--method", "vera", "--alpha", "3"], 2, "--alpha has no meaning with --method vera"],
   [["--data", "data.jsonl", "--bases", "8"], 2, "--bases has no meaning with --method randlora"],
-  [["--data", "data.jsonl", "--dora"], 2, "unknown option '--dora'"],
   [["--data", "data.jsonl", "--lora-rank", "8"], 2, "--lora-rank has no meaning with --method randlora"],
   [["--data", "data.jsonl", "--quantize", "q8"], 2, "unknown option '--quantize'"],
   [["--data", "data.jsonl", "--steps", "2", "--epochs", "1"], 2, "--steps and --epochs"],
