@@ -87,7 +87,7 @@ describe("the winner", () => {
     const best = { losses: [0.1, 0.1, 0.1] };
     const others = { b: { losses: [2, 2.1, 2.2] }, c: { losses: [3, 3.1, 3.2] } };
     expect(judged({ full: { ...best, budget: null }, ...others })?.winner).toBe("b");
-    expect(judged({ a: { ...best, parameters: 126 }, ...others })?.winner).toBe("b");
+    expect(judged({ a: { ...best, parameters: 126 }, ...others })).toMatchObject({ winner: "b", left_out: ["a"] });
     expect(judged({ a: { ...best, parameters: 74 }, ...others })?.winner).toBe("b");
     expect(judged({ a: { ...best, parameters: 125 }, ...others })?.winner).toBe("a");
     expect(judged({ a: { losses: [0.1, null, 0.1] }, ...others })?.winner).toBe("b");

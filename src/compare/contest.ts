@@ -32,6 +32,8 @@ export interface Contest {
   readonly winner: string | null;
   /** Why there is none, or by how much. */
   readonly reason: string;
+  /** Methods that took no part: far from the budget, or diverged. */
+  readonly left_out: readonly string[];
 }
 
 /** Trained numbers may be so far from the budget, as a part of it, for a method to be in the contest. */
@@ -89,7 +91,10 @@ export function contests(comparison: Comparison, results: readonly RunResult[]):
   return comparison.budgets.map((budget) => {
     const judged_by = measureOf(results);
     const contenders = comparison.contenders.filter((one) => one.budget === budget && !isReference(one));
-    return { budget, judged_by, ...judge(contenders, results, judged_by, comparison.seeds) };
+    const left_out = contenders
+      .filter((contender) => resultsOf(contender, results).some((one) => one.error !== null || !isAtBudget(one)))
+      .map(({ label }) => label);
+    return { budget, judged_by, ...judge(contenders, results, judged_by, comparison.seeds), left_out };
   });
 }
 
@@ -113,7 +118,7 @@ function judge(
   for (const [at, own] of runs.entries()) {
     const values = own.flatMap(({ [measure]: value }) => (value === null ? [] : [value]));
     const mean = spreadOf(values)?.mean;
-    if (values.length < seeds || mean === undefined || !isAtBudget(own)) continue;
+    if (values.length < seeds || mean === undefined || !own.every(isAtBudget)) continue;
     standings.push({ label: contenders[at]?.label ?? "", values, mean });
   }
   const [best, ...others] = standings.toSorted((one, other) => one.mean - other.mean);
@@ -135,10 +140,8 @@ function judge(
   };
 }
 
-function isAtBudget(results: readonly RunResult[]): boolean {
-  return results.every(({ parameters, budget }) => {
-    return parameters !== null && budget !== null && Math.abs(parameters - budget) <= FAIR_DISTANCE * budget;
-  });
+function isAtBudget({ parameters, budget }: RunResult): boolean {
+  return parameters !== null && budget !== null && Math.abs(parameters - budget) <= FAIR_DISTANCE * budget;
 }
 
 function inWords(p: number): string {

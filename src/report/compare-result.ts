@@ -154,9 +154,11 @@ function compareTable(record: ComparisonRecord, columns: number, style: Style): 
 /** Who won, at each budget, or why nobody did. */
 export function conclusions({ comparison, results }: ComparisonRecord): readonly string[] {
   const judged = { valid_loss: "validation loss", loss: "loss of the last quarter of the steps" } as const;
-  return contests(comparison, results).map(({ budget, winner, reason, judged_by: by }) => {
+  return contests(comparison, results).flatMap(({ budget, winner, reason, judged_by: by, left_out: others }) => {
     const at = comparison.budgets.length === 1 ? "" : ` at ${formatCount(budget)}`;
-    if (winner === null) return `no winner${at}: ${reason}`;
-    return `winner${at}: ${winner}, by the ${judged[by]}: ${reason}`;
+    const found =
+      winner === null ? `no winner${at}: ${reason}` : `winner${at}: ${winner}, by the ${judged[by]}: ${reason}`;
+    const far = `not in the contest${at}, far from ${formatCount(budget)} or diverged: ${others.join(", ")}`;
+    return others.length === 0 ? [found] : [found, far];
   });
 }
