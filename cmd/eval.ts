@@ -61,7 +61,7 @@ const perplexityCommand = defineCommand({
     const { loadConfig } = await import("../src/models/architectures/index.ts");
     const { comparePerplexity } = await import("../src/eval/compare.ts");
     const { windowSize } = await import("../src/eval/perplexity.ts");
-    const { Gpu } = await import("../src/gpu/gpu.ts");
+    const { openDevice } = await import("../src/open-device.ts");
     const location = await locateModel(await localPath(model, "model", context));
     const adapter =
       named === undefined ? undefined : { path: await localPath(named, "adapter", context), scale: scale ?? 1 };
@@ -75,7 +75,7 @@ const perplexityCommand = defineCommand({
         adapter,
         generator,
         merged,
-        open: () => Gpu.open({ choice, profile }),
+        open: () => openDevice({ choice, profile }),
         context: size,
         onPasses: (passes) => {
           bar = context.progress({ title: "predicting", items: passes * ids.length, unit: "tokens" });

@@ -125,10 +125,10 @@ async function lookAtDeltas(
   const { spectra: spectraOf, spectrumWork } = await import("../src/analysis/spectrum.ts");
   const { compareDeltas } = await import("../src/analysis/distance.ts");
   const { localPath } = await import("../src/options/places.ts");
-  const { Gpu } = await import("../src/gpu/gpu.ts");
+  const { openDevice } = await import("../src/open-device.ts");
   const { gpu: choice, profile, signal } = context;
   const other = against === undefined ? undefined : await localPath(against, "adapter", context);
-  const gpu = await Gpu.open({ choice, profile });
+  const gpu = await openDevice({ choice, profile });
   let bar: Progress | undefined;
   try {
     await using resources = new AsyncDisposableStack();

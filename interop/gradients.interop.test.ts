@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
 import { Gpu } from "../src/gpu/gpu.ts";
-import { read, upload } from "../src/gpu/transfer.ts";
+import { read } from "../src/device/transfer.ts";
 import { SUPPORTED_TYPES } from "../src/models/architectures/index.ts";
 import { Decoder } from "../src/models/decoder.ts";
 import { PLAIN_LINEARS } from "../src/models/linears.ts";
@@ -65,7 +65,7 @@ async function differentiate(name: string, samples: readonly Sample[], checkpoin
   const gradients = new Map(
     [...decoder.weights.tensors].map(([name, { shape }]) => {
       const buffer = gpu.memory.allocate(`gradient of ${name}`, tensorBytes(shape, "F32"));
-      upload(gpu, buffer, new Uint8Array(buffer.size));
+      gpu.write(buffer, new Uint8Array(buffer.size));
       return [name, tensorIn(buffer, shape, "F32")];
     }),
   );

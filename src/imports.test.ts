@@ -11,8 +11,9 @@ const ROOT = join(import.meta.dir, "..");
 const TIERS = [
   ["errors.ts", "files"],
   ["safetensors", "random", "regex", "bases", "data"],
+  ["device"],
   ["gpu", "kernels"],
-  ["tensor"],
+  ["open-device.ts", "tensor"],
   ["models", "adapters", "text", "hub"],
   ["tasks", "merge", "train", "compare", "generate", "eval", "analysis", "serve", "terminal", "report", "options"],
 ];
@@ -57,6 +58,17 @@ describe("the house", () => {
         .map((target) => `${path} → ${target}`),
     );
     expect(wrong).toEqual([]);
+  });
+
+  test("knows of GPUs in few places: where a device is opened, and where GPUs are reported on", () => {
+    const isGpu = (path: string) => /^src\/(gpu|kernels)\//.test(path);
+    const knowing = [...graph].filter(([path, imports]) => !isGpu(path) && imports.some(isGpu)).map(([path]) => path);
+    expect(knowing).toEqual([
+      "src/open-device.ts",
+      "src/report/doctor-advice.ts",
+      "src/report/doctor-text.ts",
+      "src/report/doctor.ts",
+    ]);
   });
 
   test("has no import cycle, types included", () => {

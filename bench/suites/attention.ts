@@ -1,7 +1,5 @@
 import { Gpu } from "../../src/gpu/gpu.ts";
-import { upload } from "../../src/gpu/transfer.ts";
 import { OPS } from "../../src/tensor/ops/index.ts";
-import { recordAttentionBackward } from "../../src/tensor/ops/attention-backward.ts";
 import { Run } from "../../src/tensor/run.ts";
 import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../src/tensor/tensor.ts";
 import type { Suite } from "../harness.ts";
@@ -36,8 +34,7 @@ export const attentionSuite: Suite = {
       const made: Tensor[] = [];
       const filled = (shape: Shape): Tensor => {
         const tensor = tensorIn(gpu.memory.allocate("operand", tensorBytes(shape, "F32")), shape, "F32");
-        upload(
-          gpu,
+        gpu.write(
           tensor.buffer,
           Float32Array.from({ length: shape[0] * tensor.pitch }, () => Math.random() - 0.5),
         );
@@ -45,8 +42,7 @@ export const attentionSuite: Suite = {
         return tensor;
       };
       const starts = tensorIn(gpu.memory.allocate("starts", 4 * tokens), [1, tokens], "U32");
-      upload(
-        gpu,
+      gpu.write(
         starts.buffer,
         Uint32Array.from({ length: tokens }, (_, token) => token - (token % length)),
       );
@@ -76,7 +72,7 @@ export const attentionSuite: Suite = {
         name: name("backward"),
         amount: gigaflops(size, 5),
         run: async () => {
-          recordAttentionBackward(run, operands, attributes);
+          run.compute("attentionGradient", { ...attributes, ...operands });
           await run.submit();
           await gpu.idle();
         },

@@ -1,6 +1,6 @@
 import { DeltaTrial } from "../../src/adapters/bilinear/delta-trial.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
-import { defaultStaging, type Staging } from "../../src/kernels/staging.ts";
+import type { Staging } from "../../src/device/staging.ts";
 import type { Suite } from "../harness.ts";
 
 /** The square and both oblong layers of the 135M model, and one that is long enough for peak speed. */
@@ -30,7 +30,7 @@ export const deltaSuite: Suite = {
   unit: "GFLOP/s",
   async *cases(wanted) {
     using gpu = await Gpu.open();
-    const usual = defaultStaging(gpu);
+    const usual = gpu.staging;
     const stagings: readonly Staging[] = usual.kind === "workgroup" ? [usual] : [usual, { kind: "workgroup" }];
     for (const shape of SHAPES) {
       for (const kind of KINDS) {

@@ -1,5 +1,4 @@
 import { Gpu } from "../../src/gpu/gpu.ts";
-import { upload } from "../../src/gpu/transfer.ts";
 import { recordGemm } from "../../src/tensor/gemm.ts";
 import { Run } from "../../src/tensor/run.ts";
 import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../src/tensor/tensor.ts";
@@ -89,6 +88,6 @@ function yardstick() {
 /** A matrix of ones: the rate does not depend on the values. */
 function matrix(gpu: Gpu, shape: Shape, dtype: (typeof DTYPES)[number]): Tensor {
   const tensor = tensorIn(gpu.memory.allocate("operand", tensorBytes(shape, dtype)), shape, dtype);
-  upload(gpu, tensor.buffer, new Uint32Array(tensor.buffer.size / 4).fill(dtype === "F32" ? 0x3f800000 : 0x3f803f80));
+  gpu.write(tensor.buffer, new Uint32Array(tensor.buffer.size / 4).fill(dtype === "F32" ? 0x3f800000 : 0x3f803f80));
   return tensor;
 }

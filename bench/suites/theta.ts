@@ -1,11 +1,9 @@
 import { prancDeltas } from "../../src/adapters/pranc/deltas.ts";
 import { thetaKey } from "../../src/adapters/pranc/stream.ts";
 import { UNREAD, unreadRows } from "../../src/adapters/testing/weights.ts";
-import { partBytes, recordCoefficientGradient } from "../../src/adapters/pranc/train/gradient.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
-import { Stream } from "../../src/gpu/stream.ts";
-import { read } from "../../src/gpu/transfer.ts";
-import { defaultStaging, type Staging } from "../../src/kernels/staging.ts";
+import { read } from "../../src/device/transfer.ts";
+import type { Staging } from "../../src/device/staging.ts";
 import { Run } from "../../src/tensor/run.ts";
 import { tensorBytes, tensorIn } from "../../src/tensor/tensor.ts";
 import type { Suite } from "../harness.ts";
@@ -27,7 +25,7 @@ export const thetaSuite: Suite = {
   unit: "G draws/s",
   async *cases(wanted) {
     using gpu = await Gpu.open();
-    const usual = defaultStaging(gpu);
+    const usual = gpu.staging;
     const stagings: readonly Staging[] = usual.kind === "workgroup" ? [usual] : [usual, { kind: "workgroup" }];
     const alpha = Float32Array.from({ length: BASES }, (_, i) => Math.sin(i));
     const key = thetaKey(0n);
@@ -43,9 +41,9 @@ export const thetaSuite: Suite = {
       const { buffer, pitch } = target;
       const block = { firstRow: 0, rows: out, target: buffer, pitch, ...unreadRows(buffer, input) };
       const sum = async (count: number) => {
-        const stream = new Stream(gpu);
-        for (let i = 0; i < count; i++) delta.form(stream, block);
-        stream.submit();
+        using run = new Run(gpu);
+        for (let i = 0; i < count; i++) delta.form(run, block);
+        await run.submit();
         await gpu.idle();
       };
       await sum(1);
@@ -61,14 +59,14 @@ export const thetaSuite: Suite = {
         const name = `gradient ${out}×${input}, ${staging.kind}`;
         if (!wanted(name)) continue;
         const gradient = tensorIn(gpu.memory.allocate("∂α", BASES * 4), [1, BASES], "F32");
-        const parts = gpu.memory.allocate("parts", partBytes(BASES, staging));
+        const parts = gpu.memory.allocate("parts", gpu.scratchBytes("thetaGradient", { bases: BASES }, staging).parts);
         yield {
           name,
           amount,
           async run() {
             using run = new Run(gpu, staging);
             for (let i = 0; i < times; i++) {
-              recordCoefficientGradient(run, { layer, key, g: target, target: gradient, parts });
+              run.compute("thetaGradient", { layer, key, g: target, target: gradient, parts });
             }
             await run.submit();
             await gpu.idle();

@@ -1,7 +1,7 @@
+import type { Device } from "../../src/device/device.ts";
 import { describeBase } from "../../src/adapters/base.ts";
 import type { BasisMatrix } from "../../src/bases/storage.ts";
 import { TrainingBases } from "../../src/adapters/bilinear/train/training-bases.ts";
-import type { Gpu } from "../../src/gpu/gpu.ts";
 import { readConfig } from "../../src/merge/model-config.ts";
 import type { GeneratorName, Sparsity } from "../../src/random/names.ts";
 import { Checkpoint } from "../../src/safetensors/checkpoint.ts";
@@ -30,7 +30,7 @@ export interface BasesKind {
 }
 
 /** Draws the bases for a model's targets, uploads them as training does, and counts. */
-export async function measureBases(gpu: Gpu, folder: string, r: number, kind: BasesKind): Promise<BasesBytes> {
+export async function measureBases(gpu: Device, folder: string, r: number, kind: BasesKind): Promise<BasesBytes> {
   await using checkpoint = await Checkpoint.open(folder);
   const base = describeBase(checkpoint, (await readConfig(folder))?.value);
   const { name, generator, sparsity } = kind;

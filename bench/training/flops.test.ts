@@ -1,6 +1,5 @@
 import { expect, test } from "bun:test";
 import { Gpu } from "../../src/gpu/gpu.ts";
-import { defaultStaging } from "../../src/kernels/staging.ts";
 import { ModelSource } from "../../src/train/model.ts";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { stepFlops } from "./flops.ts";
@@ -10,7 +9,7 @@ test("a step's flops are of the orders that were chosen, and of no others", asyn
   using gpu = await Gpu.open();
   const settings = await settingsOf(STORIES, { method: "randlora", rank: 8 });
   await using source = await ModelSource.open(settings, { folder: STORIES, weights: undefined });
-  const place = { staging: defaultStaging(gpu), tokens: 64, microBatches: 1, choices: undefined };
+  const place = { staging: gpu.staging, tokens: 64, microBatches: 1, choices: undefined };
   using rich = await source.place(gpu.counting(), { ...place, budget: 2 ** 30 });
   const { method } = rich;
   const orders = method.choices["orders"];

@@ -1,4 +1,4 @@
-import type { Gpu } from "../../src/gpu/gpu.ts";
+import type { Device } from "../../src/device/device.ts";
 import { formatDuration, formatNumber, formatShare } from "../../src/terminal/format.ts";
 import { formatTable } from "../../src/terminal/table.ts";
 
@@ -10,7 +10,7 @@ export interface KernelTime {
 }
 
 /** Splits what `work` does on a GPU that was opened with `profile` by kernel, the longest first. */
-export async function profiled(gpu: Gpu, work: () => Promise<void>): Promise<readonly KernelTime[]> {
+export async function profiled(gpu: Device, work: () => Promise<void>): Promise<readonly KernelTime[]> {
   const { profiler } = gpu;
   if (profiler === undefined) throw new Error("this GPU has no timestamps");
   const before = new Map((await profiler.report()).map((time) => [time.kernel, time]));

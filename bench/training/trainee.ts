@@ -1,6 +1,5 @@
+import type { Device } from "../../src/device/device.ts";
 import type { Order } from "../../src/adapters/bilinear/train/flops.ts";
-import type { Gpu } from "../../src/gpu/gpu.ts";
-import { defaultStaging } from "../../src/kernels/staging.ts";
 import { loadConfig } from "../../src/models/architectures/index.ts";
 import type { GeneratorName, Sparsity } from "../../src/random/names.ts";
 import { spareBytes } from "../../src/train/choose-options.ts";
@@ -38,14 +37,14 @@ export class Trainee implements AsyncDisposable {
   readonly model: PlacedModel;
   /** GPU bytes that `finetune --dry-run` would foretell. */
   readonly estimatedBytes: number;
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #source: ModelSource;
   readonly #engine: Engine<MicroBatch>;
   readonly #tokens: number;
   #index = 0;
 
   private constructor(
-    gpu: Gpu,
+    gpu: Device,
     source: ModelSource,
     model: PlacedModel,
     options: EngineOptions,
@@ -61,11 +60,11 @@ export class Trainee implements AsyncDisposable {
   }
 
   /** Places the model of a folder; activations are kept, as the comparisons want it. */
-  static async open(gpu: Gpu, folder: string, wanted: TraineeOptions): Promise<Trainee> {
+  static async open(gpu: Device, folder: string, wanted: TraineeOptions): Promise<Trainee> {
     const { tokens, order } = wanted;
     const source = await openSource(folder, wanted);
     const { betas, eps, weightDecay, gradClip } = source.settings;
-    const staging = defaultStaging(gpu);
+    const staging = gpu.staging;
     const options = { optimizer: { betas, eps, weightDecay, gradClip }, checkpointing: false, staging };
     const usual = placeOptions(gpu, tokens);
     const { choices: chosen } = (await source.place(gpu.counting(), usual)).method;
@@ -117,7 +116,7 @@ export class Trainee implements AsyncDisposable {
 }
 
 /** The rank at which LoRA trains about as many numbers as RandLoRA: LoRA's number is a multiple of its rank. */
-export async function equalLoraRank(gpu: Gpu, folder: string, rank: number): Promise<number> {
+export async function equalLoraRank(gpu: Device, folder: string, rank: number): Promise<number> {
   const count = async (method: TraineeOptions["method"], rank: number): Promise<number> => {
     await using source = await openSource(folder, { method, rank });
     using model = await source.place(gpu.counting(), placeOptions(gpu, ROW));
@@ -148,6 +147,6 @@ export async function settingsOf(folder: string, wanted: MethodOptions): Promise
 }
 
 /** As `finetune` reckons, with one micro-batch a step. */
-function placeOptions(gpu: Gpu, tokens: number): PlaceOptions {
-  return { staging: defaultStaging(gpu), tokens, microBatches: 1, budget: spareBytes(gpu), choices: undefined };
+function placeOptions(gpu: Device, tokens: number): PlaceOptions {
+  return { staging: gpu.staging, tokens, microBatches: 1, budget: spareBytes(gpu), choices: undefined };
 }

@@ -11,7 +11,7 @@ const ROOT = join(import.meta.dir, "../..");
 const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "cmd/main.ts": program,
   "src/files/cache-folder.ts": program,
-  "src/gpu/gpu.ts": program,
+  "src/gpu/request.ts": program,
   "src/hub/http.ts": program,
   "src/options/config-file.ts": program,
   "src/serve/models.ts": program,

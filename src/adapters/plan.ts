@@ -1,9 +1,11 @@
-import type { Gpu } from "../gpu/gpu.ts";
-import type { GpuBuffer } from "../gpu/memory.ts";
-import type { Stream } from "../gpu/stream.ts";
-import type { KernelDtype } from "../kernels/dtype.ts";
+import type { Device } from "../device/device.ts";
+import type { Run } from "../tensor/run.ts";
+import type { WeightRows } from "../device/families/finish.ts";
+import type { DeviceBuffer } from "../device/buffer.ts";
+import type { KernelDtype } from "../device/dtype.ts";
 import type { GeneratorName } from "../random/names.ts";
-import type { DeltaBlock, DeltaSample } from "./bilinear/delta-block.ts";
+import type { DeltaBlock } from "../device/families/delta.ts";
+import type { DeltaSample } from "./bilinear/delta-sample.ts";
 import type { AdaptedLayer } from "./layers.ts";
 import type { Replacement } from "./replacements.ts";
 import type { Adapter } from "./types.ts";
@@ -42,7 +44,7 @@ export type BasesOrigin = GeneratorName | "saved" | "none";
 /** An adapter with everything in memory that its layers share. */
 export interface DeltaSource {
   /** Compiles the kernel and uploads what the layers share; the source may be dropped afterwards. */
-  upload(gpu: Gpu): Promise<DeltasOnGpu>;
+  upload(gpu: Device): Promise<DeltasOnGpu>;
   /**
    * factor · ΔW (out, in) of one layer in f64, row-major, at a sample of its elements: the yardstick. Slow.
    * @param weight for methods that rescale W
@@ -79,19 +81,12 @@ export interface DeltasOnGpu {
 /** One ΔW on the GPU. `Block`: what it asks of a block. */
 export interface LayerDelta<Block = WeightBlock> {
   /** Records ΔW of a block of rows as the weight is stored, in f32: assigned, or added to what is there. */
-  form(stream: Stream, block: Block): void;
+  form(run: Run, block: Block): void;
   release(): void;
-}
-
-/** Rows of W on the GPU, `pitch` elements apart, with what is known of them there. */
-export interface WeightRows {
-  readonly buffer: GpuBuffer;
-  readonly dtype: KernelDtype;
 }
 
 /** A block of ΔW, and the rows of W that it is for. */
 export interface WeightBlock extends DeltaBlock {
-  readonly target: GpuBuffer;
   /** Columns of W as stored. */
   readonly cols: number;
   /** The base's own rows. */
@@ -99,5 +94,5 @@ export interface WeightBlock extends DeltaBlock {
   /** What ΔW, with what `target` holds already, is added to: those, or what adapters before this one have made of them. */
   readonly onto: WeightRows;
   /** F32 rows, `pitch` elements apart, until the block is done. Throws `RandloraError` "memory". */
-  scratch(): GpuBuffer;
+  scratch(): DeviceBuffer;
 }

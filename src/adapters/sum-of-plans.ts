@@ -1,4 +1,4 @@
-import type { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
 import type { AdapterPlan, DeltasOnGpu, DeltaSource, LayerDelta } from "./plan.ts";
 import type { Adapter } from "./types.ts";
 
@@ -44,7 +44,7 @@ function sumOfSources(sources: readonly DeltaSource[], indices: Indices): DeltaS
   };
 }
 
-async function uploadAll(gpu: Gpu, sources: readonly DeltaSource[]): Promise<DeltasOnGpu[]> {
+async function uploadAll(gpu: Device, sources: readonly DeltaSource[]): Promise<DeltasOnGpu[]> {
   return await releasingAll(sources, (source) => source.upload(gpu));
 }
 
@@ -55,9 +55,9 @@ function sumOnGpu(parts: readonly DeltasOnGpu[], indices: Indices): DeltasOnGpu 
         part.layer(index, factor, weight),
       );
       return {
-        form(stream, block) {
+        form(run, block) {
           for (const [at, delta] of deltas.entries()) {
-            delta.form(stream, at === 0 ? block : { ...block, accumulate: true });
+            delta.form(run, at === 0 ? block : { ...block, accumulate: true });
           }
         },
         release: () => deltas.forEach((delta) => delta.release()),

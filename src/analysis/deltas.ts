@@ -1,10 +1,10 @@
+import type { Device } from "../device/device.ts";
 import { methodOfAdapter, planAdapter } from "../adapters/methods.ts";
 import { openAdapter } from "../adapters/open.ts";
 import type { AdaptedLayer } from "../adapters/layers.ts";
 import type { AdapterPlan } from "../adapters/plan.ts";
 import { RandloraError } from "../errors.ts";
 import { oneLine } from "../files/failure.ts";
-import type { Gpu } from "../gpu/gpu.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { type FormedDelta, formDelta } from "./form-delta.ts";
@@ -49,7 +49,7 @@ const MOST_SIZE = 2 ** 14;
  *   no module is in the chosen layers
  */
 export async function openDeltas(
-  gpu: Gpu,
+  gpu: Device,
   path: string,
   { generator, layers, base: findBase, onBase = false }: DeltaChoice,
   signal?: AbortSignal,
@@ -108,7 +108,7 @@ function isTooLarge({ out, in: input }: AdaptedLayer): boolean {
 
 /** Opens two adapters, both on a base where one of them needs one: their modules then have the same names. */
 export async function openPair(
-  gpu: Gpu,
+  gpu: Device,
   paths: readonly [string, string],
   choice: DeltaChoice,
   signal?: AbortSignal,

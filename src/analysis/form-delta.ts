@@ -1,13 +1,11 @@
-import { BLOCK_ROWS } from "../adapters/bilinear/delta-block.ts";
-import { padded4 } from "../adapters/bilinear/delta-dispatch.ts";
+import type { Device, DeviceBuffer } from "../device/device.ts";
+import { BLOCK_ROWS, padded4 } from "../device/families/delta.ts";
 import type { AdaptedLayer } from "../adapters/layers.ts";
-import type { AdapterPlan, DeltasOnGpu, LayerDelta, StoredWeight, WeightRows } from "../adapters/plan.ts";
+import type { WeightRows } from "../device/families/finish.ts";
+import type { AdapterPlan, DeltasOnGpu, LayerDelta, StoredWeight } from "../adapters/plan.ts";
 import { RandloraError } from "../errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
-import type { Gpu } from "../gpu/gpu.ts";
-import type { GpuBuffer } from "../gpu/memory.ts";
-import { Stream } from "../gpu/stream.ts";
-import { readWith, upload } from "../gpu/transfer.ts";
+import { Run } from "../tensor/run.ts";
 import { fileSource } from "../merge/plan.ts";
 import { storedWeight } from "../merge/stored-weight.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
@@ -37,7 +35,7 @@ export interface PlacedDeltas {
  *
  * @throws RandloraError `numeric` where it is not finite; `file`, `memory`, `gpu`
  */
-export async function formDelta(gpu: Gpu, placed: PlacedDeltas, index: number): Promise<FormedDelta> {
+export async function formDelta(gpu: Device, placed: PlacedDeltas, index: number): Promise<FormedDelta> {
   const { plan, onGpu } = placed;
   const layer = plan.layers[index];
   if (layer === undefined) throw new RangeError(`layer ${index} of ${plan.layers.length}`);
@@ -79,15 +77,15 @@ function weightOf({ checkpoint }: PlacedDeltas, { source }: AdaptedLayer, rows: 
  * @param weight for methods that rescale it
  */
 async function formBlock(
-  gpu: Gpu,
+  gpu: Device,
   delta: LayerDelta,
   block: { readonly firstRow: number; readonly rows: number; readonly cols: number; readonly pitch: number },
   weight: StoredWeight | undefined,
   use: (formed: Float32Array) => void,
 ): Promise<void> {
   const { firstRow, rows, cols, pitch } = block;
-  const held: GpuBuffer[] = [];
-  const allocate = (label: string, bytes: number): GpuBuffer => {
+  const held: DeviceBuffer[] = [];
+  const allocate = (label: string, bytes: number): DeviceBuffer => {
     const buffer = gpu.memory.allocate(label, bytes);
     held.push(buffer);
     return buffer;
@@ -99,13 +97,13 @@ async function formBlock(
       const size = dtypeBytes(weight.dtype);
       const bytes = repitched(await weight.read(firstRow, rows), rows, cols * size, pitch * size);
       onto = { buffer: allocate("weight", bytes.length), dtype: weight.dtype };
-      upload(gpu, onto.buffer, bytes);
+      gpu.write(onto.buffer, bytes);
     }
-    const stream = new Stream(gpu);
+    using run = new Run(gpu);
     const scratch = () => allocate("ΔW of one", rows * pitch * 4);
-    delta.form(stream, { ...block, target, weight: onto, onto, scratch });
-    stream.submit();
-    await readWith(gpu, [{ buffer: target, offset: 0, size: rows * pitch * 4 }], async ([bytes]) => {
+    delta.form(run, { ...block, target, weight: onto, onto, scratch });
+    await run.submit();
+    await gpu.readWith([{ buffer: target, offset: 0, size: rows * pitch * 4 }], async ([bytes]) => {
       use(new Float32Array(bytes?.buffer ?? new ArrayBuffer(), bytes?.byteOffset, rows * pitch));
     });
   } finally {

@@ -1,8 +1,7 @@
+import type { Device, KernelTime } from "../device/device.ts";
 import { describeBase } from "../adapters/base.ts";
 import { type AdapterChoice, AdaptedWeights } from "../generate/adapted-weights.ts";
 import { planAdapters } from "../generate/plan-adapters.ts";
-import type { Gpu } from "../gpu/gpu.ts";
-import type { KernelTime } from "../gpu/profiler.ts";
 import { readConfig } from "../merge/model-config.ts";
 import type { OutputTensor } from "../merge/plan.ts";
 import { Decoder } from "../models/decoder.ts";
@@ -33,7 +32,7 @@ export interface ComparisonOptions {
   /** Measure what merging leaves of the adapter, too. */
   readonly merged: boolean;
   /** Opens the GPU, once the adapter has been found to fit. */
-  readonly open: () => Promise<Gpu>;
+  readonly open: () => Promise<Device>;
   /** Tokens of a window. */
   readonly context: number;
   /** Told how many times the text is gone through, before that begins. */

@@ -6,7 +6,7 @@ import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { type TestLora, writeLora } from "../adapters/testing/lora.ts";
 import { writeDora } from "../adapters/testing/magnitudes.ts";
 import { Gpu } from "../gpu/gpu.ts";
-import { read } from "../gpu/transfer.ts";
+import { read } from "../device/transfer.ts";
 import { merge } from "../merge/run.ts";
 import {
   readModel,

@@ -1,7 +1,7 @@
+import type { Device } from "../device/device.ts";
 import { type BaseModel, describeBase } from "../adapters/base.ts";
 import { RandloraError } from "../errors.ts";
-import type { Gpu } from "../gpu/gpu.ts";
-import { isKernelDtype } from "../kernels/dtype.ts";
+import { isKernelDtype } from "../device/dtype.ts";
 import { convertTensor } from "../merge/convert.ts";
 import { explainNotFinite } from "../merge/finite.ts";
 import { type LoadedAdapter, uploadDeltas } from "../merge/merge.ts";
@@ -34,7 +34,7 @@ export interface ApplyOptions {
  * write. Adapters are never subtracted: whatever changes is read from the checkpoint again.
  */
 export class AdaptedWeights implements AsyncDisposable {
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #decoder: Decoder;
   readonly #checkpoint: Checkpoint;
   readonly #base: BaseModel;

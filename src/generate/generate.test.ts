@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
 import { Gpu } from "../gpu/gpu.ts";
-import { readWith, upload } from "../gpu/transfer.ts";
 import { Decoder } from "../models/decoder.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type FinishReason, generate, type GenerateOptions } from "./generate.ts";
@@ -56,7 +55,7 @@ test("there must be something to go on from", async () => {
 });
 
 const kept = async ({ buffer }: Tensor) =>
-  await readWith(gpu, [{ buffer, offset: 0, size: buffer.size }], async ([bytes]) =>
+  await gpu.readWith([{ buffer, offset: 0, size: buffer.size }], async ([bytes]) =>
     new Uint8Array(bytes ?? []).slice(),
   );
 
@@ -80,18 +79,18 @@ test.each(WAYS)("logits that are no numbers end in an error, not in a text: %s",
   };
   const { norm, embedding } = decoder.weights;
   const whole = await kept(norm);
-  upload(gpu, norm.buffer, new Float32Array(norm.shape[1]).fill(NaN));
+  gpu.write(norm.buffer, new Float32Array(norm.shape[1]).fill(NaN));
   await expect(all(sampling, options)).rejects.toMatchObject(error);
-  upload(gpu, norm.buffer, whole);
+  gpu.write(norm.buffer, whole);
   // One logit alone: the output matrix is the embedding, and nothing else reads this token's row.
   const table = await kept(embedding);
   const unused = 500;
   expect([...prompt, ...greedy]).not.toContain(unused);
   const damaged = new Float32Array(table.slice().buffer);
   damaged[embedding.offset + unused * embedding.pitch + 5] = NaN;
-  upload(gpu, embedding.buffer, damaged);
+  gpu.write(embedding.buffer, damaged);
   await expect(all(sampling, options)).rejects.toMatchObject(error);
-  upload(gpu, embedding.buffer, table);
+  gpu.write(embedding.buffer, table);
   expect((await all(GREEDY)).tokens).toEqual(greedy.slice(0, 20));
 });
 

@@ -1,5 +1,6 @@
 import { RandloraError } from "../errors.ts";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openDevice } from "../open-device.ts";
 import { Decoder } from "../models/decoder.ts";
 import type { OutputDtype } from "../merge/plan.ts";
 import { NAMED_DTYPES } from "../safetensors/dtype.ts";
@@ -31,7 +32,7 @@ export interface LanguageModelOptions {
 
 /** A model that can write: tokenizer, template and weights, with adapters that may be changed at any time. */
 export class LanguageModel implements Writer, AsyncDisposable {
-  readonly gpu: Gpu;
+  readonly gpu: Device;
   readonly decoder: Decoder;
   readonly tokenizer: Tokenizer;
   /** How a conversation becomes a text; undefined for models that were never taught to chat. */
@@ -42,7 +43,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
   #adapted: AdaptedWeights | undefined;
   #adapters: readonly AdapterChoice[] = [];
 
-  private constructor(gpu: Gpu, decoder: Decoder, text: Text, weightsPath: string, dtype: OutputDtype) {
+  private constructor(gpu: Device, decoder: Decoder, text: Text, weightsPath: string, dtype: OutputDtype) {
     this.gpu = gpu;
     this.decoder = decoder;
     this.tokenizer = text.tokenizer;
@@ -59,7 +60,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
   static async load({ location, templateFile, raw, onProgress, signal, ...options }: LanguageModelOptions) {
     const { folder, weights } = location;
     const { dtype = "keep" } = options;
-    const opening = Gpu.open({ choice: options.gpu, profile: options.profile });
+    const opening = openDevice({ choice: options.gpu, profile: options.profile });
     opening.catch(() => {}); // reported below, after the cheaper checks
     try {
       // A broken tokenizer is found before any weight is read.

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { Gpu } from "../gpu/gpu.ts";
-import { read, upload } from "../gpu/transfer.ts";
+import { read } from "../device/transfer.ts";
 import { tensorBytes, tensorIn } from "../tensor/tensor.ts";
 import { TensorWriter } from "./tensor-writer.ts";
 
@@ -8,7 +8,7 @@ test("rows that come in pieces are whole, with zeros behind them whatever was th
   using gpu = await Gpu.open();
   const shape = [3, 5] as const;
   const buffer = gpu.memory.allocate("rows", tensorBytes(shape, "F32"));
-  upload(gpu, buffer, new Float32Array(buffer.size / 4).fill(NaN));
+  gpu.write(buffer, new Float32Array(buffer.size / 4).fill(NaN));
   const values = Float32Array.from({ length: 15 }, (_, at) => at + 1);
   const bytes = new Uint8Array(values.buffer);
   const writer = new TensorWriter(gpu, tensorIn(buffer, shape, "F32"), "F32");

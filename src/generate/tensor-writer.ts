@@ -1,5 +1,4 @@
-import type { Gpu } from "../gpu/gpu.ts";
-import { upload } from "../gpu/transfer.ts";
+import type { Device } from "../device/device.ts";
 import { dtypeBytes, type FloatDtype } from "../safetensors/dtype.ts";
 import { widenToF32 } from "../safetensors/numbers.ts";
 import { elementBytes, type Tensor } from "../tensor/tensor.ts";
@@ -10,14 +9,14 @@ import { repitched } from "../tensor/repitch.ts";
  * row-major, without gaps. Where the matrix is held in F32, other dtypes are widened, which changes no value.
  */
 export class TensorWriter {
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #tensor: Tensor;
   readonly #dtype: FloatDtype;
   #row = 0;
   #rest = new Uint8Array();
 
   /** @param dtype of the bytes that come */
-  constructor(gpu: Gpu, tensor: Tensor, dtype: FloatDtype) {
+  constructor(gpu: Device, tensor: Tensor, dtype: FloatDtype) {
     if (dtype !== tensor.dtype && tensor.dtype !== "F32") throw new TypeError(`${dtype} into ${tensor.dtype}`);
     this.#gpu = gpu;
     this.#tensor = tensor;
@@ -55,7 +54,7 @@ export class TensorWriter {
     const size = elementBytes(dtype);
     // A single row may be a part of a joined vector: what is behind it is not its own.
     const packed = most === 1 ? values : repitched(values, rows, cols * size, pitch * size);
-    upload(this.#gpu, buffer, packed, (offset + this.#row * pitch) * size);
+    this.#gpu.write(buffer, packed, (offset + this.#row * pitch) * size);
     this.#row += rows;
   }
 }

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "./gpu.ts";
+import { nativeBuffer } from "./memory.ts";
 import { Stream } from "./stream.ts";
-import { read, uploaded } from "./transfer.ts";
+import { read, uploaded } from "../device/transfer.ts";
 
 const ADD = {
   key: "test/add",
@@ -61,14 +62,14 @@ test("the number of groups is bounded, and one that was forgotten is made again"
   const bind = (size: number) =>
     gpu.bindGroups.get(layout, [
       { buffer: page.buffer, offset: 0, size: 16 },
-      { buffer: buffer.buffer, offset: 0, size },
+      { buffer: nativeBuffer(buffer), offset: 0, size },
     ]);
   const page = gpu.memory.allocate("page", 64 * 1024, "uniforms");
   const first = bind(4);
   for (let index = 0; index < 5000; index++) {
     gpu.bindGroups.get(layout, [
       { buffer: page.buffer, offset: 0, size: 16 + 4 * index },
-      { buffer: buffer.buffer, offset: 0, size: 256 },
+      { buffer: nativeBuffer(buffer), offset: 0, size: 256 },
     ]);
   }
   expect(gpu.bindGroups.count).toBeLessThanOrEqual(4096);

@@ -2,7 +2,6 @@ import { expect, test } from "bun:test";
 import { OPS } from "../tensor/ops/index.ts";
 import { Run } from "../tensor/run.ts";
 import { Gpu } from "./gpu.ts";
-import { readWith } from "./transfer.ts";
 
 /** Some ops, released and kept memory, a read. */
 async function work(gpu: Gpu): Promise<Float32Array> {
@@ -15,7 +14,7 @@ async function work(gpu: Gpu): Promise<Float32Array> {
   const kept = run.keep(last);
   await run.submit();
   const range = { buffer: kept.buffer, offset: 0, size: 16 };
-  const numbers = await readWith(gpu, [range], async ([bytes]) => new Float32Array(bytes?.slice().buffer ?? []));
+  const numbers = await gpu.readWith([range], async ([bytes]) => new Float32Array(bytes?.slice().buffer ?? []));
   gpu.memory.release(kept.buffer);
   return numbers;
 }

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { RandloraError } from "../errors.ts";
 import { Gpu } from "./gpu.ts";
-import { read, uploaded } from "./transfer.ts";
+import { read, uploaded } from "../device/transfer.ts";
 
 /*
  * A software GPU is never lost and never full (it dies with the machine's memory instead). So the device, its queue and

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { RandloraError } from "../errors.ts";
 import { Gpu } from "./gpu.ts";
 import { Stream } from "./stream.ts";
-import { read, readWith, uploaded } from "./transfer.ts";
+import type { DeviceBuffer } from "../device/device.ts";
+import { read, uploaded } from "../device/transfer.ts";
 
 const DOUBLE = {
   key: "test/double",
@@ -33,7 +34,7 @@ test("many dispatches of one submission see their own parameters and each other'
   const kernel = await gpu.pipelines.get(DOUBLE);
   const count = 1000;
   const values = Float32Array.from({ length: count }, (_, index) => index);
-  let [from, to] = [uploaded(gpu, "from", values), gpu.memory.allocate("to", 4 * count)];
+  let [from, to]: [DeviceBuffer, DeviceBuffer] = [uploaded(gpu, "from", values), gpu.memory.allocate("to", 4 * count)];
   const stream = new Stream(gpu);
   const steps = 5000; // more than one page of uniforms
   for (let step = 0; step < steps; step++) {
@@ -137,7 +138,7 @@ test("kernels' parameters and data on their way back are counted like all else",
   const timestamps = own.profiler === undefined ? 0 : 2 * 16;
   expect(own.memory.liveBytes - before).toBe(timestamps);
   await own.profiler?.report();
-  const during = await readWith(own, [{ buffer: to, offset: 0, size: 64 }], async () => own.memory.liveBytes - before);
+  const during = await own.readWith([{ buffer: to, offset: 0, size: 64 }], async () => own.memory.liveBytes - before);
   expect(during).toBe(64);
   expect(own.memory.liveBytes).toBe(before);
 });

@@ -1,80 +1,37 @@
+import type { Copy, Device, DeviceBuffer, Range } from "../device/device.ts";
+import type { Preparations, ScratchSizes } from "../device/families.ts";
+import type { RunMemory } from "../device/run-memory.ts";
+import type { Staging } from "../device/staging.ts";
 import { RandloraError } from "../errors.ts";
+import { defaultStaging } from "../kernels/staging.ts";
 import { BindGroups } from "./bind-groups.ts";
-import { adapterFlags, checkOpened, DRIVER_HINT, isSoftware, listGpus, pickGpu } from "./choose.ts";
+import { DRIVER_HINT } from "./choose.ts";
+import type { GpuContext } from "./context.ts";
 import { countingDevice } from "./counting.ts";
-import { createInstance, releaseInstance } from "./dawn.ts";
+import { releaseInstance } from "./dawn.ts";
+import { PREPARED, SCRATCH } from "./families/index.ts";
 import { type GpuLimits, limitsOf } from "./limits.ts";
 import { FULL_HINT, GpuMemory } from "./memory.ts";
 import { catchNativeLog } from "./native-log.ts";
 import { resetPace } from "./pacing.ts";
 import { PipelineCache } from "./pipelines.ts";
 import { Profiler } from "./profiler.ts";
+import { GpuRecording } from "./recording.ts";
+import { type GpuInfo, type GpuOptions, type OpenedDevice, requestDevice } from "./request.ts";
+import { Stream } from "./stream.ts";
+import { readRanges, writeBytes } from "./transfer.ts";
 
-/** What the program needs to know about the GPU that it runs on. */
-export interface GpuInfo {
-  readonly name: string;
-  readonly vendor: string;
-  readonly architecture: string;
-  /** The driver's own description, with its version. */
-  readonly driver: string;
-  readonly software: boolean;
-  /** Lanes of a subgroup, smallest and largest that the driver may choose; both 0 where subgroups are missing. */
-  readonly subgroupMinSize: number;
-  readonly subgroupMaxSize: number;
-}
-
-export interface GpuOptions {
-  /** `--gpu`: a name, an index or `software`; undefined takes the fastest. */
-  readonly choice?: string | undefined;
-  /** Time every dispatch with timestamp queries. */
-  readonly profile?: boolean | undefined;
-  /**
-   * `guaranteed` binds no more at once, and has no more workgroup memory, than WebGPU promises everywhere (128 MiB,
-   * 16 KiB): so what is taken in row blocks, and what kernels need, is tested on GPUs that have more. `largest` by default.
-   */
-  readonly limits?: "largest" | "guaranteed" | undefined;
-}
-
-/** Requested where the GPU has them: for kernels, which ask `gpu.features` first, and for `doctor` to report. */
-const FEATURES = [
-  "subgroups",
-  "subgroup-size-control",
-  "shader-f16",
-  "timestamp-query",
-  "chromium-experimental-subgroup-matrix",
-] as const;
-
-/** Raised to what the GPU offers; WebGPU's defaults are those of a phone. */
-const LIMITS = [
-  "maxBufferSize",
-  "maxStorageBufferBindingSize",
-  "maxStorageBuffersPerShaderStage",
-  "maxUniformBufferBindingSize",
-  "maxComputeWorkgroupStorageSize",
-  "maxComputeInvocationsPerWorkgroup",
-  "maxComputeWorkgroupSizeX",
-  "maxComputeWorkgroupSizeY",
-  "maxComputeWorkgroupSizeZ",
-  "maxComputeWorkgroupsPerDimension",
-] as const satisfies readonly (keyof GPUSupportedLimits)[];
-
-/** Those of them that `GpuOptions.limits` can leave at what WebGPU promises. */
-const GUARANTEED = ["maxStorageBufferBindingSize", "maxComputeWorkgroupStorageSize"] as const;
-
-/** NVIDIA's Vulkan driver hides f16 without the first; timestamps are rounded to 100 µs without the second. */
-const DAWN_FLAGS = [
-  "enable-dawn-features=vulkan_enable_f16_on_nvidia,allow_unsafe_apis",
-  "disable-dawn-features=timestamp_quantization",
-];
+export type { GpuInfo, GpuOptions } from "./request.ts";
 
 /**
  * An opened GPU: the device, its memory, its compiled kernels, and the first thing that went wrong on it.
  * One process opens one; `close` releases everything and lets the process end by itself.
  */
-export class Gpu {
+export class Gpu implements Device, GpuContext {
   readonly device: GPUDevice;
   readonly info: GpuInfo;
   readonly limits: GpuLimits;
+  readonly staging: Staging;
   readonly memory: GpuMemory;
   readonly pipelines: PipelineCache;
   readonly bindGroups: BindGroups;
@@ -90,6 +47,7 @@ export class Gpu {
     this.device = device;
     this.info = info;
     this.limits = limitsOf(device);
+    this.staging = defaultStaging({ info, features: device.features });
     this.bindGroups = new BindGroups(device);
     this.memory = new GpuMemory(
       device,
@@ -130,10 +88,6 @@ export class Gpu {
     return new Gpu(result, options.profile === true);
   }
 
-  /**
-   * A GPU like this one that computes nothing and holds nothing: what is done with it leaves in its `memory` what the
-   * same would take here. It needs no closing.
-   */
   counting(): Gpu {
     return new Gpu({ instance: this.#instance, device: countingDevice(this.device), info: this.info }, false);
   }
@@ -160,12 +114,50 @@ export class Gpu {
     return value;
   }
 
-  /** Waits until everything submitted so far has run. */
+  recording(memory: RunMemory, staging = this.staging): GpuRecording {
+    return new GpuRecording(this, memory, staging);
+  }
+
+  async prepare<F extends keyof Preparations>(
+    family: F,
+    variant: Preparations[F],
+    staging = this.staging,
+  ): Promise<void> {
+    await Promise.all(PREPARED[family](variant, staging).map((source) => this.pipelines.get(source)));
+  }
+
+  scratchBytes<F extends keyof ScratchSizes>(
+    family: F,
+    of: ScratchSizes[F]["of"],
+    staging = this.staging,
+  ): ScratchSizes[F]["bytes"] {
+    return SCRATCH[family](of, staging);
+  }
+
+  write(target: DeviceBuffer, source: ArrayBufferView<ArrayBuffer>, offset = 0): void {
+    writeBytes(this, target, source, offset);
+  }
+
+  copy(copies: readonly Copy[]): void {
+    const stream = new Stream(this);
+    for (const { from, to, size } of copies) stream.copy(from, 0, to, 0, size);
+    stream.submit();
+  }
+
+  clear(buffers: readonly DeviceBuffer[]): void {
+    const stream = new Stream(this);
+    for (const buffer of buffers) stream.clear(buffer);
+    stream.submit();
+  }
+
+  async readWith<T>(ranges: readonly Range[], use: (parts: Uint8Array<ArrayBuffer>[]) => Promise<T>): Promise<T> {
+    return readRanges(this, ranges, use);
+  }
+
   async idle(): Promise<void> {
     await this.settle(this.device.queue.onSubmittedWorkDone());
   }
 
-  /** Throws the first failure of this device, if there was one. */
   check(): void {
     if (this.#failure !== undefined) throw this.#failure;
   }
@@ -195,53 +187,4 @@ export class Gpu {
     this.#failure = error;
     for (const reject of this.#waiting) reject(error);
   }
-}
-
-interface OpenedDevice {
-  readonly instance: GPU;
-  readonly device: GPUDevice;
-  readonly info: GpuInfo;
-}
-
-async function requestDevice(options: GpuOptions): Promise<OpenedDevice | undefined> {
-  const list = options.choice === undefined ? [] : await listGpus();
-  const picked = options.choice === undefined ? undefined : pickGpu(list, options.choice);
-  const instance = createInstance([...DAWN_FLAGS, ...(picked === undefined ? [] : adapterFlags(picked))]);
-  let name = "the GPU";
-  try {
-    const adapter = await instance.requestAdapter({ powerPreference: "high-performance" });
-    if (adapter === null) {
-      releaseInstance(instance);
-      return undefined;
-    }
-    name = adapter.info.device;
-    if (picked !== undefined) checkOpened(list, picked, name);
-    const requiredLimits: Record<string, number> = {};
-    for (const limit of LIMITS) requiredLimits[limit] = adapter.limits[limit];
-    if (options.limits === "guaranteed") for (const limit of GUARANTEED) delete requiredLimits[limit];
-    const offered = new Set<string>(adapter.features);
-    const requiredFeatures = FEATURES.filter((feature) => offered.has(feature)) as GPUFeatureName[];
-    const device = await adapter.requestDevice({ label: "randlora", requiredLimits, requiredFeatures });
-    return { instance, device, info: describe(adapter.info) };
-  } catch (cause) {
-    releaseInstance(instance);
-    if (cause instanceof RandloraError) throw cause;
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new RandloraError("gpu", `${name}: the driver refused to open it: ${reason}`, DRIVER_HINT, { cause });
-  }
-}
-
-function describe(info: GPUAdapterInfo): GpuInfo {
-  const { device, description, vendor, architecture } = info;
-  const software = isSoftware(`${device} ${description} ${architecture}`);
-  const name = software || device.startsWith("0x") || device === "" ? description : device;
-  return {
-    name,
-    vendor,
-    architecture,
-    driver: description,
-    software,
-    subgroupMinSize: info.subgroupMinSize ?? 0,
-    subgroupMaxSize: info.subgroupMaxSize ?? 0,
-  };
 }

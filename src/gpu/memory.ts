@@ -1,4 +1,5 @@
 import { RandloraError } from "../errors.ts";
+import type { DeviceBuffer, DeviceMemory } from "../device/buffer.ts";
 import { bytes as showBytes } from "./show.ts";
 
 /** What helps when a GPU is full. */
@@ -15,10 +16,14 @@ const MAX_IDLE_BYTES = 128 * 2 ** 20;
 export type BufferKind = "storage" | "uniforms" | "read" | "queries";
 
 /** A buffer: `size` is what was asked for, the GPU's may be up to 3 bytes longer. */
-export interface GpuBuffer {
+export interface GpuBuffer extends DeviceBuffer {
   readonly buffer: GPUBuffer;
-  readonly size: number;
-  readonly label: string;
+}
+
+/** What WebGPU knows a buffer as. @throws Error for one of another device */
+export function nativeBuffer(held: DeviceBuffer): GPUBuffer {
+  if ("buffer" in held) return (held as GpuBuffer).buffer;
+  throw new Error(`${held.label}: not in this GPU's memory`);
 }
 
 /** A buffer that waits to be used again. */
@@ -29,12 +34,10 @@ interface IdleBuffer {
 }
 
 /**
- * All buffers of a device, whatever they are for: allocation inside out-of-memory scopes, reuse by exact size, and a
+ * All buffers of a GPU, whatever they are for: allocation inside out-of-memory scopes, reuse by exact size, and a
  * count of the bytes.
- * `liveBytes` are in use; `idleBytes` wait to be reused; `peakBytes` is the most that ever existed at once,
- * `peakLiveBytes` the most that ever were in use.
  */
-export class GpuMemory {
+export class GpuMemory implements DeviceMemory {
   readonly #device: GPUDevice;
   readonly #fail: (error: RandloraError) => void;
   readonly #onDestroy: (buffer: GPUBuffer) => void;
@@ -100,9 +103,8 @@ export class GpuMemory {
     return { buffer, size, label };
   }
 
-  /** Gives a buffer back; work that was submitted before may still use it. */
-  release(held: GpuBuffer): void {
-    const { buffer } = held;
+  release(held: DeviceBuffer): void {
+    const buffer = nativeBuffer(held);
     const kind = this.#live.get(buffer);
     if (kind === undefined) {
       if (this.#isClosed) return;
@@ -122,32 +124,22 @@ export class GpuMemory {
     this.#idleBytes += buffer.size;
   }
 
-  /**
-   * From now on idle buffers go where more would exist with them than was in use at most so far: that much there is, as
-   * it was there before; of more nobody knows. Destroys the idle buffers.
-   */
   stayWithinPeak(): void {
     this.#ceiling = this.#peakLiveBytes;
     this.trim();
   }
 
-  /** Begins to count anew, for work that has nothing to do with what came before: the peaks are what is in use now. */
   restart(): void {
     this.#ceiling = Infinity;
     this.trim();
     this.#peakBytes = this.#peakLiveBytes = this.#liveBytes;
   }
 
-  /**
-   * Destroys the idle buffers that were not used since the last call: called between texts, it keeps what the last one
-   * took and lets go of what an unusual one before it did.
-   */
   dropUnused(): void {
     this.#destroyIdle(({ round }) => round < this.#round);
     this.#round += 1;
   }
 
-  /** Destroys the idle buffers. */
   trim(): void {
     this.#destroyIdle(() => true);
   }

@@ -1,11 +1,5 @@
+import type { KernelTime } from "../device/device.ts";
 import type { GpuBuffer, GpuMemory } from "./memory.ts";
-
-/** What one kernel took on the GPU. */
-export interface KernelTime {
-  readonly kernel: string;
-  readonly calls: number;
-  readonly seconds: number;
-}
 
 /** GPU time per kernel, from timestamp queries around every dispatch. Only made for `--profile`. */
 export class Profiler {
@@ -56,7 +50,6 @@ export class Profiler {
     this.#pending.push(collected);
   }
 
-  /** Kernels by GPU time, the longest first. Waits for what is still running. */
   async report(): Promise<KernelTime[]> {
     await Promise.all(this.#pending.splice(0));
     return [...this.#totals]

@@ -1,6 +1,7 @@
-import type { Gpu } from "./gpu.ts";
+import type { Binding } from "../device/buffer.ts";
+import type { GpuContext, Workgroups } from "./context.ts";
 import type { Kernel } from "./pipelines.ts";
-import { type Binding, type LastGroup, Stream, type Workgroups } from "./stream.ts";
+import { type LastGroup, Stream } from "./stream.ts";
 
 /** A dispatch that waits to be sent; its kernel may still be compiling. */
 export interface Dispatch {
@@ -8,8 +9,8 @@ export interface Dispatch {
   readonly parameters: Uint32Array<ArrayBuffer>;
   readonly buffers: readonly Binding[];
   readonly workgroups: Workgroups;
-  /** Where it is sent many times. */
-  readonly last?: LastGroup;
+  /** For those that are sent many times. */
+  readonly last: LastGroup;
 }
 
 /**
@@ -27,12 +28,12 @@ const MARK = 4096;
 
 /** Sends dispatches in pieces, and keeps what is on its way to the GPU within bounds without ever letting it run dry. */
 export class Sender {
-  readonly #gpu: Gpu;
+  readonly #gpu: GpuContext;
   /** Settles when the work before it has run. */
   #mark: Promise<unknown> | undefined;
   #sinceMark = 0;
 
-  constructor(gpu: Gpu) {
+  constructor(gpu: GpuContext) {
     this.#gpu = gpu;
   }
 

@@ -1,20 +1,15 @@
 import { RandloraError } from "../errors.ts";
 import type { Bound } from "./bind-groups.ts";
-import type { Gpu } from "./gpu.ts";
-import type { GpuBuffer } from "./memory.ts";
+import type { Binding, DeviceBuffer } from "../device/buffer.ts";
+import type { GpuContext, Workgroups } from "./context.ts";
+import { type GpuBuffer, nativeBuffer } from "./memory.ts";
 import type { Kernel } from "./pipelines.ts";
 import { resetPace } from "./pacing.ts";
 import { bytes as showBytes } from "./show.ts";
 
-/** A buffer, or a range of one (bytes). The offset must be a multiple of `minStorageBufferOffsetAlignment`. */
-export type Binding = GpuBuffer | { readonly of: GpuBuffer; readonly offset: number; readonly size: number };
-
 /** What helps where a GPU takes no more at once. */
 export const FEWER_TOKENS_HINT =
   "put fewer tokens through at once (--batch-size, --max-length, --context), or choose another GPU with --gpu";
-
-/** Workgroups along x, y and z. */
-export type Workgroups = readonly [number, number?, number?];
 
 /** The group of a dispatch that is recorded many times, and the page of parameters that it binds. */
 export interface LastGroup {
@@ -27,12 +22,12 @@ export interface LastGroup {
  * By convention binding 0 of a kernel is its uniform parameters and bindings 1, 2, … are the storage buffers.
  */
 export class Stream {
-  readonly #gpu: Gpu;
+  readonly #gpu: GpuContext;
   #encoder: GPUCommandEncoder;
   #pass: GPUComputePassEncoder | undefined;
   readonly #uniforms: { held: GpuBuffer; used: number; bytes: Uint8Array<ArrayBuffer> }[] = [];
 
-  constructor(gpu: Gpu) {
+  constructor(gpu: GpuContext) {
     this.#gpu = gpu;
     this.#encoder = gpu.device.createCommandEncoder();
   }
@@ -74,15 +69,15 @@ export class Stream {
   }
 
   /** Records a copy between buffers; offsets and size are multiples of 4 bytes. */
-  copy(from: GPUBuffer, fromOffset: number, to: GPUBuffer, toOffset: number, size: number): void {
+  copy(from: DeviceBuffer, fromOffset: number, to: DeviceBuffer, toOffset: number, size: number): void {
     this.#endPass();
-    this.#encoder.copyBufferToBuffer(from, fromOffset, to, toOffset, size);
+    this.#encoder.copyBufferToBuffer(nativeBuffer(from), fromOffset, nativeBuffer(to), toOffset, size);
   }
 
   /** Fills a range with zero bytes; offset and size are multiples of 4 bytes. */
-  clear(target: GpuBuffer, offset = 0, size = Math.ceil(target.size / 4) * 4): void {
+  clear(target: DeviceBuffer, offset = 0, size = Math.ceil(target.size / 4) * 4): void {
     this.#endPass();
-    this.#encoder.clearBuffer(target.buffer, offset, size);
+    this.#encoder.clearBuffer(nativeBuffer(target), offset, size);
   }
 
   /** Sends everything recorded to the GPU and starts anew. Does not wait; see `Gpu.idle` and `read`. */
@@ -109,7 +104,8 @@ export class Stream {
   /** @throws RandloraError `memory` for more bytes than this GPU binds at once */
   #resource(binding: Binding): Bound {
     const range = "of" in binding ? binding : { of: binding, offset: 0, size: binding.size };
-    const { label, buffer } = range.of;
+    const { label } = range.of;
+    const buffer = nativeBuffer(range.of);
     const most = this.#gpu.limits.maxStorageBufferBindingSize;
     if (range.size > most) {
       const [size, limit] = [showBytes(range.size), showBytes(most)];

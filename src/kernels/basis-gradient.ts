@@ -1,9 +1,9 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
 import workgroupText from "./basis-gradient-workgroup.wgsl" with { type: "text" };
 import basisGradientText from "./basis-gradient.wgsl" with { type: "text" };
-import type { KernelDtype } from "./dtype.ts";
+import type { KernelDtype } from "../device/dtype.ts";
 import { kernelFamily } from "./family.ts";
-import type { Pairing } from "./pairing.ts";
+import type { Pairing } from "../bases/pairing.ts";
 import { productDefinitions } from "./product.ts";
 import type { Staging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";

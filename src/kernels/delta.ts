@@ -1,23 +1,13 @@
+import type { DeltaVariant } from "../device/families/delta.ts";
 import type { KernelSource } from "../gpu/pipelines.ts";
 import basisText from "./basis.wgsl" with { type: "text" };
 import operandsText from "./delta-operands.wgsl" with { type: "text" };
 import storeText from "./delta-store.wgsl" with { type: "text" };
 import deltaText from "./delta.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
-import type { Pairing } from "./pairing.ts";
 import { productDefinitions, productTile } from "./product.ts";
 import type { Staging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
-
-/** How a basis lies in GPU memory; `philox` lies nowhere and is drawn where it is used. */
-export type DeltaStorage = "bf16" | "f16" | "f32" | "ternary" | "philox";
-
-export interface DeltaVariant {
-  readonly a: DeltaStorage;
-  readonly b: DeltaStorage;
-  readonly pairing: Pairing;
-  readonly staging: Staging;
-}
 
 const family = kernelFamily("delta", deltaText, { basis: basisText, operands: operandsText, store: storeText });
 
@@ -25,7 +15,7 @@ const family = kernelFamily("delta", deltaText, { basis: basisText, operands: op
  * The ΔW kernel for one variant. Sizes, dtypes and flags are uniforms, so that one compile serves every layer.
  * Bindings and parameters: see delta.wgsl and `deltaParameters`.
  */
-export function deltaKernel({ a, b, pairing, staging }: DeltaVariant): KernelSource {
+export function deltaKernel({ a, b, pairing, staging }: DeltaVariant & { readonly staging: Staging }): KernelSource {
   const isSubgroup = staging.kind === "subgroup";
   return family({
     STORAGE_A: a,

@@ -3,18 +3,6 @@ import elementwiseText from "./elementwise.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 
-/** What the kernel computes; the constants of the same names in elementwise.wgsl. */
-export const ELEMENTWISE = {
-  add: 0,
-  silu: 1,
-  "gelu-tanh": 2,
-  gelu: 3,
-  softcap: 4,
-  copy: 5,
-  accumulate: 6,
-  gated: 16,
-} as const;
-
 const family = kernelFamily("elementwise", elementwiseText);
 
 /** y = f(a, b), element by element. */

@@ -1,5 +1,5 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
-import type { KernelDtype } from "./dtype.ts";
+import type { KernelDtype } from "../device/dtype.ts";
 import embeddingText from "./embedding.wgsl" with { type: "text" };
 import backwardText from "./embedding-backward.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";

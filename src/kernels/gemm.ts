@@ -1,13 +1,11 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
-import type { KernelDtype } from "./dtype.ts";
+import type { KernelDtype } from "../device/dtype.ts";
+import type { GemmOrder } from "../device/families/products.ts";
 import { kernelFamily } from "./family.ts";
 import gemmText from "./gemm.wgsl" with { type: "text" };
 import { type Along, productDefinitions } from "./product.ts";
 import type { Staging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
-
-/** Which of the operands are transposed: y = a bᵀ, a b or aᵀ b. */
-export type GemmOrder = "NT" | "NN" | "TN";
 
 /** Flags of one dispatch; the constants of the same names in gemm.wgsl. */
 export const GEMM_FLAGS = { hasBias: 1, hasResidual: 2, accumulate: 4 } as const;

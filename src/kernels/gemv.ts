@@ -1,5 +1,5 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
-import type { KernelDtype } from "./dtype.ts";
+import type { KernelDtype } from "../device/dtype.ts";
 import { kernelFamily } from "./family.ts";
 import lanesText from "./gemv-lanes.wgsl" with { type: "text" };
 import gemvText from "./gemv.wgsl" with { type: "text" };

@@ -1,7 +1,7 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
 import { kernelFamily } from "./family.ts";
 import lambdaOrderText from "./lambda-order.wgsl" with { type: "text" };
-import type { Pairing } from "./pairing.ts";
+import type { Pairing } from "../bases/pairing.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Elements that one workgroup handles. */

@@ -3,7 +3,7 @@ import magnitudeText from "./magnitude.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 import rescaleText from "./rescale.wgsl" with { type: "text" };
 import type { KernelSource } from "../gpu/pipelines.ts";
-import type { KernelDtype } from "./dtype.ts";
+import type { KernelDtype } from "../device/dtype.ts";
 
 /** What the kernel computes; the constants of the same names in magnitude.wgsl. */
 export const MAGNITUDE = { factor: 0, gradient: 1, norm: 2 } as const;

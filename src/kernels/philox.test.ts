@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { Gpu } from "../gpu/gpu.ts";
 import { Stream } from "../gpu/stream.ts";
-import { read } from "../gpu/transfer.ts";
+import { read } from "../device/transfer.ts";
 import { roundToGrid } from "../random/grid.ts";
 import type { FloatGrid, Sparsity } from "../random/names.ts";
 import { philoxElement, philoxStream } from "../random/philox.ts";

@@ -1,6 +1,6 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
 import { kernelFamily } from "./family.ts";
-import type { Pairing } from "./pairing.ts";
+import type { Pairing } from "../bases/pairing.ts";
 import scaledAText from "./scaled-a.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 

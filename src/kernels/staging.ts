@@ -1,12 +1,17 @@
-import type { Gpu } from "../gpu/gpu.ts";
+import type { Staging } from "../device/staging.ts";
 
-/** How operands reach the multiplier: shuffled inside one subgroup, or through workgroup memory. */
-export type Staging = { readonly kind: "subgroup"; readonly lanes: number } | { readonly kind: "workgroup" };
+export type { Staging } from "../device/staging.ts";
+
+/** What decides about the staging of a GPU. */
+interface StagingTerms {
+  readonly info: { readonly software: boolean; readonly subgroupMinSize: number; readonly subgroupMaxSize: number };
+  readonly features: GPUSupportedFeatures;
+}
 
 /** The staging that suits a GPU: shuffles on software GPUs, whose loads are dear, workgroup memory on real ones. */
-export function defaultStaging(gpu: Gpu): Staging {
-  const { software, subgroupMinSize: lanes } = gpu.info;
+export function defaultStaging({ info, features }: StagingTerms): Staging {
+  const { software, subgroupMinSize: lanes } = info;
   // From 32 lanes on a tile would not fit into workgroup memory.
-  const fits = lanes === gpu.info.subgroupMaxSize && lanes >= 4 && lanes <= 16;
-  return software && fits && gpu.features.has("subgroups") ? { kind: "subgroup", lanes } : { kind: "workgroup" };
+  const fits = lanes === info.subgroupMaxSize && lanes >= 4 && lanes <= 16;
+  return software && fits && features.has("subgroups") ? { kind: "subgroup", lanes } : { kind: "workgroup" };
 }

@@ -1,5 +1,5 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
-import type { KernelDtype } from "./dtype.ts";
+import type { KernelDtype } from "../device/dtype.ts";
 import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 import stridedSumsText from "./strided-sums.wgsl" with { type: "text" };

@@ -6,8 +6,6 @@ import thetaDeltaText from "./theta-delta.wgsl" with { type: "text" };
 import thetaGradientText from "./theta-gradient.wgsl" with { type: "text" };
 import thetaText from "./theta.wgsl" with { type: "text" };
 
-/** Elements of the bases that are drawn together. */
-export const THETA_BLOCK = 16;
 /** Blocks that one workgroup of the sum handles. */
 export const THETA_THREADS = 64;
 

@@ -6,9 +6,6 @@ import { uniformStruct } from "./parameters.ts";
 
 const family = kernelFamily("top-k", topKText);
 
-/** Candidates that one workgroup of the first pass looks at. */
-export const TOP_K_CHUNK = 1024;
-
 /** The k largest of chunks of a row. */
 export function topKKernel(staging: Staging): KernelSource {
   return family(reduction(staging, 128));

@@ -1,3 +1,4 @@
+import type { Unpacked } from "../device/families/bilinear.ts";
 import type { KernelSource } from "../gpu/pipelines.ts";
 import basisText from "./basis.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
@@ -6,9 +7,6 @@ import { uniformStruct } from "./parameters.ts";
 
 /** Columns that one workgroup unpacks. */
 export const UNPACK_COLS = 16 * 64;
-
-/** What elements become: bf16 numbers in units of their own, or true values on a 16-bit grid (dense philox elements). */
-export type Unpacked = "units" | "bf16" | "f16";
 
 const family = kernelFamily("unpack", unpackText, { basis: basisText });
 

@@ -1,5 +1,5 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
-import type { KernelDtype } from "./dtype.ts";
+import type { KernelDtype } from "../device/dtype.ts";
 import { kernelFamily, reduction } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 import type { Staging } from "./staging.ts";

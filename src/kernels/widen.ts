@@ -1,5 +1,5 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
-import type { KernelDtype } from "./dtype.ts";
+import type { KernelDtype } from "../device/dtype.ts";
 import { kernelFamily } from "./family.ts";
 import widenText from "./widen.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";

@@ -1,4 +1,4 @@
-import { BLOCK_ROWS } from "../adapters/bilinear/delta-block.ts";
+import { BLOCK_ROWS } from "../device/families/delta.ts";
 
 /** Consecutive rows of a matrix. */
 export interface RowRange {

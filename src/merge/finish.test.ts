@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../gpu/gpu.ts";
-import { Stream } from "../gpu/stream.ts";
-import { read, uploaded } from "../gpu/transfer.ts";
-import type { KernelDtype } from "../kernels/dtype.ts";
-import { defaultStaging, type Staging } from "../kernels/staging.ts";
+import { Run } from "../tensor/run.ts";
+import { read, uploaded } from "../device/transfer.ts";
+import type { KernelDtype } from "../device/dtype.ts";
+import type { Staging } from "../device/staging.ts";
 import { dtypeBytes } from "../safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../safetensors/numbers.ts";
-import { compileFinish, readStatistics, recordFinish, statisticsBytes } from "./finish.ts";
+import { readStatistics } from "./finish.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -16,7 +16,7 @@ afterAll(() => gpu.close());
 
 const DTYPES = ["F32", "BF16", "F16"] as const;
 const STAGINGS: readonly (readonly [string, () => Staging])[] = [
-  ["this GPU's", () => defaultStaging(gpu)],
+  ["this GPU's", () => gpu.staging],
   ["workgroup", () => ({ kind: "workgroup" })],
 ];
 /** One element, odd rows, whole vectors, several workgroups. */
@@ -72,10 +72,10 @@ async function finished({ rows, cols, source, target, roundDelta = false, stagin
     target: { buffer: to, dtype: target },
     roundDelta,
   };
-  const statistics = gpu.memory.allocate("statistics", statisticsBytes(gpu, finish, staging));
-  const stream = new Stream(gpu);
-  recordFinish(stream, gpu, await compileFinish(gpu, staging), finish, statistics, staging);
-  stream.submit();
+  const statistics = gpu.memory.allocate("statistics", gpu.scratchBytes("finish", finish, staging).statistics);
+  using run = new Run(gpu, staging);
+  run.compute("finish", { ...finish, statistics });
+  await run.submit();
   const all = new Float32Array(rows * pitch);
   widenToF32(await read(gpu, to), target, all);
   const found = readStatistics(await read(gpu, statistics));

@@ -1,14 +1,13 @@
-import { padded4 } from "../adapters/bilinear/delta-dispatch.ts";
-import type { Gpu } from "../gpu/gpu.ts";
-import type { GpuBuffer } from "../gpu/memory.ts";
-import { Stream } from "../gpu/stream.ts";
-import { type Range, readWith, upload } from "../gpu/transfer.ts";
-import type { KernelDtype } from "../kernels/dtype.ts";
+import type { Device, DeviceBuffer, Range } from "../device/device.ts";
+import { padded4 } from "../device/families/delta.ts";
+import type { KernelDtype } from "../device/dtype.ts";
 import { dtypeBytes } from "../safetensors/dtype.ts";
 import { convertBytes } from "./convert.ts";
 import { splitRows, type RowRange } from "./blocks.ts";
 import type { TensorSource } from "./plan.ts";
-import { compileFinish, type MergeStatistics, readStatistics, type Rows } from "./finish.ts";
+import { type MergeStatistics, readStatistics } from "./finish.ts";
+import type { WeightRows } from "../device/families/finish.ts";
+import { Run } from "../tensor/run.ts";
 import { type DeltaOnGpu, recordAsPeft, recordOnce } from "./record-deltas.ts";
 import { repitched } from "../tensor/repitch.ts";
 import { readDtype, readRows } from "./stored-weight.ts";
@@ -40,7 +39,7 @@ export function weightBlocks({ rows, cols, source }: WeightToMerge): RowRange[] 
  * @param scratch at least the block's stored bytes; free again when `uploaded` is called
  */
 export async function mergeBlock(
-  gpu: Gpu,
+  gpu: Device,
   weight: WeightToMerge,
   block: RowRange,
   scratch: Uint8Array<ArrayBuffer>,
@@ -49,38 +48,38 @@ export async function mergeBlock(
 ): Promise<MergeStatistics> {
   const { cols, target } = weight;
   const pitch = padded4(cols);
-  const held: GpuBuffer[] = [];
-  const allocate = (label: string, bytes: number): GpuBuffer => {
+  const held: DeviceBuffer[] = [];
+  const allocate = (label: string, bytes: number): DeviceBuffer => {
     const buffer = gpu.memory.allocate(label, bytes);
     held.push(buffer);
     return buffer;
   };
   try {
-    const compiled = compileFinish(gpu);
+    const compiled = gpu.prepare("finish", {});
     compiled.catch(() => {}); // awaited below
     const dtype = readDtype(weight.source);
     const stored = dtypeBytes(dtype);
     const dense = await readRows(weight.source, cols, block.firstRow, block.rows, scratch);
     const input = allocate("weight", block.rows * pitch * stored);
-    upload(gpu, input, repitched(dense, block.rows, cols * stored, pitch * stored));
+    gpu.write(input, repitched(dense, block.rows, cols * stored, pitch * stored));
     uploaded();
     const deltas = await weight.deltas;
-    const finish = await compiled;
-    const stream = new Stream(gpu);
-    const recording = { gpu, stream, finish, allocate, ...block, cols, pitch };
-    const rows: Rows = { buffer: input, dtype };
+    await compiled;
+    using run = new Run(gpu);
+    const recording = { run, allocate, ...block, cols, pitch };
+    const rows: WeightRows = { buffer: input, dtype };
     const { merged, whole, last } =
       weight.rounding === "peft" ? recordAsPeft(recording, deltas, rows) : recordOnce(recording, deltas, rows, target);
-    stream.submit();
+    await run.submit();
     // PEFT rounds in the dtype of the weights that it has loaded; another one for the output comes after everything.
     const size = dtypeBytes(merged.dtype);
-    const ofRows = ({ buffer, dtype }: Rows): Range => {
+    const ofRows = ({ buffer, dtype }: WeightRows): Range => {
       return { buffer, offset: 0, size: block.rows * pitch * dtypeBytes(dtype) };
     };
-    const ofStatistics = (buffer: GpuBuffer): Range => ({ buffer, offset: 0, size: buffer.size });
+    const ofStatistics = (buffer: DeviceBuffer): Range => ({ buffer, offset: 0, size: buffer.size });
     const ranges = [ofRows(merged), ofStatistics(whole)];
     if (last !== undefined) ranges.push(ofStatistics(last), ofRows(rows));
-    return await readWith(gpu, ranges, async ([after = NOTHING, ofWhole = NOTHING, ofLast, before = NOTHING]) => {
+    return await gpu.readWith(ranges, async ([after = NOTHING, ofWhole = NOTHING, ofLast, before = NOTHING]) => {
       const found = readStatistics(ofWhole);
       const { notFinite } = ofLast === undefined ? found : readStatistics(ofLast);
       const dense = repitched(after, block.rows, pitch * size, cols * size);

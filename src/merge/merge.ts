@@ -1,7 +1,7 @@
+import type { Device } from "../device/device.ts";
 import type { AdapterPlan, DeltasOnGpu, StoredWeight } from "../adapters/plan.ts";
-import { returnFreedMemory } from "../gpu/freed-memory.ts";
-import type { Gpu } from "../gpu/gpu.ts";
-import { isKernelDtype } from "../kernels/dtype.ts";
+import { returnFreedMemory } from "../files/freed-memory.ts";
+import { isKernelDtype } from "../device/dtype.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import type { PlannedShard } from "../safetensors/shards.ts";
 import { plannedBytes, SafetensorsWriter, type Metadata } from "../safetensors/writer.ts";
@@ -39,7 +39,7 @@ export interface TensorReport {
 }
 
 export interface MergeJob {
-  readonly gpu: Gpu;
+  readonly gpu: Device;
   readonly checkpoint: Checkpoint;
   readonly adapters: readonly LoadedAdapter[];
   readonly rounding: Rounding;

@@ -3,7 +3,7 @@ import type { AdaptedLayer } from "../adapters/layers.ts";
 import type { AdapterPlan } from "../adapters/plan.ts";
 import { isOutputEmbedding } from "../adapters/embeddings.ts";
 import { RandloraError } from "../errors.ts";
-import { isKernelDtype } from "../kernels/dtype.ts";
+import { isKernelDtype } from "../device/dtype.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import { type Dtype, isFloat, NAMED_DTYPES } from "../safetensors/dtype.ts";
 import { oneLine, quote } from "../files/failure.ts";

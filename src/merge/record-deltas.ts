@@ -1,11 +1,9 @@
+import type { DeviceBuffer } from "../device/device.ts";
 import type { LayerDelta } from "../adapters/plan.ts";
-import type { Gpu } from "../gpu/gpu.ts";
-import type { GpuBuffer } from "../gpu/memory.ts";
-import type { Kernel } from "../gpu/pipelines.ts";
-import type { Stream } from "../gpu/stream.ts";
-import type { KernelDtype } from "../kernels/dtype.ts";
+import type { KernelDtype } from "../device/dtype.ts";
+import type { Finish, WeightRows } from "../device/families/finish.ts";
+import type { Run } from "../tensor/run.ts";
 import { dtypeBytes } from "../safetensors/dtype.ts";
-import { type Finish, recordFinish, type Rows, statisticsBytes } from "./finish.ts";
 
 /** One adapter's share of a weight, on the GPU. */
 export interface DeltaOnGpu {
@@ -16,31 +14,28 @@ export interface DeltaOnGpu {
 
 /** The block that is recorded. */
 export interface BlockRecording extends Pick<Finish, "rows" | "cols" | "pitch"> {
-  readonly gpu: Gpu;
-  readonly stream: Stream;
-  /** Of `compileFinish`. */
-  readonly finish: Kernel;
+  readonly run: Run;
   readonly firstRow: number;
-  readonly allocate: (label: string, bytes: number) => GpuBuffer;
+  readonly allocate: (label: string, bytes: number) => DeviceBuffer;
 }
 
 /** What was recorded. */
 export interface Recorded {
-  readonly merged: Rows;
+  readonly merged: WeightRows;
   /** Statistics of the whole ΔW. */
-  readonly whole: GpuBuffer;
+  readonly whole: DeviceBuffer;
   /**
    * Statistics of the last step where there were several: they tell whether the result is finite, and neither these nor
    * those of the whole how many weights have changed.
    */
-  readonly last: GpuBuffer | undefined;
+  readonly last: DeviceBuffer | undefined;
 }
 
 /** W + Σ ΔW, rounded once to `target`. */
 export function recordOnce(
   block: BlockRecording,
   deltas: readonly DeltaOnGpu[],
-  weight: Rows,
+  weight: WeightRows,
   target: KernelDtype,
 ): Recorded {
   const merged = rows(block, "merged", target);
@@ -49,7 +44,7 @@ export function recordOnce(
 }
 
 /** W + ΔW + ΔW + …, rounded to the dtype of W after each, and each ΔW before where PEFT does so. */
-export function recordAsPeft(block: BlockRecording, deltas: readonly DeltaOnGpu[], weight: Rows): Recorded {
+export function recordAsPeft(block: BlockRecording, deltas: readonly DeltaOnGpu[], weight: WeightRows): Recorded {
   let merged = weight;
   let last = weight.buffer;
   for (const one of deltas) {
@@ -65,25 +60,30 @@ export function recordAsPeft(block: BlockRecording, deltas: readonly DeltaOnGpu[
 }
 
 /** Σ ΔW in f32, of a weight and for what the sum will be added to. */
-function formed(block: BlockRecording, deltas: readonly DeltaOnGpu[], weight: Rows, onto: Rows): GpuBuffer {
-  const { stream, firstRow, rows: count, cols, pitch } = block;
+function formed(
+  block: BlockRecording,
+  deltas: readonly DeltaOnGpu[],
+  weight: WeightRows,
+  onto: WeightRows,
+): DeviceBuffer {
+  const { run, firstRow, rows: count, cols, pitch } = block;
   const { buffer: target } = rows(block, "ΔW", "F32");
   const known = { cols, pitch, weight, onto, scratch: () => rows(block, "ΔW of one", "F32").buffer };
   for (const [index, { delta }] of deltas.entries()) {
-    delta.form(stream, { firstRow, rows: count, target, accumulate: index > 0, ...known });
+    delta.form(run, { firstRow, rows: count, target, accumulate: index > 0, ...known });
   }
   return target;
 }
 
 /** Returns the statistics. */
-function finish(block: BlockRecording, part: Omit<Finish, "rows" | "cols" | "pitch">): GpuBuffer {
-  const { gpu, stream, finish: kernel, allocate, rows: count, cols, pitch } = block;
-  const whole = { rows: count, cols, pitch, ...part };
-  const statistics = allocate("statistics", statisticsBytes(gpu, whole));
-  recordFinish(stream, gpu, kernel, whole, statistics);
+function finish(block: BlockRecording, part: Omit<Finish, "rows" | "cols" | "pitch" | "statistics">): DeviceBuffer {
+  const { run, allocate, rows: count, cols, pitch } = block;
+  const { statistics: bytes } = run.device.scratchBytes("finish", { rows: count, cols });
+  const statistics = allocate("statistics", bytes);
+  run.compute("finish", { rows: count, cols, pitch, ...part, statistics });
   return statistics;
 }
 
-function rows(block: BlockRecording, label: string, dtype: KernelDtype): Rows {
+function rows(block: BlockRecording, label: string, dtype: KernelDtype): WeightRows {
   return { buffer: block.allocate(label, block.rows * block.pitch * dtypeBytes(dtype)), dtype };
 }

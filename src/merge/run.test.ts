@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { readdir, readFile } from "node:fs/promises";
-import { BLOCK_ROWS } from "../adapters/bilinear/delta-block.ts";
+import { BLOCK_ROWS } from "../device/families/delta.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { merge } from "./run.ts";
 import {

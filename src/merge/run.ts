@@ -1,3 +1,4 @@
+import type { KernelTime } from "../device/device.ts";
 import { basename, join, resolve } from "node:path";
 import { type BaseModel, describeBase } from "../adapters/base.ts";
 import { openAdapter } from "../adapters/open.ts";
@@ -5,9 +6,9 @@ import { planAdapter } from "../adapters/methods.ts";
 import type { AdapterPlan, BasesOrigin } from "../adapters/plan.ts";
 import type { Adapter } from "../adapters/types.ts";
 import { RandloraError } from "../errors.ts";
-import { returnFreedMemory, returnLargePieces, returnUnpackedFile } from "../gpu/freed-memory.ts";
-import { Gpu } from "../gpu/gpu.ts";
-import type { KernelTime } from "../gpu/profiler.ts";
+import { returnFreedMemory, returnLargePieces, returnUnpackedFile } from "../files/freed-memory.ts";
+import type { Device } from "../device/device.ts";
+import { openDevice } from "../open-device.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { oneLine, quote } from "../files/failure.ts";
@@ -169,8 +170,8 @@ export async function merge(
 }
 
 /** Starts to open the GPU, which takes its time; whatever happens meanwhile, it is closed in the end. */
-function openGpu({ gpu, profile }: MergeOptions, resources: AsyncDisposableStack): Promise<Gpu> {
-  const opening = Gpu.open({ choice: gpu, profile });
+function openGpu({ gpu, profile }: MergeOptions, resources: AsyncDisposableStack): Promise<Device> {
+  const opening = openDevice({ choice: gpu, profile });
   opening.catch(() => {}); // reported to whoever waits for it
   resources.defer(async () => (await opening.catch(() => undefined))?.close());
   return opening;

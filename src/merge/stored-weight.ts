@@ -1,5 +1,5 @@
 import type { StoredWeight } from "../adapters/plan.ts";
-import { isKernelDtype, type KernelDtype } from "../kernels/dtype.ts";
+import { isKernelDtype, type KernelDtype } from "../device/dtype.ts";
 import { dtypeBytes, isFloat } from "../safetensors/dtype.ts";
 import { widenToF32 } from "../safetensors/numbers.ts";
 import type { TensorSource } from "./plan.ts";

@@ -1,6 +1,6 @@
 import type { AdapterPlan, DeltaSource } from "../adapters/plan.ts";
 import { RandloraError } from "../errors.ts";
-import { isKernelDtype, type KernelDtype } from "../kernels/dtype.ts";
+import { isKernelDtype, type KernelDtype } from "../device/dtype.ts";
 import { dtypeBytes, isFloat } from "../safetensors/dtype.ts";
 import { quote } from "../files/failure.ts";
 import { roundFromF64, widenToF64 } from "../safetensors/numbers.ts";

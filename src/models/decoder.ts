@@ -1,7 +1,6 @@
+import type { Device } from "../device/device.ts";
 import { RandloraError } from "../errors.ts";
-import type { Gpu } from "../gpu/gpu.ts";
-import { readWith } from "../gpu/transfer.ts";
-import { ELEMENTWISE } from "../kernels/elementwise.ts";
+import { ELEMENTWISE } from "../device/families/elementwise.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { recordElementwise } from "../tensor/elementwise.ts";
 import { OPS } from "../tensor/ops/index.ts";
@@ -44,12 +43,12 @@ export interface TopTokens {
 
 /** A language model on the GPU: config, weights, and passes over tokens. */
 export class Decoder {
-  readonly gpu: Gpu;
+  readonly gpu: Device;
   readonly config: DecoderConfig;
   readonly weights: DecoderWeights;
   readonly #run: Run;
 
-  private constructor(gpu: Gpu, config: DecoderConfig, weights: DecoderWeights) {
+  private constructor(gpu: Device, config: DecoderConfig, weights: DecoderWeights) {
     this.gpu = gpu;
     this.config = config;
     this.weights = weights;
@@ -60,7 +59,7 @@ export class Decoder {
    * Loads a model folder. Kernels are compiled while the weights are read.
    * @throws RandloraError `file`, `format`, `model` (not supported, weights missing or left over), `memory`, `gpu`
    */
-  static async load(gpu: Gpu, folder: string, options: LoadOptions = {}): Promise<Decoder> {
+  static async load(gpu: Device, folder: string, options: LoadOptions = {}): Promise<Decoder> {
     const { onProgress, signal, dtype } = options;
     const config = await loadConfig(folder);
     await using checkpoint = await Checkpoint.open(options.weights ?? folder);
@@ -122,7 +121,7 @@ export class Decoder {
         parts.push(run.keep(y));
       });
       const ranges = parts.map(({ buffer, pitch, shape }) => ({ buffer, offset: 0, size: shape[0] * pitch * 4 }));
-      const values = await readWith(this.gpu, ranges, async (bytes) =>
+      const values = await this.gpu.readWith(ranges, async (bytes) =>
         bytes.flatMap((part, index) => {
           const pitch = parts[index]?.pitch ?? 1;
           const all = new Float32Array(part.buffer, part.byteOffset, part.byteLength / 4);
@@ -143,7 +142,7 @@ export class Decoder {
     const kept = [run.keep(values), run.keep(ids)];
     try {
       await run.submit();
-      return await readWith(this.gpu, kept.map(rangeOf), async ([logits, tokens]) => ({
+      return await this.gpu.readWith(kept.map(rangeOf), async ([logits, tokens]) => ({
         logits: new Float32Array(copyOf(logits)),
         ids: new Uint32Array(copyOf(tokens)),
       }));
@@ -158,7 +157,7 @@ export class Decoder {
     const logits = run.keep(recordLogits(run, this.config, this.weights, hidden));
     try {
       await run.submit();
-      return await readWith(this.gpu, [rangeOf(logits)], async ([bytes]) => new Float32Array(copyOf(bytes)));
+      return await this.gpu.readWith([rangeOf(logits)], async ([bytes]) => new Float32Array(copyOf(bytes)));
     } finally {
       this.#release([logits]);
     }

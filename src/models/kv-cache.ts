@@ -1,5 +1,4 @@
-import type { Gpu } from "../gpu/gpu.ts";
-import { Stream } from "../gpu/stream.ts";
+import type { Device } from "../device/device.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
 import { sameAngles } from "./rope-scaling.ts";
@@ -25,7 +24,7 @@ interface LayerCache {
  * it is filled, and knows which tokens it holds.
  */
 export class KvCache {
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #width: number;
   readonly #ropes: DecoderConfig["ropes"];
   #layers: readonly LayerCache[];
@@ -34,7 +33,7 @@ export class KvCache {
   #longest = 0;
   #tokenPass: RecordedPass | undefined;
 
-  constructor(gpu: Gpu, config: DecoderConfig) {
+  constructor(gpu: Device, config: DecoderConfig) {
     this.#gpu = gpu;
     this.#width = config.kvHeads * config.headSize;
     this.#ropes = config.ropes;
@@ -131,15 +130,16 @@ export class KvCache {
     const old = this.#layers;
     const moved = old.map(() => this.#allocate(capacity));
     if (this.length > 0) {
-      const stream = new Stream(this.#gpu);
       const size = tensorBytes([this.length, this.#width], "F32");
-      moved.forEach((layer, index) => {
+      const copies = moved.flatMap(({ keys, values }, index) => {
         const from = old[index];
-        if (from === undefined) return;
-        stream.copy(from.keys.buffer.buffer, 0, layer.keys.buffer.buffer, 0, size);
-        stream.copy(from.values.buffer.buffer, 0, layer.values.buffer.buffer, 0, size);
+        if (from === undefined) return [];
+        return [
+          { from: from.keys.buffer, to: keys.buffer, size },
+          { from: from.values.buffer, to: values.buffer, size },
+        ];
       });
-      stream.submit();
+      this.#gpu.copy(copies);
     }
     this.#layers = moved;
     this.#capacity = capacity;

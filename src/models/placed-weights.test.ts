@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 import { Gpu } from "../gpu/gpu.ts";
-import { read } from "../gpu/transfer.ts";
+import { read } from "../device/transfer.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { PlacedWeights } from "./placed-weights.ts";

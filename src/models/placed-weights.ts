@@ -1,6 +1,5 @@
-import type { Gpu } from "../gpu/gpu.ts";
-import { upload } from "../gpu/transfer.ts";
-import { isKernelDtype, type KernelDtype } from "../kernels/dtype.ts";
+import type { Device } from "../device/device.ts";
+import { isKernelDtype, type KernelDtype } from "../device/dtype.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import { dtypeBytes, type FloatDtype, isFloat } from "../safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../safetensors/numbers.ts";
@@ -13,7 +12,7 @@ import {
   tensorBytes,
   tensorIn,
 } from "../tensor/tensor.ts";
-import { weightDtype } from "../tensor/weight.ts";
+import { weightDtype } from "../device/weight.ts";
 import { matrixLabel, matrixShape, type PlannedMatrix } from "./tensor-plan.ts";
 import { repitched } from "../tensor/repitch.ts";
 
@@ -42,12 +41,12 @@ interface Placed {
 
 /** Tensors of a checkpoint in GPU memory, of whichever model: matrices in the dtype of the checkpoint, vectors in F32. */
 export class PlacedWeights {
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #checkpoint: Checkpoint;
   readonly #options: WeightOptions;
   readonly #placed: Placed[] = [];
 
-  constructor(gpu: Gpu, checkpoint: Checkpoint, options: WeightOptions) {
+  constructor(gpu: Device, checkpoint: Checkpoint, options: WeightOptions) {
     this.#gpu = gpu;
     this.#checkpoint = checkpoint;
     this.#options = options;
@@ -129,17 +128,17 @@ export class PlacedWeights {
       const asIs = dtype === tensor.dtype && dtype === grid;
       const values = asIs ? source : converted(source, dtype, grid, tensor, count * width);
       const packed = repitched(values, count, width * size, pitch * size);
-      upload(this.#gpu, tensor.buffer, packed, (target + line * pitch) * size);
+      this.#gpu.write(tensor.buffer, packed, (target + line * pitch) * size);
       onBytes(source.length);
     }
   }
 }
 
 /** Of one row, which is read without what is behind it; memory that was used before may hold anything there. */
-function clearPadding(gpu: Gpu, { buffer, shape, offset, pitch, dtype }: Tensor): void {
+function clearPadding(gpu: Device, { buffer, shape, offset, pitch, dtype }: Tensor): void {
   if (shape[0] !== 1 || pitch === shape[1]) return;
   const size = elementBytes(dtype);
-  upload(gpu, buffer, new Uint8Array(pitch * size), offset * size);
+  gpu.write(buffer, new Uint8Array(pitch * size), offset * size);
 }
 
 /** The same numbers in the dtype of `tensor`, rounded to `grid` first, where that is the narrower one. */
@@ -161,7 +160,7 @@ function converted(
 }
 
 /** Memory for a matrix, in the one dtype of its parts; F32 when they differ or have one that kernels do not read. */
-function allocate(gpu: Gpu, checkpoint: Checkpoint, planned: PlannedMatrix, options: WeightOptions): Tensor {
+function allocate(gpu: Device, checkpoint: Checkpoint, planned: PlannedMatrix, options: WeightOptions): Tensor {
   const { kind, parts } = planned;
   const dtypes = new Set(parts.map(({ name }) => checkpoint.get(name).info.dtype));
   const [first] = dtypes;

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { Gpu } from "../gpu/gpu.ts";
-import { read } from "../gpu/transfer.ts";
+import { read } from "../device/transfer.ts";
 import { Run } from "../tensor/run.ts";
 import { Decoder } from "./decoder.ts";
 import { recordForward } from "./forward.ts";

@@ -1,4 +1,4 @@
-import type { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
 import { Replay } from "../tensor/replay.ts";
 import { type Tensor, tensorBytes, tensorIn, write } from "../tensor/tensor.ts";
 import type { Angles } from "./blocks/rope.ts";
@@ -13,14 +13,14 @@ import type { DecoderWeights } from "./weights.ts";
  * matrices, since from token to token only its id, its position and its angles are others.
  */
 export class TokenPass implements RecordedPass {
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #config: DecoderConfig;
   readonly #ids: Tensor;
   readonly #tables: readonly Angles[];
   readonly #replay: Replay<Tensor>;
 
   /** @throws RandloraError `memory` */
-  constructor(gpu: Gpu, config: DecoderConfig, weights: DecoderWeights, cache: KvCache) {
+  constructor(gpu: Device, config: DecoderConfig, weights: DecoderWeights, cache: KvCache) {
     this.#gpu = gpu;
     this.#config = config;
     this.#ids = tensorIn(gpu.memory.allocate("ids", 4), [1, 1], "U32");

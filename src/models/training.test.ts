@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
 import { Gpu } from "../gpu/gpu.ts";
-import { read, upload } from "../gpu/transfer.ts";
+import { read } from "../device/transfer.ts";
 import { Run } from "../tensor/run.ts";
 import { Tape } from "../tensor/tape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -58,7 +58,7 @@ async function differentiate(batch: TrainingBatch, options: TrainingOptions) {
   const watched = [...new Set([...weights.tensors.values()].map(({ buffer }) => buffer))];
   const gradients = watched.map((buffer) => {
     const gradient = gpu.memory.allocate("gradient", buffer.size);
-    upload(gpu, gradient, new Uint8Array(gradient.size));
+    gpu.write(gradient, new Uint8Array(gradient.size));
     return gradient;
   });
   const before = gpu.memory.liveBytes;
@@ -111,8 +111,7 @@ test(
     const moved = async (by: number) => {
       watched.forEach((buffer, index) => {
         const gradient = values[index];
-        upload(
-          gpu,
+        gpu.write(
           buffer,
           original[index]?.map((value, at) => value + by * (gradient?.[at] ?? NaN)) ?? new Float32Array(),
         );

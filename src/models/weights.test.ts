@@ -1,6 +1,5 @@
 import { expect, test } from "bun:test";
 import { Gpu } from "../gpu/gpu.ts";
-import { upload } from "../gpu/transfer.ts";
 import { Decoder } from "./decoder.ts";
 import { writeModel } from "./testing/models.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
@@ -45,7 +44,7 @@ test("what is behind the rows is zero, in memory that was used before, too", asy
   const logits = await compute(first);
   expect(logits.every(Number.isFinite)).toBe(true);
   for (const { buffer } of first.weights.tensors.values()) {
-    upload(gpu, buffer, new Float32Array(buffer.size / 4).fill(NaN));
+    gpu.write(buffer, new Float32Array(buffer.size / 4).fill(NaN));
   }
   first.release();
   const second = await Decoder.load(gpu, folder.path);

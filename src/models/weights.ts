@@ -1,5 +1,5 @@
-import type { Gpu } from "../gpu/gpu.ts";
-import type { KernelDtype } from "../kernels/dtype.ts";
+import type { Device } from "../device/device.ts";
+import type { KernelDtype } from "../device/dtype.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
@@ -24,13 +24,13 @@ export class DecoderWeights {
   /** Each tensor of the checkpoint by its name: a view of the matrix that it is a part of. */
   readonly tensors: ReadonlyMap<string, Tensor>;
   readonly #tensors: Map<string, Tensor>;
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #placed: PlacedWeights;
   readonly #ownHead: Tensor | undefined;
   /** The output matrix of a tied model that something made different from the embedding. */
   #untiedHead: Tensor | undefined;
 
-  private constructor(gpu: Gpu, checkpoint: Checkpoint, plan: WeightPlan, options: WeightOptions) {
+  private constructor(gpu: Device, checkpoint: Checkpoint, plan: WeightPlan, options: WeightOptions) {
     const placed = new PlacedWeights(gpu, checkpoint, options);
     const place = (planned: PlannedMatrix) => placed.place(planned);
     const placeAll = (layer: PlannedLayer) =>
@@ -52,7 +52,7 @@ export class DecoderWeights {
    * @throws RandloraError `model` for weights that are missing, left over or of another shape; `memory`
    */
   static allocate(
-    gpu: Gpu,
+    gpu: Device,
     checkpoint: Checkpoint,
     config: DecoderConfig,
     options: WeightOptions = {},

@@ -7,7 +7,7 @@ import { expectedStories } from "../../fixtures/stories/storyteller.ts";
 import type { AdapterChoice } from "../generate/adapted-weights.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { DEFAULT_SAMPLING } from "../generate/sampling.ts";
-import { read, upload } from "../gpu/transfer.ts";
+import { read } from "../device/transfer.ts";
 import { readChatRequest } from "./chat-request.ts";
 import { readCompletionRequest } from "./completion-request.ts";
 import { chatPrompt, completionPrompt } from "./prompt.ts";
@@ -214,7 +214,7 @@ describe("adapters", () => {
 test("logits that are no numbers fail a request, whole or streamed, and the log says why", async () => {
   const { norm } = model.decoder.weights;
   const kept = await read(model.gpu, norm.buffer);
-  upload(model.gpu, norm.buffer, new Float32Array(norm.shape[1]).fill(NaN));
+  model.gpu.write(norm.buffer, new Float32Array(norm.shape[1]).fill(NaN));
   await using broken = serveStories(model);
   const request = { model: "storyteller", prompt: "Once", max_tokens: 3 };
   const asked = await failure(broken.client.completions.create(request));
@@ -226,7 +226,7 @@ test("logits that are no numbers fail a request, whole or streamed, and the log 
   expect(await failure(readAll())).toBeInstanceOf(APIError);
   const numeric = expect.objectContaining({ code: "numeric", message: expect.stringContaining("are not finite") });
   expect(broken.failures).toEqual([numeric, numeric]);
-  upload(model.gpu, norm.buffer, kept);
+  model.gpu.write(norm.buffer, kept);
   const { choices } = await broken.client.completions.create({ ...request, prompt: "There was" });
   expect(choices[0]?.text).not.toBe("");
 });

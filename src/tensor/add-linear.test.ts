@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../gpu/gpu.ts";
-import { defaultStaging, type Staging } from "../kernels/staging.ts";
+import type { Staging } from "../device/staging.ts";
 import { addLinear } from "./add-linear.ts";
 import type { Matrix } from "./op.ts";
 import { OPS } from "./ops/index.ts";
@@ -112,7 +112,7 @@ async function check(rows: number, staging: Staging, segmented: boolean): Promis
 for (const rows of [3, 19]) {
   for (const segmented of [false, true]) {
     test(`what is added to columns is differentiated as what was there: ${rows} rows${segmented ? ", recorded again" : ""}`, async () => {
-      await check(rows, defaultStaging(gpu), segmented);
+      await check(rows, gpu.staging, segmented);
       await check(rows, { kind: "workgroup" }, segmented);
     });
   }

@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Gpu } from "../gpu/gpu.ts";
-import { readWith, upload } from "../gpu/transfer.ts";
-import type { GemmOrder } from "../kernels/gemm.ts";
-import { defaultStaging, type Staging } from "../kernels/staging.ts";
+import type { GemmOrder } from "../device/families/products.ts";
+import type { Staging } from "../device/staging.ts";
 import { recordGemm } from "./gemm.ts";
 import { at, type Matrix, matrixOf } from "./op.ts";
 import { Run } from "./run.ts";
@@ -20,7 +19,7 @@ afterAll(() => gpu.close());
 const COMPILE_TIMEOUT = 120_000;
 const ORDERS = ["NT", "NN", "TN"] as const satisfies readonly GemmOrder[];
 const STAGINGS = [
-  ["this GPU's staging", () => defaultStaging(gpu)],
+  ["this GPU's staging", () => gpu.staging],
   ["workgroup staging", (): Staging => ({ kind: "workgroup" })],
 ] as const;
 
@@ -45,7 +44,7 @@ function product(order: GemmOrder, { matrix: a }: Operand, { matrix: b }: Operan
 /** A tensor full of `value`, padding included. */
 function filled(rows: number, cols: number, value: number): Tensor {
   const tensor = tensorIn(gpu.memory.allocate("y", tensorBytes([rows, cols], "F32")), [rows, cols], "F32");
-  upload(gpu, tensor.buffer, new Float32Array(tensor.buffer.size / 4).fill(value));
+  gpu.write(tensor.buffer, new Float32Array(tensor.buffer.size / 4).fill(value));
   return tensor;
 }
 
@@ -152,7 +151,7 @@ test(
     const rows = Math.floor(gpu.limits.maxStorageBufferBindingSize / cols / 4) + 37;
     const last = Float32Array.from({ length: cols }, (_, index) => Math.sin(index));
     const tall = tensorIn(gpu.memory.allocate("tall", tensorBytes([rows, cols], "F32")), [rows, cols], "F32");
-    for (const row of [3, rows - 1]) upload(gpu, tall.buffer, last, row * cols * 4);
+    for (const row of [3, rows - 1]) gpu.write(tall.buffer, last, row * cols * 4);
     const y = tensorIn(gpu.memory.allocate("tall y", tensorBytes([rows, cols], "F32")), [rows, cols], "F32");
     const one = random(8, cols);
     const chosen = place(gpu, {
@@ -192,7 +191,7 @@ test(
       [rows - 1, () => 1],
     ] as const) {
       const range = { buffer: y.buffer, offset: row * cols * 4, size: cols * 4 };
-      const found = await readWith(gpu, [range], async ([bytes]) =>
+      const found = await gpu.readWith([range], async ([bytes]) =>
         Float64Array.from(new Float32Array(bytes?.slice().buffer ?? [])),
       );
       const wanted = matrixOf(1, cols, (_, col) => {

@@ -1,5 +1,4 @@
-import type { Gpu } from "../gpu/gpu.ts";
-import { readWith } from "../gpu/transfer.ts";
+import type { Device } from "../device/device.ts";
 import type { Tensor } from "./tensor.ts";
 
 /**
@@ -7,7 +6,7 @@ import type { Tensor } from "./tensor.ts";
  * without gaps. @throws RandloraError `gpu`
  */
 export async function readRows(
-  gpu: Gpu,
+  gpu: Device,
   tensor: Tensor,
   first: number,
   count: number,
@@ -16,7 +15,7 @@ export async function readRows(
   const cols = shape[1];
   // A view's last row ends where the view does.
   const size = ((count - 1) * pitch + cols) * 4;
-  return readWith(gpu, [{ buffer, offset: (offset + first * pitch) * 4, size }], async ([bytes]) => {
+  return gpu.readWith([{ buffer, offset: (offset + first * pitch) * 4, size }], async ([bytes]) => {
     const padded = new Float32Array(bytes?.slice().buffer ?? new ArrayBuffer(0));
     if (pitch === cols || count === 1) return padded;
     const numbers = new Float32Array(count * cols);

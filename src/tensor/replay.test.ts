@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../gpu/gpu.ts";
-import { read } from "../gpu/transfer.ts";
-import { ELEMENTWISE } from "../kernels/elementwise.ts";
+import { read } from "../device/transfer.ts";
+import { ELEMENTWISE } from "../device/families/elementwise.ts";
 import { recordElementwise } from "./elementwise.ts";
 import { Replay } from "./replay.ts";
 import { Run } from "./run.ts";

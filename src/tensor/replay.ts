@@ -1,8 +1,7 @@
-import type { Gpu } from "../gpu/gpu.ts";
-import { type Dispatch, Sender } from "../gpu/sender.ts";
+import type { Commands, Device } from "../device/device.ts";
 import { Run } from "./run.ts";
 
-/** A word of a dispatch's parameters that is not the same at every place. */
+/** A word of a command's parameters that is not the same at every place. */
 interface Moving {
   readonly words: Uint32Array<ArrayBuffer>;
   readonly index: number;
@@ -19,8 +18,7 @@ export class Replay<T> {
   /** What was recorded: results of `record`, whose memory lives as long as this. */
   readonly result: T;
   readonly #run: Run;
-  readonly #sender: Sender;
-  readonly #dispatches: readonly Dispatch[];
+  readonly #commands: Commands;
   readonly #moving: readonly Moving[];
 
   /**
@@ -28,20 +26,19 @@ export class Replay<T> {
    * @param record is called for the first, the second and the last place
    * @throws Error where the recordings differ in anything else than words that move evenly; what `record` throws
    */
-  constructor(gpu: Gpu, places: number, record: (run: Run, place: number) => T) {
-    this.#sender = new Sender(gpu);
-    this.#run = new Run(gpu);
-    using other = new Run(gpu);
-    const elsewhere = (place: number): readonly Dispatch[] => {
+  constructor(device: Device, places: number, record: (run: Run, place: number) => T) {
+    this.#run = new Run(device);
+    using other = new Run(device);
+    const elsewhere = (place: number): Commands => {
       record(other, place);
-      const dispatches = other.take();
+      const commands = other.take();
       other.discard();
-      return dispatches;
+      return commands;
     };
     try {
       this.result = record(this.#run, 0);
-      this.#dispatches = this.#run.take().map((dispatch) => ({ ...dispatch, last: {} }));
-      this.#moving = movingWords(this.#dispatches, elsewhere(1), elsewhere(places - 1), places - 1);
+      this.#commands = this.#run.take();
+      this.#moving = movingWords(this.#commands, elsewhere(1), elsewhere(places - 1), places - 1);
     } catch (thrown) {
       this.#run[Symbol.dispose]();
       throw thrown;
@@ -51,7 +48,7 @@ export class Replay<T> {
   /** Sends the recording for this place. Does not wait for the GPU; the next one is sent when this has settled. */
   async send(place: number): Promise<void> {
     for (const { words, index, atZero, slope } of this.#moving) words[index] = atZero + slope * place;
-    await this.#sender.send(this.#dispatches);
+    await this.#commands.send();
   }
 
   /** Gives the memory back; it cannot be sent afterwards. */
@@ -61,34 +58,19 @@ export class Replay<T> {
 }
 
 /** What moves from place 0 to 1; the recording of place number `end` shows that it goes on so. */
-function movingWords(
-  atZero: readonly Dispatch[],
-  atOne: readonly Dispatch[],
-  atEnd: readonly Dispatch[],
-  end: number,
-): Moving[] {
-  const alike = [atOne, atEnd].every(
-    (others) => others.length === atZero.length && atZero.every((dispatch, at) => isAlike(dispatch, others[at])),
-  );
-  if (!alike) throw new Error("a recording has other dispatches at other places, and cannot be replayed");
-  return atZero.flatMap(({ parameters }, at) => {
-    const [one, far] = [atOne[at]?.parameters ?? [], atEnd[at]?.parameters ?? []];
-    return Array.from(parameters).flatMap((word, index) => {
+function movingWords(atZero: Commands, atOne: Commands, atEnd: Commands, end: number): Moving[] {
+  if (!atZero.isLike(atOne) || !atZero.isLike(atEnd)) {
+    throw new Error("a recording has other commands at other places, and cannot be replayed");
+  }
+  const [ones, fars] = [atOne.parameters, atEnd.parameters];
+  return atZero.parameters.flatMap((words, at) => {
+    const [one, far] = [ones[at] ?? [], fars[at] ?? []];
+    return Array.from(words).flatMap((word, index) => {
       const slope = ((one[index] ?? NaN) - word) | 0;
       if (far[index] !== (word + slope * end) >>> 0) {
         throw new Error("a number of a recording does not move evenly, and cannot be replayed");
       }
-      return slope === 0 ? [] : [{ words: parameters, index, atZero: word, slope }];
+      return slope === 0 ? [] : [{ words, index, atZero: word, slope }];
     });
   });
-}
-
-/** Do these run the same kernel on as many workgroups and the same ranges, of buffers of their own? */
-function isAlike(one: Dispatch, other: Dispatch | undefined): boolean {
-  if (other === undefined || one.kernel !== other.kernel) return false;
-  const [of, ofOther] = [one, other].map(({ parameters, workgroups, buffers }) => {
-    const ranges = buffers.flatMap((binding) => ("of" in binding ? [binding.offset, binding.size] : [binding.size]));
-    return [parameters.length, ...workgroups, ...ranges].join(" ");
-  });
-  return of === ofOther;
 }

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, spyOn, test } from "bun:test";
 import { Gpu } from "../gpu/gpu.ts";
-import { read, upload } from "../gpu/transfer.ts";
+import { read } from "../device/transfer.ts";
 import { OPS } from "./ops/index.ts";
 import { Run } from "./run.ts";
 import { sliceCols, sliceRows, tensorBytes, tensorIn } from "./tensor.ts";
-import { rowBlocks } from "./row-blocks.ts";
+import { rowBlocks } from "../gpu/bindings.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -106,7 +106,7 @@ test("a rehearsal runs one workgroup of each kernel and leaves nothing recorded"
   using run = new Run(gpu);
   const ones = run.upload("ones", [3, 4], new Float32Array(12).fill(1));
   const out = tensorIn(gpu.memory.allocate("out", 48), [3, 4], "F32");
-  upload(gpu, out.buffer, new Float32Array(12).fill(7));
+  gpu.write(out.buffer, new Float32Array(12).fill(7));
   run.apply(OPS.add, { a: ones, b: ones }, {}, { y: out });
   await run.rehearse();
   await run.submit();
@@ -134,9 +134,9 @@ test("a matrix above the binding limit is read in blocks of rows", async () => {
   // New buffers are zero; only the last rows get values.
   const table = tensorIn(gpu.memory.allocate("table", tensorBytes([rows, cols], "F32")), [rows, cols], "F32");
   const last = Float32Array.from({ length: cols }, (_, at) => Math.sin(at));
-  upload(gpu, table.buffer, last, (rows - 1) * cols * 4);
+  gpu.write(table.buffer, last, (rows - 1) * cols * 4);
   using run = new Run(gpu);
-  const blocks = rowBlocks(run, table, 4096);
+  const blocks = rowBlocks({ gpu }, table, 4096);
   expect(blocks.length).toBeGreaterThan(7);
   expect(blocks.reduce((sum, block) => sum + block.rows, 0)).toBe(rows);
   const ids = run.upload("ids", [1, 2], Uint32Array.of(rows - 1, 0));

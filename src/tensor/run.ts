@@ -1,13 +1,10 @@
 import { RandloraError } from "../errors.ts";
-import type { Gpu } from "../gpu/gpu.ts";
-import type { GpuBuffer } from "../gpu/memory.ts";
-import type { Kernel, KernelSource } from "../gpu/pipelines.ts";
-import { type Dispatch, Sender } from "../gpu/sender.ts";
-import { type Binding, Stream, type Workgroups } from "../gpu/stream.ts";
-import { defaultStaging, type Staging } from "../kernels/staging.ts";
+import type { Commands, Device, Recording } from "../device/device.ts";
+import type { Families } from "../device/families.ts";
+import { RunMemory } from "../device/run-memory.ts";
+import type { Staging } from "../device/staging.ts";
 import type { Matrix, Of, OutputShape, Roles } from "./roles.ts";
 import { type Shape, showShape, type Tensor, tensorBytes, type TensorDtype, tensorIn, write } from "./tensor.ts";
-import { RunMemory } from "./run-memory.ts";
 
 /** Values that some operands have and others lack: gradients, and where they go. */
 export type Some<R extends Roles, T> = { readonly [K in keyof R]?: T | undefined };
@@ -24,7 +21,7 @@ export interface Backward<I extends Roles, O extends Roles> {
 }
 
 /**
- * One operation: shapes in, shapes out; the same function on the GPU and, plainly, in f64. It is a pure function of
+ * One operation: shapes in, shapes out; the same function on the device and, plainly, in f64. It is a pure function of
  * its operands; activations are assigned (=), never added to.
  */
 export interface Op<I extends Roles, A, O extends Roles> {
@@ -32,7 +29,7 @@ export interface Op<I extends Roles, A, O extends Roles> {
   readonly roles: { readonly inputs: I; readonly outputs: O };
   /** Shapes of the outputs. @throws RandloraError `model` naming the op and the shapes that do not fit */
   shape(inputs: Of<I, Shape>, attributes: A): Of<O, OutputShape>;
-  /** Records the kernels that fill `outputs`. */
+  /** Records what fills `outputs`. */
   forward(run: Run, inputs: Of<I, Tensor>, attributes: A, outputs: Of<O, Tensor>): void;
   /** The definition, in f64. */
   reference(inputs: Of<I, Matrix>, attributes: A): Of<O, Matrix>;
@@ -40,7 +37,7 @@ export interface Op<I extends Roles, A, O extends Roles> {
   readonly derivative: Derivative<I, A, O> | "constant";
 }
 
-/** The derivative of an op, on the GPU and in f64. */
+/** The derivative of an op, on the device and in f64. */
 export interface Derivative<I extends Roles, A, O extends Roles> {
   /**
    * The operands that `backward` reads when these inputs' gradients are wanted; the tape drops the others. A name that
@@ -52,7 +49,7 @@ export interface Derivative<I extends Roles, A, O extends Roles> {
    * for the gradient of one micro-batch, and of a large table only the rows are touched that occur.
    */
   readonly adds?: readonly (keyof I)[];
-  /** Records the kernels that fill `pass.into`. */
+  /** Records what fills `pass.into`. */
   backward(run: Run, pass: Backward<I, O>, attributes: A): void;
   /** ∂loss/∂input for every input that has one, from ∂loss/∂output, in f64. */
   gradient(inputs: Of<I, Matrix>, attributes: A, gradients: Of<O, Matrix>): Some<I, Matrix>;
@@ -84,32 +81,24 @@ export interface TapeNode {
  * by side; `submit` waits for them and sends everything in one pass. Ops run in the order of recording.
  *
  * Tensors from `apply` and `upload` belong to the run. `release` lets later ops of the same recording use the memory;
- * `keep` hands a tensor to the caller; the rest goes back to the GPU's pool when the run is submitted.
+ * `keep` hands a tensor to the caller; the rest goes back to the device's pool when the run is submitted.
  */
 export class Run {
-  readonly gpu: Gpu;
+  readonly device: Device;
   readonly staging: Staging;
-  readonly #dispatches: Dispatch[] = [];
   readonly #memory: RunMemory;
-  readonly #nothing: GpuBuffer;
-  readonly #sender: Sender;
+  readonly #recording: Recording;
 
-  constructor(gpu: Gpu, staging: Staging = defaultStaging(gpu)) {
-    this.gpu = gpu;
+  constructor(device: Device, staging: Staging = device.staging) {
+    this.device = device;
     this.staging = staging;
-    this.#memory = new RunMemory(gpu);
-    this.#sender = new Sender(gpu);
-    this.#nothing = gpu.memory.allocate("nothing", 16);
+    this.#memory = new RunMemory(device);
+    this.#recording = device.recording(this.#memory, staging);
   }
 
   /** This run: what a {@link Recorder} records into. */
   get run(): this {
     return this;
-  }
-
-  /** A binding for an operand that was left out: the kernel does not read it. */
-  get nothing(): Binding {
-    return this.#nothing;
   }
 
   /**
@@ -148,7 +137,7 @@ export class Run {
     const dtype = data instanceof Float32Array ? "F32" : "U32";
     // Written to the queue before anything of this recording runs, hence never into a buffer that it used already.
     const tensor = tensorIn(this.#memory.allocateFresh(label, tensorBytes(shape, dtype)), shape, dtype);
-    write(this.gpu, tensor, data);
+    write(this.device, tensor, data);
     return tensor;
   }
 
@@ -157,7 +146,7 @@ export class Run {
     for (const { buffer } of tensors) this.#memory.release(buffer);
   }
 
-  /** Hands the tensor's memory to the caller, who gives it to `gpu.memory.release`. */
+  /** Hands the tensor's memory to the caller, who gives it to `device.memory.release`. */
   keep(tensor: Tensor): Tensor {
     this.#memory.keep(tensor.buffer);
     return tensor;
@@ -171,21 +160,14 @@ export class Run {
     return record(this);
   }
 
-  /** Records one dispatch; called by ops. Parameters are the uniform struct, buffers the bindings 1, 2, … */
-  dispatch(
-    source: KernelSource,
-    parameters: Uint32Array<ArrayBuffer>,
-    buffers: readonly Binding[],
-    workgroups: Workgroups,
-  ): void {
-    const kernel = this.gpu.pipelines.get(source);
-    kernel.catch(() => {}); // awaited in `submit`
-    this.#dispatches.push({ kernel, parameters, buffers, workgroups });
+  /** Records one command of a family; called by ops. @throws RandloraError `memory` */
+  compute<F extends keyof Families>(family: F, operands: Families[F]): void {
+    this.#recording.compute(family, operands);
   }
 
   /**
-   * Sends the recording to the GPU, once its kernels are compiled, and gives its memory back. Does not wait for the
-   * GPU. The run can then record anew.
+   * Sends the recording to the device, once its kernels are compiled, and gives its memory back. Does not wait until it
+   * has run. The run can then record anew.
    * @throws RandloraError `gpu`
    */
   async submit(): Promise<void> {
@@ -199,41 +181,34 @@ export class Run {
    * @throws RandloraError `gpu`
    */
   async flush(): Promise<void> {
-    await this.#sender.send(this.take());
+    await this.take().send();
   }
 
   /** Takes the recording out, to send it otherwise. Its memory stays this run's. */
-  take(): Dispatch[] {
-    return this.#dispatches.splice(0);
+  take(): Commands {
+    return this.#recording.take();
   }
 
   /**
-   * Runs one workgroup of each kernel of the recording, so that it is compiled where it will be needed, while weights
-   * are still being read: some drivers compile at the first use only. Outputs are undefined afterwards.
+   * Does a little of all that is recorded, so that it is compiled where it will be needed, while weights are still being
+   * read. Outputs are undefined afterwards.
    */
   async rehearse(): Promise<void> {
-    const stream = new Stream(this.gpu);
-    const seen = new Set<Kernel>();
-    for (const { kernel, parameters, buffers } of this.#dispatches) {
-      const compiled = await kernel;
-      if (!seen.has(compiled)) stream.dispatch(compiled, parameters, buffers, [1]);
-      seen.add(compiled);
-    }
-    stream.submit();
+    await this.#recording.rehearse();
     this.discard();
-    await this.gpu.idle();
+    await this.device.idle();
   }
 
   /** Forgets the recording, which is not sent, and gives its memory back. The run can then record anew. */
   discard(): void {
-    this.#dispatches.length = 0;
+    this.take();
     this.#memory.clear();
   }
 
   /** Gives back what the run still holds; it cannot be used afterwards. */
   [Symbol.dispose](): void {
     this.discard();
-    this.gpu.memory.release(this.#nothing);
+    this.#recording[Symbol.dispose]();
   }
 }
 

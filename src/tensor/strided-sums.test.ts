@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../gpu/gpu.ts";
-import { upload } from "../gpu/transfer.ts";
-import type { KernelDtype } from "../kernels/dtype.ts";
+import type { KernelDtype } from "../device/dtype.ts";
 import { matrixOf } from "./op.ts";
 import { readRows } from "./read-rows.ts";
 import { recordStridedSums, type Steps } from "./strided-sums.ts";
@@ -119,7 +118,7 @@ test.each(Object.entries(CASES))("%s", async (_, one) => {
   const [x, w] = [operand(...one.x, dtype), operand(...one.w, "F32")];
   const [rows, cols] = one.y;
   const y = tensorIn(gpu.memory.allocate("y", rows * pitchOf(cols, "F32") * 4), one.y, "F32");
-  upload(gpu, y.buffer, new Float32Array(rows * y.pitch).fill(5));
+  gpu.write(y.buffer, new Float32Array(rows * y.pitch).fill(5));
   const steps = one.steps(x.pitch, w.pitch);
   using run = new Run(gpu);
   recordStridedSums(run, {
@@ -159,7 +158,7 @@ test(
     if (rows * cols * 4 > gpu.limits.maxBufferSize) return;
     // New buffers are zero; only one row has values.
     const x = tensorIn(gpu.memory.allocate("large", rows * cols * 4), [rows, cols], "F32");
-    upload(gpu, x.buffer, Float32Array.of(3, 4), (rows - 2) * cols * 4);
+    gpu.write(x.buffer, Float32Array.of(3, 4), (rows - 2) * cols * 4);
     const w = place(gpu, { matrix: matrixOf(2, rows, (row, col) => row + col), dtype: "F32" });
     const y = tensorIn(gpu.memory.allocate("y", pitchOf(rows, "F32") * 4), [1, rows], "F32");
     using run = new Run(gpu);

@@ -1,5 +1,5 @@
-import type { GpuBuffer } from "../gpu/memory.ts";
-import { ELEMENTWISE } from "../kernels/elementwise.ts";
+import type { DeviceBuffer } from "../device/device.ts";
+import { ELEMENTWISE } from "../device/families/elementwise.ts";
 import { recordElementwise } from "./elementwise.ts";
 import { recordZero } from "./fill.ts";
 import { intersection, type Rectangle, rectangleOf, viewOf, without } from "./rectangle.ts";
@@ -36,7 +36,7 @@ export class ActivationGradient implements Gradient {
   readonly #written: Rectangle[] = [];
   #memory: Tensor | undefined;
 
-  constructor(buffer: GpuBuffer, pitch: number) {
+  constructor(buffer: DeviceBuffer, pitch: number) {
     this.#size = buffer.size;
     this.#pitch = pitch;
   }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../gpu/gpu.ts";
-import { read, upload } from "../gpu/transfer.ts";
+import { read } from "../device/transfer.ts";
 import type { Matrix } from "./op.ts";
 import { OPS } from "./ops/index.ts";
 import type { Recorder } from "./recorder.ts";
@@ -100,7 +100,7 @@ function stale(run: Run): void {
   const tensors = [4, 8, 12, 16, 24].flatMap((cols) =>
     Array.from({ length: 6 }, () => run.allocate("stale", [ROWS, cols])),
   );
-  for (const { buffer } of tensors) upload(gpu, buffer, new Uint32Array(buffer.size / 4).fill(0x7fc00000));
+  for (const { buffer } of tensors) gpu.write(buffer, new Uint32Array(buffer.size / 4).fill(0x7fc00000));
   run.release(...tensors);
 }
 

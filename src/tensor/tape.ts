@@ -1,5 +1,5 @@
-import type { GpuBuffer } from "../gpu/memory.ts";
-import { ELEMENTWISE } from "../kernels/elementwise.ts";
+import type { DeviceBuffer } from "../device/device.ts";
+import { ELEMENTWISE } from "../device/families/elementwise.ts";
 import { recordElementwise } from "./elementwise.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Of, Roles } from "./roles.ts";
@@ -44,7 +44,7 @@ interface Kept {
  */
 export class Tape implements Recorder {
   readonly run: Run;
-  readonly #values = new Map<GpuBuffer, Value>();
+  readonly #values = new Map<DeviceBuffer, Value>();
   readonly #nodes: Kept[] = [];
   /** Do nodes join the tape? Not in the forward pass of a segment. */
   #keeping = true;

@@ -1,55 +1,11 @@
-import type { Gpu } from "../gpu/gpu.ts";
-import type { GpuBuffer } from "../gpu/memory.ts";
-import { upload } from "../gpu/transfer.ts";
-import type { KernelDtype } from "../kernels/dtype.ts";
+import type { Device } from "../device/device.ts";
+import type { Tensor } from "../device/tensor.ts";
 
-/** Rows and columns. A vector has one row. */
-export type Shape = readonly [rows: number, cols: number];
-
-/** Element types on the GPU: numbers as checkpoints store them, and token ids. */
-export type TensorDtype = KernelDtype | "U32";
-
-/**
- * A matrix in GPU memory, row-major, or a view of some rows or columns of one. Activations are F32; weights keep the
- * dtype of their checkpoint.
- *
- * A row begins `pitch` elements after the one before: whole 16 bytes, so that kernels load vectors. What is between
- * `cols` and `pitch` in a matrix of its own is zero: every op keeps it so, and sums may run over it.
- */
-export interface Tensor {
-  readonly shape: Shape;
-  readonly dtype: TensorDtype;
-  readonly buffer: GpuBuffer;
-  /** Elements before the first one; a multiple of those in 16 bytes. */
-  readonly offset: number;
-  /** Elements from row to row. */
-  readonly pitch: number;
-}
-
-/** Bytes of one element. */
-export function elementBytes(dtype: TensorDtype): number {
-  return dtype === "F32" || dtype === "U32" ? 4 : 2;
-}
-
-/** Elements from row to row of a matrix of its own: whole 16 bytes. */
-export function pitchOf(cols: number, dtype: TensorDtype): number {
-  const whole = 16 / elementBytes(dtype);
-  return Math.ceil(cols / whole) * whole;
-}
-
-/** Bytes that a matrix of its own takes. */
-export function tensorBytes([rows, cols]: Shape, dtype: TensorDtype): number {
-  return rows * pitchOf(cols, dtype) * elementBytes(dtype);
-}
-
-/** A matrix of its own in a buffer of at least `tensorBytes`. */
-export function tensorIn(buffer: GpuBuffer, shape: Shape, dtype: TensorDtype): Tensor {
-  return { shape, dtype, buffer, offset: 0, pitch: pitchOf(shape[1], dtype) };
-}
+export * from "../device/tensor.ts";
 
 /** Fills a matrix of its own with values, row by row without gaps: before whatever is submitted from now on. */
 export function write(
-  gpu: Gpu,
+  device: Device,
   { shape: [rows, cols], buffer, pitch }: Tensor,
   data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>,
 ): void {
@@ -58,34 +14,5 @@ export function write(
     padded = data instanceof Float32Array ? new Float32Array(rows * pitch) : new Uint32Array(rows * pitch);
     for (let row = 0; row < rows; row++) padded.set(data.subarray(row * cols, (row + 1) * cols), row * pitch);
   }
-  upload(gpu, buffer, padded);
-}
-
-/** A view of rows `first` … `first + count − 1`. */
-export function sliceRows(tensor: Tensor, first: number, count: number): Tensor {
-  const [rows, cols] = tensor.shape;
-  checkRange("rows", first, count, rows);
-  return { ...tensor, shape: [count, cols], offset: tensor.offset + first * tensor.pitch };
-}
-
-/** A view of columns `first` … `first + count − 1`, both multiples of the elements in 16 bytes. */
-export function sliceCols(tensor: Tensor, first: number, count: number): Tensor {
-  const [rows, cols] = tensor.shape;
-  checkRange("columns", first, count, cols);
-  const whole = 16 / elementBytes(tensor.dtype);
-  if (first % whole !== 0 || (count % whole !== 0 && first + count !== cols)) {
-    throw new RangeError(`columns ${first} to ${first + count}: a view begins and ends at multiples of ${whole}`);
-  }
-  return { ...tensor, shape: [rows, count], offset: tensor.offset + first };
-}
-
-function checkRange(what: string, first: number, count: number, size: number): void {
-  if (first < 0 || count < 0 || first + count > size) {
-    throw new RangeError(`${what} ${first} to ${first + count} of ${size}`);
-  }
-}
-
-/** `rows×cols`, for messages. */
-export function showShape([rows, cols]: Shape): string {
-  return `${rows}×${cols}`;
+  device.write(buffer, padded);
 }

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import golden from "../../fixtures/optimizer/optimizer.json" with { type: "json" };
 import { Gpu } from "../gpu/gpu.ts";
-import { read } from "../gpu/transfer.ts";
-import { defaultStaging, type Staging } from "../kernels/staging.ts";
+import { read } from "../device/transfer.ts";
+import type { Staging } from "../device/staging.ts";
 import { Run } from "../tensor/run.ts";
 import { AdamW, type AdamWSettings } from "./adamw.ts";
 import { Parameters } from "../adapters/training/parameters.ts";
@@ -32,7 +32,7 @@ function gradient(step: number, k: number, size: number): Float32Array<ArrayBuff
 }
 
 describe.each(["default", "workgroup"] as const)("%s staging", (kind) => {
-  const stagingOf = (): Staging => (kind === "default" ? defaultStaging(gpu) : { kind });
+  const stagingOf = (): Staging => (kind === "default" ? gpu.staging : { kind });
 
   test.each(golden.trajectories)("torch's AdamW, clipping and schedule: $settings", async ({ settings, steps }) => {
     const { betas, eps, decay, clip } = settings;

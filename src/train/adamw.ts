@@ -1,22 +1,8 @@
-import type { Gpu } from "../gpu/gpu.ts";
-import type { GpuBuffer } from "../gpu/memory.ts";
-import { Stream } from "../gpu/stream.ts";
-import { readWith } from "../gpu/transfer.ts";
-import { ADAMW_KERNEL, ADAMW_THREADS, adamwParameters } from "../kernels/adamw.ts";
-import {
-  lossSumKernel,
-  lossSumParameters,
-  normKernel,
-  normParameters,
-  squaresKernel,
-  squaresParameters,
-  squaresPart,
-} from "../kernels/norm.ts";
-import { STEP_STATE, STEP_STATE_BYTES } from "../kernels/step-state.ts";
+import type { Device, DeviceBuffer } from "../device/device.ts";
+import { STEP_STATE, STEP_STATE_BYTES } from "../device/families/optimizer.ts";
 import { type Run } from "../tensor/run.ts";
 import { type Tensor, tensorIn } from "../tensor/tensor.ts";
-import type { Chunk, Parameters } from "../adapters/training/parameters.ts";
-import { whole } from "../tensor/row-blocks.ts";
+import type { Parameters } from "../adapters/training/parameters.ts";
 
 /** torch.optim.AdamW's settings, and clipping. */
 export interface AdamWSettings {
@@ -43,19 +29,17 @@ export interface StepOutcome {
  * number reaches the parameters although the host learns of it a step late.
  */
 export class AdamW {
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #parameters: Parameters;
   readonly #settings: AdamWSettings;
-  readonly #state: GpuBuffer;
+  readonly #state: DeviceBuffer;
 
-  constructor(gpu: Gpu, parameters: Parameters, settings: AdamWSettings) {
+  constructor(gpu: Device, parameters: Parameters, settings: AdamWSettings) {
     this.#gpu = gpu;
     this.#parameters = parameters;
     this.#settings = settings;
     this.#state = gpu.memory.allocate("step.state", STEP_STATE_BYTES);
-    const stream = new Stream(gpu);
-    stream.clear(this.#state);
-    stream.submit();
+    gpu.clear([this.#state]);
   }
 
   /**
@@ -72,7 +56,8 @@ export class AdamW {
   update(run: Run, step: number, learningRate: number): void {
     const { betas, eps, weightDecay, gradClip } = this.#settings;
     const [beta1, beta2] = betas;
-    this.#norm(run, gradClip);
+    const gradients = this.#parameters.chunks.map(({ gradient: buffer, size }) => ({ buffer, size }));
+    run.compute("gradientNorm", { gradients, clip: gradClip, state: this.#state });
     // In f64, as Python computes them; rounded to f32 where they meet the tensors.
     const scalars = {
       keep: 1 - learningRate * weightDecay,
@@ -83,21 +68,14 @@ export class AdamW {
       epsilon: eps,
       stepSize: learningRate / (1 - beta1 ** step),
     };
-    for (const chunk of this.#parameters.chunks) {
-      for (const { first, size } of this.#ranges(chunk)) {
-        const range = (of: GpuBuffer) => ({ of, offset: first * 4, size: size * 4 });
-        const bindings = [chunk.value, chunk.gradient, chunk.mean, chunk.square].map(range);
-        const [x, y] = this.#grid(size / 4 / ADAMW_THREADS);
-        const parameters = adamwParameters({ vectors: size / 4, perRow: x, ...scalars });
-        run.dispatch(ADAMW_KERNEL, parameters, [...bindings, this.#state], [x, y]);
-      }
-    }
+    const state = this.#state;
+    for (const chunk of this.#parameters.chunks) run.compute("adamw", { ...chunk, ...scalars, state });
   }
 
   /** Reads what the last submitted step found out; what is recorded later may be submitted meanwhile. */
   async read(): Promise<StepOutcome> {
     const range = { buffer: this.#state, offset: 0, size: STEP_STATE_BYTES };
-    return readWith(this.#gpu, [range], async ([bytes]) => {
+    return this.#gpu.readWith([range], async ([bytes]) => {
       const words = new DataView(bytes?.slice().buffer ?? new ArrayBuffer(STEP_STATE_BYTES));
       return {
         loss: words.getFloat32(STEP_STATE.loss * 4, true),
@@ -110,52 +88,9 @@ export class AdamW {
   release(): void {
     this.#gpu.memory.release(this.#state);
   }
-
-  #norm(run: Run, clip: number): void {
-    const part = squaresPart(run.staging);
-    const ranges = this.#parameters.chunks.flatMap((chunk) => this.#ranges(chunk));
-    const total = ranges.reduce((sum, { size }) => sum + Math.ceil(size / 4 / part), 0);
-    const partial = run.allocate("norm.partial", [1, total]);
-    let first = 0;
-    for (const { chunk, first: begin, size } of ranges) {
-      const parts = Math.ceil(size / 4 / part);
-      const [x, y] = this.#grid(parts);
-      const gradient = { of: chunk.gradient, offset: begin * 4, size: size * 4 };
-      const parameters = squaresParameters({ vectors: size / 4, perRow: x, first });
-      run.dispatch(squaresKernel(run.staging), parameters, [gradient, whole(run, partial)], [x, y]);
-      first += parts;
-    }
-    const parameters = normParameters({ count: total, clip });
-    run.dispatch(normKernel(run.staging), parameters, [whole(run, partial), this.#state], [1]);
-    run.release(partial);
-  }
-
-  /** A chunk in pieces that can be bound. */
-  #ranges(chunk: Chunk): { chunk: Chunk; first: number; size: number }[] {
-    const most = Math.floor(this.#gpu.limits.maxStorageBufferBindingSize / 256) * 64;
-    const ranges = [];
-    for (let first = 0; first < chunk.size; first += most) {
-      ranges.push({ chunk, first, size: Math.min(most, chunk.size - first) });
-    }
-    return ranges;
-  }
-
-  /** At least `count` workgroups, in as many rows as one axis cannot hold. */
-  #grid(count: number): [number, number] {
-    const x = Math.min(Math.ceil(count), this.#gpu.limits.maxComputeWorkgroupsPerDimension);
-    return [x, Math.ceil(Math.ceil(count) / x)];
-  }
 }
 
 /** Records sums[slot] += weight · Σ losses (or = when `first`); losses: (tokens, 1), sums: one row. */
 export function addLosses(run: Run, losses: Tensor, weight: number, sums: Tensor, slot: number, first: boolean): void {
-  const parameters = lossSumParameters({
-    count: losses.shape[0],
-    at: losses.offset,
-    pitch: losses.pitch,
-    weight,
-    isFirst: first,
-    slot,
-  });
-  run.dispatch(lossSumKernel(run.staging), parameters, [whole(run, losses), whole(run, sums)], [1]);
+  run.compute("lossSum", { losses, weight, sums, slot, first });
 }

@@ -1,6 +1,6 @@
+import type { Device } from "../device/device.ts";
 import { RandloraError } from "../errors.ts";
-import type { Gpu } from "../gpu/gpu.ts";
-import { defaultStaging, type Staging } from "../kernels/staging.ts";
+import type { Staging } from "../device/staging.ts";
 import type { RunPlan } from "./data.ts";
 import type { EngineOptions } from "./engine.ts";
 import { estimateBytes } from "./estimate.ts";
@@ -37,7 +37,7 @@ const SAVINGS = [
  *   too large for it; `format` where the state does not fit the model
  */
 export async function chooseOptions(
-  gpu: Gpu,
+  gpu: Device,
   source: ModelSource,
   plan: RunPlan,
   began: SavedState | undefined,
@@ -86,8 +86,8 @@ export async function chooseOptions(
 }
 
 /** Kernels give each token a workgroup, or a row of them. */
-function refuseTooManyTokens(gpu: Gpu, { steps, validation }: RunPlan, batchSize: number): void {
-  const most = gpu.limits.maxComputeWorkgroupsPerDimension;
+function refuseTooManyTokens(gpu: Device, { steps, validation }: RunPlan, batchSize: number): void {
+  const most = gpu.limits.maxRows;
   for (const [plan, of] of [
     [steps, ""],
     [validation, " of the validation data"],
@@ -100,7 +100,7 @@ function refuseTooManyTokens(gpu: Gpu, { steps, validation }: RunPlan, batchSize
 }
 
 /** Bytes that may be spent to save time. */
-export function spareBytes({ info }: Gpu): number {
+export function spareBytes({ info }: Device): number {
   return info.software ? machineMemory().total / 8 : REAL_GPU_BUDGET;
 }
 
@@ -110,8 +110,8 @@ export function stagingName(staging: Staging): string {
 }
 
 /** The staging that a run began with, where this GPU can have it. */
-function stagingOf(gpu: Gpu, name: string | undefined): Staging {
-  const usual = defaultStaging(gpu);
+function stagingOf(gpu: Device, name: string | undefined): Staging {
+  const usual = gpu.staging;
   if (name === undefined || name === stagingName(usual)) return usual;
   return name === "workgroup" ? { kind: "workgroup" } : usual;
 }

@@ -1,6 +1,5 @@
-import type { Gpu } from "../gpu/gpu.ts";
-import { readWith } from "../gpu/transfer.ts";
-import type { Staging } from "../kernels/staging.ts";
+import type { Device } from "../device/device.ts";
+import type { Staging } from "../device/staging.ts";
 import { Run } from "../tensor/run.ts";
 import { Tape } from "../tensor/tape.ts";
 import type { Step, StepPlan } from "../data/types.ts";
@@ -31,14 +30,14 @@ export interface EngineOptions {
 
 /** Computes steps and evaluations on the GPU. It knows nothing of schedules, files or signals. */
 export class Engine<Batch> implements Disposable {
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #model: TrainedModel<Batch>;
   readonly #options: EngineOptions;
   readonly #adamw: AdamW;
   readonly #run: Run;
   readonly #tape: Tape;
 
-  constructor(gpu: Gpu, model: TrainedModel<Batch>, options: EngineOptions) {
+  constructor(gpu: Device, model: TrainedModel<Batch>, options: EngineOptions) {
     this.#gpu = gpu;
     this.#model = model;
     this.#options = options;
@@ -131,11 +130,7 @@ export class Engine<Batch> implements Disposable {
         await this.#gpu.idle();
       }
       const range = { buffer: sums.buffer, offset: 0, size: plan.length * 4 };
-      const parts = await readWith(
-        this.#gpu,
-        [range],
-        async ([bytes]) => new Float32Array(bytes?.slice().buffer ?? []),
-      );
+      const parts = await this.#gpu.readWith([range], async ([bytes]) => new Float32Array(bytes?.slice().buffer ?? []));
       return parts.reduce((sum, part) => sum + part, 0) / targets;
     } finally {
       this.#gpu.memory.release(sums.buffer);

@@ -1,4 +1,4 @@
-import type { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
 import type { Step, StepPlan } from "../data/types.ts";
 import type { Task } from "../tasks/task.ts";
 import { Engine, type EngineOptions, type TrainedModel } from "./engine.ts";
@@ -9,7 +9,7 @@ import { Engine, type EngineOptions, type TrainedModel } from "./engine.ts";
  * @param counting where `model` was placed
  */
 export async function estimateBytes<Batch>(
-  counting: Gpu,
+  counting: Device,
   model: TrainedModel<Batch>,
   options: EngineOptions,
   steps: StepPlan<Batch>,

@@ -1,20 +1,21 @@
-import { Gpu, type GpuOptions } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { type DeviceOptions, openDevice } from "../open-device.ts";
 
 /**
  * A GPU for several runs, one after the other: it is opened by the first, so that kernels are compiled once, and anew
  * after it was let go.
  */
 export class KeptGpu implements Disposable {
-  readonly #options: GpuOptions;
-  #gpu: Gpu | undefined;
+  readonly #options: DeviceOptions;
+  #gpu: Device | undefined;
 
-  constructor(options: GpuOptions = {}) {
+  constructor(options: DeviceOptions = {}) {
     this.#options = options;
   }
 
   /** The GPU, as empty as if it had just been opened. @throws RandloraError `gpu` */
-  async open(): Promise<Gpu> {
-    this.#gpu ??= await Gpu.open(this.#options);
+  async open(): Promise<Device> {
+    this.#gpu ??= await openDevice(this.#options);
     this.#gpu.memory.restart();
     return this.#gpu;
   }

@@ -1,4 +1,4 @@
-import type { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
 import { describeBase } from "../adapters/base.ts";
 import type { MethodDefinition, TrainedMethod } from "../adapters/method.ts";
 import { isAdapterMethod, methodNamed } from "../adapters/methods.ts";
@@ -113,7 +113,7 @@ export class ModelSource implements AsyncDisposable {
    * Allocates parameters and weights; the weights' `fill` reads the latter.
    * @throws RandloraError `model`, `memory`
    */
-  async place(gpu: Gpu, place: PlaceOptions): Promise<PlacedModel> {
+  async place(gpu: Device, place: PlaceOptions): Promise<PlacedModel> {
     const { config, settings } = this;
     const { trainable, notes } = this.#opened;
     const checkpoint = this.#checkpoint;

@@ -7,8 +7,7 @@ import { convertAdapter } from "../adapters/convert.ts";
 import { openAdapter } from "../adapters/open.ts";
 import { refusalOf } from "../files/testing/folder.ts";
 import { AdaptedWeights } from "../generate/adapted-weights.ts";
-import { read } from "../gpu/transfer.ts";
-import { defaultStaging } from "../kernels/staging.ts";
+import { read } from "../device/transfer.ts";
 import { Notes, OPTIONS } from "../merge/testing/merge.ts";
 import { merge } from "../merge/run.ts";
 import { Decoder } from "../models/decoder.ts";
@@ -131,7 +130,7 @@ test("through the model the gradient is the slope of the loss", async () => {
   const settings = await small({ bases: 3, gradAccum: 1 });
   const { steps } = planRun(settings, (await loadRunData(settings, STORIES)).data);
   await using source = await ModelSource.open(settings, { folder: STORIES, weights: undefined });
-  const staging = defaultStaging(runs.gpu);
+  const staging = runs.gpu.staging;
   const place = { staging, tokens: 128, microBatches: 1, budget: 2 ** 30, choices: undefined };
   using model = await source.place(runs.gpu, place);
   await model.weights.fill();

@@ -1,5 +1,5 @@
+import type { Device } from "../device/device.ts";
 import { RandloraError } from "../errors.ts";
-import type { Gpu } from "../gpu/gpu.ts";
 import type { StepPlan } from "../data/types.ts";
 import type { StepOutcome } from "./adamw.ts";
 import { bringBestBack, forgetBestBefore, setBestAside } from "./best.ts";
@@ -24,7 +24,7 @@ import type { Ending, StepMetrics, TrainObserver } from "./types.ts";
 
 /** A run that is ready to go: everything opened, loaded, and where resumed, put back to its last state. */
 export interface TrainJob<Batch> {
-  readonly gpu: Gpu;
+  readonly gpu: Device;
   readonly settings: TrainSettings;
   readonly folder: RunFolder;
   readonly engine: Engine<Batch>;

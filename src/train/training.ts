@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { RandloraError } from "../errors.ts";
 import type { TrainedMethod } from "../adapters/method.ts";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openDevice } from "../open-device.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import { oneLine } from "../files/failure.ts";
 import type { TrainingData } from "../text/data/load-run.ts";
@@ -25,7 +26,7 @@ export interface RunInput {
   readonly location: ModelLocation;
   readonly data: TrainingData;
   /** `--gpu`; or a GPU that is open, and stays so; or one for this run and others. */
-  readonly gpu?: string | Gpu | KeptGpu | undefined;
+  readonly gpu?: string | Device | KeptGpu | undefined;
   readonly profile?: boolean | undefined;
   /** Every method that there is; the program's own. */
   readonly methods?: readonly TrainedMethod[] | undefined;
@@ -84,7 +85,8 @@ export class Training {
         if (this.#input.gpu instanceof KeptGpu && thrown.code !== "numeric") this.#input.gpu.letGo();
         if (thrown.code !== "memory") throw thrown;
         // Once something was trained, another attempt would have to undo it.
-        const isOver = this.#hasTrained || this.#input.gpu instanceof Gpu;
+        const { gpu: given } = this.#input;
+        const isOver = this.#hasTrained || (typeof given === "object" && !(given instanceof KeptGpu));
         const less = isOver ? undefined : await chosen.cheaper();
         if (less === undefined) throw await this.#outOfMemory(thrown, chosen);
         this.#observer.warn(`${thrown.message}: trying once more: ${less.how}`);
@@ -95,7 +97,7 @@ export class Training {
     }
   }
 
-  async #attempt(gpu: Gpu, { options, place, bytes }: Chosen, signal: AbortSignal): Promise<TrainResult> {
+  async #attempt(gpu: Device, { options, place, bytes }: Chosen, signal: AbortSignal): Promise<TrainResult> {
     const { settings, folder, recorded } = this.#input;
     const { steps, validation } = this.#plan;
     const observer = this.#observer;
@@ -152,7 +154,7 @@ export class Training {
   }
 
   /** Where the run stands. A resumed one may recompute activations that it kept before: the bits are the same. */
-  #progress({ info }: Gpu, { checkpointing, staging }: EngineOptions, choices: MethodChoices): Progress {
+  #progress({ info }: Device, { checkpointing, staging }: EngineOptions, choices: MethodChoices): Progress {
     const progress = this.#state?.progress;
     if (progress !== undefined) return { ...progress, kernels: { ...progress.kernels, checkpointing } };
     return {
@@ -199,7 +201,7 @@ export class Training {
     return new RandloraError("memory", message, hint, { cause });
   }
 
-  #warnOfOtherGpu({ info }: Gpu): void {
+  #warnOfOtherGpu({ info }: Device): void {
     const began = this.#state?.progress.gpu;
     if (began === undefined || (began.name === info.name && began.driver === info.driver)) return;
     const now = began.name === info.name ? `driver ${info.driver}` : info.name;
@@ -209,9 +211,9 @@ export class Training {
 }
 
 /** The GPU of a run, closed at the end where it was opened for it. */
-export async function openGpu({ gpu, profile }: RunInput): Promise<{ readonly gpu: Gpu } & Disposable> {
-  if (gpu instanceof Gpu) return { gpu, [Symbol.dispose]: () => {} };
+export async function openGpu({ gpu, profile }: RunInput): Promise<{ readonly gpu: Device } & Disposable> {
   if (gpu instanceof KeptGpu) return { gpu: await gpu.open(), [Symbol.dispose]: () => {} };
-  const opened = await Gpu.open({ choice: gpu, profile });
+  if (typeof gpu === "object") return { gpu, [Symbol.dispose]: () => {} };
+  const opened = await openDevice({ choice: gpu, profile });
   return { gpu: opened, [Symbol.dispose]: () => opened.close() };
 }

@@ -1,4 +1,4 @@
-import type { KernelTime } from "../gpu/profiler.ts";
+import type { KernelTime } from "../device/device.ts";
 
 /** One optimiser step, as a line of metrics.jsonl: the keys are those of docs/interface.md. */
 export interface StepMetrics {

@@ -1,6 +1,6 @@
+import type { Device } from "../device/device.ts";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Gpu } from "../gpu/gpu.ts";
 import { countOverflows, overflow } from "../merge/finite.ts";
 import { missingConfig, readConfig, updateConfig } from "../merge/model-config.ts";
 import { copyModelFiles, ownFiles } from "../merge/model-files.ts";
@@ -34,7 +34,7 @@ export interface TrainedWeights {
  * @throws RandloraError `file`, `gpu`; `numeric` for weights that have become too large for the dtype
  */
 export async function writeModel(
-  gpu: Gpu,
+  gpu: Device,
   folder: string,
   { checkpoint, tensors, dtype }: TrainedWeights,
 ): Promise<void> {
@@ -63,7 +63,7 @@ export async function writeModel(
 }
 
 async function append(
-  gpu: Gpu,
+  gpu: Device,
   writer: SafetensorsWriter,
   name: string,
   tensor: Tensor,

@@ -1,15 +1,15 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { randloraShape } from "../randlora/shape.ts";
 import { Gpu } from "../../gpu/gpu.ts";
-import { Stream } from "../../gpu/stream.ts";
-import { read } from "../../gpu/transfer.ts";
-import { defaultStaging, type Staging } from "../../kernels/staging.ts";
+import { Run } from "../../tensor/run.ts";
+import { read } from "../../device/transfer.ts";
+import type { Staging } from "../../device/staging.ts";
 import { philoxFill, philoxStream } from "../../random/philox.ts";
-import { padded4 } from "./delta-dispatch.ts";
+import { padded4 } from "../../device/families/delta.ts";
 import { type Bases, type BasesSpec, drawBases } from "../../bases/draw.ts";
 import { fromProjections } from "../../bases/saved.ts";
 import { DeltaBases } from "./delta.ts";
-import type { Pairing } from "../../kernels/pairing.ts";
+import type { Pairing } from "../../bases/pairing.ts";
 import { drawPairTensors } from "../randlora/projection-tensors.ts";
 import { toProjection } from "../projection.ts";
 
@@ -40,9 +40,9 @@ async function deltaOf(bases: Bases, pairing: Pairing, staging: Staging): Promis
   });
   const pitch = padded4(IN);
   const buffer = gpu.memory.allocate("ΔW", OUT * pitch * 4);
-  const stream = new Stream(gpu);
-  kernel.form(stream, layer, { firstRow: 0, rows: OUT, pitch, target: buffer });
-  stream.submit();
+  using run = new Run(gpu, staging);
+  kernel.form(run, layer, { firstRow: 0, rows: OUT, pitch, target: buffer });
+  await run.submit();
   const bytes = await read(gpu, buffer);
   gpu.memory.release(buffer);
   kernel.releaseLayer(layer);
@@ -63,7 +63,7 @@ test.each(KINDS)("drawn bases give the bytes of the same bases stored: philox-v1
   expect(drawn.b.storage.kind).toBe("philox");
   expect(stored.b.storage.kind).toBe(sparsity === "dense" ? grid : "ternary");
   for (const pairing of ["peft", "paper"] as const) {
-    for (const staging of [defaultStaging(gpu), { kind: "workgroup" } as const]) {
+    for (const staging of [gpu.staging, { kind: "workgroup" } as const]) {
       const [ours, theirs] = [await deltaOf(drawn, pairing, staging), await deltaOf(stored, pairing, staging)];
       expect(Buffer.compare(ours, theirs)).toBe(0);
       expect(ours.some((byte) => byte !== 0)).toBe(true);

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../../gpu/gpu.ts";
-import { Stream } from "../../gpu/stream.ts";
-import { read, uploaded } from "../../gpu/transfer.ts";
+import { Run } from "../../tensor/run.ts";
+import { read, uploaded } from "../../device/transfer.ts";
 import { drawBases } from "../../bases/draw.ts";
-import { defaultStaging, type Staging } from "../../kernels/staging.ts";
-import { padded4 } from "./delta-dispatch.ts";
+import type { Staging } from "../../device/staging.ts";
+import { padded4 } from "../../device/families/delta.ts";
 import { DeltaBases } from "./delta.ts";
 import { bilinearShape } from "./shape.ts";
 
@@ -22,7 +22,7 @@ const SHAPES = [
   [9, 131],
 ] as const;
 const STAGINGS: readonly (readonly [string, () => Staging])[] = [
-  ["this GPU's", () => defaultStaging(gpu)],
+  ["this GPU's", () => gpu.staging],
   ["workgroup", () => ({ kind: "workgroup" })],
 ];
 
@@ -45,9 +45,9 @@ test.each(trials)("what pads the rows of ΔW is zero: %d×%d, %s staging", async
   const pitch = padded4(in_);
   // Memory that was used before.
   const target = uploaded(gpu, "ΔW", new Float32Array(out * pitch).fill(NaN));
-  const stream = new Stream(gpu);
-  kernel.form(stream, layer, { firstRow: 0, rows: out, pitch, target });
-  stream.submit();
+  using run = new Run(gpu, staging());
+  kernel.form(run, layer, { firstRow: 0, rows: out, pitch, target });
+  await run.submit();
   const values = new Float32Array((await read(gpu, target)).buffer);
   for (let row = 0; row < out; row++) {
     const padding = values.subarray(row * pitch + in_, (row + 1) * pitch);

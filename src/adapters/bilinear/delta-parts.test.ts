@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../../gpu/gpu.ts";
-import { Stream } from "../../gpu/stream.ts";
-import { read, uploaded } from "../../gpu/transfer.ts";
+import { Run } from "../../tensor/run.ts";
+import { read, uploaded } from "../../device/transfer.ts";
 import { f32ToBf16 } from "../../safetensors/numbers.ts";
 import { bilinearShape } from "./shape.ts";
 import type { Bases } from "../../bases/draw.ts";
@@ -45,9 +45,9 @@ test("a block of more rows than can be bound of B̂ is computed in parts, each b
   const shape = bilinearShape({ out: OUT, in: IN, r: RANK, bases: 1, tall: true });
   const layer = kernel.layer({ shape, weightIsTransposed: false, scale: 0.5, lambda, gamma });
   const target = uploaded(gpu, "target", earlier);
-  const stream = new Stream(gpu);
-  kernel.form(stream, layer, { firstRow: 0, rows: OUT, pitch: IN, target, accumulate: true });
-  stream.submit();
+  using run = new Run(gpu);
+  kernel.form(run, layer, { firstRow: 0, rows: OUT, pitch: IN, target, accumulate: true });
+  await run.submit();
   const found = new Float32Array((await read(gpu, target)).buffer);
   const described = { shape, lambda, gamma, scale: 0.5, pairing: "peft" as const };
   const delta = deltaReference(bases, described);

@@ -1,6 +1,6 @@
-import { pairOf, type Pairing } from "../../kernels/pairing.ts";
+import { pairOf, type Pairing } from "../../bases/pairing.ts";
 import type { BilinearShape } from "./shape.ts";
-import type { DeltaSample } from "./delta-block.ts";
+import type { DeltaSample } from "./delta-sample.ts";
 import type { Bases } from "../../bases/bases.ts";
 import { readElement } from "../../bases/storage.ts";
 

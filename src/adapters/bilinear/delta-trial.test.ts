@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../../gpu/gpu.ts";
 import { compare, DeltaTrial } from "./delta-trial.ts";
-import type { Staging } from "../../kernels/staging.ts";
+import type { Staging } from "../../device/staging.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {

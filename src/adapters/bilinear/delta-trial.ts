@@ -1,16 +1,15 @@
-import type { Gpu } from "../../gpu/gpu.ts";
-import type { GpuBuffer } from "../../gpu/memory.ts";
-import { Stream } from "../../gpu/stream.ts";
-import { read } from "../../gpu/transfer.ts";
-import type { DeltaStorage } from "../../kernels/delta.ts";
-import { defaultStaging, type Staging } from "../../kernels/staging.ts";
+import type { Device } from "../../device/device.ts";
+import { Run } from "../../tensor/run.ts";
+import { read } from "../../device/transfer.ts";
+import type { DeltaStorage } from "../../device/families/delta.ts";
+import type { Staging } from "../../device/staging.ts";
 import type { FloatGrid, GeneratorName, Sparsity } from "../../random/names.ts";
 import { philoxFill, philoxStream } from "../../random/philox.ts";
 import { basesCount, drawBases, type Bases } from "../../bases/draw.ts";
 import { bilinearShape } from "./shape.ts";
 import { deltaReference, type DeltaLayer } from "./delta-reference.ts";
-import type { DeltaBlock } from "./delta-block.ts";
-import { padded4 } from "./delta-dispatch.ts";
+import type { DeltaBlock } from "../../device/families/delta.ts";
+import { padded4 } from "../../device/families/delta.ts";
 import { DeltaBases, type DeltaLayerOnGpu } from "./delta.ts";
 
 /** The layer and the bases of a trial. */
@@ -65,14 +64,14 @@ export class DeltaTrial {
   /** How the bases lie in GPU memory. */
   readonly storage: DeltaStorage;
   readonly staging: Staging;
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #bases: Bases;
   readonly #layer: DeltaLayer;
   readonly #kernel: DeltaBases;
   readonly #onGpu: DeltaLayerOnGpu;
-  readonly #block: DeltaBlock & { readonly target: GpuBuffer };
+  readonly #block: DeltaBlock;
 
-  private constructor(gpu: Gpu, bases: Bases, layer: DeltaLayer, kernel: DeltaBases, staging: Staging) {
+  private constructor(gpu: Device, bases: Bases, layer: DeltaLayer, kernel: DeltaBases, staging: Staging) {
     const { shape, lambda, gamma, scale } = layer;
     this.#gpu = gpu;
     this.#bases = bases;
@@ -92,8 +91,8 @@ export class DeltaTrial {
    * Draws the bases, a random λ and γ, and compiles the kernel.
    * @throws RandloraError `gpu`, `memory`
    */
-  static async create(gpu: Gpu, spec: DeltaTrialSpec): Promise<DeltaTrial> {
-    const { r, generator, sparsity, grid = "f32", staging = defaultStaging(gpu) } = spec;
+  static async create(gpu: Device, spec: DeltaTrialSpec): Promise<DeltaTrial> {
+    const { r, generator, sparsity, grid = "f32", staging = gpu.staging } = spec;
     const { out, in: input } = spec;
     const tall = out >= input;
     const shape = bilinearShape({ out, in: input, r, bases: basesCount(Math.min(out, input), r), tall });
@@ -111,9 +110,9 @@ export class DeltaTrial {
 
   /** Computes ΔW `times` times in one submission and waits for it. */
   async run(times = 1): Promise<void> {
-    const stream = new Stream(this.#gpu);
-    for (let i = 0; i < times; i++) this.#kernel.form(stream, this.#onGpu, this.#block);
-    stream.submit();
+    using run = new Run(this.#gpu, this.staging);
+    for (let i = 0; i < times; i++) this.#kernel.form(run, this.#onGpu, this.#block);
+    await run.submit();
     await this.#gpu.idle();
   }
 

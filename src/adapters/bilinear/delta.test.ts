@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { randloraShape } from "../randlora/shape.ts";
 import { Gpu } from "../../gpu/gpu.ts";
-import { Stream } from "../../gpu/stream.ts";
-import { read, uploaded } from "../../gpu/transfer.ts";
-import { defaultStaging, type Staging } from "../../kernels/staging.ts";
+import { Run } from "../../tensor/run.ts";
+import { read, uploaded } from "../../device/transfer.ts";
+import type { Staging } from "../../device/staging.ts";
 import { drawBases, type Bases, type BasesSpec } from "../../bases/draw.ts";
 import { deltaReference } from "./delta-reference.ts";
-import type { Pairing } from "../../kernels/pairing.ts";
-import { padded4 } from "./delta-dispatch.ts";
+import type { Pairing } from "../../bases/pairing.ts";
+import { padded4 } from "../../device/families/delta.ts";
 import { DeltaBases } from "./delta.ts";
 import type { StdCache } from "../../bases/std-cache.ts";
 
@@ -130,7 +130,7 @@ function dense(source: Float32Array, rows: number, cols: number, pitch: number):
 
 test.each(VARIED.map((test_) => [test_.name, test_] as const))("ΔW equals the f64 reference: %s", async (_, test_) => {
   const { bases, lambda, gamma, before } = setUp(test_);
-  const { accumulate = false, pairing = "peft", staging = defaultStaging(gpu), conv1d = false } = test_;
+  const { accumulate = false, pairing = "peft", staging = gpu.staging, conv1d = false } = test_;
   const scale = 1.5;
   const delta = expected(test_, bases, lambda, gamma, scale);
   const [rows, cols] = conv1d ? [test_.in, test_.out] : [test_.out, test_.in];
@@ -141,9 +141,9 @@ test.each(VARIED.map((test_) => [test_.name, test_] as const))("ΔW equals the f
   const shape = randloraShape(test_.out, test_.in, test_.r);
   const layer = kernel.layer({ shape, lambda, gamma, scale, weightIsTransposed: conv1d });
   const target = uploaded(gpu, "target", there);
-  const stream = new Stream(gpu);
-  kernel.form(stream, layer, { firstRow: 0, rows, pitch, target, accumulate });
-  stream.submit();
+  using run = new Run(gpu, staging);
+  kernel.form(run, layer, { firstRow: 0, rows, pitch, target, accumulate });
+  await run.submit();
   const ours = dense(new Float32Array((await read(gpu, target)).buffer), rows, cols, pitch);
   gpu.memory.release(target);
   kernel.releaseLayer(layer);

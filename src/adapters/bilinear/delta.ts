@@ -1,17 +1,12 @@
-import type { Gpu } from "../../gpu/gpu.ts";
-import type { GpuBuffer } from "../../gpu/memory.ts";
-import type { Kernel, KernelSource } from "../../gpu/pipelines.ts";
-import type { Binding, Stream } from "../../gpu/stream.ts";
-import { upload, uploaded } from "../../gpu/transfer.ts";
-import { deltaKernel } from "../../kernels/delta.ts";
-import { defaultStaging, type Staging } from "../../kernels/staging.ts";
-import type { DeltaBlock } from "./delta-block.ts";
-import { type BasisOnGpu, type DeltaDispatch, deltaDispatches, type DeltaOperands, padded4 } from "./delta-dispatch.ts";
 import type { Bases } from "../../bases/draw.ts";
-import { fastRows, type Pairing, pairingStrides } from "../../kernels/pairing.ts";
-import type { BilinearShape } from "./shape.ts";
+import { fastRows, type Pairing, pairingStrides } from "../../bases/pairing.ts";
 import type { BasisMatrix } from "../../bases/storage.ts";
-import { productTile, type Tile } from "../../kernels/product.ts";
+import type { Binding, Device, DeviceBuffer } from "../../device/device.ts";
+import { type DeltaBasis, type DeltaBlock, padded4 } from "../../device/families/delta.ts";
+import type { Staging } from "../../device/staging.ts";
+import { uploaded } from "../../device/transfer.ts";
+import type { Run } from "../../tensor/run.ts";
+import type { BilinearShape } from "./shape.ts";
 
 /** What is known of a layer before anything is on the GPU. */
 interface DeltaLayerShape {
@@ -36,57 +31,43 @@ export interface BoundDeltaLayer extends DeltaLayerShape {
 
 /** A layer whose buffers are its own. */
 export interface DeltaLayerOnGpu extends BoundDeltaLayer {
-  readonly lambda: GpuBuffer;
-  readonly gamma: GpuBuffer;
+  readonly lambda: DeviceBuffer;
+  readonly gamma: DeviceBuffer;
 }
 
 /**
- * A pair of bases in GPU memory with the kernel that turns a layer's λ and γ into ΔW (delta.wgsl). A layer may be
+ * A pair of bases in GPU memory with what turns a layer's λ and γ into ΔW. A layer may be
  * smaller than the bases: it uses A[:, :m] and B[:M, :n·r].
  */
 export class DeltaBases {
-  readonly #gpu: Gpu;
-  readonly #kernel: Kernel;
-  readonly #tile: Tile;
-  /** The kernel of `dispatches`. */
-  readonly source: KernelSource;
+  readonly #device: Device;
   readonly pairing: Pairing;
   /** A, (r, cols). */
-  readonly a: BasisOnGpu;
+  readonly a: DeltaBasis;
   /** B̂, (rows, bases · r). */
-  readonly b: BasisOnGpu;
+  readonly b: DeltaBasis;
 
-  private constructor(
-    gpu: Gpu,
-    bases: { readonly a: BasisOnGpu; readonly b: BasisOnGpu },
-    pairing: Pairing,
-    staging: Staging,
-    source: KernelSource,
-    kernel: Kernel,
-  ) {
-    this.#gpu = gpu;
+  private constructor(device: Device, a: DeltaBasis, b: DeltaBasis, pairing: Pairing) {
+    this.#device = device;
     this.pairing = pairing;
-    this.source = source;
-    this.#kernel = kernel;
-    this.#tile = productTile(staging);
-    this.a = bases.a;
-    this.b = bases.b;
+    this.a = a;
+    this.b = b;
   }
 
   /** Compiles the kernel and uploads the bases; the caller may drop its copy of them afterwards. */
   static async create(
-    gpu: Gpu,
+    device: Device,
     bases: Bases,
     pairing: Pairing,
-    staging: Staging = defaultStaging(gpu),
+    staging: Staging = device.staging,
   ): Promise<DeltaBases> {
-    const source = deltaKernel({ a: bases.a.storage.kind, b: bases.b.storage.kind, pairing, staging });
-    const [kernel, a, b] = await Promise.all([
-      gpu.pipelines.get(source),
-      uploadBasis(gpu, "basis A", bases.a),
-      uploadBasis(gpu, "basis B", bases.b),
+    const variant = { a: bases.a.storage.kind, b: bases.b.storage.kind, pairing };
+    const [a, b] = await Promise.all([
+      uploadBasis(device, "basis A", bases.a),
+      uploadBasis(device, "basis B", bases.b),
+      device.prepare("delta", variant, staging),
     ]);
-    return new DeltaBases(gpu, { a, b }, pairing, staging, source, kernel);
+    return new DeltaBases(device, a, b, pairing);
   }
 
   /**
@@ -105,35 +86,25 @@ export class DeltaBases {
     for (let j = 0; j < bases; j++) rows.set(gamma.subarray(j * cols, (j + 1) * cols), j * pitch);
     return {
       ...rest,
-      lambda: uploaded(this.#gpu, "λ", order),
-      gamma: uploaded(this.#gpu, "γ", rows),
+      lambda: uploaded(this.#device, "λ", order),
+      gamma: uploaded(this.#device, "γ", rows),
     };
   }
 
   releaseLayer(layer: DeltaLayerOnGpu): void {
-    this.#gpu.memory.release(layer.lambda);
-    this.#gpu.memory.release(layer.gamma);
+    this.#device.memory.release(layer.lambda);
+    this.#device.memory.release(layer.gamma);
   }
 
   release(): void {
-    for (const buffer of [this.a.buffer, this.b.buffer]) this.#gpu.memory.release(buffer);
+    for (const buffer of [this.a.buffer, this.b.buffer]) this.#device.memory.release(buffer);
   }
 
-  /** Records the dispatches for one block of rows of W. */
-  form(stream: Stream, layer: BoundDeltaLayer, block: DeltaBlock): void {
-    for (const { parameters, buffers, workgroups } of this.dispatches(layer, block)) {
-      stream.dispatch(this.#kernel, parameters, buffers, workgroups);
-    }
-  }
-
-  /** What `form` dispatches, for those who record otherwise; the kernel is `source`. */
-  dispatches(layer: BoundDeltaLayer, block: DeltaBlock): DeltaDispatch[] {
-    return deltaDispatches(this.#gpu, this.#tile, this.#operands(layer), block);
-  }
-
-  #operands({ shape, weightIsTransposed, scale, lambda, gamma }: BoundDeltaLayer): DeltaOperands {
+  /** Records ΔW of one block of rows of W. */
+  form(run: Run, { shape, weightIsTransposed, scale, lambda, gamma }: BoundDeltaLayer, block: DeltaBlock): void {
     const { rows, cols, terms, r, bases, tall } = shape;
-    return {
+    run.compute("delta", {
+      pairing: this.pairing,
       a: this.a,
       b: this.b,
       lambda,
@@ -144,7 +115,8 @@ export class DeltaBases {
       fastCount: fastRows(this.pairing, r, bases),
       transposed: tall === weightIsTransposed,
       scale,
-    };
+      block,
+    });
   }
 }
 
@@ -153,29 +125,18 @@ function basisValue({ storage }: BasisMatrix): number {
   return storage.kind === "ternary" || storage.kind === "philox" ? storage.scale : 1;
 }
 
-function basisRowBytes({ storage, stride }: BasisMatrix): number {
-  switch (storage.kind) {
-    case "philox":
-      return 4;
-    case "ternary":
-      return stride / 4;
-    default:
-      return stride * storage.data.BYTES_PER_ELEMENT;
-  }
-}
-
 /** Copied in pieces, each waited for: the queue would otherwise stage a second copy of the whole. */
 const UPLOAD_BYTES = 16 * 2 ** 20;
 
-async function uploadBasis(gpu: Gpu, label: string, basis: BasisMatrix): Promise<BasisOnGpu> {
+async function uploadBasis(gpu: Device, label: string, basis: BasisMatrix): Promise<DeltaBasis> {
   const { storage, stride } = basis;
-  const known = { stride, rowBytes: basisRowBytes(basis), value: basisValue(basis) };
+  const known = { stride, storage: storage.kind, value: basisValue(basis) };
   if (storage.kind === "philox") return { ...known, buffer: gpu.memory.allocate(label, 16), philox: storage };
   const { data } = storage;
   const buffer = gpu.memory.allocate(label, data.byteLength);
   for (let at = 0; at < data.byteLength; at += UPLOAD_BYTES) {
     const size = Math.min(UPLOAD_BYTES, data.byteLength - at);
-    upload(gpu, buffer, new Uint8Array(data.buffer, data.byteOffset + at, size), at);
+    gpu.write(buffer, new Uint8Array(data.buffer, data.byteOffset + at, size), at);
     if (at + size < data.byteLength) await gpu.idle();
   }
   return { ...known, buffer, philox: undefined };

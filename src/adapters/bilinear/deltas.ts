@@ -1,5 +1,5 @@
 import type { Bases } from "../../bases/bases.ts";
-import type { Pairing } from "../../kernels/pairing.ts";
+import type { Pairing } from "../../bases/pairing.ts";
 import type { DeltasOnGpu, DeltaSource, LayerDelta } from "../plan.ts";
 import { DeltaBases } from "./delta.ts";
 import { deltaReference } from "./delta-reference.ts";
@@ -33,7 +33,7 @@ function onGpu(bases: DeltaBases, layers: readonly BilinearLayer[]): DeltasOnGpu
       const parameters = await read();
       const layer = bases.layer({ shape, weightIsTransposed: conv1d, scale: scale * factor, ...parameters });
       return {
-        form: (stream, block) => bases.form(stream, layer, block),
+        form: (run, block) => bases.form(run, layer, block),
         release: () => bases.releaseLayer(layer),
       };
     },

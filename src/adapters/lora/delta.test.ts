@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
 import { Gpu } from "../../gpu/gpu.ts";
-import { Stream } from "../../gpu/stream.ts";
-import { read } from "../../gpu/transfer.ts";
-import { defaultStaging, type Staging } from "../../kernels/staging.ts";
+import { Run } from "../../tensor/run.ts";
+import { read } from "../../device/transfer.ts";
+import type { Staging } from "../../device/staging.ts";
 import { baseOf, f32 } from "../testing/adapters.ts";
-import { padded4 } from "../bilinear/delta-dispatch.ts";
+import { padded4 } from "../../device/families/delta.ts";
 import { openPeft } from "../peft.ts";
 import { LowRankDeltas, lowRankDeltas } from "../low-rank/deltas.ts";
 import { storedLayers } from "./deltas.ts";
@@ -30,7 +30,7 @@ interface Case {
 }
 
 /** ΔW of one module as it is stored, f32, without gaps; the reference beside it. */
-async function deltaOf({ out, in: input, r, conv1d = false, staging = defaultStaging(gpu), number }: Case) {
+async function deltaOf({ out, in: input, r, conv1d = false, staging = gpu.staging, number }: Case) {
   const lora: TestLora = { r, alpha: 3, seed: out + input, modules: { m: [out, input] }, ...(number && { number }) };
   await using folder = await TemporaryFolder.create();
   await using adapter = await openPeft(await writeLora(join(folder.path, "a"), lora));
@@ -39,14 +39,14 @@ async function deltaOf({ out, in: input, r, conv1d = false, staging = defaultSta
     ...loraConfig(adapter),
     fanInFanOut: conv1d,
   });
+  using run = new Run(gpu, staging);
   const before = gpu.memory.liveBytes;
   const deltas = await LowRankDeltas.create(gpu, storedLayers(adapter, plan.layers), staging);
   const layer = await deltas.layer(0, 2);
   const pitch = padded4(cols);
   const target = gpu.memory.allocate("target", rows * pitch * 4);
-  const stream = new Stream(gpu);
-  layer.form(stream, { firstRow: 0, rows, pitch, target });
-  stream.submit();
+  layer.form(run, { firstRow: 0, rows, pitch, target });
+  await run.submit();
   const all = new Float32Array((await read(gpu, target)).buffer);
   layer.release();
   deltas.release();

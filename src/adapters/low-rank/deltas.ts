@@ -1,19 +1,14 @@
-import type { Gpu } from "../../gpu/gpu.ts";
-import type { GpuBuffer } from "../../gpu/memory.ts";
-import type { Kernel } from "../../gpu/pipelines.ts";
-import type { Stream } from "../../gpu/stream.ts";
-import { upload, uploaded } from "../../gpu/transfer.ts";
+import type { Device, DeviceBuffer } from "../../device/device.ts";
+import { type DeltaBasis, type DeltaBlock, type DeltaOperands, padded4 } from "../../device/families/delta.ts";
+import type { Staging } from "../../device/staging.ts";
+import { uploaded } from "../../device/transfer.ts";
 import { Run } from "../../tensor/run.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import { deltaKernel } from "../../kernels/delta.ts";
-import { defaultStaging, type Staging } from "../../kernels/staging.ts";
-import type { DeltaBlock, DeltaSample } from "../bilinear/delta-block.ts";
-import { type BasisOnGpu, deltaDispatches, type DeltaOperands, padded4 } from "../bilinear/delta-dispatch.ts";
 import type { DeltasOnGpu, DeltaSource, LayerDelta } from "../plan.ts";
 import { recordZero } from "../../tensor/fill.ts";
 import type { FactorRows, LowRankLayer, LowRankShape } from "./layer.ts";
+import type { DeltaSample } from "../bilinear/delta-sample.ts";
 import { lowRankReference } from "./reference.ts";
-import { productTile, type Tile } from "../../kernels/product.ts";
 
 /** What the kernel reads of a matrix's row at once. */
 const ROW_ALIGNMENT = 16;
@@ -45,53 +40,50 @@ export function lowRankDeltas(layers: readonly LowRankLayer[]): LowRankSource {
  * one (the paper's pairing). Multiplying by one is exact, so the sums are those of a plain product.
  */
 export class LowRankDeltas implements DeltasOnGpu {
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #layers: readonly LowRankShape[];
   readonly #factors: readonly LowRankLayer[] | FactorsOnGpu;
-  readonly #kernel: Kernel;
   readonly #staging: Staging;
-  readonly #tile: Tile;
 
   private constructor(
-    gpu: Gpu,
+    gpu: Device,
     layers: readonly LowRankShape[],
     factors: readonly LowRankLayer[] | FactorsOnGpu,
-    kernel: Kernel,
     staging: Staging,
   ) {
     this.#gpu = gpu;
     this.#layers = layers;
     this.#factors = factors;
-    this.#kernel = kernel;
     this.#staging = staging;
-    this.#tile = productTile(staging);
   }
 
   /** Compiles the kernel. */
   static async create(
-    gpu: Gpu,
+    gpu: Device,
     layers: readonly LowRankLayer[],
-    staging: Staging = defaultStaging(gpu),
+    staging: Staging = gpu.staging,
   ): Promise<LowRankDeltas> {
-    return new LowRankDeltas(gpu, layers, layers, await compiled(gpu, staging), staging);
+    await compile(gpu, staging);
+    return new LowRankDeltas(gpu, layers, layers, staging);
   }
 
   /** The same with factors from the GPU, which are released with what is made here. */
   static async derived(
-    gpu: Gpu,
+    gpu: Device,
     layers: readonly LowRankShape[],
     factors: FactorsOnGpu,
-    staging: Staging = defaultStaging(gpu),
+    staging: Staging = gpu.staging,
   ): Promise<LowRankDeltas> {
-    return new LowRankDeltas(gpu, layers, factors, await compiled(gpu, staging), staging);
+    await compile(gpu, staging);
+    return new LowRankDeltas(gpu, layers, factors, staging);
   }
 
   async layer(index: number, factor: number): Promise<LayerDelta<DeltaBlock>> {
     const layer = layerAt(this.#layers, index);
     const { rank, conv1d, out, in: input, scale } = layer;
-    const held: GpuBuffer[] = [];
+    const held: DeviceBuffer[] = [];
     const release = () => held.forEach((buffer) => this.#gpu.memory.release(buffer));
-    const keep = (buffer: GpuBuffer): GpuBuffer => {
+    const keep = (buffer: DeviceBuffer): DeviceBuffer => {
       held.push(buffer);
       return buffer;
     };
@@ -99,6 +91,7 @@ export class LowRankDeltas implements DeltasOnGpu {
       const ones = (label: string, count: number, length: number) =>
         keep(uploaded(this.#gpu, label, new Float32Array(length).fill(1, 0, count)));
       const operands: DeltaOperands = {
+        pairing: "paper",
         ...(await this.#place(index, keep)),
         lambda: ones("λ", rank, padded(rank)),
         gamma: ones("γ", input, padded4(input)),
@@ -110,7 +103,7 @@ export class LowRankDeltas implements DeltasOnGpu {
         scale: scale * factor,
       };
       return {
-        form: (stream, block) => this.#form(stream, operands, block),
+        form: (run, block) => run.compute("delta", { ...operands, block }),
         release,
       };
     } catch (thrown) {
@@ -124,13 +117,7 @@ export class LowRankDeltas implements DeltasOnGpu {
     if ("form" in this.#factors) this.#factors.release();
   }
 
-  #form(stream: Stream, operands: DeltaOperands, block: DeltaBlock): void {
-    for (const { parameters, buffers, workgroups } of deltaDispatches(this.#gpu, this.#tile, operands, block)) {
-      stream.dispatch(this.#kernel, parameters, buffers, workgroups);
-    }
-  }
-
-  async #place(index: number, keep: (buffer: GpuBuffer) => GpuBuffer): Promise<{ a: BasisOnGpu; b: BasisOnGpu }> {
+  async #place(index: number, keep: (buffer: DeviceBuffer) => DeviceBuffer): Promise<{ a: DeltaBasis; b: DeltaBasis }> {
     const factors = this.#factors;
     if (!("form" in factors)) {
       const layer = layerAt(factors, index);
@@ -151,7 +138,7 @@ export class LowRankDeltas implements DeltasOnGpu {
   }
 
   /** Uploads a factor, widened to f32, with padded rows. */
-  async #matrix(factor: FactorRows, keep: (buffer: GpuBuffer) => GpuBuffer): Promise<BasisOnGpu> {
+  async #matrix(factor: FactorRows, keep: (buffer: DeviceBuffer) => DeviceBuffer): Promise<DeltaBasis> {
     const { name, rows, cols } = factor;
     const stride = padded(cols);
     const rowBytes = stride * 4;
@@ -162,18 +149,18 @@ export class LowRankDeltas implements DeltasOnGpu {
       const values = await factor.read(row, count);
       const spread = new Float32Array(count * stride);
       for (let i = 0; i < count; i++) spread.set(values.subarray(i * cols, (i + 1) * cols), i * stride);
-      upload(this.#gpu, buffer, spread, row * rowBytes);
+      this.#gpu.write(buffer, spread, row * rowBytes);
     }
-    return { buffer, stride, rowBytes, value: 1, philox: undefined };
+    return { buffer, storage: "f32", stride, value: 1, philox: undefined };
   }
 }
 
-function onGpu({ buffer, pitch }: Tensor): BasisOnGpu {
-  return { buffer, stride: pitch, rowBytes: pitch * 4, value: 1, philox: undefined };
+function onGpu({ buffer, pitch }: Tensor): DeltaBasis {
+  return { buffer, storage: "f32", stride: pitch, value: 1, philox: undefined };
 }
 
-function compiled(gpu: Gpu, staging: Staging): Promise<Kernel> {
-  return gpu.pipelines.get(deltaKernel({ a: "f32", b: "f32", pairing: "paper", staging }));
+function compile(gpu: Device, staging: Staging): Promise<void> {
+  return gpu.prepare("delta", { a: "f32", b: "f32", pairing: "paper" }, staging);
 }
 
 function layerAt<L extends LowRankShape>(layers: readonly L[], index: number): L {

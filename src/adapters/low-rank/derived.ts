@@ -1,10 +1,9 @@
-import type { Gpu } from "../../gpu/gpu.ts";
+import type { Device, DeviceBuffer } from "../../device/device.ts";
 import { recordZero } from "../../tensor/fill.ts";
 import type { Run } from "../../tensor/run.ts";
 import { recordGemm } from "../../tensor/gemm.ts";
 import { sliceRows, type Tensor } from "../../tensor/tensor.ts";
 import type { Linears } from "../../models/linears.ts";
-import type { GpuBuffer } from "../../gpu/memory.ts";
 import type { Part } from "../training/parts.ts";
 import { LowRankLinears, type LowRankMode, type TrainedFactors } from "./linears.ts";
 import { allocateStacks, factorsOf, type FactorShape, type FactorStack } from "./stacks.ts";
@@ -35,7 +34,7 @@ export class DerivedFactors {
   readonly aGradient: readonly FactorStack[];
   /** Bᵀ by shape in `prepare`, ∂loss/∂Bᵀ in `finish`: in between nobody needs it. */
   readonly bt: readonly FactorStack[];
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #modules: readonly DerivedModule[];
   readonly #b: readonly FactorStack[];
   readonly #bGradient: readonly FactorStack[];
@@ -43,7 +42,7 @@ export class DerivedFactors {
   readonly #factors: readonly { readonly a: Pair; readonly b: Pair; readonly bt: Tensor }[];
 
   /** @throws RandloraError `memory` */
-  constructor(gpu: Gpu, modules: readonly DerivedModule[]) {
+  constructor(gpu: Device, modules: readonly DerivedModule[]) {
     const stacks = (label: string, shape: (module: DerivedModule) => FactorShape) =>
       allocateStacks(gpu, label, modules.map(shape));
     this.#gpu = gpu;
@@ -99,7 +98,7 @@ export class DerivedFactors {
   }
 
   /** The decoder's projections with the factors beside their modules. */
-  linears(matrices: ReadonlyMap<GpuBuffer, readonly Part[]>, mode: LowRankMode): Linears {
+  linears(matrices: ReadonlyMap<DeviceBuffer, readonly Part[]>, mode: LowRankMode): Linears {
     const factors = new Map<string, TrainedFactors>();
     for (const [index, { a, b }] of this.#factors.entries()) {
       const { module = "", scale = NaN } = this.#modules[index] ?? {};

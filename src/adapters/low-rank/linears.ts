@@ -1,4 +1,4 @@
-import type { GpuBuffer } from "../../gpu/memory.ts";
+import type { DeviceBuffer } from "../../device/device.ts";
 import { type Linears, PLAIN_LINEARS, type Projection } from "../../models/linears.ts";
 import { addLinear } from "../../tensor/add-linear.ts";
 import { OPS } from "../../tensor/ops/index.ts";
@@ -30,13 +30,13 @@ export interface LowRankMode {
  * another method has its part in x Wᵀ (`base`), the factors' is added to what that computes.
  */
 export class LowRankLinears implements Linears {
-  readonly #matrices: ReadonlyMap<GpuBuffer, readonly Part[]>;
+  readonly #matrices: ReadonlyMap<DeviceBuffer, readonly Part[]>;
   readonly #factors: ReadonlyMap<string, TrainedFactors>;
   readonly #mode: LowRankMode;
   readonly #base: Linears | undefined;
 
   constructor(
-    matrices: ReadonlyMap<GpuBuffer, readonly Part[]>,
+    matrices: ReadonlyMap<DeviceBuffer, readonly Part[]>,
     factors: ReadonlyMap<string, TrainedFactors>,
     mode: LowRankMode,
     base?: Linears,

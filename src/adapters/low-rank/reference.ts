@@ -1,4 +1,4 @@
-import type { DeltaSample } from "../bilinear/delta-block.ts";
+import type { DeltaSample } from "../bilinear/delta-sample.ts";
 import type { LowRankLayer } from "./layer.ts";
 
 /** factor · scale · B·A (out, in) in f64 by the plain sum over the rank, at a sample of its elements, row-major. */

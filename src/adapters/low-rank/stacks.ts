@@ -1,4 +1,4 @@
-import type { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
 import { pitchOf, type Tensor } from "../../tensor/tensor.ts";
 
 /** The sizes of a factor. */
@@ -28,7 +28,7 @@ export function groupFactors(shapes: readonly FactorShape[]): (FactorShape & { r
 }
 
 /** Allocates stacks for factors of these shapes; their content is undefined. @throws RandloraError `memory` */
-export function allocateStacks(gpu: Gpu, label: string, shapes: readonly FactorShape[]): FactorStack[] {
+export function allocateStacks(gpu: Device, label: string, shapes: readonly FactorShape[]): FactorStack[] {
   return groupFactors(shapes).map(({ rows, cols, modules }) => {
     const width = rows * pitchOf(cols, "F32");
     const buffer = gpu.memory.allocate(`${label} (${rows}, ${cols})`, modules.length * width * 4);

@@ -1,5 +1,5 @@
-import type { Gpu } from "../../gpu/gpu.ts";
-import { uploaded } from "../../gpu/transfer.ts";
+import type { Device } from "../../device/device.ts";
+import { uploaded } from "../../device/transfer.ts";
 import { recordGemm } from "../../tensor/gemm.ts";
 import type { Run } from "../../tensor/run.ts";
 import { pitchOf, type Tensor, tensorIn } from "../../tensor/tensor.ts";
@@ -9,11 +9,11 @@ import { pitchOf, type Tensor, tensorIn } from "../../tensor/tensor.ts";
  * takes whatever the GPU cannot bind at once in blocks.
  */
 export class Transposition {
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #identity: Tensor;
 
   /** @param width the largest number of columns of the narrow matrices. @throws RandloraError `memory` */
-  constructor(gpu: Gpu, width: number) {
+  constructor(gpu: Device, width: number) {
     const pitch = pitchOf(width, "F32");
     const values = new Float32Array(width * pitch);
     for (let k = 0; k < width; k++) values[k * pitch + k] = 1;

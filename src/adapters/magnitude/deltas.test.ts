@@ -1,15 +1,14 @@
+import type { DeviceBuffer } from "../../device/device.ts";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Gpu } from "../../gpu/gpu.ts";
-import type { GpuBuffer } from "../../gpu/memory.ts";
-import { Stream } from "../../gpu/stream.ts";
-import { read, upload, uploaded } from "../../gpu/transfer.ts";
-import type { KernelDtype } from "../../kernels/dtype.ts";
-import { defaultStaging, type Staging } from "../../kernels/staging.ts";
+import { Run } from "../../tensor/run.ts";
+import { read, uploaded } from "../../device/transfer.ts";
+import type { KernelDtype } from "../../device/dtype.ts";
+import type { Staging } from "../../device/staging.ts";
 import { dtypeBytes } from "../../safetensors/dtype.ts";
 import { roundFromF64, widenToF64 } from "../../safetensors/numbers.ts";
 import { repitched } from "../../tensor/repitch.ts";
-import { BLOCK_ROWS } from "../bilinear/delta-block.ts";
-import { padded4 } from "../bilinear/delta-dispatch.ts";
+import { BLOCK_ROWS, padded4 } from "../../device/families/delta.ts";
 import { lowRankDeltas, LowRankDeltas } from "../low-rank/deltas.ts";
 import type { LowRankLayer } from "../low-rank/layer.ts";
 import type { StoredWeight } from "../plan.ts";
@@ -74,7 +73,7 @@ function wanted(
 }
 
 async function check(trial: Case): Promise<void> {
-  const { out, in: input, conv1d = false, dtype = "F32", staging = defaultStaging(gpu), accumulate = false } = trial;
+  const { out, in: input, conv1d = false, dtype = "F32", staging = gpu.staging, accumulate = false } = trial;
   const [rows, cols] = conv1d ? [input, out] : [out, input];
   const [a, b] = [numbers(RANK * input), numbers(out * RANK, 0.2)];
   const m = numbers(out, 4).map((value) => 1 + Math.abs(value));
@@ -141,8 +140,8 @@ async function check(trial: Case): Promise<void> {
         cols * each,
         pitch * each,
       );
-    const buffers: GpuBuffer[] = [];
-    const keep = (buffer: GpuBuffer) => {
+    const buffers: DeviceBuffer[] = [];
+    const keep = (buffer: DeviceBuffer) => {
       buffers.push(buffer);
       return buffer;
     };
@@ -153,14 +152,14 @@ async function check(trial: Case): Promise<void> {
     // What nobody has written is full of NaN.
     const stale = (label: string) => {
       const buffer = keep(gpu.memory.allocate(label, count * pitch * 4));
-      upload(gpu, buffer, new Float32Array(count * pitch).fill(NaN));
+      gpu.write(buffer, new Float32Array(count * pitch).fill(NaN));
       return buffer;
     };
     const target = accumulate ? keep(uploaded(gpu, "target", part(new Uint8Array(held.buffer), 4))) : stale("target");
     const block = { firstRow, rows: count, cols, pitch, target, accumulate, scratch: () => stale("scratch") };
-    const stream = new Stream(gpu);
-    onGpu.form(stream, { ...block, weight: place("W", w.bytes), onto: place("onto", onto.bytes) });
-    stream.submit();
+    using run = new Run(gpu, staging);
+    onGpu.form(run, { ...block, weight: place("W", w.bytes), onto: place("onto", onto.bytes) });
+    await run.submit();
     const all = new Float32Array((await read(gpu, target)).buffer);
     for (let row = 0; row < count; row++) {
       for (let col = 0; col < cols; col++) {

@@ -1,18 +1,13 @@
-import type { Gpu } from "../../gpu/gpu.ts";
-import type { GpuBuffer } from "../../gpu/memory.ts";
-import type { Kernel } from "../../gpu/pipelines.ts";
-import { Stream } from "../../gpu/stream.ts";
-import { upload, uploaded } from "../../gpu/transfer.ts";
-import type { KernelDtype } from "../../kernels/dtype.ts";
-import { MAGNITUDE_KERNEL, rescaleKernel } from "../../kernels/magnitude.ts";
-import { columnSquaresKernel, rowSquaresKernel } from "../../kernels/weight-squares.ts";
-import { defaultStaging, type Staging } from "../../kernels/staging.ts";
+import type { Device, DeviceBuffer } from "../../device/device.ts";
+import { uploaded } from "../../device/transfer.ts";
+import type { Staging } from "../../device/staging.ts";
 import { dtypeBytes } from "../../safetensors/dtype.ts";
+import { Run } from "../../tensor/run.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import type { WeightRows } from "../../device/families/finish.ts";
 import { repitched } from "../../tensor/repitch.ts";
-import { BLOCK_ROWS } from "../bilinear/delta-block.ts";
-import { padded4 } from "../bilinear/delta-dispatch.ts";
+import { BLOCK_ROWS, padded4 } from "../../device/families/delta.ts";
 import type { DeltasOnGpu, DeltaSource, LayerDelta, StoredWeight, WeightBlock } from "../plan.ts";
-import { columnSquares, type Dispatch, magnitudes, rescaling, rowSquares } from "./dispatches.ts";
 import { magnitudeReference } from "./reference.ts";
 
 /** A layer whose rows are rescaled. */
@@ -49,38 +44,36 @@ interface Rescaled {
   readonly inner: LayerDelta;
   readonly out: number;
   readonly conv1d: boolean;
-  readonly kernels: Kernels;
-  readonly m: GpuBuffer;
+  readonly m: DeviceBuffer;
   /** Σ (W + ΔW)² of the rows whose norms are known. */
-  readonly sums: GpuBuffer;
+  readonly sums: DeviceBuffer;
   /** c of those rows. */
-  readonly factors: GpuBuffer;
+  readonly factors: DeviceBuffer;
 }
-
-type Kernels = ReadonlyMap<string, Kernel>;
 
 /** The same on the GPU. */
 export class MagnitudeDeltas implements DeltasOnGpu {
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #inner: DeltasOnGpu;
   readonly #layers: readonly MagnitudeLayer[];
   readonly #staging: Staging;
-  readonly #nothing: GpuBuffer;
 
-  constructor(gpu: Gpu, inner: DeltasOnGpu, layers: readonly MagnitudeLayer[], staging: Staging = defaultStaging(gpu)) {
+  constructor(gpu: Device, inner: DeltasOnGpu, layers: readonly MagnitudeLayer[], staging: Staging = gpu.staging) {
     this.#gpu = gpu;
     this.#inner = inner;
     this.#layers = layers;
     this.#staging = staging;
-    this.#nothing = gpu.memory.allocate("nothing", 16);
   }
 
   async layer(index: number, factor: number, weight: StoredWeight): Promise<LayerDelta> {
     const { out, conv1d, magnitude } = layerAt(this.#layers, index);
-    const [numbers, kernels] = await Promise.all([magnitude(), this.#compile(weight.dtype)]);
+    const [numbers] = await Promise.all([
+      magnitude(),
+      this.#gpu.prepare("magnitudes", { dtype: weight.dtype }, this.#staging),
+    ]);
     const inner = await this.#inner.layer(index, factor, weight);
-    const held: GpuBuffer[] = [];
-    const keep = (buffer: GpuBuffer): GpuBuffer => {
+    const held: DeviceBuffer[] = [];
+    const keep = (buffer: DeviceBuffer): DeviceBuffer => {
       held.push(buffer);
       return buffer;
     };
@@ -91,9 +84,9 @@ export class MagnitudeDeltas implements DeltasOnGpu {
     try {
       const vector = (label: string) => keep(this.#gpu.memory.allocate(label, padded4(out) * 4));
       const m = keep(uploaded(this.#gpu, "magnitude", numbers));
-      const layer = { inner, out, conv1d, kernels, m, sums: vector("squares"), factors: vector("factors") };
+      const layer = { inner, out, conv1d, m, sums: vector("squares"), factors: vector("factors") };
       if (conv1d) await this.#columnFactors(layer, weight);
-      return { form: (stream, block) => this.#form(stream, layer, block), release };
+      return { form: (run, block) => this.#form(run, layer, block), release };
     } catch (thrown) {
       release();
       throw thrown;
@@ -102,48 +95,34 @@ export class MagnitudeDeltas implements DeltasOnGpu {
 
   release(): void {
     this.#inner.release();
-    this.#gpu.memory.release(this.#nothing);
-  }
-
-  /** The kernels for a weight of this dtype. */
-  async #compile(dtype: KernelDtype): Promise<Kernels> {
-    const sources = [
-      rowSquaresKernel(this.#staging, dtype),
-      columnSquaresKernel(dtype),
-      rescaleKernel(dtype),
-      MAGNITUDE_KERNEL,
-    ];
-    const compiled = await Promise.all(sources.map((source) => this.#gpu.pipelines.get(source)));
-    return new Map(compiled.map((kernel) => [kernel.key, kernel]));
   }
 
   /** Records c · (W + ΔW) − W of a block, added to what the block holds or assigned. */
-  #form(stream: Stream, layer: Rescaled, block: WeightBlock): void {
+  #form(run: Run, layer: Rescaled, block: WeightBlock): void {
     const { inner, conv1d, factors } = layer;
     const { firstRow, rows, cols, pitch, target, weight, onto, accumulate = false } = block;
     // The norm asks for this adapter's ΔW alone.
     const alone = accumulate ? block.scratch() : target;
-    inner.form(stream, { ...block, target: alone, accumulate: false });
-    const nothing = this.#nothing;
-    if (!conv1d) {
-      const rowsOfW = { binding: weight.buffer, at: 0, pitch, dtype: weight.dtype };
-      const delta = { binding: alone, at: 0, pitch };
-      const sums = { binding: layer.sums, at: firstRow };
-      dispatch(stream, layer, rowSquares(this.#staging, { rows, cols, weight: rowsOfW, delta, sums, nothing }));
-      this.#factors(stream, layer, firstRow, rows);
-    }
-    const of = {
-      rows,
-      cols,
+    inner.form(run, { ...block, target: alone, accumulate: false });
+    const matrix = ({ buffer, dtype }: WeightRows): Tensor => ({
+      shape: [rows, cols],
+      dtype,
+      buffer,
+      offset: 0,
       pitch,
-      weight: onto,
-      delta: accumulate ? alone : undefined,
-      factors: { binding: factors, at: conv1d ? 0 : firstRow },
+    });
+    const delta = matrix({ buffer: alone, dtype: "F32" });
+    if (!conv1d) {
+      run.compute("rowSquares", { weight: matrix(weight), delta, sums: vectorOf(layer.sums, firstRow, rows) });
+      recordFactors(run, layer, firstRow, rows);
+    }
+    run.compute("rescale", {
+      weight: matrix(onto),
+      delta: accumulate ? delta : undefined,
+      factors: conv1d ? vectorOf(factors, 0, cols) : vectorOf(factors, firstRow, rows),
       columns: conv1d,
-      target,
-      nothing,
-    };
-    dispatch(stream, layer, rescaling(this.#gpu, of));
+      target: matrix({ buffer: target, dtype: "F32" }),
+    });
   }
 
   /** Where W is stored (in, out) a norm runs across all of its rows: they are read once before anything is merged. */
@@ -158,21 +137,19 @@ export class MagnitudeDeltas implements DeltasOnGpu {
     try {
       for (let firstRow = 0; firstRow < rows; firstRow += step) {
         const count = Math.min(step, rows - firstRow);
-        upload(this.#gpu, w, repitched(await weight.read(firstRow, count), count, cols * size, pitch * size));
-        const stream = new Stream(this.#gpu);
+        this.#gpu.write(w, repitched(await weight.read(firstRow, count), count, cols * size, pitch * size));
+        using run = new Run(this.#gpu, this.#staging);
         const known = { weight: { buffer: w, dtype }, onto: { buffer: w, dtype }, scratch: () => delta };
-        layer.inner.form(stream, { firstRow, rows: count, cols, pitch, target: delta, ...known });
-        const squares = {
-          rows: count,
-          cols,
-          weight: { binding: w, at: 0, pitch, dtype },
-          delta: { binding: delta, at: 0, pitch },
-          sums: { binding: layer.sums, at: 0 },
-          nothing: this.#nothing,
-        };
-        dispatch(stream, layer, columnSquares(squares, firstRow > 0));
-        if (firstRow + count === rows) this.#factors(stream, layer, 0, cols);
-        stream.submit();
+        layer.inner.form(run, { firstRow, rows: count, cols, pitch, target: delta, ...known });
+        const shape = [count, cols] as const;
+        run.compute("columnSquares", {
+          weight: { shape, dtype, buffer: w, offset: 0, pitch },
+          delta: { shape, dtype: "F32", buffer: delta, offset: 0, pitch },
+          sums: vectorOf(layer.sums, 0, cols),
+          accumulate: firstRow > 0,
+        });
+        if (firstRow + count === rows) recordFactors(run, layer, 0, cols);
+        await run.submit();
         // The queue keeps what is uploaded until it is used.
         await this.#gpu.idle();
       }
@@ -180,19 +157,16 @@ export class MagnitudeDeltas implements DeltasOnGpu {
       for (const buffer of [w, delta]) memory.release(buffer);
     }
   }
-
-  /** c = m / √sums. */
-  #factors(stream: Stream, layer: Rescaled, at: number, count: number): void {
-    const { m, sums, factors } = layer;
-    const vector = (binding: GpuBuffer) => ({ binding, at });
-    dispatch(stream, layer, magnitudes("factor", count, vector(sums), vector(m), vector(factors)));
-  }
 }
 
-function dispatch(stream: Stream, { kernels }: Rescaled, { source, parameters, buffers, workgroups }: Dispatch): void {
-  const kernel = kernels.get(source.key);
-  if (kernel === undefined) throw new Error(`${source.key} is not compiled`);
-  stream.dispatch(kernel, parameters, buffers, workgroups);
+/** c = m / √sums. */
+function recordFactors(run: Run, { m, sums, factors }: Rescaled, at: number, count: number): void {
+  const [of, from, to] = [sums, m, factors].map((buffer) => vectorOf(buffer, at, count)) as [Tensor, Tensor, Tensor];
+  run.compute("magnitudes", { kind: "factor", sums: of, from, to, dtype: "F32" });
+}
+
+function vectorOf(buffer: DeviceBuffer, offset: number, count: number): Tensor {
+  return { shape: [1, count], dtype: "F32", buffer, offset, pitch: padded4(count) };
 }
 
 function layerAt(layers: readonly MagnitudeLayer[], index: number): MagnitudeLayer {

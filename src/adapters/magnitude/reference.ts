@@ -1,6 +1,6 @@
 import { dtypeBytes } from "../../safetensors/dtype.ts";
 import { widenToF64 } from "../../safetensors/numbers.ts";
-import type { DeltaSample } from "../bilinear/delta-block.ts";
+import type { DeltaSample } from "../bilinear/delta-sample.ts";
 import type { SampledWeight, StoredWeight } from "../plan.ts";
 
 /** A rescaled layer, in f64. */

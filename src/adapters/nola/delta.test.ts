@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../../gpu/gpu.ts";
-import { Stream } from "../../gpu/stream.ts";
-import { read } from "../../gpu/transfer.ts";
-import { defaultStaging, type Staging } from "../../kernels/staging.ts";
+import { Run } from "../../tensor/run.ts";
+import { read } from "../../device/transfer.ts";
+import type { Staging } from "../../device/staging.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
-import { padded4 } from "../bilinear/delta-dispatch.ts";
+import { padded4 } from "../../device/families/delta.ts";
 import { openPeft } from "../peft.ts";
 import { baseOf, f32 } from "../testing/adapters.ts";
 import { nolaDelta, type TestNola, writeNola } from "../testing/nola.ts";
@@ -36,16 +36,16 @@ test.each<[Pick<TestNola, "r" | "bases">, Staging["kind"], conv1d: boolean]>([
   });
   const plan = planNola(adapter, baseOf(Object.fromEntries(shapes), {}));
   const before = gpu.memory.liveBytes;
-  const staging = kind === "workgroup" ? ({ kind } as const) : defaultStaging(gpu);
+  const staging = kind === "workgroup" ? ({ kind } as const) : gpu.staging;
   const deltas = await uploadNola(gpu, plan, staging);
   for (const [index, [module, [out, input]]] of Object.entries(MODULES).entries()) {
     const layer = await deltas.layer(index, 2);
     const [rows, cols] = conv1d ? [input, out] : [out, input];
     const pitch = padded4(cols);
     const target = gpu.memory.allocate("target", rows * pitch * 4);
-    const stream = new Stream(gpu);
-    layer.form(stream, { firstRow: 0, rows, pitch, target });
-    stream.submit();
+    using run = new Run(gpu, staging);
+    layer.form(run, { firstRow: 0, rows, pitch, target });
+    await run.submit();
     const all = new Float32Array((await read(gpu, target)).buffer);
     layer.release();
     gpu.memory.release(target);
@@ -72,9 +72,9 @@ test("a thousand bases leave room below what a verification allows", async () =>
   const deltas = await uploadNola(gpu, plan);
   const layer = await deltas.layer(0, 1);
   const target = gpu.memory.allocate("target", 64 * 48 * 4);
-  const stream = new Stream(gpu);
-  layer.form(stream, { firstRow: 0, rows: 64, pitch: 48, target });
-  stream.submit();
+  using run = new Run(gpu);
+  layer.form(run, { firstRow: 0, rows: 64, pitch: 48, target });
+  await run.submit();
   const ours = new Float32Array((await read(gpu, target)).buffer);
   const want = await nolaDeltas(plan).reference(0, 1, { rows: every(64), cols: every(48) });
   const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);

@@ -1,12 +1,11 @@
-import type { Gpu } from "../../gpu/gpu.ts";
-import type { GpuBuffer } from "../../gpu/memory.ts";
-import { upload, uploaded } from "../../gpu/transfer.ts";
-import { ELEMENTWISE } from "../../kernels/elementwise.ts";
-import { defaultStaging, type Staging } from "../../kernels/staging.ts";
+import type { Device, DeviceBuffer } from "../../device/device.ts";
+import { uploaded } from "../../device/transfer.ts";
+import { ELEMENTWISE } from "../../device/families/elementwise.ts";
+import type { Staging } from "../../device/staging.ts";
 import { recordElementwise } from "../../tensor/elementwise.ts";
 import { Run } from "../../tensor/run.ts";
 import { pitchOf, type Tensor, tensorIn } from "../../tensor/tensor.ts";
-import type { DeltaSample } from "../bilinear/delta-block.ts";
+import type { DeltaSample } from "../bilinear/delta-sample.ts";
 import { type FactorsOnGpu, LowRankDeltas, type LowRankSource } from "../low-rank/deltas.ts";
 import { allocateStacks, factorsOf, type FactorStack } from "../low-rank/stacks.ts";
 import { Transposition } from "../low-rank/transpose.ts";
@@ -42,23 +41,19 @@ export function nolaDeltas(plan: NolaPlan): LowRankSource {
 }
 
 /** Forms every factor. @throws RandloraError `numeric`, `file`, `memory` */
-export async function uploadNola(
-  gpu: Gpu,
-  plan: NolaPlan,
-  staging: Staging = defaultStaging(gpu),
-): Promise<LowRankDeltas> {
+export async function uploadNola(gpu: Device, plan: NolaPlan, staging: Staging = gpu.staging): Promise<LowRankDeltas> {
   const { layers, scale } = plan;
   const rank = plan.draws.rank;
   const shapes = layers.map(({ out, in: input, conv1d }) => ({ out, in: input, conv1d, rank, scale }));
   return await LowRankDeltas.derived(gpu, shapes, await formFactors(gpu, plan, staging), staging);
 }
 
-async function formFactors(gpu: Gpu, plan: NolaPlan, staging: Staging): Promise<FactorsOnGpu> {
+async function formFactors(gpu: Device, plan: NolaPlan, staging: Staging): Promise<FactorsOnGpu> {
   const { layers, draws } = plan;
   const { rank } = draws;
-  const held: GpuBuffer[] = [];
-  const brief: GpuBuffer[] = [];
-  const stacksOf = (label: string, lengths: readonly number[], to: GpuBuffer[]) => {
+  const held: DeviceBuffer[] = [];
+  const brief: DeviceBuffer[] = [];
+  const stacksOf = (label: string, lengths: readonly number[], to: DeviceBuffer[]) => {
     const stacks = allocateStacks(
       gpu,
       label,
@@ -110,7 +105,7 @@ async function formFactors(gpu: Gpu, plan: NolaPlan, staging: Staging): Promise<
 
 /** Writes factors (rows, cols) without gaps into their places. */
 export function writeFactors(
-  gpu: Gpu,
+  gpu: Device,
   stacks: readonly FactorStack[],
   valuesOf: (module: number) => Float32Array<ArrayBuffer>,
 ): void {
@@ -120,12 +115,12 @@ export function writeFactors(
       const values = valuesOf(module);
       const padded = new Float32Array(rows * pitch);
       for (let row = 0; row < rows; row++) padded.set(values.subarray(row * cols, (row + 1) * cols), row * pitch);
-      upload(gpu, tensor.buffer, padded, at * tensor.pitch * 4);
+      gpu.write(tensor.buffer, padded, at * tensor.pitch * 4);
     }
   }
 }
 
-function placedFactors(gpu: Gpu, a: readonly FactorStack[], bt: readonly FactorStack[], rank: number): FactorsOnGpu {
+function placedFactors(gpu: Device, a: readonly FactorStack[], bt: readonly FactorStack[], rank: number): FactorsOnGpu {
   const transposition = new Transposition(gpu, rank);
   const [factorsA, factorsBt] = [factorsOf(a), factorsOf(bt)];
   return {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../../gpu/gpu.ts";
-import { defaultStaging, type Staging } from "../../kernels/staging.ts";
+import type { Staging } from "../../device/staging.ts";
 import { philoxElement, philoxStream } from "../../random/philox.ts";
 import { Run } from "../../tensor/run.ts";
 import { error, numbers, placed, taken } from "../testing/bases.ts";
@@ -34,7 +34,7 @@ test.each<Case>([
   // More bases than a dispatch has workgroups along an axis.
   { rank: 1, bases: 66_000, lengths: [4, 3] },
 ])("sums of shared random factors, and the gradients of their coefficients: %j", async (one) => {
-  const { rank, bases, lengths, panelBytes, staging = defaultStaging(gpu) } = one;
+  const { rank, bases, lengths, panelBytes, staging = gpu.staging } = one;
   const before = gpu.memory.liveBytes;
   const most = Math.max(...lengths) + 3;
   const draws = { key: KEY, bases, rank, maxIn: 1, maxOut: most, initSeed: 0 };

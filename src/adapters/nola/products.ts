@@ -1,6 +1,4 @@
-import type { Gpu } from "../../gpu/gpu.ts";
-import type { GpuBuffer } from "../../gpu/memory.ts";
-import { UNPACK_COLS, unpackKernel, unpackParameters } from "../../kernels/unpack.ts";
+import type { Device, DeviceBuffer } from "../../device/device.ts";
 import { recordGemm } from "../../tensor/gemm.ts";
 import type { Run } from "../../tensor/run.ts";
 import { pitchOf, sliceCols, type Tensor } from "../../tensor/tensor.ts";
@@ -45,25 +43,25 @@ interface Panel {
  * What they share makes Σ cᵢUᵢ a product of matrices, and so is the gradient by c.
  */
 export class NolaBases {
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #draws: NolaDraws;
   readonly #stream: number;
   readonly #most: number;
   readonly #panelRows: number;
   readonly #panelCols: number;
-  readonly #panel: GpuBuffer;
+  readonly #panel: DeviceBuffer;
 
   /**
    * @param panelBytes of a block; a test says less
    * @throws RandloraError `memory`
    */
-  constructor(gpu: Gpu, draws: NolaDraws, side: "a" | "b", panelBytes = PANEL_BYTES) {
+  constructor(gpu: Device, draws: NolaDraws, side: "a" | "b", panelBytes = PANEL_BYTES) {
     this.#gpu = gpu;
     this.#draws = draws;
     this.#stream = side === "a" ? U_STREAM : V_STREAM;
     this.#most = side === "a" ? draws.maxIn : draws.maxOut;
     // One row a workgroup; rows of F32 coefficients are sliced at whole vectors.
-    this.#panelRows = Math.min(draws.bases, Math.floor(gpu.limits.maxComputeWorkgroupsPerDimension / 8) * 8);
+    this.#panelRows = Math.min(draws.bases, Math.floor(gpu.limits.maxRows / 8) * 8);
     const fitting = Math.floor(panelBytes / (2 * this.#panelRows) / 8) * 8;
     this.#panelCols = Math.min(pitchOf(this.#most, "BF16"), Math.max(8, fitting));
     this.#panel = gpu.memory.allocate("random factors", this.#panelRows * this.#panelCols * 2);
@@ -131,24 +129,17 @@ export class NolaBases {
         const pitch = pitchOf(cols, "BF16");
         for (let from = 0; from < bases; from += this.#panelRows) {
           const count = Math.min(this.#panelRows, bases - from);
-          const begin = row * this.#most + first;
-          run.dispatch(
-            unpackKernel("philox", "units"),
-            unpackParameters({
-              rows: count,
-              cols,
-              firstRow: from,
-              firstCol: begin,
-              stride: rank * this.#most,
-              targetPitch: pitch,
-              stream: this.#stream,
-              threshold: 0,
-              key,
-              dense: true,
-            }),
-            [run.nothing, { of: this.#panel, offset: 0, size: count * pitch * 2 }],
-            [Math.ceil(pitch / UNPACK_COLS), count],
-          );
+          run.compute("drawUnits", {
+            key,
+            stream: this.#stream,
+            stride: rank * this.#most,
+            firstRow: from,
+            firstCol: row * this.#most + first,
+            rows: count,
+            cols,
+            target: this.#panel,
+            pitch,
+          });
           const tensor: Tensor = { shape: [count, cols], dtype: "BF16", buffer: this.#panel, offset: 0, pitch };
           yield { from, count, row, first, tensor };
         }

@@ -1,4 +1,4 @@
-import type { DeltaSample } from "../bilinear/delta-block.ts";
+import type { DeltaSample } from "../bilinear/delta-sample.ts";
 import { readValues } from "../values.ts";
 import { basesScale, fillElements, initialFactor, U_STREAM, V_STREAM } from "./draws.ts";
 import type { NolaPlan } from "./plan.ts";

@@ -1,11 +1,12 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, spyOn, test } from "bun:test";
 import { Gpu } from "../../gpu/gpu.ts";
-import { Stream } from "../../gpu/stream.ts";
-import { read, upload } from "../../gpu/transfer.ts";
-import { padded4 } from "../bilinear/delta-dispatch.ts";
+import { RunMemory } from "../../device/run-memory.ts";
+import { Run } from "../../tensor/run.ts";
+import { tensorIn } from "../../tensor/tensor.ts";
+import { read } from "../../device/transfer.ts";
+import { padded4 } from "../../device/families/delta.ts";
 import { error } from "../testing/bases.ts";
 import { thetaSum } from "../testing/theta.ts";
-import { thetaDispatches } from "./delta-dispatch.ts";
 import { prancDeltas } from "./deltas.ts";
 import type { PrancLayer } from "./plan.ts";
 import { thetaKey } from "./stream.ts";
@@ -40,20 +41,20 @@ async function deltaOf({ out, in: input, bases, offset = 0, conv1d = false, rows
   const layer: PrancLayer = { ...stored, out, in: input, conv1d, offset, scale: SCALE };
   const alpha = wave(bases);
   const [height, width] = conv1d ? [input, out] : [out, input];
+  using run = new Run(gpu);
   const live = gpu.memory.liveBytes;
   const source = prancDeltas([layer], alpha, thetaKey(SEED));
   const deltas = await source.upload(gpu);
   const one = await deltas.layer(0, -2, UNREAD);
   const pitch = padded4(width) + 4;
   const target = gpu.memory.allocate("target", height * pitch * 4);
-  upload(gpu, target, new Float32Array(height * pitch).fill(before ?? NaN));
-  const stream = new Stream(gpu);
+  gpu.write(target, new Float32Array(height * pitch).fill(before ?? NaN));
   for (let firstRow = 0; firstRow < height; firstRow += rows ?? height) {
     const count = Math.min(rows ?? height, height - firstRow);
     const block = { firstRow, rows: count, target, at: firstRow * pitch, pitch, accumulate: before !== undefined };
-    one.form(stream, { ...block, ...unreadRows(target, width) });
+    one.form(run, { ...block, ...unreadRows(target, width) });
   }
-  stream.submit();
+  await run.submit();
   const all = new Float32Array((await read(gpu, target)).buffer);
   one.release();
   deltas.release();
@@ -106,18 +107,23 @@ test("blocks of rows are those of the whole", async () => {
 
 test("matrices of more blocks, or lines, than an axis has workgroups are dispatched in parts", () => {
   const few = { ...gpu.limits, maxComputeWorkgroupsPerDimension: 3 };
-  const limited = { limits: few } as Gpu;
+  const limited = gpu.counting();
+  Object.assign(limited, { limits: few });
   const target = gpu.memory.allocate("target", 16);
-  const alpha = { binding: target, at: 0, count: 1, key: thetaKey(0n) };
+  const coefficients = tensorIn(target, [1, 1], "F32");
   const layer = { out: 10, in: 512, offset: 48, scale: 1 };
   const block = { firstRow: 5, rows: 5, target, at: 8, pitch: 516 };
-  const words = (transposed: boolean) =>
-    thetaDispatches(limited, alpha, layer, transposed, block).map(({ parameters, workgroups }) => ({
+  const words = (transposed: boolean) => {
+    using on = limited.recording(new RunMemory(limited));
+    const dispatch = spyOn(on, "dispatch");
+    on.compute("thetaDelta", { layer, key: thetaKey(0n), coefficients, transposed, block });
+    return dispatch.mock.calls.map(([, parameters, , workgroups]) => ({
       count: parameters[0],
       at: parameters[3],
       begin: parameters[4],
       workgroups,
     }));
+  };
   expect(words(false)).toEqual([
     { count: 2048, at: 8, begin: 48 + 5 * 512, workgroups: [3, 1] },
     { count: 512, at: 8 + 4 * 516, begin: 48 + 9 * 512, workgroups: [1, 1] },

@@ -1,11 +1,8 @@
-import type { Gpu } from "../../gpu/gpu.ts";
-import type { GpuBuffer } from "../../gpu/memory.ts";
-import type { Kernel } from "../../gpu/pipelines.ts";
-import { uploaded } from "../../gpu/transfer.ts";
-import { THETA_DELTA_KERNEL } from "../../kernels/theta.ts";
+import type { Device } from "../../device/device.ts";
+import { uploaded } from "../../device/transfer.ts";
 import type { AdapterPlan, DeltasOnGpu, DeltaSource, LayerDelta } from "../plan.ts";
+import { type Tensor, tensorIn } from "../../tensor/tensor.ts";
 import { readValues } from "../values.ts";
-import { thetaDispatches } from "./delta-dispatch.ts";
 import type { PrancLayer, PrancPlan } from "./plan.ts";
 import { PRANC_GENERATOR } from "./record.ts";
 import { thetaReference } from "./reference.ts";
@@ -42,54 +39,46 @@ export function prancDeltas(
 }
 
 class PrancDeltas implements DeltasOnGpu {
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #layers: readonly PrancLayer[];
-  readonly #kernel: Kernel;
-  readonly #coefficients: GpuBuffer;
-  readonly #count: number;
+  readonly #coefficients: Tensor;
   readonly #key: ThetaKey;
 
   private constructor(
-    gpu: Gpu,
+    gpu: Device,
     layers: readonly PrancLayer[],
-    kernel: Kernel,
     coefficients: Float32Array<ArrayBuffer>,
     key: ThetaKey,
   ) {
     this.#gpu = gpu;
     this.#layers = layers;
-    this.#kernel = kernel;
-    this.#coefficients = uploaded(gpu, "α", coefficients);
-    this.#count = coefficients.length;
+    this.#coefficients = tensorIn(uploaded(gpu, "α", coefficients), [1, coefficients.length], "F32");
     this.#key = key;
   }
 
   /** Compiles the kernel and uploads the coefficients. */
   static async create(
-    gpu: Gpu,
+    gpu: Device,
     layers: readonly PrancLayer[],
     coefficients: Float32Array<ArrayBuffer>,
     key: ThetaKey,
   ): Promise<PrancDeltas> {
-    return new PrancDeltas(gpu, layers, await gpu.pipelines.get(THETA_DELTA_KERNEL), coefficients, key);
+    await gpu.prepare("thetaDelta", {});
+    return new PrancDeltas(gpu, layers, coefficients, key);
   }
 
   async layer(index: number, factor: number): Promise<LayerDelta> {
     const layer = layerAt(this.#layers, index);
     const scaled = { ...layer, scale: layer.scale * factor };
-    const coefficients = { binding: this.#coefficients, at: 0, count: this.#count, key: this.#key };
+    const operands = { layer: scaled, key: this.#key, coefficients: this.#coefficients, transposed: layer.conv1d };
     return {
-      form: (stream, block) => {
-        for (const one of thetaDispatches(this.#gpu, coefficients, scaled, layer.conv1d, block)) {
-          stream.dispatch(this.#kernel, one.parameters, one.buffers, one.workgroups);
-        }
-      },
+      form: (run, block) => run.compute("thetaDelta", { ...operands, block }),
       release() {},
     };
   }
 
   release(): void {
-    this.#gpu.memory.release(this.#coefficients);
+    this.#gpu.memory.release(this.#coefficients.buffer);
   }
 }
 

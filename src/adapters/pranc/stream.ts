@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { THETA_BLOCK } from "../../kernels/theta.ts";
+import { THETA_BLOCK, type ThetaKey } from "../../device/families/theta.ts";
 import { philox4x32 } from "../../random/philox.ts";
 
 /*
@@ -14,8 +14,7 @@ import { philox4x32 } from "../../random/philox.ts";
  * (nn.Linear: uniform within ±1/√in).
  */
 
-/** Low and high 32 bits of a seed of 64 bits. */
-export type ThetaKey = readonly [number, number];
+export type { ThetaKey } from "../../device/families/theta.ts";
 
 /** Elements that a fingerprint covers. */
 const HEAD = 4096;

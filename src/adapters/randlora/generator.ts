@@ -6,7 +6,7 @@ import { unadaptedModules, unadaptedNote } from "../unadapted.ts";
 import type { Adapter } from "../types.ts";
 import type { BasesSpec } from "../../bases/bases.ts";
 import type { RandloraConfig } from "./config.ts";
-import type { Pairing } from "../../kernels/pairing.ts";
+import type { Pairing } from "../../bases/pairing.ts";
 import type { RandloraLayer } from "./layers.ts";
 import { gridOfWeights } from "../grid-of-weights.ts";
 import { type BasesRecord, parseBasesRecord } from "./record.ts";

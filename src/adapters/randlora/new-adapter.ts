@@ -2,7 +2,7 @@ import { roundToGrid } from "../../random/grid.ts";
 import type { FloatGrid, GeneratorName, Sparsity } from "../../random/names.ts";
 import { fingerprint } from "../../bases/draw.ts";
 import type { BasesSpec } from "../../bases/bases.ts";
-import type { Pairing } from "../../kernels/pairing.ts";
+import type { Pairing } from "../../bases/pairing.ts";
 import { basesShape } from "./generator.ts";
 import type { BasesRecord } from "./record.ts";
 import { type StdCache, userStdCache } from "../../bases/std-cache.ts";

@@ -6,7 +6,7 @@ import { oneLine } from "../../files/failure.ts";
 import { type JsonObject, toPlain } from "../../files/lossless-json.ts";
 import { drawnDimension, RECORD_KEYS } from "../bases-record.ts";
 import { finiteNumber, parseSettings } from "../settings.ts";
-import type { Pairing } from "../../kernels/pairing.ts";
+import type { Pairing } from "../../bases/pairing.ts";
 
 /** What an adapter records of its bases, so that they can be drawn again and a redraw that differs is noticed. */
 export interface BasesRecord {

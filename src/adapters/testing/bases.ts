@@ -1,5 +1,5 @@
-import type { Gpu } from "../../gpu/gpu.ts";
-import { read, upload } from "../../gpu/transfer.ts";
+import type { Device } from "../../device/device.ts";
+import { read } from "../../device/transfer.ts";
 import { pitchOf, type Shape, type Tensor, tensorIn } from "../../tensor/tensor.ts";
 import { MemoryStdCache } from "../../bases/testing/bases.ts";
 import { type Bases, type BasesSpec, drawBases } from "../../bases/draw.ts";
@@ -56,7 +56,7 @@ export function numbers(count: number, size = 1): Float32Array<ArrayBuffer> {
 }
 
 /** A matrix in GPU memory, rows padded with zeros; `begin` elements of something else before it. */
-export function placed(gpu: Gpu, shape: Shape, data: ArrayLike<number>, begin = 0): Tensor {
+export function placed(gpu: Device, shape: Shape, data: ArrayLike<number>, begin = 0): Tensor {
   const [rows, cols] = shape;
   const pitch = pitchOf(cols, "F32");
   const padded = new Float32Array(begin + rows * pitch).fill(Number.NaN, 0, begin);
@@ -64,12 +64,16 @@ export function placed(gpu: Gpu, shape: Shape, data: ArrayLike<number>, begin = 
     for (let col = 0; col < cols; col++) padded[begin + row * pitch + col] = data[row * cols + col] ?? 0;
   }
   const buffer = gpu.memory.allocate("operand", padded.byteLength);
-  upload(gpu, buffer, padded);
+  gpu.write(buffer, padded);
   return { ...tensorIn(buffer, shape, "F32"), offset: begin };
 }
 
 /** The values of an F32 matrix or view. @throws Error when its padding within whole vectors is not zero */
-export async function taken(gpu: Gpu, { buffer, shape, offset, pitch }: Tensor, padded = true): Promise<Float64Array> {
+export async function taken(
+  gpu: Device,
+  { buffer, shape, offset, pitch }: Tensor,
+  padded = true,
+): Promise<Float64Array> {
   const [rows, cols] = shape;
   const all = new Float32Array((await read(gpu, buffer)).buffer);
   const values = new Float64Array(rows * cols);

@@ -1,5 +1,5 @@
-import type { Gpu } from "../../gpu/gpu.ts";
-import { defaultStaging, type Staging } from "../../kernels/staging.ts";
+import type { Device } from "../../device/device.ts";
+import type { Staging } from "../../device/staging.ts";
 import { dropoutFactor } from "../../random/dropout.ts";
 import { Run } from "../../tensor/run.ts";
 import { Tape } from "../../tensor/tape.ts";
@@ -49,10 +49,10 @@ export interface DerivedTrial {
  * ∂loss/∂x, and of the parameters' gradients beside finite differences of the loss, which are exact where it is bilinear.
  */
 export async function derivedErrors(
-  gpu: Gpu,
+  gpu: Device,
   trial: DerivedTrial,
 ): Promise<{ y: number; dx: number; gradient: number }> {
-  const { trainable, factors, staging = defaultStaging(gpu), dropout = 0, seed = 0 } = trial;
+  const { trainable, factors, staging = gpu.staging, dropout = 0, seed = 0 } = trial;
   const parameters = new Parameters(gpu, trainable.parameters);
   const values = new Map<string, Float64Array>();
   const weights = MATRICES.map(({ in: input, parts }) => {

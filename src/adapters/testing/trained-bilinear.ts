@@ -1,10 +1,10 @@
-import type { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
 import type { DropoutMask } from "../../random/dropout.ts";
 import { roundFromF64, widenToF32 } from "../../safetensors/numbers.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { place } from "../../tensor/testing/placed.ts";
 import type { Bases } from "../../bases/draw.ts";
-import type { Pairing } from "../../kernels/pairing.ts";
+import type { Pairing } from "../../bases/pairing.ts";
 import type { OrderPlan } from "../bilinear/train/flops.ts";
 import { adapterGradients, adapterOutput } from "../bilinear/train/gradient-reference.ts";
 import type { BilinearShape } from "../bilinear/shape.ts";
@@ -65,7 +65,7 @@ export function modulesOf(shapeOf: typeof randloraShape = randloraShape): Part[]
 }
 
 /** W, with values that its dtype holds. */
-export function frozen(gpu: Gpu, dtype: "F32" | "BF16"): { tensor: Tensor; values: Float32Array } {
+export function frozen(gpu: Device, dtype: "F32" | "BF16"): { tensor: Tensor; values: Float32Array } {
   const values = numbers(OUT * IN, 0.2);
   const bytes = new Uint8Array(values.length * (dtype === "F32" ? 4 : 2));
   roundFromF64(Float64Array.from(values), dtype, bytes);

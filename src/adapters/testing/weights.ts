@@ -1,4 +1,4 @@
-import type { GpuBuffer } from "../../gpu/memory.ts";
+import type { DeviceBuffer } from "../../device/device.ts";
 import type { SampledWeight, WeightBlock } from "../plan.ts";
 
 /** The weight that ΔW is asked for where a method does not look at it. */
@@ -12,7 +12,7 @@ export const UNREAD: SampledWeight = {
 
 /** What a block has of such a weight. */
 export function unreadRows(
-  anything: GpuBuffer,
+  anything: DeviceBuffer,
   cols: number,
 ): Pick<WeightBlock, "cols" | "weight" | "onto" | "scratch"> {
   const rows = { buffer: anything, dtype: "F32" as const };

@@ -1,4 +1,4 @@
-import { ELEMENTWISE } from "../../kernels/elementwise.ts";
+import { ELEMENTWISE } from "../../device/families/elementwise.ts";
 import type { Projection } from "../../models/linears.ts";
 import type { DropoutMask } from "../../random/dropout.ts";
 import { recordDropout } from "../../tensor/dropout.ts";

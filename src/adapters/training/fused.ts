@@ -1,4 +1,4 @@
-import type { GpuBuffer } from "../../gpu/memory.ts";
+import type { DeviceBuffer } from "../../device/device.ts";
 import { elementBytes, pitchOf, type Tensor } from "../../tensor/tensor.ts";
 
 /** Rows of a matrix: what is needed of a module to find its place. */
@@ -37,7 +37,7 @@ export interface FusedPart<M extends WeightRows = WeightRows> {
  * @throws RangeError when a module is no whole rows of its buffer, or shares rows with another
  */
 export function fuse<M extends WeightRows>(modules: readonly M[]): FusedMatrix<M>[] {
-  const groups = new Map<GpuBuffer, M[]>();
+  const groups = new Map<DeviceBuffer, M[]>();
   for (const module of modules) {
     const group = groups.get(module.weight.buffer);
     if (group === undefined) groups.set(module.weight.buffer, [module]);
@@ -51,7 +51,7 @@ export function mergedBytes(out: number, input: number): number {
   return out * pitchOf(input, "BF16") * 4;
 }
 
-function fuseOne<M extends WeightRows>(buffer: GpuBuffer, modules: readonly M[]): FusedMatrix<M> {
+function fuseOne<M extends WeightRows>(buffer: DeviceBuffer, modules: readonly M[]): FusedMatrix<M> {
   const parts = modules.map(partOf).toSorted((left, right) => left.first - right.first);
   const view = parts[0]?.module.weight;
   if (view === undefined) throw new RangeError("a matrix without modules");

@@ -1,9 +1,9 @@
-import type { Staging } from "../../kernels/staging.ts";
+import type { Device } from "../../device/device.ts";
+import type { Staging } from "../../device/staging.ts";
 import type { Linears } from "../../models/linears.ts";
 import type { Run } from "../../tensor/run.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import type { AdapterContent } from "../content.ts";
-import type { Gpu } from "../../gpu/gpu.ts";
 import type { ParameterPlan, Parameters } from "./parameters.ts";
 
 /** What a method chose for itself and must choose again when a run is resumed, so that the same bits come out. */
@@ -35,7 +35,7 @@ export interface Trainable<M extends Method = Method> {
 
 /** Where a method is placed. */
 export interface Placement {
-  readonly gpu: Gpu;
+  readonly gpu: Device;
   /** Those of the plans, perhaps among others; they are not the method's to release. */
   readonly parameters: Parameters;
   /** The decoder's tensors by their names in the checkpoint. */

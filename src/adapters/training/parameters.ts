@@ -1,7 +1,4 @@
-import type { Gpu } from "../../gpu/gpu.ts";
-import type { GpuBuffer } from "../../gpu/memory.ts";
-import { Stream } from "../../gpu/stream.ts";
-import { upload } from "../../gpu/transfer.ts";
+import type { Device, DeviceBuffer } from "../../device/device.ts";
 import { pitchOf, type Shape, type Tensor } from "../../tensor/tensor.ts";
 import { readRows } from "../../tensor/read-rows.ts";
 
@@ -29,10 +26,10 @@ export type ParameterRole = (typeof ROLES)[number];
 /** Trained tensors that lie in the same buffers: `size` elements in each, all of which one kernel may walk over. */
 export interface Chunk {
   readonly size: number;
-  readonly value: GpuBuffer;
-  readonly gradient: GpuBuffer;
-  readonly mean: GpuBuffer;
-  readonly square: GpuBuffer;
+  readonly value: DeviceBuffer;
+  readonly gradient: DeviceBuffer;
+  readonly mean: DeviceBuffer;
+  readonly square: DeviceBuffer;
 }
 
 /** Elements between the begins of tensors: 256 bytes, which every GPU accepts as the begin of a binding. */
@@ -46,7 +43,7 @@ const ALIGNMENT = 64;
 export class Parameters {
   readonly all: readonly Parameter[];
   readonly chunks: readonly Chunk[];
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #byName: ReadonlyMap<string, Parameter>;
 
   /**
@@ -54,7 +51,7 @@ export class Parameters {
    * @param most bytes of a buffer that holds several tensors; the GPU's binding limit unless a test says less
    * @throws RandloraError `memory`; TypeError for a name that occurs twice
    */
-  constructor(gpu: Gpu, plans: readonly ParameterPlan[], most = gpu.limits.maxStorageBufferBindingSize) {
+  constructor(gpu: Device, plans: readonly ParameterPlan[], most = gpu.limits.maxBindingSize) {
     this.#gpu = gpu;
     const chunks: Chunk[] = [];
     const all: Parameter[] = [];
@@ -62,10 +59,10 @@ export class Parameters {
       const { size } = group;
       const [value, gradient, mean, square] = ROLES.map((role) =>
         gpu.memory.allocate(`parameters.${role}`, size * 4),
-      ) as [GpuBuffer, GpuBuffer, GpuBuffer, GpuBuffer]; // one a role
+      ) as [DeviceBuffer, DeviceBuffer, DeviceBuffer, DeviceBuffer]; // one a role
       chunks.push({ size, value, gradient, mean, square });
       for (const { plan, offset } of group.members) {
-        const view = (buffer: GpuBuffer): Tensor => {
+        const view = (buffer: DeviceBuffer): Tensor => {
           return { shape: plan.shape, dtype: "F32", buffer, offset, pitch: pitchOf(plan.shape[1], "F32") };
         };
         all.push({
@@ -82,9 +79,7 @@ export class Parameters {
     this.all = all;
     this.#byName = new Map(all.map((parameter) => [parameter.name, parameter]));
     if (this.#byName.size !== all.length) throw new TypeError("two parameters of one name");
-    const stream = new Stream(gpu);
-    for (const chunk of chunks) for (const role of ROLES) stream.clear(chunk[role]);
-    stream.submit();
+    gpu.clear(chunks.flatMap((chunk) => ROLES.map((role) => chunk[role])));
   }
 
   /** How many numbers are trained. */
@@ -115,7 +110,7 @@ export class Parameters {
         padded.set(numbers.subarray(row * cols, (row + 1) * cols), row * tensor.pitch);
       }
     }
-    upload(this.#gpu, tensor.buffer, padded, tensor.offset * 4);
+    this.#gpu.write(tensor.buffer, padded, tensor.offset * 4);
   }
 
   /** Reads a tensor back: rows · cols numbers, row by row without gaps. @throws RandloraError `gpu` */

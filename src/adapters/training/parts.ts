@@ -1,4 +1,4 @@
-import type { GpuBuffer } from "../../gpu/memory.ts";
+import type { DeviceBuffer } from "../../device/device.ts";
 import { sliceCols, type Tensor } from "../../tensor/tensor.ts";
 
 /** Rows of one of the decoder's matrices that are one module's weight. */
@@ -16,8 +16,8 @@ export interface Part {
  * of, in the order of its rows.
  * @param tensors the checkpoint's tensors by name, as views
  */
-export function partsOfMatrices(tensors: ReadonlyMap<string, Tensor>): ReadonlyMap<GpuBuffer, readonly Part[]> {
-  const parts = new Map<GpuBuffer, Part[]>();
+export function partsOfMatrices(tensors: ReadonlyMap<string, Tensor>): ReadonlyMap<DeviceBuffer, readonly Part[]> {
+  const parts = new Map<DeviceBuffer, Part[]>();
   for (const [name, weight] of tensors) {
     if (!name.endsWith(".weight")) continue;
     const part = { module: name.slice(0, -".weight".length), weight, first: weight.offset / weight.pitch };

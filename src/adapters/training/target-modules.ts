@@ -3,7 +3,7 @@ import { isOutputEmbedding } from "../embeddings.ts";
 import { defaultTargets } from "../default-targets.ts";
 import { targetMatcher, type TargetRules } from "../targets.ts";
 import { RandloraError } from "../../errors.ts";
-import { isKernelDtype } from "../../kernels/dtype.ts";
+import { isKernelDtype } from "../../device/dtype.ts";
 import type { Dtype } from "../../safetensors/dtype.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import type { AdapterSettings } from "./settings.ts";

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../../gpu/gpu.ts";
-import { Stream } from "../../gpu/stream.ts";
-import { read } from "../../gpu/transfer.ts";
-import { defaultStaging, type Staging } from "../../kernels/staging.ts";
+import { Run } from "../../tensor/run.ts";
+import { read } from "../../device/transfer.ts";
+import type { Staging } from "../../device/staging.ts";
 import { readElement } from "../../bases/storage.ts";
 import { DeltaBases } from "../bilinear/delta.ts";
 import { UNREAD } from "../testing/weights.ts";
-import { padded4 } from "../bilinear/delta-dispatch.ts";
+import { padded4 } from "../../device/families/delta.ts";
 import { baseOf } from "../testing/adapters.ts";
 import { error } from "../testing/bases.ts";
 import { foreignFactors, type TestVera, vectorsOf, veraTensors, withVera } from "../testing/vera.ts";
@@ -34,7 +34,7 @@ interface Case {
 
 /** ΔW of one module as it is stored by the GPU and by the reference, beside diag(λ_b)·B·diag(λ_d)·A in f64. */
 async function deltaOf({ out, in: input, r, conv1d = false, dtype = "F32", ...given }: Case) {
-  const { staging = defaultStaging(gpu), generator, foreign = false } = given;
+  const { staging = gpu.staging, generator, foreign = false } = given;
   // Another module has the larger factors.
   const vera: TestVera = { r, modules: { m: [out, input] }, config: { target_modules: ["m", "other"] } };
   const tensors = foreign ? { ...veraTensors(vera), ...foreignFactors(r, input + 3, out + 5) } : veraTensors(vera);
@@ -47,6 +47,7 @@ async function deltaOf({ out, in: input, r, conv1d = false, dtype = "F32", ...gi
     expect(factors.b.storage.kind).toBe(
       foreign ? "f32" : generator === "philox-v1" ? "philox" : dtype === "F32" ? "f32" : "bf16",
     );
+    using run = new Run(gpu, staging);
     const before = gpu.memory.liveBytes;
     const bases = await DeltaBases.create(gpu, factors, VERA_PAIRING, staging);
     const shape = veraShape(out, input, r);
@@ -54,9 +55,8 @@ async function deltaOf({ out, in: input, r, conv1d = false, dtype = "F32", ...gi
     const [rows, cols] = conv1d ? [input, out] : [out, input];
     const pitch = padded4(cols);
     const target = gpu.memory.allocate("target", rows * pitch * 4);
-    const stream = new Stream(gpu);
-    bases.form(stream, onGpu, { firstRow: 0, rows, pitch, target });
-    stream.submit();
+    bases.form(run, onGpu, { firstRow: 0, rows, pitch, target });
+    await run.submit();
     const all = new Float32Array((await read(gpu, target)).buffer);
     bases.releaseLayer(onGpu);
     bases.release();

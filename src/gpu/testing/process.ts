@@ -1,6 +1,6 @@
 // Run by process.test.ts as a process of its own: `bun testing/process.ts MODE`. Prints what it computed.
 import { Gpu } from "../gpu.ts";
-import { read, uploaded } from "../transfer.ts";
+import { read, uploaded } from "../../device/transfer.ts";
 
 const roundTrip = async (gpu: Gpu, value: number): Promise<number | undefined> =>
   (await read(gpu, uploaded(gpu, "value", Uint8Array.of(value, 0, 0, 0))))[0];

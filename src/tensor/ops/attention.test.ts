@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Gpu } from "../../gpu/gpu.ts";
-import { read } from "../../gpu/transfer.ts";
-import { defaultStaging, type Staging } from "../../kernels/staging.ts";
+import { read } from "../../device/transfer.ts";
+import type { Staging } from "../../device/staging.ts";
 import { Run } from "../run.ts";
 import { sliceCols, sliceRows, type Tensor } from "../tensor.ts";
 import { random } from "../testing/case.ts";
@@ -29,7 +29,7 @@ beforeAll(async () => {
 afterAll(() => gpu.close());
 
 const STAGINGS = [
-  ["this GPU's staging", () => defaultStaging(gpu)],
+  ["this GPU's staging", () => gpu.staging],
   ["workgroup staging", (): Staging => ({ kind: "workgroup" })],
 ] as const;
 

@@ -1,21 +1,8 @@
-import { attentionKernel, attentionParameters, attentionSlices, attentionTileRows } from "../../kernels/attention.ts";
 import { defineOp, requireShapes } from "../op.ts";
-import { type Run } from "../run.ts";
-import type { Tensor } from "../tensor.ts";
 import type { AttentionAttributes } from "./attention-attributes.ts";
-import { recordAttentionBackward } from "./attention-backward.ts";
 import { referenceAttention, referenceAttentionGradients } from "./attention-reference.ts";
-import { place, whole } from "../row-blocks.ts";
 
 export type { AttentionAttributes } from "./attention-attributes.ts";
-
-interface Operands {
-  readonly q: Tensor;
-  readonly keys: Tensor;
-  readonly values: Tensor;
-  readonly first: Tensor | undefined;
-  readonly last: Tensor | undefined;
-}
 
 /**
  * Attention with grouped queries (Ainslie et al., arXiv:2305.13245): q (tokens, heads·size); keys and values
@@ -51,7 +38,7 @@ export const attention = defineOp({
     return { y: { shape: q }, lse: lse === true ? { shape: [q[0], q[1] / headSize] } : undefined };
   },
   forward(run, inputs, attributes, { y, lse }) {
-    recordForward(run, inputs, attributes, y, lse);
+    run.compute("attention", { ...inputs, ...attributes, y, lse });
   },
   reference: referenceAttention,
   derivative: {
@@ -70,51 +57,12 @@ export const attention = defineOp({
       if (lse === undefined) {
         y = run.allocate("attention.y", q.shape);
         lse = run.allocate("attention.lse", [tokens, width / attributes.headSize]);
-        recordForward(run, inputs, attributes, y, lse);
+        run.compute("attention", { ...inputs, ...attributes, y, lse });
       }
-      recordAttentionBackward(run, { ...inputs, y, lse, dy, dlse: gradients.lse, into }, attributes);
+      run.compute("attentionGradient", { ...inputs, ...attributes, y, lse, dy, dlse: gradients.lse, into });
       if (again) run.release(y, lse);
       if (gradients.y === undefined) run.release(dy);
     },
     gradient: referenceAttentionGradients,
   },
 });
-
-function recordForward(
-  run: Run,
-  { q, keys, values, first, last }: Operands,
-  { headSize, firstPosition, scale, window, softcap }: AttentionAttributes,
-  y: Tensor,
-  lse: Tensor | undefined,
-): void {
-  const kvHeads = keys.shape[1] / headSize;
-  const group = q.shape[1] / headSize / kvHeads;
-  const pairs = q.shape[0] * group;
-  const extras = first !== undefined || last !== undefined || lse !== undefined;
-  run.dispatch(
-    attentionKernel(run.staging, headSize, softcap !== undefined, extras),
-    attentionParameters({
-      tokens: q.shape[0],
-      group,
-      firstPosition,
-      window: Math.min(window, 0x7fffffff),
-      scale,
-      cap: softcap ?? 0,
-      q: place(q),
-      k: place(keys),
-      v: place(values),
-      y: place(y),
-      flags: Number(first !== undefined) + 2 * Number(last !== undefined) + 4 * Number(lse !== undefined),
-      firstsAt: first?.offset ?? 0,
-      lastsAt: last?.offset ?? 0,
-      sums: [lse?.offset ?? 0, lse?.pitch ?? 0],
-      heads: q.shape[1] / headSize,
-    }),
-    [
-      ...[q, keys, values, y].map((tensor) => whole(run, tensor)),
-      ...(extras ? [first ?? q, last ?? q].map((tensor) => whole(run, tensor)) : []),
-      ...(extras ? [lse === undefined ? run.nothing : whole(run, lse)] : []),
-    ],
-    [Math.ceil(pairs / attentionTileRows(run.staging)), kvHeads, attentionSlices(run.staging, headSize)],
-  );
-}

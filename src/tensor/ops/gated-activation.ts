@@ -1,4 +1,4 @@
-import { ELEMENTWISE } from "../../kernels/elementwise.ts";
+import { ELEMENTWISE } from "../../device/families/elementwise.ts";
 import {
   type Activation,
   ACTIVATION_SLOPES,

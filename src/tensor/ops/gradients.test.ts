@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Gpu } from "../../gpu/gpu.ts";
-import { upload } from "../../gpu/transfer.ts";
-import { defaultStaging, type Staging } from "../../kernels/staging.ts";
+import type { Staging } from "../../device/staging.ts";
 import type { Derivative, Matrix, Of, Op, Roles, Some } from "../op.ts";
 import { Run } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
@@ -23,7 +22,7 @@ afterAll(() => {
 const COMPILE_TIMEOUT = 120_000;
 
 const STAGINGS = [
-  ["this GPU's staging", (): [Gpu, Staging] => [own, defaultStaging(own)]],
+  ["this GPU's staging", (): [Gpu, Staging] => [own, own.staging]],
   ["workgroup staging", (): [Gpu, Staging] => [small, { kind: "workgroup" }]],
 ] as const;
 
@@ -100,7 +99,7 @@ async function checkGpu<I extends Roles, A, O extends Roles>(
       const held = before.get(name);
       if (held !== undefined) return [name, place(gpu, held)];
       const target = run.keep(run.allocate(`gradient of ${name}`, shape));
-      upload(gpu, target.buffer, new Uint32Array(target.buffer.size / 4).fill(0x7fc00000));
+      gpu.write(target.buffer, new Uint32Array(target.buffer.size / 4).fill(0x7fc00000));
       return [name, target];
     }),
   ) as Some<I, Tensor>; // the keys of `wanted`

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../../gpu/gpu.ts";
-import { readWith } from "../../gpu/transfer.ts";
 import { recordZero } from "../fill.ts";
 import type { Derivative, Op, Roles } from "../op.ts";
 import { Run } from "../run.ts";
@@ -28,7 +27,7 @@ function derivativeOf<I extends Roles, A, O extends Roles>(op: Op<I, A, O>): Der
 /** One row of a matrix that may be too large to read back. */
 function rowOf({ buffer, pitch }: Tensor, row: number): Promise<Float32Array> {
   const range = { buffer, offset: row * pitch * 4, size: COLS * 4 };
-  return readWith(gpu, [range], async ([bytes]) => new Float32Array(bytes?.slice().buffer ?? new ArrayBuffer(0)));
+  return gpu.readWith([range], async ([bytes]) => new Float32Array(bytes?.slice().buffer ?? new ArrayBuffer(0)));
 }
 
 const uploaded = (run: Run, shape: readonly [number, number], data: Float64Array) =>

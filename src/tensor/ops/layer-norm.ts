@@ -1,12 +1,5 @@
-import {
-  layerNormBackwardKernel,
-  layerNormBackwardParameters,
-  layerNormKernel,
-  layerNormParameters,
-} from "../../kernels/layer-norm.ts";
 import { recordColumnSums } from "../column-sums.ts";
 import { at, defineOp, type Matrix, matrixOf, requireShapes } from "../op.ts";
-import { place, whole } from "../row-blocks.ts";
 
 /**
  * y = (x − mean) / √(variance + ε) · weight + bias, each row by itself, with the variance of all elements as a
@@ -23,22 +16,7 @@ export const layerNorm = defineOp({
     return { y: { shape: x } };
   },
   forward(run, { x, weight, bias }, { epsilon }, { y }) {
-    const [rows, cols] = x.shape;
-    run.dispatch(
-      layerNormKernel(run.staging),
-      layerNormParameters({
-        width: Math.ceil(cols / 4),
-        cols,
-        x: place(x),
-        y: place(y),
-        weightAt: weight.offset / 4,
-        biasAt: (bias?.offset ?? 0) / 4,
-        hasBias: bias !== undefined,
-        epsilon,
-      }),
-      [whole(run, x), whole(run, weight), bias === undefined ? run.nothing : whole(run, bias), whole(run, y)],
-      [rows],
-    );
+    run.compute("layerNorm", { x, weight, bias, epsilon, y });
   },
   reference({ x, weight, bias }, { epsilon }) {
     const normed = normalised(x, epsilon).data;
@@ -54,29 +32,7 @@ export const layerNorm = defineOp({
       if (dy === undefined) return;
       if (into.bias !== undefined) recordColumnSums(run, { a: dy, y: into.bias });
       if (into.x === undefined && into.weight === undefined) return;
-      const [rows, cols] = x.shape;
-      // A binding must be there, and of a buffer of its own, even where nothing is written to it.
-      const dx = into.x ?? run.allocate("layer-norm.unused", [1, 4]);
-      const products = run.allocate("layer-norm.products", into.weight === undefined ? [1, 4] : [rows, cols]);
-      run.dispatch(
-        layerNormBackwardKernel(run.staging),
-        layerNormBackwardParameters({
-          width: Math.ceil(cols / 4),
-          cols,
-          outputs: (into.x === undefined ? 0 : 1) | (into.weight === undefined ? 0 : 2),
-          x: place(x),
-          dy: place(dy),
-          dx: place(dx),
-          products: place(products),
-          weightAt: weight.offset / 4,
-          epsilon,
-        }),
-        [x, weight, dy, dx, products].map((tensor) => whole(run, tensor)),
-        [rows],
-      );
-      if (into.weight !== undefined) recordColumnSums(run, { a: products, y: into.weight });
-      if (into.x === undefined) run.release(dx);
-      run.release(products);
+      run.compute("layerNormGradient", { x, weight, dy, epsilon, dx: into.x, dweight: into.weight });
     },
     gradient({ x, weight, bias }, { epsilon }, { y: dy }) {
       const [rows, cols] = x.shape;

@@ -1,18 +1,8 @@
-import { ELEMENTWISE } from "../../kernels/elementwise.ts";
-import { GEMV_FLAGS, GEMV_MAX_ROWS, gemvKernel, gemvParameters, gemvTileCols } from "../../kernels/gemv.ts";
+import { ELEMENTWISE } from "../../device/families/elementwise.ts";
 import { recordColumnSums } from "../column-sums.ts";
 import { recordElementwise } from "../elementwise.ts";
 import { recordGemm } from "../gemm.ts";
-import { at, defineOp, matrixOf, type Of, requireShapes } from "../op.ts";
-import { type Run } from "../run.ts";
-import { elementBytes, type Tensor } from "../tensor.ts";
-import { weightDtype } from "../weight.ts";
-import { place, rowBlocks, type RowBlock, whole } from "../row-blocks.ts";
-
-const ROLES = {
-  inputs: { x: "needed", weight: "needed", bias: "optional", residual: "optional" },
-  outputs: { y: "needed" },
-} as const;
+import { at, defineOp, matrixOf, requireShapes } from "../op.ts";
 
 export interface LinearAttributes {
   /** Of the product; 1 by default. */
@@ -20,10 +10,12 @@ export interface LinearAttributes {
 }
 
 /**
- * y = scale · x Wᵀ + bias + residual: x (rows, in) F32, W (out, in) as stored, bias (1, out), residual (rows, out). Up
- * to GEMV_MAX_ROWS rows take the vector path. A weight above the binding limit is read in blocks of rows.
+ * y = scale · x Wᵀ + bias + residual: x (rows, in) F32, W (out, in) as stored, bias (1, out), residual (rows, out).
  */
-export const linear = defineOp(ROLES)<LinearAttributes>({
+export const linear = defineOp({
+  inputs: { x: "needed", weight: "needed", bias: "optional", residual: "optional" },
+  outputs: { y: "needed" },
+})<LinearAttributes>({
   name: "linear",
   shape({ x, weight, bias, residual }) {
     const fits =
@@ -34,9 +26,7 @@ export const linear = defineOp(ROLES)<LinearAttributes>({
     return { y: { shape: [x[0], weight[0]] } };
   },
   forward(run, inputs, { scale = 1 }, { y }) {
-    const { x: a, weight: b, bias, residual } = inputs;
-    if (y.shape[0] > GEMV_MAX_ROWS) recordGemm(run, { order: "NT", a, b, y, scale, bias, residual });
-    else for (const block of rowBlocks(run, b)) recordVector(run, inputs, scale, y, block);
+    run.compute("linear", { ...inputs, scale, y });
   },
   reference({ x, weight, bias, residual }, { scale = 1 }) {
     const [rows, terms] = x.shape;
@@ -82,33 +72,3 @@ export const linear = defineOp(ROLES)<LinearAttributes>({
     },
   },
 });
-
-type Inputs = Of<typeof ROLES.inputs, Tensor>;
-
-/** A few rows of x times a block of W. */
-function recordVector(run: Run, inputs: Inputs, scale: number, y: Tensor, block: RowBlock): void {
-  const { x, weight, bias, residual } = inputs;
-  const [rows, terms] = x.shape;
-  const inVector = 16 / elementBytes(weight.dtype);
-  const groups = Math.ceil(block.rows / gemvTileCols(run.staging));
-  const groupsX = Math.min(groups, run.gpu.limits.maxComputeWorkgroupsPerDimension);
-  const optional = (tensor: Tensor | undefined) => (tensor === undefined ? run.nothing : whole(run, tensor));
-  run.dispatch(
-    gemvKernel(run.staging, weightDtype("linear", weight), rows),
-    gemvParameters({
-      cols: block.rows,
-      terms: Math.ceil(terms / 8),
-      xWidth: Math.ceil(terms / 4),
-      flags: (bias === undefined ? 0 : GEMV_FLAGS.hasBias) | (residual === undefined ? 0 : GEMV_FLAGS.hasResidual),
-      x: place(x),
-      w: [block.offset / inVector, weight.pitch / inVector],
-      y: [(y.offset + block.first) / 4, y.pitch / 4],
-      biasAt: ((bias?.offset ?? 0) + block.first) / 4,
-      residual: [((residual?.offset ?? 0) + block.first) / 4, (residual?.pitch ?? 0) / 4],
-      workgroupsX: groupsX,
-      scale,
-    }),
-    [whole(run, x), block.binding, optional(bias), optional(residual), whole(run, y)],
-    [groupsX, Math.ceil(groups / groupsX)],
-  );
-}

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Gpu } from "../../gpu/gpu.ts";
-import { upload } from "../../gpu/transfer.ts";
-import { defaultStaging, type Staging } from "../../kernels/staging.ts";
+import type { Staging } from "../../device/staging.ts";
 import type { Matrix, Op, Roles } from "../op.ts";
 import { Run } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
@@ -24,7 +23,7 @@ const COMPILE_TIMEOUT = 120_000;
 
 /** The software GPU's own staging, and the one of real GPUs, which must fit into the limits that every GPU has. */
 const STAGINGS = [
-  ["this GPU's staging", (): [Gpu, Staging] => [own, defaultStaging(own)]],
+  ["this GPU's staging", (): [Gpu, Staging] => [own, own.staging]],
   ["workgroup staging", (): [Gpu, Staging] => [small, { kind: "workgroup" }]],
 ] as const;
 
@@ -46,7 +45,7 @@ async function check<I extends Roles, A, O extends Roles>(
   // Stale memory must not show: the pool's buffers are full of NaN.
   for (const [, { shape }] of entries<O, Matrix>(wanted)) {
     const stale = run.allocate("stale", shape);
-    upload(gpu, stale.buffer, new Uint32Array(stale.buffer.size / 4).fill(0x7fc00000));
+    gpu.write(stale.buffer, new Uint32Array(stale.buffer.size / 4).fill(0x7fc00000));
     run.release(stale);
   }
   const outputs = run.apply(op, placed, attributes);

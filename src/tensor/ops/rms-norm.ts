@@ -1,12 +1,4 @@
-import {
-  rmsNormBackwardKernel,
-  rmsNormBackwardParameters,
-  rmsNormKernel,
-  rmsNormParameters,
-} from "../../kernels/rms-norm.ts";
-import { recordColumnSums } from "../column-sums.ts";
 import { at, defineOp, matrixOf, requireShapes, zeros } from "../op.ts";
-import { place, whole } from "../row-blocks.ts";
 
 export interface RmsNormAttributes {
   readonly epsilon: number;
@@ -30,23 +22,7 @@ export const rmsNorm = defineOp({
     return { y: { shape: x } };
   },
   forward(run, { x, weight }, { epsilon, offset }, { y }) {
-    const [rows, cols] = x.shape;
-    const size = weight.shape[1];
-    const width = Math.ceil(size / 4);
-    run.dispatch(
-      rmsNormKernel(run.staging),
-      rmsNormParameters({
-        width,
-        cols: size,
-        x: place(x),
-        y: place(y),
-        offset,
-        epsilon,
-        weightAt: weight.offset / 4,
-      }),
-      [whole(run, x), whole(run, weight), whole(run, y)],
-      [rows, cols / size],
-    );
+    run.compute("rmsNorm", { x, weight, epsilon, offset, y });
   },
   reference({ x, weight }, { epsilon, offset }) {
     const size = weight.shape[1];
@@ -61,37 +37,9 @@ export const rmsNorm = defineOp({
   },
   derivative: {
     saves: () => ["x", "weight"],
-    backward(run, { inputs: { x, weight }, gradients: { y: gradient }, into }, { epsilon, offset }) {
-      if (gradient === undefined) return;
-      const [rows, cols] = x.shape;
-      const size = weight.shape[1];
-      const segments = cols / size;
-      // A binding must be there, and of a buffer of its own, even where nothing is written to it.
-      const dx = into.x ?? run.allocate("rms-norm.unused", [1, 4]);
-      const scales = run.allocate("rms-norm.scales", [1, into.weight === undefined ? 4 : rows * segments]);
-      run.dispatch(
-        rmsNormBackwardKernel(run.staging),
-        rmsNormBackwardParameters({
-          width: Math.ceil(size / 4),
-          cols: size,
-          segments,
-          outputs: (into.x === undefined ? 0 : 1) | (into.weight === undefined ? 0 : 2),
-          x: place(x),
-          g: place(gradient),
-          dx: place(dx),
-          offset,
-          epsilon,
-          weightAt: weight.offset / 4,
-        }),
-        [x, weight, gradient, dx, scales].map((tensor) => whole(run, tensor)),
-        [rows, segments],
-      );
-      if (into.x === undefined) run.release(dx);
-      if (into.weight !== undefined) {
-        const times = { b: gradient, factors: scales };
-        recordColumnSums(run, { a: x, times, segments, y: into.weight });
-      }
-      run.release(scales);
+    backward(run, { inputs: { x, weight }, gradients: { y: dy }, into }, { epsilon, offset }) {
+      if (dy === undefined) return;
+      run.compute("rmsNormGradient", { x, weight, dy, epsilon, offset, dx: into.x, dweight: into.weight });
     },
     gradient({ x, weight }, { epsilon, offset }, { y }) {
       const size = weight.shape[1];

@@ -1,8 +1,5 @@
-import { ROPE_BACKWARD_KERNEL, ROPE_KERNEL, ropeParameters } from "../../kernels/rope.ts";
 import { recordZero } from "../fill.ts";
 import { at, defineOp, type Matrix, matrixOf, type Of, requireShapes } from "../op.ts";
-import type { Tensor } from "../tensor.ts";
-import { place, whole } from "../row-blocks.ts";
 
 export interface RopeAttributes {
   /** Elements of a head; a multiple of 4. */
@@ -30,27 +27,8 @@ export const rope = defineOp({
     requireShapes("rope", inputs, rows && heads && angles, rule);
     return { q: { shape: q }, k: { shape: k }, v: { shape: v } };
   },
-  forward(run, { q, k, v, cos, sin }, { headSize }, outputs) {
-    const [qWidth, kWidth, vWidth] = [widthOf(q), widthOf(k), widthOf(v)];
-    run.dispatch(
-      ROPE_KERNEL,
-      ropeParameters({
-        head: headSize / 4,
-        half: cos.shape[1],
-        qWidth,
-        kWidth,
-        vWidth,
-        angle: place(cos),
-        q: place(q),
-        k: place(k),
-        v: place(v),
-        qTo: place(outputs.q),
-        kTo: place(outputs.k),
-        vTo: place(outputs.v),
-      }),
-      [q, k, v, cos, sin, outputs.q, outputs.k, outputs.v].map((tensor) => whole(run, tensor)),
-      [Math.ceil((qWidth + kWidth + vWidth) / 64), q.shape[0]],
-    );
+  forward(run, { q, k, v, cos, sin }, { headSize }, to) {
+    run.compute("rope", { headSize, cos, sin, from: { q, k, v }, to });
   },
   reference: turn,
   derivative: {
@@ -63,33 +41,7 @@ export const rope = defineOp({
         recordZero(run, target);
         return [];
       });
-      // One dispatch for those that are views of one buffer.
-      for (const [, group] of Map.groupBy(parts, ({ target }) => target.buffer)) {
-        const part = (name: "q" | "k" | "v") => group.find((part) => part.name === name);
-        const [q, k, v] = [part("q"), part("k"), part("v")];
-        const [qWidth, kWidth, vWidth] = [widthOf(q?.target), widthOf(k?.target), widthOf(v?.target)];
-        run.dispatch(
-          ROPE_BACKWARD_KERNEL,
-          ropeParameters({
-            head: headSize / 4,
-            half: cos.shape[1],
-            qWidth,
-            kWidth,
-            vWidth,
-            angle: place(cos),
-            q: place(q?.gradient),
-            k: place(k?.gradient),
-            v: place(v?.gradient),
-            qTo: place(q?.target),
-            kTo: place(k?.target),
-            vTo: place(v?.target),
-          }),
-          [q?.gradient, k?.gradient, v?.gradient, cos, sin, group[0]?.target].map((tensor) =>
-            tensor === undefined ? run.nothing : whole(run, tensor),
-          ),
-          [Math.ceil((qWidth + kWidth + vWidth) / 64), cos.shape[0]],
-        );
-      }
+      run.compute("ropeGradient", { headSize, cos, sin, parts });
     },
     gradient({ cos, sin }, attributes, gradients) {
       const back = { cos, sin: { shape: sin.shape, data: sin.data.map((value) => -value) } };
@@ -97,11 +49,6 @@ export const rope = defineOp({
     },
   },
 });
-
-/** Vectors of 4 in a row; none of what is left out. */
-function widthOf(tensor: Tensor | undefined): number {
-  return Math.ceil((tensor?.shape[1] ?? 0) / 4);
-}
 
 /** The definition: heads turn by the angles. */
 function turn({ q, k, v, cos, sin }: Of<typeof INPUTS, Matrix>, { headSize }: RopeAttributes) {

@@ -1,9 +1,5 @@
-import { ROWS_KERNEL, rowsParameters } from "../../kernels/rows.ts";
 import { recordZero } from "../fill.ts";
 import { at, defineOp, matrixOf, requireShapes, zeros } from "../op.ts";
-import { type Run } from "../run.ts";
-import type { Tensor } from "../tensor.ts";
-import { place, whole } from "../row-blocks.ts";
 
 /**
  * y[i] = x[indices[i]]: the rows of x (rows, cols) that something is computed from, the supervised tokens for example.
@@ -17,7 +13,7 @@ export const rows = defineOp({ inputs: { x: "needed", indices: "needed" }, outpu
     return { y: { shape: [indices[1], x[1]] } };
   },
   forward(run, { x, indices }, _, { y }) {
-    record(run, false, x, indices, y);
+    run.compute("rows", { scatter: false, x, indices, y });
   },
   reference({ x, indices }) {
     return { y: matrixOf(indices.shape[1], x.shape[1], (row, col) => at(x, at(indices, 0, row), col)) };
@@ -27,7 +23,8 @@ export const rows = defineOp({ inputs: { x: "needed", indices: "needed" }, outpu
     backward(run, { inputs, gradients, into }) {
       if (into.x === undefined) return;
       recordZero(run, into.x);
-      if (gradients.y !== undefined) record(run, true, gradients.y, inputs.indices, into.x);
+      const { y: x } = gradients;
+      if (x !== undefined) run.compute("rows", { scatter: true, x, indices: inputs.indices, y: into.x });
     },
     gradient({ x, indices }, _, { y }) {
       const dx = zeros(...x.shape);
@@ -37,13 +34,3 @@ export const rows = defineOp({ inputs: { x: "needed", indices: "needed" }, outpu
     },
   },
 });
-
-function record(run: Run, scatter: boolean, x: Tensor, indices: Tensor, y: Tensor): void {
-  const width = Math.ceil(x.shape[1] / 4);
-  run.dispatch(
-    ROWS_KERNEL,
-    rowsParameters({ width, scatter, indexAt: indices.offset, x: place(x), y: place(y) }),
-    [whole(run, x), whole(run, indices), whole(run, y)],
-    [Math.ceil(width / 64), indices.shape[1]],
-  );
-}

@@ -1,4 +1,4 @@
-import { ELEMENTWISE } from "../../kernels/elementwise.ts";
+import { ELEMENTWISE } from "../../device/families/elementwise.ts";
 import { recordColumnSums } from "../column-sums.ts";
 import { recordElementwise } from "../elementwise.ts";
 import { at, defineOp, matrixOf, requireShapes } from "../op.ts";

@@ -1,4 +1,4 @@
-import { ELEMENTWISE } from "../../kernels/elementwise.ts";
+import { ELEMENTWISE } from "../../device/families/elementwise.ts";
 import { recordElementwise, recordElementwiseBackward } from "../elementwise.ts";
 import { defineOp } from "../op.ts";
 

@@ -1,4 +1,4 @@
-import { ELEMENTWISE } from "../../kernels/elementwise.ts";
+import { ELEMENTWISE } from "../../device/families/elementwise.ts";
 import { recordElementwise } from "../elementwise.ts";
 import { type Matrix, matrixOf, at, type Of, type Op, type Roles } from "../op.ts";
 import type { Recorder } from "../recorder.ts";

@@ -1,12 +1,12 @@
-import type { Gpu } from "../../gpu/gpu.ts";
-import { read, upload } from "../../gpu/transfer.ts";
+import type { Device } from "../../device/device.ts";
+import { read } from "../../device/transfer.ts";
 import { roundFromF64 } from "../../safetensors/numbers.ts";
 import type { Of, Roles } from "../roles.ts";
 import { elementBytes, pitchOf, type Tensor, tensorIn } from "../tensor.ts";
 import type { Operand } from "./case.ts";
 
 /** The operand in GPU memory, rows padded with zeros. */
-export function place(gpu: Gpu, { matrix, dtype }: Operand): Tensor {
+export function place(gpu: Device, { matrix, dtype }: Operand): Tensor {
   const [rows, cols] = matrix.shape;
   const pitch = pitchOf(cols, dtype);
   const size = elementBytes(dtype);
@@ -16,12 +16,12 @@ export function place(gpu: Gpu, { matrix, dtype }: Operand): Tensor {
   if (dtype === "U32") new Uint32Array(bytes.buffer).set(padded);
   else roundFromF64(padded, dtype, bytes);
   const buffer = gpu.memory.allocate("operand", bytes.length);
-  upload(gpu, buffer, bytes);
+  gpu.write(buffer, bytes);
   return tensorIn(buffer, matrix.shape, dtype);
 }
 
 /** The values of a tensor that begins its buffer, without the padding, and whether all of that is zero. */
-export async function take(gpu: Gpu, tensor: Tensor): Promise<{ values: Float64Array; paddedWithZeros: boolean }> {
+export async function take(gpu: Device, tensor: Tensor): Promise<{ values: Float64Array; paddedWithZeros: boolean }> {
   const [rows, cols] = tensor.shape;
   const bytes = await read(gpu, tensor.buffer);
   const all = tensor.dtype === "U32" ? new Uint32Array(bytes.buffer) : new Float32Array(bytes.buffer);

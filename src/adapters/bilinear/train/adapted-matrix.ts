@@ -1,4 +1,4 @@
-import type { GpuBuffer } from "../../../gpu/memory.ts";
+import type { DeviceBuffer } from "../../../device/device.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
 import type { OrderPlan } from "./flops.ts";
 import type { TrainedModule } from "./module.ts";
@@ -30,7 +30,7 @@ export interface AdaptedMatrix {
 }
 
 /** The buffers that a matrix holds for itself. */
-export function heldBuffers({ merged, parts }: AdaptedMatrix): GpuBuffer[] {
+export function heldBuffers({ merged, parts }: AdaptedMatrix): DeviceBuffer[] {
   const tensors = [merged, ...parts.flatMap(({ delta, product }) => [delta, product])];
   return tensors.flatMap((tensor) => (tensor === undefined ? [] : [tensor.buffer]));
 }

@@ -1,12 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../../../gpu/gpu.ts";
-import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
+import type { Staging } from "../../../device/staging.ts";
 import { roundFromF64, widenToF32 } from "../../../safetensors/numbers.ts";
 import { Run } from "../../../tensor/run.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
 import { place } from "../../../tensor/testing/placed.ts";
-import type { Pairing } from "../../../kernels/pairing.ts";
-import { recordBasisGradient, splitBasisGradient } from "./basis-gradient.ts";
+import type { Pairing } from "../../../bases/pairing.ts";
 import { randloraShape } from "../../randlora/shape.ts";
 import { error, numbers, placed, taken } from "../../testing/bases.ts";
 
@@ -37,7 +36,7 @@ const CASES: readonly Case[] = [
 ];
 
 const STAGINGS = [
-  ["this GPU's staging", () => defaultStaging(gpu)],
+  ["this GPU's staging", () => gpu.staging],
   ["workgroup staging", (): Staging => ({ kind: "workgroup" })],
 ] as const;
 
@@ -64,7 +63,7 @@ test.each(VARIED)("dλ and dγ equal the f64 reference: %s", async (_, trial, pa
   const [right, a] = [numbers(trial.terms * cols), numbers(r * (cols + 3))];
   const [lambda, gamma] = [numbers(r * n), numbers(n * cols)];
   const [oldLambda, oldGamma] = [numbers(r * n), numbers(n * cols)];
-  const { lambdaPartBytes, gammaPartBytes } = splitBasisGradient(shape, staging());
+  const bytes = gpu.scratchBytes("basisGradient", shape, staging());
   const gradient = {
     shape,
     pairing,
@@ -76,11 +75,11 @@ test.each(VARIED)("dλ and dγ equal the f64 reference: %s", async (_, trial, pa
     gamma: placed(gpu, [n, cols], gamma, 128),
     lambdaGradient: placed(gpu, [r, n], oldLambda, 64),
     gammaGradient: placed(gpu, [n, cols], oldGamma, 64),
-    lambdaParts: gpu.memory.allocate("λ parts", lambdaPartBytes),
-    gammaParts: gpu.memory.allocate("γ parts", gammaPartBytes),
+    lambdaParts: gpu.memory.allocate("λ parts", bytes.lambdaParts),
+    gammaParts: gpu.memory.allocate("γ parts", bytes.gammaParts),
   };
   using run = new Run(gpu, staging());
-  recordBasisGradient(run, gradient);
+  run.compute("basisGradient", gradient);
   await run.submit();
 
   const [wantedLambda, wantedGamma] = [Float64Array.from(oldLambda), Float64Array.from(oldGamma)];

@@ -1,7 +1,6 @@
 import type { Run } from "../../../tensor/run.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
 import type { AdaptedPart } from "./adapted-matrix.ts";
-import { recordBasisGradient } from "./basis-gradient.ts";
 import type { TrainingBases } from "./training-bases.ts";
 import type { Scratch } from "../../training/scratch.ts";
 import type { WorkspaceRole } from "./workspace.ts";
@@ -25,7 +24,7 @@ export function addBasisGradient(
   right: Tensor,
 ): void {
   const { lambda, gamma, lambdaGradient, gammaGradient } = module;
-  recordBasisGradient(run, {
+  run.compute("basisGradient", {
     shape,
     pairing: bases.pairing,
     left,

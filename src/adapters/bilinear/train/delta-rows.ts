@@ -1,12 +1,9 @@
-import { LAMBDA_ORDER_WIDTH, lambdaOrderKernel, lambdaOrderParameters } from "../../../kernels/lambda-order.ts";
 import { type Run } from "../../../tensor/run.ts";
 import { sliceRows, type Tensor } from "../../../tensor/tensor.ts";
 import { recordWidened } from "../../../tensor/widen.ts";
-import { BLOCK_ROWS } from "../delta-block.ts";
 import type { BoundDeltaLayer } from "../delta.ts";
 import type { AdaptedMatrix, AdaptedPart } from "./adapted-matrix.ts";
 import type { AdapterContext } from "./context.ts";
-import { rowBlocks, bind } from "../../../tensor/row-blocks.ts";
 
 /** Records target = W' = W + ΔW of a whole matrix, in f32; rows of modules that are not adapted are those of W. */
 export function recordMerged(
@@ -36,13 +33,7 @@ export function recordDelta(
   const { lambda, gamma } = module;
   const ordered = workspace.get("lambda");
   const padded = Math.ceil(terms / 16) * 16;
-  const l = bind(run, lambda);
-  run.dispatch(
-    lambdaOrderKernel(bases.pairing),
-    lambdaOrderParameters({ terms, padded, bases: shape.bases, rank: shape.r, at: l.offset, pitch: lambda.pitch }),
-    [l.binding, ordered],
-    [Math.ceil(padded / LAMBDA_ORDER_WIDTH)],
-  );
+  run.compute("lambdaOrder", { pairing: bases.pairing, terms, padded, lambda, target: ordered });
   const layer: BoundDeltaLayer = {
     shape,
     weightIsTransposed: false,
@@ -50,16 +41,6 @@ export function recordDelta(
     lambda: ordered,
     gamma: { of: gamma.buffer, offset: gamma.offset * 4, size: shape.bases * gamma.pitch * 4 },
   };
-  const fitting = rowBlocks(run, target)[0]?.rows ?? out;
-  // Blocks begin at whole tiles.
-  const step = fitting >= out ? out : Math.max(1, Math.floor(fitting / BLOCK_ROWS)) * BLOCK_ROWS;
-  for (let first = 0; first < out; first += step) {
-    const count = Math.min(step, out - first);
-    const to = bind(run, sliceRows(target, first, count));
-    const { pitch } = target;
-    const block = { firstRow: from + first, rows: count, target: to.binding, at: to.offset, pitch, accumulate };
-    for (const { parameters, buffers, workgroups } of bases.delta.dispatches(layer, block)) {
-      run.dispatch(bases.delta.source, parameters, buffers, workgroups);
-    }
-  }
+  const { buffer, offset, pitch } = target;
+  bases.delta.form(run, layer, { firstRow: from, rows: out, target: buffer, at: offset, pitch, accumulate });
 }

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { MemoryStdCache } from "../../../bases/testing/bases.ts";
 import { drawBases } from "../../../bases/draw.ts";
 import type { DeltaLayer } from "../delta-reference.ts";
-import type { Pairing } from "../../../kernels/pairing.ts";
+import type { Pairing } from "../../../bases/pairing.ts";
 import { adapterGradients, adapterOutput } from "./gradient-reference.ts";
 import { randloraShape } from "../../randlora/shape.ts";
 

@@ -2,7 +2,7 @@ import type { Bases } from "../../../bases/bases.ts";
 import type { DeltaLayer } from "../delta-reference.ts";
 import { deltaReference } from "../delta-reference.ts";
 import { readElement } from "../../../bases/storage.ts";
-import { pairOf } from "../../../kernels/pairing.ts";
+import { pairOf } from "../../../bases/pairing.ts";
 
 /** What an adapter adds to a linear layer, and how the loss depends on that. Matrices are row-major, without gaps. */
 export interface AdapterPass {

@@ -22,7 +22,7 @@ export function chooseOrders(
     matrices,
     compute,
     budget: place.budget,
-    staging: place.staging,
+    partBytes: (shape) => bases.partBytes(shape),
     tokens: place.tokens,
     microBatches: place.microBatches,
     dropout: dropout > 0,

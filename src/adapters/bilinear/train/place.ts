@@ -1,5 +1,5 @@
 import type { Bases } from "../../../bases/bases.ts";
-import type { Pairing } from "../../../kernels/pairing.ts";
+import type { Pairing } from "../../../bases/pairing.ts";
 import { dropoutMask } from "../../training/dropout.ts";
 import type { Method, MethodChoices, PassKind, Placement } from "../../training/method.ts";
 import type { BilinearShape } from "../shape.ts";
@@ -63,7 +63,7 @@ export async function placeBilinear(
   });
   const plans = chooseOrders(settings, place, bases, trained);
   const dropout = settings.dropout > 0;
-  const adapter = new TrainedBilinear(gpu, { bases, modules: trained, scale, dropout, plans, staging });
+  const adapter = new TrainedBilinear(gpu, { bases, modules: trained, scale, dropout, plans });
   const masks = (pass: PassKind) =>
     dropout && pass.kind === "train"
       ? (module: number) => dropoutMask(settings.dropout, seed, pass, module)

@@ -22,7 +22,7 @@ const question = (changed: Partial<OrdersQuestion> = {}): OrdersQuestion => ({
   dropout: false,
   density: 1,
   budget: Infinity,
-  staging: { kind: "subgroup", lanes: 8 },
+  partBytes: () => ({ lambdaParts: 0, gammaParts: 0 }),
   panelBytes: () => 0,
   ...changed,
 });

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Gpu } from "../../../gpu/gpu.ts";
-import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
+import type { Staging } from "../../../device/staging.ts";
 import { dropoutFactor, type DropoutMask } from "../../../random/dropout.ts";
 import { Run } from "../../../tensor/run.ts";
 import { Tape } from "../../../tensor/tape.ts";
 import { sliceRows } from "../../../tensor/tensor.ts";
-import type { Pairing } from "../../../kernels/pairing.ts";
+import type { Pairing } from "../../../bases/pairing.ts";
 import type { OrderPlan } from "./flops.ts";
 import type { TrainedModule } from "./module.ts";
 import type { FactorsSpec } from "../../../bases/factors.ts";
@@ -73,12 +73,12 @@ async function train({
       gammaGradient: placed(gpu, [n, cols], new Float32Array(n * cols)),
     };
   });
-  const trained = new TrainedBilinear(gpu, { bases, modules, scale: SCALE, dropout: rate > 0, plans: [plan], staging });
+  const trained = new TrainedBilinear(gpu, { bases, modules, scale: SCALE, dropout: rate > 0, plans: [plan] });
   const wanted = parts.map(({ lambda, gamma }) => ({
     lambda: new Float64Array(lambda.length),
     gamma: new Float64Array(gamma.length),
   }));
-  using run = new Run(gpu, staging ?? defaultStaging(gpu));
+  using run = new Run(gpu, staging ?? gpu.staging);
   const tape = new Tape(run);
   trained.prepare(run);
   for (const [microBatch, tokens] of TOKENS.entries()) {

@@ -1,6 +1,4 @@
-import type { Gpu } from "../../../gpu/gpu.ts";
-import type { GpuBuffer } from "../../../gpu/memory.ts";
-import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
+import type { Device, DeviceBuffer } from "../../../device/device.ts";
 import { type Linears, PLAIN_LINEARS, type Projection } from "../../../models/linears.ts";
 import type { Recorder } from "../../../tensor/recorder.ts";
 import type { Run } from "../../../tensor/run.ts";
@@ -29,7 +27,6 @@ export interface TrainedBilinearOptions {
   readonly dropout: boolean;
   /** One for each matrix of `fuse(modules)`, in that order: see `planOrders`. */
   readonly plans: readonly OrderPlan[];
-  readonly staging?: Staging | undefined;
 }
 
 /**
@@ -38,21 +35,21 @@ export interface TrainedBilinearOptions {
  * `prepare`, then any number of micro-batches through `linears`, then `finish`.
  */
 export class TrainedBilinear {
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #context: AdapterContext;
-  readonly #matrices: ReadonlyMap<GpuBuffer, AdaptedMatrix>;
+  readonly #matrices: ReadonlyMap<DeviceBuffer, AdaptedMatrix>;
   /** Matrices whose G holds sums of this step. */
   readonly #begun = new Set<AdaptedMatrix>();
 
   /** @throws RandloraError `memory` */
-  constructor(gpu: Gpu, options: TrainedBilinearOptions) {
-    const { bases, modules, scale, dropout, plans, staging = defaultStaging(gpu) } = options;
+  constructor(gpu: Device, options: TrainedBilinearOptions) {
+    const { bases, modules, scale, dropout, plans } = options;
     const fused = fuse(modules);
     const sizes = workspaceSizes(
       fused.map(({ shape }) => shape),
       plans,
       {
-        staging,
+        partBytes: (shape) => bases.partBytes(shape),
         dropout,
         panelBytes: (shape) => bases.panelBytes(shape),
       },
@@ -158,7 +155,7 @@ export class TrainedBilinear {
     const holds = order !== "factored" && kept;
     const allocate = (label: string, bytes: number) =>
       this.#gpu.memory.allocate(`${weight.buffer.label}: ${label}`, bytes);
-    const f32 = (buffer: GpuBuffer, shape: Tensor["shape"], pitch: number): Tensor => {
+    const f32 = (buffer: DeviceBuffer, shape: Tensor["shape"], pitch: number): Tensor => {
       return { shape, dtype: "F32", buffer, offset: 0, pitch };
     };
     return {

@@ -1,7 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../../../gpu/gpu.ts";
-import { upload } from "../../../gpu/transfer.ts";
-import { defaultStaging } from "../../../kernels/staging.ts";
 import { bf16ToF32, f32ToBf16 } from "../../../safetensors/numbers.ts";
 import { Run } from "../../../tensor/run.ts";
 import { sliceRows, tensorIn } from "../../../tensor/tensor.ts";
@@ -34,7 +32,7 @@ test("W' above the binding limit is formed and multiplied with in blocks", async
   // New buffers are zero, but the first rows of W are not.
   const values = numbers(8 * input);
   const weight = tensorIn(gpu.memory.allocate("W", out * input * 2), [out, input], "BF16");
-  upload(gpu, weight.buffer, Uint16Array.from(values, f32ToBf16));
+  gpu.write(weight.buffer, Uint16Array.from(values, f32ToBf16));
   const [lambda, gamma, x] = [numbers(r * n), numbers(n * cols), numbers(input)];
   const tensors = { lambda: placed(gpu, [r, n], lambda), gamma: placed(gpu, [n, cols], gamma) };
   const gradients = { lambdaGradient: tensors.lambda, gammaGradient: tensors.gamma };
@@ -100,7 +98,8 @@ test("the plan's bytes are those that are allocated", async () => {
       const before = gpu.memory.liveBytes;
       const plans = [plan, plan];
       const trained = new TrainedBilinear(gpu, { bases, modules, scale: 1, dropout, plans });
-      const terms = { staging: defaultStaging(gpu), dropout, tokens: 0, panelBytes };
+      const partBytes = (shape: BilinearShape) => bases.partBytes(shape);
+      const terms = { partBytes, dropout, tokens: 0, panelBytes };
       expect(gpu.memory.liveBytes - before).toBe(orderBytes(matrices, plans, terms));
       trained.release();
       expect(gpu.memory.liveBytes).toBe(before);

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../../../gpu/gpu.ts";
-import { read } from "../../../gpu/transfer.ts";
+import { read } from "../../../device/transfer.ts";
 import { fromHalfBits } from "../../../random/grid.ts";
 import { bf16ToF32 } from "../../../safetensors/numbers.ts";
 import { Run } from "../../../tensor/run.ts";

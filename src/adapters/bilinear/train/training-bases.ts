@@ -1,14 +1,13 @@
-import type { Gpu } from "../../../gpu/gpu.ts";
-import { uploaded } from "../../../gpu/transfer.ts";
-import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
-import { UNPACK_COLS, unpackKernel, type Unpacked, unpackParameters } from "../../../kernels/unpack.ts";
-import type { GpuBuffer } from "../../../gpu/memory.ts";
+import type { Device, DeviceBuffer } from "../../../device/device.ts";
+import { uploaded } from "../../../device/transfer.ts";
+import type { Staging } from "../../../device/staging.ts";
+import type { Unpacked } from "../../../device/families/bilinear.ts";
 import { NAMED_DTYPES } from "../../../safetensors/dtype.ts";
 import type { Run } from "../../../tensor/run.ts";
 import { pitchOf, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
 import type { Bases } from "../../../bases/bases.ts";
 import { DeltaBases } from "../delta.ts";
-import type { Pairing } from "../../../kernels/pairing.ts";
+import type { Pairing } from "../../../bases/pairing.ts";
 import { type BasisMatrix, readElement } from "../../../bases/storage.ts";
 import type { BilinearShape } from "../shape.ts";
 
@@ -16,8 +15,6 @@ import type { BilinearShape } from "../shape.ts";
 const PANEL_BYTES = 8 * 2 ** 20;
 /** What numbers 2b − 255 stand for: a philox-v1 element of the f32 grid. */
 const PHILOX_UNIT = Math.sqrt(765 / 257) / 255;
-/** The kernel counts elements in 32 bits. */
-const MOST_CODE_BYTES = 2 ** 29;
 
 /** Some rows of B̂ as an operand of a product. */
 export interface BasisRows {
@@ -36,14 +33,16 @@ export class TrainingBases {
   readonly a: Tensor;
   /** What a number in `rows` stands for: 1 where true values are stored. */
   readonly unit: number;
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #b: BasisMatrix;
+  readonly #staging: Staging;
   readonly #panelBytes: number;
 
-  private constructor(gpu: Gpu, bases: Bases, delta: DeltaBases, panelBytes: number) {
+  private constructor(gpu: Device, bases: Bases, delta: DeltaBases, staging: Staging, panelBytes: number) {
     const { a, b, r } = bases;
     this.#gpu = gpu;
     this.#b = b;
+    this.#staging = staging;
     this.#panelBytes = panelBytes;
     this.delta = delta;
     this.pairing = delta.pairing;
@@ -59,13 +58,19 @@ export class TrainingBases {
    * @throws RandloraError `memory`
    */
   static async create(
-    gpu: Gpu,
+    gpu: Device,
     bases: Bases,
     pairing: Pairing,
-    staging: Staging = defaultStaging(gpu),
+    staging: Staging = gpu.staging,
     panelBytes = PANEL_BYTES,
   ): Promise<TrainingBases> {
-    return new TrainingBases(gpu, bases, await DeltaBases.create(gpu, bases, pairing, staging), panelBytes);
+    const delta = await DeltaBases.create(gpu, bases, pairing, staging);
+    return new TrainingBases(gpu, bases, delta, staging, panelBytes);
+  }
+
+  /** Bytes of what the gradients of a module's λ and γ are summed up in. */
+  partBytes(shape: BilinearShape): { readonly lambdaParts: number; readonly gammaParts: number } {
+    return this.#gpu.scratchBytes("basisGradient", shape, this.#staging);
   }
 
   /** Bytes of the panel that `rows` needs for this module: none where B̂ is an operand as it lies. */
@@ -79,7 +84,7 @@ export class TrainingBases {
    * @param panel scratch of at least `panelBytes`
    * @param from rows of B̂ before these
    */
-  *rows(run: Run, shape: BilinearShape, panel: GpuBuffer | undefined, from = 0): Generator<BasisRows> {
+  *rows(run: Run, shape: BilinearShape, panel: DeviceBuffer | undefined, from = 0): Generator<BasisRows> {
     const { buffer, stride } = this.delta.b;
     const kind = this.#b.storage.kind;
     if (!isPacked(kind)) {
@@ -89,41 +94,15 @@ export class TrainingBases {
       return;
     }
     if (panel === undefined) throw new Error("packed bases need a panel to be unpacked to");
-    const { maxStorageBufferBindingSize } = this.#gpu.limits;
     const unpacked = unpackedOf(this.#b);
     const step = this.#panelRows(shape);
     const pitch = panelPitch(shape);
-    const rowBytes = kind === "ternary" ? stride / 4 : 0;
     for (let first = 0; first < shape.rows; first += step) {
-      const count = Math.min(step, shape.rows - first);
-      const bound = rowBytes > 0 && buffer.size > Math.min(maxStorageBufferBindingSize, MOST_CODE_BYTES);
-      const begin = (from + first) * rowBytes;
-      const offset = bound ? Math.floor(begin / 256) * 256 : 0;
-      const { philox } = this.delta.b;
-      // Rows of two-bit codes are whole words, but a binding begins at whole 256 bytes: some rows before, some words.
-      const skipped = (begin - offset) / 4;
-      run.dispatch(
-        unpackKernel(kind, unpacked),
-        unpackParameters({
-          rows: count,
-          cols: shape.terms,
-          firstRow: philox === undefined ? 0 : from + first,
-          firstCol: philox === undefined ? skipped * 16 : 0,
-          stride: philox?.pitch ?? stride,
-          targetPitch: pitch,
-          stream: 1,
-          threshold: philox?.threshold ?? 0,
-          key: philox?.key ?? [0, 0],
-          dense: philox?.sparsity === "dense",
-        }),
-        [
-          bound ? { of: buffer, offset, size: begin - offset + count * rowBytes } : buffer,
-          { of: panel, offset: 0, size: count * pitch * 2 },
-        ],
-        [Math.ceil(pitch / UNPACK_COLS), count],
-      );
+      const rows = Math.min(step, shape.rows - first);
+      const part = { first: from + first, rows, cols: shape.terms };
+      run.compute("unpack", { basis: this.delta.b, unpacked, ...part, target: panel, pitch });
       const dtype = unpacked === "f16" ? "F16" : "BF16";
-      const tensor: Tensor = { shape: [count, shape.terms], dtype, buffer: panel, offset: 0, pitch };
+      const tensor: Tensor = { shape: [rows, shape.terms], dtype, buffer: panel, offset: 0, pitch };
       yield { first, tensor };
     }
   }
@@ -131,7 +110,7 @@ export class TrainingBases {
   /** Rows of a panel: whole vectors along the sum of a product, and one a workgroup. */
   #panelRows(shape: BilinearShape): number {
     const fitting = Math.max(8, Math.floor(this.#panelBytes / (panelPitch(shape) * 2) / 8) * 8);
-    const most = Math.floor(this.#gpu.limits.maxComputeWorkgroupsPerDimension / 8) * 8;
+    const most = Math.floor(this.#gpu.limits.maxRows / 8) * 8;
     return Math.min(Math.ceil(shape.rows / 8) * 8, fitting, most);
   }
 
@@ -142,7 +121,7 @@ export class TrainingBases {
   }
 }
 
-function widened(gpu: Gpu, a: BasisMatrix): Tensor {
+function widened(gpu: Device, a: BasisMatrix): Tensor {
   const pitch = pitchOf(a.cols, "F32");
   const values = new Float32Array(a.rows * pitch);
   for (let k = 0; k < a.rows; k++) for (let c = 0; c < a.cols; c++) values[k * pitch + c] = readElement(a, k, c);

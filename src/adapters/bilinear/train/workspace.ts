@@ -1,7 +1,5 @@
-import type { Staging } from "../../../kernels/staging.ts";
 import { pitchOf } from "../../../tensor/tensor.ts";
 import { type FusedShape, mergedBytes } from "../../training/fused.ts";
-import { splitBasisGradient } from "./basis-gradient.ts";
 import type { OrderPlan } from "./flops.ts";
 import type { BilinearShape } from "../shape.ts";
 
@@ -10,7 +8,8 @@ export type MatrixShape = FusedShape<BilinearShape>;
 
 /** How the GPU and the bases shape the scratch. */
 export interface WorkspaceTerms {
-  readonly staging: Staging;
+  /** What the gradients of λ and γ are summed up in; see `Device.scratchBytes`. */
+  partBytes(shape: BilinearShape): Pick<WorkspaceSizes, "lambdaParts" | "gammaParts">;
   /** y = xWᵀ + drop(x)·ΔWᵀ: ΔW of one module at a time is formed, not W'. */
   readonly dropout: boolean;
   /** Bytes to which a module's B̂ is unpacked; 0 where it is an operand as it lies. */
@@ -62,9 +61,9 @@ export function workspaceSizes(
     const { order, kept, summed } = plan;
     if (order !== "factored" && !kept && !terms.dropout) need("merged", mergedBytes(matrix.out, matrix.in));
     for (const shape of matrix.modules) {
-      const split = splitBasisGradient(shape, terms.staging);
-      need("lambdaParts", split.lambdaPartBytes);
-      need("gammaParts", split.gammaPartBytes);
+      const { lambdaParts, gammaParts } = terms.partBytes(shape);
+      need("lambdaParts", lambdaParts);
+      need("gammaParts", gammaParts);
       need("panel", terms.panelBytes(shape));
       // ΔW is formed whatever the order, where somebody asks for it.
       need("lambda", Math.ceil(shape.terms / 16) * 64);

@@ -1,7 +1,7 @@
 // Both parts in one matrix as a decoder joins it: RandLoRA in each of its orders, LoRA's factors over what it computes.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../../../gpu/gpu.ts";
-import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
+import type { Staging } from "../../../device/staging.ts";
 import { dropoutFactor, type DropoutMask } from "../../../random/dropout.ts";
 import { Run } from "../../../tensor/run.ts";
 import { Tape } from "../../../tensor/tape.ts";
@@ -76,7 +76,7 @@ function addFactors(
 }
 
 /** Memory that is not given back fails the test as well. */
-async function check(plan: OrderPlan, rate: number, staging: Staging = defaultStaging(gpu)): Promise<void> {
+async function check(plan: OrderPlan, rate: number, staging: Staging = gpu.staging): Promise<void> {
   const before = gpu.memory.liveBytes;
   await train(plan, rate, staging);
   expect(gpu.memory.liveBytes).toBe(before);
@@ -100,7 +100,7 @@ async function train(plan: OrderPlan, rate: number, staging: Staging): Promise<v
     lambdaGradient: zeros(shape.r, shape.bases),
     gammaGradient: zeros(shape.bases, shape.cols),
   }));
-  const trained = new TrainedBilinear(gpu, { bases, modules, scale: SCALE, dropout: rate > 0, plans: [plan], staging });
+  const trained = new TrainedBilinear(gpu, { bases, modules, scale: SCALE, dropout: rate > 0, plans: [plan] });
   const factors = factorsOf().map((one) => ({
     ...one,
     onGpu: { a: placed(gpu, [one.rank, IN], one.a), b: placed(gpu, [one.out, one.rank], one.b) },

@@ -1,4 +1,4 @@
-import type { Gpu } from "../../../gpu/gpu.ts";
+import type { Device } from "../../../device/device.ts";
 import { type Shape, type Tensor, tensorBytes, tensorIn, write } from "../../../tensor/tensor.ts";
 import { memoryTensor } from "../../tensors.ts";
 import type { Addend, Placement, Trainable } from "../../training/method.ts";
@@ -57,7 +57,7 @@ function place(
   };
 }
 
-function placed(gpu: Gpu, label: string, shape: Shape, values: Float32Array<ArrayBuffer>): Tensor {
+function placed(gpu: Device, label: string, shape: Shape, values: Float32Array<ArrayBuffer>): Tensor {
   const tensor = tensorIn(gpu.memory.allocate(label, tensorBytes(shape, "F32")), shape, "F32");
   write(gpu, tensor, values);
   return tensor;

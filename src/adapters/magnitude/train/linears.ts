@@ -1,4 +1,4 @@
-import type { GpuBuffer } from "../../../gpu/memory.ts";
+import type { DeviceBuffer } from "../../../device/device.ts";
 import type { Linears, Projection } from "../../../models/linears.ts";
 import { OPS } from "../../../tensor/ops/index.ts";
 import type { Recorder } from "../../../tensor/recorder.ts";
@@ -19,9 +19,9 @@ export interface OutputFactors {
  */
 export class MagnitudeLinears implements Linears {
   readonly #inner: Linears;
-  readonly #matrices: ReadonlyMap<GpuBuffer, OutputFactors>;
+  readonly #matrices: ReadonlyMap<DeviceBuffer, OutputFactors>;
 
-  constructor(inner: Linears, matrices: ReadonlyMap<GpuBuffer, OutputFactors>) {
+  constructor(inner: Linears, matrices: ReadonlyMap<DeviceBuffer, OutputFactors>) {
     this.#inner = inner;
     this.#matrices = matrices;
   }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Gpu } from "../../../gpu/gpu.ts";
-import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
+import type { Staging } from "../../../device/staging.ts";
 import { dropoutFactor } from "../../../random/dropout.ts";
 import { Run } from "../../../tensor/run.ts";
 import { Tape } from "../../../tensor/tape.ts";
@@ -169,7 +169,7 @@ interface Case {
 }
 
 /** Places the method, and says what is trained in f64. */
-async function placedMethod({ inner, staging = defaultStaging(gpu), dtype = "BF16" }: Case, begins = false) {
+async function placedMethod({ inner, staging = gpu.staging, dtype = "BF16" }: Case, begins = false) {
   const weight = frozen(gpu, dtype);
   const magnitudes = MODULES.map(({ out }) => numbers(out).map((value) => 1.5 + value));
   const trainable = withMagnitude(inner.trainable, MODULES, MAGNITUDE, begins ? undefined : magnitudes);

@@ -1,19 +1,16 @@
-import { upload } from "../../../gpu/transfer.ts";
-import type { GpuBuffer } from "../../../gpu/memory.ts";
-import { bind } from "../../../tensor/row-blocks.ts";
+import type { DeviceBuffer } from "../../../device/device.ts";
 import type { Run } from "../../../tensor/run.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../../../tensor/tensor.ts";
-import { weightDtype } from "../../../tensor/weight.ts";
+import { weightDtype } from "../../../device/weight.ts";
 import type { AdapterContent } from "../../content.ts";
 import { memoryTensor } from "../../tensors.ts";
 import type { ModuleShape } from "../../training/definition.ts";
 import type { FormedWeights, Method, Placement, Trainable } from "../../training/method.ts";
 import type { Parameter } from "../../training/parameters.ts";
 import { columnsOf, partsOfMatrices } from "../../training/parts.ts";
-import { magnitudes } from "../dispatches.ts";
 import { type MagnitudeName, magnitudeName } from "../vectors.ts";
 import { MagnitudeLinears, type OutputFactors } from "./linears.ts";
-import { allocateFormed, type NormedModule, record, recordRowSquares, recordSquares } from "./norms.ts";
+import { allocateFormed, type NormedModule, recordSquares } from "./norms.ts";
 
 /** A module whose rows get magnitudes. */
 export interface MagnitudeModule extends ModuleShape {
@@ -79,8 +76,8 @@ interface RescaledMatrix extends OutputFactors {
 /** All that the magnitudes hold on a GPU. */
 interface Placed {
   readonly modules: readonly Rescaled[];
-  readonly matrices: ReadonlyMap<GpuBuffer, RescaledMatrix>;
-  readonly scratch: GpuBuffer | undefined;
+  readonly matrices: ReadonlyMap<DeviceBuffer, RescaledMatrix>;
+  readonly scratch: DeviceBuffer | undefined;
   release(): void;
 }
 
@@ -136,19 +133,19 @@ function allocate(
   modules: readonly MagnitudeModule[],
   name: MagnitudeName,
 ): Placed {
-  const held: GpuBuffer[] = [];
+  const held: DeviceBuffer[] = [];
   const release = () => {
     for (const buffer of held) gpu.memory.release(buffer);
   };
   const vector = (label: string, count: number, value = 0): Tensor => {
     const buffer = gpu.memory.allocate(label, tensorBytes([1, count], "F32"));
     held.push(buffer);
-    upload(gpu, buffer, new Float32Array(buffer.size / 4).fill(value, 0, count));
+    gpu.write(buffer, new Float32Array(buffer.size / 4).fill(value, 0, count));
     return tensorIn(buffer, [1, count], "F32");
   };
   try {
     const partsOf = partsOfMatrices(tensors);
-    const matrices = new Map<GpuBuffer, RescaledMatrix>();
+    const matrices = new Map<DeviceBuffer, RescaledMatrix>();
     const placed = modules.map((module): Rescaled => {
       const weight = tensors.get(module.tensor);
       if (weight === undefined) throw new RangeError(`${module.tensor} is no tensor of the decoder`);
@@ -186,23 +183,14 @@ function allocate(
 
 /** m = the norms of the rows of W, rounded to its dtype as PEFT rounds them (lora/dora.py, update_layer). */
 function recordInitial(run: Run, { weight, squares, magnitude }: Rescaled): void {
-  recordRowSquares(run, weight, undefined, squares);
-  const [sums, to] = [vectorOf(run, squares), vectorOf(run, magnitude.value)];
-  const unread = { binding: run.nothing, at: 0 };
-  record(run, magnitudes("norm", squares.shape[1], sums, unread, to, weightDtype("norms", weight)));
+  run.compute("rowSquares", { weight, delta: undefined, sums: squares });
+  const dtype = weightDtype("norms", weight);
+  run.compute("magnitudes", { kind: "norm", sums: squares, from: undefined, to: magnitude.value, dtype });
 }
 
 /** c = m / n, or ∂loss/∂m += ∂loss/∂c / n. */
 function recordMagnitudes(run: Run, kind: "factor" | "gradient", { squares }: Rescaled, from: Tensor, to: Tensor) {
-  const [sums, source, target] = [squares, from, to].map((tensor) => vectorOf(run, tensor)) as [Of, Of, Of];
-  record(run, magnitudes(kind, squares.shape[1], sums, source, target));
-}
-
-type Of = ReturnType<typeof vectorOf>;
-
-function vectorOf(run: Run, tensor: Tensor) {
-  const { binding, offset: at } = bind(run, tensor);
-  return { binding, at };
+  run.compute("magnitudes", { kind, sums: squares, from, to, dtype: "F32" });
 }
 
 /** The inner method's adapter with the magnitudes, as PEFT has them: one dimension. */

@@ -1,4 +1,4 @@
-import type { Gpu } from "../../../gpu/gpu.ts";
+import type { Device } from "../../../device/device.ts";
 import { DerivedFactors } from "../../low-rank/derived.ts";
 import { allocateStacks, type FactorStack, groupFactors } from "../../low-rank/stacks.ts";
 import { memoryTensor } from "../../tensors.ts";
@@ -91,7 +91,7 @@ function place(
 }
 
 /** A₀ of all modules, stacked as A is. */
-function initialStacks(gpu: Gpu, modules: readonly NolaModule[], rank: number): FactorStack[] {
+function initialStacks(gpu: Device, modules: readonly NolaModule[], rank: number): FactorStack[] {
   const shapes = modules.map((module) => ({ rows: rank, cols: module.in }));
   const stacks = allocateStacks(gpu, "A before training", shapes);
   writeFactors(gpu, stacks, (index) => modules[index]?.initial ?? new Float32Array());

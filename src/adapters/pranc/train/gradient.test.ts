@@ -1,13 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Gpu } from "../../../gpu/gpu.ts";
-import { upload } from "../../../gpu/transfer.ts";
-import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
+import type { Staging } from "../../../device/staging.ts";
 import { Run } from "../../../tensor/run.ts";
 import { sliceRows, tensorIn } from "../../../tensor/tensor.ts";
 import { error, numbers, placed, taken } from "../../testing/bases.ts";
 import { theta, thetaProducts } from "../../testing/theta.ts";
 import { thetaKey } from "../stream.ts";
-import { partBytes, recordCoefficientGradient } from "./gradient.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -27,7 +25,7 @@ interface Case {
 }
 
 /** dα after two gradients were added to what was there. */
-async function gradientOf({ out, in: input, bases, offset = 0, staging = defaultStaging(gpu) }: Case) {
+async function gradientOf({ out, in: input, bases, offset = 0, staging = gpu.staging }: Case) {
   const live = gpu.memory.liveBytes;
   const key = thetaKey(SEED);
   const wave = (count: number, at: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(at + 1.3 * i));
@@ -35,10 +33,10 @@ async function gradientOf({ out, in: input, bases, offset = 0, staging = default
   // A view, with rows above it that belong to something else.
   const onGpu = sliceRows(placed(gpu, [out + 2, input], [...wave(2 * input, 9), ...g]), 2, out);
   const target = placed(gpu, [1, bases], before, 64);
-  const parts = gpu.memory.allocate("parts", partBytes(bases, staging));
+  const parts = gpu.memory.allocate("parts", gpu.scratchBytes("thetaGradient", { bases }, staging).parts);
   const run = new Run(gpu, staging);
   const layer = { out, in: input, offset, scale: SCALE };
-  for (let i = 0; i < 2; i++) recordCoefficientGradient(run, { layer, key, g: onGpu, target, parts });
+  for (let i = 0; i < 2; i++) run.compute("thetaGradient", { layer, key, g: onGpu, target, parts });
   await run.submit();
   const found = await taken(gpu, target);
   for (const buffer of [onGpu.buffer, target.buffer, parts]) gpu.memory.release(buffer);
@@ -76,20 +74,20 @@ test("G above the binding limit is taken in blocks of rows", async () => {
   const live = gpu.memory.liveBytes;
   const g = tensorIn(gpu.memory.allocate("G", out * input * 4), [out, input], "F32");
   // New buffers are zero; some elements are not, on both sides of the seam, at the begin and at the end.
-  upload(gpu, g.buffer, new Float32Array(2 ** 20), 0);
+  gpu.write(g.buffer, new Float32Array(2 ** 20), 0);
   const places = [0, 15, 16, 1024, out - 131, out - 101, out - 100, out - 99, out - 1].map(
     (row) => [row, (row * 37) % input] as const,
   );
   const values = numbers(places.length);
   places.forEach(([row, col], at) => {
-    upload(gpu, g.buffer, Float32Array.of(values[at] ?? 0), (row * input + col) * 4);
+    gpu.write(g.buffer, Float32Array.of(values[at] ?? 0), (row * input + col) * 4);
   });
   const bases = 2;
   const target = placed(gpu, [1, bases], new Float32Array(bases));
-  const parts = gpu.memory.allocate("parts", partBytes(bases, defaultStaging(gpu)));
+  const parts = gpu.memory.allocate("parts", gpu.scratchBytes("thetaGradient", { bases }).parts);
   const run = new Run(gpu);
   const layer = { out, in: input, offset, scale: 1 };
-  recordCoefficientGradient(run, { layer, key: thetaKey(SEED), g, target, parts });
+  run.compute("thetaGradient", { layer, key: thetaKey(SEED), g, target, parts });
   await run.submit();
   const want = Array.from({ length: bases }, (_, i) =>
     places.reduce((sum, [row, col], at) => {

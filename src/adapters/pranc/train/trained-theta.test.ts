@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Gpu } from "../../../gpu/gpu.ts";
-import { upload } from "../../../gpu/transfer.ts";
-import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
+import type { Staging } from "../../../device/staging.ts";
 import { dropoutFactor } from "../../../random/dropout.ts";
 import { bf16ToF32, f32ToBf16 } from "../../../safetensors/numbers.ts";
 import { Run } from "../../../tensor/run.ts";
@@ -84,7 +83,7 @@ function reference(
   return { y, dx, dAlpha };
 }
 
-async function train({ plan, staging = defaultStaging(gpu), dtype = "BF16", rate = 0 }: Case): Promise<Float64Array> {
+async function train({ plan, staging = gpu.staging, dtype = "BF16", rate = 0 }: Case): Promise<Float64Array> {
   const live = gpu.memory.liveBytes;
   const weight = frozen(gpu, dtype);
   const alpha = numbers(BASES);
@@ -157,7 +156,7 @@ test("W' above the binding limit is formed and multiplied with in blocks", async
   // New buffers are zero, but the first rows of W are not.
   const values = numbers(8 * input);
   const weight = tensorIn(gpu.memory.allocate("W", out * input * 2), [out, input], "BF16");
-  upload(gpu, weight.buffer, Uint16Array.from(values, f32ToBf16));
+  gpu.write(weight.buffer, Uint16Array.from(values, f32ToBf16));
   const alpha = [0.5, -0.25];
   const [coefficients, gradient] = [placed(gpu, [1, 2], alpha), placed(gpu, [1, 2], [0, 0])];
   const shape = { out, in: input, offset: 2 ** 32 - 32, scale: 1 };

@@ -1,10 +1,6 @@
-import type { Gpu } from "../../../gpu/gpu.ts";
-import type { GpuBuffer } from "../../../gpu/memory.ts";
-import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
-import { THETA_DELTA_KERNEL } from "../../../kernels/theta.ts";
+import type { Device, DeviceBuffer } from "../../../device/device.ts";
 import { type Linears, PLAIN_LINEARS } from "../../../models/linears.ts";
 import { recordGemm } from "../../../tensor/gemm.ts";
-import { bind, rowBlocks } from "../../../tensor/row-blocks.ts";
 import type { Run } from "../../../tensor/run.ts";
 import { pitchOf, sliceCols, sliceRows, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
 import { recordWidened } from "../../../tensor/widen.ts";
@@ -18,9 +14,9 @@ import {
 } from "../../training/adapted-linear.ts";
 import { fuse, type FusedMatrix, type FusedPart, mergedBytes } from "../../training/fused.ts";
 import { Scratch } from "../../training/scratch.ts";
-import { thetaDispatches, type ThetaLayer } from "../delta-dispatch.ts";
+import type { ThetaLayer } from "../../../device/families/theta.ts";
+import type { Staging } from "../../../device/staging.ts";
 import type { ThetaKey } from "../stream.ts";
-import { partBytes, recordCoefficientGradient } from "./gradient.ts";
 import { gradientBytes, heldBytes, type ModuleRows, type ProductsPlan } from "./products.ts";
 
 /** One module under training. */
@@ -67,7 +63,7 @@ interface Matrix {
 export function scratchSizes(
   matrices: readonly FusedMatrix<TrainedModule>[],
   plans: readonly ProductsPlan[],
-  { bases, dropout, staging }: { readonly bases: number; readonly dropout: boolean; readonly staging: Staging },
+  { dropout, parts }: { readonly dropout: boolean; readonly parts: number },
 ): { readonly merged: number; readonly product: number; readonly parts: number } {
   const most = (
     isHeld: (plan: ProductsPlan | undefined) => boolean,
@@ -85,7 +81,7 @@ export function scratchSizes(
       (plan) => plan?.summed === true,
       ({ shape }) => largest(shape.modules, gradientBytes),
     ),
-    parts: partBytes(bases, staging),
+    parts,
   };
 }
 
@@ -94,22 +90,22 @@ export function scratchSizes(
  * W', and ∂loss/∂α through G = ∂loss/∂ΔW. A step is `prepare`, then any number of micro-batches through `linears`, then `finish`.
  */
 export class TrainedTheta {
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #options: TrainedThetaOptions;
   readonly #scratch: Scratch<"merged" | "product" | "parts">;
-  readonly #matrices: ReadonlyMap<GpuBuffer, Matrix>;
-  readonly #held: GpuBuffer[] = [];
+  readonly #matrices: ReadonlyMap<DeviceBuffer, Matrix>;
+  readonly #held: DeviceBuffer[] = [];
   /** Matrices whose G holds sums of this step. */
   readonly #begun = new Set<Matrix>();
 
   /** @throws RandloraError `memory` */
-  constructor(gpu: Gpu, options: TrainedThetaOptions) {
-    const { modules, plans, dropout, coefficients, staging = defaultStaging(gpu) } = options;
+  constructor(gpu: Device, options: TrainedThetaOptions) {
+    const { modules, plans, dropout, coefficients, staging = gpu.staging } = options;
     this.#gpu = gpu;
     this.#options = options;
     const fused = fuse(modules);
-    const [, bases] = coefficients.shape;
-    this.#scratch = new Scratch(gpu, { ...scratchSizes(fused, plans, { bases, dropout, staging }) });
+    const { parts } = gpu.scratchBytes("thetaGradient", { bases: coefficients.shape[1] }, staging);
+    this.#scratch = new Scratch(gpu, { ...scratchSizes(fused, plans, { dropout, parts }) });
     this.#matrices = new Map(fused.map((matrix, index) => [matrix.weight.buffer, this.#hold(matrix, plans[index])]));
   }
 
@@ -202,7 +198,7 @@ export class TrainedTheta {
 
   #gradient(run: Run, { module }: Part, g: Tensor): void {
     const { key, gradient: target } = this.#options;
-    recordCoefficientGradient(run, { layer: module.shape, key, g, target, parts: this.#scratch.get("parts") });
+    run.compute("thetaGradient", { layer: module.shape, key, g, target, parts: this.#scratch.get("parts") });
   }
 
   /** W', held or formed now in scratch. */
@@ -232,19 +228,9 @@ export class TrainedTheta {
   /** Records target (+)= ΔW of one module. */
   #delta(run: Run, { module: { shape } }: Part, target: Tensor, accumulate: boolean): void {
     const { coefficients, key } = this.#options;
-    const { binding, offset: at } = bind(run, coefficients);
-    const bases = { binding, at, count: coefficients.shape[1], key };
-    const [rows] = target.shape;
-    const step = rowBlocks(run, target)[0]?.rows ?? rows;
-    for (let firstRow = 0; firstRow < rows; firstRow += step) {
-      const count = Math.min(step, rows - firstRow);
-      const to = bind(run, sliceRows(target, firstRow, count));
-      const { pitch } = target;
-      const block = { firstRow, rows: count, target: to.binding, at: to.offset, pitch, accumulate };
-      for (const { parameters, buffers, workgroups } of thetaDispatches(run.gpu, bases, shape, false, block)) {
-        run.dispatch(THETA_DELTA_KERNEL, parameters, buffers, workgroups);
-      }
-    }
+    const { buffer, offset, pitch } = target;
+    const block = { firstRow: 0, rows: shape.out, target: buffer, at: offset, pitch, accumulate };
+    run.compute("thetaDelta", { layer: shape, key, coefficients, transposed: false, block });
   }
 
   /** Allocates what a matrix holds for itself. */
@@ -252,7 +238,7 @@ export class TrainedTheta {
     if (plan === undefined) throw new RangeError(`${weight.buffer.label}: nothing is planned`);
     const { dropout } = this.#options;
     const [out, input] = weight.shape;
-    const hold = (label: string, bytes: number): GpuBuffer => {
+    const hold = (label: string, bytes: number): DeviceBuffer => {
       const buffer = this.#gpu.memory.allocate(`${weight.buffer.label}: ${label}`, bytes);
       this.#held.push(buffer);
       return buffer;

@@ -5,11 +5,11 @@ import { MemoryStdCache } from "../../../bases/testing/bases.ts";
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import { type JsonObject, stringifyLossless } from "../../../files/lossless-json.ts";
 import { Gpu } from "../../../gpu/gpu.ts";
-import { Stream } from "../../../gpu/stream.ts";
-import { read } from "../../../gpu/transfer.ts";
-import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
+import { Run } from "../../../tensor/run.ts";
+import { read } from "../../../device/transfer.ts";
+import type { Staging } from "../../../device/staging.ts";
 import type { Sparsity, GeneratorName } from "../../../random/names.ts";
-import { padded4 } from "../../bilinear/delta-dispatch.ts";
+import { padded4 } from "../../../device/families/delta.ts";
 import { loadBases } from "../load-bases.ts";
 import { basesRecord } from "../new-adapter.ts";
 import { planRandlora } from "../plan.ts";
@@ -114,7 +114,7 @@ test.each<Case>([
   const plan = planRandlora(adapter, baseFor(one.conv1d));
   const bases = await loadBases(adapter, plan.bases, R, plan.extent, { cache: new MemoryStdCache() });
   const before = gpu.memory.liveBytes;
-  const staging = one.staging === "workgroup" ? ({ kind: "workgroup" } as const) : defaultStaging(gpu);
+  const staging = one.staging === "workgroup" ? ({ kind: "workgroup" } as const) : gpu.staging;
   const deltas = await uploadRankR(gpu, plan, bases, staging);
   for (const [index, module] of (["m.q", "m.v", "m.down"] as const).entries()) {
     const [out, input] = MODULES[module];
@@ -122,9 +122,9 @@ test.each<Case>([
     const pitch = padded4(cols);
     const layer = await deltas.layer(index, 2);
     const target = gpu.memory.allocate("target", rows * pitch * 4);
-    const stream = new Stream(gpu);
-    layer.form(stream, { firstRow: 0, rows, pitch, target });
-    stream.submit();
+    using run = new Run(gpu, staging);
+    layer.form(run, { firstRow: 0, rows, pitch, target });
+    await run.submit();
     const all = new Float32Array((await read(gpu, target)).buffer);
     layer.release();
     gpu.memory.release(target);

@@ -1,10 +1,10 @@
+import type { Device } from "../../../device/device.ts";
 import type { Bases } from "../../../bases/bases.ts";
 import { readElement } from "../../../bases/storage.ts";
-import type { Gpu } from "../../../gpu/gpu.ts";
-import { defaultStaging, type Staging } from "../../../kernels/staging.ts";
+import type { Staging } from "../../../device/staging.ts";
 import type { Run } from "../../../tensor/run.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
-import type { DeltaSample } from "../../bilinear/delta-block.ts";
+import type { DeltaSample } from "../../bilinear/delta-sample.ts";
 import { TrainingBases } from "../../bilinear/train/training-bases.ts";
 import { type FactorsOnGpu, LowRankDeltas, type LowRankSource } from "../../low-rank/deltas.ts";
 import { Transposition } from "../../low-rank/transpose.ts";
@@ -24,10 +24,10 @@ export function rankRDeltas(plan: RandloraPlan, bases: Bases): LowRankSource {
 
 /** The same on the GPU. @throws RandloraError `memory` */
 export async function uploadRankR(
-  gpu: Gpu,
+  gpu: Device,
   plan: RandloraPlan,
   bases: Bases,
-  staging: Staging = defaultStaging(gpu),
+  staging: Staging = gpu.staging,
 ): Promise<LowRankDeltas> {
   const { layers, scale, config } = plan;
   const rank = config.r;
@@ -35,7 +35,7 @@ export async function uploadRankR(
   return await LowRankDeltas.derived(gpu, shapes, await factorsOnGpu(gpu, plan, bases, staging), staging);
 }
 
-async function factorsOnGpu(gpu: Gpu, plan: RandloraPlan, bases: Bases, staging: Staging): Promise<FactorsOnGpu> {
+async function factorsOnGpu(gpu: Device, plan: RandloraPlan, bases: Bases, staging: Staging): Promise<FactorsOnGpu> {
   const { adapter, layers, config } = plan;
   const shapes = layers.map(({ out, in: input }) => randloraShape(out, input, config.r));
   const training = await TrainingBases.create(gpu, bases, "paper", staging);

@@ -1,6 +1,5 @@
-import type { Gpu } from "../../../gpu/gpu.ts";
-import type { GpuBuffer } from "../../../gpu/memory.ts";
-import { uploaded } from "../../../gpu/transfer.ts";
+import type { Device, DeviceBuffer } from "../../../device/device.ts";
+import { uploaded } from "../../../device/transfer.ts";
 import { recordGemm } from "../../../tensor/gemm.ts";
 import type { Run } from "../../../tensor/run.ts";
 import { recordStridedSums } from "../../../tensor/strided-sums.ts";
@@ -26,14 +25,14 @@ export interface RankRFactors {
  * `firstA` on, those of all Aⱼᵀ; its column j·r + k is column k of base j.
  */
 export class RankRBases {
-  readonly #gpu: Gpu;
+  readonly #gpu: Device;
   readonly #bases: TrainingBases;
   readonly #firstA: number;
-  readonly #panel: GpuBuffer | undefined;
+  readonly #panel: DeviceBuffer | undefined;
   readonly #one: Tensor;
 
   /** @param shapes those of the modules: scratch is large enough for all. @throws RandloraError `memory` */
-  constructor(gpu: Gpu, bases: TrainingBases, firstA: number, shapes: readonly BilinearShape[]) {
+  constructor(gpu: Device, bases: TrainingBases, firstA: number, shapes: readonly BilinearShape[]) {
     this.#gpu = gpu;
     this.#bases = bases;
     this.#firstA = firstA;

@@ -1,4 +1,4 @@
-import type { KernelDtype } from "../kernels/dtype.ts";
+import type { KernelDtype } from "./dtype.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** The dtype of a weight, which is any that checkpoints store but never token ids. */

@@ -1,33 +1,38 @@
-import type { Gpu } from "../gpu/gpu.ts";
-import type { GpuBuffer } from "../gpu/memory.ts";
+import type { DeviceBuffer, DeviceLimits, DeviceMemory } from "./buffer.ts";
+
+/** A device, as far as buffers go. */
+interface MemorySource {
+  readonly memory: DeviceMemory;
+  readonly limits: DeviceLimits;
+}
 
 /** The buffers of one recording: what is released serves later work of the same recording. */
 export class RunMemory {
-  readonly #gpu: Gpu;
-  readonly #owned = new Set<GpuBuffer>();
-  readonly #free = new Map<number, GpuBuffer[]>();
+  readonly #device: MemorySource;
+  readonly #owned = new Set<DeviceBuffer>();
+  readonly #free = new Map<number, DeviceBuffer[]>();
 
-  constructor(gpu: Gpu) {
-    this.#gpu = gpu;
+  constructor(device: MemorySource) {
+    this.#device = device;
   }
 
   /** At least `bytes` of undefined content, perhaps used by earlier work. @throws RandloraError `memory` */
-  allocate(label: string, bytes: number): GpuBuffer {
-    const size = sizeClass(bytes, this.#gpu.limits.maxStorageBufferBindingSize);
-    const buffer = this.#free.get(size)?.pop() ?? this.#gpu.memory.allocate(label, size);
+  allocate(label: string, bytes: number): DeviceBuffer {
+    const size = sizeClass(bytes, this.#device.limits.maxBindingSize);
+    const buffer = this.#free.get(size)?.pop() ?? this.#device.memory.allocate(label, size);
     this.#owned.add(buffer);
     return buffer;
   }
 
   /** `bytes` that no earlier work of this recording uses. @throws RandloraError `memory` */
-  allocateFresh(label: string, bytes: number): GpuBuffer {
-    const buffer = this.#gpu.memory.allocate(label, sizeClass(bytes, this.#gpu.limits.maxStorageBufferBindingSize));
+  allocateFresh(label: string, bytes: number): DeviceBuffer {
+    const buffer = this.#device.memory.allocate(label, sizeClass(bytes, this.#device.limits.maxBindingSize));
     this.#owned.add(buffer);
     return buffer;
   }
 
   /** Lets later work of this recording use the buffer. */
-  release(buffer: GpuBuffer): void {
+  release(buffer: DeviceBuffer): void {
     if (!this.#owned.delete(buffer)) throw new Error(`${buffer.label}: not of this run, or released twice`);
     const bucket = this.#free.get(buffer.size);
     if (bucket === undefined) this.#free.set(buffer.size, [buffer]);
@@ -35,14 +40,14 @@ export class RunMemory {
   }
 
   /** Hands the buffer to the caller. */
-  keep(buffer: GpuBuffer): void {
+  keep(buffer: DeviceBuffer): void {
     if (!this.#owned.delete(buffer)) throw new Error(`${buffer.label}: not of this run`);
   }
 
-  /** Gives everything back to the GPU's pool. */
+  /** Gives everything back to the device's pool. */
   clear(): void {
-    for (const buffer of this.#owned) this.#gpu.memory.release(buffer);
-    for (const bucket of this.#free.values()) for (const buffer of bucket) this.#gpu.memory.release(buffer);
+    for (const buffer of this.#owned) this.#device.memory.release(buffer);
+    for (const bucket of this.#free.values()) for (const buffer of bucket) this.#device.memory.release(buffer);
     this.#owned.clear();
     this.#free.clear();
   }

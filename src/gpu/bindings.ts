@@ -1,13 +1,19 @@
 import { RandloraError } from "../errors.ts";
-import { type Binding, FEWER_TOKENS_HINT } from "../gpu/stream.ts";
-import type { Run } from "./run.ts";
-import { elementBytes, type Tensor } from "./tensor.ts";
+import type { Binding } from "../device/buffer.ts";
+import { elementBytes, type Tensor } from "../device/tensor.ts";
 import type { Pair } from "../kernels/parameters.ts";
+import type { GpuLimits } from "./limits.ts";
+import { FEWER_TOKENS_HINT } from "./stream.ts";
+
+/** What is recorded on, as far as bindings go. */
+interface OnGpu {
+  readonly gpu: { readonly limits: GpuLimits };
+}
 
 /** The binding of a whole tensor: kernels find its first element by `offset`. */
-export function whole(run: Run, tensor: Tensor): Binding {
+export function whole(on: OnGpu, tensor: Tensor): Binding {
   const { buffer } = tensor;
-  const most = run.gpu.limits.maxStorageBufferBindingSize;
+  const most = on.gpu.limits.maxStorageBufferBindingSize;
   if (buffer.size <= most) return buffer;
   const { label, size } = buffer;
   throw new RandloraError(
@@ -32,13 +38,13 @@ export interface RowBlock {
 }
 
 /** Splits a matrix into blocks of rows that the GPU can bind; a matrix that fits is one block. */
-export function rowBlocks(run: Run, tensor: Tensor, most = Infinity): RowBlock[] {
-  const limit = run.gpu.limits.maxStorageBufferBindingSize;
+export function rowBlocks(on: OnGpu, tensor: Tensor, most = Infinity): RowBlock[] {
+  const limit = on.gpu.limits.maxStorageBufferBindingSize;
   const [rows] = tensor.shape;
   const { buffer, offset, pitch, dtype } = tensor;
   if (buffer.size <= limit && rows <= most) return [{ first: 0, rows, binding: buffer, offset }];
   const rowBytes = pitch * elementBytes(dtype);
-  const align = run.gpu.limits.minStorageBufferOffsetAlignment;
+  const align = on.gpu.limits.minStorageBufferOffsetAlignment;
   const perBlock = Math.max(1, Math.min(Math.floor((limit - align) / rowBytes / 32) * 32, most));
   const blocks: RowBlock[] = [];
   for (let first = 0; first < rows; first += perBlock) {
@@ -53,8 +59,8 @@ export function rowBlocks(run: Run, tensor: Tensor, most = Infinity): RowBlock[]
 }
 
 /** A tensor that fits into one binding. */
-export function bind(run: Run, tensor: Tensor): RowBlock {
-  const [block, more] = rowBlocks(run, tensor);
+export function bind(on: OnGpu, tensor: Tensor): RowBlock {
+  const [block, more] = rowBlocks(on, tensor);
   if (block === undefined || more !== undefined) throw new Error(`${tensor.buffer.label}: does not fit into a binding`);
   return block;
 }

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { openLibc } from "../files/libc.ts";
+import { openLibc } from "./libc.ts";
 
 /** glibc's mallopt(3): M_MMAP_THRESHOLD. */
 const MMAP_THRESHOLD = -3;

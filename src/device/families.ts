@@ -1,0 +1,96 @@
+import type { KernelDtype } from "./dtype.ts";
+import type { Attention, AttentionGradient, Rope, RopeGradient } from "./families/attention.ts";
+import type {
+  BasisGradient,
+  BasisGradientShape,
+  DrawUnits,
+  LambdaOrder,
+  ScaledA,
+  Unpack,
+  Widen,
+} from "./families/bilinear.ts";
+import type { Delta, DeltaVariant } from "./families/delta.ts";
+import type {
+  ColumnSums,
+  Dropout,
+  Elementwise,
+  ElementwiseGradient,
+  ScaleColumns,
+  Zero,
+} from "./families/elementwise.ts";
+import type { LayerNorm, LayerNormGradient, RmsNorm, RmsNormGradient } from "./families/norms.ts";
+import type { Finish } from "./families/finish.ts";
+import type { AdamWStep, GradientNorm, LossSum } from "./families/optimizer.ts";
+import type { Gemm, Linear } from "./families/products.ts";
+import type { Embedding, EmbeddingGradient, Nll, NllGradient, Rows, TopK } from "./families/tokens.ts";
+import type { ColumnSquares, Magnitudes, Rescale, RowSquares } from "./families/magnitude.ts";
+import type { ThetaDelta, ThetaGradient } from "./families/theta.ts";
+import type { StridedProduct } from "./families/strided-sums.ts";
+
+/**
+ * Everything that a device can compute, by family: a record of what is computed on which tensors, and nothing of how.
+ * All sums are f32, in partial sums of at most 256 terms whose order does not change from run to run.
+ */
+export interface Families {
+  readonly adamw: AdamWStep;
+  readonly attention: Attention;
+  readonly attentionGradient: AttentionGradient;
+  readonly basisGradient: BasisGradient;
+  readonly columnSquares: ColumnSquares;
+  readonly columnSums: ColumnSums;
+  readonly delta: Delta;
+  readonly drawUnits: DrawUnits;
+  readonly dropout: Dropout;
+  readonly elementwise: Elementwise;
+  readonly elementwiseGradient: ElementwiseGradient;
+  readonly embedding: Embedding;
+  readonly embeddingGradient: EmbeddingGradient;
+  readonly finish: Finish;
+  readonly gemm: Gemm;
+  readonly gradientNorm: GradientNorm;
+  readonly lambdaOrder: LambdaOrder;
+  readonly layerNorm: LayerNorm;
+  readonly layerNormGradient: LayerNormGradient;
+  readonly linear: Linear;
+  readonly lossSum: LossSum;
+  readonly magnitudes: Magnitudes;
+  readonly nll: Nll;
+  readonly nllGradient: NllGradient;
+  readonly rescale: Rescale;
+  readonly rmsNorm: RmsNorm;
+  readonly rmsNormGradient: RmsNormGradient;
+  readonly rope: Rope;
+  readonly ropeGradient: RopeGradient;
+  readonly rowSquares: RowSquares;
+  readonly rows: Rows;
+  readonly scaleColumns: ScaleColumns;
+  readonly scaledA: ScaledA;
+  readonly stridedSums: StridedProduct;
+  readonly thetaDelta: ThetaDelta;
+  readonly thetaGradient: ThetaGradient;
+  readonly topK: TopK;
+  readonly unpack: Unpack;
+  readonly widen: Widen;
+  readonly zero: Zero;
+}
+
+/** Families whose first command would wait for a compiler where merges begin, and what decides about their kernels. */
+export interface Preparations {
+  readonly delta: DeltaVariant;
+  readonly finish: object;
+  readonly thetaDelta: object;
+  readonly magnitudes: { readonly dtype: KernelDtype };
+}
+
+/**
+ * Buffers that callers of a family hold for it, because they are planned or read back: what their sizes follow from, and
+ * their bytes.
+ */
+export interface ScratchSizes {
+  readonly basisGradient: {
+    readonly of: BasisGradientShape;
+    readonly bytes: { readonly lambdaParts: number; readonly gammaParts: number };
+  };
+  readonly finish: { readonly of: Pick<Finish, "rows" | "cols">; readonly bytes: { readonly statistics: number } };
+  readonly thetaGradient: { readonly of: { readonly bases: number }; readonly bytes: { readonly parts: number } };
+}

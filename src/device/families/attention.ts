@@ -1,0 +1,77 @@
+import type { Tensor } from "../tensor.ts";
+
+/** How scores are formed, and which keys a token sees. */
+export interface AttentionAttributes {
+  /** Elements of a head; a multiple of 4, at most 256. */
+  readonly headSize: number;
+  /** Position of the first row of q, where `last` is left out; the rows of keys and values are positions from 0. */
+  readonly firstPosition: number;
+  /** What q·k is multiplied by; usually 1/√headSize. */
+  readonly scale: number;
+  /** Keys that a token sees at most, its last included; Infinity: all before that one. */
+  readonly window: number;
+  /** Scores become cap · tanh(score / cap); undefined: they do not. */
+  readonly softcap: number | undefined;
+}
+
+/** What attention reads; see the op. */
+export interface AttentionOperands {
+  /** (tokens, heads · size) F32. */
+  readonly q: Tensor;
+  /** (positions, kv heads · size) F32, both. */
+  readonly keys: Tensor;
+  readonly values: Tensor;
+  /** (1, tokens) U32: the first and the last key that each token sees. */
+  readonly first: Tensor | undefined;
+  readonly last: Tensor | undefined;
+}
+
+/** Attention with grouped queries and an online softmax. */
+export interface Attention extends AttentionOperands, AttentionAttributes {
+  /** Of the shape of q. */
+  readonly y: Tensor;
+  /** (tokens, heads): log Σ exp(scores); undefined: not wanted. */
+  readonly lse: Tensor | undefined;
+}
+
+/** The gradients of attention, from what it gave. */
+export interface AttentionGradient extends AttentionOperands, AttentionAttributes {
+  readonly y: Tensor;
+  readonly lse: Tensor;
+  /** ∂loss/∂y, and ∂loss/∂lse where the loss depends on it. */
+  readonly dy: Tensor;
+  readonly dlse: Tensor | undefined;
+  /** Where ∂loss/∂q, ∂loss/∂keys and ∂loss/∂values go, assigned; undefined: nowhere. */
+  readonly into: {
+    readonly q?: Tensor | undefined;
+    readonly keys?: Tensor | undefined;
+    readonly values?: Tensor | undefined;
+  };
+}
+
+/** Rotary position embedding of q and k by half rotation, and a copy of v; see the op. All F32. */
+export interface Rope {
+  /** A multiple of 4. */
+  readonly headSize: number;
+  /** (tokens, half of what is rotated of a head). */
+  readonly cos: Tensor;
+  readonly sin: Tensor;
+  readonly from: RopeTensors;
+  readonly to: RopeTensors;
+}
+
+interface RopeTensors {
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+}
+
+/** The gradients of those operands that are wanted, assigned. */
+export interface RopeGradient extends Pick<Rope, "headSize" | "cos" | "sin"> {
+  readonly parts: readonly {
+    readonly name: "q" | "k" | "v";
+    /** ∂loss/∂output. */
+    readonly gradient: Tensor;
+    readonly target: Tensor;
+  }[];
+}

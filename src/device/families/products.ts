@@ -1,0 +1,40 @@
+import type { Tensor } from "../tensor.ts";
+
+/** Which of the operands are transposed: y = a bᵀ, a b or aᵀ b. */
+export type GemmOrder = "NT" | "NN" | "TN";
+
+/**
+ * y = scale · product + bias + residual (+ y), with sums in blocks of at most 256 terms. Padding columns of y become
+ * zero, and nothing is written beyond them. Operands may be views; the buffer of y must not be that of another operand.
+ */
+export interface Gemm {
+  /** NT: y = a (M, K) · b (N, K)ᵀ. NN: y = a (M, K) · b (K, N). TN: y = a (K, M)ᵀ · b (K, N). */
+  readonly order: GemmOrder;
+  /** F32. */
+  readonly a: Tensor;
+  /** F32, F16 or BF16. */
+  readonly b: Tensor;
+  /** (M, N) F32. */
+  readonly y: Tensor;
+  /** Of the product; 1 by default. */
+  readonly scale?: number | undefined;
+  /** (1, N) F32, added to every row. */
+  readonly bias?: Tensor | undefined;
+  /** (M, N) F32, added. */
+  readonly residual?: Tensor | undefined;
+  /** Adds to what y holds instead of assigning. */
+  readonly accumulate?: boolean | undefined;
+}
+
+/** y = scale · x Wᵀ + bias + residual; a device may have another way for a few rows than for many. */
+export interface Linear {
+  /** (rows, in) F32. */
+  readonly x: Tensor;
+  /** (out, in): F32, F16 or BF16. */
+  readonly weight: Tensor;
+  readonly bias: Tensor | undefined;
+  readonly residual: Tensor | undefined;
+  readonly scale: number;
+  /** (rows, out) F32. */
+  readonly y: Tensor;
+}

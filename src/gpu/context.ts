@@ -1,0 +1,40 @@
+import type { Binding } from "../device/buffer.ts";
+import type { RunMemory } from "../device/run-memory.ts";
+import type { Staging } from "../device/staging.ts";
+import type { BindGroups } from "./bind-groups.ts";
+import type { GpuLimits } from "./limits.ts";
+import type { GpuMemory } from "./memory.ts";
+import type { KernelSource, PipelineCache } from "./pipelines.ts";
+import type { Profiler } from "./profiler.ts";
+
+/** What work on an opened GPU is made with. */
+export interface GpuContext {
+  readonly device: GPUDevice;
+  readonly limits: GpuLimits;
+  readonly memory: GpuMemory;
+  readonly pipelines: PipelineCache;
+  readonly bindGroups: BindGroups;
+  readonly profiler: Profiler | undefined;
+  /** Waits for GPU work: the promise's value, or the first failure of the device. */
+  settle<T>(promise: Promise<T>): Promise<T>;
+}
+
+/** Workgroups along x, y and z. */
+export type Workgroups = readonly [number, number?, number?];
+
+/** What a family's implementation records with. */
+export interface Dispatcher {
+  readonly gpu: GpuContext;
+  readonly staging: Staging;
+  /** Scratch; what is released serves later commands of the same recording. */
+  readonly memory: RunMemory;
+  /** A binding for an operand that was left out: the kernel does not read it. */
+  readonly nothing: Binding;
+  /** Records one dispatch. Parameters are the uniform struct, buffers the bindings 1, 2, … */
+  dispatch(
+    source: KernelSource,
+    parameters: Uint32Array<ArrayBuffer>,
+    buffers: readonly Binding[],
+    workgroups: Workgroups,
+  ): void;
+}

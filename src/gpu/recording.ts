@@ -1,0 +1,103 @@
+import type { Binding } from "../device/buffer.ts";
+import type { Commands, Recording } from "../device/device.ts";
+import type { Families } from "../device/families.ts";
+import type { RunMemory } from "../device/run-memory.ts";
+import type { Staging } from "../device/staging.ts";
+import type { Dispatcher, GpuContext, Workgroups } from "./context.ts";
+import { FAMILIES } from "./families/index.ts";
+import type { GpuBuffer } from "./memory.ts";
+import type { Kernel, KernelSource } from "./pipelines.ts";
+import { type Dispatch, Sender } from "./sender.ts";
+import { Stream } from "./stream.ts";
+
+/** A recording on a GPU: families become dispatches, whose kernels are compiled side by side meanwhile. */
+export class GpuRecording implements Recording, Dispatcher {
+  readonly gpu: GpuContext;
+  readonly memory: RunMemory;
+  readonly staging: Staging;
+  readonly #sender: Sender;
+  readonly #nothing: GpuBuffer;
+  readonly #dispatches: Dispatch[] = [];
+
+  constructor(gpu: GpuContext, memory: RunMemory, staging: Staging) {
+    this.gpu = gpu;
+    this.memory = memory;
+    this.staging = staging;
+    this.#sender = new Sender(gpu);
+    this.#nothing = gpu.memory.allocate("nothing", 16);
+  }
+
+  get nothing(): Binding {
+    return this.#nothing;
+  }
+
+  compute<F extends keyof Families>(family: F, operands: Families[F]): void {
+    FAMILIES[family](this, operands);
+  }
+
+  dispatch(
+    source: KernelSource,
+    parameters: Uint32Array<ArrayBuffer>,
+    buffers: readonly Binding[],
+    workgroups: Workgroups,
+  ): void {
+    const kernel = this.gpu.pipelines.get(source);
+    kernel.catch(() => {}); // awaited when it is sent
+    this.#dispatches.push({ kernel, parameters, buffers, workgroups, last: {} });
+  }
+
+  take(): Commands {
+    return new Dispatches(this.#dispatches.splice(0), this.#sender);
+  }
+
+  /** Runs one workgroup of each kernel: some drivers compile at the first use only. */
+  async rehearse(): Promise<void> {
+    const stream = new Stream(this.gpu);
+    const seen = new Set<Kernel>();
+    for (const { kernel, parameters, buffers } of this.#dispatches.splice(0)) {
+      const compiled = await kernel;
+      if (!seen.has(compiled)) stream.dispatch(compiled, parameters, buffers, [1]);
+      seen.add(compiled);
+    }
+    stream.submit();
+  }
+
+  [Symbol.dispose](): void {
+    this.#dispatches.length = 0;
+    this.gpu.memory.release(this.#nothing);
+  }
+}
+
+/** Dispatches in their order. */
+class Dispatches implements Commands {
+  readonly #list: readonly Dispatch[];
+  readonly #sender: Sender;
+
+  constructor(list: readonly Dispatch[], sender: Sender) {
+    this.#list = list;
+    this.#sender = sender;
+  }
+
+  get parameters(): readonly Uint32Array<ArrayBuffer>[] {
+    return this.#list.map(({ parameters }) => parameters);
+  }
+
+  isLike(other: Commands): boolean {
+    if (!(other instanceof Dispatches) || other.#list.length !== this.#list.length) return false;
+    return this.#list.every((dispatch, at) => isAlike(dispatch, other.#list[at]));
+  }
+
+  async send(): Promise<void> {
+    await this.#sender.send(this.#list);
+  }
+}
+
+/** Do these run the same kernel on as many workgroups and the same ranges, of buffers of their own? */
+function isAlike(one: Dispatch, other: Dispatch | undefined): boolean {
+  if (other === undefined || one.kernel !== other.kernel) return false;
+  const [of, ofOther] = [one, other].map(({ parameters, workgroups, buffers }) => {
+    const ranges = buffers.flatMap((binding) => ("of" in binding ? [binding.offset, binding.size] : [binding.size]));
+    return [parameters.length, ...workgroups, ...ranges].join(" ");
+  });
+  return of === ofOther;
+}
