@@ -1,6 +1,4 @@
-import type { Gpu } from "../../gpu/gpu.ts";
-import { upload } from "../../gpu/transfer.ts";
-import { defaultStaging } from "../../kernels/staging.ts";
+import type { Device } from "../../device/device.ts";
 import type { DecoderConfig } from "../../models/config.ts";
 import { readRows } from "../../tensor/read-rows.ts";
 import { Run } from "../../tensor/run.ts";
@@ -41,7 +39,7 @@ export interface Fit {
  * @param given the method's own settings, and `rank`
  */
 export async function fitMethod(
-  gpu: Gpu,
+  device: Device,
   method: MethodDefinition,
   given: Partial<AdapterSettings> & Readonly<Record<string, unknown>>,
   { size, target, steps, learningRate, seed }: FitProblem,
@@ -69,14 +67,14 @@ export async function fitMethod(
   const config = {} as DecoderConfig;
   const input = { base, config, model: "identity", dtype: "f32" as const, seed, began: undefined, signal: undefined };
   const trainable = await training.open(input, settings, undefined);
-  const parameters = new Parameters(gpu, trainable.parameters);
+  const parameters = new Parameters(device, trainable.parameters);
   const matrix = (label: string, values: (row: number, col: number) => number): Tensor => {
     const pitch = pitchOf(size, "F32");
     const numbers = new Float32Array(size * pitch);
     for (let row = 0; row < size; row++)
       for (let col = 0; col < size; col++) numbers[row * pitch + col] = values(row, col);
-    const buffer = gpu.memory.allocate(label, numbers.byteLength);
-    upload(gpu, buffer, numbers);
+    const buffer = device.memory.allocate(label, numbers.byteLength);
+    device.write(buffer, numbers);
     return tensorIn(buffer, [size, size], "F32");
   };
   const identity = (row: number, col: number) => Number(row === col);
@@ -84,15 +82,15 @@ export async function fitMethod(
   const x = matrix("x", identity);
   const wanted = matrix("−(W + target)", (row, col) => -identity(row, col) - (target[col * size + row] ?? 0));
   const placed = await trainable.place({
-    gpu,
+    gpu: device,
     parameters,
     tensors: new Map([[`${MODULE}.weight`, weight]]),
-    place: { staging: defaultStaging(gpu), tokens: size, microBatches: 1, budget: 2 ** 28, choices: undefined },
+    place: { staging: device.staging, tokens: size, microBatches: 1, budget: 2 ** 28, choices: undefined },
   });
-  const run = new Run(gpu, defaultStaging(gpu));
+  const run = new Run(device, device.staging);
   const tape = new Tape(run);
   for (const { value, gradient } of placed.watched()) tape.watch(value, gradient, value.offset);
-  const adamw = new AdamW(gpu, parameters, { betas: [0.9, 0.999], eps: 1e-12, weightDecay: 0, gradClip: 0 });
+  const adamw = new AdamW(device, parameters, { betas: [0.9, 0.999], eps: 1e-12, weightDecay: 0, gradClip: 0 });
   const output = (recorder: Run | Tape, residual: Tensor | undefined) =>
     placed.linears({ kind: "evaluate" }).apply(recorder, { x, weight, bias: undefined, residual });
   for (let step = 0; step < steps; step++) {
@@ -104,12 +102,12 @@ export async function fitMethod(
     placed.finish(run);
     adamw.update(run, step + 1, (learningRate * (1 + Math.cos((Math.PI * step) / steps))) / 2);
     await run.submit();
-    await gpu.idle();
+    await device.idle();
   }
   placed.prepare(run);
   const y = run.keep(output(run, undefined));
   await run.submit();
-  const transposed = await readRows(gpu, y, 0, size);
+  const transposed = await readRows(device, y, 0, size);
   const delta = Float64Array.from(transposed, (_, at) => {
     const [row, col] = [Math.floor(at / size), at % size];
     return (transposed[col * size + row] ?? 0) - identity(row, col);
@@ -121,6 +119,6 @@ export async function fitMethod(
   adamw.release();
   run[Symbol.dispose]();
   parameters.release();
-  for (const { buffer } of [weight, x, wanted, y]) gpu.memory.release(buffer);
+  for (const { buffer } of [weight, x, wanted, y]) device.memory.release(buffer);
   return { parameters: count, rank, error, delta };
 }
