@@ -80,5 +80,5 @@ test("bun run bench runs the suite and the cases that are named, and refuses wha
   expect(one.lines.at(-1)).toMatch(/^MT19937, bare words +[\d,.]+/);
   const none = await bench("nonsense");
   expect(none.status).toBe(2);
-  expect(none.stderr).toMatch(/^no case matches; there are the suites draws, delta, gemm, .*loads\n$/);
+  expect(none.stderr).toMatch(/^no case matches; there are the suites draws, delta, theta, gemm, .*loads\n$/);
 });
