@@ -14,6 +14,9 @@ const CONFIG = {
   vocab_size: 500,
 };
 
+/** The output matrix, and in each layer q, k, v, o and three of the MLP: the embedding is looked up. */
+const MULTIPLIED = 500 * 64 + 2 * (4 * 64 * 64 + 3 * 64 * 172);
+
 setDefaultTimeout(60_000);
 
 let folder: string;
@@ -57,6 +60,8 @@ test("a folder with config.json alone: the table, and the same as JSON", async (
     parameters: expect.any(Number),
     distance: (json.methods.lora.parameters - 10_000) / 10_000,
     memory_bytes: json.model_bytes + 16 * json.methods.lora.parameters,
+    // y and ∂loss/∂x of the frozen matrices, and three products with each factor.
+    step_flops: 1024 * (4 * MULTIPLIED + 6 * json.methods.lora.parameters),
   });
   expect(json.methods.full).toMatchObject({ parameters: json.model_parameters });
 });

@@ -12,7 +12,7 @@ const MODULES: readonly ModuleShape[] = [
 
 /** A capacity of its own: `count` of a value, up to `most`. */
 function made(most: number, count: (value: number) => number): Capacity {
-  return { setting: "rank", most: () => most, count: (_, value) => count(value) };
+  return { setting: "rank", most: () => most, count: (_, value) => count(value), flops: () => 0 };
 }
 
 describe.each(METHODS.filter(isAdapterMethod))("$name", ({ training: { capacity } }) => {

@@ -20,6 +20,8 @@ export interface MethodBudget {
   readonly distance: number;
   /** The frozen base as it is stored, and all that training holds of each trained number. */
   readonly bytes: number;
+  /** Floating-point operations of a step of `BUDGET_TOKENS`, attention left out. */
+  readonly flops: number;
 }
 
 export interface Budget {
@@ -28,6 +30,9 @@ export interface Budget {
   readonly modules: number;
   readonly methods: readonly MethodBudget[];
 }
+
+/** Tokens of the step whose operations are counted. */
+export const BUDGET_TOKENS = 1024;
 
 /** A trained number in f32: its value, its gradient, and AdamW's two means (`train/adamw.ts`). */
 export const TRAINED_BYTES = 16;
@@ -40,12 +45,14 @@ export function planBudget(model: PlannedModel, wish: BudgetWish, wanted: Parame
   const { base, parameters: whole, bytes: stored } = model;
   const { modules }: Targets = findTargets(base, wanted);
   const parameters = "parameters" in wish ? wish.parameters : countLike(wish, modules, whole);
+  // y and ∂loss/∂x of every matrix; where all are trained, their gradients as well.
+  const frozen = 4 * BUDGET_TOKENS * model.multiplied;
   const distance = (count: number) => (count - parameters) / parameters;
   const methods = METHODS.map((method): MethodBudget => {
     const { name, title } = method;
     if (!isAdapterMethod(method)) {
       const bytes = whole * TRAINED_BYTES;
-      return { name, title, size: undefined, parameters: whole, distance: distance(whole), bytes };
+      return { name, title, size: undefined, parameters: whole, distance: distance(whole), bytes, flops: 1.5 * frozen };
     }
     const { capacity } = method.training;
     const { value, parameters: count } = nearestSize(capacity, modules, parameters);
@@ -56,6 +63,7 @@ export function planBudget(model: PlannedModel, wish: BudgetWish, wanted: Parame
       parameters: count,
       distance: distance(count),
       bytes: stored + count * TRAINED_BYTES,
+      flops: frozen + capacity.flops(modules, value, {}, BUDGET_TOKENS),
     };
   });
   return { parameters, targets: wanted.targets, modules: modules.length, methods };

@@ -1,4 +1,5 @@
 import type { BaseModel } from "../adapters/base.ts";
+import { isInputEmbedding, isOutputEmbedding } from "../adapters/embeddings.ts";
 import type { DecoderConfig } from "../models/config.ts";
 import { plannedMatrices, planWeights } from "../models/weight-plan.ts";
 import { type Dtype, dtypeBytes } from "../safetensors/dtype.ts";
@@ -9,6 +10,8 @@ export interface PlannedModel {
   readonly base: BaseModel;
   /** Numbers in all tensors; a tied output matrix is counted once, as it is stored. */
   readonly parameters: number;
+  /** Those of them that each token is multiplied with. */
+  readonly multiplied: number;
   readonly dtype: Dtype;
   readonly bytes: number;
 }
@@ -36,7 +39,17 @@ export function plannedModel(
   const parts = plannedMatrices(planWeights(config)).flatMap((matrix) => matrix.parts);
   const tensors = new Map(parts.map(({ name, stored }) => [name, { dtype, shape: stored }]));
   const parameters = parts.reduce((sum, { stored }) => sum + stored.reduce((product, size) => product * size, 1), 0);
-  return { base: { path, tensors, config: json }, parameters, dtype, bytes: parameters * dtypeBytes(dtype) };
+  // An embedding is looked up; a tied one is the output matrix as well.
+  const hasHead = parts.some(({ name }) => isOutputEmbedding(moduleOf(name)));
+  const multiplied = parts
+    .filter(({ name, stored }) => stored.length === 2 && !(hasHead && isInputEmbedding(name)))
+    .reduce((sum, { stored: [rows = 0, cols = 0] }) => sum + rows * cols, 0);
+  const base = { path, tensors, config: json };
+  return { base, parameters, multiplied, dtype, bytes: parameters * dtypeBytes(dtype) };
+}
+
+function moduleOf(tensor: string): string {
+  return tensor.slice(0, tensor.lastIndexOf("."));
 }
 
 function dtypeOf(json: Readonly<Record<string, unknown>>): Dtype {

@@ -1,4 +1,4 @@
-import { type Budget, type MethodBudget, TRAINED_BYTES } from "../analysis/budget.ts";
+import { type Budget, BUDGET_TOKENS, type MethodBudget, TRAINED_BYTES } from "../analysis/budget.ts";
 import type { PlannedModel } from "../analysis/planned-model.ts";
 import { formatBytes, formatNumber, formatShare } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
@@ -11,7 +11,16 @@ const FAR = 0.05;
 export function budgetJson({ parameters, targets, modules, methods }: Budget, model: PlannedModel): object {
   const entries = methods.map(({ name, size, ...rest }) => {
     const decided = size === undefined ? {} : { [size.setting]: size.value };
-    return [name, { ...decided, parameters: rest.parameters, distance: rest.distance, memory_bytes: rest.bytes }];
+    return [
+      name,
+      {
+        ...decided,
+        parameters: rest.parameters,
+        distance: rest.distance,
+        memory_bytes: rest.bytes,
+        step_flops: rest.flops,
+      },
+    ];
   });
   return {
     budget: parameters,
@@ -36,15 +45,17 @@ export function budgetText(
     formatShare(method.parameters / model.parameters),
     against(method),
     formatBytes(method.bytes),
+    `${formatNumber(method.flops / 1e9, method.flops < 1e10 ? 2 : 0)} GFLOP`,
     Math.abs(method.distance) > FAR && method.size !== undefined ? `no ${method.size.setting} comes nearer` : "",
   ]);
-  const head = ["method", "size", "parameters", "of the model", "off by", "memory", ""];
+  const head = ["method", "size", "parameters", "of the model", "off by", "memory", "a step", ""];
   const dtype = model.dtype.toLowerCase();
   return [
     `${formatNumber(parameters)} trained numbers in ${formatNumber(modules)} modules of ${formatNumber(model.parameters)} numbers\n`,
-    formatTable(rows, { head, align: "llrrrr", columns, markHead: style.dim }),
+    formatTable(rows, { head, align: "llrrrrr", columns, markHead: style.dim }),
     `memory: the base in ${dtype} and ${TRAINED_BYTES} bytes a trained number (value, gradient, AdamW's means)\n`,
-    "random bases and activations come on top: `randlora finetune --dry-run` counts them; time is not estimated\n",
+    "random bases and activations come on top: `randlora finetune --dry-run` counts them\n",
+    `a step: of ${formatNumber(BUDGET_TOKENS)} tokens in one micro-batch, attention left out; what that takes depends on the machine\n`,
   ].join("");
 }
 

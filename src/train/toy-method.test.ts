@@ -40,6 +40,7 @@ const bias: MethodDefinition<Own> = {
       setting: "rank",
       most: () => 1,
       count: (modules) => modules.reduce((sum, { out }) => sum + out, 0),
+      flops: () => 0,
     },
     resolve: ({ firstValue = 0 }) => ({ firstValue }),
     initial: refuse,

@@ -50,6 +50,11 @@ export interface Capacity<Own extends object = object> {
   most(modules: readonly ModuleShape[]): number;
   /** The numbers trained with the setting at `value`, and the others as given or at their defaults. */
   count(modules: readonly ModuleShape[], value: number, given: Partial<AdapterSettings & Own>): number;
+  /**
+   * Floating-point operations that a step of one micro-batch of so many tokens takes for it, beside those of the frozen
+   * layers: two a multiplication, elementwise work not counted.
+   */
+  flops(modules: readonly ModuleShape[], value: number, given: Partial<AdapterSettings & Own>, tokens: number): number;
 }
 
 /** An adapted linear layer: W is (out, in). */

@@ -44,3 +44,10 @@ export function adapterFlops({ rows, cols, terms }: BilinearShape, plan: OrderPl
   const gradient = plan.order === "merged-h" ? basis + scaled : whole + (plan.summed ? 0 : both);
   return formed + microBatches * (applied + gradient) + (plan.summed ? both : 0);
 }
+
+/** The same by the cheapest order that holds W' through a step of one micro-batch. */
+export function fewestFlops(shape: BilinearShape, tokens: number): number {
+  const orders = ["factored", "merged-h", "merged-g"] as const;
+  const step = { tokens, microBatches: 1, dropout: false, density: 1 };
+  return Math.min(...orders.map((order) => adapterFlops(shape, { order, kept: true, summed: false }, step)));
+}

@@ -2,8 +2,9 @@ import { loraTraining } from "../../lora/train/training.ts";
 import { MAGNITUDE } from "../../lora/layers.ts";
 import { existingLora, type LoraSettings, newLora } from "../../lora/train/source.ts";
 import { trainableLora } from "../../lora/train/trained.ts";
+import { lowRankFlops } from "../../low-rank/flops.ts";
 import { readMagnitudes } from "../../magnitude/vectors.ts";
-import { countMagnitudes, withMagnitude } from "../../magnitude/train/trainable.ts";
+import { countMagnitudes, magnitudeFlops, withMagnitude } from "../../magnitude/train/trainable.ts";
 import type { AdapterTraining } from "../../training/definition.ts";
 import { findTargets } from "../../training/target-modules.ts";
 
@@ -12,6 +13,7 @@ export const doraTraining: AdapterTraining<LoraSettings> = {
   capacity: {
     ...loraTraining.capacity,
     count: (modules, rank, given) => loraTraining.capacity.count(modules, rank, given) + countMagnitudes(modules),
+    flops: (modules, rank, _, tokens) => lowRankFlops(modules, rank, tokens) + magnitudeFlops(modules, () => rank),
   },
   resolve: ({ rslora = false }) => ({ rslora }),
   async open({ base, model, seed }, settings, adapter) {

@@ -19,6 +19,11 @@ export const hybridTraining: AdapterTraining<HybridSettings> = {
       const factors = freezeLora ? 0 : loraTraining.capacity.count(modules, loraRank, given);
       return randloraTraining.capacity.count(modules, rank, given) + factors;
     },
+    flops(modules, rank, given, tokens) {
+      const { loraRank = loraTraining.usual.rank } = given;
+      const factors = loraTraining.capacity.flops(modules, loraRank, given, tokens);
+      return randloraTraining.capacity.flops(modules, rank, given, tokens) + factors;
+    },
   },
   resolve: resolveHybrid,
   initial(adapter, given) {

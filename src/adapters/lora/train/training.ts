@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { RandloraError } from "../../../errors.ts";
 import { loraConfig } from "../config.ts";
+import { lowRankFlops } from "../../low-rank/flops.ts";
 import type { AdapterTraining } from "../../training/definition.ts";
 import { targetSettings } from "../../training/existing.ts";
 import { findTargets } from "../../training/target-modules.ts";
@@ -18,6 +19,7 @@ export const loraTraining: AdapterTraining<LoraSettings> = {
     setting: "rank",
     most: (modules) => Math.max(...modules.map(({ out, in: input }) => Math.min(out, input))),
     count: (modules, rank) => modules.reduce((sum, { out, in: input }) => sum + rank * (out + input), 0),
+    flops: (modules, rank, _, tokens) => lowRankFlops(modules, rank, tokens),
   },
   resolve({ rslora = false, dora }: Partial<LoraSettings> & { readonly dora?: boolean }) {
     if (dora === true) {

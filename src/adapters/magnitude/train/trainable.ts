@@ -20,6 +20,11 @@ export interface MagnitudeModule extends ModuleShape {
   readonly tensor: string;
 }
 
+/** Floating-point operations of the norms of W + ΔW, where ΔW of a module is a sum of so many terms. */
+export function magnitudeFlops(modules: readonly ModuleShape[], terms: (module: ModuleShape) => number): number {
+  return modules.reduce((sum, module) => sum + 2 * module.out * module.in * (terms(module) + 1), 0);
+}
+
 /** How many numbers the magnitudes of these modules are. */
 export function countMagnitudes(modules: readonly ModuleShape[]): number {
   return modules.reduce((sum, { out }) => sum + out, 0);

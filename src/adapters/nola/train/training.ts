@@ -1,3 +1,4 @@
+import { lowRankFlops } from "../../low-rank/flops.ts";
 import type { AdapterTraining } from "../../training/definition.ts";
 import { targetSettings } from "../../training/existing.ts";
 import { findTargets } from "../../training/target-modules.ts";
@@ -17,6 +18,11 @@ export const nolaTraining: AdapterTraining<NolaSettings> = {
     // So many bases span all factors of this rank: more of them add none.
     most: (modules) => USUAL_RANK * Math.max(...modules.flatMap(({ out, in: input }) => [out, input])),
     count: (modules, bases) => 2 * bases * modules.length,
+    flops(modules, bases, { rank = USUAL_RANK }, tokens) {
+      // Each factor is formed once, and its gradient taken back to the coefficients.
+      const sums = modules.reduce((sum, { out, in: input }) => sum + 4 * bases * rank * (out + input), 0);
+      return lowRankFlops(modules, rank, tokens) + sums;
+    },
   },
   resolve: resolveNola,
   initial(adapter) {

@@ -15,6 +15,9 @@ export const prancTraining: AdapterTraining<PrancSettings> = {
     setting: "bases",
     most: () => Infinity,
     count: (_, bases) => bases,
+    // ΔW is formed, G = dyᵀx, and G multiplied with every network.
+    flops: (modules, bases, _, tokens) =>
+      modules.reduce((sum, { out, in: input }) => sum + 2 * out * input * (2 * bases + tokens), 0),
   },
   resolve: resolvePranc,
   initial(adapter) {

@@ -1,16 +1,18 @@
-import { countMagnitudes, withMagnitude } from "../../magnitude/train/trainable.ts";
+import { countMagnitudes, magnitudeFlops, withMagnitude } from "../../magnitude/train/trainable.ts";
 import { readMagnitudes } from "../../magnitude/vectors.ts";
 import { randloraConfig } from "../config.ts";
 import { MAGNITUDE } from "../layers.ts";
 import { isRankR } from "../rank-r/stacked.ts";
 import { recordOf } from "../record.ts";
 import { parseBasesFrom } from "../../bilinear/train/place.ts";
-import type { AdapterTraining } from "../../training/definition.ts";
+import { fewestFlops } from "../../bilinear/train/flops.ts";
+import { lowRankFlops } from "../../low-rank/flops.ts";
+import type { AdapterTraining, ModuleShape } from "../../training/definition.ts";
 import { targetSettings } from "../../training/existing.ts";
 import { findTargets } from "../../training/target-modules.ts";
 import { RANDLORA_SETTINGS, type RandloraSettings, resolveRandlora } from "./settings.ts";
 import { existingRandlora, newRandlora } from "./source.ts";
-import { trainedNumbers } from "../shape.ts";
+import { randloraShape, trainedNumbers } from "../shape.ts";
 import { trainableRandlora } from "./trained.ts";
 
 export const randloraTraining: AdapterTraining<RandloraSettings> = {
@@ -24,6 +26,16 @@ export const randloraTraining: AdapterTraining<RandloraSettings> = {
       const half = variant === "half-rank";
       const numbers = modules.reduce((sum, { out, in: input }) => sum + trainedNumbers(out, input, rank, half), 0);
       return numbers + (dora ? countMagnitudes(modules) : 0);
+    },
+    flops(modules, rank, { variant, dora = false }, tokens) {
+      const shapeOf = ({ out, in: input }: ModuleShape) => randloraShape(out, input, rank, variant === "half-rank");
+      const sums = ({ out, in: input }: ModuleShape) => 4 * shapeOf({ out, in: input }).terms * (out + input);
+      const own =
+        variant === "rank-r"
+          ? lowRankFlops(modules, rank, tokens) + modules.reduce((sum, module) => sum + sums(module), 0)
+          : modules.reduce((sum, module) => sum + fewestFlops(shapeOf(module), tokens), 0);
+      const terms = (module: ModuleShape) => (variant === "rank-r" ? rank : shapeOf(module).terms);
+      return own + (dora ? magnitudeFlops(modules, terms) : 0);
     },
   },
   resolve: resolveRandlora,

@@ -1,10 +1,11 @@
 import { parseBasesFrom } from "../../bilinear/train/place.ts";
+import { fewestFlops } from "../../bilinear/train/flops.ts";
 import type { AdapterTraining } from "../../training/definition.ts";
 import { targetSettings } from "../../training/existing.ts";
 import { findTargets } from "../../training/target-modules.ts";
 import { veraConfig } from "../config.ts";
 import { recordOf } from "../record.ts";
-import { trainedNumbers } from "../shape.ts";
+import { trainedNumbers, veraShape } from "../shape.ts";
 import { resolveVera, VERA_SETTINGS, type VeraSettings } from "./settings.ts";
 import { existingVera, newVera } from "./source.ts";
 import { trainableVera } from "./trained.ts";
@@ -17,6 +18,8 @@ export const veraTraining: AdapterTraining<VeraSettings> = {
     setting: "rank",
     most: (modules) => Math.max(...modules.map(({ out, in: input }) => Math.max(out, input))),
     count: (modules, rank) => modules.reduce((sum, { out }) => sum + trainedNumbers(out, rank), 0),
+    flops: (modules, rank, _, tokens) =>
+      modules.reduce((sum, { out, in: input }) => sum + fewestFlops(veraShape(out, input, rank), tokens), 0),
   },
   resolve: resolveVera,
   initial(adapter, given) {
