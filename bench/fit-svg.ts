@@ -15,7 +15,7 @@ export interface FitPoint {
   readonly error: number;
 }
 
-const [WIDTH, HEIGHT, GAP] = [250, 240, 30] as const;
+const [WIDTH, HEIGHT, GAP] = [250, 240, 46] as const;
 const [LEFT, TOP] = [56, 76] as const;
 const GREY = "#7f7f7f";
 const TITLES: Readonly<Record<string, string>> = {
@@ -64,8 +64,10 @@ export function fitSvg(points: readonly FitPoint[], size: number): string {
       ]),
     ];
   });
-  const legend = names.map((name, at) => {
-    const start = LEFT + at * 86;
+  let end = LEFT;
+  const legend = names.map((name) => {
+    const start = end;
+    end += 34 + 6 * name.length;
     return `<line x1="${start}" x2="${start + 14}" y1="38" y2="38" stroke="${color(name)}" stroke-width="3"/>${label(start + 18, 42, "start", name)}`;
   });
   const title = `What is left of a ${size} × ${size} matrix, by numbers trained`;
