@@ -1,3 +1,4 @@
+import { RandloraError } from "../errors.ts";
 import type { FloatGrid, GeneratorName, Sparsity } from "../random/names.ts";
 import type { BasisMatrix } from "./storage.ts";
 
@@ -53,6 +54,19 @@ export interface DrawnPair {
 export interface BasesHead {
   readonly a: Float32Array<ArrayBuffer>;
   readonly b: Float32Array<ArrayBuffer>;
+}
+
+/**
+ * Elements of one random matrix that are drawn at most: twice as many as the largest known weights (2^18 × 2^14) have. What
+ * is recorded may be damaged, and drawing so many takes a minute.
+ */
+const MOST_DRAWN = 2 ** 33;
+
+/** Throws `RandloraError` "adapter" where a matrix of this shape is too large to be drawn. */
+export function checkDrawn(...shape: readonly number[]): void {
+  if (shape.reduce((product, size) => product * size, 1) <= MOST_DRAWN) return;
+  const cause = `random bases of ${shape.join(" × ")} elements are more than any model needs`;
+  throw new RandloraError("adapter", cause, "the recorded shape of the adapter's bases is damaged");
 }
 
 /** Number of bases of a shape: n = ⌈min/r⌉. */

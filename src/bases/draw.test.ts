@@ -167,6 +167,7 @@ describe("a specification that makes no sense", () => {
     ["r = 0", { r: 0 }],
     ["r is not whole", { r: 2.5 }],
     ["min above max", { min: 21 }],
+    ["more elements than any model needs", { max: 2 ** 31, min: 2 ** 31 }],
     ["a seed of 65 bits", { key: 2n ** 64n }],
     ["dense from the ternary generator", { generator: "torch-mt19937-ternary" }],
     ["sparse from a dense generator", { sparsity: "sparse" }],

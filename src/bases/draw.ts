@@ -6,6 +6,7 @@ import { drawPhilox, drawPhiloxHead } from "./philox.ts";
 import { drawTernary, drawTernaryHead } from "./ternary.ts";
 import {
   basesCount,
+  checkDrawn,
   type Bases,
   type BasesExtent,
   type BasesHead,
@@ -34,6 +35,7 @@ function checkSpec(spec: BasesSpec): void {
       `the smaller dimension of the bases, ${spec.min}, exceeds the larger, ${spec.max}`,
     );
   }
+  checkDrawn(spec.max, basesCount(spec.min, spec.r), spec.r);
   if (!canDraw(spec.generator, spec.sparsity)) {
     throw new RandloraError(
       "adapter",

@@ -176,3 +176,13 @@ describe("factors out of a file", () => {
     );
   });
 });
+
+test.each([
+  ["maxIn", 2 ** 31],
+  ["maxOut", 2 ** 31],
+])("a recorded %s of %i is refused before anything is drawn or passed over", (side, size) => {
+  const spec = { generator: "torch-mt19937-f32", key: 0n, r: 16, maxIn: 64, maxOut: 64, grid: "f32" } as const;
+  const damaged = { ...spec, [side]: size };
+  expect(() => drawFactorHeads(damaged, 100)).toThrow("more than any model needs");
+  expect(() => draw(damaged, { in: 64, out: 64 })).toThrow("more than any model needs");
+});

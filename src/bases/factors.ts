@@ -3,7 +3,7 @@ import type { FloatGrid, GeneratorName } from "../random/names.ts";
 import { philoxFill, philoxStream, type PhiloxStream } from "../random/philox.ts";
 import { kaimingUniformBound, singleUniform } from "../random/uniform.ts";
 import { roundToGrid, toHalfBits } from "../random/grid.ts";
-import type { Bases, BasesHead } from "./bases.ts";
+import { type Bases, type BasesHead, checkDrawn } from "./bases.ts";
 import type { DenseDraw } from "./dense-draw.ts";
 import { eachRow, type SavedProjection, survey } from "./saved.ts";
 import { RoundedDraw, SingleDraw } from "./single.ts";
@@ -47,9 +47,11 @@ const STAGE = 1 << 16;
  * Draws both factors as PEFT does (tuners/vera/model.py, `_kaiming_init`): A, then B, row-major, in f32, by one MT19937. They
  * are held once, as bases of ΔWᵀ = Aᵀ·diag(λ_d)·Bᵀ·diag(λ_b): `b` is Aᵀ (in, r), `a` is Bᵀ (r, out). philox-v1 counts
  * through those, row by row, and stores nothing.
+ * @throws RandloraError `adapter` for a shape that is too large
  */
 export function* drawFactors(spec: FactorsSpec, extent: FactorsExtent): Steps<Bases> {
   const { generator: name, key, r, maxIn, maxOut } = spec;
+  checkDrawn(r, Math.max(maxIn, maxOut));
   if (name === "philox-v1") {
     const matrix = (which: "a" | "b", rows: number, cols: number, pitch: number): BasisMatrix => {
       const storage = { kind: "philox", ...streamOf(spec, which), pitch } as const;
@@ -63,9 +65,10 @@ export function* drawFactors(spec: FactorsSpec, extent: FactorsExtent): Steps<Ba
   return basesOf(a, b);
 }
 
-/** The first `count` final elements of A and B, in the order of drawing. */
+/** The first `count` final elements of A and B, in the order of drawing. @throws RandloraError as `drawFactors` */
 export function drawFactorHeads(spec: FactorsSpec, count: number): BasesHead {
   const { key, r, maxIn, maxOut, grid } = spec;
+  checkDrawn(r, Math.max(maxIn, maxOut));
   if (spec.generator === "philox-v1") {
     const drawn = (which: "a" | "b", elements: number) => {
       const values = new Float32Array(Math.min(count, elements));

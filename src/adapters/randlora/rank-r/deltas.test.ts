@@ -150,6 +150,7 @@ describe("refused with the reason and a hint", () => {
   test.each<[string, Parameters<typeof write>[2], Parameters<typeof baseOf>[0], string, string]>([
     ["nothing about its bases", { bases: null }, {}, "adapter", "it neither holds nor records its bases"],
     ["other rows", { bases: { rows_of_a: 29 } }, {}, "format", '"bases.rows_of_a" is 29, but "bases.min" is 30'],
+    ["rows of no model", { bases: { max: 2 ** 31 } }, {}, "adapter", "more than any model has"],
     ["rows of a larger module", {}, { "m.q.weight": [35, 21] }, "adapter", '"m.q" has 35 rows, more than the 34'],
     ["a base of other shapes", {}, { "m.q.weight": [30, 20] }, "adapter", "has shape [5, 21]"],
   ])("%s", async (_, more, shapes, code, message) => {

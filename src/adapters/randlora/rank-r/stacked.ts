@@ -28,9 +28,12 @@ export function stackedExtent(drawn: Pick<BasesSpec, "max" | "min">, extent: Bas
   return { ...extent, rows: firstRowOfA(drawn) + extent.cols };
 }
 
+/** Rows of Bⱼ at most: all of them are held, since those of Aⱼᵀ follow; the largest vocabularies are a quarter of that. */
+const MOST_ROWS = 2 ** 20;
+
 /**
- * Refuses what does not say how its bases were drawn, and layers with more rows than Bⱼ has.
- * Throws `RandloraError` "adapter".
+ * Refuses what does not say how its bases were drawn, a Bⱼ larger than any model needs, and layers with more rows than it
+ * has. Throws `RandloraError` "adapter".
  */
 export function checkStacked(
   adapter: Adapter,
@@ -42,6 +45,12 @@ export function checkStacked(
     new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, hint);
   if (!known) throw refuse("it neither holds nor records its bases", "the file is incomplete: take the original");
   const most = firstRowOfA(drawn);
+  if (most > MOST_ROWS) {
+    throw refuse(
+      `its bases are for matrices of ${most} rows, more than any model has`,
+      "its recorded shape is damaged",
+    );
+  }
   const layer = layers.find(({ rows }) => rows > most);
   if (layer === undefined) return;
   const cause = `${quote(layer.module)} has ${layer.rows} rows, more than the ${most} of its bases`;
