@@ -73,13 +73,16 @@ export function initialFactor(
 /** Elements that a fingerprint covers, at most. */
 const FINGERPRINT_ELEMENTS = 4096;
 
-/** SHA-256 of the first elements of U and V, and of an A₀ (1, 4096) of a module called "", as f32. */
+/**
+ * SHA-256 of U's and V's shapes (bases, rank, length), each with its first elements, and of an A₀ (1, 4096) of a module
+ * called "", all as f32. Another shape cuts the same stream otherwise, and nothing else in a file would tell.
+ */
 export function fingerprintOf(draws: NolaDraws): { readonly a: string; readonly b: string; readonly init: string } {
   const { bases, rank, maxIn, maxOut } = draws;
   const head = (stream: typeof U_STREAM | typeof V_STREAM, length: number) => {
     const elements = new Float64Array(Math.min(FINGERPRINT_ELEMENTS, bases * rank * length));
     fillElements(draws, stream, elements, 0);
-    return hash(Float32Array.from(elements));
+    return hash(Float32Array.from([bases, rank, length, ...elements]));
   };
   const init = initialFactor({ ...draws, rank: 1 }, "", FINGERPRINT_ELEMENTS);
   return { a: head(U_STREAM, maxIn), b: head(V_STREAM, maxOut), init: hash(init) };

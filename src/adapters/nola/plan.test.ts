@@ -61,6 +61,8 @@ describe("refused with the reason and a hint", () => {
     ["another seed", { config: { projection_prng_key: 4 } }, "adapter", "are not those that the adapter records"],
     ["another start", { bases: { init_seed: 4 } }, "adapter", "are not those that the adapter records"],
     ["other shapes", { bases: { max_out: 13 } }, "adapter", "are not those that the adapter records"],
+    ["another rank", { config: { r: 4 } }, "adapter", "are not those that the adapter records"],
+    ["wider factors", { bases: { max_in: 2 ** 20 } }, "adapter", "are not those that the adapter records"],
     ["no bases", { config: { num_bases: 0 } }, "format", '"num_bases" is 0: it must be a positive integer'],
     ["bases beyond all measure", { config: { num_bases: 2 ** 30 } }, "format", '"num_bases" is 1073741824'],
     ["no alpha", { config: { nola_alpha: null } }, "format", '"nola_alpha" is null'],

@@ -2,7 +2,8 @@ import * as v from "valibot";
 import { RandloraError } from "../../errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { type JsonObject, toPlain } from "../../files/lossless-json.ts";
-import { parseSettings, positiveInteger } from "../settings.ts";
+import { drawnDimension, sha256 } from "../bases-record.ts";
+import { parseSettings } from "../settings.ts";
 import type { Adapter } from "../types.ts";
 import type { NolaConfig } from "./config.ts";
 import { fingerprintOf, type NolaDraws } from "./draws.ts";
@@ -10,15 +11,12 @@ import { fingerprintOf, type NolaDraws } from "./draws.ts";
 /** The one generator: numbers from the device, as the authors' code draws them, cannot be drawn again. */
 export const GENERATOR = "philox-v1";
 
-const SHA = "it must be a SHA-256 in hexadecimal";
-const sha256 = v.pipe(v.string(SHA), v.regex(/^[0-9a-fA-F]{64}$/, SHA), v.toLowerCase());
-const dimension = v.pipe(positiveInteger, v.maxValue(2 ** 31 - 1, "it must be less than 2^31"));
 const SEED = "it must be an integer from 0 to 2^53 − 1";
 
 const SCHEMA = v.object({
   generator: v.picklist([GENERATOR], `it must be ${GENERATOR}`),
-  max_in: dimension,
-  max_out: dimension,
+  max_in: drawnDimension,
+  max_out: drawnDimension,
   init_seed: v.pipe(v.number(SEED), v.safeInteger(SEED), v.minValue(0, SEED)),
   sha256: v.object({ a: sha256, b: sha256, init: sha256 }, "it must hold the hashes a, b and init"),
 });
