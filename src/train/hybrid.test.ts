@@ -213,6 +213,7 @@ test("wishes that contradict each other or the LoRA are refused", async () => {
     [{ rslora: true }, "--rslora: the adapter of --init-adapter has none"],
     [{ targets: ["k_proj"] }, "--targets k_proj: the adapter of --init-adapter has"],
     [{ sparsity: "sparse", generator: "torch-mt19937-f32" }, "does not draw sparse bases"],
+    [{ dora: true }, "--dora has no meaning with --method hybrid"],
     [{ variant: "rank-r" }, "--variant rank-r has no meaning with --method hybrid"],
     [{ method: "randlora" }, "--method randlora: the adapter of --init-adapter has hybrid"],
   ] as const) {

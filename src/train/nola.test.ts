@@ -32,6 +32,8 @@ test("by default 1024 bases, rank 8, alpha 16, a rate of 3e-4", () => {
   });
   const paper = { model: STORIES, data: runs.data, method: "nola", compute: "merged" } as const;
   expect(() => resolveSettings(paper, facts)).toThrow("--compute has no meaning with --method nola");
+  const many = { model: STORIES, data: runs.data, method: "nola", bases: 2 ** 24 + 1 } as const;
+  expect(() => resolveSettings(many, facts)).toThrow("--bases 16777217: at most 16777216");
 });
 
 test("a run's adapter is merged, and training goes on from it as if there had been no pause", async () => {

@@ -29,8 +29,11 @@ export interface NolaConfig extends LayerSettings {
   readonly dropout: number;
 }
 
+/** More are never of use: they would be as many as a large weight has elements. */
+export const MOST_BASES = 2 ** 24;
+
 const COUNT = "it must be an integer from 1 to 2^24";
-const count = v.pipe(positiveInteger, v.maxValue(2 ** 24, COUNT));
+const count = v.pipe(positiveInteger, v.maxValue(MOST_BASES, COUNT));
 
 // Nobody else writes such files: what decides about ΔW has no default.
 const SCHEMA = v.object({

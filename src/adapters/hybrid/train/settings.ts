@@ -30,5 +30,6 @@ export function resolveHybrid(given: Partial<HybridSettings>): HybridSettings {
     const cause = `--variant ${randlora.variant} has no meaning with --method hybrid`;
     throw new RandloraError("usage", cause, `there are: ${HYBRID_VARIANTS.join(", ")}`);
   }
-  return { ...randlora, ...loraTraining.resolve(given), loraRank, freezeLora };
+  const { rslora = false } = given;
+  return { ...randlora, ...loraTraining.resolve({ rslora }), loraRank, freezeLora };
 }
