@@ -70,8 +70,11 @@ export function prancRecord({ bases, file }: Adapter): PrancRecord {
   if (!Number.isSafeInteger(thetaOffsets([...modules, { out: 1, in: 1 }]).at(-1))) {
     throw refuse("format", '"bases.modules" are of more than 2^53 elements together');
   }
-  if (thetaFingerprint(thetaKey(read.seed)) !== read.sha256) {
-    throw refuse("adapter", `${PRANC_GENERATOR} does not draw the bases that it records ("bases.sha256")`);
+  if (thetaFingerprint(thetaKey(read.seed), modules) !== read.sha256) {
+    throw refuse(
+      "adapter",
+      `${PRANC_GENERATOR} does not draw the bases that it records ("bases.sha256"), or their modules were changed`,
+    );
   }
   return { seed: read.seed, modules };
 }
@@ -82,6 +85,6 @@ export function formatPrancRecord({ seed, modules }: PrancRecord): JsonObject {
     generator: PRANC_GENERATOR,
     seed: fromBigInt(seed),
     modules: modules.map(({ module, out, in: input }) => ({ module, shape: [out, input] })),
-    sha256: thetaFingerprint(thetaKey(seed)),
+    sha256: thetaFingerprint(thetaKey(seed), modules),
   };
 }

@@ -25,8 +25,11 @@ test("adapters that were saved stay readable: the first elements are these", () 
   const bytes = (basis: number) => Array.from({ length: 6 }, (_, at) => (thetaElement(key, basis, at) * 255 + 255) / 2);
   expect(bytes(0).map(Math.round)).toEqual([...FIRST[0]]);
   expect(bytes(1).map(Math.round)).toEqual([...FIRST[1]]);
-  expect(thetaFingerprint(key)).toBe(SHA256);
-  expect(thetaFingerprint(other)).not.toBe(SHA256);
+  expect(thetaFingerprint(key, [])).toBe(SHA256);
+  expect(thetaFingerprint(other, [])).not.toBe(SHA256);
+  const [q, k] = ["q", "k"].map((module) => ({ module, out: 4, in: 4 }));
+  if (q === undefined || k === undefined) throw new Error("two");
+  expect(thetaFingerprint(key, [q, k])).not.toBe(thetaFingerprint(key, [k, q]));
   expect(thetaKey(-1n)).toEqual(other);
 });
 test("elements are spread evenly from −1 to 1, and differ from basis to basis", () => {

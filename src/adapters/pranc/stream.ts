@@ -36,11 +36,18 @@ export function thetaElement([low, high]: ThetaKey, basis: number, at: number): 
   return (2 * byte - 255) / 255;
 }
 
-/** SHA-256 of the first 4096 elements of basis 0, as little-endian f32: a redraw that differs is noticed. */
-export function thetaFingerprint(key: ThetaKey): string {
+/**
+ * SHA-256 of the first 4096 elements of basis 0, as little-endian f32, and of the layers in their order, a line
+ * `MODULE OUT IN` each: a redraw that differs is noticed, and so are layers that were exchanged.
+ */
+export function thetaFingerprint(
+  key: ThetaKey,
+  layers: readonly { readonly module: string; readonly out: number; readonly in: number }[],
+): string {
   const bytes = new DataView(new ArrayBuffer(HEAD * 4));
   for (let at = 0; at < HEAD; at++) bytes.setFloat32(at * 4, thetaElement(key, 0, at), true);
-  return createHash("sha256").update(bytes).digest("hex");
+  const lines = layers.map(({ module, out, in: input }) => `${module} ${out} ${input}\n`).join("");
+  return createHash("sha256").update(bytes).update(lines).digest("hex");
 }
 
 /** Where each layer begins in the bases, in elements. */

@@ -19,11 +19,12 @@ export const COEFFICIENTS = "base_model.model.pranc_coefficients";
 export function prancBases({ seed, modules }: TestPranc): JsonObject {
   const bytes = new DataView(new ArrayBuffer(4096 * 4));
   for (let at = 0; at < 4096; at++) bytes.setFloat32(at * 4, theta(seed, 0, BigInt(at)), true);
+  const lines = Object.entries(modules).map(([module, [out, input]]) => `${module} ${out} ${input}\n`);
   return {
     generator: "philox-v1",
     seed: fromBigInt(seed),
     modules: Object.entries(modules).map(([module, shape]) => ({ module, shape })),
-    sha256: createHash("sha256").update(bytes).digest("hex"),
+    sha256: createHash("sha256").update(bytes).update(lines.join("")).digest("hex"),
   };
 }
 
