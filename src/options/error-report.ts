@@ -29,6 +29,12 @@ export class ErrorReport {
       if (this.verbose && error.cause !== undefined) this.#detail(`cause: ${describe(error.cause)}`);
       return error.code === "usage" ? USAGE : 1;
     }
+    // What JavaScriptCore throws where an array does not fit: sizes that are too large for the machine, and no bug.
+    if (error instanceof RangeError && error.message === "Out of memory") {
+      this.#say("not enough memory", "choose a smaller rank, fewer bases, shorter texts or a smaller model");
+      if (this.verbose) this.#detail(describe(error));
+      return 1;
+    }
     const hint = this.verbose ? "this is a bug; please report it" : "run again with --verbose for the stack";
     this.#say(`internal: ${error instanceof Error ? error.message : String(error)}`, hint);
     if (this.verbose) this.#detail(describe(error));
