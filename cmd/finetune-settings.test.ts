@@ -4,7 +4,7 @@ import { cleanEnvironment } from "../src/options/testing/spawn.ts";
 
 /** The adapted modules that a dry run of `randlora finetune` on the embedded model counts. */
 async function adapted(targets: string): Promise<unknown> {
-  const command = [process.execPath, join(import.meta.dir, "main.ts"), "finetune", "--targets", targets];
+  const command = [process.execPath, join(import.meta.dir, "main.ts"), "finetune", "--quiet", "--targets", targets];
   const child = Bun.spawn([...command, "--dry-run", "--json"], {
     env: cleanEnvironment(),
     stdin: "ignore",

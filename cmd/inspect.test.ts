@@ -25,8 +25,9 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
+/** Without progress: on a busy machine it shows up where a quick command has none. */
 async function inspect(args: readonly string[], env: Record<string, string> = {}) {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "inspect", ...args], {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "inspect", "--quiet", ...args], {
     cwd: folder,
     env: cleanEnvironment(env),
     stdin: "ignore",
