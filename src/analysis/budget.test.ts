@@ -105,6 +105,15 @@ describe("refused with a hint", () => {
     expect(refusal.hint).not.toBe("");
   });
 
+  test.each([
+    ["lora", "rank: --like lora:8"],
+    ["nola", "bases: --like nola:1024"],
+  ])("%s without a size: the usual one is named", async (method, hint) => {
+    const model = await modelOf(QWEN2_HALF_B);
+    const refusal = await refusalOf(() => planBudget(model, { method, size: undefined }, FIVE));
+    expect(refusal.hint).toBe(`say its ${hint}`);
+  });
+
   test("targets that match nothing", async () => {
     const model = await modelOf(QWEN2_HALF_B);
     const refusal = await refusalOf(() => planBudget(model, { parameters: 1 }, { targets: ["q"], layers: [] }));

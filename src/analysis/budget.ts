@@ -87,7 +87,8 @@ function countLike(
   }
   const { setting, most, count } = method.training.capacity;
   if (size === undefined) {
-    const hint = `say its ${setting}: --like ${name}:${method.training.usual.rank}`;
+    const own: Readonly<Record<string, unknown>> = { ...method.training.resolve({}) };
+    const hint = `say its ${setting}: --like ${name}:${String(own[setting] ?? method.training.usual.rank)}`;
     throw new RandloraError("usage", `--like ${asked}: how large?`, hint);
   }
   const largest = most(modules);
