@@ -1,5 +1,5 @@
 import { prancDeltas } from "../../src/adapters/pranc/deltas.ts";
-import { thetaKey } from "../../src/adapters/pranc/stream.ts";
+import { philoxKey } from "../../src/random/philox.ts";
 import { UNREAD, unreadRows } from "../../src/adapters/testing/weights.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { read } from "../../src/device/transfer.ts";
@@ -28,7 +28,7 @@ export const thetaSuite: Suite = {
     const usual = gpu.staging;
     const stagings: readonly Staging[] = usual.kind === "workgroup" ? [usual] : [usual, { kind: "workgroup" }];
     const alpha = Float32Array.from({ length: BASES }, (_, i) => Math.sin(i));
-    const key = thetaKey(0n);
+    const key = philoxKey(0n);
     for (const [out, input] of SHAPES) {
       const times = Math.max(1, Math.round(DRAWS / (out * input * BASES)));
       const amount = (times * out * input * BASES) / 1e9;

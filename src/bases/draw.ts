@@ -1,5 +1,5 @@
-import { createHash } from "node:crypto";
 import { RandloraError } from "../errors.ts";
+import { sha256OfF32 } from "../random/sha256.ts";
 import { canDraw } from "../random/names.ts";
 import { drawDense, drawDenseHead } from "./dense.ts";
 import { drawPhilox, drawPhiloxHead } from "./philox.ts";
@@ -110,13 +110,6 @@ export interface BasesFingerprint {
   readonly sha256: { readonly a: string; readonly b: string };
 }
 
-/** SHA-256 of f32 elements, little-endian whatever the machine. */
-function hash(values: Float32Array): string {
-  const bytes = new DataView(new ArrayBuffer(values.length * 4));
-  values.forEach((value, index) => bytes.setFloat32(index * 4, value, true));
-  return createHash("sha256").update(bytes).digest("hex");
-}
-
 const NOTHING: BasesExtent = { rows: 0, bases: 0, cols: 0 };
 
 /** The fingerprint of the bases that `spec` draws. Costs the whole stream when its standard deviations are not cached. */
@@ -138,5 +131,5 @@ export function* fingerprintSteps(spec: BasesSpec, cache: StdCache): Steps<Bases
         ? drawTernaryHead(spec, FINGERPRINT_ELEMENTS, stds)
         : drawDenseHead(spec.generator, spec, FINGERPRINT_ELEMENTS, stds);
   }
-  return { stdA: stds?.a ?? null, stdB: stds?.b ?? null, sha256: { a: hash(head.a), b: hash(head.b) } };
+  return { stdA: stds?.a ?? null, stdB: stds?.b ?? null, sha256: { a: sha256OfF32(head.a), b: sha256OfF32(head.b) } };
 }

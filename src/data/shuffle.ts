@@ -1,4 +1,4 @@
-import { philox4x32 } from "../random/philox.ts";
+import { philox4x32, philoxKey } from "../random/philox.ts";
 
 /** What an order is drawn for: orders for different purposes are independent, whatever the seed. */
 export type ShufflePurpose = "epoch" | "split" | "packing";
@@ -11,8 +11,7 @@ const STREAMS: Record<ShufflePurpose, number> = { epoch: 0x65706f63, split: 0x73
  * @param number which order of this purpose: the epoch, from 0
  */
 export function shuffled(length: number, seed: bigint, purpose: ShufflePurpose, number = 0): Uint32Array {
-  const bits = BigInt.asUintN(64, seed);
-  const key = [Number(bits & 0xffffffffn), Number(bits >> 32n)] as const;
+  const key = philoxKey(seed);
   const order = Uint32Array.from({ length }, (_, i) => i);
   const words = new Uint32Array(4);
   for (let i = length - 1; i > 0; i--) {

@@ -47,6 +47,17 @@ export function philox4x32(
   out[3] = c3;
 }
 
+/** The key of a seed, −2^63 ≤ seed < 2^64: its low and high 32 bits. */
+export function philoxKey(seed: bigint): readonly [low: number, high: number] {
+  const bits = BigInt.asUintN(64, seed);
+  return [Number(bits & 0xffffffffn), Number(bits >> 32n)];
+}
+
+/** Byte `lane`, 0 to 15, of the words of a block. */
+export function philoxByte(words: Uint32Array, lane: number): number {
+  return ((words[lane >>> 2] as number) >>> ((lane & 3) * 8)) & 0xff;
+}
+
 /** One stream of philox-v1: everything that, with an index, determines an element. */
 export interface PhiloxStream {
   /** Low and high 32 bits of the basis seed. */
@@ -91,8 +102,7 @@ export function philoxStream(
   min: number,
   grid: FloatGrid = "f32",
 ): PhiloxStream {
-  const bits = BigInt.asUintN(64, seed);
-  const key = [Number(bits & 0xffffffffn), Number(bits >> 32n)] as const;
+  const key = philoxKey(seed);
   const threshold = sparsity === "very-sparse" ? Math.round(32768 / Math.sqrt(min)) : 0;
   let scale = 1;
   if (sparsity === "sparse") scale = roundToGrid(Math.sqrt(128 / 43), grid);
@@ -111,7 +121,7 @@ function blockElement(words: Uint32Array, lane: number, stream: PhiloxStream, de
     const bits = ((words[lane >>> 1] as number) >>> ((lane & 1) * 16)) & 0xffff;
     return ((bits >= 65536 - stream.threshold ? 1 : 0) - (bits < stream.threshold ? 1 : 0)) * stream.scale;
   }
-  const byte = ((words[lane >>> 2] as number) >>> ((lane & 3) * 8)) & 0xff;
+  const byte = philoxByte(words, lane);
   if (stream.sparsity === "dense") return (dense[byte] as number) * stream.scale;
   return ((byte > 212 ? 1 : 0) - (byte < 43 ? 1 : 0)) * stream.scale;
 }

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { kaimingUniform } from "../../random/kaiming.ts";
-import { philox4x32 } from "../../random/philox.ts";
+import { philox4x32, philoxByte, philoxKey } from "../../random/philox.ts";
+import { sha256OfF32 } from "../../random/sha256.ts";
 
 /**
  * What determines every number that NoLA does not train: U (bases, rank, maxIn), V (bases, rank, maxOut), of which a module
@@ -26,12 +27,6 @@ export const V_STREAM = 1;
 /** An element is (2b − 255)/255, b a byte of the stream: uniform among 256 numbers from −1 to 1. */
 export const ELEMENT_DIVISOR = 255;
 
-/** Low and high 32 bits of the seed. */
-export function keyWords({ key }: Pick<NolaDraws, "key">): readonly [number, number] {
-  const bits = BigInt.asUintN(64, key);
-  return [Number(bits & 0xffffffffn), Number(bits >> 32n)];
-}
-
 /** What Σ cᵢUᵢ is multiplied by, so that its size does not depend on k. */
 export function basesScale({ bases }: Pick<NolaDraws, "bases">): number {
   return 1 / Math.sqrt(bases);
@@ -47,16 +42,14 @@ export function fillElements(
   first: number,
   step = 1,
 ): void {
-  const key = keyWords(draws);
+  const key = philoxKey(draws.key);
   let drawn = -1;
   for (let i = 0; i < out.length; i++) {
     const index = first + i * step;
     const block = Math.floor(index / 16);
     if (block !== drawn) philox4x32(words, [block % 2 ** 32, Math.floor(block / 2 ** 32), stream, 0], key);
     drawn = block;
-    const lane = index % 16;
-    const byte = ((words[lane >>> 2] ?? 0) >>> ((lane & 3) * 8)) & 0xff;
-    out[i] = (2 * byte - 255) / ELEMENT_DIVISOR;
+    out[i] = (2 * philoxByte(words, index % 16) - 255) / ELEMENT_DIVISOR;
   }
 }
 
@@ -82,15 +75,8 @@ export function fingerprintOf(draws: NolaDraws): { readonly a: string; readonly 
   const head = (stream: typeof U_STREAM | typeof V_STREAM, length: number) => {
     const elements = new Float64Array(Math.min(FINGERPRINT_ELEMENTS, bases * rank * length));
     fillElements(draws, stream, elements, 0);
-    return hash(Float32Array.from([bases, rank, length, ...elements]));
+    return sha256OfF32(Float32Array.from([bases, rank, length, ...elements]));
   };
   const init = initialFactor({ ...draws, rank: 1 }, "", FINGERPRINT_ELEMENTS);
-  return { a: head(U_STREAM, maxIn), b: head(V_STREAM, maxOut), init: hash(init) };
-}
-
-/** Little-endian, whatever the machine. */
-function hash(values: Float32Array): string {
-  const bytes = new DataView(new ArrayBuffer(values.length * 4));
-  values.forEach((value, index) => bytes.setFloat32(index * 4, value, true));
-  return createHash("sha256").update(bytes).digest("hex");
+  return { a: head(U_STREAM, maxIn), b: head(V_STREAM, maxOut), init: sha256OfF32(init) };
 }

@@ -3,7 +3,8 @@ import { recordGemm } from "../../tensor/gemm.ts";
 import type { Run } from "../../tensor/run.ts";
 import { pitchOf, sliceCols, type Tensor } from "../../tensor/tensor.ts";
 import { type FactorStack, rowAcross } from "../low-rank/stacks.ts";
-import { basesScale, ELEMENT_DIVISOR, keyWords, type NolaDraws, U_STREAM, V_STREAM } from "./draws.ts";
+import { philoxKey } from "../../random/philox.ts";
+import { basesScale, ELEMENT_DIVISOR, type NolaDraws, U_STREAM, V_STREAM } from "./draws.ts";
 
 /** Bases are drawn in blocks of about this much. */
 const PANEL_BYTES = 8 * 2 ** 20;
@@ -122,7 +123,7 @@ export class NolaBases {
   *#panels(run: Run, stacks: readonly FormedStack[]): Generator<Panel> {
     const { bases, rank } = this.#draws;
     const length = Math.max(...stacks.map(({ stack }) => stack.cols));
-    const key = keyWords(this.#draws);
+    const key = philoxKey(this.#draws.key);
     for (let row = 0; row < rank; row++) {
       for (let first = 0; first < length; first += this.#panelCols) {
         const cols = Math.min(this.#panelCols, length - first);

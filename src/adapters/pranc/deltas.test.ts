@@ -9,7 +9,7 @@ import { error } from "../testing/bases.ts";
 import { thetaSum } from "../testing/theta.ts";
 import { prancDeltas } from "./deltas.ts";
 import type { PrancLayer } from "./plan.ts";
-import { thetaKey } from "./stream.ts";
+import { philoxKey } from "../../random/philox.ts";
 import { UNREAD, unreadRows } from "../testing/weights.ts";
 
 let gpu: Gpu;
@@ -43,7 +43,7 @@ async function deltaOf({ out, in: input, bases, offset = 0, conv1d = false, rows
   const [height, width] = conv1d ? [input, out] : [out, input];
   using run = new Run(gpu);
   const live = gpu.memory.liveBytes;
-  const source = prancDeltas([layer], alpha, thetaKey(SEED));
+  const source = prancDeltas([layer], alpha, philoxKey(SEED));
   const deltas = await source.upload(gpu);
   const one = await deltas.layer(0, -2, UNREAD);
   const pitch = padded4(width) + 4;
@@ -116,7 +116,7 @@ test("matrices of more blocks, or lines, than an axis has workgroups are dispatc
   const words = (transposed: boolean) => {
     using on = limited.recording(new RunMemory(limited));
     const dispatch = spyOn(on, "dispatch");
-    on.compute("thetaDelta", { layer, key: thetaKey(0n), coefficients, transposed, block });
+    on.compute("thetaDelta", { layer, key: philoxKey(0n), coefficients, transposed, block });
     return dispatch.mock.calls.map(([, parameters, , workgroups]) => ({
       count: parameters[0],
       at: parameters[3],

@@ -6,7 +6,8 @@ import { readValues } from "../values.ts";
 import type { PrancLayer, PrancPlan } from "./plan.ts";
 import { PRANC_GENERATOR } from "./record.ts";
 import { thetaReference } from "./reference.ts";
-import { type ThetaKey, thetaKey } from "./stream.ts";
+import { type ThetaKey } from "./stream.ts";
+import { philoxKey } from "../../random/philox.ts";
 
 /** A PRANC adapter among those of other methods. */
 export function prancAdapterPlan(plan: PrancPlan): AdapterPlan {
@@ -19,7 +20,7 @@ export function prancAdapterPlan(plan: PrancPlan): AdapterPlan {
     bases: PRANC_GENERATOR,
     // PEFT has no such method.
     roundsDelta: false,
-    load: async () => prancDeltas(layers, await readValues(adapter, coefficients), thetaKey(record.seed)),
+    load: async () => prancDeltas(layers, await readValues(adapter, coefficients), philoxKey(record.seed)),
   };
 }
 

@@ -5,7 +5,8 @@ import { fromBigInt, type JsonObject, toPlain } from "../../files/lossless-json.
 import { drawnDimension, sha256 } from "../bases-record.ts";
 import { parseSettings, prngKey } from "../settings.ts";
 import type { Adapter } from "../types.ts";
-import { thetaFingerprint, thetaKey, thetaOffsets } from "./stream.ts";
+import { thetaFingerprint, thetaOffsets } from "./stream.ts";
+import { philoxKey } from "../../random/philox.ts";
 
 /** A layer of the record: ΔW is (out, in). */
 export interface RecordedModule {
@@ -70,7 +71,7 @@ export function prancRecord({ bases, file }: Adapter): PrancRecord {
   if (!Number.isSafeInteger(thetaOffsets([...modules, { out: 1, in: 1 }]).at(-1))) {
     throw refuse("format", '"bases.modules" are of more than 2^53 elements together');
   }
-  if (thetaFingerprint(thetaKey(read.seed), modules) !== read.sha256) {
+  if (thetaFingerprint(philoxKey(read.seed), modules) !== read.sha256) {
     throw refuse(
       "adapter",
       `${PRANC_GENERATOR} does not draw the bases that it records ("bases.sha256"), or their modules were changed`,
@@ -85,6 +86,6 @@ export function formatPrancRecord({ seed, modules }: PrancRecord): JsonObject {
     generator: PRANC_GENERATOR,
     seed: fromBigInt(seed),
     modules: modules.map(({ module, out, in: input }) => ({ module, shape: [out, input] })),
-    sha256: thetaFingerprint(thetaKey(seed), modules),
+    sha256: thetaFingerprint(philoxKey(seed), modules),
   };
 }

@@ -1,6 +1,6 @@
-import { createHash } from "node:crypto";
 import { THETA_BLOCK, type ThetaKey } from "../../device/families/theta.ts";
-import { philox4x32 } from "../../random/philox.ts";
+import { philox4x32, philoxByte } from "../../random/philox.ts";
+import { sha256OfF32 } from "../../random/sha256.ts";
 
 /*
  * The bases θ_i of PRANC (Nooralinejad et al., arXiv:2206.08464) as philox-v1 draws them. Basis i is one long vector over
@@ -19,21 +19,13 @@ export type { ThetaKey } from "../../device/families/theta.ts";
 /** Elements that a fingerprint covers. */
 const HEAD = 4096;
 
-/** The key of a seed, −2^63 ≤ seed < 2^64. */
-export function thetaKey(seed: bigint): ThetaKey {
-  const bits = BigInt.asUintN(64, seed);
-  return [Number(bits & 0xffffffffn), Number(bits >> 32n)];
-}
-
 const words = new Uint32Array(4);
 
 /** Element `at` of a basis, before its layer's 1/√in: 256 values from −1 to 1. */
 export function thetaElement([low, high]: ThetaKey, basis: number, at: number): number {
   const block = Math.floor(at / THETA_BLOCK);
   philox4x32(words, [block % 2 ** 32, Math.floor(block / 2 ** 32), basis, 1], [low, high]);
-  const lane = at % THETA_BLOCK;
-  const byte = ((words[lane >>> 2] ?? 0) >>> ((lane & 3) * 8)) & 0xff;
-  return (2 * byte - 255) / 255;
+  return (2 * philoxByte(words, at % THETA_BLOCK) - 255) / 255;
 }
 
 /**
@@ -44,10 +36,9 @@ export function thetaFingerprint(
   key: ThetaKey,
   layers: readonly { readonly module: string; readonly out: number; readonly in: number }[],
 ): string {
-  const bytes = new DataView(new ArrayBuffer(HEAD * 4));
-  for (let at = 0; at < HEAD; at++) bytes.setFloat32(at * 4, thetaElement(key, 0, at), true);
+  const head = Float32Array.from({ length: HEAD }, (_, at) => thetaElement(key, 0, at));
   const lines = layers.map(({ module, out, in: input }) => `${module} ${out} ${input}\n`).join("");
-  return createHash("sha256").update(bytes).update(lines).digest("hex");
+  return sha256OfF32(head, lines);
 }
 
 /** Where each layer begins in the bases, in elements. */

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { sha256OfF32 } from "../../random/sha256.ts";
 import type { FloatGrid, GeneratorName } from "../../random/names.ts";
 import { dtypeBytes, isFloat } from "../../safetensors/dtype.ts";
 import { shapeElements } from "../../safetensors/header.ts";
@@ -93,7 +93,10 @@ function drawsBaseByBase(generator: GeneratorName): boolean {
 
 /** The fingerprint of saved bases, in the order in which such a generator draws. */
 async function hashHeads({ a, b }: SavedPair, byBase: boolean): Promise<Hashes> {
-  return { a: hash(await readF32(a, 0, HEAD)), b: hash(await (byBase ? readByBase(b) : readF32(b, 0, HEAD))) };
+  return {
+    a: sha256OfF32(await readF32(a, 0, HEAD)),
+    b: sha256OfF32(await (byBase ? readByBase(b) : readF32(b, 0, HEAD))),
+  };
 }
 
 /** The first elements of B (max, n, r) base after base. */
@@ -132,10 +135,6 @@ async function sameElements(one: AdapterTensor, other: AdapterTensor): Promise<b
     if (Buffer.compare(asBytes(left), asBytes(right)) !== 0) return false;
   }
   return true;
-}
-
-function hash(values: Float32Array): string {
-  return createHash("sha256").update(asBytes(values)).digest("hex");
 }
 
 function asBytes(values: Float32Array): Uint8Array {

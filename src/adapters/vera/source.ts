@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { sha256OfF32 } from "../../random/sha256.ts";
 import type { Bases } from "../../bases/bases.ts";
 import {
   drawFactorHeads,
@@ -132,8 +132,7 @@ const FINGERPRINT_ELEMENTS = 4096;
 
 function fingerprintOf(spec: FactorsSpec): FactorsRecord["sha256"] {
   const { a, b } = drawFactorHeads(spec, FINGERPRINT_ELEMENTS);
-  const hash = (values: Float32Array) => createHash("sha256").update(new Uint8Array(values.buffer)).digest("hex");
-  return { a: hash(a), b: hash(b) };
+  return { a: sha256OfF32(a), b: sha256OfF32(b) };
 }
 
 /** What is saved of drawn factors, so that a later redraw that differs is noticed. */

@@ -5,7 +5,7 @@ import { Run } from "../../../tensor/run.ts";
 import { sliceRows, tensorIn } from "../../../tensor/tensor.ts";
 import { error, numbers, placed, taken } from "../../testing/bases.ts";
 import { theta, thetaProducts } from "../../testing/theta.ts";
-import { thetaKey } from "../stream.ts";
+import { philoxKey } from "../../../random/philox.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -27,7 +27,7 @@ interface Case {
 /** dα after two gradients were added to what was there. */
 async function gradientOf({ out, in: input, bases, offset = 0, staging = gpu.staging }: Case) {
   const live = gpu.memory.liveBytes;
-  const key = thetaKey(SEED);
+  const key = philoxKey(SEED);
   const wave = (count: number, at: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(at + 1.3 * i));
   const [g, before] = [wave(out * input, 2), wave(bases, 5)];
   // A view, with rows above it that belong to something else.
@@ -87,7 +87,7 @@ test("G above the binding limit is taken in blocks of rows", async () => {
   const parts = gpu.memory.allocate("parts", gpu.scratchBytes("thetaGradient", { bases }).parts);
   const run = new Run(gpu);
   const layer = { out, in: input, offset, scale: 1 };
-  run.compute("thetaGradient", { layer, key: thetaKey(SEED), g, target, parts });
+  run.compute("thetaGradient", { layer, key: philoxKey(SEED), g, target, parts });
   await run.submit();
   const want = Array.from({ length: bases }, (_, i) =>
     places.reduce((sum, [row, col], at) => {

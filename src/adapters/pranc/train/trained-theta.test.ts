@@ -9,7 +9,8 @@ import { sliceRows, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
 import { error, numbers, placed, taken } from "../../testing/bases.ts";
 import { theta, thetaProducts, thetaSum } from "../../testing/theta.ts";
 import { frozen, IN, maskOf, OUT, ROWS, TOKENS } from "../../testing/trained-bilinear.ts";
-import { thetaKey, thetaOffsets } from "../stream.ts";
+import { thetaOffsets } from "../stream.ts";
+import { philoxKey } from "../../../random/philox.ts";
 import type { ProductsPlan } from "./products.ts";
 import { type TrainedModule, TrainedTheta } from "./trained-theta.ts";
 
@@ -96,7 +97,7 @@ async function train({ plan, staging = gpu.staging, dtype = "BF16", rate = 0 }: 
     modules,
     coefficients,
     gradient,
-    key: thetaKey(SEED),
+    key: philoxKey(SEED),
     dropout: rate > 0,
     plans: [plan],
     staging,
@@ -166,7 +167,7 @@ test("W' above the binding limit is formed and multiplied with in blocks", async
     modules,
     coefficients,
     gradient,
-    key: thetaKey(SEED),
+    key: philoxKey(SEED),
     dropout: false,
     plans,
   });

@@ -5,7 +5,7 @@ import type { Method, PassKind, Placement, PlaceOptions, Trainable } from "../..
 import type { AdapterSettings } from "../../training/settings.ts";
 import { COEFFICIENTS } from "../plan.ts";
 import { formatPrancRecord } from "../record.ts";
-import { thetaKey } from "../stream.ts";
+import { philoxKey } from "../../../random/philox.ts";
 import { formatProducts, parseProducts, planProducts, type ProductsPlan } from "./products.ts";
 import type { PrancSource } from "./source.ts";
 import { type TrainedModule, TrainedTheta } from "./trained-theta.ts";
@@ -46,7 +46,7 @@ function place(
     modules: trained,
     coefficients,
     gradient,
-    key: thetaKey(record.seed),
+    key: philoxKey(record.seed),
     dropout,
     plans,
     staging: options.staging,
