@@ -3,7 +3,8 @@ import { oneLine } from "../../files/failure.ts";
 import { contentOf } from "../content.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
 import type { ConversionWish, ConvertedContent } from "../method.ts";
-import type { Adapter, AdapterTensor } from "../types.ts";
+import { notAsRecorded, requireRedrawable, withBases } from "../saved-bases.ts";
+import type { Adapter } from "../types.ts";
 import { type RandloraConfig, randloraConfig } from "./config.ts";
 import { identifyBases, recordDraws, specOf } from "./identify.ts";
 import { PEFT_TYPES } from "./peft-types.ts";
@@ -27,7 +28,10 @@ export async function convertRandlora(
   const saved = findSaved(adapter, config.r);
   const { record, written } = await settleRecord(adapter, config, saved, wish);
   const projections = wish.projections ?? (wish.to === "peft" || record === undefined);
-  if (!projections) checkRedrawable(adapter, wish, record, saved);
+  if (!projections) {
+    const peftDraws = record !== undefined && canPeftDraw(record);
+    requireRedrawable(adapter, wish, { generator: record?.generator, saved: saved !== undefined, peftDraws });
+  }
   const pair = projections ? (saved ?? (await drawn(config, record, wish))) : undefined;
   if (wish.projections === true && pair === undefined) {
     const cause = `${oneLine(adapter.path)}: it neither holds its bases nor records which generator drew them`;
@@ -51,7 +55,7 @@ export async function convertRandlora(
       ...rest,
       config: wish.to === "peft" ? savingProjection(keys, pair !== undefined) : keys,
       bases: written,
-      tensors: withPair(tensors, pair),
+      tensors: withBases(tensors, pair, isBasesTensor),
     },
     generator: record?.generator,
     projections: pair !== undefined,
@@ -73,24 +77,7 @@ async function settleRecord(
   const record = parseBasesRecord(adapter.bases, adapter.file);
   if (saved === undefined || (await recordDraws(record, saved, config, cache, signal)))
     return { record, written: adapter.bases };
-  const cause = `${oneLine(adapter.file)}: the bases that it holds are not those that it records (${record.generator})`;
-  throw new RandloraError("adapter", cause, "the file was changed after it was written: use the original");
-}
-
-function checkRedrawable(
-  adapter: Adapter,
-  { to }: ConversionWish,
-  record: BasesRecord | undefined,
-  saved: SavedPair | undefined,
-): void {
-  if (record === undefined && saved !== undefined) {
-    const cause = `${oneLine(adapter.path)}: no known generator draws its bases, so leaving them out would lose them`;
-    throw new RandloraError("adapter", cause, "leave --projections no out");
-  }
-  if (to === "peft" && record !== undefined && !canPeftDraw(record)) {
-    const cause = `${oneLine(adapter.path)}: PEFT cannot draw its bases (${record.generator})`;
-    throw new RandloraError("adapter", cause, "leave --projections no out");
-  }
+  throw notAsRecorded(adapter, record.generator);
 }
 
 async function drawn(
@@ -99,12 +86,6 @@ async function drawn(
   { cache, signal }: ConversionWish,
 ): Promise<SavedPair | undefined> {
   return record === undefined ? undefined : drawPairTensors(specOf(record, config), cache, signal);
-}
-
-/** The tensors with this pair of bases in place of what was there, first as PEFT has it; or without any. */
-function withPair(tensors: readonly AdapterTensor[], pair: SavedPair | undefined): AdapterTensor[] {
-  const others = tensors.filter(({ name }) => !isBasesTensor(name));
-  return pair === undefined ? others : [pair.a, pair.b, ...others];
 }
 
 /** PEFT redraws the bases, instead of missing them, where its configuration says that they are not in the file. */

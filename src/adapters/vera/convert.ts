@@ -3,7 +3,8 @@ import { oneLine } from "../../files/failure.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
 import { contentOf } from "../content.ts";
 import type { ConversionWish, ConvertedContent } from "../method.ts";
-import type { Adapter, AdapterTensor } from "../types.ts";
+import { notAsRecorded, requireRedrawable, withBases } from "../saved-bases.ts";
+import type { Adapter } from "../types.ts";
 import { type VeraConfig, veraConfig } from "./config.ts";
 import { type FactorsRecord, formatRecord, recordOf, specOf } from "./record.ts";
 import { findSaved, isFactorTensor, type SavedFactors } from "./saved.ts";
@@ -19,7 +20,10 @@ export async function convertVera(adapter: Adapter, wish: ConversionWish): Promi
   const saved = findSaved(adapter, config.r);
   const { record, written } = await settleRecord(adapter, config, saved, wish.signal);
   const projections = wish.projections ?? (wish.to === "peft" || record === undefined);
-  if (!projections) checkRedrawable(adapter, wish, record, saved);
+  if (!projections) {
+    const peftDraws = record !== undefined && canPeftDraw(record);
+    requireRedrawable(adapter, wish, { generator: record?.generator, saved: saved !== undefined, peftDraws });
+  }
   const drawn = () => record && drawFactorTensors(specOf(record, config), wish.signal);
   const pair = projections ? (saved ?? (await drawn())) : undefined;
   if (wish.projections === true && pair === undefined) {
@@ -42,7 +46,7 @@ export async function convertVera(adapter: Adapter, wish: ConversionWish): Promi
       ...rest,
       config: wish.to === "peft" ? savingProjection(keys, pair !== undefined) : keys,
       bases: written,
-      tensors: withFactors(tensors, pair),
+      tensors: withBases(tensors, pair, isFactorTensor),
     },
     generator: record?.generator,
     projections: pair !== undefined,
@@ -65,35 +69,12 @@ async function settleRecord(
   if (saved === undefined || (await recordDraws(record, saved, config, signal))) {
     return { record, written: adapter.bases };
   }
-  const cause = `${oneLine(adapter.file)}: the bases that it holds are not those that it records (${record.generator})`;
-  throw new RandloraError("adapter", cause, "the file was changed after it was written: use the original");
-}
-
-function checkRedrawable(
-  adapter: Adapter,
-  { to }: ConversionWish,
-  record: FactorsRecord | undefined,
-  saved: SavedFactors | undefined,
-): void {
-  if (record === undefined && saved !== undefined) {
-    const cause = `${oneLine(adapter.path)}: no known generator draws its bases, so leaving them out would lose them`;
-    throw new RandloraError("adapter", cause, "leave --projections no out");
-  }
-  if (to === "peft" && record !== undefined && !canPeftDraw(record)) {
-    const cause = `${oneLine(adapter.path)}: PEFT cannot draw its bases (${record.generator})`;
-    throw new RandloraError("adapter", cause, "leave --projections no out");
-  }
+  throw notAsRecorded(adapter, record.generator);
 }
 
 /** Has PEFT this generator? It draws from the seed in its own way, whatever the metadata say. */
 export function canPeftDraw({ generator }: Pick<FactorsRecord, "generator">): boolean {
   return generator === "torch-mt19937-f32";
-}
-
-/** The tensors with these factors in place of what was there, first as RandLoRA's are; or without any. */
-function withFactors(tensors: readonly AdapterTensor[], pair: SavedFactors | undefined): AdapterTensor[] {
-  const others = tensors.filter(({ name }) => !isFactorTensor(name));
-  return pair === undefined ? others : [pair.a, pair.b, ...others];
 }
 
 /** PEFT redraws the factors, instead of missing them, where its configuration says that they are not in the file. */
