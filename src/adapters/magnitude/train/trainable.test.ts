@@ -4,17 +4,22 @@ import type { Staging } from "../../../device/staging.ts";
 import { dropoutFactor } from "../../../random/dropout.ts";
 import { Run } from "../../../tensor/run.ts";
 import { Tape } from "../../../tensor/tape.ts";
-import { sliceRows } from "../../../tensor/tensor.ts";
-import { deltaReference } from "../../bilinear/delta-reference.ts";
-import { trainableLora } from "../../lora/train/trained.ts";
-import { randloraShape } from "../../randlora/shape.ts";
-import { trainableRandlora } from "../../randlora/train/trained.ts";
-import { basesFor, error, numbers, placed, taken } from "../../testing/bases.ts";
-import { frozen, IN, OUT, PLANS, RANK, ROWS, SCALE, TOKENS } from "../../testing/trained-bilinear.ts";
+import { error, numbers, placed, taken } from "../../testing/bases.ts";
+import { IN, OUT, PLANS, TOKENS } from "../../testing/trained-bilinear.ts";
+import {
+  type Batch,
+  loraInner,
+  MAGNITUDE,
+  type MagnitudeCase,
+  MODULES,
+  normsOf,
+  outputs,
+  placedMethod,
+  randloraInner,
+  SEED,
+  valuesOf,
+} from "../../testing/trained-magnitudes.ts";
 import { dropoutMask } from "../../training/dropout.ts";
-import type { Method, MethodChoices, Trainable } from "../../training/method.ts";
-import { Parameters } from "../../training/parameters.ts";
-import { withMagnitude } from "./trainable.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -22,184 +27,9 @@ beforeAll(async () => {
 });
 afterAll(() => gpu.close());
 
-const SEED = 7;
-const MAGNITUDE = "x_magnitude_vector";
-
-/** The adapted modules among the rows of one matrix: q, k and z, while v is not. */
-const MODULES = (() => {
-  let first = 0;
-  return ROWS.flatMap(({ name, out, adapted }) => {
-    const module = { name, tensor: `${name}.weight`, out, in: IN, first };
-    first += out;
-    return adapted ? [module] : [];
-  });
-})();
-
-/** Trained numbers by name. */
-type Values = Map<string, Float64Array>;
-
-/** Another method, with its ΔW of a module in f64 from any values of its parameters. */
-interface Inner {
-  readonly trainable: Trainable;
-  readonly choices: MethodChoices | undefined;
-  delta(module: number, values: Values): Float64Array;
-}
-
-function loraInner(dropout: number): Inner {
-  const modules = MODULES.map((module) => {
-    const values = { a: numbers(RANK * IN), b: numbers(module.out * RANK, 0.3) };
-    return { ...module, rank: RANK, scale: SCALE, values, stored: undefined };
-  });
-  return {
-    trainable: trainableLora({ modules, config: {} }, { dropout, seed: SEED }),
-    choices: undefined,
-    delta(index, values) {
-      const { name, out } = MODULES[index] ?? { name: "", out: 0 };
-      const [a, b] = [values.get(`${name}.lora_A.weight`), values.get(`${name}.lora_B.weight`)];
-      return Float64Array.from({ length: out * IN }, (_, at) => {
-        let sum = 0;
-        for (let k = 0; k < RANK; k++) {
-          sum += (b?.[Math.floor(at / IN) * RANK + k] ?? NaN) * (a?.[k * IN + (at % IN)] ?? NaN);
-        }
-        return SCALE * sum;
-      });
-    },
-  };
-}
-
-function randloraInner(dropout: number, order: string): Inner {
-  const shapes = MODULES.map(({ out }) => randloraShape(out, IN, RANK));
-  const bases = basesFor("ternary", shapes);
-  const modules = MODULES.map((module, index) => {
-    const shape = shapes[index] ?? randloraShape(1, 1, 1);
-    const { r, bases: n, cols } = shape;
-    return { ...module, shape, values: { lambda: numbers(r * n), gamma: numbers(n * cols, 0.3) } };
-  });
-  const adapter = { rank: RANK, alpha: SCALE * RANK, dropout, targets: [], layers: [] };
-  const none = { initAdapter: null, initCommit: null, initSha256: null };
-  const own = { variant: "paper", sparsity: "sparse", basisSeed: "0", generator: null } as const;
-  const settings = { ...adapter, ...none, ...own, projections: false, compute: "auto", dora: true } as const;
-  const source = {
-    r: RANK,
-    scale: SCALE,
-    pairing: "paper",
-    modules,
-    bases,
-    basesFrom: "saved",
-    record: undefined,
-    config: {},
-    projections: () => Promise.reject(new Error("not saved here")),
-    needsProjections: false,
-    notes: [],
-  } as const;
-  return {
-    trainable: trainableRandlora(source, settings, SEED),
-    choices: { orders: [order] },
-    delta(index, values) {
-      const { name = "" } = MODULES[index] ?? {};
-      const [lambda, gamma] = ["lambda", "gamma"].map((of) => values.get(`${name}.randlora_${of}`) ?? []);
-      const shape = shapes[index] ?? randloraShape(1, 1, 1);
-      return deltaReference(bases, {
-        shape,
-        lambda: Float64Array.from(lambda ?? []),
-        gamma: Float64Array.from(gamma ?? []),
-        scale: SCALE,
-        pairing: "paper",
-      });
-    },
-  };
-}
-
-/** One micro-batch. */
-interface Batch {
-  readonly tokens: number;
-  readonly x: Float32Array<ArrayBuffer>;
-  readonly dy: Float32Array<ArrayBuffer>;
-  readonly bias: Float32Array<ArrayBuffer>;
-  readonly residual: Float32Array<ArrayBuffer>;
-}
-
-/** y of a micro-batch by the definition, the norms being given. */
-function outputs(
-  { tokens, bias, residual }: Batch,
-  x: ArrayLike<number>,
-  w: ArrayLike<number>,
-  model: { deltas: readonly Float64Array[]; values: Values; norms: readonly Float64Array[] },
-  masks: readonly Float64Array[],
-): Float64Array {
-  const y = new Float64Array(tokens * OUT);
-  for (let t = 0; t < tokens; t++) {
-    for (let o = 0; o < OUT; o++) {
-      const index = MODULES.findIndex(({ first, out }) => o >= first && o < first + out);
-      const module = MODULES[index];
-      const row = o - (module?.first ?? 0);
-      let z = 0;
-      for (let i = 0; i < IN; i++) {
-        z += (x[t * IN + i] ?? NaN) * (w[o * IN + i] ?? NaN);
-        if (module === undefined) continue;
-        z +=
-          (x[t * IN + i] ?? NaN) * (masks[index]?.[t * IN + i] ?? NaN) * (model.deltas[index]?.[row * IN + i] ?? NaN);
-      }
-      const m = module && model.values.get(`${module.name}.${MAGNITUDE}`)?.[row];
-      const c = module === undefined ? 1 : (m ?? NaN) / (model.norms[index]?.[row] ?? NaN);
-      y[t * OUT + o] = c * z + (bias[o] ?? NaN) + (residual[t * OUT + o] ?? NaN);
-    }
-  }
-  return y;
-}
-
-/** ‖W + ΔW‖ of the rows of each module. */
-function normsOf(w: ArrayLike<number>, deltas: readonly Float64Array[]): Float64Array[] {
-  return MODULES.map(({ first, out }, index) =>
-    Float64Array.from({ length: out }, (_, row) => {
-      let sum = 0;
-      for (let i = 0; i < IN; i++) {
-        sum += ((w[(first + row) * IN + i] ?? NaN) + (deltas[index]?.[row * IN + i] ?? NaN)) ** 2;
-      }
-      return Math.sqrt(sum);
-    }),
-  );
-}
-
-interface Case {
-  readonly inner: Inner;
-  readonly dropout?: number;
-  readonly staging?: Staging;
-  readonly dtype?: "F32" | "BF16";
-}
-
-/** Places the method, and says what is trained in f64. */
-async function placedMethod({ inner, staging = gpu.staging, dtype = "BF16" }: Case, begins = false) {
-  const weight = frozen(gpu, dtype);
-  const magnitudes = MODULES.map(({ out }) => numbers(out).map((value) => 1.5 + value));
-  const trainable = withMagnitude(inner.trainable, MODULES, MAGNITUDE, begins ? undefined : magnitudes);
-  const parameters = new Parameters(gpu, trainable.parameters);
-  let first = 0;
-  const tensors = new Map(
-    ROWS.map(({ name, out }) => {
-      const rows = sliceRows(weight.tensor, first, out);
-      first += out;
-      return [`${name}.weight`, rows] as const;
-    }),
-  );
-  const place = { staging, tokens: 9, microBatches: 2, budget: 0, choices: inner.choices };
-  const method = await trainable.place({ gpu, parameters, tensors, place });
-  const release = () => {
-    method.release();
-    parameters.release();
-    gpu.memory.release(weight.tensor.buffer);
-  };
-  return { weight, trainable, parameters, method, staging, release };
-}
-
-async function valuesOf(parameters: Parameters): Promise<Values> {
-  const all = parameters.all.map(async ({ name }) => [name, Float64Array.from(await parameters.read(name))] as const);
-  return new Map(await Promise.all(all));
-}
-
 /** One step of two micro-batches: y, ∂loss/∂x and every gradient, beside finite differences of the definition. */
 async function step(
-  { inner, dropout = 0 }: Case,
+  { inner, dropout = 0 }: MagnitudeCase,
   { weight, parameters, method, staging }: Awaited<ReturnType<typeof placedMethod>>,
   index: number,
 ): Promise<void> {
@@ -287,9 +117,9 @@ function sampleOf({ length }: ArrayLike<number>, count: number): number[] {
   return Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * length) / count));
 }
 
-async function check(trial: Case): Promise<void> {
+async function check(trial: MagnitudeCase): Promise<void> {
   const before = gpu.memory.liveBytes;
-  const placed = await placedMethod(trial);
+  const placed = await placedMethod(gpu, trial);
   const { parameters } = placed;
   await step(trial, placed, 0);
   // An update: other values, and gradients of zero, as between steps.
@@ -324,32 +154,3 @@ describe("y and every gradient are those of the definition, whose norms are cons
     check({ inner: randloraInner(0, order), staging: WORKGROUP }),
   );
 });
-
-describe("a new one begins with the norms of W, in W's dtype", () => {
-  test.each(["F32", "BF16"] as const)("%s", async (dtype) => {
-    const placed = await placedMethod({ inner: randloraInner(0, "factored"), dtype }, true);
-    const { method, parameters, weight, trainable } = placed;
-    using run = new Run(gpu);
-    begin(method, run);
-    await run.submit();
-    const norms = normsOf(
-      weight.values,
-      MODULES.map(({ out }) => new Float64Array(out * IN)),
-    );
-    for (const [index, { name, out }] of MODULES.entries()) {
-      const found = await parameters.read(`${name}.${MAGNITUDE}`);
-      expect(error(found, norms[index] ?? [])).toBeLessThan(dtype === "F32" ? 1e-6 : 2 ** -8);
-      const bits = new Uint32Array(found.buffer);
-      if (dtype === "BF16") expect(bits.every((word) => (word & 0xffff) === 0)).toBe(true);
-      const [row] = trainable.modules.filter((one) => one.name === name);
-      const { bases, cols, r } = randloraShape(out, IN, RANK);
-      expect(row?.parameters).toBe(bases * (r + cols) + out);
-    }
-    placed.release();
-  });
-});
-
-function begin(method: Method, run: Run): void {
-  if (method.begin === undefined) throw new Error("nothing to begin with");
-  method.begin(run);
-}
