@@ -5,19 +5,16 @@ import { RandloraError } from "../src/errors.ts";
 import { number } from "../src/options/command.ts";
 import { flagName } from "../src/options/names.ts";
 import { nearest } from "../src/options/nearest.ts";
-import { InvalidValue, type Option } from "../src/options/option.ts";
+import { absentValues, InvalidValue, type Option } from "../src/options/option.ts";
 import type { FlatSettings } from "../src/train/settings.ts";
 import { type CompareOptions, METHOD_FLAGS } from "./compare-options.ts";
-import { FINETUNE_OPTIONS, type FinetuneOptions } from "./finetune-options.ts";
+import { FINETUNE_OPTIONS } from "./finetune-options.ts";
 import { askedSettings } from "./finetune-settings.ts";
 
 const RATE = number({ help: "", min: 0 });
 
 /** What `randlora finetune` gets where nothing is given. */
-const NOTHING_GIVEN = Object.fromEntries(
-  Object.entries(FINETUNE_OPTIONS).map(([key, { absent }]) => [key, absent]),
-  // Each is what the option of that name is without a value.
-) as unknown as FinetuneOptions;
+const NOTHING_GIVEN = absentValues(FINETUNE_OPTIONS);
 
 /** The settings that all runs share. @throws {RandloraError} `usage` as `askedSettings` */
 export function commonSettings(model: string | undefined, options: CompareOptions): Partial<FlatSettings> {

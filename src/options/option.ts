@@ -31,6 +31,14 @@ export interface Option<T> {
 
 export type ValueOf<O> = O extends Option<infer T> ? T : never;
 
+/** The values of options where no layer gives any. */
+export function absentValues<O extends Readonly<Record<string, Option<unknown>>>>(
+  options: O,
+): { readonly [K in keyof O]: ValueOf<O[K]> };
+export function absentValues(options: Readonly<Record<string, Option<unknown>>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(options).map(([key, { absent }]) => [key, absent]));
+}
+
 /** What `read` throws; the layer that knows where the text came from turns it into a usage error. */
 export class InvalidValue extends Error {
   /** What was probably meant; empty when that cannot be told. */
