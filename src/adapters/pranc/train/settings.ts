@@ -18,8 +18,8 @@ export const NO_RANK = 1;
 
 /** Defaults for what was not given. @throws RandloraError `usage` for a rank, which it has not, and too many bases */
 export function resolvePranc(given: Partial<AdapterSettings & PrancSettings>): PrancSettings {
-  const { rank = NO_RANK, bases = 256, basisSeed = "0" } = given;
-  if (rank !== NO_RANK) {
+  const { rank, bases = 256, basisSeed = "0" } = given;
+  if (rank !== undefined) {
     const cause = `--rank ${rank} has no meaning where whole networks are summed`;
     throw new RandloraError("usage", cause, "--bases says how many numbers are trained");
   }
