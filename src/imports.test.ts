@@ -12,7 +12,7 @@ const TIERS = [
   ["errors.ts", "files"],
   ["safetensors", "random", "regex", "bases", "data"],
   ["device"],
-  ["gpu", "kernels"],
+  ["gpu", "kernels", "cpu"],
   ["open-device.ts", "tensor"],
   ["models", "adapters", "text", "hub"],
   ["tasks", "merge", "train", "compare", "generate", "eval", "analysis", "serve", "terminal", "report", "options"],
@@ -27,7 +27,7 @@ const LARGEST = 14_000;
 const sources = ["src", "cmd"]
   .flatMap((folder) => [...new Bun.Glob(`${folder}/**/*.{ts,wgsl}`).scanSync(ROOT)])
   .map((path) => path.replaceAll(sep, "/"))
-  .filter((path) => !/\.test\.ts$|\.d\.ts$|\/testing\//.test(path))
+  .filter((path) => !/\.test\.ts$|\.d\.ts$|\/testing\/|\/assembly\//.test(path))
   .toSorted();
 
 /** Relative imports of one file, types included, as paths from the root. */

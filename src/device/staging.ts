@@ -1,5 +1,11 @@
-/**
- * How a device's kernels bring operands to the multiplier: shuffled inside one subgroup, or through workgroup memory. It
- * decides about bits, so a run keeps the one that it began with.
- */
-export type Staging = { readonly kind: "subgroup"; readonly lanes: number } | { readonly kind: "workgroup" };
+/** How a GPU's kernels bring operands to the multiplier: shuffled inside one subgroup, or through workgroup memory. */
+export type GpuStaging = { readonly kind: "subgroup"; readonly lanes: number } | { readonly kind: "workgroup" };
+
+/** The same of any device; the CPU device has one way. It decides about bits, so a run keeps the one that it began with. */
+export type Staging = GpuStaging | { readonly kind: "cpu" };
+
+/** @throws Error for the CPU device's staging, which no GPU has */
+export function gpuStaging(staging: Staging): GpuStaging {
+  if (staging.kind === "cpu") throw new Error("a GPU was asked to compute as the CPU device does");
+  return staging;
+}

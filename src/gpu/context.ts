@@ -1,6 +1,6 @@
 import type { Binding } from "../device/buffer.ts";
 import type { RunMemory } from "../device/run-memory.ts";
-import type { Staging } from "../device/staging.ts";
+import type { GpuStaging } from "../device/staging.ts";
 import type { BindGroups } from "./bind-groups.ts";
 import type { GpuLimits } from "./limits.ts";
 import type { GpuMemory } from "./memory.ts";
@@ -25,7 +25,7 @@ export type Workgroups = readonly [number, number?, number?];
 /** What a family's implementation records with. */
 export interface Dispatcher {
   readonly gpu: GpuContext;
-  readonly staging: Staging;
+  readonly staging: GpuStaging;
   /** Scratch; what is released serves later commands of the same recording. */
   readonly memory: RunMemory;
   /** A binding for an operand that was left out: the kernel does not read it. */

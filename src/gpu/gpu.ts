@@ -1,7 +1,7 @@
 import type { Copy, Device, DeviceBuffer, Range } from "../device/device.ts";
 import type { Preparations, ScratchSizes } from "../device/families.ts";
 import type { RunMemory } from "../device/run-memory.ts";
-import type { Staging } from "../device/staging.ts";
+import { type GpuStaging, gpuStaging, type Staging } from "../device/staging.ts";
 import { RandloraError } from "../errors.ts";
 import { defaultStaging } from "../kernels/staging.ts";
 import { BindGroups } from "./bind-groups.ts";
@@ -31,7 +31,7 @@ export class Gpu implements Device, GpuContext {
   readonly device: GPUDevice;
   readonly info: GpuInfo;
   readonly limits: GpuLimits;
-  readonly staging: Staging;
+  readonly staging: GpuStaging;
   readonly memory: GpuMemory;
   readonly pipelines: PipelineCache;
   readonly bindGroups: BindGroups;
@@ -114,24 +114,24 @@ export class Gpu implements Device, GpuContext {
     return value;
   }
 
-  recording(memory: RunMemory, staging = this.staging): GpuRecording {
-    return new GpuRecording(this, memory, staging);
+  recording(memory: RunMemory, staging: Staging = this.staging): GpuRecording {
+    return new GpuRecording(this, memory, gpuStaging(staging));
   }
 
   async prepare<F extends keyof Preparations>(
     family: F,
     variant: Preparations[F],
-    staging = this.staging,
+    staging: Staging = this.staging,
   ): Promise<void> {
-    await Promise.all(PREPARED[family](variant, staging).map((source) => this.pipelines.get(source)));
+    await Promise.all(PREPARED[family](variant, gpuStaging(staging)).map((source) => this.pipelines.get(source)));
   }
 
   scratchBytes<F extends keyof ScratchSizes>(
     family: F,
     of: ScratchSizes[F]["of"],
-    staging = this.staging,
+    staging: Staging = this.staging,
   ): ScratchSizes[F]["bytes"] {
-    return SCRATCH[family](of, staging);
+    return SCRATCH[family](of, gpuStaging(staging));
   }
 
   write(target: DeviceBuffer, source: ArrayBufferView<ArrayBuffer>, offset = 0): void {

@@ -2,7 +2,7 @@ import type { Binding } from "../device/buffer.ts";
 import type { Commands, Recording } from "../device/device.ts";
 import type { Families } from "../device/families.ts";
 import type { RunMemory } from "../device/run-memory.ts";
-import type { Staging } from "../device/staging.ts";
+import type { GpuStaging } from "../device/staging.ts";
 import type { Dispatcher, GpuContext, Workgroups } from "./context.ts";
 import { FAMILIES } from "./families/index.ts";
 import type { GpuBuffer } from "./memory.ts";
@@ -14,12 +14,12 @@ import { Stream } from "./stream.ts";
 export class GpuRecording implements Recording, Dispatcher {
   readonly gpu: GpuContext;
   readonly memory: RunMemory;
-  readonly staging: Staging;
+  readonly staging: GpuStaging;
   readonly #sender: Sender;
   readonly #nothing: GpuBuffer;
   readonly #dispatches: Dispatch[] = [];
 
-  constructor(gpu: GpuContext, memory: RunMemory, staging: Staging) {
+  constructor(gpu: GpuContext, memory: RunMemory, staging: GpuStaging) {
     this.gpu = gpu;
     this.memory = memory;
     this.staging = staging;

@@ -4,7 +4,7 @@ import subgroupText from "./attention-backward-subgroup.wgsl" with { type: "text
 import workgroupText from "./attention-backward-workgroup.wgsl" with { type: "text" };
 import statsText from "./attention-stats.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
-import type { Staging } from "./staging.ts";
+import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
 const families = {
@@ -24,12 +24,12 @@ const WORKGROUP_COLUMNS = 32;
 export type AttentionPass = "queries" | "keys";
 
 /** Columns (pairs of a token and a head of one group, or keys) that a workgroup serves. */
-export function attentionBackwardColumns(staging: Staging): number {
+export function attentionBackwardColumns(staging: GpuStaging): number {
   return staging.kind === "subgroup" ? 4 * staging.lanes : WORKGROUP_COLUMNS;
 }
 
 /** The gradient of attention for heads of any size. Parameters and bindings: see attention-backward.wgsl. */
-export function attentionBackwardKernel(staging: Staging, pass: AttentionPass, softcap: boolean): KernelSource {
+export function attentionBackwardKernel(staging: GpuStaging, pass: AttentionPass, softcap: boolean): KernelSource {
   const roles = {
     PASS: pass,
     STAGING: staging.kind,

@@ -3,7 +3,7 @@ import headText from "./attention.wgsl" with { type: "text" };
 import subgroupText from "./attention-subgroup.wgsl" with { type: "text" };
 import workgroupText from "./attention-workgroup.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
-import type { Staging } from "./staging.ts";
+import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
 const families = {
@@ -19,12 +19,12 @@ const MAX_VECTORS_PER_LANE = 2;
 const WORKGROUP_ROWS = 8;
 
 /** Pairs (token, head of a group) that one workgroup serves. */
-export function attentionTileRows(staging: Staging): number {
+export function attentionTileRows(staging: GpuStaging): number {
   return staging.kind === "subgroup" ? ROWS_PER_LANE * staging.lanes : WORKGROUP_ROWS;
 }
 
 /** Slices of a head; a workgroup computes one. */
-export function attentionSlices(staging: Staging, headSize: number): number {
+export function attentionSlices(staging: GpuStaging, headSize: number): number {
   return staging.kind === "subgroup" ? Math.ceil(headSize / 4 / staging.lanes / MAX_VECTORS_PER_LANE) : 1;
 }
 
@@ -33,7 +33,7 @@ export function attentionSlices(staging: Staging, headSize: number): number {
  * @param softcap are scores capped?
  * @param extras does it take the first and last key of each token, and give the logarithms of the sums?
  */
-export function attentionKernel(staging: Staging, headSize: number, softcap: boolean, extras: boolean): KernelSource {
+export function attentionKernel(staging: GpuStaging, headSize: number, softcap: boolean, extras: boolean): KernelSource {
   const vectors = headSize / 4;
   const rows = attentionTileRows(staging);
   const lanes = staging.kind === "subgroup" ? staging.lanes : 0;

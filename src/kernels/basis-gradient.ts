@@ -5,13 +5,13 @@ import type { KernelDtype } from "../device/dtype.ts";
 import { kernelFamily } from "./family.ts";
 import type { Pairing } from "../bases/pairing.ts";
 import { productDefinitions } from "./product.ts";
-import type { Staging } from "./staging.ts";
+import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
 const family = kernelFamily("basis-gradient", basisGradientText, { workgroup: workgroupText });
 
 /** Partial sums of dλ and dγ from PᵀQ; `left`: how P is stored. */
-export function basisGradientKernel(staging: Staging, pairing: Pairing, left: KernelDtype): KernelSource {
+export function basisGradientKernel(staging: GpuStaging, pairing: Pairing, left: KernelDtype): KernelSource {
   return family({ DTYPE: left, PAIRING: pairing, ...productDefinitions(staging, "terms", "terms") });
 }
 

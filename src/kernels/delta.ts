@@ -6,7 +6,7 @@ import storeText from "./delta-store.wgsl" with { type: "text" };
 import deltaText from "./delta.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
 import { productDefinitions, productTile } from "./product.ts";
-import type { Staging } from "./staging.ts";
+import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
 const family = kernelFamily("delta", deltaText, { basis: basisText, operands: operandsText, store: storeText });
@@ -15,7 +15,7 @@ const family = kernelFamily("delta", deltaText, { basis: basisText, operands: op
  * The ΔW kernel for one variant. Sizes, dtypes and flags are uniforms, so that one compile serves every layer.
  * Bindings and parameters: see delta.wgsl and `deltaParameters`.
  */
-export function deltaKernel({ a, b, pairing, staging }: DeltaVariant & { readonly staging: Staging }): KernelSource {
+export function deltaKernel({ a, b, pairing, staging }: DeltaVariant & { readonly staging: GpuStaging }): KernelSource {
   const isSubgroup = staging.kind === "subgroup";
   return family({
     STORAGE_A: a,

@@ -2,11 +2,11 @@ import { expect, test } from "bun:test";
 import { basisGradientKernel } from "./basis-gradient.ts";
 import { deltaKernel } from "./delta.ts";
 import { kernelFamily } from "./family.ts";
-import type { Staging } from "./staging.ts";
+import type { GpuStaging } from "./staging.ts";
 import { unpackKernel } from "./unpack.ts";
 
 test("a variant is expanded once, whoever asks for it again", () => {
-  const staging = (): Staging => ({ kind: "subgroup", lanes: 8 });
+  const staging = (): GpuStaging => ({ kind: "subgroup", lanes: 8 });
   const delta = () => deltaKernel({ a: "ternary", b: "philox", pairing: "peft", staging: staging() });
   expect(delta()).toBe(delta());
   expect(basisGradientKernel(staging(), "paper", "F16")).toBe(basisGradientKernel(staging(), "paper", "F16"));

@@ -10,7 +10,7 @@ import reduceText from "./reduce.wgsl" with { type: "text" };
 import ropeOperandsText from "./rope-operands.wgsl" with { type: "text" };
 import rowStatisticsText from "./row-statistics.wgsl" with { type: "text" };
 import safeTanhText from "./safe-tanh.wgsl" with { type: "text" };
-import type { Staging } from "./staging.ts";
+import type { GpuStaging } from "./staging.ts";
 import stepStateText from "./step-state.wgsl" with { type: "text" };
 import { type Definitions, expandTemplate } from "./template.ts";
 
@@ -56,6 +56,6 @@ export function kernelFamily(
  * The definitions that reduce.wgsl needs: one subgroup is a workgroup where the staging says so, else `threads` threads
  * (a power of two) reduce through workgroup memory.
  */
-export function reduction(staging: Staging, threads: number): { STAGING: string; THREADS: number } {
+export function reduction(staging: GpuStaging, threads: number): { STAGING: string; THREADS: number } {
   return { STAGING: staging.kind, THREADS: staging.kind === "subgroup" ? staging.lanes : threads };
 }

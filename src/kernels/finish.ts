@@ -1,7 +1,7 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
 import { kernelFamily, reduction } from "./family.ts";
 import finishText from "./finish.wgsl" with { type: "text" };
-import type { Staging } from "./staging.ts";
+import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Flags of one dispatch; the constants of the same names in finish.wgsl. */
@@ -13,12 +13,12 @@ const VECTORS = 64;
 const family = kernelFamily("finish", finishText);
 
 /** W + ΔW, rounded once, with statistics. */
-export function finishKernel(staging: Staging): KernelSource {
+export function finishKernel(staging: GpuStaging): KernelSource {
   return family({ VECTORS, ...reduction(staging, 64) });
 }
 
 /** Vectors of 4 that one workgroup of {@link finishKernel} handles. */
-export function finishPart(staging: Staging): number {
+export function finishPart(staging: GpuStaging): number {
   return VECTORS * reduction(staging, 64).THREADS;
 }
 

@@ -4,7 +4,7 @@ import type { GemmOrder } from "../device/families/products.ts";
 import { kernelFamily } from "./family.ts";
 import gemmText from "./gemm.wgsl" with { type: "text" };
 import { type Along, productDefinitions } from "./product.ts";
-import type { Staging } from "./staging.ts";
+import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Flags of one dispatch; the constants of the same names in gemm.wgsl. */
@@ -20,7 +20,7 @@ const ALONG: Readonly<Record<GemmOrder, readonly [a: Along, b: Along]>> = {
 const family = kernelFamily("gemm", gemmText);
 
 /** The product of two matrices, the second stored as `dtype`. */
-export function gemmKernel(staging: Staging, order: GemmOrder, dtype: KernelDtype): KernelSource {
+export function gemmKernel(staging: GpuStaging, order: GemmOrder, dtype: KernelDtype): KernelSource {
   return family({ ORDER: order, DTYPE: dtype, ...productDefinitions(staging, ...ALONG[order]) });
 }
 

@@ -3,7 +3,7 @@ import type { KernelDtype } from "../device/dtype.ts";
 import { kernelFamily } from "./family.ts";
 import lanesText from "./gemv-lanes.wgsl" with { type: "text" };
 import gemvText from "./gemv.wgsl" with { type: "text" };
-import type { Staging } from "./staging.ts";
+import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Flags of one dispatch; the constants of the same names in gemv-operands.wgsl. */
@@ -19,12 +19,12 @@ const threads = kernelFamily("gemv", gemvText);
 const lanes = kernelFamily("gemv-lanes", lanesText);
 
 /** Columns of y that one workgroup of the vector path computes. */
-export function gemvTileCols(staging: Staging): number {
+export function gemvTileCols(staging: GpuStaging): number {
   return staging.kind === "subgroup" ? staging.lanes : TILE_COLS;
 }
 
 /** The vector path of a linear layer for exactly `rows` rows, 1 … GEMV_MAX_ROWS. */
-export function gemvKernel(staging: Staging, dtype: KernelDtype, rows: number): KernelSource {
+export function gemvKernel(staging: GpuStaging, dtype: KernelDtype, rows: number): KernelSource {
   if (staging.kind === "subgroup") return lanes({ DTYPE: dtype, ROWS: rows, LANES: staging.lanes });
   return threads({ DTYPE: dtype, ROWS: rows, TILE_COLS, THREADS: 64 });
 }

@@ -2,19 +2,19 @@ import type { KernelSource } from "../gpu/pipelines.ts";
 import { kernelFamily, reduction } from "./family.ts";
 import backwardText from "./layer-norm-backward.wgsl" with { type: "text" };
 import layerNormText from "./layer-norm.wgsl" with { type: "text" };
-import type { Staging } from "./staging.ts";
+import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
 const family = kernelFamily("layer-norm", layerNormText);
 const backward = kernelFamily("layer-norm-backward", backwardText);
 
 /** Layer normalisation; one workgroup a row. */
-export function layerNormKernel(staging: Staging): KernelSource {
+export function layerNormKernel(staging: GpuStaging): KernelSource {
   return family(reduction(staging, 128));
 }
 
 /** The gradient by x, and the products that make up the one by the weight. */
-export function layerNormBackwardKernel(staging: Staging): KernelSource {
+export function layerNormBackwardKernel(staging: GpuStaging): KernelSource {
   return backward(reduction(staging, 128));
 }
 

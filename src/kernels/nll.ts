@@ -2,7 +2,7 @@ import type { KernelSource } from "../gpu/pipelines.ts";
 import { kernelFamily, reduction } from "./family.ts";
 import nllText from "./nll.wgsl" with { type: "text" };
 import backwardText from "./nll-backward.wgsl" with { type: "text" };
-import type { Staging } from "./staging.ts";
+import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
 const family = kernelFamily("nll", nllText);
@@ -18,14 +18,14 @@ const BLOCK_BYTES = 32 * 2 ** 20;
 const LEAST_COLS = 256;
 
 /** Columns of a block of logits for so many tokens; the logits of one block are all that exists at a time. */
-export function nllBlock(staging: Staging, tokens: number): number {
+export function nllBlock(staging: GpuStaging, tokens: number): number {
   const most = Math.min(MOST_COLS, MOST_COLS_PER_THREAD * reduction(staging, THREADS).THREADS);
   const fitting = Math.floor(BLOCK_BYTES / 4 / tokens / LEAST_COLS) * LEAST_COLS;
   return Math.min(most, Math.max(LEAST_COLS, fitting));
 }
 
 /** Negative log-likelihood of a target a row, block by block; one workgroup a row. */
-export function nllKernel(staging: Staging): KernelSource {
+export function nllKernel(staging: GpuStaging): KernelSource {
   return family(reduction(staging, THREADS));
 }
 

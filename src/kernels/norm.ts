@@ -2,7 +2,7 @@ import type { KernelSource } from "../gpu/pipelines.ts";
 import { kernelFamily, reduction } from "./family.ts";
 import lossSumText from "./loss-sum.wgsl" with { type: "text" };
 import normText from "./norm.wgsl" with { type: "text" };
-import type { Staging } from "./staging.ts";
+import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
 const norm = kernelFamily("norm", normText);
@@ -12,22 +12,22 @@ const lossSum = kernelFamily("loss-sum", lossSumText);
 const VECTORS = 64;
 
 /** Sums of squares of parts of a flat array, {@link squaresPart} vectors of 4 a workgroup. */
-export function squaresKernel(staging: Staging): KernelSource {
+export function squaresKernel(staging: GpuStaging): KernelSource {
   return norm({ STAGE: "squares", VECTORS, ...reduction(staging, 64) });
 }
 
 /** Vectors of 4 that one workgroup of {@link squaresKernel} sums. */
-export function squaresPart(staging: Staging): number {
+export function squaresPart(staging: GpuStaging): number {
   return VECTORS * reduction(staging, 64).THREADS;
 }
 
 /** The norm from those sums, the factor of clipping, and whether training must halt. One workgroup. */
-export function normKernel(staging: Staging): KernelSource {
+export function normKernel(staging: GpuStaging): KernelSource {
   return norm({ STAGE: "norm", VECTORS, ...reduction(staging, 64) });
 }
 
 /** Adds weighted sums of losses up. One workgroup. */
-export function lossSumKernel(staging: Staging): KernelSource {
+export function lossSumKernel(staging: GpuStaging): KernelSource {
   return lossSum(reduction(staging, 64));
 }
 

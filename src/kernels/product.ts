@@ -1,6 +1,6 @@
 import productSumsText from "./product-sums.wgsl" with { type: "text" };
 import productText from "./product.wgsl" with { type: "text" };
-import type { Staging } from "./staging.ts";
+import type { GpuStaging } from "./staging.ts";
 import type { Definitions } from "./template.ts";
 
 /**
@@ -18,7 +18,7 @@ export interface Tile {
   readonly cols: number;
 }
 
-export function productTile(staging: Staging): Tile {
+export function productTile(staging: GpuStaging): Tile {
   if (staging.kind === "workgroup") return { rows: 64, cols: 64 };
   return { rows: ROWS_PER_LANE * staging.lanes, cols: 4 * staging.lanes };
 }
@@ -27,7 +27,7 @@ export function productTile(staging: Staging): Tile {
 export type Along = "rows" | "terms";
 
 /** The definitions that product.wgsl needs. */
-export function productDefinitions(staging: Staging, left: Along, right: Along): Definitions {
+export function productDefinitions(staging: GpuStaging, left: Along, right: Along): Definitions {
   const { rows, cols } = productTile(staging);
   const lanes = staging.kind === "subgroup" ? staging.lanes : 0;
   return {

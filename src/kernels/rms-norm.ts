@@ -2,19 +2,19 @@ import type { KernelSource } from "../gpu/pipelines.ts";
 import { kernelFamily, reduction } from "./family.ts";
 import backwardText from "./rms-norm-backward.wgsl" with { type: "text" };
 import rmsNormText from "./rms-norm.wgsl" with { type: "text" };
-import type { Staging } from "./staging.ts";
+import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
 const family = kernelFamily("rms-norm", rmsNormText);
 const backward = kernelFamily("rms-norm-backward", backwardText);
 
 /** Root mean square normalisation of row segments; one workgroup a segment. */
-export function rmsNormKernel(staging: Staging): KernelSource {
+export function rmsNormKernel(staging: GpuStaging): KernelSource {
   return family(reduction(staging, 128));
 }
 
 /** The gradient by x, and the segments' scales. */
-export function rmsNormBackwardKernel(staging: Staging): KernelSource {
+export function rmsNormBackwardKernel(staging: GpuStaging): KernelSource {
   return backward(reduction(staging, 128));
 }
 

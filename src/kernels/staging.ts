@@ -1,6 +1,6 @@
-import type { Staging } from "../device/staging.ts";
+import type { GpuStaging } from "../device/staging.ts";
 
-export type { Staging } from "../device/staging.ts";
+export type { GpuStaging } from "../device/staging.ts";
 
 /** What decides about the staging of a GPU. */
 interface StagingTerms {
@@ -9,7 +9,7 @@ interface StagingTerms {
 }
 
 /** The staging that suits a GPU: shuffles on software GPUs, whose loads are dear, workgroup memory on real ones. */
-export function defaultStaging({ info, features }: StagingTerms): Staging {
+export function defaultStaging({ info, features }: StagingTerms): GpuStaging {
   const { software, subgroupMinSize: lanes } = info;
   // From 32 lanes on a tile would not fit into workgroup memory.
   const fits = lanes === info.subgroupMaxSize && lanes >= 4 && lanes <= 16;

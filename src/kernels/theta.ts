@@ -1,7 +1,7 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
 import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
-import type { Staging } from "./staging.ts";
+import type { GpuStaging } from "./staging.ts";
 import thetaDeltaText from "./theta-delta.wgsl" with { type: "text" };
 import thetaGradientText from "./theta-gradient.wgsl" with { type: "text" };
 import thetaText from "./theta.wgsl" with { type: "text" };
@@ -39,12 +39,12 @@ export interface ThetaTile {
 }
 
 /** One subgroup, whose lanes keep four sums each; or 64 threads with their sums in 8 KB of workgroup memory. */
-export function thetaTile(staging: Staging): ThetaTile {
+export function thetaTile(staging: GpuStaging): ThetaTile {
   return staging.kind === "subgroup" ? { blocks: staging.lanes, bases: 4 * staging.lanes } : { blocks: 64, bases: 32 };
 }
 
 /** Σ_e G[e] · θ_i[e] of some rows of a layer, slice by slice. */
-export function thetaGradientKernel(staging: Staging): KernelSource {
+export function thetaGradientKernel(staging: GpuStaging): KernelSource {
   const { blocks, bases } = thetaTile(staging);
   return gradient({ STAGING: staging.kind, THREADS: blocks, BASES: bases });
 }

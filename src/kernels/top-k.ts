@@ -1,13 +1,13 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
 import { kernelFamily, reduction } from "./family.ts";
-import type { Staging } from "./staging.ts";
+import type { GpuStaging } from "./staging.ts";
 import topKText from "./top-k.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
 const family = kernelFamily("top-k", topKText);
 
 /** The k largest of chunks of a row. */
-export function topKKernel(staging: Staging): KernelSource {
+export function topKKernel(staging: GpuStaging): KernelSource {
   return family(reduction(staging, 128));
 }
 

@@ -2,7 +2,7 @@ import type { KernelSource } from "../gpu/pipelines.ts";
 import type { KernelDtype } from "../device/dtype.ts";
 import { kernelFamily, reduction } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
-import type { Staging } from "./staging.ts";
+import type { GpuStaging } from "./staging.ts";
 import squaresText from "./weight-squares.wgsl" with { type: "text" };
 
 const family = kernelFamily("weight-squares", squaresText);
@@ -14,7 +14,7 @@ export const SQUARES_FLAGS = { hasDelta: 1, accumulate: 2 } as const;
 export const COLUMN_SQUARES_WIDTH = 64;
 
 /** Σ (W + Δ)² of each row, a workgroup each. */
-export function rowSquaresKernel(staging: Staging, dtype: KernelDtype): KernelSource {
+export function rowSquaresKernel(staging: GpuStaging, dtype: KernelDtype): KernelSource {
   return family({ ALONG: "rows", DTYPE: dtype, ...reduction(staging, 64) });
 }
 

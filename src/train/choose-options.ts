@@ -109,9 +109,9 @@ export function stagingName(staging: Staging): string {
   return staging.kind === "subgroup" ? `subgroup${staging.lanes}` : staging.kind;
 }
 
-/** The staging that a run began with, where this GPU can have it. */
+/** The staging that a run began with, where this device can have it. */
 function stagingOf(gpu: Device, name: string | undefined): Staging {
   const usual = gpu.staging;
   if (name === undefined || name === stagingName(usual)) return usual;
-  return name === "workgroup" ? { kind: "workgroup" } : usual;
+  return name === "workgroup" && usual.kind === "subgroup" ? { kind: "workgroup" } : usual;
 }

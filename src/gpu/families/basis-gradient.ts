@@ -1,6 +1,6 @@
 import type { DeviceBuffer } from "../../device/buffer.ts";
 import type { BasisGradient, BasisGradientShape } from "../../device/families/bilinear.ts";
-import type { Staging } from "../../device/staging.ts";
+import type { GpuStaging } from "../../device/staging.ts";
 import { pitchOf, sliceRows, type Tensor } from "../../device/tensor.ts";
 import { weightDtype } from "../../device/weight.ts";
 import { basisGradientKernel, basisGradientParameters } from "../../kernels/basis-gradient.ts";
@@ -28,7 +28,10 @@ export interface BasisGradientSplit {
 }
 
 /** Divides dŜ (n·r, m) so that the GPU is busy and the partial sums stay far smaller than dŜ itself. */
-export function splitBasisGradient({ cols, terms, bases }: BasisGradientShape, staging: Staging): BasisGradientSplit {
+export function splitBasisGradient(
+  { cols, terms, bases }: BasisGradientShape,
+  staging: GpuStaging,
+): BasisGradientSplit {
   const tile = productTile(staging);
   const colBlocks = Math.ceil(cols / tile.cols);
   const tiles = Math.ceil(terms / tile.rows);

@@ -1,6 +1,6 @@
 import type { Finish } from "../../device/families/finish.ts";
 import { DTYPE_CODES } from "../../device/dtype.ts";
-import type { Staging } from "../../device/staging.ts";
+import type { GpuStaging } from "../../device/staging.ts";
 import { FINISH_FLAGS, finishKernel, finishParameters, finishPart } from "../../kernels/finish.ts";
 import type { Dispatcher } from "../context.ts";
 
@@ -33,6 +33,6 @@ export function finish(on: Dispatcher, operands: Finish): void {
 }
 
 /** Each writes one group of statistics. */
-export function finishWorkgroups({ rows, cols }: Pick<Finish, "rows" | "cols">, staging: Staging): number {
+export function finishWorkgroups({ rows, cols }: Pick<Finish, "rows" | "cols">, staging: GpuStaging): number {
   return Math.ceil((rows * Math.ceil(cols / 4)) / finishPart(staging));
 }

@@ -1,6 +1,6 @@
 import type { Dispatcher } from "../context.ts";
 import type { Families, Preparations, ScratchSizes } from "../../device/families.ts";
-import type { Staging } from "../../device/staging.ts";
+import type { GpuStaging } from "../../device/staging.ts";
 import { deltaKernel } from "../../kernels/delta.ts";
 import { finishKernel } from "../../kernels/finish.ts";
 import { THETA_DELTA_KERNEL } from "../../kernels/theta.ts";
@@ -76,7 +76,7 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
 
 /** The kernels that a GPU compiles ahead. */
 export const PREPARED: {
-  readonly [F in keyof Preparations]: (variant: Preparations[F], staging: Staging) => readonly KernelSource[];
+  readonly [F in keyof Preparations]: (variant: Preparations[F], staging: GpuStaging) => readonly KernelSource[];
 } = {
   delta: (variant, staging) => [deltaKernel({ ...variant, staging })],
   finish: (_, staging) => [finishKernel(staging)],
@@ -86,7 +86,7 @@ export const PREPARED: {
 
 /** Bytes of what callers hold for a GPU's commands. */
 export const SCRATCH: {
-  readonly [F in keyof ScratchSizes]: (of: ScratchSizes[F]["of"], staging: Staging) => ScratchSizes[F]["bytes"];
+  readonly [F in keyof ScratchSizes]: (of: ScratchSizes[F]["of"], staging: GpuStaging) => ScratchSizes[F]["bytes"];
 } = {
   basisGradient: splitBasisGradient,
   finish: (of, staging) => ({ statistics: 16 * finishWorkgroups(of, staging) }),

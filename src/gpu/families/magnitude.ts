@@ -1,6 +1,6 @@
 import { DTYPE_CODES, type KernelDtype } from "../../device/dtype.ts";
 import type { ColumnSquares, Magnitudes, Rescale, RowSquares } from "../../device/families/magnitude.ts";
-import type { Staging } from "../../device/staging.ts";
+import type { GpuStaging } from "../../device/staging.ts";
 import { sliceRows } from "../../device/tensor.ts";
 import { weightDtype } from "../../device/weight.ts";
 import {
@@ -28,7 +28,7 @@ import type { KernelSource } from "../pipelines.ts";
 const MOST_SQUARED_ROWS = 65_535;
 
 /** Those of a weight of this dtype. */
-export function magnitudeKernels({ dtype }: { readonly dtype: KernelDtype }, staging: Staging): KernelSource[] {
+export function magnitudeKernels({ dtype }: { readonly dtype: KernelDtype }, staging: GpuStaging): KernelSource[] {
   return [rowSquaresKernel(staging, dtype), columnSquaresKernel(dtype), rescaleKernel(dtype), MAGNITUDE_KERNEL];
 }
 

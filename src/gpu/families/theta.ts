@@ -1,7 +1,7 @@
 import type { Binding } from "../../device/buffer.ts";
 import type { DeltaBlock } from "../../device/families/delta.ts";
 import { THETA_BLOCK, type ThetaDelta, type ThetaGradient } from "../../device/families/theta.ts";
-import type { Staging } from "../../device/staging.ts";
+import type { GpuStaging } from "../../device/staging.ts";
 import { sliceRows, type Tensor } from "../../device/tensor.ts";
 import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH, partialSumsParameters } from "../../kernels/partial-sums.ts";
 import {
@@ -96,19 +96,19 @@ interface Split {
   readonly rounds: number;
 }
 
-function split(elements: number, bases: number, staging: Staging): Split {
+function split(elements: number, bases: number, staging: GpuStaging): Split {
   const all = Math.ceil((elements + THETA_BLOCK - 1) / (THETA_BLOCK * thetaTile(staging).blocks));
   const rounds = Math.ceil(all / Math.min(all, mostSlices(bases, staging)));
   return { slices: Math.ceil(all / rounds), rounds };
 }
 
-function mostSlices(bases: number, staging: Staging): number {
+function mostSlices(bases: number, staging: GpuStaging): number {
   const busy = Math.ceil(BUSY[staging.kind] / Math.ceil(bases / thetaTile(staging).bases));
   return Math.max(1, Math.min(busy, Math.floor(MOST_PART_BYTES / (bases * 4))));
 }
 
 /** Bytes of partial sums that any layer takes at most. */
-export function thetaPartBytes(bases: number, staging: Staging): number {
+export function thetaPartBytes(bases: number, staging: GpuStaging): number {
   return mostSlices(bases, staging) * bases * 4;
 }
 

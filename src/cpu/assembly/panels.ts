@@ -1,0 +1,91 @@
+// Blocks of matrices as the tile reads them: term after term, the numbers of its rows or columns side by side, in f32.
+import { load4, load1, storedBytes } from "./stored";
+
+/** Rows and columns of a tile. */
+export const TILE_ROWS: u32 = 6;
+export const TILE_COLS: u32 = 8;
+/** Terms of a partial sum. */
+export const BLOCK_TERMS: u32 = 256;
+
+/** Bytes of a block's panel of columns and of rows. */
+export const COLS_PANEL: usize = 8192; // BLOCK_TERMS * TILE_COLS * 4
+export const ROWS_PANEL: usize = 6144; // BLOCK_TERMS * TILE_ROWS * 4
+
+/** Four terms of four rows, each from its own address, to `stride` bytes a term. */
+// @ts-ignore: decorator
+@inline
+function transpose4(a: v128, b: v128, c: v128, d: v128, to: usize, stride: usize): void {
+  const ab = v128.shuffle<i32>(a, b, 0, 4, 1, 5);
+  const abHigh = v128.shuffle<i32>(a, b, 2, 6, 3, 7);
+  const cd = v128.shuffle<i32>(c, d, 0, 4, 1, 5);
+  const cdHigh = v128.shuffle<i32>(c, d, 2, 6, 3, 7);
+  v128.store(to, v128.shuffle<i64>(ab, cd, 0, 2));
+  v128.store(to + stride, v128.shuffle<i64>(ab, cd, 1, 3));
+  v128.store(to + 2 * stride, v128.shuffle<i64>(abHigh, cdHigh, 0, 2));
+  v128.store(to + 3 * stride, v128.shuffle<i64>(abHigh, cdHigh, 1, 3));
+}
+
+/** A panel of eight columns from eight rows of a matrix whose rows run along the terms; zeros where there is no row. */
+export function colsFromRows<T>(from: usize, pitch: usize, rows: u32, terms: u32, to: usize): void {
+  if (rows < TILE_COLS) {
+    memory.fill(to, 0, <usize>terms * 32);
+    for (let row: u32 = 0; row < rows; row++) oneOf<T>(from + row * pitch, terms, to + row * 4, 32);
+    return;
+  }
+  const whole = terms & ~3;
+  for (let half: usize = 0; half < 2; half++) {
+    const a = from + half * 4 * pitch;
+    const b = a + pitch;
+    const c = b + pitch;
+    const d = c + pitch;
+    const target = to + half * 16;
+    for (let term: u32 = 0; term < whole; term += 4) {
+      const at = storedBytes<T>(term);
+      transpose4(load4<T>(a + at), load4<T>(b + at), load4<T>(c + at), load4<T>(d + at), target + term * 32, 32);
+    }
+    for (let row: u32 = 0; row < 4; row++) {
+      const rest = storedBytes<T>(whole);
+      oneOf<T>(a + row * pitch + rest, terms - whole, target + row * 4 + whole * 32, 32);
+    }
+  }
+}
+
+/** A panel of eight columns of a matrix whose rows are the terms. */
+export function colsFromTerms<T>(from: usize, pitch: usize, cols: u32, terms: u32, to: usize): void {
+  if (cols < TILE_COLS) {
+    memory.fill(to, 0, <usize>terms * 32);
+    for (let term: u32 = 0; term < terms; term++) oneOf<T>(from + term * pitch, cols, to + term * 32, 4);
+    return;
+  }
+  for (let term: u32 = 0; term < terms; term++) {
+    v128.store(to, load4<T>(from));
+    v128.store(to, load4<T>(from + storedBytes<T>(4)), 16);
+    from += pitch;
+    to += 32;
+  }
+}
+
+/** A panel of up to six rows of a matrix whose rows run along the terms. What is in the place of missing rows is any number. */
+export function rowsFromRows(from: usize, pitch: usize, rows: u32, terms: u32, to: usize): void {
+  for (let row: u32 = 0; row < rows; row++) oneOf<f32>(from + row * pitch, terms, to + row * 4, 24);
+}
+
+/** A panel of up to six columns of a matrix whose rows are the terms. */
+export function rowsFromTerms(from: usize, pitch: usize, rows: u32, terms: u32, to: usize): void {
+  for (let term: u32 = 0; term < terms; term++) {
+    for (let row: u32 = 0; row < rows; row++) store<f32>(to + row * 4, load<f32>(from + row * 4));
+    from += pitch;
+    to += 24;
+  }
+}
+
+/** Numbers one after the other, to one every `stride` bytes. */
+// @ts-ignore: decorator
+@inline
+function oneOf<T>(from: usize, count: u32, to: usize, stride: usize): void {
+  for (let at: u32 = 0; at < count; at++) {
+    store<f32>(to, load1<T>(from));
+    from += sizeof<T>();
+    to += stride;
+  }
+}

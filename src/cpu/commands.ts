@@ -1,0 +1,62 @@
+import type { Copy } from "../device/device.ts";
+import { COPY_PIECE } from "./layout.ts";
+import { cpuBuffer } from "./memory.ts";
+import type { CpuKernel, Members, Pointer } from "./parameters.ts";
+import { type PlacedPointer } from "./parameters.ts";
+
+/** What workers do in one go; all that it works on lies in one heap, unless it is a copy. */
+export interface CpuCommand {
+  readonly kernel: CpuKernel<Members> | "copy" | "fill";
+  /** Parameters; those of addresses hold the offset in their buffer. */
+  readonly words: Uint32Array<ArrayBuffer>;
+  readonly pointers: readonly PlacedPointer[];
+  readonly pieces: number;
+}
+
+/** Copies bytes, perhaps to another heap. The words are those of COPY without the heaps. */
+export function copyCommand(from: Pointer, to: Pointer): CpuCommand {
+  return {
+    kernel: "copy",
+    words: Uint32Array.of(from.offset, to.offset, from.size),
+    pointers: [
+      { word: 0, ...from },
+      { word: 1, ...to },
+    ],
+    pieces: Math.ceil(from.size / COPY_PIECE),
+  };
+}
+
+/** The begins of buffers as a command. */
+export function copyOfBegin({ from, to, size }: Copy): CpuCommand {
+  return copyCommand(
+    { buffer: from, offset: 0, size, access: "read" },
+    { buffer: to, offset: 0, size, access: "write" },
+  );
+}
+
+/** Zeros; the words are those of FILL. */
+export function fillCommand(target: Pointer): CpuCommand {
+  return {
+    kernel: "fill",
+    words: Uint32Array.of(target.offset, target.size),
+    pointers: [{ word: 0, ...target }],
+    pieces: Math.ceil(target.size / COPY_PIECE),
+  };
+}
+
+/** The heap that a pointer leads to. */
+export function heapOf({ buffer }: Pointer): number {
+  return cpuBuffer(buffer).block?.heap ?? 0;
+}
+
+/** Do these do the same but for words of parameters, on buffers of their own? */
+export function isAlike(one: CpuCommand, other: CpuCommand | undefined): boolean {
+  return (
+    other !== undefined &&
+    one.kernel === other.kernel &&
+    one.pieces === other.pieces &&
+    one.words.length === other.words.length &&
+    one.pointers.length === other.pointers.length &&
+    one.pointers.every(({ word, size }, at) => word === other.pointers[at]?.word && size === other.pointers[at]?.size)
+  );
+}

@@ -1,0 +1,145 @@
+import { cpus } from "node:os";
+import type { Copy, Device, DeviceBuffer, DeviceInfo, DeviceLimits, Range } from "../device/device.ts";
+import type { ScratchSizes } from "../device/families.ts";
+import type { RunMemory } from "../device/run-memory.ts";
+import type { Staging } from "../device/staging.ts";
+import { copyOfBegin, fillCommand } from "./commands.ts";
+import { Crew } from "./crew.ts";
+import { SCRATCH } from "./families/index.ts";
+import { HEAP_BYTES, Heaps } from "./heap.ts";
+import { SCRATCH_BYTES } from "./layout.ts";
+import { cpuBuffer, CpuMemory } from "./memory.ts";
+import { Queue } from "./queue.ts";
+import { CpuRecording } from "./recording.ts";
+
+/** How the CPU device is opened. */
+export interface CpuOptions {
+  /** Workers; by default one for each core. */
+  readonly threads?: number | undefined;
+}
+
+/** Where scratch begins in each heap: address 0 is nothing's. */
+const FIRST = 64;
+
+/**
+ * The program's own device: kernels in WebAssembly with 128-bit SIMD on threads that share up to eight memories. It needs no
+ * driver, and gives the same bits with any number of threads and on every processor.
+ */
+export class CpuDevice implements Device {
+  readonly info: DeviceInfo;
+  readonly limits: DeviceLimits;
+  readonly staging: Staging = { kind: "cpu" };
+  readonly memory: CpuMemory;
+  readonly profiler = undefined;
+  readonly #crew: Crew | undefined;
+  readonly #queue: Queue | undefined;
+  readonly #heaps: Heaps | undefined;
+  readonly #threads: number;
+
+  private constructor(threads: number, heaps?: Heaps, crew?: Crew) {
+    this.#threads = threads;
+    this.#heaps = heaps;
+    this.#crew = crew;
+    this.memory = new CpuMemory(heaps);
+    this.#queue = heaps === undefined || crew === undefined ? undefined : new Queue(heaps, crew);
+    const [processor] = cpus();
+    this.info = {
+      name: processor?.model.trim() ?? process.arch,
+      vendor: "",
+      architecture: process.arch,
+      driver: `randlora's own, ${threads} ${threads === 1 ? "thread" : "threads"}`,
+      software: true,
+    };
+    const most = heaps?.mostBytes ?? HEAP_BYTES;
+    this.limits = { maxBufferSize: most, maxBindingSize: most, maxRows: 2 ** 24 };
+  }
+
+  /** @throws RandloraError `gpu` where the processor lacks what the kernels need, `memory` */
+  static async open({ threads = cpus().length }: CpuOptions = {}): Promise<CpuDevice> {
+    const heaps = new Heaps(FIRST + threads * SCRATCH_BYTES);
+    const scratch = Array.from({ length: threads }, (_, index) => FIRST + index * SCRATCH_BYTES);
+    return new CpuDevice(threads, heaps, await Crew.start(heaps, scratch));
+  }
+
+  counting(): CpuDevice {
+    return new CpuDevice(this.#threads);
+  }
+
+  recording(memory: RunMemory, staging = this.staging): CpuRecording {
+    return new CpuRecording(memory, this.memory, this.#queue, staging, this.#threads);
+  }
+
+  /** Nothing is compiled where it is needed first. */
+  async prepare(): Promise<void> {}
+
+  scratchBytes<F extends keyof ScratchSizes>(family: F, of: ScratchSizes[F]["of"]): ScratchSizes[F]["bytes"] {
+    return SCRATCH[family](of);
+  }
+
+  write(target: DeviceBuffer, source: ArrayBufferView<ArrayBuffer>, offset = 0): void {
+    const buffer = cpuBuffer(target);
+    if (this.#queue === undefined) return;
+    const bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+    if (this.#queue.isDone(buffer.busy)) {
+      this.#store(target, bytes, offset);
+      return;
+    }
+    const kept = bytes.slice();
+    buffer.busy = this.#queue.next(() => this.#store(target, kept, offset));
+  }
+
+  copy(copies: readonly Copy[]): void {
+    this.#queue?.add(copies.map(copyOfBegin));
+  }
+
+  clear(buffers: readonly DeviceBuffer[]): void {
+    this.#queue?.add(buffers.map((buffer) => fillCommand({ buffer, offset: 0, size: buffer.size, access: "write" })));
+  }
+
+  async readWith<T>(ranges: readonly Range[], use: (parts: Uint8Array<ArrayBuffer>[]) => Promise<T>): Promise<T> {
+    if (this.#queue === undefined) return use(ranges.map(({ size }) => new Uint8Array(size)));
+    let parts: Uint8Array<ArrayBuffer>[] = [];
+    this.#queue.next(() => {
+      parts = ranges.map(({ buffer, offset, size }) => {
+        const part = new Uint8Array(size);
+        part.set(this.#bytes(buffer, offset, size));
+        return part;
+      });
+    });
+    await this.#queue.settle();
+    return use(parts);
+  }
+
+  async idle(): Promise<void> {
+    await this.#queue?.settle();
+  }
+
+  check(): void {
+    this.#crew?.check();
+  }
+
+  close(): void {
+    this.#crew?.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Copies bytes into a buffer now, an odd end padded to 4 bytes with zeros. */
+  #store(target: DeviceBuffer, bytes: Uint8Array, offset: number): void {
+    const padding = -bytes.length & 3;
+    const place = this.#bytes(target, offset, bytes.length + padding);
+    place.set(bytes);
+    if (padding > 0) place.fill(0, bytes.length);
+  }
+
+  #bytes(held: DeviceBuffer, offset: number, size: number): Uint8Array {
+    const { block, label } = cpuBuffer(held);
+    const memory = this.#heaps?.memories[block?.heap ?? -1];
+    if (block === undefined || memory === undefined) throw new Error(`${label}: not in this device's memory`);
+    if (offset + size > block.size)
+      throw new RangeError(`${label}: bytes ${offset} to ${offset + size} of ${block.size}`);
+    return new Uint8Array(memory.buffer, block.at + offset, size);
+  }
+}

@@ -1,0 +1,12 @@
+import type { RunMemory } from "../device/run-memory.ts";
+import type { CpuKernel, Members, Values } from "./parameters.ts";
+
+/** What families record into. */
+export interface Dispatcher {
+  /** Where scratch comes from. */
+  readonly memory: RunMemory;
+  /** Workers; how work is divided may follow from it, but never a bit of the result. */
+  readonly threads: number;
+  /** Records one command: `pieces` pieces, in any order and on any worker. */
+  dispatch<M extends Members>(kernel: CpuKernel<M>, values: Values<M>, pieces: number): void;
+}

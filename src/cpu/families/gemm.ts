@@ -1,0 +1,72 @@
+import { DTYPE_CODES } from "../../device/dtype.ts";
+import type { Gemm, Linear } from "../../device/families/products.ts";
+import { weightDtype } from "../../device/weight.ts";
+import type { Dispatcher } from "../dispatcher.ts";
+import { optional, pitchBytes, pointer } from "../operands.ts";
+import type { CpuKernel } from "../parameters.ts";
+
+const GEMM = {
+  name: "gemm",
+  members: {
+    rows: "u32",
+    cols: "u32",
+    terms: "u32",
+    dtype: "u32",
+    aTerms: "flag",
+    bTerms: "flag",
+    a: "pointer",
+    aPitch: "u32",
+    b: "pointer",
+    bPitch: "u32",
+    y: "pointer",
+    yPitch: "u32",
+    bias: "pointer",
+    residual: "pointer",
+    residualPitch: "u32",
+    accumulate: "flag",
+    scale: "f32",
+    pieceRows: "u32",
+    pieceCols: "u32",
+    pieces: "u32",
+  },
+} as const satisfies CpuKernel<Record<string, "u32" | "f32" | "flag" | "pointer">>;
+
+/** What a worker packs at once: its panels stay in the second-level cache. */
+const PIECE = { rows: 96, cols: 64 } as const;
+
+export function gemm(on: Dispatcher, operands: Gemm): void {
+  const { order, a, b, y, scale = 1, bias, residual, accumulate = false } = operands;
+  const [rows, cols] = y.shape;
+  const pieces = Math.ceil(cols / PIECE.cols);
+  on.dispatch(
+    GEMM,
+    {
+      rows,
+      cols,
+      terms: order === "TN" ? a.shape[0] : a.shape[1],
+      dtype: DTYPE_CODES[weightDtype("product", b)],
+      aTerms: order === "TN",
+      bTerms: order !== "NT",
+      a: pointer(a),
+      aPitch: pitchBytes(a),
+      b: pointer(b),
+      bPitch: pitchBytes(b),
+      y: pointer(y, accumulate ? "change" : "write"),
+      yPitch: pitchBytes(y),
+      bias: optional(bias),
+      residual: optional(residual),
+      residualPitch: pitchBytes(residual),
+      accumulate,
+      scale,
+      pieceRows: PIECE.rows,
+      pieceCols: PIECE.cols,
+      pieces,
+    },
+    pieces * Math.ceil(rows / PIECE.rows),
+  );
+}
+
+/** A row's sums are the same in a pass of one row and of many. */
+export function linear(on: Dispatcher, { x, weight, ...rest }: Linear): void {
+  gemm(on, { order: "NT", a: x, b: weight, ...rest });
+}

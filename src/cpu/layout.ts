@@ -1,0 +1,60 @@
+/** Words of the block through which the host and the workers talk, an Int32Array. */
+export const CONTROL = {
+  /** Lists that were sent, and lists that have run, since the start. */
+  sent: 0,
+  done: 1,
+  /** Commands that all workers have finished, and workers that have finished the one after those, since the start. */
+  finished: 2,
+  arrived: 3,
+  /** 1 once a worker has failed: commands are skipped from then on. */
+  failed: 4,
+  /** 1 once workers shall end. */
+  closed: 5,
+  /** The last lists: where in heap 0 each begins, and its commands. */
+  lists: 16,
+} as const;
+
+/** Lists that wait for workers at most. */
+export const MOST_LISTS = 32;
+export const CONTROL_BYTES = (CONTROL.lists + 2 * MOST_LISTS) * 4;
+
+/** Words of a command in a list. */
+export const COMMAND = {
+  /** Number in KERNELS, or one of the two that are no kernels. */
+  kernel: 0,
+  heap: 1,
+  /** Where its parameters are, in its heap. */
+  parameters: 2,
+  pieces: 3,
+  /** Pieces that have been taken. */
+  taken: 4,
+} as const;
+export const COMMAND_WORDS = 5;
+
+/** Parameters of a copy, which may lead from heap to heap, in heap 0. */
+export const COPY = { fromHeap: 0, from: 1, toHeap: 2, to: 3, bytes: 4 } as const;
+/** Parameters of a fill with zeros, in its heap. */
+export const FILL = { at: 0, bytes: 1 } as const;
+/** Bytes of a piece of either. */
+export const COPY_PIECE = 2 ** 18;
+
+/** Scratch of a worker in each heap that it computes in. */
+export const SCRATCH_BYTES = 2 ** 20;
+
+/** What a worker is started with. */
+export interface WorkerStart {
+  readonly control: SharedArrayBuffer;
+  readonly heaps: readonly WebAssembly.Memory[];
+  readonly module: WebAssembly.Module;
+  readonly threads: number;
+  readonly kernels: readonly string[];
+  /** Where its scratch is in each heap. */
+  readonly scratch: number;
+}
+
+/** The two commands that are no kernels. */
+export const COPY_KERNEL = -1;
+export const FILL_KERNEL = -2;
+
+/** What a worker says to the host: that it waits for work, or why it failed. */
+export type WorkerMessage = { readonly ready: true } | { readonly failed: string };

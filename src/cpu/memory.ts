@@ -1,0 +1,76 @@
+import { RandloraError } from "../errors.ts";
+import type { DeviceBuffer, DeviceMemory } from "../device/buffer.ts";
+import { type Block, HEAP_BYTES, type Heaps } from "./heap.ts";
+
+/** A buffer in a heap; one of a device that only counts has no block. */
+export interface CpuBuffer extends DeviceBuffer {
+  readonly block: Block | undefined;
+  /** The last entry of the queue that uses it, by number. */
+  busy: number;
+}
+
+/** @throws Error for a buffer of another device */
+export function cpuBuffer(held: DeviceBuffer): CpuBuffer {
+  if ("block" in held) return held as CpuBuffer;
+  throw new Error(`${held.label}: not in the CPU device's memory`);
+}
+
+/** Buffers in heaps. What is given back is there for others at once, so nothing is ever idle. */
+export class CpuMemory implements DeviceMemory {
+  readonly idleBytes = 0;
+  readonly #heaps: Heaps | undefined;
+  readonly #live = new Set<CpuBuffer>();
+  #liveBytes = 0;
+  #peakBytes = 0;
+
+  /** @param heaps undefined: buffers are only counted */
+  constructor(heaps: Heaps | undefined) {
+    this.#heaps = heaps;
+  }
+
+  get liveBytes(): number {
+    return this.#liveBytes;
+  }
+
+  get peakBytes(): number {
+    return this.#peakBytes;
+  }
+
+  get peakLiveBytes(): number {
+    return this.#peakBytes;
+  }
+
+  /** @param heap where it must lie; anywhere by default */
+  allocate(label: string, size: number, heap?: number): CpuBuffer {
+    const most = this.#heaps?.mostBytes ?? HEAP_BYTES;
+    if (size > most) {
+      const [needed, limit] = [size, most].map((bytes) => `${(bytes / 2 ** 30).toFixed(1)} GB`);
+      throw new RandloraError(
+        "memory",
+        `${label}: needs one buffer of ${needed}, the CPU device allows ${limit}`,
+        "choose a GPU with --device (randlora doctor lists them)",
+      );
+    }
+    const taken = this.#heaps?.take(label, size, heap === undefined ? {} : { heap });
+    const buffer: CpuBuffer = { size, label, block: taken?.block, busy: taken?.busy ?? 0 };
+    this.#live.add(buffer);
+    this.#liveBytes += size;
+    this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
+    return buffer;
+  }
+
+  release(held: DeviceBuffer): void {
+    const buffer = cpuBuffer(held);
+    if (!this.#live.delete(buffer)) throw new Error(`${held.label}: released twice`);
+    this.#liveBytes -= buffer.size;
+    if (buffer.block !== undefined) this.#heaps?.give(buffer.block, buffer.busy);
+  }
+
+  restart(): void {
+    this.#peakBytes = this.#liveBytes;
+  }
+
+  stayWithinPeak(): void {}
+  dropUnused(): void {}
+  trim(): void {}
+}

@@ -1,0 +1,142 @@
+import type { CpuCommand } from "./commands.ts";
+import type { Crew } from "./crew.ts";
+import { type EncodedList, encode } from "./encode.ts";
+import type { Heaps } from "./heap.ts";
+import { CONTROL, MOST_LISTS } from "./layout.ts";
+import { cpuBuffer } from "./memory.ts";
+
+/** Something that happens in its turn: commands for the workers, or a task of the host while they wait. */
+type Entry = { readonly number: number } & (
+  | { readonly commands: readonly CpuCommand[] }
+  | { readonly task: () => void }
+);
+
+/** Entries that may wait before a sender has to. */
+const MOST_WAITING = 64;
+
+/**
+ * What was asked of the device, in order. Workers run lists of commands by themselves, one after the other; tasks of the
+ * host run when all before them has run and nothing behind them has begun.
+ */
+export class Queue {
+  readonly #heaps: Heaps;
+  readonly #crew: Crew;
+  readonly #waiting: Entry[] = [];
+  /** Lists that workers have or will come to, oldest first. */
+  readonly #running: { readonly number: number; readonly list: EncodedList }[] = [];
+  /** Entries so far; the last that has happened. */
+  #last = 0;
+  #done = 0;
+  #watching: Promise<void> | undefined;
+  /** Lists handed to workers and done by them, as the control block counts them. */
+  #handed = 0;
+
+  constructor(heaps: Heaps, crew: Crew) {
+    this.#heaps = heaps;
+    this.#crew = crew;
+    crew.onFailure(() => this.#giveUp());
+  }
+
+  /** Has everything happened that uses what was last used by entry `number`? */
+  isDone(number: number): boolean {
+    return number <= this.#done;
+  }
+
+  /** Adds commands. Resolves when more may be added, not when they have run. @throws RandloraError `gpu` */
+  async send(commands: readonly CpuCommand[]): Promise<void> {
+    this.add(commands);
+    while (this.#waiting.length > MOST_WAITING && this.#watching !== undefined) await this.#watching;
+    this.#crew.check();
+  }
+
+  /** Adds commands at once. */
+  add(commands: readonly CpuCommand[]): void {
+    const work = commands.filter(({ pieces }) => pieces > 0);
+    if (work.length === 0) return;
+    const number = ++this.#last;
+    for (const { pointers } of work) for (const { buffer } of pointers) cpuBuffer(buffer).busy = number;
+    this.#waiting.push({ number, commands: work });
+    this.#pump();
+  }
+
+  /**
+   * Has the host do something in turn: `task` is called when everything before it has run.
+   * @returns its number, for buffers that it uses
+   */
+  next(task: () => void): number {
+    const number = ++this.#last;
+    this.#waiting.push({ number, task });
+    this.#pump();
+    return number;
+  }
+
+  /** Waits until everything so far has happened. @throws RandloraError `gpu` */
+  async settle(): Promise<void> {
+    this.#crew.check();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.next(resolve);
+    await Promise.race([promise, this.#crew.failure]);
+    this.#crew.check();
+  }
+
+  /** Hands on what can happen now. */
+  #pump(): void {
+    for (;;) {
+      const [entry] = this.#waiting;
+      if (entry === undefined) break;
+      if ("task" in entry) {
+        if (this.#running.length > 0) break;
+        this.#waiting.shift();
+        entry.task();
+        this.#done = entry.number;
+      } else {
+        if (this.#running.length >= MOST_LISTS) break;
+        this.#waiting.shift();
+        this.#hand(entry.number, entry.commands);
+      }
+    }
+    if (this.#running.length > 0) this.#watching ??= this.#watch();
+  }
+
+  #hand(number: number, commands: readonly CpuCommand[]): void {
+    const { control, kernelNumbers } = this.#crew;
+    const list = encode(this.#heaps, kernelNumbers, commands, this.#done);
+    const slot = CONTROL.lists + 2 * (this.#handed % MOST_LISTS);
+    control[slot] = list.at;
+    control[slot + 1] = list.count;
+    this.#handed++;
+    this.#running.push({ number, list });
+    Atomics.store(control, CONTROL.sent, this.#handed | 0);
+    Atomics.notify(control, CONTROL.sent);
+  }
+
+  /** Until workers have done what they have: notes what has run, and hands on what waits for it. */
+  async #watch(): Promise<void> {
+    const { control } = this.#crew;
+    while (this.#running.length > 0) {
+      const seen = Atomics.load(control, CONTROL.done);
+      this.#note(seen);
+      if (this.#running.length === 0) break;
+      await Promise.race([Atomics.waitAsync(control, CONTROL.done, seen).value, this.#crew.failure]);
+    }
+    this.#watching = undefined;
+    this.#pump();
+  }
+
+  #note(done: number): void {
+    let begun = false;
+    while (this.#running.length > ((this.#handed - done) | 0)) {
+      const first = this.#running.shift();
+      if (first === undefined) break;
+      this.#done = first.number;
+      for (const block of first.list.blocks) this.#heaps.give(block, 0);
+      begun = true;
+    }
+    if (begun) this.#pump();
+  }
+
+  #giveUp(): void {
+    this.#waiting.length = 0;
+    this.#running.length = 0;
+  }
+}

@@ -1,0 +1,147 @@
+// One worker of the CPU device: runs the lists of commands that the host sends, piece by piece, until it is told to end.
+import {
+  COMMAND,
+  COMMAND_WORDS,
+  CONTROL,
+  COPY,
+  COPY_PIECE,
+  FILL,
+  FILL_KERNEL,
+  MOST_LISTS,
+  type WorkerMessage,
+  type WorkerStart,
+} from "./layout.ts";
+
+/** A function of the module: computes one piece of a command. */
+type Kernel = (parameters: number, piece: number, scratch: number) => void;
+
+/** Looks at what a worker waits for before it sleeps: some twenty microseconds. */
+const SPINS = 2000;
+
+declare const self: Worker;
+
+/** Waits until a word is no longer `value`: looks for a while, then sleeps. */
+function waitWhile(control: Int32Array, word: number, value: number): void {
+  for (let spin = 0; spin < SPINS; spin++) if (Atomics.load(control, word) !== value) return;
+  while (Atomics.load(control, word) === value) Atomics.wait(control, word, value);
+}
+
+/** A heap as this worker sees it. */
+class Heap {
+  readonly #memory: WebAssembly.Memory;
+  readonly #start: WorkerStart;
+  #bytes: Uint8Array;
+  #words: Int32Array;
+  #kernels: readonly Kernel[] | undefined;
+
+  constructor(start: WorkerStart, memory: WebAssembly.Memory) {
+    this.#start = start;
+    this.#memory = memory;
+    this.#bytes = new Uint8Array(memory.buffer);
+    this.#words = new Int32Array(memory.buffer);
+  }
+
+  /** The module's functions on this heap. */
+  get kernels(): readonly Kernel[] {
+    this.#kernels ??= this.#instantiate();
+    return this.#kernels;
+  }
+
+  /** All of it, up to `end` at least: a heap grows while others compute. */
+  bytes(end: number): Uint8Array {
+    if (this.#bytes.length < end) this.#bytes = new Uint8Array(this.#memory.buffer);
+    return this.#bytes;
+  }
+
+  words(endBytes: number): Int32Array {
+    if (this.#words.length * 4 < endBytes) this.#words = new Int32Array(this.#memory.buffer);
+    return this.#words;
+  }
+
+  #instantiate(): Kernel[] {
+    const { module, kernels } = this.#start;
+    const { exports } = new WebAssembly.Instance(module, { env: { memory: this.#memory } });
+    return kernels.map((name) => exports[name] as Kernel);
+  }
+}
+
+/** Runs one piece of a command that is no kernel. */
+function movePiece(heaps: readonly Heap[], kernel: number, heap: number, parameters: number, piece: number): void {
+  const words = heaps[heap]?.words(parameters + 32);
+  const word = (at: number) => (words?.[parameters / 4 + at] ?? 0) >>> 0;
+  const first = piece * COPY_PIECE;
+  if (kernel === FILL_KERNEL) {
+    const [at, size] = [word(FILL.at) + first, Math.min(COPY_PIECE, word(FILL.bytes) - first)];
+    heaps[heap]?.bytes(at + size).fill(0, at, at + size);
+    return;
+  }
+  const size = Math.min(COPY_PIECE, word(COPY.bytes) - first);
+  const [from, to] = [word(COPY.from) + first, word(COPY.to) + first];
+  const source = heaps[word(COPY.fromHeap)]?.bytes(from + size).subarray(from, from + size);
+  if (source !== undefined) heaps[word(COPY.toHeap)]?.bytes(to + size).set(source, to);
+}
+
+function work(start: WorkerStart): void {
+  const control = new Int32Array(start.control);
+  const heaps = start.heaps.map((memory) => new Heap(start, memory));
+  const home = heaps[0];
+  let lists = 0;
+  let finished = 0;
+  if (home === undefined) return;
+  for (;;) {
+    waitWhile(control, CONTROL.sent, lists);
+    if (Atomics.load(control, CONTROL.closed) !== 0) return;
+    const slot = CONTROL.lists + 2 * (lists % MOST_LISTS);
+    const at = (control[slot] ?? 0) >>> 0;
+    const count = control[slot + 1] ?? 0;
+    const list = home.words(at + count * COMMAND_WORDS * 4);
+    for (let index = 0; index < count; index++) {
+      const command = at / 4 + index * COMMAND_WORDS;
+      const kernel = list[command + COMMAND.kernel] ?? 0;
+      const heap = list[command + COMMAND.heap] ?? 0;
+      const parameters = (list[command + COMMAND.parameters] ?? 0) >>> 0;
+      const pieces = list[command + COMMAND.pieces] ?? 0;
+      try {
+        const run = kernel < 0 ? undefined : heaps[heap]?.kernels[kernel];
+        for (;;) {
+          const piece = Atomics.add(list, command + COMMAND.taken, 1);
+          if (piece >= pieces || Atomics.load(control, CONTROL.failed) !== 0) break;
+          if (run === undefined) movePiece(heaps, kernel, heap, parameters, piece);
+          else run(parameters, piece, start.scratch);
+        }
+      } catch (error) {
+        Atomics.store(control, CONTROL.failed, 1);
+        const name = start.kernels[kernel] ?? "copy";
+        say({ failed: `${name}: ${error instanceof Error ? error.message : String(error)}` });
+      }
+      finished = arrive(control, start.threads, finished, index === count - 1);
+    }
+    lists = (lists + 1) | 0;
+  }
+}
+
+/** Waits until all workers have finished a command; the last one of a list says that the list is done. */
+function arrive(control: Int32Array, threads: number, finished: number, isLast: boolean): number {
+  const next = (finished + 1) | 0;
+  if (Atomics.add(control, CONTROL.arrived, 1) === threads - 1) {
+    Atomics.store(control, CONTROL.arrived, 0);
+    if (isLast) {
+      Atomics.add(control, CONTROL.done, 1);
+      Atomics.notify(control, CONTROL.done);
+    }
+    Atomics.store(control, CONTROL.finished, next);
+    Atomics.notify(control, CONTROL.finished);
+  } else {
+    waitWhile(control, CONTROL.finished, finished);
+  }
+  return next;
+}
+
+function say(message: WorkerMessage): void {
+  self.postMessage(message);
+}
+
+self.addEventListener("message", ({ data }: MessageEvent<WorkerStart>) => {
+  say({ ready: true });
+  work(data);
+});
