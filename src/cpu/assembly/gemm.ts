@@ -9,8 +9,9 @@ import {
   TILE_COLS,
   TILE_ROWS,
 } from "./panels";
+import { rowPanel, rowSums, rowTile, TILE_W, TILE_X } from "./row";
 import { storedBytes } from "./stored";
-import { tile1, tile6 } from "./tile";
+import { tile } from "./tile";
 
 /** y = scale · product + bias + residual (+ y); a is F32. Pitches are bytes from row to row. */
 @unmanaged
@@ -48,48 +49,90 @@ export function gemm(p: Gemm, piece: u32, scratch: usize): void {
 
 function product<T>(p: Gemm, piece: u32, scratch: usize): void {
   const firstRow = (piece / p.pieces) * p.pieceRows;
-  const lastRow = min(firstRow + p.pieceRows, p.rows);
+  const rows = min(p.pieceRows, p.rows - firstRow);
   const firstCol = (piece % p.pieces) * p.pieceCols;
-  const lastCol = min(firstCol + p.pieceCols, p.cols);
-  const sums = scratch;
-  const rows = scratch + 192;
-  const panels = rows + ROWS_PANEL;
+  const cols = min(p.pieceCols, p.cols - firstCol);
+  // Sums of a block, whole tiles of them; then panels.
+  const pitch = <usize>(p.pieceCols + TILE_COLS) * 4;
+  const panels = scratch + <usize>(rows + TILE_ROWS) * pitch;
   for (let first: u32 = 0; first < p.terms; first += BLOCK_TERMS) {
     const terms = min(BLOCK_TERMS, p.terms - first);
-    let panel = panels;
-    for (let col = firstCol; col < lastCol; col += TILE_COLS) {
-      const count = min(TILE_COLS, lastCol - col);
-      if (p.bTerms) colsFromTerms<T>(p.b + first * p.bPitch + storedBytes<T>(col), p.bPitch, count, terms, panel);
-      else colsFromRows<T>(p.b + col * p.bPitch + storedBytes<T>(first), p.bPitch, count, terms, panel);
+    if (p.aTerms || p.bTerms) tiles<T>(p, firstRow, rows, firstCol, cols, first, terms, scratch, pitch, panels);
+    else rowTiles<T>(p, firstRow, rows, firstCol, cols, first, terms, scratch, pitch, panels);
+    finish(p, firstRow, rows, firstCol, cols, first == 0, scratch, pitch);
+  }
+}
+
+/** A block's sums where one operand at least runs across the terms. */
+function tiles<T>(
+  p: Gemm, firstRow: u32, rows: u32, firstCol: u32, cols: u32, first: u32, terms: u32, sums: usize, pitch: usize, panels: usize,
+): void {
+  const panelOfRows = panels;
+  panels += ROWS_PANEL;
+  let panel = panels;
+  for (let col: u32 = 0; col < cols; col += TILE_COLS) {
+    const count = min(TILE_COLS, cols - col);
+    const at = firstCol + col;
+    if (p.bTerms) colsFromTerms<T>(p.b + first * p.bPitch + storedBytes<T>(at), p.bPitch, count, terms, panel);
+    else colsFromRows<T>(p.b + at * p.bPitch + storedBytes<T>(first), p.bPitch, count, terms, panel);
+    panel += COLS_PANEL;
+  }
+  for (let row: u32 = 0; row < rows; row += TILE_ROWS) {
+    const count = min(TILE_ROWS, rows - row);
+    const at = firstRow + row;
+    if (p.aTerms) rowsFromTerms(p.a + first * p.aPitch + at * 4, p.aPitch, count, terms, panelOfRows);
+    else rowsFromRows(p.a + at * p.aPitch + first * 4, p.aPitch, count, terms, panelOfRows);
+    panel = panels;
+    for (let col: u32 = 0; col < cols; col += TILE_COLS) {
+      tile(panelOfRows, panel, terms, sums + row * pitch + col * 4, pitch);
       panel += COLS_PANEL;
     }
-    for (let row = firstRow; row < lastRow; row += TILE_ROWS) {
-      const count = min(TILE_ROWS, lastRow - row);
-      if (p.aTerms) rowsFromTerms(p.a + first * p.aPitch + row * 4, p.aPitch, count, terms, rows);
-      else rowsFromRows(p.a + row * p.aPitch + first * 4, p.aPitch, count, terms, rows);
-      panel = panels;
-      for (let col = firstCol; col < lastCol; col += TILE_COLS) {
-        if (count == 1) tile1(rows, panel, terms, sums);
-        else tile6(rows, panel, terms, sums);
-        finish(p, row, count, col, min(TILE_COLS, lastCol - col), first == 0, sums);
-        panel += COLS_PANEL;
-      }
+  }
+}
+
+/** A block's sums where both operands run along the terms. */
+function rowTiles<T>(
+  p: Gemm, firstRow: u32, rows: u32, firstCol: u32, cols: u32, first: u32, terms: u32, sums: usize, pitch: usize, panel: usize,
+): void {
+  const vectors = (terms + 3) / 4;
+  const a = p.a + firstRow * p.aPitch + first * 4;
+  const b = p.b + firstCol * p.bPitch + storedBytes<T>(first);
+  if (rows == 1) {
+    rowSums<T>(a, b, p.bPitch, cols, vectors, sums);
+    return;
+  }
+  for (let col: u32 = 0; col < cols; col += TILE_W) {
+    rowPanel<T>(b + col * p.bPitch, p.bPitch, min(TILE_W, cols - col), vectors, panel);
+    for (let row: u32 = 0; row < rows; row += TILE_X) {
+      const x = a + row * p.aPitch;
+      const other = row + 1 < rows ? x + p.aPitch : x;
+      const to = sums + row * pitch + col * 4;
+      rowTile(x, other, panel, vectors, to, to + pitch);
     }
   }
 }
 
 /** Takes a block's sums over into y, whose padding within whole vectors becomes zero. */
-function finish(p: Gemm, row: u32, rows: u32, col: u32, cols: u32, first: bool, sums: usize): void {
+function finish(
+  p: Gemm, firstRow: u32, rows: u32, firstCol: u32, cols: u32, first: bool, sums: usize, pitch: usize,
+): void {
   const scale = f32x4.splat(p.scale);
-  for (let at: u32 = 0; at < cols; at += 4) {
-    for (let i: u32 = 0; i < rows; i++) {
-      const place = (col + at) * 4;
-      const y = p.y + (row + i) * p.yPitch + place;
-      let sum = f32x4.mul(scale, v128.load(sums + i * 32 + at * 4));
-      if (!first || p.accumulate) sum = f32x4.add(v128.load(y), sum);
-      if (first && p.bias) sum = f32x4.add(sum, v128.load(p.bias + place));
-      if (first && p.residual) sum = f32x4.add(sum, v128.load(p.residual + (row + i) * p.residualPitch + place));
-      v128.store(y, sum);
+  const adds = !first || p.accumulate != 0;
+  const last = cols & 3;
+  const bias = first ? p.bias : 0;
+  const residual = first ? p.residual : 0;
+  for (let row: u32 = 0; row < rows; row++) {
+    const from = sums + row * pitch;
+    if (last) memory.fill(from + cols * 4, 0, 12);
+    const y = p.y + (firstRow + row) * p.yPitch + firstCol * 4;
+    for (let at: u32 = 0; at < cols; at += 4) {
+      let sum = f32x4.mul(scale, v128.load(from + at * 4));
+      if (adds) sum = f32x4.add(v128.load(y + at * 4), sum);
+      if (bias) sum = f32x4.add(sum, v128.load(bias + (firstCol + at) * 4));
+      if (residual) {
+        sum = f32x4.add(sum, v128.load(residual + (firstRow + row) * p.residualPitch + (firstCol + at) * 4));
+      }
+      v128.store(y + at * 4, sum);
     }
   }
 }

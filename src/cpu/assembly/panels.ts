@@ -65,15 +65,48 @@ export function colsFromTerms<T>(from: usize, pitch: usize, cols: u32, terms: u3
   }
 }
 
-/** A panel of up to six rows of a matrix whose rows run along the terms. What is in the place of missing rows is any number. */
+/** A panel of up to six rows of a matrix whose rows run along the terms. In the place of missing rows stands the last one. */
 export function rowsFromRows(from: usize, pitch: usize, rows: u32, terms: u32, to: usize): void {
-  for (let row: u32 = 0; row < rows; row++) oneOf<f32>(from + row * pitch, terms, to + row * 4, 24);
+  const last = from + <usize>(rows - 1) * pitch;
+  const a = from;
+  const b = min(a + pitch, last);
+  const c = min(b + pitch, last);
+  const d = min(c + pitch, last);
+  const e = min(d + pitch, last);
+  const f = min(e + pitch, last);
+  const whole = terms & ~3;
+  for (let term: usize = 0; term < whole; term += 4) {
+    const at = term * 4;
+    transpose4(v128.load(a + at), v128.load(b + at), v128.load(c + at), v128.load(d + at), to, 24);
+    const ef = v128.shuffle<i32>(v128.load(e + at), v128.load(f + at), 0, 4, 1, 5);
+    const efHigh = v128.shuffle<i32>(v128.load(e + at), v128.load(f + at), 2, 6, 3, 7);
+    v128.store64_lane(to, ef, 0, 16);
+    v128.store64_lane(to, ef, 1, 40);
+    v128.store64_lane(to, efHigh, 0, 64);
+    v128.store64_lane(to, efHigh, 1, 88);
+    to += 96;
+  }
+  for (let term: usize = whole; term < terms; term++) {
+    const at = term * 4;
+    store<f32>(to, load<f32>(a + at), 0);
+    store<f32>(to, load<f32>(b + at), 4);
+    store<f32>(to, load<f32>(c + at), 8);
+    store<f32>(to, load<f32>(d + at), 12);
+    store<f32>(to, load<f32>(e + at), 16);
+    store<f32>(to, load<f32>(f + at), 20);
+    to += 24;
+  }
 }
 
-/** A panel of up to six columns of a matrix whose rows are the terms. */
+/** A panel of up to six columns of a matrix whose rows are the terms. What stands in the place of missing ones is any number. */
 export function rowsFromTerms(from: usize, pitch: usize, rows: u32, terms: u32, to: usize): void {
   for (let term: u32 = 0; term < terms; term++) {
-    for (let row: u32 = 0; row < rows; row++) store<f32>(to + row * 4, load<f32>(from + row * 4));
+    if (rows == TILE_ROWS) {
+      v128.store(to, v128.load(from));
+      store<u64>(to, load<u64>(from, 16), 16);
+    } else {
+      for (let row: u32 = 0; row < rows; row++) store<f32>(to + row * 4, load<f32>(from + row * 4));
+    }
     from += pitch;
     to += 24;
   }

@@ -31,8 +31,8 @@ const GEMM = {
   },
 } as const satisfies CpuKernel<Record<string, "u32" | "f32" | "flag" | "pointer">>;
 
-/** What a worker packs at once: its panels stay in the second-level cache. */
-const PIECE = { rows: 96, cols: 64 } as const;
+/** What a worker computes at once, whole tiles: its panels and sums stay in the second-level cache. */
+const PIECE = { rows: 96, cols: 96 } as const;
 
 export function gemm(on: Dispatcher, operands: Gemm): void {
   const { order, a, b, y, scale = 1, bias, residual, accumulate = false } = operands;
