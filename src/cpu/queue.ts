@@ -95,7 +95,9 @@ export class Queue {
         this.#hand(entry.number, entry.commands);
       }
     }
-    if (this.#running.length > 0) this.#watching ??= this.#watch();
+    if (this.#running.length > 0 && this.#watching === undefined) {
+      this.#watching = this.#watch();
+    }
   }
 
   #hand(number: number, commands: readonly CpuCommand[]): void {
@@ -113,6 +115,7 @@ export class Queue {
   /** Until workers have done what they have: notes what has run, and hands on what waits for it. */
   async #watch(): Promise<void> {
     const { control } = this.#crew;
+    await Promise.resolve(); // so that it does not end before it is known to run
     while (this.#running.length > 0) {
       const seen = Atomics.load(control, CONTROL.done);
       this.#note(seen);
