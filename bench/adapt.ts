@@ -146,7 +146,7 @@ async function main(folder: string): Promise<boolean> {
   return checks.every(([, , , met]) => met);
 }
 
-process.stdout.write(renderMachine(machine()));
+process.stdout.write(renderMachine(await machine()));
 const folder = values.keep ?? (await mkdtemp(join(tmpdir(), "randlora-adapt-")));
 await mkdir(folder, { recursive: true });
 try {

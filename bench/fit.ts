@@ -12,7 +12,7 @@ import { fitTarget, SPECTRA } from "../src/adapters/testing/fit-targets.ts";
 import type { AdapterSettings } from "../src/adapters/training/settings.ts";
 import { singularValueSteps } from "../src/analysis/singular-values.ts";
 import { finishSteps } from "../src/bases/steps.ts";
-import { Gpu } from "../src/gpu/gpu.ts";
+import { openBenchDevice } from "./device.ts";
 import { formatTable } from "../src/terminal/table.ts";
 import { type FitPoint, fitSvg } from "./fit-svg.ts";
 
@@ -40,7 +40,7 @@ const CONTENDERS: readonly (readonly [name: string, method: string, given: Given
   ["PRANC", "pranc", {}],
 ];
 
-const gpu = await Gpu.open();
+const gpu = await openBenchDevice();
 const points: FitPoint[] = [];
 const modules = [{ out: size, in: size }];
 for (const spectrum of SPECTRA) {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Bench } from "tinybench";
 import { formatBytes, formatDuration, formatNumber, formatShare } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
+import { openBenchDevice } from "./device.ts";
 
 /** One thing to time. */
 export interface Case {
@@ -100,10 +101,23 @@ export interface Machine {
   /** Processes that wanted a core in the last minute, this one among them. */
   readonly load: number;
   readonly bun: string;
+  /** What computes, and what drives it. */
+  readonly device: string;
+  readonly driver: string;
+  /** Of the repository, "-dirty" where files differ from it; empty without git. */
+  readonly commit: string;
 }
 
-export function machine(): Machine {
+export async function machine(): Promise<Machine> {
+  using device = await openBenchDevice();
+  const { stdout } = Bun.spawnSync(["git", "describe", "--always", "--dirty"], {
+    cwd: import.meta.dir,
+    stderr: "ignore",
+  });
   return {
+    device: device.info.name,
+    driver: device.info.driver,
+    commit: stdout.toString().trim(),
     cpu: cpus()[0]?.model ?? "unknown",
     cores: availableParallelism(),
     memory: totalmem(),
@@ -112,9 +126,10 @@ export function machine(): Machine {
   };
 }
 
-/** One line, and a second where the machine is not ours alone. */
-export function renderMachine({ cpu, cores, memory, load, bun }: Machine): string {
-  const facts = `${cpu}, ${cores} cores, ${formatBytes(memory)}, Bun ${bun}, load average ${formatNumber(load, 2)}\n`;
+/** Two lines, and a third where the machine is not ours alone. */
+export function renderMachine({ cpu, cores, memory, load, bun, device, driver, commit }: Machine): string {
+  const host = `${cpu}, ${cores} cores, ${formatBytes(memory)}, Bun ${bun}, load average ${formatNumber(load, 2)}`;
+  const facts = `${device} (${driver}), commit ${commit}\n${host}\n`;
   const shared =
     'others use this machine: the median is too low, "best" and "a core" are nearer to what it can do; "cores" is what we got\n';
   return load > 0.75 * cores ? facts + shared : facts;

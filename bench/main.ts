@@ -1,5 +1,5 @@
 /*
- * `bun run bench [SUITE|WORD…] [--record]`: how fast the parts are. A word that is a suite's name picks that suite, any
+ * `bun run bench [SUITE|WORD…] [--device NAME] [--record]`: how fast the parts are. A word that is a suite's name picks that suite, any
  * other keeps the cases that have it in their names: `bun run bench delta bf16 1024`. `--record` also writes
  * bench/results/SUITE-DATE.json.
  */
@@ -16,12 +16,16 @@ import { thetaSuite } from "./suites/theta.ts";
 
 const SUITES = [drawSuite, deltaSuite, thetaSuite, gemmSuite, attentionSuite, mergeSuite, copySuite, loadSuite];
 
-const { values, positionals } = parseArgs({ options: { record: { type: "boolean" } }, allowPositionals: true });
+const { values, positionals } = parseArgs({
+  options: { record: { type: "boolean" }, device: { type: "string" } },
+  allowPositionals: true,
+});
+if (values.device !== undefined) process.env["RANDLORA_DEVICE"] = values.device;
 const words = positionals.map((word) => word.toLowerCase());
 const named = SUITES.filter(({ name }) => words.includes(name));
 const filter = words.filter((word) => SUITES.every(({ name }) => name !== word));
 
-const on = machine();
+const on = await machine();
 process.stdout.write(renderMachine(on));
 let shown = 0;
 for (const suite of named.length > 0 ? named : SUITES) {

@@ -7,7 +7,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { smollm2 } from "../interop/models.ts";
-import { Gpu } from "../src/gpu/gpu.ts";
+import { openBenchDevice } from "./device.ts";
 import { formatBytes, formatCount, formatNumber } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
 import { machine, renderMachine } from "./harness.ts";
@@ -61,7 +61,7 @@ const note = (line: string): void => {
 /** A step on a GPU that does nothing else. */
 async function measureRun(name: string, options: TraineeOptions, bases: number): Promise<RunBytes> {
   note(`${name}: a step`);
-  using gpu = await Gpu.open();
+  using gpu = await openBenchDevice();
   const { memory } = gpu;
   await using trainee = await Trainee.open(gpu, folder, options);
   const { weights, parameters, summary } = trainee.model;
@@ -125,12 +125,12 @@ function renderRuns(runs: readonly RunBytes[]): string {
   return formatTable(rows, { head, align: "lrrrrrrrrrl" });
 }
 
-const on = machine();
+const on = await machine();
 process.stdout.write(renderMachine(on));
 const bases: Measured[] = [];
 let loraRank = 1;
 {
-  using gpu = await Gpu.open();
+  using gpu = await openBenchDevice();
   loraRank = await equalLoraRank(gpu, folder, rank);
   for (const { target, ...kind } of KINDS) {
     note(`${kind.name}: drawing bases`);

@@ -13,7 +13,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { smollm2 } from "../interop/models.ts";
-import { Gpu } from "../src/gpu/gpu.ts";
+import { openBenchDevice } from "./device.ts";
 import { machine, renderMachine } from "./harness.ts";
 import { stepFlops } from "./training/flops.ts";
 import { profiled, renderProfile } from "./training/profile.ts";
@@ -60,9 +60,9 @@ function titleOf(name: CaseName): string {
   return name === "nola" ? `NoLA, r = ${NOLA_RANK}` : `RandLoRA, r = ${rank}: ${name}`;
 }
 
-const on = machine();
+const on = await machine();
 process.stdout.write(renderMachine(on));
-using gpu = await Gpu.open({ profile: values.profile });
+using gpu = await openBenchDevice(values.profile);
 const loraRank = await equalLoraRank(gpu, folder, rank);
 const all: Measured[] = [];
 for (const tokens of sizes) {

@@ -11,7 +11,7 @@ import { parseArgs } from "node:util";
 import * as v from "valibot";
 import { smollm2 } from "../../interop/models.ts";
 import { RandloraError } from "../../src/errors.ts";
-import { Gpu } from "../../src/gpu/gpu.ts";
+import { openBenchDevice } from "../device.ts";
 import { Decoder } from "../../src/models/decoder.ts";
 import { formatNumber } from "../../src/terminal/format.ts";
 import { formatTable } from "../../src/terminal/table.ts";
@@ -50,7 +50,7 @@ if (!existsSync(join(import.meta.dir, "node_modules", "node-llama-cpp"))) {
   throw new RandloraError("file", "llama.cpp is not there", "npm ci in bench/peers brings it");
 }
 
-const on = machine();
+const on = await machine();
 process.stdout.write(renderMachine(on));
 note("how fast memory is read");
 const bandwidth = await readBandwidth(THREADS);
@@ -63,7 +63,7 @@ try {
   const context = Math.max(prefill, prompt.length + decode) + 16;
   await using llama = new PeerProcess(["node", join(import.meta.dir, "llama.mjs"), file, `${THREADS}`, `${context}`]);
   const { ready } = await llama.hello(Ready);
-  using gpu = await Gpu.open();
+  using gpu = await openBenchDevice();
   using decoder = await Decoder.load(gpu, folder);
   const { weights, config } = decoder;
   const long = Array.from({ length: prefill }, (_, at) => ((at + 1) * 7919) % config.vocabularySize);

@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import * as v from "valibot";
 import { pythonWithPeft } from "../../interop/environment.ts";
 import { smollm2 } from "../../interop/models.ts";
-import { Gpu } from "../../src/gpu/gpu.ts";
+import { openBenchDevice } from "../device.ts";
 import { formatDuration, formatNumber } from "../../src/terminal/format.ts";
 import { formatTable } from "../../src/terminal/table.ts";
 import { machine, renderMachine } from "../harness.ts";
@@ -40,9 +40,9 @@ const note = (line: string): void => {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}`);
 };
 
-const on = machine();
+const on = await machine();
 process.stdout.write(renderMachine(on));
-using gpu = await Gpu.open();
+using gpu = await openBenchDevice();
 const loraRank = await equalLoraRank(gpu, folder, rank);
 const ranks = { randlora: rank, lora: loraRank };
 note("PEFT loads the model");

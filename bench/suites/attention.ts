@@ -1,4 +1,4 @@
-import { Gpu } from "../../src/gpu/gpu.ts";
+import { openBenchDevice } from "../device.ts";
 import { OPS } from "../../src/tensor/ops/index.ts";
 import { Run } from "../../src/tensor/run.ts";
 import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../src/tensor/tensor.ts";
@@ -23,7 +23,7 @@ export const attentionSuite: Suite = {
   title: "attention of one layer of the 135M model",
   unit: "GFLOP/s",
   async *cases(wanted) {
-    using gpu = await Gpu.open();
+    using gpu = await openBenchDevice();
     using run = new Run(gpu);
     const { heads, kvHeads, headSize } = HEADS;
     const [width, kvWidth] = [heads * headSize, kvHeads * headSize];

@@ -1,6 +1,5 @@
 import { DeltaTrial } from "../../src/adapters/bilinear/delta-trial.ts";
-import { Gpu } from "../../src/gpu/gpu.ts";
-import type { Staging } from "../../src/device/staging.ts";
+import { openBenchDevice, stagingsOf } from "../device.ts";
 import type { Suite } from "../harness.ts";
 
 /** The square and both oblong layers of the 135M model, and one that is long enough for peak speed. */
@@ -29,9 +28,8 @@ export const deltaSuite: Suite = {
   title: "ΔW in f32, by what the bases are stored as",
   unit: "GFLOP/s",
   async *cases(wanted) {
-    using gpu = await Gpu.open();
-    const usual = gpu.staging;
-    const stagings: readonly Staging[] = usual.kind === "workgroup" ? [usual] : [usual, { kind: "workgroup" }];
+    using gpu = await openBenchDevice();
+    const stagings = stagingsOf(gpu);
     for (const shape of SHAPES) {
       for (const kind of KINDS) {
         for (const staging of stagings) {
@@ -40,8 +38,8 @@ export const deltaSuite: Suite = {
           using trial = await DeltaTrial.create(gpu, { ...shape, ...kind, staging });
           const { correct, maxRelativeError } = await trial.check();
           if (!correct) throw new Error(`ΔW is wrong: ${maxRelativeError} of its largest element off`);
-          const times = staging === usual ? Math.max(1, Math.round(FLOPS / trial.flops)) : 1;
-          const aimed = shape.out === 1024 && staging === usual && kind.generator !== "philox-v1";
+          const times = staging === gpu.staging ? Math.max(1, Math.round(FLOPS / trial.flops)) : 1;
+          const aimed = shape.out === 1024 && staging === gpu.staging && kind.generator !== "philox-v1";
           yield {
             name,
             amount: (times * trial.flops) / 1e9,

@@ -1,4 +1,5 @@
-import { Gpu } from "../../src/gpu/gpu.ts";
+import type { Device } from "../../src/device/device.ts";
+import { openBenchDevice } from "../device.ts";
 import { recordGemm } from "../../src/tensor/gemm.ts";
 import { Run } from "../../src/tensor/run.ts";
 import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../src/tensor/tensor.ts";
@@ -28,7 +29,7 @@ export const gemmSuite: Suite = {
   unit: "GFLOP/s",
   async *cases(wanted) {
     yield yardstick();
-    using gpu = await Gpu.open();
+    using gpu = await openBenchDevice();
     for (const order of ORDERS) {
       for (const rows of ROWS) {
         for (const [inner, out] of LAYERS) {
@@ -86,7 +87,7 @@ function yardstick() {
 }
 
 /** A matrix of ones: the rate does not depend on the values. */
-function matrix(gpu: Gpu, shape: Shape, dtype: (typeof DTYPES)[number]): Tensor {
+function matrix(gpu: Device, shape: Shape, dtype: (typeof DTYPES)[number]): Tensor {
   const tensor = tensorIn(gpu.memory.allocate("operand", tensorBytes(shape, dtype)), shape, dtype);
   gpu.write(tensor.buffer, new Uint32Array(tensor.buffer.size / 4).fill(dtype === "F32" ? 0x3f800000 : 0x3f803f80));
   return tensor;

@@ -1,9 +1,8 @@
 import { prancDeltas } from "../../src/adapters/pranc/deltas.ts";
 import { philoxKey } from "../../src/random/philox.ts";
 import { UNREAD, unreadRows } from "../../src/adapters/testing/weights.ts";
-import { Gpu } from "../../src/gpu/gpu.ts";
+import { openBenchDevice, stagingsOf } from "../device.ts";
 import { read } from "../../src/device/transfer.ts";
-import type { Staging } from "../../src/device/staging.ts";
 import { Run } from "../../src/tensor/run.ts";
 import { tensorBytes, tensorIn } from "../../src/tensor/tensor.ts";
 import type { Suite } from "../harness.ts";
@@ -24,9 +23,8 @@ export const thetaSuite: Suite = {
   title: `sums of ${BASES} random networks that are drawn as they are added up (PRANC), and their gradients`,
   unit: "G draws/s",
   async *cases(wanted) {
-    using gpu = await Gpu.open();
-    const usual = gpu.staging;
-    const stagings: readonly Staging[] = usual.kind === "workgroup" ? [usual] : [usual, { kind: "workgroup" }];
+    using gpu = await openBenchDevice();
+    const stagings = stagingsOf(gpu);
     const alpha = Float32Array.from({ length: BASES }, (_, i) => Math.sin(i));
     const key = philoxKey(0n);
     for (const [out, input] of SHAPES) {
