@@ -10,18 +10,30 @@ const ROOT = join(import.meta.dir, "..");
 const ICD = "vk_swiftshader_icd.json";
 /** Where distributions put Chromium. */
 const FOLDERS = ["/usr/lib/chromium", "/usr/lib/chromium-browser", "/usr/lib64/chromium-browser", "/opt/google/chrome"];
-const PATHS = ["src/gpu", "src/kernels", "src/tensor", "src/models", "src/adapters", "src/merge/run.test.ts"];
+/** Tests of everything that computes on a GPU. */
+export const COMPUTING = [
+  "src/gpu",
+  "src/kernels",
+  "src/tensor",
+  "src/models",
+  "src/adapters",
+  "src/merge/run.test.ts",
+];
 
-const driver = FOLDERS.map((folder) => join(folder, ICD)).find(existsSync);
-if (driver === undefined) {
-  process.stderr.write(`error: no Chromium with ${ICD} in ${FOLDERS.join(", ")}\nhint: apt-get install chromium\n`);
-  process.exitCode = 1;
-} else {
-  const paths = process.argv.length > 2 ? process.argv.slice(2) : PATHS;
-  const tests = Bun.spawn([process.execPath, "test", "--timeout", "400000", ...paths], {
-    cwd: ROOT,
-    env: { ...process.env, VK_DRIVER_FILES: driver },
-    stdio: ["ignore", "inherit", "inherit"],
-  });
-  process.exitCode = await tests.exited;
+async function main(): Promise<void> {
+  const driver = FOLDERS.map((folder) => join(folder, ICD)).find(existsSync);
+  if (driver === undefined) {
+    process.stderr.write(`error: no Chromium with ${ICD} in ${FOLDERS.join(", ")}\nhint: apt-get install chromium\n`);
+    process.exitCode = 1;
+  } else {
+    const paths = process.argv.length > 2 ? process.argv.slice(2) : COMPUTING;
+    const tests = Bun.spawn([process.execPath, "test", "--timeout", "400000", ...paths], {
+      cwd: ROOT,
+      env: { ...process.env, VK_DRIVER_FILES: driver },
+      stdio: ["ignore", "inherit", "inherit"],
+    });
+    process.exitCode = await tests.exited;
+  }
 }
+
+if (import.meta.main) await main();
