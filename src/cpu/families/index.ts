@@ -1,6 +1,13 @@
 import type { Families, ScratchSizes } from "../../device/families.ts";
 import type { Dispatcher } from "../dispatcher.ts";
+import { columnSums, scaleColumns, zero } from "./columns.ts";
+import { elementwise, elementwiseGradient } from "./elementwise.ts";
 import { gemm, linear } from "./gemm.ts";
+import { lossSum, nll, nllGradient } from "./losses.ts";
+import { layerNorm, layerNormGradient, rmsNorm, rmsNormGradient } from "./norms.ts";
+import { rope, ropeGradient } from "./rope.ts";
+import { embedding, embeddingGradient, rows } from "./tokens.ts";
+import { topK } from "./top-k.ts";
 
 /** What the CPU device makes of each family. */
 export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operands: Families[F]) => void } = {
@@ -9,41 +16,41 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   attentionGradient: missing,
   basisGradient: missing,
   columnSquares: missing,
-  columnSums: missing,
+  columnSums,
   delta: missing,
   drawUnits: missing,
   dropout: missing,
-  elementwise: missing,
-  elementwiseGradient: missing,
-  embedding: missing,
-  embeddingGradient: missing,
+  elementwise,
+  elementwiseGradient,
+  embedding,
+  embeddingGradient,
   finish: missing,
   gemm,
   gradientNorm: missing,
   lambdaOrder: missing,
-  layerNorm: missing,
-  layerNormGradient: missing,
+  layerNorm,
+  layerNormGradient,
   linear,
-  lossSum: missing,
+  lossSum,
   magnitudes: missing,
-  nll: missing,
-  nllGradient: missing,
+  nll,
+  nllGradient,
   rescale: missing,
-  rmsNorm: missing,
-  rmsNormGradient: missing,
-  rope: missing,
-  ropeGradient: missing,
+  rmsNorm,
+  rmsNormGradient,
+  rope,
+  ropeGradient,
   rowSquares: missing,
-  rows: missing,
-  scaleColumns: missing,
+  rows,
+  scaleColumns,
   scaledA: missing,
   stridedSums: missing,
   thetaDelta: missing,
   thetaGradient: missing,
-  topK: missing,
+  topK,
   unpack: missing,
   widen: missing,
-  zero: missing,
+  zero,
 };
 
 /** Bytes of what callers hold for commands of the CPU device. */

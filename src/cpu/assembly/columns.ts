@@ -1,0 +1,164 @@
+// What treats columns alike: factors and offsets of columns, sums down columns, zeros.
+import { MOST_TERMS } from "./math";
+
+/** y = x · scale + bias + residual; bias and residual may be left out. */
+@unmanaged
+class ScaleColumns {
+  rows: u32;
+  /** Vectors of 4 in a row. */
+  width: u32;
+  /** Rows and vectors of a piece, and pieces side by side. */
+  pieceRows: u32;
+  pieceWidth: u32;
+  pieces: u32;
+  x: usize;
+  xPitch: u32;
+  scale: usize;
+  bias: usize;
+  residual: usize;
+  residualPitch: u32;
+  y: usize;
+  yPitch: u32;
+}
+
+export function scaleColumns(p: ScaleColumns, piece: u32, scratch: usize): void {
+  const firstRow = (piece / p.pieces) * p.pieceRows;
+  const lastRow = min(firstRow + p.pieceRows, p.rows);
+  const first = (piece % p.pieces) * p.pieceWidth;
+  const last = min(first + p.pieceWidth, p.width);
+  for (let row = firstRow; row < lastRow; row++) {
+    const x = p.x + row * p.xPitch;
+    const y = p.y + row * p.yPitch;
+    const residual = p.residual + row * p.residualPitch;
+    for (let at: usize = first * 16; at < last * 16; at += 16) {
+      let value = f32x4.mul(v128.load(x + at), v128.load(p.scale + at));
+      if (p.bias) value = f32x4.add(value, v128.load(p.bias + at));
+      if (p.residual) value = f32x4.add(value, v128.load(residual + at));
+      v128.store(y + at, value);
+    }
+  }
+}
+
+@unmanaged
+class Zero {
+  rows: u32;
+  /** Vectors of 4 in a row. */
+  width: u32;
+  /** Rows and vectors of a piece, and pieces side by side. */
+  pieceRows: u32;
+  pieceWidth: u32;
+  pieces: u32;
+  y: usize;
+  yPitch: u32;
+}
+
+export function zero(p: Zero, piece: u32, scratch: usize): void {
+  const firstRow = (piece / p.pieces) * p.pieceRows;
+  const lastRow = min(firstRow + p.pieceRows, p.rows);
+  const first = (piece % p.pieces) * p.pieceWidth;
+  const bytes = <usize>(min(first + p.pieceWidth, p.width) - first) * 16;
+  for (let row = firstRow; row < lastRow; row++) memory.fill(p.y + row * p.yPitch + first * 16, 0, bytes);
+}
+
+/** y = Σ a, Σ a · b or Σ a · b · factor over rows, and over the segments of each. */
+@unmanaged
+class ColumnSums {
+  rows: u32;
+  segments: u32;
+  /** Vectors of 4 in a segment. */
+  width: u32;
+  a: usize;
+  aPitch: u32;
+  b: usize;
+  bPitch: u32;
+  factors: usize;
+  y: usize;
+}
+
+/** Vectors of a piece: a cache line of each row. */
+const GROUP: u32 = 4;
+
+export function columnSums(p: ColumnSums, piece: u32, scratch: usize): void {
+  if (p.factors) groupSums(p, piece * GROUP, scratch, 2);
+  else if (p.b) groupSums(p, piece * GROUP, scratch, 1);
+  else groupSums(p, piece * GROUP, scratch, 0);
+}
+
+/** The sums of four vectors of columns; `reads` is 0 for a, 1 for a · b, 2 for a · b · factor. */
+// @ts-ignore: decorator
+@inline
+function groupSums(p: ColumnSums, first: u32, scratch: usize, reads: u32): void {
+  const none = f32x4.splat(0);
+  // Behind the last vector, that one again.
+  const o0: usize = first * 16;
+  const o1: usize = min(first + 1, p.width - 1) * 16;
+  const o2: usize = min(first + 2, p.width - 1) * 16;
+  const o3: usize = min(first + 3, p.width - 1) * 16;
+  let s0 = none;
+  let s1 = none;
+  let s2 = none;
+  let s3 = none;
+  let terms: u32 = 0;
+  let blocks: u32 = 0;
+  memory.fill(scratch, 0, 128);
+  for (let row: u32 = 0; row < p.rows; row++) {
+    let a = p.a + row * p.aPitch;
+    let b = p.b + row * p.bPitch;
+    let factor = p.factors + row * p.segments * 4;
+    for (let segment: u32 = 0; segment < p.segments; segment++) {
+      let a0 = v128.load(a + o0);
+      let a1 = v128.load(a + o1);
+      let a2 = v128.load(a + o2);
+      let a3 = v128.load(a + o3);
+      if (reads == 2) {
+        const by = v128.load32_splat(factor);
+        a0 = f32x4.mul(a0, by);
+        a1 = f32x4.mul(a1, by);
+        a2 = f32x4.mul(a2, by);
+        a3 = f32x4.mul(a3, by);
+      }
+      if (reads != 0) {
+        a0 = f32x4.mul(a0, v128.load(b + o0));
+        a1 = f32x4.mul(a1, v128.load(b + o1));
+        a2 = f32x4.mul(a2, v128.load(b + o2));
+        a3 = f32x4.mul(a3, v128.load(b + o3));
+      }
+      s0 = f32x4.add(s0, a0);
+      s1 = f32x4.add(s1, a1);
+      s2 = f32x4.add(s2, a2);
+      s3 = f32x4.add(s3, a3);
+      a += p.width * 16;
+      b += p.width * 16;
+      factor += 4;
+      if (++terms == MOST_TERMS) {
+        addFour(scratch, s0, s1, s2, s3);
+        (s0 = none), (s1 = none), (s2 = none), (s3 = none);
+        terms = 0;
+        if (++blocks == MOST_TERMS) {
+          takeOver(scratch);
+          blocks = 0;
+        }
+      }
+    }
+  }
+  addFour(scratch, s0, s1, s2, s3);
+  takeOver(scratch);
+  const count = min(GROUP, p.width - first);
+  memory.copy(p.y + o0, scratch + 64, count * 16);
+}
+
+/** Adds sums of 256 terms to those of 65,536. */
+function addFour(to: usize, s0: v128, s1: v128, s2: v128, s3: v128): void {
+  v128.store(to, f32x4.add(v128.load(to), s0));
+  v128.store(to, f32x4.add(v128.load(to, 16), s1), 16);
+  v128.store(to, f32x4.add(v128.load(to, 32), s2), 32);
+  v128.store(to, f32x4.add(v128.load(to, 48), s3), 48);
+}
+
+/** Adds sums of 65,536 terms to those of all, and begins anew. */
+function takeOver(at: usize): void {
+  for (let i: usize = 0; i < 64; i += 16) {
+    v128.store(at + i, f32x4.add(v128.load(at + i, 64), v128.load(at + i)), 64);
+    v128.store(at + i, f32x4.splat(0));
+  }
+}

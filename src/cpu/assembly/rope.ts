@@ -1,0 +1,70 @@
+/** Heads of q and k turn by their row's angles, and v is copied; of what is left out the width is 0. */
+@unmanaged
+class Rope {
+  rows: u32;
+  /** Elements of a head, and of half of its rotated part. */
+  head: u32;
+  half: u32;
+  cos: usize;
+  cosPitch: u32;
+  sin: usize;
+  sinPitch: u32;
+  q: usize;
+  qPitch: u32;
+  k: usize;
+  kPitch: u32;
+  v: usize;
+  vPitch: u32;
+  qTo: usize;
+  qToPitch: u32;
+  kTo: usize;
+  kToPitch: u32;
+  vTo: usize;
+  vToPitch: u32;
+  /** Elements in a row of q, of k, of v. */
+  qWidth: u32;
+  kWidth: u32;
+  vWidth: u32;
+  /** 1, or −1 for turning back. */
+  direction: f32;
+  pieceRows: u32;
+}
+
+export function rope(p: Rope, piece: u32, scratch: usize): void {
+  const last = min((piece + 1) * p.pieceRows, p.rows);
+  for (let row = piece * p.pieceRows; row < last; row++) {
+    const cos = p.cos + row * p.cosPitch;
+    const sin = p.sin + row * p.sinPitch;
+    turn(p, p.q + row * p.qPitch, p.qTo + row * p.qToPitch, p.qWidth, cos, sin);
+    turn(p, p.k + row * p.kPitch, p.kTo + row * p.kToPitch, p.kWidth, cos, sin);
+    memory.copy(p.vTo + row * p.vToPitch, p.v + row * p.vPitch, ((p.vWidth + 3) & ~3) * 4);
+  }
+}
+
+/** Element i of half a head turns with element i + half. */
+function turn(p: Rope, from: usize, to: usize, width: u32, cos: usize, sin: usize): void {
+  const half = <usize>p.half * 4;
+  const whole = half & ~15;
+  const direction = f32x4.splat(p.direction);
+  for (let head: u32 = 0; head < width; head += p.head) {
+    const x = from + head * 4;
+    const y = to + head * 4;
+    for (let at: usize = 0; at < whole; at += 16) {
+      const c = v128.load(cos + at);
+      const s = f32x4.mul(direction, v128.load(sin + at));
+      const first = v128.load(x + at);
+      const second = v128.load(x + half + at);
+      v128.store(y + at, f32x4.sub(f32x4.mul(first, c), f32x4.mul(second, s)));
+      v128.store(y + half + at, f32x4.add(f32x4.mul(second, c), f32x4.mul(first, s)));
+    }
+    for (let at = whole; at < half; at += 4) {
+      const c = load<f32>(cos + at);
+      const s = p.direction * load<f32>(sin + at);
+      const first = load<f32>(x + at);
+      const second = load<f32>(x + half + at);
+      store<f32>(y + at, first * c - second * s);
+      store<f32>(y + half + at, second * c + first * s);
+    }
+    memory.copy(y + 2 * half, x + 2 * half, p.head * 4 - 2 * half);
+  }
+}

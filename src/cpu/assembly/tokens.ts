@@ -1,0 +1,128 @@
+// Rows by token: of tables of embeddings, and by index.
+import { MOST_TERMS } from "./math";
+import { load4, storedBytes } from "./stored";
+
+/** No token. */
+const NONE: u32 = 0xffffffff;
+
+/** y[t] = table[ids[t]] · scale. */
+@unmanaged
+class Embedding {
+  rows: u32;
+  width: u32;
+  dtype: u32;
+  vocabulary: u32;
+  ids: usize;
+  table: usize;
+  tablePitch: u32;
+  y: usize;
+  yPitch: u32;
+  scale: f32;
+  pieceRows: u32;
+}
+
+export function embedding(p: Embedding, piece: u32, scratch: usize): void {
+  if (p.dtype == 0) gather<f32>(p, piece);
+  else if (p.dtype == 1) gather<i16>(p, piece);
+  else gather<u16>(p, piece);
+}
+
+function gather<T>(p: Embedding, piece: u32): void {
+  const last = min((piece + 1) * p.pieceRows, p.rows);
+  const scale = f32x4.splat(p.scale);
+  for (let row = piece * p.pieceRows; row < last; row++) {
+    const id = load<u32>(p.ids + row * 4);
+    if (id >= p.vocabulary) continue;
+    let from = p.table + id * p.tablePitch;
+    let to = p.y + row * p.yPitch;
+    const end = to + p.width * 16;
+    while (to < end) {
+      v128.store(to, f32x4.mul(scale, load4<T>(from)));
+      from += storedBytes<T>(4);
+      to += 16;
+    }
+  }
+}
+
+/** dtable[id] += scale · Σ dy[t] over the positions t of each id. */
+@unmanaged
+class EmbeddingGradient {
+  tokens: u32;
+  width: u32;
+  vocabulary: u32;
+  ids: usize;
+  dy: usize;
+  dyPitch: u32;
+  dtable: usize;
+  dtablePitch: u32;
+  /** By id that occurs, its first position (vocabulary); by position, the next one of the same id (tokens). */
+  heads: usize;
+  links: usize;
+  scale: f32;
+  pieceTokens: u32;
+}
+
+/** Links the positions of each id, in one piece. */
+export function embeddingLinks(p: EmbeddingGradient, piece: u32, scratch: usize): void {
+  for (let t: u32 = 0; t < p.tokens; t++) {
+    const id = load<u32>(p.ids + t * 4);
+    if (id < p.vocabulary) store<u32>(p.heads + id * 4, NONE);
+  }
+  for (let t: u32 = p.tokens; t-- > 0; ) {
+    const id = load<u32>(p.ids + t * 4);
+    if (id >= p.vocabulary) continue;
+    store<u32>(p.links + t * 4, load<u32>(p.heads + id * 4));
+    store<u32>(p.heads + id * 4, t);
+  }
+}
+
+/** Adds up the gradients of each id at its first position, in ascending order of positions. */
+export function embeddingSums(p: EmbeddingGradient, piece: u32, scratch: usize): void {
+  const last = min((piece + 1) * p.pieceTokens, p.tokens);
+  const scale = f32x4.splat(p.scale);
+  for (let first = piece * p.pieceTokens; first < last; first++) {
+    const id = load<u32>(p.ids + first * 4);
+    if (id >= p.vocabulary || load<u32>(p.heads + id * 4) != first) continue;
+    const to = p.dtable + id * p.dtablePitch;
+    for (let at: usize = 0; at < p.width * 16; at += 16) {
+      let total = f32x4.splat(0);
+      let t = first;
+      while (t != NONE) {
+        let sum = f32x4.splat(0);
+        for (let terms: u32 = 0; terms < MOST_TERMS && t != NONE; terms++) {
+          sum = f32x4.add(sum, v128.load(p.dy + t * p.dyPitch + at));
+          t = load<u32>(p.links + t * 4);
+        }
+        total = f32x4.add(total, sum);
+      }
+      v128.store(to + at, f32x4.add(v128.load(to + at), f32x4.mul(scale, total)));
+    }
+  }
+}
+
+/** y[i] = x[indices[i]], or y[indices[i]] = x[i]. */
+@unmanaged
+class Rows {
+  count: u32;
+  /** Rows of the one that is indexed. */
+  rows: u32;
+  width: u32;
+  scatter: u32;
+  indices: usize;
+  x: usize;
+  xPitch: u32;
+  y: usize;
+  yPitch: u32;
+  pieceRows: u32;
+}
+
+export function rows(p: Rows, piece: u32, scratch: usize): void {
+  const last = min((piece + 1) * p.pieceRows, p.count);
+  for (let row = piece * p.pieceRows; row < last; row++) {
+    const index = load<u32>(p.indices + row * 4);
+    if (index >= p.rows) continue;
+    const from = p.scatter ? row : index;
+    const to = p.scatter ? index : row;
+    memory.copy(p.y + to * p.yPitch, p.x + from * p.xPitch, p.width * 16);
+  }
+}

@@ -1,0 +1,161 @@
+import type { LossSum } from "../../device/families/optimizer.ts";
+import type { Nll, NllGradient } from "../../device/families/tokens.ts";
+import { sliceRows, type Tensor } from "../../device/tensor.ts";
+import type { Dispatcher } from "../dispatcher.ts";
+import { optional, pitchBytes, pointer } from "../operands.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
+import { rowPieces } from "../pieces.ts";
+import { giveScratch, takeScratch } from "../scratch.ts";
+import { gemm } from "./gemm.ts";
+
+const NLL = {
+  name: "nll",
+  members: {
+    rows: "u32",
+    cols: "u32",
+    first: "u32",
+    logits: "pointer",
+    logitsPitch: "u32",
+    targets: "pointer",
+    state: "pointer",
+    isFirst: "flag",
+    isLast: "flag",
+    y: "pointer",
+    yPitch: "u32",
+    lse: "pointer",
+    lsePitch: "u32",
+    cap: "f32",
+    pieceRows: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+const NLL_GRADIENT = {
+  name: "nllGradient",
+  members: {
+    rows: "u32",
+    cols: "u32",
+    first: "u32",
+    logits: "pointer",
+    logitsPitch: "u32",
+    targets: "pointer",
+    lse: "pointer",
+    lsePitch: "u32",
+    dy: "pointer",
+    dyPitch: "u32",
+    dlse: "pointer",
+    dlsePitch: "u32",
+    cap: "f32",
+    pieceRows: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+const LOSS_SUM = {
+  name: "lossSum",
+  members: { count: "u32", losses: "pointer", pitch: "u32", to: "pointer", weight: "f32", isFirst: "flag" },
+} as const satisfies CpuKernel<Members>;
+
+/** Columns that enter a row's state at once: UNIT of assembly/losses.ts. */
+const UNIT = 1024;
+/** What a block of logits may take, unless one unit takes more. */
+const BLOCK_BYTES = 16 * 2 ** 20;
+
+export function nll(on: Dispatcher, { x, weight, targets, softcap, y, lse }: Nll): void {
+  const [rows] = x.shape;
+  const [vocabulary] = weight.shape;
+  const state = takeScratch(on, "nll.state", [rows, 4]);
+  for (const { first, cols, part } of blocks(rows, weight)) {
+    const logits = logitsOf(on, x, part);
+    const { pieceRows, count } = rowPieces(rows, 4 * cols);
+    on.dispatch(
+      NLL,
+      {
+        rows,
+        cols,
+        first,
+        logits: pointer(logits),
+        logitsPitch: pitchBytes(logits),
+        targets: pointer(targets),
+        state: pointer(state, "change"),
+        isFirst: first === 0,
+        isLast: first + cols === vocabulary,
+        y: pointer(y, "change"),
+        yPitch: pitchBytes(y),
+        lse: pointer(lse, "change"),
+        lsePitch: pitchBytes(lse),
+        cap: softcap ?? 0,
+        pieceRows,
+      },
+      count,
+    );
+    giveScratch(on, logits);
+  }
+  giveScratch(on, state);
+}
+
+export function nllGradient(on: Dispatcher, operands: NllGradient): void {
+  const { x, weight, targets, softcap, lse, dy, dlse, dx, dweight } = operands;
+  const [rows] = x.shape;
+  for (const { first, cols, part } of blocks(rows, weight)) {
+    const logits = logitsOf(on, x, part);
+    const { pieceRows, count } = rowPieces(rows, 4 * cols);
+    on.dispatch(
+      NLL_GRADIENT,
+      {
+        rows,
+        cols,
+        first,
+        logits: pointer(logits, "change"),
+        logitsPitch: pitchBytes(logits),
+        targets: pointer(targets),
+        lse: pointer(lse),
+        lsePitch: pitchBytes(lse),
+        dy: optional(dy),
+        dyPitch: pitchBytes(dy),
+        dlse: optional(dlse),
+        dlsePitch: pitchBytes(dlse),
+        cap: softcap ?? 0,
+        pieceRows,
+      },
+      count,
+    );
+    if (dx !== undefined) gemm(on, { order: "NN", a: logits, b: part, y: dx, accumulate: first > 0 });
+    if (dweight !== undefined) {
+      gemm(on, { order: "TN", a: logits, b: x, y: sliceRows(dweight, first, cols), accumulate: true });
+    }
+    giveScratch(on, logits);
+  }
+}
+
+export function lossSum(on: Dispatcher, { losses, weight, sums, slot, first }: LossSum): void {
+  const { buffer, offset } = pointer(sums);
+  on.dispatch(
+    LOSS_SUM,
+    {
+      count: losses.shape[0],
+      losses: pointer(losses),
+      pitch: pitchBytes(losses),
+      to: { buffer, offset: offset + 4 * slot, size: 4, access: "change" },
+      weight,
+      isFirst: first,
+    },
+    1,
+  );
+}
+
+/** The output matrix in blocks of rows: as many columns of logits as exist at a time. */
+function blocks(rows: number, weight: Tensor): { first: number; cols: number; part: Tensor }[] {
+  const [vocabulary] = weight.shape;
+  const most = UNIT * Math.max(1, Math.floor(BLOCK_BYTES / 4 / UNIT / Math.max(1, rows)));
+  return Array.from({ length: Math.ceil(vocabulary / most) }, (_, index) => {
+    const first = index * most;
+    const cols = Math.min(most, vocabulary - first);
+    return { first, cols, part: sliceRows(weight, first, cols) };
+  });
+}
+
+/** The same bits in the forward and in the backward pass. */
+function logitsOf(on: Dispatcher, x: Tensor, weight: Tensor): Tensor {
+  const y = takeScratch(on, "nll.logits", [x.shape[0], weight.shape[0]]);
+  gemm(on, { order: "NT", a: x, b: weight, y });
+  return y;
+}

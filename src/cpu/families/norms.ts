@@ -1,0 +1,182 @@
+import type { LayerNorm, LayerNormGradient, RmsNorm, RmsNormGradient } from "../../device/families/norms.ts";
+import type { Dispatcher } from "../dispatcher.ts";
+import { optional, pitchBytes, pointer } from "../operands.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
+import { rowPieces } from "../pieces.ts";
+import { giveScratch, takeScratch } from "../scratch.ts";
+import { columnSums } from "./columns.ts";
+
+const RMS_NORM = {
+  name: "rmsNorm",
+  members: {
+    rows: "u32",
+    segments: "u32",
+    cols: "u32",
+    x: "pointer",
+    xPitch: "u32",
+    weight: "pointer",
+    y: "pointer",
+    yPitch: "u32",
+    offset: "f32",
+    epsilon: "f32",
+    pieceRows: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+const RMS_NORM_GRADIENT = {
+  name: "rmsNormGradient",
+  members: {
+    rows: "u32",
+    segments: "u32",
+    cols: "u32",
+    x: "pointer",
+    xPitch: "u32",
+    weight: "pointer",
+    dy: "pointer",
+    dyPitch: "u32",
+    dx: "pointer",
+    dxPitch: "u32",
+    scales: "pointer",
+    offset: "f32",
+    epsilon: "f32",
+    pieceRows: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+const LAYER_NORM = {
+  name: "layerNorm",
+  members: {
+    rows: "u32",
+    cols: "u32",
+    x: "pointer",
+    xPitch: "u32",
+    weight: "pointer",
+    bias: "pointer",
+    y: "pointer",
+    yPitch: "u32",
+    epsilon: "f32",
+    pieceRows: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+const LAYER_NORM_GRADIENT = {
+  name: "layerNormGradient",
+  members: {
+    rows: "u32",
+    cols: "u32",
+    x: "pointer",
+    xPitch: "u32",
+    weight: "pointer",
+    dy: "pointer",
+    dyPitch: "u32",
+    dx: "pointer",
+    dxPitch: "u32",
+    products: "pointer",
+    productsPitch: "u32",
+    epsilon: "f32",
+    pieceRows: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+export function rmsNorm(on: Dispatcher, { x, weight, epsilon, offset, y }: RmsNorm): void {
+  const [rows, cols] = x.shape;
+  const { pieceRows, count } = rowPieces(rows, cols);
+  on.dispatch(
+    RMS_NORM,
+    {
+      rows,
+      segments: cols / weight.shape[1],
+      cols: weight.shape[1],
+      x: pointer(x),
+      xPitch: pitchBytes(x),
+      weight: pointer(weight),
+      y: pointer(y, "write"),
+      yPitch: pitchBytes(y),
+      offset,
+      epsilon,
+      pieceRows,
+    },
+    count,
+  );
+}
+
+export function rmsNormGradient(on: Dispatcher, operands: RmsNormGradient): void {
+  const { x, weight, dy, epsilon, offset, dx, dweight } = operands;
+  const [rows, cols] = x.shape;
+  const segments = cols / weight.shape[1];
+  const scales = dweight && takeScratch(on, "rms-norm.scales", [1, rows * segments]);
+  const { pieceRows, count } = rowPieces(rows, 2 * cols);
+  on.dispatch(
+    RMS_NORM_GRADIENT,
+    {
+      rows,
+      segments,
+      cols: weight.shape[1],
+      x: pointer(x),
+      xPitch: pitchBytes(x),
+      weight: pointer(weight),
+      dy: pointer(dy),
+      dyPitch: pitchBytes(dy),
+      dx: optional(dx, "write"),
+      dxPitch: pitchBytes(dx),
+      scales: optional(scales, "write"),
+      offset,
+      epsilon,
+      pieceRows,
+    },
+    count,
+  );
+  if (dweight === undefined || scales === undefined) return;
+  columnSums(on, { a: x, times: { b: dy, factors: scales }, segments, y: dweight });
+  giveScratch(on, scales);
+}
+
+export function layerNorm(on: Dispatcher, { x, weight, bias, epsilon, y }: LayerNorm): void {
+  const [rows, cols] = x.shape;
+  const { pieceRows, count } = rowPieces(rows, cols);
+  on.dispatch(
+    LAYER_NORM,
+    {
+      rows,
+      cols,
+      x: pointer(x),
+      xPitch: pitchBytes(x),
+      weight: pointer(weight),
+      bias: optional(bias),
+      y: pointer(y, "write"),
+      yPitch: pitchBytes(y),
+      epsilon,
+      pieceRows,
+    },
+    count,
+  );
+}
+
+export function layerNormGradient(on: Dispatcher, operands: LayerNormGradient): void {
+  const { x, weight, dy, epsilon, dx, dweight } = operands;
+  const [rows, cols] = x.shape;
+  const products = dweight && takeScratch(on, "layer-norm.products", [rows, cols]);
+  const { pieceRows, count } = rowPieces(rows, 2 * cols);
+  on.dispatch(
+    LAYER_NORM_GRADIENT,
+    {
+      rows,
+      cols,
+      x: pointer(x),
+      xPitch: pitchBytes(x),
+      weight: pointer(weight),
+      dy: pointer(dy),
+      dyPitch: pitchBytes(dy),
+      dx: optional(dx, "write"),
+      dxPitch: pitchBytes(dx),
+      products: optional(products, "write"),
+      productsPitch: pitchBytes(products),
+      epsilon,
+      pieceRows,
+    },
+    count,
+  );
+  if (dweight === undefined || products === undefined) return;
+  columnSums(on, { a: products, y: dweight });
+  giveScratch(on, products);
+}

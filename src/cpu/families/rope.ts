@@ -1,0 +1,98 @@
+import type { Rope, RopeGradient } from "../../device/families/attention.ts";
+import type { Tensor } from "../../device/tensor.ts";
+import type { Dispatcher } from "../dispatcher.ts";
+import { optional, pitchBytes, pointer } from "../operands.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
+import { rowPieces } from "../pieces.ts";
+
+const ROPE = {
+  name: "rope",
+  members: {
+    rows: "u32",
+    head: "u32",
+    half: "u32",
+    cos: "pointer",
+    cosPitch: "u32",
+    sin: "pointer",
+    sinPitch: "u32",
+    q: "pointer",
+    qPitch: "u32",
+    k: "pointer",
+    kPitch: "u32",
+    v: "pointer",
+    vPitch: "u32",
+    qTo: "pointer",
+    qToPitch: "u32",
+    kTo: "pointer",
+    kToPitch: "u32",
+    vTo: "pointer",
+    vToPitch: "u32",
+    qWidth: "u32",
+    kWidth: "u32",
+    vWidth: "u32",
+    direction: "f32",
+    pieceRows: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+/** What turns, or is copied, and where to; undefined: that one is not wanted. */
+interface Way {
+  readonly from: Tensor;
+  readonly to: Tensor;
+}
+
+type Ways = Readonly<Record<"q" | "k" | "v", Way | undefined>>;
+
+export function rope(on: Dispatcher, { from, to, ...angles }: Rope): void {
+  const way = (name: "q" | "k" | "v") => ({ from: from[name], to: to[name] });
+  turn(on, angles, { q: way("q"), k: way("k"), v: way("v") }, 1);
+}
+
+export function ropeGradient(on: Dispatcher, { parts, ...angles }: RopeGradient): void {
+  const way = (wanted: "q" | "k" | "v") => {
+    const part = parts.find(({ name }) => name === wanted);
+    return part && { from: part.gradient, to: part.target };
+  };
+  turn(on, angles, { q: way("q"), k: way("k"), v: way("v") }, -1);
+}
+
+function turn(
+  on: Dispatcher,
+  { headSize, cos, sin }: Pick<Rope, "headSize" | "cos" | "sin">,
+  { q, k, v }: Ways,
+  direction: 1 | -1,
+): void {
+  const [rows] = cos.shape;
+  const [qWidth, kWidth, vWidth] = [q, k, v].map((way) => way?.from.shape[1] ?? 0) as [number, number, number];
+  const { pieceRows, count } = rowPieces(rows, qWidth + kWidth + vWidth);
+  on.dispatch(
+    ROPE,
+    {
+      rows,
+      head: headSize,
+      half: cos.shape[1],
+      cos: pointer(cos),
+      cosPitch: pitchBytes(cos),
+      sin: pointer(sin),
+      sinPitch: pitchBytes(sin),
+      q: optional(q?.from),
+      qPitch: pitchBytes(q?.from),
+      k: optional(k?.from),
+      kPitch: pitchBytes(k?.from),
+      v: optional(v?.from),
+      vPitch: pitchBytes(v?.from),
+      qTo: optional(q?.to, "write"),
+      qToPitch: pitchBytes(q?.to),
+      kTo: optional(k?.to, "write"),
+      kToPitch: pitchBytes(k?.to),
+      vTo: optional(v?.to, "write"),
+      vToPitch: pitchBytes(v?.to),
+      qWidth,
+      kWidth,
+      vWidth,
+      direction,
+      pieceRows,
+    },
+    count,
+  );
+}

@@ -1,0 +1,130 @@
+import { DTYPE_CODES } from "../../device/dtype.ts";
+import type { Embedding, EmbeddingGradient, Rows } from "../../device/families/tokens.ts";
+import { weightDtype } from "../../device/weight.ts";
+import type { Dispatcher } from "../dispatcher.ts";
+import { pitchBytes, pointer } from "../operands.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
+import { rowPieces } from "../pieces.ts";
+import { giveScratch, takeScratch } from "../scratch.ts";
+
+const EMBEDDING = {
+  name: "embedding",
+  members: {
+    rows: "u32",
+    width: "u32",
+    dtype: "u32",
+    vocabulary: "u32",
+    ids: "pointer",
+    table: "pointer",
+    tablePitch: "u32",
+    y: "pointer",
+    yPitch: "u32",
+    scale: "f32",
+    pieceRows: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+const EMBEDDING_LINKS = {
+  name: "embeddingLinks",
+  members: {
+    tokens: "u32",
+    width: "u32",
+    vocabulary: "u32",
+    ids: "pointer",
+    dy: "pointer",
+    dyPitch: "u32",
+    dtable: "pointer",
+    dtablePitch: "u32",
+    heads: "pointer",
+    links: "pointer",
+    scale: "f32",
+    pieceTokens: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+const EMBEDDING_SUMS = { ...EMBEDDING_LINKS, name: "embeddingSums" } as const;
+
+const ROWS = {
+  name: "rows",
+  members: {
+    count: "u32",
+    rows: "u32",
+    width: "u32",
+    scatter: "flag",
+    indices: "pointer",
+    x: "pointer",
+    xPitch: "u32",
+    y: "pointer",
+    yPitch: "u32",
+    pieceRows: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+export function embedding(on: Dispatcher, { ids, table, scale, y }: Embedding): void {
+  const [rows, cols] = y.shape;
+  const { pieceRows, count } = rowPieces(rows, cols);
+  on.dispatch(
+    EMBEDDING,
+    {
+      rows,
+      width: Math.ceil(cols / 4),
+      dtype: DTYPE_CODES[weightDtype("embedding", table)],
+      vocabulary: table.shape[0],
+      ids: pointer(ids),
+      table: pointer(table),
+      tablePitch: pitchBytes(table),
+      y: pointer(y, "change"),
+      yPitch: pitchBytes(y),
+      scale,
+      pieceRows,
+    },
+    count,
+  );
+}
+
+export function embeddingGradient(on: Dispatcher, { ids, dy, scale, dtable }: EmbeddingGradient): void {
+  const [tokens, cols] = dy.shape;
+  const [vocabulary] = dtable.shape;
+  const heads = takeScratch(on, "embedding.heads", [1, vocabulary], "U32");
+  const links = takeScratch(on, "embedding.links", [1, tokens], "U32");
+  const { pieceRows, count } = rowPieces(tokens, cols);
+  const operands = {
+    tokens,
+    width: Math.ceil(cols / 4),
+    vocabulary,
+    ids: pointer(ids),
+    dy: pointer(dy),
+    dyPitch: pitchBytes(dy),
+    dtable: pointer(dtable, "change"),
+    dtablePitch: pitchBytes(dtable),
+    heads: pointer(heads, "change"),
+    links: pointer(links, "change"),
+    scale,
+    pieceTokens: pieceRows,
+  };
+  on.dispatch(EMBEDDING_LINKS, operands, 1);
+  on.dispatch(EMBEDDING_SUMS, operands, count);
+  giveScratch(on, heads, links);
+}
+
+export function rows(on: Dispatcher, { scatter, x, indices, y }: Rows): void {
+  const [, cols] = x.shape;
+  const [, taken] = indices.shape;
+  const { pieceRows, count } = rowPieces(taken, cols);
+  on.dispatch(
+    ROWS,
+    {
+      count: taken,
+      rows: (scatter ? y : x).shape[0],
+      width: Math.ceil(cols / 4),
+      scatter,
+      indices: pointer(indices),
+      x: pointer(x),
+      xPitch: pitchBytes(x),
+      y: pointer(y, "change"),
+      yPitch: pitchBytes(y),
+      pieceRows,
+    },
+    count,
+  );
+}

@@ -1,0 +1,74 @@
+import type { TopK } from "../../device/families/tokens.ts";
+import type { Tensor } from "../../device/tensor.ts";
+import type { Dispatcher } from "../dispatcher.ts";
+import { optional, pitchBytes, pointer } from "../operands.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
+import { giveScratch, takeScratch } from "../scratch.ts";
+
+const TOP_K = {
+  name: "topK",
+  members: {
+    k: "u32",
+    count: "u32",
+    chunk: "u32",
+    chunks: "u32",
+    x: "pointer",
+    xPitch: "u32",
+    ids: "pointer",
+    idsPitch: "u32",
+    toValues: "pointer",
+    toValuesPitch: "u32",
+    toIds: "pointer",
+    toIdsPitch: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+/** Candidates of a piece of a long row. */
+const CHUNK = 16_384;
+
+/** Long rows are searched in chunks, then what those give: nothing is rounded. */
+export function topK(on: Dispatcher, { k, x, values, ids }: TopK): void {
+  const [rows, count] = x.shape;
+  const chunks = Math.ceil(count / CHUNK);
+  if (chunks === 1) {
+    search(on, k, x, undefined, count, values, ids);
+    return;
+  }
+  const some = takeScratch(on, "top-k.values", [rows, chunks * k]);
+  const someIds = takeScratch(on, "top-k.ids", [rows, chunks * k], "U32");
+  search(on, k, x, undefined, CHUNK, some, someIds);
+  search(on, k, some, someIds, chunks * k, values, ids);
+  giveScratch(on, some, someIds);
+}
+
+/** The k largest of each chunk of `x`, whose columns' ids are `xIds`, or their numbers. */
+function search(
+  on: Dispatcher,
+  k: number,
+  x: Tensor,
+  xIds: Tensor | undefined,
+  chunk: number,
+  values: Tensor,
+  ids: Tensor,
+): void {
+  const [rows, count] = x.shape;
+  const chunks = Math.ceil(count / chunk);
+  on.dispatch(
+    TOP_K,
+    {
+      k,
+      count,
+      chunk,
+      chunks,
+      x: pointer(x),
+      xPitch: pitchBytes(x),
+      ids: optional(xIds),
+      idsPitch: pitchBytes(xIds),
+      toValues: pointer(values, "write"),
+      toValuesPitch: pitchBytes(values),
+      toIds: pointer(ids, "write"),
+      toIdsPitch: pitchBytes(ids),
+    },
+    rows * chunks,
+  );
+}

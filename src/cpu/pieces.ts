@@ -1,0 +1,40 @@
+/** Numbers that a piece takes at least, where there are so many: some ten microseconds. */
+const LEAST = 2 ** 14;
+
+/** How rows that have nothing to do with each other are cut into pieces. */
+export interface RowPieces {
+  readonly pieceRows: number;
+  readonly count: number;
+}
+
+/** Pieces of whole rows, of `numbers` numbers each. */
+export function rowPieces(rows: number, numbers: number): RowPieces {
+  const pieceRows = Math.max(1, Math.floor(LEAST / Math.max(1, numbers)));
+  return { pieceRows, count: Math.ceil(rows / pieceRows) };
+}
+
+/** How a matrix whose numbers have nothing to do with each other is cut into rectangles. */
+export interface Rectangles {
+  readonly words: {
+    readonly rows: number;
+    /** Vectors of 4 in a row, and in one of a piece. */
+    readonly width: number;
+    readonly pieceRows: number;
+    readonly pieceWidth: number;
+    /** Pieces side by side. */
+    readonly pieces: number;
+  };
+  readonly count: number;
+}
+
+/** The members of a kernel that `Rectangles.words` are. */
+export const RECTANGLES = { rows: "u32", width: "u32", pieceRows: "u32", pieceWidth: "u32", pieces: "u32" } as const;
+
+/** Pieces of a matrix of this shape, its padding within whole vectors included. */
+export function rectangles([rows, cols]: readonly [rows: number, cols: number]): Rectangles {
+  const width = Math.ceil(cols / 4);
+  const pieceWidth = Math.min(width, LEAST / 4);
+  const { pieceRows, count } = rowPieces(rows, pieceWidth * 4);
+  const pieces = Math.ceil(width / Math.max(1, pieceWidth));
+  return { words: { rows, width, pieceRows, pieceWidth, pieces }, count: pieces * count };
+}
