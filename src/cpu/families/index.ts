@@ -1,26 +1,31 @@
 import type { Families, ScratchSizes } from "../../device/families.ts";
 import type { Dispatcher } from "../dispatcher.ts";
+import { drawUnits, lambdaOrder, scaledA, unpack, widen } from "./bilinear.ts";
+import { delta } from "./delta.ts";
+import { dropout } from "./dropout.ts";
+import { finish, finishPieces } from "./finish.ts";
 import { gemm, linear } from "./gemm.ts";
+import { adamw, gradientNorm } from "./optimizer.ts";
 
 /** What the CPU device makes of each family. */
 export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operands: Families[F]) => void } = {
-  adamw: missing,
+  adamw,
   attention: missing,
   attentionGradient: missing,
   basisGradient: missing,
   columnSquares: missing,
   columnSums: missing,
-  delta: missing,
-  drawUnits: missing,
-  dropout: missing,
+  delta,
+  drawUnits,
+  dropout,
   elementwise: missing,
   elementwiseGradient: missing,
   embedding: missing,
   embeddingGradient: missing,
-  finish: missing,
+  finish,
   gemm,
-  gradientNorm: missing,
-  lambdaOrder: missing,
+  gradientNorm,
+  lambdaOrder,
   layerNorm: missing,
   layerNormGradient: missing,
   linear,
@@ -36,13 +41,13 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   rowSquares: missing,
   rows: missing,
   scaleColumns: missing,
-  scaledA: missing,
+  scaledA,
   stridedSums: missing,
   thetaDelta: missing,
   thetaGradient: missing,
   topK: missing,
-  unpack: missing,
-  widen: missing,
+  unpack,
+  widen,
   zero: missing,
 };
 
@@ -50,7 +55,7 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
 export const SCRATCH: { readonly [F in keyof ScratchSizes]: (of: ScratchSizes[F]["of"]) => ScratchSizes[F]["bytes"] } =
   {
     basisGradient: missing,
-    finish: missing,
+    finish: (of) => ({ statistics: finishPieces(of) * 16 }),
     thetaGradient: missing,
   };
 
