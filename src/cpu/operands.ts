@@ -1,3 +1,4 @@
+import type { Binding } from "../device/buffer.ts";
 import { elementBytes, type Tensor } from "../device/tensor.ts";
 import type { Pointer } from "./parameters.ts";
 
@@ -19,4 +20,11 @@ export function optional(tensor: Tensor | undefined, access: Pointer["access"] =
 /** Bytes from row to row. */
 export function pitchBytes(tensor: Tensor | undefined): number {
   return tensor === undefined ? 0 : tensor.pitch * elementBytes(tensor.dtype);
+}
+
+/** A buffer, or a range of one. */
+export function bound(binding: Binding, access: Pointer["access"] = "read"): Pointer {
+  return "of" in binding
+    ? { buffer: binding.of, offset: binding.offset, size: binding.size, access }
+    : { buffer: binding, offset: 0, size: binding.size, access };
 }

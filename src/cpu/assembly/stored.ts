@@ -60,3 +60,61 @@ export function halves(h: v128): v128 {
   const bits = v128.or(magnitude, v128.and(special, i32x4.splat(0x7f800000)));
   return v128.or(sign, v128.bitselect(bits, value, special));
 }
+
+/** Four f32 in the low halves of four lanes as T has them: to nearest, ties to even; NaN stays NaN. T of 16 bits. */
+// @ts-ignore: decorator
+@inline
+export function round4<T>(value: v128): v128 {
+  return isSigned<T>() ? roundHalves(value) : roundUpper(value);
+}
+
+// @ts-ignore: decorator
+@inline
+function roundUpper(value: v128): v128 {
+  const odd = v128.and(i32x4.shr_u(value, 16), i32x4.splat(1));
+  const rounded = i32x4.shr_u(i32x4.add(i32x4.add(value, i32x4.splat(0x7fff)), odd), 16);
+  const quiet = v128.or(i32x4.shr_u(value, 16), i32x4.splat(0x40));
+  return v128.bitselect(rounded, quiet, f32x4.eq(value, value));
+}
+
+/**
+ * Normal numbers lose 13 bits and 112 of the exponent. Subnormal ones are whole numbers of 2^-24, which are the last bits of an
+ * f32 from 1/2 on: adding 1/2 rounds to them. From 65536 on there is only infinity.
+ */
+// @ts-ignore: decorator
+@inline
+function roundHalves(value: v128): v128 {
+  const magnitude = v128.and(value, i32x4.splat(0x7fffffff));
+  const odd = v128.and(i32x4.shr_u(magnitude, 13), i32x4.splat(1));
+  const wide = i32x4.shr_u(i32x4.add(i32x4.add(magnitude, i32x4.splat(0xfff)), odd), 13);
+  const normal = i32x4.sub(wide, i32x4.splat(112 << 10));
+  const small = i32x4.sub(f32x4.add(magnitude, f32x4.splat(0.5)), i32x4.splat(0x3f000000));
+  let half = v128.bitselect(small, normal, i32x4.lt_s(magnitude, i32x4.splat(0x38800000)));
+  half = v128.bitselect(i32x4.splat(0x7c00), half, i32x4.gt_s(magnitude, i32x4.splat(0x477fffff)));
+  half = v128.bitselect(i32x4.splat(0x7e00), half, i32x4.gt_s(magnitude, i32x4.splat(0x7f800000)));
+  return v128.or(half, v128.and(i32x4.shr_u(value, 16), i32x4.splat(0x8000)));
+}
+
+/** What T keeps of four f32. */
+// @ts-ignore: decorator
+@inline
+export function rounded4<T>(value: v128): v128 {
+  if (isFloat<T>()) return value;
+  if (!isSigned<T>()) return i32x4.shl(round4<T>(value), 16);
+  return halves(round4<T>(value));
+}
+
+/** Stores four f32 as T. */
+// @ts-ignore: decorator
+@inline
+export function store4<T>(at: usize, value: v128): void {
+  if (isFloat<T>()) v128.store(at, value);
+  else store16(at, round4<T>(value));
+}
+
+/** Stores the low halves of four lanes. */
+// @ts-ignore: decorator
+@inline
+function store16(at: usize, lanes: v128): void {
+  v128.store64_lane(at, v128.shuffle<i16>(lanes, lanes, 0, 2, 4, 6, 0, 2, 4, 6), 0);
+}

@@ -1,33 +1,38 @@
 import type { Families, ScratchSizes } from "../../device/families.ts";
 import type { Dispatcher } from "../dispatcher.ts";
+import { drawUnits, lambdaOrder, scaledA, unpack, widen } from "./bilinear.ts";
 import { columnSums, scaleColumns, zero } from "./columns.ts";
+import { delta } from "./delta.ts";
+import { dropout } from "./dropout.ts";
 import { elementwise, elementwiseGradient } from "./elementwise.ts";
+import { finish, finishPieces } from "./finish.ts";
 import { gemm, linear } from "./gemm.ts";
 import { lossSum, nll, nllGradient } from "./losses.ts";
 import { layerNorm, layerNormGradient, rmsNorm, rmsNormGradient } from "./norms.ts";
+import { adamw, gradientNorm } from "./optimizer.ts";
 import { rope, ropeGradient } from "./rope.ts";
 import { embedding, embeddingGradient, rows } from "./tokens.ts";
 import { topK } from "./top-k.ts";
 
 /** What the CPU device makes of each family. */
 export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operands: Families[F]) => void } = {
-  adamw: missing,
+  adamw,
   attention: missing,
   attentionGradient: missing,
   basisGradient: missing,
   columnSquares: missing,
   columnSums,
-  delta: missing,
-  drawUnits: missing,
-  dropout: missing,
+  delta,
+  drawUnits,
+  dropout,
   elementwise,
   elementwiseGradient,
   embedding,
   embeddingGradient,
-  finish: missing,
+  finish,
   gemm,
-  gradientNorm: missing,
-  lambdaOrder: missing,
+  gradientNorm,
+  lambdaOrder,
   layerNorm,
   layerNormGradient,
   linear,
@@ -43,13 +48,13 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   rowSquares: missing,
   rows,
   scaleColumns,
-  scaledA: missing,
+  scaledA,
   stridedSums: missing,
   thetaDelta: missing,
   thetaGradient: missing,
   topK,
-  unpack: missing,
-  widen: missing,
+  unpack,
+  widen,
   zero,
 };
 
@@ -57,7 +62,7 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
 export const SCRATCH: { readonly [F in keyof ScratchSizes]: (of: ScratchSizes[F]["of"]) => ScratchSizes[F]["bytes"] } =
   {
     basisGradient: missing,
-    finish: missing,
+    finish: (of) => ({ statistics: finishPieces(of) * 16 }),
     thetaGradient: missing,
   };
 

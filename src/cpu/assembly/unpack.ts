@@ -1,0 +1,41 @@
+import { Basis, BASIS_RUN, basisRow, DRAWN_BYTES } from "./basis";
+import { lanesBefore } from "./lanes";
+import { store4, storedBytes } from "./stored";
+
+/** Rows and columns of a basis as numbers of 16 or 32 bits; what pads a row of the target becomes zero. */
+@unmanaged
+class Unpack extends Basis {
+  firstRow: u32;
+  firstCol: u32;
+  rows: u32;
+  cols: u32;
+  target: usize;
+  /** Elements from row to row of the target, a multiple of 4. */
+  pitch: u32;
+  /** 0 F32, 1 F16, 2 BF16: of the target. */
+  dtype: u32;
+  pieceRows: u32;
+}
+
+export function unpack(p: Unpack, piece: u32, scratch: usize): void {
+  if (p.dtype == 0) rowsAs<f32>(p, piece, scratch);
+  else if (p.dtype == 1) rowsAs<i16>(p, piece, scratch);
+  else rowsAs<u16>(p, piece, scratch);
+}
+
+function rowsAs<T>(p: Unpack, piece: u32, scratch: usize): void {
+  const numbers = scratch + DRAWN_BYTES;
+  const last = min((piece + 1) * p.pieceRows, p.rows);
+  for (let row = piece * p.pieceRows; row < last; row++) {
+    const to = p.target + storedBytes<T>(row * p.pitch);
+    for (let col: u32 = 0; col < p.pitch; col += BASIS_RUN) {
+      const count = min(BASIS_RUN, p.pitch - col);
+      const given = col < p.cols ? min(count, p.cols - col) : 0;
+      basisRow(p, p.firstRow + row, p.firstCol + col, given, numbers, scratch);
+      for (let at: u32 = 0; at < count; at += 4) {
+        const inside = lanesBefore(<i32>at, <i32>given);
+        store4<T>(to + storedBytes<T>(col + at), v128.and(inside, v128.load(numbers + at * 4)));
+      }
+    }
+  }
+}

@@ -1,0 +1,180 @@
+import { DTYPE_CODES, type KernelDtype } from "../../device/dtype.ts";
+import type { DeltaBasis } from "../../device/families/delta.ts";
+import type { DrawUnits, LambdaOrder, ScaledA, Unpack, Widen } from "../../device/families/bilinear.ts";
+import { elementBytes, pitchOf } from "../../device/tensor.ts";
+import { weightDtype } from "../../device/weight.ts";
+import type { Dispatcher } from "../dispatcher.ts";
+import { bound, pitchBytes, pointer } from "../operands.ts";
+import type { CpuKernel, Pointer, Values } from "../parameters.ts";
+import { BASIS, basisValues, DRAWN_UNITS } from "./basis.ts";
+import { rowPieces } from "./pieces.ts";
+
+const LAMBDA_ORDER = {
+  name: "lambdaOrder",
+  members: {
+    terms: "u32",
+    padded: "u32",
+    fast: "u32",
+    lambda: "pointer",
+    fastBytes: "u32",
+    slowBytes: "u32",
+    target: "pointer",
+  },
+} as const satisfies CpuKernel<Record<string, "u32" | "pointer">>;
+
+export function lambdaOrder(on: Dispatcher, { pairing, terms, padded, lambda, target }: LambdaOrder): void {
+  const [rank, bases] = lambda.shape;
+  const [fast, fastBytes, slowBytes] =
+    pairing === "peft" ? [bases, 4, pitchBytes(lambda)] : [rank, pitchBytes(lambda), 4];
+  const to = { buffer: target, offset: 0, size: padded * 4, access: "write" } as const;
+  on.dispatch(LAMBDA_ORDER, { terms, padded, fast, lambda: pointer(lambda), fastBytes, slowBytes, target: to }, 1);
+}
+
+const SCALED_A = {
+  name: "scaledA",
+  members: {
+    terms: "u32",
+    cols: "u32",
+    bases: "u32",
+    rank: "u32",
+    peft: "flag",
+    a: "pointer",
+    aPitch: "u32",
+    lambda: "pointer",
+    lambdaPitch: "u32",
+    gamma: "pointer",
+    gammaPitch: "u32",
+    target: "pointer",
+    targetPitch: "u32",
+    pieceRows: "u32",
+  },
+} as const satisfies CpuKernel<Record<string, "u32" | "flag" | "pointer">>;
+
+export function scaledA(on: Dispatcher, { pairing, terms, cols, a, lambda, gamma, target }: ScaledA): void {
+  const [rank, bases] = lambda.shape;
+  const targetPitch = pitchOf(cols, "F32") * 4;
+  const { size, count } = rowPieces(terms, targetPitch);
+  on.dispatch(
+    SCALED_A,
+    {
+      terms,
+      cols,
+      bases,
+      rank,
+      peft: pairing === "peft",
+      a: pointer(a),
+      aPitch: pitchBytes(a),
+      lambda: pointer(lambda),
+      lambdaPitch: pitchBytes(lambda),
+      gamma: pointer(gamma),
+      gammaPitch: pitchBytes(gamma),
+      target: { buffer: target, offset: 0, size: terms * targetPitch, access: "write" },
+      targetPitch,
+      pieceRows: size,
+    },
+    count,
+  );
+}
+
+const WIDEN = {
+  name: "widen",
+  members: {
+    rows: "u32",
+    vectors: "u32",
+    dtype: "u32",
+    x: "pointer",
+    xPitch: "u32",
+    y: "pointer",
+    yPitch: "u32",
+    pieceRows: "u32",
+  },
+} as const satisfies CpuKernel<Record<string, "u32" | "pointer">>;
+
+export function widen(on: Dispatcher, { x, y }: Widen): void {
+  const [rows, cols] = x.shape;
+  const { size, count } = rowPieces(rows, cols * 4);
+  on.dispatch(
+    WIDEN,
+    {
+      rows,
+      vectors: Math.ceil(cols / 4),
+      dtype: DTYPE_CODES[weightDtype("widening", x)],
+      x: pointer(x),
+      xPitch: pitchBytes(x),
+      y: pointer(y, "write"),
+      yPitch: pitchBytes(y),
+      pieceRows: size,
+    },
+    count,
+  );
+}
+
+const UNPACK = {
+  name: "unpack",
+  members: {
+    ...BASIS,
+    firstRow: "u32",
+    firstCol: "u32",
+    rows: "u32",
+    cols: "u32",
+    target: "pointer",
+    pitch: "u32",
+    dtype: "u32",
+    pieceRows: "u32",
+  },
+} as const satisfies CpuKernel<Record<string, "u32" | "pointer">>;
+
+/** Which elements of a basis, and what they become. */
+export interface UnpackedPart {
+  readonly firstRow: number;
+  readonly firstCol: number;
+  readonly rows: number;
+  readonly cols: number;
+  readonly target: Pointer;
+  /** Elements from row to row of the target. */
+  readonly pitch: number;
+  readonly dtype: KernelDtype;
+}
+
+/** Elements of a basis as numbers. */
+export function unpackPart(on: Dispatcher, basis: Values<typeof BASIS>, { dtype, ...part }: UnpackedPart): void {
+  const { size, count } = rowPieces(part.rows, part.pitch * elementBytes(dtype));
+  on.dispatch(UNPACK, { ...basis, ...part, dtype: DTYPE_CODES[dtype], pieceRows: size }, count);
+}
+
+export function unpack(on: Dispatcher, { basis, unpacked, first, rows, cols, target, pitch }: Unpack): void {
+  if (basis.storage !== "ternary" && basis.storage !== "philox") {
+    throw new TypeError(`${basis.buffer.label}: ${basis.storage} is not packed`);
+  }
+  const values = basisValues(basis);
+  const isDense = basis.philox?.sparsity === "dense";
+  const dtype = unpacked === "f16" ? "F16" : "BF16";
+  const to = { buffer: target, offset: 0, size: rows * pitch * 2, access: "write" } as const;
+  const storage = unpacked === "units" && isDense ? DRAWN_UNITS : values.storage;
+  const part = { firstRow: first, firstCol: 0, rows, cols, target: to, pitch, dtype } as const;
+  unpackPart(on, { ...values, storage }, part);
+}
+
+export function drawUnits(on: Dispatcher, { key, stream, stride, target, pitch, ...part }: DrawUnits): void {
+  const [keyLow, keyHigh] = key;
+  const drawn = { drawn: stride, stream, keyLow, keyHigh, threshold: 0, dropped: 0 };
+  const to = { buffer: target, offset: 0, size: part.rows * pitch * 2, access: "write" } as const;
+  const basis = { storage: DRAWN_UNITS, at: undefined, rowBytes: 0, ...drawn };
+  unpackPart(on, basis, { ...part, target: to, pitch, dtype: "BF16" });
+}
+
+/** Some columns of the first rows of a basis. */
+export interface BasisPart {
+  readonly rows: number;
+  readonly firstCol: number;
+  readonly cols: number;
+}
+
+/** These as f32 in scratch of the recording, rows of whole vectors. @returns where they are; release its buffer */
+export function unpackedRows(on: Dispatcher, basis: DeltaBasis, part: BasisPart): Pointer {
+  const pitch = pitchOf(part.cols, "F32");
+  const buffer = on.memory.allocate("true values of a basis", part.rows * pitch * 4);
+  const target = { ...bound(buffer), access: "write" } as const;
+  unpackPart(on, basisValues(basis), { firstRow: 0, ...part, target, pitch, dtype: "F32" });
+  return bound(buffer);
+}

@@ -1,0 +1,52 @@
+import type { Dropout } from "../../device/families/elementwise.ts";
+import { dropoutScale } from "../../random/dropout.ts";
+import type { Dispatcher } from "../dispatcher.ts";
+import { pitchBytes, pointer } from "../operands.ts";
+import type { CpuKernel } from "../parameters.ts";
+import { rowPieces } from "./pieces.ts";
+
+const DROPOUT = {
+  name: "dropout",
+  members: {
+    rows: "u32",
+    width: "u32",
+    threshold: "u32",
+    keyLow: "u32",
+    keyHigh: "u32",
+    streamLow: "u32",
+    streamHigh: "u32",
+    scale: "f32",
+    accumulate: "flag",
+    x: "pointer",
+    xPitch: "u32",
+    y: "pointer",
+    yPitch: "u32",
+    pieceRows: "u32",
+  },
+} as const satisfies CpuKernel<Record<string, "u32" | "f32" | "flag" | "pointer">>;
+
+export function dropout(on: Dispatcher, { x, mask, y, accumulate }: Dropout): void {
+  const [rows, cols] = y.shape;
+  const [keyLow, keyHigh] = mask.key;
+  const [streamLow, streamHigh] = mask.stream;
+  const { size, count } = rowPieces(rows, cols * 4);
+  on.dispatch(
+    DROPOUT,
+    {
+      rows,
+      width: Math.ceil(cols / 4),
+      ...dropoutScale(mask.rate),
+      keyLow,
+      keyHigh,
+      streamLow,
+      streamHigh,
+      accumulate,
+      x: pointer(x),
+      xPitch: pitchBytes(x),
+      y: pointer(y, accumulate ? "change" : "write"),
+      yPitch: pitchBytes(y),
+      pieceRows: size,
+    },
+    count,
+  );
+}

@@ -1,0 +1,84 @@
+import type { DeviceBuffer } from "../../device/buffer.ts";
+import { type AdamWStep, type GradientNorm, STEP_STATE_BYTES } from "../../device/families/optimizer.ts";
+import type { Dispatcher } from "../dispatcher.ts";
+import type { CpuKernel, Pointer } from "../parameters.ts";
+
+const ADAMW = {
+  name: "adamw",
+  members: {
+    vectors: "u32",
+    value: "pointer",
+    gradient: "pointer",
+    mean: "pointer",
+    square: "pointer",
+    state: "pointer",
+    keep: "f32",
+    meanWeight: "f32",
+    squareKeep: "f32",
+    squareWeight: "f32",
+    correction: "f32",
+    epsilon: "f32",
+    stepSize: "f32",
+    pieceVectors: "u32",
+  },
+} as const satisfies CpuKernel<Record<string, "u32" | "f32" | "pointer">>;
+
+/** Vectors of 4 of a piece; sums of squares are cut by it, so it follows from nothing. */
+const PIECE_VECTORS = 4096;
+
+export function adamw(on: Dispatcher, operands: AdamWStep): void {
+  const { size, value, gradient, mean, square, state, ...scalars } = operands;
+  const all = (buffer: DeviceBuffer): Pointer => ({ buffer, offset: 0, size: size * 4, access: "change" });
+  on.dispatch(
+    ADAMW,
+    {
+      vectors: size / 4,
+      value: all(value),
+      gradient: all(gradient),
+      mean: all(mean),
+      square: all(square),
+      state: stateOf(state, "read"),
+      ...scalars,
+      pieceVectors: PIECE_VECTORS,
+    },
+    Math.ceil(size / 4 / PIECE_VECTORS),
+  );
+}
+
+const GRADIENT_SQUARES = {
+  name: "gradientSquares",
+  members: { vectors: "u32", gradient: "pointer", sums: "pointer", pieceVectors: "u32" },
+} as const satisfies CpuKernel<Record<string, "u32" | "pointer">>;
+
+const GRADIENT_NORM = {
+  name: "gradientNorm",
+  members: { count: "u32", clip: "f32", sums: "pointer", state: "pointer" },
+} as const satisfies CpuKernel<Record<string, "u32" | "f32" | "pointer">>;
+
+export function gradientNorm(on: Dispatcher, { gradients, clip, state }: GradientNorm): void {
+  const counts = gradients.map(({ size }) => Math.ceil(size / 4 / PIECE_VECTORS));
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  const sums = on.memory.allocate("sums of squares", Math.max(1, total) * 4);
+  let first = 0;
+  gradients.forEach(({ buffer, size }, index) => {
+    const count = counts[index] ?? 0;
+    on.dispatch(
+      GRADIENT_SQUARES,
+      {
+        vectors: size / 4,
+        gradient: { buffer, offset: 0, size: size * 4, access: "read" },
+        sums: { buffer: sums, offset: first * 4, size: count * 4, access: "write" },
+        pieceVectors: PIECE_VECTORS,
+      },
+      count,
+    );
+    first += count;
+  });
+  const all = { buffer: sums, offset: 0, size: total * 4, access: "read" } as const;
+  on.dispatch(GRADIENT_NORM, { count: total, clip, sums: all, state: stateOf(state, "change") }, 1);
+  on.memory.release(sums);
+}
+
+function stateOf(buffer: DeviceBuffer, access: Pointer["access"]): Pointer {
+  return { buffer, offset: 0, size: STEP_STATE_BYTES, access };
+}
