@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { Gpu } from "../src/gpu/gpu.ts";
+import type { Device } from "../src/device/device.ts";
+import { openTestDevice } from "../src/device/testing/open.ts";
 import { SUPPORTED_TYPES } from "../src/models/architectures/index.ts";
 import { Decoder } from "../src/models/decoder.ts";
 import { answersOf } from "./answers.ts";
@@ -25,9 +26,9 @@ const folder = await mkdtemp(join(tmpdir(), "randlora-decoders-"));
 await run([await pythonWithPeft(), join(PYTHON_FOLDER, "decoders.py"), folder]);
 const made = v.parse(Made, await Bun.file(join(folder, "expected.json")).json());
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(async () => {
   gpu.close();

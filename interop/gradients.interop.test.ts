@@ -3,7 +3,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
-import { Gpu } from "../src/gpu/gpu.ts";
+import type { Device } from "../src/device/device.ts";
+import { openTestDevice } from "../src/device/testing/open.ts";
 import { read } from "../src/device/transfer.ts";
 import { SUPPORTED_TYPES } from "../src/models/architectures/index.ts";
 import { Decoder } from "../src/models/decoder.ts";
@@ -28,9 +29,9 @@ const folder = await mkdtemp(join(tmpdir(), "randlora-gradients-"));
 await run([await pythonWithPeft(), join(PYTHON_FOLDER, "gradients.py"), folder]);
 const made = v.parse(Made, await Bun.file(join(folder, "expected.json")).json());
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(async () => {
   gpu.close();

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { AdaptedWeights } from "../src/generate/adapted-weights.ts";
-import { Gpu } from "../src/gpu/gpu.ts";
+import { openTestDevice } from "../src/device/testing/open.ts";
 import { Decoder } from "../src/models/decoder.ts";
 import { judge } from "./judge.ts";
 import { merge, randlora } from "./program.ts";
@@ -69,7 +69,7 @@ async function theirLogits(base: string, adapter: string | null): Promise<number
 
 /** Ours, of the base with an adapter in memory. */
 async function ourLogits(base: string, adapter: string): Promise<number[][]> {
-  using gpu = await Gpu.open();
+  using gpu = await openTestDevice();
   using decoder = await Decoder.load(gpu, base);
   await using weights = await AdaptedWeights.open(decoder, base);
   await weights.apply([{ path: adapter, scale: 1 }]);

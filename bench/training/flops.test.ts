@@ -1,12 +1,12 @@
 import { expect, test } from "bun:test";
-import { openBenchDevice } from "../device.ts";
+import { openTestDevice } from "../../src/device/testing/open.ts";
 import { ModelSource } from "../../src/train/model.ts";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { stepFlops } from "./flops.ts";
 import { settingsOf } from "./trainee.ts";
 
 test("a step's flops are of the orders that were chosen, and of no others", async () => {
-  using gpu = await openBenchDevice();
+  using gpu = await openTestDevice();
   const settings = await settingsOf(STORIES, { method: "randlora", rank: 8 });
   await using source = await ModelSource.open(settings, { folder: STORIES, weights: undefined });
   const place = { staging: gpu.staging, tokens: 64, microBatches: 1, choices: undefined };

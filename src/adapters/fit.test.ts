@@ -1,7 +1,8 @@
 // What methods of equally many numbers can be: a matrix of full rank is fitted by each. A LoRA of rank r can come no nearer
 // than the r largest singular values let it (Eckart and Young, Psychometrika 1, 1936), whatever has full rank may.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { nearestSize } from "./budget.ts";
 import type { MethodDefinition } from "./method.ts";
 import { isAdapterMethod, METHODS } from "./methods.ts";
@@ -10,9 +11,9 @@ import { fitMethod } from "./testing/fit.ts";
 import { fitTarget } from "./testing/fit-targets.ts";
 import { rankOf } from "./testing/singular-values.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

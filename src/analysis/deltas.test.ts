@@ -3,7 +3,8 @@ import { writeFile } from "node:fs/promises";
 import { f32, numbers, safetensorsBytes } from "../adapters/testing/adapters.ts";
 import { loraDelta, type TestLora, writeLora } from "../adapters/testing/lora.ts";
 import { refusalOf, TemporaryFolder } from "../files/testing/folder.ts";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { type TestAdapter, writeAdapter } from "../merge/testing/models.ts";
 import { openAdapter } from "../adapters/open.ts";
 import { planAdapter } from "../adapters/methods.ts";
@@ -12,9 +13,9 @@ import { compareDeltas } from "./distance.ts";
 import { openBase } from "./open-base.ts";
 import { spectra, spectrumWork } from "./spectrum.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

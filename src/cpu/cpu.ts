@@ -65,8 +65,9 @@ export class CpuDevice implements Device {
     return new CpuDevice(this.#threads);
   }
 
-  recording(memory: RunMemory, staging = this.staging): CpuRecording {
-    return new CpuRecording(memory, this.memory, this.#queue, staging, this.#threads);
+  /** Whatever staging is asked for: this device has one. */
+  recording(memory: RunMemory): CpuRecording {
+    return new CpuRecording(memory, this.memory, this.#queue, this.staging, this.#threads);
   }
 
   /** Nothing is compiled where it is needed first. */

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
-import { Gpu } from "../gpu/gpu.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { merge } from "../merge/run.ts";
 import { readModel, rounded, widened, writeAdapter, writeModel } from "../merge/testing/models.ts";
 import { comparePerplexity, type ComparisonOptions } from "./compare.ts";
@@ -41,7 +41,7 @@ afterAll(() => rm(folder, { recursive: true }));
 
 function compare(model: string, options: Partial<ComparisonOptions> = {}) {
   const location = { folder: model, weights: undefined };
-  return comparePerplexity(ids, { location, merged: false, open: () => Gpu.open(), context: 16, ...options });
+  return comparePerplexity(ids, { location, merged: false, open: () => openTestDevice(), context: 16, ...options });
 }
 
 async function mergedFolder(base: string, dtype: "keep" | "f32"): Promise<string> {

@@ -1,13 +1,14 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { Decoder } from "../models/decoder.ts";
 import { perplexity, windows, windowSize } from "./perplexity.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 let decoder: Decoder;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
   decoder = await Decoder.load(gpu, STORIES);
 }, 120_000);
 afterAll(() => gpu.close());

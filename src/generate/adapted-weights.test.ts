@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { type TestLora, writeLora } from "../adapters/testing/lora.ts";
 import { writeDora } from "../adapters/testing/magnitudes.ts";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { read } from "../device/transfer.ts";
 import { merge } from "../merge/run.ts";
 import {
@@ -47,14 +48,14 @@ const LORA: TestLora = {
   modules: { [layer(0, "self_attn.q_proj")]: [64, 64], [layer(2, "mlp.down_proj")]: [64, 172], lm_head: [512, 64] },
 };
 
-let gpu: Gpu;
+let gpu: Device;
 let folder: string;
 /** The stories model in BF16: rows of 172 do not fill whole vectors. */
 let half: string;
 let first: string;
 let second: string;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
   folder = await mkdtemp(join(tmpdir(), "randlora-adapted-"));
   const tensors = Object.entries(await readModel(STORIES)).map(([name, tensor]) => [
     name,

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { Decoder } from "../models/decoder.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type FinishReason, generate, type GenerateOptions } from "./generate.ts";
@@ -9,12 +10,12 @@ import { DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
 
 const GREEDY: SamplingOptions = { ...DEFAULT_SAMPLING, temperature: 0 };
 
-let gpu: Gpu;
+let gpu: Device;
 let decoder: Decoder;
 let prompt: number[];
 let greedy: number[];
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
   decoder = await Decoder.load(gpu, STORIES);
   [{ ids: prompt, greedy_ids: greedy }] = await expectedStories();
 }, 120_000);

@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
-import { Gpu } from "../gpu/gpu.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { read } from "../device/transfer.ts";
 import { tensorBytes, tensorIn } from "../tensor/tensor.ts";
 import { TensorWriter } from "./tensor-writer.ts";
 
 test("rows that come in pieces are whole, with zeros behind them whatever was there", async () => {
-  using gpu = await Gpu.open();
+  using gpu = await openTestDevice();
   const shape = [3, 5] as const;
   const buffer = gpu.memory.allocate("rows", tensorBytes(shape, "F32"));
   gpu.write(buffer, new Float32Array(buffer.size / 4).fill(NaN));

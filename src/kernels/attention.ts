@@ -33,7 +33,12 @@ export function attentionSlices(staging: GpuStaging, headSize: number): number {
  * @param softcap are scores capped?
  * @param extras does it take the first and last key of each token, and give the logarithms of the sums?
  */
-export function attentionKernel(staging: GpuStaging, headSize: number, softcap: boolean, extras: boolean): KernelSource {
+export function attentionKernel(
+  staging: GpuStaging,
+  headSize: number,
+  softcap: boolean,
+  extras: boolean,
+): KernelSource {
   const vectors = headSize / 4;
   const rows = attentionTileRows(staging);
   const lanes = staging.kind === "subgroup" ? staging.lanes : 0;

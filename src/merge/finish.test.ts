@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { Run } from "../tensor/run.ts";
 import { read, uploaded } from "../device/transfer.ts";
 import type { KernelDtype } from "../device/dtype.ts";
@@ -8,9 +9,9 @@ import { dtypeBytes } from "../safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../safetensors/numbers.ts";
 import { readStatistics } from "./finish.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open({ limits: "guaranteed" });
+  gpu = await openTestDevice({ limits: "guaranteed" });
 });
 afterAll(() => gpu.close());
 

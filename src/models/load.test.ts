@@ -3,16 +3,17 @@ import { mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { loadConfig } from "./architectures/index.ts";
 import { Decoder } from "./decoder.ts";
 
 const LONG = `${"x".repeat(120)}\n`.repeat(1000);
 
-let gpu: Gpu;
+let gpu: Device;
 let folder: string;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
   folder = await mkdtemp(join(tmpdir(), "randlora-load-"));
   await symlink(join(STORIES, "model.safetensors"), join(folder, "model.safetensors"));
 });

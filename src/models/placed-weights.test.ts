@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { TemporaryFolder } from "../files/testing/folder.ts";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { read } from "../device/transfer.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -32,7 +33,7 @@ async function counting(folder: string, shapes: Readonly<Record<string, readonly
 }
 
 /** The rows of a tensor with what is behind them. */
-async function rowsOf(gpu: Gpu, { buffer, shape, pitch, offset }: Tensor): Promise<number[][]> {
+async function rowsOf(gpu: Device, { buffer, shape, pitch, offset }: Tensor): Promise<number[][]> {
   const all = new Float32Array((await read(gpu, buffer)).buffer);
   return Array.from({ length: shape[0] }, (_, row) => [
     ...all.subarray(offset + row * pitch, offset + row * pitch + shape[1]),
@@ -46,7 +47,7 @@ function range(first: number, count: number): number[] {
 test("tensors of any number of axes lie as matrices on the GPU", async () => {
   await using folder = await TemporaryFolder.create();
   await using checkpoint = await counting(folder.path, STORED);
-  using gpu = await Gpu.open();
+  using gpu = await openTestDevice();
   checkTensors(Object.values(PLAN), checkpoint, EXPECTED);
   const weights = new PlacedWeights(gpu, checkpoint, {});
   const place = (planned: PlannedMatrix) => weights.place(planned);

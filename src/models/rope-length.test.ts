@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { Decoder } from "./decoder.ts";
 import type { KvCache } from "./kv-cache.ts";
 import { writeModel } from "./testing/models.ts";
@@ -41,11 +42,11 @@ const SHAPES = Object.fromEntries([
 /** A text of 40 tokens. */
 const IDS = Array.from({ length: 40 }, (_, at) => (at * 7 + 3) % 50);
 
-let gpu: Gpu;
+let gpu: Device;
 let longrope: Decoder;
 let dynamic: Decoder;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
   const load = async (config: object) => {
     await using folder = await TemporaryFolder.create();
     await writeModel(folder.path, config, SHAPES, (at) => 0.5 * Math.sin(at * at * 0.37));

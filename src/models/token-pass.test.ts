@@ -1,13 +1,13 @@
 import { expect, test } from "bun:test";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
-import { Gpu } from "../gpu/gpu.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { read } from "../device/transfer.ts";
 import { Run } from "../tensor/run.ts";
 import { Decoder } from "./decoder.ts";
 import { recordForward } from "./forward.ts";
 
 test("a replayed token is, bit for bit, a recorded one, also after the cache has grown or was cut back", async () => {
-  using gpu = await Gpu.open();
+  using gpu = await openTestDevice();
   using decoder = await Decoder.load(gpu, STORIES);
   const { config, weights } = decoder;
   const before = gpu.memory.liveBytes;

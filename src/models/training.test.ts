@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { read } from "../device/transfer.ts";
 import { Run } from "../tensor/run.ts";
 import { Tape } from "../tensor/tape.ts";
@@ -15,10 +16,10 @@ const COMPILE_TIMEOUT = 120_000;
 const [long, longer, last] = await expectedStories();
 const SAMPLES = [long.ids.slice(0, 10), longer?.ids.slice(0, 2) ?? [], last?.ids.slice(0, 8) ?? []];
 
-let gpu: Gpu;
+let gpu: Device;
 let decoder: Decoder;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
   decoder = await Decoder.load(gpu, STORIES);
 }, COMPILE_TIMEOUT);
 afterAll(() => gpu.close());

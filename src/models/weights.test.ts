@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Gpu } from "../gpu/gpu.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { Decoder } from "./decoder.ts";
 import { writeModel } from "./testing/models.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
@@ -32,7 +32,7 @@ const SHAPES: Readonly<Record<string, readonly number[]>> = {
 test("what is behind the rows is zero, in memory that was used before, too", async () => {
   await using folder = await TemporaryFolder.create();
   await writeModel(folder.path, CONFIG, SHAPES);
-  using gpu = await Gpu.open();
+  using gpu = await openTestDevice();
   const compute = async (decoder: Decoder) => {
     using cache = decoder.createCache();
     const hidden = await decoder.prefill(cache, [1, 5, 3]);

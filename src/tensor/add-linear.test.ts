@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import type { Staging } from "../device/staging.ts";
 import { addLinear } from "./add-linear.ts";
 import type { Matrix } from "./op.ts";
@@ -11,9 +12,9 @@ import { sliceCols, type Tensor } from "./tensor.ts";
 import { random } from "./testing/case.ts";
 import { place, relativeError, take } from "./testing/placed.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

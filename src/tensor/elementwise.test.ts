@@ -1,13 +1,14 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { ELEMENTWISE } from "../device/families/elementwise.ts";
 import { recordElementwise } from "./elementwise.ts";
 import { Run } from "./run.ts";
 import { take } from "./testing/placed.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open({ limits: "guaranteed" });
+  gpu = await openTestDevice({ limits: "guaranteed" });
 });
 afterAll(() => gpu.close());
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { read } from "../device/transfer.ts";
 import { ELEMENTWISE } from "../device/families/elementwise.ts";
 import { recordElementwise } from "./elementwise.ts";
@@ -7,9 +8,9 @@ import { Replay } from "./replay.ts";
 import { Run } from "./run.ts";
 import { sliceRows, type Tensor, tensorBytes, tensorIn, write } from "./tensor.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

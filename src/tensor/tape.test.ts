@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { read } from "../device/transfer.ts";
 import type { Matrix } from "./op.ts";
 import { OPS } from "./ops/index.ts";
@@ -11,9 +12,9 @@ import { random } from "./testing/case.ts";
 import { IN_F64, type Maker, onGpu } from "./testing/graph.ts";
 import { place, relativeError, take } from "./testing/placed.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

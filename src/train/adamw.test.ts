@@ -1,15 +1,16 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import golden from "../../fixtures/optimizer/optimizer.json" with { type: "json" };
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { read } from "../device/transfer.ts";
 import type { Staging } from "../device/staging.ts";
 import { Run } from "../tensor/run.ts";
 import { AdamW, type AdamWSettings } from "./adamw.ts";
 import { Parameters } from "../adapters/training/parameters.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Gpu } from "../gpu/gpu.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { chooseOptions } from "./choose-options.ts";
 import { planRun } from "./data.ts";
 import { ModelSource } from "./model.ts";
@@ -12,7 +12,7 @@ test("activations are recomputed where memory would not suffice otherwise, then 
   const settings = await settingsFor({ data, rank: 8, batchSize: 24 });
   const { location, data: loaded } = await inputFor(settings);
   await using source = await ModelSource.open(settings, location);
-  using gpu = await Gpu.open();
+  using gpu = await openTestDevice();
   const plan = planRun(settings, loaded);
   const choose = async (free: number) => {
     const warnings: string[] = [];
@@ -42,9 +42,9 @@ test("more tokens in a micro-batch than a GPU has workgroups an axis are refused
   const settings = await settingsFor({ data, rank: 8 });
   const { location, data: loaded } = await inputFor(settings);
   await using source = await ModelSource.open(settings, location);
-  using gpu = await Gpu.open();
+  using gpu = await openTestDevice();
   const { steps } = planRun(settings, loaded);
-  const tokens = gpu.limits.maxComputeWorkgroupsPerDimension + 1;
+  const tokens = gpu.limits.maxRows + 1;
   const large = { length: 1, stepsPerEpoch: 1, largest: { tokens, targets: 1 }, step: () => steps.step(0) };
   for (const [plan, message] of [
     [{ steps: large, validation: undefined }, `--batch-size 4: a micro-batch has ${tokens} tokens`],

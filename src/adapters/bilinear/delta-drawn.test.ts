@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { randloraShape } from "../randlora/shape.ts";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
 import { read } from "../../device/transfer.ts";
 import type { Staging } from "../../device/staging.ts";
@@ -13,9 +14,9 @@ import type { Pairing } from "../../bases/pairing.ts";
 import { drawPairTensors } from "../randlora/projection-tensors.ts";
 import { toProjection } from "../projection.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
 import { read, uploaded } from "../../device/transfer.ts";
 import { drawBases } from "../../bases/draw.ts";
@@ -8,9 +9,9 @@ import { padded4 } from "../../device/families/delta.ts";
 import { DeltaBases } from "./delta.ts";
 import { bilinearShape } from "./shape.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { GUARANTEED_BINDING, openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
 import { read, uploaded } from "../../device/transfer.ts";
 import { f32ToBf16 } from "../../safetensors/numbers.ts";
@@ -9,9 +10,9 @@ import { DeltaBases } from "./delta.ts";
 import { deltaReference } from "./delta-reference.ts";
 import type { BasisMatrix } from "../../bases/storage.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open({ limits: "guaranteed" });
+  gpu = await openTestDevice({ limits: "guaranteed" });
 });
 afterAll(() => gpu.close());
 
@@ -41,7 +42,7 @@ test("a block of more rows than can be bound of B̂ is computed in parts, each b
   const numbers = (count: number, seed: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(i * seed));
   const [lambda, gamma, earlier] = [numbers(RANK, 5), numbers(IN, 7), numbers(OUT * IN, 13)];
   const kernel = await DeltaBases.create(gpu, bases, "peft");
-  expect(OUT * STRIDE * 2).toBeGreaterThan(gpu.limits.maxStorageBufferBindingSize);
+  expect(OUT * STRIDE * 2).toBeGreaterThan(GUARANTEED_BINDING);
   const shape = bilinearShape({ out: OUT, in: IN, r: RANK, bases: 1, tall: true });
   const layer = kernel.layer({ shape, weightIsTransposed: false, scale: 0.5, lambda, gamma });
   const target = uploaded(gpu, "target", earlier);

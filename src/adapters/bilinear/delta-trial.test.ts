@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { openTestDevice } from "../../device/testing/open.ts";
 import { compare, DeltaTrial } from "./delta-trial.ts";
 import type { Staging } from "../../device/staging.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

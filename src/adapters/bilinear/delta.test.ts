@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { randloraShape } from "../randlora/shape.ts";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
 import { read, uploaded } from "../../device/transfer.ts";
 import type { Staging } from "../../device/staging.ts";
@@ -11,9 +12,9 @@ import { padded4 } from "../../device/families/delta.ts";
 import { DeltaBases } from "./delta.ts";
 import type { StdCache } from "../../bases/std-cache.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

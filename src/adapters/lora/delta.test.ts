@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
 import { read } from "../../device/transfer.ts";
 import type { Staging } from "../../device/staging.ts";
@@ -14,9 +15,9 @@ import { loraConfig } from "./config.ts";
 import { planLora } from "./plan.ts";
 import { TemporaryFolder, refusalOf } from "../../files/testing/folder.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

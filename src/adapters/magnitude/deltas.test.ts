@@ -1,6 +1,6 @@
-import type { DeviceBuffer } from "../../device/device.ts";
+import type { Device, DeviceBuffer } from "../../device/device.ts";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Gpu } from "../../gpu/gpu.ts";
+import { openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
 import { read, uploaded } from "../../device/transfer.ts";
 import type { KernelDtype } from "../../device/dtype.ts";
@@ -15,9 +15,9 @@ import type { StoredWeight } from "../plan.ts";
 import { error, numbers } from "../testing/bases.ts";
 import { MagnitudeDeltas, magnitudeDeltas, type MagnitudeLayer } from "./deltas.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
 import { read } from "../../device/transfer.ts";
 import type { Staging } from "../../device/staging.ts";
@@ -11,9 +12,9 @@ import { nolaDelta, type TestNola, writeNola } from "../testing/nola.ts";
 import { nolaDeltas, uploadNola } from "./deltas.ts";
 import { planNola } from "./plan.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

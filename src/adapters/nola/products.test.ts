@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { openTestDevice } from "../../device/testing/open.ts";
 import type { Staging } from "../../device/staging.ts";
 import { philoxElement, philoxStream } from "../../random/philox.ts";
 import { Run } from "../../tensor/run.ts";
@@ -9,9 +10,9 @@ import { writeFactors } from "./deltas.ts";
 import { fillElements } from "./draws.ts";
 import { NolaBases } from "./products.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

@@ -1,8 +1,7 @@
-import { afterAll, beforeAll, expect, spyOn, test } from "bun:test";
-import { Gpu } from "../../gpu/gpu.ts";
-import { RunMemory } from "../../device/run-memory.ts";
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { Device } from "../../device/device.ts";
+import { openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
-import { tensorIn } from "../../tensor/tensor.ts";
 import { read } from "../../device/transfer.ts";
 import { padded4 } from "../../device/families/delta.ts";
 import { error } from "../testing/bases.ts";
@@ -12,9 +11,9 @@ import type { PrancLayer } from "./plan.ts";
 import { philoxKey } from "../../random/philox.ts";
 import { UNREAD, unreadRows } from "../testing/weights.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 
@@ -103,38 +102,4 @@ test("blocks of rows are those of the whole", async () => {
     const whole = await deltaOf(one);
     expect((await deltaOf({ ...one, rows: 11 })).ours).toEqual(whole.ours);
   }
-});
-
-test("matrices of more blocks, or lines, than an axis has workgroups are dispatched in parts", () => {
-  const few = { ...gpu.limits, maxComputeWorkgroupsPerDimension: 3 };
-  const limited = gpu.counting();
-  Object.assign(limited, { limits: few });
-  const target = gpu.memory.allocate("target", 16);
-  const coefficients = tensorIn(target, [1, 1], "F32");
-  const layer = { out: 10, in: 512, offset: 48, scale: 1 };
-  const block = { firstRow: 5, rows: 5, target, at: 8, pitch: 516 };
-  const words = (transposed: boolean) => {
-    using on = limited.recording(new RunMemory(limited));
-    const dispatch = spyOn(on, "dispatch");
-    on.compute("thetaDelta", { layer, key: philoxKey(0n), coefficients, transposed, block });
-    return dispatch.mock.calls.map(([, parameters, , workgroups]) => ({
-      count: parameters[0],
-      at: parameters[3],
-      begin: parameters[4],
-      workgroups,
-    }));
-  };
-  expect(words(false)).toEqual([
-    { count: 2048, at: 8, begin: 48 + 5 * 512, workgroups: [3, 1] },
-    { count: 512, at: 8 + 4 * 516, begin: 48 + 9 * 512, workgroups: [1, 1] },
-  ]);
-  expect(words(true)).toEqual(
-    [0, 3, 6, 9].map((col) => ({
-      count: 5,
-      at: 8 + col,
-      begin: 48 + col * 512 + 5,
-      workgroups: [1, col === 9 ? 1 : 3],
-    })),
-  );
-  gpu.memory.release(target);
 });

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
 import { MemoryStdCache } from "../../bases/testing/bases.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
 import { read } from "../../device/transfer.ts";
 import type { GeneratorName } from "../../random/names.ts";
@@ -18,9 +19,9 @@ import { rankOf } from "../testing/singular-values.ts";
 import { drawPairTensors } from "./projection-tensors.ts";
 import { moduleBases, trainedNumbers } from "./shape.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { openTestDevice } from "../../device/testing/open.ts";
 import { OPS } from "../../tensor/ops/index.ts";
 import { Run } from "../../tensor/run.ts";
 import { Parameters, ROLES } from "./parameters.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

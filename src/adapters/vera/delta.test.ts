@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
 import { read } from "../../device/transfer.ts";
 import type { Staging } from "../../device/staging.ts";
@@ -15,9 +16,9 @@ import { planVera, veraAdapterPlan } from "./plan.ts";
 import { VERA_PAIRING, veraShape } from "./shape.ts";
 import { loadFactors } from "./source.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

@@ -3,7 +3,7 @@ import { Basis, basisRow, DRAWN_BYTES } from "./basis";
 import { DeltaTarget, storeTile } from "./delta-target";
 import { BLOCK_TERMS, COLS_PANEL, rowsFromRows, ROWS_PANEL, TILE_COLS, TILE_ROWS } from "./panels";
 import { ScaledTerms, scaledPanels } from "./scaled-panels";
-import { tile6 } from "./tile";
+import { tile } from "./tile";
 
 /** Both kernels take the same. */
 @unmanaged
@@ -85,7 +85,7 @@ export function delta(p: Delta, piece: u32, scratch: usize): void {
       rowsFromRows(unpacked, BLOCK_TERMS * 4, count, terms, rows);
       let panel = panels;
       for (let col = firstCol; col < lastCol; col += TILE_COLS) {
-        tile6(rows, panel, terms, sums);
+        tile(rows, panel, terms, sums, TILE_COLS * 4);
         storeTile(targetOf(p), row, count, col, min(TILE_COLS, lastCol - col), first == 0, sums, TILE_COLS * 4);
         panel += COLS_PANEL;
       }

@@ -1,5 +1,6 @@
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { openTestDevice } from "../../device/testing/open.ts";
 import { Decoder } from "../../models/decoder.ts";
 import { ChatTemplate } from "../../text/chat-template.ts";
 import { loadTokenizer } from "../../text/load-tokenizer.ts";
@@ -9,8 +10,8 @@ import { DEFAULT_SAMPLING, type SamplingOptions } from "../sampling.ts";
 export const GREEDY: SamplingOptions = { ...DEFAULT_SAMPLING, temperature: 0 };
 
 /** The stories model, ready to write; close the GPU in the end. */
-export async function loadStories(): Promise<Writer & { readonly gpu: Gpu }> {
-  const gpu = await Gpu.open();
+export async function loadStories(): Promise<Writer & { readonly gpu: Device }> {
+  const gpu = await openTestDevice();
   const [decoder, tokenizer] = await Promise.all([Decoder.load(gpu, STORIES), loadTokenizer(STORIES)]);
   return { gpu, decoder, tokenizer, stopTokens: new Set() };
 }

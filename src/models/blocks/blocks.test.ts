@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { openTestDevice } from "../../device/testing/open.ts";
 import type { Matrix } from "../../tensor/op.ts";
 import { OPS } from "../../tensor/ops/index.ts";
 import type { Recorder } from "../../tensor/recorder.ts";
@@ -39,9 +40,9 @@ const OPERANDS = {
 } as const;
 type Layer<T> = { readonly [K in keyof typeof OPERANDS]: T };
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { STAGING_NAMES, Stagings } from "../../device/testing/stagings.ts";
 import { read } from "../../device/transfer.ts";
 import type { Staging } from "../../device/staging.ts";
 import { Run } from "../run.ts";
@@ -16,36 +17,39 @@ const ATTRIBUTES = { headSize: HEAD_SIZE, firstPosition: 0, scale: 0.3, window: 
 const STARTS = [0, 5, 66];
 const TOKENS = 110;
 
-let gpu: Gpu;
-let q: Tensor;
-/** Keys and values, side by side. */
-let kv: Tensor;
-let dy: Tensor;
-beforeAll(async () => {
-  gpu = await Gpu.open();
-  [q, dy] = [0, 1].map(() => place(gpu, random(TOKENS, 4 * HEAD_SIZE, "F32", 2))) as [Tensor, Tensor];
-  kv = place(gpu, random(TOKENS, 4 * HEAD_SIZE));
-});
-afterAll(() => gpu.close());
+const stagings = new Stagings();
+beforeAll(() => stagings.open());
+afterAll(() => stagings.close());
 
-const STAGINGS = [
-  ["this GPU's staging", () => gpu.staging],
-  ["workgroup staging", (): Staging => ({ kind: "workgroup" })],
-] as const;
+/** Queries, keys and values side by side, and the gradient of the results. */
+const QUERIES = random(TOKENS, 4 * HEAD_SIZE, "F32", 2);
+const KEYS_AND_VALUES = random(TOKENS, 4 * HEAD_SIZE);
+const GRADIENT = random(TOKENS, 4 * HEAD_SIZE, "F32", 2);
 
-async function values(tensor: Tensor): Promise<Float32Array> {
+async function values(gpu: Device, tensor: Tensor): Promise<Float32Array> {
   const all = new Float32Array((await read(gpu, tensor.buffer)).buffer);
   gpu.memory.release(tensor.buffer);
   return all;
 }
 
+/** The operands on a device. */
+function placed(gpu: Device): { q: Tensor; kv: Tensor; dy: Tensor } & Disposable {
+  const [q, kv, dy] = [place(gpu, QUERIES), place(gpu, KEYS_AND_VALUES), place(gpu, GRADIENT)];
+  const release = () => {
+    for (const { buffer } of [q, kv, dy]) gpu.memory.release(buffer);
+  };
+  return { q, kv, dy, [Symbol.dispose]: release };
+}
+
 /** Results of attention, and its gradients, over some of the tokens. */
 async function attend(
-  staging: Staging,
+  [gpu, staging]: readonly [Device, Staging],
   first: number,
   count: number,
   { starts, bothWays = false, lse }: { starts?: readonly number[]; bothWays?: boolean; lse?: boolean } = {},
 ) {
+  using operands = placed(gpu);
+  const { q, kv, dy } = operands;
   using run = new Run(gpu, staging);
   const part = (tensor: Tensor) => sliceRows(tensor, first, count);
   const rows = (label: string, values: (token: number) => number) =>
@@ -78,18 +82,18 @@ async function attend(
   attention.derivative.backward(run, { inputs, outputs, gradients, into }, attributes);
   run.keep(outputs.y);
   await run.submit();
-  return { y: await values(outputs.y), dq: await values(dq), dkv: await values(dkv) };
+  return { y: await values(gpu, outputs.y), dq: await values(gpu, dq), dkv: await values(gpu, dkv) };
 }
 
-for (const [name, staging] of STAGINGS) {
+for (const name of STAGING_NAMES) {
   describe(name, () => {
     test.each([false, true])(
       "texts one after another are what each is alone; in both directions: %p",
       async (bothWays) => {
-        const together = await attend(staging(), 0, TOKENS, { starts: STARTS, bothWays, lse: true });
+        const together = await attend(stagings.get(name), 0, TOKENS, { starts: STARTS, bothWays, lse: true });
         for (const [index, start] of STARTS.entries()) {
           const count = (STARTS[index + 1] ?? TOKENS) - start;
-          const alone = await attend(staging(), start, count, { bothWays });
+          const alone = await attend(stagings.get(name), start, count, { bothWays });
           for (const key of ["y", "dq", "dkv"] as const) {
             const width = 4 * HEAD_SIZE;
             const part = together[key].subarray(start * width, (start + count) * width);
@@ -105,17 +109,20 @@ for (const [name, staging] of STAGINGS) {
     test(
       "the same bytes again, and without the sums of the forward pass",
       async () => {
-        const once = await attend(staging(), 0, TOKENS, { starts: STARTS, lse: true });
-        expect(await attend(staging(), 0, TOKENS, { starts: STARTS, lse: true })).toEqual(once);
-        expect(await attend(staging(), 0, TOKENS, { starts: STARTS })).toEqual(once);
+        const once = await attend(stagings.get(name), 0, TOKENS, { starts: STARTS, lse: true });
+        expect(await attend(stagings.get(name), 0, TOKENS, { starts: STARTS, lse: true })).toEqual(once);
+        expect(await attend(stagings.get(name), 0, TOKENS, { starts: STARTS })).toEqual(once);
       },
       COMPILE_TIMEOUT,
     );
   });
 }
 
-test("a loss of the sums alone, and a gradient of one operand alone", async () => {
-  using run = new Run(gpu);
+test.each(STAGING_NAMES)("a loss of the sums alone, and a gradient of one operand alone, %s", async (name) => {
+  const [gpu, staging] = stagings.get(name);
+  using operands = placed(gpu);
+  const { q, kv } = operands;
+  using run = new Run(gpu, staging);
   const inputs = {
     q,
     keys: sliceCols(kv, 0, 2 * HEAD_SIZE),
@@ -134,12 +141,15 @@ test("a loss of the sums alone, and a gradient of one operand alone", async () =
   attention.derivative.backward(run, { ...pass, into: { values: dValues } }, attributes);
   await run.submit();
   // The sums do not depend on the values; the first token's depend on the first key by scale · q.
-  expect((await values(dValues)).every((value) => value === 0)).toBe(true);
-  expect((await values(dKeys)).some((value) => value !== 0)).toBe(true);
+  expect((await values(gpu, dValues)).every((value) => value === 0)).toBe(true);
+  expect((await values(gpu, dKeys)).some((value) => value !== 0)).toBe(true);
 });
 
-test("shapes that do not fit are named", () => {
-  using run = new Run(gpu);
+test.each(STAGING_NAMES)("shapes that do not fit are named, %s", (name) => {
+  const [gpu, staging] = stagings.get(name);
+  using operands = placed(gpu);
+  const { q, kv } = operands;
+  using run = new Run(gpu, staging);
   const keys = sliceCols(kv, 0, 2 * HEAD_SIZE);
   const starts = run.upload("starts", [1, 3], new Uint32Array(3));
   expect(() => run.apply(attention, { q, keys, values: keys, first: starts, last: undefined }, ATTRIBUTES)).toThrow(

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { STAGING_NAMES, Stagings } from "../../device/testing/stagings.ts";
 import type { Staging } from "../../device/staging.ts";
 import type { Derivative, Matrix, Of, Op, Roles, Some } from "../op.ts";
 import { Run } from "../run.ts";
@@ -9,22 +10,12 @@ import { visitOps } from "../testing/every-op.ts";
 import { entries, largestOf, mapped, place, relativeError, take } from "../testing/placed.ts";
 import { OPS } from "./index.ts";
 
-let own: Gpu;
-let small: Gpu;
-beforeAll(async () => {
-  [own, small] = [await Gpu.open(), await Gpu.open({ limits: "guaranteed" })];
-});
-afterAll(() => {
-  for (const gpu of [own, small]) gpu.close();
-});
+const stagings = new Stagings();
+beforeAll(() => stagings.open());
+afterAll(() => stagings.close());
 
 /** Milliseconds: on a software GPU with an empty shader cache a kernel takes seconds to compile. */
 const COMPILE_TIMEOUT = 120_000;
-
-const STAGINGS = [
-  ["this GPU's staging", (): [Gpu, Staging] => [own, own.staging]],
-  ["workgroup staging", (): [Gpu, Staging] => [small, { kind: "workgroup" }]],
-] as const;
 
 /** A weighted sum of the outputs is the loss: its derivatives by the outputs are the weights. */
 function lossWeights<O extends Roles>(outputs: Of<O, Matrix>): Of<O, Operand> {
@@ -73,12 +64,12 @@ function checkReference<I extends Roles, A, O extends Roles>(
   }
 }
 
-/** The GPU's gradients against the f64 ones; stale memory must not show. */
-async function checkGpu<I extends Roles, A, O extends Roles>(
+/** A device's gradients against the f64 ones; stale memory must not show. */
+async function checkDevice<I extends Roles, A, O extends Roles>(
   op: Op<I, A, O>,
   derivative: Derivative<I, A, O>,
   { inputs, attributes }: OpCase<I, A>,
-  [gpu, staging]: [Gpu, Staging],
+  [gpu, staging]: readonly [Device, Staging],
 ): Promise<void> {
   const values = mapped<I, Operand, Matrix>(inputs, ({ matrix }) => matrix);
   const weights = lossWeights<O>(op.reference(values, attributes));
@@ -136,8 +127,8 @@ function tryAll<I extends Roles, A, O extends Roles>(op: Op<I, A, O>, cases: rea
         () => checkReference(op, derivative, trial),
         COMPILE_TIMEOUT,
       );
-      for (const [name, staging] of STAGINGS) {
-        test(`${trial.name}, ${name}`, () => checkGpu(op, derivative, trial, staging()), COMPILE_TIMEOUT);
+      for (const name of STAGING_NAMES) {
+        test(`${trial.name}, ${name}`, () => checkDevice(op, derivative, trial, stagings.get(name)), COMPILE_TIMEOUT);
       }
     }
   });

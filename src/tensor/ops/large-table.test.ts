@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { GUARANTEED_BINDING, openTestDevice } from "../../device/testing/open.ts";
 import { recordZero } from "../fill.ts";
 import type { Derivative, Op, Roles } from "../op.ts";
 import { Run } from "../run.ts";
@@ -9,12 +10,11 @@ import { OPS } from "./index.ts";
 
 const COLS = 1024;
 const TOKENS = 4;
+const rows = Math.floor(GUARANTEED_BINDING / COLS / 4) + 37;
 
-let gpu: Gpu;
-let rows: number;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open({ limits: "guaranteed" });
-  rows = Math.floor(gpu.limits.maxStorageBufferBindingSize / COLS / 4) + 37;
+  gpu = await openTestDevice({ limits: "guaranteed" });
 });
 afterAll(() => gpu.close());
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { STAGING_NAMES, Stagings } from "../../device/testing/stagings.ts";
 import type { Staging } from "../../device/staging.ts";
 import type { Matrix, Op, Roles } from "../op.ts";
 import { Run } from "../run.ts";
@@ -9,32 +10,21 @@ import { visitOps } from "../testing/every-op.ts";
 import { entries, mapped, place, relativeError, take } from "../testing/placed.ts";
 import { OPS } from "./index.ts";
 
-let own: Gpu;
-let small: Gpu;
-beforeAll(async () => {
-  [own, small] = [await Gpu.open(), await Gpu.open({ limits: "guaranteed" })];
-});
-afterAll(() => {
-  for (const gpu of [own, small]) gpu.close();
-});
+const stagings = new Stagings();
+beforeAll(() => stagings.open());
+afterAll(() => stagings.close());
 
 /** Milliseconds: on a software GPU with an empty shader cache a kernel takes seconds to compile. */
 const COMPILE_TIMEOUT = 120_000;
 
-/** The software GPU's own staging, and the one of real GPUs, which must fit into the limits that every GPU has. */
-const STAGINGS = [
-  ["this GPU's staging", (): [Gpu, Staging] => [own, own.staging]],
-  ["workgroup staging", (): [Gpu, Staging] => [small, { kind: "workgroup" }]],
-] as const;
-
 /** Its results go to the CPU: no kernel sums over the padding. */
 const UNPADDED = new Set([OPS.topK.name]);
 
-/** Runs a case on the GPU and in f64; the largest difference must be below 1e-4 of the largest value. */
+/** Runs a case on a device and in f64; the largest difference must be below 1e-4 of the largest value. */
 async function check<I extends Roles, A, O extends Roles>(
   op: Op<I, A, O>,
   { inputs, attributes }: OpCase<I, A>,
-  [gpu, staging]: [Gpu, Staging],
+  [gpu, staging]: readonly [Device, Staging],
 ): Promise<void> {
   const wanted = op.reference(
     mapped<I, Operand, Matrix>(inputs, ({ matrix }) => matrix),
@@ -70,9 +60,9 @@ function tryAll<I extends Roles, A, O extends Roles>(op: Op<I, A, O>, cases: rea
   tried.add(op.name);
   describe(op.name, () => {
     test("has cases", () => expect(cases.length).toBeGreaterThan(0));
-    for (const [stagingName, staging] of STAGINGS) {
+    for (const name of STAGING_NAMES) {
       for (const trial of cases) {
-        test(`${trial.name}, ${stagingName}`, () => check(op, trial, staging()), COMPILE_TIMEOUT);
+        test(`${trial.name}, ${name}`, () => check(op, trial, stagings.get(name)), COMPILE_TIMEOUT);
       }
     }
   });
@@ -80,18 +70,19 @@ function tryAll<I extends Roles, A, O extends Roles>(op: Op<I, A, O>, cases: rea
 
 visitOps(tryAll);
 
-test("the soft cap makes no number of NaN, alone or within the loss", async () => {
+test.each(STAGING_NAMES)("the soft cap makes no number of NaN, alone or within the loss, %s", async (name) => {
+  const [gpu, staging] = stagings.get(name);
   const values = Float32Array.from({ length: 12 }, (_, at) => (at === 9 ? NaN : at));
-  using run = new Run(own);
+  using run = new Run(gpu, staging);
   const x = run.upload("x", [2, 6], values);
   const y = run.keep(run.apply(OPS.softcap, { x }, { cap: 30 }).y);
   const weight = run.upload("weight", [9, 6], new Float32Array(54).fill(1));
   const targets = run.upload("targets", [1, 2], Uint32Array.of(1, 2));
   const loss = run.keep(run.apply(OPS.nll, { x, weight, targets }, { softcap: 30 }).y);
   await run.submit();
-  expect([...(await take(own, y)).values].map(Number.isNaN).indexOf(true)).toBe(9);
-  expect([...(await take(own, loss)).values].map(Number.isNaN)).toEqual([false, true]);
-  for (const { buffer } of [y, loss]) own.memory.release(buffer);
+  expect([...(await take(gpu, y)).values].map(Number.isNaN).indexOf(true)).toBe(9);
+  expect([...(await take(gpu, loss)).values].map(Number.isNaN)).toEqual([false, true]);
+  for (const { buffer } of [y, loss]) gpu.memory.release(buffer);
 });
 
 test("every op of the registry is tried", () => {

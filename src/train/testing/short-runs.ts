@@ -1,5 +1,6 @@
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { openTestDevice } from "../../device/testing/open.ts";
 import type { AskedSettings } from "../resolve-settings.ts";
 import type { TrainSettings } from "../settings.ts";
 import { type Recording, shortRun, trainInto, writeTexts } from "./runs.ts";
@@ -7,7 +8,7 @@ import { type Recording, shortRun, trainInto, writeTexts } from "./runs.ts";
 /** Short runs of one test file: one GPU, so that kernels are compiled once, one folder, the same few texts. */
 export class ShortRuns implements AsyncDisposable {
   private constructor(
-    readonly gpu: Gpu,
+    readonly gpu: Device,
     readonly folder: TemporaryFolder,
     readonly data: string,
     readonly valid: string,
@@ -15,7 +16,7 @@ export class ShortRuns implements AsyncDisposable {
 
   /** @param counts texts to train on, and texts to evaluate on */
   static async open(counts = { data: 12, valid: 3 }): Promise<ShortRuns> {
-    const gpu = await Gpu.open();
+    const gpu = await openTestDevice();
     const folder = await TemporaryFolder.create();
     const data = await writeTexts(folder.at("train.jsonl"), counts.data);
     const valid = await writeTexts(folder.at("valid.jsonl"), counts.valid, 3);

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../../../gpu/gpu.ts";
+import type { Device } from "../../../device/device.ts";
+import { openTestDevice } from "../../../device/testing/open.ts";
 import type { Staging } from "../../../device/staging.ts";
 import { roundFromF64, widenToF32 } from "../../../safetensors/numbers.ts";
 import { Run } from "../../../tensor/run.ts";
@@ -9,9 +10,9 @@ import type { Pairing } from "../../../bases/pairing.ts";
 import { randloraShape } from "../../randlora/shape.ts";
 import { error, numbers, placed, taken } from "../../testing/bases.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Gpu } from "../../../gpu/gpu.ts";
+import type { Device } from "../../../device/device.ts";
+import { openTestDevice } from "../../../device/testing/open.ts";
 import type { Staging } from "../../../device/staging.ts";
 import { dropoutFactor, type DropoutMask } from "../../../random/dropout.ts";
 import { Run } from "../../../tensor/run.ts";
@@ -16,9 +17,9 @@ import { frozen, IN, maskOf, modulesOf, OUT, PLANS, reference, SCALE, TOKENS } f
 import { TrainedBilinear } from "./trained-bilinear.ts";
 import { TrainingBases } from "./training-bases.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../../../gpu/gpu.ts";
+import type { Device } from "../../../device/device.ts";
+import { GUARANTEED_BINDING, openTestDevice } from "../../../device/testing/open.ts";
 import { bf16ToF32, f32ToBf16 } from "../../../safetensors/numbers.ts";
 import { Run } from "../../../tensor/run.ts";
 import { sliceRows, tensorIn } from "../../../tensor/tensor.ts";
@@ -16,22 +17,23 @@ import { frozen, IN, modulesOf, OUT, PLANS, RANK, SCALE } from "../../testing/tr
 import { TrainedBilinear } from "./trained-bilinear.ts";
 import { TrainingBases } from "./training-bases.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open({ limits: "guaranteed" });
+  gpu = await openTestDevice({ limits: "guaranteed" });
 });
 afterAll(() => gpu.close());
 
 test("W' above the binding limit is formed and multiplied with in blocks", async () => {
   const input = 32;
-  const out = Math.floor(gpu.limits.maxStorageBufferBindingSize / input / 4) + 1000;
+  const out = Math.floor(GUARANTEED_BINDING / input / 4) + 1000;
   const shape = randloraShape(out, input, 16);
   const { r, bases: n, cols } = shape;
   const cpu = basesFor("philox, sparse", [shape]);
   const bases = await TrainingBases.create(gpu, cpu, "peft");
-  // New buffers are zero, but the first rows of W are not.
+  // Zeros, but for the first rows of W.
   const values = numbers(8 * input);
   const weight = tensorIn(gpu.memory.allocate("W", out * input * 2), [out, input], "BF16");
+  gpu.clear([weight.buffer]);
   gpu.write(weight.buffer, Uint16Array.from(values, f32ToBf16));
   const [lambda, gamma, x] = [numbers(r * n), numbers(n * cols), numbers(input)];
   const tensors = { lambda: placed(gpu, [r, n], lambda), gamma: placed(gpu, [n, cols], gamma) };

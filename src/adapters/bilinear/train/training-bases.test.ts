@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../../../gpu/gpu.ts";
+import type { Device } from "../../../device/device.ts";
+import { openTestDevice } from "../../../device/testing/open.ts";
 import { read } from "../../../device/transfer.ts";
 import { fromHalfBits } from "../../../random/grid.ts";
 import { bf16ToF32 } from "../../../safetensors/numbers.ts";
@@ -9,9 +10,9 @@ import { randloraShape } from "../../randlora/shape.ts";
 import { basesFor, type Stored, taken } from "../../testing/bases.ts";
 import { TrainingBases } from "./training-bases.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

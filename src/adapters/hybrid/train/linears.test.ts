@@ -1,6 +1,7 @@
 // Both parts in one matrix as a decoder joins it: RandLoRA in each of its orders, LoRA's factors over what it computes.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../../../gpu/gpu.ts";
+import type { Device } from "../../../device/device.ts";
+import { openTestDevice } from "../../../device/testing/open.ts";
 import type { Staging } from "../../../device/staging.ts";
 import { dropoutFactor, type DropoutMask } from "../../../random/dropout.ts";
 import { Run } from "../../../tensor/run.ts";
@@ -26,9 +27,9 @@ import {
 import { dropoutMask } from "../../training/dropout.ts";
 import { partsOfMatrices } from "../../training/parts.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

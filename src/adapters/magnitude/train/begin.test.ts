@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Gpu } from "../../../gpu/gpu.ts";
+import type { Device } from "../../../device/device.ts";
+import { openTestDevice } from "../../../device/testing/open.ts";
 import { Run } from "../../../tensor/run.ts";
 import { randloraShape } from "../../randlora/shape.ts";
 import { error } from "../../testing/bases.ts";
@@ -7,9 +8,9 @@ import { IN, RANK } from "../../testing/trained-bilinear.ts";
 import { MAGNITUDE, MODULES, normsOf, placedMethod, randloraInner } from "../../testing/trained-magnitudes.ts";
 import type { Method } from "../../training/method.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

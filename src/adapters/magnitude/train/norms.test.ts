@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Gpu } from "../../../gpu/gpu.ts";
+import { openTestDevice } from "../../../device/testing/open.ts";
 import { Run } from "../../../tensor/run.ts";
 import { recordGemm } from "../../../tensor/gemm.ts";
 import { sliceRows } from "../../../tensor/tensor.ts";
@@ -9,7 +9,7 @@ import { error } from "../../testing/bases.ts";
 import { allocateFormed, formedRows, recordSquares } from "./norms.ts";
 
 test("the squares of a module larger than the scratch, block by block, on a GPU of the smallest limits", async () => {
-  using gpu = await Gpu.open({ limits: "guaranteed" });
+  using gpu = await openTestDevice({ limits: "guaranteed" });
   // Rows of which 8 MiB hold no whole number of blocks: the last block is smaller, and the module begins within a matrix.
   const [above, out, input, rank] = [8, 450, 11_001, 2];
   const [w, a, b] = [random(above + out, input, "BF16"), random(rank, input), random(out, rank, "F32", 0.5)];

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Gpu } from "../../../gpu/gpu.ts";
+import type { Device } from "../../../device/device.ts";
+import { openTestDevice } from "../../../device/testing/open.ts";
 import type { Staging } from "../../../device/staging.ts";
 import { dropoutFactor } from "../../../random/dropout.ts";
 import { Run } from "../../../tensor/run.ts";
@@ -21,9 +22,9 @@ import {
 } from "../../testing/trained-magnitudes.ts";
 import { dropoutMask } from "../../training/dropout.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

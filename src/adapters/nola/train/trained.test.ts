@@ -1,15 +1,16 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { Gpu } from "../../../gpu/gpu.ts";
+import type { Device } from "../../../device/device.ts";
+import { openTestDevice } from "../../../device/testing/open.ts";
 import { kaimingUniform } from "../../../random/kaiming.ts";
 import { philoxElement, philoxStream } from "../../../random/philox.ts";
 import { DERIVED_MODULES, derivedErrors, type DerivedTrial, type FactorsOf } from "../../testing/derived.ts";
 import { newNola } from "./source.ts";
 import { trainableNola } from "./trained.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

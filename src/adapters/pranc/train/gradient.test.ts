@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "../../../gpu/gpu.ts";
+import type { Device } from "../../../device/device.ts";
+import { GUARANTEED_BINDING, openTestDevice } from "../../../device/testing/open.ts";
 import type { Staging } from "../../../device/staging.ts";
 import { Run } from "../../../tensor/run.ts";
 import { sliceRows, tensorIn } from "../../../tensor/tensor.ts";
@@ -7,9 +8,9 @@ import { error, numbers, placed, taken } from "../../testing/bases.ts";
 import { theta, thetaProducts } from "../../testing/theta.ts";
 import { philoxKey } from "../../../random/philox.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open({ limits: "guaranteed" });
+  gpu = await openTestDevice({ limits: "guaranteed" });
 });
 afterAll(() => gpu.close());
 
@@ -69,12 +70,12 @@ test("the same gradient gives the same bytes", async () => {
 
 test("G above the binding limit is taken in blocks of rows", async () => {
   const input = 1024;
-  const out = Math.floor(gpu.limits.maxStorageBufferBindingSize / input / 4) + 100;
+  const out = Math.floor(GUARANTEED_BINDING / input / 4) + 100;
   const offset = 2 ** 32 - 16 * 1024;
   const live = gpu.memory.liveBytes;
   const g = tensorIn(gpu.memory.allocate("G", out * input * 4), [out, input], "F32");
-  // New buffers are zero; some elements are not, on both sides of the seam, at the begin and at the end.
-  gpu.write(g.buffer, new Float32Array(2 ** 20), 0);
+  // Zeros, but for some elements on both sides of the seam, at the begin and at the end.
+  gpu.clear([g.buffer]);
   const places = [0, 15, 16, 1024, out - 131, out - 101, out - 100, out - 99, out - 1].map(
     (row) => [row, (row * 37) % input] as const,
   );

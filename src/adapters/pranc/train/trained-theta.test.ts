@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Gpu } from "../../../gpu/gpu.ts";
+import type { Device } from "../../../device/device.ts";
+import { GUARANTEED_BINDING, openTestDevice } from "../../../device/testing/open.ts";
 import type { Staging } from "../../../device/staging.ts";
 import { dropoutFactor } from "../../../random/dropout.ts";
 import { bf16ToF32, f32ToBf16 } from "../../../safetensors/numbers.ts";
@@ -14,9 +15,9 @@ import { philoxKey } from "../../../random/philox.ts";
 import type { ProductsPlan } from "./products.ts";
 import { type TrainedModule, TrainedTheta } from "./trained-theta.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open({ limits: "guaranteed" });
+  gpu = await openTestDevice({ limits: "guaranteed" });
 });
 afterAll(() => gpu.close());
 
@@ -152,11 +153,12 @@ describe("y and all gradients equal the f64 reference, over two micro-batches", 
 
 test("W' above the binding limit is formed and multiplied with in blocks", async () => {
   const input = 32;
-  const out = Math.floor(gpu.limits.maxStorageBufferBindingSize / input / 4) + 1000;
+  const out = Math.floor(GUARANTEED_BINDING / input / 4) + 1000;
   const live = gpu.memory.liveBytes;
-  // New buffers are zero, but the first rows of W are not.
+  // Zeros, but for the first rows of W.
   const values = numbers(8 * input);
   const weight = tensorIn(gpu.memory.allocate("W", out * input * 2), [out, input], "BF16");
+  gpu.clear([weight.buffer]);
   gpu.write(weight.buffer, Uint16Array.from(values, f32ToBf16));
   const alpha = [0.5, -0.25];
   const [coefficients, gradient] = [placed(gpu, [1, 2], alpha), placed(gpu, [1, 2], [0, 0])];

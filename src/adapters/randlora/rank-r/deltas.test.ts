@@ -4,7 +4,8 @@ import { readElement } from "../../../bases/storage.ts";
 import { MemoryStdCache } from "../../../bases/testing/bases.ts";
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import { type JsonObject, stringifyLossless } from "../../../files/lossless-json.ts";
-import { Gpu } from "../../../gpu/gpu.ts";
+import type { Device } from "../../../device/device.ts";
+import { openTestDevice } from "../../../device/testing/open.ts";
 import { Run } from "../../../tensor/run.ts";
 import { read } from "../../../device/transfer.ts";
 import type { Staging } from "../../../device/staging.ts";
@@ -19,9 +20,9 @@ import { baseOf, parameters, writeFolder } from "../../testing/adapters.ts";
 import { convert, everything } from "../../testing/convert.ts";
 import { rankRDeltas, uploadRankR } from "./deltas.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { type Bases, type BasesSpec, drawBases } from "../../../bases/draw.ts";
 import { readElement } from "../../../bases/storage.ts";
 import { MemoryStdCache } from "../../../bases/testing/bases.ts";
-import { Gpu } from "../../../gpu/gpu.ts";
+import type { Device } from "../../../device/device.ts";
+import { openTestDevice } from "../../../device/testing/open.ts";
 import type { Trainable } from "../../training/method.ts";
 import type { BilinearAdapter } from "../../bilinear/train/place.ts";
 import { type Stored, STORED } from "../../testing/bases.ts";
@@ -10,9 +11,9 @@ import { DERIVED_MODULES, derivedErrors, type DerivedTrial, type FactorsOf } fro
 import { randloraShape } from "../shape.ts";
 import { placeRankR } from "./place.ts";
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 
