@@ -1,4 +1,5 @@
 // What the module exports: each function is a kernel, called as kernel(arguments, piece, scratch).
+export { attention, attentionParts } from "./attention";
 export { columnSums, scaleColumns, zero } from "./columns";
 export { delta } from "./delta";
 export { dropout } from "./dropout";

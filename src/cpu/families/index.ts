@@ -1,5 +1,6 @@
 import type { Families, ScratchSizes } from "../../device/families.ts";
 import type { Dispatcher } from "../dispatcher.ts";
+import { attention } from "./attention.ts";
 import { drawUnits, lambdaOrder, scaledA, unpack, widen } from "./bilinear.ts";
 import { columnSums, scaleColumns, zero } from "./columns.ts";
 import { delta } from "./delta.ts";
@@ -17,7 +18,7 @@ import { topK } from "./top-k.ts";
 /** What the CPU device makes of each family. */
 export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operands: Families[F]) => void } = {
   adamw,
-  attention: missing,
+  attention,
   attentionGradient: missing,
   basisGradient: missing,
   columnSquares: missing,

@@ -1,0 +1,75 @@
+// One chunk of scores of a pair of a token and a head.
+import { capped4, exp4, largestOf, sumOf } from "./math";
+
+/** Keys of a chunk, and bytes from one pair's scores to the next: whole tiles of six more. */
+export const CHUNK: u32 = 256;
+export const SCORES_PITCH: usize = 1056;
+/** Below every score. */
+export const NEVER: f32 = -3.0e38;
+
+/**
+ * Products q · key of keys `first` … `end` − 1 of a chunk become exp(score − top), in whole vectors with zeros in the place
+ * of other keys; top and the sum go to `record`.
+ */
+export function softmax(scores: usize, first: u32, end: u32, scale: f32, cap: f32, record: usize): void {
+  const from = scores + (first & ~3) * 4;
+  const to = scores + ((end + 3) & ~3) * 4;
+  const scale4 = f32x4.splat(scale);
+  if (cap != 0) {
+    const cap4 = f32x4.splat(cap);
+    for (let at = from; at < to; at += 16) {
+      v128.store(at, capped4(f32x4.mul(v128.load(at), scale4), cap4));
+    }
+  } else {
+    for (let at = from; at < to; at += 16) v128.store(at, f32x4.mul(v128.load(at), scale4));
+  }
+  for (let key = first & ~3; key < first; key++) store<f32>(scores + key * 4, NEVER);
+  for (let key = end; (key & 3) != 0; key++) store<f32>(scores + key * 4, NEVER);
+  let most = f32x4.splat(NEVER);
+  for (let at = from; at < to; at += 16) most = f32x4.pmax(most, v128.load(at));
+  const top = largestOf(most);
+  const top4 = f32x4.splat(top);
+  let sum = f32x4.splat(0);
+  for (let at = from; at < to; at += 16) {
+    const weight = exp4(f32x4.sub(v128.load(at), top4));
+    v128.store(at, weight);
+    sum = f32x4.add(sum, weight);
+  }
+  store<f32>(record, top);
+  store<f32>(record, sumOf(sum), 4);
+}
+
+/** Σ weight · value over keys, in their order, of `head` elements. */
+export function weighed(weights: usize, values: usize, pitch: usize, keys: u32, head: u32, to: usize): void {
+  const none = f32x4.splat(0);
+  const end = weights + <usize>keys * 4;
+  let d: u32 = 0;
+  for (; d + 32 <= head; d += 32) {
+    let s0 = none, s1 = none, s2 = none, s3 = none, s4 = none, s5 = none, s6 = none, s7 = none;
+    let value = values + d * 4;
+    for (let at = weights; at < end; at += 4) {
+      const weight = v128.load32_splat(at);
+      s0 = f32x4.add(s0, f32x4.mul(weight, v128.load(value)));
+      s1 = f32x4.add(s1, f32x4.mul(weight, v128.load(value, 16)));
+      s2 = f32x4.add(s2, f32x4.mul(weight, v128.load(value, 32)));
+      s3 = f32x4.add(s3, f32x4.mul(weight, v128.load(value, 48)));
+      s4 = f32x4.add(s4, f32x4.mul(weight, v128.load(value, 64)));
+      s5 = f32x4.add(s5, f32x4.mul(weight, v128.load(value, 80)));
+      s6 = f32x4.add(s6, f32x4.mul(weight, v128.load(value, 96)));
+      s7 = f32x4.add(s7, f32x4.mul(weight, v128.load(value, 112)));
+      value += pitch;
+    }
+    const place = to + d * 4;
+    v128.store(place, s0), v128.store(place, s1, 16), v128.store(place, s2, 32), v128.store(place, s3, 48);
+    v128.store(place, s4, 64), v128.store(place, s5, 80), v128.store(place, s6, 96), v128.store(place, s7, 112);
+  }
+  for (; d < head; d += 4) {
+    let sum = none;
+    let value = values + d * 4;
+    for (let at = weights; at < end; at += 4) {
+      sum = f32x4.add(sum, f32x4.mul(v128.load32_splat(at), v128.load(value)));
+      value += pitch;
+    }
+    v128.store(to + d * 4, sum);
+  }
+}
