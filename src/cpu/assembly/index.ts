@@ -1,5 +1,6 @@
 // What the module exports: each function is a kernel, called as kernel(arguments, piece, scratch).
 export { attention, attentionParts } from "./attention";
+export { attentionKeys, attentionQueries, attentionStats } from "./attention-gradient";
 export { columnSums, scaleColumns, zero } from "./columns";
 export { delta } from "./delta";
 export { dropout } from "./dropout";

@@ -1,5 +1,6 @@
 import type { Families, ScratchSizes } from "../../device/families.ts";
 import type { Dispatcher } from "../dispatcher.ts";
+import { attentionGradient } from "./attention-gradient.ts";
 import { attention } from "./attention.ts";
 import { drawUnits, lambdaOrder, scaledA, unpack, widen } from "./bilinear.ts";
 import { columnSums, scaleColumns, zero } from "./columns.ts";
@@ -19,7 +20,7 @@ import { topK } from "./top-k.ts";
 export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operands: Families[F]) => void } = {
   adamw,
   attention,
-  attentionGradient: missing,
+  attentionGradient,
   basisGradient: missing,
   columnSquares: missing,
   columnSums,

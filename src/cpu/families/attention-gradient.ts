@@ -1,0 +1,110 @@
+import type { AttentionGradient } from "../../device/families/attention.ts";
+import type { Dispatcher } from "../dispatcher.ts";
+import { optional, pitchBytes, pointer } from "../operands.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
+import { giveScratch, takeScratch } from "../scratch.ts";
+
+const STATS = {
+  name: "attentionStats",
+  members: {
+    tokens: "u32",
+    positions: "u32",
+    heads: "u32",
+    kvHeads: "u32",
+    group: "u32",
+    head: "u32",
+    firstPosition: "u32",
+    window: "u32",
+    scale: "f32",
+    cap: "f32",
+    q: "pointer",
+    qPitch: "u32",
+    keys: "pointer",
+    keysPitch: "u32",
+    values: "pointer",
+    valuesPitch: "u32",
+    firsts: "pointer",
+    lasts: "pointer",
+    y: "pointer",
+    yPitch: "u32",
+    lse: "pointer",
+    lsePitch: "u32",
+    dy: "pointer",
+    dyPitch: "u32",
+    dlse: "pointer",
+    dlsePitch: "u32",
+    stats: "pointer",
+    statsPitch: "u32",
+    dq: "pointer",
+    dqPitch: "u32",
+    dkeys: "pointer",
+    dkeysPitch: "u32",
+    dvalues: "pointer",
+    dvaluesPitch: "u32",
+    pieceRows: "u32",
+    chunk: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+const QUERIES = { ...STATS, name: "attentionQueries" } as const;
+const KEYS = { ...STATS, name: "attentionKeys" } as const;
+
+/** Rows that a piece owns: the assembly has scratch for so many. */
+const PIECE = 48;
+/** Elements of heads whose chunks are of 256 rows; those of larger ones are half as long. */
+const SMALL_HEAD = 128;
+
+/** Pieces that own queries and go over the keys, and pieces that own keys and go over the queries of all heads of a group. */
+export function attentionGradient(on: Dispatcher, operands: AttentionGradient): void {
+  const { q, keys, values, first, last, y, lse, dy, dlse, into, ...attributes } = operands;
+  const { headSize, firstPosition, scale, window, softcap } = attributes;
+  const [tokens] = q.shape;
+  const heads = q.shape[1] / headSize;
+  const kvHeads = keys.shape[1] / headSize;
+  const stats = takeScratch(on, "attention.stats", [2 + 2 * heads, tokens]);
+  const parameters = {
+    tokens,
+    positions: keys.shape[0],
+    heads,
+    kvHeads,
+    group: heads / kvHeads,
+    head: headSize,
+    firstPosition,
+    window: Math.min(window, 0x7fffffff),
+    scale,
+    cap: softcap ?? 0,
+    q: pointer(q),
+    qPitch: pitchBytes(q),
+    keys: pointer(keys),
+    keysPitch: pitchBytes(keys),
+    values: pointer(values),
+    valuesPitch: pitchBytes(values),
+    firsts: optional(first),
+    lasts: optional(last),
+    y: pointer(y),
+    yPitch: pitchBytes(y),
+    lse: pointer(lse),
+    lsePitch: pitchBytes(lse),
+    dy: pointer(dy),
+    dyPitch: pitchBytes(dy),
+    dlse: optional(dlse),
+    dlsePitch: pitchBytes(dlse),
+    stats: pointer(stats, "change"),
+    statsPitch: pitchBytes(stats),
+    dq: optional(into.q, "change"),
+    dqPitch: pitchBytes(into.q),
+    dkeys: optional(into.keys, "change"),
+    dkeysPitch: pitchBytes(into.keys),
+    dvalues: optional(into.values, "change"),
+    dvaluesPitch: pitchBytes(into.values),
+    pieceRows: PIECE,
+    chunk: headSize <= SMALL_HEAD ? 256 : 128,
+  };
+  const pieces = Math.ceil(tokens / PIECE);
+  on.dispatch(STATS, parameters, pieces);
+  if (into.q !== undefined) on.dispatch(QUERIES, parameters, pieces * heads);
+  if (into.keys !== undefined || into.values !== undefined) {
+    on.dispatch(KEYS, parameters, Math.ceil(keys.shape[0] / PIECE) * kvHeads);
+  }
+  giveScratch(on, stats);
+}
