@@ -55,7 +55,10 @@ export class Queue {
     if (work.length === 0) return;
     const number = ++this.#last;
     for (const { pointers } of work) for (const { buffer } of pointers) cpuBuffer(buffer).busy = number;
-    this.#waiting.push({ number, commands: work });
+    // Words may change for the next sending while commands wait.
+    const waits = this.#waiting.length > 0 || this.#running.length >= MOST_LISTS;
+    const held = waits ? work.map((command) => ({ ...command, words: command.words.slice() })) : work;
+    this.#waiting.push({ number, commands: held });
     this.#pump();
   }
 
