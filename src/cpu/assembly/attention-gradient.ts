@@ -7,7 +7,8 @@
 //
 // with weights = softmax of the scores and slopes = ∂loss/∂(q · key). Scores are computed for both sides; what that costs
 // buys sums whose order does not depend on threads.
-import { capped4, exp4, sumOf } from "./math";
+import { sumOf } from "./lanes";
+import { capped4, exp4 } from "./math";
 import { colsFromTerms, rowsFromRows, ROWS_PANEL, TILE_COLS, TILE_ROWS } from "./panels";
 import { rowPanel, rowTile, TILE_W } from "./row";
 import { SCORES_PITCH } from "./softmax";

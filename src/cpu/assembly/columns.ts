@@ -1,5 +1,5 @@
 // What treats columns alike: factors and offsets of columns, sums down columns, zeros.
-import { MOST_TERMS } from "./math";
+import { MOST_TERMS } from "./lanes";
 
 /** y = x · scale + bias + residual; bias and residual may be left out. */
 @unmanaged

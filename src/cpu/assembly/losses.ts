@@ -1,5 +1,6 @@
 // The loss of a block of columns of logits, and sums of losses.
-import { capped4, exp1, exp4, largestOf, log1, MOST_TERMS, sumOf, tanh4 } from "./math";
+import { largestOf, MOST_TERMS, sumOf } from "./lanes";
+import { capped4, exp1, exp4, log1, tanh4 } from "./math";
 
 /** Below every logit. */
 const NEVER: f32 = -3.0e38;

@@ -1,7 +1,4 @@
-// Functions of four numbers at once, and sums of them. Plain IEEE operations: the same bits on every processor. NaN stays NaN.
-
-/** Terms of a partial sum. */
-export const MOST_TERMS: u32 = 256;
+// Functions of four numbers at once. Plain IEEE operations: the same bits on every processor. NaN stays NaN.
 
 // @ts-ignore: decorator
 @inline
@@ -13,29 +10,6 @@ function splat(value: f32): v128 {
 @inline
 export function plusTimes(a: v128, b: v128, c: f32): v128 {
   return f32x4.add(f32x4.mul(a, b), splat(c));
-}
-
-/** The sum of four lanes. */
-// @ts-ignore: decorator
-@inline
-export function sumOf(a: v128): f32 {
-  const pairs = f32x4.add(a, v128.shuffle<i32>(a, a, 2, 3, 0, 1));
-  return f32x4.extract_lane(pairs, 0) + f32x4.extract_lane(pairs, 1);
-}
-
-/** The largest of four lanes. */
-// @ts-ignore: decorator
-@inline
-export function largestOf(a: v128): f32 {
-  const pairs = f32x4.pmax(a, v128.shuffle<i32>(a, a, 2, 3, 0, 1));
-  return max(f32x4.extract_lane(pairs, 0), f32x4.extract_lane(pairs, 1));
-}
-
-/** Which lanes of the vector that begins at element `first` lie before `end`, as a mask. */
-// @ts-ignore: decorator
-@inline
-export function lanesBefore(first: i32, end: i32): v128 {
-  return i32x4.lt_s(i32x4.add(i32x4.splat(first), i32x4(0, 1, 2, 3)), i32x4.splat(end));
 }
 
 /** 1.5 · 2²³: adding it rounds to the nearest integer, which then is what the bits differ by. */

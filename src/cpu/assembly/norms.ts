@@ -1,5 +1,5 @@
 // Norms of rows, and their gradients by what they normalise.
-import { lanesBefore, MOST_TERMS, sumOf } from "./math";
+import { lanesBefore, MOST_TERMS, sumOf } from "./lanes";
 
 /** y = x / √(mean(x²) + ε) · (offset + weight), each segment by itself. */
 @unmanaged

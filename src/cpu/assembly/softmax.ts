@@ -1,5 +1,6 @@
 // One chunk of scores of a pair of a token and a head.
-import { capped4, exp4, largestOf, sumOf } from "./math";
+import { largestOf, sumOf } from "./lanes";
+import { capped4, exp4 } from "./math";
 
 /** Keys of a chunk, and bytes from one pair's scores to the next: whole tiles of six more. */
 export const CHUNK: u32 = 256;

@@ -1,5 +1,5 @@
 // Rows by token: of tables of embeddings, and by index.
-import { MOST_TERMS } from "./math";
+import { MOST_TERMS } from "./lanes";
 import { load4, storedBytes } from "./stored";
 
 /** No token. */
