@@ -4,9 +4,9 @@ import { pitchOf } from "../../device/tensor.ts";
 import { weightDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { pitchBytes, pointer } from "../operands.ts";
-import type { CpuKernel } from "../parameters.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
+import { evenly, type Parts } from "../pieces.ts";
 import { addParts } from "./partial-sums.ts";
-import { evenly, type Pieces } from "./pieces.ts";
 
 const BASIS_GRADIENT = {
   name: "basisGradient",
@@ -35,7 +35,7 @@ const BASIS_GRADIENT = {
     blockCols: "u32",
     blocks: "u32",
   },
-} as const satisfies CpuKernel<Record<string, "u32" | "flag" | "pointer">>;
+} as const satisfies CpuKernel<Members>;
 
 /** Columns of a block at most, and rows of dŜ that are formed at once. */
 const BLOCK_COLS = 128;
@@ -45,7 +45,7 @@ const BUSY = 32;
 const MOST_PART_BYTES = 16 * 2 ** 20;
 
 /** Blocks of columns and slices of rows of dŜ (n·r, m): they decide about bits, so they follow from its shape alone. */
-function split({ cols, terms, bases }: BasisGradientShape): { readonly blocks: Pieces; readonly slices: Pieces } {
+function split({ cols, terms, bases }: BasisGradientShape): { readonly blocks: Parts; readonly slices: Parts } {
   const blocks = evenly(cols, BLOCK_COLS, 8);
   const fitting = Math.max(1, Math.floor(MOST_PART_BYTES / (bases * pitchOf(cols, "F32") * 4)));
   const wanted = Math.min(Math.ceil(BUSY / blocks.count), fitting);

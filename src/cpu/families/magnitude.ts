@@ -3,8 +3,8 @@ import type { ColumnSquares, Magnitudes, Rescale, RowSquares } from "../../devic
 import { weightDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { optional, pitchBytes, pointer } from "../operands.ts";
-import type { CpuKernel } from "../parameters.ts";
-import { rowPieces } from "./pieces.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
+import { rowPieces } from "../pieces.ts";
 
 const SQUARES = {
   rows: "u32",
@@ -17,7 +17,7 @@ const SQUARES = {
   sums: "pointer",
   accumulate: "flag",
   pieceSize: "u32",
-} as const satisfies CpuKernel<Record<string, "u32" | "flag" | "pointer">>["members"];
+} as const satisfies Members;
 
 const ROW_SQUARES = { name: "rowSquares", members: SQUARES } as const;
 const COLUMN_SQUARES = { name: "columnSquares", members: SQUARES } as const;
@@ -27,9 +27,9 @@ const PIECE_COLS = 64;
 
 export function rowSquares(on: Dispatcher, operands: RowSquares): void {
   const [rows, cols] = operands.weight.shape;
-  const { size, count } = rowPieces(rows, cols * 4);
+  const { pieceRows, count } = rowPieces(rows, cols);
   const sums = pointer(operands.sums, "write");
-  on.dispatch(ROW_SQUARES, { ...squaresOf(operands), sums, accumulate: false, pieceSize: size }, count);
+  on.dispatch(ROW_SQUARES, { ...squaresOf(operands), sums, accumulate: false, pieceSize: pieceRows }, count);
 }
 
 export function columnSquares(on: Dispatcher, { accumulate, ...operands }: ColumnSquares): void {
@@ -55,7 +55,7 @@ function squaresOf({ weight, delta }: RowSquares) {
 const MAGNITUDES = {
   name: "magnitudes",
   members: { kind: "u32", count: "u32", dtype: "u32", sums: "pointer", from: "pointer", to: "pointer" },
-} as const satisfies CpuKernel<Record<string, "u32" | "pointer">>;
+} as const satisfies CpuKernel<Members>;
 
 /** The constants of the same names in magnitude.ts of the assembly. */
 const KIND = { factor: 0, gradient: 1, norm: 2 } as const;
@@ -90,11 +90,11 @@ const RESCALE = {
     columns: "flag",
     pieceRows: "u32",
   },
-} as const satisfies CpuKernel<Record<string, "u32" | "flag" | "pointer">>;
+} as const satisfies CpuKernel<Members>;
 
 export function rescale(on: Dispatcher, { weight, delta, factors, columns, target }: Rescale): void {
   const [rows, cols] = weight.shape;
-  const { size, count } = rowPieces(rows, cols * 4);
+  const { pieceRows, count } = rowPieces(rows, cols);
   on.dispatch(
     RESCALE,
     {
@@ -108,7 +108,7 @@ export function rescale(on: Dispatcher, { weight, delta, factors, columns, targe
       pitch: pitchBytes(target),
       factors: pointer(factors),
       columns,
-      pieceRows: size,
+      pieceRows,
     },
     count,
   );

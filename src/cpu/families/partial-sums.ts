@@ -2,8 +2,8 @@ import type { DeviceBuffer } from "../../device/buffer.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { bound, pitchBytes, pointer } from "../operands.ts";
-import type { CpuKernel } from "../parameters.ts";
-import { rowPieces } from "./pieces.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
+import { rowPieces } from "../pieces.ts";
 
 const PARTIAL_SUMS = {
   name: "partialSums",
@@ -20,7 +20,7 @@ const PARTIAL_SUMS = {
     scale: "f32",
     pieceRows: "u32",
   },
-} as const satisfies CpuKernel<Record<string, "u32" | "f32" | "pointer">>;
+} as const satisfies CpuKernel<Members>;
 
 /** How partial sums lie: their number, and elements from part to part, row to row, column to column. */
 interface PartsLayout {
@@ -39,7 +39,7 @@ export function addParts(
   scale: number,
 ): void {
   const [rows, cols] = target.shape;
-  const { size, count } = rowPieces(rows, cols * layout.parts * 4);
+  const { pieceRows, count } = rowPieces(rows, cols * layout.parts);
   on.dispatch(
     PARTIAL_SUMS,
     {
@@ -50,7 +50,7 @@ export function addParts(
       target: pointer(target, "change"),
       targetPitch: pitchBytes(target),
       scale,
-      pieceRows: size,
+      pieceRows,
     },
     count,
   );

@@ -4,8 +4,8 @@ import { elementBytes } from "../../device/tensor.ts";
 import { weightDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { pitchBytes, pointer } from "../operands.ts";
-import type { CpuKernel, Pointer } from "../parameters.ts";
-import { rowPieces } from "./pieces.ts";
+import type { CpuKernel, Members, Pointer } from "../parameters.ts";
+import { rowPieces } from "../pieces.ts";
 
 const STRIDED_SUMS = {
   name: "stridedSums",
@@ -28,11 +28,11 @@ const STRIDED_SUMS = {
     scale: "f32",
     pieceRows: "u32",
   },
-} as const satisfies CpuKernel<Record<string, "u32" | "f32" | "flag" | "pointer">>;
+} as const satisfies CpuKernel<Members>;
 
 export function stridedSums(on: Dispatcher, { x, w, y, terms, scale, accumulate = false }: StridedProduct): void {
   const [rows, cols] = y.shape;
-  const { size, count } = rowPieces(rows, cols * terms * 4);
+  const { pieceRows, count } = rowPieces(rows, cols * terms);
   on.dispatch(
     STRIDED_SUMS,
     {
@@ -52,7 +52,7 @@ export function stridedSums(on: Dispatcher, { x, w, y, terms, scale, accumulate 
       yPitch: pitchBytes(y),
       accumulate,
       scale,
-      pieceRows: size,
+      pieceRows,
     },
     count,
   );

@@ -2,9 +2,9 @@ import { padded4 } from "../../device/families/delta.ts";
 import type { ThetaDelta, ThetaGradient } from "../../device/families/theta.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { bound, pitchBytes, pointer } from "../operands.ts";
-import type { CpuKernel } from "../parameters.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
+import { evenly, type Parts } from "../pieces.ts";
 import { addParts } from "./partial-sums.ts";
-import { evenly, type Pieces } from "./pieces.ts";
 
 /** The size of an element as the kernels draw it, a whole number within ±255. */
 const THETA_UNIT = 1 / 255;
@@ -32,7 +32,7 @@ const THETA_DELTA = {
     padLines: "u32",
     pieceLines: "u32",
   },
-} as const satisfies CpuKernel<Record<string, "u32" | "f32" | "flag" | "pointer">>;
+} as const satisfies CpuKernel<Members>;
 
 export function thetaDelta(on: Dispatcher, { layer, key, coefficients, transposed, block }: ThetaDelta): void {
   const { out, in: input, offset, scale } = layer;
@@ -87,7 +87,7 @@ const THETA_GRADIENT = {
     pieceBases: "u32",
     pieces: "u32",
   },
-} as const satisfies CpuKernel<Record<string, "u32" | "pointer">>;
+} as const satisfies CpuKernel<Members>;
 
 /** Bases of a piece at most; pieces that keep any number of threads busy. */
 const PIECE_BASES = 256;
@@ -98,7 +98,7 @@ function mostSlices(bases: number): number {
   return Math.ceil(BUSY / Math.ceil(bases / PIECE_BASES));
 }
 
-function slicesOf(rows: number, bases: number): Pieces {
+function slicesOf(rows: number, bases: number): Parts {
   return evenly(rows, Math.ceil(rows / mostSlices(bases)), 1);
 }
 
