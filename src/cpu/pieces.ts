@@ -38,3 +38,16 @@ export function rectangles([rows, cols]: readonly [rows: number, cols: number]):
   const pieces = Math.ceil(width / Math.max(1, pieceWidth));
   return { words: { rows, width, pieceRows, pieceWidth, pieces }, count: pieces * count };
 }
+
+/** How a whole is cut into equal parts. */
+export interface Parts {
+  /** Of one; the last may be smaller. */
+  readonly size: number;
+  readonly count: number;
+}
+
+/** Parts of at most `most` and a bit, each but the last a multiple of `step`. */
+export function evenly(whole: number, most: number, step: number): Parts {
+  const size = Math.ceil(whole / Math.max(1, Math.ceil(whole / most)) / step) * step;
+  return { size, count: Math.ceil(whole / size) };
+}

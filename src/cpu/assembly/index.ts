@@ -1,6 +1,7 @@
 // What the module exports: each function is a kernel, called as kernel(arguments, piece, scratch).
 export { attention, attentionParts } from "./attention";
 export { attentionKeys, attentionQueries, attentionStats } from "./attention-gradient";
+export { basisGradient } from "./basis-gradient";
 export { columnSums, scaleColumns, zero } from "./columns";
 export { delta } from "./delta";
 export { dropout } from "./dropout";
@@ -8,11 +9,15 @@ export { elementwise, elementwiseGradient } from "./elementwise";
 export { finish } from "./finish";
 export { gemm } from "./gemm";
 export { lossSum, nll, nllGradient } from "./losses";
+export { columnSquares, magnitudes, rescale, rowSquares } from "./magnitude";
 export { layerNorm, layerNormGradient, rmsNorm, rmsNormGradient } from "./norms";
 export { lambdaOrder, scaledA } from "./operands";
 export { adamw, gradientNorm, gradientSquares } from "./optimizer";
+export { partialSums } from "./partial-sums";
 export { rope } from "./rope";
+export { stridedSums } from "./strided-sums";
 export { ternary } from "./ternary";
+export { thetaDelta, thetaGradient } from "./theta";
 export { embedding, embeddingLinks, embeddingSums, rows } from "./tokens";
 export { topK } from "./top-k";
 export { unpack } from "./unpack";

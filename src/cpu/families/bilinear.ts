@@ -1,13 +1,13 @@
 import { DTYPE_CODES, type KernelDtype } from "../../device/dtype.ts";
 import type { DeltaBasis } from "../../device/families/delta.ts";
 import type { DrawUnits, LambdaOrder, ScaledA, Unpack, Widen } from "../../device/families/bilinear.ts";
-import { elementBytes, pitchOf } from "../../device/tensor.ts";
+import { pitchOf } from "../../device/tensor.ts";
 import { weightDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { bound, pitchBytes, pointer } from "../operands.ts";
-import type { CpuKernel, Pointer, Values } from "../parameters.ts";
+import type { CpuKernel, Members, Pointer, Values } from "../parameters.ts";
+import { rowPieces } from "../pieces.ts";
 import { BASIS, basisValues, DRAWN_UNITS } from "./basis.ts";
-import { rowPieces } from "./pieces.ts";
 
 const LAMBDA_ORDER = {
   name: "lambdaOrder",
@@ -20,7 +20,7 @@ const LAMBDA_ORDER = {
     slowBytes: "u32",
     target: "pointer",
   },
-} as const satisfies CpuKernel<Record<string, "u32" | "pointer">>;
+} as const satisfies CpuKernel<Members>;
 
 export function lambdaOrder(on: Dispatcher, { pairing, terms, padded, lambda, target }: LambdaOrder): void {
   const [rank, bases] = lambda.shape;
@@ -48,12 +48,12 @@ const SCALED_A = {
     targetPitch: "u32",
     pieceRows: "u32",
   },
-} as const satisfies CpuKernel<Record<string, "u32" | "flag" | "pointer">>;
+} as const satisfies CpuKernel<Members>;
 
 export function scaledA(on: Dispatcher, { pairing, terms, cols, a, lambda, gamma, target }: ScaledA): void {
   const [rank, bases] = lambda.shape;
   const targetPitch = pitchOf(cols, "F32") * 4;
-  const { size, count } = rowPieces(terms, targetPitch);
+  const { pieceRows, count } = rowPieces(terms, cols);
   on.dispatch(
     SCALED_A,
     {
@@ -70,7 +70,7 @@ export function scaledA(on: Dispatcher, { pairing, terms, cols, a, lambda, gamma
       gammaPitch: pitchBytes(gamma),
       target: { buffer: target, offset: 0, size: terms * targetPitch, access: "write" },
       targetPitch,
-      pieceRows: size,
+      pieceRows,
     },
     count,
   );
@@ -88,11 +88,11 @@ const WIDEN = {
     yPitch: "u32",
     pieceRows: "u32",
   },
-} as const satisfies CpuKernel<Record<string, "u32" | "pointer">>;
+} as const satisfies CpuKernel<Members>;
 
 export function widen(on: Dispatcher, { x, y }: Widen): void {
   const [rows, cols] = x.shape;
-  const { size, count } = rowPieces(rows, cols * 4);
+  const { pieceRows, count } = rowPieces(rows, cols);
   on.dispatch(
     WIDEN,
     {
@@ -103,7 +103,7 @@ export function widen(on: Dispatcher, { x, y }: Widen): void {
       xPitch: pitchBytes(x),
       y: pointer(y, "write"),
       yPitch: pitchBytes(y),
-      pieceRows: size,
+      pieceRows,
     },
     count,
   );
@@ -122,7 +122,7 @@ const UNPACK = {
     dtype: "u32",
     pieceRows: "u32",
   },
-} as const satisfies CpuKernel<Record<string, "u32" | "pointer">>;
+} as const satisfies CpuKernel<Members>;
 
 /** Which elements of a basis, and what they become. */
 export interface UnpackedPart {
@@ -138,8 +138,8 @@ export interface UnpackedPart {
 
 /** Elements of a basis as numbers. */
 export function unpackPart(on: Dispatcher, basis: Values<typeof BASIS>, { dtype, ...part }: UnpackedPart): void {
-  const { size, count } = rowPieces(part.rows, part.pitch * elementBytes(dtype));
-  on.dispatch(UNPACK, { ...basis, ...part, dtype: DTYPE_CODES[dtype], pieceRows: size }, count);
+  const { pieceRows, count } = rowPieces(part.rows, part.pitch);
+  on.dispatch(UNPACK, { ...basis, ...part, dtype: DTYPE_CODES[dtype], pieceRows }, count);
 }
 
 export function unpack(on: Dispatcher, { basis, unpacked, first, rows, cols, target, pitch }: Unpack): void {

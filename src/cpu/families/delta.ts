@@ -2,10 +2,10 @@ import { type Delta, type DeltaBasis, padded4 } from "../../device/families/delt
 import { pitchOf } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { bound } from "../operands.ts";
-import type { CpuKernel, Pointer } from "../parameters.ts";
+import type { Members, Pointer } from "../parameters.ts";
+import { evenly } from "../pieces.ts";
 import { BASIS, basisValues, isTernary } from "./basis.ts";
 import { type BasisPart, unpackedRows } from "./bilinear.ts";
-import { evenly } from "./pieces.ts";
 
 const MEMBERS = {
   ...BASIS,
@@ -27,7 +27,7 @@ const MEMBERS = {
   pieceRows: "u32",
   pieceCols: "u32",
   pieces: "u32",
-} as const satisfies CpuKernel<Record<string, "u32" | "f32" | "flag" | "pointer">>["members"];
+} as const satisfies Members;
 
 const DELTA = { name: "delta", members: MEMBERS } as const;
 const TERNARY = { name: "ternary", members: MEMBERS } as const;

@@ -2,8 +2,8 @@ import type { Dropout } from "../../device/families/elementwise.ts";
 import { dropoutScale } from "../../random/dropout.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { pitchBytes, pointer } from "../operands.ts";
-import type { CpuKernel } from "../parameters.ts";
-import { rowPieces } from "./pieces.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
+import { rowPieces } from "../pieces.ts";
 
 const DROPOUT = {
   name: "dropout",
@@ -23,13 +23,13 @@ const DROPOUT = {
     yPitch: "u32",
     pieceRows: "u32",
   },
-} as const satisfies CpuKernel<Record<string, "u32" | "f32" | "flag" | "pointer">>;
+} as const satisfies CpuKernel<Members>;
 
 export function dropout(on: Dispatcher, { x, mask, y, accumulate }: Dropout): void {
   const [rows, cols] = y.shape;
   const [keyLow, keyHigh] = mask.key;
   const [streamLow, streamHigh] = mask.stream;
-  const { size, count } = rowPieces(rows, cols * 4);
+  const { pieceRows, count } = rowPieces(rows, cols);
   on.dispatch(
     DROPOUT,
     {
@@ -45,7 +45,7 @@ export function dropout(on: Dispatcher, { x, mask, y, accumulate }: Dropout): vo
       xPitch: pitchBytes(x),
       y: pointer(y, accumulate ? "change" : "write"),
       yPitch: pitchBytes(y),
-      pieceRows: size,
+      pieceRows,
     },
     count,
   );

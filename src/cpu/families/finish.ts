@@ -2,7 +2,7 @@ import { DTYPE_CODES } from "../../device/dtype.ts";
 import type { Finish, WeightRows } from "../../device/families/finish.ts";
 import { elementBytes } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import type { CpuKernel, Pointer } from "../parameters.ts";
+import type { CpuKernel, Members, Pointer } from "../parameters.ts";
 
 const FINISH = {
   name: "finish",
@@ -20,7 +20,7 @@ const FINISH = {
     statistics: "pointer",
     pieceVectors: "u32",
   },
-} as const satisfies CpuKernel<Record<string, "u32" | "flag" | "pointer">>;
+} as const satisfies CpuKernel<Members>;
 
 /** Vectors of 4 of a piece: sums of squares are cut by it, so it follows from nothing. */
 const PIECE_VECTORS = 4096;

@@ -2,6 +2,7 @@ import type { Families, ScratchSizes } from "../../device/families.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { attentionGradient } from "./attention-gradient.ts";
 import { attention } from "./attention.ts";
+import { basisGradient, partBytes } from "./basis-gradient.ts";
 import { drawUnits, lambdaOrder, scaledA, unpack, widen } from "./bilinear.ts";
 import { columnSums, scaleColumns, zero } from "./columns.ts";
 import { delta } from "./delta.ts";
@@ -10,9 +11,12 @@ import { elementwise, elementwiseGradient } from "./elementwise.ts";
 import { finish, finishPieces } from "./finish.ts";
 import { gemm, linear } from "./gemm.ts";
 import { lossSum, nll, nllGradient } from "./losses.ts";
+import { columnSquares, magnitudes, rescale, rowSquares } from "./magnitude.ts";
 import { layerNorm, layerNormGradient, rmsNorm, rmsNormGradient } from "./norms.ts";
 import { adamw, gradientNorm } from "./optimizer.ts";
 import { rope, ropeGradient } from "./rope.ts";
+import { stridedSums } from "./strided-sums.ts";
+import { thetaDelta, thetaGradient, thetaPartBytes } from "./theta.ts";
 import { embedding, embeddingGradient, rows } from "./tokens.ts";
 import { topK } from "./top-k.ts";
 
@@ -21,8 +25,8 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   adamw,
   attention,
   attentionGradient,
-  basisGradient: missing,
-  columnSquares: missing,
+  basisGradient,
+  columnSquares,
   columnSums,
   delta,
   drawUnits,
@@ -39,21 +43,21 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   layerNormGradient,
   linear,
   lossSum,
-  magnitudes: missing,
+  magnitudes,
   nll,
   nllGradient,
-  rescale: missing,
+  rescale,
   rmsNorm,
   rmsNormGradient,
   rope,
   ropeGradient,
-  rowSquares: missing,
+  rowSquares,
   rows,
   scaleColumns,
   scaledA,
-  stridedSums: missing,
-  thetaDelta: missing,
-  thetaGradient: missing,
+  stridedSums,
+  thetaDelta,
+  thetaGradient,
   topK,
   unpack,
   widen,
@@ -63,9 +67,9 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
 /** Bytes of what callers hold for commands of the CPU device. */
 export const SCRATCH: { readonly [F in keyof ScratchSizes]: (of: ScratchSizes[F]["of"]) => ScratchSizes[F]["bytes"] } =
   {
-    basisGradient: missing,
+    basisGradient: partBytes,
     finish: (of) => ({ statistics: finishPieces(of) * 16 }),
-    thetaGradient: missing,
+    thetaGradient: ({ bases }) => ({ parts: thetaPartBytes(bases) }),
   };
 
 function missing(): never {

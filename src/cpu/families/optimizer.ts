@@ -1,7 +1,7 @@
 import type { DeviceBuffer } from "../../device/buffer.ts";
 import { type AdamWStep, type GradientNorm, STEP_STATE_BYTES } from "../../device/families/optimizer.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import type { CpuKernel, Pointer } from "../parameters.ts";
+import type { CpuKernel, Members, Pointer } from "../parameters.ts";
 
 const ADAMW = {
   name: "adamw",
@@ -21,7 +21,7 @@ const ADAMW = {
     stepSize: "f32",
     pieceVectors: "u32",
   },
-} as const satisfies CpuKernel<Record<string, "u32" | "f32" | "pointer">>;
+} as const satisfies CpuKernel<Members>;
 
 /** Vectors of 4 of a piece; sums of squares are cut by it, so it follows from nothing. */
 const PIECE_VECTORS = 4096;
@@ -48,12 +48,12 @@ export function adamw(on: Dispatcher, operands: AdamWStep): void {
 const GRADIENT_SQUARES = {
   name: "gradientSquares",
   members: { vectors: "u32", gradient: "pointer", sums: "pointer", pieceVectors: "u32" },
-} as const satisfies CpuKernel<Record<string, "u32" | "pointer">>;
+} as const satisfies CpuKernel<Members>;
 
 const GRADIENT_NORM = {
   name: "gradientNorm",
   members: { count: "u32", clip: "f32", sums: "pointer", state: "pointer" },
-} as const satisfies CpuKernel<Record<string, "u32" | "f32" | "pointer">>;
+} as const satisfies CpuKernel<Members>;
 
 export function gradientNorm(on: Dispatcher, { gradients, clip, state }: GradientNorm): void {
   const counts = gradients.map(({ size }) => Math.ceil(size / 4 / PIECE_VECTORS));

@@ -1,0 +1,143 @@
+// Gradients of λ and γ without dŜ = PᵀQ ever being stored: a piece forms some rows and columns of it at a time and folds them into
+// its partial sums at once,
+//
+//   dλ[k, j] = Σ_c dŜ[q, c] · A[k, c] · γ[j, c]        dγ[j, c] = Σ_k dŜ[q, c] · λ[k, j] · A[k, c].
+import { sumOf } from "./math";
+import { BLOCK_TERMS, COLS_PANEL, colsFromTerms, rowsFromTerms, ROWS_PANEL, TILE_COLS, TILE_ROWS } from "./panels";
+import { load1, load4, storedBytes } from "./stored";
+import { tile } from "./tile";
+
+/** Pitches in bytes; all F32 but P. */
+@unmanaged
+class BasisGradient {
+  /** Of dŜ: n·r, and m. */
+  rows: u32;
+  cols: u32;
+  /** Tokens, or rows of B̂. */
+  terms: u32;
+  /** 0 F32, 1 F16, 2 BF16: of P (terms, rows). */
+  dtype: u32;
+  left: usize;
+  leftPitch: u32;
+  /** Q (terms, cols). */
+  right: usize;
+  rightPitch: u32;
+  bases: u32;
+  rank: u32;
+  /** q = k·n + j (PEFT's pairing), or j·r + k. */
+  peft: u32;
+  a: usize;
+  aPitch: u32;
+  lambda: usize;
+  lambdaPitch: u32;
+  gamma: usize;
+  gammaPitch: u32;
+  /** (blocks of columns, rows) and (slices of rows, bases, columns). */
+  lambdaParts: usize;
+  gammaParts: usize;
+  partPitch: u32;
+  sliceRows: u32;
+  blockCols: u32;
+  blocks: u32;
+}
+
+/** Rows of dŜ that are formed at once, whole tiles. */
+const ROWS: u32 = 96;
+
+export function basisGradient(p: BasisGradient, piece: u32, scratch: usize): void {
+  if (p.dtype == 0) fold<f32>(p, piece, scratch);
+  else if (p.dtype == 1) fold<i16>(p, piece, scratch);
+  else fold<u16>(p, piece, scratch);
+}
+
+function fold<T>(p: BasisGradient, piece: u32, scratch: usize): void {
+  const slice = piece / p.blocks;
+  const block = piece % p.blocks;
+  const firstRow = slice * p.sliceRows;
+  const lastRow = min(firstRow + p.sliceRows, p.rows);
+  const firstCol = block * p.blockCols;
+  const cols = min(p.blockCols, p.cols - firstCol);
+  const bytes = ((cols + 3) & ~3) * 4;
+  const gammaParts = p.gammaParts + slice * p.bases * p.partPitch + firstCol * 4;
+  const lambdaParts = p.lambdaParts + block * p.rows * 4;
+  for (let j: u32 = 0; j < p.bases; j++) memory.fill(gammaParts + j * p.partPitch, 0, bytes);
+  const pitch = p.blockCols * 4;
+  for (let row = firstRow; row < lastRow; row += ROWS) {
+    const rows = min(ROWS, lastRow - row);
+    form<T>(p, row, rows, firstCol, cols, pitch, scratch);
+    for (let i: u32 = 0; i < rows; i++) {
+      const q = row + i;
+      const k = p.peft ? q / p.bases : q % p.rank;
+      const j = p.peft ? q % p.bases : q / p.rank;
+      const sums = scratch + i * pitch;
+      const a = p.a + k * p.aPitch + firstCol * 4;
+      const gamma = p.gamma + j * p.gammaPitch + firstCol * 4;
+      const part = gammaParts + j * p.partPitch;
+      const lambda = f32x4.splat(load<f32>(p.lambda + k * p.lambdaPitch + j * 4));
+      let sum = f32x4.splat(0);
+      for (let at: usize = 0; at < bytes; at += 16) {
+        const scaled = f32x4.mul(v128.load(sums + at), v128.load(a + at));
+        sum = f32x4.add(sum, f32x4.mul(scaled, v128.load(gamma + at)));
+        v128.store(part + at, f32x4.add(v128.load(part + at), f32x4.mul(lambda, scaled)));
+      }
+      store<f32>(lambdaParts + q * 4, sumOf(sum));
+    }
+  }
+}
+
+/** Some rows and columns of PᵀQ at the begin of scratch; zeros beyond the last column of Q. */
+function form<T>(
+  p: BasisGradient,
+  row: u32,
+  rows: u32,
+  firstCol: u32,
+  cols: u32,
+  pitch: usize,
+  scratch: usize,
+): void {
+  const sums = scratch + ROWS * pitch;
+  const left = sums + ROWS * pitch;
+  const panels = left + ROWS_PANEL;
+  for (let first: u32 = 0; first < p.terms; first += BLOCK_TERMS) {
+    const terms = min(BLOCK_TERMS, p.terms - first);
+    let panel = panels;
+    for (let col: u32 = 0; col < cols; col += TILE_COLS) {
+      const from = p.right + first * p.rightPitch + (firstCol + col) * 4;
+      colsFromTerms<f32>(from, p.rightPitch, min(TILE_COLS, cols - col), terms, panel);
+      panel += COLS_PANEL;
+    }
+    const to = first == 0 ? scratch : sums;
+    for (let i: u32 = 0; i < rows; i += TILE_ROWS) {
+      const from = p.left + first * p.leftPitch + storedBytes<T>(row + i);
+      columnsOf<T>(from, p.leftPitch, min(TILE_ROWS, rows - i), terms, left);
+      panel = panels;
+      for (let col: u32 = 0; col < cols; col += TILE_COLS) {
+        tile(left, panel, terms, to + i * pitch + col * 4, pitch);
+        panel += COLS_PANEL;
+      }
+    }
+    if (first == 0) continue;
+    for (let at: usize = 0; at < rows * pitch; at += 16) {
+      v128.store(scratch + at, f32x4.add(v128.load(scratch + at), v128.load(sums + at)));
+    }
+  }
+}
+
+/** A panel of up to six columns of P. */
+function columnsOf<T>(from: usize, pitch: usize, cols: u32, terms: u32, to: usize): void {
+  if (isFloat<T>()) {
+    rowsFromTerms(from, pitch, cols, terms, to);
+    return;
+  }
+  for (let term: u32 = 0; term < terms; term++) {
+    if (cols == TILE_ROWS) {
+      v128.store(to, load4<T>(from));
+      store<f32>(to + 16, load1<T>(from + storedBytes<T>(4)));
+      store<f32>(to + 20, load1<T>(from + storedBytes<T>(5)));
+    } else {
+      for (let col: u32 = 0; col < cols; col++) store<f32>(to + col * 4, load1<T>(from + storedBytes<T>(col)));
+    }
+    from += pitch;
+    to += 24;
+  }
+}

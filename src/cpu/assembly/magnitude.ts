@@ -1,0 +1,172 @@
+// DoRA's magnitudes: sums of squares of W + Δ, norms of rows and what follows from them.
+import { lanesBefore, MOST_TERMS, sumOf } from "./math";
+import { load4, rounded4, storedBytes } from "./stored";
+
+/** Σ (W + Δ)² of rows, or of columns; pitches in bytes. */
+@unmanaged
+class Squares {
+  rows: u32;
+  cols: u32;
+  /** 0 F32, 1 F16, 2 BF16: of W. */
+  dtype: u32;
+  weight: usize;
+  weightPitch: u32;
+  /** F32; 0: W alone. */
+  delta: usize;
+  deltaPitch: u32;
+  sums: usize;
+  /** Sums of columns are added to what is there. */
+  accumulate: u32;
+  /** Rows, or columns. */
+  pieceSize: u32;
+}
+
+export function rowSquares(p: Squares, piece: u32, scratch: usize): void {
+  if (p.dtype == 0) squaresOfRows<f32>(p, piece);
+  else if (p.dtype == 1) squaresOfRows<i16>(p, piece);
+  else squaresOfRows<u16>(p, piece);
+}
+
+export function columnSquares(p: Squares, piece: u32, scratch: usize): void {
+  if (p.dtype == 0) squaresOfColumns<f32>(p, piece, scratch);
+  else if (p.dtype == 1) squaresOfColumns<i16>(p, piece, scratch);
+  else squaresOfColumns<u16>(p, piece, scratch);
+}
+
+/** Four neighbours in a row, squared. */
+// @ts-ignore: decorator
+@inline
+function squares<T>(weight: usize, delta: usize, col: u32): v128 {
+  let value = load4<T>(weight + storedBytes<T>(col));
+  if (delta) value = f32x4.add(value, v128.load(delta + col * 4));
+  return f32x4.mul(value, value);
+}
+
+function squaresOfRows<T>(p: Squares, piece: u32): void {
+  const lastRow = min((piece + 1) * p.pieceSize, p.rows);
+  const whole = p.cols & ~3;
+  for (let row = piece * p.pieceSize; row < lastRow; row++) {
+    const weight = p.weight + row * p.weightPitch;
+    const delta = p.delta ? p.delta + row * p.deltaPitch : 0;
+    let total = f32x4.splat(0);
+    for (let first: u32 = 0; first < whole; first += MOST_TERMS * 4) {
+      const stop = min(first + MOST_TERMS * 4, whole);
+      let sum = f32x4.splat(0);
+      for (let col = first; col < stop; col += 4) sum = f32x4.add(sum, squares<T>(weight, delta, col));
+      total = f32x4.add(total, sum);
+    }
+    if (whole < p.cols) {
+      const inside = lanesBefore(<i32>whole, <i32>p.cols);
+      total = f32x4.add(total, v128.and(inside, squares<T>(weight, delta, whole)));
+    }
+    store<f32>(p.sums + row * 4, sumOf(total));
+  }
+}
+
+function squaresOfColumns<T>(p: Squares, piece: u32, scratch: usize): void {
+  const firstCol = piece * p.pieceSize;
+  const cols = min(p.pieceSize, p.cols - firstCol);
+  const width = ((cols + 3) & ~3) * 4;
+  const sums = scratch;
+  const totals = scratch + width;
+  memory.fill(totals, 0, width);
+  for (let first: u32 = 0; first < p.rows; first += MOST_TERMS) {
+    memory.fill(sums, 0, width);
+    for (let row = first; row < min(first + MOST_TERMS, p.rows); row++) {
+      const weight = p.weight + row * p.weightPitch + storedBytes<T>(firstCol);
+      const delta = p.delta ? p.delta + row * p.deltaPitch + firstCol * 4 : 0;
+      for (let col: u32 = 0; col < cols; col += 4) {
+        const at = sums + col * 4;
+        v128.store(at, f32x4.add(v128.load(at), squares<T>(weight, delta, col)));
+      }
+    }
+    for (let at: usize = 0; at < width; at += 16) {
+      v128.store(totals + at, f32x4.add(v128.load(totals + at), v128.load(sums + at)));
+    }
+  }
+  for (let col: u32 = 0; col < cols; col++) {
+    const to = p.sums + (firstCol + col) * 4;
+    const total = load<f32>(totals + col * 4);
+    store<f32>(to, p.accumulate ? load<f32>(to) + total : total);
+  }
+}
+
+/** What a magnitude is to the norm √s of its row; a row of zeros stays one. */
+@unmanaged
+class Magnitudes {
+  /** 0: to = from / norm; 1: to += from / norm, from = 0; 2: to = norm, rounded. */
+  kind: u32;
+  count: u32;
+  dtype: u32;
+  sums: usize;
+  from: usize;
+  to: usize;
+}
+
+const FACTOR: u32 = 0;
+const NORM: u32 = 2;
+
+export function magnitudes(p: Magnitudes, piece: u32, scratch: usize): void {
+  for (let at: usize = 0; at < p.count * 4; at += 4) {
+    const norm = sqrt<f32>(load<f32>(p.sums + at));
+    if (p.kind == NORM) {
+      let value = f32x4.splat(norm);
+      if (p.dtype == 1) value = rounded4<i16>(value);
+      else if (p.dtype == 2) value = rounded4<u16>(value);
+      store<f32>(p.to + at, f32x4.extract_lane(value, 0));
+      continue;
+    }
+    const quotient: f32 = norm == 0 ? 0 : load<f32>(p.from + at) / norm;
+    if (p.kind == FACTOR) {
+      store<f32>(p.to + at, quotient);
+    } else {
+      store<f32>(p.to + at, load<f32>(p.to + at) + quotient);
+      store<f32>(p.from + at, 0);
+    }
+  }
+}
+
+/** target = c · (W + target + Δ) − W, as (c − 1) · W + c · (target + Δ): nothing is lost to W where c is near 1. */
+@unmanaged
+class Rescale {
+  rows: u32;
+  /** Vectors of 4 in a row. */
+  width: u32;
+  dtype: u32;
+  weight: usize;
+  weightPitch: u32;
+  /** F32; 0: the target holds all of ΔW. */
+  delta: usize;
+  target: usize;
+  /** Of target and Δ. */
+  pitch: u32;
+  factors: usize;
+  /** A factor a column, not a row. */
+  columns: u32;
+  pieceRows: u32;
+}
+
+export function rescale(p: Rescale, piece: u32, scratch: usize): void {
+  if (p.dtype == 0) rescaleRows<f32>(p, piece);
+  else if (p.dtype == 1) rescaleRows<i16>(p, piece);
+  else rescaleRows<u16>(p, piece);
+}
+
+function rescaleRows<T>(p: Rescale, piece: u32): void {
+  const last = min((piece + 1) * p.pieceRows, p.rows);
+  const one = f32x4.splat(1);
+  for (let row = piece * p.pieceRows; row < last; row++) {
+    const weight = p.weight + row * p.weightPitch;
+    const target = p.target + row * p.pitch;
+    const delta = p.delta + row * p.pitch;
+    let c = f32x4.splat(p.columns ? 0 : load<f32>(p.factors + row * 4));
+    for (let vector: u32 = 0; vector < p.width; vector++) {
+      const at = vector * 16;
+      if (p.columns) c = v128.load(p.factors + at);
+      let change = v128.load(target + at);
+      if (p.delta) change = f32x4.add(change, v128.load(delta + at));
+      const w = load4<T>(weight + storedBytes<T>(vector * 4));
+      v128.store(target + at, f32x4.add(f32x4.mul(f32x4.sub(c, one), w), f32x4.mul(c, change)));
+    }
+  }
+}

@@ -1,0 +1,79 @@
+import { MOST_TERMS } from "./math";
+import { load1, load4, storedBytes } from "./stored";
+
+/** y[i, j] (+)= scale · Σₜ x · w; steps in elements, of row, column and term. */
+@unmanaged
+class StridedSums {
+  rows: u32;
+  cols: u32;
+  terms: u32;
+  /** 0 F32, 1 F16, 2 BF16: of x. */
+  dtype: u32;
+  x: usize;
+  xRow: u32;
+  xCol: u32;
+  xTerm: u32;
+  w: usize;
+  wRow: u32;
+  wCol: u32;
+  wTerm: u32;
+  y: usize;
+  /** Bytes from row to row. */
+  yPitch: u32;
+  accumulate: u32;
+  scale: f32;
+  pieceRows: u32;
+}
+
+export function stridedSums(p: StridedSums, piece: u32, scratch: usize): void {
+  if (p.dtype == 0) sumsOf<f32>(p, piece);
+  else if (p.dtype == 1) sumsOf<i16>(p, piece);
+  else sumsOf<u16>(p, piece);
+}
+
+function sumsOf<T>(p: StridedSums, piece: u32): void {
+  const last = min((piece + 1) * p.pieceRows, p.rows);
+  const xTerm = storedBytes<T>(p.xTerm);
+  const wTerm = p.wTerm * 4;
+  const scale = f32x4.splat(p.scale);
+  const whole = p.xCol == 1 && p.wCol <= 1 ? p.cols & ~3 : 0;
+  for (let row = piece * p.pieceRows; row < last; row++) {
+    const y = p.y + row * p.yPitch;
+    const xRow = p.x + storedBytes<T>(row * p.xRow);
+    const wRow = p.w + row * p.wRow * 4;
+    for (let col: u32 = 0; col < whole; col += 4) {
+      let x = xRow + storedBytes<T>(col);
+      let w = wRow + col * p.wCol * 4;
+      let total = f32x4.splat(0);
+      for (let first: u32 = 0; first < p.terms; first += MOST_TERMS) {
+        let sum = f32x4.splat(0);
+        for (let term = first; term < min(first + MOST_TERMS, p.terms); term++) {
+          const factor = p.wCol ? v128.load(w) : v128.load32_splat(w);
+          sum = f32x4.add(sum, f32x4.mul(load4<T>(x), factor));
+          x += xTerm;
+          w += wTerm;
+        }
+        total = f32x4.add(total, sum);
+      }
+      total = f32x4.mul(scale, total);
+      v128.store(y + col * 4, p.accumulate ? f32x4.add(total, v128.load(y + col * 4)) : total);
+    }
+    for (let col = whole; col < p.cols; col++) {
+      let x = xRow + storedBytes<T>(col * p.xCol);
+      let w = wRow + col * p.wCol * 4;
+      let total: f32 = 0;
+      for (let first: u32 = 0; first < p.terms; first += MOST_TERMS) {
+        let sum: f32 = 0;
+        for (let term = first; term < min(first + MOST_TERMS, p.terms); term++) {
+          sum += load1<T>(x) * load<f32>(w);
+          x += xTerm;
+          w += wTerm;
+        }
+        total += sum;
+      }
+      total *= p.scale;
+      store<f32>(y + col * 4, p.accumulate ? total + load<f32>(y + col * 4) : total);
+    }
+    if (!p.accumulate) for (let col = p.cols; (col & 3) != 0; col++) store<f32>(y + col * 4, 0);
+  }
+}

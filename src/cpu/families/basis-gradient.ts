@@ -1,0 +1,104 @@
+import { DTYPE_CODES } from "../../device/dtype.ts";
+import type { BasisGradient, BasisGradientShape } from "../../device/families/bilinear.ts";
+import { pitchOf } from "../../device/tensor.ts";
+import { weightDtype } from "../../device/weight.ts";
+import type { Dispatcher } from "../dispatcher.ts";
+import { pitchBytes, pointer } from "../operands.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
+import { evenly, type Parts } from "../pieces.ts";
+import { addParts } from "./partial-sums.ts";
+
+const BASIS_GRADIENT = {
+  name: "basisGradient",
+  members: {
+    rows: "u32",
+    cols: "u32",
+    terms: "u32",
+    dtype: "u32",
+    left: "pointer",
+    leftPitch: "u32",
+    right: "pointer",
+    rightPitch: "u32",
+    bases: "u32",
+    rank: "u32",
+    peft: "flag",
+    a: "pointer",
+    aPitch: "u32",
+    lambda: "pointer",
+    lambdaPitch: "u32",
+    gamma: "pointer",
+    gammaPitch: "u32",
+    lambdaParts: "pointer",
+    gammaParts: "pointer",
+    partPitch: "u32",
+    sliceRows: "u32",
+    blockCols: "u32",
+    blocks: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+/** Columns of a block at most, and rows of dŜ that are formed at once. */
+const BLOCK_COLS = 128;
+const TILE_ROWS = 96;
+/** Pieces that keep any number of threads busy; partial sums of dγ take at most this much, unless one slice is more. */
+const BUSY = 32;
+const MOST_PART_BYTES = 16 * 2 ** 20;
+
+/** Blocks of columns and slices of rows of dŜ (n·r, m): they decide about bits, so they follow from its shape alone. */
+function split({ cols, terms, bases }: BasisGradientShape): { readonly blocks: Parts; readonly slices: Parts } {
+  const blocks = evenly(cols, BLOCK_COLS, 8);
+  const fitting = Math.max(1, Math.floor(MOST_PART_BYTES / (bases * pitchOf(cols, "F32") * 4)));
+  const wanted = Math.min(Math.ceil(BUSY / blocks.count), fitting);
+  return { blocks, slices: evenly(terms, Math.ceil(terms / wanted), TILE_ROWS) };
+}
+
+/** Bytes of the partial sums. */
+export function partBytes(shape: BasisGradientShape): { readonly lambdaParts: number; readonly gammaParts: number } {
+  const { blocks, slices } = split(shape);
+  return {
+    lambdaParts: blocks.count * shape.terms * 4,
+    gammaParts: slices.count * shape.bases * pitchOf(shape.cols, "F32") * 4,
+  };
+}
+
+export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
+  const { shape, pairing, left, right, scale, a, lambda, gamma, lambdaParts, gammaParts } = gradient;
+  const { terms: rows, cols, bases, r } = shape;
+  const { blocks, slices } = split(shape);
+  const bytes = partBytes(shape);
+  const partPitch = pitchOf(cols, "F32");
+  on.dispatch(
+    BASIS_GRADIENT,
+    {
+      rows,
+      cols,
+      terms: left.shape[0],
+      dtype: DTYPE_CODES[weightDtype("basis gradient", left)],
+      left: pointer(left),
+      leftPitch: pitchBytes(left),
+      right: pointer(right),
+      rightPitch: pitchBytes(right),
+      bases,
+      rank: r,
+      peft: pairing === "peft",
+      a: pointer(a),
+      aPitch: pitchBytes(a),
+      lambda: pointer(lambda),
+      lambdaPitch: pitchBytes(lambda),
+      gamma: pointer(gamma),
+      gammaPitch: pitchBytes(gamma),
+      lambdaParts: { buffer: lambdaParts, offset: 0, size: bytes.lambdaParts, access: "write" },
+      gammaParts: { buffer: gammaParts, offset: 0, size: bytes.gammaParts, access: "write" },
+      partPitch: partPitch * 4,
+      sliceRows: slices.size,
+      blockCols: blocks.size,
+      blocks: blocks.count,
+    },
+    blocks.count * slices.count,
+  );
+  const strides = pairing === "peft" ? { rowStride: bases, colStride: 1 } : { rowStride: 1, colStride: r };
+  const ofLambda = { parts: blocks.count, partStride: rows, ...strides };
+  addParts(on, lambdaParts, gradient.lambdaGradient, ofLambda, scale);
+  const ofGamma = { parts: slices.count, partStride: bases * partPitch, rowStride: partPitch, colStride: 1 };
+  addParts(on, gammaParts, gradient.gammaGradient, ofGamma, scale);
+}

@@ -1,0 +1,115 @@
+import { DTYPE_CODES } from "../../device/dtype.ts";
+import type { ColumnSquares, Magnitudes, Rescale, RowSquares } from "../../device/families/magnitude.ts";
+import { weightDtype } from "../../device/weight.ts";
+import type { Dispatcher } from "../dispatcher.ts";
+import { optional, pitchBytes, pointer } from "../operands.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
+import { rowPieces } from "../pieces.ts";
+
+const SQUARES = {
+  rows: "u32",
+  cols: "u32",
+  dtype: "u32",
+  weight: "pointer",
+  weightPitch: "u32",
+  delta: "pointer",
+  deltaPitch: "u32",
+  sums: "pointer",
+  accumulate: "flag",
+  pieceSize: "u32",
+} as const satisfies Members;
+
+const ROW_SQUARES = { name: "rowSquares", members: SQUARES } as const;
+const COLUMN_SQUARES = { name: "columnSquares", members: SQUARES } as const;
+
+/** Columns of a piece: whole cache lines of 16 bits and of 32. */
+const PIECE_COLS = 64;
+
+export function rowSquares(on: Dispatcher, operands: RowSquares): void {
+  const [rows, cols] = operands.weight.shape;
+  const { pieceRows, count } = rowPieces(rows, cols);
+  const sums = pointer(operands.sums, "write");
+  on.dispatch(ROW_SQUARES, { ...squaresOf(operands), sums, accumulate: false, pieceSize: pieceRows }, count);
+}
+
+export function columnSquares(on: Dispatcher, { accumulate, ...operands }: ColumnSquares): void {
+  const [, cols] = operands.weight.shape;
+  const sums = pointer(operands.sums, accumulate ? "change" : "write");
+  const values = { ...squaresOf(operands), sums, accumulate, pieceSize: PIECE_COLS };
+  on.dispatch(COLUMN_SQUARES, values, Math.ceil(cols / PIECE_COLS));
+}
+
+function squaresOf({ weight, delta }: RowSquares) {
+  const [rows, cols] = weight.shape;
+  return {
+    rows,
+    cols,
+    dtype: DTYPE_CODES[weightDtype("norms", weight)],
+    weight: pointer(weight),
+    weightPitch: pitchBytes(weight),
+    delta: optional(delta),
+    deltaPitch: pitchBytes(delta),
+  };
+}
+
+const MAGNITUDES = {
+  name: "magnitudes",
+  members: { kind: "u32", count: "u32", dtype: "u32", sums: "pointer", from: "pointer", to: "pointer" },
+} as const satisfies CpuKernel<Members>;
+
+/** The constants of the same names in magnitude.ts of the assembly. */
+const KIND = { factor: 0, gradient: 1, norm: 2 } as const;
+
+export function magnitudes(on: Dispatcher, { kind, sums, from, to, dtype }: Magnitudes): void {
+  on.dispatch(
+    MAGNITUDES,
+    {
+      kind: KIND[kind],
+      count: to.shape[1],
+      dtype: DTYPE_CODES[dtype],
+      sums: pointer(sums),
+      from: optional(from, kind === "gradient" ? "change" : "read"),
+      to: pointer(to, kind === "gradient" ? "change" : "write"),
+    },
+    1,
+  );
+}
+
+const RESCALE = {
+  name: "rescale",
+  members: {
+    rows: "u32",
+    width: "u32",
+    dtype: "u32",
+    weight: "pointer",
+    weightPitch: "u32",
+    delta: "pointer",
+    target: "pointer",
+    pitch: "u32",
+    factors: "pointer",
+    columns: "flag",
+    pieceRows: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+export function rescale(on: Dispatcher, { weight, delta, factors, columns, target }: Rescale): void {
+  const [rows, cols] = weight.shape;
+  const { pieceRows, count } = rowPieces(rows, cols);
+  on.dispatch(
+    RESCALE,
+    {
+      rows,
+      width: Math.ceil(cols / 4),
+      dtype: DTYPE_CODES[weightDtype("magnitudes", weight)],
+      weight: pointer(weight),
+      weightPitch: pitchBytes(weight),
+      delta: optional(delta),
+      target: pointer(target, "change"),
+      pitch: pitchBytes(target),
+      factors: pointer(factors),
+      columns,
+      pieceRows,
+    },
+    count,
+  );
+}

@@ -1,0 +1,65 @@
+import { DTYPE_CODES } from "../../device/dtype.ts";
+import type { Strided, StridedProduct } from "../../device/families/strided-sums.ts";
+import { elementBytes } from "../../device/tensor.ts";
+import { weightDtype } from "../../device/weight.ts";
+import type { Dispatcher } from "../dispatcher.ts";
+import { pitchBytes, pointer } from "../operands.ts";
+import type { CpuKernel, Members, Pointer } from "../parameters.ts";
+import { rowPieces } from "../pieces.ts";
+
+const STRIDED_SUMS = {
+  name: "stridedSums",
+  members: {
+    rows: "u32",
+    cols: "u32",
+    terms: "u32",
+    dtype: "u32",
+    x: "pointer",
+    xRow: "u32",
+    xCol: "u32",
+    xTerm: "u32",
+    w: "pointer",
+    wRow: "u32",
+    wCol: "u32",
+    wTerm: "u32",
+    y: "pointer",
+    yPitch: "u32",
+    accumulate: "flag",
+    scale: "f32",
+    pieceRows: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+export function stridedSums(on: Dispatcher, { x, w, y, terms, scale, accumulate = false }: StridedProduct): void {
+  const [rows, cols] = y.shape;
+  const { pieceRows, count } = rowPieces(rows, cols * terms);
+  on.dispatch(
+    STRIDED_SUMS,
+    {
+      rows,
+      cols,
+      terms,
+      dtype: DTYPE_CODES[weightDtype("strided sums", x.of)],
+      x: begin(x),
+      xRow: x.steps.row,
+      xCol: x.steps.col,
+      xTerm: x.steps.term,
+      w: begin(w),
+      wRow: w.steps.row,
+      wCol: w.steps.col,
+      wTerm: w.steps.term,
+      y: pointer(y, accumulate ? "change" : "write"),
+      yPitch: pitchBytes(y),
+      accumulate,
+      scale,
+      pieceRows,
+    },
+    count,
+  );
+}
+
+/** From the first element to the end of the buffer: steps lead anywhere behind it. */
+function begin({ of: { buffer, offset, dtype } }: Strided): Pointer {
+  const before = offset * elementBytes(dtype);
+  return { buffer, offset: before, size: buffer.size - before, access: "read" };
+}
