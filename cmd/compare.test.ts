@@ -244,7 +244,7 @@ const REFUSED: readonly (readonly [args: readonly string[], status: number, mess
   [["--seeds", "0"], 2, `--seeds: "0" must be at least 1`, ""],
   [["--early-stop", "2"], 2, "--early-stop needs validation data", ""],
   [["--data", "none.jsonl"], 1, "no such file", ""],
-  [["--gpu", "none"], 1, "--gpu none: no such GPU", ""],
+  [["--device", "none"], 1, "--device none: no such GPU", ""],
 ];
 
 test("what cannot be is refused before anything is written", async () => {

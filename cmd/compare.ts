@@ -29,7 +29,7 @@ export const command = defineCommand({
   options: COMPARE_OPTIONS,
   async run({ model }, options, context) {
     const { KeptGpu } = await import("../src/train/kept-gpu.ts");
-    using gpu = new KeptGpu({ choice: context.gpu });
+    using gpu = new KeptGpu(context.device);
     if (options.resume !== undefined) return await goOn(model, options, gpu, context);
     if (options.out === undefined) {
       throw new RandloraError("usage", "--out is missing", "name a folder for the comparison: --out DIR");

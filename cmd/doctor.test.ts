@@ -31,9 +31,22 @@ const text = expect.any(String);
 const number = expect.any(Number);
 const flag = expect.any(Boolean);
 
+const product = (shape: readonly number[]) => ({
+  shape,
+  correct: true,
+  sampled: number,
+  max_relative_error: number,
+  seconds: number,
+  gflops: number,
+  gb_per_s: number,
+});
+
 test("--json: the GPU in use, right and timed, and everything around it", async () => {
   const cache = join(folder, "cache");
-  const { status, stdout, stderr } = await doctor(["--json"], { RANDLORA_CACHE: cache, HF_HUB_CACHE: folder });
+  const { status, stdout, stderr } = await doctor(["--json", "--device", "0"], {
+    RANDLORA_CACHE: cache,
+    HF_HUB_CACHE: folder,
+  });
   expect([status, stderr]).toEqual([0, ""]);
   const report = JSON.parse(stdout);
   expect(report).toEqual({
@@ -57,6 +70,13 @@ test("--json: the GPU in use, right and timed, and everything around it", async 
       features: expect.any(Array),
       limits: expect.objectContaining({ maxBufferSize: number, maxStorageBufferBindingSize: number }),
     },
+    cpu: {
+      name: text,
+      threads: number,
+      chosen: false,
+      product: product([512, 1024, 1024]),
+      vector_product: product([1, 8192, 2048]),
+    },
     matmul: {
       shape: [1024, 1024, 1024],
       kernel: expect.stringContaining("bf16 bases"),
@@ -67,6 +87,8 @@ test("--json: the GPU in use, right and timed, and everything around it", async 
       gflops: number,
     },
     error: null,
+    gpus_error: null,
+    cpu_error: null,
     vulkan: process.platform === "linux" ? { loader: true, overridden_by: null, drivers: expect.any(Array) } : null,
     temp_folder: {
       path: text,
@@ -95,13 +117,14 @@ test("--json: the GPU in use, right and timed, and everything around it", async 
 });
 
 test("for people: the same in sections", async () => {
-  const { status, stdout } = await doctor([]);
+  const { status, stdout } = await doctor(["--device", "0"]);
   expect(status).toBe(0);
   const headings = stdout.split("\n").filter((line) => line !== "" && !line.startsWith(" "));
   expect(headings).toEqual([
     expect.stringContaining(`randlora ${version}, Bun ${Bun.version}`),
-    "GPUs",
-    "The chosen one",
+    "Devices",
+    "The CPU device",
+    "The chosen GPU",
     "ΔW, 1024 × 1024, r = 32",
     "Folders",
     ...(process.platform === "linux" ? ["Vulkan"] : []),
@@ -112,26 +135,24 @@ test("for people: the same in sections", async () => {
 });
 
 test.if(process.platform === "linux")(
-  "without a driver: what there is, the reason and the way out; exit 1",
+  "a GPU that is asked for without a driver: what there is, the reason and the way out; exit 1",
   async () => {
     const env = { VK_DRIVER_FILES: "/nonexistent/driver.json" };
-    const people = await doctor([], env);
+    const people = await doctor(["--device", "software"], env);
     expect(people.status).toBe(1);
-    expect(people.stdout).toMatch(/GPUs\n {2}none found\n/);
+    expect(people.stdout).toMatch(/Devices\n {2}cpu .*\n\n/);
     expect(people.stdout).toMatch(/\/nonexistent\/driver\.json +no such file/);
     expect(people.stdout).toContain("Folders");
-    expect(people.stderr).toMatch(
-      /^error: no GPU and no software GPU was found.*\nhint: VK_DRIVER_FILES names no usable/,
-    );
+    expect(people.stderr).toMatch(/^error: --device software: no such GPU\nhint: VK_DRIVER_FILES names no usable/);
     expect(people.stderr.trimEnd().split("\n")).toHaveLength(2);
 
-    const machines = await doctor(["--json"], env);
+    const machines = await doctor(["--json", "--device", "software"], env);
     expect(machines.status).toBe(1);
     expect(JSON.parse(machines.stdout)).toMatchObject({
       gpus: [],
       gpu: null,
       matmul: null,
-      error: expect.stringContaining("no GPU"),
+      error: expect.stringContaining("no such GPU"),
       vulkan: {
         overridden_by: "VK_DRIVER_FILES",
         drivers: [{ path: "/nonexistent/driver.json", library: null, problem: "no such file" }],
@@ -140,14 +161,27 @@ test.if(process.platform === "linux")(
   },
 );
 
+test.if(process.platform === "linux")("without a driver and a choice: the CPU device, right, and no word", async () => {
+  const env = { VK_DRIVER_FILES: "/nonexistent/driver.json" };
+  const { status, stdout, stderr } = await doctor(["--json", "--threads", "1"], env);
+  expect([status, stderr]).toEqual([0, ""]);
+  expect(JSON.parse(stdout)).toMatchObject({
+    gpus: [],
+    gpu: null,
+    cpu: { threads: 1, chosen: true, product: { correct: true }, vector_product: { correct: true } },
+    matmul: { correct: true },
+    error: null,
+  });
+});
+
 test("a GPU that does not exist: the list of those that do; exit 1", async () => {
-  const { status, stdout, stderr } = await doctor(["--json", "--gpu", "no such card"]);
+  const { status, stdout, stderr } = await doctor(["--json", "--device", "no such card"]);
   expect(status).toBe(1);
   const { gpus, gpu } = JSON.parse(stdout);
   expect(gpu).toBeNull();
   expect(gpus.length).toBeGreaterThan(0);
   expect(stderr).toBe(
-    `error: --gpu no such card: no such GPU\nhint: there are: ${gpus
+    `error: --device no such card: no such GPU\nhint: there are: cpu, ${gpus
       .map(({ index, name, backend }: Record<string, string>) => `${index} ${name} (${backend})`)
       .join(", ")}\n`,
   );

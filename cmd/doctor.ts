@@ -4,15 +4,15 @@ import { defineCommand } from "../src/options/command.ts";
 export const command = defineCommand({
   name: "doctor",
   otherNames: ["info", "devices", "gpus"],
-  summary: "Show the GPUs, the driver and the folders in use, and check that the GPU computes right",
-  example: "randlora doctor --gpu software",
+  summary: "Show the devices, the drivers and the folders in use, and check that the device computes right",
+  example: "randlora doctor --device software",
   arguments: {},
   options: {},
   async run(_args, _options, context) {
     const { diagnose, diagnosisJson } = await import("../src/report/doctor.ts");
     const { renderDiagnosis } = await import("../src/report/doctor-text.ts");
     const { explainFailure, warningsOf } = await import("../src/report/doctor-advice.ts");
-    const diagnosis = await diagnose(context.gpu);
+    const diagnosis = await diagnose(context.device);
     context.result(diagnosisJson(diagnosis), () => renderDiagnosis(diagnosis, context.columns, context.style));
     for (const line of warningsOf(diagnosis)) context.log.warn(line);
     const failure = explainFailure(diagnosis);

@@ -67,7 +67,7 @@ const perplexityCommand = defineCommand({
       named === undefined ? undefined : { path: await localPath(named, "adapter", context), scale: scale ?? 1 };
     const size = windowSize(await loadConfig(location.folder), asked);
     const ids = (await loadTokenizer(location.folder)).encode(await readInput(file));
-    const { gpu: choice, profile, signal } = context;
+    const { device, signal } = context;
     let bar: Progress | undefined;
     try {
       const found = await comparePerplexity(ids, {
@@ -75,7 +75,7 @@ const perplexityCommand = defineCommand({
         adapter,
         generator,
         merged,
-        open: () => openDevice({ choice, profile }),
+        open: () => openDevice(device),
         context: size,
         onPasses: (passes) => {
           bar = context.progress({ title: "predicting", items: passes * ids.length, unit: "tokens" });

@@ -138,7 +138,7 @@ const REFUSED: readonly (readonly [args: readonly string[], status: number, mess
   [["--data", "broken.jsonl"], 1, "broken.jsonl: line 2: not JSON"],
   [["--data", "data.jsonl", "--valid", "data.jsonl"], 1, "is the training file"],
   [["--data", "none.jsonl"], 1, "no such file"],
-  [["--data", "data.jsonl", "--gpu", "none"], 1, "--gpu none: no such GPU"],
+  [["--data", "data.jsonl", "--device", "none"], 1, "--device none: no such GPU"],
   [[], 2, "--data is missing"],
 ];
 

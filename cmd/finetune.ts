@@ -82,7 +82,7 @@ async function loadData({ local, location }: Places, context: Context): Promise<
 async function dryRun({ local, location }: Places, { data, tokenizer }: RunData, context: Context): Promise<void> {
   const { estimateRun } = await import("../src/train/finetune.ts");
   const { dryRunJson, dryRunText } = await import("../src/report/dry-run.ts");
-  const estimate = await estimateRun({ settings: local, location, data, gpu: context.gpu });
+  const estimate = await estimateRun({ settings: local, location, data, device: context.device });
   const found = { data, tokenizer, estimate };
   context.result(dryRunJson(found), () => dryRunText(found, context.columns, context.style));
 }
@@ -99,12 +99,12 @@ async function train(
   const { lossesText } = await import("../src/report/dry-run.ts");
   for (const line of lossesText(data).split("\n").slice(0, -1)) context.log.info(line);
   const { local: settings, location } = places;
-  const { gpu, profile, signal } = context;
+  const { device, signal } = context;
   let result: TrainResult;
   {
     using display = new TrainingDisplay(context);
     signal.addEventListener("abort", () => display.stopping());
-    result = await finetune({ settings, location, data, folder, gpu, profile, ...more }, display, signal);
+    result = await finetune({ settings, location, data, folder, device, ...more }, display, signal);
   }
   await show(result, settings, folder, context);
 }

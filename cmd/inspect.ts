@@ -126,9 +126,9 @@ async function lookAtDeltas(
   const { compareDeltas } = await import("../src/analysis/distance.ts");
   const { localPath } = await import("../src/options/places.ts");
   const { openDevice } = await import("../src/open-device.ts");
-  const { gpu: choice, profile, signal } = context;
+  const { device, signal } = context;
   const other = against === undefined ? undefined : await localPath(against, "adapter", context);
-  const gpu = await openDevice({ choice, profile });
+  const gpu = await openDevice(device);
   let bar: Progress | undefined;
   try {
     await using resources = new AsyncDisposableStack();

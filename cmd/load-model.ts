@@ -32,8 +32,8 @@ export async function loadModel(
     shown = read;
   };
   try {
-    const { gpu, profile, signal } = context;
-    return await LanguageModel.load({ location, templateFile, raw, dtype, gpu, profile, signal, onProgress });
+    const { device, signal } = context;
+    return await LanguageModel.load({ location, templateFile, raw, dtype, device, signal, onProgress });
   } finally {
     bar?.close();
   }

@@ -122,8 +122,8 @@ const PLACES: readonly Bad[] = [
   {
     name: "a GPU that does not exist",
     spoil: nothing,
-    args: ["--gpu", "abacus"],
-    says: ["--gpu abacus", "no such GPU"],
+    args: ["--device", "abacus"],
+    says: ["--device abacus", "no such GPU"],
   },
 ];
 

@@ -77,11 +77,7 @@ export const command = defineCommand({
     const settings = { ...options, base: local, adapters: paths, out, scales: options.scale };
     const observer = new Observer(context);
     try {
-      const summary = await merge(
-        { ...settings, gpu: context.gpu, profile: context.profile },
-        observer,
-        context.signal,
-      );
+      const summary = await merge({ ...settings, device: context.device }, observer, context.signal);
       observer.close();
       if (options.unmerge && options.dtype !== "f32") {
         context.log.info(
@@ -208,8 +204,8 @@ function render(summary: MergeSummary, dryRun: boolean, { columns, style }: Cont
       ? []
       : [["verified", `a sample in f64: at most ${formatMeasure(summary.maxErrorUlp)} units in the last place off`]]),
     ["time", `${formatDuration(summary.seconds["total"] ?? 0)} (${stages.join(", ")})`],
-    ["peak memory", `${formatBytes(peakRssBytes())}, of it GPU buffers ${formatBytes(summary.peakGpuBytes)}`],
-    ["GPU", summary.gpu ?? ""],
+    ["peak memory", `${formatBytes(peakRssBytes())}, of it the device's buffers ${formatBytes(summary.peakGpuBytes)}`],
+    ["device", summary.gpu ?? ""],
   ];
   return formatTable(rows, { columns }) + profileText(summary.profile, columns);
 }

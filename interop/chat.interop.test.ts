@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { TEST_DEVICE } from "../src/device/testing/open.ts";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -55,7 +56,10 @@ describe("greedy answers are transformers', token for token", () => {
   });
 
   test("every conversation, several turns too, one after another on one cache", async () => {
-    await using loaded = await LanguageModel.load({ location: { folder: model, weights: undefined } });
+    await using loaded = await LanguageModel.load({
+      location: { folder: model, weights: undefined },
+      device: TEST_DEVICE,
+    });
     using session = new Session(loaded, {
       template: loaded.template,
       sampling: { ...DEFAULT_SAMPLING, temperature: 0 },

@@ -4,7 +4,10 @@
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, renameSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const HERE = fileURLToPath(import.meta.url);
 
 const OPTIONS =
   "-O3 --noAssert --enable simd,threads --runtime stub --disableWarning " +
@@ -14,7 +17,7 @@ const OPTIONS =
 export function compileAssembly(root) {
   const folder = join(root, "src/cpu/assembly");
   const target = join(root, "src/cpu/kernels.wasm");
-  const inputs = [...readdirSync(folder).map((name) => join(folder, name)), import.meta.filename];
+  const inputs = [...readdirSync(folder).map((name) => join(folder, name)), HERE];
   if (existsSync(target) && inputs.every((path) => statSync(path).mtimeMs <= statSync(target).mtimeMs)) return true;
   const partial = `${target}.${process.pid}.part`;
   const compiler = join(root, "node_modules/assemblyscript/bin/asc.js");
@@ -28,6 +31,6 @@ export function compileAssembly(root) {
   return status === 0;
 }
 
-if (process.argv[1] === import.meta.filename) {
-  process.exit(compileAssembly(join(import.meta.dirname, "..")) ? 0 : 1);
+if (process.argv[1] === HERE) {
+  process.exit(compileAssembly(join(dirname(HERE), "..")) ? 0 : 1);
 }

@@ -25,7 +25,9 @@ export async function build(outfile: string, target?: Target): Promise<void> {
   const partial = await mkdtemp(join(folder, ".build-"));
   try {
     await Bun.build({
-      entrypoints: [join(ROOT, "cmd/main.ts")],
+      // A worker is a program of its own: the CPU device starts it as a file beside the main one (src/cpu/crew.ts).
+      entrypoints: [join(ROOT, "cmd/main.ts"), join(ROOT, "src/cpu/worker.ts")],
+      naming: { entry: "[name].[ext]" },
       compile: {
         outfile: join(partial, basename(outfile)),
         // A .env or bunfig.toml in the user's folder belongs to the user's program, not to this one.

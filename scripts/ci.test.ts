@@ -16,15 +16,24 @@ interface Suites {
   readonly unit?: string;
   readonly interop?: string;
   readonly second?: string;
+  readonly cpu?: string;
 }
 const GOOD = "printf ' 12 pass\\n 0 fail\\n 30 expect() calls\\n'";
 
 /** A checkout with our `.ci/run` and a file, in a folder with an npm that runs these suites, a HOME and an empty `tmp`. */
-async function checkout({ unit = GOOD, interop = GOOD, second = GOOD }: Suites, git = true): Promise<string> {
+async function checkout(
+  { unit = GOOD, interop = GOOD, cpu = GOOD, second = GOOD }: Suites,
+  git = true,
+): Promise<string> {
   const place = await mkdtemp(join(folder, "place-"));
   const root = join(place, "checkout");
   for (const path of ["checkout/.ci", "home", "path", "tmp"]) await mkdir(join(place, path), { recursive: true });
-  const cases = [`test) ${unit} ;;`, `test:interop) ${interop} ;;`, `test:second-driver) ${second} ;;`];
+  const cases = [
+    `test) ${unit} ;;`,
+    `test:interop) ${interop} ;;`,
+    `test:cpu) ${cpu} ;;`,
+    `test:second-driver) ${second} ;;`,
+  ];
   await Bun.write(join(place, "path", "npm"), ["#!/bin/sh", 'case "$2" in', ...cases, "esac"].join("\n"));
   await chmod(join(place, "path", "npm"), 0o755);
   await Bun.write(join(place, "home", ".profile"), "");
@@ -65,16 +74,21 @@ async function outcome(root: string) {
 
 describe(".ci/run", () => {
   test.each<[string, Suites, string, number]>([
-    ["sums the suites", { interop: "printf ' 5 pass\\n 0 fail\\n'" }, "29 passed, 0 failed", 0],
+    ["sums the suites", { interop: "printf ' 5 pass\\n 0 fail\\n'" }, "41 passed, 0 failed", 0],
     [
       "counts failures and errors",
       { unit: "printf ' \\033[32m9 pass\\033[0m\\n 2 fail\\n 1 error\\n'; exit 1" },
-      "33 passed, 3 failed",
+      "45 passed, 3 failed",
       1,
     ],
-    ["takes a crash for a failure", { unit: "echo '(pass) one'; exit 139" }, "24 passed, 1 failed", 1],
-    ["takes an empty suite for a failure", { interop: "true", second: "true" }, "12 passed, 2 failed", 1],
-    ["goes on after a failed set-up", { unit: "exit 1", interop: "exit 1", second: "exit 1" }, "0 passed, 3 failed", 1],
+    ["takes a crash for a failure", { unit: "echo '(pass) one'; exit 139" }, "36 passed, 1 failed", 1],
+    ["takes an empty suite for a failure", { interop: "true", cpu: "true", second: "true" }, "12 passed, 3 failed", 1],
+    [
+      "goes on after a failed set-up",
+      { unit: "exit 1", interop: "exit 1", cpu: "exit 1", second: "exit 1" },
+      "0 passed, 4 failed",
+      1,
+    ],
   ])("%s", async (_, suites, line, status) => {
     const found = await outcome(await checkout(suites));
     expect([found.out.trimEnd().split("\n").at(-1), found.status, found.left]).toEqual([line, status, []]);

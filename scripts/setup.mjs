@@ -1,13 +1,15 @@
 /*
- * Brings what the project needs and nothing else: locked dependencies, Bun among them, a Vulkan driver, and with
- * --browser the Chromium that the chat page is tested in, with --shells the shells that completion is tested in. Plain
- * JavaScript for Node 20 and newer (or Bun), since it runs before anything is installed. Doing it twice costs nothing.
+ * Brings what the project needs and nothing else: locked dependencies, Bun among them, and the compiled kernels of the CPU
+ * device. For tests also a Vulkan driver (--driver), the Chromium that the chat page is tested in (--browser) and the shells
+ * that completion is tested in (--shells). Plain JavaScript for Node 20 and newer (or Bun), since it runs before anything
+ * is installed. Doing it twice costs nothing.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { compileAssembly } from "./assembly.mjs";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
 const MODULES = join(ROOT, "node_modules");
@@ -168,6 +170,7 @@ function installShells() {
 const [major = 0] = process.versions.node.split(".").map(Number);
 if (major < 20) fail(`Node ${process.versions.node} is too old`, "install Node 20 or newer");
 installDependencies();
-installDriver();
+if (!compileAssembly(ROOT)) fail("the CPU device's kernels could not be compiled", "see the compiler's message above");
+if (process.argv.includes("--driver")) installDriver();
 if (process.argv.includes("--browser")) installBrowser();
 if (process.argv.includes("--shells")) installShells();

@@ -1,22 +1,32 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { chmod, copyFile, mkdir, mkdtemp, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const ROOT = join(import.meta.dir, "..");
 
-/** A stand-in for the repository: the script under test, a lock file, and a PATH of our own making. */
+/** A stand-in for the repository: the script under test, a lock file, kernels that are compiled, and a PATH of our own making. */
 let folder: string;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "randlora-setup-"));
-  for (const name of ["scripts", "path", "node_modules/.bin"]) await mkdir(join(folder, name), { recursive: true });
-  await copyFile(join(ROOT, "scripts/setup.mjs"), join(folder, "scripts/setup.mjs"));
+  for (const name of ["scripts", "path", "node_modules/.bin", "src/cpu/assembly"]) {
+    await mkdir(join(folder, name), { recursive: true });
+  }
+  for (const name of ["scripts/setup.mjs", "scripts/assembly.mjs"]) {
+    await copyFile(join(ROOT, name), join(folder, name));
+  }
+  await writeFile(join(folder, "src/cpu/assembly/index.ts"), "");
+  await writeFile(join(folder, "src/cpu/kernels.wasm"), "compiled");
   await writeFile(join(folder, "package-lock.json"), "{}");
   await writeFile(join(folder, "driver.json"), "{}");
 });
 
 afterEach(() => rm(folder, { recursive: true, force: true }));
+
+/** Whether this machine has one where drivers are looked for, whatever the environment. */
+const hasDriver = existsSync("/usr/share/vulkan/icd.d");
 
 async function script(path: string, ...lines: string[]): Promise<void> {
   await writeFile(join(folder, path), ["#!/bin/sh", ...lines, ""].join("\n"));
@@ -55,6 +65,38 @@ describe("set-up", () => {
     await installed(60);
     await script("path/npm", `echo "called with $*"`);
     expect(await setUp()).toEqual({ status: 0, stdout: "called with ci\n", stderr: "$ npm ci\n" });
+  });
+
+  test("compiles the kernels of the CPU device again where a source is newer", async () => {
+    await installed(-1);
+    const compiler = join(folder, "node_modules/assemblyscript/bin");
+    await mkdir(compiler, { recursive: true });
+    const writes = 'require("node:fs").writeFileSync(process.argv[process.argv.indexOf("--outFile") + 1], "anew");';
+    await writeFile(join(compiler, "asc.js"), writes);
+    const kernels = join(folder, "src/cpu/kernels.wasm");
+    expect(await setUp()).toEqual({ status: 0, stdout: "", stderr: "" });
+    expect(await Bun.file(kernels).text()).toBe("compiled");
+    const later = Date.now() / 1000 + 10;
+    await utimes(join(folder, "src/cpu/assembly/index.ts"), later, later);
+    expect(await setUp()).toEqual({ status: 0, stdout: "", stderr: "" });
+    expect(await Bun.file(kernels).text()).toBe("anew");
+    await writeFile(join(compiler, "asc.js"), "process.exit(1);");
+    await utimes(kernels, later - 20, later - 20);
+    const { status, stderr } = await setUp();
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringMatching(/^error: the CPU device's kernels could not be compiled/),
+    ]);
+  });
+
+  test("brings a Vulkan driver only where one is asked for and missing", async () => {
+    await installed(-1);
+    await rm(join(folder, "driver.json"));
+    await script("path/apt-get", `echo "called with $*"`);
+    expect(await setUp()).toEqual({ status: 0, stdout: "", stderr: "" });
+    const { status, stdout, stderr } = await setUp("--driver");
+    if (hasDriver) expect([status, stdout, stderr]).toEqual([0, "", ""]);
+    else expect(stdout + stderr).toContain("install -y --no-install-recommends mesa-vulkan-drivers libvulkan1");
   });
 
   test("brings a browser only where one is asked for and missing", async () => {

@@ -3,12 +3,15 @@ import type { Copy, Device, DeviceBuffer, DeviceInfo, DeviceLimits, Range } from
 import type { ScratchSizes } from "../device/families.ts";
 import type { RunMemory } from "../device/run-memory.ts";
 import type { Staging } from "../device/staging.ts";
+import { RandloraError } from "../errors.ts";
 import { copyOfBegin, fillCommand } from "./commands.ts";
+import { coreCount } from "./cores.ts";
 import { Crew } from "./crew.ts";
 import { SCRATCH } from "./families/index.ts";
-import { HEAP_BYTES, Heaps } from "./heap.ts";
+import { type HeapOptions, Heaps } from "./heap.ts";
 import { SCRATCH_BYTES } from "./layout.ts";
 import { cpuBuffer, CpuMemory } from "./memory.ts";
+import type { Profiler } from "./profiler.ts";
 import { Queue } from "./queue.ts";
 import { CpuRecording } from "./recording.ts";
 
@@ -16,7 +19,28 @@ import { CpuRecording } from "./recording.ts";
 export interface CpuOptions {
   /** Workers; by default one for each core. */
   readonly threads?: number | undefined;
+  /** Time every command. */
+  readonly profile?: boolean | undefined;
+  /** Memories other than eight of 4 GB, and another reading of what the machine has left: for tests. */
+  readonly heaps?: Omit<HeapOptions, "reserved"> | undefined;
 }
+
+/** What a device and the one that counts for it have in common. */
+interface Shape {
+  readonly threads: number;
+  /** Bytes of one buffer at most. */
+  readonly mostBytes: number;
+}
+
+/** What a device that only counts has not. */
+interface Parts {
+  readonly heaps: Heaps;
+  readonly crew: Crew;
+  readonly queue: Queue;
+}
+
+/** Rows of activations that one command takes: kernels count elements in 32 bits. */
+const MOST_ROWS = 2 ** 24;
 
 /** Where scratch begins in each heap: address 0 is nothing's. */
 const FIRST = 64;
@@ -30,44 +54,60 @@ export class CpuDevice implements Device {
   readonly limits: DeviceLimits;
   readonly staging: Staging = { kind: "cpu" };
   readonly memory: CpuMemory;
-  readonly profiler = undefined;
   readonly #crew: Crew | undefined;
   readonly #queue: Queue | undefined;
   readonly #heaps: Heaps | undefined;
-  readonly #threads: number;
+  readonly #shape: Shape;
 
-  private constructor(threads: number, heaps?: Heaps, crew?: Crew) {
-    this.#threads = threads;
-    this.#heaps = heaps;
-    this.#crew = crew;
-    this.memory = new CpuMemory(heaps);
-    this.#queue = heaps === undefined || crew === undefined ? undefined : new Queue(heaps, crew);
+  private constructor(shape: Shape, parts?: Parts) {
+    this.#shape = shape;
+    this.#heaps = parts?.heaps;
+    this.#crew = parts?.crew;
+    this.#queue = parts?.queue;
+    this.memory = new CpuMemory(shape.mostBytes, this.#heaps);
     const [processor] = cpus();
     this.info = {
-      name: processor?.model.trim() ?? process.arch,
+      name: `CPU (${processor?.model.trim() ?? process.arch})`,
       vendor: "",
       architecture: process.arch,
-      driver: `randlora's own, ${threads} ${threads === 1 ? "thread" : "threads"}`,
+      // Whatever the processor and the threads, the bits are the same.
+      driver: "randlora's own, WebAssembly with 128-bit SIMD",
       software: true,
     };
-    const most = heaps?.mostBytes ?? HEAP_BYTES;
-    this.limits = { maxBufferSize: most, maxBindingSize: most, maxRows: 2 ** 24 };
+    this.limits = { maxBufferSize: shape.mostBytes, maxBindingSize: shape.mostBytes, maxRows: MOST_ROWS };
   }
 
   /** @throws RandloraError `gpu` where the processor lacks what the kernels need, `memory` */
-  static async open({ threads = cpus().length }: CpuOptions = {}): Promise<CpuDevice> {
-    const heaps = new Heaps(FIRST + threads * SCRATCH_BYTES);
-    const scratch = Array.from({ length: threads }, (_, index) => FIRST + index * SCRATCH_BYTES);
-    return new CpuDevice(threads, heaps, await Crew.start(heaps, scratch));
+  static async open({ threads = coreCount(), profile = false, heaps: of }: CpuOptions = {}): Promise<CpuDevice> {
+    try {
+      const heaps = new Heaps({ reserved: FIRST + threads * SCRATCH_BYTES, ...of });
+      const scratch = Array.from({ length: threads }, (_, index) => FIRST + index * SCRATCH_BYTES);
+      const crew = await Crew.start({ heaps, scratch, profile });
+      const queue = new Queue(heaps, crew, profile);
+      return new CpuDevice({ threads, mostBytes: heaps.mostBytes }, { heaps, crew, queue });
+    } catch (cause) {
+      if (cause instanceof RandloraError) throw cause;
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new RandloraError("gpu", `the CPU device cannot start: ${reason}`, "choose a GPU with --device", { cause });
+    }
+  }
+
+  /** Workers. */
+  get threads(): number {
+    return this.#shape.threads;
+  }
+
+  get profiler(): Profiler | undefined {
+    return this.#queue?.profiler;
   }
 
   counting(): CpuDevice {
-    return new CpuDevice(this.#threads);
+    return new CpuDevice(this.#shape);
   }
 
   /** Whatever staging is asked for: this device has one. */
   recording(memory: RunMemory): CpuRecording {
-    return new CpuRecording(memory, this.memory, this.#queue, this.staging, this.#threads);
+    return new CpuRecording(memory, this.memory, this.#queue, this.staging, this.threads);
   }
 
   /** Nothing is compiled where it is needed first. */

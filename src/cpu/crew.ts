@@ -3,81 +3,94 @@ import type { Heaps } from "./heap.ts";
 import { CONTROL, CONTROL_BYTES, type WorkerMessage, type WorkerStart } from "./layout.ts";
 import modulePath from "./kernels.wasm" with { type: "file" };
 
+/** How workers are started. */
+interface CrewOptions {
+  readonly heaps: Heaps;
+  /** Where each worker has its scratch in every heap. */
+  readonly scratch: readonly number[];
+  readonly profile: boolean;
+}
+
 /** The threads that compute, what they share with the host, and the first thing that went wrong on one of them. */
 export class Crew {
   readonly control = new Int32Array(new SharedArrayBuffer(CONTROL_BYTES));
   readonly threads: number;
   /** Kernels by name, as commands name them. */
   readonly kernelNumbers: ReadonlyMap<string, number>;
-  /** Rejects when a worker fails. */
-  readonly failure: Promise<never>;
   readonly #workers: Worker[] = [];
-  #failed: RandloraError | undefined;
-  readonly #fail: (error: RandloraError) => void;
-  #notice: () => void = () => {};
+  #failure: RandloraError | undefined;
+  /** Of those who wait in `settle`: a promise that all of them raced against would keep every one of them for ever. */
+  readonly #waiting = new Set<(error: RandloraError) => void>();
 
   private constructor(threads: number, kernels: readonly string[]) {
     this.threads = threads;
     this.kernelNumbers = new Map(kernels.map((name, index) => [name, index]));
-    const { promise, reject } = Promise.withResolvers<never>();
-    promise.catch(() => {});
-    this.failure = promise;
-    this.#fail = (error) => {
-      if (this.#failed !== undefined) return;
-      this.#failed = error;
-      reject(error);
-      this.#notice();
-    };
   }
 
-  /**
-   * Starts the workers.
-   * @param scratch where each has its scratch in every heap
-   * @throws RandloraError `gpu` where the processor lacks what the kernels need
-   */
-  static async start(heaps: Heaps, scratch: readonly number[]): Promise<Crew> {
+  /** Starts the workers. @throws RandloraError `gpu` where the processor lacks what the kernels need */
+  static async start({ heaps, scratch, profile }: CrewOptions): Promise<Crew> {
     const module = await compiled();
     const kernels = WebAssembly.Module.exports(module).flatMap(({ kind, name }) => (kind === "function" ? [name] : []));
     const crew = new Crew(scratch.length, kernels);
-    const starting = scratch.map(async (at) => {
-      const worker = new Worker(new URL("./worker.ts", import.meta.url).href);
-      crew.#workers.push(worker);
-      const { promise, resolve } = Promise.withResolvers<void>();
-      worker.addEventListener("message", ({ data }: MessageEvent<WorkerMessage>) => {
-        if ("ready" in data) resolve();
-        else crew.#fail(failed(data.failed));
-      });
-      worker.addEventListener("error", ({ message }) => crew.#fail(failed(message)));
-      worker.postMessage({
-        control: crew.control.buffer,
-        heaps: heaps.memories,
-        module,
-        threads: crew.threads,
-        kernels,
-        scratch: at,
-      } satisfies Omit<WorkerStart, "control"> & { control: ArrayBufferLike });
-      await Promise.race([promise, crew.failure]);
-    });
-    await Promise.all(starting);
+    const shared = { control: crew.control.buffer, heaps: heaps.memories, module, kernels, profile };
+    try {
+      await Promise.all(scratch.map((at) => crew.#startOne({ ...shared, threads: scratch.length, scratch: at })));
+    } catch (thrown) {
+      crew.close();
+      throw thrown;
+    }
     return crew;
   }
 
-  /** @param notice is called once, at the first failure */
-  onFailure(notice: () => void): void {
-    this.#notice = notice;
+  /** Nothing more will be computed: a worker has failed, or all were told to end. */
+  get isOver(): boolean {
+    return this.#failure !== undefined;
   }
 
   /** Throws the first failure, if there was one. */
   check(): void {
-    if (this.#failed !== undefined) throw this.#failed;
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
-  /** Ends the workers. */
+  /** A promise's value, or the first failure of a worker, whichever comes first. @throws RandloraError `gpu` */
+  async settle<T>(promise: Promise<T>): Promise<T> {
+    this.check();
+    const { promise: outcome, resolve, reject } = Promise.withResolvers<T>();
+    promise.then(resolve, reject);
+    this.#waiting.add(reject);
+    return await outcome.finally(() => this.#waiting.delete(reject));
+  }
+
+  /** Ends everything that waits. */
+  fail(error: RandloraError): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    Atomics.store(this.control, CONTROL.failed, 1);
+    // The queue waits for this word; what it waited for may never come.
+    Atomics.notify(this.control, CONTROL.done);
+    for (const reject of this.#waiting) reject(error);
+  }
+
+  /** Ends the workers; what they have not done is left undone. */
   close(): void {
+    this.fail(new RandloraError("gpu", "the CPU device was closed before it had done everything"));
     Atomics.store(this.control, CONTROL.closed, 1);
     Atomics.add(this.control, CONTROL.sent, 1);
     Atomics.notify(this.control, CONTROL.sent);
-    for (const worker of this.#workers) worker.terminate();
+    for (const worker of this.#workers.splice(0)) worker.terminate();
+  }
+
+  async #startOne(start: WorkerStart): Promise<void> {
+    const worker = new Worker(new URL("./worker.ts", import.meta.url).href);
+    this.#workers.push(worker);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    worker.addEventListener("message", ({ data }: MessageEvent<WorkerMessage>) => {
+      if ("ready" in data) resolve();
+      else this.fail(failed(data.failed));
+    });
+    worker.addEventListener("error", ({ message }) => this.fail(failed(message)));
+    worker.postMessage(start);
+    await this.settle(promise);
   }
 }
 
@@ -95,5 +108,6 @@ async function compiled(): Promise<WebAssembly.Module> {
 }
 
 function failed(message: string): RandloraError {
-  return new RandloraError("gpu", `a kernel of the CPU device failed: ${message}`, "please report this");
+  const [first = ""] = message.split("\n");
+  return new RandloraError("gpu", `a worker of the CPU device failed: ${first}`, "please report this");
 }

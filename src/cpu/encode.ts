@@ -8,6 +8,8 @@ export interface EncodedList {
   /** Where it begins in heap 0. */
   readonly at: number;
   readonly count: number;
+  /** It as it is in heap 0: COMMAND_WORDS words a command. */
+  readonly words: Uint32Array;
   /** What it lies in, to be given back when it has run. */
   readonly blocks: readonly Block[];
 }
@@ -51,10 +53,12 @@ export function encode(
     list.words[entry + COMMAND.parameters] = area.block.at + at * 4;
     list.words[entry + COMMAND.pieces] = command.pieces;
     list.words[entry + COMMAND.taken] = 0;
+    list.words[entry + COMMAND.ticks] = 0;
   });
   return {
     at: list?.block.at ?? 0,
     count: commands.length,
+    words: list?.words ?? new Uint32Array(),
     blocks: [...areas.values()].map(({ block }) => block),
   };
 }

@@ -1,3 +1,4 @@
+import { machineMemory } from "../device/machine-memory.ts";
 import { RandloraError } from "../errors.ts";
 
 /** WebAssembly's unit of memory. */
@@ -8,9 +9,27 @@ export const HEAP_BYTES = 2 ** 32;
 const ALIGNMENT = 64;
 /** Memories that a process may have at full speed: JavaScriptCore reserves addresses for so many. */
 const MOST_HEAPS = 8;
-/** Buffers from this size on leave the end of the first heap to smaller ones, which commands have in common. */
-const LARGE = 2 ** 23;
-const KEPT_FOR_SMALL = 2 ** 30;
+/** Where even the first one's addresses cannot be reserved, smaller ones are tried, down to this. */
+const SMALLEST = 2 ** 28;
+/** A heap grows by so much at least. */
+const STEP = 2 ** 20;
+/**
+ * The last part of the first heap is left to small buffers: commands work on some of them together, and the fewer of those
+ * lie in other heaps, the fewer are copied. Parts of a heap: the size from which a buffer is large, and what is kept.
+ */
+const LARGE = 1 / 512;
+const KEPT_FOR_SMALL = 1 / 4;
+
+/** How heaps are made. */
+export interface HeapOptions {
+  /** Bytes at the begin of each heap that are not given away. */
+  readonly reserved: number;
+  /** Bytes of a heap at most, and heaps: as many as JavaScriptCore runs at full speed by default. */
+  readonly bytes?: number | undefined;
+  readonly count?: number | undefined;
+  /** Bytes that the machine has left for this process. */
+  readonly free?: (() => number) | undefined;
+}
 
 /** A part of a heap. */
 export interface Block {
@@ -44,19 +63,27 @@ interface Wanted {
 /** The memories of the CPU device, and what of them is free. */
 export class Heaps {
   readonly memories: readonly WebAssembly.Memory[];
+  /** Bytes of a heap at most. */
+  readonly heapBytes: number;
   readonly #holes: Hole[][];
+  readonly #reserved: number;
+  readonly #free: () => number;
+  /** What the process had before: memory that a heap has grown by is taken from the machine only when it is written. */
+  readonly #before = process.memoryUsage.rss();
 
-  /** @param reserved bytes at the begin of each heap that are not given away */
-  constructor(readonly reserved: number) {
-    const initial = Math.ceil(reserved / PAGE);
-    const memory = () => new WebAssembly.Memory({ initial, maximum: HEAP_BYTES / PAGE, shared: true });
-    this.memories = Array.from({ length: MOST_HEAPS }, memory);
+  /** @throws RandloraError `memory` where not even addresses can be reserved */
+  constructor({ reserved, bytes = HEAP_BYTES, count = MOST_HEAPS, free = () => machineMemory().free }: HeapOptions) {
+    this.#reserved = Math.ceil(reserved / PAGE) * PAGE;
+    this.#free = free;
+    const reservation = reserve(this.#reserved, bytes, count);
+    this.heapBytes = reservation.bytes;
+    this.memories = reservation.memories;
     this.#holes = this.memories.map(() => []);
   }
 
   /** Bytes of one buffer at most. */
   get mostBytes(): number {
-    return HEAP_BYTES - Math.ceil(this.reserved / PAGE) * PAGE;
+    return this.heapBytes - this.#reserved;
   }
 
   /**
@@ -68,15 +95,17 @@ export class Heaps {
     const whole = Math.ceil(Math.max(size, 1) / ALIGNMENT) * ALIGNMENT;
     for (const grow of [false, true]) {
       for (let heap = only ?? 0; heap <= (only ?? this.memories.length - 1); heap++) {
-        const most = heap === 0 && whole >= LARGE && only === undefined ? HEAP_BYTES - KEPT_FOR_SMALL : HEAP_BYTES;
+        const isLarge = whole >= LARGE * this.heapBytes && this.memories.length > 1;
+        const most = (heap === 0 && isLarge && only === undefined ? 1 - KEPT_FOR_SMALL : 1) * this.heapBytes;
         const found = this.#find(heap, { size: whole, most, latest, grow });
         if (found !== undefined) return { block: { heap, at: found.at, size: whole }, busy: found.busy };
       }
     }
+    const used = this.memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0);
     throw new RandloraError(
       "memory",
-      `${label}: no room for ${(size / 2 ** 30).toFixed(1)} GB`,
-      "use a smaller model, or put fewer tokens through at once (--batch-size, --max-length, --context)",
+      `${label}: the machine has no room for ${showSize(size)} beside ${showSize(used)} in use`,
+      "close other programs, use a smaller model, or put fewer tokens through at once (--batch-size, --max-length, --context)",
     );
   }
 
@@ -127,7 +156,9 @@ export class Heaps {
     const goesOn = last !== undefined && last.at + last.size === end && last.busy <= latest;
     const begin = goesOn ? last.at : end;
     if (begin + size > most) return undefined;
-    const pages = Math.ceil((begin + size - end) / PAGE);
+    const wish = Math.min(Math.max(begin + size - end, STEP), this.heapBytes - end);
+    const pages = Math.ceil(wish / PAGE);
+    if (pages * PAGE > this.#room()) return undefined;
     try {
       memory.grow(pages);
     } catch {
@@ -139,4 +170,36 @@ export class Heaps {
     if (rest > 0) this.#holes[heap]?.push({ at: begin + size, size: rest, busy: 0 });
     return hole;
   }
+
+  /** Bytes that heaps may still grow by before the machine has no more. */
+  #room(): number {
+    const grown = this.memories.reduce((sum, { buffer }) => sum + buffer.byteLength - this.#reserved, 0);
+    const written = process.memoryUsage.rss() - this.#before;
+    return this.#free() - Math.max(0, grown - Math.max(0, written));
+  }
+}
+
+/** As many memories as the process may have addresses for, smaller ones where it may not have one that is whole. */
+function reserve(reserved: number, bytes: number, count: number) {
+  const memories: WebAssembly.Memory[] = [];
+  let size = bytes;
+  while (memories.length < count) {
+    try {
+      memories.push(
+        new WebAssembly.Memory({ initial: reserved / PAGE, maximum: Math.max(size, reserved) / PAGE, shared: true }),
+      );
+    } catch (cause) {
+      if (memories.length > 0) break;
+      if (size / 2 < SMALLEST) {
+        const hint = "raise the limit of the process's address space (ulimit -v), or choose a GPU with --device";
+        throw new RandloraError("memory", "the CPU device cannot reserve its memory", hint, { cause });
+      }
+      size /= 2;
+    }
+  }
+  return { memories, bytes: size };
+}
+
+function showSize(bytes: number): string {
+  return bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 }

@@ -6,7 +6,7 @@ export const CONTROL = {
   /** Commands that all workers have finished, and workers that have finished the one after those, since the start. */
   finished: 2,
   arrived: 3,
-  /** 1 once a worker has failed: commands are skipped from then on. */
+  /** 1 once a worker has failed, or workers shall end: commands are skipped from then on. */
   failed: 4,
   /** 1 once workers shall end. */
   closed: 5,
@@ -20,7 +20,7 @@ export const CONTROL_BYTES = (CONTROL.lists + 2 * MOST_LISTS) * 4;
 
 /** Words of a command in a list. */
 export const COMMAND = {
-  /** Number in KERNELS, or one of the two that are no kernels. */
+  /** Number in `WorkerStart.kernels`, or one of the two that are no kernels. */
   kernel: 0,
   heap: 1,
   /** Where its parameters are, in its heap. */
@@ -28,8 +28,11 @@ export const COMMAND = {
   pieces: 3,
   /** Pieces that have been taken. */
   taken: 4,
+  /** What the slowest worker took for its pieces, in ticks; where workers measure. */
+  ticks: 5,
 } as const;
-export const COMMAND_WORDS = 5;
+export const COMMAND_WORDS = 6;
+export const TICKS_A_SECOND = 1e7;
 
 /** Parameters of a copy, which may lead from heap to heap, in heap 0. */
 export const COPY = { fromHeap: 0, from: 1, toHeap: 2, to: 3, bytes: 4 } as const;
@@ -43,13 +46,15 @@ export const SCRATCH_BYTES = 2 ** 20;
 
 /** What a worker is started with. */
 export interface WorkerStart {
-  readonly control: SharedArrayBuffer;
+  readonly control: ArrayBufferLike;
   readonly heaps: readonly WebAssembly.Memory[];
   readonly module: WebAssembly.Module;
   readonly threads: number;
   readonly kernels: readonly string[];
   /** Where its scratch is in each heap. */
   readonly scratch: number;
+  /** Every command is timed. */
+  readonly profile: boolean;
 }
 
 /** The two commands that are no kernels. */

@@ -1,6 +1,6 @@
 import { RandloraError } from "../errors.ts";
 import type { DeviceBuffer, DeviceMemory } from "../device/buffer.ts";
-import { type Block, HEAP_BYTES, type Heaps } from "./heap.ts";
+import type { Block, Heaps } from "./heap.ts";
 
 /** A buffer in a heap; one of a device that only counts has no block. */
 export interface CpuBuffer extends DeviceBuffer {
@@ -18,13 +18,18 @@ export function cpuBuffer(held: DeviceBuffer): CpuBuffer {
 /** Buffers in heaps. What is given back is there for others at once, so nothing is ever idle. */
 export class CpuMemory implements DeviceMemory {
   readonly idleBytes = 0;
+  readonly #mostBytes: number;
   readonly #heaps: Heaps | undefined;
   readonly #live = new Set<CpuBuffer>();
   #liveBytes = 0;
   #peakBytes = 0;
 
-  /** @param heaps undefined: buffers are only counted */
-  constructor(heaps: Heaps | undefined) {
+  /**
+   * @param mostBytes of one buffer
+   * @param heaps undefined: buffers are only counted
+   */
+  constructor(mostBytes: number, heaps: Heaps | undefined) {
+    this.#mostBytes = mostBytes;
     this.#heaps = heaps;
   }
 
@@ -42,9 +47,8 @@ export class CpuMemory implements DeviceMemory {
 
   /** @param heap where it must lie; anywhere by default */
   allocate(label: string, size: number, heap?: number): CpuBuffer {
-    const most = this.#heaps?.mostBytes ?? HEAP_BYTES;
-    if (size > most) {
-      const [needed, limit] = [size, most].map((bytes) => `${(bytes / 2 ** 30).toFixed(1)} GB`);
+    if (size > this.#mostBytes) {
+      const [needed, limit] = [size, this.#mostBytes].map((bytes) => `${(bytes / 2 ** 30).toFixed(1)} GB`);
       throw new RandloraError(
         "memory",
         `${label}: needs one buffer of ${needed}, the CPU device allows ${limit}`,

@@ -1,15 +1,24 @@
+import { RandloraError } from "../errors.ts";
 import type { CpuCommand } from "./commands.ts";
 import type { Crew } from "./crew.ts";
 import { type EncodedList, encode } from "./encode.ts";
 import type { Heaps } from "./heap.ts";
 import { CONTROL, MOST_LISTS } from "./layout.ts";
 import { cpuBuffer } from "./memory.ts";
+import { Profiler } from "./profiler.ts";
 
 /** Something that happens in its turn: commands for the workers, or a task of the host while they wait. */
 type Entry = { readonly number: number } & (
   | { readonly commands: readonly CpuCommand[] }
   | { readonly task: () => void }
 );
+
+/** A list that workers have, or will come to. */
+interface Running {
+  readonly number: number;
+  readonly commands: readonly CpuCommand[];
+  readonly list: EncodedList;
+}
 
 /** Entries that may wait before a sender has to. */
 const MOST_WAITING = 64;
@@ -23,7 +32,8 @@ export class Queue {
   readonly #crew: Crew;
   readonly #waiting: Entry[] = [];
   /** Lists that workers have or will come to, oldest first. */
-  readonly #running: { readonly number: number; readonly list: EncodedList }[] = [];
+  readonly #running: Running[] = [];
+  readonly #profiler: Profiler | undefined;
   /** Entries so far; the last that has happened. */
   #last = 0;
   #done = 0;
@@ -31,10 +41,15 @@ export class Queue {
   /** Lists handed to workers and done by them, as the control block counts them. */
   #handed = 0;
 
-  constructor(heaps: Heaps, crew: Crew) {
+  /** @param profile whether workers measure, for `profiler` */
+  constructor(heaps: Heaps, crew: Crew, profile: boolean) {
     this.#heaps = heaps;
     this.#crew = crew;
-    crew.onFailure(() => this.#giveUp());
+    this.#profiler = profile ? new Profiler(() => this.settle()) : undefined;
+  }
+
+  get profiler(): Profiler | undefined {
+    return this.#profiler;
   }
 
   /** Has everything happened that uses what was last used by entry `number`? */
@@ -78,15 +93,18 @@ export class Queue {
     this.#crew.check();
     const { promise, resolve } = Promise.withResolvers<void>();
     this.next(resolve);
-    await Promise.race([promise, this.#crew.failure]);
-    this.#crew.check();
+    await this.#crew.settle(promise);
   }
 
   /** Hands on what can happen now. */
   #pump(): void {
+    if (this.#crew.isOver) {
+      this.#waiting.length = 0;
+      return;
+    }
     for (;;) {
       const [entry] = this.#waiting;
-      if (entry === undefined) break;
+      if (entry === undefined || this.#crew.isOver) break;
       if ("task" in entry) {
         if (this.#running.length > 0) break;
         this.#waiting.shift();
@@ -104,26 +122,38 @@ export class Queue {
   }
 
   #hand(number: number, commands: readonly CpuCommand[]): void {
-    const { control, kernelNumbers } = this.#crew;
-    const list = encode(this.#heaps, kernelNumbers, commands, this.#done);
+    const { control } = this.#crew;
+    const list = this.#encode(commands);
+    if (list === undefined) return;
     const slot = CONTROL.lists + 2 * (this.#handed % MOST_LISTS);
     control[slot] = list.at;
     control[slot + 1] = list.count;
     this.#handed++;
-    this.#running.push({ number, list });
+    this.#running.push({ number, commands, list });
     Atomics.store(control, CONTROL.sent, this.#handed | 0);
     Atomics.notify(control, CONTROL.sent);
+  }
+
+  /** Commands as workers read them; undefined where there is no room, which ends everything. */
+  #encode(commands: readonly CpuCommand[]): EncodedList | undefined {
+    try {
+      return encode(this.#heaps, this.#crew.kernelNumbers, commands, this.#done);
+    } catch (thrown) {
+      if (!(thrown instanceof RandloraError)) throw thrown;
+      this.#crew.fail(thrown);
+      return undefined;
+    }
   }
 
   /** Until workers have done what they have: notes what has run, and hands on what waits for it. */
   async #watch(): Promise<void> {
     const { control } = this.#crew;
     await Promise.resolve(); // so that it does not end before it is known to run
-    while (this.#running.length > 0) {
+    while (this.#running.length > 0 && !this.#crew.isOver) {
       const seen = Atomics.load(control, CONTROL.done);
       this.#note(seen);
       if (this.#running.length === 0) break;
-      await Promise.race([Atomics.waitAsync(control, CONTROL.done, seen).value, this.#crew.failure]);
+      await Atomics.waitAsync(control, CONTROL.done, seen).value;
     }
     this.#watching = undefined;
     this.#pump();
@@ -135,14 +165,10 @@ export class Queue {
       const first = this.#running.shift();
       if (first === undefined) break;
       this.#done = first.number;
+      this.#profiler?.add(first.commands, first.list.words);
       for (const block of first.list.blocks) this.#heaps.give(block, 0);
       begun = true;
     }
     if (begun) this.#pump();
-  }
-
-  #giveUp(): void {
-    this.#waiting.length = 0;
-    this.#running.length = 0;
   }
 }

@@ -8,6 +8,7 @@ import {
   FILL,
   FILL_KERNEL,
   MOST_LISTS,
+  TICKS_A_SECOND,
   type WorkerMessage,
   type WorkerStart,
 } from "./layout.ts";
@@ -84,10 +85,11 @@ function movePiece(heaps: readonly Heap[], kernel: number, heap: number, paramet
 function work(start: WorkerStart): void {
   const control = new Int32Array(start.control);
   const heaps = start.heaps.map((memory) => new Heap(start, memory));
-  const home = heaps[0];
+  const [home] = heaps;
+  if (home === undefined || home.kernels.length === 0) throw new Error("no kernels");
+  say({ ready: true });
   let lists = 0;
   let finished = 0;
-  if (home === undefined) return;
   for (;;) {
     waitWhile(control, CONTROL.sent, lists);
     if (Atomics.load(control, CONTROL.closed) !== 0) return;
@@ -101,6 +103,7 @@ function work(start: WorkerStart): void {
       const heap = list[command + COMMAND.heap] ?? 0;
       const parameters = (list[command + COMMAND.parameters] ?? 0) >>> 0;
       const pieces = list[command + COMMAND.pieces] ?? 0;
+      const begun = start.profile ? performance.now() : 0;
       try {
         const run = kernel < 0 ? undefined : heaps[heap]?.kernels[kernel];
         for (;;) {
@@ -114,9 +117,20 @@ function work(start: WorkerStart): void {
         const name = start.kernels[kernel] ?? "copy";
         say({ failed: `${name}: ${error instanceof Error ? error.message : String(error)}` });
       }
+      if (start.profile) noteTime(list, command + COMMAND.ticks, performance.now() - begun);
       finished = arrive(control, start.threads, finished, index === count - 1);
     }
     lists = (lists + 1) | 0;
+  }
+}
+
+/** Keeps the longest time of all workers, before the host can hear of it. */
+function noteTime(list: Int32Array, word: number, milliseconds: number): void {
+  const ticks = Math.min(2 ** 31 - 1, Math.round((milliseconds / 1000) * TICKS_A_SECOND));
+  for (let before = Atomics.load(list, word); before < ticks;) {
+    const seen = Atomics.compareExchange(list, word, before, ticks);
+    if (seen === before) return;
+    before = seen;
   }
 }
 
@@ -142,6 +156,9 @@ function say(message: WorkerMessage): void {
 }
 
 self.addEventListener("message", ({ data }: MessageEvent<WorkerStart>) => {
-  say({ ready: true });
-  work(data);
+  try {
+    work(data);
+  } catch (error) {
+    say({ failed: error instanceof Error ? error.message : String(error) });
+  }
 });

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
-import { openTestDevice } from "../device/testing/open.ts";
+import { openTestDevice, TEST_DEVICE } from "../device/testing/open.ts";
 import { merge } from "../merge/run.ts";
 import { readModel, rounded, widened, writeAdapter, writeModel } from "../merge/testing/models.ts";
 import { comparePerplexity, type ComparisonOptions } from "./compare.ts";
@@ -47,7 +47,7 @@ function compare(model: string, options: Partial<ComparisonOptions> = {}) {
 async function mergedFolder(base: string, dtype: "keep" | "f32"): Promise<string> {
   const out = join(folder, `merged-${dtype}`);
   const observer = { warn: () => {}, start: () => {}, tensor: () => {}, bytes: () => {} };
-  const none = { generator: undefined, unmerge: false, verify: false, force: true, dryRun: false };
+  const none = { generator: undefined, unmerge: false, verify: false, force: true, dryRun: false, device: TEST_DEVICE };
   const options = {
     base,
     adapters: [adapter],

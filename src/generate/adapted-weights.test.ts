@@ -6,7 +6,7 @@ import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { type TestLora, writeLora } from "../adapters/testing/lora.ts";
 import { writeDora } from "../adapters/testing/magnitudes.ts";
 import type { Device } from "../device/device.ts";
-import { openTestDevice } from "../device/testing/open.ts";
+import { openTestDevice, TEST_DEVICE } from "../device/testing/open.ts";
 import { read } from "../device/transfer.ts";
 import { merge } from "../merge/run.ts";
 import {
@@ -109,7 +109,14 @@ async function mergedFolder(
 ): Promise<string> {
   const out = join(folder, `merged-${merged++}`);
   const observer = { warn: () => {}, start: () => {}, tensor: () => {}, bytes: () => {} };
-  const none = { generator: undefined, unmerge: false, verify: false, force: false, dryRun: false };
+  const none = {
+    generator: undefined,
+    unmerge: false,
+    verify: false,
+    force: false,
+    dryRun: false,
+    device: TEST_DEVICE,
+  };
   const options = { base, adapters, scales, out, dtype, rounding: "once", maxShardSize: 5e9, ...none } as const;
   await merge(options, observer, new AbortController().signal);
   return out;

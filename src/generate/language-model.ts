@@ -1,6 +1,6 @@
 import { RandloraError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
-import { openDevice } from "../open-device.ts";
+import { type DeviceOptions, openDevice } from "../open-device.ts";
 import { Decoder } from "../models/decoder.ts";
 import type { OutputDtype } from "../merge/plan.ts";
 import { NAMED_DTYPES } from "../safetensors/dtype.ts";
@@ -15,10 +15,8 @@ import type { Writer } from "./reply.ts";
 
 export interface LanguageModelOptions {
   readonly location: ModelLocation;
-  /** `--gpu`. */
-  readonly gpu?: string | undefined;
-  /** `--profile`: time every dispatch. */
-  readonly profile?: boolean | undefined;
+  /** What is opened for it. */
+  readonly device?: DeviceOptions | undefined;
   /** `--chat-template`: a file instead of the model's own template. */
   readonly templateFile?: string | undefined;
   /** `--raw`: no template will be used, and one that cannot be read does no harm. */
@@ -54,13 +52,13 @@ export class LanguageModel implements Writer, AsyncDisposable {
   }
 
   /**
-   * Loads a model: GPU, tokenizer and weights at the same time.
+   * Loads a model: device, tokenizer and weights at the same time.
    * @throws RandloraError naming the file and the reason; nothing stays allocated
    */
   static async load({ location, templateFile, raw, onProgress, signal, ...options }: LanguageModelOptions) {
     const { folder, weights } = location;
     const { dtype = "keep" } = options;
-    const opening = openDevice({ choice: options.gpu, profile: options.profile });
+    const opening = openDevice(options.device);
     opening.catch(() => {}); // reported below, after the cheaper checks
     try {
       // A broken tokenizer is found before any weight is read.

@@ -44,7 +44,7 @@ test.each([
   expect(isSoftware(name)).toBe(software);
 });
 
-describe("--gpu", () => {
+describe("--device", () => {
   test.each([
     ["0", CARD],
     ["2", LAVAPIPE],
@@ -59,9 +59,9 @@ describe("--gpu", () => {
   });
 
   test.each([
-    ["5080", "--gpu 5080: no GPU has this index, or this in its name"],
-    ["3", "--gpu 3: no GPU has this index"],
-    ["radeon", "--gpu radeon: no such GPU"],
+    ["5080", "--device 5080: no GPU has this index, or this in its name"],
+    ["3", "--device 3: no GPU has this index"],
+    ["radeon", "--device radeon: no such GPU"],
   ])("%s is refused with the list", (choice, message) => {
     const hint = "there are: 0 NVIDIA GeForce RTX 4090 (vulkan), 1 NVIDIA GeForce RTX 3060 (vulkan), 2 llvmpipe";
     expect(() => pickGpu(LIST, choice)).toThrow(
@@ -74,7 +74,7 @@ describe("--gpu", () => {
     expect(() => pickGpu(list, choice)).toThrow(
       expect.objectContaining({
         code: "gpu",
-        message: `--gpu ${choice}: more than one GPU has this in its name`,
+        message: `--device ${choice}: more than one GPU has this in its name`,
         hint: "choose one of these: 0 NVIDIA GeForce RTX 4060 (vulkan), 1 NVIDIA GeForce RTX 3060 (vulkan)",
       }),
     );

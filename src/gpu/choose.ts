@@ -12,7 +12,7 @@ export interface GpuEntry {
 
 /** Shown wherever no GPU can be opened. */
 export const DRIVER_HINT =
-  "install a Vulkan driver: `apt-get install mesa-vulkan-drivers libvulkan1` brings the open ones and a software GPU; " +
+  "take the program's own CPU device with --device cpu, or install a Vulkan driver: `apt-get install mesa-vulkan-drivers libvulkan1` brings the open ones and a software GPU; " +
   "`randlora doctor` shows what is found";
 
 const SOFTWARE = /llvmpipe|lavapipe|swiftshader|basic render|\bcpu\b/i;
@@ -56,17 +56,17 @@ export function adapterFlags({ backend, name }: GpuEntry): string[] {
 }
 
 /**
- * Picks by `--gpu`: an index into the list, `software`, a name, or a part of one (case ignored). A number of more than two
+ * Picks by `--device`: an index into the list, `software`, a name, or a part of one (case ignored). A number of more than two
  * digits that is no index is a part of a name: 4090.
  * @throws RandloraError `gpu` when nothing or more than one name matches
  */
 export function pickGpu(list: readonly GpuEntry[], choice: string): GpuEntry {
-  const hint = list.length === 0 ? DRIVER_HINT : `there are: ${numbered(list, list)}`;
+  const hint = list.length === 0 ? DRIVER_HINT : `there are: cpu, ${numbered(list, list)}`;
   const isNumber = /^\d+$/.test(choice);
   const byIndex = isNumber ? list[Number(choice)] : undefined;
   if (byIndex !== undefined) return byIndex;
   if (isNumber && choice.length <= 2) {
-    throw new RandloraError("gpu", `--gpu ${choice}: no GPU has this index`, hint);
+    throw new RandloraError("gpu", `--device ${choice}: no GPU has this index`, hint);
   }
   const wanted = choice.toLowerCase();
   if (wanted === "software") {
@@ -79,10 +79,10 @@ export function pickGpu(list: readonly GpuEntry[], choice: string): GpuEntry {
   const found = exact ?? first;
   if (found === undefined) {
     const what = isNumber ? "no GPU has this index, or this in its name" : "no such GPU";
-    throw new RandloraError("gpu", `--gpu ${choice}: ${what}`, hint);
+    throw new RandloraError("gpu", `--device ${choice}: ${what}`, hint);
   }
   if (exact === undefined && matches.some(({ name }) => name !== found.name)) {
-    const message = `--gpu ${choice}: more than one GPU has this in its name`;
+    const message = `--device ${choice}: more than one GPU has this in its name`;
     throw new RandloraError("gpu", message, `choose one of these: ${numbered(list, matches)}`);
   }
   return found;

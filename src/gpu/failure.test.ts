@@ -80,7 +80,7 @@ test("a full GPU is reported at the next wait, with the buffer's name and sizes"
   expect(await caught(gpu.idle())).toMatchObject({
     code: "memory",
     message: "the logits: the GPU has no room for 1.0 MiB beside 3.0 MiB in use",
-    hint: expect.stringContaining("--gpu"),
+    hint: expect.stringContaining("--device"),
   });
 });
 

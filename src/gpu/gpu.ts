@@ -6,6 +6,7 @@ import { RandloraError } from "../errors.ts";
 import { defaultStaging } from "../kernels/staging.ts";
 import { BindGroups } from "./bind-groups.ts";
 import { DRIVER_HINT } from "./choose.ts";
+import { mayHaveGpu } from "./nodes.ts";
 import type { GpuContext } from "./context.ts";
 import { countingDevice } from "./counting.ts";
 import { releaseInstance } from "./dawn.ts";
@@ -86,6 +87,17 @@ export class Gpu implements Device, GpuContext {
       throw new RandloraError("gpu", `no GPU and no software GPU was found${reason}`, DRIVER_HINT);
     }
     return new Gpu(result, options.profile === true);
+  }
+
+  /**
+   * Opens the fastest GPU that is one, without a word where there is none.
+   * @returns undefined where there are CPU drivers at most
+   * @throws RandloraError `gpu` when its driver fails
+   */
+  static async openReal({ profile }: Pick<GpuOptions, "profile"> = {}): Promise<Gpu | undefined> {
+    if (!mayHaveGpu()) return undefined;
+    const { result } = await catchNativeLog(() => requestDevice({ isReal: true }));
+    return result === undefined ? undefined : new Gpu(result, profile === true);
   }
 
   counting(): Gpu {

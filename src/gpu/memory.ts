@@ -3,7 +3,7 @@ import type { DeviceBuffer, DeviceMemory } from "../device/buffer.ts";
 import { bytes as showBytes } from "./show.ts";
 
 /** What helps when a GPU is full. */
-export const FULL_HINT = "close other programs that use the GPU, or choose another one with --gpu";
+export const FULL_HINT = "close other programs that use the GPU, or choose another one with --device";
 /** Freed buffers up to this size are kept for the next caller that asks for the very same size. */
 const MAX_REUSABLE_BYTES = 64 * 2 ** 20;
 /** Idle buffers together never hold more than this. */
@@ -92,7 +92,7 @@ export class GpuMemory implements DeviceMemory {
       throw new RandloraError(
         "memory",
         `${label}: needs one buffer of ${showBytes(padded)}, this GPU allows ${limit}`,
-        "choose another GPU with --gpu",
+        "choose another GPU with --device",
       );
     }
     const buffer = this.#take(padded, kind) ?? this.#create(label, padded, kind);

@@ -11,8 +11,10 @@ export interface GpuInfo extends DeviceInfo {
 }
 
 export interface GpuOptions {
-  /** `--gpu`: a name, an index or `software`; undefined takes the fastest. */
+  /** `--device`: a name, an index or `software`; undefined takes the fastest. */
   readonly choice?: string | undefined;
+  /** A CPU that plays a GPU does not count. */
+  readonly isReal?: boolean | undefined;
   /** Time every dispatch with timestamp queries. */
   readonly profile?: boolean | undefined;
   /**
@@ -74,6 +76,10 @@ export async function requestDevice(options: GpuOptions): Promise<OpenedDevice |
   try {
     const adapter = await instance.requestAdapter({ powerPreference: "high-performance" });
     if (adapter === null) {
+      releaseInstance(instance);
+      return undefined;
+    }
+    if (options.isReal === true && describe(adapter.info).software) {
       releaseInstance(instance);
       return undefined;
     }

@@ -9,7 +9,7 @@ import { bytes as showBytes } from "./show.ts";
 
 /** What helps where a GPU takes no more at once. */
 export const FEWER_TOKENS_HINT =
-  "put fewer tokens through at once (--batch-size, --max-length, --context), or choose another GPU with --gpu";
+  "put fewer tokens through at once (--batch-size, --max-length, --context), or choose another GPU with --device";
 
 /** The group of a dispatch that is recorded many times, and the page of parameters that it binds. */
 export interface LastGroup {
@@ -109,7 +109,7 @@ export class Stream {
     const most = this.#gpu.limits.maxStorageBufferBindingSize;
     if (range.size > most) {
       const [size, limit] = [showBytes(range.size), showBytes(most)];
-      const hint = "choose another GPU with --gpu (randlora doctor lists them)";
+      const hint = "choose another GPU with --device (randlora doctor lists them)";
       throw new RandloraError("memory", `${label}: ${size} at once, and this GPU binds at most ${limit}`, hint);
     }
     return "of" in binding ? { buffer, offset: range.offset, size: range.size } : { buffer };

@@ -8,7 +8,7 @@ import type { Adapter } from "../adapters/types.ts";
 import { RandloraError } from "../errors.ts";
 import { returnFreedMemory, returnLargePieces, returnUnpackedFile } from "../files/freed-memory.ts";
 import type { Device } from "../device/device.ts";
-import { openDevice } from "../open-device.ts";
+import { type DeviceOptions, openDevice } from "../open-device.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { oneLine, quote } from "../files/failure.ts";
@@ -42,8 +42,7 @@ export interface MergeOptions {
   readonly force: boolean;
   /** Everything but the work: what would be read, merged and written. */
   readonly dryRun: boolean;
-  readonly gpu?: string | undefined;
-  readonly profile?: boolean | undefined;
+  readonly device?: DeviceOptions | undefined;
 }
 
 /** Where a merge tells how far it is. The loop itself prints nothing. */
@@ -169,9 +168,9 @@ export async function merge(
   return { ...summary, gpu: gpu.info.name, reports, maxErrorUlp, seconds, peakGpuBytes: gpu.memory.peakBytes, profile };
 }
 
-/** Starts to open the GPU, which takes its time; whatever happens meanwhile, it is closed in the end. */
-function openGpu({ gpu, profile }: MergeOptions, resources: AsyncDisposableStack): Promise<Device> {
-  const opening = openDevice({ choice: gpu, profile });
+/** Starts to open the device, which takes its time; whatever happens meanwhile, it is closed in the end. */
+function openGpu({ device }: MergeOptions, resources: AsyncDisposableStack): Promise<Device> {
+  const opening = openDevice(device);
   opening.catch(() => {}); // reported to whoever waits for it
   resources.defer(async () => (await opening.catch(() => undefined))?.close());
   return opening;

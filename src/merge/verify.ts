@@ -150,5 +150,9 @@ function mismatch(
 ): RandloraError {
   const place = `[${rows[Math.floor(at / cols.length)]}, ${cols[at % cols.length]}]`;
   const cause = `weight ${place} of tensor ${quote(name)} is ${found[at]}, in double precision it is ${want}`;
-  return new RandloraError("numeric", `verification failed: ${cause}`, "try another GPU with --gpu, and report this");
+  return new RandloraError(
+    "numeric",
+    `verification failed: ${cause}`,
+    "try another GPU with --device, and report this",
+  );
 }

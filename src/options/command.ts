@@ -23,7 +23,7 @@ import type { Option, ValueOf } from "./option.ts";
  *     },
  *   });
  *
- * Throw a RandloraError to fail: code "usage" ends with status 2, any other with 1. `--gpu`, `--quiet`, `--verbose`,
+ * Throw a RandloraError to fail: code "usage" ends with status 2, any other with 1. `--device`, `--threads`, `--quiet`, `--verbose`,
  * `--profile`, `--json`, `--config`, `--help` and `--version` exist on every command and arrive in the context.
  */
 

@@ -96,18 +96,29 @@ describe("default < file < environment < flag", () => {
           scale: [1, 2],
           betas: [0.5, 0.6],
           kwargs: { a: [1] },
-          gpu: "software",
+          device: "software",
           maxShardSize: 5,
         });
-        const env = { RANDLORA_DTYPE: "bf16", RANDLORA_NO_SPECIAL: "0", RANDLORA_SCALE: "[3, 4]", RANDLORA_GPU: "" };
+        const env = {
+          RANDLORA_DTYPE: "bf16",
+          RANDLORA_NO_SPECIAL: "0",
+          RANDLORA_SCALE: "[3, 4]",
+          RANDLORA_DEVICE: "",
+          RANDLORA_GPU: "",
+        };
         expect(await run(folder, [], env)).toMatchObject({
           dtype: "bf16",
           noSpecial: false,
           scale: [3, 4],
-          gpu: "software",
+          device: "software",
         });
-        const flags = ["--dtype", "keep", "--no-special", "--scale", "5", "--gpu", "1"];
-        expect(await run(folder, flags, env)).toMatchObject({ dtype: "keep", noSpecial: true, scale: [5], gpu: "1" });
+        const flags = ["--dtype", "keep", "--no-special", "--scale", "5", "--device", "1"];
+        expect(await run(folder, flags, env)).toMatchObject({
+          dtype: "keep",
+          noSpecial: true,
+          scale: [5],
+          device: "1",
+        });
       },
     );
   });
@@ -130,7 +141,7 @@ describe("default < file < environment < flag", () => {
   test("a text keeps its spelling, or is refused where YAML takes it for a number", async () => {
     const written = "prompt: 12 # and so on\nstop: [7, 'x', \"012\"]\ngpu: 1\nmax_shard_size: 0x10\nscale: 1.0\n";
     await withFile(written, async (folder) => {
-      expect(await run(folder)).toMatchObject({ prompt: "12", stop: ["7", "x", "012"], gpu: "1", maxShardSize: 16 });
+      expect(await run(folder)).toMatchObject({ prompt: "12", stop: ["7", "x", "012"], device: "1", maxShardSize: 16 });
     });
     for (const scalar of ["012", "1.0", "0x10", "1e3", "12345678901234567890", "True", "[a, 1.0]"]) {
       await withFile(`stop: ${scalar}\nscale: 1\n`, async (folder) => {

@@ -3,7 +3,7 @@ import { type ConfigFile, configFiles, readConfigText, userConfig } from "./conf
 import { isMapping, toTexts } from "./config-text.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
 import type { ConfigLayer } from "./layers.ts";
-import { allCommands, flagName, type Program } from "./names.ts";
+import { allCommands, allKeys, flagName, type Program } from "./names.ts";
 import { nearest } from "./nearest.ts";
 import { findRespelt } from "./spelling.ts";
 
@@ -11,7 +11,7 @@ import { findRespelt } from "./spelling.ts";
  * A file's keys are flag names (`learning-rate`, or `learning_rate` as other tools write it). A key at the top holds
  * for every command that has such a flag; a mapping under a command's name holds for that command alone and wins:
  *
- *   gpu: software
+ *   device: software
  *   merge: { dtype: bf16 }
  *   cache: { list: { json: true } }
  */
@@ -118,8 +118,8 @@ function readLevel(reading: Reading, section: readonly string[], mapping: Readon
     section.every((word, index) => path[index] === word),
   );
   const words = new Set(within.flatMap(({ path }) => path.slice(section.length, section.length + 1)));
-  const flags = new Set(within.flatMap(({ command }) => Object.keys(command.options)).map(flagName));
-  for (const key of Object.keys(GLOBAL_OPTIONS)) if (key !== "config") flags.add(flagName(key));
+  const flags = new Set(within.flatMap(({ command }) => allKeys(command.options)).map(flagName));
+  for (const key of allKeys(GLOBAL_OPTIONS)) if (key !== "config") flags.add(flagName(key));
 
   const inner: [string, Readonly<Record<string, unknown>>][] = [];
   for (const [key, value] of Object.entries(mapping)) {

@@ -1,9 +1,10 @@
+import type { DeviceOptions } from "../open-device.ts";
 import type { Log } from "../terminal/log.ts";
 import type { Progress, ProgressSpec } from "../terminal/progress.ts";
 import type { LiveLine } from "../terminal/screen.ts";
 import type { Style } from "../terminal/style.ts";
 
-/** What every command gets besides its own options: where to write, when to stop, which GPU to use. */
+/** What every command gets besides its own options: where to write, when to stop, what to compute on. */
 export interface Context {
   /** Text for people on stdout, as it stands (add the newline). Nothing under `--json`. */
   print(text: string): void;
@@ -24,11 +25,9 @@ export interface Context {
   readonly columns: number;
   /** Aborted by the first SIGINT or SIGTERM: clean up and return or throw; the exit status is set for you. */
   readonly signal: AbortSignal;
-  /** `--gpu`: a name, an index or "software"; undefined when the choice is left to us. */
-  readonly gpu: string | undefined;
+  /** What is computed on, and how: `--device`, `--threads`, `--profile`. */
+  readonly device: DeviceOptions;
   readonly json: boolean;
   readonly quiet: boolean;
   readonly verbose: boolean;
-  /** `--profile`: measure where the time goes and report it with the result. */
-  readonly profile: boolean;
 }

@@ -1,14 +1,23 @@
-import { flag, text } from "./option.ts";
+import { flag, integer, text } from "./option.ts";
 
 const topic = "Everywhere";
 
 /** Options of every command; they may stand before or after the command's name. */
 export const GLOBAL_OPTIONS = {
-  gpu: text({
+  device: text({
     topic,
-    value: "NAME|INDEX|software",
-    help: "which GPU to use; `randlora doctor` lists them",
-    defaultText: "the fastest",
+    alias: "gpu",
+    value: "NAME|INDEX|cpu|software",
+    help: "what to compute on: a GPU, the program's own CPU device, or Vulkan's; `randlora doctor` lists them",
+    defaultText: "the fastest GPU, else cpu",
+  }),
+  threads: integer({
+    topic,
+    min: 1,
+    max: 256,
+    value: "N",
+    help: "of the CPU device",
+    defaultText: "one for each core",
   }),
   json: flag({ topic, help: "print the result as one JSON object" }),
   quiet: flag({ topic, short: "q", help: "no progress and no notes, only warnings and errors" }),

@@ -47,21 +47,24 @@ function settleOne(key: string, option: Option<unknown>, layers: Layers): unknow
 function strongest(key: string, option: Option<unknown>, layers: Layers) {
   const given = layers.given.get(key);
   if (given !== undefined) return { source: `--${flagName(key)}`, texts: given };
-  const variable = environmentName(key);
-  const set = layers.environment[variable];
-  // An empty variable counts as unset, as in most programs: `RANDLORA_GPU= randlora …` must not be an error.
-  if (set !== undefined && set !== "") return { source: variable, texts: environmentTexts(option, variable, set) };
+  const keys = option.alias === "" ? [key] : [key, option.alias];
+  for (const variable of keys.map(environmentName)) {
+    const set = layers.environment[variable];
+    // An empty variable counts as unset, as in most programs: `RANDLORA_DEVICE= randlora …` must not be an error.
+    if (set !== undefined && set !== "") return { source: variable, texts: environmentTexts(option, variable, set) };
+  }
   for (const { name, values, respelt } of layers.files) {
-    const written = values.get(flagName(key));
-    if (written === undefined) continue;
-    const read = respelt.get(flagName(key));
+    const flag = keys.map(flagName).find((one) => values.has(one));
+    const written = flag === undefined ? undefined : values.get(flag);
+    if (flag === undefined || written === undefined) continue;
+    const read = respelt.get(flag);
     if (option.verbatim && read !== undefined) {
       const cause = `without quotes YAML reads this as ${read}, which may not be what was written`;
-      throw new RandloraError("usage", `${name}: ${flagName(key)}: ${cause}`, "put it in quotes");
+      throw new RandloraError("usage", `${name}: ${flag}: ${cause}`, "put it in quotes");
     }
     // A YAML list is several values to an option that repeats, and one value such as "0.9,0.95" to any other.
     const texts = option.repeatable ? written : [written.join(",")];
-    return { source: `${name}: ${flagName(key)}`, texts };
+    return { source: `${name}: ${flag}`, texts };
   }
   return undefined;
 }

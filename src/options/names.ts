@@ -12,6 +12,11 @@ export function environmentName(key: string): string {
   return `RANDLORA_${flagName(key).replaceAll("-", "_").toUpperCase()}`;
 }
 
+/** The keys of options, those included that are other names. */
+export function allKeys(options: Readonly<Record<string, { readonly alias: string }>>): string[] {
+  return Object.entries(options).flatMap(([key, { alias }]) => (alias === "" ? [key] : [key, alias]));
+}
+
 /** The whole program: what `randlora --help` describes. */
 export interface Program {
   readonly name: string;
@@ -38,8 +43,8 @@ export function misspeltVariables(
   program: Program,
   environment: Readonly<Record<string, string | undefined>>,
 ): { readonly variable: string; readonly meant: string }[] {
-  const options = allCommands(program).flatMap(({ command }) => Object.keys(command.options));
-  const known = new Set([...options, ...Object.keys(GLOBAL_OPTIONS)].map(environmentName));
+  const options = allCommands(program).flatMap(({ command }) => allKeys(command.options));
+  const known = new Set([...options, ...allKeys(GLOBAL_OPTIONS)].map(environmentName));
   const prefix = "RANDLORA_";
   const words = [...known].map((variable) => variable.slice(prefix.length));
   return Object.keys(environment).flatMap((variable) => {

@@ -17,6 +17,8 @@ export interface Option<T> {
   readonly topic: string;
   /** One letter, without the dash; empty when there is none. */
   readonly short: string;
+  /** Another key that means the same everywhere, and is not listed; empty when there is none. */
+  readonly alias: string;
   /** Whether the value is taken letter for letter: `012`, `12` and `12.0` differ, which they do not to a YAML reader. */
   readonly verbatim: boolean;
   /** Texts to offer, which `read` accepts; empty when anything may be written. */
@@ -57,6 +59,8 @@ export interface Spec<D> {
   readonly topic?: string;
   /** One letter: `p` for `-p`. */
   readonly short?: string;
+  /** Another key that means the same. */
+  readonly alias?: string;
   /** Placeholder in `--help`, in capitals. */
   readonly value?: string;
   readonly default?: D;
@@ -224,6 +228,7 @@ function common<D>(spec: Spec<D>, placeholder: string) {
     help: spec.help,
     topic: spec.topic ?? "Options",
     short: spec.short ?? "",
+    alias: spec.alias ?? "",
     verbatim: false,
     choices: [],
   };

@@ -97,7 +97,7 @@ describe("refuses, naming the nearest", () => {
     for (const argv of [
       ["mxi", "--help"],
       ["mxi", "-h", "x"],
-      ["--gpu", "0", "mxi", "--help"],
+      ["--device", "0", "mxi", "--help"],
       ["help", "mxi"],
     ]) {
       expect(refusal(...argv)).toEqual(unknown);
@@ -107,7 +107,7 @@ describe("refuses, naming the nearest", () => {
     expect(refusal("xyzzy")[2]).toBe("one of: mix, fail, wait, pour, say, show; see sample --help");
     for (const argv of [
       ["show", "--help"],
-      ["show", "--gpu", "x", "--help"],
+      ["show", "--device", "x", "--help"],
       ["--help", "mxi"],
       ["help", "mix"],
     ]) {

@@ -97,6 +97,10 @@ function addOptions(parser: Parser, options: Readonly<Record<string, Option<unkn
       given.set(key, [...(given.get(key) ?? []), text]);
     };
     parser.on(`option:${name}`, (text?: string | null) => add(option.form === "flag" ? "true" : (text ?? "")));
+    if (option.alias !== "") {
+      parser.addOption(new ParserOption(`--${flagName(option.alias)}${value}`).hideHelp());
+      parser.on(`option:${flagName(option.alias)}`, (text?: string | null) => add(text ?? ""));
+    }
     if (option.form !== "flag") continue;
     // The opposite of every flag exists, unlisted, so that a command line can overrule a file or the environment.
     const opposite = name.startsWith("no-") ? name.slice("no-".length) : `no-${name}`;

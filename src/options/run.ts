@@ -104,7 +104,7 @@ function settleGlobals(given: Given, host: Host, files: readonly ConfigLayer[]):
 }
 
 function createContext(globals: Globals, host: Host): Context {
-  const { json, quiet, verbose, gpu, profile } = globals;
+  const { json, quiet, verbose, device: choice, threads, profile } = globals;
   const { stdout, screen } = host;
   let answered = false;
   const write = (text: string): void => {
@@ -125,10 +125,9 @@ function createContext(globals: Globals, host: Host): Context {
     style: createStyle(stdout, host.environment),
     columns: columnsOf(stdout),
     signal: host.signal,
-    gpu,
+    device: { choice, threads, profile },
     json,
     quiet,
     verbose,
-    profile,
   };
 }

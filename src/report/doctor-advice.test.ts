@@ -12,9 +12,11 @@ const healthy: Diagnosis = {
   cores: 2,
   load: 0,
   gpus: [{ name: "card", backend: "vulkan", software: false }],
-  listed: true,
+  unlisted: undefined,
   chosen: 0,
   gpu: undefined,
+  cpu: undefined,
+  cpuFailure: undefined,
   trial: { sampled: 1, maxRelativeError: 0, correct: true, seconds: 1, gflops: 1, kernel: "" },
   failure: undefined,
   vulkan: { loader: true, overriddenBy: undefined, manifests: [] },
@@ -23,7 +25,7 @@ const healthy: Diagnosis = {
 };
 
 test("nothing to say about a healthy machine", () => {
-  expect(warningsOf({ temp, caches })).toEqual([]);
+  expect(warningsOf(healthy)).toEqual([]);
   expect(explainFailure(healthy)).toBeUndefined();
 });
 
@@ -32,13 +34,13 @@ test.each([
   [{ ...temp, executable: false }, "/tmp is mounted noexec"],
   [{ ...temp, freeBytes: 1e6 }, "/tmp: 1.00 MB free are too few"],
 ])("a temp folder that will not do: %#", (broken, line) => {
-  const lines = warningsOf({ temp: broken, caches });
+  const lines = warningsOf({ ...healthy, temp: broken });
   expect(lines).toEqual([expect.stringContaining(line)]);
   expect(lines[0]).toContain("BUN_TMPDIR");
 });
 
 test("caches that cannot be written", () => {
-  const lines = warningsOf({ temp, caches: { randlora: folder("/cache", false), hub: folder("/hub", false) } });
+  const lines = warningsOf({ ...healthy, caches: { randlora: folder("/cache", false), hub: folder("/hub", false) } });
   expect(lines).toEqual([expect.stringContaining("RANDLORA_CACHE"), expect.stringContaining("HF_HOME")]);
 });
 
@@ -48,6 +50,24 @@ test("a GPU that computes wrong is a failure", () => {
     code: "gpu",
     message: expect.stringContaining("computes ΔW wrong"),
   });
+});
+
+test("a CPU device that computes wrong is a failure, whatever was chosen", () => {
+  const product = { rows: 1, cols: 1, terms: 1, sampled: 1, maxRelativeError: 0, seconds: 1, gflops: 1, gigabytes: 1 };
+  const cpu = { name: "CPU (x)", threads: 1, product: { ...product, correct: true } };
+  const right = { ...cpu, vectorProduct: { ...product, correct: true } };
+  expect(explainFailure({ ...healthy, cpu: right })).toBeUndefined();
+  const wrong = { ...cpu, vectorProduct: { ...product, correct: false } };
+  expect(explainFailure({ ...healthy, cpu: wrong })).toMatchObject({
+    code: "gpu",
+    message: expect.stringContaining("CPU (x) computes products wrong"),
+  });
+});
+
+test("devices that cannot be had and were not asked for are warned of, and not twice", () => {
+  const unlisted = new RandloraError("gpu", "cannot load the GPU library: x");
+  expect(warningsOf({ ...healthy, unlisted })).toEqual(["cannot load the GPU library: x"]);
+  expect(warningsOf({ ...healthy, unlisted, failure: unlisted })).toEqual([]);
 });
 
 test("a variable that hides every driver is named; other failures stay as they are", () => {

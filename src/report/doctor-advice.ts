@@ -4,8 +4,17 @@ import { formatBytes } from "../terminal/format.ts";
 import type { Diagnosis } from "./doctor.ts";
 
 /** What works now and will fail later, a line each. */
-export function warningsOf({ temp, caches }: Pick<Diagnosis, "temp" | "caches">): string[] {
+export function warningsOf({
+  temp,
+  caches,
+  unlisted,
+  cpuFailure,
+  failure,
+}: Pick<Diagnosis, "temp" | "caches" | "unlisted" | "cpuFailure" | "failure">): string[] {
   const lines: string[] = [];
+  // Where the chosen device fails, that is told as the error.
+  const others = failure === undefined ? [unlisted, cpuFailure] : [];
+  for (const other of others) if (other instanceof RandloraError) lines.push(other.message);
   const move = "set BUN_TMPDIR to another folder";
   const { path, freeBytes = Infinity } = temp;
   if (!temp.writable) lines.push(`${path}: temporary files cannot be written; ${move}`);
@@ -19,11 +28,19 @@ export function warningsOf({ temp, caches }: Pick<Diagnosis, "temp" | "caches">)
 }
 
 /** Why this machine cannot be used, with the most precise advice there is; undefined when it can. */
-export function explainFailure({ failure, gpus, gpu, trial, vulkan }: Diagnosis): unknown {
+export function explainFailure({ failure, gpus, gpu, cpu, chosen, trial, vulkan }: Diagnosis): unknown {
   if (failure === undefined) {
-    if (trial?.correct !== false) return undefined;
-    const cause = `${gpu?.name ?? "the GPU"} computes ΔW wrong: its results cannot be trusted`;
-    return new RandloraError("gpu", cause, "update the driver, or choose another GPU with --gpu");
+    const device = chosen === "cpu" ? cpu?.name : gpu?.name;
+    const wrong = [
+      ...(trial?.correct === false ? [`${device ?? "the device"} computes ΔW wrong`] : []),
+      ...(cpu?.product.correct === false || cpu?.vectorProduct.correct === false
+        ? [`${cpu.name} computes products wrong`]
+        : []),
+    ];
+    if (wrong.length === 0) return undefined;
+    const cause = `${wrong.join(", ")}: its results cannot be trusted`;
+    const hint = chosen === "cpu" ? "please report this" : "update the driver, or choose another device with --device";
+    return new RandloraError("gpu", cause, hint);
   }
   if (!(failure instanceof RandloraError) || vulkan?.overriddenBy === undefined || gpus.length > 0) return failure;
   if (!vulkan.loader || vulkan.manifests.some(({ problem }) => problem === undefined)) return failure;

@@ -3,30 +3,47 @@ import type { FolderState } from "../gpu/doctor-folders.ts";
 import { formatBytes, formatDuration, formatMeasure, formatNumber } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
 import { formatTable } from "../terminal/table.ts";
-import { type Diagnosis, type GpuFacts, TRIAL } from "./doctor.ts";
+import type { ProductTrial } from "./device-trial.ts";
+import { type CpuFacts, type Diagnosis, type GpuFacts, TRIAL } from "./doctor.ts";
+
+/** Words for what is well, and for what is not. */
+type Good = (is: boolean, yes: string, no: string) => string;
 
 /** A diagnosis for people. */
 export function renderDiagnosis(diagnosis: Diagnosis, columns: number, style: Style): string {
-  const { versions, platform, gpus, listed, chosen, gpu, trial, vulkan, temp, caches } = diagnosis;
-  const good = (is: boolean, yes: string, no: string): string => (is ? style.green(yes) : style.red(no));
+  const { versions, platform, gpus, unlisted, chosen, gpu, cpu, trial, vulkan, temp, caches } = diagnosis;
+  const good: Good = (is, yes, no) => (is ? style.green(yes) : style.red(no));
   const section = (title: string, rows: readonly (readonly string[])[], align = ""): string => {
     const table = formatTable(rows, { columns: columns - 2, align })
       .replace(/^/gm, "  ")
       .trimEnd();
     return `\n${style.bold(title)}\n${table}\n`;
   };
-  const entries = gpus.map(({ name, backend, software }, at) => [
+  const mark = (is: boolean): string => (is ? style.green("chosen") : "");
+  const own =
+    cpu === undefined
+      ? ["cpu", style.red("does not work here"), "", "", ""]
+      : [
+          "cpu",
+          cpu.name,
+          "randlora",
+          `${cpu.threads} ${cpu.threads === 1 ? "thread" : "threads"}`,
+          mark(chosen === "cpu"),
+        ];
+  const others = gpus.map(({ name, backend, software }, at) => [
     `${at}`,
     name,
     backend,
     software ? "software" : "",
-    at === chosen ? style.green("chosen") : "",
+    mark(at === chosen),
   ]);
+  const unknown = unlisted === undefined ? [] : [["GPUs", style.red("not known"), "", "", ""]];
   const parts = [
     `randlora ${versions.randlora}, Bun ${versions.bun}, webgpu (Dawn) ${versions.webgpu}, ${platform}\n`,
-    section("GPUs", gpus.length === 0 ? [[style.red(listed ? "none found" : "not known")]] : entries),
+    section("Devices", [own, ...others, ...unknown]),
   ];
-  if (gpu !== undefined) parts.push(section("The chosen one", gpuRows(gpu)));
+  if (cpu !== undefined) parts.push(section("The CPU device", cpuRows(cpu, good)));
+  if (gpu !== undefined) parts.push(section("The chosen GPU", gpuRows(gpu)));
   if (trial !== undefined) {
     const share = formatMeasure(trial.maxRelativeError);
     const found = `${formatNumber(trial.sampled)} elements against f64: at most ${share} of the largest off`;
@@ -35,7 +52,7 @@ export function renderDiagnosis(diagnosis: Diagnosis, columns: number, style: St
         ["result", `${good(trial.correct, "right", "wrong")} (${found})`],
         ["speed", `${style.bold(`${formatNumber(trial.gflops, 1)} GFLOP/s`)} (${formatDuration(trial.seconds)} each)`],
         ["kernel", trial.kernel],
-        ...(gpu?.software === true ? [["CPU", busy(diagnosis)]] : []),
+        ...(chosen === "cpu" || gpu?.software === true ? [["CPU", busy(diagnosis)]] : []),
       ]),
     );
   }
@@ -62,6 +79,18 @@ function busy({ cores, load }: Diagnosis): string {
   return `${cores} cores, load ${formatNumber(load, 1)}${others}`;
 }
 
+function cpuRows({ product, vectorProduct }: CpuFacts, good: Good): string[][] {
+  const row = (trial: ProductTrial, speed: string): string => {
+    const { rows, cols, terms } = trial;
+    const off = `at most ${formatMeasure(trial.maxRelativeError)} of the largest off`;
+    return `${good(trial.correct, "right", "wrong")} (${rows} × ${cols}, ${terms} terms; ${off}), ${speed}`;
+  };
+  return [
+    ["product", row(product, `${formatNumber(product.gflops, 1)} GFLOP/s`)],
+    ["vector product", row(vectorProduct, `${formatNumber(vectorProduct.gigabytes, 1)} GB/s of weights`)],
+  ];
+}
+
 function gpuRows(gpu: GpuFacts): string[][] {
   const { limits, subgroupMinSize: least, subgroupMaxSize: most } = gpu;
   const yes = (is: boolean): string => (is ? "yes" : "no");
@@ -84,10 +113,7 @@ function gpuRows(gpu: GpuFacts): string[][] {
   ];
 }
 
-function vulkanRows(
-  { loader, overriddenBy, manifests }: VulkanDrivers,
-  good: (is: boolean, yes: string, no: string) => string,
-): string[][] {
+function vulkanRows({ loader, overriddenBy, manifests }: VulkanDrivers, good: Good): string[][] {
   const rows = [["loader", good(loader, "libvulkan.so.1", "libvulkan.so.1 cannot be loaded")]];
   if (overriddenBy !== undefined) rows.push(["searched", `only what ${overriddenBy} names`]);
   for (const { path, library, problem } of manifests) {

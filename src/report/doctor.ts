@@ -7,6 +7,11 @@ import { type GpuEntry, listGpus } from "../gpu/choose.ts";
 import { findVulkanDrivers, type VulkanDrivers } from "../gpu/doctor-drivers.ts";
 import { checkFolder, checkTempFolder, type FolderState, type TempFolderState } from "../gpu/doctor-folders.ts";
 import { Gpu, type GpuInfo } from "../gpu/gpu.ts";
+import { CpuDevice } from "../cpu/cpu.ts";
+import type { Device } from "../device/device.ts";
+import type { Staging } from "../device/staging.ts";
+import { type DeviceOptions, openDevice } from "../open-device.ts";
+import { PRODUCT, type ProductTrial, tryProduct, VECTOR_PRODUCT } from "./device-trial.ts";
 import { catchNativeLog } from "../gpu/native-log.ts";
 import { hubSettings } from "../hub/settings.ts";
 
@@ -23,7 +28,15 @@ export interface GpuFacts extends GpuInfo {
   readonly timestamps: boolean;
 }
 
-/** ΔW on this GPU: whether it is right, and how fast. */
+/** The program's own CPU device, and products on it. */
+export interface CpuFacts {
+  readonly name: string;
+  readonly threads: number;
+  readonly product: ProductTrial;
+  readonly vectorProduct: ProductTrial;
+}
+
+/** ΔW on this device: whether it is right, and how fast. */
 export interface Trial extends DeltaCheck, DeltaTiming {
   readonly kernel: string;
 }
@@ -36,24 +49,24 @@ export interface Diagnosis {
   /** Processes that want a core, over the last minute: above `cores`, timings say little on a software GPU. */
   readonly load: number;
   readonly gpus: readonly GpuEntry[];
-  /** False where `gpus` is empty because nobody could be asked: the GPU library cannot be loaded. */
-  readonly listed: boolean;
-  /** Of `gpus`, the one that was opened; −1 for none. */
-  readonly chosen: number;
+  /** Why `gpus` is empty where nobody could be asked: the GPU library cannot be loaded. */
+  readonly unlisted: unknown;
+  /** Of `gpus`, the one that was opened; −1 for none, `cpu` for the CPU device. */
+  readonly chosen: number | "cpu";
   readonly gpu: GpuFacts | undefined;
+  readonly cpu: CpuFacts | undefined;
+  /** Why there is no `cpu`. */
+  readonly cpuFailure: unknown;
   readonly trial: Trial | undefined;
-  /** Why there is no GPU, or no trial. */
+  /** Why there is no device, or no trial. */
   readonly failure: unknown;
   readonly vulkan: VulkanDrivers | undefined;
   readonly temp: TempFolderState;
   readonly caches: { readonly randlora: FolderState; readonly hub: FolderState };
 }
 
-/**
- * Looks at everything; a GPU that cannot be opened leaves the rest to be shown.
- * @param choice `--gpu`
- */
-export async function diagnose(choice: string | undefined): Promise<Diagnosis> {
+/** Looks at everything; a device that cannot be opened leaves the rest to be shown. */
+export async function diagnose(options: DeviceOptions): Promise<Diagnosis> {
   const surroundings = {
     versions: { randlora: version, bun: Bun.version, webgpu: dependencies.webgpu },
     platform: `${process.platform}-${process.arch}`,
@@ -63,21 +76,58 @@ export async function diagnose(choice: string | undefined): Promise<Diagnosis> {
     temp: checkTempFolder(),
     caches: { randlora: checkFolder(dirname(stdCachePath())), hub: checkFolder(hubSettings().cacheDir) },
   };
-  let gpus: readonly GpuEntry[] = [];
-  let listed = false;
+  const listing = await outcomeOf(async () => (await catchNativeLog(listGpus)).result);
+  const gpus = listing.value ?? [];
   let facts: GpuFacts | undefined;
   let trial: Trial | undefined;
+  let cpu: Outcome<CpuFacts> | undefined;
+  let chosen: Diagnosis["chosen"] = -1;
   let failure: unknown;
   try {
-    gpus = (await catchNativeLog(listGpus)).result;
-    listed = true;
-    using gpu = await Gpu.open({ choice });
-    facts = describe(gpu);
-    trial = await tryKernel(gpu);
+    using device = await openDevice(options);
+    if (device instanceof Gpu) {
+      facts = describe(device);
+      chosen = chosenIndex(gpus, facts);
+    } else chosen = "cpu";
+    if (device instanceof CpuDevice) cpu = await outcomeOf(() => tryCpu(device));
+    trial = await tryKernel(device);
   } catch (thrown) {
     failure = thrown;
   }
-  return { ...surroundings, gpus, listed, chosen: chosenIndex(gpus, facts), gpu: facts, trial, failure };
+  cpu ??= await outcomeOf(async () => {
+    using device = await CpuDevice.open({ threads: options.threads });
+    return await tryCpu(device);
+  });
+  return {
+    ...surroundings,
+    gpus,
+    unlisted: listing.failure,
+    chosen,
+    gpu: facts,
+    cpu: cpu.value,
+    cpuFailure: cpu.failure,
+    trial,
+    failure,
+  };
+}
+
+interface Outcome<T> {
+  readonly value?: T;
+  readonly failure?: unknown;
+}
+
+async function outcomeOf<T>(work: () => Promise<T>): Promise<Outcome<T>> {
+  try {
+    return { value: await work() };
+  } catch (failure) {
+    return { failure };
+  }
+}
+
+async function tryCpu(device: CpuDevice): Promise<CpuFacts> {
+  const product = await tryProduct(device, PRODUCT);
+  const vectorProduct = await tryProduct(device, VECTOR_PRODUCT);
+  return { name: device.info.name, threads: device.threads, product, vectorProduct };
 }
 
 function describe(gpu: Gpu): GpuFacts {
@@ -100,24 +150,27 @@ function describe(gpu: Gpu): GpuFacts {
   };
 }
 
-async function tryKernel(gpu: Gpu): Promise<Trial> {
-  using trial = await DeltaTrial.create(gpu, TRIAL);
-  const { storage, staging } = trial;
-  const way = staging.kind === "subgroup" ? `shuffled among ${staging.lanes} lanes` : "through workgroup memory";
-  const kernel = `${storage} bases, operands ${way}`;
+async function tryKernel(device: Device): Promise<Trial> {
+  using trial = await DeltaTrial.create(device, TRIAL);
+  const kernel = `${trial.storage} bases, operands ${wayOf(trial.staging)}`;
   return { ...(await trial.check()), ...(await trial.measure()), kernel };
 }
 
+function wayOf(staging: Staging): string {
+  if (staging.kind === "cpu") return "packed for each thread";
+  return staging.kind === "subgroup" ? `shuffled among ${staging.lanes} lanes` : "through workgroup memory";
+}
+
 /** The entry that was opened: by its name, which for a software GPU is not the one its driver gives. */
-function chosenIndex(gpus: readonly GpuEntry[], gpu: GpuFacts | undefined): number {
-  if (gpu === undefined) return -1;
+function chosenIndex(gpus: readonly GpuEntry[], gpu: GpuFacts): number {
   const byName = gpus.findIndex(({ name }) => name === gpu.name);
   return byName >= 0 ? byName : gpus.findIndex(({ software }) => software === gpu.software);
 }
 
 /** A diagnosis as `--json` prints it. Failures are words, absent things null. */
 export function diagnosisJson(diagnosis: Diagnosis): object {
-  const { gpus, chosen, gpu, trial, failure, vulkan, temp, caches } = diagnosis;
+  const { gpus, chosen, gpu, cpu, trial, failure, vulkan, temp, caches } = diagnosis;
+  const index = chosen === "cpu" ? -1 : chosen;
   const folder = ({ path, exists, writable, freeBytes }: FolderState) => ({
     path,
     exists,
@@ -134,12 +187,12 @@ export function diagnosisJson(diagnosis: Diagnosis): object {
       gpu === undefined
         ? null
         : {
-            index: chosen < 0 ? null : chosen,
+            index: index < 0 ? null : index,
             name: gpu.name,
             vendor: gpu.vendor,
             architecture: gpu.architecture,
             driver: gpu.driver,
-            backend: gpus[chosen]?.backend ?? null,
+            backend: gpus[index]?.backend ?? null,
             software: gpu.software,
             subgroup_size: gpu.subgroups ? { min: gpu.subgroupMinSize, max: gpu.subgroupMaxSize } : null,
             f16: gpu.f16,
@@ -147,6 +200,16 @@ export function diagnosisJson(diagnosis: Diagnosis): object {
             subgroup_matrices: gpu.subgroupMatrices,
             features: gpu.features,
             limits: gpu.limits,
+          },
+    cpu:
+      cpu === undefined
+        ? null
+        : {
+            name: cpu.name,
+            threads: cpu.threads,
+            chosen: chosen === "cpu",
+            product: productJson(cpu.product),
+            vector_product: productJson(cpu.vectorProduct),
           },
     matmul:
       trial === undefined
@@ -160,7 +223,9 @@ export function diagnosisJson(diagnosis: Diagnosis): object {
             seconds: trial.seconds,
             gflops: trial.gflops,
           },
-    error: failure === undefined ? null : failure instanceof Error ? failure.message : String(failure),
+    error: wordsOf(failure),
+    gpus_error: wordsOf(diagnosis.unlisted),
+    cpu_error: wordsOf(diagnosis.cpuFailure),
     vulkan:
       vulkan === undefined
         ? null
@@ -176,4 +241,21 @@ export function diagnosisJson(diagnosis: Diagnosis): object {
     temp_folder: { ...folder(temp), executable: temp.executable, set_by: temp.setBy ?? null },
     cache_folders: { randlora: folder(caches.randlora), hub: folder(caches.hub) },
   };
+}
+
+function productJson({ rows, cols, terms, ...trial }: ProductTrial): object {
+  return {
+    shape: [rows, cols, terms],
+    correct: trial.correct,
+    sampled: trial.sampled,
+    max_relative_error: trial.maxRelativeError,
+    seconds: trial.seconds,
+    gflops: trial.gflops,
+    gb_per_s: trial.gigabytes,
+  };
+}
+
+function wordsOf(failure: unknown): string | null {
+  if (failure === undefined) return null;
+  return failure instanceof Error ? failure.message : String(failure);
 }

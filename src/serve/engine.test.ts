@@ -1,4 +1,5 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
+import { FIRST_GPU } from "../device/testing/open.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { failure, loadStoriesModel, serveStories, until } from "./testing/server.ts";
@@ -15,7 +16,7 @@ async function loadFragile(): Promise<{ model: LanguageModel; lose: () => void }
     return Object.defineProperty(device, "lost", { value: promise });
   };
   try {
-    const model = await loadStoriesModel();
+    const model = await loadStoriesModel(FIRST_GPU);
     return { model, lose: () => resolve({ reason: "unknown", message: "VK_ERROR_DEVICE_LOST" }) };
   } finally {
     GPUAdapter.prototype.requestDevice = requestDevice;

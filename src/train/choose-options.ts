@@ -4,7 +4,7 @@ import type { Staging } from "../device/staging.ts";
 import type { RunPlan } from "./data.ts";
 import type { EngineOptions } from "./engine.ts";
 import { estimateBytes } from "./estimate.ts";
-import { machineMemory } from "./machine-memory.ts";
+import { machineMemory } from "../device/machine-memory.ts";
 import type { MethodSummary, PlaceOptions } from "../adapters/training/method.ts";
 import type { ModelSource } from "./model.ts";
 import type { SavedState } from "./state.ts";

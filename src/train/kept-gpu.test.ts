@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 import { finetune } from "./finetune.ts";
+import { TEST_DEVICE } from "../device/testing/open.ts";
 import { KeptGpu } from "./kept-gpu.ts";
 import { RunFolder } from "./run-folder.ts";
 import { inputFor, Recording, shortRun, trainInto, writeTexts } from "./testing/runs.ts";
@@ -14,7 +15,7 @@ test("runs on one GPU come to what each comes to alone, its peak of memory among
     { batchSize: 2, rank: 32 },
   ];
   const settings = await Promise.all(asked.map((more) => shortRun({ data, ...more, steps: 2 })));
-  using kept = new KeptGpu();
+  using kept = new KeptGpu(TEST_DEVICE);
   for (const [at, one] of settings.entries()) {
     await using run = await RunFolder.create(folder.at(`kept-${at}`), one);
     const input = { ...(await inputFor(one)), folder: run, gpu: kept };

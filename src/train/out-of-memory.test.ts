@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { appendFile } from "node:fs/promises";
 import { Gpu } from "../gpu/gpu.ts";
+import { FIRST_GPU } from "../device/testing/open.ts";
 import { KeptGpu } from "./kept-gpu.ts";
 import { resumeSettings } from "./resolve-settings.ts";
 import type { TrainSettings } from "./settings.ts";
@@ -97,7 +98,7 @@ test("a GPU that is full is opened anew, with activations recomputed; the run is
   expect(await adapters("short")).toEqual(await adapters("kept"));
 
   // One that is kept for further runs is opened anew, too.
-  using several = new KeptGpu();
+  using several = new KeptGpu(FIRST_GPU);
   const among = await into("among", settings, (keptPeak + sparedPeak) / 2, several);
   expect([among.recording.warnings.length, among.recording.losses]).toEqual([1, kept.recording.losses]);
 

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { RandloraError } from "../errors.ts";
 import type { TrainedMethod } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
-import { openDevice } from "../open-device.ts";
+import { type DeviceOptions, openDevice } from "../open-device.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import { oneLine } from "../files/failure.ts";
 import type { TrainingData } from "../text/data/load-run.ts";
@@ -25,9 +25,10 @@ export interface RunInput {
   /** Where `settings.model` is on this machine. */
   readonly location: ModelLocation;
   readonly data: TrainingData;
-  /** `--gpu`; or a GPU that is open, and stays so; or one for this run and others. */
-  readonly gpu?: string | Device | KeptGpu | undefined;
-  readonly profile?: boolean | undefined;
+  /** What is opened for it; with `gpu` nothing is. */
+  readonly device?: DeviceOptions | undefined;
+  /** A device that is open, and stays so; or one for this run and others. */
+  readonly gpu?: Device | KeptGpu | undefined;
   /** Every method that there is; the program's own. */
   readonly methods?: readonly TrainedMethod[] | undefined;
 }
@@ -196,24 +197,26 @@ export class Training {
     const flag = options.checkpointing ? "" : " --checkpoint-activations";
     const hint =
       kept === 0
-        ? `${others}, choose another one with --gpu, or give ${smaller}`
+        ? `${others}, choose another device with --device, or give ${smaller}`
         : `${others}, then go on from step ${kept}: --resume ${oneLine(path)}${flag}; a new run takes less with ${smaller}`;
     return new RandloraError("memory", message, hint, { cause });
   }
 
-  #warnOfOtherGpu({ info }: Device): void {
+  #warnOfOtherGpu({ info, staging }: Device): void {
     const began = this.#state?.progress.gpu;
-    if (began === undefined || (began.name === info.name && began.driver === info.driver)) return;
+    if (began === undefined) return;
+    // The CPU device gives the same bits on every processor.
+    if (began.driver === info.driver && (began.name === info.name || staging.kind === "cpu")) return;
     const now = began.name === info.name ? `driver ${info.driver}` : info.name;
     const before = began.name === info.name ? began.driver : began.name;
     this.#observer.warn(`the run began on ${before}; on ${now} its results will differ in the last bits`);
   }
 }
 
-/** The GPU of a run, closed at the end where it was opened for it. */
-export async function openGpu({ gpu, profile }: RunInput): Promise<{ readonly gpu: Device } & Disposable> {
+/** The device of a run, closed at the end where it was opened for it. */
+export async function openGpu({ gpu, device }: RunInput): Promise<{ readonly gpu: Device } & Disposable> {
   if (gpu instanceof KeptGpu) return { gpu: await gpu.open(), [Symbol.dispose]: () => {} };
-  if (typeof gpu === "object") return { gpu, [Symbol.dispose]: () => {} };
-  const opened = await openDevice({ choice: gpu, profile });
+  if (gpu !== undefined) return { gpu, [Symbol.dispose]: () => {} };
+  const opened = await openDevice(device);
   return { gpu: opened, [Symbol.dispose]: () => opened.close() };
 }

@@ -177,7 +177,7 @@ export function compare(ours: readonly number[], wanted: Float64Array): DeltaChe
 }
 
 /** Indices from first to last, evenly spread. */
-function spread(length: number): number[] {
+export function spread(length: number): number[] {
   const count = Math.min(SAMPLE, length);
   return Array.from({ length: count }, (_, at) => Math.round((at * (length - 1)) / Math.max(1, count - 1)));
 }

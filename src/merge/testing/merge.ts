@@ -1,5 +1,6 @@
 // Merges in this process, for the tests of this folder.
 import { readdir } from "node:fs/promises";
+import { TEST_DEVICE } from "../../device/testing/open.ts";
 import type { WritableFloatDtype } from "../../safetensors/dtype.ts";
 import { merge, type MergeObserver, type MergeOptions, type MergeSummary } from "../run.ts";
 import {
@@ -43,6 +44,7 @@ export const OPTIONS = {
   verify: true,
   force: false,
   dryRun: false,
+  device: TEST_DEVICE,
 } as const;
 
 export interface Merged {

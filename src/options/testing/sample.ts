@@ -39,10 +39,10 @@ const mix = defineCommand({
     kwargs: json({ topic: "Mixing", help: "passed on" }),
     prompt: text({ topic: "Mixing", short: "p", help: "what to say" }),
   },
-  run(args, options, { gpu, json: asJson, ...context }) {
+  run(args, options, { device, json: asJson, ...context }) {
     context.print("for people\n");
     context.result(
-      { ...args, ...options, gpu, asJson, profile: context.profile },
+      { ...args, ...options, device: device.choice, threads: device.threads, profile: device.profile, asJson },
       () => `${JSON.stringify(options)}\n`,
     );
   },

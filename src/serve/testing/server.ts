@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { TEST_DEVICE } from "../../device/testing/open.ts";
 import OpenAI from "openai";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { AdapterChoice } from "../../generate/adapted-weights.ts";
@@ -24,8 +25,8 @@ export interface TestServer extends AsyncDisposable {
   readonly failures: readonly unknown[];
 }
 
-export async function loadStoriesModel(): Promise<LanguageModel> {
-  return await LanguageModel.load({ location: { folder: STORIES, weights: undefined } });
+export async function loadStoriesModel(device = TEST_DEVICE): Promise<LanguageModel> {
+  return await LanguageModel.load({ location: { folder: STORIES, weights: undefined }, device });
 }
 
 /** A real server on a free port; the model may serve another one afterwards. */

@@ -2,6 +2,7 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { TEST_DEVICE } from "../../device/testing/open.ts";
 import { loadConfig } from "../../models/architectures/index.ts";
 import { loadRunData } from "../data.ts";
 import { finetune } from "../finetune.ts";
@@ -81,7 +82,7 @@ export function shortRun(asked: Partial<AskedSettings> & { data: string }): Prom
 /** Settings, location and data as `finetune` wants them. */
 export async function inputFor(settings: TrainSettings): Promise<RunInput> {
   const { data } = await loadRunData(settings, settings.model);
-  return { settings, location: { folder: settings.model, weights: undefined }, data };
+  return { settings, location: { folder: settings.model, weights: undefined }, data, device: TEST_DEVICE };
 }
 
 /** Trains into a new folder `out`, or goes on with the run that is there. */

@@ -1,0 +1,19 @@
+/*
+ * `npm run test:cpu [PATH…]`: the tests of everything that computes on the program's own CPU device, and with no Vulkan
+ * driver to be found.
+ */
+import { join } from "node:path";
+
+const ROOT = join(import.meta.dir, "..");
+const PATHS = ["cpu", "tensor", "models", "adapters", "generate", "eval", "analysis", "train", "merge", "serve"];
+/** About GPUs, or about a browser. */
+const LEFT_OUT = ["src/train/out-of-memory.test.ts", "src/serve/engine.test.ts", "src/serve/page.test.ts"];
+
+const paths = process.argv.length > 2 ? process.argv.slice(2) : PATHS.map((name) => `src/${name}/`);
+const ignored = ["node_modules", "interop/**", "bench/**", ...LEFT_OUT].map((path) => `--path-ignore-patterns=${path}`);
+const tests = Bun.spawn([process.execPath, "test", "--timeout", "120000", ...ignored, ...paths], {
+  cwd: ROOT,
+  env: { ...process.env, RANDLORA_TEST_DEVICE: "cpu", VK_DRIVER_FILES: "/nonexistent" },
+  stdio: ["ignore", "inherit", "inherit"],
+});
+process.exitCode = await tests.exited;

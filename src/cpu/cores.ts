@@ -1,0 +1,54 @@
+import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+
+const CPUS = "/sys/devices/system/cpu";
+
+/**
+ * Workers by default: a thread for each fast core that this process may use. Two threads of one core share what multiplies,
+ * and a slow core keeps the others waiting at every barrier.
+ */
+export function coreCount(): number {
+  const most = availableParallelism();
+  if (process.platform !== "linux") return most;
+  const allowed = readList("/proc/self/status", /^Cpus_allowed_list:\s*(\S+)/m) ?? readList(`${CPUS}/online`);
+  return Math.max(1, Math.min(most, fastCores(allowed ?? [], read).length || most));
+}
+
+/**
+ * One of the threads of each fast core.
+ * @param allowed numbers of the processors that may be used
+ * @param read a file's text; undefined where there is none
+ */
+export function fastCores(allowed: readonly number[], read: (path: string) => string | undefined): number[] {
+  // How fast cores of several kinds are: Arm's say it, of Intel's the fast ones are listed.
+  const fast = parseList(read("/sys/devices/cpu_core/cpus"));
+  const capacity = (cpu: number) => Number(read(`${CPUS}/cpu${cpu}/cpu_capacity`) ?? 0);
+  const largest = Math.max(...allowed.map(capacity));
+  const taken = new Set<number>();
+  return allowed.filter((cpu) => {
+    if ((fast !== undefined && !fast.includes(cpu)) || capacity(cpu) * 2 < largest || taken.has(cpu)) return false;
+    for (const sibling of parseList(read(`${CPUS}/cpu${cpu}/topology/thread_siblings_list`)) ?? []) taken.add(sibling);
+    return true;
+  });
+}
+
+function readList(path: string, pattern = /^\s*(\S+)/): readonly number[] | undefined {
+  return parseList(pattern.exec(read(path) ?? "")?.[1]);
+}
+
+/** The kernel's lists: `0-3,8`. */
+function parseList(text: string | undefined): number[] | undefined {
+  if (text === undefined || text.trim() === "") return undefined;
+  return text.split(",").flatMap((part) => {
+    const [first = 0, last = first] = part.split("-").map(Number);
+    return Array.from({ length: Math.max(0, last - first + 1) }, (_, at) => first + at);
+  });
+}
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
+}
