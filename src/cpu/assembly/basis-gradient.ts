@@ -2,7 +2,7 @@
 // its partial sums at once,
 //
 //   dλ[k, j] = Σ_c dŜ[q, c] · A[k, c] · γ[j, c]        dγ[j, c] = Σ_k dŜ[q, c] · λ[k, j] · A[k, c].
-import { sumOf } from "./math";
+import { sumOf } from "./lanes";
 import { BLOCK_TERMS, COLS_PANEL, colsFromTerms, rowsFromTerms, ROWS_PANEL, TILE_COLS, TILE_ROWS } from "./panels";
 import { load1, load4, storedBytes } from "./stored";
 import { tile } from "./tile";

@@ -1,4 +1,4 @@
-import { lanesBefore, largestOf, MOST_TERMS, sumOf } from "./math";
+import { lanesBefore, largestOf, MOST_TERMS, sumOf } from "./lanes";
 import { load4, rounded4, store4, storedBytes } from "./stored";
 
 /** target = W + ΔW, rounded once, and what that did; rows of all three are `pitch` elements apart. */

@@ -1,5 +1,5 @@
 // DoRA's magnitudes: sums of squares of W + Δ, norms of rows and what follows from them.
-import { lanesBefore, MOST_TERMS, sumOf } from "./math";
+import { lanesBefore, MOST_TERMS, sumOf } from "./lanes";
 import { load4, rounded4, storedBytes } from "./stored";
 
 /** Σ (W + Δ)² of rows, or of columns; pitches in bytes. */

@@ -1,5 +1,5 @@
 // λ, A and γ as products take them.
-import { lanesBefore } from "./math";
+import { lanesBefore } from "./lanes";
 
 /** λ (r, n) in the order of B̂'s columns, zeros behind it: element q lies at λ[q / fast, q % fast] by these distances. */
 @unmanaged

@@ -1,5 +1,5 @@
 // One step of the optimiser: the norm of all gradients, and AdamW.
-import { MOST_TERMS, sumOf } from "./math";
+import { MOST_TERMS, sumOf } from "./lanes";
 
 // Words of the state that the commands of a step share; those of STEP_STATE.
 const LOSS: usize = 0;

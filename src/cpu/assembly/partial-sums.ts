@@ -1,4 +1,4 @@
-import { MOST_TERMS } from "./math";
+import { MOST_TERMS } from "./lanes";
 
 /** target[i, j] += scale · Σ_s partial[s, i, j], in a fixed order; strides in elements, the pitch in bytes. */
 @unmanaged

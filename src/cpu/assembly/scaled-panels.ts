@@ -1,5 +1,5 @@
 // Ŝ as products take it: panels of some columns, term after term, formed of λ, A and γ while they are packed.
-import { lanesBefore } from "./math";
+import { lanesBefore } from "./lanes";
 
 /** Where Ŝ comes from: Ŝ[q] = λ[q] · (slow[q / fastCount] ∘ fast[q % fastCount]), all F32, pitches in bytes. */
 @unmanaged

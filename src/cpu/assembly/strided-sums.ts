@@ -1,4 +1,4 @@
-import { MOST_TERMS } from "./math";
+import { MOST_TERMS } from "./lanes";
 import { load1, load4, storedBytes } from "./stored";
 
 /** y[i, j] (+)= scale · Σₜ x · w; steps in elements, of row, column and term. */

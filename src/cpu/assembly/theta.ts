@@ -1,7 +1,7 @@
 // Sums over bases that are drawn where they are needed, over whole networks (PRANC, Nooralinejad et al., arXiv:2206.08464).
 // src/adapters/pranc/stream.ts says which elements those are: the 16 of block b of basis i are the bytes of
 // philox4x32_10((b low, b high, i, 1), key), as whole numbers 2b − 255.
-import { MOST_TERMS, sumOf } from "./math";
+import { MOST_TERMS, sumOf } from "./lanes";
 import { philoxBlocks, units4 } from "./philox";
 
 /** Elements, and vectors of 4, that are drawn together: four blocks. */

@@ -1,5 +1,5 @@
 import { Basis, BASIS_RUN, basisRow, DRAWN_BYTES } from "./basis";
-import { lanesBefore } from "./math";
+import { lanesBefore } from "./lanes";
 import { store4, storedBytes } from "./stored";
 
 /** Rows and columns of a basis as numbers of 16 or 32 bits; what pads a row of the target becomes zero. */
