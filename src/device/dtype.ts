@@ -6,6 +6,11 @@ export type KernelDtype = keyof typeof DTYPE_CODES;
 /** Formats of blocks of numbers that share a scale, as blocks.ts has them: frozen matrices are stored so, and only read. */
 export type BlockDtype = "Q8_0" | "Q4_0";
 
+/** What options call them (`--quantize`). */
+export const BLOCKS_NAMES = ["q8", "q4"] as const;
+export type BlocksName = (typeof BLOCKS_NAMES)[number];
+export const NAMED_BLOCKS: Readonly<Record<BlocksName, BlockDtype>> = { q8: "Q8_0", q4: "Q4_0" };
+
 /** How the numbers of a weight may be stored. */
 export type StoredDtype = KernelDtype | BlockDtype;
 
