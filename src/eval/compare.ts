@@ -85,14 +85,18 @@ export async function comparePerplexity(ids: readonly number[], options: Compari
     return found;
   };
   const { quantised } = decoder.weights;
+  // What cannot be added to weights in blocks is refused before anything is measured.
+  using beside =
+    adapter === undefined || quantised === undefined
+      ? undefined
+      : await UnmergedAdapters.place(decoder, weights ?? folder, [adapter], { generator, signal });
   const base = await measure();
   const rest = async () => {
     const profile = (await gpu.profiler?.report()) ?? [];
     return { base, mergedDtypes, quantised, tokensPerSecond: predicted / seconds, profile };
   };
   if (adapter === undefined) return { notes: [], ...(await rest()) };
-  if (quantised !== undefined) {
-    using beside = await UnmergedAdapters.place(decoder, weights ?? folder, [adapter], { generator, signal });
+  if (beside !== undefined) {
     decoder.linears = beside.linears;
     const { notes } = beside;
     return { adapted: await measure(), notes, ...(await rest()) };

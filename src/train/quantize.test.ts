@@ -4,6 +4,9 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { tensorBytes } from "../device/tensor.ts";
 import { writeRounded } from "../generate/testing/rounded.ts";
+import { Notes, OPTIONS } from "../merge/testing/merge.ts";
+import { readModel } from "../merge/testing/models.ts";
+import { merge } from "../merge/run.ts";
 import { estimateRun } from "./finetune.ts";
 import { type AskedSettings, resumeSettings } from "./resolve-settings.ts";
 import { formatSettings, parseTrainSettings, type TrainSettings } from "./settings.ts";
@@ -65,6 +68,23 @@ test("a run that was interrupted goes on in the same blocks and ends at the same
   await runs.train("parts", settings, stopping, stop.signal);
   await runs.train("parts", settings);
   expect(await outcomeOf(runs.folder.at("parts"))).toEqual(await outcomeOf(runs.folder.at("whole")));
+}, 60_000);
+
+test("merging says that the run had weights in blocks, and adds to those as stored", async () => {
+  await runs.train("merged", await small({ quantize: "q8", steps: 2 }));
+  for (const adapter of [runs.folder.at("merged"), runs.folder.at("merged", "adapter")]) {
+    const notes = new Notes();
+    const out = runs.folder.at("out");
+    await merge(
+      { ...OPTIONS, base: STORIES, adapters: [adapter], out, force: true },
+      notes,
+      AbortSignal.timeout(60_000),
+    );
+    expect(notes.warnings).toEqual([expect.stringContaining("trained beside weights in q8")]);
+  }
+  const [stored, changed] = [await readModel(STORIES), await readModel(runs.folder.at("out"))];
+  const name = "model.layers.0.self_attn.k_proj.weight";
+  expect(changed[name]?.data).toEqual(stored[name]?.data ?? new Uint8Array());
 }, 60_000);
 
 test("run.json has the format, runs of earlier versions had none, and a resumed run keeps its own", async () => {
