@@ -130,8 +130,8 @@ function render(found: Comparison, size: number, { columns, style }: Context): s
   });
   const head = ["", "nll", "perplexity", ...(adapted === undefined ? [] : ["against base"])];
   const table = formatTable(rows, { head, align: "lrrr", columns, markHead: style.dim });
-  const speed = `, at ${formatNumber(Math.round(found.tokensPerSecond))} a second`;
-  const text = `${formatNumber(base.tokens)} tokens predicted, in windows of ${formatNumber(size)}${speed}\n`;
+  const speed = `${formatNumber(Math.round(found.tokensPerSecond))} a second`;
+  const text = `${formatNumber(base.tokens)} tokens predicted at ${speed}, in windows of ${formatNumber(size)}\n`;
   return `${table}${text}${profileText(found.profile, columns)}`;
 }
 

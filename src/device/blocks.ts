@@ -85,8 +85,9 @@ function roundQ4(values: Float32Array, block: number, quants: Uint8Array): numbe
   }
   const scale = Math.fround(extreme / -8);
   const inverse = scale === 0 ? 0 : Math.fround(1 / scale);
-  // In f64, where product and sum are not rounded apart: what a fused multiplication gives, and `gguf.quants`.
-  const quant = (at: number) => Math.min(15, Math.max(0, Math.trunc((values[first + at] ?? 0) * inverse + 8.5)));
+  // Product and sum are rounded apart, as `gguf.quants` does it and C where nothing is fused.
+  const sum = (at: number) => Math.fround(Math.fround((values[first + at] ?? 0) * inverse) + 8.5);
+  const quant = (at: number) => Math.min(15, Math.max(0, Math.trunc(sum(at))));
   for (let i = 0; i < BLOCK / 2; i++) quants[block * (BLOCK / 2) + i] = quant(i) | (quant(i + BLOCK / 2) << 4);
   return scale;
 }
