@@ -70,7 +70,7 @@ function roundQ8(values: Float32Array, block: number, quants: Uint8Array): numbe
   const inverse = scale === 0 ? 0 : Math.fround(1 / scale);
   for (let i = first; i < first + BLOCK; i++) {
     const quotient = Math.fround((values[i] ?? 0) * inverse);
-    quants[i] = Math.sign(quotient) * Math.floor(Math.abs(quotient) + 0.5);
+    quants[i] = (quotient + (quotient < 0 ? -0.5 : 0.5)) | 0; // towards zero
   }
   return scale;
 }
@@ -85,9 +85,10 @@ function roundQ4(values: Float32Array, block: number, quants: Uint8Array): numbe
   }
   const scale = Math.fround(extreme / -8);
   const inverse = scale === 0 ? 0 : Math.fround(1 / scale);
-  // Product and sum are rounded apart, as `gguf.quants` does it and C where nothing is fused.
-  const sum = (at: number) => Math.fround(Math.fround((values[first + at] ?? 0) * inverse) + 8.5);
-  const quant = (at: number) => Math.min(15, Math.max(0, Math.trunc(sum(at))));
-  for (let i = 0; i < BLOCK / 2; i++) quants[block * (BLOCK / 2) + i] = quant(i) | (quant(i + BLOCK / 2) << 4);
+  // Product and sum are rounded apart, as `gguf.quants` does it and C where nothing is fused. None is below 0.
+  const quant = (at: number) => Math.min(15, Math.fround(Math.fround((values[at] ?? 0) * inverse) + 8.5) | 0);
+  for (let i = 0; i < BLOCK / 2; i++) {
+    quants[block * (BLOCK / 2) + i] = quant(first + i) | (quant(first + i + BLOCK / 2) << 4);
+  }
   return scale;
 }
