@@ -19,6 +19,7 @@ import { GENERATOR_NAMES } from "../src/random/names.ts";
 import type { ChatParts } from "../src/terminal/chat/chat.ts";
 import { contextOption } from "./context-option.ts";
 import { loadModel } from "./load-model.ts";
+import { quantizeOption } from "./quantize-option.ts";
 
 /** `randlora chat`: talks to a model, one answer or a whole conversation. */
 export const command = defineCommand({
@@ -105,6 +106,7 @@ export const command = defineCommand({
       help: "hold the weight matrices in this format",
       default: "keep",
     }),
+    quantize: quantizeOption({ topic: "Model" }),
   },
   async run({ model: named }, options, context) {
     const { chooseModel, describeDefaultModel, findDefaultModel } = await import("../src/generate/default-model.ts");

@@ -45,7 +45,7 @@ test(
     expect(base.perplexity).toBeCloseTo(Math.exp(base.nll), 6);
     const args = [STORIES, "--file", await fileWith(text), "--context", "8", "--quiet", "--profile"];
     const shown = await perplexity(...args);
-    expect(shown.stdout).toContain("tokens predicted, in windows of 8\n\nkernel ");
+    expect(shown.stdout).toMatch(/tokens predicted at [\d,]+ a second, in windows of 8\n\nkernel /);
     const { profile } = JSON.parse((await perplexity(...args, "--json")).stdout);
     expect(profile[0]).toEqual({ kernel: expect.any(String), calls: expect.any(Number), seconds: expect.any(Number) });
   },

@@ -12,10 +12,13 @@ import {
 } from "../src/options/command.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
 import { profileJson, profileText } from "../src/report/profile.ts";
+import { quantisedJson } from "../src/report/quantised.ts";
 import { formatNumber } from "../src/terminal/format.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { formatTable } from "../src/terminal/table.ts";
 import { contextOption } from "./context-option.ts";
+import { sayQuantised } from "./load-model.ts";
+import { quantizeOption } from "./quantize-option.ts";
 import { readInput } from "./read-input.ts";
 
 const perplexityCommand = defineCommand({
@@ -39,10 +42,11 @@ const perplexityCommand = defineCommand({
       topic: "Adapter",
       help: "what drew the bases, where the adapter does not say",
     }),
+    quantize: quantizeOption({ topic: "Model" }),
     merged: flag({ topic: "Adapter", help: "measure the model that merge would write as well" }),
   },
   async run({ model: given }, options, context) {
-    const { file, context: asked, scale, generator, merged } = options;
+    const { file, context: asked, scale, generator, merged, quantize } = options;
     const { readRun } = await import("../src/generate/default-model.ts");
     // A run stands for the model that it was made from, with what it trained.
     const run = await readRun(given);
@@ -54,6 +58,10 @@ const perplexityCommand = defineCommand({
     if (named === undefined && (merged || generator !== undefined || scale !== undefined)) {
       const flagged = merged ? "--merged" : generator !== undefined ? "--generator" : "--scale";
       throw new RandloraError("usage", `${flagged} needs an adapter`, "name it with --adapter");
+    }
+    if (merged && quantize !== undefined) {
+      const message = `--merged and --quantize ${quantize}: adapters are merged into weights as stored`;
+      throw new RandloraError("usage", message, "merge (randlora merge), and measure the merged model with --quantize");
     }
     const { localPath } = await import("../src/options/places.ts");
     const { locateModel } = await import("../src/models/locate.ts");
@@ -75,6 +83,7 @@ const perplexityCommand = defineCommand({
         adapter,
         generator,
         merged,
+        quantize,
         open: () => openDevice(device),
         context: size,
         onPasses: (passes) => {
@@ -85,6 +94,7 @@ const perplexityCommand = defineCommand({
       });
       bar?.close();
       for (const note of found.notes) context.log.warn(note);
+      await sayQuantised(found.quantised, quantize, context);
       context.result(toJson(found), () => render(found, size, context));
     } finally {
       bar?.close();
@@ -92,13 +102,15 @@ const perplexityCommand = defineCommand({
   },
 });
 
-function toJson({ base: { tokens, ...base }, adapted, merged, profile }: Comparison): object {
+function toJson({ base, adapted, merged, quantised, tokensPerSecond, profile }: Comparison): object {
   const figures = (found: Comparison["adapted"]) => found && { nll: found.nll, perplexity: found.perplexity };
   return {
-    tokens,
-    base,
+    tokens: base.tokens,
+    tokens_per_s: tokensPerSecond,
+    base: figures(base),
     ...(adapted === undefined ? {} : { adapted: figures(adapted) }),
     ...(merged === undefined ? {} : { merged: figures(merged) }),
+    ...quantisedJson(quantised),
     ...profileJson(profile),
   };
 }
@@ -118,7 +130,8 @@ function render(found: Comparison, size: number, { columns, style }: Context): s
   });
   const head = ["", "nll", "perplexity", ...(adapted === undefined ? [] : ["against base"])];
   const table = formatTable(rows, { head, align: "lrrr", columns, markHead: style.dim });
-  const text = `${formatNumber(base.tokens)} tokens predicted, in windows of ${formatNumber(size)}\n`;
+  const speed = `${formatNumber(Math.round(found.tokensPerSecond))} a second`;
+  const text = `${formatNumber(base.tokens)} tokens predicted at ${speed}, in windows of ${formatNumber(size)}\n`;
   return `${table}${text}${profileText(found.profile, columns)}`;
 }
 

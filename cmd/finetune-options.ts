@@ -1,5 +1,6 @@
 import { choice, flag, integer, number, numbers, optionalText, text } from "../src/options/command.ts";
 import type { ValueOf } from "../src/options/option.ts";
+import { BLOCKS_NAMES } from "../src/device/dtype.ts";
 import { METHOD_NAMES } from "../src/adapters/method-names.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
 import { SCHEDULES } from "../src/train/schedule.ts";
@@ -107,6 +108,11 @@ export const FINETUNE_OPTIONS = {
     topic: "Method",
     help: "how the frozen base is held",
     defaultText: "keep",
+  }),
+  quantize: choice(BLOCKS_NAMES, {
+    topic: "Method",
+    help: "hold the frozen linear layers in blocks of 32 numbers of 8 or 4 bits, as llama.cpp's Q8_0 and Q4_0",
+    defaultText: "as --dtype",
   }),
   steps: integer({ topic: "Training", help: "length of the run in steps", min: 1 }),
   epochs: integer({ topic: "Training", help: "or in passes through the data", min: 1, defaultText: "1" }),

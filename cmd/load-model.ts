@@ -1,6 +1,8 @@
 import { isatty } from "node:tty";
+import type { BlocksName } from "../src/device/dtype.ts";
 import type { LanguageModel } from "../src/generate/language-model.ts";
 import type { OutputDtype } from "../src/merge/plan.ts";
+import type { Quantised } from "../src/models/weights.ts";
 import type { ModelLocation } from "../src/models/locate.ts";
 import type { Context } from "../src/options/command.ts";
 import type { Progress } from "../src/terminal/progress.ts";
@@ -10,6 +12,7 @@ interface LoadFlags {
   readonly chatTemplate?: string | undefined;
   readonly raw?: boolean | undefined;
   readonly dtype?: OutputDtype | undefined;
+  readonly quantize?: BlocksName | undefined;
 }
 
 /**
@@ -18,7 +21,7 @@ interface LoadFlags {
  */
 export async function loadModel(
   location: ModelLocation,
-  { chatTemplate: templateFile, raw, dtype }: LoadFlags,
+  { chatTemplate: templateFile, raw, dtype, quantize }: LoadFlags,
   context: Context,
 ): Promise<LanguageModel> {
   const { LanguageModel } = await import("../src/generate/language-model.ts");
@@ -33,8 +36,25 @@ export async function loadModel(
   };
   try {
     const { device, signal } = context;
-    return await LanguageModel.load({ location, templateFile, raw, dtype, device, signal, onProgress });
+    const held = { dtype, quantize };
+    const model = await LanguageModel.load({ location, templateFile, raw, ...held, device, signal, onProgress });
+    bar?.close();
+    await sayQuantised(model.quantised, quantize, context);
+    return model;
   } finally {
     bar?.close();
+  }
+}
+
+/** What became of `--quantize`. */
+export async function sayQuantised(
+  quantised: Quantised | undefined,
+  asked: BlocksName | undefined,
+  { log }: Context,
+): Promise<void> {
+  const { quantisedText } = await import("../src/report/quantised.ts");
+  if (quantised !== undefined) log.info(`layers: ${quantisedText(quantised)}`);
+  else if (asked !== undefined) {
+    log.warn(`--quantize ${asked}: no layer's rows are whole blocks of 32 numbers: all stays as stored`);
   }
 }

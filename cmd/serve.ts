@@ -14,6 +14,7 @@ import {
 import { GENERATOR_NAMES } from "../src/random/names.ts";
 import { contextOption } from "./context-option.ts";
 import { loadModel } from "./load-model.ts";
+import { quantizeOption } from "./quantize-option.ts";
 
 /** `randlora serve`: OpenAI's API and a chat page, for a model and its adapters. */
 export const command = defineCommand({
@@ -92,6 +93,7 @@ export const command = defineCommand({
       max: 1,
       default: 0.05,
     }),
+    quantize: quantizeOption({ topic: "Model" }),
   },
   async run({ model: named }, options, context) {
     if (options.apiKey === "") throw new RandloraError("usage", "--api-key is empty", "leave it out, or give a key");

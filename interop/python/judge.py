@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from adapters import BASES, change_f64, layers_of, load_base
 from answers import answers
+from blocks import blocks, rounded_model
 from cases import CASES
 from make import logits_of, make_case, make_real_case
 from models import DTYPES
@@ -102,6 +103,12 @@ def perplexities(base: str, adapter: str, merged: str, ids: list[int], context: 
     }
 
 
+def perplexity(base: str, adapter: str | None, ids: list[int], context: int) -> float:
+    """The mean negative log-likelihood of a text by a model in f32, perhaps with an adapter."""
+    model = load_base(Path(base), torch.float32)
+    return nll_of(model if adapter is None else PeftModel.from_pretrained(model, adapter), ids, context)
+
+
 def nll_of(model: torch.nn.Module, ids: list[int], context: int) -> float:
     """In windows without overlap, whose first token is not predicted."""
     total = 0.0
@@ -160,6 +167,9 @@ def main() -> None:
             "learning_rates": learning_rates,
             "chat_samples": chat_samples,
             "answers": answers,
+            "blocks": blocks,
+            "rounded_model": rounded_model,
+            "perplexity": perplexity,
         }
         for line in sys.stdin:
             request = json.loads(line)

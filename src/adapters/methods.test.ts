@@ -13,6 +13,7 @@ const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "src/files/cache-folder.ts": program,
   "src/gpu/request.ts": program,
   "src/hub/http.ts": program,
+  "src/report/doctor-text.ts": program,
   "src/options/config-file.ts": program,
   "src/serve/models.ts": program,
   "src/terminal/history.ts": program,

@@ -1,18 +1,20 @@
+import { BLOCK, fitsBlocks, quantBytes } from "./blocks.ts";
 import type { DeviceBuffer } from "./buffer.ts";
-import type { KernelDtype } from "./dtype.ts";
+import { isBlockDtype, type StoredDtype } from "./dtype.ts";
 
 /** Rows and columns. A vector has one row. */
 export type Shape = readonly [rows: number, cols: number];
 
 /** Element types on a device: numbers as checkpoints store them, and token ids. */
-export type TensorDtype = KernelDtype | "U32";
+export type TensorDtype = StoredDtype | "U32";
 
 /**
  * A matrix in the memory of a device, row-major, or a view of some rows or columns of one. Activations are F32; weights keep the
  * dtype of their checkpoint.
  *
  * A row begins `pitch` elements after the one before: whole 16 bytes, so that kernels load vectors. What is between
- * `cols` and `pitch` in a matrix of its own is zero: every op keeps it so, and sums may run over it.
+ * `cols` and `pitch` in a matrix of its own is zero: every op keeps it so, and sums may run over it. Matrices in blocks
+ * have no padding (blocks.ts).
  */
 export interface Tensor {
   readonly shape: Shape;
@@ -22,27 +24,44 @@ export interface Tensor {
   readonly offset: number;
   /** Elements from row to row. */
   readonly pitch: number;
+  /** Where elements are in blocks: bytes before the scale of the buffer's first block. */
+  readonly scalesAt?: number;
 }
 
-/** Bytes of one element. */
+/** Bytes of one element; in blocks without its part of the scale. */
 export function elementBytes(dtype: TensorDtype): number {
+  if (isBlockDtype(dtype)) return quantBytes(dtype) / BLOCK;
   return dtype === "F32" || dtype === "U32" ? 4 : 2;
+}
+
+/** Views begin, and rows are, at multiples of so many elements: those in 16 bytes, and whole blocks. */
+function wholeElements(dtype: TensorDtype): number {
+  return isBlockDtype(dtype) ? BLOCK : 16 / elementBytes(dtype);
 }
 
 /** Elements from row to row of a matrix of its own: whole 16 bytes. */
 export function pitchOf(cols: number, dtype: TensorDtype): number {
-  const whole = 16 / elementBytes(dtype);
+  const whole = wholeElements(dtype);
   return Math.ceil(cols / whole) * whole;
 }
 
-/** Bytes that a matrix of its own takes. */
-export function tensorBytes([rows, cols]: Shape, dtype: TensorDtype): number {
+/** Bytes that a matrix of its own takes, without the scales of blocks. */
+function elementsBytes([rows, cols]: Shape, dtype: TensorDtype): number {
   return rows * pitchOf(cols, dtype) * elementBytes(dtype);
 }
 
-/** A matrix of its own in a buffer of at least `tensorBytes`. */
+/** Bytes that a matrix of its own takes. */
+export function tensorBytes(shape: Shape, dtype: TensorDtype): number {
+  const elements = elementsBytes(shape, dtype);
+  return isBlockDtype(dtype) ? elements + 2 * ((shape[0] * pitchOf(shape[1], dtype)) / BLOCK) : elements;
+}
+
+/** A matrix of its own in a buffer of at least `tensorBytes`. @throws RangeError for parts of a block */
 export function tensorIn(buffer: DeviceBuffer, shape: Shape, dtype: TensorDtype): Tensor {
-  return { shape, dtype, buffer, offset: 0, pitch: pitchOf(shape[1], dtype) };
+  const tensor = { shape, dtype, buffer, offset: 0, pitch: pitchOf(shape[1], dtype) };
+  if (!isBlockDtype(dtype)) return tensor;
+  if (!fitsBlocks(shape[1])) throw new RangeError(`${buffer.label}: rows of ${shape[1]} are no whole blocks`);
+  return { ...tensor, scalesAt: elementsBytes(shape, dtype) };
 }
 
 /** A view of rows `first` … `first + count − 1`. */
@@ -52,11 +71,11 @@ export function sliceRows(tensor: Tensor, first: number, count: number): Tensor 
   return { ...tensor, shape: [count, cols], offset: tensor.offset + first * tensor.pitch };
 }
 
-/** A view of columns `first` … `first + count − 1`, both multiples of the elements in 16 bytes. */
+/** A view of columns `first` … `first + count − 1`, both multiples of the elements in 16 bytes, or of whole blocks. */
 export function sliceCols(tensor: Tensor, first: number, count: number): Tensor {
   const [rows, cols] = tensor.shape;
   checkRange("columns", first, count, cols);
-  const whole = 16 / elementBytes(tensor.dtype);
+  const whole = wholeElements(tensor.dtype);
   if (first % whole !== 0 || (count % whole !== 0 && first + count !== cols)) {
     throw new RangeError(`columns ${first} to ${first + count}: a view begins and ends at multiples of ${whole}`);
   }

@@ -1,10 +1,13 @@
+import { type BlocksName, NAMED_BLOCKS } from "../device/dtype.ts";
 import type { Device, KernelTime } from "../device/device.ts";
 import { describeBase } from "../adapters/base.ts";
 import { type AdapterChoice, AdaptedWeights } from "../generate/adapted-weights.ts";
 import { planAdapters } from "../generate/plan-adapters.ts";
+import { UnmergedAdapters } from "../generate/unmerged-adapters.ts";
 import { readConfig } from "../merge/model-config.ts";
 import type { OutputTensor } from "../merge/plan.ts";
 import { Decoder } from "../models/decoder.ts";
+import type { Quantised } from "../models/weights.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
@@ -21,6 +24,10 @@ export interface Comparison {
   readonly mergedDtypes: readonly string[];
   /** What the user should know of the adapter: one line each. */
   readonly notes: readonly string[];
+  /** What of the weights is held in blocks: adapters are then added beside it. */
+  readonly quantised?: Quantised | undefined;
+  /** Of all that was predicted. */
+  readonly tokensPerSecond: number;
   /** GPU time by kernel; empty unless the GPU was opened to measure it. */
   readonly profile: readonly KernelTime[];
 }
@@ -31,6 +38,8 @@ export interface ComparisonOptions {
   readonly generator?: GeneratorName | undefined;
   /** Measure what merging leaves of the adapter, too. */
   readonly merged: boolean;
+  /** `--quantize`: what the layers' weights are held in. */
+  readonly quantize?: BlocksName | undefined;
   /** Opens the GPU, once the adapter has been found to fit. */
   readonly open: () => Promise<Device>;
   /** Tokens of a window. */
@@ -48,7 +57,7 @@ export interface ComparisonOptions {
  * @throws RandloraError as `planAdapters`, `Decoder.load` and `perplexity`
  */
 export async function comparePerplexity(ids: readonly number[], options: ComparisonOptions): Promise<Comparison> {
-  const { location, adapter, generator, merged, open, context, onPasses, onTokens, signal } = options;
+  const { location, adapter, generator, merged, quantize, open, context, onPasses, onTokens, signal } = options;
   const { folder, weights } = location;
   const changes = adapter === undefined ? [] : await changesOf(weights ?? folder, adapter, generator);
   const touched = new Set(changes.map(({ name }) => name));
@@ -58,25 +67,46 @@ export async function comparePerplexity(ids: readonly number[], options: Compari
   using gpu = await open();
   using decoder = await Decoder.load(gpu, folder, {
     weights,
+    quantize: quantize && NAMED_BLOCKS[quantize],
     dtype: (names) => (names.some((name) => touched.has(name)) ? "F32" : undefined),
     ...(signal === undefined ? {} : { signal }),
   });
   onPasses?.(1 + Number(adapter !== undefined) + Number(rounds));
-  const measure = () =>
-    perplexity(decoder, ids, {
+  let [predicted, seconds] = [0, 0];
+  const measure = async () => {
+    const begin = performance.now();
+    const found = await perplexity(decoder, ids, {
       context,
       ...(onTokens === undefined ? {} : { onTokens }),
       ...(signal === undefined ? {} : { signal }),
     });
+    predicted += found.tokens;
+    seconds += (performance.now() - begin) / 1000;
+    return found;
+  };
+  const { quantised } = decoder.weights;
+  // What cannot be added to weights in blocks is refused before anything is measured.
+  using beside =
+    adapter === undefined || quantised === undefined
+      ? undefined
+      : await UnmergedAdapters.place(decoder, weights ?? folder, [adapter], { generator, signal });
   const base = await measure();
-  const profile = async () => (await gpu.profiler?.report()) ?? [];
-  if (adapter === undefined) return { base, mergedDtypes, notes: [], profile: await profile() };
+  const rest = async () => {
+    const profile = (await gpu.profiler?.report()) ?? [];
+    return { base, mergedDtypes, quantised, tokensPerSecond: predicted / seconds, profile };
+  };
+  if (adapter === undefined) return { notes: [], ...(await rest()) };
+  if (beside !== undefined) {
+    decoder.linears = beside.linears;
+    const { notes } = beside;
+    return { adapted: await measure(), notes, ...(await rest()) };
+  }
   await using adapting = await AdaptedWeights.open(decoder, weights ?? folder);
   const notes = await adapting.apply([adapter], { generator, dtype: "f32", signal });
   const adapted = await measure();
   if (rounds) await adapting.apply([adapter], { generator, dtype: "keep", signal });
   const written = rounds ? await measure() : merged ? adapted : undefined;
-  return { base, adapted, merged: written, mergedDtypes, notes, profile: await profile() };
+  return { adapted, merged: written, notes, ...(await rest()) };
 }
 
 /** The tensors that an adapter changes, as merge would write them. */

@@ -1,7 +1,9 @@
 import { RandloraError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
+import { type BlocksName, NAMED_BLOCKS } from "../device/dtype.ts";
 import { type DeviceOptions, openDevice } from "../open-device.ts";
 import { Decoder } from "../models/decoder.ts";
+import type { Quantised } from "../models/weights.ts";
 import type { OutputDtype } from "../merge/plan.ts";
 import { NAMED_DTYPES } from "../safetensors/dtype.ts";
 import type { ModelLocation } from "../models/locate.ts";
@@ -12,6 +14,7 @@ import { loadTokenizer } from "../text/load-tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type AdapterChoice, AdaptedWeights, type ApplyOptions } from "./adapted-weights.ts";
 import type { Writer } from "./reply.ts";
+import { UnmergedAdapters } from "./unmerged-adapters.ts";
 
 export interface LanguageModelOptions {
   readonly location: ModelLocation;
@@ -23,6 +26,8 @@ export interface LanguageModelOptions {
   readonly raw?: boolean | undefined;
   /** `--dtype`: what matrices are held in; adapters change them to what `merge --dtype` would write. */
   readonly dtype?: OutputDtype | undefined;
+  /** `--quantize`: what the layers' weights are held in; adapters are then added in each pass instead of merged. */
+  readonly quantize?: BlocksName | undefined;
   /** Told the bytes of weights as they are read. */
   readonly onProgress?: (read: number, total: number) => void;
   readonly signal?: AbortSignal;
@@ -39,6 +44,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
   readonly #weightsPath: string;
   readonly #dtype: OutputDtype;
   #adapted: AdaptedWeights | undefined;
+  #unmerged: UnmergedAdapters | undefined;
   #adapters: readonly AdapterChoice[] = [];
 
   private constructor(gpu: Device, decoder: Decoder, text: Text, weightsPath: string, dtype: OutputDtype) {
@@ -57,7 +63,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
    */
   static async load({ location, templateFile, raw, onProgress, signal, ...options }: LanguageModelOptions) {
     const { folder, weights } = location;
-    const { dtype = "keep" } = options;
+    const { dtype = "keep", quantize } = options;
     const opening = openDevice(options.device);
     opening.catch(() => {}); // reported below, after the cheaper checks
     try {
@@ -68,6 +74,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
       const decoder = await Decoder.load(gpu, folder, {
         weights,
         dtype: dtype === "keep" ? undefined : NAMED_DTYPES[dtype],
+        quantize: quantize && NAMED_BLOCKS[quantize],
         ...(onProgress === undefined ? {} : { onProgress }),
         ...(signal === undefined ? {} : { signal }),
       });
@@ -81,6 +88,11 @@ export class LanguageModel implements Writer, AsyncDisposable {
   /** The adapters that are part of the weights now. */
   get adapters(): readonly AdapterChoice[] {
     return this.#adapters;
+  }
+
+  /** What of the weights is held in blocks: no adapter can be merged into it. */
+  get quantised(): Quantised | undefined {
+    return this.decoder.weights.quantised;
   }
 
   /** What the user should know of the model: one line each. */
@@ -98,6 +110,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
    * @throws RandloraError as `AdaptedWeights.apply`; the signal's reason when it is aborted
    */
   async setAdapters(choices: readonly AdapterChoice[], options: ApplyOptions = {}): Promise<readonly string[]> {
+    if (this.quantised !== undefined) return await this.#setUnmerged(choices, options);
     if (choices.length === 0 && this.#adapted === undefined) return [];
     this.#adapted ??= await AdaptedWeights.open(this.decoder, this.#weightsPath);
     try {
@@ -120,12 +133,27 @@ export class LanguageModel implements Writer, AsyncDisposable {
    * @throws RandloraError `adapter`, `file`, `format` with the reason
    */
   async checkAdapters(choices: readonly AdapterChoice[], generator?: GeneratorName): Promise<readonly string[]> {
+    if (this.quantised !== undefined) {
+      return await UnmergedAdapters.check(this.decoder, this.#weightsPath, choices, { generator });
+    }
     this.#adapted ??= await AdaptedWeights.open(this.decoder, this.#weightsPath);
     return await this.#adapted.check(choices, generator);
   }
 
+  /** What cannot be placed leaves those that are. */
+  async #setUnmerged(choices: readonly AdapterChoice[], options: ApplyOptions): Promise<readonly string[]> {
+    if (choices.length === 0 && this.#unmerged === undefined) return [];
+    const placed = await UnmergedAdapters.place(this.decoder, this.#weightsPath, choices, options);
+    this.#unmerged?.[Symbol.dispose]();
+    this.#unmerged = placed;
+    this.decoder.linears = placed.linears;
+    this.#adapters = choices;
+    return placed.notes;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#adapted?.[Symbol.asyncDispose]();
+    this.#unmerged?.[Symbol.dispose]();
     this.decoder.release();
     this.gpu.close();
   }

@@ -1,5 +1,6 @@
 import { RandloraError } from "../errors.ts";
 import type { Binding } from "../device/buffer.ts";
+import { BLOCK } from "../device/blocks.ts";
 import { elementBytes, type Tensor } from "../device/tensor.ts";
 import type { Pair } from "../kernels/parameters.ts";
 import type { GpuLimits } from "./limits.ts";
@@ -56,6 +57,23 @@ export function rowBlocks(on: OnGpu, tensor: Tensor, most = Infinity): RowBlock[
     blocks.push({ first, rows: count, binding, offset: (begin - aligned) / elementBytes(dtype) });
   }
   return blocks;
+}
+
+/**
+ * What kernels need beside a block of rows whose elements share scales (matrix.wgsl): the binding of the scales, and where
+ * in it that of the binding's first element lies, in f16 numbers. Nothing for other formats.
+ */
+export function scalesOf(
+  on: OnGpu,
+  { buffer, pitch, offset, scalesAt }: Tensor,
+  block: Pick<RowBlock, "first" | "offset">,
+): { readonly at: number; readonly bindings: readonly Binding[] } {
+  if (scalesAt === undefined) return { at: 0, bindings: [] };
+  const align = on.gpu.limits.minStorageBufferOffsetAlignment;
+  const begin = Math.floor(scalesAt / align) * align;
+  const firstElement = offset + block.first * pitch - block.offset;
+  const size = Math.ceil((buffer.size - begin) / 4) * 4;
+  return { at: (scalesAt - begin) / 2 + firstElement / BLOCK, bindings: [{ of: buffer, offset: begin, size }] };
 }
 
 /** A tensor that fits into one binding. */

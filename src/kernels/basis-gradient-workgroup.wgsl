@@ -2,7 +2,7 @@
 #block slab
     let inside = term + ty < p.terms;
     let source = min(term + ty, p.terms - 1u);
-    let left4 = select(vec4<f32>(0.0), widen4(left[left_at + source * p.p_pitch]), inside);
+    let left4 = select(vec4<f32>(0.0), load4(left_at + source * p.p_pitch), inside);
     let right4 = right[right_at + source * p.q_pitch];
 #end
 const CHUNK = 16u; // rows of the tile that are folded together

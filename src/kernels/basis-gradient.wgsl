@@ -36,7 +36,7 @@ struct Parameters {
 #include matrix
 
 @group(0) @binding(0) var<uniform> p: Parameters;
-@group(0) @binding(1) var<storage, read> left: array<Packed4>;
+@group(0) @binding(1) var<storage, read> stored: array<Stored>; // P
 @group(0) @binding(2) var<storage, read> right: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> lambda: array<f32>;
@@ -77,7 +77,7 @@ fn part_at(slice: u32, j: u32, col: u32) -> u32 {
 #for i in 0..ROWS_PER_LANE
     let inside_${i} = term + term_${i} < p.terms;
     let v_${i} = select(
-      vec4<f32>(0.0), widen4(left[left_${i} + select(0u, term + term_${i}, inside_${i}) * p.p_pitch]), inside_${i});
+      vec4<f32>(0.0), load4(left_${i} + select(0u, term + term_${i}, inside_${i}) * p.p_pitch), inside_${i});
 #end
 #end
 var<workgroup> tile: array<vec4<f32>, ${TILE_ROWS * LANES}>;

@@ -1,8 +1,10 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
 import activationsText from "./activations.wgsl" with { type: "text" };
 import dtypeText from "./dtype.wgsl" with { type: "text" };
+import blocksText from "./blocks.wgsl" with { type: "text" };
 import gemvOperandsText from "./gemv-operands.wgsl" with { type: "text" };
 import matrixText from "./matrix.wgsl" with { type: "text" };
+import matrix8Text from "./matrix8.wgsl" with { type: "text" };
 import { PRODUCT_INCLUDES } from "./product.ts";
 import pairingText from "./pairing.wgsl" with { type: "text" };
 import philoxText from "./philox.wgsl" with { type: "text" };
@@ -17,9 +19,11 @@ import { type Definitions, expandTemplate } from "./template.ts";
 /** What `#include` finds in every family. */
 const INCLUDES = {
   activations: activationsText,
+  blocks: blocksText,
   dtype: dtypeText,
   gemv_operands: gemvOperandsText,
   matrix: matrixText,
+  matrix8: matrix8Text,
   pairing: pairingText,
   philox: philoxText,
   ...PRODUCT_INCLUDES,

@@ -1,5 +1,5 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
-import type { KernelDtype } from "../device/dtype.ts";
+import type { StoredDtype } from "../device/dtype.ts";
 import type { GemmOrder } from "../device/families/products.ts";
 import { kernelFamily } from "./family.ts";
 import gemmText from "./gemm.wgsl" with { type: "text" };
@@ -20,7 +20,7 @@ const ALONG: Readonly<Record<GemmOrder, readonly [a: Along, b: Along]>> = {
 const family = kernelFamily("gemm", gemmText);
 
 /** The product of two matrices, the second stored as `dtype`. */
-export function gemmKernel(staging: GpuStaging, order: GemmOrder, dtype: KernelDtype): KernelSource {
+export function gemmKernel(staging: GpuStaging, order: GemmOrder, dtype: StoredDtype): KernelSource {
   return family({ ORDER: order, DTYPE: dtype, ...productDefinitions(staging, ...ALONG[order]) });
 }
 
@@ -36,4 +36,5 @@ export const gemmParameters = uniformStruct({
   biasAt: "u32",
   residual: "place",
   scale: "f32",
+  scalesAt: "u32",
 });

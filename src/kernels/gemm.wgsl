@@ -25,8 +25,8 @@ struct Parameters {
   residual_at: u32,
   residual_pitch: u32,
   scale: f32,
-  pad0: u32,
-  pad1: u32,
+  scales_at: u32,
+  pad: u32,
 }
 
 const HAS_BIAS = 1u;
@@ -37,10 +37,13 @@ const ACCUMULATE = 4u; // y is added to, not assigned
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> b: array<Packed4>;
+@group(0) @binding(2) var<storage, read> stored: array<Stored>; // b
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
+#if DTYPE == "Q8_0" || DTYPE == "Q4_0"
+@group(0) @binding(6) var<storage, read> scales: array<u32>;
+#end
 
 #include product
 
@@ -68,7 +71,7 @@ fn store(row: u32, col: u32, product: vec4<f32>) {
 #block right
 #if ORDER == "NT"
 #for n in 0..4
-    let c${n} = widen4(b[b_${n} + term / 4u]);
+    let c${n} = load4(b_${n} + term / 4u);
 #end
     let s0 = vec4<f32>(c0.x, c1.x, c2.x, c3.x);
     let s1 = vec4<f32>(c0.y, c1.y, c2.y, c3.y);
@@ -76,7 +79,7 @@ fn store(row: u32, col: u32, product: vec4<f32>) {
     let s3 = vec4<f32>(c0.w, c1.w, c2.w, c3.w);
 #else
 #for t in 0..4
-    let s${t} = widen4(b[b_0 + min(term + ${t}u, p.terms - 1u) * p.b_pitch]);
+    let s${t} = load4(b_0 + min(term + ${t}u, p.terms - 1u) * p.b_pitch);
 #end
 #end
 #end
@@ -130,9 +133,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     let left4 = select(vec4<f32>(0.0), a[a_line + min(term / 4u + vector, (p.terms - 1u) / 4u)], inside);
 #end
 #if ORDER == "NT"
-    let right4 = widen4(b[b_line + min(term / 4u + vector, (p.terms - 1u) / 4u)]);
+    let right4 = load4(b_line + min(term / 4u + vector, (p.terms - 1u) / 4u));
 #else
-    let right4 = widen4(b[b_line + min(term + ty, p.terms - 1u) * p.b_pitch]);
+    let right4 = load4(b_line + min(term + ty, p.terms - 1u) * p.b_pitch);
 #end
 #end
 @compute @workgroup_size(256)

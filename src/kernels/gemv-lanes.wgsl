@@ -47,17 +47,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
       // Not unrolled: the loads are so much code that copies of them no longer fit into the instruction cache.
       for (var i = 0u; i < LANES / 2u; i++) {
         let group = min(k + i, p.terms - 1u); // x is zero from here on
-#if DTYPE == "F32"
-        let first4 = w[w_row + 2u * group];
-        let second4 = w[w_row + min(2u * group + 1u, p.x_width - 1u)];
-#else
-        let packed = w[w_row + group];
-        let first4 = widen4(packed.xy);
-        let second4 = widen4(packed.zw);
-#end
+        let eight = load8(w_row, group);
 #for r in 0..ROWS
-        part_${r} = fma(subgroupShuffle(x_${r}, 2u * i), first4, part_${r});
-        part_${r} = fma(subgroupShuffle(x_${r}, 2u * i + 1u), second4, part_${r});
+        part_${r} = fma(subgroupShuffle(x_${r}, 2u * i), eight.first, part_${r});
+        part_${r} = fma(subgroupShuffle(x_${r}, 2u * i + 1u), eight.second, part_${r});
 #end
       }
     }

@@ -6,7 +6,7 @@ struct Parameters {
   flags: u32,
   x_at: u32, // vectors of 4 before the first element, and from row to row
   x_pitch: u32,
-  w_at: u32, // in vectors of 16 bytes
+  w_at: u32, // as `load8` counts
   w_pitch: u32,
   y_at: u32,
   y_pitch: u32,
@@ -15,18 +15,17 @@ struct Parameters {
   residual_pitch: u32,
   workgroups_x: u32,
   scale: f32,
-  pad: u32,
+  scales_at: u32,
 }
 
 const HAS_BIAS = 1u;
 const HAS_RESIDUAL = 2u;
 
-#include matrix
+#include matrix8
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-#if DTYPE == "F32"
-@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;
-#else
-@group(0) @binding(2) var<storage, read> w: array<Packed8>;
+@group(0) @binding(2) var<storage, read> stored: array<Stored>; // W
+#if DTYPE == "Q8_0" || DTYPE == "Q4_0"
+@group(0) @binding(6) var<storage, read> scales: array<u32>;
 #end

@@ -1,5 +1,5 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
-import type { KernelDtype } from "../device/dtype.ts";
+import type { StoredDtype } from "../device/dtype.ts";
 import { kernelFamily } from "./family.ts";
 import lanesText from "./gemv-lanes.wgsl" with { type: "text" };
 import gemvText from "./gemv.wgsl" with { type: "text" };
@@ -24,7 +24,7 @@ export function gemvTileCols(staging: GpuStaging): number {
 }
 
 /** The vector path of a linear layer for exactly `rows` rows, 1 … GEMV_MAX_ROWS. */
-export function gemvKernel(staging: GpuStaging, dtype: KernelDtype, rows: number): KernelSource {
+export function gemvKernel(staging: GpuStaging, dtype: StoredDtype, rows: number): KernelSource {
   if (staging.kind === "subgroup") return lanes({ DTYPE: dtype, ROWS: rows, LANES: staging.lanes });
   return threads({ DTYPE: dtype, ROWS: rows, TILE_COLS, THREADS: 64 });
 }
@@ -42,4 +42,5 @@ export const gemvParameters = uniformStruct({
   residual: "place",
   workgroupsX: "u32",
   scale: "f32",
+  scalesAt: "u32",
 });

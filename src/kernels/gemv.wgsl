@@ -55,16 +55,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #end
 #for n in 0..TILE_COLS
       {
-#if DTYPE == "F32"
-        let first4 = w[w_${n} + 2u * k];
-        let second4 = w[w_${n} + second];
-#else
-        let packed = w[w_${n} + k];
-        let first4 = widen4(packed.xy);
-        let second4 = widen4(packed.zw);
-#end
+        let eight = load8(w_${n}, k);
 #for r in 0..ROWS
-        part_${r}_${n} = fma(high_${r}, second4, fma(low_${r}, first4, part_${r}_${n}));
+        part_${r}_${n} = fma(high_${r}, eight.second, fma(low_${r}, eight.first, part_${r}_${n}));
 #end
       }
 #end

@@ -3,7 +3,7 @@ import magnitudeText from "./magnitude.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 import rescaleText from "./rescale.wgsl" with { type: "text" };
 import type { KernelSource } from "../gpu/pipelines.ts";
-import type { KernelDtype } from "../device/dtype.ts";
+import type { StoredDtype } from "../device/dtype.ts";
 
 /** What the kernel computes; the constants of the same names in magnitude.wgsl. */
 export const MAGNITUDE = { factor: 0, gradient: 1, norm: 2 } as const;
@@ -23,7 +23,7 @@ export const RESCALE_FLAGS = { columns: 1, hasDelta: 2 } as const;
 export const RESCALE_WIDTH = 64;
 
 /** What rows of W + ΔW, multiplied by factors, differ from W by. */
-export function rescaleKernel(dtype: KernelDtype): KernelSource {
+export function rescaleKernel(dtype: StoredDtype): KernelSource {
   return rescale({ DTYPE: dtype });
 }
 
@@ -46,4 +46,5 @@ export const rescaleParameters = uniformStruct({
   pitch: "u32",
   factorsAt: "u32",
   rowsY: "u32",
+  scalesAt: "u32",
 });

@@ -10,17 +10,20 @@ struct Parameters {
   pitch: u32, // of target and Δ
   factors_at: u32, // of the block's first row; 0 for columns
   rows_y: u32, // rows of workgroups along y; the rest goes along z
-  pad0: u32,
+  scales_at: u32,
 }
 
 const COLUMNS = 1u;
 const HAS_DELTA = 2u;
 
 @group(0) @binding(0) var<uniform> p: Parameters;
-@group(0) @binding(1) var<storage, read> weight: array<Packed4>;
+@group(0) @binding(1) var<storage, read> stored: array<Stored>; // W
 @group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> factors: array<f32>; // padded to whole vectors
 @group(0) @binding(4) var<storage, read_write> target_: array<vec4<f32>>;
+#if DTYPE == "Q8_0" || DTYPE == "Q4_0"
+@group(0) @binding(5) var<storage, read> scales: array<u32>;
+#end
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -38,5 +41,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if ((p.flags & HAS_DELTA) != 0u) {
     change += delta[at];
   }
-  target_[at] = (c - 1.0) * widen4(weight[row * p.w_pitch + id.x]) + c * change;
+  target_[at] = (c - 1.0) * load4(row * p.w_pitch + id.x) + c * change;
 }

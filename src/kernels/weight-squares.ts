@@ -1,5 +1,5 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
-import type { KernelDtype } from "../device/dtype.ts";
+import type { StoredDtype } from "../device/dtype.ts";
 import { kernelFamily, reduction } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 import type { GpuStaging } from "./staging.ts";
@@ -14,12 +14,12 @@ export const SQUARES_FLAGS = { hasDelta: 1, accumulate: 2 } as const;
 export const COLUMN_SQUARES_WIDTH = 64;
 
 /** Σ (W + Δ)² of each row, a workgroup each. */
-export function rowSquaresKernel(staging: GpuStaging, dtype: KernelDtype): KernelSource {
+export function rowSquaresKernel(staging: GpuStaging, dtype: StoredDtype): KernelSource {
   return family({ ALONG: "rows", DTYPE: dtype, ...reduction(staging, 64) });
 }
 
 /** The same of each column. */
-export function columnSquaresKernel(dtype: KernelDtype): KernelSource {
+export function columnSquaresKernel(dtype: StoredDtype): KernelSource {
   return family({ ALONG: "columns", DTYPE: dtype, STAGING: "workgroup" });
 }
 
@@ -31,4 +31,5 @@ export const weightSquaresParameters = uniformStruct({
   w: "place",
   delta: "place",
   sumsAt: "u32",
+  scalesAt: "u32",
 });

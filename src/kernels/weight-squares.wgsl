@@ -14,19 +14,26 @@ struct Parameters {
   delta_at: u32,
   delta_pitch: u32,
   sums_at: u32, // elements
+  scales_at: u32,
+  pad0: u32,
+  pad1: u32,
+  pad2: u32,
 }
 
 const HAS_DELTA = 1u;
 const ACCUMULATE = 2u; // sums of columns are added to what is there
 
 @group(0) @binding(0) var<uniform> p: Parameters;
-@group(0) @binding(1) var<storage, read> weight: array<Packed4>;
+@group(0) @binding(1) var<storage, read> stored: array<Stored>; // W
 @group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> sums: array<f32>;
+#if DTYPE == "Q8_0" || DTYPE == "Q4_0"
+@group(0) @binding(4) var<storage, read> scales: array<u32>;
+#end
 
 // Four neighbours in a row, squared; zeros beyond the last column.
 fn squares(row: u32, vector: u32) -> vec4<f32> {
-  var value = widen4(weight[p.w_at + row * p.w_pitch + vector]);
+  var value = load4(p.w_at + row * p.w_pitch + vector);
   if ((p.flags & HAS_DELTA) != 0u) {
     value += delta[p.delta_at + row * p.delta_pitch + vector];
   }

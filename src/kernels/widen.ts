@@ -1,5 +1,5 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
-import type { KernelDtype } from "../device/dtype.ts";
+import type { StoredDtype } from "../device/dtype.ts";
 import { kernelFamily } from "./family.ts";
 import widenText from "./widen.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
@@ -10,7 +10,7 @@ const family = kernelFamily("widen", widenText);
 export const WIDEN_WIDTH = 64;
 
 /** A matrix in f32. */
-export function widenKernel(dtype: KernelDtype): KernelSource {
+export function widenKernel(dtype: StoredDtype): KernelSource {
   return family({ DTYPE: dtype });
 }
 
@@ -21,4 +21,5 @@ export const widenParameters = uniformStruct({
   x: "place",
   y: "place",
   rowsY: "u32",
+  scalesAt: "u32",
 });

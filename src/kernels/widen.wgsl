@@ -9,12 +9,15 @@ struct Parameters {
   y_at: u32,
   y_pitch: u32,
   rows_y: u32, // rows of workgroups along y; the rest goes along z
-  pad: u32,
+  scales_at: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Parameters;
-@group(0) @binding(1) var<storage, read> x: array<Packed4>;
+@group(0) @binding(1) var<storage, read> stored: array<Stored>; // x
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
+#if DTYPE == "Q8_0" || DTYPE == "Q4_0"
+@group(0) @binding(3) var<storage, read> scales: array<u32>;
+#end
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -22,5 +25,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (id.x >= p.width || row >= p.rows) {
     return;
   }
-  y[p.y_at + row * p.y_pitch + id.x] = widen4(x[p.x_at + row * p.x_pitch + id.x]);
+  y[p.y_at + row * p.y_pitch + id.x] = load4(p.x_at + row * p.x_pitch + id.x);
 }

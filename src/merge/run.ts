@@ -22,6 +22,7 @@ import { foldersIn } from "./model-files.ts";
 import { defaultOutput, isLoneFile, openWritten, writeModelFiles } from "./output.ts";
 import { type MergePlan, type OutputDtype, planMerge } from "./plan.ts";
 import { StageClock } from "./stages.ts";
+import { noteOfBlocks } from "./trained-in-blocks.ts";
 import { type VerifiedAdapter, verifyMerge } from "./verify.ts";
 
 export interface MergeOptions {
@@ -87,6 +88,7 @@ export async function merge(
   const base = describeBase(checkpoint, config?.value, options.base);
   const plans = await planAdapters(options, base, (adapter) => resources.use(adapter));
   for (const { notes } of plans) for (const note of notes) observer.warn(note);
+  for (const path of options.adapters) for (const note of await noteOfBlocks(path)) observer.warn(note);
   const plan = planMerge(checkpoint, base, plans, options.dtype);
   for (const note of plan.notes) observer.warn(note);
   const lone = await isLoneFile(options.base);

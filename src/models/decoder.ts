@@ -10,6 +10,7 @@ import { loadConfig } from "./architectures/index.ts";
 import type { DecoderConfig } from "./config.ts";
 import { recordForward, recordLogits } from "./forward.ts";
 import { KvCache } from "./kv-cache.ts";
+import { type Linears, PLAIN_LINEARS } from "./linears.ts";
 import { sameAngles } from "./rope-scaling.ts";
 import { TokenPass } from "./token-pass.ts";
 import { DecoderWeights, type WeightOptions } from "./weights.ts";
@@ -22,6 +23,7 @@ export interface LoadOptions {
   readonly weights?: string | undefined;
   /** How matrices are held; see {@link WeightOptions}. */
   readonly dtype?: WeightOptions["dtype"];
+  readonly quantize?: WeightOptions["quantize"];
   /** Told the bytes of the checkpoint as they are read; `total` beforehand. */
   readonly onProgress?: (read: number, total: number) => void;
   readonly signal?: AbortSignal;
@@ -46,6 +48,8 @@ export class Decoder {
   readonly gpu: Device;
   readonly config: DecoderConfig;
   readonly weights: DecoderWeights;
+  /** How projections are computed. What a cache holds of other ones must be forgotten when it is changed. */
+  linears: Linears = PLAIN_LINEARS;
   readonly #run: Run;
 
   private constructor(gpu: Device, config: DecoderConfig, weights: DecoderWeights) {
@@ -60,10 +64,10 @@ export class Decoder {
    * @throws RandloraError `file`, `format`, `model` (not supported, weights missing or left over), `memory`, `gpu`
    */
   static async load(gpu: Device, folder: string, options: LoadOptions = {}): Promise<Decoder> {
-    const { onProgress, signal, dtype } = options;
+    const { onProgress, signal, dtype, quantize } = options;
     const config = await loadConfig(folder);
     await using checkpoint = await Checkpoint.open(options.weights ?? folder);
-    const decoder = new Decoder(gpu, config, DecoderWeights.allocate(gpu, checkpoint, config, { dtype }));
+    const decoder = new Decoder(gpu, config, DecoderWeights.allocate(gpu, checkpoint, config, { dtype, quantize }));
     try {
       const compiled = decoder.#rehearse();
       let read = 0;
@@ -221,7 +225,7 @@ export class Decoder {
         const hidden =
           more.length === 0
             ? await this.#token(cache, id, sequenceLength)
-            : recordForward(run, this.config, this.weights, cache, some, sequenceLength);
+            : recordForward(run, this.config, this.weights, this.linears, cache, some, sequenceLength);
         use(run, hidden, first);
         await run.submit();
       } catch (thrown) {
@@ -237,7 +241,8 @@ export class Decoder {
   async #token(cache: KvCache, id: number, sequenceLength: number): Promise<Tensor> {
     const position = cache.length;
     cache.reserve(position + 1);
-    const pass = cache.tokenPass(() => new TokenPass(this.gpu, this.config, this.weights, cache));
+    const { config, weights, linears } = this;
+    const pass = cache.tokenPass(linears, () => new TokenPass(this.gpu, config, weights, linears, cache));
     const hidden = await pass.send(id, position, sequenceLength);
     cache.advance([id], sequenceLength);
     return hidden;
@@ -265,7 +270,7 @@ export class Decoder {
       [short, 1],
     ] as const) {
       const ids = Array.from({ length: tokens }, () => 0);
-      const hidden = recordForward(run, this.config, this.weights, cache, ids, tokens);
+      const hidden = recordForward(run, this.config, this.weights, this.linears, cache, ids, tokens);
       const logits = recordLogits(run, this.config, this.weights, sliceRows(hidden, 0, 1));
       run.apply(OPS.topK, { x: logits }, { k: 1 });
     }

@@ -5,11 +5,12 @@ import { uploadAngles } from "./blocks/rope.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { KvCache } from "./kv-cache.ts";
 import { type Pass, recordLastNorm, recordLayer } from "./layers.ts";
-import { PLAIN_LINEARS } from "./linears.ts";
+import type { Linears } from "./linears.ts";
 import type { DecoderWeights } from "./weights.ts";
 
 /**
  * Records one pass of the decoder over some tokens, which take the positions after those in the cache and join it.
+ * @param linears how its projections are computed
  * @param ids each below the vocabulary
  * @param sequenceLength tokens of the whole sequence: what RoPE that depends on the length goes by
  * @returns hidden states after the last norm, (tokens, hidden)
@@ -18,6 +19,7 @@ export function recordForward(
   run: Run,
   config: DecoderConfig,
   weights: DecoderWeights,
+  linears: Linears,
   cache: KvCache,
   ids: readonly number[],
   sequenceLength: number,
@@ -27,17 +29,17 @@ export function recordForward(
   const positions = Array.from({ length: tokens }, (_, row) => cache.length + row);
   const tables = uploadAngles(run, config.ropes, sequenceLength, positions);
   const uploaded = run.upload("ids", [1, tokens], Uint32Array.from(ids));
-  const hidden = recordPass(run, { config, weights, tables, past: cache }, uploaded);
+  const hidden = recordPass(run, { config, weights, linears, tables, past: cache }, uploaded);
   cache.advance(ids, sequenceLength);
   return hidden;
 }
 
 /** What a pass over new tokens goes by. */
-type NewTokens = Pick<Pass, "config" | "weights" | "tables" | "past">;
+type NewTokens = Pick<Pass, "config" | "weights" | "linears" | "tables" | "past">;
 
 /** Records one pass over `ids` (1, tokens) with angles for them; hidden states after the last norm, (tokens, hidden). */
 export function recordPass(run: Run, tokens: NewTokens, ids: Tensor): Tensor {
-  const pass = { ...tokens, linears: PLAIN_LINEARS, starts: undefined };
+  const pass = { ...tokens, starts: undefined };
   const { config, weights } = pass;
   let { y: x } = run.apply(OPS.embedding, { ids, table: weights.embedding }, { scale: config.embeddingScale });
   config.layers.forEach((_, index) => {

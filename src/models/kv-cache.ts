@@ -1,6 +1,7 @@
 import type { Device } from "../device/device.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
+import type { Linears } from "./linears.ts";
 import { sameAngles } from "./rope-scaling.ts";
 
 /** Positions by which a cache grows at least. */
@@ -31,7 +32,7 @@ export class KvCache {
   #capacity = 0;
   #ids: number[] = [];
   #longest = 0;
-  #tokenPass: RecordedPass | undefined;
+  #tokenPass: { readonly linears: Linears; readonly pass: RecordedPass } | undefined;
 
   constructor(gpu: Device, config: DecoderConfig) {
     this.#gpu = gpu;
@@ -72,9 +73,10 @@ export class KvCache {
     return layer;
   }
 
-  /** The pass over one token that was recorded on these matrices; `record` where there is none since they changed. */
-  tokenPass(record: () => RecordedPass): RecordedPass {
-    return (this.#tokenPass ??= record());
+  /** The pass over one token, recorded on these matrices with `linears`; `record` where there is none since they changed. */
+  tokenPass(linears: Linears, record: () => RecordedPass): RecordedPass {
+    if (this.#tokenPass?.linears !== linears) this.#forgetPass();
+    return (this.#tokenPass ??= { linears, pass: record() }).pass;
   }
 
   /**
@@ -154,10 +156,14 @@ export class KvCache {
     return { keys: matrix("keys"), values: matrix("values") };
   }
 
+  #forgetPass(): void {
+    this.#tokenPass?.pass[Symbol.dispose]();
+    this.#tokenPass = undefined;
+  }
+
   /** Frees these matrices, and what was recorded on them. */
   #free(layers: readonly LayerCache[]): void {
-    this.#tokenPass?.[Symbol.dispose]();
-    this.#tokenPass = undefined;
+    this.#forgetPass();
     for (const { keys, values } of layers) {
       this.#gpu.memory.release(keys.buffer);
       this.#gpu.memory.release(values.buffer);

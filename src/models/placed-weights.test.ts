@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { toBlocks } from "../device/blocks.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 import type { Device } from "../device/device.ts";
 import { openTestDevice } from "../device/testing/open.ts";
@@ -6,7 +7,7 @@ import { read } from "../device/transfer.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { PlacedWeights } from "./placed-weights.ts";
-import { checkTensors, type PlannedMatrix, plannedMatrix, plannedVector } from "./tensor-plan.ts";
+import { checkTensors, type PlannedMatrix, plannedLinear, plannedMatrix, plannedVector } from "./tensor-plan.ts";
 import { writeModel } from "./testing/models.ts";
 
 /** What towers of pictures have: patches as a convolution, rows and vectors among axes of one, a number. */
@@ -90,3 +91,32 @@ test.each([
 test("a plan whose axes make no rows is a mistake in the program", () => {
   expect(() => plannedMatrix(5, ["patches", STORED.patches])).toThrow("patches: [8, 3, 3, 3] has no rows of 5");
 });
+
+test.each([["Q8_0"], ["Q4_0"]] as const)(
+  "weights of linear layers are held in blocks of %s, all others as they are",
+  async (dtype) => {
+    await using folder = await TemporaryFolder.create();
+    const shapes = { q: [3, 96], k: [2, 96], short: [4, 48], table: [5, 64], bias: [32] };
+    await using checkpoint = await counting(folder.path, shapes);
+    using gpu = await openTestDevice();
+    const weights = new PlacedWeights(gpu, checkpoint, { quantize: dtype });
+    const joined = weights.place(plannedLinear(96, ["q", shapes.q], ["k", shapes.k]));
+    const others = [
+      weights.place(plannedLinear(48, ["short", shapes.short])),
+      weights.place(plannedMatrix(64, ["table", shapes.table])),
+      weights.place(plannedVector(["bias", shapes.bias])),
+    ];
+    await weights.fill();
+    expect(others.map((tensor) => tensor.dtype)).toEqual(["F32", "F32", "F32"]);
+    expect(joined).toMatchObject({ dtype, shape: [5, 96], pitch: 96, offset: 0 });
+    const { quants, scales } = toBlocks(Float32Array.from(range(0, 5 * 96)), dtype);
+    const held = await read(gpu, joined.buffer);
+    expect(held.subarray(0, quants.length)).toEqual(quants);
+    // The scales of k begin within a word.
+    expect(held.slice(joined.scalesAt, quants.length + scales.byteLength)).toEqual(new Uint8Array(scales.buffer));
+    expect(weights.linears).toEqual(new Set(["q", "k", "short"]));
+    expect(weights.quantised).toEqual({ dtype, bytes: quants.length + scales.byteLength, stored: 5 * 96 * 4 });
+    expect(new Map(weights.tensors).get("k")).toMatchObject({ offset: 3 * 96, shape: [2, 96] });
+    weights.release();
+  },
+);

@@ -1,5 +1,6 @@
+import { BLOCK, fitsBlocks, toBlocks } from "../device/blocks.ts";
 import type { Device } from "../device/device.ts";
-import { isKernelDtype, type KernelDtype } from "../device/dtype.ts";
+import { type BlockDtype, isBlockDtype, isKernelDtype, type KernelDtype } from "../device/dtype.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import { dtypeBytes, type FloatDtype, isFloat } from "../safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../safetensors/numbers.ts";
@@ -26,8 +27,21 @@ export interface WeightOptions {
    * one for all, norms and biases have the values that they would have in it.
    */
   readonly dtype?: KernelDtype | ((names: readonly string[]) => KernelDtype | undefined) | undefined;
+  /**
+   * The format of the weights of linear layers. Those whose rows are no whole blocks stay as the others are: embeddings,
+   * output matrices, norms and biases.
+   */
+  readonly quantize?: BlockDtype | undefined;
   /** Memory of the caller's own for each matrix and vector, F32: of weights that are trained. */
   readonly place?: (label: string, shape: Shape) => Tensor;
+}
+
+/** What is held in blocks. */
+export interface Quantised {
+  readonly dtype: BlockDtype;
+  /** Bytes in GPU memory, and those of the same tensors in the checkpoint. */
+  readonly bytes: number;
+  readonly stored: number;
 }
 
 interface Placed {
@@ -37,6 +51,18 @@ interface Placed {
   readonly foreign: boolean;
   /** Values are rounded to this dtype, whatever the tensor could hold. */
   readonly rounded: KernelDtype | undefined;
+}
+
+/** A part of a matrix as `fill` reads it. */
+interface PartToRead {
+  /** Of the checkpoint's tensor. */
+  readonly name: string;
+  readonly rows: number;
+  readonly cols: number;
+  /** The element of the matrix's buffer where it begins. */
+  readonly target: number;
+  /** Those of the whole matrix, where it is held in blocks; they are written together, being no whole words a row. */
+  readonly scales: Uint16Array<ArrayBuffer> | undefined;
 }
 
 /** Tensors of a checkpoint in GPU memory, of whichever model: matrices in the dtype of the checkpoint, vectors in F32. */
@@ -73,6 +99,25 @@ export class PlacedWeights {
     return this.#placed.reduce((sum, { tensor }) => sum + tensor.buffer.size, 0);
   }
 
+  /** The checkpoint's names of the weights of linear layers. */
+  get linears(): ReadonlySet<string> {
+    const linear = this.#placed.filter(({ planned }) => planned.kind === "linear");
+    return new Set(linear.flatMap(({ planned }) => planned.parts.map(({ name }) => name)));
+  }
+
+  /** What is held in blocks; undefined: nothing. */
+  get quantised(): Quantised | undefined {
+    const { quantize: dtype } = this.#options;
+    const placed = this.#placed.filter(({ tensor }) => tensor.dtype === dtype);
+    if (dtype === undefined || placed.length === 0) return undefined;
+    const parts = placed.flatMap(({ planned }) => planned.parts);
+    return {
+      dtype,
+      bytes: placed.reduce((sum, { tensor }) => sum + tensor.buffer.size, 0),
+      stored: parts.reduce((sum, { name }) => sum + this.#checkpoint.get(name).info.bytes, 0),
+    };
+  }
+
   /**
    * Reads every tensor to the GPU, by ranges through one buffer.
    * @param onBytes told after each range how many bytes of the checkpoint it was
@@ -83,13 +128,15 @@ export class PlacedWeights {
     for (const placed of this.#placed) {
       const { planned, tensor } = placed;
       clearPadding(this.#gpu, tensor);
+      const scales = isBlockDtype(tensor.dtype) ? new Uint16Array((tensor.shape[0] * tensor.pitch) / BLOCK) : undefined;
       let begin = 0;
       for (const { name, rows } of planned.parts) {
         const [count, cols] = planned.kind === "vector" ? [1, rows] : [rows, planned.cols];
         const target = planned.kind === "vector" ? tensor.offset + begin : tensor.offset + begin * tensor.pitch;
-        await this.#read(name, count, cols, placed, target, scratch, onBytes, signal);
+        await this.#read({ name, rows: count, cols, target, scales }, placed, scratch, onBytes, signal);
         begin += rows;
       }
+      if (scales !== undefined) this.#gpu.write(tensor.buffer, scales, tensor.scalesAt);
     }
     await this.#gpu.idle();
   }
@@ -98,13 +145,9 @@ export class PlacedWeights {
     for (const { tensor, foreign } of this.#placed) if (!foreign) this.#gpu.memory.release(tensor.buffer);
   }
 
-  /** Reads rows × cols of a checkpoint's tensor to `target`, the element of `tensor`'s buffer where they begin. */
   async #read(
-    name: string,
-    rows: number,
-    cols: number,
+    { name, rows, cols, target, scales }: PartToRead,
     { tensor, rounded }: Placed,
-    target: number,
     scratch: Uint8Array<ArrayBuffer>,
     onBytes: (bytes: number) => void,
     signal: AbortSignal | undefined,
@@ -118,18 +161,24 @@ export class PlacedWeights {
     const [lines, width] = flat ? [rows * cols, 1] : [rows, cols];
     const pitch = flat ? 1 : tensor.pitch;
     const most = Math.max(1, Math.floor(scratch.length / (width * Math.max(stored, size) * 2)));
-    const step = flat ? Math.ceil(most / 8) * 8 : most;
+    const step = flat ? Math.ceil(most / BLOCK) * BLOCK : most;
     for (let line = 0; line < lines; line += step) {
       signal?.throwIfAborted();
       const count = Math.min(step, lines - line);
       const source = new Uint8Array(count * width * stored);
       await this.#checkpoint.read(name, source, line * width * stored);
+      onBytes(source.length);
+      if (isBlockDtype(tensor.dtype)) {
+        const blocks = toBlocks(widened(source, dtype, count), tensor.dtype);
+        this.#gpu.write(tensor.buffer, blocks.quants, (target + line) * size);
+        scales?.set(blocks.scales, (target + line) / BLOCK);
+        continue;
+      }
       const grid = rounded ?? weightDtype("weights", tensor);
       const asIs = dtype === tensor.dtype && dtype === grid;
       const values = asIs ? source : converted(source, dtype, grid, tensor, count * width);
       const packed = repitched(values, count, width * size, pitch * size);
       this.#gpu.write(tensor.buffer, packed, (target + line * pitch) * size);
-      onBytes(source.length);
     }
   }
 }
@@ -149,14 +198,19 @@ function converted(
   tensor: Tensor,
   count: number,
 ): Uint8Array<ArrayBuffer> {
-  const values = new Float32Array(count);
-  widenToF32(source, dtype, values);
+  const values = widened(source, dtype, count);
   if (grid === "F32") return new Uint8Array(values.buffer);
   const rounded = new Uint8Array(count * elementBytes(grid));
   roundFromF32(values, grid, rounded);
   if (tensor.dtype === grid) return rounded;
   widenToF32(rounded, grid, values);
   return new Uint8Array(values.buffer);
+}
+
+function widened(source: Uint8Array, dtype: FloatDtype, count: number): Float32Array<ArrayBuffer> {
+  const values = new Float32Array(count);
+  widenToF32(source, dtype, values);
+  return values;
 }
 
 /** Memory for a matrix, in the one dtype of its parts; F32 when they differ or have one that kernels do not read. */
@@ -167,8 +221,9 @@ function allocate(gpu: Device, checkpoint: Checkpoint, planned: PlannedMatrix, o
   const kept: KernelDtype | undefined =
     dtypes.size === 1 && first !== undefined && isKernelDtype(first) ? first : undefined;
   const wanted = typeof options.dtype === "function" ? options.dtype(parts.map(({ name }) => name)) : options.dtype;
-  const dtype = kind === "matrix" ? (wanted ?? kept ?? "F32") : "F32";
   const shape = matrixShape(planned);
+  const blocks = kind === "linear" && fitsBlocks(shape[1]) ? options.quantize : undefined;
+  const dtype = blocks ?? (kind === "vector" ? "F32" : (wanted ?? kept ?? "F32"));
   return tensorIn(gpu.memory.allocate(matrixLabel(planned), tensorBytes(shape, dtype)), shape, dtype);
 }
 

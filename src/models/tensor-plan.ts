@@ -17,10 +17,11 @@ export interface PlannedPart {
 
 /**
  * A matrix on the GPU: one tensor of the checkpoint, or several of equal width one below the other, so that one
- * product serves q, k and v. Vectors (norms, biases) have one row and are held in F32.
+ * product serves q, k and v. Weights of linear layers may be held in blocks, other matrices (embeddings, the output matrix)
+ * are not. Vectors (norms, biases) have one row and are held in F32.
  */
 export interface PlannedMatrix {
-  readonly kind: "matrix" | "vector";
+  readonly kind: "linear" | "matrix" | "vector";
   readonly cols: number;
   readonly parts: readonly PlannedPart[];
 }
@@ -36,6 +37,11 @@ export function plannedMatrix(cols: number, ...tensors: readonly Stored[]): Plan
     return { name, stored, rows };
   });
   return { kind: "matrix", cols, parts };
+}
+
+/** The same for the weights of linear layers. */
+export function plannedLinear(cols: number, ...tensors: readonly Stored[]): PlannedMatrix {
+  return { ...plannedMatrix(cols, ...tensors), kind: "linear" };
 }
 
 /** All elements of these tensors in one row. */

@@ -22,7 +22,9 @@ test("a replayed token is, bit for bit, a recorded one, also after the cache has
       if (made === 9) for (const cache of [replayed, recorded]) cache.truncate(100);
       const id = (11 * made) % config.vocabularySize;
       const found = await decoder.prefill(replayed, [id]);
-      const wanted = run.keep(recordForward(run, config, weights, recorded, [id], recorded.length + 1));
+      const wanted = run.keep(
+        recordForward(run, config, weights, decoder.linears, recorded, [id], recorded.length + 1),
+      );
       await run.submit();
       const [foundBytes, wantedBytes] = [await read(gpu, found.buffer), await read(gpu, wanted.buffer)];
       expect(foundBytes).toEqual(wantedBytes);

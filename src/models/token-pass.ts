@@ -4,6 +4,7 @@ import { type Tensor, tensorBytes, tensorIn, write } from "../tensor/tensor.ts";
 import type { Angles } from "./blocks/rope.ts";
 import type { DecoderConfig } from "./config.ts";
 import { recordPass } from "./forward.ts";
+import type { Linears } from "./linears.ts";
 import type { KvCache, RecordedPass } from "./kv-cache.ts";
 import { angles } from "./rope-scaling.ts";
 import type { DecoderWeights } from "./weights.ts";
@@ -20,7 +21,7 @@ export class TokenPass implements RecordedPass {
   readonly #replay: Replay<Tensor>;
 
   /** @throws RandloraError `memory` */
-  constructor(gpu: Device, config: DecoderConfig, weights: DecoderWeights, cache: KvCache) {
+  constructor(gpu: Device, config: DecoderConfig, weights: DecoderWeights, linears: Linears, cache: KvCache) {
     this.#gpu = gpu;
     this.#config = config;
     this.#ids = tensorIn(gpu.memory.allocate("ids", 4), [1, 1], "U32");
@@ -32,7 +33,7 @@ export class TokenPass implements RecordedPass {
     const tables = this.#tables;
     this.#replay = new Replay(gpu, cache.capacity, (run, length) => {
       const past = { length, layer: (index: number) => cache.layer(index) };
-      return recordPass(run, { config, weights, tables, past }, this.#ids);
+      return recordPass(run, { config, weights, linears, tables, past }, this.#ids);
     });
   }
 

@@ -1,6 +1,13 @@
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import type { DecoderConfig } from "./config.ts";
-import { checkTensors, type PlannedMatrix, plannedMatrix, plannedVector, type Stored } from "./tensor-plan.ts";
+import {
+  checkTensors,
+  type PlannedMatrix,
+  plannedLinear,
+  plannedMatrix,
+  plannedVector,
+  type Stored,
+} from "./tensor-plan.ts";
 
 /** The matrices of a layer, by their roles. */
 export type PlannedLayer = {
@@ -63,7 +70,7 @@ function planLayer(config: DecoderConfig, prefix: string): PlannedLayer {
   const joined = apart ? [gate] : [gate, up];
   const gateUpParts: readonly Part[] = config.fused ? [[`${mlp}.gate_up_proj`, 2 * intermediateSize]] : joined;
   const weights = (cols: number, parts: readonly Part[]) =>
-    plannedMatrix(cols, ...parts.map(([name, rows]): Stored => [`${name}.weight`, [rows, cols]]));
+    plannedLinear(cols, ...parts.map(([name, rows]): Stored => [`${name}.weight`, [rows, cols]]));
   const biases = (there: boolean, parts: readonly Part[]) =>
     there ? plannedVector(...parts.map(([name, rows]): Stored => [`${name}.bias`, [rows]])) : undefined;
   const outputParts: readonly Part[] = [[`${attention}.o_proj`, hiddenSize]];

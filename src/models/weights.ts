@@ -3,11 +3,11 @@ import type { KernelDtype } from "../device/dtype.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
-import { PlacedWeights, type WeightOptions } from "./placed-weights.ts";
+import { PlacedWeights, type Quantised, type WeightOptions } from "./placed-weights.ts";
 import type { PlannedMatrix } from "./tensor-plan.ts";
 import { checkPlan, type PlannedLayer, planWeights, type WeightPlan } from "./weight-plan.ts";
 
-export type { WeightOptions } from "./placed-weights.ts";
+export type { Quantised, WeightOptions } from "./placed-weights.ts";
 
 type OnGpu<T> = { readonly [K in keyof T]: T[K] extends PlannedMatrix ? Tensor : Tensor | undefined };
 /** The matrices of a layer in GPU memory. */
@@ -70,6 +70,16 @@ export class DecoderWeights {
   /** Bytes in GPU memory. */
   get bytes(): number {
     return this.#placed.bytes + (this.#untiedHead?.buffer.size ?? 0);
+  }
+
+  /** The checkpoint's names of the weights of linear layers. */
+  get linears(): ReadonlySet<string> {
+    return this.#placed.linears;
+  }
+
+  /** What is held in blocks; undefined: nothing. */
+  get quantised(): Quantised | undefined {
+    return this.#placed.quantised;
   }
 
   /**

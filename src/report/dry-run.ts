@@ -7,6 +7,7 @@ import type { DataSet, DataTotals } from "../text/data/types.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { RunEstimate } from "../train/finetune.ts";
 import { parameterTable } from "./parameter-table.ts";
+import { quantisedJson, quantisedText } from "./quantised.ts";
 import { sampleText } from "./sample-text.ts";
 
 /** Samples that are shown in full. */
@@ -31,12 +32,14 @@ export function dryRunJson({ data: { train, read }, estimate }: DryRun): object 
     dropped_samples: read.reduce((sum, { totals }) => sum + totals.dropped, 0),
     steps: estimate.steps,
     estimated_gpu_bytes: estimate.estimatedGpuBytes,
+    ...quantisedJson(estimate.method.quantised),
   };
 }
 
 /** The same for people: some samples with what is supervised, counts, the table of parameters, memory. */
 export function dryRunText({ data, tokenizer, estimate }: DryRun, columns: number, style: Style): string {
   const { train, valid } = data;
+  const { quantised } = estimate.method;
   const samples = Array.from({ length: Math.min(SHOWN, train.length) }, (_, i) =>
     showSample(train, i, tokenizer, style),
   );
@@ -57,6 +60,7 @@ export function dryRunText({ data, tokenizer, estimate }: DryRun, columns: numbe
       [
         ["steps", `${formatNumber(estimate.steps)} (${epochs})`],
         ["GPU memory", `about ${formatBytes(estimate.estimatedGpuBytes)}${spared}`],
+        ...(quantised === undefined ? [] : [["frozen layers", quantisedText(quantised)]]),
         ...estimate.method.notes.map((note) => ["note", note]),
       ],
       { columns },

@@ -3,6 +3,7 @@ import type { Style } from "../terminal/style.ts";
 import { formatTable } from "../terminal/table.ts";
 import type { TrainResult } from "../train/types.ts";
 import { profileJson, profileText } from "./profile.ts";
+import { quantisedJson, quantisedText } from "./quantised.ts";
 
 /** `finetune --json`. */
 export function trainResultJson(result: TrainResult): object {
@@ -17,6 +18,7 @@ export function trainResultJson(result: TrainResult): object {
     tokens: result.tokens,
     estimated_gpu_bytes: result.estimatedGpuBytes,
     peak_gpu_bytes: result.peakGpuBytes,
+    ...quantisedJson(result.quantised),
     seconds: result.seconds,
     ...profileJson(result.profile),
   };
@@ -51,6 +53,7 @@ export function trainResultText(
     ["parameters", `${formatCount(result.trainableParameters)} trained, on ${formatCount(result.tokens)} tokens`],
     ["time", formatDuration(result.seconds)],
     ["GPU memory", `${formatBytes(result.peakGpuBytes)} at most (${formatBytes(result.estimatedGpuBytes)} expected)`],
+    ...(result.quantised === undefined ? [] : [["frozen layers", quantisedText(result.quantised)]]),
     ...(picture === undefined ? [] : [["plot", picture]]),
   ];
   const above = plot === "" ? "" : `${plot}\n`;

@@ -1,3 +1,4 @@
+import { NAMED_BLOCKS } from "../device/dtype.ts";
 import type { Device } from "../device/device.ts";
 import { describeBase } from "../adapters/base.ts";
 import type { MethodDefinition, TrainedMethod } from "../adapters/method.ts";
@@ -119,9 +120,12 @@ export class ModelSource implements AsyncDisposable {
     const checkpoint = this.#checkpoint;
     const definition = this.#method;
     const { result } = definition.training;
-    const { dtype } = settings;
+    const { dtype, quantize } = settings;
     const parameters = new Parameters(gpu, trainable.parameters);
-    const held = { dtype: dtype === "keep" ? undefined : NAMED_DTYPES[dtype] };
+    const held = {
+      dtype: dtype === "keep" ? undefined : NAMED_DTYPES[dtype],
+      quantize: quantize === null ? undefined : NAMED_BLOCKS[quantize],
+    };
     const trained = { place: (label: string) => parameters.get(label).value };
     const weights = DecoderWeights.allocate(gpu, checkpoint, config, result === "model" ? trained : held);
     const { tensors } = weights;
@@ -130,6 +134,7 @@ export class ModelSource implements AsyncDisposable {
     const summary = {
       trainableParameters: parameters.count,
       modules: trainable.modules,
+      quantised: weights.quantised,
       notes: [...notes, ...trainable.notes],
     };
     const save = async (folder: string) => {

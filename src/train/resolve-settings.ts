@@ -55,6 +55,7 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
     validSplit: asked.validSplit ?? null,
     date: asked.date ?? null,
     dtype: asked.dtype ?? "keep",
+    quantize: asked.quantize ?? null,
     steps: asked.steps ?? null,
     epochs: asked.steps === undefined ? (asked.epochs ?? 1) : (asked.epochs ?? null),
     batchSize: asked.batchSize ?? 4,
@@ -146,6 +147,10 @@ function checkTogether(settings: TrainSettings, asked: AskedSettings): void {
   if ((settings.adapter?.dropout ?? 0) > 0 && settings.gradAccum > DROPOUT_MICRO_BATCHES) {
     const cause = `--grad-accum ${settings.gradAccum}: with dropout a step has at most ${DROPOUT_MICRO_BATCHES} micro-batches`;
     throw new RandloraError("usage", cause, "give a larger --batch-size, or leave --dropout out");
+  }
+  if (settings.quantize !== null && settings.adapter === null) {
+    const cause = `--quantize ${settings.quantize} has no meaning with --method ${settings.method}, which freezes no weights`;
+    throw new RandloraError("usage", cause, "leave it out");
   }
   if (settings.valid !== null && settings.validSplit !== null) {
     const cause = "--valid and --valid-split: both say what to validate on";

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { BLOCKS_NAMES } from "../device/dtype.ts";
 import { RandloraError } from "../errors.ts";
 import type { TrainedMethod } from "../adapters/method.ts";
 import { METHODS, type MethodSettings } from "../adapters/methods.ts";
@@ -52,6 +53,8 @@ const schemaOf = (method: unknown, methods: readonly TrainedMethod[]) =>
     date: v.optional(v.nullable(v.pipe(v.string(), v.isoDateTimeSecond())), null),
     /** How the frozen base is held; where a whole model is trained, the dtype of what is written. */
     dtype: v.picklist(HELD_DTYPES),
+    /** The format in blocks that the frozen linear layers are held in; earlier versions had none. */
+    quantize: v.optional(v.nullable(v.picklist(BLOCKS_NAMES)), null),
     /** Of the whole run; `epochs` says how many times the data is gone through when it was not given. */
     steps: v.nullable(positive),
     epochs: v.nullable(positive),

@@ -146,6 +146,7 @@ export class Training {
       validLoss: end.validLoss ?? undefined,
       bestStep: end.best?.step,
       trainableParameters: summary.trainableParameters,
+      quantised: summary.quantised,
       tokens: end.tokens,
       estimatedGpuBytes: bytes,
       peakGpuBytes: gpu.memory.peakLiveBytes,

@@ -1,4 +1,5 @@
 import type { KernelTime } from "../device/device.ts";
+import type { Quantised } from "../models/placed-weights.ts";
 
 /** One optimiser step, as a line of metrics.jsonl: the keys are those of docs/interface.md. */
 export interface StepMetrics {
@@ -71,6 +72,8 @@ export interface TrainResult {
   readonly validLoss: number | undefined;
   readonly bestStep: number | undefined;
   readonly trainableParameters: number;
+  /** What of the frozen weights is held in blocks. */
+  readonly quantised?: Quantised | undefined;
   /** Supervised tokens of all steps. */
   readonly tokens: number;
   readonly estimatedGpuBytes: number;

@@ -16,6 +16,8 @@ export interface AdapterTraining<Own extends object = object> {
   readonly settings: v.ObjectEntries & { readonly [K in keyof Own]: v.GenericSchema<unknown, Own[K]> };
   readonly usual: UsualSettings;
   readonly capacity: Capacity<Own>;
+  /** Left out: ΔW is a product of factors, and a few tokens pass through those. True: each pass forms ΔW whole. */
+  readonly formsWhole?: true;
   /**
    * Its own settings, with defaults for what was not given.
    * @throws RandloraError `usage` naming the flags of those that contradict each other, or that it has no meaning for

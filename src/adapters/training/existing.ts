@@ -2,6 +2,9 @@ import { RandloraError } from "../../errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import type { AdapterPlan } from "../plan.ts";
 import type { TargetRules } from "../targets.ts";
+import type { GeneratorName } from "../../random/names.ts";
+import type { Adapter } from "../types.ts";
+import type { AdapterTraining } from "./definition.ts";
 import type { AdapterSettings } from "./settings.ts";
 
 /** The settings for what an adapter's configuration says of its targets. */
@@ -22,4 +25,20 @@ export function refuseMore({
   if (what === undefined) return;
   const cause = `it changes ${quote(what)}, which cannot be trained beside the adapter's parameters yet`;
   throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "merge it, and train a new adapter");
+}
+
+/**
+ * The settings that an adapter has when it is used as it is: products go through the factors, nothing is dropped.
+ * @throws RandloraError `usage` where `generator` contradicts it
+ */
+export function settingsAsIs(
+  training: AdapterTraining,
+  adapter: Adapter,
+  generator: GeneratorName | undefined,
+): AdapterSettings {
+  const given = { generator, compute: "factored" };
+  const initial = training.initial(adapter, given);
+  const { rank } = training.usual;
+  const common = { rank, alpha: rank, targets: [], layers: [], initAdapter: null, initCommit: null, initSha256: null };
+  return { ...common, ...initial, dropout: 0, ...training.resolve({ ...given, ...initial }) };
 }

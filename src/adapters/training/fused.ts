@@ -55,7 +55,7 @@ function fuseOne<M extends WeightRows>(buffer: DeviceBuffer, modules: readonly M
   const parts = modules.map(partOf).toSorted((left, right) => left.first - right.first);
   const view = parts[0]?.module.weight;
   if (view === undefined) throw new RangeError("a matrix without modules");
-  const out = Math.floor(buffer.size / (view.pitch * elementBytes(view.dtype)));
+  const out = Math.floor((view.scalesAt ?? buffer.size) / (view.pitch * elementBytes(view.dtype)));
   const weight: Tensor = { ...view, offset: 0, shape: [out, view.shape[1]] };
   let end = 0;
   for (const { module, first } of parts) {

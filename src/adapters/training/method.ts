@@ -1,6 +1,7 @@
 import type { Device } from "../../device/device.ts";
 import type { Staging } from "../../device/staging.ts";
 import type { Linears } from "../../models/linears.ts";
+import type { Quantised } from "../../models/placed-weights.ts";
 import type { Run } from "../../tensor/run.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import type { AdapterContent } from "../content.ts";
@@ -12,6 +13,8 @@ export type MethodChoices = Readonly<Record<string, string | number | boolean | 
 /** What a user may want to know of a method before training. */
 export interface MethodSummary extends Pick<Trainable, "modules" | "notes"> {
   readonly trainableParameters: number;
+  /** What of the frozen weights is held in blocks. */
+  readonly quantised?: Quantised | undefined;
 }
 
 /** What will be trained: opened and checked, and placed on as many GPUs as one likes. */
@@ -41,6 +44,8 @@ export interface Placement {
   /** The decoder's tensors by their names in the checkpoint. */
   readonly tensors: ReadonlyMap<string, Tensor>;
   readonly place: PlaceOptions;
+  /** Multiplies ΔW beside the adapter's own α/r; 1 by default. What is written of the adapter does not know of it. */
+  readonly factor?: number;
 }
 
 /** What a method's choices depend on. */

@@ -49,17 +49,19 @@ export class Parameters {
   /**
    * Allocates zeros.
    * @param most bytes of a buffer that holds several tensors; the GPU's binding limit unless a test says less
+   * @param trained false: nobody will write gradients and moments, and they take no memory, being those of the values
    * @throws RandloraError `memory`; TypeError for a name that occurs twice
    */
-  constructor(gpu: Device, plans: readonly ParameterPlan[], most = gpu.limits.maxBindingSize) {
+  constructor(gpu: Device, plans: readonly ParameterPlan[], most = gpu.limits.maxBindingSize, trained = true) {
     this.#gpu = gpu;
     const chunks: Chunk[] = [];
     const all: Parameter[] = [];
     for (const group of groups(plans, most)) {
       const { size } = group;
-      const [value, gradient, mean, square] = ROLES.map((role) =>
-        gpu.memory.allocate(`parameters.${role}`, size * 4),
-      ) as [DeviceBuffer, DeviceBuffer, DeviceBuffer, DeviceBuffer]; // one a role
+      const value = gpu.memory.allocate("parameters.value", size * 4);
+      const [gradient, mean, square] = ROLES.slice(1).map((role) =>
+        trained ? gpu.memory.allocate(`parameters.${role}`, size * 4) : value,
+      ) as [DeviceBuffer, DeviceBuffer, DeviceBuffer]; // one a role
       chunks.push({ size, value, gradient, mean, square });
       for (const { plan, offset } of group.members) {
         const view = (buffer: DeviceBuffer): Tensor => {
@@ -79,7 +81,7 @@ export class Parameters {
     this.all = all;
     this.#byName = new Map(all.map((parameter) => [parameter.name, parameter]));
     if (this.#byName.size !== all.length) throw new TypeError("two parameters of one name");
-    gpu.clear(chunks.flatMap((chunk) => ROLES.map((role) => chunk[role])));
+    gpu.clear(this.#buffers());
   }
 
   /** How many numbers are trained. */
@@ -121,7 +123,11 @@ export class Parameters {
 
   /** Gives the memory back. */
   release(): void {
-    for (const chunk of this.chunks) for (const role of ROLES) this.#gpu.memory.release(chunk[role]);
+    for (const buffer of this.#buffers()) this.#gpu.memory.release(buffer);
+  }
+
+  #buffers(): DeviceBuffer[] {
+    return [...new Set(this.chunks.flatMap((chunk) => ROLES.map((role) => chunk[role])))];
   }
 }
 

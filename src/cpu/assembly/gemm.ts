@@ -1,3 +1,4 @@
+import { BLOCK, BLOCK_PANEL, blockPanel, BLOCK_ROWS, blockSums, blockTile, eight, roundTerms } from "./blocks";
 import {
   BLOCK_TERMS,
   COLS_PANEL,
@@ -19,7 +20,7 @@ class Gemm {
   rows: u32;
   cols: u32;
   terms: u32;
-  /** 0 F32, 1 F16, 2 BF16: of b. */
+  /** 0 F32, 1 F16, 2 BF16, 3 Q8_0, 4 Q4_0: of b. */
   dtype: u32;
   /** The rows of a, of b are the terms. */
   aTerms: u32;
@@ -28,6 +29,9 @@ class Gemm {
   aPitch: u32;
   b: usize;
   bPitch: u32;
+  /** Of b in blocks. */
+  scales: usize;
+  scalesPitch: u32;
   y: usize;
   yPitch: u32;
   bias: usize;
@@ -44,7 +48,9 @@ class Gemm {
 export function gemm(p: Gemm, piece: u32, scratch: usize): void {
   if (p.dtype == 0) product<f32>(p, piece, scratch);
   else if (p.dtype == 1) product<i16>(p, piece, scratch);
-  else product<u16>(p, piece, scratch);
+  else if (p.dtype == 2) product<u16>(p, piece, scratch);
+  else if (p.dtype == 3) product<i8>(p, piece, scratch);
+  else product<u8>(p, piece, scratch);
 }
 
 function product<T>(p: Gemm, piece: u32, scratch: usize): void {
@@ -58,6 +64,7 @@ function product<T>(p: Gemm, piece: u32, scratch: usize): void {
   for (let first: u32 = 0; first < p.terms; first += BLOCK_TERMS) {
     const terms = min(BLOCK_TERMS, p.terms - first);
     if (p.aTerms || p.bTerms) tiles<T>(p, firstRow, rows, firstCol, cols, first, terms, scratch, pitch, panels);
+    else if (sizeof<T>() == 1) blockTiles<T>(p, firstRow, rows, firstCol, cols, first, terms, scratch, pitch, panels);
     else rowTiles<T>(p, firstRow, rows, firstCol, cols, first, terms, scratch, pitch, panels);
     finish(p, firstRow, rows, firstCol, cols, first == 0, scratch, pitch);
   }
@@ -73,7 +80,8 @@ function tiles<T>(
   for (let col: u32 = 0; col < cols; col += TILE_COLS) {
     const count = min(TILE_COLS, cols - col);
     const at = firstCol + col;
-    if (p.bTerms) colsFromTerms<T>(p.b + first * p.bPitch + storedBytes<T>(at), p.bPitch, count, terms, panel);
+    if (sizeof<T>() == 1) colsFromBlocks<T>(p, at, first, terms, panel);
+    else if (p.bTerms) colsFromTerms<T>(p.b + first * p.bPitch + storedBytes<T>(at), p.bPitch, count, terms, panel);
     else colsFromRows<T>(p.b + at * p.bPitch + storedBytes<T>(first), p.bPitch, count, terms, panel);
     panel += COLS_PANEL;
   }
@@ -108,6 +116,40 @@ function rowTiles<T>(
       const other = row + 1 < rows ? x + p.aPitch : x;
       const to = sums + row * pitch + col * 4;
       rowTile(x, other, panel, vectors, to, to + pitch);
+    }
+  }
+}
+
+/** A panel of eight columns of a matrix in blocks whose rows are the terms; its columns are whole blocks. */
+function colsFromBlocks<T>(p: Gemm, col: u32, first: u32, terms: u32, to: usize): void {
+  for (let term: u32 = first; term < first + terms; term++) {
+    eight<T>(p.b + term * p.bPitch, p.scales + term * p.scalesPitch, col, to);
+    to += 32;
+  }
+}
+
+/** A block's sums where both operands run along the terms and b is in blocks. */
+function blockTiles<T>(
+  p: Gemm, firstRow: u32, rows: u32, firstCol: u32, cols: u32, first: u32, terms: u32, sums: usize, pitch: usize, panel: usize,
+): void {
+  const blocks = terms / BLOCK;
+  const b = p.b + firstCol * p.bPitch + storedBytes<T>(first);
+  const scales = p.scales + firstCol * p.scalesPitch + (first / BLOCK) * 2;
+  const xScales = panel + BLOCK_PANEL;
+  const x = xScales + <usize>rows * 4;
+  for (let row: u32 = 0; row < rows; row++) {
+    const scale = roundTerms(p.a + (firstRow + row) * p.aPitch + first * 4, terms, x + <usize>row * 512);
+    store<f32>(xScales + row * 4, scale);
+  }
+  if (rows == 1) {
+    blockSums<T>(x, load<f32>(xScales), b, p.bPitch, scales, p.scalesPitch, cols, blocks, sums);
+    return;
+  }
+  for (let col: u32 = 0; col < cols; col += BLOCK_ROWS) {
+    const count = min(BLOCK_ROWS, cols - col);
+    blockPanel<T>(b + col * p.bPitch, p.bPitch, scales + col * p.scalesPitch, p.scalesPitch, count, blocks, panel);
+    for (let row: u32 = 0; row < rows; row++) {
+      blockTile(x + <usize>row * 512, load<f32>(xScales + row * 4), panel, blocks, sums + row * pitch + col * 4);
     }
   }
 }

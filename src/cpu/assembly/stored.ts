@@ -3,10 +3,11 @@
 
 // How numbers lie in memory, as types: f32 is F32, u16 the upper half of an f32 (BF16), i16 IEEE's half (F16).
 
-/** Bytes of `count` stored numbers. */
+/** Bytes of `count` stored numbers; in blocks (i8, u8; blocks.ts) without their scales. */
 // @ts-ignore: decorator
 @inline
 export function storedBytes<T>(count: usize): usize {
+  if (sizeof<T>() == 1 && !isSigned<T>()) return count / 2;
   return count * sizeof<T>();
 }
 

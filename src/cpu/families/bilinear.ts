@@ -2,9 +2,8 @@ import { DTYPE_CODES, type KernelDtype } from "../../device/dtype.ts";
 import type { DeltaBasis } from "../../device/families/delta.ts";
 import type { DrawUnits, LambdaOrder, ScaledA, Unpack, Widen } from "../../device/families/bilinear.ts";
 import { pitchOf } from "../../device/tensor.ts";
-import { weightDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { bound, pitchBytes, pointer } from "../operands.ts";
+import { bound, pitchBytes, pointer, scaled } from "../operands.ts";
 import type { CpuKernel, Members, Pointer, Values } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { BASIS, basisValues, DRAWN_UNITS } from "./basis.ts";
@@ -84,6 +83,8 @@ const WIDEN = {
     dtype: "u32",
     x: "pointer",
     xPitch: "u32",
+    scales: "pointer",
+    scalesPitch: "u32",
     y: "pointer",
     yPitch: "u32",
     pieceRows: "u32",
@@ -98,7 +99,7 @@ export function widen(on: Dispatcher, { x, y }: Widen): void {
     {
       rows,
       vectors: Math.ceil(cols / 4),
-      dtype: DTYPE_CODES[weightDtype("widening", x)],
+      ...scaled("widening", x),
       x: pointer(x),
       xPitch: pitchBytes(x),
       y: pointer(y, "write"),

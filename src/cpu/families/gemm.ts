@@ -1,8 +1,6 @@
-import { DTYPE_CODES } from "../../device/dtype.ts";
 import type { Gemm, Linear } from "../../device/families/products.ts";
-import { weightDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { optional, pitchBytes, pointer } from "../operands.ts";
+import { optional, pitchBytes, pointer, scaled } from "../operands.ts";
 import type { CpuKernel } from "../parameters.ts";
 
 const GEMM = {
@@ -18,6 +16,8 @@ const GEMM = {
     aPitch: "u32",
     b: "pointer",
     bPitch: "u32",
+    scales: "pointer",
+    scalesPitch: "u32",
     y: "pointer",
     yPitch: "u32",
     bias: "pointer",
@@ -44,12 +44,12 @@ export function gemm(on: Dispatcher, operands: Gemm): void {
       rows,
       cols,
       terms: order === "TN" ? a.shape[0] : a.shape[1],
-      dtype: DTYPE_CODES[weightDtype("product", b)],
       aTerms: order === "TN",
       bTerms: order !== "NT",
       a: pointer(a),
       aPitch: pitchBytes(a),
       b: pointer(b),
+      ...scaled("product", b),
       bPitch: pitchBytes(b),
       y: pointer(y, accumulate ? "change" : "write"),
       yPitch: pitchBytes(y),

@@ -5,6 +5,7 @@ import type { Dispatcher } from "../dispatcher.ts";
 import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
+import { inNumbers } from "./in-numbers.ts";
 
 const SQUARES = {
   rows: "u32",
@@ -29,14 +30,19 @@ export function rowSquares(on: Dispatcher, operands: RowSquares): void {
   const [rows, cols] = operands.weight.shape;
   const { pieceRows, count } = rowPieces(rows, cols);
   const sums = pointer(operands.sums, "write");
-  on.dispatch(ROW_SQUARES, { ...squaresOf(operands), sums, accumulate: false, pieceSize: pieceRows }, count);
+  inNumbers(on, operands.weight, (weight) => {
+    const values = { ...squaresOf({ ...operands, weight }), sums, accumulate: false, pieceSize: pieceRows };
+    on.dispatch(ROW_SQUARES, values, count);
+  });
 }
 
 export function columnSquares(on: Dispatcher, { accumulate, ...operands }: ColumnSquares): void {
   const [, cols] = operands.weight.shape;
   const sums = pointer(operands.sums, accumulate ? "change" : "write");
-  const values = { ...squaresOf(operands), sums, accumulate, pieceSize: PIECE_COLS };
-  on.dispatch(COLUMN_SQUARES, values, Math.ceil(cols / PIECE_COLS));
+  inNumbers(on, operands.weight, (weight) => {
+    const values = { ...squaresOf({ ...operands, weight }), sums, accumulate, pieceSize: PIECE_COLS };
+    on.dispatch(COLUMN_SQUARES, values, Math.ceil(cols / PIECE_COLS));
+  });
 }
 
 function squaresOf({ weight, delta }: RowSquares) {
@@ -92,24 +98,26 @@ const RESCALE = {
   },
 } as const satisfies CpuKernel<Members>;
 
-export function rescale(on: Dispatcher, { weight, delta, factors, columns, target }: Rescale): void {
-  const [rows, cols] = weight.shape;
+export function rescale(on: Dispatcher, { weight: stored, delta, factors, columns, target }: Rescale): void {
+  const [rows, cols] = stored.shape;
   const { pieceRows, count } = rowPieces(rows, cols);
-  on.dispatch(
-    RESCALE,
-    {
-      rows,
-      width: Math.ceil(cols / 4),
-      dtype: DTYPE_CODES[weightDtype("magnitudes", weight)],
-      weight: pointer(weight),
-      weightPitch: pitchBytes(weight),
-      delta: optional(delta),
-      target: pointer(target, "change"),
-      pitch: pitchBytes(target),
-      factors: pointer(factors),
-      columns,
-      pieceRows,
-    },
-    count,
+  inNumbers(on, stored, (weight) =>
+    on.dispatch(
+      RESCALE,
+      {
+        rows,
+        width: Math.ceil(cols / 4),
+        dtype: DTYPE_CODES[weightDtype("magnitudes", weight)],
+        weight: pointer(weight),
+        weightPitch: pitchBytes(weight),
+        delta: optional(delta),
+        target: pointer(target, "change"),
+        pitch: pitchBytes(target),
+        factors: pointer(factors),
+        columns,
+        pieceRows,
+      },
+      count,
+    ),
   );
 }

@@ -3,7 +3,7 @@ import type { Tensor } from "../tensor.ts";
 
 /** sums[row] = Σ_col (W + Δ)². */
 export interface RowSquares {
-  /** (rows, cols) in any stored dtype. */
+  /** (rows, cols) in any stored format. */
   readonly weight: Tensor;
   /** F32; undefined: W alone. */
   readonly delta: Tensor | undefined;

@@ -12,7 +12,7 @@ export interface Gemm {
   readonly order: GemmOrder;
   /** F32. */
   readonly a: Tensor;
-  /** F32, F16 or BF16. */
+  /** In any stored format. */
   readonly b: Tensor;
   /** (M, N) F32. */
   readonly y: Tensor;
@@ -30,7 +30,7 @@ export interface Gemm {
 export interface Linear {
   /** (rows, in) F32. */
   readonly x: Tensor;
-  /** (out, in): F32, F16 or BF16. */
+  /** (out, in) in any stored format. */
   readonly weight: Tensor;
   readonly bias: Tensor | undefined;
   readonly residual: Tensor | undefined;

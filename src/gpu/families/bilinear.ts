@@ -1,11 +1,11 @@
 import type { DrawUnits, LambdaOrder, ScaledA, Unpack, Widen } from "../../device/families/bilinear.ts";
 import { pitchOf, sliceRows } from "../../device/tensor.ts";
-import { weightDtype } from "../../device/weight.ts";
+import { storedDtype } from "../../device/weight.ts";
 import { LAMBDA_ORDER_WIDTH, lambdaOrderKernel, lambdaOrderParameters } from "../../kernels/lambda-order.ts";
 import { SCALED_A_WIDTH, scaledAKernel, scaledAParameters } from "../../kernels/scaled-a.ts";
 import { UNPACK_COLS, unpackKernel, unpackParameters } from "../../kernels/unpack.ts";
 import { WIDEN_WIDTH, widenKernel, widenParameters } from "../../kernels/widen.ts";
-import { bind, rowBlocks } from "../bindings.ts";
+import { bind, rowBlocks, scalesOf } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 
 /** The kernel of `unpack` counts elements in 32 bits. */
@@ -49,18 +49,21 @@ export function widen(on: Dispatcher, { x, y }: Widen): void {
   const step = Math.min(rowBlocks(on, x)[0]?.rows ?? rows, rowBlocks(on, y)[0]?.rows ?? rows);
   for (let first = 0; first < rows; first += step) {
     const count = Math.min(step, rows - first);
-    const [from, to] = [bind(on, sliceRows(x, first, count)), bind(on, sliceRows(y, first, count))];
+    const part = sliceRows(x, first, count);
+    const [from, to] = [bind(on, part), bind(on, sliceRows(y, first, count))];
+    const scales = scalesOf(on, part, from);
     const rowsY = Math.min(count, on.gpu.limits.maxComputeWorkgroupsPerDimension);
     on.dispatch(
-      widenKernel(weightDtype("widening", x)),
+      widenKernel(storedDtype("widening", x)),
       widenParameters({
         rows: count,
         width,
         x: [from.offset / 4, x.pitch / 4],
         y: [to.offset / 4, y.pitch / 4],
         rowsY,
+        scalesAt: scales.at,
       }),
-      [from.binding, to.binding],
+      [from.binding, to.binding, ...scales.bindings],
       [Math.ceil(width / WIDEN_WIDTH), rowsY, Math.ceil(count / rowsY)],
     );
   }

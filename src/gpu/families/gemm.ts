@@ -1,9 +1,9 @@
 import type { Gemm } from "../../device/families/products.ts";
 import { sliceCols, sliceRows, type Tensor } from "../../device/tensor.ts";
-import { weightDtype } from "../../device/weight.ts";
+import { storedDtype } from "../../device/weight.ts";
 import { GEMM_FLAGS, gemmKernel, gemmParameters } from "../../kernels/gemm.ts";
 import { productTile } from "../../kernels/product.ts";
-import { bind, rowBlocks } from "../bindings.ts";
+import { bind, rowBlocks, scalesOf } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 
 /**
@@ -47,10 +47,11 @@ function recordPart(on: Dispatcher, { order, a, b, y, scale = 1, bias, residual,
   const [rows, cols] = y.shape;
   const tile = productTile(on.staging);
   const [aBlock, bBlock, yBlock] = [bind(on, a), bind(on, b), bind(on, y)];
+  const scales = scalesOf(on, b, bBlock);
   const biasBlock = bias === undefined ? undefined : bind(on, bias);
   const residualBlock = residual === undefined ? undefined : bind(on, residual);
   on.dispatch(
-    gemmKernel(on.staging, order, weightDtype("gemm", b)),
+    gemmKernel(on.staging, order, storedDtype("gemm", b)),
     gemmParameters({
       rows,
       cols,
@@ -65,6 +66,7 @@ function recordPart(on: Dispatcher, { order, a, b, y, scale = 1, bias, residual,
       biasAt: (biasBlock?.offset ?? 0) / 4,
       residual: [(residualBlock?.offset ?? 0) / 4, (residual?.pitch ?? 0) / 4],
       scale,
+      scalesAt: scales.at,
     }),
     [
       aBlock.binding,
@@ -72,6 +74,7 @@ function recordPart(on: Dispatcher, { order, a, b, y, scale = 1, bias, residual,
       biasBlock?.binding ?? on.nothing,
       residualBlock?.binding ?? on.nothing,
       yBlock.binding,
+      ...scales.bindings,
     ],
     [Math.ceil(cols / tile.cols), Math.ceil(rows / tile.rows)],
   );

@@ -1,8 +1,8 @@
 import type { Linear } from "../../device/families/products.ts";
-import { elementBytes, type Tensor } from "../../device/tensor.ts";
-import { weightDtype } from "../../device/weight.ts";
+import type { Tensor } from "../../device/tensor.ts";
+import { storedDtype } from "../../device/weight.ts";
 import { GEMV_FLAGS, GEMV_MAX_ROWS, gemvKernel, gemvParameters, gemvTileCols } from "../../kernels/gemv.ts";
-import { place, rowBlocks, type RowBlock, whole } from "../bindings.ts";
+import { place, rowBlocks, type RowBlock, scalesOf, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { gemm } from "./gemm.ts";
 
@@ -16,12 +16,14 @@ export function linear(on: Dispatcher, operands: Linear): void {
 /** A few rows of x times a block of W. */
 function vector(on: Dispatcher, { x, weight, bias, residual, scale, y }: Linear, block: RowBlock): void {
   const [rows, terms] = x.shape;
-  const inVector = 16 / elementBytes(weight.dtype);
+  const dtype = storedDtype("linear", weight);
+  const inVector = dtype === "F32" ? 4 : 8;
+  const scales = scalesOf(on, weight, block);
   const groups = Math.ceil(block.rows / gemvTileCols(on.staging));
   const groupsX = Math.min(groups, on.gpu.limits.maxComputeWorkgroupsPerDimension);
   const optional = (tensor: Tensor | undefined) => (tensor === undefined ? on.nothing : whole(on, tensor));
   on.dispatch(
-    gemvKernel(on.staging, weightDtype("linear", weight), rows),
+    gemvKernel(on.staging, dtype, rows),
     gemvParameters({
       cols: block.rows,
       terms: Math.ceil(terms / 8),
@@ -34,8 +36,9 @@ function vector(on: Dispatcher, { x, weight, bias, residual, scale, y }: Linear,
       residual: [((residual?.offset ?? 0) + block.first) / 4, (residual?.pitch ?? 0) / 4],
       workgroupsX: groupsX,
       scale,
+      scalesAt: scales.at,
     }),
-    [whole(on, x), block.binding, optional(bias), optional(residual), whole(on, y)],
+    [whole(on, x), block.binding, optional(bias), optional(residual), whole(on, y), ...scales.bindings],
     [groupsX, Math.ceil(groups / groupsX)],
   );
 }

@@ -2,7 +2,7 @@ import { DTYPE_CODES, type KernelDtype } from "../../device/dtype.ts";
 import type { ColumnSquares, Magnitudes, Rescale, RowSquares } from "../../device/families/magnitude.ts";
 import type { GpuStaging } from "../../device/staging.ts";
 import { sliceRows } from "../../device/tensor.ts";
-import { weightDtype } from "../../device/weight.ts";
+import { storedDtype } from "../../device/weight.ts";
 import {
   MAGNITUDE,
   MAGNITUDE_KERNEL,
@@ -20,7 +20,7 @@ import {
   SQUARES_FLAGS,
   weightSquaresParameters,
 } from "../../kernels/weight-squares.ts";
-import { bind, rowBlocks, whole } from "../bindings.ts";
+import { bind, rowBlocks, scalesOf, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import type { KernelSource } from "../pipelines.ts";
 
@@ -37,7 +37,7 @@ export function rowSquares(on: Dispatcher, { weight, delta, sums }: RowSquares):
   const [rows] = weight.shape;
   const fitting = [weight, delta].map((one) => (one === undefined ? rows : (rowBlocks(on, one)[0]?.rows ?? rows)));
   const step = Math.min(MOST_SQUARED_ROWS, ...fitting);
-  const kernel = rowSquaresKernel(on.staging, weightDtype("norms", weight));
+  const kernel = rowSquaresKernel(on.staging, storedDtype("norms", weight));
   for (let first = 0; first < rows; first += step) {
     const count = Math.min(step, rows - first);
     const part = {
@@ -54,12 +54,13 @@ export function columnSquares(on: Dispatcher, { accumulate, ...operands }: Colum
   const { weight } = operands;
   const { parameters, buffers } = squaresOf(on, operands, accumulate ? SQUARES_FLAGS.accumulate : 0);
   const groups = Math.ceil(weight.shape[1] / 4 / COLUMN_SQUARES_WIDTH);
-  on.dispatch(columnSquaresKernel(weightDtype("norms", weight)), parameters, buffers, [groups]);
+  on.dispatch(columnSquaresKernel(storedDtype("norms", weight)), parameters, buffers, [groups]);
 }
 
 function squaresOf(on: Dispatcher, { weight, delta, sums }: RowSquares, flags: number) {
   const [rows, cols] = weight.shape;
   const [w, to] = [bind(on, weight), bind(on, sums)];
+  const scales = scalesOf(on, weight, w);
   const d = delta && { ...bind(on, delta), pitch: delta.pitch };
   return {
     parameters: weightSquaresParameters({
@@ -69,8 +70,9 @@ function squaresOf(on: Dispatcher, { weight, delta, sums }: RowSquares, flags: n
       w: [w.offset / 4, weight.pitch / 4],
       delta: d === undefined ? [0, 0] : [d.offset / 4, d.pitch / 4],
       sumsAt: to.offset,
+      scalesAt: scales.at,
     }),
-    buffers: [w.binding, d?.binding ?? on.nothing, to.binding],
+    buffers: [w.binding, d?.binding ?? on.nothing, to.binding, ...scales.bindings],
   };
 }
 
@@ -98,8 +100,9 @@ export function rescale(on: Dispatcher, { weight, delta, factors, columns, targe
   const width = Math.ceil(cols / 4);
   const rowsY = Math.min(rows, on.gpu.limits.maxComputeWorkgroupsPerDimension);
   const c = bind(on, factors);
+  const scales = scalesOf(on, weight, { first: 0, offset: 0 });
   on.dispatch(
-    rescaleKernel(weightDtype("magnitudes", weight)),
+    rescaleKernel(storedDtype("magnitudes", weight)),
     rescaleParameters({
       width,
       rows,
@@ -108,8 +111,15 @@ export function rescale(on: Dispatcher, { weight, delta, factors, columns, targe
       pitch: target.pitch / 4,
       factorsAt: c.offset,
       rowsY,
+      scalesAt: scales.at,
     }),
-    [whole(on, weight), delta === undefined ? on.nothing : whole(on, delta), c.binding, whole(on, target)],
+    [
+      whole(on, weight),
+      delta === undefined ? on.nothing : whole(on, delta),
+      c.binding,
+      whole(on, target),
+      ...scales.bindings,
+    ],
     [Math.ceil(width / RESCALE_WIDTH), rowsY, Math.ceil(rows / rowsY)],
   );
 }

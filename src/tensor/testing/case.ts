@@ -1,3 +1,5 @@
+import { fromBlocks, toBlocks } from "../../device/blocks.ts";
+import { isBlockDtype } from "../../device/dtype.ts";
 import { roundFromF64, widenToF32 } from "../../safetensors/numbers.ts";
 import type { Matrix, Of, Op, Roles } from "../op.ts";
 import type { TensorDtype } from "../tensor.ts";
@@ -27,6 +29,10 @@ export function random(rows: number, cols: number, dtype: TensorDtype = "F32", s
     return (seed / 2 ** 31 - 1) * size;
   });
   if (dtype === "U32") throw new TypeError("ids are not random numbers");
+  if (isBlockDtype(dtype)) {
+    const stored = fromBlocks(toBlocks(Float32Array.from(data), dtype), dtype);
+    return { dtype, matrix: { shape: [rows, cols], data: Float64Array.from(stored) } };
+  }
   const bytes = new Uint8Array(rows * cols * (dtype === "F32" ? 4 : 2));
   roundFromF64(data, dtype, bytes);
   const rounded = new Float32Array(data.length);

@@ -1,9 +1,11 @@
 import type { OPS } from "../ops/index.ts";
+import type { StoredDtype } from "../../device/dtype.ts";
 import { type CasesOf, ids, type Operand, random } from "./case.ts";
 
 const WEIGHTS = ["F32", "F16", "BF16"] as const;
+const BLOCKS = ["Q8_0", "Q4_0"] as const;
 
-function linearCase(rows: number, inner: number, out: number, dtype: (typeof WEIGHTS)[number], extras = false) {
+function linearCase(rows: number, inner: number, out: number, dtype: StoredDtype, extras = false) {
   const scale = extras ? -0.75 : undefined;
   return {
     name: `${rows}×${inner}·${out}, ${dtype}${extras ? ", scale, bias, residual" : ""}`,
@@ -256,6 +258,15 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
       linearCase(29, 300, 70, dtype),
       linearCase(65, 8, 129, dtype, true),
       linearCase(1, 9000, 9, dtype),
+    ]),
+    ...BLOCKS.flatMap((dtype) => [
+      linearCase(1, 32, 51, dtype, true),
+      linearCase(2, 96, 33, dtype),
+      linearCase(4, 704, 70, dtype),
+      linearCase(5, 32, 51, dtype, true),
+      linearCase(29, 288, 70, dtype),
+      linearCase(65, 64, 129, dtype, true),
+      linearCase(1, 8992, 9, dtype),
     ]),
   ],
   nll: [

@@ -1,13 +1,23 @@
+import { toBlocks } from "../../device/blocks.ts";
 import type { Device } from "../../device/device.ts";
 import { read } from "../../device/transfer.ts";
+import { isBlockDtype } from "../../device/dtype.ts";
 import { roundFromF64 } from "../../safetensors/numbers.ts";
 import type { Of, Roles } from "../roles.ts";
-import { elementBytes, pitchOf, type Tensor, tensorIn } from "../tensor.ts";
+import { elementBytes, pitchOf, type Tensor, tensorBytes, tensorIn } from "../tensor.ts";
 import type { Operand } from "./case.ts";
 
 /** The operand in GPU memory, rows padded with zeros. */
 export function place(gpu: Device, { matrix, dtype }: Operand): Tensor {
   const [rows, cols] = matrix.shape;
+  if (isBlockDtype(dtype)) {
+    // What a case holds is what its blocks stand for: to round it again changes nothing.
+    const { quants, scales } = toBlocks(Float32Array.from(matrix.data), dtype);
+    const tensor = tensorIn(gpu.memory.allocate("operand", tensorBytes(matrix.shape, dtype)), matrix.shape, dtype);
+    gpu.write(tensor.buffer, quants);
+    gpu.write(tensor.buffer, scales, tensor.scalesAt);
+    return tensor;
+  }
   const pitch = pitchOf(cols, dtype);
   const size = elementBytes(dtype);
   const padded = new Float64Array(rows * pitch);

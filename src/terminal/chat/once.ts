@@ -3,6 +3,7 @@ import type { LanguageModel } from "../../generate/language-model.ts";
 import { speeds } from "../../generate/reply.ts";
 import type { Session } from "../../generate/session.ts";
 import type { Context } from "../../options/context.ts";
+import { quantisedJson } from "../../report/quantised.ts";
 import { formatDuration, formatNumber } from "../format.ts";
 import { TextDisplay } from "./text-display.ts";
 
@@ -45,6 +46,7 @@ export async function answerOnce({ model, session, prompt, loadSeconds }: Questi
       prefill_tokens_per_s: prefill,
       decode_tokens_per_s: decode,
     },
+    ...quantisedJson(model.quantised),
     ...(profile.length === 0 ? {} : { profile }),
   });
 }

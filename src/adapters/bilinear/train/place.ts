@@ -45,7 +45,7 @@ export interface BilinearAdapter {
  * @throws RandloraError `memory`; `format` where the choices of a resumed run do not fit the model
  */
 export async function placeBilinear(
-  { gpu, parameters, tensors, place }: Placement,
+  { gpu, parameters, tensors, place, factor = 1 }: Placement,
   { modules, scale, pairing, ...from }: BilinearAdapter,
   settings: { readonly compute: Compute; readonly dropout: number },
   seed: number,
@@ -63,7 +63,7 @@ export async function placeBilinear(
   });
   const plans = chooseOrders(settings, place, bases, trained);
   const dropout = settings.dropout > 0;
-  const adapter = new TrainedBilinear(gpu, { bases, modules: trained, scale, dropout, plans });
+  const adapter = new TrainedBilinear(gpu, { bases, modules: trained, scale: scale * factor, dropout, plans });
   const masks = (pass: PassKind) =>
     dropout && pass.kind === "train"
       ? (module: number) => dropoutMask(settings.dropout, seed, pass, module)

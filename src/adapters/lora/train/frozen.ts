@@ -30,11 +30,12 @@ export async function frozenLora(source: LoraSource, mode: LoraMode): Promise<Tr
 }
 
 function place(
-  { gpu, tensors }: Placement,
-  { modules, config }: LoraSource,
+  { gpu, tensors, factor = 1 }: Placement,
+  { modules: given, config }: LoraSource,
   mode: LoraMode,
   stored: readonly AdapterTensor[],
 ): Addend {
+  const modules = given.map((module) => ({ ...module, scale: module.scale * factor }));
   const factors: PlacedFactors[] = [];
   const release = () => {
     for (const { a, b } of factors) for (const { buffer } of [a, b]) gpu.memory.release(buffer);

@@ -32,7 +32,12 @@ export function trainableLora(source: LoraSource, mode: LoraMode): Trainable<Add
 }
 
 /** A new LoRA has A drawn as PEFT draws it (kaiming uniform), B zero: training begins with the base itself. */
-function place({ parameters, tensors }: Placement, { modules, config }: LoraSource, mode: LoraMode): Addend {
+function place(
+  { parameters, tensors, factor = 1 }: Placement,
+  { modules: given, config }: LoraSource,
+  mode: LoraMode,
+): Addend {
+  const modules = given.map((module) => ({ ...module, scale: module.scale * factor }));
   const factors = modules.map(({ name, in: input, rank, values }, index): PlacedFactors => {
     parameters.write(nameA(name), "value", values?.a ?? kaimingUniform(rank, input, mode.seed, index));
     if (values !== undefined) parameters.write(nameB(name), "value", values.b);

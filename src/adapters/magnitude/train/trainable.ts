@@ -1,6 +1,7 @@
 import type { DeviceBuffer } from "../../../device/device.ts";
 import type { Run } from "../../../tensor/run.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../../../tensor/tensor.ts";
+import { isBlockDtype } from "../../../device/dtype.ts";
 import { weightDtype } from "../../../device/weight.ts";
 import type { AdapterContent } from "../../content.ts";
 import { memoryTensor } from "../../tensors.ts";
@@ -186,10 +187,13 @@ function allocate(
   }
 }
 
-/** m = the norms of the rows of W, rounded to its dtype as PEFT rounds them (lora/dora.py, update_layer). */
+/**
+ * m = the norms of the rows of W, rounded to its dtype as PEFT rounds them (lora/dora.py, update_layer). Blocks stand for
+ * f32 numbers.
+ */
 function recordInitial(run: Run, { weight, squares, magnitude }: Rescaled): void {
   run.compute("rowSquares", { weight, delta: undefined, sums: squares });
-  const dtype = weightDtype("norms", weight);
+  const dtype = isBlockDtype(weight.dtype) ? "F32" : weightDtype("norms", weight);
   run.compute("magnitudes", { kind: "norm", sums: squares, from: undefined, to: magnitude.value, dtype });
 }
 

@@ -27,7 +27,7 @@ export function trainableNola(source: NolaSource, dropout: number, seed: number)
 }
 
 function place(
-  { gpu, parameters, tensors }: Placement,
+  { gpu, parameters, tensors, factor = 1 }: Placement,
   source: NolaSource,
   mode: { readonly dropout: number; readonly seed: number },
 ): Method {
@@ -43,7 +43,7 @@ function place(
   const factors = new DerivedFactors(
     gpu,
     modules.map(({ tensor, out, in: input }) => {
-      return { module: tensor.slice(0, -".weight".length), out, in: input, rank, scale };
+      return { module: tensor.slice(0, -".weight".length), out, in: input, rank, scale: scale * factor };
     }),
   );
   const initial = initialStacks(gpu, modules, rank);

@@ -243,9 +243,10 @@ export class TrainedTheta {
       this.#held.push(buffer);
       return buffer;
     };
+    const held = (label: string, bytes: number) => ({ dtype: "F32" as const, buffer: hold(label, bytes), offset: 0 });
     const merged =
       plan.kept && !dropout
-        ? { ...weight, dtype: "F32" as const, buffer: hold("W'", mergedBytes(out, input)) }
+        ? { ...held("W'", mergedBytes(out, input)), shape: weight.shape, pitch: weight.pitch }
         : undefined;
     return {
       weight,
@@ -257,7 +258,7 @@ export class TrainedTheta {
           ...part,
           delta:
             plan.kept && dropout
-              ? { ...tensorIn(hold("ΔW", mergedBytes(...size)), size, "F32"), pitch: pitchOf(shape.in, "F32") }
+              ? { ...held("ΔW", mergedBytes(...size)), shape: size, pitch: pitchOf(shape.in, "F32") }
               : undefined,
           product: plan.summed ? tensorIn(hold("G", gradientBytes(shape)), size, "F32") : undefined,
         };

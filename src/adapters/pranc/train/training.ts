@@ -19,6 +19,7 @@ export const prancTraining: AdapterTraining<PrancSettings> = {
     flops: (modules, bases, _, tokens) =>
       modules.reduce((sum, { out, in: input }) => sum + 2 * out * input * (2 * bases + tokens), 0),
   },
+  formsWhole: true,
   resolve: resolvePranc,
   initial(adapter) {
     const { bases, alpha, targets } = prancConfig(adapter);

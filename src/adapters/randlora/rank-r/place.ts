@@ -11,7 +11,7 @@ import { RankRBases, type RankRFactors, type RankRParameters } from "./factors.t
  * @throws RandloraError `memory`
  */
 export async function placeRankR(
-  { gpu, parameters, tensors, place: { staging } }: Placement,
+  { gpu, parameters, tensors, place: { staging }, factor = 1 }: Placement,
   { modules, scale, bases, basesFrom }: BilinearAdapter,
   firstA: number,
   mode: { readonly dropout: number; readonly seed: number },
@@ -22,7 +22,7 @@ export async function placeRankR(
   const factors = new DerivedFactors(
     gpu,
     modules.map(({ tensor, shape: { out, in: input, r } }) => {
-      return { module: tensor.slice(0, -".weight".length), out, in: input, rank: r, scale };
+      return { module: tensor.slice(0, -".weight".length), out, in: input, rank: r, scale: scale * factor };
     }),
   );
   const trained = modules.map(({ lambda, gamma, shape }, index) => {

@@ -1,0 +1,134 @@
+// `--quantize` of every command that has it: what is shown, and what is refused.
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { expectedStories, STORIES } from "../fixtures/stories/storyteller.ts";
+import { writePranc } from "../src/adapters/testing/pranc.ts";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { writeAdapter } from "../src/merge/testing/models.ts";
+import { cleanEnvironment } from "../src/options/testing/spawn.ts";
+
+setDefaultTimeout(60_000);
+
+const MODULES = { "model.layers.0.self_attn.q_proj": [64, 64], "model.layers.4.mlp.down_proj": [64, 172] } as const;
+// Rows of down_proj are 172 numbers: no whole blocks.
+const BLOCKS = { format: "Q8_0", bytes: 5 * 17 * (128 + 64 + 344) * 4, stored_bytes: 5 * 4 * 64 * (128 + 64 + 344) };
+
+let folder: TemporaryFolder;
+let adapter: string;
+let pranc: string;
+beforeAll(async () => {
+  folder = await TemporaryFolder.create();
+  adapter = await writeAdapter(folder.at("adapter"), { r: 4, alpha: 80, seed: 3, size: 0.05, modules: MODULES });
+  const q = { "model.layers.0.self_attn.q_proj": [64, 64] } as const;
+  pranc = await writePranc(folder.at("pranc"), { seed: 3n, alpha: 1, coefficients: [0.5, 0.25], modules: q });
+  await Bun.write(folder.at("text"), (await expectedStories())[0].text);
+});
+afterAll(() => folder[Symbol.asyncDispose]());
+
+function start(...args: readonly string[]) {
+  return Bun.spawn([process.execPath, `${import.meta.dir}/main.ts`, ...args], {
+    env: cleanEnvironment(),
+    cwd: folder.path,
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+}
+
+async function randlora(...args: readonly string[]) {
+  const child = start(...args);
+  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { status, stdout, stderr };
+}
+
+test("chat and eval tell the bytes of weights in blocks beside what they compute with them", async () => {
+  const chat = ["chat", STORIES, "-p", "Once", "--raw", "--max-tokens", "4", "--temperature", "0", "--quantize", "q8"];
+  const answer = await randlora(...chat, "--adapter", adapter, "--json");
+  expect([answer.status, answer.stderr]).toEqual([
+    0,
+    expect.stringMatching(/layers: 182 kB in Q8_0 \(686 kB as stored\)/),
+  ]);
+  expect(JSON.parse(answer.stdout)).toMatchObject({ completion_tokens: 4, quantized: BLOCKS });
+  const measured = await randlora(
+    "eval",
+    "perplexity",
+    STORIES,
+    "--file",
+    "text",
+    "--adapter",
+    adapter,
+    "--json",
+    "--quantize",
+    "q8",
+  );
+  const { base, adapted, quantized, tokens_per_s: speed } = JSON.parse(measured.stdout);
+  expect(quantized).toEqual(BLOCKS);
+  expect(speed).toBeGreaterThan(0);
+  expect(Math.abs(adapted.nll - base.nll)).toBeGreaterThan(1e-3);
+  const whole = await randlora("eval", "perplexity", STORIES, "--file", "text", "--json", "--quiet");
+  expect(JSON.parse(whole.stdout).quantized).toBeUndefined();
+  expect(Math.abs(JSON.parse(whole.stdout).base.nll / base.nll - 1)).toBeLessThan(5e-3);
+});
+
+test("serve changes adapters beside weights in blocks", async () => {
+  await using server = start(
+    "serve",
+    STORIES,
+    "--adapter",
+    `mine=${adapter}`,
+    "--quantize",
+    "q4",
+    "--port",
+    "0",
+    "--json",
+  );
+  const [line = ""] = (await firstChunk(server.stdout)).split("\n");
+  const { address } = JSON.parse(line);
+  const answers = new Map<string, string>();
+  for (const model of ["storyteller", "mine", "storyteller"]) {
+    const body = JSON.stringify({ model, prompt: "Once upon a time", max_tokens: 24, temperature: 0 });
+    const response = await fetch(`${address}/v1/completions`, { method: "POST", body });
+    const { text } = ((await response.json()) as { choices: [{ text: string }] }).choices[0];
+    expect(answers.get(model) ?? text).toBe(text);
+    answers.set(model, text);
+  }
+  expect(answers.get("mine")).not.toBe(answers.get("storyteller") ?? "");
+  server.kill("SIGTERM");
+  await server.exited;
+});
+
+/** What comes first. */
+async function firstChunk(stream: ReadableStream<Uint8Array>): Promise<string> {
+  for await (const chunk of stream) return new TextDecoder().decode(chunk);
+  return "";
+}
+
+test.each<[string[], number, string]>([
+  [["chat", STORIES, "-p", "x", "--raw", "--quantize", "q5"], 2, "\"q5\" is not one of q8, q4"],
+  [
+    ["eval", "perplexity", STORIES, "--file", "text", "--adapter", "adapter", "--merged", "--quantize", "q8"],
+    2,
+    "--merged and --quantize q8",
+  ],
+  [
+    ["finetune", STORIES, "--data", "text", "--method", "full", "--quantize", "q8"],
+    2,
+    "--quantize q8 has no meaning with --method full",
+  ],
+  [
+    ["chat", STORIES, "-p", "x", "--raw", "--quantize", "q8", "--adapter", "pranc"],
+    1,
+    "cannot be added to quantised weights: PRANC",
+  ],
+  [
+    ["eval", "perplexity", STORIES, "--file", "text", "--quantize", "q8", "--adapter", "pranc"],
+    1,
+    "cannot be added to quantised weights: PRANC",
+  ],
+])("%p is refused with a hint", async (args, status, message) => {
+  expect(pranc).toBe(folder.at("pranc"));
+  const { status: found, stderr, stdout } = await randlora(...args);
+  expect([found, stdout]).toEqual([status, ""]);
+  expect(stderr).toContain(message);
+  expect(stderr).toContain("\nhint: ");
+  expect(stderr).not.toContain("    at ");
+});

@@ -1,0 +1,44 @@
+"""Weights in llama.cpp's blocks as Python's gguf rounds them: the yardstick of `--quantize`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from adapters import load_base
+from gguf import GGMLQuantizationType
+from gguf.quants import dequantize, quantize
+from safetensors.torch import load_file, save_file
+
+FORMATS = {"q8": GGMLQuantizationType.Q8_0, "q4": GGMLQuantizationType.Q4_0}
+
+
+def blocks(values: str, names: list[str], format: str, out: str) -> None:
+    """`out` gets the bytes of these F32 matrices of the file `values` in a format."""
+    tensors = load_file(values)
+    save_file({name: torch.from_numpy(quantize(tensors[name].numpy(), FORMATS[format])) for name in names}, out)
+
+
+def rounded_model(base: str, format: str, out: str) -> int:
+    """The folder `out`: the model in f32, the weights of its layers' linear modules rounded where their rows are whole
+    blocks of 32. Returns how many those are."""
+    shutil.copytree(base, out)
+    rounded = 0
+    model = load_base(Path(base), torch.float32)
+    with torch.no_grad():
+        for name, module in model.named_modules():
+            if ".layers." not in name or not isinstance(module, torch.nn.Linear) or module.in_features % 32 != 0:
+                continue
+            weight = module.weight.numpy()
+            stored = dequantize(quantize(weight, FORMATS[format]), FORMATS[format])
+            module.weight.copy_(torch.from_numpy(np.ascontiguousarray(stored)))
+            rounded += 1
+    for file in Path(out).glob("*.safetensors*"):
+        file.unlink()
+    model.save_pretrained(out)
+    config = json.loads((Path(base) / "config.json").read_text())
+    (Path(out) / "config.json").write_text(json.dumps({**config, "torch_dtype": "float32", "dtype": "float32"}))
+    return rounded

@@ -1,0 +1,14 @@
+import { isBlockDtype } from "../../device/dtype.ts";
+import type { Tensor } from "../../device/tensor.ts";
+import type { Dispatcher } from "../dispatcher.ts";
+import { giveScratch, takeScratch } from "../scratch.ts";
+import { widen } from "./bilinear.ts";
+
+/** Records `use` with a matrix whose elements are numbers: one in blocks is widened to f32 first. */
+export function inNumbers(on: Dispatcher, matrix: Tensor, use: (matrix: Tensor) => void): void {
+  if (!isBlockDtype(matrix.dtype)) return use(matrix);
+  const widened = takeScratch(on, "widened", matrix.shape);
+  widen(on, { x: matrix, y: widened });
+  use(widened);
+  giveScratch(on, widened);
+}

@@ -1,0 +1,94 @@
+import { fromF16Bits, toF16Bits } from "../random/grid.ts";
+import type { BlockDtype } from "./dtype.ts";
+
+/*
+ * Matrices in blocks, for every device. Q8_0 and Q4_0 have llama.cpp's numbers: 32 neighbours of a row, from a multiple of
+ * 32 on, are whole numbers q times one f16 scale d.
+ *
+ *   Q8_0   q = −127 … 127, a signed byte each                                        x = d · q
+ *   Q4_0   n = 0 … 15, two in a byte: elements 0 … 15 of a block in the low halves   x = d · (n − 8)
+ *          of its 16 bytes, elements 16 … 31 in the high ones
+ *
+ * A matrix of (rows, cols), cols a multiple of 32, lies in one buffer: first the q of all rows, row by row without gaps
+ * (cols or cols/2 bytes a row, whole 16 bytes), then, from the byte `Tensor.scalesAt` on, the d of all blocks in the same
+ * order, two bytes each. So a matrix takes 34/64 or 18/64 of what it takes in bf16, its element number e has the scale
+ * number ⌊e/32⌋, and a view of some rows, or of columns from multiples of 32 on, needs nothing of its own.
+ */
+
+/** Elements that share a scale. */
+export const BLOCK = 32;
+
+/** Bytes of the q of a block. */
+export function quantBytes(dtype: BlockDtype): number {
+  return dtype === "Q8_0" ? BLOCK : BLOCK / 2;
+}
+
+/** Can a matrix of so many columns be stored in blocks? What cannot stays as it is, as in llama.cpp. */
+export function fitsBlocks(cols: number): boolean {
+  return cols % BLOCK === 0;
+}
+
+/** Blocks as a buffer has them. */
+export interface Blocks {
+  readonly quants: Uint8Array<ArrayBuffer>;
+  /** f16 patterns. */
+  readonly scales: Uint16Array<ArrayBuffer>;
+}
+
+/**
+ * Rounds whole blocks, as `quantize_row_q8_0_ref` and `quantize_row_q4_0_ref` of llama.cpp and `gguf.quants` do: with the
+ * f32 scale, of which its f16 is stored. A block with a number that is not finite has a scale that is none.
+ */
+export function toBlocks(values: Float32Array, dtype: BlockDtype): Blocks {
+  const count = values.length / BLOCK;
+  const quants = new Uint8Array(count * quantBytes(dtype));
+  const scales = new Uint16Array(count);
+  const round = dtype === "Q8_0" ? roundQ8 : roundQ4;
+  for (let block = 0; block < count; block++) scales[block] = toF16Bits(round(values, block, quants));
+  return { quants, scales };
+}
+
+/** The numbers that blocks stand for. */
+export function fromBlocks({ quants, scales }: Blocks, dtype: BlockDtype): Float32Array<ArrayBuffer> {
+  const values = new Float32Array(scales.length * BLOCK);
+  for (let at = 0; at < values.length; at++) {
+    const block = Math.floor(at / BLOCK);
+    const byte = quants[dtype === "Q8_0" ? at : block * (BLOCK / 2) + (at % (BLOCK / 2))] ?? 0;
+    const high = at % BLOCK >= BLOCK / 2;
+    const quant = dtype === "Q8_0" ? (byte << 24) >> 24 : (high ? byte >> 4 : byte & 15) - 8;
+    values[at] = quant * fromF16Bits(scales[block] ?? 0);
+  }
+  return values;
+}
+
+/** d = max |x| / 127, q = x/d rounded to nearest, ties away from zero; returns d. */
+function roundQ8(values: Float32Array, block: number, quants: Uint8Array): number {
+  const first = block * BLOCK;
+  let largest = 0;
+  for (let i = first; i < first + BLOCK; i++) largest = Math.max(largest, Math.abs(values[i] ?? 0)); // NaN stays
+  const scale = Math.fround(largest / 127);
+  const inverse = scale === 0 ? 0 : Math.fround(1 / scale);
+  for (let i = first; i < first + BLOCK; i++) {
+    const quotient = Math.fround((values[i] ?? 0) * inverse);
+    quants[i] = (quotient + (quotient < 0 ? -0.5 : 0.5)) | 0; // towards zero
+  }
+  return scale;
+}
+
+/** d = the number of the largest magnitude / −8, n = ⌊x/d + 8.5⌋, at most 15; returns d. */
+function roundQ4(values: Float32Array, block: number, quants: Uint8Array): number {
+  const first = block * BLOCK;
+  let extreme = 0;
+  for (let i = first; i < first + BLOCK; i++) {
+    const value = values[i] ?? 0;
+    if (Math.abs(value) > Math.abs(extreme) || Number.isNaN(value)) extreme = value; // nothing is greater than NaN
+  }
+  const scale = Math.fround(extreme / -8);
+  const inverse = scale === 0 ? 0 : Math.fround(1 / scale);
+  // Product and sum are rounded apart, as `gguf.quants` does it and C where nothing is fused. None is below 0.
+  const quant = (at: number) => Math.min(15, Math.fround(Math.fround((values[at] ?? 0) * inverse) + 8.5) | 0);
+  for (let i = 0; i < BLOCK / 2; i++) {
+    quants[block * (BLOCK / 2) + i] = quant(first + i) | (quant(first + i + BLOCK / 2) << 4);
+  }
+  return scale;
+}

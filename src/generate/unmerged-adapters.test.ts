@@ -1,0 +1,154 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { STORIES } from "../../fixtures/stories/storyteller.ts";
+import { writeLora } from "../adapters/testing/lora.ts";
+import { writeDora } from "../adapters/testing/magnitudes.ts";
+import { writeNola } from "../adapters/testing/nola.ts";
+import { writePranc } from "../adapters/testing/pranc.ts";
+import { writeVera } from "../adapters/testing/vera.ts";
+import { perplexity } from "../eval/perplexity.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
+import { Gpu } from "../gpu/gpu.ts";
+import { writeAdapter } from "../merge/testing/models.ts";
+import { Decoder } from "../models/decoder.ts";
+import { type AdapterChoice, AdaptedWeights } from "./adapted-weights.ts";
+import { LanguageModel } from "./language-model.ts";
+import { writeRounded } from "./testing/rounded.ts";
+import { UnmergedAdapters } from "./unmerged-adapters.ts";
+
+const layer = (index: number, name: string) => `model.layers.${index}.${name}`;
+/** Parts of joined matrices, whole ones, and one whose rows are no whole blocks. */
+const MODULES = {
+  [layer(0, "self_attn.q_proj")]: [64, 64],
+  [layer(0, "self_attn.v_proj")]: [32, 64],
+  [layer(2, "mlp.down_proj")]: [64, 172],
+  [layer(3, "mlp.up_proj")]: [172, 64],
+} as const;
+const IDS = Array.from({ length: 90 }, (_, at) => (37 * at) % 512);
+
+let gpu: Gpu;
+let folder: TemporaryFolder;
+let rounded: string;
+const adapters = new Map<string, string>();
+beforeAll(async () => {
+  gpu = await Gpu.open();
+  folder = await TemporaryFolder.create();
+  rounded = await writeRounded(STORIES, folder.at("rounded"), "Q8_0");
+  const lora = { r: 3, alpha: 6, seed: 3, modules: MODULES };
+  adapters.set("randlora", await writeAdapter(folder.at("randlora"), { ...lora, alpha: 60, size: 0.1 }));
+  adapters.set("lora", await writeLora(folder.at("lora"), lora));
+  adapters.set("dora", await writeDora(folder.at("dora"), lora));
+  const drawn = { key: 5n, initSeed: 1, bases: 12 };
+  adapters.set("nola", await writeNola(folder.at("nola"), { ...lora, ...drawn }));
+  adapters.set("vera", await writeVera(folder.at("vera"), { r: 16, modules: MODULES }));
+}, 60_000);
+afterAll(async () => {
+  gpu.close();
+  await folder[Symbol.asyncDispose]();
+});
+
+/** The loss with adapters merged in f32 into a model; without any, of the model. */
+async function mergedLoss(model: string, choices: readonly AdapterChoice[]): Promise<number> {
+  using decoder = await Decoder.load(gpu, model);
+  await using adapted = await AdaptedWeights.open(decoder, model);
+  await adapted.apply(choices, { dtype: "f32" });
+  return (await perplexity(decoder, IDS, { context: 60 })).nll;
+}
+
+/** The loss with adapters beside weights in blocks. */
+async function unmergedLoss(choices: readonly AdapterChoice[]): Promise<number> {
+  using decoder = await Decoder.load(gpu, STORIES, { quantize: "Q8_0" });
+  using placed = await UnmergedAdapters.place(decoder, STORIES, choices);
+  decoder.linears = placed.linears;
+  return (await perplexity(decoder, IDS, { context: 60 })).nll;
+}
+
+const chosen = (name: string, scale = 1): AdapterChoice => ({ path: adapters.get(name) ?? name, scale });
+
+test("weights in blocks are those that were rounded before", async () => {
+  const [found, wanted, whole] = [await unmergedLoss([]), await mergedLoss(rounded, []), await mergedLoss(STORIES, [])];
+  expect(Math.abs(found - wanted)).toBeLessThan(2e-5);
+  expect(Math.abs(found - whole)).toBeGreaterThan(2e-4);
+});
+
+describe("an adapter beside weights in blocks is that which is merged into them in f32", () => {
+  test.each([
+    ["randlora", 1],
+    ["randlora", -0.5],
+    ["lora", 1],
+    ["lora", 2.5],
+    ["dora", 1],
+    ["dora", 0.5],
+    ["nola", 3],
+    ["vera", 0.5],
+  ])(
+    "%s, scaled by %p",
+    async (name, scale) => {
+      const found = await unmergedLoss([chosen(name, scale)]);
+      const wanted = await mergedLoss(rounded, [chosen(name, scale)]);
+      expect(Math.abs(found - wanted)).toBeLessThan(5e-5 * wanted);
+      expect(Math.abs(wanted - (await mergedLoss(rounded, [])))).toBeGreaterThan(1e-3);
+    },
+    60_000,
+  );
+
+  test("several together", async () => {
+    const choices = [chosen("randlora"), chosen("lora", -1), chosen("vera", 0.5)];
+    const [found, wanted] = [await unmergedLoss(choices), await mergedLoss(rounded, choices)];
+    expect(Math.abs(found - wanted)).toBeLessThan(5e-5 * wanted);
+  }, 60_000);
+});
+
+test("what cannot be added without being merged is refused, and nothing stays in memory", async () => {
+  const modules = { [layer(0, "self_attn.q_proj")]: [64, 64] } as const;
+  const head = { ...modules, lm_head: [512, 64] } as const;
+  const pranc = { seed: 3n, alpha: 1, coefficients: [0.5, 0.25], modules };
+  const cases = [
+    [[{ path: await writePranc(folder.at("pranc"), pranc), scale: 1 }], "PRANC's ΔW has no factors"],
+    [[chosen("lora"), chosen("dora")], "it rescales the rows"],
+    [
+      [{ path: await writeLora(folder.at("head"), { r: 2, alpha: 2, seed: 1, modules: head }), scale: 1 }],
+      "lm_head.weight",
+    ],
+  ] as const;
+  using decoder = await Decoder.load(gpu, STORIES, { quantize: "Q4_0" });
+  const before = gpu.memory.liveBytes;
+  for (const [choices, message] of cases) {
+    for (const attempt of [UnmergedAdapters.place, UnmergedAdapters.check]) {
+      await expect(attempt(decoder, STORIES, choices)).rejects.toMatchObject({
+        code: "adapter",
+        message: expect.stringContaining(message),
+        hint: expect.stringContaining("merge it"),
+      });
+    }
+  }
+  expect(gpu.memory.liveBytes).toBe(before);
+});
+
+test("a model in blocks changes its adapters between texts, and is itself again without", async () => {
+  const location = { folder: STORIES, weights: undefined };
+  await using model = await LanguageModel.load({ location, quantize: "q4" });
+  expect(model.quantised?.dtype).toBe("Q4_0");
+  const live = model.gpu.memory.liveBytes;
+  using cache = model.decoder.createCache();
+  const logits = async () => {
+    cache.truncate(0);
+    const hidden = await model.decoder.prefill(cache, IDS.slice(0, 20));
+    // One token alone is a pass that was recorded before.
+    const last = await model.decoder.prefill(cache, IDS.slice(20, 21));
+    const found = await model.decoder.logits(last);
+    for (const { buffer } of [hidden, last]) model.gpu.memory.release(buffer);
+    return found;
+  };
+  const bare = await logits();
+  expect(await model.setAdapters([chosen("randlora")])).toEqual([]);
+  const adapted = await logits();
+  expect(adapted).not.toEqual(bare);
+  await expect(model.setAdapters([chosen("/nowhere")])).rejects.toMatchObject({ code: "file" });
+  expect(model.adapters).toEqual([chosen("randlora")]);
+  expect(await logits()).toEqual(adapted);
+  await model.setAdapters([]);
+  expect(await logits()).toEqual(bare);
+  cache.release();
+  model.gpu.memory.trim();
+  expect(model.gpu.memory.liveBytes).toBeLessThanOrEqual(live + 4096);
+});

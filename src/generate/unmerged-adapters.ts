@@ -1,0 +1,183 @@
+import { type BaseModel, describeBase } from "../adapters/base.ts";
+import { methodOfAdapter } from "../adapters/methods.ts";
+import { settingsAsIs } from "../adapters/training/existing.ts";
+import type { Method } from "../adapters/training/method.ts";
+import { Parameters } from "../adapters/training/parameters.ts";
+import type { Adapter } from "../adapters/types.ts";
+import { RandloraError } from "../errors.ts";
+import { oneLine, quote } from "../files/failure.ts";
+import { readConfig } from "../merge/model-config.ts";
+import type { Decoder } from "../models/decoder.ts";
+import { type Linears, PLAIN_LINEARS } from "../models/linears.ts";
+import type { GeneratorName } from "../random/names.ts";
+import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { OPS } from "../tensor/ops/index.ts";
+import { Run } from "../tensor/run.ts";
+import { type AdapterChoice, planAdapters } from "./plan-adapters.ts";
+
+/** Of a pass, for what plans by it: products go through the factors whatever it is. */
+const TOKENS = 1;
+
+export interface UnmergedOptions {
+  readonly generator?: GeneratorName | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** An adapter at work. */
+interface Placed extends Pick<Method, "linears"> {
+  release(): void;
+}
+
+/**
+ * Adapters beside weights that stay what they are, because they are in blocks: y = x Wᵀ + x ΔWᵀ, the second product through
+ * the factors and in f32, as training computes it. What the adapters hold takes memory, ΔW takes none.
+ */
+export class UnmergedAdapters implements Disposable {
+  /** The decoder's projections with all of them. */
+  readonly linears: Linears;
+  /** For the user: one line each. */
+  readonly notes: readonly string[];
+  readonly #placed: readonly Placed[];
+
+  private constructor(placed: readonly Placed[], notes: readonly string[]) {
+    this.#placed = placed;
+    this.notes = notes;
+    this.linears = sumOf(placed.map((method) => method.linears({ kind: "evaluate" })));
+  }
+
+  /**
+   * Checks the adapters, and places them on the decoder's device.
+   * @param path of the checkpoint that the decoder was loaded from
+   * @throws RandloraError `adapter` for what does not fit the model, or cannot be added without being merged; `file`,
+   *   `format`, `memory`; the signal's reason when it is aborted
+   */
+  static async place(
+    decoder: Decoder,
+    path: string,
+    choices: readonly AdapterChoice[],
+    options: UnmergedOptions = {},
+  ): Promise<UnmergedAdapters> {
+    const { notes, opened, base, [Symbol.asyncDispose]: close } = await open(decoder, path, choices, options);
+    const placed: Placed[] = [];
+    try {
+      for (const [index, adapter] of opened.entries()) {
+        options.signal?.throwIfAborted();
+        placed.push(await placeOne(decoder, { path, base }, adapter, choices[index]?.scale ?? 1, options));
+      }
+      return new UnmergedAdapters(placed, notes);
+    } catch (thrown) {
+      for (const one of placed) one.release();
+      throw thrown;
+    } finally {
+      await close();
+    }
+  }
+
+  /** Finds out whether `place` would take these. @returns notes for the user. @throws RandloraError as `place` */
+  static async check(
+    decoder: Decoder,
+    path: string,
+    choices: readonly AdapterChoice[],
+    options: UnmergedOptions = {},
+  ): Promise<readonly string[]> {
+    await using opened = await open(decoder, path, choices, options);
+    return opened.notes;
+  }
+
+  [Symbol.dispose](): void {
+    for (const one of this.#placed) one.release();
+  }
+}
+
+/** Opens the adapters and the base, and refuses what has no place beside weights that nothing is merged into. */
+async function open(
+  { weights }: Decoder,
+  path: string,
+  choices: readonly AdapterChoice[],
+  { generator }: UnmergedOptions,
+) {
+  await using resources = new AsyncDisposableStack();
+  const checkpoint = resources.use(await Checkpoint.open(path));
+  const config = await readConfig(checkpoint.folder);
+  const base = describeBase(checkpoint, config?.value, path);
+  const { plans, changes } = await planAdapters(checkpoint, base, choices, { generator }, resources);
+  for (const { adapter, rescales } of plans) {
+    if (rescales === true && plans.length > 1) {
+      throw refusal(adapter, "it rescales the rows of the weights that the other adapters change");
+    }
+    const method = methodOfAdapter(adapter);
+    if (method.training.formsWhole === true) {
+      throw refusal(adapter, `${method.title}'s ΔW has no factors, and would be formed whole for each token`);
+    }
+  }
+  const other = changes.find(({ name, work }) => work.kind !== "merge" || !weights.linears.has(name));
+  const [first] = plans;
+  if (other !== undefined && first !== undefined) {
+    throw refusal(first.adapter, `it changes ${quote(other.name)}, which is no weight of a layer's linear modules`);
+  }
+  const kept = resources.move();
+  return {
+    base,
+    opened: plans.map(({ adapter }) => adapter),
+    notes: plans.flatMap((plan) => plan.notes),
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+function refusal({ path }: Adapter, cause: string): RandloraError {
+  const hint = "merge it (randlora merge), and give the merged model --quantize";
+  return new RandloraError("adapter", `${oneLine(path)}: cannot be added to quantised weights: ${cause}`, hint);
+}
+
+async function placeOne(
+  { gpu, config, weights }: Decoder,
+  { path, base }: { readonly path: string; readonly base: BaseModel },
+  adapter: Adapter,
+  factor: number,
+  { generator, signal }: UnmergedOptions,
+): Promise<Placed> {
+  const { training } = methodOfAdapter(adapter);
+  const input = { base, config, model: path, dtype: "keep", seed: 0, began: undefined, signal } as const;
+  const trainable = await training.open(input, settingsAsIs(training, adapter, generator), adapter);
+  await using resources = new AsyncDisposableStack();
+  const parameters = resources.adopt(new Parameters(gpu, trainable.parameters, undefined, false), (all) =>
+    all.release(),
+  );
+  const place = { staging: gpu.staging, tokens: TOKENS, microBatches: 1, budget: 0, choices: undefined };
+  const { tensors } = weights;
+  const method = resources.adopt(await trainable.place({ gpu, parameters, tensors, factor, place }), (one) =>
+    one.release(),
+  );
+  using run = new Run(gpu);
+  method.prepare(run);
+  await run.submit();
+  await gpu.idle();
+  resources.move();
+  return {
+    linears: (pass) => method.linears(pass),
+    release() {
+      method.release();
+      parameters.release();
+    },
+  };
+}
+
+/** x Wᵀ + Σ x ΔWᵀ: each computes x Wᵀ with its share, and all but one of those are taken off again. */
+function sumOf([first, ...others]: readonly Linears[]): Linears {
+  if (first === undefined || others.length === 0) return first ?? PLAIN_LINEARS;
+  return {
+    apply(recorder, inputs) {
+      const { x, weight } = inputs;
+      let y = first.apply(recorder, inputs);
+      for (const linears of others) {
+        const more = linears.apply(recorder, { x, weight, bias: undefined, residual: y });
+        recorder.release(y);
+        y = more;
+      }
+      const surplus = { x, weight, bias: undefined, residual: y };
+      const sum = recorder.apply(OPS.linear, surplus, { scale: -others.length }).y;
+      recorder.release(y);
+      return sum;
+    },
+  };
+}
