@@ -69,10 +69,10 @@ test("log, by the sum over equal logits", async () => {
 test("what is no number stays so, and infinities have the values of limits", async () => {
   const x = Float32Array.of(NaN, Infinity, -Infinity, 0, 88.7, -103.9, 1000, -1000);
   const silu = await valuesOf((run, x) => run.apply(OPS.activation, { x }, { kind: "silu" }).y, x);
-  expect(silu.slice(0, 2)).toEqual(Float64Array.of(NaN, Infinity));
-  expect(silu.slice(6)).toEqual(Float64Array.of(1000, -0));
+  expect(Array.from(silu).slice(0, 2)).toEqual([NaN, Infinity]);
+  expect(Array.from(silu).slice(6)).toEqual([1000, -0]);
   const tanh = await valuesOf((run, x) => run.apply(OPS.softcap, { x }, { cap: 1 }).y, x);
-  expect(tanh.slice(0, 4)).toEqual(Float64Array.of(NaN, 1, -1, 0));
+  expect(Array.from(tanh).slice(0, 4)).toEqual([NaN, 1, -1, 0]);
 });
 
 test("a row of the loss is the same in a pass of one row and of many", async () => {
