@@ -117,9 +117,11 @@ export function ofQuery(p: AttentionGradient, at: usize, start: u32, low: u32, h
   let key = i32x4.add(i32x4.splat(start + low), i32x4(0, 1, 2, 3));
   const lse4 = f32x4.splat(lse);
   const rest4 = f32x4.splat(rest);
+  const scale = f32x4.splat(p.scale);
+  const cap = p.cap;
   for (let col = low; col < high; col += 4) {
     const mask = v128.and(i32x4.ge_s(key, first), i32x4.le_s(key, last));
-    weigh(p, at + col * 4, lse4, rest4, mask);
+    weigh(scale, cap, at + col * 4, lse4, rest4, mask);
     key = i32x4.add(key, four);
   }
 }
@@ -127,23 +129,26 @@ export function ofQuery(p: AttentionGradient, at: usize, start: u32, low: u32, h
 /** The same of one key and the chunk's queries of one head. */
 export function ofKey(p: AttentionGradient, at: usize, key: u32, start: u32, low: u32, high: u32, head: u32): void {
   const key4 = i32x4.splat(key);
-  for (let col = low; col < high; col += 4) {
-    const seen = p.stats + (start + col) * 4;
-    const sums = seen + (2 + 2 * head) * p.statsPitch;
-    const mask = v128.and(i32x4.le_s(v128.load(seen), key4), i32x4.ge_s(v128.load(seen + p.statsPitch), key4));
-    weigh(p, at + col * 4, v128.load(sums), v128.load(sums + p.statsPitch), mask);
+  const scale = f32x4.splat(p.scale);
+  const cap = p.cap;
+  const firsts = p.stats + start * 4;
+  const lasts = firsts + p.statsPitch;
+  const lse = firsts + (2 + 2 * head) * p.statsPitch;
+  const rest = lse + p.statsPitch;
+  for (let col: usize = low * 4; col < high * 4; col += 16) {
+    const mask = v128.and(i32x4.le_s(v128.load(firsts + col), key4), i32x4.ge_s(v128.load(lasts + col), key4));
+    weigh(scale, cap, at + col, v128.load(lse + col), v128.load(rest + col), mask);
   }
 }
 
 /** From q · key and dy · value of four pairs; zeros where the key is not seen. */
 // @ts-ignore: decorator
 @inline
-function weigh(p: AttentionGradient, at: usize, lse: v128, rest: v128, seen: v128): void {
-  const scale = f32x4.splat(p.scale);
+function weigh(scale: v128, most: f32, at: usize, lse: v128, rest: v128, seen: v128): void {
   let score = f32x4.mul(scale, v128.load(at));
   let bend = scale;
-  if (p.cap != 0) {
-    const cap = f32x4.splat(p.cap);
+  if (most != 0) {
+    const cap = f32x4.splat(most);
     score = capped4(score, cap);
     const share = f32x4.div(score, cap);
     bend = f32x4.mul(scale, f32x4.sub(f32x4.splat(1), f32x4.mul(share, share)));
