@@ -7,69 +7,30 @@
 //
 // with weights = softmax of the scores and slopes = ∂loss/∂(q · key). Scores are computed for both sides; what that costs
 // buys sums whose order does not depend on threads.
+import {
+  addProduct,
+  AttentionGradient,
+  ofKey,
+  ofQuery,
+  OTHER_SUMS,
+  PANELS,
+  PRODUCTS,
+  products,
+  rowPanels,
+  rowPanelsBytes,
+  SLOPES,
+  storeRows,
+  SUMS,
+  termPanels,
+  termPanelsBytes,
+  WEIGHTS,
+} from "./attention-tiles";
 import { sumOf } from "./lanes";
-import { capped4, exp4 } from "./math";
-import { colsFromTerms, rowsFromRows, ROWS_PANEL, TILE_COLS, TILE_ROWS } from "./panels";
-import { rowPanel, rowTile, TILE_W } from "./row";
+import { rowsFromRows, TILE_ROWS } from "./panels";
 import { SCORES_PITCH } from "./softmax";
-import { tile } from "./tile";
-
-/** Pitches are bytes from row to row; what is not wanted is 0. */
-@unmanaged
-class AttentionGradient {
-  tokens: u32;
-  positions: u32;
-  heads: u32;
-  kvHeads: u32;
-  group: u32;
-  /** Elements of a head. */
-  head: u32;
-  firstPosition: u32;
-  window: u32;
-  scale: f32;
-  cap: f32;
-  q: usize;
-  qPitch: u32;
-  keys: usize;
-  keysPitch: u32;
-  values: usize;
-  valuesPitch: u32;
-  firsts: usize;
-  lasts: usize;
-  y: usize;
-  yPitch: u32;
-  lse: usize;
-  lsePitch: u32;
-  dy: usize;
-  dyPitch: u32;
-  dlse: usize;
-  dlsePitch: u32;
-  /** Rows of `statsPitch` bytes, a token every 4: first keys, last keys, and of each head lse and dy · y − dlse. */
-  stats: usize;
-  statsPitch: u32;
-  dq: usize;
-  dqPitch: u32;
-  dkeys: usize;
-  dkeysPitch: u32;
-  dvalues: usize;
-  dvaluesPitch: u32;
-  /** Rows that a piece owns, at most 48, and of the others in a chunk: 256, or 128 where heads are large. */
-  pieceRows: u32;
-  chunk: u32;
-}
 
 /** No token's first key. */
 const NEVER_SEEN: u32 = 0x7fffffff;
-
-// What stands where in the scratch: six rows of scores and of products dy · value, panels of both, a tile of results …
-const PRODUCTS: usize = 6336;
-const SLOPES: usize = 2 * PRODUCTS;
-const WEIGHTS: usize = SLOPES + ROWS_PANEL;
-const RESULT: usize = WEIGHTS + ROWS_PANEL;
-// … and, for 48 rows and heads of 256, the sums of own rows, then the panels of a chunk.
-const SUMS: usize = RESULT + 256;
-const OTHER_SUMS: usize = SUMS + 49152;
-const PANELS: usize = OTHER_SUMS + 49152;
 
 /** What the two sides need of each token: the keys that it sees, and of each head two numbers. */
 export function attentionStats(p: AttentionGradient, piece: u32, scratch: usize): void {
@@ -199,118 +160,4 @@ export function attentionKeys(p: AttentionGradient, piece: u32, scratch: usize):
 function sees(p: AttentionGradient, token: u32, key: u32, keys: u32): bool {
   const at = p.stats + token * 4;
   return load<u32>(at) < key + keys && load<u32>(at + p.statsPitch) >= key;
-}
-
-/** Bytes of the panels that `rowPanels` and `termPanels` make of a chunk. */
-// @ts-ignore: decorator
-@inline
-function rowPanelsBytes(p: AttentionGradient): usize {
-  return <usize>((p.chunk + TILE_W - 1) / TILE_W) * p.head * 24;
-}
-
-// @ts-ignore: decorator
-@inline
-function termPanelsBytes(p: AttentionGradient): usize {
-  return <usize>((p.head + TILE_COLS - 1) / TILE_COLS) * p.chunk * 32;
-}
-
-/** Rows `low` … `high` − 1 of a chunk as what own rows are multiplied with. */
-function rowPanels(p: AttentionGradient, from: usize, pitch: usize, low: u32, high: u32, to: usize): void {
-  for (let panel = low / TILE_W; panel * TILE_W < high; panel++) {
-    const row = panel * TILE_W;
-    rowPanel<f32>(from + row * pitch, pitch, min(TILE_W, high - row), p.head / 4, to + panel * p.head * 24);
-  }
-}
-
-/** The same rows as the terms of sums. */
-function termPanels(p: AttentionGradient, from: usize, pitch: usize, low: u32, high: u32, to: usize): void {
-  for (let d: u32 = 0; d < p.head; d += TILE_COLS) {
-    const at = to + (d / TILE_COLS) * p.chunk * 32 + low * 32;
-    colsFromTerms<f32>(from + low * pitch + d * 4, pitch, min(TILE_COLS, p.head - d), high - low, at);
-  }
-}
-
-/** The products of up to six own rows with the chunk's: of the first operands to scratch, of the second behind them. */
-function products(
-  p: AttentionGradient, own: usize, pitch: usize, other: usize, otherPitch: usize, rows: u32, low: u32, high: u32, scratch: usize,
-): void {
-  const vectors = p.head / 4;
-  const panels = scratch + PANELS;
-  const otherPanels = panels + rowPanelsBytes(p);
-  for (let i: u32 = 0; i < rows; i += 2) {
-    const next = i + 1 < rows ? i + 1 : i;
-    const to = scratch + i * SCORES_PITCH;
-    const toNext = scratch + next * SCORES_PITCH;
-    for (let panel = low / TILE_W; panel * TILE_W < high; panel++) {
-      const at = panel * p.head * 24;
-      const col = panel * TILE_W * 4;
-      rowTile(own + i * pitch, own + next * pitch, panels + at, vectors, to + col, toNext + col);
-      const place = PRODUCTS + col;
-      rowTile(other + i * otherPitch, other + next * otherPitch, otherPanels + at, vectors, to + place, toNext + place);
-    }
-  }
-}
-
-/** Products of one query and the chunk's keys become slopes and, behind them, weights. */
-function ofQuery(p: AttentionGradient, at: usize, start: u32, low: u32, high: u32, seen: usize, lse: f32, rest: f32): void {
-  const first = i32x4.splat(load<i32>(seen));
-  const last = i32x4.splat(load<i32>(seen + p.statsPitch));
-  const four = i32x4.splat(4);
-  let key = i32x4.add(i32x4.splat(start + low), i32x4(0, 1, 2, 3));
-  const lse4 = f32x4.splat(lse);
-  const rest4 = f32x4.splat(rest);
-  for (let col = low; col < high; col += 4) {
-    const mask = v128.and(i32x4.ge_s(key, first), i32x4.le_s(key, last));
-    weigh(p, at + col * 4, lse4, rest4, mask);
-    key = i32x4.add(key, four);
-  }
-}
-
-/** The same of one key and the chunk's queries of one head. */
-function ofKey(p: AttentionGradient, at: usize, key: u32, start: u32, low: u32, high: u32, head: u32): void {
-  const key4 = i32x4.splat(key);
-  for (let col = low; col < high; col += 4) {
-    const seen = p.stats + (start + col) * 4;
-    const sums = seen + (2 + 2 * head) * p.statsPitch;
-    const mask = v128.and(i32x4.le_s(v128.load(seen), key4), i32x4.ge_s(v128.load(seen + p.statsPitch), key4));
-    weigh(p, at + col * 4, v128.load(sums), v128.load(sums + p.statsPitch), mask);
-  }
-}
-
-/** From q · key and dy · value of four pairs; zeros where the key is not seen. */
-// @ts-ignore: decorator
-@inline
-function weigh(p: AttentionGradient, at: usize, lse: v128, rest: v128, seen: v128): void {
-  const scale = f32x4.splat(p.scale);
-  let score = f32x4.mul(scale, v128.load(at));
-  let bend = scale;
-  if (p.cap != 0) {
-    const cap = f32x4.splat(p.cap);
-    score = capped4(score, cap);
-    const share = f32x4.div(score, cap);
-    bend = f32x4.mul(scale, f32x4.sub(f32x4.splat(1), f32x4.mul(share, share)));
-  }
-  const weight = exp4(f32x4.sub(score, lse));
-  const slope = f32x4.mul(f32x4.mul(bend, weight), f32x4.sub(v128.load(at + PRODUCTS), rest));
-  v128.store(at, v128.and(slope, seen));
-  v128.store(at + PRODUCTS, v128.and(weight, seen));
-}
-
-/** Adds a panel of six rows times the chunk's terms to the sums of up to six own rows. */
-function addProduct(
-  p: AttentionGradient, panel: usize, terms: usize, low: u32, high: u32, rows: u32, sums: usize, scratch: usize,
-): void {
-  const result = scratch + RESULT;
-  for (let d: u32 = 0; d < p.head; d += TILE_COLS) {
-    tile(panel, terms + (d / TILE_COLS) * p.chunk * 32 + low * 32, high - low, result, 32);
-    for (let i: u32 = 0; i < rows; i++) {
-      const to = sums + (i * p.head + d) * 4;
-      v128.store(to, f32x4.add(v128.load(to), v128.load(result + i * 32)));
-      if (d + 4 < p.head) v128.store(to, f32x4.add(v128.load(to, 16), v128.load(result + i * 32, 16)), 16);
-    }
-  }
-}
-
-function storeRows(p: AttentionGradient, sums: usize, rows: u32, to: usize, pitch: usize): void {
-  for (let row: u32 = 0; row < rows; row++) memory.copy(to + row * pitch, sums + row * p.head * 4, p.head * 4);
 }

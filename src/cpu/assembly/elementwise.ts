@@ -113,12 +113,12 @@ function slopesOf(p: ElementwiseGradient, piece: u32, kind: u32): void {
     const a = p.a + row * p.aPitch + first * 16;
     const b = p.b + row * p.bPitch + first * 16;
     const gradient = p.gradient + row * p.gradientPitch + first * 16;
-    const da = p.da + row * p.daPitch + first * 16;
-    const db = p.db + row * p.dbPitch + first * 16;
+    const da = p.da ? p.da + row * p.daPitch + first * 16 : 0;
+    const db = p.db ? p.db + row * p.dbPitch + first * 16 : 0;
     for (let at: usize = 0; at < bytes; at += 16) {
       const x = v128.load(a + at);
       const g = v128.load(gradient + at);
-      if (p.da) {
+      if (da) {
         let by: v128;
         if (kind == SOFTCAP) {
           const share = f32x4.mul(x, byCap);
@@ -129,7 +129,7 @@ function slopesOf(p: ElementwiseGradient, piece: u32, kind: u32): void {
         }
         v128.store(da + at, by);
       }
-      if (kind >= GATED && p.db) v128.store(db + at, f32x4.mul(g, activate(kind % GATED, x)));
+      if (kind >= GATED && db) v128.store(db + at, f32x4.mul(g, activate(kind % GATED, x)));
     }
   }
 }

@@ -115,6 +115,7 @@ export function nllGradient(p: NllGradient, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceRows, p.rows);
   const cap = f32x4.splat(p.cap);
   const one = f32x4.splat(1);
+  const caps = p.cap != 0;
   for (let row = piece * p.pieceRows; row < last; row++) {
     const logits = p.logits + row * p.logitsPitch;
     const picked = p.dy ? load<f32>(p.dy + row * p.dyPitch) : 0;
@@ -130,7 +131,7 @@ export function nllGradient(p: NllGradient, piece: u32, scratch: usize): void {
     for (let at: usize = 0; at < width; at += 16) {
       const value = v128.load(logits + at);
       let gradient: v128;
-      if (p.cap != 0) {
+      if (caps) {
         const bent = tanh4(f32x4.div(value, cap));
         gradient = f32x4.mul(exp4(f32x4.sub(f32x4.mul(cap, bent), lse)), all);
         gradient = f32x4.mul(f32x4.sub(one, f32x4.mul(bent, bent)), gradient);

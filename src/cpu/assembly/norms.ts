@@ -22,6 +22,7 @@ export function rmsNorm(p: RmsNorm, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceRows, p.rows);
   const bytes = wholeBytes(p.cols);
   const offset = f32x4.splat(p.offset);
+  const weight = p.weight;
   for (let row = piece * p.pieceRows; row < last; row++) {
     for (let segment: u32 = 0; segment < p.segments; segment++) {
       const x = p.x + row * p.xPitch + segment * bytes;
@@ -29,7 +30,7 @@ export function rmsNorm(p: RmsNorm, piece: u32, scratch: usize): void {
       const scale = f32x4.splat(<f32>1 / sqrt<f32>(dot(x, x, bytes) / <f32>p.cols + p.epsilon));
       // The weight is zero beyond the last element; so must y be, and there x is.
       for (let at: usize = 0; at < bytes; at += 16) {
-        const factor = f32x4.add(offset, v128.load(p.weight + at));
+        const factor = f32x4.add(offset, v128.load(weight + at));
         v128.store(y + at, f32x4.mul(f32x4.mul(v128.load(x + at), scale), factor));
       }
     }
@@ -60,6 +61,7 @@ export function rmsNormGradient(p: RmsNormGradient, piece: u32, scratch: usize):
   const last = min((piece + 1) * p.pieceRows, p.rows);
   const bytes = wholeBytes(p.cols);
   const offset = f32x4.splat(p.offset);
+  const weight = p.weight;
   for (let row = piece * p.pieceRows; row < last; row++) {
     for (let segment: u32 = 0; segment < p.segments; segment++) {
       const x = p.x + row * p.xPitch + segment * bytes;
@@ -68,11 +70,11 @@ export function rmsNormGradient(p: RmsNormGradient, piece: u32, scratch: usize):
       const scale = <f32>1 / sqrt<f32>(dot(x, x, bytes) / <f32>p.cols + p.epsilon);
       if (p.scales) store<f32>(p.scales + (row * p.segments + segment) * 4, scale);
       if (!p.dx) continue;
-      const along = (scaledDot(x, dy, p.weight, p.offset, bytes) / <f32>p.cols) * scale * scale;
+      const along = (scaledDot(x, dy, weight, p.offset, bytes) / <f32>p.cols) * scale * scale;
       const scale4 = f32x4.splat(scale);
       const along4 = f32x4.splat(along);
       for (let at: usize = 0; at < bytes; at += 16) {
-        const h = f32x4.mul(v128.load(dy + at), f32x4.add(offset, v128.load(p.weight + at)));
+        const h = f32x4.mul(v128.load(dy + at), f32x4.add(offset, v128.load(weight + at)));
         const rest = f32x4.sub(h, f32x4.mul(v128.load(x + at), along4));
         v128.store(dx + at, f32x4.mul(scale4, rest));
       }
@@ -98,17 +100,19 @@ class LayerNorm {
 export function layerNorm(p: LayerNorm, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceRows, p.rows);
   const bytes = wholeBytes(p.cols);
+  const weight = p.weight;
   for (let row = piece * p.pieceRows; row < last; row++) {
     const x = p.x + row * p.xPitch;
     const y = p.y + row * p.yPitch;
+    const bias = p.bias;
     const mean = sum(x, bytes) / <f32>p.cols;
     const scale = f32x4.splat(inverseDeviation(x, mean, p.cols, p.epsilon));
     const mean4 = f32x4.splat(mean);
     // Weight and bias are zero beyond the last element, and so is y.
     for (let at: usize = 0; at < bytes; at += 16) {
       const normed = f32x4.mul(f32x4.sub(v128.load(x + at), mean4), scale);
-      let value = f32x4.mul(normed, v128.load(p.weight + at));
-      if (p.bias) value = f32x4.add(value, v128.load(p.bias + at));
+      let value = f32x4.mul(normed, v128.load(weight + at));
+      if (bias) value = f32x4.add(value, v128.load(bias + at));
       v128.store(y + at, value);
     }
   }
@@ -138,6 +142,7 @@ class LayerNormGradient {
 export function layerNormGradient(p: LayerNormGradient, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceRows, p.rows);
   const bytes = wholeBytes(p.cols);
+  const weight = p.weight;
   for (let row = piece * p.pieceRows; row < last; row++) {
     const x = p.x + row * p.xPitch;
     const dy = p.dy + row * p.dyPitch;
@@ -155,11 +160,11 @@ export function layerNormGradient(p: LayerNormGradient, piece: u32, scratch: usi
       }
     }
     if (!p.dx) continue;
-    const common = f32x4.splat(dot(dy, p.weight, bytes) / <f32>p.cols);
-    const along = f32x4.splat(normedDot(x, mean, scale, dy, p.weight, bytes) / <f32>p.cols);
+    const common = f32x4.splat(dot(dy, weight, bytes) / <f32>p.cols);
+    const along = f32x4.splat(normedDot(x, mean, scale, dy, weight, bytes) / <f32>p.cols);
     for (let at: usize = 0; at < bytes; at += 16) {
       const normed = f32x4.mul(f32x4.sub(v128.load(x + at), mean4), scale4);
-      const h = f32x4.mul(v128.load(dy + at), v128.load(p.weight + at));
+      const h = f32x4.mul(v128.load(dy + at), v128.load(weight + at));
       const value = f32x4.mul(scale4, f32x4.sub(f32x4.sub(h, common), f32x4.mul(normed, along)));
       v128.store(dx + at, value);
     }

@@ -1,12 +1,13 @@
-// One chunk of scores of a pair of a token and a head.
+// The softmax of a pair of a token and a head, chunk after chunk (Milakov and Gimelshein, arXiv:1805.02867). A record of a
+// chunk, and a state of all so far: the largest score, Σ exp(score − largest), two words of nothing, Σ exp · value.
 import { largestOf, sumOf } from "./lanes";
-import { capped4, exp4 } from "./math";
+import { capped4, exp1, exp4 } from "./math";
 
 /** Keys of a chunk, and bytes from one pair's scores to the next: whole tiles of six more. */
 export const CHUNK: u32 = 256;
 export const SCORES_PITCH: usize = 1056;
 /** Below every score. */
-export const NEVER: f32 = -3.0e38;
+const NEVER: f32 = -3.0e38;
 
 /**
  * Products q · key of keys `first` … `end` − 1 of a chunk become exp(score − top), in whole vectors with zeros in the place
@@ -72,5 +73,28 @@ export function weighed(weights: usize, values: usize, pitch: usize, keys: u32, 
       value += pitch;
     }
     v128.store(to + d * 4, sum);
+  }
+}
+
+/** The state of a pair that has seen nothing. */
+export function begin(state: usize, bytes: usize): void {
+  memory.fill(state, 0, bytes);
+  store<f32>(state, NEVER);
+}
+
+/** A chunk enters a pair's state. */
+export function enter(state: usize, record: usize, head: u32): void {
+  const before = load<f32>(state);
+  const here = load<f32>(record);
+  const top = max(before, here);
+  const kept = exp1(before - top);
+  const added = exp1(here - top);
+  store<f32>(state, top);
+  store<f32>(state, load<f32>(state, 4) * kept + load<f32>(record, 4) * added, 4);
+  const kept4 = f32x4.splat(kept);
+  const added4 = f32x4.splat(added);
+  for (let at: usize = 16; at < 16 + head * 4; at += 16) {
+    const old = f32x4.mul(v128.load(state + at), kept4);
+    v128.store(state + at, f32x4.add(old, f32x4.mul(v128.load(record + at), added4)));
   }
 }

@@ -80,18 +80,21 @@ export function embeddingLinks(p: EmbeddingGradient, piece: u32, scratch: usize)
 export function embeddingSums(p: EmbeddingGradient, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceTokens, p.tokens);
   const scale = f32x4.splat(p.scale);
+  const links = p.links;
+  const pitch = p.dyPitch;
   for (let first = piece * p.pieceTokens; first < last; first++) {
     const id = load<u32>(p.ids + first * 4);
     if (id >= p.vocabulary || load<u32>(p.heads + id * 4) != first) continue;
     const to = p.dtable + id * p.dtablePitch;
     for (let at: usize = 0; at < p.width * 16; at += 16) {
+      const dy = p.dy + at;
       let total = f32x4.splat(0);
       let t = first;
       while (t != NONE) {
         let sum = f32x4.splat(0);
         for (let terms: u32 = 0; terms < MOST_TERMS && t != NONE; terms++) {
-          sum = f32x4.add(sum, v128.load(p.dy + t * p.dyPitch + at));
-          t = load<u32>(p.links + t * 4);
+          sum = f32x4.add(sum, v128.load(dy + t * pitch));
+          t = load<u32>(links + t * 4);
         }
         total = f32x4.add(total, sum);
       }

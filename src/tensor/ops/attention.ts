@@ -26,10 +26,11 @@ export const attention = defineOp({
     const fits =
       headSize % 4 === 0 &&
       headSize <= 256 &&
+      keys[0] === values[0] &&
       keys[1] === values[1] &&
       Number.isInteger(kvHeads) &&
       Number.isInteger(q[1] / headSize / kvHeads) &&
-      Math.min(keys[0], values[0]) >= (last === undefined ? firstPosition + q[0] : 1) &&
+      keys[0] >= (last === undefined ? firstPosition + q[0] : 1) &&
       [first, last].every((row) => row === undefined || (row[0] === 1 && row[1] === q[0]));
     const rule =
       `heads of ${headSize} (a multiple of 4, at most 256), a whole group of them a kv head, ` +
