@@ -54,6 +54,7 @@ export class CpuDevice implements Device {
   readonly limits: DeviceLimits;
   readonly staging: Staging = { kind: "cpu" };
   readonly memory: CpuMemory;
+  readonly skipsZeros = true;
   readonly #crew: Crew | undefined;
   readonly #queue: Queue | undefined;
   readonly #heaps: Heaps | undefined;

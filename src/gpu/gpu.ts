@@ -36,6 +36,7 @@ export class Gpu implements Device, GpuContext {
   readonly memory: GpuMemory;
   readonly pipelines: PipelineCache;
   readonly bindGroups: BindGroups;
+  readonly skipsZeros = false;
   readonly profiler: Profiler | undefined;
   #failure: RandloraError | undefined;
   /** Of those who wait in `settle`: a promise that all of them raced against would keep every one of them for ever. */

@@ -2,23 +2,23 @@
 // its partial sums at once,
 //
 //   dλ[k, j] = Σ_c dŜ[q, c] · A[k, c] · γ[j, c]        dγ[j, c] = Σ_k dŜ[q, c] · λ[k, j] · A[k, c].
+import { Basis, DRAWN_BYTES } from "./basis";
 import { sumOf } from "./lanes";
 import { BLOCK_TERMS, COLS_PANEL, colsFromTerms, rowsFromTerms, ROWS_PANEL, TILE_COLS, TILE_ROWS } from "./panels";
 import { load1, load4, storedBytes } from "./stored";
+import { LISTED, listColumns, LISTS, PANEL, PANEL_COLS, sumLists, TERM } from "./ternary-lists";
 import { tile } from "./tile";
 
-/** Pitches in bytes; all F32 but P. */
+/** P (terms, rows) is numbers in any dtype, or ternary; all else is F32. Pitches in bytes. */
 @unmanaged
-class BasisGradient {
+class BasisGradient extends Basis {
   /** Of dŜ: n·r, and m. */
   rows: u32;
   cols: u32;
   /** Tokens, or rows of B̂. */
   terms: u32;
-  /** 0 F32, 1 F16, 2 BF16: of P (terms, rows). */
-  dtype: u32;
-  left: usize;
-  leftPitch: u32;
+  /** Of P, where it is a part of a basis. */
+  firstTerm: u32;
   /** Q (terms, cols). */
   right: usize;
   rightPitch: u32;
@@ -45,12 +45,6 @@ class BasisGradient {
 const ROWS: u32 = 96;
 
 export function basisGradient(p: BasisGradient, piece: u32, scratch: usize): void {
-  if (p.dtype == 0) fold<f32>(p, piece, scratch);
-  else if (p.dtype == 1) fold<i16>(p, piece, scratch);
-  else fold<u16>(p, piece, scratch);
-}
-
-function fold<T>(p: BasisGradient, piece: u32, scratch: usize): void {
   const slice = piece / p.blocks;
   const block = piece % p.blocks;
   const firstRow = slice * p.sliceRows;
@@ -64,7 +58,10 @@ function fold<T>(p: BasisGradient, piece: u32, scratch: usize): void {
   const pitch = p.blockCols * 4;
   for (let row = firstRow; row < lastRow; row += ROWS) {
     const rows = min(ROWS, lastRow - row);
-    form<T>(p, row, rows, firstCol, cols, pitch, scratch);
+    if (p.storage == 0) form<f32>(p, row, rows, firstCol, cols, pitch, scratch);
+    else if (p.storage == 1) form<i16>(p, row, rows, firstCol, cols, pitch, scratch);
+    else if (p.storage == 2) form<u16>(p, row, rows, firstCol, cols, pitch, scratch);
+    else add(p, row, rows, firstCol, cols, pitch, scratch);
     for (let i: u32 = 0; i < rows; i++) {
       const q = row + i;
       const k = p.peft ? q / p.bases : q % p.rank;
@@ -108,19 +105,68 @@ function form<T>(
     }
     const to = first == 0 ? scratch : sums;
     for (let i: u32 = 0; i < rows; i += TILE_ROWS) {
-      const from = p.left + first * p.leftPitch + storedBytes<T>(row + i);
-      columnsOf<T>(from, p.leftPitch, min(TILE_ROWS, rows - i), terms, left);
+      const from = p.at + first * p.rowBytes + storedBytes<T>(row + i);
+      columnsOf<T>(from, p.rowBytes, min(TILE_ROWS, rows - i), terms, left);
       panel = panels;
       for (let col: u32 = 0; col < cols; col += TILE_COLS) {
         tile(left, panel, terms, to + i * pitch + col * 4, pitch);
         panel += COLS_PANEL;
       }
     }
-    if (first == 0) continue;
-    for (let at: usize = 0; at < rows * pitch; at += 16) {
-      v128.store(scratch + at, f32x4.add(v128.load(scratch + at), v128.load(sums + at)));
-    }
+    if (first > 0) addTo(scratch, sums, rows * pitch);
   }
+}
+
+/** The same for ternary P, without products. */
+function add(
+  p: BasisGradient,
+  row: u32,
+  rows: u32,
+  firstCol: u32,
+  cols: u32,
+  pitch: usize,
+  scratch: usize,
+): void {
+  const sums = scratch + ROWS * pitch;
+  const draws = sums + ROWS * pitch;
+  const lists = draws + DRAWN_BYTES;
+  const panels = lists + LISTED * LISTS;
+  for (let first: u32 = 0; first < p.terms; first += BLOCK_TERMS) {
+    const terms = min(BLOCK_TERMS, p.terms - first);
+    let panel = panels;
+    for (let col: u32 = 0; col < cols; col += PANEL_COLS) {
+      const from = p.right + first * p.rightPitch + (firstCol + col) * 4;
+      panelOfTerms(from, p.rightPitch, min(PANEL_COLS, cols - col), terms, panel);
+      panel += PANEL;
+    }
+    const to = first == 0 ? scratch : sums;
+    for (let i: u32 = 0; i < rows; i += LISTED) {
+      const count = min(LISTED, rows - i);
+      listColumns(p, p.firstTerm + first, terms, row + i, count, lists, draws);
+      panel = panels;
+      for (let col: u32 = 0; col < cols; col += PANEL_COLS) {
+        for (let at: u32 = 0; at < count; at++) sumLists(lists + at * LISTS, panel, to + (i + at) * pitch + col * 4);
+        panel += PANEL;
+      }
+    }
+    if (first > 0) addTo(scratch, sums, rows * pitch);
+  }
+}
+
+/** A panel of up to sixteen columns of Q, zeros where there is none. */
+function panelOfTerms(from: usize, pitch: usize, cols: u32, terms: u32, to: usize): void {
+  const bytes = ((cols + 3) & ~3) * 4;
+  for (let term: u32 = 0; term < terms; term++) {
+    for (let at: usize = 0; at < bytes; at += 16) v128.store(to + at, v128.load(from + at));
+    memory.fill(to + bytes, 0, TERM - bytes);
+    from += pitch;
+    to += TERM;
+  }
+}
+
+/** Adds sums to others. */
+function addTo(to: usize, from: usize, bytes: usize): void {
+  for (let at: usize = 0; at < bytes; at += 16) v128.store(to + at, f32x4.add(v128.load(to + at), v128.load(from + at)));
 }
 
 /** A panel of up to six columns of P. */

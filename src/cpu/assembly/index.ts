@@ -16,7 +16,7 @@ export { adamw, gradientNorm, gradientSquares } from "./optimizer";
 export { partialSums } from "./partial-sums";
 export { rope } from "./rope";
 export { stridedSums } from "./strided-sums";
-export { ternary } from "./ternary";
+export { ternaryDelta, ternaryProduct } from "./ternary";
 export { thetaDelta, thetaGradient } from "./theta";
 export { embedding, embeddingLinks, embeddingSums, rows } from "./tokens";
 export { topK } from "./top-k";

@@ -14,7 +14,7 @@ export const ROWS_PANEL: usize = 6144; // BLOCK_TERMS * TILE_ROWS * 4
 /** Four terms of four rows, each from its own address, to `stride` bytes a term. */
 // @ts-ignore: decorator
 @inline
-function transpose4(a: v128, b: v128, c: v128, d: v128, to: usize, stride: usize): void {
+export function transpose4(a: v128, b: v128, c: v128, d: v128, to: usize, stride: usize): void {
   const ab = v128.shuffle<i32>(a, b, 0, 4, 1, 5);
   const abHigh = v128.shuffle<i32>(a, b, 2, 6, 3, 7);
   const cd = v128.shuffle<i32>(c, d, 0, 4, 1, 5);

@@ -1,22 +1,21 @@
-import { DTYPE_CODES } from "../../device/dtype.ts";
 import type { BasisGradient, BasisGradientShape } from "../../device/families/bilinear.ts";
 import { pitchOf } from "../../device/tensor.ts";
-import { weightDtype } from "../../device/weight.ts";
+import { isTernaryRows } from "../../device/ternary-rows.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { evenly, type Parts } from "../pieces.ts";
+import { BASIS, basisValues, numberValues } from "./basis.ts";
 import { addParts } from "./partial-sums.ts";
 
 const BASIS_GRADIENT = {
   name: "basisGradient",
   members: {
+    ...BASIS,
     rows: "u32",
     cols: "u32",
     terms: "u32",
-    dtype: "u32",
-    left: "pointer",
-    leftPitch: "u32",
+    firstTerm: "u32",
     right: "pointer",
     rightPitch: "u32",
     bases: "u32",
@@ -46,7 +45,7 @@ const MOST_PART_BYTES = 16 * 2 ** 20;
 
 /** Blocks of columns and slices of rows of dŜ (n·r, m): they decide about bits, so they follow from its shape alone. */
 function split({ cols, terms, bases }: BasisGradientShape): { readonly blocks: Parts; readonly slices: Parts } {
-  const blocks = evenly(cols, BLOCK_COLS, 8);
+  const blocks = evenly(cols, BLOCK_COLS, 16);
   const fitting = Math.max(1, Math.floor(MOST_PART_BYTES / (bases * pitchOf(cols, "F32") * 4)));
   const wanted = Math.min(Math.ceil(BUSY / blocks.count), fitting);
   return { blocks, slices: evenly(terms, Math.ceil(terms / wanted), TILE_ROWS) };
@@ -70,12 +69,11 @@ export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
   on.dispatch(
     BASIS_GRADIENT,
     {
+      ...(isTernaryRows(left) ? basisValues(left.basis) : numberValues("basis gradient", left)),
       rows,
       cols,
       terms: left.shape[0],
-      dtype: DTYPE_CODES[weightDtype("basis gradient", left)],
-      left: pointer(left),
-      leftPitch: pitchBytes(left),
+      firstTerm: isTernaryRows(left) ? left.first : 0,
       right: pointer(right),
       rightPitch: pitchBytes(right),
       bases,

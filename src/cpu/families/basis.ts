@@ -1,8 +1,10 @@
 import { DTYPE_CODES } from "../../device/dtype.ts";
 import type { DeltaBasis } from "../../device/families/delta.ts";
+import type { Tensor } from "../../device/tensor.ts";
+import { weightDtype } from "../../device/weight.ts";
 import type { FloatGrid } from "../../random/names.ts";
 import { NAMED_DTYPES } from "../../safetensors/dtype.ts";
-import { bound } from "../operands.ts";
+import { bound, pitchBytes, pointer } from "../operands.ts";
 import type { Values } from "../parameters.ts";
 
 /** The words of Basis in basis.ts of the assembly. */
@@ -54,7 +56,9 @@ export function basisValues({ buffer, storage, stride, philox }: DeltaBasis): Va
   };
 }
 
-/** Are its elements −1, 0 and 1, which a sum needs no products for? */
-export function isTernary({ storage, philox }: DeltaBasis): boolean {
-  return storage === "ternary" || (philox !== undefined && philox.sparsity !== "dense");
+/** Numbers in the place of a basis. */
+export function numberValues(op: string, tensor: Tensor): Values<typeof BASIS> {
+  const storage = DTYPE_CODES[weightDtype(op, tensor)];
+  const drawn = { drawn: 0, stream: 0, keyLow: 0, keyHigh: 0, threshold: 0, dropped: 0 };
+  return { storage, at: pointer(tensor), rowBytes: pitchBytes(tensor), ...drawn };
 }

@@ -1,11 +1,13 @@
 import { type Delta, type DeltaBasis, padded4 } from "../../device/families/delta.ts";
 import { pitchOf } from "../../device/tensor.ts";
+import { isTernary } from "../../device/ternary-rows.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { bound } from "../operands.ts";
 import type { Members, Pointer } from "../parameters.ts";
 import { evenly } from "../pieces.ts";
-import { BASIS, basisValues, isTernary } from "./basis.ts";
+import { BASIS, basisValues } from "./basis.ts";
 import { type BasisPart, unpackedRows } from "./bilinear.ts";
+import { TERNARY_PIECE } from "./ternary.ts";
 
 const MEMBERS = {
   ...BASIS,
@@ -30,7 +32,7 @@ const MEMBERS = {
 } as const satisfies Members;
 
 const DELTA = { name: "delta", members: MEMBERS } as const;
-const TERNARY = { name: "ternary", members: MEMBERS } as const;
+const TERNARY_DELTA = { name: "ternaryDelta", members: MEMBERS } as const;
 
 /**
  * Rows of B̂ and columns of Ŝ that a piece has at most, and what they are multiples of: Ŝ's panels of a block of terms stay in
@@ -38,7 +40,7 @@ const TERNARY = { name: "ternary", members: MEMBERS } as const;
  */
 const PIECE = {
   delta: { rows: 192, cols: 256, rowStep: 6, colStep: 8 },
-  ternary: { rows: 384, cols: 576, rowStep: 64, colStep: 16 },
+  ternary: TERNARY_PIECE,
 } as const;
 
 export function delta(on: Dispatcher, operands: Delta): void {
@@ -57,7 +59,7 @@ export function delta(on: Dispatcher, operands: Delta): void {
   const downRows = evenly(rows, Math.min(most.rows, Math.ceil(rows / wanted)), most.rowStep);
   const [targetRows, targetCols] = transposed ? [cols, rows] : [rows, cols];
   on.dispatch(
-    ternary ? TERNARY : DELTA,
+    ternary ? TERNARY_DELTA : DELTA,
     {
       ...basisValues(b),
       fastCount,

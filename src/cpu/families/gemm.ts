@@ -1,7 +1,9 @@
 import type { Gemm, Linear } from "../../device/families/products.ts";
+import { isTernaryRows } from "../../device/ternary-rows.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { optional, pitchBytes, pointer, scaled } from "../operands.ts";
 import type { CpuKernel } from "../parameters.ts";
+import { ternaryProduct } from "./ternary.ts";
 
 const GEMM = {
   name: "gemm",
@@ -36,6 +38,7 @@ const PIECE = { rows: 96, cols: 96 } as const;
 
 export function gemm(on: Dispatcher, operands: Gemm): void {
   const { order, a, b, y, scale = 1, bias, residual, accumulate = false } = operands;
+  if (isTernaryRows(b)) return ternaryProduct(on, operands, b);
   const [rows, cols] = y.shape;
   const pieces = Math.ceil(cols / PIECE.cols);
   on.dispatch(

@@ -1,6 +1,7 @@
 import type { Pairing } from "../../bases/pairing.ts";
 import type { DeviceBuffer } from "../buffer.ts";
 import type { Tensor } from "../tensor.ts";
+import type { TernaryRows } from "../ternary-rows.ts";
 import type { DeltaBasis } from "./delta.ts";
 
 /** λ (r, n) in the order of B̂'s columns, with zeros up to `padded`. */
@@ -72,8 +73,8 @@ export interface BasisGradientShape {
 export interface BasisGradient {
   readonly shape: BasisGradientShape & { readonly r: number };
   readonly pairing: Pairing;
-  /** P (terms, n·r): H in F32, or rows of B̂ as they lie. */
-  readonly left: Tensor;
+  /** P (terms, n·r): H in F32, or rows of B̂ as they lie; ternary where the device takes such rows. */
+  readonly left: Tensor | TernaryRows;
   /** Q (terms, m) F32: x or ∂loss/∂y, or the same rows of G. */
   readonly right: Tensor;
   /** Of PᵀQ: what is missing to dŜ. */

@@ -1,3 +1,4 @@
+import type { TernaryRows } from "../ternary-rows.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** Which of the operands are transposed: y = a bᵀ, a b or aᵀ b. */
@@ -12,8 +13,8 @@ export interface Gemm {
   readonly order: GemmOrder;
   /** F32. */
   readonly a: Tensor;
-  /** In any stored format. */
-  readonly b: Tensor;
+  /** In any stored format; ternary where the device takes such rows, in NT and NN with neither bias nor residual. */
+  readonly b: Tensor | TernaryRows;
   /** (M, N) F32. */
   readonly y: Tensor;
   /** Of the product; 1 by default. */

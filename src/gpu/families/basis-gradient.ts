@@ -2,6 +2,7 @@ import type { DeviceBuffer } from "../../device/buffer.ts";
 import type { BasisGradient, BasisGradientShape } from "../../device/families/bilinear.ts";
 import type { GpuStaging } from "../../device/staging.ts";
 import { pitchOf, sliceRows, type Tensor } from "../../device/tensor.ts";
+import { numbersOf } from "../../device/ternary-rows.ts";
 import { weightDtype } from "../../device/weight.ts";
 import { basisGradientKernel, basisGradientParameters } from "../../kernels/basis-gradient.ts";
 import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH, partialSumsParameters } from "../../kernels/partial-sums.ts";
@@ -50,7 +51,8 @@ export function splitBasisGradient(
 
 /** What is above the binding limit is taken in blocks of rows. */
 export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
-  const { left, right } = gradient;
+  const { right } = gradient;
+  const left = numbersOf("basis gradient", gradient.left);
   const [terms] = left.shape;
   const step = Math.min(rowBlocks(on, left)[0]?.rows ?? terms, rowBlocks(on, right)[0]?.rows ?? terms);
   for (let first = 0; first < terms; first += step) {
@@ -60,7 +62,7 @@ export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
 }
 
 /** Terms that can be bound at once. */
-function recordPart(on: Dispatcher, gradient: BasisGradient): void {
+function recordPart(on: Dispatcher, gradient: BasisGradient & { readonly left: Tensor }): void {
   const { shape, pairing, left, right, scale, a, lambda, gamma, lambdaParts, gammaParts } = gradient;
   const { terms, cols, bases, r } = shape;
   const { colBlocks, slices, sliceTiles } = splitBasisGradient(shape, on.staging);

@@ -1,5 +1,6 @@
 import type { Gemm } from "../../device/families/products.ts";
 import { sliceCols, sliceRows, type Tensor } from "../../device/tensor.ts";
+import { numbersOf } from "../../device/ternary-rows.ts";
 import { storedDtype } from "../../device/weight.ts";
 import { GEMM_FLAGS, gemmKernel, gemmParameters } from "../../kernels/gemm.ts";
 import { productTile } from "../../kernels/product.ts";
@@ -10,7 +11,8 @@ import type { Dispatcher } from "../context.ts";
  * Matrices above the binding limit are taken in blocks of rows; where those run along the sum, later blocks add to y.
  */
 export function gemm(on: Dispatcher, product: Gemm): void {
-  const { order, a, b, y, bias, residual } = product;
+  const { order, a, y, bias, residual } = product;
+  const b = numbersOf("gemm", product.b);
   const [rows, cols] = y.shape;
   const aTerms = a.shape[order === "TN" ? 0 : 1];
   // The axes of the product along which matrices lie in rows, and therefore in blocks of rows.
@@ -42,8 +44,10 @@ export function gemm(on: Dispatcher, product: Gemm): void {
   }
 }
 
+type GemmOfNumbers = Gemm & { readonly b: Tensor };
+
 /** A product whose matrices can each be bound. */
-function recordPart(on: Dispatcher, { order, a, b, y, scale = 1, bias, residual, accumulate }: Gemm): void {
+function recordPart(on: Dispatcher, { order, a, b, y, scale = 1, bias, residual, accumulate }: GemmOfNumbers): void {
   const [rows, cols] = y.shape;
   const tile = productTile(on.staging);
   const [aBlock, bBlock, yBlock] = [bind(on, a), bind(on, b), bind(on, y)];

@@ -1,3 +1,4 @@
+import type { TernaryRows } from "../../../device/ternary-rows.ts";
 import type { Run } from "../../../tensor/run.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
 import type { AdaptedPart } from "./adapted-matrix.ts";
@@ -20,7 +21,7 @@ export function addBasisGradient(
   run: Run,
   { bases, workspace, scale }: AdapterContext,
   { module, shape }: AdaptedPart,
-  left: Tensor,
+  left: Tensor | TernaryRows,
   right: Tensor,
 ): void {
   const { lambda, gamma, lambdaGradient, gammaGradient } = module;

@@ -91,8 +91,8 @@ export function finishMerged(run: Run, context: AdapterContext, { parts }: Adapt
 
 /** dŜ = scale · B̂ᵀ·G, block after block of B̂'s rows. */
 function addProductGradient(run: Run, context: AdapterContext, part: AdaptedPart, g: Tensor): void {
-  for (const { first, tensor } of context.bases.rows(run, part.shape, context.workspace.find("panel"))) {
-    addBasisGradient(run, context, part, tensor, sliceRows(g, first, tensor.shape[0]));
+  for (const { first, operand } of context.bases.operands(run, part.shape, context.workspace.find("panel"))) {
+    addBasisGradient(run, context, part, operand, sliceRows(g, first, operand.shape[0]));
   }
 }
 

@@ -26,8 +26,8 @@ export function chooseOrders(
     tokens: place.tokens,
     microBatches: place.microBatches,
     dropout: dropout > 0,
-    density: 1, // the kernels multiply by zeros, too
-    panelBytes: (shape) => bases.panelBytes(shape),
+    density: bases.density,
+    panelBytes: (shape) => bases.operandBytes(shape),
   }).matrices;
 }
 

@@ -7,9 +7,9 @@ import type { AdapterContext } from "./context.ts";
 /** Records h = big·B̂ in units of B̂: big (tokens, M), h (tokens, n·r). */
 export function recordIntoBasis(run: Run, context: AdapterContext, part: AdaptedPart, big: Tensor, h: Tensor): void {
   const { bases, workspace } = context;
-  for (const { first, tensor } of bases.rows(run, part.shape, workspace.find("panel"))) {
-    const a = sliceCols(big, first, tensor.shape[0]);
-    recordGemm(run, { order: "NN", a, b: tensor, y: h, accumulate: first > 0 });
+  for (const { first, operand: b } of bases.operands(run, part.shape, workspace.find("panel"))) {
+    const a = sliceCols(big, first, b.shape[0]);
+    recordGemm(run, { order: "NN", a, b, y: h, accumulate: first > 0 });
   }
 }
 
@@ -24,9 +24,9 @@ export function recordOutOfBasis(
 ): void {
   const { bases, workspace } = context;
   const scale = context.scale * bases.unit;
-  for (const { first, tensor } of bases.rows(run, part.shape, workspace.find("panel"))) {
-    const columns = sliceCols(y, first, tensor.shape[0]);
-    recordGemm(run, { order: "NT", a: h, b: tensor, y: columns, scale, accumulate });
+  for (const { first, operand: b } of bases.operands(run, part.shape, workspace.find("panel"))) {
+    const columns = sliceCols(y, first, b.shape[0]);
+    recordGemm(run, { order: "NT", a: h, b, y: columns, scale, accumulate });
   }
 }
 

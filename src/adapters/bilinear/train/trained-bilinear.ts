@@ -51,7 +51,7 @@ export class TrainedBilinear {
       {
         partBytes: (shape) => bases.partBytes(shape),
         dropout,
-        panelBytes: (shape) => bases.panelBytes(shape),
+        panelBytes: (shape) => bases.operandBytes(shape),
       },
     );
     this.#gpu = gpu;

@@ -94,7 +94,7 @@ test("the plan's bytes are those that are allocated", async () => {
     ),
     "peft",
   );
-  const panelBytes = (shape: BilinearShape) => bases.panelBytes(shape);
+  const panelBytes = (shape: BilinearShape) => bases.operandBytes(shape);
   for (const plan of Object.values(PLANS)) {
     for (const dropout of [false, true]) {
       const before = gpu.memory.liveBytes;

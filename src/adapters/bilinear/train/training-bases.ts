@@ -1,5 +1,6 @@
 import type { Device, DeviceBuffer } from "../../../device/device.ts";
 import { uploaded } from "../../../device/transfer.ts";
+import { isTernary, type TernaryRows } from "../../../device/ternary-rows.ts";
 import type { Staging } from "../../../device/staging.ts";
 import type { Unpacked } from "../../../device/families/bilinear.ts";
 import { NAMED_DTYPES } from "../../../safetensors/dtype.ts";
@@ -16,12 +17,18 @@ const PANEL_BYTES = 8 * 2 ** 20;
 /** What numbers 2b − 255 stand for: a philox-v1 element of the f32 grid. */
 const PHILOX_UNIT = Math.sqrt(765 / 257) / 255;
 
-/** Some rows of B̂ as an operand of a product. */
+/** Some rows of B̂ as numbers. */
 export interface BasisRows {
   /** Of those that were asked for. */
   readonly first: number;
   /** (rows, n·r) F32, F16 or BF16. */
   readonly tensor: Tensor;
+}
+
+/** Some rows of B̂ as an operand of a product, ternary where the device takes such rows. */
+export interface BasisOperand {
+  readonly first: number;
+  readonly operand: Tensor | TernaryRows;
 }
 
 /** A pair of bases in GPU memory: as the ΔW kernel reads them, and as operands of other products. */
@@ -71,6 +78,30 @@ export class TrainingBases {
   /** Bytes of what the gradients of a module's λ and γ are summed up in. */
   partBytes(shape: BilinearShape): { readonly lambdaParts: number; readonly gammaParts: number } {
     return this.#gpu.scratchBytes("basisGradient", shape, this.#staging);
+  }
+
+  /** The share of B̂'s elements that products take time for. */
+  get density(): number {
+    return this.#asItLies ? ternaryDensity(this.#b) : 1;
+  }
+
+  /** Products take B̂ as it lies, though it is packed. */
+  get #asItLies(): boolean {
+    return this.#gpu.skipsZeros && isTernary(this.delta.b);
+  }
+
+  /** Bytes of the panel that `operands` needs for this module: none where the device takes B̂ as it lies. */
+  operandBytes(shape: BilinearShape): number {
+    return this.#asItLies ? 0 : this.panelBytes(shape);
+  }
+
+  /** B̂[:M, :n·r] of a module as operands of products: all of it where the device takes it as it lies, else `rows`. */
+  *operands(run: Run, shape: BilinearShape, panel: DeviceBuffer | undefined): Generator<BasisOperand> {
+    if (this.#asItLies) {
+      yield { first: 0, operand: { basis: this.delta.b, first: 0, shape: [shape.rows, shape.terms] } };
+      return;
+    }
+    for (const { first, tensor } of this.rows(run, shape, panel)) yield { first, operand: tensor };
   }
 
   /** Bytes of the panel that `rows` needs for this module: none where B̂ is an operand as it lies. */
@@ -131,6 +162,11 @@ function widened(gpu: Device, a: BasisMatrix): Tensor {
 /** Are elements codes, or not stored at all? */
 export function isPacked(kind: BasisMatrix["storage"]["kind"]): kind is "ternary" | "philox" {
   return kind === "ternary" || kind === "philox";
+}
+
+/** The share of elements that are not zero: bases are drawn with a standard deviation of 1, so its inverse is the squared size of these. */
+function ternaryDensity({ storage }: BasisMatrix): number {
+  return storage.kind === "ternary" || storage.kind === "philox" ? Math.min(1, 1 / storage.scale ** 2) : 1;
 }
 
 /** Codes have units, and so have dense draws that no grid has rounded; the others are true values. */
