@@ -37,7 +37,7 @@ test("a state is taken back whose evaluation, made up for, is no number", async 
 });
 
 test("a loss that is no number stops the run, names the step and keeps the last adapter whose loss is one", async () => {
-  const settings = await runs.settings({ steps: 9, saveEvery: 1, learningRate: 1e30, gradClip: 0 });
+  const settings = await runs.settings({ steps: 9, saveEvery: 1, learningRate: 1e38, gradClip: 0 });
   const run = runs.folder.at("diverged");
   const thrown = await runs.train("diverged", settings).catch((error: unknown) => error);
   expect(thrown).toMatchObject({ code: "numeric", message: expect.stringMatching(/^step \d+: /) });

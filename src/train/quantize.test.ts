@@ -53,7 +53,9 @@ test.each<[string, "q8" | "q4", Partial<AskedSettings>]>([
     const model = runs.folder.at(quantize);
     const { recording: wanted } = await runs.train(`${name}-rounded`, await small({ model, ...asked }));
     const whole = losses(wanted);
-    losses(recording).forEach((loss, at) => expect(Math.abs(loss / (whole[at] ?? NaN) - 1)).toBeLessThan(2e-5));
+    // The CPU device rounds activations to 15 bits for products with blocks.
+    const most = runs.gpu.staging.kind === "cpu" ? 2e-4 : 2e-5;
+    losses(recording).forEach((loss, at) => expect(Math.abs(loss / (whole[at] ?? NaN) - 1)).toBeLessThan(most));
     expect(whole.length).toBeGreaterThan(4);
   },
   60_000,
