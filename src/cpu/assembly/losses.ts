@@ -65,7 +65,7 @@ function storeAlone(to: usize, value: f32): void {
   v128.store(to, f32x4.replace_lane(f32x4.splat(0), 0, value));
 }
 
-/** Logits with their cap, and with NEVER in the place of missing ones, in scratch. */
+/** Logits with their cap, and with -Infinity in the place of missing ones, in scratch. */
 function prepared(logits: usize, cols: u32, cap: f32, to: usize): usize {
   const width = ((cols + 3) & ~3) * 4;
   const cap4 = f32x4.splat(cap);
@@ -73,7 +73,7 @@ function prepared(logits: usize, cols: u32, cap: f32, to: usize): usize {
     const value = v128.load(logits + at);
     v128.store(to + at, cap != 0 ? capped4(value, cap4) : value);
   }
-  for (let col = cols; (col & 3) != 0; col++) store<f32>(to + col * 4, NEVER);
+  for (let col = cols; (col & 3) != 0; col++) store<f32>(to + col * 4, -Infinity);
   return to;
 }
 

@@ -25,8 +25,8 @@ export function softmax(scores: usize, first: u32, end: u32, scale: f32, cap: f3
   } else {
     for (let at = from; at < to; at += 16) v128.store(at, f32x4.mul(v128.load(at), scale4));
   }
-  for (let key = first & ~3; key < first; key++) store<f32>(scores + key * 4, NEVER);
-  for (let key = end; (key & 3) != 0; key++) store<f32>(scores + key * 4, NEVER);
+  for (let key = first & ~3; key < first; key++) store<f32>(scores + key * 4, -Infinity);
+  for (let key = end; (key & 3) != 0; key++) store<f32>(scores + key * 4, -Infinity);
   let most = f32x4.splat(NEVER);
   for (let at = from; at < to; at += 16) most = f32x4.pmax(most, v128.load(at));
   const top = largestOf(most);
