@@ -8,7 +8,7 @@ import type { CpuKernel, Members } from "../parameters.ts";
 import { evenly, type Parts } from "../pieces.ts";
 import { addParts } from "./partial-sums.ts";
 
-const BASIS_GRADIENT = {
+export const BASIS_GRADIENT = {
   name: "basisGradient",
   members: {
     rows: "u32",

@@ -5,7 +5,7 @@ import type { Dispatcher } from "../dispatcher.ts";
 import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel } from "../parameters.ts";
 
-const GEMM = {
+export const GEMM = {
   name: "gemm",
   members: {
     rows: "u32",

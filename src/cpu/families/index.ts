@@ -71,7 +71,3 @@ export const SCRATCH: { readonly [F in keyof ScratchSizes]: (of: ScratchSizes[F]
     finish: (of) => ({ statistics: finishPieces(of) * 16 }),
     thetaGradient: ({ bases }) => ({ parts: thetaPartBytes(bases) }),
   };
-
-function missing(): never {
-  throw new Error("this family is missing");
-}
