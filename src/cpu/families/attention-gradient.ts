@@ -4,7 +4,7 @@ import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { giveScratch, takeScratch } from "../scratch.ts";
 
-const STATS = {
+export const STATS = {
   name: "attentionStats",
   members: {
     tokens: "u32",
@@ -46,8 +46,8 @@ const STATS = {
   },
 } as const satisfies CpuKernel<Members>;
 
-const QUERIES = { ...STATS, name: "attentionQueries" } as const;
-const KEYS = { ...STATS, name: "attentionKeys" } as const;
+export const QUERIES = { ...STATS, name: "attentionQueries" } as const;
+export const KEYS = { ...STATS, name: "attentionKeys" } as const;
 
 /** Rows that a piece owns: the assembly has scratch for so many. */
 const PIECE = 48;

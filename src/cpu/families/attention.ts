@@ -4,7 +4,7 @@ import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { giveScratch, takeScratch } from "../scratch.ts";
 
-const ATTENTION = {
+export const ATTENTION = {
   name: "attention",
   members: {
     tokens: "u32",
@@ -38,7 +38,7 @@ const ATTENTION = {
   },
 } as const satisfies CpuKernel<Members>;
 
-const PARTS = { ...ATTENTION, name: "attentionParts" } as const;
+export const PARTS = { ...ATTENTION, name: "attentionParts" } as const;
 
 /** Pairs of a token and a head in a piece, and keys of a chunk: MOST_PAIRS and CHUNK of the assembly. */
 const MOST_PAIRS = 96;

@@ -8,7 +8,7 @@ import { evenly, type Parts } from "../pieces.ts";
 import { BASIS, basisValues, numberValues } from "./basis.ts";
 import { addParts } from "./partial-sums.ts";
 
-const BASIS_GRADIENT = {
+export const BASIS_GRADIENT = {
   name: "basisGradient",
   members: {
     ...BASIS,

@@ -8,7 +8,7 @@ import type { CpuKernel, Members, Pointer, Values } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { BASIS, basisValues, DRAWN_UNITS } from "./basis.ts";
 
-const LAMBDA_ORDER = {
+export const LAMBDA_ORDER = {
   name: "lambdaOrder",
   members: {
     terms: "u32",
@@ -29,7 +29,7 @@ export function lambdaOrder(on: Dispatcher, { pairing, terms, padded, lambda, ta
   on.dispatch(LAMBDA_ORDER, { terms, padded, fast, lambda: pointer(lambda), fastBytes, slowBytes, target: to }, 1);
 }
 
-const SCALED_A = {
+export const SCALED_A = {
   name: "scaledA",
   members: {
     terms: "u32",
@@ -75,7 +75,7 @@ export function scaledA(on: Dispatcher, { pairing, terms, cols, a, lambda, gamma
   );
 }
 
-const WIDEN = {
+export const WIDEN = {
   name: "widen",
   members: {
     rows: "u32",
@@ -110,7 +110,7 @@ export function widen(on: Dispatcher, { x, y }: Widen): void {
   );
 }
 
-const UNPACK = {
+export const UNPACK = {
   name: "unpack",
   members: {
     ...BASIS,

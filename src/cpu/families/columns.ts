@@ -4,7 +4,7 @@ import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { RECTANGLES, rectangles } from "../pieces.ts";
 
-const SCALE_COLUMNS = {
+export const SCALE_COLUMNS = {
   name: "scaleColumns",
   members: {
     ...RECTANGLES,
@@ -19,12 +19,12 @@ const SCALE_COLUMNS = {
   },
 } as const satisfies CpuKernel<Members>;
 
-const ZERO = {
+export const ZERO = {
   name: "zero",
   members: { ...RECTANGLES, y: "pointer", yPitch: "u32" },
 } as const satisfies CpuKernel<Members>;
 
-const COLUMN_SUMS = {
+export const COLUMN_SUMS = {
   name: "columnSums",
   members: {
     rows: "u32",

@@ -31,8 +31,8 @@ const MEMBERS = {
   pieces: "u32",
 } as const satisfies Members;
 
-const DELTA = { name: "delta", members: MEMBERS } as const;
-const TERNARY_DELTA = { name: "ternaryDelta", members: MEMBERS } as const;
+export const DELTA = { name: "delta", members: MEMBERS } as const;
+export const TERNARY_DELTA = { name: "ternaryDelta", members: MEMBERS } as const;
 
 /**
  * Rows of B̂ and columns of Ŝ that a piece has at most, and what they are multiples of: Ŝ's panels of a block of terms stay in

@@ -5,7 +5,7 @@ import { pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
-const DROPOUT = {
+export const DROPOUT = {
   name: "dropout",
   members: {
     rows: "u32",

@@ -4,7 +4,7 @@ import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { RECTANGLES, rectangles } from "../pieces.ts";
 
-const ELEMENTWISE_KERNEL = {
+export const ELEMENTWISE_KERNEL = {
   name: "elementwise",
   members: {
     ...RECTANGLES,
@@ -19,7 +19,7 @@ const ELEMENTWISE_KERNEL = {
   },
 } as const satisfies CpuKernel<Members>;
 
-const GRADIENT_KERNEL = {
+export const GRADIENT_KERNEL = {
   name: "elementwiseGradient",
   members: {
     ...RECTANGLES,

@@ -4,7 +4,7 @@ import { elementBytes } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import type { CpuKernel, Members, Pointer } from "../parameters.ts";
 
-const FINISH = {
+export const FINISH = {
   name: "finish",
   members: {
     cols: "u32",

@@ -5,7 +5,7 @@ import { optional, pitchBytes, pointer, scaled } from "../operands.ts";
 import type { CpuKernel } from "../parameters.ts";
 import { ternaryProduct } from "./ternary.ts";
 
-const GEMM = {
+export const GEMM = {
   name: "gemm",
   members: {
     rows: "u32",

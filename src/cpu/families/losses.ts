@@ -8,7 +8,7 @@ import { rowPieces } from "../pieces.ts";
 import { giveScratch, takeScratch } from "../scratch.ts";
 import { gemm } from "./gemm.ts";
 
-const NLL = {
+export const NLL = {
   name: "nll",
   members: {
     rows: "u32",
@@ -29,7 +29,7 @@ const NLL = {
   },
 } as const satisfies CpuKernel<Members>;
 
-const NLL_GRADIENT = {
+export const NLL_GRADIENT = {
   name: "nllGradient",
   members: {
     rows: "u32",
@@ -49,7 +49,7 @@ const NLL_GRADIENT = {
   },
 } as const satisfies CpuKernel<Members>;
 
-const LOSS_SUM = {
+export const LOSS_SUM = {
   name: "lossSum",
   members: { count: "u32", losses: "pointer", pitch: "u32", to: "pointer", weight: "f32", isFirst: "flag" },
 } as const satisfies CpuKernel<Members>;

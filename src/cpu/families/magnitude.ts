@@ -20,8 +20,8 @@ const SQUARES = {
   pieceSize: "u32",
 } as const satisfies Members;
 
-const ROW_SQUARES = { name: "rowSquares", members: SQUARES } as const;
-const COLUMN_SQUARES = { name: "columnSquares", members: SQUARES } as const;
+export const ROW_SQUARES = { name: "rowSquares", members: SQUARES } as const;
+export const COLUMN_SQUARES = { name: "columnSquares", members: SQUARES } as const;
 
 /** Columns of a piece: whole cache lines of 16 bits and of 32. */
 const PIECE_COLS = 64;
@@ -58,7 +58,7 @@ function squaresOf({ weight, delta }: RowSquares) {
   };
 }
 
-const MAGNITUDES = {
+export const MAGNITUDES = {
   name: "magnitudes",
   members: { kind: "u32", count: "u32", dtype: "u32", sums: "pointer", from: "pointer", to: "pointer" },
 } as const satisfies CpuKernel<Members>;
@@ -81,7 +81,7 @@ export function magnitudes(on: Dispatcher, { kind, sums, from, to, dtype }: Magn
   );
 }
 
-const RESCALE = {
+export const RESCALE = {
   name: "rescale",
   members: {
     rows: "u32",

@@ -6,7 +6,7 @@ import { rowPieces } from "../pieces.ts";
 import { giveScratch, takeScratch } from "../scratch.ts";
 import { columnSums } from "./columns.ts";
 
-const RMS_NORM = {
+export const RMS_NORM = {
   name: "rmsNorm",
   members: {
     rows: "u32",
@@ -23,7 +23,7 @@ const RMS_NORM = {
   },
 } as const satisfies CpuKernel<Members>;
 
-const RMS_NORM_GRADIENT = {
+export const RMS_NORM_GRADIENT = {
   name: "rmsNormGradient",
   members: {
     rows: "u32",
@@ -43,7 +43,7 @@ const RMS_NORM_GRADIENT = {
   },
 } as const satisfies CpuKernel<Members>;
 
-const LAYER_NORM = {
+export const LAYER_NORM = {
   name: "layerNorm",
   members: {
     rows: "u32",
@@ -59,7 +59,7 @@ const LAYER_NORM = {
   },
 } as const satisfies CpuKernel<Members>;
 
-const LAYER_NORM_GRADIENT = {
+export const LAYER_NORM_GRADIENT = {
   name: "layerNormGradient",
   members: {
     rows: "u32",

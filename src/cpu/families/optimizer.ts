@@ -3,7 +3,7 @@ import { type AdamWStep, type GradientNorm, STEP_STATE_BYTES } from "../../devic
 import type { Dispatcher } from "../dispatcher.ts";
 import type { CpuKernel, Members, Pointer } from "../parameters.ts";
 
-const ADAMW = {
+export const ADAMW = {
   name: "adamw",
   members: {
     vectors: "u32",
@@ -45,12 +45,12 @@ export function adamw(on: Dispatcher, operands: AdamWStep): void {
   );
 }
 
-const GRADIENT_SQUARES = {
+export const GRADIENT_SQUARES = {
   name: "gradientSquares",
   members: { vectors: "u32", gradient: "pointer", sums: "pointer", pieceVectors: "u32" },
 } as const satisfies CpuKernel<Members>;
 
-const GRADIENT_NORM = {
+export const GRADIENT_NORM = {
   name: "gradientNorm",
   members: { count: "u32", clip: "f32", sums: "pointer", state: "pointer" },
 } as const satisfies CpuKernel<Members>;

@@ -5,7 +5,7 @@ import { bound, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
-const PARTIAL_SUMS = {
+export const PARTIAL_SUMS = {
   name: "partialSums",
   members: {
     rows: "u32",

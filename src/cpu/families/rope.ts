@@ -5,7 +5,7 @@ import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
-const ROPE = {
+export const ROPE = {
   name: "rope",
   members: {
     rows: "u32",

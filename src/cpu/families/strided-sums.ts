@@ -7,7 +7,7 @@ import { pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members, Pointer } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
-const STRIDED_SUMS = {
+export const STRIDED_SUMS = {
   name: "stridedSums",
   members: {
     rows: "u32",

@@ -11,7 +11,7 @@ const THETA_UNIT = 1 / 255;
 /** Elements that are drawn in a piece of some length, over all bases. */
 const PIECE_DRAWS = 2 ** 16;
 
-const THETA_DELTA = {
+export const THETA_DELTA = {
   name: "thetaDelta",
   members: {
     lines: "u32",
@@ -70,7 +70,7 @@ export function thetaDelta(on: Dispatcher, { layer, key, coefficients, transpose
   );
 }
 
-const THETA_GRADIENT = {
+export const THETA_GRADIENT = {
   name: "thetaGradient",
   members: {
     rows: "u32",

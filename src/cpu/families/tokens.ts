@@ -7,7 +7,7 @@ import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { giveScratch, takeScratch } from "../scratch.ts";
 
-const EMBEDDING = {
+export const EMBEDDING = {
   name: "embedding",
   members: {
     rows: "u32",
@@ -24,7 +24,7 @@ const EMBEDDING = {
   },
 } as const satisfies CpuKernel<Members>;
 
-const EMBEDDING_LINKS = {
+export const EMBEDDING_LINKS = {
   name: "embeddingLinks",
   members: {
     tokens: "u32",
@@ -42,9 +42,9 @@ const EMBEDDING_LINKS = {
   },
 } as const satisfies CpuKernel<Members>;
 
-const EMBEDDING_SUMS = { ...EMBEDDING_LINKS, name: "embeddingSums" } as const;
+export const EMBEDDING_SUMS = { ...EMBEDDING_LINKS, name: "embeddingSums" } as const;
 
-const ROWS = {
+export const ROWS = {
   name: "rows",
   members: {
     count: "u32",

@@ -5,7 +5,7 @@ import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { giveScratch, takeScratch } from "../scratch.ts";
 
-const TOP_K = {
+export const TOP_K = {
   name: "topK",
   members: {
     k: "u32",
