@@ -131,7 +131,7 @@ const REFUSED: readonly (readonly [args: readonly string[], status: number, mess
   [["--data", "data.jsonl", "--method", "pranc", "--rank", "1"], 2, "--rank 1 has no meaning where whole networks"],
   [["--data", "data.jsonl", "--bases", "8"], 2, "--bases has no meaning with --method randlora"],
   [["--data", "data.jsonl", "--lora-rank", "8"], 2, "--lora-rank has no meaning with --method randlora"],
-  [["--data", "data.jsonl", "--quantize", "q8"], 2, "unknown option '--quantize'"],
+  [["--data", "data.jsonl", "--quantize", "q5"], 2, '"q5" is not one of q8, q4'],
   [["--data", "data.jsonl", "--steps", "2", "--epochs", "1"], 2, "--steps and --epochs"],
   [["--data", "data.jsonl", "--early-stop", "2"], 2, "--early-stop needs validation data"],
   [["--data", "data.jsonl", "--targets", "nothing"], 2, "nothing"],

@@ -1,9 +1,11 @@
 // `--quantize` of every command that has it: what is shown, and what is refused.
+import { cp } from "node:fs/promises";
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { expectedStories, STORIES } from "../fixtures/stories/storyteller.ts";
 import { writePranc } from "../src/adapters/testing/pranc.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { writeAdapter } from "../src/merge/testing/models.ts";
+import { writeModel } from "../src/models/testing/models.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
 
 setDefaultTimeout(60_000);
@@ -69,6 +71,34 @@ test("chat and eval tell the bytes of weights in blocks beside what they compute
   expect(Math.abs(JSON.parse(whole.stdout).base.nll / base.nll - 1)).toBeLessThan(5e-3);
 });
 
+test("a model whose rows are no whole blocks stays as it is, and that is said", async () => {
+  const json = await Bun.file(`${STORIES}/config.json`).json();
+  const sizes = { hidden_size: 24, intermediate_size: 20, num_attention_heads: 3, num_key_value_heads: 3 };
+  const model = folder.at("narrow");
+  await cp(STORIES, model, { recursive: true });
+  const projections = (["q_proj", "k_proj", "v_proj", "o_proj"] as const).map((name) => [
+    `self_attn.${name}`,
+    [24, 24],
+  ]);
+  const mlp = { "mlp.gate_proj": [20, 24], "mlp.up_proj": [20, 24], "mlp.down_proj": [24, 20] };
+  const layer = { ...Object.fromEntries(projections), ...mlp, input_layernorm: [24], post_attention_layernorm: [24] };
+  const named = Object.entries(layer).map(([name, shape]) => [`model.layers.0.${name}.weight`, shape] as const);
+  const shapes = { "model.embed_tokens.weight": [512, 24], ...Object.fromEntries(named), "model.norm.weight": [24] };
+  await writeModel(model, { ...json, ...sizes, num_hidden_layers: 1 }, shapes);
+  const { status, stderr, stdout } = await randlora(
+    "eval",
+    "perplexity",
+    model,
+    "--file",
+    "text",
+    "--quantize",
+    "q4",
+    "--json",
+  );
+  expect([status, stderr]).toEqual([0, expect.stringContaining("no layer's rows are whole blocks of 32 numbers")]);
+  expect(JSON.parse(stdout).quantized).toBeUndefined();
+});
+
 test("serve changes adapters beside weights in blocks", async () => {
   await using server = start(
     "serve",
@@ -103,7 +133,7 @@ async function firstChunk(stream: ReadableStream<Uint8Array>): Promise<string> {
 }
 
 test.each<[string[], number, string]>([
-  [["chat", STORIES, "-p", "x", "--raw", "--quantize", "q5"], 2, "\"q5\" is not one of q8, q4"],
+  [["chat", STORIES, "-p", "x", "--raw", "--quantize", "q5"], 2, '"q5" is not one of q8, q4'],
   [
     ["eval", "perplexity", STORIES, "--file", "text", "--adapter", "adapter", "--merged", "--quantize", "q8"],
     2,

@@ -88,3 +88,16 @@ function unexplained(adapter: Adapter, name: string): RandloraError {
     "the file mixes two adapters or two methods",
   );
 }
+
+/** An adapter without what it replaces whole: as if its method's own tensors were all of it. */
+export function withoutReplacements(adapter: Adapter, replacements: readonly Replacement[]): Adapter {
+  if (replacements.length === 0) return adapter;
+  const replacing = new Set(replacements.map(({ from }) => from));
+  const keys = { bias: "none", modules_to_save: null };
+  return {
+    ...adapter,
+    config: { ...adapter.config, ...keys },
+    settings: { ...adapter.settings, ...keys },
+    tensors: new Map([...adapter.tensors].filter(([, tensor]) => !replacing.has(tensor))),
+  };
+}

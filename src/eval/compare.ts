@@ -96,12 +96,13 @@ export async function comparePerplexity(ids: readonly number[], options: Compari
     return { base, mergedDtypes, quantised, tokensPerSecond: predicted / seconds, profile };
   };
   if (adapter === undefined) return { notes: [], ...(await rest()) };
+  await using adapting = await AdaptedWeights.open(decoder, weights ?? folder);
   if (beside !== undefined) {
-    decoder.linears = beside.linears;
-    const { notes } = beside;
+    const { linears, notes } = beside;
+    await adapting.apply([adapter], { generator, dtype: "f32", signal, beside: decoder.weights.linears });
+    decoder.linears = linears;
     return { adapted: await measure(), notes, ...(await rest()) };
   }
-  await using adapting = await AdaptedWeights.open(decoder, weights ?? folder);
   const notes = await adapting.apply([adapter], { generator, dtype: "f32", signal });
   const adapted = await measure();
   if (rounds) await adapting.apply([adapter], { generator, dtype: "keep", signal });

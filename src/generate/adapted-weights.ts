@@ -24,6 +24,8 @@ export interface ApplyOptions {
   readonly generator?: GeneratorName | undefined;
   /** What `merge --dtype` would be told; the decoder must hold what changes in this dtype, or in F32. */
   readonly dtype?: OutputDtype | undefined;
+  /** Leaves out ΔW of these weights, which something else computes with. */
+  readonly beside?: ReadonlySet<string> | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Told how many of the changed tensors are done; beforehand, 0. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
@@ -73,7 +75,8 @@ export class AdaptedWeights implements AsyncDisposable {
     const { plans, plan, changes } = await this.#plan(choices, options, resources);
 
     const loaded: LoadedAdapter[] = [];
-    for (const [index, one] of plans.entries()) {
+    const hasDelta = changes.some(({ work }) => work.kind === "merge");
+    for (const [index, one] of hasDelta ? plans.entries() : []) {
       signal?.throwIfAborted();
       const deltas = await (await one.load(signal)).upload(this.#gpu);
       resources.defer(() => deltas.release());
@@ -127,7 +130,10 @@ export class AdaptedWeights implements AsyncDisposable {
       const cause = `it has a tensor ${quote(foreign.name)}, which this model does not use`;
       throw new RandloraError("adapter", `${paths}: ${cause}`, "the adapter was made for another model");
     }
-    return planned;
+    const { beside } = options;
+    if (beside === undefined) return planned;
+    const changes = planned.changes.filter(({ name, work }) => work.kind !== "merge" || !beside.has(name));
+    return { ...planned, changes };
   }
 
   /**

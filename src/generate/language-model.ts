@@ -110,18 +110,38 @@ export class LanguageModel implements Writer, AsyncDisposable {
    * @throws RandloraError as `AdaptedWeights.apply`; the signal's reason when it is aborted
    */
   async setAdapters(choices: readonly AdapterChoice[], options: ApplyOptions = {}): Promise<readonly string[]> {
-    if (this.quantised !== undefined) return await this.#setUnmerged(choices, options);
     if (choices.length === 0 && this.#adapted === undefined) return [];
     this.#adapted ??= await AdaptedWeights.open(this.decoder, this.#weightsPath);
+    if (this.quantised === undefined) return await this.#apply(this.#adapted, choices, options);
+    const placed = await UnmergedAdapters.place(this.decoder, this.#weightsPath, choices, options);
     try {
-      const notes = await this.#adapted.apply(choices, { ...options, dtype: this.#dtype });
+      // What they replace whole lies in no blocks.
+      await this.#apply(this.#adapted, choices, { ...options, beside: this.decoder.weights.linears });
+    } catch (thrown) {
+      placed[Symbol.dispose]();
+      throw thrown;
+    }
+    this.#unmerged?.[Symbol.dispose]();
+    this.#unmerged = placed;
+    this.decoder.linears = placed.linears;
+    return placed.notes;
+  }
+
+  async #apply(
+    adapted: AdaptedWeights,
+    choices: readonly AdapterChoice[],
+    options: ApplyOptions,
+  ): Promise<readonly string[]> {
+    const { generator, beside } = options;
+    try {
+      const notes = await adapted.apply(choices, { ...options, dtype: this.#dtype });
       this.#adapters = choices;
       return notes;
     } catch (thrown) {
-      if (!this.#adapted.isMixture) throw thrown;
+      if (!adapted.isMixture) throw thrown;
       const before = this.#adapters;
       this.#adapters = [];
-      await this.#adapted.apply(before, { generator: options.generator, dtype: this.#dtype });
+      await adapted.apply(before, { generator, dtype: this.#dtype, beside });
       this.#adapters = before;
       throw thrown;
     }
@@ -133,22 +153,10 @@ export class LanguageModel implements Writer, AsyncDisposable {
    * @throws RandloraError `adapter`, `file`, `format` with the reason
    */
   async checkAdapters(choices: readonly AdapterChoice[], generator?: GeneratorName): Promise<readonly string[]> {
-    if (this.quantised !== undefined) {
-      return await UnmergedAdapters.check(this.decoder, this.#weightsPath, choices, { generator });
-    }
     this.#adapted ??= await AdaptedWeights.open(this.decoder, this.#weightsPath);
-    return await this.#adapted.check(choices, generator);
-  }
-
-  /** What cannot be placed leaves those that are. */
-  async #setUnmerged(choices: readonly AdapterChoice[], options: ApplyOptions): Promise<readonly string[]> {
-    if (choices.length === 0 && this.#unmerged === undefined) return [];
-    const placed = await UnmergedAdapters.place(this.decoder, this.#weightsPath, choices, options);
-    this.#unmerged?.[Symbol.dispose]();
-    this.#unmerged = placed;
-    this.decoder.linears = placed.linears;
-    this.#adapters = choices;
-    return placed.notes;
+    const notes = await this.#adapted.check(choices, generator);
+    if (this.quantised === undefined) return notes;
+    return await UnmergedAdapters.check(this.decoder, this.#weightsPath, choices, { generator });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

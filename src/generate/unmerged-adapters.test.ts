@@ -1,5 +1,7 @@
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
+import { writeFolder } from "../adapters/testing/adapters.ts";
 import { writeLora } from "../adapters/testing/lora.ts";
 import { writeDora } from "../adapters/testing/magnitudes.ts";
 import { writeNola } from "../adapters/testing/nola.ts";
@@ -8,7 +10,7 @@ import { writeVera } from "../adapters/testing/vera.ts";
 import { perplexity } from "../eval/perplexity.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 import { Gpu } from "../gpu/gpu.ts";
-import { writeAdapter } from "../merge/testing/models.ts";
+import { readModel, type Tensors, weights, writeAdapter } from "../merge/testing/models.ts";
 import { Decoder } from "../models/decoder.ts";
 import { type AdapterChoice, AdaptedWeights } from "./adapted-weights.ts";
 import { LanguageModel } from "./language-model.ts";
@@ -39,12 +41,29 @@ beforeAll(async () => {
   adapters.set("dora", await writeDora(folder.at("dora"), lora));
   const drawn = { key: 5n, initSeed: 1, bases: 12 };
   adapters.set("nola", await writeNola(folder.at("nola"), { ...lora, ...drawn }));
+  for (const name of ["lora", "randlora"]) {
+    adapters.set(`${name} with head`, await withHead(adapters.get(name) ?? "", folder.at(`${name}-head`)));
+  }
   adapters.set("vera", await writeVera(folder.at("vera"), { r: 16, modules: MODULES }));
 }, 60_000);
 afterAll(async () => {
   gpu.close();
   await folder[Symbol.asyncDispose]();
 });
+
+/** A copy of an adapter that replaces more than it adapts, as `modules_to_save` does. */
+async function withHead(from: string, to: string, more: Tensors = {}): Promise<string> {
+  const saved = {
+    "lm_head.weight": weights("F32", [512, 64], 5),
+    "model.norm.weight": weights("F32", [64], 6),
+    ...more,
+  };
+  const tensors = await readModel(join(from, "adapter_model.safetensors"));
+  const { modules_to_save: _, ...config } = await Bun.file(join(from, "adapter_config.json")).json();
+  const named = Object.entries(saved).map(([name, tensor]) => [`base_model.model.${name}`, tensor] as const);
+  const modules = Object.keys(saved).map((name) => name.replace(/^.*?(\w+)\.weight$/, "$1"));
+  return await writeFolder(to, { ...config, modules_to_save: modules }, { ...tensors, ...Object.fromEntries(named) });
+}
 
 /** The loss with adapters merged in f32 into a model; without any, of the model. */
 async function mergedLoss(model: string, choices: readonly AdapterChoice[]): Promise<number> {
@@ -58,6 +77,8 @@ async function mergedLoss(model: string, choices: readonly AdapterChoice[]): Pro
 async function unmergedLoss(choices: readonly AdapterChoice[]): Promise<number> {
   using decoder = await Decoder.load(gpu, STORIES, { quantize: "Q8_0" });
   using placed = await UnmergedAdapters.place(decoder, STORIES, choices);
+  await using adapted = await AdaptedWeights.open(decoder, STORIES);
+  await adapted.apply(choices, { dtype: "f32", beside: decoder.weights.linears });
   decoder.linears = placed.linears;
   return (await perplexity(decoder, IDS, { context: 60 })).nll;
 }
@@ -91,6 +112,17 @@ describe("an adapter beside weights in blocks is that which is merged into them 
     60_000,
   );
 
+  test.each([["lora"], ["randlora"]])(
+    "%s, with an output matrix and norms that it replaces whole",
+    async (name) => {
+      const choices = [chosen(`${name} with head`)];
+      const [found, wanted] = [await unmergedLoss(choices), await mergedLoss(rounded, choices)];
+      expect(Math.abs(found - wanted)).toBeLessThan(5e-5 * wanted);
+      expect(Math.abs(wanted - (await mergedLoss(rounded, [chosen(name)])))).toBeGreaterThan(1e-3);
+    },
+    60_000,
+  );
+
   test("several together", async () => {
     const choices = [chosen("randlora"), chosen("lora", -1), chosen("vera", 0.5)];
     const [found, wanted] = [await unmergedLoss(choices), await mergedLoss(rounded, choices)];
@@ -102,7 +134,10 @@ test("what cannot be added without being merged is refused, and nothing stays in
   const modules = { [layer(0, "self_attn.q_proj")]: [64, 64] } as const;
   const head = { ...modules, lm_head: [512, 64] } as const;
   const pranc = { seed: 3n, alpha: 1, coefficients: [0.5, 0.25], modules };
+  const projection = { "model.layers.0.self_attn.o_proj.weight": weights("F32", [64, 64], 7) };
+  const replacing = await withHead(adapters.get("lora") ?? "", folder.at("replacing"), projection);
   const cases = [
+    [[{ path: replacing, scale: 1 }], '"model.layers.0.self_attn.o_proj.weight" is replaced whole'],
     [[{ path: await writePranc(folder.at("pranc"), pranc), scale: 1 }], "PRANC's ΔW has no factors"],
     [[chosen("lora"), chosen("dora")], "it rescales the rows"],
     [
@@ -145,6 +180,11 @@ test("a model in blocks changes its adapters between texts, and is itself again 
   expect(adapted).not.toEqual(bare);
   await expect(model.setAdapters([chosen("/nowhere")])).rejects.toMatchObject({ code: "file" });
   expect(model.adapters).toEqual([chosen("randlora")]);
+  expect(await logits()).toEqual(adapted);
+  // One that replaces the output matrix, which is in no blocks, and the last norm.
+  await model.setAdapters([chosen("lora with head")]);
+  expect(await logits()).not.toEqual(adapted);
+  await model.setAdapters([chosen("randlora")]);
   expect(await logits()).toEqual(adapted);
   await model.setAdapters([]);
   expect(await logits()).toEqual(bare);

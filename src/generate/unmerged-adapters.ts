@@ -1,5 +1,6 @@
 import { type BaseModel, describeBase } from "../adapters/base.ts";
 import { methodOfAdapter } from "../adapters/methods.ts";
+import { withoutReplacements } from "../adapters/replacements.ts";
 import { settingsAsIs } from "../adapters/training/existing.ts";
 import type { Method } from "../adapters/training/method.ts";
 import { Parameters } from "../adapters/training/parameters.ts";
@@ -7,6 +8,7 @@ import type { Adapter } from "../adapters/types.ts";
 import { RandloraError } from "../errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
 import { readConfig } from "../merge/model-config.ts";
+import type { OutputTensor } from "../merge/plan.ts";
 import type { Decoder } from "../models/decoder.ts";
 import { type Linears, PLAIN_LINEARS } from "../models/linears.ts";
 import type { GeneratorName } from "../random/names.ts";
@@ -30,7 +32,8 @@ interface Placed extends Pick<Method, "linears"> {
 
 /**
  * Adapters beside weights that stay what they are, because they are in blocks: y = x Wᵀ + x ΔWᵀ, the second product through
- * the factors and in f32, as training computes it. What the adapters hold takes memory, ΔW takes none.
+ * the factors and in f32, as training computes it. What the adapters hold takes memory, ΔW takes none. Tensors that they
+ * replace whole are not its affair: see `ApplyOptions.beside`.
  */
 export class UnmergedAdapters implements Disposable {
   /** The decoder's projections with all of them. */
@@ -60,9 +63,9 @@ export class UnmergedAdapters implements Disposable {
     const { notes, opened, base, [Symbol.asyncDispose]: close } = await open(decoder, path, choices, options);
     const placed: Placed[] = [];
     try {
-      for (const [index, adapter] of opened.entries()) {
+      for (const { adapter, factor } of opened) {
         options.signal?.throwIfAborted();
-        placed.push(await placeOne(decoder, { path, base }, adapter, choices[index]?.scale ?? 1, options));
+        placed.push(await placeOne(decoder, { path, base }, adapter, factor, options));
       }
       return new UnmergedAdapters(placed, notes);
     } catch (thrown) {
@@ -110,15 +113,26 @@ async function open(
       throw refusal(adapter, `${method.title}'s ΔW has no factors, and would be formed whole for each token`);
     }
   }
-  const other = changes.find(({ name, work }) => work.kind !== "merge" || !weights.linears.has(name));
+  for (const { adapter, layers } of plans) {
+    const other = layers.find(({ tensor }) => !weights.linears.has(tensor));
+    if (other !== undefined) {
+      throw refusal(adapter, `its ΔW of ${quote(other.tensor)} is of no weight of a layer's linear modules`);
+    }
+  }
+  // What replaces a weight in blocks would be rounded, and what is added to one that another adapter replaces is not W's.
+  const isReplaced = ({ work }: OutputTensor) => work.kind !== "merge" || work.source.fromAdapter;
+  const replaced = changes.find((change) => weights.linears.has(change.name) && isReplaced(change));
   const [first] = plans;
-  if (other !== undefined && first !== undefined) {
-    throw refusal(first.adapter, `it changes ${quote(other.name)}, which is no weight of a layer's linear modules`);
+  if (replaced !== undefined && first !== undefined) {
+    throw refusal(first.adapter, `${quote(replaced.name)} is replaced whole`);
   }
   const kept = resources.move();
   return {
     base,
-    opened: plans.map(({ adapter }) => adapter),
+    opened: plans.flatMap(({ adapter, layers, replacements }, index) => {
+      const factor = choices[index]?.scale ?? 1;
+      return layers.length === 0 ? [] : [{ adapter: withoutReplacements(adapter, replacements), factor }];
+    }),
     notes: plans.flatMap((plan) => plan.notes),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };

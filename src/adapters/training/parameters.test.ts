@@ -66,3 +66,15 @@ test("names are unique and sizes must fit", () => {
   expect(() => parameters.get("none")).toThrow("no parameter none");
   parameters.release();
 });
+
+test("what is not trained takes memory for its values alone", async () => {
+  const before = gpu.memory.liveBytes;
+  const parameters = new Parameters(gpu, PLANS, undefined, false);
+  expect(parameters.bytes).toBe(4 * (64 + 64 + 128 + 512));
+  expect(gpu.memory.liveBytes - before).toBe(parameters.bytes);
+  const numbers = Float32Array.from({ length: 15 }, (_, i) => i);
+  parameters.write("odd", "value", numbers);
+  expect(await parameters.read("odd")).toEqual(numbers);
+  parameters.release();
+  expect(gpu.memory.liveBytes).toBe(before);
+});

@@ -89,9 +89,9 @@ export class Parameters {
     return this.all.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
   }
 
-  /** Bytes on the GPU: four times the numbers, and what lies between them. */
+  /** Bytes on the GPU: a number for each role, and what lies between them. */
   get bytes(): number {
-    return this.chunks.reduce((sum, { size }) => sum + size * 4 * ROLES.length, 0);
+    return this.#buffers().reduce((sum, { size }) => sum + size, 0);
   }
 
   get(name: string): Parameter {

@@ -23,14 +23,16 @@ export function factoredForward(
   y: Tensor,
   masks: Masks,
 ): void {
-  recordGemm(run, { order: "NT", a: x, b: weight, y, bias, residual });
+  // A token alone, as texts are written, takes a device's vector path.
+  run.compute("linear", { x, weight, bias, residual, scale: 1, y });
   for (const part of parts) {
     const input = adapterInput(run, part, x, masks);
     const columns = sliceCols(y, part.first, part.shape.out);
     const scaledA = recordScaledA(run, context, part);
     const inner = run.allocate("inner product", [x.shape[0], part.shape.terms]);
     if (part.shape.tall) {
-      recordGemm(run, { order: "NT", a: input.x, b: scaledA, y: inner });
+      const bare = { bias: undefined, residual: undefined, scale: 1 };
+      run.compute("linear", { x: input.x, weight: scaledA, ...bare, y: inner });
       recordOutOfBasis(run, context, part, inner, columns, true);
     } else {
       recordIntoBasis(run, context, part, input.x, inner);
