@@ -6,7 +6,7 @@ import type { CpuKernel, Members } from "../parameters.ts";
 import { evenly } from "../pieces.ts";
 import { BASIS, basisValues } from "./basis.ts";
 
-const TERNARY_PRODUCT = {
+export const TERNARY_PRODUCT = {
   name: "ternaryProduct",
   members: {
     ...BASIS,
