@@ -31,6 +31,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
 #end
 #end
   for (var base = begin / TILE_KEYS * TILE_KEYS; base <= end; base += TILE_KEYS) {
+#if EXTRAS
+    // Tokens of several sequences lie far apart: between them nobody looks.
+    var looked_at = false;
+#for i in 0..TILE_ROWS
+    looked_at = looked_at || (first_${i} < base + TILE_KEYS && last_${i} >= base);
+#end
+    if (!looked_at) {
+      continue;
+    }
+#end
     let key = vec4<u32>(base + lane * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
     let row = vec4<u32>(p.k_at + kv_head * HEAD) + min(key, vec4<u32>(end)) * p.k_pitch;
 #for i in 0..TILE_ROWS

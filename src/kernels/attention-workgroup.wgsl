@@ -10,6 +10,7 @@ var<workgroup> partial: array<f32, 128>;
 var<workgroup> shrinks: array<f32, ${TILE_ROWS}>;
 #if EXTRAS
 var<workgroup> shared_range: vec2<u32>;
+var<workgroup> looked_at: u32;
 #end
 
 @compute @workgroup_size(128)
@@ -47,6 +48,20 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let end = range.y; // the last key of the tile
   workgroupBarrier();
   for (var base = begin / TILE_KEYS * TILE_KEYS; base <= end; base += TILE_KEYS) {
+#if EXTRAS
+    // Tokens of several sequences lie far apart: between them nobody looks.
+    if (thread == 0u) {
+      looked_at = 0u;
+      for (var pair = first_pair; pair <= last_pair; pair++) {
+        if (first_key(pair) < base + TILE_KEYS && last_key(pair) >= base) {
+          looked_at = 1u;
+        }
+      }
+    }
+    if (workgroupUniformLoad(&looked_at) == 0u) {
+      continue;
+    }
+#end
     let row = p.k_at + kv_head * HEAD + min(base + thread, end) * p.k_pitch;
 #for i in 0..TILE_ROWS
     var s_${i} = 0.0;

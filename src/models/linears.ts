@@ -23,3 +23,8 @@ export interface Linears {
 export const PLAIN_LINEARS: Linears = {
   apply: (recorder, projection) => recorder.apply(OPS.linear, projection, {}).y,
 };
+
+/** The weights as they are, in passes of which the largest has so many rows: each row has the same sums in all of them. */
+export function batchLinears(rowsAtMost: number): Linears {
+  return { apply: (recorder, projection) => recorder.apply(OPS.linear, projection, { rowsAtMost }).y };
+}
