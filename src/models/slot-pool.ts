@@ -186,7 +186,6 @@ export class SlotPool implements Disposable {
     // A layer at a time: the memory of one exists twice, not that of all.
     for (const [index, old] of this.#layers.entries()) {
       const moved = this.#allocate(rows);
-      this.#device.clear([moved.keys.buffer, moved.values.buffer]);
       for (const [slot, start] of starts) {
         if (slot.length === 0) continue;
         for (const name of ["keys", "values"] as const) {
