@@ -22,6 +22,8 @@ interface Active {
   readonly slots: readonly Slot[];
   /** The token that each beam goes on with; those of the prompt come before. */
   next: readonly number[];
+  /** Has all of the prompt but its last token been computed, in all slots? */
+  isPrompted: boolean;
 }
 
 /**
@@ -65,13 +67,14 @@ export class WritingLoop implements Disposable {
       }
       slots.push(slot);
     }
-    this.#active.push({ writing, slots, next: slots.map(() => prompt.at(-1) ?? 0) });
+    this.#active.push({ writing, slots, next: slots.map(() => prompt.at(-1) ?? 0), isPrompted: false });
     try {
       const soon = Math.min(positions, prompt.length + SPARE);
       for (const slot of slots) await this.#batch.pool.reserve(slot, soon);
-      return await this.#reuse(slots[0], prompt);
+      // Whoever asks what stood in the place of each token has the whole prompt computed.
+      return writing.promptTop === undefined ? await this.#reuse(slots[0], prompt) : 0;
     } catch (thrown) {
-      this.#end(writing);
+      this.#end(writing, false);
       throw thrown;
     }
   }
@@ -81,23 +84,20 @@ export class WritingLoop implements Disposable {
    * @param promptsFirst whole prompts of all before the next token of any: nobody watches
    */
   async turn({ promptsFirst = false } = {}): Promise<void> {
-    this.#drop(({ signal }) => signal?.aborted === true);
+    for (const { writing } of this.#active) {
+      if (writing.signal?.aborted === true) this.#fail(writing, writing.signal.reason);
+    }
     try {
-      for (const active of this.#active) {
-        if (!this.#isPrompted(active)) {
-          await this.#prompt(active);
-          if (!promptsFirst) break;
-          while (!this.#isPrompted(active)) await this.#prompt(active);
-        }
+      for (const active of this.#active.filter(({ isPrompted }) => !isPrompted)) {
+        do await this.#prompt(active);
+        while (promptsFirst && !active.isPrompted);
+        if (!promptsFirst) break;
       }
-      const ready = this.#active.filter((active) => this.#isPrompted(active));
+      const ready = this.#active.filter(({ isPrompted }) => isPrompted);
       if (ready.length > 0) await this.#step(ready);
     } catch (thrown) {
       // What a device failed at concerns all that it was to compute.
-      for (const { writing } of this.#active) {
-        this.#end(writing);
-        writing.fail(thrown);
-      }
+      for (const { writing } of this.#active) this.#fail(writing, thrown);
     }
     if (this.#active.length === 0) this.#decoder.gpu.memory.dropUnused();
   }
@@ -111,34 +111,39 @@ export class WritingLoop implements Disposable {
 
   /** Ends every text that is being written. */
   abort(reason: unknown): void {
-    for (const { writing } of this.#active) {
-      this.#end(writing);
-      writing.fail(reason);
-    }
+    for (const { writing } of this.#active) this.#fail(writing, reason);
   }
 
   [Symbol.dispose](): void {
     this.#batch[Symbol.dispose]();
   }
 
-  /** All but the last token of the prompt, which is the first that a pass over all texts takes. */
-  #isPrompted({ writing, slots }: Active): boolean {
-    return slots.every(({ length }) => length >= writing.prompt.length - 1);
-  }
-
-  async #prompt({ writing: { prompt }, slots }: Active): Promise<void> {
+  /** Computes some of the prompt; its last token is the first that a pass over all texts takes. */
+  async #prompt(active: Active): Promise<void> {
+    const { writing, slots } = active;
+    const { prompt, promptTop } = writing;
     const [first, ...others] = slots;
     if (first === undefined) return;
     const { gpu } = this.#decoder;
-    const most = gpu.info.software ? SOFTWARE_BLOCK : PROMPT_BLOCK;
-    const ids = prompt.slice(first.length, Math.min(prompt.length - 1, first.length + most));
-    if (ids.length > 0) await this.#batch.prefill(first, ids, prompt.length);
-    // What is sent cannot be taken back, and whoever leaves meanwhile should not be waited for.
-    await gpu.idle();
+    const block = gpu.info.software ? SOFTWARE_BLOCK : PROMPT_BLOCK;
+    const end = Math.min(prompt.length - 1, first.length + block);
+    if (end > first.length) {
+      const ids = prompt.slice(first.length, end);
+      const scoring =
+        promptTop === undefined
+          ? undefined
+          : { next: prompt.slice(first.length + 1, end + 1), top: Math.max(1, promptTop) };
+      const logits = await this.#batch.prefill(first, ids, prompt.length, scoring);
+      if (logits.length > 0) writing.takePrompt(logits);
+      // What is sent cannot be taken back, and whoever leaves meanwhile should not be waited for.
+      await gpu.idle();
+    }
     const { length } = first;
     if (length < prompt.length - 1) return;
     // One at a time: rows on their way exist twice.
     for (const to of others) await this.#batch.pool.copy([{ from: first, to, length }]);
+    active.isPrompted = true;
+    if (writing.prompted()) this.#end(writing, true);
   }
 
   async #step(ready: readonly Active[]): Promise<void> {
@@ -150,14 +155,25 @@ export class WritingLoop implements Disposable {
     let at = 0;
     for (const active of ready) {
       const rows = results.slice(at, (at += active.slots.length));
-      const next = take(active.writing, rows);
-      if (next === undefined) this.#end(active.writing);
-      else {
+      const next = this.#take(active.writing, rows);
+      if (next !== undefined) {
         active.next = next.map(({ id }) => id);
         moves.push(...movesOf(active.slots, next));
       }
     }
     if (moves.length > 0) await this.#batch.pool.copy(moves);
+  }
+
+  /** What a text makes of its logits; where that fails, the others go on. */
+  #take(writing: Writing, rows: readonly BatchLogits[]): readonly NextBeam[] | undefined {
+    try {
+      const next = writing.take(rows);
+      if (next === undefined) this.#end(writing, true);
+      return next;
+    } catch (error) {
+      this.#fail(writing, error);
+      return undefined;
+    }
   }
 
   /**
@@ -188,37 +204,26 @@ export class WritingLoop implements Disposable {
     }
   }
 
-  #drop(isOver: (writing: Writing) => boolean): void {
-    for (const { writing } of this.#active.filter(({ writing }) => isOver(writing))) {
-      this.#end(writing);
-      writing.fail(writing.signal?.reason);
-    }
+  #fail(writing: Writing, reason: unknown): void {
+    this.#end(writing, false);
+    writing.fail(reason);
   }
 
-  #end(writing: Writing): void {
+  /** @param keep what was computed of its prompt, for others */
+  #end(writing: Writing, keep: boolean): void {
     const ended = this.#active.find((active) => active.writing === writing);
     if (ended === undefined) return;
     this.#active = this.#active.filter((active) => active !== ended);
-    const [first, ...others] = ended.slots;
-    for (const slot of others) this.#batch.pool.release(slot);
-    if (first === undefined) return;
-    first.truncate(first.prefilled);
-    this.#batch.pool.settle(first);
-    this.#idle.push(first);
+    const kept = keep ? ended.slots[0] : undefined;
+    for (const slot of ended.slots) if (slot !== kept) this.#batch.pool.release(slot);
+    if (kept === undefined) return;
+    kept.truncate(kept.prefilled);
+    this.#batch.pool.settle(kept);
+    this.#idle.push(kept);
     while (this.#idle.length > this.#rows) {
       const oldest = this.#idle.shift();
       if (oldest !== undefined) this.#batch.pool.release(oldest);
     }
-  }
-}
-
-/** What a text makes of its logits; where that fails, the others go on. */
-function take(writing: Writing, rows: readonly BatchLogits[]): readonly NextBeam[] | undefined {
-  try {
-    return writing.take(rows);
-  } catch (error) {
-    writing.fail(error);
-    return undefined;
   }
 }
 

@@ -1,4 +1,5 @@
 import type { BatchLogits } from "../models/batch.ts";
+import type { PromptLogits } from "../models/prompt-scores.ts";
 import { Mt19937 } from "../random/mt19937.ts";
 import { BeamSearch, type Hypothesis, type NextBeam } from "./beam-search.ts";
 import { candidatesWanted, checkLogits, distributionOf, type FinishReason } from "./generate.ts";
@@ -21,6 +22,12 @@ export interface Writing {
   readonly positions: number;
   readonly wants: Wants;
   readonly signal: AbortSignal | undefined;
+  /** Of how many of the best tokens in the place of each of the prompt's it is to be told; undefined: of nothing. */
+  readonly promptTop: number | undefined;
+  /** Takes what follows on some of the prompt's tokens, in their order. */
+  takePrompt(logits: readonly PromptLogits[]): void;
+  /** Told when the prompt has been computed. @returns whether that was all */
+  prompted(): boolean;
   /**
    * Takes what follows on each of its beams, after the prompt on all of them alike.
    * @returns the tokens to go on with, by beam; undefined: it has come to its end
@@ -34,7 +41,7 @@ export interface Writing {
 export interface SampledOptions {
   readonly prompt: readonly number[];
   readonly sampling: SamplingOptions;
-  /** Tokens to make at most, at least 1. */
+  /** Tokens to make at most. */
   readonly maxTokens: number;
   readonly stopTokens: ReadonlySet<number>;
   /** Positions that may be used; the prompt has fewer. */
@@ -48,6 +55,12 @@ export interface SampledOptions {
   readonly onToken: (token: number) => boolean;
   readonly onEnd: (reason: FinishReason) => void;
   readonly onFail: (reason: unknown) => void;
+  /** Told when the prompt has been computed. */
+  readonly onPrompted?: (() => void) | undefined;
+  /** See `Writing`. */
+  readonly promptTop?: number | undefined;
+  /** Told what stood in the place of each of the prompt's tokens but the first, in pieces, where `promptTop` is given. */
+  readonly onPromptLogits?: ((logits: readonly PromptLogits[]) => void) | undefined;
 }
 
 /** A text token by token, greedily or sampled: the same tokens as `generate` makes of the same seed. */
@@ -81,6 +94,20 @@ export class SampledWriting implements Writing {
     return this.#options.signal;
   }
 
+  get promptTop(): number | undefined {
+    return this.#options.promptTop;
+  }
+
+  takePrompt(logits: readonly PromptLogits[]): void {
+    this.#options.onPromptLogits?.(logits);
+  }
+
+  prompted(): boolean {
+    this.#options.onPrompted?.();
+    if (this.#most === 0) this.#options.onEnd("length");
+    return this.#most === 0;
+  }
+
   take([row]: readonly BatchLogits[]): readonly NextBeam[] | undefined {
     if (row === undefined) throw new RangeError("no logits");
     const { sampling, stopTokens, topLogprobs, onLogprobs, onToken, onEnd } = this.#options;
@@ -112,6 +139,7 @@ export interface SearchedOptions extends Pick<SampledOptions, "prompt" | "maxTok
 export class SearchedWriting implements Writing {
   readonly positions: number;
   readonly wants: Wants;
+  readonly promptTop = undefined;
   readonly #options: SearchedOptions;
   readonly #search: BeamSearch;
   #made = 0;
@@ -134,6 +162,12 @@ export class SearchedWriting implements Writing {
 
   get signal(): AbortSignal | undefined {
     return this.#options.signal;
+  }
+
+  takePrompt(): void {}
+
+  prompted(): boolean {
+    return false;
   }
 
   take(rows: readonly BatchLogits[]): readonly NextBeam[] | undefined {

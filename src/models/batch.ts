@@ -7,6 +7,7 @@ import { uploadAngles } from "./blocks/rope.ts";
 import type { Decoder } from "./decoder.ts";
 import { recordPass } from "./forward.ts";
 import { batchLinears } from "./linears.ts";
+import { type PromptLogits, readScores, type RecordedScores, recordScores, type Scoring } from "./prompt-scores.ts";
 import { sameAngles } from "./rope-scaling.ts";
 import type { Slot } from "./slot.ts";
 import { SlotPool } from "./slot-pool.ts";
@@ -60,10 +61,16 @@ export class Batch implements Disposable {
   /**
    * Runs at most PROMPT_BLOCK tokens of a prompt through the model; they join the slot.
    * @param sequenceLength of the whole prompt: RoPE that depends on the length goes by it
+   * @returns what may follow on each token, where that is asked for
    * @throws RandloraError `memory`, `gpu`; the slot is then as before
    */
-  async prefill(slot: Slot, ids: readonly number[], sequenceLength: number): Promise<void> {
-    await this.#prefill(slot, ids, sequenceLength, true);
+  async prefill(
+    slot: Slot,
+    ids: readonly number[],
+    sequenceLength: number,
+    scoring?: Scoring,
+  ): Promise<readonly PromptLogits[]> {
+    return await this.#prefill(slot, ids, sequenceLength, true, scoring);
   }
 
   /**
@@ -92,22 +99,36 @@ export class Batch implements Disposable {
     this.pool[Symbol.dispose]();
   }
 
-  async #prefill(slot: Slot, ids: readonly number[], sequenceLength: number, isPrompt: boolean): Promise<void> {
+  async #prefill(
+    slot: Slot,
+    ids: readonly number[],
+    sequenceLength: number,
+    isPrompt: boolean,
+    scoring?: Scoring,
+  ): Promise<readonly PromptLogits[]> {
     const { config, weights } = this.#parts;
     await this.pool.reserve(slot, slot.length + ids.length);
     const run = this.#run;
+    const scores: RecordedScores[] = [];
     try {
       const positions = ids.map((_, row) => slot.length + row);
       const tables = uploadAngles(run, config.ropes, sequenceLength, positions);
       const uploaded = run.upload("ids", [1, ids.length], Uint32Array.from(ids));
       const linears = batchLinears(PROMPT_BLOCK);
-      recordPass(run, { config, weights, tables, past: slot.past(), linears }, uploaded);
+      const hidden = recordPass(run, { config, weights, tables, past: slot.past(), linears }, uploaded);
+      if (scoring !== undefined)
+        scores.push(...recordScores(run, { config, weights, rowsAtMost: PROMPT_BLOCK }, hidden, scoring));
       await run.submit();
+      slot.advance(ids, sequenceLength, isPrompt);
+      return await readScores(this.#parts.device, scores);
     } catch (thrown) {
       run.discard();
       throw thrown;
+    } finally {
+      for (const { values, ids, own, lse } of scores) {
+        for (const { buffer } of [values, ids, own, lse]) this.#parts.device.memory.release(buffer);
+      }
     }
-    slot.advance(ids, sequenceLength, isPrompt);
   }
 
   /** LongRoPE beyond the trained length: keys of the other angles are computed anew; see `Decoder`. */
