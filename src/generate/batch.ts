@@ -1,5 +1,6 @@
 import type { Decoder } from "../models/decoder.ts";
 import { RandloraError } from "../errors.ts";
+import { checkBeams } from "./beam-search.ts";
 import { checkPrompt, type FinishReason } from "./generate.ts";
 import { checkSampling, DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
 import { WritingLoop } from "./writing-loop.ts";
@@ -52,15 +53,11 @@ export async function generateBatch(
   checkCount("beams", beams);
   checkCount("maxTokens", maxTokens);
   checkCount("batchSize", batchSize);
-  const vocabulary = decoder.config.vocabularySize;
   for (const prompt of prompts) {
     checkPrompt(prompt, context);
     decoder.checkIds(prompt);
   }
-  const width = Math.max(2, 1 + options.stopTokens.size);
-  if (beams > 1 && beams * width > vocabulary) {
-    throw new RandloraError("usage", `${beams} beams are too many for a vocabulary of ${vocabulary}`);
-  }
+  if (beams > 1) checkBeams({ beams, stopTokens: options.stopTokens }, decoder.config.vocabularySize);
   const answers: BatchAnswer[] = [];
   const failures: unknown[] = [];
   const write = (index: number): Writing =>

@@ -1,3 +1,6 @@
+import { MOST_TOP_K } from "../device/families/tokens.ts";
+import { RandloraError } from "../errors.ts";
+
 /** Far below every sum of log-probabilities: what transformers gives a beam that is none. */
 const NONE = -1e9;
 
@@ -34,6 +37,18 @@ export interface BeamSearchOptions {
   readonly stopTokens: ReadonlySet<number>;
 }
 
+/** @throws RandloraError `usage` for more beams than can be told apart, or ranked */
+export function checkBeams({ beams, stopTokens }: Omit<BeamSearchOptions, "maxTokens">, vocabulary: number): void {
+  const most = Math.floor(Math.min(vocabulary, MOST_TOP_K) / followersOf(stopTokens));
+  if (beams <= most) return;
+  throw new RandloraError("usage", `${beams} beams are too many for this model`, `take at most ${most}`);
+}
+
+/** Followers of a beam of which, whatever stops, one does not. */
+function followersOf(stopTokens: ReadonlySet<number>): number {
+  return Math.max(2, 1 + stopTokens.size);
+}
+
 /**
  * Beam search as transformers 5 has it (`generation/utils.py`, `_beam_search` with do_sample=False,
  * early_stopping=False, length_penalty=1.0): of 2·beams continuations (more where several tokens stop) those that do not
@@ -55,7 +70,7 @@ export class BeamSearch {
   /** Continuations that are looked at, of all beams together: so many followers of each are enough. */
   get width(): number {
     const { beams, stopTokens } = this.#options;
-    return Math.max(2, 1 + stopTokens.size) * beams;
+    return followersOf(stopTokens) * beams;
   }
 
   /**

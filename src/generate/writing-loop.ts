@@ -89,9 +89,9 @@ export class WritingLoop implements Disposable {
     }
     try {
       for (const active of this.#active.filter(({ isPrompted }) => !isPrompted)) {
-        do await this.#prompt(active);
-        while (promptsFirst && !active.isPrompted);
+        await this.#prompt(active);
         if (!promptsFirst) break;
+        while (!active.isPrompted) await this.#prompt(active);
       }
       const ready = this.#active.filter(({ isPrompted }) => isPrompted);
       if (ready.length > 0) await this.#step(ready);

@@ -131,6 +131,8 @@ export class SampledWriting implements Writing {
 export interface SearchedOptions extends Pick<SampledOptions, "prompt" | "maxTokens" | "stopTokens" | "context"> {
   readonly beams: number;
   readonly signal?: AbortSignal | undefined;
+  /** Told when the prompt has been computed. */
+  readonly onPrompted?: (() => void) | undefined;
   readonly onEnd: (best: Hypothesis) => void;
   readonly onFail: (reason: unknown) => void;
 }
@@ -167,6 +169,7 @@ export class SearchedWriting implements Writing {
   takePrompt(): void {}
 
   prompted(): boolean {
+    this.#options.onPrompted?.();
     return false;
   }
 
