@@ -19,6 +19,8 @@ export interface SharedReply extends Reply {
   readonly finishReason: FinishReason;
   /** The prompt's tokens, where `promptLogprobs` is given. */
   readonly prompt: readonly PromptToken[];
+  /** The stop token that ended it, where `topLogprobs` is given. */
+  readonly stop: WrittenLogprob | undefined;
 }
 
 /** A token of a prompt; nothing is known of the first one's probability. */
@@ -51,7 +53,7 @@ export function shareReply(
   let cachedTokens = 0;
   let start = performance.now();
   let first: number | undefined;
-  const finish = (reason: FinishReason): void => {
+  const finish = (reason: FinishReason, stop?: WrittenLogprob): void => {
     const finishReason = written.finish() && reason === "length" ? "stop" : reason;
     const end = performance.now();
     resolve({
@@ -63,6 +65,7 @@ export function shareReply(
       prefillSeconds: ((first ?? end) - start) / 1000,
       decodeSeconds: (end - (first ?? end)) / 1000,
       prompt,
+      stop,
     });
   };
   const writing = new SampledWriting({

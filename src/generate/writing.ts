@@ -53,7 +53,8 @@ export interface SampledOptions {
   readonly onLogprobs?: ((written: WrittenLogprob) => void) | undefined;
   /** Told of each token. @returns whether the text ends with it */
   readonly onToken: (token: number) => boolean;
-  readonly onEnd: (reason: FinishReason) => void;
+  /** @param stop the stop token that was met, where `topLogprobs` is given */
+  readonly onEnd: (reason: FinishReason, stop?: WrittenLogprob) => void;
   readonly onFail: (reason: unknown) => void;
   /** Told when the prompt has been computed. */
   readonly onPrompted?: (() => void) | undefined;
@@ -115,8 +116,10 @@ export class SampledWriting implements Writing {
     const top = { ids: row.ids.subarray(0, this.wants.top), logits: row.logits.subarray(0, this.wants.top) };
     const next = distributionOf(this.wants.top === 0 ? (row.all?.slice() ?? top) : top, this.#sequence, sampling);
     const id = pick(next, (this.#bits[0] ?? 0) / 2 ** 32);
-    if (stopTokens.has(id)) return void onEnd("stop");
-    if (topLogprobs !== undefined && row.all !== undefined) onLogprobs?.(logprobsOf(row.all, id, topLogprobs));
+    const logprobs =
+      topLogprobs === undefined || row.all === undefined ? undefined : logprobsOf(row.all, id, topLogprobs);
+    if (stopTokens.has(id)) return void onEnd("stop", logprobs);
+    if (logprobs !== undefined) onLogprobs?.(logprobs);
     this.#sequence.push(id);
     if (onToken(id)) return void onEnd("stop");
     if (this.#sequence.length - this.prompt.length >= this.#most) return void onEnd("length");

@@ -1,14 +1,15 @@
 import { RandloraError } from "../errors.ts";
 import type { ReplyToken } from "../generate/reply.ts";
 import type { SharedReply } from "../generate/shared-reply.ts";
+import { AnswerText, type Piece } from "./answer-text.ts";
 import { ApiError } from "./api-error.ts";
 import type { Client } from "./client.ts";
 import type { Echo } from "./echo.ts";
-import type { Engine, Job } from "./engine.ts";
+import type { Engine } from "./engine.ts";
 import { EventStream } from "./event-stream.ts";
 import type { GenerationRequest } from "./fields.ts";
 import type { ServedModel } from "./models.ts";
-import { type Choice, type Shape, type ShownToken, usageOf } from "./shapes.ts";
+import { type Choice, type Shape, usageOf } from "./shapes.ts";
 
 /** A text to be continued. */
 export interface Prompt {
@@ -42,20 +43,20 @@ export async function answer(engine: Engine, assignment: Assignment): Promise<Re
 }
 
 async function whole(engine: Engine, assignment: Assignment): Promise<Response> {
-  const { shape, signal } = assignment;
+  const { request, shape, signal } = assignment;
   const left = new AbortController();
   const stop = leaveWith(signal, left);
+  const pieces: Piece[][] = textsOf(assignment).map(() => []);
   try {
-    const tokens = textsOf(assignment).map((): ReplyToken[] => []);
-    const replies = submitAll(engine, assignment, left, (index) => ({
-      onToken: (token) => void tokens[index]?.push(token),
-    }));
+    const replies = submitAll(engine, assignment, left, (index, piece) => void pieces[index]?.push(piece));
     const written = await Promise.all(replies);
     assignment.onWritten();
-    const choices = textsOf(assignment).map(({ prompt }, index) =>
-      choiceOf(assignment, prompt, index, tokens, written),
-    );
-    return Response.json(shape.whole(choices, usageOf(written, assignment.request.choices)));
+    const choices = written.map(({ finishReason }, index): Choice => {
+      const of = pieces[index] ?? [];
+      const tokens = request.topLogprobs === undefined ? undefined : of.flatMap((piece) => piece.tokens ?? []);
+      return { text: of.map(({ text }) => text).join(""), finishReason, tokens };
+    });
+    return Response.json(shape.whole(choices, usageOf(written, request.choices)));
   } catch (error) {
     left.abort();
     throw toApiError(error, assignment.onFailure);
@@ -64,63 +65,20 @@ async function whole(engine: Engine, assignment: Assignment): Promise<Response> 
   }
 }
 
-function choiceOf(
-  { request: { topLogprobs } }: Assignment,
-  { echo }: Prompt,
-  index: number,
-  tokens: readonly (readonly ReplyToken[])[],
-  written: readonly SharedReply[],
-): Choice {
-  const reply = written[index];
-  if (reply === undefined) throw new RangeError("a text that was not written");
-  const before = echo?.text ?? "";
-  const inText = (tokens[index] ?? []).filter(({ offset }) => offset < reply.text.length);
-  return {
-    text: before + reply.text,
-    finishReason: reply.finishReason,
-    tokens:
-      topLogprobs === undefined ? undefined : [...echoed(echo, reply), ...inText.map((token) => moved(token, before))],
-  };
-}
-
 function streamed(engine: Engine, assignment: Assignment): Response {
   const { request, shape, signal } = assignment;
   const left = new AbortController();
   const stream = new EventStream(() => left.abort());
   const stop = leaveWith(signal, left);
-  const texts = textsOf(assignment);
-  const states = texts.map(({ prompt: { echo } }, index) => ({ waiting: [] as ReplyToken[], shown: 0, echo, index }));
-  type State = (typeof states)[number];
-  /** Tokens whose text has begun to be shown: what may still turn out to be a stop text is held back. */
-  const takeTokens = (state: State): readonly ReplyToken[] | undefined => {
-    if (request.topLogprobs === undefined) return undefined;
-    const ready = state.waiting.filter(({ offset }) => offset < state.shown);
-    state.waiting = state.waiting.slice(ready.length);
-    return ready.map((token) => moved(token, state.echo?.text ?? ""));
-  };
-  const hooksOf = (index: number) => {
-    const state = states[index];
-    return {
-      onText: (text: string): void => {
-        if (state === undefined) return;
-        state.shown += text.length;
-        stream.send(shape.piece(index, text, takeTokens(state)));
-      },
-      onToken: (token: ReplyToken): void => void state?.waiting.push(token),
-      onPrompt: (prompt: SharedReply["prompt"]): void => {
-        if (state?.echo === undefined) return;
-        const tokens = request.topLogprobs === undefined ? undefined : echoed(state.echo, { prompt });
-        stream.send(shape.piece(index, state.echo.text, tokens));
-      },
-    };
-  };
   let writing: readonly Promise<SharedReply>[];
   try {
-    for (const { index } of states) {
+    for (const index of textsOf(assignment).keys()) {
       const begin = shape.begin(index);
       if (begin !== undefined) stream.send(begin);
     }
-    writing = submitAll(engine, assignment, left, hooksOf);
+    writing = submitAll(engine, assignment, left, (index, { text, tokens }) =>
+      stream.send(shape.piece(index, text, tokens)),
+    );
   } catch (error) {
     left.abort();
     stop();
@@ -156,20 +114,26 @@ function textsOf({ request, prompts }: Assignment): { readonly prompt: Prompt; r
   return prompts.flatMap((prompt) => Array.from({ length: request.choices }, (_, number) => ({ prompt, number })));
 }
 
-type Hooks = Partial<Pick<Job["options"], "onText" | "onToken" | "onPrompt">>;
-
-/** @throws ApiError as `Engine.submit`; then none of them is written */
+/**
+ * Has all texts written, and hands out their pieces as they come.
+ * @returns the replies, all pieces of which have been handed out
+ * @throws ApiError as `Engine.submit`; then whoever calls aborts those that have been submitted
+ */
 function submitAll(
   engine: Engine,
   assignment: Assignment,
   left: AbortController,
-  hooksOf: (index: number) => Hooks,
+  onPiece: (index: number, piece: Piece) => void,
 ): readonly Promise<SharedReply>[] {
   const { request, client, model, context } = assignment;
   const { sampling, maxTokens, stops, topLogprobs } = request;
   const replies: Promise<SharedReply>[] = [];
   try {
     for (const [index, { prompt, number }] of textsOf(assignment).entries()) {
+      const text = new AnswerText(prompt.echo, topLogprobs !== undefined);
+      const show = (piece: Piece | undefined): void => {
+        if (piece !== undefined) onPiece(index, piece);
+      };
       const options = {
         sampling: { ...sampling, seed: sampling.seed + number },
         maxTokens,
@@ -178,9 +142,17 @@ function submitAll(
         promptLogprobs: prompt.echo === undefined ? undefined : topLogprobs,
         context,
         signal: left.signal,
-        ...hooksOf(index),
+        onPrompt: (tokens: SharedReply["prompt"]) => show(text.prompt(tokens)),
+        onToken: (token: ReplyToken) => text.push(token),
+        onText: (piece: string) => show(text.piece(piece)),
       };
-      replies.push(engine.submit({ client, model, ids: prompt.ids, options }));
+      const reply = engine.submit({ client, model, ids: prompt.ids, options });
+      replies.push(
+        reply.then((written) => {
+          show(text.rest(written));
+          return written;
+        }),
+      );
     }
     return replies;
   } finally {
@@ -195,16 +167,6 @@ function leaveWith(signal: AbortSignal, left: AbortController): () => void {
   signal.addEventListener("abort", leave, { once: true });
   if (signal.aborted) leave();
   return () => signal.removeEventListener("abort", leave);
-}
-
-/** The prompt's tokens; of the first no probability is known. */
-function echoed(echo: Echo | undefined, { prompt }: Pick<SharedReply, "prompt">): ShownToken[] {
-  if (echo === undefined) return [];
-  return prompt.map((token, at) => ({ ...token, offset: echo.offsets[at] ?? 0 }));
-}
-
-function moved(token: ReplyToken, before: string): ReplyToken {
-  return { ...token, offset: token.offset + before.length };
 }
 
 /** What a client is told of an error: its own mistakes in full, ours only that there was one. */

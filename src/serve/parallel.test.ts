@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expectedStories } from "../../fixtures/stories/storyteller.ts";
+import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
 import type { AdapterChoice } from "../generate/adapted-weights.ts";
-import type { LanguageModel } from "../generate/language-model.ts";
+import { LanguageModel } from "../generate/language-model.ts";
 import { loadStoriesModel, serveStories, type TestServer, until, writeAdapters } from "./testing/server.ts";
 
 setDefaultTimeout(120_000);
@@ -250,4 +250,29 @@ describe("echo", () => {
     const plain = await serving.client.completions.create({ ...body, logprobs: null, prompt: prompt[0] ?? "" });
     expect(plain.choices[0]).toMatchObject({ text: choices[0]?.text ?? "", logprobs: null });
   });
+});
+
+test("every token that was made has its place beside an echo, the one that ended it as well", async () => {
+  const [{ ids, text, greedy_ids: greedy }] = texts;
+  const stop = greedy[3] ?? NaN;
+  const stopping = join(folder, "stopping");
+  await cp(STORIES, stopping, { recursive: true });
+  await Bun.write(join(stopping, "generation_config.json"), JSON.stringify({ eos_token_id: [stop] }));
+  await using stoppingModel = await LanguageModel.load({ location: { folder: stopping, weights: undefined } });
+  await using serving = serveStories(stoppingModel);
+  const before = greedy.slice(0, greedy.indexOf(stop));
+  const body = { model: "storyteller", prompt: text, echo: true, logprobs: 1, max_tokens: 20 };
+  const { choices, usage } = await serving.client.completions.create(body);
+  const { tokens = [], token_logprobs: own = [], text_offset: at = [] } = choices[0]?.logprobs ?? {};
+  expect([choices[0]?.finish_reason, usage?.completion_tokens]).toEqual(["stop", before.length]);
+  expect([tokens.length, own.length]).toEqual(Array(2).fill(ids.length + before.length + 1));
+  expect(at.at(-1)).toBe(choices[0]?.text.length ?? NaN);
+  const pieces = [];
+  for await (const chunk of await serving.client.completions.create({ ...body, stream: true })) {
+    pieces.push(...(chunk.choices[0]?.logprobs?.tokens ?? []));
+  }
+  expect(pieces).toEqual(tokens);
+  // Without an echo it is not part of the answer.
+  const plain = await serving.client.completions.create({ ...body, echo: false });
+  expect(plain.choices[0]?.logprobs?.tokens).toHaveLength(before.length);
 });
