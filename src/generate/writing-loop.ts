@@ -214,7 +214,7 @@ export class WritingLoop implements Disposable {
     const ended = this.#active.find((active) => active.writing === writing);
     if (ended === undefined) return;
     this.#active = this.#active.filter((active) => active !== ended);
-    const kept = keep ? ended.slots[0] : undefined;
+    const kept = keep ? ended.slots.find(({ prefilled }) => prefilled > 0) : undefined;
     for (const slot of ended.slots) if (slot !== kept) this.#batch.pool.release(slot);
     if (kept === undefined) return;
     kept.truncate(kept.prefilled);
