@@ -1,4 +1,5 @@
 import type { Decoder } from "../models/decoder.ts";
+import { inBlocks } from "../models/slot-pool.ts";
 import { RandloraError } from "../errors.ts";
 import { checkBeams } from "./beam-search.ts";
 import { checkPrompt, type FinishReason } from "./generate.ts";
@@ -71,8 +72,7 @@ export async function generateBatch(
     );
   const longest = prompts.reduce((most, { length }) => Math.max(most, Math.min(length + maxTokens, context)), 1);
   const rows = batchSize * beams;
-  // A block more for each: slots begin at whole ones.
-  using loop = new WritingLoop(decoder, { rows, positions: rows * (longest + 256) });
+  using loop = new WritingLoop(decoder, { rows, positions: rows * inBlocks(longest) });
   let next = 0;
   let waiting: Writing | undefined;
   for (;;) {

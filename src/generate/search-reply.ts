@@ -1,3 +1,4 @@
+import { inBlocks } from "../models/slot-pool.ts";
 import { checkBeams, type Hypothesis } from "./beam-search.ts";
 import { checkPrompt } from "./generate.ts";
 import type { Reply, ReplyOptions, Writer } from "./reply.ts";
@@ -12,9 +13,6 @@ export interface SearchReplyOptions extends Pick<
 > {
   readonly beams: number;
 }
-
-/** Positions that slots may need beyond what they hold: they begin at whole blocks. */
-const BLOCK = 256;
 
 /**
  * Continues a prompt with the best text of a beam search; a stop text cuts that afterwards.
@@ -45,7 +43,7 @@ export async function searchReply(
     onEnd: (found) => void (best = found),
     onFail: (reason) => void failures.push(reason),
   });
-  using loop = new WritingLoop(decoder, { rows: beams, positions: beams * (writing.positions + BLOCK) });
+  using loop = new WritingLoop(decoder, { rows: beams, positions: beams * inBlocks(writing.positions) });
   await loop.begin(writing);
   while (loop.size > 0) await loop.turn();
   const [failure] = failures;

@@ -216,6 +216,7 @@ export class SlotPool implements Disposable {
   }
 }
 
-function inBlocks(positions: number): number {
+/** Positions that a slot for so many takes: whole blocks. */
+export function inBlocks(positions: number): number {
   return Math.ceil(positions / BLOCK) * BLOCK;
 }

@@ -2,6 +2,7 @@ import { RandloraError } from "../errors.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { type SharedReply, type SharedReplyOptions, shareReply, type WritingReply } from "../generate/shared-reply.ts";
 import { WritingLoop } from "../generate/writing-loop.ts";
+import { inBlocks } from "../models/slot-pool.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { ApiError } from "./api-error.ts";
 import type { Client } from "./client.ts";
@@ -63,7 +64,7 @@ export class Engine implements AsyncDisposable {
     this.#model = model;
     this.#options = options;
     const { parallel, context } = options;
-    this.#loop = new WritingLoop(model.decoder, { rows: parallel, positions: parallel * context });
+    this.#loop = new WritingLoop(model.decoder, { rows: parallel, positions: parallel * inBlocks(context) });
     const { promise, reject } = Promise.withResolvers<never>();
     promise.catch(() => {}); // nobody need be listening
     this.failure = promise;

@@ -110,14 +110,6 @@ describe("eight clients, four at a time", () => {
   });
 });
 
-test("texts wait where the memory for their keys is promised to others", async () => {
-  // Four times 50 positions are one block, which one text takes.
-  const prompts = { system: undefined, templateVariables: {}, context: 50 };
-  await using serving = serveStories(model, { prompts });
-  const alone = await ask(serving, { prompt: "Once upon" });
-  expect(await Promise.all([1, 2, 3].map(() => ask(serving, { prompt: "Once upon" })))).toEqual([alone, alone, alone]);
-});
-
 test("a prompt that begins as others did is not computed again, and changes nothing", async () => {
   await using serving = serveStories(model);
   const create = async (prompt: string) => {
