@@ -39,6 +39,35 @@ async function randlora(args: readonly string[], { stdin = "", cwd = folder } = 
 
 const chat = (args: readonly string[], options = {}) => randlora(["chat", ...args], options);
 
+test("--beams finds a likelier text, the same each time, and takes nothing that samples", async () => {
+  const args = [STORIES, "--raw", "--max-tokens", "30", "-p", "Once upon a time", "--json"];
+  const [searched, again, greedy] = await Promise.all(
+    [
+      ["--beams", "4"],
+      ["--beams", "4", "--temperature", "0"],
+      ["--temperature", "0"],
+    ].map(async (more) => {
+      const { stdout, stderr, status } = await chat([...args, ...more]);
+      expect([stderr, status]).toEqual(["", 0]);
+      return JSON.parse(stdout);
+    }),
+  );
+  expect(searched).toMatchObject({ prompt_tokens: 6, completion_tokens: 30, finish_reason: "length" });
+  expect(again.text).toBe(searched.text);
+  expect(greedy.text).not.toBe(searched.text);
+  for (const [flag, value] of [
+    ["temperature", "0.5"],
+    ["top-k", "3"],
+    ["seed", "1"],
+  ] as const) {
+    const { stderr, status } = await chat([...args, "--beams", "4", `--${flag}`, value]);
+    expect([stderr.split("\n")[0], status]).toEqual([
+      `error: --beams searches without sampling, and so takes no --${flag}`,
+      2,
+    ]);
+  }
+});
+
 test("--json gives transformers' ids, and exactly the keys that are promised", async () => {
   const [{ text, ids, greedy_ids: tokens, greedy_text: answer }] = await expectedStories();
   const args = [STORIES, "--raw", "--temperature", "0", "--max-tokens", "64", "-p", text, "--json"];

@@ -21,6 +21,19 @@ import { contextOption } from "./context-option.ts";
 import { loadModel } from "./load-model.ts";
 import { quantizeOption } from "./quantize-option.ts";
 
+/** What is sampled where nothing is said. */
+const DEFAULTS = {
+  temperature: 0.8,
+  topK: 40,
+  topP: 0.95,
+  minP: 0.05,
+  repeatPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  seed: undefined,
+  shift: false,
+} as const;
+
 /** `randlora chat`: talks to a model, one answer or a whole conversation. */
 export const command = defineCommand({
   name: "chat",
@@ -58,15 +71,27 @@ export const command = defineCommand({
       min: 1,
       defaultText: "up to the context's end",
     }),
-    temperature: number({ value: "T", topic: "Answers", help: "0 always takes the best token", min: 0, default: 0.8 }),
-    topK: integer({ value: "K", topic: "Answers", help: "choose among the K best; 0: all", min: 0, default: 40 }),
+    temperature: number({
+      value: "T",
+      topic: "Answers",
+      help: "0 always takes the best token",
+      min: 0,
+      default: DEFAULTS.temperature,
+    }),
+    topK: integer({
+      value: "K",
+      topic: "Answers",
+      help: "choose among the K best; 0: all",
+      min: 0,
+      default: DEFAULTS.topK,
+    }),
     topP: number({
       value: "P",
       topic: "Answers",
       help: "choose among the fewest that have this probability together",
       above: 0,
       max: 1,
-      default: 0.95,
+      default: DEFAULTS.topP,
     }),
     minP: number({
       value: "P",
@@ -74,18 +99,32 @@ export const command = defineCommand({
       help: "only those with this share of the best one's probability",
       min: 0,
       max: 1,
-      default: 0.05,
+      default: DEFAULTS.minP,
     }),
-    repeatPenalty: number({ value: "R", topic: "Answers", help: "make repetitions less likely", above: 0, default: 1 }),
+    repeatPenalty: number({
+      value: "R",
+      topic: "Answers",
+      help: "make repetitions less likely",
+      above: 0,
+      default: DEFAULTS.repeatPenalty,
+    }),
     presencePenalty: number({
       topic: "Answers",
       help: "subtract this from the score of a token that occurred lately",
-      default: 0,
+      default: DEFAULTS.presencePenalty,
     }),
     frequencyPenalty: number({
       topic: "Answers",
       help: "subtract this from a token's score for each time it occurred lately",
-      default: 0,
+      default: DEFAULTS.frequencyPenalty,
+    }),
+    beams: integer({
+      value: "N",
+      topic: "Answers",
+      help: "search for the likeliest answer with N beams, without sampling; it is shown when it is found",
+      min: 1,
+      max: 64,
+      default: 1,
     }),
     seed: integer({
       value: "S",
@@ -117,6 +156,7 @@ export const command = defineCommand({
       const message = "--raw takes no chat template, and so no --system, --chat-template and --chat-template-kwargs";
       throw new RandloraError("usage", message, "leave --raw out");
     }
+    if (options.beams > 1) checkSearch(options);
     const started = performance.now();
     const { localPath } = await import("../src/options/places.ts");
     const { adapter, scale: scales, generator } = options;
@@ -156,11 +196,34 @@ async function readPrompt(raw: boolean, { json: asJson }: Context): Promise<stri
   return raw ? input : input.replace(/\r?\n$/, "");
 }
 
+/**
+ * A search takes the likeliest tokens: what would change them, or show some of them early, is refused.
+ * @throws RandloraError `usage`
+ */
+function checkSearch(flags: SessionFlags): void {
+  const names = [
+    "topK",
+    "topP",
+    "minP",
+    "repeatPenalty",
+    "presencePenalty",
+    "frequencyPenalty",
+    "seed",
+    "shift",
+  ] as const;
+  const idle = names.find((name) => flags[name] !== DEFAULTS[name]);
+  const asked = flags.temperature === 0 || flags.temperature === DEFAULTS.temperature ? idle : "temperature";
+  if (asked === undefined) return;
+  const flagName = asked.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  throw new RandloraError("usage", `--beams searches without sampling, and so takes no --${flagName}`, "leave it out");
+}
+
 interface SessionFlags extends Omit<SamplingOptions, "seed" | "penaltyWindow"> {
   readonly raw: boolean;
   readonly system: string | undefined;
   readonly chatTemplateKwargs: Readonly<Record<string, unknown>> | undefined;
   readonly maxTokens: number | undefined;
+  readonly beams: number;
   readonly seed: number | undefined;
   readonly stop: readonly string[];
   readonly context: number | undefined;
@@ -191,6 +254,7 @@ async function openSession(model: LanguageModel, flags: SessionFlags, { log }: C
     system: flags.system,
     sampling: { ...DEFAULT_SAMPLING, temperature, topK, topP, minP, ...penalties, seed },
     maxTokens: flags.maxTokens,
+    beams: flags.beams,
     stops: flags.stop,
     context,
     shift: flags.shift,

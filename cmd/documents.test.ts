@@ -12,7 +12,9 @@ const flags = new Set([...options, ...Object.keys(GLOBAL_OPTIONS), "help", "vers
 /** Code of a page: `…` and fenced lines. */
 async function codeOf(page: string): Promise<string[]> {
   const text = await Bun.file(join(ROOT, page)).text();
-  return [...text.matchAll(/```\w*\n([^]*?)```|`([^`]+)`/g)].map(([, block, span]) => block ?? span ?? "");
+  const code = [...text.matchAll(/```\w*\n([^]*?)```|`([^`]+)`/g)].map(([, block, span]) => block ?? span ?? "");
+  // Another program's command has options of its own.
+  return code.map((part) => part.replaceAll(/^lm_eval(?:.*\\\n)*.*$/gm, ""));
 }
 
 describe.each(["README.md", "docs/interface.md"])("%s", (page) => {

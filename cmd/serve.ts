@@ -36,6 +36,14 @@ export const command = defineCommand({
       topic: "Server",
       help: "what clients must know; better kept in RANDLORA_API_KEY, where no list of processes shows it",
     }),
+    parallel: integer({
+      value: "N",
+      topic: "Server",
+      help: "texts that are written together; each has the keys and values of its own tokens in memory",
+      min: 1,
+      max: 256,
+      default: 4,
+    }),
     queueLength: integer({
       topic: "Server",
       help: "requests that may wait; more get status 429",
@@ -130,8 +138,9 @@ export const command = defineCommand({
     const { Engine } = await import("../src/serve/engine.ts");
     const { ApiServer } = await import("../src/serve/server.ts");
     const models = new ModelList(base, choices, ofRun[0]);
-    const { generator, queueLength } = options;
-    await using engine = new Engine(model, { generator, queueLength });
+    const { generator, queueLength, parallel } = options;
+    const longest = options.context ?? model.decoder.config.contextLength;
+    await using engine = new Engine(model, { generator, queueLength, parallel, context: longest });
     const { temperature, topK, topP, minP, maxTokens, host, port, apiKey, system } = options;
     await using server = new ApiServer({
       host,
@@ -143,7 +152,7 @@ export const command = defineCommand({
       prompts: {
         system,
         templateVariables: options.chatTemplateKwargs ?? {},
-        context: options.context ?? model.decoder.config.contextLength,
+        context: longest,
       },
       defaults: { sampling: { temperature, topK, topP, minP }, maxTokens },
       onFailure: (error) => context.log.warn(`a request failed: ${describe(error, context)}`),
@@ -154,7 +163,7 @@ export const command = defineCommand({
     context.log.announce(`listening on ${server.address}`);
     context.result({ address: server.address, models: models.all.map(({ id }) => id) });
     await Promise.race([aborted(context.signal), engine.failure]);
-    if (engine.load > 0) context.log.info("finishing the running answer; a second signal leaves at once");
+    if (engine.load > 0) context.log.info("finishing what is being written; a second signal leaves at once");
     await server.stop();
   },
 });

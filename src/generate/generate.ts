@@ -1,5 +1,5 @@
 import { RandloraError } from "../errors.ts";
-import type { Decoder } from "../models/decoder.ts";
+import type { Decoder, TopTokens } from "../models/decoder.ts";
 import type { KvCache } from "../models/kv-cache.ts";
 import { Mt19937 } from "../random/mt19937.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -54,11 +54,7 @@ export async function* generate(
   const { maxTokens, stopTokens, signal, shift = false, context = decoder.config.contextLength } = options;
   const { topLogprobs, onLogprobs } = options;
   const sampling = checkSampling(options.sampling);
-  if (ids.length === 0) throw new RandloraError("data", "the prompt has no tokens", "say something to go on from");
-  if (ids.length >= context) {
-    const message = `the prompt has ${ids.length} tokens, and the context ends at ${context}`;
-    throw new RandloraError("data", message, "shorten the prompt, or raise --context if the model allows");
-  }
+  checkPrompt(ids, context);
   const passes = signal === undefined ? {} : { signal };
   const random = new Mt19937(BigInt(sampling.seed));
   const bits = new Uint32Array(1);
@@ -90,6 +86,14 @@ export async function* generate(
   return "length";
 }
 
+/** @throws RandloraError `data` for a prompt that is empty or fills the context */
+export function checkPrompt(ids: readonly number[], context: number): void {
+  if (ids.length === 0) throw new RandloraError("data", "the prompt has no tokens", "say something to go on from");
+  if (ids.length < context) return;
+  const message = `the prompt has ${ids.length} tokens, and the context ends at ${context}`;
+  throw new RandloraError("data", message, "shorten the prompt, or raise --context if the model allows");
+}
+
 /**
  * The distribution of the next token; ranked on the GPU where few candidates are enough.
  * @param from the hidden state of the last token, or all logits, which penalties change
@@ -101,22 +105,45 @@ export async function nextTokens(
   sequence: readonly number[],
   sampling: SamplingOptions,
 ): Promise<Distribution> {
-  const wanted = sampling.temperature === 0 ? 1 : sampling.topK;
-  if (!(from instanceof Float32Array) && !hasPenalties(sampling) && wanted > 0 && wanted <= MAX_GPU_TOP_K) {
+  const wanted = candidatesWanted(sampling);
+  if (!(from instanceof Float32Array) && wanted !== undefined) {
     const top = await decoder.top(from, Math.min(wanted, decoder.config.vocabularySize));
-    checkLogits(top.logits, sequence.length); // what is no number comes first
-    return distribution({ ids: [...top.ids], logits: [...top.logits] }, sampling);
+    return distributionOf(top, sequence, sampling);
   }
   const logits = from instanceof Float32Array ? from : await decoder.logits(from);
-  checkLogits(logits, sequence.length);
-  penalise(logits, sequence, sampling);
-  return distribution(rank(logits, wanted), sampling);
+  return distributionOf(logits, sequence, sampling);
+}
+
+/** How many of the best tokens decide on the next one; undefined: all of them, or more than a device ranks. */
+export function candidatesWanted(sampling: SamplingOptions): number | undefined {
+  const wanted = sampling.temperature === 0 ? 1 : sampling.topK;
+  return !hasPenalties(sampling) && wanted > 0 && wanted <= MAX_GPU_TOP_K ? wanted : undefined;
+}
+
+/**
+ * The distribution of the next token.
+ * @param from the best tokens, as many as `candidatesWanted`; or all logits, which penalties change
+ * @throws RandloraError `numeric` where any logit is not a number or is infinitely large: it would decide alone
+ */
+export function distributionOf(
+  from: TopTokens | Float32Array,
+  sequence: readonly number[],
+  sampling: SamplingOptions,
+): Distribution {
+  if (!(from instanceof Float32Array)) {
+    checkLogits(from.logits, sequence.length); // what is no number comes first
+    return distribution({ ids: [...from.ids], logits: [...from.logits] }, sampling);
+  }
+  checkLogits(from, sequence.length);
+  penalise(from, sequence, sampling);
+  return distribution(rank(from, sampling.temperature === 0 ? 1 : sampling.topK), sampling);
 }
 
 /** A kernel that ranks gives NaN and +Infinity as the largest f32, −Infinity as the least; no model means those. */
 const LARGEST_LOGIT = 3.4e38;
 
-function checkLogits(logits: Float32Array, tokens: number): void {
+/** @throws RandloraError `numeric` where one of these is no number, or all are infinitely small */
+export function checkLogits(logits: Float32Array, tokens: number): void {
   const areNumbers = logits.every((logit) => logit < LARGEST_LOGIT);
   if (areNumbers && logits.some((logit) => logit > -LARGEST_LOGIT)) return;
   const message = `the model's logits after ${tokens} tokens are not finite`;

@@ -1,9 +1,9 @@
 import type { Decoder } from "../models/decoder.ts";
 import type { KvCache } from "../models/kv-cache.ts";
-import { StopMatcher } from "../text/stop-strings.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type FinishReason, generate } from "./generate.ts";
 import type { WrittenLogprob } from "./logprobs.ts";
+import { ReplyText } from "./reply-text.ts";
 import type { SamplingOptions } from "./sampling.ts";
 
 /** Tokens that are computed between two looks at the signal: a second or two on a CPU, far less than one on a GPU. */
@@ -70,16 +70,7 @@ export async function writeReply(
   options: ReplyOptions,
 ): Promise<Reply> {
   const { sampling, shift = false, signal, onText, context = decoder.config.contextLength } = options;
-  const detokenizer = tokenizer.detokenizer({ skipSpecial: true });
-  const matcher = new StopMatcher(options.stops ?? []);
-  const tokens: number[] = [];
-  let text = "";
-  let decoded = 0;
-  const show = (piece: string): void => {
-    text += piece;
-    if (piece !== "") onText?.(piece);
-  };
-
+  const written = new ReplyText(tokenizer, options.stops ?? [], onText);
   const cachedTokens = cache.keepCommon(ids);
   const start = performance.now();
   let first: number | undefined;
@@ -91,7 +82,7 @@ export async function writeReply(
     shift,
     ...(signal === undefined ? {} : { signal }),
     topLogprobs: options.topLogprobs,
-    onLogprobs: (written) => options.onToken?.({ ...written, offset: decoded }),
+    onLogprobs: (token) => options.onToken?.({ ...token, offset: written.offset }),
   });
   let finishReason: Reply["finishReason"] = "stop";
   try {
@@ -103,12 +94,7 @@ export async function writeReply(
         finishReason = value;
         break;
       }
-      tokens.push(value);
-      const more = detokenizer.push(value);
-      decoded += more.length;
-      const { text: piece, stopped } = matcher.push(more);
-      show(piece);
-      if (stopped !== undefined) break;
+      if (written.push(value)) break;
     }
   } catch (error) {
     if (signal?.aborted !== true || error !== signal.reason) throw error;
@@ -117,13 +103,11 @@ export async function writeReply(
     await writing.return("stop");
     decoder.gpu.memory.dropUnused();
   }
-  const ending = [matcher.push(detokenizer.flush()), matcher.flush()];
-  for (const { text: piece } of ending) show(piece);
-  if (finishReason === "length" && ending.some(({ stopped }) => stopped !== undefined)) finishReason = "stop";
+  if (written.finish() && finishReason === "length") finishReason = "stop";
   const end = performance.now();
   return {
-    text,
-    tokens,
+    text: written.text,
+    tokens: written.tokens,
     promptTokens: ids.length,
     cachedTokens,
     finishReason,

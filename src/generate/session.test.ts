@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expectedStories } from "../../fixtures/stories/storyteller.ts";
+import { type BatchAnswer, generateBatch } from "./batch.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import { GREEDY, loadStories, storyTemplate } from "./testing/decoder.ts";
 
@@ -27,6 +28,35 @@ const OPTIONS: SessionOptions = {
 };
 const start = (options: Partial<SessionOptions> = {}) => new Session(stories, { ...OPTIONS, ...options });
 const roles = (session: Session) => session.messages.map(({ role, content }) => `${role}: ${String(content)}`);
+
+test("an answer of beams is the search's, cut at a stop text, and can be cancelled", async () => {
+  const { decoder, tokenizer } = stories;
+  using session = start({ beams: 3, maxTokens: 15 });
+  const pieces: string[] = [];
+  const reply = await session.say("Tom", { onText: (piece) => pieces.push(piece) });
+  const prompt = tokenizer.encode(
+    storyTemplate().render({ messages: session.messages.slice(0, 1), addGenerationPrompt: true }).text,
+    { special: false },
+  );
+  const answers: BatchAnswer[] = [];
+  await generateBatch(decoder, [prompt], { beams: 3, maxTokens: 15, stopTokens: new Set() }, (one) => {
+    answers.push(one);
+  });
+  expect(reply).toMatchObject({ tokens: answers[0]?.tokens, promptTokens: prompt.length, finishReason: "length" });
+  expect(pieces.join("")).toBe(reply.text);
+  const stop = reply.text.slice(8, 14);
+  using cut = start({ beams: 3, maxTokens: 15, stops: [stop] });
+  expect(await cut.say("Tom")).toMatchObject({
+    text: reply.text.slice(0, reply.text.indexOf(stop)),
+    finishReason: "stop",
+  });
+  const left = new AbortController();
+  left.abort();
+  expect(await cut.say("Lily", { signal: left.signal })).toMatchObject({ text: "", finishReason: "cancelled" });
+  expect(cut.messages).toHaveLength(2);
+  const fourth = cut.say("x ".repeat(400));
+  await expect(fourth).rejects.toMatchObject({ code: "data" });
+});
 
 describe("a conversation", () => {
   test("is rendered whole for each answer, and computed only where it is new", async () => {

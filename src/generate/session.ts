@@ -5,12 +5,15 @@ import { readText } from "../text/tokenizer/files.ts";
 import { Conversation, loadConversation, saveConversation } from "./conversation.ts";
 import { type Reply, type ReplyOptions, writeReply, type Writer } from "./reply.ts";
 import type { SamplingOptions } from "./sampling.ts";
+import { searchReply } from "./search-reply.ts";
 
 /** How a session's answers are made; may be changed between two of them. */
 export interface SessionSettings {
   /** The seed is that of the first answer after it was set; every further answer has the next one. */
   sampling: SamplingOptions;
   maxTokens: number | undefined;
+  /** Above 1: the best text of a search with so many beams, whatever the sampling says; it is shown when it is found. */
+  beams?: number | undefined;
   stops: readonly string[];
   /** Positions that may be used; undefined: the model's own. */
   context: number | undefined;
@@ -159,8 +162,11 @@ export class Session implements Disposable {
   }
 
   async #answer(options: AnswerOptions): Promise<Reply> {
-    const { sampling, maxTokens, stops, shift } = this.settings;
+    const { sampling, maxTokens, beams = 1, stops, shift } = this.settings;
     const ids = this.#fitting();
+    if (beams > 1) {
+      return searchReply(this.#writer, ids, { ...options, beams, maxTokens, stops, context: this.context });
+    }
     // A seed that was given anew is the next answer's.
     if (sampling.seed !== this.#seed) this.#answers = 0;
     this.#seed = sampling.seed;

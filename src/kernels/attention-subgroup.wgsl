@@ -31,8 +31,22 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
 #end
 #end
   for (var base = begin / TILE_KEYS * TILE_KEYS; base <= end; base += TILE_KEYS) {
+#if EXTRAS
+    // Sequences lie far apart: between them nobody looks, and what is no number in one (0 · NaN) is not for others.
+    var shown = 0u; // keys up to the last that a pair sees which sees any of the tile
+#for i in 0..TILE_ROWS
+    let looks_${i} = first_${i} < base + TILE_KEYS && last_${i} >= base;
+    shown = max(shown, select(0u, last_${i} + 1u, looks_${i}));
+#end
+    if (shown == 0u) {
+      continue;
+    }
+    let end_here = shown - 1u;
+#else
+    let end_here = end;
+#end
     let key = vec4<u32>(base + lane * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
-    let row = vec4<u32>(p.k_at + kv_head * HEAD) + min(key, vec4<u32>(end)) * p.k_pitch;
+    let row = vec4<u32>(p.k_at + kv_head * HEAD) + min(key, vec4<u32>(end_here)) * p.k_pitch;
 #for i in 0..TILE_ROWS
     var s_${i} = vec4<f32>(0.0);
 #end
@@ -93,7 +107,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
       var part_${i} = vec4<f32>(0.0);
 #end
       for (var l = 0u; l < ${LANES}u; l++) {
-        let source = min(vec4<u32>(base + l * 4u) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(end));
+        let source = min(vec4<u32>(base + l * 4u) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(end_here));
         let v0 = values[column + source.x * p.v_pitch];
         let v1 = values[column + source.y * p.v_pitch];
         let v2 = values[column + source.z * p.v_pitch];
@@ -106,7 +120,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
 #end
       }
 #for i in 0..TILE_ROWS
+#if EXTRAS
+      out_${i}_${d} = select(out_${i}_${d}, out_${i}_${d} + part_${i}, looks_${i});
+#else
       out_${i}_${d} += part_${i};
+#end
 #end
     }
 #end

@@ -10,6 +10,12 @@ var<workgroup> partial: array<f32, 128>;
 var<workgroup> shrinks: array<f32, ${TILE_ROWS}>;
 #if EXTRAS
 var<workgroup> shared_range: vec2<u32>;
+var<workgroup> shared_shown: u32; // keys up to the last that a pair sees which sees any of a tile
+
+// Does a pair see any key of the tile that begins at `base`?
+fn looks(pair: u32, base: u32) -> bool {
+  return first_key(pair) < base + TILE_KEYS && last_key(pair) >= base;
+}
 #end
 
 @compute @workgroup_size(128)
@@ -47,7 +53,25 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let end = range.y; // the last key of the tile
   workgroupBarrier();
   for (var base = begin / TILE_KEYS * TILE_KEYS; base <= end; base += TILE_KEYS) {
-    let row = p.k_at + kv_head * HEAD + min(base + thread, end) * p.k_pitch;
+#if EXTRAS
+    // Sequences lie far apart: between them nobody looks, and what is no number in one (0 · NaN) is not for others.
+    if (thread == 0u) {
+      shared_shown = 0u;
+      for (var pair = first_pair; pair <= last_pair; pair++) {
+        if (looks(pair, base)) {
+          shared_shown = max(shared_shown, last_key(pair) + 1u);
+        }
+      }
+    }
+    let shown = workgroupUniformLoad(&shared_shown);
+    if (shown == 0u) {
+      continue;
+    }
+    let end_here = shown - 1u;
+#else
+    let end_here = end;
+#end
+    let row = p.k_at + kv_head * HEAD + min(base + thread, end_here) * p.k_pitch;
 #for i in 0..TILE_ROWS
     var s_${i} = 0.0;
 #end
@@ -98,7 +122,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       sum += partial[mine * SHARE + n];
     }
     top = most;
-    let here = min(TILE_KEYS, end + 1u - base);
+    let here = min(TILE_KEYS, end_here + 1u - base);
 #for u in 0..UNITS
     {
       let unit = min(${u}u * THREADS + thread, TILE_ROWS * HEAD - 1u);
@@ -107,7 +131,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       for (var n = 0u; n < here; n++) {
         part = fma(vec4<f32>(scores[unit / HEAD * TILE_KEYS + n]), values[source + n * p.v_pitch], part);
       }
+#if EXTRAS
+      if (looks(min(first_pair + unit / HEAD, pairs - 1u), base)) {
+        out_${u} = out_${u} * shrinks[unit / HEAD] + part;
+      }
+#else
       out_${u} = out_${u} * shrinks[unit / HEAD] + part;
+#end
     }
 #end
     workgroupBarrier();

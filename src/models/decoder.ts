@@ -167,6 +167,15 @@ export class Decoder {
     }
   }
 
+  /** @throws RandloraError `model` for an id beyond the vocabulary */
+  checkIds(ids: readonly number[]): void {
+    const { vocabularySize } = this.config;
+    const foreign = ids.find((id) => !(id >= 0 && id < vocabularySize));
+    if (foreign === undefined) return;
+    const message = `token ${foreign} is beyond the model's vocabulary of ${vocabularySize}`;
+    throw new RandloraError("model", message, "tokenizer and weights belong to different models");
+  }
+
   /** Gives the weights' memory back. */
   release(): void {
     this.#run[Symbol.dispose]();
@@ -190,12 +199,8 @@ export class Decoder {
     options: PrefillOptions,
     use: (run: Run, hidden: Tensor, first: number) => void,
   ): Promise<void> {
-    const { vocabularySize, ropes } = this.config;
-    const foreign = ids.find((id) => !(id >= 0 && id < vocabularySize));
-    if (foreign !== undefined) {
-      const message = `token ${foreign} is beyond the model's vocabulary of ${vocabularySize}`;
-      throw new RandloraError("model", message, "tokenizer and weights belong to different models");
-    }
+    const { ropes } = this.config;
+    this.checkIds(ids);
     const { sequenceLength = cache.length + ids.length } = options;
     const crossed = ropes.some(
       (rope) => rope.scaling.kind === "longrope" && !sameAngles(rope, cache.longest, sequenceLength),

@@ -35,11 +35,11 @@ export function recordForward(
 }
 
 /** What a pass over new tokens goes by. */
-type NewTokens = Pick<Pass, "config" | "weights" | "linears" | "tables" | "past">;
+type NewTokens = Pick<Pass, "config" | "weights" | "linears" | "tables" | "past"> & Partial<Pass>;
 
 /** Records one pass over `ids` (1, tokens) with angles for them; hidden states after the last norm, (tokens, hidden). */
 export function recordPass(run: Run, tokens: NewTokens, ids: Tensor): Tensor {
-  const pass = { ...tokens, starts: undefined };
+  const pass = { starts: undefined, ...tokens };
   const { config, weights } = pass;
   let { y: x } = run.apply(OPS.embedding, { ids, table: weights.embedding }, { scale: config.embeddingScale });
   config.layers.forEach((_, index) => {
@@ -50,10 +50,19 @@ export function recordPass(run: Run, tokens: NewTokens, ids: Tensor): Tensor {
   return recordLastNorm(run, pass, x);
 }
 
-/** Records the output matrix and the soft cap: logits (rows, vocabulary) of hidden states. */
-export function recordLogits(run: Run, config: DecoderConfig, weights: DecoderWeights, hidden: Tensor): Tensor {
+/**
+ * Records the output matrix and the soft cap: logits (rows, vocabulary) of hidden states.
+ * @param rowsAtMost see OPS.linear
+ */
+export function recordLogits(
+  run: Run,
+  config: DecoderConfig,
+  weights: DecoderWeights,
+  hidden: Tensor,
+  rowsAtMost?: number,
+): Tensor {
   const inputs = { x: hidden, weight: weights.head, bias: undefined, residual: undefined };
-  const { y: logits } = run.apply(OPS.linear, inputs, {});
+  const { y: logits } = run.apply(OPS.linear, inputs, { rowsAtMost });
   if (config.logitSoftcap === undefined) return logits;
   const { y } = run.apply(OPS.softcap, { x: logits }, { cap: config.logitSoftcap });
   run.release(logits);

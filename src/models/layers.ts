@@ -12,6 +12,8 @@ import type { DecoderWeights, LayerWeights } from "./weights.ts";
 export interface Past {
   /** Positions that are filled. */
   readonly length: number;
+  /** Where those of the pass go, (1, tokens) U32; undefined: behind what is filled. */
+  readonly rows?: Tensor | undefined;
   /** One layer's matrices, which have room for those of the pass. */
   layer(index: number): { readonly keys: Tensor; readonly values: Tensor };
 }
@@ -27,11 +29,13 @@ export interface Pass {
   readonly past: Past | undefined;
   /** (1, tokens) U32, the first row that a token sees; undefined: the first of all. */
   readonly starts: Tensor | undefined;
+  /** (1, tokens) U32, the last row that a token sees; undefined: its own. */
+  readonly ends?: Tensor | undefined;
 }
 
 /** Records layer number `index`: hidden states (tokens, hidden) from those before it, which are not released. */
 export function recordLayer(recorder: Recorder, pass: Pass, index: number, x: Tensor): Tensor {
-  const { config, linears, past, starts } = pass;
+  const { config, linears, past, starts, ends } = pass;
   const layerConfig = config.layers[index];
   const layer = pass.weights.layers[index];
   const rope = pass.tables[layerConfig?.rope ?? NaN];
@@ -41,9 +45,9 @@ export function recordLayer(recorder: Recorder, pass: Pass, index: number, x: Te
   const { heads, kvHeads, headSize, attentionScale: scale, attentionSoftcap: softcap } = config;
   const { window } = layerConfig;
   const { inputNorm, mlpNorm, attention, mlp } = blocksOf(config, layer);
-  const filled = past && { length: past.length, ...past.layer(index) };
+  const filled = past && { length: past.length, rows: past.rows, ...past.layer(index) };
   const shape = { heads, kvHeads, headSize, scale, softcap, window };
-  const sight = { rope, past: filled, first: starts, last: undefined };
+  const sight = { rope, past: filled, first: starts, last: ends };
   const attended = recordAttention(recorder, linears, shape, attention, sight, recordNorm(recorder, inputNorm, x), x);
   const normed = recordNorm(recorder, mlpNorm, attended);
   const updated = recordMlp(recorder, linears, config.activation, mlp, normed, attended);

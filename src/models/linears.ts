@@ -9,6 +9,8 @@ export interface Projection {
   readonly weight: Tensor;
   readonly bias: Tensor | undefined;
   readonly residual: Tensor | undefined;
+  /** Rows of the largest pass of a batch; see OPS.linear. */
+  readonly rowsAtMost?: number | undefined;
 }
 
 /**
@@ -21,5 +23,10 @@ export interface Linears {
 
 /** The weights as they are. */
 export const PLAIN_LINEARS: Linears = {
-  apply: (recorder, projection) => recorder.apply(OPS.linear, projection, {}).y,
+  apply: (recorder, { rowsAtMost, ...operands }) => recorder.apply(OPS.linear, operands, { rowsAtMost }).y,
 };
+
+/** The same in passes of which the largest has so many rows: each row has the same sums of weights in all of them. */
+export function batchLinears(linears: Linears, rowsAtMost: number): Linears {
+  return { apply: (recorder, projection) => linears.apply(recorder, { ...projection, rowsAtMost }) };
+}

@@ -1,15 +1,29 @@
 import { RandloraError } from "../errors.ts";
 import type { ReplyToken } from "../generate/reply.ts";
+import type { SharedReply } from "../generate/shared-reply.ts";
+import { AnswerText, type Piece } from "./answer-text.ts";
 import { ApiError } from "./api-error.ts";
-import type { Engine, Job } from "./engine.ts";
+import type { Client } from "./client.ts";
+import type { Echo } from "./echo.ts";
+import type { Engine } from "./engine.ts";
 import { EventStream } from "./event-stream.ts";
 import type { GenerationRequest } from "./fields.ts";
-import { type Shape, usageOf } from "./shapes.ts";
+import type { ServedModel } from "./models.ts";
+import { type Choice, type Shape, usageOf } from "./shapes.ts";
+
+/** A text to be continued. */
+export interface Prompt {
+  readonly ids: readonly number[];
+  /** What stands before every text that is written; undefined: nothing. */
+  readonly echo?: Echo | undefined;
+}
 
 /** A request that was understood: what to write, and how to word it. */
 export interface Assignment {
   readonly request: GenerationRequest;
-  readonly job: Omit<Job, "options">;
+  readonly client: Client;
+  readonly model: ServedModel;
+  readonly prompts: readonly Prompt[];
   readonly context: number;
   readonly shape: Shape;
   /** Aborted when the client goes away. */
@@ -21,7 +35,7 @@ export interface Assignment {
 }
 
 /**
- * Has a text written and answers with it, whole or as a stream.
+ * Has texts written and answers with them, whole or as a stream.
  * @throws ApiError when the engine takes no more; for a whole answer also what `toApiError` makes of a failure
  */
 export async function answer(engine: Engine, assignment: Assignment): Promise<Response> {
@@ -29,17 +43,25 @@ export async function answer(engine: Engine, assignment: Assignment): Promise<Re
 }
 
 async function whole(engine: Engine, assignment: Assignment): Promise<Response> {
-  const { request, shape } = assignment;
-  const tokens: ReplyToken[] = [];
-  const onToken = (token: ReplyToken): void => void tokens.push(token);
-  const job = jobOf(assignment, { onToken, signal: assignment.signal });
+  const { request, shape, signal } = assignment;
+  const left = new AbortController();
+  const stop = leaveWith(signal, left);
+  const pieces: Piece[][] = textsOf(assignment).map(() => []);
   try {
-    const reply = await engine.submit(job);
+    const replies = submitAll(engine, assignment, left, (index, piece) => void pieces[index]?.push(piece));
+    const written = await Promise.all(replies);
     assignment.onWritten();
-    const inText = tokens.filter(({ offset }) => offset < reply.text.length);
-    return Response.json(shape.whole(reply, request.topLogprobs === undefined ? undefined : inText));
+    const choices = written.map(({ finishReason }, index): Choice => {
+      const of = pieces[index] ?? [];
+      const tokens = request.topLogprobs === undefined ? undefined : of.flatMap((piece) => piece.tokens ?? []);
+      return { text: of.map(({ text }) => text).join(""), finishReason, tokens };
+    });
+    return Response.json(shape.whole(choices, usageOf(written, request.choices)));
   } catch (error) {
+    left.abort();
     throw toApiError(error, assignment.onFailure);
+  } finally {
+    stop();
   }
 }
 
@@ -47,41 +69,39 @@ function streamed(engine: Engine, assignment: Assignment): Response {
   const { request, shape, signal } = assignment;
   const left = new AbortController();
   const stream = new EventStream(() => left.abort());
-  signal.addEventListener("abort", () => left.abort(), { once: true });
-  let waiting: ReplyToken[] = [];
-  let shown = 0;
-  /** Tokens whose text has begun to be shown: what may still turn out to be a stop text is held back. */
-  const takeTokens = (): readonly ReplyToken[] | undefined => {
-    if (request.topLogprobs === undefined) return undefined;
-    const ready = waiting.filter(({ offset }) => offset < shown);
-    waiting = waiting.slice(ready.length);
-    return ready;
-  };
-  const onText = (text: string): void => {
-    shown += text.length;
-    stream.send(shape.piece(text, takeTokens()));
-  };
-  const onToken = (token: ReplyToken): void => void waiting.push(token);
-  const begin = shape.begin();
-  if (begin !== undefined) stream.send(begin);
-  let writing;
+  const stop = leaveWith(signal, left);
+  let writing: readonly Promise<SharedReply>[];
   try {
-    writing = engine.submit(jobOf(assignment, { onText, onToken, signal: left.signal }));
+    for (const index of textsOf(assignment).keys()) {
+      const begin = shape.begin(index);
+      if (begin !== undefined) stream.send(begin);
+    }
+    writing = submitAll(engine, assignment, left, (index, { text, tokens }) =>
+      stream.send(shape.piece(index, text, tokens)),
+    );
   } catch (error) {
+    left.abort();
+    stop();
     stream[Symbol.dispose]();
     throw error;
   }
   const finish = async (): Promise<void> => {
     using _ = stream;
     try {
-      const reply = await writing;
-      stream.send(shape.end(reply.finishReason));
-      if (request.includeUsage) stream.send(shape.usage(usageOf(reply)));
+      const ends = writing.map(async (reply, index) => {
+        const written = await reply;
+        stream.send(shape.end(index, written.finishReason));
+        return written;
+      });
+      const written = await Promise.all(ends);
+      if (request.includeUsage) stream.send(shape.usage(usageOf(written, request.choices)));
       stream.done();
     } catch (error) {
+      left.abort();
       // The status has been sent: an event with an error is how OpenAI's API says it.
       stream.send(toApiError(error, assignment.onFailure).toJSON());
     } finally {
+      stop();
       assignment.onWritten();
     }
   };
@@ -89,12 +109,64 @@ function streamed(engine: Engine, assignment: Assignment): Response {
   return stream.response();
 }
 
-function jobOf(
-  { request, job, context }: Assignment,
-  hooks: Pick<Job["options"], "onText" | "onToken" | "signal">,
-): Job {
+/** The texts of an answer, in its order: all of the first prompt, then those of the next. */
+function textsOf({ request, prompts }: Assignment): { readonly prompt: Prompt; readonly number: number }[] {
+  return prompts.flatMap((prompt) => Array.from({ length: request.choices }, (_, number) => ({ prompt, number })));
+}
+
+/**
+ * Has all texts written, and hands out their pieces as they come.
+ * @returns the replies, all pieces of which have been handed out
+ * @throws ApiError as `Engine.submit`; then whoever calls aborts those that have been submitted
+ */
+function submitAll(
+  engine: Engine,
+  assignment: Assignment,
+  left: AbortController,
+  onPiece: (index: number, piece: Piece) => void,
+): readonly Promise<SharedReply>[] {
+  const { request, client, model, context } = assignment;
   const { sampling, maxTokens, stops, topLogprobs } = request;
-  return { ...job, options: { sampling, maxTokens, stops, topLogprobs, context, ...hooks } };
+  const replies: Promise<SharedReply>[] = [];
+  try {
+    for (const [index, { prompt, number }] of textsOf(assignment).entries()) {
+      const text = new AnswerText(prompt.echo, topLogprobs !== undefined);
+      const show = (piece: Piece | undefined): void => {
+        if (piece !== undefined) onPiece(index, piece);
+      };
+      const options = {
+        sampling: { ...sampling, seed: sampling.seed + number },
+        maxTokens,
+        stops,
+        topLogprobs,
+        promptLogprobs: prompt.echo === undefined ? undefined : topLogprobs,
+        context,
+        signal: left.signal,
+        onPrompt: (tokens: SharedReply["prompt"]) => show(text.prompt(tokens)),
+        onToken: (token: ReplyToken) => text.push(token),
+        onText: (piece: string) => show(text.piece(piece)),
+      };
+      const reply = engine.submit({ client, model, ids: prompt.ids, options });
+      replies.push(
+        reply.then((written) => {
+          show(text.rest(written));
+          return written;
+        }),
+      );
+    }
+    return replies;
+  } finally {
+    // One that fails ends the others, whose rejections nobody waits for.
+    for (const reply of replies) reply.catch(() => {});
+  }
+}
+
+/** Aborts with a signal, whose promise this is not. @returns what ends that */
+function leaveWith(signal: AbortSignal, left: AbortController): () => void {
+  const leave = (): void => left.abort();
+  signal.addEventListener("abort", leave, { once: true });
+  if (signal.aborted) leave();
+  return () => signal.removeEventListener("abort", leave);
 }
 
 /** What a client is told of an error: its own mistakes in full, ours only that there was one. */

@@ -1,15 +1,16 @@
 import type { LanguageModel } from "../generate/language-model.ts";
 import { TokenTexts } from "../text/token-text.ts";
-import { answer } from "./answer.ts";
+import { answer, type Prompt } from "./answer.ts";
 import { ApiError } from "./api-error.ts";
 import { Bodies } from "./body.ts";
-import { readChatRequest } from "./chat-request.ts";
+import { type ChatRequest, readChatRequest } from "./chat-request.ts";
 import { networkOf } from "./client.ts";
-import { readCompletionRequest } from "./completion-request.ts";
+import { type CompletionRequest, readCompletionRequest } from "./completion-request.ts";
+import { echoOf } from "./echo.ts";
 import type { Engine } from "./engine.ts";
 import type { GenerationRequest, RequestDefaults } from "./fields.ts";
 import type { ModelList } from "./models.ts";
-import { chatPrompt, completionPrompt, type PromptOptions } from "./prompt.ts";
+import { chatPrompt, completionPrompts, type PromptOptions } from "./prompt.ts";
 import { chatShape, completionShape } from "./shapes.ts";
 
 /** What the endpoints work with. */
@@ -72,22 +73,28 @@ export class Api {
   async #chat(call: Call): Promise<Response> {
     const { model, defaults, prompts } = this.#parts;
     const read = (body: unknown) => readChatRequest(body, defaults);
-    return await this.#answer(call, read, (request) => chatPrompt(model, request, prompts), chatShape);
+    const makePrompts = async (request: ChatRequest) => [{ ids: await chatPrompt(model, request, prompts) }];
+    return await this.#answer(call, read, makePrompts, chatShape);
   }
 
   async #complete(call: Call): Promise<Response> {
     const { model, defaults, prompts } = this.#parts;
     const read = (body: unknown) => readCompletionRequest(body, defaults);
-    return await this.#answer(call, read, (request) => completionPrompt(model, request, prompts), completionShape);
+    const makePrompts = async (request: CompletionRequest) => {
+      const all = await completionPrompts(model, request, prompts);
+      if (!request.echo) return all.map((ids) => ({ ids }));
+      return all.map((ids, at) => ({ ids, echo: echoOf(model.tokenizer, ids, request.prompts[at]) }));
+    };
+    return await this.#answer(call, read, makePrompts, completionShape);
   }
 
   async #answer<R extends GenerationRequest>(
     { request: received, address, setTimeout }: Call,
     read: (body: unknown) => R,
-    makePrompt: (request: R) => Promise<readonly number[]>,
+    makePrompts: (request: R) => Promise<readonly Prompt[]>,
     makeShape: typeof chatShape,
   ): Promise<Response> {
-    const { engine, models, prompts, onFailure } = this.#parts;
+    const { engine, models, prompts: settings, onFailure } = this.#parts;
     const { signal } = received;
     const network = networkOf(address);
     const onWritten = (): void => setTimeout(IDLE_SECONDS);
@@ -98,13 +105,14 @@ export class Api {
       engine.checkRoom(network);
       // From here on it may take as long as it takes, until the answer is there to be taken.
       setTimeout(0);
-      return { request, model, ids: await makePrompt(request) };
+      return { request, model, prompts: await makePrompts(request) };
     };
     try {
-      const { request, model, ids } = await this.#bodies.with(received, network, understand);
+      const { request, model, prompts } = await this.#bodies.with(received, network, understand);
       const shape = makeShape({ model: model.id, texts: this.#texts, includeUsage: request.includeUsage });
-      const job = { client: { network, user: request.user }, model, ids };
-      return await answer(engine, { request, job, context: prompts.context, shape, signal, onFailure, onWritten });
+      const client = { network, user: request.user };
+      const { context } = settings;
+      return await answer(engine, { request, client, model, prompts, context, shape, signal, onFailure, onWritten });
     } catch (error) {
       // Whatever it was that turned the request away: that, too, is an answer to be taken.
       onWritten();

@@ -5,6 +5,7 @@ import {
   type GenerationRequest,
   generationRequest,
   LOGPROBS_COUNT,
+  MAX_CHOICES,
   optional,
   readFields,
   type RequestDefaults,
@@ -12,8 +13,10 @@ import {
 
 /** What `/v1/completions` is asked for. */
 export interface CompletionRequest extends GenerationRequest {
-  /** A text, or token ids. */
-  readonly prompt: string | readonly number[];
+  /** Texts, or token ids of each, at least one. */
+  readonly prompts: readonly (string | readonly number[])[];
+  /** Give the prompt, too, with its probabilities where those are wanted. */
+  readonly echo: boolean;
 }
 
 const Ids = v.array(v.pipe(v.number(), v.safeInteger(), v.minValue(0)));
@@ -22,25 +25,24 @@ const Body = v.looseObject({
   ...COMMON_FIELDS,
   prompt: v.union([v.string(), Ids, v.array(v.string()), v.array(Ids)]),
   logprobs: optional(LOGPROBS_COUNT),
+  echo: optional(v.boolean()),
 });
 
 /** @throws ApiError 400 naming the field that is malformed, or asks for what cannot be done */
 export function readCompletionRequest(body: unknown, defaults: RequestDefaults): CompletionRequest {
-  const { prompt, ...fields } = readFields(Body, body);
-  return {
-    ...generationRequest(fields, fields.logprobs, defaults),
-    prompt: onePrompt(prompt),
-  };
+  const { prompt, echo, ...fields } = readFields(Body, body);
+  const request = generationRequest(fields, fields.logprobs, defaults, 0);
+  const prompts = promptsOf(prompt);
+  if (prompts.length * request.choices > MAX_CHOICES) {
+    throw badField("prompt", `${prompts.length} prompts, ${request.choices} texts each, are more than ${MAX_CHOICES}`);
+  }
+  return { ...request, prompts, echo: echo ?? false };
 }
 
-/** OpenAI's API takes lists of prompts; a list of one is a prompt. */
-function onePrompt(prompt: v.InferOutput<typeof Body>["prompt"]): string | readonly number[] {
-  if (typeof prompt === "string") return prompt;
+/** A prompt, or several, as OpenAI's API has them. */
+function promptsOf(prompt: v.InferOutput<typeof Body>["prompt"]): readonly (string | readonly number[])[] {
+  if (typeof prompt === "string") return [prompt];
   const ids = prompt.filter((item) => typeof item === "number");
-  if (ids.length === prompt.length) return ids;
-  const [only] = prompt;
-  if (prompt.length > 1 || only === undefined || typeof only === "number") {
-    throw badField("prompt", "send one prompt a request", "unsupported_parameter");
-  }
-  return only;
+  if (ids.length === prompt.length) return [ids];
+  return prompt.filter((item) => typeof item !== "number");
 }

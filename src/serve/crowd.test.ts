@@ -94,7 +94,7 @@ async function askFrom(localAddress: string, serving: TestServer, user: string):
 // Other systems know 127.0.0.1 alone.
 describe.if(process.platform === "linux")("who invents users", () => {
   test("gets no more turns by that", async () => {
-    await using serving = serveStories(model);
+    await using serving = serveStories(model, { parallel: 1 });
     const release = await hold(serving);
     const order: string[] = [];
     const note = async (address: string, user: string): Promise<void> => {
@@ -111,7 +111,7 @@ describe.if(process.platform === "linux")("who invents users", () => {
   });
 
   test("takes no place from others where few may wait", async () => {
-    await using serving = serveStories(model, { queueLength: 4 });
+    await using serving = serveStories(model, { parallel: 1, queueLength: 4 });
     const release = await hold(serving);
     const many = Array.from({ length: 4 }, (_, at) => askFrom("127.0.0.1", serving, `invented ${at}`));
     await until(() => serving.engine.load === 5);
@@ -126,7 +126,7 @@ describe.if(process.platform === "linux")("who invents users", () => {
 
 describe("the queue", () => {
   test("is full at some time, and says when to come again", async () => {
-    await using serving = serveStories(model, { queueLength: 2 });
+    await using serving = serveStories(model, { parallel: 1, queueLength: 2 });
     const release = await hold(serving);
     const waiting = [ask(serving, "One"), ask(serving, "Two")].map(async (asked) => (await asked).choices[0]?.text);
     await until(() => serving.engine.load === 3);
@@ -139,7 +139,7 @@ describe("the queue", () => {
   });
 
   test("lets who leaves it go at once", async () => {
-    await using serving = serveStories(model);
+    await using serving = serveStories(model, { parallel: 1 });
     const release = await hold(serving);
     const left = new AbortController();
     const second = failure(
@@ -154,7 +154,7 @@ describe("the queue", () => {
   });
 
   test("one client's many requests, and another's for an adapter, do not keep anybody waiting for all of them", async () => {
-    await using serving = serveStories(model, { adapters });
+    await using serving = serveStories(model, { parallel: 1, adapters });
     const release = await hold(serving);
     const order: string[] = [];
     const note = async (name: string, extra: object): Promise<void> => {
@@ -174,7 +174,7 @@ describe("the queue", () => {
 
 describe("a server that stops", () => {
   test("lets the running answer end and turns the others away", async () => {
-    await using serving = serveStories(model);
+    await using serving = serveStories(model, { parallel: 1 });
     const running = ask(serving, "Once", { max_tokens: 200 }).then(({ choices }) => choices[0]?.finish_reason);
     await until(() => serving.engine.load === 1);
     const waiting = failure(ask(serving, "Once"));
@@ -186,7 +186,7 @@ describe("a server that stops", () => {
   });
 
   test("cuts it where it takes too long, and says so", async () => {
-    await using serving = serveStories(model);
+    await using serving = serveStories(model, { parallel: 1 });
     const stream = await serving.client.completions.create({
       model: "storyteller",
       prompt: "Once",

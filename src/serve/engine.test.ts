@@ -26,7 +26,7 @@ async function loadFragile(): Promise<{ model: LanguageModel; lose: () => void }
 test("a GPU that is lost fails every request, and the server knows that it is over", async () => {
   const { model, lose } = await loadFragile();
   await using _ = model;
-  await using serving = serveStories(model);
+  await using serving = serveStories(model, { parallel: 1 });
   const ask = () => failure(serving.client.completions.create({ model: "storyteller", prompt: "Once" }));
   const running = ask();
   await until(() => serving.engine.load === 1);

@@ -1,8 +1,8 @@
 import { RandloraError } from "../errors.ts";
-import type { FinishReason } from "../generate/generate.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
-import { type Reply, type ReplyOptions, writeReply } from "../generate/reply.ts";
-import type { KvCache } from "../models/kv-cache.ts";
+import { type SharedReply, type SharedReplyOptions, shareReply, type WritingReply } from "../generate/shared-reply.ts";
+import { WritingLoop } from "../generate/writing-loop.ts";
+import { inBlocks } from "../models/slot-pool.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { ApiError } from "./api-error.ts";
 import type { Client } from "./client.ts";
@@ -17,28 +17,30 @@ export interface Job {
   /** The whole prompt. */
   readonly ids: readonly number[];
   /** `signal` says that nobody wants the answer any more. */
-  readonly options: ReplyOptions & { readonly signal: AbortSignal };
+  readonly options: SharedReplyOptions;
 }
-
-/** An answer that came to its end. */
-export type WholeReply = Reply & { readonly finishReason: FinishReason };
 
 export interface EngineOptions {
   /** `--generator`. */
   readonly generator?: GeneratorName | undefined;
   /** Requests that may wait. */
   readonly queueLength: number;
+  /** Texts that are written together. */
+  readonly parallel: number;
+  /** Positions that a text may use. */
+  readonly context: number;
 }
 
 interface Waiting extends QueuedJob {
   readonly job: Job;
-  readonly resolve: (reply: WholeReply) => void;
+  readonly resolve: (reply: SharedReply) => void;
   readonly reject: (reason: unknown) => void;
 }
 
 /**
- * Writes one text at a time with the one model in GPU memory: requests wait in a fair queue, and the adapter is changed
- * between two of them where they ask for another one.
+ * Writes several texts at a time with the one model in GPU memory: requests wait in a fair queue until one that is being
+ * written has ended. Where the turn is that of a request for another adapter, no more begin, and when all have ended the
+ * adapter is changed.
  */
 export class Engine implements AsyncDisposable {
   /** Rejects when the GPU has failed: nothing can be written any more. */
@@ -46,11 +48,13 @@ export class Engine implements AsyncDisposable {
   readonly #fail: (error: unknown) => void;
   readonly #model: LanguageModel;
   readonly #options: EngineOptions;
-  readonly #cache: KvCache;
+  readonly #loop: WritingLoop;
   readonly #queue = new FairQueue<Waiting>();
+  /** The one whose turn it is, and which cannot begin yet. */
+  #next: Waiting | undefined;
   /** The id of the model whose weights are in place; undefined after a switch that failed. */
   #resident: string | undefined;
-  #running: AbortController | undefined;
+  #isWorking = false;
   #working: Promise<void> = Promise.resolve();
   #closed: ApiError | undefined;
   /** What a request takes, smoothed; for `Retry-After`. */
@@ -59,7 +63,8 @@ export class Engine implements AsyncDisposable {
   constructor(model: LanguageModel, options: EngineOptions) {
     this.#model = model;
     this.#options = options;
-    this.#cache = model.decoder.createCache();
+    const { parallel, context } = options;
+    this.#loop = new WritingLoop(model.decoder, { rows: parallel, positions: parallel * inBlocks(context) });
     const { promise, reject } = Promise.withResolvers<never>();
     promise.catch(() => {}); // nobody need be listening
     this.failure = promise;
@@ -68,7 +73,7 @@ export class Engine implements AsyncDisposable {
 
   /** Requests that wait or are worked on. */
   get load(): number {
-    return this.#queue.size + (this.#running === undefined ? 0 : 1);
+    return this.#queue.size + (this.#next === undefined ? 0 : 1) + this.#loop.size;
   }
 
   /** @throws ApiError 503 when nothing is written any more */
@@ -90,23 +95,25 @@ export class Engine implements AsyncDisposable {
    *   way, 503 when the server stops
    * @throws ApiError at once: 429 when too many wait, 503 when the server stops
    */
-  submit(job: Job): Promise<WholeReply> {
+  submit(job: Job): Promise<SharedReply> {
     const displaced = this.#makeRoom(job.client.network);
     if (displaced !== undefined) {
       displaced.reject(this.#full());
       this.#queue.remove(displaced);
     }
-    const { promise, resolve, reject } = Promise.withResolvers<WholeReply>();
+    const { promise, resolve, reject } = Promise.withResolvers<SharedReply>();
     const waiting: Waiting = { ...job.client, model: job.model.id, job, resolve, reject };
     const { signal } = job.options;
     const leave = (): void => {
-      if (this.#queue.remove(waiting)) reject(signal.reason);
+      if (this.#next === waiting) this.#next = undefined;
+      else if (!this.#queue.remove(waiting)) return;
+      reject(signal.reason);
     };
     this.#queue.add(waiting);
     if (signal.aborted) leave();
     else signal.addEventListener("abort", leave, { once: true });
     void promise.catch(() => {}).finally(() => signal.removeEventListener("abort", leave));
-    if (this.#running === undefined) this.#working = this.#work();
+    if (!this.#isWorking) this.#working = this.#work();
     return promise;
   }
 
@@ -116,56 +123,73 @@ export class Engine implements AsyncDisposable {
    */
   async close(grace: number): Promise<void> {
     this.#closed ??= new ApiError(503, "the server is stopping", { code: "server_stopping" });
-    for (const { reject } of this.#queue.drain()) reject(this.#closed);
-    const timer = setTimeout(() => this.#running?.abort(this.#closed), grace);
+    this.#turnAway(this.#closed);
+    const timer = setTimeout(() => this.#loop.abort(this.#closed), grace);
     await this.#working;
     clearTimeout(timer);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close(0);
-    this.#cache[Symbol.dispose]();
+    this.#loop[Symbol.dispose]();
   }
 
   async #work(): Promise<void> {
-    for (;;) {
-      const waiting = this.#queue.next(this.#resident);
-      if (waiting === undefined) return;
-      const { job, resolve, reject } = waiting;
-      const start = performance.now();
-      this.#running = new AbortController();
-      try {
-        resolve(await this.#run(job, this.#running));
-      } catch (thrown) {
-        reject(thrown);
+    this.#isWorking = true;
+    try {
+      for (;;) {
+        await this.#beginSome();
+        if (this.#loop.size === 0 && this.#next === undefined && this.#queue.size === 0) return;
+        await this.#loop.turn();
         this.#checkGpu();
-      } finally {
-        this.#running = undefined;
       }
-      this.#seconds += ((performance.now() - start) / 1000 - this.#seconds) / 8;
+    } finally {
+      this.#isWorking = false;
     }
   }
 
-  async #run({ model, ids, options }: Job, stop: AbortController): Promise<WholeReply> {
-    const leave = (): void => stop.abort(options.signal.reason);
-    options.signal.addEventListener("abort", leave, { once: true });
-    try {
-      await this.#makeResident(model);
-      stop.signal.throwIfAborted();
-      const reply = await writeReply(this.#model, this.#cache, ids, { ...options, signal: stop.signal });
-      const { finishReason } = reply;
-      if (finishReason === "cancelled") throw stop.signal.reason;
-      return { ...reply, finishReason };
-    } finally {
-      options.signal.removeEventListener("abort", leave);
+  /** Lets requests begin while there is room, in the order of their turns. */
+  async #beginSome(): Promise<void> {
+    while (this.#loop.size < this.#options.parallel) {
+      const waiting = (this.#next ??= this.#queue.next(this.#resident));
+      if (waiting === undefined) return;
+      const { job } = waiting;
+      if (job.model.id !== this.#resident && this.#loop.size > 0) return;
+      try {
+        await this.#makeResident(job.model);
+        // Whoever left meanwhile, or was turned away, has been told.
+        if (this.#next !== waiting) continue;
+        const written = shareReply(this.#model, job.ids, job.options);
+        const cached = await this.#loop.begin(written.writing);
+        if (cached === undefined && this.#loop.size > 0) return;
+        if (cached === undefined) throw tooLong(written);
+        if (this.#next === waiting) this.#next = undefined;
+        written.begin(cached);
+        void this.#settle(waiting, written);
+      } catch (thrown) {
+        if (this.#next === waiting) this.#next = undefined;
+        waiting.reject(thrown);
+        this.#checkGpu();
+      }
     }
+  }
+
+  async #settle({ resolve, reject }: Waiting, { reply }: WritingReply): Promise<void> {
+    const start = performance.now();
+    try {
+      resolve(await reply);
+    } catch (thrown) {
+      reject(thrown);
+    }
+    const seconds = (performance.now() - start) / 1000 / this.#options.parallel;
+    this.#seconds += (seconds - this.#seconds) / 8;
   }
 
   /** A switch is never given up half-way: the next one would have to begin with putting the weights back. */
   async #makeResident({ id, adapters }: ServedModel): Promise<void> {
     if (this.#resident === id) return;
     this.#resident = undefined;
-    this.#cache.truncate(0);
+    this.#loop.weightsChanged();
     await this.#model.setAdapters(adapters, { generator: this.#options.generator });
     this.#resident = id;
   }
@@ -194,8 +218,19 @@ export class Engine implements AsyncDisposable {
     } catch (error) {
       if (!(error instanceof RandloraError)) throw error;
       this.#closed = new ApiError(503, "the GPU has failed: the server must be started again", { cause: error });
-      for (const { reject } of this.#queue.drain()) reject(this.#closed);
+      this.#turnAway(this.#closed);
       this.#fail(error);
     }
   }
+
+  #turnAway(reason: ApiError): void {
+    const next = this.#next;
+    this.#next = undefined;
+    for (const { reject } of [...(next === undefined ? [] : [next]), ...this.#queue.drain()]) reject(reason);
+  }
+}
+
+function tooLong({ writing: { positions } }: WritingReply): RandloraError {
+  const message = `a text of ${positions} tokens is longer than this device can hold the keys of`;
+  return new RandloraError("data", message, "ask for fewer tokens, or shorten the prompt");
 }

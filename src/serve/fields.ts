@@ -17,6 +17,8 @@ export interface GenerationRequest {
   readonly sampling: SamplingOptions;
   readonly maxTokens: number | undefined;
   readonly stops: readonly string[];
+  /** Texts to write for each prompt, each with a seed of its own. */
+  readonly choices: number;
   /** Best tokens to name with each one; undefined: no probabilities are wanted. */
   readonly topLogprobs: number | undefined;
   readonly stream: boolean;
@@ -28,6 +30,8 @@ export interface GenerationRequest {
 /** As OpenAI's API allows. */
 const MAX_TOP_LOGPROBS = 20;
 const MAX_STOPS = 16;
+/** Texts of one request: they wait in the queue one by one. */
+export const MAX_CHOICES = 128;
 
 /** May be missing; clients also send `null` for what they do not mean to say. */
 export const optional = <S extends v.GenericSchema>(schema: S) => v.nullish(schema, () => undefined);
@@ -59,6 +63,7 @@ export const COMMON_FIELDS = {
   frequency_penalty: optional(finite),
   repetition_penalty: optional(v.pipe(finite, v.gtValue(0))),
   repeat_penalty: optional(v.pipe(finite, v.gtValue(0))),
+  n: optional(v.pipe(integer(1), v.maxValue(MAX_CHOICES))),
   user: optional(v.string()),
 } as const;
 
@@ -91,9 +96,7 @@ const never = (): boolean => false;
 
 /** Fields that ask for another answer than the one that would be given, each with what may stand there all the same. */
 const UNSUPPORTED: ReadonlyMap<string, (value: unknown) => boolean> = new Map([
-  ["n", isOne],
   ["best_of", isOne],
-  ["echo", isOff],
   ["suffix", isEmpty],
   ["tools", isEmpty],
   ["functions", isEmpty],
@@ -117,11 +120,15 @@ function hasType(value: unknown, type: string): boolean {
   return typeof value === "object" && value !== null && "type" in value && value.type === type;
 }
 
-/** Turns the common fields into what the engine works with. */
+/**
+ * Turns the common fields into what the engine works with.
+ * @param leastTokens 0 where a request may ask for none, only to have its prompt looked at
+ */
 export function generationRequest(
   fields: CommonFields & { readonly max_completion_tokens?: number | undefined },
   topLogprobs: number | undefined,
   defaults: RequestDefaults,
+  leastTokens = 1,
 ): GenerationRequest {
   const { temperature, topK, topP, minP } = defaults.sampling;
   const { stop } = fields;
@@ -141,8 +148,9 @@ export function generationRequest(
       frequencyPenalty: fields.frequency_penalty ?? 0,
       seed: chosenSeed(fields.seed),
     },
-    maxTokens: readLength(fields, defaults),
+    maxTokens: readLength(fields, defaults, leastTokens),
     stops: typeof stop === "string" ? [stop] : (stop ?? []),
+    choices: fields.n ?? 1,
     topLogprobs,
     stream: fields.stream ?? false,
     includeUsage: fields.stream_options?.include_usage ?? false,
@@ -153,12 +161,13 @@ export function generationRequest(
 function readLength(
   fields: Pick<CommonFields, "max_tokens"> & { readonly max_completion_tokens?: number | undefined },
   { maxTokens }: RequestDefaults,
+  least: number,
 ): number | undefined {
   const [name, wanted] =
     fields.max_completion_tokens === undefined
       ? (["max_tokens", fields.max_tokens] as const)
       : (["max_completion_tokens", fields.max_completion_tokens] as const);
-  if (wanted === 0) throw badField(name, "must be at least 1");
+  if (wanted === 0 && least > 0) throw badField(name, "must be at least 1");
   if (wanted === undefined) return maxTokens;
   // -1 is llama.cpp's word for "as long as it takes".
   return wanted < 0 ? undefined : wanted;

@@ -57,16 +57,20 @@ function render(
 }
 
 /**
- * The ids of a text to be continued.
- * @throws ApiError 400 for no text at all, for ids that the model does not have, or where it fills the context
+ * The ids of texts to be continued.
+ * @throws ApiError 400 for no text at all, for ids that the model does not have, or where one fills the context
  */
-export async function completionPrompt(
+export async function completionPrompts(
   model: Text,
-  { prompt }: CompletionRequest,
+  { prompts }: CompletionRequest,
   options: PromptOptions,
-): Promise<readonly number[]> {
-  const ids = typeof prompt === "string" ? await model.tokenizer.encodeWithin(prompt, longest(options)) : prompt;
-  return checkIds(ids, model, options, "prompt");
+): Promise<readonly (readonly number[])[]> {
+  const all = [];
+  for (const prompt of prompts) {
+    const ids = typeof prompt === "string" ? await model.tokenizer.encodeWithin(prompt, longest(options)) : prompt;
+    all.push(checkIds(ids, model, options, "prompt"));
+  }
+  return all;
 }
 
 function withSystem(messages: readonly ChatMessage[], system: string | undefined): readonly ChatMessage[] {

@@ -29,6 +29,7 @@ describe("chat", () => {
       model: undefined,
       maxTokens: 99,
       stops: [],
+      choices: 1,
       topLogprobs: undefined,
       stream: false,
       includeUsage: false,
@@ -125,7 +126,8 @@ describe("chat", () => {
     [{ logprobs: 3 }, "logprobs"],
     [{ top_logprobs: 3 }, "top_logprobs"],
     [{ logprobs: true, top_logprobs: 21 }, "top_logprobs"],
-    [{ n: 2 }, "n"],
+    [{ n: 0 }, "n"],
+    [{ n: 129 }, "n"],
     [{ tools: [{}] }, "tools"],
     [{ tool_choice: "required" }, "tool_choice"],
     [{ response_format: { type: "json_object" } }, "response_format"],
@@ -139,16 +141,24 @@ describe("chat", () => {
 
 describe("completions", () => {
   test.each<[unknown, unknown]>([
-    ["Hi", "Hi"],
+    ["Hi", ["Hi"]],
+    [[1, 2], [[1, 2]]],
     [
-      [1, 2],
-      [1, 2],
+      ["Hi", "Ho"],
+      ["Hi", "Ho"],
     ],
-    [["Hi"], "Hi"],
-    [[[1, 2]], [1, 2]],
-    [[], []],
+    [
+      [[1, 2], [3]],
+      [[1, 2], [3]],
+    ],
+    [[], [[]]],
   ])("the prompt %j", (prompt, wanted) => {
-    expect(complete({ prompt }).prompt).toEqual(wanted as string);
+    expect(complete({ prompt }).prompts as unknown).toEqual(wanted);
+  });
+
+  test("none but their prompts may be asked for, and several texts of each", () => {
+    expect(complete({ max_tokens: 0, echo: true, n: 3 })).toMatchObject({ maxTokens: 0, echo: true, choices: 3 });
+    expect(complete({}).echo).toBe(false);
   });
 
   test("probabilities are counted", () => {
@@ -164,12 +174,12 @@ describe("completions", () => {
 
   test.each<[object, string]>([
     [{ prompt: undefined }, "prompt"],
-    [{ prompt: ["a", "b"] }, "prompt"],
+    [{ prompt: Array(65).fill("a"), n: 2 }, "prompt"],
     [{ prompt: [-1] }, "prompt"],
     [{ prompt: [1.5] }, "prompt"],
     [{ prompt: { a: 1 } }, "prompt"],
     [{ logprobs: true }, "logprobs"],
-    [{ echo: true }, "echo"],
+    [{ echo: 1 }, "echo"],
     [{ suffix: "x" }, "suffix"],
     [{ best_of: 3 }, "best_of"],
   ])("%j is refused", (extra, param) => {

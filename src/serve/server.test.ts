@@ -10,7 +10,7 @@ import { DEFAULT_SAMPLING } from "../generate/sampling.ts";
 import { read } from "../device/transfer.ts";
 import { readChatRequest } from "./chat-request.ts";
 import { readCompletionRequest } from "./completion-request.ts";
-import { chatPrompt, completionPrompt } from "./prompt.ts";
+import { chatPrompt, completionPrompts } from "./prompt.ts";
 import { failure, loadStoriesModel, serveStories, type TestServer, writeAdapters } from "./testing/server.ts";
 
 setDefaultTimeout(60_000);
@@ -239,7 +239,7 @@ test("what the tokenizer has and the model has not is refused as the client's te
   const asked = { messages: user("Once upon a time"), prompt: "Once upon a time" };
   const refused = { status: 400, message: expect.stringContaining("beyond the model's vocabulary of 300") };
   expect(await failure(chatPrompt(small, readChatRequest(asked, defaults), options))).toMatchObject(refused);
-  expect(await failure(completionPrompt(small, readCompletionRequest(asked, defaults), options))).toMatchObject(
+  expect(await failure(completionPrompts(small, readCompletionRequest(asked, defaults), options))).toMatchObject(
     refused,
   );
 });

@@ -3,16 +3,27 @@ import type { TokenLogprob } from "../generate/logprobs.ts";
 import type { Reply, ReplyToken } from "../generate/reply.ts";
 import type { TokenTexts } from "../text/token-text.ts";
 
-/** How an endpoint words its answers, whole and in pieces. */
+/** A token of an answer; of a prompt's first one no probability is known. */
+export type ShownToken = Omit<ReplyToken, "logprob"> & { readonly logprob: number | undefined };
+
+/** One text of an answer. */
+export interface Choice {
+  readonly text: string;
+  readonly finishReason: FinishReason;
+  /** Where probabilities are wanted. */
+  readonly tokens: readonly ShownToken[] | undefined;
+}
+
+/** How an endpoint words its answers, whole and in pieces. `index` is the number of a text. */
 export interface Shape {
   /** The chunk before the first piece; undefined where there is none. */
-  begin(): object | undefined;
+  begin(index: number): object | undefined;
   /** @param tokens that the text ends, where probabilities are wanted */
-  piece(text: string, tokens: readonly ReplyToken[] | undefined): object;
-  end(finishReason: FinishReason): object;
+  piece(index: number, text: string, tokens: readonly ShownToken[] | undefined): object;
+  end(index: number, finishReason: FinishReason): object;
   /** The chunk that only tells the usage. */
   usage(usage: Usage): object;
-  whole(reply: Reply & { readonly finishReason: FinishReason }, tokens: readonly ReplyToken[] | undefined): object;
+  whole(choices: readonly Choice[], usage: Usage): object;
 }
 
 /** Tokens of a request, as OpenAI's API counts them. */
@@ -23,12 +34,17 @@ export interface Usage {
   readonly prompt_tokens_details: { readonly cached_tokens: number };
 }
 
-export function usageOf({ promptTokens, cachedTokens, tokens }: Reply): Usage {
+/** @param choices texts of each prompt, which counts once */
+export function usageOf(replies: readonly Reply[], choices: number): Usage {
+  const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+  const firsts = replies.filter((_, index) => index % choices === 0);
+  const prompt = sum(firsts.map(({ promptTokens }) => promptTokens));
+  const completion = sum(replies.map(({ tokens }) => tokens.length));
   return {
-    prompt_tokens: promptTokens,
-    completion_tokens: tokens.length,
-    total_tokens: promptTokens + tokens.length,
-    prompt_tokens_details: { cached_tokens: cachedTokens },
+    prompt_tokens: prompt,
+    completion_tokens: completion,
+    total_tokens: prompt + completion,
+    prompt_tokens_details: { cached_tokens: sum(firsts.map(({ cachedTokens }) => cachedTokens)) },
   };
 }
 
@@ -42,7 +58,7 @@ interface ShapeOptions {
 /** `/v1/chat/completions`. */
 export function chatShape({ model, texts, includeUsage }: ShapeOptions): Shape {
   const { id, created } = identity("chatcmpl");
-  const logprobs = (tokens: readonly ReplyToken[] | undefined): object | null =>
+  const logprobs = (tokens: readonly ShownToken[] | undefined): object | null =>
     tokens === undefined ? null : { content: tokens.map((token) => chatLogprob(token, texts)), refusal: null };
   const chunk = (choices: readonly object[], usage: Usage | null = null): object => ({
     id,
@@ -52,17 +68,19 @@ export function chatShape({ model, texts, includeUsage }: ShapeOptions): Shape {
     choices,
     ...(includeUsage ? { usage } : {}),
   });
-  const delta = (delta: object, tokens?: readonly ReplyToken[], reason: FinishReason | null = null): object =>
-    chunk([{ index: 0, delta, logprobs: logprobs(tokens), finish_reason: reason }]);
+  const delta = (index: number, delta: object, tokens?: readonly ShownToken[], reason?: FinishReason): object =>
+    chunk([{ index, delta, logprobs: logprobs(tokens), finish_reason: reason ?? null }]);
   return {
-    begin: () => delta({ role: "assistant", content: "" }),
-    piece: (content, tokens) => delta({ content }, tokens),
-    end: (reason) => delta({}, undefined, reason),
+    begin: (index) => delta(index, { role: "assistant", content: "" }),
+    piece: (index, content, tokens) => delta(index, { content }, tokens),
+    end: (index, reason) => delta(index, {}, undefined, reason),
     usage: (usage) => chunk([], usage),
-    whole: (reply, tokens) => {
-      const message = { role: "assistant", content: reply.text, refusal: null };
-      const choice = { index: 0, message, logprobs: logprobs(tokens), finish_reason: reply.finishReason };
-      return { id, object: "chat.completion", created, model, choices: [choice], usage: usageOf(reply) };
+    whole: (all, usage) => {
+      const choices = all.map(({ text, tokens, finishReason }, index) => {
+        const message = { role: "assistant", content: text, refusal: null };
+        return { index, message, logprobs: logprobs(tokens), finish_reason: finishReason };
+      });
+      return { id, object: "chat.completion", created, model, choices, usage };
     },
   };
 }
@@ -78,19 +96,22 @@ export function completionShape({ model, texts, includeUsage }: ShapeOptions): S
     choices,
     ...usage,
   });
-  const choice = (text: string, tokens: readonly ReplyToken[] | undefined, reason: FinishReason | null): object => ({
-    index: 0,
+  const choice = (index: number, text: string, tokens?: readonly ShownToken[], reason?: FinishReason): object => ({
+    index,
     text,
     logprobs: tokens === undefined ? null : completionLogprobs(tokens, texts),
-    finish_reason: reason,
+    finish_reason: reason ?? null,
   });
   const none = includeUsage ? { usage: null } : {};
   return {
     begin: () => undefined,
-    piece: (text, tokens) => answer([choice(text, tokens, null)], none),
-    end: (reason) => answer([choice("", undefined, reason)], none),
+    piece: (index, text, tokens) => answer([choice(index, text, tokens)], none),
+    end: (index, reason) => answer([choice(index, "", undefined, reason)], none),
     usage: (usage) => answer([], { usage }),
-    whole: (reply, tokens) => answer([choice(reply.text, tokens, reply.finishReason)], { usage: usageOf(reply) }),
+    whole: (all, usage) => {
+      const choices = all.map(({ text, tokens, finishReason }, index) => choice(index, text, tokens, finishReason));
+      return answer(choices, { usage });
+    },
   };
 }
 
@@ -101,7 +122,7 @@ function identity(prefix: string): { readonly id: string; readonly created: numb
 /** JSON has no infinity; OpenAI's API says -9999 for what is out of the question. */
 const LEAST = -9999;
 
-function chatLogprob({ id, logprob, top }: ReplyToken, texts: TokenTexts): object {
+function chatLogprob({ id, logprob = LEAST, top }: ShownToken, texts: TokenTexts): object {
   const one = ({ id, logprob }: TokenLogprob): object => {
     const { text, bytes } = texts.of(id);
     return { token: text, logprob: Math.max(logprob, LEAST), bytes };
@@ -109,13 +130,15 @@ function chatLogprob({ id, logprob, top }: ReplyToken, texts: TokenTexts): objec
   return { ...one({ id, logprob }), top_logprobs: top.map(one) };
 }
 
-function completionLogprobs(tokens: readonly ReplyToken[], texts: TokenTexts): object {
+function completionLogprobs(tokens: readonly ShownToken[], texts: TokenTexts): object {
   const entry = ({ id, logprob }: TokenLogprob): [string, number] => [texts.of(id).text, Math.max(logprob, LEAST)];
   return {
     tokens: tokens.map(({ id }) => texts.of(id).text),
-    token_logprobs: tokens.map(({ logprob }) => Math.max(logprob, LEAST)),
+    token_logprobs: tokens.map(({ logprob }) => (logprob === undefined ? null : Math.max(logprob, LEAST))),
     // Of several tokens with one text (halves of characters) the best counts.
-    top_logprobs: tokens.map(({ top }) => Object.fromEntries(top.toReversed().map(entry))),
+    top_logprobs: tokens.map(({ logprob, top }) =>
+      logprob === undefined ? null : Object.fromEntries(top.toReversed().map(entry)),
+    ),
     text_offset: tokens.map(({ offset }) => offset),
   };
 }

@@ -16,6 +16,8 @@ export class TokenTexts {
   /** A token to stand before the one in question. */
   readonly #before: readonly number[];
   readonly #offset: number;
+  /** Evaluations ask for the same ones again and again. */
+  readonly #known = new Map<number, TokenText>();
 
   constructor(tokenizer: Tokenizer) {
     this.#tokenizer = tokenizer;
@@ -24,6 +26,12 @@ export class TokenTexts {
   }
 
   of(id: number): TokenText {
+    const known = this.#known.get(id) ?? this.#make(id);
+    this.#known.set(id, known);
+    return known;
+  }
+
+  #make(id: number): TokenText {
     const text = this.#tokenizer.decode([...this.#before, id]).slice(this.#offset);
     if (!text.includes("\uFFFD")) return { text, bytes: [...new TextEncoder().encode(text)] };
     return { text, bytes: halves(this.#tokenizer.idToToken(id) ?? "") };

@@ -26,7 +26,10 @@ export interface AttentionOperands {
   readonly last: Tensor | undefined;
 }
 
-/** Attention with grouped queries and an online softmax. */
+/**
+ * Attention with grouped queries and an online softmax. With a first and a last key for each token, those that a token does
+ * not see decide about nothing of it, not even where they are no numbers; nor do the other tokens.
+ */
 export interface Attention extends AttentionOperands, AttentionAttributes {
   /** Of the shape of q. */
   readonly y: Tensor;

@@ -29,6 +29,11 @@ export interface Gemm {
 
 /** y = scale · x Wᵀ + bias + residual; a device may have another way for a few rows than for many. */
 export interface Linear {
+  /**
+   * Rows of the largest of the passes that this one belongs to; undefined: its own. A device chooses its way by it, so that
+   * a row's sums are the same bits however many rows are computed beside it.
+   */
+  readonly rowsAtMost?: number | undefined;
   /** (rows, in) F32. */
   readonly x: Tensor;
   /** (out, in) in any stored format. */

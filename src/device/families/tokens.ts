@@ -41,6 +41,8 @@ export interface Nll {
   readonly targets: Tensor;
   /** Logits become cap · tanh(logit / cap) first; undefined: they do not. */
   readonly softcap: number | undefined;
+  /** See `Linear`. */
+  readonly rowsAtMost?: number | undefined;
   /** (tokens, 1) F32, both. */
   readonly y: Tensor;
   readonly lse: Tensor;

@@ -1,16 +1,34 @@
 import type { Linear } from "../../device/families/products.ts";
-import type { Tensor } from "../../device/tensor.ts";
+import { sliceRows, type Tensor } from "../../device/tensor.ts";
 import { storedDtype } from "../../device/weight.ts";
 import { GEMV_FLAGS, GEMV_MAX_ROWS, gemvKernel, gemvParameters, gemvTileCols } from "../../kernels/gemv.ts";
 import { place, rowBlocks, type RowBlock, scalesOf, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { gemm } from "./gemm.ts";
 
-/** Up to GEMV_MAX_ROWS rows take the vector path. A weight above the binding limit is read in blocks of rows. */
-export function linear(on: Dispatcher, operands: Linear): void {
+/**
+ * Rows of a batch up to which its passes take the vector path: its largest pass reads the weight twice, and a pass of one
+ * row does not compute a whole tile of the matrix path.
+ */
+const FEW_ROWS = 2 * GEMV_MAX_ROWS;
+
+/**
+ * Up to GEMV_MAX_ROWS rows take the vector path, and all passes of a small batch. A weight above the binding limit is read
+ * in blocks of rows.
+ */
+export function linear(on: Dispatcher, { rowsAtMost, ...operands }: Linear): void {
   const { x: a, weight: b, ...rest } = operands;
-  if (a.shape[0] > GEMV_MAX_ROWS) gemm(on, { order: "NT", a, b, ...rest });
-  else for (const block of rowBlocks(on, b)) vector(on, operands, block);
+  const [rows] = a.shape;
+  if (rowsAtMost === undefined ? rows > GEMV_MAX_ROWS : rowsAtMost > FEW_ROWS) {
+    gemm(on, { order: "NT", a, b, ...rest });
+    return;
+  }
+  for (let first = 0; first < rows; first += GEMV_MAX_ROWS) {
+    const some = (tensor: Tensor) => sliceRows(tensor, first, Math.min(GEMV_MAX_ROWS, rows - first));
+    const { x, y, residual } = operands;
+    const part = { ...operands, x: some(x), y: some(y), residual: residual && some(residual) };
+    for (const block of rowBlocks(on, b)) vector(on, part, block);
+  }
 }
 
 /** A few rows of x times a block of W. */

@@ -15,12 +15,12 @@ import { giveScratch, takeScratch } from "../scratch.ts";
 import { gemm } from "./gemm.ts";
 import { linear } from "./linear.ts";
 
-export function nll(on: Dispatcher, { x, weight, targets, softcap, y, lse }: Nll): void {
+export function nll(on: Dispatcher, { x, weight, targets, softcap, rowsAtMost, y, lse }: Nll): void {
   const [tokens] = x.shape;
   const [vocabulary] = weight.shape;
   const state = takeScratch(on, "nll.state", [tokens, 4]);
-  for (const block of blocks(on, tokens, weight)) {
-    const logits = recordLogits(on, x, block.weight);
+  for (const block of blocks(on, rowsAtMost ?? tokens, weight)) {
+    const logits = recordLogits(on, x, block.weight, rowsAtMost);
     on.dispatch(
       nllKernel(on.staging),
       nllParameters({
@@ -43,9 +43,9 @@ export function nll(on: Dispatcher, { x, weight, targets, softcap, y, lse }: Nll
 }
 
 export function nllGradient(on: Dispatcher, operands: NllGradient): void {
-  const { x, weight, dx, dweight } = operands;
-  for (const block of blocks(on, x.shape[0], weight)) {
-    const logits = recordLogits(on, x, block.weight);
+  const { x, weight, dx, dweight, rowsAtMost = x.shape[0] } = operands;
+  for (const block of blocks(on, rowsAtMost, weight)) {
+    const logits = recordLogits(on, x, block.weight, operands.rowsAtMost);
     recordGradient(on, logits, block.first, operands);
     if (dx !== undefined) {
       gemm(on, { order: "NN", a: logits, b: block.weight, y: dx, accumulate: block.first > 0 });
@@ -74,9 +74,9 @@ function blocks(
 }
 
 /** The same bits in the forward and in the backward pass. */
-function recordLogits(on: Dispatcher, x: Tensor, weight: Tensor): Tensor {
+function recordLogits(on: Dispatcher, x: Tensor, weight: Tensor, rowsAtMost: number | undefined): Tensor {
   const y = takeScratch(on, "linear.y", [x.shape[0], weight.shape[0]]);
-  linear(on, { x, weight, bias: undefined, residual: undefined, scale: 1, y });
+  linear(on, { x, weight, bias: undefined, residual: undefined, scale: 1, rowsAtMost, y });
   return y;
 }
 

@@ -27,10 +27,12 @@ export interface AttentionWeights {
   readonly output: Output;
 }
 
-/** Keys and values of the tokens before a pass; those of the pass are written behind them. */
+/** Keys and values of the tokens before a pass; those of the pass join them. */
 export interface Filled {
   /** Positions that are filled. */
   readonly length: number;
+  /** Rows that those of the pass go to, (1, tokens) U32; undefined: the ones behind what is filled. */
+  readonly rows?: Tensor | undefined;
   /** (positions, kv heads · head size), with room for those of the pass. */
   readonly keys: Tensor;
   readonly values: Tensor;
@@ -72,10 +74,16 @@ export function recordAttention(
       k: sliceRows(keys, length, x.shape[0]),
       v: sliceRows(values, length, x.shape[0]),
     });
-    const turned = recorder.apply(OPS.rope, { q, k, v, ...rope }, { headSize }, past === undefined ? {} : behind(past));
+    const into = past === undefined || past.rows !== undefined ? {} : behind(past);
+    const turned = recorder.apply(OPS.rope, { q, k, v, ...rope }, { headSize }, into);
     recorder.release(...held);
     ({ q, k, v } = turned);
-    held = past === undefined ? [q, k, v] : [q];
+    held = past === undefined || past.rows !== undefined ? [q, k, v] : [q];
+  }
+  if (past?.rows !== undefined) {
+    const { run } = recorder;
+    run.compute("rows", { scatter: true, x: k, indices: past.rows, y: past.keys });
+    run.compute("rows", { scatter: true, x: v, indices: past.rows, y: past.values });
   }
   const attributes = {
     headSize,

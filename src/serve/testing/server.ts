@@ -13,6 +13,8 @@ import { ApiServer, type ServerOptions } from "../server.ts";
 export interface TestServerOptions extends Partial<Omit<ServerOptions, "model" | "models" | "engine">> {
   readonly adapters?: ReadonlyMap<string, AdapterChoice>;
   readonly queueLength?: number;
+  /** Texts that are written together; 4 where nothing is said. */
+  readonly parallel?: number;
 }
 
 /** A server of the stories model with its client. */
@@ -31,8 +33,9 @@ export async function loadStoriesModel(device = TEST_DEVICE): Promise<LanguageMo
 
 /** A real server on a free port; the model may serve another one afterwards. */
 export function serveStories(model: LanguageModel, options: TestServerOptions = {}): TestServer {
-  const { adapters = new Map<string, AdapterChoice>(), queueLength = 128, ...rest } = options;
-  const engine = new Engine(model, { queueLength });
+  const { adapters = new Map<string, AdapterChoice>(), queueLength = 128, parallel = 4, ...rest } = options;
+  const context = rest.prompts?.context ?? model.decoder.config.contextLength;
+  const engine = new Engine(model, { queueLength, parallel, context });
   const failures: unknown[] = [];
   const server = new ApiServer({
     host: "127.0.0.1",

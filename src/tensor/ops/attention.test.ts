@@ -118,6 +118,59 @@ for (const name of STAGING_NAMES) {
   });
 }
 
+describe.each(STAGING_NAMES)("tokens of sequences that lie apart: %s", (name) => {
+  /** Where each one's keys begin, and how many there are; the fifth has values that are no numbers. */
+  const SEQUENCES = [[0, 1], [256, 200], [512, 33], [1024, 129], [1280, 50], [1536, 7], [1792, 256]] as const; // prettier-ignore
+  const ROWS = 2048;
+
+  /** Attention of one token of each of these. */
+  async function attendTo(all: readonly number[]): Promise<number[][]> {
+    const noise = (at: number) => 2 * Math.sin(at * at * 1.7 + at);
+    const isOf = (row: number, [start, count]: readonly [number, number]) => row >= start && row < start + count;
+    const data = Float32Array.from({ length: ROWS * 4 * HEAD_SIZE }, (_, at) => {
+      const row = Math.floor(at / (4 * HEAD_SIZE));
+      const sequence = SEQUENCES.findIndex((one) => isOf(row, one));
+      return sequence === -1 || sequence === 4 ? NaN : noise(at);
+    });
+    const [gpu, staging] = stagings.get(name);
+    using run = new Run(gpu, staging);
+    const table = run.upload("kv", [ROWS, 4 * HEAD_SIZE], data);
+    const numbers = (of: (sequence: readonly [number, number]) => number) =>
+      run.upload(
+        "numbers",
+        [1, all.length],
+        Uint32Array.from(all, (one) => of(SEQUENCES[one] ?? [0, 1])),
+      );
+    const width = 4 * HEAD_SIZE;
+    const queries = all.flatMap((one) => Array.from({ length: width }, (_, at) => noise(7777 + one * width + at)));
+    const inputs = {
+      q: run.upload("q", [all.length, 4 * HEAD_SIZE], Float32Array.from(queries)),
+      keys: sliceCols(table, 0, 2 * HEAD_SIZE),
+      values: sliceCols(table, 2 * HEAD_SIZE, 2 * HEAD_SIZE),
+      first: numbers(([start]) => start),
+      last: numbers(([start, count]) => start + count - 1),
+    };
+    const { y } = run.apply(attention, inputs, { ...ATTRIBUTES, lse: false });
+    run.keep(y);
+    await run.submit();
+    const found = await values(gpu, y);
+    return all.map((_, row) => [...found.subarray(row * y.pitch, row * y.pitch + 4 * HEAD_SIZE)]);
+  }
+
+  test(
+    "each has the bits that it has alone, whatever lies between them and in others",
+    async () => {
+      const together = await attendTo([6, 0, 4, 1, 2, 4, 3, 5]);
+      for (const [at, sequence] of [6, 0, 4, 1, 2, 4, 3, 5].entries()) {
+        const [alone = []] = await attendTo([sequence]);
+        expect(together[at]).toEqual(alone);
+        expect(alone.every(Number.isFinite)).toBe(sequence !== 4);
+      }
+    },
+    COMPILE_TIMEOUT,
+  );
+});
+
 test.each(STAGING_NAMES)("a loss of the sums alone, and a gradient of one operand alone, %s", async (name) => {
   const [gpu, staging] = stagings.get(name);
   using operands = placed(gpu);

@@ -7,6 +7,8 @@ import { at, defineOp, matrixOf, requireShapes } from "../op.ts";
 export interface LinearAttributes {
   /** Of the product; 1 by default. */
   readonly scale?: number | undefined;
+  /** Rows of the largest pass of a batch, which decides how a device computes; see the family. */
+  readonly rowsAtMost?: number | undefined;
 }
 
 /**
@@ -25,8 +27,8 @@ export const linear = defineOp({
     requireShapes("linear", { x, weight, bias, residual }, fits, "x is rows×in, the weight out×in");
     return { y: { shape: [x[0], weight[0]] } };
   },
-  forward(run, inputs, { scale = 1 }, { y }) {
-    run.compute("linear", { ...inputs, scale, y });
+  forward(run, inputs, { scale = 1, rowsAtMost }, { y }) {
+    run.compute("linear", { ...inputs, scale, rowsAtMost, y });
   },
   reference({ x, weight, bias, residual }, { scale = 1 }) {
     const [rows, terms] = x.shape;

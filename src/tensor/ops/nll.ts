@@ -4,6 +4,8 @@ import { linear } from "./linear.ts";
 export interface NllAttributes {
   /** Logits become cap · tanh(logit / cap) first; undefined: they do not. */
   readonly softcap: number | undefined;
+  /** Rows of the largest pass of a batch, which decides how a device computes; see the family of linear layers. */
+  readonly rowsAtMost?: number | undefined;
 }
 
 /**
@@ -22,8 +24,8 @@ export const nll = defineOp({
     requireShapes("nll", { x, weight, targets }, fits, "x is tokens×in, the weight out×in, the targets 1×tokens");
     return { y: { shape: [x[0], 1] }, lse: { shape: [x[0], 1] } };
   },
-  forward(run, { x, weight, targets }, { softcap }, { y, lse }) {
-    run.compute("nll", { x, weight, targets, softcap, y, lse });
+  forward(run, { x, weight, targets }, { softcap, rowsAtMost }, { y, lse }) {
+    run.compute("nll", { x, weight, targets, softcap, rowsAtMost, y, lse });
   },
   reference({ x, weight, targets }, { softcap }) {
     const logits = cappedLogits(x, weight, softcap);
@@ -33,10 +35,10 @@ export const nll = defineOp({
   derivative: {
     saves: () => ["x", "weight", "targets", "lse"],
     adds: ["weight"],
-    backward(run, { inputs, outputs, gradients, into }, { softcap }) {
+    backward(run, { inputs, outputs, gradients, into }, { softcap, rowsAtMost }) {
       const { lse } = outputs;
       const given = { dy: gradients.y, dlse: gradients.lse, dx: into.x, dweight: into.weight };
-      run.compute("nllGradient", { ...inputs, softcap, lse, ...given });
+      run.compute("nllGradient", { ...inputs, softcap, rowsAtMost, lse, ...given });
     },
     gradient({ x, weight, targets }, { softcap }, { y: dy, lse: dlse }) {
       const logits = cappedLogits(x, weight, softcap);

@@ -1,0 +1,129 @@
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
+import { Gpu } from "../gpu/gpu.ts";
+import { Decoder } from "../models/decoder.ts";
+import { DEFAULT_SAMPLING } from "./sampling.ts";
+import { SampledWriting, SearchedWriting } from "./writing.ts";
+import { WritingLoop } from "./writing-loop.ts";
+
+setDefaultTimeout(120_000);
+
+let gpu: Gpu;
+let decoder: Decoder;
+let prompts: number[][];
+let greedy: number[][];
+beforeAll(async () => {
+  gpu = await Gpu.open();
+  decoder = await Decoder.load(gpu, STORIES);
+  const stories = await expectedStories();
+  prompts = stories.map(({ ids }) => ids);
+  greedy = stories.map(({ greedy_ids: ids }) => ids);
+});
+afterAll(() => gpu.close());
+
+interface Text {
+  readonly writing: SampledWriting;
+  readonly tokens: number[];
+  end: unknown;
+}
+
+function text(
+  at: number,
+  maxTokens: number,
+  { signal, onToken }: { signal?: AbortSignal; onToken?: (made: number) => void } = {},
+): Text {
+  const tokens: number[] = [];
+  const made: Text = {
+    tokens,
+    end: undefined,
+    writing: new SampledWriting({
+      prompt: prompts[at] ?? [],
+      sampling: { ...DEFAULT_SAMPLING, temperature: 0 },
+      maxTokens,
+      stopTokens: new Set(),
+      context: 512,
+      signal,
+      onToken(token) {
+        tokens.push(token);
+        onToken?.(tokens.length);
+        return false;
+      },
+      onEnd: (reason) => void (made.end = reason),
+      onFail: (reason) => void (made.end = reason),
+    }),
+  };
+  return made;
+}
+
+const wanted = (at: number, count: number): number[] => greedy[at]?.slice(0, count) ?? [];
+
+async function finish(loop: WritingLoop): Promise<void> {
+  while (loop.size > 0) await loop.turn();
+}
+
+test("a text begins when there is a row for it, and positions are promised to no more than there are", async () => {
+  // Two slots of one block each, though there are rows for three.
+  using loop = new WritingLoop(decoder, { rows: 3, positions: 512 });
+  const [one, two, three] = [text(0, 10), text(1, 20), text(2, 8)];
+  expect([await loop.begin(one.writing), await loop.begin(two.writing)]).toEqual([0, 0]);
+  expect(await loop.begin(three.writing)).toBeUndefined();
+  while (one.end === undefined) await loop.turn();
+  // All begin with the same token.
+  expect(await loop.begin(three.writing)).toBe(1);
+  await finish(loop);
+  expect([one.tokens, two.tokens, three.tokens]).toEqual([wanted(0, 10), wanted(1, 20), wanted(2, 8)]);
+  using narrow = new WritingLoop(decoder, { rows: 4, positions: 4096 });
+  const beams = (count: number) =>
+    new SearchedWriting({
+      prompt: [5, 6],
+      beams: count,
+      maxTokens: 3,
+      stopTokens: new Set(),
+      context: 512,
+      onEnd: () => {},
+      onFail: () => {},
+    });
+  expect([await narrow.begin(beams(3)), await narrow.begin(beams(2)), await narrow.begin(text(0, 1).writing)]).toEqual([
+    0,
+    undefined,
+    0,
+  ]);
+});
+
+test("what fails, or is left, is alone in that", async () => {
+  using loop = new WritingLoop(decoder, { rows: 4, positions: 2048 });
+  const left = new AbortController();
+  const failing = text(0, 20, {
+    onToken(made) {
+      if (made === 4) throw new Error("no room on the disk");
+    },
+  });
+  const leaving = text(1, 20, { signal: left.signal, onToken: (made) => made === 6 && left.abort(new Error("gone")) });
+  const [one, two] = [text(2, 20), text(0, 20)];
+  for (const { writing } of [failing, leaving, one, two]) await loop.begin(writing);
+  await finish(loop);
+  expect([failing.end, leaving.end]).toMatchObject([{ message: "no room on the disk" }, { message: "gone" }]);
+  expect([failing.tokens.length, leaving.tokens.length]).toEqual([4, 6]);
+  expect([one.tokens, two.tokens]).toEqual([wanted(2, 20), wanted(0, 20)]);
+  expect([one.end, two.end]).toEqual(["length", "length"]);
+});
+
+test("prompts that begin alike are computed once, until weights change", async () => {
+  using loop = new WritingLoop(decoder, { rows: 2, positions: 2048 });
+  const length = prompts[0]?.length ?? 0;
+  for (const cached of [0, length - 1, length - 1]) {
+    const one = text(0, 12);
+    expect(await loop.begin(one.writing)).toBe(cached);
+    // Weights must not change under a text that is being written.
+    expect(() => loop.weightsChanged()).toThrow("while texts were written");
+    await finish(loop);
+    expect(one.tokens).toEqual(wanted(0, 12));
+  }
+  loop.weightsChanged();
+  const one = text(0, 12);
+  expect(await loop.begin(one.writing)).toBe(0);
+  loop.abort(new Error("stopped"));
+  expect([loop.size, one.end]).toMatchObject([0, { message: "stopped" }]);
+  // What failed is not kept.
+  expect(await loop.begin(text(0, 1).writing)).toBe(0);
+});
