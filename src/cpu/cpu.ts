@@ -131,7 +131,7 @@ export class CpuDevice implements Device {
   }
 
   copy(copies: readonly Copy[]): void {
-    this.#queue?.add(copies.map(copyOfBegin));
+    this.#queue?.add(copies.filter(({ size }) => size > 0).map(copyOfBegin));
   }
 
   clear(buffers: readonly DeviceBuffer[]): void {

@@ -1,7 +1,8 @@
 import { type CpuCommand, heapOf } from "./commands.ts";
 import type { Block, Heaps } from "./heap.ts";
-import { COMMAND, COMMAND_WORDS, COPY, COPY_KERNEL, FILL_KERNEL } from "./layout.ts";
+import { COMMAND, COMMAND_WORDS, COPY, COPY_KERNEL, COPY_WORDS, FILL_KERNEL } from "./layout.ts";
 import { cpuBuffer } from "./memory.ts";
+import type { PlacedPointer } from "./parameters.ts";
 
 /** A list as workers read it. */
 export interface EncodedList {
@@ -14,6 +15,33 @@ export interface EncodedList {
   readonly blocks: readonly Block[];
 }
 
+/** Where the parameters of a list's commands go, which is the same each time it is sent. */
+interface Layout {
+  /** By command: its heap, and the word of it there. */
+  readonly homes: readonly number[];
+  readonly places: readonly number[];
+  /** Words in each heap. */
+  readonly ends: ReadonlyMap<number, number>;
+}
+
+const layouts = new WeakMap<readonly CpuCommand[], Layout>();
+
+function layoutOf(commands: readonly CpuCommand[]): Layout {
+  const known = layouts.get(commands);
+  if (known !== undefined) return known;
+  const ends = new Map<number, number>([[0, commands.length * COMMAND_WORDS]]);
+  const homes = commands.map(homeOf);
+  const places = commands.map(({ kernel, words }, index) => {
+    const heap = homes[index] ?? 0;
+    const at = ends.get(heap) ?? 0;
+    ends.set(heap, at + (kernel === "copy" ? COPY_WORDS : words.length));
+    return at;
+  });
+  const layout = { homes, places, ends };
+  layouts.set(commands, layout);
+  return layout;
+}
+
 /**
  * Writes commands and their parameters, each in the heap that it works on.
  * @param latest entries of the queue up to this number have run
@@ -24,43 +52,30 @@ export function encode(
   commands: readonly CpuCommand[],
   latest: number,
 ): EncodedList {
-  const places: { heap: number; at: number }[] = [];
-  const ends = new Map<number, number>([[0, commands.length * COMMAND_WORDS]]);
-  for (const command of commands) {
-    const heap = homeOf(command);
-    const at = ends.get(heap) ?? 0;
-    ends.set(heap, at + (command.kernel === "copy" ? 5 : command.words.length));
-    places.push({ heap, at });
-  }
+  const { homes, places, ends } = layoutOf(commands);
   const areas = new Map(
     [...ends].map(([heap, words]) => {
       const { block } = heaps.take("commands", words * 4, { heap, latest });
-      return [
-        heap,
-        { block, words: new Uint32Array(heaps.memories[heap]?.buffer ?? new ArrayBuffer(), block.at, words) },
-      ];
+      const buffer = heaps.memories[heap]?.buffer ?? new ArrayBuffer();
+      return [heap, { block, words: new Uint32Array(buffer, block.at, words) }];
     }),
   );
-  const list = areas.get(0);
-  commands.forEach((command, index) => {
-    const { heap, at } = places[index] ?? { heap: 0, at: 0 };
+  const words = areas.get(0)?.words ?? new Uint32Array();
+  for (let index = 0; index < commands.length; index++) {
+    const command = commands[index];
+    const [heap, at] = [homes[index] ?? 0, places[index] ?? 0];
     const area = areas.get(heap);
-    if (area === undefined || list === undefined) return;
-    area.words.set(resolved(command), at);
+    if (command === undefined || area === undefined) continue;
+    writeParameters(command, area.words, at);
     const entry = index * COMMAND_WORDS;
-    list.words[entry + COMMAND.kernel] = numberOf(command, numbers);
-    list.words[entry + COMMAND.heap] = heap;
-    list.words[entry + COMMAND.parameters] = area.block.at + at * 4;
-    list.words[entry + COMMAND.pieces] = command.pieces;
-    list.words[entry + COMMAND.taken] = 0;
-    list.words[entry + COMMAND.ticks] = 0;
-  });
-  return {
-    at: list?.block.at ?? 0,
-    count: commands.length,
-    words: list?.words ?? new Uint32Array(),
-    blocks: [...areas.values()].map(({ block }) => block),
-  };
+    words[entry + COMMAND.kernel] = numberOf(command, numbers);
+    words[entry + COMMAND.heap] = heap;
+    words[entry + COMMAND.parameters] = area.block.at + at * 4;
+    words[entry + COMMAND.pieces] = command.pieces;
+    words[entry + COMMAND.taken] = 0;
+  }
+  const blocks = [...areas.values()].map(({ block }) => block);
+  return { at: areas.get(0)?.block.at ?? 0, count: commands.length, words, blocks };
 }
 
 /** The heap that a command's parameters lie in. */
@@ -76,17 +91,22 @@ function numberOf({ kernel }: CpuCommand, numbers: ReadonlyMap<string, number>):
   return number;
 }
 
-/** Parameters with addresses in place of offsets. */
-function resolved({ kernel, words, pointers }: CpuCommand): Uint32Array {
-  const placed = words.slice();
-  for (const { word, buffer } of pointers) placed[word] = (words[word] ?? 0) + (cpuBuffer(buffer).block?.at ?? 0);
-  if (kernel !== "copy") return placed;
-  const [from, to] = pointers;
-  const copy = new Uint32Array(5);
-  copy[COPY.fromHeap] = from === undefined ? 0 : heapOf(from);
-  copy[COPY.from] = placed[0] ?? 0;
-  copy[COPY.toHeap] = to === undefined ? 0 : heapOf(to);
-  copy[COPY.to] = placed[1] ?? 0;
-  copy[COPY.bytes] = placed[2] ?? 0;
-  return copy;
+/** Parameters with addresses in place of offsets, from word `at` on. */
+function writeParameters({ kernel, words, pointers }: CpuCommand, to: Uint32Array, at: number): void {
+  if (kernel === "copy") {
+    const [from, target] = pointers;
+    if (from === undefined || target === undefined) return;
+    to[at + COPY.fromHeap] = heapOf(from);
+    to[at + COPY.from] = (words[0] ?? 0) + addressOf(from);
+    to[at + COPY.toHeap] = heapOf(target);
+    to[at + COPY.to] = (words[1] ?? 0) + addressOf(target);
+    to[at + COPY.bytes] = words[2] ?? 0;
+    return;
+  }
+  to.set(words, at);
+  for (const pointer of pointers) to[at + pointer.word] = (words[pointer.word] ?? 0) + addressOf(pointer);
+}
+
+function addressOf({ buffer }: PlacedPointer): number {
+  return cpuBuffer(buffer).block?.at ?? 0;
 }

@@ -36,6 +36,7 @@ export const TICKS_A_SECOND = 1e7;
 
 /** Parameters of a copy, which may lead from heap to heap, in heap 0. */
 export const COPY = { fromHeap: 0, from: 1, toHeap: 2, to: 3, bytes: 4 } as const;
+export const COPY_WORDS = 5;
 /** Parameters of a fill with zeros, in its heap. */
 export const FILL = { at: 0, bytes: 1 } as const;
 /** Bytes of a piece of either. */

@@ -64,15 +64,14 @@ export class Queue {
     this.#crew.check();
   }
 
-  /** Adds commands at once. */
+  /** Adds commands at once, each of one piece at least. */
   add(commands: readonly CpuCommand[]): void {
-    const work = commands.filter(({ pieces }) => pieces > 0);
-    if (work.length === 0) return;
+    if (commands.length === 0) return;
     const number = ++this.#last;
-    for (const { pointers } of work) for (const { buffer } of pointers) cpuBuffer(buffer).busy = number;
+    for (const { pointers } of commands) for (const { buffer } of pointers) cpuBuffer(buffer).busy = number;
     // Words may change for the next sending while commands wait.
     const waits = this.#waiting.length > 0 || this.#running.length >= MOST_LISTS;
-    const held = waits ? work.map((command) => ({ ...command, words: command.words.slice() })) : work;
+    const held = waits ? commands.map((command) => ({ ...command, words: command.words.slice() })) : commands;
     this.#waiting.push({ number, commands: held });
     this.#pump();
   }

@@ -57,7 +57,7 @@ export class CpuRecording implements Recording, Dispatcher {
   }
 
   take(): Commands {
-    const commands = this.#commands;
+    const commands = this.#commands.filter(({ pieces }) => pieces > 0);
     this.#commands = [];
     return new CpuCommands(commands, this.#queue);
   }
