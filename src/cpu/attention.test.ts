@@ -4,7 +4,7 @@ import { OPS } from "../tensor/ops/index.ts";
 import { Run } from "../tensor/run.ts";
 import { sliceRows, type Tensor, tensorBytes } from "../tensor/tensor.ts";
 import { random } from "../tensor/testing/case.ts";
-import { place } from "../tensor/testing/placed.ts";
+import { place, take } from "../tensor/testing/placed.ts";
 import { CpuDevice } from "./cpu.ts";
 
 /** Threads decide about pieces: with many, keys are taken in parts that others compute. */
@@ -127,4 +127,21 @@ describe.each(Object.entries(SHAPES))("%s", (_, shape) => {
       expect(found).toEqual(wanted);
     }
   });
+});
+
+test("where all scores are infinitely small, the result is no number, whatever stands beside them in a vector", async () => {
+  const [device] = devices;
+  if (device === undefined) throw new Error("no device");
+  for (const keys of [1, 2, 4, 7]) {
+    using run = new Run(device);
+    const upload = (rows: number, value: number) => run.upload("x", [rows, 8], new Float32Array(rows * 8).fill(value));
+    const tensors = { q: upload(1, 1e30), keys: upload(keys, -1e30), values: upload(keys, 1) };
+    const attributes = { headSize: 8, firstPosition: keys - 1, scale: 1, window: Infinity, softcap: undefined };
+    const { y } = run.apply(OPS.attention, { ...tensors, first: undefined, last: undefined }, attributes);
+    run.keep(y);
+    await run.submit();
+    const { values } = await take(device, y);
+    device.memory.release(y.buffer);
+    expect(values.every(Number.isNaN)).toBe(true);
+  }
 });
