@@ -141,6 +141,7 @@ export const command = defineCommand({
     const { generator, queueLength, parallel } = options;
     const longest = options.context ?? model.decoder.config.contextLength;
     await using engine = new Engine(model, { generator, queueLength, parallel, context: longest });
+    await engine.rehearse();
     const { temperature, topK, topP, minP, maxTokens, host, port, apiKey, system } = options;
     await using server = new ApiServer({
       host,

@@ -5,7 +5,6 @@ import { openTestDevice } from "../device/testing/open.ts";
 import { Decoder } from "../models/decoder.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type FinishReason, generate, type GenerateOptions } from "./generate.ts";
-import type { WrittenLogprob } from "./logprobs.ts";
 import { DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
 
 const GREEDY: SamplingOptions = { ...DEFAULT_SAMPLING, temperature: 0 };
@@ -64,7 +63,6 @@ const kept = async ({ buffer }: Tensor) =>
 const WAYS: readonly (readonly [string, SamplingOptions, Partial<GenerateOptions>])[] = [
   ["greedy", GREEDY, {}],
   ["greedy with penalties", { ...GREEDY, presencePenalty: 1 }, {}],
-  ["greedy with probabilities", GREEDY, { topLogprobs: 2 }],
   ["the best 40", DEFAULT_SAMPLING, {}],
   ["all", { ...DEFAULT_SAMPLING, topK: 0 }, {}],
   ["all, none cut", { ...DEFAULT_SAMPLING, topK: 0, topP: 1, minP: 0 }, {}],
@@ -143,35 +141,4 @@ test("a text can be left or cancelled at any token", async () => {
   await expect(run()).rejects.toThrow("enough");
   expect(count).toBe(3);
   expect(gpu.memory.liveBytes).toBe(before);
-});
-
-test.each([
-  ["greedy", GREEDY],
-  ["hot, with penalties", { ...DEFAULT_SAMPLING, temperature: 1.5, seed: 5, presencePenalty: 1 }],
-])("probabilities may be looked at and change nothing: %s", async (_, sampling) => {
-  const seen: WrittenLogprob[] = [];
-  const looking = await all(sampling, { topLogprobs: 3, onLogprobs: (written) => seen.push(written) });
-  expect(looking).toEqual(await all(sampling));
-  expect(seen.map(({ id }) => id)).toEqual(looking.tokens);
-  for (const [at, { id, logprob, top }] of seen.entries()) {
-    expect(top).toHaveLength(3);
-    expect(logprob).toBeLessThanOrEqual(top[0]?.logprob ?? NaN);
-    if (sampling === GREEDY) expect([at, top[0]]).toEqual([at, { id, logprob }]);
-  }
-});
-
-test("a probability is that of the reference for the same prompt", async () => {
-  using cache = decoder.createCache();
-  const seen: WrittenLogprob[] = [];
-  for await (const _ of generate(decoder, cache, prompt, {
-    sampling: GREEDY,
-    maxTokens: 5,
-    stopTokens: new Set(),
-    topLogprobs: 0,
-    onLogprobs: (written) => seen.push(written),
-  }));
-  using whole = decoder.createCache();
-  const nll = await decoder.nll(whole, [...prompt, ...greedy.slice(0, 5)]);
-  const wanted = Array.from(nll.slice(prompt.length - 1), (value) => expect.closeTo(-value, 3));
-  expect(seen.map(({ logprob }) => logprob)).toEqual(wanted);
 });

@@ -3,7 +3,6 @@ import type { Decoder, TopTokens } from "../models/decoder.ts";
 import type { KvCache } from "../models/kv-cache.ts";
 import { Mt19937 } from "../random/mt19937.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { logprobsOf, type WrittenLogprob } from "./logprobs.ts";
 import {
   checkSampling,
   type Distribution,
@@ -29,10 +28,6 @@ export interface GenerateOptions {
   /** At the context's end, go on with its newer half instead of ending. */
   readonly shift?: boolean;
   readonly signal?: AbortSignal;
-  /** Name this many of the best tokens with each one that is made. Costs all logits; changes no token. */
-  readonly topLogprobs?: number | undefined;
-  /** Told of each token before it is yielded, where `topLogprobs` is given. */
-  readonly onLogprobs?: ((written: WrittenLogprob) => void) | undefined;
 }
 
 /** Why a text ended: a stop token, or no room for more (tokens or context). */
@@ -52,7 +47,6 @@ export async function* generate(
   options: GenerateOptions,
 ): AsyncGenerator<number, FinishReason> {
   const { maxTokens, stopTokens, signal, shift = false, context = decoder.config.contextLength } = options;
-  const { topLogprobs, onLogprobs } = options;
   const sampling = checkSampling(options.sampling);
   checkPrompt(ids, context);
   const passes = signal === undefined ? {} : { signal };
@@ -68,18 +62,15 @@ export async function* generate(
     }
     const hidden = await decoder.prefill(cache, sequence.slice(cache.length), passes);
     let token: number;
-    let logits: Float32Array | undefined;
     try {
       random.draw(bits);
-      if (topLogprobs !== undefined) logits = await decoder.logits(hidden);
-      const next = await nextTokens(decoder, logits?.slice() ?? hidden, sequence, sampling);
+      const next = await nextTokens(decoder, hidden, sequence, sampling);
       token = pick(next, (bits[0] ?? 0) / 2 ** 32);
     } finally {
       decoder.gpu.memory.release(hidden.buffer);
     }
     signal?.throwIfAborted();
     if (stopTokens.has(token)) return "stop";
-    if (logits !== undefined) onLogprobs?.(logprobsOf(logits, token, topLogprobs ?? 0));
     sequence.push(token);
     yield token;
   }
@@ -96,22 +87,19 @@ export function checkPrompt(ids: readonly number[], context: number): void {
 
 /**
  * The distribution of the next token; ranked on the GPU where few candidates are enough.
- * @param from the hidden state of the last token, or all logits, which penalties change
- * @throws RandloraError `numeric` where any logit is not a number or is infinitely large: it would decide alone
+ * @param hidden the hidden state of the last token
+ * @throws as `distributionOf`
  */
-export async function nextTokens(
+async function nextTokens(
   decoder: Decoder,
-  from: Tensor | Float32Array,
+  hidden: Tensor,
   sequence: readonly number[],
   sampling: SamplingOptions,
 ): Promise<Distribution> {
   const wanted = candidatesWanted(sampling);
-  if (!(from instanceof Float32Array) && wanted !== undefined) {
-    const top = await decoder.top(from, Math.min(wanted, decoder.config.vocabularySize));
-    return distributionOf(top, sequence, sampling);
-  }
-  const logits = from instanceof Float32Array ? from : await decoder.logits(from);
-  return distributionOf(logits, sequence, sampling);
+  if (wanted === undefined) return distributionOf(await decoder.logits(hidden), sequence, sampling);
+  const top = await decoder.top(hidden, Math.min(wanted, decoder.config.vocabularySize));
+  return distributionOf(top, sequence, sampling);
 }
 
 /** How many of the best tokens decide on the next one; undefined: all of them, or more than a device ranks. */

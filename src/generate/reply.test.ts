@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
 import { expectedStories } from "../../fixtures/stories/storyteller.ts";
-import { type Reply, type ReplyOptions, type ReplyToken, speeds, writeReply } from "./reply.ts";
+import { type Reply, type ReplyOptions, speeds, writeReply } from "./reply.ts";
 import { GREEDY, loadStories } from "./testing/decoder.ts";
 
 let stories: Awaited<ReturnType<typeof loadStories>>;
@@ -78,21 +78,6 @@ describe("ends", () => {
     // What the cache holds is still right.
     expect((await write({}, cache)).reply.tokens).toEqual(first().greedy_ids);
   });
-});
-
-test("each token says where its text begins", async () => {
-  const seen: ReplyToken[] = [];
-  const onToken = (token: ReplyToken): void => void seen.push(token);
-  const { reply } = await write({ topLogprobs: 1, onToken, stops: ["yellow cake"] });
-  expect(seen.map(({ id }) => id)).toEqual([...reply.tokens]);
-  const words = seen.map(({ offset }, at) => reply.text.slice(offset, seen[at + 1]?.offset));
-  expect(words.join("")).toBe(reply.text);
-  for (const [at, { id }] of seen.entries()) {
-    const word = stories.tokenizer.decode([id]);
-    // The last word before the end may be cut short by the stop text.
-    expect(word).toStartWith((words[at] ?? "").trimStart());
-  }
-  expect(seen.at(-1)?.offset).toBeGreaterThanOrEqual(reply.text.length);
 });
 
 describe("the cache", () => {

@@ -2,7 +2,6 @@ import type { Decoder } from "../models/decoder.ts";
 import type { KvCache } from "../models/kv-cache.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type FinishReason, generate } from "./generate.ts";
-import type { WrittenLogprob } from "./logprobs.ts";
 import { ReplyText } from "./reply-text.ts";
 import type { SamplingOptions } from "./sampling.ts";
 
@@ -24,16 +23,6 @@ export interface ReplyOptions {
   readonly signal?: AbortSignal;
   /** Gets the text as it becomes final; the pieces add up to the reply's. */
   readonly onText?: (text: string) => void;
-  /** Name this many of the best tokens with each one; 0: only the token itself. */
-  readonly topLogprobs?: number | undefined;
-  /** Told of each token as it is made, before its text, where `topLogprobs` is given. */
-  readonly onToken?: ((token: ReplyToken) => void) | undefined;
-}
-
-/** A token of a reply. */
-export interface ReplyToken extends WrittenLogprob {
-  /** Where its text begins in the reply's, in UTF-16 units; after a stop text was found, behind the reply's end. */
-  readonly offset: number;
 }
 
 /** A text that a model wrote. */
@@ -81,8 +70,6 @@ export async function writeReply(
     context,
     shift,
     ...(signal === undefined ? {} : { signal }),
-    topLogprobs: options.topLogprobs,
-    onLogprobs: (token) => options.onToken?.({ ...token, offset: written.offset }),
   });
   let finishReason: Reply["finishReason"] = "stop";
   try {

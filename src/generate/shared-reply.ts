@@ -8,6 +8,10 @@ import { SampledWriting, type Writing } from "./writing.ts";
 /** How a reply is written beside others; there is no sliding on at the context's end. */
 export interface SharedReplyOptions extends Omit<ReplyOptions, "shift"> {
   readonly signal: AbortSignal;
+  /** Name this many of the best tokens with each one; 0: only the token itself. */
+  readonly topLogprobs?: number | undefined;
+  /** Told of each token as it is made, before its text, where `topLogprobs` is given. */
+  readonly onToken?: ((token: ReplyToken) => void) | undefined;
   /** Name this many of the best tokens in the place of each of the prompt's, and how likely that was. */
   readonly promptLogprobs?: number | undefined;
   /** Told the prompt's tokens (see `SharedReply`) when the prompt has been computed, before any text comes. */
@@ -21,6 +25,12 @@ export interface SharedReply extends Reply {
   readonly prompt: readonly PromptToken[];
   /** The stop token that ended it, where `topLogprobs` is given. */
   readonly stop: WrittenLogprob | undefined;
+}
+
+/** A token of a reply. */
+export interface ReplyToken extends WrittenLogprob {
+  /** Where its text begins in the reply's, in UTF-16 units; after a stop text was found, behind the reply's end. */
+  readonly offset: number;
 }
 
 /** A token of a prompt; nothing is known of the first one's probability. */

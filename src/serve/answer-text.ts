@@ -1,5 +1,4 @@
-import type { ReplyToken } from "../generate/reply.ts";
-import type { SharedReply } from "../generate/shared-reply.ts";
+import type { ReplyToken, SharedReply } from "../generate/shared-reply.ts";
 import type { Echo } from "./echo.ts";
 import type { ShownToken } from "./shapes.ts";
 

@@ -1,6 +1,5 @@
 import { RandloraError } from "../errors.ts";
-import type { ReplyToken } from "../generate/reply.ts";
-import type { SharedReply } from "../generate/shared-reply.ts";
+import type { ReplyToken, SharedReply } from "../generate/shared-reply.ts";
 import { AnswerText, type Piece } from "./answer-text.ts";
 import { ApiError } from "./api-error.ts";
 import type { Client } from "./client.ts";

@@ -41,3 +41,17 @@ test("a GPU that is lost fails every request, and the server knows that it is ov
   const health = await fetch(`${serving.address}/health`);
   expect(health.status).toBe(503);
 });
+
+test("a rehearsal leaves nothing behind, and changes nothing", async () => {
+  await using model = await loadStoriesModel();
+  await using rehearsed = serveStories(model);
+  await rehearsed.engine.rehearse();
+  expect(rehearsed.engine.load).toBe(0);
+  await using plain = serveStories(model);
+  const say = async ({ client }: typeof plain) => {
+    const body = { model: "storyteller", prompt: [0, 0, 0, 5], max_tokens: 10, logprobs: 1 };
+    const { choices, usage } = await client.completions.create(body);
+    return { choices, cached: usage?.prompt_tokens_details?.cached_tokens };
+  };
+  expect(await say(rehearsed)).toEqual({ ...(await say(plain)), cached: 0 });
+});

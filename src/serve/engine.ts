@@ -1,5 +1,6 @@
 import { RandloraError } from "../errors.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
+import { DEFAULT_SAMPLING } from "../generate/sampling.ts";
 import { type SharedReply, type SharedReplyOptions, shareReply, type WritingReply } from "../generate/shared-reply.ts";
 import { WritingLoop } from "../generate/writing-loop.ts";
 import { inBlocks } from "../models/slot-pool.ts";
@@ -30,6 +31,9 @@ export interface EngineOptions {
   /** Positions that a text may use. */
   readonly context: number;
 }
+
+/** Texts that a rehearsal writes together: from so many rows on, passes are computed by the same kernels. */
+const REHEARSED = 5;
 
 interface Waiting extends QueuedJob {
   readonly job: Job;
@@ -69,6 +73,24 @@ export class Engine implements AsyncDisposable {
     promise.catch(() => {}); // nobody need be listening
     this.failure = promise;
     this.#fail = reject;
+  }
+
+  /**
+   * Writes a few tokens, so that what the first requests would wait for is compiled.
+   * @throws RandloraError `gpu`, `memory`
+   */
+  async rehearse(): Promise<void> {
+    const texts = Array.from({ length: Math.min(this.#options.parallel, REHEARSED) }, (_, at) => at + 1);
+    for (const maxTokens of texts) {
+      const sampling = { ...DEFAULT_SAMPLING, temperature: 0 };
+      const { signal } = new AbortController();
+      const { writing, reply } = shareReply(this.#model, [0, 0, 0], { sampling, maxTokens, signal });
+      reply.catch(() => {}); // a model that cannot write says so when it is asked to
+      await this.#loop.begin(writing);
+    }
+    while (this.#loop.size > 0) await this.#loop.turn();
+    this.#model.gpu.check();
+    this.#loop.weightsChanged();
   }
 
   /** Requests that wait or are worked on. */

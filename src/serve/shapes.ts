@@ -1,6 +1,7 @@
 import type { FinishReason } from "../generate/generate.ts";
 import type { TokenLogprob } from "../generate/logprobs.ts";
-import type { Reply, ReplyToken } from "../generate/reply.ts";
+import type { Reply } from "../generate/reply.ts";
+import type { ReplyToken } from "../generate/shared-reply.ts";
 import type { TokenTexts } from "../text/token-text.ts";
 
 /** A token of an answer; of a prompt's first one no probability is known. */
