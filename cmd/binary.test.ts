@@ -64,11 +64,11 @@ describe("the compiled binary, alone in an empty folder", () => {
     expect(stdout).toContain("  completion ");
   });
 
-  test("carries a model and data: it learns to talk like a pirate, and is the newest run to chat with", async () => {
-    const trained = await run("finetune", "--sparse", "--steps", "25", "--json");
+  test.each(["cpu", "0"])("carries a model and data: it learns to talk like a pirate, --device %s", async (device) => {
+    const trained = await run("finetune", "--sparse", "--steps", "25", "--json", "--device", device);
     expect(trained).toMatchObject({ status: 0 });
     expect(JSON.parse(trained.stdout)).toMatchObject({ steps: 25, trainable_parameters: expect.any(Number) });
-    const { stdout } = await run("chat", "-p", "Hello!", "--temperature", "0");
+    const { stdout } = await run("chat", "-p", "Hello!", "--temperature", "0", "--device", device); // the newest run
     expect(stdout).toMatch(/^(Arr|Ahoy|Yo ho)!/);
   });
 

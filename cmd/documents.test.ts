@@ -1,13 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import { dirname, join } from "node:path";
 import { GLOBAL_OPTIONS } from "../src/options/globals.ts";
-import { allCommands, flagName } from "../src/options/names.ts";
+import { allCommands, allKeys, flagName } from "../src/options/names.ts";
 import { program } from "./main.ts";
 
 const ROOT = join(import.meta.dir, "..");
 const commands = allCommands(program);
-const options = commands.flatMap(({ command }) => Object.keys(command.options));
-const flags = new Set([...options, ...Object.keys(GLOBAL_OPTIONS), "help", "version"].map(flagName));
+const options = commands.flatMap(({ command }) => allKeys(command.options));
+const flags = new Set([...options, ...allKeys(GLOBAL_OPTIONS), "help", "version"].map(flagName));
 
 /** Code of a page: `…` and fenced lines. */
 async function codeOf(page: string): Promise<string[]> {

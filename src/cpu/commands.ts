@@ -19,8 +19,8 @@ export function copyCommand(from: Pointer, to: Pointer): CpuCommand {
     kernel: "copy",
     words: Uint32Array.of(from.offset, to.offset, from.size),
     pointers: [
-      { word: 0, ...from },
-      { word: 1, ...to },
+      { ...from, word: 0 },
+      { ...to, word: 1 },
     ],
     pieces: Math.ceil(from.size / COPY_PIECE),
   };
@@ -39,7 +39,7 @@ export function fillCommand(target: Pointer): CpuCommand {
   return {
     kernel: "fill",
     words: Uint32Array.of(target.offset, target.size),
-    pointers: [{ word: 0, ...target }],
+    pointers: [{ ...target, word: 0 }],
     pieces: Math.ceil(target.size / COPY_PIECE),
   };
 }

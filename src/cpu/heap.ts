@@ -14,11 +14,13 @@ const SMALLEST = 2 ** 28;
 /** A heap grows by so much at least. */
 const STEP = 2 ** 20;
 /**
- * The last part of the first heap is left to small buffers: commands work on some of them together, and the fewer of those
- * lie in other heaps, the fewer are copied. Parts of a heap: the size from which a buffer is large, and what is kept.
+ * The last part of each heap is left to small buffers. In the first they lie together, as commands work on some of them at
+ * once, and what lies in another heap must be copied; in the others are those copies. Parts of a heap: the size from
+ * which a buffer is large, and what is kept in the first one and in the others.
  */
 const LARGE = 1 / 512;
-const KEPT_FOR_SMALL = 1 / 4;
+const KEPT_IN_FIRST = 1 / 4;
+const KEPT_IN_OTHERS = 1 / 8;
 
 /** How heaps are made. */
 export interface HeapOptions {
@@ -96,7 +98,8 @@ export class Heaps {
     for (const grow of [false, true]) {
       for (let heap = only ?? 0; heap <= (only ?? this.memories.length - 1); heap++) {
         const isLarge = whole >= LARGE * this.heapBytes && this.memories.length > 1;
-        const most = (heap === 0 && isLarge && only === undefined ? 1 - KEPT_FOR_SMALL : 1) * this.heapBytes;
+        const kept = heap === 0 ? KEPT_IN_FIRST : KEPT_IN_OTHERS;
+        const most = (isLarge && only === undefined ? 1 - kept : 1) * this.heapBytes;
         const found = this.#find(heap, { size: whole, most, latest, grow });
         if (found !== undefined) return { block: { heap, at: found.at, size: whole }, busy: found.busy };
       }

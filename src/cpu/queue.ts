@@ -150,7 +150,8 @@ export class Queue {
     await Promise.resolve(); // so that it does not end before it is known to run
     while (this.#running.length > 0 && !this.#crew.isOver) {
       const seen = Atomics.load(control, CONTROL.done);
-      this.#note(seen);
+      // Lists of a worker that has failed are done, but not right; what it says of it is on its way.
+      if (Atomics.load(control, CONTROL.failed) === 0) this.#note(seen);
       if (this.#running.length === 0) break;
       await Atomics.waitAsync(control, CONTROL.done, seen).value;
     }

@@ -6,7 +6,7 @@ import { type CpuCommand, copyCommand, heapOf, isAlike } from "./commands.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import { FAMILIES } from "./families/index.ts";
 import type { CpuBuffer, CpuMemory } from "./memory.ts";
-import { type CpuKernel, type Members, pack, type Pointer, type Values } from "./parameters.ts";
+import { type CpuKernel, type Members, pack, type PlacedPointer, type Pointer, type Values } from "./parameters.ts";
 import type { Queue } from "./queue.ts";
 
 /** A recording on the CPU device: families become commands for the workers. */
@@ -17,8 +17,10 @@ export class CpuRecording implements Recording, Dispatcher {
   readonly #buffers: CpuMemory;
   readonly #queue: Queue | undefined;
   #commands: CpuCommand[] = [];
-  /** Stand-ins for what lies in another heap than the command that works on it. */
+  /** Stand-ins for what lies in another heap than the command that works on it; the next commands use them again. */
   readonly #doubles: CpuBuffer[] = [];
+  /** Those of the command that is being recorded. */
+  readonly #used: CpuBuffer[] = [];
 
   /** @param queue undefined: nothing is ever sent */
   constructor(memory: RunMemory, buffers: CpuMemory, queue: Queue | undefined, staging: Staging, threads: number) {
@@ -40,20 +42,30 @@ export class CpuRecording implements Recording, Dispatcher {
       this.#commands.push({ kernel, words, pointers, pieces });
       return;
     }
-    const largest = pointers.reduce((one, other) => (other.size > one.size ? other : one));
-    const home = heapOf(largest);
-    const doubles = new Map<Pointer, Pointer>();
-    for (const pointer of pointers) {
-      if (heapOf(pointer) !== home)
-        doubles.set(pointer, { ...pointer, buffer: this.#double(pointer, home), offset: 0 });
+    const home = heapOf(pointers.reduce((one, other) => (other.size > one.size ? other : one)));
+    // Of a buffer once, whatever views of it a command has: their rows may lie between each other's.
+    const others = Map.groupBy(pointers, ({ buffer }) => buffer);
+    const copies: CpuCommand[] = [];
+    const back: CpuCommand[] = [];
+    const moved: PlacedPointer[] = [];
+    for (const [buffer, views] of others) {
+      const [first] = views;
+      if (first === undefined) continue;
+      if (heapOf(first) === home) {
+        moved.push(...views);
+        continue;
+      }
+      const offset = Math.min(...views.map((view) => view.offset));
+      const size = Math.max(...views.map((view) => view.offset + view.size)) - offset;
+      const there: Pointer = { buffer, offset, size, access: "change" };
+      const double: Pointer = { buffer: this.#double(there, home), offset: 0, size, access: "change" };
+      copies.push(copyCommand(there, double));
+      if (views.some(({ access }) => access !== "read")) back.push(copyCommand(double, there));
+      moved.push(...views.map((view) => ({ ...view, buffer: double.buffer, offset: view.offset - offset })));
     }
-    for (const [pointer, double] of doubles) this.#commands.push(copyCommand(pointer, double));
-    const moved = pointers.map((pointer) => ({ ...pointer, ...doubles.get(pointer) }));
     for (const { word, offset } of moved) words[word] = offset;
-    this.#commands.push({ kernel, words, pointers: moved, pieces });
-    for (const [pointer, double] of doubles) {
-      if (pointer.access !== "read") this.#commands.push(copyCommand(double, pointer));
-    }
+    this.#commands.push(...copies, { kernel, words, pointers: moved, pieces }, ...back);
+    this.#doubles.push(...this.#used.splice(0));
   }
 
   take(): Commands {
@@ -69,12 +81,19 @@ export class CpuRecording implements Recording, Dispatcher {
 
   [Symbol.dispose](): void {
     this.#commands = [];
-    for (const buffer of this.#doubles.splice(0)) this.#buffers.release(buffer);
+    for (const buffer of [...this.#doubles.splice(0), ...this.#used.splice(0)]) this.#buffers.release(buffer);
   }
 
+  /** The smallest one of a command before that will do, or a new one; this command's own until it is recorded. */
   #double({ buffer, size }: Pointer, heap: number): CpuBuffer {
-    const double = this.#buffers.allocate(`${buffer.label} in heap ${heap}`, size, heap);
-    this.#doubles.push(double);
+    let best = -1;
+    for (const [index, double] of this.#doubles.entries()) {
+      if (double.block?.heap !== heap || double.size < size) continue;
+      if (best < 0 || double.size < (this.#doubles[best]?.size ?? 0)) best = index;
+    }
+    const [found] = best < 0 ? [] : this.#doubles.splice(best, 1);
+    const double = found ?? this.#buffers.allocate(`${buffer.label} in heap ${heap}`, size, heap);
+    this.#used.push(double);
     return double;
   }
 }

@@ -1,16 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
-import { read } from "../device/transfer.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 import { ADAPTER, mergeIn, modelOf } from "../merge/testing/merge.ts";
-import type { Matrix, Of, Op, Roles, Some } from "../tensor/op.ts";
-import { Run } from "../tensor/run.ts";
-import type { Tensor } from "../tensor/tensor.ts";
-import { type OpCase, type Operand, random } from "../tensor/testing/case.ts";
+import type { Op, Roles } from "../tensor/op.ts";
+import type { OpCase } from "../tensor/testing/case.ts";
 import { visitOps } from "../tensor/testing/every-op.ts";
-import { entries, mapped, place } from "../tensor/testing/placed.ts";
 import { outcomeOf, settingsFor, trainInto, writeTexts } from "../train/testing/runs.ts";
 import { CpuDevice } from "./cpu.ts";
+import { resultsOf, slopesOf } from "./testing/ops.ts";
 
 const THREADS = [1, 2, 3];
 let devices: CpuDevice[];
@@ -21,57 +18,13 @@ afterAll(() => {
   for (const device of devices) device.close();
 });
 
-/** The bytes of an op's results and gradients. */
-async function bytesOf<I extends Roles, A, O extends Roles>(
-  device: CpuDevice,
-  op: Op<I, A, O>,
-  { inputs, attributes }: OpCase<I, A>,
-  weights: Of<O, Operand>,
-): Promise<Uint8Array[]> {
-  const { derivative } = op;
-  const placed = mapped<I, Operand, Tensor>(inputs, (operand) => place(device, operand));
-  const gradients = mapped<O, Operand, Tensor>(weights, (operand) => place(device, operand));
-  using run = new Run(device);
-  const outputs = run.apply(op, placed, attributes);
-  const kept = entries<O, Tensor>(outputs).map(([, output]) => run.keep(output));
-  if (derivative !== "constant") {
-    const values = mapped<I, Operand, Matrix>(inputs, ({ matrix }) => matrix);
-    const slopes = mapped<O, Operand, Matrix>(weights, ({ matrix }) => matrix);
-    const wanted = derivative.gradient(values, attributes, slopes);
-    const into = Object.fromEntries(
-      entries<I, Matrix>(wanted).map(
-        ([
-          name,
-          {
-            shape: [rows, cols],
-          },
-        ]) => {
-          const data = new Float64Array(rows * cols).fill(0.25);
-          return [name, place(device, { matrix: { shape: [rows, cols], data }, dtype: "F32" })];
-        },
-      ),
-    ) as Some<I, Tensor>; // the keys of `wanted`
-    derivative.backward(run, { inputs: placed, outputs, gradients, into }, attributes);
-    kept.push(...entries<I, Tensor>(into).map(([, target]) => target));
-  }
-  await run.submit();
-  const bytes = await Promise.all(kept.map(({ buffer }) => read(device, buffer)));
-  for (const { buffer } of kept) device.memory.release(buffer);
-  for (const [, { buffer }] of [...entries<I, Tensor>(placed), ...entries<O, Tensor>(gradients)]) {
-    device.memory.release(buffer);
-  }
-  return bytes;
-}
-
 /** An op's cases as one test each. */
 function tryAll<I extends Roles, A, O extends Roles>(op: Op<I, A, O>, cases: readonly OpCase<I, A>[]): void {
   describe(op.name, () => {
     for (const trial of cases) {
       test(`${trial.name}: the same bytes with ${THREADS.join(", ")} threads`, async () => {
-        const values = mapped<I, Operand, Matrix>(trial.inputs, ({ matrix }) => matrix);
-        const shapes = op.reference(values, trial.attributes);
-        const weights = mapped<O, Matrix, Operand>(shapes, ({ shape }) => random(...shape));
-        const [first, ...others] = await Promise.all(devices.map((device) => bytesOf(device, op, trial, weights)));
+        const slopes = slopesOf(op, trial);
+        const [first, ...others] = await Promise.all(devices.map((device) => resultsOf(device, op, trial, slopes)));
         expect(first?.length).toBeGreaterThan(0);
         for (const other of others) expect(other).toEqual(first ?? []);
       });

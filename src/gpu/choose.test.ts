@@ -63,7 +63,7 @@ describe("--device", () => {
     ["3", "--device 3: no GPU has this index"],
     ["radeon", "--device radeon: no such GPU"],
   ])("%s is refused with the list", (choice, message) => {
-    const hint = "there are: 0 NVIDIA GeForce RTX 4090 (vulkan), 1 NVIDIA GeForce RTX 3060 (vulkan), 2 llvmpipe";
+    const hint = "there are: cpu, 0 NVIDIA GeForce RTX 4090 (vulkan), 1 NVIDIA GeForce RTX 3060 (vulkan), 2 llvmpipe";
     expect(() => pickGpu(LIST, choice)).toThrow(
       expect.objectContaining({ code: "gpu", message, hint: expect.stringContaining(hint) }),
     );

@@ -123,6 +123,18 @@ describe("default < file < environment < flag", () => {
     );
   });
 
+  test("--gpu, RANDLORA_GPU and gpu are --device, in every place", async () => {
+    await withFile("gpu: one\n", async (folder) => {
+      expect(await run(folder)).toMatchObject({ device: "one" });
+      expect(await run(folder, [], { RANDLORA_GPU: "two" })).toMatchObject({ device: "two" });
+      expect(await run(folder, [], { RANDLORA_GPU: "two", RANDLORA_DEVICE: "three" })).toMatchObject({
+        device: "three",
+      });
+      const given = await run(folder, ["--gpu", "four", "--threads", "3"], { RANDLORA_DEVICE: "three" });
+      expect(given).toMatchObject({ device: "four", threads: 3 });
+    });
+  });
+
   test("a wrong value is blamed on the place that it came from", async () => {
     await withFile("dtype: f8\n", async (folder) => {
       const fromFile = await sample(["mix", "a", "b"], { cwd: folder });

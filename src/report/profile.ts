@@ -11,5 +11,5 @@ export function profileJson(profile: readonly KernelTime[]): object {
 export function profileText(profile: readonly KernelTime[], columns: number): string {
   if (profile.length === 0) return "";
   const rows = profile.map(({ kernel, calls, seconds }) => [kernel, formatNumber(calls), formatDuration(seconds)]);
-  return `\n${formatTable(rows, { head: ["kernel", "calls", "GPU time"], align: "lrr", columns })}`;
+  return `\n${formatTable(rows, { head: ["kernel", "calls", "time"], align: "lrr", columns })}`;
 }

@@ -1,0 +1,102 @@
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { STORIES } from "../fixtures/stories/storyteller.ts";
+import { cleanEnvironment } from "../src/options/testing/spawn.ts";
+
+// Processes that train take their time on a busy machine.
+setDefaultTimeout(120_000);
+
+const ROOT = join(import.meta.dir, "..");
+
+const TINY = join(ROOT, "fixtures/tiny");
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "randlora-device-"));
+  const line = JSON.stringify({ text: "Once upon a time there was a little cat." });
+  await Bun.write(join(folder, "data.jsonl"), `${Array(8).fill(line).join("\n")}\n`);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** Runs the program where no Vulkan driver can be found. */
+async function randlora(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), ...args], {
+    cwd: folder,
+    env: cleanEnvironment({ VK_DRIVER_FILES: "/nonexistent", RANDLORA_CACHE: join(folder, "cache"), ...env }),
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { status, stdout, stderr };
+}
+
+const train = ["finetune", STORIES, "--data", "data.jsonl", "--rank", "8", "--steps", "2", "--seed", "1"];
+const commands: readonly (readonly string[])[] = [
+  ["merge", join(TINY, "base"), join(TINY, "adapter"), "--out", "merged", "--verify"],
+  [...train, "--out", "run"],
+  ["chat", STORIES, "--adapter", "run", "--raw", "-p", "Once", "--max-tokens", "4", "--temperature", "0"],
+  ["eval", "perplexity", STORIES, "--adapter", "run", "--merged", "--file", "data.jsonl"],
+  ["inspect", "run", "--spectrum"],
+];
+
+test("--device cpu does every command's work, without a driver and without a word of one", async () => {
+  for (const command of commands) {
+    const { status, stdout, stderr } = await randlora([
+      ...command,
+      "--device",
+      "cpu",
+      "--threads",
+      "2",
+      "--json",
+      "-q",
+    ]);
+    expect([command[0], status, stderr]).toEqual([command[0], 0, ""]);
+    expect(JSON.parse(stdout)).toBeObject();
+  }
+});
+
+test("where there is no GPU it is what nobody chooses; threads change no byte, as --gpu and variables say the same", async () => {
+  const ways: readonly (readonly [readonly string[], Readonly<Record<string, string>>])[] = [
+    [[], {}],
+    [["--threads", "1"], {}],
+    [["--gpu", "cpu", "--threads", "3"], {}],
+    [[], { RANDLORA_GPU: "cpu", RANDLORA_THREADS: "2" }],
+    [[], { RANDLORA_DEVICE: "cpu", RANDLORA_GPU: "no such card" }],
+  ];
+  const outcomes = [];
+  for (const [index, [args, env]] of ways.entries()) {
+    const out = `way-${index}`;
+    const { status, stderr } = await randlora([...train, ...args, "--out", out, "-q"], env);
+    expect([status, stderr]).toEqual([0, ""]);
+    outcomes.push(await Bun.file(join(folder, out, "adapter/adapter_model.safetensors")).bytes());
+  }
+  for (const other of outcomes.slice(1)) expect(other).toEqual(outcomes[0] ?? new Uint8Array());
+});
+
+test.each([
+  [["--device", "software"], 1, "error: --device software: no such GPU\nhint: take the program's own CPU device"],
+  [["--gpu", "no such card"], 1, "error: --device no such card: no such GPU\nhint: take the program's own CPU device"],
+  [["--threads", "0"], 2, 'error: --threads: "0" must be at least 1'],
+])("%p is refused with the way out", async (args, wanted, words) => {
+  const { status, stderr } = await randlora([
+    "merge",
+    join(TINY, "base"),
+    join(TINY, "adapter"),
+    "--out",
+    "x",
+    ...args,
+  ]);
+  expect([status, stderr]).toEqual([wanted, expect.stringContaining(words)]);
+});
+
+test("--profile times the kernels of the CPU device", async () => {
+  const args = ["merge", join(TINY, "base"), join(TINY, "adapter"), "--out", "profiled", "--profile", "--json", "-q"];
+  const { status, stdout } = await randlora([...args, "--device", "cpu"]);
+  expect(status).toBe(0);
+  const { profile } = JSON.parse(stdout);
+  expect(profile.length).toBeGreaterThan(1);
+  expect(profile[0]).toEqual({ kernel: expect.any(String), calls: expect.any(Number), seconds: expect.any(Number) });
+});

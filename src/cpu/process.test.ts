@@ -1,0 +1,51 @@
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
+
+setDefaultTimeout(60_000);
+
+/** Runs a mode of testing/process.ts until it ends by itself; a process that hangs fails by the test's time limit. */
+async function run(mode: string, { env = {}, limit = "true" }: { env?: Record<string, string>; limit?: string } = {}) {
+  const command = [process.execPath, join(import.meta.dir, "testing/process.ts"), mode];
+  const child = Bun.spawn(["bash", "-c", `${limit}; exec "$@"`, "bash", ...command], {
+    env: { ...process.env, ...env },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { status, signal: child.signalCode, stdout, stderr };
+}
+
+test.each([
+  ["closed", "7"],
+  ["abandoned", '"left"'],
+  ["thrown", "RandloraError: too large: needs one buffer of"],
+  ["two", "[1,2,3]"],
+])("the process ends by itself, quietly: %s", async (mode, printed) => {
+  const { stdout, ...rest } = await run(mode);
+  expect(rest).toEqual({ status: 0, signal: null, stderr: "" });
+  expect(stdout).toStartWith(printed);
+});
+
+test("a kernel that traps is one line to everybody who waits and to whoever comes later; the process ends", async () => {
+  const { stdout, ...rest } = await run("trap");
+  expect(rest).toEqual({ status: 0, signal: null, stderr: "" });
+  expect(JSON.parse(stdout)).toEqual([
+    expect.stringMatching(/^RandloraError: a worker of the CPU device failed: zero: .+$/),
+  ]);
+});
+
+// Limits of the shell, and drivers as Linux finds them.
+const onLinux = test.if(process.platform === "linux");
+
+onLinux.each([16, 4, 1.5])("%d GB of addresses do for fewer heaps, or smaller ones", async (gigabytes) => {
+  const { stdout, ...rest } = await run("closed", { limit: `ulimit -v ${gigabytes * 1e6}` });
+  expect(rest).toEqual({ status: 0, signal: null, stderr: "" });
+  expect(stdout).toBe("7\n");
+});
+
+onLinux("where no driver is found and nobody asks for a GPU, the GPU library is not loaded", async () => {
+  const { stdout, ...rest } = await run("unasked", { env: { VK_DRIVER_FILES: "/nonexistent" } });
+  expect(rest).toEqual({ status: 0, signal: null, stderr: "" });
+  expect(JSON.parse(stdout)[0]).toBe("cpu");
+});

@@ -1,0 +1,81 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import fc from "fast-check";
+import type { DeviceBuffer } from "../device/device.ts";
+import { CpuDevice } from "./cpu.ts";
+
+const BYTES = 4096;
+const BUFFERS = 4;
+
+let device: CpuDevice;
+beforeAll(async () => {
+  device = await CpuDevice.open({ threads: 3 });
+});
+afterAll(() => device.close());
+
+const buffer = fc.nat({ max: BUFFERS - 1 });
+const step = fc.oneof(
+  fc.record({ write: buffer, offset: fc.nat({ max: BYTES / 4 - 8 }).map((at) => at * 4), value: fc.nat({ max: 255 }) }),
+  fc.record({ from: buffer, to: buffer, size: fc.integer({ min: 1, max: BYTES / 4 }).map((words) => words * 4) }),
+  fc.record({ clear: buffer }),
+  fc.record({ read: buffer }),
+  /** Given back while it may be in use, and taken anew. */
+  fc.record({ renew: buffer }),
+);
+
+test("writes, copies, clears and reads happen in their order, whatever is waited for", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+      const model = Array.from({ length: BUFFERS }, () => new Uint8Array(BYTES));
+      const take = () => device.memory.allocate("buffer", BYTES);
+      const held: DeviceBuffer[] = Array.from({ length: BUFFERS }, take);
+      device.clear(held);
+      const reads: Promise<void>[] = [];
+      const at = <T>(list: readonly T[], index: number): T => {
+        const found = list[index];
+        if (found === undefined) throw new Error(`no ${index}`);
+        return found;
+      };
+      const read = (index: number) => {
+        const wanted = at(model, index).slice();
+        const range = { buffer: at(held, index), offset: 0, size: BYTES };
+        reads.push(device.readWith([range], async ([bytes]) => expect(bytes).toEqual(wanted)));
+      };
+      for (const one of steps) {
+        if ("write" in one) {
+          const bytes = new Uint8Array(29).fill(one.value);
+          device.write(at(held, one.write), bytes, one.offset);
+          at(model, one.write).set([...bytes, 0, 0, 0], one.offset);
+        } else if ("from" in one) {
+          device.copy([{ from: at(held, one.from), to: at(held, one.to), size: one.size }]);
+          at(model, one.to).set(at(model, one.from).subarray(0, one.size));
+        } else if ("clear" in one) {
+          device.clear([at(held, one.clear)]);
+          at(model, one.clear).fill(0);
+        } else if ("read" in one) read(one.read);
+        else {
+          device.memory.release(at(held, one.renew));
+          held[one.renew] = take();
+          device.clear([at(held, one.renew)]);
+          at(model, one.renew).fill(0);
+        }
+      }
+      for (let index = 0; index < BUFFERS; index++) read(index);
+      await Promise.all(reads);
+      for (const one of held) device.memory.release(one);
+      expect(device.memory.liveBytes).toBe(0);
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test("more lists than workers take at once, and more than may wait", async () => {
+  const [from, to] = [0, 1].map(() => device.memory.allocate("buffer", BYTES)) as [DeviceBuffer, DeviceBuffer];
+  for (let value = 0; value < 300; value++) {
+    device.write(from, new Uint8Array(BYTES).fill(value));
+    device.copy([{ from, to, size: BYTES }]);
+  }
+  await device.readWith([{ buffer: to, offset: 0, size: BYTES }], async ([bytes]) =>
+    expect(bytes).toEqual(new Uint8Array(BYTES).fill(299)),
+  );
+  for (const one of [from, to]) device.memory.release(one);
+});

@@ -1,0 +1,66 @@
+// Run by process.test.ts as a process of its own: `bun testing/process.ts MODE`. Prints what it computed.
+import { RunMemory } from "../../device/run-memory.ts";
+import { tensorIn } from "../../device/tensor.ts";
+import { read, uploaded } from "../../device/transfer.ts";
+import { openDevice } from "../../open-device.ts";
+import { CpuDevice } from "../cpu.ts";
+
+const roundTrip = async (device: CpuDevice, value: number): Promise<number | undefined> =>
+  (await read(device, uploaded(device, "value", Uint8Array.of(value, 0, 0, 0))))[0];
+
+/** Sends a command that writes far beyond its buffer. */
+async function trap(device: CpuDevice): Promise<void> {
+  using recording = device.recording(new RunMemory(device));
+  const small = tensorIn(device.memory.allocate("small", 64), [1, 4], "F32");
+  recording.compute("zero", { y: { ...small, offset: 2 ** 28 } });
+  await recording.take().send();
+}
+
+const MODES: Readonly<Record<string, () => Promise<unknown>>> = {
+  async closed() {
+    const device = await CpuDevice.open({ threads: 2 });
+    const value = await roundTrip(device, 7);
+    device.close();
+    return value;
+  },
+  /** Work is still on its way when the device goes. */
+  async abandoned() {
+    using device = await CpuDevice.open({ threads: 2 });
+    const buffers = Array.from({ length: 8 }, () => device.memory.allocate("bytes", 2 ** 26));
+    for (let at = 0; at < 64; at++) device.clear(buffers);
+    device.idle().catch(() => {});
+    return "left";
+  },
+  async thrown() {
+    using device = await CpuDevice.open({ threads: 2 });
+    device.memory.allocate("too large", device.limits.maxBufferSize + 4);
+  },
+  async two() {
+    const [first, second] = [await CpuDevice.open({ threads: 2 }), await CpuDevice.open({ threads: 1 })];
+    const values = await Promise.all([roundTrip(first, 1), roundTrip(second, 2)]);
+    first.close();
+    const last = await roundTrip(second, 3);
+    second.close();
+    return [...values, last];
+  },
+  /** Everybody who waits hears of it, and so does whoever comes later. */
+  async trap() {
+    using device = await CpuDevice.open({ threads: 2 });
+    const waiting = [device.idle(), device.idle()].map((promise) => promise.catch(String));
+    await trap(device).catch(String);
+    waiting.push(device.idle().catch(String), roundTrip(device, 1).catch(String) as Promise<string>);
+    const words = await Promise.all(waiting);
+    return [...new Set([...words.slice(2), await device.idle().catch(String)])];
+  },
+  /** The device that is opened where nobody chooses; and whether that loaded the GPU library. */
+  async unasked() {
+    using device = await openDevice({ threads: 1 });
+    return [device.staging.kind, "GPUAdapter" in globalThis];
+  },
+};
+
+try {
+  process.stdout.write(`${JSON.stringify(await MODES[process.argv[2] ?? ""]?.())}\n`);
+} catch (error) {
+  process.stdout.write(`${String(error)}\n`);
+}
