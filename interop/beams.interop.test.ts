@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
 import { type BatchAnswer, generateBatch } from "../src/generate/batch.ts";
-import { Gpu } from "../src/gpu/gpu.ts";
+import type { Device } from "../src/device/device.ts";
+import { openTestDevice } from "../src/device/testing/open.ts";
 import { Decoder } from "../src/models/decoder.ts";
 import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
 
@@ -25,9 +26,9 @@ const folder = await mkdtemp(join(tmpdir(), "randlora-beams-"));
 await run([await pythonWithPeft(), join(PYTHON_FOLDER, "beams.py"), folder]);
 const made = v.parse(Made, await Bun.file(join(folder, "expected.json")).json());
 
-let gpu: Gpu;
+let gpu: Device;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
 });
 afterAll(async () => {
   gpu.close();

@@ -69,7 +69,7 @@ test("writes, copies, clears and reads happen in their order, whatever is waited
 });
 
 test("more lists than workers take at once, and more than may wait", async () => {
-  const [from, to] = [0, 1].map(() => device.memory.allocate("buffer", BYTES)) as [DeviceBuffer, DeviceBuffer];
+  const [from, to] = [device.memory.allocate("from", BYTES), device.memory.allocate("to", BYTES)];
   for (let value = 0; value < 300; value++) {
     device.write(from, new Uint8Array(BYTES).fill(value));
     device.copy([{ from, to, size: BYTES }]);

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { Decoder } from "../models/decoder.ts";
 import { type BatchAnswer, type BatchOptions, generateBatch } from "./batch.ts";
 import { generate } from "./generate.ts";
@@ -8,12 +9,12 @@ import { DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
 
 setDefaultTimeout(120_000);
 
-let gpu: Gpu;
+let gpu: Device;
 let decoder: Decoder;
 let prompts: number[][];
 let greedy: number[][];
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
   decoder = await Decoder.load(gpu, STORIES);
   const stories = await expectedStories();
   prompts = stories.map(({ ids }) => ids);

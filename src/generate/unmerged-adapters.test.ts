@@ -9,7 +9,8 @@ import { writePranc } from "../adapters/testing/pranc.ts";
 import { writeVera } from "../adapters/testing/vera.ts";
 import { perplexity } from "../eval/perplexity.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice, TEST_DEVICE } from "../device/testing/open.ts";
 import { readModel, type Tensors, weights, writeAdapter } from "../merge/testing/models.ts";
 import { Decoder } from "../models/decoder.ts";
 import { type AdapterChoice, AdaptedWeights } from "./adapted-weights.ts";
@@ -27,12 +28,12 @@ const MODULES = {
 } as const;
 const IDS = Array.from({ length: 90 }, (_, at) => (37 * at) % 512);
 
-let gpu: Gpu;
+let gpu: Device;
 let folder: TemporaryFolder;
 let rounded: string;
 const adapters = new Map<string, string>();
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
   folder = await TemporaryFolder.create();
   rounded = await writeRounded(STORIES, folder.at("rounded"), "Q8_0");
   const lora = { r: 3, alpha: 6, seed: 3, modules: MODULES };
@@ -87,7 +88,8 @@ const chosen = (name: string, scale = 1): AdapterChoice => ({ path: adapters.get
 
 test("weights in blocks are those that were rounded before", async () => {
   const [found, wanted, whole] = [await unmergedLoss([]), await mergedLoss(rounded, []), await mergedLoss(STORIES, [])];
-  expect(Math.abs(found - wanted)).toBeLessThan(2e-5);
+  // The CPU device rounds rows of x to 15 bits where a weight is in blocks.
+  expect(Math.abs(found - wanted)).toBeLessThan(gpu.staging.kind === "cpu" ? 1e-4 : 2e-5);
   expect(Math.abs(found - whole)).toBeGreaterThan(2e-4);
 });
 
@@ -161,7 +163,7 @@ test("what cannot be added without being merged is refused, and nothing stays in
 
 test("a model in blocks changes its adapters between texts, and is itself again without", async () => {
   const location = { folder: STORIES, weights: undefined };
-  await using model = await LanguageModel.load({ location, quantize: "q4" });
+  await using model = await LanguageModel.load({ location, quantize: "q4", device: TEST_DEVICE });
   expect(model.quantised?.dtype).toBe("Q4_0");
   const live = model.gpu.memory.liveBytes;
   using cache = model.decoder.createCache();

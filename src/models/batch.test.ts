@@ -1,16 +1,17 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { Batch, type BatchLogits } from "./batch.ts";
 import { Decoder } from "./decoder.ts";
 import type { Slot } from "./slot.ts";
 
 setDefaultTimeout(120_000);
 
-let gpu: Gpu;
+let gpu: Device;
 let decoder: Decoder;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
   decoder = await Decoder.load(gpu, STORIES);
 });
 afterAll(() => gpu.close());

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import fc from "fast-check";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { read } from "../device/transfer.ts";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { loadConfig } from "./architectures/index.ts";
 import type { DecoderConfig } from "./config.ts";
 import { SlotPool } from "./slot-pool.ts";
@@ -10,10 +11,10 @@ import type { Slot } from "./slot.ts";
 
 setDefaultTimeout(120_000);
 
-let gpu: Gpu;
+let gpu: Device;
 let config: DecoderConfig;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
   const whole = await loadConfig(STORIES);
   config = { ...whole, layers: whole.layers.slice(0, 2) };
 });

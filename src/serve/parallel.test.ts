@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
 import type { AdapterChoice } from "../generate/adapted-weights.ts";
+import { TEST_DEVICE } from "../device/testing/open.ts";
 import { LanguageModel } from "../generate/language-model.ts";
 import { loadStoriesModel, serveStories, type TestServer, until, writeAdapters } from "./testing/server.ts";
 
@@ -250,7 +251,10 @@ test("every token that was made has its place beside an echo, the one that ended
   const stopping = join(folder, "stopping");
   await cp(STORIES, stopping, { recursive: true });
   await Bun.write(join(stopping, "generation_config.json"), JSON.stringify({ eos_token_id: [stop] }));
-  await using stoppingModel = await LanguageModel.load({ location: { folder: stopping, weights: undefined } });
+  await using stoppingModel = await LanguageModel.load({
+    location: { folder: stopping, weights: undefined },
+    device: TEST_DEVICE,
+  });
   await using serving = serveStories(stoppingModel);
   const before = greedy.slice(0, greedy.indexOf(stop));
   const body = { model: "storyteller", prompt: text, echo: true, logprobs: 1, max_tokens: 20 };
