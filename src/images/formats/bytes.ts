@@ -20,6 +20,11 @@ export function hasText(bytes: Uint8Array, at: number, text: string): boolean {
   return true;
 }
 
+/** Bytes as characters of the same numbers. */
+export function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+}
+
 /** A file that ends too early. */
 export function truncated(name: string, kind: string): RandloraError {
   return new RandloraError("format", `${name}: the ${kind} is cut short`, "fetch or write it again");

@@ -1,5 +1,5 @@
 import type { Orientation } from "../picture.ts";
-import { hasText, viewOf } from "./bytes.ts";
+import { hasText, latin1, viewOf } from "./bytes.ts";
 
 const ORIENTATION = 0x0112;
 const SHORT = 3;
@@ -33,7 +33,7 @@ export function exifOrientation(data: Uint8Array): Orientation | undefined {
 
 /** The orientation that XMP data give; Pillow asks them where EXIF says nothing. */
 export function xmpOrientation(data: Uint8Array): Orientation | undefined {
-  const found = /tiff:Orientation(?:="|>)([0-9])/.exec(new TextDecoder("latin1").decode(data));
+  const found = /tiff:Orientation(?:="|>)([0-9])/.exec(latin1(data));
   return found === null ? undefined : asOrientation(Number(found[1]));
 }
 
