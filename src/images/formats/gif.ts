@@ -9,7 +9,7 @@ export interface GifHeader extends Header {
 }
 
 /**
- * Walks through the blocks of a GIF. Data sets have a few, under names that say JPEG.
+ * Walks through the blocks of a GIF, which data sets may hold under another name.
  *
  * @throws {RandloraError} `format` for one that is cut short or animated, or whose picture does not fill its frame
  */

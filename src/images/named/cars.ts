@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { oneLine } from "../../files/failure.ts";
 import { readWhole } from "../../files/read-whole.ts";
 import { type MatValue, readMat } from "../formats/mat.ts";
-import { fileSet } from "../sets/files.ts";
+import { fileSet, within } from "../sets/files.ts";
 import { type NamedSet, TRAIN_TEST, wrong } from "./types.ts";
 
 const MOST_BYTES = 2 ** 26;
@@ -32,19 +32,16 @@ export const cars: NamedSet = {
     const meta = join(devkit, "cars_meta.mat");
     const names = await variable(meta, "class_names");
     if (names.kind !== "cells") throw wrong(meta, "class_names is no list");
-    const classes = names.items.map((item) =>
-      item.kind === "text"
-        ? item.text.replaceAll("_", " ")
-        : (() => {
-            throw wrong(meta, "a class name is no text");
-          })(),
-    );
+    const classes = names.items.map((item) => {
+      if (item.kind !== "text") throw wrong(meta, "a class name is no text");
+      return item.text.replaceAll("_", " ");
+    });
     const annotations = await variable(list, "annotations");
     if (annotations.kind !== "structs") throw wrong(list, "annotations are no structs");
     const pictures = join(folder, split === "train" ? "cars_train" : "cars_test");
     const samples = annotations.items.map(({ fname, class: label }) => {
       if (fname?.kind !== "text" || label?.kind !== "numbers") throw wrong(list, "a picture without a name or a class");
-      return { file: join(pictures, fname.text), label: (label.data[0] ?? 0) - 1 };
+      return { file: within(pictures, fname.text, list), label: (label.data[0] ?? 0) - 1 };
     });
     return fileSet(list, { classes, texts: classes, upright: false }, samples);
   },

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { fileSet, type LabelledFile, readLines } from "../sets/files.ts";
+import { fileSet, type LabelledFile, readLines, within } from "../sets/files.ts";
 import { type NamedSet, TRAIN_TEST, wrong } from "./types.ts";
 
 /** Caltech-UCSD Birds, four lists of which each line begins with a number. */
@@ -21,7 +21,7 @@ export const cub200: NamedSet = {
       const [label, part] = [labels.get(id), parts.get(id)];
       if (label === undefined || part === undefined) throw wrong(path, `picture ${id} has no label or no split`);
       if ((part === "1") === (split === "train")) {
-        samples.push({ file: join(folder, "images", picture), label: Number(label) - 1 });
+        samples.push({ file: within(join(folder, "images"), picture, path), label: Number(label) - 1 });
       }
     }
     return fileSet(path, { classes, texts: classes, upright: false }, samples);

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { fileSet, readLines } from "../sets/files.ts";
+import { fileSet, readLines, within } from "../sets/files.ts";
 import { withArticles } from "./templates.ts";
 import { ALL_SPLITS, type NamedSet, wrong } from "./types.ts";
 
@@ -17,7 +17,7 @@ export const fgvcAircraft: NamedSet = {
       const space = line.indexOf(" ");
       const label = labels.get(line.slice(space + 1));
       if (space < 0 || label === undefined) throw wrong(path, "a line without a picture and a known variant");
-      return { file: join(folder, "images", `${line.slice(0, space)}.jpg`), label };
+      return { file: within(join(folder, "images"), `${line.slice(0, space)}.jpg`, path), label };
     });
     return fileSet(path, { classes, texts: classes, upright: false }, samples);
   },

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { isJsonObject } from "../../files/json.ts";
-import { byCodePoint, fileSet, type LabelledFile, readList } from "../sets/files.ts";
+import { byCodePoint, fileSet, type LabelledFile, readList, within } from "../sets/files.ts";
 import { type NamedSet, TRAIN_TEST, wrong } from "./types.ts";
 
 /** Food-101: lists of pictures by class; the order of the classes is that of their names, not of the file. */
@@ -19,7 +19,7 @@ export const food101: NamedSet = {
     for (const [name, pictures] of Object.entries(lists)) {
       if (!Array.isArray(pictures)) throw wrong(path, "a class without a list");
       for (const picture of pictures) {
-        samples.push({ file: join(folder, "images", `${picture}.jpg`), label: labels.get(name) ?? 0 });
+        samples.push({ file: within(join(folder, "images"), `${picture}.jpg`, path), label: labels.get(name) ?? 0 });
       }
     }
     const classes = names.map((name) => name.replaceAll("_", " "));

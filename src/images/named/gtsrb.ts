@@ -1,7 +1,7 @@
 import { extname, join } from "node:path";
 import { oneLine } from "../../files/failure.ts";
 import { parseCsv } from "../sets/csv.ts";
-import { fileSet, readText } from "../sets/files.ts";
+import { fileSet, readText, within } from "../sets/files.ts";
 import { openClassFolders } from "./class-folders.ts";
 import { type NamedSet, TRAIN_TEST } from "./types.ts";
 
@@ -67,7 +67,7 @@ export const gtsrb: NamedSet = {
     const pictures = join(folder, "GTSRB", "Final_Test", "Images");
     const rows = parseCsv(await readText(table), oneLine(table), ";");
     const samples = rows.map(({ fields }) => ({
-      file: join(pictures, fields["Filename"] ?? ""),
+      file: within(pictures, fields["Filename"] ?? "", table),
       label: Number(fields["ClassId"]),
     }));
     return fileSet(table, { classes: CLASSES, texts: CLASSES, upright: false }, samples);

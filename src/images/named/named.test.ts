@@ -327,6 +327,20 @@ describe("names and prompts", () => {
     expect((await refusalOf(() => namedSet("cats"))).hint).toContain("Cars, DTD");
   });
 
+  test.each([
+    ["UCF101", "UCF-101-midframes/split_zhou_UCF101.json", '{"train": [["../x.jpg", 0, "a"]], "val": [], "test": []}'],
+    ["CUB200", "CUB_200_2011/images.txt", "1 a\n2 ../../secret.jpg\n3 b\n"],
+    ["OxfordIIITPet", "oxford-iiit-pet/annotations/trainval.txt", "../../a_b 1 1 1\n"],
+    ["Food101", "food-101/meta/train.json", '{"pie": ["../../pie/1"]}'],
+    ["PascalVOC", "VOCdevkit/VOC2007/ImageSets/Main/aeroplane_train.txt", "../../../x -1\n"],
+    ["FGVCAircraft", "fgvc-aircraft-2013b/data/images_variant_train.txt", "../../x A310\n"],
+  ])("a list of %s cannot name a file outside", async (name, path, list) => {
+    await using folder = await TemporaryFolder.create();
+    await plant(folder.path, { ...REPLICAS[name], [path]: list });
+    const refusal = await refusalOf(() => namedSet(name).open(folder.path, "train"));
+    expect(refusal.message).toContain("leads out of");
+  });
+
   test("another number of class folders than the set's is refused", async () => {
     await using folder = await TemporaryFolder.create();
     await plant(folder.path, { "country211/train/AD/": "", "country211/train/AE/": "" });

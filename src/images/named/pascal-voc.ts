@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { oneLine } from "../../files/failure.ts";
 import type { Box } from "../picture.ts";
-import { fileSet, readLines, readText } from "../sets/files.ts";
+import { fileSet, readLines, readText, within } from "../sets/files.ts";
 import type { Source } from "../sets/types.ts";
 import { ALL_SPLITS, type NamedSet, wrong } from "./types.ts";
 
@@ -35,9 +35,9 @@ export const pascalVoc: NamedSet = {
     const things: Thing[] = [];
     for (const line of await readLines(list)) {
       const [picture = ""] = line.split(/\s+/);
-      things.push(...(await readThings(join(folder, "Annotations", `${picture}.xml`), picture)));
+      things.push(...(await readThings(within(join(folder, "Annotations"), `${picture}.xml`, list), picture)));
     }
-    const fileOf = (picture: string) => join(folder, "JPEGImages", `${picture}.jpg`);
+    const fileOf = (picture: string) => within(join(folder, "JPEGImages"), `${picture}.jpg`, list);
     const set = fileSet(
       list,
       { classes: CLASSES, texts: CLASSES, upright: false },

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { fileSet, type LabelledFile, readLines } from "../sets/files.ts";
+import { fileSet, type LabelledFile, readLines, within } from "../sets/files.ts";
 import { type NamedSet, TRAIN_TEST, wrong } from "./types.ts";
 
 /** Oxford-IIIT Pets: trainval and test; classes are the names of the pictures without their numbers. */
@@ -17,7 +17,7 @@ export const pets: NamedSet = {
       const label = Number(id) - 1;
       if (!picture.includes("_") || !Number.isInteger(label)) throw wrong(path, "a line without a picture and a label");
       names.set(label, titleCase(picture.slice(0, picture.lastIndexOf("_"))));
-      samples.push({ file: join(folder, "images", `${picture}.jpg`), label });
+      samples.push({ file: within(join(folder, "images"), `${picture}.jpg`, path), label });
     }
     const classes = [...names].toSorted(([a], [b]) => a - b).map(([, name]) => name);
     return fileSet(path, { classes, texts: classes, upright: false }, samples);

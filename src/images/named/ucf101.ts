@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import * as v from "valibot";
-import { fileSet, readList } from "../sets/files.ts";
+import { fileSet, readList, within } from "../sets/files.ts";
 import { withArticles } from "./templates.ts";
 import { ALL_SPLITS, type NamedSet, wrong } from "./types.ts";
 
@@ -22,7 +22,7 @@ export const ucf101: NamedSet = {
     if (!parsed.success) throw wrong(path, "no lists of [picture, label, name]");
     const classes = [...new Set(parsed.output.train.map(([, , name]) => name))];
     const samples = parsed.output[split === "valid" ? "val" : split].map(([picture, label]) => ({
-      file: join(folder, picture),
+      file: within(folder, picture, path),
       label,
     }));
     return fileSet(path, { classes, texts: classes, upright: false }, samples);

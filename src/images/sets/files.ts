@@ -1,7 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { join, sep } from "node:path";
 import { RandloraError } from "../../errors.ts";
-import { naming, oneLine, systemCode } from "../../files/failure.ts";
+import { naming, oneLine, quote, systemCode } from "../../files/failure.ts";
 import { readJson, readWhole } from "../../files/read-whole.ts";
 import { decodeUtf8 } from "../../files/utf8.ts";
 import type { PictureSet, Source } from "./types.ts";
@@ -38,6 +38,16 @@ export function fileSet(
 export function checkedLabel(label: number, classes: number, name: string): number {
   if (Number.isInteger(label) && label >= 0 && label < classes) return label;
   throw new RandloraError("data", `${name}: label ${label}, and there are ${classes} classes`);
+}
+
+/**
+ * The file that a list calls `name`, inside of `folder`.
+ * @throws {RandloraError} `data` for a name that leads out of the folder
+ */
+export function within(folder: string, name: string, list: string): string {
+  const path = join(folder, name);
+  if (path.startsWith(join(folder, sep))) return path;
+  throw new RandloraError("data", `${oneLine(list)}: ${quote(name)} leads out of ${oneLine(folder)}`);
 }
 
 /** Order of names by code points, as Python sorts them. */
