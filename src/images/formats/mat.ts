@@ -24,8 +24,8 @@ const NUMERIC = new Set([6, 7, 8, 9, 10, 11, 12, 13]);
 const [MATRIX, COMPRESSED] = [14, 15];
 /** Arrays in each other; Stanford Cars has four. */
 const DEEPEST = 16;
-/** What a compressed array may unfold to: SVHN's pictures take 225 MB, its extra ones 1.6 GB. */
-const MOST_BYTES = 2 ** 31;
+/** What all compressed arrays of a file may unfold to: SVHN's training pictures take 225 MB. */
+const MOST_BYTES = 2 ** 30;
 
 /** How numbers are stored, by the type in a tag; whatever the array's class is, they may be stored in a smaller one. */
 const STORED = new Map<number, { readonly bytes: number; readonly read: (bytes: Uint8Array) => MatNumbers }>([
@@ -59,20 +59,25 @@ export function readMat(bytes: Uint8Array, name: string): ReadonlyMap<string, Ma
   if (hasText(bytes, 0, "MATLAB 7.3") || hasText(bytes, 1, "HDF")) throw wrong(name, "MATLAB 7.3 files are not read");
   if (bytes.length < 128 || !hasText(bytes, 126, "IM")) throw wrong(name, "no header");
   const variables = new Map<string, MatValue>();
+  let left = MOST_BYTES;
   for (let at = 128; at < bytes.length;) {
-    const element = readElement(bytes, at, name);
+    let element = readElement(bytes, at, name);
     at = element.end;
-    const inner = element.type === COMPRESSED ? readElement(unfold(element.data, name), 0, name) : element;
-    if (inner.type !== MATRIX) continue;
-    const variable = readMatrix(inner.data, name, 0);
+    if (element.type === COMPRESSED) {
+      const unfolded = unfold(element.data, left, name);
+      left -= unfolded.length;
+      element = readElement(unfolded, 0, name);
+    }
+    if (element.type !== MATRIX) continue;
+    const variable = readMatrix(element.data, name, 0);
     variables.set(variable.name, variable.value);
   }
   return variables;
 }
 
-function unfold(data: Uint8Array, name: string): Uint8Array {
+function unfold(data: Uint8Array, most: number, name: string): Uint8Array {
   try {
-    return inflateSync(data, { maxOutputLength: MOST_BYTES });
+    return inflateSync(data, { maxOutputLength: Math.max(1, most) });
   } catch {
     throw wrong(name, "its compressed data are wrong");
   }
@@ -98,7 +103,6 @@ function readMatrix(bytes: Uint8Array, name: string, depth: number): { name: str
   if (bytes.length === 0) return { name: "", value: { kind: "numbers", dims: [0, 0], data: new Uint8Array() } };
   let at = 0;
   const next = (): Element => {
-    // What follows the last element may lack its padding.
     const element = readElement(bytes, at, name);
     at = element.end;
     return element;
@@ -112,9 +116,9 @@ function readMatrix(bytes: Uint8Array, name: string, depth: number): { name: str
     if (element.type !== MATRIX) throw wrong(name, "an array's element is no array");
     return readMatrix(element.data, name, depth + 1).value;
   };
-  // Each element takes eight bytes at least: what claims more is refused before anything is allocated.
+  // Each value takes eight bytes at least: what claims more is refused before anything is allocated.
   const many = (each: number) => {
-    if (!(count >= 0 && count * each * 8 <= bytes.length)) throw wrong(name, "it is cut short");
+    if (!(count >= 0 && count * Math.max(1, each) * 8 <= bytes.length)) throw wrong(name, "it is cut short");
     return count;
   };
   if (kind === CELL) {
