@@ -36,14 +36,14 @@ async function load(options: Partial<LoaderOptions>, numbers: number[], epoch = 
 
 describe("PictureLoader", () => {
   test("makes a batch in the order of the request", async () => {
-    const { count, pixels, labels, width, height, bad } = await load({}, [2, 0, 2]);
-    expect([count, [...labels], width, height, bad]).toEqual([3, [2, 0, 2], 12, 14, []]);
+    const { pictures, labels, bad } = await load({}, [2, 0, 2]);
+    expect([pictures.count, [...labels], pictures.size, bad]).toEqual([3, [2, 0, 2], [14, 12], []]);
     const expected = new Float32Array(3 * 3 * 14 * 12);
     for (const [i, index] of [2, 0, 2].entries()) {
       const bytes = await runJob({ source: await SET.source(index), upright: true, preprocessing });
       normaliseInto(bytes, normalisationTable(preprocessing), expected, i * 3 * 14 * 12);
     }
-    expect(pixels).toEqual(expected);
+    expect(pictures.pixels).toEqual(expected);
   });
 
   test("gives the same with threads, and ahead of time", async () => {
@@ -58,7 +58,7 @@ describe("PictureLoader", () => {
 
   test("augments by seed, epoch and picture", async () => {
     const of = async (augment: bigint | undefined, epoch: number) =>
-      (await load({ augment }, [0], epoch)).pixels.join();
+      (await load({ augment }, [0], epoch)).pictures.pixels.join();
     expect(await of(1n, 4)).toBe(await of(1n, 4));
     const all = await Promise.all([of(undefined, 0), of(1n, 4), of(1n, 5), of(2n, 4)]);
     expect(new Set(all).size).toBe(4);
@@ -84,7 +84,7 @@ describe("PictureLoader", () => {
     const set = setOf("rgb.png", "half.jpg", "film.png");
     using loader = new PictureLoader(set, { preprocessing, threads: 1 });
     loader.expect([{ numbers: [2, 1], epoch: 0 }]);
-    expect((await loader.load({ numbers: [0], epoch: 0 })).count).toBe(1);
+    expect((await loader.load({ numbers: [0], epoch: 0 })).pictures.count).toBe(1);
     const refusal = await refusalOf(() => loader.load({ numbers: [2, 1], epoch: 0 }));
     expect(refusal.message).toContain("film.png: an animated PNG");
   });
@@ -93,7 +93,7 @@ describe("PictureLoader", () => {
     const set = setOf("rgb.png", "half.jpg", "none.jpg", "420.jpg");
     const batch = await load({ skipBad: true }, [3, 1, 0, 2], 0, set);
     const whole = await load({}, [3, 0], 0, set);
-    expect([batch.count, [...batch.labels], batch.pixels]).toEqual([2, [3, 0], whole.pixels]);
+    expect([[...batch.labels], batch.pictures]).toEqual([[3, 0], whole.pictures]);
     expect(batch.bad.length).toBe(2);
     expect(batch.bad[0]).toEndWith("half.jpg: the JPEG is cut short");
     expect(batch.bad[1]).toContain("none.jpg");

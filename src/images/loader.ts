@@ -12,15 +12,17 @@ export interface PictureRequest {
   readonly epoch: number;
 }
 
-export interface PictureBatch {
-  /** Pictures in it; fewer than were asked for where bad ones are skipped. */
-  readonly count: number;
-  /** (count, 3, height, width), normalised. */
-  readonly pixels: Float32Array;
+/** Pictures as models take them, and the classes that they are of. */
+export interface LoadedBatch {
+  readonly pictures: {
+    /** Fewer than were asked for where bad ones are skipped. */
+    readonly count: number;
+    readonly size: readonly [height: number, width: number];
+    /** (count, 3, height, width), normalised. */
+    readonly pixels: Float32Array;
+  };
   /** Of each picture. */
-  readonly labels: Uint32Array;
-  readonly width: number;
-  readonly height: number;
+  readonly labels: Uint32Array<ArrayBuffer>;
   /** Pictures that could not be read, and why, one line each. */
   readonly bad: readonly string[];
 }
@@ -76,7 +78,7 @@ export class PictureLoader implements Disposable {
    * @throws {RandloraError} `file` or `format` naming the first picture of the request that cannot be read; with `skipBad`,
    *   `data` where none of them can
    */
-  async load(request: PictureRequest): Promise<PictureBatch> {
+  async load(request: PictureRequest): Promise<LoadedBatch> {
     const key = keyOf(request);
     const begun = this.#begun.get(key) ?? this.#prepare(request);
     this.#begun.delete(key);
@@ -96,7 +98,8 @@ export class PictureLoader implements Disposable {
     const size = 3 * width * height;
     const pixels = new Float32Array(good.length * size);
     for (const [i, { bytes }] of good.entries()) normaliseInto(bytes, this.#table, pixels, i * size);
-    return { count: good.length, pixels, labels: Uint32Array.from(good, ({ label }) => label), width, height, bad };
+    const pictures = { count: good.length, size: [height, width] as const, pixels };
+    return { pictures, labels: Uint32Array.from(good, ({ label }) => label), bad };
   }
 
   /** Ends the threads. */
