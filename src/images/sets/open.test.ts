@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
 import { symlink } from "node:fs/promises";
 import { basename } from "node:path";
+import { RandloraError } from "../../errors.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { plant, setFile, type Tree } from "../named/testing/replicas.ts";
 import { openPictures } from "./open.ts";
@@ -170,6 +172,26 @@ describe("parquet", () => {
     await using folder = await TemporaryFolder.create();
     await plant(folder.path, { "train.parquet": "PAR1 no" });
     expect((await refusalOf(() => opened(folder))).code).toBe("format");
+  });
+
+  test("survives changed bytes", async () => {
+    await using folder = await TemporaryFolder.create();
+    const whole = setFile("named.parquet");
+    const changes = fc.array(fc.tuple(fc.integer({ min: 1, max: 1400 }), fc.nat(255)), { minLength: 1, maxLength: 3 });
+    await fc.assert(
+      fc.asyncProperty(changes, async (changes) => {
+        const bytes = whole.slice();
+        // Most of what can go wrong stands at the end: the schema, and where everything is.
+        for (const [back, value] of changes) bytes[bytes.length - back] = value;
+        await Bun.write(folder.at("train.parquet"), bytes);
+        try {
+          await digestsOf(await opened(folder));
+        } catch (thrown) {
+          expect(thrown).toBeInstanceOf(RandloraError);
+        }
+      }),
+      { seed: 8, numRuns: 150 },
+    );
   });
 
   test("keeps the groups used last, and reads each once for all who wait", async () => {

@@ -43,7 +43,8 @@ export async function readParquetPictures(paths: readonly string[], known?: read
     const name = oneLine(path);
     const file = await naming(path, "read", asyncBufferFromFile(path));
     const metadata = await explaining(name, parquetMetadataAsync(file));
-    const columns = parquetSchema(metadata).children.map(({ element }) => element.name);
+    // A broken file may have columns without a name, whatever the type says.
+    const columns = parquetSchema(metadata).children.map(({ element }) => String(element.name));
     for (const column of ["image", "label"]) {
       if (columns.includes(column)) continue;
       throw new RandloraError("data", `${name}: no column ${column} beside ${columns.map(quote).join(", ")}`, HINT);
