@@ -16,8 +16,14 @@ const ROOT = join(import.meta.dir, "..");
 /** Dawn's Direct3D 12 backend loads these; Windows looks for them beside the executable. */
 const WINDOWS_LIBRARIES = ["d3dcompiler_47.dll", "dxcompiler.dll"];
 
-/** Builds for this machine, or for `target` with that platform's runtime. The file appears only when it is complete. */
-export async function build(outfile: string, target?: Target): Promise<void> {
+/** Programs of threads, which the compiled program finds by these paths. */
+const THREADS = ["src/cpu/worker.ts", "src/images/worker.ts"];
+
+/**
+ * Builds for this machine, or for `target` with that platform's runtime. The file appears only when it is complete.
+ * @param program its entry point, from the root
+ */
+export async function build(outfile: string, target?: Target, program = "cmd/main.ts"): Promise<void> {
   const folder = dirname(outfile);
   await mkdir(folder, { recursive: true });
   const foreign = target !== undefined && target !== hostTarget();
@@ -25,9 +31,8 @@ export async function build(outfile: string, target?: Target): Promise<void> {
   const partial = await mkdtemp(join(folder, ".build-"));
   try {
     await Bun.build({
-      // A worker is a program of its own: the CPU device starts it as a file beside the main one (src/cpu/crew.ts).
-      entrypoints: [join(ROOT, "cmd/main.ts"), join(ROOT, "src/cpu/worker.ts")],
-      naming: { entry: "[name].[ext]" },
+      entrypoints: [program, ...THREADS].map((path) => join(ROOT, path)),
+      root: ROOT,
       compile: {
         outfile: join(partial, basename(outfile)),
         // A .env or bunfig.toml in the user's folder belongs to the user's program, not to this one.

@@ -10,7 +10,7 @@ const ROOT = join(import.meta.dir, "..");
  */
 const TIERS = [
   ["errors.ts", "files"],
-  ["safetensors", "random", "regex", "bases", "data"],
+  ["safetensors", "random", "regex", "bases", "data", "images"],
   ["device"],
   ["gpu", "kernels", "cpu"],
   ["open-device.ts", "tensor"],

@@ -11,6 +11,11 @@ interface CrewOptions {
   readonly profile: boolean;
 }
 
+/** The worker's program: beside this file, or the compiled program's entry of that name (scripts/build.ts). */
+const WORKER = import.meta.url.endsWith("/crew.ts")
+  ? new URL("./worker.ts", import.meta.url).href
+  : "./src/cpu/worker.ts";
+
 /** The threads that compute, what they share with the host, and the first thing that went wrong on one of them. */
 export class Crew {
   readonly control = new Int32Array(new SharedArrayBuffer(CONTROL_BYTES));
@@ -81,7 +86,7 @@ export class Crew {
   }
 
   async #startOne(start: WorkerStart): Promise<void> {
-    const worker = new Worker(new URL("./worker.ts", import.meta.url).href);
+    const worker = new Worker(WORKER);
     this.#workers.push(worker);
     const { promise, resolve } = Promise.withResolvers<void>();
     worker.addEventListener("message", ({ data }: MessageEvent<WorkerMessage>) => {

@@ -1,8 +1,14 @@
 import { philox4x32, philoxKey } from "../random/philox.ts";
 
 /** What an order is drawn for: orders for different purposes are independent, whatever the seed. */
-export type ShufflePurpose = "epoch" | "split" | "packing";
-const STREAMS: Record<ShufflePurpose, number> = { epoch: 0x65706f63, split: 0x73706c69, packing: 0x7061636b };
+export type ShufflePurpose = "epoch" | "split" | "packing" | "shots" | "fraction";
+const STREAMS: Record<ShufflePurpose, number> = {
+  epoch: 0x65706f63,
+  split: 0x73706c69,
+  packing: 0x7061636b,
+  shots: 0x73686f74,
+  fraction: 0x66726163,
+};
 
 /**
  * A random order of 0 … length − 1 (Fisher and Yates), a function of its arguments alone: element i of the shuffle is

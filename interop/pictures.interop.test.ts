@@ -1,0 +1,62 @@
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import * as v from "valibot";
+import { decodePicture } from "../src/images/decode.ts";
+import { normalisationTable, normaliseInto } from "../src/images/normalise.ts";
+import { prepare } from "../src/images/prepare.ts";
+import { readPreprocessing } from "../src/images/preprocessing.ts";
+import { type Filter, resize } from "../src/images/resize.ts";
+import { digest } from "../src/images/testing/expected.ts";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
+
+const FILTERS: readonly Filter[] = ["lanczos", "bilinear", "bicubic", "box"];
+const PROCESSORS = ["clip", "dinov2", "odd", "square"] as const;
+const Pair = v.tuple([v.number(), v.number()]);
+const Pictures = v.array(
+  v.object({
+    file: v.string(),
+    size: Pair,
+    pixels: v.string(),
+    upright: v.string(),
+    to: Pair,
+    resized: v.record(v.string(), v.string()),
+    prepared: v.record(v.string(), v.string()),
+  }),
+);
+
+test("pictures of every kind are Pillow's, resized, prepared and normalised, bit for bit", async () => {
+  await using folder = await TemporaryFolder.create();
+  const script = join(PYTHON_FOLDER, "pictures.py");
+  const told = await run([await pythonWithPeft(), script, folder.path, "3", "200"]);
+  const pictures = v.parse(Pictures, JSON.parse(told));
+  expect(pictures.length).toBe(200);
+  const settings = await Promise.all(PROCESSORS.map((name) => readPreprocessing(folder.at(name))));
+  const wrong: string[] = [];
+  const check = (file: string, what: string, ours: string, theirs: string | undefined) => {
+    if (ours !== theirs) wrong.push(`${file}: ${what}`);
+  };
+  let turned = 0;
+  for (const { file, size, pixels, upright, to, resized, prepared } of pictures) {
+    const bytes = new Uint8Array(await Bun.file(folder.at(file)).arrayBuffer());
+    const picture = await decodePicture(bytes, file, { upright: false });
+    expect([picture.width, picture.height]).toEqual(size);
+    check(file, "pixels", digest(picture.data), pixels);
+    const right = await decodePicture(bytes, file, { upright: true });
+    check(file, "upright", digest(right.data), upright);
+    if (pixels !== upright) turned++;
+    for (const filter of FILTERS) {
+      check(file, `${filter} to ${to.join(" × ")}`, digest(resize(picture, ...to, filter).data), resized[filter]);
+    }
+    for (const [i, name] of PROCESSORS.entries()) {
+      const preprocessing = settings[i];
+      if (preprocessing === undefined) continue;
+      const { data } = prepare(right, preprocessing);
+      const values = new Float32Array(data.length);
+      normaliseInto(data, normalisationTable(preprocessing), values, 0);
+      check(file, `prepared for ${name}`, digest(values), prepared[name]);
+    }
+  }
+  expect(wrong).toEqual([]);
+  expect(turned).toBeGreaterThan(40);
+});

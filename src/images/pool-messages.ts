@@ -1,0 +1,26 @@
+import { type ErrorCode, RandloraError } from "../errors.ts";
+import type { Job } from "./job.ts";
+
+/** What a thread is asked. */
+export interface Question {
+  readonly id: number;
+  readonly job: Job;
+}
+
+/** What it answers: bytes, or what was thrown. */
+export type Answer =
+  | { readonly id: number; readonly bytes: Uint8Array }
+  | { readonly id: number; readonly code: ErrorCode; readonly message: string; readonly hint: string }
+  | { readonly id: number; readonly bug: string };
+
+/** A thrown value as a message: errors lose their class on the way. */
+export function answerOf(id: number, thrown: unknown): Answer {
+  if (thrown instanceof RandloraError) return { id, code: thrown.code, message: thrown.message, hint: thrown.hint };
+  return { id, bug: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown) };
+}
+
+/** The same on the other side. */
+export function thrownBy(answer: Exclude<Answer, { readonly bytes: Uint8Array }>): Error {
+  if ("bug" in answer) return new Error(`in a thread for pictures: ${answer.bug}`);
+  return new RandloraError(answer.code, answer.message, answer.hint);
+}

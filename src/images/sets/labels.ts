@@ -1,0 +1,45 @@
+import { RandloraError } from "../../errors.ts";
+import { quote } from "../../files/failure.ts";
+import { byCodePoint } from "./files.ts";
+
+/** A label as a record has it, and where that record stands. */
+export interface GivenLabel {
+  readonly place: string;
+  readonly label: string | number;
+}
+
+/**
+ * The classes of labels, and the number of each label's class. Numbers are the labels themselves; texts are names, in
+ * code-point order.
+ *
+ * @param name of the file, fit to be printed
+ * @param known the names and order of the classes, where something says them
+ * @throws {RandloraError} `data` naming the place of a label that is no class
+ */
+export function classify(
+  given: readonly GivenLabel[],
+  name: string,
+  known?: readonly string[],
+): { readonly classes: readonly string[]; readonly labels: Uint32Array } {
+  const numeric = given.every(({ label }) => typeof label === "number" || /^\d+$/.test(label));
+  const classes = known ?? (numeric ? numbered(given) : [...new Set(given.map(({ label }) => String(label)))]);
+  if (known === undefined && !numeric) (classes as string[]).sort(byCodePoint);
+  const numbers = new Map(classes.map((text, i) => [text, i]));
+  const labels = Uint32Array.from(given, ({ place, label }) => {
+    const number = numbers.get(String(label)) ?? (numeric ? Number(label) : -1);
+    if (Number.isInteger(number) && number >= 0 && number < classes.length) return number;
+    const found = typeof label === "number" ? String(label) : quote(label);
+    throw new RandloraError(
+      "data",
+      `${name}: ${place}: label ${found} is none of the ${classes.length} classes`,
+      "every split must have the classes of the training data",
+    );
+  });
+  return { classes, labels };
+}
+
+/** "0", "1", … up to the largest. */
+function numbered(given: readonly GivenLabel[]): string[] {
+  const largest = given.reduce((most, { label }) => Math.max(most, Number(label)), -1);
+  return Array.from({ length: Math.min(largest, 1_000_000) + 1 }, (_, i) => String(i));
+}

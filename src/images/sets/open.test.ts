@@ -1,0 +1,238 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { symlink } from "node:fs/promises";
+import { basename } from "node:path";
+import { RandloraError } from "../../errors.ts";
+import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
+import { plant, setFile, type Tree } from "../named/testing/replicas.ts";
+import { openPictures } from "./open.ts";
+import { RowCache } from "./row-cache.ts";
+import { type PictureSet, subsetOf } from "./types.ts";
+
+async function opened(folder: TemporaryFolder, split: "train" | "valid" | "test" = "train", classes?: string[]) {
+  const set = await openPictures({ data: folder.path, split, classes });
+  if (set === undefined) throw new Error(`no ${split}`);
+  return set;
+}
+
+async function filesOf(set: PictureSet): Promise<string[]> {
+  const sources = await Promise.all(Array.from(set.labels, (_, i) => set.source(i)));
+  return sources.map(
+    ({ from }, i) => `${"file" in from ? basename(from.file) : "bytes"} ${set.classes[set.labels[i] ?? -1]}`,
+  );
+}
+
+const FOLDERS: Tree = {
+  "train/zebra/2.PNG": "",
+  "train/zebra/10.jpg": "",
+  "train/zebra/.hidden.jpg": "",
+  "train/zebra/notes.txt": "",
+  "train/Ant_eater/b.webp": "",
+  "train/Ant_eater/a.jpeg": "",
+  "train/\u{1F600}/x.jpg": "",
+  "train/\uFF5E/y.jpg": "",
+  "train/.git/z.jpg": "",
+  "train/loose.jpg": "",
+  "val/zebra/v.jpg": "",
+};
+
+describe("class folders", () => {
+  test("are taken in code-point order, files by class, then name", async () => {
+    await using folder = await TemporaryFolder.create();
+    await plant(folder.path, FOLDERS);
+    const set = await opened(folder);
+    expect(set.classes).toEqual(["Ant_eater", "zebra", "\uFF5E", "\u{1F600}"]);
+    expect(set.texts[0]).toBe("Ant eater");
+    expect(await filesOf(set)).toEqual([
+      "a.jpeg Ant_eater",
+      "b.webp Ant_eater",
+      "10.jpg zebra",
+      "2.PNG zebra",
+      "y.jpg \uFF5E",
+      "x.jpg \u{1F600}",
+    ]);
+    expect(set.upright).toBe(true);
+    expect(await openPictures({ data: folder.path, split: "test" })).toBeUndefined();
+  });
+
+  test("of another split have the classes of the training data", async () => {
+    await using folder = await TemporaryFolder.create();
+    await plant(folder.path, FOLDERS);
+    const { classes } = await opened(folder);
+    const valid = await opened(folder, "valid", [...classes]);
+    expect([valid.classes, [...valid.labels]]).toEqual([classes, [1]]);
+    const refusal = await refusalOf(() => opened(folder, "valid", ["ant"]));
+    expect(refusal.message).toContain('"zebra" is none of the 1 known classes');
+  });
+
+  test("are refused where there are none, or no pictures, or two splits of one kind", async () => {
+    await using folder = await TemporaryFolder.create();
+    expect((await refusalOf(() => openPictures({ data: folder.at("none"), split: "train" }))).code).toBe("file");
+    await plant(folder.path, { "train/x.jpg": "" });
+    expect((await refusalOf(() => opened(folder))).message).toContain("no class folders");
+    await plant(folder.path, { "train/cat/x.txt": "" });
+    expect((await refusalOf(() => opened(folder))).message).toContain("no pictures");
+    await plant(folder.path, { "train.csv": "path,label\n" });
+    expect((await refusalOf(() => opened(folder))).message).toContain("is there twice");
+  });
+});
+
+describe("lists", () => {
+  test("have names or numbers as labels", async () => {
+    await using folder = await TemporaryFolder.create();
+    await plant(folder.path, {
+      "train.csv": "path,label,more\nb/1.jpg,dog,x\na 2.jpg,cat,y\nb/3.jpg,dog,\n",
+      "valid.jsonl": '{"path": "b/1.jpg", "label": 2}\n{"path": "b/2.jpg", "label": 0}\n',
+      "b/1.jpg": "",
+      "b/2.jpg": "",
+      "b/3.jpg": "",
+      "a 2.jpg": "",
+    });
+    expect(await filesOf(await opened(folder))).toEqual(["1.jpg dog", "a 2.jpg cat", "3.jpg dog"]);
+    const numbers = await opened(folder, "valid");
+    expect([numbers.classes, [...numbers.labels]]).toEqual([
+      ["0", "1", "2"],
+      [2, 0],
+    ]);
+    expect(await filesOf(await opened(folder, "valid", ["x", "y", "z"]))).toEqual(["1.jpg z", "2.jpg x"]);
+    expect((await refusalOf(() => opened(folder, "valid", ["x", "y"]))).message).toContain("line 1: label 2");
+    expect((await refusalOf(() => opened(folder, "train", ["dog"]))).message).toContain('line 3: label "cat"');
+  });
+
+  test.each([
+    ["../x.jpg", "outside"],
+    ["/etc/passwd", "outside"],
+    ["a/../../x.jpg", "outside"],
+    ["", "no path"],
+    [".", "outside"],
+  ])("cannot name %j", async (path, told) => {
+    await using folder = await TemporaryFolder.create();
+    await plant(folder.path, { "train.jsonl": JSON.stringify({ path, label: "a" }) });
+    expect((await refusalOf(() => opened(folder))).message).toContain(`train.jsonl: line 1: `);
+    expect((await refusalOf(() => opened(folder))).message).toContain(told);
+  });
+
+  test("cannot reach out through a link", async () => {
+    await using folder = await TemporaryFolder.create();
+    await plant(folder.path, { "data/train.csv": "path,label\nlink.jpg,a\n", "secret.jpg": "" });
+    await symlink(folder.at("secret.jpg"), folder.at("data", "link.jpg"));
+    const set = await openPictures({ data: folder.at("data"), split: "train" });
+    expect((await refusalOf(() => set?.source(0))).message).toContain("leads out of the list's folder");
+  });
+
+  test("need a label", async () => {
+    await using folder = await TemporaryFolder.create();
+    await plant(folder.path, { "train.csv": "path,name\nx.jpg,a\n" });
+    expect((await refusalOf(() => opened(folder))).message).toContain("line 2: no label");
+  });
+});
+
+describe("parquet", () => {
+  const digests: string[] = JSON.parse(new TextDecoder().decode(setFile("expected.json"))).parquet;
+
+  async function digestsOf(set: PictureSet): Promise<string[]> {
+    const sources = await Promise.all(Array.from(set.labels, (_, i) => set.source(i)));
+    return sources.map(({ from }) =>
+      "bytes" in from ? new Bun.CryptoHasher("sha256").update(from.bytes).digest("hex") : "",
+    );
+  }
+
+  test("has names from the Hub's metadata, and pictures group by group", async () => {
+    await using folder = await TemporaryFolder.create();
+    await plant(folder.path, { "train.parquet": setFile("named.parquet") });
+    const set = await opened(folder);
+    expect([set.classes, [...set.labels]]).toEqual([
+      ["cat", "dog", "eel"],
+      [1, 0, 1, 2, 0],
+    ]);
+    expect(await digestsOf(set)).toEqual(digests);
+    expect((await set.source(4)).name).toEndWith("train.parquet: row 5");
+    const other = await opened(folder, "train", ["eel", "dog", "cat"]);
+    expect([...other.labels]).toEqual([1, 2, 1, 0, 2]);
+    expect((await refusalOf(() => opened(folder, "train", ["cat", "dog"]))).message).toContain('label "eel"');
+  });
+
+  test("has shards in data/, and labels that are texts", async () => {
+    await using folder = await TemporaryFolder.create();
+    await plant(folder.path, {
+      "data/train-00001-of-00002.parquet": setFile("named.parquet"),
+      "data/train-00000-of-00002.parquet": setFile("named.parquet"),
+      "data/validation-00000-of-00001.parquet": setFile("texts.parquet"),
+      "data/training-00000-of-00001.parquet": "x",
+    });
+    const set = await opened(folder);
+    expect([...set.labels]).toEqual([1, 0, 1, 2, 0, 1, 0, 1, 2, 0]);
+    expect(await digestsOf(set)).toEqual([...digests, ...digests]);
+    const valid = await opened(folder, "valid");
+    expect([valid.classes, [...valid.labels]]).toEqual([["x", "y", "z"].slice(0, 2), [1, 0, 1]]);
+    expect(await digestsOf(valid)).toEqual(digests.slice(0, 3));
+  });
+
+  test("is refused when broken or without the columns", async () => {
+    await using folder = await TemporaryFolder.create();
+    await plant(folder.path, { "train.parquet": "PAR1 no" });
+    expect((await refusalOf(() => opened(folder))).code).toBe("format");
+  });
+
+  test("survives changed bytes", async () => {
+    await using folder = await TemporaryFolder.create();
+    const whole = setFile("named.parquet");
+    const changes = fc.array(fc.tuple(fc.integer({ min: 1, max: 1400 }), fc.nat(255)), { minLength: 1, maxLength: 3 });
+    await fc.assert(
+      fc.asyncProperty(changes, async (changes) => {
+        const bytes = whole.slice();
+        // Most of what can go wrong stands at the end: the schema, and where everything is.
+        for (const [back, value] of changes) bytes[bytes.length - back] = value;
+        await Bun.write(folder.at("train.parquet"), bytes);
+        try {
+          await digestsOf(await opened(folder));
+        } catch (thrown) {
+          expect(thrown).toBeInstanceOf(RandloraError);
+        }
+      }),
+      { seed: 8, numRuns: 150 },
+    );
+  });
+
+  test("keeps the groups used last, and reads each once for all who wait", async () => {
+    const reads: number[] = [];
+    const cache = new RowCache<{ id: number }>(async ({ id }) => {
+      reads.push(id);
+      await Bun.sleep(1);
+      if (id === 9) throw new Error("broken");
+      return [new Uint8Array(10)];
+    }, 25);
+    const groups = Array.from({ length: 10 }, (_, id) => ({ id }));
+    const get = (id: number) => cache.get(groups[id] as { id: number });
+    await Promise.all([get(0), get(0), get(1), get(0)]);
+    expect(reads).toEqual([0, 1]);
+    await get(0);
+    await get(2); // Lets 1 go, which was used longest ago.
+    await get(0);
+    expect(reads).toEqual([0, 1, 2]);
+    await get(1);
+    expect(reads).toEqual([0, 1, 2, 1]);
+    expect(get(9)).rejects.toThrow("broken");
+    expect(get(9)).rejects.toThrow("broken");
+  });
+});
+
+test("sets by name have no other classes than their own, and no splits that they lack", async () => {
+  await using folder = await TemporaryFolder.create();
+  await plant(folder.path, { "dtd/train/banded/a.jpg": "" });
+  const choice = { data: folder.path, split: "train", dataset: "dtd" } as const;
+  expect((await openPictures(choice))?.classes).toEqual(["banded"]);
+  expect((await refusalOf(() => openPictures({ ...choice, classes: ["dotted"] }))).message).toContain("are not the 1");
+  expect(await openPictures({ ...choice, split: "valid" })).toBeUndefined();
+  expect((await refusalOf(() => openPictures({ ...choice, dataset: "x" }))).code).toBe("usage");
+});
+
+test("a subset has its pictures in its order", async () => {
+  await using folder = await TemporaryFolder.create();
+  await plant(folder.path, FOLDERS);
+  const set = subsetOf(await opened(folder), [3, 0]);
+  expect([[...set.labels], await filesOf(set)]).toEqual([
+    [1, 0],
+    ["2.PNG zebra", "a.jpeg Ant_eater"],
+  ]);
+});

@@ -1,0 +1,85 @@
+import { join } from "node:path";
+import { RandloraError } from "../../errors.ts";
+import { oneLine } from "../../files/failure.ts";
+import { namedSet } from "../named/index.ts";
+import { fileSet, isDirectory, isFile, listFolder } from "./files.ts";
+import { readClassFolders } from "./folders.ts";
+import { readManifest } from "./manifest.ts";
+import { readParquetPictures } from "./parquet.ts";
+import { type PictureSet, type Split, textsOf } from "./types.ts";
+
+export interface PictureChoice {
+  /** `--data`: a folder. */
+  readonly data: string;
+  readonly split: Split;
+  /** `--dataset`: one of the paper's sets, in its own layout inside `data`. */
+  readonly dataset?: string | undefined;
+  /** The names and order of the classes, where a head or another split has decided them. */
+  readonly classes?: readonly string[] | undefined;
+}
+
+/** What a split is called, in folders and in files of the Hub. */
+const NAMES: Readonly<Record<Split, readonly string[]>> = {
+  train: ["train"],
+  valid: ["valid", "val", "validation"],
+  test: ["test"],
+};
+const SHARD = /^(.+)-\d{5}-of-\d{5}\.parquet$/;
+
+/**
+ * Opens a split of a folder of pictures: class folders (`train/CLASS/*`), a list (`train.csv`, `train.jsonl`), or parquet
+ * (`train.parquet`, `data/train-00000-of-00001.parquet`); or of a set by name. Pictures are not read yet.
+ *
+ * @returns undefined where the folder, or the set, has no such split
+ * @throws {RandloraError} `usage` for an unknown set, `data` where a split is there twice, and as what reads it
+ */
+export async function openPictures({ data, split, dataset, classes }: PictureChoice): Promise<PictureSet | undefined> {
+  if (dataset !== undefined) {
+    const named = namedSet(dataset);
+    return named.splits.includes(split) ? checkClasses(await named.open(data, split), classes) : undefined;
+  }
+  if (!(await isDirectory(data)))
+    throw new RandloraError("file", `${oneLine(data)}: no such folder`, "--data takes a folder of pictures");
+  const found: (() => Promise<PictureSet>)[] = [];
+  const paths: string[] = [];
+  const add = (path: string, open: () => Promise<PictureSet>) => {
+    paths.push(oneLine(path));
+    found.push(open);
+  };
+  const inside = (await isDirectory(join(data, "data"))) ? await listFolder(join(data, "data"), "files") : [];
+  for (const name of NAMES[split]) {
+    const folder = join(data, name);
+    if (await isDirectory(folder)) add(folder, () => openFolders(folder, classes));
+    for (const list of [`${name}.csv`, `${name}.jsonl`].map((file) => join(data, file))) {
+      if (await isFile(list)) add(list, () => readManifest(list, data, classes));
+    }
+    const single = join(data, `${name}.parquet`);
+    if (await isFile(single)) add(single, () => readParquetPictures([single], classes));
+    const shards = inside.filter((file) => SHARD.exec(file)?.[1] === name).map((file) => join(data, "data", file));
+    if (shards[0] !== undefined) add(shards[0], () => readParquetPictures(shards, classes));
+  }
+  if (paths.length > 1) {
+    throw new RandloraError(
+      "data",
+      `${oneLine(data)}: its ${split} split is there twice: ${paths.slice(0, 2).join(" and ")}`,
+      "remove one",
+    );
+  }
+  return await found[0]?.();
+}
+
+async function openFolders(folder: string, known: readonly string[] | undefined): Promise<PictureSet> {
+  const { classes, samples } = await readClassFolders(folder, known);
+  return fileSet(folder, { classes, texts: textsOf(classes), upright: true }, samples);
+}
+
+/** A set by name has its own classes: those that were decided before must be the same. */
+function checkClasses(set: PictureSet, known: readonly string[] | undefined): PictureSet {
+  if (known === undefined || (known.length === set.classes.length && known.every((name, i) => name === set.classes[i])))
+    return set;
+  throw new RandloraError(
+    "data",
+    `${set.path}: its ${set.classes.length} classes are not the ${known.length} that are known`,
+    "the head was trained on other classes",
+  );
+}

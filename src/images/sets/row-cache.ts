@@ -1,0 +1,47 @@
+/** Bytes of pictures that are kept: small sets wholly, of large ones the groups used last. */
+const KEPT_BYTES = 512 * 2 ** 20;
+
+/** Groups of pictures, read once for as long as they are kept, and once for all who wait for them. */
+export class RowCache<Group extends object> {
+  readonly #read: (group: Group) => Promise<Uint8Array[]>;
+  readonly #most: number;
+  /** In the order of their last use. */
+  readonly #groups = new Map<Group, { rows: Promise<Uint8Array[]>; bytes: number }>();
+  #bytes = 0;
+
+  constructor(read: (group: Group) => Promise<Uint8Array[]>, most = KEPT_BYTES) {
+    this.#read = read;
+    this.#most = most;
+  }
+
+  async get(group: Group): Promise<Uint8Array[]> {
+    const kept = this.#groups.get(group);
+    if (kept !== undefined) {
+      this.#groups.delete(group);
+      this.#groups.set(group, kept);
+      return await kept.rows;
+    }
+    const entry = { rows: this.#read(group), bytes: 0 };
+    this.#groups.set(group, entry);
+    try {
+      const rows = await entry.rows;
+      entry.bytes = rows.reduce((sum, { length }) => sum + length, 0);
+      this.#bytes += entry.bytes;
+      this.#forget(group);
+      return rows;
+    } catch (thrown) {
+      this.#groups.delete(group);
+      throw thrown;
+    }
+  }
+
+  /** Lets groups go, the longest unused first, but not `newest`. */
+  #forget(newest: Group): void {
+    for (const [group, { bytes }] of this.#groups) {
+      if (this.#bytes <= this.#most) return;
+      if (group === newest || bytes === 0) continue;
+      this.#groups.delete(group);
+      this.#bytes -= bytes;
+    }
+  }
+}
