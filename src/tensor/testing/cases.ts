@@ -88,7 +88,7 @@ function withoutNumbers(rows: number, cols: number, ...columns: readonly number[
 
 /** What each op is tried on: odd sizes, one row, head size 8, one kv head. An op without cases does not compile. */
 export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]> } = {
-  activation: (["silu", "gelu-tanh", "gelu"] as const).map((kind) => ({
+  activation: (["silu", "gelu-tanh", "gelu", "quick-gelu"] as const).map((kind) => ({
     name: kind,
     inputs: { x: random(3, 37, "F32", 8) },
     attributes: { kind },
@@ -223,7 +223,7 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
       attributes: { scale: 1 },
     },
   ],
-  gatedActivation: (["silu", "gelu-tanh", "gelu"] as const).map((kind) => ({
+  gatedActivation: (["silu", "gelu-tanh", "gelu", "quick-gelu"] as const).map((kind) => ({
     name: kind,
     inputs: { gate: random(3, 41, "F32", 8), up: random(3, 41) },
     attributes: { kind },
