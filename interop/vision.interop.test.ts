@@ -12,6 +12,7 @@ import { Checkpoint } from "../src/safetensors/checkpoint.ts";
 import { Run } from "../src/tensor/run.ts";
 import { readRows } from "../src/tensor/read-rows.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
+import { loadTokenizer } from "../src/text/load-tokenizer.ts";
 import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
 import { openTensors } from "./tensors.ts";
 
@@ -78,6 +79,14 @@ function softmax(logits: ArrayLike<number>, classes: number): Float64Array {
   }
   return values;
 }
+
+test("CLIP's tokenizer makes of texts what Python's makes of them", async () => {
+  const Tokens = v.array(v.object({ text: v.string(), ids: v.array(v.number()) }));
+  const tokens = v.parse(Tokens, await Bun.file(join(folder, "tokens.json")).json());
+  const tokenizer = await loadTokenizer(join(folder, "tokenizer"));
+  expect(tokens.length).toBeGreaterThan(4);
+  for (const { text, ids } of tokens) expect([...tokenizer.encode(text)], text).toEqual(ids);
+});
 
 describe("random-weight models of pictures compute what transformers computes", () => {
   test("every kind is tried", () => {

@@ -4,7 +4,8 @@
 
 OUT/NAME/ holds a model and `made.safetensors`: `pixels`, `hidden` (last_hidden_state), `pooled` (what stands for each
 picture) and, where the model has them, `logits`, `probabilities`, `text_embeds`, `image_embeds`; OUT/cases.json the texts
-of each case, as token ids that end where their padding begins.
+of each case, as token ids that end where their padding begins; OUT/tokenizer/ a CLIP tokenizer, and OUT/tokens.json what it
+makes of some texts.
 """
 
 import json
@@ -14,10 +15,12 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from tokenizers import pre_tokenizers
 from transformers import (
     CLIPConfig,
     CLIPForImageClassification,
     CLIPModel,
+    CLIPTokenizer,
     Dinov2Config,
     Dinov2ForImageClassification,
     Dinov2Model,
@@ -143,7 +146,29 @@ def describe(model: PreTrainedModel, pixels: torch.Tensor, texts: list[list[int]
     }
 
 
+SENTENCES = [
+    "An image of a cat",
+    "  A   photo of\tthe   Caf\u00e9 owner's 12 cats...",
+    "CAF\u0045\u0301 \u00c5ngstr\u00f6m <|endoftext|> isn't we'll",
+    "\u732b\U0001f63c !?! 3.14",
+    "",
+]
+
+
+def make_tokenizer(out: Path) -> None:
+    """A tokenizer of the kind that CLIP has: every byte, alone and at the end of a word, and a few merges."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [("c", "a"), ("ca", "t</w>"), ("i", "m"), ("a", "g"), ("im", "ag"), ("imag", "e</w>"), ("o", "f</w>"), ("1", "2</w>")]
+    tokens = [*alphabet, *(f"{character}</w>" for character in alphabet), *("".join(pair) for pair in merges)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    tokenizer = CLIPTokenizer({token: index for index, token in enumerate(tokens)}, merges)
+    tokenizer.save_pretrained(out / "tokenizer")
+    ids = [{"text": text, "ids": tokenizer(text)["input_ids"]} for text in SENTENCES]
+    (out / "tokens.json").write_text(json.dumps(ids))
+
+
 def main(out: Path) -> None:
+    make_tokenizer(out)
     texts_of = {}
     for seed, (name, made) in enumerate(cases().items()):
         generator = torch.Generator().manual_seed(seed)
