@@ -12,7 +12,7 @@ import {
 import type { EncoderConfig } from "./encoder.ts";
 import { gridOf } from "./patches.ts";
 import type { TextConfig } from "./text-tower.ts";
-import type { VisionConfig } from "./vision-tower.ts";
+import type { VisionConfig } from "./vision-plan.ts";
 
 const Layers = v.pipe(Count, v.maxValue(MOST_LAYERS));
 const Epsilon = v.optional(v.pipe(v.number(), v.gtValue(0)), 1e-5);

@@ -6,7 +6,7 @@ import type { Stored } from "../tensor-plan.ts";
 import type { EncoderConfig } from "./encoder.ts";
 import { CHANNELS, type Size } from "./patches.ts";
 import type { TextConfig } from "./text-tower.ts";
-import type { VisionConfig } from "./vision-tower.ts";
+import type { VisionConfig } from "./vision-plan.ts";
 
 /** A model of pictures, and perhaps of texts: what its config.json and its checkpoint's names say. */
 export interface ImageConfig {

@@ -10,7 +10,8 @@ import type { ImageConfig } from "./config.ts";
 import { type Head, recordHead } from "./heads.ts";
 import type { Pictures, Size } from "./patches.ts";
 import { planText, TextTower } from "./text-tower.ts";
-import { planVision, VisionTower } from "./vision-tower.ts";
+import { planVision } from "./vision-plan.ts";
+import { VisionTower } from "./vision-tower.ts";
 
 export interface ImageModelOptions extends WeightOptions {
   /** Of the pictures; by default the size that the checkpoint's positions are for. */
