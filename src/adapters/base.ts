@@ -22,6 +22,9 @@ export interface Within {
   readonly prefix: string;
   /** Modules that are trained whole, and hence not adapted. */
   readonly saved: readonly string[];
+  /** How paths of the checkpoint begin that the model has, and of those that may be adapted; undefined: all. */
+  readonly parts?: readonly string[] | undefined;
+  readonly adapted?: readonly string[] | undefined;
 }
 
 /** Where the weight of one module is in the checkpoint. */

@@ -1,4 +1,4 @@
-import { type BaseModel, findWeight, linearModules, modelTypeOf } from "../base.ts";
+import { type BaseModel, findWeight, linearModules, modelTypeOf, type Within } from "../base.ts";
 import { isOutputEmbedding, lastSegment } from "../embeddings.ts";
 import { modulePath, targetName } from "../spelling.ts";
 import { defaultTargets } from "../default-targets.ts";
@@ -41,7 +41,7 @@ export function findTargets(
 ): Targets {
   const byName = typeof targets !== "string";
   const modelType = modelTypeOf(base);
-  const { prefix, saved } = base.within ?? { prefix: "", saved: [] };
+  const { prefix, saved, parts, adapted }: Within = base.within ?? { prefix: "", saved: [] };
   const matcher = (names: AdapterSettings["targets"]) => {
     const list = typeof names !== "string";
     const rules = { exclude: [], modulesToSave: saved, layers: list ? layers : [], layersPattern: [] };
@@ -53,9 +53,15 @@ export function findTargets(
     const [, index] = /\.(\d+)\./.exec(module) ?? [];
     return byName || layers.length === 0 || (index !== undefined && wanted.has(Number(index)));
   };
-  const all = linearModules(base).map((stored) => ({ stored, name: prefix + modulePath(stored, modelType) }));
+  const isIn = (some: readonly string[] | undefined, path: string) =>
+    some === undefined || some.some((part) => path.startsWith(part));
+  const all = linearModules(base)
+    .filter((stored) => isIn(parts, stored))
+    .map((stored) => ({ stored, name: prefix + modulePath(stored, modelType) }));
   // Targets may be in the checkpoint's spelling, too.
-  const found = all.filter(({ stored, name }) => (matches(name) || matches(prefix + stored)) && inLayers(stored));
+  const found = all.filter(
+    ({ stored, name }) => isIn(adapted, stored) && (matches(name) || matches(prefix + stored)) && inLayers(stored),
+  );
   if (found.length === 0) throw nothingMatched(base, targets, layers);
   refuseIdle(base, targets, layers, found);
   const modules = found.map((module) => targetModule(base, module));

@@ -71,15 +71,8 @@ export class ImageModel {
     config: ImageConfig,
     options: ImageModelOptions = {},
   ): ImageModel {
-    const { vision, text, projections, classifier, architecture, isSuperfluous } = config;
-    const features = vision.features.length * vision.encoder.width;
-    const planned: PlannedMatrix[] = [
-      ...planVision(vision),
-      ...(text === undefined ? [] : planText(text)),
-      ...(projections === undefined ? [] : Object.values(planJoint(projections, config))),
-      ...(classifier === undefined ? [] : Object.values(planHead(classifier, features))),
-    ];
-    checkTensors(planned, checkpoint, { architecture, isSuperfluous });
+    const { architecture, isSuperfluous } = config;
+    checkTensors(plannedMatrices(config), checkpoint, { architecture, isSuperfluous });
     return new ImageModel(gpu, checkpoint, config, options);
   }
 
@@ -151,6 +144,18 @@ export class ImageModel {
   [Symbol.dispose](): void {
     this.release();
   }
+}
+
+/** Every matrix of the model. */
+export function plannedMatrices(config: ImageConfig): PlannedMatrix[] {
+  const { vision, text, projections, classifier } = config;
+  const features = vision.features.length * vision.encoder.width;
+  return [
+    ...planVision(vision),
+    ...(text === undefined ? [] : planText(text)),
+    ...(projections === undefined ? [] : Object.values(planJoint(projections, config))),
+    ...(classifier === undefined ? [] : Object.values(planHead(classifier, features))),
+  ];
 }
 
 function planJoint({ vision, text, logitScale }: NonNullable<ImageConfig["projections"]>, config: ImageConfig) {
