@@ -26,7 +26,7 @@ const TEXTS = [
   [3, 12, 30, 49],
 ];
 const TEMPLATES = TEXTS.map((ids) => [ids, [3, 40, ...ids.slice(1)]]);
-const LINEAR: PictureTask = { kind: "classify", head: "linear", classes: 4 };
+const LINEAR: PictureTask = { kind: "classify", head: "linear", classes: ["cat", "dog", "owl", "ant"] };
 
 interface Case {
   readonly base: "clip" | "dinov2";

@@ -40,7 +40,11 @@ def make(out: Path) -> None:
 def load(folder: str, job: dict[str, Any]) -> PreTrainedModel:
     options = {"dtype": torch.float32, "attn_implementation": "eager"}
     if job["task"] == "linear":
-        return AutoModelForImageClassification.from_pretrained(folder, num_labels=job["classes"], **options)
+        # What is merged says itself how many classes there are.
+        count = {} if folder == job["merged"] else {"num_labels": job["classes"]}
+        model = AutoModelForImageClassification.from_pretrained(folder, **count, **options)
+        assert count or list(model.config.id2label.values()) == ["cat", "dog", "owl", "ant"]
+        return model
     return CLIPModel.from_pretrained(folder, **options)
 
 

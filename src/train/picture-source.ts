@@ -1,3 +1,5 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { describeBase } from "../adapters/base.ts";
 import type { MethodDefinition } from "../adapters/method.ts";
 import { writePeft } from "../adapters/peft-write.ts";
@@ -6,7 +8,9 @@ import { Parameters } from "../adapters/training/parameters.ts";
 import { withSavedModules } from "../adapters/training/saved-modules.ts";
 import type { AdapterSettings, HeldDtype } from "../adapters/training/settings.ts";
 import type { Device } from "../device/device.ts";
+import { naming } from "../files/failure.ts";
 import { readConfig } from "../merge/model-config.ts";
+import { CLASSES_FILE } from "../merge/new-head.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import type { ImageConfig } from "../models/vision/config.ts";
 import { ImageModel, plannedMatrices } from "../models/vision/image-model.ts";
@@ -119,7 +123,12 @@ export class PictureSource implements AsyncDisposable {
       method,
       result: "adapter",
       summary: { trainableParameters: parameters.count, modules, notes },
-      save: async (folder) => writePeft(folder, await content(), settings.method),
+      async save(folder) {
+        await writePeft(folder, await content(), settings.method);
+        if (!("classes" in asked)) return;
+        const path = join(folder, CLASSES_FILE);
+        await naming(path, "write", writeFile(path, `${JSON.stringify(asked.classes, undefined, 2)}\n`));
+      },
       async fill(onBytes, signal) {
         await model.fill(onBytes, signal);
         await begin();

@@ -18,7 +18,7 @@ type Text = readonly number[];
 /** What a model of pictures is trained to do. */
 export type PictureTask =
   /** A head that is trained: `linear`, transformers' own; `cls`, a matrix without a bias for the normed class token. */
-  | { readonly kind: "classify"; readonly head: "linear" | "cls"; readonly classes: number }
+  | { readonly kind: "classify"; readonly head: "linear" | "cls"; readonly classes: readonly string[] }
   /** A frozen head of each class's texts. */
   | { readonly kind: "classify"; readonly head: "zero-shot"; readonly texts: readonly (readonly Text[])[] }
   /** Pictures beside their classes' texts. */
@@ -68,7 +68,8 @@ export function withinOf(task: PictureTask, { architecture, text, vision }: Imag
 /** The modules that are trained whole: a new head, drawn from the seed. */
 export function savedModules(task: PictureTask, { vision }: ImageConfig, seed: number): SavedModule[] {
   if (task.kind === "contrastive" || task.head === "zero-shot") return [];
-  const { classes, head } = task;
+  const { head } = task;
+  const classes = task.classes.length;
   const width = vision.encoder.width;
   const features = head === "linear" ? vision.features.length * width : width;
   const shape = [classes, features] as const;

@@ -71,8 +71,9 @@ export function describeClip(json: v.InferOutput<typeof ClipJson>, tensors: Tens
       logitScale: ["logit_scale", []],
     },
   } as const;
-  // CLIPForImageClassification has its encoder of pictures alone.
-  const parts = classifier === undefined ? whole : { text: undefined, projections: undefined };
+  // CLIPForImageClassification saves its encoder of pictures alone; a merged head may stand beside the whole model.
+  const isPart = classifier !== undefined && !tensors.has("text_projection.weight");
+  const parts = isPart ? { text: undefined, projections: undefined } : whole;
   const isSuperfluous = (name: string) => name.endsWith(".embeddings.position_ids");
   return { architecture: json.model_type, vision, ...parts, classifier, isSuperfluous };
 }
