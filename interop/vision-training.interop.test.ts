@@ -207,9 +207,19 @@ test("20 steps are those of PEFT and torch; what is written is loaded by PEFT, a
     const { task } = one;
     const texts = "texts" in task ? task.texts : [];
     jobs.push({
-      ...{ name, base, data: `${base}.safetensors`, task: taskName(task), texts, classes: 4 },
-      ...{ batch: BATCH, steps: STEPS, rate: RATE, decay: DECAY },
-      ...{ start: join(place, "start"), end: join(place, "end"), merged },
+      name,
+      base,
+      data: `${base}.safetensors`,
+      task: taskName(task),
+      texts,
+      classes: 4,
+      batch: BATCH,
+      steps: STEPS,
+      rate: RATE,
+      decay: DECAY,
+      start: join(place, "start"),
+      end: join(place, "end"),
+      merged,
     });
   }
   const file = join(folder, "jobs.json");

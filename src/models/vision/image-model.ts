@@ -71,8 +71,7 @@ export class ImageModel {
     config: ImageConfig,
     options: ImageModelOptions = {},
   ): ImageModel {
-    const { architecture, isSuperfluous } = config;
-    checkTensors(plannedMatrices(config), checkpoint, { architecture, isSuperfluous });
+    checkImagePlan(config, checkpoint);
     return new ImageModel(gpu, checkpoint, config, options);
   }
 
@@ -156,6 +155,12 @@ export function plannedMatrices(config: ImageConfig): PlannedMatrix[] {
     ...(projections === undefined ? [] : Object.values(planJoint(projections, config))),
     ...(classifier === undefined ? [] : Object.values(planHead(classifier, features))),
   ];
+}
+
+/** Does the checkpoint hold exactly these? @throws RandloraError `model`; see `checkTensors` */
+export function checkImagePlan(config: ImageConfig, checkpoint: Checkpoint): void {
+  const { architecture, isSuperfluous } = config;
+  checkTensors(plannedMatrices(config), checkpoint, { architecture, isSuperfluous });
 }
 
 function planJoint({ vision, text, logitScale }: NonNullable<ImageConfig["projections"]>, config: ImageConfig) {
