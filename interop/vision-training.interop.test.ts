@@ -113,6 +113,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
+const placeOf = (name: string) => name.replaceAll(/[^a-z0-9]+/g, "-");
 const taskName = (task: PictureTask) => (task.kind === "contrastive" ? task.loss : task.head);
 
 /** Pictures number `step · BATCH` and those behind it, from the beginning again where they end. */
@@ -195,11 +196,31 @@ function largestRelative(found: readonly number[], wanted: readonly number[]): n
   return wanted.reduce((most, value, at) => Math.max(most, Math.abs((found[at] ?? NaN) / value - 1)), 0);
 }
 
+/** PEFT's trained adapter, in either spelling of its modules, merges to what ours merged to. */
+async function compareMerges(name: string): Promise<void> {
+  const place = join(folder, placeOf(name));
+  const base = join(folder, CASES[name]?.base ?? "");
+  const merged: Record<string, ReturnType<typeof openTensors>> = {};
+  for (const theirs of ["theirs", "theirs-old"]) {
+    const out = join(place, `merged-${theirs}`);
+    await merge([base, join(place, theirs), "--out", out]);
+    merged[theirs] = openTensors(out);
+  }
+  for (const [tensor, stored] of openTensors(join(place, "merged"))) {
+    const [now, old] = [merged["theirs"]?.get(tensor), merged["theirs-old"]?.get(tensor)];
+    const [values, others] = [Float64Array.from(stored.values()), now?.values() ?? []];
+    const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const apart = values.reduce((most, value, at) => Math.max(most, Math.abs(value - (others[at] ?? NaN))), 0);
+    expect(apart, `${name}: ${tensor}`).toBeLessThanOrEqual(1e-3 * largest);
+    expect(old?.bytes(), `${name}: ${tensor}`).toEqual(now?.bytes());
+  }
+}
+
 test("20 steps are those of PEFT and torch; what is written is loaded by PEFT, and merged by transformers", async () => {
   const ours = new Map<string, Ours>();
   const jobs = [];
   for (const [name, one] of Object.entries(CASES)) {
-    const place = join(folder, name.replaceAll(/[^a-z0-9]+/g, "-"));
+    const place = join(folder, placeOf(name));
     ours.set(name, await train(one, place));
     const base = join(folder, one.base);
     const merged = join(place, "merged");
@@ -220,6 +241,7 @@ test("20 steps are those of PEFT and torch; what is written is loaded by PEFT, a
       start: join(place, "start"),
       end: join(place, "end"),
       merged,
+      theirs: join(place, "theirs"),
     });
   }
   const file = join(folder, "jobs.json");
@@ -236,6 +258,7 @@ test("20 steps are those of PEFT and torch; what is written is loaded by PEFT, a
     expect(largestRelative(norms, wanted.norms), name).toBeLessThan(10 * WITHIN);
     expect(largestRelative([end], [wanted.reloaded]), name).toBeLessThan(WITHIN);
     expect(largestRelative([end], [wanted.merged ?? NaN]), name).toBeLessThan(WITHIN);
+    await compareMerges(name);
     // A curve that does not move would agree with anything.
     expect(first - end, name).toBeGreaterThan(0.02);
   }

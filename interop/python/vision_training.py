@@ -82,6 +82,30 @@ def read(model: torch.nn.Module, texts: list[list[int]]) -> torch.Tensor:
     return model.get_text_features(torch.tensor(padded)).pooler_output
 
 
+def save(model: PeftModel, out: Path) -> None:
+    """The adapter as PEFT writes it, and beside it (`OUT-old`) by the names that DINOv2's modules had before transformers 5.20."""
+    model.save_pretrained(out)
+    old = out.with_name(f"{out.name}-old")
+    old.mkdir()
+    names = {"attention.q_proj": "attention.attention.query", "attention.v_proj": "attention.attention.value"}
+    names |= {"attention.k_proj": "attention.attention.key", "attention.o_proj": "attention.output.dense"}
+
+    def rename(name: str) -> str:
+        for now, before in names.items():
+            name = name.replace(now, before)
+        return name
+
+    is_dino = "dinov2" in str(out)
+    tensors = load_file(out / "adapter_model.safetensors")
+    save_file({rename(name) if is_dino else name: tensor for name, tensor in tensors.items()}, old / "adapter_model.safetensors")
+    config = json.loads((out / "adapter_config.json").read_text())
+    targets = config["target_modules"]
+    if is_dino and isinstance(targets, list):
+        ends = {now.split(".")[-1]: before.split(".")[-1] for now, before in names.items()}
+        config["target_modules"] = [ends.get(target, target) for target in targets]
+    (old / "adapter_config.json").write_text(json.dumps(config))
+
+
 def train(job: dict[str, Any]) -> dict[str, Any]:
     data = load_file(job["data"])
     pixels, labels = data["pixels"], data["labels"].long()
@@ -99,6 +123,7 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
         losses.append(loss.item())
         norms.append(torch.nn.utils.clip_grad_norm_(trained, 1e9).item())
         optimizer.step()
+    save(model, Path(job["theirs"]))
     first = slice(0, job["batch"])
     with torch.no_grad():
         ends = PeftModel.from_pretrained(load(job["base"], job), job["end"]).eval()

@@ -33,6 +33,8 @@ export class ZeroShotHead implements Head {
   async fill(model: ImageModel, texts: readonly (readonly (readonly number[])[])[]): Promise<void> {
     const [classes, size] = this.weight.shape;
     const all = texts.flatMap((some, label) => some.map((ids) => ({ ids, label })));
+    if (texts.length !== classes || texts.some(({ length }) => length === 0))
+      throw new RangeError("a class without texts");
     const sums = new Float64Array(classes * size);
     using run = new Run(this.#gpu);
     for (let begin = 0; begin < all.length; begin += TEXTS_AT_ONCE) {
