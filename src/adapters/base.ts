@@ -2,6 +2,7 @@ import { RandloraError } from "../errors.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import type { Dtype } from "../safetensors/dtype.ts";
 import { oneLine, quote } from "../files/failure.ts";
+import { modulePath, storedPath } from "./spelling.ts";
 import { isEmbedding, isInputEmbedding, isOutputEmbedding, lastSegment } from "./embeddings.ts";
 
 /** The model that an adapter is applied to, as far as names, shapes and config.json tell. */
@@ -11,6 +12,19 @@ export interface BaseModel {
   readonly tensors: ReadonlyMap<string, { readonly dtype: Dtype; readonly shape: readonly number[] }>;
   /** config.json; undefined for a lone file without one. */
   readonly config: Readonly<Record<string, unknown>> | undefined;
+  /** The model that an adapter is trained in, where it is more than the checkpoint: one that gets a head. */
+  readonly within?: Within | undefined;
+}
+
+/** What a model adds to a checkpoint. */
+export interface Within {
+  /** What its modules' paths begin with, before the checkpoint's. */
+  readonly prefix: string;
+  /** Modules that are trained whole, and hence not adapted. */
+  readonly saved: readonly string[];
+  /** How paths of the checkpoint begin that the model has, and of those that may be adapted; undefined: all. */
+  readonly parts?: readonly string[] | undefined;
+  readonly adapted?: readonly string[] | undefined;
 }
 
 /** Where the weight of one module is in the checkpoint. */
@@ -84,6 +98,8 @@ export interface PathShift {
   readonly add: string;
   /** For paths that do not begin with `drop`. */
   readonly else?: PathShift;
+  /** The `model_type` whose modules the adapter calls otherwise than the checkpoint; see spelling.ts. */
+  readonly spelling?: string | undefined;
 }
 
 /**
@@ -105,6 +121,13 @@ const RENAMED: readonly PathShift[] = [
  * one, fits; `adapter` is named in errors.
  */
 export function findShift(modules: readonly string[], base: BaseModel, adapter: string): PathShift {
+  const modelType = modelTypeOf(base);
+  const stored = modules.map((module) => storedPath(module, modelType));
+  const shift = shiftOf(stored, base, adapter);
+  return stored.every((module, at) => module === modules[at]) ? shift : { ...shift, spelling: modelType };
+}
+
+function shiftOf(modules: readonly string[], base: BaseModel, adapter: string): PathShift {
   const has = (module: string) => base.tensors.has(`${module}.weight`);
   const none: PathShift = { drop: "", add: "" };
   // An output embedding stands outside the prefix, and may be tied and absent: it says nothing.
@@ -129,13 +152,15 @@ export function findShift(modules: readonly string[], base: BaseModel, adapter: 
 }
 
 /** The checkpoint's path of an adapter's module. */
-export function shiftPath(module: string, { drop, add, else: other }: PathShift): string {
+export function shiftPath(path: string, { drop, add, else: other, spelling }: PathShift): string {
+  const module = storedPath(path, spelling);
   if (module.startsWith(drop)) return add + module.slice(drop.length);
   return other === undefined ? module : shiftPath(module, other);
 }
 
 /** The adapter's path of a checkpoint's module: the way back. */
-export function unshiftPath(module: string, { drop, add, else: other }: PathShift): string {
+export function unshiftPath(path: string, { drop, add, else: other, spelling }: PathShift): string {
+  const module = modulePath(path, spelling);
   if (module.startsWith(add)) return drop + module.slice(add.length);
   return other === undefined ? module : unshiftPath(module, other);
 }

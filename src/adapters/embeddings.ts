@@ -3,6 +3,8 @@
 /** Names of input embeddings, by their last segment: never linear layers. */
 const EMBEDDINGS: ReadonlySet<string> = new Set([
   "embed_tokens",
+  "token_embedding",
+  "position_embedding",
   "wte",
   "wpe",
   "word_embeddings",

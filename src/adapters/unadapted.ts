@@ -24,7 +24,7 @@ export interface UnadaptedModule {
 /** Modules of the base that the targets match and the adapter does not hold: PEFT draws bases that are large enough for them, too. */
 export function unadaptedModules(
   adapter: Adapter,
-  { targets, fanInFanOut }: LayerSettings,
+  { targets, fanInFanOut, modulesToSave }: LayerSettings,
   layers: readonly Pick<AdaptedLayer, "module">[],
   base: BaseModel,
   shift: PathShift,
@@ -32,6 +32,7 @@ export function unadaptedModules(
   const matches = targetMatcher(targets, modelTypeOf(base));
   const adapted = new Set(layers.map(({ module }) => module));
   return linearModules(base)
+    .filter((module) => isInClass(module, modulesToSave, base))
     .map((module) => unshiftPath(module, shift))
     .filter((module) => !adapted.has(module) && matches(module))
     .map((module) => {
@@ -40,6 +41,11 @@ export function unadaptedModules(
         ? { module, out: second, in: first }
         : { module, out: first, in: second };
     });
+}
+
+/** transformers' class of CLIP with a head, which is then saved whole, has no encoder of texts. */
+function isInClass(module: string, modulesToSave: readonly string[], base: BaseModel): boolean {
+  return modelTypeOf(base) !== "clip" || !modulesToSave.includes("classifier") || module.startsWith("vision_model.");
 }
 
 /**

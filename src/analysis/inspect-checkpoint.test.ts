@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { numbers, safetensorsBytes, writeFolder } from "../adapters/testing/adapters.ts";
 import { refusalOf, TemporaryFolder } from "../files/testing/folder.ts";
+import { CLIP, CLIP_SHAPES, DINOV2, DINOV2_SHAPES, writeImageModel } from "../models/vision/testing/models.ts";
 import { findKind } from "./find-kind.ts";
 import { inspectCheckpoint } from "./inspect-checkpoint.ts";
 
@@ -86,4 +87,20 @@ test("names tell adapters from checkpoints", async () => {
   expect(await findKind(STORIES)).toEqual({ kind: "checkpoint", path: STORIES });
   expect((await refusalOf(() => kinds("empty"))).message).toContain("neither an adapter");
   expect((await refusalOf(() => kinds("nothing"))).code).toBe("file");
+});
+
+test("models of pictures: their sizes, and weights that do not belong to config.json", async () => {
+  await using folder = await TemporaryFolder.create();
+  const [clip, dinov2] = [folder.at("clip"), folder.at("dinov2")];
+  await writeImageModel(clip, CLIP, CLIP_SHAPES);
+  await writeImageModel(dinov2, { ...DINOV2, qkv_bias: false }, DINOV2_SHAPES);
+  expect(await inspectCheckpoint(clip)).toMatchObject({
+    modelType: "clip",
+    config: undefined,
+    pictures: { vision: { image: [12, 12], patch: [5, 5] }, text: { vocabularySize: 20 }, classifier: undefined },
+    problems: [],
+  });
+  const { pictures, problems } = await inspectCheckpoint(dinov2);
+  expect(pictures).toMatchObject({ vision: { encoder: { width: 8 } }, text: undefined });
+  expect(problems.map(({ message }) => message)).toEqual([expect.stringContaining("query.bias")]);
 });

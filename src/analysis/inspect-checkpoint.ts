@@ -6,6 +6,9 @@ import { readConfig as readPlainConfig } from "../merge/model-config.ts";
 import { loadConfig, SUPPORTED_TYPES } from "../models/architectures/index.ts";
 import type { DecoderConfig } from "../models/config.ts";
 import { readConfig } from "../models/config-file.ts";
+import type { ImageConfig } from "../models/vision/config.ts";
+import { checkImagePlan } from "../models/vision/image-model.ts";
+import { IMAGE_TYPES, loadImageConfig } from "../models/vision/index.ts";
 import { plannedMatrices, planWeights, checkPlan } from "../models/weight-plan.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { dtypeBytes } from "../safetensors/dtype.ts";
@@ -28,8 +31,10 @@ export interface CheckpointReport {
   /** The classes that config.json names, and its `model_type`. */
   readonly architectures: readonly string[];
   readonly modelType: string | undefined;
-  /** Undefined for a model that this program cannot run. */
+  /** Undefined for a model that this program cannot run, and for one of pictures. */
   readonly config: DecoderConfig | undefined;
+  /** Of a model of pictures. */
+  readonly pictures: ImageConfig | undefined;
   readonly counts: TensorCounts;
   /** The output matrix is the embedding; undefined where nothing says so. */
   readonly tied: boolean | undefined;
@@ -53,13 +58,15 @@ export async function inspectCheckpoint(path: string): Promise<CheckpointReport>
   const tolerate: Tolerate = (problem) => void problems.push(problem);
   const { folder, tensors, files } = checkpoint;
   const json = (await readPlainConfig(folder).catch((thrown: unknown) => tolerated(tolerate, thrown)))?.value;
-  const config = json && (await loadConfig(folder).catch((thrown: unknown) => tolerated(tolerate, thrown)));
-  if (config !== undefined) {
-    try {
-      checkPlan(planWeights(config), checkpoint, config);
-    } catch (thrown) {
-      tolerated(tolerate, thrown);
-    }
+  const isOfPictures = IMAGE_TYPES.includes(names(json).modelType ?? "");
+  const reading = json && (isOfPictures ? loadImageConfig(folder, tensors) : loadConfig(folder));
+  const read = await reading?.catch((thrown: unknown) => tolerated(tolerate, thrown));
+  const [config, pictures] = read === undefined ? [] : "vision" in read ? [undefined, read] : [read, undefined];
+  try {
+    if (config !== undefined) checkPlan(planWeights(config), checkpoint, config);
+    if (pictures !== undefined) checkImagePlan(pictures, checkpoint);
+  } catch (thrown) {
+    tolerated(tolerate, thrown);
   }
   const hasHead = tensors.has("lm_head.weight");
   const said = json?.["tie_word_embeddings"];
@@ -67,6 +74,7 @@ export async function inspectCheckpoint(path: string): Promise<CheckpointReport>
     path,
     ...names(json),
     config,
+    pictures,
     counts: countTensors([...tensors.values()].map(({ info }) => info)),
     tied: config?.tied ?? (hasHead ? false : typeof said === "boolean" ? said : undefined),
     shards: files.map(({ path: file, size, header }) => ({
@@ -101,6 +109,7 @@ async function inspectConfig(folder: string): Promise<CheckpointReport> {
     path: folder,
     ...names(json),
     config,
+    pictures: undefined,
     counts: countTensors(counted),
     tied: config.tied,
     shards: [...perFile].map(([file, held]) => ({ file, tensors: held.length, bytes: undefined })),

@@ -58,7 +58,7 @@ test("log, by the sum over equal logits", async () => {
     const x = run.upload("x", [1, 4], new Float32Array(4));
     const weight = run.upload("weight", [size, 4], new Float32Array(4 * size));
     const targets = run.upload("targets", [1, 1], Uint32Array.of(size - 1));
-    const lse = run.keep(run.apply(OPS.nll, { x, weight, targets }, { softcap: undefined }).lse);
+    const lse = run.keep(run.apply(OPS.nll, { x, weight, bias: undefined, targets }, { softcap: undefined }).lse);
     await run.submit();
     const { values } = await take(device, lse);
     device.memory.release(lse.buffer);
@@ -87,7 +87,7 @@ test("a row of the loss is the same in a pass of one row and of many", async () 
       [1, count],
       Uint32Array.from({ length: count }, (_, at) => (first + at) * 500),
     );
-    const y = run.keep(run.apply(OPS.nll, { x, weight, targets }, { softcap: 7 }).y);
+    const y = run.keep(run.apply(OPS.nll, { x, weight, bias: undefined, targets }, { softcap: 7 }).y);
     await run.submit();
     const { values } = await take(device, y);
     device.memory.release(y.buffer);

@@ -11,6 +11,7 @@ import { readConfig } from "../merge/model-config.ts";
 import type { OutputTensor } from "../merge/plan.ts";
 import type { Decoder } from "../models/decoder.ts";
 import { type Linears, PLAIN_LINEARS } from "../models/linears.ts";
+import { plannedMatrices, planWeights } from "../models/weight-plan.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { OPS } from "../tensor/ops/index.ts";
@@ -151,7 +152,8 @@ async function placeOne(
   { generator, signal }: UnmergedOptions,
 ): Promise<Placed> {
   const { training } = methodOfAdapter(adapter);
-  const input = { base, config, model: path, dtype: "keep", seed: 0, began: undefined, signal } as const;
+  const matrices = plannedMatrices(planWeights(config));
+  const input = { base, matrices, model: path, dtype: "keep", seed: 0, began: undefined, signal } as const;
   const trainable = await training.open(input, settingsAsIs(training, adapter, generator), adapter);
   await using resources = new AsyncDisposableStack();
   const parameters = resources.adopt(new Parameters(gpu, trainable.parameters, undefined, false), (all) =>

@@ -1,6 +1,7 @@
 // What activations and their slopes are made of.
 const GELU_TANH_SCALE = 0.7978845608028654; // √(2/π)
 const GELU_TANH_CUBE = 0.044715;
+const QUICK_GELU_SCALE = 1.702;
 
 #include safe_tanh
 

@@ -30,6 +30,7 @@ struct Parameters {
 const SILU = 1u;
 const GELU_TANH = 2u;
 const SOFTCAP = 4u;
+const QUICK_GELU = 7u;
 const GATED = 16u;
 
 #include activations
@@ -49,6 +50,10 @@ fn activate(kind: u32, x: vec4<f32>) -> ValueAndSlope {
       let t = safe_tanh(GELU_TANH_SCALE * (x + GELU_TANH_CUBE * x * x * x));
       let inner = GELU_TANH_SCALE * (1.0 + 3.0 * GELU_TANH_CUBE * x * x);
       return ValueAndSlope(0.5 * x * (1.0 + t), 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner);
+    }
+    case QUICK_GELU: {
+      let s = 1.0 / (1.0 + exp(-QUICK_GELU_SCALE * x));
+      return ValueAndSlope(x * s, s + QUICK_GELU_SCALE * x * s * (1.0 - s));
     }
     default: { // GELU
       let below = 0.5 * (1.0 + erf4(x * 0.7071067811865476));

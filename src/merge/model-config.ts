@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { isObject, parseLossless, stringifyLossless } from "../files/lossless-json.ts";
+import { isObject, type Json, parseLossless, stringifyLossless } from "../files/lossless-json.ts";
 import { RandloraError } from "../errors.ts";
 import { oneLine, systemCode } from "../files/failure.ts";
 import { isJsonObject } from "../files/json.ts";
@@ -44,6 +44,8 @@ export interface ConfigChanges {
   readonly dtype: OutputDtype;
   /** A tied output embedding is now a tensor of its own. */
   readonly untied: boolean;
+  /** There is a classifier now. */
+  readonly head?: { readonly architecture: string; readonly labels: readonly string[] } | undefined;
 }
 
 const TORCH_NAMES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as const;
@@ -52,14 +54,19 @@ const TORCH_NAMES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as cons
  * config.json after a merge; the very same text where nothing changes, and numbers keep all their digits.
  * `text` has been parsed before, by `parseConfig`.
  */
-export function updateConfig(text: string, { dtype, untied }: ConfigChanges): string {
+export function updateConfig(text: string, { dtype, untied, head }: ConfigChanges): string {
   const config = parseLossless(text);
-  if ((dtype === "keep" && !untied) || !isObject(config)) return text;
+  if ((dtype === "keep" && !untied && head === undefined) || !isObject(config)) return text;
   const names = dtype === "keep" ? [] : ["torch_dtype", "dtype"].filter((name) => name in config);
   if (dtype !== "keep" && names.length === 0) names.push("dtype");
-  const changes: Record<string, string | boolean> = {};
+  const changes: Record<string, Json> = {};
   if (dtype !== "keep") for (const name of names) changes[name] = TORCH_NAMES[dtype];
   if (untied) changes["tie_word_embeddings"] = false;
+  if (head !== undefined) {
+    changes["architectures"] = [head.architecture];
+    changes["id2label"] = Object.fromEntries(head.labels.map((label, id) => [String(id), label]));
+    changes["label2id"] = Object.fromEntries(head.labels.map((label, id) => [label, id]));
+  }
   return `${stringifyLossless({ ...config, ...changes })}\n`;
 }
 

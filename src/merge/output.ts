@@ -7,6 +7,7 @@ import { shapeElements } from "../safetensors/header.ts";
 import type { Publication } from "../files/publish.ts";
 import { encodeIndex, INDEX_FILE, type PlannedShard } from "../safetensors/shards.ts";
 import { type ModelConfig, updateConfig } from "./model-config.ts";
+import { labelsOf } from "./new-head.ts";
 import { copyModelFiles, ownFiles } from "./model-files.ts";
 import { fileSource, type MergePlan, type OutputDtype, type OutputTensor, type TensorSource } from "./plan.ts";
 
@@ -48,7 +49,8 @@ export async function writeModelFiles(files: ModelFiles): Promise<void> {
   if (weights.length > 0) observer.warn(`not copied, as they hold unmerged weights: ${oneLine(weights.join(", "))}`);
   for (const note of notes) observer.warn(note);
   const configPath = join(folder, "config.json");
-  const text = updateConfig(config.text, { dtype, untied: plan.untied });
+  const head = plan.head && { ...plan.head, labels: await labelsOf(plan.head) };
+  const text = updateConfig(config.text, { dtype, untied: plan.untied, head });
   await naming(configPath, "write", writeFile(configPath, text));
   if (shards.length === 1) return;
   const indexPath = join(folder, INDEX_FILE);

@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import type { BaseModel } from "../adapters/base.ts";
 import type { AdaptedLayer } from "../adapters/layers.ts";
 import type { AdapterPlan } from "../adapters/plan.ts";
@@ -10,6 +11,7 @@ import { oneLine, quote } from "../files/failure.ts";
 import type { SafetensorsFile } from "../safetensors/file.ts";
 import type { TensorInfo } from "../safetensors/header.ts";
 import type { PlannedTensor } from "../safetensors/writer.ts";
+import { type NewHead, newHead } from "./new-head.ts";
 import { untie } from "./untie.ts";
 
 /** `--dtype`. */
@@ -52,6 +54,8 @@ export interface MergePlan {
   readonly merged: number;
   /** A tied output embedding became a tensor of its own: config.json must say so. */
   readonly untied: boolean;
+  /** A classifier that the base has not, and transformers has a class for: config.json must name both. */
+  readonly head: NewHead | undefined;
   /** What the user should know: one line each. */
   readonly notes: readonly string[];
 }
@@ -70,6 +74,7 @@ export function planMerge(
   const replacedBy = new Map<string, string>();
   const deltas = new Map<string, PlannedDelta[]>();
   const added = new Map<string, { dtype: Dtype; shape: readonly number[] }>();
+  const folders = new Map(adapters.map(({ adapter }) => [adapter.path, dirname(adapter.file)]));
 
   for (const { adapter, replacements } of adapters) {
     for (const { tensor, from, exists } of replacements) {
@@ -127,7 +132,10 @@ export function planMerge(
   };
   const tensors = [...checkpoint.tensors].map(([name, { info }]) => plan(name, info.dtype, info.shape));
   for (const [name, { dtype: stored, shape }] of added) tensors.push(plan(name, stored, shape));
-  return { tensors, merged: deltas.size, untied, notes: [...notes, ...newTensors(unknown, base)] };
+  const of = unknown.map((name) => replacedBy.get(name));
+  const head = newHead(base, added, of.every((path) => path === of[0]) ? folders.get(of[0] ?? "") : undefined);
+  const news = head === undefined ? newTensors(unknown, base) : [];
+  return { tensors, merged: deltas.size, untied, head, notes: [...notes, ...news] };
 }
 
 /** An adapter's own tensors beside the base's: a head for another task, as a rule. */

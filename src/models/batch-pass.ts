@@ -66,7 +66,11 @@ export class BatchPass implements Disposable {
       if (wantsLse) {
         // The op is made for losses: whose likelihood it gives besides does not matter here.
         const attributes = { softcap: config.logitSoftcap, rowsAtMost };
-        this.lse = run.apply(OPS.nll, { x: hidden, weight: weights.head, targets: ids }, attributes).lse;
+        this.lse = run.apply(
+          OPS.nll,
+          { x: hidden, weight: weights.head, bias: undefined, targets: ids },
+          attributes,
+        ).lse;
       }
       this.#commands = run.take();
     } catch (thrown) {

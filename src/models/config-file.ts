@@ -5,11 +5,12 @@ import { RandloraError } from "../errors.ts";
 import { brief, oneLine, quote } from "../files/failure.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../files/read-whole.ts";
 
-const Size = v.pipe(v.number(), v.integer(), v.minValue(1));
-const MaybeNumber = v.nullish(v.number());
+/** A size, a number of things. */
+export const Size = v.pipe(v.number(), v.integer(), v.minValue(1));
+export const MaybeNumber = v.nullish(v.number());
 const MaybePositive = v.nullish(v.pipe(v.number(), v.gtValue(0)));
 /** Above every model that there is; what a damaged file says would fill the memory before a weight is missed. */
-const MOST_LAYERS = 10_000;
+export const MOST_LAYERS = 10_000;
 
 /** `rope_parameters` or `rope_scaling`, of one kind of layers. */
 export const RopeJson = v.looseObject({
@@ -78,12 +79,21 @@ export type ConfigJson = v.InferOutput<typeof ConfigJson>;
 
 const Kind = v.looseObject({ model_type: v.optional(v.string(), ""), quantization_config: v.optional(v.unknown()) });
 
+/** Reads the config.json of a decoder's folder; see {@link readConfigOf}. */
+export function readConfig(folder: string, supported: readonly string[]): Promise<ConfigJson> {
+  return readConfigOf(folder, supported, ConfigJson);
+}
+
 /**
  * Reads a model folder's config.json.
- * @param supported the `model_type`s that can be run
+ * @param schema its settings, of models whose `model_type` is one of `supported`
  * @throws RandloraError `file` without one, `format` when it is broken, `model` for another kind of model or weights
  */
-export async function readConfig(folder: string, supported: readonly string[]): Promise<ConfigJson> {
+export async function readConfigOf<const S extends v.GenericSchema>(
+  folder: string,
+  supported: readonly string[],
+  schema: S,
+): Promise<v.InferOutput<S>> {
   const path = join(folder, "config.json");
   if (!existsSync(path)) {
     throw new RandloraError(
@@ -104,7 +114,7 @@ export async function readConfig(folder: string, supported: readonly string[]): 
     const hint = "use the model's original checkpoint, in f32, f16 or bf16";
     throw new RandloraError("model", `${oneLine(path)}: the weights are quantised`, hint);
   }
-  const parsed = v.safeParse(ConfigJson, json);
+  const parsed = v.safeParse(schema, json);
   if (!parsed.success) throw broken(path, parsed.issues[0]);
   return parsed.output;
 }

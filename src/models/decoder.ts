@@ -121,7 +121,11 @@ export class Decoder {
         if (count === 0) return;
         const targets = run.upload("targets", [1, count], Uint32Array.from(ids.slice(first + 1, first + 1 + count)));
         const x = sliceRows(hidden, 0, count);
-        const { y } = run.apply(OPS.nll, { x, weight: head, targets }, { softcap: this.config.logitSoftcap });
+        const { y } = run.apply(
+          OPS.nll,
+          { x, weight: head, bias: undefined, targets },
+          { softcap: this.config.logitSoftcap },
+        );
         parts.push(run.keep(y));
       });
       const ranges = parts.map(({ buffer, pitch, shape }) => ({ buffer, offset: 0, size: shape[0] * pitch * 4 }));

@@ -44,7 +44,7 @@ export interface Quantised {
   readonly stored: number;
 }
 
-interface Placed {
+interface PlacedMatrix {
   readonly planned: PlannedMatrix;
   readonly tensor: Tensor;
   /** The memory is the caller's. */
@@ -65,12 +65,15 @@ interface PartToRead {
   readonly scales: Uint16Array<ArrayBuffer> | undefined;
 }
 
+/** Planned matrices by their roles, in GPU memory. */
+export type Placed<T> = { readonly [K in keyof T]: T[K] extends PlannedMatrix ? Tensor : Tensor | undefined };
+
 /** Tensors of a checkpoint in GPU memory, of whichever model: matrices in the dtype of the checkpoint, vectors in F32. */
 export class PlacedWeights {
   readonly #gpu: Device;
   readonly #checkpoint: Checkpoint;
   readonly #options: WeightOptions;
-  readonly #placed: Placed[] = [];
+  readonly #placed: PlacedMatrix[] = [];
 
   constructor(gpu: Device, checkpoint: Checkpoint, options: WeightOptions) {
     this.#gpu = gpu;
@@ -87,6 +90,12 @@ export class PlacedWeights {
     const rounded = place === undefined && typeof dtype === "string" ? dtype : undefined;
     this.#placed.push({ planned, tensor, foreign: place !== undefined, rounded });
     return tensor;
+  }
+
+  /** The same for matrices by their roles. */
+  placeAll<T extends { readonly [role: string]: PlannedMatrix | undefined }>(plan: T): Placed<T> {
+    const all = Object.entries(plan).map(([role, planned]) => [role, planned && this.place(planned)]);
+    return Object.fromEntries(all) as Placed<T>; // the same roles
   }
 
   /** Each tensor of the checkpoint that was placed: its name, and a view of the matrix that it is a part of. */
@@ -147,7 +156,7 @@ export class PlacedWeights {
 
   async #read(
     { name, rows, cols, target, scales }: PartToRead,
-    { tensor, rounded }: Placed,
+    { tensor, rounded }: PlacedMatrix,
     scratch: Uint8Array<ArrayBuffer>,
     onBytes: (bytes: number) => void,
     signal: AbortSignal | undefined,
@@ -228,7 +237,7 @@ function allocate(gpu: Device, checkpoint: Checkpoint, planned: PlannedMatrix, o
 }
 
 /** The parts of a matrix by their names in the checkpoint. */
-function views({ planned, tensor }: Placed): [string, Tensor][] {
+function views({ planned, tensor }: PlacedMatrix): [string, Tensor][] {
   let begin = 0;
   return planned.parts.map(({ name, rows }) => {
     const view = planned.kind === "vector" ? vectorView(tensor, begin, rows) : sliceRows(tensor, begin, rows);

@@ -55,7 +55,7 @@ export function recordScores(
     run.release(logits);
     const uploaded = run.upload("next", [1, targets.length], targets);
     const attributes = { softcap: config.logitSoftcap, rowsAtMost };
-    const { y: own, lse } = run.apply(OPS.nll, { x, weight: head, targets: uploaded }, attributes);
+    const { y: own, lse } = run.apply(OPS.nll, { x, weight: head, bias: undefined, targets: uploaded }, attributes);
     scores.push({ values: run.keep(values), ids: run.keep(ids), own: run.keep(own), lse: run.keep(lse) });
   }
   return scores;

@@ -60,7 +60,7 @@ export function recordTraining(
   const hidden = recordLastNorm(recorder, pass, x);
   const { y: predicting } = recorder.apply(OPS.rows, { x: hidden, indices }, {});
   recorder.release(hidden);
-  const inputs = { x: predicting, weight: weights.head, targets };
+  const inputs = { x: predicting, weight: weights.head, bias: undefined, targets };
   const { y: nll } = recorder.apply(OPS.nll, inputs, { softcap: config.logitSoftcap });
   recorder.release(predicting, ids, indices, targets, ...given);
   return nll;

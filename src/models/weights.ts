@@ -3,15 +3,14 @@ import type { KernelDtype } from "../device/dtype.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
-import { PlacedWeights, type Quantised, type WeightOptions } from "./placed-weights.ts";
+import { type Placed, PlacedWeights, type Quantised, type WeightOptions } from "./placed-weights.ts";
 import type { PlannedMatrix } from "./tensor-plan.ts";
 import { checkPlan, type PlannedLayer, planWeights, type WeightPlan } from "./weight-plan.ts";
 
 export type { Quantised, WeightOptions } from "./placed-weights.ts";
 
-type OnGpu<T> = { readonly [K in keyof T]: T[K] extends PlannedMatrix ? Tensor : Tensor | undefined };
 /** The matrices of a layer in GPU memory. */
-export type LayerWeights = OnGpu<PlannedLayer>;
+export type LayerWeights = Placed<PlannedLayer>;
 
 /** The checkpoint's name of an output matrix. */
 export const UNTIED_HEAD = "lm_head.weight";
@@ -33,13 +32,9 @@ export class DecoderWeights {
   private constructor(gpu: Device, checkpoint: Checkpoint, plan: WeightPlan, options: WeightOptions) {
     const placed = new PlacedWeights(gpu, checkpoint, options);
     const place = (planned: PlannedMatrix) => placed.place(planned);
-    const placeAll = (layer: PlannedLayer) =>
-      Object.fromEntries(
-        Object.entries<PlannedMatrix | undefined>(layer).map(([role, planned]) => [role, planned && place(planned)]),
-      ) as LayerWeights; // the same roles
     this.#gpu = gpu;
     this.embedding = place(plan.embedding);
-    this.layers = plan.layers.map(placeAll);
+    this.layers = plan.layers.map((layer) => placed.placeAll(layer));
     this.norm = place(plan.norm);
     this.#ownHead = plan.head && place(plan.head);
     this.#placed = placed;

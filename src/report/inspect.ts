@@ -3,6 +3,8 @@ import type { CheckpointReport } from "../analysis/inspect-checkpoint.ts";
 import type { TensorCounts } from "../analysis/tensor-groups.ts";
 import type { RandloraError } from "../errors.ts";
 import { visible } from "../files/visible.ts";
+import type { ImageConfig } from "../models/vision/config.ts";
+import type { EncoderConfig } from "../models/vision/encoder.ts";
 import { formatBytes, formatNumber } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
 import { formatTable } from "../terminal/table.ts";
@@ -99,7 +101,7 @@ function dtypesText({ dtypes }: TensorCounts): string {
 
 /** A checkpoint, for `--json`. Keys that only adapters have are null. */
 export function checkpointJson(report: CheckpointReport): object {
-  const { config, counts, shards } = report;
+  const { config, pictures, counts, shards } = report;
   return {
     kind: "checkpoint",
     path: report.path,
@@ -109,10 +111,15 @@ export function checkpointJson(report: CheckpointReport): object {
     generator: null,
     architectures: report.architectures,
     model_type: report.modelType ?? null,
-    layer_count: config?.layers.length ?? null,
-    hidden_size: config?.hiddenSize ?? null,
-    vocabulary_size: config?.vocabularySize ?? null,
-    context: config?.contextLength ?? null,
+    layer_count: config?.layers.length ?? pictures?.vision.encoder.layers ?? null,
+    hidden_size: config?.hiddenSize ?? pictures?.vision.encoder.width ?? null,
+    vocabulary_size: config?.vocabularySize ?? pictures?.text?.vocabularySize ?? null,
+    context: config?.contextLength ?? pictures?.text?.contextLength ?? null,
+    ...(pictures && {
+      image_size: pictures.vision.image,
+      patch_size: pictures.vision.patch,
+      classes: pictures.classifier?.labels ?? null,
+    }),
     tied: report.tied ?? null,
     parameters: counts.parameters,
     bytes: counts.bytes,
@@ -120,7 +127,7 @@ export function checkpointJson(report: CheckpointReport): object {
     weights: report.hasWeights,
     shards,
     ...countsJson(counts),
-    runnable: config !== undefined && report.problems.length === 0,
+    runnable: (config ?? pictures) !== undefined && report.problems.length === 0,
     ...problemsJson(report.problems),
   };
 }
@@ -141,6 +148,7 @@ export function checkpointText(report: CheckpointReport, page: Page): string {
     ["model", page.style.bold(visible(architectures.join(", ") || modelType || "unknown"))],
     ["type", visible(modelType ?? "")],
     ["sizes", sizes?.join(", ") ?? ""],
+    ...(report.pictures === undefined ? [] : pictureRows(report.pictures)),
     ["output matrix", tied === undefined ? "" : tied ? "tied to the embedding" : "of its own"],
     ["parameters", formatNumber(counts.parameters)],
     ["stored", `${formatBytes(counts.bytes)}${where}, ${formatNumber(counts.tensors)} tensors (${dtypesText(counts)})`],
@@ -152,6 +160,23 @@ export function checkpointText(report: CheckpointReport, page: Page): string {
     { columns: page.columns },
   );
   return `${table}\n${groupTable(counts, page)}`;
+}
+
+/** The sizes of a model of pictures. */
+function pictureRows({ vision, text, classifier }: ImageConfig): string[][] {
+  const layers = ({ layers: count, width, heads }: EncoderConfig) =>
+    `${formatNumber(count)} layers of ${formatNumber(width)}, ${formatNumber(heads)} heads`;
+  const [image, patch] = [vision.image, vision.patch].map((size) => size.map((side) => formatNumber(side)).join(" × "));
+  const texts = text && [
+    layers(text.encoder),
+    `${formatNumber(text.vocabularySize)} tokens`,
+    `context ${formatNumber(text.contextLength)}`,
+  ];
+  return [
+    ["pictures", `${layers(vision.encoder)}, ${image} pixels in patches of ${patch}`],
+    ["texts", texts?.join(", ") ?? ""],
+    ["classes", classifier === undefined ? "" : formatNumber(classifier.labels.length)],
+  ];
 }
 
 function groupTable({ groups, layers, parameters, tensors }: TensorCounts, { columns, style }: Page): string {

@@ -7,6 +7,7 @@ export const ACTIVATIONS = {
   silu: (x: number) => x / (1 + Math.exp(-x)),
   "gelu-tanh": (x: number) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
   gelu: (x: number) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
+  "quick-gelu": (x: number) => x / (1 + Math.exp(-1.702 * x)),
 } as const;
 
 /** Their derivatives. */
@@ -21,6 +22,10 @@ export const ACTIVATION_SLOPES: { readonly [K in keyof typeof ACTIVATIONS]: (x: 
     return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * scale * (1 + 3 * 0.044715 * x ** 2);
   },
   gelu: (x) => 0.5 * (1 + erf(x / Math.SQRT2)) + (x * Math.exp((-x * x) / 2)) / Math.sqrt(2 * Math.PI),
+  "quick-gelu"(x) {
+    const s = 1 / (1 + Math.exp(-1.702 * x));
+    return s + 1.702 * x * s * (1 - s);
+  },
 };
 
 export type Activation = keyof typeof ACTIVATIONS;

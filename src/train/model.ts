@@ -13,6 +13,7 @@ import { findModelFiles, ownFiles } from "../merge/model-files.ts";
 import { loadConfig } from "../models/architectures/index.ts";
 import type { DecoderConfig } from "../models/config.ts";
 import type { ModelLocation } from "../models/locate.ts";
+import { plannedMatrices, planWeights } from "../models/weight-plan.ts";
 import { DecoderWeights } from "../models/weights.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { NAMED_DTYPES } from "../safetensors/dtype.ts";
@@ -87,7 +88,9 @@ export class ModelSource implements AsyncDisposable {
     const checkpoint = await Checkpoint.open(weights ?? folder);
     try {
       const json = await readConfig(folder);
-      const input = { base: describeBase(checkpoint, json?.value), config, model, dtype, seed, began, signal };
+      const base = describeBase(checkpoint, json?.value);
+      const matrices = plannedMatrices(planWeights(config));
+      const input = { base, matrices, model, dtype, seed, began, signal };
       const opened =
         training.result === "adapter"
           ? await openAdapted(training, settings, input, isAdapterMethod(method) ? method.beginsWith : undefined)

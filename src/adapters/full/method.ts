@@ -1,11 +1,10 @@
 import { PLAIN_LINEARS } from "../../models/linears.ts";
 import { matrixLabel, matrixShape } from "../../models/tensor-plan.ts";
-import { plannedMatrices, planWeights } from "../../models/weight-plan.ts";
 import type { TrainedMethod } from "../method.ts";
 import type { Placement } from "../training/method.ts";
 
 /**
- * Trains every weight: the decoder's matrices are the parameters themselves, in F32. A tied embedding is one parameter,
+ * Trains every weight: the model's matrices are the parameters themselves, in F32. A tied embedding is one parameter,
  * to which both of its uses add their gradients.
  */
 export const full: TrainedMethod = {
@@ -13,8 +12,8 @@ export const full: TrainedMethod = {
   title: "all weights",
   training: {
     result: "model",
-    async open({ config }) {
-      const parameters = plannedMatrices(planWeights(config)).map((planned) => ({
+    async open({ matrices }) {
+      const parameters = matrices.map((planned) => ({
         name: matrixLabel(planned),
         shape: matrixShape(planned),
       }));

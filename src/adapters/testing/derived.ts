@@ -25,7 +25,9 @@ const MATRICES = [
 
 /** The adapted modules; two of them have inputs of one size, two smaller dimensions. */
 export const DERIVED_MODULES: readonly TargetModule[] = MATRICES.flatMap(({ in: input, parts }) =>
-  parts.flatMap(({ name, out, adapted }) => (adapted ? [{ name, out, in: input, dtype: "F32" as const }] : [])),
+  parts.flatMap(({ name, out, adapted }) =>
+    adapted ? [{ name, tensor: `${name}.weight`, out, in: input, dtype: "F32" as const }] : [],
+  ),
 );
 
 const TOKENS = [5, 18];

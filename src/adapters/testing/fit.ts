@@ -1,5 +1,4 @@
 import type { Device } from "../../device/device.ts";
-import type { DecoderConfig } from "../../models/config.ts";
 import { readRows } from "../../tensor/read-rows.ts";
 import { Run } from "../../tensor/run.ts";
 import { Tape } from "../../tensor/tape.ts";
@@ -64,8 +63,15 @@ export async function fitMethod(
     config: { model_type: "llama" },
   };
   // No method for adapters asks what the decoder is like beside its tensors.
-  const config = {} as DecoderConfig;
-  const input = { base, config, model: "identity", dtype: "f32" as const, seed, began: undefined, signal: undefined };
+  const input = {
+    base,
+    matrices: [],
+    model: "identity",
+    dtype: "f32" as const,
+    seed,
+    began: undefined,
+    signal: undefined,
+  };
   const trainable = await training.open(input, settings, undefined);
   const parameters = new Parameters(device, trainable.parameters);
   const matrix = (label: string, values: (row: number, col: number) => number): Tensor => {

@@ -1,5 +1,5 @@
 import type * as v from "valibot";
-import type { DecoderConfig } from "../../models/config.ts";
+import type { PlannedMatrix } from "../../models/tensor-plan.ts";
 import type { BaseModel } from "../base.ts";
 import type { Adapter } from "../types.ts";
 import type { MethodChoices, Trainable } from "./method.ts";
@@ -65,7 +65,7 @@ export interface ModuleShape {
   readonly in: number;
 }
 
-/** Training of the decoder's matrices themselves: the parameters have their labels. */
+/** Training of the model's matrices themselves: the parameters have their labels. */
 export interface ModelTraining {
   /** As above; a whole model is too large to be saved before the first step. */
   readonly result: "model";
@@ -75,7 +75,8 @@ export interface ModelTraining {
 /** What any method may need to know. */
 export interface OpenInput {
   readonly base: BaseModel;
-  readonly config: DecoderConfig;
+  /** The model's own matrices. */
+  readonly matrices: readonly PlannedMatrix[];
   /** What the adapter's configuration calls the base. */
   readonly model: string;
   readonly dtype: HeldDtype;

@@ -1,6 +1,6 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
-import { describeBase } from "../base.ts";
+import { describeBase, findShift, findWeight, shiftPath, unshiftPath } from "../base.ts";
 import { readConfig } from "../../merge/model-config.ts";
 import { Checkpoint } from "../../safetensors/checkpoint.ts";
 import { findTargets } from "./target-modules.ts";
@@ -45,4 +45,66 @@ test("gate and up in one matrix, whose product cannot be looked at apart, are re
   const find = (rows: number) => findTargets(fused(rows), { targets: ["gate_up_proj"], layers: [] });
   expect(find(80).modules).toHaveLength(1);
   expect(() => find(74)).toThrow(expect.objectContaining({ code: "usage" }));
+});
+
+describe("DINOv2, whose modules transformers 5 calls otherwise than checkpoints do", () => {
+  const layers = [0, 1].flatMap((layer) => {
+    const prefix = `encoder.layer.${layer}`;
+    const square = ["attention.attention.query", "attention.attention.value", "attention.output.dense"];
+    return [...square.map((name) => `${prefix}.${name}`), `${prefix}.mlp.fc1`];
+  });
+  const tensors = new Map(
+    [...layers, "classifier"].map((name) => [`${name}.weight`, { dtype: "F32", shape: [8, 8] }] as const),
+  );
+  const dinov2 = { path: "base", tensors, config: { model_type: "dinov2" } };
+
+  test.each<[string | string[], string | string[]]>([
+    [["q_proj"], ["q_proj"]],
+    [["query"], ["q_proj"]],
+    [["attention.query"], ["q_proj"]],
+    [["attention.attention.query"], ["attention.q_proj"]],
+    [String.raw`.*\.query`, ["encoder.layer.0.attention.q_proj", "encoder.layer.1.attention.q_proj"]],
+    [String.raw`.*\.q_proj`, String.raw`.*\.q_proj`],
+  ])("%j are the queries, written as %j", (targets, written) => {
+    const { modules, config } = findTargets(dinov2, { targets, layers: [] });
+    expect(modules.map(({ name }) => name)).toEqual([0, 1].map((layer) => `encoder.layer.${layer}.attention.q_proj`));
+    expect(modules.map(({ tensor }) => tensor)).toEqual(
+      [0, 1].map((layer) => `encoder.layer.${layer}.attention.attention.query.weight`),
+    );
+    expect(config).toEqual({ target_modules: written, layers_to_transform: null });
+  });
+
+  test("layers stay layers; a head that is trained whole is not adapted, and gives the paths their prefix", () => {
+    const dense = findTargets(dinov2, { targets: ["output.dense", "fc1"], layers: [1] });
+    expect(dense.modules.map(({ name }) => name)).toEqual([
+      "encoder.layer.1.attention.o_proj",
+      "encoder.layer.1.mlp.fc1",
+    ]);
+    expect(dense.config).toEqual({ target_modules: ["o_proj", "fc1"], layers_to_transform: [1] });
+    const within = { prefix: "dinov2.", saved: ["classifier"] };
+    const all = findTargets({ ...dinov2, within }, { targets: "all-linear", layers: [] });
+    expect(all.modules).toHaveLength(8);
+    expect(all.modules[0]).toMatchObject({
+      name: "dinov2.encoder.layer.0.attention.q_proj",
+      tensor: "encoder.layer.0.attention.attention.query.weight",
+    });
+  });
+
+  test("names that neither spelling has are refused", () => {
+    expect(() => findTargets(dinov2, { targets: ["query", "keys"], layers: [] })).toThrow("--targets keys");
+  });
+
+  test("adapters in either spelling, with the head's prefix or without, lead to the checkpoint's tensors and back", () => {
+    for (const path of ["attention.q_proj", "attention.attention.query"]) {
+      for (const prefix of ["", "dinov2."]) {
+        const module = `${prefix}encoder.layer.1.${path}`;
+        const shift = findShift([module], dinov2, "adapter");
+        const stored = "encoder.layer.1.attention.attention.query";
+        expect(shiftPath(module, shift)).toBe(stored);
+        expect(shiftPath(`${prefix}encoder.layer.0.mlp.fc1`, shift)).toBe("encoder.layer.0.mlp.fc1");
+        expect(findWeight(module, shift, dinov2, "adapter").tensor).toBe(`${stored}.weight`);
+        if (prefix === "") expect(unshiftPath(stored, shift)).toBe(module);
+      }
+    }
+  });
 });

@@ -1,5 +1,6 @@
-import { type BaseModel, findWeight, linearModules, modelTypeOf } from "../base.ts";
-import { isOutputEmbedding } from "../embeddings.ts";
+import { type BaseModel, findWeight, linearModules, modelTypeOf, type Within } from "../base.ts";
+import { isOutputEmbedding, lastSegment } from "../embeddings.ts";
+import { modulePath, targetName } from "../spelling.ts";
 import { defaultTargets } from "../default-targets.ts";
 import { targetMatcher, type TargetRules } from "../targets.ts";
 import { RandloraError } from "../../errors.ts";
@@ -10,8 +11,10 @@ import type { AdapterSettings } from "./settings.ts";
 
 /** A linear layer that will be adapted. */
 export interface TargetModule {
-  /** The module's dotted path in the checkpoint. */
+  /** The module's dotted path as transformers 5 has it, which adapters are written with. */
   readonly name: string;
+  /** Its weight in the checkpoint. */
+  readonly tensor: string;
   /** W is (out, in). */
   readonly out: number;
   readonly in: number;
@@ -37,48 +40,65 @@ export function findTargets(
   { targets, layers }: Pick<AdapterSettings, "targets" | "layers">,
 ): Targets {
   const byName = typeof targets !== "string";
-  const rules: TargetRules = {
-    modules: targets,
-    exclude: [],
-    modulesToSave: [],
-    layers: byName ? layers : [],
-    layersPattern: [],
+  const modelType = modelTypeOf(base);
+  const { prefix, saved, parts, adapted }: Within = base.within ?? { prefix: "", saved: [] };
+  const matcher = (names: AdapterSettings["targets"]) => {
+    const list = typeof names !== "string";
+    const rules = { exclude: [], modulesToSave: saved, layers: list ? layers : [], layersPattern: [] };
+    return matcherOf({ ...rules, modules: names }, modelType);
   };
-  const matches = matcherOf(rules, modelTypeOf(base));
+  const matches = matcher(targets);
   const wanted = new Set(layers);
   const inLayers = (module: string) => {
     const [, index] = /\.(\d+)\./.exec(module) ?? [];
     return byName || layers.length === 0 || (index !== undefined && wanted.has(Number(index)));
   };
-  const names = linearModules(base).filter((module) => matches(module) && inLayers(module));
-  if (names.length === 0) throw nothingMatched(base, targets, layers);
-  refuseIdle(base, targets, layers, names);
-  const modules = names.map((name): TargetModule => {
-    const { shape, dtype } = findWeight(name, { drop: "", add: "" }, base, "--targets");
-    if (isOutputEmbedding(name)) {
-      const cause = `--targets match ${quote(name)}, which shares its weight with the loss and cannot be adapted yet`;
-      throw new RandloraError("usage", cause, "leave it out; --method full trains it");
-    }
-    if (dtype !== "F64" && !isKernelDtype(dtype)) {
-      const cause = `${oneLine(base.path)}: ${quote(`${name}.weight`)} is ${dtype}: quantised weights cannot be adapted`;
-      throw new RandloraError("adapter", cause, "use the original, unquantised model");
-    }
-    const [out = 0, input = 0] = shape;
-    if (name.endsWith(".gate_up_proj") && out % 8 !== 0) {
-      // Its product is computed in halves (models/blocks/mlp.ts), and an adapter's ΔW has none.
-      const cause = `${quote(name)} joins halves of ${out / 2} rows, no multiple of 4: it cannot be adapted yet`;
-      throw new RandloraError("usage", cause, "leave it out of --targets; --method full trains it");
-    }
-    return { name, out, in: input, dtype };
-  });
-  const listed = byName || layers.length === 0;
+  const isIn = (some: readonly string[] | undefined, path: string) =>
+    some === undefined || some.some((part) => path.startsWith(part));
+  const all = linearModules(base)
+    .filter((stored) => isIn(parts, stored))
+    .map((stored) => ({ stored, name: prefix + modulePath(stored, modelType) }));
+  // Targets may be in the checkpoint's spelling, too.
+  const found = all.filter(
+    ({ stored, name }) => isIn(adapted, stored) && (matches(name) || matches(prefix + stored)) && inLayers(stored),
+  );
+  if (found.length === 0) throw nothingMatched(base, targets, layers);
+  refuseIdle(base, targets, layers, found);
+  const modules = found.map((module) => targetModule(base, module));
+  const names = modules.map(({ name }) => name);
+  const isSame = (other: AdapterSettings["targets"]) =>
+    JSON.stringify(all.map(({ name }) => name).filter(matcher(other))) === JSON.stringify(names);
+  // What is written means the same to transformers 5; else the modules are listed one by one.
+  const spelt = byName ? [...new Set(targets.map((target) => targetName(target, modelType)))] : targets;
+  const written = (byName || layers.length === 0) && (isSame(targets) ? targets : isSame(spelt) ? spelt : undefined);
+  const inList = byName && layers.length > 0 && written !== undefined;
   return {
     modules,
-    config: {
-      target_modules: listed ? targets : names,
-      layers_to_transform: byName && layers.length > 0 ? layers : null,
-    },
+    config: { target_modules: written || names, layers_to_transform: inList ? layers : null },
   };
+}
+
+/** Checks what was matched. @throws RandloraError `usage` or `adapter` for what cannot be trained */
+function targetModule(
+  base: BaseModel,
+  { stored, name }: { readonly stored: string; readonly name: string },
+): TargetModule {
+  const { tensor, shape, dtype } = findWeight(stored, { drop: "", add: "" }, base, "--targets");
+  if (isOutputEmbedding(stored)) {
+    const cause = `--targets match ${quote(name)}, which shares its weight with the loss and cannot be adapted yet`;
+    throw new RandloraError("usage", cause, "leave it out; --method full trains it");
+  }
+  if (dtype !== "F64" && !isKernelDtype(dtype)) {
+    const cause = `${oneLine(base.path)}: ${quote(tensor)} is ${dtype}: quantised weights cannot be adapted`;
+    throw new RandloraError("adapter", cause, "use the original, unquantised model");
+  }
+  const [out = 0, input = 0] = shape;
+  if (name.endsWith(".gate_up_proj") && out % 8 !== 0) {
+    // Its product is computed in halves (models/blocks/mlp.ts), and an adapter's ΔW has none.
+    const cause = `${quote(name)} joins halves of ${out / 2} rows, no multiple of 4: it cannot be adapted yet`;
+    throw new RandloraError("usage", cause, "leave it out of --targets; --method full trains it");
+  }
+  return { name, tensor, out, in: input, dtype };
 }
 
 /** What the user wrote is at fault if the matcher cannot read it. */
@@ -96,14 +116,15 @@ function refuseIdle(
   base: BaseModel,
   targets: string | readonly string[],
   layers: readonly number[],
-  matched: readonly string[],
+  matched: readonly { readonly stored: string }[],
 ): void {
-  const all = linearModules(base);
+  const modelType = modelTypeOf(base);
+  const all = linearModules(base).flatMap((stored) => [stored, modulePath(stored, modelType)]);
   const isUsual = JSON.stringify(targets) === JSON.stringify(defaultTargets(modelTypeOf(base) ?? ""));
   const names = typeof targets === "string" || isUsual ? [] : targets;
   const name = names.find((one) => !all.some((module) => module === one || module.endsWith(`.${one}`)));
   if (name !== undefined) throw nothingMatched(base, [name], []);
-  const layer = layers.find((one) => !matched.some((module) => module.includes(`.${one}.`)));
+  const layer = layers.find((one) => !matched.some(({ stored }) => stored.includes(`.${one}.`)));
   if (layer !== undefined) throw nothingMatched(base, targets, [layer]);
 }
 
@@ -114,7 +135,8 @@ function nothingMatched(
 ): RandloraError {
   const shown = typeof targets === "string" ? targets : targets.join(",");
   const where = layers.length === 0 ? "" : ` in layers ${layers.join(",")}`;
-  const last = new Set(linearModules(base).map((module) => module.slice(module.lastIndexOf(".") + 1)));
+  const modelType = modelTypeOf(base);
+  const last = new Set(linearModules(base).map((stored) => lastSegment(modulePath(stored, modelType))));
   const hint = `modules of this model: ${[...last].slice(0, 12).join(", ")}`;
   return new RandloraError(
     "usage",

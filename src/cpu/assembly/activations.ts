@@ -6,11 +6,13 @@ import { erf4, exp4, tanh4 } from "./math";
 export const SILU: u32 = 1;
 export const GELU_TANH: u32 = 2;
 export const GELU: u32 = 3;
+export const QUICK_GELU: u32 = 7;
 /** Any other: x itself. */
 export const SAME: u32 = 5;
 
 const GELU_TANH_SCALE: f32 = 0.7978845608028654; // √(2/π)
 const GELU_TANH_CUBE: f32 = 0.044715;
+const QUICK_GELU_SCALE: f32 = 1.702;
 const ROOT_HALF: f32 = 0.7071067811865476;
 
 // @ts-ignore: decorator
@@ -44,6 +46,7 @@ export function activate(kind: u32, x: v128): v128 {
     return f32x4.mul(f32x4.mul(f32x4.splat(0.5), x), f32x4.add(f32x4.splat(1), innerTanh(x)));
   }
   if (kind == GELU) return f32x4.mul(x, below(x));
+  if (kind == QUICK_GELU) return f32x4.mul(x, sigmoid(f32x4.mul(f32x4.splat(QUICK_GELU_SCALE), x)));
   return x;
 }
 
@@ -70,6 +73,11 @@ export function slope(kind: u32, x: v128): v128 {
       exp4(f32x4.mul(f32x4.splat(-0.5), f32x4.mul(x, x))),
     );
     return f32x4.add(below(x), f32x4.mul(x, density));
+  }
+  if (kind == QUICK_GELU) {
+    const scaled = f32x4.mul(f32x4.splat(QUICK_GELU_SCALE), x);
+    const s = sigmoid(scaled);
+    return f32x4.add(s, f32x4.mul(f32x4.mul(scaled, s), f32x4.sub(one, s)));
   }
   return one;
 }

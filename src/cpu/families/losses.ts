@@ -1,11 +1,12 @@
 import type { LossSum } from "../../device/families/optimizer.ts";
 import type { Nll, NllGradient } from "../../device/families/tokens.ts";
-import { sliceRows, type Tensor } from "../../device/tensor.ts";
+import { sliceCols, sliceRows, type Tensor } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { giveScratch, takeScratch } from "../scratch.ts";
+import { columnSums } from "./columns.ts";
 import { gemm } from "./gemm.ts";
 
 export const NLL = {
@@ -59,12 +60,13 @@ const UNIT = 1024;
 /** What a block of logits may take, unless one unit takes more. */
 const BLOCK_BYTES = 16 * 2 ** 20;
 
-export function nll(on: Dispatcher, { x, weight, targets, softcap, y, lse }: Nll): void {
+export function nll(on: Dispatcher, { x, weight, bias, targets, softcap, y, lse }: Nll): void {
   const [rows] = x.shape;
   const [vocabulary] = weight.shape;
   const state = takeScratch(on, "nll.state", [rows, 4]);
-  for (const { first, cols, part } of blocks(rows, weight)) {
-    const logits = logitsOf(on, x, part);
+  for (const block of blocks(rows, weight, bias)) {
+    const { first, cols } = block;
+    const logits = logitsOf(on, x, block);
     const { pieceRows, count } = rowPieces(rows, 4 * cols);
     on.dispatch(
       NLL,
@@ -93,10 +95,11 @@ export function nll(on: Dispatcher, { x, weight, targets, softcap, y, lse }: Nll
 }
 
 export function nllGradient(on: Dispatcher, operands: NllGradient): void {
-  const { x, weight, targets, softcap, lse, dy, dlse, dx, dweight } = operands;
+  const { x, weight, bias, targets, softcap, lse, dy, dlse, dx, dweight, dbias } = operands;
   const [rows] = x.shape;
-  for (const { first, cols, part } of blocks(rows, weight)) {
-    const logits = logitsOf(on, x, part);
+  for (const block of blocks(rows, weight, bias)) {
+    const { first, cols } = block;
+    const logits = logitsOf(on, x, block);
     const { pieceRows, count } = rowPieces(rows, 4 * cols);
     on.dispatch(
       NLL_GRADIENT,
@@ -118,10 +121,11 @@ export function nllGradient(on: Dispatcher, operands: NllGradient): void {
       },
       count,
     );
-    if (dx !== undefined) gemm(on, { order: "NN", a: logits, b: part, y: dx, accumulate: first > 0 });
+    if (dx !== undefined) gemm(on, { order: "NN", a: logits, b: block.weight, y: dx, accumulate: first > 0 });
     if (dweight !== undefined) {
       gemm(on, { order: "TN", a: logits, b: x, y: sliceRows(dweight, first, cols), accumulate: true });
     }
+    if (dbias !== undefined) columnSums(on, { a: logits, y: sliceCols(dbias, first, cols) });
     giveScratch(on, logits);
   }
 }
@@ -142,20 +146,28 @@ export function lossSum(on: Dispatcher, { losses, weight, sums, slot, first }: L
   );
 }
 
+/** Some rows of the output matrix, and their biases. */
+interface Block {
+  readonly first: number;
+  readonly cols: number;
+  readonly weight: Tensor;
+  readonly bias: Tensor | undefined;
+}
+
 /** The output matrix in blocks of rows: as many columns of logits as exist at a time. */
-function blocks(rows: number, weight: Tensor): { first: number; cols: number; part: Tensor }[] {
+function blocks(rows: number, weight: Tensor, bias: Tensor | undefined): Block[] {
   const [vocabulary] = weight.shape;
   const most = UNIT * Math.max(1, Math.floor(BLOCK_BYTES / 4 / UNIT / Math.max(1, rows)));
   return Array.from({ length: Math.ceil(vocabulary / most) }, (_, index) => {
     const first = index * most;
     const cols = Math.min(most, vocabulary - first);
-    return { first, cols, part: sliceRows(weight, first, cols) };
+    return { first, cols, weight: sliceRows(weight, first, cols), bias: bias && sliceCols(bias, first, cols) };
   });
 }
 
 /** The same bits in the forward and in the backward pass. */
-function logitsOf(on: Dispatcher, x: Tensor, weight: Tensor): Tensor {
+function logitsOf(on: Dispatcher, x: Tensor, { weight, bias }: Block): Tensor {
   const y = takeScratch(on, "nll.logits", [x.shape[0], weight.shape[0]]);
-  gemm(on, { order: "NT", a: x, b: weight, y });
+  gemm(on, { order: "NT", a: x, b: weight, bias, y });
   return y;
 }

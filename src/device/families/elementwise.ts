@@ -10,6 +10,7 @@ export const ELEMENTWISE = {
   softcap: 4,
   copy: 5,
   accumulate: 6,
+  "quick-gelu": 7,
   gated: 16,
 } as const;
 

@@ -29,7 +29,7 @@ export interface Rows {
 }
 
 /**
- * y = lse − logits[target] and lse = log Σ exp(logits), where logits = x Wᵀ: a block of the vocabulary at a time, in sums
+ * y = lse − logits[target] and lse = log Σ exp(logits), where logits = x Wᵀ + bias: a block of the vocabulary at a time, in sums
  * of at most 256 terms.
  */
 export interface Nll {
@@ -37,6 +37,8 @@ export interface Nll {
   readonly x: Tensor;
   /** (vocabulary, hidden). */
   readonly weight: Tensor;
+  /** (1, vocabulary) F32; undefined: there is none. */
+  readonly bias: Tensor | undefined;
   /** (1, tokens) U32. */
   readonly targets: Tensor;
   /** Logits become cap · tanh(logit / cap) first; undefined: they do not. */
@@ -52,9 +54,10 @@ export interface Nll {
 export interface NllGradient extends Omit<Nll, "y"> {
   readonly dy: Tensor | undefined;
   readonly dlse: Tensor | undefined;
-  /** ∂loss/∂x, assigned, and ∂loss/∂weight, added to; undefined: not wanted. */
+  /** ∂loss/∂x, assigned, ∂loss/∂weight, added to, and ∂loss/∂bias, assigned; undefined: not wanted. */
   readonly dx: Tensor | undefined;
   readonly dweight: Tensor | undefined;
+  readonly dbias: Tensor | undefined;
 }
 
 /** The k largest elements of each row and their columns, largest first; see the op. */

@@ -1,5 +1,5 @@
 import type { Nll, NllGradient } from "../../device/families/tokens.ts";
-import { sliceRows, type Tensor } from "../../device/tensor.ts";
+import { sliceCols, sliceRows, type Tensor } from "../../device/tensor.ts";
 import {
   NLL_BACKWARD_KERNEL,
   NLL_BACKWARD_WIDTH,
@@ -12,15 +12,16 @@ import {
 import { place, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { giveScratch, takeScratch } from "../scratch.ts";
+import { columnSums } from "./column-sums.ts";
 import { gemm } from "./gemm.ts";
 import { linear } from "./linear.ts";
 
-export function nll(on: Dispatcher, { x, weight, targets, softcap, rowsAtMost, y, lse }: Nll): void {
+export function nll(on: Dispatcher, { x, weight, bias, targets, softcap, rowsAtMost, y, lse }: Nll): void {
   const [tokens] = x.shape;
   const [vocabulary] = weight.shape;
   const state = takeScratch(on, "nll.state", [tokens, 4]);
-  for (const block of blocks(on, rowsAtMost ?? tokens, weight)) {
-    const logits = recordLogits(on, x, block.weight, rowsAtMost);
+  for (const block of blocks(on, rowsAtMost ?? tokens, weight, bias)) {
+    const logits = recordLogits(on, x, block, rowsAtMost);
     on.dispatch(
       nllKernel(on.staging),
       nllParameters({
@@ -43,9 +44,9 @@ export function nll(on: Dispatcher, { x, weight, targets, softcap, rowsAtMost, y
 }
 
 export function nllGradient(on: Dispatcher, operands: NllGradient): void {
-  const { x, weight, dx, dweight, rowsAtMost = x.shape[0] } = operands;
-  for (const block of blocks(on, rowsAtMost, weight)) {
-    const logits = recordLogits(on, x, block.weight, operands.rowsAtMost);
+  const { x, weight, bias, dx, dweight, dbias, rowsAtMost = x.shape[0] } = operands;
+  for (const block of blocks(on, rowsAtMost, weight, bias)) {
+    const logits = recordLogits(on, x, block, operands.rowsAtMost);
     recordGradient(on, logits, block.first, operands);
     if (dx !== undefined) {
       gemm(on, { order: "NN", a: logits, b: block.weight, y: dx, accumulate: block.first > 0 });
@@ -54,29 +55,33 @@ export function nllGradient(on: Dispatcher, operands: NllGradient): void {
       const y = sliceRows(dweight, block.first, block.cols);
       gemm(on, { order: "TN", a: logits, b: x, y, accumulate: true });
     }
+    if (dbias !== undefined) columnSums(on, { a: logits, y: sliceCols(dbias, block.first, block.cols) });
     giveScratch(on, logits);
   }
 }
 
+interface Block {
+  readonly first: number;
+  readonly cols: number;
+  readonly weight: Tensor;
+  readonly bias: Tensor | undefined;
+}
+
 /** The output matrix in blocks of rows: as many columns of logits as may exist at a time. */
-function blocks(
-  { staging }: Dispatcher,
-  tokens: number,
-  weight: Tensor,
-): { first: number; cols: number; weight: Tensor }[] {
+function blocks({ staging }: Dispatcher, tokens: number, weight: Tensor, bias: Tensor | undefined): Block[] {
   const [vocabulary] = weight.shape;
   const most = nllBlock(staging, tokens);
   return Array.from({ length: Math.ceil(vocabulary / most) }, (_, index) => {
     const first = index * most;
     const cols = Math.min(most, vocabulary - first);
-    return { first, cols, weight: sliceRows(weight, first, cols) };
+    return { first, cols, weight: sliceRows(weight, first, cols), bias: bias && sliceCols(bias, first, cols) };
   });
 }
 
 /** The same bits in the forward and in the backward pass. */
-function recordLogits(on: Dispatcher, x: Tensor, weight: Tensor, rowsAtMost: number | undefined): Tensor {
+function recordLogits(on: Dispatcher, x: Tensor, { weight, bias }: Block, rowsAtMost: number | undefined): Tensor {
   const y = takeScratch(on, "linear.y", [x.shape[0], weight.shape[0]]);
-  linear(on, { x, weight, bias: undefined, residual: undefined, scale: 1, rowsAtMost, y });
+  linear(on, { x, weight, bias, residual: undefined, scale: 1, rowsAtMost, y });
   return y;
 }
 

@@ -31,6 +31,7 @@ const ACTIVATION_NAMES: Readonly<Record<string, Activation>> = {
   gelu: "gelu",
   gelu_new: "gelu-tanh",
   gelu_pytorch_tanh: "gelu-tanh",
+  quick_gelu: "quick-gelu",
 };
 
 /** The plain llama decoder of these sizes: other architectures say what they do otherwise. */

@@ -20,7 +20,7 @@ const [TOKENS, WIDTH, INNER] = [11, 24, 44];
 const HEADS: Heads = { heads: 3, kvHeads: 3, headSize: 8, scale: 8 ** -0.5, softcap: undefined, window: Infinity };
 const EPSILON = 1e-5;
 
-/** A layer of an encoder: layer norms and biases everywhere, no rope, no gate, texts of 7 and 4 tokens seen both ways. */
+/** A layer of an encoder: layer norms and biases everywhere, attention scaled by columns, no rope, no gate, texts of 7 and 4 tokens seen both ways. */
 const OPERANDS = {
   x: random(TOKENS, WIDTH),
   first: ids(0, 0, 0, 0, 0, 0, 0, 7, 7, 7, 7),
@@ -31,6 +31,7 @@ const OPERANDS = {
   qkvBias: random(1, 3 * WIDTH),
   output: random(WIDTH, WIDTH, "F32", 0.5),
   outputBias: random(1, WIDTH),
+  outputScale: random(1, WIDTH),
   norm2: random(1, WIDTH),
   norm2Bias: random(1, WIDTH),
   up: random(INNER, WIDTH, "F32", 0.5),
@@ -54,7 +55,7 @@ function ofEach<T>(value: (operand: Operand, name: string) => T): Layer<T> {
 function recordEncoderLayer(recorder: Recorder, t: Layer<Tensor>): Tensor {
   const none = { queryNorm: undefined, keyNorm: undefined, gateUp: undefined, gateUpBias: undefined, norm: undefined };
   const norm = (weight: Tensor, bias: Tensor) => ({ kind: "layer", weight, bias, epsilon: EPSILON }) as const;
-  const attention = { ...none, ...t, output: { ...none, weight: t.output, bias: t.outputBias } };
+  const attention = { ...none, ...t, output: { ...none, weight: t.output, bias: t.outputBias, scale: t.outputScale } };
   const mlp = { ...none, ...t, output: { ...none, weight: t.down, bias: t.downBias } };
   const sight = { rope: undefined, past: undefined, first: t.first, last: t.last };
   const normed = recordNorm(recorder, norm(t.norm1, t.norm1Bias), t.x);
@@ -76,7 +77,8 @@ function encoderLayerInF64(m: Layer<Matrix>): Matrix {
   const [q, keys, values] = [0, 1, 2].map((part) => cols(qkv, part * WIDTH, WIDTH)) as [Matrix, Matrix, Matrix];
   const operands = { q, keys, values, first: m.first, last: m.last };
   const { y: mixed } = apply(OPS.attention, operands, { ...HEADS, firstPosition: 0 });
-  const attended = linear(mixed, m.output, m.outputBias, m.x);
+  const scaled = { x: linear(mixed, m.output, m.outputBias), scale: m.outputScale, bias: undefined, residual: m.x };
+  const { y: attended } = apply(OPS.scaleColumns, scaled, {});
   const up = linear(norm(attended, m.norm2, m.norm2Bias), m.up, m.upBias);
   return linear(apply(OPS.activation, { x: up }, { kind: "gelu" }).y, m.down, m.downBias, attended);
 }

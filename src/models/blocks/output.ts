@@ -10,24 +10,30 @@ export interface Output {
   readonly bias: Tensor | undefined;
   /** Of its result, before that is added (Gemma); undefined: none. */
   readonly norm: Norm | undefined;
+  /** Factors of the columns of that, (1, width) F32: LayerScale (arXiv:2103.17239), DINOv2's. By default there are none. */
+  readonly scale?: Tensor | undefined;
 }
 
-/** Records residual + x Wᵀ + bias, or residual + norm(x Wᵀ + bias); releases x alone. */
+/** Records residual + scale · norm(x Wᵀ + bias); releases x alone. */
 export function recordOutput(
   recorder: Recorder,
   linears: Linears,
-  { weight, bias, norm }: Output,
+  { weight, bias, norm, scale }: Output,
   x: Tensor,
   residual: Tensor,
 ): Tensor {
-  if (norm === undefined) {
+  if (norm === undefined && scale === undefined) {
     const added = linears.apply(recorder, { x, weight, bias, residual });
     recorder.release(x);
     return added;
   }
   const projected = linears.apply(recorder, { x, weight, bias, residual: undefined });
-  const normed = recordNorm(recorder, norm, projected);
-  const { y } = recorder.apply(OPS.add, { a: residual, b: normed }, {});
-  recorder.release(projected, normed, x);
+  recorder.release(x);
+  const result = norm === undefined ? projected : recordNorm(recorder, norm, projected);
+  const { y } =
+    scale === undefined
+      ? recorder.apply(OPS.add, { a: residual, b: result }, {})
+      : recorder.apply(OPS.scaleColumns, { x: result, scale, bias: undefined, residual }, {});
+  recorder.release(projected, ...(result === projected ? [] : [result]));
   return y;
 }

@@ -8,7 +8,7 @@ import {
 } from "../elementwise.ts";
 import { defineOp } from "../op.ts";
 
-/** y = f(x): SiLU, GELU, or GELU by its tanh approximation. */
+/** y = f(x): SiLU, GELU, or GELU by its approximations with tanh and with a sigmoid (quick GELU, CLIP's). */
 export const activation = defineOp({ inputs: { x: "needed" }, outputs: { y: "needed" } })<{
   readonly kind: Activation;
 }>({

@@ -1,6 +1,7 @@
 import { activation } from "./activation.ts";
 import { add } from "./add.ts";
 import { attention } from "./attention.ts";
+import { combineRows } from "./combine-rows.ts";
 import { dropout } from "./dropout.ts";
 import { embedding } from "./embedding.ts";
 import { gatedActivation } from "./gated-activation.ts";
@@ -19,6 +20,7 @@ export const OPS = {
   activation,
   add,
   attention,
+  combineRows,
   dropout,
   embedding,
   gatedActivation,

@@ -64,7 +64,7 @@ test("the gradient of an output matrix above the binding limit", async () => {
   const targets = run.upload("targets", [1, TOKENS], Uint32Array.from(places));
   const weight = run.allocate("weight", [rows, COLS]);
   recordZero(run, weight); // all tokens are equally probable
-  const inputs = { x: uploaded(run, x.shape, x.data), weight, targets };
+  const inputs = { x: uploaded(run, x.shape, x.data), weight, bias: undefined, targets };
   const outputs = run.apply(OPS.nll, inputs, { softcap: undefined });
   const dweight = run.keep(run.allocate("dweight", [rows, COLS]));
   recordZero(run, dweight);

@@ -90,7 +90,7 @@ function withoutNumbers(rows: number, cols: number, ...columns: readonly number[
 
 /** What each op is tried on: odd sizes, one row, head size 8, one kv head. An op without cases does not compile. */
 export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]> } = {
-  activation: (["silu", "gelu-tanh", "gelu"] as const).map((kind) => ({
+  activation: (["silu", "gelu-tanh", "gelu", "quick-gelu"] as const).map((kind) => ({
     name: kind,
     inputs: { x: random(3, 37, "F32", 8) },
     attributes: { kind },
@@ -201,6 +201,10 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
       seen: () => [66, 66],
     }),
   ],
+  combineRows: [
+    { name: "odd sizes", inputs: { factors: random(5, 37), x: random(37, 11) }, attributes: {} },
+    { name: "one sum of many rows", inputs: { factors: random(1, 700), x: random(700, 8) }, attributes: {} },
+  ],
   dropout: [
     { name: "odd size", inputs: { x: random(5, 37) }, attributes: { rate: 0.3, key: [1, 2], stream: [3, 4] } },
     {
@@ -225,7 +229,7 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
       attributes: { scale: 1 },
     },
   ],
-  gatedActivation: (["silu", "gelu-tanh", "gelu"] as const).map((kind) => ({
+  gatedActivation: (["silu", "gelu-tanh", "gelu", "quick-gelu"] as const).map((kind) => ({
     name: kind,
     inputs: { gate: random(3, 41, "F32", 8), up: random(3, 41) },
     attributes: { kind },
@@ -272,18 +276,38 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
   nll: [
     {
       name: "one block, odd vocabulary",
-      inputs: { x: random(5, 24), weight: random(513, 24, "F32", 3), targets: ids(0, 512, 7, 7, 100) },
+      inputs: { x: random(5, 24), weight: random(513, 24, "F32", 3), bias: undefined, targets: ids(0, 512, 7, 7, 100) },
       attributes: { softcap: undefined },
     },
     {
       name: "several blocks, soft cap",
-      inputs: { x: random(4, 8), weight: random(16_500, 8, "BF16", 4), targets: ids(16_499, 8191, 8192, 0) },
+      inputs: {
+        x: random(4, 8),
+        weight: random(16_500, 8, "BF16", 4),
+        bias: undefined,
+        targets: ids(16_499, 8191, 8192, 0),
+      },
       attributes: { softcap: 5 },
     },
     {
       name: "one token, large logits",
-      inputs: { x: random(1, 8, "F32", 30), weight: random(9000, 8, "F16", 30), targets: ids(4711) },
+      inputs: { x: random(1, 8, "F32", 30), weight: random(9000, 8, "F16", 30), bias: undefined, targets: ids(4711) },
       attributes: { softcap: undefined },
+    },
+    {
+      name: "a head with a bias",
+      inputs: { x: random(6, 20), weight: random(5, 20), bias: random(1, 5, "F32", 2), targets: ids(0, 4, 4, 1, 2, 0) },
+      attributes: { softcap: undefined },
+    },
+    {
+      name: "several blocks, bias, soft cap",
+      inputs: {
+        x: random(3, 12),
+        weight: random(9001, 12, "F32", 4),
+        bias: random(1, 9001),
+        targets: ids(9000, 8192, 0),
+      },
+      attributes: { softcap: 5 },
     },
   ],
   rmsNorm: [

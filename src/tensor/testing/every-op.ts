@@ -11,6 +11,7 @@ export function visitOps(visit: Visit): void {
   visit(OPS.activation, CASES.activation);
   visit(OPS.add, CASES.add);
   visit(OPS.attention, CASES.attention);
+  visit(OPS.combineRows, CASES.combineRows);
   visit(OPS.dropout, CASES.dropout);
   visit(OPS.embedding, CASES.embedding);
   visit(OPS.gatedActivation, CASES.gatedActivation);

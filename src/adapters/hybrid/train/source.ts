@@ -75,13 +75,11 @@ async function beside({ modules }: LoraSource, input: OpenInput, settings: PartS
     modules: modules.map(({ name, tensor, out, in: input_ }) => {
       const dtype = input.base.tensors.get(tensor)?.dtype;
       if (dtype === undefined) throw new RangeError(`${tensor} is no tensor of the base`);
-      return { name, out, in: input_, dtype };
+      return { name, tensor, out, in: input_, dtype };
     }),
     // What says which modules are meant is the LoRA's.
     config: { target_modules: settings.targets, layers_to_transform: null },
   };
   const source = await newRandlora(input, settings, targets);
-  // An adapter may call modules otherwise than the checkpoint does.
-  const placed = source.modules.map((module, at) => ({ ...module, tensor: modules[at]?.tensor ?? module.tensor }));
-  return trainableRandlora({ ...source, modules: placed }, settings, input.seed);
+  return trainableRandlora(source, settings, input.seed);
 }

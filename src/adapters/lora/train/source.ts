@@ -40,8 +40,8 @@ export function newLora(settings: AdapterSettings & LoraSettings, targets: Targe
   const scale = alpha / (rslora ? Math.sqrt(rank) : rank);
   const { target_modules, layers_to_transform } = targets.config;
   return {
-    modules: targets.modules.map(({ name, out, in: input }) => {
-      return { name, tensor: `${name}.weight`, out, in: input, rank, scale, values: undefined, stored: undefined };
+    modules: targets.modules.map(({ name, tensor, out, in: input }) => {
+      return { name, tensor, out, in: input, rank, scale, values: undefined, stored: undefined };
     }),
     config: {
       alpha_pattern: {},

@@ -51,9 +51,9 @@ export function newNola(
   return {
     draws,
     scale: alpha / rank,
-    modules: modules.map(({ name, out, in: input }) => {
+    modules: modules.map(({ name, tensor, out, in: input }) => {
       const initial = initialFactor(draws, name, input);
-      return { name, tensor: `${name}.weight`, out, in: input, initial, values: undefined };
+      return { name, tensor, out, in: input, initial, values: undefined };
     }),
     config: {
       base_model_name_or_path: model,

@@ -36,9 +36,9 @@ export function newPranc(settings: AdapterSettings & PrancSettings, targets: Tar
   const { target_modules, layers_to_transform } = targets.config;
   const offsets = thetaOffsets(targets.modules);
   return {
-    modules: targets.modules.map(({ name, out, in: input }, index) => {
+    modules: targets.modules.map(({ name, tensor, out, in: input }, index) => {
       const scale = thetaScale(alpha, bases, input);
-      return { name, tensor: `${name}.weight`, out, in: input, offset: offsets[index] ?? 0, scale };
+      return { name, tensor, out, in: input, offset: offsets[index] ?? 0, scale };
     }),
     record: {
       seed: BigInt(basisSeed),

@@ -17,7 +17,10 @@ test.each([
   const settings = await settingsFor({ ...asked, dtype });
   const { adapter } = settings;
   if (adapter === null) throw new TypeError("no adapter");
-  const modules = stored.map((kind, i) => ({ name: `layers.${i}.q_proj`, out: 16, in: 8, dtype: kind }));
+  const modules = stored.map((kind, i) => {
+    const name = `layers.${i}.q_proj`;
+    return { name, tensor: `${name}.weight`, out: 16, in: 8, dtype: kind };
+  });
   const targets: Targets = { modules, config: { target_modules: ["q_proj"], layers_to_transform: null } };
   const own = { ...adapter, ...resolveRandlora(adapter) };
   const source = await newRandlora({ ...settings, signal: undefined }, own, targets);

@@ -78,9 +78,9 @@ export async function newRandlora(
   const rankR = variant === "rank-r";
   const plain = newBasesSpec({ modules: targets.modules, r, generator, key, sparsity, grid });
   const spec = rankR ? stackedSpec(plain) : plain;
-  const modules = targets.modules.map(({ name, out, in: input }) => {
+  const modules = targets.modules.map(({ name, tensor, out, in: input }) => {
     const shape = randloraShape(out, input, r, half);
-    return { name, tensor: `${name}.weight`, shape, values: initialValues(shape, grid) };
+    return { name, tensor, shape, values: initialValues(shape, grid) };
   });
   const extent = extentOf(modules);
   // First, so that the record finds the standard deviations in the cache.

@@ -70,9 +70,9 @@ export async function newVera(
   const record = recordFactors(spec);
   return {
     r,
-    modules: targets.modules.map(({ name, out, in: input }) => {
+    modules: targets.modules.map(({ name, tensor, out, in: input }) => {
       const lambda = new Float32Array(r).fill(roundToGrid(Math.fround(dInitial), grid));
-      return { name, tensor: `${name}.weight`, out, in: input, values: { lambda, gamma: new Float32Array(out) } };
+      return { name, tensor, out, in: input, values: { lambda, gamma: new Float32Array(out) } };
     }),
     bases: await takeSteps(drawFactors(spec, extent), signal),
     basesFrom: "drawn",

@@ -1,0 +1,65 @@
+import type { JsonObject } from "../../files/lossless-json.ts";
+import type { Shape } from "../../tensor/tensor.ts";
+import type { AdapterContent } from "../content.ts";
+import { memoryTensor } from "../tensors.ts";
+import type { Method, Trainable } from "./method.ts";
+import type { Parameters } from "./parameters.ts";
+
+/** A tensor of a module that is trained whole. */
+export interface SavedTensor {
+  /** As adapters name it: `classifier.weight`. */
+  readonly name: string;
+  /** In the file. */
+  readonly stored: readonly number[];
+  /** On the GPU. */
+  readonly shape: Shape;
+  /** Before training, row by row. */
+  readonly values: Float32Array<ArrayBuffer>;
+}
+
+/** A module that is trained whole beside an adapter: a head. */
+export interface SavedModule {
+  readonly name: string;
+  readonly tensors: readonly SavedTensor[];
+}
+
+/**
+ * Another method, beside which modules are trained whole: PEFT's `modules_to_save`. Their tensors are parameters by their
+ * names.
+ * @param config what else the adapter's configuration says
+ */
+export function withSavedModules(inner: Trainable, saved: readonly SavedModule[], config: JsonObject = {}): Trainable {
+  const tensors = saved.flatMap((module) => module.tensors);
+  const names = saved.map(({ name }) => name);
+  return {
+    ...inner,
+    parameters: [...inner.parameters, ...tensors.map(({ name, shape }) => ({ name, shape }))],
+    modules: [
+      ...inner.modules,
+      ...tensors.map(({ name, stored, values }) => ({ name, shape: stored, parameters: values.length })),
+    ],
+    place: async (on) => {
+      const method = await inner.place(on);
+      const { parameters } = on;
+      for (const { name, values } of tensors) parameters.write(name, "value", values);
+      const { content } = method;
+      return {
+        ...method,
+        watched: () => [...method.watched(), ...tensors.map(({ name }) => parameters.get(name))],
+        ...(content && {
+          content: async () => {
+            const made = await content();
+            const whole = names.length === 0 ? {} : { modules_to_save: names };
+            const own = await Promise.all(tensors.map((tensor) => read(parameters, tensor)));
+            return { ...made, config: { ...made.config, ...config, ...whole }, tensors: [...made.tensors, ...own] };
+          },
+        }),
+      } satisfies Method;
+    },
+  };
+}
+
+async function read(parameters: Parameters, { name, stored }: SavedTensor): Promise<AdapterContent["tensors"][number]> {
+  const numbers = await parameters.read(name);
+  return memoryTensor(name, "F32", stored, new Uint8Array(numbers.buffer));
+}

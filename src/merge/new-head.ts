@@ -1,0 +1,60 @@
+import { join } from "node:path";
+import * as v from "valibot";
+import { type BaseModel, modelTypeOf } from "../adapters/base.ts";
+import { RandloraError } from "../errors.ts";
+import { oneLine } from "../files/failure.ts";
+import { MAX_SETTINGS_BYTES, readJson } from "../files/read-whole.ts";
+import { stat } from "node:fs/promises";
+
+/** The names of a head's rows, in their order: a JSON array beside an adapter that brings the head. */
+export const CLASSES_FILE = "classes.json";
+
+/** A classifier that a model gets from an adapter. */
+export interface NewHead {
+  /** transformers' class that has it. */
+  readonly architecture: string;
+  readonly classes: number;
+  /** The folder of the adapter. */
+  readonly from: string;
+}
+
+/** Shapes of an adapter's own tensors, by the checkpoint's names. */
+type Added = ReadonlyMap<string, { readonly shape: readonly number[] }>;
+
+/** transformers' classes of models of pictures with a classifier, and what that reads, in widths of the encoder. */
+const CLASSES: Readonly<
+  Record<string, { readonly architecture: string; readonly widths: number; readonly norm: string }>
+> = {
+  clip: { architecture: "CLIPForImageClassification", widths: 1, norm: "vision_model.post_layernorm.weight" },
+  dinov2: { architecture: "Dinov2ForImageClassification", widths: 2, norm: "layernorm.weight" },
+};
+
+/** The head that a model without one gets; undefined where transformers has no class for what is added. */
+export function newHead(base: BaseModel, added: Added, from: string | undefined): NewHead | undefined {
+  const type = modelTypeOf(base) ?? "";
+  const kind = Object.hasOwn(CLASSES, type) ? CLASSES[type] : undefined;
+  const [classes, features] = added.get("classifier.weight")?.shape ?? [];
+  const [width] = base.tensors.get(kind?.norm ?? "")?.shape ?? [];
+  const [biases] = added.get("classifier.bias")?.shape ?? [];
+  if (kind === undefined || width === undefined || classes === undefined || from === undefined) return undefined;
+  if (features !== kind.widths * width || biases !== classes) return undefined;
+  return { architecture: kind.architecture, classes, from };
+}
+
+/**
+ * The names of a head's classes: those of {@link CLASSES_FILE} beside the adapter, else transformers' LABEL_0 and so on.
+ * @throws RandloraError `format` for a file that is no list of as many names
+ */
+export async function labelsOf({ from, classes }: NewHead): Promise<readonly string[]> {
+  const path = join(from, CLASSES_FILE);
+  const isThere = await stat(path).then(
+    (found) => found.isFile(),
+    () => false,
+  );
+  if (!isThere) return Array.from({ length: classes }, (_, index) => `LABEL_${index}`);
+  const hint = "it is a JSON array of names, one for each row of the head";
+  const names = v.safeParse(v.array(v.string()), await readJson(path, MAX_SETTINGS_BYTES, hint));
+  if (!names.success) throw new RandloraError("format", `${oneLine(path)}: not an array of names`, hint);
+  if (names.output.length === classes) return names.output;
+  throw new RandloraError("format", `${oneLine(path)}: ${names.output.length} names for ${classes} classes`, hint);
+}

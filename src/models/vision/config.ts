@@ -1,0 +1,91 @@
+import * as v from "valibot";
+import { RandloraError } from "../../errors.ts";
+import { activationNamed } from "../architectures/common.ts";
+import { Size as Count } from "../config-file.ts";
+import type { Stored } from "../tensor-plan.ts";
+import type { EncoderConfig } from "./encoder.ts";
+import { CHANNELS, type Size } from "./patches.ts";
+import type { TextConfig } from "./text-tower.ts";
+import type { VisionConfig } from "./vision-plan.ts";
+
+/** A model of pictures, and perhaps of texts: what its config.json and its checkpoint's names say. */
+export interface ImageConfig {
+  /** `model_type` of config.json. */
+  readonly architecture: string;
+  readonly vision: VisionConfig;
+  /** Undefined where the checkpoint has no encoder of texts. */
+  readonly text: TextConfig | undefined;
+  /** The matrices that bring both to vectors of one size; undefined: there are none. */
+  readonly projections: Projections | undefined;
+  /** transformers' own classifier; undefined: the checkpoint has none. */
+  readonly classifier: Classifier | undefined;
+  /** Is this a tensor that checkpoints carry and nobody needs? */
+  isSuperfluous(name: string): boolean;
+}
+
+export interface Projections {
+  readonly vision: Stored;
+  readonly text: Stored;
+  readonly logitScale: Stored;
+}
+
+export interface Classifier {
+  readonly weight: Stored;
+  readonly bias: Stored;
+  /** The classes' names, in the order of the rows. */
+  readonly labels: readonly string[];
+}
+
+/** Shapes of a checkpoint's tensors by name. */
+export type Tensors = ReadonlyMap<string, { readonly info: { readonly shape: readonly number[] } }>;
+
+/** One number for both sides, or height and width. */
+export const SizeJson = v.union([Count, v.strictTuple([Count, Count])]);
+
+export function sizeOf(size: number | readonly [number, number]): Size {
+  return typeof size === "number" ? [size, size] : size;
+}
+
+/** The settings of classes, which both kinds of models may have. */
+export const LABELS_JSON = { id2label: v.nullish(v.record(v.string(), v.string())) };
+
+/** The checkpoint's classifier of vectors of so many numbers. transformers leaves the names out where they are LABEL_0 and LABEL_1. */
+export function classifierOf(
+  tensors: Tensors,
+  features: number,
+  names: Readonly<Record<string, string>> | null | undefined,
+): Classifier | undefined {
+  const found = tensors.get("classifier.weight");
+  if (found === undefined) return undefined;
+  const named = Object.keys(names ?? {}).length;
+  const count = named > 0 ? named : (found.info.shape[0] ?? 0);
+  return {
+    weight: ["classifier.weight", [count, features]],
+    bias: ["classifier.bias", [count]],
+    labels: Array.from({ length: count }, (_, index) => names?.[index] ?? `LABEL_${index}`),
+  };
+}
+
+/**
+ * Checks what the kernels rely on, and names the sizes that follow.
+ * @throws RandloraError `model`
+ */
+export function encoderOf(sizes: Omit<EncoderConfig, "headSize" | "activation">, activation: string): EncoderConfig {
+  const { width, heads } = sizes;
+  const headSize = width / heads;
+  if (!Number.isInteger(headSize)) throw new RandloraError("model", `a width of ${width} has no ${heads} equal heads`);
+  if (headSize % 4 !== 0 || headSize > 256) {
+    throw new RandloraError("model", `heads of ${headSize} elements`, "supported: multiples of 4, up to 256");
+  }
+  return { ...sizes, headSize, activation: activationNamed(activation) };
+}
+
+/** @throws RandloraError `model` where a picture of the model's own size holds no patch, or its pixels are no colours */
+export function checkPictures(image: Size, patch: Size, channels: number): void {
+  if (channels !== CHANNELS) {
+    throw new RandloraError("model", `pictures of ${channels} channels`, `supported: ${CHANNELS}, red, green and blue`);
+  }
+  if (image.some((size, axis) => size < (patch[axis] ?? NaN))) {
+    throw new RandloraError("model", `patches of ${patch.join("×")} pixels in pictures of ${image.join("×")}`);
+  }
+}

@@ -1,0 +1,31 @@
+import { OPS } from "../../tensor/ops/index.ts";
+import type { Recorder } from "../../tensor/recorder.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+
+/** A matrix (classes, features) and a bias (1, classes) that make logits of features. */
+export interface Head {
+  readonly weight: Tensor;
+  readonly bias: Tensor | undefined;
+}
+
+/** Records logits (rows, classes) of features, which are not released. */
+export function recordHead(recorder: Recorder, features: Tensor, { weight, bias }: Head): Tensor {
+  return recorder.apply(OPS.linear, { x: features, weight, bias, residual: undefined }, {}).y;
+}
+
+/** Records factor · x / ‖x‖ of each row; x is not released. A row of zeros becomes NaN, as in transformers. */
+export function recordUnit(recorder: Recorder, x: Tensor, factor = 1): Tensor {
+  const size = x.shape[1];
+  const weight = recorder.upload("unit", [1, size], new Float32Array(size).fill(factor / Math.sqrt(size)));
+  const { y } = recorder.apply(OPS.rmsNorm, { x, weight }, { epsilon: 0, offset: 0 });
+  recorder.release(weight);
+  return y;
+}
+
+/** Records factor · cosine of each picture and each text, (pictures, texts); neither is released. */
+export function recordSimilarities(recorder: Recorder, pictures: Tensor, texts: Tensor, factor: number): Tensor {
+  const [x, weight] = [recordUnit(recorder, pictures, factor), recordUnit(recorder, texts)];
+  const logits = recordHead(recorder, x, { weight, bias: undefined });
+  recorder.release(x, weight);
+  return logits;
+}

@@ -1,0 +1,26 @@
+import { join } from "node:path";
+import * as v from "valibot";
+import { RandloraError } from "../../errors.ts";
+import { oneLine } from "../../files/failure.ts";
+import { readConfigOf } from "../config-file.ts";
+import { ClipJson, describeClip } from "./clip.ts";
+import type { ImageConfig, Tensors } from "./config.ts";
+import { describeDinov2, Dinov2Json } from "./dinov2.ts";
+
+/** `model_type`s of models of pictures that can be run. */
+export const IMAGE_TYPES: readonly string[] = ["clip", "dinov2"];
+
+/**
+ * What a folder's config.json and its checkpoint say of a model of pictures.
+ * @throws RandloraError `file`, `format`, or `model` for what cannot be run
+ */
+export async function loadImageConfig(folder: string, tensors: Tensors): Promise<ImageConfig> {
+  const json = await readConfigOf(folder, IMAGE_TYPES, v.variant("model_type", [ClipJson, Dinov2Json]));
+  try {
+    return json.model_type === "clip" ? describeClip(json, tensors) : describeDinov2(json, tensors);
+  } catch (cause) {
+    if (!(cause instanceof RandloraError)) throw cause;
+    const path = oneLine(join(folder, "config.json"));
+    throw new RandloraError(cause.code, `${path}: ${cause.message}`, cause.hint, { cause });
+  }
+}

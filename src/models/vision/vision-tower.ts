@@ -1,0 +1,229 @@
+import { RandloraError } from "../../errors.ts";
+import type { Device } from "../../device/device.ts";
+import { read } from "../../device/transfer.ts";
+import { weightDtype } from "../../device/weight.ts";
+import { widenToF32 } from "../../safetensors/numbers.ts";
+import { OPS } from "../../tensor/ops/index.ts";
+import type { Recorder } from "../../tensor/recorder.ts";
+import { pitchOf, sliceCols, sliceRows, type Tensor, tensorBytes, tensorIn } from "../../tensor/tensor.ts";
+import { recordNorm } from "../blocks/norm.ts";
+import type { Linears } from "../linears.ts";
+import type { Placed, PlacedWeights } from "../placed-weights.ts";
+import { type EncoderWeights, placeEncoder, recordEncoder } from "./encoder.ts";
+import { gridOf, type Pictures, type Size, unfoldPatches } from "./patches.ts";
+import { type Grid, interpolatePositions, squareSide } from "./positions.ts";
+import { planEmbedding, type PlannedVision, type VisionConfig } from "./vision-plan.ts";
+
+/** A vision transformer in GPU memory, for pictures of one size. */
+export class VisionTower {
+  readonly config: VisionConfig;
+  readonly grid: Grid;
+  /** Of the pictures. */
+  readonly size: Size;
+  readonly #gpu: Device;
+  readonly #weights: Placed<PlannedVision>;
+  readonly #layers: EncoderWeights;
+  /** Positions for another grid than the checkpoint's, in memory of their own. */
+  readonly #interpolated: Tensor | undefined;
+
+  /**
+   * Takes memory; the placed weights' `fill`, then {@link interpolate}, give it content.
+   * @throws RandloraError `model` where pictures of this size have no positions, `memory`
+   */
+  constructor(gpu: Device, placed: PlacedWeights, config: VisionConfig, size: Size) {
+    this.config = config;
+    this.size = size;
+    this.grid = gridOf(size, config.patch);
+    this.#gpu = gpu;
+    this.#weights = placed.placeAll(planEmbedding(config));
+    this.#layers = placeEncoder(placed, config.encoder);
+    const isOther = this.#needsInterpolation();
+    const positions = this.#weights.positions.shape[0] - 1;
+    if (isOther && squareSide(positions) ** 2 !== positions) {
+      const cause = `${positions} positions make no square: they cannot be interpolated for pictures of ${size.join("×")}`;
+      throw new RandloraError("model", cause, `give pictures of ${config.image.join("×")} pixels`);
+    }
+    this.#interpolated = isOther ? this.#allocatePositions() : undefined;
+  }
+
+  /** Tokens of a picture: its patches, and the class token. */
+  get tokens(): number {
+    const [rows, cols] = this.grid;
+    return 1 + rows * cols;
+  }
+
+  /** Columns of what {@link recordFeatures} returns. */
+  get features(): number {
+    return this.config.features.length * this.config.encoder.width;
+  }
+
+  /** Computes the positions that the checkpoint has not, once the weights have been read. @throws RandloraError `gpu` */
+  async interpolate(): Promise<void> {
+    const table = this.#interpolated;
+    if (table === undefined) return;
+    const { width } = this.config.encoder;
+    const trained = await readMatrix(this.#gpu, this.#weights.positions);
+    this.#gpu.write(table.buffer, interpolatePositions(trained, width, this.grid), table.offset * 4);
+  }
+
+  /**
+   * Records the pass over pictures of the tower's size. The caller releases the result.
+   * @returns transformers' last_hidden_state, (pictures · tokens, width)
+   * @throws RangeError for pictures of another size
+   */
+  recordHidden(recorder: Recorder, linears: Linears, pictures: Pictures, checkpointing: boolean): Tensor {
+    const { encoder, names } = this.config;
+    const { count } = pictures;
+    const rows = count * this.tokens;
+    const [first, last] = [this.#upload(recorder, count, "first"), this.#upload(recorder, count, "last")];
+    let x = this.#recordEmbedding(recorder, pictures);
+    const { firstNorm, firstNormBias } = this.#weights;
+    if (firstNorm !== undefined) {
+      const { epsilon } = encoder;
+      const normed = recordNorm(recorder, { kind: "layer", weight: firstNorm, bias: firstNormBias, epsilon }, x);
+      recorder.release(x);
+      x = normed;
+    }
+    const pass = { linears, first, last, checkpointing };
+    const hidden = recordEncoder(recorder, encoder, this.#layers, pass, x);
+    recorder.release(first, last);
+    if (hidden.shape[0] !== rows) throw new RangeError("not the rows of the pictures");
+    return names.lastNormOf === "all" ? this.#recordLastNorm(recorder, hidden) : hidden;
+  }
+
+  /** Records the normed class tokens, transformers' pooler_output: (pictures, width). Releases nothing. */
+  recordClassTokens(recorder: Recorder, hidden: Tensor): Tensor {
+    const count = hidden.shape[0] / this.tokens;
+    const indices = recorder.upload(
+      "class tokens",
+      [1, count],
+      Uint32Array.from({ length: count }, (_, i) => i * this.tokens),
+    );
+    const { y } = recorder.apply(OPS.rows, { x: hidden, indices }, {});
+    recorder.release(indices);
+    return this.config.names.lastNormOf === "all" ? y : this.#recordLastNorm(recorder, y);
+  }
+
+  /** Records what transformers' own classifier reads of hidden states: (pictures, `features`). Releases nothing. */
+  recordFeatures(recorder: Recorder, hidden: Tensor): Tensor {
+    const { features, encoder } = this.config;
+    const { tokens } = this;
+    const count = hidden.shape[0] / tokens;
+    const kinds = features.length;
+    const values = features.flatMap((feature) =>
+      Array.from({ length: tokens }, (_, token) =>
+        feature === "class token" ? Number(token === 0) : token === 0 ? 0 : 1 / (tokens - 1),
+      ),
+    );
+    const factors = recorder.upload("factors", [kinds, tokens], Float32Array.from(values));
+    const all = recorder.allocate("features", [count * kinds, encoder.width]);
+    for (let picture = 0; picture < count; picture++) {
+      const x = sliceRows(hidden, picture * tokens, tokens);
+      recorder.apply(OPS.combineRows, { factors, x }, {}, { y: sliceRows(all, picture * kinds, kinds) });
+    }
+    recorder.release(factors);
+    return kinds === 1 ? all : besideOneAnother(recorder, all, kinds);
+  }
+
+  release(): void {
+    if (this.#interpolated !== undefined) this.#gpu.memory.release(this.#interpolated.buffer);
+  }
+
+  /** As transformers decides it: by the number of patches, and whether the picture is a square. */
+  #needsInterpolation(): boolean {
+    const [height, width] = this.size;
+    const trained = this.#weights.positions.shape[0];
+    return trained !== this.tokens || height !== width;
+  }
+
+  #allocatePositions(): Tensor {
+    const shape = [this.tokens, this.config.encoder.width] as const;
+    return tensorIn(this.#gpu.memory.allocate("positions", tensorBytes(shape, "F32")), shape, "F32");
+  }
+
+  /** Patches, class tokens and positions: (pictures · tokens, width). */
+  #recordEmbedding(recorder: Recorder, pictures: Pictures): Tensor {
+    const { patch } = this.config;
+    const { classToken, patchBias, patches } = this.#weights;
+    const { count, size } = pictures;
+    if (size[0] !== this.size[0] || size[1] !== this.size[1])
+      throw new RangeError(`pictures of ${size.join("×")} pixels`);
+    const rows = count * this.tokens;
+    const places = Uint32Array.from({ length: rows }, (_, row) => row % this.tokens);
+    const ids = recorder.upload("positions", [1, rows], places);
+    let { y: sum } = recorder.apply(
+      OPS.embedding,
+      { ids, table: this.#interpolated ?? this.#weights.positions },
+      { scale: 1 },
+    );
+    recorder.release(ids);
+    const addTo = (x: Tensor, weight: Tensor) => {
+      const { y } = recorder.apply(OPS.linear, { x, weight, bias: undefined, residual: sum }, {});
+      recorder.release(x, sum);
+      sum = y;
+    };
+    const column = (isThere: (token: number) => boolean) =>
+      recorder.upload(
+        "column",
+        [rows, 1],
+        Float32Array.from(places, (token) => Number(isThere(token))),
+      );
+    addTo(
+      column((token) => token === 0),
+      classToken,
+    );
+    if (patchBias !== undefined)
+      addTo(
+        column((token) => token > 0),
+        patchBias,
+      );
+    addTo(recorder.upload("patches", [rows, patches.shape[1]], unfoldPatches(pictures, patch)), patches);
+    return sum;
+  }
+
+  /** Each token sees those of its own picture. */
+  #upload(recorder: Recorder, count: number, what: "first" | "last"): Tensor {
+    const { tokens } = this;
+    const seen = Uint32Array.from({ length: count * tokens }, (_, row) => {
+      const first = row - (row % tokens);
+      return what === "first" ? first : first + tokens - 1;
+    });
+    return recorder.upload(what, [1, seen.length], seen);
+  }
+
+  #recordLastNorm(recorder: Recorder, x: Tensor): Tensor {
+    const { lastNorm: weight, lastNormBias: bias } = this.#weights;
+    const normed = recordNorm(recorder, { kind: "layer", weight, bias, epsilon: this.config.encoder.epsilon }, x);
+    recorder.release(x);
+    return normed;
+  }
+}
+
+/** Rows (pictures · kinds, width) as (pictures, kinds · width); the former are released. */
+function besideOneAnother(recorder: Recorder, all: Tensor, kinds: number): Tensor {
+  const [rows, width] = all.shape;
+  const count = rows / kinds;
+  const features = recorder.allocate("features", [count, kinds * width]);
+  for (let kind = 0; kind < kinds; kind++) {
+    const places = Uint32Array.from({ length: count }, (_, picture) => picture * kinds + kind);
+    const indices = recorder.upload("kind", [1, count], places);
+    recorder.apply(OPS.rows, { x: all, indices }, {}, { y: sliceCols(features, kind * width, width) });
+    recorder.release(indices);
+  }
+  recorder.release(all);
+  return features;
+}
+
+/** A matrix of any stored dtype as numbers without gaps. */
+async function readMatrix(gpu: Device, tensor: Tensor): Promise<Float32Array> {
+  const [rows, cols] = tensor.shape;
+  const dtype = weightDtype("positions", tensor);
+  const pitch = pitchOf(cols, dtype);
+  const padded = new Float32Array(rows * pitch);
+  const bytes = await read(gpu, tensor.buffer);
+  widenToF32(bytes.subarray(0, padded.length * (dtype === "F32" ? 4 : 2)), dtype, padded);
+  if (pitch === cols) return padded;
+  const numbers = new Float32Array(rows * cols);
+  for (let row = 0; row < rows; row++) numbers.set(padded.subarray(row * pitch, row * pitch + cols), row * cols);
+  return numbers;
+}

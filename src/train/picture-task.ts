@@ -1,0 +1,116 @@
+import type { Within } from "../adapters/base.ts";
+import type { SavedModule } from "../adapters/training/saved-modules.ts";
+import type { Parameters } from "../adapters/training/parameters.ts";
+import type { Device } from "../device/device.ts";
+import { RandloraError } from "../errors.ts";
+import type { ImageConfig } from "../models/vision/config.ts";
+import type { ImageModel } from "../models/vision/image-model.ts";
+import { normal } from "../random/normal.ts";
+import { classification } from "../tasks/classification.ts";
+import { contrastive, type ContrastiveLoss } from "../tasks/contrastive.ts";
+import type { PictureBatch } from "../tasks/pictures.ts";
+import type { Task } from "../tasks/task.ts";
+import { ZeroShotHead } from "../tasks/zero-shot.ts";
+
+/** Token ids of a text, special tokens included. */
+type Text = readonly number[];
+
+/** What a model of pictures is trained to do. */
+export type PictureTask =
+  /** A head that is trained: `linear`, transformers' own; `cls`, a matrix without a bias for the normed class token. */
+  | { readonly kind: "classify"; readonly head: "linear" | "cls"; readonly classes: readonly string[] }
+  /** A frozen head of each class's texts. */
+  | { readonly kind: "classify"; readonly head: "zero-shot"; readonly texts: readonly (readonly Text[])[] }
+  /** Pictures beside their classes' texts. */
+  | {
+      readonly kind: "contrastive";
+      readonly loss: ContrastiveLoss;
+      readonly texts: readonly Text[];
+      readonly towers: "vision" | "text" | "both";
+    };
+
+/** The module that transformers calls a head. */
+const HEAD = "classifier";
+/** Standard deviation of a new head's weights (RandLoRA's experiments). */
+const HEAD_DEVIATION = 0.01;
+
+/** Does the task need the encoder of texts? */
+export function needsTexts(task: PictureTask): boolean {
+  return task.kind === "contrastive" || task.head === "zero-shot";
+}
+
+/**
+ * How the model that is trained differs from its checkpoint.
+ * @throws RandloraError `usage` for a task that needs texts, and a model without an encoder of them
+ */
+export function withinOf(task: PictureTask, { architecture, text, vision }: ImageConfig): Within {
+  const isClip = architecture === "clip";
+  const vectors = ["vision_model.", "visual_projection"];
+  if (!needsTexts(task)) {
+    // transformers' classes for a head: CLIP's has no texts, DINOv2's holds the model as one of its parts.
+    const isHeadless = !isClip && !vision.names.lastNorm.startsWith("dinov2.");
+    return { prefix: isHeadless ? "dinov2." : "", saved: [HEAD], parts: isClip ? ["vision_model."] : undefined };
+  }
+  if (text === undefined) {
+    const what = task.kind === "contrastive" ? "--task contrastive" : "--head zero-shot";
+    throw new RandloraError(
+      "usage",
+      `${what}: this model has no encoder of texts`,
+      "give --head linear, or a CLIP model",
+    );
+  }
+  const texts = ["text_model.", "text_projection"];
+  const adapted =
+    task.kind === "classify" || task.towers === "vision" ? vectors : task.towers === "text" ? texts : undefined;
+  return { prefix: "", saved: [], adapted };
+}
+
+/** The modules that are trained whole: a new head, drawn from the seed. */
+export function savedModules(task: PictureTask, { vision }: ImageConfig, seed: number): SavedModule[] {
+  if (task.kind === "contrastive" || task.head === "zero-shot") return [];
+  const { head } = task;
+  const classes = task.classes.length;
+  const width = vision.encoder.width;
+  const features = head === "linear" ? vision.features.length * width : width;
+  const shape = [classes, features] as const;
+  const values = normal(classes * features, HEAD_DEVIATION, BigInt(seed));
+  const weight = { name: `${HEAD}.weight`, stored: shape, shape, values };
+  const zeros = new Float32Array(classes);
+  const bias = { name: `${HEAD}.bias`, stored: [classes], shape: [1, classes] as const, values: zeros };
+  return [{ name: HEAD, tensors: head === "linear" ? [weight, bias] : [weight] }];
+}
+
+/** A task at work, with what it holds itself. */
+export interface PlacedTask {
+  readonly task: Task<PictureBatch>;
+  /** Computes what depends on the weights alone, once they have been read. @throws RandloraError as `ZeroShotHead.fill` */
+  begin(): Promise<void>;
+  release(): void;
+}
+
+/** @throws RandloraError `memory` */
+export function placeTask(gpu: Device, asked: PictureTask, model: ImageModel, parameters: Parameters): PlacedTask {
+  // Read with the weights.
+  let logScale = 0;
+  const readScale = async () => {
+    logScale = await model.logitScale();
+  };
+  if (asked.kind === "contrastive") {
+    const { loss, texts } = asked;
+    const task = contrastive(model, { loss, texts, logitScale: () => logScale });
+    return { task, begin: readScale, release: () => {} };
+  }
+  if (asked.head === "zero-shot") {
+    const head = new ZeroShotHead(gpu, asked.texts.length, model.joint?.vision.shape[0] ?? 0);
+    const begin = async () => {
+      await readScale();
+      await head.fill(model, asked.texts);
+    };
+    const task = classification(model, { of: "joint", scale: () => Math.exp(logScale) }, head);
+    return { task, begin, release: () => head.release() };
+  }
+  const value = (name: string) => parameters.get(`${HEAD}.${name}`).value;
+  const head = { weight: value("weight"), bias: asked.head === "linear" ? value("bias") : undefined };
+  const features = { of: asked.head === "linear" ? "linear" : "class token" } as const;
+  return { task: classification(model, features, head), begin: async () => {}, release: () => {} };
+}
