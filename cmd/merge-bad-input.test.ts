@@ -117,7 +117,8 @@ const PLACES: readonly Bad[] = [
     name: "no GPU driver",
     spoil: nothing,
     env: { VK_DRIVER_FILES: "/nonexistent", VK_ICD_FILENAMES: "/nonexistent" },
-    says: ["no GPU and no software GPU was found"],
+    args: ["--device", "software"],
+    says: ["--device software", "no such GPU"],
   },
   {
     name: "a GPU that does not exist",

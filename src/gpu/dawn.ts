@@ -39,19 +39,24 @@ export function releaseInstance(instance: GPU): void {
   heldInstances.delete(instance);
 }
 
+/** What the first attempt to load it came to: required again, a library that failed is an empty module. */
+let failure: RandloraError | undefined;
+
 function loadAddon(): DawnAddon {
+  if (failure !== undefined) throw failure;
   try {
     return requireAddon();
   } catch (cause) {
     if (cause instanceof RandloraError) throw cause;
     const reason = cause instanceof Error ? (cause.message.split("\n")[0] ?? "") : String(cause);
-    throw new RandloraError(
+    failure = new RandloraError(
       "gpu",
       `cannot load the GPU library: ${reason}`,
       `it is unpacked into ${process.env["BUN_TMPDIR"] ?? tmpdir()}, which must be writable and not mounted noexec; ` +
         "set BUN_TMPDIR to another folder to move it",
       { cause },
     );
+    throw failure;
   }
 }
 
