@@ -102,7 +102,7 @@ def save(model: PeftModel, out: Path) -> None:
     targets = config["target_modules"]
     if is_dino and isinstance(targets, list):
         ends = {now.split(".")[-1]: before.split(".")[-1] for now, before in names.items()}
-        config["target_modules"] = [ends.get(target, target) for target in targets]
+        config["target_modules"] = [ends.get(target, rename(target)) for target in targets]
     (old / "adapter_config.json").write_text(json.dumps(config))
 
 
