@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import analyses
 from adapters import BASES, change_f64, layers_of, load_base
 from answers import answers
 from cases import CASES
@@ -160,6 +161,8 @@ def main() -> None:
             "learning_rates": learning_rates,
             "chat_samples": chat_samples,
             "answers": answers,
+            "cka": analyses.cka,
+            "plane": analyses.plane,
         }
         for line in sys.stdin:
             request = json.loads(line)
