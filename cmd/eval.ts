@@ -15,6 +15,7 @@ import { profileJson, profileText } from "../src/report/profile.ts";
 import { formatNumber } from "../src/terminal/format.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { formatTable } from "../src/terminal/table.ts";
+import { commonsenseCommand } from "./eval-commonsense.ts";
 import { contextOption } from "./context-option.ts";
 import { readInput } from "./read-input.ts";
 
@@ -132,5 +133,5 @@ export const command = defineGroup({
   name: "eval",
   otherNames: ["evaluate", "perplexity", "ppl", "benchmark"],
   summary: "Measure a model",
-  commands: [perplexityCommand],
+  commands: [perplexityCommand, commonsenseCommand],
 });

@@ -17,6 +17,7 @@ import analyses
 from adapters import BASES, change_f64, layers_of, load_base
 from answers import answers
 from cases import CASES
+from commonsense import commonsense, commonsense_samples
 from make import logits_of, make_case, make_real_case
 from models import DTYPES
 from peft import PeftConfig, PeftModel, RandLoraConfig, VeraConfig, get_peft_model
@@ -163,6 +164,8 @@ def main() -> None:
             "answers": answers,
             "cka": analyses.cka,
             "plane": analyses.plane,
+            "commonsense": commonsense,
+            "commonsense_samples": commonsense_samples,
         }
         for line in sys.stdin:
             request = json.loads(line)
