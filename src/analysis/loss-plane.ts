@@ -94,21 +94,26 @@ export class LossPlane implements Disposable {
     const { config, weights } = this.#decoder;
     const run = this.#run;
     this.#corners.mix(run, shares);
-    let sum = 0;
-    let terms = 0;
-    for (const { batch } of this.#passes) {
-      signal?.throwIfAborted();
-      const nll = run.keep(recordTraining(run, config, weights, PLAIN_LINEARS, batch));
-      try {
+    const losses: { readonly nll: Tensor; readonly terms: number }[] = [];
+    try {
+      // All passes are sent before the first is read, so that the device does not wait for us.
+      for (const { batch } of this.#passes) {
+        signal?.throwIfAborted();
+        const nll = run.keep(recordTraining(run, config, weights, PLAIN_LINEARS, batch));
+        losses.push({ nll, terms: batch.targets.length });
         await run.submit();
-        for (const value of await readRows(this.#gpu, nll, 0, batch.targets.length)) sum += value;
-      } finally {
-        this.#gpu.memory.release(nll.buffer);
       }
-      terms += batch.targets.length;
-      onTokens?.(batch.ids.length);
+      let sum = 0;
+      let count = 0;
+      for (const [at, { nll, terms }] of losses.entries()) {
+        for (const value of await readRows(this.#gpu, nll, 0, terms)) sum += value;
+        count += terms;
+        onTokens?.(this.#passes[at]?.batch.ids.length ?? 0);
+      }
+      return sum / count;
+    } finally {
+      for (const { nll } of losses) this.#gpu.memory.release(nll.buffer);
     }
-    return sum / terms;
   }
 
   [Symbol.dispose](): void {
