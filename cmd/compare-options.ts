@@ -13,7 +13,7 @@ const {
 } = FINETUNE_OPTIONS;
 /** Options of `randlora finetune` that all runs of a comparison share. */
 const OF_ALL = pick(ofRuns, [
-  ...(["data", "valid", "validSplit", "maxLength", "packing", "noShuffle", "trainOnPrompt"] as const),
+  ...(["data", "valid", "validSplit", "maxLength", "packing", "noShuffle", "trainOnPrompt", "prompt"] as const),
   ...(["dropout", "targets", "layers", "dtype"] as const),
   ...(["steps", "epochs", "batchSize", "gradAccum", "schedule", "warmup", "weightDecay", "betas", "eps"] as const),
   ...(["gradClip", "seed", "checkpointActivations", "evalEvery", "saveEvery", "keep", "earlyStop"] as const),

@@ -3,6 +3,7 @@ import type { ValueOf } from "../src/options/option.ts";
 import { BLOCKS_NAMES } from "../src/device/dtype.ts";
 import { METHOD_NAMES } from "../src/adapters/method-names.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
+import { PROMPTS } from "../src/text/data/prompts.ts";
 import { SCHEDULES } from "../src/train/schedule.ts";
 
 /** The options of `randlora finetune`. Defaults that depend on the method or the model are worked out later. */
@@ -21,10 +22,16 @@ export const FINETUNE_OPTIONS = {
     topic: "Data",
     help: "cut samples to so many tokens",
     min: 2,
-    defaultText: "1024, or the model's context when that is smaller",
+    defaultText: "1024, with --prompt 256, or the model's context when that is smaller",
   }),
   packing: flag({ topic: "Data", help: "join samples into rows of --max-length; they do not see each other" }),
   noShuffle: flag({ topic: "Data", help: "take samples in file order" }),
+  prompt: choice(PROMPTS, {
+    value: "NAME",
+    topic: "Data",
+    help: `write instructions out as this text and learn it whole: ${PROMPTS.join(", ")}`,
+    defaultText: "as chats, of which the answer is learnt",
+  }),
   trainOnPrompt: flag({ topic: "Data", help: "learn prompts and users' turns as well" }),
   method: choice(METHOD_NAMES, {
     topic: "Method",

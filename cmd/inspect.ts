@@ -10,6 +10,8 @@ import {
 } from "../src/options/command.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
 import type { Progress } from "../src/terminal/progress.ts";
+import { adapterOrModel } from "./adapter-or-model.ts";
+import { beginPicture } from "./begin-picture.ts";
 
 /** `randlora inspect PATH`. */
 export const command = defineCommand({
@@ -41,7 +43,7 @@ export const command = defineCommand({
   async run({ path: given }, options, context) {
     const { RandloraError } = await import("../src/errors.ts");
     const { findKind } = await import("../src/analysis/find-kind.ts");
-    const { kind, path } = await findKind(await placeOf(given, context));
+    const { kind, path } = await findKind(await adapterOrModel(given, "config", context));
     const page = await import("../src/report/inspect.ts");
     if (kind === "checkpoint") {
       const foreign = Object.entries(options).find(([, value]) => value !== undefined && value !== false);
@@ -86,12 +88,8 @@ export const command = defineCommand({
     });
     const { spectra, distance } = found;
     if (picture !== undefined && spectra !== undefined) {
-      const { writeFile } = await import("node:fs/promises");
       const { spectrumSvg } = await import("../src/report/spectrum-svg.ts");
-      const { naming } = await import("../src/files/failure.ts");
-      const drawn = spectrumSvg(spectra, `singular values of ΔW: ${given}`);
-      await naming(picture.partPath, "write", writeFile(picture.partPath, drawn));
-      await picture.commit();
+      await picture.write(spectrumSvg(spectra, `singular values of ΔW: ${given}`));
     }
     const json = {
       ...page.adapterJson(report),
@@ -108,11 +106,6 @@ export const command = defineCommand({
     });
   },
 });
-
-async function beginPicture(path: string, force: boolean) {
-  const { Publication } = await import("../src/files/publish.ts");
-  return await Publication.begin(path, { kind: "file", force, inputs: [] });
-}
 
 /** The singular values of each ΔW, and its distance from another adapter's: what was asked for. */
 async function lookAtDeltas(
@@ -164,28 +157,5 @@ async function lookAtDeltas(
   } finally {
     bar?.close();
     gpu.close();
-  }
-}
-
-/** PATH on this machine. Of a model on the Hub that is not in the cache config.json is fetched, and no weights. */
-async function placeOf(path: string, context: Context): Promise<string> {
-  const { localPath } = await import("../src/options/places.ts");
-  const { parseHubName } = await import("../src/hub/name.ts");
-  const name = parseHubName(path);
-  if (name === undefined) return await localPath(path, "model", context);
-  const { HubFailure } = await import("../src/hub/failure.ts");
-  const { resolveModel } = await import("../src/hub/resolve.ts");
-  try {
-    return await localPath(path, "adapter", context);
-  } catch (thrown) {
-    // No adapter, as far as the list of its files goes.
-    if (thrown instanceof HubFailure) throw thrown;
-    const cached = await resolveModel(name, { offline: true }).catch(() => undefined);
-    return (
-      cached ??
-      (await localPath(path, "config", context).catch(() => {
-        throw thrown;
-      }))
-    );
   }
 }

@@ -2,6 +2,7 @@ import { version } from "../package.json";
 import { completionCommand } from "../src/options/completion.ts";
 import type { Program } from "../src/options/names.ts";
 import { runProcess } from "../src/options/process.ts";
+import { command as analyze } from "./analyze.ts";
 import { command as budget } from "./budget.ts";
 import { command as cache } from "./cache.ts";
 import { command as chat } from "./chat.ts";
@@ -32,6 +33,7 @@ export const program: Program = {
     tokenize,
     evaluate,
     inspect,
+    analyze,
     budget,
     cache,
     doctor,

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import analyses
 from adapters import BASES, change_f64, layers_of, load_base
 from answers import answers
 from blocks import blocks, rounded_model
 from cases import CASES
+from commonsense import commonsense, commonsense_samples
 from make import logits_of, make_case, make_real_case
 from models import DTYPES
 from peft import PeftConfig, PeftModel, RandLoraConfig, VeraConfig, get_peft_model
@@ -170,6 +172,10 @@ def main() -> None:
             "blocks": blocks,
             "rounded_model": rounded_model,
             "perplexity": perplexity,
+            "cka": analyses.cka,
+            "plane": analyses.plane,
+            "commonsense": commonsense,
+            "commonsense_samples": commonsense_samples,
         }
         for line in sys.stdin:
             request = json.loads(line)

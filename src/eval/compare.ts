@@ -1,16 +1,12 @@
 import { type BlocksName, NAMED_BLOCKS } from "../device/dtype.ts";
 import type { Device, KernelTime } from "../device/device.ts";
-import { describeBase } from "../adapters/base.ts";
 import { type AdapterChoice, AdaptedWeights } from "../generate/adapted-weights.ts";
-import { planAdapters } from "../generate/plan-adapters.ts";
+import { planOneAdapter } from "../generate/plan-adapters.ts";
 import { UnmergedAdapters } from "../generate/unmerged-adapters.ts";
-import { readConfig } from "../merge/model-config.ts";
-import type { OutputTensor } from "../merge/plan.ts";
 import { Decoder } from "../models/decoder.ts";
 import type { Quantised } from "../models/weights.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import type { GeneratorName } from "../random/names.ts";
-import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { type Perplexity, perplexity } from "./perplexity.ts";
 
 /** What is measured: a model, and the same model with an adapter. */
@@ -59,7 +55,7 @@ export interface ComparisonOptions {
 export async function comparePerplexity(ids: readonly number[], options: ComparisonOptions): Promise<Comparison> {
   const { location, adapter, generator, merged, quantize, open, context, onPasses, onTokens, signal } = options;
   const { folder, weights } = location;
-  const changes = adapter === undefined ? [] : await changesOf(weights ?? folder, adapter, generator);
+  const changes = adapter === undefined ? [] : (await planOneAdapter(weights ?? folder, adapter, generator)).changes;
   const touched = new Set(changes.map(({ name }) => name));
   const mergedDtypes = [...new Set(changes.map(({ dtype }) => dtype))].toSorted();
   // Where the checkpoint is f32 already, merging writes the very numbers that are adapted.
@@ -108,17 +104,4 @@ export async function comparePerplexity(ids: readonly number[], options: Compari
   if (rounds) await adapting.apply([adapter], { generator, dtype: "keep", signal });
   const written = rounds ? await measure() : merged ? adapted : undefined;
   return { adapted, merged: written, notes, ...(await rest()) };
-}
-
-/** The tensors that an adapter changes, as merge would write them. */
-async function changesOf(
-  path: string,
-  adapter: AdapterChoice,
-  generator: GeneratorName | undefined,
-): Promise<readonly OutputTensor[]> {
-  await using resources = new AsyncDisposableStack();
-  const checkpoint = resources.use(await Checkpoint.open(path));
-  const config = await readConfig(checkpoint.folder);
-  const base = describeBase(checkpoint, config?.value, path);
-  return (await planAdapters(checkpoint, base, [adapter], { generator }, resources)).changes;
 }

@@ -1,10 +1,11 @@
-import type { BaseModel } from "../adapters/base.ts";
+import { type BaseModel, describeBase } from "../adapters/base.ts";
 import { openAdapter } from "../adapters/open.ts";
 import { planAdapter } from "../adapters/methods.ts";
 import type { AdapterPlan } from "../adapters/plan.ts";
+import { readConfig } from "../merge/model-config.ts";
 import { type MergePlan, type OutputDtype, type OutputTensor, planMerge } from "../merge/plan.ts";
 import type { GeneratorName } from "../random/names.ts";
-import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import { Checkpoint } from "../safetensors/checkpoint.ts";
 
 /** An adapter to apply. */
 export interface AdapterChoice {
@@ -50,4 +51,22 @@ export async function planAdapters(
     return work.kind === "merge";
   });
   return { plans, plan, changes };
+}
+
+/**
+ * The same for one adapter of a checkpoint that is not open: what it changes, before anything is loaded.
+ * @param path of the checkpoint
+ * @throws RandloraError as `planAdapters`
+ */
+export async function planOneAdapter(
+  path: string,
+  adapter: AdapterChoice,
+  generator: GeneratorName | undefined,
+): Promise<Pick<MergePlan, "untied"> & Pick<AdaptersPlan, "changes">> {
+  await using resources = new AsyncDisposableStack();
+  const checkpoint = resources.use(await Checkpoint.open(path));
+  const config = await readConfig(checkpoint.folder);
+  const base = describeBase(checkpoint, config?.value, path);
+  const { plan, changes } = await planAdapters(checkpoint, base, [adapter], { generator }, resources);
+  return { untied: plan.untied, changes };
 }

@@ -26,10 +26,12 @@ export interface TrainingOptions {
   readonly checkpointing?: boolean;
 }
 
+/** The tokens of a batch, whether they are supervised or not. */
+export type SampleTokens = Pick<TrainingBatch, "ids" | "positions" | "starts">;
+
 /**
  * Records the loss of a micro-batch: the negative log-likelihood of each supervised token in nats, (S, 1). On a `Tape`
- * it can be differentiated; on a `Run` it is an evaluation. A token sees those of its own sample alone. RoPE that
- * depends on the length goes by the longest sample. The caller releases the result.
+ * it can be differentiated; on a `Run` it is an evaluation. See {@link recordSamples}. The caller releases the result.
  */
 export function recordTraining(
   recorder: Recorder,
@@ -37,12 +39,31 @@ export function recordTraining(
   weights: DecoderWeights,
   linears: Linears,
   batch: TrainingBatch,
+  options: TrainingOptions = {},
+): Tensor {
+  const hidden = recordSamples(recorder, config, weights, linears, batch, options);
+  const [indices, targets] = [row(recorder, "rows", batch.rows), row(recorder, "targets", batch.targets)];
+  const { y: predicting } = recorder.apply(OPS.rows, { x: hidden, indices }, {});
+  recorder.release(hidden);
+  const inputs = { x: predicting, weight: weights.head, bias: undefined, targets };
+  const { y: nll } = recorder.apply(OPS.nll, inputs, { softcap: config.logitSoftcap });
+  recorder.release(predicting, indices, targets);
+  return nll;
+}
+
+/**
+ * Records a pass over whole samples: hidden states after the last norm, (N, hidden). A token sees those of its own
+ * sample alone. RoPE that depends on the length goes by the longest sample. The caller releases the result.
+ */
+export function recordSamples(
+  recorder: Recorder,
+  config: DecoderConfig,
+  weights: DecoderWeights,
+  linears: Linears,
+  batch: SampleTokens,
   { checkpointing = false }: TrainingOptions = {},
 ): Tensor {
-  const row = (label: string, values: Uint32Array) =>
-    recorder.upload(label, [1, values.length], new Uint32Array(values));
-  const [ids, starts, indices] = [row("ids", batch.ids), row("starts", batch.starts), row("rows", batch.rows)];
-  const targets = row("targets", batch.targets);
+  const [ids, starts] = [row(recorder, "ids", batch.ids), row(recorder, "starts", batch.starts)];
   const longest = batch.positions.reduce((most, position) => Math.max(most, position + 1), 0);
   const tables = uploadAngles(recorder, config.ropes, longest, batch.positions);
   const pass: Pass = { config, weights, linears, tables, past: undefined, starts };
@@ -58,10 +79,10 @@ export function recordTraining(
     recorder.release(before);
   });
   const hidden = recordLastNorm(recorder, pass, x);
-  const { y: predicting } = recorder.apply(OPS.rows, { x: hidden, indices }, {});
-  recorder.release(hidden);
-  const inputs = { x: predicting, weight: weights.head, bias: undefined, targets };
-  const { y: nll } = recorder.apply(OPS.nll, inputs, { softcap: config.logitSoftcap });
-  recorder.release(predicting, ids, indices, targets, ...given);
-  return nll;
+  recorder.release(ids, ...given);
+  return hidden;
+}
+
+function row(recorder: Recorder, label: string, values: Uint32Array): Tensor {
+  return recorder.upload(label, [1, values.length], new Uint32Array(values));
 }

@@ -47,6 +47,7 @@ export async function loadRunData(
       endOfSequence: await readEndOfSequence(folder, tokenizer),
       vocabularySize,
       trainOnPrompt: settings.trainOnPrompt,
+      prompt: settings.prompt ?? undefined,
       maxLength: settings.maxLength,
       seed: BigInt(settings.seed),
     },

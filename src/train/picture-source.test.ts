@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { convertAdapter } from "../adapters/convert.ts";
 import { openAdapter } from "../adapters/open.ts";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Device } from "../device/device.ts";
+import { openTestDevice } from "../device/testing/open.ts";
 import { merge } from "../merge/run.ts";
 import { Notes, OPTIONS } from "../merge/testing/merge.ts";
 import {
@@ -25,10 +26,10 @@ import { BATCH, CLASSES, type PictureTrial, trainPictures } from "./testing/pict
 
 const COMPILE_TIMEOUT = 120_000;
 
-let gpu: Gpu;
+let gpu: Device;
 let parent: string;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
   parent = await mkdtemp(join(tmpdir(), "randlora-pictures-"));
   await writeImageModel(join(parent, "clip"), CLIP, CLIP_SHAPES);
   await writeImageModel(join(parent, "dinov2"), DINOV2, DINOV2_SHAPES);

@@ -36,6 +36,8 @@ export interface ModelFacts {
 }
 
 const LONGEST = 1024;
+/** With `--prompt`: cutoff_len of those who made it. */
+const LONGEST_PROMPTED = 256;
 
 /**
  * Every setting of a new run, by the defaults of docs/interface.md.
@@ -60,10 +62,11 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
     epochs: asked.steps === undefined ? (asked.epochs ?? 1) : (asked.epochs ?? null),
     batchSize: asked.batchSize ?? 4,
     gradAccum: asked.gradAccum ?? 1,
-    maxLength: asked.maxLength ?? Math.min(LONGEST, facts.contextLength),
+    maxLength: asked.maxLength ?? Math.min(asked.prompt ? LONGEST_PROMPTED : LONGEST, facts.contextLength),
     packing: asked.packing ?? false,
     shuffle: asked.shuffle ?? true,
     trainOnPrompt: asked.trainOnPrompt ?? false,
+    prompt: asked.prompt ?? null,
     learningRate: asked.learningRate ?? (training.result === "adapter" ? training.usual.learningRate : 1e-4),
     schedule: asked.schedule ?? "linear",
     warmup: asked.warmup ?? 0,

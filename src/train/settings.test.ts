@@ -17,6 +17,7 @@ test("the defaults of docs/interface.md", () => {
   const sparse = resolveSettings({ ...ASKED, sparsity: "sparse", rank: 4 }, { ...FACTS, contextLength: 128 });
   expect(sparse.adapter).toMatchObject({ alpha: 80, generator: "torch-mt19937-ternary" });
   expect(sparse.maxLength).toBe(128);
+  expect(resolveSettings({ ...ASKED, prompt: "commonsense" }, FACTS)).toMatchObject({ maxLength: 256 });
   expect(resolveSettings({ ...ASKED, method: "lora" }, FACTS).adapter).toMatchObject({ rank: 8, alpha: 16 });
   expect(resolveSettings({ ...ASKED, method: "full" }, FACTS).adapter).toBeNull();
 });

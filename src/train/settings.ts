@@ -5,6 +5,7 @@ import type { TrainedMethod } from "../adapters/method.ts";
 import { METHODS, type MethodSettings } from "../adapters/methods.ts";
 import { ADAPTER_SETTINGS, type AdapterSettings, HELD_DTYPES } from "../adapters/training/settings.ts";
 import { brief, oneLine, quote } from "../files/failure.ts";
+import { PROMPTS } from "../text/data/prompts.ts";
 import { SCHEDULES } from "./schedule.ts";
 
 // Every setting of a run, resolved: what run.json holds, and all that decides what a run computes beside the files that
@@ -64,6 +65,8 @@ const schemaOf = (method: unknown, methods: readonly TrainedMethod[]) =>
     packing: v.boolean(),
     shuffle: v.boolean(),
     trainOnPrompt: v.boolean(),
+    /** How instructions are written out; null: as chats. Earlier versions knew nothing else. */
+    prompt: v.optional(v.nullable(v.picklist(PROMPTS)), null),
     learningRate: amount,
     schedule: v.picklist(SCHEDULES),
     warmup: count,

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Gpu } from "../../gpu/gpu.ts";
+import type { Device } from "../../device/device.ts";
+import { openTestDevice } from "../../device/testing/open.ts";
 import { readRows } from "../../tensor/read-rows.ts";
 import type { Recorder } from "../../tensor/recorder.ts";
 import { Run } from "../../tensor/run.ts";
@@ -25,10 +26,10 @@ import { endOf } from "./text-tower.ts";
 
 const COMPILE_TIMEOUT = 120_000;
 
-let gpu: Gpu;
+let gpu: Device;
 let parent: string;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestDevice();
   parent = await mkdtemp(join(tmpdir(), "randlora-vision-"));
 });
 afterAll(async () => {

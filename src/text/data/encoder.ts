@@ -1,9 +1,11 @@
 import { RandloraError } from "../../errors.ts";
 import { quote } from "../../files/failure.ts";
 import type { ChatMessage, ChatTemplate } from "../chat-template.ts";
+import { trainingPrompt } from "../commonsense-prompt.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { AssistantTurns } from "./assistant-turns.ts";
 import type { Recognised } from "./kinds.ts";
+import type { PromptName } from "./prompts.ts";
 import type { EncodedSample } from "./store.ts";
 
 /** What turns samples into tokens. */
@@ -15,6 +17,8 @@ export interface EncoderOptions {
   readonly endOfSequence: number | undefined;
   /** Rows of the model's embedding: a token beyond them is an error. */
   readonly vocabularySize: number;
+  /** `--prompt`: how instructions are written out, which are then learnt whole; all samples must be some. */
+  readonly prompt?: PromptName | undefined;
   /** `--train-on-prompt`: all tokens but the first are supervised. */
   readonly trainOnPrompt?: boolean;
   /** The date that chat templates are told which write one (Llama 3: "Today Date: …"); the present by default. */
@@ -29,7 +33,8 @@ export interface EncoderOptions {
  *   end are supervised.
  * - chat: rendered by the chat template, tokenised without special tokens, nothing appended; the assistant's turns are
  *   supervised: every token that holds a part of one.
- * - instruction: a chat of two turns; a completion where the model has no template.
+ * - instruction: a chat of two turns; a completion where the model has no template. With a prompt: the text that it makes
+ *   of it, with special tokens, and end-of-sequence unless the tokenizer ends texts with it; all are supervised.
  */
 export class SampleEncoder {
   readonly #options: EncoderOptions;
@@ -50,6 +55,7 @@ export class SampleEncoder {
   }
 
   #encode(sample: Recognised): { ids: number[]; supervised: ArrayLike<number> } {
+    if (this.#options.prompt !== undefined) return this.#encodeRendered(sample, this.#options.prompt);
     switch (sample.kind) {
       case "text":
         return this.#encodeCompletion([], this.#options.tokenizer.encode(sample.text));
@@ -58,14 +64,28 @@ export class SampleEncoder {
       case "chat":
         return this.#encodeChat(sample.messages, sample.tools);
       case "instruction": {
-        if (this.#turns === undefined) return this.#encodePrompted(sample.request, sample.answer);
+        const { instruction, input, output } = sample;
+        const request = input === "" ? instruction : `${instruction}\n\n${input}`;
+        if (this.#turns === undefined) return this.#encodePrompted(request, output);
         const messages = [
-          { role: "user", content: sample.request },
-          { role: "assistant", content: sample.answer },
+          { role: "user", content: request },
+          { role: "assistant", content: output },
         ];
         return this.#encodeChat(messages, undefined);
       }
     }
+  }
+
+  #encodeRendered(sample: Recognised, prompt: PromptName) {
+    if (sample.kind !== "instruction") {
+      const cause = `--prompt ${prompt} writes out {instruction, input, output}, and this is another kind of sample`;
+      throw new RandloraError("data", cause, "leave --prompt out, or give other data");
+    }
+    const { tokenizer, endOfSequence } = this.#options;
+    const ids = tokenizer.encode(trainingPrompt(sample));
+    return ids.at(-1) === endOfSequence
+      ? { ids, supervised: new Uint8Array(ids.length).fill(1) }
+      : this.#encodeCompletion([], ids);
   }
 
   #encodePrompted(prompt: string, completion: string) {

@@ -8,7 +8,7 @@ export type Recognised =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "completion"; readonly prompt: string; readonly completion: string }
   | { readonly kind: "chat"; readonly messages: readonly ChatMessage[]; readonly tools: readonly unknown[] | undefined }
-  | { readonly kind: "instruction"; readonly request: string; readonly answer: string };
+  | { readonly kind: "instruction"; readonly instruction: string; readonly input: string; readonly output: string };
 
 /** Every field that is looked at. */
 export const SAMPLE_FIELDS: readonly string[] = [
@@ -53,8 +53,7 @@ export function recognise(file: string, { place, fields }: DataRecord): Recognis
   }
   if (has("instruction") && has("output")) {
     const input = has("input") ? text("input") : "";
-    const request = input === "" ? text("instruction") : `${text("instruction")}\n\n${input}`;
-    return { kind: "instruction", request, answer: text("output") };
+    return { kind: "instruction", instruction: text("instruction"), input, output: text("output") };
   }
   if (has("text")) return { kind: "text", text: text("text") };
   const found = Object.keys(fields).map((name) => (fields[name] === null ? `${quote(name)} (null)` : quote(name)));

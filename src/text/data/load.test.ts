@@ -3,6 +3,7 @@ import { utimes } from "node:fs/promises";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { RandloraError } from "../../errors.ts";
 import { ChatTemplate } from "../chat-template.ts";
+import { trainingPrompt } from "../commonsense-prompt.ts";
 import { loadTokenizer } from "../load-tokenizer.ts";
 import type { EncoderOptions } from "./encoder.ts";
 import { loadTrainingData } from "./load-run.ts";
@@ -96,6 +97,24 @@ describe("what is supervised", () => {
     const bare = { prompt: "Say it", completion: "It" };
     expect(await encode({ ...sample, input: null }, { template: undefined })).toEqual(await encode(bare));
     expect(await encode({ ...sample, input: "" }, { template: undefined })).toEqual(await encode(bare));
+  });
+
+  test("with a prompt: the text that it makes of an instruction, whole, with one end of sequence", async () => {
+    const sample = { instruction: "Is it?", input: "", output: "the correct answer is true", answer: "true" };
+    const text = trainingPrompt(sample);
+    const ids = [BOS, ...plain(text), EOS];
+    const encoded = await encode(sample, { prompt: "commonsense" });
+    expect(encoded).toEqual([ids.slice(0, 100), `0${"1".repeat(99)}`]);
+    const whole = await load([sample, sample], { prompt: "commonsense", maxLength: 256 });
+    expect([...whole.sample(1).ids]).toEqual(ids);
+    expect(whole.totals).toMatchObject({ cut: 0, supervisedTokens: 2 * (ids.length - 1) });
+    // A text that the tokenizer, or its writer, has ended already gets no second end.
+    const ended = await load([{ ...sample, output: "yes</s>" }], { prompt: "commonsense", maxLength: 256 });
+    expect([...ended.sample(0).ids].filter((id) => id === EOS)).toHaveLength(1);
+    expect(await failure([{ text: "Once" }], { prompt: "commonsense" })).toMatchObject({
+      code: "data",
+      message: expect.stringContaining("d.jsonl: line 1: --prompt commonsense writes out"),
+    });
   });
 
   test("with trainOnPrompt: all but the first token", async () => {

@@ -9,6 +9,8 @@ import { DataSetBuilder, type StoredDataSet } from "./store.ts";
 export interface LoadOptions extends EncoderOptions {
   /** `--max-length`: most tokens of a sample, at least 2. */
   readonly maxLength: number;
+  /** Samples to keep, the first ones: what follows them is not read. All by default. */
+  readonly most?: number | undefined;
   /** Told the number of samples read so far, now and then. */
   readonly onProgress?: (samples: number) => void;
   readonly signal?: AbortSignal;
@@ -25,7 +27,7 @@ const REPORT_EVERY = 256;
  *   when it has no samples, or none with supervised tokens
  */
 export async function loadDataSet(path: string, options: LoadOptions): Promise<StoredDataSet> {
-  const { maxLength, onProgress, signal } = options;
+  const { maxLength, most = Infinity, onProgress, signal } = options;
   if (!Number.isSafeInteger(maxLength) || maxLength < 2) {
     throw new RandloraError("usage", `--max-length ${maxLength}: a sample needs at least two tokens`);
   }
@@ -39,7 +41,9 @@ export async function loadDataSet(path: string, options: LoadOptions): Promise<S
       placed(name, record.place, () => encoder.encode(recognise(name, record))),
       record.line,
     );
-    if (++count % REPORT_EVERY !== 0) continue;
+    count++;
+    if (builder.length >= most) break;
+    if (count % REPORT_EVERY !== 0) continue;
     onProgress?.(count);
     await Bun.sleep(0);
     signal?.throwIfAborted();

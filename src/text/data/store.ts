@@ -102,6 +102,11 @@ export class DataSetBuilder {
     this.#maxLength = maxLength;
   }
 
+  /** Samples kept so far. */
+  get length(): number {
+    return this.#lengths.length;
+  }
+
   /** @param line where the sample stands in its file, from 1 */
   add({ ids, supervised }: EncodedSample, line: number): void {
     const length = Math.min(ids.length, this.#maxLength);

@@ -1,0 +1,98 @@
+import { ESTIMATORS } from "../src/analysis/cka.ts";
+import { RandloraError } from "../src/errors.ts";
+import { choice, defineCommand, integer, repeat, required, text } from "../src/options/command.ts";
+import { profileJson, profileText } from "../src/report/profile.ts";
+import type { Progress } from "../src/terminal/progress.ts";
+import { adapterOrModel } from "./adapter-or-model.ts";
+import { GENERATOR_OPTION, PICTURE_OPTIONS, SAMPLE_OPTIONS } from "./analyze-options.ts";
+import { openPlan } from "./analyze-plan.ts";
+import { beginPicture } from "./begin-picture.ts";
+
+/** `randlora analyze cka`. */
+export const ckaCommand = defineCommand({
+  name: "cka",
+  summary: "Compare the representations of adapters with those of a reference, block by block",
+  example:
+    "randlora analyze cka embedded --reference runs/full --adapter runs/lora --adapter runs/randlora --data chats.jsonl",
+  arguments: {
+    model: required("MODEL", "the base: a folder, an index.json, one .safetensors file, or org/name on the Hub"),
+  },
+  options: {
+    reference: text({
+      value: "R",
+      topic: "Adapters",
+      help: "what is compared with: an adapter, a run, or a full model that was fine-tuned from MODEL",
+    }),
+    adapter: repeat(text({ value: "A", topic: "Adapters", help: "what is compared, of the same kinds; several" })),
+    generator: GENERATOR_OPTION,
+    ...SAMPLE_OPTIONS,
+    samples: integer({ topic: "Data", help: "take so many samples, the first ones", min: 4, default: 512 }),
+    estimator: choice(ESTIMATORS, {
+      topic: "Estimate",
+      help: "minibatch: unbiased, sums over batches; full: over all samples at once, biased upwards",
+      default: "minibatch",
+    }),
+    batchSize: integer({
+      value: "B",
+      topic: "Estimate",
+      help: "minibatch: samples of a batch",
+      min: 4,
+      defaultText: "64",
+    }),
+    ...PICTURE_OPTIONS,
+  },
+  async run({ model }, options, context) {
+    const { reference, adapter: adapters, data, maxLength, samples: most, estimator, batchSize, svg } = options;
+    if (reference === undefined)
+      throw new RandloraError("usage", "--reference is missing", "name what to compare with");
+    if (adapters.length === 0) throw new RandloraError("usage", "--adapter is missing", "name what to compare");
+    const twice = adapters.find((name, at) => adapters.indexOf(name) < at);
+    if (twice !== undefined) throw new RandloraError("usage", `--adapter ${twice} is given twice`, "give it once");
+    if (data === undefined) throw new RandloraError("usage", "--data is missing", "name the file with samples");
+    if (estimator === "full" && batchSize !== undefined) {
+      throw new RandloraError("usage", "--batch-size: --estimator full has no batches", "leave it out");
+    }
+    const { compareLayers, samplesUsed } = await import("../src/analysis/compare-layers.ts");
+    const { readSamples } = await import("../src/analysis/samples.ts");
+    const { Variants } = await import("../src/analysis/variants.ts");
+    const { ckaJson, ckaText } = await import("../src/report/cka.ts");
+    const { openDevice } = await import("../src/open-device.ts");
+    await using resources = new AsyncDisposableStack();
+    const picture = svg === undefined ? undefined : resources.use(await beginPicture(svg, options.force));
+    const paths: string[] = [];
+    for (const name of [reference, ...adapters]) paths.push(await adapterOrModel(name, "model", context));
+    const plan = await openPlan(model, paths, options.generator, context);
+    const { signal, device } = context;
+    const set = await readSamples(plan.location.folder, data, { most, maxLength, signal });
+    const settings = { estimator, batchSize: batchSize ?? 64, signal };
+    const samples = samplesUsed(set, settings);
+    if (samples < set.length) {
+      context.log.info(`the last ${set.length - samples} of ${set.length} samples are no batch of 4, and left out`);
+    }
+    const gpu = resources.use(await openDevice(device));
+    using bar: Progress = context.progress({
+      title: "comparing",
+      items: set.length * paths.length,
+      unit: "samples",
+    });
+    const variants = resources.use(
+      await Variants.load(gpu, plan, { signal, onNote: (note) => context.log.warn(note) }),
+    );
+    const [first, ...others] = plan.variants;
+    if (first === undefined) throw new RangeError("no reference");
+    const layers = await compareLayers(variants, first, others, set, {
+      ...settings,
+      onSamples: (items) => bar.add({ items }),
+    });
+    bar.close();
+    const report = { reference, adapters, layers, samples, estimator };
+    if (picture !== undefined) {
+      const { ckaSvg } = await import("../src/report/cka-svg.ts");
+      await picture.write(ckaSvg(report));
+    }
+    const times = (await gpu.profiler?.report()) ?? [];
+    context.result({ ...ckaJson(report), ...profileJson(times) }, () => {
+      return ckaText(report, context) + profileText(times, context.columns);
+    });
+  },
+});

@@ -1,0 +1,23 @@
+import type { VariantsPlan } from "../src/analysis/variants.ts";
+import type { Context } from "../src/options/command.ts";
+import type { GeneratorName } from "../src/random/names.ts";
+
+/**
+ * Finds the base, and sees that everything fits it.
+ * @param paths of variants, on this machine
+ * @throws RandloraError as `planVariants`
+ */
+export async function openPlan(
+  model: string,
+  paths: readonly string[],
+  generator: GeneratorName | undefined,
+  context: Context,
+): Promise<VariantsPlan> {
+  const { readRun } = await import("../src/generate/default-model.ts");
+  const { locateModel } = await import("../src/models/locate.ts");
+  const { localPath } = await import("../src/options/places.ts");
+  const { planVariants } = await import("../src/analysis/variants.ts");
+  // A run of an adapter stands for the model that it was made from.
+  const { model: base } = await readRun(model);
+  return await planVariants(await locateModel(await localPath(base, "model", context)), paths, generator);
+}

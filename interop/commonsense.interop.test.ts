@@ -1,0 +1,124 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as v from "valibot";
+import { STORIES } from "../fixtures/stories/storyteller.ts";
+import { loadConfig } from "../src/models/architectures/index.ts";
+import { loadDataSet } from "../src/text/data/load.ts";
+import { loadTokenizer } from "../src/text/load-tokenizer.ts";
+import { readEndOfSequence } from "../src/text/stop.ts";
+import { judge } from "./judge.ts";
+import { EMBEDDED_MODEL } from "./models.ts";
+import { randlora } from "./program.ts";
+
+const python = await judge();
+const TIMEOUT = 300_000;
+
+interface Entry {
+  readonly instruction: string;
+  readonly input: string;
+  readonly output: string;
+  readonly answer: string;
+}
+
+const entry = (instruction: string, answer: string): Entry => ({
+  instruction,
+  input: "",
+  output: `the correct answer is ${answer}`,
+  answer,
+});
+const ASK = "Please answer the following question with true or false, question:";
+/** By task; letters beyond ASCII, quotes, and line ends that are no line feed. */
+const TASKS: Readonly<Record<string, readonly Entry[]>> = {
+  boolq: [
+    entry(`${ASK} is a big dog a cat?\n\nAnswer format: true/false`, "false"),
+    entry(`${ASK} is the “sun” hot, “très” hot\u2028?\n\nAnswer format: true/false`, "true"),
+    entry(`${ASK} can Lily's ball be red 🎈?\r\n\nAnswer format: true/false`, "true"),
+    entry(`${ASK} was the boy sad?\n\nAnswer format: true/false`, "false"),
+  ],
+  winogrande: [
+    entry("Fill in the blank: Tom gave Sue the ball, and _ was glad.\n\nOption1: Tom Option2: Sue", "option2"),
+    entry("Fill in the blank: Sue ate the cake, since _ was hungry.\n\nOption1: Sue Option2: Tom", "option1"),
+  ],
+  "ARC-Easy": [
+    entry("What do birds do?\n\nAnswer1: fly Answer2: read Answer3: drive Answer4: cook", "answer1"),
+    entry("Where do fish live?\n\nAnswer1: in trees Answer2: in the sky Answer3: in water", "answer3"),
+    entry("What is cold?\n\nAnswer1: fire Answer2: ice Answer3: the sun Answer4: tea", "answer2"),
+  ],
+};
+
+/** Of all answers: were they right? */
+const right = new Set<boolean>();
+
+let folder: string;
+let data: string;
+let train: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "randlora-commonsense-"));
+  data = join(folder, "tasks");
+  train = join(folder, "train.json");
+  for (const [task, entries] of Object.entries(TASKS)) {
+    await Bun.write(join(data, task, "test.json"), JSON.stringify(entries));
+  }
+  await Bun.write(train, JSON.stringify(Object.values(TASKS).flat()));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+describe.each([
+  ["storyteller", STORIES],
+  ["the embedded model", EMBEDDED_MODEL],
+])("%s", (name, base) => {
+  test.each([120, 256, 400])("samples of at most %d tokens are those of the field's training", async (maxLength) => {
+    const tokenizer = await loadTokenizer(base);
+    const { vocabularySize } = await loadConfig(base);
+    const endOfSequence = await readEndOfSequence(base, tokenizer);
+    const options = { tokenizer, template: undefined, endOfSequence, vocabularySize, maxLength };
+    const ours = await loadDataSet(train, { ...options, prompt: "commonsense" });
+    const found = Array.from({ length: ours.length }, (_, i) => [...ours.sample(i).ids]);
+    const params = { base, data: train, longest: maxLength };
+    expect(found).toEqual(await python.request(v.array(v.array(v.number())), "commonsense_samples", params));
+  });
+
+  test(
+    "the file of answers is the protocol's, byte for byte, with an adapter that was trained for it",
+    async () => {
+      const run = join(folder, `${name}-run`);
+      const training = ["--method", "lora", "--rank", "8", "--targets", "all-linear", "--learning-rate", "1e-2"];
+      const steps = ["--steps", "60", "--batch-size", "3", "--schedule", "constant", "--dtype", "f32"];
+      const asked = ["--data", train, "--prompt", "commonsense", "--max-length", "400"];
+      await randlora(["finetune", base, ...asked, ...training, ...steps, "--out", run, "--json"]);
+      const adapter = join(run, "adapter");
+      const texts = new Set<string>();
+      for (const task of Object.keys(TASKS)) {
+        for (const [kind, given] of [
+          ["base", null],
+          ["adapted", adapter],
+        ] as const) {
+          const [ours, theirs] = [
+            join(folder, `${name}-${task}-${kind}-ours`),
+            join(folder, `${name}-${task}-${kind}`),
+          ];
+          const flags = given === null ? [] : ["--adapter", given];
+          const args = [base, ...flags, "--data", data, "--tasks", task, "--out", ours, "--batch-size", "3"];
+          await randlora(["eval", "commonsense", ...args, "--json"]);
+          await python.request(v.null(), "commonsense", { base, adapter: given, data, task, out: theirs });
+          expect(await readFile(ours, "utf8"), `${task}, ${kind}`).toBe(await readFile(theirs, "utf8"));
+          const answers = v.parse(Answers, await Bun.file(ours).json());
+          for (const { output_pred, flag } of answers) {
+            texts.add(output_pred);
+            right.add(flag);
+          }
+        }
+      }
+      expect(texts.size).toBeGreaterThan(9);
+    },
+    TIMEOUT,
+  );
+});
+
+test("some answers were right, and some were not", () => {
+  expect(right.size).toBe(2);
+});
+
+const Answers = v.array(v.object({ output_pred: v.string(), flag: v.boolean() }));
