@@ -43,7 +43,7 @@ export class ApiServer implements AsyncDisposable {
         fetch: (request, server) => this.#fetch(request, server),
       });
     } catch (cause) {
-      const message = `cannot listen on ${host}, port ${port}: ${refusalOf(cause, host)}`;
+      const message = `cannot listen on ${host}, port ${port}: ${refusalOf(cause, host, port)}`;
       const hint = "choose another --port (0 takes any that is free), and a --host that is an address of this machine";
       throw new RandloraError("file", message, hint, { cause });
     }
@@ -102,11 +102,11 @@ export class ApiServer implements AsyncDisposable {
 }
 
 /** Why an address could not be taken. */
-function refusalOf(cause: unknown, host: string): string {
+function refusalOf(cause: unknown, host: string, port: number): string {
   const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
-  if (code === "EADDRINUSE") return "another program listens there";
+  // Of a name that nobody knows Bun says whatever the last system call failed with, or that port 0 is in use.
+  if (code === "EADDRINUSE" && port !== 0) return "another program listens there";
   if (code === "EACCES") return "permission denied";
-  // Of a name that nobody knows Bun says whatever the last system call failed with.
   if (code === "EADDRNOTAVAIL" || isIP(host) === 0) return "this machine has no such address";
   return cause instanceof Error ? cause.message : String(cause);
 }
