@@ -1,0 +1,69 @@
+/*
+ * `bun bench/peers/delta.ts [--rounds 5]`: ΔW by what the bases are stored as, beside numpy's product of f32 matrices of the
+ * same sizes on the same cores. RANDLORA_DEVICE says what computes ours.
+ */
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import * as v from "valibot";
+import { pythonWithPeft } from "../../interop/environment.ts";
+import { DeltaTrial } from "../../src/adapters/bilinear/delta-trial.ts";
+import { formatNumber } from "../../src/terminal/format.ts";
+import { formatTable } from "../../src/terminal/table.ts";
+import { openBenchDevice } from "../device.ts";
+import { machine, renderMachine } from "../harness.ts";
+import { inRounds, timed } from "../training/rounds.ts";
+import { PeerProcess } from "./worker.ts";
+
+const THREADS = 2;
+/** ΔW of a layer of a larger model than the tests': its product has as many flops as memory traffic allows. */
+const SHAPE = { out: 1536, in: 1536, r: 32 } as const;
+/** By what the bases are, and the least share of numpy's speed. */
+const KINDS = [
+  ["dense", { generator: "torch-mt19937-bf16-v2", sparsity: "dense" }, 0.4],
+  ["sparse", { generator: "torch-mt19937-ternary", sparsity: "sparse" }, 1],
+  ["very sparse", { generator: "torch-mt19937-ternary", sparsity: "very-sparse" }, 4],
+  ["philox", { generator: "philox-v1", sparsity: "dense" }, undefined],
+] as const;
+/** Products of one measurement. */
+const TIMES = 8;
+
+const Ready = v.object({ ready: v.string() });
+const Times = v.object({ seconds: v.number(), coreSeconds: v.number() });
+
+const { values } = parseArgs({ options: { rounds: { type: "string", default: "5" } } });
+const note = (line: string): void => {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}`);
+};
+process.stdout.write(renderMachine(await machine()));
+using device = await openBenchDevice();
+const sizes = [SHAPE.out, SHAPE.in, Math.min(SHAPE.out, SHAPE.in)].map(String);
+const command = [await pythonWithPeft(), join(import.meta.dir, "sgemm.py"), ...sizes];
+await using numpy = new PeerProcess(command, { OPENBLAS_NUM_THREADS: String(THREADS) });
+const { ready } = await numpy.hello(Ready);
+
+using open = new DisposableStack();
+const contenders = new Map([["numpy", async () => await numpy.ask(String(TIMES), Times)]]);
+let flops = 0;
+for (const [name, kind] of KINDS) {
+  const trial = open.use(await DeltaTrial.create(device, { ...SHAPE, ...kind }));
+  const { correct, maxRelativeError } = await trial.check();
+  if (!correct) throw new Error(`ΔW is wrong: ${maxRelativeError} of its largest element off`);
+  await trial.run(TIMES); // compiles
+  ({ flops } = trial);
+  contenders.set(name, () => timed(() => trial.run(TIMES)));
+}
+const times = await inRounds(contenders, Number(values.rounds), note);
+note("");
+
+const rate = (name: string) => (TIMES * flops) / (times.get(name)?.median.seconds ?? Number.NaN) / 1e9;
+const targets = new Map<string, number | undefined>(KINDS.map(([name, , target]) => [name, target]));
+const rows = [...contenders.keys()].map((name) => {
+  const ratio = rate(name) / rate("numpy");
+  const target = targets.get(name);
+  const verdict = target === undefined ? "" : `≥ ${target}: ${ratio >= target ? "met" : "missed"}`;
+  return [name, formatNumber(rate(name), 1), formatNumber(ratio, 2), verdict];
+});
+process.stdout.write(`${ready}, ${THREADS} threads; ΔW ${SHAPE.out}×${SHAPE.in}, r = ${SHAPE.r}\n\n`);
+process.stdout.write(
+  formatTable(rows, { head: ["bases", "GFLOP/s, as if dense", "of numpy's", "target"], align: "lrrl" }),
+);
