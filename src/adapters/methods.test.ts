@@ -10,6 +10,10 @@ const ROOT = join(import.meta.dir, "../..");
 /** Where the word is the program's own name, or the field of a request. */
 const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "cmd/main.ts": program,
+  "cmd/analyze-cka.ts": "full",
+  "src/analysis/cka.ts": "full",
+  "src/analysis/compare-layers.ts": "full",
+  "src/report/cka.ts": "full",
   "src/files/cache-folder.ts": program,
   "src/gpu/request.ts": program,
   "src/hub/http.ts": program,
