@@ -2,13 +2,10 @@ import type { Device } from "../device/device.ts";
 import { type BaseModel, describeBase } from "../adapters/base.ts";
 import { RandloraError } from "../errors.ts";
 import { isKernelDtype } from "../device/dtype.ts";
-import { convertTensor } from "../merge/convert.ts";
-import { explainNotFinite } from "../merge/finite.ts";
-import { type LoadedAdapter, uploadDeltas } from "../merge/merge.ts";
-import { mergeBlock, weightBlocks, type WeightToMerge } from "../merge/merge-tensor.ts";
+import { adaptTensor } from "../merge/adapted-tensor.ts";
+import type { LoadedAdapter } from "../merge/merge.ts";
 import { readConfig } from "../merge/model-config.ts";
-import { fileSource, type MergePlan, type OutputDtype, type OutputTensor } from "../merge/plan.ts";
-import { storedWeight } from "../merge/stored-weight.ts";
+import type { MergePlan, OutputDtype, OutputTensor } from "../merge/plan.ts";
 import type { Decoder } from "../models/decoder.ts";
 import { UNTIED_HEAD } from "../models/weights.ts";
 import type { GeneratorName } from "../random/names.ts";
@@ -157,7 +154,7 @@ export class AdaptedWeights implements AsyncDisposable {
     adapters: readonly LoadedAdapter[],
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const { name, dtype, work } = tensor;
+    const { name, dtype } = tensor;
     const place = this.#decoder.weights.tensors.get(name);
     if (place === undefined || !isFloat(dtype)) throw new TypeError(`${name}: ${dtype}`);
     const writer = new TensorWriter(this.#gpu, place, dtype);
@@ -165,35 +162,7 @@ export class AdaptedWeights implements AsyncDisposable {
       signal?.throwIfAborted();
       writer.append(bytes);
     };
-    if (work.kind === "merge") await this.#merge(tensor, work, adapters, write);
-    else if (work.kind === "convert") await convertTensor(work.source, dtype, write);
-    else {
-      const { file, info } = this.#checkpoint.get(work.tensor);
-      await convertTensor(fileSource(file, info), dtype, write);
-    }
+    await adaptTensor(this.#gpu, this.#checkpoint, tensor, adapters, write);
     writer.finish();
-  }
-
-  async #merge(
-    { name, dtype, shape }: OutputTensor,
-    { source, deltas: planned }: OutputTensor["work"] & { kind: "merge" },
-    adapters: readonly LoadedAdapter[],
-    write: (bytes: Uint8Array) => Promise<void>,
-  ): Promise<void> {
-    const [rows = 0, cols = 0] = shape;
-    if (!isKernelDtype(dtype)) throw new TypeError(`${name}: planned as ${dtype}`);
-    const uploaded = await uploadDeltas(adapters, planned, storedWeight(source, rows, cols));
-    const deltas = Promise.resolve(uploaded);
-    const weight: WeightToMerge = { source, rows, cols, target: dtype, rounding: "once", deltas };
-    try {
-      const blocks = weightBlocks(weight);
-      const scratch = new Uint8Array((blocks[0]?.rows ?? 0) * (source.bytes / rows));
-      for (const block of blocks) {
-        const found = await mergeBlock(this.#gpu, weight, block, scratch, () => {}, write);
-        if (found.notFinite > 0) throw await explainNotFinite(source, dtype, found.notFinite);
-      }
-    } finally {
-      for (const { delta } of uploaded) delta.release();
-    }
   }
 }

@@ -46,12 +46,20 @@ export function newHead(base: BaseModel, added: Added, from: string | undefined)
  * @throws RandloraError `format` for a file that is no list of as many names
  */
 export async function labelsOf({ from, classes }: NewHead): Promise<readonly string[]> {
-  const path = join(from, CLASSES_FILE);
+  return (await classesBeside(from, classes)) ?? Array.from({ length: classes }, (_, index) => `LABEL_${index}`);
+}
+
+/**
+ * What {@link CLASSES_FILE} in the folder of an adapter calls the rows of its head; undefined without the file.
+ * @throws RandloraError `format` for a file that is no list of as many names
+ */
+export async function classesBeside(folder: string, classes: number): Promise<readonly string[] | undefined> {
+  const path = join(folder, CLASSES_FILE);
   const isThere = await stat(path).then(
     (found) => found.isFile(),
     () => false,
   );
-  if (!isThere) return Array.from({ length: classes }, (_, index) => `LABEL_${index}`);
+  if (!isThere) return undefined;
   const hint = "it is a JSON array of names, one for each row of the head";
   const names = v.safeParse(v.array(v.string()), await readJson(path, MAX_SETTINGS_BYTES, hint));
   if (!names.success) throw new RandloraError("format", `${oneLine(path)}: not an array of names`, hint);

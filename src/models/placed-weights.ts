@@ -1,7 +1,7 @@
 import { BLOCK, fitsBlocks, toBlocks } from "../device/blocks.ts";
 import type { Device } from "../device/device.ts";
 import { type BlockDtype, isBlockDtype, isKernelDtype, type KernelDtype } from "../device/dtype.ts";
-import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import type { TensorReader } from "../safetensors/checkpoint.ts";
 import { dtypeBytes, type FloatDtype, isFloat } from "../safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../safetensors/numbers.ts";
 import {
@@ -71,11 +71,11 @@ export type Placed<T> = { readonly [K in keyof T]: T[K] extends PlannedMatrix ? 
 /** Tensors of a checkpoint in GPU memory, of whichever model: matrices in the dtype of the checkpoint, vectors in F32. */
 export class PlacedWeights {
   readonly #gpu: Device;
-  readonly #checkpoint: Checkpoint;
+  readonly #checkpoint: TensorReader;
   readonly #options: WeightOptions;
   readonly #placed: PlacedMatrix[] = [];
 
-  constructor(gpu: Device, checkpoint: Checkpoint, options: WeightOptions) {
+  constructor(gpu: Device, checkpoint: TensorReader, options: WeightOptions) {
     this.#gpu = gpu;
     this.#checkpoint = checkpoint;
     this.#options = options;
@@ -223,7 +223,7 @@ function widened(source: Uint8Array, dtype: FloatDtype, count: number): Float32A
 }
 
 /** Memory for a matrix, in the one dtype of its parts; F32 when they differ or have one that kernels do not read. */
-function allocate(gpu: Device, checkpoint: Checkpoint, planned: PlannedMatrix, options: WeightOptions): Tensor {
+function allocate(gpu: Device, checkpoint: TensorReader, planned: PlannedMatrix, options: WeightOptions): Tensor {
   const { kind, parts } = planned;
   const dtypes = new Set(parts.map(({ name }) => checkpoint.get(name).info.dtype));
   const [first] = dtypes;

@@ -1,6 +1,6 @@
 import { RandloraError } from "../errors.ts";
 import { oneLine } from "../files/failure.ts";
-import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import type { TensorReader } from "../safetensors/checkpoint.ts";
 import type { Shape } from "../tensor/tensor.ts";
 
 /** One tensor of the checkpoint: rows of a matrix on the GPU, or a part of a vector. */
@@ -74,7 +74,7 @@ export interface Expected {
  */
 export function checkTensors(
   matrices: readonly PlannedMatrix[],
-  checkpoint: Checkpoint,
+  checkpoint: TensorReader,
   { architecture, isSuperfluous }: Expected,
 ): void {
   const missing: string[] = [];

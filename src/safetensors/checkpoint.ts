@@ -13,6 +13,23 @@ export interface CheckpointTensor {
   readonly info: TensorInfo;
 }
 
+/** Tensors that are read by ranges: a checkpoint's, or what adapters make of them. */
+export interface TensorReader {
+  /** The model's, for messages. */
+  readonly folder: string;
+  readonly tensors: ReadonlyMap<string, ReadableTensor>;
+  /** The tensor called `name`. @throws RandloraError "format" when there is none */
+  get(name: string): ReadableTensor;
+  /** Fills all of `out` with the bytes of tensor `name` from its byte `start` on. */
+  read(name: string, out: Uint8Array, start?: number): Promise<void>;
+}
+
+export interface ReadableTensor {
+  /** Where it comes from, for messages. */
+  readonly file: { readonly path: string };
+  readonly info: Pick<TensorInfo, "dtype" | "shape" | "bytes">;
+}
+
 /** Where a checkpoint's weights are: found without opening them. */
 interface Location {
   readonly folder: string;
@@ -25,7 +42,7 @@ interface Location {
  * A model's weights, in one file or in many, as one thing. Every shard's header has been read and checked; weights are
  * read by ranges. Use with `await using`, or call {@link close}.
  */
-export class Checkpoint implements AsyncDisposable {
+export class Checkpoint implements TensorReader, AsyncDisposable {
   /** The folder of the weights, where config.json and the tokenizer are. */
   readonly folder: string;
   /** The files that hold the weights, sorted by name. Others beside them belong to no checkpoint. */

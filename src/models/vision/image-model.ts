@@ -1,5 +1,5 @@
 import type { Device } from "../../device/device.ts";
-import type { Checkpoint } from "../../safetensors/checkpoint.ts";
+import type { TensorReader } from "../../safetensors/checkpoint.ts";
 import { readRows } from "../../tensor/read-rows.ts";
 import type { Recorder } from "../../tensor/recorder.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
@@ -48,7 +48,7 @@ export class ImageModel {
   readonly #gpu: Device;
   readonly #placed: PlacedWeights;
 
-  private constructor(gpu: Device, checkpoint: Checkpoint, config: ImageConfig, options: ImageModelOptions) {
+  private constructor(gpu: Device, checkpoint: TensorReader, config: ImageConfig, options: ImageModelOptions) {
     const { size, withoutText = false } = options;
     const { text, projections, classifier } = config;
     const placed = new PlacedWeights(gpu, checkpoint, options);
@@ -67,7 +67,7 @@ export class ImageModel {
    */
   static allocate(
     gpu: Device,
-    checkpoint: Checkpoint,
+    checkpoint: TensorReader,
     config: ImageConfig,
     options: ImageModelOptions = {},
   ): ImageModel {
@@ -158,7 +158,7 @@ export function plannedMatrices(config: ImageConfig): PlannedMatrix[] {
 }
 
 /** Does the checkpoint hold exactly these? @throws RandloraError `model`; see `checkTensors` */
-export function checkImagePlan(config: ImageConfig, checkpoint: Checkpoint): void {
+export function checkImagePlan(config: ImageConfig, checkpoint: TensorReader): void {
   const { architecture, isSuperfluous } = config;
   checkTensors(plannedMatrices(config), checkpoint, { architecture, isSuperfluous });
 }
