@@ -9,6 +9,7 @@ import { command as chat } from "./chat.ts";
 import { command as compare } from "./compare.ts";
 import { command as convert } from "./convert.ts";
 import { command as doctor } from "./doctor.ts";
+import { command as embed } from "./embed.ts";
 import { command as evaluate } from "./eval.ts";
 import { command as finetune } from "./finetune.ts";
 import { command as inspect } from "./inspect.ts";
@@ -32,6 +33,7 @@ export const program: Program = {
     serve,
     tokenize,
     evaluate,
+    embed,
     inspect,
     analyze,
     budget,

@@ -31,7 +31,7 @@ import type { Option, ValueOf } from "./option.ts";
 export interface Argument<T> {
   readonly value: string;
   readonly help: string;
-  readonly form: "required" | "optional" | "variadic";
+  readonly form: "required" | "optional" | "variadic" | "several";
   read(texts: readonly string[]): T;
 }
 
@@ -48,6 +48,11 @@ export function optional(value: string, help: string): Argument<string | undefin
 /** One value or more, in the last place: `ADAPTER…`. */
 export function variadic(value: string, help: string): Argument<readonly string[]> {
   return { value, help, form: "variadic", read: (texts) => texts };
+}
+
+/** Values or none, in the last place: `[IMAGE…]`. */
+export function several(value: string, help: string): Argument<readonly string[]> {
+  return { value, help, form: "several", read: (texts) => texts };
 }
 
 type Arguments = Readonly<Record<string, Argument<unknown>>>;

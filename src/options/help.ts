@@ -42,7 +42,8 @@ export function groupHelp(program: Program, group: Group, style: HelpStyle): str
 export function commandHelp(program: Program, path: readonly string[], command: Command, style: HelpStyle): string {
   const positionals = Object.values(command.arguments);
   const usage = positionals.map(
-    ({ value, form }) => ({ required: value, optional: `[${value}]`, variadic: `${value}…` })[form],
+    ({ value, form }) =>
+      ({ required: value, optional: `[${value}]`, variadic: `${value}…`, several: `[${value}…]` })[form],
   );
   const topics = Map.groupBy(Object.entries(command.options), ([, option]) => option.topic);
   return sections([

@@ -1,6 +1,6 @@
 import { Command as Parser, CommanderError, Option as ParserOption } from "commander";
 import { RandloraError } from "../errors.ts";
-import type { Command, Group } from "./command.ts";
+import type { Argument, Command, Group } from "./command.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
 import { commandHelp, groupHelp, programHelp, type HelpStyle } from "./help.ts";
 import { allCommands, flagName, type Program } from "./names.ts";
@@ -110,8 +110,8 @@ function addOptions(parser: Parser, options: Readonly<Record<string, Option<unkn
   }
 }
 
-function argumentSyntax(form: "required" | "optional" | "variadic", value: string): string {
-  return { required: `<${value}>`, optional: `[${value}]`, variadic: `<${value}...>` }[form];
+function argumentSyntax(form: Argument<unknown>["form"], value: string): string {
+  return { required: `<${value}>`, optional: `[${value}]`, variadic: `<${value}...>`, several: `[${value}...]` }[form];
 }
 
 /** An empty argument is, as a rule, a variable of the shell that is not set. */
@@ -125,7 +125,7 @@ function refuseEmpty(command: Command, texts: readonly string[]): void {
 
 function splitPositionals(command: Command, texts: readonly string[]): (readonly string[])[] {
   return Object.values(command.arguments).map((argument, index) =>
-    argument.form === "variadic" ? texts.slice(index) : texts.slice(index, index + 1),
+    argument.form === "variadic" || argument.form === "several" ? texts.slice(index) : texts.slice(index, index + 1),
   );
 }
 

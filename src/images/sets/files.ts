@@ -34,6 +34,16 @@ export function fileSet(
   };
 }
 
+/** Pictures of which nobody says what they show. @throws {RandloraError} `data` for none */
+export function pictureFiles(files: readonly string[]): PictureSet {
+  const unknown = { classes: [""], texts: [""], upright: true };
+  return fileSet(
+    "pictures",
+    unknown,
+    files.map((file) => ({ file, label: 0 })),
+  );
+}
+
 /** A label that is one of `classes`. @throws {RandloraError} `data` */
 export function checkedLabel(label: number, classes: number, name: string): number {
   if (Number.isInteger(label) && label >= 0 && label < classes) return label;

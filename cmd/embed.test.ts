@@ -1,0 +1,139 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Device } from "../src/device/device.ts";
+import { openTestDevice } from "../src/device/testing/open.ts";
+import { decodePicture } from "../src/images/decode.ts";
+import { normalisationTable, normaliseInto } from "../src/images/normalise.ts";
+import { prepare } from "../src/images/prepare.ts";
+import { readPreprocessing } from "../src/images/preprocessing.ts";
+import type { ImageModel } from "../src/models/vision/image-model.ts";
+import { idsOf, writeClip, writeDinov2 } from "../src/models/vision/testing/folder.ts";
+import { loadImageModel } from "../src/models/vision/testing/models.ts";
+import type { Pictures } from "../src/models/vision/patches.ts";
+import { readRows } from "../src/tensor/read-rows.ts";
+import { Run } from "../src/tensor/run.ts";
+import type { Tensor } from "../src/tensor/tensor.ts";
+import { picture, randlora, writeTrained } from "./testing/pictures.ts";
+
+const TIMEOUT = 120_000;
+const PICTURES = [picture("rgb.png"), picture("turned-6.jpg")];
+
+let gpu: Device;
+let parent: string;
+beforeAll(async () => {
+  gpu = await openTestDevice();
+  parent = await mkdtemp(join(tmpdir(), "randlora-embed-"));
+  await writeClip(join(parent, "clip"));
+  await writeDinov2(join(parent, "dinov2"));
+});
+afterAll(async () => {
+  gpu.close();
+  await rm(parent, { recursive: true });
+});
+
+const embed = (...args: readonly string[]) => randlora("embed", ...args);
+
+/** The pictures as the model takes them, by the parts that prepare them. */
+async function pixelsOf(folder: string): Promise<Pictures> {
+  const preprocessing = await readPreprocessing(folder);
+  const { width, height } = preprocessing;
+  const pixels = new Float32Array(PICTURES.length * 3 * width * height);
+  for (const [at, file] of PICTURES.entries()) {
+    const picture = await decodePicture(await Bun.file(file).bytes(), file, { upright: true });
+    const table = normalisationTable(preprocessing);
+    normaliseInto(prepare(picture, preprocessing).data, table, pixels, at * 3 * width * height);
+  }
+  return { count: PICTURES.length, size: [height, width], pixels };
+}
+
+async function rowsOf(folder: string, record: (model: ImageModel, run: Run) => Tensor): Promise<number[][]> {
+  using model = await loadImageModel(gpu, folder);
+  using run = new Run(gpu);
+  const y = run.keep(record(model, run));
+  await run.submit();
+  const rows: number[][] = [];
+  for (let row = 0; row < y.shape[0]; row++) rows.push([...(await readRows(gpu, y, row, 1))]);
+  gpu.memory.release(y.buffer);
+  return rows;
+}
+
+function expectRows(stdout: string, wanted: number[][]): void {
+  const found: { embeddings: number[][] } = JSON.parse(stdout);
+  expect(Object.keys(found)).toEqual(["embeddings"]);
+  expect(found.embeddings.map(({ length }) => length)).toEqual(wanted.map(({ length }) => length));
+  for (const [at, row] of wanted.entries())
+    for (const [column, value] of row.entries()) expect(found.embeddings[at]?.[column]).toBeCloseTo(value, 5);
+}
+
+describe.each(["clip", "dinov2"])("pictures by %s", (name) => {
+  test(
+    "are what the model makes of them, in their order",
+    async () => {
+      const folder = join(parent, name);
+      const { stdout, stderr, status } = await embed(folder, ...PICTURES, "--json");
+      expect([stderr, status]).toEqual(["", 0]);
+      const pictures = await pixelsOf(folder);
+      expectRows(stdout, await rowsOf(folder, (model, run) => model.recordPictures(run, pictures)));
+    },
+    TIMEOUT,
+  );
+
+  test(
+    "with an adapter are those of the merged model",
+    async () => {
+      const folder = join(parent, name);
+      const [adapter, merged] = [join(parent, `${name}-adapter`), join(parent, `${name}-merged`)];
+      const task = { kind: "classify", head: "linear", classes: ["cat", "dog", "owl"] } as const;
+      const trial = { folder, method: "randlora", targets: ["fc1", "fc2"], task } as const;
+      await writeTrained(gpu, adapter, trial);
+      expect((await randlora("merge", folder, adapter, "--out", merged)).status).toBe(0);
+      const { stdout, status } = await embed(folder, "--adapter", adapter, ...PICTURES, "--json");
+      expect(status).toBe(0);
+      expect(stdout).toBe((await embed(merged, ...PICTURES, "--json")).stdout);
+      expect(stdout).not.toBe((await embed(folder, ...PICTURES, "--json")).stdout);
+    },
+    TIMEOUT,
+  );
+});
+
+test(
+  "a text is what CLIP's encoder of texts makes of it, special tokens included",
+  async () => {
+    const folder = join(parent, "clip");
+    const { stdout, status } = await embed(folder, "-p", "an image of cat", "--json");
+    expect(status).toBe(0);
+    expectRows(stdout, await rowsOf(folder, (model, run) => model.recordTexts(run, [idsOf("an image of cat")])));
+  },
+  TIMEOUT,
+);
+
+test(
+  "people see a row for each picture",
+  async () => {
+    const { stdout } = await embed(join(parent, "clip"), ...PICTURES);
+    const lines = stdout.trimEnd().split("\n");
+    expect(lines.length).toBe(4);
+    expect(lines[1]).toContain("rgb.png");
+    expect(lines[3]).toContain("vectors of 12 numbers");
+  },
+  TIMEOUT,
+);
+
+test.each([
+  ["neither", [], "neither pictures nor a text", 2],
+  ["both", [PICTURES[0] ?? "", "-p", "cat"], "pictures, and a text with -p", 2],
+  ["a picture that is none", [import.meta.path], "not a picture of a known format", 1],
+  ["a picture that is not there", ["no.jpg"], "no.jpg", 1],
+  ["a text for a model of pictures", ["-p", "cat"], "no encoder of texts", 2],
+])(
+  "refused: %s",
+  async (_, args, message, code) => {
+    const { stdout, stderr, status } = await embed(join(parent, "dinov2"), ...args);
+    expect([stdout, status]).toEqual(["", code]);
+    expect(stderr).toContain(message);
+    expect(stderr.split("\n").filter((line) => line.startsWith("error: ")).length).toBe(1);
+  },
+  TIMEOUT,
+);

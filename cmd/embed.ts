@@ -1,0 +1,47 @@
+import { RandloraError } from "../src/errors.ts";
+import { defineCommand, required, several, text } from "../src/options/command.ts";
+import { ADAPTER_OPTIONS, findPictureModel } from "./picture-model.ts";
+
+/** Pictures that go through the model at once. */
+const AT_ONCE = 16;
+
+/** `randlora embed`. */
+export const command = defineCommand({
+  name: "embed",
+  otherNames: ["embeddings", "features"],
+  summary: "Show the vectors that stand for pictures, or for a text",
+  example: "randlora embed openai/clip-vit-base-patch32 cat.jpg dog.jpg --json",
+  arguments: {
+    model: required("MODEL", "a CLIP or DINOv2 model: a folder, one of its files, a run, or org/name on the Hub"),
+    images: several("IMAGE", "JPEG, PNG, WebP, GIF or PPM"),
+  },
+  options: {
+    prompt: text({ short: "p", topic: "Text", help: "a text instead of pictures, for a model that reads texts" }),
+    ...ADAPTER_OPTIONS,
+  },
+  async run({ model, images }, { prompt, ...adapters }, context) {
+    if ((prompt === undefined) === (images.length === 0)) {
+      const cause = prompt === undefined ? "neither pictures nor a text" : "pictures, and a text with -p";
+      throw new RandloraError("usage", cause, "name pictures, or give -p TEXT");
+    }
+    await using resources = new AsyncDisposableStack();
+    const found = await findPictureModel(model, adapters, resources, context);
+    const { embeddingsJson, embeddingsText } = await import("../src/report/embeddings.ts");
+    const { embedPictures, embedText } = await import("../src/eval/embed.ts");
+    const { folder } = found.location;
+    if (prompt !== undefined) {
+      const { loadTokenizer } = await import("../src/text/load-tokenizer.ts");
+      const opened = await found.open({ withoutText: false });
+      const embedding = await embedText(opened, prompt, () => loadTokenizer(folder));
+      context.result(embeddingsJson([embedding]), () => embeddingsText([embedding], [prompt], context));
+      return;
+    }
+    const { pictureFiles } = await import("../src/images/sets/files.ts");
+    const { readPreprocessing } = await import("../src/images/preprocessing.ts");
+    const preprocessing = await readPreprocessing(folder);
+    const opened = await found.open({ preprocessing, withoutText: true });
+    const options = { preprocessing, batchSize: AT_ONCE, signal: context.signal };
+    const embeddings = await embedPictures(opened, pictureFiles(images), options);
+    context.result(embeddingsJson(embeddings), () => embeddingsText(embeddings, images, context));
+  },
+});

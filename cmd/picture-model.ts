@@ -1,0 +1,63 @@
+import type { PictureModel, PictureModelOptions } from "../src/eval/picture-model.ts";
+import type { Preprocessing } from "../src/images/preprocessing.ts";
+import type { ModelLocation } from "../src/models/locate.ts";
+import { choice, type Context, number, repeat, text } from "../src/options/command.ts";
+import { GENERATOR_NAMES, type GeneratorName } from "../src/random/names.ts";
+
+/** What every command about pictures says of adapters. */
+export const ADAPTER_OPTIONS = {
+  adapter: repeat(
+    text({ value: "A", topic: "Adapters", help: "add this one to the model; may be given several times" }),
+  ),
+  scale: repeat(number({ value: "S", topic: "Adapters", help: "multiply α/r by S; once for all, or once for each" })),
+  generator: choice(GENERATOR_NAMES, {
+    value: "NAME",
+    topic: "Adapters",
+    help: "what drew the bases, where the adapter does not say",
+  }),
+};
+
+interface AdapterFlags {
+  readonly adapter: readonly string[];
+  readonly scale: readonly number[];
+  readonly generator: GeneratorName | undefined;
+}
+
+/** A model of pictures that was found, and is opened once everything else is known. */
+export interface FoundModel {
+  readonly location: ModelLocation;
+  open(options: { readonly preprocessing?: Preprocessing; readonly withoutText: boolean }): Promise<PictureModel>;
+}
+
+/**
+ * Finds a model and its adapters. Opening it opens a device as well, both for as long as `resources`.
+ * @throws RandloraError as `chooseModel`; opening: as `openDevice` and `PictureModel.open`
+ */
+export async function findPictureModel(
+  model: string,
+  { adapter, scale: scales, generator }: AdapterFlags,
+  resources: AsyncDisposableStack,
+  context: Context,
+): Promise<FoundModel> {
+  const { chooseModel } = await import("../src/generate/default-model.ts");
+  const { localPath } = await import("../src/options/places.ts");
+  const { location, adapters } = await chooseModel(
+    { model, adapters: adapter, scales, generator },
+    { model: (name) => localPath(name, "model", context), adapter: (name) => localPath(name, "adapter", context) },
+  );
+  return {
+    location,
+    async open({ preprocessing, withoutText }) {
+      const { PictureModel } = await import("../src/eval/picture-model.ts");
+      const { openDevice } = await import("../src/open-device.ts");
+      const { device, signal, log } = context;
+      const gpu = await openDevice(device);
+      resources.defer(() => gpu.close());
+      const size = preprocessing && ([preprocessing.height, preprocessing.width] as const);
+      const options: PictureModelOptions = { adapters, generator, size, withoutText, signal };
+      const opened = resources.use(await PictureModel.open(gpu, location, options));
+      for (const note of opened.notes) log.warn(note);
+      return opened;
+    },
+  };
+}

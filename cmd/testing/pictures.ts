@@ -1,0 +1,28 @@
+// Commands about pictures, run as users run them, and small adapters for them.
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Device } from "../../src/device/device.ts";
+import { cleanEnvironment } from "../../src/options/testing/spawn.ts";
+import { type PictureTrial, trainPictures } from "../../src/train/testing/pictures.ts";
+
+/** A picture of the fixtures. */
+export function picture(name: string): string {
+  return join(import.meta.dir, "../../fixtures/pictures", name);
+}
+
+/** Runs the program on its CPU device. */
+export async function randlora(...args: readonly string[]) {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, "../main.ts"), ...args, "--device", "cpu"], {
+    env: cleanEnvironment(),
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { status, stdout, stderr };
+}
+
+/** Trains an adapter for a few steps, and writes it. */
+export async function writeTrained(gpu: Device, out: string, trial: PictureTrial): Promise<void> {
+  await mkdir(out);
+  await trainPictures(gpu, trial, 3, (model) => model.save(out));
+}
