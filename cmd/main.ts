@@ -6,6 +6,7 @@ import { command as analyze } from "./analyze.ts";
 import { command as budget } from "./budget.ts";
 import { command as cache } from "./cache.ts";
 import { command as chat } from "./chat.ts";
+import { command as classify } from "./classify.ts";
 import { command as compare } from "./compare.ts";
 import { command as convert } from "./convert.ts";
 import { command as doctor } from "./doctor.ts";
@@ -33,6 +34,7 @@ export const program: Program = {
     serve,
     tokenize,
     evaluate,
+    classify,
     embed,
     inspect,
     analyze,

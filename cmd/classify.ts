@@ -1,0 +1,73 @@
+import { RandloraError } from "../src/errors.ts";
+import type { ClassifiedPicture } from "../src/report/classify.ts";
+import { defineCommand, integer, list, path, required, text, variadic } from "../src/options/command.ts";
+import { ADAPTER_OPTIONS, findPictureModel } from "./picture-model.ts";
+
+/** Pictures that go through the model at once. */
+const AT_ONCE = 16;
+
+/** `randlora classify`. */
+export const command = defineCommand({
+  name: "classify",
+  otherNames: ["predict"],
+  summary: "Say what pictures show: of the classes of a trained head, or of any labels with CLIP",
+  example: 'randlora classify openai/clip-vit-base-patch32 --labels "cat,dog,an owl" cat.jpg',
+  arguments: {
+    model: required("MODEL", "a CLIP or DINOv2 model: a folder, one of its files, a run, or org/name on the Hub"),
+    images: variadic("IMAGE", "JPEG, PNG, WebP, GIF or PPM"),
+  },
+  options: {
+    labels: list(
+      text({
+        value: "A,B,…",
+        topic: "Classes",
+        help: "tell these apart (CLIP)",
+        defaultText: "those of the trained head",
+      }),
+    ),
+    labelsFile: path({ value: "FILE", topic: "Classes", help: "the same, one a line" }),
+    top: integer({ value: "K", topic: "Classes", help: "show so many, the likeliest ones", min: 1, default: 5 }),
+    ...ADAPTER_OPTIONS,
+  },
+  async run({ model, images }, { labels: given, labelsFile, top, ...adapters }, context) {
+    if (given !== undefined && labelsFile !== undefined) {
+      throw new RandloraError("usage", "--labels and --labels-file both name the classes", "leave one of them out");
+    }
+    const { promptTemplates, readNames } = await import("../src/images/prompts.ts");
+    const { readPreprocessing } = await import("../src/images/preprocessing.ts");
+    const { pictureFiles } = await import("../src/images/sets/files.ts");
+    const { textsOf } = await import("../src/images/sets/types.ts");
+    const { classifyText, likeliest } = await import("../src/report/classify.ts");
+    const { logProbabilities, PictureClassifier } = await import("../src/eval/picture-classifier.ts");
+    const { pictureBatches } = await import("../src/eval/picture-batches.ts");
+    const { loadTokenizer } = await import("../src/text/load-tokenizer.ts");
+    const labels = labelsFile === undefined ? given : await readNames(labelsFile);
+    if (labels?.some((name) => name === "") === true) {
+      throw new RandloraError("usage", "--labels: an empty name", "names with commas go into a file: --labels-file");
+    }
+    await using resources = new AsyncDisposableStack();
+    const found = await findPictureModel(model, adapters, resources, context);
+    const { folder } = found.location;
+    const preprocessing = await readPreprocessing(folder);
+    const opened = await found.open({ preprocessing, withoutText: labels === undefined });
+    const classifier = resources.use(
+      labels === undefined
+        ? PictureClassifier.trained(opened)
+        : await PictureClassifier.zeroShot(opened, {
+            classes: labels,
+            texts: textsOf(labels),
+            templates: await promptTemplates("simple"),
+            loadTokenizer: () => loadTokenizer(folder),
+          }),
+    );
+    const classified: ClassifiedPicture[] = [];
+    const options = { preprocessing, batchSize: AT_ONCE, signal: context.signal };
+    for await (const { pictures } of pictureBatches(pictureFiles(images), options)) {
+      for (const logits of await classifier.logits(pictures)) {
+        const classes = likeliest(classifier.classes, logProbabilities(logits), top);
+        classified.push({ path: images[classified.length] ?? "", classes });
+      }
+    }
+    context.result({ images: classified }, () => classifyText(classified, context));
+  },
+});

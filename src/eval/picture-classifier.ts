@@ -1,0 +1,105 @@
+import { RandloraError } from "../errors.ts";
+import { fillTemplate } from "../images/prompts.ts";
+import { type Head, recordHead } from "../models/vision/heads.ts";
+import type { Pictures } from "../models/vision/patches.ts";
+import { type Features, recordFeatures } from "../tasks/classification.ts";
+import { ZeroShotHead } from "../tasks/zero-shot.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import type { PictureModel, TrainedHead } from "./picture-model.ts";
+
+export interface ZeroShotOptions {
+  readonly classes: readonly string[];
+  /** What prompts call them. */
+  readonly texts: readonly string[];
+  readonly templates: readonly string[];
+  /** The model's. */
+  loadTokenizer(): Promise<Tokenizer>;
+}
+
+/** A model with a head: what it makes of pictures. The model is the caller's. */
+export class PictureClassifier implements Disposable {
+  /** By label. */
+  readonly classes: readonly string[];
+  readonly #opened: PictureModel;
+  readonly #head: Head;
+  readonly #features: Features;
+  readonly #own: Disposable | undefined;
+
+  private constructor(
+    opened: PictureModel,
+    classes: readonly string[],
+    head: Head,
+    features: Features,
+    own?: Disposable,
+  ) {
+    this.#opened = opened;
+    this.classes = classes;
+    this.#head = head;
+    this.#features = features;
+    this.#own = own;
+  }
+
+  /**
+   * With the head that was trained, the checkpoint's own or an adapter's.
+   * @param kind the one that it must be; any by default
+   * @throws RandloraError `usage` without such a head
+   */
+  static trained(opened: PictureModel, kind?: TrainedHead["kind"]): PictureClassifier {
+    const { trained } = opened;
+    if (trained === undefined) {
+      const hint = "name an adapter that was trained with one (--adapter), or labels for a CLIP model";
+      throw new RandloraError("usage", "the model has no head that was trained", hint);
+    }
+    if (kind !== undefined && kind !== trained.kind) {
+      throw new RandloraError("usage", `--head ${kind}: the head is ${trained.kind}`, `give --head ${trained.kind}`);
+    }
+    const of = trained.kind === "linear" ? "linear" : "class token";
+    return new PictureClassifier(opened, trained.classes, trained.head, { of });
+  }
+
+  /**
+   * With a head of texts: logits are exp(logit_scale) · cosine of the picture and the normalised mean of the normalised
+   * vectors of a class's prompts.
+   * @throws RandloraError `usage` for a model without an encoder of texts; `model` for a prompt that is too long; `memory`, `gpu`
+   */
+  static async zeroShot(
+    opened: PictureModel,
+    { classes, texts, templates, loadTokenizer }: ZeroShotOptions,
+  ): Promise<PictureClassifier> {
+    const { gpu, model } = opened;
+    const { text, joint } = model;
+    if (text === undefined || joint === undefined) {
+      const cause = "classes of their names alone: this model has no encoder of texts";
+      throw new RandloraError("usage", cause, "name a whole CLIP model, or an adapter with a head (--adapter)");
+    }
+    const tokenizer = await loadTokenizer();
+    const prompts = texts.map((name) => templates.map((template) => tokenizer.encode(fillTemplate(template, name))));
+    using resources = new DisposableStack();
+    const head = new ZeroShotHead(gpu, classes.length, joint.vision.shape[0]);
+    resources.defer(() => head.release());
+    await head.fill(model, prompts);
+    const factor = Math.exp(await model.logitScale());
+    return new PictureClassifier(opened, classes, head, { of: "joint", scale: () => factor }, resources.move());
+  }
+
+  /** Logits of each picture, one a class. @throws RandloraError `memory`, `gpu` */
+  async logits(pictures: Pictures): Promise<Float32Array[]> {
+    return await this.#opened.rows((run) => {
+      const x = recordFeatures(run, this.#opened.model, pictures, this.#features, {});
+      const y = recordHead(run, x, this.#head);
+      run.release(x);
+      return y;
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#own?.[Symbol.dispose]();
+  }
+}
+
+/** Logarithms of the probabilities that logits mean, in f64. */
+export function logProbabilities(logits: Float32Array): Float64Array {
+  const most = logits.reduce((top, logit) => Math.max(top, logit), -Infinity);
+  const sum = logits.reduce((total, logit) => total + Math.exp(logit - most), 0);
+  return Float64Array.from(logits, (logit) => logit - most - Math.log(sum));
+}
