@@ -17,6 +17,7 @@ import { formatNumber } from "../src/terminal/format.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { formatTable } from "../src/terminal/table.ts";
 import { commonsenseCommand } from "./eval-commonsense.ts";
+import { imagesCommand } from "./eval-images.ts";
 import { contextOption } from "./context-option.ts";
 import { sayQuantised } from "./load-model.ts";
 import { quantizeOption } from "./quantize-option.ts";
@@ -146,5 +147,5 @@ export const command = defineGroup({
   name: "eval",
   otherNames: ["evaluate", "perplexity", "ppl", "benchmark"],
   summary: "Measure a model",
-  commands: [perplexityCommand, commonsenseCommand],
+  commands: [perplexityCommand, commonsenseCommand, imagesCommand],
 });

@@ -1,0 +1,158 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { cp, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Device } from "../src/device/device.ts";
+import { openTestDevice } from "../src/device/testing/open.ts";
+import { writeClip, writeDinov2 } from "../src/models/vision/testing/folder.ts";
+import { picture, randlora, writeTrained } from "./testing/pictures.ts";
+
+const TIMEOUT = 120_000;
+/** What the test split has, and under which names. */
+const PICTURES = {
+  cat: ["rgb.png", "turned-6.jpg", "palette.png"],
+  owl: ["lossy.webp", "grey.jpg"],
+} as const;
+const FILES = Object.entries(PICTURES).flatMap(([label, names]) => names.map((name) => ({ label, name })));
+const CLASSES = ["cat", "dog", "owl"];
+
+let gpu: Device;
+let parent: string;
+let clip: string;
+let dinov2: string;
+let data: string;
+let adapter: string;
+beforeAll(async () => {
+  gpu = await openTestDevice();
+  parent = await mkdtemp(join(tmpdir(), "randlora-eval-images-"));
+  [clip, dinov2, data, adapter] = [
+    join(parent, "clip"),
+    join(parent, "dinov2"),
+    join(parent, "data"),
+    join(parent, "adapter"),
+  ];
+  await writeClip(clip);
+  await writeDinov2(dinov2);
+  for (const { label, name } of FILES) await cp(picture(name), join(data, "test", label, name));
+  await cp(picture("rgb.png"), join(data, "val", "cat", "rgb.png"));
+  await cp(picture("rgb.png"), join(data, "train", "fish", "rgb.png"));
+  const task = { kind: "classify", head: "linear", classes: CLASSES } as const;
+  await writeTrained(gpu, adapter, { folder: dinov2, method: "randlora", targets: ["query", "fc2"], task });
+});
+afterAll(async () => {
+  gpu.close();
+  await rm(parent, { recursive: true });
+});
+
+interface Report {
+  readonly images: number;
+  readonly accuracy: number;
+  readonly loss: number;
+  readonly per_class: Readonly<Record<string, number | null>>;
+  readonly seconds: number;
+  readonly images_per_s: number;
+}
+
+async function evaluate(...args: readonly string[]): Promise<Report> {
+  const { stdout, stderr, status } = await randlora("eval", "images", ...args, "--json", "-q");
+  expect([stderr, status]).toEqual(["", 0]);
+  const report: Report = JSON.parse(stdout);
+  expect(Object.keys(report)).toEqual(["images", "accuracy", "loss", "per_class", "seconds", "images_per_s"]);
+  return report;
+}
+
+/** The same from what `classify` says of each picture. */
+async function expected(classes: readonly string[], ...args: readonly string[]) {
+  const paths = FILES.map(({ label, name }) => join(data, "test", label, name));
+  const { stdout } = await randlora("classify", ...args, ...paths, "--json");
+  const { images }: { images: { classes: { name: string; probability: number }[] }[] } = JSON.parse(stdout);
+  const right = FILES.map(({ label }, at) => images[at]?.classes[0]?.name === label);
+  const losses = FILES.map(({ label }, at) => {
+    return -Math.log(images[at]?.classes.find(({ name }) => name === label)?.probability ?? NaN);
+  });
+  const share = (of: boolean[]) => (of.length === 0 ? null : of.filter(Boolean).length / of.length);
+  const perClass = classes.map((name) => [name, share(right.filter((_, at) => FILES[at]?.label === name))]);
+  const loss = losses.reduce((a, b) => a + b) / FILES.length;
+  return { images: FILES.length, accuracy: share(right), loss, per_class: Object.fromEntries(perClass) };
+}
+
+function expectSame(found: Report, wanted: Awaited<ReturnType<typeof expected>>): void {
+  const { loss, accuracy, images, per_class: perClass } = found;
+  expect({ accuracy, images, per_class: perClass }).toEqual({
+    accuracy: wanted.accuracy ?? NaN,
+    images: wanted.images,
+    per_class: wanted.per_class,
+  });
+  expect(loss).toBeCloseTo(wanted.loss, 5);
+}
+
+test(
+  "an adapter's head: what classify says of each picture, whatever the batches; it may know more classes",
+  async () => {
+    const args = [dinov2, "--adapter", adapter];
+    const wanted = await expected(CLASSES, ...args);
+    const found = await evaluate(...args, "--data", data);
+    expectSame(found, wanted);
+    expect(found.per_class["dog"]).toBe(null);
+    expect(found.images_per_s).toBeCloseTo(5 / found.seconds, 6);
+    expectSame(await evaluate(...args, "--data", data, "--batch-size", "2", "--head", "linear"), wanted);
+    expect((await evaluate(...args, "--data", data, "--split", "valid")).images).toBe(1);
+  },
+  TIMEOUT,
+);
+
+describe("zero-shot", () => {
+  test(
+    "is on the names of the folders",
+    async () => {
+      const found = await evaluate(clip, "--data", data);
+      expectSame(found, await expected(["cat", "owl"], clip, "--labels", "cat,owl"));
+    },
+    TIMEOUT,
+  );
+
+  test(
+    "with templates: other prompts give another head",
+    async () => {
+      const [one, two] = [join(parent, "one.txt"), join(parent, "two.txt")];
+      await Bun.write(one, "an image of {}\n");
+      await Bun.write(two, "an image of {}\nphoto {}\n");
+      const simple = await evaluate(clip, "--data", data);
+      expect((await evaluate(clip, "--data", data, "--templates", one)).loss).toBe(simple.loss);
+      const both = await evaluate(clip, "--data", data, "--templates", two, "--head", "zero-shot");
+      expect(both.loss).not.toBeCloseTo(simple.loss, 6);
+    },
+    TIMEOUT,
+  );
+});
+
+test(
+  "people see a row for each class",
+  async () => {
+    const { stdout } = await randlora("eval", "images", clip, "--data", data, "-q");
+    expect(stdout.split("\n")[1]).toMatch(/^cat +\d+\.\d\d %$/);
+    expect(stdout).toMatch(/^5 pictures, .* a second; loss \d+\.\d{4}$/m);
+  },
+  TIMEOUT,
+);
+
+test.each([
+  ["no data", [], "--data is missing", 2],
+  ["no such folder", ["--data", "/nowhere"], "no such folder", 1],
+  ["no such split", ["--data", join(import.meta.dir, "../fixtures/data")], "no test split", 1],
+  ["a head that is not there", ["--head", "cls"], "--head cls: the head is linear", 2],
+  ["zero-shot without texts", ["--head", "zero-shot"], "no encoder of texts", 2],
+  ["templates of a trained head", ["--templates", "simple"], "the head was trained", 2],
+  ["a class that the head does not know", ["--split", "train"], '"fish" is none of the 3 known classes', 1],
+])(
+  "refused: %s",
+  async (_, args, message, code) => {
+    const where = args.includes("--data") || args.length === 0 ? [] : ["--data", data];
+    const all = ["eval", "images", dinov2, "--adapter", adapter, ...where, ...args];
+    const { stdout, stderr, status } = await randlora(...all);
+    expect([stdout, status]).toEqual(["", code]);
+    expect(stderr).toContain(message);
+    expect(stderr.split("\n").filter((line) => line.startsWith("error: ")).length).toBe(1);
+  },
+  TIMEOUT,
+);
