@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { STORIES } from "../fixtures/stories/storyteller.ts";
 import type { Device } from "../src/device/device.ts";
 import { openTestDevice } from "../src/device/testing/open.ts";
 import { decodePicture } from "../src/images/decode.ts";
@@ -10,7 +11,8 @@ import { prepare } from "../src/images/prepare.ts";
 import { readPreprocessing } from "../src/images/preprocessing.ts";
 import type { ImageModel } from "../src/models/vision/image-model.ts";
 import { idsOf, writeClip, writeDinov2 } from "../src/models/vision/testing/folder.ts";
-import { loadImageModel } from "../src/models/vision/testing/models.ts";
+import { writeModel } from "../src/models/testing/models.ts";
+import { DINOV2, DINOV2_SHAPES, loadImageModel } from "../src/models/vision/testing/models.ts";
 import type { Pictures } from "../src/models/vision/patches.ts";
 import { readRows } from "../src/tensor/read-rows.ts";
 import { Run } from "../src/tensor/run.ts";
@@ -120,6 +122,25 @@ test(
   },
   TIMEOUT,
 );
+
+test(
+  "a model whose numbers are none is an error, not a row of nulls",
+  async () => {
+    const broken = join(parent, "broken");
+    await writeDinov2(broken);
+    await writeModel(broken, DINOV2, DINOV2_SHAPES, () => NaN);
+    const { stdout, stderr, status } = await embed(broken, ...PICTURES, "--json");
+    expect([stdout, status]).toEqual(["", 1]);
+    expect(stderr).toContain("not finite");
+  },
+  TIMEOUT,
+);
+
+test("a model of texts is refused by its kind", async () => {
+  const { stderr, status } = await embed(STORIES, ...PICTURES);
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/^error: .*models of type "llama" cannot be run\nhint: supported: clip, dinov2$/m);
+});
 
 test.each([
   ["neither", [], "neither pictures nor a text", 2],

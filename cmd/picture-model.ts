@@ -31,7 +31,7 @@ export interface FoundModel {
 
 /**
  * Finds a model and its adapters. Opening it opens a device as well, both for as long as `resources`.
- * @throws RandloraError as `chooseModel`; opening: as `openDevice` and `PictureModel.open`
+ * @throws RandloraError as `chooseModel`, `checkIsOfPictures`; opening: as `openDevice` and `PictureModel.open`
  */
 export async function findPictureModel(
   model: string,
@@ -40,11 +40,13 @@ export async function findPictureModel(
   context: Context,
 ): Promise<FoundModel> {
   const { chooseModel } = await import("../src/generate/default-model.ts");
+  const { checkIsOfPictures } = await import("../src/models/vision/index.ts");
   const { localPath } = await import("../src/options/places.ts");
   const { location, adapters } = await chooseModel(
     { model, adapters: adapter, scales, generator },
     { model: (name) => localPath(name, "model", context), adapter: (name) => localPath(name, "adapter", context) },
   );
+  await checkIsOfPictures(location.folder);
   return {
     location,
     async open({ preprocessing, withoutText }) {

@@ -72,7 +72,10 @@ export class PictureModel implements Disposable {
     return new PictureModel(gpu, model, head && kind && { kind, head, classes }, reader.notes);
   }
 
-  /** Records a pass, runs it, and reads the rows of its result. @throws RandloraError `memory`, `gpu` */
+  /**
+   * Records a pass, runs it, and reads the rows of its result.
+   * @throws RandloraError `numeric` where a number is not finite; `memory`, `gpu`
+   */
   async rows(record: (run: Run) => Tensor): Promise<Float32Array[]> {
     using run = new Run(this.gpu);
     const y = run.keep(record(run));
@@ -80,6 +83,10 @@ export class PictureModel implements Disposable {
       await run.submit();
       const [rows, cols] = y.shape;
       const values = await readRows(this.gpu, y, 0, rows);
+      if (!values.every(Number.isFinite)) {
+        const hint = "the weights are broken, or an adapter makes them too large";
+        throw new RandloraError("numeric", "the model's results are not finite numbers", hint);
+      }
       return Array.from({ length: rows }, (_, row) => values.slice(row * cols, (row + 1) * cols));
     } finally {
       this.gpu.memory.release(y.buffer);

@@ -11,6 +11,14 @@ import { describeDinov2, Dinov2Json } from "./dinov2.ts";
 export const IMAGE_TYPES: readonly string[] = ["clip", "dinov2"];
 
 /**
+ * Finds out, from config.json alone, whether a folder is that of a model of pictures.
+ * @throws RandloraError `file`, `format`; `model` for another one
+ */
+export async function checkIsOfPictures(folder: string): Promise<void> {
+  await readConfigOf(folder, IMAGE_TYPES, v.looseObject({}));
+}
+
+/**
  * What a folder's config.json and its checkpoint say of a model of pictures.
  * @throws RandloraError `file`, `format`, or `model` for what cannot be run
  */
