@@ -31,12 +31,13 @@ const entry = (instruction: string, answer: string): Entry => ({
 const ASK = "Please answer the following question with true or false, question:";
 /** By task; letters beyond ASCII, quotes, and line ends that are no line feed. */
 const TASKS: Readonly<Record<string, readonly Entry[]>> = {
-  boolq: [
-    entry(`${ASK} is a big dog a cat?\n\nAnswer format: true/false`, "false"),
-    entry(`${ASK} is the “sun” hot, “très” hot\u2028?\n\nAnswer format: true/false`, "true"),
-    entry(`${ASK} can Lily's ball be red 🎈?\r\n\nAnswer format: true/false`, "true"),
-    entry(`${ASK} was the boy sad?\n\nAnswer format: true/false`, "false"),
-  ],
+  // Each twice: whatever is answered is right once and wrong once.
+  boolq: ["true", "false"].flatMap((answer) => [
+    entry(`${ASK} is a big dog a cat?\n\nAnswer format: true/false`, answer),
+    entry(`${ASK} is the “sun” hot, “très” hot\u2028?\n\nAnswer format: true/false`, answer),
+    entry(`${ASK} can Lily's ball be red 🎈?\r\n\nAnswer format: true/false`, answer),
+    entry(`${ASK} was the boy sad?\n\nAnswer format: true/false`, answer),
+  ]),
   winogrande: [
     entry("Fill in the blank: Tom gave Sue the ball, and _ was glad.\n\nOption1: Tom Option2: Sue", "option2"),
     entry("Fill in the blank: Sue ate the cake, since _ was hungry.\n\nOption1: Sue Option2: Tom", "option1"),
@@ -111,7 +112,7 @@ describe.each([
           }
         }
       }
-      expect(texts.size).toBeGreaterThan(9);
+      expect(texts.size).toBeGreaterThan(5);
     },
     TIMEOUT,
   );

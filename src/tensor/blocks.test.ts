@@ -139,13 +139,16 @@ describe.each(FORMATS)("%s", (dtype) => {
       const x = random(5, cols);
       const px = place(gpu, x);
       const dots = matrixOf(5, 1, (t) => last.matrix.data.reduce((sum, w, k) => sum + w * at(x.matrix, t, k), 0));
+      // The one sum may come to nearly nothing: what counts is what it is made of.
+      const most = last.matrix.data.reduce((sum, w, k) => sum + Math.abs(w * at(x.matrix, 0, k)), 0);
       const bare = { bias: undefined, residual: undefined, scale: 1 };
       for (const tokens of [1, 5]) {
         const y = await filled(tokens, count, (run, y) => {
           run.compute("linear", { x: sliceRows(px, 0, tokens), weight: tall, ...bare, y });
         });
         const wanted = matrixOf(tokens, count, (t, n) => (n === 3 || n === count - 1 ? at(dots, t, 0) : 0));
-        expect(relativeError(y, wanted.data)).toBeLessThan(tolerance());
+        const off = wanted.data.reduce((worst, value, i) => Math.max(worst, Math.abs((y[i] ?? NaN) - value)), 0);
+        expect(off / most).toBeLessThan(tolerance() / 10);
       }
       const chosen = { dtype: "F32" as const, matrix: matrixOf(5, count, (t, n) => Number(n === count - 1) * (t + 1)) };
       const dy = place(gpu, chosen);
