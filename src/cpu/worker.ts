@@ -16,7 +16,7 @@ import {
 /** A function of the module: computes one piece of a command. */
 type Kernel = (parameters: number, piece: number, scratch: number) => void;
 
-/** Looks at what a worker waits for before it sleeps: some twenty microseconds. */
+/** Looks at what a worker waits for before it sleeps: some five microseconds. */
 const SPINS = 2000;
 
 declare const self: Worker;
