@@ -74,6 +74,24 @@ describe.each(FORMATS)("%s", (dtype) => {
   );
 
   test(
+    "a block with a number that is none makes no number, of one token and of several",
+    async () => {
+      const broken = random(9, 96, dtype);
+      broken.matrix.data[2 * 96 + 40] = Infinity;
+      const [weight, x] = [place(gpu, broken), place(gpu, random(5, 96))];
+      for (const tokens of [1, 5]) {
+        const y = await filled(tokens, 9, (run, y) => {
+          const inputs = { x: sliceRows(x, 0, tokens), weight, bias: undefined, residual: undefined, scale: 1 };
+          run.compute("linear", { ...inputs, y });
+        });
+        expect([...y].map(Number.isFinite)).toEqual(Array.from(y, (_, at) => at % 9 !== 2));
+      }
+      for (const { buffer } of [weight, x]) gpu.memory.release(buffer);
+    },
+    COMPILE_TIMEOUT,
+  );
+
+  test(
     "is widened to the very numbers that it stands for",
     async () => {
       const weight = place(gpu, whole);

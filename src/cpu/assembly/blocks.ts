@@ -113,7 +113,7 @@ export function blockSums<T>(
     let at = x;
     let scaleAt = scales + row * scalesPitch;
     for (let block: u32 = 0; block < blocks; block++) {
-      const d = f32x4.splat(halfAt(scaleAt));
+      const d = f32x4.splat(load1<i16>(scaleAt));
       sum = f32x4.add(sum, f32x4.mul(f32x4.convert_i32x4_s(blockDot<T>(at, w)), d));
       at += 64;
       w += storedBytes<T>(BLOCK);
@@ -122,15 +122,6 @@ export function blockSums<T>(
     store<f32>(to, scale * sumOf(sum));
     to += 4;
   }
-}
-
-/** A half that is no infinity and no NaN (of those x's scale knows nothing either). */
-// @ts-ignore: decorator
-@inline
-function halfAt(at: usize): f32 {
-  const h = <u32>load<u16>(at);
-  const value = reinterpret<f32>((h & 0x7fff) << 13) * reinterpret<f32>(0x77800000);
-  return reinterpret<f32>(reinterpret<u32>(value) | ((h & 0x8000) << 16));
 }
 
 /** Σ x·q of a block, over four lanes. */

@@ -44,7 +44,17 @@ export function last4<T>(v: v128, at: usize): v128 {
 export function load1<T>(at: usize): f32 {
   if (isFloat<T>()) return load<f32>(at);
   if (!isSigned<T>()) return reinterpret<f32>(<u32>load<u16>(at) << 16);
-  return f32x4.extract_lane(halves(i32x4.splat(load<u16>(at))), 0);
+  return half(load<u16>(at));
+}
+
+/** One IEEE half as f32; see `halves`. */
+// @ts-ignore: decorator
+@inline
+function half(h: u32): f32 {
+  const magnitude = (h & 0x7fff) << 13;
+  const value = reinterpret<u32>(reinterpret<f32>(magnitude) * reinterpret<f32>(0x77800000));
+  const bits = magnitude > 0x0f7fffff ? magnitude | 0x7f800000 : value;
+  return reinterpret<f32>(bits | ((h & 0x8000) << 16));
 }
 
 /**
