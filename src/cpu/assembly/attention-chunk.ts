@@ -1,40 +1,13 @@
 // One chunk of keys and the pairs of a piece: what each pair comes to there, as a record. Few pairs read keys and values as
 // they lie, many have them packed first: both ways add up the same terms in the same order.
+import { Attended } from "./attended";
 import { COLS_PANEL, colsFromTerms, rowsFromRows, ROWS_PANEL, TILE_COLS, TILE_ROWS } from "./panels";
 import { rowPanel, rowSums, rowTile, TILE_W } from "./row";
 import { CHUNK, SCORES_PITCH, softmax, weighed } from "./softmax";
 import { tile } from "./tile";
 
-/** q (tokens, heads · head), keys and values (positions, kv heads · head), y as q; pitches are bytes from row to row. */
 @unmanaged
-export class Attention {
-  tokens: u32;
-  heads: u32;
-  kvHeads: u32;
-  /** Heads that share a kv head. */
-  group: u32;
-  /** Elements of a head. */
-  head: u32;
-  firstPosition: u32;
-  /** Keys that a token sees at most. */
-  window: u32;
-  scale: f32;
-  /** Scores become cap · tanh(score / cap); 0: they do not. */
-  cap: f32;
-  q: usize;
-  qPitch: u32;
-  keys: usize;
-  keysPitch: u32;
-  values: usize;
-  valuesPitch: u32;
-  /** First and last keys of tokens; either may be left out. */
-  firsts: usize;
-  lasts: usize;
-  y: usize;
-  yPitch: u32;
-  /** log Σ exp(scores) of each head, or nothing. */
-  lse: usize;
-  lsePitch: u32;
+export class Attention extends Attended {
   /** A piece is some tokens of some heads of one kv head, and one chunk alone where there are several parts. */
   pieceTokens: u32;
   blocks: u32;

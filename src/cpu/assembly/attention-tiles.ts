@@ -1,36 +1,16 @@
 // What the two sides of attention's gradients have in common: parameters, scratch, and tiles of scores.
+import { Attended } from "./attended";
 import { capped4, exp4 } from "./math";
 import { colsFromTerms, ROWS_PANEL, TILE_COLS } from "./panels";
 import { rowPanel, rowTile, TILE_W } from "./row";
 import { SCORES_PITCH } from "./softmax";
 import { tile } from "./tile";
 
-/** Pitches are bytes from row to row; what is not wanted is 0. */
+/** What is not wanted is 0. */
 @unmanaged
-export class AttentionGradient {
-  tokens: u32;
+export class AttentionGradient extends Attended {
+  /** Rows of keys and values. */
   positions: u32;
-  heads: u32;
-  kvHeads: u32;
-  group: u32;
-  /** Elements of a head. */
-  head: u32;
-  firstPosition: u32;
-  window: u32;
-  scale: f32;
-  cap: f32;
-  q: usize;
-  qPitch: u32;
-  keys: usize;
-  keysPitch: u32;
-  values: usize;
-  valuesPitch: u32;
-  firsts: usize;
-  lasts: usize;
-  y: usize;
-  yPitch: u32;
-  lse: usize;
-  lsePitch: u32;
   dy: usize;
   dyPitch: u32;
   dlse: usize;

@@ -20,8 +20,6 @@ class Gemm {
   rows: u32;
   cols: u32;
   terms: u32;
-  /** 0 F32, 1 F16, 2 BF16, 3 Q8_0, 4 Q4_0: of b. */
-  dtype: u32;
   /** The rows of a, of b are the terms. */
   aTerms: u32;
   bTerms: u32;
@@ -29,6 +27,8 @@ class Gemm {
   aPitch: u32;
   b: usize;
   bPitch: u32;
+  /** 0 F32, 1 F16, 2 BF16, 3 Q8_0, 4 Q4_0: of b. */
+  dtype: u32;
   /** Of b in blocks. */
   scales: usize;
   scalesPitch: u32;

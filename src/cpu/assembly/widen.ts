@@ -6,9 +6,9 @@ import { load4, storedBytes } from "./stored";
 class Widen {
   rows: u32;
   vectors: u32;
-  dtype: u32;
   x: usize;
   xPitch: u32;
+  dtype: u32;
   /** Of x in blocks. */
   scales: usize;
   scalesPitch: u32;

@@ -1,34 +1,15 @@
 import type { AttentionGradient } from "../../device/families/attention.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
-import { giveScratch, takeScratch } from "../scratch.ts";
+import { ATTENDED, attended } from "./attended.ts";
 
 export const STATS = {
   name: "attentionStats",
   members: {
-    tokens: "u32",
+    ...ATTENDED,
     positions: "u32",
-    heads: "u32",
-    kvHeads: "u32",
-    group: "u32",
-    head: "u32",
-    firstPosition: "u32",
-    window: "u32",
-    scale: "f32",
-    cap: "f32",
-    q: "pointer",
-    qPitch: "u32",
-    keys: "pointer",
-    keysPitch: "u32",
-    values: "pointer",
-    valuesPitch: "u32",
-    firsts: "pointer",
-    lasts: "pointer",
-    y: "pointer",
-    yPitch: "u32",
-    lse: "pointer",
-    lsePitch: "u32",
     dy: "pointer",
     dyPitch: "u32",
     dlse: "pointer",
@@ -56,35 +37,13 @@ const SMALL_HEAD = 128;
 
 /** Pieces that own queries and go over the keys, and pieces that own keys and go over the queries of all heads of a group. */
 export function attentionGradient(on: Dispatcher, operands: AttentionGradient): void {
-  const { q, keys, values, first, last, y, lse, dy, dlse, into, ...attributes } = operands;
-  const { headSize, firstPosition, scale, window, softcap } = attributes;
-  const [tokens] = q.shape;
-  const heads = q.shape[1] / headSize;
-  const kvHeads = keys.shape[1] / headSize;
+  const { keys, headSize, dy, dlse, into } = operands;
+  const shared = attended(operands, "read");
+  const { tokens, heads, kvHeads } = shared;
   const stats = takeScratch(on, "attention.stats", [2 + 2 * heads, tokens]);
   const parameters = {
-    tokens,
+    ...shared,
     positions: keys.shape[0],
-    heads,
-    kvHeads,
-    group: heads / kvHeads,
-    head: headSize,
-    firstPosition,
-    window: Math.min(window, 0x7fffffff),
-    scale,
-    cap: softcap ?? 0,
-    q: pointer(q),
-    qPitch: pitchBytes(q),
-    keys: pointer(keys),
-    keysPitch: pitchBytes(keys),
-    values: pointer(values),
-    valuesPitch: pitchBytes(values),
-    firsts: optional(first),
-    lasts: optional(last),
-    y: pointer(y),
-    yPitch: pitchBytes(y),
-    lse: pointer(lse),
-    lsePitch: pitchBytes(lse),
     dy: pointer(dy),
     dyPitch: pitchBytes(dy),
     dlse: optional(dlse),

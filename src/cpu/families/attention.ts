@@ -1,33 +1,14 @@
 import type { Attention } from "../../device/families/attention.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { optional, pitchBytes, pointer } from "../operands.ts";
+import { optional } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
-import { giveScratch, takeScratch } from "../scratch.ts";
+import { ATTENDED, attended } from "./attended.ts";
 
 export const ATTENTION = {
   name: "attention",
   members: {
-    tokens: "u32",
-    heads: "u32",
-    kvHeads: "u32",
-    group: "u32",
-    head: "u32",
-    firstPosition: "u32",
-    window: "u32",
-    scale: "f32",
-    cap: "f32",
-    q: "pointer",
-    qPitch: "u32",
-    keys: "pointer",
-    keysPitch: "u32",
-    values: "pointer",
-    valuesPitch: "u32",
-    firsts: "pointer",
-    lasts: "pointer",
-    y: "pointer",
-    yPitch: "u32",
-    lse: "pointer",
-    lsePitch: "u32",
+    ...ATTENDED,
     pieceTokens: "u32",
     blocks: "u32",
     pieceHeads: "u32",
@@ -51,11 +32,9 @@ const PIECES = 4;
  * each chunk of keys is a piece, and a second command brings together what the chunks came to: the same bits.
  */
 export function attention(on: Dispatcher, operands: Attention): void {
-  const { q, keys, values, first, last, headSize, firstPosition, scale, window, softcap, y, lse } = operands;
-  const [tokens] = q.shape;
-  const heads = q.shape[1] / headSize;
-  const kvHeads = keys.shape[1] / headSize;
-  const group = heads / kvHeads;
+  const { keys, headSize } = operands;
+  const shared = attended(operands, "change");
+  const { tokens, heads, kvHeads, group } = shared;
   const pieceHeads = Math.min(group, MOST_PAIRS);
   const headBlocks = Math.ceil(group / pieceHeads);
   const wanted = PIECES * on.threads;
@@ -68,27 +47,7 @@ export function attention(on: Dispatcher, operands: Attention): void {
   const record = 4 + Math.ceil(headSize / 8) * 8;
   const records = parts === 1 ? undefined : takeScratch(on, "attention.records", [tokens * heads * parts, record]);
   const parameters = {
-    tokens,
-    heads,
-    kvHeads,
-    group,
-    head: headSize,
-    firstPosition,
-    window: Math.min(window, 0x7fffffff),
-    scale,
-    cap: softcap ?? 0,
-    q: pointer(q),
-    qPitch: pitchBytes(q),
-    keys: pointer(keys),
-    keysPitch: pitchBytes(keys),
-    values: pointer(values),
-    valuesPitch: pitchBytes(values),
-    firsts: optional(first),
-    lasts: optional(last),
-    y: pointer(y, "change"),
-    yPitch: pitchBytes(y),
-    lse: optional(lse, "change"),
-    lsePitch: pitchBytes(lse),
+    ...shared,
     pieceTokens,
     blocks,
     pieceHeads,

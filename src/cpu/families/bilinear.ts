@@ -3,7 +3,7 @@ import type { DeltaBasis } from "../../device/families/delta.ts";
 import type { DrawUnits, LambdaOrder, ScaledA, Unpack, Widen } from "../../device/families/bilinear.ts";
 import { pitchOf } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { bound, pitchBytes, pointer, scaled } from "../operands.ts";
+import { bound, pitchBytes, pointer, SCALED, scaled } from "../operands.ts";
 import type { CpuKernel, Members, Pointer, Values } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { BASIS, basisValues, DRAWN_UNITS } from "./basis.ts";
@@ -80,11 +80,9 @@ export const WIDEN = {
   members: {
     rows: "u32",
     vectors: "u32",
-    dtype: "u32",
     x: "pointer",
     xPitch: "u32",
-    scales: "pointer",
-    scalesPitch: "u32",
+    ...SCALED,
     y: "pointer",
     yPitch: "u32",
     pieceRows: "u32",

@@ -1,8 +1,8 @@
 import type { Gemm, Linear } from "../../device/families/products.ts";
 import { isTernaryRows } from "../../device/ternary-rows.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { optional, pitchBytes, pointer, scaled } from "../operands.ts";
-import type { CpuKernel } from "../parameters.ts";
+import { optional, pitchBytes, pointer, SCALED, scaled } from "../operands.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
 import { ternaryProduct } from "./ternary.ts";
 
 export const GEMM = {
@@ -11,15 +11,13 @@ export const GEMM = {
     rows: "u32",
     cols: "u32",
     terms: "u32",
-    dtype: "u32",
     aTerms: "flag",
     bTerms: "flag",
     a: "pointer",
     aPitch: "u32",
     b: "pointer",
     bPitch: "u32",
-    scales: "pointer",
-    scalesPitch: "u32",
+    ...SCALED,
     y: "pointer",
     yPitch: "u32",
     bias: "pointer",
@@ -31,7 +29,7 @@ export const GEMM = {
     pieceCols: "u32",
     pieces: "u32",
   },
-} as const satisfies CpuKernel<Record<string, "u32" | "f32" | "flag" | "pointer">>;
+} as const satisfies CpuKernel<Members>;
 
 /** What a worker computes at once, whole tiles: its panels and sums stay in the second-level cache. */
 const PIECE = { rows: 96, cols: 96 } as const;
@@ -52,8 +50,8 @@ export function gemm(on: Dispatcher, operands: Gemm): void {
       a: pointer(a),
       aPitch: pitchBytes(a),
       b: pointer(b),
-      ...scaled("product", b),
       bPitch: pitchBytes(b),
+      ...scaled("product", b),
       y: pointer(y, accumulate ? "change" : "write"),
       yPitch: pitchBytes(y),
       bias: optional(bias),

@@ -1,7 +1,7 @@
 import { isBlockDtype } from "../../device/dtype.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { giveScratch, takeScratch } from "../scratch.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import { widen } from "./bilinear.ts";
 
 /** Records `use` with a matrix whose elements are numbers: one in blocks is widened to f32 first. */

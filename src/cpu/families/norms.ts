@@ -3,7 +3,7 @@ import type { Dispatcher } from "../dispatcher.ts";
 import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
-import { giveScratch, takeScratch } from "../scratch.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import { columnSums } from "./columns.ts";
 
 export const RMS_NORM = {

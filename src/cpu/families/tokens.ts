@@ -5,7 +5,7 @@ import type { Dispatcher } from "../dispatcher.ts";
 import { pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
-import { giveScratch, takeScratch } from "../scratch.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
 export const EMBEDDING = {
   name: "embedding",

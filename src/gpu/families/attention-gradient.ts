@@ -11,7 +11,7 @@ import {
 } from "../../kernels/attention-backward.ts";
 import { place, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
-import { giveScratch, takeScratch } from "../scratch.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
 /**
  * One kernel whose workgroups own queries and go over the keys, and one whose workgroups own keys and go over the

@@ -2,7 +2,7 @@ import type { ColumnSums } from "../../device/families/elementwise.ts";
 import { COLUMN_SUMS_KERNEL, COLUMN_SUMS_WIDTH, columnSumsParameters } from "../../kernels/column-sums.ts";
 import { place, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
-import { giveScratch, takeScratch } from "../scratch.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
 /** Terms of one sum at most. */
 const MOST_TERMS = 256;

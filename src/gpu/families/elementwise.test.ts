@@ -3,7 +3,7 @@ import { ELEMENTWISE } from "../../device/families/elementwise.ts";
 import { RunMemory } from "../../device/run-memory.ts";
 import type { Shape } from "../../device/tensor.ts";
 import { Gpu } from "../gpu.ts";
-import { takeScratch } from "../scratch.ts";
+import { takeScratch } from "../../device/scratch.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {

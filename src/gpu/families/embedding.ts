@@ -8,7 +8,7 @@ import {
 } from "../../kernels/embedding.ts";
 import { place, rowBlocks, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
-import { giveScratch, takeScratch } from "../scratch.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
 export function embedding(on: Dispatcher, { ids, table, scale, y }: Embedding): void {
   const [rows, cols] = y.shape;

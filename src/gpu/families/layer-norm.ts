@@ -7,7 +7,7 @@ import {
 } from "../../kernels/layer-norm.ts";
 import { place, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
-import { giveScratch, takeScratch } from "../scratch.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import { columnSums } from "./column-sums.ts";
 
 export function layerNorm(on: Dispatcher, { x, weight, bias, epsilon, y }: LayerNorm): void {

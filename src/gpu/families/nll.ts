@@ -11,7 +11,7 @@ import {
 } from "../../kernels/nll.ts";
 import { place, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
-import { giveScratch, takeScratch } from "../scratch.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import { columnSums } from "./column-sums.ts";
 import { gemm } from "./gemm.ts";
 import { linear } from "./linear.ts";

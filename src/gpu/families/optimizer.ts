@@ -11,7 +11,7 @@ import {
 } from "../../kernels/norm.ts";
 import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
-import { giveScratch, takeScratch } from "../scratch.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
 export function adamw(on: Dispatcher, operands: AdamWStep): void {
   const { size: total, value, gradient, mean, square, state, ...scalars } = operands;

@@ -7,7 +7,7 @@ import {
 } from "../../kernels/rms-norm.ts";
 import { place, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
-import { giveScratch, takeScratch } from "../scratch.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import { columnSums } from "./column-sums.ts";
 
 export function rmsNorm(on: Dispatcher, { x, weight, epsilon, offset, y }: RmsNorm): void {

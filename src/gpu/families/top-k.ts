@@ -3,7 +3,7 @@ import type { Tensor } from "../../device/tensor.ts";
 import { topKKernel, topKParameters } from "../../kernels/top-k.ts";
 import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
-import { giveScratch, takeScratch } from "../scratch.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
 /** Candidates that one workgroup of the first pass looks at. */
 const CHUNK = MOST_TOP_K;

@@ -1,0 +1,68 @@
+import type { AttentionAttributes, AttentionOperands } from "../../device/families/attention.ts";
+import type { Tensor } from "../../device/tensor.ts";
+import { optional, pitchBytes, pointer } from "../operands.ts";
+import type { Members, Pointer, Values } from "../parameters.ts";
+
+/** Members of every kernel of attention and of its gradients: Attended of the assembly. */
+export const ATTENDED = {
+  tokens: "u32",
+  heads: "u32",
+  kvHeads: "u32",
+  group: "u32",
+  head: "u32",
+  firstPosition: "u32",
+  window: "u32",
+  scale: "f32",
+  cap: "f32",
+  q: "pointer",
+  qPitch: "u32",
+  keys: "pointer",
+  keysPitch: "u32",
+  values: "pointer",
+  valuesPitch: "u32",
+  firsts: "pointer",
+  lasts: "pointer",
+  y: "pointer",
+  yPitch: "u32",
+  lse: "pointer",
+  lsePitch: "u32",
+} as const satisfies Members;
+
+/** What attention gives, or gave. */
+interface Results {
+  readonly y: Tensor;
+  readonly lse: Tensor | undefined;
+}
+
+/** @param access to the results */
+export function attended(
+  of: AttentionOperands & AttentionAttributes & Results,
+  access: Pointer["access"],
+): Values<typeof ATTENDED> {
+  const { q, keys, values, first, last, headSize, firstPosition, scale, window, softcap, y, lse } = of;
+  const heads = q.shape[1] / headSize;
+  const kvHeads = keys.shape[1] / headSize;
+  return {
+    tokens: q.shape[0],
+    heads,
+    kvHeads,
+    group: heads / kvHeads,
+    head: headSize,
+    firstPosition,
+    window: Math.min(window, 0x7fffffff),
+    scale,
+    cap: softcap ?? 0,
+    q: pointer(q),
+    qPitch: pitchBytes(q),
+    keys: pointer(keys),
+    keysPitch: pitchBytes(keys),
+    values: pointer(values),
+    valuesPitch: pitchBytes(values),
+    firsts: optional(first),
+    lasts: optional(last),
+    y: pointer(y, access),
+    yPitch: pitchBytes(y),
+    lse: optional(lse, access),
+    lsePitch: pitchBytes(lse),
+  };
+}
