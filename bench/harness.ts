@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Bench } from "tinybench";
 import { formatBytes, formatDuration, formatNumber, formatShare } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
-import { openBenchDevice } from "./device.ts";
+import { benchDeviceInfo } from "./device.ts";
 
 /** One thing to time. */
 export interface Case {
@@ -109,14 +109,14 @@ export interface Machine {
 }
 
 export async function machine(): Promise<Machine> {
-  using device = await openBenchDevice();
+  const { name, driver } = await benchDeviceInfo();
   const { stdout } = Bun.spawnSync(["git", "describe", "--always", "--dirty"], {
     cwd: import.meta.dir,
     stderr: "ignore",
   });
   return {
-    device: device.info.name,
-    driver: device.info.driver,
+    device: name,
+    driver,
     commit: stdout.toString().trim(),
     cpu: cpus()[0]?.model ?? "unknown",
     cores: availableParallelism(),
