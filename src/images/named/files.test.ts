@@ -1,10 +1,11 @@
+// The sets whose pictures are files: which belong to each split, and what they are called.
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import type { PictureSet, Split } from "../sets/types.ts";
 import { PICTURES } from "../testing/expected.ts";
-import { NAMED_SETS, namedSet } from "./index.ts";
+import { namedSet } from "./index.ts";
 import { plant, REPLICAS } from "./testing/replicas.ts";
 
 /** What each split must have, picture by picture: file (and box), then class. */
@@ -171,82 +172,7 @@ describe.each(Object.entries(CONTENTS))("%s", (name, splits) => {
   });
 });
 
-/** The pictures of a set that lies in memory. */
-async function pixelsOf(
-  name: string,
-  split: Split,
-): Promise<{ set: PictureSet; pixels: Uint8Array[]; sizes: string[] }> {
-  await using folder = await TemporaryFolder.create();
-  await plant(folder.path, REPLICAS[name] ?? {});
-  const set = await namedSet(name).open(folder.path, split);
-  const pixels: Uint8Array[] = [];
-  const sizes: string[] = [];
-  for (let i = 0; i < set.labels.length; i++) {
-    const { from } = await set.source(i);
-    if (!("picture" in from)) throw new Error("not in memory");
-    pixels.push(from.picture.data);
-    sizes.push(`${from.picture.width}×${from.picture.height}`);
-  }
-  return { set, pixels, sizes };
-}
-
-describe("sets in memory", () => {
-  test("MNIST: rows of grey, packed files too", async () => {
-    const { set, pixels, sizes } = await pixelsOf("MNIST", "train");
-    expect([[...set.labels], set.classes.length, sizes]).toEqual([[5, 0], 10, ["3×2", "3×2"]]);
-    expect([...(pixels[1] ?? [])].filter((_, i) => i % 3 === 0)).toEqual([7, 8, 9, 10, 11, 12]);
-    const held = await pixelsOf("MNIST", "test");
-    expect([[...held.set.labels], [...(held.pixels[0] ?? [])]]).toEqual([[7], [99, 99, 99]]);
-  });
-
-  test("SVHN: columns first, and 10 is the digit 0", async () => {
-    const { set, pixels, sizes } = await pixelsOf("SVHN", "train");
-    expect([[...set.labels], sizes[0]]).toEqual([[1, 0, 9], "32×32"]);
-    const { svhn } = sets;
-    expect(
-      Buffer.from(pixels[0] ?? [])
-        .toString("hex")
-        .slice(0, 96),
-    ).toBe(svhn);
-  });
-
-  test("CIFAR: five batches of Python 2, and what Python 3 writes", async () => {
-    const { set, pixels, sizes } = await pixelsOf("CIFAR10", "train");
-    expect([[...set.labels], sizes[0]]).toEqual([[1, 0, 1, 0, 1, 0, 1, 0, 1, 0], "32×32"]);
-    expect(set.classes).toEqual(["airplane", "automobile", "bird"]);
-    const held = await pixelsOf("CIFAR10", "test");
-    expect([...held.set.labels]).toEqual([1, 0]);
-    expect(held.pixels).toEqual(pixels.slice(8));
-    const fine = await pixelsOf("CIFAR100", "train");
-    expect([fine.set.classes, [...fine.set.labels]]).toEqual([
-      ["apple", "aquarium_fish", "baby"],
-      [2, 1],
-    ]);
-    // The same two pictures in the other order; the first byte of each plane is the first pixel's colour.
-    expect(fine.pixels).toEqual([pixels[1] ?? new Uint8Array(), pixels[0] ?? new Uint8Array()]);
-    const raw = readFileSync(join(PICTURES, "sets", "cifar10-batch"));
-    const start = raw.indexOf(Buffer.from([0x54, 0x00, 0x18, 0x00, 0x00])) + 5;
-    expect([...(pixels[0] ?? new Uint8Array()).subarray(0, 3)]).toEqual(
-      [0, 1024, 2048].map((plane) => raw.readUInt8(start + plane)),
-    );
-  });
-
-  test("STL10: columns first, labels from 1", async () => {
-    const { set, pixels } = await pixelsOf("STL10", "train");
-    expect([[...set.labels], set.classes]).toEqual([[1], ["airplane", "bird"]]);
-    const at = (y: number, x: number) => [
-      ...(pixels[0] ?? new Uint8Array()).subarray((y * 96 + x) * 3, (y * 96 + x) * 3 + 3),
-    ];
-    expect([at(0, 0), at(1, 0), at(0, 1)]).toEqual([
-      [0, 80, 160],
-      [1, 81, 161],
-      [2, 82, 162],
-    ]);
-    expect([...(await pixelsOf("STL10", "test")).set.labels]).toEqual([0]);
-  });
-});
-
-const sets: { permutations: [number, number[]][]; svhn: string } = JSON.parse(
+const sets: { permutations: [number, number[]][] } = JSON.parse(
   readFileSync(join(PICTURES, "sets", "expected.json"), "utf8"),
 );
 
@@ -286,65 +212,3 @@ describe.each([
 function four(number: number): string {
   return String(number).padStart(4, "0");
 }
-
-describe("names and prompts", () => {
-  test("there are 22 sets, each with as many prompts as CLIP has for it", () => {
-    const counts = Object.fromEntries(NAMED_SETS.map(({ name, templates }) => [name, new Set(templates).size]));
-    expect(counts).toEqual({
-      Cars: 8,
-      DTD: 8,
-      EuroSAT: 3,
-      GTSRB: 3,
-      MNIST: 1,
-      RESISC45: 18,
-      SUN397: 2,
-      SVHN: 1,
-      CIFAR10: 18,
-      CIFAR100: 18,
-      ImageNet: 80,
-      STL10: 2,
-      Food101: 1,
-      Caltech101: 34,
-      Caltech256: 34,
-      FGVCAircraft: 2,
-      Flowers102: 1,
-      OxfordIIITPet: 1,
-      CUB200: 1,
-      PascalVOC: 1,
-      Country211: 5,
-      UCF101: 48,
-    });
-    for (const { templates } of NAMED_SETS)
-      for (const template of templates) expect(template.split("{}").length).toBe(2);
-    // The 80 of open_clip's zero_shot_metadata.py, sorted and joined by newlines.
-    const sorted = namedSet("imagenet").templates.toSorted().join("\n");
-    expect(new Bun.CryptoHasher("sha256").update(sorted).digest("hex")).toBe(
-      "a8a4822f2921936e2ef07cf2e7a5df69be9532aab2f3f4880156bb03563e2467",
-    );
-  });
-
-  test("an unknown name is refused with those that are known", async () => {
-    expect((await refusalOf(() => namedSet("cats"))).hint).toContain("Cars, DTD");
-  });
-
-  test.each([
-    ["UCF101", "UCF-101-midframes/split_zhou_UCF101.json", '{"train": [["../x.jpg", 0, "a"]], "val": [], "test": []}'],
-    ["CUB200", "CUB_200_2011/images.txt", "1 a\n2 ../../secret.jpg\n3 b\n"],
-    ["OxfordIIITPet", "oxford-iiit-pet/annotations/trainval.txt", "../../a_b 1 1 1\n"],
-    ["Food101", "food-101/meta/train.json", '{"pie": ["../../pie/1"]}'],
-    ["PascalVOC", "VOCdevkit/VOC2007/ImageSets/Main/aeroplane_train.txt", "../../../x -1\n"],
-    ["FGVCAircraft", "fgvc-aircraft-2013b/data/images_variant_train.txt", "../../x A310\n"],
-  ])("a list of %s cannot name a file outside", async (name, path, list) => {
-    await using folder = await TemporaryFolder.create();
-    await plant(folder.path, { ...REPLICAS[name], [path]: list });
-    const refusal = await refusalOf(() => namedSet(name).open(folder.path, "train"));
-    expect(refusal.message).toContain("leads out of");
-  });
-
-  test("another number of class folders than the set's is refused", async () => {
-    await using folder = await TemporaryFolder.create();
-    await plant(folder.path, { "country211/train/AD/": "", "country211/train/AE/": "" });
-    const refusal = await refusalOf(() => namedSet("Country211").open(folder.path, "train"));
-    expect(refusal.message).toContain("2 class folders in it, and the set has 211 classes");
-  });
-});
