@@ -3,7 +3,8 @@
  * parameters. MODEL is the 135M chat model by default, fetched where it is not there.
  *
  *   --tokens 1024,4096   tokens of a step, in texts of 512 (default: 64,256,1024,4096)
- *   --cases lora,auto    of lora, auto, factored, merged-g, merged-h (default: all these), rank-r, nola (rank 8)
+ *   --cases lora,auto    of lora, auto, factored, merged-g, merged-h (default: all these), sparse, very-sparse, rank-r,
+ *                        nola (rank 8)
  *   --rank 10            of RandLoRA; LoRA's is chosen by the number of parameters
  *   --steps 3            timed steps, after one that does not count
  *   --profile            one more step of each, split by kernel, instead of the table
@@ -13,6 +14,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { smollm2 } from "../interop/models.ts";
+import type { Sparsity } from "../src/random/names.ts";
 import { openBenchDevice } from "./device.ts";
 import { machine, renderMachine } from "./harness.ts";
 import { stepFlops } from "./training/flops.ts";
@@ -22,7 +24,7 @@ import { type Measured, renderSteps } from "./training/table.ts";
 import { equalLoraRank, Trainee, type TraineeOptions } from "./training/trainee.ts";
 
 const USUAL = ["lora", "auto", "factored", "merged-g", "merged-h"] as const;
-const CASES = [...USUAL, "rank-r", "nola"] as const;
+const CASES = [...USUAL, "sparse", "very-sparse", "rank-r", "nola"] as const;
 type CaseName = (typeof CASES)[number];
 /** The method's usual one. */
 const NOLA_RANK = 8;
@@ -51,8 +53,14 @@ const note = (line: string): void => {
 function optionsOf(name: CaseName, tokens: number, loraRank: number): TraineeOptions {
   if (name === "lora") return { method: "lora", rank: loraRank, tokens };
   if (name === "nola") return { method: "nola", rank: NOLA_RANK, tokens };
+  if (name === "sparse" || name === "very-sparse") return { method: "randlora", ...ternary(name), rank, tokens };
   if (name === "rank-r") return { method: "randlora", variant: "rank-r", rank, tokens };
   return { method: "randlora", rank, tokens, order: name === "auto" ? undefined : name };
+}
+
+/** RandLoRA on bases of −1, 0 and 1. */
+function ternary(sparsity: Sparsity): Pick<TraineeOptions, "generator" | "sparsity"> {
+  return { generator: "torch-mt19937-ternary", sparsity };
 }
 
 function titleOf(name: CaseName): string {
