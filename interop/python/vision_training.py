@@ -3,8 +3,8 @@
     python vision_training.py make OUT      # OUT/clip, OUT/dinov2: models; OUT/NAME.safetensors: `pixels` and `labels`
     python vision_training.py train JOBS    # answers on stdout, one JSON object: NAME: {losses, norms, trained, merged}
 
-A job is {name, base, data, task, texts, classes, batch, steps, rate, decay, start, end, merged}: `start` and `end` are adapter
-folders that we wrote, `merged` a model folder or null.
+A job is {name, base, data, task, whole, texts, classes, batch, steps, rate, decay, start, end, merged}: `start` and `end` are
+adapter folders that we wrote, or model folders where all weights are trained (`whole`); `merged` is a model folder or null.
 """
 
 import json
@@ -40,8 +40,8 @@ def make(out: Path) -> None:
 def load(folder: str, job: dict[str, Any]) -> PreTrainedModel:
     options = {"dtype": torch.float32, "attn_implementation": "eager"}
     if job["task"] == "linear":
-        # What is merged says itself how many classes there are.
-        count = {} if folder == job["merged"] else {"num_labels": job["classes"]}
+        # What we wrote as a model says itself how many classes there are.
+        count = {"num_labels": job["classes"]} if folder == job["base"] else {}
         model = AutoModelForImageClassification.from_pretrained(folder, **count, **options)
         assert count or list(model.config.id2label.values()) == ["cat", "dog", "owl", "ant"]
         return model
@@ -49,10 +49,8 @@ def load(folder: str, job: dict[str, Any]) -> PreTrainedModel:
 
 
 def losses_of(job: dict[str, Any], base: PreTrainedModel) -> Any:
-    """The mean loss of a batch by a model, which may be `base` or what PEFT made of it."""
+    """The mean loss of a batch by a model, which may be `base` or what PEFT made of it. Its scale is trained where all is."""
     texts = job["texts"]
-    scale = base.logit_scale.item() if hasattr(base, "logit_scale") else 0.0
-    factor = torch.tensor(scale).exp() if job["task"] != "paper" else scale
     if job["task"] == "zero-shot":
         with torch.no_grad():
             vectors = [normalize(read(base, some).double()).mean(dim=0) for some in texts]
@@ -62,6 +60,8 @@ def losses_of(job: dict[str, Any], base: PreTrainedModel) -> Any:
         if job["task"] == "linear":
             return cross_entropy(model(pixel_values=pixels).logits, labels)
         seen = normalize(model.get_image_features(pixels).pooler_output, eps=0)
+        scale = base.logit_scale if job["whole"] and job["task"] != "zero-shot" else base.logit_scale.detach()
+        factor = scale if job["task"] == "paper" else scale.exp()
         if job["task"] == "zero-shot":
             return cross_entropy(factor * seen @ head.T, labels)
         units = normalize(read(model, [texts[label] for label in labels.tolist()]), eps=0)
@@ -109,9 +109,9 @@ def save(model: PeftModel, out: Path) -> None:
 def train(job: dict[str, Any]) -> dict[str, Any]:
     data = load_file(job["data"])
     pixels, labels = data["pixels"], data["labels"].long()
-    base = load(job["base"], job)
+    base = load(job["start"] if job["whole"] else job["base"], job)
     loss_of = losses_of(job, base)
-    model = PeftModel.from_pretrained(base, job["start"], is_trainable=True).eval()
+    model = base if job["whole"] else PeftModel.from_pretrained(base, job["start"], is_trainable=True).eval()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=job["rate"], weight_decay=job["decay"])
     losses, norms = [], []
@@ -123,8 +123,14 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
         losses.append(loss.item())
         norms.append(torch.nn.utils.clip_grad_norm_(trained, 1e9).item())
         optimizer.step()
-    save(model, Path(job["theirs"]))
     first = slice(0, job["batch"])
+    if job["whole"]:
+        model.save_pretrained(job["theirs"])
+        ends = load(job["end"], job)
+        with torch.no_grad():
+            reloaded = losses_of(job, ends)(ends, pixels[first], labels[first]).item()
+        return {"losses": losses, "norms": norms, "reloaded": reloaded, "merged": None}
+    save(model, Path(job["theirs"]))
     with torch.no_grad():
         ends = PeftModel.from_pretrained(load(job["base"], job), job["end"]).eval()
         reloaded = loss_of(ends, pixels[first], labels[first]).item()

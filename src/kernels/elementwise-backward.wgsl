@@ -31,6 +31,7 @@ const SILU = 1u;
 const GELU_TANH = 2u;
 const SOFTCAP = 4u;
 const QUICK_GELU = 7u;
+const EXPM1 = 8u;
 const GATED = 16u;
 
 #include activations
@@ -54,6 +55,10 @@ fn activate(kind: u32, x: vec4<f32>) -> ValueAndSlope {
     case QUICK_GELU: {
       let s = 1.0 / (1.0 + exp(-QUICK_GELU_SCALE * x));
       return ValueAndSlope(x * s, s + QUICK_GELU_SCALE * x * s * (1.0 - s));
+    }
+    case EXPM1: {
+      let power = exp(x);
+      return ValueAndSlope(power - 1.0, power);
     }
     default: { // GELU
       let below = 0.5 * (1.0 + erf4(x * 0.7071067811865476));

@@ -28,6 +28,7 @@ const SOFTCAP = 4u;
 const COPY = 5u;
 const ACCUMULATE = 6u; // y += a
 const QUICK_GELU = 7u;
+const EXPM1 = 8u;
 const GATED = 16u; // added to an activation: f(a) · b
 
 #include activations
@@ -38,6 +39,7 @@ fn activate(kind: u32, x: vec4<f32>) -> vec4<f32> {
     case GELU_TANH: { return 0.5 * x * (1.0 + safe_tanh(GELU_TANH_SCALE * (x + GELU_TANH_CUBE * x * x * x))); }
     case GELU: { return 0.5 * x * (1.0 + erf4(x * 0.7071067811865476)); }
     case QUICK_GELU: { return x / (1.0 + exp(-QUICK_GELU_SCALE * x)); }
+    case EXPM1: { return exp(x) - 1.0; }
     default: { return x; } // COPY
   }
 }

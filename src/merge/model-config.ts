@@ -44,8 +44,8 @@ export interface ConfigChanges {
   readonly dtype: OutputDtype;
   /** A tied output embedding is now a tensor of its own. */
   readonly untied: boolean;
-  /** There is a classifier now. */
-  readonly head?: { readonly architecture: string; readonly labels: readonly string[] } | undefined;
+  /** There is a classifier now; `architecture` undefined: it is none that transformers has a class for. */
+  readonly head?: { readonly architecture: string | undefined; readonly labels: readonly string[] } | undefined;
 }
 
 const TORCH_NAMES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as const;
@@ -63,7 +63,7 @@ export function updateConfig(text: string, { dtype, untied, head }: ConfigChange
   if (dtype !== "keep") for (const name of names) changes[name] = TORCH_NAMES[dtype];
   if (untied) changes["tie_word_embeddings"] = false;
   if (head !== undefined) {
-    changes["architectures"] = [head.architecture];
+    if (head.architecture !== undefined) changes["architectures"] = [head.architecture];
     changes["id2label"] = Object.fromEntries(head.labels.map((label, id) => [String(id), label]));
     changes["label2id"] = Object.fromEntries(head.labels.map((label, id) => [label, id]));
   }

@@ -29,6 +29,11 @@ const CLASSES: Readonly<
   dinov2: { architecture: "Dinov2ForImageClassification", widths: 2, norm: "layernorm.weight" },
 };
 
+/** transformers' class for models of this type with its own classifier; undefined: there is none. */
+export function headArchitecture(type: string): string | undefined {
+  return Object.hasOwn(CLASSES, type) ? CLASSES[type]?.architecture : undefined;
+}
+
 /** The head that a model without one gets; undefined where transformers has no class for what is added. */
 export function newHead(base: BaseModel, added: Added, from: string | undefined): NewHead | undefined {
   const type = modelTypeOf(base) ?? "";

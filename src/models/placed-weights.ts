@@ -32,8 +32,8 @@ export interface WeightOptions {
    * output matrices, norms and biases.
    */
   readonly quantize?: BlockDtype | undefined;
-  /** Memory of the caller's own for each matrix and vector, F32: of weights that are trained. */
-  readonly place?: (label: string, shape: Shape) => Tensor;
+  /** Memory of the caller's own for matrices and vectors, F32: for those that are trained, undefined for others. */
+  readonly place?: (label: string, shape: Shape) => Tensor | undefined;
 }
 
 /** What is held in blocks. */
@@ -84,11 +84,10 @@ export class PlacedWeights {
   /** Takes memory for a matrix, which the checkpoint has (`checkTensors`); `fill` reads it. @throws RandloraError `memory` */
   place(planned: PlannedMatrix): Tensor {
     const { place, dtype } = this.#options;
-    const tensor =
-      place?.(matrixLabel(planned), matrixShape(planned)) ??
-      allocate(this.#gpu, this.#checkpoint, planned, this.#options);
-    const rounded = place === undefined && typeof dtype === "string" ? dtype : undefined;
-    this.#placed.push({ planned, tensor, foreign: place !== undefined, rounded });
+    const own = place?.(matrixLabel(planned), matrixShape(planned));
+    const tensor = own ?? allocate(this.#gpu, this.#checkpoint, planned, this.#options);
+    const rounded = own === undefined && typeof dtype === "string" ? dtype : undefined;
+    this.#placed.push({ planned, tensor, foreign: own !== undefined, rounded });
     return tensor;
   }
 

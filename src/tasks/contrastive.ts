@@ -1,4 +1,4 @@
-import { recordUnit } from "../models/vision/heads.ts";
+import { recordScaledUnit, recordUnit } from "../models/vision/heads.ts";
 import type { ImageModel } from "../models/vision/image-model.ts";
 import { OPS } from "../tensor/ops/index.ts";
 import type { Recorder } from "../tensor/recorder.ts";
@@ -17,19 +17,18 @@ export interface ContrastiveOptions {
   readonly loss: ContrastiveLoss;
   /** Token ids of each class's text, special tokens included. */
   readonly texts: readonly (readonly number[])[];
-  /** log of what cosines are multiplied by, once the weights have been read. */
-  logitScale(): number;
 }
 
 /** Each picture of a batch against the texts of all pictures of the batch: cross-entropies of their cosines. */
-export function contrastive(model: ImageModel, { loss, texts, logitScale }: ContrastiveOptions): Task<PictureBatch> {
+export function contrastive(model: ImageModel, { loss, texts }: ContrastiveOptions): Task<PictureBatch> {
+  const { joint } = model;
+  if (joint === undefined) throw new TypeError("a model of pictures alone");
   return {
     losses(recorder, linears, { pictures, labels }, { checkpointing }) {
       const options = { linears, checkpointing };
       const count = labels.length;
-      const factor = loss === "clip" ? Math.exp(logitScale()) : logitScale();
       const seen = model.recordPictures(recorder, pictures, options);
-      const unit = recordUnit(recorder, seen, factor);
+      const unit = recordScaledUnit(recorder, seen, joint.logitScale, loss === "clip" ? "power" : "itself");
       recorder.release(seen);
       // Equal texts have equal vectors: each class's is worked out once, and stands wherever a picture is of it.
       const classes = [...new Set(labels)];

@@ -30,6 +30,13 @@ export const ACTIVATION_SLOPES: { readonly [K in keyof typeof ACTIVATIONS]: (x: 
 
 export type Activation = keyof typeof ACTIVATIONS;
 
+/** Functions of one number, and their derivatives. All of them are 0 at 0: what lies between rows stays 0. */
+export const FUNCTIONS = { ...ACTIVATIONS, expm1: Math.expm1 } as const;
+export const SLOPES: { readonly [K in keyof typeof FUNCTIONS]: (x: number) => number } = {
+  ...ACTIVATION_SLOPES,
+  expm1: Math.exp,
+};
+
 /**
  * Records y = f(a, b) over the rows of y. An operand that f does not read may be left out. `kind` is one of ELEMENTWISE.
  */

@@ -9,7 +9,6 @@ import type { MethodChoices, PlaceOptions, Trainable } from "../adapters/trainin
 import { Parameters } from "../adapters/training/parameters.ts";
 import type { Adapter } from "../adapters/types.ts";
 import { readConfig } from "../merge/model-config.ts";
-import { findModelFiles, ownFiles } from "../merge/model-files.ts";
 import { loadConfig } from "../models/architectures/index.ts";
 import type { DecoderConfig } from "../models/config.ts";
 import type { ModelLocation } from "../models/locate.ts";
@@ -23,7 +22,7 @@ import type { MicroBatch } from "../text/data/types.ts";
 import type { TrainedModel } from "./engine.ts";
 import { openInitial } from "./init-adapter.ts";
 import type { TrainSettings } from "./settings.ts";
-import { writeModel } from "./write-model.ts";
+import { notesOfCopy, writeModel } from "./write-model.ts";
 
 /** A decoder in GPU memory, which is given back when it is disposed of. */
 export interface PlacedModel extends TrainedModel<MicroBatch>, Disposable {
@@ -174,9 +173,4 @@ async function openAdapted(
     await adapter?.close();
     throw thrown;
   }
-}
-
-async function notesOfCopy(checkpoint: Checkpoint): Promise<readonly string[]> {
-  const { from, own } = await ownFiles(checkpoint);
-  return (await findModelFiles(from, new Set(own))).notes;
 }

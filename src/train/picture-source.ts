@@ -1,35 +1,39 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { describeBase } from "../adapters/base.ts";
-import type { MethodDefinition } from "../adapters/method.ts";
+import { type BaseModel, describeBase, modelTypeOf } from "../adapters/base.ts";
+import type { MethodDefinition, TrainedMethod } from "../adapters/method.ts";
+import type { OpenInput } from "../adapters/training/definition.ts";
+import { isAdapterMethod } from "../adapters/methods.ts";
 import { writePeft } from "../adapters/peft-write.ts";
-import type { MethodChoices, PlaceOptions, Trainable } from "../adapters/training/method.ts";
+import type { Method, MethodChoices, PlaceOptions, Trainable } from "../adapters/training/method.ts";
 import { Parameters } from "../adapters/training/parameters.ts";
-import { withSavedModules } from "../adapters/training/saved-modules.ts";
+import { type SavedModule, withSavedModules } from "../adapters/training/saved-modules.ts";
 import type { AdapterSettings, HeldDtype } from "../adapters/training/settings.ts";
 import type { Device } from "../device/device.ts";
 import { naming } from "../files/failure.ts";
 import { readConfig } from "../merge/model-config.ts";
-import { CLASSES_FILE } from "../merge/new-head.ts";
+import { CLASSES_FILE, headArchitecture } from "../merge/new-head.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import type { ImageConfig } from "../models/vision/config.ts";
 import { ImageModel, plannedMatrices } from "../models/vision/image-model.ts";
 import { loadImageConfig } from "../models/vision/index.ts";
+import { matrixLabel, type PlannedMatrix } from "../models/tensor-plan.ts";
 import type { Size } from "../models/vision/patches.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { NAMED_DTYPES } from "../safetensors/dtype.ts";
 import { fingerprint } from "../safetensors/fingerprint.ts";
 import type { PictureBatch } from "../tasks/pictures.ts";
 import type { TrainedModel } from "./engine.ts";
-import { needsTexts, type PictureTask, placeTask, savedModules, withinOf } from "./picture-task.ts";
+import { needsTexts, type PictureTask, placeTask, savedModules, trainedMatrices, withinOf } from "./picture-task.ts";
+import { notesOfCopy, type TrainedHead, writeModel } from "./write-model.ts";
 
 /** What a model of pictures is trained from, and how. */
 export interface PictureSettings {
   /** What the adapter's configuration calls the base. */
   readonly model: string;
-  readonly method: MethodDefinition;
-  /** The method's own settings among them. */
-  readonly adapter: AdapterSettings;
+  readonly method: TrainedMethod;
+  /** The method's own settings among them; null where all weights are trained. */
+  readonly adapter: AdapterSettings | null;
   readonly task: PictureTask;
   readonly dtype: HeldDtype;
   readonly seed: number;
@@ -44,6 +48,15 @@ export interface PlacedPictureModel extends TrainedModel<PictureBatch>, Disposab
   fill(onBytes?: (bytes: number) => void, signal?: AbortSignal): Promise<void>;
 }
 
+interface Opened {
+  readonly checkpoint: Checkpoint;
+  readonly trainable: Trainable;
+  /** The modules that are trained whole beside an adapter, or take the place of the checkpoint's. */
+  readonly saved: readonly SavedModule[];
+  /** The model's own matrices that are trained. */
+  readonly trained: readonly PlannedMatrix[];
+}
+
 /**
  * What a model of pictures is trained from, beside the GPU: opened and checked once, placed on as many GPUs as one likes.
  * Close it after the last save.
@@ -51,14 +64,20 @@ export interface PlacedPictureModel extends TrainedModel<PictureBatch>, Disposab
 export class PictureSource implements AsyncDisposable {
   readonly config: ImageConfig;
   readonly settings: PictureSettings;
+  readonly #base: BaseModel;
   readonly #checkpoint: Checkpoint;
   readonly #trainable: Trainable;
+  readonly #saved: readonly SavedModule[];
+  readonly #trained: readonly PlannedMatrix[];
 
-  private constructor(settings: PictureSettings, config: ImageConfig, checkpoint: Checkpoint, trainable: Trainable) {
+  private constructor(settings: PictureSettings, config: ImageConfig, base: BaseModel, opened: Opened) {
     this.settings = settings;
     this.config = config;
-    this.#checkpoint = checkpoint;
-    this.#trainable = trainable;
+    this.#base = base;
+    this.#checkpoint = opened.checkpoint;
+    this.#trainable = opened.trainable;
+    this.#saved = opened.saved;
+    this.#trained = opened.trained;
   }
 
   /**
@@ -78,11 +97,15 @@ export class PictureSource implements AsyncDisposable {
       const config = await loadImageConfig(folder, checkpoint.tensors);
       const json = await readConfig(folder);
       const base = { ...describeBase(checkpoint, json?.value), within: withinOf(task, config) };
-      const input = { base, matrices: plannedMatrices(config), model, dtype, seed, began, signal };
-      const inner = await method.training.open(input, adapter, undefined);
+      const input = { base, model, dtype, seed, began, signal };
+      const trained = isAdapterMethod(method) ? [] : trainedMatrices(task, config);
+      const inner = isAdapterMethod(method)
+        ? await openAdapted(method, { ...input, matrices: plannedMatrices(config) }, adapter)
+        : await openWhole(method, { ...input, matrices: trained }, checkpoint);
+      const saved = savedModules(task, config, seed);
       // PEFT has no type of task for pictures; a language model's wrapper would not take them.
-      const trainable = withSavedModules(inner, savedModules(task, config, seed), { task_type: null });
-      return new PictureSource(settings, config, checkpoint, trainable);
+      const trainable = withSavedModules(inner, saved, { task_type: null });
+      return new PictureSource(settings, config, base, { checkpoint, trainable, saved, trained });
     } catch (thrown) {
       await checkpoint.close();
       throw thrown;
@@ -109,11 +132,12 @@ export class PictureSource implements AsyncDisposable {
     const trainable = this.#trainable;
     const parameters = new Parameters(gpu, trainable.parameters);
     const held = { dtype: dtype === "keep" ? undefined : NAMED_DTYPES[dtype] };
-    const options = { ...held, size, withoutText: !needsTexts(asked) };
+    const { result } = settings.method.training;
+    const trained = new Set(this.#trained.map(matrixLabel));
+    const own = (label: string) => (trained.has(label) ? parameters.get(label).value : undefined);
+    const options = { ...held, place: own, size, withoutText: !needsTexts(asked) };
     const model = ImageModel.allocate(gpu, this.#checkpoint, config, options);
     const method = await trainable.place({ gpu, parameters, tensors: model.tensors, place });
-    const { content } = method;
-    if (content === undefined) throw new TypeError(`${settings.method.name} writes no adapter`);
     const { task, begin, release } = placeTask(gpu, asked, model, parameters);
     const { modules, notes } = trainable;
     return {
@@ -121,14 +145,9 @@ export class PictureSource implements AsyncDisposable {
       task,
       parameters,
       method,
-      result: "adapter",
+      result,
       summary: { trainableParameters: parameters.count, modules, notes },
-      async save(folder) {
-        await writePeft(folder, await content(), settings.method);
-        if (!("classes" in asked)) return;
-        const path = join(folder, CLASSES_FILE);
-        await naming(path, "write", writeFile(path, `${JSON.stringify(asked.classes, undefined, 2)}\n`));
-      },
+      save: (folder) => this.#save(gpu, folder, { model, parameters, method }),
       async fill(onBytes, signal) {
         await model.fill(onBytes, signal);
         await begin();
@@ -142,7 +161,56 @@ export class PictureSource implements AsyncDisposable {
     };
   }
 
+  async #save(gpu: Device, folder: string, { model, parameters, method }: Savable): Promise<void> {
+    const { task, dtype, method: definition } = this.settings;
+    const classes = "classes" in task ? task.classes : undefined;
+    if (method.content !== undefined && isAdapterMethod(definition)) {
+      await writePeft(folder, await method.content(), definition);
+      if (classes === undefined) return;
+      const path = join(folder, CLASSES_FILE);
+      await naming(path, "write", writeFile(path, `${JSON.stringify(classes, undefined, 2)}\n`));
+      return;
+    }
+    const names = new Set(this.#trained.flatMap(({ parts }) => parts.map(({ name }) => name)));
+    const tensors = new Map([...model.tensors].filter(([name]) => names.has(name)));
+    const head = classes && this.#head(classes, parameters);
+    const keeps = (name: string) => !this.#saved.some((module) => name.startsWith(`${module.name}.`));
+    await writeModel(gpu, folder, { checkpoint: this.#checkpoint, tensors, dtype, keeps, head });
+  }
+
+  #head(labels: readonly string[], parameters: Parameters): TrainedHead {
+    const tensors = this.#saved.flatMap((module) =>
+      module.tensors.map(({ name, stored }) => ({ name, shape: stored, tensor: parameters.get(name).value })),
+    );
+    const isLinear = "head" in this.settings.task && this.settings.task.head === "linear";
+    const architecture = isLinear ? headArchitecture(modelTypeOf(this.#base) ?? "") : undefined;
+    return { architecture, labels, tensors };
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#checkpoint.close();
   }
+}
+
+/** What a save is made of. */
+interface Savable {
+  readonly model: ImageModel;
+  readonly parameters: Parameters;
+  readonly method: Method;
+}
+
+async function openAdapted(
+  { name, training }: MethodDefinition,
+  input: OpenInput,
+  adapter: AdapterSettings | null,
+): Promise<Trainable> {
+  if (adapter === null) throw new TypeError(`${name} without settings of an adapter`);
+  return await training.open(input, adapter, undefined);
+}
+
+async function openWhole({ training, name }: TrainedMethod, input: OpenInput, checkpoint: Checkpoint) {
+  if (training.result !== "model") throw new TypeError(`${name} trains no whole model`);
+  const trainable = await training.open(input);
+  // What is copied with every save is looked at before anything is trained.
+  return { ...trainable, notes: [...(await notesOfCopy(checkpoint)), ...trainable.notes] };
 }

@@ -4,7 +4,8 @@ import type { Parameters } from "../adapters/training/parameters.ts";
 import type { Device } from "../device/device.ts";
 import { RandloraError } from "../errors.ts";
 import type { ImageConfig } from "../models/vision/config.ts";
-import type { ImageModel } from "../models/vision/image-model.ts";
+import { type ImageModel, plannedParts } from "../models/vision/image-model.ts";
+import type { PlannedMatrix } from "../models/tensor-plan.ts";
 import { normal } from "../random/normal.ts";
 import { classification } from "../tasks/classification.ts";
 import { contrastive, type ContrastiveLoss } from "../tasks/contrastive.ts";
@@ -65,6 +66,25 @@ export function withinOf(task: PictureTask, { architecture, text, vision }: Imag
   return { prefix: "", saved: [], adapted };
 }
 
+/**
+ * The weights that the loss depends on and that are trained where all are: of the encoder of pictures, or for a contrastive
+ * task of the encoders that are asked for, their projections and the scale of the logits. A head of texts stays as it is.
+ */
+export function trainedMatrices(task: PictureTask, config: ImageConfig): PlannedMatrix[] {
+  const { vision, text, joint } = plannedParts(config);
+  if (task.kind === "contrastive") {
+    if (joint === undefined) return [];
+    const ofVision = task.towers === "text" ? [] : [...vision, joint.vision];
+    const ofText = task.towers === "vision" ? [] : [...text, joint.text];
+    return [...ofVision, ...ofText, joint.logitScale];
+  }
+  if (task.head === "zero-shot") return joint === undefined ? [] : [...vision, joint.vision];
+  const { lastNorm, lastNormOf } = config.vision.names;
+  if (task.head === "cls" || lastNormOf === "all") return [...vision];
+  // CLIP's own classifier reads patches, which the last norm is not of.
+  return vision.filter(({ parts }) => !parts.some(({ name }) => name.startsWith(`${lastNorm}.`)));
+}
+
 /** The modules that are trained whole: a new head, drawn from the seed. */
 export function savedModules(task: PictureTask, { vision }: ImageConfig, seed: number): SavedModule[] {
   if (task.kind === "contrastive" || task.head === "zero-shot") return [];
@@ -90,20 +110,14 @@ export interface PlacedTask {
 
 /** @throws RandloraError `memory` */
 export function placeTask(gpu: Device, asked: PictureTask, model: ImageModel, parameters: Parameters): PlacedTask {
-  // Read with the weights.
-  let logScale = 0;
-  const readScale = async () => {
-    logScale = await model.logitScale();
-  };
-  if (asked.kind === "contrastive") {
-    const { loss, texts } = asked;
-    const task = contrastive(model, { loss, texts, logitScale: () => logScale });
-    return { task, begin: readScale, release: () => {} };
-  }
+  if (asked.kind === "contrastive")
+    return { task: contrastive(model, asked), begin: async () => {}, release: () => {} };
   if (asked.head === "zero-shot") {
+    // Read with the weights.
+    let logScale = 0;
     const head = new ZeroShotHead(gpu, asked.texts.length, model.joint?.vision.shape[0] ?? 0);
     const begin = async () => {
-      await readScale();
+      logScale = await model.logitScale();
       await head.fill(model, asked.texts);
     };
     const task = classification(model, { of: "joint", scale: () => Math.exp(logScale) }, head);

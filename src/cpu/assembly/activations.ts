@@ -1,4 +1,4 @@
-// Activations and their slopes. A new one needs a kind in src/device/families/elementwise.ts, its value and its slope here,
+// Activations, one more function, and their slopes. A new one needs a kind in src/device/families/elementwise.ts, its value and its slope here,
 // and a line in elementwise.ts for each.
 import { erf4, exp4, tanh4 } from "./math";
 
@@ -7,6 +7,7 @@ export const SILU: u32 = 1;
 export const GELU_TANH: u32 = 2;
 export const GELU: u32 = 3;
 export const QUICK_GELU: u32 = 7;
+export const EXPM1: u32 = 8;
 /** Any other: x itself. */
 export const SAME: u32 = 5;
 
@@ -47,6 +48,7 @@ export function activate(kind: u32, x: v128): v128 {
   }
   if (kind == GELU) return f32x4.mul(x, below(x));
   if (kind == QUICK_GELU) return f32x4.mul(x, sigmoid(f32x4.mul(f32x4.splat(QUICK_GELU_SCALE), x)));
+  if (kind == EXPM1) return f32x4.sub(exp4(x), f32x4.splat(1));
   return x;
 }
 
@@ -79,5 +81,6 @@ export function slope(kind: u32, x: v128): v128 {
     const s = sigmoid(scaled);
     return f32x4.add(s, f32x4.mul(f32x4.mul(scaled, s), f32x4.sub(one, s)));
   }
+  if (kind == EXPM1) return exp4(x);
   return one;
 }

@@ -1,4 +1,4 @@
-import { activate, GELU, GELU_TANH, QUICK_GELU, SAME, SILU, slope } from "./activations";
+import { activate, EXPM1, GELU, GELU_TANH, QUICK_GELU, SAME, SILU, slope } from "./activations";
 import { capped4 } from "./math";
 
 // The kinds of ELEMENTWISE in src/device/families/elementwise.ts that are no activations.
@@ -33,6 +33,7 @@ export function elementwise(p: Elementwise, piece: u32, scratch: usize): void {
   else if (p.kind == GELU_TANH) rowsOf(p, piece, GELU_TANH);
   else if (p.kind == GELU) rowsOf(p, piece, GELU);
   else if (p.kind == QUICK_GELU) rowsOf(p, piece, QUICK_GELU);
+  else if (p.kind == EXPM1) rowsOf(p, piece, EXPM1);
   else if (p.kind == SOFTCAP) rowsOf(p, piece, SOFTCAP);
   else if (p.kind == ACCUMULATE) rowsOf(p, piece, ACCUMULATE);
   else if (p.kind == GATED + SILU) rowsOf(p, piece, GATED + SILU);
@@ -97,6 +98,7 @@ export function elementwiseGradient(p: ElementwiseGradient, piece: u32, scratch:
   else if (p.kind == GELU_TANH) slopesOf(p, piece, GELU_TANH);
   else if (p.kind == GELU) slopesOf(p, piece, GELU);
   else if (p.kind == QUICK_GELU) slopesOf(p, piece, QUICK_GELU);
+  else if (p.kind == EXPM1) slopesOf(p, piece, EXPM1);
   else if (p.kind == SOFTCAP) slopesOf(p, piece, SOFTCAP);
   else if (p.kind == GATED + SILU) slopesOf(p, piece, GATED + SILU);
   else if (p.kind == GATED + GELU_TANH) slopesOf(p, piece, GATED + GELU_TANH);

@@ -11,6 +11,7 @@ export const ELEMENTWISE = {
   copy: 5,
   accumulate: 6,
   "quick-gelu": 7,
+  expm1: 8,
   gated: 16,
 } as const;
 

@@ -22,6 +22,24 @@ export function recordUnit(recorder: Recorder, x: Tensor, factor = 1): Tensor {
   return y;
 }
 
+/**
+ * Records the same times a factor that is made of a number (1, 1), and can be trained: of its power of e (CLIP's
+ * `logit_scale`), or of the number itself.
+ */
+export function recordScaledUnit(recorder: Recorder, x: Tensor, scale: Tensor, factor: "power" | "itself"): Tensor {
+  const size = x.shape[1];
+  const unit = () => new Float32Array(size).fill(1 / Math.sqrt(size));
+  const column = recorder.upload("unit", [size, 1], unit());
+  const isPower = factor === "power";
+  // eˢ is computed as 1 + (eˢ − 1): what is 0 between rows stays 0.
+  const less = isPower ? recorder.apply(OPS.activation, { x: scale }, { kind: "expm1" }).y : scale;
+  const bias = isPower ? recorder.upload("unit", [1, size], unit()) : undefined;
+  const { y: weight } = recorder.apply(OPS.linear, { x: less, weight: column, bias, residual: undefined }, {});
+  const { y } = recorder.apply(OPS.rmsNorm, { x, weight }, { epsilon: 0, offset: 0 });
+  recorder.release(column, weight, ...(bias === undefined ? [] : [less, bias]));
+  return y;
+}
+
 /** Records factor · cosine of each picture and each text, (pictures, texts); neither is released. */
 export function recordSimilarities(recorder: Recorder, pictures: Tensor, texts: Tensor, factor: number): Tensor {
   const [x, weight] = [recordUnit(recorder, pictures, factor), recordUnit(recorder, texts)];

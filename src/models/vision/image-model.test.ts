@@ -6,10 +6,11 @@ import type { Device } from "../../device/device.ts";
 import { openTestDevice } from "../../device/testing/open.ts";
 import { readRows } from "../../tensor/read-rows.ts";
 import type { Recorder } from "../../tensor/recorder.ts";
+import { repitched } from "../../tensor/repitch.ts";
 import { Run } from "../../tensor/run.ts";
 import { Tape } from "../../tensor/tape.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import { recordSimilarities } from "./heads.ts";
+import { recordScaledUnit, recordSimilarities } from "./heads.ts";
 import type { ImageModel } from "./image-model.ts";
 import type { Pictures } from "./patches.ts";
 import {
@@ -110,7 +111,7 @@ describe("gradients", () => {
   async function check(model: ImageModel, name: string, record: (recorder: Recorder) => Tensor): Promise<void> {
     const weight = model.tensors.get(name);
     if (weight === undefined) throw new Error(`no ${name}`);
-    const [rows] = weight.shape;
+    const [rows, cols] = weight.shape;
     const before = gpu.memory.liveBytes;
     const { gradient, slopes } = await differentiate(weight, record);
     const direction = await readRows(gpu, gradient, 0, rows);
@@ -119,18 +120,20 @@ describe("gradients", () => {
     const square = direction.reduce((sum, value) => sum + value * value, 0);
     expect(square).toBeGreaterThan(0);
     const values = await readRows(gpu, weight, 0, rows);
+    const write = (numbers: Float32Array<ArrayBuffer>) => {
+      // Behind a single row may be what belongs to others.
+      const pitch = rows === 1 ? cols : weight.pitch;
+      const bytes = repitched(new Uint8Array(numbers.buffer), rows, cols * 4, pitch * 4);
+      gpu.write(weight.buffer, bytes, weight.offset * 4);
+    };
     const loss = async (by: number) => {
-      gpu.write(
-        weight.buffer,
-        values.map((value, at) => value + by * (direction[at] ?? NaN)),
-        weight.offset * 4,
-      );
+      write(values.map((value, at) => value + by * (direction[at] ?? NaN)));
       const found = await valuesOf(record);
       return found.reduce((sum, value, at) => sum + value * (slopes[at] ?? NaN), 0);
     };
     const step = 1e-2 / Math.sqrt(square);
     const slope = ((await loss(step)) - (await loss(-step))) / (2 * step);
-    gpu.write(weight.buffer, values, weight.offset * 4);
+    write(values);
     expect(Math.abs(slope / square - 1)).toBeLessThan(5e-3);
   }
 
@@ -139,7 +142,18 @@ describe("gradients", () => {
     async (checkpointing) => {
       using model = await loadImageModel(gpu, await folderOf(DINOV2, DINOV2_SHAPES));
       const batch = pictures(2, [12, 12]);
-      const names = ["encoder.layer.0.attention.attention.key.weight", "encoder.layer.1.mlp.fc2.weight"];
+      const names = [
+        "embeddings.cls_token",
+        "embeddings.position_embeddings",
+        "embeddings.patch_embeddings.projection.weight",
+        "embeddings.patch_embeddings.projection.bias",
+        "encoder.layer.0.norm1.weight",
+        "encoder.layer.0.attention.attention.key.weight",
+        "encoder.layer.0.attention.attention.value.bias",
+        "encoder.layer.0.layer_scale1.lambda1",
+        "encoder.layer.1.mlp.fc2.weight",
+        "layernorm.bias",
+      ];
       for (const name of names) {
         await check(model, name, (recorder) => {
           const hidden = model.recordHidden(recorder, batch, { checkpointing });
@@ -153,11 +167,52 @@ describe("gradients", () => {
   );
 
   test(
+    "lead to positions that are interpolated",
+    async () => {
+      using model = await loadImageModel(gpu, await folderOf(DINOV2, DINOV2_SHAPES), { size: [8, 16] });
+      const batch = pictures(2, [8, 16]);
+      await check(model, "embeddings.position_embeddings", (recorder) => {
+        const hidden = model.recordHidden(recorder, batch);
+        const features = model.vision.recordFeatures(recorder, hidden);
+        recorder.release(hidden);
+        return features;
+      });
+    },
+    COMPILE_TIMEOUT,
+  );
+
+  test.each(["power", "itself"] as const)(
+    "lead to the scale of logits (%s)",
+    async (factor) => {
+      using model = await loadImageModel(gpu, await folderOf(CLIP, CLIP_SHAPES));
+      const { logitScale } = model.joint ?? {};
+      if (logitScale === undefined) throw new Error("no scale");
+      const batch = pictures(2, [12, 12]);
+      await check(model, "logit_scale", (recorder) => {
+        const seen = model.recordPictures(recorder, batch);
+        const scaled = recordScaledUnit(recorder, seen, logitScale, factor);
+        recorder.release(seen);
+        return scaled;
+      });
+    },
+    COMPILE_TIMEOUT,
+  );
+
+  test(
     "lead from the cosines of pictures and texts to both encoders",
     async () => {
       using model = await loadImageModel(gpu, await folderOf(CLIP, CLIP_SHAPES));
       const batch = pictures(2, [12, 12]);
-      const names = ["vision_model.encoder.layers.0.self_attn.v_proj.weight", "text_projection.weight"];
+      const names = [
+        "vision_model.embeddings.class_embedding",
+        "vision_model.pre_layrnorm.weight",
+        "vision_model.encoder.layers.0.self_attn.v_proj.weight",
+        "vision_model.post_layernorm.bias",
+        "text_model.embeddings.token_embedding.weight",
+        "text_model.embeddings.position_embedding.weight",
+        "text_model.final_layer_norm.weight",
+        "text_projection.weight",
+      ];
       for (const name of names) {
         await check(model, name, (recorder) => {
           const [seen, read] = [

@@ -55,7 +55,7 @@ export class ImageModel {
     this.#gpu = gpu;
     this.config = config;
     this.#placed = placed;
-    this.vision = new VisionTower(gpu, placed, config.vision, size ?? config.vision.image);
+    this.vision = new VisionTower(placed, config.vision, size ?? config.vision.image);
     this.text = text && !withoutText ? new TextTower(placed, text) : undefined;
     this.joint = projections && placed.placeAll(planJoint(projections, config));
     this.head = classifier && placed.placeAll(planHead(classifier, this.vision.features));
@@ -80,10 +80,9 @@ export class ImageModel {
     return new Map(this.#placed.tensors);
   }
 
-  /** Reads every tensor, see `PlacedWeights.fill`, and computes the positions that the checkpoint has not. */
+  /** Reads every tensor; see `PlacedWeights.fill`. */
   async fill(onBytes?: (bytes: number) => void, signal?: AbortSignal): Promise<void> {
     await this.#placed.fill(onBytes, signal);
-    await this.vision.interpolate();
   }
 
   /**
@@ -136,7 +135,6 @@ export class ImageModel {
   }
 
   release(): void {
-    this.vision.release();
     this.#placed.release();
   }
 
@@ -145,16 +143,29 @@ export class ImageModel {
   }
 }
 
-/** Every matrix of the model. */
-export function plannedMatrices(config: ImageConfig): PlannedMatrix[] {
+/** The matrices of a model by what they belong to. */
+export interface PlannedParts {
+  readonly vision: readonly PlannedMatrix[];
+  readonly text: readonly PlannedMatrix[];
+  readonly joint: ReturnType<typeof planJoint> | undefined;
+  readonly head: readonly PlannedMatrix[];
+}
+
+export function plannedParts(config: ImageConfig): PlannedParts {
   const { vision, text, projections, classifier } = config;
   const features = vision.features.length * vision.encoder.width;
-  return [
-    ...planVision(vision),
-    ...(text === undefined ? [] : planText(text)),
-    ...(projections === undefined ? [] : Object.values(planJoint(projections, config))),
-    ...(classifier === undefined ? [] : Object.values(planHead(classifier, features))),
-  ];
+  return {
+    vision: planVision(vision),
+    text: text === undefined ? [] : planText(text),
+    joint: projections && planJoint(projections, config),
+    head: classifier === undefined ? [] : Object.values(planHead(classifier, features)),
+  };
+}
+
+/** Every matrix of the model. */
+export function plannedMatrices(config: ImageConfig): PlannedMatrix[] {
+  const { vision, text, joint, head } = plannedParts(config);
+  return [...vision, ...text, ...Object.values(joint ?? {}), ...head];
 }
 
 /** Does the checkpoint hold exactly these? @throws RandloraError `model`; see `checkTensors` */

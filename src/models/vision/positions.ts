@@ -2,36 +2,29 @@
 export type Grid = readonly [rows: number, cols: number];
 
 /**
- * The position embeddings of another grid than the trained one, as transformers' `interpolate_pos_encoding` has them:
- * torch's bicubic interpolation with align_corners=False and without antialiasing, whose a is −0.75 and whose borders are
- * repeated. The trained grid is taken as the square that so many positions make, as there.
- * @param trained (1 + positions, width): that of the class token first, which stays
- * @returns (1 + rows · cols, width)
+ * What the position embeddings of another grid than the trained one are sums of, as transformers' `interpolate_pos_encoding`
+ * has them: torch's bicubic interpolation with align_corners=False and without antialiasing, whose a is −0.75 and whose
+ * borders are repeated. The trained grid is taken as the square that so many positions make, as there.
+ * @param trained embeddings that there are: that of the class token first, which stays
+ * @returns factors (1 + rows · cols, trained): with them a sum of the trained embeddings is each embedding of the grid
  */
-export function interpolatePositions(
-  trained: Float32Array,
-  width: number,
-  [rows, cols]: Grid,
-): Float32Array<ArrayBuffer> {
-  const side = squareSide(trained.length / width - 1);
-  const result = new Float32Array((1 + rows * cols) * width);
-  result.set(trained.subarray(0, width));
+export function interpolationFactors(trained: number, [rows, cols]: Grid): Float32Array<ArrayBuffer> {
+  const side = squareSide(trained - 1);
+  const factors = new Float32Array((1 + rows * cols) * trained);
+  factors[0] = 1;
   const [vertical, horizontal] = [taps(side, rows), taps(side, cols)];
-  const sum = new Float64Array(width);
   vertical.forEach((down, row) =>
     horizontal.forEach((across, col) => {
-      sum.fill(0);
+      const begin = (1 + row * cols + col) * trained;
       for (const y of down) {
         for (const x of across) {
-          const begin = (1 + y.from * side + x.from) * width;
-          const weight = y.weight * x.weight;
-          for (let c = 0; c < width; c++) sum[c] = (sum[c] ?? NaN) + weight * (trained[begin + c] ?? NaN);
+          const at = begin + 1 + y.from * side + x.from;
+          factors[at] = (factors[at] ?? NaN) + y.weight * x.weight;
         }
       }
-      result.set(sum, (1 + row * cols + col) * width);
     }),
   );
-  return result;
+  return factors;
 }
 
 /** Patches along one side of the square that the trained positions are taken as. */

@@ -1,17 +1,13 @@
 import { RandloraError } from "../../errors.ts";
-import type { Device } from "../../device/device.ts";
-import { read } from "../../device/transfer.ts";
-import { weightDtype } from "../../device/weight.ts";
-import { widenToF32 } from "../../safetensors/numbers.ts";
 import { OPS } from "../../tensor/ops/index.ts";
 import type { Recorder } from "../../tensor/recorder.ts";
-import { pitchOf, sliceCols, sliceRows, type Tensor, tensorBytes, tensorIn } from "../../tensor/tensor.ts";
+import { sliceCols, sliceRows, type Tensor } from "../../tensor/tensor.ts";
 import { recordNorm } from "../blocks/norm.ts";
 import type { Linears } from "../linears.ts";
 import type { Placed, PlacedWeights } from "../placed-weights.ts";
 import { type EncoderWeights, placeEncoder, recordEncoder } from "./encoder.ts";
 import { gridOf, type Pictures, type Size, unfoldPatches } from "./patches.ts";
-import { type Grid, interpolatePositions, squareSide } from "./positions.ts";
+import { type Grid, interpolationFactors, squareSide } from "./positions.ts";
 import { planEmbedding, type PlannedVision, type VisionConfig } from "./vision-plan.ts";
 
 /** A vision transformer in GPU memory, for pictures of one size. */
@@ -20,21 +16,19 @@ export class VisionTower {
   readonly grid: Grid;
   /** Of the pictures. */
   readonly size: Size;
-  readonly #gpu: Device;
   readonly #weights: Placed<PlannedVision>;
   readonly #layers: EncoderWeights;
-  /** Positions for another grid than the checkpoint's, in memory of their own. */
-  readonly #interpolated: Tensor | undefined;
+  /** What positions for another grid than the checkpoint's are sums of; undefined: its own serve. */
+  readonly #interpolation: Float32Array<ArrayBuffer> | undefined;
 
   /**
-   * Takes memory; the placed weights' `fill`, then {@link interpolate}, give it content.
+   * Takes memory; the placed weights' `fill` gives it content.
    * @throws RandloraError `model` where pictures of this size have no positions, `memory`
    */
-  constructor(gpu: Device, placed: PlacedWeights, config: VisionConfig, size: Size) {
+  constructor(placed: PlacedWeights, config: VisionConfig, size: Size) {
     this.config = config;
     this.size = size;
     this.grid = gridOf(size, config.patch);
-    this.#gpu = gpu;
     this.#weights = placed.placeAll(planEmbedding(config));
     this.#layers = placeEncoder(placed, config.encoder);
     const isOther = this.#needsInterpolation();
@@ -43,7 +37,7 @@ export class VisionTower {
       const cause = `${positions} positions make no square: they cannot be interpolated for pictures of ${size.join("×")}`;
       throw new RandloraError("model", cause, `give pictures of ${config.image.join("×")} pixels`);
     }
-    this.#interpolated = isOther ? this.#allocatePositions() : undefined;
+    this.#interpolation = isOther ? interpolationFactors(1 + positions, this.grid) : undefined;
   }
 
   /** Tokens of a picture: its patches, and the class token. */
@@ -55,15 +49,6 @@ export class VisionTower {
   /** Columns of what {@link recordFeatures} returns. */
   get features(): number {
     return this.config.features.length * this.config.encoder.width;
-  }
-
-  /** Computes the positions that the checkpoint has not, once the weights have been read. @throws RandloraError `gpu` */
-  async interpolate(): Promise<void> {
-    const table = this.#interpolated;
-    if (table === undefined) return;
-    const { width } = this.config.encoder;
-    const trained = await readMatrix(this.#gpu, this.#weights.positions);
-    this.#gpu.write(table.buffer, interpolatePositions(trained, width, this.grid), table.offset * 4);
   }
 
   /**
@@ -123,10 +108,6 @@ export class VisionTower {
     return kinds === 1 ? all : besideOneAnother(recorder, all, kinds);
   }
 
-  release(): void {
-    if (this.#interpolated !== undefined) this.#gpu.memory.release(this.#interpolated.buffer);
-  }
-
   /** As transformers decides it: by the number of patches, and whether the picture is a square. */
   #needsInterpolation(): boolean {
     const [height, width] = this.size;
@@ -134,9 +115,14 @@ export class VisionTower {
     return trained !== this.tokens || height !== width;
   }
 
-  #allocatePositions(): Tensor {
-    const shape = [this.tokens, this.config.encoder.width] as const;
-    return tensorIn(this.#gpu.memory.allocate("positions", tensorBytes(shape, "F32")), shape, "F32");
+  /** The embeddings of the grid's positions, (tokens, width). Only interpolated ones are to be released. */
+  #recordPositions(recorder: Recorder): Tensor {
+    const { positions } = this.#weights;
+    if (this.#interpolation === undefined) return positions;
+    const factors = recorder.upload("interpolation", [this.tokens, positions.shape[0]], this.#interpolation);
+    const { y } = recorder.apply(OPS.combineRows, { factors, x: positions }, {});
+    recorder.release(factors);
+    return y;
   }
 
   /** Patches, class tokens and positions: (pictures · tokens, width). */
@@ -149,12 +135,9 @@ export class VisionTower {
     const rows = count * this.tokens;
     const places = Uint32Array.from({ length: rows }, (_, row) => row % this.tokens);
     const ids = recorder.upload("positions", [1, rows], places);
-    let { y: sum } = recorder.apply(
-      OPS.embedding,
-      { ids, table: this.#interpolated ?? this.#weights.positions },
-      { scale: 1 },
-    );
-    recorder.release(ids);
+    const table = this.#recordPositions(recorder);
+    let { y: sum } = recorder.apply(OPS.embedding, { ids, table }, { scale: 1 });
+    recorder.release(ids, ...(table === this.#weights.positions ? [] : [table]));
     const addTo = (x: Tensor, weight: Tensor) => {
       const { y } = recorder.apply(OPS.linear, { x, weight, bias: undefined, residual: sum }, {});
       recorder.release(x, sum);
@@ -210,18 +193,4 @@ function besideOneAnother(recorder: Recorder, all: Tensor, kinds: number): Tenso
   }
   recorder.release(all);
   return features;
-}
-
-/** A matrix of any stored dtype as numbers without gaps. */
-async function readMatrix(gpu: Device, tensor: Tensor): Promise<Float32Array> {
-  const [rows, cols] = tensor.shape;
-  const dtype = weightDtype("positions", tensor);
-  const pitch = pitchOf(cols, dtype);
-  const padded = new Float32Array(rows * pitch);
-  const bytes = await read(gpu, tensor.buffer);
-  widenToF32(bytes.subarray(0, padded.length * (dtype === "F32" ? 4 : 2)), dtype, padded);
-  if (pitch === cols) return padded;
-  const numbers = new Float32Array(rows * cols);
-  for (let row = 0; row < rows; row++) numbers.set(padded.subarray(row * pitch, row * pitch + cols), row * cols);
-  return numbers;
 }

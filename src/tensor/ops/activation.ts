@@ -1,16 +1,13 @@
 import { ELEMENTWISE } from "../../device/families/elementwise.ts";
-import {
-  type Activation,
-  ACTIVATION_SLOPES,
-  ACTIVATIONS,
-  recordElementwise,
-  recordElementwiseBackward,
-} from "../elementwise.ts";
+import { FUNCTIONS, recordElementwise, recordElementwiseBackward, SLOPES } from "../elementwise.ts";
 import { defineOp } from "../op.ts";
 
-/** y = f(x): SiLU, GELU, or GELU by its approximations with tanh and with a sigmoid (quick GELU, CLIP's). */
+/**
+ * y = f(x): SiLU, GELU, or GELU by its approximations with tanh and with a sigmoid (quick GELU, CLIP's); expm1 is eˣ − 1,
+ * which CLIP's scale of logits is made with.
+ */
 export const activation = defineOp({ inputs: { x: "needed" }, outputs: { y: "needed" } })<{
-  readonly kind: Activation;
+  readonly kind: keyof typeof FUNCTIONS;
 }>({
   name: "activation",
   shape: ({ x }) => ({ y: { shape: x } }),
@@ -18,7 +15,7 @@ export const activation = defineOp({ inputs: { x: "needed" }, outputs: { y: "nee
     recordElementwise(run, ELEMENTWISE[kind], x, undefined, y);
   },
   reference({ x }, { kind }) {
-    return { y: { shape: x.shape, data: x.data.map(ACTIVATIONS[kind]) } };
+    return { y: { shape: x.shape, data: x.data.map(FUNCTIONS[kind]) } };
   },
   derivative: {
     saves: () => ["x"],
@@ -26,7 +23,7 @@ export const activation = defineOp({ inputs: { x: "needed" }, outputs: { y: "nee
       if (gradient !== undefined) recordElementwiseBackward(run, ELEMENTWISE[kind], { a: x, gradient, da: into.x });
     },
     gradient({ x }, { kind }, { y }) {
-      const slope = ACTIVATION_SLOPES[kind];
+      const slope = SLOPES[kind];
       return { x: { shape: x.shape, data: x.data.map((value, at) => slope(value) * (y.data[at] ?? NaN)) } };
     },
   },

@@ -90,7 +90,7 @@ function withoutNumbers(rows: number, cols: number, ...columns: readonly number[
 
 /** What each op is tried on: odd sizes, one row, head size 8, one kv head. An op without cases does not compile. */
 export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]> } = {
-  activation: (["silu", "gelu-tanh", "gelu", "quick-gelu"] as const).map((kind) => ({
+  activation: (["silu", "gelu-tanh", "gelu", "quick-gelu", "expm1"] as const).map((kind) => ({
     name: kind,
     inputs: { x: random(3, 37, "F32", 8) },
     attributes: { kind },

@@ -1,5 +1,6 @@
 // Models of pictures that are trained for a few steps on made-up pictures of three classes.
 import { isAdapterMethod, methodNamed } from "../../adapters/methods.ts";
+import type { HeldDtype } from "../../adapters/training/settings.ts";
 import type { Device } from "../../device/device.ts";
 import { pictures } from "../../models/vision/testing/models.ts";
 import type { PictureBatch } from "../../tasks/pictures.ts";
@@ -10,9 +11,12 @@ import type { PictureTask } from "../picture-task.ts";
 export interface PictureTrial {
   /** The model's folder. */
   readonly folder: string;
-  readonly method: "randlora" | "lora";
-  readonly targets: string | readonly string[];
+  readonly method: "randlora" | "lora" | "full";
+  /** Of an adapter. */
+  readonly targets?: string | readonly string[];
   readonly task: PictureTask;
+  /** By default that of the checkpoint. */
+  readonly dtype?: HeldDtype;
 }
 
 export const CLASSES = ["cat", "dog_house", "owl"];
@@ -20,15 +24,14 @@ export const CLASSES = ["cat", "dog_house", "owl"];
 /** Six pictures of 12 × 12 pixels, two of each class. */
 export const BATCH: PictureBatch = { pictures: pictures(6, [12, 12]), labels: Uint32Array.of(0, 1, 2, 0, 1, 2) };
 
-/** The loss before each of so many steps; `use` then has the model. */
+/** The loss before each of so many steps; `use` then has the model, and its loss at the end. */
 export async function trainPictures(
   gpu: Device,
-  { folder, method: name, targets, task }: PictureTrial,
+  { folder, method: name, targets = [], task, dtype = "keep" }: PictureTrial,
   steps: number,
-  use: (model: PlacedPictureModel) => Promise<void> = async () => {},
+  use: (model: PlacedPictureModel, end: number) => Promise<void> = async () => {},
 ): Promise<number[]> {
   const method = methodNamed(name);
-  if (!isAdapterMethod(method)) throw new TypeError(name);
   const given = {
     rank: 2,
     alpha: 8,
@@ -38,8 +41,9 @@ export async function trainPictures(
     initAdapter: null,
     initCommit: null,
   };
-  const adapter = { ...given, initSha256: null, ...method.training.resolve({}) };
-  const settings = { model: folder, method, adapter, task, dtype: "keep", seed: 3 } as const;
+  const own = isAdapterMethod(method) ? method.training.resolve({}) : undefined;
+  const adapter = own === undefined ? null : { ...given, initSha256: null, ...own };
+  const settings = { model: folder, method, adapter, task, dtype, seed: 3 } as const;
   await using source = await PictureSource.open(settings, { folder, weights: undefined });
   const { staging } = gpu;
   const place = { staging, tokens: 60, microBatches: 1, budget: 2 ** 20, choices: undefined };
@@ -50,13 +54,11 @@ export async function trainPictures(
   await engine.begin();
   const losses: number[] = [];
   const targetsOf = model.task.termsOf(BATCH);
+  const step = (index: number) => ({ index, epoch: 0, microBatches: [BATCH], targets: targetsOf, tokens: 6 });
   for (let index = 0; index < steps; index++) {
-    const { outcome } = await engine.step(
-      { index, epoch: 0, microBatches: [BATCH], targets: targetsOf, tokens: 6 },
-      1e-2,
-    );
+    const { outcome } = await engine.step(step(index), 1e-2);
     losses.push((await outcome).loss);
   }
-  await use(model);
+  await use(model, (await engine.sampleLoss(step(0))) ?? NaN);
   return losses;
 }
