@@ -4,7 +4,8 @@ import { choice, defineCommand, integer, repeat, required, text } from "../src/o
 import { profileJson, profileText } from "../src/report/profile.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { adapterOrModel } from "./adapter-or-model.ts";
-import { GENERATOR_OPTION, PICTURE_OPTIONS, SAMPLE_OPTIONS } from "./analyze-options.ts";
+import { GENERATOR_OPTION, PICTURE_OPTIONS, refuseForeign, SAMPLE_OPTIONS } from "./analyze-options.ts";
+import { outputsForPictures, outputsForTexts } from "./analyze-outputs.ts";
 import { openPlan } from "./analyze-plan.ts";
 import { beginPicture } from "./begin-picture.ts";
 
@@ -26,7 +27,7 @@ export const ckaCommand = defineCommand({
     adapter: repeat(text({ value: "A", topic: "Adapters", help: "what is compared, of the same kinds; several" })),
     generator: GENERATOR_OPTION,
     ...SAMPLE_OPTIONS,
-    samples: integer({ topic: "Data", help: "take so many samples, the first ones", min: 4, default: 512 }),
+    samples: integer({ topic: "Data", help: "take so many, the first ones; of pictures, any", min: 4, default: 512 }),
     estimator: choice(ESTIMATORS, {
       topic: "Estimate",
       help: "minibatch: unbiased, sums over batches; full: over all samples at once, biased upwards",
@@ -42,7 +43,8 @@ export const ckaCommand = defineCommand({
     ...PICTURE_OPTIONS,
   },
   async run({ model }, options, context) {
-    const { reference, adapter: adapters, data, maxLength, samples: most, estimator, batchSize, svg } = options;
+    const { reference, adapter: adapters, estimator, batchSize, svg } = options;
+    const { data, dataset, split, samples: most, maxLength } = options;
     if (reference === undefined)
       throw new RandloraError("usage", "--reference is missing", "name what to compare with");
     if (adapters.length === 0) throw new RandloraError("usage", "--adapter is missing", "name what to compare");
@@ -53,8 +55,7 @@ export const ckaCommand = defineCommand({
       throw new RandloraError("usage", "--batch-size: --estimator full has no batches", "leave it out");
     }
     const { compareLayers, samplesUsed } = await import("../src/analysis/compare-layers.ts");
-    const { readSamples } = await import("../src/analysis/samples.ts");
-    const { Variants } = await import("../src/analysis/variants.ts");
+    const { isOfPictures } = await import("../src/models/vision/index.ts");
     const { ckaJson, ckaText } = await import("../src/report/cka.ts");
     const { openDevice } = await import("../src/open-device.ts");
     await using resources = new AsyncDisposableStack();
@@ -62,28 +63,23 @@ export const ckaCommand = defineCommand({
     const paths: string[] = [];
     for (const name of [reference, ...adapters]) paths.push(await adapterOrModel(name, "model", context));
     const plan = await openPlan(model, paths, options.generator, context);
+    const ofPictures = await isOfPictures(plan.location.folder);
+    refuseForeign(ofPictures, { texts: { "max-length": maxLength }, pictures: { dataset, split } });
+    const outputsFor = ofPictures ? outputsForPictures : outputsForTexts;
+    const outputs = await outputsFor(plan, { data, samples: most, maxLength, dataset, split }, context);
     const { signal, device } = context;
-    const set = await readSamples(plan.location.folder, data, { most, maxLength, signal });
     const settings = { estimator, batchSize: batchSize ?? 64, signal };
-    const samples = samplesUsed(set, settings);
-    if (samples < set.length) {
-      context.log.info(`the last ${set.length - samples} of ${set.length} samples are no batch of 4, and left out`);
+    const { length, unit } = outputs;
+    const samples = samplesUsed(outputs, settings);
+    if (samples < length) {
+      context.log.info(`the last ${length - samples} of ${length} ${unit} are no batch of 4, and left out`);
     }
     const gpu = resources.use(await openDevice(device));
-    using bar: Progress = context.progress({
-      title: "comparing",
-      items: set.length * paths.length,
-      unit: "samples",
-    });
-    const variants = resources.use(
-      await Variants.load(gpu, plan, { signal, onNote: (note) => context.log.warn(note) }),
-    );
+    using bar: Progress = context.progress({ title: "comparing", items: length * paths.length, unit });
+    const collect = await outputs.begin(gpu, resources, (items) => bar.add({ items }));
     const [first, ...others] = plan.variants;
     if (first === undefined) throw new RangeError("no reference");
-    const layers = await compareLayers(variants, first, others, set, {
-      ...settings,
-      onSamples: (items) => bar.add({ items }),
-    });
+    const layers = await compareLayers(collect, first, others, settings);
     bar.close();
     const report = { reference, adapters, layers, samples, estimator };
     if (picture !== undefined) {

@@ -1,3 +1,4 @@
+import { RandloraError } from "../src/errors.ts";
 import { choice, flag, integer, path, text } from "../src/options/command.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
 
@@ -8,7 +9,13 @@ export const SAMPLE_OPTIONS = {
   data: text({
     value: "FILE|DIR",
     topic,
-    help: "samples as finetune reads them; of a folder test.jsonl, else valid.jsonl, else train.jsonl",
+    help: "samples as finetune reads them; of a folder test.jsonl, else valid.jsonl, else train.jsonl; or pictures",
+  }),
+  dataset: text({ value: "NAME", topic, help: "DIR is this set of pictures, in its own layout" }),
+  split: choice(["train", "valid", "test"], {
+    topic,
+    help: "which part of the pictures",
+    defaultText: "test, else valid, else train",
   }),
   maxLength: integer({
     value: "L",
@@ -18,6 +25,17 @@ export const SAMPLE_OPTIONS = {
     defaultText: "1024, or the model's context when that is smaller",
   }),
 } as const;
+
+/** Flags that say nothing of a model of texts, or nothing of one of pictures. @throws RandloraError `usage` */
+export function refuseForeign(
+  isOfPictures: boolean,
+  flags: { readonly texts: Readonly<Record<string, unknown>>; readonly pictures: Readonly<Record<string, unknown>> },
+): void {
+  const [kind, foreign] = isOfPictures ? ["pictures", flags.texts] : ["texts", flags.pictures];
+  const given = Object.entries(foreign).find(([, value]) => value !== undefined)?.[0];
+  if (given === undefined) return;
+  throw new RandloraError("usage", `--${given}: MODEL is a model of ${kind}, which has no such thing`, "leave it out");
+}
 
 /** What both analyses are told of adapters. */
 export const GENERATOR_OPTION = choice(GENERATOR_NAMES, {

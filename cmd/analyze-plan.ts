@@ -1,4 +1,4 @@
-import type { VariantsPlan } from "../src/analysis/variants.ts";
+import type { VariantsPlan } from "../src/analysis/plan-variants.ts";
 import type { Context } from "../src/options/command.ts";
 import type { GeneratorName } from "../src/random/names.ts";
 
@@ -16,7 +16,7 @@ export async function openPlan(
   const { readRun } = await import("../src/generate/default-model.ts");
   const { locateModel } = await import("../src/models/locate.ts");
   const { localPath } = await import("../src/options/places.ts");
-  const { planVariants } = await import("../src/analysis/variants.ts");
+  const { planVariants } = await import("../src/analysis/plan-variants.ts");
   // A run of an adapter stands for the model that it was made from.
   const { model: base } = await readRun(model);
   return await planVariants(await locateModel(await localPath(base, "model", context)), paths, generator);

@@ -3,9 +3,11 @@ import { defineCommand, integer, numbers, repeat, required, text } from "../src/
 import { profileJson, profileText } from "../src/report/profile.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { adapterOrModel } from "./adapter-or-model.ts";
-import { GENERATOR_OPTION, PICTURE_OPTIONS, SAMPLE_OPTIONS } from "./analyze-options.ts";
+import { lossesOfPictures, lossesOfTexts } from "./analyze-losses.ts";
+import { GENERATOR_OPTION, PICTURE_OPTIONS, refuseForeign, SAMPLE_OPTIONS } from "./analyze-options.ts";
 import { openPlan } from "./analyze-plan.ts";
 import { beginPicture } from "./begin-picture.ts";
+import { chooseHead, HEAD_OPTIONS } from "./picture-head.ts";
 
 /** Points along each axis: passes over all samples are their square. */
 const MOST_POINTS = 1000;
@@ -28,7 +30,13 @@ export const planeCommand = defineCommand({
     ),
     generator: GENERATOR_OPTION,
     ...SAMPLE_OPTIONS,
-    samples: integer({ topic: "Data", help: "take so many samples, the first ones", min: 1, defaultText: "all" }),
+    samples: integer({
+      topic: "Data",
+      help: "take so many, the first ones; of pictures, any",
+      min: 1,
+      defaultText: "all",
+    }),
+    ...HEAD_OPTIONS,
     grid: integer({ topic: "Plane", help: "points along each axis", min: 1, max: MOST_POINTS, default: 25 }),
     range: numbers({
       value: "X0,X1,Y0,Y1",
@@ -40,7 +48,8 @@ export const planeCommand = defineCommand({
     ...PICTURE_OPTIONS,
   },
   async run({ model }, options, context) {
-    const { at, data, maxLength, samples: most, grid, range, svg } = options;
+    const { at, grid, range, svg } = options;
+    const { data, dataset, split, samples: most, maxLength } = options;
     const [a, b, c] = at;
     if (a === undefined || b === undefined || c === undefined || at.length > 3) {
       const cause = `--at is given ${at.length === 1 ? "once" : `${at.length} times`}`;
@@ -51,9 +60,8 @@ export const planeCommand = defineCommand({
     if (!(x0 < x1 && y0 < y1)) {
       throw new RandloraError("usage", `--range ${range.join(",")}: an end is not above its beginning`);
     }
-    const { CORNERS, LossPlane, needsAllInF32, placesOf, sharesAt } = await import("../src/analysis/loss-plane.ts");
-    const { readSamples } = await import("../src/analysis/samples.ts");
-    const { Variants } = await import("../src/analysis/variants.ts");
+    const { CORNERS, placesOf, sharesAt } = await import("../src/analysis/plane.ts");
+    const { isOfPictures } = await import("../src/models/vision/index.ts");
     const { planeJson, planeText } = await import("../src/report/plane.ts");
     const { openDevice } = await import("../src/open-device.ts");
     await using resources = new AsyncDisposableStack();
@@ -61,27 +69,27 @@ export const planeCommand = defineCommand({
     const paths: string[] = [];
     for (const name of at) paths.push(await adapterOrModel(name, "model", context));
     const plan = await openPlan(model, paths, options.generator, context);
-    const { signal, device } = context;
-    const set = await readSamples(plan.location.folder, data, { most, maxLength, signal });
+    const ofPictures = await isOfPictures(plan.location.folder);
+    refuseForeign(ofPictures, {
+      texts: { "max-length": maxLength },
+      pictures: { dataset, split, head: options.head, templates: options.templates },
+    });
+    const flags = { data, samples: most, maxLength, dataset, split };
+    const { samples, tokens, items, unit, begin } = ofPictures
+      ? await lossesOfPictures(plan, flags, await chooseHead(options, dataset), context)
+      : await lossesOfTexts(plan, flags, context);
     const [first, second, third] = plan.variants;
     if (first === undefined || second === undefined || third === undefined) throw new RangeError("no three corners");
+    const { signal, device } = context;
     const gpu = resources.use(await openDevice(device));
-    const points = grid * grid + CORNERS.length;
     using bar: Progress = context.progress({
       title: "measuring",
-      items: points * set.totals.tokens,
-      unit: "tokens",
+      items: (grid * grid + CORNERS.length) * items,
+      unit,
     });
-    const variants = resources.use(
-      await Variants.load(gpu, plan, {
-        allInF32: needsAllInF32(plan),
-        signal,
-        onNote: (note) => context.log.warn(note),
-      }),
-    );
-    using plane = await LossPlane.load(variants, plan, [first, second, third], set);
-    const lossAt = (x: number, y: number) =>
-      plane.loss(sharesAt(x, y), { signal, onTokens: (items) => bar.add({ items }) });
+    const plane = await begin(gpu, resources, [first, second, third]);
+    const onItems = (count: number) => bar.add({ items: count });
+    const lossAt = (x: number, y: number) => plane.loss(sharesAt(x, y), { signal, onItems });
     const corners: [number, number, number] = [
       await lossAt(...CORNERS[0]),
       await lossAt(...CORNERS[1]),
@@ -96,7 +104,6 @@ export const planeCommand = defineCommand({
       loss.push(losses);
     }
     bar.close();
-    const { samples, supervisedTokens: tokens } = set.totals;
     const report = { at: [a, b, c] as const, x, y, loss, corners, samples, tokens };
     if (picture !== undefined) {
       const { planeSvg } = await import("../src/report/plane-svg.ts");

@@ -1,7 +1,7 @@
-import type { PictureModel } from "../src/eval/picture-model.ts";
 import { RandloraError } from "../src/errors.ts";
 import type { PictureSet, Split } from "../src/images/sets/types.ts";
 import { choice, defineCommand, integer, required, text } from "../src/options/command.ts";
+import { chooseHead, HEAD_OPTIONS } from "./picture-head.ts";
 import { ADAPTER_OPTIONS, findPictureModel } from "./picture-model.ts";
 
 /** `randlora eval images`. */
@@ -20,17 +20,7 @@ export const imagesCommand = defineCommand({
     }),
     split: choice(["train", "valid", "test"], { topic: "Pictures", help: "which part of them", default: "test" }),
     dataset: text({ value: "NAME", topic: "Pictures", help: "DIR is this set, in its own layout" }),
-    head: choice(["linear", "cls", "zero-shot"], {
-      topic: "Head",
-      help: "a trained one, of either kind, or the texts of the classes",
-      defaultText: "the trained one, else zero-shot",
-    }),
-    templates: text({
-      value: "simple|openai|FILE",
-      topic: "Head",
-      help: "prompts of zero-shot; FILE: one a line, {} the class",
-      defaultText: "simple",
-    }),
+    ...HEAD_OPTIONS,
     batchSize: integer({
       value: "B",
       topic: "Pictures",
@@ -42,40 +32,21 @@ export const imagesCommand = defineCommand({
   },
   async run({ model }, { data, split, dataset, head, templates, batchSize, ...adapters }, context) {
     if (data === undefined) throw new RandloraError("usage", "--data is missing", "name the folder of the pictures");
-    if (templates !== undefined && head !== undefined && head !== "zero-shot") {
-      throw new RandloraError("usage", `--templates and --head ${head}: such a head reads no texts`, "leave one out");
-    }
     const { measureAccuracy } = await import("../src/eval/picture-accuracy.ts");
-    const { PictureClassifier } = await import("../src/eval/picture-classifier.ts");
     const { readPreprocessing } = await import("../src/images/preprocessing.ts");
-    const { promptTemplates } = await import("../src/images/prompts.ts");
     const { accuracyJson, accuracyText } = await import("../src/report/picture-accuracy.ts");
     const { profileJson, profileText } = await import("../src/report/profile.ts");
-    const { loadTokenizer } = await import("../src/text/load-tokenizer.ts");
-    const prompts = await promptTemplates(templates ?? "simple", dataset);
+    const asked = await chooseHead({ head, templates }, dataset);
     // What cannot be read is found out before a model is loaded.
     const all = await openSplit(data, split, dataset);
     await using resources = new AsyncDisposableStack();
     const found = await findPictureModel(model, adapters, resources, context);
     const { folder } = found.location;
     const preprocessing = await readPreprocessing(folder);
-    const opened = await found.open({ preprocessing, withoutText: head === "linear" || head === "cls" });
-    const isZeroShot = head === "zero-shot" || (head === undefined && readsTextsAlone(opened));
-    if (templates !== undefined && !isZeroShot) {
-      throw new RandloraError("usage", "--templates: the head was trained", "give --head zero-shot as well");
-    }
-    const classifier = resources.use(
-      isZeroShot
-        ? await PictureClassifier.zeroShot(opened, {
-            classes: all.classes,
-            texts: all.texts,
-            templates: prompts,
-            loadTokenizer: () => loadTokenizer(folder),
-          })
-        : PictureClassifier.trained(opened, head),
-    );
+    const opened = await found.open({ preprocessing, withoutText: asked.withoutText });
+    const classifier = resources.use(await asked.classifierOf(opened, all, folder));
     // A trained head has its own order of the classes, and may know more of them.
-    const set = isZeroShot ? all : await openSplit(data, split, dataset, classifier.classes);
+    const set = classifier.kind === "zero-shot" ? all : await openSplit(data, split, dataset, classifier.classes);
     const { signal } = context;
     const started = performance.now();
     using bar = context.progress({ title: "classifying", items: set.labels.length, unit: "pictures" });
@@ -89,11 +60,6 @@ export const imagesCommand = defineCommand({
     });
   },
 });
-
-/** Is there no head but one of texts? */
-function readsTextsAlone({ trained, model }: PictureModel): boolean {
-  return trained === undefined && model.text !== undefined;
-}
 
 /** @throws {RandloraError} `data` without such a split; as `openPictures` */
 async function openSplit(

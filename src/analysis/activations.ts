@@ -1,16 +1,12 @@
-import type { DeviceBuffer } from "../device/device.ts";
 import type { Decoder } from "../models/decoder.ts";
-import { type Linears, PLAIN_LINEARS, type Projection } from "../models/linears.ts";
 import { recordSamples } from "../models/training.ts";
-import type { DecoderWeights } from "../models/weights.ts";
 import { recordGemm } from "../tensor/gemm.ts";
-import { OPS } from "../tensor/ops/index.ts";
 import { readRows } from "../tensor/read-rows.ts";
-import type { Recorder } from "../tensor/recorder.ts";
 import { Run } from "../tensor/run.ts";
 import { sliceRows, type Tensor } from "../tensor/tensor.ts";
 import type { DataSet, MicroBatch } from "../text/data/types.ts";
 import { type SamplePass, samplePasses } from "./samples.ts";
+import { watching } from "./watching.ts";
 
 /** What a module says of each sample: (samples, width) F32, row by row without gaps. */
 export interface Activations {
@@ -38,35 +34,53 @@ export async function collectActivations(
 ): Promise<readonly Activations[]> {
   const { gpu, config, weights } = decoder;
   const width = config.hiddenSize;
-  const names = outputNames(weights);
-  const found = names.map((name) => ({ name, width, rows: new Float32Array(data.length * width) }));
+  const outputs = weights.layers.flatMap(({ output, down }) => [output, down]);
+  const found = roomFor(namesOf(outputs, weights.tensors), width, data.length);
   using run = new Run(gpu);
   for (const pass of samplePasses(data, config)) {
     signal?.throwIfAborted();
     const { samples } = pass.batch;
-    const means = run.allocate("means of outputs", [names.length * samples, width]);
-    const watching = new Watching(weights, poolOf(run, pass), means);
-    run.release(recordSamples(run, config, weights, watching, pass.batch));
-    run.keep(means);
-    try {
-      await run.submit();
-      const values = await readRows(gpu, means, 0, names.length * samples);
-      for (const [at, { rows }] of found.entries()) {
-        const size = samples * width;
-        rows.set(values.subarray(at * size, (at + 1) * size), pass.first * width);
-      }
-    } finally {
-      gpu.memory.release(means.buffer);
-    }
+    const means = run.allocate("means of outputs", [found.length * samples, width]);
+    const pool = poolOf(run, pass);
+    const linears = watching(outputs, (b, at) => {
+      recordGemm(run, { order: "NN", a: pool, b, y: sliceRows(means, samples * at, samples) });
+    });
+    run.release(recordSamples(run, config, weights, linears, pass.batch), pool);
+    await takeRows(run, means, found, pass.first);
     onSamples?.(samples);
   }
   return found;
 }
 
-/** The modules whose outputs are looked at, in the order of a pass. */
-function outputNames({ layers, tensors }: DecoderWeights): string[] {
+/** The modules that matrices of a checkpoint belong to. */
+function namesOf(matrices: readonly Tensor[], tensors: ReadonlyMap<string, Tensor>): string[] {
   const names = new Map([...tensors].map(([name, { buffer }]) => [buffer, name.replace(/\.weight$/, "")]));
-  return layers.flatMap(({ output, down }) => [output, down].map(({ buffer }) => names.get(buffer) ?? ""));
+  return matrices.map(({ buffer }) => names.get(buffer) ?? "");
+}
+
+/** Room for what each of these modules says of so many samples. */
+export function roomFor(names: readonly string[], width: number, samples: number): Activations[] {
+  return names.map((name) => ({ name, width, rows: new Float32Array(samples * width) }));
+}
+
+/**
+ * Runs a pass, and takes what it says of sample number `first` and those after it.
+ * @param seen of each module a row for each sample of the pass, one module below the other; released
+ * @throws RandloraError `gpu`, `memory`
+ */
+export async function takeRows(run: Run, seen: Tensor, into: readonly Activations[], first: number): Promise<void> {
+  const { device } = run;
+  run.keep(seen);
+  try {
+    await run.submit();
+    const values = await readRows(device, seen, 0, seen.shape[0]);
+    const size = values.length / into.length;
+    for (const [at, { rows, width }] of into.entries()) {
+      rows.set(values.subarray(at * size, (at + 1) * size), first * width);
+    }
+  } finally {
+    device.memory.release(seen.buffer);
+  }
 }
 
 /** The matrix (samples, tokens) that takes the mean of each sample's tokens. */
@@ -87,32 +101,4 @@ function poolOf(run: Run, { batch }: SamplePass): Tensor {
 function lengthsOf({ starts }: MicroBatch): number[] {
   const firsts = [...new Set(starts)];
   return firsts.map((first, i) => (firsts[i + 1] ?? starts.length) - first);
-}
-
-/** Computes what the weights as they are do, and means of what ends a block. */
-class Watching implements Linears {
-  readonly #outputs: ReadonlySet<DeviceBuffer>;
-  readonly #pool: Tensor;
-  readonly #means: Tensor;
-  #next = 0;
-
-  /** @param means gets, one below the other, a row for each sample of each output */
-  constructor({ layers }: DecoderWeights, pool: Tensor, means: Tensor) {
-    this.#outputs = new Set(layers.flatMap(({ output, down }) => [output.buffer, down.buffer]));
-    this.#pool = pool;
-    this.#means = means;
-  }
-
-  apply(recorder: Recorder, projection: Projection): Tensor {
-    if (!this.#outputs.has(projection.weight.buffer)) return PLAIN_LINEARS.apply(recorder, projection);
-    const { residual } = projection;
-    const b = PLAIN_LINEARS.apply(recorder, { ...projection, residual: undefined });
-    const [samples] = this.#pool.shape;
-    const y = sliceRows(this.#means, samples * this.#next++, samples);
-    recordGemm(recorder.run, { order: "NN", a: this.#pool, b, y });
-    if (residual === undefined) return b;
-    const { y: sum } = recorder.apply(OPS.add, { a: residual, b }, {});
-    recorder.release(b);
-    return sum;
-  }
 }

@@ -1,9 +1,8 @@
 import { RandloraError } from "../errors.ts";
 import { oneLine } from "../files/failure.ts";
-import type { DataSet } from "../text/data/types.ts";
-import { type Activations, collectActivations } from "./activations.ts";
+import type { Activations } from "./activations.ts";
 import { batchesOf, cka, type CkaOptions, LEAST_BATCH } from "./cka.ts";
-import type { Variant, Variants } from "./variants.ts";
+import type { Variant } from "./plan-variants.ts";
 
 /** How near one module's outputs are to the reference's. */
 export interface LayerCka {
@@ -13,27 +12,18 @@ export interface LayerCka {
   readonly values: readonly number[];
 }
 
-export interface CompareLayersOptions extends CkaOptions {
-  /** Told the samples that went through a model, whichever it was. */
-  readonly onSamples?: (samples: number) => void;
-}
-
 /**
  * Linear CKA between the outputs of a model's blocks with a reference and those with each of several variants, as in figure
  * 4a of the RandLoRA paper.
- * @throws RandloraError `data` for fewer samples than CKA needs; as `Variants.with` and `collectActivations`
+ * @param collect the outputs with a variant, of the same samples
+ * @throws what `collect` throws; the signal's reason when it is aborted
  */
 export async function compareLayers(
-  model: Variants,
+  collect: (variant: Variant) => Promise<readonly Activations[]>,
   reference: Variant,
   others: readonly Variant[],
-  data: DataSet,
-  { onSamples, ...options }: CompareLayersOptions,
+  options: CkaOptions,
 ): Promise<readonly LayerCka[]> {
-  const collect = (variant: Variant) =>
-    model.with(variant, (decoder) =>
-      collectActivations(decoder, data, { signal: options.signal, ...(onSamples === undefined ? {} : { onSamples }) }),
-    );
   const of = await collect(reference);
   const values = of.map((): number[] => []);
   for (const variant of others) {
@@ -48,7 +38,10 @@ export async function compareLayers(
  * The samples that CKA looks at.
  * @throws RandloraError `data` for too few
  */
-export function samplesUsed(data: DataSet, { estimator, batchSize }: CkaOptions): number {
+export function samplesUsed(
+  data: { readonly path: string; readonly length: number },
+  { estimator, batchSize }: CkaOptions,
+): number {
   if (data.length < LEAST_BATCH) {
     const found = `${oneLine(data.path)}: ${data.length} ${data.length === 1 ? "sample" : "samples"}`;
     throw new RandloraError("data", `${found}, but CKA needs ${LEAST_BATCH}`, "give more data, or raise --samples");

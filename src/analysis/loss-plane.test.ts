@@ -17,9 +17,11 @@ import {
   writeModel,
 } from "../merge/testing/models.ts";
 import { Decoder } from "../models/decoder.ts";
-import { LossPlane, needsAllInF32, placesOf, type Shares, sharesAt } from "./loss-plane.ts";
+import { LossPlane } from "./loss-plane.ts";
+import { needsAllInF32, planVariants } from "./plan-variants.ts";
+import { placesOf, type Shares, sharesAt } from "./plane.ts";
 import { storySamples } from "./testing/story-samples.ts";
-import { planVariants, Variants } from "./variants.ts";
+import { Variants } from "./variants.ts";
 
 const DATA = storySamples([5, 20, 9]);
 const LOCATION = { folder: STORIES, weights: undefined };

@@ -1,70 +1,7 @@
 import type { Device } from "../device/device.ts";
-import { RandloraError } from "../errors.ts";
-import { oneLine } from "../files/failure.ts";
 import { AdaptedWeights } from "../generate/adapted-weights.ts";
-import { planOneAdapter } from "../generate/plan-adapters.ts";
-import { loadConfig } from "../models/architectures/index.ts";
-import type { DecoderConfig } from "../models/config.ts";
 import { Decoder } from "../models/decoder.ts";
-import { locateModel, type ModelLocation } from "../models/locate.ts";
-import type { GeneratorName } from "../random/names.ts";
-import { findKind } from "./find-kind.ts";
-
-/** What a fine-tuning made of a model: an adapter for it, or a whole model of the same shape. */
-export type Variant =
-  | { readonly kind: "adapter"; readonly path: string }
-  | { readonly kind: "model"; readonly location: ModelLocation };
-
-/** Variants that have been found to fit their base, before a device is opened. */
-export interface VariantsPlan {
-  /** The base. */
-  readonly location: ModelLocation;
-  readonly variants: readonly Variant[];
-  readonly generator: GeneratorName | undefined;
-  /** Tensors that adapters change, by the checkpoint's names. */
-  readonly changed: ReadonlySet<string>;
-  /** An adapter sets a tied output matrix apart from the embedding. */
-  readonly unties: boolean;
-}
-
-/**
- * Looks at variants of a model: no weight is read.
- * @param paths on this machine: adapters, runs, models
- * @throws RandloraError `adapter` for one that cannot be applied; `model` for a model of another shape; `file`, `format`
- */
-export async function planVariants(
-  location: ModelLocation,
-  paths: readonly string[],
-  generator: GeneratorName | undefined,
-): Promise<VariantsPlan> {
-  const config = await loadConfig(location.folder);
-  const variants: Variant[] = [];
-  const changed = new Set<string>();
-  let unties = false;
-  for (const given of paths) {
-    const { kind, path } = await findKind(given);
-    if (kind === "adapter") {
-      const adapter = { path, scale: 1 };
-      const { changes, untied } = await planOneAdapter(location.weights ?? location.folder, adapter, generator);
-      for (const { name } of changes) changed.add(name);
-      unties ||= untied;
-      variants.push({ kind, path });
-      continue;
-    }
-    const model = await locateModel(path);
-    if (!Bun.deepEquals(shapeOf(await loadConfig(model.folder)), shapeOf(config))) {
-      const cause = `its config.json describes another model than that of ${oneLine(location.folder)}`;
-      throw new RandloraError("model", `${oneLine(given)}: ${cause}`, "name what was fine-tuned from MODEL");
-    }
-    variants.push({ kind: "model", location: model });
-  }
-  return { location, variants, generator, changed, unties };
-}
-
-/** What variants of one model have in common: all that its passes go by. */
-function shapeOf({ tied: _tied, endTokens: _endTokens, contextLength: _contextLength, ...shape }: DecoderConfig) {
-  return shape;
-}
+import type { Variant, VariantsPlan } from "./plan-variants.ts";
 
 export interface VariantsOptions {
   /** Hold every matrix in F32, and not only those that adapters change. */

@@ -1,13 +1,14 @@
 import { philox4x32, philoxKey } from "../random/philox.ts";
 
 /** What an order is drawn for: orders for different purposes are independent, whatever the seed. */
-export type ShufflePurpose = "epoch" | "split" | "packing" | "shots" | "fraction";
+export type ShufflePurpose = "epoch" | "split" | "packing" | "shots" | "fraction" | "analysis";
 const STREAMS: Record<ShufflePurpose, number> = {
   epoch: 0x65706f63,
   split: 0x73706c69,
   packing: 0x7061636b,
   shots: 0x73686f74,
   fraction: 0x66726163,
+  analysis: 0x616e616c,
 };
 
 /**

@@ -1,9 +1,13 @@
 import { RandloraError } from "../errors.ts";
 import { fillTemplate } from "../images/prompts.ts";
+import { PLAIN_LINEARS } from "../models/linears.ts";
 import { type Head, recordHead } from "../models/vision/heads.ts";
 import type { Pictures } from "../models/vision/patches.ts";
-import { type Features, recordFeatures } from "../tasks/classification.ts";
+import { classification, type Features, recordFeatures } from "../tasks/classification.ts";
+import type { PictureBatch } from "../tasks/pictures.ts";
 import { ZeroShotHead } from "../tasks/zero-shot.ts";
+import type { Run } from "../tensor/run.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { PictureModel, TrainedHead } from "./picture-model.ts";
 
@@ -16,27 +20,36 @@ export interface ZeroShotOptions {
   loadTokenizer(): Promise<Tokenizer>;
 }
 
+/** A head that is made with the model's weights. */
+interface HeadOfTexts {
+  fill(): Promise<void>;
+  release(): void;
+}
+
 /** A model with a head: what it makes of pictures. The model is the caller's. */
 export class PictureClassifier implements Disposable {
+  readonly kind: TrainedHead["kind"] | "zero-shot";
   /** By label. */
   readonly classes: readonly string[];
   readonly #opened: PictureModel;
   readonly #head: Head;
   readonly #features: Features;
-  readonly #own: Disposable | undefined;
+  readonly #texts: HeadOfTexts | undefined;
 
   private constructor(
     opened: PictureModel,
+    kind: PictureClassifier["kind"],
     classes: readonly string[],
     head: Head,
     features: Features,
-    own?: Disposable,
+    texts?: HeadOfTexts,
   ) {
     this.#opened = opened;
+    this.kind = kind;
     this.classes = classes;
     this.#head = head;
     this.#features = features;
-    this.#own = own;
+    this.#texts = texts;
   }
 
   /**
@@ -54,7 +67,7 @@ export class PictureClassifier implements Disposable {
       throw new RandloraError("usage", `--head ${kind}: the head is ${trained.kind}`, `give --head ${trained.kind}`);
     }
     const of = trained.kind === "linear" ? "linear" : "class token";
-    return new PictureClassifier(opened, trained.classes, trained.head, { of });
+    return new PictureClassifier(opened, trained.kind, trained.classes, trained.head, { of });
   }
 
   /**
@@ -77,9 +90,15 @@ export class PictureClassifier implements Disposable {
     using resources = new DisposableStack();
     const head = new ZeroShotHead(gpu, classes.length, joint.vision.shape[0]);
     resources.defer(() => head.release());
-    await head.fill(model, prompts);
-    const factor = Math.exp(await model.logitScale());
-    return new PictureClassifier(opened, classes, head, { of: "joint", scale: () => factor }, resources.move());
+    let factor = NaN;
+    const fill = async () => {
+      await head.fill(model, prompts);
+      factor = Math.exp(await model.logitScale());
+    };
+    await fill();
+    resources.move();
+    const own = { fill, release: () => head.release() };
+    return new PictureClassifier(opened, "zero-shot", classes, head, { of: "joint", scale: () => factor }, own);
   }
 
   /** Logits of each picture, one a class. @throws RandloraError as `PictureModel.rows` */
@@ -92,8 +111,19 @@ export class PictureClassifier implements Disposable {
     });
   }
 
+  /** Records the cross-entropy of each picture, (pictures, 1) F32 in nats. The caller releases it. */
+  recordLosses(run: Run, batch: PictureBatch): Tensor {
+    const task = classification(this.#opened.model, this.#features, this.#head);
+    return task.losses(run, PLAIN_LINEARS, batch, { checkpointing: false });
+  }
+
+  /** Computes again what a head of texts is made from: the model's weights have changed. @throws RandloraError `memory`, `gpu` */
+  async refresh(): Promise<void> {
+    await this.#texts?.fill();
+  }
+
   [Symbol.dispose](): void {
-    this.#own?.[Symbol.dispose]();
+    this.#texts?.release();
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Device } from "../device/device.ts";
+import type { KernelDtype } from "../device/dtype.ts";
 import { RandloraError } from "../errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { AdaptedCheckpoint } from "../generate/adapted-checkpoint.ts";
@@ -25,6 +26,10 @@ export interface PictureModelOptions {
   readonly size?: Size | undefined;
   /** Leave the encoder of texts out. */
   readonly withoutText?: boolean | undefined;
+  /** Hold what adapters change as W + ΔW in F32, and not as `merge` would write it. */
+  readonly exact?: boolean | undefined;
+  /** How matrices are held, by their names in the checkpoint; by default as they are stored. */
+  readonly dtype?: ((names: readonly string[]) => KernelDtype | undefined) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -53,19 +58,20 @@ export class PictureModel implements Disposable {
   }
 
   /**
-   * Loads a model, with the weights that `merge` would write.
+   * Loads a model, with the weights that `merge` would write, unless they are to be exact.
    * @throws RandloraError `file`, `format`, `model`, `adapter`, `numeric`, `memory`, `gpu`; the signal's reason when it is
    *   aborted
    */
   static async open(
     gpu: Device,
     { folder, weights }: ModelLocation,
-    { adapters, generator, size, withoutText, signal }: PictureModelOptions,
+    { adapters, generator, size, withoutText, exact = false, dtype, signal }: PictureModelOptions,
   ): Promise<PictureModel> {
-    await using reader = await AdaptedCheckpoint.open(gpu, weights ?? folder, adapters, { generator, signal });
+    const merged = { generator, dtype: exact ? "f32" : "keep", signal } as const;
+    await using reader = await AdaptedCheckpoint.open(gpu, weights ?? folder, adapters, merged);
     const { config, kind, classes } = await describeHead(await loadImageConfig(folder, reader.tensors), reader);
     using resources = new DisposableStack();
-    const model = resources.use(ImageModel.allocate(gpu, reader, config, { size, withoutText }));
+    const model = resources.use(ImageModel.allocate(gpu, reader, config, { size, withoutText, dtype }));
     await model.fill(undefined, signal);
     const head = kind === "cls" ? await placeClassHead(gpu, reader, config) : model.head;
     resources.move();

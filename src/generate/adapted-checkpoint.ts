@@ -4,7 +4,7 @@ import type { Device } from "../device/device.ts";
 import { adaptTensor } from "../merge/adapted-tensor.ts";
 import type { LoadedAdapter } from "../merge/merge.ts";
 import { readConfig } from "../merge/model-config.ts";
-import type { OutputTensor } from "../merge/plan.ts";
+import type { OutputDtype, OutputTensor } from "../merge/plan.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { Checkpoint, type ReadableTensor, type TensorReader } from "../safetensors/checkpoint.ts";
 import { dtypeBytes } from "../safetensors/dtype.ts";
@@ -12,6 +12,8 @@ import { type AdapterChoice, planAdapters } from "./plan-adapters.ts";
 
 interface AdaptOptions {
   readonly generator?: GeneratorName | undefined;
+  /** What `merge --dtype` would be told; by default, that each tensor keeps its own. */
+  readonly dtype?: OutputDtype | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -74,13 +76,13 @@ export class AdaptedCheckpoint implements TensorReader, AsyncDisposable {
     gpu: Device,
     path: string,
     choices: readonly AdapterChoice[],
-    { generator, signal }: AdaptOptions = {},
+    { generator, dtype, signal }: AdaptOptions = {},
   ): Promise<AdaptedCheckpoint> {
     await using resources = new AsyncDisposableStack();
     const checkpoint = resources.use(await Checkpoint.open(path));
     const config = await readConfig(checkpoint.folder);
     const base = describeBase(checkpoint, config?.value, path);
-    const { plans, changes } = await planAdapters(checkpoint, base, choices, { generator }, resources);
+    const { plans, changes } = await planAdapters(checkpoint, base, choices, { generator, dtype }, resources);
     const adapters: LoadedAdapter[] = [];
     for (const [index, plan] of plans.entries()) {
       signal?.throwIfAborted();

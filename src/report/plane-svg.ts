@@ -1,5 +1,5 @@
 import { scaleLinear } from "d3-scale";
-import { CORNERS } from "../analysis/loss-plane.ts";
+import { CORNERS } from "../analysis/plane.ts";
 import { contour } from "./contours.ts";
 import type { Axis } from "./loss-curve.ts";
 import { clipped, CORNER_NAMES, type PlaneReport } from "./plane.ts";

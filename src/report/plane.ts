@@ -1,4 +1,4 @@
-import { CORNERS } from "../analysis/loss-plane.ts";
+import { CORNERS } from "../analysis/plane.ts";
 import { visible } from "../files/visible.ts";
 import { formatMeasure, formatNumber } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
@@ -15,8 +15,8 @@ export interface PlaneReport {
   /** Of A, B and C. */
   readonly corners: readonly [number, number, number];
   readonly samples: number;
-  /** Supervised ones, which the loss is the mean over. */
-  readonly tokens: number;
+  /** Supervised ones, which the loss is the mean over; undefined where samples are pictures, whose own mean it is. */
+  readonly tokens: number | undefined;
 }
 
 export const CORNER_NAMES = ["A", "B", "C"] as const;
@@ -30,7 +30,7 @@ export function planeJson({ x, y, loss, corners, samples, tokens }: PlaneReport)
     loss: loss.map((row) => row.map(finite)),
     corners: Object.fromEntries(CORNER_NAMES.map((name, at) => [name, finite(corners[at] ?? NaN)])),
     samples,
-    tokens,
+    ...(tokens === undefined ? {} : { tokens }),
   };
 }
 
@@ -68,7 +68,11 @@ export function planeText(report: PlaneReport, { columns, style }: { columns: nu
   rows.push(["", "lowest on the grid", `(${short(least.x)}, ${short(least.y)})`, formatMeasure(least.loss)]);
   const head = ["", "", "(x, y)", "loss"];
   const table = formatTable(rows, { head, align: "lllr", columns, markHead: style.dim });
-  const text = `${formatNumber(x.length)} × ${formatNumber(y.length)} points, ${formatNumber(samples)} samples, ${formatNumber(tokens)} predicted tokens\n`;
+  const of =
+    tokens === undefined
+      ? `${formatNumber(samples)} pictures`
+      : `${formatNumber(samples)} samples, ${formatNumber(tokens)} predicted tokens`;
+  const text = `${formatNumber(x.length)} × ${formatNumber(y.length)} points, ${of}\n`;
   return `${table}\n${shades(report, columns, style)}${text}`;
 }
 

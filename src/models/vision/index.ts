@@ -2,6 +2,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { RandloraError } from "../../errors.ts";
 import { oneLine } from "../../files/failure.ts";
+import { SUPPORTED_TYPES } from "../architectures/index.ts";
 import { readConfigOf } from "../config-file.ts";
 import { ClipJson, describeClip } from "./clip.ts";
 import type { ImageConfig, Tensors } from "./config.ts";
@@ -16,6 +17,16 @@ export const IMAGE_TYPES: readonly string[] = ["clip", "dinov2"];
  */
 export async function checkIsOfPictures(folder: string): Promise<void> {
   await readConfigOf(folder, IMAGE_TYPES, v.looseObject({}));
+}
+
+/**
+ * Is this the folder of a model of pictures, by its config.json, or of one of texts?
+ * @throws RandloraError `file`, `format`; `model` for neither
+ */
+export async function isOfPictures(folder: string): Promise<boolean> {
+  const kind = v.looseObject({ model_type: v.string() });
+  const { model_type } = await readConfigOf(folder, [...SUPPORTED_TYPES, ...IMAGE_TYPES], kind);
+  return IMAGE_TYPES.includes(model_type);
 }
 
 /**

@@ -69,6 +69,13 @@ export class TextTower {
     this.#layers = placeEncoder(placed, config.encoder);
   }
 
+  /** Every matrix and vector, in an order that follows from the config alone. */
+  get matrices(): Tensor[] {
+    return [this.#weights, ...this.#layers]
+      .flatMap((weights) => Object.values<Tensor | undefined>(weights))
+      .filter((matrix) => matrix !== undefined);
+  }
+
   /**
    * Records the pass over texts of any lengths, special tokens included. What is behind the token that stands for a text
    * cannot change it, and is left out. The caller releases the result.

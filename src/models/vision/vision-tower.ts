@@ -51,6 +51,18 @@ export class VisionTower {
     return this.config.features.length * this.config.encoder.width;
   }
 
+  /** Every matrix and vector, in an order that follows from the config alone. */
+  get matrices(): Tensor[] {
+    return [this.#weights, ...this.#layers]
+      .flatMap((weights) => Object.values<Tensor | undefined>(weights))
+      .filter((matrix) => matrix !== undefined);
+  }
+
+  /** The matrices that end each layer's attention and its MLP, two a layer. */
+  get outputs(): Tensor[] {
+    return this.#layers.flatMap(({ output, down }) => [output, down]);
+  }
+
   /**
    * Records the pass over pictures of the tower's size. The caller releases the result.
    * @returns transformers' last_hidden_state, (pictures · tokens, width)
