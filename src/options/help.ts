@@ -41,15 +41,11 @@ export function groupHelp(program: Program, group: Group, style: HelpStyle): str
 /** `randlora merge --help`: an example, the usage, then the options by topic with defaults and variables. */
 export function commandHelp(program: Program, path: readonly string[], command: Command, style: HelpStyle): string {
   const positionals = Object.values(command.arguments);
-  const usage = positionals.map(
-    ({ value, form }) =>
-      ({ required: value, optional: `[${value}]`, variadic: `${value}…`, several: `[${value}…]` })[form],
-  );
   const topics = Map.groupBy(Object.entries(command.options), ([, option]) => option.topic);
   return sections([
     example(command.example, style),
     command.summary,
-    `Usage: ${[program.name, ...path, ...usage, "[options]"].join(" ")}`,
+    `Usage: ${usageOf(program, path, command)} [options]`,
     list(
       "Arguments",
       positionals.map(({ value, help }) => entry(value, help, "", style)),
@@ -58,6 +54,15 @@ export function commandHelp(program: Program, path: readonly string[], command: 
     ...[...topics].map(([topic, options]) => optionList(topic, Object.fromEntries(options), style)),
     optionList("Everywhere", GLOBAL_OPTIONS, style),
   ]);
+}
+
+/** `randlora merge BASE ADAPTER…`. */
+export function usageOf(program: Program, path: readonly string[], command: Command): string {
+  const words = Object.values(command.arguments).map(
+    ({ value, form }) =>
+      ({ required: value, optional: `[${value}]`, variadic: `${value}…`, several: `[${value}…]` })[form],
+  );
+  return [program.name, ...path, ...words].join(" ");
 }
 
 function optionList(title: string, options: Readonly<Record<string, Option<unknown>>>, style: HelpStyle): string {

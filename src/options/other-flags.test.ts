@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test";
 import { command as chat } from "../../cmd/chat.ts";
 import { command as finetune } from "../../cmd/finetune.ts";
+import { command as merge } from "../../cmd/merge.ts";
 import { flagName } from "./names.ts";
-import { optionOfOthers } from "./other-flags.ts";
+import { argumentOfOthers, optionOfOthers } from "./other-flags.ts";
 
 const flags = (options: object) => Object.keys(options).map(flagName);
 
@@ -20,4 +21,14 @@ test("names of other programs lead to ours, in any of their spellings, where the
   expect(optionOfOthers("--temp", flags(chat.options))).toBe("temperature");
   expect(optionOfOthers("--lr", flags(chat.options))).toBeUndefined();
   expect(optionOfOthers("--nonsense", flags(finetune.options))).toBeUndefined();
+});
+
+test("so do options of other programs that are arguments of ours", () => {
+  const named = ({ arguments: all }: typeof chat) => Object.values(all).map(({ value }) => value);
+  expect(argumentOfOthers("--model", named(chat))).toBe("MODEL");
+  expect(argumentOfOthers("-m", named(finetune))).toBe("MODEL");
+  expect(argumentOfOthers("--model_name_or_path", named(merge))).toBe("BASE");
+  expect(argumentOfOthers("--lora", named(merge))).toBe("ADAPTER");
+  expect(argumentOfOthers("--lora", named(chat))).toBeUndefined();
+  expect(argumentOfOthers("--constructor", named(chat))).toBeUndefined();
 });

@@ -30,6 +30,10 @@ const OTHER_FLAGS: Readonly<Record<string, string>> = {
   "output-dir": "out",
   "train-file": "data",
   "train-data": "data",
+  dataset: "data",
+  bs: "batch-size",
+  "load-in-4bit": "quantize",
+  "load-in-8bit": "quantize",
   train: "data",
   "fine-tune-type": "method",
   "adapter-path": "adapter",
@@ -44,6 +48,32 @@ const OTHER_FLAGS: Readonly<Record<string, string>> = {
 
 /** The option of ours, among `known`, that other programs call `--name`; undefined where there is none. */
 export function optionOfOthers(name: string, known: readonly string[]): string | undefined {
-  const meant = OTHER_FLAGS[name.replace(/^-+/, "").replaceAll("_", "-").toLowerCase()];
+  const meant = OTHER_FLAGS[spelling(name)];
   return meant !== undefined && known.includes(meant) ? meant : undefined;
+}
+
+const MODEL = ["MODEL", "BASE"];
+const ADAPTER = ["ADAPTER"];
+
+/** The same of what is an argument of ours, and stands without dashes: how usages may call it. */
+const OTHER_ARGUMENTS: ReadonlyMap<string, readonly string[]> = new Map([
+  ["m", MODEL],
+  ["model", MODEL],
+  ["model-path", MODEL],
+  ["model-name-or-path", MODEL],
+  ["base-model", MODEL],
+  ["hf-repo", MODEL],
+  ["base", MODEL],
+  ["adapter", ADAPTER],
+  ["adapter-path", ADAPTER],
+  ["lora", ADAPTER],
+]);
+
+/** The argument, among `known`, that other programs take as an option `--name`; undefined where there is none. */
+export function argumentOfOthers(name: string, known: readonly string[]): string | undefined {
+  return OTHER_ARGUMENTS.get(spelling(name))?.find((argument) => known.includes(argument));
+}
+
+function spelling(name: string): string {
+  return name.replace(/^-+/, "").replaceAll("_", "-").toLowerCase();
 }

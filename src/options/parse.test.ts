@@ -116,15 +116,30 @@ describe("refuses, naming the nearest", () => {
   });
 
   test("missing and superfluous words", () => {
-    expect(refusal()).toEqual([
+    expect(refusal("--json")).toEqual([
       "usage",
       "sample: no command given",
       "one of: mix, fail, wait, pour, say, show; see sample --help",
     ]);
     expect(refusal("show")).toEqual(["usage", "sample show: no command given", "one of: work; see sample show --help"]);
     expect(refusal("mix", "a")).toEqual(["usage", "missing required argument 'OTHER'", "see sample mix --help"]);
-    expect(refusal("wait", "a")[1]).toContain("too many arguments");
-    expect(refusal("mix", "a", "b", "--dtype")[1]).toContain("argument missing");
+    expect(refusal("wait", "a")[1]).toBe("too many arguments: wait takes none, and there are 1");
+    expect(refusal("fail", "a", "b", "c").slice(1)).toEqual([
+      "too many arguments: fail takes 1, and there are 3",
+      "see sample fail --help",
+    ]);
+    const noValue = ["usage", "option '--dtype' needs a value", "write --dtype keep|f32|bf16"];
+    expect(refusal("mix", "a", "b", "--dtype")).toEqual(noValue);
+    expect(refusal("mix", "a", "b", "-p").slice(1)).toEqual(["option '--prompt' needs a value", "write --prompt TEXT"]);
+    expect(refusal("mix", "a", "b", "--threads").at(-1)).toBe("write --threads N");
+  });
+
+  test("an option of another program that is an argument here, with the usage", () => {
+    expect(refusal("mix", "--base-model", "a", "b").slice(1)).toEqual([
+      "unknown option '--base-model'",
+      "BASE stands alone: sample mix BASE OTHER…",
+    ]);
+    expect(refusal("wait", "--model", "a").at(-1)).toBe("see sample wait --help");
   });
 });
 
@@ -141,7 +156,7 @@ describe("help", () => {
     expect(request.text).not.toContain("--no-force");
   });
 
-  test.each([[["--help"]], [["help"]], [["-h"]]])("of the program lists its commands: %p", (argv) => {
+  test.each([[["--help"]], [["help"]], [["-h"]], [[]]])("of the program lists its commands: %p", (argv) => {
     const request = parse(sample, argv, style);
     expect(request).toMatchObject({ kind: "help" });
     for (const { name, summary } of sample.commands) {

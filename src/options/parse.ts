@@ -1,12 +1,11 @@
 import { Command as Parser, CommanderError, Option as ParserOption } from "commander";
 import { RandloraError } from "../errors.ts";
-import type { Argument, Command, Group } from "./command.ts";
+import type { Argument, Command } from "./command.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
 import { commandHelp, groupHelp, programHelp, type HelpStyle } from "./help.ts";
-import { allCommands, flagName, type Program } from "./names.ts";
-import { nearest } from "./nearest.ts";
-import { optionOfOthers } from "./other-flags.ts";
+import { flagName, type Program } from "./names.ts";
 import type { Option } from "./option.ts";
+import { missingCommand, unknownWord, usageError } from "./usage-error.ts";
 
 /** Texts given on the command line, by option key, in their order. */
 export type Given = ReadonlyMap<string, readonly string[]>;
@@ -24,11 +23,13 @@ export type Request =
     };
 
 /**
- * Reads a command line (without the program's name). Values are not interpreted here: other layers may overrule them.
+ * Reads a command line (without the program's name). Values are not interpreted here: other layers may overrule them. An
+ * empty one asks for help, as that of most programs does.
  *
  * @throws {RandloraError} `usage`, with the nearest name in the hint where there is one
  */
 export function parse(program: Program, argv: readonly string[], style: HelpStyle): Request {
+  if (argv.length === 0) return { kind: "help", text: programHelp(program, style) };
   let request: Request | undefined;
   const given = new Map<string, string[]>();
   const output: string[] = [];
@@ -127,63 +128,4 @@ function splitPositionals(command: Command, texts: readonly string[]): (readonly
   return Object.values(command.arguments).map((argument, index) =>
     argument.form === "variadic" || argument.form === "several" ? texts.slice(index) : texts.slice(index, index + 1),
   );
-}
-
-/** The error of a request for help with a command that does not exist: the parser would explain the whole program. */
-function unknownWord(program: Program, words: readonly string[]): RandloraError | undefined {
-  const [first, second] = words[0] === "help" ? words.slice(1) : words;
-  if (first === undefined || first.startsWith("-")) return undefined;
-  const entry = program.commands.find(({ name }) => name === first);
-  if (entry === undefined) return unknownCommand(program, first);
-  if (entry.kind === "command" || second === undefined || second.startsWith("-")) return undefined;
-  return entry.commands.some(({ name }) => name === second) ? undefined : unknownCommand(program, second, entry);
-}
-
-function unknownCommand(program: Program, word: string, group?: Group): RandloraError {
-  const entries = group?.commands ?? program.commands;
-  const names = entries.map(({ name }) => name);
-  const meant = entries.find(({ otherNames = [] }) => otherNames.includes(word))?.name ?? nearest(word, names);
-  const words = [program.name, ...(group === undefined ? [] : [group.name])].join(" ");
-  const hint = meant === undefined ? `one of: ${names.join(", ")}; see ${words} --help` : `did you mean ${meant}?`;
-  return new RandloraError("usage", `unknown command '${word}'`, hint);
-}
-
-/** Turns the parser's "error: unknown option '--dtpye'\n(Did you mean --dtype?)" into a message and a hint. */
-function usageError(program: Program, argv: readonly string[], error: CommanderError): RandloraError {
-  if (error.code === "commander.help") return missingCommand(program, argv);
-  const [, unknown] = /^error: unknown command '(.*)'/.exec(error.message) ?? [];
-  if (unknown !== undefined) return unknownCommand(program, unknown, findGroup(program, argv));
-  const [first = "", suggestion] = error.message.split("\n");
-  const [, flag = ""] = /^error: unknown option '(--?[\w-]+)/.exec(first) ?? [];
-  const known = allCommands(program).find(({ path }) => path.every((word, index) => argv[index] === word));
-  const isFlag = Object.entries({ ...GLOBAL_OPTIONS, ...known?.command.options }).some(
-    ([key, { form }]) => form === "flag" && `--${flagName(key)}` === flag,
-  );
-  if (isFlag) {
-    const opposite = flag.startsWith("--no-") ? `--${flag.slice("--no-".length)}` : `--no-${flag.slice(2)}`;
-    return new RandloraError("usage", `option '${flag}' takes no value`, `write ${flag}, or ${opposite}`);
-  }
-  const ours = optionOfOthers(flag, Object.keys(known?.command.options ?? {}).map(flagName));
-  if (ours !== undefined) {
-    return new RandloraError("usage", first.replace(/^error: /, ""), `did you mean --${ours}?`);
-  }
-  const hint = suggestion?.replace(/^\((.*)\)$/, "$1").replace("Did you mean", "did you mean");
-  return new RandloraError("usage", first.replace(/^error: /, ""), hint ?? `see ${helpCommand(program, argv)}`);
-}
-
-function missingCommand(program: Program, argv: readonly string[]): RandloraError {
-  const group = findGroup(program, argv);
-  const names = (group?.commands ?? program.commands).map(({ name }) => name);
-  const words = [program.name, ...(group === undefined ? [] : [group.name])].join(" ");
-  return new RandloraError("usage", `${words}: no command given`, `one of: ${names.join(", ")}; see ${words} --help`);
-}
-
-function helpCommand(program: Program, argv: readonly string[]): string {
-  const known = allCommands(program).find(({ path }) => path.every((word, index) => argv[index] === word));
-  const entry = program.commands.find(({ name }) => argv.includes(name));
-  return [program.name, ...(known?.path ?? (entry === undefined ? [] : [entry.name])), "--help"].join(" ");
-}
-
-function findGroup(program: Program, argv: readonly string[]): Group | undefined {
-  return program.commands.find((entry): entry is Group => entry.kind === "group" && argv.includes(entry.name));
 }
