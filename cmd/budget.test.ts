@@ -51,6 +51,9 @@ test("a folder with config.json alone: the table, and the same as JSON", async (
   expect(shown.stdout).toContain("4,096 trained numbers in 4 modules of ");
   expect(shown.stdout).toMatch(/\nlora +rank 8 +4,096 .* 0 %/);
   expect(shown.stdout).not.toContain("\u001b");
+  const beyond = await budget([model, "--params", "100K"]);
+  expect(beyond.stdout).toMatch(/\nvera .* no rank comes nearer\n/);
+  expect(beyond.stdout).toMatch(/\nnola .* no number of bases comes nearer\n/);
   const { status, stdout } = await budget([model, "--params", "10K", "--targets", "all-linear", "--json"]);
   expect(status).toBe(0);
   const json = JSON.parse(stdout);

@@ -104,7 +104,7 @@ describe("--dry-run", () => {
     expect(run.stdout).toMatch(/⟦.*he said.*⟧/);
     expect(run.stdout).toContain("data.jsonl: 10 of 10 samples were cut to the maximum length");
     expect(run.stdout).toMatch(/model\.layers\.\*\.self_attn\.q_proj +5 +64 × 64/);
-    expect(run.stdout).toMatch(/GPU memory +about [\d.]+ MB/);
+    expect(run.stdout).toMatch(/device memory +about [\d.]+ MB/);
     expect(existsSync(place.at("dry"))).toBe(false);
   }, 60_000);
 

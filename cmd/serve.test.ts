@@ -124,6 +124,7 @@ test("a run is served with its adapter, which is what is meant without a name", 
   expect(await serving.end("SIGTERM")).toBe(143);
   expect(JSON.parse(await serving.child.stdout.text())).toEqual({ address, models: ["storyteller", "first"] });
   expect(serving.stderr).toStartWith(`${join("runs", "first")}: the newest run or merged model of this folder\n`);
+  expect(serving.stderr).toEndWith(`\nmodels: storyteller, first\nlistening on ${address}\n`);
 });
 
 test("the key comes from the environment; strangers are warned of, unless there is one", async () => {
@@ -210,6 +211,7 @@ describe("refused at the start", () => {
     ["a port that is none", ["--port", "70000"], 2, "--port"],
     ["an address that is not here", ["--host", "192.0.2.1"], 1, "192.0.2.1, port 0: this machine has no such address"],
     ["a name that nobody knows", ["--host", "no.invalid"], 1, "no.invalid, port 0: this machine has no such address"],
+    ["the same, and a port", ["--host", "no.invalid", "--port", "18391"], 1, "or this machine has no such address"],
   ])("%s", async (_, args, status, message) => {
     const child = spawn([STORIES, "--port", "0", ...args]);
     const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);

@@ -161,6 +161,7 @@ export const command = defineCommand({
     });
     warnOfContext(options.context, model.decoder.config.contextLength, context);
     await warnOfStrangers(host, apiKey, context);
+    if (choices.size > 0) context.log.info(`models: ${models.all.map(({ id }) => id).join(", ")}`);
     context.log.announce(`listening on ${server.address}`);
     context.result({ address: server.address, models: models.all.map(({ id }) => id) });
     await Promise.race([aborted(context.signal), engine.failure]);

@@ -7,6 +7,9 @@ import { formatTable } from "../terminal/table.ts";
 /** Further off than this a method is said not to reach the budget. */
 const FAR = 0.05;
 
+/** What a size is one of. */
+const UNITS = { rank: "rank", bases: "number of bases" } as const;
+
 /** `randlora budget --json`. */
 export function budgetJson({ parameters, targets, modules, methods }: Budget, model: PlannedModel): object {
   const entries = methods.map(({ name, size, ...rest }) => {
@@ -46,7 +49,7 @@ export function budgetText(
     against(method),
     formatBytes(method.bytes),
     `${formatNumber(method.flops / 1e9, method.flops < 1e10 ? 2 : 0)} GFLOP`,
-    Math.abs(method.distance) > FAR && method.size !== undefined ? `no ${method.size.setting} comes nearer` : "",
+    Math.abs(method.distance) > FAR && method.size !== undefined ? `no ${UNITS[method.size.setting]} comes nearer` : "",
   ]);
   const head = ["method", "size", "parameters", "of the model", "off by", "memory", "a step", ""];
   const dtype = model.dtype.toLowerCase();

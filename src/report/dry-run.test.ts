@@ -101,7 +101,7 @@ describe("a result", () => {
         "validation loss  1.7500 at the end; lowest at step 100\n" +
         "parameters       12.3 K trained, on 25.0 K tokens\n" +
         "time             2:05\n" +
-        "GPU memory       950 MB at most (1.00 GB expected)\n" +
+        "device memory    950 MB at most (1.00 GB expected)\n" +
         "plot             runs/a/loss.svg\n" +
         "\nnext: randlora chat runs/a\n",
     );

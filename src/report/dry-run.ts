@@ -59,7 +59,7 @@ export function dryRunText({ data, tokenizer, estimate }: DryRun, columns: numbe
     formatTable(
       [
         ["steps", `${formatNumber(estimate.steps)} (${epochs})`],
-        ["GPU memory", `about ${formatBytes(estimate.estimatedGpuBytes)}${spared}`],
+        ["device memory", `about ${formatBytes(estimate.estimatedGpuBytes)}${spared}`],
         ...(quantised === undefined ? [] : [["frozen layers", quantisedText(quantised)]]),
         ...estimate.method.notes.map((note) => ["note", note]),
       ],

@@ -52,7 +52,10 @@ export function trainResultText(
     ...(result.validLoss === undefined ? [] : [["validation loss", `${result.validLoss.toFixed(4)}${best}`]]),
     ["parameters", `${formatCount(result.trainableParameters)} trained, on ${formatCount(result.tokens)} tokens`],
     ["time", formatDuration(result.seconds)],
-    ["GPU memory", `${formatBytes(result.peakGpuBytes)} at most (${formatBytes(result.estimatedGpuBytes)} expected)`],
+    [
+      "device memory",
+      `${formatBytes(result.peakGpuBytes)} at most (${formatBytes(result.estimatedGpuBytes)} expected)`,
+    ],
     ...(result.quantised === undefined ? [] : [["frozen layers", quantisedText(result.quantised)]]),
     ...(picture === undefined ? [] : [["plot", picture]]),
   ];

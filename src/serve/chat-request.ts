@@ -29,7 +29,7 @@ const Message = v.looseObject({
 
 const Body = v.looseObject({
   ...COMMON_FIELDS,
-  messages: v.pipe(v.array(Message), v.nonEmpty()),
+  messages: v.pipe(v.array(Message), v.nonEmpty("there is none")),
   max_completion_tokens: optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
   logprobs: optional(v.boolean()),
   top_logprobs: optional(LOGPROBS_COUNT),

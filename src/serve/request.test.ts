@@ -139,6 +139,10 @@ describe("chat", () => {
   });
 });
 
+test("an empty conversation is told so in words", () => {
+  expect(() => chat({ messages: [] })).toThrow("messages: there is none");
+});
+
 describe("completions", () => {
   test.each<[unknown, unknown]>([
     ["Hi", ["Hi"]],

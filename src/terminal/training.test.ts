@@ -47,7 +47,7 @@ describe("on a terminal", () => {
     }
     expect(stream.screen.slice(0, 3)).toEqual([
       "training 12.3 K parameters into runs/tiny-randlora-1",
-      "200 steps, 2 epochs; about 300 MB of GPU memory",
+      "200 steps, 2 epochs; about 300 MB of device memory",
       "step 0: validation loss 3.2500",
     ]);
     expect(stream.screen.at(-1)).toBe(
@@ -64,7 +64,7 @@ describe("on a terminal", () => {
     shown[Symbol.dispose]();
     expect(stream.screen).toEqual([
       "training 12.3 K parameters into runs/tiny-randlora-1",
-      "200 steps, 2 epochs, from step 40 on; about 300 MB of GPU memory, activations recomputed",
+      "200 steps, 2 epochs, from step 40 on; about 300 MB of device memory, activations recomputed",
       "",
     ]);
   });

@@ -76,7 +76,7 @@ export class TrainingDisplay implements TrainObserver, Disposable {
     }
     const epochs = run.epochs === 1 ? "1 epoch" : `${formatNumber(run.epochs)} epochs`;
     const from = run.step === 0 ? "" : `, from step ${formatNumber(run.step)} on`;
-    const memory = `about ${formatBytes(run.estimatedGpuBytes)} of GPU memory`;
+    const memory = `about ${formatBytes(run.estimatedGpuBytes)} of device memory`;
     const spared = run.checkpointing ? ", activations recomputed" : "";
     this.#surface.log.info(`training ${formatCount(run.trainableParameters)} parameters into ${run.run}`);
     this.#surface.log.info(`${formatNumber(run.steps)} steps, ${epochs}${from}; ${memory}${spared}`);
