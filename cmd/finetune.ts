@@ -4,6 +4,7 @@ import { RandloraError } from "../src/errors.ts";
 import type { RunData } from "../src/train/data.ts";
 import type { RunFolder } from "../src/train/run-folder.ts";
 import type { TrainSettings } from "../src/train/settings.ts";
+import type { MicroBatch } from "../src/text/data/types.ts";
 import type { TrainResult } from "../src/train/types.ts";
 import { FINETUNE_OPTIONS } from "./finetune-options.ts";
 import { askedSettings, newSettings, type Places, placesOf } from "./finetune-settings.ts";
@@ -24,7 +25,8 @@ export const command = defineCommand({
   options: FINETUNE_OPTIONS,
   async run({ model }, options, context) {
     const { newestRun, RunFolder } = await import("../src/train/run-folder.ts");
-    const { refuseShorter } = await import("../src/train/data.ts");
+    const { refuseShorter } = await import("../src/train/subject.ts");
+    const { textSubject } = await import("../src/train/text-subject.ts");
     const { withOwnAdapter } = await import("../src/train/init-adapter.ts");
     const { resumeSettings } = await import("../src/train/resolve-settings.ts");
     const asked = askedSettings(model, options);
@@ -59,7 +61,7 @@ export const command = defineCommand({
     const settings = resumeSettings(recorded, asked);
     const places = await placesOf(await withOwnAdapter(settings, folder), context);
     const data = await loadData(places, context);
-    refuseShorter(recorded, settings, data.data);
+    refuseShorter(recorded, settings, textSubject(data.data));
     if (options.dryRun) return await dryRun(places, data, context);
     await train(folder, places, data, context, { recorded: settings });
   },
@@ -81,8 +83,9 @@ async function loadData({ local, location }: Places, context: Context): Promise<
 
 async function dryRun({ local, location }: Places, { data, tokenizer }: RunData, context: Context): Promise<void> {
   const { estimateRun } = await import("../src/train/finetune.ts");
+  const { textSubject } = await import("../src/train/text-subject.ts");
   const { dryRunJson, dryRunText } = await import("../src/report/dry-run.ts");
-  const estimate = await estimateRun({ settings: local, location, data, device: context.device });
+  const estimate = await estimateRun({ settings: local, location, subject: textSubject(data), device: context.device });
   const found = { data, tokenizer, estimate };
   context.result(dryRunJson(found), () => dryRunText(found, context.columns, context.style));
 }
@@ -92,9 +95,10 @@ async function train(
   places: Places,
   { data }: RunData,
   context: Context,
-  more: Pick<TrainingInput, "recorded" | "source">,
+  more: Pick<TrainingInput<MicroBatch>, "recorded" | "source">,
 ): Promise<void> {
   const { finetune } = await import("../src/train/finetune.ts");
+  const { textSubject } = await import("../src/train/text-subject.ts");
   const { TrainingDisplay } = await import("../src/terminal/training.ts");
   const { lossesText } = await import("../src/report/dry-run.ts");
   for (const line of lossesText(data).split("\n").slice(0, -1)) context.log.info(line);
@@ -104,7 +108,11 @@ async function train(
   {
     using display = new TrainingDisplay(context);
     signal.addEventListener("abort", () => display.stopping());
-    result = await finetune({ settings, location, data, folder, device, ...more }, display, signal);
+    result = await finetune(
+      { settings, location, subject: textSubject(data), folder, device, ...more },
+      display,
+      signal,
+    );
   }
   await show(result, settings, folder, context);
 }

@@ -3,10 +3,9 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
-import { methodNamed, isAdapterMethod } from "../src/adapters/methods.ts";
 import { Gpu } from "../src/gpu/gpu.ts";
 import { Engine } from "../src/train/engine.ts";
-import type { AllAdapterSettings } from "../src/train/settings.ts";
+import { resolveSettings } from "../src/train/resolve-settings.ts";
 import { PictureSource } from "../src/train/picture-source.ts";
 import type { PictureTask } from "../src/train/picture-task.ts";
 import type { PictureBatch } from "../src/tasks/pictures.ts";
@@ -161,22 +160,15 @@ interface Ours {
 }
 
 async function train(
-  { base, method: name, task, targets = [], sparsity, checkpointing = false }: Case,
+  { base, method, task, targets = [], sparsity, checkpointing = false }: Case,
   place: string,
 ): Promise<Ours> {
-  const method = methodNamed(name);
-  const given: Partial<AllAdapterSettings> = { ...(sparsity && { sparsity }) };
-  const adapter = { rank: 5, alpha: 20, dropout: 0, targets: typeof targets === "string" ? targets : [...targets] };
-  const rest = { layers: [], initAdapter: null, initCommit: null, initSha256: null };
-  const settings = {
-    model: base,
-    method,
-    adapter: isAdapterMethod(method) ? { ...adapter, ...rest, ...method.training.resolve(given) } : null,
-    task,
-    dtype: "keep",
-    seed: 5,
-  } as const;
-  await using source = await PictureSource.open(settings, { folder: join(folder, base), weights: undefined });
+  const adapter = { rank: 5, alpha: 20, targets: typeof targets === "string" ? targets : [...targets] };
+  const own = method === "full" ? {} : { ...adapter, ...(sparsity && { sparsity }) };
+  const asked = { model: base, data: "made-up", method, seed: 5, ...own };
+  const settings = resolveSettings(asked, { modelType: "", contextLength: 1 });
+  const location = { folder: join(folder, base), weights: undefined };
+  await using source = await PictureSource.open(settings, location, { task });
   const { staging } = gpu;
   const tokens = BATCH * 17;
   const choices = { staging, tokens, microBatches: 1, budget: 2 ** 30, choices: undefined };

@@ -10,6 +10,7 @@ import type { KeptGpu } from "../train/kept-gpu.ts";
 import { METRICS_FILE, SETTINGS_FILE } from "../train/run-files.ts";
 import { RunFolder } from "../train/run-folder.ts";
 import { formatSettings, type TrainSettings } from "../train/settings.ts";
+import { textSubject } from "../train/text-subject.ts";
 import type { Metrics, TrainObserver, TrainResult } from "../train/types.ts";
 import type { ComparisonFolder } from "./folder.ts";
 import { measure } from "./measure.ts";
@@ -93,7 +94,7 @@ async function make(
   await using folder = await openRun(path, run, settings);
   let result: TrainResult;
   try {
-    result = await finetune({ settings, location, data, folder, gpu }, observer, signal);
+    result = await finetune({ settings, location, subject: textSubject(data), folder, gpu }, observer, signal);
   } catch (thrown) {
     await folder.discardUnused();
     if (!(thrown instanceof RandloraError) || thrown.code !== "numeric") throw thrown;

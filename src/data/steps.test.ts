@@ -4,7 +4,7 @@ import { planSteps } from "./steps.ts";
 import { numberedSamples as numberedSet } from "../text/testing/data.ts";
 import { samplesOf as textSamples } from "../text/data/batch.ts";
 import type { MicroBatch } from "../text/data/types.ts";
-import type { StepOptions, StepPlan } from "./types.ts";
+import type { StepOptions, ReadyPlan } from "./types.ts";
 
 const numberedSamples = (lengths: readonly number[], maxLength?: number) =>
   textSamples(numberedSet(lengths, maxLength));
@@ -22,7 +22,7 @@ function samplesOf({ ids, positions }: MicroBatch): number[] {
   return [...ids].filter((_, t) => positions[t] === 0).map((id) => id / 1000);
 }
 
-function samplesOfSteps(plan: StepPlan<MicroBatch>): number[][][] {
+function samplesOfSteps(plan: ReadyPlan<MicroBatch>): number[][][] {
   return Array.from({ length: plan.length }, (_, i) => plan.step(i).microBatches.map(samplesOf));
 }
 

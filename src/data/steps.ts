@@ -1,6 +1,6 @@
 import { type Rows, rowsOf } from "./rows.ts";
 import { shuffled } from "./shuffle.ts";
-import type { LargestMicroBatch, Samples, Step, StepOptions, StepPlan } from "./types.ts";
+import type { LargestMicroBatch, ReadyPlan, Samples, Step, StepOptions } from "./types.ts";
 
 /**
  * Plans the steps of a run. Every epoch takes all rows once, `batchSize` a micro-batch, `accumulation` micro-batches a
@@ -8,7 +8,7 @@ import type { LargestMicroBatch, Samples, Step, StepOptions, StepPlan } from "./
  *
  * @throws {RangeError} for an empty data set and for sizes that are not positive whole numbers
  */
-export function planSteps<Batch>(samples: Samples<Batch>, options: StepOptions): StepPlan<Batch> {
+export function planSteps<Batch>(samples: Samples<Batch>, options: StepOptions): ReadyPlan<Batch> {
   const { batchSize, accumulation, length } = options;
   const asked = "steps" in length ? length.steps : length.epochs;
   for (const size of [samples.length, batchSize, accumulation, asked]) {
@@ -23,7 +23,7 @@ export function planSteps<Batch>(samples: Samples<Batch>, options: StepOptions):
 /** Rows that the largest micro-batch is looked for among: after so many, epochs bring hardly a larger one. */
 const LOOKED_AT = 2 ** 21;
 
-class Plan<Batch> implements StepPlan<Batch> {
+class Plan<Batch> implements ReadyPlan<Batch> {
   readonly length: number;
   readonly stepsPerEpoch: number;
   readonly #samples: Samples<Batch>;

@@ -52,6 +52,14 @@ export interface StepPlan<Batch> {
   readonly stepsPerEpoch: number;
   /** Over the whole run. */
   readonly largest: LargestMicroBatch;
-  /** @throws {RangeError} when index is not one of 0 … length − 1 */
+  /**
+   * A promise where batches have to be loaded; what comes after them is then begun as well.
+   * @throws {RangeError} when index is not one of 0 … length − 1
+   */
+  step(index: number): Step<Batch> | Promise<Step<Batch>>;
+}
+
+/** Steps whose batches are made at once. */
+export interface ReadyPlan<Batch> extends StepPlan<Batch> {
   step(index: number): Step<Batch>;
 }

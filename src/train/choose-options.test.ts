@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
 import { openTestDevice } from "../device/testing/open.ts";
 import { chooseOptions } from "./choose-options.ts";
-import { planRun } from "./data.ts";
 import { ModelSource } from "./model.ts";
 import { inputFor, settingsFor, writeTexts } from "./testing/runs.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
@@ -10,10 +9,10 @@ test("activations are recomputed where memory would not suffice otherwise, then 
   await using folder = await TemporaryFolder.create();
   const data = await writeTexts(folder.at("train.jsonl"), 24);
   const settings = await settingsFor({ data, rank: 8, batchSize: 24 });
-  const { location, data: loaded } = await inputFor(settings);
+  const { location, subject } = await inputFor(settings);
   await using source = await ModelSource.open(settings, location);
   using gpu = await openTestDevice();
-  const plan = planRun(settings, loaded);
+  const plan = subject.plan(settings);
   const choose = async (free: number) => {
     const warnings: string[] = [];
     const { bytes, options } = await chooseOptions(gpu, source, plan, undefined, (line) => warnings.push(line), free);
@@ -40,10 +39,10 @@ test("more tokens in a micro-batch than a GPU has workgroups an axis are refused
   await using folder = await TemporaryFolder.create();
   const data = await writeTexts(folder.at("train.jsonl"), 4);
   const settings = await settingsFor({ data, rank: 8 });
-  const { location, data: loaded } = await inputFor(settings);
+  const { location, subject } = await inputFor(settings);
   await using source = await ModelSource.open(settings, location);
   using gpu = await openTestDevice();
-  const { steps } = planRun(settings, loaded);
+  const { steps } = subject.plan(settings);
   const tokens = gpu.limits.maxRows + 1;
   const large = { length: 1, stepsPerEpoch: 1, largest: { tokens, targets: 1 }, step: () => steps.step(0) };
   for (const [plan, message] of [

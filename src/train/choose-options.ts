@@ -1,13 +1,12 @@
 import type { Device } from "../device/device.ts";
 import { RandloraError } from "../errors.ts";
 import type { Staging } from "../device/staging.ts";
-import type { RunPlan } from "./data.ts";
 import type { EngineOptions } from "./engine.ts";
 import { estimateBytes } from "./estimate.ts";
 import { machineMemory } from "../device/machine-memory.ts";
 import type { MethodSummary, PlaceOptions } from "../adapters/training/method.ts";
-import type { ModelSource } from "./model.ts";
 import type { SavedState } from "./state.ts";
+import type { RunPlan, TrainingSource } from "./subject.ts";
 
 /** WebGPU does not tell how much memory a GPU has: what is spent beyond need is modest. */
 const REAL_GPU_BUDGET = 4 * 2 ** 30;
@@ -36,22 +35,22 @@ const SAVINGS = [
  * @throws RandloraError `usage` for a micro-batch of more tokens than the GPU takes at once; `memory` for a tensor that is
  *   too large for it; `format` where the state does not fit the model
  */
-export async function chooseOptions(
+export async function chooseOptions<Batch>(
   gpu: Device,
-  source: ModelSource,
-  plan: RunPlan,
+  source: TrainingSource<Batch>,
+  plan: RunPlan<Batch>,
   began: SavedState | undefined,
   warn: (line: string) => void,
   free = gpu.info.software ? machineMemory().free : Infinity,
 ): Promise<Chosen> {
-  const { betas, eps, weightDecay, gradClip, gradAccum, batchSize, checkpointActivations } = source.settings;
-  refuseTooManyTokens(gpu, plan, batchSize);
+  const { betas, eps, weightDecay, gradClip, gradAccum, checkpointActivations } = source.settings;
+  refuseTooManyTokens(gpu, source, plan);
   const { steps, validation } = plan;
   const kernels = began?.progress.kernels;
   const staging = stagingOf(gpu, kernels?.staging);
   const wanted: PlaceOptions = {
     staging,
-    tokens: steps.largest.tokens,
+    tokens: source.rowsOf(steps.largest),
     microBatches: gradAccum,
     budget: spareBytes(gpu),
     choices: kernels?.choices,
@@ -86,16 +85,20 @@ export async function chooseOptions(
 }
 
 /** Kernels give each token a workgroup, or a row of them. */
-function refuseTooManyTokens(gpu: Device, { steps, validation }: RunPlan, batchSize: number): void {
+function refuseTooManyTokens<Batch>(
+  gpu: Device,
+  source: TrainingSource<Batch>,
+  { steps, validation }: RunPlan<Batch>,
+): void {
   const most = gpu.limits.maxRows;
   for (const [plan, of] of [
     [steps, ""],
     [validation, " of the validation data"],
   ] as const) {
-    const tokens = plan?.largest.tokens ?? 0;
+    const tokens = plan === undefined ? 0 : source.rowsOf(plan.largest);
     if (tokens <= most) continue;
-    const cause = `--batch-size ${batchSize}: a micro-batch${of} has ${tokens} tokens, and this GPU takes at most ${most} at once`;
-    throw new RandloraError("usage", cause, "lower --batch-size (--grad-accum makes up for it) or --max-length");
+    const cause = `--batch-size ${source.settings.batchSize}: a micro-batch${of} has ${tokens} tokens, and this GPU takes at most ${most} at once`;
+    throw new RandloraError("usage", cause, `give ${source.smaller}`);
   }
 }
 

@@ -3,7 +3,7 @@ import { loadConfig } from "../models/architectures/index.ts";
 import { loadChatTemplate } from "../text/chat-template.ts";
 import { loadTrainingData, type TrainingData } from "../text/data/load-run.ts";
 import { planSteps } from "../data/steps.ts";
-import type { StepPlan } from "../data/types.ts";
+import type { ReadyPlan } from "../data/types.ts";
 import { samplesOf } from "../text/data/batch.ts";
 import type { DataSet, MicroBatch } from "../text/data/types.ts";
 import { readEndOfSequence } from "../text/stop.ts";
@@ -59,14 +59,11 @@ export async function loadRunData(
   return { data, tokenizer };
 }
 
-/** Steps of a run, and the validation set as steps of one micro-batch each. */
-export interface RunPlan {
-  readonly steps: StepPlan<MicroBatch>;
-  readonly validation: StepPlan<MicroBatch> | undefined;
-}
-
 /** The steps that the settings make of the data. */
-export function planRun(settings: TrainSettings, { train, valid }: TrainingData): RunPlan {
+export function planRun(
+  settings: TrainSettings,
+  { train, valid }: TrainingData,
+): { readonly steps: ReadyPlan<MicroBatch>; readonly validation: ReadyPlan<MicroBatch> | undefined } {
   const { batchSize, gradAccum: accumulation, shuffle } = settings;
   const seed = BigInt(settings.seed);
   const length = settings.steps === null ? { epochs: settings.epochs ?? 1 } : { steps: settings.steps };
@@ -78,19 +75,7 @@ export function planRun(settings: TrainSettings, { train, valid }: TrainingData)
   };
 }
 
-/**
- * Refuses to resume a run with fewer steps than it had, or as many.
- * @throws RandloraError `usage`
- */
-export function refuseShorter(recorded: TrainSettings, settings: TrainSettings, data: TrainingData): void {
-  if (settings.steps === null || settings.steps === recorded.steps) return;
-  const { length } = planRun(recorded, data).steps;
-  if (settings.steps > length) return;
-  const cause = `--steps ${settings.steps}: the run cannot be resumed with fewer steps than it had; it had ${length}`;
-  throw new RandloraError("usage", cause, "leave --steps out, or start a new run");
-}
-
-/** SHA-256 of all samples, training and validation: a resumed run must see the same ones. */
+/** See `Subject.dataHash`. */
 export function dataHash({ train, valid }: TrainingData): string {
   const hash = new Bun.CryptoHasher("sha256");
   for (const set of [train, valid]) {

@@ -118,7 +118,7 @@ export class Engine<Batch> implements Disposable {
       let targets = 0;
       for (let index = 0; index < plan.length; index++) {
         if (signal?.aborted === true) return undefined;
-        const step = plan.step(index);
+        const step = await plan.step(index);
         targets += step.targets;
         for (const [at, batch] of step.microBatches.entries()) {
           const losses = this.#losses(run, batch, { kind: "evaluate" });

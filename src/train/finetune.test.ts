@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { cp, mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
-import { refuseShorter } from "./data.ts";
 import { estimateRun } from "./finetune.ts";
 import type { AskedSettings } from "./resolve-settings.ts";
+import { refuseShorter } from "./subject.ts";
 import { inputFor, outcomeOf, Recording, trainInto, writeTexts } from "./testing/runs.ts";
 import { ShortRuns } from "./testing/short-runs.ts";
 
@@ -151,10 +151,10 @@ test("a run that is stopped in its last evaluation makes up for it", async () =>
 test("a run of epochs is resumed for more steps than it had, not for fewer", async () => {
   const settings = await runs.settings({ schedule: "constant" });
   const epochs = { ...settings, steps: null, epochs: 2 };
-  const { data: loaded } = await inputFor(epochs);
-  expect(() => refuseShorter(epochs, { ...epochs, steps: 6 }, loaded)).toThrow("it had 6");
-  refuseShorter(epochs, { ...epochs, steps: 7 }, loaded);
-  refuseShorter(epochs, epochs, loaded);
+  const { subject } = await inputFor(epochs);
+  expect(() => refuseShorter(epochs, { ...epochs, steps: 6 }, subject)).toThrow("it had 6");
+  refuseShorter(epochs, { ...epochs, steps: 7 }, subject);
+  refuseShorter(epochs, epochs, subject);
 });
 
 test("the base of a resumed run must be what it was, whatever its folder is called", async () => {

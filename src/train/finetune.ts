@@ -1,9 +1,7 @@
 import { RandloraError } from "../errors.ts";
 import { chooseOptions } from "./choose-options.ts";
-import { dataHash, planRun } from "./data.ts";
 import { withOwnAdapter } from "./init-adapter.ts";
 import type { MethodSummary } from "../adapters/training/method.ts";
-import { ModelSource } from "./model.ts";
 import { newestState } from "./state.ts";
 import { openGpu, type RunInput, Training, type TrainingInput } from "./training.ts";
 import type { TrainObserver, TrainResult } from "./types.ts";
@@ -19,9 +17,10 @@ export interface RunEstimate {
 }
 
 /** Plans a run and estimates its memory; nothing is trained or written. @throws RandloraError as `finetune` */
-export async function estimateRun(input: RunInput): Promise<RunEstimate> {
-  const plan = planRun(input.settings, input.data);
-  await using source = await ModelSource.open(input.settings, input.location, input);
+export async function estimateRun<Batch>(input: RunInput<Batch>): Promise<RunEstimate> {
+  const { settings, location, subject } = input;
+  const plan = subject.plan(settings);
+  await using source = await subject.open(settings, location, input);
   using opened = await openGpu(input);
   const { gpu } = opened;
   const { options, bytes, summary } = await chooseOptions(gpu, source, plan, undefined, () => {});
@@ -40,16 +39,16 @@ export async function estimateRun(input: RunInput): Promise<RunEstimate> {
  * @param input.folder is disposed of by the caller
  * @throws RandloraError `model` and `data` (not those that the run began with), `memory`, `gpu`, `numeric`, `file`
  */
-export async function finetune(
-  input: TrainingInput,
+export async function finetune<Batch>(
+  input: TrainingInput<Batch>,
   observer: TrainObserver,
   signal: AbortSignal,
 ): Promise<TrainResult> {
-  const { folder } = input;
+  const { folder, subject } = input;
   // It also brings back an adapter that a killed process had set aside.
   await folder.removeLeftovers();
   const state = await newestState(folder.states);
-  const hash = dataHash(input.data);
+  const hash = subject.dataHash();
   if (state !== undefined && state.progress.data !== hash) {
     const cause = `${input.settings.data}: not the data that the run began with`;
     throw new RandloraError("data", cause, "put the old data back, or start a new run");
@@ -58,7 +57,7 @@ export async function finetune(
   const began = state?.progress.kernels.choices;
   await using opened = new AsyncDisposableStack();
   const { location, methods } = input;
-  const source = input.source ?? opened.use(await ModelSource.open(settings, location, { began, signal, methods }));
+  const source = input.source ?? opened.use(await subject.open(settings, location, { began, signal, methods }));
   const base = await source.fingerprint();
   if (state?.progress.base !== undefined && state.progress.base !== base) {
     const cause = `${settings.model}: its weights are not those that the run began with`;

@@ -1,13 +1,12 @@
 import { NAMED_BLOCKS } from "../device/dtype.ts";
+import type { LargestMicroBatch } from "../data/types.ts";
 import type { Device } from "../device/device.ts";
 import { describeBase } from "../adapters/base.ts";
-import type { MethodDefinition, TrainedMethod } from "../adapters/method.ts";
+import type { TrainedMethod } from "../adapters/method.ts";
 import { isAdapterMethod, methodNamed } from "../adapters/methods.ts";
 import { writePeft } from "../adapters/peft-write.ts";
-import type { AdapterTraining, OpenInput } from "../adapters/training/definition.ts";
-import type { MethodChoices, PlaceOptions, Trainable } from "../adapters/training/method.ts";
+import type { PlaceOptions } from "../adapters/training/method.ts";
 import { Parameters } from "../adapters/training/parameters.ts";
-import type { Adapter } from "../adapters/types.ts";
 import { readConfig } from "../merge/model-config.ts";
 import { loadConfig } from "../models/architectures/index.ts";
 import type { DecoderConfig } from "../models/config.ts";
@@ -19,40 +18,28 @@ import { NAMED_DTYPES } from "../safetensors/dtype.ts";
 import { fingerprint } from "../safetensors/fingerprint.ts";
 import { languageModelling } from "../tasks/language-modelling.ts";
 import type { MicroBatch } from "../text/data/types.ts";
-import type { TrainedModel } from "./engine.ts";
-import { openInitial } from "./init-adapter.ts";
+import { type OpenedAdapter, openAdapted } from "./open-adapted.ts";
 import type { TrainSettings } from "./settings.ts";
+import type { OpenOptions, PlacedSource, TrainingSource } from "./subject.ts";
 import { notesOfCopy, writeModel } from "./write-model.ts";
 
 /** A decoder in GPU memory, which is given back when it is disposed of. */
-export interface PlacedModel extends TrainedModel<MicroBatch>, Disposable {
+export interface PlacedModel extends PlacedSource<MicroBatch> {
   readonly config: DecoderConfig;
   readonly weights: DecoderWeights;
 }
 
-export interface OpenOptions {
-  /** What the method chose when the run began, for a resumed one. */
-  readonly began?: MethodChoices | undefined;
-  readonly signal?: AbortSignal | undefined;
-  /** Every method that there is. */
-  readonly methods?: readonly TrainedMethod[] | undefined;
-}
-
 /** What is trained, and the files that it needs open. */
-interface Opened {
-  readonly trainable: Trainable;
-  readonly adapter: Adapter | undefined;
+interface Opened extends OpenedAdapter {
   /** What the user should know of the base's files: one line each. */
   readonly notes: readonly string[];
 }
 
-/**
- * What a model is trained from, beside the GPU: opened and checked once, placed on as many GPUs as one likes (a counting
- * one first). Close it after the last save: where a whole model is written, files are copied from it.
- */
-export class ModelSource implements AsyncDisposable {
+/** What a language model is trained from. */
+export class ModelSource implements TrainingSource<MicroBatch> {
   readonly config: DecoderConfig;
   readonly settings: TrainSettings;
+  readonly smaller = "a smaller --batch-size (--grad-accum makes up for it) or --max-length";
   readonly #method: TrainedMethod;
   readonly #checkpoint: Checkpoint;
   readonly #opened: Opened;
@@ -91,10 +78,10 @@ export class ModelSource implements AsyncDisposable {
       const matrices = plannedMatrices(planWeights(config));
       const input = { base, matrices, model, dtype, seed, began, signal };
       const opened =
-        training.result === "adapter"
-          ? await openAdapted(training, settings, input, isAdapterMethod(method) ? method.beginsWith : undefined)
-          : // What is copied with every save is looked at before anything is trained.
-            { trainable: await training.open(input), adapter: undefined, notes: await notesOfCopy(checkpoint) };
+        training.result === "model"
+          ? // What is copied with every save is looked at before anything is trained.
+            { trainable: await training.open(input), adapter: undefined, notes: await notesOfCopy(checkpoint) }
+          : { ...(await openAdapted(method, training, settings, input)), notes: [] };
       return new ModelSource(settings, config, method, checkpoint, opened);
     } catch (thrown) {
       await checkpoint.close();
@@ -102,20 +89,18 @@ export class ModelSource implements AsyncDisposable {
     }
   }
 
-  /** Bytes of the checkpoint: what `fill` of the weights reads. */
   get bytes(): number {
     return this.#checkpoint.bytes;
   }
 
-  /** Tells the base from another under the same name. @throws RandloraError `file` */
   async fingerprint(): Promise<string> {
     return await fingerprint(this.#checkpoint);
   }
 
-  /**
-   * Allocates parameters and weights; the weights' `fill` reads the latter.
-   * @throws RandloraError `model`, `memory`
-   */
+  rowsOf({ tokens }: LargestMicroBatch): number {
+    return tokens;
+  }
+
   async place(gpu: Device, place: PlaceOptions): Promise<PlacedModel> {
     const { config, settings } = this;
     const { trainable, notes } = this.#opened;
@@ -149,28 +134,12 @@ export class ModelSource implements AsyncDisposable {
       weights.release();
     };
     const task = languageModelling(config, weights);
-    return { config, weights, task, parameters, method, result, summary, save, [Symbol.dispose]: release };
+    const fill = weights.fill.bind(weights);
+    return { config, weights, fill, task, parameters, method, result, summary, save, [Symbol.dispose]: release };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#opened.adapter?.close();
     await this.#checkpoint.close();
-  }
-}
-
-async function openAdapted(
-  training: AdapterTraining,
-  { adapter: settings, method }: TrainSettings,
-  input: OpenInput,
-  others: readonly MethodDefinition[] | undefined,
-): Promise<Opened> {
-  if (settings === null) throw new TypeError(`${method} without settings of an adapter`);
-  const { initAdapter, initSha256 } = settings;
-  const adapter = initAdapter === null ? undefined : await openInitial(initAdapter, { method, initSha256 }, others);
-  try {
-    return { trainable: await training.open(input, settings, adapter), adapter, notes: [] };
-  } catch (thrown) {
-    await adapter?.close();
-    throw thrown;
   }
 }

@@ -1,142 +1,154 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type BaseModel, describeBase, modelTypeOf } from "../adapters/base.ts";
-import type { MethodDefinition, TrainedMethod } from "../adapters/method.ts";
-import type { OpenInput } from "../adapters/training/definition.ts";
-import { isAdapterMethod } from "../adapters/methods.ts";
+import type { TrainedMethod } from "../adapters/method.ts";
+import { isAdapterMethod, methodNamed } from "../adapters/methods.ts";
 import { writePeft } from "../adapters/peft-write.ts";
-import type { Method, MethodChoices, PlaceOptions, Trainable } from "../adapters/training/method.ts";
+import type { ModelTraining, OpenInput } from "../adapters/training/definition.ts";
+import type { Method, PlaceOptions, Trainable } from "../adapters/training/method.ts";
 import { Parameters } from "../adapters/training/parameters.ts";
-import { type SavedModule, withSavedModules } from "../adapters/training/saved-modules.ts";
-import type { AdapterSettings, HeldDtype } from "../adapters/training/settings.ts";
+import { type SavedModule, withoutSavedModules, withSavedModules } from "../adapters/training/saved-modules.ts";
+import type { Adapter } from "../adapters/types.ts";
+import type { LargestMicroBatch } from "../data/types.ts";
 import type { Device } from "../device/device.ts";
 import { naming } from "../files/failure.ts";
 import { readConfig } from "../merge/model-config.ts";
 import { CLASSES_FILE, headArchitecture } from "../merge/new-head.ts";
 import type { ModelLocation } from "../models/locate.ts";
+import { matrixLabel, type PlannedMatrix } from "../models/tensor-plan.ts";
 import type { ImageConfig } from "../models/vision/config.ts";
 import { ImageModel, plannedMatrices } from "../models/vision/image-model.ts";
 import { loadImageConfig } from "../models/vision/index.ts";
-import { matrixLabel, type PlannedMatrix } from "../models/tensor-plan.ts";
 import type { Size } from "../models/vision/patches.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { NAMED_DTYPES } from "../safetensors/dtype.ts";
 import { fingerprint } from "../safetensors/fingerprint.ts";
 import type { PictureBatch } from "../tasks/pictures.ts";
-import type { TrainedModel } from "./engine.ts";
-import { needsTexts, type PictureTask, placeTask, savedModules, trainedMatrices, withinOf } from "./picture-task.ts";
+import { type OpenedAdapter, openAdapted } from "./open-adapted.ts";
+import {
+  HEAD,
+  needsTexts,
+  type PictureTask,
+  placeTask,
+  rowsOf,
+  savedModules,
+  withinOf,
+  trainedMatrices,
+} from "./picture-task.ts";
+import type { TrainSettings } from "./settings.ts";
+import type { OpenOptions, PlacedSource, TrainingSource } from "./subject.ts";
 import { notesOfCopy, type TrainedHead, writeModel } from "./write-model.ts";
 
-/** What a model of pictures is trained from, and how. */
-export interface PictureSettings {
-  /** What the adapter's configuration calls the base. */
-  readonly model: string;
-  readonly method: TrainedMethod;
-  /** The method's own settings among them; null where all weights are trained. */
-  readonly adapter: AdapterSettings | null;
+/** What a model of pictures is trained for. */
+export interface PictureWork {
   readonly task: PictureTask;
-  readonly dtype: HeldDtype;
-  readonly seed: number;
   /** Of the pictures; by default the size that the checkpoint's positions are for. */
   readonly size?: Size | undefined;
 }
 
-/** A model of pictures in GPU memory, which is given back when it is disposed of. */
-export interface PlacedPictureModel extends TrainedModel<PictureBatch>, Disposable {
+/** A model of pictures in GPU memory. */
+export interface PlacedPictureModel extends PlacedSource<PictureBatch> {
   readonly model: ImageModel;
-  /** Reads the weights, and computes what depends on them alone; see `ImageModel.fill`. */
-  fill(onBytes?: (bytes: number) => void, signal?: AbortSignal): Promise<void>;
 }
 
-interface Opened {
+/** What the source holds open. */
+interface Opened extends OpenedAdapter {
+  readonly method: TrainedMethod;
+  readonly base: BaseModel;
   readonly checkpoint: Checkpoint;
-  readonly trainable: Trainable;
   /** The modules that are trained whole beside an adapter, or take the place of the checkpoint's. */
   readonly saved: readonly SavedModule[];
   /** The model's own matrices that are trained. */
   readonly trained: readonly PlannedMatrix[];
 }
 
-/**
- * What a model of pictures is trained from, beside the GPU: opened and checked once, placed on as many GPUs as one likes.
- * Close it after the last save.
- */
-export class PictureSource implements AsyncDisposable {
+/** What a model of pictures is trained from. */
+export class PictureSource implements TrainingSource<PictureBatch> {
   readonly config: ImageConfig;
-  readonly settings: PictureSettings;
-  readonly #base: BaseModel;
-  readonly #checkpoint: Checkpoint;
-  readonly #trainable: Trainable;
-  readonly #saved: readonly SavedModule[];
-  readonly #trained: readonly PlannedMatrix[];
+  readonly settings: TrainSettings;
+  readonly #work: PictureWork;
+  readonly #opened: Opened;
 
-  private constructor(settings: PictureSettings, config: ImageConfig, base: BaseModel, opened: Opened) {
+  private constructor(settings: TrainSettings, work: PictureWork, config: ImageConfig, opened: Opened) {
     this.settings = settings;
     this.config = config;
-    this.#base = base;
-    this.#checkpoint = opened.checkpoint;
-    this.#trainable = opened.trainable;
-    this.#saved = opened.saved;
-    this.#trained = opened.trained;
+    this.#work = work;
+    this.#opened = opened;
   }
 
   /**
-   * @param began what the method chose when the run began, for a resumed one
    * @throws RandloraError `file`, `format`, `model`; `usage` when the targets match nothing, or the model cannot do the task;
-   *   the signal's reason when it is aborted
+   *   `adapter` for one to go on from that does not fit it; the signal's reason when it is aborted
    */
   static async open(
-    settings: PictureSettings,
+    settings: TrainSettings,
     { folder, weights }: ModelLocation,
-    began?: MethodChoices,
-    signal?: AbortSignal,
+    work: PictureWork,
+    { began, signal, methods }: OpenOptions = {},
   ): Promise<PictureSource> {
-    const { model, method, adapter, task, dtype, seed } = settings;
+    const { model, dtype, seed } = settings;
+    const { task } = work;
+    const method = methodNamed(settings.method, methods);
     const checkpoint = await Checkpoint.open(weights ?? folder);
     try {
       const config = await loadImageConfig(folder, checkpoint.tensors);
       const json = await readConfig(folder);
       const base = { ...describeBase(checkpoint, json?.value), within: withinOf(task, config) };
-      const input = { base, model, dtype, seed, began, signal };
-      const trained = isAdapterMethod(method) ? [] : trainedMatrices(task, config);
-      const inner = isAdapterMethod(method)
-        ? await openAdapted(method, { ...input, matrices: plannedMatrices(config) }, adapter)
-        : await openWhole(method, { ...input, matrices: trained }, checkpoint);
-      const saved = savedModules(task, config, seed);
-      // PEFT has no type of task for pictures; a language model's wrapper would not take them.
-      const trainable = withSavedModules(inner, saved, { task_type: null });
-      return new PictureSource(settings, config, base, { checkpoint, trainable, saved, trained });
+      const { training } = method;
+      const isWhole = training.result === "model";
+      const trained = isWhole ? trainedMatrices(task, config) : [];
+      const matrices = isWhole ? trained : plannedMatrices(config);
+      const input = { base, matrices, model, dtype, seed, began, signal };
+      const own = (adapter: Adapter) => withoutSavedModules(adapter, [HEAD]);
+      const { trainable, adapter } = isWhole
+        ? { trainable: await openWhole(training, input, checkpoint), adapter: undefined }
+        : await openAdapted(method, training, settings, input, own);
+      try {
+        const saved = await savedModules(task, config, seed, adapter);
+        // PEFT has no type of task for pictures; a language model's wrapper would not take them.
+        const whole = withSavedModules(trainable, saved, { task_type: null });
+        const opened = { method, base, checkpoint, trainable: whole, adapter, saved, trained };
+        return new PictureSource(settings, work, config, opened);
+      } catch (thrown) {
+        await adapter?.close();
+        throw thrown;
+      }
     } catch (thrown) {
       await checkpoint.close();
       throw thrown;
     }
   }
 
-  /** Bytes of the checkpoint. */
   get bytes(): number {
-    return this.#checkpoint.bytes;
+    return this.#opened.checkpoint.bytes;
   }
 
-  /** Tells the base from another under the same name. @throws RandloraError `file` */
+  get smaller(): string {
+    const isSum = this.#work.task.kind === "classify";
+    return isSum ? "a smaller --batch-size (--grad-accum makes up for it)" : "a smaller --batch-size";
+  }
+
   async fingerprint(): Promise<string> {
-    return await fingerprint(this.#checkpoint);
+    return await fingerprint(this.#opened.checkpoint);
   }
 
-  /**
-   * Allocates parameters and weights; `fill` reads the latter.
-   * @throws RandloraError `model`, `memory`
-   */
+  rowsOf({ tokens: pictures }: LargestMicroBatch): number {
+    const { task, size } = this.#work;
+    return rowsOf(task, this.config, size, pictures);
+  }
+
   async place(gpu: Device, place: PlaceOptions): Promise<PlacedPictureModel> {
     const { settings, config } = this;
-    const { dtype, size, task: asked } = settings;
-    const trainable = this.#trainable;
+    const { task: asked, size } = this.#work;
+    const { method: definition, checkpoint, trainable } = this.#opened;
+    const { result } = definition.training;
+    const { dtype } = settings;
     const parameters = new Parameters(gpu, trainable.parameters);
     const held = { dtype: dtype === "keep" ? undefined : NAMED_DTYPES[dtype] };
-    const { result } = settings.method.training;
-    const trained = new Set(this.#trained.map(matrixLabel));
+    const trained = new Set(this.#opened.trained.map(matrixLabel));
     const own = (label: string) => (trained.has(label) ? parameters.get(label).value : undefined);
     const options = { ...held, place: own, size, withoutText: !needsTexts(asked) };
-    const model = ImageModel.allocate(gpu, this.#checkpoint, config, options);
+    const model = ImageModel.allocate(gpu, checkpoint, config, options);
     const method = await trainable.place({ gpu, parameters, tensors: model.tensors, place });
     const { task, begin, release } = placeTask(gpu, asked, model, parameters);
     const { modules, notes } = trainable;
@@ -162,7 +174,8 @@ export class PictureSource implements AsyncDisposable {
   }
 
   async #save(gpu: Device, folder: string, { model, parameters, method }: Savable): Promise<void> {
-    const { task, dtype, method: definition } = this.settings;
+    const { task } = this.#work;
+    const { method: definition, checkpoint, saved, trained } = this.#opened;
     const classes = "classes" in task ? task.classes : undefined;
     if (method.content !== undefined && isAdapterMethod(definition)) {
       await writePeft(folder, await method.content(), definition);
@@ -171,24 +184,27 @@ export class PictureSource implements AsyncDisposable {
       await naming(path, "write", writeFile(path, `${JSON.stringify(classes, undefined, 2)}\n`));
       return;
     }
-    const names = new Set(this.#trained.flatMap(({ parts }) => parts.map(({ name }) => name)));
+    const names = new Set(trained.flatMap(({ parts }) => parts.map(({ name }) => name)));
     const tensors = new Map([...model.tensors].filter(([name]) => names.has(name)));
     const head = classes && this.#head(classes, parameters);
-    const keeps = (name: string) => !this.#saved.some((module) => name.startsWith(`${module.name}.`));
-    await writeModel(gpu, folder, { checkpoint: this.#checkpoint, tensors, dtype, keeps, head });
+    const keeps = (name: string) => !saved.some((module) => name.startsWith(`${module.name}.`));
+    await writeModel(gpu, folder, { checkpoint, tensors, dtype: this.settings.dtype, keeps, head });
   }
 
   #head(labels: readonly string[], parameters: Parameters): TrainedHead {
-    const tensors = this.#saved.flatMap((module) =>
+    const { saved, base } = this.#opened;
+    const { task } = this.#work;
+    const tensors = saved.flatMap((module) =>
       module.tensors.map(({ name, stored }) => ({ name, shape: stored, tensor: parameters.get(name).value })),
     );
-    const isLinear = "head" in this.settings.task && this.settings.task.head === "linear";
-    const architecture = isLinear ? headArchitecture(modelTypeOf(this.#base) ?? "") : undefined;
+    const isLinear = "head" in task && task.head === "linear";
+    const architecture = isLinear ? headArchitecture(modelTypeOf(base) ?? "") : undefined;
     return { architecture, labels, tensors };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#checkpoint.close();
+    await this.#opened.adapter?.close();
+    await this.#opened.checkpoint.close();
   }
 }
 
@@ -199,17 +215,7 @@ interface Savable {
   readonly method: Method;
 }
 
-async function openAdapted(
-  { name, training }: MethodDefinition,
-  input: OpenInput,
-  adapter: AdapterSettings | null,
-): Promise<Trainable> {
-  if (adapter === null) throw new TypeError(`${name} without settings of an adapter`);
-  return await training.open(input, adapter, undefined);
-}
-
-async function openWhole({ training, name }: TrainedMethod, input: OpenInput, checkpoint: Checkpoint) {
-  if (training.result !== "model") throw new TypeError(`${name} trains no whole model`);
+async function openWhole(training: ModelTraining, input: OpenInput, checkpoint: Checkpoint): Promise<Trainable> {
   const trainable = await training.open(input);
   // What is copied with every save is looked at before anything is trained.
   return { ...trainable, notes: [...(await notesOfCopy(checkpoint)), ...trainable.notes] };

@@ -1,11 +1,15 @@
 import type { Within } from "../adapters/base.ts";
-import type { SavedModule } from "../adapters/training/saved-modules.ts";
+import type { SavedModule, SavedTensor } from "../adapters/training/saved-modules.ts";
 import type { Parameters } from "../adapters/training/parameters.ts";
+import type { Adapter } from "../adapters/types.ts";
+import { readValues } from "../adapters/values.ts";
 import type { Device } from "../device/device.ts";
 import { RandloraError } from "../errors.ts";
+import { oneLine } from "../files/failure.ts";
 import type { ImageConfig } from "../models/vision/config.ts";
 import { type ImageModel, plannedParts } from "../models/vision/image-model.ts";
 import type { PlannedMatrix } from "../models/tensor-plan.ts";
+import { gridOf, type Size } from "../models/vision/patches.ts";
 import { normal } from "../random/normal.ts";
 import { classification } from "../tasks/classification.ts";
 import { contrastive, type ContrastiveLoss } from "../tasks/contrastive.ts";
@@ -31,7 +35,7 @@ export type PictureTask =
     };
 
 /** The module that transformers calls a head. */
-const HEAD = "classifier";
+export const HEAD = "classifier";
 /** Standard deviation of a new head's weights (RandLoRA's experiments). */
 const HEAD_DEVIATION = 0.01;
 
@@ -66,6 +70,15 @@ export function withinOf(task: PictureTask, { architecture, text, vision }: Imag
   return { prefix: "", saved: [], adapted };
 }
 
+/** Rows that the layers see at once of so many pictures: of an encoder's tokens, the one that has more of them. */
+export function rowsOf(task: PictureTask, { vision }: ImageConfig, size: Size | undefined, pictures: number): number {
+  const [rows, cols] = gridOf(size ?? vision.image, vision.patch);
+  const seen = pictures * (1 + rows * cols);
+  if (task.kind !== "contrastive") return seen;
+  const longest = Math.max(...task.texts.map(({ length }) => length));
+  return Math.max(seen, Math.min(pictures, task.texts.length) * longest);
+}
+
 /**
  * The weights that the loss depends on and that are trained where all are: of the encoder of pictures, or for a contrastive
  * task of the encoders that are asked for, their projections and the scale of the logits. A head of texts stays as it is.
@@ -85,19 +98,48 @@ export function trainedMatrices(task: PictureTask, config: ImageConfig): Planned
   return vision.filter(({ parts }) => !parts.some(({ name }) => name.startsWith(`${lastNorm}.`)));
 }
 
-/** The modules that are trained whole: a new head, drawn from the seed. */
-export function savedModules(task: PictureTask, { vision }: ImageConfig, seed: number): SavedModule[] {
-  if (task.kind === "contrastive" || task.head === "zero-shot") return [];
-  const { head } = task;
-  const classes = task.classes.length;
-  const width = vision.encoder.width;
-  const features = head === "linear" ? vision.features.length * width : width;
+/**
+ * The modules that are trained whole: a head, a new one drawn from the seed.
+ * @param from an adapter to go on from, whose head goes on too; one without a head gets a new one
+ * @throws RandloraError `adapter` for a head that is not the task's, or of another number of classes
+ */
+export async function savedModules(
+  task: PictureTask,
+  { vision }: ImageConfig,
+  seed: number,
+  from?: Adapter,
+): Promise<SavedModule[]> {
+  const planned = task.kind === "contrastive" || task.head === "zero-shot" ? [] : newHead(task, vision, seed);
+  const found = [...(from?.tensors.values() ?? [])].filter(({ name }) => name.startsWith(`${HEAD}.`));
+  if (from === undefined || found.length === 0) return planned.length === 0 ? [] : [{ name: HEAD, tensors: planned }];
+  const shapes = (of: readonly { readonly name: string; readonly shape: readonly number[] }[]) =>
+    of.map(({ name, shape }) => `${name} [${shape.join(", ")}]`).toSorted();
+  const [has, needs] = [shapes(found), shapes(planned.map(({ name, stored }) => ({ name, shape: stored })))];
+  if (has.join() !== needs.join()) {
+    const cause = `its head is ${has.join(" and ")}, and the run's is ${needs.join(" and ") || "none"}`;
+    throw new RandloraError("adapter", `${oneLine(from.file)}: ${cause}`, "train a new adapter for these classes");
+  }
+  const tensors = await Promise.all(
+    planned.map(async (tensor) => {
+      const stored = from.tensors.get(tensor.name);
+      return stored === undefined ? tensor : { ...tensor, values: await readValues(from, stored) };
+    }),
+  );
+  return [{ name: HEAD, tensors }];
+}
+
+function newHead(
+  { head, classes: { length: classes } }: Extract<PictureTask, { readonly classes: readonly string[] }>,
+  { encoder: { width }, features: read }: ImageConfig["vision"],
+  seed: number,
+): SavedTensor[] {
+  const features = head === "linear" ? read.length * width : width;
   const shape = [classes, features] as const;
   const values = normal(classes * features, HEAD_DEVIATION, BigInt(seed));
   const weight = { name: `${HEAD}.weight`, stored: shape, shape, values };
   const zeros = new Float32Array(classes);
   const bias = { name: `${HEAD}.bias`, stored: [classes], shape: [1, classes] as const, values: zeros };
-  return [{ name: HEAD, tensors: head === "linear" ? [weight, bias] : [weight] }];
+  return head === "linear" ? [weight, bias] : [weight];
 }
 
 /** A task at work, with what it holds itself. */

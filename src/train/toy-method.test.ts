@@ -16,6 +16,7 @@ import { resolveSettings } from "./resolve-settings.ts";
 import { RunFolder } from "./run-folder.ts";
 import { formatSettings, parseTrainSettings } from "./settings.ts";
 import { Recording, writeTexts } from "./testing/runs.ts";
+import { textSubject } from "./text-subject.ts";
 
 type Own = { readonly firstValue: number };
 
@@ -100,7 +101,7 @@ test("a method that only a test knows is resolved, recorded, planned, trained, s
   await using run = await RunFolder.create(folder.at("run"), settings);
   const recording = new Recording();
   const train = (steps: number) => {
-    const input = { settings: { ...settings, steps }, location, data: samples, folder: run, methods };
+    const input = { settings: { ...settings, steps }, location, subject: textSubject(samples), folder: run, methods };
     return finetune(input, recording, new AbortController().signal);
   };
   await train(3);

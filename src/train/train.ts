@@ -130,7 +130,7 @@ class Loop<Batch> {
   /** Sends a step to the GPU, then reads what the one before it found out. */
   async #step(step: number): Promise<void> {
     const { settings, engine, steps } = this.#job;
-    const plan = steps.step(step - 1);
+    const plan = await steps.step(step - 1);
     const learningRate = learningRateAt(settings, step, steps.length);
     const { outcome } = await engine.step(plan, learningRate);
     const before = this.#pending;
@@ -234,7 +234,7 @@ class Loop<Batch> {
   async #judgeLast(step: number): Promise<void> {
     const { engine, steps, validation } = this.#job;
     if (validation !== undefined) return;
-    const loss = await engine.sampleLoss(steps.step(step - 1));
+    const loss = await engine.sampleLoss(await steps.step(step - 1));
     if (Number.isFinite(loss)) return;
     throw diverged(step, `after the last update the loss is ${loss}`, this.#saved, true);
   }

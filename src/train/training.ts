@@ -5,26 +5,24 @@ import type { Device } from "../device/device.ts";
 import { type DeviceOptions, openDevice } from "../open-device.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import { oneLine } from "../files/failure.ts";
-import type { TrainingData } from "../text/data/load-run.ts";
 import { type Chosen, chooseOptions, stagingName } from "./choose-options.ts";
-import { planRun, type RunPlan } from "./data.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { largestStep } from "./estimate.ts";
 import type { MethodChoices } from "../adapters/training/method.ts";
 import { KeptGpu } from "./kept-gpu.ts";
-import type { ModelSource } from "./model.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { TrainSettings } from "./settings.ts";
 import { loadParameters, newestState, type Progress, removeState, type SavedState } from "./state.ts";
+import type { RunPlan, Subject, TrainingSource } from "./subject.ts";
 import { train } from "./train.ts";
 import type { TrainObserver, TrainResult } from "./types.ts";
 
 /** What a run is made from. */
-export interface RunInput {
+export interface RunInput<Batch> {
   readonly settings: TrainSettings;
   /** Where `settings.model` is on this machine. */
   readonly location: ModelLocation;
-  readonly data: TrainingData;
+  readonly subject: Subject<Batch>;
   /** What is opened for it; with `gpu` nothing is. */
   readonly device?: DeviceOptions | undefined;
   /** A device that is open, and stays so; or one for this run and others. */
@@ -34,29 +32,29 @@ export interface RunInput {
 }
 
 /** The same, with where it is trained into. */
-export interface TrainingInput extends RunInput {
+export interface TrainingInput<Batch> extends RunInput<Batch> {
   readonly folder: RunFolder;
   /** What run.json will hold, written when everything is found to be right; undefined: what it holds. */
   readonly recorded?: TrainSettings | undefined;
   /** The model, where it is open already; it stays so. */
-  readonly source?: ModelSource | undefined;
+  readonly source?: TrainingSource<Batch> | undefined;
 }
 
 /** A run from its newest state on: on a GPU that is opened anew, and with less memory, where it was full at the beginning. */
-export class Training {
-  readonly #input: TrainingInput;
-  readonly #source: ModelSource;
+export class Training<Batch> {
+  readonly #input: TrainingInput<Batch>;
+  readonly #source: TrainingSource<Batch>;
   readonly #state: SavedState | undefined;
   readonly #origin: Pick<Progress, "data" | "base">;
   readonly #observer: TrainObserver;
-  readonly #plan: RunPlan;
+  readonly #plan: RunPlan<Batch>;
   readonly #begin = performance.now();
   /** Has this process finished a step? */
   #hasTrained = false;
 
   constructor(
-    input: TrainingInput,
-    source: ModelSource,
+    input: TrainingInput<Batch>,
+    source: TrainingSource<Batch>,
     state: SavedState | undefined,
     origin: Pick<Progress, "data" | "base">,
     observer: TrainObserver,
@@ -66,7 +64,7 @@ export class Training {
     this.#state = state;
     this.#origin = origin;
     this.#observer = observer;
-    this.#plan = planRun(input.settings, input.data);
+    this.#plan = input.subject.plan(input.settings);
   }
 
   async run(signal: AbortSignal): Promise<TrainResult> {
@@ -110,7 +108,7 @@ export class Training {
     await engine.rehearse(largestStep(model.task, steps), validation && model.task.probe(validation.largest));
     let read = 0;
     const total = this.#source.bytes;
-    await model.weights.fill((some) => observer.loading((read += some), total), signal);
+    await model.fill((some) => observer.loading((read += some), total), signal);
     for (const note of summary.notes) observer.warn(note);
     if (state === undefined) await engine.begin();
     else await loadParameters(state.folder, parameters);
@@ -194,7 +192,7 @@ export class Training {
     const { path, states } = this.#input.folder;
     const kept = (await newestState(states))?.progress.step ?? 0;
     const others = "close other programs that use the GPU";
-    const smaller = "a smaller --batch-size (--grad-accum makes up for it) or --max-length";
+    const { smaller } = this.#source;
     const flag = options.checkpointing ? "" : " --checkpoint-activations";
     const hint =
       kept === 0
@@ -215,7 +213,7 @@ export class Training {
 }
 
 /** The device of a run, closed at the end where it was opened for it. */
-export async function openGpu({ gpu, device }: RunInput): Promise<{ readonly gpu: Device } & Disposable> {
+export async function openGpu<Batch>({ gpu, device }: RunInput<Batch>): Promise<{ readonly gpu: Device } & Disposable> {
   if (gpu instanceof KeptGpu) return { gpu: await gpu.open(), [Symbol.dispose]: () => {} };
   if (gpu !== undefined) return { gpu, [Symbol.dispose]: () => {} };
   const opened = await openDevice(device);

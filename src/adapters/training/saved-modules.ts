@@ -2,6 +2,7 @@ import type { JsonObject } from "../../files/lossless-json.ts";
 import type { Shape } from "../../tensor/tensor.ts";
 import type { AdapterContent } from "../content.ts";
 import { memoryTensor } from "../tensors.ts";
+import type { Adapter } from "../types.ts";
 import type { Method, Trainable } from "./method.ts";
 import type { Parameters } from "./parameters.ts";
 
@@ -56,6 +57,26 @@ export function withSavedModules(inner: Trainable, saved: readonly SavedModule[]
         }),
       } satisfies Method;
     },
+  };
+}
+
+/** An adapter without the modules of these names that were trained whole: what is left is a method's own. */
+export function withoutSavedModules(adapter: Adapter, names: readonly string[]): Adapter {
+  const { path, file, configFile, format, bases, metadata } = adapter;
+  const isSaved = (name: string) => names.some((saved) => name.startsWith(`${saved}.`));
+  const rest = { modules_to_save: null };
+  return {
+    path,
+    file,
+    configFile,
+    format,
+    bases,
+    metadata,
+    config: { ...adapter.config, ...rest },
+    settings: { ...adapter.settings, ...rest },
+    tensors: new Map([...adapter.tensors].filter(([name]) => !isSaved(name))),
+    close: () => adapter.close(),
+    [Symbol.asyncDispose]: () => adapter[Symbol.asyncDispose](),
   };
 }
 

@@ -1,5 +1,4 @@
 // Models of pictures that are trained for a few steps on made-up pictures of three classes.
-import { isAdapterMethod, methodNamed } from "../../adapters/methods.ts";
 import type { HeldDtype } from "../../adapters/training/settings.ts";
 import type { Device } from "../../device/device.ts";
 import { pictures } from "../../models/vision/testing/models.ts";
@@ -7,6 +6,7 @@ import type { PictureBatch } from "../../tasks/pictures.ts";
 import { Engine } from "../engine.ts";
 import { type PlacedPictureModel, PictureSource } from "../picture-source.ts";
 import type { PictureTask } from "../picture-task.ts";
+import { resolveSettings } from "../resolve-settings.ts";
 
 export interface PictureTrial {
   /** The model's folder. */
@@ -27,24 +27,14 @@ export const BATCH: PictureBatch = { pictures: pictures(6, [12, 12]), labels: Ui
 /** The loss before each of so many steps; `use` then has the model, and its loss at the end. */
 export async function trainPictures(
   gpu: Device,
-  { folder, method: name, targets = [], task, dtype = "keep" }: PictureTrial,
+  { folder, method, targets = [], task, dtype = "keep" }: PictureTrial,
   steps: number,
   use: (model: PlacedPictureModel, end: number) => Promise<void> = async () => {},
 ): Promise<number[]> {
-  const method = methodNamed(name);
-  const given = {
-    rank: 2,
-    alpha: 8,
-    dropout: 0,
-    targets: typeof targets === "string" ? targets : [...targets],
-    layers: [],
-    initAdapter: null,
-    initCommit: null,
-  };
-  const own = isAdapterMethod(method) ? method.training.resolve({}) : undefined;
-  const adapter = own === undefined ? null : { ...given, initSha256: null, ...own };
-  const settings = { model: folder, method, adapter, task, dtype, seed: 3 } as const;
-  await using source = await PictureSource.open(settings, { folder, weights: undefined });
+  const adapter = { rank: 2, alpha: 8, targets: typeof targets === "string" ? targets : [...targets] };
+  const asked = { model: folder, data: "made-up", method, dtype, seed: 3, ...(method === "full" ? {} : adapter) };
+  const settings = resolveSettings(asked, { modelType: "", contextLength: 1 });
+  await using source = await PictureSource.open(settings, { folder, weights: undefined }, { task });
   const { staging } = gpu;
   const place = { staging, tokens: 60, microBatches: 1, budget: 2 ** 20, choices: undefined };
   using model = await source.place(gpu, place);

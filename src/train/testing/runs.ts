@@ -4,11 +4,13 @@ import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { TEST_DEVICE } from "../../device/testing/open.ts";
 import { loadConfig } from "../../models/architectures/index.ts";
+import type { MicroBatch } from "../../text/data/types.ts";
 import { loadRunData } from "../data.ts";
 import { finetune } from "../finetune.ts";
 import { type AskedSettings, resolveSettings } from "../resolve-settings.ts";
 import { RunFolder } from "../run-folder.ts";
 import type { TrainSettings } from "../settings.ts";
+import { textSubject } from "../text-subject.ts";
 import type { RunInput } from "../training.ts";
 import type { Metrics, RunStart, TrainObserver, TrainResult } from "../types.ts";
 
@@ -80,9 +82,14 @@ export function shortRun(asked: Partial<AskedSettings> & { data: string }): Prom
 }
 
 /** Settings, location and data as `finetune` wants them. */
-export async function inputFor(settings: TrainSettings): Promise<RunInput> {
+export async function inputFor(settings: TrainSettings): Promise<RunInput<MicroBatch>> {
   const { data } = await loadRunData(settings, settings.model);
-  return { settings, location: { folder: settings.model, weights: undefined }, data, device: TEST_DEVICE };
+  return {
+    settings,
+    location: { folder: settings.model, weights: undefined },
+    subject: textSubject(data),
+    device: TEST_DEVICE,
+  };
 }
 
 /** Trains into a new folder `out`, or goes on with the run that is there. */
@@ -91,7 +98,7 @@ export async function trainInto(
   settings: TrainSettings,
   recording = new Recording(),
   signal = new AbortController().signal,
-  gpu?: RunInput["gpu"],
+  gpu?: RunInput<MicroBatch>["gpu"],
 ): Promise<{ result: TrainResult; recording: Recording }> {
   const isThere = await Bun.file(join(out, "run.json")).exists();
   await using folder = isThere ? (await RunFolder.open(out)).folder : await RunFolder.create(out, settings);

@@ -1,0 +1,39 @@
+import type { TrainedMethod } from "../adapters/method.ts";
+import { isAdapterMethod } from "../adapters/methods.ts";
+import type { AdapterTraining, OpenInput } from "../adapters/training/definition.ts";
+import type { Trainable } from "../adapters/training/method.ts";
+import type { Adapter } from "../adapters/types.ts";
+import { openInitial } from "./init-adapter.ts";
+import type { TrainSettings } from "./settings.ts";
+
+/** What is trained, and the adapter that it goes on from, which is open until the run is over. */
+export interface OpenedAdapter {
+  readonly trainable: Trainable;
+  readonly adapter: Adapter | undefined;
+}
+
+/**
+ * Opens what is trained of an adapter.
+ * @param training the method's
+ * @param own the part of an adapter to go on from that is the method's own
+ * @throws RandloraError as `openInitial` and the method
+ */
+export async function openAdapted(
+  method: TrainedMethod,
+  training: AdapterTraining,
+  { adapter: settings }: TrainSettings,
+  input: OpenInput,
+  own: (adapter: Adapter) => Adapter = (adapter) => adapter,
+): Promise<OpenedAdapter> {
+  if (settings === null) throw new TypeError(`${method.name} without settings of an adapter`);
+  const { initAdapter, initSha256 } = settings;
+  const others = isAdapterMethod(method) ? method.beginsWith : undefined;
+  const wanted = { method: method.name, initSha256 };
+  const adapter = initAdapter === null ? undefined : await openInitial(initAdapter, wanted, others);
+  try {
+    return { trainable: await training.open(input, settings, adapter && own(adapter)), adapter };
+  } catch (thrown) {
+    await adapter?.close();
+    throw thrown;
+  }
+}

@@ -1,0 +1,14 @@
+import type { TrainingData } from "../text/data/load-run.ts";
+import type { MicroBatch } from "../text/data/types.ts";
+import { dataHash, planRun } from "./data.ts";
+import { ModelSource } from "./model.ts";
+import type { Subject } from "./subject.ts";
+
+/** Texts, and the language models that learn from them. */
+export function textSubject(data: TrainingData): Subject<MicroBatch> {
+  return {
+    dataHash: () => dataHash(data),
+    plan: (settings) => planRun(settings, data),
+    open: ModelSource.open,
+  };
+}
