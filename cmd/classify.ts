@@ -38,7 +38,8 @@ export const command = defineCommand({
     const { pictureFiles } = await import("../src/images/sets/files.ts");
     const { textsOf } = await import("../src/images/sets/types.ts");
     const { classifyText, likeliest } = await import("../src/report/classify.ts");
-    const { logProbabilities, PictureClassifier } = await import("../src/eval/picture-classifier.ts");
+    const { PictureClassifier } = await import("../src/eval/picture-classifier.ts");
+    const { logProbabilities } = await import("../src/tasks/judge.ts");
     const { pictureBatches } = await import("../src/eval/picture-batches.ts");
     const { loadTokenizer } = await import("../src/text/load-tokenizer.ts");
     const labels = labelsFile === undefined ? given : await readNames(labelsFile);

@@ -1,6 +1,6 @@
 import { count, integer, list, repeat, text } from "../src/options/command.ts";
 import type { Option, ValueOf } from "../src/options/option.ts";
-import { FINETUNE_OPTIONS } from "./finetune-options.ts";
+import { RUN_OPTIONS } from "./finetune-options.ts";
 
 const {
   method: _method,
@@ -10,7 +10,7 @@ const {
   initAdapter: _initAdapter,
   learningRate: _learningRate,
   ...ofRuns
-} = FINETUNE_OPTIONS;
+} = RUN_OPTIONS;
 /** Options of `randlora finetune` that all runs of a comparison share. */
 const OF_ALL = pick(ofRuns, [
   ...(["data", "valid", "validSplit", "maxLength", "packing", "noShuffle", "trainOnPrompt", "prompt"] as const),

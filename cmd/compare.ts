@@ -73,6 +73,10 @@ async function newComparison(
   const flags = commonSettings(model, options);
   const isEmbedded = flags.model === undefined && flags.data === undefined;
   const { location, named, facts } = await lookUp(isEmbedded ? EMBEDDED_RUN : flags, context);
+  if (facts.pictures !== undefined) {
+    const cause = `${flags.model}: a model of pictures, and compare trains language models`;
+    throw new RandloraError("model", cause, "train it once a method: randlora finetune --method …");
+  }
   await using checkpoint = await Checkpoint.open(location.weights ?? location.folder);
   const base = describeBase(checkpoint, (await readConfig(location.folder))?.value);
   const common = { ...(isEmbedded ? EMBEDDED_RUN : {}), ...flags, ...named };

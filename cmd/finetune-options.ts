@@ -5,11 +5,21 @@ import { METHOD_NAMES } from "../src/adapters/method-names.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
 import { PROMPTS } from "../src/text/data/prompts.ts";
 import { SCHEDULES } from "../src/train/schedule.ts";
+import { PICTURE_OPTIONS } from "./picture-options.ts";
 
-/** The options of `randlora finetune`. Defaults that depend on the method or the model are worked out later. */
-export const FINETUNE_OPTIONS = {
-  data: text({ value: "FILE|DIR", topic: "Data", help: "JSONL, JSON or parquet; or a folder with train.jsonl" }),
-  valid: text({ value: "FILE", topic: "Data", help: "validation data", defaultText: "valid.jsonl of the folder" }),
+/** What `randlora finetune` can be told of any run. Defaults that depend on the method or the model are worked out later. */
+export const RUN_OPTIONS = {
+  data: text({
+    value: "FILE|DIR",
+    topic: "Data",
+    help: "JSONL, JSON or parquet; or a folder with train.jsonl, or with pictures in train/CLASS/",
+  }),
+  valid: text({
+    value: "FILE|DIR",
+    topic: "Data",
+    help: "validation data",
+    defaultText: "valid.jsonl or valid/ of the folder",
+  }),
   validSplit: number({
     value: "F",
     topic: "Data",
@@ -123,16 +133,26 @@ export const FINETUNE_OPTIONS = {
   }),
   steps: integer({ topic: "Training", help: "length of the run in steps", min: 1 }),
   epochs: integer({ topic: "Training", help: "or in passes through the data", min: 1, defaultText: "1" }),
-  batchSize: integer({ value: "B", topic: "Training", help: "rows of a micro-batch", min: 1, defaultText: "4" }),
+  batchSize: integer({
+    value: "B",
+    topic: "Training",
+    help: "rows of a micro-batch",
+    min: 1,
+    defaultText: "4; pictures 32",
+  }),
   gradAccum: integer({ value: "G", topic: "Training", help: "micro-batches of a step", min: 1, defaultText: "1" }),
   learningRate: number({
     value: "LR",
     topic: "Training",
     help: "peak learning rate",
     min: 0,
-    defaultText: "1e-4; vera 1e-2; nola 3e-4; pranc 3e-2",
+    defaultText: "1e-4; vera 1e-2; nola 3e-4; pranc 3e-2; pictures 1e-3 at least",
   }),
-  schedule: choice(SCHEDULES, { topic: "Training", help: "of the learning rate", defaultText: "linear" }),
+  schedule: choice(SCHEDULES, {
+    topic: "Training",
+    help: "of the learning rate",
+    defaultText: "linear; pictures cosine",
+  }),
   warmup: integer({ topic: "Training", help: "steps over which the rate rises", min: 0, defaultText: "0" }),
   weightDecay: number({ value: "W", topic: "Training", help: "AdamW's", min: 0, defaultText: "0" }),
   betas: numbers({
@@ -187,6 +207,9 @@ export const FINETUNE_OPTIONS = {
   resume: optionalText({ value: "RUN", topic: "Run", help: "go on with a run; alone: with the newest under runs/" }),
   dryRun: flag({ topic: "Run", help: "show samples, parameters and the memory needed, and stop" }),
 } as const;
+
+/** The options of `randlora finetune`. */
+export const FINETUNE_OPTIONS = { ...RUN_OPTIONS, ...PICTURE_OPTIONS } as const;
 
 /** What was given on the command line, in the environment or in a file. */
 export type FinetuneOptions = { readonly [K in keyof typeof FINETUNE_OPTIONS]: ValueOf<(typeof FINETUNE_OPTIONS)[K]> };

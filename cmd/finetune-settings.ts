@@ -6,6 +6,7 @@ import { isCommit, parseHubName, parseRepository } from "../src/hub/name.ts";
 import { EMBEDDED } from "../src/models/embedded-name.ts";
 import type { ModelLocation } from "../src/models/locate.ts";
 import type { Context } from "../src/options/command.ts";
+import { TEMPLATE_NAMES } from "../src/train/picture-choices.ts";
 import type { ModelFacts } from "../src/train/resolve-settings.ts";
 import type { FlatSettings, TrainSettings } from "../src/train/settings.ts";
 import type { FinetuneOptions } from "./finetune-options.ts";
@@ -24,8 +25,20 @@ export interface Places {
  */
 export function askedSettings(model: string | undefined, options: FinetuneOptions): Partial<FlatSettings> {
   const { projections, out: _out, resume: _resume, dryRun: _dryRun, ...settings } = options;
-  const { sparse, verySparse, noShuffle, basisSeed, betas, layers, targets, initAdapter, data, valid, ...rest } =
-    settings;
+  const {
+    sparse,
+    verySparse,
+    noShuffle,
+    basisSeed,
+    betas,
+    layers,
+    targets,
+    initAdapter,
+    data,
+    valid,
+    templates,
+    ...rest
+  } = settings;
   if (sparse && verySparse) {
     throw new RandloraError("usage", "--sparse and --very-sparse: bases are one or the other", "give one of them");
   }
@@ -44,6 +57,8 @@ export function askedSettings(model: string | undefined, options: FinetuneOption
     freezeLora: rest.freezeLora || undefined,
     dora: rest.dora || undefined,
     checkpointActivations: rest.checkpointActivations || undefined,
+    skipBadImages: rest.skipBadImages || undefined,
+    templates: templates === undefined || TEMPLATE_NAMES.includes(templates) ? templates : resolve(templates),
     shuffle: noShuffle ? false : undefined,
     sparsity: sparse ? ("sparse" as const) : verySparse ? ("very-sparse" as const) : undefined,
     basisSeed: basisSeed === undefined ? undefined : String(BigInt(basisSeed)),
@@ -100,14 +115,11 @@ export interface LookedUp {
   readonly location: ModelLocation;
   /** What is to be trained, as the run records it. */
   readonly named: Pick<FlatSettings, "model" | "data" | "commit" | "date">;
-  readonly facts: Pick<ModelFacts, "modelType" | "contextLength">;
+  readonly facts: Pick<ModelFacts, "modelType" | "contextLength" | "pictures">;
 }
 
 /** Finds the model. @throws {RandloraError} `usage` where MODEL or data are missing; what finding the model throws */
 export async function lookUp({ model, data }: Partial<FlatSettings>, context: Context): Promise<LookedUp> {
-  const { loadConfig, SUPPORTED_TYPES } = await import("../src/models/architectures/index.ts");
-  const { readConfig } = await import("../src/models/config-file.ts");
-  const { strftime } = await import("../src/text/template/strftime.ts");
   if (model === undefined)
     throw new RandloraError(
       "usage",
@@ -119,11 +131,17 @@ export async function lookUp({ model, data }: Partial<FlatSettings>, context: Co
     throw new RandloraError("usage", "--data is missing", `name the file or folder to train on${own}`);
   }
   const location = await locate(model, context);
-  const { folder } = location;
-  const { contextLength } = await loadConfig(folder);
-  const { model_type: modelType } = await readConfig(folder, SUPPORTED_TYPES);
-  const named = { model, data, commit: commitOf(model, folder), date: strftime(new Date(), "%FT%T") };
-  return { location, named, facts: { modelType, contextLength } };
+  const { describeModel } = await import("../src/train/describe-model.ts");
+  const facts = await describeModel(location);
+  const named = { model, data, commit: commitOf(model, location.folder), date: await now(facts) };
+  return { location, named, facts };
+}
+
+/** Templates of texts may write a date. */
+async function now({ pictures }: LookedUp["facts"]): Promise<string | null> {
+  if (pictures !== undefined) return null;
+  const { strftime } = await import("../src/text/template/strftime.ts");
+  return strftime(new Date(), "%FT%T");
 }
 
 /** The commit whose files lie in `folder`, where `name` is one on the Hub. */

@@ -1,14 +1,13 @@
 import { join, relative, resolve } from "node:path";
 import { type Context, defineCommand, optional } from "../src/options/command.ts";
 import { RandloraError } from "../src/errors.ts";
-import type { RunData } from "../src/train/data.ts";
 import type { RunFolder } from "../src/train/run-folder.ts";
-import type { TrainSettings } from "../src/train/settings.ts";
-import type { MicroBatch } from "../src/text/data/types.ts";
-import type { TrainResult } from "../src/train/types.ts";
-import { FINETUNE_OPTIONS } from "./finetune-options.ts";
-import { askedSettings, newSettings, type Places, placesOf } from "./finetune-settings.ts";
+import type { FlatSettings, TrainSettings } from "../src/train/settings.ts";
 import type { TrainingInput } from "../src/train/training.ts";
+import type { TrainResult } from "../src/train/types.ts";
+import { FINETUNE_OPTIONS, type FinetuneOptions } from "./finetune-options.ts";
+import { askedSettings, newSettings, type Places, placesOf } from "./finetune-settings.ts";
+import { type Loaded, loadPictures, loadTexts } from "./finetune-subject.ts";
 
 /** `randlora finetune`: trains an adapter, or a whole model. */
 export const command = defineCommand({
@@ -24,97 +23,109 @@ export const command = defineCommand({
   },
   options: FINETUNE_OPTIONS,
   async run({ model }, options, context) {
-    const { newestRun, RunFolder } = await import("../src/train/run-folder.ts");
-    const { refuseShorter } = await import("../src/train/subject.ts");
-    const { textSubject } = await import("../src/train/text-subject.ts");
-    const { withOwnAdapter } = await import("../src/train/init-adapter.ts");
-    const { resumeSettings } = await import("../src/train/resolve-settings.ts");
     const asked = askedSettings(model, options);
-    if (options.resume === undefined) {
-      const settings = await newSettings(asked, context);
-      const places = await placesOf(settings, context);
-      const data = await loadData(places, context);
-      if (options.dryRun) return await dryRun(places, data, context);
-      // What is wrong with the model, the targets or the adapter to go on from is found before a folder is made.
-      const { ModelSource } = await import("../src/train/model.ts");
-      await using source = await ModelSource.open(places.local, places.location, { signal: context.signal });
-      await using folder = await RunFolder.create(options.out, settings);
-      try {
-        return await train(folder, places, data, context, { source });
-      } catch (thrown) {
-        // A GPU that is not there, or too small: nothing was trained.
-        await folder.discardUnused();
-        throw thrown;
-      }
+    await using resources = new AsyncDisposableStack();
+    const run = options.resume === undefined ? await newRun(asked, context) : await oldRun(asked, options, context);
+    if (run.began !== undefined) resources.use(run.began.folder);
+    if (run.settings.pictures === null) {
+      await proceed(run, resources.use(await loadTexts(run.places, context)), options, context);
+    } else {
+      await proceed(run, resources.use(await loadPictures(run.places, context)), options, context);
     }
-    const path = options.resume === true ? (options.out ?? (await newestRun())) : options.resume;
-    if (options.out !== undefined && resolve(options.out) !== resolve(path)) {
-      const cause = `--resume ${path}: a run goes on where it is, not in ${options.out}`;
-      throw new RandloraError(
-        "usage",
-        cause,
-        "give one of them; where no --out was typed, a configuration file or RANDLORA_OUT has it",
-      );
-    }
-    const { folder: opened, settings: recorded } = await RunFolder.open(path);
-    await using folder = opened;
-    const settings = resumeSettings(recorded, asked);
-    const places = await placesOf(await withOwnAdapter(settings, folder), context);
-    const data = await loadData(places, context);
-    refuseShorter(recorded, settings, textSubject(data.data));
-    if (options.dryRun) return await dryRun(places, data, context);
-    await train(folder, places, data, context, { recorded: settings });
   },
 });
 
-/** Reads and tokenises the data, with a bar. */
-async function loadData({ local, location }: Places, context: Context): Promise<RunData> {
-  const { loadRunData } = await import("../src/train/data.ts");
-  using bar = context.progress({ title: "reading", unit: "samples" });
-  let shown = 0;
-  const onProgress = (samples: number): void => {
-    // Training and validation data are counted apart.
-    bar.add({ items: samples >= shown ? samples - shown : samples });
-    shown = samples;
-  };
-  const loaded = await loadRunData(local, location.folder, { onProgress, signal: context.signal });
-  return loaded;
+/** A run that will be made, or gone on with. */
+interface PlannedRun {
+  readonly settings: TrainSettings;
+  readonly places: Places;
+  /** Of one that is gone on with: its folder, and the settings there. */
+  readonly began?: { readonly folder: RunFolder; readonly recorded: TrainSettings };
 }
 
-async function dryRun({ local, location }: Places, { data, tokenizer }: RunData, context: Context): Promise<void> {
-  const { estimateRun } = await import("../src/train/finetune.ts");
-  const { textSubject } = await import("../src/train/text-subject.ts");
-  const { dryRunJson, dryRunText } = await import("../src/report/dry-run.ts");
-  const estimate = await estimateRun({ settings: local, location, subject: textSubject(data), device: context.device });
-  const found = { data, tokenizer, estimate };
-  context.result(dryRunJson(found), () => dryRunText(found, context.columns, context.style));
+async function newRun(asked: Partial<FlatSettings>, context: Context): Promise<PlannedRun> {
+  const settings = await newSettings(asked, context);
+  return { settings, places: await placesOf(settings, context) };
 }
 
-async function train(
-  folder: RunFolder,
-  places: Places,
-  { data }: RunData,
+async function oldRun(
+  asked: Partial<FlatSettings>,
+  { resume, out }: FinetuneOptions,
   context: Context,
-  more: Pick<TrainingInput<MicroBatch>, "recorded" | "source">,
+): Promise<PlannedRun> {
+  const { newestRun, RunFolder } = await import("../src/train/run-folder.ts");
+  const { withOwnAdapter } = await import("../src/train/init-adapter.ts");
+  const { resumeSettings } = await import("../src/train/resume-settings.ts");
+  const path = typeof resume === "string" ? resume : (out ?? (await newestRun()));
+  if (out !== undefined && resolve(out) !== resolve(path)) {
+    const cause = `--resume ${path}: a run goes on where it is, not in ${out}`;
+    throw new RandloraError(
+      "usage",
+      cause,
+      "give one of them; where no --out was typed, a configuration file or RANDLORA_OUT has it",
+    );
+  }
+  const { folder, settings: recorded } = await RunFolder.open(path);
+  try {
+    const settings = resumeSettings(recorded, asked);
+    const places = await placesOf(await withOwnAdapter(settings, folder), context);
+    return { settings, places, began: { folder, recorded } };
+  } catch (thrown) {
+    await folder[Symbol.asyncDispose]();
+    throw thrown;
+  }
+}
+
+/** Trains, or estimates what training takes, once the data are there. */
+async function proceed<Batch>(
+  run: PlannedRun,
+  loaded: Loaded<Batch>,
+  options: FinetuneOptions,
+  context: Context,
+): Promise<void> {
+  const { settings, places, began } = run;
+  const { local, location } = places;
+  const { subject } = loaded;
+  const { refuseShorter } = await import("../src/train/subject.ts");
+  if (began !== undefined) refuseShorter(began.recorded, settings, subject);
+  if (options.dryRun) {
+    const { estimateRun } = await import("../src/train/finetune.ts");
+    loaded.show(await estimateRun({ settings: local, location, subject, device: context.device }));
+    return;
+  }
+  if (began !== undefined) return await train(began.folder, places, loaded, context, { recorded: settings });
+  const { RunFolder } = await import("../src/train/run-folder.ts");
+  // What is wrong with the model, the targets or the adapter to go on from is found before a folder is made.
+  await using source = await subject.open(local, location, { signal: context.signal });
+  await using folder = await RunFolder.create(options.out, settings);
+  try {
+    await train(folder, places, loaded, context, { source });
+  } catch (thrown) {
+    // A GPU that is not there, or too small: nothing was trained.
+    await folder.discardUnused();
+    throw thrown;
+  }
+}
+
+async function train<Batch>(
+  folder: RunFolder,
+  { local: settings, location }: Places,
+  loaded: Loaded<Batch>,
+  context: Context,
+  more: Pick<TrainingInput<Batch>, "recorded" | "source">,
 ): Promise<void> {
   const { finetune } = await import("../src/train/finetune.ts");
-  const { textSubject } = await import("../src/train/text-subject.ts");
   const { TrainingDisplay } = await import("../src/terminal/training.ts");
-  const { lossesText } = await import("../src/report/dry-run.ts");
-  for (const line of lossesText(data).split("\n").slice(0, -1)) context.log.info(line);
-  const { local: settings, location } = places;
+  const { subject, losses, badImages } = loaded;
+  for (const line of losses) context.log.info(line);
   const { device, signal } = context;
   let result: TrainResult;
   {
     using display = new TrainingDisplay(context);
     signal.addEventListener("abort", () => display.stopping());
-    result = await finetune(
-      { settings, location, subject: textSubject(data), folder, device, ...more },
-      display,
-      signal,
-    );
+    result = await finetune({ settings, location, subject, folder, device, ...more }, display, signal);
   }
-  await show(result, settings, folder, context);
+  await show({ ...result, badImages: badImages() }, settings, folder, context);
 }
 
 /** The plot, also as a picture in the run's folder; what came out; what to type next. */
@@ -142,7 +153,7 @@ async function show(result: TrainResult, settings: TrainSettings, folder: RunFol
         // What was shown when the run ended is not news.
         plot: wasOver(result) ? "" : lossPlot(curve, columns, style),
         picture: isDrawn === true ? join(shown.run, "loss.svg") : undefined,
-        next: nextCommand(shown),
+        next: nextCommand(shown, settings.data),
       },
       columns,
       style,

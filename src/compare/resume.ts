@@ -1,6 +1,6 @@
 import { ADAPTER_SETTINGS } from "../adapters/training/settings.ts";
 import { RandloraError } from "../errors.ts";
-import { refuseOthers } from "../train/resolve-settings.ts";
+import { refuseOthers } from "../train/resume-settings.ts";
 import type { FlatSettings } from "../train/settings.ts";
 import { CHANGEABLE } from "./run.ts";
 import type { Comparison } from "./types.ts";

@@ -1,6 +1,7 @@
 import type { PictureSet } from "../images/sets/types.ts";
+import { judge } from "../tasks/judge.ts";
 import { type BatchOptions, pictureBatches } from "./picture-batches.ts";
-import { logProbabilities, type PictureClassifier } from "./picture-classifier.ts";
+import type { PictureClassifier } from "./picture-classifier.ts";
 
 /** How well a classifier tells a set's pictures apart. */
 export interface PictureScores {
@@ -35,11 +36,10 @@ export async function measureAccuracy(
   for await (const { pictures, labels } of pictureBatches(set, options)) {
     const all = await classifier.logits(pictures);
     for (const [at, label] of labels.entries()) {
-      const logs = logProbabilities(all[at] ?? new Float32Array());
-      loss -= (logs[label] ?? NaN) / count;
+      const verdict = judge(all[at] ?? new Float32Array(), label);
+      loss += verdict.loss / count;
       seen[label] = (seen[label] ?? 0) + 1;
-      const most = logs.reduce((top, log) => Math.max(top, log), -Infinity);
-      if (logs.indexOf(most) === label) right[label] = (right[label] ?? 0) + 1;
+      if (verdict.isRight) right[label] = (right[label] ?? 0) + 1;
     }
     onPictures?.(labels.length);
   }

@@ -126,10 +126,3 @@ export class PictureClassifier implements Disposable {
     this.#texts?.release();
   }
 }
-
-/** Logarithms of the probabilities that logits mean, in f64. */
-export function logProbabilities(logits: Float32Array): Float64Array {
-  const most = logits.reduce((top, logit) => Math.max(top, logit), -Infinity);
-  const sum = logits.reduce((total, logit) => total + Math.exp(logit - most), 0);
-  return Float64Array.from(logits, (logit) => logit - most - Math.log(sum));
-}

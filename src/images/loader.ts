@@ -75,8 +75,8 @@ export class PictureLoader implements Disposable {
   }
 
   /**
-   * @throws {RandloraError} `file` or `format` naming the first picture of the request that cannot be read; with `skipBad`,
-   *   `data` where none of them can
+   * @throws {RandloraError} `file` or `format` naming the first picture of the request that cannot be read; with `skipBad`
+   *   none, and perhaps a batch without pictures
    */
   async load(request: PictureRequest): Promise<LoadedBatch> {
     const key = keyOf(request);
@@ -91,9 +91,6 @@ export class PictureLoader implements Disposable {
       else if (this.#options.skipBad === true && result.thrown instanceof RandloraError)
         bad.push(result.thrown.message);
       else throw result.thrown;
-    }
-    if (good.length === 0 && bad[0] !== undefined) {
-      throw new RandloraError("data", `none of the ${bad.length} pictures of a batch can be read: ${bad[0]}`);
     }
     const size = 3 * width * height;
     const pixels = new Float32Array(good.length * size);

@@ -85,6 +85,7 @@ describe("a result", () => {
     bestStep: 100,
     trainableParameters: 12_345,
     tokens: 25_000,
+    unit: "tokens",
     estimatedGpuBytes: 1e9,
     peakGpuBytes: 9.5e8,
     seconds: 125,
@@ -92,7 +93,7 @@ describe("a result", () => {
   } as const;
 
   test("names the run, its losses and what to type next", () => {
-    const shown = { plot: "PLOT\n", picture: "runs/a/loss.svg", next: nextCommand(result) };
+    const shown = { plot: "PLOT\n", picture: "runs/a/loss.svg", next: nextCommand(result, "data") };
     expect(trainResultText(result, shown, 100, PLAIN)).toBe(
       "PLOT\n\n" +
         "written          runs/a\n" +
@@ -110,13 +111,13 @@ describe("a result", () => {
         "loss             1.5000 in the last step\n" +
         "validation loss  1.7500 when last measured; lowest at step 100\n",
     );
-    expect(nextCommand({ ...result, run: "my runs/it's" })).toBe(String.raw`randlora chat 'my runs/it'\''s'`);
-    expect(nextCommand({ ...result, ending: "interrupted" })).toBe("randlora finetune --resume runs/a");
+    expect(nextCommand({ ...result, run: "my runs/it's" }, "data")).toBe(String.raw`randlora chat 'my runs/it'\''s'`);
+    expect(nextCommand({ ...result, ending: "interrupted" }, "data")).toBe("randlora finetune --resume runs/a");
   });
 
   test("of a run that had ended before says so", () => {
     const over = { ...result, ending: "finished", stepsBefore: 120 } as const;
-    const shown = { plot: "", picture: undefined, next: nextCommand(over) };
+    const shown = { plot: "", picture: undefined, next: nextCommand(over, "data") };
     expect(wasOver(over)).toBe(true);
     expect(trainResultText(over, shown, 100, PLAIN)).toContain(
       "steps            120 (had ended before: nothing was left to do)\n",

@@ -39,7 +39,6 @@ export function dryRunJson({ data: { train, read }, estimate }: DryRun): object 
 /** The same for people: some samples with what is supervised, counts, the table of parameters, memory. */
 export function dryRunText({ data, tokenizer, estimate }: DryRun, columns: number, style: Style): string {
   const { train, valid } = data;
-  const { quantised } = estimate.method;
   const samples = Array.from({ length: Math.min(SHOWN, train.length) }, (_, i) =>
     showSample(train, i, tokenizer, style),
   );
@@ -47,26 +46,28 @@ export function dryRunText({ data, tokenizer, estimate }: DryRun, columns: numbe
     set === undefined ? [] : [dataRow(name, set.totals)],
   );
   const head = ["", "samples", "tokens", "supervised", "longest"];
-  const epochs = estimate.epochs === 1 ? "1 epoch" : `${formatNumber(estimate.epochs)} epochs`;
-  const spared = estimate.checkpointing ? ", with activations recomputed" : "";
   const parts = [
     ...samples,
     formatTable(sets, { head, align: "lrrrr", columns, markHead: style.dim }),
     lossesText(data),
     "\n",
-    parameterTable(estimate.method, columns, style.dim),
-    "\n",
-    formatTable(
-      [
-        ["steps", `${formatNumber(estimate.steps)} (${epochs})`],
-        ["device memory", `about ${formatBytes(estimate.estimatedGpuBytes)}${spared}`],
-        ...(quantised === undefined ? [] : [["frozen layers", quantisedText(quantised)]]),
-        ...estimate.method.notes.map((note) => ["note", note]),
-      ],
-      { columns },
-    ),
+    estimateText(estimate, columns, style),
   ];
   return parts.join("");
+}
+
+/** What is trained, for how long, and the memory that it takes. */
+export function estimateText(estimate: RunEstimate, columns: number, style: Style): string {
+  const { quantised } = estimate.method;
+  const epochs = estimate.epochs === 1 ? "1 epoch" : `${formatNumber(estimate.epochs)} epochs`;
+  const spared = estimate.checkpointing ? ", with activations recomputed" : "";
+  const rows = [
+    ["steps", `${formatNumber(estimate.steps)} (${epochs})`],
+    ["device memory", `about ${formatBytes(estimate.estimatedGpuBytes)}${spared}`],
+    ...(quantised === undefined ? [] : [["frozen layers", quantisedText(quantised)]]),
+    ...estimate.method.notes.map((note) => ["note", note]),
+  ];
+  return `${parameterTable(estimate.method, columns, style.dim)}\n${formatTable(rows, { columns })}`;
 }
 
 /**

@@ -10,7 +10,7 @@ const Step = v.object({
   tokens: finite,
   seconds: finite,
 });
-const Evaluation = v.object({ step: finite, valid_loss: finite });
+const Evaluation = v.object({ step: finite, valid_loss: finite, valid_accuracy: v.exactOptional(finite) });
 const Line = v.union([Step, Evaluation]);
 
 /** Reads metrics.jsonl for a plot: lines that are none of ours, or were cut short, are passed over. */

@@ -13,9 +13,11 @@ export function trainResultJson(result: TrainResult): object {
     steps: result.steps,
     loss: result.loss ?? null,
     valid_loss: result.validLoss ?? null,
+    ...(result.validAccuracy === undefined ? {} : { valid_accuracy: result.validAccuracy }),
     best_step: result.bestStep ?? null,
     trainable_parameters: result.trainableParameters,
     tokens: result.tokens,
+    ...(result.badImages === undefined ? {} : { bad_images: result.badImages }),
     estimated_gpu_bytes: result.estimatedGpuBytes,
     peak_gpu_bytes: result.peakGpuBytes,
     ...quantisedJson(result.quantised),
@@ -50,7 +52,14 @@ export function trainResultText(
     ["steps", `${formatNumber(result.steps)}${ending}`],
     ...(result.loss === undefined ? [] : [["loss", `${result.loss.toFixed(4)} in the last step`]]),
     ...(result.validLoss === undefined ? [] : [["validation loss", `${result.validLoss.toFixed(4)}${best}`]]),
-    ["parameters", `${formatCount(result.trainableParameters)} trained, on ${formatCount(result.tokens)} tokens`],
+    ...(result.validAccuracy === undefined
+      ? []
+      : [["accuracy", `${percent(result.validAccuracy)} of the validation set`]]),
+    [
+      "parameters",
+      `${formatCount(result.trainableParameters)} trained, on ${formatCount(result.tokens)} ${result.unit}`,
+    ],
+    ...(result.badImages ? [["left out", `${formatNumber(result.badImages)} pictures that cannot be read`]] : []),
     ["time", formatDuration(result.seconds)],
     [
       "device memory",
@@ -63,8 +72,21 @@ export function trainResultText(
   return `${above}${formatTable(rows, { columns })}${profileText(result.profile, columns)}\nnext: ${style.bold(next)}\n`;
 }
 
-/** What to type next: a run that was interrupted is gone on with, any other is talked to. */
-export function nextCommand({ ending, run }: TrainResult): string {
-  const path = /^[A-Za-z0-9_.,:=@%+/-]+$/.test(run) ? run : `'${run.replaceAll("'", String.raw`'\''`)}'`;
-  return ending === "interrupted" ? `randlora finetune --resume ${path}` : `randlora chat ${path}`;
+/**
+ * What to type next: a run that was interrupted is gone on with, any other is talked to, or asked about pictures.
+ * @param data what was trained on
+ */
+export function nextCommand({ ending, run, unit }: TrainResult, data: string): string {
+  const path = quoted(run);
+  if (ending === "interrupted") return `randlora finetune --resume ${path}`;
+  return unit === "tokens" ? `randlora chat ${path}` : `randlora eval images ${path} --data ${quoted(data)}`;
+}
+
+/** As a shell takes it. */
+function quoted(path: string): string {
+  return /^[A-Za-z0-9_.,:=@%+/-]+$/.test(path) ? path : `'${path.replaceAll("'", String.raw`'\''`)}'`;
+}
+
+function percent(part: number): string {
+  return `${(100 * part).toFixed(2)} %`;
 }

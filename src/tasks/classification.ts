@@ -1,10 +1,11 @@
 import type { Head } from "../models/vision/heads.ts";
-import { recordUnit } from "../models/vision/heads.ts";
+import { recordHead, recordUnit } from "../models/vision/heads.ts";
 import type { ImageModel, PassOptions } from "../models/vision/image-model.ts";
 import type { Pictures } from "../models/vision/patches.ts";
 import { OPS } from "../tensor/ops/index.ts";
 import type { Recorder } from "../tensor/recorder.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import type { Judge } from "./judge.ts";
 import { grey, type PictureBatch } from "./pictures.ts";
 import type { Task } from "./task.ts";
 
@@ -49,5 +50,28 @@ export function classification(model: ImageModel, features: Features, head: Head
     },
     termsOf: ({ labels }) => labels.length,
     probe: (size) => grey(size, model.vision.size, head.weight.shape[0]),
+    judge: classJudge(model, features, head),
+  };
+}
+
+/**
+ * Judges pictures by what a head makes of them.
+ * @param begin makes the head, where it follows from the weights
+ */
+export function classJudge(
+  model: ImageModel,
+  features: Features,
+  head: Head,
+  begin: Judge<PictureBatch>["begin"] = async () => {},
+): Judge<PictureBatch> {
+  return {
+    begin,
+    logits(recorder, linears, { pictures }) {
+      const x = recordFeatures(recorder, model, pictures, features, { linears });
+      const logits = recordHead(recorder, x, head);
+      recorder.release(x);
+      return logits;
+    },
+    labelsOf: ({ labels }) => labels,
   };
 }

@@ -2,9 +2,12 @@ import { recordScaledUnit, recordUnit } from "../models/vision/heads.ts";
 import type { ImageModel } from "../models/vision/image-model.ts";
 import { OPS } from "../tensor/ops/index.ts";
 import type { Recorder } from "../tensor/recorder.ts";
-import { sliceRows, type Tensor } from "../tensor/tensor.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { classJudge } from "./classification.ts";
+import type { Judge } from "./judge.ts";
 import { grey, type PictureBatch } from "./pictures.ts";
 import type { Task } from "./task.ts";
+import type { ZeroShotHead } from "./zero-shot.ts";
 
 /**
  * Which loss. clip: the mean of both cross-entropies, of texts for each picture and of pictures for each text, each picture's
@@ -17,10 +20,12 @@ export interface ContrastiveOptions {
   readonly loss: ContrastiveLoss;
   /** Token ids of each class's text, special tokens included. */
   readonly texts: readonly (readonly number[])[];
+  /** Of all classes, for evaluations, which fill it. */
+  readonly head: ZeroShotHead;
 }
 
 /** Each picture of a batch against the texts of all pictures of the batch: cross-entropies of their cosines. */
-export function contrastive(model: ImageModel, { loss, texts }: ContrastiveOptions): Task<PictureBatch> {
+export function contrastive(model: ImageModel, { loss, texts, head }: ContrastiveOptions): Task<PictureBatch> {
   const { joint } = model;
   if (joint === undefined) throw new TypeError("a model of pictures alone");
   return {
@@ -47,20 +52,44 @@ export function contrastive(model: ImageModel, { loss, texts }: ContrastiveOptio
       recorder.release(read, units, ids);
       const own = loss === "clip" ? labels.map((_, at) => at) : labels.map((label) => labels.indexOf(label));
       const targets = recorder.upload("targets", [1, count], own);
-      const terms = recorder.allocate("losses", [loss === "clip" ? 2 * count : count, 1]);
-      recordTerms(recorder, unit, each, targets, sliceRows(terms, 0, count));
-      if (loss === "clip") recordTerms(recorder, each, unit, targets, sliceRows(terms, count, count));
+      const terms = recordTerms(recorder, unit, each, targets);
+      const others = loss === "clip" ? recordTerms(recorder, each, unit, targets) : undefined;
       recorder.release(unit, each, targets);
-      return terms;
+      return others === undefined ? terms : recordMean(recorder, terms, others);
     },
-    termsOf: ({ labels }) => (loss === "clip" ? 2 : 1) * labels.length,
+    termsOf: ({ labels }) => labels.length,
     probe: (size) => grey(size, model.vision.size, texts.length),
+    judge: judgeOf(model, { loss, texts, head }),
   };
 }
 
-/** Cross-entropies of x · otherᵀ, (rows, 1), into `y`. */
-function recordTerms(recorder: Recorder, x: Tensor, other: Tensor, targets: Tensor, y: Tensor): void {
+/**
+ * Of a batch's own texts a loss says little where pictures come class by class: each is asked about the texts of all classes,
+ * as a head of texts is.
+ */
+function judgeOf(model: ImageModel, { loss, texts, head }: ContrastiveOptions): Judge<PictureBatch> {
+  let factor = NaN;
+  const each = texts.map((text) => [text]);
+  return classJudge(model, { of: "joint", scale: () => factor }, head, async (linears) => {
+    await head.fill(model, each, linears);
+    const scale = await model.logitScale();
+    factor = loss === "clip" ? Math.exp(scale) : scale;
+  });
+}
+
+/** Cross-entropies of x · otherᵀ, (rows, 1). */
+function recordTerms(recorder: Recorder, x: Tensor, other: Tensor, targets: Tensor): Tensor {
   const inputs = { x, weight: other, bias: undefined, targets };
-  const { lse } = recorder.apply(OPS.nll, inputs, { softcap: undefined }, { y });
+  const { y, lse } = recorder.apply(OPS.nll, inputs, { softcap: undefined });
   recorder.release(lse);
+  return y;
+}
+
+/** The mean of both, (rows, 1), which are released. */
+function recordMean(recorder: Recorder, a: Tensor, b: Tensor): Tensor {
+  const scale = recorder.upload("half", [1, 1], Float32Array.of(0.5));
+  const { y: half } = recorder.apply(OPS.scaleColumns, { x: a, scale, bias: undefined, residual: undefined }, {});
+  const { y } = recorder.apply(OPS.scaleColumns, { x: b, scale, bias: undefined, residual: half }, {});
+  recorder.release(a, b, half, scale);
+  return y;
 }

@@ -2,6 +2,7 @@ import type { LargestMicroBatch } from "../data/types.ts";
 import type { Linears } from "../models/linears.ts";
 import type { Recorder } from "../tensor/recorder.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import type { Judge } from "./judge.ts";
 
 export interface LossOptions {
   /** Keep the hidden states between blocks alone, and compute each block again when it is differentiated. */
@@ -19,4 +20,6 @@ export interface Task<Batch> {
   termsOf(batch: Batch): number;
   /** A batch of this size with made-up content: what memory is measured with. */
   probe(size: LargestMicroBatch): Batch;
+  /** Of tasks that tell classes apart. An evaluation then asks for logits, and says how many samples are right as well. */
+  readonly judge?: Judge<Batch>;
 }

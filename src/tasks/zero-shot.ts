@@ -1,5 +1,6 @@
 import type { Device } from "../device/device.ts";
 import type { Head } from "../models/vision/heads.ts";
+import { type Linears, PLAIN_LINEARS } from "../models/linears.ts";
 import type { ImageModel } from "../models/vision/image-model.ts";
 import { Run } from "../tensor/run.ts";
 import { readRows } from "../tensor/read-rows.ts";
@@ -26,11 +27,16 @@ export class ZeroShotHead implements Head {
   }
 
   /**
-   * Computes the head with the model's weights as they are.
+   * Computes the head.
    * @param texts of each class, as token ids with their special tokens
+   * @param linears how the layers' projections are computed: by default with the weights as they are
    * @throws RandloraError `model` for texts that do not fit the model; `memory`, `gpu`
    */
-  async fill(model: ImageModel, texts: readonly (readonly (readonly number[])[])[]): Promise<void> {
+  async fill(
+    model: ImageModel,
+    texts: readonly (readonly (readonly number[])[])[],
+    linears: Linears = PLAIN_LINEARS,
+  ): Promise<void> {
     const [classes, size] = this.weight.shape;
     const all = texts.flatMap((some, label) => some.map((ids) => ({ ids, label })));
     if (texts.length !== classes || texts.some(({ length }) => length === 0))
@@ -43,6 +49,7 @@ export class ZeroShotHead implements Head {
         model.recordTexts(
           run,
           some.map(({ ids }) => ids),
+          { linears },
         ),
       );
       await run.submit();

@@ -40,6 +40,7 @@ const started = {
   step: 0,
   steps: 4,
   epochs: 1,
+  unit: "tokens" as const,
   trainableParameters: 1,
   estimatedGpuBytes: 1,
   checkpointing: false,

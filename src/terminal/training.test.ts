@@ -12,6 +12,7 @@ const RUN: RunStart = {
   step: 0,
   steps: 200,
   epochs: 2,
+  unit: "tokens",
   trainableParameters: 12_345,
   estimatedGpuBytes: 3e8,
   checkpointing: false,

@@ -101,13 +101,13 @@ export class TrainingDisplay implements TrainObserver, Disposable {
     }
   }
 
-  evaluation({ step, valid_loss: loss }: EvaluationMetrics, best: boolean): void {
+  evaluation({ step, valid_loss: loss, valid_accuracy: accuracy }: EvaluationMetrics, best: boolean): void {
     const before = this.#valid;
     this.#valid = loss;
     const change = before === undefined ? "" : loss < before ? ", falling" : ", rising";
-    this.#surface.log.info(
-      `step ${formatNumber(step)}: validation loss ${loss.toFixed(4)}${best && step > 0 ? ", the lowest so far" : change}`,
-    );
+    const right = accuracy === undefined ? "" : `; accuracy ${(100 * accuracy).toFixed(2)} %`;
+    const which = best && step > 0 ? ", the lowest so far" : change;
+    this.#surface.log.info(`step ${formatNumber(step)}: validation loss ${loss.toFixed(4)}${which}${right}`);
   }
 
   saved(step: number): void {
@@ -147,7 +147,7 @@ export class TrainingDisplay implements TrainObserver, Disposable {
       bar(step / steps),
       `loss ${(recent.loss / recent.steps).toFixed(3)}`,
       ...this.#timeLeft(steps - step),
-      `${formatNumber(rate(recent))} tokens/s`,
+      `${formatNumber(rate(recent))} ${this.#run?.unit ?? "tokens"}/s`,
       `lr ${formatMeasure(learning_rate)}`,
       formatBytes(gpuBytes),
       ...(this.#valid === undefined ? [] : [`valid ${this.#valid.toFixed(3)}`]),
@@ -160,7 +160,7 @@ export class TrainingDisplay implements TrainObserver, Disposable {
     return [
       `step ${formatNumber(step)} of ${formatNumber(steps)}`,
       `loss ${(this.#span.loss / this.#span.steps).toFixed(4)}`,
-      `${formatNumber(rate(this.#span))} tokens/s`,
+      `${formatNumber(rate(this.#span))} ${this.#run?.unit ?? "tokens"}/s`,
       `lr ${formatMeasure(learning_rate)}`,
       formatBytes(gpuBytes),
       ...this.#timeLeft(steps - step),

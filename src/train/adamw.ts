@@ -52,24 +52,26 @@ export class AdamW {
     addLosses(run, losses, weight, sums, STEP_STATE.loss, first);
   }
 
-  /** Records the update from the gradients, which are zero afterwards. `step` counts from 1. */
-  update(run: Run, step: number, learningRate: number): void {
+  /** Records the update from the gradients, which are zero afterwards. `step` counts from 1. @param headRate the learning rate of heads */
+  update(run: Run, step: number, learningRate: number, headRate = learningRate): void {
     const { betas, eps, weightDecay, gradClip } = this.#settings;
     const [beta1, beta2] = betas;
     const gradients = this.#parameters.chunks.map(({ gradient: buffer, size }) => ({ buffer, size }));
     run.compute("gradientNorm", { gradients, clip: gradClip, state: this.#state });
     // In f64, as Python computes them; rounded to f32 where they meet the tensors.
-    const scalars = {
-      keep: 1 - learningRate * weightDecay,
+    const scalars = (rate: number) => ({
+      keep: 1 - rate * weightDecay,
       meanWeight: 1 - beta1,
       squareKeep: beta2,
       squareWeight: 1 - beta2,
       correction: Math.sqrt(1 - beta2 ** step),
       epsilon: eps,
-      stepSize: learningRate / (1 - beta1 ** step),
-    };
+      stepSize: rate / (1 - beta1 ** step),
+    });
     const state = this.#state;
-    for (const chunk of this.#parameters.chunks) run.compute("adamw", { ...chunk, ...scalars, state });
+    for (const { isHead, ...chunk } of this.#parameters.chunks) {
+      run.compute("adamw", { ...chunk, ...scalars(isHead ? headRate : learningRate), state });
+    }
   }
 
   /** Reads what the last submitted step found out; what is recorded later may be submitted meanwhile. */

@@ -48,7 +48,7 @@ export async function loadRunData(
       vocabularySize,
       trainOnPrompt: settings.trainOnPrompt,
       prompt: settings.prompt ?? undefined,
-      maxLength: settings.maxLength,
+      maxLength: lengthOf(settings),
       seed: BigInt(settings.seed),
     },
   );
@@ -59,6 +59,12 @@ export async function loadRunData(
   return { data, tokenizer };
 }
 
+/** Runs on texts record it. */
+function lengthOf({ maxLength, model }: TrainSettings): number {
+  if (maxLength === null) throw new TypeError(`${model}: settings of a run on pictures`);
+  return maxLength;
+}
+
 /** The steps that the settings make of the data. */
 export function planRun(
   settings: TrainSettings,
@@ -67,7 +73,7 @@ export function planRun(
   const { batchSize, gradAccum: accumulation, shuffle } = settings;
   const seed = BigInt(settings.seed);
   const length = settings.steps === null ? { epochs: settings.epochs ?? 1 } : { steps: settings.steps };
-  const packing = settings.packing ? settings.maxLength : undefined;
+  const packing = settings.packing ? lengthOf(settings) : undefined;
   const once = { batchSize, accumulation: 1, length: { epochs: 1 }, shuffle: false, seed };
   return {
     steps: planSteps(samplesOf(train), { batchSize, accumulation, length, shuffle, seed, packing }),

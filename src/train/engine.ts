@@ -1,8 +1,10 @@
 import type { Device } from "../device/device.ts";
 import type { Staging } from "../device/staging.ts";
+import { readRows } from "../tensor/read-rows.ts";
 import { Run } from "../tensor/run.ts";
 import { Tape } from "../tensor/tape.ts";
 import type { Step, StepPlan } from "../data/types.ts";
+import { type Judge, judge } from "../tasks/judge.ts";
 import type { Task } from "../tasks/task.ts";
 import { AdamW, addLosses, type AdamWSettings, type StepOutcome } from "./adamw.ts";
 import type { TrainingDefinition } from "../adapters/training/definition.ts";
@@ -27,6 +29,16 @@ export interface EngineOptions {
   readonly checkpointing: boolean;
   readonly staging: Staging;
 }
+
+/** What an evaluation found out. */
+export interface Evaluation {
+  /** Mean, in nats. */
+  readonly loss: number;
+  /** The part of the samples that are taken for what they are, of tasks that tell classes apart. */
+  readonly accuracy?: number;
+}
+
+type Evaluated<Batch> = Pick<StepPlan<Batch>, "length" | "step">;
 
 /** Computes steps and evaluations on the GPU. It knows nothing of schedules, files or signals. */
 export class Engine<Batch> implements Disposable {
@@ -56,11 +68,16 @@ export class Engine<Batch> implements Disposable {
 
   /**
    * Sends a step to the GPU: losses and gradients of every micro-batch, then the update. Does not wait for it.
+   * @param headRate of what is marked as a head; by default the same
    * @returns what the step found out, once the GPU has done it
    * @throws RandloraError `memory`, `gpu`
    */
-  async step(step: Step<Batch>, learningRate: number): Promise<{ outcome: Promise<StepOutcome> }> {
-    await this.#recordStep(step, learningRate, () => this.#run.submit());
+  async step(
+    step: Step<Batch>,
+    learningRate: number,
+    headRate = learningRate,
+  ): Promise<{ outcome: Promise<StepOutcome> }> {
+    await this.#recordStep(step, { learningRate, headRate }, () => this.#run.submit());
     const outcome = this.#adamw.read();
     outcome.catch(() => {}); // the caller awaits it a step later
     return { outcome };
@@ -72,10 +89,12 @@ export class Engine<Batch> implements Disposable {
    */
   async rehearse(step: Step<Batch>, evaluated: Batch | undefined): Promise<void> {
     const discard = () => this.#run.discard();
-    await this.#recordStep(step, 0, discard);
+    await this.#recordStep(step, { learningRate: 0, headRate: 0 }, discard);
     if (evaluated !== undefined) {
       this.#model.method.prepare(this.#run);
-      this.#losses(this.#run, evaluated, { kind: "evaluate" });
+      const { judge: asked } = this.#model.task;
+      if (asked === undefined) this.#losses(this.#run, evaluated, { kind: "evaluate" });
+      else asked.logits(this.#run, this.#model.method.linears({ kind: "evaluate" }), evaluated);
       discard();
     }
     await this.#gpu.idle();
@@ -85,7 +104,7 @@ export class Engine<Batch> implements Disposable {
 
   async #recordStep(
     { index, microBatches, targets }: Step<Batch>,
-    learningRate: number,
+    { learningRate, headRate }: { readonly learningRate: number; readonly headRate: number },
     send: () => Promise<void> | void,
   ): Promise<void> {
     const { task, method } = this.#model;
@@ -102,15 +121,52 @@ export class Engine<Batch> implements Disposable {
       await send();
     }
     method.finish(this.#run);
-    this.#adamw.update(this.#run, index + 1, learningRate);
+    this.#adamw.update(this.#run, index + 1, learningRate, headRate);
     await send();
   }
 
   /**
-   * The mean loss over all targets of a plan, in nats.
+   * The mean loss over all targets of a plan; where the task tells classes apart, what it judges by.
    * @param signal ends it early: the result is then undefined
    */
-  async evaluate(plan: Pick<StepPlan<Batch>, "length" | "step">, signal?: AbortSignal): Promise<number | undefined> {
+  async evaluate(plan: Evaluated<Batch>, signal?: AbortSignal): Promise<Evaluation | undefined> {
+    const { judge: asked } = this.#model.task;
+    if (asked !== undefined) return await this.#judge(asked, plan, signal);
+    const loss = await this.#meanLoss(plan, signal);
+    return loss === undefined ? undefined : { loss };
+  }
+
+  async #judge(asked: Judge<Batch>, plan: Evaluated<Batch>, signal?: AbortSignal): Promise<Evaluation | undefined> {
+    const run = this.#run;
+    const { method } = this.#model;
+    method.prepare(run);
+    await run.submit();
+    const linears = method.linears({ kind: "evaluate" });
+    await asked.begin(linears);
+    let [samples, right, loss] = [0, 0, 0];
+    for (let index = 0; index < plan.length; index++) {
+      if (signal?.aborted === true) return undefined;
+      for (const batch of (await plan.step(index)).microBatches) {
+        const logits = run.keep(asked.logits(run, linears, batch));
+        try {
+          await run.submit();
+          const [rows, classes] = logits.shape;
+          const numbers = await readRows(this.#gpu, logits, 0, rows);
+          for (const [row, label] of asked.labelsOf(batch).entries()) {
+            const verdict = judge(numbers.subarray(row * classes, (row + 1) * classes), label);
+            loss += verdict.loss;
+            if (verdict.isRight) right++;
+          }
+          samples += rows;
+        } finally {
+          this.#gpu.memory.release(logits.buffer);
+        }
+      }
+    }
+    return { loss: loss / samples, accuracy: right / samples };
+  }
+
+  async #meanLoss(plan: Evaluated<Batch>, signal?: AbortSignal): Promise<number | undefined> {
     const run = this.#run;
     this.#model.method.prepare(run);
     const sums = run.keep(run.allocate("evaluation", [1, plan.length]));
@@ -142,7 +198,7 @@ export class Engine<Batch> implements Disposable {
     const [first] = step.microBatches;
     if (first === undefined) return undefined;
     const only = { ...step, microBatches: [first], targets: this.#model.task.termsOf(first) };
-    return await this.evaluate({ length: 1, step: () => only });
+    return await this.#meanLoss({ length: 1, step: () => only });
   }
 
   /** Gives back what the engine holds itself; not the model. */

@@ -7,12 +7,17 @@ import type { AdapterSettings } from "../adapters/training/settings.ts";
 import type { Adapter } from "../adapters/types.ts";
 import { RandloraError } from "../errors.ts";
 import { oneLine } from "../files/failure.ts";
+import { headOf } from "./brought-head.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { AllAdapterSettings, FlatSettings, TrainSettings } from "./settings.ts";
 import { newestState } from "./state.ts";
 
 /** What an adapter to go on from (`--init-adapter`) decides of a run. */
-export type InitialSettings = Partial<AllAdapterSettings> & Pick<TrainSettings, "method">;
+export type InitialSettings = Partial<AllAdapterSettings> &
+  Pick<TrainSettings, "method"> & {
+    /** Of pictures, where it was trained with one. */
+    readonly head?: "linear" | "cls";
+  };
 
 /**
  * Reads what an adapter to go on from decides of a run's settings; of what it leaves open, `asked` decides.
@@ -25,7 +30,9 @@ export async function initialSettings(path: string, asked: Partial<FlatSettings>
     return name === asked.method && beginsWith?.includes(own) === true;
   });
   const { name: method, training } = beginning ?? own;
-  return { method, ...training.initial(adapter, asked), initSha256: await adapterFingerprint(adapter) };
+  const head = headOf(adapter)?.kind;
+  const settings = { method, ...training.initial(adapter, asked), initSha256: await adapterFingerprint(adapter) };
+  return head === undefined ? settings : { ...settings, head };
 }
 
 /**

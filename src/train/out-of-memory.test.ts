@@ -3,7 +3,7 @@ import { appendFile } from "node:fs/promises";
 import { Gpu } from "../gpu/gpu.ts";
 import { FIRST_GPU } from "../device/testing/open.ts";
 import { KeptGpu } from "./kept-gpu.ts";
-import { resumeSettings } from "./resolve-settings.ts";
+import { resumeSettings } from "./resume-settings.ts";
 import type { TrainSettings } from "./settings.ts";
 import { outcomeOf, Recording, settingsFor, trainInto, writeTexts } from "./testing/runs.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";

@@ -152,8 +152,15 @@ export interface PlacedTask {
 
 /** @throws RandloraError `memory` */
 export function placeTask(gpu: Device, asked: PictureTask, model: ImageModel, parameters: Parameters): PlacedTask {
-  if (asked.kind === "contrastive")
-    return { task: contrastive(model, asked), begin: async () => {}, release: () => {} };
+  if (asked.kind === "contrastive") {
+    const { loss, texts } = asked;
+    const head = new ZeroShotHead(gpu, texts.length, model.joint?.vision.shape[0] ?? 0);
+    return {
+      task: contrastive(model, { loss, texts, head }),
+      begin: async () => {},
+      release: () => head.release(),
+    };
+  }
   if (asked.head === "zero-shot") {
     // Read with the weights.
     let logScale = 0;

@@ -9,13 +9,14 @@ import { ADAPTER_SETTINGS } from "../adapters/training/settings.ts";
 import { DROPOUT_MICRO_BATCHES } from "../adapters/training/dropout.ts";
 import type { InitialSettings } from "./init-adapter.ts";
 import type { FindShapes } from "./module-shapes.ts";
+import { PICTURE_SETTINGS, type PictureFacts, type PictureSettings, resolvePictures } from "./picture-settings.ts";
 import {
   type AllAdapterSettings,
   asGiven,
   type FlatSettings,
   flagOf,
-  flatSettings,
   inWords,
+  same,
   type TrainSettings,
 } from "./settings.ts";
 
@@ -26,7 +27,10 @@ export type AskedSettings = Pick<FlatSettings, "model" | "data"> & Partial<FlatS
 export interface ModelFacts {
   /** config.json's `model_type`. */
   readonly modelType: string;
-  readonly contextLength: number;
+  /** Of language models. */
+  readonly contextLength?: number | undefined;
+  /** Of models of pictures. */
+  readonly pictures?: Pick<PictureFacts, "texts"> | undefined;
   /** Finds adapted layers, for a usual rank that depends on them; without it they bound nothing. */
   readonly shapes?: FindShapes | undefined;
   /** What `--init-adapter` brings: these may not be given otherwise. */
@@ -39,6 +43,33 @@ const LONGEST = 1024;
 /** With `--prompt`: cutoff_len of those who made it. */
 const LONGEST_PROMPTED = 256;
 
+const USUAL = {
+  texts: { batchSize: 4, schedule: "linear", leastRate: 0 },
+  pictures: { batchSize: 32, schedule: "cosine", leastRate: 1e-3 },
+} as const;
+
+const usualLength = ({ prompt }: AskedSettings, { contextLength = Infinity }: ModelFacts) =>
+  Math.min(prompt ? LONGEST_PROMPTED : LONGEST, contextLength);
+
+/** What only texts have, and what only pictures have. */
+const OF_TEXTS = [
+  "maxLength",
+  "packing",
+  "trainOnPrompt",
+  "prompt",
+  "quantize",
+] as const satisfies (keyof FlatSettings)[];
+const OF_PICTURES = Object.keys(PICTURE_SETTINGS) as (keyof PictureSettings)[];
+
+/** @throws RandloraError `usage` naming a flag that has no meaning with the model */
+function refuseOfOtherModels(asked: AskedSettings, { pictures }: ModelFacts): void {
+  const foreign: readonly (keyof FlatSettings)[] = pictures ? OF_TEXTS : OF_PICTURES;
+  const key = foreign.find((one) => (asked[one] ?? false) !== false);
+  if (key === undefined) return;
+  const model = pictures ? "a model of pictures" : "a language model";
+  throw new RandloraError("usage", `${flagOf(key)} has no meaning with ${model}`, "leave it out");
+}
+
 /**
  * Every setting of a new run, by the defaults of docs/interface.md.
  * @throws RandloraError `usage` naming the flags of settings that contradict each other, or that the method has not
@@ -47,11 +78,17 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
   const { methods = METHODS } = facts;
   const method = asked.method ?? facts.init?.method ?? METHOD_NAMES[0];
   const { training } = methodNamed(method, methods);
+  refuseOfOtherModels(asked, facts);
+  const usual = facts.pictures ? USUAL.pictures : USUAL.texts;
+  const usualRate = Math.max(training.result === "adapter" ? training.usual.learningRate : 1e-4, usual.leastRate);
+  const { gradAccum = 1, learningRate = usualRate } = asked;
+  const given = { ...asked, ...(facts.init?.head && { head: facts.init.head }) };
   const settings: TrainSettings = {
     model: asked.model,
     commit: asked.commit ?? null,
     method,
     adapter: training.result === "adapter" ? adapterSettings(training, asked, facts) : null,
+    pictures: facts.pictures ? resolvePictures(given, { ...facts.pictures, learningRate, gradAccum }) : null,
     data: asked.data,
     valid: asked.valid ?? null,
     validSplit: asked.validSplit ?? null,
@@ -60,15 +97,15 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
     quantize: asked.quantize ?? null,
     steps: asked.steps ?? null,
     epochs: asked.steps === undefined ? (asked.epochs ?? 1) : (asked.epochs ?? null),
-    batchSize: asked.batchSize ?? 4,
-    gradAccum: asked.gradAccum ?? 1,
-    maxLength: asked.maxLength ?? Math.min(asked.prompt ? LONGEST_PROMPTED : LONGEST, facts.contextLength),
+    batchSize: asked.batchSize ?? usual.batchSize,
+    gradAccum,
+    maxLength: facts.pictures ? null : (asked.maxLength ?? usualLength(asked, facts)),
     packing: asked.packing ?? false,
     shuffle: asked.shuffle ?? true,
     trainOnPrompt: asked.trainOnPrompt ?? false,
     prompt: asked.prompt ?? null,
-    learningRate: asked.learningRate ?? (training.result === "adapter" ? training.usual.learningRate : 1e-4),
-    schedule: asked.schedule ?? "linear",
+    learningRate,
+    schedule: asked.schedule ?? usual.schedule,
     warmup: asked.warmup ?? 0,
     weightDecay: asked.weightDecay ?? 0,
     betas: asked.betas ?? [0.9, 0.999],
@@ -91,12 +128,9 @@ function adapterSettings(
   asked: AskedSettings,
   facts: ModelFacts,
 ): AllAdapterSettings {
-  const init = facts.init ?? {};
-  for (const key of Object.keys(init) as (keyof InitialSettings)[]) {
-    if (asked[key] === undefined || same(key, asked[key], init[key])) continue;
-    const cause = `${asGiven(key, asked[key])}: the adapter of --init-adapter has ${inWords(key, init[key])}`;
-    throw new RandloraError("usage", cause, `leave ${flagOf(key, asked[key])} out`);
-  }
+  const { head, ...init } = facts.init ?? {};
+  if (head !== undefined) refuseContradiction("head", asked, { head });
+  for (const key of Object.keys(init) as (keyof typeof init)[]) refuseContradiction(key, asked, init);
   const given = { ...asked, ...init };
   const targets = given.targets ?? usualTargets(facts.modelType);
   const layers = given.layers ?? [];
@@ -113,6 +147,17 @@ function adapterSettings(
     initSha256: given.initSha256 ?? null,
   };
   return { ...common, ...resolve(given) };
+}
+
+/** @throws RandloraError `usage` where `--init-adapter` has a setting that was given otherwise */
+function refuseContradiction<K extends keyof InitialSettings>(
+  key: K,
+  asked: AskedSettings,
+  init: Partial<InitialSettings>,
+): void {
+  if (asked[key] === undefined || same(key, asked[key], init[key])) return;
+  const cause = `${asGiven(key, asked[key])}: the adapter of --init-adapter has ${inWords(key, init[key])}`;
+  throw new RandloraError("usage", cause, `leave ${flagOf(key, asked[key])} out`);
 }
 
 /** The targets where none were given: PEFT's for the architecture. @throws RandloraError `usage` where it knows none */
@@ -159,59 +204,4 @@ function checkTogether(settings: TrainSettings, asked: AskedSettings): void {
     const cause = "--valid and --valid-split: both say what to validate on";
     throw new RandloraError("usage", cause, "give one of them");
   }
-}
-
-/** Settings that a resumed run may change. `steps` too, to a larger number, where the schedule does not depend on it. */
-const CHANGEABLE: ReadonlySet<keyof FlatSettings> = new Set([
-  "evalEvery",
-  "saveEvery",
-  "keep",
-  "checkpointActivations",
-] as const);
-
-/**
- * The settings of a run that is resumed: the recorded ones, with what may change. How many steps a run of epochs has only
- * its data tell: see `refuseShorter`.
- * @throws RandloraError `usage` naming the flag that contradicts the run
- */
-export function resumeSettings(recorded: TrainSettings, asked: Partial<FlatSettings>): TrainSettings {
-  const isLonger = recorded.schedule === "constant" && (asked.steps ?? 0) > (recorded.steps ?? 0);
-  refuseOthers(recorded, asked, (key) => CHANGEABLE.has(key) || (key === "steps" && isLonger));
-  return {
-    ...recorded,
-    evalEvery: asked.evalEvery ?? recorded.evalEvery,
-    saveEvery: asked.saveEvery ?? recorded.saveEvery,
-    keep: asked.keep ?? recorded.keep,
-    checkpointActivations: asked.checkpointActivations ?? recorded.checkpointActivations,
-    steps: asked.steps ?? recorded.steps,
-    epochs: asked.steps === undefined ? recorded.epochs : null,
-  };
-}
-
-/**
- * Refuses settings that contradict those of what is resumed, a `what`.
- * @throws RandloraError `usage` naming the flag
- */
-export function refuseOthers(
-  recorded: TrainSettings,
-  asked: Partial<FlatSettings>,
-  mayChange: (key: keyof FlatSettings) => boolean,
-  what = "run",
-): void {
-  const flat: Partial<FlatSettings> = flatSettings(recorded);
-  for (const key of Object.keys(asked) as (keyof FlatSettings)[]) {
-    const wanted = asked[key];
-    if (wanted === undefined || mayChange(key) || same(key, wanted, flat[key])) continue;
-    const had = `it had ${inWords(key, flat[key])}`;
-    const cause = `${asGiven(key, wanted)}: the ${what} cannot be resumed with another value; ${had}`;
-    throw new RandloraError("usage", cause, `leave ${flagOf(key, wanted)} out, or start a new ${what}`);
-  }
-}
-
-/** Lists of names and of layers are sets: PEFT writes them in any order. */
-const SETS: ReadonlySet<keyof FlatSettings> = new Set(["targets", "layers"] as const);
-
-function same(key: keyof FlatSettings, a: unknown, b: unknown): boolean {
-  const sorted = (value: unknown) => (Array.isArray(value) && SETS.has(key) ? value.toSorted() : value);
-  return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 }

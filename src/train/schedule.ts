@@ -17,6 +17,19 @@ export function learningRateAt(settings: ScheduleSettings, step: number, total: 
   return settings.learningRate * factor(settings, step - 1, total);
 }
 
+/** The same for a run, and for the heads in it, whose peak may be another. */
+export function ratesAt(
+  settings: ScheduleSettings & { readonly pictures: { readonly headLearningRate: number | null } | null },
+  step: number,
+  total: number,
+): { readonly learningRate: number; readonly headRate: number } {
+  const headRate = settings.pictures?.headLearningRate ?? settings.learningRate;
+  return {
+    learningRate: learningRateAt(settings, step, total),
+    headRate: learningRateAt({ ...settings, learningRate: headRate }, step, total),
+  };
+}
+
 function factor({ schedule, warmup }: ScheduleSettings, done: number, total: number): number {
   if (done < warmup) return done / Math.max(1, warmup);
   if (schedule === "constant") return 1;

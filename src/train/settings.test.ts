@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { type AskedSettings, type ModelFacts, resolveSettings, resumeSettings } from "./resolve-settings.ts";
+import { type AskedSettings, type ModelFacts, resolveSettings } from "./resolve-settings.ts";
+import { resumeSettings } from "./resume-settings.ts";
 import { formatSettings, parseTrainSettings } from "./settings.ts";
 
 const FACTS = { modelType: "llama", contextLength: 8192 };

@@ -6,6 +6,7 @@ import { METHODS, type MethodSettings } from "../adapters/methods.ts";
 import { ADAPTER_SETTINGS, type AdapterSettings, HELD_DTYPES } from "../adapters/training/settings.ts";
 import { brief, oneLine, quote } from "../files/failure.ts";
 import { PROMPTS } from "../text/data/prompts.ts";
+import { PICTURE_SETTINGS, type PictureSettings } from "./picture-settings.ts";
 import { SCHEDULES } from "./schedule.ts";
 
 // Every setting of a run, resolved: what run.json holds, and all that decides what a run computes beside the files that
@@ -47,6 +48,8 @@ const schemaOf = (method: unknown, methods: readonly TrainedMethod[]) =>
       methods.find(({ name }) => name === method),
       methods,
     ),
+    /** Null: texts. Earlier versions knew nothing else. */
+    pictures: v.optional(v.nullable(v.strictObject(PICTURE_SETTINGS)), null),
     data: path,
     valid: v.nullable(path),
     validSplit: v.nullable(share),
@@ -61,7 +64,8 @@ const schemaOf = (method: unknown, methods: readonly TrainedMethod[]) =>
     epochs: v.nullable(positive),
     batchSize: positive,
     gradAccum: positive,
-    maxLength: positive,
+    /** Of samples, in tokens; null: pictures. */
+    maxLength: v.nullable(positive),
     packing: v.boolean(),
     shuffle: v.boolean(),
     trainOnPrompt: v.boolean(),
@@ -92,17 +96,18 @@ export type TrainSettings = Readonly<Omit<v.InferOutput<ReturnType<typeof schema
   readonly adapter: AllAdapterSettings | null;
 };
 
-/** Settings by name, the adapter's among them: as flags give them. */
-export type FlatSettings = Omit<TrainSettings, "adapter"> & AllAdapterSettings;
+/** Settings by name, the adapter's and the pictures' among them: as flags give them. */
+export type FlatSettings = Omit<TrainSettings, "adapter" | "pictures"> & AllAdapterSettings & PictureSettings;
 
 /** All settings in one record. */
-export function flatSettings({ adapter, ...rest }: TrainSettings): Partial<FlatSettings> {
-  return { ...rest, ...adapter };
+export function flatSettings({ adapter, pictures, ...rest }: TrainSettings): Partial<FlatSettings> {
+  return { ...rest, ...adapter, ...pictures };
 }
 
 /** What run.json holds: `learningRate` becomes `learning_rate`. */
 export function formatSettings(settings: TrainSettings): Readonly<Record<string, unknown>> {
-  return renamed({ ...settings, adapter: settings.adapter && renamed(settings.adapter) });
+  const { adapter, pictures } = settings;
+  return renamed({ ...settings, adapter: adapter && renamed(adapter), pictures: pictures && renamed(pictures) });
 }
 
 function renamed(record: Readonly<Record<string, unknown>>): Record<string, unknown> {
@@ -162,4 +167,13 @@ export function inWords(key: string, value: unknown): string {
   if (!Array.isArray(value)) return String(value);
   if (value.length === 0) return "all";
   return value.length <= 8 ? value.join(",") : `${value.slice(0, 6).join(",")} and ${value.length - 6} more`;
+}
+
+/** Lists of names and of layers are sets: PEFT writes them in any order. */
+const SETS: ReadonlySet<keyof FlatSettings> = new Set(["targets", "layers"] as const);
+
+/** Do both values of a setting mean the same? */
+export function same(key: keyof FlatSettings, a: unknown, b: unknown): boolean {
+  const sorted = (value: unknown) => (Array.isArray(value) && SETS.has(key) ? value.toSorted() : value);
+  return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 }

@@ -36,6 +36,8 @@ const PROGRESS_SCHEMA = v.object({
   tokens: count,
   loss: v.nullable(v.number()),
   validLoss: v.nullable(v.number()),
+  /** Of tasks that tell classes apart. */
+  validAccuracy: v.optional(v.number()),
   /** The step of the last evaluation. */
   evaluated: v.nullable(count),
   best: v.nullable(v.object({ step: count, validLoss: v.number() })),

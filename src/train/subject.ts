@@ -6,9 +6,11 @@ import { RandloraError } from "../errors.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import type { TrainedModel } from "./engine.ts";
 import type { TrainSettings } from "./settings.ts";
+import type { Unit } from "./types.ts";
 
 /** What a run is about: its data, and the models that can learn from such. The loop knows no more of either. */
 export interface Subject<Batch> {
+  readonly unit: Unit;
   /** SHA-256 of all samples, training and validation: a resumed run must see the same ones. */
   dataHash(): string;
   /** The steps that settings make of the data. */

@@ -7,6 +7,7 @@ import type { Subject } from "./subject.ts";
 /** Texts, and the language models that learn from them. */
 export function textSubject(data: TrainingData): Subject<MicroBatch> {
   return {
+    unit: "tokens",
     dataHash: () => dataHash(data),
     plan: (settings) => planRun(settings, data),
     open: ModelSource.open,

@@ -1,15 +1,11 @@
-import type { Device } from "../device/device.ts";
 import { RandloraError } from "../errors.ts";
-import type { StepPlan } from "../data/types.ts";
 import type { StepOutcome } from "./adamw.ts";
 import { bringBestBack, forgetBestBefore, setBestAside } from "./best.ts";
 import { diverged } from "./diverged.ts";
-import type { Engine, TrainedModel } from "./engine.ts";
+import type { TrainJob, TrainOutcome } from "./job.ts";
 import { MetricsFile } from "./metrics-file.ts";
 import { refreshFolder } from "./refresh.ts";
-import type { RunFolder } from "./run-folder.ts";
-import { learningRateAt } from "./schedule.ts";
-import type { TrainSettings } from "./settings.ts";
+import { ratesAt } from "./schedule.ts";
 import {
   loadParameters,
   newestState,
@@ -21,28 +17,6 @@ import {
   stateFolder,
 } from "./state.ts";
 import type { Ending, StepMetrics, TrainObserver } from "./types.ts";
-
-/** A run that is ready to go: everything opened, loaded, and where resumed, put back to its last state. */
-export interface TrainJob<Batch> {
-  readonly gpu: Device;
-  readonly settings: TrainSettings;
-  readonly folder: RunFolder;
-  readonly engine: Engine<Batch>;
-  readonly model: TrainedModel<Batch>;
-  readonly steps: StepPlan<Batch>;
-  /** The validation set, each of its tokens once; undefined without one. */
-  readonly validation: StepPlan<Batch> | undefined;
-  /** Where the run stands: `step` 0 and nothing else for a new one. */
-  readonly progress: Progress;
-  /** Is that a state on the disk? */
-  readonly resumed: boolean;
-}
-
-/** Where a run ended, and why. */
-export interface TrainOutcome {
-  readonly ending: Ending;
-  readonly progress: Progress;
-}
 
 /** A step that the GPU works on. */
 interface Pending {
@@ -131,8 +105,8 @@ class Loop<Batch> {
   async #step(step: number): Promise<void> {
     const { settings, engine, steps } = this.#job;
     const plan = await steps.step(step - 1);
-    const learningRate = learningRateAt(settings, step, steps.length);
-    const { outcome } = await engine.step(plan, learningRate);
+    const { learningRate, headRate } = ratesAt(settings, step, steps.length);
+    const { outcome } = await engine.step(plan, learningRate, headRate);
     const before = this.#pending;
     this.#pending = { step, learningRate, targets: plan.targets, tokens: plan.tokens, outcome };
     if (before !== undefined) await this.#finish(before);
@@ -207,8 +181,9 @@ class Loop<Batch> {
   async #evaluate(step: number, signal: AbortSignal): Promise<boolean> {
     const { engine, validation } = this.#job;
     if (validation === undefined) return false;
-    const validLoss = await engine.evaluate(validation, signal);
-    if (validLoss === undefined) return false; // interrupted: the resumed run makes up for it
+    const found = await engine.evaluate(validation, signal);
+    if (found === undefined) return false; // interrupted: the resumed run makes up for it
+    const { loss: validLoss, accuracy } = found;
     if (!Number.isFinite(validLoss)) {
       // A state of this step was saved before the evaluation, which had been interrupted.
       const kept = step > 0 && this.#saved === step ? await this.#goBack(step) : this.#saved;
@@ -219,11 +194,12 @@ class Loop<Batch> {
     this.#progress = {
       ...this.#progress,
       validLoss,
+      ...(accuracy === undefined ? {} : { validAccuracy: accuracy }),
       evaluated: step,
       best: isBest ? { step, validLoss } : best,
       evaluationsSinceBest: isBest ? 0 : evaluationsSinceBest + 1,
     };
-    const metrics = { step, valid_loss: validLoss };
+    const metrics = { step, valid_loss: validLoss, ...(accuracy === undefined ? {} : { valid_accuracy: accuracy }) };
     await this.#metrics.append(metrics);
     this.#observer.evaluation(metrics, isBest);
     this.#lastTime = performance.now();

@@ -5,12 +5,12 @@ import type { Quantised } from "../models/placed-weights.ts";
 export interface StepMetrics {
   /** From 1. */
   readonly step: number;
-  /** Mean negative log-likelihood over the step's supervised tokens, in nats, before the update. */
+  /** Mean over the step's supervised tokens, or pictures, in nats, before the update. */
   readonly loss: number;
   readonly learning_rate: number;
   /** The gradients' global norm before clipping. */
   readonly grad_norm: number;
-  /** Supervised tokens of this step. */
+  /** Supervised tokens of this step, or pictures. */
   readonly tokens: number;
   /** Wall-clock time of this step. */
   readonly seconds: number;
@@ -20,11 +20,16 @@ export interface StepMetrics {
 export interface EvaluationMetrics {
   /** Steps done before it; 0: before the first. */
   readonly step: number;
-  /** Mean over all supervised tokens of the set, in nats. */
+  /** Mean over all supervised tokens of the set, or over its pictures, in nats. */
   readonly valid_loss: number;
+  /** The part of the pictures that are taken for what they are; of tasks that tell classes apart. */
+  readonly valid_accuracy?: number;
 }
 
 export type Metrics = StepMetrics | EvaluationMetrics;
+
+/** What is learnt from. */
+export type Unit = "tokens" | "pictures";
 
 /** What a run is about to do: known once model, data and method are ready. */
 export interface RunStart {
@@ -34,6 +39,8 @@ export interface RunStart {
   readonly step: number;
   readonly steps: number;
   readonly epochs: number;
+  /** What a step's `tokens` are. */
+  readonly unit: Unit;
   readonly trainableParameters: number;
   readonly estimatedGpuBytes: number;
   /** Activations are recomputed in the backward pass instead of kept. */
@@ -70,12 +77,17 @@ export interface TrainResult {
   readonly loss: number | undefined;
   /** The last one; undefined without a validation set. */
   readonly validLoss: number | undefined;
+  /** Likewise, of tasks that tell classes apart. */
+  readonly validAccuracy?: number | undefined;
   readonly bestStep: number | undefined;
   readonly trainableParameters: number;
   /** What of the frozen weights is held in blocks. */
   readonly quantised?: Quantised | undefined;
-  /** Supervised tokens of all steps. */
+  /** Supervised tokens, or pictures, of all steps. */
   readonly tokens: number;
+  readonly unit: Unit;
+  /** Pictures that were left out because they cannot be read, where that was asked for. */
+  readonly badImages?: number | undefined;
   readonly estimatedGpuBytes: number;
   /** Live buffer bytes at most, by our own count. */
   readonly peakGpuBytes: number;

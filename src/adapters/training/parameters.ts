@@ -7,6 +7,8 @@ export interface ParameterPlan {
   readonly name: string;
   /** Rows and columns on the GPU. */
   readonly shape: Shape;
+  /** A part of a head, which may have a learning rate of its own. */
+  readonly isHead?: boolean;
 }
 
 /** A trained tensor: F32 views of its place in the four buffers of a chunk. */
@@ -26,6 +28,8 @@ export type ParameterRole = (typeof ROLES)[number];
 /** Trained tensors that lie in the same buffers: `size` elements in each, all of which one kernel may walk over. */
 export interface Chunk {
   readonly size: number;
+  /** All of it are heads, or none. */
+  readonly isHead: boolean;
   readonly value: DeviceBuffer;
   readonly gradient: DeviceBuffer;
   readonly mean: DeviceBuffer;
@@ -57,12 +61,12 @@ export class Parameters {
     const chunks: Chunk[] = [];
     const all: Parameter[] = [];
     for (const group of groups(plans, most)) {
-      const { size } = group;
+      const { size, isHead } = group;
       const value = gpu.memory.allocate("parameters.value", size * 4);
       const [gradient, mean, square] = ROLES.slice(1).map((role) =>
         trained ? gpu.memory.allocate(`parameters.${role}`, size * 4) : value,
       ) as [DeviceBuffer, DeviceBuffer, DeviceBuffer]; // one a role
-      chunks.push({ size, value, gradient, mean, square });
+      chunks.push({ size, isHead, value, gradient, mean, square });
       for (const { plan, offset } of group.members) {
         const view = (buffer: DeviceBuffer): Tensor => {
           return { shape: plan.shape, dtype: "F32", buffer, offset, pitch: pitchOf(plan.shape[1], "F32") };
@@ -133,6 +137,7 @@ export class Parameters {
 
 interface Group {
   size: number;
+  readonly isHead: boolean;
   readonly members: { readonly plan: ParameterPlan; readonly offset: number }[];
 }
 
@@ -143,8 +148,9 @@ function groups(plans: readonly ParameterPlan[], most: number): Group[] {
     const [rows, cols] = plan.shape;
     const size = Math.ceil((rows * pitchOf(cols, "F32")) / ALIGNMENT) * ALIGNMENT;
     let group = all.at(-1);
-    if (group === undefined || (group.size + size) * 4 > most) {
-      group = { size: 0, members: [] };
+    const { isHead = false } = plan;
+    if (group === undefined || group.isHead !== isHead || (group.size + size) * 4 > most) {
+      group = { size: 0, isHead, members: [] };
       all.push(group);
     }
     group.members.push({ plan, offset: group.size });

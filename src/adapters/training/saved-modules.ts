@@ -34,7 +34,7 @@ export function withSavedModules(inner: Trainable, saved: readonly SavedModule[]
   const names = saved.map(({ name }) => name);
   return {
     ...inner,
-    parameters: [...inner.parameters, ...tensors.map(({ name, shape }) => ({ name, shape }))],
+    parameters: [...inner.parameters, ...tensors.map(({ name, shape }) => ({ name, shape, isHead: true }))],
     modules: [
       ...inner.modules,
       ...tensors.map(({ name, stored, values }) => ({ name, shape: stored, parameters: values.length })),

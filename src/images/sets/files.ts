@@ -27,6 +27,7 @@ export function fileSet(
     ...names,
     path: name,
     labels: Uint32Array.from(samples, ({ label }) => checkedLabel(label, names.classes.length, name)),
+    files: samples.map(({ file }) => file),
     source: (index): Source => {
       const file = samples[index]?.file ?? "";
       return { name: oneLine(file), from: { file } };

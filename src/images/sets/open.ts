@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { dirname, extname, join } from "node:path";
 import { RandloraError } from "../../errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { namedSet } from "../named/index.ts";
@@ -66,6 +66,17 @@ export async function openPictures({ data, split, dataset, classes }: PictureCho
     );
   }
   return await found[0]?.();
+}
+
+/**
+ * Opens pictures of known classes that are no split of a folder: a folder of class folders, a list or a parquet file.
+ * @throws {RandloraError} `file` where nothing is there, and as what reads it
+ */
+export async function openPicturePart(path: string, classes: readonly string[]): Promise<PictureSet> {
+  if (await isDirectory(path)) return await openFolders(path, classes);
+  if (!(await isFile(path))) throw new RandloraError("file", `${oneLine(path)}: no such file or folder`);
+  if (extname(path) === ".parquet") return await readParquetPictures([path], classes);
+  return await readManifest(path, dirname(path), classes);
 }
 
 async function openFolders(folder: string, known: readonly string[] | undefined): Promise<PictureSet> {

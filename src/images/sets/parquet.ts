@@ -72,6 +72,7 @@ export async function readParquetPictures(paths: readonly string[], known?: read
     texts: textsOf(classes),
     labels,
     upright: true,
+    files: paths,
     source: async (index): Promise<Source> => {
       const group = groups.findLast(({ first }) => first <= index) as Group;
       const rows = await cache.get(group);

@@ -32,6 +32,7 @@ export function pixelSet(
     texts: classes,
     labels: Uint32Array.from(labels, (label) => checkedLabel(label, classes.length, name)),
     upright: false,
+    files: [],
     source: (index): Source => ({ name: `${name}: picture ${index + 1}`, from: { picture: picture(index) } }),
   };
 }

@@ -23,6 +23,8 @@ export interface PictureSet {
   readonly labels: Uint32Array;
   /** Pictures are turned as their EXIF data say. */
   readonly upright: boolean;
+  /** The files that its pictures lie in, where each is a file or a part of one that is read when it is asked for. */
+  readonly files: readonly string[];
   /** Where picture `index` is. @throws {RandloraError} where that has to be read, and cannot */
   source(index: number): Source | Promise<Source>;
 }
@@ -33,6 +35,7 @@ export function subsetOf(set: PictureSet, numbers: ArrayLike<number>): PictureSe
   return {
     ...set,
     labels: chosen.map((i) => set.labels[i] ?? 0),
+    ...(set.files.length === set.labels.length && { files: Array.from(chosen, (i) => set.files[i] ?? "") }),
     source: (index) => set.source(chosen[index] ?? 0),
   };
 }

@@ -1,0 +1,130 @@
+import { stat } from "node:fs/promises";
+import { relative } from "node:path";
+import { splitForValidation } from "../data/split.ts";
+import { fractionOf, shotsOf } from "../data/subset.ts";
+import { RandloraError } from "../errors.ts";
+import { naming, oneLine, quote } from "../files/failure.ts";
+import { type Preprocessing, readPreprocessing } from "../images/preprocessing.ts";
+import { fillTemplate, promptTemplates } from "../images/prompts.ts";
+import { openPicturePart, openPictures } from "../images/sets/open.ts";
+import { type PictureSet, subsetOf } from "../images/sets/types.ts";
+import { loadTokenizer } from "../text/load-tokenizer.ts";
+import { classesOf } from "./brought-head.ts";
+import type { PictureSettings } from "./picture-settings.ts";
+import type { TrainSettings } from "./settings.ts";
+
+/** What a run on pictures learns from and is judged by. No picture has been read. */
+export interface PictureData {
+  readonly train: PictureSet;
+  readonly valid: PictureSet | undefined;
+  readonly preprocessing: Preprocessing;
+  /** Of each class its texts as token ids, special tokens included; none where no texts are read. */
+  readonly texts: readonly (readonly (readonly number[])[])[];
+  /** SHA-256 of all that decides what is seen: classes, labels, names and sizes of files, preparation, texts. */
+  readonly hash: string;
+}
+
+/** Files that are asked for their size at once. */
+const AT_ONCE = 256;
+
+/**
+ * Finds the pictures that the settings name, for the model in `folder`.
+ * @throws RandloraError `file`, `format`, `data` naming what is missing or wrong; `usage` for flags that contradict the data;
+ *   the signal's reason when it is aborted
+ */
+export async function loadPictureData(
+  settings: TrainSettings,
+  folder: string,
+  signal?: AbortSignal,
+): Promise<PictureData> {
+  const { pictures, data, adapter } = settings;
+  if (pictures === null) throw new TypeError(`${settings.model}: settings of a run on texts`);
+  const preprocessing = await readPreprocessing(folder);
+  const begun = adapter?.initAdapter ?? null;
+  const known = begun === null ? undefined : await classesOf(begun);
+  const dataset = pictures.dataset ?? undefined;
+  const all = await openPictures({ data, split: "train", dataset, classes: known });
+  if (all === undefined) {
+    const hint =
+      "it takes train/CLASS/*, train.csv, train.jsonl or train.parquet; --dataset names one of the paper's sets";
+    throw new RandloraError("data", `${oneLine(data)}: no train split`, hint);
+  }
+  const { train: rest, valid } = await setAside(all, settings, dataset);
+  const train = chosenOf(rest, pictures, BigInt(settings.seed));
+  const [first] = train.labels;
+  if (train.classes.length < 2 || train.labels.every((label) => label === first)) {
+    const hint = "each class has a folder of its pictures, and there are two at least";
+    throw new RandloraError(
+      "data",
+      `${train.path}: all pictures are of class ${quote(train.classes[first ?? 0] ?? "")}`,
+      hint,
+    );
+  }
+  if (settings.earlyStop > 0 && valid === undefined) {
+    const hint = "give --valid DIR or --valid-split 0.1";
+    throw new RandloraError("usage", "--early-stop needs validation data", hint);
+  }
+  const texts = await textsOfClasses(train, pictures, folder);
+  const hash = await hashOf({ train, valid, preprocessing, texts }, data, signal);
+  return { train, valid, preprocessing, texts, hash };
+}
+
+/** What is learnt from, and what judges. */
+async function setAside(
+  all: PictureSet,
+  { data, valid: named, validSplit, seed }: TrainSettings,
+  dataset: string | undefined,
+): Promise<{ readonly train: PictureSet; readonly valid: PictureSet | undefined }> {
+  const { classes } = all;
+  if (named !== null) return { train: all, valid: await openPicturePart(named, classes) };
+  const valid = await openPictures({ data, split: "valid", dataset, classes });
+  if (validSplit === null) return { train: all, valid };
+  if (valid !== undefined) {
+    const cause = `--valid-split: the validation data is ${valid.path} already`;
+    throw new RandloraError("usage", cause, "leave it out, or remove that part");
+  }
+  const split = splitForValidation(all.labels.length, validSplit, BigInt(seed), data);
+  return { train: subsetOf(all, split.train), valid: subsetOf(all, split.valid) };
+}
+
+function chosenOf(set: PictureSet, { shots, fraction }: PictureSettings, seed: bigint): PictureSet {
+  if (shots !== null) return subsetOf(set, shotsOf(set.labels, shots, seed));
+  if (fraction !== null) return subsetOf(set, fractionOf(set.labels.length, fraction, seed));
+  return set;
+}
+
+async function textsOfClasses(
+  { texts }: PictureSet,
+  { templates, dataset, task }: PictureSettings,
+  folder: string,
+): Promise<PictureData["texts"]> {
+  if (templates === null) return [];
+  const prompts = await promptTemplates(templates, dataset ?? undefined);
+  if (task === "contrastive" && prompts.length > 1) {
+    const cause = `--templates ${templates}: ${prompts.length} templates, and --task contrastive reads one text of each class`;
+    throw new RandloraError("usage", cause, "give a file with one template");
+  }
+  const tokenizer = await loadTokenizer(folder);
+  return texts.map((text) => prompts.map((prompt) => tokenizer.encode(fillTemplate(prompt, text))));
+}
+
+async function hashOf(
+  { train, valid, preprocessing, texts }: Omit<PictureData, "hash">,
+  data: string,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const hash = new Bun.CryptoHasher("sha256");
+  hash.update(JSON.stringify([preprocessing, texts]));
+  for (const set of [train, valid]) {
+    hash.update(`${JSON.stringify([set?.classes ?? null, set?.upright ?? null])}\n`);
+    if (set === undefined) continue;
+    hash.update(set.labels);
+    for (let begin = 0; begin < set.files.length; begin += AT_ONCE) {
+      signal?.throwIfAborted();
+      const files = set.files.slice(begin, begin + AT_ONCE);
+      const sizes = await Promise.all(files.map(async (file) => (await naming(file, "read", stat(file))).size));
+      for (const [at, file] of files.entries()) hash.update(`${JSON.stringify([relative(data, file), sizes[at]])}\n`);
+    }
+  }
+  return hash.digest("hex");
+}

@@ -1,0 +1,55 @@
+import { RandloraError } from "../errors.ts";
+import { asGiven, type FlatSettings, flagOf, flatSettings, inWords, same, type TrainSettings } from "./settings.ts";
+
+/** Settings that a resumed run may change. `steps` too, to a larger number, where the schedule does not depend on it. */
+const CHANGEABLE: ReadonlySet<keyof FlatSettings> = new Set([
+  "evalEvery",
+  "saveEvery",
+  "keep",
+  "checkpointActivations",
+  // What was learnt so far had no bad pictures.
+  "skipBadImages",
+] as const);
+
+/**
+ * The settings of a run that is resumed: the recorded ones, with what may change. How many steps a run of epochs has only
+ * its data tell: see `refuseShorter`.
+ * @throws RandloraError `usage` naming the flag that contradicts the run
+ */
+export function resumeSettings(recorded: TrainSettings, asked: Partial<FlatSettings>): TrainSettings {
+  const mayChange = (key: keyof FlatSettings) =>
+    CHANGEABLE.has(key) && (key !== "skipBadImages" || recorded.pictures !== null);
+  const isLonger = recorded.schedule === "constant" && (asked.steps ?? 0) > (recorded.steps ?? 0);
+  refuseOthers(recorded, asked, (key) => mayChange(key) || (key === "steps" && isLonger));
+  const { pictures } = recorded;
+  return {
+    ...recorded,
+    evalEvery: asked.evalEvery ?? recorded.evalEvery,
+    saveEvery: asked.saveEvery ?? recorded.saveEvery,
+    keep: asked.keep ?? recorded.keep,
+    checkpointActivations: asked.checkpointActivations ?? recorded.checkpointActivations,
+    pictures: pictures && { ...pictures, skipBadImages: asked.skipBadImages ?? pictures.skipBadImages },
+    steps: asked.steps ?? recorded.steps,
+    epochs: asked.steps === undefined ? recorded.epochs : null,
+  };
+}
+
+/**
+ * Refuses settings that contradict those of what is resumed, a `what`.
+ * @throws RandloraError `usage` naming the flag
+ */
+export function refuseOthers(
+  recorded: TrainSettings,
+  asked: Partial<FlatSettings>,
+  mayChange: (key: keyof FlatSettings) => boolean,
+  what = "run",
+): void {
+  const flat: Partial<FlatSettings> = flatSettings(recorded);
+  for (const key of Object.keys(asked) as (keyof FlatSettings)[]) {
+    const wanted = asked[key];
+    if (wanted === undefined || mayChange(key) || same(key, wanted, flat[key])) continue;
+    const had = `it had ${inWords(key, flat[key])}`;
+    const cause = `${asGiven(key, wanted)}: the ${what} cannot be resumed with another value; ${had}`;
+    throw new RandloraError("usage", cause, `leave ${flagOf(key, wanted)} out, or start a new ${what}`);
+  }
+}
