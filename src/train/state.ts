@@ -110,7 +110,9 @@ export function stateFolder(states: string, step: number): string {
 
 /** Changes what a state says of the run, in one step. @throws RandloraError `file` */
 export async function replaceProgress(folder: string, progress: Progress): Promise<void> {
-  await replaceSynced(join(folder, PROGRESS), `${JSON.stringify(progress, undefined, 2)}\n`);
+  // In the order of the schema, whatever became known first.
+  const ordered = v.parse(PROGRESS_SCHEMA, progress);
+  await replaceSynced(join(folder, PROGRESS), `${JSON.stringify(ordered, undefined, 2)}\n`);
 }
 
 /** Removes states older than the one of `step`, so that `keep` remain with it; of older ones that are not complete all. */

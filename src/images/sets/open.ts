@@ -81,6 +81,12 @@ export async function openPicturePart(path: string, classes: readonly string[]):
 
 async function openFolders(folder: string, known: readonly string[] | undefined): Promise<PictureSet> {
   const { classes, samples } = await readClassFolders(folder, known);
+  const seen = new Set(samples.map(({ label }) => label));
+  for (const [label, name] of classes.entries()) {
+    if (seen.has(label) || !(await isDirectory(join(folder, name)))) continue;
+    const hint = "pictures are JPEG, PNG, WebP, GIF and PPM files; remove the folder, or fill it";
+    throw new RandloraError("data", `${oneLine(join(folder, name))}: no pictures in it`, hint);
+  }
   return fileSet(folder, { classes, texts: textsOf(classes), upright: true }, samples);
 }
 

@@ -1,0 +1,218 @@
+// Fine-tuning on pictures as users type it: on small models with made-up weights, and pictures of three colours.
+import { describe, expect, test } from "bun:test";
+import { cp, readFile } from "node:fs/promises";
+import { openAdapter } from "../src/adapters/open.ts";
+import { parseMetrics } from "../src/report/metrics.ts";
+import { LORA, PictureFolder } from "./testing/picture-data.ts";
+import { randlora } from "./testing/pictures.ts";
+
+const TIMEOUT = 120_000;
+
+const place = PictureFolder.forTests();
+const at = place.at.bind(place);
+const finetune = place.finetune.bind(place);
+
+/** Trains into a folder of this name. */
+async function train(name: string, model: string, ...args: readonly string[]) {
+  const { stdout, stderr, status } = await finetune(model, ...args, "--out", at(name), "--json", "-q");
+  expect([stderr, status]).toEqual(["", 0]);
+  const metrics = parseMetrics(await readFile(at(name, "metrics.jsonl"), "utf8"));
+  return { json: JSON.parse(stdout), metrics, run: await Bun.file(at(name, "run.json")).json() };
+}
+
+async function evaluate(model: string, ...args: readonly string[]) {
+  const { stdout, stderr, status } = await randlora(
+    "eval",
+    "images",
+    at(model),
+    "--data",
+    at("data"),
+    ...args,
+    "--json",
+    "-q",
+  );
+  expect([stderr, status]).toEqual(["", 0]);
+  return JSON.parse(stdout);
+}
+
+test(
+  "a head and an adapter are trained, measured, merged and asked; the numbers agree all the way",
+  async () => {
+    const { json, metrics, run } = await train("walk", "dinov2", ...LORA, "--learning-rate", "2e-2", "--epochs", "8");
+    expect(run).toMatchObject({
+      pictures: { task: "classify", head: "linear", head_learning_rate: 2e-2, templates: null, augment: "none" },
+      schedule: "cosine",
+      max_length: null,
+    });
+    const evaluations = metrics.flatMap((line) => ("valid_loss" in line ? [line] : []));
+    expect(evaluations.map(({ step }) => step)).toEqual([0, 32]);
+    const [first, last] = evaluations;
+    expect(last?.valid_loss).toBeLessThan((first?.valid_loss ?? NaN) - 0.05);
+    expect(last?.valid_accuracy).toBeGreaterThan(0.6);
+    expect(json).toMatchObject({ steps: 32, tokens: 192, valid_accuracy: last?.valid_accuracy, best_step: 32 });
+    expect(json.peak_gpu_bytes).toBeLessThanOrEqual(json.estimated_gpu_bytes);
+    expect(await Bun.file(at("walk", "adapter", "classes.json")).json()).toEqual(["cat", "dog", "owl"]);
+
+    const found = await evaluate("walk", "--split", "valid");
+    expect(found).toMatchObject({ images: 9, accuracy: last?.valid_accuracy });
+    expect(found.loss).toBeCloseTo(last?.valid_loss ?? NaN, 5);
+    const merged = await randlora("merge", at("dinov2"), at("walk"), "--out", at("merged"), "-q");
+    expect(merged.status).toBe(0);
+    const same = await evaluate("merged", "--split", "valid");
+    expect([same.accuracy, same.per_class]).toEqual([found.accuracy, found.per_class]);
+    expect(same.loss).toBeCloseTo(found.loss, 5);
+    const test = await evaluate("merged");
+    const owl = at("data", "test", "owl", "30.ppm");
+    const asked = await Promise.all(["walk", "merged"].map((name) => randlora("classify", at(name), owl, "--json")));
+    const [one, other] = asked.map(({ stdout }) => JSON.parse(stdout).images[0].classes);
+    expect(one.map(({ name }: { name: string }) => name)).toEqual(other.map(({ name }: { name: string }) => name));
+    expect(test.images).toBe(6);
+    const inspected = await randlora("inspect", at("walk"), "--json");
+    expect(JSON.parse(inspected.stdout)).toMatchObject({ method: "lora", rank: 8 });
+    const converted = await randlora("convert", at("walk"), "--to", "json", "--out", at("walk.json"), "--json");
+    expect(converted.status).toBe(0);
+  },
+  TIMEOUT,
+);
+
+test(
+  "defaults for pictures: texts as a frozen head with CLIP, and what a dry run tells of them",
+  async () => {
+    const { stdout, status } = await finetune("clip", "--targets", "all-linear", "--dry-run", "--json");
+    expect(status).toBe(0);
+    const plan = JSON.parse(stdout);
+    expect(plan).toMatchObject({ dry_run: true, samples: 24, valid_samples: 9, classes: 3, steps: 1 });
+    const { json, run, metrics } = await train("zero", "clip", "--targets", "all-linear");
+    expect(run).toMatchObject({
+      batch_size: 32,
+      learning_rate: 1e-3,
+      pictures: { head: "zero-shot", head_learning_rate: null, templates: "simple" },
+    });
+    expect(json).toMatchObject({ steps: 1, trainable_parameters: plan.trainable_parameters });
+    expect(json.estimated_gpu_bytes).toBe(plan.estimated_gpu_bytes);
+    // Before anything is learnt, it is the model as it is.
+    const [begin] = metrics;
+    const base = await evaluate("clip", "--split", "valid");
+    expect(begin).toMatchObject({ step: 0, valid_accuracy: base.accuracy });
+    expect("valid_loss" in (begin ?? {}) && begin).toMatchObject({ valid_loss: expect.closeTo(base.loss, 5) });
+    await using adapter = await openAdapter(at("zero"));
+    // The texts stay what they are.
+    expect([...adapter.tensors.keys()].filter((name) => name.startsWith("text_"))).toEqual([]);
+    const shown = await finetune("clip", ...LORA, "--dry-run");
+    expect(shown.stdout).toMatch(/^training +24 +3 +8 +8$/m);
+  },
+  TIMEOUT,
+);
+
+test(
+  "contrastive: both encoders learn, and what is measured is what eval images measures",
+  async () => {
+    const { run, metrics } = await train(
+      "both",
+      "clip",
+      ...LORA,
+      "--task",
+      "contrastive",
+      "--epochs",
+      "6",
+      "--learning-rate",
+      "1e-2",
+    );
+    expect(run.pictures).toMatchObject({ task: "contrastive", loss: "clip", towers: "both", head: null });
+    const end = metrics.at(-1);
+    const found = await evaluate("both", "--split", "valid");
+    expect(end).toMatchObject({ valid_accuracy: found.accuracy, valid_loss: expect.closeTo(found.loss, 5) });
+    await using adapter = await openAdapter(at("both"));
+    expect([...adapter.tensors.keys()].some((name) => name.startsWith("text_model."))).toBe(true);
+    const { run: other } = await train(
+      "text",
+      "clip",
+      ...LORA,
+      "--task",
+      "contrastive",
+      "--towers",
+      "text",
+      "--loss",
+      "paper",
+    );
+    expect(other.pictures).toMatchObject({ loss: "paper", towers: "text" });
+    await using text = await openAdapter(at("text"));
+    expect([...text.tensors.keys()].filter((name) => !name.startsWith("text_model."))).toEqual([]);
+  },
+  TIMEOUT,
+);
+
+describe("heads", () => {
+  test(
+    "have a learning rate of their own; without one for the adapter they alone learn",
+    async () => {
+      const args = [...LORA, "--head", "cls", "--learning-rate", "0", "--head-learning-rate", "0.05", "--epochs", "4"];
+      const { metrics } = await train("probe", "clip", ...args);
+      expect(metrics.some((line) => "learning_rate" in line && line.learning_rate !== 0)).toBe(false);
+      await using adapter = await openAdapter(at("probe"));
+      const values = async (name: string) => {
+        const bytes = (await adapter.tensors.get(name)?.readAll()) ?? new Uint8Array(4);
+        return new Float32Array(bytes.buffer);
+      };
+      const names = [...adapter.tensors.keys()].filter((name) => name.includes("lora_B"));
+      for (const name of names) expect((await values(name)).every((value) => value === 0)).toBe(true);
+      // Drawn with a deviation of 0.01, and moved by 0.05 a step.
+      expect((await values("classifier.weight")).some((value) => Math.abs(value) > 0.1)).toBe(true);
+      expect([...adapter.tensors.keys()]).not.toContain("classifier.bias");
+    },
+    TIMEOUT,
+  );
+
+  test(
+    "go on with the adapter that brings them, in its order of the classes",
+    async () => {
+      await train("begun", "dinov2", ...LORA, "--epochs", "3", "--learning-rate", "1e-2");
+      const order = ["owl", "cat", "dog"];
+      // Another order of the rows is another order of the labels.
+      await cp(at("begun", "best"), at("turned"), { recursive: true });
+      await Bun.write(at("turned", "classes.json"), JSON.stringify(order));
+      const common = ["--batch-size", "6", "--steps", "1", "--learning-rate", "1e-3"];
+      const { metrics } = await train("further", "dinov2", "--init-adapter", at("begun"), ...common);
+      const found = await evaluate("begun", "--split", "valid");
+      expect(metrics[0]).toMatchObject({
+        step: 0,
+        valid_accuracy: found.accuracy,
+        valid_loss: expect.closeTo(found.loss, 5),
+      });
+      const turned = await train("turned-run", "dinov2", "--init-adapter", at("turned"), ...common);
+      expect(await Bun.file(at("turned-run", "adapter", "classes.json")).json()).toEqual(order);
+      const valid = (metric: unknown) =>
+        typeof metric === "object" && metric !== null && "valid_loss" in metric ? Number(metric.valid_loss) : NaN;
+      expect(Math.abs(valid(turned.metrics[0]) - found.loss)).toBeGreaterThan(1e-3);
+
+      await Bun.write(at("turned", "classes.json"), JSON.stringify(["cat", "dog"]));
+      const refused = await finetune("dinov2", "--init-adapter", at("turned"), "--out", at("never"));
+      expect([refused.status, refused.stderr]).toEqual([1, expect.stringContaining("2 names for 3 classes")]);
+      const other = await finetune("dinov2", "--init-adapter", at("begun"), "--head", "cls");
+      expect([other.status, other.stderr]).toEqual([
+        2,
+        expect.stringContaining("--head cls: the adapter of --init-adapter has linear"),
+      ]);
+    },
+    TIMEOUT,
+  );
+});
+
+test(
+  "parts of the data: shots, a fraction, a split for validation, another folder to validate on",
+  async () => {
+    const plan = async (...args: readonly string[]) => {
+      const { stdout, stderr, status } = await finetune("dinov2", ...LORA, "--dry-run", "--json", ...args);
+      expect([stderr, status]).toEqual(["", 0]);
+      const { samples, valid_samples: valid } = JSON.parse(stdout);
+      return [samples, valid];
+    };
+    expect(await plan("--shots", "2")).toEqual([6, 9]);
+    expect(await plan("--fraction", "0.5")).toEqual([12, 9]);
+    expect(await plan("--valid", at("data", "test"))).toEqual([24, 6]);
+    await cp(at("data", "train"), at("alone", "train"), { recursive: true });
+    expect(await plan("--data", at("alone"), "--valid-split", "0.25")).toEqual([18, 6]);
+    expect(await plan("--data", at("alone"))).toEqual([24, 0]);
+  },
+  TIMEOUT,
+);
