@@ -50,6 +50,7 @@ export const commonsenseCommand = defineCommand({
       min: 1,
       defaultText: "8",
     }),
+    paperMask: flag({ topic: "Answers", help: "hide tokens of id 0 in prompts, as LLM-Adapters' script does" }),
     maxTokens: integer({
       short: "n",
       topic: "Answers",
@@ -99,6 +100,7 @@ export const commonsenseCommand = defineCommand({
       tokens = await askQuestions(answerer, questions, first, {
         beams: options.beams,
         batchSize: options.batchSize,
+        paperMask: options.paperMask,
         maxTokens: options.maxTokens ?? 32,
         signal: context.signal,
         onTooLong: ({ place }, length) =>

@@ -49,6 +49,15 @@ const TASKS: Readonly<Record<string, readonly Entry[]>> = {
   ],
 };
 
+/** Asked, too, but not trained on: with what the protocol's script hides, where "!" is token 0. */
+const LOUD: Readonly<Record<string, readonly Entry[]>> = {
+  piqa: [
+    entry("Help! How do I open a big door!\n\nSolution1: push ! Solution2: sing", "solution1"),
+    entry("!!! A ball is !\n\nSolution1: round Solution2: sad", "solution1"),
+    entry("Was Sue happy!\n\nSolution1: yes! Solution2: no!", "solution2"),
+  ],
+};
+
 /** Of all answers: were they right? */
 const right = new Set<boolean>();
 
@@ -59,7 +68,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "randlora-commonsense-"));
   data = join(folder, "tasks");
   train = join(folder, "train.json");
-  for (const [task, entries] of Object.entries(TASKS)) {
+  for (const [task, entries] of Object.entries({ ...TASKS, ...LOUD })) {
     await Bun.write(join(data, task, "test.json"), JSON.stringify(entries));
   }
   await Bun.write(train, JSON.stringify(Object.values(TASKS).flat()));
@@ -82,7 +91,7 @@ describe.each([
   });
 
   test(
-    "the file of answers is the protocol's, byte for byte, with an adapter that was trained for it",
+    "the file of answers is the protocol's, byte for byte, with an adapter that was trained for it, with its mask and without",
     async () => {
       const run = join(folder, `${name}-run`);
       const training = ["--method", "lora", "--rank", "8", "--targets", "all-linear", "--learning-rate", "1e-2"];
@@ -91,27 +100,36 @@ describe.each([
       await randlora(["finetune", base, ...asked, ...training, ...steps, "--out", run, "--json"]);
       const adapter = join(run, "adapter");
       const texts = new Set<string>();
-      for (const task of Object.keys(TASKS)) {
+      const masked: boolean[] = [];
+      for (const task of Object.keys({ ...TASKS, ...LOUD })) {
         for (const [kind, given] of [
           ["base", null],
           ["adapted", adapter],
         ] as const) {
-          const [ours, theirs] = [
-            join(folder, `${name}-${task}-${kind}-ours`),
-            join(folder, `${name}-${task}-${kind}`),
-          ];
-          const flags = given === null ? [] : ["--adapter", given];
-          const args = [base, ...flags, "--data", data, "--tasks", task, "--out", ours, "--batch-size", "3"];
-          await randlora(["eval", "commonsense", ...args, "--json"]);
-          await python.request(v.null(), "commonsense", { base, adapter: given, data, task, out: theirs });
-          expect(await readFile(ours, "utf8"), `${task}, ${kind}`).toBe(await readFile(theirs, "utf8"));
-          const answers = v.parse(Answers, await Bun.file(ours).json());
+          const written = [];
+          for (const mask of task in LOUD ? [true, false] : [true]) {
+            const [ours, theirs] = ["ours", "theirs"].map((whose) =>
+              join(folder, `${name}-${task}-${kind}-${mask}-${whose}`),
+            );
+            if (ours === undefined || theirs === undefined) throw new RangeError();
+            const flags = [...(given === null ? [] : ["--adapter", given]), ...(mask ? [] : ["--paper-mask"])];
+            const args = [base, ...flags, "--data", data, "--tasks", task, "--out", ours, "--batch-size", "3"];
+            await randlora(["eval", "commonsense", ...args, "--json"]);
+            await python.request(v.null(), "commonsense", { base, adapter: given, data, task, out: theirs, mask });
+            const text = await readFile(ours, "utf8");
+            expect(text, `${task}, ${kind}, ${mask}`).toBe(await readFile(theirs, "utf8"));
+            written.push(text);
+          }
+          masked.push(new Set(written).size > 1);
+          const answers = v.parse(Answers, JSON.parse(written[0] ?? ""));
           for (const { output_pred, flag } of answers) {
             texts.add(output_pred);
             right.add(flag);
           }
         }
       }
+      // "!" is token 0 of one of the tokenizers; the other's is its unknown token, which these texts have not.
+      expect(masked.includes(true)).toBe((await loadTokenizer(base)).encode("Hi!").includes(0));
       expect(texts.size).toBeGreaterThan(5);
     },
     TIMEOUT,

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 
 INDENT = " " * 16
 BEGIN = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
-PATTERNS = {"boolq": "true|false", "winogrande": "option1|option2", "ARC-Easy": "answer1|answer2|answer3|answer4|answer5"}
+PATTERNS = {"boolq": "true|false", "piqa": "solution1|solution2", "winogrande": "option1|option2", "ARC-Easy": "answer1|answer2|answer3|answer4|answer5"}
 
 
 def training_text(entry: dict[str, str]) -> str:
@@ -40,8 +40,8 @@ def commonsense_samples(base: str, data: str, longest: int) -> list[list[int]]:
     return samples
 
 
-def commonsense(base: str, adapter: str | None, data: str, task: str, out: str) -> None:
-    """`out` gets the answers to DATA/TASK/test.json."""
+def commonsense(base: str, adapter: str | None, data: str, task: str, out: str, mask: bool) -> None:
+    """`out` gets the answers to DATA/TASK/test.json; without `mask` transformers infers one, as in the protocol's script."""
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = load_base(Path(base), torch.float32)
     if adapter is not None:
@@ -52,7 +52,7 @@ def commonsense(base: str, adapter: str | None, data: str, task: str, out: str) 
         with torch.no_grad():
             made = model.eval().generate(
                 ids,
-                attention_mask=torch.ones_like(ids),
+                **({"attention_mask": torch.ones_like(ids)} if mask else {}),
                 num_beams=4,
                 do_sample=False,
                 max_new_tokens=32,

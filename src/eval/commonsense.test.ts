@@ -6,7 +6,7 @@ import { openTestDevice } from "../device/testing/open.ts";
 import { Decoder } from "../models/decoder.ts";
 import { evaluationPrompt } from "../text/commonsense-prompt.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";
-import { askQuestions, scoresOf } from "./commonsense.ts";
+import { askQuestions, scoresOf, visibleTo } from "./commonsense.ts";
 import { type Answer, judge, type Question, type TaskName } from "./commonsense-tasks.ts";
 
 let gpu: Device;
@@ -64,6 +64,13 @@ test("every question is answered as by itself, from the first that is asked for 
   expect(long[0]?.[1]).toBeGreaterThan(512);
   expect(answers.get(3)).toEqual({ text: "", found: "", isRight: false });
 }, 60_000);
+
+test("the protocol's mask hides token 0 wherever it stands, unless that ends texts; nothing follows a hidden token", () => {
+  const place = "boolq: entry 7";
+  expect(visibleTo([0, 5, 0, 0, 3], new Set([2]), { place })).toEqual([5, 3]);
+  expect(visibleTo([0, 5, 0], new Set([2, 0]), { place })).toEqual([0, 5, 0]);
+  expect(() => visibleTo([5, 0], new Set([2]), { place })).toThrow("boolq: entry 7: its prompt ends with token 0");
+});
 
 test("the mean is over tasks", () => {
   const answers = QUESTIONS.map((_, at) => ({ text: "", found: "", isRight: at < 3 }));

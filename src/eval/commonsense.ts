@@ -1,3 +1,4 @@
+import { RandloraError } from "../errors.ts";
 import { generateBatch } from "../generate/batch.ts";
 import type { Decoder } from "../models/decoder.ts";
 import { evaluationPrompt } from "../text/commonsense-prompt.ts";
@@ -17,6 +18,8 @@ export interface CommonsenseOptions {
   readonly beams: number;
   /** Prompts that are decoded together. */
   readonly batchSize?: number | undefined;
+  /** Hide what the protocol's script hides: see {@link visibleTo}. */
+  readonly paperMask?: boolean | undefined;
   /** Tokens of an answer at most. */
   readonly maxTokens: number;
   /** Told each answer, with the number of its question, as answers end. */
@@ -28,15 +31,15 @@ export interface CommonsenseOptions {
 
 /**
  * Asks the questions from number `first` on, task by task: LLM-Adapters' commonsense_evaluate.py, with transformers' beam
- * search, but for its attention mask, which hides tokens of id 0 wherever they stand.
+ * search; its attention mask only with `paperMask`.
  * @returns tokens that were written
- * @throws RandloraError as `generateBatch`; what `onAnswer` throws
+ * @throws RandloraError as `generateBatch`, and as {@link visibleTo}; what `onAnswer` throws
  */
 export async function askQuestions(
   { decoder, tokenizer, stopTokens }: Answerer,
   questions: readonly Question[],
   first: number,
-  { beams, batchSize, maxTokens, onAnswer, onTooLong, signal }: CommonsenseOptions,
+  { beams, batchSize, paperMask = false, maxTokens, onAnswer, onTooLong, signal }: CommonsenseOptions,
 ): Promise<number> {
   const { contextLength } = decoder.config;
   let written = 0;
@@ -52,7 +55,7 @@ export async function askQuestions(
         await onAnswer(index, judge(question, ""));
       }
     }
-    const prompts = asked.map(({ ids }) => ids);
+    const prompts = asked.map(({ ids, question }) => (paperMask ? visibleTo(ids, stopTokens, question) : ids));
     const options = { beams, maxTokens, stopTokens, signal, ...(batchSize === undefined ? {} : { batchSize }) };
     if (prompts.length === 0) continue;
     await generateBatch(decoder, prompts, options, async ({ index: at, tokens }) => {
@@ -65,6 +68,28 @@ export async function askQuestions(
     });
   }
   return written;
+}
+
+/** The protocol's script calls this the padding, and passes no attention mask. */
+const PAD = 0;
+
+/**
+ * What transformers lets a model see of a prompt that has no attention mask: all but the padding's id, wherever it stands,
+ * unless that ends texts (`_prepare_attention_mask_for_generation`). Positions count what is seen, and nothing looks at what
+ * is not: the same is left out here. (Where a window slides, transformers counts both.)
+ * @throws RandloraError `data` for a prompt that ends with such a token, from which transformers goes on all the same
+ */
+export function visibleTo(
+  ids: readonly number[],
+  stopTokens: ReadonlySet<number>,
+  { place }: Pick<Question, "place">,
+): readonly number[] {
+  if (stopTokens.has(PAD)) return ids;
+  if (ids.at(-1) === PAD) {
+    const hint = "leave --paper-mask out: nothing can follow a token that is hidden";
+    throw new RandloraError("data", `${place}: its prompt ends with token ${PAD}, which is taken for padding`, hint);
+  }
+  return ids.filter((id) => id !== PAD);
 }
 
 /** The questions' numbers from `first` on, those of one task together. */
