@@ -1,5 +1,5 @@
 import { RandloraError } from "../src/errors.ts";
-import { defineCommand, integer, numbers, repeat, required, text } from "../src/options/command.ts";
+import { defineCommand, flag, integer, numbers, path, repeat, required, text } from "../src/options/command.ts";
 import { profileJson, profileText } from "../src/report/profile.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { adapterOrModel } from "./adapter-or-model.ts";
@@ -45,10 +45,13 @@ export const planeCommand = defineCommand({
       length: 4,
       default: [-1, 1.5, -0.5, 2],
     }),
-    ...PICTURE_OPTIONS,
+    out: path({ value: "FILE", topic: "Output", help: "write every point, as it comes, as JSON" }),
+    resume: flag({ topic: "Output", help: "go on with the points that FILE has" }),
+    svg: PICTURE_OPTIONS.svg,
+    force: flag({ topic: "Output", help: "replace an existing picture or FILE" }),
   },
   async run({ model }, options, context) {
-    const { at, grid, range, svg } = options;
+    const { at, grid, range, out, resume, svg, force } = options;
     const { data, dataset, split, samples: most, maxLength } = options;
     const [a, b, c] = at;
     if (a === undefined || b === undefined || c === undefined || at.length > 3) {
@@ -60,12 +63,15 @@ export const planeCommand = defineCommand({
     if (!(x0 < x1 && y0 < y1)) {
       throw new RandloraError("usage", `--range ${range.join(",")}: an end is not above its beginning`);
     }
+    if (out === undefined && resume) throw new RandloraError("usage", "--resume needs --out FILE", "name the file");
+    const { measurePlane } = await import("../src/analysis/measure-plane.ts");
+    const { PlaneFile } = await import("../src/analysis/plane-file.ts");
     const { CORNERS, placesOf, sharesAt } = await import("../src/analysis/plane.ts");
     const { isOfPictures } = await import("../src/models/vision/index.ts");
     const { planeJson, planeText } = await import("../src/report/plane.ts");
     const { openDevice } = await import("../src/open-device.ts");
     await using resources = new AsyncDisposableStack();
-    const picture = svg === undefined ? undefined : resources.use(await beginPicture(svg, options.force));
+    const picture = svg === undefined ? undefined : resources.use(await beginPicture(svg, force));
     const paths: string[] = [];
     for (const name of at) paths.push(await adapterOrModel(name, "model", context));
     const plan = await openPlan(model, paths, options.generator, context);
@@ -81,28 +87,37 @@ export const planeCommand = defineCommand({
     const [first, second, third] = plan.variants;
     if (first === undefined || second === undefined || third === undefined) throw new RangeError("no three corners");
     const { signal, device } = context;
+    const [x, y] = [placesOf([x0, x1], grid), placesOf([y0, y1], grid)];
+    const settings = {
+      MODEL: model,
+      "--at": at,
+      "--generator": options.generator ?? null,
+      "--data": data,
+      "--dataset": dataset ?? null,
+      "--split": split ?? null,
+      "--samples": most ?? null,
+      "--max-length": maxLength ?? null,
+      "--head": options.head ?? null,
+      "--templates": options.templates ?? null,
+      "--grid": grid,
+      "--range": range,
+    };
+    const request = { settings, x, y, samples, tokens };
+    const file = out === undefined ? undefined : await PlaneFile.open(out, request, { resume, force });
+    const known = file?.losses.length ?? 0;
+    if (known > 0) context.log.info(`${known} of ${grid * grid} points are in ${out} already`);
     const gpu = resources.use(await openDevice(device));
     using bar: Progress = context.progress({
       title: "measuring",
-      items: (grid * grid + CORNERS.length) * items,
+      items: (grid * grid - known + CORNERS.length) * items,
       unit,
     });
     const plane = await begin(gpu, resources, [first, second, third]);
     const onItems = (count: number) => bar.add({ items: count });
     const lossAt = (x: number, y: number) => plane.loss(sharesAt(x, y), { signal, onItems });
-    const corners: [number, number, number] = [
-      await lossAt(...CORNERS[0]),
-      await lossAt(...CORNERS[1]),
-      await lossAt(...CORNERS[2]),
-    ];
-    const [x, y] = [placesOf([x0, x1], grid), placesOf([y0, y1], grid)];
-    const loss: number[][] = [];
-    for (const [row, placeY] of y.entries()) {
+    const { corners, loss } = await measurePlane(lossAt, { x, y }, file, (row) => {
       bar.label(`row ${row + 1} of ${grid}`);
-      const losses: number[] = [];
-      for (const placeX of x) losses.push(await lossAt(placeX, placeY));
-      loss.push(losses);
-    }
+    });
     bar.close();
     const report = { at: [a, b, c] as const, x, y, loss, corners, samples, tokens };
     if (picture !== undefined) {

@@ -22,7 +22,7 @@ export interface PlaneReport {
 export const CORNER_NAMES = ["A", "B", "C"] as const;
 
 /** `analyze plane --json`; a loss that overflowed is null. */
-export function planeJson({ x, y, loss, corners, samples, tokens }: PlaneReport): object {
+export function planeJson({ x, y, loss, corners, samples, tokens }: Omit<PlaneReport, "at">): object {
   const finite = (value: number) => (Number.isFinite(value) ? value : null);
   return {
     x,
