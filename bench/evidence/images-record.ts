@@ -1,0 +1,72 @@
+import * as v from "valibot";
+import { COST } from "./stages.ts";
+
+/** What `finetune --json` says that the page needs. */
+export const FINETUNED = v.object({
+  ending: v.literal("finished"),
+  steps: v.number(),
+  valid_loss: v.number(),
+  valid_accuracy: v.number(),
+  trainable_parameters: v.number(),
+});
+
+/** Of `analyze cka --json`. */
+export const ALIKE = v.object({
+  layers: v.array(v.object({ name: v.string(), cka: v.record(v.string(), v.nullable(v.number())) })),
+  samples: v.number(),
+});
+
+const loss = v.nullable(v.number());
+
+/** Of `analyze plane --json`. */
+export const PLANE = v.object({
+  x: v.array(v.number()),
+  y: v.array(v.number()),
+  loss: v.array(v.array(loss)),
+  corners: v.object({ A: loss, B: loss, C: loss }),
+  samples: v.number(),
+});
+
+/** docs/evidence/images.json: all that the section of the page says follows from it. */
+export const IMAGES_RECORD = v.object({
+  date: v.string(),
+  machine: v.string(),
+  commit: v.string(),
+  /** What was typed. */
+  command: v.string(),
+  /** Pictures of each class, and steps or epochs of each amount. */
+  protocol: v.object({
+    pretraining: v.number(),
+    pretrainingEpochs: v.number(),
+    training: v.number(),
+    choosing: v.number(),
+    test: v.number(),
+    batch: v.number(),
+    shotSteps: v.number(),
+    epochs: v.number(),
+    seeds: v.number(),
+    rates: v.array(v.number()),
+    budget: v.number(),
+  }),
+  model: v.object({ parameters: v.number(), accuracy: v.number() }),
+  methods: v.array(
+    v.object({
+      name: v.string(),
+      /** Its flags. */
+      flags: v.array(v.string()),
+      /** Trained numbers, those of the head among them. */
+      parameters: v.number(),
+      /** Learning rates that were chosen, for a few pictures and for many. */
+      rates: v.object({ few: v.number(), many: v.number() }),
+    }),
+  ),
+  amounts: v.array(v.object({ name: v.string(), pictures: v.number() })),
+  /** Accuracies on the test pictures. */
+  results: v.array(
+    v.object({ method: v.string(), amount: v.string(), seed: v.number(), accuracy: v.number(), loss: v.number() }),
+  ),
+  alike: ALIKE,
+  plane: PLANE,
+  costs: v.record(v.string(), COST),
+});
+export type ImagesRecord = v.InferOutput<typeof IMAGES_RECORD>;
