@@ -110,13 +110,15 @@ describe("refused", () => {
       2,
     ],
     ["towers of a classifier", "clip", ["--towers", "vision"], "--towers has no meaning with --task classify", 2],
+    ["validation on the training data", "dinov2", ["--valid", "TRAIN"], "the training pictures", 1],
     ["two parts", "clip", ["--shots", "1", "--fraction", "0.5"], "--shots and --fraction", 2],
     ["no data", "dinov2", ["--data", "/nowhere"], "/nowhere: no such folder", 1],
     ["an unknown set", "dinov2", ["--dataset", "cats"], "not a known set", 2],
   ])(
     "%s",
     async (_, model, args, message, status) => {
-      const { stdout, stderr, status: found } = await finetune(model, ...LORA, ...args, "--out", at("refused"));
+      const given = args.map((arg) => (arg === "TRAIN" ? at("data", "train") : arg));
+      const { stdout, stderr, status: found } = await finetune(model, ...LORA, ...given, "--out", at("refused"));
       expect([stdout, found]).toEqual(["", status]);
       expect(stderr.split("\n").filter((line) => line.startsWith("error: "))).toEqual([
         expect.stringContaining(message),
@@ -133,6 +135,24 @@ describe("refused", () => {
       expect([status, stderr]).toEqual([2, expect.stringContaining("--head has no meaning with a language model")]);
       const shots = await randlora("finetune", STORIES, "--data", at("data"), "--shots", "2");
       expect([shots.status, shots.stderr]).toEqual([2, expect.stringContaining("--shots has no meaning")]);
+    },
+    TIMEOUT,
+  );
+
+  test(
+    "a comparison, and a run that goes on with other pictures",
+    async () => {
+      const compared = await randlora("compare", at("dinov2"), "--data", at("data"), "--out", at("refused"));
+      expect([compared.status, compared.stderr]).toEqual([
+        1,
+        expect.stringContaining("a model of pictures, and compare"),
+      ]);
+      await cp(at("data", "train"), at("moving", "train"), { recursive: true });
+      const args = [...LORA, "--schedule", "constant", "--data", at("moving"), "--steps", "1", "--out", at("run")];
+      expect((await finetune("dinov2", ...args)).status).toBe(0);
+      await cp(picture("rgb.png"), at("moving", "train", "dog", "3.ppm"));
+      const { status, stderr } = await randlora("finetune", "--resume", at("run"), "--steps", "2");
+      expect([status, stderr]).toEqual([1, expect.stringContaining("not the data that the run began with")]);
     },
     TIMEOUT,
   );

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { cp, readFile } from "node:fs/promises";
 import { openAdapter } from "../src/adapters/open.ts";
+import { plant, REPLICAS } from "../src/images/named/testing/replicas.ts";
 import { parseMetrics } from "../src/report/metrics.ts";
 import { LORA, PictureFolder } from "./testing/picture-data.ts";
 import { randlora } from "./testing/pictures.ts";
@@ -197,6 +198,24 @@ describe("heads", () => {
     TIMEOUT,
   );
 });
+
+test(
+  "one of the paper's sets in its own layout, and a base held in 16 bits",
+  async () => {
+    await plant(at("sets"), REPLICAS["MNIST"] ?? {});
+    const args = ["--data", at("sets"), "--dataset", "mnist", "--dtype", "bf16", "--layers", "1"];
+    const { json, run } = await train("digits", "dinov2", ...LORA, ...args);
+    expect(json).toMatchObject({ steps: 1, tokens: 2, valid_loss: null });
+    expect(run).toMatchObject({ dtype: "bf16", pictures: { dataset: "mnist" } });
+    const classes = await Bun.file(at("digits", "adapter", "classes.json")).json();
+    expect(classes).toEqual(["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    const { stdout } = await finetune("dinov2", ...LORA, ...args, "--out", at("shown"));
+    const next = stdout.trim().split("\n").at(-1)?.replace("next: randlora ", "").split(" ") ?? [];
+    const { status } = await randlora(...next);
+    expect([next.slice(0, 2), status]).toEqual([["eval", "images"], 0]);
+  },
+  TIMEOUT,
+);
 
 test(
   "parts of the data: shots, a fraction, a split for validation, another folder to validate on",

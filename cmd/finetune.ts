@@ -153,7 +153,7 @@ async function show(result: TrainResult, settings: TrainSettings, folder: RunFol
         // What was shown when the run ended is not news.
         plot: wasOver(result) ? "" : lossPlot(curve, columns, style),
         picture: isDrawn === true ? join(shown.run, "loss.svg") : undefined,
-        next: nextCommand(shown, settings.data),
+        next: nextCommand(shown, settings),
       },
       columns,
       style,

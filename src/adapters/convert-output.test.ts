@@ -99,6 +99,22 @@ describe("the output", () => {
     expect(await readdir(folder.path)).toEqual(["a"]);
   });
 
+  test("the names of a head's classes stand beside it, in whatever format", async () => {
+    await using folder = await TemporaryFolder.create();
+    const from = await writeFolder(join(folder.path, "a"), CONFIG, OWN);
+    const names = '["cat", "Öl"]\n';
+    await writeFile(join(from, "classes.json"), names);
+    const json = join(folder.path, "j", "a.json");
+    await convert(from, { to: "json", out: json });
+    await convert(json, { to: "peft", out: join(folder.path, "b") });
+    expect(await readFile(join(folder.path, "b", "classes.json"), "utf8")).toBe(names);
+    await convert(from, { to: "json", out: json, force: true });
+    await writeFile(join(from, "classes.json"), "[]");
+    const another = convert(from, { to: "json", out: join(folder.path, "j", "b.json") });
+    await expect(another).rejects.toThrow("it has the classes of another adapter");
+    expect((await readdir(join(folder.path, "j"))).toSorted()).toEqual(["a.json", "classes.json"]);
+  });
+
   test("a PEFT folder keeps its model card; a new one gets one", async () => {
     await using folder = await TemporaryFolder.create();
     const config = { ...CONFIG, base_model_name_or_path: "org/base" };

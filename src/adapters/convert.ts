@@ -1,9 +1,11 @@
+import { writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { GeneratorName } from "../random/names.ts";
 import { Publication } from "../files/publish.ts";
 import { MAX_SETTINGS_BYTES, readWhole } from "../files/read-whole.ts";
 import { modelFolderObjection } from "../safetensors/shards.ts";
 import type { Adapter, AdapterTensor } from "./types.ts";
+import { CLASSES_FILE, classesText, writeClassesBeside } from "./classes-file.ts";
 import { writeJson } from "./json-write.ts";
 import { writePeft } from "./peft-write.ts";
 import { methodOfAdapter } from "./methods.ts";
@@ -33,7 +35,7 @@ export interface Conversion {
 
 /**
  * Writes an adapter in the other format, or the same one, losing nothing: every tensor bit for bit, every key of its
- * configuration. The output appears when it is complete. Throws `RandloraError`.
+ * configuration, and beside it the names of its head's classes. The output appears when it is complete. Throws `RandloraError`.
  */
 export async function convertAdapter(adapter: Adapter, options: ConvertOptions): Promise<Conversion> {
   const { to, out, force = false, signal } = options;
@@ -43,9 +45,14 @@ export async function convertAdapter(adapter: Adapter, options: ConvertOptions):
   const method = methodOfAdapter(adapter);
   const { content: whole, generator, projections, notes } = await method.convert(adapter, options);
   const content = { ...whole, tensors: whole.tensors.map((tensor) => stoppable(tensor, signal)) };
+  const classes = await classesText(adapter);
   if (to === "json") await writeJson(publication.partPath, content);
-  else await writePeft(publication.partPath, content, method, await ownReadme(adapter));
+  else {
+    await writePeft(publication.partPath, content, method, await ownReadme(adapter));
+    if (classes !== undefined) await writeFile(join(publication.partPath, CLASSES_FILE), classes);
+  }
   signal?.throwIfAborted();
+  if (to === "json" && classes !== undefined) await writeClassesBeside(publication.target, classes);
   await publication.commit();
   return { out: publication.target, to, tensors: content.tensors.length, generator, projections, notes };
 }

@@ -1,13 +1,11 @@
 import { join } from "node:path";
 import * as v from "valibot";
 import { type BaseModel, modelTypeOf } from "../adapters/base.ts";
+import { CLASSES_FILE } from "../adapters/classes-file.ts";
 import { RandloraError } from "../errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../files/read-whole.ts";
 import { stat } from "node:fs/promises";
-
-/** The names of a head's rows, in their order: a JSON array beside an adapter that brings the head. */
-export const CLASSES_FILE = "classes.json";
 
 /** A classifier that a model gets from an adapter. */
 export interface NewHead {

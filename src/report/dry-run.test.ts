@@ -93,7 +93,11 @@ describe("a result", () => {
   } as const;
 
   test("names the run, its losses and what to type next", () => {
-    const shown = { plot: "PLOT\n", picture: "runs/a/loss.svg", next: nextCommand(result, "data") };
+    const shown = {
+      plot: "PLOT\n",
+      picture: "runs/a/loss.svg",
+      next: nextCommand(result, { data: "data", pictures: null }),
+    };
     expect(trainResultText(result, shown, 100, PLAIN)).toBe(
       "PLOT\n\n" +
         "written          runs/a\n" +
@@ -111,13 +115,17 @@ describe("a result", () => {
         "loss             1.5000 in the last step\n" +
         "validation loss  1.7500 when last measured; lowest at step 100\n",
     );
-    expect(nextCommand({ ...result, run: "my runs/it's" }, "data")).toBe(String.raw`randlora chat 'my runs/it'\''s'`);
-    expect(nextCommand({ ...result, ending: "interrupted" }, "data")).toBe("randlora finetune --resume runs/a");
+    expect(nextCommand({ ...result, run: "my runs/it's" }, { data: "data", pictures: null })).toBe(
+      String.raw`randlora chat 'my runs/it'\''s'`,
+    );
+    expect(nextCommand({ ...result, ending: "interrupted" }, { data: "data", pictures: null })).toBe(
+      "randlora finetune --resume runs/a",
+    );
   });
 
   test("of a run that had ended before says so", () => {
     const over = { ...result, ending: "finished", stepsBefore: 120 } as const;
-    const shown = { plot: "", picture: undefined, next: nextCommand(over, "data") };
+    const shown = { plot: "", picture: undefined, next: nextCommand(over, { data: "data", pictures: null }) };
     expect(wasOver(over)).toBe(true);
     expect(trainResultText(over, shown, 100, PLAIN)).toContain(
       "steps            120 (had ended before: nothing was left to do)\n",

@@ -1,6 +1,7 @@
 import { formatBytes, formatCount, formatDuration, formatNumber } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
 import { formatTable } from "../terminal/table.ts";
+import type { TrainSettings } from "../train/settings.ts";
 import type { TrainResult } from "../train/types.ts";
 import { profileJson, profileText } from "./profile.ts";
 import { quantisedJson, quantisedText } from "./quantised.ts";
@@ -74,12 +75,17 @@ export function trainResultText(
 
 /**
  * What to type next: a run that was interrupted is gone on with, any other is talked to, or asked about pictures.
- * @param data what was trained on
+ * @param settings what was trained on
  */
-export function nextCommand({ ending, run, unit }: TrainResult, data: string): string {
+export function nextCommand(
+  { ending, run, unit }: TrainResult,
+  { data, pictures }: Pick<TrainSettings, "data" | "pictures">,
+): string {
   const path = quoted(run);
   if (ending === "interrupted") return `randlora finetune --resume ${path}`;
-  return unit === "tokens" ? `randlora chat ${path}` : `randlora eval images ${path} --data ${quoted(data)}`;
+  if (unit === "tokens") return `randlora chat ${path}`;
+  const set = pictures?.dataset ? ` --dataset ${quoted(pictures.dataset)}` : "";
+  return `randlora eval images ${path} --data ${quoted(data)}${set}`;
 }
 
 /** As a shell takes it. */

@@ -28,6 +28,7 @@ export interface ContrastiveOptions {
 export function contrastive(model: ImageModel, { loss, texts, head }: ContrastiveOptions): Task<PictureBatch> {
   const { joint } = model;
   if (joint === undefined) throw new TypeError("a model of pictures alone");
+  const longestFirst = [...texts.keys()].toSorted((a, b) => (texts[b]?.length ?? 0) - (texts[a]?.length ?? 0));
   return {
     losses(recorder, linears, { pictures, labels }, { checkpointing }) {
       const options = { linears, checkpointing };
@@ -58,7 +59,10 @@ export function contrastive(model: ImageModel, { loss, texts, head }: Contrastiv
       return others === undefined ? terms : recordMean(recorder, terms, others);
     },
     termsOf: ({ labels }) => labels.length,
-    probe: (size) => grey(size, model.vision.size, texts.length),
+    probe(size) {
+      const { pictures, labels } = grey(size, model.vision.size, texts.length);
+      return { pictures, labels: labels.map((label) => longestFirst[label] ?? 0) };
+    },
     judge: judgeOf(model, { loss, texts, head }),
   };
 }

@@ -76,7 +76,14 @@ async function setAside(
   dataset: string | undefined,
 ): Promise<{ readonly train: PictureSet; readonly valid: PictureSet | undefined }> {
   const { classes } = all;
-  if (named !== null) return { train: all, valid: await openPicturePart(named, classes) };
+  if (named !== null) {
+    const chosen = await openPicturePart(named, classes);
+    if (chosen.files.length > 0 && chosen.files.join() === all.files.join()) {
+      const cause = `${chosen.path}: the training pictures, and validation on what was trained on says nothing`;
+      throw new RandloraError("data", cause, "give other pictures, or --valid-split 0.1");
+    }
+    return { train: all, valid: chosen };
+  }
   const valid = await openPictures({ data, split: "valid", dataset, classes });
   if (validSplit === null) return { train: all, valid };
   if (valid !== undefined) {

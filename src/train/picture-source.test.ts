@@ -188,6 +188,18 @@ test("contrastive losses are those of their definitions", async () => {
   expect(begin["paper"]).toBeCloseTo(crossEntropy(scale, first, cosine), 4);
 });
 
+test("memory is measured with the longest texts", async () => {
+  const trial = {
+    folder: join(parent, "clip"),
+    method: "lora",
+    targets: ["q_proj"],
+    task: contrastive("clip"),
+  } as const;
+  await trainPictures(gpu, trial, 1, async ({ task }) => {
+    expect([...task.probe({ tokens: 4, targets: 4 }).labels]).toEqual([1, 0, 2, 1]);
+  });
+});
+
 test("texts are refused where the model has no encoder of them", async () => {
   const trial = { folder: join(parent, "dinov2"), method: "lora", targets: ["query"] } as const;
   for (const task of [zeroShot, contrastive("clip")]) {

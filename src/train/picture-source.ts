@@ -1,5 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { CLASSES_FILE } from "../adapters/classes-file.ts";
 import { type BaseModel, describeBase, modelTypeOf } from "../adapters/base.ts";
 import type { TrainedMethod } from "../adapters/method.ts";
 import { isAdapterMethod, methodNamed } from "../adapters/methods.ts";
@@ -13,7 +14,7 @@ import type { LargestMicroBatch } from "../data/types.ts";
 import type { Device } from "../device/device.ts";
 import { naming } from "../files/failure.ts";
 import { readConfig } from "../merge/model-config.ts";
-import { CLASSES_FILE, headArchitecture } from "../merge/new-head.ts";
+import { headArchitecture } from "../merge/new-head.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import { matrixLabel, type PlannedMatrix } from "../models/tensor-plan.ts";
 import type { ImageConfig } from "../models/vision/config.ts";
