@@ -200,6 +200,49 @@ describe("heads", () => {
 });
 
 test(
+  "a model that has a head: merging another one names its classes; one of another size has no place",
+  async () => {
+    await train("first", "dinov2", ...LORA, "--steps", "1");
+    expect((await randlora("merge", at("dinov2"), at("first"), "--out", at("headed"))).status).toBe(0);
+    const names = ["ant", "bee", "cow"];
+    for (const [i, name] of ["cat", "dog", "owl"].entries()) {
+      await cp(at("data", "train", name), at("others", "train", names[i] ?? ""), { recursive: true });
+    }
+    await train("second", "headed", ...LORA, "--steps", "2", "--data", at("others"));
+    expect((await randlora("merge", at("headed"), at("second"), "--out", at("renamed"))).status).toBe(0);
+    const config = await Bun.file(at("renamed", "config.json")).json();
+    expect([config.id2label, config.architectures]).toEqual([
+      { "0": "ant", "1": "bee", "2": "cow" },
+      ["Dinov2ForImageClassification"],
+    ]);
+    await cp(at("data", "train", "cat"), at("others", "train", "eel"), { recursive: true });
+    const { status, stderr } = await finetune("headed", ...LORA, "--data", at("others"));
+    expect([status, stderr]).toEqual([1, expect.stringContaining("is [3, 16], and the data need [4, 16]")]);
+  },
+  TIMEOUT,
+);
+
+test(
+  "an adapter to go on from must not adapt what the task leaves out",
+  async () => {
+    await train("pairs", "clip", ...LORA, "--task", "contrastive", "--steps", "1");
+    const further = async (...args: readonly string[]) => {
+      const { status, stderr } = await finetune("clip", "--init-adapter", at("pairs"), ...args, "--dry-run");
+      return status === 0 ? "" : stderr;
+    };
+    for (const args of [
+      ["--head", "linear"],
+      ["--head", "zero-shot"],
+      ["--task", "contrastive", "--towers", "vision"],
+    ]) {
+      expect(await further(...args)).toContain('it adapts "text_model.encoder.layers.0.self_attn.q_proj"');
+    }
+    expect(await further("--task", "contrastive")).toBe("");
+  },
+  TIMEOUT,
+);
+
+test(
   "one of the paper's sets in its own layout, and a base held in 16 bits",
   async () => {
     await plant(at("sets"), REPLICAS["MNIST"] ?? {});

@@ -9,8 +9,8 @@ import { stat } from "node:fs/promises";
 
 /** A classifier that a model gets from an adapter. */
 export interface NewHead {
-  /** transformers' class that has it. */
-  readonly architecture: string;
+  /** transformers' class that has it; undefined: the base has a head already, whose place it takes. */
+  readonly architecture: string | undefined;
   readonly classes: number;
   /** The folder of the adapter. */
   readonly from: string;
@@ -44,12 +44,23 @@ export function newHead(base: BaseModel, added: Added, from: string | undefined)
   return { architecture: kind.architecture, classes, from };
 }
 
+/** The head of an adapter that takes the place of the base's own; undefined for a base without one. @param from its folder */
+export function otherHead(base: BaseModel, from: string | undefined): NewHead | undefined {
+  const [classes] = base.tensors.get("classifier.weight")?.shape ?? [];
+  if (classes === undefined || from === undefined || headArchitecture(modelTypeOf(base) ?? "") === undefined)
+    return undefined;
+  return { architecture: undefined, classes, from };
+}
+
 /**
- * The names of a head's classes: those of {@link CLASSES_FILE} beside the adapter, else transformers' LABEL_0 and so on.
+ * The names of a head's classes: those of {@link CLASSES_FILE} beside the adapter, else transformers' LABEL_0 and so on;
+ * undefined: those that the base has.
  * @throws RandloraError `format` for a file that is no list of as many names
  */
-export async function labelsOf({ from, classes }: NewHead): Promise<readonly string[]> {
-  return (await classesBeside(from, classes)) ?? Array.from({ length: classes }, (_, index) => `LABEL_${index}`);
+export async function labelsOf({ from, classes, architecture }: NewHead): Promise<readonly string[] | undefined> {
+  const named = await classesBeside(from, classes);
+  if (named !== undefined || architecture === undefined) return named;
+  return Array.from({ length: classes }, (_, index) => `LABEL_${index}`);
 }
 
 /**

@@ -49,7 +49,8 @@ export async function writeModelFiles(files: ModelFiles): Promise<void> {
   if (weights.length > 0) observer.warn(`not copied, as they hold unmerged weights: ${oneLine(weights.join(", "))}`);
   for (const note of notes) observer.warn(note);
   const configPath = join(folder, "config.json");
-  const head = plan.head && { ...plan.head, labels: await labelsOf(plan.head) };
+  const labels = plan.head && (await labelsOf(plan.head));
+  const head = plan.head && labels && { ...plan.head, labels };
   const text = updateConfig(config.text, { dtype, untied: plan.untied, head });
   await naming(configPath, "write", writeFile(configPath, text));
   if (shards.length === 1) return;

@@ -11,7 +11,7 @@ import { oneLine, quote } from "../files/failure.ts";
 import type { SafetensorsFile } from "../safetensors/file.ts";
 import type { TensorInfo } from "../safetensors/header.ts";
 import type { PlannedTensor } from "../safetensors/writer.ts";
-import { type NewHead, newHead } from "./new-head.ts";
+import { type NewHead, newHead, otherHead } from "./new-head.ts";
 import { untie } from "./untie.ts";
 
 /** `--dtype`. */
@@ -54,7 +54,7 @@ export interface MergePlan {
   readonly merged: number;
   /** A tied output embedding became a tensor of its own: config.json must say so. */
   readonly untied: boolean;
-  /** A classifier that the base has not, and transformers has a class for: config.json must name both. */
+  /** A classifier that the base has not, and transformers has a class for, or another one than its own: config.json must name it. */
   readonly head: NewHead | undefined;
   /** What the user should know: one line each. */
   readonly notes: readonly string[];
@@ -133,8 +133,9 @@ export function planMerge(
   const tensors = [...checkpoint.tensors].map(([name, { info }]) => plan(name, info.dtype, info.shape));
   for (const [name, { dtype: stored, shape }] of added) tensors.push(plan(name, stored, shape));
   const of = unknown.map((name) => replacedBy.get(name));
-  const head = newHead(base, added, of.every((path) => path === of[0]) ? folders.get(of[0] ?? "") : undefined);
-  const news = head === undefined ? newTensors(unknown, base) : [];
+  const fresh = newHead(base, added, of.every((path) => path === of[0]) ? folders.get(of[0] ?? "") : undefined);
+  const news = fresh === undefined ? newTensors(unknown, base) : [];
+  const head = fresh ?? otherHead(base, folders.get(replacedBy.get("classifier.weight") ?? ""));
   return { tensors, merged: deltas.size, untied, head, notes: [...notes, ...news] };
 }
 

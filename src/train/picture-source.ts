@@ -26,6 +26,7 @@ import { NAMED_DTYPES } from "../safetensors/dtype.ts";
 import { fingerprint } from "../safetensors/fingerprint.ts";
 import type { PictureBatch } from "../tasks/pictures.ts";
 import { type OpenedAdapter, openAdapted } from "./open-adapted.ts";
+import { refuseOtherHead, refuseOutside } from "./picture-fit.ts";
 import {
   HEAD,
   needsTexts,
@@ -105,7 +106,9 @@ export class PictureSource implements TrainingSource<PictureBatch> {
         ? { trainable: await openWhole(training, input, checkpoint), adapter: undefined }
         : await openAdapted(method, training, settings, input, own);
       try {
+        refuseOutside(trainable, base.within, adapter);
         const saved = await savedModules(task, config, seed, adapter);
+        if (!isWhole) refuseOtherHead(saved, base);
         // PEFT has no type of task for pictures; a language model's wrapper would not take them.
         const whole = withSavedModules(trainable, saved, { task_type: null });
         const opened = { method, base, checkpoint, trainable: whole, adapter, saved, trained };

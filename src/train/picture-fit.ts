@@ -1,0 +1,26 @@
+import type { BaseModel, Within } from "../adapters/base.ts";
+import type { Trainable } from "../adapters/training/method.ts";
+import type { SavedModule } from "../adapters/training/saved-modules.ts";
+import type { Adapter } from "../adapters/types.ts";
+import { RandloraError } from "../errors.ts";
+import { oneLine, quote } from "../files/failure.ts";
+
+/** @throws RandloraError `adapter` for one to go on from that adapts what the task leaves as it is */
+export function refuseOutside({ modules }: Trainable, { parts, adapted }: Within, adapter: Adapter | undefined): void {
+  const isIn = (some: readonly string[] | undefined, name: string) =>
+    some === undefined || some.some((begin) => name.startsWith(begin));
+  const outside = modules.find(({ name }) => !isIn(parts, name) || !isIn(adapted, name));
+  if (adapter === undefined || outside === undefined) return;
+  const cause = `${oneLine(adapter.path)}: it adapts ${quote(outside.name)}, which this task leaves as it is`;
+  throw new RandloraError("adapter", cause, "give --task contrastive with all --towers, or train a new adapter");
+}
+
+/** @throws RandloraError `model` where the head's place is taken by one of another shape */
+export function refuseOtherHead(saved: readonly SavedModule[], { tensors, path }: BaseModel): void {
+  for (const { name, stored } of saved.flatMap((module) => module.tensors)) {
+    const shape = tensors.get(name)?.shape;
+    if (shape === undefined || shape.join() === stored.join()) continue;
+    const cause = `${oneLine(path)}: its own ${quote(name)} is [${shape.join(", ")}], and the data need [${stored.join(", ")}]`;
+    throw new RandloraError("model", cause, "name the model without its head, or give --method full");
+  }
+}
