@@ -1,6 +1,7 @@
 import { count, integer, list, repeat, text } from "../src/options/command.ts";
 import type { Option, ValueOf } from "../src/options/option.ts";
 import { RUN_OPTIONS } from "./finetune-options.ts";
+import { PICTURE_OPTIONS } from "./picture-options.ts";
 
 const {
   method: _method,
@@ -11,7 +12,7 @@ const {
   learningRate: _learningRate,
   ...ofRuns
 } = RUN_OPTIONS;
-/** Options of `randlora finetune` that all runs of a comparison share. */
+/** Options of `randlora finetune` that all runs of a comparison share; those for pictures are shared as well. */
 const OF_ALL = pick(ofRuns, [
   ...(["data", "valid", "validSplit", "maxLength", "packing", "noShuffle", "trainOnPrompt", "prompt"] as const),
   ...(["dropout", "targets", "layers", "dtype"] as const),
@@ -60,6 +61,7 @@ export const COMPARE_OPTIONS = {
   out: text({ value: "DIR", topic: "Comparison", help: "the comparison's folder" }),
   resume: { ...resume, value: "DIR", topic: "Comparison", help: "go on with a comparison that was stopped" },
   ...OF_ALL,
+  ...PICTURE_OPTIONS,
 } as const;
 
 /** What was given on the command line, in the environment or in a file. */

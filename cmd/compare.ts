@@ -5,9 +5,9 @@ import type { CompareInput } from "../src/compare/run.ts";
 import type { Comparison } from "../src/compare/types.ts";
 import { RandloraError } from "../src/errors.ts";
 import { type Context, defineCommand, optional } from "../src/options/command.ts";
-import type { TrainingData } from "../src/text/data/load-run.ts";
 import type { KeptGpu } from "../src/train/kept-gpu.ts";
 import type { TrainSettings } from "../src/train/settings.ts";
+import { adaptedPart, pictureData, type RunsData, textData } from "./compare-data.ts";
 import { commonSettings, readLike, readRates, readWishes } from "./compare-methods.ts";
 import { COMPARE_OPTIONS, type CompareOptions } from "./compare-options.ts";
 import { EMBEDDED_RATE, EMBEDDED_RUN, lookUp, type Places, placesOf } from "./finetune-settings.ts";
@@ -38,21 +38,46 @@ export const command = defineCommand({
     const [first] = comparison.contenders;
     if (first === undefined) throw new RandloraError("usage", "--methods: no method", "name some");
     const places = await placesOf(first.settings, context);
-    // What is wrong with the data or the GPU is found before a folder is made.
-    const placed = placedOn(places, gpu, context);
-    await placed.load(placed.local(first.settings));
-    await gpu.open();
-    const { ComparisonFolder } = await import("../src/compare/folder.ts");
-    const record = { comparison, results: [] };
-    await using folder = await ComparisonFolder.create(options.out, record);
-    try {
-      await runAll(folder, record, placed, context);
-    } catch (thrown) {
-      await folder.discardUnused();
-      throw thrown;
+    const around = { places, gpu, context, changed: {} };
+    using resources = new DisposableStack();
+    if (first.settings.pictures === null) {
+      await begin(options.out, comparison, resources.use(await textData(places, context)), around);
+    } else {
+      await begin(options.out, comparison, resources.use(await pictureData(places, context)), around);
     }
   },
 });
+
+/** What runs take from this machine. */
+interface Surroundings {
+  readonly places: Places;
+  readonly gpu: KeptGpu;
+  readonly context: Context;
+  /** Settings that a resumed comparison has anew. */
+  readonly changed: Partial<TrainSettings>;
+}
+
+/** Makes the folder of a comparison, and its runs. */
+async function begin<Batch>(
+  out: string,
+  comparison: Comparison,
+  data: RunsData<Batch>,
+  around: Surroundings,
+): Promise<void> {
+  const { ComparisonFolder } = await import("../src/compare/folder.ts");
+  const placed = placedOn(data, around);
+  // What is wrong with the data or the GPU is found before a folder is made.
+  for (const { settings } of comparison.contenders.slice(0, 1)) await placed.load(placed.local(settings));
+  await around.gpu.open();
+  const record = { comparison, results: [] };
+  await using folder = await ComparisonFolder.create(out, record);
+  try {
+    await runAll(folder, record, placed, around.context);
+  } catch (thrown) {
+    await folder.discardUnused();
+    throw thrown;
+  }
+}
 
 /** Methods, sizes and settings by what was asked. */
 async function newComparison(
@@ -73,12 +98,10 @@ async function newComparison(
   const flags = commonSettings(model, options);
   const isEmbedded = flags.model === undefined && flags.data === undefined;
   const { location, named, facts } = await lookUp(isEmbedded ? EMBEDDED_RUN : flags, context);
-  if (facts.pictures !== undefined) {
-    const cause = `${flags.model}: a model of pictures, and compare trains language models`;
-    throw new RandloraError("model", cause, "train it once a method: randlora finetune --method …");
-  }
   await using checkpoint = await Checkpoint.open(location.weights ?? location.folder);
-  const base = describeBase(checkpoint, (await readConfig(location.folder))?.value);
+  const whole = describeBase(checkpoint, (await readConfig(location.folder))?.value);
+  const base =
+    facts.pictures === undefined ? whole : { ...whole, within: await adaptedPart(location, flags, facts.pictures) };
   const common = { ...(isEmbedded ? EMBEDDED_RUN : {}), ...flags, ...named };
   const seeds = options.seeds ?? SEEDS;
   const leastRate = isEmbedded ? EMBEDDED_RATE : 0;
@@ -112,36 +135,33 @@ async function goOn(model: string | undefined, options: CompareOptions, gpu: Kep
   const changed = Object.fromEntries(
     Object.entries({ saveEvery, keep, checkpointActivations }).filter(([, value]) => value !== undefined),
   );
-  await runAll(folder, record, placedOn(places, gpu, context, changed), context);
+  const around = { places, gpu, context, changed };
+  using resources = new DisposableStack();
+  if (first.settings.pictures === null) {
+    const data = resources.use(await textData(places, context));
+    await runAll(folder, record, placedOn(data, around), context);
+  } else {
+    const data = resources.use(await pictureData(places, context));
+    await runAll(folder, record, placedOn(data, around), context);
+  }
 }
 
-/** What runs take from this machine; `changed`: settings that a resumed comparison has anew. */
-function placedOn(
-  { location, local: { data } }: Places,
-  gpu: KeptGpu,
-  context: Context,
-  changed: Partial<TrainSettings> = {},
-): Placed {
-  const local = (settings: TrainSettings): TrainSettings => ({ ...settings, data, ...changed });
-  let last: { readonly key: string; readonly data: TrainingData } | undefined;
-  const load = async (settings: TrainSettings): Promise<TrainingData> => {
-    // Data that are not split are the same for every seed.
-    const key = settings.validSplit === null ? "" : String(settings.seed);
-    if (last?.key !== key) {
-      const { loadRunData } = await import("../src/train/data.ts");
-      last = { key, data: (await loadRunData(settings, location.folder, { signal: context.signal })).data };
-    }
-    return last.data;
+type Placed<Batch> = Omit<CompareInput<Batch>, "folder" | "record">;
+
+function placedOn<Batch>(data: RunsData<Batch>, { places, gpu, changed }: Surroundings): Placed<Batch> {
+  const { location, local } = places;
+  return {
+    location,
+    local: (settings) => ({ ...settings, data: local.data, ...changed }),
+    load: (settings) => data.load(settings),
+    gpu,
   };
-  return { location, local, load, gpu };
 }
 
-type Placed = Omit<CompareInput, "folder" | "record">;
-
-async function runAll(
+async function runAll<Batch>(
   folder: ComparisonFolder,
   record: ComparisonRecord,
-  placed: Placed,
+  placed: Placed<Batch>,
   context: Context,
 ): Promise<void> {
   const { compare } = await import("../src/compare/run.ts");

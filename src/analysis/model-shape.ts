@@ -2,8 +2,8 @@ import { loadConfig } from "../models/architectures/index.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import type { ImageConfig } from "../models/vision/config.ts";
 import type { EncoderConfig } from "../models/vision/encoder.ts";
-import { isOfPictures, loadImageConfig } from "../models/vision/index.ts";
-import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { isOfPictures } from "../models/vision/index.ts";
+import { readImageConfig } from "../models/vision/read-config.ts";
 
 /** What a model's passes go by; what it is called, and how its tensors are, is left out. */
 export interface ModelShape {
@@ -13,10 +13,10 @@ export interface ModelShape {
 }
 
 /** @throws RandloraError `file`, `format`; `model` for what cannot be run */
-export async function readShape({ folder, weights }: ModelLocation): Promise<ModelShape> {
+export async function readShape(location: ModelLocation): Promise<ModelShape> {
+  const { folder } = location;
   if (await isOfPictures(folder)) {
-    await using checkpoint = await Checkpoint.open(weights ?? folder);
-    return shapeOfPictures(await loadImageConfig(folder, checkpoint.tensors));
+    return shapeOfPictures(await readImageConfig(location));
   }
   const { tied: _tied, endTokens: _endTokens, contextLength: _contextLength, ...main } = await loadConfig(folder);
   return { main, texts: undefined };

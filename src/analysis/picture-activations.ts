@@ -3,8 +3,7 @@ import { type BatchOptions, pictureBatches } from "../eval/picture-batches.ts";
 import type { PictureSet } from "../images/sets/types.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import { planEncoder } from "../models/vision/encoder.ts";
-import { loadImageConfig } from "../models/vision/index.ts";
-import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { readImageConfig } from "../models/vision/read-config.ts";
 import { OPS } from "../tensor/ops/index.ts";
 import { Run } from "../tensor/run.ts";
 import { sliceRows } from "../tensor/tensor.ts";
@@ -19,9 +18,8 @@ export interface PictureActivationOptions extends BatchOptions {
 }
 
 /** The modules that end the blocks of a model of pictures, by its checkpoint's names: attention's, then the MLP's, of each layer. */
-export async function outputModules({ folder, weights }: ModelLocation): Promise<string[]> {
-  await using checkpoint = await Checkpoint.open(weights ?? folder);
-  const { vision } = await loadImageConfig(folder, checkpoint.tensors);
+export async function outputModules(location: ModelLocation): Promise<string[]> {
+  const { vision } = await readImageConfig(location);
   const planned = planEncoder(vision.encoder).flatMap(({ output, down }) => [output, down]);
   return planned.map(({ parts }) => (parts[0]?.name ?? "").replace(/\.weight$/, ""));
 }

@@ -134,16 +134,16 @@ test("a run's loss is the mean over the last quarter of its steps", () => {
     ...[9, 8, 7, 6].map((loss, at) => step(at + 1, loss)),
     { step: 4, valid_loss: 3 },
     step(5, 2),
-    { step: 5, valid_loss: 4 },
+    { step: 5, valid_loss: 4, valid_accuracy: 0.75 },
   ];
   expect(measure(metrics)).toEqual({
     steps: 5,
     loss: (6 + 2) / 2,
     valid_loss: 4,
     best_valid_loss: 3,
-    accuracy: null,
+    accuracy: 0.75,
     seconds: 2.5,
   });
-  expect(measure(metrics.slice(0, 5))).toMatchObject({ steps: 4, loss: 6 });
+  expect(measure(metrics.slice(0, 5))).toMatchObject({ steps: 4, loss: 6, accuracy: null });
   expect(measure([])).toMatchObject({ steps: 0, loss: null, valid_loss: null, best_valid_loss: null, seconds: 0 });
 });

@@ -10,14 +10,15 @@ const LAST = 1 / 4;
 /** Sums a run up: `loss` is the mean over the last quarter of its steps, at least one; null without any. */
 export function measure(metrics: readonly Metrics[]): Measured {
   const steps = metrics.flatMap((line) => ("loss" in line ? [line] : []));
-  const evaluations = metrics.flatMap((line) => ("valid_loss" in line ? [line.valid_loss] : []));
+  const evaluations = metrics.flatMap((line) => ("valid_loss" in line ? [line] : []));
+  const end = evaluations.at(-1);
   const last = steps.slice(steps.length - Math.ceil(steps.length * LAST));
   return {
     steps: steps.length,
     loss: last.length === 0 ? null : last.reduce((sum, { loss }) => sum + loss, 0) / last.length,
-    valid_loss: evaluations.at(-1) ?? null,
-    best_valid_loss: evaluations.length === 0 ? null : Math.min(...evaluations),
-    accuracy: null,
+    valid_loss: end?.valid_loss ?? null,
+    best_valid_loss: evaluations.length === 0 ? null : Math.min(...evaluations.map(({ valid_loss: loss }) => loss)),
+    accuracy: end?.valid_accuracy ?? null,
     seconds: steps.reduce((sum, { seconds }) => sum + seconds, 0),
   };
 }

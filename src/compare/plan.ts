@@ -118,7 +118,8 @@ function settingsOf(
   const { method, flags, learningRate } = wish;
   const asked = trainingOf(wish) === undefined ? withoutAdapters(common) : common;
   const shapes: FindShapes = (wanted) => findTargets(base, wanted).modules;
-  const settings = resolveSettings({ ...asked, ...flags, ...size, method }, { ...facts, shapes });
+  const own = { ...asked, ...flags, ...size, method, ...(learningRate === undefined ? {} : { learningRate }) };
+  const settings = resolveSettings(own, { ...facts, shapes });
   return { ...settings, learningRate: learningRate ?? Math.max(settings.learningRate, leastRate) };
 }
 

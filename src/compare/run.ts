@@ -4,13 +4,12 @@ import { RandloraError } from "../errors.ts";
 import { oneLine } from "../files/failure.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import { parseMetrics } from "../report/metrics.ts";
-import type { TrainingData } from "../text/data/load-run.ts";
 import { finetune } from "../train/finetune.ts";
 import type { KeptGpu } from "../train/kept-gpu.ts";
 import { METRICS_FILE, SETTINGS_FILE } from "../train/run-files.ts";
 import { RunFolder } from "../train/run-folder.ts";
 import { formatSettings, type TrainSettings } from "../train/settings.ts";
-import { textSubject } from "../train/text-subject.ts";
+import type { Subject } from "../train/subject.ts";
 import type { Metrics, TrainObserver, TrainResult } from "../train/types.ts";
 import type { ComparisonFolder } from "./folder.ts";
 import { measure } from "./measure.ts";
@@ -18,8 +17,15 @@ import { plannedRuns } from "./plan.ts";
 import { type ComparisonRecord, keyOf } from "./record.ts";
 import type { Contender, PlannedRun, RunResult } from "./types.ts";
 
+/** What a run learns from. */
+export interface RunData<Batch> {
+  readonly subject: Subject<Batch>;
+  /** Numbers of a head that is trained beside whatever the method trains. */
+  readonly headParameters: number;
+}
+
 /** What runs take from their surroundings. */
-export interface CompareInput {
+export interface CompareInput<Batch> {
   readonly folder: ComparisonFolder;
   readonly record: ComparisonRecord;
   /** Where the model is on this machine. */
@@ -28,7 +34,7 @@ export interface CompareInput {
   /** Settings with the names of data as paths on this machine, and what a resumed comparison may change. */
   local(settings: TrainSettings): TrainSettings;
   /** The data of a run; those of another seed may be split otherwise. */
-  load(settings: TrainSettings): Promise<TrainingData>;
+  load(settings: TrainSettings): Promise<RunData<Batch>>;
 }
 
 /** Told what happens. */
@@ -51,8 +57,8 @@ export const CHANGEABLE = ["saveEvery", "keep", "checkpointActivations"] as cons
  * @throws RandloraError as `finetune`, but for `numeric`: a method that diverges has no result, and the others go on;
  *   `format` for a finished run whose files are not what they were
  */
-export async function compare(
-  input: CompareInput,
+export async function compare<Batch>(
+  input: CompareInput<Batch>,
   observer: CompareObserver,
   signal: AbortSignal,
 ): Promise<ComparisonRecord> {
@@ -81,27 +87,28 @@ function isOf({ method, budget, seed }: RunResult, { contender, settings }: Plan
 }
 
 /** @returns undefined for a run that was interrupted */
-async function make(
+async function make<Batch>(
   run: PlannedRun,
-  input: CompareInput,
+  input: CompareInput<Batch>,
   observer: TrainObserver,
   signal: AbortSignal,
 ): Promise<RunResult | undefined> {
   const { folder: parent, location, gpu } = input;
   const path = parent.run(run.name);
   const settings = input.local(run.settings);
-  const data = await input.load(settings);
+  const { subject, headParameters } = await input.load(settings);
   await using folder = await openRun(path, run, settings);
   let result: TrainResult;
   try {
-    result = await finetune({ settings, location, subject: textSubject(data), folder, gpu }, observer, signal);
+    result = await finetune({ settings, location, subject, folder, gpu }, observer, signal);
   } catch (thrown) {
     await folder.discardUnused();
     if (!(thrown instanceof RandloraError) || thrown.code !== "numeric") throw thrown;
     return resultOf(run, await metricsOf(parent, run), undefined, thrown.message);
   }
   if (result.ending === "interrupted") return undefined;
-  return resultOf(run, await metricsOf(parent, run), result, null);
+  const trained = { ...result, trainableParameters: result.trainableParameters - headParameters };
+  return resultOf(run, await metricsOf(parent, run), trained, null);
 }
 
 /** The run's folder: a new one, or that of a process that was stopped. */
@@ -159,7 +166,7 @@ function resultOf(
 }
 
 /** What is recorded, without the results whose run is gone; a run whose files say otherwise is refused. */
-async function verified(input: CompareInput, observer: CompareObserver): Promise<ComparisonRecord> {
+async function verified<Batch>(input: CompareInput<Batch>, observer: CompareObserver): Promise<ComparisonRecord> {
   const { folder, record } = input;
   const runs = plannedRuns(record.comparison);
   const results: RunResult[] = [];

@@ -46,7 +46,7 @@ export interface RunResult {
   readonly method: string;
   readonly budget: number | null;
   readonly seed: number;
-  /** Numbers that were trained. */
+  /** Numbers that were trained, without those of a head, which all methods train alike. */
   readonly parameters: number | null;
   readonly steps: number;
   /** Mean over the last quarter of the steps; null where the run failed. */
@@ -55,7 +55,7 @@ export interface RunResult {
   readonly valid_loss: number | null;
   /** The lowest one: that of the run's `best/`. */
   readonly best_valid_loss: number | null;
-  /** Of tasks that have one. */
+  /** The last one of validation, from 0 to 1; null of tasks that have none. */
   readonly accuracy: number | null;
   /** Of all training steps together, without loading, evaluations and saves. */
   readonly seconds: number;

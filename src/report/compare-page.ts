@@ -1,7 +1,9 @@
 import { summaries } from "../compare/contest.ts";
 import { plannedRuns } from "../compare/plan.ts";
+import type { Contender, PlannedRun } from "../compare/types.ts";
 import { visible } from "../files/visible.ts";
 import { type Compared, columnsOf, conclusions } from "./compare-result.ts";
+import { quoted } from "./train-result.ts";
 
 /** The files beside compare.json that show it. */
 export const PICTURES = { curves: "loss.svg", sizes: "parameters.svg" } as const;
@@ -30,16 +32,29 @@ export function comparePage(compared: Compared): string {
     "`loss` is the mean over the last quarter of the steps, `validation` the last evaluation, `off` the distance to the wanted",
     "number of parameters, `time` that of the training steps alone. A winner is named where its mean is lower than that of each",
     "other method by Student's paired t test over the seeds, at most once in twenty comparisons of equal methods.",
+    ...(trainsHead(first) ? ["`parameters` are those beside the head, which all methods train alike."] : []),
     "",
     `![loss by step](${PICTURES.curves})`,
     `![loss against parameters](${PICTURES.sizes})`,
     "",
     "```sh",
     `randlora compare --resume . --seeds ${comparison.seeds + 2}     # more runs of each method`,
-    `randlora chat runs/${runs[0]?.name ?? ""}     # talk to one`,
+    useOf(runs[0]),
     "```",
     "",
   ].join("\n");
+}
+
+function trainsHead(contender: Contender | undefined): boolean {
+  const head = contender?.settings.pictures?.head;
+  return head === "linear" || head === "cls";
+}
+
+/** What to do with a run. */
+function useOf(run: PlannedRun | undefined): string {
+  const path = `runs/${run?.name ?? ""}`;
+  if (run === undefined || run.settings.pictures === null) return `randlora chat ${path}     # talk to one`;
+  return `randlora eval images ${path} --data ${quoted(visible(run.settings.data))}     # measure one`;
 }
 
 /** A cell of a table: one line, no bar of its own. */

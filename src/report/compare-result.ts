@@ -53,11 +53,19 @@ export function spreadText(spread: Spread | null, digits = 4): string {
   return spread.deviation === null ? mean : `${mean} ± ${spread.deviation.toFixed(digits)}`;
 }
 
+/** Shares over the seeds, in percent. */
+function shareText(spread: Spread | null): string {
+  if (spread === null) return "–";
+  const { mean, deviation } = spread;
+  return `${spreadText({ mean: 100 * mean, deviation: deviation && 100 * deviation }, 2)} %`;
+}
+
 /** The columns that there is something to say in. */
 export function columnsOf({ comparison, results }: ComparisonRecord): readonly Column[] {
   const contenders = new Map(comparison.contenders.map((one) => [`${one.label} ${one.budget}`, one]));
   const of = ({ method, budget }: MethodSummary) => contenders.get(`${method} ${budget}`);
   const isJudged = results.some(({ valid_loss: loss }) => loss !== null);
+  const isClassified = results.some(({ accuracy }) => accuracy !== null);
   const isBestElsewhere = results.some(({ valid_loss: last, best_valid_loss: best }) => last !== best);
   const columns: (Column | undefined)[] = [
     { head: "method", align: "l", spare: 0, cell: ({ method }) => method },
@@ -86,6 +94,7 @@ export function columnsOf({ comparison, results }: ComparisonRecord): readonly C
     },
     { head: "loss", align: "r", spare: 0, cell: ({ loss }) => spreadText(loss) },
     isJudged ? { head: "validation", align: "r", spare: 0, cell: (one) => spreadText(one.valid_loss) } : undefined,
+    isClassified ? { head: "accuracy", align: "r", spare: 0, cell: (one) => shareText(one.accuracy) } : undefined,
     isBestElsewhere
       ? { head: "lowest", align: "r", spare: 5, cell: (one) => spreadText(one.best_valid_loss) }
       : undefined,

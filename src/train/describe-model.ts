@@ -2,8 +2,8 @@ import * as v from "valibot";
 import { loadConfig, SUPPORTED_TYPES } from "../models/architectures/index.ts";
 import { readConfigOf } from "../models/config-file.ts";
 import type { ModelLocation } from "../models/locate.ts";
-import { IMAGE_TYPES, loadImageConfig } from "../models/vision/index.ts";
-import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { IMAGE_TYPES } from "../models/vision/index.ts";
+import { readImageConfig } from "../models/vision/read-config.ts";
 import type { ModelFacts } from "./resolve-settings.ts";
 
 const Kind = v.looseObject({ model_type: v.string() });
@@ -12,16 +12,15 @@ const Kind = v.looseObject({ model_type: v.string() });
  * What a model says of a run's defaults, by its config.json and the headers of its weights.
  * @throws RandloraError `file`, `format`; `model` for one that cannot be run
  */
-export async function describeModel({
-  folder,
-  weights,
-}: ModelLocation): Promise<Pick<ModelFacts, "modelType" | "contextLength" | "pictures">> {
+export async function describeModel(
+  location: ModelLocation,
+): Promise<Pick<ModelFacts, "modelType" | "contextLength" | "pictures">> {
+  const { folder } = location;
   const { model_type: modelType } = await readConfigOf(folder, [...SUPPORTED_TYPES, ...IMAGE_TYPES], Kind);
   if (!IMAGE_TYPES.includes(modelType)) {
     const { contextLength } = await loadConfig(folder);
     return { modelType, contextLength };
   }
-  await using checkpoint = await Checkpoint.open(weights ?? folder);
-  const { text, projections } = await loadImageConfig(folder, checkpoint.tensors);
+  const { text, projections } = await readImageConfig(location);
   return { modelType, pictures: { texts: text !== undefined && projections !== undefined } };
 }

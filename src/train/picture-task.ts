@@ -16,6 +16,7 @@ import { contrastive, type ContrastiveLoss } from "../tasks/contrastive.ts";
 import type { PictureBatch } from "../tasks/pictures.ts";
 import type { Task } from "../tasks/task.ts";
 import { ZeroShotHead } from "../tasks/zero-shot.ts";
+import type { PictureSettings } from "./picture-settings.ts";
 
 /** Token ids of a text, special tokens included. */
 type Text = readonly number[];
@@ -34,13 +35,23 @@ export type PictureTask =
       readonly towers: "vision" | "text" | "both";
     };
 
+/** What a task says of the parts of a model, whatever the classes are. */
+export type TaskKind =
+  | { readonly kind: "classify"; readonly head: "linear" | "cls" | "zero-shot" }
+  | { readonly kind: "contrastive"; readonly towers: "vision" | "text" | "both" };
+
+/** The kind of task that settings ask for. */
+export function kindOf({ task, head, towers }: Pick<PictureSettings, "task" | "head" | "towers">): TaskKind {
+  return task === "contrastive" ? { kind: task, towers: towers ?? "both" } : { kind: task, head: head ?? "zero-shot" };
+}
+
 /** The module that transformers calls a head. */
 export const HEAD = "classifier";
 /** Standard deviation of a new head's weights (RandLoRA's experiments). */
 const HEAD_DEVIATION = 0.01;
 
 /** Does the task need the encoder of texts? */
-export function needsTexts(task: PictureTask): boolean {
+export function needsTexts(task: TaskKind): boolean {
   return task.kind === "contrastive" || task.head === "zero-shot";
 }
 
@@ -48,7 +59,7 @@ export function needsTexts(task: PictureTask): boolean {
  * How the model that is trained differs from its checkpoint.
  * @throws RandloraError `usage` for a task that needs texts, and a model without an encoder of them
  */
-export function withinOf(task: PictureTask, { architecture, text, vision }: ImageConfig): Within {
+export function withinOf(task: TaskKind, { architecture, text, vision }: ImageConfig): Within {
   const isClip = architecture === "clip";
   const vectors = ["vision_model.", "visual_projection"];
   if (!needsTexts(task)) {
@@ -128,12 +139,27 @@ export async function savedModules(
   return [{ name: HEAD, tensors }];
 }
 
+/** Numbers of the head that the settings train, for so many classes; 0: they train none. */
+export function headParameters(
+  { head }: Pick<PictureSettings, "head">,
+  classes: number,
+  { vision }: ImageConfig,
+): number {
+  if (head !== "linear" && head !== "cls") return 0;
+  return classes * (featuresOf(head, vision) + (head === "linear" ? 1 : 0));
+}
+
+/** What a head reads of a picture: so many numbers. */
+function featuresOf(head: "linear" | "cls", { encoder: { width }, features }: ImageConfig["vision"]): number {
+  return head === "linear" ? features.length * width : width;
+}
+
 function newHead(
   { head, classes: { length: classes } }: Extract<PictureTask, { readonly classes: readonly string[] }>,
-  { encoder: { width }, features: read }: ImageConfig["vision"],
+  vision: ImageConfig["vision"],
   seed: number,
 ): SavedTensor[] {
-  const features = head === "linear" ? read.length * width : width;
+  const features = featuresOf(head, vision);
   const shape = [classes, features] as const;
   const values = normal(classes * features, HEAD_DEVIATION, BigInt(seed));
   const weight = { name: `${HEAD}.weight`, stored: shape, shape, values };
