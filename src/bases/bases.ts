@@ -66,7 +66,11 @@ const MOST_DRAWN = 2 ** 33;
 export function checkDrawn(...shape: readonly number[]): void {
   if (shape.reduce((product, size) => product * size, 1) <= MOST_DRAWN) return;
   const cause = `random bases of ${shape.join(" × ")} elements are more than any model needs`;
-  throw new RandloraError("adapter", cause, "the recorded shape of the adapter's bases is damaged");
+  throw new RandloraError(
+    "adapter",
+    cause,
+    "choose a smaller rank; of an adapter that exists, the recorded shape of its bases is damaged",
+  );
 }
 
 /** Number of bases of a shape: n = ⌈min/r⌉. */

@@ -73,6 +73,7 @@ export function encode(
     words[entry + COMMAND.parameters] = area.block.at + at * 4;
     words[entry + COMMAND.pieces] = command.pieces;
     words[entry + COMMAND.taken] = 0;
+    words[entry + COMMAND.ticks] = 0;
   }
   const blocks = [...areas.values()].map(({ block }) => block);
   return { at: areas.get(0)?.block.at ?? 0, count: commands.length, words, blocks };
