@@ -1,4 +1,3 @@
-import { METHODS } from "../adapters/methods.ts";
 import { pairedP, type Spread, spreadOf } from "./statistics.ts";
 import { type Comparison, type Contender, isReference, type RunResult } from "./types.ts";
 
@@ -146,9 +145,4 @@ function isAtBudget({ parameters, budget }: RunResult): boolean {
 
 function inWords(p: number): string {
   return p < 0.001 ? p.toExponential(1) : String(Number(p.toPrecision(2)));
-}
-
-/** Is a method of this name the reference: one that trains the model itself? */
-export function trainsAll(method: string): boolean {
-  return METHODS.some(({ name, training }) => name === method && training.result === "model");
 }

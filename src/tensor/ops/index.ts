@@ -34,5 +34,3 @@ export const OPS = {
   softcap,
   topK,
 } as const;
-
-export type OpName = keyof typeof OPS;

@@ -1,6 +1,3 @@
-/** The four kinds of samples, named after their fields. */
-export type SampleKind = "text" | "completion" | "chat" | "instruction";
-
 /** One sample as token ids: views into its data set's arrays, not copies. */
 export interface Sample {
   readonly ids: Uint32Array;
