@@ -44,6 +44,19 @@ describe("decodePicture", () => {
     expect(refusal.message).toBe("huge.png: 20000 × 20000 pixels: more than 100,000,000");
   });
 
+  test("refuses a JPEG whose scans have no end: each would take the time of all pixels", async () => {
+    const bytes = Buffer.from(bytesOf("420-progressive.jpg"));
+    const last = bytes.lastIndexOf(Buffer.from([0xff, 0xda]));
+    const withScans = (more: number) => {
+      const scan = bytes.subarray(last, -2);
+      return Buffer.concat([bytes.subarray(0, -2), ...Array<Buffer>(more).fill(scan), bytes.subarray(-2)]);
+    };
+    // Ten are in the file.
+    expect(await decodePicture(withScans(90), "x.jpg", { upright: true })).toMatchObject({ width: expect.any(Number) });
+    const refusal = await refusalOf(() => decodePicture(withScans(91), "x.jpg", { upright: true }));
+    expect(refusal.message).toBe("x.jpg: not a JPEG that can be read: more than 100 scans");
+  });
+
   test("refuses what is no picture", async () => {
     for (const text of ["", "hello", "BM", "P6", "GIF89a", "RIFF....WEBP", "\xff\xd8\xff"]) {
       const refusal = await refusalOf(() => decodePicture(Buffer.from(text, "latin1"), "x", { upright: true }));

@@ -4,18 +4,21 @@ import { broken, hasText, type Header, truncated, viewOf } from "./bytes.ts";
 const KIND = "JPEG";
 const XMP = "http://ns.adobe.com/xap/1.0/\0";
 const [SOI, EOI, SOS, APP1] = [0xd8, 0xd9, 0xda, 0xe1];
+/** Each takes the time of all pixels, however few bytes it has; encoders write some ten. */
+const MOST_SCANS = 100;
 
 /**
  * Walks through the markers of a JPEG to its end: the decoder itself fills what is missing of a file with grey, and Pillow
  * refuses it.
  *
- * @throws {RandloraError} `format` for a file that is cut short or broken
+ * @throws {RandloraError} `format` for a file that is cut short or broken, or has more than {@link MOST_SCANS} scans
  */
 export function readJpegHeader(bytes: Uint8Array, name: string): Header {
   const view = viewOf(bytes);
   let size: { width: number; height: number } | undefined;
   let exif: Uint8Array | undefined;
   let xmp: Uint8Array | undefined;
+  let scans = 0;
   let at = 2;
   for (;;) {
     at = markerAt(bytes, at);
@@ -37,6 +40,7 @@ export function readJpegHeader(bytes: Uint8Array, name: string): Header {
       if (hasText(segment, 0, "Exif\0\0")) exif ??= segment;
       else if (hasText(segment, 0, XMP)) xmp = segment;
     }
+    if (marker === SOS && ++scans > MOST_SCANS) throw broken(name, KIND, `more than ${MOST_SCANS} scans`);
     at = marker === SOS ? endOfScan(bytes, at + length) : at + length;
   }
   if (size === undefined) throw broken(name, KIND, "no frame header");

@@ -39,6 +39,39 @@ describe("readMat", () => {
     }
   });
 
+  test("refuses more values, fields and sizes than sets have, however small they are packed", async () => {
+    const element = (type: number, data: Uint8Array) => {
+      const whole = Buffer.alloc(8 + Math.ceil(data.length / 8) * 8);
+      whole.writeUInt32LE(type, 0);
+      whole.writeUInt32LE(data.length, 4);
+      whole.set(data, 8);
+      return whole;
+    };
+    const ints = (...values: number[]) => element(5, new Uint8Array(Int32Array.from(values).buffer));
+    const file = (kind: number, dims: Uint8Array, ...rest: Uint8Array[]) => {
+      const header = Buffer.alloc(128);
+      header.write("MATLAB 5.0", 0);
+      header.write("IM", 126);
+      const array = Buffer.concat([
+        element(6, Uint8Array.of(kind, 0, 0, 0, 0, 0, 0, 0)),
+        dims,
+        element(1, Buffer.from("x")),
+        ...rest,
+      ]);
+      return Buffer.concat([header, element(14, array)]);
+    };
+    const empty = (count: number) => Buffer.alloc(count * 8, element(14, new Uint8Array()));
+    expect(readMat(file(1, ints(1, 1000), empty(1000)), "x.mat").get("x")).toMatchObject({ kind: "cells" });
+    for (const [problem, bytes] of [
+      ["more than 1048576 values", file(1, ints(1, 2 ** 20), empty(2 ** 20))],
+      ["more than 1048576 values", file(2, ints(1, 2 ** 20), ints(8), element(1, new Uint8Array()), empty(2 ** 20))],
+      ["a struct of more than 1000 fields", file(2, ints(1, 1), ints(1), element(1, new Uint8Array(1001)))],
+      ["an array of more than 32 dimensions", file(1, ints(...Array<number>(33).fill(1)))],
+    ] as const) {
+      expect((await refusalOf(() => readMat(bytes, "x.mat"))).message).toEndWith(problem);
+    }
+  });
+
   test("survives changed and missing bytes", () => {
     const files = ["kinds.mat", "cars_test_annos_withlabels.mat", "cars_meta.mat", "setid.mat"].map(setFile);
     const changes = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 3 });

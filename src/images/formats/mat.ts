@@ -24,6 +24,10 @@ const NUMERIC = new Set([6, 7, 8, 9, 10, 11, 12, 13]);
 const [MATRIX, COMPRESSED] = [14, 15];
 /** Arrays in each other; Stanford Cars has four. */
 const DEEPEST = 16;
+/** Sizes of an array, fields of a struct, and values of a file: some hundred thousand are the most that sets have. */
+const MOST_DIMS = 32;
+const MOST_FIELDS = 1000;
+const MOST_VALUES = 2 ** 20;
 /** What all compressed arrays of a file may unfold to: SVHN's training pictures take 225 MB. */
 const MOST_BYTES = 2 ** 30;
 
@@ -60,6 +64,7 @@ export function readMat(bytes: Uint8Array, name: string): ReadonlyMap<string, Ma
   if (bytes.length < 128 || !hasText(bytes, 126, "IM")) throw wrong(name, "no header");
   const variables = new Map<string, MatValue>();
   let left = MOST_BYTES;
+  const budget = { values: MOST_VALUES };
   for (let at = 128; at < bytes.length;) {
     let element = readElement(bytes, at, name);
     at = element.end;
@@ -69,7 +74,7 @@ export function readMat(bytes: Uint8Array, name: string): ReadonlyMap<string, Ma
       element = readElement(unfolded, 0, name);
     }
     if (element.type !== MATRIX) continue;
-    const variable = readMatrix(element.data, name, 0);
+    const variable = readMatrix(element.data, name, budget);
     variables.set(variable.name, variable.value);
   }
   return variables;
@@ -97,8 +102,15 @@ function readElement(bytes: Uint8Array, at: number, name: string): Element {
   return { type: tag, data: bytes.subarray(at + 8, end), end: tag === COMPRESSED ? end : Math.ceil(end / 8) * 8 };
 }
 
-function readMatrix(bytes: Uint8Array, name: string, depth: number): { name: string; value: MatValue } {
+/** @param budget of values that may still be made */
+function readMatrix(
+  bytes: Uint8Array,
+  name: string,
+  budget: { values: number },
+  depth = 0,
+): { name: string; value: MatValue } {
   if (depth > DEEPEST) throw wrong(name, `arrays lie more than ${DEEPEST} deep in each other`);
+  if (--budget.values < 0) throw wrong(name, `more than ${MOST_VALUES} values`);
   // An empty array may be a tag alone.
   if (bytes.length === 0) return { name: "", value: { kind: "numbers", dims: [0, 0], data: new Uint8Array() } };
   let at = 0;
@@ -108,16 +120,19 @@ function readMatrix(bytes: Uint8Array, name: string, depth: number): { name: str
     return element;
   };
   const kind = (next().data[0] ?? 0) & 0xff;
-  const dims = [...(numbersOf(next(), name) as Int32Array)];
+  const sizes = numbersOf(next(), name);
+  if (sizes.length > MOST_DIMS) throw wrong(name, `an array of more than ${MOST_DIMS} dimensions`);
+  const dims = Array.from(sizes);
   const count = dims.reduce((product, size) => product * size, 1);
   const own = nameOf(next().data);
   const nested = (): MatValue => {
     const element = next();
     if (element.type !== MATRIX) throw wrong(name, "an array's element is no array");
-    return readMatrix(element.data, name, depth + 1).value;
+    return readMatrix(element.data, name, budget, depth + 1).value;
   };
   // Each value takes eight bytes at least: what claims more is refused before anything is allocated.
   const many = (each: number) => {
+    if (count > budget.values) throw wrong(name, `more than ${MOST_VALUES} values`);
     if (!(count >= 0 && count * Math.max(1, each) * 8 <= bytes.length)) throw wrong(name, "it is cut short");
     return count;
   };
@@ -127,6 +142,7 @@ function readMatrix(bytes: Uint8Array, name: string, depth: number): { name: str
   if (kind === STRUCT) {
     const [width = 0] = numbersOf(next(), name);
     const { data } = next();
+    if (data.length > width * MOST_FIELDS) throw wrong(name, `a struct of more than ${MOST_FIELDS} fields`);
     const fields =
       width > 0
         ? Array.from({ length: data.length / width }, (_, i) => nameOf(data.subarray(i * width, (i + 1) * width)))

@@ -36,6 +36,15 @@ describe("readPickle", () => {
     expect((await refusalOf(() => readPickle(bytesOf(text), "x"))).message).toStartWith("x: not a pickle");
   });
 
+  test("makes bytes of a text once, not as often as a pickle says", async () => {
+    const text = "x".repeat(200);
+    const once = `(\x80\x02c_codecs\nencode\nq\x01X\xc8\x00\x00\x00${text}q\x02X\x06\x00\x00\x00latin1q\x03\x86R`;
+    const again = "h\x01h\x02h\x03\x86R";
+    expect(readPickle(bytesOf(`${once}t.`), "x")).toEqual([new Uint8Array(bytesOf(text))] as never);
+    const refusal = await refusalOf(() => readPickle(bytesOf(`${once}${again.repeat(3)}t.`), "x"));
+    expect(refusal.message).toContain("more bytes than are in it");
+  });
+
   test("survives changed and missing bytes", () => {
     const files = ["cifar10-meta", "cifar10-batch", "python3.pickle"].map(setFile);
     const changes = fc.array(fc.tuple(fc.nat(300), fc.nat(255)), { maxLength: 3 });

@@ -86,6 +86,7 @@ export function readPickle(bytes: Uint8Array, name: string): Pickled {
     const values = Array.from({ length }, value);
     stack.push(values.toReversed());
   };
+  let encoded = 0;
   const reduce = () => {
     const args = value();
     const type = value();
@@ -93,7 +94,11 @@ export function readPickle(bytes: Uint8Array, name: string): Pickled {
     const [text, encoding] = args as readonly Pickled[];
     // How Python 3 writes bytes for Python 2.
     const isBytes = type.name === "_codecs.encode" && encoding === "latin1" && typeof text === "string";
-    stack.push(isBytes ? Buffer.from(text, "latin1") : new PickledObject(type.name, args));
+    if (!isBytes) return stack.push(new PickledObject(type.name, args));
+    // A text that is remembered could become bytes again and again.
+    encoded += text.length;
+    if (encoded > bytes.length) return fail("more bytes than are in it");
+    return stack.push(Buffer.from(text, "latin1"));
   };
   for (;;) {
     const code = u8();

@@ -57,8 +57,12 @@ interface Layout {
 async function openCifar(folder: string, split: Split, layout: Layout): Promise<PictureSet> {
   const meta = join(folder, layout.meta);
   const names = listOf((await readDictionary(meta)).get(layout.names));
-  const classes = names?.map((name) => (name instanceof Uint8Array ? latin1(name) : String(name)));
-  if (classes === undefined) throw wrong(meta, `no ${layout.names} in it`);
+  if (names === undefined) throw wrong(meta, `no ${layout.names} in it`);
+  const classes = names.map((name) => {
+    const text = name instanceof Uint8Array ? latin1(name) : name;
+    if (typeof text !== "string") throw wrong(meta, "a class name is no text");
+    return text;
+  });
   const batches: Uint8Array[] = [];
   const labels: number[] = [];
   for (const file of split === "train" ? layout.train : layout.test) {
@@ -68,7 +72,11 @@ async function openCifar(folder: string, split: Split, layout: Layout): Promise<
     const given = listOf(batch.get(layout.labels));
     if (pixels === undefined || given === undefined) throw wrong(path, `no data and no ${layout.labels} in it`);
     if (pixels.length !== given.length * PICTURE_BYTES) throw wrong(path, "another number of pictures than of labels");
-    for (const label of given) labels.push(Number(label));
+    for (const label of given) {
+      // What else there may be in a pickle can be lists of lists of lists, far too large to be written out.
+      if (typeof label !== "number") throw wrong(path, "a label is no number");
+      labels.push(label);
+    }
     batches.push(pixels);
   }
   const ends: number[] = [];

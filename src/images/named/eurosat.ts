@@ -24,7 +24,7 @@ export const eurosat: NamedSet = {
   open(root, split) {
     const folder = join(root, "EuroSAT_splits", split === "valid" ? "val" : split);
     return openClassFolders(folder, (name) => {
-      const known = NAMES[name];
+      const known = Object.hasOwn(NAMES, name) ? NAMES[name] : undefined;
       if (known === undefined) throw wrong(folder, `${name} is no class of EuroSAT`);
       return known;
     });
