@@ -1,28 +1,18 @@
-import {
-  asyncBufferFromFile,
-  type FileMetaData,
-  parquetMetadataAsync,
-  parquetReadObjects,
-  parquetSchema,
-} from "hyparquet";
-import { compressors } from "hyparquet-compressors";
 import { RandloraError } from "../errors.ts";
-import { naming, oneLine, quote } from "../files/failure.ts";
+import { quote } from "../files/failure.ts";
 import { decodeUtf8 } from "../files/utf8.ts";
+import { ParquetFile } from "./parquet-file.ts";
 import type { DataRecord } from "./record.ts";
 
 /**
  * Reads the rows of a parquet file, a row group at a time.
  *
  * @param columns the columns to read, where the file has them; a file with none of them is an error
- * @throws {RandloraError} `file` when it cannot be read, `format` when it is broken, `data` for text that is not UTF-8
- *   and for a file without any of the columns
+ * @throws {RandloraError} as {@link ParquetFile}, `data` for text that is not UTF-8 and for a file without any of the columns
  */
 export async function* readParquetRecords(path: string, columns: readonly string[]): AsyncGenerator<DataRecord> {
-  const name = oneLine(path);
-  const file = await naming(path, "read", asyncBufferFromFile(path));
-  const metadata = await explaining(name, parquetMetadataAsync(file));
-  const present = columnsOf(metadata);
+  const file = await ParquetFile.open(path);
+  const { name, columns: present } = file;
   const wanted = present.filter((column) => columns.includes(column));
   if (wanted.length === 0) {
     throw new RandloraError(
@@ -31,33 +21,12 @@ export async function* readParquetRecords(path: string, columns: readonly string
       `known are ${columns.join(", ")}`,
     );
   }
-  let rowStart = 0;
-  for (const group of metadata.row_groups) {
-    const rowEnd = rowStart + Number(group.num_rows);
-    const parsers = { stringFromBytes: (bytes: Uint8Array | undefined) => bytes && decodeUtf8(bytes, name) };
-    const options = { file, metadata, columns: wanted, rowStart, rowEnd, compressors, parsers };
-    const rows = await explaining(name, parquetReadObjects(options));
-    for (const [i, row] of rows.entries()) {
-      const line = rowStart + i + 1;
+  const parsers = { stringFromBytes: (bytes: Uint8Array | undefined) => bytes && decodeUtf8(bytes, name) };
+  for (const group of file.groups) {
+    for (const [i, row] of (await file.rows(group, wanted, { parsers })).entries()) {
+      const line = group.rowStart + i + 1;
       yield { line, place: `row ${line}`, fields: plainFields(row) };
     }
-    rowStart = rowEnd;
-  }
-}
-
-function columnsOf(metadata: FileMetaData): string[] {
-  return parquetSchema(metadata).children.map(({ element }) => element.name);
-}
-
-async function explaining<T>(name: string, work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (thrown) {
-    if (thrown instanceof RandloraError) throw thrown;
-    const reason = thrown instanceof Error ? thrown.message : String(thrown);
-    throw new RandloraError("format", `${name}: not a parquet file that can be read: ${reason}`, "fetch it again", {
-      cause: thrown,
-    });
   }
 }
 

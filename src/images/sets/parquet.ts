@@ -1,27 +1,15 @@
-import {
-  asyncBufferFromFile,
-  type FileMetaData,
-  parquetMetadataAsync,
-  parquetReadObjects,
-  parquetSchema,
-} from "hyparquet";
-import { compressors } from "hyparquet-compressors";
+import { ParquetFile, type RowGroup } from "../../data/parquet-file.ts";
 import { RandloraError } from "../../errors.ts";
-import { naming, oneLine, quote } from "../../files/failure.ts";
+import { oneLine, quote } from "../../files/failure.ts";
 import { isJsonObject } from "../../files/json.ts";
 import { classify, type GivenLabel } from "./labels.ts";
 import { RowCache } from "./row-cache.ts";
 import { type PictureSet, type Source, textsOf } from "./types.ts";
 
-type File = Awaited<ReturnType<typeof asyncBufferFromFile>>;
-
-/** Rows that are decoded together, and where they begin in their file and in the set. */
+/** Rows of a file, and where they begin in the set. */
 interface Group {
-  readonly file: File;
-  readonly metadata: FileMetaData;
-  readonly name: string;
-  readonly rowStart: number;
-  readonly rowEnd: number;
+  readonly file: ParquetFile;
+  readonly rows: RowGroup;
   readonly first: number;
 }
 
@@ -32,34 +20,24 @@ const HINT = "pictures in parquet have the columns image ({bytes, path}) and lab
  * metadata. Labels are read at once, pictures a group of rows at a time; the last groups are kept.
  *
  * @param paths of the shards, in order
- * @throws {RandloraError} `file` when one cannot be read, `format` when it is broken, `data` without the columns or for a
- *   label that is no class
+ * @throws {RandloraError} as {@link ParquetFile}, `data` without the columns or for a label that is no class
  */
 export async function readParquetPictures(paths: readonly string[], known?: readonly string[]): Promise<PictureSet> {
   const groups: Group[] = [];
   const given: GivenLabel[] = [];
   let names: readonly string[] | undefined;
   for (const path of paths) {
-    const name = oneLine(path);
-    const file = await naming(path, "read", asyncBufferFromFile(path));
-    const metadata = await explaining(name, parquetMetadataAsync(file));
-    // A broken file may have columns without a name, whatever the type says.
-    const columns = parquetSchema(metadata).children.map(({ element }) => String(element.name));
+    const file = await ParquetFile.open(path);
     for (const column of ["image", "label"]) {
-      if (columns.includes(column)) continue;
-      throw new RandloraError("data", `${name}: no column ${column} beside ${columns.map(quote).join(", ")}`, HINT);
+      if (file.columns.includes(column)) continue;
+      const found = `no column ${column} beside ${file.columns.map(quote).join(", ")}`;
+      throw new RandloraError("data", `${file.name}: ${found}`, HINT);
     }
-    names ??= namesIn(metadata);
-    let rowStart = 0;
-    for (const { num_rows } of metadata.row_groups) {
-      const rowEnd = rowStart + Number(num_rows);
-      groups.push({ file, metadata, name, rowStart, rowEnd, first: given.length });
-      const labels = await explaining(
-        name,
-        parquetReadObjects({ file, metadata, columns: ["label"], rowStart, rowEnd, compressors }),
-      );
-      for (const [i, row] of labels.entries()) given.push(givenLabel(row["label"], name, rowStart + i + 1));
-      rowStart = rowEnd;
+    names ??= namesIn(file);
+    for (const rows of file.groups) {
+      groups.push({ file, rows, first: given.length });
+      const labels = await file.rows(rows, ["label"]);
+      for (const [i, row] of labels.entries()) given.push(givenLabel(row["label"], file.name, rows.rowStart + i + 1));
     }
   }
   const path = oneLine(paths[0] ?? "");
@@ -75,10 +53,9 @@ export async function readParquetPictures(paths: readonly string[], known?: read
     files: paths,
     source: async (index): Promise<Source> => {
       const group = groups.findLast(({ first }) => first <= index) as Group;
-      const rows = await cache.get(group);
       const row = index - group.first;
-      const name = `${group.name}: row ${group.rowStart + row + 1}`;
-      const bytes = rows[row];
+      const bytes = (await cache.get(group))[row];
+      const name = `${group.file.name}: row ${group.rows.rowStart + row + 1}`;
       if (bytes === undefined || bytes.length === 0)
         throw new RandloraError("data", `${name}: no bytes of a picture`, HINT);
       return { name, from: { bytes } };
@@ -105,8 +82,8 @@ function givenLabel(label: unknown, name: string, row: number): GivenLabel {
 }
 
 /** A ClassLabel's names: `datasets` writes its features as JSON beside the schema. */
-function namesIn(metadata: FileMetaData): readonly string[] | undefined {
-  const text = metadata.key_value_metadata?.find(({ key }) => key === "huggingface")?.value;
+function namesIn(file: ParquetFile): readonly string[] | undefined {
+  const text = file.note("huggingface");
   if (text === undefined) return undefined;
   let value: unknown;
   try {
@@ -120,24 +97,10 @@ function namesIn(metadata: FileMetaData): readonly string[] | undefined {
   return names.every((name) => typeof name === "string") ? names : undefined;
 }
 
-async function readPictures({ file, metadata, name, rowStart, rowEnd }: Group): Promise<Uint8Array[]> {
+async function readPictures({ file, rows }: Group): Promise<Uint8Array[]> {
   // Without this, columns of bytes come as text.
-  const options = { file, metadata, columns: ["image"], rowStart, rowEnd, compressors, utf8: false };
-  const rows = await explaining(name, parquetReadObjects(options));
-  return rows.map(({ image }) => {
+  return (await file.rows(rows, ["image"], { utf8: false })).map(({ image }) => {
     const bytes: unknown = isJsonObject(image) ? image["bytes"] : image;
     return bytes instanceof Uint8Array ? bytes : new Uint8Array();
   });
-}
-
-async function explaining<T>(name: string, work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (thrown) {
-    if (thrown instanceof RandloraError) throw thrown;
-    const reason = thrown instanceof Error ? thrown.message : String(thrown);
-    throw new RandloraError("format", `${name}: not a parquet file that can be read: ${reason}`, "fetch it again", {
-      cause: thrown,
-    });
-  }
 }
