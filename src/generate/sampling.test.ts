@@ -112,13 +112,19 @@ test("ranks by logit, then by id", () => {
   expect(rank(Float32Array.of(1, 3, 3, -Infinity, 2), 4).ids).toEqual([1, 2, 4, 0]);
 });
 
-test("the k best are the first k of all", () => {
-  const logits = fc.float32Array({ minLength: 1, maxLength: 40, noNaN: true }).map((values) => values.map(Math.round));
+test("ranks all, or the k best, as a sort by logit and then by id does", () => {
+  const rounded = fc.float32Array({ minLength: 1, maxLength: 40, noNaN: true }).map((values) => values.map(Math.round));
+  const logits = fc.oneof(rounded, fc.float32Array({ minLength: 1, maxLength: 600, size: "max", noNaN: true }));
   fc.assert(
-    fc.property(logits, fc.integer({ min: 1, max: 12 }), (values, k) => {
-      expect(rank(values, k).ids).toEqual(rank(values, 0).ids.slice(0, k));
+    fc.property(logits, fc.integer({ min: 1, max: 500 }), (values, k) => {
+      const ids = Array.from(values.keys()).toSorted((one, other) => {
+        const [left = 0, right = 0] = [values[one], values[other]];
+        return left === right ? one - other : right < left ? -1 : 1;
+      });
+      expect(rank(values, 0)).toEqual({ ids, logits: ids.map((id) => values[id] ?? 0) });
+      expect(rank(values, k).ids).toEqual(ids.slice(0, k));
     }),
-    { seed: 1, numRuns: 200 },
+    { seed: 1, numRuns: 300 },
   );
 });
 

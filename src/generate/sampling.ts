@@ -77,14 +77,25 @@ export function penalise(logits: Float32Array, tokens: readonly number[], option
   }
 }
 
-/** All tokens by falling logit, of equal ones the lower id first; only the k best when k is not 0. */
+/** So many are found one by one; where more are kept, every new one moves too many, and all are sorted. */
+const FEW = 256;
+
+/**
+ * All tokens by falling logit, of equal ones the lower id first; only the k best when k is not 0.
+ * @param logits no NaN; of 2^21 tokens at most
+ */
 export function rank(logits: Float32Array, k: number): Candidates {
-  const ids = k > 0 && k < logits.length ? best(logits, k) : Array.from(logits.keys()).toSorted(byLogit(logits));
+  const ids = k > 0 && k <= FEW ? best(logits, k) : sorted(logits).slice(0, k === 0 ? undefined : k);
   return { ids, logits: ids.map((id) => logits[id] ?? -Infinity) };
 }
 
-function byLogit(logits: Float32Array): (left: number, right: number) => number {
-  return (left, right) => (logits[right] ?? 0) - (logits[left] ?? 0) || left - right;
+/** As numbers that hold both, the logit's place among all f32 before the id: those are sorted natively. */
+function sorted(logits: Float32Array): number[] {
+  const ids = 2 ** 21;
+  const bits = new Int32Array(logits.buffer, logits.byteOffset, logits.length);
+  // Of negative numbers the bits count the other way, from −0 down.
+  const keys = Float64Array.from(bits, (one, id) => (one < 0 ? one & 0x7fffffff : -one) * ids + id);
+  return Array.from(keys.toSorted(), (key) => key - Math.floor(key / ids) * ids);
 }
 
 /** The k best in one pass: nearly every token of a vocabulary loses against the worst of those kept so far. */

@@ -11,6 +11,8 @@ export const MaybeNumber = v.nullish(v.number());
 const MaybePositive = v.nullish(v.pipe(v.number(), v.gtValue(0)));
 /** Above every model that there is; what a damaged file says would fill the memory before a weight is missed. */
 export const MOST_LAYERS = 10_000;
+/** Tokens are ranked by numbers that have 21 bits for an id; the largest vocabularies have a million. */
+const MOST_TOKENS = 2 ** 21;
 
 /** `rope_parameters` or `rope_scaling`, of one kind of layers. */
 export const RopeJson = v.looseObject({
@@ -36,7 +38,7 @@ export type RopeJson = v.InferOutput<typeof RopeJson>;
 /** The settings of config.json that decoders of the llama family are made from, by transformers' names. */
 export const ConfigJson = v.looseObject({
   model_type: v.string(),
-  vocab_size: Size,
+  vocab_size: v.pipe(Size, v.maxValue(MOST_TOKENS)),
   hidden_size: Size,
   intermediate_size: Size,
   num_hidden_layers: v.pipe(Size, v.maxValue(MOST_LAYERS)),

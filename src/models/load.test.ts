@@ -83,6 +83,7 @@ test("a broken or missing config.json is named", async () => {
   });
   for (const [name, value] of [
     ["num_hidden_layers", 1e8],
+    ["vocab_size", 2 ** 21 + 1],
     ["rope_theta", -1],
     ["attn_logit_softcapping", 0],
   ]) {
