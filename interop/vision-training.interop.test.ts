@@ -8,6 +8,7 @@ import { Engine } from "../src/train/engine.ts";
 import { resolveSettings } from "../src/train/resolve-settings.ts";
 import { PictureSource } from "../src/train/picture-source.ts";
 import type { PictureTask } from "../src/train/picture-task.ts";
+import type { Size } from "../src/models/vision/patches.ts";
 import type { PictureBatch } from "../src/tasks/pictures.ts";
 import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
 import { merge } from "./program.ts";
@@ -35,6 +36,8 @@ interface Case {
   readonly targets?: string | readonly string[];
   readonly sparsity?: "sparse" | "very-sparse";
   readonly checkpointing?: boolean;
+  /** Pixels from the top that pictures are cut to: their positions are then interpolated. */
+  readonly height?: number;
 }
 
 const CASES: Readonly<Record<string, Case>> = {
@@ -89,6 +92,7 @@ const CASES: Readonly<Record<string, Case>> = {
     sparsity: "very-sparse",
   },
   "dinov2, linear head, all weights": { base: "dinov2", method: "full", task: LINEAR },
+  "dinov2, linear head, all weights, other positions": { base: "dinov2", method: "full", task: LINEAR, height: 16 },
   "clip, linear head, all weights": { base: "clip", method: "full", task: LINEAR, checkpointing: true },
   "clip, zero-shot head, all weights": {
     base: "clip",
@@ -135,21 +139,28 @@ const placeOf = (name: string) => name.replaceAll(/[^a-z0-9]+/g, "-");
 const taskName = (task: PictureTask) => (task.kind === "contrastive" ? task.loss : task.head);
 
 /** Pictures number `step · BATCH` and those behind it, from the beginning again where they end. */
-function batches(base: string): (step: number) => PictureBatch {
+function batches(base: string, cut?: number): { readonly size: Size; of(step: number): PictureBatch } {
   const data = openTensors(join(folder, `${base}.safetensors`));
   const pixels = Float32Array.from(data.get("pixels")?.values() ?? []);
-  const [count = 0, , height = 0, width = 0] = data.get("pixels")?.shape ?? [];
+  const [count = 0, , whole = 0, width = 0] = data.get("pixels")?.shape ?? [];
+  const size = [cut ?? whole, width] as const;
   const labels = new Int32Array(data.get("labels")?.bytes().slice().buffer ?? new ArrayBuffer(0));
-  const length = 3 * height * width;
-  return (step) => {
+  const [from, to] = [whole * width, size[0] * width];
+  const of = (step: number) => {
     const numbers = Array.from({ length: BATCH }, (_, at) => (step * BATCH + at) % count);
-    const some = new Float32Array(BATCH * length);
-    numbers.forEach((number, at) => some.set(pixels.subarray(number * length, (number + 1) * length), at * length));
+    const some = new Float32Array(BATCH * 3 * to);
+    numbers.forEach((number, at) => {
+      for (let channel = 0; channel < 3; channel++) {
+        const begin = (number * 3 + channel) * from;
+        some.set(pixels.subarray(begin, begin + to), (at * 3 + channel) * to);
+      }
+    });
     return {
-      pictures: { count: BATCH, size: [height, width], pixels: some },
+      pictures: { count: BATCH, size, pixels: some },
       labels: Uint32Array.from(numbers, (number) => labels[number] ?? 0),
     };
   };
+  return { size, of };
 }
 
 interface Ours {
@@ -160,7 +171,7 @@ interface Ours {
 }
 
 async function train(
-  { base, method, task, targets = [], sparsity, checkpointing = false }: Case,
+  { base, method, task, targets = [], sparsity, checkpointing = false, height }: Case,
   place: string,
 ): Promise<Ours> {
   const adapter = { rank: 5, alpha: 20, targets: typeof targets === "string" ? targets : [...targets] };
@@ -168,7 +179,8 @@ async function train(
   const asked = { model: base, data: "made-up", method, seed: 5, ...own };
   const settings = resolveSettings(asked, { modelType: "", contextLength: 1 });
   const location = { folder: join(folder, base), weights: undefined };
-  await using source = await PictureSource.open(settings, location, { task });
+  const { size, of } = batches(base, height);
+  await using source = await PictureSource.open(settings, location, { task, size });
   const { staging } = gpu;
   const tokens = BATCH * 17;
   const choices = { staging, tokens, microBatches: 1, budget: 2 ** 30, choices: undefined };
@@ -178,9 +190,8 @@ async function train(
   using engine = new Engine(gpu, model, { optimizer, checkpointing, staging });
   await engine.begin();
   await save(model, join(place, "start"));
-  const batchOf = batches(base);
   const step = (index: number) => {
-    const batch = batchOf(index);
+    const batch = of(index);
     return { index, epoch: 0, microBatches: [batch], targets: model.task.termsOf(batch), tokens: BATCH };
   };
   const [losses, norms]: number[][] = [[], []];
@@ -266,6 +277,7 @@ test("20 steps are those of PEFT and torch; what is written is loaded by PEFT, a
       data: `${base}.safetensors`,
       task: taskName(task),
       whole: isWhole,
+      height: one.height ?? null,
       texts,
       classes: 4,
       batch: BATCH,

@@ -3,7 +3,7 @@
     python vision_training.py make OUT      # OUT/clip, OUT/dinov2: models; OUT/NAME.safetensors: `pixels` and `labels`
     python vision_training.py train JOBS    # answers on stdout, one JSON object: NAME: {losses, norms, trained, merged}
 
-A job is {name, base, data, task, whole, texts, classes, batch, steps, rate, decay, start, end, merged}: `start` and `end` are
+A job is {name, base, data, height, task, whole, texts, classes, batch, steps, rate, decay, start, end, merged}: `start` and `end` are
 adapter folders that we wrote, or model folders where all weights are trained (`whole`); `merged` is a model folder or null.
 """
 
@@ -108,7 +108,7 @@ def save(model: PeftModel, out: Path) -> None:
 
 def train(job: dict[str, Any]) -> dict[str, Any]:
     data = load_file(job["data"])
-    pixels, labels = data["pixels"], data["labels"].long()
+    pixels, labels = data["pixels"][:, :, : job["height"]], data["labels"].long()
     base = load(job["start"] if job["whole"] else job["base"], job)
     loss_of = losses_of(job, base)
     model = base if job["whole"] else PeftModel.from_pretrained(base, job["start"], is_trainable=True).eval()
