@@ -1,7 +1,7 @@
 import { RandloraError } from "../src/errors.ts";
 import type { ClassifiedPicture } from "../src/report/classify.ts";
 import { defineCommand, integer, list, path, required, text, variadic } from "../src/options/command.ts";
-import { ADAPTER_OPTIONS, findPictureModel } from "./picture-model.ts";
+import { MODEL_OPTIONS, findPictureModel } from "./picture-model.ts";
 
 /** Pictures that go through the model at once. */
 const AT_ONCE = 16;
@@ -27,9 +27,9 @@ export const command = defineCommand({
     ),
     labelsFile: path({ value: "FILE", topic: "Classes", help: "the same, one a line" }),
     top: integer({ value: "K", topic: "Classes", help: "show so many, the likeliest ones", min: 1, default: 5 }),
-    ...ADAPTER_OPTIONS,
+    ...MODEL_OPTIONS,
   },
-  async run({ model, images }, { labels: given, labelsFile, top, ...adapters }, context) {
+  async run({ model, images }, { labels: given, labelsFile, top, ...flags }, context) {
     if (given !== undefined && labelsFile !== undefined) {
       throw new RandloraError("usage", "--labels and --labels-file both name the classes", "leave one of them out");
     }
@@ -38,6 +38,7 @@ export const command = defineCommand({
     const { pictureFiles } = await import("../src/images/sets/files.ts");
     const { textsOf } = await import("../src/images/sets/types.ts");
     const { classifyText, likeliest } = await import("../src/report/classify.ts");
+    const { quantisedJson } = await import("../src/report/quantised.ts");
     const { PictureClassifier } = await import("../src/eval/picture-classifier.ts");
     const { logProbabilities } = await import("../src/tasks/judge.ts");
     const { pictureBatches } = await import("../src/eval/picture-batches.ts");
@@ -47,7 +48,7 @@ export const command = defineCommand({
       throw new RandloraError("usage", "--labels: an empty name", "names with commas go into a file: --labels-file");
     }
     await using resources = new AsyncDisposableStack();
-    const found = await findPictureModel(model, adapters, resources, context);
+    const found = await findPictureModel(model, flags, resources, context);
     const { folder } = found.location;
     const preprocessing = await readPreprocessing(folder);
     const opened = await found.open({ preprocessing, withoutText: labels === undefined });
@@ -69,6 +70,8 @@ export const command = defineCommand({
         classified.push({ path: images[classified.length] ?? "", classes });
       }
     }
-    context.result({ images: classified }, () => classifyText(classified, context));
+    context.result({ images: classified, ...quantisedJson(opened.model.quantised) }, () =>
+      classifyText(classified, context),
+    );
   },
 });

@@ -1,6 +1,6 @@
 import { RandloraError } from "../src/errors.ts";
 import { defineCommand, required, several, text } from "../src/options/command.ts";
-import { ADAPTER_OPTIONS, findPictureModel } from "./picture-model.ts";
+import { MODEL_OPTIONS, findPictureModel } from "./picture-model.ts";
 
 /** Pictures that go through the model at once. */
 const AT_ONCE = 16;
@@ -17,23 +17,26 @@ export const command = defineCommand({
   },
   options: {
     prompt: text({ short: "p", topic: "Text", help: "a text instead of pictures, for a model that reads texts" }),
-    ...ADAPTER_OPTIONS,
+    ...MODEL_OPTIONS,
   },
-  async run({ model, images }, { prompt, ...adapters }, context) {
+  async run({ model, images }, { prompt, ...flags }, context) {
     if ((prompt === undefined) === (images.length === 0)) {
       const cause = prompt === undefined ? "neither pictures nor a text" : "pictures, and a text with -p";
       throw new RandloraError("usage", cause, "name pictures, or give -p TEXT");
     }
     await using resources = new AsyncDisposableStack();
-    const found = await findPictureModel(model, adapters, resources, context);
+    const found = await findPictureModel(model, flags, resources, context);
     const { embeddingsJson, embeddingsText } = await import("../src/report/embeddings.ts");
+    const { quantisedJson } = await import("../src/report/quantised.ts");
     const { embedPictures, embedText } = await import("../src/eval/embed.ts");
     const { folder } = found.location;
     if (prompt !== undefined) {
       const { loadTokenizer } = await import("../src/text/load-tokenizer.ts");
       const opened = await found.open({ withoutText: false });
       const embedding = await embedText(opened, prompt, () => loadTokenizer(folder));
-      context.result(embeddingsJson([embedding]), () => embeddingsText([embedding], [prompt], context));
+      context.result({ ...embeddingsJson([embedding]), ...quantisedJson(opened.model.quantised) }, () =>
+        embeddingsText([embedding], [prompt], context),
+      );
       return;
     }
     const { pictureFiles } = await import("../src/images/sets/files.ts");
@@ -42,6 +45,8 @@ export const command = defineCommand({
     const opened = await found.open({ preprocessing, withoutText: true });
     const options = { preprocessing, batchSize: AT_ONCE, signal: context.signal };
     const embeddings = await embedPictures(opened, pictureFiles(images), options);
-    context.result(embeddingsJson(embeddings), () => embeddingsText(embeddings, images, context));
+    context.result({ ...embeddingsJson(embeddings), ...quantisedJson(opened.model.quantised) }, () =>
+      embeddingsText(embeddings, images, context),
+    );
   },
 });

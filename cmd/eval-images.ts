@@ -2,7 +2,7 @@ import { RandloraError } from "../src/errors.ts";
 import type { PictureSet, Split } from "../src/images/sets/types.ts";
 import { choice, defineCommand, integer, required, text } from "../src/options/command.ts";
 import { chooseHead, HEAD_OPTIONS } from "./picture-head.ts";
-import { ADAPTER_OPTIONS, findPictureModel } from "./picture-model.ts";
+import { MODEL_OPTIONS, findPictureModel } from "./picture-model.ts";
 
 /** `randlora eval images`. */
 export const imagesCommand = defineCommand({
@@ -28,19 +28,20 @@ export const imagesCommand = defineCommand({
       min: 1,
       default: 32,
     }),
-    ...ADAPTER_OPTIONS,
+    ...MODEL_OPTIONS,
   },
-  async run({ model }, { data, split, dataset, head, templates, batchSize, ...adapters }, context) {
+  async run({ model }, { data, split, dataset, head, templates, batchSize, ...flags }, context) {
     if (data === undefined) throw new RandloraError("usage", "--data is missing", "name the folder of the pictures");
     const { measureAccuracy } = await import("../src/eval/picture-accuracy.ts");
     const { readPreprocessing } = await import("../src/images/preprocessing.ts");
     const { accuracyJson, accuracyText } = await import("../src/report/picture-accuracy.ts");
     const { profileJson, profileText } = await import("../src/report/profile.ts");
+    const { quantisedJson } = await import("../src/report/quantised.ts");
     const asked = await chooseHead({ head, templates }, dataset);
     // What cannot be read is found out before a model is loaded.
     const all = await openSplit(data, split, dataset);
     await using resources = new AsyncDisposableStack();
-    const found = await findPictureModel(model, adapters, resources, context);
+    const found = await findPictureModel(model, flags, resources, context);
     const { folder } = found.location;
     const preprocessing = await readPreprocessing(folder);
     const opened = await found.open({ preprocessing, withoutText: asked.withoutText });
@@ -55,7 +56,8 @@ export const imagesCommand = defineCommand({
     bar.close();
     const report = { ...scores, seconds: (performance.now() - started) / 1000 };
     const times = (await opened.gpu.profiler?.report()) ?? [];
-    context.result({ ...accuracyJson(report), ...profileJson(times) }, () => {
+    const json = { ...accuracyJson(report), ...quantisedJson(opened.model.quantised), ...profileJson(times) };
+    context.result(json, () => {
       return accuracyText(report, context) + profileText(times, context.columns);
     });
   },

@@ -1,11 +1,14 @@
 import type { PictureModel, PictureModelOptions } from "../src/eval/picture-model.ts";
+import type { BlocksName } from "../src/device/dtype.ts";
 import type { Preprocessing } from "../src/images/preprocessing.ts";
 import type { ModelLocation } from "../src/models/locate.ts";
 import { choice, type Context, number, repeat, text } from "../src/options/command.ts";
 import { GENERATOR_NAMES, type GeneratorName } from "../src/random/names.ts";
+import { sayQuantised } from "./load-model.ts";
+import { PICTURE_QUANTIZE_OPTION } from "./quantize-option.ts";
 
-/** What every command about pictures says of adapters. */
-export const ADAPTER_OPTIONS = {
+/** What every command about pictures says of its model. */
+export const MODEL_OPTIONS = {
   adapter: repeat(
     text({ value: "A", topic: "Adapters", help: "add this one to the model; may be given several times" }),
   ),
@@ -15,12 +18,14 @@ export const ADAPTER_OPTIONS = {
     topic: "Adapters",
     help: "what drew the bases, where the adapter does not say",
   }),
+  quantize: PICTURE_QUANTIZE_OPTION,
 };
 
-interface AdapterFlags {
+interface ModelFlags {
   readonly adapter: readonly string[];
   readonly scale: readonly number[];
   readonly generator: GeneratorName | undefined;
+  readonly quantize: BlocksName | undefined;
 }
 
 /** A model of pictures that was found, and is opened once everything else is known. */
@@ -35,7 +40,7 @@ export interface FoundModel {
  */
 export async function findPictureModel(
   model: string,
-  { adapter, scale: scales, generator }: AdapterFlags,
+  { adapter, scale: scales, generator, quantize }: ModelFlags,
   resources: AsyncDisposableStack,
   context: Context,
 ): Promise<FoundModel> {
@@ -51,14 +56,17 @@ export async function findPictureModel(
     location,
     async open({ preprocessing, withoutText }) {
       const { PictureModel } = await import("../src/eval/picture-model.ts");
+      const { NAMED_BLOCKS } = await import("../src/device/dtype.ts");
       const { openDevice } = await import("../src/open-device.ts");
       const { device, signal, log } = context;
       const gpu = await openDevice(device);
       resources.defer(() => gpu.close());
       const size = preprocessing && ([preprocessing.height, preprocessing.width] as const);
-      const options: PictureModelOptions = { adapters, generator, size, withoutText, signal };
+      const blocks = quantize && NAMED_BLOCKS[quantize];
+      const options: PictureModelOptions = { adapters, generator, size, withoutText, quantize: blocks, signal };
       const opened = resources.use(await PictureModel.open(gpu, location, options));
       for (const note of opened.notes) log.warn(note);
+      await sayQuantised(opened.model.quantised, quantize, context);
       return opened;
     },
   };

@@ -1,5 +1,5 @@
 import type { Device } from "../device/device.ts";
-import type { KernelDtype } from "../device/dtype.ts";
+import type { BlockDtype, KernelDtype } from "../device/dtype.ts";
 import { RandloraError } from "../errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { AdaptedCheckpoint } from "../generate/adapted-checkpoint.ts";
@@ -30,6 +30,8 @@ export interface PictureModelOptions {
   readonly exact?: boolean | undefined;
   /** How matrices are held, by their names in the checkpoint; by default as they are stored. */
   readonly dtype?: ((names: readonly string[]) => KernelDtype | undefined) | undefined;
+  /** The format in blocks that the layers' weights are held in, rounded once adapters are added. */
+  readonly quantize?: BlockDtype | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -65,13 +67,13 @@ export class PictureModel implements Disposable {
   static async open(
     gpu: Device,
     { folder, weights }: ModelLocation,
-    { adapters, generator, size, withoutText, exact = false, dtype, signal }: PictureModelOptions,
+    { adapters, generator, size, withoutText, exact = false, dtype, quantize, signal }: PictureModelOptions,
   ): Promise<PictureModel> {
     const merged = { generator, dtype: exact ? "f32" : "keep", signal } as const;
     await using reader = await AdaptedCheckpoint.open(gpu, weights ?? folder, adapters, merged);
     const { config, kind, classes } = await describeHead(await loadImageConfig(folder, reader.tensors), reader);
     using resources = new DisposableStack();
-    const model = resources.use(ImageModel.allocate(gpu, reader, config, { size, withoutText, dtype }));
+    const model = resources.use(ImageModel.allocate(gpu, reader, config, { size, withoutText, dtype, quantize }));
     await model.fill(undefined, signal);
     const head = kind === "cls" ? await placeClassHead(gpu, reader, config) : model.head;
     resources.move();

@@ -4,11 +4,14 @@ import { fitsBlocks, fromBlocks, toBlocks } from "../../device/blocks.ts";
 import type { BlockDtype } from "../../device/dtype.ts";
 import { readModel, rounded, widened, writeModel } from "../../merge/testing/models.ts";
 
+/** The weights of a language model's layers. */
+const OF_LAYERS = /\.layers\.\d+\..*_proj\.weight$/;
+
 /** Writes a model in F32 whose layers' weights are what their blocks stand for, where their rows are whole ones. */
-export async function writeRounded(from: string, to: string, dtype: BlockDtype): Promise<string> {
+export async function writeRounded(from: string, to: string, dtype: BlockDtype, weights = OF_LAYERS): Promise<string> {
   const tensors = Object.entries(await readModel(from)).map(([name, tensor]) => {
     const values = Float32Array.from(widened(tensor));
-    const isLinear = /\.layers\.\d+\..*_proj\.weight$/.test(name) && fitsBlocks(tensor.shape[1] ?? 0);
+    const isLinear = weights.test(name) && fitsBlocks(tensor.shape[1] ?? 0);
     const kept = isLinear ? fromBlocks(toBlocks(values, dtype), dtype) : values;
     return [name, { ...tensor, dtype: "F32" as const, data: rounded(Float64Array.from(kept), "F32") }] as const;
   });

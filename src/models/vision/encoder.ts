@@ -6,7 +6,7 @@ import { recordMlp } from "../blocks/mlp.ts";
 import { type Norm, recordNorm } from "../blocks/norm.ts";
 import type { Linears } from "../linears.ts";
 import type { Placed, PlacedWeights } from "../placed-weights.ts";
-import { type PlannedMatrix, plannedMatrix, plannedVector } from "../tensor-plan.ts";
+import { type PlannedMatrix, plannedLinear, plannedVector } from "../tensor-plan.ts";
 
 /** A stack of layers as encoders of pictures and of texts have it: x += attention(norm(x)), x += mlp(norm(x)). */
 export interface EncoderConfig {
@@ -65,14 +65,14 @@ export function planEncoder(config: EncoderConfig): PlannedEncoderLayer[] {
     const path = (name: string) => `${names.layer(index)}.${name}`;
     const vector = (name: string, size = width) => plannedVector([path(name), [size]]);
     const matrix = (name: string, rows: number, cols: number) =>
-      plannedMatrix(cols, [path(`${name}.weight`), [rows, cols]]);
+      plannedLinear(cols, [path(`${name}.weight`), [rows, cols]]);
     const qkv = [names.query, names.key, names.value];
     const rows = names.gated ? 2 * inner : inner;
     const [attentionScale, mlpScale] = names.scales ?? [];
     return {
       attentionNorm: vector(`${names.attentionNorm}.weight`),
       attentionNormBias: vector(`${names.attentionNorm}.bias`),
-      qkv: plannedMatrix(width, ...qkv.map((name) => [path(`${name}.weight`), [width, width]] as const)),
+      qkv: plannedLinear(width, ...qkv.map((name) => [path(`${name}.weight`), [width, width]] as const)),
       qkvBias: qkvBias ? plannedVector(...qkv.map((name) => [path(`${name}.bias`), [width]] as const)) : undefined,
       output: matrix(names.output, width, width),
       outputBias: vector(`${names.output}.bias`),

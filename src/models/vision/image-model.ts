@@ -4,7 +4,7 @@ import { readRows } from "../../tensor/read-rows.ts";
 import type { Recorder } from "../../tensor/recorder.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type Linears, PLAIN_LINEARS } from "../linears.ts";
-import { PlacedWeights, type WeightOptions } from "../placed-weights.ts";
+import { PlacedWeights, type Quantised, type WeightOptions } from "../placed-weights.ts";
 import { checkTensors, type PlannedMatrix, plannedMatrix, plannedVector } from "../tensor-plan.ts";
 import type { ImageConfig } from "./config.ts";
 import { type Head, recordHead } from "./heads.ts";
@@ -78,6 +78,11 @@ export class ImageModel {
   /** Each tensor of the checkpoint that was placed, by its name: a view of the matrix that it is a part of. */
   get tensors(): ReadonlyMap<string, Tensor> {
     return new Map(this.#placed.tensors);
+  }
+
+  /** What of the layers' weights is held in blocks; undefined: nothing. */
+  get quantised(): Quantised | undefined {
+    return this.#placed.quantised;
   }
 
   /** Reads every tensor; see `PlacedWeights.fill`. */

@@ -1,0 +1,124 @@
+// `--quantize` of the commands for pictures.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import type { Device } from "../src/device/device.ts";
+import { openTestDevice } from "../src/device/testing/open.ts";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { writeRounded } from "../src/generate/testing/rounded.ts";
+import { writeModel } from "../src/models/testing/models.ts";
+import { writeClip, writeDinov2 } from "../src/models/vision/testing/folder.ts";
+import { CLIP, CLIP_SHAPES, DINOV2, DINOV2_SHAPES, type Shapes } from "../src/models/vision/testing/models.ts";
+import { picture, randlora, writeTrained } from "./testing/pictures.ts";
+
+const TIMEOUT = 120_000;
+const PICTURES = [picture("rgb.png"), picture("turned-6.jpg")];
+const LAYERS = /\.layers?\.\d+\..*(_proj|query|key|value|dense|fc[12])\.weight$/;
+
+let gpu: Device;
+const folder = await TemporaryFolder.create();
+const at = folder.at.bind(folder);
+beforeAll(async () => {
+  gpu = await openTestDevice();
+  await writeClip(at("small"));
+  await writeWider();
+  await writeTrained(gpu, at("adapter"), {
+    folder: at("dinov2"),
+    method: "lora",
+    targets: ["query", "fc2"],
+    task: { kind: "classify", head: "linear", classes: ["cat", "owl"] },
+  });
+  for (const name of ["clip", "dinov2"]) await writeRounded(at(name), at(`${name}-Q8_0`), "Q8_0", LAYERS);
+}, TIMEOUT);
+afterAll(async () => {
+  gpu.close();
+  await folder[Symbol.asyncDispose]();
+});
+
+/** The usual small models, with rows of whole blocks. */
+async function writeWider(): Promise<void> {
+  const wider = (shapes: Shapes, sizes: Readonly<Record<number, number>>) =>
+    Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, shape.map((size) => sizes[size] ?? size)]));
+  const value = (index: number) => 0.2 * Math.sin(index * 1.7) + 0.07 * Math.cos(index * 0.31);
+  await writeClip(at("clip"));
+  const clip = {
+    ...CLIP,
+    projection_dim: 64,
+    vision_config: { ...CLIP.vision_config, hidden_size: 32, intermediate_size: 64 },
+    text_config: { ...CLIP.text_config, hidden_size: 32, intermediate_size: 64 },
+  };
+  await writeModel(at("clip"), clip, wider(CLIP_SHAPES, { 8: 32, 12: 64, 16: 32, 24: 64 }), value);
+  await writeDinov2(at("dinov2"));
+  await writeModel(at("dinov2"), { ...DINOV2, hidden_size: 32 }, wider(DINOV2_SHAPES, { 8: 32, 16: 64 }), value);
+}
+
+interface Answer {
+  readonly embeddings: readonly (readonly number[])[];
+  readonly quantized?: { readonly format: string; readonly bytes: number; readonly stored_bytes: number };
+}
+
+async function embed(...args: readonly string[]): Promise<Answer> {
+  const { stdout, stderr, status } = await randlora("embed", ...args, "--json", "-q");
+  expect([stderr, status]).toEqual(["", 0]);
+  return JSON.parse(stdout);
+}
+
+/** How far vectors are apart, beside the largest number. */
+function distance(one: Answer, other: Answer): number {
+  const [a, b] = [one.embeddings.flat(), other.embeddings.flat()];
+  const apart = Math.max(...a.map((value, index) => Math.abs(value - (b[index] ?? NaN))));
+  return apart / Math.max(...b.map(Math.abs));
+}
+
+describe("weights in blocks are those that were rounded before", () => {
+  test.each([
+    ["clip", PICTURES],
+    ["clip", ["-p", "an image of cat"]],
+    ["dinov2", PICTURES],
+  ])(
+    "%s",
+    async (name, of) => {
+      const [whole, blocks] = [await embed(at(name), ...of), await embed(at(name), ...of, "--quantize", "q8")];
+      expect(distance(blocks, await embed(at(`${name}-Q8_0`), ...of))).toBeLessThan(5e-5);
+      expect(distance(blocks, whole)).toBeGreaterThan(5e-4);
+      expect(whole.quantized).toBeUndefined();
+      expect(blocks.quantized?.format).toBe("Q8_0");
+      // Of 32 numbers 34 bytes beside 128; rows of fc2 have two blocks.
+      expect((blocks.quantized?.bytes ?? NaN) / (blocks.quantized?.stored_bytes ?? NaN)).toBeCloseTo(34 / 128, 9);
+    },
+    TIMEOUT,
+  );
+});
+
+test(
+  "an adapter is merged before: as if the merged model were given",
+  async () => {
+    const merged = await randlora("merge", at("dinov2"), at("adapter"), "--out", at("merged"), "-q");
+    expect(merged.status).toBe(0);
+    for (const args of [
+      ["embed", ...PICTURES],
+      ["classify", ...PICTURES],
+    ] as const) {
+      const [command, ...files] = args;
+      const flags = [...files, "--quantize", "q4", "--json", "-q"];
+      const beside = await randlora(command, at("dinov2"), "--adapter", at("adapter"), ...flags);
+      expect(await randlora(command, at("merged"), ...flags)).toEqual(beside);
+      expect(JSON.parse(beside.stdout).quantized.format).toBe("Q4_0");
+    }
+  },
+  TIMEOUT,
+);
+
+test(
+  "what is in blocks is said, or that nothing is",
+  async () => {
+    await Bun.write(join(at("data"), "test", "cat", "a.png"), Bun.file(picture("rgb.png")));
+    await Bun.write(join(at("data"), "test", "owl", "a.png"), Bun.file(picture("grey.png")));
+    const measured = await randlora("eval", "images", at("clip"), "--data", at("data"), "--quantize", "q4");
+    expect([measured.status, measured.stdout]).toEqual([0, expect.stringContaining("2 pictures")]);
+    expect(measured.stderr).toMatch(/layers: [\d.]+ kB in Q4_0 \([\d.]+ kB as stored\)/);
+    const small = await randlora("embed", at("small"), ...PICTURES, "--quantize", "q8", "--json");
+    expect(JSON.parse(small.stdout).quantized).toBeUndefined();
+    expect(small.stderr).toContain("--quantize q8: no layer's rows are whole blocks of 32 numbers");
+  },
+  TIMEOUT,
+);
