@@ -49,6 +49,7 @@ describe("bad pictures", () => {
       const lines = stderr.split("\n").filter((line) => line.startsWith("error: "));
       expect(lines).toEqual([expect.stringContaining(join("train", "dog", name))]);
       expect(lines[0]).toContain(message);
+      expect(stderr).toContain("--skip-bad-images");
       expect(await readdir(place.path)).not.toContain("none");
     },
     TIMEOUT,

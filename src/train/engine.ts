@@ -1,5 +1,6 @@
 import type { Device } from "../device/device.ts";
 import type { Staging } from "../device/staging.ts";
+import { RandloraError } from "../errors.ts";
 import { readRows } from "../tensor/read-rows.ts";
 import { Run } from "../tensor/run.ts";
 import { Tape } from "../tensor/tape.ts";
@@ -163,6 +164,7 @@ export class Engine<Batch> implements Disposable {
         }
       }
     }
+    if (samples === 0) throw new RandloraError("data", "nothing of the validation data can be read");
     return { loss: loss / samples, accuracy: right / samples };
   }
 

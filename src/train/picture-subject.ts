@@ -46,13 +46,13 @@ export class PictureSubject implements Subject<PictureBatch>, Disposable {
     const augment = pictures?.augment === "crop-flip" ? seed : undefined;
     const skipBad = pictures?.skipBadImages === true;
     const once = { batchSize, accumulation: 1, length: { epochs: 1 }, shuffle: false, seed };
-    const stepsOf = (set: PictureSet, options: Parameters<typeof planSteps>[1], drawn?: bigint) => {
-      const loader = () => this.#loaderOf(set, { augment: drawn, skipBad });
-      return new PictureSteps(planSteps(samplesOf(set), options), loader, (line) => this.#leftOut(line));
-    };
+    const onBad = (line: string) => this.#leftOut(line);
+    const ofTrain = planSteps(samplesOf(train), { batchSize, accumulation, length, shuffle, seed });
+    const ofValid = valid && planSteps(samplesOf(valid), once);
+    const loaderOf = (set: PictureSet, drawn?: bigint) => () => this.#loaderOf(set, { augment: drawn, skipBad });
     return {
-      steps: stepsOf(train, { batchSize, accumulation, length, shuffle, seed }, augment),
-      validation: valid && stepsOf(valid, once),
+      steps: new PictureSteps(ofTrain, { loader: loaderOf(train, augment), onBad }),
+      validation: ofValid && new PictureSteps(ofValid, { loader: loaderOf(valid), onBad, eachOnce: true }),
     };
   }
 

@@ -1,0 +1,130 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import type { ReadyPlan } from "../data/types.ts";
+import { planSteps } from "../data/steps.ts";
+import { refusalOf, TemporaryFolder } from "../files/testing/folder.ts";
+import { type LoaderOptions, PictureLoader, type PictureRequest } from "../images/loader.ts";
+import { parsePreprocessing } from "../images/preprocessing.ts";
+import { fileSet } from "../images/sets/files.ts";
+import { type PictureSet, subsetOf } from "../images/sets/types.ts";
+import { PictureSteps } from "./picture-steps.ts";
+
+const preprocessing = parsePreprocessing({ size: 4, crop_size: 4 }, "settings");
+/** The third one is no picture. */
+const COUNT = 7;
+
+let folder: TemporaryFolder;
+let set: PictureSet;
+beforeAll(async () => {
+  folder = await TemporaryFolder.create();
+  const samples = [];
+  for (let i = 0; i < COUNT; i++) {
+    const file = folder.at(`${i}.ppm`);
+    const pixels = new Uint8Array(48).fill(30 * i);
+    await Bun.write(file, i === 2 ? "nothing" : new Blob(["P6\n4 4\n255\n", pixels]));
+    samples.push({ file, label: i });
+  }
+  const classes = Array.from({ length: COUNT }, (_, i) => String(i));
+  set = fileSet(folder.path, { classes, texts: classes, upright: true }, samples);
+});
+afterAll(() => folder[Symbol.asyncDispose]());
+
+function planOf(batchSize: number, accumulation = 1, shuffle = true): ReadyPlan<readonly number[]> {
+  const samples = {
+    length: COUNT,
+    lengthOf: () => 1,
+    targetsOf: () => 1,
+    batchOf: (numbers: readonly number[]) => numbers,
+  };
+  return planSteps(samples, { batchSize, accumulation, length: { epochs: 3 }, shuffle, seed: 5n });
+}
+
+/** Remembers what was asked for. */
+class Watched extends PictureLoader {
+  readonly asked: PictureRequest[] = [];
+  readonly expected: (readonly PictureRequest[])[] = [];
+  override expect(requests: readonly PictureRequest[]): void {
+    this.expected.push(requests);
+    super.expect(requests);
+  }
+  override async load(request: PictureRequest) {
+    this.asked.push(request);
+    return await super.load(request);
+  }
+}
+
+function stepsOf(plan: ReadyPlan<readonly number[]>, options: Partial<LoaderOptions> = {}, eachOnce = false) {
+  const loader = new Watched(set, { preprocessing, threads: 0, skipBad: true, ...options });
+  const bad: string[] = [];
+  return {
+    loader,
+    bad,
+    steps: new PictureSteps(plan, { loader: () => loader, onBad: (line) => bad.push(line), eachOnce }),
+  };
+}
+
+describe("steps of pictures", () => {
+  test("are those of their numbers, in whatever order they are asked for, without what cannot be read", async () => {
+    const plan = planOf(3, 2);
+    const { loader, steps } = stepsOf(plan, { augment: 1n });
+    using _ = loader;
+    expect([steps.length, steps.stepsPerEpoch, steps.largest]).toEqual([6, 2, { tokens: 3, targets: 3 }]);
+    const seen = [];
+    for (let index = 0; index < steps.length; index++) {
+      const step = await steps.step(index);
+      const good = (at: number) => plan.step(at).microBatches.map((numbers) => numbers.filter((i) => i !== 2));
+      // One that has none but the bad picture has those of the next.
+      const wanted = good(index).flat().length > 0 ? good(index) : good((index + 1) % 6);
+      const labels = wanted.filter((batch) => batch.length > 0).map((batch) => [...batch]);
+      expect(step.microBatches.map((batch) => [...batch.labels])).toEqual(labels);
+      const count = labels.flat().length;
+      expect(step).toMatchObject({ index, epoch: Math.floor(index / 2), targets: count, tokens: count });
+      seen.push(step);
+    }
+    expect(seen.some(({ tokens }, index) => plan.step(index).tokens < tokens)).toBe(true);
+    expect(await steps.step(4)).toEqual(seen[4] as never);
+    expect(await steps.step(0)).toEqual(seen[0] as never);
+  });
+
+  test("have the ones after them begun, over the ends of epochs, and nothing after the last", async () => {
+    const { loader, steps } = stepsOf(planOf(4));
+    using _ = loader;
+    await steps.step(1);
+    const next = loader.expected.at(-1) ?? [];
+    expect(next.map(({ epoch }) => epoch)).toEqual([1, 1, 2]);
+    await steps.step(2);
+    expect(loader.asked.at(-1)).toEqual(next[0] as never);
+    await steps.step(5);
+    expect(loader.expected.at(-1)).toEqual([]);
+  });
+
+  test("say what was left out", async () => {
+    const { loader, steps, bad } = stepsOf(planOf(1, 1, false));
+    using _ = loader;
+    const { microBatches, index } = await steps.step(2);
+    expect([index, microBatches.map(({ labels }) => [...labels])]).toEqual([2, [[3]]]);
+    expect(bad).toEqual([expect.stringContaining(join(folder.path, "2.ppm"))]);
+    const evaluated = stepsOf(planOf(1, 1, false), {}, true);
+    using other = evaluated.loader;
+    expect(await evaluated.steps.step(2)).toMatchObject({ microBatches: [], targets: 0 });
+    expect(other.asked.length).toBe(1);
+  });
+
+  test.each([
+    ["nothing can be read", { skipBad: true }, "no picture can be read; the first: ", ""],
+    ["what cannot be read may not be left out", { skipBad: false }, "2.ppm: not a picture", "--skip-bad-images"],
+  ])("are refused where %s", async (_, options, message, hint) => {
+    const bad = subsetOf(set, [2, 2]);
+    using loader = new PictureLoader(bad, { preprocessing, threads: 0, ...options });
+    const samples = {
+      length: 2,
+      lengthOf: () => 1,
+      targetsOf: () => 1,
+      batchOf: (numbers: readonly number[]) => numbers,
+    };
+    const once = { batchSize: 1, accumulation: 1, length: { epochs: 1 }, shuffle: false, seed: 0n };
+    const steps = new PictureSteps(planSteps(samples, once), { loader: () => loader, onBad: () => {} });
+    const refusal = await refusalOf(() => steps.step(0));
+    expect([refusal.message, refusal.hint]).toEqual([expect.stringContaining(message), expect.stringContaining(hint)]);
+  });
+});
