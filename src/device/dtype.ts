@@ -14,6 +14,9 @@ export const NAMED_BLOCKS: Readonly<Record<BlocksName, BlockDtype>> = { q8: "Q8_
 /** How the numbers of a weight may be stored. */
 export type StoredDtype = KernelDtype | BlockDtype;
 
+/** How a matrix may lie that kernels read: as a weight; as ternary bases, two bits an element; or nowhere, drawn as it is read. */
+export type MatrixFormat = StoredDtype | "TERNARY" | "PHILOX";
+
 /** Can kernels read and write this dtype? */
 export function isKernelDtype(dtype: string): dtype is KernelDtype {
   return Object.hasOwn(DTYPE_CODES, dtype);

@@ -1,6 +1,6 @@
 import { BLOCK, fitsBlocks, quantBytes } from "./blocks.ts";
 import type { DeviceBuffer } from "./buffer.ts";
-import { isBlockDtype, type StoredDtype } from "./dtype.ts";
+import { isBlockDtype, type MatrixFormat, type StoredDtype } from "./dtype.ts";
 
 /** Rows and columns. A vector has one row. */
 export type Shape = readonly [rows: number, cols: number];
@@ -28,8 +28,10 @@ export interface Tensor {
   readonly scalesAt?: number;
 }
 
-/** Bytes of one element; in blocks without its part of the scale. */
-export function elementBytes(dtype: TensorDtype): number {
+/** Bytes of one element; in blocks without its part of the scale, and none of what is drawn where it is read. */
+export function elementBytes(dtype: TensorDtype | MatrixFormat): number {
+  if (dtype === "TERNARY") return 1 / 4;
+  if (dtype === "PHILOX") return 0;
   if (isBlockDtype(dtype)) return quantBytes(dtype) / BLOCK;
   return dtype === "F32" || dtype === "U32" ? 4 : 2;
 }

@@ -1,13 +1,14 @@
 import { RandloraError } from "../errors.ts";
 import type { Binding } from "../device/buffer.ts";
 import { BLOCK } from "../device/blocks.ts";
+import type { MatrixFormat } from "../device/dtype.ts";
 import { elementBytes, type Tensor } from "../device/tensor.ts";
 import type { Pair } from "../kernels/parameters.ts";
 import type { GpuLimits } from "./limits.ts";
 import { FEWER_TOKENS_HINT } from "./stream.ts";
 
 /** What is recorded on, as far as bindings go. */
-interface OnGpu {
+export interface OnGpu {
   readonly gpu: { readonly limits: GpuLimits };
 }
 
@@ -38,8 +39,13 @@ export interface RowBlock {
   readonly offset: number;
 }
 
+/** A tensor, or a basis, in any format. */
+type Matrix = Pick<Tensor, "shape" | "buffer" | "offset" | "pitch"> & {
+  readonly dtype: Tensor["dtype"] | MatrixFormat;
+};
+
 /** Splits a matrix into blocks of rows that the GPU can bind; a matrix that fits is one block. */
-export function rowBlocks(on: OnGpu, tensor: Tensor, most = Infinity): RowBlock[] {
+export function rowBlocks(on: OnGpu, tensor: Matrix, most = Infinity): RowBlock[] {
   const limit = on.gpu.limits.maxStorageBufferBindingSize;
   const [rows] = tensor.shape;
   const { buffer, offset, pitch, dtype } = tensor;

@@ -2,7 +2,8 @@
 #block slab
     let inside = term + ty < p.terms;
     let source = min(term + ty, p.terms - 1u);
-    let left4 = select(vec4<f32>(0.0), load4(left_at + source * p.p_pitch), inside);
+    var p_line = line_p(source);
+    let left4 = select(vec4<f32>(0.0), load4_p(&p_line, p_col), inside);
     let right4 = right[right_at + source * p.q_pitch];
 #end
 const CHUNK = 16u; // rows of the tile that are folded together
@@ -41,7 +42,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let first = slice * p.slice_tiles * TILE_ROWS;
   let end = min(first + p.slice_tiles * TILE_ROWS, p.rows);
   for (var row = first; row < end; row += TILE_ROWS) {
-    let left_at = p.p_at + min(row / 4u + tx, (p.rows - 1u) / 4u);
+    let p_col = min(row / 4u + tx, (p.rows - 1u) / 4u);
 #include product_sums
     for (var from_ = 0u; from_ < TILE_ROWS; from_ += CHUNK) {
       workgroupBarrier();

@@ -33,10 +33,8 @@ struct Parameters {
   pad: u32,
 }
 
-#include matrix
-
 @group(0) @binding(0) var<uniform> p: Parameters;
-@group(0) @binding(1) var<storage, read> stored: array<Stored>; // P
+#include matrix, NAME = "p", BINDING = 1
 @group(0) @binding(2) var<storage, read> right: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> lambda: array<f32>;
@@ -76,8 +74,8 @@ fn part_at(slice: u32, j: u32, col: u32) -> u32 {
 #block left
 #for i in 0..ROWS_PER_LANE
     let inside_${i} = term + term_${i} < p.terms;
-    let v_${i} = select(
-      vec4<f32>(0.0), load4(left_${i} + select(0u, term + term_${i}, inside_${i}) * p.p_pitch), inside_${i});
+    var p_${i} = line_p(select(0u, term + term_${i}, inside_${i}));
+    let v_${i} = select(vec4<f32>(0.0), load4_p(&p_${i}, p_col_${i}), inside_${i});
 #end
 #end
 var<workgroup> tile: array<vec4<f32>, ${TILE_ROWS * LANES}>;
@@ -98,7 +96,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     // A step of 4 terms of the tile is ${TILE_ROWS} vectors: ${TILE_ROWS / 4} of each term. This lane loads these:
 #for i in 0..ROWS_PER_LANE
     let term_${i} = (${i * LANES}u + lane) / ${TILE_ROWS / 4}u;
-    let left_${i} = p.p_at + min(row / 4u + (${i * LANES}u + lane) % ${TILE_ROWS / 4}u, (p.rows - 1u) / 4u);
+    let p_col_${i} = min(row / 4u + (${i * LANES}u + lane) % ${TILE_ROWS / 4}u, (p.rows - 1u) / 4u);
 #end
 #include product_sums
     // One copy of the rest in a loop compiles faster than one a row; each lane reads back what it wrote.

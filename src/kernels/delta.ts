@@ -1,7 +1,5 @@
-import type { DeltaVariant } from "../device/families/delta.ts";
+import { BASIS_FORMATS, type DeltaVariant } from "../device/families/delta.ts";
 import type { KernelSource } from "../gpu/pipelines.ts";
-import basisText from "./basis.wgsl" with { type: "text" };
-import operandsText from "./delta-operands.wgsl" with { type: "text" };
 import storeText from "./delta-store.wgsl" with { type: "text" };
 import deltaText from "./delta.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
@@ -9,7 +7,7 @@ import { productDefinitions, productTile } from "./product.ts";
 import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
-const family = kernelFamily("delta", deltaText, { basis: basisText, operands: operandsText, store: storeText });
+const family = kernelFamily("delta", deltaText, { store: storeText });
 
 /**
  * The ΔW kernel for one variant. Sizes, dtypes and flags are uniforms, so that one compile serves every layer.
@@ -18,8 +16,8 @@ const family = kernelFamily("delta", deltaText, { basis: basisText, operands: op
 export function deltaKernel({ a, b, pairing, staging }: DeltaVariant & { readonly staging: GpuStaging }): KernelSource {
   const isSubgroup = staging.kind === "subgroup";
   return family({
-    STORAGE_A: a,
-    STORAGE_B: b,
+    STORAGE_A: BASIS_FORMATS[a],
+    STORAGE_B: BASIS_FORMATS[b],
     PAIRING: pairing,
     ...productDefinitions(staging, "rows", "terms"),
     CHUNK_ROWS: isSubgroup ? productTile(staging).rows : 16,
@@ -35,18 +33,16 @@ export const deltaParameters = uniformStruct({
   fastCount: "u32",
   firstRow: "u32",
   firstCol: "u32",
-  bStride: "u32",
-  aStride: "u32",
-  gammaStride: "u32",
+  b: "place",
+  a: "place",
+  gammaPitch: "u32",
   targetPitch: "u32",
   transposed: "flag",
   accumulate: "flag",
   scale: "f32",
-  threshold: "u32",
-  key: "vec2u",
-  dense: "flag",
-  aDrawn: "u32",
-  bDrawn: "u32",
   targetAt: "u32",
+  key: "vec2u",
+  threshold: "u32",
+  dense: "flag",
   dropped: "u32",
 });

@@ -1,6 +1,6 @@
 // ΔW = scale · B̂ Ŝ in f32, stored or added to what is there (RandLoRA; PEFT's randlora/layer.py, get_delta_weight).
 //
-//   B̂   (rows, terms)  row-major, term q; stored as STORAGE_B: bf16 | f16 | f32 | ternary | philox
+//   B̂   (rows, terms)  row-major, term q; stored as STORAGE_B, in any format of matrix.wgsl but blocks
 //   A   (r, cols)      row-major; stored as STORAGE_A. Ternary values are ±1: their size is part of `scale`
 //   Ŝ   (terms, cols)  never stored: Ŝ[q, c] = λ[q] · A[k, c] · γ[j, c]
 //   ΔW  (rows, cols), or (cols, rows) when `transposed`
@@ -13,68 +13,70 @@
 enable subgroups;
 #end
 
-#include dtype
-#if STORAGE_B == "philox" || STORAGE_A == "philox"
-#include philox
-#end
-
 struct Parameters {
   rows: u32, // of this dispatch
   cols: u32,
   terms: u32, // n·r
   fast_count: u32, // n (peft) or r (paper)
-  first_row: u32, // of this dispatch, in B̂ as drawn and in a transposed target
+  first_row: u32, // of this dispatch, in a transposed target
   first_col: u32, // in A, γ and a plain target
-  b_stride: u32, // elements from row to row, multiples of 8 (16: two-bit codes), the same, 4 and 4
-  a_stride: u32,
-  gamma_stride: u32,
+  b_at: u32, // as matrix.wgsl counts
+  b_pitch: u32,
+  a_at: u32,
+  a_pitch: u32,
+  gamma_pitch: u32, // vectors of 4
   target_pitch: u32,
   transposed: u32, // B̂'s rows run along the target's columns
   accumulate: u32, // the target is added to, not assigned
   scale: f32,
-  threshold: u32, // philox, very sparse; 0 for the others
-  key: vec2<u32>, // philox
-  dense: u32, // philox: 1 dense, 0 ternary
-  a_drawn: u32, // columns of A as drawn (min)
-  b_drawn: u32, // terms of B̂ as drawn (bases · r)
   target_at: u32, // elements before the first, a multiple of 4
-  dropped: u32, // philox, dense: bits of f32 that the grid of the bases lacks
+  key: vec2<u32>, // these for what is drawn: draw.wgsl
+  threshold: u32,
+  dense: u32,
+  dropped: u32,
   pad0: u32,
   pad1: u32,
   pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Parameters;
-#if STORAGE_B == "bf16" || STORAGE_B == "f16"
-@group(0) @binding(1) var<storage, read> basis_b: array<vec2<u32>>;
-#else
-#if STORAGE_B == "f32"
-@group(0) @binding(1) var<storage, read> basis_b: array<vec4<f32>>;
-#else
-@group(0) @binding(1) var<storage, read> basis_b: array<u32>;
-#end
-#end
-#if STORAGE_A == "bf16" || STORAGE_A == "f16"
-@group(0) @binding(2) var<storage, read> basis_a: array<vec2<u32>>;
-#else
-#if STORAGE_A == "f32"
-@group(0) @binding(2) var<storage, read> basis_a: array<vec4<f32>>;
-#else
-@group(0) @binding(2) var<storage, read> basis_a: array<u32>;
-#end
-#end
+#include matrix, NAME = "b", DTYPE = STORAGE_B, BINDING = 1, STREAM = "1u", DENSE = "on_grid"
+#include matrix, NAME = "a", DTYPE = STORAGE_A, BINDING = 2, STREAM = "0u", DENSE = "on_grid"
 @group(0) @binding(3) var<storage, read> gamma: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> lambda: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> target_: array<vec4<f32>>;
 
-#include operands
 #include product
+
+#if STORAGE_A == "PHILOX" || STORAGE_B == "PHILOX"
+// Dense draws on the grid of the bases.
+fn on_grid(word: u32) -> vec4<f32> { return philox_on_grid(philox_dense(word), p.dropped); }
+#end
+
+// Four columns of A's row k, and of γ's row j, from 4 · c on.
+fn load_a(k: u32, c: u32) -> vec4<f32> {
+  var line = line_a(k);
+  return load4_a(&line, c);
+}
+
+fn load_gamma(j: u32, c: u32) -> vec4<f32> {
+  return gamma[j * p.gamma_pitch + c];
+}
+
+#if PAIRING == "peft"
+fn load_fast(index: u32, c: u32) -> vec4<f32> { return load_gamma(index, c); }
+fn load_slow(index: u32, c: u32) -> vec4<f32> { return load_a(index, c); }
+#else
+fn load_fast(index: u32, c: u32) -> vec4<f32> { return load_a(index, c); }
+fn load_slow(index: u32, c: u32) -> vec4<f32> { return load_gamma(index, c); }
+#end
+
 #include store
 
 #if STAGING == "subgroup"
 #block right
     var s: array<vec4<f32>, 4>;
-#if STORAGE_A != "philox" || PAIRING == "peft"
+#if STORAGE_A != "PHILOX" || PAIRING == "peft"
     if (j + 4u <= p.fast_count) {
       if (k != slow_row) {
         slow = load_slow(k, c);
@@ -107,7 +109,7 @@ struct Parameters {
 #block left
     let scales = lambda[term / 4u]; // zero beyond the last term
 #for i in 0..ROWS_PER_LANE
-    let v_${i} = load_b(&drawn_${i}, row_${i}, term) * scales;
+    let v_${i} = load4_b(&b_${i}, term / 4u) * scales;
 #end
 #end
 @compute @workgroup_size(${LANES})
@@ -118,10 +120,9 @@ fn main(
 ) {
   let row = workgroup.y * TILE_ROWS;
   let col = workgroup.x * TILE_COLS;
-  let c = p.first_col + col + lane * 4u;
+  let c = (p.first_col + col) / 4u + lane;
 #for i in 0..ROWS_PER_LANE
-  let row_${i} = min(row + ${i * LANES}u + lane, p.rows - 1u);
-  var drawn_${i} = NOTHING_DRAWN;
+  var b_${i} = line_b(min(row + ${i * LANES}u + lane, p.rows - 1u));
 #end
   var j = 0u; // of the fast operand
   var k = 0u; // of the slow one
@@ -144,7 +145,7 @@ fn main(
 #block slab
     // Terms beyond the last meet λ = 0; the index is held back so that nothing is read from another row.
     let q = min(term + vector * 4u, (p.terms - 1u) & ~3u);
-    let left4 = select(vec4<f32>(0.0), load_b(&drawn, b_row, q) * lambda[q / 4u], term + vector * 4u < p.terms);
+    let left4 = select(vec4<f32>(0.0), load4_b(&b_line, q / 4u) * lambda[q / 4u], term + vector * 4u < p.terms);
     let right_term = min(term + ty, p.terms - 1u);
     let right4 = load_slow(right_term / p.fast_count, c) * load_fast(right_term % p.fast_count, c);
 #end
@@ -156,9 +157,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let ty = thread / 16u;
   let line = thread / 4u;
   let vector = thread % 4u;
-  let b_row = min(row + line, p.rows - 1u);
-  let c = p.first_col + col + tx * 4u;
-  var drawn = NOTHING_DRAWN;
+  var b_line = line_b(min(row + line, p.rows - 1u));
+  let c = (p.first_col + col) / 4u + tx;
 #include product_sums
   for (var chunk = 0u; chunk < TILE_ROWS; chunk += CHUNK_ROWS) {
     workgroupBarrier();

@@ -14,10 +14,8 @@ struct Parameters {
   pad1: u32,
 }
 
-#include matrix
-
 @group(0) @binding(0) var<uniform> p: Parameters;
-@group(0) @binding(1) var<storage, read> stored: array<Stored>; // the table
+#include matrix, NAME = "table", BINDING = 1
 @group(0) @binding(2) var<storage, read> ids: array<u32>;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
 
@@ -30,5 +28,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (token < p.first || token >= p.first + p.count) {
     return;
   }
-  y[p.y_at + id.y * p.y_pitch + id.x] = p.scale * load4(p.table_at + (token - p.first) * p.table_pitch + id.x);
+  var line = line_table(token - p.first);
+  y[p.y_at + id.y * p.y_pitch + id.x] = p.scale * load4_table(&line, id.x);
 }

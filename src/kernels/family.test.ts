@@ -1,16 +1,16 @@
 import { expect, test } from "bun:test";
 import { basisGradientKernel } from "./basis-gradient.ts";
+import { convertKernel } from "./convert.ts";
 import { deltaKernel } from "./delta.ts";
 import { kernelFamily } from "./family.ts";
 import type { GpuStaging } from "./staging.ts";
-import { unpackKernel } from "./unpack.ts";
 
 test("a variant is expanded once, whoever asks for it again", () => {
   const staging = (): GpuStaging => ({ kind: "subgroup", lanes: 8 });
   const delta = () => deltaKernel({ a: "ternary", b: "philox", pairing: "peft", staging: staging() });
   expect(delta()).toBe(delta());
   expect(basisGradientKernel(staging(), "paper", "F16")).toBe(basisGradientKernel(staging(), "paper", "F16"));
-  expect(unpackKernel("philox", "f16")).toBe(unpackKernel("philox", "f16"));
+  expect(convertKernel("PHILOX", "f16")).toBe(convertKernel("PHILOX", "f16"));
 });
 
 test("a family has includes of its own beside those of all, and a key for each variant", () => {

@@ -1,5 +1,6 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
 import activationsText from "./activations.wgsl" with { type: "text" };
+import drawText from "./draw.wgsl" with { type: "text" };
 import dtypeText from "./dtype.wgsl" with { type: "text" };
 import blocksText from "./blocks.wgsl" with { type: "text" };
 import gemvOperandsText from "./gemv-operands.wgsl" with { type: "text" };
@@ -13,6 +14,8 @@ import ropeOperandsText from "./rope-operands.wgsl" with { type: "text" };
 import rowStatisticsText from "./row-statistics.wgsl" with { type: "text" };
 import safeTanhText from "./safe-tanh.wgsl" with { type: "text" };
 import type { GpuStaging } from "./staging.ts";
+import ternaryText from "./ternary.wgsl" with { type: "text" };
+import storedText from "./stored.wgsl" with { type: "text" };
 import stepStateText from "./step-state.wgsl" with { type: "text" };
 import { type Definitions, expandTemplate } from "./template.ts";
 
@@ -20,6 +23,7 @@ import { type Definitions, expandTemplate } from "./template.ts";
 const INCLUDES = {
   activations: activationsText,
   blocks: blocksText,
+  draw: drawText,
   dtype: dtypeText,
   gemv_operands: gemvOperandsText,
   matrix: matrixText,
@@ -32,6 +36,8 @@ const INCLUDES = {
   row_statistics: rowStatisticsText,
   safe_tanh: safeTanhText,
   step_state: stepStateText,
+  stored: storedText,
+  ternary: ternaryText,
 };
 
 /**

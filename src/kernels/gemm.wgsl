@@ -17,7 +17,7 @@ struct Parameters {
   flags: u32,
   a_at: u32, // vectors of 4 before the first element, and from row to row
   a_pitch: u32,
-  b_at: u32,
+  b_at: u32, // the same, as matrix.wgsl counts
   b_pitch: u32,
   y_at: u32,
   y_pitch: u32,
@@ -33,17 +33,12 @@ const HAS_BIAS = 1u;
 const HAS_RESIDUAL = 2u;
 const ACCUMULATE = 4u; // y is added to, not assigned
 
-#include matrix
-
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> stored: array<Stored>; // b
+#include matrix, NAME = "b", BINDING = 2, SCALES = 6
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
-#if DTYPE == "Q8_0" || DTYPE == "Q4_0"
-@group(0) @binding(6) var<storage, read> scales: array<u32>;
-#end
 
 #include product
 
@@ -71,7 +66,7 @@ fn store(row: u32, col: u32, product: vec4<f32>) {
 #block right
 #if ORDER == "NT"
 #for n in 0..4
-    let c${n} = load4(b_${n} + term / 4u);
+    let c${n} = load4_b(&b_${n}, term / 4u);
 #end
     let s0 = vec4<f32>(c0.x, c1.x, c2.x, c3.x);
     let s1 = vec4<f32>(c0.y, c1.y, c2.y, c3.y);
@@ -79,7 +74,8 @@ fn store(row: u32, col: u32, product: vec4<f32>) {
     let s3 = vec4<f32>(c0.w, c1.w, c2.w, c3.w);
 #else
 #for t in 0..4
-    let s${t} = load4(b_0 + min(term + ${t}u, p.terms - 1u) * p.b_pitch);
+    var b_${t} = line_b(min(term + ${t}u, p.terms - 1u));
+    let s${t} = load4_b(&b_${t}, b_col);
 #end
 #end
 #end
@@ -110,10 +106,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
 #end
 #if ORDER == "NT"
 #for n in 0..4
-  let b_${n} = p.b_at + min(col + ${n}u, p.cols - 1u) * p.b_pitch;
+  var b_${n} = line_b(min(col + ${n}u, p.cols - 1u));
 #end
 #else
-  let b_0 = p.b_at + min(col, p.cols - 1u) / 4u;
+  let b_col = min(col, p.cols - 1u) / 4u;
 #end
 #include product_sums
   // One copy of `store` in a loop compiles faster than one a row; each lane reads back what it wrote.
@@ -133,9 +129,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     let left4 = select(vec4<f32>(0.0), a[a_line + min(term / 4u + vector, (p.terms - 1u) / 4u)], inside);
 #end
 #if ORDER == "NT"
-    let right4 = load4(b_line + min(term / 4u + vector, (p.terms - 1u) / 4u));
+    let right4 = load4_b(&b_line, min(term / 4u + vector, (p.terms - 1u) / 4u));
 #else
-    let right4 = load4(b_line + min(term + ty, p.terms - 1u) * p.b_pitch);
+    var b_line = line_b(min(term + ty, p.terms - 1u));
+    let right4 = load4_b(&b_line, b_col);
 #end
 #end
 @compute @workgroup_size(256)
@@ -152,9 +149,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let a_line = p.a_at + min(row + line, p.rows - 1u) * p.a_pitch;
 #end
 #if ORDER == "NT"
-  let b_line = p.b_at + min(col + line, p.cols - 1u) * p.b_pitch;
+  var b_line = line_b(min(col + line, p.cols - 1u));
 #else
-  let b_line = p.b_at + min(col / 4u + tx, (p.cols - 1u) / 4u);
+  let b_col = min(col / 4u + tx, (p.cols - 1u) / 4u);
 #end
 #include product_sums
 #for i in 0..4

@@ -42,7 +42,7 @@ export const rescaleParameters = uniformStruct({
   width: "u32",
   rows: "u32",
   flags: "u32",
-  wPitch: "u32",
+  w: "place",
   pitch: "u32",
   factorsAt: "u32",
   rowsY: "u32",

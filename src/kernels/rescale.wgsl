@@ -1,29 +1,29 @@
 // target = c · (W + target + Δ) − W, as (c − 1) · W + c · (target + Δ), which loses nothing to W where c is near 1. Each row
 // of the adapted matrix has its c; where W is stored transposed, each column.
-#include matrix
 
 struct Parameters {
   width: u32, // vectors of 4 in a row
   rows: u32,
   flags: u32,
-  w_pitch: u32, // vectors from row to row
+  w_at: u32, // vectors before the first element, and from row to row
+  w_pitch: u32,
   pitch: u32, // of target and Δ
   factors_at: u32, // of the block's first row; 0 for columns
   rows_y: u32, // rows of workgroups along y; the rest goes along z
   scales_at: u32,
+  pad0: u32,
+  pad1: u32,
+  pad2: u32,
 }
 
 const COLUMNS = 1u;
 const HAS_DELTA = 2u;
 
 @group(0) @binding(0) var<uniform> p: Parameters;
-@group(0) @binding(1) var<storage, read> stored: array<Stored>; // W
+#include matrix, NAME = "w", BINDING = 1, SCALES = 5
 @group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> factors: array<f32>; // padded to whole vectors
 @group(0) @binding(4) var<storage, read_write> target_: array<vec4<f32>>;
-#if DTYPE == "Q8_0" || DTYPE == "Q4_0"
-@group(0) @binding(5) var<storage, read> scales: array<u32>;
-#end
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -41,5 +41,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if ((p.flags & HAS_DELTA) != 0u) {
     change += delta[at];
   }
-  target_[at] = (c - 1.0) * load4(row * p.w_pitch + id.x) + c * change;
+  var line = line_w(row);
+  target_[at] = (c - 1.0) * load4_w(&line, id.x) + c * change;
 }

@@ -23,10 +23,8 @@ struct Parameters {
   pad2: u32,
 }
 
-#include matrix
-
 @group(0) @binding(0) var<uniform> p: Parameters;
-@group(0) @binding(1) var<storage, read> stored: array<Stored>; // x
+#include stored, NAME = "x", BINDING = 1
 @group(0) @binding(2) var<storage, read> w: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
@@ -50,7 +48,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var part = 0.0;
     for (var t = begin; t < min(begin + 256u, p.terms); t++) {
       let x_index = x_first + t * p.x_term;
-      part += load4(x_index / 4u)[x_index % 4u] * w[w_first + t * p.w_term];
+      part += stored4_x(x_index / 4u)[x_index % 4u] * w[w_first + t * p.w_term];
     }
     total += part;
   }

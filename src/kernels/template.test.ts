@@ -52,6 +52,23 @@ test.each([
   expect(() => expandTemplate(source, {})).toThrow(message);
 });
 
+test("#include gives a file definitions of its own, as often as it is included", () => {
+  const source = '#include part, NAME = "a", AT = N + 1\n#include part, NAME = KIND, AT = 2';
+  expect(expandTemplate(source, { N: 3, KIND: "k" }, { part: "${NAME}${AT}${N}" })).toBe("a43\nk23");
+  expect(() => expandTemplate("#include part, NAME", {}, { part: "" })).toThrow(
+    "line 1: #include part, NAME: not understood",
+  );
+  expect(() => expandTemplate("#include part, A = 1\n${A}", {}, { part: "" })).toThrow("line 2: A is not defined");
+});
+
+test("#use inserts a library once, wherever it is used", () => {
+  const includes = { one: "#use lib\n1", two: "#use lib\n#include lib\n2", lib: "l" };
+  expect(expandTemplate("#if 0\n#use lib\n#end\n#include one\n#include two\n#use lib", {}, includes)).toBe(
+    "l\n1\nl\n2",
+  );
+  expect(() => expandTemplate("#use nowhere", {})).toThrow("line 1: #include nowhere: no such file");
+});
+
 test("#block names lines for the files included below it, expanded where they are inserted", () => {
   const source = "#block load\n#for i in 0..2\nload ${i + at}\n#end\n#end\n#for at in 0..2\n#include core\n#end";
   expect(expandTemplate(source, {}, { core: "begin\n#include load\nend" })).toBe(

@@ -4,6 +4,8 @@
  *   #if STORAGE == "ternary" / #else / #end     keeps or drops lines
  *   #for i in 0..LANES / #end                   repeats lines
  *   #include philox                             inserts another file, or a block
+ *   #include matrix, NAME = "a", AT = 2 * N     … with further definitions, which hold there
+ *   #use philox                                 inserts another file where none has inserted it yet: a library
  *   #block left / #end                          names lines that the files included below insert, and does not insert them
  *   ${ROWS * i + 1}                             inserts a value
  *
@@ -14,42 +16,52 @@ export type Definitions = Readonly<Record<string, number | string>>;
 
 type Value = number | string;
 
+/** Where an expansion stands. */
+interface Scope {
+  readonly names: Definitions;
+  /** What `#include` finds; blocks are added. */
+  readonly includes: Record<string, Value>;
+  /** Files that were inserted, anywhere. */
+  readonly inserted: Set<string>;
+  readonly output: string[];
+  /** Are lines kept? */
+  readonly active: boolean;
+}
+
 /**
  * Expands a template.
  * @param includes texts by the name that `#include` uses
  * @throws Error naming the line; a template is part of the program, so this is a bug and not a user's mistake
  */
-export function expandTemplate(source: string, definitions: Definitions, includes: Definitions = {}): string {
-  const lines = source.split("\n");
+export function expandTemplate(source: string, names: Definitions, includes: Definitions = {}): string {
   const output: string[] = [];
-  const end = expandLines(lines, 0, { ...definitions }, { ...includes }, output, true);
-  if (end !== lines.length) throw new Error(`line ${end + 1}: #end or #else without #if or #for`);
+  expandText(source, { names, includes: { ...includes }, inserted: new Set(), output, active: true });
   return output.join("\n");
 }
 
+function expandText(source: string, scope: Scope): void {
+  const lines = source.split("\n");
+  const end = expandLines(lines, 0, scope);
+  if (end !== lines.length) throw new Error(`line ${end + 1}: #end or #else without #if or #for`);
+}
+
 /** Expands lines from `start` until an unmatched `#else` or `#end`, whose index it returns. */
-function expandLines(
-  lines: readonly string[],
-  start: number,
-  names: Record<string, Value>,
-  includes: Record<string, Value>,
-  output: string[],
-  active: boolean,
-): number {
+function expandLines(lines: readonly string[], start: number, scope: Scope): number {
+  const { names, includes, output, active } = scope;
   let at = start;
   while (at < lines.length) {
     const line = lines[at] ?? "";
     const [, directive, rest = ""] = /^\s*#(\w+)\s*(.*)$/.exec(line) ?? [];
     try {
       if (directive === "else" || directive === "end") return at;
-      if (directive === "if") at = expandIf(lines, at, rest, names, includes, output, active);
-      else if (directive === "for") at = expandFor(lines, at, rest, names, includes, output, active);
+      if (directive === "if") at = expandIf(lines, at, rest, scope);
+      else if (directive === "for") at = expandFor(lines, at, rest, scope);
       else if (directive === "block") {
         const end = endOf(lines, at);
         if (active) includes[rest.trim()] = lines.slice(at + 1, end).join("\n");
         at = end;
-      } else if (directive === "include") {
-        if (active) output.push(expandTemplate(included(includes, rest.trim()), names, includes));
+      } else if (directive === "include" || directive === "use") {
+        if (active) insert(rest, directive === "use", scope);
       } else if (directive !== undefined) throw new Error(`#${directive}: unknown directive`);
       else if (active) output.push(line.replace(/\$\{([^}]*)\}/g, (_, code: string) => String(evaluate(code, names))));
     } catch (cause) {
@@ -61,10 +73,20 @@ function expandLines(
   return at;
 }
 
-function included(includes: Definitions, name: string): string {
-  const text = includes[name];
-  if (typeof text === "string") return text;
-  throw new Error(`#include ${name}: no such file`);
+/** Inserts `NAME, DEFINITION = EXPRESSION, …`. */
+function insert(what: string, once: boolean, scope: Scope): void {
+  const [name = "", ...definitions] = what.split(",").map((part) => part.trim());
+  if (once && scope.inserted.has(name)) return;
+  scope.inserted.add(name);
+  const text = scope.includes[name];
+  if (typeof text !== "string") throw new Error(`#include ${name}: no such file`);
+  const names = { ...scope.names };
+  for (const definition of definitions) {
+    const [, key, expression] = /^(\w+)\s*=(?!=)(.+)$/.exec(definition) ?? [];
+    if (key === undefined || expression === undefined) throw new Error(`#include ${what}: not understood`);
+    names[key] = evaluate(expression, scope.names);
+  }
+  expandText(text, { ...scope, names, includes: { ...scope.includes } });
 }
 
 /** The line of the `#end` that belongs to the directive in line `at`. */
@@ -78,40 +100,26 @@ function endOf(lines: readonly string[], at: number): number {
   throw new Error("#block without #end");
 }
 
-function expandIf(
-  lines: readonly string[],
-  at: number,
-  condition: string,
-  names: Record<string, Value>,
-  includes: Record<string, Value>,
-  output: string[],
-  active: boolean,
-): number {
-  const holds = active && truth(evaluate(condition, names));
-  let end = expandLines(lines, at + 1, names, includes, output, holds);
+function expandIf(lines: readonly string[], at: number, condition: string, scope: Scope): number {
+  const { active } = scope;
+  const holds = active && truth(evaluate(condition, scope.names));
+  let end = expandLines(lines, at + 1, { ...scope, active: holds });
   if (lines[end]?.trim().startsWith("#else") === true) {
-    end = expandLines(lines, end + 1, names, includes, output, active && !holds);
+    end = expandLines(lines, end + 1, { ...scope, active: active && !holds });
   }
   if (lines[end]?.trim() !== "#end") throw new Error("#if without #end");
   return end;
 }
 
-function expandFor(
-  lines: readonly string[],
-  at: number,
-  header: string,
-  names: Record<string, Value>,
-  includes: Record<string, Value>,
-  output: string[],
-  active: boolean,
-): number {
+function expandFor(lines: readonly string[], at: number, header: string, scope: Scope): number {
   const [, name, from, to] = /^(\w+)\s+in\s+(.+?)\.\.(.+)$/.exec(header) ?? [];
   if (name === undefined || from === undefined || to === undefined) throw new Error(`#for ${header}: not understood`);
+  const { names, active } = scope;
   const first = active ? Number(evaluate(from, names)) : 0;
   const last = active ? Number(evaluate(to, names)) : 0;
-  let end = expandLines(lines, at + 1, names, includes, [], false);
+  let end = expandLines(lines, at + 1, { ...scope, active: false });
   for (let index = first; index < last; index++) {
-    end = expandLines(lines, at + 1, { ...names, [name]: index }, includes, output, true);
+    end = expandLines(lines, at + 1, { ...scope, names: { ...names, [name]: index } });
   }
   if (lines[end]?.trim() !== "#end") throw new Error("#for without #end");
   return end;

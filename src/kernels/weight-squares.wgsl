@@ -3,7 +3,6 @@
 #if STAGING == "subgroup"
 enable subgroups;
 #end
-#include matrix
 
 struct Parameters {
   rows: u32,
@@ -24,16 +23,14 @@ const HAS_DELTA = 1u;
 const ACCUMULATE = 2u; // sums of columns are added to what is there
 
 @group(0) @binding(0) var<uniform> p: Parameters;
-@group(0) @binding(1) var<storage, read> stored: array<Stored>; // W
+#include matrix, NAME = "w", BINDING = 1, SCALES = 4
 @group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> sums: array<f32>;
-#if DTYPE == "Q8_0" || DTYPE == "Q4_0"
-@group(0) @binding(4) var<storage, read> scales: array<u32>;
-#end
 
 // Four neighbours in a row, squared; zeros beyond the last column.
 fn squares(row: u32, vector: u32) -> vec4<f32> {
-  var value = load4(p.w_at + row * p.w_pitch + vector);
+  var line = line_w(row);
+  var value = load4_w(&line, vector);
   if ((p.flags & HAS_DELTA) != 0u) {
     value += delta[p.delta_at + row * p.delta_pitch + vector];
   }

@@ -1,5 +1,8 @@
 import type { FloatGrid } from "./names.ts";
 
+/** Bits of f32's mantissa that a grid lacks. */
+export const DROPPED_BITS: Readonly<Record<FloatGrid, number>> = { f32: 0, f16: 13, bf16: 16 };
+
 const single = new Float32Array(1);
 const singleBits = new Uint32Array(single.buffer);
 const half = new Float16Array(1);

@@ -2,7 +2,7 @@ import { DTYPE_CODES } from "../../device/dtype.ts";
 import type { DeltaBasis } from "../../device/families/delta.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import { weightDtype } from "../../device/weight.ts";
-import type { FloatGrid } from "../../random/names.ts";
+import { DROPPED_BITS } from "../../random/grid.ts";
 import { NAMED_DTYPES } from "../../safetensors/dtype.ts";
 import { bound, pitchBytes, pointer } from "../operands.ts";
 import type { Values } from "../parameters.ts";
@@ -19,9 +19,6 @@ export const BASIS = {
   threshold: "u32",
   dropped: "u32",
 } as const;
-
-/** Bits of f32 that a grid lacks. */
-const DROPPED_BITS: Readonly<Record<FloatGrid, number>> = { f32: 0, f16: 13, bf16: 16 };
 
 /** How two-bit codes, and elements that are drawn, are named there. */
 const CODES = 3;

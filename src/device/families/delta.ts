@@ -1,12 +1,19 @@
 import type { Pairing } from "../../bases/pairing.ts";
 import type { PhiloxStorage } from "../../bases/storage.ts";
+import { NAMED_DTYPES } from "../../safetensors/dtype.ts";
 import type { Binding, DeviceBuffer } from "../buffer.ts";
+import type { MatrixFormat } from "../dtype.ts";
 
 /** Blocks of W start at multiples of this many rows: whole tiles for 8 and 16 lanes, and aligned bindings of B̂. */
 export const BLOCK_ROWS = 192;
 
 /** How a basis lies in memory; `philox` lies nowhere and is drawn where it is used. */
 export type DeltaStorage = "bf16" | "f16" | "f32" | "ternary" | "philox";
+
+/** The formats of that. */
+export const BASIS_FORMATS = { ...NAMED_DTYPES, ternary: "TERNARY", philox: "PHILOX" } as const satisfies Readonly<
+  Record<DeltaStorage, MatrixFormat>
+>;
 
 /** What decides about the kernel of ΔW. */
 export interface DeltaVariant {

@@ -1,15 +1,15 @@
-import type { DrawUnits, LambdaOrder, ScaledA, Unpack, Widen } from "../../device/families/bilinear.ts";
-import { pitchOf, sliceRows } from "../../device/tensor.ts";
+import type { Binding } from "../../device/buffer.ts";
+import type { MatrixFormat } from "../../device/dtype.ts";
+import { BASIS_FORMATS } from "../../device/families/delta.ts";
+import type { DrawUnits, LambdaOrder, ScaledA, Unpack, Unpacked, Widen } from "../../device/families/bilinear.ts";
+import { pitchOf, sliceRows, type Tensor } from "../../device/tensor.ts";
 import { storedDtype } from "../../device/weight.ts";
+import { convertKernel, convertParameters, convertWidth } from "../../kernels/convert.ts";
 import { LAMBDA_ORDER_WIDTH, lambdaOrderKernel, lambdaOrderParameters } from "../../kernels/lambda-order.ts";
 import { SCALED_A_WIDTH, scaledAKernel, scaledAParameters } from "../../kernels/scaled-a.ts";
-import { UNPACK_COLS, unpackKernel, unpackParameters } from "../../kernels/unpack.ts";
-import { WIDEN_WIDTH, widenKernel, widenParameters } from "../../kernels/widen.ts";
 import { bind, rowBlocks, scalesOf } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
-
-/** The kernel of `unpack` counts elements in 32 bits. */
-const MOST_CODE_BYTES = 2 ** 29;
+import { basisBlocks, drawing } from "./basis.ts";
 
 export function lambdaOrder(on: Dispatcher, { pairing, terms, padded, lambda, target }: LambdaOrder): void {
   const { shape, pitch } = lambda;
@@ -45,65 +45,65 @@ export function scaledA(on: Dispatcher, { pairing, terms, cols, a, lambda, gamma
 /** Matrices above the binding limit are taken in blocks of rows. */
 export function widen(on: Dispatcher, { x, y }: Widen): void {
   const [rows, cols] = x.shape;
-  const width = Math.ceil(cols / 4);
   const step = Math.min(rowBlocks(on, x)[0]?.rows ?? rows, rowBlocks(on, y)[0]?.rows ?? rows);
   for (let first = 0; first < rows; first += step) {
-    const count = Math.min(step, rows - first);
-    const part = sliceRows(x, first, count);
-    const [from, to] = [bind(on, part), bind(on, sliceRows(y, first, count))];
-    const scales = scalesOf(on, part, from);
-    const rowsY = Math.min(count, on.gpu.limits.maxComputeWorkgroupsPerDimension);
-    on.dispatch(
-      widenKernel(storedDtype("widening", x)),
-      widenParameters({
-        rows: count,
-        width,
-        x: [from.offset / 4, x.pitch / 4],
-        y: [to.offset / 4, y.pitch / 4],
-        rowsY,
-        scalesAt: scales.at,
-      }),
-      [from.binding, to.binding, ...scales.bindings],
-      [Math.ceil(width / WIDEN_WIDTH), rowsY, Math.ceil(count / rowsY)],
-    );
+    const part = (tensor: Tensor) => sliceRows(tensor, first, Math.min(step, rows - first));
+    const [from, to] = [bind(on, part(x)), bind(on, part(y))];
+    const scales = scalesOf(on, part(x), from);
+    convert(on, storedDtype("widening", x), "f32", {
+      rows: from.rows,
+      cols,
+      width: Math.ceil(cols / 4),
+      x: [from.offset / 4, x.pitch / 4],
+      y: [to.offset / 4, y.pitch / 4],
+      scalesAt: scales.at,
+      bindings: [from.binding, to.binding, ...scales.bindings],
+    });
   }
 }
 
 export function unpack(on: Dispatcher, { basis, unpacked, first, rows, cols, target, pitch }: Unpack): void {
-  const { buffer, stride, storage, philox } = basis;
-  if (storage !== "ternary" && storage !== "philox") throw new TypeError(`${buffer.label}: ${storage} is not packed`);
-  const rowBytes = storage === "ternary" ? stride / 4 : 0;
-  const bound = rowBytes > 0 && buffer.size > Math.min(on.gpu.limits.maxStorageBufferBindingSize, MOST_CODE_BYTES);
-  const offset = bound ? Math.floor((first * rowBytes) / 256) * 256 : 0;
-  // Rows of two-bit codes are whole words, but a binding begins at whole 256 bytes: some rows before, some words.
-  const skipped = (first * rowBytes - offset) / 4;
-  on.dispatch(
-    unpackKernel(storage, unpacked),
-    unpackParameters({
-      rows,
+  const { storage, philox } = basis;
+  for (const block of basisBlocks(on, basis, first, rows)) {
+    convert(on, BASIS_FORMATS[storage], unpacked, {
+      rows: block.rows,
       cols,
-      firstRow: philox === undefined ? 0 : first,
-      firstCol: philox === undefined ? skipped * 16 : 0,
-      stride: philox?.pitch ?? stride,
-      targetPitch: pitch,
-      stream: 1,
-      threshold: philox?.threshold ?? 0,
-      key: philox?.key ?? [0, 0],
-      dense: philox?.sparsity === "dense",
-    }),
-    [
-      bound ? { of: buffer, offset, size: first * rowBytes - offset + rows * rowBytes } : buffer,
-      { of: target, offset: 0, size: rows * pitch * 2 },
-    ],
-    [Math.ceil(pitch / UNPACK_COLS), rows],
-  );
+      width: pitch / 4,
+      x: block.place,
+      y: [(block.first * pitch) / 4, pitch / 4],
+      stream: philox?.stream ?? 0,
+      ...drawing(philox),
+      bindings: [block.binding, { of: target, offset: 0, size: rows * pitch * 2 }],
+    });
+  }
 }
 
-export function drawUnits(on: Dispatcher, { key, stream, target, pitch, ...part }: DrawUnits): void {
-  on.dispatch(
-    unpackKernel("philox", "units"),
-    unpackParameters({ ...part, targetPitch: pitch, stream, threshold: 0, key, dense: true }),
-    [on.nothing, { of: target, offset: 0, size: part.rows * pitch * 2 }],
-    [Math.ceil(pitch / UNPACK_COLS), part.rows],
-  );
+export function drawUnits(on: Dispatcher, { key, stream, stride, target, pitch, ...part }: DrawUnits): void {
+  convert(on, "PHILOX", "units", {
+    rows: part.rows,
+    cols: part.cols,
+    width: pitch / 4,
+    first: part.firstCol,
+    x: [part.firstRow, stride],
+    y: [0, pitch / 4],
+    ...drawing({ key, sparsity: "dense", threshold: 0 }),
+    stream,
+    bindings: [on.nothing, { of: target, offset: 0, size: part.rows * pitch * 2 }],
+  });
+}
+
+/** Parameters that convert.wgsl needs of every matrix, and those that are zero for most. */
+type Converted = Pick<ConvertValues, "rows" | "cols" | "width" | "x" | "y"> &
+  Partial<Omit<ConvertValues, "rowsY">> & { readonly bindings: readonly Binding[] };
+type ConvertValues = Parameters<typeof convertParameters>[0];
+
+function convert(on: Dispatcher, from: MatrixFormat, to: "f32" | Unpacked, { bindings, ...values }: Converted): void {
+  const { rows, width } = values;
+  const rowsY = Math.min(rows, on.gpu.limits.maxComputeWorkgroupsPerDimension);
+  const none = { first: 0, scalesAt: 0, stream: 0, ...drawing(undefined) };
+  on.dispatch(convertKernel(from, to), convertParameters({ ...none, ...values, rowsY }), bindings, [
+    Math.ceil(width / convertWidth(from)),
+    rowsY,
+    Math.ceil(rows / rowsY),
+  ]);
 }

@@ -20,7 +20,7 @@ import {
   SQUARES_FLAGS,
   weightSquaresParameters,
 } from "../../kernels/weight-squares.ts";
-import { bind, rowBlocks, scalesOf, whole } from "../bindings.ts";
+import { bind, place, rowBlocks, scalesOf, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import type { KernelSource } from "../pipelines.ts";
 
@@ -107,7 +107,7 @@ export function rescale(on: Dispatcher, { weight, delta, factors, columns, targe
       width,
       rows,
       flags: (columns ? RESCALE_FLAGS.columns : 0) | (delta === undefined ? 0 : RESCALE_FLAGS.hasDelta),
-      wPitch: weight.pitch / 4,
+      w: place(weight),
       pitch: target.pitch / 4,
       factorsAt: c.offset,
       rowsY,
