@@ -63,6 +63,25 @@ struct Parameters { dropped: u32, pad0: u32, pad1: u32, pad2: u32 }
   drawn[id.x] = philox_on_grid(philox_dense(id.x * 0x04040404u + 0x03020100u), p.dropped);
 }`;
 
+/** A constant of philox.wgsl, a hexadecimal float. */
+function constant(name: string): number {
+  const [, digits = "", exponent] = new RegExp(`const ${name} = 0x1\\.(\\w+?)p(-?\\d+)f;`).exec(philoxText) ?? [];
+  return (1 + parseInt(digits, 16) / 16 ** digits.length) * 2 ** Number(exponent);
+}
+
+test("dense elements are the same bits whether a compiler fuses multiplications with additions or not", () => {
+  const [high, low] = [constant("PHILOX_DENSE_HIGH"), constant("PHILOX_DENSE_LOW")];
+  // Products and sums of these f32 numbers are exact in f64: a fused operation is rounded once, others twice.
+  const roundings = [(value: number) => value, Math.fround];
+  for (let byte = 0; byte < 256; byte++) {
+    const wanted = Math.fround(((2 * byte - 255) / 255) * Math.sqrt(765 / 257));
+    for (const inner of roundings) {
+      const rest = Math.fround(inner(byte * (2 * low)) - Math.fround(255 * low));
+      for (const outer of roundings) expect(Math.fround(outer((2 * byte - 255) * high) + rest)).toBe(wanted);
+    }
+  }
+});
+
 const GRIDS: readonly (readonly [FloatGrid, number])[] = [
   ["f32", 0],
   ["f16", 13],
