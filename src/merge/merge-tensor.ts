@@ -3,6 +3,7 @@ import { padded4 } from "../device/families/delta.ts";
 import type { KernelDtype } from "../device/dtype.ts";
 import { dtypeBytes } from "../safetensors/dtype.ts";
 import { convertBytes } from "./convert.ts";
+import { explainNotFinite } from "./finite.ts";
 import { splitRows, type RowRange } from "./blocks.ts";
 import type { TensorSource } from "./plan.ts";
 import { type MergeStatistics, readStatistics } from "./finish.ts";
@@ -35,8 +36,9 @@ export function weightBlocks({ rows, cols, source }: WeightToMerge): RowRange[] 
 
 /**
  * Reads one block of rows of W, adds every ΔW on the GPU, and hands the rounded bytes (rows without gaps) to `write`
- * once it is mapped; the bytes are gone afterwards. Rows with weights that are not finite are not written.
+ * once it is mapped; the bytes are gone afterwards.
  * @param scratch at least the block's stored bytes; free again when `uploaded` is called
+ * @throws RandloraError `numeric` naming file and tensor when a merged weight is not finite: nothing is written then
  */
 export async function mergeBlock(
   gpu: Device,
@@ -79,17 +81,19 @@ export async function mergeBlock(
     const ofStatistics = (buffer: DeviceBuffer): Range => ({ buffer, offset: 0, size: buffer.size });
     const ranges = [ofRows(merged), ofStatistics(whole)];
     if (last !== undefined) ranges.push(ofStatistics(last), ofRows(rows));
-    return await gpu.readWith(ranges, async ([after = NOTHING, ofWhole = NOTHING, ofLast, before = NOTHING]) => {
-      const found = readStatistics(ofWhole);
-      const { notFinite } = ofLast === undefined ? found : readStatistics(ofLast);
+    const found = await gpu.readWith(ranges, async ([after = NOTHING, ofWhole = NOTHING, ofLast, before = NOTHING]) => {
+      const statistics = readStatistics(ofWhole);
+      const { notFinite } = ofLast === undefined ? statistics : readStatistics(ofLast);
       const dense = repitched(after, block.rows, pitch * size, cols * size);
       if (notFinite === 0) {
         await write(merged.dtype === target ? dense : convertBytes(weight.source, merged.dtype, dense, target));
       }
-      if (ofLast === undefined) return found;
+      if (ofLast === undefined) return statistics;
       const changed = countChanged(repitched(before, block.rows, pitch * size, cols * size), dense, size);
-      return { ...found, changed, notFinite };
+      return { ...statistics, changed, notFinite };
     });
+    if (found.notFinite > 0) throw await explainNotFinite(weight.source, target, found.notFinite);
+    return found;
   } finally {
     for (const buffer of held) gpu.memory.release(buffer);
   }
