@@ -10,7 +10,6 @@ import { PRODUCT_INCLUDES } from "./product.ts";
 import pairingText from "./pairing.wgsl" with { type: "text" };
 import philoxText from "./philox.wgsl" with { type: "text" };
 import reduceText from "./reduce.wgsl" with { type: "text" };
-import ropeOperandsText from "./rope-operands.wgsl" with { type: "text" };
 import rowStatisticsText from "./row-statistics.wgsl" with { type: "text" };
 import safeTanhText from "./safe-tanh.wgsl" with { type: "text" };
 import type { GpuStaging } from "./staging.ts";
@@ -32,7 +31,6 @@ const INCLUDES = {
   philox: philoxText,
   ...PRODUCT_INCLUDES,
   reduce: reduceText,
-  rope_operands: ropeOperandsText,
   row_statistics: rowStatisticsText,
   safe_tanh: safeTanhText,
   step_state: stepStateText,

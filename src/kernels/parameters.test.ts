@@ -8,7 +8,6 @@ import { type Pair, uniformStruct, type UniformMembers, type UniformStruct } fro
 const PACKERS: Readonly<Record<string, readonly string[]>> = {
   "gemv-operands": ["gemvParameters"],
   norm: ["squaresParameters", "normParameters"],
-  "rope-operands": ["ropeParameters"],
 };
 
 type Packer = UniformStruct<UniformMembers>;

@@ -1,15 +1,16 @@
 import { kernelFamily } from "./family.ts";
-import backwardText from "./rope-backward.wgsl" with { type: "text" };
 import ropeText from "./rope.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
+const family = kernelFamily("rope", ropeText);
+
 /** Rotary position embedding of q and k, and a copy of v. */
-export const ROPE_KERNEL = kernelFamily("rope", ropeText)({});
+export const ROPE_KERNEL = family({ GRADIENT: 0 });
 
 /** Their gradients, by the same parameters. */
-export const ROPE_BACKWARD_KERNEL = kernelFamily("rope-backward", backwardText)({});
+export const ROPE_BACKWARD_KERNEL = family({ GRADIENT: 1 });
 
-/** Parameters: see rope-operands.wgsl. */
+/** Parameters: see rope.wgsl. */
 export const ropeParameters = uniformStruct({
   head: "u32",
   half: "u32",
