@@ -4,6 +4,7 @@ import { type BaseModel, findShift } from "../base.ts";
 import { type AdaptedLayer, adaptedLayer, requireTargeted, requireUnquantised } from "../layers.ts";
 import type { PlanOptions } from "../plan.ts";
 import { findReplacements, type Replacement } from "../replacements.ts";
+import { requireSameGenerator } from "../saved-bases.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";
 import { requireFloats } from "../values.ts";
 import { type PrancConfig, prancConfig } from "./config.ts";
@@ -38,16 +39,9 @@ export interface PrancPlan {
  * it: so every one that the record names must be there, in its shape.
  * @throws RandloraError `adapter` or `format` with the reason when it cannot be applied, `usage` for another `--generator`
  */
-export function planPranc(
-  adapter: Adapter,
-  base: BaseModel,
-  { generator, amongOthers = false }: PlanOptions = {},
-): PrancPlan {
+export function planPranc(adapter: Adapter, base: BaseModel, options: PlanOptions = {}): PrancPlan {
   requireUnquantised(base);
-  if (generator !== undefined && generator !== PRANC_GENERATOR && !amongOthers) {
-    const cause = `${oneLine(adapter.path)} records that ${PRANC_GENERATOR} drew its bases, not ${generator}`;
-    throw new RandloraError("usage", cause, "leave --generator out");
-  }
+  requireSameGenerator(adapter, PRANC_GENERATOR, options);
   const config = prancConfig(adapter);
   const record = prancRecord(adapter);
   const coefficients = findCoefficients(adapter, config);

@@ -1,14 +1,15 @@
 import { RandloraError } from "../../errors.ts";
-import { canDraw, type FloatGrid, GENERATOR_NAMES, type GeneratorName, type Sparsity } from "../../random/names.ts";
+import { canDraw, GENERATOR_NAMES, type GeneratorName, type Sparsity } from "../../random/names.ts";
 import { oneLine } from "../../files/failure.ts";
 import type { BaseModel, PathShift } from "../base.ts";
 import { unadaptedModules, unadaptedNote } from "../unadapted.ts";
+import { requireSameGenerator } from "../saved-bases.ts";
 import type { Adapter } from "../types.ts";
 import type { BasesSpec } from "../../bases/bases.ts";
 import type { RandloraConfig } from "./config.ts";
 import type { Pairing } from "../../bases/pairing.ts";
 import type { RandloraLayer } from "./layers.ts";
-import { gridOfWeights } from "../grid-of-weights.ts";
+import { gridOfLayers } from "../grid-of-weights.ts";
 import { type BasesRecord, parseBasesRecord } from "./record.ts";
 import { findSaved, type SavedPair } from "./saved.ts";
 
@@ -47,10 +48,7 @@ export function chooseBases(question: BasesQuestion): BasesChoice {
   const { adapter, config, generator, layers, amongOthers } = question;
   const record = adapter.bases === undefined ? undefined : parseBasesRecord(adapter.bases, adapter.file);
   const pairing = record?.pairing ?? "peft";
-  if (record !== undefined && generator !== undefined && generator !== record.generator && !amongOthers) {
-    const cause = `${oneLine(adapter.path)} records that ${record.generator} drew its bases, not ${generator}`;
-    throw new RandloraError("usage", cause, "leave --generator out");
-  }
+  requireSameGenerator(adapter, record?.generator, question);
   const saved = findSaved(adapter, config.r);
   if (saved !== undefined) {
     const unused = `${oneLine(adapter.path)} holds its bases: --generator is not needed and has no effect`;
@@ -79,7 +77,7 @@ export function chooseBases(question: BasesQuestion): BasesChoice {
   if (chosen === undefined) throw unknownGenerator(adapter);
   if (!canDraw(chosen, sparsity)) throw unfitGenerator(adapter.path, chosen, sparsity);
   const { max, min, notes } = drawnShape(question);
-  const spec = { generator: chosen, key, r, max, min, sparsity, grid: gridOf(layers, adapter) };
+  const spec = { generator: chosen, key, r, max, min, sparsity, grid: gridOfLayers(layers, adapter) };
   return { bases: { kind: "drawn", spec, record }, pairing, notes };
 }
 
@@ -101,14 +99,6 @@ function drawnShape(question: BasesQuestion): { max: number; min: number; notes:
   const own = basesShape(layers);
   const larger = shape.max !== own.max || shape.min !== own.min;
   return { ...shape, notes: unadaptedNote(adapter, base, layers.length, others, larger) };
-}
-
-/** As {@link gridOfWeights}; a base without a grid is refused. */
-function gridOf(layers: readonly RandloraLayer[], adapter: Adapter): FloatGrid {
-  const grid = gridOfWeights(layers.map(({ dtype }) => dtype));
-  if (grid !== undefined) return grid;
-  const cause = "the base mixes F16 and BF16 weights, and the adapter does not record the dtype of its bases";
-  throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "save the adapter with its projections");
 }
 
 function unfitGenerator(path: string, generator: GeneratorName, sparsity: Sparsity): RandloraError {

@@ -12,10 +12,11 @@ import {
 import { takeSteps } from "../../bases/steps.ts";
 import { RandloraError } from "../../errors.ts";
 import { oneLine } from "../../files/failure.ts";
-import type { FloatGrid, GeneratorName } from "../../random/names.ts";
+import type { GeneratorName } from "../../random/names.ts";
 import type { BaseModel, PathShift } from "../base.ts";
-import { gridOfWeights } from "../grid-of-weights.ts";
+import { gridOfLayers } from "../grid-of-weights.ts";
 import { toProjection } from "../projection.ts";
+import { requireSameGenerator } from "../saved-bases.ts";
 import type { Adapter } from "../types.ts";
 import { unadaptedModules, unadaptedNote } from "../unadapted.ts";
 import type { VeraConfig } from "./config.ts";
@@ -55,10 +56,7 @@ export interface FactorsQuestion {
 export function chooseFactors(question: FactorsQuestion): FactorsChoice {
   const { adapter, config, generator, amongOthers } = question;
   const record = recordOf(adapter);
-  if (record !== undefined && generator !== undefined && generator !== record.generator && !amongOthers) {
-    const cause = `${oneLine(adapter.path)} records that ${record.generator} drew its bases, not ${generator}`;
-    throw new RandloraError("usage", cause, "leave --generator out");
-  }
+  requireSameGenerator(adapter, record?.generator, question);
   const saved = findSaved(adapter, config.r);
   if (saved !== undefined) {
     const unused = `${oneLine(adapter.path)} holds its bases: --generator is not needed and has no effect`;
@@ -83,7 +81,7 @@ function drawnAnew({ adapter, config, base, shift, layers, generator, amongOther
     const missing = "its settings say that it holds its bases, which it does not";
     notes.push(`${oneLine(adapter.path)}: ${missing}; they are drawn again from its seed (${chosen})`);
   }
-  const dtype = gridOf(layers, adapter);
+  const dtype = gridOfLayers(layers, adapter);
   const shape = { generator: chosen, maxIn: all.in, maxOut: all.out, dtype };
   return { factors: { kind: "drawn", spec: specOf(shape, config), record: undefined }, notes };
 }
@@ -92,13 +90,6 @@ function drawnAnew({ adapter, config, base, shift, layers, generator, amongOther
 export function extentOf(layers: readonly { readonly out: number; readonly in: number }[]): FactorsExtent {
   const most = (of: "in" | "out") => layers.reduce((largest, layer) => Math.max(largest, layer[of]), 0);
   return { in: most("in"), out: most("out") };
-}
-
-function gridOf(layers: readonly VeraLayer[], adapter: Adapter): FloatGrid {
-  const grid = gridOfWeights(layers.map(({ dtype }) => dtype));
-  if (grid !== undefined) return grid;
-  const cause = "the base mixes F16 and BF16 weights, and the adapter does not record the dtype of its bases";
-  throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "save the adapter with its projections");
 }
 
 /**

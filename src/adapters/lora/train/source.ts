@@ -4,6 +4,7 @@ import { planLora } from "../plan.ts";
 import type { Adapter, AdapterTensor } from "../../types.ts";
 import { readValues } from "../../values.ts";
 import { refuseMore } from "../../training/existing.ts";
+import { newConfig } from "../../training/new-config.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
 import type { Targets } from "../../training/target-modules.ts";
 
@@ -38,32 +39,23 @@ export interface LoraSource {
 export function newLora(settings: AdapterSettings & LoraSettings, targets: Targets, base: string): LoraSource {
   const { rank, alpha, rslora, dropout } = settings;
   const scale = alpha / (rslora ? Math.sqrt(rank) : rank);
-  const { target_modules, layers_to_transform } = targets.config;
   return {
     modules: targets.modules.map(({ name, tensor, out, in: input }) => {
       return { name, tensor, out, in: input, rank, scale, values: undefined, stored: undefined };
     }),
-    config: {
+    config: newConfig(base, targets, {
       alpha_pattern: {},
       auto_mapping: null,
-      base_model_name_or_path: base,
       bias: "none",
-      fan_in_fan_out: false,
-      inference_mode: true,
       init_lora_weights: true,
-      layers_pattern: null,
-      layers_to_transform,
       lora_alpha: alpha,
       lora_dropout: dropout,
-      modules_to_save: null,
       peft_type: "LORA",
       r: rank,
       rank_pattern: {},
-      target_modules,
-      task_type: "CAUSAL_LM",
       use_dora: false,
       use_rslora: rslora,
-    },
+    }),
   };
 }
 

@@ -2,6 +2,7 @@ import type { BaseModel } from "../../base.ts";
 import { fromBigInt, type JsonObject } from "../../../files/lossless-json.ts";
 import type { OpenInput } from "../../training/definition.ts";
 import { refuseMore } from "../../training/existing.ts";
+import { newConfig } from "../../training/new-config.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
 import type { Targets } from "../../training/target-modules.ts";
 import type { Adapter } from "../../types.ts";
@@ -41,8 +42,9 @@ export interface NolaSource {
 export function newNola(
   { model, seed }: Pick<OpenInput, "model" | "seed">,
   settings: AdapterSettings & NolaSettings,
-  { modules, config }: Targets,
+  targets: Targets,
 ): NolaSource {
+  const { modules } = targets;
   const { rank, alpha, dropout, bases, basisSeed } = settings;
   const key = BigInt(basisSeed);
   const maxIn = Math.max(...modules.map((module) => module.in));
@@ -55,23 +57,15 @@ export function newNola(
       const initial = initialFactor(draws, name, input);
       return { name, tensor, out, in: input, initial, values: undefined };
     }),
-    config: {
-      base_model_name_or_path: model,
+    config: newConfig(model, targets, {
       bias: "none",
-      fan_in_fan_out: false,
-      inference_mode: true,
-      layers_pattern: null,
-      layers_to_transform: config.layers_to_transform,
-      modules_to_save: null,
       nola_alpha: alpha,
       nola_dropout: dropout,
       num_bases: bases,
       peft_type: PEFT_TYPE,
       projection_prng_key: fromBigInt(key),
       r: rank,
-      target_modules: config.target_modules,
-      task_type: "CAUSAL_LM",
-    },
+    }),
     record: formatRecord(draws),
   };
 }

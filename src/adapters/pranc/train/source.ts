@@ -1,6 +1,7 @@
 import type { JsonObject } from "../../../files/lossless-json.ts";
 import type { BaseModel } from "../../base.ts";
 import { refuseMore } from "../../training/existing.ts";
+import { newConfig } from "../../training/new-config.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
 import type { Targets } from "../../training/target-modules.ts";
 import type { Adapter } from "../../types.ts";
@@ -33,7 +34,6 @@ export interface PrancSource {
 /** A new adapter, all coefficients zero. `model`: what its configuration says of the base. */
 export function newPranc(settings: AdapterSettings & PrancSettings, targets: Targets, model: string): PrancSource {
   const { alpha, bases, basisSeed, dropout } = settings;
-  const { target_modules, layers_to_transform } = targets.config;
   const offsets = thetaOffsets(targets.modules);
   return {
     modules: targets.modules.map(({ name, tensor, out, in: input }, index) => {
@@ -45,20 +45,12 @@ export function newPranc(settings: AdapterSettings & PrancSettings, targets: Tar
       modules: targets.modules.map(({ name, out, in: input }) => ({ module: name, out, in: input })),
     },
     values: new Float32Array(bases),
-    config: {
-      base_model_name_or_path: model,
-      fan_in_fan_out: false,
-      inference_mode: true,
-      layers_pattern: null,
-      layers_to_transform,
-      modules_to_save: null,
+    config: newConfig(model, targets, {
       num_bases: bases,
       peft_type: "PRANC",
       pranc_alpha: alpha,
       pranc_dropout: dropout,
-      target_modules,
-      task_type: "CAUSAL_LM",
-    },
+    }),
   };
 }
 

@@ -11,7 +11,7 @@ import { readParameters } from "../layers.ts";
 import type { BasesSource } from "../generator.ts";
 import { specOf } from "../identify.ts";
 import { loadBases } from "../load-bases.ts";
-import { gridOfWeights } from "../../grid-of-weights.ts";
+import { gridOfHeld } from "../../grid-of-weights.ts";
 import { drawsAlike } from "../peft-draws.ts";
 import { DORA_TYPES, pairingOf, PEFT_TYPES } from "../peft-types.ts";
 import { planRandlora } from "../plan.ts";
@@ -23,9 +23,10 @@ import { userStdCache } from "../../../bases/std-cache.ts";
 import { takeSteps } from "../../../bases/steps.ts";
 import { basesRecord, initialValues, type ModuleValues, newBasesSpec } from "../new-adapter.ts";
 import { randloraShape } from "../shape.ts";
-import type { FloatGrid } from "../../../random/names.ts";
 import type { OpenInput } from "../../training/definition.ts";
+import { once } from "../../training/once.ts";
 import { refuseMore } from "../../training/existing.ts";
+import { newConfig } from "../../training/new-config.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
 import type { RandloraSettings } from "./settings.ts";
 import type { Targets } from "../../training/target-modules.ts";
@@ -74,7 +75,7 @@ export async function newRandlora(
   const key = BigInt(settings.basisSeed);
   const pairing = pairingOf(variant);
   const half = variant === "half-rank";
-  const grid = gridOf(dtype, targets);
+  const grid = gridOfHeld(dtype, storedDtypes(targets));
   const rankR = variant === "rank-r";
   const plain = newBasesSpec({ modules: targets.modules, r, generator, key, sparsity, grid });
   const spec = rankR ? stackedSpec(plain) : plain;
@@ -94,16 +95,10 @@ export async function newRandlora(
     firstRowOfA: rankR ? firstRowOfA(spec) : undefined,
     basesFrom: "drawn",
     record: formatBasesRecord(record),
-    config: {
+    config: newConfig(model, targets, {
       auto_mapping: null,
-      base_model_name_or_path: model,
       bias: "none",
-      fan_in_fan_out: false,
-      inference_mode: true,
       init_weights: true,
-      layers_pattern: null,
-      layers_to_transform: targets.config.layers_to_transform,
-      modules_to_save: null,
       peft_type: (settings.dora ? DORA_TYPES : PEFT_TYPES)[variant],
       projection_prng_key: fromBigInt(key),
       r,
@@ -112,10 +107,8 @@ export async function newRandlora(
       revision: null,
       save_projection: true,
       sparse: sparsity === "sparse",
-      target_modules: targets.config.target_modules,
-      task_type: "CAUSAL_LM",
       very_sparse: sparsity === "very-sparse",
-    },
+    }),
     projections: once(() => drawPairTensors(spec)),
     needsProjections: !drawsAlike(record, storedDtypes(targets)),
     notes: [],
@@ -180,14 +173,6 @@ async function basesAs(
   return source;
 }
 
-/**
- * The dtype that PEFT would cast the bases to: that of the base as it is held. One that mixes F16 and BF16 has no such,
- * and its bases are saved, whatever they were rounded to.
- */
-function gridOf(dtype: OpenInput["dtype"], targets: Targets): FloatGrid {
-  return dtype === "keep" ? (gridOfWeights(storedDtypes(targets)) ?? "bf16") : dtype;
-}
-
 function storedDtypes({ modules }: Targets): readonly string[] {
   return modules.map(({ dtype }) => dtype);
 }
@@ -198,9 +183,4 @@ function extentOf(modules: readonly RandloraModule[]): BasesExtent {
     bases: Math.max(...modules.map(({ shape }) => shape.bases)),
     cols: Math.max(...modules.map(({ shape }) => shape.cols)),
   };
-}
-
-function once<T>(make: () => T): () => T {
-  let made: { readonly value: T } | undefined;
-  return () => (made ??= { value: make() }).value;
 }

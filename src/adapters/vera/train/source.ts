@@ -3,12 +3,13 @@ import { drawFactors, drawsFactors } from "../../../bases/factors.ts";
 import { takeSteps } from "../../../bases/steps.ts";
 import { fromBigInt, type JsonObject } from "../../../files/lossless-json.ts";
 import { roundToGrid } from "../../../random/grid.ts";
-import type { FloatGrid } from "../../../random/names.ts";
 import type { BaseModel } from "../../base.ts";
 import type { BasesFrom } from "../../bilinear/train/place.ts";
-import { gridOfWeights } from "../../grid-of-weights.ts";
+import { gridOfHeld, gridOfWeights } from "../../grid-of-weights.ts";
 import type { OpenInput } from "../../training/definition.ts";
+import { once } from "../../training/once.ts";
 import { refuseMore } from "../../training/existing.ts";
+import { newConfig } from "../../training/new-config.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
 import type { Targets } from "../../training/target-modules.ts";
 import type { Adapter } from "../../types.ts";
@@ -64,7 +65,7 @@ export async function newVera(
   if (generator === null || !drawsFactors(generator)) throw new TypeError("a new adapter without a generator");
   const key = BigInt(settings.basisSeed);
   const stored = targets.modules.map((module) => module.dtype);
-  const grid = gridOf(dtype, stored);
+  const grid = gridOfHeld(dtype, stored);
   const extent = extentOf(targets.modules);
   const spec = specOf({ generator, maxIn: extent.in, maxOut: extent.out, dtype: grid }, { key, r });
   const record = recordFactors(spec);
@@ -77,26 +78,18 @@ export async function newVera(
     bases: await takeSteps(drawFactors(spec, extent), signal),
     basesFrom: "drawn",
     record: formatRecord(record),
-    config: {
+    config: newConfig(model, targets, {
       auto_mapping: null,
-      base_model_name_or_path: model,
       bias: "none",
       d_initial: dInitial,
-      fan_in_fan_out: false,
-      inference_mode: true,
       init_weights: true,
-      layers_pattern: null,
-      layers_to_transform: targets.config.layers_to_transform,
-      modules_to_save: null,
       peft_type: "VERA",
       projection_prng_key: fromBigInt(key),
       r,
       revision: null,
       save_projection: true,
-      target_modules: targets.config.target_modules,
-      task_type: "CAUSAL_LM",
       vera_dropout: settings.dropout,
-    },
+    }),
     projections: once(() => drawFactorTensors(spec)),
     needsProjections: !drawsAlike(record, stored),
     notes: [],
@@ -161,17 +154,4 @@ async function factorsAs(
 /** Would PEFT draw these very factors beside a base whose adapted weights are stored in these dtypes? */
 function drawsAlike(record: FactorsRecord, stored: readonly string[]): boolean {
   return canPeftDraw(record) && record.dtype === gridOfWeights(stored);
-}
-
-/**
- * The dtype that PEFT would cast the factors to: that of the base as it is held. One that mixes F16 and BF16 has no such,
- * and its factors are saved, whatever they were rounded to.
- */
-function gridOf(dtype: OpenInput["dtype"], stored: readonly string[]): FloatGrid {
-  return dtype === "keep" ? (gridOfWeights(stored) ?? "bf16") : dtype;
-}
-
-function once<T>(make: () => T): () => T {
-  let made: { readonly value: T } | undefined;
-  return () => (made ??= { value: make() }).value;
 }
