@@ -17,7 +17,12 @@ export function stagingsOf({ staging }: Device): readonly Staging[] {
  * memories are not collected (docs/design.md, "The CPU device").
  */
 export async function benchDeviceInfo(): Promise<Pick<DeviceInfo, "name" | "driver">> {
-  const child = Bun.spawn([process.execPath, import.meta.path], { stdout: "pipe", stderr: "inherit" });
+  // Bun hands on the environment that it was started with, and not what was set since, as RANDLORA_DEVICE may be.
+  const child = Bun.spawn([process.execPath, import.meta.path], {
+    env: process.env,
+    stdout: "pipe",
+    stderr: "inherit",
+  });
   const [text, status] = await Promise.all([child.stdout.text(), child.exited]);
   if (status !== 0) throw new Error(`no device could be opened: ${text}`);
   return JSON.parse(text) as DeviceInfo;
