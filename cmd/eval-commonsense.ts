@@ -152,7 +152,7 @@ async function readAll(
   if (asked === undefined && missing.length > 0) {
     log.warn(`${folder} lacks ${missing.join(", ")}: the mean is over the other tasks`);
   }
-  const questions: Question[] = [];
-  for (const task of tasks) questions.push(...(await readQuestions(folder, task, limit)));
-  return questions;
+  const questions: (readonly Question[])[] = [];
+  for (const task of tasks) questions.push(await readQuestions(folder, task, limit));
+  return questions.flat();
 }

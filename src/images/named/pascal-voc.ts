@@ -32,11 +32,12 @@ export const pascalVoc: NamedSet = {
     const part = split === "valid" ? "val" : split;
     // The list of any category names every picture of the split.
     const list = join(folder, "ImageSets", "Main", `${CATEGORIES[0]}_${part}.txt`);
-    const things: Thing[] = [];
+    const pictures: Thing[][] = [];
     for (const line of await readLines(list)) {
       const [picture = ""] = line.split(/\s+/);
-      things.push(...(await readThings(within(join(folder, "Annotations"), `${picture}.xml`, list), picture)));
+      pictures.push(await readThings(within(join(folder, "Annotations"), `${picture}.xml`, list), picture));
     }
+    const things = pictures.flat();
     const fileOf = (picture: string) => within(join(folder, "JPEGImages"), `${picture}.jpg`, list);
     const set = fileSet(
       list,
@@ -57,13 +58,13 @@ export const pascalVoc: NamedSet = {
 /** The objects of an annotation. Numbers are taken in the order of the tags, whatever these are called, as the paper's code does. */
 async function readThings(path: string, picture: string): Promise<Thing[]> {
   const text = await readText(path);
-  return [...text.matchAll(/<object>([\s\S]*?)<\/object>/g)].map((match) => {
+  return split(text, "object").inside.map((object) => {
     // Parts (heads, hands) have boxes of their own.
-    const body = (match[1] ?? "").replaceAll(/<part>[\s\S]*?<\/part>/g, "");
-    const name = /^\s*<name>\s*([^<]*?)\s*<\/name>/.exec(body)?.[1] ?? "";
-    const label = CATEGORIES.indexOf(name);
+    const body = split(object, "part").outside;
+    const name = /^\s*<name>([^<]*)<\/name>/.exec(body)?.[1] ?? "";
+    const label = CATEGORIES.indexOf(name.trim());
     if (label < 0) throw wrong(path, "an object that begins with no known name");
-    const box = /<bndbox>([\s\S]*?)<\/bndbox>/.exec(body)?.[1] ?? "";
+    const [box = ""] = split(body, "bndbox").inside;
     const sides = [...box.matchAll(/<\w+>\s*(\d+)\s*<\/\w+>/g)].map((side) => Number(side[1]));
     const [left = 0, top = 0, right = 0, bottom = 0] = sides;
     if (sides.length < 4 || right <= left || bottom <= top || right > 65_535 || bottom > 65_535) {
@@ -71,4 +72,23 @@ async function readThings(path: string, picture: string): Promise<Thing[]> {
     }
     return { picture, label, box: { left, top, right, bottom } };
   });
+}
+
+/**
+ * What stands between `<tag>` and the next `</tag>`, again and again, and the rest. In one pass: a regular expression would
+ * look for the end anew from every tag that has none.
+ */
+function split(text: string, tag: string): { readonly inside: readonly string[]; readonly outside: string } {
+  const [begin, end] = [`<${tag}>`, `</${tag}>`];
+  const inside: string[] = [];
+  const outside: string[] = [];
+  let at = 0;
+  for (;;) {
+    const from = text.indexOf(begin, at);
+    const to = from < 0 ? -1 : text.indexOf(end, from + begin.length);
+    outside.push(text.slice(at, to < 0 ? undefined : from));
+    if (to < 0) return { inside, outside: outside.join("") };
+    inside.push(text.slice(from + begin.length, to));
+    at = to + end.length;
+  }
 }
