@@ -103,6 +103,12 @@ test("the pieces that a text comes in change nothing", () => {
   );
 });
 
+test.each(["-", "+", "# ", "- - "])("a line that begins with any number of %j is looked at once", (mark) => {
+  // Backtracking, each would take hours.
+  const line = `${mark.repeat(1_000_000)}x`;
+  expect(render([line]).length).toBeGreaterThan(1_000_000);
+});
+
 test("nothing but marks is left out, and without colours there is no escape sequence", () => {
   const plain = createStyle({ write: () => {} }, {});
   for (const name of names) expect(plain[name]("x")).toBe("x");

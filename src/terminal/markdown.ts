@@ -75,7 +75,7 @@ export class MarkdownStream {
   #partOfLine(): string {
     if (this.#line === undefined) {
       // Enough must be there to tell a fence, a rule, a heading or a list from text.
-      if (this.#fence !== undefined || /^[ \t]*([-+*_~`>#]+[-+*_ ]*|\d{0,9}[.)]?|)$/.test(this.#held)) return "";
+      if (this.#fence !== undefined || /^[ \t]*([-+*_~`>#]+(?: [-+*_ ]*)?|\d{0,9}[.)]?|)$/.test(this.#held)) return "";
       if (/^ {0,3}(```|~~~)/.test(this.#held)) return "";
       return this.#beginLine(this.#held) + this.#inline(this.#held, false);
     }
