@@ -4,7 +4,8 @@ import { PALETTE, svgChart } from "../../src/report/svg-chart.ts";
 import { escape, round } from "../../src/report/svg.ts";
 import { formatNumber } from "../../src/terminal/format.ts";
 import type { ImagesRecord } from "./images-record.ts";
-import { along, barrier } from "./path.ts";
+import { type Finding, findingsTable, plus, table } from "./findings.ts";
+import { along, barrier, type Corner } from "./path.ts";
 
 /** What is no chance at this level, of the paired t test over the seeds. */
 const LEVEL = 0.05;
@@ -19,22 +20,22 @@ function accuracies({ results }: ImagesRecord, method: string, amount: string): 
     .map(({ accuracy }) => accuracy);
 }
 
-/** How far one method is above another, over the seeds, in points. */
-function above(record: ImagesRecord, one: string, other: string, amount: string) {
+/** How far one method is above another, in points, by seed. */
+function above(record: ImagesRecord, one: string, other: string, amount: string): number[] {
   const others = accuracies(record, other, amount);
-  const differences = accuracies(record, one, amount).map((value, at) => value - (others[at] ?? NaN));
-  const { mean = NaN } = spreadOf(differences) ?? {};
-  return { mean, p: pairedP(differences) };
+  return accuracies(record, one, amount).map((value, at) => 100 * (value - (others[at] ?? NaN)));
 }
 
-const points = (difference: number) => `${difference < 0 ? "−" : "+"}${percent(Math.abs(difference))}`;
+const meanOf = (values: readonly number[]) => spreadOf(values)?.mean ?? NaN;
 
-/** `+1.2 points with 100 % (p 0.03)`, for each amount. */
+/** `+1.2 with 100 % (p = 0.03)`, for each amount. */
 function differences(record: ImagesRecord, one: string, other: string): string {
   return record.amounts
     .map(({ name }) => {
-      const { mean, p } = above(record, one, other, name);
-      return `${points(mean)} with ${name} (p ${p < 0.001 ? "< 0.001" : p.toFixed(p < 0.1 ? 3 : 2)})`;
+      const found = above(record, one, other, name);
+      const mean = Number(meanOf(found).toFixed(1));
+      const p = Number(pairedP(found).toPrecision(2));
+      return `${mean < 0 ? "−" : "+"}${Math.abs(mean).toFixed(1)} with ${name} (p = ${p})`;
     })
     .join(", ");
 }
@@ -42,60 +43,89 @@ function differences(record: ImagesRecord, one: string, other: string): string {
 /** Is one above the other with many pictures? */
 function verdict(record: ImagesRecord, one: string, other: string): string {
   const found = record.amounts.slice(-2).map(({ name }) => above(record, one, other, name));
-  if (found.every(({ mean, p }) => mean > 0 && p < LEVEL)) return "**seen**";
-  if (found.every(({ mean, p }) => mean < 0 && p < LEVEL)) return "**the contrary is seen**";
-  if (found.some(({ p }) => p < LEVEL)) return "**seen in part**";
-  return "**not decided**: the seeds differ as much";
+  const certain = found.filter((values) => pairedP(values) < LEVEL);
+  if (certain.length === 0) return "not decided by these seeds";
+  if (certain.every((values) => meanOf(values) > 0)) return certain.length === found.length ? "holds" : "holds in part";
+  return certain.every((values) => meanOf(values) < 0) ? "does not" : "not decided by these seeds";
 }
 
-function table(record: ImagesRecord): string[] {
-  const head = ["method", "trained", "learning rate (few, many)", ...record.amounts.map(({ name }) => name)];
+function accuracyTable(record: ImagesRecord): string {
+  const head = ["method", "trained", "learning rate: few, many", ...record.amounts.map(({ name }) => name)];
   const rows = record.methods.map(({ name, flags, parameters, rates }) => {
     const cells = record.amounts.map(({ name: amount }) => {
-      const { mean = NaN, deviation } = spreadOf(accuracies(record, name, amount)) ?? {};
-      return deviation === null || deviation === undefined ? percent(mean) : `${percent(mean)} ± ${percent(deviation)}`;
+      const shares = accuracies(record, name, amount).map((share) => 100 * share);
+      return plus(spreadOf(shares), 1);
     });
     const rank = flags[flags.indexOf("--rank") + 1];
     const called = flags.includes("--rank") ? `${name}, rank ${rank ?? ""}` : name;
     return [called, formatNumber(parameters), `${rates.few}, ${rates.many}`, ...cells];
   });
-  return [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`);
+  return table(head, `lrr${"r".repeat(record.amounts.length)}`, rows);
 }
 
-/** Mean over the layers, and in how many of them one is nearer to fine-tuning than the other. */
-function alike(record: ImagesRecord): string[] {
-  const { layers } = record.alike;
-  const names = [...new Set(layers.flatMap(({ cka }) => Object.keys(cka)))];
-  const adapters = record.methods.filter(({ name }) => name !== "all weights").map(({ name }) => name);
-  const values = (adapter: number) => layers.map(({ cka }) => cka[names[adapter] ?? ""] ?? NaN);
-  const means = adapters.map((name, at) => `${name} ${(spreadOf(values(at))?.mean ?? NaN).toFixed(4)}`);
-  const [rand, lora] = [values(adapters.indexOf("RandLoRA")), values(adapters.indexOf("LoRA"))];
-  const nearer = rand.filter((value, at) => value > (lora[at] ?? NaN)).length;
-  const called =
-    nearer > layers.length / 2
-      ? "**seen**"
-      : nearer < layers.length / 2
-        ? "**the contrary is seen**"
-        : "**not decided**";
+/** Methods whose learning rate is the lowest or the highest of those tried: another one might have been better. */
+function edges({ methods, protocol: { rates } }: ImagesRecord): string {
+  const ends = [Math.min(...rates), Math.max(...rates)];
+  const at = methods.flatMap(({ name, rates: { few, many } }) => [
+    ...(ends.includes(few) ? [`${name} (few)`] : []),
+    ...(ends.includes(many) ? [`${name} (many)`] : []),
+  ]);
+  return at.length === 0 ? "" : ` At an end of the rates that were tried: ${at.join(", ")}.`;
+}
+
+/** What the paper says of CLIP and DINOv2, beside what was measured. */
+function findings(record: ImagesRecord): Finding[] {
+  const { alike, plane, methods } = record;
+  const keys = Object.keys(alike.layers[0]?.cka ?? {});
+  // In the order in which the adapters were named.
+  const adapters = methods.filter(({ name }) => name !== "all weights").map(({ name }) => name);
+  const values = (name: string) => alike.layers.map(({ cka }) => cka[keys[adapters.indexOf(name)] ?? ""] ?? NaN);
+  const [ofRandlora, ofLora] = [values("RandLoRA"), values("LoRA")];
+  const nearer = ofRandlora.filter((value, at) => value > (ofLora[at] ?? NaN)).length;
+  const { A, B, C } = plane.corners;
+  const rise = (from: Corner, to: Corner) => barrier(along(plane, from, to)).toFixed(4);
   return [
-    `- *RandLoRA's representations are nearer to fine-tuning's than LoRA's* (figure 4a): ${called}, in ${nearer} of ${layers.length} layers`,
-    `  (one seed, all pictures); CKA with the model all of whose weights were trained, mean over the layers: ${means.join(", ")}.`,
+    {
+      claim: "At equal numbers RandLoRA comes further than LoRA where pictures are many (figure 2)",
+      measured: `points: ${differences(record, "RandLoRA", "LoRA")}`,
+      verdict: verdict(record, "RandLoRA", "LoRA"),
+    },
+    {
+      claim: "VeRA falls behind LoRA where pictures are many (figure 2)",
+      measured: `LoRA − VeRA: ${differences(record, "LoRA", "VeRA")}`,
+      verdict: verdict(record, "LoRA", "VeRA"),
+    },
+    {
+      claim: "RandLoRA comes near to all weights (figure 2)",
+      measured: `all weights − RandLoRA: ${differences(record, "all weights", "RandLoRA")}`,
+      verdict: near(verdict(record, "all weights", "RandLoRA")),
+    },
+    {
+      claim: "Sparse bases cost nothing",
+      measured: `dense − sparse: ${differences(record, "RandLoRA", "RandLoRA, sparse")}`,
+      verdict: near(verdict(record, "RandLoRA", "RandLoRA, sparse")),
+    },
+    {
+      claim: "RandLoRA's representations are nearer to those of the fully trained model than LoRA's (figure 4a)",
+      measured: `CKA, mean over ${alike.layers.length} layers: ${adapters.map((name) => `${name} ${meanOf(values(name)).toFixed(4)}`).join("; ")}; RandLoRA nearer in ${nearer}`,
+      verdict: `${meanOf(ofRandlora) > meanOf(ofLora) ? "holds" : "does not"}, with one seed`,
+    },
+    {
+      claim:
+        "In the plane through the three, RandLoRA lies deeper than LoRA, and nothing is between it and all weights (figure 4b)",
+      measured: `losses: RandLoRA ${show(A)}, all weights ${show(B)}, LoRA ${show(C)}; the straight way rises above its worse end by ${rise("A", "B")} (RandLoRA, all weights), ${rise("C", "B")} (LoRA, all weights), ${rise("A", "C")} (RandLoRA, LoRA)`,
+      verdict: `${(A ?? Infinity) < (C ?? Infinity) ? "deeper holds" : "deeper does not"}, with one seed`,
+    },
   ];
 }
 
-function plane({ plane: found }: ImagesRecord): string[] {
-  const { corners } = found;
-  const [toFull, toLora, between] = [along(found, "A", "B"), along(found, "A", "C"), along(found, "C", "B")];
-  const text = (losses: readonly number[]) => barrier(losses).toFixed(4);
-  const lower = (corners.A ?? NaN) < (corners.C ?? NaN) ? "**seen**" : "**the contrary is seen**";
-  return [
-    `- *RandLoRA ends in a deeper part of the loss than LoRA* (figure 4b): ${lower}: the loss of ${found.samples} test pictures is ${show(corners.A)} with`,
-    `  RandLoRA, ${show(corners.B)} with all weights, ${show(corners.C)} with LoRA. On the straight way between two of them it rises above the worse end by`,
-    `  ${text(toFull)} (RandLoRA, all weights), ${text(between)} (LoRA, all weights) and ${text(toLora)} (RandLoRA, LoRA).`,
-  ];
+/** Of a claim that one is not above the other. */
+function near(found: string): string {
+  if (found === "not decided by these seeds") return "no difference that these seeds show";
+  return found === "does not" ? "holds" : "does not";
 }
 
-const show = (loss: number | null) => (loss === null ? "none" : loss.toFixed(4));
+const show = (loss: number | null) => (loss === null ? "too large" : loss.toFixed(4));
 
 /** The section `images` of docs/evidence.md. */
 export function imagesPage(record: ImagesRecord): string {
@@ -114,24 +144,21 @@ export function imagesPage(record: ImagesRecord): string {
     `pictures of each class with a seed of its own, once with 16 shots and once with all pictures. Accuracy on ${formatNumber(test)} test pictures of each class in %, mean and`,
     `deviation over ${seeds} seeds, which draw the pictures, the head, the bases and the order:`,
     "",
-    ...table(record),
+    accuracyTable(record),
+    "",
+    `${seeds} seeds tell apart only what differs much.${edges(record)}`,
     "",
     "![accuracy by the number of pictures](evidence/images-accuracy.svg)",
     "",
-    "What the paper says of CLIP and DINOv2, and what of it is seen at this scale (differences in points, p of the paired t test):",
+    "What the paper says of CLIP and DINOv2, and what this small model shows of it; differences are in points, p that of the paired t test:",
     "",
-    `- *RandLoRA is better than LoRA of equal size where pictures are many* (figure 2): ${verdict(record, "RandLoRA", "LoRA")}: ${differences(record, "RandLoRA", "LoRA")}.`,
-    `- *VeRA falls behind LoRA where pictures are many*: ${verdict(record, "LoRA", "VeRA")}: LoRA is ${differences(record, "LoRA", "VeRA")} above it.`,
-    `- *RandLoRA comes near to all weights*: they are ${differences(record, "all weights", "RandLoRA")} above it.`,
-    `- *Sparse bases cost little*: they are ${differences(record, "RandLoRA, sparse", "RandLoRA")} above dense ones.`,
-    ...alike(record),
-    ...plane(record),
+    findingsTable(findings(record)),
     "",
     "![similarity of representations](evidence/images-cka.svg)",
     "",
     "![losses in the plane through the three results](evidence/images-plane.svg)",
     "",
-    "The model is a hundredth of the paper's, and so are pictures and classes; where all methods come to the same accuracy the task leaves nothing to tell them apart by.",
+    "The paper's models have 400 times as many parameters, and its sets hundreds of classes: this is its experiment in small, and no more. The script's defaults are a larger protocol.",
     "",
     `\`${record.command}\`, ${record.date}, commit ${record.commit}, ${record.machine}: ${minutes("processor")} minutes of processor time, ${minutes("seconds")} of`,
     "the clock on a machine that others used. Everything measured is in [images.json](evidence/images.json).",

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { ALIKE, PLANE } from "./analyses.ts";
 import { COST } from "./stages.ts";
 
 /** What `finetune --json` says that the page needs. */
@@ -8,23 +9,6 @@ export const FINETUNED = v.object({
   valid_loss: v.number(),
   valid_accuracy: v.number(),
   trainable_parameters: v.number(),
-});
-
-/** Of `analyze cka --json`. */
-export const ALIKE = v.object({
-  layers: v.array(v.object({ name: v.string(), cka: v.record(v.string(), v.nullable(v.number())) })),
-  samples: v.number(),
-});
-
-const loss = v.nullable(v.number());
-
-/** Of `analyze plane --json`. */
-export const PLANE = v.object({
-  x: v.array(v.number()),
-  y: v.array(v.number()),
-  loss: v.array(v.array(loss)),
-  corners: v.object({ A: loss, B: loss, C: loss }),
-  samples: v.number(),
 });
 
 /** docs/evidence/images.json: all that the section of the page says follows from it. */

@@ -22,9 +22,10 @@ import { replaceSynced } from "../../src/files/whole-file.ts";
 import { Checkpoint } from "../../src/safetensors/checkpoint.ts";
 import { COPY_BYTES, SafetensorsWriter } from "../../src/safetensors/writer.ts";
 import { machine } from "../harness.ts";
+import { ALIKE, PLANE } from "./analyses.ts";
 import { writePictures } from "./images-data.ts";
 import { imagesPage, imagesPicture } from "./images-page.ts";
-import { ALIKE, FINETUNED, IMAGES_RECORD, type ImagesRecord, PLANE } from "./images-record.ts";
+import { FINETUNED, IMAGES_RECORD, type ImagesRecord } from "./images-record.ts";
 import { EVIDENCE_FOLDER, writeSection } from "./section.ts";
 import { Stages } from "./stages.ts";
 

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { ALIKE, PLANE } from "./analyses.ts";
 import { COST } from "./stages.ts";
 
 const loss = v.nullable(v.number());
@@ -31,21 +32,6 @@ export const COMPARED = v.object({
 export const ANSWERED = v.object({
   tasks: v.record(v.string(), v.object({ correct: v.number(), total: v.number(), accuracy: v.number() })),
   mean: v.number(),
-});
-
-/** Of `analyze cka --json`. */
-export const ALIKE = v.object({
-  layers: v.array(v.object({ name: v.string(), cka: v.record(v.string(), v.nullable(v.number())) })),
-  samples: v.number(),
-});
-
-/** Of `analyze plane --json`. */
-export const PLANE = v.object({
-  x: v.array(v.number()),
-  y: v.array(v.number()),
-  loss: v.array(v.array(loss)),
-  corners: v.object({ A: loss, B: loss, C: loss }),
-  samples: v.number(),
 });
 
 /** docs/evidence/language.json: all that the section of the page says follows from it. */

@@ -17,9 +17,10 @@ import { cacheFolder } from "../../src/files/cache-folder.ts";
 import { replaceSynced } from "../../src/files/whole-file.ts";
 import { trainingPrompt } from "../../src/text/commonsense-prompt.ts";
 import { machine } from "../harness.ts";
+import { ALIKE, PLANE } from "./analyses.ts";
 import { TARGETS } from "../training/trainee.ts";
 import { languagePage } from "./language-page.ts";
-import { ALIKE, ANSWERED, COMPARED, LANGUAGE_RECORD, type LanguageRecord, PLANE } from "./language-record.ts";
+import { ANSWERED, COMPARED, LANGUAGE_RECORD, type LanguageRecord } from "./language-record.ts";
 import { EVIDENCE_FOLDER, writeSection } from "./section.ts";
 import { Stages } from "./stages.ts";
 
