@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { METHOD_NAMES } from "../src/adapters/method-names.ts";
+import { METHODS } from "../src/adapters/methods.ts";
 import { refusalOf } from "../src/files/testing/folder.ts";
 import { flagName } from "../src/options/names.ts";
 import { readLike, readRates, readWishes } from "./compare-methods.ts";
@@ -16,6 +17,15 @@ test("what all runs share is defined once, by finetune; the rest are flags of me
   }
   expect(METHOD_FLAGS).toMatchObject({ sparse: {}, rslora: {}, variant: {}, alpha: {}, generator: {}, compute: {} });
   expect(Object.keys(METHOD_FLAGS).filter((key) => key in COMPARE_OPTIONS)).toEqual([]);
+});
+
+test("every setting of a method's own is a flag of that name; sparsity is two", () => {
+  const flags = new Set([...Object.keys(METHOD_FLAGS), "sparsity"]);
+  const settings = METHODS.flatMap(({ name, training }) =>
+    training.result === "adapter" ? Object.keys(training.settings).map((key) => [name, key] as const) : [],
+  );
+  expect(settings.length).toBeGreaterThan(15);
+  expect(settings.filter(([, key]) => !flags.has(key))).toEqual([]);
 });
 
 describe("methods", () => {

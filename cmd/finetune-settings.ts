@@ -47,17 +47,9 @@ export function askedSettings(model: string | undefined, options: FinetuneOption
   }
   const [beta1, beta2] = betas ?? [];
   return given({
-    ...rest,
+    ...said(rest),
     projections: projections && projections === "yes",
     model: model && placeOf(model),
-    // A flag that was not given contradicts nothing.
-    packing: rest.packing || undefined,
-    trainOnPrompt: rest.trainOnPrompt || undefined,
-    rslora: rest.rslora || undefined,
-    freezeLora: rest.freezeLora || undefined,
-    dora: rest.dora || undefined,
-    checkpointActivations: rest.checkpointActivations || undefined,
-    skipBadImages: rest.skipBadImages || undefined,
     templates: templates === undefined || TEMPLATE_NAMES.includes(templates) ? templates : resolve(templates),
     shuffle: noShuffle ? false : undefined,
     sparsity: sparse ? ("sparse" as const) : verySparse ? ("very-sparse" as const) : undefined,
@@ -177,6 +169,13 @@ async function locate(model: string, context: Context): Promise<ModelLocation> {
 /** A model or adapter as a run records it: absolute, or its name on the Hub or in this program. */
 function placeOf(name: string): string {
   return parseHubName(name) !== undefined || name === EMBEDDED ? name : resolve(name);
+}
+
+/** A flag that was not given contradicts nothing. */
+function said<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], false> } {
+  const entries = Object.entries(options).filter(([, value]) => value !== false);
+  // Only keys whose value is false were left out.
+  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], false> };
 }
 
 type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
