@@ -121,6 +121,36 @@ test("a resumed run keeps its settings but for those that may change", () => {
   expect(() => resumeSettings(constant, { steps: 9 })).toThrow("--steps 9");
 });
 
+test("runs on pictures have defaults of their own, and settings that runs on texts have not", () => {
+  const facts = { modelType: "clip", pictures: { texts: true } };
+  const asked = { ...ASKED, targets: ["q_proj"] };
+  const settings = resolveSettings(asked, facts);
+  expect(settings).toMatchObject({ batchSize: 32, schedule: "cosine", learningRate: 1e-3, maxLength: null });
+  expect(settings.pictures).toMatchObject({
+    task: "classify",
+    head: "zero-shot",
+    templates: "simple",
+    augment: "none",
+  });
+  expect(parseTrainSettings(JSON.parse(JSON.stringify(formatSettings(settings))), "run.json")).toEqual(settings);
+  // A method's own rate stays where it is larger.
+  const rates = ["lora", "vera", "nola", "pranc", "full"].map((method) => {
+    return resolveSettings(method === "full" ? { ...ASKED, method } : { ...asked, method }, facts).learningRate;
+  });
+  expect(rates).toEqual([1e-3, 1e-2, 1e-3, 3e-2, 1e-3]);
+  const alone = resolveSettings({ ...asked, learningRate: 2e-3 }, { modelType: "dinov2", pictures: { texts: false } });
+  expect(alone.pictures).toMatchObject({ head: "linear", headLearningRate: 2e-3, templates: null });
+  const further = resumeSettings(settings, { skipBadImages: true });
+  expect(further.pictures).toEqual({ ...settings.pictures, skipBadImages: true } as never);
+  expect(() => resumeSettings(settings, { augment: "crop-flip" })).toThrow(
+    "--augment crop-flip: the run cannot be resumed",
+  );
+  expect(() => resumeSettings(resolveSettings(ASKED, FACTS), { skipBadImages: true })).toThrow("--skip-bad-images");
+  // What earlier versions wrote was about texts.
+  const { pictures: _, ...earlier } = formatSettings(resolveSettings(ASKED, FACTS));
+  expect(parseTrainSettings(earlier, "run.json").pictures).toBe(null);
+});
+
 test("what contradicts is said as it was typed", () => {
   const recorded = resolveSettings({ ...ASKED, steps: 10 }, FACTS);
   const init = { method: "lora", rslora: false, layers: [], targets: [..."qkvoabcde"] } satisfies ModelFacts["init"];

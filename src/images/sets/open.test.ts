@@ -5,7 +5,7 @@ import { basename } from "node:path";
 import { RandloraError } from "../../errors.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { plant, setFile, type Tree } from "../named/testing/replicas.ts";
-import { openPictures } from "./open.ts";
+import { openPicturePart, openPictures } from "./open.ts";
 import { RowCache } from "./row-cache.ts";
 import { type PictureSet, subsetOf } from "./types.ts";
 
@@ -225,6 +225,26 @@ test("sets by name have no other classes than their own, and no splits that they
   expect((await refusalOf(() => openPictures({ ...choice, classes: ["dotted"] }))).message).toContain("are not the 1");
   expect(await openPictures({ ...choice, split: "valid" })).toBeUndefined();
   expect((await refusalOf(() => openPictures({ ...choice, dataset: "x" }))).code).toBe("usage");
+});
+
+test("pictures apart from a folder's splits are a folder of classes, a list or parquet; each set names its files", async () => {
+  await using folder = await TemporaryFolder.create();
+  const csv = "path,label\nzebra/2.PNG,zebra\nAnt_eater/a.jpeg,Ant_eater\n";
+  await plant(folder.path, { ...FOLDERS, "train/list.csv": csv, "some.parquet": setFile("named.parquet") });
+  const classes = ["zebra", "Ant_eater", "\uFF5E", "\u{1F600}"];
+  const whole = await openPicturePart(folder.at("train"), classes);
+  expect([...whole.labels]).toEqual([1, 1, 0, 0, 2, 3]);
+  expect(whole.files.map((file) => basename(file))).toEqual(["a.jpeg", "b.webp", "10.jpg", "2.PNG", "y.jpg", "x.jpg"]);
+  expect(subsetOf(whole, [3, 0]).files.map((file) => basename(file))).toEqual(["2.PNG", "a.jpeg"]);
+  const list = await openPicturePart(folder.at("train/list.csv"), classes);
+  expect([[...list.labels], list.files.length]).toEqual([[0, 1], 2]);
+  const foreign = await refusalOf(() => openPicturePart(folder.at("some.parquet"), classes));
+  expect(foreign.message).toContain("is none of the 4 classes");
+  const missing = await refusalOf(() => openPicturePart(folder.at("nothing"), classes));
+  expect([missing.code, missing.message]).toEqual(["file", expect.stringContaining("no such file or folder")]);
+  await plant(folder.path, { "train/empty/": "" });
+  const gap = await refusalOf(() => openPictures({ data: folder.path, split: "train" }));
+  expect(gap.message).toEndWith("train/empty: no pictures in it");
 });
 
 test("a subset has its pictures in its order", async () => {
