@@ -141,13 +141,15 @@ export class CpuDevice implements Device {
   async readWith<T>(ranges: readonly Range[], use: (parts: Uint8Array<ArrayBuffer>[]) => Promise<T>): Promise<T> {
     if (this.#queue === undefined) return use(ranges.map(({ size }) => new Uint8Array(size)));
     let parts: Uint8Array<ArrayBuffer>[] = [];
-    this.#queue.next(() => {
+    const number = this.#queue.next(() => {
       parts = ranges.map(({ buffer, offset, size }) => {
         const part = new Uint8Array(size);
         part.set(this.#bytes(buffer, offset, size));
         return part;
       });
     });
+    // What is written or given back from here on must not be there before its bytes have been taken.
+    for (const { buffer } of ranges) cpuBuffer(buffer).busy = number;
     await this.#queue.settle();
     return use(parts);
   }

@@ -20,6 +20,8 @@ const step = fc.oneof(
   fc.record({ read: buffer }),
   /** Given back while it may be in use, and taken anew. */
   fc.record({ renew: buffer }),
+  /** Nothing is in use then, and a buffer may be written at once while others wait for their turn. */
+  fc.record({ idle: fc.constant(true) }),
 );
 
 test("writes, copies, clears and reads happen in their order, whatever is waited for", async () => {
@@ -52,6 +54,7 @@ test("writes, copies, clears and reads happen in their order, whatever is waited
           device.clear([at(held, one.clear)]);
           at(model, one.clear).fill(0);
         } else if ("read" in one) read(one.read);
+        else if ("idle" in one) await device.idle();
         else {
           device.memory.release(at(held, one.renew));
           held[one.renew] = take();
@@ -66,6 +69,28 @@ test("writes, copies, clears and reads happen in their order, whatever is waited
     }),
     { numRuns: 100 },
   );
+});
+
+test("what is written, or given back, behind a read that waits is not there yet", async () => {
+  const [one, from, to] = ["one", "from", "to"].map((label) => device.memory.allocate(label, BYTES));
+  if (one === undefined || from === undefined || to === undefined) throw new Error("no buffers");
+  const read = () =>
+    device.readWith([{ buffer: one, offset: 0, size: BYTES }], async ([bytes]) => new Set(bytes?.values()));
+  device.write(one, new Uint8Array(BYTES).fill(1));
+  device.clear([from, to]);
+  await device.idle();
+  // Nothing uses `one`, but the read has to wait for this.
+  device.copy([{ from, to, size: BYTES }]);
+  const first = read();
+  device.write(one, new Uint8Array(BYTES).fill(2));
+  expect(await first).toEqual(new Set([1]));
+  device.copy([{ from, to, size: BYTES }]);
+  const second = read();
+  device.memory.release(one);
+  const other = device.memory.allocate("other", BYTES);
+  device.write(other, new Uint8Array(BYTES).fill(3));
+  expect(await second).toEqual(new Set([2]));
+  for (const held of [other, from, to]) device.memory.release(held);
 });
 
 test("more lists than workers take at once, and more than may wait", async () => {
