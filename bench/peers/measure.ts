@@ -1,8 +1,12 @@
 import { RandloraError } from "../../src/errors.ts";
 
-/** One run of a command: seconds from spawn to exit, peak resident bytes as wait4 reports them, and its stdout. */
+/** One run of a command. */
 export interface Measurement {
+  /** From spawn to exit. */
   readonly seconds: number;
+  /** Processor time of all its threads. */
+  readonly coreSeconds: number;
+  /** Resident bytes as wait4 reports them. */
   readonly peakBytes: number;
   readonly stdout: string;
 }
@@ -21,7 +25,9 @@ export async function measure(command: string[], env: Record<string, string> = {
   if (status !== 0) {
     throw new RandloraError("file", `${command.join(" ")} ended with status ${status}:\n${stderr.slice(-4000)}`);
   }
-  return { seconds, peakBytes: child.resourceUsage()?.maxRSS ?? Number.NaN, stdout };
+  const used = child.resourceUsage();
+  const coreSeconds = Number(used?.cpuTime.total ?? Number.NaN) / 1e6;
+  return { seconds, coreSeconds, peakBytes: used?.maxRSS ?? Number.NaN, stdout };
 }
 
 /** The middle value; the mean of the two middle ones of an even number. */

@@ -1,149 +1,144 @@
 /*
- * `bun run bench:peers [RUNS]`: PEFT and our compiled binary merge the same adapter into the same 135M model, in turn.
- * Prints medians and ratios, and writes bench/results/peers-DATE.json.
+ * `bun run bench:peers [--runs 3] [--model 135m|1.5b] [--bases dense|sparse|very_sparse]`: PEFT and our compiled binary
+ * merge the same adapter (q, k, v, up, down) into the same model, in turn: the 135M chat model, then a checkpoint of 1.5
+ * billion random parameters that a script makes (3.1 GB). Prints medians and ratios, and writes
+ * bench/results/peers-DATE.json. The device is the one that the program takes by itself, or RANDLORA_DEVICE.
  */
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { availableParallelism, cpus, loadavg, tmpdir, totalmem } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import * as v from "valibot";
 import { PYTHON_FOLDER, pythonWithPeft } from "../../interop/environment.ts";
 import { smollm2 } from "../../interop/models.ts";
 import { compiled, ROOT } from "../../interop/program.ts";
-import { formatTable } from "../../interop/table.ts";
-import { measure, median } from "./measure.ts";
+import { formatBytes, formatDuration, formatNumber } from "../../src/terminal/format.ts";
+import { formatTable } from "../../src/terminal/table.ts";
+import { machine, renderMachine } from "../harness.ts";
+import { type Measurement, measure, median } from "./measure.ts";
+import { DENSE_GENERATOR, MERGE_CASES, type MergeCase, titleOf } from "./merge-cases.ts";
 
-/** PEFT computes with as many threads as the GPU-less machine of our targets has cores. */
+/** PEFT computes with as many threads as the machine of our targets has cores. */
 const THREADS = 2;
-const GENERATOR = "torch-mt19937-bf16-v2";
-/** Most that we may take of what PEFT takes: of the whole process, which is what a user waits for. */
-const TARGETS = { seconds: 0.6, bytes: { saved: 0.25, redrawn: 0.5 } } as const;
-const KINDS = ["saved", "redrawn"] as const;
+const OFFLINE = { HF_HUB_OFFLINE: "1", HF_HUB_DISABLE_PROGRESS_BARS: "1", PYTHONDONTWRITEBYTECODE: "1" };
+/** Units in the last place that a merge may be off, or there is nothing to be fast at. */
+const MOST_ULP = 1;
 
-const PeftTimes = v.object({
-  imports: v.number(),
-  load: v.number(),
-  merge: v.number(),
-  save: v.number(),
-  work: v.number(),
-});
-const OurReport = v.object({
-  seconds: v.looseObject({ total: v.number() }),
-  peak_rss_bytes: v.number(),
-  max_error_ulp: v.optional(v.number()),
-});
+const OurReport = v.object({ max_error_ulp: v.optional(v.number()) });
 
-/** One merge by one program. `work`: its own clock, from reading the model to the last byte written, without start-up. */
-interface Run {
-  readonly seconds: number;
-  readonly work: number;
-  readonly peakBytes: number;
-}
-
-const medianRun = (runs: readonly Run[]): Run => ({
-  seconds: median(runs.map((run) => run.seconds)),
-  work: median(runs.map((run) => run.work)),
-  peakBytes: median(runs.map((run) => run.peakBytes)),
-});
-
-async function main(): Promise<void> {
-  const count = Number(process.argv[2] ?? 5);
-  if (!Number.isInteger(count) || count < 1) throw new RangeError("RUNS is a positive whole number");
-  const [python, base, program] = [await pythonWithPeft(), await smollm2(), await compiled()];
-  const [load = 0] = loadavg();
-  if (load > 0.5)
-    process.stderr.write(`warning: this machine is busy (load ${load.toFixed(1)}): ratios will mislead\n`);
-  const offline = { HF_HUB_OFFLINE: "1", HF_HUB_DISABLE_PROGRESS_BARS: "1", PYTHONDONTWRITEBYTECODE: "1" };
-  const here = await mkdtemp(join(tmpdir(), "randlora-peers-"));
-  const out = join(here, "out");
-
-  const peft = async (adapter: string): Promise<Run> => {
-    const script = join(import.meta.dir, "peft_merge.py");
-    const found = await measure([python, script, base, adapter, out, String(THREADS)], offline);
-    await rm(out, { recursive: true });
-    const { work } = v.parse(PeftTimes, JSON.parse(found.stdout));
-    return { seconds: found.seconds, work, peakBytes: found.peakBytes };
-  };
-  const ours = async (adapter: string, ...more: string[]): Promise<Run> => {
-    const generator = adapter.endsWith("redrawn") ? ["--generator", GENERATOR] : [];
-    const found = await measure([...program, "merge", base, adapter, "--out", out, ...generator, ...more, "--json"]);
-    await rm(out, { recursive: true });
-    const report = v.parse(OurReport, JSON.parse(found.stdout));
-    if ((report.max_error_ulp ?? 0) > 1) throw new Error(`our merge is ${report.max_error_ulp} ulp off: no contest`);
-    return { seconds: found.seconds, work: report.seconds.total, peakBytes: found.peakBytes };
-  };
-
-  try {
-    process.stderr.write("making the adapter\n");
-    const make = join(import.meta.dir, "peft_make.py");
-    await measure([python, make, base, here], { ...offline, PYTHONPATH: PYTHON_FOLDER });
-    const results = [];
-    for (const kind of KINDS) {
-      const adapter = join(here, kind);
-      // One round that does not count: page cache, shader cache, and a check that there is something to be fast at.
-      await peft(adapter);
-      await ours(adapter, "--verify");
-      const runs: { peft: Run[]; ours: Run[] } = { peft: [], ours: [] };
-      for (let i = 0; i < count; i++) {
-        process.stderr.write(`${kind} bases: round ${i + 1} of ${count}\n`);
-        runs.peft.push(await peft(adapter));
-        runs.ours.push(await ours(adapter));
-      }
-      results.push({ kind, runs, median: { peft: medianRun(runs.peft), ours: medianRun(runs.ours) } });
-    }
-    await report(results, count, load);
-  } finally {
-    await rm(here, { recursive: true, force: true });
-  }
-}
-
+type Taken = Pick<Measurement, "seconds" | "coreSeconds" | "peakBytes">;
 interface Result {
-  readonly kind: (typeof KINDS)[number];
-  readonly runs: { readonly peft: readonly Run[]; readonly ours: readonly Run[] };
-  readonly median: { readonly peft: Run; readonly ours: Run };
+  readonly of: MergeCase;
+  readonly peft: readonly Taken[];
+  readonly ours: readonly Taken[];
 }
 
-function inSeconds(value: number): string {
-  return `${value.toFixed(2)} s`;
+const { values } = parseArgs({
+  options: { runs: { type: "string", default: "3" }, model: { type: "string" }, bases: { type: "string" } },
+});
+const runs = Number(values.runs);
+if (!Number.isInteger(runs) || runs < 1) throw new RangeError("--runs is a positive whole number");
+const cases = MERGE_CASES.filter(
+  ({ model, bases }) => model === (values.model ?? model) && bases === (values.bases ?? bases),
+);
+
+const on = await machine();
+process.stdout.write(renderMachine(on));
+const [python, program] = [await pythonWithPeft(), await compiled()];
+const here = await mkdtemp(join(tmpdir(), "randlora-peers-"));
+const script = (name: string): string => join(import.meta.dir, name);
+const note = (line: string): void => {
+  process.stderr.write(`${line}\n`);
+};
+
+try {
+  const results: Result[] = [];
+  const bases = new Map<string, string>();
+  for (const of of cases) {
+    const base = bases.get(of.model) ?? (await makeBase(of.model));
+    bases.set(of.model, base);
+    results.push(await contest(of, base));
+  }
+  process.stdout.write(`\n${render(results)}`);
+  await record(results);
+} finally {
+  await rm(here, { recursive: true, force: true });
 }
 
-function inMegabytes(value: number): string {
-  return `${(value / 1e6).toFixed(0)} MB`;
+async function makeBase(model: MergeCase["model"]): Promise<string> {
+  if (model === "135m") return await smollm2();
+  note("making the large checkpoint");
+  const base = join(here, "base");
+  await measure([python, script("peft_model.py"), base], OFFLINE);
+  return base;
 }
 
-async function report(results: readonly Result[], count: number, load: number): Promise<void> {
-  const rows = results.flatMap(({ kind, median: { peft, ours } }) => {
-    const line = (
-      what: string,
-      theirs: number,
-      mine: number,
-      show: (value: number) => string,
-      target?: number,
-    ): string[] => [
-      `${kind} bases: ${what}`,
-      show(theirs),
-      show(mine),
-      (mine / theirs).toFixed(2),
-      target === undefined ? "" : `≤ ${target}`,
-      target === undefined ? "" : mine <= target * theirs ? "met" : "missed",
+/** Merges in turn, after a round that does not count: page cache, and on the small model a check by reference. */
+async function contest(of: MergeCase, base: string): Promise<Result> {
+  const [adapter, out] = [join(here, "adapter"), join(here, "out")];
+  note(`${titleOf(of)}: making the adapter`);
+  await measure([python, script("peft_make.py"), base, adapter, String(of.rank), of.bases, of.kept], OFFLINE);
+  const generator = of.kept === "redrawn" && of.bases === "dense" ? ["--generator", DENSE_GENERATOR] : [];
+  const merge = [...program, "merge", base, adapter, "--out", out, ...generator, "--json"];
+  const contenders = {
+    peft: async () => await measure([python, script("peft_merge.py"), base, adapter, out, String(THREADS)], OFFLINE),
+    ours: async (...more: string[]) => await measure([...merge, ...more]),
+  };
+  const taken: { peft: Taken[]; ours: Taken[] } = { peft: [], ours: [] };
+  try {
+    for (let round = of.model === "135m" ? 0 : 1; round <= runs; round++) {
+      note(`${titleOf(of)}: ${round === 0 ? "warm-up" : `round ${round} of ${runs}`}`);
+      const peft = await contenders.peft();
+      await rm(out, { recursive: true });
+      const ours = await contenders.ours(...(round === 0 ? ["--verify"] : []));
+      await rm(out, { recursive: true });
+      const { max_error_ulp: off = 0 } = v.parse(OurReport, JSON.parse(ours.stdout));
+      if (off > MOST_ULP) throw new Error(`our merge is ${off} ulp off: no contest`);
+      if (round === 0) continue;
+      taken.peft.push(timesOf(peft));
+      taken.ours.push(timesOf(ours));
+    }
+  } finally {
+    await rm(adapter, { recursive: true, force: true });
+  }
+  return { of, ...taken };
+}
+
+function timesOf({ seconds, coreSeconds, peakBytes }: Measurement): Taken {
+  return { seconds, coreSeconds, peakBytes };
+}
+
+function render(results: readonly Result[]): string {
+  const rows = results.map(({ of, peft, ours }) => {
+    const both = (key: keyof Taken): [number, number] => [
+      median(peft.map((one) => one[key])),
+      median(ours.map((one) => one[key])),
     ];
+    const [seconds, core, bytes] = [both("seconds"), both("coreSeconds"), both("peakBytes")];
+    const rounds = ours.map((one, index) => one.seconds / (peft[index]?.seconds ?? Number.NaN));
+    const ratio = ([theirs, mine]: [number, number]): number => mine / theirs;
+    const verdict = (value: number, most: number): string => `≤ ${most}: ${value <= most ? "met" : "missed"}`;
     return [
-      line("whole process", peft.seconds, ours.seconds, inSeconds, TARGETS.seconds),
-      line("without start-up and imports", peft.work, ours.work, inSeconds),
-      line("peak memory", peft.peakBytes, ours.peakBytes, inMegabytes, TARGETS.bytes[kind]),
+      titleOf(of),
+      ...seconds.map(formatDuration),
+      formatNumber(ratio(seconds), 2),
+      `${formatNumber(Math.min(...rounds), 2)}–${formatNumber(Math.max(...rounds), 2)}`,
+      formatNumber(ratio(core), 2),
+      verdict(ratio(seconds), of.seconds),
+      ...bytes.map(formatBytes),
+      formatNumber(ratio(bytes), 2),
+      verdict(ratio(bytes), of.bytes),
     ];
   });
-  const head = [`median of ${count}, 135M model, r = 16, q k v up down`, "PEFT", "randlora", "ratio", "target", ""];
-  process.stdout.write(`${formatTable(head, rows)}\n`);
-
-  const today = new Date().toISOString().slice(0, 10);
-  const folder = join(ROOT, "bench", "results");
-  await mkdir(folder, { recursive: true });
-  const file = join(folder, `peers-${today}.json`);
-  const machine = { cpu: cpus()[0]?.model ?? "", cores: availableParallelism(), memory: totalmem(), load };
-  const peers = (await readFile(join(PYTHON_FOLDER, "requirements.txt"), "utf8")).trim().split("\n");
-  const text = JSON.stringify({ date: today, machine, peers, threads: THREADS, targets: TARGETS, results }, null, 2);
-  await writeFile(file, `${text}\n`);
-  process.stderr.write(`written: bench/results/peers-${today}.json\n`);
+  const head = [`whole merge, median of ${runs}`, "PEFT", "randlora", "ratio", "by round", "by core time", "target"];
+  return formatTable(rows, { head: [...head, "PEFT", "randlora", "memory", "target"], align: "lrrrrrlrrrl" });
 }
 
-await main();
+async function record(results: readonly Result[]): Promise<void> {
+  const date = new Date().toISOString().slice(0, 10);
+  const file = join(ROOT, "bench", "results", `peers-${date}.json`);
+  const peers = (await readFile(join(PYTHON_FOLDER, "requirements.txt"), "utf8")).trim().split("\n");
+  await mkdir(join(file, ".."), { recursive: true });
+  await writeFile(file, `${JSON.stringify({ date, machine: on, peers, threads: THREADS, runs, results }, null, 2)}\n`);
+  note(`written: bench/results/peers-${date}.json`);
+}
