@@ -5,7 +5,7 @@
 import { Basis, DRAWN_BYTES } from "./basis";
 import { sumOf } from "./lanes";
 import { BLOCK_TERMS, COLS_PANEL, colsFromTerms, rowsFromTerms, ROWS_PANEL, TILE_COLS, TILE_ROWS } from "./panels";
-import { load1, load4, storedBytes } from "./stored";
+import { storedBytes } from "./stored";
 import { LISTED, listColumns, LISTS, PANEL, PANEL_COLS, sumLists, TERM } from "./ternary-lists";
 import { tile } from "./tile";
 
@@ -106,7 +106,7 @@ function form<T>(
     const to = first == 0 ? scratch : sums;
     for (let i: u32 = 0; i < rows; i += TILE_ROWS) {
       const from = p.at + first * p.rowBytes + storedBytes<T>(row + i);
-      columnsOf<T>(from, p.rowBytes, min(TILE_ROWS, rows - i), terms, left);
+      rowsFromTerms<T>(from, p.rowBytes, min(TILE_ROWS, rows - i), terms, left);
       panel = panels;
       for (let col: u32 = 0; col < cols; col += TILE_COLS) {
         tile(left, panel, terms, to + i * pitch + col * 4, pitch);
@@ -167,23 +167,4 @@ function panelOfTerms(from: usize, pitch: usize, cols: u32, terms: u32, to: usiz
 /** Adds sums to others. */
 function addTo(to: usize, from: usize, bytes: usize): void {
   for (let at: usize = 0; at < bytes; at += 16) v128.store(to + at, f32x4.add(v128.load(to + at), v128.load(from + at)));
-}
-
-/** A panel of up to six columns of P. */
-function columnsOf<T>(from: usize, pitch: usize, cols: u32, terms: u32, to: usize): void {
-  if (isFloat<T>()) {
-    rowsFromTerms(from, pitch, cols, terms, to);
-    return;
-  }
-  for (let term: u32 = 0; term < terms; term++) {
-    if (cols == TILE_ROWS) {
-      v128.store(to, load4<T>(from));
-      store<f32>(to + 16, load1<T>(from + storedBytes<T>(4)));
-      store<f32>(to + 20, load1<T>(from + storedBytes<T>(5)));
-    } else {
-      for (let col: u32 = 0; col < cols; col++) store<f32>(to + col * 4, load1<T>(from + storedBytes<T>(col)));
-    }
-    from += pitch;
-    to += 24;
-  }
 }

@@ -88,7 +88,7 @@ function tiles<T>(
   for (let row: u32 = 0; row < rows; row += TILE_ROWS) {
     const count = min(TILE_ROWS, rows - row);
     const at = firstRow + row;
-    if (p.aTerms) rowsFromTerms(p.a + first * p.aPitch + at * 4, p.aPitch, count, terms, panelOfRows);
+    if (p.aTerms) rowsFromTerms<f32>(p.a + first * p.aPitch + at * 4, p.aPitch, count, terms, panelOfRows);
     else rowsFromRows(p.a + at * p.aPitch + first * 4, p.aPitch, count, terms, panelOfRows);
     panel = panels;
     for (let col: u32 = 0; col < cols; col += TILE_COLS) {

@@ -1,4 +1,5 @@
-// Blocks of matrices as the tile reads them: term after term, the numbers of its rows or columns side by side, in f32.
+// Blocks of matrices as the tile reads them: term after term, the numbers of its rows or columns side by side, in f32; those
+// of rows four times each.
 import { load4, load1, storedBytes } from "./stored";
 
 /** Rows and columns of a tile. */
@@ -9,7 +10,7 @@ export const BLOCK_TERMS: u32 = 256;
 
 /** Bytes of a block's panel of columns and of rows. */
 export const COLS_PANEL: usize = 8192; // BLOCK_TERMS * TILE_COLS * 4
-export const ROWS_PANEL: usize = 6144; // BLOCK_TERMS * TILE_ROWS * 4
+export const ROWS_PANEL: usize = 24576; // BLOCK_TERMS * TILE_ROWS * 16
 
 /** Four terms of four rows, each from its own address, to `stride` bytes a term. */
 // @ts-ignore: decorator
@@ -65,51 +66,55 @@ export function colsFromTerms<T>(from: usize, pitch: usize, cols: u32, terms: u3
   }
 }
 
-/** A panel of up to six rows of a matrix whose rows run along the terms. In the place of missing rows stands the last one. */
+/**
+ * A panel of up to six rows of a matrix whose rows run along the terms, each number four times: a load is one instruction
+ * then, where a splat is three. In the place of missing rows stands the last one.
+ */
 export function rowsFromRows(from: usize, pitch: usize, rows: u32, terms: u32, to: usize): void {
-  const last = from + <usize>(rows - 1) * pitch;
-  const a = from;
-  const b = min(a + pitch, last);
-  const c = min(b + pitch, last);
-  const d = min(c + pitch, last);
-  const e = min(d + pitch, last);
-  const f = min(e + pitch, last);
-  const whole = terms & ~3;
-  for (let term: usize = 0; term < whole; term += 4) {
-    const at = term * 4;
-    transpose4(v128.load(a + at), v128.load(b + at), v128.load(c + at), v128.load(d + at), to, 24);
-    const ef = v128.shuffle<i32>(v128.load(e + at), v128.load(f + at), 0, 4, 1, 5);
-    const efHigh = v128.shuffle<i32>(v128.load(e + at), v128.load(f + at), 2, 6, 3, 7);
-    v128.store64_lane(to, ef, 0, 16);
-    v128.store64_lane(to, ef, 1, 40);
-    v128.store64_lane(to, efHigh, 0, 64);
-    v128.store64_lane(to, efHigh, 1, 88);
-    to += 96;
-  }
-  for (let term: usize = whole; term < terms; term++) {
-    const at = term * 4;
-    store<f32>(to, load<f32>(a + at), 0);
-    store<f32>(to, load<f32>(b + at), 4);
-    store<f32>(to, load<f32>(c + at), 8);
-    store<f32>(to, load<f32>(d + at), 12);
-    store<f32>(to, load<f32>(e + at), 16);
-    store<f32>(to, load<f32>(f + at), 20);
-    to += 24;
+  const whole = <usize>(terms & ~3);
+  for (let row: u32 = 0; row < TILE_ROWS; row++) {
+    let at = from + <usize>min(row, rows - 1) * pitch;
+    let target = to + row * 16;
+    const end = at + whole * 4;
+    for (; at < end; at += 16) {
+      const four = v128.load(at);
+      v128.store(target, splat4(four, 0));
+      v128.store(target, splat4(four, 1), 96);
+      v128.store(target, splat4(four, 2), 192);
+      v128.store(target, splat4(four, 3), 288);
+      target += 384;
+    }
+    for (const last = at + (<usize>terms - whole) * 4; at < last; at += 4) {
+      v128.store(target, v128.load32_splat(at));
+      target += 96;
+    }
   }
 }
 
-/** A panel of up to six columns of a matrix whose rows are the terms. What stands in the place of missing ones is any number. */
-export function rowsFromTerms(from: usize, pitch: usize, rows: u32, terms: u32, to: usize): void {
+/** The same of up to six columns of a matrix whose rows are the terms. What stands in the place of missing ones is any number. */
+export function rowsFromTerms<T>(from: usize, pitch: usize, rows: u32, terms: u32, to: usize): void {
   for (let term: u32 = 0; term < terms; term++) {
     if (rows == TILE_ROWS) {
-      v128.store(to, v128.load(from));
-      store<u64>(to, load<u64>(from, 16), 16);
+      const four = load4<T>(from);
+      v128.store(to, splat4(four, 0));
+      v128.store(to, splat4(four, 1), 16);
+      v128.store(to, splat4(four, 2), 32);
+      v128.store(to, splat4(four, 3), 48);
+      v128.store(to, f32x4.splat(load1<T>(from + storedBytes<T>(4))), 64);
+      v128.store(to, f32x4.splat(load1<T>(from + storedBytes<T>(5))), 80);
     } else {
-      for (let row: u32 = 0; row < rows; row++) store<f32>(to + row * 4, load<f32>(from + row * 4));
+      for (let row: u32 = 0; row < rows; row++) v128.store(to + row * 16, f32x4.splat(load1<T>(from + storedBytes<T>(row))));
     }
     from += pitch;
-    to += 24;
+    to += 96;
   }
+}
+
+/** One of four numbers, four times. A swizzle by a constant is one instruction, a shuffle three. */
+// @ts-ignore: decorator
+@inline
+function splat4(four: v128, lane: i32): v128 {
+  return v128.swizzle(four, i32x4.splat(0x03020100 + lane * 0x04040404));
 }
 
 /** Numbers one after the other, to one every `stride` bytes. */
