@@ -1,5 +1,6 @@
 import { machineMemory } from "../device/machine-memory.ts";
 import { RandloraError } from "../errors.ts";
+import { useHugePages } from "./huge-pages.ts";
 
 /** WebAssembly's unit of memory. */
 const PAGE = 2 ** 16;
@@ -188,9 +189,10 @@ function reserve(reserved: number, bytes: number, count: number) {
   let size = bytes;
   while (memories.length < count) {
     try {
-      memories.push(
-        new WebAssembly.Memory({ initial: reserved / PAGE, maximum: Math.max(size, reserved) / PAGE, shared: true }),
-      );
+      const maximum = Math.max(size, reserved);
+      const memory = new WebAssembly.Memory({ initial: reserved / PAGE, maximum: maximum / PAGE, shared: true });
+      useHugePages(memory, maximum);
+      memories.push(memory);
     } catch (cause) {
       if (memories.length > 0) break;
       if (size / 2 < SMALLEST) {
