@@ -18,6 +18,9 @@ export class Attention extends Attended {
   records: usize;
   /** Bytes of a record. */
   recordBytes: u32;
+  /** Pieces, and how many of them have been computed so far. */
+  pieces: u32;
+  computed: u32;
 }
 
 /** The chunk that is worked on, and the pairs: pair i is token `token` + i / heads, head `firstHead` + i % heads. */

@@ -30,6 +30,11 @@ export function attention(p: Attention, piece: u32, scratch: usize): void {
     attend(p, chunk, next, part, scratch);
     token = next;
   }
+  if (p.parts == 1) return;
+  // Whoever computes the last of all chunks brings them together, in their order.
+  const computed = changetype<usize>(p) + offsetof<Attention>("computed");
+  if (atomic.add<u32>(computed, 1) + 1 < p.pieces) return;
+  for (let pair: u32 = 0; pair < p.tokens * p.heads; pair++) bringTogether(p, pair, scratch);
 }
 
 /** Some tokens of one text, up to one before `behind`. */
@@ -77,16 +82,16 @@ function attend(p: Attention, chunk: Chunk, behind: u32, part: u32, scratch: usi
   }
 }
 
-/** Brings together what the chunks of a pair came to; a piece is a pair. */
-export function attentionParts(p: Attention, piece: u32, scratch: usize): void {
-  const token = piece / p.heads;
+/** Brings together what the chunks of a pair came to. */
+function bringTogether(p: Attention, pair: u32, scratch: usize): void {
+  const token = pair / p.heads;
   const base = baseOf(p, token);
   const last = (lastOf(p, token) - base) / CHUNK;
   begin(scratch, p.recordBytes);
   for (let number = (firstOf(p, token) - base) / CHUNK; number <= last; number++) {
-    enter(scratch, p.records + (piece * p.parts + number) * p.recordBytes, p.head);
+    enter(scratch, p.records + (pair * p.parts + number) * p.recordBytes, p.head);
   }
-  finish(p, token, piece % p.heads, scratch);
+  finish(p, token, pair % p.heads, scratch);
 }
 
 /** Stores a pair's result. */

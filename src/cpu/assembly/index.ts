@@ -1,5 +1,5 @@
 // What the module exports: each function is a kernel, called as kernel(arguments, piece, scratch).
-export { attention, attentionParts } from "./attention";
+export { attention } from "./attention";
 export { attentionKeys, attentionQueries, attentionStats } from "./attention-gradient";
 export { basisGradient } from "./basis-gradient";
 export { columnSums, scaleColumns, zero } from "./columns";

@@ -16,10 +16,10 @@ export const ATTENTION = {
     parts: "u32",
     records: "pointer",
     recordBytes: "u32",
+    pieces: "u32",
+    computed: "u32",
   },
 } as const satisfies CpuKernel<Members>;
-
-export const PARTS = { ...ATTENTION, name: "attentionParts" } as const;
 
 /** Pairs of a token and a head in a piece, and keys of a chunk: MOST_PAIRS and CHUNK of the assembly. */
 const MOST_PAIRS = 96;
@@ -29,7 +29,7 @@ const PIECES = 4;
 
 /**
  * A piece is some tokens of the heads that share a kv head. Where those are too few for the threads, as for one token,
- * each chunk of keys is a piece, and a second command brings together what the chunks came to: the same bits.
+ * each chunk of keys is a piece, and who computes the last brings together what all came to: the same bits.
  */
 export function attention(on: Dispatcher, operands: Attention): void {
   const { keys, headSize } = operands;
@@ -46,18 +46,21 @@ export function attention(on: Dispatcher, operands: Attention): void {
   const parts = pieces < wanted && chunks > 2 ? chunks : 1;
   const record = 4 + Math.ceil(headSize / 8) * 8;
   const records = parts === 1 ? undefined : takeScratch(on, "attention.records", [tokens * heads * parts, record]);
-  const parameters = {
-    ...shared,
-    pieceTokens,
-    blocks,
-    pieceHeads,
-    headBlocks,
-    parts,
-    records: optional(records, "change"),
-    recordBytes: record * 4,
-  };
-  on.dispatch(ATTENTION, parameters, pieces * parts);
-  if (records === undefined) return;
-  on.dispatch(PARTS, parameters, tokens * heads);
-  giveScratch(on, records);
+  on.dispatch(
+    ATTENTION,
+    {
+      ...shared,
+      pieceTokens,
+      blocks,
+      pieceHeads,
+      headBlocks,
+      parts,
+      records: optional(records, "change"),
+      recordBytes: record * 4,
+      pieces: pieces * parts,
+      computed: 0,
+    },
+    pieces * parts,
+  );
+  if (records !== undefined) giveScratch(on, records);
 }
