@@ -1,5 +1,5 @@
 import type { KernelDtype } from "./dtype.ts";
-import type { Attention, AttentionGradient, Rope, RopeGradient } from "./families/attention.ts";
+import type { Attention, AttentionGradient, CacheFilling, Rope, RopeGradient } from "./families/attention.ts";
 import type {
   BasisGradient,
   BasisGradientShape,
@@ -21,7 +21,7 @@ import type {
 import type { LayerNorm, LayerNormGradient, RmsNorm, RmsNormGradient } from "./families/norms.ts";
 import type { Finish } from "./families/finish.ts";
 import type { AdamWStep, GradientNorm, LossSum } from "./families/optimizer.ts";
-import type { Gemm, Linear } from "./families/products.ts";
+import type { Gemm, Linear, NormedLinear } from "./families/products.ts";
 import type { Embedding, EmbeddingGradient, Nll, NllGradient, Rows, TopK } from "./families/tokens.ts";
 import type { ColumnSquares, Magnitudes, Rescale, RowSquares } from "./families/magnitude.ts";
 import type { ThetaDelta, ThetaGradient } from "./families/theta.ts";
@@ -45,6 +45,7 @@ export interface Families {
   readonly elementwiseGradient: ElementwiseGradient;
   readonly embedding: Embedding;
   readonly embeddingGradient: EmbeddingGradient;
+  readonly fillCache: CacheFilling;
   readonly finish: Finish;
   readonly gemm: Gemm;
   readonly gradientNorm: GradientNorm;
@@ -56,6 +57,7 @@ export interface Families {
   readonly magnitudes: Magnitudes;
   readonly nll: Nll;
   readonly nllGradient: NllGradient;
+  readonly normedLinear: NormedLinear;
   readonly rescale: Rescale;
   readonly rmsNorm: RmsNorm;
   readonly rmsNormGradient: RmsNormGradient;

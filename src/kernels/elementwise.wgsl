@@ -19,30 +19,15 @@ struct Parameters {
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
 
-// The kinds of ELEMENTWISE in elementwise.ts.
+// The kinds of ELEMENTWISE that are no activations.
 const ADD = 0u;
-const SILU = 1u;
-const GELU_TANH = 2u;
-const GELU = 3u;
 const SOFTCAP = 4u;
 const COPY = 5u;
 const ACCUMULATE = 6u; // y += a
-const QUICK_GELU = 7u;
 const EXPM1 = 8u;
 const GATED = 16u; // added to an activation: f(a) · b
 
-#include activations
-
-fn activate(kind: u32, x: vec4<f32>) -> vec4<f32> {
-  switch kind {
-    case SILU: { return x / (1.0 + exp(-x)); }
-    case GELU_TANH: { return 0.5 * x * (1.0 + safe_tanh(GELU_TANH_SCALE * (x + GELU_TANH_CUBE * x * x * x))); }
-    case GELU: { return 0.5 * x * (1.0 + erf4(x * 0.7071067811865476)); }
-    case QUICK_GELU: { return x / (1.0 + exp(-QUICK_GELU_SCALE * x)); }
-    case EXPM1: { return exp(x) - 1.0; }
-    default: { return x; } // COPY
-  }
-}
+#include activate
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -58,6 +43,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     y[to] = p.cap * safe_tanh(a[source] / p.cap);
   } else if (p.kind == ACCUMULATE) {
     y[to] += a[source];
+  } else if (p.kind == EXPM1) {
+    y[to] = exp(a[source]) - 1.0;
   } else if (p.kind >= GATED) {
     y[to] = activate(p.kind - GATED, a[source]) * b[other];
   } else {

@@ -1,4 +1,5 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
+import activateText from "./activate.wgsl" with { type: "text" };
 import activationsText from "./activations.wgsl" with { type: "text" };
 import drawText from "./draw.wgsl" with { type: "text" };
 import dtypeText from "./dtype.wgsl" with { type: "text" };
@@ -20,6 +21,7 @@ import { type Definitions, expandTemplate } from "./template.ts";
 
 /** What `#include` finds in every family. */
 const INCLUDES = {
+  activate: activateText,
   activations: activationsText,
   blocks: blocksText,
   draw: drawText,

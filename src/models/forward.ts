@@ -2,6 +2,7 @@ import { OPS } from "../tensor/ops/index.ts";
 import type { Run } from "../tensor/run.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { uploadAngles } from "./blocks/rope.ts";
+import { releaseStream, streamOf } from "./blocks/stream.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { KvCache } from "./kv-cache.ts";
 import { type Pass, recordLastNorm, recordLayer } from "./layers.ts";
@@ -41,13 +42,14 @@ type NewTokens = Pick<Pass, "config" | "weights" | "linears" | "tables" | "past"
 export function recordPass(run: Run, tokens: NewTokens, ids: Tensor): Tensor {
   const pass = { starts: undefined, ...tokens };
   const { config, weights } = pass;
-  let { y: x } = run.apply(OPS.embedding, { ids, table: weights.embedding }, { scale: config.embeddingScale });
+  const { y } = run.apply(OPS.embedding, { ids, table: weights.embedding }, { scale: config.embeddingScale });
+  let stream = streamOf(y);
   config.layers.forEach((_, index) => {
-    const updated = recordLayer(run, pass, index, x);
-    run.release(x);
-    x = updated;
+    const updated = recordLayer(run, pass, index, stream);
+    releaseStream(run, stream, updated);
+    stream = updated;
   });
-  return recordLastNorm(run, pass, x);
+  return recordLastNorm(run, pass, stream);
 }
 
 /**

@@ -2,8 +2,9 @@ import type { Recorder } from "../tensor/recorder.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { recordAttention } from "./blocks/attention.ts";
 import { recordMlp } from "./blocks/mlp.ts";
-import { type Norm, recordNorm } from "./blocks/norm.ts";
+import { recordNorm, type RmsNorm } from "./blocks/norm.ts";
 import type { Angles } from "./blocks/rope.ts";
+import { recordSum, releaseStream, type Stream } from "./blocks/stream.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { Linears } from "./linears.ts";
 import type { DecoderWeights, LayerWeights } from "./weights.ts";
@@ -33,8 +34,8 @@ export interface Pass {
   readonly ends?: Tensor | undefined;
 }
 
-/** Records layer number `index`: hidden states (tokens, hidden) from those before it, which are not released. */
-export function recordLayer(recorder: Recorder, pass: Pass, index: number, x: Tensor): Tensor {
+/** Records layer number `index`: the stream that comes of the one before it, whose tensors are not released. */
+export function recordLayer(recorder: Recorder, pass: Pass, index: number, stream: Stream): Stream {
   const { config, linears, past, starts, ends } = pass;
   const layerConfig = config.layers[index];
   const layer = pass.weights.layers[index];
@@ -44,21 +45,22 @@ export function recordLayer(recorder: Recorder, pass: Pass, index: number, x: Te
   }
   const { heads, kvHeads, headSize, attentionScale: scale, attentionSoftcap: softcap } = config;
   const { window } = layerConfig;
-  const { inputNorm, mlpNorm, attention, mlp } = blocksOf(config, layer);
+  const { attention, mlp } = blocksOf(config, layer);
   const filled = past && { length: past.length, rows: past.rows, ...past.layer(index) };
   const shape = { heads, kvHeads, headSize, scale, softcap, window };
   const sight = { rope, past: filled, first: starts, last: ends };
-  const attended = recordAttention(recorder, linears, shape, attention, sight, recordNorm(recorder, inputNorm, x), x);
-  const normed = recordNorm(recorder, mlpNorm, attended);
-  const updated = recordMlp(recorder, linears, config.activation, mlp, normed, attended);
-  recorder.release(attended);
+  const attended = recordAttention(recorder, linears, shape, attention, sight, stream);
+  const updated = recordMlp(recorder, linears, config.activation, mlp, attended);
+  releaseStream(recorder, attended, stream, updated);
   return updated;
 }
 
 /** Records the norm after the last layer, and releases its input. */
-export function recordLastNorm(recorder: Recorder, { config, weights }: Pass, x: Tensor): Tensor {
+export function recordLastNorm(recorder: Recorder, { config, weights }: Pass, stream: Stream): Tensor {
+  const x = recordSum(recorder, stream);
   const y = recordNorm(recorder, rms(config, weights.norm), x);
-  recorder.release(x);
+  if (x !== stream.x) recorder.release(x);
+  releaseStream(recorder, stream);
   return y;
 }
 
@@ -72,18 +74,17 @@ function blocksOf(config: DecoderConfig, layer: LayerWeights) {
   });
   const { queryNorm, keyNorm } = layer;
   return {
-    inputNorm: rms(config, layer.inputNorm),
     attention: {
       ...layer,
+      norm: rms(config, layer.inputNorm),
       queryNorm: norm(queryNorm),
       keyNorm: norm(keyNorm),
       output: output(layer.output, layer.outputBias, layer.attentionNorm),
     },
-    mlpNorm: rms(config, layer.mlpNorm),
-    mlp: { ...layer, output: output(layer.down, layer.downBias, layer.outNorm) },
+    mlp: { ...layer, norm: rms(config, layer.mlpNorm), output: output(layer.down, layer.downBias, layer.outNorm) },
   };
 }
 
-function rms({ epsilon, normOffset }: DecoderConfig, weight: Tensor): Norm {
+function rms({ epsilon, normOffset }: DecoderConfig, weight: Tensor): RmsNorm {
   return { kind: "rms", weight, epsilon, offset: normOffset };
 }

@@ -2,6 +2,7 @@ import { OPS } from "../tensor/ops/index.ts";
 import type { Recorder } from "../tensor/recorder.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { uploadAngles } from "./blocks/rope.ts";
+import { recordWhole, streamOf } from "./blocks/stream.ts";
 import type { DecoderConfig } from "./config.ts";
 import { type Pass, recordLastNorm, recordLayer } from "./layers.ts";
 import type { Linears } from "./linears.ts";
@@ -72,13 +73,12 @@ export function recordSamples(
   const table = weights.embedding;
   let { y: x } = recorder.apply(OPS.embedding, { ids, table }, { scale: config.embeddingScale });
   config.layers.forEach((_, index) => {
-    const before = x;
-    x = checkpointing
-      ? recorder.segment([before, ...given], (inner) => recordLayer(inner, pass, index, before))
-      : recordLayer(recorder, pass, index, before);
-    recorder.release(before);
+    const before = streamOf(x);
+    const record = (inner: Recorder) => recordWhole(inner, recordLayer(inner, pass, index, before), before);
+    x = checkpointing ? recorder.segment([before.x, ...given], record) : record(recorder);
+    recorder.release(before.x);
   });
-  const hidden = recordLastNorm(recorder, pass, x);
+  const hidden = recordLastNorm(recorder, pass, streamOf(x));
   recorder.release(ids, ...given);
   return hidden;
 }

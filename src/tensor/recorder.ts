@@ -9,6 +9,8 @@ import type { Shape, Tensor, TensorDtype } from "./tensor.ts";
 export interface Recorder {
   /** Where kernels go that are no op of the registry; what they computed is then told to `record`. */
   readonly run: Run;
+  /** Steps may be differentiated: ops without a derivative would cut them off from what is watched. */
+  readonly differentiates: boolean;
   /** Records an op and returns its outputs; see `Run.apply`. */
   apply<I extends Roles, A, O extends Roles>(
     op: Op<I, A, O>,

@@ -86,6 +86,8 @@ export interface TapeNode {
 export class Run {
   readonly device: Device;
   readonly staging: Staging;
+  /** Nothing is differentiated here; see `Tape`. */
+  readonly differentiates = false;
   readonly #memory: RunMemory;
   readonly #recording: Recording;
 

@@ -44,6 +44,7 @@ interface Kept {
  */
 export class Tape implements Recorder {
   readonly run: Run;
+  readonly differentiates = true;
   readonly #values = new Map<DeviceBuffer, Value>();
   readonly #nodes: Kept[] = [];
   /** Do nodes join the tape? Not in the forward pass of a segment. */

@@ -16,7 +16,7 @@ import { tile } from "./tile";
 
 /** y = scale · product + bias + residual (+ y); a is F32. Pitches are bytes from row to row. */
 @unmanaged
-class Gemm {
+export class Gemm {
   rows: u32;
   cols: u32;
   terms: u32;

@@ -21,19 +21,24 @@ class RmsNorm {
 export function rmsNorm(p: RmsNorm, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceRows, p.rows);
   const bytes = wholeBytes(p.cols);
-  const offset = f32x4.splat(p.offset);
-  const weight = p.weight;
   for (let row = piece * p.pieceRows; row < last; row++) {
     for (let segment: u32 = 0; segment < p.segments; segment++) {
       const x = p.x + row * p.xPitch + segment * bytes;
       const y = p.y + row * p.yPitch + segment * bytes;
-      const scale = f32x4.splat(<f32>1 / sqrt<f32>(dot(x, x, bytes) / <f32>p.cols + p.epsilon));
-      // The weight is zero beyond the last element; so must y be, and there x is.
-      for (let at: usize = 0; at < bytes; at += 16) {
-        const factor = f32x4.add(offset, v128.load(weight + at));
-        v128.store(y + at, f32x4.mul(f32x4.mul(v128.load(x + at), scale), factor));
-      }
+      normalise(x, p.weight, p.cols, p.offset, p.epsilon, y);
     }
+  }
+}
+
+/** The same of one segment, which may be normalised where it lies: every kernel that does it gives the same bits. */
+export function normalise(x: usize, weight: usize, cols: u32, offset: f32, epsilon: f32, y: usize): void {
+  const bytes = wholeBytes(cols);
+  const offset4 = f32x4.splat(offset);
+  const scale = f32x4.splat(<f32>1 / sqrt<f32>(dot(x, x, bytes) / <f32>cols + epsilon));
+  // The weight is zero beyond the last element; so must y be, and there x is.
+  for (let at: usize = 0; at < bytes; at += 16) {
+    const factor = f32x4.add(offset4, v128.load(weight + at));
+    v128.store(y + at, f32x4.mul(f32x4.mul(v128.load(x + at), scale), factor));
   }
 }
 

@@ -1,4 +1,6 @@
-/** Heads of q and k turn by their row's angles, and v is copied; of what is left out the width is 0. */
+import { normalise } from "./norms";
+
+/** Heads of q and k are normalised, turn by their row's angles, and v is copied; of what is left out the width is 0. */
 @unmanaged
 class Rope {
   rows: u32;
@@ -27,6 +29,14 @@ class Rope {
   vWidth: u32;
   /** 1, or −1 for turning back. */
   direction: f32;
+  /** Of the norms of heads of q and k, or nothing: none. */
+  qWeight: usize;
+  kWeight: usize;
+  offset: f32;
+  epsilon: f32;
+  /** Rows of kTo and vTo, and which of them each row goes to; nothing: that of its own number. */
+  targetRows: u32;
+  targets: usize;
   pieceRows: u32;
 }
 
@@ -35,20 +45,28 @@ export function rope(p: Rope, piece: u32, scratch: usize): void {
   for (let row = piece * p.pieceRows; row < last; row++) {
     const cos = p.cos + row * p.cosPitch;
     const sin = p.sin + row * p.sinPitch;
-    turn(p, p.q + row * p.qPitch, p.qTo + row * p.qToPitch, p.qWidth, cos, sin);
-    turn(p, p.k + row * p.kPitch, p.kTo + row * p.kToPitch, p.kWidth, cos, sin);
-    memory.copy(p.vTo + row * p.vToPitch, p.v + row * p.vPitch, ((p.vWidth + 3) & ~3) * 4);
+    turn(p, p.q + row * p.qPitch, p.qTo + row * p.qToPitch, p.qWidth, p.qWeight, cos, sin, scratch);
+    const target = p.targets ? load<u32>(p.targets + row * 4) : row;
+    if (target >= p.targetRows) continue;
+    turn(p, p.k + row * p.kPitch, p.kTo + target * p.kToPitch, p.kWidth, p.kWeight, cos, sin, scratch);
+    memory.copy(p.vTo + target * p.vToPitch, p.v + row * p.vPitch, ((p.vWidth + 3) & ~3) * 4);
   }
 }
 
-/** Element i of half a head turns with element i + half. */
-function turn(p: Rope, from: usize, to: usize, width: u32, cos: usize, sin: usize): void {
+/** Element i of half a head turns with element i + half; a row may be turned where it lies. */
+function turn(
+  p: Rope, from: usize, to: usize, width: u32, weight: usize, cos: usize, sin: usize, scratch: usize,
+): void {
   const half = <usize>p.half * 4;
   const whole = half & ~15;
   const direction = f32x4.splat(p.direction);
   for (let head: u32 = 0; head < width; head += p.head) {
-    const x = from + head * 4;
+    let x = from + head * 4;
     const y = to + head * 4;
+    if (weight) {
+      normalise(x, weight, p.head, p.offset, p.epsilon, scratch);
+      x = scratch;
+    }
     for (let at: usize = 0; at < whole; at += 16) {
       const c = v128.load(cos + at);
       const s = f32x4.mul(direction, v128.load(sin + at));

@@ -13,8 +13,9 @@ import { gemm, linear } from "./gemm.ts";
 import { lossSum, nll, nllGradient } from "./losses.ts";
 import { columnSquares, magnitudes, rescale, rowSquares } from "./magnitude.ts";
 import { layerNorm, layerNormGradient, rmsNorm, rmsNormGradient } from "./norms.ts";
+import { normedLinear } from "./normed-linear.ts";
 import { adamw, gradientNorm } from "./optimizer.ts";
-import { rope, ropeGradient } from "./rope.ts";
+import { fillCache, rope, ropeGradient } from "./rope.ts";
 import { stridedSums } from "./strided-sums.ts";
 import { thetaDelta, thetaGradient, thetaPartBytes } from "./theta.ts";
 import { embedding, embeddingGradient, rows } from "./tokens.ts";
@@ -35,6 +36,7 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   elementwiseGradient,
   embedding,
   embeddingGradient,
+  fillCache,
   finish,
   gemm,
   gradientNorm,
@@ -46,6 +48,7 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   magnitudes,
   nll,
   nllGradient,
+  normedLinear,
   rescale,
   rmsNorm,
   rmsNormGradient,

@@ -1,5 +1,5 @@
-import type { Rope, RopeGradient } from "../../device/families/attention.ts";
-import type { Tensor } from "../../device/tensor.ts";
+import type { CacheFilling, Rope, RopeGradient } from "../../device/families/attention.ts";
+import { sliceCols, type Tensor } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
@@ -31,6 +31,12 @@ export const ROPE = {
     kWidth: "u32",
     vWidth: "u32",
     direction: "f32",
+    qWeight: "pointer",
+    kWeight: "pointer",
+    offset: "f32",
+    epsilon: "f32",
+    targetRows: "u32",
+    targets: "pointer",
     pieceRows: "u32",
   },
 } as const satisfies CpuKernel<Members>;
@@ -48,6 +54,19 @@ export function rope(on: Dispatcher, { from, to, ...angles }: Rope): void {
   turn(on, angles, { q: way("q"), k: way("k"), v: way("v") }, 1);
 }
 
+export function fillCache(on: Dispatcher, { qkv, keys, values, norms, rows, ...angles }: CacheFilling): void {
+  const kvWidth = keys.shape[1];
+  const width = qkv.shape[1] - 2 * kvWidth;
+  const part = (first: number, count: number) => sliceCols(qkv, first, count);
+  const q = part(0, width);
+  const ways = {
+    q: { from: q, to: q },
+    k: { from: part(width, kvWidth), to: keys },
+    v: { from: part(width + kvWidth, kvWidth), to: values },
+  };
+  turn(on, angles, ways, 1, { norms, rows });
+}
+
 export function ropeGradient(on: Dispatcher, { parts, ...angles }: RopeGradient): void {
   const way = (wanted: "q" | "k" | "v") => {
     const part = parts.find(({ name }) => name === wanted);
@@ -61,6 +80,7 @@ function turn(
   { headSize, cos, sin }: Pick<Rope, "headSize" | "cos" | "sin">,
   { q, k, v }: Ways,
   direction: 1 | -1,
+  { norms, rows: targets }: Partial<Pick<CacheFilling, "norms" | "rows">> = {},
 ): void {
   const [rows] = cos.shape;
   const [qWidth, kWidth, vWidth] = [q, k, v].map((way) => way?.from.shape[1] ?? 0) as [number, number, number];
@@ -81,16 +101,22 @@ function turn(
       kPitch: pitchBytes(k?.from),
       v: optional(v?.from),
       vPitch: pitchBytes(v?.from),
-      qTo: optional(q?.to, "write"),
+      qTo: optional(q?.to, "change"),
       qToPitch: pitchBytes(q?.to),
-      kTo: optional(k?.to, "write"),
+      kTo: optional(k?.to, "change"),
       kToPitch: pitchBytes(k?.to),
-      vTo: optional(v?.to, "write"),
+      vTo: optional(v?.to, "change"),
       vToPitch: pitchBytes(v?.to),
       qWidth,
       kWidth,
       vWidth,
       direction,
+      qWeight: optional(norms?.q),
+      kWeight: optional(norms?.k),
+      offset: norms?.offset ?? 0,
+      epsilon: norms?.epsilon ?? 0,
+      targetRows: k?.to.shape[0] ?? rows,
+      targets: optional(targets),
       pieceRows,
     },
     count,

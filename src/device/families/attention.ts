@@ -1,4 +1,5 @@
 import type { Tensor } from "../tensor.ts";
+import type { RmsNorm } from "./norms.ts";
 
 /** How scores are formed, and which keys a token sees. */
 export interface AttentionAttributes {
@@ -77,4 +78,20 @@ export interface RopeGradient extends Pick<Rope, "headSize" | "cos" | "sin"> {
     readonly gradient: Tensor;
     readonly target: Tensor;
   }[];
+}
+
+/**
+ * What the tokens of a pass do with their projections before attention: heads of q and k are normalised, where there are norms,
+ * and turn as in `Rope`, q where it lies, k into rows of a cache, to which v is copied. All F32 but `rows`.
+ */
+export interface CacheFilling extends Pick<Rope, "headSize" | "cos" | "sin"> {
+  /** (tokens, (heads + 2 · kv heads) · size): q, k and v side by side. */
+  readonly qkv: Tensor;
+  /** (positions, kv heads · size), both. */
+  readonly keys: Tensor;
+  readonly values: Tensor;
+  /** (1, tokens) U32: the rows of keys and values that those of the tokens go to, none twice; undefined: from the first on. */
+  readonly rows: Tensor | undefined;
+  /** Weights (1, size) of the norms of each head of q and of k; see `RmsNorm`. Undefined: there are none. */
+  readonly norms: (Pick<RmsNorm, "epsilon" | "offset"> & { readonly q: Tensor; readonly k: Tensor }) | undefined;
 }

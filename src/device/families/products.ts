@@ -1,5 +1,6 @@
 import type { TernaryRows } from "../ternary-rows.ts";
 import type { Tensor } from "../tensor.ts";
+import type { RmsNorm } from "./norms.ts";
 
 /** Which of the operands are transposed: y = a bᵀ, a b or aᵀ b. */
 export type GemmOrder = "NT" | "NN" | "TN";
@@ -43,4 +44,25 @@ export interface Linear {
   readonly scale: number;
   /** (rows, out) F32. */
   readonly y: Tensor;
+}
+
+/**
+ * y = norm(x) Wᵀ + bias, or f(left half of that) · right half: what the blocks of a decoder begin with. A device may have
+ * another way for a few rows than for many, and chooses as for `Linear`.
+ */
+export interface NormedLinear extends Pick<Linear, "rowsAtMost" | "x" | "weight" | "bias"> {
+  readonly norm: InputNorm;
+  /** The activation f, one of ELEMENTWISE; undefined: none. W then has an even number of rows, of which the first half is the gate. */
+  readonly gate: number | undefined;
+  /** (rows, out), with a gate (rows, out / 2) F32. */
+  readonly y: Tensor;
+}
+
+/** x / √(mean(x²) + ε) · (offset + weight) of each row; see `RmsNorm`. */
+export interface InputNorm extends Pick<RmsNorm, "weight" | "epsilon" | "offset"> {
+  /**
+   * What joins x before that: sum = x + norm(branch) takes its place, by a norm with the same ε and offset. `sum` is
+   * assigned, and of none of the operands' buffers; undefined: nothing joins it.
+   */
+  readonly branch: { readonly x: Tensor; readonly weight: Tensor; readonly sum: Tensor } | undefined;
 }

@@ -14,7 +14,7 @@ import { attention } from "./attention.ts";
 import { attentionGradient } from "./attention-gradient.ts";
 import { embedding, embeddingGradient } from "./embedding.ts";
 import { nll, nllGradient } from "./nll.ts";
-import { rope, ropeGradient } from "./rope.ts";
+import { fillCache, rope, ropeGradient } from "./rope.ts";
 import { rows } from "./rows.ts";
 import { topK } from "./top-k.ts";
 import { columnSums } from "./column-sums.ts";
@@ -22,7 +22,7 @@ import { dropout } from "./dropout.ts";
 import { elementwise, elementwiseGradient } from "./elementwise.ts";
 import { gemm } from "./gemm.ts";
 import { layerNorm, layerNormGradient } from "./layer-norm.ts";
-import { linear } from "./linear.ts";
+import { linear, normedLinear } from "./linear.ts";
 import { rmsNorm, rmsNormGradient } from "./rms-norm.ts";
 import { zero } from "./zero.ts";
 import { scaleColumns } from "./scale-columns.ts";
@@ -45,6 +45,7 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   elementwiseGradient,
   embedding,
   embeddingGradient,
+  fillCache,
   finish,
   gemm,
   gradientNorm,
@@ -56,6 +57,7 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   magnitudes,
   nll,
   nllGradient,
+  normedLinear,
   rescale,
   rmsNorm,
   rmsNormGradient,

@@ -1,6 +1,12 @@
-import type { Rope, RopeGradient } from "../../device/families/attention.ts";
+import type { CacheFilling, Rope, RopeGradient } from "../../device/families/attention.ts";
 import type { Tensor } from "../../device/tensor.ts";
-import { ROPE_BACKWARD_KERNEL, ROPE_KERNEL, ropeParameters } from "../../kernels/rope.ts";
+import {
+  ROPE_BACKWARD_KERNEL,
+  ROPE_KERNEL,
+  ropeHeadsKernel,
+  ropeHeadsParameters,
+  ropeParameters,
+} from "../../kernels/rope.ts";
 import { place, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 
@@ -24,6 +30,40 @@ export function rope(on: Dispatcher, { headSize, cos, sin, from: { q, k, v }, to
     }),
     [q, k, v, cos, sin, to.q, to.k, to.v].map((tensor) => whole(on, tensor)),
     [Math.ceil((qWidth + kWidth + vWidth) / 64), q.shape[0]],
+  );
+}
+
+export function fillCache(on: Dispatcher, operands: CacheFilling): void {
+  const { headSize, qkv, keys, values, cos, sin, norms, rows } = operands;
+  const kvHeads = keys.shape[1] / headSize;
+  const heads = qkv.shape[1] / headSize - 2 * kvHeads;
+  const from = (head: number) => place({ ...qkv, offset: qkv.offset + head * headSize });
+  on.dispatch(
+    ropeHeadsKernel(on.staging, norms !== undefined),
+    ropeHeadsParameters({
+      head: headSize,
+      half: cos.shape[1],
+      qHeads: heads,
+      kvHeads,
+      angle: place(cos),
+      q: from(0),
+      k: from(heads),
+      v: from(heads + kvHeads),
+      kTo: place(keys),
+      vTo: place(values),
+      qWeightAt: (norms?.q.offset ?? 0) / 4,
+      kWeightAt: (norms?.k.offset ?? 0) / 4,
+      offset: norms?.offset ?? 0,
+      epsilon: norms?.epsilon ?? 0,
+      byIndex: rows !== undefined,
+      rowsAt: rows?.offset ?? 0,
+    }),
+    [
+      ...[qkv, cos, sin].map((tensor) => whole(on, tensor)),
+      rows === undefined ? on.nothing : whole(on, rows),
+      ...[keys, values, ...(norms === undefined ? [] : [norms.q, norms.k])].map((tensor) => whole(on, tensor)),
+    ],
+    [heads + 2 * kvHeads, qkv.shape[0]],
   );
 }
 

@@ -1,10 +1,12 @@
+import { recordFilling } from "../../tensor/fill-cache.ts";
 import { OPS } from "../../tensor/ops/index.ts";
 import type { Recorder } from "../../tensor/recorder.ts";
 import { sliceCols, sliceRows, type Tensor } from "../../tensor/tensor.ts";
 import type { Linears } from "../linears.ts";
-import { type Norm, recordNorm } from "./norm.ts";
+import { type Norm, recordNorm, type RmsNorm } from "./norm.ts";
 import { type Output, recordOutput } from "./output.ts";
 import type { Angles } from "./rope.ts";
+import { type Begun, normedProduct, recordSum, type Stream } from "./stream.ts";
 
 /** Sizes of attention, and how its scores are made; see OPS.attention. */
 export interface Heads {
@@ -18,12 +20,14 @@ export interface Heads {
 
 /** An attention block's weights. */
 export interface AttentionWeights {
+  /** Of the block's input. */
+  readonly norm: Norm;
   /** Queries, keys and values, one matrix below the other: ((heads + 2 · kv heads) · head size, width of x). */
   readonly qkv: Tensor;
   readonly qkvBias: Tensor | undefined;
-  /** Of each head of q and k; undefined: none. */
-  readonly queryNorm: Norm | undefined;
-  readonly keyNorm: Norm | undefined;
+  /** Of each head of q and k, by the root of the mean square, both with one ε and offset; undefined: none. */
+  readonly queryNorm: RmsNorm | undefined;
+  readonly keyNorm: RmsNorm | undefined;
   readonly output: Output;
 }
 
@@ -49,50 +53,89 @@ export interface Sight {
   readonly last: Tensor | undefined;
 }
 
-/** Records residual + attention(x), of x (tokens, width), which is released; the residual is not. */
+/** Records what the stream becomes by x + attention(norm(x)); its tensors are not released. */
 export function recordAttention(
   recorder: Recorder,
   linears: Linears,
-  { heads, kvHeads, headSize, ...scores }: Heads,
+  heads: Heads,
   weights: AttentionWeights,
-  { rope, past, first, last }: Sight,
-  x: Tensor,
-  residual: Tensor,
-): Tensor {
-  if (past !== undefined && rope === undefined) throw new TypeError("keys that nothing turns cannot join a cache");
-  const [width, kvWidth] = [heads * headSize, kvHeads * headSize];
-  const qkv = linears.apply(recorder, { x, weight: weights.qkv, bias: weights.qkvBias, residual: undefined });
-  recorder.release(x);
-  let q = sliceCols(qkv, 0, width);
-  let k = sliceCols(qkv, width, kvWidth);
-  let v = sliceCols(qkv, width + kvWidth, kvWidth);
-  let held = [qkv];
-  if (weights.queryNorm !== undefined) held.push((q = recordNorm(recorder, weights.queryNorm, q)));
-  if (weights.keyNorm !== undefined) held.push((k = recordNorm(recorder, weights.keyNorm, k)));
-  if (rope !== undefined) {
-    const behind = ({ keys, values, length }: Filled) => ({
-      k: sliceRows(keys, length, x.shape[0]),
-      v: sliceRows(values, length, x.shape[0]),
-    });
-    const into = past === undefined || past.rows !== undefined ? {} : behind(past);
-    const turned = recorder.apply(OPS.rope, { q, k, v, ...rope }, { headSize }, into);
-    recorder.release(...held);
-    ({ q, k, v } = turned);
-    held = past === undefined || past.rows !== undefined ? [q, k, v] : [q];
-  }
-  if (past?.rows !== undefined) {
-    const { run } = recorder;
-    run.compute("rows", { scatter: true, x: k, indices: past.rows, y: past.keys });
-    run.compute("rows", { scatter: true, x: v, indices: past.rows, y: past.values });
-  }
+  sight: Sight,
+  stream: Stream,
+): Stream {
+  const { past, first, last } = sight;
+  const { x, y: qkv } = recordQkv(recorder, linears, weights, stream);
+  const { headSize, kvHeads, scale, softcap, window } = heads;
+  const [width, kvWidth] = [heads.heads * headSize, kvHeads * headSize];
+  const parts = {
+    q: sliceCols(qkv, 0, width),
+    k: sliceCols(qkv, width, kvWidth),
+    v: sliceCols(qkv, width + kvWidth, kvWidth),
+  };
+  const { q, keys, values, held } = recordTurned(recorder, headSize, weights, sight, { ...parts, qkv });
   const attributes = {
     headSize,
     firstPosition: past?.length ?? 0,
-    ...scores,
+    scale,
+    softcap,
+    window,
     lse: past === undefined, // a pass without a cache is one that may be differentiated
   };
-  const { keys, values } = past ?? { keys: k, values: v };
   const { y: mixed, lse } = recorder.apply(OPS.attention, { q, keys, values, first, last }, attributes);
   recorder.release(...held, ...(lse === undefined ? [] : [lse]));
-  return recordOutput(recorder, linears, weights.output, mixed, residual);
+  const result = recordOutput(recorder, linears, weights.output, mixed, x);
+  if (x !== stream.x && x !== result.x) recorder.release(x);
+  return result;
+}
+
+function recordQkv(recorder: Recorder, linears: Linears, weights: AttentionWeights, stream: Stream): Begun {
+  const { norm, qkv: weight, qkvBias: bias } = weights;
+  const fused = normedProduct(recorder, linears, norm);
+  if (fused !== undefined) return fused({ ...stream, weight, bias, gate: undefined });
+  const x = recordSum(recorder, stream);
+  const normed = recordNorm(recorder, norm, x);
+  const y = linears.apply(recorder, { x: normed, weight, bias, residual: undefined });
+  recorder.release(normed);
+  return { x, y };
+}
+
+/** Views of what a pass projected its tokens to, and what they are views of. */
+type Projected = Readonly<Record<"q" | "k" | "v" | "qkv", Tensor>>;
+
+/** What attention reads, and what of it is to be released. */
+interface Turned {
+  readonly q: Tensor;
+  readonly keys: Tensor;
+  readonly values: Tensor;
+  readonly held: readonly Tensor[];
+}
+
+/** Heads normalised and turned; keys and values join what is past. */
+function recordTurned(
+  recorder: Recorder,
+  headSize: number,
+  { queryNorm, keyNorm }: Pick<AttentionWeights, "queryNorm" | "keyNorm">,
+  { rope, past }: Sight,
+  { q, k, v, qkv }: Projected,
+): Turned {
+  if (past !== undefined) {
+    if (rope === undefined) throw new TypeError("keys that nothing turns cannot join a cache");
+    const { keys, values, rows } = past;
+    const behind = (matrix: Tensor) => sliceRows(matrix, past.length, q.shape[0]);
+    const to = rows === undefined ? { keys: behind(keys), values: behind(values) } : { keys, values };
+    const norms = queryNorm && keyNorm && { ...queryNorm, q: queryNorm.weight, k: keyNorm.weight };
+    recordFilling(recorder.run, { headSize, ...rope, qkv, ...to, norms, rows });
+    return { q, keys, values, held: [qkv] };
+  }
+  const held = [qkv];
+  const normed = (norm: RmsNorm | undefined, x: Tensor): Tensor => {
+    if (norm === undefined) return x;
+    const y = recordNorm(recorder, norm, x);
+    held.push(y);
+    return y;
+  };
+  const [query, key] = [normed(queryNorm, q), normed(keyNorm, k)];
+  if (rope === undefined) return { q: query, keys: key, values: v, held };
+  const turned = recorder.apply(OPS.rope, { q: query, k: key, v, ...rope }, { headSize });
+  recorder.release(...held);
+  return { q: turned.q, keys: turned.k, values: turned.v, held: Object.values(turned) };
 }

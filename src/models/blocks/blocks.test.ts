@@ -13,7 +13,7 @@ import { place, relativeError, take } from "../../tensor/testing/placed.ts";
 import { PLAIN_LINEARS } from "../linears.ts";
 import { type Heads, recordAttention } from "./attention.ts";
 import { recordMlp } from "./mlp.ts";
-import { recordNorm } from "./norm.ts";
+import { recordWhole, releaseStream, streamOf } from "./stream.ts";
 
 const COMPILE_TIMEOUT = 120_000;
 const [TOKENS, WIDTH, INNER] = [11, 24, 44];
@@ -55,15 +55,25 @@ function ofEach<T>(value: (operand: Operand, name: string) => T): Layer<T> {
 function recordEncoderLayer(recorder: Recorder, t: Layer<Tensor>): Tensor {
   const none = { queryNorm: undefined, keyNorm: undefined, gateUp: undefined, gateUpBias: undefined, norm: undefined };
   const norm = (weight: Tensor, bias: Tensor) => ({ kind: "layer", weight, bias, epsilon: EPSILON }) as const;
-  const attention = { ...none, ...t, output: { ...none, weight: t.output, bias: t.outputBias, scale: t.outputScale } };
-  const mlp = { ...none, ...t, output: { ...none, weight: t.down, bias: t.downBias } };
+  const input = { norm: norm(t.norm1, t.norm1Bias) };
+  const attention = {
+    ...none,
+    ...t,
+    ...input,
+    output: { ...none, weight: t.output, bias: t.outputBias, scale: t.outputScale },
+  };
+  const mlp = {
+    ...none,
+    ...t,
+    norm: norm(t.norm2, t.norm2Bias),
+    output: { ...none, weight: t.down, bias: t.downBias },
+  };
   const sight = { rope: undefined, past: undefined, first: t.first, last: t.last };
-  const normed = recordNorm(recorder, norm(t.norm1, t.norm1Bias), t.x);
-  const attended = recordAttention(recorder, PLAIN_LINEARS, HEADS, attention, sight, normed, t.x);
-  const again = recordNorm(recorder, norm(t.norm2, t.norm2Bias), attended);
-  const y = recordMlp(recorder, PLAIN_LINEARS, "gelu", mlp, again, attended);
-  recorder.release(attended);
-  return y;
+  const before = streamOf(t.x);
+  const attended = recordAttention(recorder, PLAIN_LINEARS, HEADS, attention, sight, before);
+  const updated = recordMlp(recorder, PLAIN_LINEARS, "gelu", mlp, attended);
+  releaseStream(recorder, attended, updated);
+  return recordWhole(recorder, updated, before);
 }
 
 /** The same by the definitions. */
@@ -128,6 +138,8 @@ test("keys that nothing turns are refused by a cache", () => {
   const past = { length: 0, keys: t.x, values: t.x };
   const sight = { rope: undefined, past, first: undefined, last: undefined };
   const output = { weight: t.output, bias: undefined, norm: undefined };
-  const weights = { ...t, queryNorm: undefined, keyNorm: undefined, output };
-  expect(() => recordAttention(run, PLAIN_LINEARS, HEADS, weights, sight, t.x, t.x)).toThrow("cannot join a cache");
+  const norm = { kind: "rms", weight: t.norm1, epsilon: EPSILON, offset: 0 } as const;
+  const weights = { ...t, norm, queryNorm: undefined, keyNorm: undefined, output };
+  const record = () => recordAttention(run, PLAIN_LINEARS, HEADS, weights, sight, streamOf(t.x));
+  expect(record).toThrow("cannot join a cache");
 });

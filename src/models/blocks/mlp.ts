@@ -3,10 +3,14 @@ import { OPS } from "../../tensor/ops/index.ts";
 import type { Recorder } from "../../tensor/recorder.ts";
 import { sliceCols, sliceRows, type Tensor } from "../../tensor/tensor.ts";
 import type { Linears } from "../linears.ts";
+import { type Norm, recordNorm } from "./norm.ts";
 import { type Output, recordOutput } from "./output.ts";
+import { type Begun, normedProduct, recordSum, type Stream } from "./stream.ts";
 
 /** The weights of an MLP: gated with a `gateUp`, else plain. */
 export interface MlpWeights {
+  /** Of the block's input. */
+  readonly norm: Norm;
   /** Gate and up, one below the other; gate alone where `up` stands apart; undefined: there is no gate. */
   readonly gateUp: Tensor | undefined;
   readonly gateUpBias: Tensor | undefined;
@@ -16,23 +20,43 @@ export interface MlpWeights {
   readonly output: Output;
 }
 
-/** Records residual + mlp(x), of x (tokens, width), which is released; the residual is not. */
+/** Records what the stream becomes by x + mlp(norm(x)); its tensors are not released. */
 export function recordMlp(
   recorder: Recorder,
   linears: Linears,
   kind: Activation,
   weights: MlpWeights,
-  x: Tensor,
-  residual: Tensor,
-): Tensor {
-  const [gate, up] = gateAndUp(recorder, linears, weights, x);
-  recorder.release(x);
-  const { y: active } =
-    gate === undefined
-      ? recorder.apply(OPS.activation, { x: up }, { kind })
-      : recorder.apply(OPS.gatedActivation, { gate, up }, { kind });
-  recorder.release(up, ...(gate === undefined || gate.buffer === up.buffer ? [] : [gate]));
-  return recordOutput(recorder, linears, weights.output, active, residual);
+  stream: Stream,
+): Stream {
+  const { x, y: active } = recordActive(recorder, linears, kind, weights, stream);
+  const result = recordOutput(recorder, linears, weights.output, active, x);
+  if (x !== stream.x && x !== result.x) recorder.release(x);
+  return result;
+}
+
+/** What goes into the last matrix. */
+function recordActive(
+  recorder: Recorder,
+  linears: Linears,
+  kind: Activation,
+  weights: MlpWeights,
+  stream: Stream,
+): Begun {
+  const { norm, gateUp, gateUpBias, up } = weights;
+  const fused = normedProduct(recorder, linears, norm);
+  if (fused !== undefined && gateUp !== undefined && up === undefined && gateUp.shape[0] % 8 === 0) {
+    return fused({ ...stream, weight: gateUp, bias: gateUpBias, gate: kind });
+  }
+  const x = recordSum(recorder, stream);
+  const normed = recordNorm(recorder, norm, x);
+  const [left, right] = gateAndUp(recorder, linears, weights, normed);
+  recorder.release(normed);
+  const { y } =
+    left === undefined
+      ? recorder.apply(OPS.activation, { x: right }, { kind })
+      : recorder.apply(OPS.gatedActivation, { gate: left, up: right }, { kind });
+  recorder.release(right, ...(left === undefined || left.buffer === right.buffer ? [] : [left]));
+  return { x, y };
 }
 
 /** One product where its halves can be looked at apart, else two. */

@@ -2,9 +2,17 @@ import { OPS } from "../../tensor/ops/index.ts";
 import type { Recorder } from "../../tensor/recorder.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 
-/** A norm: which one, and its weights, (1, size) F32; see OPS.rmsNorm and OPS.layerNorm. */
+/** A norm by the root of the mean square, and its weights, (1, size) F32; see OPS.rmsNorm. */
+export interface RmsNorm {
+  readonly kind: "rms";
+  readonly weight: Tensor;
+  readonly epsilon: number;
+  readonly offset: number;
+}
+
+/** A norm: which one, and its weights, (1, size) F32; see OPS.layerNorm. */
 export type Norm =
-  | { readonly kind: "rms"; readonly weight: Tensor; readonly epsilon: number; readonly offset: number }
+  | RmsNorm
   | { readonly kind: "layer"; readonly weight: Tensor; readonly bias: Tensor | undefined; readonly epsilon: number };
 
 /** Records a norm of each row of x, or of each head where the norm is of that size; x is not released. */

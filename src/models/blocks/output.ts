@@ -3,6 +3,7 @@ import type { Recorder } from "../../tensor/recorder.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import type { Linears } from "../linears.ts";
 import { type Norm, recordNorm } from "./norm.ts";
+import { normedProduct, type Stream, streamOf } from "./stream.ts";
 
 /** The matrix at the end of a block, whose result is added to what the block began from. */
 export interface Output {
@@ -14,26 +15,29 @@ export interface Output {
   readonly scale?: Tensor | undefined;
 }
 
-/** Records residual + scale · norm(x Wᵀ + bias); releases x alone. */
+/** Records residual + scale · norm(x Wᵀ + bias), and releases x alone. Where the next block can, the norm is left to it. */
 export function recordOutput(
   recorder: Recorder,
   linears: Linears,
   { weight, bias, norm, scale }: Output,
   x: Tensor,
   residual: Tensor,
-): Tensor {
+): Stream {
   if (norm === undefined && scale === undefined) {
     const added = linears.apply(recorder, { x, weight, bias, residual });
     recorder.release(x);
-    return added;
+    return streamOf(added);
   }
   const projected = linears.apply(recorder, { x, weight, bias, residual: undefined });
   recorder.release(x);
+  if (norm?.kind === "rms" && scale === undefined && normedProduct(recorder, linears, norm) !== undefined) {
+    return { x: residual, branch: { x: projected, norm } };
+  }
   const result = norm === undefined ? projected : recordNorm(recorder, norm, projected);
   const { y } =
     scale === undefined
       ? recorder.apply(OPS.add, { a: residual, b: result }, {})
       : recorder.apply(OPS.scaleColumns, { x: result, scale, bias: undefined, residual }, {});
   recorder.release(projected, ...(result === projected ? [] : [result]));
-  return y;
+  return streamOf(y);
 }

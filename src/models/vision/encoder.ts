@@ -3,7 +3,8 @@ import type { Recorder } from "../../tensor/recorder.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { recordAttention, type Sight } from "../blocks/attention.ts";
 import { recordMlp } from "../blocks/mlp.ts";
-import { type Norm, recordNorm } from "../blocks/norm.ts";
+import type { Norm } from "../blocks/norm.ts";
+import { recordWhole, releaseStream, streamOf } from "../blocks/stream.ts";
 import type { Linears } from "../linears.ts";
 import type { Placed, PlacedWeights } from "../placed-weights.ts";
 import { type PlannedMatrix, plannedLinear, plannedVector } from "../tensor-plan.ts";
@@ -137,6 +138,7 @@ function recordLayer(
   const sight: Sight = { rope: undefined, past: undefined, first, last };
   const norm = (weight: Tensor, bias: Tensor): Norm => ({ kind: "layer", weight, bias, epsilon });
   const attention = {
+    norm: norm(layer.attentionNorm, layer.attentionNormBias),
     qkv: layer.qkv,
     qkvBias: layer.qkvBias,
     queryNorm: undefined,
@@ -146,13 +148,13 @@ function recordLayer(
   const plain = { gateUp: undefined, gateUpBias: undefined, up: layer.up, upBias: layer.upBias };
   const gated = { gateUp: layer.up, gateUpBias: layer.upBias, up: undefined, upBias: undefined };
   const mlp = {
+    norm: norm(layer.mlpNorm, layer.mlpNormBias),
     ...(names.gated ? gated : plain),
     output: { weight: layer.down, bias: layer.downBias, norm: undefined, scale: layer.downScale },
   };
-  const normed = recordNorm(recorder, norm(layer.attentionNorm, layer.attentionNormBias), x);
-  const attended = recordAttention(recorder, linears, shape, attention, sight, normed, x);
-  const again = recordNorm(recorder, norm(layer.mlpNorm, layer.mlpNormBias), attended);
-  const updated = recordMlp(recorder, linears, activation, mlp, again, attended);
-  recorder.release(attended);
-  return updated;
+  const before = streamOf(x);
+  const attended = recordAttention(recorder, linears, shape, attention, sight, before);
+  const updated = recordMlp(recorder, linears, activation, mlp, attended);
+  releaseStream(recorder, attended, updated);
+  return recordWhole(recorder, updated, before);
 }

@@ -8,6 +8,7 @@ import { gatedActivation } from "./gated-activation.ts";
 import { layerNorm } from "./layer-norm.ts";
 import { linear } from "./linear.ts";
 import { nll } from "./nll.ts";
+import { normedLinear } from "./normed-linear.ts";
 import { rmsNorm } from "./rms-norm.ts";
 import { rope } from "./rope.ts";
 import { rows } from "./rows.ts";
@@ -27,6 +28,7 @@ export const OPS = {
   layerNorm,
   linear,
   nll,
+  normedLinear,
   rmsNorm,
   rope,
   rows,

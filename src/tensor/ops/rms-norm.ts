@@ -27,11 +27,14 @@ export const rmsNorm = defineOp({
   reference({ x, weight }, { epsilon, offset }) {
     const size = weight.shape[1];
     const [rows, cols] = x.shape;
+    const roots = Float64Array.from({ length: x.data.length / size }, (_, segment) => {
+      const values = x.data.subarray(segment * size, (segment + 1) * size);
+      return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / size + epsilon);
+    });
     return {
       y: matrixOf(rows, cols, (row, col) => {
-        const begin = row * cols + col - (col % size);
-        const squares = x.data.subarray(begin, begin + size).reduce((sum, value) => sum + value * value, 0);
-        return (at(x, row, col) / Math.sqrt(squares / size + epsilon)) * (offset + at(weight, 0, col % size));
+        const root = roots[Math.floor((row * cols + col) / size)] ?? NaN;
+        return (at(x, row, col) / root) * (offset + at(weight, 0, col % size));
       }),
     };
   },

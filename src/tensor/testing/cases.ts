@@ -1,5 +1,6 @@
 import type { OPS } from "../ops/index.ts";
 import type { StoredDtype } from "../../device/dtype.ts";
+import type { Activation } from "../elementwise.ts";
 import { type CasesOf, ids, type Operand, random } from "./case.ts";
 
 const WEIGHTS = ["F32", "F16", "BF16"] as const;
@@ -16,6 +17,30 @@ function linearCase(rows: number, inner: number, out: number, dtype: StoredDtype
       residual: extras ? random(rows, out) : undefined,
     },
     attributes: { scale },
+  };
+}
+
+function normedCase(
+  rows: number,
+  inner: number,
+  out: number,
+  dtype: StoredDtype,
+  extras: { readonly gate?: Activation; readonly bias?: true; readonly branch?: true; readonly offset?: number } = {},
+) {
+  const { gate, bias, branch, offset = 0 } = extras;
+  const weight = random(out, inner, dtype, 1 / Math.sqrt(inner));
+  const what = [dtype, gate, bias && "bias", branch && "branch"].filter((name) => name !== undefined).join(", ");
+  return {
+    name: `${rows}×${inner}·${out}, ${what}`,
+    inputs: {
+      x: random(rows, inner, "F32", 3),
+      norm: random(1, inner),
+      weight,
+      bias: bias && random(1, out, "F32", 4),
+      branch: branch && random(rows, inner, "F32", 5),
+      branchNorm: branch && random(1, inner),
+    },
+    attributes: { gate, epsilon: 1e-5, offset, rowsAtMost: undefined },
   };
 }
 
@@ -309,6 +334,25 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
       },
       attributes: { softcap: 5 },
     },
+  ],
+  normedLinear: [
+    ...WEIGHTS.flatMap((dtype) => [
+      normedCase(1, 37, 51, dtype, { bias: true }),
+      normedCase(2, 300, 72, dtype, { gate: "silu" }),
+      normedCase(1, 700, 40, dtype, { gate: "gelu-tanh", branch: true, offset: 1 }),
+      normedCase(4, 64, 33, dtype, { branch: true, offset: 1 }),
+      normedCase(3, 9, 24, dtype, { gate: "gelu", bias: true }),
+    ]),
+    ...BLOCKS.flatMap((dtype) => [
+      // With biases: of small products of two rounded numbers little would be left.
+      normedCase(1, 288, 104, dtype, { gate: "silu", bias: true }),
+      normedCase(3, 96, 51, dtype, { branch: true }),
+      normedCase(2, 64, 40, dtype, { gate: "quick-gelu", bias: true, branch: true }),
+    ]),
+    normedCase(1, 9000, 200, "BF16", { gate: "silu", branch: true }),
+    normedCase(7, 37, 104, "F32", { gate: "silu", bias: true }),
+    normedCase(33, 44, 208, "F32", { gate: "silu", bias: true, branch: true }),
+    normedCase(20, 9000, 8, "F32"), // more numbers than a worker has room for
   ],
   rmsNorm: [
     { name: "odd size", inputs: { x: random(5, 37), weight: random(1, 37) }, attributes: { epsilon: 1e-5, offset: 0 } },

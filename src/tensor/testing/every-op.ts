@@ -18,6 +18,7 @@ export function visitOps(visit: Visit): void {
   visit(OPS.layerNorm, CASES.layerNorm);
   visit(OPS.linear, CASES.linear);
   visit(OPS.nll, CASES.nll);
+  visit(OPS.normedLinear, CASES.normedLinear);
   visit(OPS.rmsNorm, CASES.rmsNorm);
   visit(OPS.rope, CASES.rope);
   visit(OPS.rows, CASES.rows);

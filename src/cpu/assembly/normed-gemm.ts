@@ -1,0 +1,97 @@
+// The product of a few rows that are normalised first, and perhaps gated: what `rmsNorm`, `gemm` and `elementwise` would do
+// one after the other, by their own functions, hence the same bits.
+import { activate, GELU, GELU_TANH, QUICK_GELU, SILU } from "./activations";
+import { Gemm, gemm } from "./gemm";
+import { normalise } from "./norms";
+
+/** y = norm(a) · bᵀ + bias; all rows are one piece high. */
+@unmanaged
+class NormedGemm extends Gemm {
+  weight: usize;
+  offset: f32;
+  epsilon: f32;
+  /** a + norm(branch) takes the place of a, and is stored as `sum`; or nothing. */
+  branch: usize;
+  branchPitch: u32;
+  branchWeight: usize;
+  sum: usize;
+  sumPitch: u32;
+  /** 0, or an activation f: y = f(product) · that with the `cols` rows of b behind. */
+  gate: u32;
+  /** A bit for each worker that has the rows, normalised, in its scratch. */
+  normalised: u32;
+}
+
+// Where in the scratch, behind what `gemm` uses: its parameters, products that are to be gated, the rows.
+const OWN: usize = 2 ** 18;
+const PRODUCTS: usize = OWN + 256;
+const ROWS: usize = 2 ** 19;
+/** log₂ of the bytes from one worker's scratch to the next one's. */
+const SCRATCH_BITS: usize = 20;
+
+export function normedGemm(p: NormedGemm, piece: u32, scratch: usize): void {
+  const pitch = <usize>((p.terms + 3) & ~3) * 4;
+  prepare(p, piece, scratch, pitch);
+  const own = changetype<Gemm>(scratch + OWN);
+  memory.copy(scratch + OWN, changetype<usize>(p), offsetof<Gemm>());
+  own.a = scratch + ROWS;
+  own.aPitch = <u32>pitch;
+  if (p.gate == 0) {
+    gemm(own, piece, scratch);
+    return;
+  }
+  const first = piece * p.pieceCols;
+  const left = scratch + PRODUCTS;
+  const right = left + p.rows * p.pieceCols * 4;
+  own.yPitch = p.pieceCols * 4;
+  own.y = left - first * 4;
+  gemm(own, piece, scratch);
+  own.b = p.b + <usize>p.cols * p.bPitch;
+  own.scales = p.scales + <usize>p.cols * p.scalesPitch;
+  own.bias = p.bias ? p.bias + p.cols * 4 : 0;
+  own.y = right - first * 4;
+  gemm(own, piece, scratch);
+  if (p.gate == SILU) gateRows(p, first, left, right, SILU);
+  else if (p.gate == GELU_TANH) gateRows(p, first, left, right, GELU_TANH);
+  else if (p.gate == GELU) gateRows(p, first, left, right, GELU);
+  else gateRows(p, first, left, right, QUICK_GELU);
+}
+
+/** Normalises the rows into this worker's scratch, once a command. */
+function prepare(p: NormedGemm, piece: u32, scratch: usize, pitch: usize): void {
+  const worker = <u32>(scratch >> SCRATCH_BITS);
+  const bit: u32 = worker < 32 ? <u32>1 << worker : 0;
+  const normalised = changetype<usize>(p) + offsetof<NormedGemm>("normalised");
+  if (atomic.load<u32>(normalised) & bit) return;
+  for (let row: u32 = 0; row < p.rows; row++) {
+    const to = scratch + ROWS + row * pitch;
+    let x = p.a + row * p.aPitch;
+    if (p.branch) {
+      normalise(p.branch + row * p.branchPitch, p.branchWeight, p.terms, p.offset, p.epsilon, to);
+      for (let at: usize = 0; at < pitch; at += 16) {
+        v128.store(to + at, f32x4.add(v128.load(x + at), v128.load(to + at)));
+      }
+      // The first piece of all is somebody's first.
+      if (piece == 0) memory.copy(p.sum + row * p.sumPitch, to, pitch);
+      x = to;
+    }
+    normalise(x, p.weight, p.terms, p.offset, p.epsilon, to);
+  }
+  if (bit) atomic.or<u32>(normalised, bit);
+}
+
+/** y = f(left) · right; the kind is a constant. */
+// @ts-ignore: decorator
+@inline
+function gateRows(p: NormedGemm, first: u32, left: usize, right: usize, kind: u32): void {
+  const pitch = p.pieceCols * 4;
+  const bytes = <usize>min(p.pieceCols, p.cols - first) * 4;
+  for (let row: u32 = 0; row < p.rows; row++) {
+    const y = p.y + row * p.yPitch + first * 4;
+    for (let at: usize = 0; at < bytes; at += 16) {
+      v128.store(y + at, f32x4.mul(activate(kind, v128.load(left + at)), v128.load(right + at)));
+    }
+    left += pitch;
+    right += pitch;
+  }
+}

@@ -1,0 +1,85 @@
+import type { NormedLinear } from "../../device/families/products.ts";
+import { normedInCommands } from "../../device/normed-linear.ts";
+import { pitchOf } from "../../device/tensor.ts";
+import type { Dispatcher } from "../dispatcher.ts";
+import { optional, pitchBytes, pointer, scaled } from "../operands.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
+import { elementwise } from "./elementwise.ts";
+import { GEMM, linear } from "./gemm.ts";
+import { rmsNorm } from "./norms.ts";
+
+export const NORMED_GEMM = {
+  name: "normedGemm",
+  members: {
+    ...GEMM.members,
+    weight: "pointer",
+    offset: "f32",
+    epsilon: "f32",
+    branch: "pointer",
+    branchPitch: "u32",
+    branchWeight: "pointer",
+    sum: "pointer",
+    sumPitch: "u32",
+    gate: "u32",
+    normalised: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+/** Rows of W in a piece, and rows of x at most. */
+const PIECE_COLS = 96;
+const MOST_ROWS = 32;
+/** Numbers of the rows that a worker has room for: half of its scratch. */
+const MOST_NUMBERS = 2 ** 17;
+
+/**
+ * Each worker normalises a few rows for itself, which takes less than waiting for one that does it for all. Many rows are
+ * normalised by a command of their own: the same bits.
+ */
+export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
+  const { x, norm, weight, bias, gate, y } = operands;
+  const [rows, terms] = x.shape;
+  if (rows > MOST_ROWS || rows * pitchOf(terms, "F32") > MOST_NUMBERS) {
+    normedInCommands(on, { rmsNorm, elementwise, linear }, operands);
+    return;
+  }
+  const { branch } = norm;
+  const cols = y.shape[1];
+  const pieceCols = gate === undefined ? PIECE_COLS : PIECE_COLS / 2;
+  const pieces = Math.ceil(cols / pieceCols);
+  on.dispatch(
+    NORMED_GEMM,
+    {
+      rows,
+      cols,
+      terms,
+      aTerms: false,
+      bTerms: false,
+      a: pointer(x),
+      aPitch: pitchBytes(x),
+      b: pointer(weight),
+      bPitch: pitchBytes(weight),
+      ...scaled("normed linear", weight),
+      y: pointer(y, "write"),
+      yPitch: pitchBytes(y),
+      bias: optional(bias),
+      residual: undefined,
+      residualPitch: 0,
+      accumulate: false,
+      scale: 1,
+      pieceRows: rows,
+      pieceCols,
+      pieces,
+      weight: pointer(norm.weight),
+      offset: norm.offset,
+      epsilon: norm.epsilon,
+      branch: optional(branch?.x),
+      branchPitch: pitchBytes(branch?.x),
+      branchWeight: optional(branch?.weight),
+      sum: optional(branch?.sum, "write"),
+      sumPitch: pitchBytes(branch?.sum),
+      gate: gate ?? 0,
+      normalised: 0,
+    },
+    pieces,
+  );
+}

@@ -1,0 +1,32 @@
+import { ELEMENTWISE } from "./families/elementwise.ts";
+import type { Families } from "./families.ts";
+import type { NormedLinear } from "./families/products.ts";
+import type { RunMemory } from "./run-memory.ts";
+import { giveScratch, takeScratch } from "./scratch.ts";
+import { sliceCols } from "./tensor.ts";
+
+/** The families of a device that a normed linear layer consists of. */
+type Parts<D> = { readonly [F in "rmsNorm" | "elementwise" | "linear"]: (on: D, operands: Families[F]) => void };
+
+/** What a normed linear layer is, step by step: for operands that a device has no one command for. */
+export function normedInCommands<D extends { readonly memory: RunMemory }>(
+  on: D,
+  { rmsNorm, elementwise, linear }: Parts<D>,
+  { rowsAtMost, x, norm, weight, bias, gate, y }: NormedLinear,
+): void {
+  const { branch, offset, epsilon } = norm;
+  const normed = takeScratch(on, "normed", x.shape);
+  if (branch !== undefined) {
+    rmsNorm(on, { x: branch.x, weight: branch.weight, offset, epsilon, y: normed });
+    elementwise(on, { kind: ELEMENTWISE.add, a: x, b: normed, y: branch.sum, cap: 1 });
+  }
+  rmsNorm(on, { x: branch?.sum ?? x, weight: norm.weight, offset, epsilon, y: normed });
+  const product = gate === undefined ? y : takeScratch(on, "gate and up", [x.shape[0], weight.shape[0]]);
+  linear(on, { rowsAtMost, x: normed, weight, bias, residual: undefined, scale: 1, y: product });
+  giveScratch(on, normed);
+  if (gate === undefined) return;
+  const [, size] = y.shape;
+  const [a, b] = [sliceCols(product, 0, size), sliceCols(product, size, size)];
+  elementwise(on, { kind: ELEMENTWISE.gated + gate, a, b, y, cap: 1 });
+  giveScratch(on, product);
+}

@@ -1,0 +1,109 @@
+// What a token of a text does with its queries, keys and values, which lie in one buffer: heads of q and k are normalised
+// (NORMS) and turn by half rotation, q where it lies, k into rows of a cache, to which v is copied. A workgroup takes one head
+// of one row, in numbers, since halves of a head may end within a vector.
+#if STAGING == "subgroup"
+enable subgroups;
+#end
+
+struct Parameters {
+  head: u32, // elements in a head
+  half: u32, // elements in half of its rotated part
+  q_heads: u32,
+  kv_heads: u32,
+  // vectors of 4 before the first element, and from row to row
+  angle_at: u32, // of cos and sin, alike
+  angle_pitch: u32,
+  q_at: u32,
+  q_pitch: u32,
+  k_at: u32,
+  k_pitch: u32,
+  v_at: u32,
+  v_pitch: u32,
+  k_to_at: u32,
+  k_to_pitch: u32,
+  v_to_at: u32,
+  v_to_pitch: u32,
+  q_weight_at: u32,
+  k_weight_at: u32,
+  offset: f32,
+  epsilon: f32,
+  by_index: u32, // rows go to those that `rows` names, else to those of their own number
+  rows_at: u32,
+  pad0: u32,
+  pad1: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Parameters;
+@group(0) @binding(1) var<storage, read_write> x: array<f32>;
+@group(0) @binding(2) var<storage, read> cosine: array<f32>;
+@group(0) @binding(3) var<storage, read> sine: array<f32>;
+@group(0) @binding(4) var<storage, read> rows: array<u32>;
+@group(0) @binding(5) var<storage, read_write> k_out: array<f32>;
+@group(0) @binding(6) var<storage, read_write> v_out: array<f32>;
+#if NORMS
+@group(0) @binding(7) var<storage, read> q_weight: array<f32>;
+@group(0) @binding(8) var<storage, read> k_weight: array<f32>;
+
+#include reduce
+#end
+
+const THREADS = ${THREADS}u;
+
+// Element i of a head that begins at `at`, normalised.
+fn element(at: u32, i: u32, is_q: bool, scale: f32) -> f32 {
+#if NORMS
+  var weight: f32;
+  if (is_q) { weight = q_weight[4u * p.q_weight_at + i]; } else { weight = k_weight[4u * p.k_weight_at + i]; }
+  return x[at + i] * scale * (p.offset + weight);
+#else
+  return x[at + i];
+#end
+}
+
+@compute @workgroup_size(${THREADS})
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let row = workgroup.y;
+  var number = workgroup.x;
+  let is_q = number < p.q_heads;
+  var target_row = row;
+  if (p.by_index == 1u) {
+    target_row = rows[p.rows_at + row];
+  }
+  if (number >= p.q_heads + p.kv_heads) {
+    number -= p.q_heads + p.kv_heads;
+    let source = 4u * (p.v_at + row * p.v_pitch) + number * p.head;
+    let to = 4u * (p.v_to_at + target_row * p.v_to_pitch) + number * p.head;
+    for (var i = thread; i < p.head; i += THREADS) {
+      v_out[to + i] = x[source + i];
+    }
+    return;
+  }
+  if (!is_q) {
+    number -= p.q_heads;
+  }
+  let source = 4u * select(p.k_at + row * p.k_pitch, p.q_at + row * p.q_pitch, is_q) + number * p.head;
+  let to = 4u * (p.k_to_at + target_row * p.k_to_pitch) + number * p.head;
+  var scale = 1.0;
+#if NORMS
+  var squares = 0.0;
+  for (var i = thread; i < p.head; i += THREADS) {
+    squares = fma(x[source + i], x[source + i], squares);
+  }
+  scale = 1.0 / sqrt(sum_of_all(squares, thread) / f32(p.head) + p.epsilon);
+#end
+  // Whoever turns a pair reads and stores both of it.
+  let angles = 4u * (p.angle_at + row * p.angle_pitch);
+  for (var i = thread; i < p.head - p.half; i += THREADS) {
+    var first = element(source, select(i + p.half, i, i < p.half), is_q, scale);
+    if (i < p.half) {
+      let second = element(source, i + p.half, is_q, scale);
+      let c = cosine[angles + i];
+      let s = sine[angles + i];
+      let turned = second * c + first * s;
+      first = first * c - second * s;
+      if (is_q) { x[source + i + p.half] = turned; } else { k_out[to + i + p.half] = turned; }
+    }
+    let at = select(i + p.half, i, i < p.half);
+    if (is_q) { x[source + at] = first; } else { k_out[to + at] = first; }
+  }
+}

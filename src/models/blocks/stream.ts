@@ -1,0 +1,57 @@
+import { OPS } from "../../tensor/ops/index.ts";
+import type { Recorder } from "../../tensor/recorder.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import type { Linears, NormedProjection } from "../linears.ts";
+import { type Norm, recordNorm, type RmsNorm } from "./norm.ts";
+
+/** What runs through the layers: x + norm(branch.x), where that sum may be left to the block that reads it. */
+export interface Stream {
+  /** (tokens, width) F32. */
+  readonly x: Tensor;
+  /** What the last block gave; undefined: it is in x. */
+  readonly branch: { readonly x: Tensor; readonly norm: RmsNorm } | undefined;
+}
+
+/** A stream of which nothing is left to do. */
+export function streamOf(x: Tensor): Stream {
+  return { x, branch: undefined };
+}
+
+/** What a block begins with: the product of its normalised input, and that input, which its result is added to. */
+export interface Begun {
+  readonly y: Tensor;
+  /** The stream's x where no branch was to join that, else a tensor of its own. */
+  readonly x: Tensor;
+}
+
+/** How blocks begin in one command; undefined where `linears` or the norm know none, or steps are kept to be differentiated. */
+export function normedProduct(
+  recorder: Recorder,
+  { applyNormed }: Linears,
+  norm: Norm,
+): ((projection: Omit<NormedProjection, "norm">) => Begun) | undefined {
+  if (applyNormed === undefined || norm.kind !== "rms" || recorder.differentiates) return undefined;
+  return (projection) => applyNormed(recorder, { ...projection, norm });
+}
+
+/** Records the sum that a stream stands for: its x where that is all. */
+export function recordSum(recorder: Recorder, { x, branch }: Stream): Tensor {
+  if (branch === undefined) return x;
+  const normed = recordNorm(recorder, branch.norm, branch.x);
+  const { y } = recorder.apply(OPS.add, { a: x, b: normed }, {});
+  recorder.release(normed);
+  return y;
+}
+
+/** Releases what a stream consists of and those before and after it do not. */
+export function releaseStream(recorder: Recorder, { x, branch }: Stream, ...others: readonly Stream[]): void {
+  if (branch !== undefined) recorder.release(branch.x);
+  if (others.every((other) => other.x !== x)) recorder.release(x);
+}
+
+/** The same where one tensor shall come of a block: what else the stream consists of, and not the one before it, is released. */
+export function recordWhole(recorder: Recorder, stream: Stream, before: Stream): Tensor {
+  const x = recordSum(recorder, stream);
+  if (x !== stream.x) releaseStream(recorder, stream, before);
+  return x;
+}

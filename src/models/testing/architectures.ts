@@ -1,0 +1,24 @@
+// A small model of any architecture, for tests that hold for all of them.
+import { loadConfig } from "../architectures/index.ts";
+import type { DecoderConfig } from "../config.ts";
+import { plannedMatrices, planWeights } from "../weight-plan.ts";
+import { writeModel } from "./models.ts";
+
+const SIZES = {
+  vocab_size: 20,
+  hidden_size: 32,
+  intermediate_size: 64,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  head_dim: 8,
+};
+
+/** Writes a model of this `model_type`, whose rows are whole blocks of 32; the weights are made up. */
+export async function writeArchitecture(folder: string, type: string, layers: number): Promise<DecoderConfig> {
+  const json = { model_type: type, ...SIZES, num_hidden_layers: layers };
+  await writeModel(folder, json, {});
+  const config = await loadConfig(folder);
+  const parts = plannedMatrices(planWeights(config)).flatMap((planned) => planned.parts);
+  await writeModel(folder, json, Object.fromEntries(parts.map(({ name, stored }) => [name, stored])));
+  return config;
+}

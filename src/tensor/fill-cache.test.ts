@@ -1,0 +1,121 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { STAGING_NAMES, Stagings } from "../device/testing/stagings.ts";
+import { recordFilling } from "./fill-cache.ts";
+import { type Matrix, matrixOf } from "./op.ts";
+import { OPS } from "./ops/index.ts";
+import { Run } from "./run.ts";
+import { sliceRows } from "./tensor.ts";
+import { ids, random } from "./testing/case.ts";
+import { place, relativeError, take } from "./testing/placed.ts";
+
+const stagings = new Stagings();
+beforeAll(() => stagings.open());
+afterAll(() => stagings.close());
+
+const TIMEOUT = 120_000;
+const [TOKENS, POSITIONS] = [3, 11];
+const EPSILON = 1e-5;
+
+function cols(matrix: Matrix, first: number, count: number): Matrix {
+  const [rows, width] = matrix.shape;
+  return matrixOf(rows, count, (row, col) => matrix.data[row * width + first + col] ?? NaN);
+}
+
+const CASES = [
+  { name: "one after another", heads: 3, kvHeads: 1, headSize: 8, rotated: 8, offset: undefined, rows: undefined },
+  { name: "norms of heads", heads: 4, kvHeads: 2, headSize: 64, rotated: 64, offset: 0, rows: undefined },
+  { name: "rows by index", heads: 2, kvHeads: 2, headSize: 12, rotated: 12, offset: undefined, rows: [7, 0, 10] },
+  { name: "part of a head, all", heads: 6, kvHeads: 3, headSize: 20, rotated: 12, offset: 1, rows: [4, 9, 2] },
+  {
+    name: "halves that end within vectors",
+    heads: 2,
+    kvHeads: 1,
+    headSize: 20,
+    rotated: 20,
+    offset: 1,
+    rows: [1, 2, 0],
+  },
+] as const;
+
+describe.each(STAGING_NAMES)("%s", (staging) => {
+  test.each(CASES)(
+    "a cache is filled: $name",
+    async ({ heads, kvHeads, headSize, rotated, offset, rows }) => {
+      const [gpu, way] = stagings.get(staging);
+      const [width, kvWidth] = [heads * headSize, kvHeads * headSize];
+      const first = rows === undefined ? 5 : 0;
+      const given = {
+        qkv: random(TOKENS, width + 2 * kvWidth, "F32", 3),
+        keys: random(POSITIONS, kvWidth),
+        values: random(POSITIONS, kvWidth),
+        cos: random(TOKENS, rotated / 2),
+        sin: random(TOKENS, rotated / 2),
+        q: random(1, headSize),
+        k: random(1, headSize),
+      };
+      const placed = Object.fromEntries(Object.entries(given).map(([name, operand]) => [name, place(gpu, operand)]));
+      const { qkv, keys, values, cos, sin, q, k } = placed as Record<keyof typeof given, (typeof placed)[string]>;
+      const indices = rows && place(gpu, ids(...rows));
+      {
+        using run = new Run(gpu, way);
+        recordFilling(run, {
+          headSize,
+          qkv,
+          cos,
+          sin,
+          keys: sliceRows(keys, first, POSITIONS - first),
+          values: sliceRows(values, first, POSITIONS - first),
+          rows: indices,
+          norms: offset === undefined ? undefined : { q, k, epsilon: EPSILON, offset },
+        });
+        await run.submit();
+      }
+
+      const normed = (x: Matrix, weight: Matrix) =>
+        offset === undefined ? x : OPS.rmsNorm.reference({ x, weight }, { epsilon: EPSILON, offset }).y;
+      const { matrix } = given.qkv;
+      const turned = OPS.rope.reference(
+        {
+          q: normed(cols(matrix, 0, width), given.q.matrix),
+          k: normed(cols(matrix, width, kvWidth), given.k.matrix),
+          v: cols(matrix, width + kvWidth, kvWidth),
+          cos: given.cos.matrix,
+          sin: given.sin.matrix,
+        },
+        { headSize },
+      );
+      const filled = (before: Matrix, added: Matrix) =>
+        matrixOf(POSITIONS, kvWidth, (row, col) => {
+          const from = rows === undefined ? row - first : rows.findIndex((target) => target === row);
+          const isNew = from >= 0 && from < TOKENS;
+          return (isNew ? added.data[from * kvWidth + col] : before.data[row * kvWidth + col]) ?? NaN;
+        });
+      const found = async (tensor: typeof qkv, shape: Matrix["shape"]) => ({
+        shape,
+        data: (await take(gpu, tensor)).values,
+      });
+      const projected = await found(qkv, matrix.shape);
+      expect(relativeError(cols(projected, 0, width).data, turned.q.data)).toBeLessThan(1e-5);
+      expect(cols(projected, width, 2 * kvWidth).data).toEqual(cols(matrix, width, 2 * kvWidth).data);
+      const cache = (tensor: typeof qkv) => found(tensor, [POSITIONS, kvWidth]);
+      expect(relativeError((await cache(keys)).data, filled(given.keys.matrix, turned.k).data)).toBeLessThan(1e-5);
+      expect((await cache(values)).data).toEqual(filled(given.values.matrix, turned.v).data);
+      for (const tensor of [...Object.values(placed), ...(indices === undefined ? [] : [indices])]) {
+        gpu.memory.release(tensor.buffer);
+      }
+    },
+    TIMEOUT,
+  );
+});
+
+test("what does not fit is refused before anything is recorded", () => {
+  const [gpu, way] = stagings.get("the CPU device");
+  using run = new Run(gpu, way);
+  const [qkv, cache, angles] = [
+    run.allocate("qkv", [3, 24]),
+    run.allocate("cache", [2, 8]),
+    run.allocate("cos", [3, 4]),
+  ];
+  const filling = { headSize: 8, qkv, cos: angles, sin: angles, keys: cache, values: cache, rows: undefined };
+  expect(() => recordFilling(run, { ...filling, norms: undefined })).toThrow("room for it");
+});
