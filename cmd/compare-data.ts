@@ -46,7 +46,7 @@ export async function pictureData({ location }: Places, context: Context): Promi
     async load(settings) {
       const { seed, pictures } = settings;
       if (last?.seed !== seed) {
-        const data = await loadPictureData(settings, location.folder, context.signal);
+        const data = await loadPictureData(settings, location, context.signal);
         last?.subject[Symbol.dispose]();
         const subject = new PictureSubject(data, (line) => context.log.warn(line));
         last = {

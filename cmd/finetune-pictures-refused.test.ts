@@ -111,6 +111,13 @@ describe("refused", () => {
       2,
     ],
     ["towers of a classifier", "clip", ["--towers", "vision"], "--towers has no meaning with --task classify", 2],
+    [
+      "prompts that are too long",
+      "clip",
+      ["--templates", "openai"],
+      'class "cat": a prompt of 10 tokens, and this model takes 6',
+      1,
+    ],
     ["validation on the training data", "dinov2", ["--valid", "TRAIN"], "the training pictures", 1],
     ["two parts", "clip", ["--shots", "1", "--fraction", "0.5"], "--shots and --fraction", 2],
     ["no data", "dinov2", ["--data", "/nowhere"], "/nowhere: no such folder", 1],

@@ -46,7 +46,7 @@ export async function loadPictures({ local, location }: Places, context: Context
   const { loadPictureData } = await import("../src/train/picture-data.ts");
   const { PictureSubject } = await import("../src/train/picture-subject.ts");
   const { pictureDryRunJson, pictureDryRunText } = await import("../src/report/picture-dry-run.ts");
-  const data = await loadPictureData(local, location.folder, context.signal);
+  const data = await loadPictureData(local, location, context.signal);
   const subject = new PictureSubject(data, (line) => context.log.warn(line));
   return {
     subject,

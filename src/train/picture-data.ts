@@ -8,6 +8,8 @@ import { type Preprocessing, readPreprocessing } from "../images/preprocessing.t
 import { fillTemplate, promptTemplates } from "../images/prompts.ts";
 import { openPicturePart, openPictures } from "../images/sets/open.ts";
 import { type PictureSet, subsetOf } from "../images/sets/types.ts";
+import type { ModelLocation } from "../models/locate.ts";
+import { readImageConfig } from "../models/vision/read-config.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";
 import { classesOf } from "./brought-head.ts";
 import type { PictureSettings } from "./picture-settings.ts";
@@ -28,18 +30,18 @@ export interface PictureData {
 const AT_ONCE = 256;
 
 /**
- * Finds the pictures that the settings name, for the model in `folder`.
+ * Finds the pictures that the settings name, for the model that was found.
  * @throws RandloraError `file`, `format`, `data` naming what is missing or wrong; `usage` for flags that contradict the data;
  *   the signal's reason when it is aborted
  */
 export async function loadPictureData(
   settings: TrainSettings,
-  folder: string,
+  location: ModelLocation,
   signal?: AbortSignal,
 ): Promise<PictureData> {
   const { pictures, data, adapter } = settings;
   if (pictures === null) throw new TypeError(`${settings.model}: settings of a run on texts`);
-  const preprocessing = await readPreprocessing(folder);
+  const preprocessing = await readPreprocessing(location.folder);
   const begun = adapter?.initAdapter ?? null;
   const known = begun === null ? undefined : await classesOf(begun);
   const dataset = pictures.dataset ?? undefined;
@@ -64,7 +66,7 @@ export async function loadPictureData(
     const hint = "give --valid DIR or --valid-split 0.1";
     throw new RandloraError("usage", "--early-stop needs validation data", hint);
   }
-  const texts = await textsOfClasses(train, pictures, folder);
+  const texts = await textsOfClasses(train, pictures, location);
   const hash = await hashOf({ train, valid, preprocessing, texts }, data, signal);
   return { train, valid, preprocessing, texts, hash };
 }
@@ -101,9 +103,9 @@ function chosenOf(set: PictureSet, { shots, fraction }: PictureSettings, seed: b
 }
 
 async function textsOfClasses(
-  { texts }: PictureSet,
+  { texts, classes }: PictureSet,
   { templates, dataset, task }: PictureSettings,
-  folder: string,
+  location: ModelLocation,
 ): Promise<PictureData["texts"]> {
   if (templates === null) return [];
   const prompts = await promptTemplates(templates, dataset ?? undefined);
@@ -111,8 +113,16 @@ async function textsOfClasses(
     const cause = `--templates ${templates}: ${prompts.length} templates, and --task contrastive reads one text of each class`;
     throw new RandloraError("usage", cause, "give a file with one template");
   }
-  const tokenizer = await loadTokenizer(folder);
-  return texts.map((text) => prompts.map((prompt) => tokenizer.encode(fillTemplate(prompt, text))));
+  const { contextLength = Infinity } = (await readImageConfig(location)).text ?? {};
+  const tokenizer = await loadTokenizer(location.folder);
+  return texts.map((text, label) =>
+    prompts.map((prompt) => {
+      const ids = tokenizer.encode(fillTemplate(prompt, text));
+      if (ids.length <= contextLength) return ids;
+      const cause = `class ${quote(classes[label] ?? "")}: a prompt of ${ids.length} tokens, and this model takes ${contextLength}`;
+      throw new RandloraError("data", cause, "shorten its name, or the template (--templates FILE)");
+    }),
+  );
 }
 
 async function hashOf(
