@@ -212,8 +212,26 @@ describe("parquet", () => {
     expect(reads).toEqual([0, 1, 2]);
     await get(1);
     expect(reads).toEqual([0, 1, 2, 1]);
-    expect(get(9)).rejects.toThrow("broken");
-    expect(get(9)).rejects.toThrow("broken");
+    await expect(get(9)).rejects.toThrow("broken");
+    await expect(get(9)).rejects.toThrow("broken");
+  });
+
+  test("reads two groups at a time, however many are asked for", async () => {
+    let [reading, most] = [0, 0];
+    const cache = new RowCache<{ id: number }>(async ({ id }) => {
+      most = Math.max(most, ++reading);
+      await Bun.sleep(1);
+      reading--;
+      if (id % 5 === 4) throw new Error("broken");
+      return [Uint8Array.of(id)];
+    }, 3);
+    const groups = Array.from({ length: 20 }, (_, id) => ({ id }));
+    const ids = (await Promise.allSettled(groups.map((group) => cache.get(group)))).map((read) =>
+      read.status === "fulfilled" ? read.value[0]?.[0] : read.reason.message,
+    );
+    expect(ids).toEqual(groups.map(({ id }) => (id % 5 === 4 ? "broken" : id)));
+    expect([most, reading]).toEqual([2, 0]);
+    expect(await cache.get({ id: 21 })).toEqual([Uint8Array.of(21)]);
   });
 });
 

@@ -1,5 +1,7 @@
 /** Bytes of pictures that are kept: small sets wholly, of large ones the groups used last. */
 const KEPT_BYTES = 512 * 2 ** 20;
+/** Groups that are read at once: the pictures of a batch may lie in as many as there are, each of any size. */
+const MOST_READ = 2;
 
 /** Groups of pictures, read once for as long as they are kept, and once for all who wait for them. */
 export class RowCache<Group extends object> {
@@ -8,6 +10,9 @@ export class RowCache<Group extends object> {
   /** In the order of their last use. */
   readonly #groups = new Map<Group, { rows: Promise<Uint8Array[]>; bytes: number }>();
   #bytes = 0;
+  #reading = 0;
+  /** Who waits for a reading to end, in turn. */
+  readonly #waiting: (() => void)[] = [];
 
   constructor(read: (group: Group) => Promise<Uint8Array[]>, most = KEPT_BYTES) {
     this.#read = read;
@@ -21,7 +26,7 @@ export class RowCache<Group extends object> {
       this.#groups.set(group, kept);
       return await kept.rows;
     }
-    const entry = { rows: this.#read(group), bytes: 0 };
+    const entry = { rows: this.#readInTurn(group), bytes: 0 };
     this.#groups.set(group, entry);
     try {
       const rows = await entry.rows;
@@ -32,6 +37,19 @@ export class RowCache<Group extends object> {
     } catch (thrown) {
       this.#groups.delete(group);
       throw thrown;
+    }
+  }
+
+  async #readInTurn(group: Group): Promise<Uint8Array[]> {
+    if (this.#reading >= MOST_READ) await new Promise<void>((begin) => this.#waiting.push(begin));
+    else this.#reading++;
+    try {
+      return await this.#read(group);
+    } finally {
+      // Whoever comes next takes this one's place.
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#reading--;
+      else next();
     }
   }
 
