@@ -163,7 +163,7 @@ test("a buffer beyond the GPU's limit is refused by name", () => {
 
 test("bad WGSL is an error that names the kernel and quotes the compiler", async () => {
   const broken = gpu.pipelines.get({ key: "test/broken", code: "@compute fn main() { nonsense }" });
-  expect(broken).rejects.toThrow(/kernel test\/broken is not valid WGSL/);
+  await expect(broken).rejects.toThrow(/kernel test\/broken is not valid WGSL/);
 });
 
 test("a validation error ends the next wait with its message", async () => {

@@ -64,7 +64,7 @@ describe.each([0, 1, 3])("a pool of %d threads", (threads) => {
     );
     pool[Symbol.dispose]();
     expect(new Set((await Promise.all(results)).slice(-10))).toEqual(new Set(["ended"]));
-    expect(pool.run(JOBS[0] as Job)).rejects.toThrow("have ended");
+    await expect(pool.run(JOBS[0] as Job)).rejects.toThrow("have ended");
   });
 });
 

@@ -42,7 +42,7 @@ test("the first failure is thrown and nothing after it is written", async () => 
       written.push(index);
     });
   }
-  expect(steps.drain()).rejects.toThrow("step 2");
+  await expect(steps.drain()).rejects.toThrow("step 2");
   await pause(50);
   expect(written).toEqual([0, 1]);
 });
