@@ -1,4 +1,5 @@
 import { BLOCK, BLOCK_PANEL, blockPanel, BLOCK_ROWS, blockSums, blockTile, eight, roundTerms } from "./blocks";
+import { FEW_ROWS, fewRows } from "./few-rows";
 import {
   BLOCK_TERMS,
   COLS_PANEL,
@@ -107,6 +108,10 @@ function rowTiles<T>(
   const b = p.b + firstCol * p.bPitch + storedBytes<T>(first);
   if (rows == 1) {
     rowSums<T>(a, b, p.bPitch, cols, vectors, sums);
+    return;
+  }
+  if (rows <= FEW_ROWS) {
+    fewRows<T>(a, p.aPitch, rows, b, p.bPitch, cols, vectors, sums, pitch);
     return;
   }
   for (let col: u32 = 0; col < cols; col += TILE_W) {

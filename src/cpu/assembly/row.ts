@@ -9,7 +9,7 @@ export const TILE_W: u32 = 6;
 /** The sum of four lanes. */
 // @ts-ignore: decorator
 @inline
-function lanes(s: v128): f32 {
+export function lanes(s: v128): f32 {
   return (
     f32x4.extract_lane(s, 0) + f32x4.extract_lane(s, 1) + (f32x4.extract_lane(s, 2) + f32x4.extract_lane(s, 3))
   );

@@ -1,0 +1,46 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { OPS } from "../tensor/ops/index.ts";
+import { Run } from "../tensor/run.ts";
+import { place, take } from "../tensor/testing/placed.ts";
+import { CpuDevice } from "./cpu.ts";
+
+let device: CpuDevice;
+beforeAll(async () => {
+  device = await CpuDevice.open({ threads: 2 });
+});
+afterAll(() => device.close());
+
+const ROWS = 9;
+/** More than a block of terms, an odd number of vectors in the second; columns that are no whole fours. */
+const [TERMS, COLS] = [300, 103];
+const numbers = (count: number, turn: number) => Float64Array.from({ length: count }, (_, at) => Math.sin(at * turn));
+
+test.each(["F32", "BF16", "F16", "Q8_0"] as const)(
+  "a row times %s is the same in a pass of any number of rows",
+  async (dtype) => {
+    const terms = dtype === "Q8_0" ? 320 : TERMS;
+    const all = numbers(ROWS * terms, 12.9898);
+    const weight = place(device, { matrix: { shape: [COLS, terms], data: numbers(COLS * terms, 78.233) }, dtype });
+    const product = async (first: number, count: number): Promise<Float64Array> => {
+      using run = new Run(device);
+      const x = run.upload(
+        "x",
+        [count, terms],
+        Float32Array.from(all.subarray(first * terms, (first + count) * terms)),
+      );
+      const y = run.keep(run.apply(OPS.linear, { x, weight, bias: undefined, residual: undefined }, {}).y);
+      await run.submit();
+      const { values, paddedWithZeros } = await take(device, y);
+      device.memory.release(y.buffer);
+      expect(paddedWithZeros).toBeTrue();
+      return values;
+    };
+    const wanted = await product(0, ROWS);
+    for (let count = 1; count < ROWS; count++) {
+      const first = ROWS - count - 1;
+      const found = await product(first, count);
+      expect(found).toEqual(wanted.slice(first * COLS, (first + count) * COLS));
+    }
+    device.memory.release(weight.buffer);
+  },
+);
