@@ -189,6 +189,8 @@ describe("heads", () => {
       await Bun.write(at("turned", "classes.json"), JSON.stringify(["cat", "dog"]));
       const refused = await finetune("dinov2", "--init-adapter", at("turned"), "--out", at("never"));
       expect([refused.status, refused.stderr]).toEqual([1, expect.stringContaining("2 names for 3 classes")]);
+      const pairs = await finetune("clip", "--init-adapter", at("begun"), "--task", "contrastive");
+      expect([pairs.status, pairs.stderr]).toEqual([2, expect.stringContaining("--init-adapter has a trained head")]);
       const other = await finetune("dinov2", "--init-adapter", at("begun"), "--head", "cls");
       expect([other.status, other.stderr]).toEqual([
         2,

@@ -130,6 +130,10 @@ function adapterSettings(
 ): AllAdapterSettings {
   const { head, ...init } = facts.init ?? {};
   if (head !== undefined) refuseContradiction("head", asked, { head });
+  if (head !== undefined && asked.task === "contrastive") {
+    const cause = "--task contrastive: the adapter of --init-adapter has a trained head";
+    throw new RandloraError("usage", cause, "leave --task out, or train a new adapter");
+  }
   for (const key of Object.keys(init) as (keyof typeof init)[]) refuseContradiction(key, asked, init);
   const given = { ...asked, ...init };
   const targets = given.targets ?? usualTargets(facts.modelType);
