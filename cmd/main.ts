@@ -23,7 +23,7 @@ export const program: Program = {
   name: "randlora",
   version,
   summary: "Fine-tune, merge and chat with RandLoRA-adapted language models: one binary, no Python, any GPU",
-  example: "randlora merge HuggingFaceTB/SmolLM2-135M-Instruct my-adapter --out smollm2-mine",
+  example: "randlora finetune --sparse && randlora chat",
   // In the order of `--help`. A new command: import its `command` above, add it here.
   commands: [
     finetune,
