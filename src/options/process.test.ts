@@ -28,7 +28,11 @@ describe("exit status", () => {
   test("2 for wrong usage, the parser's and the command's own", async () => {
     expect((await sample(["fail", "usage"])).status).toBe(2);
     expect((await sample(["mix", "--nonsense"])).status).toBe(2);
-    expect((await sample([])).status).toBe(2);
+    expect((await sample(["--json"])).status).toBe(2);
+  });
+
+  test("0 for no word at all, which asks for help", async () => {
+    expect(await sample([])).toEqual({ ...(await sample(["--help"])), status: 0, stderr: "" });
   });
 
   test("1 for what nobody expected, with the stack under --verbose only", async () => {
