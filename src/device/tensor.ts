@@ -1,6 +1,6 @@
 import { BLOCK, fitsBlocks, quantBytes } from "./blocks.ts";
 import type { DeviceBuffer } from "./buffer.ts";
-import { isBlockDtype, type MatrixFormat, type StoredDtype } from "./dtype.ts";
+import { isBlockDtype, type StoredDtype } from "./dtype.ts";
 
 /** Rows and columns. A vector has one row. */
 export type Shape = readonly [rows: number, cols: number];
@@ -28,16 +28,18 @@ export interface Tensor {
   readonly scalesAt?: number;
 }
 
-/** Bytes of one element; in blocks without its part of the scale, and none of what is drawn where it is read. */
-export function elementBytes(dtype: TensorDtype | MatrixFormat): number {
+/** A tensor, or rows of a ternary basis as they are stored. */
+export type Matrix = Omit<Tensor, "dtype"> & { readonly dtype: TensorDtype | "TERNARY" };
+
+/** Bytes of one element; in blocks without its part of the scale. */
+export function elementBytes(dtype: Matrix["dtype"]): number {
   if (dtype === "TERNARY") return 1 / 4;
-  if (dtype === "PHILOX") return 0;
   if (isBlockDtype(dtype)) return quantBytes(dtype) / BLOCK;
   return dtype === "F32" || dtype === "U32" ? 4 : 2;
 }
 
 /** Views begin, and rows are, at multiples of so many elements: those in 16 bytes, and whole blocks. */
-function wholeElements(dtype: TensorDtype): number {
+function wholeElements(dtype: Matrix["dtype"]): number {
   return isBlockDtype(dtype) ? BLOCK : 16 / elementBytes(dtype);
 }
 
@@ -67,14 +69,14 @@ export function tensorIn(buffer: DeviceBuffer, shape: Shape, dtype: TensorDtype)
 }
 
 /** A view of rows `first` … `first + count − 1`. */
-export function sliceRows(tensor: Tensor, first: number, count: number): Tensor {
+export function sliceRows<M extends Matrix>(tensor: M, first: number, count: number): M {
   const [rows, cols] = tensor.shape;
   checkRange("rows", first, count, rows);
   return { ...tensor, shape: [count, cols], offset: tensor.offset + first * tensor.pitch };
 }
 
 /** A view of columns `first` … `first + count − 1`, both multiples of the elements in 16 bytes, or of whole blocks. */
-export function sliceCols(tensor: Tensor, first: number, count: number): Tensor {
+export function sliceCols<M extends Matrix>(tensor: M, first: number, count: number): M {
   const [rows, cols] = tensor.shape;
   checkRange("columns", first, count, cols);
   const whole = wholeElements(tensor.dtype);

@@ -1,9 +1,9 @@
 import type { DeltaBasis } from "./families/delta.ts";
-import type { Shape, Tensor } from "./tensor.ts";
+import type { Matrix, Shape, Tensor } from "./tensor.ts";
 
 /**
- * Rows of a basis of −1, 0 and 1 as they are stored or drawn, as an operand of products that add, subtract and skip zeros. Only
- * a device that `skipsZeros` takes it; for others elements are unpacked to numbers first.
+ * Rows of a basis of −1, 0 and 1 as they lie, as an operand of products. Stored ones every device takes; those that are drawn only
+ * one that `skipsZeros`: for others they are unpacked to numbers first.
  */
 export interface TernaryRows {
   readonly basis: DeltaBasis;
@@ -22,10 +22,13 @@ export function isTernaryRows(operand: Tensor | TernaryRows): operand is Ternary
 }
 
 /**
- * An operand that is numbers.
- * @throws Error for rows of a ternary basis, which were meant for another device
+ * An operand as it lies in memory: numbers, or the codes of a ternary basis.
+ * @throws Error for rows that are drawn, which were meant for another device
  */
-export function numbersOf(op: string, operand: Tensor | TernaryRows): Tensor {
-  if (isTernaryRows(operand)) throw new Error(`${op}: ${operand.basis.buffer.label} is ternary, and not unpacked`);
-  return operand;
+export function matrixOf(op: string, operand: Tensor | TernaryRows): Matrix {
+  if (!isTernaryRows(operand)) return operand;
+  const { basis, first, shape } = operand;
+  const { buffer, storage, stride } = basis;
+  if (storage !== "ternary") throw new Error(`${op}: ${buffer.label} is drawn, and not unpacked`);
+  return { shape, dtype: "TERNARY", buffer, offset: first * stride, pitch: stride };
 }

@@ -1,8 +1,7 @@
 import { RandloraError } from "../errors.ts";
 import type { Binding } from "../device/buffer.ts";
 import { BLOCK } from "../device/blocks.ts";
-import type { MatrixFormat } from "../device/dtype.ts";
-import { elementBytes, type Tensor } from "../device/tensor.ts";
+import { elementBytes, type Matrix, type Tensor } from "../device/tensor.ts";
 import type { Pair } from "../kernels/parameters.ts";
 import type { GpuLimits } from "./limits.ts";
 import { FEWER_TOKENS_HINT } from "./stream.ts";
@@ -39,11 +38,6 @@ export interface RowBlock {
   readonly offset: number;
 }
 
-/** A tensor, or a basis, in any format. */
-type Matrix = Pick<Tensor, "shape" | "buffer" | "offset" | "pitch"> & {
-  readonly dtype: Tensor["dtype"] | MatrixFormat;
-};
-
 /** Splits a matrix into blocks of rows that the GPU can bind; a matrix that fits is one block. */
 export function rowBlocks(on: OnGpu, tensor: Matrix, most = Infinity): RowBlock[] {
   const limit = on.gpu.limits.maxStorageBufferBindingSize;
@@ -71,7 +65,7 @@ export function rowBlocks(on: OnGpu, tensor: Matrix, most = Infinity): RowBlock[
  */
 export function scalesOf(
   on: OnGpu,
-  { buffer, pitch, offset, scalesAt }: Tensor,
+  { buffer, pitch, offset, scalesAt }: Matrix,
   block: Pick<RowBlock, "first" | "offset">,
 ): { readonly at: number; readonly bindings: readonly Binding[] } {
   if (scalesAt === undefined) return { at: 0, bindings: [] };
@@ -83,7 +77,7 @@ export function scalesOf(
 }
 
 /** A tensor that fits into one binding. */
-export function bind(on: OnGpu, tensor: Tensor): RowBlock {
+export function bind(on: OnGpu, tensor: Matrix): RowBlock {
   const [block, more] = rowBlocks(on, tensor);
   if (block === undefined || more !== undefined) throw new Error(`${tensor.buffer.label}: does not fit into a binding`);
   return block;

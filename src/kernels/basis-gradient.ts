@@ -11,7 +11,11 @@ import { uniformStruct } from "./parameters.ts";
 const family = kernelFamily("basis-gradient", basisGradientText, { workgroup: workgroupText });
 
 /** Partial sums of dλ and dγ from PᵀQ; `left`: how P is stored. */
-export function basisGradientKernel(staging: GpuStaging, pairing: Pairing, left: KernelDtype): KernelSource {
+export function basisGradientKernel(
+  staging: GpuStaging,
+  pairing: Pairing,
+  left: KernelDtype | "TERNARY",
+): KernelSource {
   return family({ DTYPE: left, PAIRING: pairing, ...productDefinitions(staging, "terms", "terms") });
 }
 

@@ -20,7 +20,7 @@ const ALONG: Readonly<Record<GemmOrder, readonly [a: Along, b: Along]>> = {
 const family = kernelFamily("gemm", gemmText);
 
 /** The product of two matrices, the second stored as `dtype`. */
-export function gemmKernel(staging: GpuStaging, order: GemmOrder, dtype: StoredDtype): KernelSource {
+export function gemmKernel(staging: GpuStaging, order: GemmOrder, dtype: StoredDtype | "TERNARY"): KernelSource {
   return family({ ORDER: order, DTYPE: dtype, ...productDefinitions(staging, ...ALONG[order]) });
 }
 

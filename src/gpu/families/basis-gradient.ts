@@ -1,8 +1,8 @@
 import type { DeviceBuffer } from "../../device/buffer.ts";
 import type { BasisGradient, BasisGradientShape } from "../../device/families/bilinear.ts";
 import type { GpuStaging } from "../../device/staging.ts";
-import { pitchOf, sliceRows, type Tensor } from "../../device/tensor.ts";
-import { numbersOf } from "../../device/ternary-rows.ts";
+import { type Matrix, pitchOf, sliceRows, type Tensor } from "../../device/tensor.ts";
+import { matrixOf } from "../../device/ternary-rows.ts";
 import { weightDtype } from "../../device/weight.ts";
 import { basisGradientKernel, basisGradientParameters } from "../../kernels/basis-gradient.ts";
 import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH, partialSumsParameters } from "../../kernels/partial-sums.ts";
@@ -52,7 +52,7 @@ export function splitBasisGradient(
 /** What is above the binding limit is taken in blocks of rows. */
 export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
   const { right } = gradient;
-  const left = numbersOf("basis gradient", gradient.left);
+  const left = matrixOf("basis gradient", gradient.left);
   const [terms] = left.shape;
   const step = Math.min(rowBlocks(on, left)[0]?.rows ?? terms, rowBlocks(on, right)[0]?.rows ?? terms);
   for (let first = 0; first < terms; first += step) {
@@ -62,15 +62,16 @@ export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
 }
 
 /** Terms that can be bound at once. */
-function recordPart(on: Dispatcher, gradient: BasisGradient & { readonly left: Tensor }): void {
+function recordPart(on: Dispatcher, gradient: Omit<BasisGradient, "left"> & { readonly left: Matrix }): void {
   const { shape, pairing, left, right, scale, a, lambda, gamma, lambdaParts, gammaParts } = gradient;
   const { terms, cols, bases, r } = shape;
   const { colBlocks, slices, sliceTiles } = splitBasisGradient(shape, on.staging);
   const [p, q, l, g] = [bind(on, left), bind(on, right), bind(on, lambda), bind(on, gamma)];
   const pitch = pitchOf(cols, "F32");
+  const format = left.dtype === "TERNARY" ? left.dtype : weightDtype("basis gradient", { ...left, dtype: left.dtype });
   if (gamma.pitch !== pitch) throw new Error(`${gamma.buffer.label}: γ has a pitch of ${gamma.pitch}, not ${pitch}`);
   on.dispatch(
-    basisGradientKernel(on.staging, pairing, weightDtype("basis gradient", left)),
+    basisGradientKernel(on.staging, pairing, format),
     basisGradientParameters({
       rows: terms,
       cols,

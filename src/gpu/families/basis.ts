@@ -11,7 +11,7 @@ export interface BasisBlock extends Pick<RowBlock, "first" | "rows" | "binding">
 /** Rows `from` … `from + rows − 1` of a basis in blocks that the GPU can bind; `first` counts from there. */
 export function basisBlocks(on: OnGpu, basis: DeltaBasis, from: number, rows: number): readonly BasisBlock[] {
   const { buffer, storage, stride: pitch, philox } = basis;
-  if (philox !== undefined) return [{ first: 0, rows, binding: buffer, place: [from, philox.pitch] }];
+  if (storage === "philox") return [{ first: 0, rows, binding: buffer, place: [from, philox?.pitch ?? pitch] }];
   const matrix = { shape: [rows, pitch], dtype: BASIS_FORMATS[storage], buffer, offset: from * pitch, pitch } as const;
   return rowBlocks(on, matrix).map((block) => ({ ...block, place: [block.offset / 4, pitch / 4] }));
 }

@@ -1,6 +1,6 @@
 import type { Gemm } from "../../device/families/products.ts";
-import { sliceCols, sliceRows, type Tensor } from "../../device/tensor.ts";
-import { numbersOf } from "../../device/ternary-rows.ts";
+import { type Matrix, sliceCols, sliceRows, type Tensor } from "../../device/tensor.ts";
+import { matrixOf } from "../../device/ternary-rows.ts";
 import { storedDtype } from "../../device/weight.ts";
 import { GEMM_FLAGS, gemmKernel, gemmParameters } from "../../kernels/gemm.ts";
 import { productTile } from "../../kernels/product.ts";
@@ -12,7 +12,7 @@ import type { Dispatcher } from "../context.ts";
  */
 export function gemm(on: Dispatcher, product: Gemm): void {
   const { order, a, y, bias, residual } = product;
-  const b = numbersOf("gemm", product.b);
+  const b = matrixOf("gemm", product.b);
   const [rows, cols] = y.shape;
   const aTerms = a.shape[order === "TN" ? 0 : 1];
   // The axes of the product along which matrices lie in rows, and therefore in blocks of rows.
@@ -44,18 +44,19 @@ export function gemm(on: Dispatcher, product: Gemm): void {
   }
 }
 
-type GemmOfNumbers = Gemm & { readonly b: Tensor };
+type GemmInMemory = Omit<Gemm, "b"> & { readonly b: Matrix };
 
 /** A product whose matrices can each be bound. */
-function recordPart(on: Dispatcher, { order, a, b, y, scale = 1, bias, residual, accumulate }: GemmOfNumbers): void {
+function recordPart(on: Dispatcher, { order, a, b, y, scale = 1, bias, residual, accumulate }: GemmInMemory): void {
   const [rows, cols] = y.shape;
   const tile = productTile(on.staging);
   const [aBlock, bBlock, yBlock] = [bind(on, a), bind(on, b), bind(on, y)];
   const scales = scalesOf(on, b, bBlock);
+  const format = b.dtype === "TERNARY" ? b.dtype : storedDtype("gemm", { ...b, dtype: b.dtype });
   const biasBlock = bias === undefined ? undefined : bind(on, bias);
   const residualBlock = residual === undefined ? undefined : bind(on, residual);
   on.dispatch(
-    gemmKernel(on.staging, order, storedDtype("gemm", b)),
+    gemmKernel(on.staging, order, format),
     gemmParameters({
       rows,
       cols,
@@ -85,7 +86,7 @@ function recordPart(on: Dispatcher, { order, a, b, y, scale = 1, bias, residual,
 }
 
 /** Rows of these matrices that can be bound together. */
-function stepOf(on: Dispatcher, ...tensors: readonly (Tensor | undefined)[]): number {
+function stepOf(on: Dispatcher, ...tensors: readonly (Matrix | undefined)[]): number {
   return tensors.reduce(
     (least, tensor) => (tensor === undefined ? least : Math.min(least, rowBlocks(on, tensor)[0]?.rows ?? 0)),
     Infinity,

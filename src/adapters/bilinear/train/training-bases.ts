@@ -5,7 +5,7 @@ import type { Staging } from "../../../device/staging.ts";
 import type { Unpacked } from "../../../device/families/bilinear.ts";
 import { NAMED_DTYPES } from "../../../safetensors/dtype.ts";
 import type { Run } from "../../../tensor/run.ts";
-import { pitchOf, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
+import { pitchOf, type Shape, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
 import type { Bases } from "../../../bases/bases.ts";
 import { DeltaBases } from "../delta.ts";
 import type { Pairing } from "../../../bases/pairing.ts";
@@ -82,12 +82,12 @@ export class TrainingBases {
 
   /** The share of B̂'s elements that products take time for. */
   get density(): number {
-    return this.#asItLies ? ternaryDensity(this.#b) : 1;
+    return this.#gpu.skipsZeros && this.#asItLies ? ternaryDensity(this.#b) : 1;
   }
 
   /** Products take B̂ as it lies, though it is packed. */
   get #asItLies(): boolean {
-    return this.#gpu.skipsZeros && isTernary(this.delta.b);
+    return this.#gpu.skipsZeros ? isTernary(this.delta.b) : this.delta.b.storage === "ternary";
   }
 
   /** Bytes of the panel that `operands` needs for this module: none where the device takes B̂ as it lies. */
@@ -95,10 +95,15 @@ export class TrainingBases {
     return this.#asItLies ? 0 : this.panelBytes(shape);
   }
 
-  /** B̂[:M, :n·r] of a module as operands of products: all of it where the device takes it as it lies, else `rows`. */
+  /** B̂[:M, :n·r] of a module as operands of products, block by block: as it lies where the device takes it so, else `rows`. */
   *operands(run: Run, shape: BilinearShape, panel: DeviceBuffer | undefined): Generator<BasisOperand> {
     if (this.#asItLies) {
-      yield { first: 0, operand: { basis: this.delta.b, first: 0, shape: [shape.rows, shape.terms] } };
+      // Sums are cut as those over unpacked rows are.
+      const step = this.#gpu.skipsZeros ? shape.rows : this.#panelRows(shape);
+      for (let first = 0; first < shape.rows; first += step) {
+        const rows: Shape = [Math.min(step, shape.rows - first), shape.terms];
+        yield { first, operand: { basis: this.delta.b, first, shape: rows } };
+      }
       return;
     }
     for (const { first, tensor } of this.rows(run, shape, panel)) yield { first, operand: tensor };
