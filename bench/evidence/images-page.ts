@@ -150,7 +150,7 @@ export function imagesPage(record: ImagesRecord): string {
     "",
     "![accuracy by the number of pictures](evidence/images-accuracy.svg)",
     "",
-    "What the paper says of CLIP and DINOv2, and what this small model shows of it; differences are in points, p that of the paired t test:",
+    "What the paper says of CLIP and DINOv2, and what this small model shows of it; differences are in points, p that of the paired t test, each for itself:",
     "",
     findingsTable(findings(record)),
     "",
