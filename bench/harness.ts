@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Bench } from "tinybench";
 import { formatBytes, formatDuration, formatNumber, formatShare } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
-import { benchDeviceInfo } from "./device.ts";
+import { openBenchDevice } from "./device.ts";
 
 /** One thing to time. */
 export interface Case {
@@ -109,7 +109,8 @@ export interface Machine {
 }
 
 export async function machine(): Promise<Machine> {
-  const { name, driver } = await benchDeviceInfo();
+  using opened = await openBenchDevice();
+  const { name, driver } = opened.info;
   const { stdout } = Bun.spawnSync(["git", "describe", "--always", "--dirty"], {
     cwd: import.meta.dir,
     stderr: "ignore",

@@ -1,6 +1,6 @@
 import { RandloraError } from "../errors.ts";
 import type { Heaps } from "./heap.ts";
-import { CONTROL, CONTROL_BYTES, type WorkerMessage, type WorkerStart } from "./layout.ts";
+import { CONTROL, CONTROL_BYTES, type WorkerHeap, type WorkerMessage, type WorkerStart } from "./layout.ts";
 import modulePath from "./kernels.wasm" with { type: "file" };
 
 /** How workers are started. */
@@ -37,6 +37,8 @@ export class Crew {
     const module = await compiled();
     const kernels = WebAssembly.Module.exports(module).flatMap(({ kind, name }) => (kind === "function" ? [name] : []));
     const crew = new Crew(scratch.length, kernels);
+    Atomics.store(crew.control, CONTROL.heaps, heaps.memories.length);
+    heaps.onMemory = (memory) => crew.#tell(memory);
     const shared = { control: crew.control.buffer, heaps: heaps.memories, module, kernels, profile };
     try {
       await Promise.all(scratch.map((at) => crew.#startOne({ ...shared, threads: scratch.length, scratch: at })));
@@ -83,6 +85,13 @@ export class Crew {
     Atomics.add(this.control, CONTROL.sent, 1);
     Atomics.notify(this.control, CONTROL.sent);
     for (const worker of this.#workers.splice(0)) worker.terminate();
+  }
+
+  /** Hands a new heap on: commands that work in it come to the workers later. */
+  #tell(memory: WebAssembly.Memory): void {
+    const message: WorkerHeap = { heap: memory };
+    for (const worker of this.#workers) worker.postMessage(message);
+    Atomics.add(this.control, CONTROL.heaps, 1);
   }
 
   async #startOne(start: WorkerStart): Promise<void> {

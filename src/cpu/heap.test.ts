@@ -106,3 +106,18 @@ test("more than all heaps hold is refused", () => {
   const heaps = small();
   expect(() => heaps.take("too much", 5 * MIB)).toThrow("too much: the machine has no room for 5.0 MiB");
 });
+
+test("a memory is made when the first buffer goes there, and whoever uses it is told before", () => {
+  const heaps = small();
+  const told: WebAssembly.Memory[] = [];
+  heaps.onMemory = (memory) => told.push(memory);
+  heaps.take("small", 4096);
+  expect(heaps.memories.length).toBe(1);
+  const large = Array.from({ length: 3 }, () => heaps.take("large", 1.25 * MIB).block.heap);
+  expect(large).toEqual([0, 0, 1]);
+  expect(heaps.memories.length).toBe(2);
+  heaps.take("asked for", 4096, { heap: 2 });
+  expect(told).toEqual(heaps.memories.slice(1));
+  expect(() => heaps.take("beyond", 4096, { heap: 3 })).toThrow("no room");
+  expect(heaps.memories.length).toBe(3);
+});

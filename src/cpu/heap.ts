@@ -63,12 +63,19 @@ interface Wanted {
   readonly grow: boolean;
 }
 
-/** The memories of the CPU device, and what of them is free. */
+/**
+ * The memories of the CPU device, and what of them is free. Each is made when the first buffer goes there, since a process has
+ * few that are fast: of a small model's device there is one.
+ */
 export class Heaps {
-  readonly memories: readonly WebAssembly.Memory[];
+  /** Told every memory but the first when it has been made, before anything lies there. */
+  onMemory: ((memory: WebAssembly.Memory) => void) | undefined;
   /** Bytes of a heap at most. */
   readonly heapBytes: number;
+  readonly #memories: WebAssembly.Memory[];
   readonly #holes: Hole[][];
+  /** Memories at most. */
+  #count: number;
   readonly #reserved: number;
   readonly #free: () => number;
   /** What the process had before: memory that a heap has grown by is taken from the machine only when it is written. */
@@ -78,10 +85,15 @@ export class Heaps {
   constructor({ reserved, bytes = HEAP_BYTES, count = MOST_HEAPS, free = () => machineMemory().free }: HeapOptions) {
     this.#reserved = Math.ceil(reserved / PAGE) * PAGE;
     this.#free = free;
-    const reservation = reserve(this.#reserved, bytes, count);
-    this.heapBytes = reservation.bytes;
-    this.memories = reservation.memories;
-    this.#holes = this.memories.map(() => []);
+    const first = firstMemory(this.#reserved, bytes);
+    this.heapBytes = first.bytes;
+    this.#count = count;
+    this.#memories = [first.memory];
+    this.#holes = [[]];
+  }
+
+  get memories(): readonly WebAssembly.Memory[] {
+    return this.#memories;
   }
 
   /** Bytes of one buffer at most. */
@@ -97,8 +109,9 @@ export class Heaps {
   take(label: string, size: number, { latest = Infinity, heap: only }: Wish = {}): { block: Block; busy: number } {
     const whole = Math.ceil(Math.max(size, 1) / ALIGNMENT) * ALIGNMENT;
     for (const grow of [false, true]) {
-      for (let heap = only ?? 0; heap <= (only ?? this.memories.length - 1); heap++) {
-        const isLarge = whole >= LARGE * this.heapBytes && this.memories.length > 1;
+      for (let heap = only ?? 0; heap <= (only ?? this.#count - 1); heap++) {
+        if (!(grow ? this.#has(heap, whole) : heap < this.#memories.length)) break;
+        const isLarge = whole >= LARGE * this.heapBytes && this.#count > 1;
         const kept = heap === 0 ? KEPT_IN_FIRST : KEPT_IN_OTHERS;
         const most = (isLarge && only === undefined ? 1 - kept : 1) * this.heapBytes;
         const found = this.#find(heap, { size: whole, most, latest, grow });
@@ -132,6 +145,22 @@ export class Heaps {
       count++;
     }
     holes.splice(from, count, hole);
+  }
+
+  /** Is there this memory, or can it be made for so many bytes? */
+  #has(heap: number, bytes: number): boolean {
+    while (this.#memories.length <= heap) {
+      if (this.#memories.length >= this.#count || this.#room() < this.#reserved + bytes) return false;
+      try {
+        const memory = newMemory(this.#reserved, this.heapBytes);
+        this.#memories.push(memory);
+        this.#holes.push([]);
+        this.onMemory?.(memory);
+      } catch {
+        this.#count = this.#memories.length; // no addresses are left
+      }
+    }
+    return true;
   }
 
   /** The smallest hole that holds `size` bytes below `most`, or one at the end of the heap, grown. */
@@ -183,26 +212,25 @@ export class Heaps {
   }
 }
 
-/** As many memories as the process may have addresses for, smaller ones where it may not have one that is whole. */
-function reserve(reserved: number, bytes: number, count: number) {
-  const memories: WebAssembly.Memory[] = [];
-  let size = bytes;
-  while (memories.length < count) {
+/** A memory of so many bytes at most. @throws RangeError where there are no addresses for it */
+function newMemory(reserved: number, bytes: number): WebAssembly.Memory {
+  const maximum = Math.max(bytes, reserved);
+  const memory = new WebAssembly.Memory({ initial: reserved / PAGE, maximum: maximum / PAGE, shared: true });
+  useHugePages(memory, maximum);
+  return memory;
+}
+
+/** The first memory, a smaller one where the process may not have addresses for one that is whole. */
+function firstMemory(reserved: number, bytes: number): { readonly memory: WebAssembly.Memory; readonly bytes: number } {
+  for (let size = bytes; ; size /= 2) {
     try {
-      const maximum = Math.max(size, reserved);
-      const memory = new WebAssembly.Memory({ initial: reserved / PAGE, maximum: maximum / PAGE, shared: true });
-      useHugePages(memory, maximum);
-      memories.push(memory);
+      return { memory: newMemory(reserved, size), bytes: size };
     } catch (cause) {
-      if (memories.length > 0) break;
-      if (size / 2 < SMALLEST) {
-        const hint = "raise the limit of the process's address space (ulimit -v), or choose a GPU with --device";
-        throw new RandloraError("memory", "the CPU device cannot reserve its memory", hint, { cause });
-      }
-      size /= 2;
+      if (size / 2 >= SMALLEST) continue;
+      const hint = "raise the limit of the process's address space (ulimit -v), or choose a GPU with --device";
+      throw new RandloraError("memory", "the CPU device cannot reserve its memory", hint, { cause });
     }
   }
-  return { memories, bytes: size };
 }
 
 function showSize(bytes: number): string {

@@ -10,6 +10,8 @@ export const CONTROL = {
   failed: 4,
   /** 1 once workers shall end. */
   closed: 5,
+  /** Heaps that there are: a worker that knows fewer waits for a message with the others before its next list. */
+  heaps: 6,
   /** The last lists: where in heap 0 each begins, and its commands. */
   lists: 16,
 } as const;
@@ -44,6 +46,11 @@ export const COPY_PIECE = 2 ** 18;
 
 /** Scratch of a worker in each heap that it computes in. */
 export const SCRATCH_BYTES = 2 ** 20;
+
+/** A heap that was made after a worker had been started. */
+export interface WorkerHeap {
+  readonly heap: WebAssembly.Memory;
+}
 
 /** What a worker is started with. */
 export interface WorkerStart {

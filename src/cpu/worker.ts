@@ -9,6 +9,7 @@ import {
   FILL_KERNEL,
   MOST_LISTS,
   TICKS_A_SECOND,
+  type WorkerHeap,
   type WorkerMessage,
   type WorkerStart,
 } from "./layout.ts";
@@ -82,45 +83,65 @@ function movePiece(heaps: readonly Heap[], kernel: number, heap: number, paramet
   if (source !== undefined) heaps[word(COPY.toHeap)]?.bytes(to + size).set(source, to);
 }
 
-function work(start: WorkerStart): void {
+/** Runs a list; returns the commands that all workers have finished. */
+function runList(
+  start: WorkerStart,
+  control: Int32Array,
+  heaps: readonly Heap[],
+  slot: number,
+  before: number,
+): number {
+  const at = (control[slot] ?? 0) >>> 0;
+  const count = control[slot + 1] ?? 0;
+  const list = heaps[0]?.words(at + count * COMMAND_WORDS * 4) ?? new Int32Array();
+  let finished = before;
+  for (let index = 0; index < count; index++) {
+    const command = at / 4 + index * COMMAND_WORDS;
+    const kernel = list[command + COMMAND.kernel] ?? 0;
+    const heap = list[command + COMMAND.heap] ?? 0;
+    const parameters = (list[command + COMMAND.parameters] ?? 0) >>> 0;
+    const pieces = list[command + COMMAND.pieces] ?? 0;
+    const begun = start.profile ? performance.now() : 0;
+    try {
+      const run = kernel < 0 ? undefined : heaps[heap]?.kernels[kernel];
+      for (;;) {
+        const piece = Atomics.add(list, command + COMMAND.taken, 1);
+        if (piece >= pieces || Atomics.load(control, CONTROL.failed) !== 0) break;
+        if (run === undefined) movePiece(heaps, kernel, heap, parameters, piece);
+        else run(parameters, piece, start.scratch);
+      }
+    } catch (error) {
+      Atomics.store(control, CONTROL.failed, 1);
+      const name = start.kernels[kernel] ?? "copy";
+      say({ failed: `${name}: ${error instanceof Error ? error.message : String(error)}` });
+    }
+    if (start.profile) noteTime(list, command + COMMAND.ticks, performance.now() - begun);
+    finished = arrive(control, start.threads, finished, index === count - 1);
+  }
+  return finished;
+}
+
+/** Heaps that have arrived, and what goes on when another does. */
+const arrived: WebAssembly.Memory[] = [];
+let goOn = (): void => {};
+
+async function work(start: WorkerStart): Promise<void> {
   const control = new Int32Array(start.control);
-  const heaps = start.heaps.map((memory) => new Heap(start, memory));
+  arrived.unshift(...start.heaps);
+  const heaps = arrived.map((memory) => new Heap(start, memory));
   const [home] = heaps;
   if (home === undefined || home.kernels.length === 0) throw new Error("no kernels");
   say({ ready: true });
-  let lists = 0;
   let finished = 0;
-  for (;;) {
+  for (let lists = 0; ; lists = (lists + 1) | 0) {
     waitWhile(control, CONTROL.sent, lists);
     if (Atomics.load(control, CONTROL.closed) !== 0) return;
-    const slot = CONTROL.lists + 2 * (lists % MOST_LISTS);
-    const at = (control[slot] ?? 0) >>> 0;
-    const count = control[slot + 1] ?? 0;
-    const list = home.words(at + count * COMMAND_WORDS * 4);
-    for (let index = 0; index < count; index++) {
-      const command = at / 4 + index * COMMAND_WORDS;
-      const kernel = list[command + COMMAND.kernel] ?? 0;
-      const heap = list[command + COMMAND.heap] ?? 0;
-      const parameters = (list[command + COMMAND.parameters] ?? 0) >>> 0;
-      const pieces = list[command + COMMAND.pieces] ?? 0;
-      const begun = start.profile ? performance.now() : 0;
-      try {
-        const run = kernel < 0 ? undefined : heaps[heap]?.kernels[kernel];
-        for (;;) {
-          const piece = Atomics.add(list, command + COMMAND.taken, 1);
-          if (piece >= pieces || Atomics.load(control, CONTROL.failed) !== 0) break;
-          if (run === undefined) movePiece(heaps, kernel, heap, parameters, piece);
-          else run(parameters, piece, start.scratch);
-        }
-      } catch (error) {
-        Atomics.store(control, CONTROL.failed, 1);
-        const name = start.kernels[kernel] ?? "copy";
-        say({ failed: `${name}: ${error instanceof Error ? error.message : String(error)}` });
-      }
-      if (start.profile) noteTime(list, command + COMMAND.ticks, performance.now() - begun);
-      finished = arrive(control, start.threads, finished, index === count - 1);
+    while (heaps.length < Atomics.load(control, CONTROL.heaps)) {
+      // Messages come only while this waits.
+      if (arrived.length === heaps.length) await new Promise<void>((resolve) => (goOn = resolve));
+      heaps.push(...arrived.slice(heaps.length).map((memory) => new Heap(start, memory)));
     }
-    lists = (lists + 1) | 0;
+    finished = runList(start, control, heaps, CONTROL.lists + 2 * (lists % MOST_LISTS), finished);
   }
 }
 
@@ -155,10 +176,13 @@ function say(message: WorkerMessage): void {
   self.postMessage(message);
 }
 
-self.addEventListener("message", ({ data }: MessageEvent<WorkerStart>) => {
-  try {
-    work(data);
-  } catch (error) {
-    say({ failed: error instanceof Error ? error.message : String(error) });
-  }
+function fail(error: unknown): void {
+  say({ failed: error instanceof Error ? error.message : String(error) });
+}
+
+self.addEventListener("message", ({ data }: MessageEvent<WorkerStart | WorkerHeap>) => {
+  if ("heap" in data) {
+    arrived.push(data.heap);
+    goOn();
+  } else work(data).catch(fail);
 });
