@@ -106,7 +106,8 @@ test("a model and its adapters are served, an adapter as the merged model is, an
   });
   expect(await chat.stdout.text()).toBe(`${mine}\n`);
   expect(await serving.end("SIGINT")).toBe(130);
-  expect(serving.stderr).toBe(`listening on ${await serving.address}\n`);
+  const models = "models: storyteller, mine, my-adapter\n";
+  expect(serving.stderr).toBe(`${models}listening on ${await serving.address}\n`);
 });
 
 test("a run is served with its adapter, which is what is meant without a name", async () => {
