@@ -1,0 +1,141 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { cp, writeFile } from "node:fs/promises";
+import { extname, join } from "node:path";
+import * as v from "valibot";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
+import { randlora, ROOT } from "./program.ts";
+
+/** Pictures of every kind, of sizes of their own, some of them turned. */
+const PICTURES = {
+  cat: ["rgb.png", "turned-6.jpg", "palette.png", "lossy-alpha.webp"],
+  dog: ["420.jpg", "grey.png", "turned-3.png", "lossless.webp", "grey-16-bits.png"],
+  owl: ["cmyk.jpg", "rgba.png", "turned-6.webp"],
+} as const;
+const VALID = { cat: ["411.jpg"], dog: ["grey.jpg", "turned-5.png"], owl: ["444.jpg"] } as const;
+const [BATCH, STEPS, RATE, DECAY, CLIP] = [5, 12, 1e-2, 0.1, 0.5];
+/** Relative; what is promised is 2e-3. */
+const WITHIN = 2e-4;
+
+const CASES = {
+  "dinov2, linear head, lora": ["dinov2", "linear", "--method lora --targets q_proj,v_proj,fc1"],
+  "dinov2, linear head, randlora": ["dinov2", "linear", "--method randlora --rank 4 --targets q_proj,fc2"],
+  "clip, zero-shot head, randlora": [
+    "clip",
+    "zero-shot",
+    "--method randlora --rank 4 --targets q_proj,v_proj --sparse",
+  ],
+} as const;
+
+const Told = v.object({
+  losses: v.array(v.number()),
+  norms: v.array(v.number()),
+  rates: v.array(v.number()),
+  valid_loss: v.number(),
+  valid_accuracy: v.number(),
+});
+const Step = v.object({ loss: v.number(), grad_norm: v.number(), learning_rate: v.number() });
+const Evaluation = v.object({ valid_loss: v.number(), valid_accuracy: v.number() });
+
+let folder: TemporaryFolder;
+let python: string;
+beforeAll(async () => {
+  folder = await TemporaryFolder.create();
+  python = await pythonWithPeft();
+  const any = join(ROOT, "fixtures/pictures/rgb.png");
+  await run([python, join(PYTHON_FOLDER, "picture_commands.py"), folder.path, Object.keys(PICTURES).join(","), any]);
+  for (const [split, classes] of [["train", PICTURES] as const, ["valid", VALID] as const]) {
+    for (const [name, files] of Object.entries(classes)) {
+      for (const [at, file] of files.entries()) {
+        await cp(join(ROOT, "fixtures/pictures", file), folder.at("data", split, name, `${at}${extname(file)}`));
+      }
+    }
+  }
+});
+afterAll(() => folder[Symbol.asyncDispose]());
+
+/** Trains into a new folder of this name. */
+async function finetune(name: string, base: string, ...args: readonly string[]): Promise<string> {
+  const out = folder.at(name);
+  const data = ["--data", folder.at("data"), "--no-shuffle", "--batch-size", String(BATCH)];
+  await randlora(["finetune", folder.at(base), ...data, ...args, "--out", out, "--json", "-q"]);
+  return out;
+}
+
+function expectNear(found: readonly number[], wanted: readonly number[], what: string, within = WITHIN): void {
+  expect(found.length, what).toBe(wanted.length);
+  for (const [at, value] of found.entries())
+    expect(Math.abs(value / (wanted[at] ?? NaN) - 1), what).toBeLessThan(within);
+}
+
+test("from picture files on, losses, norms and accuracies of a run are those of transformers, PEFT and torch", async () => {
+  const jobs = [];
+  const lines = new Map<string, string[]>();
+  for (const [at, [name, [base, head, method]]] of Object.entries(CASES).entries()) {
+    // At a rate of 0 nothing is learnt: what is written is what the run began with.
+    const begin = await finetune(
+      `begin-${at}`,
+      base,
+      ...method.split(" "),
+      "--head",
+      head,
+      "--learning-rate",
+      "0",
+      "--steps",
+      "1",
+    );
+    const start = join(begin, "adapter");
+    const settings = ["--weight-decay", String(DECAY), "--grad-clip", String(CLIP), "--learning-rate", String(RATE)];
+    const out = await finetune(`run-${at}`, base, "--init-adapter", start, "--steps", String(STEPS), ...settings);
+    lines.set(name, (await Bun.file(join(out, "metrics.jsonl")).text()).trim().split("\n"));
+    const data = folder.at("data");
+    jobs.push({
+      name,
+      base: folder.at(base),
+      start,
+      data,
+      head,
+      batch: BATCH,
+      steps: STEPS,
+      rate: RATE,
+      decay: DECAY,
+      clip: CLIP,
+    });
+  }
+  const path = folder.at("jobs.json");
+  await writeFile(path, JSON.stringify(jobs));
+  const output = await run([python, join(PYTHON_FOLDER, "picture_finetune.py"), path]);
+  const told = v.parse(v.record(v.string(), Told), JSON.parse(output.trim().split("\n").at(-1) ?? ""));
+  for (const [name, metrics] of lines) {
+    const parsed = metrics.map((line): unknown => JSON.parse(line));
+    const steps = parsed.filter((line) => v.is(Step, line));
+    const end = v.parse(Evaluation, parsed.at(-1));
+    const wanted = told[name];
+    if (wanted === undefined) throw new Error(`no answer for ${name}`);
+    const [first = NaN, last = NaN] = [steps[0]?.loss, steps.at(-1)?.loss];
+    process.stdout.write(
+      `${name}: loss ${first.toFixed(4)} → ${last.toFixed(4)} (${wanted.losses.at(-1)?.toFixed(4)}), accuracy ${end.valid_accuracy}\n`,
+    );
+    expectNear(
+      steps.map(({ loss }) => loss),
+      wanted.losses,
+      `${name}: losses`,
+    );
+    expectNear(
+      steps.map(({ grad_norm: norm }) => norm),
+      wanted.norms,
+      `${name}: norms`,
+      10 * WITHIN,
+    );
+    expectNear(
+      steps.map(({ learning_rate: rate }) => rate),
+      wanted.rates,
+      `${name}: rates`,
+      1e-6,
+    );
+    expectNear([end.valid_loss], [wanted.valid_loss], `${name}: validation`);
+    expect(end.valid_accuracy).toBeCloseTo(wanted.valid_accuracy, 6);
+    // A curve that does not move would agree with anything.
+    expect(Math.max(...steps.map(({ loss }) => loss)) - last, name).toBeGreaterThan(0.05);
+  }
+});
