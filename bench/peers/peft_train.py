@@ -1,8 +1,8 @@
-"""Steps of PEFT's LoRA and RandLoRA with torch's AdamW, one a line of standard input that names the method.
+"""Steps of PEFT's LoRA, RandLoRA and sparse RandLoRA with torch's AdamW, one a line of standard input that names the method.
 
 usage: peft_train.py BASE TOKENS RANDLORA_RANK LORA_RANK THREADS
 
-Prints `{"ready": {"randlora": parameters, "lora": parameters}}`, then for each step its seconds, its processor time, and
+Prints `{"ready": {"randlora": parameters, "sparse": …, "lora": …}}`, then for each step its seconds, its processor time, and
 its loss. Everything is f32, as PEFT's users train on a CPU; texts have at most 512 tokens, all but the first supervised.
 """
 
@@ -44,8 +44,10 @@ class Trainee:
 def main() -> None:
     base, tokens, randlora_rank, lora_rank, threads = Path(sys.argv[1]), *map(int, sys.argv[2:6])
     torch.set_num_threads(threads)
+    randlora = {"r": randlora_rank, "randlora_alpha": 20 * randlora_rank, "target_modules": TARGETS}
     configs = {
-        "randlora": RandLoraConfig(r=randlora_rank, randlora_alpha=20 * randlora_rank, target_modules=TARGETS),
+        "randlora": RandLoraConfig(**randlora),
+        "sparse": RandLoraConfig(**randlora, sparse=True),
         "lora": LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules=TARGETS),
     }
     trainees = {name: Trainee(base, config, tokens) for name, config in configs.items()}
