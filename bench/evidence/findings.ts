@@ -21,7 +21,7 @@ export function findingsTable(findings: readonly Finding[]): string {
 /** `mean ± deviation`. */
 export function plus(spread: Spread | undefined, digits = 4): string {
   if (spread === undefined) return "–";
-  const mean = spread.mean.toFixed(digits);
+  const mean = spread.mean.toFixed(digits).replace("-", "−");
   return spread.deviation === null ? mean : `${mean} ± ${spread.deviation.toFixed(digits)}`;
 }
 

@@ -21,6 +21,7 @@ const NAMES: Readonly<Record<string, string>> = {
   lora: "LoRA",
   full: "all weights",
 };
+const UNDECIDED = "not decided by these seeds";
 const nameOf = (method: string) => NAMES[method] ?? method;
 const percent = (share: number, digits = 1) => `${(100 * share).toFixed(digits)} %`;
 
@@ -36,7 +37,7 @@ export function languagePage(record: LanguageRecord): string {
 ${record.model}, taught by \`randlora finetune --prompt commonsense\` what LLM-Adapters teaches for the eight commonsense tasks: q, k, v, up and down are
 adapted, each method has about ${formatCount(compared.budgets[0] ?? NaN)} numbers, \`full\` trains every weight. A run has ${steps} steps of ${protocol.batch} of ${protocol.training} samples, at most
 256 tokens each; the loss is that of ${protocol.heldOut} samples that none was trained on. Seeds ${seeds.join(", ")}; mean ± sample deviation.
-
+${beginning(record, steps)}
 ${lossTable(record)}
 
 ![loss by step](evidence/language-loss.svg)
@@ -65,11 +66,18 @@ ${findingsTable(findings(record))}
 
 ### How it was made
 
-\`${command}\`, ${date}, commit ${commit}, ${machine}: ${hours("seconds")} by the clock beside other work, ${hours("processor")} of processor time. The defaults of the script are the field's
+\`${command}\`, ${date}, commit ${commit}, ${machine}: ${hours("seconds")} by the clock beside other work, ${hours("processor")} of processor time, for the commands that came to their end. The defaults of the script are the field's
 protocol, which takes weeks on two cores: ${scale(record, steps)}. DIR holds \`train.json\` and \`TASK/test.json\` of
 [LLM-Adapters](https://github.com/AGI-Edgerunners/LLM-Adapters) (commit 8166572): \`ft-training_set/commonsense_170k.json\` and \`dataset/TASK/test.json\`, or parts of them. The numbers are in
 [evidence/language.json](evidence/language.json).
 `;
+}
+
+/** What a short run is worth. */
+function beginning({ protocol }: LanguageRecord, steps: number): string {
+  const seen = steps * protocol.batch;
+  if (seen >= protocol.training) return "";
+  return `**Each run saw ${seen} samples: this is the beginning of training, and says little of where methods end.**\n`;
 }
 
 function scale({ protocol, answered }: LanguageRecord, steps: number): string {
@@ -204,11 +212,12 @@ function findings(record: LanguageRecord): readonly Finding[] {
   ];
   const nearer = (ofDense?.values ?? []).filter((value, at) => value > (ofLora?.values[at] ?? NaN)).length;
   const { A, C } = record.plane.corners;
+  const few = (samples: number) => `, with one seed and ${samples} samples`;
   return [
     {
       claim: "At equal numbers RandLoRA comes further than LoRA (tables 2 and 3)",
       measured: `held-out loss: ${differenceText(better)}`,
-      verdict: pairedP(better) < 0.05 ? (mean(better) < 0 ? "holds" : "does not") : "not decided by these seeds",
+      verdict: pairedP(better) < 0.05 ? (mean(better) < 0 ? "holds" : "does not") : UNDECIDED,
     },
     {
       claim: "Sparse bases cost nothing (table 4)",
@@ -219,17 +228,29 @@ function findings(record: LanguageRecord): readonly Finding[] {
       claim: "RandLoRA closes much of the gap between LoRA and training all weights (section 5)",
       measured: `LoRA is ${gap.toFixed(3)} above all weights, RandLoRA ${left.toFixed(3)}`,
       verdict:
-        gap <= 0 ? "no gap here" : left < gap / 2 ? "holds: less than half is left" : "does not: over half is left",
+        gap <= 0
+          ? "no gap here"
+          : pairedP(better) >= 0.05
+            ? UNDECIDED
+            : left < gap / 2
+              ? "holds: less than half is left"
+              : "does not: over half is left",
     },
     {
       claim: "RandLoRA's representations are nearer to those of the fully trained model than LoRA's (figure 4a)",
       measured: `CKA ${ofDense?.mean.toFixed(4)} against ${ofLora?.mean.toFixed(4)}; nearer in ${nearer} of ${record.alike.layers.length}`,
-      verdict: (ofDense?.mean ?? NaN) > (ofLora?.mean ?? NaN) ? "holds, with one seed" : "does not, with one seed",
+      verdict:
+        (ofDense?.mean ?? NaN) > (ofLora?.mean ?? NaN)
+          ? `holds${few(record.alike.samples)}`
+          : `does not${few(record.alike.samples)}`,
     },
     {
       claim: "In the plane through the three, RandLoRA lies deeper than LoRA (figure 4b)",
       measured: `${A?.toFixed(4) ?? "too large"} against ${C?.toFixed(4) ?? "too large"}`,
-      verdict: (A ?? Infinity) < (C ?? Infinity) ? "holds, with one seed" : "does not, with one seed",
+      verdict:
+        (A ?? Infinity) < (C ?? Infinity)
+          ? `holds${few(record.plane.samples)}`
+          : `does not${few(record.plane.samples)}`,
     },
   ];
 }

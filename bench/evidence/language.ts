@@ -181,7 +181,9 @@ async function measure(data: string, signal: AbortSignal): Promise<LanguageRecor
     JSON.parse(begin),
   );
   if (step !== 0) throw new RangeError("no evaluation before the first step");
-  await replaceSynced(join(EVIDENCE_FOLDER, "language-loss.svg"), await readFile(join(folder, "loss.svg"), "utf8"));
+  const name = values.model === undefined ? "SmolLM2-135M-Instruct" : basename(values.model);
+  const curves = await readFile(join(folder, "loss.svg"), "utf8");
+  await replaceSynced(join(EVIDENCE_FOLDER, "language-loss.svg"), curves.replaceAll(model, name));
   const places = new Map([
     [values.data, "DIR"],
     [values.work, "WORK"],
@@ -192,7 +194,7 @@ async function measure(data: string, signal: AbortSignal): Promise<LanguageRecor
     date: new Date().toISOString().slice(0, 10),
     ...on,
     command: ["bun", "bench/evidence/language.ts", ...typed].join(" "),
-    model: values.model === undefined ? "SmolLM2-135M-Instruct" : basename(values.model),
+    model: name,
     protocol: {
       batch: Number(values.batch),
       training,
