@@ -38,11 +38,6 @@ export function singularWork(rows: number, cols: number): number {
   return size * size * (Math.max(rows, cols) + (4 / 3) * size);
 }
 
-/** Bytes that they take beside the matrix. */
-export function singularBytes(rows: number, cols: number): number {
-  return 8 * Math.min(rows, cols) * (Math.min(rows, cols) + 512);
-}
-
 /** How many directions share a matrix's weight: exp(−Σ p ln p) with p = s/Σs (Roy and Vetterli, EUSIPCO 2007); 0 for zero. */
 export function effectiveRank(values: Float64Array): number {
   const total = values.reduce((sum, value) => sum + value, 0);
