@@ -7,7 +7,7 @@ import { isAdapterMethod, METHODS } from "./methods.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 
-/** Where the word is the program's own name, or the field of a request. */
+/** Where the word is the program's own name, the field of a request, or another program's flag. */
 const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "cmd/main.ts": program,
   "cmd/analyze-cka.ts": "full",
@@ -22,6 +22,7 @@ const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "src/serve/models.ts": program,
   "src/terminal/history.ts": program,
   "src/serve/fields.ts": "lora",
+  "src/options/other-flags.ts": "lora",
 };
 
 test("a method is named in its folder and in the list, and nowhere else", () => {
