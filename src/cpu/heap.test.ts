@@ -107,6 +107,14 @@ test("more than all heaps hold is refused", () => {
   expect(() => heaps.take("too much", 5 * MIB)).toThrow("too much: the machine has no room for 5.0 MiB");
 });
 
+test("as much as one buffer may have, it gets", () => {
+  for (const count of [1, 3]) {
+    const heaps = new Heaps({ reserved: RESERVED, bytes: 4 * MIB, count, free: () => Infinity });
+    expect(heaps.take("largest", heaps.mostBytes).block.size).toBe(heaps.mostBytes);
+    expect(heaps.mostBytes).toBeGreaterThan(3 * MIB);
+  }
+});
+
 test("a memory is made when the first buffer goes there, and whoever uses it is told before", () => {
   const heaps = small();
   const told: WebAssembly.Memory[] = [];

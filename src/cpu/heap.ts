@@ -96,9 +96,10 @@ export class Heaps {
     return this.#memories;
   }
 
-  /** Bytes of one buffer at most. */
+  /** Bytes of one buffer at most: what of a heap is not kept for others. */
   get mostBytes(): number {
-    return this.heapBytes - this.#reserved;
+    const most = this.#count > 1 ? (1 - KEPT_IN_OTHERS) * this.heapBytes : this.heapBytes;
+    return most - this.#reserved;
   }
 
   /**
@@ -106,8 +107,10 @@ export class Heaps {
    * @returns it, and the number of the last entry of the queue that may still use it
    * @throws RandloraError `memory` where there is no room
    */
-  take(label: string, size: number, { latest = Infinity, heap: only }: Wish = {}): { block: Block; busy: number } {
+  take(label: string, size: number, wish: Wish = {}): { block: Block; busy: number } {
+    const { latest = Infinity, heap: only } = wish;
     const whole = Math.ceil(Math.max(size, 1) / ALIGNMENT) * ALIGNMENT;
+    const count = this.#count;
     for (const grow of [false, true]) {
       for (let heap = only ?? 0; heap <= (only ?? this.#count - 1); heap++) {
         if (!(grow ? this.#has(heap, whole) : heap < this.#memories.length)) break;
@@ -118,6 +121,8 @@ export class Heaps {
         if (found !== undefined) return { block: { heap, at: found.at, size: whole }, busy: found.busy };
       }
     }
+    // Where no memory can be made beside the first, nothing of that is kept.
+    if (this.#count < count) return this.take(label, size, wish);
     const used = this.memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0);
     throw new RandloraError(
       "memory",
@@ -151,16 +156,23 @@ export class Heaps {
   #has(heap: number, bytes: number): boolean {
     while (this.#memories.length <= heap) {
       if (this.#memories.length >= this.#count || this.#room() < this.#reserved + bytes) return false;
-      try {
-        const memory = newMemory(this.#reserved, this.heapBytes);
-        this.#memories.push(memory);
-        this.#holes.push([]);
-        this.onMemory?.(memory);
-      } catch {
-        this.#count = this.#memories.length; // no addresses are left
-      }
+      const memory = this.#another();
+      if (memory === undefined) return false;
+      this.#memories.push(memory);
+      this.#holes.push([]);
+      this.onMemory?.(memory);
     }
     return true;
+  }
+
+  /** Another memory; undefined where no addresses are left, and then there will never be one. */
+  #another(): WebAssembly.Memory | undefined {
+    try {
+      return newMemory(this.#reserved, this.heapBytes);
+    } catch {
+      this.#count = this.#memories.length;
+      return undefined;
+    }
   }
 
   /** The smallest hole that holds `size` bytes below `most`, or one at the end of the heap, grown. */

@@ -44,6 +44,11 @@ onLinux.each([16, 4, 1.5])("%d GB of addresses do for fewer heaps, or smaller on
   expect(stdout).toBe("7\n");
 });
 
+onLinux("where there are addresses for one heap alone, nothing of it is kept for others", async () => {
+  const { stdout } = await run("alone", { limit: "ulimit -v 4000000" });
+  expect(JSON.parse(stdout)).toEqual([0, 0, 0, 0, 0, 0, 0, 1]);
+});
+
 onLinux("where no driver is found and nobody asks for a GPU, the GPU library is not loaded", async () => {
   const { stdout, ...rest } = await run("unasked", { env: { VK_DRIVER_FILES: "/nonexistent" } });
   expect(rest).toEqual({ status: 0, signal: null, stderr: "" });

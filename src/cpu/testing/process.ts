@@ -4,6 +4,7 @@ import { tensorIn } from "../../device/tensor.ts";
 import { read, uploaded } from "../../device/transfer.ts";
 import { openDevice } from "../../open-device.ts";
 import { CpuDevice } from "../cpu.ts";
+import { Heaps } from "../heap.ts";
 
 const roundTrip = async (device: CpuDevice, value: number): Promise<number | undefined> =>
   (await read(device, uploaded(device, "value", Uint8Array.of(value, 0, 0, 0))))[0];
@@ -51,6 +52,12 @@ const MODES: Readonly<Record<string, () => Promise<unknown>>> = {
     waiting.push(device.idle().catch(String), roundTrip(device, 1).catch(String) as Promise<string>);
     const words = await Promise.all(waiting);
     return [...new Set([...words.slice(2), await device.idle().catch(String)])];
+  },
+  /** Where there are addresses for one heap alone: eighths of it that are given away, without the one that others begin. */
+  async alone() {
+    const heaps = new Heaps({ reserved: 2 ** 16, free: () => Infinity });
+    const eighths = Array.from({ length: 7 }, () => heaps.take("an eighth", heaps.heapBytes / 8).block.heap);
+    return [...eighths, heaps.memories.length];
   },
   /** The device that is opened where nobody chooses; and whether that loaded the GPU library. */
   async unasked() {
