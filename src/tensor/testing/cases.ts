@@ -25,11 +25,19 @@ function normedCase(
   inner: number,
   out: number,
   dtype: StoredDtype,
-  extras: { readonly gate?: Activation; readonly bias?: true; readonly branch?: true; readonly offset?: number } = {},
+  extras: {
+    readonly gate?: Activation;
+    readonly bias?: true;
+    readonly branch?: true;
+    readonly offset?: number;
+    readonly rowsAtMost?: number;
+  } = {},
 ) {
-  const { gate, bias, branch, offset = 0 } = extras;
+  const { gate, bias, branch, offset = 0, rowsAtMost } = extras;
   const weight = random(out, inner, dtype, 1 / Math.sqrt(inner));
-  const what = [dtype, gate, bias && "bias", branch && "branch"].filter((name) => name !== undefined).join(", ");
+  const what = [dtype, gate, bias && "bias", branch && "branch", rowsAtMost && `of ${rowsAtMost}`]
+    .filter((name) => name !== undefined)
+    .join(", ");
   return {
     name: `${rows}×${inner}·${out}, ${what}`,
     inputs: {
@@ -40,7 +48,7 @@ function normedCase(
       branch: branch && random(rows, inner, "F32", 5),
       branchNorm: branch && random(1, inner),
     },
-    attributes: { gate, epsilon: 1e-5, offset, rowsAtMost: undefined },
+    attributes: { gate, epsilon: 1e-5, offset, rowsAtMost },
   };
 }
 
@@ -352,6 +360,10 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     normedCase(1, 9000, 200, "BF16", { gate: "silu", branch: true }),
     normedCase(7, 37, 104, "F32", { gate: "silu", bias: true }),
     normedCase(33, 44, 208, "F32", { gate: "silu", bias: true, branch: true }),
+    // Passes of a small batch, and one row of a large one.
+    normedCase(7, 37, 51, "BF16", { branch: true, rowsAtMost: 8 }),
+    normedCase(6, 44, 104, "F16", { gate: "gelu", bias: true, rowsAtMost: 8 }),
+    normedCase(1, 37, 104, "F32", { gate: "silu", branch: true, rowsAtMost: 20 }),
     normedCase(20, 9000, 8, "F32"), // more numbers than a worker has room for
   ],
   rmsNorm: [
