@@ -126,22 +126,6 @@ test("a counting device takes what the real one takes, and computes nothing", as
   expect(counting.limits).toEqual(device.limits);
 });
 
-test("--profile: no time is left over from what lay where a list of commands is written", async () => {
-  const begun = performance.now();
-  using device = await CpuDevice.open({ threads: 2, profile: true });
-  using run = new Run(device);
-  const x = run.upload("x", [3, 4], new Float32Array(12).fill(1));
-  for (let count = 1; count <= 40; count++) {
-    for (let at = 0; at < count; at++) run.apply(OPS.add, { a: x, b: x }, {});
-    await run.submit();
-    await device.idle();
-  }
-  const report = (await device.profiler?.report()) ?? [];
-  const elapsed = (performance.now() - begun) / 1000;
-  expect(report.map(({ kernel, calls }) => [kernel, calls])).toEqual([["elementwise", 820]]);
-  for (const { seconds } of report) expect(seconds).toBeLessThan(elapsed);
-});
-
 test("--profile: calls and time by kernel, the longest first, copies among them", async () => {
   using device = await CpuDevice.open({ threads: 2, profile: true });
   using run = new Run(device);
