@@ -44,7 +44,7 @@ export const FILL = { at: 0, bytes: 1 } as const;
 /** Bytes of a piece of either. */
 export const COPY_PIECE = 2 ** 18;
 
-/** Scratch of a worker in each heap that it computes in. */
+/** Scratch of a worker in each heap that it computes in. `assembly/normed-gemm.ts` fills it, and tells workers apart by it. */
 export const SCRATCH_BYTES = 2 ** 20;
 
 /** A heap that was made after a worker had been started. */
