@@ -62,21 +62,13 @@ export function withSavedModules(inner: Trainable, saved: readonly SavedModule[]
 
 /** An adapter without the modules of these names that were trained whole: what is left is a method's own. */
 export function withoutSavedModules(adapter: Adapter, names: readonly string[]): Adapter {
-  const { path, file, configFile, format, bases, metadata } = adapter;
   const isSaved = (name: string) => names.some((saved) => name.startsWith(`${saved}.`));
   const rest = { modules_to_save: null };
   return {
-    path,
-    file,
-    configFile,
-    format,
-    bases,
-    metadata,
+    ...adapter,
     config: { ...adapter.config, ...rest },
     settings: { ...adapter.settings, ...rest },
     tensors: new Map([...adapter.tensors].filter(([name]) => !isSaved(name))),
-    close: () => adapter.close(),
-    [Symbol.asyncDispose]: () => adapter[Symbol.asyncDispose](),
   };
 }
 
