@@ -127,6 +127,10 @@ test(
       for (const { name, probability } of report.images[at]?.classes ?? [])
         expect(probability).toBeCloseTo((powers[CLASSES.indexOf(name)] ?? NaN) / sum, 5);
     }
+    const merged = join(parent, "cls-merged");
+    const { status, stderr } = await randlora("merge", dinov2, adapter, "--out", merged);
+    expect([status, stderr]).toEqual([0, expect.stringContaining('brings "classifier.weight"')]);
+    expect(await classify(merged, ...PICTURES)).toEqual(report);
   },
   TIMEOUT,
 );

@@ -9,7 +9,7 @@ import { stat } from "node:fs/promises";
 
 /** A classifier that a model gets from an adapter. */
 export interface NewHead {
-  /** transformers' class that has it; undefined: the base has a head already, whose place it takes. */
+  /** transformers' class that has it; undefined: there is none, or the base has a head already, whose place it takes. */
   readonly architecture: string | undefined;
   readonly classes: number;
   /** The folder of the adapter. */
@@ -32,7 +32,7 @@ export function headArchitecture(type: string): string | undefined {
   return Object.hasOwn(CLASSES, type) ? CLASSES[type]?.architecture : undefined;
 }
 
-/** The head that a model without one gets; undefined where transformers has no class for what is added. */
+/** The head that a model without one gets; undefined where what is added is none. @param from the adapter's folder */
 export function newHead(base: BaseModel, added: Added, from: string | undefined): NewHead | undefined {
   const type = modelTypeOf(base) ?? "";
   const kind = Object.hasOwn(CLASSES, type) ? CLASSES[type] : undefined;
@@ -40,8 +40,8 @@ export function newHead(base: BaseModel, added: Added, from: string | undefined)
   const [width] = base.tensors.get(kind?.norm ?? "")?.shape ?? [];
   const [biases] = added.get("classifier.bias")?.shape ?? [];
   if (kind === undefined || width === undefined || classes === undefined || from === undefined) return undefined;
-  if (features !== kind.widths * width || biases !== classes) return undefined;
-  return { architecture: kind.architecture, classes, from };
+  const isKnown = features === kind.widths * width && biases === classes;
+  return { architecture: isKnown ? kind.architecture : undefined, classes, from };
 }
 
 /** The head of an adapter that takes the place of the base's own; undefined for a base without one. @param from its folder */

@@ -54,7 +54,7 @@ export interface MergePlan {
   readonly merged: number;
   /** A tied output embedding became a tensor of its own: config.json must say so. */
   readonly untied: boolean;
-  /** A classifier that the base has not, and transformers has a class for, or another one than its own: config.json must name it. */
+  /** A classifier that the base has not, or another one than its own: config.json must name its classes. */
   readonly head: NewHead | undefined;
   /** What the user should know: one line each. */
   readonly notes: readonly string[];
@@ -134,7 +134,7 @@ export function planMerge(
   for (const [name, { dtype: stored, shape }] of added) tensors.push(plan(name, stored, shape));
   const of = unknown.map((name) => replacedBy.get(name));
   const fresh = newHead(base, added, of.every((path) => path === of[0]) ? folders.get(of[0] ?? "") : undefined);
-  const news = fresh === undefined ? newTensors(unknown, base) : [];
+  const news = fresh?.architecture === undefined ? newTensors(unknown, base) : [];
   const head = fresh ?? otherHead(base, folders.get(replacedBy.get("classifier.weight") ?? ""));
   return { tensors, merged: deltas.size, untied, head, notes: [...notes, ...news] };
 }
