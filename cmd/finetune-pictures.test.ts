@@ -106,6 +106,26 @@ test(
 );
 
 test(
+  "texts of a frozen head count in the memory that a run is expected to take",
+  async () => {
+    await Bun.write(at("many.txt"), "{}\n".repeat(40));
+    const { json } = await train(
+      "texts",
+      "clip",
+      ...LORA,
+      "--batch-size",
+      "1",
+      "--steps",
+      "1",
+      "--templates",
+      at("many.txt"),
+    );
+    expect(json.peak_gpu_bytes).toBeLessThanOrEqual(json.estimated_gpu_bytes);
+  },
+  TIMEOUT,
+);
+
+test(
   "contrastive: both encoders learn, and what is measured is what eval images measures",
   async () => {
     const { run, metrics } = await train(

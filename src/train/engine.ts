@@ -20,6 +20,8 @@ export interface TrainedModel<Batch> {
   readonly method: Method;
   readonly result: TrainingDefinition["result"];
   readonly summary: MethodSummary;
+  /** Computes what depends on the frozen weights alone, once these have been read. @throws RandloraError `memory`, `gpu` */
+  begin?(): Promise<void>;
   /** Writes the adapter's (or the model's) files into an empty folder. @throws RandloraError `file`, `gpu` */
   save(folder: string): Promise<void>;
 }

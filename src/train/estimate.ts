@@ -4,7 +4,7 @@ import type { Task } from "../tasks/task.ts";
 import { Engine, type EngineOptions, type TrainedModel } from "./engine.ts";
 
 /**
- * GPU bytes that a run takes at most: a step and an evaluation of the largest micro-batches, recorded on a GPU that
+ * GPU bytes that a run takes at most: what it begins with, a step and an evaluation of the largest micro-batches, recorded on a GPU that
  * counts buffers instead of making them.
  * @param counting where `model` was placed
  */
@@ -17,6 +17,7 @@ export async function estimateBytes<Batch>(
 ): Promise<number> {
   using engine = new Engine(counting, model, options);
   const { task } = model;
+  await model.begin?.();
   await (
     await engine.step(largestStep(task, steps), 0)
   ).outcome;

@@ -163,6 +163,7 @@ export class PictureSource implements TrainingSource<PictureBatch> {
       method,
       result,
       summary: { trainableParameters: parameters.count, modules, notes },
+      begin,
       save: (folder) => this.#save(gpu, folder, { model, parameters, method }),
       async fill(onBytes, signal) {
         await model.fill(onBytes, signal);
