@@ -5,7 +5,7 @@ import { basename } from "node:path";
 import { RandloraError } from "../../errors.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { plant, setFile, type Tree } from "../named/testing/replicas.ts";
-import { openPicturePart, openPictures } from "./open.ts";
+import { hasSplit, openPicturePart, openPictures } from "./open.ts";
 import { RowCache } from "./row-cache.ts";
 import { type PictureSet, subsetOf } from "./types.ts";
 
@@ -74,6 +74,11 @@ describe("class folders", () => {
     expect((await refusalOf(() => opened(folder))).message).toContain("no pictures");
     await plant(folder.path, { "train.csv": "path,label\n" });
     expect((await refusalOf(() => opened(folder))).message).toContain("is there twice");
+    expect(await hasSplit({ data: folder.path, split: "train" })).toBe(true);
+    expect(await hasSplit({ data: folder.path, split: "valid" })).toBe(false);
+    expect(await hasSplit({ data: folder.path, split: "valid", dataset: "MNIST" })).toBe(false);
+    expect(await hasSplit({ data: folder.path, split: "valid", dataset: "DTD" })).toBe(false);
+    expect(await hasSplit({ data: folder.path, split: "valid", dataset: "EuroSAT" })).toBe(true);
   });
 });
 
@@ -118,6 +123,15 @@ describe("lists", () => {
     await symlink(folder.at("secret.jpg"), folder.at("data", "link.jpg"));
     const set = await openPictures({ data: folder.at("data"), split: "train" });
     expect((await refusalOf(() => set?.source(0))).message).toContain("leads out of the list's folder");
+  });
+
+  test("may name the pictures of a folder beside them that has no folders of classes", async () => {
+    await using folder = await TemporaryFolder.create();
+    await plant(folder.path, { "train.csv": "path,label\ntrain/1.jpg,dog\n", "train/1.jpg": "" });
+    expect(await filesOf(await opened(folder))).toEqual(["1.jpg dog"]);
+    await plant(folder.path, { "train/dog/1.jpg": "" });
+    const paths = ["train.csv", "train"].map((name) => folder.at(name)).join(" and ");
+    expect((await refusalOf(() => opened(folder))).message).toEndWith(`is there twice: ${paths}`);
   });
 
   test("need a label", async () => {

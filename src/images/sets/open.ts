@@ -33,39 +33,53 @@ const SHARD = /^(.+)-\d{5}-of-\d{5}\.parquet$/;
  * @returns undefined where the folder, or the set, has no such split
  * @throws {RandloraError} `usage` for an unknown set, `data` where a split is there twice, and as what reads it
  */
-export async function openPictures({ data, split, dataset, classes }: PictureChoice): Promise<PictureSet | undefined> {
+export async function openPictures(choice: PictureChoice): Promise<PictureSet | undefined> {
+  const { data, split, dataset, classes } = choice;
   if (dataset !== undefined) {
     const named = namedSet(dataset);
     return named.splits.includes(split) ? checkClasses(await named.open(data, split), classes) : undefined;
   }
+  const [found, other] = await placesOf(choice);
+  if (found === undefined || other === undefined) return await found?.open();
+  const paths = [found, other].map(({ path }) => oneLine(path)).join(" and ");
+  throw new RandloraError("data", `${oneLine(data)}: its ${split} split is there twice: ${paths}`, "remove one");
+}
+
+/** Has a folder, or a set by name, such a split? @throws {RandloraError} `usage` for an unknown set, `file` */
+export async function hasSplit(choice: Omit<PictureChoice, "classes">): Promise<boolean> {
+  const { dataset, split } = choice;
+  if (dataset !== undefined) return namedSet(dataset).splits.includes(split);
+  return (await placesOf(choice)).length > 0;
+}
+
+/** Where a split may lie. */
+interface Place {
+  readonly path: string;
+  readonly open: () => Promise<PictureSet>;
+}
+
+/** Every place in a folder that has pictures of the split. */
+async function placesOf({ data, split, classes }: PictureChoice): Promise<readonly Place[]> {
   if (!(await isDirectory(data)))
     throw new RandloraError("file", `${oneLine(data)}: no such folder`, "--data takes a folder of pictures");
-  const found: (() => Promise<PictureSet>)[] = [];
-  const paths: string[] = [];
-  const add = (path: string, open: () => Promise<PictureSet>) => {
-    paths.push(oneLine(path));
-    found.push(open);
-  };
+  const found: Place[] = [];
+  const add = (path: string, open: () => Promise<PictureSet>) => found.push({ path, open });
   const inside = (await isDirectory(join(data, "data"))) ? await listFolder(join(data, "data"), "files") : [];
   for (const name of NAMES[split]) {
-    const folder = join(data, name);
-    if (await isDirectory(folder)) add(folder, () => openFolders(folder, classes));
+    const before = found.length;
     for (const list of [`${name}.csv`, `${name}.jsonl`].map((file) => join(data, file))) {
       if (await isFile(list)) add(list, () => readManifest(list, data, classes));
     }
+    const folder = join(data, name);
+    // A folder without folders may hold the pictures that a list beside it names.
+    const isListed = async () => found.length > before && (await listFolder(folder, "folders")).length === 0;
+    if ((await isDirectory(folder)) && !(await isListed())) add(folder, () => openFolders(folder, classes));
     const single = join(data, `${name}.parquet`);
     if (await isFile(single)) add(single, () => readParquetPictures([single], classes));
     const shards = inside.filter((file) => SHARD.exec(file)?.[1] === name).map((file) => join(data, "data", file));
     if (shards[0] !== undefined) add(shards[0], () => readParquetPictures(shards, classes));
   }
-  if (paths.length > 1) {
-    throw new RandloraError(
-      "data",
-      `${oneLine(data)}: its ${split} split is there twice: ${paths.slice(0, 2).join(" and ")}`,
-      "remove one",
-    );
-  }
-  return await found[0]?.();
+  return found;
 }
 
 /**
