@@ -297,6 +297,13 @@ test(
     await cp(at("data", "train"), at("alone", "train"), { recursive: true });
     expect(await plan("--data", at("alone"), "--valid-split", "0.25")).toEqual([18, 6]);
     expect(await plan("--data", at("alone"))).toEqual([24, 0]);
+    // What is shown to be typed next names a part that is there.
+    const args = ["--data", at("alone"), "--steps", "1"];
+    const { stdout } = await finetune("dinov2", ...LORA, ...args, "--out", at("alone-run"));
+    expect(stdout).toContain(`--data ${at("alone")} --split train\n`);
+    await cp(at("data", "valid"), at("alone", "valid"), { recursive: true });
+    const judged = await finetune("dinov2", ...LORA, ...args, "--out", at("judged-run"));
+    expect(judged.stdout).toContain(`--data ${at("alone")} --split valid\n`);
   },
   TIMEOUT,
 );

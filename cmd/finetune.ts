@@ -1,6 +1,8 @@
 import { join, relative, resolve } from "node:path";
 import { type Context, defineCommand, optional } from "../src/options/command.ts";
 import { RandloraError } from "../src/errors.ts";
+import type { Split } from "../src/images/sets/types.ts";
+import type { PictureSettings } from "../src/train/picture-settings.ts";
 import type { RunFolder } from "../src/train/run-folder.ts";
 import type { FlatSettings, TrainSettings } from "../src/train/settings.ts";
 import type { TrainingInput } from "../src/train/training.ts";
@@ -137,6 +139,7 @@ async function show(result: TrainResult, settings: TrainSettings, folder: RunFol
   const { writeWhole } = await import("../src/files/whole-file.ts");
   const { nextCommand, trainResultJson, trainResultText, wasOver } = await import("../src/report/train-result.ts");
   const { columns, style } = context;
+  const split = settings.pictures === null ? undefined : await splitToMeasure(settings.data, settings.pictures);
   const curve = lossCurve(parseMetrics(await Bun.file(folder.metrics).text()));
   const picture = join(folder.path, "loss.svg");
   const isDrawn = await writeWhole(picture, lossSvg(curve, `${settings.method}, ${settings.model}`)).then(
@@ -153,10 +156,20 @@ async function show(result: TrainResult, settings: TrainSettings, folder: RunFol
         // What was shown when the run ended is not news.
         plot: wasOver(result) ? "" : lossPlot(curve, columns, style),
         picture: isDrawn === true ? join(shown.run, "loss.svg") : undefined,
-        next: nextCommand(shown, settings),
+        next: nextCommand(shown, settings, split),
       },
       columns,
       style,
     ),
   );
+}
+
+/** The first part of the pictures that is there, and was not trained on if there is such a one. */
+async function splitToMeasure(data: string, { dataset }: PictureSettings): Promise<Split | undefined> {
+  const { hasSplit } = await import("../src/images/sets/open.ts");
+  for (const split of ["test", "valid", "train"] as const) {
+    // The run is safe on the disk: what became of its data meanwhile is not worth failing for.
+    if (await hasSplit({ data, split, dataset: dataset ?? undefined }).catch(() => false)) return split;
+  }
+  return undefined;
 }

@@ -1,3 +1,4 @@
+import type { Split } from "../images/sets/types.ts";
 import { formatBytes, formatCount, formatDuration, formatNumber } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
 import { formatTable } from "../terminal/table.ts";
@@ -76,16 +77,19 @@ export function trainResultText(
 /**
  * What to type next: a run that was interrupted is gone on with, any other is talked to, or asked about pictures.
  * @param settings what was trained on
+ * @param split the part of the pictures to ask about
  */
 export function nextCommand(
   { ending, run, unit }: TrainResult,
   { data, pictures }: Pick<TrainSettings, "data" | "pictures">,
+  split: Split = "test",
 ): string {
   const path = quoted(run);
   if (ending === "interrupted") return `randlora finetune --resume ${path}`;
   if (unit === "tokens") return `randlora chat ${path}`;
   const set = pictures?.dataset ? ` --dataset ${quoted(pictures.dataset)}` : "";
-  return `randlora eval images ${path} --data ${quoted(data)}${set}`;
+  const part = split === "test" ? "" : ` --split ${split}`;
+  return `randlora eval images ${path} --data ${quoted(data)}${set}${part}`;
 }
 
 /** As a shell takes it. */
