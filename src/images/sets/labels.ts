@@ -25,17 +25,31 @@ export function classify(
   const classes = known ?? (numeric ? numbered(given) : [...new Set(given.map(({ label }) => String(label)))]);
   if (known === undefined && !numeric) (classes as string[]).sort(byCodePoint);
   const numbers = new Map(classes.map((text, i) => [text, i]));
-  const labels = Uint32Array.from(given, ({ place, label }) => {
-    const number = numbers.get(String(label)) ?? (numeric ? Number(label) : -1);
-    if (Number.isInteger(number) && number >= 0 && number < classes.length) return number;
+  const numberOf = (label: string | number) => numbers.get(String(label)) ?? (numeric ? Number(label) : -1);
+  return { classes, labels: labelsOf(given, name, classes, numberOf) };
+}
+
+/**
+ * The number of each label's class.
+ * @param name of the file, fit to be printed
+ * @throws {RandloraError} `data` naming the place of a label that is no class
+ */
+export function labelsOf(
+  given: readonly GivenLabel[],
+  name: string,
+  { length }: readonly string[],
+  numberOf: (label: string | number) => number,
+): Uint32Array {
+  return Uint32Array.from(given, ({ place, label }) => {
+    const number = numberOf(label);
+    if (Number.isInteger(number) && number >= 0 && number < length) return number;
     const found = typeof label === "number" ? String(label) : quote(label);
     throw new RandloraError(
       "data",
-      `${name}: ${place}: label ${found} is none of the ${classes.length} classes`,
+      `${name}: ${place}: label ${found} is none of the ${length} classes`,
       "every split must have the classes of the training data",
     );
   });
-  return { classes, labels };
 }
 
 /** "0", "1", … up to the largest. */

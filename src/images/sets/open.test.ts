@@ -166,6 +166,29 @@ describe("parquet", () => {
     expect((await refusalOf(() => opened(folder, "train", ["cat", "dog"]))).message).toContain('label "eel"');
   });
 
+  test("has labels that are places among its names: names may be numbers, or stand there twice", async () => {
+    await using folder = await TemporaryFolder.create();
+    /** Of the same length. */
+    const withNames = (names: string) => {
+      const text = Buffer.from(setFile("named.parquet")).toString("latin1");
+      expect(text).toContain('["cat", "dog", "eel"]');
+      return Buffer.from(text.replace('["cat", "dog", "eel"]', names), "latin1");
+    };
+    await plant(folder.path, { "train.parquet": withNames('["1",   "2",   "0"  ]') });
+    const numbers = await opened(folder);
+    expect([numbers.classes, [...numbers.labels]]).toEqual([
+      ["1", "2", "0"],
+      [1, 0, 1, 2, 0],
+    ]);
+    expect([...(await opened(folder, "train", ["0", "1", "2"])).labels]).toEqual([2, 1, 2, 0, 1]);
+    await plant(folder.path, { "train.parquet": withNames('["cat", "dog", "cat"]') });
+    const twice = await opened(folder);
+    expect([...twice.labels]).toEqual([1, 0, 1, 2, 0]);
+    expect([...(await opened(folder, "train", [...twice.classes])).labels]).toEqual([...twice.labels]);
+    const refusal = await refusalOf(() => opened(folder, "train", ["dog", "cat"]));
+    expect(refusal.message).toContain('train.parquet: two of its classes are called "cat"');
+  });
+
   test("has shards in data/, and labels that are texts", async () => {
     await using folder = await TemporaryFolder.create();
     await plant(folder.path, {

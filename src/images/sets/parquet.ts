@@ -2,7 +2,7 @@ import { ParquetFile, type RowGroup } from "../../data/parquet-file.ts";
 import { RandloraError } from "../../errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { isJsonObject } from "../../files/json.ts";
-import { classify, type GivenLabel } from "./labels.ts";
+import { classify, type GivenLabel, labelsOf } from "./labels.ts";
 import { RowCache } from "./row-cache.ts";
 import { type PictureSet, type Source, textsOf } from "./types.ts";
 
@@ -12,6 +12,9 @@ interface Group {
   readonly rows: RowGroup;
   readonly first: number;
 }
+
+/** The names of classes, and the number of each picture's. */
+type Labelled = ReturnType<typeof classify>;
 
 const HINT = "pictures in parquet have the columns image ({bytes, path}) and label";
 
@@ -42,7 +45,7 @@ export async function readParquetPictures(paths: readonly string[], known?: read
   }
   const path = oneLine(paths[0] ?? "");
   if (given.length === 0) throw new RandloraError("data", `${path}: no pictures`);
-  const { classes, labels } = inOrderOf(classify(given, path, names), path, known);
+  const { classes, labels } = inOrderOf(named(given, path, names), path, known);
   const cache = new RowCache((group: Group) => readPictures(group));
   return {
     path,
@@ -63,15 +66,23 @@ export async function readParquetPictures(paths: readonly string[], known?: read
   };
 }
 
+/** Labels of a ClassLabel are places among its names, whatever these are: "1" and "2" may be the names of 0 and 1. */
+function named(given: readonly GivenLabel[], path: string, names: readonly string[] | undefined): Labelled {
+  if (names === undefined || given.some(({ label }) => typeof label !== "number")) return classify(given, path, names);
+  return { classes: names, labels: labelsOf(given, path, names, Number) };
+}
+
 /** The same labels among classes that were known before, whose order may be another one. */
-function inOrderOf(
-  { classes, labels }: { readonly classes: readonly string[]; readonly labels: Uint32Array },
-  path: string,
-  known: readonly string[] | undefined,
-): { readonly classes: readonly string[]; readonly labels: Uint32Array } {
-  if (known === undefined) return { classes, labels };
-  const named = Array.from(labels, (label, i) => ({ place: `row ${i + 1}`, label: classes[label] ?? "" }));
-  return classify(named, path, known);
+function inOrderOf({ classes, labels }: Labelled, path: string, known: readonly string[] | undefined): Labelled {
+  if (known === undefined || Bun.deepEquals(known, classes)) return { classes, labels };
+  const seen = new Set<string>();
+  const twice = classes.find((name) => seen.size === seen.add(name).size);
+  if (twice !== undefined) {
+    const cause = `two of its classes are called ${quote(twice)}, and other classes are known already`;
+    throw new RandloraError("data", `${path}: ${cause}`, "every split must have the same classes in the same order");
+  }
+  const byName = Array.from(labels, (label, i) => ({ place: `row ${i + 1}`, label: classes[label] ?? "" }));
+  return classify(byName, path, known);
 }
 
 function givenLabel(label: unknown, name: string, row: number): GivenLabel {
