@@ -61,6 +61,36 @@ describe("with trained heads", () => {
   );
 });
 
+test(
+  "a method that diverges has no accuracy either, though it was measured before",
+  async () => {
+    const common = [
+      "--targets",
+      "q_proj",
+      "--batch-size",
+      "6",
+      "--steps",
+      "3",
+      "--seeds",
+      "1",
+      "--out",
+      at("diverged"),
+    ];
+    const args = ["--methods", "lora,randlora", "--params", "100", "--learning-rate", "lora=1e30"];
+    const run = ["compare", at("dinov2"), "--data", at("data"), ...common, ...args, "--json"];
+    const { results } = JSON.parse((await randlora(...run)).stdout);
+    expect((await metricsOf("diverged/runs/lora-seed-0"))[0]).toMatchObject({
+      step: 0,
+      valid_accuracy: expect.any(Number),
+    });
+    expect(results).toMatchObject([
+      { method: "lora", valid_loss: null, accuracy: null, error: expect.any(String) },
+      { method: "randlora", accuracy: expect.any(Number), error: null },
+    ]);
+  },
+  TIMEOUT,
+);
+
 describe("with the texts of classes", () => {
   test(
     "sizes are those of the part that is adapted",

@@ -152,13 +152,14 @@ function resultOf(
   const { label: method, budget }: Contender = contender;
   const measured = measure(metrics);
   // What came before a divergence is no result.
-  const losses = error === null ? measured : { ...measured, loss: null, valid_loss: null, best_valid_loss: null };
+  const none = { loss: null, valid_loss: null, best_valid_loss: null, accuracy: null };
+  const found = error === null ? measured : { ...measured, ...none };
   return {
     method,
     budget,
     seed: settings.seed,
     parameters: result?.trainableParameters ?? null,
-    ...losses,
+    ...found,
     // Not what was measured: that differs by some bytes with the moments of reads, and where a run was resumed.
     peak_bytes: result?.estimatedGpuBytes ?? null,
     error,
