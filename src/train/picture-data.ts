@@ -55,7 +55,10 @@ export async function loadPictureData(
   const train = chosenOf(rest, pictures, BigInt(settings.seed));
   const [first] = train.labels;
   if (train.classes.length < 2 || train.labels.every((label) => label === first)) {
-    const hint = "each class has a folder of its pictures, and there are two at least";
+    const hint =
+      train === rest
+        ? "each class has a folder of its pictures, and there are two at least"
+        : "give more --shots, or a larger --fraction";
     throw new RandloraError(
       "data",
       `${train.path}: all pictures are of class ${quote(train.classes[first ?? 0] ?? "")}`,

@@ -3,8 +3,8 @@ import type { LargestMicroBatch, ReadyPlan, Step, StepPlan } from "../data/types
 import type { LoadedBatch, PictureLoader, PictureRequest } from "../images/loader.ts";
 import type { PictureBatch } from "../tasks/pictures.ts";
 
-/** Micro-batches that are prepared while others are learnt from. */
-const AHEAD = 3;
+/** Micro-batches that are prepared while others are learnt from: as many as a loader begins. */
+const AHEAD = 2;
 
 export interface PictureStepsOptions {
   /** Made when the first picture is needed. */
