@@ -61,6 +61,11 @@ test("what is said follows from the numbers", () => {
   const worse = imagesPage(record([0.6, 0.6, 0.7, 0.9, 0.8]));
   expect(worse).toMatch(/further than LoRA.* \| does not \|/);
   expect(worse).toMatch(/near to all weights.* \| does not \|/);
+  const apart = record([0.7, 0.7, 0.7, 0.7, 0.7]);
+  const results = apart.results.map((one) =>
+    one.method === "all weights" && one.amount === "1 shot" ? { ...one, accuracy: one.accuracy + 0.1 } : one,
+  );
+  expect(imagesPage({ ...apart, results })).toMatch(/near to all weights.* \| not with 1 shot \|/);
   expect(imagesPage(record([0.7, 0.7, 0.7, 0.7, 0.7]))).toMatch(/further than LoRA.* \| not decided by these seeds \|/);
   const same = record([0.7, 0.7, 0.7, 0.7, 0.7]);
   const edge = { ...same, methods: same.methods.map((one) => ({ ...one, rates: { few: 1e-2, many: 1e-1 } })) };
