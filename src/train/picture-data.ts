@@ -70,7 +70,12 @@ export async function loadPictureData(
     throw new RandloraError("usage", "--early-stop needs validation data", hint);
   }
   const texts = await textsOfClasses(train, pictures, location);
-  const hash = await hashOf({ train, valid, preprocessing, texts }, data, signal);
+  const sizeOf = async (file: string) => {
+    const found = naming(file, "read", stat(file));
+    // What cannot be read is left out when its batch comes.
+    return (await (pictures.skipBadImages ? found.catch(() => undefined) : found))?.size ?? null;
+  };
+  const hash = await hashOf({ train, valid, preprocessing, texts }, data, sizeOf, signal);
   return { train, valid, preprocessing, texts, hash };
 }
 
@@ -131,6 +136,7 @@ async function textsOfClasses(
 async function hashOf(
   { train, valid, preprocessing, texts }: Omit<PictureData, "hash">,
   data: string,
+  sizeOf: (file: string) => Promise<number | null>,
   signal: AbortSignal | undefined,
 ): Promise<string> {
   const hash = new Bun.CryptoHasher("sha256");
@@ -142,7 +148,7 @@ async function hashOf(
     for (let begin = 0; begin < set.files.length; begin += AT_ONCE) {
       signal?.throwIfAborted();
       const files = set.files.slice(begin, begin + AT_ONCE);
-      const sizes = await Promise.all(files.map(async (file) => (await naming(file, "read", stat(file))).size));
+      const sizes = await Promise.all(files.map(sizeOf));
       for (const [at, file] of files.entries()) hash.update(`${JSON.stringify([relative(data, file), sizes[at]])}\n`);
     }
   }
