@@ -4,6 +4,8 @@ import { RecordingStream } from "../terminal/testing/terminal.ts";
 import { lossesText } from "./dry-run.ts";
 import { parameterTable } from "./parameter-table.ts";
 import { sampleText } from "./sample-text.ts";
+import type { Split } from "../images/sets/types.ts";
+import { type PictureSettings, resolvePictures } from "../train/picture-settings.ts";
 import { nextCommand, trainResultJson, trainResultText, wasOver } from "./train-result.ts";
 
 const PLAIN = createStyle(new RecordingStream(), {});
@@ -120,6 +122,17 @@ describe("a result", () => {
     );
     expect(nextCommand({ ...result, ending: "interrupted" }, { data: "data", pictures: null })).toBe(
       "randlora finetune --resume runs/a",
+    );
+    const asked = { texts: true, learningRate: 1, gradAccum: 1 };
+    const next = (pictures: Partial<PictureSettings>, ...split: [Split?]) =>
+      nextCommand(
+        { ...result, unit: "pictures" },
+        { data: "my set", pictures: resolvePictures(pictures, asked) },
+        ...split,
+      );
+    expect(next({})).toBe("randlora eval images runs/a --data 'my set'");
+    expect(next({ dataset: "MNIST", templates: "openai" }, "valid")).toBe(
+      "randlora eval images runs/a --data 'my set' --dataset MNIST --split valid --templates openai",
     );
   });
 

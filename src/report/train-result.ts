@@ -87,9 +87,11 @@ export function nextCommand(
   const path = quoted(run);
   if (ending === "interrupted") return `randlora finetune --resume ${path}`;
   if (unit === "tokens") return `randlora chat ${path}`;
-  const set = pictures?.dataset ? ` --dataset ${quoted(pictures.dataset)}` : "";
+  const { dataset, templates } = pictures ?? {};
+  const set = dataset ? ` --dataset ${quoted(dataset)}` : "";
   const part = split === "test" ? "" : ` --split ${split}`;
-  return `randlora eval images ${path} --data ${quoted(data)}${set}${part}`;
+  const prompts = templates && templates !== "simple" ? ` --templates ${quoted(templates)}` : "";
+  return `randlora eval images ${path} --data ${quoted(data)}${set}${part}${prompts}`;
 }
 
 /** As a shell takes it. */
