@@ -101,6 +101,25 @@ test(
   TIMEOUT,
 );
 
+test(
+  "a head whose rows nothing names has the classes of the pictures, in their order",
+  async () => {
+    const [nameless, three] = [join(parent, "nameless"), join(parent, "three")];
+    await cp(adapter, nameless, { recursive: true });
+    await rm(join(nameless, "classes.json"));
+    await cp(data, three, { recursive: true });
+    await cp(picture("grey.jpg"), join(three, "test", "dog", "grey.jpg"));
+    const { seconds: _, images_per_s: __, ...found } = await evaluate(dinov2, "--adapter", nameless, "--data", three);
+    expect(await evaluate(dinov2, "--adapter", adapter, "--data", three)).toMatchObject(found);
+    const { status, stderr } = await randlora("eval", "images", dinov2, "--adapter", nameless, "--data", data);
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringContaining("3 rows that nothing names, and the pictures are of 2"),
+    ]);
+  },
+  TIMEOUT,
+);
+
 describe("zero-shot", () => {
   test(
     "is on the names of the folders",

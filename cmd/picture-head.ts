@@ -29,9 +29,9 @@ export interface HeadChoice {
   /** No encoder of texts is needed. */
   readonly withoutText: boolean;
   /**
-   * @param set the classes of a head of texts
+   * @param set the classes of a head of texts, and of one whose rows nothing names
    * @param folder of the model's tokenizer
-   * @throws RandloraError `usage` without such a head; as `PictureClassifier.zeroShot`
+   * @throws RandloraError as `PictureClassifier.trained` and `PictureClassifier.zeroShot`
    */
   classifierOf(
     opened: PictureModel,
@@ -62,7 +62,7 @@ export async function chooseHead({ head, templates }: HeadFlags, dataset: string
       if (templates !== undefined) {
         throw new RandloraError("usage", "--templates: the head was trained", "give --head zero-shot as well");
       }
-      return PictureClassifier.trained(opened, head);
+      return PictureClassifier.trained(opened, head, classes);
     },
   };
 }

@@ -1,7 +1,7 @@
 import type { KernelDtype } from "../device/dtype.ts";
 import type { Device } from "../device/device.ts";
 import { RandloraError } from "../errors.ts";
-import type { PictureClassifier } from "../eval/picture-classifier.ts";
+import { areNamed, type PictureClassifier } from "../eval/picture-classifier.ts";
 import type { PictureModel } from "../eval/picture-model.ts";
 import { readRows } from "../tensor/read-rows.ts";
 import { Run } from "../tensor/run.ts";
@@ -138,7 +138,10 @@ function partsOf({ model, trained }: PictureModel, { kind, classes }: PictureCla
     const hint = "all three need the same one; or give --head zero-shot";
     throw new RandloraError("usage", `a corner with ${headName(trained?.kind)}, and A with ${headName(kind)}`, hint);
   }
-  if (!Bun.deepEquals(trained.classes, classes)) {
+  const isSame = areNamed(trained.classes)
+    ? Bun.deepEquals(trained.classes, classes)
+    : trained.classes.length === classes.length;
+  if (!isSame) {
     const cause = `a corner whose head has other classes than A's: ${trained.classes.length}, and ${classes.length}`;
     throw new RandloraError("usage", cause, "all three need the same ones, in the same order");
   }

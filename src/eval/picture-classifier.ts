@@ -55,9 +55,10 @@ export class PictureClassifier implements Disposable {
   /**
    * With the head that was trained, the checkpoint's own or an adapter's.
    * @param kind the one that it must be; any by default
-   * @throws RandloraError `usage` without such a head
+   * @param known the classes of the pictures, for a head whose rows nothing names: they are then those, in their order
+   * @throws RandloraError `usage` without such a head; `data` for a head without names, and another number of classes
    */
-  static trained(opened: PictureModel, kind?: TrainedHead["kind"]): PictureClassifier {
+  static trained(opened: PictureModel, kind?: TrainedHead["kind"], known?: readonly string[]): PictureClassifier {
     const { trained } = opened;
     if (trained === undefined) {
       const hint = "name an adapter that was trained with one (--adapter), or labels for a CLIP model";
@@ -66,8 +67,13 @@ export class PictureClassifier implements Disposable {
     if (kind !== undefined && kind !== trained.kind) {
       throw new RandloraError("usage", `--head ${kind}: the head is ${trained.kind}`, `give --head ${trained.kind}`);
     }
+    const classes = known === undefined || areNamed(trained.classes) ? trained.classes : known;
+    if (classes.length !== trained.classes.length) {
+      const cause = `the head has ${trained.classes.length} rows that nothing names, and the pictures are of ${classes.length} classes`;
+      throw new RandloraError("data", cause, "name the rows in classes.json beside the adapter, a JSON array");
+    }
     const of = trained.kind === "linear" ? "linear" : "class token";
-    return new PictureClassifier(opened, trained.kind, trained.classes, trained.head, { of });
+    return new PictureClassifier(opened, trained.kind, classes, trained.head, { of });
   }
 
   /**
@@ -125,4 +131,9 @@ export class PictureClassifier implements Disposable {
   [Symbol.dispose](): void {
     this.#texts?.release();
   }
+}
+
+/** Has anything named these classes, in place of transformers' LABEL_0 and so on? */
+export function areNamed(classes: readonly string[]): boolean {
+  return classes.some((name, row) => name !== `LABEL_${row}`);
 }
