@@ -2,6 +2,7 @@ import { extname, join } from "node:path";
 import { RandloraError } from "../../errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { type LabelledFile, listFolder } from "./files.ts";
+import { KNOWN_CLASSES } from "./labels.ts";
 
 /** What is looked for in a class folder: by name, because there may be anything beside the pictures. */
 const PICTURES = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".ppm", ".pgm"];
@@ -43,7 +44,7 @@ export async function readClassFolders(
       throw new RandloraError(
         "data",
         `${oneLine(root)}: ${quote(folder)} is none of the ${known.length} known classes`,
-        "every split must have the classes of the training data",
+        KNOWN_CLASSES,
       );
     }
     for (const name of await listFolder(join(root, folder), "files")) {

@@ -2,6 +2,9 @@ import { RandloraError } from "../../errors.ts";
 import { quote } from "../../files/failure.ts";
 import { byCodePoint } from "./files.ts";
 
+/** Whence classes are known before a label is read. */
+export const KNOWN_CLASSES = "known are the classes of the training data, or those of the head that was trained";
+
 /** A label as a record has it, and where that record stands. */
 export interface GivenLabel {
   readonly place: string;
@@ -47,7 +50,7 @@ export function labelsOf(
     throw new RandloraError(
       "data",
       `${name}: ${place}: label ${found} is none of the ${length} classes`,
-      "every split must have the classes of the training data",
+      KNOWN_CLASSES,
     );
   });
 }
