@@ -55,7 +55,8 @@ describe("with trained heads", () => {
       expect(shown.stdout).toMatch(/\nlora +rank 3 +0\.02 +192 +−4\.0 % .* \d+\.\d\d ± \d+\.\d\d % /);
       const page = await readFile(at("both", "README.md"), "utf8");
       expect(page).toMatch(/\n\| method .*\| accuracy \|/);
-      expect(page).toContain("\nrandlora eval images runs/lora-seed-0 --data ");
+      const next = /^randlora (eval images) runs\/(lora-seed-0) (--data) (\S+) +# measure one$/m.exec(page)?.slice(1);
+      expect(next).toEqual(["eval images", "lora-seed-0", "--data", at("data")]);
     },
     TIMEOUT,
   );

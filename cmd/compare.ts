@@ -10,6 +10,7 @@ import type { TrainSettings } from "../src/train/settings.ts";
 import { adaptedPart, pictureData, type RunsData, textData } from "./compare-data.ts";
 import { commonSettings, readLike, readRates, readWishes } from "./compare-methods.ts";
 import { COMPARE_OPTIONS, type CompareOptions } from "./compare-options.ts";
+import { splitToMeasure } from "./picture-split.ts";
 import { EMBEDDED_RATE, EMBEDDED_RUN, lookUp, type Places, placesOf } from "./finetune-settings.ts";
 
 const SEEDS = 3;
@@ -193,11 +194,13 @@ async function show(folder: ComparisonFolder, record: ComparisonRecord, context:
     out: folder.path,
     ending: record.results.length < runs.length && signal.aborted ? "interrupted" : "finished",
   } as const;
+  const [first] = record.comparison.contenders;
+  const split = first && (await splitToMeasure(first.settings));
   const curves = methodCurves(record, await Promise.all(runs.map((run) => metricsOf(folder, run))));
   const figure = sizeFigure(record);
-  const title = `${record.comparison.contenders[0]?.settings.model}: methods at equal parameters`;
+  const title = `${first?.settings.model}: methods at equal parameters`;
   const files = {
-    "README.md": comparePage(compared),
+    "README.md": comparePage(compared, split),
     [PICTURES.curves]: curvesSvg(curves, title),
     ...(figure.methods.length === 0 ? {} : { [PICTURES.sizes]: sizesSvg(figure, title) }),
   };

@@ -1,8 +1,6 @@
 import { join, relative, resolve } from "node:path";
 import { type Context, defineCommand, optional } from "../src/options/command.ts";
 import { RandloraError } from "../src/errors.ts";
-import type { Split } from "../src/images/sets/types.ts";
-import type { PictureSettings } from "../src/train/picture-settings.ts";
 import type { RunFolder } from "../src/train/run-folder.ts";
 import type { FlatSettings, TrainSettings } from "../src/train/settings.ts";
 import type { TrainingInput } from "../src/train/training.ts";
@@ -10,6 +8,7 @@ import type { TrainResult } from "../src/train/types.ts";
 import { FINETUNE_OPTIONS, type FinetuneOptions } from "./finetune-options.ts";
 import { askedSettings, newSettings, type Places, placesOf } from "./finetune-settings.ts";
 import { type Loaded, loadPictures, loadTexts } from "./finetune-subject.ts";
+import { splitToMeasure } from "./picture-split.ts";
 
 /** `randlora finetune`: trains an adapter, or a whole model. */
 export const command = defineCommand({
@@ -139,7 +138,7 @@ async function show(result: TrainResult, settings: TrainSettings, folder: RunFol
   const { writeWhole } = await import("../src/files/whole-file.ts");
   const { nextCommand, trainResultJson, trainResultText, wasOver } = await import("../src/report/train-result.ts");
   const { columns, style } = context;
-  const split = settings.pictures === null ? undefined : await splitToMeasure(settings.data, settings.pictures);
+  const split = await splitToMeasure(settings);
   const curve = lossCurve(parseMetrics(await Bun.file(folder.metrics).text()));
   const picture = join(folder.path, "loss.svg");
   const isDrawn = await writeWhole(picture, lossSvg(curve, `${settings.method}, ${settings.model}`)).then(
@@ -162,14 +161,4 @@ async function show(result: TrainResult, settings: TrainSettings, folder: RunFol
       style,
     ),
   );
-}
-
-/** The first part of the pictures that is there, and was not trained on if there is such a one. */
-async function splitToMeasure(data: string, { dataset }: PictureSettings): Promise<Split | undefined> {
-  const { hasSplit } = await import("../src/images/sets/open.ts");
-  for (const split of ["test", "valid", "train"] as const) {
-    // The run is safe on the disk: what became of its data meanwhile is not worth failing for.
-    if (await hasSplit({ data, split, dataset: dataset ?? undefined }).catch(() => false)) return split;
-  }
-  return undefined;
 }

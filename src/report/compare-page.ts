@@ -2,14 +2,18 @@ import { summaries } from "../compare/contest.ts";
 import { plannedRuns } from "../compare/plan.ts";
 import type { Contender, PlannedRun } from "../compare/types.ts";
 import { visible } from "../files/visible.ts";
+import type { Split } from "../images/sets/types.ts";
 import { type Compared, columnsOf, conclusions } from "./compare-result.ts";
-import { quoted } from "./train-result.ts";
+import { nextCommand } from "./train-result.ts";
 
 /** The files beside compare.json that show it. */
 export const PICTURES = { curves: "loss.svg", sizes: "parameters.svg" } as const;
 
-/** A comparison's README.md: its table, what was found, the pictures, and what to type next. */
-export function comparePage(compared: Compared): string {
+/**
+ * A comparison's README.md: its table, what was found, the pictures, and what to type next.
+ * @param split the part of the pictures to ask about
+ */
+export function comparePage(compared: Compared, split?: Split): string {
   const { comparison, results } = compared;
   const columns = columnsOf(compared);
   const runs = plannedRuns(comparison);
@@ -39,7 +43,7 @@ export function comparePage(compared: Compared): string {
     "",
     "```sh",
     `randlora compare --resume . --seeds ${comparison.seeds + 2}     # more runs of each method`,
-    useOf(runs[0]),
+    ...runs.slice(0, 1).map((run) => useOf(run, split)),
     "```",
     "",
   ].join("\n");
@@ -51,10 +55,10 @@ function trainsHead(contender: Contender | undefined): boolean {
 }
 
 /** What to do with a run. */
-function useOf(run: PlannedRun | undefined): string {
-  const path = `runs/${run?.name ?? ""}`;
-  if (run === undefined || run.settings.pictures === null) return `randlora chat ${path}     # talk to one`;
-  return `randlora eval images ${path} --data ${quoted(visible(run.settings.data))}     # measure one`;
+function useOf({ name, settings }: PlannedRun, split: Split | undefined): string {
+  const [unit, what] =
+    settings.pictures === null ? (["tokens", "talk to"] as const) : (["pictures", "measure"] as const);
+  return `${visible(nextCommand({ ending: "finished", run: `runs/${name}`, unit }, settings, split))}     # ${what} one`;
 }
 
 /** A cell of a table: one line, no bar of its own. */

@@ -6,6 +6,7 @@ import { RecordingStream } from "../terminal/testing/terminal.ts";
 import { resolveSettings } from "../train/resolve-settings.ts";
 import type { Metrics } from "../train/types.ts";
 import { methodCurves, sizeAxes, sizeFigure } from "./compare-curves.ts";
+import { resolvePictures } from "../train/picture-settings.ts";
 import { comparePage } from "./compare-page.ts";
 import { type Compared, compareJson, compareText } from "./compare-result.ts";
 import { curvesSvg, sizesSvg } from "./compare-svg.ts";
@@ -146,6 +147,12 @@ test("README.md has the same table; names from outside stay in their cells", () 
   expect(lines).toContain("| method | size | rate | parameters | off | loss | validation | time | memory |");
   expect(lines).toContain("| full |  | 0.0001 | 1.00 M |  | 0.5000 ± 0.0000 | 0.5000 ± 0.0000 | 1.50 s | 2.00 MB |");
   expect(lines).toContain("randlora compare --resume . --seeds 4     # more runs of each method");
+  const pictures = resolvePictures({ dataset: "MNIST" }, { texts: false, learningRate: 1, gradAccum: 1 });
+  const ofPictures = contenders.map((one) => ({ ...one, settings: { ...one.settings, data: "sets", pictures } }));
+  const shown = comparePage({ ...COMPARED, comparison: { ...RECORD.comparison, contenders: ofPictures } }, "valid");
+  expect(shown.split("\n")).toContain(
+    "randlora eval images runs/lora-seed-0 --data sets --dataset MNIST --split valid     # measure one",
+  );
 });
 
 describe("plots", () => {

@@ -80,7 +80,7 @@ export function trainResultText(
  * @param split the part of the pictures to ask about
  */
 export function nextCommand(
-  { ending, run, unit }: TrainResult,
+  { ending, run, unit }: Pick<TrainResult, "ending" | "run" | "unit">,
   { data, pictures }: Pick<TrainSettings, "data" | "pictures">,
   split: Split = "test",
 ): string {
@@ -95,7 +95,7 @@ export function nextCommand(
 }
 
 /** As a shell takes it. */
-export function quoted(path: string): string {
+function quoted(path: string): string {
   return /^[A-Za-z0-9_.,:=@%+/-]+$/.test(path) ? path : `'${path.replaceAll("'", String.raw`'\''`)}'`;
 }
 
