@@ -15,7 +15,7 @@ export function trainResultJson(result: TrainResult): object {
     steps: result.steps,
     loss: result.loss ?? null,
     valid_loss: result.validLoss ?? null,
-    ...(result.validAccuracy === undefined ? {} : { valid_accuracy: result.validAccuracy }),
+    ...(result.unit === "pictures" ? { valid_accuracy: result.validAccuracy ?? null } : {}),
     best_step: result.bestStep ?? null,
     trainable_parameters: result.trainableParameters,
     tokens: result.tokens,
