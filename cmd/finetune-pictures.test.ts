@@ -245,6 +245,26 @@ test(
 );
 
 test(
+  "a whole model with a head of the class token is looked at, measured and trained on; that head takes no other's place",
+  async () => {
+    await train("own", "dinov2", "--method", "full", "--head", "cls", "--steps", "1");
+    const inspected = JSON.parse((await randlora("inspect", at("own"), "--json")).stdout);
+    expect(inspected).toMatchObject({ runnable: true, classes: ["cat", "dog", "owl"] });
+    const { metrics } = await train("on", "own", ...LORA, "--head", "cls", "--steps", "1", "--learning-rate", "1e-2");
+    const end = metrics.at(-1);
+    const found = await evaluate("on", "--split", "valid");
+    expect(end).toMatchObject({ valid_accuracy: found.accuracy, valid_loss: expect.closeTo(found.loss, 5) });
+    const wrong = await finetune("own", ...LORA, "--head", "linear");
+    expect([wrong.status, wrong.stderr]).toEqual([1, expect.stringContaining("is [3, 8], and the data need [3, 16]")]);
+    // CLIP's heads of both kinds have matrices of one shape.
+    await train("linear", "clip", "--method", "full", "--head", "linear", "--steps", "1");
+    const other = await finetune("linear", ...LORA, "--head", "cls");
+    expect([other.status, other.stderr]).toEqual([1, expect.stringContaining('its own "classifier.bias" would stay')]);
+  },
+  TIMEOUT,
+);
+
+test(
   "an adapter to go on from must not adapt what the task leaves out",
   async () => {
     await train("pairs", "clip", ...LORA, "--task", "contrastive", "--steps", "1");

@@ -6,7 +6,7 @@ import { AdaptedCheckpoint } from "../generate/adapted-checkpoint.ts";
 import type { AdapterChoice } from "../generate/adapted-weights.ts";
 import { classesBeside } from "../merge/new-head.ts";
 import type { ModelLocation } from "../models/locate.ts";
-import type { ImageConfig } from "../models/vision/config.ts";
+import { HEAD_BIAS, HEAD_WEIGHT, type ImageConfig } from "../models/vision/config.ts";
 import type { Head } from "../models/vision/heads.ts";
 import { ImageModel } from "../models/vision/image-model.ts";
 import { loadImageConfig } from "../models/vision/index.ts";
@@ -113,42 +113,35 @@ interface Described {
   readonly classes: readonly string[];
 }
 
-const WEIGHT = "classifier.weight";
-
 /** Which head there is, and what its rows are called: as the file beside the adapter says, else config.json. */
 async function describeHead(found: ImageConfig, reader: AdaptedCheckpoint): Promise<Described> {
-  const { classifier } = found;
-  if (classifier === undefined) return { config: found, kind: undefined, classes: [] };
-  const folder = reader.originOf(WEIGHT);
-  const [rows = 0] = reader.get(WEIGHT).info.shape;
+  const { classifier, labels } = found;
+  if (labels.length === 0) return { config: found, kind: undefined, classes: [] };
+  const folder = reader.originOf(HEAD_WEIGHT);
+  const [rows = 0] = reader.get(HEAD_WEIGHT).info.shape;
   const beside = folder === undefined ? undefined : await classesBeside(folder, rows);
-  const classes = beside ?? classifier.labels;
-  // transformers has no class with a head of this kind: the model is one without a head.
-  if (!reader.tensors.has("classifier.bias")) {
-    const isSuperfluous = (name: string) => name === WEIGHT || found.isSuperfluous(name);
-    return { config: { ...found, classifier: undefined, isSuperfluous }, kind: "cls", classes };
-  }
+  const classes = beside ?? labels;
+  if (classifier === undefined) return { config: found, kind: "cls", classes };
   // What config.json says of classes is said of the base's head.
   const [, features = 0] = classifier.weight[1];
   const own = {
-    weight: [WEIGHT, [classes.length, features]],
-    bias: ["classifier.bias", [classes.length]],
-    labels: classes,
+    weight: [HEAD_WEIGHT, [classes.length, features]],
+    bias: [HEAD_BIAS, [classes.length]],
   } as const;
   return { config: { ...found, classifier: own }, kind: "linear", classes };
 }
 
 /** Reads the matrix of a head of the class token. @throws RandloraError `model` for one of another width */
 async function placeClassHead(gpu: Device, reader: TensorReader, { vision }: ImageConfig): Promise<Head> {
-  const { info, file } = reader.get(WEIGHT);
+  const { info, file } = reader.get(HEAD_WEIGHT);
   const [rows = 0, cols = 0] = info.shape;
   const { width } = vision.encoder;
   if (info.shape.length !== 2 || cols !== width || !isFloat(info.dtype)) {
-    const cause = `${WEIGHT}: [${info.shape.join(", ")}] in ${info.dtype} reads no class token of ${width} numbers`;
+    const cause = `${HEAD_WEIGHT}: [${info.shape.join(", ")}] in ${info.dtype} reads no class token of ${width} numbers`;
     throw new RandloraError("model", `${oneLine(file.path)}: ${cause}`, "do both belong to one model?");
   }
   const bytes = new Uint8Array(rows * cols * dtypeBytes(info.dtype));
-  await reader.read(WEIGHT, bytes);
+  await reader.read(HEAD_WEIGHT, bytes);
   const values = new Float32Array(rows * cols);
   widenToF32(bytes, info.dtype, values);
   const shape = [rows, cols] as const;

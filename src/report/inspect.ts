@@ -118,7 +118,7 @@ export function checkpointJson(report: CheckpointReport): object {
     ...(pictures && {
       image_size: pictures.vision.image,
       patch_size: pictures.vision.patch,
-      classes: pictures.classifier?.labels ?? null,
+      classes: pictures.labels.length === 0 ? null : pictures.labels,
     }),
     tied: report.tied ?? null,
     parameters: counts.parameters,
@@ -163,7 +163,7 @@ export function checkpointText(report: CheckpointReport, page: Page): string {
 }
 
 /** The sizes of a model of pictures. */
-function pictureRows({ vision, text, classifier }: ImageConfig): string[][] {
+function pictureRows({ vision, text, labels }: ImageConfig): string[][] {
   const layers = ({ layers: count, width, heads }: EncoderConfig) =>
     `${formatNumber(count)} layers of ${formatNumber(width)}, ${formatNumber(heads)} heads`;
   const [image, patch] = [vision.image, vision.patch].map((size) => size.map((side) => formatNumber(side)).join(" × "));
@@ -175,7 +175,7 @@ function pictureRows({ vision, text, classifier }: ImageConfig): string[][] {
   return [
     ["pictures", `${layers(vision.encoder)}, ${image} pixels in patches of ${patch}`],
     ["texts", texts?.join(", ") ?? ""],
-    ["classes", classifier === undefined ? "" : formatNumber(classifier.labels.length)],
+    ["classes", labels.length === 0 ? "" : formatNumber(labels.length)],
   ];
 }
 

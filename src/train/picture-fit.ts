@@ -15,12 +15,20 @@ export function refuseOutside({ modules }: Trainable, { parts, adapted }: Within
   throw new RandloraError("adapter", cause, "give --task contrastive with all --towers, or train a new adapter");
 }
 
-/** @throws RandloraError `model` where the head's place is taken by one of another shape */
+/** @throws RandloraError `model` where the head's place is taken by one of another shape, or with more tensors */
 export function refuseOtherHead(saved: readonly SavedModule[], { tensors, path }: BaseModel): void {
+  const hint = "name the model without its head, or give --method full";
+  for (const module of saved) {
+    const names = new Set(module.tensors.map(({ name }) => name));
+    const left = [...tensors.keys()].find((name) => name.startsWith(`${module.name}.`) && !names.has(name));
+    if (left === undefined) continue;
+    const cause = `${oneLine(path)}: its own ${quote(left)} would stay beside a head that has none`;
+    throw new RandloraError("model", cause, hint);
+  }
   for (const { name, stored } of saved.flatMap((module) => module.tensors)) {
     const shape = tensors.get(name)?.shape;
     if (shape === undefined || shape.join() === stored.join()) continue;
     const cause = `${oneLine(path)}: its own ${quote(name)} is [${shape.join(", ")}], and the data need [${stored.join(", ")}]`;
-    throw new RandloraError("model", cause, "name the model without its head, or give --method full");
+    throw new RandloraError("model", cause, hint);
   }
 }

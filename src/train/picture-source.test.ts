@@ -136,7 +136,7 @@ test(
       });
 
       using model = await loadImageModel(gpu, merged);
-      expect(model.config.classifier?.labels).toEqual(CLASSES);
+      expect(model.config.labels).toEqual(CLASSES);
       const found = await valuesOf((run) => model.recordLogits(run, BATCH.pictures));
       expect(found.length).toBe(18);
       for (const [at, logit] of trained.entries()) expect(found[at]).toBeCloseTo(logit, 5);

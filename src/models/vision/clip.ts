@@ -2,8 +2,9 @@ import * as v from "valibot";
 import { MOST_LAYERS, Size as Count } from "../config-file.ts";
 import {
   checkPictures,
-  classifierOf,
   encoderOf,
+  HEAD_WEIGHT,
+  headOf,
   type ImageConfig,
   LABELS_JSON,
   sizeOf,
@@ -61,7 +62,7 @@ export const ClipJson = v.looseObject({
 export function describeClip(json: v.InferOutput<typeof ClipJson>, tensors: Tensors): ImageConfig {
   const vision = describeVision(json.vision_config_dict ?? json.vision_config ?? v.parse(VisionJson, {}));
   const text = describeText(json.text_config_dict ?? json.text_config ?? v.parse(TextJson, {}));
-  const classifier = classifierOf(tensors, vision.encoder.width, json.id2label);
+  const head = headOf(tensors, vision.encoder.width, json.id2label);
   const size = json.projection_dim;
   const whole = {
     text,
@@ -72,10 +73,10 @@ export function describeClip(json: v.InferOutput<typeof ClipJson>, tensors: Tens
     },
   } as const;
   // CLIPForImageClassification saves its encoder of pictures alone; a merged head may stand beside the whole model.
-  const isPart = classifier !== undefined && !tensors.has("text_projection.weight");
+  const isPart = tensors.has(HEAD_WEIGHT) && !tensors.has("text_projection.weight");
   const parts = isPart ? { text: undefined, projections: undefined } : whole;
-  const isSuperfluous = (name: string) => name.endsWith(".embeddings.position_ids");
-  return { architecture: json.model_type, vision, ...parts, classifier, isSuperfluous };
+  const isSuperfluous = (name: string) => name.endsWith(".embeddings.position_ids") || name === HEAD_WEIGHT;
+  return { architecture: json.model_type, vision, ...parts, ...head, isSuperfluous };
 }
 
 function describeVision(json: v.InferOutput<typeof VisionJson>): VisionConfig {

@@ -17,8 +17,10 @@ export interface ImageConfig {
   readonly text: TextConfig | undefined;
   /** The matrices that bring both to vectors of one size; undefined: there are none. */
   readonly projections: Projections | undefined;
-  /** transformers' own classifier; undefined: the checkpoint has none. */
+  /** transformers' own classifier; undefined: the checkpoint has none, or a matrix without a bias, which reads class tokens. */
   readonly classifier: Classifier | undefined;
+  /** The names of the rows of either, in their order; none without both. */
+  readonly labels: readonly string[];
   /** Is this a tensor that checkpoints carry and nobody needs? */
   isSuperfluous(name: string): boolean;
 }
@@ -32,9 +34,10 @@ export interface Projections {
 export interface Classifier {
   readonly weight: Stored;
   readonly bias: Stored;
-  /** The classes' names, in the order of the rows. */
-  readonly labels: readonly string[];
 }
+
+/** What transformers calls the tensors of a head. */
+export const [HEAD_WEIGHT, HEAD_BIAS] = ["classifier.weight", "classifier.bias"] as const;
 
 /** Shapes of a checkpoint's tensors by name. */
 export type Tensors = ReadonlyMap<string, { readonly info: { readonly shape: readonly number[] } }>;
@@ -49,21 +52,19 @@ export function sizeOf(size: number | readonly [number, number]): Size {
 /** The settings of classes, which both kinds of models may have. */
 export const LABELS_JSON = { id2label: v.nullish(v.record(v.string(), v.string())) };
 
-/** The checkpoint's classifier of vectors of so many numbers. transformers leaves the names out where they are LABEL_0 and LABEL_1. */
-export function classifierOf(
+/** The checkpoint's head, its classifier one of vectors of so many numbers. transformers leaves the names out where they are LABEL_0 and LABEL_1. */
+export function headOf(
   tensors: Tensors,
   features: number,
   names: Readonly<Record<string, string>> | null | undefined,
-): Classifier | undefined {
-  const found = tensors.get("classifier.weight");
-  if (found === undefined) return undefined;
+): Pick<ImageConfig, "classifier" | "labels"> {
+  const found = tensors.get(HEAD_WEIGHT);
+  if (found === undefined) return { classifier: undefined, labels: [] };
   const named = Object.keys(names ?? {}).length;
   const count = named > 0 ? named : (found.info.shape[0] ?? 0);
-  return {
-    weight: ["classifier.weight", [count, features]],
-    bias: ["classifier.bias", [count]],
-    labels: Array.from({ length: count }, (_, index) => names?.[index] ?? `LABEL_${index}`),
-  };
+  const labels = Array.from({ length: count }, (_, index) => names?.[index] ?? `LABEL_${index}`);
+  if (!tensors.has(HEAD_BIAS)) return { classifier: undefined, labels };
+  return { classifier: { weight: [HEAD_WEIGHT, [count, features]], bias: [HEAD_BIAS, [count]] }, labels };
 }
 
 /**

@@ -2,8 +2,9 @@ import * as v from "valibot";
 import { MOST_LAYERS, Size as Count } from "../config-file.ts";
 import {
   checkPictures,
-  classifierOf,
   encoderOf,
+  HEAD_WEIGHT,
+  headOf,
   type ImageConfig,
   LABELS_JSON,
   SizeJson,
@@ -83,9 +84,9 @@ export function describeDinov2(json: v.InferOutput<typeof Dinov2Json>, tensors: 
     },
     text: undefined,
     projections: undefined,
-    classifier: classifierOf(tensors, 2 * width, json.id2label),
-    // Of pictures whose patches are hidden, in pre-training.
-    isSuperfluous: (name) => name === `${prefix}embeddings.mask_token`,
+    ...headOf(tensors, 2 * width, json.id2label),
+    // The token is of pictures whose patches are hidden, in pre-training.
+    isSuperfluous: (name) => name === `${prefix}embeddings.mask_token` || name === HEAD_WEIGHT,
   };
 }
 
