@@ -173,6 +173,11 @@ describe("refused", () => {
       };
       await cp(at("data", "train", "cat"), at("one", "train", "cat"), { recursive: true });
       expect(await refusal(at("one"))).toContain('all pictures are of class "cat"');
+      const part = await finetune("dinov2", ...LORA, "--fraction", "0.05", "--out", at("refused"));
+      expect([part.status, part.stderr]).toEqual([
+        1,
+        expect.stringMatching(/all pictures are of class .*\n.*larger --fraction/),
+      ]);
       await cp(at("data", "train"), at("gap", "train"), { recursive: true });
       await mkdir(at("gap", "train", "eel"));
       expect(await refusal(at("gap"))).toMatch(/error: .*gap\/train\/eel: no pictures/);

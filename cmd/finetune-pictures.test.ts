@@ -260,6 +260,10 @@ test(
     await train("linear", "clip", "--method", "full", "--head", "linear", "--steps", "1");
     const other = await finetune("linear", ...LORA, "--head", "cls");
     expect([other.status, other.stderr]).toEqual([1, expect.stringContaining('its own "classifier.bias" would stay')]);
+    await train("alone-cls", "clip", ...LORA, "--head", "cls", "--steps", "1");
+    const args = ["eval", "images", at("linear"), "--adapter", at("alone-cls"), "--data", at("data")];
+    const { status, stderr } = await randlora(...args);
+    expect([status, stderr]).toEqual([1, expect.stringContaining("are of two heads")]);
   },
   TIMEOUT,
 );
