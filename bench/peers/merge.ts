@@ -139,6 +139,6 @@ async function record(results: readonly Result[]): Promise<void> {
   const file = join(ROOT, "bench", "results", `peers-${date}.json`);
   const peers = (await readFile(join(PYTHON_FOLDER, "requirements.txt"), "utf8")).trim().split("\n");
   await mkdir(join(file, ".."), { recursive: true });
-  await writeFile(file, `${JSON.stringify({ date, machine: on, peers, threads: THREADS, runs, results }, null, 2)}\n`);
+  await writeFile(file, `${JSON.stringify({ date, machine: on, peers, threads: THREADS, results }, null, 2)}\n`);
   note(`written: bench/results/peers-${date}.json`);
 }
