@@ -12,7 +12,7 @@ export const CLASSES_FILE = "classes.json";
 
 /** The text of the file beside an adapter; undefined without one. @throws RandloraError `file`, `format` */
 export async function classesText({ file }: Pick<Adapter, "file">): Promise<string | undefined> {
-  return await textOf(join(dirname(file), CLASSES_FILE));
+  return await textIn(dirname(file));
 }
 
 /**
@@ -21,7 +21,7 @@ export async function classesText({ file }: Pick<Adapter, "file">): Promise<stri
  */
 export async function writeClassesBeside(file: string, text: string): Promise<void> {
   const path = join(dirname(file), CLASSES_FILE);
-  const there = await textOf(path);
+  const there = await textIn(dirname(file));
   if (there === text) return;
   if (there !== undefined) {
     const hint = "name an --out in a folder of its own";
@@ -30,10 +30,16 @@ export async function writeClassesBeside(file: string, text: string): Promise<vo
   await writeWhole(path, text);
 }
 
-async function textOf(path: string): Promise<string | undefined> {
-  const isThere = await stat(path).then(
+/** Is there such a file in a folder? */
+export async function hasClasses(folder: string): Promise<boolean> {
+  return await stat(join(folder, CLASSES_FILE)).then(
     (found) => found.isFile(),
     () => false,
   );
-  return isThere ? decodeUtf8(await readWhole(path, MAX_SETTINGS_BYTES), oneLine(path)) : undefined;
+}
+
+async function textIn(folder: string): Promise<string | undefined> {
+  if (!(await hasClasses(folder))) return undefined;
+  const path = join(folder, CLASSES_FILE);
+  return decodeUtf8(await readWhole(path, MAX_SETTINGS_BYTES), oneLine(path));
 }

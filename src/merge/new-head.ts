@@ -1,11 +1,10 @@
 import { join } from "node:path";
 import * as v from "valibot";
 import { type BaseModel, modelTypeOf } from "../adapters/base.ts";
-import { CLASSES_FILE } from "../adapters/classes-file.ts";
+import { CLASSES_FILE, hasClasses } from "../adapters/classes-file.ts";
 import { RandloraError } from "../errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../files/read-whole.ts";
-import { stat } from "node:fs/promises";
 
 /** A classifier that a model gets from an adapter. */
 export interface NewHead {
@@ -69,11 +68,7 @@ export async function labelsOf({ from, classes, architecture }: NewHead): Promis
  */
 export async function classesBeside(folder: string, classes: number): Promise<readonly string[] | undefined> {
   const path = join(folder, CLASSES_FILE);
-  const isThere = await stat(path).then(
-    (found) => found.isFile(),
-    () => false,
-  );
-  if (!isThere) return undefined;
+  if (!(await hasClasses(folder))) return undefined;
   const hint = "it is a JSON array of names, one for each row of the head";
   const names = v.safeParse(v.array(v.string()), await readJson(path, MAX_SETTINGS_BYTES, hint));
   if (!names.success) throw new RandloraError("format", `${oneLine(path)}: not an array of names`, hint);

@@ -158,3 +158,8 @@ function recordLayer(
   releaseStream(recorder, attended, updated);
   return recordWhole(recorder, updated, before);
 }
+
+/** Every matrix and vector of a tower's parts, in an order that follows from the config alone. */
+export function matricesOf(parts: readonly Readonly<Record<string, Tensor | undefined>>[]): Tensor[] {
+  return parts.flatMap((weights) => Object.values(weights)).filter((matrix) => matrix !== undefined);
+}

@@ -6,7 +6,14 @@ import { recordNorm } from "../blocks/norm.ts";
 import type { Linears } from "../linears.ts";
 import type { Placed, PlacedWeights } from "../placed-weights.ts";
 import { type PlannedMatrix, plannedMatrix, plannedVector } from "../tensor-plan.ts";
-import { type EncoderConfig, type EncoderWeights, placeEncoder, planEncoder, recordEncoder } from "./encoder.ts";
+import {
+  type EncoderConfig,
+  type EncoderWeights,
+  placeEncoder,
+  planEncoder,
+  recordEncoder,
+  matricesOf,
+} from "./encoder.ts";
 
 /** CLIP's encoder of texts: causal, and what the text's end token has become stands for the text. */
 export interface TextConfig {
@@ -71,9 +78,7 @@ export class TextTower {
 
   /** Every matrix and vector, in an order that follows from the config alone. */
   get matrices(): Tensor[] {
-    return [this.#weights, ...this.#layers]
-      .flatMap((weights) => Object.values<Tensor | undefined>(weights))
-      .filter((matrix) => matrix !== undefined);
+    return matricesOf([this.#weights, ...this.#layers]);
   }
 
   /**

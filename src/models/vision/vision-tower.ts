@@ -5,7 +5,7 @@ import { sliceCols, sliceRows, type Tensor } from "../../tensor/tensor.ts";
 import { recordNorm } from "../blocks/norm.ts";
 import type { Linears } from "../linears.ts";
 import type { Placed, PlacedWeights } from "../placed-weights.ts";
-import { type EncoderWeights, placeEncoder, recordEncoder } from "./encoder.ts";
+import { type EncoderWeights, placeEncoder, recordEncoder, matricesOf } from "./encoder.ts";
 import { gridOf, type Pictures, type Size, unfoldPatches } from "./patches.ts";
 import { type Grid, interpolationFactors, squareSide } from "./positions.ts";
 import { planEmbedding, type PlannedVision, type VisionConfig } from "./vision-plan.ts";
@@ -53,9 +53,7 @@ export class VisionTower {
 
   /** Every matrix and vector, in an order that follows from the config alone. */
   get matrices(): Tensor[] {
-    return [this.#weights, ...this.#layers]
-      .flatMap((weights) => Object.values<Tensor | undefined>(weights))
-      .filter((matrix) => matrix !== undefined);
+    return matricesOf([this.#weights, ...this.#layers]);
   }
 
   /** The matrices that end each layer's attention and its MLP, two a layer. */
