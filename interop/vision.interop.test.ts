@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
 import { Gpu } from "../src/gpu/gpu.ts";
-import { recordSimilarities } from "../src/models/vision/heads.ts";
+import { recordSimilarities } from "../src/models/vision/testing/similarities.ts";
 import { ImageModel } from "../src/models/vision/image-model.ts";
 import { IMAGE_TYPES, loadImageConfig } from "../src/models/vision/index.ts";
 import type { Pictures } from "../src/models/vision/patches.ts";

@@ -64,7 +64,7 @@ export function planComparison(asked: ComparisonWish): Comparison {
 }
 
 /** As `--like` has it. */
-export function likeText({ wish, size }: LikeWish): string {
+function likeText({ wish, size }: LikeWish): string {
   return size === undefined ? wish.label : `${wish.label}:${size}`;
 }
 

@@ -47,7 +47,7 @@ interface Column {
 }
 
 /** Means over the seeds, as text. */
-export function spreadText(spread: Spread | null, digits = 4): string {
+function spreadText(spread: Spread | null, digits = 4): string {
   if (spread === null) return "–";
   const mean = spread.mean.toFixed(digits);
   return spread.deviation === null ? mean : `${mean} ± ${spread.deviation.toFixed(digits)}`;

@@ -39,11 +39,3 @@ export function recordScaledUnit(recorder: Recorder, x: Tensor, scale: Tensor, f
   recorder.release(column, weight, ...(bias === undefined ? [] : [less, bias]));
   return y;
 }
-
-/** Records factor · cosine of each picture and each text, (pictures, texts); neither is released. */
-export function recordSimilarities(recorder: Recorder, pictures: Tensor, texts: Tensor, factor: number): Tensor {
-  const [x, weight] = [recordUnit(recorder, pictures, factor), recordUnit(recorder, texts)];
-  const logits = recordHead(recorder, x, { weight, bias: undefined });
-  recorder.release(x, weight);
-  return logits;
-}

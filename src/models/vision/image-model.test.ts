@@ -10,7 +10,8 @@ import { repitched } from "../../tensor/repitch.ts";
 import { Run } from "../../tensor/run.ts";
 import { Tape } from "../../tensor/tape.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import { recordScaledUnit, recordSimilarities } from "./heads.ts";
+import { recordScaledUnit } from "./heads.ts";
+import { recordSimilarities } from "./testing/similarities.ts";
 import type { ImageModel } from "./image-model.ts";
 import type { Pictures } from "./patches.ts";
 import {

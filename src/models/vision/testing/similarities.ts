@@ -1,0 +1,11 @@
+import type { Recorder } from "../../../tensor/recorder.ts";
+import type { Tensor } from "../../../tensor/tensor.ts";
+import { recordHead, recordUnit } from "../heads.ts";
+
+/** Records factor · cosine of each picture and each text, (pictures, texts); neither is released. */
+export function recordSimilarities(recorder: Recorder, pictures: Tensor, texts: Tensor, factor: number): Tensor {
+  const [x, weight] = [recordUnit(recorder, pictures, factor), recordUnit(recorder, texts)];
+  const logits = recordHead(recorder, x, { weight, bias: undefined });
+  recorder.release(x, weight);
+  return logits;
+}
