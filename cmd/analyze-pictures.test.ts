@@ -6,6 +6,7 @@ import type { Device } from "../src/device/device.ts";
 import { openTestDevice } from "../src/device/testing/open.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { writeDinov2 } from "../src/models/vision/testing/folder.ts";
+import { Cka, PlaneOfPictures } from "./testing/analyses.ts";
 import { randlora, writeTrained } from "./testing/pictures.ts";
 
 const TIMEOUT = 120_000;
@@ -49,13 +50,6 @@ async function lossOf(...args: readonly string[]): Promise<number> {
   return v.parse(v.object({ loss: v.number() }), JSON.parse(stdout)).loss;
 }
 
-const Cka = v.strictObject({
-  layers: v.array(v.object({ name: v.string(), cka: v.record(v.string(), v.nullable(v.number())) })),
-  samples: v.number(),
-  estimator: v.string(),
-  reference: v.string(),
-});
-
 test(
   "CKA of class tokens: 1 where nothing changed, below where an adapter came in",
   async () => {
@@ -72,20 +66,13 @@ test(
   TIMEOUT,
 );
 
-const Plane = v.strictObject({
-  x: v.array(v.number()),
-  y: v.array(v.number()),
-  loss: v.array(v.array(v.nullable(v.number()))),
-  corners: v.strictObject({ A: v.number(), B: v.number(), C: v.number() }),
-  samples: v.number(),
-});
 const at = (...names: readonly string[]) => names.flatMap((name) => ["--at", name]);
 
 test(
   "a plane has the losses of eval images at its corners: trained heads, in the heads' order of the classes",
   async () => {
     const args = ["plane", dinov2, ...at(one, two, one), "--data", data, "--range", "0,2,0,2", "--grid", "2"];
-    const { corners: found, loss, samples } = await report(Plane, ...args);
+    const { corners: found, loss, samples } = await report(PlaneOfPictures, ...args);
     expect([samples, loss.flat().length]).toEqual([10, 4]);
     expect(loss[0]?.[0]).toBe(found.A);
     expect(found.A).toBeCloseTo(await lossOf(dinov2, "--adapter", one, "--data", data), 4);
@@ -98,7 +85,7 @@ test(
   "the same of whole models and heads of texts",
   async () => {
     const args = ["plane", clip, ...at(...corners), "--data", data, "--grid", "1", "--templates", "simple"];
-    const { corners: found } = await report(Plane, ...args);
+    const { corners: found } = await report(PlaneOfPictures, ...args);
     for (const [index, loss] of [found.A, found.B, found.C].entries()) {
       expect(loss).toBeCloseTo(await lossOf(corners[index] ?? "", "--data", data), 4);
     }

@@ -6,6 +6,7 @@ import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { writeAdapter } from "../src/merge/testing/models.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
+import { Cka, PlaneOfTexts } from "./testing/analyses.ts";
 
 const START_TIMEOUT = 120_000;
 
@@ -35,13 +36,6 @@ async function analyze(...args: readonly string[]) {
   return { status, stdout, stderr };
 }
 
-const Cka = v.strictObject({
-  layers: v.array(v.object({ name: v.string(), cka: v.record(v.string(), v.nullable(v.number())) })),
-  samples: v.number(),
-  estimator: v.string(),
-  reference: v.string(),
-});
-
 test(
   "CKA of a block that an adapter leaves alone is 1, and of one that it changes is not",
   async () => {
@@ -62,15 +56,6 @@ test(
   START_TIMEOUT,
 );
 
-const Plane = v.strictObject({
-  x: v.array(v.number()),
-  y: v.array(v.number()),
-  loss: v.array(v.array(v.nullable(v.number()))),
-  corners: v.strictObject({ A: v.number(), B: v.number(), C: v.number() }),
-  samples: v.number(),
-  tokens: v.number(),
-});
-
 test(
   "a plane goes through its corners",
   async () => {
@@ -78,7 +63,7 @@ test(
     const args = ["plane", STORIES, ...corners, "--data", data, "--range", "0,2,0,2", "--grid", "4", "--samples", "3"];
     const { status, stdout } = await analyze(...args, "--json", "-q");
     expect(status).toBe(0);
-    const { x, y, loss, samples, corners: found } = v.parse(Plane, JSON.parse(stdout));
+    const { x, y, loss, samples, corners: found } = v.parse(PlaneOfTexts, JSON.parse(stdout));
     expect([x, y, samples]).toEqual([[0, 0.5, 1, 1.5], [0, 0.5, 1, 1.5], 3]);
     expect([loss[0]?.[0], loss[2]?.[1], loss[0]?.[2]]).toEqual([found.A, found.B, found.C]);
     expect(new Set(loss.flat()).size).toBe(16);

@@ -1,9 +1,8 @@
 // Fine-tuning on pictures as users type it: on small models with made-up weights, and pictures of three colours.
-import { describe, expect, test } from "bun:test";
-import { cp, readFile } from "node:fs/promises";
+import { expect, test } from "bun:test";
+import { cp } from "node:fs/promises";
 import { openAdapter } from "../src/adapters/open.ts";
 import { plant, REPLICAS } from "../src/images/named/testing/replicas.ts";
-import { parseMetrics } from "../src/report/metrics.ts";
 import { LORA, PictureFolder } from "./testing/picture-data.ts";
 import { randlora } from "./testing/pictures.ts";
 
@@ -12,29 +11,8 @@ const TIMEOUT = 120_000;
 const place = PictureFolder.forTests();
 const at = place.at.bind(place);
 const finetune = place.finetune.bind(place);
-
-/** Trains into a folder of this name. */
-async function train(name: string, model: string, ...args: readonly string[]) {
-  const { stdout, stderr, status } = await finetune(model, ...args, "--out", at(name), "--json", "-q");
-  expect([stderr, status]).toEqual(["", 0]);
-  const metrics = parseMetrics(await readFile(at(name, "metrics.jsonl"), "utf8"));
-  return { json: JSON.parse(stdout), metrics, run: await Bun.file(at(name, "run.json")).json() };
-}
-
-async function evaluate(model: string, ...args: readonly string[]) {
-  const { stdout, stderr, status } = await randlora(
-    "eval",
-    "images",
-    at(model),
-    "--data",
-    at("data"),
-    ...args,
-    "--json",
-    "-q",
-  );
-  expect([stderr, status]).toEqual(["", 0]);
-  return JSON.parse(stdout);
-}
+const train = place.train.bind(place);
+const evaluate = place.evaluate.bind(place);
 
 test(
   "a head and an adapter are trained, measured, merged and asked; the numbers agree all the way",
@@ -159,131 +137,6 @@ test(
     expect(other.pictures).toMatchObject({ loss: "paper", towers: "text" });
     await using text = await openAdapter(at("text"));
     expect([...text.tensors.keys()].filter((name) => !name.startsWith("text_model."))).toEqual([]);
-  },
-  TIMEOUT,
-);
-
-describe("heads", () => {
-  test(
-    "have a learning rate of their own; without one for the adapter they alone learn",
-    async () => {
-      const args = [...LORA, "--head", "cls", "--learning-rate", "0", "--head-learning-rate", "0.05", "--epochs", "4"];
-      const { metrics } = await train("probe", "clip", ...args);
-      expect(metrics.some((line) => "learning_rate" in line && line.learning_rate !== 0)).toBe(false);
-      await using adapter = await openAdapter(at("probe"));
-      const values = async (name: string) => {
-        const bytes = (await adapter.tensors.get(name)?.readAll()) ?? new Uint8Array(4);
-        return new Float32Array(bytes.buffer);
-      };
-      const names = [...adapter.tensors.keys()].filter((name) => name.includes("lora_B"));
-      for (const name of names) expect((await values(name)).every((value) => value === 0)).toBe(true);
-      // Drawn with a deviation of 0.01, and moved by 0.05 a step.
-      expect((await values("classifier.weight")).some((value) => Math.abs(value) > 0.1)).toBe(true);
-      expect([...adapter.tensors.keys()]).not.toContain("classifier.bias");
-    },
-    TIMEOUT,
-  );
-
-  test(
-    "go on with the adapter that brings them, in its order of the classes",
-    async () => {
-      await train("begun", "dinov2", ...LORA, "--epochs", "3", "--learning-rate", "1e-2");
-      const order = ["owl", "cat", "dog"];
-      // Another order of the rows is another order of the labels.
-      await cp(at("begun", "best"), at("turned"), { recursive: true });
-      await Bun.write(at("turned", "classes.json"), JSON.stringify(order));
-      const common = ["--batch-size", "6", "--steps", "1", "--learning-rate", "1e-3"];
-      const { metrics } = await train("further", "dinov2", "--init-adapter", at("begun"), ...common);
-      const found = await evaluate("begun", "--split", "valid");
-      expect(metrics[0]).toMatchObject({
-        step: 0,
-        valid_accuracy: found.accuracy,
-        valid_loss: expect.closeTo(found.loss, 5),
-      });
-      const turned = await train("turned-run", "dinov2", "--init-adapter", at("turned"), ...common);
-      expect(await Bun.file(at("turned-run", "adapter", "classes.json")).json()).toEqual(order);
-      const valid = (metric: unknown) =>
-        typeof metric === "object" && metric !== null && "valid_loss" in metric ? Number(metric.valid_loss) : NaN;
-      expect(Math.abs(valid(turned.metrics[0]) - found.loss)).toBeGreaterThan(1e-3);
-
-      await Bun.write(at("turned", "classes.json"), JSON.stringify(["cat", "dog"]));
-      const refused = await finetune("dinov2", "--init-adapter", at("turned"), "--out", at("never"));
-      expect([refused.status, refused.stderr]).toEqual([1, expect.stringContaining("2 names for 3 classes")]);
-      const pairs = await finetune("clip", "--init-adapter", at("begun"), "--task", "contrastive");
-      expect([pairs.status, pairs.stderr]).toEqual([2, expect.stringContaining("--init-adapter has a trained head")]);
-      const other = await finetune("dinov2", "--init-adapter", at("begun"), "--head", "cls");
-      expect([other.status, other.stderr]).toEqual([
-        2,
-        expect.stringContaining("--head cls: the adapter of --init-adapter has linear"),
-      ]);
-    },
-    TIMEOUT,
-  );
-});
-
-test(
-  "a model that has a head: merging another one names its classes; one of another size has no place",
-  async () => {
-    await train("first", "dinov2", ...LORA, "--steps", "1");
-    expect((await randlora("merge", at("dinov2"), at("first"), "--out", at("headed"))).status).toBe(0);
-    const names = ["ant", "bee", "cow"];
-    for (const [i, name] of ["cat", "dog", "owl"].entries()) {
-      await cp(at("data", "train", name), at("others", "train", names[i] ?? ""), { recursive: true });
-    }
-    await train("second", "headed", ...LORA, "--steps", "2", "--data", at("others"));
-    expect((await randlora("merge", at("headed"), at("second"), "--out", at("renamed"))).status).toBe(0);
-    const config = await Bun.file(at("renamed", "config.json")).json();
-    expect([config.id2label, config.architectures]).toEqual([
-      { "0": "ant", "1": "bee", "2": "cow" },
-      ["Dinov2ForImageClassification"],
-    ]);
-    await cp(at("data", "train", "cat"), at("others", "train", "eel"), { recursive: true });
-    const { status, stderr } = await finetune("headed", ...LORA, "--data", at("others"));
-    expect([status, stderr]).toEqual([1, expect.stringContaining("is [3, 16], and the data need [4, 16]")]);
-  },
-  TIMEOUT,
-);
-
-test(
-  "a whole model with a head of the class token is looked at, measured and trained on; that head takes no other's place",
-  async () => {
-    await train("own", "dinov2", "--method", "full", "--head", "cls", "--steps", "1");
-    const inspected = JSON.parse((await randlora("inspect", at("own"), "--json")).stdout);
-    expect(inspected).toMatchObject({ runnable: true, classes: ["cat", "dog", "owl"] });
-    const { metrics } = await train("on", "own", ...LORA, "--head", "cls", "--steps", "1", "--learning-rate", "1e-2");
-    const end = metrics.at(-1);
-    const found = await evaluate("on", "--split", "valid");
-    expect(end).toMatchObject({ valid_accuracy: found.accuracy, valid_loss: expect.closeTo(found.loss, 5) });
-    const wrong = await finetune("own", ...LORA, "--head", "linear");
-    expect([wrong.status, wrong.stderr]).toEqual([1, expect.stringContaining("is [3, 8], and the data need [3, 16]")]);
-    // CLIP's heads of both kinds have matrices of one shape.
-    await train("linear", "clip", "--method", "full", "--head", "linear", "--steps", "1");
-    const other = await finetune("linear", ...LORA, "--head", "cls");
-    expect([other.status, other.stderr]).toEqual([1, expect.stringContaining('its own "classifier.bias" would stay')]);
-    await train("alone-cls", "clip", ...LORA, "--head", "cls", "--steps", "1");
-    const args = ["eval", "images", at("linear"), "--adapter", at("alone-cls"), "--data", at("data")];
-    const { status, stderr } = await randlora(...args);
-    expect([status, stderr]).toEqual([1, expect.stringContaining("are of two heads")]);
-  },
-  TIMEOUT,
-);
-
-test(
-  "an adapter to go on from must not adapt what the task leaves out",
-  async () => {
-    await train("pairs", "clip", ...LORA, "--task", "contrastive", "--steps", "1");
-    const further = async (...args: readonly string[]) => {
-      const { status, stderr } = await finetune("clip", "--init-adapter", at("pairs"), ...args, "--dry-run");
-      return status === 0 ? "" : stderr;
-    };
-    for (const args of [
-      ["--head", "linear"],
-      ["--head", "zero-shot"],
-      ["--task", "contrastive", "--towers", "vision"],
-    ]) {
-      expect(await further(...args)).toContain('it adapts "text_model.encoder.layers.0.self_attn.q_proj"');
-    }
-    expect(await further("--task", "contrastive")).toBe("");
   },
   TIMEOUT,
 );

@@ -1,8 +1,9 @@
 // Folders of pictures that a small model can tell apart: each class has a colour, each picture a pattern of its own.
-import { afterAll, beforeAll } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
+import { afterAll, beforeAll, expect } from "bun:test";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseMetrics } from "../../src/report/metrics.ts";
 import { writeClip, writeDinov2 } from "../../src/models/vision/testing/folder.ts";
 import { randlora } from "./pictures.ts";
 
@@ -57,5 +58,21 @@ export class PictureFolder {
   async finetune(model: string, ...args: readonly string[]) {
     const where = args.includes("--data") ? [] : ["--data", this.at("data")];
     return await randlora("finetune", this.at(model), ...where, ...args);
+  }
+
+  /** Trains into a folder of this name, which must work; what was answered, and the run's files. */
+  async train(name: string, model: string, ...args: readonly string[]) {
+    const { stdout, stderr, status } = await this.finetune(model, ...args, "--out", this.at(name), "--json", "-q");
+    expect([stderr, status]).toEqual(["", 0]);
+    const metrics = parseMetrics(await readFile(this.at(name, "metrics.jsonl"), "utf8"));
+    return { json: JSON.parse(stdout), metrics, run: await Bun.file(this.at(name, "run.json")).json() };
+  }
+
+  /** What `randlora eval images` answers of a model of the folder, and of its data. */
+  async evaluate(model: string, ...args: readonly string[]) {
+    const words = ["eval", "images", this.at(model), "--data", this.at("data"), ...args, "--json", "-q"];
+    const { stdout, stderr, status } = await randlora(...words);
+    expect([stderr, status]).toEqual(["", 0]);
+    return JSON.parse(stdout);
   }
 }

@@ -15,7 +15,7 @@ import {
 } from "../models/vision/testing/models.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import type { PictureTask } from "./picture-task.ts";
-import { BATCH, CLASSES, trainPictures } from "./testing/pictures.ts";
+import { BATCH, CLASSES, CLS, contrastive, LINEAR, TEXTS, trainPictures } from "./testing/pictures.ts";
 
 const COMPILE_TIMEOUT = 120_000;
 const STEPS = 6;
@@ -40,20 +40,7 @@ afterAll(async () => {
   await folder[Symbol.asyncDispose]();
 });
 
-const TEXTS = [
-  [3, 19],
-  [4, 5, 19],
-  [6, 19],
-];
-const linear: PictureTask = { kind: "classify", head: "linear", classes: CLASSES };
-const cls: PictureTask = { kind: "classify", head: "cls", classes: CLASSES };
 const zeroShot: PictureTask = { kind: "classify", head: "zero-shot", texts: TEXTS.map((text) => [text]) };
-const contrastive = (loss: "clip" | "paper", towers: "vision" | "text" | "both"): PictureTask => ({
-  kind: "contrastive",
-  loss,
-  texts: TEXTS,
-  towers,
-});
 
 /** Trains all weights, and writes the model. */
 async function train(base: string, name: string, task: PictureTask): Promise<number[]> {
@@ -83,14 +70,14 @@ const seen = (name: string) => !/position_ids|mask_token/.test(name);
 
 describe("every weight that the loss depends on is trained, and no other; those stay in the model", () => {
   test.each<[string, string, Shapes, PictureTask, (name: string) => boolean]>([
-    ["dinov2, linear", "dinov2", DINOV2_SHAPES, linear, () => true],
-    ["dinov2, class token", "dinov2", DINOV2_SHAPES, cls, () => true],
+    ["dinov2, linear", "dinov2", DINOV2_SHAPES, LINEAR, () => true],
+    ["dinov2, class token", "dinov2", DINOV2_SHAPES, CLS, () => true],
     // Its classifier reads patches.
     [
       "clip, linear",
       "clip",
       CLIP_SHAPES,
-      linear,
+      LINEAR,
       (name) => name.startsWith("vision_model.") && !name.includes("post_layernorm"),
     ],
     ["clip, zero-shot", "clip", CLIP_SHAPES, zeroShot, isOf("vision_model.", "visual_projection")],
@@ -126,7 +113,7 @@ describe("every weight that the loss depends on is trained, and no other; those 
 test(
   "what is written is a model whose own head says what was trained; a head of other classes gives way",
   async () => {
-    for (const [base, task] of [["headed", linear] as const, ["dinov2", cls] as const]) {
+    for (const [base, task] of [["headed", LINEAR] as const, ["dinov2", CLS] as const]) {
       const name = `${base}-classifier`;
       const out = folder.at(name);
       await mkdir(out);
@@ -140,10 +127,10 @@ test(
       const config: unknown = await Bun.file(folder.at(`${name}/config.json`)).json();
       const architectures = ["Dinov2ForImageClassification"];
       expect(config).toMatchObject({
-        ...(task === linear && { architectures }),
+        ...(task === LINEAR && { architectures }),
         id2label: { "0": "cat", "1": "dog_house", "2": "owl" },
       });
-      if (task === cls) expect(config).not.toHaveProperty("architectures");
+      if (task === CLS) expect(config).not.toHaveProperty("architectures");
       using model = await PictureModel.open(gpu, { folder: out, weights: undefined }, { adapters: [] });
       expect(model.trained?.classes).toEqual(CLASSES);
       const classifier = PictureClassifier.trained(model);
@@ -163,7 +150,7 @@ test(
   async () => {
     const out = folder.at("half");
     await mkdir(out);
-    const trial = { folder: folder.at("clip"), method: "full", task: linear, dtype: "bf16" } as const;
+    const trial = { folder: folder.at("clip"), method: "full", task: LINEAR, dtype: "bf16" } as const;
     await trainPictures(gpu, trial, 1, (model) => model.save(out));
     await using checkpoint = await Checkpoint.open(out);
     expect([...checkpoint.tensors.values()].map(({ info }) => info.dtype)).toEqual(

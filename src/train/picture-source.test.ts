@@ -22,7 +22,16 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { PLAIN_LINEARS } from "../models/linears.ts";
 import { recordFeatures } from "../tasks/classification.ts";
 import type { PictureTask } from "./picture-task.ts";
-import { BATCH, CLASSES, type PictureTrial, trainPictures } from "./testing/pictures.ts";
+import {
+  BATCH,
+  CLASSES,
+  CLS,
+  contrastive,
+  LINEAR,
+  type PictureTrial,
+  TEXTS,
+  trainPictures,
+} from "./testing/pictures.ts";
 
 const COMPILE_TIMEOUT = 120_000;
 
@@ -48,26 +57,13 @@ async function valuesOf(record: (run: Run) => Tensor): Promise<number[]> {
   return [...values];
 }
 
-const TEXTS = [
-  [3, 19],
-  [4, 5, 19],
-  [6, 19],
-];
-const linear: PictureTask = { kind: "classify", head: "linear", classes: CLASSES };
-const cls: PictureTask = { kind: "classify", head: "cls", classes: CLASSES };
 const zeroShot: PictureTask = { kind: "classify", head: "zero-shot", texts: TEXTS.map((text) => [text, [7, ...text]]) };
-const contrastive = (loss: "clip" | "paper"): PictureTask => ({
-  kind: "contrastive",
-  loss,
-  texts: TEXTS,
-  towers: "both",
-});
 
 describe("losses fall, and all memory is given back", () => {
   test.each<[string, Omit<PictureTrial, "folder"> & { readonly base: "clip" | "dinov2" }]>([
-    ["dinov2, linear", { base: "dinov2", method: "randlora", targets: ["query", "value"], task: linear }],
-    ["dinov2, class token", { base: "dinov2", method: "lora", targets: "all-linear", task: cls }],
-    ["clip, linear", { base: "clip", method: "lora", targets: ["q_proj"], task: linear }],
+    ["dinov2, linear", { base: "dinov2", method: "randlora", targets: ["query", "value"], task: LINEAR }],
+    ["dinov2, class token", { base: "dinov2", method: "lora", targets: "all-linear", task: CLS }],
+    ["clip, linear", { base: "clip", method: "lora", targets: ["q_proj"], task: LINEAR }],
     ["clip, zero-shot", { base: "clip", method: "randlora", targets: ["q_proj", "v_proj"], task: zeroShot }],
     ["clip, contrastive", { base: "clip", method: "lora", targets: "all-linear", task: contrastive("clip") }],
     ["clip, the paper's", { base: "clip", method: "randlora", targets: ["fc1"], task: contrastive("paper") }],
@@ -89,7 +85,7 @@ test(
       const folder = join(parent, base);
       const [saved, merged] = [join(parent, `${base}-adapter`), join(parent, `${base}-merged`)];
       let trained: number[] = [];
-      const trial = { folder, method: "randlora", targets: [...targets], task: linear } as const;
+      const trial = { folder, method: "randlora", targets: [...targets], task: LINEAR } as const;
       await trainPictures(gpu, trial, 5, async (model) => {
         await mkdir(saved);
         await model.save(saved);

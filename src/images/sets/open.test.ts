@@ -1,19 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import fc from "fast-check";
 import { symlink } from "node:fs/promises";
 import { basename } from "node:path";
-import { RandloraError } from "../../errors.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { plant, setFile, type Tree } from "../named/testing/replicas.ts";
 import { hasSplit, openPicturePart, openPictures } from "./open.ts";
-import { RowCache } from "./row-cache.ts";
+import { opened } from "./testing/opened.ts";
 import { type PictureSet, subsetOf } from "./types.ts";
-
-async function opened(folder: TemporaryFolder, split: "train" | "valid" | "test" = "train", classes?: string[]) {
-  const set = await openPictures({ data: folder.path, split, classes });
-  if (set === undefined) throw new Error(`no ${split}`);
-  return set;
-}
 
 async function filesOf(set: PictureSet): Promise<string[]> {
   const sources = await Promise.all(Array.from(set.labels, (_, i) => set.source(i)));
@@ -138,137 +130,6 @@ describe("lists", () => {
     await using folder = await TemporaryFolder.create();
     await plant(folder.path, { "train.csv": "path,name\nx.jpg,a\n" });
     expect((await refusalOf(() => opened(folder))).message).toContain("line 2: no label");
-  });
-});
-
-describe("parquet", () => {
-  const digests: string[] = JSON.parse(new TextDecoder().decode(setFile("expected.json"))).parquet;
-
-  async function digestsOf(set: PictureSet): Promise<string[]> {
-    const sources = await Promise.all(Array.from(set.labels, (_, i) => set.source(i)));
-    return sources.map(({ from }) =>
-      "bytes" in from ? new Bun.CryptoHasher("sha256").update(from.bytes).digest("hex") : "",
-    );
-  }
-
-  test("has names from the Hub's metadata, and pictures group by group", async () => {
-    await using folder = await TemporaryFolder.create();
-    await plant(folder.path, { "train.parquet": setFile("named.parquet") });
-    const set = await opened(folder);
-    expect([set.classes, [...set.labels]]).toEqual([
-      ["cat", "dog", "eel"],
-      [1, 0, 1, 2, 0],
-    ]);
-    expect(await digestsOf(set)).toEqual(digests);
-    expect((await set.source(4)).name).toEndWith("train.parquet: row 5");
-    const other = await opened(folder, "train", ["eel", "dog", "cat"]);
-    expect([...other.labels]).toEqual([1, 2, 1, 0, 2]);
-    expect((await refusalOf(() => opened(folder, "train", ["cat", "dog"]))).message).toContain('label "eel"');
-  });
-
-  test("has labels that are places among its names: names may be numbers, or stand there twice", async () => {
-    await using folder = await TemporaryFolder.create();
-    /** Of the same length. */
-    const withNames = (names: string) => {
-      const text = Buffer.from(setFile("named.parquet")).toString("latin1");
-      expect(text).toContain('["cat", "dog", "eel"]');
-      return Buffer.from(text.replace('["cat", "dog", "eel"]', names), "latin1");
-    };
-    await plant(folder.path, { "train.parquet": withNames('["1",   "2",   "0"  ]') });
-    const numbers = await opened(folder);
-    expect([numbers.classes, [...numbers.labels]]).toEqual([
-      ["1", "2", "0"],
-      [1, 0, 1, 2, 0],
-    ]);
-    expect([...(await opened(folder, "train", ["0", "1", "2"])).labels]).toEqual([2, 1, 2, 0, 1]);
-    await plant(folder.path, { "train.parquet": withNames('["cat", "dog", "cat"]') });
-    const twice = await opened(folder);
-    expect([...twice.labels]).toEqual([1, 0, 1, 2, 0]);
-    expect([...(await opened(folder, "train", [...twice.classes])).labels]).toEqual([...twice.labels]);
-    const refusal = await refusalOf(() => opened(folder, "train", ["dog", "cat"]));
-    expect(refusal.message).toContain('train.parquet: two of its classes are called "cat"');
-  });
-
-  test("has shards in data/, and labels that are texts", async () => {
-    await using folder = await TemporaryFolder.create();
-    await plant(folder.path, {
-      "data/train-00001-of-00002.parquet": setFile("named.parquet"),
-      "data/train-00000-of-00002.parquet": setFile("named.parquet"),
-      "data/validation-00000-of-00001.parquet": setFile("texts.parquet"),
-      "data/training-00000-of-00001.parquet": "x",
-    });
-    const set = await opened(folder);
-    expect([...set.labels]).toEqual([1, 0, 1, 2, 0, 1, 0, 1, 2, 0]);
-    expect(await digestsOf(set)).toEqual([...digests, ...digests]);
-    const valid = await opened(folder, "valid");
-    expect([valid.classes, [...valid.labels]]).toEqual([["x", "y", "z"].slice(0, 2), [1, 0, 1]]);
-    expect(await digestsOf(valid)).toEqual(digests.slice(0, 3));
-  });
-
-  test("is refused when broken or without the columns", async () => {
-    await using folder = await TemporaryFolder.create();
-    await plant(folder.path, { "train.parquet": "PAR1 no" });
-    expect((await refusalOf(() => opened(folder))).code).toBe("format");
-  });
-
-  test("survives changed bytes", async () => {
-    await using folder = await TemporaryFolder.create();
-    const whole = setFile("named.parquet");
-    const changes = fc.array(fc.tuple(fc.integer({ min: 1, max: 1400 }), fc.nat(255)), { minLength: 1, maxLength: 3 });
-    await fc.assert(
-      fc.asyncProperty(changes, async (changes) => {
-        const bytes = whole.slice();
-        // Most of what can go wrong stands at the end: the schema, and where everything is.
-        for (const [back, value] of changes) bytes[bytes.length - back] = value;
-        await Bun.write(folder.at("train.parquet"), bytes);
-        try {
-          await digestsOf(await opened(folder));
-        } catch (thrown) {
-          expect(thrown).toBeInstanceOf(RandloraError);
-        }
-      }),
-      { seed: 8, numRuns: 150 },
-    );
-  });
-
-  test("keeps the groups used last, and reads each once for all who wait", async () => {
-    const reads: number[] = [];
-    const cache = new RowCache<{ id: number }>(async ({ id }) => {
-      reads.push(id);
-      await Bun.sleep(1);
-      if (id === 9) throw new Error("broken");
-      return [new Uint8Array(10)];
-    }, 25);
-    const groups = Array.from({ length: 10 }, (_, id) => ({ id }));
-    const get = (id: number) => cache.get(groups[id] as { id: number });
-    await Promise.all([get(0), get(0), get(1), get(0)]);
-    expect(reads).toEqual([0, 1]);
-    await get(0);
-    await get(2); // Lets 1 go, which was used longest ago.
-    await get(0);
-    expect(reads).toEqual([0, 1, 2]);
-    await get(1);
-    expect(reads).toEqual([0, 1, 2, 1]);
-    await expect(get(9)).rejects.toThrow("broken");
-    await expect(get(9)).rejects.toThrow("broken");
-  });
-
-  test("reads two groups at a time, however many are asked for", async () => {
-    let [reading, most] = [0, 0];
-    const cache = new RowCache<{ id: number }>(async ({ id }) => {
-      most = Math.max(most, ++reading);
-      await Bun.sleep(1);
-      reading--;
-      if (id % 5 === 4) throw new Error("broken");
-      return [Uint8Array.of(id)];
-    }, 3);
-    const groups = Array.from({ length: 20 }, (_, id) => ({ id }));
-    const ids = (await Promise.allSettled(groups.map((group) => cache.get(group)))).map((read) =>
-      read.status === "fulfilled" ? read.value[0]?.[0] : read.reason.message,
-    );
-    expect(ids).toEqual(groups.map(({ id }) => (id % 5 === 4 ? "broken" : id)));
-    expect([most, reading]).toEqual([2, 0]);
-    expect(await cache.get({ id: 21 })).toEqual([Uint8Array.of(21)]);
   });
 });
 

@@ -52,3 +52,16 @@ export async function trainPictures(
   await use(model, (await engine.sampleLoss(step(0))) ?? NaN);
   return losses;
 }
+
+/** Token ids of a text of each class. */
+export const TEXTS = [
+  [3, 19],
+  [4, 5, 19],
+  [6, 19],
+];
+export const LINEAR: PictureTask = { kind: "classify", head: "linear", classes: CLASSES };
+export const CLS: PictureTask = { kind: "classify", head: "cls", classes: CLASSES };
+
+export function contrastive(loss: "clip" | "paper", towers: "vision" | "text" | "both" = "both"): PictureTask {
+  return { kind: "contrastive", loss, texts: TEXTS, towers };
+}

@@ -1,0 +1,130 @@
+// How cases of the ops with many operands are put together, of numbers that are drawn anew on every call.
+import type { StoredDtype } from "../../device/dtype.ts";
+import type { Activation } from "../elementwise.ts";
+import { ids, type Operand, random } from "./case.ts";
+
+/** `linear` of random operands; `extras`: with a scale, a bias and a residual. */
+export function linearCase(rows: number, inner: number, out: number, dtype: StoredDtype, extras = false) {
+  const scale = extras ? -0.75 : undefined;
+  return {
+    name: `${rows}×${inner}·${out}, ${dtype}${extras ? ", scale, bias, residual" : ""}`,
+    inputs: {
+      x: random(rows, inner),
+      weight: random(out, inner, dtype, 1 / Math.sqrt(inner)),
+      bias: extras ? random(1, out) : undefined,
+      residual: extras ? random(rows, out) : undefined,
+    },
+    attributes: { scale },
+  };
+}
+
+/** `normedLinear` of random operands. */
+export function normedCase(
+  rows: number,
+  inner: number,
+  out: number,
+  dtype: StoredDtype,
+  extras: {
+    readonly gate?: Activation;
+    readonly bias?: true;
+    readonly branch?: true;
+    readonly offset?: number;
+    readonly rowsAtMost?: number;
+  } = {},
+) {
+  const { gate, bias, branch, offset = 0, rowsAtMost } = extras;
+  const weight = random(out, inner, dtype, 1 / Math.sqrt(inner));
+  const what = [dtype, gate, bias && "bias", branch && "branch", rowsAtMost && `of ${rowsAtMost}`]
+    .filter((name) => name !== undefined)
+    .join(", ");
+  return {
+    name: `${rows}×${inner}·${out}, ${what}`,
+    inputs: {
+      x: random(rows, inner, "F32", 3),
+      norm: random(1, inner),
+      weight,
+      bias: bias && random(1, out, "F32", 4),
+      branch: branch && random(rows, inner, "F32", 5),
+      branchNorm: branch && random(1, inner),
+    },
+    attributes: { gate, epsilon: 1e-5, offset, rowsAtMost },
+  };
+}
+
+interface AttentionShape {
+  readonly tokens: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headSize: number;
+  readonly firstPosition?: number;
+  readonly positions?: number;
+  readonly window?: number;
+  readonly softcap?: number;
+  /** Lengths of texts one after another; the last takes what is left. */
+  readonly texts?: readonly number[];
+  /** The first and last key of a token; by default it is causal, within its text. */
+  readonly seen?: (token: number) => readonly [first: number, last: number];
+  readonly lse?: boolean;
+}
+
+/** `attention` of random queries, keys and values. */
+export function attentionCase(name: string, shape: AttentionShape) {
+  const { tokens, heads, kvHeads, headSize, firstPosition = 0, window = Infinity, softcap, texts, seen, lse } = shape;
+  const positions = shape.positions ?? firstPosition + tokens;
+  const starts = [0];
+  for (const length of texts ?? []) starts.push((starts.at(-1) ?? 0) + length);
+  const startOf = (token: number) => starts.findLast((start) => start <= firstPosition + token) ?? 0;
+  const each = (value: (token: number) => number) => ids(...Array.from({ length: tokens }, (_, token) => value(token)));
+  return {
+    name,
+    inputs: {
+      q: random(tokens, heads * headSize, "F32", 3),
+      keys: random(positions, kvHeads * headSize),
+      values: random(positions, kvHeads * headSize),
+      first: seen === undefined ? texts && each(startOf) : each((token) => seen(token)[0]),
+      last: seen && each((token) => seen(token)[1]),
+    },
+    attributes: { headSize, firstPosition, window, softcap, lse, scale: 1 / Math.sqrt(headSize) },
+  };
+}
+
+/** `rope` of random heads and angles; `rotated`: how many elements of a head turn. */
+export function ropeCase(
+  name: string,
+  tokens: number,
+  heads: number,
+  kvHeads: number,
+  headSize: number,
+  rotated = headSize,
+) {
+  return {
+    name,
+    inputs: {
+      q: random(tokens, heads * headSize),
+      k: random(tokens, kvHeads * headSize),
+      v: random(tokens, kvHeads * headSize),
+      cos: random(tokens, rotated / 2),
+      sin: random(tokens, rotated / 2),
+    },
+    attributes: { headSize },
+  };
+}
+
+/** Numbers around another one than zero. */
+export function shifted({ matrix, dtype }: Operand, by: number): Operand {
+  return { dtype, matrix: { ...matrix, data: matrix.data.map((value) => Math.fround(value + by)) } };
+}
+
+/** Rows with equal elements: which of them comes first must not depend on the driver. */
+export function ties(rows: number, cols: number): Operand {
+  const { matrix, dtype } = random(rows, cols);
+  return { dtype, matrix: { ...matrix, data: matrix.data.map((value) => Math.round(value * 8) / 8) } };
+}
+
+/** Random values, but for those columns of the last row, which are NaN and +Infinity by turns. */
+export function withoutNumbers(rows: number, cols: number, ...columns: readonly number[]): Operand {
+  const { dtype, matrix } = random(rows, cols);
+  const data = Float64Array.from(matrix.data);
+  columns.forEach((col, index) => (data[(rows - 1) * cols + col] = index % 2 === 0 ? NaN : Infinity));
+  return { dtype, matrix: { ...matrix, data } };
+}
