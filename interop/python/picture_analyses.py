@@ -21,17 +21,13 @@ import numpy as np
 import torch
 from analyses import full, minibatch
 from peft import LoraConfig, RandLoraConfig, get_peft_model
-from picture_commands import PROMPT, prepared
+from picture_commands import PROMPT, prepared, small_clip
 from transformers import (
     BitImageProcessorPil,
-    CLIPConfig,
-    CLIPImageProcessorPil,
-    CLIPModel,
-    CLIPTokenizer,
     Dinov2Config,
     Dinov2ForImageClassification,
 )
-from vision import DINO, TEXT, VISION, make_tokenizer, randomise
+from vision import DINO, randomise
 
 Module = torch.nn.Module
 OUTPUTS = ("self_attn.out_proj", "attention.o_proj", "mlp.fc2")
@@ -90,15 +86,7 @@ def analyse(made: dict[str, Module], pixels: torch.Tensor, logits: Callable[[Mod
 
 def clip(out: Path, files: list[str], shown: list[str], asked: dict, generator: torch.Generator) -> dict:
     base = out / "base"
-    make_tokenizer(out)
-    tokenizer = CLIPTokenizer.from_pretrained(out / "tokenizer")
-    tokenizer.save_pretrained(base)
-    end = {"eos_token_id": tokenizer.eos_token_id, "vocab_size": len(tokenizer), "max_position_embeddings": 24}
-    model = CLIPModel(CLIPConfig(text_config=TEXT | end, vision_config=VISION, projection_dim=20)).eval()
-    randomise(model, generator)
-    model.save_pretrained(base)
-    size = VISION["image_size"]
-    CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size}).save_pretrained(base)
+    model, tokenizer = small_clip(out, base, generator)
     pixels = prepared(base, files)
     # Those of the folders, as a head of texts has them.
     classes = sorted(set(shown))

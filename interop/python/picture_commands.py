@@ -34,10 +34,10 @@ def prepared(folder: Path, images: list[str]) -> torch.Tensor:
     return processor([load_image(image) for image in images], return_tensors="pt")["pixel_values"]
 
 
-def clip(out: Path, labels: list[str], images: list[str], generator: torch.Generator) -> dict[str, list]:
-    folder = out / "clip"
-    make_tokenizer(out)
-    tokenizer = CLIPTokenizer.from_pretrained(out / "tokenizer")
+def small_clip(tokenizers: Path, folder: Path, generator: torch.Generator) -> tuple[CLIPModel, CLIPTokenizer]:
+    """Writes a whole folder of a tiny random CLIP; its tokenizer is made in `tokenizers`."""
+    make_tokenizer(tokenizers)
+    tokenizer = CLIPTokenizer.from_pretrained(tokenizers / "tokenizer")
     tokenizer.save_pretrained(folder)
     end = {"eos_token_id": tokenizer.eos_token_id, "vocab_size": len(tokenizer), "max_position_embeddings": 24}
     model = CLIPModel(CLIPConfig(text_config=TEXT | end, vision_config=VISION, projection_dim=20)).eval()
@@ -45,6 +45,12 @@ def clip(out: Path, labels: list[str], images: list[str], generator: torch.Gener
     model.save_pretrained(folder)
     size = VISION["image_size"]
     CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size}).save_pretrained(folder)
+    return model, tokenizer
+
+
+def clip(out: Path, labels: list[str], images: list[str], generator: torch.Generator) -> dict[str, list]:
+    folder = out / "clip"
+    model, tokenizer = small_clip(out, folder, generator)
     pixels = prepared(folder, images)
     prompts = tokenizer([PROMPT.format(label) for label in labels], padding=True, return_tensors="pt")
     text = tokenizer(labels[0], return_tensors="pt")["input_ids"]
