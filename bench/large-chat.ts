@@ -4,16 +4,16 @@
  * through `randlora chat`. Prints what that took: time, tokens a second, peak memory. The device is the program's choice, or RANDLORA_DEVICE.
  */
 import { existsSync } from "node:fs";
-import { copyFile, mkdir, mkdtemp, open, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { EMBEDDED_MODEL } from "../interop/models.ts";
-import { encodeIndex, INDEX_FILE, planShards } from "../src/safetensors/shards.ts";
-import { encodeHeader, type PlannedTensor, plannedBytes } from "../src/safetensors/writer.ts";
-import { formatBytes, formatDuration, formatNumber } from "../src/terminal/format.ts";
+import { type PlannedTensor, plannedBytes } from "../src/safetensors/writer.ts";
+import { formatBytes, formatDuration } from "../src/terminal/format.ts";
 import { machine, renderMachine } from "./harness.ts";
 import { measure } from "./peers/measure.ts";
+import { writeShards } from "./shards.ts";
 
 const MAIN = join(import.meta.dir, "../cmd/main.ts");
 const SHARD_BYTES = 2e9;
@@ -50,7 +50,7 @@ try {
   const { seconds, peakBytes, stdout } = await measure([process.execPath, MAIN, ...args], { RANDLORA_QUIET: "true" });
   process.stdout.write(`${stdout.trim()}\n`);
   process.stdout.write(
-    `whole process: ${formatDuration(seconds)}, ${formatBytes(peakBytes)} of memory at most; ${formatNumber(Number(tokens))} tokens asked for\n`,
+    `whole process: ${formatDuration(seconds)}, ${formatBytes(peakBytes)} of memory at most; ${tokens} tokens asked for\n`,
   );
 } finally {
   if (values.keep === undefined) await rm(folder, { recursive: true, force: true });
@@ -69,20 +69,14 @@ async function makeModel(into: string): Promise<void> {
   add("lm_head", [VOCABULARY, HIDDEN]);
   const random = randomBlock();
   const ones = new Uint16Array(HIDDEN).fill(0x3f80);
-  const shards = planShards(tensors, SHARD_BYTES);
-  for (const shard of shards) {
-    process.stderr.write(`writing ${shard.file}\n`);
-    await using file = await open(join(into, shard.file), "w");
-    await file.write(encodeHeader(shard.tensors));
-    for (const tensor of shard.tensors) {
-      const bytes = plannedBytes(tensor);
-      const source = tensor.shape.length === 1 ? ones : random;
-      for (let at = 0; at < bytes; at += source.byteLength) {
-        await file.write(new Uint8Array(source.buffer, 0, Math.min(source.byteLength, bytes - at)));
-      }
+  process.stderr.write("writing 16 GB\n");
+  await writeShards(into, tensors, SHARD_BYTES, async (file, tensor) => {
+    const bytes = plannedBytes(tensor);
+    const source = tensor.shape.length === 1 ? ones : random;
+    for (let at = 0; at < bytes; at += source.byteLength) {
+      await file.write(new Uint8Array(source.buffer, 0, Math.min(source.byteLength, bytes - at)));
     }
-  }
-  await writeFile(join(into, INDEX_FILE), encodeIndex(shards));
+  });
   for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
     await copyFile(join(EMBEDDED_MODEL, name), join(into, name));
   }

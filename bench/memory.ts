@@ -8,8 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { formatBytes, formatDuration } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
-import { encodeIndex, INDEX_FILE, planShards } from "../src/safetensors/shards.ts";
 import { encodeHeader, type PlannedTensor, plannedBytes } from "../src/safetensors/writer.ts";
+import { writeShards } from "./shards.ts";
 
 const MAIN = join(import.meta.dir, "../cmd/main.ts");
 const FIXED_BYTES = 250e6;
@@ -116,16 +116,8 @@ async function makeBase(folder: string, { modules, layers, untouchedBytes }: Mem
   for (let layer = 0; layer < layers; layer++) {
     for (const [name, shape] of Object.entries(modules)) add(`model.layers.${layer}.${name}.weight`, shape);
   }
-  const shards = planShards(tensors, SHARD_BYTES);
-  for (const shard of shards) {
-    const header = encodeHeader(shard.tensors);
-    await using file = await open(join(folder, shard.file), "w");
-    await file.write(header);
-    await file.truncate(shard.tensors.reduce((sum, tensor) => sum + plannedBytes(tensor), header.length));
-  }
-  if (shards.length > 1) await writeFile(join(folder, INDEX_FILE), encodeIndex(shards));
   await writeFile(join(folder, "config.json"), '{"model_type": "llama"}\n');
-  return tensors.reduce((sum, tensor) => sum + plannedBytes(tensor), 0);
+  return await writeShards(folder, tensors, SHARD_BYTES);
 }
 
 async function makeAdapter(folder: string, { modules, layers, r, sparse }: MemoryCase): Promise<void> {

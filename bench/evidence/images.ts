@@ -21,8 +21,8 @@ import { cacheFolder } from "../../src/files/cache-folder.ts";
 import { replaceSynced } from "../../src/files/whole-file.ts";
 import { Checkpoint } from "../../src/safetensors/checkpoint.ts";
 import { COPY_BYTES, SafetensorsWriter } from "../../src/safetensors/writer.ts";
-import { machine } from "../harness.ts";
 import { ALIKE, PLANE } from "./analyses.ts";
+import { begun } from "./begun.ts";
 import { writePictures } from "./images-data.ts";
 import { imagesPage, imagesPicture } from "./images-page.ts";
 import { FINETUNED, IMAGES_RECORD, type ImagesRecord } from "./images-record.ts";
@@ -131,18 +131,6 @@ async function writeHeadless(from: string, to: string): Promise<void> {
   for (const { file, info } of kept) await writer.copy(file, info, buffer);
   await writer.finish();
   await rename(part, join(to, "model.safetensors"));
-}
-
-const Begun = v.object({ machine: v.string(), commit: v.string() });
-
-/** The machine and the commit that the first start of the script found. */
-async function begun(work: string): Promise<v.InferOutput<typeof Begun>> {
-  const file = join(work, "begun.json");
-  if (!existsSync(file)) {
-    const { cpu, cores, device, commit } = await machine();
-    await replaceSynced(file, JSON.stringify({ machine: `${cpu}, ${cores} cores; ${device}`, commit }));
-  }
-  return v.parse(Begun, JSON.parse(await readFile(file, "utf8")));
 }
 
 async function measure(signal: AbortSignal): Promise<ImagesRecord> {

@@ -16,8 +16,8 @@ import { RandloraError } from "../../src/errors.ts";
 import { cacheFolder } from "../../src/files/cache-folder.ts";
 import { replaceSynced } from "../../src/files/whole-file.ts";
 import { trainingPrompt } from "../../src/text/commonsense-prompt.ts";
-import { machine } from "../harness.ts";
 import { ALIKE, PLANE } from "./analyses.ts";
+import { begun } from "./begun.ts";
 import { TARGETS } from "../training/trainee.ts";
 import { languagePage } from "./language-page.ts";
 import { ANSWERED, COMPARED, LANGUAGE_RECORD, type LanguageRecord } from "./language-record.ts";
@@ -56,7 +56,6 @@ const { values } = parseArgs({
   },
 });
 
-const Begun = v.object({ machine: v.string(), commit: v.string() });
 const Samples = v.array(
   v.looseObject({ instruction: v.string(), input: v.optional(v.string(), ""), output: v.string() }),
 );
@@ -79,16 +78,6 @@ async function splitData(data: string, work: string) {
   await replaceSynced(files.valid, JSON.stringify(heldOut));
   await replaceSynced(files.texts, texts);
   return { ...files, training: training.length, heldOut: heldOut.length };
-}
-
-/** The machine and the commit that the first start of the script found: what is measured later is the page's affair alone. */
-async function begun(work: string): Promise<v.InferOutput<typeof Begun>> {
-  const file = join(work, "begun.json");
-  if (!existsSync(file)) {
-    const { cpu, cores, device, commit } = await machine();
-    await replaceSynced(file, JSON.stringify({ machine: `${cpu}, ${cores} cores; ${device}`, commit }));
-  }
-  return v.parse(Begun, JSON.parse(await readFile(file, "utf8")));
 }
 
 async function measure(data: string, signal: AbortSignal): Promise<LanguageRecord> {
