@@ -77,7 +77,7 @@ describe("a conversation on a terminal", () => {
     expect(await send("/help")).toContain("/adapter [on|off|PATH]  show the adapters, switch them on or off");
     expect(await send("/stats")).toBe("numbers after each answer: on");
     expect(await send("Once upon a time")).toMatch(
-      /prompt \d+ tokens, \d+ known, [\d,]+ tokens\/s · answer 8 tokens, [\d.]+ tokens\/s · /,
+      /prompt \d+ tokens, \d+ known, [\d,]+ tokens\/s · answer 8 tokens, [\d,.]+ tokens\/s · /,
     );
     expect(await send("/stats off")).toBe("numbers after each answer: off");
     expect(await send("/params top-k 5")).toMatch(/top-k +5\n/);
