@@ -2,11 +2,12 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import OpenAI from "openai";
+import type OpenAI from "openai";
 import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { writeAdapter } from "../src/merge/testing/models.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
+import { ServingProcess, spawnServe } from "./testing/serving.ts";
 
 setDefaultTimeout(60_000);
 
@@ -23,58 +24,9 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-function spawn(args: readonly string[], env: Record<string, string> = {}) {
-  return Bun.spawn([process.execPath, MAIN, "serve", ...args], {
-    env: cleanEnvironment(env),
-    cwd: folder,
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-}
-
-/** A running server: where it listens, and what it says on stderr. */
-class Running implements AsyncDisposable {
-  readonly child: ReturnType<typeof spawn>;
-  stderr = "";
-  readonly #read: Promise<void>;
-  readonly #listening = Promise.withResolvers<string>();
-
-  constructor(args: readonly string[], env: Record<string, string> = {}) {
-    this.child = spawn(["--port", "0", ...args], env);
-    this.#read = this.#follow();
-  }
-
-  get address(): Promise<string> {
-    return this.#listening.promise;
-  }
-
-  async client(apiKey = "none"): Promise<OpenAI> {
-    return new OpenAI({ baseURL: `${await this.address}/v1`, apiKey, maxRetries: 0 });
-  }
-
-  /** Sends a signal and waits for the end. @returns the exit status */
-  async end(signal: "SIGINT" | "SIGTERM" | "SIGKILL"): Promise<number> {
-    this.child.kill(signal);
-    const status = await this.child.exited;
-    await this.#read;
-    return status;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.end("SIGKILL");
-  }
-
-  async #follow(): Promise<void> {
-    const decoder = new TextDecoder();
-    for await (const bytes of this.child.stderr) {
-      this.stderr += decoder.decode(bytes, { stream: true });
-      const address = /^listening on (http:\/\/\S+)$/m.exec(this.stderr)?.[1];
-      if (address !== undefined) this.#listening.resolve(address);
-    }
-    this.#listening.reject(new Error(this.stderr));
-  }
-}
+const spawn = (args: readonly string[]) => spawnServe(args, { cwd: folder });
+const serve = (args: readonly string[], env: Record<string, string> = {}) =>
+  new ServingProcess(args, { cwd: folder, env });
 
 const Answer = v.object({
   model: v.string(),
@@ -87,7 +39,7 @@ const ask = async (client: OpenAI, model: string): Promise<string> => {
 };
 
 test("a model and its adapters are served, an adapter as the merged model is, and SIGINT ends it", async () => {
-  await using serving = new Running([STORIES, "--adapter", `mine=${adapter}`, "--adapter", adapter, "--scale", "0.5"]);
+  await using serving = serve([STORIES, "--adapter", `mine=${adapter}`, "--adapter", adapter, "--scale", "0.5"]);
   const client = await serving.client();
   const { data } = await client.models.list();
   expect(data.map(({ id }) => id)).toEqual(["storyteller", "mine", "my-adapter"]);
@@ -115,7 +67,7 @@ test("a run is served with its adapter, which is what is meant without a name", 
   await mkdir(run, { recursive: true });
   await cp(adapter, join(run, "adapter"), { recursive: true });
   await Bun.write(join(run, "run.json"), JSON.stringify({ model: STORIES }));
-  await using serving = new Running(["--json"]);
+  await using serving = serve(["--json"]);
   const address = await serving.address;
   const response = await fetch(`${address}/v1/completions`, {
     method: "POST",
@@ -130,12 +82,12 @@ test("a run is served with its adapter, which is what is meant without a name", 
 
 test("the key comes from the environment; strangers are warned of, unless there is one", async () => {
   // Quiet or not, the address is told: nothing else says which port 0 is.
-  await using locked = new Running([STORIES, "--host", "0.0.0.0", "--quiet"], { RANDLORA_API_KEY: "secret" });
+  await using locked = serve([STORIES, "--host", "0.0.0.0", "--quiet"], { RANDLORA_API_KEY: "secret" });
   const client = await locked.client("secret");
   expect((await client.models.list()).data).toHaveLength(1);
   expect((await fetch(`${await locked.address}/v1/models`)).status).toBe(401);
   expect(locked.stderr).not.toContain("warning");
-  await using open = new Running([STORIES, "--host", "0.0.0.0", "--verbose"]);
+  await using open = serve([STORIES, "--host", "0.0.0.0", "--verbose"]);
   await fetch(`${await open.address}/health`);
   expect(await open.end("SIGINT")).toBe(130);
   expect(open.stderr).toContain("warning: 0.0.0.0: whoever reaches this address may use the model");
@@ -143,7 +95,7 @@ test("the key comes from the environment; strangers are warned of, unless there 
 });
 
 test("a signal lets the running answer end, a second one does not wait for it", async () => {
-  await using serving = new Running([STORIES]);
+  await using serving = serve([STORIES]);
   const client = await serving.client();
   const stream = await client.completions.create({
     model: "storyteller",
@@ -160,7 +112,7 @@ test("a signal lets the running answer end, a second one does not wait for it", 
   expect(reason).toBe("length");
   expect(await serving.child.exited).toBe(130);
 
-  await using hasty = new Running([STORIES]);
+  await using hasty = serve([STORIES]);
   const other = await hasty.client();
   const long = await other.completions.create({ model: "storyteller", prompt: "Once", stream: true });
   const read = async (): Promise<void> => {
@@ -178,15 +130,7 @@ test("the README's examples do what they say", async () => {
   const readme = await Bun.file(join(import.meta.dir, "../README.md")).text();
   const body = /-d '(\{.*\})'/.exec(readme)?.[1] ?? "";
   const script = /```ts\n(import OpenAI.*?)```/s.exec(readme)?.[1] ?? "";
-  await using serving = new Running([
-    STORIES,
-    "--adapter",
-    `pirate=${adapter}`,
-    "--max-tokens",
-    "8",
-    "--temperature",
-    "0",
-  ]);
+  await using serving = serve([STORIES, "--adapter", `pirate=${adapter}`, "--max-tokens", "8", "--temperature", "0"]);
   const address = await serving.address;
   const response = await fetch(`${address}/v1/chat/completions`, { method: "POST", body });
   const { model, choices } = v.parse(Answer, await response.json());
@@ -222,7 +166,7 @@ describe("refused at the start", () => {
   });
 
   test("a port that is taken", async () => {
-    await using serving = new Running([STORIES]);
+    await using serving = serve([STORIES]);
     const { port } = new URL(await serving.address);
     const child = spawn([STORIES, "--port", port]);
     expect(await child.stderr.text()).toContain(`error: cannot listen on 127.0.0.1, port ${port}`);

@@ -84,7 +84,10 @@ async function systemPython(): Promise<string> {
 }
 
 /** Run a command to its end; its output becomes the error when it fails. */
-export async function run(command: string[], options: { cwd?: string } = {}): Promise<string> {
+export async function run(
+  command: string[],
+  options: { readonly cwd?: string; readonly env?: Record<string, string | undefined> } = {},
+): Promise<string> {
   const child = Bun.spawn(command, { ...options, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
   const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
   if (status !== 0) {
