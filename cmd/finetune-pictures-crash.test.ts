@@ -1,7 +1,8 @@
 // A run on pictures that is killed at some instants comes to what an uninterrupted one comes to.
-import { expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
+import { writeWiderDinov2 } from "../src/models/vision/testing/folder.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
 import { outcomeOf } from "../src/train/testing/runs.ts";
 import { PictureFolder } from "./testing/picture-data.ts";
@@ -38,35 +39,46 @@ async function run(args: readonly string[], kill?: { readonly after: number; rea
   return { status: child.exitCode, text };
 }
 
-test("killed at ten instants", async () => {
+beforeAll(async () => {
+  await writeWiderDinov2(place.at("wider"));
   await cp(join(import.meta.dir, "../fixtures/pictures/half.jpg"), place.at("data", "train", "dog", "half.jpg"));
-  const fresh = (name: string) => [
-    place.at("dinov2"),
-    "--data",
-    place.at("data"),
-    ...RUN.split(" "),
-    "--out",
-    place.at(name),
-  ];
-  const whole = await run(fresh("whole"));
-  expect([whole.status, whole.text]).toEqual([0, expect.stringContaining("step 24: saved")]);
-  const wanted = await outcomeOf(place.at("whole"));
-  delete wanted["loss.svg"];
-  let kills = 0;
-  for (let attempt = 0; kills < 10; attempt++) {
-    const name = "killed";
-    const isThere = await Bun.file(place.at(name, "run.json")).exists();
-    const args = isThere ? ["--resume", place.at(name)] : fresh(name);
-    // Some while it starts, others after each few lines of what it says.
-    const kill = { after: attempt % 4 === 3 ? 1 : 4 + attempt, delay: (attempt * 7) % 23 };
-    const { status, text } = await run(args, kill);
-    if (status === null) kills++;
-    else expect([status, text]).toEqual([0, expect.any(String)]);
-    if (status === 0) break;
-  }
-  expect(kills).toBeGreaterThan(2);
-  expect((await run(["--resume", place.at("killed")])).status).toBe(0);
-  const found = await outcomeOf(place.at("killed"));
-  delete found["loss.svg"];
-  expect(found).toEqual(wanted);
-}, 180_000);
+});
+
+test.each([
+  ["dinov2", RUN],
+  ["wider", `${RUN} --quantize q8`],
+])(
+  "killed at ten instants: %s %s",
+  async (model, flags) => {
+    const fresh = (name: string) => [
+      place.at(model),
+      "--data",
+      place.at("data"),
+      ...flags.split(" "),
+      "--out",
+      place.at(name),
+    ];
+    const whole = await run(fresh(`${model}-whole`));
+    expect([whole.status, whole.text]).toEqual([0, expect.stringContaining("step 24: saved")]);
+    const wanted = await outcomeOf(place.at(`${model}-whole`));
+    delete wanted["loss.svg"];
+    const name = `${model}-killed`;
+    let kills = 0;
+    for (let attempt = 0; kills < 10; attempt++) {
+      const isThere = await Bun.file(place.at(name, "run.json")).exists();
+      const args = isThere ? ["--resume", place.at(name)] : fresh(name);
+      // Some while it starts, others after each few lines of what it says.
+      const kill = { after: attempt % 4 === 3 ? 1 : 4 + attempt, delay: (attempt * 7) % 23 };
+      const { status, text } = await run(args, kill);
+      if (status === null) kills++;
+      else expect([status, text]).toEqual([0, expect.any(String)]);
+      if (status === 0) break;
+    }
+    expect(kills).toBeGreaterThan(2);
+    expect((await run(["--resume", place.at(name)])).status).toBe(0);
+    const found = await outcomeOf(place.at(name));
+    delete found["loss.svg"];
+    expect(found).toEqual(wanted);
+  },
+  180_000,
+);

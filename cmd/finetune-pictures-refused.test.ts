@@ -121,6 +121,13 @@ describe("refused", () => {
       1,
     ],
     ["validation on the training data", "dinov2", ["--valid", "TRAIN"], "the training pictures", 1],
+    [
+      "blocks of what is trained",
+      "clip",
+      ["--quantize", "q8", "FULL"],
+      "--quantize q8 has no meaning with --method full",
+      2,
+    ],
     ["two parts", "clip", ["--shots", "1", "--fraction", "0.5"], "--shots and --fraction", 2],
     ["no data", "dinov2", ["--data", "/nowhere"], "/nowhere: no such folder", 1],
     ["an unknown set", "dinov2", ["--dataset", "cats"], "not a known set", 2],
@@ -128,7 +135,9 @@ describe("refused", () => {
     "%s",
     async (_, model, args, message, status) => {
       const given = args.map((arg) => (arg === "TRAIN" ? at("data", "train") : arg));
-      const { stdout, stderr, status: found } = await finetune(model, ...LORA, ...given, "--out", at("refused"));
+      const method = args.includes("FULL") ? ["--method", "full"] : LORA;
+      const flags = given.filter((arg) => arg !== "FULL");
+      const { stdout, stderr, status: found } = await finetune(model, ...method, ...flags, "--out", at("refused"));
       expect([stdout, found]).toEqual(["", status]);
       expect(stderr.split("\n").filter((line) => line.startsWith("error: "))).toEqual([
         expect.stringContaining(message),

@@ -53,8 +53,7 @@ export async function sayQuantised(
   { log }: Context,
 ): Promise<void> {
   const { quantisedText } = await import("../src/report/quantised.ts");
+  const { notesOfBlocks } = await import("../src/train/held-base.ts");
   if (quantised !== undefined) log.info(`layers: ${quantisedText(quantised)}`);
-  else if (asked !== undefined) {
-    log.warn(`--quantize ${asked}: no layer's rows are whole blocks of 32 numbers: all stays as stored`);
-  }
+  for (const note of notesOfBlocks(asked, quantised)) log.warn(note);
 }

@@ -57,6 +57,7 @@ export async function findPictureModel(
     async open({ preprocessing, withoutText }) {
       const { PictureModel } = await import("../src/eval/picture-model.ts");
       const { NAMED_BLOCKS } = await import("../src/device/dtype.ts");
+      const { noteOfBlocks } = await import("../src/merge/trained-in-blocks.ts");
       const { openDevice } = await import("../src/open-device.ts");
       const { device, signal, log } = context;
       const gpu = await openDevice(device);
@@ -65,7 +66,8 @@ export async function findPictureModel(
       const blocks = quantize && NAMED_BLOCKS[quantize];
       const options: PictureModelOptions = { adapters, generator, size, withoutText, quantize: blocks, signal };
       const opened = resources.use(await PictureModel.open(gpu, location, options));
-      for (const note of opened.notes) log.warn(note);
+      const ofBlocks = await Promise.all(adapters.map(({ path }) => noteOfBlocks(path)));
+      for (const note of [...opened.notes, ...ofBlocks.flat()]) log.warn(note);
       await sayQuantised(opened.model.quantised, quantize, context);
       return opened;
     },

@@ -5,14 +5,11 @@ import type { Device } from "../src/device/device.ts";
 import { openTestDevice } from "../src/device/testing/open.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { writeRounded } from "../src/generate/testing/rounded.ts";
-import { writeModel } from "../src/models/testing/models.ts";
-import { writeClip, writeDinov2 } from "../src/models/vision/testing/folder.ts";
-import { CLIP, CLIP_SHAPES, DINOV2, DINOV2_SHAPES, type Shapes } from "../src/models/vision/testing/models.ts";
+import { LAYER_WEIGHTS, writeClip, writeWiderClip, writeWiderDinov2 } from "../src/models/vision/testing/folder.ts";
 import { picture, randlora, writeTrained } from "./testing/pictures.ts";
 
 const TIMEOUT = 120_000;
 const PICTURES = [picture("rgb.png"), picture("turned-6.jpg")];
-const LAYERS = /\.layers?\.\d+\..*(_proj|query|key|value|dense|fc[12])\.weight$/;
 
 let gpu: Device;
 const folder = await TemporaryFolder.create();
@@ -20,36 +17,20 @@ const at = folder.at.bind(folder);
 beforeAll(async () => {
   gpu = await openTestDevice();
   await writeClip(at("small"));
-  await writeWider();
+  await writeWiderClip(at("clip"));
+  await writeWiderDinov2(at("dinov2"));
   await writeTrained(gpu, at("adapter"), {
     folder: at("dinov2"),
     method: "lora",
     targets: ["query", "fc2"],
     task: { kind: "classify", head: "linear", classes: ["cat", "owl"] },
   });
-  for (const name of ["clip", "dinov2"]) await writeRounded(at(name), at(`${name}-Q8_0`), "Q8_0", LAYERS);
+  for (const name of ["clip", "dinov2"]) await writeRounded(at(name), at(`${name}-Q8_0`), "Q8_0", LAYER_WEIGHTS);
 }, TIMEOUT);
 afterAll(async () => {
   gpu.close();
   await folder[Symbol.asyncDispose]();
 });
-
-/** The usual small models, with rows of whole blocks. */
-async function writeWider(): Promise<void> {
-  const wider = (shapes: Shapes, sizes: Readonly<Record<number, number>>) =>
-    Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, shape.map((size) => sizes[size] ?? size)]));
-  const value = (index: number) => 0.2 * Math.sin(index * 1.7) + 0.07 * Math.cos(index * 0.31);
-  await writeClip(at("clip"));
-  const clip = {
-    ...CLIP,
-    projection_dim: 64,
-    vision_config: { ...CLIP.vision_config, hidden_size: 32, intermediate_size: 64 },
-    text_config: { ...CLIP.text_config, hidden_size: 32, intermediate_size: 64 },
-  };
-  await writeModel(at("clip"), clip, wider(CLIP_SHAPES, { 8: 32, 12: 64, 16: 32, 24: 64 }), value);
-  await writeDinov2(at("dinov2"));
-  await writeModel(at("dinov2"), { ...DINOV2, hidden_size: 32 }, wider(DINOV2_SHAPES, { 8: 32, 16: 64 }), value);
-}
 
 interface Answer {
   readonly embeddings: readonly (readonly number[])[];
@@ -78,8 +59,8 @@ describe("weights in blocks are those that were rounded before", () => {
     "%s",
     async (name, of) => {
       const [whole, blocks] = [await embed(at(name), ...of), await embed(at(name), ...of, "--quantize", "q8")];
-      expect(distance(blocks, await embed(at(`${name}-Q8_0`), ...of))).toBeLessThan(5e-5);
-      expect(distance(blocks, whole)).toBeGreaterThan(5e-4);
+      expect(distance(blocks, await embed(at(`${name}-Q8_0`), ...of))).toBeLessThan(2e-4);
+      expect(distance(blocks, whole)).toBeGreaterThan(2e-3);
       expect(whole.quantized).toBeUndefined();
       expect(blocks.quantized?.format).toBe("Q8_0");
       // Of 32 numbers 34 bytes beside 128; rows of fc2 have two blocks.

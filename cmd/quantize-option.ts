@@ -12,7 +12,7 @@ export function quantizeOption({ topic }: { readonly topic: string }) {
   });
 }
 
-/** `--quantize`, where a model of pictures does: no adapter of one was trained beside weights in blocks. */
+/** `--quantize`, where a model of pictures does. */
 export const PICTURE_QUANTIZE_OPTION = choice(BLOCKS_NAMES, {
   topic: "Model",
   help: `${BLOCKS}; adapters are merged before`,

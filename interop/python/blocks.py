@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def rounded_model(base: str, format: str, out: str) -> int:
     model = load_base(Path(base), torch.float32)
     with torch.no_grad():
         for name, module in model.named_modules():
-            if ".layers." not in name or not isinstance(module, torch.nn.Linear) or module.in_features % 32 != 0:
+            if not re.search(r"\.layers?\.", name) or not isinstance(module, torch.nn.Linear) or module.in_features % 32 != 0:
                 continue
             weight = module.weight.numpy()
             stored = dequantize(quantize(weight, FORMATS[format]), FORMATS[format])

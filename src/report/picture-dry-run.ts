@@ -5,6 +5,7 @@ import { formatTable } from "../terminal/table.ts";
 import type { RunEstimate } from "../train/finetune.ts";
 import type { PictureData } from "../train/picture-data.ts";
 import { estimateText } from "./dry-run.ts";
+import { quantisedJson } from "./quantised.ts";
 
 /** What `finetune --dry-run` found out of a run on pictures. */
 export interface PictureDryRun {
@@ -22,6 +23,7 @@ export function pictureDryRunJson({ data: { train, valid }, estimate }: PictureD
     classes: train.classes.length,
     steps: estimate.steps,
     estimated_gpu_bytes: estimate.estimatedGpuBytes,
+    ...quantisedJson(estimate.method.quantised),
   };
 }
 

@@ -1,4 +1,3 @@
-import { NAMED_BLOCKS } from "../device/dtype.ts";
 import type { LargestMicroBatch } from "../data/types.ts";
 import type { Device } from "../device/device.ts";
 import { describeBase } from "../adapters/base.ts";
@@ -14,10 +13,10 @@ import type { ModelLocation } from "../models/locate.ts";
 import { plannedMatrices, planWeights } from "../models/weight-plan.ts";
 import { DecoderWeights } from "../models/weights.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
-import { NAMED_DTYPES } from "../safetensors/dtype.ts";
 import { fingerprint } from "../safetensors/fingerprint.ts";
 import { languageModelling } from "../tasks/language-modelling.ts";
 import type { MicroBatch } from "../text/data/types.ts";
+import { heldAs, notesOfBlocks } from "./held-base.ts";
 import { type OpenedAdapter, openAdapted } from "./open-adapted.ts";
 import type { TrainSettings } from "./settings.ts";
 import type { OpenOptions, PlacedSource, TrainingSource } from "./subject.ts";
@@ -109,12 +108,8 @@ export class ModelSource implements TrainingSource<MicroBatch> {
     const { result } = definition.training;
     const { dtype, quantize } = settings;
     const parameters = new Parameters(gpu, trainable.parameters);
-    const held = {
-      dtype: dtype === "keep" ? undefined : NAMED_DTYPES[dtype],
-      quantize: quantize === null ? undefined : NAMED_BLOCKS[quantize],
-    };
     const trained = { place: (label: string) => parameters.get(label).value };
-    const weights = DecoderWeights.allocate(gpu, checkpoint, config, result === "model" ? trained : held);
+    const weights = DecoderWeights.allocate(gpu, checkpoint, config, result === "model" ? trained : heldAs(settings));
     const { tensors } = weights;
     const method = await trainable.place({ gpu, parameters, tensors, place });
     const { content } = method;
@@ -122,7 +117,7 @@ export class ModelSource implements TrainingSource<MicroBatch> {
       trainableParameters: parameters.count,
       modules: trainable.modules,
       quantised: weights.quantised,
-      notes: [...notes, ...trainable.notes],
+      notes: [...notes, ...notesOfBlocks(quantize, weights.quantised), ...trainable.notes],
     };
     const save = async (folder: string) => {
       if (content !== undefined && isAdapterMethod(definition)) await writePeft(folder, await content(), definition);

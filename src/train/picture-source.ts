@@ -22,9 +22,9 @@ import { ImageModel, plannedMatrices } from "../models/vision/image-model.ts";
 import { loadImageConfig } from "../models/vision/index.ts";
 import type { Size } from "../models/vision/patches.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
-import { NAMED_DTYPES } from "../safetensors/dtype.ts";
 import { fingerprint } from "../safetensors/fingerprint.ts";
 import type { PictureBatch } from "../tasks/pictures.ts";
+import { heldAs, notesOfBlocks } from "./held-base.ts";
 import { type OpenedAdapter, openAdapted } from "./open-adapted.ts";
 import { refuseOtherHead, refuseOutside } from "./picture-fit.ts";
 import {
@@ -146,23 +146,27 @@ export class PictureSource implements TrainingSource<PictureBatch> {
     const { task: asked, size } = this.#work;
     const { method: definition, checkpoint, trainable } = this.#opened;
     const { result } = definition.training;
-    const { dtype } = settings;
     const parameters = new Parameters(gpu, trainable.parameters);
-    const held = { dtype: dtype === "keep" ? undefined : NAMED_DTYPES[dtype] };
     const trained = new Set(this.#opened.trained.map(matrixLabel));
     const own = (label: string) => (trained.has(label) ? parameters.get(label).value : undefined);
-    const options = { ...held, place: own, size, withoutText: !needsTexts(asked) };
+    const options = { ...heldAs(settings), place: own, size, withoutText: !needsTexts(asked) };
     const model = ImageModel.allocate(gpu, checkpoint, config, options);
     const method = await trainable.place({ gpu, parameters, tensors: model.tensors, place });
     const { task, begin, release } = placeTask(gpu, asked, model, parameters);
-    const { modules, notes } = trainable;
+    const { quantised } = model;
+    const summary = {
+      trainableParameters: parameters.count,
+      modules: trainable.modules,
+      quantised,
+      notes: [...notesOfBlocks(settings.quantize, quantised), ...trainable.notes],
+    };
     return {
       model,
       task,
       parameters,
       method,
       result,
-      summary: { trainableParameters: parameters.count, modules, notes },
+      summary,
       begin,
       save: (folder) => this.#save(gpu, folder, { model, parameters, method }),
       async fill(onBytes, signal) {

@@ -52,13 +52,7 @@ const usualLength = ({ prompt }: AskedSettings, { contextLength = Infinity }: Mo
   Math.min(prompt ? LONGEST_PROMPTED : LONGEST, contextLength);
 
 /** What only texts have, and what only pictures have. */
-const OF_TEXTS = [
-  "maxLength",
-  "packing",
-  "trainOnPrompt",
-  "prompt",
-  "quantize",
-] as const satisfies (keyof FlatSettings)[];
+const OF_TEXTS = ["maxLength", "packing", "trainOnPrompt", "prompt"] as const satisfies (keyof FlatSettings)[];
 const OF_PICTURES = Object.keys(PICTURE_SETTINGS) as (keyof PictureSettings)[];
 
 /** @throws RandloraError `usage` naming a flag that has no meaning with the model */

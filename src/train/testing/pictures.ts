@@ -1,6 +1,7 @@
 // Models of pictures that are trained for a few steps on made-up pictures of three classes.
 import type { HeldDtype } from "../../adapters/training/settings.ts";
 import type { Device } from "../../device/device.ts";
+import type { BlocksName } from "../../device/dtype.ts";
 import { pictures } from "../../models/vision/testing/models.ts";
 import type { PictureBatch } from "../../tasks/pictures.ts";
 import { Engine } from "../engine.ts";
@@ -17,6 +18,9 @@ export interface PictureTrial {
   readonly task: PictureTask;
   /** By default that of the checkpoint. */
   readonly dtype?: HeldDtype;
+  readonly quantize?: BlocksName;
+  /** Of RandLoRA's products. */
+  readonly compute?: "merged" | "factored";
 }
 
 export const CLASSES = ["cat", "dog_house", "owl"];
@@ -27,12 +31,14 @@ export const BATCH: PictureBatch = { pictures: pictures(6, [12, 12]), labels: Ui
 /** The loss before each of so many steps; `use` then has the model, and its loss at the end. */
 export async function trainPictures(
   gpu: Device,
-  { folder, method, targets = [], task, dtype = "keep" }: PictureTrial,
+  { folder, method, targets = [], task, dtype = "keep", quantize, compute }: PictureTrial,
   steps: number,
   use: (model: PlacedPictureModel, end: number) => Promise<void> = async () => {},
 ): Promise<number[]> {
   const adapter = { rank: 2, alpha: 8, targets: typeof targets === "string" ? targets : [...targets] };
-  const asked = { model: folder, data: "made-up", method, dtype, seed: 3, ...(method === "full" ? {} : adapter) };
+  const held = { dtype, ...(quantize && { quantize }) };
+  const own = method === "full" ? {} : { ...adapter, ...(compute && { compute }) };
+  const asked = { model: folder, data: "made-up", method, seed: 3, ...held, ...own };
   const settings = resolveSettings(asked, { modelType: "", contextLength: 1 });
   await using source = await PictureSource.open(settings, { folder, weights: undefined }, { task });
   const { staging } = gpu;
