@@ -10,15 +10,16 @@ beforeAll(async () => {
 });
 afterAll(() => device.close());
 
-const ROWS = 9;
-/** More than a block of terms, an odd number of vectors in the second; columns that are no whole fours. */
-const [TERMS, COLS] = [300, 103];
+/** More than are called few. */
+const ROWS = 19;
+/** More than are taken at once of any number of rows, an odd number of vectors in the last block; columns that are no whole fours. */
+const [TERMS, COLS] = [4108, 103];
 const numbers = (count: number, turn: number) => Float64Array.from({ length: count }, (_, at) => Math.sin(at * turn));
 
 test.each(["F32", "BF16", "F16", "Q8_0"] as const)(
   "a row times %s is the same in a pass of any number of rows",
   async (dtype) => {
-    const terms = dtype === "Q8_0" ? 320 : TERMS;
+    const terms = dtype === "Q8_0" ? 4128 : TERMS;
     const all = numbers(ROWS * terms, 12.9898);
     const weight = place(device, { matrix: { shape: [COLS, terms], data: numbers(COLS * terms, 78.233) }, dtype });
     const product = async (first: number, count: number): Promise<Float64Array> => {

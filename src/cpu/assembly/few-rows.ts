@@ -1,97 +1,137 @@
-// Products of a few rows with the rows of a stored matrix, straight from where they lie: for so few, what it takes to make a panel
-// of them is more than what it saves. Sums are those of row.ts, to the last bit.
-import { lanes } from "./row";
+// Products of a few rows with the rows of a stored matrix. Those are read one after the other, as they lie: that is what memory is
+// fast at, and each number is widened once for all of the few. Sums are those of row.ts, to the last bit.
+import { BLOCK_TERMS } from "./panels";
+import { lanes, rowSums } from "./row";
 import { first4, last4, load4, storedBytes } from "./stored";
 
-/** So many rows at most; one has a function of its own. */
-export const FEW_ROWS: u32 = 4;
+/** So many rows at most: of more, panels of the matrix are made. */
+export const FEW_ROWS: u32 = 16;
+/** Rows whose sums stand in registers together. */
+const TOGETHER: u32 = 8;
+/** Bytes of the panels, and blocks of sums, at most: they stay in the second-level cache, within a quarter of the scratch. */
+const PANEL_BYTES: u32 = 98304;
+const MOST_BLOCKS: u32 = 16;
+
+/** Terms that `fewRows` takes at once: whole blocks, at least six. */
+export function fewTerms(rows: u32): u32 {
+  return min(MOST_BLOCKS, PANEL_BYTES / (rows * BLOCK_TERMS * 4)) * BLOCK_TERMS;
+}
 
 /**
- * The products of `rows` rows of f32 with `count` rows as they are stored, four of which stay in the first-level cache while
- * rows take them two by two. Sums have room for whole vectors, and for another row.
+ * The products of `rows` rows of f32 with `count` rows as they are stored: the sums of a block of terms to rows `toPitch` bytes
+ * apart, those of the next block `plane` bytes behind. `panels` is room for the rows, and one more.
  */
 export function fewRows<T>(
-  x: usize, xPitch: usize, rows: u32, w: usize, pitch: usize, count: u32, vectors: u32, to: usize, toPitch: usize,
+  x: usize, xPitch: usize, rows: u32, w: usize, pitch: usize, count: u32, terms: u32, to: usize, toPitch: usize, plane: usize,
+  panels: usize,
 ): void {
-  for (let row: u32 = 0; row < count; row += 4) {
-    const last = count - row - 1;
-    const a = w + row * pitch;
-    const b = a + min(1, last) * pitch;
-    const c = a + min(2, last) * pitch;
-    const d = a + min(3, last) * pitch;
-    for (let at: u32 = 0; at < rows; at += 2) {
-      const other = at + 1 < rows ? xPitch : 0;
-      twoByFour<T>(x + at * xPitch, other, a, b, c, d, vectors, to + at * toPitch, toPitch);
+  if (rows == 1) {
+    for (let row: u32 = 0; row < count; row += 4) {
+      let sums = to + row * 4;
+      for (let first: u32 = 0; first < terms; first += BLOCK_TERMS) {
+        const vectors = (min(BLOCK_TERMS, terms - first) + 3) / 4;
+        rowSums<T>(x + first * 4, w + storedBytes<T>(first), pitch, min(4, count - row), vectors, sums);
+        sums += plane;
+      }
+      w += 4 * pitch;
     }
-    to += 16;
+    return;
+  }
+  const groups = (rows + TOGETHER - 1) / TOGETHER;
+  // The last group computes some rows of the one before it again, where they are no multiple.
+  const size = (rows + groups - 1) / groups;
+  const all = (terms + 3) / 4;
+  for (let group: u32 = 0; group < groups; group++) {
+    const row = min(group * size, rows - size);
+    fewPanel(x + row * xPitch, xPitch, size, all, panels + <usize>(group * size * all) * 16);
+  }
+  for (let row: u32 = 0; row < count; row++) {
+    let sums = to + row * 4;
+    for (let first: u32 = 0; first < terms; first += BLOCK_TERMS) {
+      const vectors = (min(BLOCK_TERMS, terms - first) + 3) / 4;
+      for (let group: u32 = 0; group < groups; group++) {
+        const panel = panels + <usize>size * (group * all * 16 + first * 4);
+        const target = sums + min(group * size, rows - size) * toPitch;
+        oneRow<T>(size, panel, w + storedBytes<T>(first), vectors, target, toPitch);
+      }
+      sums += plane;
+    }
+    w += pitch;
   }
 }
 
-/** Two rows, `other` bytes apart, with four of the matrix. */
-function twoByFour<T>(
-  x: usize, other: usize, a: usize, b: usize, c: usize, d: usize, vectors: u32, to: usize, toPitch: usize,
-): void {
+/** A panel of a few rows of f32: four terms of each, side by side. */
+function fewPanel(from: usize, pitch: usize, rows: u32, vectors: u32, to: usize): void {
+  const step = <usize>rows * 16;
+  for (let row: u32 = 0; row < rows; row++) {
+    let x = from + row * pitch;
+    let target = to + row * 16;
+    for (const end = x + <usize>vectors * 16; x < end; x += 16) {
+      v128.store(target, v128.load(x));
+      target += step;
+    }
+  }
+}
+
+/** The products of a panel of two to eight rows with one row as it is stored. */
+function oneRow<T>(rows: u32, panel: usize, w: usize, vectors: u32, to: usize, pitch: usize): void {
+  if (rows == 2) sumsOf<T>(2, panel, w, vectors, to, pitch);
+  else if (rows == 3) sumsOf<T>(3, panel, w, vectors, to, pitch);
+  else if (rows == 4) sumsOf<T>(4, panel, w, vectors, to, pitch);
+  else if (rows == 5) sumsOf<T>(5, panel, w, vectors, to, pitch);
+  else if (rows == 6) sumsOf<T>(6, panel, w, vectors, to, pitch);
+  else if (rows == 7) sumsOf<T>(7, panel, w, vectors, to, pitch);
+  else sumsOf<T>(8, panel, w, vectors, to, pitch);
+}
+
+/** The number of rows is a constant, so what concerns others is not there. */
+// @ts-ignore: decorator
+@inline
+function sumsOf<T>(rows: u32, x: usize, w: usize, vectors: u32, to: usize, pitch: usize): void {
   let s0 = f32x4.splat(0), s1 = f32x4.splat(0), s2 = f32x4.splat(0), s3 = f32x4.splat(0);
-  let t0 = f32x4.splat(0), t1 = f32x4.splat(0), t2 = f32x4.splat(0), t3 = f32x4.splat(0);
-  let x1 = x + other;
-  const end = x + <usize>(vectors & ~1) * 16;
-  while (x < end) {
-    const low = v128.load(x);
-    const high = v128.load(x, 16);
-    const lowOther = v128.load(x1);
-    const highOther = v128.load(x1, 16);
-    let v = v128.load(a);
+  let s4 = f32x4.splat(0), s5 = f32x4.splat(0), s6 = f32x4.splat(0), s7 = f32x4.splat(0);
+  const end = w + storedBytes<T>((vectors & ~1) * 4);
+  while (w < end) {
+    const v = v128.load(w);
     let half = first4<T>(v);
-    s0 = f32x4.add(s0, f32x4.mul(low, half));
-    t0 = f32x4.add(t0, f32x4.mul(lowOther, half));
-    half = last4<T>(v, a);
-    s0 = f32x4.add(s0, f32x4.mul(high, half));
-    t0 = f32x4.add(t0, f32x4.mul(highOther, half));
-    v = v128.load(b);
-    half = first4<T>(v);
-    s1 = f32x4.add(s1, f32x4.mul(low, half));
-    t1 = f32x4.add(t1, f32x4.mul(lowOther, half));
-    half = last4<T>(v, b);
-    s1 = f32x4.add(s1, f32x4.mul(high, half));
-    t1 = f32x4.add(t1, f32x4.mul(highOther, half));
-    v = v128.load(c);
-    half = first4<T>(v);
-    s2 = f32x4.add(s2, f32x4.mul(low, half));
-    t2 = f32x4.add(t2, f32x4.mul(lowOther, half));
-    half = last4<T>(v, c);
-    s2 = f32x4.add(s2, f32x4.mul(high, half));
-    t2 = f32x4.add(t2, f32x4.mul(highOther, half));
-    v = v128.load(d);
-    half = first4<T>(v);
-    s3 = f32x4.add(s3, f32x4.mul(low, half));
-    t3 = f32x4.add(t3, f32x4.mul(lowOther, half));
-    half = last4<T>(v, d);
-    s3 = f32x4.add(s3, f32x4.mul(high, half));
-    t3 = f32x4.add(t3, f32x4.mul(highOther, half));
-    a += storedBytes<T>(8);
-    b += storedBytes<T>(8);
-    c += storedBytes<T>(8);
-    d += storedBytes<T>(8);
-    x += 32;
-    x1 += 32;
+    s0 = f32x4.add(s0, f32x4.mul(v128.load(x), half));
+    s1 = f32x4.add(s1, f32x4.mul(v128.load(x, 16), half));
+    if (rows > 2) s2 = f32x4.add(s2, f32x4.mul(v128.load(x, 32), half));
+    if (rows > 3) s3 = f32x4.add(s3, f32x4.mul(v128.load(x, 48), half));
+    if (rows > 4) s4 = f32x4.add(s4, f32x4.mul(v128.load(x, 64), half));
+    if (rows > 5) s5 = f32x4.add(s5, f32x4.mul(v128.load(x, 80), half));
+    if (rows > 6) s6 = f32x4.add(s6, f32x4.mul(v128.load(x, 96), half));
+    if (rows > 7) s7 = f32x4.add(s7, f32x4.mul(v128.load(x, 112), half));
+    x += rows * 16;
+    half = last4<T>(v, w);
+    s0 = f32x4.add(s0, f32x4.mul(v128.load(x), half));
+    s1 = f32x4.add(s1, f32x4.mul(v128.load(x, 16), half));
+    if (rows > 2) s2 = f32x4.add(s2, f32x4.mul(v128.load(x, 32), half));
+    if (rows > 3) s3 = f32x4.add(s3, f32x4.mul(v128.load(x, 48), half));
+    if (rows > 4) s4 = f32x4.add(s4, f32x4.mul(v128.load(x, 64), half));
+    if (rows > 5) s5 = f32x4.add(s5, f32x4.mul(v128.load(x, 80), half));
+    if (rows > 6) s6 = f32x4.add(s6, f32x4.mul(v128.load(x, 96), half));
+    if (rows > 7) s7 = f32x4.add(s7, f32x4.mul(v128.load(x, 112), half));
+    x += rows * 16;
+    w += storedBytes<T>(8);
   }
   if (vectors & 1) {
-    const v = v128.load(x);
-    const o = v128.load(x1);
-    let half = load4<T>(a);
-    s0 = f32x4.add(s0, f32x4.mul(v, half));
-    t0 = f32x4.add(t0, f32x4.mul(o, half));
-    half = load4<T>(b);
-    s1 = f32x4.add(s1, f32x4.mul(v, half));
-    t1 = f32x4.add(t1, f32x4.mul(o, half));
-    half = load4<T>(c);
-    s2 = f32x4.add(s2, f32x4.mul(v, half));
-    t2 = f32x4.add(t2, f32x4.mul(o, half));
-    half = load4<T>(d);
-    s3 = f32x4.add(s3, f32x4.mul(v, half));
-    t3 = f32x4.add(t3, f32x4.mul(o, half));
+    const half = load4<T>(w);
+    s0 = f32x4.add(s0, f32x4.mul(v128.load(x), half));
+    s1 = f32x4.add(s1, f32x4.mul(v128.load(x, 16), half));
+    if (rows > 2) s2 = f32x4.add(s2, f32x4.mul(v128.load(x, 32), half));
+    if (rows > 3) s3 = f32x4.add(s3, f32x4.mul(v128.load(x, 48), half));
+    if (rows > 4) s4 = f32x4.add(s4, f32x4.mul(v128.load(x, 64), half));
+    if (rows > 5) s5 = f32x4.add(s5, f32x4.mul(v128.load(x, 80), half));
+    if (rows > 6) s6 = f32x4.add(s6, f32x4.mul(v128.load(x, 96), half));
+    if (rows > 7) s7 = f32x4.add(s7, f32x4.mul(v128.load(x, 112), half));
   }
-  store<f32>(to, lanes(s0)), store<f32>(to, lanes(s1), 4), store<f32>(to, lanes(s2), 8), store<f32>(to, lanes(s3), 12);
-  to += toPitch;
-  store<f32>(to, lanes(t0)), store<f32>(to, lanes(t1), 4), store<f32>(to, lanes(t2), 8), store<f32>(to, lanes(t3), 12);
+  store<f32>(to, lanes(s0));
+  store<f32>(to + pitch, lanes(s1));
+  if (rows > 2) store<f32>(to + 2 * pitch, lanes(s2));
+  if (rows > 3) store<f32>(to + 3 * pitch, lanes(s3));
+  if (rows > 4) store<f32>(to + 4 * pitch, lanes(s4));
+  if (rows > 5) store<f32>(to + 5 * pitch, lanes(s5));
+  if (rows > 6) store<f32>(to + 6 * pitch, lanes(s6));
+  if (rows > 7) store<f32>(to + 7 * pitch, lanes(s7));
 }

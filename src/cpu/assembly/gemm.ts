@@ -1,5 +1,5 @@
 import { BLOCK, BLOCK_PANEL, blockPanel, BLOCK_ROWS, blockSums, blockTile, eight, roundTerms } from "./blocks";
-import { FEW_ROWS, fewRows } from "./few-rows";
+import { FEW_ROWS, fewRows, fewTerms } from "./few-rows";
 import {
   BLOCK_TERMS,
   COLS_PANEL,
@@ -11,7 +11,7 @@ import {
   TILE_COLS,
   TILE_ROWS,
 } from "./panels";
-import { rowPanel, rowSums, rowTile, TILE_W, TILE_X } from "./row";
+import { rowPanel, rowTile, TILE_W, TILE_X } from "./row";
 import { storedBytes } from "./stored";
 import { tile } from "./tile";
 
@@ -59,15 +59,28 @@ function product<T>(p: Gemm, piece: u32, scratch: usize): void {
   const rows = min(p.pieceRows, p.rows - firstRow);
   const firstCol = (piece % p.pieces) * p.pieceCols;
   const cols = min(p.pieceCols, p.cols - firstCol);
-  // Sums of a block, whole tiles of them; then panels.
+  const along = p.aTerms == 0 && p.bTerms == 0;
+  const few = sizeof<T>() > 1 && along && rows <= FEW_ROWS;
+  // Sums of each block that is computed at once, whole tiles of them; then panels.
+  const step = few ? fewTerms(rows) : BLOCK_TERMS;
   const pitch = <usize>(p.pieceCols + TILE_COLS) * 4;
-  const panels = scratch + <usize>(rows + TILE_ROWS) * pitch;
-  for (let first: u32 = 0; first < p.terms; first += BLOCK_TERMS) {
-    const terms = min(BLOCK_TERMS, p.terms - first);
-    if (p.aTerms || p.bTerms) tiles<T>(p, firstRow, rows, firstCol, cols, first, terms, scratch, pitch, panels);
+  const plane = <usize>(rows + TILE_ROWS) * pitch;
+  const panels = scratch + ((min(step, p.terms) + BLOCK_TERMS - 1) / BLOCK_TERMS) * plane;
+  for (let first: u32 = 0; first < p.terms; first += step) {
+    const terms = min(step, p.terms - first);
+    if (!along) tiles<T>(p, firstRow, rows, firstCol, cols, first, terms, scratch, pitch, panels);
     else if (sizeof<T>() == 1) blockTiles<T>(p, firstRow, rows, firstCol, cols, first, terms, scratch, pitch, panels);
-    else rowTiles<T>(p, firstRow, rows, firstCol, cols, first, terms, scratch, pitch, panels);
-    finish(p, firstRow, rows, firstCol, cols, first == 0, scratch, pitch);
+    else {
+      const a = p.a + firstRow * p.aPitch + first * 4;
+      const b = p.b + firstCol * p.bPitch + storedBytes<T>(first);
+      if (few) fewRows<T>(a, p.aPitch, rows, b, p.bPitch, cols, terms, scratch, pitch, plane, panels);
+      else rowTiles<T>(a, p.aPitch, rows, b, p.bPitch, cols, terms, scratch, pitch, panels);
+    }
+    let sums = scratch;
+    for (let block: u32 = 0; block < terms; block += BLOCK_TERMS) {
+      finish(p, firstRow, rows, firstCol, cols, first + block == 0, sums, pitch);
+      sums += plane;
+    }
   }
 }
 
@@ -101,24 +114,14 @@ function tiles<T>(
 
 /** A block's sums where both operands run along the terms. */
 function rowTiles<T>(
-  p: Gemm, firstRow: u32, rows: u32, firstCol: u32, cols: u32, first: u32, terms: u32, sums: usize, pitch: usize, panel: usize,
+  a: usize, aPitch: usize, rows: u32, b: usize, bPitch: usize, cols: u32, terms: u32, sums: usize, pitch: usize, panel: usize,
 ): void {
   const vectors = (terms + 3) / 4;
-  const a = p.a + firstRow * p.aPitch + first * 4;
-  const b = p.b + firstCol * p.bPitch + storedBytes<T>(first);
-  if (rows == 1) {
-    rowSums<T>(a, b, p.bPitch, cols, vectors, sums);
-    return;
-  }
-  if (rows <= FEW_ROWS) {
-    fewRows<T>(a, p.aPitch, rows, b, p.bPitch, cols, vectors, sums, pitch);
-    return;
-  }
   for (let col: u32 = 0; col < cols; col += TILE_W) {
-    rowPanel<T>(b + col * p.bPitch, p.bPitch, min(TILE_W, cols - col), vectors, panel);
+    rowPanel<T>(b + col * bPitch, bPitch, min(TILE_W, cols - col), vectors, panel);
     for (let row: u32 = 0; row < rows; row += TILE_X) {
-      const x = a + row * p.aPitch;
-      const other = row + 1 < rows ? x + p.aPitch : x;
+      const x = a + row * aPitch;
+      const other = row + 1 < rows ? x + aPitch : x;
       const to = sums + row * pitch + col * 4;
       rowTile(x, other, panel, vectors, to, to + pitch);
     }
