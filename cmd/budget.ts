@@ -1,7 +1,10 @@
 import { METHOD_NAMES } from "../src/adapters/method-names.ts";
 import type { BudgetWish } from "../src/analysis/budget.ts";
+import type { PlannedModel } from "../src/analysis/planned-model.ts";
 import { RandloraError } from "../src/errors.ts";
 import { count, defineCommand, required, text } from "../src/options/command.ts";
+import type { FlatSettings } from "../src/train/settings.ts";
+import { PICTURE_OPTIONS } from "./picture-options.ts";
 
 /** `randlora budget MODEL (--params N | --like METHOD:RANK)`. */
 export const command = defineCommand({
@@ -26,31 +29,59 @@ export const command = defineCommand({
       defaultText: "PEFT's for the architecture",
     }),
     layers: text({ value: "0-11,20", topic: "Method", help: "adapt these layers only" }),
+    task: PICTURE_OPTIONS.task,
+    head: PICTURE_OPTIONS.head,
+    towers: PICTURE_OPTIONS.towers,
   },
-  async run({ model: given }, { params, like, targets, layers }, context) {
+  async run({ model: named }, { params, like, targets, layers, ...pictures }, context) {
     const wish = readWish(params, like);
     const { readRun } = await import("../src/generate/default-model.ts");
     const { localPath } = await import("../src/options/places.ts");
     const { locateModel } = await import("../src/models/locate.ts");
-    const { loadConfig, SUPPORTED_TYPES } = await import("../src/models/architectures/index.ts");
-    const { readConfig } = await import("../src/models/config-file.ts");
     const { usualTargets } = await import("../src/train/resolve-settings.ts");
-    const { parseLayers, readTargets } = await import("./finetune-settings.ts");
+    const { given, parseLayers, readTargets } = await import("./finetune-settings.ts");
     const { planBudget } = await import("../src/analysis/budget.ts");
-    const { plannedModel } = await import("../src/analysis/planned-model.ts");
     const { budgetJson, budgetText } = await import("../src/report/budget.ts");
     // A run stands for the model that it was made from.
-    const { model } = await readRun(given);
+    const { model } = await readRun(named);
     const { folder } = await locateModel(await localPath(model, "config", context));
-    const json = await readConfig(folder, SUPPORTED_TYPES);
-    const planned = plannedModel(await loadConfig(folder), json, model);
+    const { planned, modelType } = await readPlanned(folder, model, given(pictures));
     const budget = planBudget(planned, wish, {
-      targets: targets === undefined ? usualTargets(json.model_type) : readTargets(targets),
+      targets: targets === undefined ? usualTargets(modelType) : readTargets(targets),
       layers: layers === undefined ? [] : parseLayers(layers),
     });
     context.result(budgetJson(budget, planned), () => budgetText(budget, planned, context));
   },
 });
+
+/**
+ * What config.json says of the model; `path` names it in messages.
+ *
+ * @throws {RandloraError} `file`, `format`, `model`; `usage` for settings of pictures that the model cannot have
+ */
+async function readPlanned(
+  folder: string,
+  path: string,
+  asked: Partial<Pick<FlatSettings, "task" | "head" | "towers">>,
+): Promise<{ readonly planned: PlannedModel; readonly modelType: string }> {
+  const { isOfPictures } = await import("../src/models/vision/index.ts");
+  if (await isOfPictures(folder)) {
+    const { plannedPictures, promisedModel } = await import("../src/analysis/planned-pictures.ts");
+    const { kindOf } = await import("../src/train/picture-task.ts");
+    const { resolvePictures } = await import("../src/train/picture-settings.ts");
+    const { config, json } = await promisedModel(folder);
+    const facts = { texts: config.text !== undefined, learningRate: 0, gradAccum: 1 };
+    const planned = plannedPictures(config, kindOf(resolvePictures(asked, facts)), json, path);
+    return { planned, modelType: config.architecture };
+  }
+  const { loadConfig, SUPPORTED_TYPES } = await import("../src/models/architectures/index.ts");
+  const { readConfig } = await import("../src/models/config-file.ts");
+  const { plannedModel } = await import("../src/analysis/planned-model.ts");
+  const { refuseOfOtherModels } = await import("../src/train/resolve-settings.ts");
+  refuseOfOtherModels(asked, {});
+  const json = await readConfig(folder, SUPPORTED_TYPES);
+  return { planned: plannedModel(await loadConfig(folder), json, path), modelType: json.model_type };
+}
 
 /** @throws {RandloraError} `usage` */
 function readWish(params: number | undefined, like: string | undefined): BudgetWish {

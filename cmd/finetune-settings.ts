@@ -180,7 +180,8 @@ function said<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], fa
 
 type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
 
-function given<T extends object>(values: T): Given<T> {
+/** Without what is undefined. */
+export function given<T extends object>(values: T): Given<T> {
   const entries = Object.entries(values).filter(([, value]) => value !== undefined);
   // Only keys whose value is undefined were left out.
   return Object.fromEntries(entries) as Given<T>;

@@ -2,6 +2,7 @@ import { nearestSize } from "../adapters/budget.ts";
 import { isAdapterMethod, METHODS } from "../adapters/methods.ts";
 import { findTargets, type Targets } from "../adapters/training/target-modules.ts";
 import { RandloraError } from "../errors.ts";
+import { dtypeBytes } from "../safetensors/dtype.ts";
 import type { PlannedModel } from "./planned-model.ts";
 
 /** How many numbers may be trained: said, or as many as a method trains at a size. */
@@ -20,7 +21,7 @@ export interface MethodBudget {
   readonly distance: number;
   /** The frozen base as it is stored, and all that training holds of each trained number. */
   readonly bytes: number;
-  /** Floating-point operations of a step of `BUDGET_TOKENS`, attention left out. */
+  /** Floating-point operations of the model's `step`, attention left out. */
   readonly flops: number;
 }
 
@@ -31,9 +32,6 @@ export interface Budget {
   readonly methods: readonly MethodBudget[];
 }
 
-/** Tokens of the step whose operations are counted. */
-export const BUDGET_TOKENS = 1024;
-
 /** A trained number in f32: its value, its gradient, and AdamW's two means (`train/adamw.ts`). */
 export const TRAINED_BYTES = 16;
 
@@ -42,17 +40,24 @@ export const TRAINED_BYTES = 16;
  * @throws RandloraError `usage` where the targets match nothing, or the wish names no size or one that makes no sense
  */
 export function planBudget(model: PlannedModel, wish: BudgetWish, wanted: Parameters<typeof findTargets>[1]): Budget {
-  const { base, parameters: whole, bytes: stored } = model;
+  const { base, held, trained: whole, dtype, step } = model;
+  const stored = dtypeBytes(dtype);
   const { modules }: Targets = findTargets(base, wanted);
   const parameters = "parameters" in wish ? wish.parameters : countLike(wish, modules, whole);
   // y and ∂loss/∂x of every matrix; where all are trained, their gradients as well.
-  const frozen = 4 * BUDGET_TOKENS * model.multiplied;
+  const flops = (areTrained: boolean) =>
+    step.products.reduce((sum, { numbers, rows, isDifferentiated, isTrained }) => {
+      return sum + 2 * rows * numbers * (1 + Number(isDifferentiated) + Number(areTrained && isTrained));
+    }, 0);
+  const frozen = flops(false);
+  const rowsOf = new Map(step.products.map(({ tensor, rows }) => [tensor, rows]));
+  const alike = [...Map.groupBy(modules, ({ tensor }) => rowsOf.get(tensor) ?? 0)].filter(([rows]) => rows > 0);
   const distance = (count: number) => (count - parameters) / parameters;
   const methods = METHODS.map((method): MethodBudget => {
     const { name, title } = method;
     if (!isAdapterMethod(method)) {
-      const bytes = whole * TRAINED_BYTES;
-      return { name, title, size: undefined, parameters: whole, distance: distance(whole), bytes, flops: 1.5 * frozen };
+      const bytes = whole * TRAINED_BYTES + (held - whole) * stored;
+      return { name, title, size: undefined, parameters: whole, distance: distance(whole), bytes, flops: flops(true) };
     }
     const { capacity } = method.training;
     const { value, parameters: count } = nearestSize(capacity, modules, parameters);
@@ -62,8 +67,8 @@ export function planBudget(model: PlannedModel, wish: BudgetWish, wanted: Parame
       size: { setting: capacity.setting, value },
       parameters: count,
       distance: distance(count),
-      bytes: stored + count * TRAINED_BYTES,
-      flops: frozen + capacity.flops(modules, value, {}, BUDGET_TOKENS),
+      bytes: held * stored + count * TRAINED_BYTES,
+      flops: alike.reduce((sum, [rows, some]) => sum + capacity.flops(some, value, {}, rows), frozen),
     };
   });
   return { parameters, targets: wanted.targets, modules: modules.length, methods };

@@ -1,4 +1,4 @@
-import { type Budget, BUDGET_TOKENS, type MethodBudget, TRAINED_BYTES } from "../analysis/budget.ts";
+import { type Budget, type MethodBudget, TRAINED_BYTES } from "../analysis/budget.ts";
 import type { PlannedModel } from "../analysis/planned-model.ts";
 import { formatBytes, formatNumber, formatShare } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
@@ -58,7 +58,7 @@ export function budgetText(
     formatTable(rows, { head, align: "llrrrrr", columns, markHead: style.dim }),
     `memory: the base in ${dtype} and ${TRAINED_BYTES} bytes a trained number (value, gradient, AdamW's means)\n`,
     "random bases and activations come on top: `randlora finetune --dry-run` counts them\n",
-    `a step: of ${formatNumber(BUDGET_TOKENS)} tokens in one micro-batch, attention left out; what that takes depends on the machine\n`,
+    `a step: of ${model.step.of} in one micro-batch, attention left out; what that takes depends on the machine\n`,
   ].join("");
 }
 

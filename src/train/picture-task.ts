@@ -94,7 +94,7 @@ export function rowsOf(task: PictureTask, { vision }: ImageConfig, size: Size | 
  * The weights that the loss depends on and that are trained where all are: of the encoder of pictures, or for a contrastive
  * task of the encoders that are asked for, their projections and the scale of the logits. A head of texts stays as it is.
  */
-export function trainedMatrices(task: PictureTask, config: ImageConfig): PlannedMatrix[] {
+export function trainedMatrices(task: TaskKind, config: ImageConfig): PlannedMatrix[] {
   const { vision, text, joint } = plannedParts(config);
   if (task.kind === "contrastive") {
     if (joint === undefined) return [];

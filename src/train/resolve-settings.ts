@@ -56,7 +56,7 @@ const OF_TEXTS = ["maxLength", "packing", "trainOnPrompt", "prompt"] as const sa
 const OF_PICTURES = Object.keys(PICTURE_SETTINGS) as (keyof PictureSettings)[];
 
 /** @throws RandloraError `usage` naming a flag that has no meaning with the model */
-function refuseOfOtherModels(asked: AskedSettings, { pictures }: ModelFacts): void {
+export function refuseOfOtherModels(asked: Partial<FlatSettings>, { pictures }: Pick<ModelFacts, "pictures">): void {
   const foreign: readonly (keyof FlatSettings)[] = pictures ? OF_TEXTS : OF_PICTURES;
   const key = foreign.find((one) => (asked[one] ?? false) !== false);
   if (key === undefined) return;
