@@ -12,6 +12,7 @@ import {
   type Tensor,
   tensorBytes,
   tensorIn,
+  write,
 } from "../tensor/tensor.ts";
 import { weightDtype } from "../device/weight.ts";
 import { matrixLabel, matrixShape, type PlannedMatrix } from "./tensor-plan.ts";
@@ -74,6 +75,7 @@ export class PlacedWeights {
   readonly #checkpoint: TensorReader;
   readonly #options: WeightOptions;
   readonly #placed: PlacedMatrix[] = [];
+  readonly #constants: { readonly tensor: Tensor; readonly values: Float32Array<ArrayBuffer> }[] = [];
 
   constructor(gpu: Device, checkpoint: TensorReader, options: WeightOptions) {
     this.#gpu = gpu;
@@ -97,12 +99,19 @@ export class PlacedWeights {
     return Object.fromEntries(all) as Placed<T>; // the same roles
   }
 
+  /** Takes memory for a matrix in F32 that is in no checkpoint, and which `fill` writes. @throws RandloraError `memory` */
+  placeValues(label: string, shape: Shape, values: Float32Array<ArrayBuffer>): Tensor {
+    const tensor = tensorIn(this.#gpu.memory.allocate(label, tensorBytes(shape, "F32")), shape, "F32");
+    this.#constants.push({ tensor, values });
+    return tensor;
+  }
+
   /** Each tensor of the checkpoint that was placed: its name, and a view of the matrix that it is a part of. */
   get tensors(): [name: string, view: Tensor][] {
     return this.#placed.flatMap(views);
   }
 
-  /** Bytes in GPU memory. */
+  /** Bytes in GPU memory of what the checkpoint has. */
   get bytes(): number {
     return this.#placed.reduce((sum, { tensor }) => sum + tensor.buffer.size, 0);
   }
@@ -132,6 +141,7 @@ export class PlacedWeights {
    * @throws RandloraError `file`; the signal's reason when it is aborted
    */
   async fill(onBytes: (bytes: number) => void = () => {}, signal?: AbortSignal): Promise<void> {
+    for (const { tensor, values } of this.#constants) write(this.#gpu, tensor, values);
     const scratch = new Uint8Array(BLOCK_BYTES);
     for (const placed of this.#placed) {
       const { planned, tensor } = placed;
@@ -151,6 +161,7 @@ export class PlacedWeights {
 
   release(): void {
     for (const { tensor, foreign } of this.#placed) if (!foreign) this.#gpu.memory.release(tensor.buffer);
+    for (const { tensor } of this.#constants) this.#gpu.memory.release(tensor.buffer);
   }
 
   async #read(

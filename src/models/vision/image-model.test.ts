@@ -233,6 +233,32 @@ describe("gradients", () => {
   );
 });
 
+test(
+  "what positions of another grid are sums of lies on the device once, and goes with the model",
+  async () => {
+    const before = gpu.memory.liveBytes;
+    {
+      using model = await loadImageModel(gpu, await folderOf(DINOV2, DINOV2_SHAPES), { size: [8, 16] });
+      const uploaded: string[] = [];
+      const batch = pictures(2, [8, 16]);
+      const pass = () =>
+        valuesOf((run) => {
+          const upload = run.upload.bind(run);
+          run.upload = (label, ...rest) => {
+            uploaded.push(label);
+            return upload(label, ...rest);
+          };
+          return model.recordHidden(run, batch);
+        });
+      expect(await pass()).toEqual(await pass());
+      expect(uploaded).toContain("patches");
+      expect(uploaded).not.toContain("interpolation");
+    }
+    expect(gpu.memory.liveBytes).toBe(before);
+  },
+  COMPILE_TIMEOUT,
+);
+
 describe("refuses with a reason", () => {
   const { "layernorm.bias": _, ...incomplete } = DINOV2_SHAPES;
   const oblong = { ...DINOV2_SHAPES, "embeddings.position_embeddings": [1, 4, 8] };

@@ -19,7 +19,7 @@ export class VisionTower {
   readonly #weights: Placed<PlannedVision>;
   readonly #layers: EncoderWeights;
   /** What positions for another grid than the checkpoint's are sums of; undefined: its own serve. */
-  readonly #interpolation: Float32Array<ArrayBuffer> | undefined;
+  readonly #interpolation: Tensor | undefined;
 
   /**
    * Takes memory; the placed weights' `fill` gives it content.
@@ -37,7 +37,13 @@ export class VisionTower {
       const cause = `${positions} positions make no square: they cannot be interpolated for pictures of ${size.join("×")}`;
       throw new RandloraError("model", cause, `give pictures of ${config.image.join("×")} pixels`);
     }
-    this.#interpolation = isOther ? interpolationFactors(1 + positions, this.grid) : undefined;
+    this.#interpolation = isOther
+      ? placed.placeValues(
+          "interpolation",
+          [this.tokens, 1 + positions],
+          interpolationFactors(1 + positions, this.grid),
+        )
+      : undefined;
   }
 
   /** Tokens of a picture: its patches, and the class token. */
@@ -128,11 +134,8 @@ export class VisionTower {
   /** The embeddings of the grid's positions, (tokens, width). Only interpolated ones are to be released. */
   #recordPositions(recorder: Recorder): Tensor {
     const { positions } = this.#weights;
-    if (this.#interpolation === undefined) return positions;
-    const factors = recorder.upload("interpolation", [this.tokens, positions.shape[0]], this.#interpolation);
-    const { y } = recorder.apply(OPS.combineRows, { factors, x: positions }, {});
-    recorder.release(factors);
-    return y;
+    const factors = this.#interpolation;
+    return factors === undefined ? positions : recorder.apply(OPS.combineRows, { factors, x: positions }, {}).y;
   }
 
   /** Patches, class tokens and positions: (pictures · tokens, width). */
