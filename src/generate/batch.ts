@@ -79,7 +79,7 @@ export async function generateBatch(
     signal?.throwIfAborted();
     while (next < prompts.length || waiting !== undefined) {
       waiting ??= write(next++);
-      if ((await loop.begin(waiting)) === undefined) break;
+      if (!(await loop.begin(waiting))) break;
       waiting = undefined;
     }
     if (loop.size === 0) break;

@@ -27,7 +27,8 @@ async function write(options: Partial<SharedReplyOptions> = {}, ids = first().id
   using loop = new WritingLoop(stories.decoder, { rows: 4, positions: 2048 });
   const { signal } = new AbortController();
   const { writing, reply, begin } = shareReply(stories, ids, { sampling: GREEDY, maxTokens: 64, signal, ...options });
-  begin((await loop.begin(writing)) ?? NaN);
+  expect(await loop.begin(writing)).toBeTrue();
+  begin();
   while (loop.size > 0) await loop.turn();
   return await reply;
 }

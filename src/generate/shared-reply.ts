@@ -39,8 +39,8 @@ export type PromptToken = Omit<WrittenLogprob, "logprob"> & { readonly logprob: 
 /** A reply that is being written by a `WritingLoop`. */
 export interface WritingReply {
   readonly writing: Writing;
-  /** Told when it begins, and how much of its prompt needs no computing. */
-  begin(cachedTokens: number): void;
+  /** Told when it begins. */
+  begin(): void;
   /** Rejects with the signal's reason, or what failed. */
   readonly reply: Promise<SharedReply>;
 }
@@ -93,15 +93,17 @@ export function shareReply(
     },
     onEnd: finish,
     onFail: reject,
-    onPrompted: () => options.onPrompt?.(prompt),
+    onPrompted: (cached) => {
+      cachedTokens = cached;
+      options.onPrompt?.(prompt);
+    },
     promptTop: promptLogprobs,
     onPromptLogits: (logits) =>
       prompt.push(...logits.map((one, at) => ofPrompt(one, ids[prompt.length + at], promptLogprobs ?? 0))),
   });
   return {
     writing,
-    begin(cached) {
-      cachedTokens = cached;
+    begin() {
       start = performance.now();
     },
     reply: promise,

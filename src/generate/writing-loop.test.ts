@@ -25,6 +25,8 @@ afterAll(() => gpu.close());
 interface Text {
   readonly writing: SampledWriting;
   readonly tokens: number[];
+  /** Of its prompt's tokens, computed for others; undefined while it is computed. */
+  cached: number | undefined;
   end: unknown;
 }
 
@@ -36,6 +38,7 @@ function text(
   const tokens: number[] = [];
   const made: Text = {
     tokens,
+    cached: undefined,
     end: undefined,
     writing: new SampledWriting({
       prompt: prompts[at] ?? [],
@@ -49,6 +52,7 @@ function text(
         onToken?.(tokens.length);
         return false;
       },
+      onPrompted: (cached) => void (made.cached = cached),
       onEnd: (reason) => void (made.end = reason),
       onFail: (reason) => void (made.end = reason),
     }),
@@ -66,12 +70,13 @@ test("a text begins when there is a row for it, and positions are promised to no
   // Two slots of one block each, though there are rows for three.
   using loop = new WritingLoop(decoder, { rows: 3, positions: 512 });
   const [one, two, three] = [text(0, 10), text(1, 20), text(2, 8)];
-  expect([await loop.begin(one.writing), await loop.begin(two.writing)]).toEqual([0, 0]);
-  expect(await loop.begin(three.writing)).toBeUndefined();
+  expect([await loop.begin(one.writing), await loop.begin(two.writing)]).toEqual([true, true]);
+  expect(await loop.begin(three.writing)).toBeFalse();
   while (one.end === undefined) await loop.turn();
-  // All begin with the same token.
-  expect(await loop.begin(three.writing)).toBe(1);
+  expect(await loop.begin(three.writing)).toBeTrue();
   await finish(loop);
+  // All begin with the same token.
+  expect([one.cached, two.cached, three.cached]).toEqual([0, 1, 1]);
   expect([one.tokens, two.tokens, three.tokens]).toEqual([wanted(0, 10), wanted(1, 20), wanted(2, 8)]);
   using narrow = new WritingLoop(decoder, { rows: 4, positions: 4096 });
   const beams = (count: number) =>
@@ -85,9 +90,9 @@ test("a text begins when there is a row for it, and positions are promised to no
       onFail: () => {},
     });
   expect([await narrow.begin(beams(3)), await narrow.begin(beams(2)), await narrow.begin(text(0, 1).writing)]).toEqual([
-    0,
-    undefined,
-    0,
+    true,
+    false,
+    true,
   ]);
 });
 
@@ -114,17 +119,32 @@ test("prompts that begin alike are computed once, until weights change", async (
   const length = prompts[0]?.length ?? 0;
   for (const cached of [0, length - 1, length - 1]) {
     const one = text(0, 12);
-    expect(await loop.begin(one.writing)).toBe(cached);
+    await loop.begin(one.writing);
     // Weights must not change under a text that is being written.
     expect(() => loop.weightsChanged()).toThrow("while texts were written");
     await finish(loop);
-    expect(one.tokens).toEqual(wanted(0, 12));
+    expect([one.cached, one.tokens]).toEqual([cached, wanted(0, 12)]);
   }
   loop.weightsChanged();
   const one = text(0, 12);
-  expect(await loop.begin(one.writing)).toBe(0);
+  await loop.begin(one.writing);
+  await loop.turn();
+  expect(one.cached).toBe(0);
   loop.abort(new Error("stopped"));
   expect([loop.size, one.end]).toMatchObject([0, { message: "stopped" }]);
   // What failed is not kept.
-  expect(await loop.begin(text(0, 1).writing)).toBe(0);
+  const other = text(0, 1);
+  await loop.begin(other.writing);
+  await finish(loop);
+  expect(other.cached).toBe(0);
+});
+
+test.each([true, false])("so are those of texts that begin together, prompts first: %p", async (promptsFirst) => {
+  using loop = new WritingLoop(decoder, { rows: 4, positions: 2048 });
+  const length = prompts[0]?.length ?? 0;
+  const texts = [0, 1, 0, 0].map((at) => text(at, 12));
+  for (const { writing } of texts) await loop.begin(writing);
+  while (loop.size > 0) await loop.turn({ promptsFirst });
+  expect(texts.map(({ cached }) => cached)).toEqual([0, 1, length - 1, length - 1]);
+  expect(texts.map(({ tokens }) => tokens)).toEqual([0, 1, 0, 0].map((at) => wanted(at, 12)));
 });

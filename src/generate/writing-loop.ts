@@ -24,6 +24,8 @@ interface Active {
   next: readonly number[];
   /** Has all of the prompt but its last token been computed, in all slots? */
   isPrompted: boolean;
+  /** Tokens of the prompt that were computed for others. */
+  cached: number;
 }
 
 /**
@@ -52,27 +54,30 @@ export class WritingLoop implements Disposable {
 
   /**
    * Begins a text, if there is room; it goes on in turns.
-   * @returns undefined where there is none yet; else how many tokens of its prompt need not be computed
+   * @returns whether there is
    */
-  async begin(writing: Writing): Promise<number | undefined> {
+  async begin(writing: Writing): Promise<boolean> {
     const { prompt, beams, positions } = writing;
     const taken = this.#active.reduce((sum, { slots }) => sum + slots.length, 0);
-    if (taken + beams > this.#rows) return undefined;
+    if (taken + beams > this.#rows) return false;
     const slots: Slot[] = [];
     while (slots.length < beams) {
       const slot = this.#batch.pool.acquire(positions) ?? this.#evictFor(positions);
       if (slot === undefined) {
         for (const slot of slots) this.#batch.pool.release(slot);
-        return undefined;
+        return false;
       }
       slots.push(slot);
     }
-    this.#active.push({ writing, slots, next: slots.map(() => prompt.at(-1) ?? 0), isPrompted: false });
+    const next = slots.map(() => prompt.at(-1) ?? 0);
+    const active: Active = { writing, slots, next, isPrompted: false, cached: 0 };
+    this.#active.push(active);
     try {
       const soon = Math.min(positions, prompt.length + SPARE);
       for (const slot of slots) await this.#batch.pool.reserve(slot, soon);
-      // Whoever asks what stood in the place of each token has the whole prompt computed.
-      return writing.promptTop === undefined ? await this.#reuse(slots[0], prompt) : 0;
+      // Now: what others have left may have to give way before its turn comes.
+      await this.#reuse(active);
+      return true;
     } catch (thrown) {
       this.#end(writing, false);
       throw thrown;
@@ -124,6 +129,8 @@ export class WritingLoop implements Disposable {
     const { prompt, promptTop } = writing;
     const [first, ...others] = slots;
     if (first === undefined) return;
+    // Again: prompts that began together with this one have been computed meanwhile.
+    await this.#reuse(active);
     const { gpu } = this.#decoder;
     const block = gpu.info.software ? SOFTWARE_BLOCK : PROMPT_BLOCK;
     const end = Math.min(prompt.length - 1, first.length + block);
@@ -143,7 +150,7 @@ export class WritingLoop implements Disposable {
     // One at a time: rows on their way exist twice.
     for (const to of others) await this.#batch.pool.copy([{ from: first, to, length }]);
     active.isPrompted = true;
-    if (writing.prompted()) this.#end(writing, true);
+    if (writing.prompted(active.cached)) this.#end(writing, true);
   }
 
   async #step(ready: readonly Active[]): Promise<void> {
@@ -177,10 +184,14 @@ export class WritingLoop implements Disposable {
   }
 
   /**
-   * Copies what a slot holds of the beginning of a prompt. Only what passes over prompts computed is taken: computing it
-   * again would give the same bits, so no text depends on what was written before.
+   * Copies what some slot holds of the beginning of a prompt, if it is more than this text's own. Only what passes over prompts
+   * computed is taken: computing it again would give the same bits, so no text depends on what was written before.
    */
-  async #reuse(slot: Slot | undefined, prompt: readonly number[]): Promise<number> {
+  async #reuse(active: Active): Promise<void> {
+    const { prompt, promptTop } = active.writing;
+    const [slot] = active.slots;
+    // Whoever asks what stood in the place of each token has the whole prompt computed.
+    if (slot === undefined || promptTop !== undefined) return;
     const { ropes } = this.#decoder.config;
     const others = [...this.#idle, ...this.#active.flatMap(({ slots }) => slots)].filter(
       (other) => other !== slot && ropes.every((rope) => sameAngles(rope, other.longest, prompt.length)),
@@ -188,9 +199,9 @@ export class WritingLoop implements Disposable {
     const [best] = others
       .map((from) => ({ from, length: commonLength(from, prompt) }))
       .toSorted((left, right) => right.length - left.length);
-    if (slot === undefined || best === undefined || best.length === 0) return 0;
+    if (best === undefined || best.length <= slot.length) return;
+    active.cached += best.length - slot.length;
     await this.#batch.pool.copy([{ ...best, to: slot }]);
-    return best.length;
   }
 
   /** Gives up slots of ended texts, the oldest first, until there is room. */

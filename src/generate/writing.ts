@@ -26,8 +26,12 @@ export interface Writing {
   readonly promptTop: number | undefined;
   /** Takes what follows on some of the prompt's tokens, in their order. */
   takePrompt(logits: readonly PromptLogits[]): void;
-  /** Told when the prompt has been computed. @returns whether that was all */
-  prompted(): boolean;
+  /**
+   * Told when the prompt has been computed.
+   * @param cached how many of its tokens were computed for others
+   * @returns whether that was all
+   */
+  prompted(cached: number): boolean;
   /**
    * Takes what follows on each of its beams, after the prompt on all of them alike.
    * @returns the tokens to go on with, by beam; undefined: it has come to its end
@@ -56,8 +60,8 @@ export interface SampledOptions {
   /** @param stop the stop token that was met, where `topLogprobs` is given */
   readonly onEnd: (reason: FinishReason, stop?: WrittenLogprob) => void;
   readonly onFail: (reason: unknown) => void;
-  /** Told when the prompt has been computed. */
-  readonly onPrompted?: (() => void) | undefined;
+  /** Told when the prompt has been computed, and how many of its tokens were for others. */
+  readonly onPrompted?: ((cached: number) => void) | undefined;
   /** See `Writing`. */
   readonly promptTop?: number | undefined;
   /** Told what stood in the place of each of the prompt's tokens but the first, in pieces, where `promptTop` is given. */
@@ -103,8 +107,8 @@ export class SampledWriting implements Writing {
     this.#options.onPromptLogits?.(logits);
   }
 
-  prompted(): boolean {
-    this.#options.onPrompted?.();
+  prompted(cached: number): boolean {
+    this.#options.onPrompted?.(cached);
     if (this.#most === 0) this.#options.onEnd("length");
     return this.#most === 0;
   }

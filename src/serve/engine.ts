@@ -182,11 +182,11 @@ export class Engine implements AsyncDisposable {
         // Whoever left meanwhile, or was turned away, has been told.
         if (this.#next !== waiting) continue;
         const written = shareReply(this.#model, job.ids, job.options);
-        const cached = await this.#loop.begin(written.writing);
-        if (cached === undefined && this.#loop.size > 0) return;
-        if (cached === undefined) throw tooLong(written);
+        const isBegun = await this.#loop.begin(written.writing);
+        if (!isBegun && this.#loop.size > 0) return;
+        if (!isBegun) throw tooLong(written);
         if (this.#next === waiting) this.#next = undefined;
-        written.begin(cached);
+        written.begin();
         void this.#settle(waiting, written);
       } catch (thrown) {
         if (this.#next === waiting) this.#next = undefined;
