@@ -109,7 +109,7 @@ export class Heaps {
    */
   take(label: string, size: number, wish: Wish = {}): { block: Block; busy: number } {
     const { latest = Infinity, heap: only } = wish;
-    const whole = Math.ceil(Math.max(size, 1) / ALIGNMENT) * ALIGNMENT;
+    const whole = wholeLines(size);
     const count = this.#count;
     for (const grow of [false, true]) {
       for (let heap = only ?? 0; heap <= (only ?? this.#count - 1); heap++) {
@@ -222,6 +222,11 @@ export class Heaps {
     const written = process.memoryUsage.rss() - this.#before;
     return this.#free() - Math.max(0, grown - Math.max(0, written));
   }
+}
+
+/** What a buffer of so many bytes takes. */
+export function wholeLines(size: number): number {
+  return Math.ceil(Math.max(size, 1) / ALIGNMENT) * ALIGNMENT;
 }
 
 /** A memory of so many bytes at most. @throws RangeError where there are no addresses for it */

@@ -1,12 +1,16 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
+import { loadConfig } from "../models/architectures/index.ts";
 import { Decoder } from "../models/decoder.ts";
+import { KvCache } from "../models/kv-cache.ts";
+import { SlotPool } from "../models/slot-pool.ts";
 import { Run } from "../tensor/run.ts";
 import { OPS } from "../tensor/ops/index.ts";
 import { outcomeOf, settingsFor, trainInto, writeTexts } from "../train/testing/runs.ts";
 import { visitOps } from "../tensor/testing/every-op.ts";
 import { CpuDevice } from "./cpu.ts";
+import { cpuBuffer } from "./memory.ts";
 import { resultsOf, slopesOf } from "./testing/ops.ts";
 
 const MIB = 2 ** 20;
@@ -89,6 +93,32 @@ test("training in several heaps ends at the same bytes", async () => {
     outcomes.push(await outcomeOf(run));
   }
   expect(outcomes[1]).toEqual(outcomes[0] ?? {});
+});
+
+test("keys and values of a layer lie in one heap, wherever a pool or a cache comes to an end of one", async () => {
+  using device = await CpuDevice.open({ threads: 1, heaps: SMALL });
+  const config = await loadConfig(STORIES);
+  const heapsUsed = new Set<number>();
+  const together = ({ layer }: Pick<SlotPool | KvCache, "layer">) => {
+    for (const index of config.layers.keys()) {
+      const { keys, values } = layer(index);
+      const [ofKeys, ofValues] = [keys, values].map(({ buffer }) => cpuBuffer(buffer).block?.heap ?? -1);
+      expect(ofValues).toBe(ofKeys ?? NaN);
+      heapsUsed.add(ofKeys ?? -1);
+    }
+  };
+  for (let positions = 256; positions <= 4096; positions += 256) {
+    using pool = new SlotPool(device, config, 8192);
+    const slot = pool.acquire(positions);
+    if (slot === undefined) throw new Error("no room");
+    await pool.reserve(slot, positions);
+    together({ layer: (index) => pool.layer(index) });
+    using cache = new KvCache(device, config);
+    for (const length of [256, positions]) cache.reserve(length);
+    together({ layer: (index) => cache.layer(index) });
+  }
+  expect(heapsUsed.size).toBeGreaterThan(1);
+  expect(device.memory.liveBytes).toBe(0);
 });
 
 test("what the machine has no room for is refused when it is asked for; the device goes on", async () => {

@@ -1,6 +1,6 @@
 import { RandloraError } from "../errors.ts";
 import type { DeviceBuffer, DeviceMemory } from "../device/buffer.ts";
-import type { Block, Heaps } from "./heap.ts";
+import { type Block, type Heaps, wholeLines } from "./heap.ts";
 
 /** A buffer in a heap; one of a device that only counts has no block. */
 export interface CpuBuffer extends DeviceBuffer {
@@ -56,9 +56,22 @@ export class CpuMemory implements DeviceMemory {
       );
     }
     const taken = this.#heaps?.take(label, size, heap === undefined ? {} : { heap });
-    const buffer: CpuBuffer = { size, label, block: taken?.block, busy: taken?.busy ?? 0 };
+    return this.#hold({ size, label, block: taken?.block, busy: taken?.busy ?? 0 });
+  }
+
+  /** In one heap, unless a heap is too small for both: a command that works in two copies what lies in the other. */
+  allocatePair([one, other]: readonly [string, string], size: number): readonly [CpuBuffer, CpuBuffer] {
+    const each = wholeLines(size);
+    if (this.#heaps === undefined || 2 * each > this.#mostBytes)
+      return [this.allocate(one, size), this.allocate(other, size)];
+    const { block, busy } = this.#heaps.take(`${one} and ${other}`, 2 * each);
+    const half = (label: string, at: number) => this.#hold({ size, label, block: { ...block, at, size: each }, busy });
+    return [half(one, block.at), half(other, block.at + each)];
+  }
+
+  #hold(buffer: CpuBuffer): CpuBuffer {
     this.#live.add(buffer);
-    this.#liveBytes += size;
+    this.#liveBytes += buffer.size;
     this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
     return buffer;
   }

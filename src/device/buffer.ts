@@ -30,6 +30,11 @@ export interface DeviceMemory {
    *   it when it is next waited for
    */
   allocate(label: string, size: number): DeviceBuffer;
+  /**
+   * Two such buffers that the same commands work on, such as a cache's keys and values: near each other, where that matters.
+   * @throws RandloraError as `allocate`
+   */
+  allocatePair(labels: readonly [string, string], size: number): readonly [DeviceBuffer, DeviceBuffer];
   /** Gives a buffer back; work that was submitted before may still use it. */
   release(buffer: DeviceBuffer): void;
   /**

@@ -103,6 +103,10 @@ export class GpuMemory implements DeviceMemory {
     return { buffer, size, label };
   }
 
+  allocatePair([one, other]: readonly [string, string], size: number): readonly [GpuBuffer, GpuBuffer] {
+    return [this.allocate(one, size), this.allocate(other, size)];
+  }
+
   release(held: DeviceBuffer): void {
     const buffer = nativeBuffer(held);
     const kind = this.#live.get(buffer);

@@ -149,11 +149,9 @@ export class KvCache {
   }
 
   #allocate(positions: number): LayerCache {
-    const matrix = (label: string) => {
-      const shape = [positions, this.#width] as const;
-      return tensorIn(this.#gpu.memory.allocate(label, tensorBytes(shape, "F32")), shape, "F32");
-    };
-    return { keys: matrix("keys"), values: matrix("values") };
+    const shape = [positions, this.#width] as const;
+    const [keys, values] = this.#gpu.memory.allocatePair(["keys", "values"], tensorBytes(shape, "F32"));
+    return { keys: tensorIn(keys, shape, "F32"), values: tensorIn(values, shape, "F32") };
   }
 
   #forgetPass(): void {

@@ -203,11 +203,9 @@ export class SlotPool implements Disposable {
   }
 
   #allocate(rows: number): LayerPool {
-    const matrix = (label: string): Tensor => {
-      const shape = [rows, this.#width] as const;
-      return tensorIn(this.#device.memory.allocate(label, tensorBytes(shape, "F32")), shape, "F32");
-    };
-    return { keys: matrix("keys"), values: matrix("values") };
+    const shape = [rows, this.#width] as const;
+    const [keys, values] = this.#device.memory.allocatePair(["keys", "values"], tensorBytes(shape, "F32"));
+    return { keys: tensorIn(keys, shape, "F32"), values: tensorIn(values, shape, "F32") };
   }
 
   #free({ keys, values }: LayerPool): void {
