@@ -2,7 +2,7 @@ import { RandloraError } from "../src/errors.ts";
 import { parseRepository } from "../src/hub/name.ts";
 import { type Context, defineCommand, defineGroup, required } from "../src/options/command.ts";
 import { nearest } from "../src/options/nearest.ts";
-import { formatBytes, formatNumber } from "../src/terminal/format.ts";
+import { formatAmount, formatBytes } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
 
 const list = defineCommand({
@@ -101,7 +101,7 @@ function report(
   const { commits, bytes, whole } = removal;
   context.result({ name, commits, bytes, whole }, () => {
     const what = whole
-      ? `${name} (${formatNumber(commits.length)} ${commits.length === 1 ? "revision" : "revisions"})`
+      ? `${name} (${formatAmount(commits.length, "revision")})`
       : `${name} (commit ${commits.map((commit) => commit.slice(0, 7)).join(", ")}; other revisions stay)`;
     return `removed ${what}, ${formatBytes(bytes)} freed\n`;
   });

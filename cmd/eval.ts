@@ -13,7 +13,7 @@ import {
 import { GENERATOR_NAMES } from "../src/random/names.ts";
 import { profileJson, profileText } from "../src/report/profile.ts";
 import { quantisedJson } from "../src/report/quantised.ts";
-import { formatNumber } from "../src/terminal/format.ts";
+import { formatAmount, formatNumber } from "../src/terminal/format.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { formatTable } from "../src/terminal/table.ts";
 import { commonsenseCommand } from "./eval-commonsense.ts";
@@ -133,7 +133,7 @@ function render(found: Comparison, size: number, { columns, style }: Context): s
   const head = ["", "nll", "perplexity", ...(adapted === undefined ? [] : ["against base"])];
   const table = formatTable(rows, { head, align: "lrrr", columns, markHead: style.dim });
   const speed = `${formatNumber(Math.round(found.tokensPerSecond))} a second`;
-  const text = `${formatNumber(base.tokens)} tokens predicted at ${speed}, in windows of ${formatNumber(size)}\n`;
+  const text = `${formatAmount(base.tokens, "token")} predicted at ${speed}, in windows of ${formatNumber(size)}\n`;
   return `${table}${text}${profileText(found.profile, columns)}`;
 }
 

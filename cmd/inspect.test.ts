@@ -73,6 +73,16 @@ describe("an adapter", () => {
   });
 });
 
+test("one layer, one head, one module", async () => {
+  const config = await Bun.file(join(STORIES, "config.json")).json();
+  const single = { num_hidden_layers: 1, num_attention_heads: 1, num_key_value_heads: 1, head_dim: 64 };
+  await Bun.write(join(folder, "single", "config.json"), JSON.stringify({ ...config, ...single }));
+  const shown = await inspect(["single"]);
+  expect(shown.stdout).toMatch(/^sizes +1 layer of 64, 1 head, 512 tokens, context 512$/m);
+  await writeLora(join(folder, "narrow"), { ...LORA, modules: { "model.layers.0.self_attn.q_proj": [64, 64] } });
+  expect((await inspect(["narrow", "--base", STORIES])).stdout).toMatch(/: adapts 1 module$/m);
+});
+
 describe("its ΔW", () => {
   test("singular values as a table, a plot, a picture and JSON", async () => {
     const shown = await inspect(["adapter", "--spectrum", "--svg", "plot.svg"]);

@@ -1,6 +1,6 @@
 import { type Budget, type MethodBudget, TRAINED_BYTES } from "../analysis/budget.ts";
 import type { PlannedModel } from "../analysis/planned-model.ts";
-import { formatBytes, formatNumber, formatShare } from "../terminal/format.ts";
+import { formatAmount, formatBytes, formatNumber, formatShare } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
 import { formatTable } from "../terminal/table.ts";
 
@@ -54,7 +54,7 @@ export function budgetText(
   const head = ["method", "size", "parameters", "of the model", "off by", "memory", "a step", ""];
   const dtype = model.dtype.toLowerCase();
   return [
-    `${formatNumber(parameters)} trained numbers in ${formatNumber(modules)} modules of ${formatNumber(model.parameters)} numbers\n`,
+    `${formatNumber(parameters)} trained numbers in ${formatAmount(modules, "module")} of ${formatNumber(model.parameters)} numbers\n`,
     formatTable(rows, { head, align: "llrrrrr", columns, markHead: style.dim }),
     `memory: the base in ${dtype} and ${TRAINED_BYTES} bytes a trained number (value, gradient, AdamW's means)\n`,
     "random bases and activations come on top: `randlora finetune --dry-run` counts them\n",

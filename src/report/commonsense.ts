@@ -1,5 +1,5 @@
 import type { TaskScore } from "../eval/commonsense.ts";
-import { formatNumber } from "../terminal/format.ts";
+import { formatAmount, formatNumber } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
 import { formatTable } from "../terminal/table.ts";
 
@@ -36,5 +36,5 @@ export function commonsenseText(
   const all = [...rows, ["mean", "", "", percent(mean)]];
   const table = formatTable(all, { head, align: "lrrr", columns, markHead: style.dim });
   if (tokens === 0) return table;
-  return `${table}${formatNumber(tokens)} tokens written, ${formatNumber(tokens / seconds, 1)} a second\n`;
+  return `${table}${formatAmount(tokens, "token")} written, ${formatNumber(tokens / seconds, 1)} a second\n`;
 }

@@ -1,6 +1,6 @@
 import type { VulkanDrivers } from "../gpu/doctor-drivers.ts";
 import type { FolderState } from "../gpu/doctor-folders.ts";
-import { formatBytes, formatDuration, formatMeasure, formatNumber } from "../terminal/format.ts";
+import { formatAmount, formatBytes, formatDuration, formatMeasure, formatNumber } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
 import { formatTable } from "../terminal/table.ts";
 import type { ProductTrial } from "./device-trial.ts";
@@ -23,13 +23,7 @@ export function renderDiagnosis(diagnosis: Diagnosis, columns: number, style: St
   const own =
     cpu === undefined
       ? ["cpu", style.red("does not work here"), "", "", ""]
-      : [
-          "cpu",
-          cpu.name,
-          "randlora",
-          `${cpu.threads} ${cpu.threads === 1 ? "thread" : "threads"}`,
-          mark(chosen === "cpu"),
-        ];
+      : ["cpu", cpu.name, "randlora", formatAmount(cpu.threads, "thread"), mark(chosen === "cpu")];
   const others = gpus.map(({ name, backend, software }, at) => [
     `${at}`,
     name,

@@ -1,4 +1,4 @@
-import { formatBytes, formatNumber, formatShare } from "../terminal/format.ts";
+import { formatAmount, formatBytes, formatNumber, formatShare } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
 import { formatTable } from "../terminal/table.ts";
 import { markedText } from "../text/data/marked-text.ts";
@@ -59,10 +59,9 @@ export function dryRunText({ data, tokenizer, estimate }: DryRun, columns: numbe
 /** What is trained, for how long, and the memory that it takes. */
 export function estimateText(estimate: RunEstimate, columns: number, style: Style): string {
   const { quantised } = estimate.method;
-  const epochs = estimate.epochs === 1 ? "1 epoch" : `${formatNumber(estimate.epochs)} epochs`;
   const spared = estimate.checkpointing ? ", with activations recomputed" : "";
   const rows = [
-    ["steps", `${formatNumber(estimate.steps)} (${epochs})`],
+    ["steps", `${formatNumber(estimate.steps)} (${formatAmount(estimate.epochs, "epoch")})`],
     ["device memory", `about ${formatBytes(estimate.estimatedGpuBytes)}${spared}`],
     ...(quantised === undefined ? [] : [["frozen layers", quantisedText(quantised)]]),
     ...estimate.method.notes.map((note) => ["note", note]),
@@ -88,7 +87,7 @@ export function lossesText({ read }: TrainingData): string {
 
 function showSample(set: DataSet, i: number, tokenizer: Tokenizer, style: Style): string {
   const sample = set.sample(i);
-  const counts = `${formatNumber(set.lengthOf(i))} tokens, ${formatNumber(set.supervisedOf(i))} supervised`;
+  const counts = `${formatAmount(set.lengthOf(i), "token")}, ${formatNumber(set.supervisedOf(i))} supervised`;
   const title = style.bold(`sample ${i + 1} (line or row ${sample.line}): ${counts}`);
   return `${title}\n${sampleText(markedText(sample, tokenizer), style)}\n`;
 }

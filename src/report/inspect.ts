@@ -5,7 +5,7 @@ import type { RandloraError } from "../errors.ts";
 import { visible } from "../files/visible.ts";
 import type { ImageConfig } from "../models/vision/config.ts";
 import type { EncoderConfig } from "../models/vision/encoder.ts";
-import { formatBytes, formatNumber } from "../terminal/format.ts";
+import { formatAmount, formatBytes, formatNumber } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
 import { formatTable } from "../terminal/table.ts";
 
@@ -85,12 +85,12 @@ export function adapterText(report: AdapterReport, page: Page): string {
 function fitText({ base, modules, replaced }: BaseFit): string {
   const whole = replaced.length === 0 ? "" : `, replaces ${visible(replaced.slice(0, 3).join(", "))}`;
   const more = replaced.length > 3 ? ` and ${replaced.length - 3} more` : "";
-  return `${base}: adapts ${formatNumber(modules)} modules${whole}${more}`;
+  return `${base}: adapts ${formatAmount(modules, "module")}${whole}${more}`;
 }
 
 function storedText(trained: TensorCounts, shared: TensorCounts | undefined): string {
   const bases = (shared?.bytes ?? 0) === 0 ? "" : `, and ${formatBytes(shared?.bytes ?? 0)} of bases`;
-  return `${formatBytes(trained.bytes)} in ${formatNumber(trained.tensors)} tensors (${dtypesText(trained)})${bases}`;
+  return `${formatBytes(trained.bytes)} in ${formatAmount(trained.tensors, "tensor")} (${dtypesText(trained)})${bases}`;
 }
 
 function dtypesText({ dtypes }: TensorCounts): string {
@@ -136,14 +136,13 @@ export function checkpointJson(report: CheckpointReport): object {
 export function checkpointText(report: CheckpointReport, page: Page): string {
   const { config, counts, shards, tied, modelType, architectures } = report;
   const sizes = config && [
-    `${formatNumber(config.layers.length)} layers of ${formatNumber(config.hiddenSize)}`,
-    `${formatNumber(config.heads)} heads`,
+    `${formatAmount(config.layers.length, "layer")} of ${formatNumber(config.hiddenSize)}`,
+    formatAmount(config.heads, "head"),
     ...(config.kvHeads === config.heads ? [] : [`${formatNumber(config.kvHeads)} of keys and values`]),
-    `${formatNumber(config.vocabularySize)} tokens`,
+    formatAmount(config.vocabularySize, "token"),
     `context ${formatNumber(config.contextLength)}`,
   ];
-  const files = shards.length === 1 ? "1 file" : `${formatNumber(shards.length)} files`;
-  const where = shards.length === 0 ? "" : ` in ${files}`;
+  const where = shards.length === 0 ? "" : ` in ${formatAmount(shards.length, "file")}`;
   const rows = [
     ["model", page.style.bold(visible(architectures.join(", ") || modelType || "unknown"))],
     ["type", visible(modelType ?? "")],
@@ -151,7 +150,10 @@ export function checkpointText(report: CheckpointReport, page: Page): string {
     ...(report.pictures === undefined ? [] : pictureRows(report.pictures)),
     ["output matrix", tied === undefined ? "" : tied ? "tied to the embedding" : "of its own"],
     ["parameters", formatNumber(counts.parameters)],
-    ["stored", `${formatBytes(counts.bytes)}${where}, ${formatNumber(counts.tensors)} tensors (${dtypesText(counts)})`],
+    [
+      "stored",
+      `${formatBytes(counts.bytes)}${where}, ${formatAmount(counts.tensors, "tensor")} (${dtypesText(counts)})`,
+    ],
     ["weights", report.hasWeights ? "" : "not here: by config.json"],
     ...report.problems.map(({ message }) => ["cannot be run", message]),
   ];
@@ -165,11 +167,11 @@ export function checkpointText(report: CheckpointReport, page: Page): string {
 /** The sizes of a model of pictures. */
 function pictureRows({ vision, text, labels }: ImageConfig): string[][] {
   const layers = ({ layers: count, width, heads }: EncoderConfig) =>
-    `${formatNumber(count)} layers of ${formatNumber(width)}, ${formatNumber(heads)} heads`;
+    `${formatAmount(count, "layer")} of ${formatNumber(width)}, ${formatAmount(heads, "head")}`;
   const [image, patch] = [vision.image, vision.patch].map((size) => size.map((side) => formatNumber(side)).join(" × "));
   const texts = text && [
     layers(text.encoder),
-    `${formatNumber(text.vocabularySize)} tokens`,
+    formatAmount(text.vocabularySize, "token"),
     `context ${formatNumber(text.contextLength)}`,
   ];
   return [

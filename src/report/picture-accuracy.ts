@@ -1,6 +1,6 @@
 import type { PictureScores } from "../eval/picture-accuracy.ts";
 import { visible } from "../files/visible.ts";
-import { formatNumber } from "../terminal/format.ts";
+import { formatAmount, formatNumber } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
 import { formatTable } from "../terminal/table.ts";
 
@@ -30,5 +30,5 @@ export function accuracyText(report: AccuracyReport, { columns, style }: { colum
   const all = [...rows, ["all", percent(accuracy)]];
   const table = formatTable(all, { head: ["class", "accuracy"], align: "lr", columns, markHead: style.dim });
   const speed = `${formatNumber(images / seconds, 1)} a second`;
-  return `${table}${formatNumber(images)} pictures, ${speed}; loss ${loss.toFixed(4)}\n`;
+  return `${table}${formatAmount(images, "picture")}, ${speed}; loss ${loss.toFixed(4)}\n`;
 }

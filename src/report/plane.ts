@@ -1,6 +1,6 @@
 import { CORNERS } from "../analysis/plane.ts";
 import { visible } from "../files/visible.ts";
-import { formatMeasure, formatNumber } from "../terminal/format.ts";
+import { formatAmount, formatMeasure, formatNumber } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
 import { formatTable } from "../terminal/table.ts";
 
@@ -70,8 +70,8 @@ export function planeText(report: PlaneReport, { columns, style }: { columns: nu
   const table = formatTable(rows, { head, align: "lllr", columns, markHead: style.dim });
   const of =
     tokens === undefined
-      ? `${formatNumber(samples)} pictures`
-      : `${formatNumber(samples)} samples, ${formatNumber(tokens)} predicted tokens`;
+      ? formatAmount(samples, "picture")
+      : `${formatAmount(samples, "sample")}, ${formatAmount(tokens, "predicted token")}`;
   const text = `${formatNumber(x.length)} × ${formatNumber(y.length)} points, ${of}\n`;
   return `${table}\n${shades(report, columns, style)}${text}`;
 }

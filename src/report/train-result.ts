@@ -1,5 +1,5 @@
 import type { Split } from "../images/sets/types.ts";
-import { formatBytes, formatCount, formatDuration, formatNumber } from "../terminal/format.ts";
+import { formatAmount, formatBytes, formatCount, formatDuration, formatNumber } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
 import { formatTable } from "../terminal/table.ts";
 import type { TrainSettings } from "../train/settings.ts";
@@ -61,7 +61,7 @@ export function trainResultText(
       "parameters",
       `${formatCount(result.trainableParameters)} trained, on ${formatCount(result.tokens)} ${result.unit}`,
     ],
-    ...(result.badImages ? [["left out", `${formatNumber(result.badImages)} pictures that cannot be read`]] : []),
+    ...(result.badImages ? [["left out", `${formatAmount(result.badImages, "picture")} that cannot be read`]] : []),
     ["time", formatDuration(result.seconds)],
     [
       "device memory",

@@ -51,6 +51,11 @@ test.each([
   [Number.NaN, "NaN"],
 ])("a measurement of %p is %p", (value, text) => expect(format.formatMeasure(value)).toBe(text));
 
+test("what is counted stands in the plural, but for one", () => {
+  const texts = [0, 1, 2, 1234].map((count) => format.formatAmount(count, "layer"));
+  expect(texts).toEqual(["0 layers", "1 layer", "2 layers", "1,234 layers"]);
+});
+
 test("numbers carry separators, shares never round to all or nothing", () => {
   expect([format.formatNumber(1_234_567), format.formatNumber(1234.5, 2)]).toEqual(["1,234,567", "1,234.50"]);
   expect([1, 0.99999, 0.1234, 0.0001, 0].map(format.formatShare)).toEqual([

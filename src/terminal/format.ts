@@ -3,6 +3,11 @@ export function formatNumber(value: number, digits = 0): string {
   return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
+/** A count of things: "0 layers", "1 layer", "1,234 layers". @param noun one of them, whose plural ends with s alone */
+export function formatAmount(count: number, noun: string): string {
+  return `${formatNumber(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 /** Bytes in powers of 1000, three significant digits: "512 B", "1.90 GB". */
 export function formatBytes(value: number): string {
   return value < 1000 ? `${Math.round(value)} B` : scaled(value, ["kB", "MB", "GB", "TB", "PB"]);

@@ -1,5 +1,5 @@
 import type { EvaluationMetrics, RunStart, StepMetrics, TrainObserver } from "../train/types.ts";
-import { formatBytes, formatClock, formatCount, formatMeasure, formatNumber } from "./format.ts";
+import { formatAmount, formatBytes, formatClock, formatCount, formatMeasure, formatNumber } from "./format.ts";
 import type { Log } from "./log.ts";
 import { bar, joinParts, type Progress, type ProgressSpec } from "./progress.ts";
 import type { LiveLine } from "./screen.ts";
@@ -74,12 +74,13 @@ export class TrainingDisplay implements TrainObserver, Disposable {
       this.#surface.log.info(`${run.run}: all of its ${formatNumber(run.steps)} steps are done already`);
       return;
     }
-    const epochs = run.epochs === 1 ? "1 epoch" : `${formatNumber(run.epochs)} epochs`;
     const from = run.step === 0 ? "" : `, from step ${formatNumber(run.step)} on`;
     const memory = `about ${formatBytes(run.estimatedGpuBytes)} of device memory`;
     const spared = run.checkpointing ? ", activations recomputed" : "";
     this.#surface.log.info(`training ${formatCount(run.trainableParameters)} parameters into ${run.run}`);
-    this.#surface.log.info(`${formatNumber(run.steps)} steps, ${epochs}${from}; ${memory}${spared}`);
+    this.#surface.log.info(
+      `${formatAmount(run.steps, "step")}, ${formatAmount(run.epochs, "epoch")}${from}; ${memory}${spared}`,
+    );
     if (this.#surface.screen.interactive) this.#surface.screen.live(`step ${run.step} of ${run.steps}`);
   }
 

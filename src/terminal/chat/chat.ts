@@ -6,7 +6,7 @@ import type { AnswerOptions, Session } from "../../generate/session.ts";
 import type { GeneratorName } from "../../random/names.ts";
 import { visibleLines } from "../../files/visible.ts";
 import { errorLines } from "../error-lines.ts";
-import { formatDuration, formatNumber } from "../format.ts";
+import { formatAmount, formatDuration, formatNumber } from "../format.ts";
 import type { History } from "../history.ts";
 import { LineEditor } from "../line-editor.ts";
 import type { RawTerminal } from "../raw-terminal.ts";
@@ -142,8 +142,8 @@ export function statsLine(reply: Reply): string {
   const { prefill, decode } = speeds(reply);
   const cached = cachedTokens === 0 ? "" : `, ${formatNumber(cachedTokens)} known`;
   return [
-    `prompt ${formatNumber(promptTokens)} tokens${cached}, ${formatNumber(prefill)} tokens/s`,
-    `answer ${formatNumber(tokens.length)} tokens, ${formatNumber(decode, 1)} tokens/s`,
+    `prompt ${formatAmount(promptTokens, "token")}${cached}, ${formatNumber(prefill)} tokens/s`,
+    `answer ${formatAmount(tokens.length, "token")}, ${formatNumber(decode, 1)} tokens/s`,
     formatDuration(prefillSeconds + decodeSeconds),
   ].join(" · ");
 }

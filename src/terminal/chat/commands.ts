@@ -1,6 +1,6 @@
 import { RandloraError } from "../../errors.ts";
 import { basename } from "node:path";
-import { formatNumber } from "../format.ts";
+import { formatAmount } from "../format.ts";
 import type { Chat } from "./chat.ts";
 import { type ChatCommand, helpRows } from "./command.ts";
 import { paramRows, setParam } from "./params.ts";
@@ -85,7 +85,7 @@ export const COMMANDS: readonly ChatCommand<Chat>[] = [
     async run(chat, value) {
       const file = requireValue(value, "/save FILE");
       await chat.session.save(file);
-      chat.note(`${messages(chat.session.messages.length)} written to ${file}`);
+      chat.note(`${formatAmount(chat.session.messages.length, "message")} written to ${file}`);
     },
   },
   {
@@ -94,7 +94,7 @@ export const COMMANDS: readonly ChatCommand<Chat>[] = [
     help: "go on with a conversation from a file",
     async run(chat, value) {
       const count = await chat.session.load(requireValue(value, "/load FILE"));
-      chat.note(`${messages(count)} read`);
+      chat.note(`${formatAmount(count, "message")} read`);
     },
   },
   {
@@ -104,7 +104,7 @@ export const COMMANDS: readonly ChatCommand<Chat>[] = [
     async run(chat, value) {
       const file = requireValue(value, "/read FILE");
       const tokens = await chat.session.attach(file);
-      chat.note(`${basename(file)}: ${formatNumber(tokens)} tokens; they go before your next message`);
+      chat.note(`${basename(file)}: ${formatAmount(tokens, "token")}; they go before your next message`);
     },
   },
   {
@@ -158,10 +158,6 @@ export function describeAdapters({ model, adapters }: Pick<Chat, "model" | "adap
   const parts = model.adapters.map(({ path, scale }) => (scale === 1 ? path : `${path} (scale ${scale})`));
   if (parts.length > 0) return `adapter: ${parts.join(" + ")}`;
   return adapters.length === 0 ? "no adapter" : "adapter: off";
-}
-
-function messages(count: number): string {
-  return `${formatNumber(count)} message${count === 1 ? "" : "s"}`;
 }
 
 function requireValue(value: string, example: string): string {
