@@ -101,6 +101,9 @@ test("runs are interleaved by seed; folders of several budgets tell them apart",
     plannedRuns(plan({ wishes: [wish("lora"), wish("full")], budgets, common })).map(({ name }) => name);
   expect(names([2000])).toEqual(["lora-seed-7", "full-seed-7", "lora-seed-8", "full-seed-8"]);
   expect(names([2000, 5000]).slice(0, 3)).toEqual(["lora-2000-seed-7", "lora-5000-seed-7", "full-seed-7"]);
+  const last = { ...common, seed: Number.MAX_SAFE_INTEGER };
+  const ofLast = plannedRuns(plan({ wishes: [wish("lora")], common: last })).map(({ settings }) => settings.seed);
+  expect(ofLast).toEqual([Number.MAX_SAFE_INTEGER, 0]);
   // No label leaves the folder.
   const away = { ...wish("lora"), label: "../lora/x" };
   expect(plannedRuns(plan({ wishes: [away] }))[0]?.name).toBe(".._lora_x-seed-0");

@@ -5,6 +5,7 @@ import type { AdapterTraining, ModuleShape } from "../adapters/training/definiti
 import { ADAPTER_SETTINGS } from "../adapters/training/settings.ts";
 import { findTargets } from "../adapters/training/target-modules.ts";
 import { RandloraError } from "../errors.ts";
+import { laterSeed } from "../random/seed.ts";
 import type { FindShapes } from "../train/module-shapes.ts";
 import { type AskedSettings, type ModelFacts, resolveSettings } from "../train/resolve-settings.ts";
 import { type FlatSettings, flagOf, flatSettings } from "../train/settings.ts";
@@ -70,7 +71,7 @@ function likeText({ wish, size }: LikeWish): string {
 
 /** Every run, the first seed of all methods first: a comparison that is stopped has about as many runs of each. */
 export function plannedRuns({ budgets, contenders, seed, seeds }: Comparison): readonly PlannedRun[] {
-  return Array.from({ length: seeds }, (_, at) => seed + at).flatMap((of) =>
+  return Array.from({ length: seeds }, (_, at) => laterSeed(seed, at)).flatMap((of) =>
     contenders.map((contender) => {
       const { label, budget } = contender;
       const size = budgets.length > 1 && budget !== null ? `-${budget}` : "";

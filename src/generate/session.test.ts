@@ -105,6 +105,12 @@ describe("a conversation", () => {
     const [first, second] = await chat();
     expect(second).not.toBe(first);
     expect(await chat()).toEqual([first, second]);
+    // Of the largest seed the next one is 0.
+    using last = start({ sampling: { ...sampling, seed: Number.MAX_SAFE_INTEGER } });
+    await last.say("Tom went to the park");
+    const after = await last.retry();
+    using anew = start({ sampling: { ...sampling, seed: 0 } });
+    expect(after?.text).toBe((await anew.say("Tom went to the park")).text);
     using session = start({ sampling: { ...sampling, seed: 100 } });
     await session.say("Once upon a time");
     session.reset();

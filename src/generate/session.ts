@@ -1,5 +1,6 @@
 import { RandloraError } from "../errors.ts";
 import type { KvCache } from "../models/kv-cache.ts";
+import { laterSeed } from "../random/seed.ts";
 import type { ChatMessage, ChatTemplate } from "../text/chat-template.ts";
 import { readText } from "../text/tokenizer/files.ts";
 import { Conversation, loadConversation, saveConversation } from "./conversation.ts";
@@ -9,7 +10,7 @@ import { searchReply } from "./search-reply.ts";
 
 /** How a session's answers are made; may be changed between two of them. */
 export interface SessionSettings {
-  /** The seed is that of the first answer after it was set; every further answer has the next one. */
+  /** The seed is that of the first answer after it was set; every further answer has the next one (see {@link laterSeed}). */
   sampling: SamplingOptions;
   maxTokens: number | undefined;
   /** Above 1: the best text of a search with so many beams, whatever the sampling says; it is shown when it is found. */
@@ -170,7 +171,7 @@ export class Session implements Disposable {
     // A seed that was given anew is the next answer's.
     if (sampling.seed !== this.#seed) this.#answers = 0;
     this.#seed = sampling.seed;
-    const seed = sampling.seed + this.#answers++;
+    const seed = laterSeed(sampling.seed, this.#answers++);
     return writeReply(this.#writer, this.#cache, ids, {
       ...options,
       sampling: { ...sampling, seed },

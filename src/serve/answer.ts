@@ -1,5 +1,6 @@
 import { RandloraError } from "../errors.ts";
 import type { ReplyToken, SharedReply } from "../generate/shared-reply.ts";
+import { laterSeed } from "../random/seed.ts";
 import { AnswerText, type Piece } from "./answer-text.ts";
 import { ApiError } from "./api-error.ts";
 import type { Client } from "./client.ts";
@@ -134,7 +135,7 @@ function submitAll(
         if (piece !== undefined) onPiece(index, piece);
       };
       const options = {
-        sampling: { ...sampling, seed: sampling.seed + number },
+        sampling: { ...sampling, seed: laterSeed(sampling.seed, number) },
         maxTokens,
         stops,
         topLogprobs,

@@ -142,6 +142,8 @@ describe("several texts of one request", () => {
     const single: string[] = [];
     for (const seed of [7, 8, 9]) single.push(await ask(serving, { ...body, seed }));
     expect(new Set(single).size).toBe(3);
+    const last = await serving.client.completions.create({ ...body, seed: Number.MAX_SAFE_INTEGER, n: 2 });
+    expect(last.choices[1]?.text).toBe(await ask(serving, { ...body, seed: 0 }));
     const whole = await serving.client.completions.create({ ...body, n: 3 });
     expect(whole.choices.map(({ index, text }) => [index, text])).toEqual(single.map((text, index) => [index, text]));
     expect(whole.usage).toMatchObject({ prompt_tokens: 6, completion_tokens: 60, total_tokens: 66 });
