@@ -44,6 +44,13 @@ const OTHER_FLAGS: Readonly<Record<string, string>> = {
   temp: "temperature",
   "repetition-penalty": "repeat-penalty",
   "system-prompt": "system",
+  sys: "system",
+  t: "threads",
+  s: "seed",
+  np: "parallel",
+  ngl: "device",
+  "gpu-layers": "device",
+  "n-gpu-layers": "device",
 };
 
 /** The option of ours, among `known`, that other programs call `--name`; undefined where there is none. */
@@ -62,6 +69,7 @@ const OTHER_ARGUMENTS: ReadonlyMap<string, readonly string[]> = new Map([
   ["model-path", MODEL],
   ["model-name-or-path", MODEL],
   ["base-model", MODEL],
+  ["hf", MODEL],
   ["hf-repo", MODEL],
   ["base", MODEL],
   ["adapter", ADAPTER],

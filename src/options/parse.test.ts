@@ -141,6 +141,17 @@ describe("refuses, naming the nearest", () => {
     ]);
     expect(refusal("wait", "--model", "a").at(-1)).toBe("see sample wait --help");
   });
+
+  test("an option of one dash and several letters, which is no short one with its value", () => {
+    const unknown = (name: string, hint: string) => ["usage", `unknown option '${name}'`, hint];
+    for (const words of [["-ngl", "99"], ["-ngl=99"], ["-ngl"]]) {
+      expect(refusal("mix", "a", "b", ...words)).toEqual(unknown("-ngl", "did you mean --device?"));
+    }
+    expect(refusal("mix", "a", "b", "-nkvo")).toEqual(unknown("-nkvo", "see sample mix --help"));
+    // What may be a value is one.
+    expect(read("mix", "a", "b", "-n5", "-pngl").given).toEqual({ maxShardSize: ["5"], prompt: ["ngl"] });
+    expect(read("mix", "a", "b", "-p", "-ngl").given).toEqual({ prompt: ["-ngl"] });
+  });
 });
 
 describe("help", () => {

@@ -4,8 +4,8 @@ import type { Argument, Command } from "./command.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
 import { commandHelp, groupHelp, programHelp, type HelpStyle } from "./help.ts";
 import { flagName, type Program } from "./names.ts";
-import type { Option } from "./option.ts";
-import { missingCommand, unknownWord, usageError } from "./usage-error.ts";
+import { InvalidValue, type Option } from "./option.ts";
+import { missingCommand, unknownOption, unknownWord, usageError } from "./usage-error.ts";
 
 /** Texts given on the command line, by option key, in their order. */
 export type Given = ReadonlyMap<string, readonly string[]>;
@@ -34,6 +34,12 @@ export function parse(program: Program, argv: readonly string[], style: HelpStyl
   const given = new Map<string, string[]>();
   const output: string[] = [];
 
+  const take = (key: string, option: Option<unknown>, text: string): void => {
+    const word = glued(argv, option, text);
+    if (word !== undefined) throw unknownOption(program, argv, word);
+    given.set(key, [...(given.get(key) ?? []), text]);
+  };
+
   const prepare = (parser: Parser, help: string): Parser => {
     parser.helpInformation = () => help;
     parser
@@ -47,7 +53,7 @@ export function parse(program: Program, argv: readonly string[], style: HelpStyl
       .version(program.version, "-V, --version")
       .enablePositionalOptions()
       .allowExcessArguments(false);
-    addOptions(parser, GLOBAL_OPTIONS, given);
+    addOptions(parser, GLOBAL_OPTIONS, take);
     return parser;
   };
 
@@ -55,7 +61,7 @@ export function parse(program: Program, argv: readonly string[], style: HelpStyl
     const parser = prepare(new Parser(command.name), commandHelp(program, path, command, style));
     for (const argument of Object.values(command.arguments))
       parser.argument(argumentSyntax(argument.form, argument.value));
-    addOptions(parser, command.options, given);
+    addOptions(parser, command.options, take);
     parser.action(() => {
       refuseEmpty(command, parser.args);
       request = { kind: "run", path, command, positionals: splitPositionals(command, parser.args), given };
@@ -88,15 +94,30 @@ export function parse(program: Program, argv: readonly string[], style: HelpStyl
   return request;
 }
 
-function addOptions(parser: Parser, options: Readonly<Record<string, Option<unknown>>>, given: Map<string, string[]>) {
+/** The word `-ngl` of another program, which the parser takes for `-n gl`; undefined where the value may be one. */
+function glued(argv: readonly string[], option: Option<unknown>, text: string): string | undefined {
+  const word = `-${option.short}${text}`;
+  if (option.short === "" || !/^[a-z]/i.test(text) || !argv.includes(word)) return undefined;
+  try {
+    option.read([text]);
+    return undefined;
+  } catch (error) {
+    if (error instanceof InvalidValue) return word.replace(/=.*/s, "");
+    throw error;
+  }
+}
+
+function addOptions(
+  parser: Parser,
+  options: Readonly<Record<string, Option<unknown>>>,
+  take: (key: string, option: Option<unknown>, text: string) => void,
+): void {
   for (const [key, option] of Object.entries(options)) {
     const name = flagName(key);
     const short = option.short === "" ? "" : `-${option.short}, `;
     const value = { flag: "", value: " <value>", optional: " [value]" }[option.form];
     parser.addOption(new ParserOption(`${short}--${name}${value}`));
-    const add = (text: string): void => {
-      given.set(key, [...(given.get(key) ?? []), text]);
-    };
+    const add = (text: string): void => take(key, option, text);
     parser.on(`option:${name}`, (text?: string | null) => add(option.form === "flag" ? "true" : (text ?? "")));
     if (option.alias !== "") {
       parser.addOption(new ParserOption(`--${flagName(option.alias)}${value}`).hideHelp());

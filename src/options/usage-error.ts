@@ -15,7 +15,7 @@ export function usageError(program: Program, argv: readonly string[], error: Com
   if (word !== undefined) return unknownCommand(program, word, findGroup(program, argv));
   const known = findCommand(program, argv);
   const options = { ...GLOBAL_OPTIONS, ...known?.command.options };
-  const help = `see ${helpCommand(program, argv)}`;
+  const help = helpHint(program, argv);
 
   const [, unknown] = /^unknown option '(--?[\w-]+)/.exec(first) ?? [];
   if (unknown !== undefined) {
@@ -23,15 +23,7 @@ export function usageError(program: Program, argv: readonly string[], error: Com
       const opposite = unknown.startsWith("--no-") ? `--${unknown.slice("--no-".length)}` : `--no-${unknown.slice(2)}`;
       return usage(`option '${unknown}' takes no value`, `write ${unknown}, or ${opposite}`);
     }
-    const ours = optionOfOthers(unknown, Object.keys(options).map(flagName));
-    if (ours !== undefined) return usage(first, `did you mean --${ours}?`);
-    const names = Object.values(known?.command.arguments ?? {}).map(({ value }) => value);
-    const argument = argumentOfOthers(unknown, names);
-    if (known !== undefined && argument !== undefined) {
-      return usage(first, `${argument} stands alone: ${usageOf(program, known.path, known.command)}`);
-    }
-    const meant = suggestion?.replace(/^\((.*)\)$/, "$1").replace("Did you mean", "did you mean");
-    return usage(first, meant ?? help);
+    return unknownOption(program, argv, unknown, suggestion);
   }
 
   const [, bare] = /^option '.*--([\w-]+) <value>' argument missing/.exec(first) ?? [];
@@ -46,6 +38,30 @@ export function usageError(program: Program, argv: readonly string[], error: Com
     return usage(`too many arguments: ${name} takes ${most === "0" ? "none" : most}, and there are ${count}`, help);
   }
   return usage(first, help);
+}
+
+/**
+ * An option `--name` or `-name` that is not there.
+ * @param suggestion the parser's, where it has one
+ */
+export function unknownOption(
+  program: Program,
+  argv: readonly string[],
+  word: string,
+  suggestion?: string,
+): RandloraError {
+  const known = findCommand(program, argv);
+  const message = `unknown option '${word}'`;
+  const options = { ...GLOBAL_OPTIONS, ...known?.command.options };
+  const ours = optionOfOthers(word, Object.keys(options).map(flagName));
+  if (ours !== undefined) return usage(message, `did you mean --${ours}?`);
+  const names = Object.values(known?.command.arguments ?? {}).map(({ value }) => value);
+  const argument = argumentOfOthers(word, names);
+  if (known !== undefined && argument !== undefined) {
+    return usage(message, `${argument} stands alone: ${usageOf(program, known.path, known.command)}`);
+  }
+  const meant = suggestion?.replace(/^\((.*)\)$/, "$1").replace("Did you mean", "did you mean");
+  return usage(message, meant ?? helpHint(program, argv));
 }
 
 /** No command, or none after the word of a group. */
@@ -90,8 +106,8 @@ function findGroup(program: Program, argv: readonly string[]): Group | undefined
   return program.commands.find((entry): entry is Group => entry.kind === "group" && argv.includes(entry.name));
 }
 
-function helpCommand(program: Program, argv: readonly string[]): string {
+function helpHint(program: Program, argv: readonly string[]): string {
   const entry = program.commands.find(({ name }) => argv.includes(name));
   const path = findCommand(program, argv)?.path ?? (entry === undefined ? [] : [entry.name]);
-  return [program.name, ...path, "--help"].join(" ");
+  return `see ${[program.name, ...path, "--help"].join(" ")}`;
 }

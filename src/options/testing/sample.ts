@@ -29,7 +29,7 @@ const mix = defineCommand({
   arguments: { base: required("BASE", "the first"), others: variadic("OTHER", "the rest") },
   options: {
     dtype: choice(["keep", "f32", "bf16"], { topic: "Output", help: "number format of the result", default: "keep" }),
-    maxShardSize: integer({ topic: "Output", help: "bytes in a file", min: 1, default: 5 }),
+    maxShardSize: integer({ topic: "Output", short: "n", help: "bytes in a file", min: 1, default: 5 }),
     scale: repeat(number({ topic: "Mixing", value: "S", help: "a factor for each" })),
     stop: repeat(text({ topic: "Mixing", help: "where to stop" })),
     betas: numbers({ topic: "Mixing", help: "two of them", length: 2, default: [0.9, 0.999] }),
