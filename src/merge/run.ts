@@ -1,5 +1,5 @@
 import type { KernelTime } from "../device/device.ts";
-import { basename, join, resolve } from "node:path";
+import { basename, join } from "node:path";
 import { type BaseModel, describeBase } from "../adapters/base.ts";
 import { openAdapter } from "../adapters/open.ts";
 import { planAdapter } from "../adapters/methods.ts";
@@ -19,7 +19,7 @@ import { type LoadedAdapter, type TensorReport, writeMerged } from "./merge.ts";
 import type { Rounding } from "./merge-tensor.ts";
 import { missingConfig, type ModelConfig, readConfig } from "./model-config.ts";
 import { foldersIn } from "./model-files.ts";
-import { defaultOutput, isLoneFile, openWritten, writeModelFiles } from "./output.ts";
+import { isLoneFile, openWritten, outputPath, writeModelFiles } from "./output.ts";
 import { type MergePlan, type OutputDtype, planMerge } from "./plan.ts";
 import { StageClock } from "./stages.ts";
 import { noteOfBlocks } from "./trained-in-blocks.ts";
@@ -82,6 +82,7 @@ export async function merge(
 ): Promise<MergeSummary> {
   const clock = new StageClock();
   const scales = scalesOf(options);
+  const out = outputPath(options.out, options.base, options.unmerge);
   await using resources = new AsyncDisposableStack();
   const checkpoint = resources.use(await Checkpoint.open(options.base));
   const config = await readConfig(checkpoint.folder);
@@ -93,7 +94,6 @@ export async function merge(
   for (const note of plan.notes) observer.warn(note);
   const lone = await isLoneFile(options.base);
   if (!lone && config === undefined) throw missingConfig(checkpoint.folder);
-  const out = resolve(options.out ?? defaultOutput(options.base, options.unmerge));
   const shards = lone
     ? [{ file: basename(out), tensors: plan.tensors }]
     : planShards(plan.tensors, options.maxShardSize);
