@@ -1,10 +1,10 @@
-import { stat } from "node:fs/promises";
+import { stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { RandloraError } from "../errors.ts";
-import { oneLine } from "../files/failure.ts";
+import { naming, oneLine } from "../files/failure.ts";
+import { Publication } from "../files/publish.ts";
 import { MAX_SETTINGS_BYTES, readWhole } from "../files/read-whole.ts";
 import { decodeUtf8 } from "../files/utf8.ts";
-import { writeWhole } from "../files/whole-file.ts";
 import type { Adapter } from "./types.ts";
 
 /** The names of a head's rows, in their order: a JSON array beside an adapter that brings the head. */
@@ -16,18 +16,26 @@ export async function classesText({ file }: Pick<Adapter, "file">): Promise<stri
 }
 
 /**
- * Puts the names beside an adapter's one file, where they do not stand already.
+ * Writes the names to be put beside an adapter's one file: `commit`, after the adapter's, makes them appear. Undefined
+ * where they stand there already.
  * @throws RandloraError `file` where others do
  */
-export async function writeClassesBeside(file: string, text: string): Promise<void> {
+export async function beginClassesBeside(file: string, text: string): Promise<Publication | undefined> {
   const path = join(dirname(file), CLASSES_FILE);
   const there = await textIn(dirname(file));
-  if (there === text) return;
+  if (there === text) return undefined;
   if (there !== undefined) {
     const hint = "name an --out in a folder of its own";
     throw new RandloraError("file", `${oneLine(path)}: it has the classes of another adapter`, hint);
   }
-  await writeWhole(path, text);
+  const publication = await Publication.begin(path, { kind: "file" });
+  try {
+    await naming(path, "write", writeFile(publication.partPath, text));
+    return publication;
+  } catch (thrown) {
+    await publication.abort();
+    throw thrown;
+  }
 }
 
 /** Is there such a file in a folder? */

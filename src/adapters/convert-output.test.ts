@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { GeneratorName } from "../random/names.ts";
@@ -113,6 +114,18 @@ describe("the output", () => {
     const another = convert(from, { to: "json", out: join(folder.path, "j", "b.json") });
     await expect(another).rejects.toThrow("it has the classes of another adapter");
     expect((await readdir(join(folder.path, "j"))).toSorted()).toEqual(["a.json", "classes.json"]);
+  });
+
+  test("where the adapter cannot appear, neither do they", async () => {
+    await using folder = await TemporaryFolder.create();
+    const from = await writeFolder(join(folder.path, "a"), CONFIG, OWN);
+    await writeFile(join(from, "classes.json"), '["cat"]');
+    const out = folder.at("j", "a.json");
+    // Somebody else's file appears under the name while the adapter is written.
+    const signal = Object.assign(new AbortController().signal, { throwIfAborted: () => writeFileSync(out, "mine") });
+    await expect(convert(from, { to: "json", out, signal })).rejects.toThrow("it exists already");
+    expect(await readdir(folder.at("j"))).toEqual(["a.json"]);
+    expect(await readFile(out, "utf8")).toBe("mine");
   });
 
   test("a PEFT folder keeps its model card; a new one gets one", async () => {

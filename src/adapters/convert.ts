@@ -5,7 +5,7 @@ import { Publication } from "../files/publish.ts";
 import { MAX_SETTINGS_BYTES, readWhole } from "../files/read-whole.ts";
 import { modelFolderObjection } from "../safetensors/shards.ts";
 import type { Adapter, AdapterTensor } from "./types.ts";
-import { CLASSES_FILE, classesText, writeClassesBeside } from "./classes-file.ts";
+import { beginClassesBeside, CLASSES_FILE, classesText } from "./classes-file.ts";
 import { writeJson } from "./json-write.ts";
 import { writePeft } from "./peft-write.ts";
 import { methodOfAdapter } from "./methods.ts";
@@ -46,14 +46,16 @@ export async function convertAdapter(adapter: Adapter, options: ConvertOptions):
   const { content: whole, generator, projections, notes } = await method.convert(adapter, options);
   const content = { ...whole, tensors: whole.tensors.map((tensor) => stoppable(tensor, signal)) };
   const classes = await classesText(adapter);
+  await using beside =
+    to === "json" && classes !== undefined ? await beginClassesBeside(publication.target, classes) : undefined;
   if (to === "json") await writeJson(publication.partPath, content);
   else {
     await writePeft(publication.partPath, content, method, await ownReadme(adapter));
     if (classes !== undefined) await writeFile(join(publication.partPath, CLASSES_FILE), classes);
   }
   signal?.throwIfAborted();
-  if (to === "json" && classes !== undefined) await writeClassesBeside(publication.target, classes);
   await publication.commit();
+  await beside?.commit();
   return { out: publication.target, to, tensors: content.tensors.length, generator, projections, notes };
 }
 
