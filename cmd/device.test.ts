@@ -58,6 +58,13 @@ test("--device cpu does every command's work, without a driver and without a wor
   }
 });
 
+test("-v tells which device was opened, on stderr", async () => {
+  const args = ["eval", "perplexity", STORIES, "--file", "data.jsonl", "--device", "cpu", "--json", "-q"];
+  const [terse, verbose] = [await randlora(args), await randlora([...args, "-v"])];
+  expect([terse.stderr, verbose.stderr]).toEqual(["", expect.stringMatching(/^device: CPU \(.*, randlora's own, /m)]);
+  expect(JSON.parse(verbose.stdout)).toMatchObject({ tokens: JSON.parse(terse.stdout).tokens });
+});
+
 test("where there is no GPU it is what nobody chooses; threads change no byte, as --gpu and variables say the same", async () => {
   const ways: readonly (readonly [readonly string[], Readonly<Record<string, string>>])[] = [
     [[], {}],

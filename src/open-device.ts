@@ -1,5 +1,5 @@
 import { CpuDevice } from "./cpu/cpu.ts";
-import type { Device } from "./device/device.ts";
+import type { Device, DeviceInfo } from "./device/device.ts";
 import { RandloraError } from "./errors.ts";
 import { Gpu } from "./gpu/gpu.ts";
 
@@ -14,6 +14,8 @@ export interface DeviceOptions {
   readonly threads?: number | undefined;
   /** Time every kernel. */
   readonly profile?: boolean | undefined;
+  /** Told of each device that is opened. */
+  readonly onOpen?: ((info: DeviceInfo) => void) | undefined;
 }
 
 /** Whether this choice is the program's own CPU device, which no GPU library is loaded for. */
@@ -25,7 +27,13 @@ export function isCpu(choice: string | undefined): boolean {
  * Opens what the program computes on. Everything else knows it as a {@link Device}.
  * @throws RandloraError `gpu` when the choice matches none, or when its driver fails; `memory`
  */
-export async function openDevice({ choice, threads, profile }: DeviceOptions = {}): Promise<Device> {
+export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
+  const device = await open(options);
+  options.onOpen?.(device.info);
+  return device;
+}
+
+async function open({ choice, threads, profile }: DeviceOptions): Promise<Device> {
   if (choice !== undefined && !isCpu(choice)) return await Gpu.open({ choice, profile });
   const gpu = choice === undefined ? await realGpu(profile) : undefined;
   return gpu ?? (await CpuDevice.open({ threads, profile }));

@@ -21,7 +21,11 @@ export const GLOBAL_OPTIONS = {
   }),
   json: flag({ topic, help: "print the result as one JSON object" }),
   quiet: flag({ topic, short: "q", help: "no progress and no notes, only warnings and errors" }),
-  verbose: flag({ topic, short: "v", help: "more detail, and the stack of an internal error" }),
+  verbose: flag({
+    topic,
+    short: "v",
+    help: "also where options come from, the device, each save or request, time and memory; causes of errors",
+  }),
   profile: flag({ topic, help: "measure where the time goes" }),
   config: text({
     topic,

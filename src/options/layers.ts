@@ -32,6 +32,14 @@ export function settle(
   return Object.fromEntries(Object.entries(options).map(([key, option]) => [key, settleOne(key, option, layers)]));
 }
 
+/** Where the values of options come from that were not given on the command line: one line each, without the values. */
+export function sourcesOf(options: Readonly<Record<string, Option<unknown>>>, layers: Layers): string[] {
+  return Object.entries(options).flatMap(([key, option]) => {
+    const found = layers.given.has(key) ? undefined : strongest(key, option, layers);
+    return found === undefined ? [] : [`--${flagName(key)}: from ${found.source}`];
+  });
+}
+
 function settleOne(key: string, option: Option<unknown>, layers: Layers): unknown {
   const found = strongest(key, option, layers);
   if (found === undefined) return option.absent;

@@ -21,7 +21,9 @@ export async function localPath(text: string, kind: "model" | "config" | "adapte
   const { resolveAdapter, resolveConfig, resolveModel } = await import("../hub/resolve.ts");
   const { showingDownloads } = await import("../hub/report.ts");
   const resolve = { model: resolveModel, config: resolveConfig, adapter: resolveAdapter }[kind];
-  return await showingDownloads(context, (options) => resolve(name, options));
+  const path = await showingDownloads(context, (options) => resolve(name, options));
+  context.log.verbose(`${text}: ${path}`);
+  return path;
 }
 
 /** The last part of a Hub name, for outputs named after a model; undefined for a path. */

@@ -70,6 +70,29 @@ describe("exit status", () => {
   });
 });
 
+test("--verbose says where options come from that were not typed, without their values, and what the run took", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "randlora-verbose-"));
+  try {
+    await writeFile(join(folder, "own.yaml"), "prompt: secret\ndtype: f32\n");
+    const env = { RANDLORA_MAX_SHARD_SIZE: "7", RANDLORA_DTYPE: "bf16" };
+    const args = ["mix", "base", "other", "--config", "own.yaml", "--force"];
+    const { stderr, status } = await sample([...args, "-v"], { cwd: folder, env });
+    const [last, ...lines] = stderr.trimEnd().split("\n").toReversed();
+    expect([status, lines.toSorted()]).toEqual([
+      0,
+      [
+        "--dtype: from RANDLORA_DTYPE",
+        "--max-shard-size: from RANDLORA_MAX_SHARD_SIZE",
+        "--prompt: from own.yaml: prompt",
+      ],
+    ]);
+    expect(last).toMatch(/^took .*, at most [\d.]+ MB of memory$/);
+    expect((await sample(args, { cwd: folder, env })).stderr).toBe("");
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
 describe("signals", () => {
   async function start(...args: string[]) {
     const child = Bun.spawn([process.execPath, SAMPLE, "wait", ...args], {

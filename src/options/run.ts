@@ -8,7 +8,7 @@ import { readConfig } from "./config.ts";
 import type { Context } from "./context.ts";
 import type { ErrorReport } from "./error-report.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
-import { type ConfigLayer, settle } from "./layers.ts";
+import { type ConfigLayer, settle, sourcesOf } from "./layers.ts";
 import { misspeltVariables, type Program } from "./names.ts";
 import { parse, type Given, type Request } from "./parse.ts";
 import type { ValueOf } from "./option.ts";
@@ -70,7 +70,18 @@ async function runCommand(program: Program, request: Request & { kind: "run" }, 
   for (const { variable, meant } of misspeltVariables(program, host.environment)) {
     context.log.warn(`${variable} is no option of any command; did you mean ${meant}?`);
   }
+  // Values are not shown: some are secrets.
+  const layers = { given, environment: host.environment, files };
+  for (const line of sourcesOf({ ...GLOBAL_OPTIONS, ...command.options }, layers)) context.log.verbose(line);
   await command.invoke(args, options, context);
+  if (settled.verbose) await tellCosts(context);
+}
+
+async function tellCosts({ log }: Context): Promise<void> {
+  const { peakRssBytes } = await import("../report/peak-memory.ts");
+  const { formatBytes, formatDuration } = await import("../terminal/format.ts");
+  const seconds = performance.now() / 1000;
+  log.verbose(`took ${formatDuration(seconds)}, at most ${formatBytes(peakRssBytes())} of memory`);
 }
 
 /**
@@ -111,6 +122,7 @@ function createContext(globals: Globals, host: Host): Context {
     screen.hide();
     writeTo(stdout, text);
   };
+  const log = createLog(screen, createStyle(host.stderr, host.environment), { quiet, verbose });
   return {
     print: (text) => (json ? undefined : write(text)),
     result(data, render) {
@@ -119,13 +131,13 @@ function createContext(globals: Globals, host: Host): Context {
       if (json) write(`${JSON.stringify(data, null, stdout.isTTY === true ? 2 : 0)}\n`);
       else if (render !== undefined) write(render());
     },
-    log: createLog(screen, createStyle(host.stderr, host.environment), { quiet, verbose }),
+    log,
     progress: (spec) => (quiet ? silentProgress() : createProgress(screen, spec)),
     screen: quiet ? SILENT : screen,
     style: createStyle(stdout, host.environment),
     columns: columnsOf(stdout),
     signal: host.signal,
-    device: { choice, threads, profile },
+    device: { choice, threads, profile, onOpen: ({ name, driver }) => log.verbose(`device: ${name}, ${driver}`) },
     json,
     quiet,
     verbose,
