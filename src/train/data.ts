@@ -81,7 +81,7 @@ export function planRun(
   };
 }
 
-/** See `Subject.dataHash`. */
+/** See `DataHashes`. */
 export function dataHash({ train, valid }: TrainingData): string {
   const hash = new Bun.CryptoHasher("sha256");
   for (const set of [train, valid]) {

@@ -4,6 +4,7 @@ import { withOwnAdapter } from "./init-adapter.ts";
 import type { MethodSummary } from "../adapters/training/method.ts";
 import { newestState } from "./state.ts";
 import { openGpu, type RunInput, Training, type TrainingInput } from "./training.ts";
+import type { DataHashes } from "./subject.ts";
 import type { TrainObserver, TrainResult } from "./types.ts";
 
 /** What `--dry-run` tells. */
@@ -33,6 +34,10 @@ export async function estimateRun<Batch>(input: RunInput<Batch>): Promise<RunEst
   };
 }
 
+function isSameData(began: DataHashes, now: DataHashes): boolean {
+  return began.data === now.data && (began.pixels === undefined || began.pixels === now.pixels);
+}
+
 /**
  * Trains: from the newest complete state in the run's folder, or from the beginning where there is none.
  *
@@ -48,8 +53,8 @@ export async function finetune<Batch>(
   // It also brings back an adapter that a killed process had set aside.
   await folder.removeLeftovers();
   const state = await newestState(folder.states);
-  const hash = subject.dataHash();
-  if (state !== undefined && state.progress.data !== hash) {
+  const hashes = subject.dataHashes();
+  if (state !== undefined && !isSameData(state.progress, hashes)) {
     const cause = `${input.settings.data}: not the data that the run began with`;
     throw new RandloraError("data", cause, "put the old data back, or start a new run");
   }
@@ -63,5 +68,5 @@ export async function finetune<Batch>(
     const cause = `${settings.model}: its weights are not those that the run began with`;
     throw new RandloraError("model", cause, "put the old ones back, or start a new run");
   }
-  return await new Training(input, source, state, { data: hash, base }, observer).run(signal);
+  return await new Training(input, source, state, { ...hashes, base }, observer).run(signal);
 }

@@ -9,7 +9,7 @@ import { PictureSource } from "./picture-source.ts";
 import { PictureSteps } from "./picture-steps.ts";
 import type { PictureTask } from "./picture-task.ts";
 import type { TrainSettings } from "./settings.ts";
-import type { OpenOptions, RunPlan, Subject } from "./subject.ts";
+import type { DataHashes, OpenOptions, RunPlan, Subject } from "./subject.ts";
 
 /** Bad pictures that are named. */
 const NAMED = 20;
@@ -34,8 +34,8 @@ export class PictureSubject implements Subject<PictureBatch>, Disposable {
     return this.#bad.size;
   }
 
-  dataHash(): string {
-    return this.#data.hash;
+  dataHashes(): DataHashes {
+    return this.#data.hashes;
   }
 
   plan(settings: TrainSettings): RunPlan<PictureBatch> {

@@ -51,8 +51,9 @@ const PROGRESS_SCHEMA = v.object({
   }),
   /** Where it computed. */
   gpu: v.object({ name: v.string(), driver: v.string() }),
-  /** SHA-256 of the tokenised data. */
+  /** See {@link DataHashes}. */
   data: v.string(),
+  pixels: v.optional(v.string()),
   /** The base's fingerprint; states of earlier versions have none. */
   base: v.optional(v.string()),
 });

@@ -8,11 +8,18 @@ import type { TrainedModel } from "./engine.ts";
 import type { TrainSettings } from "./settings.ts";
 import type { Unit } from "./types.ts";
 
+/** SHA-256 of all samples, training and validation: a resumed run must see the same ones. */
+export interface DataHashes {
+  /** Of texts: all of them. Of pictures: all that is known before one is read. */
+  readonly data: string;
+  /** Of pictures that lie in memory, of which no file tells anything. States of earlier versions have none. */
+  readonly pixels?: string | undefined;
+}
+
 /** What a run is about: its data, and the models that can learn from such. The loop knows no more of either. */
 export interface Subject<Batch> {
   readonly unit: Unit;
-  /** SHA-256 of all samples, training and validation: a resumed run must see the same ones. */
-  dataHash(): string;
+  dataHashes(): DataHashes;
   /** The steps that settings make of the data. */
   plan(settings: TrainSettings): RunPlan<Batch>;
   /** Opens the model of the settings. @throws RandloraError as it says itself; the signal's reason when it is aborted */
