@@ -72,6 +72,14 @@ test("operations are those of a step of 32 pictures, memory that of what is held
   );
 });
 
+test("CLIP with its default sizes, ViT-B/32, has the numbers that were published", async () => {
+  await Bun.write(at("b32", "config.json"), JSON.stringify({ model_type: "clip", text_config: {}, vision_config: {} }));
+  const found = await budgetJson("b32", "--like", "lora:16", "--targets", "q_proj,v_proj");
+  expect(found.model_parameters).toBe(151_277_313);
+  // Of the encoder of pictures alone, which is what a head of texts has adapted.
+  expect([found.modules, found.budget]).toEqual([24, 24 * 16 * 2 * 768]);
+});
+
 test.each<[string, readonly string[], number, string]>([
   ["dinov2", ["--params", "1K"], 2, 'no default targets are known for model type "dinov2"'],
   ["dinov2", ["--params", "1K", "--targets", "q_prj"], 2, "no linear layer of "],
