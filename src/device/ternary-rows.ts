@@ -17,6 +17,11 @@ export function isTernary({ storage, philox }: Pick<DeltaBasis, "storage" | "phi
   return storage === "ternary" || (philox !== undefined && philox.sparsity !== "dense");
 }
 
+/** The share of its elements that are not zero: bases are drawn with a standard deviation of 1, so its inverse is the squared size of these. */
+export function ternaryDensity({ value }: Pick<DeltaBasis, "value">): number {
+  return Math.min(1, 1 / value ** 2);
+}
+
 export function isTernaryRows(operand: Tensor | TernaryRows): operand is TernaryRows {
   return "basis" in operand;
 }

@@ -2,23 +2,25 @@
 // its partial sums at once,
 //
 //   dλ[k, j] = Σ_c dŜ[q, c] · A[k, c] · γ[j, c]        dγ[j, c] = Σ_k dŜ[q, c] · λ[k, j] · A[k, c].
-import { Basis, DRAWN_BYTES } from "./basis";
 import { sumOf } from "./lanes";
 import { BLOCK_TERMS, COLS_PANEL, colsFromTerms, rowsFromTerms, ROWS_PANEL, TILE_COLS, TILE_ROWS } from "./panels";
 import { storedBytes } from "./stored";
-import { LISTED, listColumns, LISTS, PANEL, PANEL_COLS, sumLists, TERM } from "./ternary-lists";
+import { listRow, mostOfList, sumList } from "./ternary-lists";
+import { PANEL_COLS, panelOfTerms, TERM } from "./ternary-panels";
 import { tile } from "./tile";
 
-/** P (terms, rows) is numbers in any dtype, or ternary; all else is F32. Pitches in bytes. */
+/** Pitches in bytes. */
 @unmanaged
-class BasisGradient extends Basis {
+class BasisGradient {
+  /** 0 F32, 1 F16, 2 BF16: P (terms, rows); 3: the two-bit codes of Pᵀ. All else is F32. */
+  storage: u32;
+  at: usize;
+  rowBytes: u32;
   /** Of dŜ: n·r, and m. */
   rows: u32;
   cols: u32;
   /** Tokens, or rows of B̂. */
   terms: u32;
-  /** Of P, where it is a part of a basis. */
-  firstTerm: u32;
   /** Q (terms, cols). */
   right: usize;
   rightPitch: u32;
@@ -117,7 +119,7 @@ function form<T>(
   }
 }
 
-/** The same for ternary P, without products. */
+/** The same for the codes of ternary Pᵀ, without products. */
 function add(
   p: BasisGradient,
   row: u32,
@@ -128,39 +130,21 @@ function add(
   scratch: usize,
 ): void {
   const sums = scratch + ROWS * pitch;
-  const draws = sums + ROWS * pitch;
-  const lists = draws + DRAWN_BYTES;
-  const panels = lists + LISTED * LISTS;
+  const lists = sums + ROWS * pitch;
+  const panel = lists + ROWS * mostOfList(BLOCK_TERMS);
   for (let first: u32 = 0; first < p.terms; first += BLOCK_TERMS) {
     const terms = min(BLOCK_TERMS, p.terms - first);
-    let panel = panels;
+    let end = lists;
+    for (let i: u32 = 0; i < rows; i++) end = listRow(p.at + (row + i) * p.rowBytes + first / 4, terms, end);
+    const to = first == 0 ? scratch : sums;
     for (let col: u32 = 0; col < cols; col += PANEL_COLS) {
       const from = p.right + first * p.rightPitch + (firstCol + col) * 4;
       panelOfTerms(from, p.rightPitch, min(PANEL_COLS, cols - col), terms, panel);
-      panel += PANEL;
-    }
-    const to = first == 0 ? scratch : sums;
-    for (let i: u32 = 0; i < rows; i += LISTED) {
-      const count = min(LISTED, rows - i);
-      listColumns(p, p.firstTerm + first, terms, row + i, count, lists, draws);
-      panel = panels;
-      for (let col: u32 = 0; col < cols; col += PANEL_COLS) {
-        for (let at: u32 = 0; at < count; at++) sumLists(lists + at * LISTS, panel, to + (i + at) * pitch + col * 4);
-        panel += PANEL;
-      }
+      memory.fill(panel + terms * TERM, 0, TERM);
+      let list = lists;
+      for (let i: u32 = 0; i < rows; i++) list = sumList(list, panel, to + i * pitch + col * 4);
     }
     if (first > 0) addTo(scratch, sums, rows * pitch);
-  }
-}
-
-/** A panel of up to sixteen columns of Q, zeros where there is none. */
-function panelOfTerms(from: usize, pitch: usize, cols: u32, terms: u32, to: usize): void {
-  const bytes = ((cols + 3) & ~3) * 4;
-  for (let term: u32 = 0; term < terms; term++) {
-    for (let at: usize = 0; at < bytes; at += 16) v128.store(to + at, v128.load(from + at));
-    memory.fill(to + bytes, 0, TERM - bytes);
-    from += pitch;
-    to += TERM;
   }
 }
 

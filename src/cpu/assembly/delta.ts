@@ -5,9 +5,8 @@ import { BLOCK_TERMS, COLS_PANEL, rowsFromRows, ROWS_PANEL, TILE_COLS, TILE_ROWS
 import { ScaledTerms, scaledPanels } from "./scaled-panels";
 import { tile } from "./tile";
 
-/** Both kernels take the same. */
 @unmanaged
-export class Delta {
+class Delta {
   /** B̂: the words of Basis. */
   storage: u32;
   at: usize;
@@ -42,22 +41,22 @@ export class Delta {
   pieces: u32;
 }
 
-/** The parts of a kernel's words that others work on. */
+/** The parts of the kernel's words that others work on. */
 // @ts-ignore: decorator
 @inline
-export function basisOf(p: Delta): Basis {
+function basisOf(p: Delta): Basis {
   return changetype<Basis>(changetype<usize>(p) + offsetof<Delta>("storage"));
 }
 
 // @ts-ignore: decorator
 @inline
-export function scaledOf(p: Delta): ScaledTerms {
+function scaledOf(p: Delta): ScaledTerms {
   return changetype<ScaledTerms>(changetype<usize>(p) + offsetof<Delta>("fastCount"));
 }
 
 // @ts-ignore: decorator
 @inline
-export function targetOf(p: Delta): DeltaTarget {
+function targetOf(p: Delta): DeltaTarget {
   return changetype<DeltaTarget>(changetype<usize>(p) + offsetof<Delta>("rows"));
 }
 

@@ -66,6 +66,35 @@ function scaledVector(
   }
 }
 
+/** A panel of sixteen columns that are all there, 64 bytes a term: whole cache lines of A and γ are read at once. */
+export function scaledPanel16(p: ScaledTerms, first: u32, terms: u32, col: u32, to: usize): void {
+  let slow = p.slow + (first / p.fastCount) * p.slowPitch + col * 4;
+  const begin = p.fast + col * 4;
+  const end = begin + p.fastCount * p.fastPitch;
+  const pitch = p.fastPitch;
+  let fast = begin + (first % p.fastCount) * pitch;
+  let lambda = p.lambda + first * 4;
+  const last = lambda + terms * 4;
+  while (lambda < last) {
+    const f0 = v128.load(slow);
+    const f1 = v128.load(slow, 16);
+    const f2 = v128.load(slow, 32);
+    const f3 = v128.load(slow, 48);
+    const stop = min(last, lambda + ((end - fast) / pitch) * 4);
+    for (; lambda < stop; lambda += 4) {
+      const factor = v128.load32_splat(lambda);
+      v128.store(to, f32x4.mul(factor, f32x4.mul(f0, v128.load(fast))));
+      v128.store(to, f32x4.mul(factor, f32x4.mul(f1, v128.load(fast, 16))), 16);
+      v128.store(to, f32x4.mul(factor, f32x4.mul(f2, v128.load(fast, 32))), 32);
+      v128.store(to, f32x4.mul(factor, f32x4.mul(f3, v128.load(fast, 48))), 48);
+      fast += pitch;
+      to += 64;
+    }
+    fast = begin;
+    slow += p.slowPitch;
+  }
+}
+
 function zeroVector(terms: u32, stride: usize, to: usize): void {
   for (let term: u32 = 0; term < terms; term++) {
     v128.store(to, f32x4.splat(0));

@@ -1,65 +1,14 @@
 // Products with ternary bases, without multiplying: section 6.6 of the paper asks for such a kernel.
-import { Basis, DRAWN_BYTES } from "./basis";
-import { basisOf, Delta, scaledOf, targetOf } from "./delta";
 import { DeltaTarget, storeTile } from "./delta-target";
-import { BLOCK_TERMS, transpose4 } from "./panels";
-import { scaledPanels } from "./scaled-panels";
-import { LISTED, listColumns, listRow, LISTS, PANEL, PANEL_COLS, sumLists, TERM } from "./ternary-lists";
+import { ScaledTerms, scaledPanel16, scaledPanels } from "./scaled-panels";
+import { listRow, mostOfList, sumList } from "./ternary-lists";
+import { PANEL_COLS, panelOfRows, TERM } from "./ternary-panels";
+import { sumLooks, TABLE, TABLE_TERMS, tableOf, TURN } from "./ternary-tables";
 
-/** ΔW = scale · B̂ Ŝ in f32. */
-export function ternaryDelta(p: Delta, piece: u32, scratch: usize): void {
-  const firstRow = (piece / p.pieces) * p.pieceRows;
-  const lastRow = min(firstRow + p.pieceRows, p.rows);
-  const firstCol = (piece % p.pieces) * p.pieceCols;
-  const lastCol = min(firstCol + p.pieceCols, p.cols);
-  const lists = scratch + DRAWN_BYTES;
-  const panels = lists + LISTED * (LISTS + TERM);
-  for (let first: u32 = 0; first < p.terms; first += BLOCK_TERMS) {
-    const terms = min(BLOCK_TERMS, p.terms - first);
-    scaledPanels(scaledOf(p), first, terms, firstCol, lastCol, PANEL_COLS, PANEL, panels);
-    for (let row = firstRow; row < lastRow; row += LISTED) {
-      const count = min(LISTED, lastRow - row);
-      for (let i: u32 = 0; i < count; i++) {
-        listRow(basisOf(p), p.firstRow + row + i, first, terms, lists + i * LISTS, scratch);
-      }
-      sumPanels(targetOf(p), row, count, firstCol, lastCol, first == 0, lists, panels);
-    }
-  }
-}
-
-/** The sums of up to LISTED pairs of lists over all panels, to the target. */
-function sumPanels(
-  target: DeltaTarget,
-  row: u32,
-  count: u32,
-  firstCol: u32,
-  lastCol: u32,
-  isFirst: bool,
-  lists: usize,
-  panels: usize,
-): void {
-  const sums = lists + LISTED * LISTS;
-  for (let col = firstCol; col < lastCol; col += PANEL_COLS) {
-    for (let i: u32 = 0; i < count; i++) sumLists(lists + i * LISTS, panels, sums + i * TERM);
-    storeTile(target, row, count, col, min(PANEL_COLS, lastCol - col), isFirst, sums, TERM);
-    panels += PANEL;
-  }
-}
-
-/** y (+)= scale · a·T, or scale · a·Tᵀ, for a basis T, a and y in f32: transposed, so that sums run over rows of a side by side. */
+/** y (+)= scale · T X: T's rows are sums over the terms, X's columns stand side by side in panels. */
 @unmanaged
-class TernaryProduct {
-  /** T: the words of Basis. */
-  storage: u32;
-  at: usize;
-  rowBytes: u32;
-  drawn: u32;
-  stream: u32;
-  keyLow: u32;
-  keyHigh: u32;
-  threshold: u32;
-  dropped: u32;
-  /** y: the words of DeltaTarget. Its rows are rows or columns of T, its columns rows of a. */
+class Ternary {
+  /** The words of DeltaTarget. */
   rows: u32;
   cols: u32;
   target: usize;
@@ -67,68 +16,108 @@ class TernaryProduct {
   transposed: u32;
   accumulate: u32;
   scale: f32;
-  a: usize;
-  aPitch: u32;
   terms: u32;
-  /** Sums run over T's rows: its columns are listed. */
-  overRows: u32;
-  /** Of T. */
-  firstRow: u32;
+  /** X: the transpose of rows that run along the terms; where there are none Ŝ, with the words of ScaledTerms. */
+  x: usize;
+  xPitch: u32;
+  fastCount: u32;
+  lambda: usize;
+  fast: usize;
+  fastPitch: u32;
+  slow: usize;
+  slowPitch: u32;
+  /** T (rows, terms) as `ternaryCodes` leaves it. */
+  codes: usize;
+  codesPitch: u32;
+  /** The codes are numbers of base 3, for tables; pieces have 16 columns and MOST_ROWS rows at most. */
+  threes: u32;
+  /** Terms of a partial sum, where they are listed. */
+  listTerms: u32;
+  /** Rows and columns of a piece, and pieces side by side. */
   pieceRows: u32;
   pieceCols: u32;
   pieces: u32;
 }
 
-export function ternaryProduct(p: TernaryProduct, piece: u32, scratch: usize): void {
-  const basis = changetype<Basis>(changetype<usize>(p) + offsetof<TernaryProduct>("storage"));
-  const target = changetype<DeltaTarget>(changetype<usize>(p) + offsetof<TernaryProduct>("rows"));
+/** Rows of a piece at most where tables are used. */
+const MOST_ROWS: u32 = 2048;
+/** Rows whose sums go to the target at once, where terms are listed, and bytes of lists that are held. */
+const ROWS: u32 = 64;
+const LISTS: usize = 524288;
+
+export function ternary(p: Ternary, piece: u32, scratch: usize): void {
   const firstRow = (piece / p.pieces) * p.pieceRows;
   const lastRow = min(firstRow + p.pieceRows, p.rows);
   const firstCol = (piece % p.pieces) * p.pieceCols;
   const lastCol = min(firstCol + p.pieceCols, p.cols);
-  const lists = scratch + DRAWN_BYTES;
-  const panels = lists + LISTED * (LISTS + TERM);
-  for (let first: u32 = 0; first < p.terms; first += BLOCK_TERMS) {
-    const terms = min(BLOCK_TERMS, p.terms - first);
-    let panel = panels;
-    for (let col = firstCol; col < lastCol; col += PANEL_COLS) {
-      panelOfRows(p.a + col * p.aPitch + first * 4, p.aPitch, min(PANEL_COLS, lastCol - col), terms, panel);
-      panel += PANEL;
+  if (p.threes) byTables(p, firstRow, lastRow, firstCol, lastCol, scratch);
+  else byLists(p, firstRow, lastRow, firstCol, lastCol, scratch);
+}
+
+/** A table serves all rows of a piece, whose sums stay in scratch until the last term. */
+function byTables(p: Ternary, firstRow: u32, lastRow: u32, col: u32, lastCol: u32, scratch: usize): void {
+  const count = lastRow - firstRow;
+  const sums = scratch;
+  const panel = sums + MOST_ROWS * TERM;
+  const table = panel + TABLE_TERMS * TERM;
+  for (let first: u32 = 0; first < p.terms; first += TABLE_TERMS) {
+    const terms = min(TABLE_TERMS, p.terms - first);
+    const whole = (terms + TURN - 1) & ~(TURN - 1);
+    panelOf(p, first, terms, col, lastCol, panel);
+    memory.fill(panel + terms * TERM, 0, (whole - terms) * TERM);
+    tableOf(panel, whole, table);
+    let looks = p.codes + firstRow * p.codesPitch + first / 4;
+    for (let row: u32 = 0; row < count; row++) {
+      sumLooks(looks, whole, table, first == 0, sums + row * TERM);
+      looks += p.codesPitch;
     }
-    for (let row = firstRow; row < lastRow; row += LISTED) {
-      const count = min(LISTED, lastRow - row);
-      if (p.overRows) {
-        listColumns(basis, p.firstRow + first, terms, row, count, lists, scratch);
-      } else {
-        for (let i: u32 = 0; i < count; i++) {
-          listRow(basis, p.firstRow + row + i, first, terms, lists + i * LISTS, scratch);
+  }
+  storeTile(targetOf(p), firstRow, count, col, lastCol - col, true, sums, TERM);
+}
+
+/** Lists serve all columns of a piece: all of its rows are listed, unless they are unexpectedly long, then panels are formed. */
+function byLists(p: Ternary, firstRow: u32, lastRow: u32, firstCol: u32, lastCol: u32, scratch: usize): void {
+  const sums = scratch;
+  const lists = sums + ROWS * TERM;
+  const panel = lists + LISTS;
+  for (let first: u32 = 0; first < p.terms; first += p.listTerms) {
+    const terms = min(p.listTerms, p.terms - first);
+    for (let row = firstRow; row < lastRow; ) {
+      const begin = row;
+      let end = lists;
+      for (; row < lastRow && end + mostOfList(terms) <= panel; row++) {
+        end = listRow(p.codes + row * p.codesPitch + first / 4, terms, end);
+      }
+      for (let col = firstCol; col < lastCol; col += PANEL_COLS) {
+        const stop = min(col + PANEL_COLS, lastCol);
+        panelOf(p, first, terms, col, stop, panel);
+        memory.fill(panel + terms * TERM, 0, TERM);
+        let list = lists;
+        for (let at = begin; at < row; at += ROWS) {
+          const count = min(ROWS, row - at);
+          for (let i: u32 = 0; i < count; i++) list = sumList(list, panel, sums + i * TERM);
+          storeTile(targetOf(p), at, count, col, stop - col, first == 0, sums, TERM);
         }
       }
-      sumPanels(target, row, count, firstCol, lastCol, first == 0, lists, panels);
     }
   }
 }
 
-/** A panel of up to sixteen rows that run along the terms. In the place of missing rows stands the last one. */
-function panelOfRows(from: usize, pitch: usize, rows: u32, terms: u32, to: usize): void {
-  const last = from + <usize>(rows - 1) * pitch;
-  const whole = terms & ~3;
-  for (let group: u32 = 0; group < PANEL_COLS; group += 4) {
-    const a = min(from + group * pitch, last);
-    const b = min(a + pitch, last);
-    const c = min(b + pitch, last);
-    const d = min(c + pitch, last);
-    for (let term: usize = 0; term < whole; term += 4) {
-      const at = term * 4;
-      transpose4(v128.load(a + at), v128.load(b + at), v128.load(c + at), v128.load(d + at), to + term * TERM, TERM);
-    }
-    for (let term: usize = whole; term < terms; term++) {
-      const at = term * 4;
-      store<f32>(to + term * TERM, load<f32>(a + at));
-      store<f32>(to + term * TERM, load<f32>(b + at), 4);
-      store<f32>(to + term * TERM, load<f32>(c + at), 8);
-      store<f32>(to + term * TERM, load<f32>(d + at), 12);
-    }
-    to += 16;
-  }
+/** Up to 16 columns of X. */
+function panelOf(p: Ternary, first: u32, terms: u32, col: u32, lastCol: u32, to: usize): void {
+  if (p.x) panelOfRows(p.x + col * p.xPitch + first * 4, p.xPitch, lastCol - col, terms, to);
+  else if (lastCol - col == PANEL_COLS) scaledPanel16(scaledOf(p), first, terms, col, to);
+  else scaledPanels(scaledOf(p), first, terms, col, lastCol, PANEL_COLS, 0, to);
+}
+
+// @ts-ignore: decorator
+@inline
+function targetOf(p: Ternary): DeltaTarget {
+  return changetype<DeltaTarget>(changetype<usize>(p) + offsetof<Ternary>("rows"));
+}
+
+// @ts-ignore: decorator
+@inline
+function scaledOf(p: Ternary): ScaledTerms {
+  return changetype<ScaledTerms>(changetype<usize>(p) + offsetof<Ternary>("fastCount"));
 }

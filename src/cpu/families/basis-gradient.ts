@@ -1,21 +1,25 @@
+import { DTYPE_CODES } from "../../device/dtype.ts";
 import type { BasisGradient, BasisGradientShape } from "../../device/families/bilinear.ts";
-import { pitchOf } from "../../device/tensor.ts";
+import { pitchOf, type Tensor } from "../../device/tensor.ts";
 import { isTernaryRows } from "../../device/ternary-rows.ts";
+import { weightDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { evenly, type Parts } from "../pieces.ts";
-import { BASIS, basisValues, numberValues } from "./basis.ts";
+import { CODES } from "./basis.ts";
 import { addParts } from "./partial-sums.ts";
+import { codesOf } from "./ternary-codes.ts";
 
 export const BASIS_GRADIENT = {
   name: "basisGradient",
   members: {
-    ...BASIS,
+    storage: "u32",
+    at: "pointer",
+    rowBytes: "u32",
     rows: "u32",
     cols: "u32",
     terms: "u32",
-    firstTerm: "u32",
     right: "pointer",
     rightPitch: "u32",
     bases: "u32",
@@ -60,20 +64,26 @@ export function partBytes(shape: BasisGradientShape): { readonly lambdaParts: nu
   };
 }
 
+/** P as numbers. */
+function numbersOf(left: Tensor) {
+  const storage = DTYPE_CODES[weightDtype("basis gradient", left)];
+  return { storage, at: pointer(left), rowBytes: pitchBytes(left) };
+}
+
 export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
   const { shape, pairing, left, right, scale, a, lambda, gamma, lambdaParts, gammaParts } = gradient;
   const { terms: rows, cols, bases, r } = shape;
   const { blocks, slices } = split(shape);
   const bytes = partBytes(shape);
   const partPitch = pitchOf(cols, "F32");
+  const codes = isTernaryRows(left) ? codesOf(on, left, { transposed: true, threes: false }) : undefined;
   on.dispatch(
     BASIS_GRADIENT,
     {
-      ...(isTernaryRows(left) ? basisValues(left.basis) : numberValues("basis gradient", left)),
+      ...(isTernaryRows(left) ? { storage: CODES, at: codes?.at, rowBytes: codes?.pitch ?? 0 } : numbersOf(left)),
       rows,
       cols,
       terms: left.shape[0],
-      firstTerm: isTernaryRows(left) ? left.first : 0,
       right: pointer(right),
       rightPitch: pitchBytes(right),
       bases,
@@ -94,6 +104,7 @@ export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
     },
     blocks.count * slices.count,
   );
+  if (codes?.isScratch) on.memory.release(codes.at.buffer);
   const strides = pairing === "peft" ? { rowStride: bases, colStride: 1 } : { rowStride: 1, colStride: r };
   const ofLambda = { parts: blocks.count, partStride: rows, ...strides };
   addParts(on, lambdaParts, gradient.lambdaGradient, ofLambda, scale);

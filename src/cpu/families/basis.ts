@@ -1,10 +1,8 @@
 import { DTYPE_CODES } from "../../device/dtype.ts";
 import type { DeltaBasis } from "../../device/families/delta.ts";
-import type { Tensor } from "../../device/tensor.ts";
-import { weightDtype } from "../../device/weight.ts";
 import { DROPPED_BITS } from "../../random/grid.ts";
 import { NAMED_DTYPES } from "../../safetensors/dtype.ts";
-import { bound, pitchBytes, pointer } from "../operands.ts";
+import { bound } from "../operands.ts";
 import type { Values } from "../parameters.ts";
 
 /** The words of Basis in basis.ts of the assembly. */
@@ -21,7 +19,7 @@ export const BASIS = {
 } as const;
 
 /** How two-bit codes, and elements that are drawn, are named there. */
-const CODES = 3;
+export const CODES = 3;
 const DRAWN = { dense: 4, sparse: 6, "very-sparse": 7 } as const;
 /** Dense draws in units of 2b − 255. */
 export const DRAWN_UNITS = 5;
@@ -51,11 +49,4 @@ export function basisValues({ buffer, storage, stride, philox }: DeltaBasis): Va
     threshold: philox.threshold,
     dropped: DROPPED_BITS[philox.grid],
   };
-}
-
-/** Numbers in the place of a basis. */
-export function numberValues(op: string, tensor: Tensor): Values<typeof BASIS> {
-  const storage = DTYPE_CODES[weightDtype(op, tensor)];
-  const drawn = { drawn: 0, stream: 0, keyLow: 0, keyHigh: 0, threshold: 0, dropped: 0 };
-  return { storage, at: pointer(tensor), rowBytes: pitchBytes(tensor), ...drawn };
 }

@@ -4,8 +4,10 @@ import { readElement } from "../../bases/storage.ts";
 import { DeltaBases } from "../../adapters/bilinear/delta.ts";
 import { basesFor, numbers, placed, type Stored, taken } from "../../adapters/testing/bases.ts";
 import { randloraShape } from "../../adapters/randlora/shape.ts";
+import type { DeltaBasis } from "../../device/families/delta.ts";
 import { sliceRows, type Tensor } from "../../device/tensor.ts";
 import type { TernaryRows } from "../../device/ternary-rows.ts";
+import { uploaded } from "../../device/transfer.ts";
 import { recordGemm } from "../../tensor/gemm.ts";
 import { Run } from "../../tensor/run.ts";
 import { CpuDevice } from "../cpu.ts";
@@ -21,7 +23,7 @@ function wholeNumbers(count: number): Float32Array<ArrayBuffer> {
   return numbers(count, 100).map(Math.round);
 }
 
-/** More rows than lists are held of at once, more terms than a block has, nothing a multiple of anything. */
+/** More terms than a table has, nothing a multiple of anything; sparse ones are looked up in tables, very sparse ones listed. */
 const SHAPE = randloraShape(331, 290, 7);
 const TOKENS = [1, 37, 600] as const;
 const STORED: readonly Stored[] = ["ternary", "philox, sparse", "philox, very sparse"];
@@ -66,6 +68,42 @@ async function product(order: "NT" | "NN", stored: Stored, tokens: number, first
 
 test.each(CASES)("h·B̂ᵀ is exact: %s, %d tokens", (stored, tokens) => product("NT", stored, tokens, 13));
 test.each(CASES)("x·B̂ is exact: %s, %d tokens", (stored, tokens) => product("NN", stored, tokens, 5));
+
+/** A stored basis of ±1 without zeros; `value` is what its density is told by. */
+function full(rows: number, terms: number, value: number): { basis: DeltaBasis; signs: Float32Array } {
+  const stride = Math.ceil(terms / 16) * 16;
+  const codes = new Uint32Array((rows * stride) / 16);
+  const signs = Float32Array.from(numbers(rows * terms), (sign) => (sign < 0 ? -1 : 1));
+  signs.forEach((sign, index) => {
+    const at = Math.floor(index / terms) * stride + (index % terms);
+    codes[at >> 4] = (codes[at >> 4] ?? 0) | ((sign < 0 ? 2 : 1) << (2 * (at & 15)));
+  });
+  return {
+    basis: { buffer: uploaded(device, "B̂", codes), storage: "ternary", stride, value, philox: undefined },
+    signs,
+  };
+}
+
+test.each([
+  ["more rows than a table serves", 2100, 150, 1],
+  ["rows whose lists are longer than their density lets expect", 200, 2100, 40],
+])("h·B̂ᵀ is exact: %s", async (_, rows, terms, value) => {
+  const { basis, signs } = full(rows, terms, value);
+  const values = wholeNumbers(80 * terms);
+  const a = placed(device, [80, terms], values);
+  const y = placed(device, [80, rows], []);
+  using run = new Run(device);
+  recordGemm(run, { order: "NT", a, b: { basis, first: 0, shape: [rows, terms] }, y });
+  await run.submit();
+  const wanted = Array.from({ length: 80 * rows }, (_, at) => {
+    const [token, row] = [Math.floor(at / rows), at % rows];
+    let sum = 0;
+    for (let q = 0; q < terms; q++) sum += (values[token * terms + q] ?? 0) * (signs[row * terms + q] ?? 0);
+    return sum;
+  });
+  expect([...(await taken(device, y))]).toEqual(wanted);
+  for (const buffer of [a.buffer, y.buffer, basis.buffer]) device.memory.release(buffer);
+});
 
 test("a row's sums are the same whatever is computed beside it", async () => {
   const onDevice = await DeltaBases.create(device, basesFor("ternary", [SHAPE]), "peft");

@@ -1,6 +1,6 @@
 import type { Device, DeviceBuffer } from "../../../device/device.ts";
 import { uploaded } from "../../../device/transfer.ts";
-import { isTernary, type TernaryRows } from "../../../device/ternary-rows.ts";
+import { isTernary, ternaryDensity, type TernaryRows } from "../../../device/ternary-rows.ts";
 import type { Staging } from "../../../device/staging.ts";
 import type { Unpacked } from "../../../device/families/bilinear.ts";
 import { NAMED_DTYPES } from "../../../safetensors/dtype.ts";
@@ -82,7 +82,7 @@ export class TrainingBases {
 
   /** The share of B̂'s elements that products take time for. */
   get density(): number {
-    return this.#gpu.skipsZeros && this.#asItLies ? ternaryDensity(this.#b) : 1;
+    return this.#gpu.skipsZeros && this.#asItLies ? ternaryDensity(this.delta.b) : 1;
   }
 
   /** Products take B̂ as it lies, though it is packed. */
@@ -167,11 +167,6 @@ function widened(gpu: Device, a: BasisMatrix): Tensor {
 /** Are elements codes, or not stored at all? */
 export function isPacked(kind: BasisMatrix["storage"]["kind"]): kind is "ternary" | "philox" {
   return kind === "ternary" || kind === "philox";
-}
-
-/** The share of elements that are not zero: bases are drawn with a standard deviation of 1, so its inverse is the squared size of these. */
-function ternaryDensity({ storage }: BasisMatrix): number {
-  return storage.kind === "ternary" || storage.kind === "philox" ? Math.min(1, 1 / storage.scale ** 2) : 1;
 }
 
 /** Codes have units, and so have dense draws that no grid has rounded; the others are true values. */
