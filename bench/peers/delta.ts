@@ -1,6 +1,6 @@
 /*
  * `bun bench/peers/delta.ts [--rounds 5]`: ΔW by what the bases are stored as, beside numpy's product of f32 matrices of the
- * same sizes on the same cores. RANDLORA_DEVICE says what computes ours.
+ * same sizes on the same cores, by the clock and by processor time. RANDLORA_DEVICE says what computes ours.
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -55,15 +55,21 @@ for (const [name, kind] of KINDS) {
 const times = await inRounds(contenders, Number(values.rounds), note);
 note("");
 
-const rate = (name: string) => (TIMES * flops) / (times.get(name)?.median.seconds ?? Number.NaN) / 1e9;
+const median = (name: string) => times.get(name)?.median ?? { seconds: Number.NaN, coreSeconds: Number.NaN };
+const rate = (name: string) => (TIMES * flops) / median(name).seconds / 1e9;
+const coreRate = (name: string) => (TIMES * flops) / median(name).coreSeconds / 1e9;
 const targets = new Map<string, number | undefined>(KINDS.map(([name, , target]) => [name, target]));
 const rows = [...contenders.keys()].map((name) => {
   const ratio = rate(name) / rate("numpy");
   const target = targets.get(name);
   const verdict = target === undefined ? "" : `≥ ${target}: ${ratio >= target ? "met" : "missed"}`;
-  return [name, formatNumber(rate(name), 1), formatNumber(ratio, 2), verdict];
+  const aCore = [formatNumber(coreRate(name), 1), formatNumber(coreRate(name) / coreRate("numpy"), 2)];
+  return [name, formatNumber(rate(name), 1), formatNumber(ratio, 2), verdict, ...aCore];
 });
 process.stdout.write(`${ready}, ${THREADS} threads; ΔW ${SHAPE.out}×${SHAPE.in}, r = ${SHAPE.r}\n\n`);
 process.stdout.write(
-  formatTable(rows, { head: ["bases", "GFLOP/s, as if dense", "of numpy's", "target"], align: "lrrl" }),
+  formatTable(rows, {
+    head: ["bases", "GFLOP/s, as if dense", "of numpy's", "target", "a core", "of numpy's"],
+    align: "lrrlrr",
+  }),
 );
