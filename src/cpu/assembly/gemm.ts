@@ -62,7 +62,7 @@ function product<T>(p: Gemm, piece: u32, scratch: usize): void {
   const along = p.aTerms == 0 && p.bTerms == 0;
   const few = sizeof<T>() > 1 && along && rows <= FEW_ROWS;
   // Sums of each block that is computed at once, whole tiles of them; then panels.
-  const step = few ? fewTerms(rows) : BLOCK_TERMS;
+  const step = few ? fewTerms(rows) : sizeof<T>() > 1 && along ? ROW_TERMS : BLOCK_TERMS;
   const pitch = <usize>(p.pieceCols + TILE_COLS) * 4;
   const plane = <usize>(rows + TILE_ROWS) * pitch;
   const panels = scratch + ((min(step, p.terms) + BLOCK_TERMS - 1) / BLOCK_TERMS) * plane;
@@ -74,7 +74,7 @@ function product<T>(p: Gemm, piece: u32, scratch: usize): void {
       const a = p.a + firstRow * p.aPitch + first * 4;
       const b = p.b + firstCol * p.bPitch + storedBytes<T>(first);
       if (few) fewRows<T>(a, p.aPitch, rows, b, p.bPitch, cols, terms, scratch, pitch, plane, panels);
-      else rowTiles<T>(a, p.aPitch, rows, b, p.bPitch, cols, terms, scratch, pitch, panels);
+      else rowTiles<T>(a, p.aPitch, rows, b, p.bPitch, cols, terms, scratch, pitch, plane, panels);
     }
     let sums = scratch;
     for (let block: u32 = 0; block < terms; block += BLOCK_TERMS) {
@@ -112,18 +112,25 @@ function tiles<T>(
   }
 }
 
-/** A block's sums where both operands run along the terms. */
+/** Terms of a panel of rows, whole blocks. */
+const ROW_TERMS: u32 = 768;
+
+/** The sums of some blocks where both operands run along the terms. */
 function rowTiles<T>(
-  a: usize, aPitch: usize, rows: u32, b: usize, bPitch: usize, cols: u32, terms: u32, sums: usize, pitch: usize, panel: usize,
+  a: usize, aPitch: usize, rows: u32, b: usize, bPitch: usize, cols: u32, terms: u32, sums: usize, pitch: usize, plane: usize,
+  panel: usize,
 ): void {
-  const vectors = (terms + 3) / 4;
   for (let col: u32 = 0; col < cols; col += TILE_W) {
-    rowPanel<T>(b + col * bPitch, bPitch, min(TILE_W, cols - col), vectors, panel);
+    rowPanel<T>(b + col * bPitch, bPitch, min(TILE_W, cols - col), (terms + 3) / 4, panel);
     for (let row: u32 = 0; row < rows; row += TILE_X) {
       const x = a + row * aPitch;
-      const other = row + 1 < rows ? x + aPitch : x;
-      const to = sums + row * pitch + col * 4;
-      rowTile(x, other, panel, vectors, to, to + pitch);
+      const other = row + 1 < rows ? aPitch : 0;
+      let to = sums + row * pitch + col * 4;
+      for (let first: u32 = 0; first < terms; first += BLOCK_TERMS) {
+        const vectors = (min(BLOCK_TERMS, terms - first) + 3) / 4;
+        rowTile(x + first * 4, x + other + first * 4, panel + first * 24, vectors, to, to + pitch);
+        to += plane;
+      }
     }
   }
 }

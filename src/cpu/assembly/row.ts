@@ -17,21 +17,17 @@ export function lanes(s: v128): f32 {
 
 /** A panel of six rows: four terms of each, side by side. Missing rows are the last one. */
 export function rowPanel<T>(from: usize, pitch: usize, rows: u32, vectors: u32, to: usize): void {
-  const last = from + <usize>(rows - 1) * pitch;
-  const b = min(from + pitch, last);
-  const c = min(from + 2 * pitch, last);
-  const d = min(from + 3 * pitch, last);
-  const e = min(from + 4 * pitch, last);
-  const f = min(from + 5 * pitch, last);
-  const end = storedBytes<T>(vectors * 4);
-  for (let at: usize = 0; at < end; at += storedBytes<T>(4)) {
-    v128.store(to, load4<T>(from + at));
-    v128.store(to, load4<T>(b + at), 16);
-    v128.store(to, load4<T>(c + at), 32);
-    v128.store(to, load4<T>(d + at), 48);
-    v128.store(to, load4<T>(e + at), 64);
-    v128.store(to, load4<T>(f + at), 80);
-    to += 96;
+  for (let row: u32 = 0; row < TILE_W; row++) {
+    let w = from + min(row, rows - 1) * pitch;
+    let target = to + row * 16;
+    // One row after the other, as memory likes it.
+    for (const end = w + storedBytes<T>((vectors & ~1) * 4); w < end; w += storedBytes<T>(8)) {
+      const v = v128.load(w);
+      v128.store(target, first4<T>(v));
+      v128.store(target, last4<T>(v, w), 96);
+      target += 192;
+    }
+    if (vectors & 1) v128.store(target, load4<T>(w));
   }
 }
 
