@@ -7,7 +7,8 @@ export interface Pointer {
   readonly offset: number;
   /** Bytes from there on that the command may touch. */
   readonly size: number;
-  readonly access: "read" | "write" | "change";
+  /** `write`: it writes them, and may read them. */
+  readonly access: "read" | "write";
 }
 
 /** What the members of a kernel's parameters are given as. */

@@ -57,8 +57,8 @@ export class CpuRecording implements Recording, Dispatcher {
       }
       const offset = Math.min(...views.map((view) => view.offset));
       const size = Math.max(...views.map((view) => view.offset + view.size)) - offset;
-      const there: Pointer = { buffer, offset, size, access: "change" };
-      const double: Pointer = { buffer: this.#double(there, home), offset: 0, size, access: "change" };
+      const there: Pointer = { buffer, offset, size, access: "write" };
+      const double: Pointer = { buffer: this.#double(there, home), offset: 0, size, access: "write" };
       copies.push(copyCommand(there, double));
       if (views.some(({ access }) => access !== "read")) back.push(copyCommand(double, there));
       moved.push(...views.map((view) => ({ ...view, buffer: double.buffer, offset: view.offset - offset })));

@@ -33,7 +33,7 @@ const PIECES = 4;
  */
 export function attention(on: Dispatcher, operands: Attention): void {
   const { keys, headSize } = operands;
-  const shared = attended(operands, "change");
+  const shared = attended(operands, "write");
   const { tokens, heads, kvHeads, group } = shared;
   const pieceHeads = Math.min(group, MOST_PAIRS);
   const headBlocks = Math.ceil(group / pieceHeads);
@@ -55,7 +55,7 @@ export function attention(on: Dispatcher, operands: Attention): void {
       pieceHeads,
       headBlocks,
       parts,
-      records: optional(records, "change"),
+      records: optional(records, "write"),
       recordBytes: record * 4,
       pieces: pieces * parts,
       computed: 0,

@@ -53,7 +53,7 @@ export function delta(on: Dispatcher, operands: Delta): void {
       buffer: target,
       offset: at * 4,
       size: ((targetRows - 1) * pitch + padded4(targetCols)) * 4,
-      access: accumulate ? "change" : "write",
+      access: "write",
     },
     pitch: pitch * 4,
     transposed,

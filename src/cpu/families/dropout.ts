@@ -43,7 +43,7 @@ export function dropout(on: Dispatcher, { x, mask, y, accumulate }: Dropout): vo
       accumulate,
       x: pointer(x),
       xPitch: pitchBytes(x),
-      y: pointer(y, accumulate ? "change" : "write"),
+      y: pointer(y, "write"),
       yPitch: pitchBytes(y),
       pieceRows,
     },

@@ -50,7 +50,7 @@ export function elementwise(on: Dispatcher, { kind, a, b, y, cap }: Elementwise)
       aPitch: pitchBytes(a),
       b: optional(b),
       bPitch: pitchBytes(b),
-      y: pointer(y, "change"),
+      y: pointer(y, "write"),
       yPitch: pitchBytes(y),
       cap,
     },

@@ -52,7 +52,7 @@ export function gemm(on: Dispatcher, operands: Gemm): void {
       b: pointer(b),
       bPitch: pitchBytes(b),
       ...scaled("product", b),
-      y: pointer(y, accumulate ? "change" : "write"),
+      y: pointer(y, "write"),
       yPitch: pitchBytes(y),
       bias: optional(bias),
       residual: optional(residual),

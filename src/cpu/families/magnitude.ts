@@ -38,7 +38,7 @@ export function rowSquares(on: Dispatcher, operands: RowSquares): void {
 
 export function columnSquares(on: Dispatcher, { accumulate, ...operands }: ColumnSquares): void {
   const [, cols] = operands.weight.shape;
-  const sums = pointer(operands.sums, accumulate ? "change" : "write");
+  const sums = pointer(operands.sums, "write");
   inNumbers(on, operands.weight, (weight) => {
     const values = { ...squaresOf({ ...operands, weight }), sums, accumulate, pieceSize: PIECE_COLS };
     on.dispatch(COLUMN_SQUARES, values, Math.ceil(cols / PIECE_COLS));
@@ -74,8 +74,8 @@ export function magnitudes(on: Dispatcher, { kind, sums, from, to, dtype }: Magn
       count: to.shape[1],
       dtype: DTYPE_CODES[dtype],
       sums: pointer(sums),
-      from: optional(from, kind === "gradient" ? "change" : "read"),
-      to: pointer(to, kind === "gradient" ? "change" : "write"),
+      from: optional(from, kind === "gradient" ? "write" : "read"),
+      to: pointer(to, "write"),
     },
     1,
   );
@@ -111,7 +111,7 @@ export function rescale(on: Dispatcher, { weight: stored, delta, factors, column
         weight: pointer(weight),
         weightPitch: pitchBytes(weight),
         delta: optional(delta),
-        target: pointer(target, "change"),
+        target: pointer(target, "write"),
         pitch: pitchBytes(target),
         factors: pointer(factors),
         columns,

@@ -28,7 +28,7 @@ const PIECE_VECTORS = 4096;
 
 export function adamw(on: Dispatcher, operands: AdamWStep): void {
   const { size, value, gradient, mean, square, state, ...scalars } = operands;
-  const all = (buffer: DeviceBuffer): Pointer => ({ buffer, offset: 0, size: size * 4, access: "change" });
+  const all = (buffer: DeviceBuffer): Pointer => ({ buffer, offset: 0, size: size * 4, access: "write" });
   on.dispatch(
     ADAMW,
     {
@@ -75,7 +75,7 @@ export function gradientNorm(on: Dispatcher, { gradients, clip, state }: Gradien
     first += count;
   });
   const all = { buffer: sums, offset: 0, size: total * 4, access: "read" } as const;
-  on.dispatch(GRADIENT_NORM, { count: total, clip, sums: all, state: stateOf(state, "change") }, 1);
+  on.dispatch(GRADIENT_NORM, { count: total, clip, sums: all, state: stateOf(state, "write") }, 1);
   on.memory.release(sums);
 }
 

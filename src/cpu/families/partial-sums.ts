@@ -47,7 +47,7 @@ export function addParts(
       cols,
       ...layout,
       partial: bound(parts),
-      target: pointer(target, "change"),
+      target: pointer(target, "write"),
       targetPitch: pitchBytes(target),
       scale,
       pieceRows,

@@ -48,7 +48,7 @@ export function stridedSums(on: Dispatcher, { x, w, y, terms, scale, accumulate 
       wRow: w.steps.row,
       wCol: w.steps.col,
       wTerm: w.steps.term,
-      y: pointer(y, accumulate ? "change" : "write"),
+      y: pointer(y, "write"),
       yPitch: pitchBytes(y),
       accumulate,
       scale,

@@ -107,7 +107,7 @@ export function ternaryProduct(on: Dispatcher, operands: Gemm, rows: TernaryRows
     {
       rows: sums,
       cols,
-      target: pointer(y, accumulate ? "change" : "write"),
+      target: pointer(y, "write"),
       pitch: pitchBytes(y),
       transposed: true,
       accumulate,

@@ -56,7 +56,7 @@ export function thetaDelta(on: Dispatcher, { layer, key, coefficients, transpose
         buffer: target,
         offset: at * 4,
         size: ((rows - 1) * pitch + padded4(width)) * 4,
-        access: accumulate ? "change" : "write",
+        access: "write",
       },
       lineBytes: transposed ? 4 : pitch * 4,
       elementBytes: transposed ? pitch * 4 : 4,
