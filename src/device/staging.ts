@@ -1,5 +1,10 @@
-/** How a GPU's kernels bring operands to the multiplier: shuffled inside one subgroup, or through workgroup memory. */
-export type GpuStaging = { readonly kind: "subgroup"; readonly lanes: number } | { readonly kind: "workgroup" };
+/**
+ * How a GPU's kernels bring operands to the multiplier: shuffled inside one subgroup, or through workgroup memory; there products
+ * with matrices in blocks may be of whole numbers, by integer dot products.
+ */
+export type GpuStaging =
+  | { readonly kind: "subgroup"; readonly lanes: number }
+  | { readonly kind: "workgroup"; readonly integerDots?: boolean };
 
 /** The same of any device; the CPU device has one way. It decides about bits, so a run keeps the one that it began with. */
 export type Staging = GpuStaging | { readonly kind: "cpu" };

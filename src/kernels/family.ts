@@ -4,9 +4,11 @@ import activationsText from "./activations.wgsl" with { type: "text" };
 import drawText from "./draw.wgsl" with { type: "text" };
 import dtypeText from "./dtype.wgsl" with { type: "text" };
 import blocksText from "./blocks.wgsl" with { type: "text" };
+import gemmOperandsText from "./gemm-operands.wgsl" with { type: "text" };
 import gemvOperandsText from "./gemv-operands.wgsl" with { type: "text" };
 import matrixText from "./matrix.wgsl" with { type: "text" };
 import matrix8Text from "./matrix8.wgsl" with { type: "text" };
+import normedInputText from "./normed-input.wgsl" with { type: "text" };
 import { PRODUCT_INCLUDES } from "./product.ts";
 import pairingText from "./pairing.wgsl" with { type: "text" };
 import philoxText from "./philox.wgsl" with { type: "text" };
@@ -26,9 +28,11 @@ const INCLUDES = {
   blocks: blocksText,
   draw: drawText,
   dtype: dtypeText,
+  gemm_operands: gemmOperandsText,
   gemv_operands: gemvOperandsText,
   matrix: matrixText,
   matrix8: matrix8Text,
+  normed_input: normedInputText,
   pairing: pairingText,
   philox: philoxText,
   ...PRODUCT_INCLUDES,

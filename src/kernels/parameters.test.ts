@@ -6,6 +6,7 @@ import { type Pair, uniformStruct, type UniformMembers, type UniformStruct } fro
 
 /** Packers that are not called after their file. */
 const PACKERS: Readonly<Record<string, readonly string[]>> = {
+  "gemm-operands": ["gemmParameters"],
   "gemv-operands": ["gemvParameters"],
   norm: ["squaresParameters", "normParameters"],
 };

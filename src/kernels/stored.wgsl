@@ -1,7 +1,7 @@
 // A matrix as it is stored, in the format DTYPE, as an operand called NAME: its binding, the number BINDING, and
 // `stored4_NAME(at)`, the four neighbours at `at`, counted in vectors of 4 elements, in f32. Formats of blocks
 // (src/device/blocks.ts) have their scales in another binding, the number SCALES, and need the parameter `scales_at`, the
-// place of the scale of the first bound block.
+// place of the scale of the first bound block; `wholes4_NAME(at)` are their whole numbers in four signed bytes (blocks.wgsl).
 #use dtype
 #if DTYPE == "F32"
 @group(0) @binding(${BINDING}) var<storage, read> stored_${NAME}: array<vec4<f32>>;
@@ -20,15 +20,15 @@ fn stored4_${NAME}(at: u32) -> vec4<f32> { return widen4_bf16(stored_${NAME}[at]
 @group(0) @binding(${BINDING}) var<storage, read> stored_${NAME}: array<u32>;
 @group(0) @binding(${SCALES}) var<storage, read> scales: array<u32>;
 fn stored4_${NAME}(at: u32) -> vec4<f32> { return scale_of(at / 8u) * quants4_q8(stored_${NAME}[at]); }
+fn wholes4_${NAME}(at: u32) -> u32 { return stored_${NAME}[at]; }
 #end
 #if DTYPE == "Q4_0"
 #include blocks
 @group(0) @binding(${BINDING}) var<storage, read> stored_${NAME}: array<u32>;
 @group(0) @binding(${SCALES}) var<storage, read> scales: array<u32>;
-fn stored4_${NAME}(at: u32) -> vec4<f32> {
-  let word = stored_${NAME}[at / 8u * 4u + (at & 3u)];
-  return scale_of(at / 8u) * quants4_q4(word >> (at & 4u));
-}
+fn word_${NAME}(at: u32) -> u32 { return stored_${NAME}[at / 8u * 4u + (at & 3u)] >> (at & 4u); }
+fn stored4_${NAME}(at: u32) -> vec4<f32> { return scale_of(at / 8u) * quants4_q4(word_${NAME}(at)); }
+fn wholes4_${NAME}(at: u32) -> u32 { return wholes_q4(word_${NAME}(at)); }
 #end
 #if DTYPE == "TERNARY"
 #use ternary

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { toBlocks } from "../device/blocks.ts";
 import type { Device } from "../device/device.ts";
+import type { Staging } from "../device/staging.ts";
 import { GUARANTEED_BINDING, openTestDevice } from "../device/testing/open.ts";
 import { recordGemm } from "./gemm.ts";
 import { at, type Matrix, matrixOf } from "./op.ts";
@@ -19,8 +20,18 @@ beforeAll(async () => {
 });
 afterAll(() => gpu.close());
 
-/** Of linear layers: the CPU device rounds activations to 15 bits, for products of whole numbers. */
-const tolerance = () => (gpu.staging.kind === "cpu" ? 2e-4 : 2e-6);
+/** Ways to compute linear layers: the device's own, and on GPUs that with integer dot products. */
+const WAYS = ["own way", ...(process.env["RANDLORA_TEST_DEVICE"] === "cpu" ? [] : ["integer dot products"])] as const;
+type Way = (typeof WAYS)[number];
+
+const stagingOf = (way: Way): Staging => (way === "own way" ? gpu.staging : { kind: "workgroup", integerDots: true });
+
+/** Of linear layers: products of whole numbers round activations to 15 bits. */
+function tolerance(way: Way): number {
+  const staging = stagingOf(way);
+  const rounds = staging.kind === "cpu" || (staging.kind === "workgroup" && staging.integerDots === true);
+  return rounds ? 2e-4 : 2e-6;
+}
 
 const COMPILE_TIMEOUT = 120_000;
 const FORMATS = ["Q8_0", "Q4_0"] as const;
@@ -31,8 +42,13 @@ function part({ data, shape }: Matrix, row: number, rows: number, col: number, c
 }
 
 /** Runs `record` with an F32 matrix of NaN to fill. */
-async function filled(rows: number, cols: number, record: (run: Run, y: Tensor) => void): Promise<Float64Array> {
-  using run = new Run(gpu);
+async function filled(
+  rows: number,
+  cols: number,
+  record: (run: Run, y: Tensor) => void,
+  way: Way = "own way",
+): Promise<Float64Array> {
+  using run = new Run(gpu, stagingOf(way));
   const y = run.keep(run.allocate("y", [rows, cols]));
   gpu.write(y.buffer, new Uint32Array(y.buffer.size / 4).fill(0x7fc00000));
   record(run, y);
@@ -47,24 +63,26 @@ describe.each(FORMATS)("%s", (dtype) => {
   const whole = random(45, 96, dtype);
   const rows = part(whole.matrix, 7, 33, 0, 96);
 
-  test(
-    "views of rows and columns are multiplied with, either way",
-    async () => {
+  test.each(WAYS)(
+    "views of rows and columns are multiplied with, either way: %s",
+    async (way) => {
       const weight = place(gpu, whole);
       const inner = sliceCols(sliceRows(weight, 7, 33), 32, 64);
       const of = part(whole.matrix, 7, 33, 32, 64);
       for (const tokens of [2, 9]) {
         const [x, dy] = [random(tokens, 64), random(tokens, 33)];
         const [px, pdy] = [place(gpu, x), place(gpu, dy)];
-        const y = await filled(tokens, 33, (run, y) => {
+        const multiply = (run: Run, y: Tensor) => {
           run.compute("linear", { x: px, weight: inner, bias: undefined, residual: undefined, scale: 1, y });
-        });
-        const dx = await filled(tokens, 64, (run, y) => recordGemm(run, { order: "NN", a: pdy, b: inner, y }));
+        };
+        const y = await filled(tokens, 33, multiply, way);
+        const back = (run: Run, y: Tensor) => recordGemm(run, { order: "NN", a: pdy, b: inner, y });
+        const dx = await filled(tokens, 64, back, way);
         const dot = (count: number, term: (k: number) => number) =>
           Array.from({ length: count }, (_, k) => term(k)).reduce((sum, one) => sum + one, 0);
         const wantedY = matrixOf(tokens, 33, (t, n) => dot(64, (k) => at(x.matrix, t, k) * at(of, n, k)));
         const wantedX = matrixOf(tokens, 64, (t, k) => dot(33, (n) => at(dy.matrix, t, n) * at(of, n, k)));
-        expect(relativeError(y, wantedY.data)).toBeLessThan(tolerance());
+        expect(relativeError(y, wantedY.data)).toBeLessThan(tolerance(way));
         expect(relativeError(dx, wantedX.data)).toBeLessThan(2e-6);
         for (const { buffer } of [px, pdy]) gpu.memory.release(buffer);
       }
@@ -73,17 +91,18 @@ describe.each(FORMATS)("%s", (dtype) => {
     COMPILE_TIMEOUT,
   );
 
-  test(
-    "a block with a number that is none makes no number, of one token and of several",
-    async () => {
+  test.each(WAYS)(
+    "a block with a number that is none makes no number, of one token and of several: %s",
+    async (way) => {
       const broken = random(9, 96, dtype);
       broken.matrix.data[2 * 96 + 40] = Infinity;
       const [weight, x] = [place(gpu, broken), place(gpu, random(5, 96))];
       for (const tokens of [1, 5]) {
-        const y = await filled(tokens, 9, (run, y) => {
+        const multiply = (run: Run, y: Tensor) => {
           const inputs = { x: sliceRows(x, 0, tokens), weight, bias: undefined, residual: undefined, scale: 1 };
           run.compute("linear", { ...inputs, y });
-        });
+        };
+        const y = await filled(tokens, 9, multiply, way);
         expect([...y].map(Number.isFinite)).toEqual(Array.from(y, (_, at) => at % 9 !== 2));
       }
       for (const { buffer } of [weight, x]) gpu.memory.release(buffer);
@@ -139,9 +158,9 @@ describe.each(FORMATS)("%s", (dtype) => {
     COMPILE_TIMEOUT,
   );
 
-  test(
-    "is taken in parts where it is above the binding limit",
-    async () => {
+  test.each(WAYS)(
+    "is taken in parts where it is above the binding limit: %s",
+    async (way) => {
       const cols = 4096;
       const perRow = tensorBytes([1, cols], dtype);
       const count = Math.floor(GUARANTEED_BINDING / perRow) + 37;
@@ -161,16 +180,18 @@ describe.each(FORMATS)("%s", (dtype) => {
       const most = last.matrix.data.reduce((sum, w, k) => sum + Math.abs(w * at(x.matrix, 0, k)), 0);
       const bare = { bias: undefined, residual: undefined, scale: 1 };
       for (const tokens of [1, 5]) {
-        const y = await filled(tokens, count, (run, y) => {
+        const multiply = (run: Run, y: Tensor) => {
           run.compute("linear", { x: sliceRows(px, 0, tokens), weight: tall, ...bare, y });
-        });
+        };
+        const y = await filled(tokens, count, multiply, way);
         const wanted = matrixOf(tokens, count, (t, n) => (n === 3 || n === count - 1 ? at(dots, t, 0) : 0));
         const off = wanted.data.reduce((worst, value, i) => Math.max(worst, Math.abs((y[i] ?? NaN) - value)), 0);
-        expect(off / most).toBeLessThan(tolerance() / 10);
+        expect(off / most).toBeLessThan(tolerance(way) / 10);
       }
       const chosen = { dtype: "F32" as const, matrix: matrixOf(5, count, (t, n) => Number(n === count - 1) * (t + 1)) };
       const dy = place(gpu, chosen);
-      const dx = await filled(5, cols, (run, y) => recordGemm(run, { order: "NN", a: dy, b: tall, y }));
+      const back = (run: Run, y: Tensor) => recordGemm(run, { order: "NN", a: dy, b: tall, y });
+      const dx = await filled(5, cols, back, way);
       const wanted = matrixOf(5, cols, (t, k) => (t + 1) * at(last.matrix, 0, k));
       expect(relativeError(dx, wanted.data)).toBeLessThan(2e-6);
       for (const { buffer } of [tall, px, dy]) gpu.memory.release(buffer);

@@ -4,26 +4,37 @@ import type { Device } from "../device.ts";
 import type { Staging } from "../staging.ts";
 
 const CPU = "the CPU device";
-/** A GPU's own staging; the one of real GPUs, which must fit into the limits that every GPU has; and no GPU. */
-type StagingName = "this GPU's staging" | "workgroup staging" | typeof CPU;
+const INTEGER_DOTS = "workgroup staging, integer dot products";
+/** A GPU's own staging; that of real GPUs, which must fit into the limits that every GPU has; and no GPU. */
+export type StagingName = "this GPU's staging" | "workgroup staging" | typeof INTEGER_DOTS | typeof CPU;
+
+const isCpu = process.env["RANDLORA_TEST_DEVICE"] === "cpu";
 
 /** With RANDLORA_TEST_DEVICE=cpu there is no GPU. */
-export const STAGING_NAMES: readonly StagingName[] =
-  process.env["RANDLORA_TEST_DEVICE"] === "cpu" ? [CPU] : ["this GPU's staging", "workgroup staging", CPU];
+export const STAGING_NAMES: readonly StagingName[] = isCpu ? [CPU] : ["this GPU's staging", "workgroup staging", CPU];
+
+/** The same of what reads matrices in blocks. */
+export const BLOCKS_STAGING_NAMES: readonly StagingName[] = isCpu ? [CPU] : [...STAGING_NAMES, INTEGER_DOTS];
 
 /** Every way in which an op is computed. */
 export class Stagings {
+  readonly #devices: Device[] = [];
   readonly #opened = new Map<StagingName, readonly [Device, Staging]>();
 
   /** Opens the devices. */
   async open(): Promise<void> {
-    for (const name of STAGING_NAMES) {
-      const device =
-        name === CPU
-          ? await CpuDevice.open({ threads: 2 })
-          : await Gpu.open(name === "workgroup staging" ? { limits: "guaranteed" } : {});
-      this.#opened.set(name, [device, name === "workgroup staging" ? { kind: "workgroup" } : device.staging]);
-    }
+    const opened = <D extends Device>(device: D): D => {
+      this.#devices.push(device);
+      return device;
+    };
+    const cpu = opened(await CpuDevice.open({ threads: 2 }));
+    this.#opened.set(CPU, [cpu, cpu.staging]);
+    if (isCpu) return;
+    const own = opened(await Gpu.open());
+    const guaranteed = opened(await Gpu.open({ limits: "guaranteed" }));
+    this.#opened.set("this GPU's staging", [own, own.staging]);
+    this.#opened.set("workgroup staging", [guaranteed, { kind: "workgroup" }]);
+    this.#opened.set(INTEGER_DOTS, [guaranteed, { kind: "workgroup", integerDots: true }]);
   }
 
   get(name: StagingName): readonly [Device, Staging] {
@@ -33,7 +44,8 @@ export class Stagings {
   }
 
   close(): void {
-    for (const [device] of this.#opened.values()) device.close();
+    for (const device of this.#devices) device.close();
+    this.#devices.length = 0;
     this.#opened.clear();
   }
 }

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Device } from "../../device/device.ts";
-import { STAGING_NAMES, Stagings } from "../../device/testing/stagings.ts";
+import { isBlockDtype } from "../../device/dtype.ts";
+import { BLOCKS_STAGING_NAMES, STAGING_NAMES, Stagings } from "../../device/testing/stagings.ts";
 import type { Staging } from "../../device/staging.ts";
 import type { Matrix, Op, Roles } from "../op.ts";
 import { Run } from "../run.ts";
@@ -60,8 +61,9 @@ function tryAll<I extends Roles, A, O extends Roles>(op: Op<I, A, O>, cases: rea
   tried.add(op.name);
   describe(op.name, () => {
     test("has cases", () => expect(cases.length).toBeGreaterThan(0));
-    for (const name of STAGING_NAMES) {
-      for (const trial of cases) {
+    for (const trial of cases) {
+      const inBlocks = entries<I, Operand>(trial.inputs).some(([, { dtype }]) => isBlockDtype(dtype));
+      for (const name of inBlocks ? BLOCKS_STAGING_NAMES : STAGING_NAMES) {
         test(`${trial.name}, ${name}`, () => check(op, trial, stagings.get(name)), COMPILE_TIMEOUT);
       }
     }
