@@ -12,9 +12,20 @@ import { drawSuite } from "./suites/draws.ts";
 import { gemmSuite } from "./suites/gemm.ts";
 import { loadSuite } from "./suites/loads.ts";
 import { mergeSuite } from "./suites/merge.ts";
+import { quantisedSuite } from "./suites/quantised.ts";
 import { thetaSuite } from "./suites/theta.ts";
 
-const SUITES = [drawSuite, deltaSuite, thetaSuite, gemmSuite, attentionSuite, mergeSuite, copySuite, loadSuite];
+const SUITES = [
+  drawSuite,
+  deltaSuite,
+  thetaSuite,
+  gemmSuite,
+  quantisedSuite,
+  attentionSuite,
+  mergeSuite,
+  copySuite,
+  loadSuite,
+];
 
 const { values, positionals } = parseArgs({
   options: { record: { type: "boolean" }, device: { type: "string" } },

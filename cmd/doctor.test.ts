@@ -65,6 +65,7 @@ test("--json: the GPU in use, right and timed, and everything around it", async 
       software: flag,
       subgroup_size: report.gpu.features.includes("subgroups") ? { min: number, max: number } : null,
       f16: report.gpu.features.includes("shader-f16"),
+      integer_dots: flag,
       timestamps: report.gpu.features.includes("timestamp-query"),
       subgroup_matrices: report.gpu.features.includes("chromium-experimental-subgroup-matrix"),
       features: expect.any(Array),

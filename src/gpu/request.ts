@@ -2,12 +2,15 @@ import type { DeviceInfo } from "../device/device.ts";
 import { RandloraError } from "../errors.ts";
 import { adapterFlags, checkOpened, DRIVER_HINT, isSoftware, listGpus, pickGpu } from "./choose.ts";
 import { createInstance, releaseInstance } from "./dawn.ts";
+import { hasIntegerDots } from "./integer-dots.ts";
 
 /** What is known about a GPU. */
 export interface GpuInfo extends DeviceInfo {
   /** Lanes of a subgroup, smallest and largest that the driver may choose; both 0 where subgroups are missing. */
   readonly subgroupMinSize: number;
   readonly subgroupMaxSize: number;
+  /** It has integer dot products of four bytes. */
+  readonly integerDots: boolean;
 }
 
 export interface GpuOptions {
@@ -79,7 +82,7 @@ export async function requestDevice(options: GpuOptions): Promise<OpenedDevice |
       releaseInstance(instance);
       return undefined;
     }
-    if (options.isReal === true && describe(adapter.info).software) {
+    if (options.isReal === true && describe(adapter.info, instance).software) {
       releaseInstance(instance);
       return undefined;
     }
@@ -91,7 +94,7 @@ export async function requestDevice(options: GpuOptions): Promise<OpenedDevice |
     const offered = new Set<string>(adapter.features);
     const requiredFeatures = FEATURES.filter((feature) => offered.has(feature)) as GPUFeatureName[];
     const device = await adapter.requestDevice({ label: "randlora", requiredLimits, requiredFeatures });
-    return { instance, device, info: describe(adapter.info) };
+    return { instance, device, info: describe(adapter.info, instance) };
   } catch (cause) {
     releaseInstance(instance);
     if (cause instanceof RandloraError) throw cause;
@@ -100,7 +103,7 @@ export async function requestDevice(options: GpuOptions): Promise<OpenedDevice |
   }
 }
 
-function describe(info: GPUAdapterInfo): GpuInfo {
+function describe(info: GPUAdapterInfo, { wgslLanguageFeatures }: GPU): GpuInfo {
   const { device, description, vendor, architecture } = info;
   const software = isSoftware(`${device} ${description} ${architecture}`);
   const name = software || device.startsWith("0x") || device === "" ? description : device;
@@ -112,5 +115,6 @@ function describe(info: GPUAdapterInfo): GpuInfo {
     software,
     subgroupMinSize: info.subgroupMinSize ?? 0,
     subgroupMaxSize: info.subgroupMaxSize ?? 0,
+    integerDots: hasIntegerDots({ vendor, architecture, software }, wgslLanguageFeatures),
   };
 }

@@ -98,6 +98,7 @@ function gpuRows(gpu: GpuFacts): string[][] {
     ["subgroups", gpu.subgroups ? lanes : "no"],
     ["subgroup matrices", yes(gpu.subgroupMatrices)],
     ["f16", yes(gpu.f16)],
+    ["integer dot products", yes(gpu.integerDots)],
     ["timestamps", yes(gpu.timestamps)],
     ["largest buffer", size("maxBufferSize")],
     ["largest binding", size("maxStorageBufferBindingSize")],

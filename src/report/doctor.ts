@@ -196,6 +196,7 @@ export function diagnosisJson(diagnosis: Diagnosis): object {
             software: gpu.software,
             subgroup_size: gpu.subgroups ? { min: gpu.subgroupMinSize, max: gpu.subgroupMaxSize } : null,
             f16: gpu.f16,
+            integer_dots: gpu.integerDots,
             timestamps: gpu.timestamps,
             subgroup_matrices: gpu.subgroupMatrices,
             features: gpu.features,

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { openTestDevice } from "../device/testing/open.ts";
-import { chooseOptions } from "./choose-options.ts";
+import type { Staging } from "../device/staging.ts";
+import { chooseOptions, stagingName, stagingOf } from "./choose-options.ts";
 import { ModelSource } from "./model.ts";
 import { inputFor, settingsFor, writeTexts } from "./testing/runs.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
@@ -52,4 +53,25 @@ test("more tokens in a micro-batch than a GPU has workgroups an axis are refused
     const chosen = chooseOptions(gpu, source, plan, undefined, () => {});
     await expect(chosen).rejects.toMatchObject({ code: "usage", message: expect.stringContaining(message) });
   }
+});
+
+test("a run goes on in the staging that it began with: a state from before integer dot products, without them", () => {
+  const [floats, dots, shuffles, cpu]: readonly Staging[] = [
+    { kind: "workgroup" },
+    { kind: "workgroup", integerDots: true },
+    { kind: "subgroup", lanes: 8 },
+    { kind: "cpu" },
+  ];
+  const on = (staging: Staging | undefined, name: Staging | undefined) =>
+    stagingOf({ staging: staging ?? { kind: "cpu" } }, name && stagingName(name));
+  for (const usual of [floats, dots, shuffles]) {
+    expect(on(usual, floats)).toEqual({ kind: "workgroup" });
+    expect(on(usual, dots)).toEqual({ kind: "workgroup", integerDots: true });
+    expect(on(usual, usual)).toBe(usual as Staging);
+    expect(on(usual, undefined)).toBe(usual as Staging);
+    expect(on(usual, cpu)).toBe(usual as Staging);
+  }
+  expect(on(dots, shuffles)).toEqual({ kind: "workgroup", integerDots: true });
+  expect(on(cpu, dots)).toEqual({ kind: "cpu" });
+  expect(stagingOf({ staging: { kind: "workgroup", integerDots: true } }, "workgroup")).toEqual({ kind: "workgroup" });
 });

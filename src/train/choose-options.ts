@@ -107,14 +107,19 @@ export function spareBytes({ info }: Device): number {
   return info.software ? machineMemory().total / 8 : REAL_GPU_BUDGET;
 }
 
+/** What a state calls real GPUs' staging with integer dot products. */
+const INTEGER_DOTS = "workgroup, integer dots";
+
 /** How a state names a staging. */
 export function stagingName(staging: Staging): string {
-  return staging.kind === "subgroup" ? `subgroup${staging.lanes}` : staging.kind;
+  if (staging.kind === "subgroup") return `subgroup${staging.lanes}`;
+  return staging.kind === "workgroup" && staging.integerDots === true ? INTEGER_DOTS : staging.kind;
 }
 
-/** The staging that a run began with, where this device can have it. */
-function stagingOf(gpu: Device, name: string | undefined): Staging {
-  const usual = gpu.staging;
+/** The staging that a run began with, where this device can have it; else the device's usual one. */
+export function stagingOf({ staging: usual }: Pick<Device, "staging">, name: string | undefined): Staging {
   if (name === undefined || name === stagingName(usual)) return usual;
-  return name === "workgroup" && usual.kind === "subgroup" ? { kind: "workgroup" } : usual;
+  if (usual.kind === "cpu") return usual;
+  if (name === INTEGER_DOTS) return { kind: "workgroup", integerDots: true };
+  return name === "workgroup" ? { kind: "workgroup" } : usual;
 }
