@@ -1,7 +1,8 @@
 /*
  * `bun scripts/same-bytes.ts COMMIT [CASE…]`: does this tree compute what COMMIT computed, bit for bit? For changes of
- * structure: merges, losses, trained adapters, a resumed run, texts and perplexities of both, on this machine's driver
- * (VK_DRIVER_FILES chooses another), are compared byte by byte. Nothing is recorded: bits belong to a driver.
+ * structure: merges, losses, trained adapters, a resumed run, texts and perplexities of both, on the device that the program
+ * takes (with RANDLORA_DEVICE=software on this machine's driver, or on that of VK_DRIVER_FILES), are compared byte by byte. Nothing
+ * is recorded: bits belong to a driver.
  */
 import { mkdir, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -35,6 +36,7 @@ async function compare(commit: string): Promise<number> {
   const before = join(scratch, "before");
   if ((await git("worktree", "add", "--detach", before, commit)) !== 0) return 1;
   await symlink(join(ROOT, "node_modules"), join(before, "node_modules"));
+  if ((await exited(["node", join(before, "scripts/assembly.mjs")])) !== 0) return 1;
   // Both read the models of the older tree, under one path.
   const fixtures = join(before, "fixtures");
   let different = 0;
@@ -86,5 +88,9 @@ function digest(bytes: Uint8Array): string {
 }
 
 async function git(...args: string[]): Promise<number> {
-  return await Bun.spawn(["git", ...args], { cwd: ROOT, stdio: ["ignore", "ignore", "inherit"] }).exited;
+  return await exited(["git", ...args]);
+}
+
+async function exited(command: string[]): Promise<number> {
+  return await Bun.spawn(command, { cwd: ROOT, stdio: ["ignore", "ignore", "inherit"] }).exited;
 }
