@@ -6,8 +6,11 @@ export interface RowRange {
   readonly rows: number;
 }
 
-/** Bytes of one block on the GPU, roughly: large enough to hide the cost of a dispatch, small beside the memory limit. */
-const BLOCK_BYTES = 2 * 2 ** 20;
+/**
+ * Bytes of one block on the GPU, roughly: large enough to hide the cost of a dispatch and of the tables of sparse bases, which all
+ * rows of a block share; small beside the memory limit.
+ */
+const BLOCK_BYTES = 4 * 2 ** 20;
 
 /**
  * Splits a matrix into blocks of about `BLOCK_BYTES` that start at multiples of `BLOCK_ROWS`.
