@@ -45,3 +45,14 @@ test.each(["F32", "BF16", "F16", "Q8_0"] as const)(
     device.memory.release(weight.buffer);
   },
 );
+
+test("a pass over nothing is one", async () => {
+  using run = new Run(device);
+  const x = run.upload("x", [0, 8], new Float32Array());
+  const norm = run.upload("norm", [1, 8], new Float32Array(8));
+  const weight = run.upload("weight", [4, 8], new Float32Array(32));
+  const inputs = { x, norm, weight, bias: undefined, branch: undefined, branchNorm: undefined };
+  expect(run.apply(OPS.normedLinear, inputs, { epsilon: 1, offset: 0, gate: undefined }).y.shape).toEqual([0, 4]);
+  await run.submit();
+  await device.idle();
+});

@@ -55,6 +55,7 @@ export function gemm(p: Gemm, piece: u32, scratch: usize): void {
 }
 
 function product<T>(p: Gemm, piece: u32, scratch: usize): void {
+  if (p.rows == 0) return;
   const firstRow = (piece / p.pieces) * p.pieceRows;
   const rows = min(p.pieceRows, p.rows - firstRow);
   const firstCol = (piece % p.pieces) * p.pieceCols;
