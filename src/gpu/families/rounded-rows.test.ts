@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { CpuDevice } from "../../cpu/cpu.ts";
 import type { Device } from "../../device/device.ts";
+import { GUARANTEED_BINDING } from "../../device/testing/open.ts";
 import { ELEMENTWISE } from "../../device/families/elementwise.ts";
 import type { Staging } from "../../device/staging.ts";
 import { Run } from "../../tensor/run.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
+import { tensorBytes, type Tensor, tensorIn } from "../../tensor/tensor.ts";
 import { type Operand, random } from "../../tensor/testing/case.ts";
 import { place, relativeError, take } from "../../tensor/testing/placed.ts";
 import { Gpu } from "../gpu.ts";
@@ -167,3 +168,34 @@ describe.each(["Q8_0", "Q4_0"] as const)("%s", (dtype) => {
     COMPILE_TIMEOUT,
   );
 });
+
+test(
+  "rows above the binding limit are rounded in parts",
+  async () => {
+    const terms = 2080;
+    const shape = [Math.floor(GUARANTEED_BINDING / (4 * terms)) + 37, terms] as const;
+    const x = tensorIn(gpu.memory.allocate("x", tensorBytes(shape, "F32")), shape, "F32");
+    gpu.clear([x.buffer]);
+    // Of five rows and more products of matrices are taken.
+    const [few, of] = [random(5, terms), random(8, terms, "Q8_0")];
+    const chosen = [3, 70, 8191, shape[0] - 2, shape[0] - 1];
+    for (const [at, row] of chosen.entries()) {
+      const values = Float32Array.from(few.matrix.data.subarray(at * terms, (at + 1) * terms));
+      gpu.write(x.buffer, values, row * x.pitch * 4);
+    }
+    const weight = place(gpu, of);
+    using run = new Run(gpu, DOTS);
+    const y = run.keep(run.allocate("y", [shape[0], 8]));
+    run.compute("linear", { x, weight, bias: undefined, residual: undefined, scale: 1, y });
+    await run.submit();
+    const { values } = await take(gpu, y);
+    const wanted = await product(gpu, DOTS, few, of);
+    for (const [at, row] of chosen.entries()) {
+      expect(values.slice(row * 8, row * 8 + 8)).toEqual(wanted.slice(at * 8, at * 8 + 8));
+      values.fill(0, row * 8, row * 8 + 8);
+    }
+    expect(values.every((value) => value === 0)).toBe(true);
+    for (const { buffer } of [x, weight, y]) gpu.memory.release(buffer);
+  },
+  COMPILE_TIMEOUT,
+);

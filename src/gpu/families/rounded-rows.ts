@@ -3,7 +3,7 @@ import type { InputNorm } from "../../device/families/products.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import type { Matrix, Tensor } from "../../device/tensor.ts";
 import { ROUNDED_TERMS, roundedRowsKernel, roundedRowsParameters } from "../../kernels/rounded-rows.ts";
-import { place, whole } from "../bindings.ts";
+import { bind, place, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 
 /** Rows for products of whole numbers, in scratch: see rounded-rows.wgsl. */
@@ -19,11 +19,12 @@ export function takesRounded({ staging }: Dispatcher, { dtype }: Matrix): boolea
   return staging.kind === "workgroup" && staging.integerDots === true && dtype !== "TERNARY" && isBlockDtype(dtype);
 }
 
-/** Rounds rows of whole blocks, perhaps normalised first; a branch's sum is stored. */
+/** Rounds rows of whole blocks that can be bound together, perhaps normalised first; a branch's sum is stored. */
 export function roundRows(on: Dispatcher, x: Tensor, norm?: InputNorm): RoundedRows {
   const [rows, terms] = x.shape;
   const branch = norm?.branch;
   const parts = Math.ceil(terms / ROUNDED_TERMS);
+  const block = bind(on, x);
   const halves = takeScratch(on, "halves", [rows, terms / 2], "U32");
   const scales = takeScratch(on, "scales", [rows, parts]);
   on.dispatch(
@@ -33,7 +34,7 @@ export function roundRows(on: Dispatcher, x: Tensor, norm?: InputNorm): RoundedR
       halvesPitch: halves.pitch / 2,
       scalesPitch: scales.pitch,
       size: terms,
-      x: place(x),
+      x: [block.offset / 4, x.pitch / 4],
       offset: norm?.offset ?? 0,
       epsilon: norm?.epsilon ?? 0,
       weightAt: (norm?.weight.offset ?? 0) / 4,
@@ -42,7 +43,7 @@ export function roundRows(on: Dispatcher, x: Tensor, norm?: InputNorm): RoundedR
       sum: place(branch?.sum),
     }),
     [
-      whole(on, x),
+      block.binding,
       whole(on, halves),
       branch === undefined ? on.nothing : whole(on, branch.x),
       norm === undefined ? on.nothing : whole(on, norm.weight),
