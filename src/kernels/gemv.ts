@@ -18,7 +18,10 @@ const TILE_COLS = 4;
 const threads = kernelFamily("gemv", gemvText);
 const lanes = kernelFamily("gemv-lanes", lanesText);
 
-/** What is multiplied with W (`rounded` in the workgroup staging, with blocks alone), and whether the rows of W are two halves of which one gates the other; see gemv-operands.wgsl. */
+/**
+ * What is multiplied with W (`rounded` in the workgroup staging, with blocks alone), and whether the rows of W are two halves of
+ * which one gates the other; see gemv-operands.wgsl.
+ */
 export interface GemvVariant {
   readonly input: "plain" | "normed" | "joined" | "rounded";
   readonly gated: boolean;

@@ -38,8 +38,8 @@ export function linear(on: Dispatcher, { rowsAtMost, ...operands }: Linear): voi
 }
 
 /**
- * On the vector path one command does it all, or two, of which one normalises and rounds. The halves of a gate are read together, so the weight must be one block; and
- * where a branch joins x, its operands take the binding of the bias.
+ * On the vector path one command does it all, or two, of which the first normalises and rounds. The halves of a gate are read
+ * together, so the weight must be one block; and where a branch joins x, its operands take the binding of the bias.
  */
 export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
   const { rowsAtMost, x, norm, weight, bias, gate, y } = operands;
