@@ -67,7 +67,7 @@ export interface Device {
   readonly memory: DeviceMemory;
   /** How its kernels work, unless a recording says otherwise. */
   readonly staging: Staging;
-  /** Products skip the zeros of ternary bases, and take rows of those that are drawn, too (`TernaryRows`). */
+  /** Products with ternary bases take less time the more zeros they have, and rows of those that are drawn, too (`TernaryRows`). */
   readonly skipsZeros: boolean;
   /** Where every kernel is timed (`--profile`): kernels by time, the longest first. Waits for what is still running. */
   readonly profiler: { report(): Promise<KernelTime[]> } | undefined;

@@ -8,7 +8,10 @@ import { first4, last4, load4, storedBytes } from "./stored";
 export const FEW_ROWS: u32 = 16;
 /** Rows whose sums stand in registers together. */
 const TOGETHER: u32 = 8;
-/** Bytes of the panels, and blocks of sums, at most: they stay in the second-level cache, within a quarter of the scratch. */
+/**
+ * Bytes of the panels (rows that are computed twice come on top), and blocks of sums, at most: they stay in the second-level cache,
+ * and within the quarter of the scratch that `normed-gemm.ts` leaves.
+ */
 const PANEL_BYTES: u32 = 98304;
 const MOST_BLOCKS: u32 = 16;
 

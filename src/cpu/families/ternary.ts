@@ -26,6 +26,8 @@ export const TERNARY = {
 
 /** Sums that are worth the making of a table: it takes the time of a hundred looks. */
 const TABLE_SUMS = 128;
+/** Rows of a piece at most where tables are used, so that their sums fit into scratch: MOST_ROWS of ternary.ts of the assembly. */
+const TABLE_ROWS = 2048;
 /** Terms of a list, so that it has some tens of entries: as many as its panel has room for in the second-level cache. */
 const LIST_TERMS = { least: 256, most: 2048 } as const;
 const ENTRIES = 64;
@@ -78,10 +80,10 @@ interface Pieces {
   readonly acrossCols: Parts;
 }
 
-/** A panel of columns each, and all rows, whose sums have to fit into scratch: each piece makes tables anew. */
+/** A panel of columns each, and all rows where there are few threads: each piece makes tables anew. */
 function tablePieces({ rows, cols }: Extent, wanted: number): Pieces {
   const acrossCols = evenly(cols, 16, 16);
-  return { acrossCols, downRows: evenly(rows, Math.min(2048, (rows * acrossCols.count) / wanted), 64) };
+  return { acrossCols, downRows: evenly(rows, Math.min(TABLE_ROWS, (rows * acrossCols.count) / wanted), 64) };
 }
 
 /** Some rows, and all columns where there are few threads: lists are made anew for other columns, panels for other rows. */
