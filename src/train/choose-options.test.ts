@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
 import { openTestDevice } from "../device/testing/open.ts";
+import { machineMemory } from "../device/machine-memory.ts";
 import type { Staging } from "../device/staging.ts";
-import { chooseOptions, stagingName, stagingOf } from "./choose-options.ts";
+import { chooseOptions, refuseBeyondMachine, stagingName, stagingOf } from "./choose-options.ts";
 import { ModelSource } from "./model.ts";
 import { inputFor, settingsFor, writeTexts } from "./testing/runs.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
@@ -74,4 +75,20 @@ test("a run goes on in the staging that it began with: a state from before integ
   expect(on(dots, shuffles)).toEqual({ kind: "workgroup", integerDots: true });
   expect(on(cpu, dots)).toEqual({ kind: "cpu" });
   expect(stagingOf({ staging: { kind: "workgroup", integerDots: true } }, "workgroup")).toEqual({ kind: "workgroup" });
+});
+
+test("what the machine cannot hold is refused on a device that has no memory of its own", async () => {
+  using gpu = await openTestDevice();
+  const own = { info: { ...gpu.info, software: false } };
+  const shared = { info: { ...gpu.info, software: true } };
+  const { total } = machineMemory();
+  expect(() => refuseBeyondMachine(shared, total, "shorter texts")).not.toThrow();
+  expect(() => refuseBeyondMachine(own, 2 * total, "shorter texts")).not.toThrow();
+  expect(() => refuseBeyondMachine(shared, 35.9e9, "shorter texts", 25e9)).toThrow(
+    expect.objectContaining({
+      code: "memory",
+      message: "about 35900 MB of memory are needed, and this machine has 25000 MB",
+      hint: "give a smaller rank or shorter texts, or choose a GPU with --device",
+    }),
+  );
 });

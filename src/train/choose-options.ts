@@ -84,6 +84,23 @@ export async function chooseOptions<Batch>(
   return chosen;
 }
 
+/**
+ * Refuses what this machine cannot hold where the device has no memory of its own: such a run would not fail, but be killed.
+ * @param smaller what takes less, for the hint
+ * @throws RandloraError `memory`
+ */
+export function refuseBeyondMachine(
+  { info }: Pick<Device, "info">,
+  bytes: number,
+  smaller: string,
+  total = machineMemory().total,
+): void {
+  if (!info.software || bytes <= total) return;
+  const [needed, there] = [bytes, total].map((size) => `${Math.round(size / 1e6)} MB`);
+  const cause = `about ${needed} of memory are needed, and this machine has ${there}`;
+  throw new RandloraError("memory", cause, `give a smaller rank or ${smaller}, or choose a GPU with --device`);
+}
+
 /** Kernels give each token a workgroup, or a row of them. */
 function refuseTooManyTokens<Batch>(
   gpu: Device,

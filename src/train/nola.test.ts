@@ -36,6 +36,11 @@ test("by default 1024 bases, rank 8, alpha 16, a rate of 3e-4", () => {
   expect(() => resolveSettings(many, facts)).toThrow("--bases 16777217: at most 16777216");
 });
 
+test("a rank beyond all models is refused, and not tried", async () => {
+  const begun = runs.train("huge", await small({ rank: Number.MAX_SAFE_INTEGER }));
+  await expect(begun).rejects.toThrow("are more than any model needs");
+});
+
 test("a run's adapter is merged, and training goes on from it as if there had been no pause", async () => {
   const targets = ["q_proj", "v_proj", "up_proj", "down_proj"];
   const first = await runs.train("first", await small({ targets, basisSeed: "-7", seed: 5 }));

@@ -5,7 +5,7 @@ import type { Device } from "../device/device.ts";
 import { type DeviceOptions, openDevice } from "../open-device.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import { oneLine } from "../files/failure.ts";
-import { type Chosen, chooseOptions, stagingName } from "./choose-options.ts";
+import { type Chosen, chooseOptions, stagingName, refuseBeyondMachine } from "./choose-options.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { largestStep } from "./estimate.ts";
 import type { MethodChoices } from "../adapters/training/method.ts";
@@ -76,6 +76,7 @@ export class Training<Batch> {
         this.#warnOfOtherGpu(gpu);
         // What is too large for any GPU memory is found here, where nothing is allocated: it is not tried again.
         chosen = await chooseOptions(gpu, this.#source, this.#plan, this.#state, (line) => this.#observer.warn(line));
+        refuseBeyondMachine(gpu, chosen.bytes, this.#source.smaller);
       }
       try {
         return await this.#attempt(gpu, chosen, signal);

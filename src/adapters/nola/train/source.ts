@@ -1,3 +1,4 @@
+import { checkDrawn } from "../../../bases/bases.ts";
 import type { BaseModel } from "../../base.ts";
 import { fromBigInt, type JsonObject } from "../../../files/lossless-json.ts";
 import type { OpenInput } from "../../training/definition.ts";
@@ -38,7 +39,7 @@ export interface NolaSource {
   readonly record: JsonObject;
 }
 
-/** A new adapter: ΔW = 0, since V's coefficients are zero. */
+/** A new adapter: ΔW = 0, since V's coefficients are zero. @throws RandloraError `adapter` for a rank beyond all models */
 export function newNola(
   { model, seed }: Pick<OpenInput, "model" | "seed">,
   settings: AdapterSettings & NolaSettings,
@@ -49,6 +50,7 @@ export function newNola(
   const key = BigInt(basisSeed);
   const maxIn = Math.max(...modules.map((module) => module.in));
   const maxOut = Math.max(...modules.map(({ out }) => out));
+  checkDrawn(rank, Math.max(maxIn, maxOut));
   const draws = { key, bases, rank, maxIn, maxOut, initSeed: seed };
   return {
     draws,
