@@ -1,6 +1,6 @@
 // Heads that are trained on pictures: what they learn, what they go on from, and where they have no place.
 import { describe, expect, test } from "bun:test";
-import { cp } from "node:fs/promises";
+import { cp, readdir } from "node:fs/promises";
 import { openAdapter } from "../src/adapters/open.ts";
 import { LORA, PictureFolder } from "./testing/picture-data.ts";
 import { randlora } from "./testing/pictures.ts";
@@ -114,6 +114,9 @@ test(
     const args = ["eval", "images", at("linear"), "--adapter", at("alone-cls"), "--data", at("data")];
     const { status, stderr } = await randlora(...args);
     expect([status, stderr]).toEqual([1, expect.stringContaining("are of two heads")]);
+    const merged = await randlora("merge", at("linear"), at("alone-cls"), "--out", at("mixed"));
+    expect([merged.status, merged.stderr]).toEqual([1, expect.stringContaining("are of two heads")]);
+    expect(await readdir(place.path)).not.toContain("mixed");
   },
   TIMEOUT,
 );

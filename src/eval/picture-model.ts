@@ -1,7 +1,7 @@
 import type { Device } from "../device/device.ts";
 import type { BlockDtype, KernelDtype } from "../device/dtype.ts";
 import { RandloraError } from "../errors.ts";
-import { oneLine, quote } from "../files/failure.ts";
+import { oneLine } from "../files/failure.ts";
 import { AdaptedCheckpoint } from "../generate/adapted-checkpoint.ts";
 import type { AdapterChoice } from "../generate/adapted-weights.ts";
 import { classesBeside } from "../merge/new-head.ts";
@@ -115,7 +115,7 @@ interface Described {
 
 /**
  * Which head there is, and what its rows are called: as the file beside the adapter says, else config.json.
- * @throws RandloraError `adapter` for a head of which the base has the other half; as `classesBeside`
+ * @throws RandloraError as `classesBeside`
  */
 async function describeHead(found: ImageConfig, reader: AdaptedCheckpoint): Promise<Described> {
   const { classifier, labels } = found;
@@ -125,10 +125,6 @@ async function describeHead(found: ImageConfig, reader: AdaptedCheckpoint): Prom
   const beside = folder === undefined ? undefined : await classesBeside(folder, rows);
   const classes = beside ?? labels;
   if (classifier === undefined) return { config: found, kind: "cls", classes };
-  if (reader.originOf(HEAD_BIAS) !== folder) {
-    const cause = `${quote(HEAD_WEIGHT)} and ${quote(HEAD_BIAS)} are of two heads: an adapter brings one of them alone`;
-    throw new RandloraError("adapter", cause, "name the model without its head");
-  }
   // What config.json says of classes is said of the base's head.
   const [, features = 0] = classifier.weight[1];
   const own = {

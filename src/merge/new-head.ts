@@ -3,8 +3,9 @@ import * as v from "valibot";
 import { type BaseModel, modelTypeOf } from "../adapters/base.ts";
 import { CLASSES_FILE, hasClasses } from "../adapters/classes-file.ts";
 import { RandloraError } from "../errors.ts";
-import { oneLine } from "../files/failure.ts";
+import { oneLine, quote } from "../files/failure.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../files/read-whole.ts";
+import { HEAD_BIAS, HEAD_WEIGHT } from "../models/vision/config.ts";
 
 /** A classifier that a model gets from an adapter. */
 export interface NewHead {
@@ -49,6 +50,21 @@ export function otherHead(base: BaseModel, from: string | undefined): NewHead | 
   if (classes === undefined || from === undefined || headArchitecture(modelTypeOf(base) ?? "") === undefined)
     return undefined;
   return { architecture: undefined, classes, from };
+}
+
+/**
+ * Refuses a head of which one half is an adapter's and the other the base's, or another adapter's.
+ * @param replacedBy the adapter that brings a tensor
+ * @throws RandloraError `adapter`
+ */
+export function refuseMixedHead(base: BaseModel, replacedBy: ReadonlyMap<string, string>): void {
+  if (headArchitecture(modelTypeOf(base) ?? "") === undefined) return;
+  const halves = [HEAD_WEIGHT, HEAD_BIAS];
+  if (!halves.every((name) => base.tensors.has(name) || replacedBy.has(name))) return;
+  const [weight, bias] = halves.map((name) => replacedBy.get(name));
+  if (weight === bias) return;
+  const cause = `${quote(HEAD_WEIGHT)} and ${quote(HEAD_BIAS)} are of two heads: an adapter brings one of them alone`;
+  throw new RandloraError("adapter", cause, "name the model without its head");
 }
 
 /**

@@ -11,7 +11,7 @@ import { oneLine, quote } from "../files/failure.ts";
 import type { SafetensorsFile } from "../safetensors/file.ts";
 import type { TensorInfo } from "../safetensors/header.ts";
 import type { PlannedTensor } from "../safetensors/writer.ts";
-import { type NewHead, newHead, otherHead } from "./new-head.ts";
+import { type NewHead, newHead, otherHead, refuseMixedHead } from "./new-head.ts";
 import { untie } from "./untie.ts";
 
 /** `--dtype`. */
@@ -62,7 +62,7 @@ export interface MergePlan {
 
 /**
  * Decides what becomes of every tensor of the base: the base's order is kept, new tensors come last.
- * @throws RandloraError `adapter` where two adapters replace one tensor, or a weight's dtype cannot be computed with
+ * @throws RandloraError `adapter` where two adapters replace one tensor, or one brings half of a head, or a weight's dtype cannot be computed with
  */
 export function planMerge(
   checkpoint: Checkpoint,
@@ -94,6 +94,7 @@ export function planMerge(
       if (!exists) added.set(tensor, { dtype: from.dtype, shape: from.shape });
     }
   }
+  refuseMixedHead(base, replacedBy);
   adapters.forEach(({ layers }, adapter) => {
     for (const [index, layer] of layers.entries()) {
       const list = deltas.get(layer.tensor) ?? [];
