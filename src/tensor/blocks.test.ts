@@ -3,6 +3,7 @@ import { toBlocks } from "../device/blocks.ts";
 import type { Device } from "../device/device.ts";
 import type { Staging } from "../device/staging.ts";
 import { GUARANTEED_BINDING, openTestDevice } from "../device/testing/open.ts";
+import { multipliesWholeNumbers } from "../device/testing/stagings.ts";
 import { recordGemm } from "./gemm.ts";
 import { at, type Matrix, matrixOf } from "./op.ts";
 import { Run } from "./run.ts";
@@ -28,9 +29,7 @@ const stagingOf = (way: Way): Staging => (way === "own way" ? gpu.staging : { ki
 
 /** Of linear layers: products of whole numbers round activations to 15 bits. */
 function tolerance(way: Way): number {
-  const staging = stagingOf(way);
-  const rounds = staging.kind === "cpu" || (staging.kind === "workgroup" && staging.integerDots === true);
-  return rounds ? 2e-4 : 2e-6;
+  return multipliesWholeNumbers(stagingOf(way)) ? 2e-4 : 2e-6;
 }
 
 const COMPILE_TIMEOUT = 120_000;

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { tensorBytes } from "../device/tensor.ts";
+import { multipliesWholeNumbers } from "../device/testing/stagings.ts";
 import { writeRounded } from "../generate/testing/rounded.ts";
 import { Notes, OPTIONS } from "../merge/testing/merge.ts";
 import { readModel } from "../merge/testing/models.ts";
@@ -54,8 +55,7 @@ test.each<[string, "q8" | "q4", Partial<AskedSettings>]>([
     const model = runs.folder.at(quantize);
     const { recording: wanted } = await runs.train(`${name}-rounded`, await small({ model, ...asked }));
     const whole = losses(wanted);
-    // The CPU device rounds activations to 15 bits for products with blocks.
-    const most = runs.gpu.staging.kind === "cpu" ? 2e-4 : 2e-5;
+    const most = multipliesWholeNumbers(runs.gpu.staging) ? 2e-4 : 2e-5;
     losses(recording).forEach((loss, at) => expect(Math.abs(loss / (whole[at] ?? NaN) - 1)).toBeLessThan(most));
     expect(whole.length).toBeGreaterThan(4);
   },

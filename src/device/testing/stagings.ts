@@ -16,6 +16,11 @@ export const STAGING_NAMES: readonly StagingName[] = isCpu ? [CPU] : ["this GPU'
 /** The same of what reads matrices in blocks. */
 export const BLOCKS_STAGING_NAMES: readonly StagingName[] = isCpu ? [CPU] : [...STAGING_NAMES, INTEGER_DOTS];
 
+/** Is x rounded to 15 bits for products with blocks? Tolerances follow it. */
+export function multipliesWholeNumbers(staging: Staging): boolean {
+  return staging.kind === "cpu" || (staging.kind === "workgroup" && staging.integerDots === true);
+}
+
 /** Every way in which an op is computed. */
 export class Stagings {
   readonly #devices: Device[] = [];
