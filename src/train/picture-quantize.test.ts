@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Device } from "../device/device.ts";
 import { openTestDevice } from "../device/testing/open.ts";
+import { multipliesWholeNumbers } from "../device/testing/stagings.ts";
 import { tensorBytes } from "../device/tensor.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 import { writeRounded } from "../generate/testing/rounded.ts";
@@ -45,8 +46,7 @@ test.each<[string, "clip" | "dinov2", keyof typeof NAMED, Omit<PictureTrial, "fo
     const wanted = await trainPictures(gpu, { ...trial, folder: at(`${base}-${NAMED[quantize]}`) }, STEPS);
     const whole = await trainPictures(gpu, { ...trial, folder: at(base) }, STEPS);
     const found = await trainPictures(gpu, { ...trial, folder: at(base), quantize }, STEPS);
-    // The CPU device rounds activations to 15 bits for products with blocks.
-    const most = gpu.staging.kind === "cpu" ? 1e-3 : 1e-4;
+    const most = multipliesWholeNumbers(gpu.staging) ? 1e-3 : 1e-4;
     const apart = (losses: readonly number[]) =>
       Math.max(...losses.map((loss, step) => Math.abs(loss / (wanted[step] ?? NaN) - 1)));
     expect(apart(found)).toBeLessThan(most);
