@@ -131,6 +131,10 @@ test("what the machine has no room for is refused when it is asked for; the devi
   expect(() => device.memory.allocate("weights", 300 * MIB)).toThrow(
     "needs one buffer of 0.3 GB, the CPU device allows",
   );
+  // Of two that no heap has room for together, none is kept where one is refused.
+  free = 256 * MIB;
+  expect(() => device.memory.allocatePair(["keys", "values"], 160 * MIB)).toThrow("values: the machine has no room");
+  expect(device.memory.liveBytes).toBe(0);
   free = 512 * MIB;
   device.memory.release(device.memory.allocate("weights", 128 * MIB));
   await device.idle();

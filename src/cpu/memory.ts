@@ -62,8 +62,15 @@ export class CpuMemory implements DeviceMemory {
   /** In one heap, unless a heap is too small for both: a command that works in two copies what lies in the other. */
   allocatePair([one, other]: readonly [string, string], size: number): readonly [CpuBuffer, CpuBuffer] {
     const each = wholeLines(size);
-    if (this.#heaps === undefined || 2 * each > this.#mostBytes)
-      return [this.allocate(one, size), this.allocate(other, size)];
+    if (this.#heaps === undefined || 2 * each > this.#mostBytes) {
+      const first = this.allocate(one, size);
+      try {
+        return [first, this.allocate(other, size)];
+      } catch (thrown) {
+        this.release(first);
+        throw thrown;
+      }
+    }
     const { block, busy } = this.#heaps.take(`${one} and ${other}`, 2 * each);
     const half = (label: string, at: number) => this.#hold({ size, label, block: { ...block, at, size: each }, busy });
     return [half(one, block.at), half(other, block.at + each)];

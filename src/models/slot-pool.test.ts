@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import fc from "fast-check";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
+import { CpuDevice } from "../cpu/cpu.ts";
 import { read } from "../device/transfer.ts";
 import type { Device } from "../device/device.ts";
 import { openTestDevice } from "../device/testing/open.ts";
@@ -21,13 +22,13 @@ beforeAll(async () => {
 afterAll(() => gpu.close());
 
 /** Fills positions as a pass would: in every matrix a row of its token's number. */
-function fill(pool: SlotPool, slot: Slot, ids: readonly number[]): void {
+function fill(pool: SlotPool, slot: Slot, ids: readonly number[], device = gpu): void {
   config.layers.forEach((_, index) => {
     const { keys, values } = pool.layer(index);
     for (const [which, { buffer, pitch }] of [keys, values].entries()) {
       ids.forEach((id, at) => {
         const row = new Float32Array(pitch).fill(id + 1000 * index + 10_000 * which);
-        gpu.write(buffer, row, (slot.start + slot.length + at) * pitch * 4);
+        device.write(buffer, row, (slot.start + slot.length + at) * pitch * 4);
       });
     }
   });
@@ -35,11 +36,11 @@ function fill(pool: SlotPool, slot: Slot, ids: readonly number[]): void {
 }
 
 /** What the rows of a slot hold, of every matrix. */
-async function held(pool: SlotPool, slot: Slot): Promise<number[][]> {
+async function held(pool: SlotPool, slot: Slot, device = gpu): Promise<number[][]> {
   const matrices = config.layers.flatMap((_, index) => [pool.layer(index).keys, pool.layer(index).values]);
   const all = [];
   for (const { buffer, pitch } of matrices) {
-    const rows = new Float32Array((await read(gpu, buffer)).buffer);
+    const rows = new Float32Array((await read(device, buffer)).buffer);
     all.push(Array.from({ length: slot.length }, (_, at) => rows[(slot.start + at) * pitch] ?? NaN));
   }
   return all;
@@ -154,4 +155,36 @@ describe("a pool", () => {
     expect(pool.bytes).toBeLessThan(bytes / 10);
     await expect(pool.reserve(short, 9000)).rejects.toMatchObject({ code: "memory" });
   });
+});
+
+test("where memory ends while layers move to larger matrices, all is as it was", async () => {
+  let grown = Infinity;
+  const free = () => (grown-- > 0 ? 2 ** 30 : 0);
+  let failed = 0;
+  for (let room = 0; ; room++) {
+    grown = Infinity;
+    using device = await CpuDevice.open({ threads: 1, heaps: { bytes: 2 ** 28, count: 1, free } });
+    using pool = new SlotPool(device, config, 2 ** 17);
+    const [first, second, third] = [256, 256, 2 ** 16].map((most) => pool.acquire(most));
+    if (first === undefined || second === undefined || third === undefined) throw new Error("no room");
+    await pool.reserve(first, 256);
+    await pool.reserve(second, 256);
+    fill(pool, first, [5, 6], device);
+    fill(pool, second, [7, 8, 9], device);
+    // What is before a slot goes: it would lie elsewhere in new matrices.
+    pool.release(first);
+    const [{ keys }, { version }] = [pool.layer(0), pool];
+    grown = room;
+    const found = await pool.reserve(third, 2 ** 16).catch((thrown: unknown) => thrown);
+    grown = Infinity;
+    expect(await held(pool, second, device)).toEqual(wanted([7, 8, 9]));
+    if (pool.layer(0).keys !== keys) expect(pool.version).not.toBe(version);
+    if (found === undefined) break;
+    expect(found).toMatchObject({ code: "memory" });
+    failed++;
+    await pool.reserve(third, 2 ** 16);
+    expect(await held(pool, second, device)).toEqual(wanted([7, 8, 9]));
+  }
+  // Not only at the first layer.
+  expect(failed).toBeGreaterThan(1);
 });

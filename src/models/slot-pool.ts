@@ -170,36 +170,55 @@ export class SlotPool implements Disposable {
     return true;
   }
 
-  /** Moves all slots to new matrices, one after another, where this one has `wanted` rows. */
+  /**
+   * Moves all slots to new matrices, one after another, where this one has `wanted` rows.
+   * @throws RandloraError `memory`; what slots hold is then where it was
+   */
   async #layOut(grown: Slot, wanted: number): Promise<void> {
     const capacityOf = (slot: Slot): number => (slot === grown ? wanted : slot.capacity);
     const taken = [...this.#slots].reduce((sum, slot) => sum + capacityOf(slot), 0);
     // Where there are others already, more will come.
     const rows = this.#rows === 0 ? taken : Math.max(taken, Math.min(inBlocks(taken * 1.5), this.most));
-    const starts = new Map<Slot, number>();
+    const before = new Map(Array.from(this.#slots, (slot) => [slot, slot.start]));
+    const after = new Map<Slot, number>();
     let next = 0;
     for (const slot of this.#slots) {
-      starts.set(slot, next);
+      after.set(slot, next);
       next += capacityOf(slot);
     }
-    const run = this.#run;
-    // A layer at a time: the memory of one exists twice, not that of all.
-    for (const [index, old] of this.#layers.entries()) {
-      const moved = this.#allocate(rows);
-      for (const [slot, start] of starts) {
-        if (slot.length === 0) continue;
-        for (const name of ["keys", "values"] as const) {
-          const from = sliceRows(old[name], slot.start, slot.length);
-          recordElementwise(run, ELEMENTWISE.copy, from, undefined, sliceRows(moved[name], start, slot.length));
-        }
-      }
-      await run.submit();
-      this.#layers[index] = moved;
-      this.#free(old);
-    }
-    for (const [slot, start] of starts) Object.assign(slot, { start, capacity: capacityOf(slot) });
-    this.#rows = rows;
     this.#version += 1;
+    let moved = 0;
+    try {
+      // A layer at a time: the memory of one exists twice, not that of all.
+      for (; moved < this.#layers.length; moved++) await this.#move(moved, rows, before, after);
+    } catch (thrown) {
+      // The layers that have moved go back, into what they left: others' texts go on.
+      while (moved > 0) await this.#move(--moved, this.#rows, after, before);
+      throw thrown;
+    }
+    for (const [slot, start] of after) Object.assign(slot, { start, capacity: capacityOf(slot) });
+    this.#rows = rows;
+  }
+
+  /** Moves what slots hold of a layer to new matrices of so many rows. */
+  async #move(
+    index: number,
+    rows: number,
+    before: ReadonlyMap<Slot, number>,
+    after: ReadonlyMap<Slot, number>,
+  ): Promise<void> {
+    const old = this.layer(index);
+    const moved = this.#allocate(rows);
+    for (const [slot, from] of before) {
+      if (slot.length === 0) continue;
+      for (const name of ["keys", "values"] as const) {
+        const to = sliceRows(moved[name], after.get(slot) ?? 0, slot.length);
+        recordElementwise(this.#run, ELEMENTWISE.copy, sliceRows(old[name], from, slot.length), undefined, to);
+      }
+    }
+    await this.#run.submit();
+    this.#layers[index] = moved;
+    this.#free(old);
   }
 
   #allocate(rows: number): LayerPool {
