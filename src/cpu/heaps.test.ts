@@ -121,7 +121,7 @@ test("keys and values of a layer lie in one heap, wherever a pool or a cache com
   expect(device.memory.liveBytes).toBe(0);
 });
 
-test("what the machine has no room for is refused when it is asked for; the device goes on", async () => {
+test("what the machine has no room for is refused when it is asked for, and nothing of it stays; the device goes on", async () => {
   let free = 64 * MIB;
   using device = await CpuDevice.open({ threads: 1, heaps: { bytes: 256 * MIB, count: 2, free: () => free } });
   expect(() => device.memory.allocate("weights", 128 * MIB)).toThrow(
@@ -135,6 +135,11 @@ test("what the machine has no room for is refused when it is asked for; the devi
   free = 256 * MIB;
   expect(() => device.memory.allocatePair(["keys", "values"], 160 * MIB)).toThrow("values: the machine has no room");
   expect(device.memory.liveBytes).toBe(0);
+  using cache = new KvCache(device, await loadConfig(STORIES));
+  cache.reserve(10);
+  const [{ capacity }, { liveBytes }] = [cache, device.memory];
+  expect(() => cache.reserve(400_000)).toThrow("the machine has no room");
+  expect([device.memory.liveBytes, cache.capacity]).toEqual([liveBytes, capacity]);
   free = 512 * MIB;
   device.memory.release(device.memory.allocate("weights", 128 * MIB));
   await device.idle();

@@ -130,7 +130,13 @@ export class KvCache {
   /** Moves what is filled to matrices for `capacity` positions. */
   #resize(capacity: number): void {
     const old = this.#layers;
-    const moved = old.map(() => this.#allocate(capacity));
+    const moved: LayerCache[] = [];
+    try {
+      while (moved.length < old.length) moved.push(this.#allocate(capacity));
+    } catch (thrown) {
+      this.#free(moved);
+      throw thrown;
+    }
     if (this.length > 0) {
       const size = tensorBytes([this.length, this.#width], "F32");
       const copies = moved.flatMap(({ keys, values }, index) => {
