@@ -6,7 +6,7 @@ import { type Shape, type Tensor, tensorBytes, type TensorDtype, tensorIn } from
 import { openBenchDevice } from "../device.ts";
 import type { Suite } from "../harness.ts";
 
-/** A token, a token of each of four sequences, and prompts. */
+/** A token, a token of each of four sequences, which are in f32 either way, and prompts. */
 const ROWS = [1, 4, 32, 512] as const;
 /** A layer of the 135M model, and one of a model of 8B. */
 const LAYERS = [

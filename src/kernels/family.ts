@@ -8,7 +8,6 @@ import gemmOperandsText from "./gemm-operands.wgsl" with { type: "text" };
 import gemvOperandsText from "./gemv-operands.wgsl" with { type: "text" };
 import matrixText from "./matrix.wgsl" with { type: "text" };
 import matrix8Text from "./matrix8.wgsl" with { type: "text" };
-import normedInputText from "./normed-input.wgsl" with { type: "text" };
 import { PRODUCT_INCLUDES } from "./product.ts";
 import pairingText from "./pairing.wgsl" with { type: "text" };
 import philoxText from "./philox.wgsl" with { type: "text" };
@@ -32,7 +31,6 @@ const INCLUDES = {
   gemv_operands: gemvOperandsText,
   matrix: matrixText,
   matrix8: matrix8Text,
-  normed_input: normedInputText,
   pairing: pairingText,
   philox: philoxText,
   ...PRODUCT_INCLUDES,

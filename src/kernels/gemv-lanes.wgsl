@@ -11,7 +11,7 @@ enable subgroups;
 #if INPUT != "joined"
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 #end
-#if !NORMED
+#if INPUT == "plain"
 @group(0) @binding(4) var<storage, read> residual: array<f32>;
 #end
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
@@ -43,7 +43,7 @@ fn store(row: u32, col: u32, lane: u32, product: f32) {
     return;
   }
 #end
-#if !NORMED
+#if INPUT == "plain"
   if ((p.flags & HAS_RESIDUAL) != 0u) {
     value += residual[4u * (p.residual_at + row * p.residual_pitch) + col];
   }
@@ -64,7 +64,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
 #for r in 0..ROWS
   var joined_${r} = 0.0;
   var total_${r} = vec4<f32>(0.0);
-#if NORMED
+#if INPUT != "plain"
   var square_${r} = vec4<f32>(0.0);
 #end
 #end
@@ -89,7 +89,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
       let own = 2u * k + lane;
       let inside = own < min(2u * block_end, p.x_width);
       let at = min(own, p.x_width - 1u);
-#if NORMED
+#if INPUT != "plain"
       let factor = factor_at(at);
 #end
 #for r in 0..ROWS
@@ -99,7 +99,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         sum[p.sum_at + ${r}u * p.sum_pitch + at] = x_${r};
       }
 #end
-#if NORMED
+#if INPUT != "plain"
       square_${r} = fma(x_${r}, x_${r}, square_${r});
       x_${r} *= factor;
 #end
@@ -119,7 +119,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
 #end
   }
 #for r in 0..ROWS
-#if !NORMED
+#if INPUT == "plain"
   store(${r}u, col, lane, dot(total_${r}, vec4<f32>(1.0)));
 #else
   store(${r}u, col, lane, dot(total_${r}, vec4<f32>(1.0)) * root(subgroupAdd(dot(square_${r}, vec4<f32>(1.0)))));

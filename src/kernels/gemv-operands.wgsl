@@ -1,6 +1,7 @@
-// What both forms of the vector path take: their parameters, x, and W as stored. INPUT says what is multiplied with W: what
-// normed-input.wgsl has, where the first workgroup stores what a branch has joined, and NORMED is whether it is normalised;
-// or what is "rounded" by rounded-rows.wgsl: its halves, 8 terms a vector.
+// What both forms of the vector path take: their parameters, x, and W as stored. INPUT says what is multiplied with W:
+//   "plain"   x
+//   "normed"  x / √(mean(x²) + ε) · (offset + weight)
+//   "joined"  the same of x + norm(branch), which the first workgroup stores
 // The root is known when all of x has been read, so sums are of x · (offset + weight), and are scaled at last.
 // GATED: the rows of W behind the first `cols` are a second half, of the same columns of y = f(first) · second.
 struct Parameters {
@@ -30,8 +31,8 @@ struct Parameters {
   branch_pitch: u32,
   sum_at: u32,
   sum_pitch: u32,
-  x_scales_pitch: u32, // of what is rounded, scales from row to row
-  pad: u32,
+  pad0: u32,
+  pad1: u32,
 }
 
 const HAS_BIAS = 1u;
@@ -40,18 +41,19 @@ const HAS_RESIDUAL = 2u;
 #include matrix8
 
 @group(0) @binding(0) var<uniform> p: Parameters;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> stored: array<Stored>; // W
-#if INPUT == "rounded"
-@group(0) @binding(1) var<storage, read> x: array<vec4<u32>>;
-@group(0) @binding(7) var<storage, read> x_scales: array<f32>; // of 256 terms of a row
+#if INPUT != "plain"
+@group(0) @binding(4) var<storage, read> weight: array<vec4<f32>>;
 
-// Σ x · w of 8 terms, exactly.
-fn dot8(halves: vec4<u32>, w: vec2<u32>) -> i32 {
-  let high = dot4I8Packed(halves.x, w.x) + dot4I8Packed(halves.z, w.y);
-  return 256 * high + dot4I8Packed(halves.y, w.x) + dot4I8Packed(halves.w, w.y);
+fn factor_at(at: u32) -> vec4<f32> {
+  return p.offset + weight[p.weight_at + at];
 }
-#else
-#include normed_input
+#end
+#if INPUT == "joined"
+@group(0) @binding(3) var<storage, read> branch: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read> branch_weight: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> sum: array<vec4<f32>>;
 #end
 #if DTYPE == "Q8_0" || DTYPE == "Q4_0"
 #if INPUT == "joined"
@@ -60,3 +62,18 @@ fn dot8(halves: vec4<u32>, w: vec2<u32>) -> i32 {
 @group(0) @binding(6) var<storage, read> scales: array<u32>;
 #end
 #end
+
+// 1 / √(mean(x²) + ε) by the sum of squares of a row.
+fn root(squares: f32) -> f32 {
+  return 1.0 / sqrt(squares / p.size + p.epsilon);
+}
+
+// Vector `at` of a row of x, which the branch has joined; `scale` is that of the branch's row.
+fn input_at(row: u32, at: u32, scale: f32) -> vec4<f32> {
+  let value = x[p.x_at + row * p.x_pitch + at];
+#if INPUT == "joined"
+  return value + branch[p.branch_at + row * p.branch_pitch + at] * scale * (p.offset + branch_weight[p.branch_weight_at + at]);
+#else
+  return value;
+#end
+}

@@ -18,12 +18,9 @@ const TILE_COLS = 4;
 const threads = kernelFamily("gemv", gemvText);
 const lanes = kernelFamily("gemv-lanes", lanesText);
 
-/**
- * What is multiplied with W (`rounded` in the workgroup staging, with blocks alone), and whether the rows of W are two halves of
- * which one gates the other; see gemv-operands.wgsl.
- */
+/** What is multiplied with W, and whether the rows of W are two halves of which one gates the other; see gemv-operands.wgsl. */
 export interface GemvVariant {
-  readonly input: "plain" | "normed" | "joined" | "rounded";
+  readonly input: "plain" | "normed" | "joined";
   readonly gated: boolean;
 }
 
@@ -40,8 +37,7 @@ export function gemvKernel(
   rows: number,
   { input, gated }: GemvVariant,
 ): KernelSource {
-  const isNormed = input === "normed" || input === "joined";
-  const variant = { DTYPE: dtype, ROWS: rows, INPUT: input, NORMED: Number(isNormed), GATED: Number(gated) };
+  const variant = { DTYPE: dtype, ROWS: rows, INPUT: input, GATED: Number(gated) };
   if (staging.kind === "subgroup") return lanes({ ...variant, LANES: staging.lanes });
   return threads({ ...variant, TILE_COLS, THREADS: 64, STAGING: staging.kind });
 }
@@ -68,5 +64,4 @@ export const gemvParameters = uniformStruct({
   branchWeightAt: "u32",
   branch: "place",
   sum: "place",
-  xScalesPitch: "u32",
 });

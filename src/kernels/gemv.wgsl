@@ -11,20 +11,12 @@ alias Stores = vec4<f32>;
 #if INPUT != "joined"
 @group(0) @binding(3) var<storage, read> bias: array<Stores>;
 #end
-#if !NORMED
+#if INPUT == "plain"
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
 #end
 @group(0) @binding(5) var<storage, read_write> y: array<Stores>;
 #if INPUT == "joined"
 #include reduce
-#end
-
-#if INPUT == "rounded"
-alias Sum = f32;
-fn all_of(sum: Sum) -> f32 { return sum; }
-#else
-alias Sum = vec4<f32>;
-fn all_of(sum: Sum) -> f32 { return dot(sum, vec4<f32>(1.0)); }
 #end
 
 const THREADS = ${THREADS}u;
@@ -57,7 +49,7 @@ fn store(row: u32, col: u32, product: vec4<f32>) {
     value += bias[p.bias_at + col / 4u];
   }
 #end
-#if !NORMED
+#if INPUT == "plain"
   if ((p.flags & HAS_RESIDUAL) != 0u) {
     value += residual[p.residual_at + row * p.residual_pitch + col / 4u];
   }
@@ -68,7 +60,7 @@ fn store(row: u32, col: u32, product: vec4<f32>) {
 #end
 
 var<workgroup> sums: array<f32, ${ROWS * TILE_COLS * THREADS}>; // [row][col][thread]
-#if NORMED
+#if INPUT != "plain"
 var<workgroup> squares: array<f32, ${ROWS * THREADS}>; // [row][thread]
 #end
 
@@ -88,11 +80,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #end
 #for r in 0..ROWS
   var joined_${r} = 0.0;
-#if NORMED
+#if INPUT != "plain"
   var square_${r} = vec4<f32>(0.0);
 #end
 #for n in 0..TILE_COLS
-  var total_${r}_${n} = Sum();
+  var total_${r}_${n} = vec4<f32>(0.0);
 #end
 #end
 #if INPUT == "joined"
@@ -110,30 +102,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   for (var block = 0u; block < p.terms; block += SUM_BLOCK) {
 #for r in 0..ROWS
 #for n in 0..TILE_COLS
-    var part_${r}_${n} = Sum();
+    var part_${r}_${n} = vec4<f32>(0.0);
 #end
 #end
     let block_end = min(block + SUM_BLOCK, p.terms);
     for (var k = block + thread; k < block_end; k += THREADS) {
-#if INPUT == "rounded"
-#for r in 0..ROWS
-      let halves_${r} = x[p.x_at + ${r}u * p.x_pitch + k];
-      let scale_${r} = x_scales[${r}u * p.x_scales_pitch + k / 32u];
-#end
-#for n in 0..TILE_COLS
-      {
-        let eight = wholes8(w_${n}, k);
-        let scale = wholes_scale((w_${n} + k) / 4u);
-#for r in 0..ROWS
-        part_${r}_${n} = fma(scale * scale_${r}, f32(dot8(halves_${r}, eight)), part_${r}_${n});
-#end
-      }
-#end
-#else
       // Rows of x may end after the first half of the last group: what W is multiplied by there is zero.
       let second = min(2u * k + 1u, p.x_width - 1u);
       let whole = 2u * k + 1u < p.x_width;
-#if NORMED
+#if INPUT != "plain"
       let factor = factor_at(2u * k);
       let other_factor = factor_at(second);
 #end
@@ -148,7 +125,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
       }
 #end
-#if NORMED
+#if INPUT != "plain"
       square_${r} = fma(high_${r}, high_${r}, fma(low_${r}, low_${r}, square_${r}));
       low_${r} *= factor;
       high_${r} *= other_factor;
@@ -162,7 +139,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #end
       }
 #end
-#end
     }
 #for r in 0..ROWS
 #for n in 0..TILE_COLS
@@ -171,28 +147,28 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #end
   }
 #for r in 0..ROWS
-#if NORMED
+#if INPUT != "plain"
   squares[${r}u * THREADS + thread] = dot(square_${r}, vec4<f32>(1.0));
 #end
 #for n in 0..TILE_COLS
-  sums[${r * TILE_COLS + n}u * THREADS + thread] = all_of(total_${r}_${n});
+  sums[${r * TILE_COLS + n}u * THREADS + thread] = dot(total_${r}_${n}, vec4<f32>(1.0));
 #end
 #end
   workgroupBarrier();
   if (thread < ${ROWS * TILE_COLS / 4}u) {
     let row = thread / (TILE_COLS / 4u);
     var product = vec4<f32>(0.0);
-#if NORMED
+#if INPUT != "plain"
     var square = 0.0;
 #end
     for (var t = 0u; t < THREADS; t++) {
       let at = thread * 4u * THREADS + t;
       product += vec4<f32>(sums[at], sums[at + THREADS], sums[at + 2u * THREADS], sums[at + 3u * THREADS]);
-#if NORMED
+#if INPUT != "plain"
       square += squares[row * THREADS + t];
 #end
     }
-#if NORMED
+#if INPUT != "plain"
     product *= root(square);
 #end
     store(row, col + thread % (TILE_COLS / 4u) * 4u, product);

@@ -1,6 +1,5 @@
 // As stored.wgsl, eight neighbours at a time: those at `8 · k` of the row that begins at `row`, which is counted in vectors
 // of 16 bytes, in formats of blocks in groups of 8 elements. What lies beyond `p.x_width` vectors of 4 is undefined.
-// `wholes8` are the whole numbers of blocks, in signed bytes (blocks.wgsl).
 #include dtype
 struct Eight {
   first: vec4<f32>,
@@ -34,19 +33,14 @@ fn load8(row: u32, k: u32) -> Eight {
   let scale = scale_of(at / 4u);
   return Eight(scale * quants4_q8(stored[at].x), scale * quants4_q8(stored[at].y));
 }
-fn wholes8(row: u32, k: u32) -> vec2<u32> { return stored[row + k]; }
 #end
 #if DTYPE == "Q4_0"
 #include blocks
 alias Stored = vec2<u32>;
-fn words8(at: u32) -> vec2<u32> { return stored[at / 4u * 2u + (at & 1u)] >> vec2<u32>((at & 2u) * 2u); }
 fn load8(row: u32, k: u32) -> Eight {
-  let words = words8(row + k);
-  let scale = scale_of((row + k) / 4u);
+  let at = row + k;
+  let scale = scale_of(at / 4u);
+  let words = stored[at / 4u * 2u + (at & 1u)] >> vec2<u32>((at & 2u) * 2u);
   return Eight(scale * quants4_q4(words.x), scale * quants4_q4(words.y));
-}
-fn wholes8(row: u32, k: u32) -> vec2<u32> {
-  let words = words8(row + k);
-  return vec2<u32>(wholes_q4(words.x), wholes_q4(words.y));
 }
 #end

@@ -1,6 +1,5 @@
 import type { KernelSource } from "../gpu/pipelines.ts";
 import { kernelFamily } from "./family.ts";
-import type { GemvVariant } from "./gemv.ts";
 import { uniformStruct } from "./parameters.ts";
 import roundedRowsText from "./rounded-rows.wgsl" with { type: "text" };
 
@@ -9,10 +8,9 @@ export const ROUNDED_TERMS = 256;
 
 const family = kernelFamily("rounded-rows", roundedRowsText);
 
-/** Rounds rows, perhaps normalised first, for products of whole numbers: a workgroup for each {@link ROUNDED_TERMS} of a row. */
-export function roundedRowsKernel(input: Exclude<GemvVariant["input"], "rounded">): KernelSource {
-  const threads = ROUNDED_TERMS / 4;
-  return family({ INPUT: input, NORMED: Number(input !== "plain"), STAGING: "workgroup", THREADS: threads });
+/** Rounds rows for products of whole numbers: a workgroup for each {@link ROUNDED_TERMS} of a row. */
+export function roundedRowsKernel(): KernelSource {
+  return family({ THREADS: ROUNDED_TERMS / 4 });
 }
 
 /** Parameters: see rounded-rows.wgsl. */
@@ -20,12 +18,5 @@ export const roundedRowsParameters = uniformStruct({
   xWidth: "u32",
   halvesPitch: "u32",
   scalesPitch: "u32",
-  size: "f32",
   x: "place",
-  offset: "f32",
-  epsilon: "f32",
-  weightAt: "u32",
-  branchWeightAt: "u32",
-  branch: "place",
-  sum: "place",
 });

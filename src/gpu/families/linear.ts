@@ -1,4 +1,4 @@
-import type { InputNorm, Linear, NormedLinear } from "../../device/families/products.ts";
+import type { Linear, NormedLinear } from "../../device/families/products.ts";
 import { normedInCommands } from "../../device/normed-linear.ts";
 import { sliceRows, type Tensor } from "../../device/tensor.ts";
 import { storedDtype } from "../../device/weight.ts";
@@ -8,7 +8,6 @@ import type { Dispatcher } from "../context.ts";
 import { elementwise } from "./elementwise.ts";
 import { gemm } from "./gemm.ts";
 import { rmsNorm } from "./rms-norm.ts";
-import { giveRounded, type RoundedRows, roundRows, takesRounded } from "./rounded-rows.ts";
 
 /**
  * Rows of a batch up to which its passes take the vector path: its largest pass reads the weight twice, and a pass of one
@@ -31,15 +30,13 @@ export function linear(on: Dispatcher, { rowsAtMost, ...operands }: Linear): voi
   for (const part of partsOf(a)) {
     const { x, y, residual } = operands;
     const some = { ...operands, x: part(x), y: part(y), residual: residual && part(residual) };
-    const rounded = takesRounded(on, b) ? roundRows(on, some.x) : undefined;
-    for (const block of rowBlocks(on, b)) vector(on, some, block, { rounded });
-    if (rounded !== undefined) giveRounded(on, rounded);
+    for (const block of rowBlocks(on, b)) vector(on, some, block);
   }
 }
 
 /**
- * On the vector path one command does it all, or two, of which the first normalises and rounds. The halves of a gate are read
- * together, so the weight must be one block; and where a branch joins x, its operands take the binding of the bias.
+ * On the vector path one command does it all. The halves of a gate are read together, so the weight must be one block; and
+ * where a branch joins x, its operands take the binding of the bias.
  */
 export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
   const { rowsAtMost, x, norm, weight, bias, gate, y } = operands;
@@ -53,11 +50,7 @@ export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
   for (const part of partsOf(x)) {
     const joined = branch && { ...branch, x: part(branch.x), sum: part(branch.sum) };
     const some = { x: part(x), weight, bias, residual: undefined, scale: 1, y: part(y) };
-    const partNorm = { ...norm, branch: joined };
-    const rounded = takesRounded(on, weight) ? roundRows(on, some.x, partNorm) : undefined;
-    const how = rounded === undefined ? { gate, norm: partNorm } : { gate, rounded };
-    for (const block of blocks) vector(on, some, block, how);
-    if (rounded !== undefined) giveRounded(on, rounded);
+    for (const block of blocks) vector(on, some, block, { gate, norm: { ...norm, branch: joined } });
   }
 }
 
@@ -69,33 +62,25 @@ function partsOf({ shape: [rows] }: Tensor): ((tensor: Tensor) => Tensor)[] {
   });
 }
 
-/** What is done to x, and how the product's halves are gated. */
-interface VectorHow {
-  readonly gate?: number | undefined;
-  readonly norm?: InputNorm | undefined;
-  /** x, when it has been normalised and rounded. */
-  readonly rounded?: RoundedRows | undefined;
-}
-
 /** A few rows of x, perhaps normalised first, times a block of W. */
 function vector(
   on: Dispatcher,
   { x, weight, bias, residual, scale, y }: Linear,
   block: RowBlock,
-  { gate, norm, rounded }: VectorHow,
+  normed?: Pick<NormedLinear, "norm" | "gate">,
 ): void {
   const [rows, terms] = x.shape;
   const dtype = storedDtype("linear", weight);
   const inVector = dtype === "F32" ? 4 : 8;
   const scales = scalesOf(on, weight, block);
+  const { norm, gate } = normed ?? {};
   const branch = norm?.branch;
   const gated = gate !== undefined;
   const cols = gated ? block.rows / 2 : block.rows;
   const groups = Math.ceil(cols / gemvTileCols(on.staging, gated));
   const groupsX = Math.min(groups, on.gpu.limits.maxComputeWorkgroupsPerDimension);
   const optional = (tensor: Tensor | undefined) => (tensor === undefined ? on.nothing : whole(on, tensor));
-  const own = norm === undefined ? "plain" : branch === undefined ? "normed" : "joined";
-  const input = rounded === undefined ? own : "rounded";
+  const input = norm === undefined ? "plain" : branch === undefined ? "normed" : "joined";
   on.dispatch(
     gemvKernel(on.staging, dtype, rows, { input, gated }),
     gemvParameters({
@@ -103,7 +88,7 @@ function vector(
       terms: Math.ceil(terms / 8),
       xWidth: Math.ceil(terms / 4),
       flags: (bias === undefined ? 0 : GEMV_FLAGS.hasBias) | (residual === undefined ? 0 : GEMV_FLAGS.hasResidual),
-      x: rounded === undefined ? place(x) : place(rounded.halves),
+      x: place(x),
       w: [block.offset / inVector, weight.pitch / inVector],
       y: [(y.offset + block.first) / 4, y.pitch / 4],
       biasAt: ((bias?.offset ?? 0) + block.first) / 4,
@@ -119,17 +104,15 @@ function vector(
       branchWeightAt: (branch?.weight.offset ?? 0) / 4,
       branch: place(branch?.x),
       sum: place(branch?.sum),
-      xScalesPitch: rounded?.scales.pitch ?? 0,
     }),
     [
-      whole(on, rounded?.halves ?? x),
+      whole(on, x),
       block.binding,
       optional(branch?.x ?? bias),
       optional(norm?.weight ?? residual),
       whole(on, y),
       ...(branch === undefined ? [] : [whole(on, branch.weight), whole(on, branch.sum)]),
       ...scales.bindings,
-      ...(rounded === undefined ? [] : [whole(on, rounded.scales)]),
     ],
     [groupsX, Math.ceil(groups / groupsX)],
   );
