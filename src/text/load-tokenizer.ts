@@ -27,10 +27,13 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
 }
 
 function missing(folder: string, path: string): RandloraError {
+  const cause = `${path}: no such file`;
   const old = ["tokenizer.model", "vocab.json", "vocab.txt"].find((name) => existsSync(join(folder, name)));
-  const hint =
-    old === undefined
-      ? "MODEL must be a folder with a tokenizer"
-      : `${old} alone is not enough: save the tokenizer with transformers' AutoTokenizer, which writes tokenizer.json`;
-  return new RandloraError("file", `${path}: no such file`, hint);
+  if (old !== undefined) {
+    const saved = "save the tokenizer with transformers' AutoTokenizer, which writes tokenizer.json";
+    return new RandloraError("file", cause, `${old} alone is not enough: ${saved}`);
+  }
+  const isAdapter = existsSync(join(folder, "adapter_config.json"));
+  const adapter = `${folder} is an adapter: give the folder of its run, or its base as MODEL and --adapter ${folder}`;
+  return new RandloraError("file", cause, isAdapter ? adapter : "MODEL must be a folder with a tokenizer");
 }

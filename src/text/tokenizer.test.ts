@@ -146,6 +146,9 @@ describe("a folder that will not do", () => {
     expect(await failure({ "tokenizer.model": "" })).toMatchObject({
       hint: expect.stringMatching(/^tokenizer\.model alone is not enough/),
     });
+    expect(await failure({ "adapter_config.json": {} })).toMatchObject({
+      hint: expect.stringMatching(/ is an adapter: give the folder of its run, or its base as MODEL and --adapter /),
+    });
   });
 
   test("with broken JSON", async () => {
