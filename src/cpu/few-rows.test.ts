@@ -16,10 +16,10 @@ const ROWS = 19;
 const [TERMS, COLS] = [4106, 103];
 const numbers = (count: number, turn: number) => Float64Array.from({ length: count }, (_, at) => Math.sin(at * turn));
 
-test.each(["F32", "BF16", "F16", "Q8_0"] as const)(
+test.each(["F32", "BF16", "F16", "Q8_0", "Q4_0"] as const)(
   "a row times %s is the same in a pass of any number of rows",
   async (dtype) => {
-    const terms = dtype === "Q8_0" ? 4128 : TERMS;
+    const terms = dtype === "Q8_0" || dtype === "Q4_0" ? 4128 : TERMS;
     const all = numbers(ROWS * terms, 12.9898);
     const weight = place(device, { matrix: { shape: [COLS, terms], data: numbers(COLS * terms, 78.233) }, dtype });
     const product = async (first: number, count: number): Promise<Float64Array> => {

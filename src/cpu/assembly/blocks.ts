@@ -8,8 +8,9 @@ import { load1, storedBytes } from "./stored";
 export const BLOCK: u32 = 32;
 /** Rows of a panel. */
 export const BLOCK_ROWS: u32 = 6;
-/** Bytes of a panel of 256 terms: whole numbers of 16 bits, then the scales of its blocks, six beside each other. */
-export const BLOCK_PANEL: usize = 3264; // 256 * 6 * 2 + 8 * 6 * 4
+/** Bytes of a block in a panel, whole numbers of 16 bits of six rows, and of their scales, which stand behind all blocks. */
+export const PANEL_WHOLES: usize = 384; // 32 * 6 * 2
+export const PANEL_SCALES: usize = 24;
 
 /** The largest whole number that x is rounded to. */
 const MOST: f32 = 16383;
@@ -55,11 +56,11 @@ function wholes<T>(from: usize, to: usize): void {
   }
 }
 
-/** A panel of six rows: the blocks of all, one after another. Missing rows are the last one. */
+/** A panel of six rows: the blocks of all, one after another, and then their scales. Missing rows are the last one. */
 export function blockPanel<T>(
   from: usize, pitch: usize, scales: usize, scalesPitch: usize, rows: u32, blocks: u32, to: usize,
 ): void {
-  const toScales = to + 3072;
+  const toScales = to + blocks * PANEL_WHOLES;
   for (let row: u32 = 0; row < BLOCK_ROWS; row++) {
     const at = <usize>min(row, rows - 1);
     for (let block: u32 = 0; block < blocks; block++) {
@@ -69,11 +70,10 @@ export function blockPanel<T>(
   }
 }
 
-/** The products of a rounded row with a panel, six numbers. */
-export function blockTile(x: usize, scale: f32, panel: usize, blocks: u32, to: usize): void {
+/** The products of a rounded row with blocks of a panel, six numbers. */
+export function blockTile(x: usize, scale: f32, panel: usize, scales: usize, blocks: u32, to: usize): void {
   let s0 = f32x4.splat(0), s1 = f32x4.splat(0), s2 = f32x4.splat(0);
   let s3 = f32x4.splat(0), s4 = f32x4.splat(0), s5 = f32x4.splat(0);
-  let scales = panel + 3072;
   const end = x + <usize>blocks * 64;
   while (x < end) {
     const a = v128.load(x);
@@ -103,25 +103,16 @@ function withBlock(sum: v128, a: v128, b: v128, c: v128, d: v128, wholes: usize,
   return f32x4.add(sum, f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(low, high)), v128.load32_splat(scale)));
 }
 
-/** The products of a rounded row with `count` rows as they are stored, to the same bits. */
-export function blockSums<T>(
-  x: usize, scale: f32, from: usize, pitch: usize, scales: usize, scalesPitch: usize, count: u32, blocks: u32, to: usize,
-): void {
-  for (let row: u32 = 0; row < count; row++) {
-    let sum = f32x4.splat(0);
-    let w = from + row * pitch;
-    let at = x;
-    let scaleAt = scales + row * scalesPitch;
-    for (let block: u32 = 0; block < blocks; block++) {
-      const d = f32x4.splat(load1<i16>(scaleAt));
-      sum = f32x4.add(sum, f32x4.mul(f32x4.convert_i32x4_s(blockDot<T>(at, w)), d));
-      at += 64;
-      w += storedBytes<T>(BLOCK);
-      scaleAt += 2;
-    }
-    store<f32>(to, scale * sumOf(sum));
-    to += 4;
+/** The product of a rounded row with one as it is stored, to the same bits. */
+export function blockSum<T>(x: usize, scale: f32, w: usize, scales: usize, blocks: u32): f32 {
+  let sum = f32x4.splat(0);
+  for (const end = x + <usize>blocks * 64; x < end; x += 64) {
+    const d = f32x4.splat(load1<i16>(scales));
+    sum = f32x4.add(sum, f32x4.mul(f32x4.convert_i32x4_s(blockDot<T>(x, w)), d));
+    w += storedBytes<T>(BLOCK);
+    scales += 2;
   }
+  return scale * sumOf(sum);
 }
 
 /** Σ x·q of a block, over four lanes. */

@@ -1,4 +1,14 @@
-import { BLOCK, BLOCK_PANEL, blockPanel, BLOCK_ROWS, blockSums, blockTile, eight, roundTerms } from "./blocks";
+import {
+  BLOCK,
+  blockPanel,
+  BLOCK_ROWS,
+  blockSum,
+  blockTile,
+  eight,
+  PANEL_SCALES,
+  PANEL_WHOLES,
+  roundTerms,
+} from "./blocks";
 import { FEW_ROWS, fewRows, fewTerms } from "./few-rows";
 import {
   BLOCK_TERMS,
@@ -61,20 +71,22 @@ function product<T>(p: Gemm, piece: u32, scratch: usize): void {
   const firstCol = (piece % p.pieces) * p.pieceCols;
   const cols = min(p.pieceCols, p.cols - firstCol);
   const along = p.aTerms == 0 && p.bTerms == 0;
-  const few = sizeof<T>() > 1 && along && rows <= FEW_ROWS;
+  const few = along && rows <= FEW_ROWS;
   // Sums of each block that is computed at once, whole tiles of them; then panels.
-  const step = few ? fewTerms(rows) : sizeof<T>() > 1 && along ? ROW_TERMS : BLOCK_TERMS;
+  const step = few ? fewTerms(rows) : along ? ROW_TERMS : BLOCK_TERMS;
   const pitch = <usize>(p.pieceCols + TILE_COLS) * 4;
   const plane = <usize>(rows + TILE_ROWS) * pitch;
   const panels = scratch + ((min(step, p.terms) + BLOCK_TERMS - 1) / BLOCK_TERMS) * plane;
   for (let first: u32 = 0; first < p.terms; first += step) {
     const terms = min(step, p.terms - first);
     if (!along) tiles<T>(p, firstRow, rows, firstCol, cols, first, terms, scratch, pitch, panels);
-    else if (sizeof<T>() == 1) blockTiles<T>(p, firstRow, rows, firstCol, cols, first, terms, scratch, pitch, panels);
     else {
       const a = p.a + firstRow * p.aPitch + first * 4;
       const b = p.b + firstCol * p.bPitch + storedBytes<T>(first);
-      if (few) fewRows<T>(a, p.aPitch, rows, b, p.bPitch, cols, terms, scratch, pitch, plane, panels);
+      if (sizeof<T>() == 1) {
+        const scales = p.scales + firstCol * p.scalesPitch + (first / BLOCK) * 2;
+        blockTiles<T>(a, p.aPitch, rows, b, p.bPitch, scales, p.scalesPitch, cols, terms, scratch, pitch, plane, panels);
+      } else if (few) fewRows<T>(a, p.aPitch, rows, b, p.bPitch, cols, terms, scratch, pitch, plane, panels);
       else rowTiles<T>(a, p.aPitch, rows, b, p.bPitch, cols, terms, scratch, pitch, plane, panels);
     }
     let sums = scratch;
@@ -115,6 +127,8 @@ function tiles<T>(
 
 /** Terms of a panel of rows, whole blocks. */
 const ROW_TERMS: u32 = 768;
+/** Blocks of a stored matrix whose products are summed together. */
+const SUMMED: u32 = BLOCK_TERMS / BLOCK;
 
 /** The sums of some blocks where both operands run along the terms. */
 function rowTiles<T>(
@@ -144,28 +158,57 @@ function colsFromBlocks<T>(p: Gemm, col: u32, first: u32, terms: u32, to: usize)
   }
 }
 
-/** A block's sums where both operands run along the terms and b is in blocks. */
+/** The sums of some blocks of terms where both operands run along the terms and b is in blocks. */
 function blockTiles<T>(
-  p: Gemm, firstRow: u32, rows: u32, firstCol: u32, cols: u32, first: u32, terms: u32, sums: usize, pitch: usize, panel: usize,
+  a: usize, aPitch: usize, rows: u32, b: usize, bPitch: usize, scales: usize, scalesPitch: usize, cols: u32, terms: u32,
+  sums: usize, pitch: usize, plane: usize, panel: usize,
 ): void {
   const blocks = terms / BLOCK;
-  const b = p.b + firstCol * p.bPitch + storedBytes<T>(first);
-  const scales = p.scales + firstCol * p.scalesPitch + (first / BLOCK) * 2;
-  const xScales = panel + BLOCK_PANEL;
-  const x = xScales + <usize>rows * 4;
-  for (let row: u32 = 0; row < rows; row++) {
-    const scale = roundTerms(p.a + (firstRow + row) * p.aPitch + first * 4, terms, x + <usize>row * 512);
-    store<f32>(xScales + row * 4, scale);
+  // Rows that are rounded, 256 terms of all after each other, and what they are to be multiplied by; both behind the panel.
+  const xScales = panel + blocks * (PANEL_WHOLES + PANEL_SCALES);
+  const x = xScales + rows * ((terms + BLOCK_TERMS - 1) / BLOCK_TERMS) * 4;
+  let at = x;
+  let scaleAt = xScales;
+  for (let first: u32 = 0; first < terms; first += BLOCK_TERMS) {
+    for (let row: u32 = 0; row < rows; row++) {
+      store<f32>(scaleAt, roundTerms(a + row * aPitch + first * 4, min(BLOCK_TERMS, terms - first), at));
+      at += BLOCK_TERMS * 2;
+      scaleAt += 4;
+    }
   }
   if (rows == 1) {
-    blockSums<T>(x, load<f32>(xScales), b, p.bPitch, scales, p.scalesPitch, cols, blocks, sums);
+    // Each row of the matrix is read to its end, as memory likes it.
+    for (let col: u32 = 0; col < cols; col++) {
+      let to = sums + col * 4;
+      at = x;
+      scaleAt = xScales;
+      for (let block: u32 = 0; block < blocks; block += SUMMED) {
+        const w = b + storedBytes<T>(block * BLOCK);
+        store<f32>(to, blockSum<T>(at, load<f32>(scaleAt), w, scales + block * 2, min(SUMMED, blocks - block)));
+        at += BLOCK_TERMS * 2;
+        scaleAt += 4;
+        to += plane;
+      }
+      b += bPitch;
+      scales += scalesPitch;
+    }
     return;
   }
+  const panelScales = panel + blocks * PANEL_WHOLES;
   for (let col: u32 = 0; col < cols; col += BLOCK_ROWS) {
-    const count = min(BLOCK_ROWS, cols - col);
-    blockPanel<T>(b + col * p.bPitch, p.bPitch, scales + col * p.scalesPitch, p.scalesPitch, count, blocks, panel);
-    for (let row: u32 = 0; row < rows; row++) {
-      blockTile(x + <usize>row * 512, load<f32>(xScales + row * 4), panel, blocks, sums + row * pitch + col * 4);
+    blockPanel<T>(b + col * bPitch, bPitch, scales + col * scalesPitch, scalesPitch, min(BLOCK_ROWS, cols - col), blocks, panel);
+    let to = sums + col * 4;
+    at = x;
+    scaleAt = xScales;
+    for (let block: u32 = 0; block < blocks; block += SUMMED) {
+      const wholes = panel + block * PANEL_WHOLES;
+      const wholesScales = panelScales + block * PANEL_SCALES;
+      for (let row: u32 = 0; row < rows; row++) {
+        blockTile(at, load<f32>(scaleAt), wholes, wholesScales, min(SUMMED, blocks - block), to + row * pitch);
+        at += BLOCK_TERMS * 2;
+        scaleAt += 4;
+      }
+      to += plane;
     }
   }
 }
