@@ -6,11 +6,13 @@ import { LORA, PictureFolder } from "./testing/picture-data.ts";
 import { randlora } from "./testing/pictures.ts";
 
 const TIMEOUT = 120_000;
+const ANEW = "the model has a head, and a new one is trained in its place: it begins with nothing learnt";
 
 const place = PictureFolder.forTests();
 const at = place.at.bind(place);
 const finetune = place.finetune.bind(place);
 const train = place.train.bind(place);
+const trainWith = place.trainWith.bind(place);
 const evaluate = place.evaluate.bind(place);
 
 describe("heads", () => {
@@ -80,7 +82,12 @@ test(
     for (const [i, name] of ["cat", "dog", "owl"].entries()) {
       await cp(at("data", "train", name), at("others", "train", names[i] ?? ""), { recursive: true });
     }
-    await train("second", "headed", ...LORA, "--steps", "2", "--data", at("others"));
+    await trainWith(`warning: ${ANEW}\n`, "second", "headed", ...LORA, "--steps", "2", "--data", at("others"));
+    const told = async (model: string, ...args: readonly string[]) =>
+      (await finetune(model, ...args, "--dry-run")).stdout;
+    expect(await told("headed", ...LORA, "--data", at("others"))).toContain(ANEW);
+    expect(await told("headed", "--init-adapter", at("second"), "--data", at("others"))).not.toContain(ANEW);
+    expect(await told("dinov2", ...LORA)).not.toContain(ANEW);
     expect((await randlora("merge", at("headed"), at("second"), "--out", at("renamed"))).status).toBe(0);
     const config = await Bun.file(at("renamed", "config.json")).json();
     expect([config.id2label, config.architectures]).toEqual([
@@ -100,7 +107,8 @@ test(
     await train("own", "dinov2", "--method", "full", "--head", "cls", "--steps", "1");
     const inspected = JSON.parse((await randlora("inspect", at("own"), "--json")).stdout);
     expect(inspected).toMatchObject({ runnable: true, classes: ["cat", "dog", "owl"] });
-    const { metrics } = await train("on", "own", ...LORA, "--head", "cls", "--steps", "1", "--learning-rate", "1e-2");
+    const further = [...LORA, "--head", "cls", "--steps", "1", "--learning-rate", "1e-2"];
+    const { metrics } = await trainWith(`warning: ${ANEW}\n`, "on", "own", ...further);
     const end = metrics.at(-1);
     const found = await evaluate("on", "--split", "valid");
     expect(end).toMatchObject({ valid_accuracy: found.accuracy, valid_loss: expect.closeTo(found.loss, 5) });

@@ -24,6 +24,7 @@ import type { Size } from "../models/vision/patches.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { fingerprint } from "../safetensors/fingerprint.ts";
 import type { PictureBatch } from "../tasks/pictures.ts";
+import { headOf } from "./brought-head.ts";
 import { heldAs, notesOfBlocks } from "./held-base.ts";
 import { type OpenedAdapter, openAdapted } from "./open-adapted.ts";
 import { refuseOtherHead, refuseOutside } from "./picture-fit.ts";
@@ -110,7 +111,9 @@ export class PictureSource implements TrainingSource<PictureBatch> {
         const saved = await savedModules(task, config, seed, adapter);
         if (!isWhole) refuseOtherHead(saved, base);
         // PEFT has no type of task for pictures; a language model's wrapper would not take them.
-        const whole = withSavedModules(trainable, saved, { task_type: null });
+        const whole = withSavedModules(withNotes(trainable, notesOfHead(saved, checkpoint, adapter)), saved, {
+          task_type: null,
+        });
         const opened = { method, base, checkpoint, trainable: whole, adapter, saved, trained };
         return new PictureSource(settings, work, config, opened);
       } catch (thrown) {
@@ -227,5 +230,15 @@ interface Savable {
 async function openWhole(training: ModelTraining, input: OpenInput, checkpoint: Checkpoint): Promise<Trainable> {
   const trainable = await training.open(input);
   // What is copied with every save is looked at before anything is trained.
-  return { ...trainable, notes: [...(await notesOfCopy(checkpoint)), ...trainable.notes] };
+  return withNotes(trainable, await notesOfCopy(checkpoint));
+}
+
+function withNotes(trainable: Trainable, notes: readonly string[]): Trainable {
+  return { ...trainable, notes: [...notes, ...trainable.notes] };
+}
+
+/** That a head which the checkpoint has is not gone on with: PEFT's users expect a copy of it. */
+function notesOfHead(saved: readonly SavedModule[], { tensors }: Checkpoint, from: Adapter | undefined): string[] {
+  if (saved.length === 0 || !tensors.has(`${HEAD}.weight`) || (from && headOf(from))) return [];
+  return ["the model has a head, and a new one is trained in its place: it begins with nothing learnt"];
 }
