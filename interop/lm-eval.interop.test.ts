@@ -97,15 +97,16 @@ afterAll(async () => {
   await folder[Symbol.asyncDispose]();
 });
 
-/** The README's command, with other values in the place of its own, each of which must be there. */
+/** The words of the README's command, with other values in the place of its own, each of which must be there once. */
 async function readmeCommand(values: Readonly<Record<string, string>>): Promise<string[]> {
   const readme = await Bun.file(join(ROOT, "README.md")).text();
-  let command = /^lm_eval(?:.*\\\n)*.*$/m.exec(readme)?.[0].replaceAll("\\\n", " ") ?? "";
-  for (const [shown, value] of Object.entries(values)) {
-    expect(command.split(shown)).toHaveLength(2);
-    command = command.replace(shown, value);
-  }
-  return command.trim().split(/\s+/).slice(1);
+  const command = /^lm_eval(?:.*\\\n)*.*$/m.exec(readme)?.[0].replaceAll("\\\n", " ") ?? "";
+  for (const shown of Object.keys(values)) expect(command.split(shown)).toHaveLength(2);
+  const [, ...words] = command.trim().split(/\s+/);
+  // Values may have blanks.
+  return words.map((word) =>
+    Object.entries(values).reduce((text, [shown, value]) => text.replace(shown, () => value), word),
+  );
 }
 
 /** Runs lm_eval with no network. @param out a new folder of what it writes */
