@@ -1,6 +1,7 @@
 import type { Device } from "../device/device.ts";
-import { type Tensor, tensorBytes, tensorIn } from "../tensor/tensor.ts";
+import { type Tensor, tensorBytes } from "../tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
+import { allocateLayer, type LayerCache, releaseLayer } from "./layer-cache.ts";
 import type { Linears } from "./linears.ts";
 import { sameAngles } from "./rope-scaling.ts";
 
@@ -13,11 +14,6 @@ const MOST_SPARE = 4;
 export interface RecordedPass extends Disposable {
   /** Sends it over this token; see `TokenPass.send`. */
   send(id: number, position: number, sequenceLength: number): Promise<Tensor>;
-}
-
-interface LayerCache {
-  readonly keys: Tensor;
-  readonly values: Tensor;
 }
 
 /**
@@ -155,9 +151,7 @@ export class KvCache {
   }
 
   #allocate(positions: number): LayerCache {
-    const shape = [positions, this.#width] as const;
-    const [keys, values] = this.#gpu.memory.allocatePair(["keys", "values"], tensorBytes(shape, "F32"));
-    return { keys: tensorIn(keys, shape, "F32"), values: tensorIn(values, shape, "F32") };
+    return allocateLayer(this.#gpu.memory, positions, this.#width);
   }
 
   #forgetPass(): void {
@@ -168,10 +162,7 @@ export class KvCache {
   /** Frees these matrices, and what was recorded on them. */
   #free(layers: readonly LayerCache[]): void {
     this.#forgetPass();
-    for (const { keys, values } of layers) {
-      this.#gpu.memory.release(keys.buffer);
-      this.#gpu.memory.release(values.buffer);
-    }
+    for (const layer of layers) releaseLayer(this.#gpu.memory, layer);
   }
 }
 

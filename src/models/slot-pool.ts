@@ -4,9 +4,10 @@ import { ELEMENTWISE } from "../device/families/elementwise.ts";
 import { recordElementwise } from "../tensor/elementwise.ts";
 import { OPS } from "../tensor/ops/index.ts";
 import { Run } from "../tensor/run.ts";
-import { sliceRows, type Tensor, tensorBytes, tensorIn } from "../tensor/tensor.ts";
+import { sliceRows, type Tensor, tensorBytes } from "../tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
-import { type LayerPool, Slot } from "./slot.ts";
+import { allocateLayer, type LayerCache, releaseLayer } from "./layer-cache.ts";
+import { Slot } from "./slot.ts";
 
 /**
  * Positions of a block: slots begin at whole ones and grow by them. A multiple of the keys that any kernel of attention
@@ -30,7 +31,7 @@ export class SlotPool implements Disposable {
   readonly #width: number;
   readonly #run: Run;
   readonly #slots = new Set<Slot>();
-  #layers: LayerPool[];
+  #layers: LayerCache[];
   #rows = 0;
   #version = 0;
 
@@ -56,7 +57,7 @@ export class SlotPool implements Disposable {
   }
 
   /** One layer's matrices. */
-  layer(index: number): LayerPool {
+  layer(index: number): LayerCache {
     const layer = this.#layers[index];
     if (layer === undefined) throw new RangeError(`layer ${index} of ${this.#layers.length}`);
     return layer;
@@ -221,15 +222,12 @@ export class SlotPool implements Disposable {
     this.#free(old);
   }
 
-  #allocate(rows: number): LayerPool {
-    const shape = [rows, this.#width] as const;
-    const [keys, values] = this.#device.memory.allocatePair(["keys", "values"], tensorBytes(shape, "F32"));
-    return { keys: tensorIn(keys, shape, "F32"), values: tensorIn(values, shape, "F32") };
+  #allocate(rows: number): LayerCache {
+    return allocateLayer(this.#device.memory, rows, this.#width);
   }
 
-  #free({ keys, values }: LayerPool): void {
-    this.#device.memory.release(keys.buffer);
-    this.#device.memory.release(values.buffer);
+  #free(layer: LayerCache): void {
+    releaseLayer(this.#device.memory, layer);
   }
 }
 

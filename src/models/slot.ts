@@ -1,15 +1,10 @@
 import { sliceRows, type Tensor } from "../tensor/tensor.ts";
+import type { LayerCache } from "./layer-cache.ts";
 import type { Past } from "./layers.ts";
-
-/** One layer's keys and values of all slots, (rows, kv heads · head size) each. */
-export interface LayerPool {
-  readonly keys: Tensor;
-  readonly values: Tensor;
-}
 
 /** The matrices of a pool, by layer. */
 interface Layers {
-  layer(index: number): LayerPool;
+  layer(index: number): LayerCache;
 }
 
 /** Part of a pool that holds one sequence's keys and values, in consecutive rows. */

@@ -87,7 +87,10 @@ function oneRow<T>(rows: u32, panel: usize, w: usize, vectors: u32, to: usize, p
   else sumsOf<T>(8, panel, w, vectors, to, pitch);
 }
 
-/** The number of rows is a constant, so what concerns others is not there. */
+/**
+ * The number of rows is a constant, so what concerns others is not there. The turn of eight sums stands three times: no function
+ * of AssemblyScript gives back more than one.
+ */
 // @ts-ignore: decorator
 @inline
 function sumsOf<T>(rows: u32, x: usize, w: usize, vectors: u32, to: usize, pitch: usize): void {
