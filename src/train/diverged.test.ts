@@ -3,8 +3,11 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openAdapter } from "../adapters/open.ts";
+import { parseMetrics } from "../report/metrics.ts";
+import { finetune } from "./finetune.ts";
 import { initialSettings } from "./init-adapter.ts";
-import { outcomeOf, Recording } from "./testing/runs.ts";
+import { RunFolder } from "./run-folder.ts";
+import { inputFor, outcomeOf, Recording } from "./testing/runs.ts";
 import { ShortRuns } from "./testing/short-runs.ts";
 
 let runs: ShortRuns;
@@ -114,7 +117,7 @@ test("a state that makes the next loss no number is taken back", async () => {
   expect(result).toMatchObject({ ending: "finished", steps: 9 });
 });
 
-test("a best step that is taken back was never the best: best/, the state and metrics.jsonl are what they were", async () => {
+test("a best step that is taken back was never the best: best/ and the state are what they were, what was measured stays", async () => {
   const settings = await runs.settings({
     steps: 9,
     saveEvery: 2,
@@ -147,7 +150,7 @@ test("a best step that is taken back was never the best: best/, the state and me
   expect(bestOf(after)).toEqual(bestOf(four));
   const progress: unknown = JSON.parse(await readFile(join(run, "state", "step-4", "state.json"), "utf8"));
   expect(progress).toMatchObject({ step: 4, evaluated: 0, best: { step: 0 } });
-  expect(after["metrics.jsonl"]).toBe(four["metrics.jsonl"]);
+  expect(after["metrics.jsonl"]).toBe(five["metrics.jsonl"]);
   // What nothing was wrong with is done again, to the same bits.
   expect((await runs.train("best-taken-back", kept)).result).toMatchObject({ ending: "finished", bestStep: 9 });
   await runs.train("best-whole", kept);
@@ -163,5 +166,29 @@ test("an adapter that diverges before its first save is what it began with", asy
   for (const [name, tensor] of adapter.tensors) {
     if (!name.endsWith("randlora_lambda")) continue;
     expect((await tensor.readAll()).every((byte) => byte === 0)).toBe(true);
+  }
+});
+
+test("a run that goes back to what it began with keeps that, and its losses", async () => {
+  for (const [name, keep] of [
+    ["back-to-0", 1],
+    ["back-to-0-of-3", 3],
+  ] as const) {
+    const settings = await runs.settings({ steps: 9, saveEvery: 1, learningRate: 1e38, gradClip: 0, keep });
+    const run = runs.folder.at(name);
+    await using folder = await RunFolder.create(run, settings);
+    const thrown = await finetune(
+      { ...(await inputFor(settings)), folder, gpu: runs.gpu },
+      new Recording(),
+      new AbortController().signal,
+    ).catch((error: unknown) => error);
+    expect(thrown).toMatchObject({ code: "numeric", hint: expect.stringContaining("saved at step 0 is kept") });
+    // What the command and a comparison do with a run that failed.
+    await folder.discardUnused();
+    expect(await readdir(join(run, "state"))).toEqual(["step-0"]);
+    const measured = parseMetrics(await readFile(join(run, "metrics.jsonl"), "utf8"));
+    expect(measured.filter((line) => "loss" in line)).toHaveLength(1);
+    await using adapter = await openAdapter(run);
+    expect(adapter.tensors.size).toBeGreaterThan(0);
   }
 });

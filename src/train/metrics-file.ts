@@ -23,12 +23,11 @@ export class MetricsFile implements AsyncDisposable {
     state?: { readonly step: number; readonly evaluated: number | null },
   ): Promise<MetricsFile> {
     const file = new MetricsFile(path, await naming(path, "write", open(path, "a+")));
-    await file.cutTo(state);
+    await file.#cutTo(state);
     return file;
   }
 
-  /** Cuts the file back to what led to a state, as {@link open} does. @throws RandloraError `file` */
-  async cutTo(state: { readonly step: number; readonly evaluated: number | null } | undefined): Promise<void> {
+  async #cutTo(state: { readonly step: number; readonly evaluated: number | null } | undefined): Promise<void> {
     const text = await naming(this.#path, "read", readFile(this.#path));
     let end = 0;
     for (;;) {

@@ -154,7 +154,11 @@ class Loop<Batch> {
     throw diverged(step, what, kept);
   }
 
-  /** Makes the newest state before that of `step` the run's. @returns its step; undefined where there is none */
+  /**
+   * Makes the newest state before that of `step` the run's. What was measured stays in metrics.jsonl: it shows how the run
+   * came to this, and a resumed run cuts it back by itself.
+   * @returns the state's step; undefined where there is none
+   */
   async #goBack(step: number): Promise<number | undefined> {
     const { folder, model } = this.#job;
     const older = await newestState(folder.states, step);
@@ -163,7 +167,6 @@ class Loop<Batch> {
     // While the state is there, a process that is killed here does all of this again.
     if (this.#progress.best?.step === step) await bringBestBack(bad, folder.best);
     await removeState(bad);
-    await this.#metrics.cutTo(older.progress);
     await loadParameters(older.folder, model.parameters);
     this.#progress = older.progress;
     this.#saved = older.progress.step;
