@@ -23,7 +23,7 @@ export interface Context {
   readonly style: Style;
   /** Columns that a line on stdout may fill: the terminal's width, Infinity elsewhere. */
   readonly columns: number;
-  /** Aborted by the first SIGINT or SIGTERM: clean up and return or throw; the exit status is set for you. */
+  /** Aborted by the first SIGINT, SIGTERM or SIGHUP: clean up and return or throw; the exit status is set for you. */
   readonly signal: AbortSignal;
   /** What is computed on, and how: `--device`, `--threads`, `--profile`. */
   readonly device: DeviceOptions;

@@ -124,6 +124,35 @@ describe("signals", () => {
     },
   );
 
+  test.if(process.platform !== "win32")(
+    "SIGHUP lets it clean up, too; the kernel and the shell both send one",
+    async () => {
+      const { child, until } = await start("--stubborn");
+      child.kill("SIGHUP");
+      await until("cleaning up");
+      child.kill("SIGHUP");
+      // Signals that are pending are one: it is asked until it has heard two.
+      const asking = setInterval(() => child.kill("SIGTERM"), 20);
+      expect([await child.exited, child.signalCode]).toEqual([143, null]);
+      clearInterval(asking);
+      const short = await start();
+      short.child.kill("SIGHUP");
+      expect([await short.child.exited, short.child.signalCode]).toEqual([129, null]);
+    },
+  );
+
+  test.if(process.platform !== "win32")("under nohup SIGHUP is ignored", async () => {
+    const child = Bun.spawn(["sh", "-c", `trap '' HUP; exec "$@"`, "sh", process.execPath, SAMPLE, "wait"], {
+      env: cleanEnvironment(),
+      stderr: "pipe",
+    });
+    const reader = child.stderr.getReader();
+    await reader.read();
+    child.kill("SIGHUP");
+    child.kill("SIGTERM");
+    expect([await child.exited, child.signalCode]).toEqual([143, null]);
+  });
+
   test("a second one leaves at once", async () => {
     const { child, until } = await start("--stubborn");
     child.kill("SIGINT");
