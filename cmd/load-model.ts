@@ -1,7 +1,7 @@
 import { isatty } from "node:tty";
 import type { BlocksName } from "../src/device/dtype.ts";
 import type { LanguageModel } from "../src/generate/language-model.ts";
-import type { OutputDtype } from "../src/merge/plan.ts";
+import type { OutputDtype } from "../src/safetensors/dtype.ts";
 import type { Quantised } from "../src/models/weights.ts";
 import type { ModelLocation } from "../src/models/locate.ts";
 import type { Context } from "../src/options/command.ts";
@@ -52,8 +52,7 @@ export async function sayQuantised(
   asked: BlocksName | undefined,
   { log }: Context,
 ): Promise<void> {
-  const { quantisedText } = await import("../src/report/quantised.ts");
-  const { notesOfBlocks } = await import("../src/train/held-base.ts");
+  const { notesOfBlocks, quantisedText } = await import("../src/report/quantised.ts");
   if (quantised !== undefined) log.info(`layers: ${quantisedText(quantised)}`);
   for (const note of notesOfBlocks(asked, quantised)) log.warn(note);
 }

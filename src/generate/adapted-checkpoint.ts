@@ -4,10 +4,10 @@ import type { Device } from "../device/device.ts";
 import { adaptTensor } from "../merge/adapted-tensor.ts";
 import type { LoadedAdapter } from "../merge/merge.ts";
 import { readConfig } from "../merge/model-config.ts";
-import type { OutputDtype, OutputTensor } from "../merge/plan.ts";
+import type { OutputTensor } from "../merge/plan.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { Checkpoint, type ReadableTensor, type TensorReader } from "../safetensors/checkpoint.ts";
-import { dtypeBytes } from "../safetensors/dtype.ts";
+import { dtypeBytes, type OutputDtype } from "../safetensors/dtype.ts";
 import { type AdapterChoice, planAdapters } from "./plan-adapters.ts";
 
 interface AdaptOptions {

@@ -3,7 +3,8 @@ import { openAdapter } from "../adapters/open.ts";
 import { planAdapter } from "../adapters/methods.ts";
 import type { AdapterPlan } from "../adapters/plan.ts";
 import { readConfig } from "../merge/model-config.ts";
-import { type MergePlan, type OutputDtype, type OutputTensor, planMerge } from "../merge/plan.ts";
+import { type MergePlan, type OutputTensor, planMerge } from "../merge/plan.ts";
+import type { OutputDtype } from "../safetensors/dtype.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 

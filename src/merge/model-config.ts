@@ -4,7 +4,7 @@ import { RandloraError } from "../errors.ts";
 import { oneLine, systemCode } from "../files/failure.ts";
 import { isJsonObject } from "../files/json.ts";
 import { MAX_SETTINGS_BYTES, parseJson, readJsonText } from "../files/read-whole.ts";
-import type { OutputDtype } from "./plan.ts";
+import type { OutputDtype } from "../safetensors/dtype.ts";
 
 const HINT = "fetch the model again";
 

@@ -10,7 +10,8 @@ import { encodeIndex, INDEX_FILE, type PlannedShard } from "../safetensors/shard
 import { type ModelConfig, updateConfig } from "./model-config.ts";
 import { labelsOf } from "./new-head.ts";
 import { copyModelFiles, ownFiles } from "./model-files.ts";
-import { fileSource, type MergePlan, type OutputDtype, type OutputTensor, type TensorSource } from "./plan.ts";
+import { fileSource, type MergePlan, type OutputTensor, type TensorSource } from "./plan.ts";
+import type { OutputDtype } from "../safetensors/dtype.ts";
 
 /** `x` → `x-merged`, `x.safetensors` → `x-merged.safetensors`; `-unmerged` for an unmerge. Beside the base. */
 export function defaultOutput(base: string, unmerge: boolean): string {

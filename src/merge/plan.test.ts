@@ -5,7 +5,8 @@ import type { JsonObject } from "../files/lossless-json.ts";
 import { openPeft } from "../adapters/peft.ts";
 import { planAdapter } from "../adapters/methods.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
-import { type MergePlan, type OutputDtype, planMerge } from "./plan.ts";
+import { type MergePlan, planMerge } from "./plan.ts";
+import type { OutputDtype } from "../safetensors/dtype.ts";
 import { type Tensors, type TestAdapter, weights, writeAdapter, writeModel } from "./testing/models.ts";
 import { TemporaryFolder, refusalOf } from "../files/testing/folder.ts";
 

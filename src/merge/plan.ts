@@ -6,16 +6,13 @@ import { isOutputEmbedding } from "../adapters/embeddings.ts";
 import { RandloraError } from "../errors.ts";
 import { isKernelDtype } from "../device/dtype.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
-import { type Dtype, isFloat, NAMED_DTYPES } from "../safetensors/dtype.ts";
+import { type Dtype, isFloat, NAMED_DTYPES, type OutputDtype } from "../safetensors/dtype.ts";
 import { oneLine, quote } from "../files/failure.ts";
 import type { SafetensorsFile } from "../safetensors/file.ts";
 import type { TensorInfo } from "../safetensors/header.ts";
 import type { PlannedTensor } from "../safetensors/writer.ts";
 import { type NewHead, newHead, otherHead, refuseMixedHead } from "./new-head.ts";
 import { untie } from "./untie.ts";
-
-/** `--dtype`. */
-export type OutputDtype = "keep" | "f32" | "f16" | "bf16";
 
 /** Bytes that can be read by ranges: a tensor of the base, or one of an adapter. */
 export interface TensorSource {

@@ -1,7 +1,12 @@
 import { existsSync } from "node:fs";
 import { formatHubName, parseHubName } from "../hub/name.ts";
+import type { Display } from "../hub/report.ts";
 import { EMBEDDED } from "../models/embedded-name.ts";
-import type { Context } from "./context.ts";
+
+/** The part of a command's context that shows what is fetched, and says where things are. */
+interface PlacesDisplay extends Display {
+  readonly log: Display["log"] & { verbose(line: string): void };
+}
 
 /**
  * A MODEL or ADAPTER argument as a path on this machine: a path stays what it is, `org/name[@revision]` is looked up in
@@ -11,7 +16,11 @@ import type { Context } from "./context.ts";
  * @param kind `config`: a model of which config.json suffices
  * @throws RandloraError `file` when the Hub has no such repository, or cannot be reached and nothing is cached
  */
-export async function localPath(text: string, kind: "model" | "config" | "adapter", context: Context): Promise<string> {
+export async function localPath(
+  text: string,
+  kind: "model" | "config" | "adapter",
+  display: PlacesDisplay,
+): Promise<string> {
   const name = parseHubName(text);
   if (name === undefined) {
     if (kind === "adapter" || text !== EMBEDDED || existsSync(text)) return text;
@@ -21,8 +30,8 @@ export async function localPath(text: string, kind: "model" | "config" | "adapte
   const { resolveAdapter, resolveConfig, resolveModel } = await import("../hub/resolve.ts");
   const { showingDownloads } = await import("../hub/report.ts");
   const resolve = { model: resolveModel, config: resolveConfig, adapter: resolveAdapter }[kind];
-  const path = await showingDownloads(context, (options) => resolve(name, options));
-  context.log.verbose(`${text}: ${path}`);
+  const path = await showingDownloads(display, (options) => resolve(name, options));
+  display.log.verbose(`${text}: ${path}`);
   return path;
 }
 

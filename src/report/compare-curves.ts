@@ -6,7 +6,8 @@ import type { Spread } from "../compare/statistics.ts";
 import { isReference, type PlannedRun } from "../compare/types.ts";
 import { formatCount } from "../terminal/format.ts";
 import type { Metrics } from "../train/types.ts";
-import { type Axis, axesOver, lossCurve, type LossPoint } from "./loss-curve.ts";
+import { type Axis, axesOver, type LossPoint } from "./axes.ts";
+import { lossCurve } from "./loss-curve.ts";
 
 /** The losses of a method over its seeds. */
 export interface MethodCurve {

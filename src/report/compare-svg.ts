@@ -1,6 +1,6 @@
 import { area, line } from "d3-shape";
 import { curveAxes, type MethodCurve, sizeAxes, type SizeFigure } from "./compare-curves.ts";
-import type { LossPoint } from "./loss-curve.ts";
+import type { LossPoint } from "./axes.ts";
 import { PALETTE, type Place, svgChart } from "./svg-chart.ts";
 import { escape, label, round } from "./svg.ts";
 

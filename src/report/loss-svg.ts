@@ -1,5 +1,6 @@
 import { line } from "d3-shape";
-import { axesOf, type LossCurve, type LossPoint } from "./loss-curve.ts";
+import type { LossPoint } from "./axes.ts";
+import { axesOf, type LossCurve } from "./loss-curve.ts";
 import { round } from "./svg.ts";
 import { PALETTE, svgChart } from "./svg-chart.ts";
 

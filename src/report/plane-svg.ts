@@ -1,7 +1,7 @@
 import { scaleLinear } from "d3-scale";
 import { CORNERS } from "../analysis/plane.ts";
 import { contour } from "./contours.ts";
-import type { Axis } from "./loss-curve.ts";
+import type { Axis } from "./axes.ts";
 import { clipped, CORNER_NAMES, type PlaneReport } from "./plane.ts";
 import { type Place, svgChart } from "./svg-chart.ts";
 import { escape, label, round } from "./svg.ts";

@@ -1,5 +1,5 @@
 import { scaleLinear, scaleLog } from "d3-scale";
-import type { Axis } from "./loss-curve.ts";
+import type { Axis } from "./axes.ts";
 import { escape, label, round } from "./svg.ts";
 
 const WIDTH = 760;

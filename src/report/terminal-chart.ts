@@ -1,6 +1,6 @@
 import { scaleLinear } from "d3-scale";
 import { Canvas, columnLabels } from "./canvas.ts";
-import type { Axis, LossPoint } from "./loss-curve.ts";
+import type { Axis, LossPoint } from "./axes.ts";
 import type { Style } from "../terminal/style.ts";
 
 const ROWS = 12;

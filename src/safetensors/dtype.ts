@@ -29,6 +29,9 @@ export type WritableFloatDtype = Exclude<FloatDtype, "F8_E4M3" | "F8_E5M2">;
 /** The dtypes that weights and bases are written in, by the names that options and adapters have for them. */
 export const NAMED_DTYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
 
+/** `--dtype`. */
+export type OutputDtype = "keep" | keyof typeof NAMED_DTYPES;
+
 /** Every known element type. */
 export const DTYPES: readonly Dtype[] = Object.keys(BYTES).filter(isDtype);
 

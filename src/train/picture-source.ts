@@ -25,7 +25,8 @@ import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { fingerprint } from "../safetensors/fingerprint.ts";
 import type { PictureBatch } from "../tasks/pictures.ts";
 import { headOf } from "./brought-head.ts";
-import { heldAs, notesOfBlocks } from "./held-base.ts";
+import { notesOfBlocks } from "../report/quantised.ts";
+import { heldAs } from "./held-base.ts";
 import { type OpenedAdapter, openAdapted } from "./open-adapted.ts";
 import { refuseOtherHead, refuseOutside } from "./picture-fit.ts";
 import {

@@ -1,0 +1,49 @@
+import { scaleLinear } from "d3-scale";
+
+/** A measured loss: after how many steps, in nats. */
+export interface LossPoint {
+  readonly step: number;
+  readonly loss: number;
+}
+
+/** An axis: what it spans and where its ticks are. */
+export interface Axis {
+  readonly from: number;
+  readonly to: number;
+  readonly ticks: readonly number[];
+  /** Equal factors are equally far apart. */
+  readonly isLog?: boolean;
+  /** How ticks are written. */
+  format(tick: number): string;
+}
+
+/** Axes that hold these points, in round numbers. */
+export function axesOver(
+  shown: readonly LossPoint[],
+  ticks: { readonly x: number; readonly y: number },
+): { x: Axis; y: Axis } {
+  const steps = shown.map(({ step }) => step);
+  const losses = shown.map(({ loss }) => loss);
+  const y = scaleLinear([least(losses, 0), most(losses, 1)], [0, 1]);
+  if (y(1) === y(0)) y.domain([least(losses, 0) - 0.5, most(losses, 1) + 0.5]);
+  y.nice(ticks.y);
+  const x = scaleLinear([Math.min(least(steps, 0), 1), Math.max(most(steps, 1), 2)], [0, 1]);
+  const whole = x.ticks(ticks.x).filter(Number.isInteger);
+  return {
+    x: axis(x.domain(), whole, x.tickFormat(ticks.x, "~s")),
+    y: axis(y.domain(), y.ticks(ticks.y), y.tickFormat(ticks.y)),
+  };
+}
+
+function axis(domain: readonly number[], ticks: readonly number[], format: (tick: number) => string): Axis {
+  return { from: domain[0] ?? 0, to: domain[1] ?? 1, ticks, format };
+}
+
+/** Not Math.min: a run may have more steps than a call takes arguments. */
+function least(values: readonly number[], none: number): number {
+  return values.reduce((a, b) => Math.min(a, b), values[0] ?? none);
+}
+
+function most(values: readonly number[], none: number): number {
+  return values.reduce((a, b) => Math.max(a, b), values[0] ?? none);
+}
