@@ -1,13 +1,28 @@
 import { join } from "node:path";
 
+/** What the cases compute with, the same files for both trees. */
+export interface Inputs {
+  /** The folder of that name. */
+  readonly fixtures: string;
+  /** A folder with the tiny models `clip` and `dinov2`, and labelled images in `images`. */
+  readonly vision: string;
+}
+
 /** Commands of the program, one after another in an empty folder; `--json` is added to each. */
 export interface Case {
   readonly name: string;
-  /** @param fixtures the folder of that name */
-  readonly commands: (fixtures: string) => readonly (readonly string[])[];
+  readonly commands: (inputs: Inputs) => readonly (readonly string[])[];
+  /** Asked of a server afterwards, one after another. */
+  readonly served?: (inputs: Inputs) => Served;
 }
 
-/** Four steps on a few short rows: what is compared is bits, not learning. */
+/** Arguments of `serve`, and the bodies that are posted to it, by path. */
+export interface Served {
+  readonly serve: readonly string[];
+  readonly requests: readonly (readonly [path: string, body: object])[];
+}
+
+/** Four steps on a few short samples: what is compared is bits, not quality. */
 const SHORT = "--steps 4 --batch-size 2 --max-length 48 --save-every 2 --eval-every 4 --out run".split(" ");
 const PROMPT = ["-p", "Who lives in the glass house?", "--temperature", "0", "--max-tokens", "24"];
 
@@ -16,7 +31,7 @@ function trained(name: string, flags = ""): Case {
   const own = flags === "" ? [] : flags.split(" ");
   return {
     name,
-    commands(fixtures) {
+    commands({ fixtures }) {
       const model = join(fixtures, "embedded/model");
       return [
         ["finetune", model, "--data", join(fixtures, "embedded/data"), ...SHORT, ...own],
@@ -28,7 +43,7 @@ function trained(name: string, flags = ""): Case {
 }
 
 /** Merges of the bundled adapter, in every way of rounding. */
-function merges(fixtures: string): string[][] {
+function merges({ fixtures }: Inputs): string[][] {
   const both = [join(fixtures, "tiny/base"), join(fixtures, "tiny/adapter")];
   return [
     ["merge", ...both, "--out", "merged"],
@@ -41,7 +56,7 @@ function merges(fixtures: string): string[][] {
 }
 
 /** A run that is stopped and goes on; then one that goes on from its adapter. */
-function resumed(fixtures: string): string[][] {
+function resumed({ fixtures }: Inputs): string[][] {
   const model = join(fixtures, "embedded/model");
   const data = ["--data", join(fixtures, "embedded/data"), "--batch-size", "2", "--max-length", "48"];
   return [
@@ -53,7 +68,7 @@ function resumed(fixtures: string): string[][] {
 }
 
 /** A text's perplexity: base, adapter in f32, merged; and two answers, one with sampling. */
-function texts(fixtures: string): string[][] {
+function texts({ fixtures }: Inputs): string[][] {
   const model = join(fixtures, "embedded/model");
   const text = join(fixtures, "embedded/data/valid.jsonl");
   return [
@@ -62,6 +77,75 @@ function texts(fixtures: string): string[][] {
     ["chat", model, ...PROMPT],
     ["chat", model, "--adapter", "run", "-p", "Ahoy!", "--seed", "5", "--top-p", "0.9", "--max-tokens", "24"],
   ];
+}
+
+/** A run whose base is quantized; the adapter beside those weights, and in a merge with the stored ones. */
+function quantized(name: string, flags: string): Case {
+  return {
+    name,
+    commands({ fixtures }) {
+      const model = join(fixtures, "embedded/model");
+      const quantize = flags.split(" ").slice(0, 2);
+      const text = ["--context", "64", "--file", join(fixtures, "embedded/data/valid.jsonl")];
+      return [
+        ["finetune", model, "--data", join(fixtures, "embedded/data"), ...SHORT, ...flags.split(" ")],
+        ["merge", model, "run", "--out", "merged"],
+        ["chat", model, "--adapter", "run", ...quantize, ...PROMPT],
+        ["eval", "perplexity", model, "--adapter", "run", ...quantize, ...text],
+      ];
+    },
+  };
+}
+
+/** Adapters of several methods as adapter.json and as PEFT folders again, merged together. */
+function conversions({ fixtures }: Inputs): string[][] {
+  const model = join(fixtures, "embedded/model");
+  const methods = ["randlora --sparse", "lora", "dora", "vera", "nola", "pranc", "hybrid"];
+  const commands = methods.flatMap((flags) => {
+    const [method = "", ...own] = flags.split(" ");
+    const out = ["--out", method, "--steps", "1", "--batch-size", "1", "--max-length", "32"];
+    return [
+      ["finetune", model, "--data", join(fixtures, "embedded/data"), "--method", method, ...own, ...out],
+      ["convert", method, "--to", "json", "--out", `${method}.json`],
+      ["convert", `${method}.json`, "--to", "peft", "--out", `${method}-peft`],
+      ["inspect", `${method}.json`],
+    ];
+  });
+  return [...commands, ["merge", model, "randlora.json", "lora-peft", "vera.json", "nola", "--out", "merged"]];
+}
+
+/** A trained head and a LoRA on a vision model; accuracy, classes and embeddings, before and after a merge. */
+function vision(model: string, flags: string): Case["commands"] {
+  return ({ vision }) => {
+    const base = join(vision, model);
+    const images = join(vision, "images");
+    const image = join(images, "test/owl/30.ppm");
+    const targets = flags.includes("full") ? [] : ["--targets", "q_proj,v_proj"];
+    const training = "--batch-size 6 --steps 4 --augment crop-flip --save-every 2 --out run";
+    return [
+      ["finetune", base, "--data", images, ...targets, ...training.split(" "), ...flags.split(" ")],
+      ...(flags.includes("full") ? [] : [["merge", base, "run", "--out", "merged", "--scale", "3"]]),
+      ["eval", "images", flags.includes("full") ? "run" : "merged", "--data", images],
+      ["embed", ...(flags.includes("full") ? ["run"] : [base, "--adapter", "run"]), image],
+    ];
+  };
+}
+
+/** Beams, samples and log-probabilities of a base and an adapter, over the API. */
+function served({ fixtures }: Inputs): Served {
+  const chat = "/v1/chat/completions";
+  const messages = [{ role: "user", content: "Who lives in the glass house?" }];
+  return {
+    serve: [join(fixtures, "embedded/model"), "--adapter", "own=run", "--parallel", "3"],
+    requests: [
+      [chat, { model: "own", messages, temperature: 0, max_tokens: 24, logprobs: true, top_logprobs: 2 }],
+      [chat, { model: "model", messages, n: 3, seed: 7, temperature: 1, max_tokens: 16 }],
+      [
+        "/v1/completions",
+        { model: "own", prompt: ["Ahoy", "The sea is"], echo: true, logprobs: 1, max_tokens: 8, temperature: 0 },
+      ],
+    ],
+  };
 }
 
 /** Every way to the same numbers that the program has. */
@@ -76,10 +160,33 @@ export const CASES: readonly Case[] = [
   trained("merged-orders", "--compute merged --grad-accum 2 --rank 16 --dtype f32"),
   trained("factored-orders", "--compute factored --packing --rank 16"),
   trained("dropout", "--dropout 0.2 --sparse --checkpoint-activations"),
+  trained("half-rank", "--variant half-rank --rank 16"),
+  trained("rank-r", "--variant rank-r --rank 8"),
+  trained("magnitudes", "--sparse --dora --rank 16"),
+  trained("dora", "--method dora --dropout 0.1"),
+  trained("vera", "--method vera --rank 64"),
+  trained("nola", "--method nola --bases 64"),
+  trained("pranc", "--method pranc --bases 16"),
+  trained("hybrid", "--method hybrid --rank 16 --lora-rank 4 --very-sparse"),
+  quantized("q8", "--quantize q8 --sparse --rank 16"),
+  quantized("q4", "--quantize q4 --method lora"),
+  { name: "conversions", commands: conversions },
+  {
+    name: "served",
+    commands: ({ fixtures }) => [
+      ["finetune", join(fixtures, "embedded/model"), "--data", join(fixtures, "embedded/data"), ...SHORT, "--sparse"],
+      ["chat", join(fixtures, "embedded/model"), "--adapter", "run", "--beams", "3", ...PROMPT],
+    ],
+    served,
+  },
+  { name: "dinov2", commands: vision("dinov2", "--head linear --sparse --rank 4") },
+  { name: "dinov2-full", commands: vision("dinov2", "--head cls --method full") },
+  { name: "clip", commands: vision("clip", "--head zero-shot --method dora") },
+  { name: "clip-contrastive", commands: vision("clip", "--task contrastive --method lora --towers both") },
   trained("lora", "--method lora --rslora --dropout 0.1 --train-on-prompt"),
   {
     name: "full",
-    commands: (fixtures) => [
+    commands: ({ fixtures }) => [
       ["finetune", join(fixtures, "embedded/model"), "--data", join(fixtures, "embedded/data"), ...SHORT].concat([
         "--method",
         "full",

@@ -1,17 +1,22 @@
 /*
  * `bun scripts/same-bytes.ts COMMIT [CASE…]`: does this tree compute what COMMIT computed, bit for bit? For changes of
- * structure: merges, losses, trained adapters, a resumed run, texts and perplexities of both, on the device that the program
+ * structure: merges, losses, adapters of every method, a resumed run, texts, perplexities and answers over the API, on the device that the program
  * takes (with RANDLORA_DEVICE=software on this machine's driver, or on that of VK_DRIVER_FILES), are compared byte by byte. Nothing
  * is recorded: bits belong to a driver.
  */
 import { mkdir, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CASES, type Case } from "./same-bytes-cases.ts";
+import { writeClip, writeDinov2 } from "../src/models/vision/testing/folder.ts";
+import { writeImages } from "../cmd/testing/labelled-images.ts";
+import { CASES, type Case, type Inputs, type Served } from "./same-bytes-cases.ts";
 
 const ROOT = join(import.meta.dir, "..");
 /** Numbers of a report that no two runs share, and those that say how, not what, was computed. */
-const VOLATILE = /seconds|_s$|_per_s$|bytes|timings|^run$|path|^out$|gpu/i;
+const VOLATILE = /seconds|_s$|_per_s$|bytes|timings|^run$|path|^out$|gpu|^id$|^created$/i;
+/** Files that hold what was computed; a run's state holds more than that, and the resumed run, which needs it, is compared. */
+const RESULTS = new Bun.Glob("**/*.{safetensors,jsonl,json}");
+const NO_RESULT = /\/state\/|(^|\/)(run|compare)\.json$/;
 
 const [commit, ...wanted] = process.argv.slice(2);
 if (commit === undefined) {
@@ -37,12 +42,12 @@ async function compare(commit: string): Promise<number> {
   if ((await git("worktree", "add", "--detach", before, commit)) !== 0) return 1;
   await symlink(join(ROOT, "node_modules"), join(before, "node_modules"));
   if ((await exited(["node", join(before, "scripts/assembly.mjs")])) !== 0) return 1;
-  // Both read the models of the older tree, under one path.
-  const fixtures = join(before, "fixtures");
+  const inputs = { fixtures: join(ROOT, "fixtures"), vision: join(scratch, "vision") };
+  await writeVision(inputs.vision);
   let different = 0;
   for (const each of CASES.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
-    const old = await results(before, each, fixtures, join(scratch, "old", each.name));
-    const now = await results(ROOT, each, fixtures, join(scratch, "new", each.name));
+    const old = await results(before, each, inputs, join(scratch, "old", each.name));
+    const now = await results(ROOT, each, inputs, join(scratch, "new", each.name));
     const names = new Set([...old.keys(), ...now.keys()]);
     const changed = [...names].filter((name) => old.get(name) !== now.get(name));
     different += changed.length;
@@ -52,29 +57,76 @@ async function compare(commit: string): Promise<number> {
   return different === 0 ? 0 : 1;
 }
 
-/** What the program of one tree makes of a case: file or report → its content, or a digest of it. */
+/** The tiny models and labelled images that {@link Inputs} promises. */
+async function writeVision(folder: string): Promise<void> {
+  await writeClip(join(folder, "clip"));
+  await writeDinov2(join(folder, "dinov2"));
+  await writeImages(join(folder, "images"), "train", 8);
+  await writeImages(join(folder, "images"), "test", 2, 30);
+}
+
+/** What the program of one tree makes of a case: file, report or answer → its content, or a digest of it. */
 async function results(
   tree: string,
-  { commands }: Case,
-  fixtures: string,
+  { commands, served }: Case,
+  inputs: Inputs,
   folder: string,
 ): Promise<Map<string, string>> {
   await mkdir(folder, { recursive: true });
   const found = new Map<string, string>();
-  for (const [index, command] of commands(fixtures).entries()) {
-    const program = [process.execPath, join(tree, "cmd/main.ts"), ...command, "--json"];
-    const child = Bun.spawn(program, { cwd: folder, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+  for (const [index, command] of commands(inputs).entries()) {
+    const child = randlora(tree, folder, [...command, "--json"]);
     const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
     if (status !== 0) throw new Error(`${tree}: randlora ${command.join(" ")}: ${stderr}`);
     found.set(`report ${index + 1}`, stable(stdout));
   }
-  for await (const path of new Bun.Glob("**/{*.safetensors,metrics.jsonl}").scan(folder)) {
-    // A state holds more than what was computed; what it is for, the resumed run, is compared.
-    if (path.includes("/state/")) continue;
+  if (served !== undefined) {
+    for (const [index, answer] of (await answers(tree, folder, served(inputs))).entries()) {
+      found.set(`answer ${index + 1}`, stable(answer));
+    }
+  }
+  for await (const path of RESULTS.scan(folder)) {
+    if (NO_RESULT.test(path)) continue;
     const bytes = await readFile(join(folder, path));
     found.set(path, path.endsWith(".jsonl") ? bytes.toString().split("\n").map(stable).join("\n") : digest(bytes));
   }
   return found;
+}
+
+/** What a server of one tree answers, request by request. */
+async function answers(tree: string, folder: string, { serve, requests }: Served): Promise<string[]> {
+  const child = randlora(tree, folder, ["serve", ...serve, "--port", "0"]);
+  try {
+    const address = await listening(child.stderr);
+    const texts: string[] = [];
+    for (const [path, body] of requests) {
+      const response = await fetch(`${address}${path}`, { method: "POST", body: JSON.stringify(body) });
+      const text = await response.text();
+      if (!response.ok) throw new Error(`${tree}: ${path}: ${text}`);
+      texts.push(text);
+    }
+    return texts;
+  } finally {
+    child.kill();
+    await child.exited;
+  }
+}
+
+/** The address that a server prints when it is ready. */
+async function listening(stderr: ReadableStream<Uint8Array>): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const chunk of stderr) {
+    text += decoder.decode(chunk, { stream: true });
+    const address = /listening on (http:\S+)/.exec(text)?.[1];
+    if (address !== undefined) return address;
+  }
+  throw new Error(`the server ended: ${text}`);
+}
+
+function randlora(tree: string, cwd: string, args: readonly string[]) {
+  const program = [process.execPath, join(tree, "cmd/main.ts"), ...args];
+  return Bun.spawn(program, { cwd, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
 }
 
 /** A JSON text without what changes from run to run. */

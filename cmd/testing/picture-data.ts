@@ -1,32 +1,12 @@
-// Folders of pictures that a small model can tell apart: each class has a colour, each picture a pattern of its own.
+// What the tests of fine-tuning on images share.
 import { afterAll, beforeAll, expect } from "bun:test";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseMetrics } from "../../src/report/metrics.ts";
 import { writeClip, writeDinov2 } from "../../src/models/vision/testing/folder.ts";
+import { writeImages } from "./labelled-images.ts";
 import { randlora } from "./pictures.ts";
-
-const COLOURS = { cat: [220, 60, 40], dog: [40, 200, 60], owl: [50, 60, 210] } as const;
-const SIDE = 16;
-
-/** A PPM of a colour. */
-function ppm(colour: readonly number[], number: number): Blob {
-  const pixels = new Uint8Array(SIDE * SIDE * 3).map((_, at) => {
-    const value = (colour[at % 3] ?? 0) + 40 * Math.sin(at * (number + 1) + number);
-    return Math.max(0, Math.min(255, value));
-  });
-  return new Blob([`P6\n${SIDE} ${SIDE}\n255\n`, pixels]);
-}
-
-/** Writes a folder with a split, of so many pictures a class. */
-async function writePictures(folder: string, split: string, count: number, first = 0): Promise<void> {
-  for (const [name, colour] of Object.entries(COLOURS)) {
-    for (let i = first; i < first + count; i++) {
-      await Bun.write(join(folder, split, name, `${i}.ppm`), ppm(colour, i));
-    }
-  }
-}
 
 /** A short way to train. */
 export const LORA = ["--method", "lora", "--targets", "q_proj,v_proj", "--batch-size", "6"] as const;
@@ -42,9 +22,9 @@ export class PictureFolder {
       folder.path = await mkdtemp(join(tmpdir(), "randlora-finetune-pictures-"));
       await writeClip(folder.at("clip"));
       await writeDinov2(folder.at("dinov2"));
-      await writePictures(folder.at("data"), "train", 8);
-      await writePictures(folder.at("data"), "valid", 3, 20);
-      await writePictures(folder.at("data"), "test", 2, 30);
+      await writeImages(folder.at("data"), "train", 8);
+      await writeImages(folder.at("data"), "valid", 3, 20);
+      await writeImages(folder.at("data"), "test", 2, 30);
     });
     afterAll(() => rm(folder.path, { recursive: true }));
     return folder;
