@@ -64,15 +64,26 @@ test("the table of parameters has a row for modules that differ in their layer a
 });
 
 test("what was cut and dropped is told for each file, where there was any", () => {
-  const totals = { samples: 8, tokens: 1, supervisedTokens: 1, longest: 1, cut: 0, dropped: 0 };
+  const totals = {
+    samples: 8,
+    tokens: 1,
+    supervisedTokens: 1,
+    longest: 1,
+    cut: 0,
+    dropped: 0,
+    unknownRoles: [] as string[],
+  };
   const data = (read: { path: string; totals: typeof totals }[]) => {
-    const none = { path: "", totals, length: 0, lengthOf: () => 0, supervisedOf: () => 0 };
+    const none = { path: "", totals, format: "text" as const, length: 0, lengthOf: () => 0, supervisedOf: () => 0 };
     const train = { ...none, sample: () => ({ ids: new Uint32Array(), supervised: new Uint8Array(), line: 1 }) };
     return { train, valid: undefined, read };
   };
   expect(lossesText(data([{ path: "a.jsonl", totals }]))).toBe("");
   expect(lossesText(data([{ path: "a.jsonl", totals: { ...totals, cut: 3, dropped: 2 } }]))).toBe(
     "a.jsonl: 3 of 10 samples were cut to the maximum length; 2 of 10 had no supervised tokens and were left out\n",
+  );
+  expect(lossesText(data([{ path: "a.jsonl", totals: { ...totals, unknownRoles: ["human", "gpt"] } }]))).toContain(
+    'a.jsonl: messages of the role "human", "gpt" are not trained on',
   );
 });
 

@@ -2,6 +2,7 @@ import { formatAmount, formatBytes, formatNumber, formatShare } from "../termina
 import type { Style } from "../terminal/style.ts";
 import { formatTable } from "../terminal/table.ts";
 import { markedText } from "../text/data/marked-text.ts";
+import { sayUnknownRoles } from "../text/data/load.ts";
 import type { TrainingData } from "../text/data/load-run.ts";
 import type { DataSet, DataTotals } from "../text/data/types.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -70,15 +71,18 @@ export function estimateText(estimate: RunEstimate, columns: number, style: Styl
 }
 
 /**
- * What was lost of each file on the way to the model, one line a file: cut and dropped samples. Empty where nothing was.
+ * What was lost of each file on the way to the model, one line a file: cut and dropped samples, roles that are unknown. Empty
+ * where nothing was.
  */
 export function lossesText({ read }: TrainingData): string {
   return read
-    .flatMap(({ path, totals: { cut, dropped, samples } }) => {
+    .flatMap(({ path, totals }) => {
+      const { cut, dropped, samples, unknownRoles } = totals;
       const all = formatNumber(samples + dropped);
       const parts = [
         ...(cut === 0 ? [] : [`${formatNumber(cut)} of ${all} samples were cut to the maximum length`]),
         ...(dropped === 0 ? [] : [`${formatNumber(dropped)} of ${all} had no supervised tokens and were left out`]),
+        ...(unknownRoles.length === 0 ? [] : [sayUnknownRoles(totals)]),
       ];
       return parts.length === 0 ? [] : [`${path}: ${parts.join("; ")}\n`];
     })

@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import type { ChatMessage } from "../text/chat-template.ts";
+import { joinTextParts } from "../text/text-parts.ts";
 import { badField } from "./api-error.ts";
 import {
   COMMON_FIELDS,
@@ -21,7 +22,6 @@ export interface ChatRequest extends GenerationRequest {
 
 const ROLES = ["system", "developer", "user", "assistant"] as const;
 
-const TextPart = v.looseObject({ type: v.literal("text"), text: v.string() });
 const Message = v.looseObject({
   role: v.picklist(ROLES),
   content: optional(v.union([v.string(), v.array(v.looseObject({ type: v.string() }))])),
@@ -59,14 +59,9 @@ function readMessage(message: v.InferOutput<typeof Message>, where: string): Cha
   return { ...message, role, content: readContent(message.content ?? "", `${where}.content`) };
 }
 
-/** Parts of text become one, a line each, as llama.cpp and vLLM have it: most templates know nothing else. */
-function readContent(content: string | readonly { readonly type: string }[], where: string): string {
+function readContent(content: string | readonly unknown[], where: string): string {
   if (typeof content === "string") return content;
-  const texts = content.map((part, index) => {
-    if (part.type !== "text") throw badField(`${where}.${index}`, `${part.type.slice(0, 40)}: only text is supported`);
-    const result = v.safeParse(TextPart, part);
-    if (!result.success) throw badField(`${where}.${index}`, "a part of type text has a text");
-    return result.output.text;
+  return joinTextParts(content, (index, problem) => {
+    throw badField(`${where}.${index}`, problem);
   });
-  return texts.join("\n");
 }

@@ -2,16 +2,19 @@ import { RandloraError } from "../../errors.ts";
 import { type ChatMessage, type ChatTemplate, type Span, unusedCharacters } from "../chat-template.ts";
 import { endOfTurn } from "../stop.ts";
 import type { AddedToken } from "../tokenizer/added-tokens.ts";
+import type { TrainingMessage } from "./messages.ts";
 
-/** A conversation as text, and which parts of it the assistant is to learn. */
+/** A conversation as text, and where the assistant's turns are in it. */
 export interface RenderedTurns {
   readonly text: string;
-  /** In order, disjoint; UTF-16 units. */
+  /** The turns that are trained on: in order, disjoint; UTF-16 units. */
   readonly spans: readonly Span[];
+  /** The turns of weight 0, likewise. */
+  readonly unweighted: readonly Span[];
 }
 
 interface Conversation {
-  readonly messages: readonly ChatMessage[];
+  readonly messages: readonly TrainingMessage[];
   readonly tools?: readonly unknown[];
 }
 
@@ -49,11 +52,43 @@ export class AssistantTurns {
 
   /**
    * @throws {RandloraError} what the template throws when it refuses the messages; `data` when a turn cannot be found in
-   *   what it rendered
+   *   what it rendered, or it writes no calls of tools
    */
-  render(conversation: Conversation): RenderedTurns {
+  render({ messages: weighted, ...rest }: Conversation): RenderedTurns {
+    const messages = weighted.map((message): ChatMessage => ({ ...message, weight: undefined }));
+    const conversation = { ...rest, messages };
     const { text, generated } = this.#template.render({ ...conversation, now: this.#now });
-    if (generated !== undefined) return { text, spans: generated };
+    this.#checkToolCalls(conversation, text);
+    const weights = weighted.filter(({ role }) => role === "assistant").map(({ weight }) => weight ?? 1);
+    const turns = generated ?? this.#locateTurns(conversation, text);
+    if (turns.length !== weights.length && weights.includes(0)) {
+      const counts = `${turns.length} parts in {% generation %} of ${weights.length} assistant messages`;
+      throw new RandloraError(
+        "data",
+        `the chat template puts ${counts}: it cannot be told which of them have weight 0`,
+        'leave out "weight", or the messages after the last one that is trained on',
+      );
+    }
+    const of = (weight: 0 | 1) => turns.filter(({ start, end }, i) => end > start && (weights[i] ?? 1) === weight);
+    return { text, spans: of(1), unweighted: of(0) };
+  }
+
+  /** A template that does not know tool calls leaves them out, and an empty answer would be trained on. */
+  #checkToolCalls(conversation: Conversation, text: string): void {
+    const { messages } = conversation;
+    const at = messages.findIndex(callsTools);
+    if (at < 0) return;
+    const without = messages.map((message) => ({ ...message, tool_calls: undefined }));
+    if (attempt(() => this.#write({ ...conversation, messages: without })) !== text) return;
+    throw new RandloraError(
+      "data",
+      `message ${at + 1} calls tools, and the model's chat template writes no tool calls`,
+      "take a model whose chat template does, or write the calls into the content as a text",
+    );
+  }
+
+  /** One for each of the assistant's messages, empty where the template leaves nothing of it. */
+  #locateTurns(conversation: Conversation, text: string): readonly Span[] {
     const { messages } = conversation;
     const marked = this.#locateAll(conversation, text);
     const spans: Span[] = [];
@@ -70,9 +105,12 @@ export class AssistantTurns {
           "put {% generation %} and {% endgeneration %} around what the assistant says in the template",
         );
       }
-      if (span.end > span.start) spans.push({ start: Math.max(span.start, from), end: span.end });
+      // What an empty one says of its place does not hold the next one.
+      spans.push(
+        span.end > span.start ? { start: Math.max(span.start, from), end: span.end } : { start: from, end: from },
+      );
     }
-    return { text, spans };
+    return spans;
   }
 
   #write(conversation: Conversation, addGenerationPrompt = false): string {

@@ -1,10 +1,11 @@
 import { RandloraError } from "../../errors.ts";
 import { quote } from "../../files/failure.ts";
-import type { ChatMessage, ChatTemplate } from "../chat-template.ts";
+import type { ChatTemplate } from "../chat-template.ts";
 import { trainingPrompt } from "../commonsense-prompt.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { AssistantTurns } from "./assistant-turns.ts";
 import type { Recognised } from "./kinds.ts";
+import type { TrainingMessage } from "./messages.ts";
 import type { PromptName } from "./prompts.ts";
 import type { EncodedSample } from "./store.ts";
 
@@ -19,10 +20,16 @@ export interface EncoderOptions {
   readonly vocabularySize: number;
   /** `--prompt`: how instructions are written out, which are then learnt whole; all samples must be some. */
   readonly prompt?: PromptName | undefined;
-  /** `--train-on-prompt`: all tokens but the first are supervised. */
+  /** `--train-on-prompt`: all tokens but the first are supervised, and those of turns whose weight is 0. */
   readonly trainOnPrompt?: boolean;
   /** The date that chat templates are told which write one (Llama 3: "Today Date: …"); the present by default. */
   readonly now?: Date;
+}
+
+interface MarkedSample extends EncodedSample {
+  readonly ids: number[];
+  /** What not even `--train-on-prompt` trains on: turns of weight 0. */
+  readonly excluded?: ArrayLike<number> | undefined;
 }
 
 /**
@@ -32,7 +39,7 @@ export interface EncoderOptions {
  * - completion: the prompt's tokens with special tokens, the completion's without, then end-of-sequence; completion and
  *   end are supervised.
  * - chat: rendered by the chat template, tokenised without special tokens, nothing appended; the assistant's turns are
- *   supervised: every token that holds a part of one.
+ *   supervised: every token that holds a part of one. A turn of weight 0 is not.
  * - instruction: a chat of two turns; a completion where the model has no template. With a prompt: the text that it makes
  *   of it, with special tokens, and end-of-sequence unless the tokenizer ends texts with it; all are supervised.
  */
@@ -48,17 +55,17 @@ export class SampleEncoder {
 
   /** @throws {RandloraError} `data` for a chat that has no template or is refused by it, and for ids beyond the model's */
   encode(sample: Recognised): EncodedSample {
-    const encoded = this.#encode(sample);
-    this.#checkIds(encoded.ids);
-    if (this.#options.trainOnPrompt !== true) return encoded;
-    return { ids: encoded.ids, supervised: new Uint8Array(encoded.ids.length).fill(1) };
+    const { ids, supervised, excluded, format } = this.#encode(sample);
+    this.#checkIds(ids);
+    if (this.#options.trainOnPrompt !== true) return { ids, supervised, format };
+    return { ids, supervised: Uint8Array.from(ids, (_, at) => (excluded?.[at] === 1 ? 0 : 1)), format };
   }
 
-  #encode(sample: Recognised): { ids: number[]; supervised: ArrayLike<number> } {
+  #encode(sample: Recognised): MarkedSample {
     if (this.#options.prompt !== undefined) return this.#encodeRendered(sample, this.#options.prompt);
     switch (sample.kind) {
       case "text":
-        return this.#encodeCompletion([], this.#options.tokenizer.encode(sample.text));
+        return this.#encodeText(this.#options.tokenizer.encode(sample.text));
       case "completion":
         return this.#encodePrompted(sample.prompt, sample.completion);
       case "chat":
@@ -76,7 +83,7 @@ export class SampleEncoder {
     }
   }
 
-  #encodeRendered(sample: Recognised, prompt: PromptName) {
+  #encodeRendered(sample: Recognised, prompt: PromptName): MarkedSample {
     if (sample.kind !== "instruction") {
       const cause = `--prompt ${prompt} writes out {instruction, input, output}, and this is another kind of sample`;
       throw new RandloraError("data", cause, "leave --prompt out, or give other data");
@@ -84,22 +91,26 @@ export class SampleEncoder {
     const { tokenizer, endOfSequence } = this.#options;
     const ids = tokenizer.encode(trainingPrompt(sample));
     return ids.at(-1) === endOfSequence
-      ? { ids, supervised: new Uint8Array(ids.length).fill(1) }
-      : this.#encodeCompletion([], ids);
+      ? { ids, supervised: new Uint8Array(ids.length).fill(1), format: "text" }
+      : this.#encodeText(ids);
   }
 
-  #encodePrompted(prompt: string, completion: string) {
+  #encodeText(text: readonly number[]): MarkedSample {
+    return { ...this.#encodeCompletion([], text), format: "text" };
+  }
+
+  #encodePrompted(prompt: string, completion: string): MarkedSample {
     const { tokenizer } = this.#options;
     return this.#encodeCompletion(tokenizer.encode(prompt), tokenizer.encode(completion, { special: false }));
   }
 
-  #encodeCompletion(prompt: readonly number[], completion: readonly number[]) {
+  #encodeCompletion(prompt: readonly number[], completion: readonly number[]): MarkedSample {
     const { endOfSequence } = this.#options;
     const ids = [...prompt, ...completion, ...(endOfSequence === undefined ? [] : [endOfSequence])];
-    return { ids, supervised: new Uint8Array(ids.length).fill(1, prompt.length) };
+    return { ids, supervised: new Uint8Array(ids.length).fill(1, prompt.length), format: "completion" };
   }
 
-  #encodeChat(messages: readonly ChatMessage[], tools: readonly unknown[] | undefined) {
+  #encodeChat(messages: readonly TrainingMessage[], tools: readonly unknown[] | undefined): MarkedSample {
     if (this.#turns === undefined) {
       throw new RandloraError(
         "data",
@@ -107,9 +118,11 @@ export class SampleEncoder {
         "give samples with text, or with prompt and completion",
       );
     }
-    const { text, spans } = this.#turns.render({ messages, ...(tools === undefined ? {} : { tools }) });
-    const { ids, marks } = this.#options.tokenizer.encodeMarked(text, spans);
-    return { ids, supervised: marks };
+    const { tokenizer } = this.#options;
+    const { text, spans, unweighted } = this.#turns.render({ messages, ...(tools === undefined ? {} : { tools }) });
+    const { ids, marks } = tokenizer.encodeMarked(text, spans);
+    const excluded = unweighted.length === 0 ? undefined : tokenizer.encodeMarked(text, unweighted).marks;
+    return { ids, supervised: marks, excluded, format: "chat" };
   }
 
   #checkIds(ids: readonly number[]): void {

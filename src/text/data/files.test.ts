@@ -30,6 +30,24 @@ test("a file is the training data; a folder has files for each purpose, in any f
   expect(await locateData({ data: folder.path, valid: more })).toEqual({ ...found, valid: more });
 });
 
+test.each([
+  ["validation.jsonl", "valid"],
+  ["val.json", "valid"],
+  ["dev.parquet", "valid"],
+  ["validation-00000-of-00001.parquet", "valid"],
+  ["data/validation-00000-of-00001.parquet", "valid"],
+  ["testing.jsonl", "test"],
+  ["eval.jsonl", "test"],
+] as const)("a folder of the Hub's names: %s", async (name, split) => {
+  await using folder = await DataFolder.with({ "data/train-00000-of-00001.parquet": "a", [name]: "bc" });
+  expect(await locateData({ data: folder.path })).toEqual({
+    train: folder.file("data/train-00000-of-00001.parquet"),
+    valid: undefined,
+    test: undefined,
+    [split]: folder.file(name),
+  });
+});
+
 describe("refuses", () => {
   const refuse = async (choice: DataChoice, message: string) => expect(locateData(choice)).rejects.toThrow(message);
 
@@ -41,6 +59,20 @@ describe("refuses", () => {
     await refuse({ data: other.file("none.jsonl") }, "no such file");
     await refuse({ data: other.file("data.jsonl"), valid: other.file("none.jsonl") }, "no such file");
     await refuse({ data: other.file("data.jsonl"), valid: other.path }, "a folder, not a file");
+  });
+
+  test("splits that are there under two names, or in several shards", async () => {
+    await using folder = await DataFolder.with({ "train.jsonl": A, "valid.jsonl": B, "validation.jsonl": B });
+    await refuse({ data: folder.path }, "both valid.jsonl and validation.jsonl are there");
+    await using shards = await DataFolder.with({
+      "train-00000-of-00002.parquet": "a",
+      "train-00001-of-00002.parquet": "b",
+    });
+    await refuse({ data: shards.path }, "both train-00000-of-00002.parquet and train-00001-of-00002.parquet are there");
+    await using part = await DataFolder.with({ "data/train-00000-of-00002.parquet": "a" });
+    await refuse({ data: part.path }, "only one of 2 shards is there");
+    await using both = await DataFolder.with({ "train.jsonl": A, "test.jsonl": B, "eval.jsonl": B });
+    expect((await locateData({ data: both.path })).test).toBe(both.file("test.jsonl"));
   });
 
   test("two sources of validation data", async () => {

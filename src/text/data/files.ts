@@ -1,12 +1,12 @@
 import { readdir, realpath, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, extname, join } from "node:path";
 import { RandloraError } from "../../errors.ts";
 import { naming, oneLine } from "../../files/failure.ts";
 import { ChunkedFile } from "../../data/chunks.ts";
 
 /** What `--data`, `--valid` and `--valid-split` say. */
 export interface DataChoice {
-  /** A file, or a folder with train.jsonl and perhaps valid.jsonl and test.jsonl. */
+  /** A file, or a folder with train.jsonl and perhaps valid.jsonl and test.jsonl, by these or the Hub's names. */
   readonly data: string;
   readonly valid?: string | undefined;
   /** Part of the training data, above 0 and below 1, set aside for validation. */
@@ -22,9 +22,17 @@ export interface DataFiles {
 
 const SAME_HINT = "validation on what was trained on says nothing: give other data, or --valid-split 0.1";
 const EXTENSIONS = [".jsonl", ".json", ".parquet"] as const;
+/** What splits are called by mlx-lm and on the Hub (`datasets`), the first being what errors and documents say. */
+const SPLITS = {
+  train: ["train", "training"],
+  valid: ["valid", "validation", "val", "dev"],
+  test: ["test", "testing", "eval", "evaluation"],
+} as const;
+/** How the Hub numbers the files of a split: `train-00000-of-00001.parquet`. */
+const SHARD = /-\d{5}-of-(\d{5})$/;
 
 /**
- * Finds the data files. A folder's valid.jsonl is the validation data, unless `--valid` names another file.
+ * Finds the data files. A folder's valid.jsonl (validation.jsonl, dev.json, …) is the validation data, unless `--valid` names another file.
  *
  * @throws {RandloraError} `file` for what does not exist, `usage` where two sources of validation data are named, `data`
  *   where training and validation file are the same or hold the same bytes
@@ -47,30 +55,51 @@ export async function locateData({ data, valid, validSplit }: DataChoice): Promi
 }
 
 async function findInFolder(folder: string): Promise<DataFiles> {
-  const names = new Set(await naming(folder, "read", readdir(folder)));
-  const find = (stem: string): string | undefined => {
-    const [first, second] = EXTENSIONS.map((extension) => stem + extension).filter((name) => names.has(name));
+  const names = await naming(folder, "read", readdir(folder));
+  // A copy of a repository on the Hub has its files in data/.
+  const inside = names.includes("data") ? await readdir(join(folder, "data")).catch((): string[] => []) : [];
+  const sorted = [...names, ...inside.map((name) => join("data", name))].toSorted();
+  const all = EXTENSIONS.flatMap((extension) => sorted.filter((name) => name.endsWith(extension)));
+  const find = (stems: readonly string[]): string | undefined => {
+    const found = all.filter((name) => stems.includes(stemOf(name)));
+    const [first, second] = found;
     if (second !== undefined) {
-      throw new RandloraError(
-        "data",
-        `${oneLine(folder)}: both ${first} and ${second} are there`,
-        "remove one, or name the file itself with --data",
-      );
+      const hint = found.some((name) => shardsOf(name) > 1)
+        ? "put the shards into one file, and name it with --data"
+        : "remove one, or name the file itself with --data";
+      throw new RandloraError("data", `${oneLine(folder)}: both ${first} and ${second} are there`, hint);
+    }
+    if (first !== undefined && shardsOf(first) > 1) {
+      const cause = `${oneLine(join(folder, first))}: only one of ${shardsOf(first)} shards is there`;
+      throw new RandloraError("data", cause, "download the others, and put all into one file");
     }
     return first === undefined ? undefined : join(folder, first);
   };
-  const train = find("train");
+  const train = find(SPLITS.train);
   if (train === undefined) {
-    const others = [...names].filter((name) => EXTENSIONS.some((extension) => name.endsWith(extension)));
+    const [other] = all;
     throw new RandloraError(
       "file",
       `${oneLine(folder)}: no train.jsonl (nor .json, nor .parquet) in this folder`,
-      others[0] === undefined
+      other === undefined
         ? "--data takes a file, or a folder with train.jsonl and perhaps valid.jsonl"
-        : `--data takes a file too: ${oneLine(join(folder, others[0]))}`,
+        : `--data takes a file too: ${oneLine(join(folder, other))}`,
     );
   }
-  return { train, valid: find("valid"), test: find("test") };
+  // Who has an eval.jsonl beside test.jsonl means something else by it.
+  const test = SPLITS.test.find((stem) => all.some((name) => stemOf(name) === stem)) ?? "test";
+  return { train, valid: find(SPLITS.valid), test: find([test]) };
+}
+
+/** `data/train-00000-of-00001.parquet` → `train`. */
+function stemOf(path: string): string {
+  return basename(path, extname(path)).replace(SHARD, "");
+}
+
+/** Number of files that a split was cut into, by this one's name. */
+function shardsOf(path: string): number {
+  const [, count] = SHARD.exec(basename(path, extname(path))) ?? [];
+  return count === undefined ? 1 : Number(count);
 }
 
 async function refuseTheSame(train: string, valid: string): Promise<void> {

@@ -1,13 +1,17 @@
 import { RandloraError } from "../../errors.ts";
 import { quote } from "../../files/failure.ts";
-import type { ChatMessage } from "../chat-template.ts";
 import type { DataRecord } from "../../data/record.ts";
+import { describe, type Fail, list, readMessages, type TrainingMessage } from "./messages.ts";
 
 /** What a record is as a sample: one of the four kinds, with its fields checked. */
 export type Recognised =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "completion"; readonly prompt: string; readonly completion: string }
-  | { readonly kind: "chat"; readonly messages: readonly ChatMessage[]; readonly tools: readonly unknown[] | undefined }
+  | {
+      readonly kind: "chat";
+      readonly messages: readonly TrainingMessage[];
+      readonly tools: readonly unknown[] | undefined;
+    }
   | { readonly kind: "instruction"; readonly instruction: string; readonly input: string; readonly output: string };
 
 /** Every field that is looked at. */
@@ -33,7 +37,7 @@ const KNOWN = "known are {text}, {prompt, completion}, {messages} and {instructi
  * @throws {RandloraError} `data` naming the line, the fields that were found and the kinds that are known
  */
 export function recognise(file: string, { place, fields }: DataRecord): Recognised {
-  const fail = (problem: string, hint = ""): never => {
+  const fail: Fail = (problem, hint = "") => {
     throw new RandloraError("data", `${file}: ${place}: ${problem}`, hint);
   };
   const has = (name: string) => fields[name] !== undefined && fields[name] !== null;
@@ -47,7 +51,7 @@ export function recognise(file: string, { place, fields }: DataRecord): Recognis
   if (has("messages")) {
     return {
       kind: "chat",
-      messages: checkMessages(fields["messages"], fail),
+      messages: readMessages(fields["messages"], fail),
       tools: checkTools(fields["tools"], fail),
     };
   }
@@ -61,28 +65,8 @@ export function recognise(file: string, { place, fields }: DataRecord): Recognis
   return fail(`not a sample of a known kind: ${keys}`, `${KNOWN}; rename the fields`);
 }
 
-function checkMessages(value: unknown, fail: (problem: string) => never): readonly ChatMessage[] {
-  if (!Array.isArray(value)) return fail(`"messages" is ${describe(value)}, not a list`);
-  if (value.length === 0) return fail('"messages" is empty');
-  return value.map((message: unknown, i): ChatMessage => {
-    const where = `message ${i + 1}`;
-    if (typeof message !== "object" || message === null || Array.isArray(message)) {
-      return fail(`${where} is ${describe(message)}, not an object with role and content`);
-    }
-    const fields: Record<string, unknown> = { ...message };
-    const { role, content } = fields;
-    if (typeof role !== "string") {
-      return fail(`${where} has no role; its fields are ${list(Object.keys(fields).map(quote))}`);
-    }
-    if (content !== undefined && content !== null && typeof content !== "string" && !Array.isArray(content)) {
-      return fail(`${where}: "content" is ${describe(content)}, not a text`);
-    }
-    return { ...fields, role };
-  });
-}
-
 /** Tools as a list of JSON schemas, or, as tables have them, as its JSON text. */
-function checkTools(value: unknown, fail: (problem: string) => never): readonly unknown[] | undefined {
+function checkTools(value: unknown, fail: Fail): readonly unknown[] | undefined {
   if (value === undefined || value === null || value === "") return undefined;
   let tools: unknown = value;
   if (typeof value === "string") {
@@ -94,15 +78,4 @@ function checkTools(value: unknown, fail: (problem: string) => never): readonly 
   }
   if (!Array.isArray(tools)) return fail(`"tools" is ${describe(tools)}, not a list`);
   return tools.length === 0 ? undefined : tools;
-}
-
-function describe(value: unknown): string {
-  if (value === null || value === undefined) return "missing";
-  if (Array.isArray(value)) return "a list";
-  return typeof value === "object" ? "an object" : `a ${typeof value}`;
-}
-
-/** At most a line's worth of names. */
-function list(names: readonly string[]): string {
-  return names.length <= 12 ? names.join(", ") : `${names.slice(0, 12).join(", ")} and ${names.length - 12} more`;
 }

@@ -270,3 +270,54 @@ describe("what is wrong with a file is said with its line", () => {
     expect(await failure([{ text: "a" }], { maxLength: 1 })).toMatchObject({ code: "usage" });
   });
 });
+
+test("how samples were written out is known; with a chat among them it is the chat template", async () => {
+  const messages = [
+    { role: "user", content: "a" },
+    { role: "assistant", content: "b" },
+  ];
+  const completion = { prompt: "a", completion: "b" };
+  const formats = [
+    [[{ text: "a" }], "text"],
+    [[{ text: "a" }, completion], "completion"],
+    [[{ text: "a" }, completion, { messages }], "chat"],
+    [[{ instruction: "a", output: "b" }], "chat"],
+  ] as const;
+  for (const [samples, format] of formats) expect((await load(samples)).format).toBe(format);
+  const instruction = [{ instruction: "a", output: "b" }];
+  expect((await load(instruction, { template: undefined })).format).toBe("completion");
+  expect((await load(instruction, { prompt: "commonsense" })).format).toBe("text");
+});
+
+test("a turn of weight 0 is not trained on, not even with the prompts", async () => {
+  const messages = [
+    { role: "user", content: "a" },
+    { role: "assistant", content: "no", weight: 0 },
+    { role: "user", content: "b" },
+    { role: "assistant", content: "yes", weight: 1 },
+  ];
+  const trained = async (trainOnPrompt: boolean) => {
+    const data = await load([{ messages }], { trainOnPrompt });
+    const parts = markedText(data.sample(0), TOKENIZER).filter(({ supervised }) => supervised);
+    return parts.map(({ text }) => text);
+  };
+  expect(await trained(false)).toEqual([" yes</s>"]);
+  const [before, behind] = await trained(true);
+  expect([before?.endsWith("assistant:"), behind]).toEqual([true, "<s> user: b</s><s> assistant: yes</s>"]);
+});
+
+test("roles that no chat has are named", async () => {
+  const chat = (role: string, answer: string) => ({
+    messages: [
+      { role, content: "a" },
+      { role: answer, content: "b" },
+    ],
+  });
+  const known = [chat("user", "assistant"), chat("developer", "assistant"), chat("tool", "assistant")];
+  const { totals } = await load([...known, chat("human", "gpt")]);
+  expect(totals).toMatchObject({ samples: 3, dropped: 1, unknownRoles: ["human", "gpt"] });
+  expect((await load(known)).totals.unknownRoles).toEqual([]);
+  expect((await failure([chat("human", "gpt")])).hint).toContain(
+    'messages of the role "human", "gpt" are not trained on',
+  );
+});

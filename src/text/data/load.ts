@@ -1,10 +1,12 @@
 import { stat } from "node:fs/promises";
 import { RandloraError } from "../../errors.ts";
-import { naming, oneLine } from "../../files/failure.ts";
+import { naming, oneLine, quote } from "../../files/failure.ts";
 import { type EncoderOptions, SampleEncoder } from "./encoder.ts";
 import { recognise, SAMPLE_FIELDS } from "./kinds.ts";
+import { list } from "./messages.ts";
 import { readRecords } from "../../data/records.ts";
 import { DataSetBuilder, type StoredDataSet } from "./store.ts";
+import type { DataTotals } from "./types.ts";
 
 export interface LoadOptions extends EncoderOptions {
   /** `--max-length`: most tokens of a sample, at least 2. */
@@ -36,9 +38,14 @@ export async function loadDataSet(path: string, options: LoadOptions): Promise<S
   const encoder = new SampleEncoder({ now: mtime, ...options });
   const builder = new DataSetBuilder(maxLength);
   let count = 0;
+  const unknownRoles = new Set<string>();
   for await (const record of readRecords(path, SAMPLE_FIELDS)) {
+    const sample = recognise(name, record);
+    for (const { role } of sample.kind === "chat" ? sample.messages : []) {
+      if (!KNOWN_ROLES.has(role)) unknownRoles.add(role);
+    }
     builder.add(
-      placed(name, record.place, () => encoder.encode(recognise(name, record))),
+      placed(name, record.place, () => encoder.encode(sample)),
       record.line,
     );
     count++;
@@ -49,7 +56,7 @@ export async function loadDataSet(path: string, options: LoadOptions): Promise<S
     signal?.throwIfAborted();
   }
   onProgress?.(count);
-  const data = builder.build(path);
+  const data = builder.build(path, [...unknownRoles]);
   if (data.length > 0) return data;
   if (count === 0) {
     throw new RandloraError("data", `${name}: no samples: the file is empty`, "every line must be one JSON object");
@@ -59,8 +66,26 @@ export async function loadDataSet(path: string, options: LoadOptions): Promise<S
     `${name}: none of its ${count} samples has supervised tokens${data.totals.cut > 0 ? ` (${data.totals.cut} were cut)` : ""}`,
     data.totals.cut > 0
       ? "raise --max-length: what is to be learnt stands at the end of a sample"
-      : "chats need an assistant's turn, completions a text",
+      : `chats need an assistant's turn, completions a text${unknownRoles.size === 0 ? "" : `; ${sayUnknownRoles(data.totals)}`}`,
   );
+}
+
+/** Roles that models' chat templates know; in some, what a tool answers is of `function`, `ipython` or `observation`. */
+const KNOWN_ROLES: ReadonlySet<string> = new Set([
+  "system",
+  "developer",
+  "user",
+  "assistant",
+  "tool",
+  "function",
+  "ipython",
+  "observation",
+]);
+
+/** What stands in a file's chats beside the roles that are known. */
+export function sayUnknownRoles({ unknownRoles }: Pick<DataTotals, "unknownRoles">): string {
+  const shown = unknownRoles.map((role) => quote(role.slice(0, 40)));
+  return `messages of the role ${list(shown)} are not trained on, only the assistant's: rename the roles to system, user and assistant`;
 }
 
 /** Adds file and place to errors that do not name the file yet. */

@@ -1,9 +1,15 @@
-import type { DataSet, DataTotals, Sample } from "./types.ts";
+import { type DataSet, type DataTotals, type Sample, SAMPLE_FORMATS, type SampleFormat } from "./types.ts";
 
 /** Token ids and mask of one sample, before cutting. */
 export interface EncodedSample {
   readonly ids: ArrayLike<number>;
   readonly supervised: ArrayLike<number>;
+  readonly format: SampleFormat;
+}
+
+/** What is known of a file beside the samples that were kept. */
+interface Reading extends Pick<DataTotals, "cut" | "dropped" | "unknownRoles"> {
+  readonly format: SampleFormat;
 }
 
 /** Where a sample begins, how long it is, what it holds: one entry of each array a sample. */
@@ -18,12 +24,14 @@ interface Index {
 class StoredDataSet implements DataSet {
   readonly path: string;
   readonly totals: DataTotals;
+  readonly format: SampleFormat;
   readonly #ids: Uint32Array;
   readonly #mask: Uint8Array;
   readonly #index: Index;
 
-  constructor(path: string, ids: Uint32Array, mask: Uint8Array, index: Index, lost: { cut: number; dropped: number }) {
+  constructor(path: string, ids: Uint32Array, mask: Uint8Array, index: Index, { format, ...lost }: Reading) {
     this.path = path;
+    this.format = format;
     this.#ids = ids;
     this.#mask = mask;
     this.#index = index;
@@ -72,7 +80,12 @@ class StoredDataSet implements DataSet {
       supervised: pick(supervised, new Uint32Array(numbers.length)),
       lines: pick(lines, new Uint32Array(numbers.length)),
     };
-    return new StoredDataSet(this.path, this.#ids, this.#mask, index, { cut: 0, dropped: 0 });
+    return new StoredDataSet(this.path, this.#ids, this.#mask, index, {
+      format: this.format,
+      cut: 0,
+      dropped: 0,
+      unknownRoles: [],
+    });
   }
 }
 
@@ -94,6 +107,7 @@ export class DataSetBuilder {
   #ids = new Uint32Array(1 << 12);
   #mask = new Uint8Array(1 << 12);
   #used = 0;
+  readonly #formats = new Set<SampleFormat>();
   #cut = 0;
   #dropped = 0;
 
@@ -108,7 +122,7 @@ export class DataSetBuilder {
   }
 
   /** @param line where the sample stands in its file, from 1 */
-  add({ ids, supervised }: EncodedSample, line: number): void {
+  add({ ids, supervised, format }: EncodedSample, line: number): void {
     const length = Math.min(ids.length, this.#maxLength);
     if (length < ids.length) this.#cut++;
     this.#reserve(length);
@@ -128,19 +142,21 @@ export class DataSetBuilder {
     this.#lengths.push(length);
     this.#supervised.push(targets);
     this.#lines.push(line);
+    this.#formats.add(format);
     this.#used += length;
   }
 
   /** @param path the file, for messages */
-  build(path: string): StoredDataSet {
+  build(path: string, unknownRoles: readonly string[] = []): StoredDataSet {
     const index = {
       starts: Float64Array.from(this.#starts),
       lengths: Uint32Array.from(this.#lengths),
       supervised: Uint32Array.from(this.#supervised),
       lines: Uint32Array.from(this.#lines),
     };
-    const lost = { cut: this.#cut, dropped: this.#dropped };
-    return new StoredDataSet(path, this.#ids.slice(0, this.#used), this.#mask.slice(0, this.#used), index, lost);
+    const format = SAMPLE_FORMATS.find((name) => this.#formats.has(name)) ?? "text";
+    const reading = { format, cut: this.#cut, dropped: this.#dropped, unknownRoles };
+    return new StoredDataSet(path, this.#ids.slice(0, this.#used), this.#mask.slice(0, this.#used), index, reading);
   }
 
   #reserve(length: number): void {

@@ -7,6 +7,10 @@ export interface Sample {
   readonly line: number;
 }
 
+/** How a sample was written out: by the chat template, or as it stands. What was trained on with one is talked to with it. */
+export const SAMPLE_FORMATS = ["chat", "completion", "text"] as const;
+export type SampleFormat = (typeof SAMPLE_FORMATS)[number];
+
 /** What was read, and what became of it. */
 export interface DataTotals {
   /** Samples kept. */
@@ -21,6 +25,8 @@ export interface DataTotals {
   readonly dropped: number;
   /** Tokens of the longest sample kept. */
   readonly longest: number;
+  /** Roles of messages that chats do not have, such as `human` and `gpt`. */
+  readonly unknownRoles: readonly string[];
 }
 
 /** Tokenised samples in file order. */
@@ -28,6 +34,8 @@ export interface DataSet {
   /** The file, for messages. */
   readonly path: string;
   readonly totals: DataTotals;
+  /** How its samples were written out: `chat` where a part of them was. */
+  readonly format: SampleFormat;
   /** Number of samples kept. */
   readonly length: number;
   /** Number of tokens of sample i. */

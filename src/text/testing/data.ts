@@ -11,7 +11,7 @@ export function numberedSamples(lengths: readonly number[], maxLength = 1000): S
   const builder = new DataSetBuilder(maxLength);
   for (const [i, length] of lengths.entries()) {
     const ids = Array.from({ length }, (_, t) => i * 1000 + t);
-    builder.add({ ids, supervised: ids.map((_, t) => (t >= length / 2 ? 1 : 0)) }, i + 1);
+    builder.add({ ids, supervised: ids.map((_, t) => (t >= length / 2 ? 1 : 0)), format: "text" }, i + 1);
   }
   return builder.build("numbered.jsonl");
 }
