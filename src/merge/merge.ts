@@ -1,6 +1,5 @@
 import type { Device } from "../device/device.ts";
 import type { AdapterPlan, DeltasOnGpu, StoredWeight } from "../adapters/plan.ts";
-import { returnFreedMemory } from "../files/freed-memory.ts";
 import { isKernelDtype } from "../device/dtype.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import type { PlannedShard } from "../safetensors/shards.ts";
@@ -156,10 +155,6 @@ async function addMerge(
       reports.push({ name, elements: rows * cols, ...total });
       for (const { delta } of await deltas) delta.release();
     });
-    if (index > 0 || reports.length > 0) continue;
-    // A software GPU compiles the kernel now, which takes more memory than all the rest: nothing else runs meanwhile.
-    await steps.drain();
-    returnFreedMemory();
   }
 }
 

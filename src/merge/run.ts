@@ -6,7 +6,6 @@ import { planAdapter } from "../adapters/methods.ts";
 import type { AdapterPlan, BasesOrigin } from "../adapters/plan.ts";
 import type { Adapter } from "../adapters/types.ts";
 import { RandloraError } from "../errors.ts";
-import { returnFreedMemory, returnLargePieces, returnUnpackedFile } from "../files/freed-memory.ts";
 import type { Device } from "../device/device.ts";
 import { type DeviceOptions, openDevice } from "../open-device.ts";
 import type { GeneratorName } from "../random/names.ts";
@@ -117,7 +116,6 @@ export async function merge(
     observer.warn('the output embedding is no longer tied: set "tie_word_embeddings": false in config.json');
   }
   clock.end("files");
-  returnLargePieces();
   const opening = openGpu(options, resources); // awaited below; bases are drawn meanwhile
   const adapters: LoadedAdapter[] = [];
   const verified: VerifiedAdapter[] = [];
@@ -133,8 +131,6 @@ export async function merge(
   }
   const gpu = await opening;
   Bun.gc(true); // what the bases were made of is large, and must not wait for the collector's next turn
-  returnUnpackedFile();
-  returnFreedMemory();
   signal.throwIfAborted();
 
   observer.start({ bytes: summary.bytes, tensors: plan.tensors.length, out });
