@@ -18,6 +18,6 @@ export async function openPlan(
   const { localPath } = await import("../src/options/places.ts");
   const { planVariants } = await import("../src/analysis/plan-variants.ts");
   // A run of an adapter stands for the model that it was made from.
-  const { model: base } = await readRun(model);
-  return await planVariants(await locateModel(await localPath(base, "model", context)), paths, generator);
+  const { place } = await readRun(model);
+  return await planVariants(await locateModel(await localPath(place, "model", context)), paths, generator);
 }

@@ -43,8 +43,8 @@ export const command = defineCommand({
     const { planBudget } = await import("../src/analysis/budget.ts");
     const { budgetJson, budgetText } = await import("../src/report/budget.ts");
     // A run stands for the model that it was made from.
-    const { model } = await readRun(named);
-    const { folder } = await locateModel(await localPath(model, "config", context));
+    const { model, place } = await readRun(named);
+    const { folder } = await locateModel(await localPath(place, "config", context));
     const { planned, modelType } = await readPlanned(folder, model, given(pictures));
     const budget = planBudget(planned, wish, {
       targets: targets === undefined ? usualTargets(modelType) : readTargets(targets),

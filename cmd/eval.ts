@@ -55,7 +55,7 @@ const perplexityCommand = defineCommand({
     if (run.adapter !== undefined && options.adapter !== undefined) {
       throw new RandloraError("usage", `${given}: a run, and another --adapter`, `name the model: ${run.model}`);
     }
-    const { model, adapter: named = options.adapter } = run;
+    const { place, adapter: named = options.adapter } = run;
     if (file === undefined) throw new RandloraError("usage", "--file is missing", "name the text to predict");
     if (named === undefined && (merged || generator !== undefined || scale !== undefined)) {
       const flagged = merged ? "--merged" : generator !== undefined ? "--generator" : "--scale";
@@ -72,7 +72,7 @@ const perplexityCommand = defineCommand({
     const { comparePerplexity } = await import("../src/eval/compare.ts");
     const { windowSize } = await import("../src/eval/perplexity.ts");
     const { openDevice } = await import("../src/open-device.ts");
-    const location = await locateModel(await localPath(model, "model", context));
+    const location = await locateModel(await localPath(place, "model", context));
     const adapter =
       named === undefined ? undefined : { path: await localPath(named, "adapter", context), scale: scale ?? 1 };
     const size = windowSize(await loadConfig(location.folder), asked);

@@ -28,6 +28,21 @@ test("a model on the Hub is resumed at the commit with which the run began, what
   const more = await place.run(env, "org/stories", "--resume", "hub", "--steps", "2", "--json", "--quiet");
   expect([more.status, more.stderr]).toEqual([0, ""]);
   expect(JSON.parse(more.stdout)).toMatchObject({ steps: 2 });
+
+  // Whoever takes the run takes that commit, too, even beside a folder that is called as the model is.
+  await Bun.write(place.at("org", "stories", "config.json"), "{}");
+  await Bun.write(place.at("book.txt"), "Once upon a time there was a cat.");
+  for (const command of [
+    ["eval", "perplexity", "hub", "--file", "book.txt"],
+    ["chat", "hub", "-p", "Once", "--max-tokens", "1"],
+    ["budget", "hub", "--params", "1k"],
+    ["inspect", "hub"],
+    ["finetune", "--resume", "hub", "--steps", "3"],
+  ]) {
+    const found = await place.randlora(env, ...command, "--json", "--quiet");
+    expect([command[0], found.status, found.stderr]).toEqual([command[0], 0, ""]);
+    if (command[0] === "inspect") expect(JSON.parse(found.stdout)).toMatchObject({ fits: "org/stories", modules: 5 });
+  }
 }, 60_000);
 
 test("a template that writes a date is told the run's, on whatever day data are copied and the run is resumed", async () => {

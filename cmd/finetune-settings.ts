@@ -1,10 +1,12 @@
+import { existsSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { parseTargets } from "../src/adapters/targets.ts";
 import { METHOD_NAMES } from "../src/adapters/method-names.ts";
 import { RandloraError } from "../src/errors.ts";
-import { isCommit, parseHubName, parseRepository } from "../src/hub/name.ts";
+import { isCommit, parseHubName } from "../src/hub/name.ts";
 import { EMBEDDED } from "../src/models/embedded-name.ts";
 import type { ModelLocation } from "../src/models/locate.ts";
+import { hubNameOf, type Recorded } from "../src/models/recorded.ts";
 import type { Context } from "../src/options/command.ts";
 import { TEMPLATE_NAMES } from "../src/train/picture-choices.ts";
 import type { ModelFacts } from "../src/train/resolve-settings.ts";
@@ -92,7 +94,7 @@ export async function newSettings(flags: Partial<FlatSettings>, context: Context
   const { localPath } = await import("../src/options/places.ts");
   const isEmbedded = flags.model === undefined && flags.data === undefined;
   const { location, named, facts } = await lookUp(isEmbedded ? EMBEDDED_RUN : flags, context);
-  const adapter = flags.initAdapter && (await localPath(flags.initAdapter, "adapter", context));
+  const adapter = flags.initAdapter && (await localPath({ name: flags.initAdapter, commit: null }, "adapter", context));
   const init = adapter ? await initialSettings(adapter, flags) : undefined;
   const { training } = methodNamed(flags.method ?? init?.method ?? METHOD_NAMES[0]);
   const usual = training.result === "adapter" ? training.usual : undefined;
@@ -122,7 +124,7 @@ export async function lookUp({ model, data }: Partial<FlatSettings>, context: Co
     const own = model === EMBEDDED ? "; without MODEL the embedded model learns from data of its own" : "";
     throw new RandloraError("usage", "--data is missing", `name the file or folder to train on${own}`);
   }
-  const location = await locate(model, context);
+  const location = await locate({ name: model, commit: null }, context);
   const { describeModel } = await import("../src/train/describe-model.ts");
   const facts = await describeModel(location);
   const named = { model, data, commit: commitOf(model, location.folder), date: await now(facts) };
@@ -138,29 +140,23 @@ async function now({ pictures }: LookedUp["facts"]): Promise<string | null> {
 
 /** The commit whose files lie in `folder`, where `name` is one on the Hub. */
 function commitOf(name: string, folder: string): string | null {
-  return parseHubName(name) !== undefined && isCommit(basename(folder)) ? basename(folder) : null;
-}
-
-/** `org/name` at the commit with which the run began; one that is in the cache is not asked for again. */
-function atCommit(name: string, commit: string | null): string {
-  const repository = commit === null ? undefined : parseRepository(name);
-  return repository === undefined ? name : `${repository.repo}@${commit}`;
+  return hubNameOf({ name, commit: null }) !== undefined && isCommit(basename(folder)) ? basename(folder) : null;
 }
 
 /** Finds what settings name; what the Hub has is fetched. @throws {RandloraError} `file` when something is not there */
 export async function placesOf(settings: TrainSettings, context: Context): Promise<Places> {
   const { localPath } = await import("../src/options/places.ts");
-  const location = await locate(atCommit(settings.model, settings.commit), context);
+  const location = await locate({ name: settings.model, commit: settings.commit }, context);
   const { embeddedData } = await import("../src/models/embedded.ts");
   const data = settings.data === EMBEDDED ? await embeddedData() : settings.data;
   const { adapter } = settings;
   const initAdapter = adapter?.initAdapter
-    ? await localPath(atCommit(adapter.initAdapter, adapter.initCommit), "adapter", context)
+    ? await localPath({ name: adapter.initAdapter, commit: adapter.initCommit }, "adapter", context)
     : null;
   return { location, local: { ...settings, data, adapter: adapter && { ...adapter, initAdapter } } };
 }
 
-async function locate(model: string, context: Context): Promise<ModelLocation> {
+async function locate(model: Recorded, context: Context): Promise<ModelLocation> {
   const { locateModel } = await import("../src/models/locate.ts");
   const { localPath } = await import("../src/options/places.ts");
   return await locateModel(await localPath(model, "model", context));
@@ -168,7 +164,8 @@ async function locate(model: string, context: Context): Promise<ModelLocation> {
 
 /** A model or adapter as a run records it: absolute, or its name on the Hub or in this program. */
 function placeOf(name: string): string {
-  return parseHubName(name) !== undefined || name === EMBEDDED ? name : resolve(name);
+  if (parseHubName(name) !== undefined) return name;
+  return name === EMBEDDED && !existsSync(name) ? name : resolve(name);
 }
 
 /** A flag that was not given contradicts nothing. */

@@ -112,7 +112,7 @@ export const command = defineCommand({
     const source = named ?? (await findDefaultModel(process.cwd()));
     if (named === undefined) context.log.info(describeDefaultModel(source));
     const run = await readRun(source);
-    const base = nameOf(run.model);
+    const base = nameOf(run.place);
     const ofRun = run.adapter === undefined ? [] : [nameOf(run.adapter)];
     const asked = readNamedAdapters(options.adapter, [base, ...ofRun]);
     const { location, adapters } = await chooseModel(

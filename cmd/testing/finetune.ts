@@ -32,7 +32,11 @@ export class FinetuneFolder {
   }
 
   async run(env: Readonly<Record<string, string>>, ...args: readonly string[]) {
-    const child = Bun.spawn([process.execPath, join(import.meta.dir, "../main.ts"), "finetune", ...args], {
+    return await this.randlora(env, "finetune", ...args);
+  }
+
+  async randlora(env: Readonly<Record<string, string>>, ...args: readonly string[]) {
+    const child = Bun.spawn([process.execPath, join(import.meta.dir, "../main.ts"), ...args], {
       cwd: this.path,
       env: { ...cleanEnvironment(), ...env },
       stdin: "ignore",

@@ -1,12 +1,12 @@
 import { existsSync } from "node:fs";
 import { type BaseModel, describeBase } from "../adapters/base.ts";
 import { RandloraError } from "../errors.ts";
-import { parseHubName } from "../hub/name.ts";
 import { resolveModel } from "../hub/resolve.ts";
 import { readRun } from "../generate/default-model.ts";
 import { readConfig } from "../merge/model-config.ts";
 import { EMBEDDED } from "../models/embedded-name.ts";
 import { locateModel } from "../models/locate.ts";
+import { hubNameOf } from "../models/recorded.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 
 /** A base whose weights can be read, until it is disposed of. */
@@ -43,11 +43,13 @@ export async function openBase(path: string, label = path): Promise<OpenBase> {
 export async function openNamedBase(path: string, named: string | undefined): Promise<OpenBase | undefined> {
   try {
     const run = await readRun(path);
+    const place = run.adapter === undefined ? named : run.place;
     const model = run.adapter === undefined ? named : run.model;
-    if (model === undefined || model === "") return undefined;
-    const name = parseHubName(model);
+    if (place === undefined || model === undefined || model === "") return undefined;
+    const name = hubNameOf(place);
     if (name !== undefined) return await openBase(await resolveModel(name, { offline: true }), model);
-    if (existsSync(model)) return await openBase(model);
+    const isRecorded = typeof place !== "string" && model === EMBEDDED;
+    if (!isRecorded && existsSync(model)) return await openBase(model);
     if (model !== EMBEDDED) return undefined;
     const { embeddedModel } = await import("../models/embedded.ts");
     return await openBase(await embeddedModel(), model);

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { writeAdapter } from "../merge/testing/models.ts";
+import type { Recorded } from "../models/recorded.ts";
 import { chooseModel, describeDefaultModel, findDefaultModel, type ModelRequest, readRun } from "./default-model.ts";
 
 let folder: string;
@@ -44,17 +45,27 @@ test("a run stands for its model, with itself as the adapter; a full run for its
   await file("runs/a/run.json", 1, { model: "org/base", rank: 32 });
   await file("runs/full/run.json", 1, { model: "org/base" });
   await file("runs/full/model/config.json", 1);
+  await file("runs/full-best/run.json", 1, { model: "org/base" });
+  await file("runs/full-best/best/config.json", 1);
+  await file("runs/pinned/run.json", 1, { model: "org/base", commit: "0123456789".repeat(4) });
   await file("runs/broken/run.json", 1);
   const at = (path: string) => join(folder, path);
-  expect(await readRun(at("runs/a"))).toEqual({ model: "org/base", adapter: at("runs/a") });
-  expect(await readRun(at("runs/full"))).toEqual({ model: at("runs/full"), adapter: undefined });
-  expect(await readRun(at("nothing"))).toEqual({ model: at("nothing"), adapter: undefined });
+  expect(await readRun(at("runs/a"))).toMatchObject({
+    model: "org/base",
+    place: { name: "org/base", commit: null },
+    adapter: at("runs/a"),
+  });
+  expect((await readRun(at("runs/pinned"))).place).toEqual({ name: "org/base", commit: "0123456789".repeat(4) });
+  for (const path of ["runs/full", "runs/full-best", "nothing"]) {
+    expect(await readRun(at(path))).toEqual({ model: at(path), place: at(path), adapter: undefined });
+  }
   await expect(readRun(at("runs/broken"))).rejects.toMatchObject({ code: "format" });
 });
 
 describe("a command line", () => {
   const choose = (request: Partial<ModelRequest>) => {
-    const find = async (text: string) => text.replace("org/", `${folder}/`);
+    const find = async (place: string | Recorded) =>
+      (typeof place === "string" ? place : place.name).replace("org/", `${folder}/`);
     return chooseModel({ model: folder, adapters: [], scales: [], ...request }, { model: find, adapter: find });
   };
 

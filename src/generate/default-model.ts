@@ -3,14 +3,19 @@ import { join } from "node:path";
 import { openAdapter } from "../adapters/open.ts";
 import { RandloraError } from "../errors.ts";
 import { EMBEDDED } from "../models/embedded-name.ts";
-import { locateModel, type ModelLocation } from "../models/locate.ts";
+import { isCommit } from "../hub/name.ts";
+import { locateModel, type ModelLocation, modelOfRun } from "../models/locate.ts";
+import type { Recorded } from "../models/recorded.ts";
 import { readOptionalJsonObject } from "../text/tokenizer/files.ts";
 import type { GeneratorName } from "../random/names.ts";
 import type { AdapterChoice } from "./adapted-weights.ts";
 
 /** What a MODEL argument stands for: a model, and the adapter that a run trained for it. */
 export interface ModelWithAdapter {
+  /** As it was named. */
   readonly model: string;
+  /** What is looked up. */
+  readonly place: string | Recorded;
   readonly adapter: string | undefined;
 }
 
@@ -27,7 +32,7 @@ export interface ModelRequest {
 
 /** How names on the Hub become paths on this machine; paths stay what they are. */
 export interface Finders {
-  readonly model: (text: string) => Promise<string>;
+  readonly model: (place: string | Recorded) => Promise<string>;
   readonly adapter: (text: string) => Promise<string>;
 }
 
@@ -45,7 +50,7 @@ export interface ChosenModel {
 export async function chooseModel(request: ModelRequest, find: Finders): Promise<ChosenModel> {
   const { scales, generator } = request;
   const run = await readRun(request.model);
-  const location = await locateModel(await find.model(run.model));
+  const location = await locateModel(await find.model(run.place));
   const names = [...(run.adapter === undefined ? [] : [run.adapter]), ...request.adapters];
   if (names.length === 0 && (scales.length > 0 || generator !== undefined)) {
     const flag = scales.length > 0 ? "--scale" : "--generator";
@@ -66,17 +71,20 @@ export async function chooseModel(request: ModelRequest, find: Finders): Promise
 }
 
 /**
- * Reads a run folder: the model that was fine-tuned, and the run itself as the adapter. Any other path, and a full
+ * Reads a run folder: the model that was fine-tuned, at the commit that it had then, and the run itself as the adapter. Any other path, and a full
  * fine-tuning run (which is a model), stands for itself.
  * @throws RandloraError `format` for a run that does not say what it was made from
  */
 export async function readRun(path: string): Promise<ModelWithAdapter> {
   const file = join(path, "run.json");
-  if ((await timeOf(file)) === undefined || (await timeOf(join(path, "model", "config.json"))) !== undefined) {
-    return { model: path, adapter: undefined };
+  if ((await timeOf(file)) === undefined || modelOfRun(path) !== undefined) {
+    return { model: path, place: path, adapter: undefined };
   }
-  const { model } = await readOptionalJsonObject(file);
-  if (typeof model === "string") return { model, adapter: path };
+  const { model, commit } = await readOptionalJsonObject(file);
+  if (typeof model === "string") {
+    const known = typeof commit === "string" && isCommit(commit) ? commit : null;
+    return { model, place: { name: model, commit: known }, adapter: path };
+  }
   throw new RandloraError("format", `${file}: it names no model`, "name the model, and the run with --adapter");
 }
 
@@ -96,7 +104,7 @@ export async function findDefaultModel(folder: string): Promise<string> {
   const merged = (await names(folder)).filter((name) => name.endsWith("-merged"));
   const found: { readonly path: string; readonly time: number }[] = [];
   for (const [paths, files] of [
-    [runs, ["adapter/adapter_config.json", "best/adapter_config.json", "model/config.json"]],
+    [runs, ["adapter/adapter_config.json", "best/adapter_config.json", "model/config.json", "best/config.json"]],
     [merged, ["config.json"]],
   ] as const) {
     for (const path of paths) {

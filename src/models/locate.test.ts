@@ -14,10 +14,12 @@ test.each(["model.safetensors", "model.safetensors.index.json"])("%s stands for 
   expect(await locateModel(weights)).toEqual({ folder: folder.path, weights });
 });
 
-test("a full fine-tuning run stands for its model, any other run for itself", async () => {
+test("a full fine-tuning run stands for its best model, else its last, any other run for itself", async () => {
+  await using both = await ModelFolder.with({ "run.json": {}, "model/config.json": {}, "best/config.json": {} });
+  expect((await locateModel(both.path)).folder).toBe(join(both.path, "best"));
   await using full = await ModelFolder.with({ "run.json": {}, "model/config.json": {} });
   expect((await locateModel(full.path)).folder).toBe(join(full.path, "model"));
-  await using other = await ModelFolder.with({ "run.json": {} });
+  await using other = await ModelFolder.with({ "run.json": {}, "best/adapter_config.json": {} });
   expect((await locateModel(other.path)).folder).toBe(other.path);
 });
 

@@ -17,7 +17,7 @@ export type FetchFromHub = (name: HubName) => Promise<string>;
 
 /**
  * Finds the folder that a MODEL argument means: a Hugging Face folder, an index.json or one .safetensors file (its folder
- * gives the rest), a full fine-tuning run (its `model/`), or `org/name[@revision]`. What the folder holds is not checked.
+ * gives the rest), a full fine-tuning run (its best model, else its last), or `org/name[@revision]`. What the folder holds is not checked.
  *
  * @param fetchFromHub without it, Hub names are refused
  * @throws {RandloraError} `file` when there is nothing of that name; `usage` for a file of another kind
@@ -41,9 +41,13 @@ export async function locateModel(model: string, fetchFromHub?: FetchFromHub): P
     );
   }
   if (!kind.isDirectory()) return locateFile(model);
-  const full = join(model, "model");
-  const isRun = existsSync(join(model, "run.json")) && existsSync(join(full, "config.json"));
-  return { folder: isRun ? full : model, weights: undefined };
+  return { folder: modelOfRun(model) ?? model, weights: undefined };
+}
+
+/** The model of a full fine-tuning run: its best one, else its last; undefined for any other folder. */
+export function modelOfRun(folder: string): string | undefined {
+  if (!existsSync(join(folder, "run.json"))) return undefined;
+  return ["best", "model"].map((name) => join(folder, name)).find((one) => existsSync(join(one, "config.json")));
 }
 
 function locateFile(path: string): ModelLocation {

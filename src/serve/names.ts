@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { RandloraError } from "../errors.ts";
-import { parseHubName } from "../hub/name.ts";
+import { hubNameOf, type Recorded } from "../models/recorded.ts";
 
 /** `--adapter NAME=A`. */
 export interface NamedAdapter {
@@ -12,10 +12,10 @@ export interface NamedAdapter {
 }
 
 /** The name under which clients know a model, or an adapter without a name of its own: its folder's, or its Hub name. */
-export function nameOf(text: string): string {
-  const hub = parseHubName(text);
+export function nameOf(place: string | Recorded): string {
+  const hub = hubNameOf(place);
   if (hub !== undefined) return hub.repo;
-  const path = resolve(text);
+  const path = resolve(typeof place === "string" ? place : place.name);
   const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() === true;
   return basename(isFile ? dirname(path) : path) || "model";
 }

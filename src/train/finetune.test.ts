@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { cp, mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
+import { locateModel } from "../models/locate.ts";
 import { estimateRun } from "./finetune.ts";
 import type { AskedSettings } from "./resolve-settings.ts";
 import { refuseShorter } from "./subject.ts";
@@ -96,7 +97,11 @@ test("a whole model is not saved before anything was trained, be its first evalu
   const { result, recording } = await runs.train("whole", settings);
   expect(result).toMatchObject({ steps: 2, bestStep: 0 });
   expect(recording.saves).toEqual([2]);
-  expect(await readdir(runs.folder.at("whole"))).not.toContain("best");
+  const run = runs.folder.at("whole");
+  // What it began with is its best model.
+  expect((await locateModel(run)).folder).toBe(join(run, "best"));
+  const weights = (name: string) => Bun.file(join(run, name, "model.safetensors")).bytes();
+  expect(await weights("best")).toEqual(await weights("model"));
 });
 
 test("a whole model is saved again, subfolders too, and resumed; runs in the model's folder are no part of it", async () => {

@@ -71,7 +71,7 @@ class Loop<Batch> {
 
   async #untilEnd(signal: AbortSignal): Promise<Ending> {
     const { settings, steps, resumed, model } = this.#job;
-    // A run that fails before its first save still has what it began with; whole models are too large for that.
+    // A run that fails before its first save still has what it began with; states of whole models are too large for that.
     const first = model.result === "model" ? 1 : 0;
     // A process may have died between the state and the folders that are made from it.
     if (resumed) await this.#refresh();
@@ -89,6 +89,8 @@ class Loop<Batch> {
         // Its evaluation had been interrupted, and is made up for.
         if (isBest) await this.#amend(step);
       } else if (isSaveDue || (isBest && step >= first) || isInterrupted) await this.#save();
+      // No state, which is several times as large: a run that is killed before its first one begins anew.
+      else if (isBest) await this.#refreshBest();
       // The evaluation that the run ends with is made up for when it is resumed.
       const isCutOff = isEvaluationDue && this.#progress.evaluated !== step;
       if (isLast && !isCutOff) return "finished";
@@ -264,6 +266,11 @@ class Loop<Batch> {
     const { folder, model } = this.#job;
     const { step, best } = this.#progress;
     await refreshFolder(folder.last(model.result), (into) => model.save(into));
-    if (best?.step === step) await refreshFolder(folder.best, (into) => model.save(into));
+    if (best?.step === step) await this.#refreshBest();
+  }
+
+  async #refreshBest(): Promise<void> {
+    const { folder, model } = this.#job;
+    await refreshFolder(folder.best, (into) => model.save(into));
   }
 }
