@@ -1,6 +1,13 @@
+/**
+ * The keys of an object in the order of the text, with what is known of their values (`Object.keys` puts integer-like keys
+ * first); of an array only the elements that hold keys, by their index.
+ */
+export type KeyOrder = ReadonlyMap<string | number, KeyOrder | undefined>;
+
 /** What {@link scanJson} found besides what `JSON.parse` tells. */
 export interface JsonScan {
-  /** The keys of the outermost object in the order of the text (`Object.keys` puts integer-like names first). */
+  readonly order: KeyOrder;
+  /** The keys of the outermost object in the order of the text. */
   readonly keys: readonly string[];
   /** The first key that occurs twice in one object, with its chain of keys from the outermost object. */
   readonly duplicate: readonly string[] | undefined;
@@ -17,10 +24,9 @@ const NUMBER_PART = /[-+.0-9eE]*/y;
  * (the last one silently wins), the order of keys, and how numbers are written.
  */
 export function scanJson(text: string): JsonScan {
-  const keys: string[] = [];
-  // One entry for each open bracket: the keys seen so far for an object, undefined for an array.
-  const open: (Set<string> | undefined)[] = [];
-  const chain: string[] = [];
+  let order: OpenOrder = new Map();
+  // One entry for each open bracket; `at` is the current key of an object, the current index of an array.
+  const open: { readonly seen: OpenOrder; readonly isObject: boolean; at: string | number }[] = [];
   let duplicate: readonly string[] | undefined;
   let oddNumber: string | undefined;
   let expectKey = false;
@@ -32,11 +38,13 @@ export function scanJson(text: string): JsonScan {
       if (expectKey) {
         const raw = text.slice(at + 1, end);
         const key = raw.includes("\\") ? String(JSON.parse(`"${raw}"`)) : raw;
-        const seen = open.at(-1);
-        chain[open.length - 1] = key;
-        if (seen?.has(key) === true) duplicate ??= chain.slice(0, open.length);
-        seen?.add(key);
-        if (open.length === 1) keys.push(key);
+        const object = open.at(-1);
+        if (object !== undefined) {
+          object.at = key;
+          if (object.seen.has(key))
+            duplicate ??= open.map(({ isObject, at: current }) => (isObject ? String(current) : "[]"));
+          object.seen.set(key, undefined);
+        }
         expectKey = false;
       }
       at = end + 1;
@@ -46,23 +54,27 @@ export function scanJson(text: string): JsonScan {
       if (oddNumber === undefined && !/^\d+$/.test(number)) oddNumber = number;
       at += Math.max(1, number.length);
     } else {
-      if (code === 0x7b) {
-        open.push(new Set());
-        expectKey = true;
-      } else if (code === 0x5b) {
-        open.push(undefined);
-        chain[open.length - 1] = "[]";
+      const outer = open.at(-1);
+      if (code === 0x7b || code === 0x5b) {
+        const seen: OpenOrder = new Map();
+        if (outer === undefined) order = seen;
+        else outer.seen.set(outer.at, seen);
+        expectKey = code === 0x7b;
+        open.push({ seen, isObject: expectKey, at: 0 });
       } else if (code === 0x7d || code === 0x5d) {
         open.pop();
         expectKey = false;
       } else if (code === 0x2c) {
-        expectKey = open.at(-1) !== undefined;
+        expectKey = outer?.isObject === true;
+        if (typeof outer?.at === "number") outer.at++;
       }
       at++;
     }
   }
-  return { keys, duplicate, oddNumber };
+  return { order, keys: [...order.keys()].filter((key) => typeof key === "string"), duplicate, oddNumber };
 }
+
+type OpenOrder = Map<string | number, KeyOrder | undefined>;
 
 /** Do arrays and objects stand in each other more than `most` deep? For texts of any kind, before `JSON.parse`; linear. */
 export function nestsDeeper(text: string, most: number): boolean {

@@ -5,6 +5,7 @@ import {
   isObject,
   type Json,
   JsonNumber,
+  keysInOrder,
   parseLossless,
   stringifyLossless,
   toPlain,
@@ -48,6 +49,24 @@ test("everything else is as JSON.parse and JSON.stringify have it", () => {
       expect(JSON.parse(stringifyLossless(read))).toEqual(plain);
     }),
     { numRuns: 200, seed: 2 },
+  );
+});
+
+test("keys come back in their order, integer-like ones too, at any depth", () => {
+  const text = '{"b":{"x":1,"0":[[],{"7":1.0,"a":{"1":{},"0":{}},"\\u0035":2}]},"3":null,"a":1}';
+  const read = parseLossless(text);
+  expect(stringifyLossless(read, 0)).toBe(text.replace("\\u0035", "5"));
+  expect(keysInOrder(toPlain(read) as object)).toEqual(["b", "3", "a"]);
+  expect(keysInOrder(parseLossless('{"2":1,"1":2,"2":3}') as object)).toEqual(["2", "1"]);
+});
+
+test("a text is JSON.stringify's, at any indent", () => {
+  fc.assert(
+    fc.property(fc.jsonValue(), fc.constantFrom(0, 1, 2, 4), (value, indent) => {
+      const text = JSON.stringify(value, null, indent);
+      expect(stringifyLossless(value as Json, indent)).toBe(text);
+    }),
+    { numRuns: 300, seed: 3 },
   );
 });
 

@@ -1,3 +1,5 @@
+import { type KeyOrder, scanJson } from "./json.ts";
+
 /**
  * A number whose spelling says more than a JavaScript number can hold: integers beyond 2^53 (`projection_prng_key`),
  * `640.0`, `1e-05`. Kept as it was written, so that a file comes back as it was.
@@ -23,7 +25,7 @@ export class JsonNumber {
 /** A JSON value without loss. */
 export type Json = null | boolean | number | string | JsonNumber | readonly Json[] | JsonObject;
 
-/** A JSON object; keys keep their order, integer-like ones apart. */
+/** A JSON object. {@link keysInOrder} has its keys as they were written: `Object.keys` puts integer-like ones first. */
 export interface JsonObject {
   readonly [key: string]: Json;
 }
@@ -33,9 +35,8 @@ declare global {
   interface JSON {
     parse(
       text: string,
-      reviver: (key: string, value: unknown, context: { readonly source?: string }) => unknown,
+      reviver: (this: unknown, key: string, value: unknown, context: { readonly source?: string }) => unknown,
     ): unknown;
-    rawJSON(text: string): object;
   }
 }
 
@@ -46,18 +47,51 @@ export function isObject(value: Json | undefined): value is JsonObject {
 
 /** Parses as `JSON.parse`, keeping every number that does not survive the way through a double. Throws `SyntaxError`. */
 export function parseLossless(text: string): Json {
-  return JSON.parse(text, (_, value, { source }) =>
-    typeof value === "number" && source !== undefined && String(value) !== source ? new JsonNumber(source) : value,
-  ) as Json;
+  let reorders = false;
+  const parsed = JSON.parse(text, function (key, value, { source }) {
+    reorders ||= INTEGER_LIKE.test(key) && !Array.isArray(this);
+    return typeof value === "number" && source !== undefined && String(value) !== source
+      ? new JsonNumber(source)
+      : value;
+  }) as Json;
+  if (reorders) rememberOrder(parsed, scanJson(text).order);
+  return parsed;
 }
 
-/** The text of `value`, two spaces a level (`indent` 0: on one line); numbers as they were written. */
+/** The text of `value`, two spaces a level (`indent` 0: on one line); numbers and the order of keys as they were written. */
 export function stringifyLossless(value: Json, indent = 2): string {
-  return JSON.stringify(
-    value,
-    (_, item: unknown) => (item instanceof JsonNumber ? JSON.rawJSON(item.text) : item),
-    indent,
-  );
+  return write(value, " ".repeat(indent), "\n");
+}
+
+/** @param line what a line begins with at this depth: the line break, and the spaces after it */
+function write(value: Json, gap: string, line: string): string {
+  if (value instanceof JsonNumber) return value.text;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  const inner = line + gap;
+  const colon = gap === "" ? ":" : ": ";
+  const items = isObject(value)
+    ? keysInOrder(value).map((key) => `${JSON.stringify(key)}${colon}${write(value[key] ?? null, gap, inner)}`)
+    : value.map((item) => write(item, gap, inner));
+  const [open, close] = isObject(value) ? "{}" : "[]";
+  if (items.length === 0 || gap === "") return `${open}${items.join(",")}${close}`;
+  return `${open}${inner}${items.join(`,${inner}`)}${line}${close}`;
+}
+
+/** Keys that an object puts before all others. */
+const INTEGER_LIKE = /^(?:0|[1-9]\d*)$/;
+
+/** The keys of objects whose order in the text is not their own. */
+const ORDERS = new WeakMap<object, readonly string[]>();
+
+/** The keys of an object out of {@link parseLossless} or {@link toPlain}, in the order of the text; of others as they lie. */
+export function keysInOrder(object: object): readonly string[] {
+  return ORDERS.get(object) ?? Object.keys(object);
+}
+
+function rememberOrder(value: Json, order: KeyOrder | undefined): void {
+  if (order === undefined || typeof value !== "object" || value === null) return;
+  if (isObject(value)) ORDERS.set(value, [...order.keys()].map(String));
+  for (const [key, inner] of order) rememberOrder((value as Readonly<Record<string, Json>>)[key] ?? null, inner);
 }
 
 /** `value` with plain numbers; integers that a double cannot hold exactly become bigints. */
@@ -73,7 +107,10 @@ export function toPlain(value: Json): unknown {
 
 /** {@link toPlain} of each key's value. */
 export function toPlainObject(value: JsonObject): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, toPlain(item)]));
+  const plain = Object.fromEntries(Object.entries(value).map(([key, item]) => [key, toPlain(item)]));
+  const order = ORDERS.get(value);
+  if (order !== undefined) ORDERS.set(plain, order);
+  return plain;
 }
 
 /** A bigint as JSON: a plain number where that is exact. */

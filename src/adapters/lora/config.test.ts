@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { type LoraConfig, parseLoraConfig, rankAndScale } from "./config.ts";
 import { refusalOf } from "../../files/testing/folder.ts";
+import { parseLossless, toPlain } from "../../files/lossless-json.ts";
 
 const parse = (config: Readonly<Record<string, unknown>>): LoraConfig => parseLoraConfig(config, "a.json");
 
@@ -64,6 +65,16 @@ describe("rank and scale", () => {
     const config = parse({ rank_pattern, alpha_pattern: { [String.raw`^model\.layers\.\d{2}\.v_proj`]: 64 } });
     expect(rankAndScale(config, module)).toEqual({ rank, scale: alpha / rank });
   });
+});
+
+// PEFT 0.21.2 loads such a file with these scales.
+test.each<[string, number]>([
+  ['{"layers.3.mlp.0": 64, "0": 16}', 16],
+  ['{"0": 16, "layers.3.mlp.0": 64}', 4],
+])("the first pattern of the file holds, integer-like keys too: %s", (pattern, scale) => {
+  const settings = toPlain(parseLossless(`{"r": 4, "alpha_pattern": ${pattern}}`)) as Readonly<Record<string, unknown>>;
+  expect(rankAndScale(parse(settings), "layers.3.mlp.0").scale).toBe(scale);
+  expect(rankAndScale(parse(settings), "layers.2.mlp.0").scale).toBe(4);
 });
 
 describe("refused with the reason and a hint", () => {

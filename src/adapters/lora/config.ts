@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { keysInOrder } from "../../files/lossless-json.ts";
 import { PythonRegex } from "../pyregex/regex.ts";
 import {
   dropoutShare,
@@ -65,8 +66,8 @@ export function parseLoraConfig(config: PlainConfig, file: string): LoraConfig {
     alpha: read.lora_alpha,
     rslora: read.use_rslora,
     dora: read.use_dora,
-    rankPattern: compile(read.rank_pattern, file),
-    alphaPattern: compile(read.alpha_pattern, file),
+    rankPattern: compile(config["rank_pattern"], read.rank_pattern, file),
+    alphaPattern: compile(config["alpha_pattern"], read.alpha_pattern, file),
     bias: read.bias,
     ...layerSettings(read, file),
     dropout: read.lora_dropout,
@@ -84,6 +85,11 @@ function lookUp(pattern: Pattern, module: string): number | undefined {
   return pattern.find(([regex]) => regex.match(module) !== undefined)?.[1];
 }
 
-function compile(pattern: Readonly<Record<string, number>>, file: string): Pattern {
-  return Object.entries(pattern).map(([key, value]) => [new PythonRegex(String.raw`(.*\.)?(${key})$`, file), value]);
+/** @param written the setting as the file has it: a copy of it would not keep the order of its keys */
+function compile(written: unknown, checked: Readonly<Record<string, number>>, file: string): Pattern {
+  const keys = typeof written === "object" && written !== null ? keysInOrder(written) : [];
+  return keys.flatMap((key) => {
+    const value = checked[key];
+    return value === undefined ? [] : [[new PythonRegex(String.raw`(.*\.)?(${key})$`, file), value] as const];
+  });
 }
