@@ -1,7 +1,7 @@
 import { RandloraError } from "../errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
 import { type BaseModel, type PathShift, shiftPath } from "./base.ts";
-import { isEmbedding, isOutputEmbedding } from "./embeddings.ts";
+import { isEmbedding, isInputEmbedding, isOutputEmbedding, outputEmbeddingOf } from "./embeddings.ts";
 import type { Adapter, AdapterTensor } from "./types.ts";
 
 /** A tensor that takes the place of one of the base's: a module saved whole (`modules_to_save`), a bias, an embedding. */
@@ -11,6 +11,8 @@ export interface Replacement {
   readonly from: AdapterTensor;
   /** False where the base has no such tensor: a new head, or an output embedding that was tied. */
   readonly exists: boolean;
+  /** It is one of two embeddings that stay tied, and the other is replaced, too; false where it is left out. */
+  readonly tied?: boolean;
 }
 
 /** What decides which of an adapter's tensors are not the method's own. */
@@ -87,6 +89,29 @@ function unexplained(adapter: Adapter, name: string): RandloraError {
     `${oneLine(adapter.file)}: ${cause}`,
     "the file mixes two adapters or two methods",
   );
+}
+
+/**
+ * What `ensure_weight_tying` makes of them: the embeddings of a tied base are both replaced by one tensor, the input's where
+ * there are two (PEFT loads one after the other into one parameter). Those of an untied base stay as they are.
+ */
+export function tiedReplacements(replacements: readonly Replacement[], base: BaseModel): readonly Replacement[] {
+  const module = outputEmbeddingOf(base.config);
+  const input = [...base.tensors.keys()].find(isInputEmbedding);
+  if (module === undefined || input === undefined) return replacements;
+  const output = `${module}.weight`;
+  const exists = base.tensors.has(output);
+  const tie = base.config?.["tie_word_embeddings"];
+  if (tie === false || (exists && tie !== true)) return replacements;
+  const fromOf = (name: string) => replacements.find(({ tensor }) => tensor === name)?.from;
+  const [own, head] = [fromOf(input), fromOf(output)];
+  const from = own ?? head;
+  if (from === undefined) return replacements;
+  return [
+    ...replacements.filter(({ tensor }) => tensor !== input && tensor !== output),
+    { tensor: input, from, exists: true, tied: true },
+    { tensor: output, from: head ?? from, exists, tied: true },
+  ];
 }
 
 /** An adapter without what it replaces whole: as if its method's own tensors were all of it. */

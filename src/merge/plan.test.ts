@@ -4,6 +4,8 @@ import { describeBase } from "../adapters/base.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
 import { openPeft } from "../adapters/peft.ts";
 import { planAdapter } from "../adapters/methods.ts";
+import { writeLora } from "../adapters/testing/lora.ts";
+import type { Adapter } from "../adapters/types.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
 import { type MergePlan, planMerge } from "./plan.ts";
 import type { OutputDtype } from "../safetensors/dtype.ts";
@@ -45,6 +47,17 @@ async function plan(
     plans.push(planAdapter(opened, base));
   }
   return planMerge(checkpoint, base, plans, dtype);
+}
+
+/** Of one adapter that is open. */
+async function planOpened(
+  adapter: Adapter,
+  { config = TIED, tensors = BASE }: { config?: JsonObject; tensors?: Tensors } = {},
+): Promise<MergePlan> {
+  await using folder = await TemporaryFolder.create();
+  await using checkpoint = await Checkpoint.open(await writeModel(folder.at("base"), { tensors, config }));
+  const base = describeBase(checkpoint, config);
+  return planMerge(checkpoint, base, [planAdapter(adapter, base)], "keep");
 }
 
 function summary({ tensors }: MergePlan): [name: string, kind: string, dtype: string][] {
@@ -137,6 +150,44 @@ describe("a tied output embedding", () => {
     );
     expect(made.untied).toBe(true);
   });
+
+  // PEFT 0.21.2 saves both, equal; it loads whichever the file has into one parameter.
+  test.each([[["embed_tokens"]], [["lm_head"]], [["embed_tokens", "lm_head"]]])(
+    "stays tied where the adapter says so: %j",
+    async (modules) => {
+      const saving = modules.map((module, index) => {
+        const name = module === "lm_head" ? module : `model.${module}`;
+        return [`base_model.model.${name}.weight`, weights("BF16", [12, 8], 9 + index)] as const;
+      });
+      await using folder = await TemporaryFolder.create();
+      const path = await writeLora(
+        folder.at("lora"),
+        { r: 2, alpha: 2, seed: 1, modules: { [Q]: [8, 8] } },
+        { config: { ensure_weight_tying: true, modules_to_save: modules }, tensors: Object.fromEntries(saving) },
+      );
+      await using adapter = await openPeft(path);
+      const label = `model.${modules[0]}.weight`.replace("model.lm_head", "lm_head");
+
+      const tied = await planOpened(adapter);
+      expect(
+        summary(tied)
+          .map(([name, kind]) => [name, kind])
+          .slice(0, 2),
+      ).toEqual([
+        ["model.embed_tokens.weight", "convert"],
+        [`${Q}.weight`, "merge"],
+      ]);
+      const work = tied.tensors[0]?.work;
+      expect(work?.kind === "convert" ? work.source.label : "").toEndWith(`: "${label}"`);
+      expect([tied.tensors.length, tied.untied]).toEqual([5, false]);
+
+      const stored = { ...BASE, "lm_head.weight": weights("BF16", [12, 8], 1) };
+      const both = await planOpened(adapter, { tensors: stored });
+      expect(summary(both).at(-1)).toEqual(["lm_head.weight", "convert", "BF16"]);
+      const untied = await planOpened(adapter, { tensors: stored, config: { ...TIED, tie_word_embeddings: false } });
+      expect(summary(untied).filter(([, kind]) => kind === "convert")).toHaveLength(modules.length);
+    },
+  );
 
   test("of BERT's kind takes its trained bias along", async () => {
     const tensors = {

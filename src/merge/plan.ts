@@ -69,18 +69,22 @@ export function planMerge(
 ): MergePlan {
   const sources = new Map<string, TensorSource>();
   const replacedBy = new Map<string, string>();
+  const tied = new Set<string>();
   const deltas = new Map<string, PlannedDelta[]>();
   const added = new Map<string, { dtype: Dtype; shape: readonly number[] }>();
   const folders = new Map(adapters.map(({ adapter }) => [adapter.path, dirname(adapter.file)]));
 
   for (const { adapter, replacements } of adapters) {
-    for (const { tensor, from, exists } of replacements) {
+    for (const { tensor, from, exists, tied: staysTied = false } of replacements) {
+      // The base does not store it: it is the other one.
+      if (staysTied && !exists) continue;
       const other = replacedBy.get(tensor);
       if (other !== undefined) {
         const cause = `${oneLine(other)} and ${oneLine(adapter.path)} both replace tensor ${quote(tensor)}`;
         throw new RandloraError("adapter", cause, "merge only one of them");
       }
       replacedBy.set(tensor, adapter.path);
+      if (staysTied) tied.add(tensor);
       sources.set(tensor, {
         label: `${oneLine(adapter.file)}: ${quote(from.name)}`,
         dtype: from.dtype,
@@ -104,6 +108,7 @@ export function planMerge(
   const { twins, untied, notes } = untie(base, {
     adapted: new Set(deltas.keys()),
     replaced: new Set(replacedBy.keys()),
+    tied,
   });
   for (const { tensor, source, values, dtype: stored, shape } of twins) {
     added.set(tensor, { dtype: stored, shape });

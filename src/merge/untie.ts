@@ -10,6 +10,8 @@ export interface Changes {
   readonly adapted: ReadonlySet<string>;
   /** Tensors that an adapter brings whole. */
   readonly replaced: ReadonlySet<string>;
+  /** Those of them whose output embedding changes with them. */
+  readonly tied?: ReadonlySet<string>;
 }
 
 /** A tensor that was another one's twin, and must now be written for itself. */
@@ -43,7 +45,11 @@ const SCALED_WHEN_TIED: ReadonlySet<unknown> = new Set(["t5", "mt5", "umt5", "lo
 export function untie(base: BaseModel, changes: Changes): Untying {
   const changed = [...changes.adapted, ...changes.replaced];
   const inputs = [...changes.replaced].filter((tensor) => isInputEmbedding(tensor) && base.tensors.has(tensor));
-  const head = keptHead(base, changes, inputs);
+  const head = keptHead(
+    base,
+    changes,
+    inputs.filter((tensor) => changes.tied?.has(tensor) !== true),
+  );
   const added = [...changed.filter((tensor) => !base.tensors.has(tensor)), ...head.map(({ tensor }) => tensor)];
   const heads = added.filter(isHead);
   const untied = heads.length > 0 || changesStoredPair(base, changed);

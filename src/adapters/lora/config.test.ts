@@ -15,6 +15,7 @@ test("defaults are PEFT's", () => {
     alphaPattern: [],
     fanInFanOut: false,
     bias: "none",
+    tied: false,
     modulesToSave: [],
     targets: { modules: null, exclude: [], modulesToSave: [], layers: [], layersPattern: [], file: "a.json" },
     dropout: 0,

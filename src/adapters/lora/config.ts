@@ -28,6 +28,8 @@ export interface LoraConfig extends LayerSettings {
   readonly rankPattern: Pattern;
   readonly alphaPattern: Pattern;
   readonly bias: "none" | "all" | "lora_only";
+  /** What replaces one of a tied pair of embeddings replaces the other, too (PEFT ≥ 0.18). */
+  readonly tied: boolean;
   /** Dropout of the adapter's input while training. */
   readonly dropout: number;
 }
@@ -45,6 +47,7 @@ const SCHEMA = v.object({
   alpha_pattern: v.nullish(v.record(v.string(), finiteNumber, PATTERN), {}),
   lora_dropout: dropoutShare,
   bias: v.nullish(v.picklist(["none", "all", "lora_only"], 'it must be "none", "all" or "lora_only"'), "none"),
+  ensure_weight_tying: flag,
   ...LAYER_KEYS,
   task_type: v.nullish(text),
 });
@@ -69,6 +72,7 @@ export function parseLoraConfig(config: PlainConfig, file: string): LoraConfig {
     rankPattern: compile(config["rank_pattern"], read.rank_pattern, file),
     alphaPattern: compile(config["alpha_pattern"], read.alpha_pattern, file),
     bias: read.bias,
+    tied: read.ensure_weight_tying,
     ...layerSettings(read, file),
     dropout: read.lora_dropout,
   };

@@ -1,6 +1,6 @@
 import { type BaseModel, findShift } from "../base.ts";
 import { requireTargeted, requireUnquantised } from "../layers.ts";
-import { findReplacements, type Replacement } from "../replacements.ts";
+import { findReplacements, type Replacement, tiedReplacements } from "../replacements.ts";
 import type { Adapter } from "../types.ts";
 import { type LoraConfig, loraConfig } from "./config.ts";
 import { isOwn, loraFactors, type LoraLayer, loraLayers } from "./layers.ts";
@@ -30,5 +30,6 @@ export function planLora(adapter: Adapter, base: BaseModel, config = loraConfig(
     modulesToSave: config.modulesToSave,
     bias: config.bias !== "none",
   };
-  return { adapter, config, layers, replacements: findReplacements(adapter, rules, base, shift) };
+  const replacements = findReplacements(adapter, rules, base, shift);
+  return { adapter, config, layers, replacements: config.tied ? tiedReplacements(replacements, base) : replacements };
 }

@@ -5,6 +5,7 @@ import { baseOf, f32, numbers } from "../testing/adapters.ts";
 import { foreignFactors, type TestVera, veraTensors, withVera } from "../testing/vera.ts";
 import { planVera, veraAdapterPlan } from "./plan.ts";
 import { formatRecord } from "./record.ts";
+import { refusalOf } from "../../files/testing/folder.ts";
 import { UNREAD } from "../testing/weights.ts";
 import { loadFactors, recordFactors } from "./source.ts";
 
@@ -26,12 +27,14 @@ describe("where the factors come from", () => {
     });
   });
 
-  test("a file that should hold them and does not is applied, and the user told", async () => {
-    await withVera({ ...VERA, config: { save_projection: true } }, (adapter) => {
-      const { factors, notes } = planVera(adapter, base);
-      expect(factors).toMatchObject({ kind: "drawn", spec: { maxIn: 8, maxOut: 20 } });
-      expect(notes.join()).toContain("holds its bases, which it does not; they are drawn again from its seed");
-    });
+  test("a file that should hold them and does not is refused, as PEFT refuses it", async () => {
+    for (const config of [{ save_projection: true }, { save_projection: null }]) {
+      await withVera({ ...VERA, config }, async (adapter) => {
+        const refusal = await refusalOf(() => planVera(adapter, base, { generator: "torch-mt19937-f32" }));
+        expect(refusal).toMatchObject({ code: "adapter", hint: expect.stringContaining('"save_projection" to false') });
+        expect(refusal.message).toContain('"base_model.vera_A" and "base_model.vera_B" are not in ');
+      });
+    }
   });
 
   test("the file's own, where it has them", async () => {

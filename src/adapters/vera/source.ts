@@ -11,7 +11,7 @@ import {
 } from "../../bases/factors.ts";
 import { takeSteps } from "../../bases/steps.ts";
 import { RandloraError } from "../../errors.ts";
-import { oneLine } from "../../files/failure.ts";
+import { oneLine, quote } from "../../files/failure.ts";
 import type { GeneratorName } from "../../random/names.ts";
 import type { BaseModel, PathShift } from "../base.ts";
 import { gridOfLayers } from "../grid-of-weights.ts";
@@ -22,7 +22,7 @@ import { unadaptedModules, unadaptedNote } from "../unadapted.ts";
 import type { VeraConfig } from "./config.ts";
 import type { VeraLayer } from "./layers.ts";
 import { type FactorsRecord, recordOf, specOf } from "./record.ts";
-import { findSaved, type SavedFactors } from "./saved.ts";
+import { findSaved, SAVED_A, SAVED_B, type SavedFactors } from "./saved.ts";
 
 /** Where the factors of an adapter come from. */
 export type FactorsSource =
@@ -50,8 +50,8 @@ export interface FactorsQuestion {
 
 /**
  * Saved factors are used; else what the file records; else what the user names; else PEFT's one way to draw them.
- * Throws `RandloraError` "usage" when `--generator` contradicts the file, "adapter" where it draws no factors, or where a
- * base of mixed dtypes says nothing of their grid.
+ * Throws `RandloraError` "usage" when `--generator` contradicts the file, "adapter" where it draws no factors, where the
+ * settings promise factors that the file lacks, or where a base of mixed dtypes says nothing of their grid.
  */
 export function chooseFactors(question: FactorsQuestion): FactorsChoice {
   const { adapter, config, generator, amongOthers } = question;
@@ -68,6 +68,13 @@ export function chooseFactors(question: FactorsQuestion): FactorsChoice {
 
 /** Factors of which the file says nothing but the seed: as large as PEFT would draw them for this base. */
 function drawnAnew({ adapter, config, base, shift, layers, generator, amongOthers }: FactorsQuestion): FactorsChoice {
+  if (config.saveProjection) {
+    // PEFT refuses it, too (vera/model.py, _remap_adapter_state_dict_for_load).
+    const cause = `"save_projection" is true, but ${quote(SAVED_A)} and ${quote(SAVED_B)} are not in ${oneLine(adapter.file)}`;
+    const hint =
+      'save the adapter again; if it was saved without them, set "save_projection" to false: they are drawn from the seed';
+    throw new RandloraError("adapter", `${oneLine(adapter.configFile)}: ${cause}`, hint);
+  }
   const [peft] = FACTOR_GENERATORS;
   const chosen = generator === undefined || (amongOthers && !drawsFactors(generator)) ? peft : generator;
   if (!drawsFactors(chosen)) {
@@ -77,10 +84,6 @@ function drawnAnew({ adapter, config, base, shift, layers, generator, amongOther
   const others = unadaptedModules(adapter, config, layers, base, shift);
   const [own, all] = [extentOf(layers), extentOf([...layers, ...others])];
   const notes = unadaptedNote(adapter, base, layers.length, others, own.in !== all.in || own.out !== all.out);
-  if (config.saveProjection) {
-    const missing = "its settings say that it holds its bases, which it does not";
-    notes.push(`${oneLine(adapter.path)}: ${missing}; they are drawn again from its seed (${chosen})`);
-  }
   const dtype = gridOfLayers(layers, adapter);
   const shape = { generator: chosen, maxIn: all.in, maxOut: all.out, dtype };
   return { factors: { kind: "drawn", spec: specOf(shape, config), record: undefined }, notes };

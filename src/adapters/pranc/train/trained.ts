@@ -27,7 +27,7 @@ export function trainablePranc(
 }
 
 function place(
-  { gpu, parameters, tensors, place: options }: Placement,
+  { gpu, parameters, tensors, place: options, factor = 1 }: Placement,
   source: PrancSource,
   settings: Pick<AdapterSettings, "dropout">,
   seed: number,
@@ -38,7 +38,7 @@ function place(
   const trained = modules.map(({ name, tensor, ...shape }, index): TrainedModule => {
     const weight = tensors.get(tensor);
     if (weight === undefined) throw new RangeError(`${tensor} is no tensor of the decoder`);
-    return { name, weight, shape, index };
+    return { name, weight, shape: { ...shape, scale: shape.scale * factor }, index };
   });
   const dropout = settings.dropout > 0;
   const plans = choosePlans(options, trained, dropout);
