@@ -5,6 +5,8 @@ import { settingsAsIs } from "../adapters/training/existing.ts";
 import type { Method } from "../adapters/training/method.ts";
 import { Parameters } from "../adapters/training/parameters.ts";
 import type { Adapter } from "../adapters/types.ts";
+import type { Device } from "../device/device.ts";
+import { ownedBy } from "../device/owned.ts";
 import { RandloraError } from "../errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
 import { readConfig } from "../merge/model-config.ts";
@@ -26,11 +28,6 @@ export interface UnmergedOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** An adapter at work. */
-interface Placed extends Pick<Method, "linears"> {
-  release(): void;
-}
-
 /**
  * Adapters beside weights that stay what they are, because they are in blocks: y = x Wᵀ + x ΔWᵀ, the second product through
  * the factors and in f32, as training computes it. What the adapters hold takes memory, ΔW takes none. Tensors that they
@@ -41,10 +38,10 @@ export class UnmergedAdapters implements Disposable {
   readonly linears: Linears;
   /** For the user: one line each. */
   readonly notes: readonly string[];
-  readonly #placed: readonly Placed[];
+  readonly #owner: DisposableStack;
 
-  private constructor(placed: readonly Placed[], notes: readonly string[]) {
-    this.#placed = placed;
+  private constructor(placed: readonly Method[], notes: readonly string[], owner: DisposableStack) {
+    this.#owner = owner;
     this.notes = notes;
     this.linears = sumOf(placed.map((method) => method.linears({ kind: "evaluate" })));
   }
@@ -61,20 +58,17 @@ export class UnmergedAdapters implements Disposable {
     choices: readonly AdapterChoice[],
     options: UnmergedOptions = {},
   ): Promise<UnmergedAdapters> {
-    const { notes, opened, base, [Symbol.asyncDispose]: close } = await open(decoder, path, choices, options);
-    const placed: Placed[] = [];
-    try {
-      for (const { adapter, factor } of opened) {
-        options.signal?.throwIfAborted();
-        placed.push(await placeOne(decoder, { path, base }, adapter, factor, options));
-      }
-      return new UnmergedAdapters(placed, notes);
-    } catch (thrown) {
-      for (const one of placed) one.release();
-      throw thrown;
-    } finally {
-      await close();
+    await using adapters = await open(decoder, path, choices, options);
+    const { notes, opened, base } = adapters;
+    using owner = new DisposableStack();
+    const gpu = ownedBy(owner, decoder.gpu);
+    const placed: Method[] = [];
+    for (const { adapter, factor } of opened) {
+      options.signal?.throwIfAborted();
+      placed.push(await placeOne(gpu, decoder, { path, base }, adapter, factor, options));
     }
+    await gpu.idle();
+    return new UnmergedAdapters(placed, notes, owner.move());
   }
 
   /** Finds out whether `place` would take these. @returns notes for the user. @throws RandloraError as `place` */
@@ -89,7 +83,7 @@ export class UnmergedAdapters implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const one of this.#placed) one.release();
+    this.#owner.dispose();
   }
 }
 
@@ -145,37 +139,25 @@ function refusal({ path }: Adapter, cause: string): RandloraError {
 }
 
 async function placeOne(
-  { gpu, config, weights }: Decoder,
+  gpu: Device,
+  { config, weights }: Decoder,
   { path, base }: { readonly path: string; readonly base: BaseModel },
   adapter: Adapter,
   factor: number,
   { generator, signal }: UnmergedOptions,
-): Promise<Placed> {
+): Promise<Method> {
   const { training } = methodOfAdapter(adapter);
   const matrices = plannedMatrices(planWeights(config));
   const input = { base, matrices, model: path, dtype: "keep", seed: 0, began: undefined, signal } as const;
   const trainable = await training.open(input, settingsAsIs(training, adapter, generator), adapter);
-  await using resources = new AsyncDisposableStack();
-  const parameters = resources.adopt(new Parameters(gpu, trainable.parameters, undefined, false), (all) =>
-    all.release(),
-  );
+  const parameters = new Parameters(gpu, trainable.parameters, undefined, false);
   const place = { staging: gpu.staging, tokens: TOKENS, microBatches: 1, budget: 0, choices: undefined };
   const { tensors } = weights;
-  const method = resources.adopt(await trainable.place({ gpu, parameters, tensors, factor, place }), (one) =>
-    one.release(),
-  );
+  const method = await trainable.place({ gpu, parameters, tensors, factor, place });
   using run = new Run(gpu);
   method.prepare(run);
   await run.submit();
-  await gpu.idle();
-  resources.move();
-  return {
-    linears: (pass) => method.linears(pass),
-    release() {
-      method.release();
-      parameters.release();
-    },
-  };
+  return method;
 }
 
 /** x Wᵀ + Σ x ΔWᵀ: each computes x Wᵀ with its share, and all but one of those are taken off again. */

@@ -1,5 +1,6 @@
 import type { LargestMicroBatch } from "../data/types.ts";
 import type { Device } from "../device/device.ts";
+import { ownedBy } from "../device/owned.ts";
 import { describeBase } from "../adapters/base.ts";
 import type { TrainedMethod } from "../adapters/method.ts";
 import { isAdapterMethod, methodNamed } from "../adapters/methods.ts";
@@ -101,7 +102,9 @@ export class ModelSource implements TrainingSource<MicroBatch> {
     return tokens;
   }
 
-  async place(gpu: Device, place: PlaceOptions): Promise<PlacedModel> {
+  async place(on: Device, place: PlaceOptions): Promise<PlacedModel> {
+    using owner = new DisposableStack();
+    const gpu = ownedBy(owner, on);
     const { config, settings } = this;
     const { trainable, notes } = this.#opened;
     const checkpoint = this.#checkpoint;
@@ -124,13 +127,10 @@ export class ModelSource implements TrainingSource<MicroBatch> {
       if (content !== undefined && isAdapterMethod(definition)) await writePeft(folder, await content(), definition);
       else await writeModel(gpu, folder, { checkpoint, tensors, dtype });
     };
-    const release = () => {
-      method.release();
-      parameters.release();
-      weights.release();
-    };
     const task = languageModelling(config, weights);
     const fill = weights.fill.bind(weights);
+    const owned = owner.move();
+    const release = () => owned.dispose();
     return { config, weights, fill, task, parameters, method, result, summary, save, [Symbol.dispose]: release };
   }
 

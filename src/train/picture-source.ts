@@ -12,6 +12,7 @@ import { type SavedModule, withoutSavedModules, withSavedModules } from "../adap
 import type { Adapter } from "../adapters/types.ts";
 import type { LargestMicroBatch } from "../data/types.ts";
 import type { Device } from "../device/device.ts";
+import { ownedBy } from "../device/owned.ts";
 import { naming } from "../files/failure.ts";
 import { readConfig } from "../merge/model-config.ts";
 import { headArchitecture } from "../merge/new-head.ts";
@@ -145,7 +146,9 @@ export class PictureSource implements TrainingSource<PictureBatch> {
     return rowsOf(task, this.config, size, pictures);
   }
 
-  async place(gpu: Device, place: PlaceOptions): Promise<PlacedPictureModel> {
+  async place(on: Device, place: PlaceOptions): Promise<PlacedPictureModel> {
+    using owner = new DisposableStack();
+    const gpu = ownedBy(owner, on);
     const { settings, config } = this;
     const { task: asked, size } = this.#work;
     const { method: definition, checkpoint, trainable } = this.#opened;
@@ -156,7 +159,7 @@ export class PictureSource implements TrainingSource<PictureBatch> {
     const options = { ...heldAs(settings), place: own, size, withoutText: !needsTexts(asked) };
     const model = ImageModel.allocate(gpu, checkpoint, config, options);
     const method = await trainable.place({ gpu, parameters, tensors: model.tensors, place });
-    const { task, begin, release } = placeTask(gpu, asked, model, parameters);
+    const { task, begin } = placeTask(gpu, asked, model, parameters);
     const { quantised } = model;
     const summary = {
       trainableParameters: parameters.count,
@@ -164,6 +167,7 @@ export class PictureSource implements TrainingSource<PictureBatch> {
       quantised,
       notes: [...notesOfBlocks(settings.quantize, quantised), ...trainable.notes],
     };
+    const owned = owner.move();
     return {
       model,
       task,
@@ -177,12 +181,7 @@ export class PictureSource implements TrainingSource<PictureBatch> {
         await model.fill(onBytes, signal);
         await begin();
       },
-      [Symbol.dispose]() {
-        release();
-        method.release();
-        parameters.release();
-        model.release();
-      },
+      [Symbol.dispose]: () => owned.dispose(),
     };
   }
 

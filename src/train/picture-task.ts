@@ -173,7 +173,6 @@ export interface PlacedTask {
   readonly task: Task<PictureBatch>;
   /** Computes what depends on the weights alone, once they have been read. @throws RandloraError as `ZeroShotHead.fill` */
   begin(): Promise<void>;
-  release(): void;
 }
 
 /** @throws RandloraError `memory` */
@@ -181,11 +180,7 @@ export function placeTask(gpu: Device, asked: PictureTask, model: ImageModel, pa
   if (asked.kind === "contrastive") {
     const { loss, texts } = asked;
     const head = new ZeroShotHead(gpu, texts.length, model.joint?.vision.shape[0] ?? 0);
-    return {
-      task: contrastive(model, { loss, texts, head }),
-      begin: async () => {},
-      release: () => head.release(),
-    };
+    return { task: contrastive(model, { loss, texts, head }), begin: async () => {} };
   }
   if (asked.head === "zero-shot") {
     // Read with the weights.
@@ -196,10 +191,10 @@ export function placeTask(gpu: Device, asked: PictureTask, model: ImageModel, pa
       await head.fill(model, asked.texts);
     };
     const task = classification(model, { of: "joint", scale: () => Math.exp(logScale) }, head);
-    return { task, begin, release: () => head.release() };
+    return { task, begin };
   }
   const value = (name: string) => parameters.get(`${HEAD}.${name}`).value;
   const head = { weight: value("weight"), bias: asked.head === "linear" ? value("bias") : undefined };
   const features = { of: asked.head === "linear" ? "linear" : "class token" } as const;
-  return { task: classification(model, features, head), begin: async () => {}, release: () => {} };
+  return { task: classification(model, features, head), begin: async () => {} };
 }

@@ -77,7 +77,6 @@ const bias: MethodDefinition<Own> = {
               ),
               metadata: new Map(),
             }),
-            release() {},
           };
         },
       };

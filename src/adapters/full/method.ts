@@ -29,7 +29,6 @@ export const full: TrainedMethod = {
           watched: () => parameters.map(({ name }) => placed.get(name)),
           linears: () => PLAIN_LINEARS,
           finish() {},
-          release() {},
         }),
       };
     },

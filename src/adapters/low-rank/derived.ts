@@ -34,9 +34,7 @@ export class DerivedFactors {
   readonly aGradient: readonly FactorStack[];
   /** Bᵀ by shape in `prepare`, ∂loss/∂Bᵀ in `finish`: in between nobody needs it. */
   readonly bt: readonly FactorStack[];
-  readonly #gpu: Device;
   readonly #modules: readonly DerivedModule[];
-  readonly #b: readonly FactorStack[];
   readonly #bGradient: readonly FactorStack[];
   readonly #transposition: Transposition;
   readonly #factors: readonly { readonly a: Pair; readonly b: Pair; readonly bt: Tensor }[];
@@ -45,19 +43,19 @@ export class DerivedFactors {
   constructor(gpu: Device, modules: readonly DerivedModule[]) {
     const stacks = (label: string, shape: (module: DerivedModule) => FactorShape) =>
       allocateStacks(gpu, label, modules.map(shape));
-    this.#gpu = gpu;
     this.#modules = modules;
     this.a = stacks("factors A", ({ rank, in: input }) => ({ rows: rank, cols: input }));
     this.aGradient = stacks("gradients of A", ({ rank, in: input }) => ({ rows: rank, cols: input }));
     this.bt = stacks("factors B, turned", ({ rank, out }) => ({ rows: rank, cols: out }));
-    this.#b = stacks("factors B", ({ rank, out }) => ({ rows: out, cols: rank }));
+    const b = stacks("factors B", ({ rank, out }) => ({ rows: out, cols: rank }));
     this.#bGradient = stacks("gradients of B", ({ rank, out }) => ({ rows: out, cols: rank }));
     this.#transposition = new Transposition(gpu, Math.max(...modules.map(({ rank }) => rank)));
-    const [a, aGradient, bt, b, bGradient] = [this.a, this.aGradient, this.bt, this.#b, this.#bGradient].map(factorsOf);
+    const [a, aGradient, bt] = [factorsOf(this.a), factorsOf(this.aGradient), factorsOf(this.bt)];
+    const [values, gradients] = [factorsOf(b), factorsOf(this.#bGradient)];
     this.#factors = modules.map((_, index) => ({
-      a: pairOf(a?.[index], aGradient?.[index]),
-      b: pairOf(b?.[index], bGradient?.[index]),
-      bt: pairOf(bt?.[index], bt?.[index]).value,
+      a: pairOf(a[index], aGradient[index]),
+      b: pairOf(values[index], gradients[index]),
+      bt: pairOf(bt[index], bt[index]).value,
     }));
   }
 
@@ -105,13 +103,6 @@ export class DerivedFactors {
       factors.set(module, { a: a.value, b: b.value, scale, index });
     }
     return new LowRankLinears(matrices, factors, mode);
-  }
-
-  release(): void {
-    this.#transposition.release();
-    for (const { tensor } of [this.a, this.aGradient, this.bt, this.#b, this.#bGradient].flat()) {
-      this.#gpu.memory.release(tensor.buffer);
-    }
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Device } from "../../device/device.ts";
+import { ownedBy } from "../../device/owned.ts";
 import type { Staging } from "../../device/staging.ts";
 import { dropoutFactor } from "../../random/dropout.ts";
 import { Run } from "../../tensor/run.ts";
@@ -75,7 +76,8 @@ export async function derivedErrors(
     }),
   );
   const place = { staging, tokens: 32, microBatches: 2, budget: 0, choices: undefined };
-  const method = await trainable.place({ gpu, parameters, tensors, place });
+  const owner = new DisposableStack();
+  const method = await trainable.place({ gpu: ownedBy(owner, gpu), parameters, tensors, place });
   for (const { name, shape } of parameters.all) {
     const data = numbers(shape[0] * shape[1]);
     values.set(name, Float64Array.from(data));
@@ -139,7 +141,7 @@ export async function derivedErrors(
     const ours = looked.map((at) => found[at] ?? NaN);
     worst.gradient = Math.max(worst.gradient, error(ours, wanted));
   }
-  method.release();
+  owner.dispose();
   parameters.release();
   for (const { tensor } of weights) gpu.memory.release(tensor.buffer);
   return worst;

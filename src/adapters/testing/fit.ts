@@ -1,4 +1,5 @@
 import type { Device } from "../../device/device.ts";
+import { ownedBy } from "../../device/owned.ts";
 import { readRows } from "../../tensor/read-rows.ts";
 import { Run } from "../../tensor/run.ts";
 import { Tape } from "../../tensor/tape.ts";
@@ -87,8 +88,9 @@ export async function fitMethod(
   const weight = matrix("W", identity);
   const x = matrix("x", identity);
   const wanted = matrix("−(W + target)", (row, col) => -identity(row, col) - (target[col * size + row] ?? 0));
+  const owner = new DisposableStack();
   const placed = await trainable.place({
-    gpu: device,
+    gpu: ownedBy(owner, device),
     parameters,
     tensors: new Map([[`${MODULE}.weight`, weight]]),
     place: { staging: device.staging, tokens: size, microBatches: 1, budget: 2 ** 28, choices: undefined },
@@ -121,7 +123,7 @@ export async function fitMethod(
   const squares = (of: (at: number) => number) => delta.reduce((sum, _, at) => sum + of(at) ** 2, 0);
   const error = squares((at) => (delta[at] ?? 0) - (target[at] ?? 0)) / squares((at) => target[at] ?? 0);
   const count = parameters.count;
-  placed.release();
+  owner.dispose();
   adamw.release();
   run[Symbol.dispose]();
   parameters.release();

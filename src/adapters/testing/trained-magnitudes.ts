@@ -1,4 +1,5 @@
 import type { Device } from "../../device/device.ts";
+import { ownedBy } from "../../device/owned.ts";
 import type { Staging } from "../../device/staging.ts";
 import { sliceRows } from "../../tensor/tensor.ts";
 import { deltaReference } from "../bilinear/delta-reference.ts";
@@ -176,9 +177,10 @@ export async function placedMethod(
     }),
   );
   const place = { staging, tokens: 9, microBatches: 2, budget: 0, choices: inner.choices };
-  const method = await trainable.place({ gpu, parameters, tensors, place });
+  const owner = new DisposableStack();
+  const method = await trainable.place({ gpu: ownedBy(owner, gpu), parameters, tensors, place });
   const release = () => {
-    method.release();
+    owner.dispose();
     parameters.release();
     gpu.memory.release(weight.tensor.buffer);
   };

@@ -38,6 +38,7 @@ export interface Trainable<M extends Method = Method> {
 
 /** Where a method is placed. */
 export interface Placement {
+  /** Whoever places owns what is allocated here (`ownedBy`), and gives it back: a method releases nothing. */
   readonly gpu: Device;
   /** Those of the plans, perhaps among others; they are not the method's to release. */
   readonly parameters: Parameters;
@@ -89,8 +90,6 @@ export interface Method {
   finish(run: Run): void;
   /** What is written of the adapter; undefined where the model is the result. @throws RandloraError `gpu` */
   readonly content?: () => Promise<AdapterContent>;
-  /** Gives GPU memory back, all but the parameters'. */
-  release(): void;
 }
 
 /** A method whose share of each output can be added to what another one computes. */

@@ -2,7 +2,6 @@ import type { Device, DeviceBuffer } from "../../device/device.ts";
 
 /** Scratch buffers, allocated once. All modules share them: what is recorded one after the other runs so. */
 export class Scratch<Role extends string> {
-  readonly #gpu: Device;
   readonly #buffers = new Map<string, DeviceBuffer>();
 
   /**
@@ -10,7 +9,6 @@ export class Scratch<Role extends string> {
    * @throws RandloraError `memory`
    */
   constructor(gpu: Device, sizes: Readonly<Record<Role, number>>) {
-    this.#gpu = gpu;
     for (const [role, bytes] of Object.entries<number>(sizes)) {
       if (bytes > 0) this.#buffers.set(role, gpu.memory.allocate(`adapter scratch: ${role}`, bytes));
     }
@@ -25,10 +23,5 @@ export class Scratch<Role extends string> {
   /** Undefined where nothing needs it. */
   find(role: Role): DeviceBuffer | undefined {
     return this.#buffers.get(role);
-  }
-
-  release(): void {
-    for (const buffer of this.#buffers.values()) this.#gpu.memory.release(buffer);
-    this.#buffers.clear();
   }
 }

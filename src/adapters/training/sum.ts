@@ -37,30 +37,19 @@ async function place(
   others: readonly Trainable<Addend>[],
   join: (contents: readonly AdapterContent[]) => AdapterContent,
 ): Promise<Method> {
-  const placed: Method[] = [];
-  try {
-    const base = await first.place(on);
-    placed.push(base);
-    const addends: Addend[] = [];
-    for (const other of others) {
-      const addend = await other.place(on);
-      placed.push(addend);
-      addends.push(addend);
-    }
-    return {
-      choices: Object.assign({}, ...placed.map(({ choices }) => choices)),
-      begin: (run) => placed.forEach((method) => method.begin?.(run)),
-      prepare: (run) => placed.forEach((method) => method.prepare(run)),
-      watched: () => placed.flatMap((method) => method.watched()),
-      linears: (pass) => addends.reduce((linears, addend) => addend.over(pass, linears), base.linears(pass)),
-      finish: (run) => placed.forEach((method) => method.finish(run)),
-      content: async () => join(await Promise.all(placed.map(contentOf))),
-      release: () => placed.forEach((method) => method.release()),
-    };
-  } catch (thrown) {
-    for (const method of placed) method.release();
-    throw thrown;
-  }
+  const base = await first.place(on);
+  const addends: Addend[] = [];
+  for (const other of others) addends.push(await other.place(on));
+  const placed: readonly Method[] = [base, ...addends];
+  return {
+    choices: Object.assign({}, ...placed.map(({ choices }) => choices)),
+    begin: (run) => placed.forEach((method) => method.begin?.(run)),
+    prepare: (run) => placed.forEach((method) => method.prepare(run)),
+    watched: () => placed.flatMap((method) => method.watched()),
+    linears: (pass) => addends.reduce((linears, addend) => addend.over(pass, linears), base.linears(pass)),
+    finish: (run) => placed.forEach((method) => method.finish(run)),
+    content: async () => join(await Promise.all(placed.map(contentOf))),
+  };
 }
 
 async function contentOf({ content }: Method): Promise<AdapterContent> {

@@ -1,4 +1,3 @@
-import type { DeviceBuffer } from "../../../device/device.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
 import type { OrderPlan } from "./flops.ts";
 import type { TrainedModule } from "./module.ts";
@@ -27,10 +26,4 @@ export interface AdaptedMatrix {
   readonly plan: OrderPlan;
   /** W' where it is held through a step. */
   readonly merged: Tensor | undefined;
-}
-
-/** The buffers that a matrix holds for itself. */
-export function heldBuffers({ merged, parts }: AdaptedMatrix): DeviceBuffer[] {
-  const tensors = [merged, ...parts.flatMap(({ delta, product }) => [delta, product])];
-  return tensors.flatMap((tensor) => (tensor === undefined ? [] : [tensor.buffer]));
 }

@@ -75,10 +75,6 @@ export async function placeBilinear(
     linears: (pass) => adapter.linears(masks(pass)),
     formed: adapter.formed,
     finish: (run) => adapter.finish(run),
-    release() {
-      adapter.release();
-      bases.release();
-    },
   };
 }
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Device } from "../../../device/device.ts";
+import { ownedBy } from "../../../device/owned.ts";
 import { openTestDevice } from "../../../device/testing/open.ts";
 import type { Staging } from "../../../device/staging.ts";
 import { dropoutFactor, type DropoutMask } from "../../../random/dropout.ts";
@@ -74,7 +75,14 @@ async function train({
       gammaGradient: placed(gpu, [n, cols], new Float32Array(n * cols)),
     };
   });
-  const trained = new TrainedBilinear(gpu, { bases, modules, scale: SCALE, dropout: rate > 0, plans: [plan] });
+  const owner = new DisposableStack();
+  const trained = new TrainedBilinear(ownedBy(owner, gpu), {
+    bases,
+    modules,
+    scale: SCALE,
+    dropout: rate > 0,
+    plans: [plan],
+  });
   const wanted = parts.map(({ lambda, gamma }) => ({
     lambda: new Float64Array(lambda.length),
     gamma: new Float64Array(gamma.length),
@@ -128,7 +136,7 @@ async function train({
       gpu.memory.release(buffer);
     }
   }
-  trained.release();
+  owner.dispose();
   bases.release();
   gpu.memory.release(weight.tensor.buffer);
 }
@@ -189,7 +197,14 @@ async function pass(plan: OrderPlan, masks: ((module: number) => DropoutMask) | 
     lambdaGradient: placed(gpu, [r, n], new Float32Array(r * n)),
     gammaGradient: placed(gpu, [n, cols], new Float32Array(n * cols)),
   };
-  const trained = new TrainedBilinear(gpu, { bases, modules: [module], scale: 1, dropout, plans: [plan] });
+  const owner = new DisposableStack();
+  const trained = new TrainedBilinear(ownedBy(owner, gpu), {
+    bases,
+    modules: [module],
+    scale: 1,
+    dropout,
+    plans: [plan],
+  });
   const [x, dy] = [placed(gpu, [70, 20], wave(1400, 4)), placed(gpu, [70, 24], wave(1680, 5))];
   using run = new Run(gpu);
   const tape = new Tape(run);
@@ -207,7 +222,7 @@ async function pass(plan: OrderPlan, masks: ((module: number) => DropoutMask) | 
     [y, module.lambdaGradient, module.gammaGradient].map((tensor) => taken(gpu, tensor)),
   );
   expect(await taken(gpu, plain)).toEqual(values[0] ?? new Float64Array());
-  trained.release();
+  owner.dispose();
   bases.release();
   const { name: _, shape: __, ...tensors } = module;
   for (const { buffer } of [x, dy, y, plain, ...Object.values(tensors)]) gpu.memory.release(buffer);

@@ -3,7 +3,7 @@ import { type Linears, PLAIN_LINEARS, type Projection } from "../../../models/li
 import type { Recorder } from "../../../tensor/recorder.ts";
 import type { Run } from "../../../tensor/run.ts";
 import { pitchOf, sliceRows, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
-import { type AdaptedMatrix, heldBuffers } from "./adapted-matrix.ts";
+import type { AdaptedMatrix } from "./adapted-matrix.ts";
 import { type LinearGradients, type LinearOperands, type Masks, recordAdapted } from "../../training/adapted-linear.ts";
 import type { AdapterContext } from "./context.ts";
 import { factoredBackward, factoredForward } from "./factored.ts";
@@ -104,14 +104,6 @@ export class TrainedBilinear {
         recordDelta(run, this.#context, find(module).part, target, false, first);
       },
     };
-  }
-
-  /** Gives GPU memory back; bases, weights and parameters are the caller's. */
-  release(): void {
-    this.#context.workspace.release();
-    for (const matrix of this.#matrices.values()) {
-      for (const buffer of heldBuffers(matrix)) this.#gpu.memory.release(buffer);
-    }
   }
 
   #apply(recorder: Recorder, inputs: Projection, masks: Masks): Tensor {

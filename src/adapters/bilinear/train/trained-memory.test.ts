@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Device } from "../../../device/device.ts";
+import { ownedBy } from "../../../device/owned.ts";
 import { GUARANTEED_BINDING, openTestDevice } from "../../../device/testing/open.ts";
 import { bf16ToF32, f32ToBf16 } from "../../../safetensors/numbers.ts";
 import { Run } from "../../../tensor/run.ts";
@@ -40,7 +41,14 @@ test("W' above the binding limit is formed and multiplied with in blocks", async
   const gradients = { lambdaGradient: tensors.lambda, gammaGradient: tensors.gamma };
   const module: TrainedModule = { name: "wide", weight, shape, ...tensors, ...gradients };
   const plans: OrderPlan[] = [{ order: "merged-h", kept: true, summed: false }];
-  const trained = new TrainedBilinear(gpu, { bases, modules: [module], scale: SCALE, dropout: false, plans });
+  const owner = new DisposableStack();
+  const trained = new TrainedBilinear(ownedBy(owner, gpu), {
+    bases,
+    modules: [module],
+    scale: SCALE,
+    dropout: false,
+    plans,
+  });
   const onGpu = placed(gpu, [1, input], x);
   using run = new Run(gpu);
   trained.prepare(run);
@@ -63,7 +71,7 @@ test("W' above the binding limit is formed and multiplied with in blocks", async
       wanted,
     ),
   ).toBeLessThan(1e-5);
-  trained.release();
+  owner.dispose();
   bases.release();
   for (const { buffer } of [weight, tensors.lambda, tensors.gamma, onGpu, y]) gpu.memory.release(buffer);
 }, 60_000);
@@ -99,11 +107,14 @@ test("the plan's bytes are those that are allocated", async () => {
     for (const dropout of [false, true]) {
       const before = gpu.memory.liveBytes;
       const plans = [plan, plan];
-      const trained = new TrainedBilinear(gpu, { bases, modules, scale: 1, dropout, plans });
+      const owner = new DisposableStack();
+      expect(
+        () => new TrainedBilinear(ownedBy(owner, gpu), { bases, modules, scale: 1, dropout, plans }),
+      ).not.toThrow();
       const partBytes = (shape: BilinearShape) => bases.partBytes(shape);
       const terms = { partBytes, dropout, tokens: 0, panelBytes };
       expect(gpu.memory.liveBytes - before).toBe(orderBytes(matrices, plans, terms));
-      trained.release();
+      owner.dispose();
       expect(gpu.memory.liveBytes).toBe(before);
     }
   }

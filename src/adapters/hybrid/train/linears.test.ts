@@ -1,6 +1,7 @@
 // Both parts in one matrix as a decoder joins it: RandLoRA in each of its orders, LoRA's factors over what it computes.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Device } from "../../../device/device.ts";
+import { ownedBy } from "../../../device/owned.ts";
 import { openTestDevice } from "../../../device/testing/open.ts";
 import type { Staging } from "../../../device/staging.ts";
 import { dropoutFactor, type DropoutMask } from "../../../random/dropout.ts";
@@ -101,7 +102,14 @@ async function train(plan: OrderPlan, rate: number, staging: Staging): Promise<v
     lambdaGradient: zeros(shape.r, shape.bases),
     gammaGradient: zeros(shape.bases, shape.cols),
   }));
-  const trained = new TrainedBilinear(gpu, { bases, modules, scale: SCALE, dropout: rate > 0, plans: [plan] });
+  const owner = new DisposableStack();
+  const trained = new TrainedBilinear(ownedBy(owner, gpu), {
+    bases,
+    modules,
+    scale: SCALE,
+    dropout: rate > 0,
+    plans: [plan],
+  });
   const factors = factorsOf().map((one) => ({
     ...one,
     onGpu: { a: placed(gpu, [one.rank, IN], one.a), b: placed(gpu, [one.out, one.rank], one.b) },
@@ -180,7 +188,7 @@ async function train(plan: OrderPlan, rate: number, staging: Staging): Promise<v
     expect(error(await taken(gpu, gradients.b), own.b), "dB").toBeLessThan(1e-5);
     for (const { buffer } of [onGpu.a, onGpu.b, gradients.a, gradients.b]) gpu.memory.release(buffer);
   }
-  trained.release();
+  owner.dispose();
   bases.release();
   gpu.memory.release(weight.tensor.buffer);
 }

@@ -36,25 +36,15 @@ function place(
   stored: readonly AdapterTensor[],
 ): Addend {
   const modules = given.map((module) => ({ ...module, scale: module.scale * factor }));
-  const factors: PlacedFactors[] = [];
-  const release = () => {
-    for (const { a, b } of factors) for (const { buffer } of [a, b]) gpu.memory.release(buffer);
-  };
-  try {
-    for (const { name, out, in: input, rank, values } of modules) {
-      if (values === undefined) throw new TypeError(`${name}: no factors`);
-      const a = placed(gpu, `${name}: A`, [rank, input], values.a);
-      factors.push({ a, b: placed(gpu, `${name}: B`, [out, rank], values.b) });
-    }
-  } catch (thrown) {
-    release();
-    throw thrown;
-  }
+  const factors = modules.map(({ name, out, in: input, rank, values }): PlacedFactors => {
+    if (values === undefined) throw new TypeError(`${name}: no factors`);
+    const a = placed(gpu, `${name}: A`, [rank, input], values.a);
+    return { a, b: placed(gpu, `${name}: B`, [out, rank], values.b) };
+  });
   return {
     ...withFactors(tensors, modules, factors, mode),
     watched: () => [],
     content: async () => ({ config, bases: undefined, tensors: stored, metadata: new Map() }),
-    release,
   };
 }
 

@@ -67,7 +67,6 @@ function place(
       ),
       metadata: new Map(),
     }),
-    release() {},
   };
 }
 

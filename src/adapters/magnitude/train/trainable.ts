@@ -53,15 +53,7 @@ export function withMagnitude(
       ...modules.map((module) => ({ name: magnitudeName(module.name, name), shape: [1, module.out] as const })),
     ],
     modules: inner.modules.map((row) => ({ ...row, parameters: row.parameters + (out.get(row.name) ?? 0) })),
-    place: async (on) => {
-      const method = await inner.place(on);
-      try {
-        return place(on, method, modules, name, values);
-      } catch (thrown) {
-        method.release();
-        throw thrown;
-      }
-    },
+    place: async (on) => place(on, await inner.place(on), modules, name, values),
   };
 }
 
@@ -84,7 +76,6 @@ interface Placed {
   readonly modules: readonly Rescaled[];
   readonly matrices: ReadonlyMap<DeviceBuffer, RescaledMatrix>;
   readonly scratch: DeviceBuffer | undefined;
-  release(): void;
 }
 
 function place(
@@ -126,10 +117,6 @@ function place(
       }
     },
     ...(inner.content && { content: withTensors(inner.content, on.parameters, placed.modules) }),
-    release() {
-      placed.release();
-      inner.release();
-    },
   };
 }
 
@@ -139,52 +126,41 @@ function allocate(
   modules: readonly MagnitudeModule[],
   name: MagnitudeName,
 ): Placed {
-  const held: DeviceBuffer[] = [];
-  const release = () => {
-    for (const buffer of held) gpu.memory.release(buffer);
-  };
   const vector = (label: string, count: number, value = 0): Tensor => {
     const buffer = gpu.memory.allocate(label, tensorBytes([1, count], "F32"));
-    held.push(buffer);
     gpu.write(buffer, new Float32Array(buffer.size / 4).fill(value, 0, count));
     return tensorIn(buffer, [1, count], "F32");
   };
-  try {
-    const partsOf = partsOfMatrices(tensors);
-    const matrices = new Map<DeviceBuffer, RescaledMatrix>();
-    const placed = modules.map((module): Rescaled => {
-      const weight = tensors.get(module.tensor);
-      if (weight === undefined) throw new RangeError(`${module.tensor} is no tensor of the decoder`);
-      const { buffer } = weight;
-      const parts = partsOf.get(buffer) ?? [];
-      const out = parts.reduce((sum, part) => sum + part.weight.shape[0], 0);
-      const matrix = matrices.get(buffer) ?? {
-        rows: out,
-        factors: vector("factors", out, 1),
-        gradient: vector("gradient of factors", out),
-      };
-      matrices.set(buffer, matrix);
-      const part = { module: module.name, weight, first: weight.offset / weight.pitch };
-      return {
-        name: module.name,
-        weight,
-        squares: vector("squares", module.out),
-        magnitude: parameters.get(magnitudeName(module.name, name)),
-        factors: columnsOf(matrix.factors, part),
-        gradient: columnsOf(matrix.gradient, part),
-      };
-    });
-    const unheld = placed.filter((module) => formed.held(module.name) === undefined);
-    const scratch = allocateFormed(
-      gpu,
-      unheld.map(({ weight }) => weight),
-    );
-    if (scratch !== undefined) held.push(scratch);
-    return { modules: placed, matrices, scratch, release };
-  } catch (thrown) {
-    release();
-    throw thrown;
-  }
+  const partsOf = partsOfMatrices(tensors);
+  const matrices = new Map<DeviceBuffer, RescaledMatrix>();
+  const placed = modules.map((module): Rescaled => {
+    const weight = tensors.get(module.tensor);
+    if (weight === undefined) throw new RangeError(`${module.tensor} is no tensor of the decoder`);
+    const { buffer } = weight;
+    const parts = partsOf.get(buffer) ?? [];
+    const out = parts.reduce((sum, part) => sum + part.weight.shape[0], 0);
+    const matrix = matrices.get(buffer) ?? {
+      rows: out,
+      factors: vector("factors", out, 1),
+      gradient: vector("gradient of factors", out),
+    };
+    matrices.set(buffer, matrix);
+    const part = { module: module.name, weight, first: weight.offset / weight.pitch };
+    return {
+      name: module.name,
+      weight,
+      squares: vector("squares", module.out),
+      magnitude: parameters.get(magnitudeName(module.name, name)),
+      factors: columnsOf(matrix.factors, part),
+      gradient: columnsOf(matrix.gradient, part),
+    };
+  });
+  const unheld = placed.filter((module) => formed.held(module.name) === undefined);
+  const scratch = allocateFormed(
+    gpu,
+    unheld.map(({ weight }) => weight),
+  );
+  return { modules: placed, matrices, scratch };
 }
 
 /**

@@ -82,11 +82,6 @@ function place(
       tensors: await savedTensors(parameters, names),
       metadata: new Map(),
     }),
-    release() {
-      factors.release();
-      for (const bases of [u, v]) bases.release();
-      for (const { tensor } of initial) gpu.memory.release(tensor.buffer);
-    },
   };
 }
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Device } from "../../../device/device.ts";
+import { ownedBy } from "../../../device/owned.ts";
 import { GUARANTEED_BINDING, openTestDevice } from "../../../device/testing/open.ts";
 import type { Staging } from "../../../device/staging.ts";
 import { dropoutFactor } from "../../../random/dropout.ts";
@@ -94,7 +95,8 @@ async function train({ plan, staging = gpu.staging, dtype = "BF16", rate = 0 }: 
   const modules = layersOf().map(({ name, first, index, ...shape }): TrainedModule => {
     return { name, index, shape, weight: sliceRows(weight.tensor, first, shape.out) };
   });
-  const trained = new TrainedTheta(gpu, {
+  const owner = new DisposableStack();
+  const trained = new TrainedTheta(ownedBy(owner, gpu), {
     modules,
     coefficients,
     gradient,
@@ -135,7 +137,7 @@ async function train({ plan, staging = gpu.staging, dtype = "BF16", rate = 0 }: 
   await run.submit();
   const found = await taken(gpu, gradient);
   expect(error(found, wanted), "dα").toBeLessThan(1e-5);
-  trained.release();
+  owner.dispose();
   run[Symbol.dispose]();
   for (const { buffer } of [coefficients, gradient, weight.tensor]) gpu.memory.release(buffer);
   expect(gpu.memory.liveBytes).toBe(live);
@@ -165,7 +167,8 @@ test("W' above the binding limit is formed and multiplied with in blocks", async
   const shape = { out, in: input, offset: 2 ** 32 - 32, scale: 1 };
   const modules = [{ name: "wide", weight, shape, index: 0 }];
   const plans = [{ kept: true, summed: false }];
-  const trained = new TrainedTheta(gpu, {
+  const owner = new DisposableStack();
+  const trained = new TrainedTheta(ownedBy(owner, gpu), {
     modules,
     coefficients,
     gradient,
@@ -191,7 +194,7 @@ test("W' above the binding limit is formed and multiplied with in blocks", async
   );
   const ours = rows.map((row) => found[row] ?? NaN);
   expect(error(ours, wanted)).toBeLessThan(1e-5);
-  trained.release();
+  owner.dispose();
   run[Symbol.dispose]();
   for (const { buffer } of [weight, coefficients, gradient, onGpu, y]) gpu.memory.release(buffer);
   expect(gpu.memory.liveBytes).toBe(live);

@@ -94,7 +94,6 @@ export class TrainedTheta {
   readonly #options: TrainedThetaOptions;
   readonly #scratch: Scratch<"merged" | "product" | "parts">;
   readonly #matrices: ReadonlyMap<DeviceBuffer, Matrix>;
-  readonly #held: DeviceBuffer[] = [];
   /** Matrices whose G holds sums of this step. */
   readonly #begun = new Set<Matrix>();
 
@@ -144,12 +143,6 @@ export class TrainedTheta {
       for (const part of parts) if (part.product !== undefined) this.#gradient(run, part, part.product);
     }
     this.#begun.clear();
-  }
-
-  /** Gives GPU memory back; weights and coefficients are the caller's. */
-  release(): void {
-    this.#scratch.release();
-    for (const buffer of this.#held.splice(0)) this.#gpu.memory.release(buffer);
   }
 
   /** Records y = xW'ᵀ, or xWᵀ + drop(x)·ΔWᵀ where dropout keeps the two apart. */
@@ -238,11 +231,8 @@ export class TrainedTheta {
     if (plan === undefined) throw new RangeError(`${weight.buffer.label}: nothing is planned`);
     const { dropout } = this.#options;
     const [out, input] = weight.shape;
-    const hold = (label: string, bytes: number): DeviceBuffer => {
-      const buffer = this.#gpu.memory.allocate(`${weight.buffer.label}: ${label}`, bytes);
-      this.#held.push(buffer);
-      return buffer;
-    };
+    const hold = (label: string, bytes: number): DeviceBuffer =>
+      this.#gpu.memory.allocate(`${weight.buffer.label}: ${label}`, bytes);
     const held = (label: string, bytes: number) => ({ dtype: "F32" as const, buffer: hold(label, bytes), offset: 0 });
     const merged =
       plan.kept && !dropout

@@ -71,7 +71,6 @@ function place(
         metadata: new Map(),
       };
     },
-    release: () => adapter.release(),
   };
 }
 

@@ -60,11 +60,6 @@ export async function placeRankR(
       factors.finish(run, () => {
         for (const { shape, summed, gradients } of trained) shared.fold(run, shape, summed, gradients);
       }),
-    release() {
-      factors.release();
-      shared.release();
-      training.release();
-    },
   };
 }
 

@@ -1,0 +1,41 @@
+import type { Device, DeviceBuffer, DeviceMemory } from "./device.ts";
+
+/**
+ * The same device, but what is allocated through it belongs to `owner` until it is released: what is made of several buffers
+ * takes none with it when it fails halfway, and is given back at once.
+ */
+export function ownedBy(owner: DisposableStack, device: Device): Device {
+  const { memory } = device;
+  const held = new Set<DeviceBuffer>();
+  const hold = (buffer: DeviceBuffer): DeviceBuffer => {
+    held.add(buffer);
+    return buffer;
+  };
+  owner.defer(() => {
+    for (const buffer of held) memory.release(buffer);
+    held.clear();
+  });
+  const own: Pick<DeviceMemory, "allocate" | "allocatePair" | "release"> = {
+    allocate: (label, size) => hold(memory.allocate(label, size)),
+    allocatePair(labels, size) {
+      const [one, other] = memory.allocatePair(labels, size);
+      return [hold(one), hold(other)];
+    },
+    release(buffer) {
+      held.delete(buffer);
+      memory.release(buffer);
+    },
+  };
+  return overlaid(device, { memory: overlaid(memory, own) });
+}
+
+/** `object` with some members of its own; all others are `object`'s, and see nothing of it. */
+function overlaid<T extends object>(object: T, own: Partial<T>): T {
+  return new Proxy(object, {
+    get(_, key) {
+      if (key in own) return own[key as keyof T];
+      const value: unknown = Reflect.get(object, key, object);
+      return typeof value === "function" ? value.bind(object) : value;
+    },
+  });
+}
