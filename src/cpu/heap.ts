@@ -4,8 +4,8 @@ import { useHugePages } from "./huge-pages.ts";
 
 /** WebAssembly's unit of memory. */
 const PAGE = 2 ** 16;
-/** What one memory with 32-bit addresses holds. */
-export const HEAP_BYTES = 2 ** 32;
+/** What one memory with 32-bit addresses holds, but for a page: a kernel's loop up to an end of 2 ** 32 would end at 0. */
+export const HEAP_BYTES = 2 ** 32 - PAGE;
 /** Of addresses: a cache line. */
 const ALIGNMENT = 64;
 /** Memories that a process may have at full speed: JavaScriptCore reserves addresses for so many. */
@@ -239,7 +239,7 @@ function newMemory(reserved: number, bytes: number): WebAssembly.Memory {
 
 /** The first memory, a smaller one where the process may not have addresses for one that is whole. */
 function firstMemory(reserved: number, bytes: number): { readonly memory: WebAssembly.Memory; readonly bytes: number } {
-  for (let size = bytes; ; size /= 2) {
+  for (let size = bytes; ; size = Math.floor(size / 2 / PAGE) * PAGE) {
     try {
       return { memory: newMemory(reserved, size), bytes: size };
     } catch (cause) {
