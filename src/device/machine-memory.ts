@@ -1,4 +1,5 @@
 import { freemem, totalmem } from "node:os";
+import { macAvailable } from "./mac-memory.ts";
 
 /** Bytes. */
 export interface MachineMemory {
@@ -23,7 +24,7 @@ export function machineMemory({ total, free, limit, used }: MemoryReadings = rea
 function readings(): MemoryReadings {
   return {
     total: totalmem(),
-    free: freemem(),
+    free: (process.platform === "darwin" ? macAvailable() : undefined) ?? freemem(),
     limit: process.constrainedMemory(),
     used: process.memoryUsage.rss(),
   };
