@@ -1,17 +1,19 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { cpuQuota } from "./quota.ts";
 
 const CPUS = "/sys/devices/system/cpu";
 
 /**
- * Workers by default: a thread for each fast core that this process may use. Two threads of one core share what multiplies,
- * and a slow core keeps the others waiting at every barrier.
+ * Workers by default: a thread for each fast core that this process may use, and no more than its control groups give time
+ * for. Two threads of one core share what multiplies, and a slow core, or a thread that has used up its time, keeps the
+ * others waiting at every barrier.
  */
 export function coreCount(): number {
   const most = availableParallelism();
   if (process.platform !== "linux") return most;
   const allowed = readList("/proc/self/status", /^Cpus_allowed_list:\s*(\S+)/m) ?? readList(`${CPUS}/online`);
-  return Math.max(1, Math.min(most, fastCores(allowed ?? [], read).length || most));
+  return Math.max(1, Math.min(most, fastCores(allowed ?? [], read).length || most, Math.floor(cpuQuota(read))));
 }
 
 /**
