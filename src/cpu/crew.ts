@@ -1,6 +1,13 @@
 import { RandloraError } from "../errors.ts";
 import type { Heaps } from "./heap.ts";
-import { CONTROL, CONTROL_BYTES, type WorkerHeap, type WorkerMessage, type WorkerStart } from "./layout.ts";
+import {
+  CONTROL,
+  CONTROL_BYTES,
+  FIRST_COUNT,
+  type WorkerHeap,
+  type WorkerMessage,
+  type WorkerStart,
+} from "./layout.ts";
 import modulePath from "./kernels.wasm" with { type: "file" };
 
 /** How workers are started. */
@@ -29,6 +36,7 @@ export class Crew {
 
   private constructor(threads: number, kernels: readonly string[]) {
     this.threads = threads;
+    for (const count of ["sent", "done", "finished"] as const) Atomics.store(this.control, CONTROL[count], FIRST_COUNT);
     this.kernelNumbers = new Map(kernels.map((name, index) => [name, index]));
   }
 

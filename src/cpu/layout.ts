@@ -1,9 +1,9 @@
 /** Words of the block through which the host and the workers talk, an Int32Array. */
 export const CONTROL = {
-  /** Lists that were sent, and lists that have run, since the start. */
+  /** Lists that were sent, and lists that have run, from FIRST_COUNT on. */
   sent: 0,
   done: 1,
-  /** Commands that all workers have finished, and workers that have finished the one after those, since the start. */
+  /** Commands that all workers have finished, from there on; workers that have finished the one after those. */
   finished: 2,
   arrived: 3,
   /** 1 once a worker has failed, or workers shall end: commands are skipped from then on. */
@@ -16,9 +16,17 @@ export const CONTROL = {
   lists: 16,
 } as const;
 
-/** Lists that wait for workers at most. */
+/** Lists that wait for workers at most: a power of two, so that their places go on where a count wraps. */
 export const MOST_LISTS = 32;
 export const CONTROL_BYTES = (CONTROL.lists + 2 * MOST_LISTS) * 4;
+
+/** Where `sent`, `done` and `finished` start. They wrap in 32 bits; every device is soon there, not only those that run for days. */
+export const FIRST_COUNT = 2 ** 31 - 100;
+
+/** The word of the control block from which on it says where list number `count` is. */
+export function slotOf(count: number): number {
+  return CONTROL.lists + 2 * (count & (MOST_LISTS - 1));
+}
 
 /** Words of a command in a list. */
 export const COMMAND = {

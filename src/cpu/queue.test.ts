@@ -93,7 +93,7 @@ test("what is written, or given back, behind a read that waits is not there yet"
   for (const held of [other, from, to]) device.memory.release(held);
 });
 
-test("more lists than workers take at once, and more than may wait", async () => {
+test("more lists than workers take at once, more than may wait, and more than their counts go up to", async () => {
   const [from, to] = [device.memory.allocate("from", BYTES), device.memory.allocate("to", BYTES)];
   for (let value = 0; value < 300; value++) {
     device.write(from, new Uint8Array(BYTES).fill(value));

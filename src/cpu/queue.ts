@@ -3,7 +3,7 @@ import type { CpuCommand } from "./commands.ts";
 import type { Crew } from "./crew.ts";
 import { type EncodedList, encode } from "./encode.ts";
 import type { Heaps } from "./heap.ts";
-import { CONTROL, MOST_LISTS } from "./layout.ts";
+import { CONTROL, FIRST_COUNT, MOST_LISTS, slotOf } from "./layout.ts";
 import { cpuBuffer } from "./memory.ts";
 import { Profiler } from "./profiler.ts";
 
@@ -38,8 +38,8 @@ export class Queue {
   #last = 0;
   #done = 0;
   #watching: Promise<void> | undefined;
-  /** Lists handed to workers and done by them, as the control block counts them. */
-  #handed = 0;
+  /** Lists handed to workers, as the control block counts them. */
+  #handed = FIRST_COUNT;
 
   /** @param profile whether workers measure, for `profiler` */
   constructor(heaps: Heaps, crew: Crew, profile: boolean) {
@@ -124,12 +124,12 @@ export class Queue {
     const { control } = this.#crew;
     const list = this.#encode(commands);
     if (list === undefined) return;
-    const slot = CONTROL.lists + 2 * (this.#handed % MOST_LISTS);
+    const slot = slotOf(this.#handed);
     control[slot] = list.at;
     control[slot + 1] = list.count;
-    this.#handed++;
+    this.#handed = (this.#handed + 1) | 0;
     this.#running.push({ number, commands, list });
-    Atomics.store(control, CONTROL.sent, this.#handed | 0);
+    Atomics.store(control, CONTROL.sent, this.#handed);
     Atomics.notify(control, CONTROL.sent);
   }
 

@@ -7,7 +7,8 @@ import {
   COPY_PIECE,
   FILL,
   FILL_KERNEL,
-  MOST_LISTS,
+  FIRST_COUNT,
+  slotOf,
   TICKS_A_SECOND,
   type WorkerHeap,
   type WorkerMessage,
@@ -132,8 +133,8 @@ async function work(start: WorkerStart): Promise<void> {
   const [home] = heaps;
   if (home === undefined || home.kernels.length === 0) throw new Error("no kernels");
   say({ ready: true });
-  let finished = 0;
-  for (let lists = 0; ; lists = (lists + 1) | 0) {
+  let finished = FIRST_COUNT;
+  for (let lists = FIRST_COUNT; ; lists = (lists + 1) | 0) {
     waitWhile(control, CONTROL.sent, lists);
     if (Atomics.load(control, CONTROL.closed) !== 0) return;
     while (heaps.length < Atomics.load(control, CONTROL.heaps)) {
@@ -141,7 +142,7 @@ async function work(start: WorkerStart): Promise<void> {
       if (arrived.length === heaps.length) await new Promise<void>((resolve) => (goOn = resolve));
       heaps.push(...arrived.slice(heaps.length).map((memory) => new Heap(start, memory)));
     }
-    finished = runList(start, control, heaps, CONTROL.lists + 2 * (lists % MOST_LISTS), finished);
+    finished = runList(start, control, heaps, slotOf(lists), finished);
   }
 }
 
