@@ -9,7 +9,7 @@ import { coreCount } from "./cores.ts";
 import { Crew } from "./crew.ts";
 import { SCRATCH } from "./families/index.ts";
 import { type HeapOptions, Heaps } from "./heap.ts";
-import { SCRATCH_BYTES } from "./layout.ts";
+import { SCRATCH_PITCH } from "./layout.ts";
 import { cpuBuffer, CpuMemory } from "./memory.ts";
 import type { Profiler } from "./profiler.ts";
 import { Queue } from "./queue.ts";
@@ -81,8 +81,8 @@ export class CpuDevice implements Device {
   /** @throws RandloraError `gpu` where the processor lacks what the kernels need, `memory` */
   static async open({ threads = coreCount(), profile = false, heaps: of }: CpuOptions = {}): Promise<CpuDevice> {
     try {
-      const heaps = new Heaps({ reserved: FIRST + threads * SCRATCH_BYTES, ...of });
-      const scratch = Array.from({ length: threads }, (_, index) => FIRST + index * SCRATCH_BYTES);
+      const heaps = new Heaps({ reserved: FIRST + threads * SCRATCH_PITCH, ...of });
+      const scratch = Array.from({ length: threads }, (_, index) => FIRST + index * SCRATCH_PITCH);
       const crew = await Crew.start({ heaps, scratch, profile });
       const queue = new Queue(heaps, crew, profile);
       return new CpuDevice({ threads, mostBytes: heaps.mostBytes }, { heaps, crew, queue });

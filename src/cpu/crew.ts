@@ -16,7 +16,13 @@ interface CrewOptions {
   /** Where each worker has its scratch in every heap. */
   readonly scratch: readonly number[];
   readonly profile: boolean;
+  /** Another program for workers, and milliseconds in which each must answer: for tests. */
+  readonly program?: string;
+  readonly patience?: number;
 }
+
+/** A worker answers within milliseconds, on a machine with much else to do within a second or two. */
+const PATIENCE = 60_000;
 
 /** The worker's program: beside this file, or the compiled program's entry of that name (scripts/build.ts). */
 const WORKER = import.meta.url.endsWith("/crew.ts")
@@ -40,19 +46,25 @@ export class Crew {
     this.kernelNumbers = new Map(kernels.map((name, index) => [name, index]));
   }
 
-  /** Starts the workers. @throws RandloraError `gpu` where the processor lacks what the kernels need */
-  static async start({ heaps, scratch, profile }: CrewOptions): Promise<Crew> {
+  /** Starts the workers. @throws RandloraError `gpu` where the processor lacks what the kernels need, or a worker does not start */
+  static async start(options: CrewOptions): Promise<Crew> {
+    const { heaps, scratch, profile, program = WORKER, patience = PATIENCE } = options;
     const module = await compiled();
     const kernels = WebAssembly.Module.exports(module).flatMap(({ kind, name }) => (kind === "function" ? [name] : []));
     const crew = new Crew(scratch.length, kernels);
     Atomics.store(crew.control, CONTROL.heaps, heaps.memories.length);
     heaps.onMemory = (memory) => crew.#tell(memory);
-    const shared = { control: crew.control.buffer, heaps: heaps.memories, module, kernels, profile };
+    const threads = scratch.length;
+    const shared = { control: crew.control.buffer, heaps: heaps.memories, module, kernels, profile, threads };
+    // What a system does that has no room for another thread differs; nothing at all is among it.
+    const timer = setTimeout(() => crew.fail(unanswered(threads, patience)), patience);
     try {
-      await Promise.all(scratch.map((at) => crew.#startOne({ ...shared, threads: scratch.length, scratch: at })));
+      await Promise.all(scratch.map((at) => crew.#startOne(program, { ...shared, scratch: at })));
     } catch (thrown) {
       crew.close();
       throw thrown;
+    } finally {
+      clearTimeout(timer);
     }
     return crew;
   }
@@ -102,8 +114,8 @@ export class Crew {
     Atomics.add(this.control, CONTROL.heaps, 1);
   }
 
-  async #startOne(start: WorkerStart): Promise<void> {
-    const worker = new Worker(WORKER);
+  async #startOne(program: string, start: WorkerStart): Promise<void> {
+    const worker = new Worker(program);
     this.#workers.push(worker);
     const { promise, resolve } = Promise.withResolvers<void>();
     worker.addEventListener("message", ({ data }: MessageEvent<WorkerMessage>) => {
@@ -111,6 +123,7 @@ export class Crew {
       else this.fail(failed(data.failed));
     });
     worker.addEventListener("error", ({ message }) => this.fail(failed(message)));
+    worker.addEventListener("close", () => this.fail(failed("it ended")));
     worker.postMessage(start);
     await this.settle(promise);
   }
@@ -127,6 +140,14 @@ async function compiled(): Promise<WebAssembly.Module> {
       { cause },
     );
   }
+}
+
+function unanswered(threads: number, patience: number): RandloraError {
+  return new RandloraError(
+    "gpu",
+    `the CPU device cannot start: its ${threads} workers were not ready after ${patience / 1000} s`,
+    "ask for fewer with --threads, or choose a GPU with --device",
+  );
 }
 
 function failed(message: string): RandloraError {

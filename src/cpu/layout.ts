@@ -54,6 +54,11 @@ export const COPY_PIECE = 2 ** 18;
 
 /** Scratch of a worker in each heap that it computes in. `assembly/normed-gemm.ts` fills it, and tells workers apart by it. */
 export const SCRATCH_BYTES = 2 ** 20;
+/** Words behind it that no kernel may write, which hold FENCE: what is written beyond a worker's scratch is another's, or a buffer. */
+export const FENCE_WORDS = 16;
+export const FENCE = 0x5fe4ce;
+/** From one worker's scratch to the next one's. */
+export const SCRATCH_PITCH = SCRATCH_BYTES + 4 * FENCE_WORDS;
 
 /** A heap that was made after a worker had been started. */
 export interface WorkerHeap {

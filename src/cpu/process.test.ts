@@ -27,12 +27,13 @@ test.each([
   expect(stdout).toStartWith(printed);
 });
 
-test("a kernel that traps is one line to everybody who waits and to whoever comes later; the process ends", async () => {
-  const { stdout, ...rest } = await run("trap");
+test.each([
+  ["trap", /^RandloraError: a worker of the CPU device failed: zero: .+$/],
+  ["overrun", /^RandloraError: a worker of the CPU device failed: gemm: it wrote beyond its scratch$/],
+])("a kernel that fails is one line to everybody who waits and to whoever comes later: %s", async (mode, line) => {
+  const { stdout, ...rest } = await run(mode);
   expect(rest).toEqual({ status: 0, signal: null, stderr: "" });
-  expect(JSON.parse(stdout)).toEqual([
-    expect.stringMatching(/^RandloraError: a worker of the CPU device failed: zero: .+$/),
-  ]);
+  expect(JSON.parse(stdout)).toEqual([expect.stringMatching(line)]);
 });
 
 // Limits of the shell, and drivers as Linux finds them.

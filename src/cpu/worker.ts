@@ -5,9 +5,12 @@ import {
   CONTROL,
   COPY,
   COPY_PIECE,
+  FENCE,
+  FENCE_WORDS,
   FILL,
   FILL_KERNEL,
   FIRST_COUNT,
+  SCRATCH_BYTES,
   slotOf,
   TICKS_A_SECOND,
   type WorkerHeap,
@@ -61,8 +64,21 @@ class Heap {
     return this.#words;
   }
 
+  /** @throws Error where a kernel has written beyond this worker's scratch */
+  checkFence(): void {
+    const begin = this.#fence;
+    for (let at = begin; at < begin + FENCE_WORDS; at++) {
+      if (this.#words[at] !== FENCE) throw new Error("it wrote beyond its scratch");
+    }
+  }
+
+  get #fence(): number {
+    return (this.#start.scratch + SCRATCH_BYTES) / 4;
+  }
+
   #instantiate(): Kernel[] {
     const { module, kernels } = this.#start;
+    this.#words.fill(FENCE, this.#fence, this.#fence + FENCE_WORDS);
     const { exports } = new WebAssembly.Instance(module, { env: { memory: this.#memory } });
     return kernels.map((name) => exports[name] as Kernel);
   }
@@ -111,6 +127,7 @@ function runList(
         if (run === undefined) movePiece(heaps, kernel, heap, parameters, piece);
         else run(parameters, piece, start.scratch);
       }
+      if (run !== undefined) heaps[heap]?.checkFence();
     } catch (error) {
       Atomics.store(control, CONTROL.failed, 1);
       const name = start.kernels[kernel] ?? "copy";

@@ -4,6 +4,7 @@ import { tensorIn } from "../../device/tensor.ts";
 import { read, uploaded } from "../../device/transfer.ts";
 import { openDevice } from "../../open-device.ts";
 import { CpuDevice } from "../cpu.ts";
+import { GEMM } from "../families/gemm.ts";
 import { Heaps } from "../heap.ts";
 
 const roundTrip = async (device: CpuDevice, value: number): Promise<number | undefined> =>
@@ -14,6 +15,23 @@ async function trap(device: CpuDevice): Promise<void> {
   using recording = device.recording(new RunMemory(device));
   const small = tensorIn(device.memory.allocate("small", 64), [1, 4], "F32");
   recording.compute("zero", { y: { ...small, offset: 2 ** 28 } });
+  await recording.take().send();
+}
+
+/** Sends a product whose only piece has more sums than a worker has room for. */
+async function overrun(device: CpuDevice): Promise<void> {
+  using recording = device.recording(new RunMemory(device));
+  const [rows, cols, terms] = [3000, 96, 4];
+  const [a, b, y] = [rows * terms, cols * terms, rows * cols].map((count) => {
+    const buffer = device.memory.allocate("operand", count * 4);
+    device.clear([buffer]);
+    return { buffer, offset: 0, size: count * 4, access: "write" } as const;
+  });
+  const sizes = { rows, cols, terms, aPitch: terms * 4, bPitch: terms * 4, yPitch: cols * 4 };
+  const pieces = { pieceRows: rows, pieceCols: cols, pieces: 1 };
+  const none = { scales: undefined, scalesPitch: 0, bias: undefined, residual: undefined, residualPitch: 0 };
+  const rest = { aTerms: false, bTerms: false, dtype: 0, accumulate: false, scale: 1 };
+  recording.dispatch(GEMM, { a, b, y, ...sizes, ...pieces, ...none, ...rest }, 1);
   await recording.take().send();
 }
 
@@ -52,6 +70,11 @@ const MODES: Readonly<Record<string, () => Promise<unknown>>> = {
     waiting.push(device.idle().catch(String), roundTrip(device, 1).catch(String) as Promise<string>);
     const words = await Promise.all(waiting);
     return [...new Set([...words.slice(2), await device.idle().catch(String)])];
+  },
+  async overrun() {
+    using device = await CpuDevice.open({ threads: 1 });
+    await overrun(device);
+    return [await device.idle().catch(String)];
   },
   /** Where there are addresses for one heap alone: eighths of it that are given away, without the one that others begin. */
   async alone() {

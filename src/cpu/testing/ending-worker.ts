@@ -1,0 +1,2 @@
+// A worker that ends as soon as it is told to start, for crew.test.ts.
+process.exit();

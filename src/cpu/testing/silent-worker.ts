@@ -1,0 +1,3 @@
+// A worker that starts and never answers, for crew.test.ts.
+declare const self: Worker;
+self.addEventListener("message", () => {});
