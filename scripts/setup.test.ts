@@ -18,12 +18,24 @@ beforeEach(async () => {
     await copyFile(join(ROOT, name), join(folder, name));
   }
   await writeFile(join(folder, "src/cpu/assembly/index.ts"), "");
-  await writeFile(join(folder, "src/cpu/kernels.wasm"), "compiled");
+  await compiler("compiled");
+  await writeFile(join(folder, "node_modules/assemblyscript/package.json"), '{"version":"1.0.0"}');
+  const compile = 'import { compileAssembly } from "./scripts/assembly.mjs"; compileAssembly(".");';
+  expect(Bun.spawnSync([process.execPath, "-e", compile], { cwd: folder }).exitCode).toBe(0);
   await writeFile(join(folder, "package-lock.json"), "{}");
   await writeFile(join(folder, "driver.json"), "{}");
 });
 
 afterEach(() => rm(folder, { recursive: true, force: true }));
+
+/** A compiler that writes this, or fails. */
+async function compiler(writes: string | undefined): Promise<void> {
+  const bin = join(folder, "node_modules/assemblyscript/bin");
+  await mkdir(bin, { recursive: true });
+  const target = 'process.argv[process.argv.indexOf("--outFile") + 1]';
+  const program = writes && `require("node:fs").writeFileSync(${target}, ${JSON.stringify(writes)});`;
+  await writeFile(join(bin, "asc.js"), program ?? "process.exit(1);");
+}
 
 /** Whether this machine has one where drivers are looked for, whatever the environment. */
 const hasDriver = existsSync("/usr/share/vulkan/icd.d");
@@ -67,26 +79,35 @@ describe("set-up", () => {
     expect(await setUp()).toEqual({ status: 0, stdout: "called with ci\n", stderr: "$ npm ci\n" });
   });
 
-  test("compiles the kernels of the CPU device again where a source is newer", async () => {
+  test("compiles the kernels of the CPU device again where a source or the compiler is another, however old", async () => {
     await installed(-1);
-    const compiler = join(folder, "node_modules/assemblyscript/bin");
-    await mkdir(compiler, { recursive: true });
-    const writes = 'require("node:fs").writeFileSync(process.argv[process.argv.indexOf("--outFile") + 1], "anew");';
-    await writeFile(join(compiler, "asc.js"), writes);
-    const kernels = join(folder, "src/cpu/kernels.wasm");
-    expect(await setUp()).toEqual({ status: 0, stdout: "", stderr: "" });
-    expect(await Bun.file(kernels).text()).toBe("compiled");
-    const later = Date.now() / 1000 + 10;
-    await utimes(join(folder, "src/cpu/assembly/index.ts"), later, later);
-    expect(await setUp()).toEqual({ status: 0, stdout: "", stderr: "" });
-    expect(await Bun.file(kernels).text()).toBe("anew");
-    await writeFile(join(compiler, "asc.js"), "process.exit(1);");
-    await utimes(kernels, later - 20, later - 20);
+    const kernels = async () => {
+      expect(await setUp()).toEqual({ status: 0, stdout: "", stderr: "" });
+      return Bun.file(join(folder, "src/cpu/kernels.wasm")).text();
+    };
+    await compiler("anew");
+    expect(await kernels()).toBe("compiled");
+    const sources = join(folder, "src/cpu/assembly");
+    const changes = {
+      "src/cpu/assembly/index.ts": "// another",
+      "src/cpu/assembly/more.ts": "// one more",
+      "node_modules/assemblyscript/package.json": '{"version":"1.0.1"}',
+    };
+    for (const [path, text] of Object.entries(changes)) {
+      await compiler(path);
+      await writeFile(join(folder, path), text);
+      await utimes(join(folder, path), 0, 0);
+      expect(await kernels()).toBe(path);
+    }
+    await compiler("without one");
+    await rm(join(sources, "more.ts"));
+    expect(await kernels()).toBe("without one");
+    await compiler(undefined);
+    expect(await kernels()).toBe("without one");
+    await writeFile(join(sources, "index.ts"), "// a mistake");
     const { status, stderr } = await setUp();
-    expect([status, stderr]).toEqual([
-      1,
-      expect.stringMatching(/^error: the CPU device's kernels could not be compiled/),
-    ]);
+    const refusal = /^error: the CPU device's kernels could not be compiled/;
+    expect([status, stderr]).toEqual([1, expect.stringMatching(refusal)]);
   });
 
   test("brings a Vulkan driver only where one is asked for and missing", async () => {
