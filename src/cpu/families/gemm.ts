@@ -3,6 +3,7 @@ import { isTernaryRows } from "../../device/ternary-rows.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { optional, pitchBytes, pointer, SCALED, scaled } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
+import { pieceColumns } from "../pieces.ts";
 import { ternaryProduct } from "./ternary.ts";
 
 export const GEMM = {
@@ -38,7 +39,9 @@ export function gemm(on: Dispatcher, operands: Gemm): void {
   const { order, a, b, y, scale = 1, bias, residual, accumulate = false } = operands;
   if (isTernaryRows(b)) return ternaryProduct(on, operands, b);
   const [rows, cols] = y.shape;
-  const pieces = Math.ceil(cols / PIECE.cols);
+  const isFew = order === "NT" && rows <= PIECE.rows;
+  const pieceCols = isFew ? pieceColumns(cols, PIECE.cols, on.threads) : PIECE.cols;
+  const pieces = Math.ceil(cols / pieceCols);
   on.dispatch(
     GEMM,
     {
@@ -60,7 +63,7 @@ export function gemm(on: Dispatcher, operands: Gemm): void {
       accumulate,
       scale,
       pieceRows: PIECE.rows,
-      pieceCols: PIECE.cols,
+      pieceCols,
       pieces,
     },
     pieces * Math.ceil(rows / PIECE.rows),

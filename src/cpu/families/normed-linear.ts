@@ -4,6 +4,7 @@ import { pitchOf } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { optional, pitchBytes, pointer, scaled } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
+import { pieceColumns } from "../pieces.ts";
 import { elementwise } from "./elementwise.ts";
 import { GEMM, linear } from "./gemm.ts";
 import { rmsNorm } from "./norms.ts";
@@ -25,7 +26,7 @@ export const NORMED_GEMM = {
   },
 } as const satisfies CpuKernel<Members>;
 
-/** Rows of W in a piece, and rows of x at most. */
+/** Rows of W in a piece, where they are enough for all threads, and rows of x; both at most. */
 const PIECE_COLS = 96;
 const MOST_ROWS = 32;
 /** Numbers of the rows that a worker has room for: half of its scratch. */
@@ -44,7 +45,7 @@ export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
   }
   const { branch } = norm;
   const cols = y.shape[1];
-  const pieceCols = gate === undefined ? PIECE_COLS : PIECE_COLS / 2;
+  const pieceCols = pieceColumns(cols, gate === undefined ? PIECE_COLS : PIECE_COLS / 2, on.threads);
   const pieces = Math.ceil(cols / pieceCols);
   on.dispatch(
     NORMED_GEMM,
