@@ -33,11 +33,15 @@ afterAll(() => rm(folder, { recursive: true }));
 
 /** Shells are there where tests are run: `node scripts/setup.mjs --shells`. */
 const onUnix = describe.skipIf(process.platform === "win32");
-const env = cleanEnvironment({ PS1: "$ ", HISTFILE: "" });
+const environment = (): Record<string, string> => {
+  // Shells write below these (fish: `.config/fish`, `.local/share/fish`): not into whoever's home runs the tests.
+  const own = Object.fromEntries(["CONFIG", "DATA", "STATE", "CACHE"].map((name) => [`XDG_${name}_HOME`, folder]));
+  return cleanEnvironment({ PS1: "$ ", HISTFILE: "", HOME: folder, ZDOTDIR: folder, ...own });
+};
 
 /** What an interactive shell passes to the program for lines that end with a tab. */
 async function got(command: readonly string[], setUp: string, lines: readonly string[]): Promise<string[]> {
-  const typist = new Typist(command, { columns: 200, rows: 24, env: { ...env, ZDOTDIR: folder }, cwd: folder });
+  const typist = new Typist(command, { columns: 200, rows: 24, env: environment(), cwd: folder });
   try {
     // The marks are joined by the shell: what is typed does not hold them.
     typist.type(`sample() { local IFS=,; echo "<""<$*>"">"; }; ${setUp}; echo rea''dy\r`);
@@ -85,7 +89,7 @@ onUnix("completes in a real shell, words and values, after = too", () => {
     const asked = typed.map((line) => `complete -C '${line}'; echo ==`).join("; ");
     const child = Bun.spawn(["fish", "--no-config", "-c", `source ./fish; ${asked}`], {
       cwd: folder,
-      env,
+      env: environment(),
       stdout: "pipe",
     });
     // A line an offer: the word, a tab, what it is for.

@@ -104,13 +104,13 @@ export class ApiServer implements AsyncDisposable {
 /** Why an address could not be taken. */
 function refusalOf(cause: unknown, host: string, port: number): string {
   const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
-  // Of a name that nobody knows Bun says that the port is in use, or whatever the last system call failed with.
-  if (code === "EADDRINUSE" && port !== 0 && (isIP(host) > 0 || host === "localhost")) {
-    return "another program listens there";
+  // Of a name that nobody knows Bun says whatever the last system call failed with.
+  if (isIP(host) === 0 && host !== "localhost") {
+    return `this machine has no such address${port === 0 ? "" : ", or the port is taken or not permitted"}`;
   }
-  if (code === "EADDRINUSE" && port !== 0) return "another program listens there, or this machine has no such address";
+  if (code === "EADDRINUSE" && port !== 0) return "another program listens there";
   if (code === "EACCES") return "permission denied";
-  if (code === "EADDRNOTAVAIL" || isIP(host) === 0) return "this machine has no such address";
+  if (code === "EADDRNOTAVAIL") return "this machine has no such address";
   return cause instanceof Error ? cause.message : String(cause);
 }
 
