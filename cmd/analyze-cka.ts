@@ -1,5 +1,5 @@
 import { ESTIMATORS } from "../src/analysis/cka.ts";
-import { RandloraError } from "../src/errors.ts";
+import { Contradiction, RandloraError } from "../src/errors.ts";
 import { choice, defineCommand, integer, repeat, required, text } from "../src/options/command.ts";
 import { profileJson, profileText } from "../src/report/profile.ts";
 import type { Progress } from "../src/terminal/progress.ts";
@@ -52,7 +52,8 @@ export const ckaCommand = defineCommand({
     if (twice !== undefined) throw new RandloraError("usage", `--adapter ${twice} is given twice`, "give it once");
     if (data === undefined) throw new RandloraError("usage", "--data is missing", "name the file with samples");
     if (estimator === "full" && batchSize !== undefined) {
-      throw new RandloraError("usage", "--batch-size: --estimator full has no batches", "leave it out");
+      const cause = "--batch-size: --estimator full has no batches";
+      throw new Contradiction(["batchSize", "estimator"], cause, "leave it out");
     }
     const { compareLayers, samplesUsed } = await import("../src/analysis/compare-layers.ts");
     const { isOfPictures } = await import("../src/models/vision/index.ts");
@@ -64,7 +65,7 @@ export const ckaCommand = defineCommand({
     for (const name of [reference, ...adapters]) paths.push(await adapterOrModel(name, "model", context));
     const plan = await openPlan(model, paths, options.generator, context);
     const ofPictures = await isOfPictures(plan.location.folder);
-    refuseForeign(ofPictures, { texts: { "max-length": maxLength }, pictures: { dataset, split } });
+    refuseForeign(ofPictures, { texts: { maxLength }, pictures: { dataset, split } });
     const outputsFor = ofPictures ? outputsForPictures : outputsForTexts;
     const outputs = await outputsFor(plan, { data, samples: most, maxLength, dataset, split }, context);
     const { signal, device } = context;

@@ -1,5 +1,6 @@
-import { RandloraError } from "../src/errors.ts";
-import { choice, flag, integer, path, text } from "../src/options/command.ts";
+import { Contradiction } from "../src/errors.ts";
+import { choice, flag, integer, text } from "../src/options/command.ts";
+import { flagName } from "../src/options/names.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
 
 const topic = "Data";
@@ -34,7 +35,8 @@ export function refuseForeign(
   const [kind, foreign] = isOfPictures ? ["pictures", flags.texts] : ["texts", flags.pictures];
   const given = Object.entries(foreign).find(([, value]) => value !== undefined)?.[0];
   if (given === undefined) return;
-  throw new RandloraError("usage", `--${given}: MODEL is a model of ${kind}, which has no such thing`, "leave it out");
+  const cause = `--${flagName(given)}: MODEL is a model of ${kind}, which has no such thing`;
+  throw new Contradiction([given], cause, "leave it out");
 }
 
 /** What both analyses are told of adapters. */
@@ -46,6 +48,6 @@ export const GENERATOR_OPTION = choice(GENERATOR_NAMES, {
 
 /** Where both analyses put a picture. */
 export const PICTURE_OPTIONS = {
-  svg: path({ value: "FILE", topic: "Output", help: "write a picture, too" }),
+  svg: text({ value: "FILE", topic: "Output", help: "write a picture, too" }),
   force: flag({ topic: "Output", help: "replace an existing picture" }),
 } as const;

@@ -1,5 +1,5 @@
 import { RandloraError } from "../src/errors.ts";
-import { defineCommand, flag, integer, numbers, path, repeat, required, text } from "../src/options/command.ts";
+import { defineCommand, flag, integer, numbers, repeat, required, text } from "../src/options/command.ts";
 import { profileJson, profileText } from "../src/report/profile.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { adapterOrModel } from "./adapter-or-model.ts";
@@ -45,7 +45,7 @@ export const planeCommand = defineCommand({
       length: 4,
       default: [-1, 1.5, -0.5, 2],
     }),
-    out: path({ value: "FILE", topic: "Output", help: "write every point, as it comes, as JSON" }),
+    out: text({ short: "o", value: "FILE", topic: "Output", help: "write every point, as it comes, as JSON" }),
     resume: flag({ topic: "Output", help: "go on with the points that FILE has" }),
     svg: PICTURE_OPTIONS.svg,
     force: flag({ topic: "Output", help: "replace an existing picture or FILE" }),

@@ -1,5 +1,6 @@
 import { isatty } from "node:tty";
-import { RandloraError } from "../src/errors.ts";
+import { Contradiction, RandloraError } from "../src/errors.ts";
+import { flagName } from "../src/options/names.ts";
 import type { LanguageModel } from "../src/generate/language-model.ts";
 import type { SamplingOptions } from "../src/generate/sampling.ts";
 import type { Session } from "../src/generate/session.ts";
@@ -17,6 +18,7 @@ import {
 } from "../src/options/command.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
 import type { ChatParts } from "../src/terminal/chat/chat.ts";
+import { stdinBytes } from "./read-input.ts";
 import { contextOption } from "./context-option.ts";
 import { loadModel } from "./load-model.ts";
 import { quantizeOption } from "./quantize-option.ts";
@@ -150,13 +152,13 @@ export const command = defineCommand({
   async run({ model: named }, options, context) {
     const { chooseModel, describeDefaultModel, findDefaultModel } = await import("../src/generate/default-model.ts");
     const source = named ?? (await findDefaultModel(process.cwd()));
-    const prompt = options.prompt ?? (await readPrompt(options.raw, context));
     const { system, chatTemplate, chatTemplateKwargs } = options;
     if (options.raw && (system ?? chatTemplate ?? chatTemplateKwargs) !== undefined) {
       const message = "--raw takes no chat template, and so no --system, --chat-template and --chat-template-kwargs";
-      throw new RandloraError("usage", message, "leave --raw out");
+      throw new Contradiction(["raw", "system", "chatTemplate", "chatTemplateKwargs"], message, "leave --raw out");
     }
     if (options.beams > 1) checkSearch(options);
+    const prompt = options.prompt ?? (await readPrompt(options.raw, context));
     const started = performance.now();
     const { localPath } = await import("../src/options/places.ts");
     const { adapter, scale: scales, generator } = options;
@@ -190,7 +192,7 @@ async function readPrompt(raw: boolean, { json: asJson }: Context): Promise<stri
     throw new RandloraError("usage", `${message}, and there is no prompt`, 'give it with -p "…", or on stdin');
   }
   const { decodeUtf8 } = await import("../src/files/utf8.ts");
-  const input = decodeUtf8(await Bun.stdin.bytes(), "stdin");
+  const input = decodeUtf8(await stdinBytes(), "stdin");
   if (input.trim() === "") throw new RandloraError("usage", "no prompt", 'give it with -p "…", or on stdin');
   // A shell's `echo` ends with a newline that nobody meant to say; a text to be continued is taken as it stands.
   return raw ? input : input.replace(/\r?\n$/, "");
@@ -214,8 +216,8 @@ function checkSearch(flags: SessionFlags): void {
   const idle = names.find((name) => flags[name] !== DEFAULTS[name]);
   const asked = flags.temperature === 0 || flags.temperature === DEFAULTS.temperature ? idle : "temperature";
   if (asked === undefined) return;
-  const flagName = asked.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  throw new RandloraError("usage", `--beams searches without sampling, and so takes no --${flagName}`, "leave it out");
+  const cause = `--beams searches without sampling, and so takes no --${flagName(asked)}`;
+  throw new Contradiction([asked, "beams"], cause, "leave it out");
 }
 
 interface SessionFlags extends Omit<SamplingOptions, "seed" | "penaltyWindow"> {

@@ -1,6 +1,6 @@
-import { RandloraError } from "../src/errors.ts";
+import { Contradiction, RandloraError } from "../src/errors.ts";
 import type { ClassifiedPicture } from "../src/report/classify.ts";
-import { defineCommand, integer, list, path, required, text, variadic } from "../src/options/command.ts";
+import { defineCommand, integer, list, required, text, variadic } from "../src/options/command.ts";
 import { MODEL_OPTIONS, findPictureModel } from "./picture-model.ts";
 
 /** Pictures that go through the model at once. */
@@ -25,13 +25,14 @@ export const command = defineCommand({
         defaultText: "those of the trained head",
       }),
     ),
-    labelsFile: path({ value: "FILE", topic: "Classes", help: "the same, one a line" }),
+    labelsFile: text({ value: "FILE", topic: "Classes", help: "the same, one a line" }),
     top: integer({ value: "K", topic: "Classes", help: "show so many, the likeliest ones", min: 1, default: 5 }),
     ...MODEL_OPTIONS,
   },
   async run({ model, images }, { labels: given, labelsFile, top, ...flags }, context) {
     if (given !== undefined && labelsFile !== undefined) {
-      throw new RandloraError("usage", "--labels and --labels-file both name the classes", "leave one of them out");
+      const cause = "--labels and --labels-file both name the classes";
+      throw new Contradiction(["labels", "labelsFile"], cause, "leave one of them out");
     }
     const { promptTemplates, readNames } = await import("../src/images/prompts.ts");
     const { readPreprocessing } = await import("../src/images/preprocessing.ts");

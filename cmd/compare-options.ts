@@ -58,7 +58,7 @@ export const COMPARE_OPTIONS = {
       defaultText: "each method's usual one",
     }),
   ),
-  out: text({ value: "DIR", topic: "Comparison", help: "the comparison's folder" }),
+  out: text({ short: "o", value: "DIR", topic: "Comparison", help: "the comparison's folder" }),
   resume: { ...resume, value: "DIR", topic: "Comparison", help: "go on with a comparison that was stopped" },
   ...OF_ALL,
   ...PICTURE_OPTIONS,

@@ -3,7 +3,7 @@ import type { ComparisonFolder } from "../src/compare/folder.ts";
 import type { ComparisonRecord } from "../src/compare/record.ts";
 import type { CompareInput } from "../src/compare/run.ts";
 import type { Comparison } from "../src/compare/types.ts";
-import { RandloraError } from "../src/errors.ts";
+import { Contradiction, RandloraError } from "../src/errors.ts";
 import { type Context, defineCommand, optional } from "../src/options/command.ts";
 import type { KeptGpu } from "../src/train/kept-gpu.ts";
 import type { TrainSettings } from "../src/train/settings.ts";
@@ -93,7 +93,8 @@ async function newComparison(
   const wishes = readWishes(options);
   const { params, like } = options;
   if (params !== undefined && like !== undefined) {
-    throw new RandloraError("usage", "--params and --like: both say how much is trained", "give one of them");
+    const cause = "--params and --like: both say how much is trained";
+    throw new Contradiction(["params", "like"], cause, "give one of them");
   }
   const budgets = like === undefined ? params : readLike(like);
   const flags = commonSettings(model, options);
@@ -117,7 +118,7 @@ async function goOn(model: string | undefined, options: CompareOptions, gpu: Kep
   if (path === undefined) throw new RandloraError("usage", "--resume: which comparison?", "name it: --resume DIR");
   if (options.out !== undefined && resolve(options.out) !== resolve(path)) {
     const cause = `--resume ${path}: a comparison goes on where it is, not in ${options.out}`;
-    throw new RandloraError("usage", cause, "give one of them");
+    throw new Contradiction(["out", "resume"], cause, "give one of them");
   }
   const labels = options.methods === undefined ? undefined : readWishes(options).map(({ label }) => label);
   const common = commonSettings(model, options);

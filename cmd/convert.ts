@@ -1,4 +1,4 @@
-import { choice, defineCommand, flag, path, required } from "../src/options/command.ts";
+import { choice, defineCommand, flag, required, text } from "../src/options/command.ts";
 
 /** `randlora convert ADAPTER --to peft|json --out PATH`. */
 export const command = defineCommand({
@@ -11,7 +11,7 @@ export const command = defineCommand({
   },
   options: {
     to: choice(["peft", "json"], { topic: "Output", help: "the format to write" }),
-    out: path({ short: "o", topic: "Output", help: "where to write: a folder (peft) or a file (json)" }),
+    out: text({ value: "PATH", short: "o", topic: "Output", help: "where to write: a folder (peft) or a file (json)" }),
     projections: choice(["yes", "no"], {
       topic: "Output",
       help: "write the random bases themselves, or leave them to be drawn again",

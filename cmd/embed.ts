@@ -1,4 +1,4 @@
-import { RandloraError } from "../src/errors.ts";
+import { Contradiction } from "../src/errors.ts";
 import { defineCommand, required, several, text } from "../src/options/command.ts";
 import { MODEL_OPTIONS, findPictureModel } from "./picture-model.ts";
 
@@ -22,7 +22,7 @@ export const command = defineCommand({
   async run({ model, images }, { prompt, ...flags }, context) {
     if ((prompt === undefined) === (images.length === 0)) {
       const cause = prompt === undefined ? "neither pictures nor a text" : "pictures, and a text with -p";
-      throw new RandloraError("usage", cause, "name pictures, or give -p TEXT");
+      throw new Contradiction(["prompt"], cause, "name pictures, or give -p TEXT");
     }
     await using resources = new AsyncDisposableStack();
     const found = await findPictureModel(model, flags, resources, context);

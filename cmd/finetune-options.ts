@@ -1,4 +1,4 @@
-import { choice, flag, integer, number, numbers, optionalText, text } from "../src/options/command.ts";
+import { choice, flag, integer, number, numbers, optionalText, text, toggle } from "../src/options/command.ts";
 import type { ValueOf } from "../src/options/option.ts";
 import { BLOCKS_NAMES } from "../src/device/dtype.ts";
 import { METHOD_NAMES } from "../src/adapters/method-names.ts";
@@ -34,15 +34,15 @@ export const RUN_OPTIONS = {
     min: 2,
     defaultText: "1024, with --prompt 256, or the model's context when that is smaller",
   }),
-  packing: flag({ topic: "Data", help: "join samples into rows of --max-length; they do not see each other" }),
-  noShuffle: flag({ topic: "Data", help: "take samples in file order" }),
+  packing: toggle({ topic: "Data", help: "join samples into rows of --max-length; they do not see each other" }),
+  noShuffle: toggle({ topic: "Data", help: "take samples in file order" }),
   prompt: choice(PROMPTS, {
     value: "NAME",
     topic: "Data",
     help: `write instructions out as this text and learn it whole: ${PROMPTS.join(", ")}`,
     defaultText: "as chats, of which the answer is learnt",
   }),
-  trainOnPrompt: flag({ topic: "Data", help: "learn prompts and users' turns as well" }),
+  trainOnPrompt: toggle({ topic: "Data", help: "learn prompts and users' turns as well" }),
   method: choice(METHOD_NAMES, {
     topic: "Method",
     help: "what is trained: RandLoRA, LoRA, DoRA, VeRA, NoLA, PRANC, RandLoRA and LoRA on the same weights (hybrid), or all weights",
@@ -56,10 +56,10 @@ export const RUN_OPTIONS = {
     ].join("; "),
     defaultText: "peft",
   }),
-  sparse: flag({ topic: "Method", help: "ternary bases, two thirds of them zero" }),
-  verySparse: flag({ topic: "Method", help: "ternary bases, nearly all of them zero" }),
-  rslora: flag({ topic: "Method", help: "LoRA (alone or in a hybrid), DoRA: scale by α/√r" }),
-  dora: flag({ topic: "Method", help: "RandLoRA: train the rows' magnitudes as well (of LoRA: --method dora)" }),
+  sparse: toggle({ topic: "Method", help: "ternary bases, two thirds of them zero" }),
+  verySparse: toggle({ topic: "Method", help: "ternary bases, nearly all of them zero" }),
+  rslora: toggle({ topic: "Method", help: "LoRA (alone or in a hybrid), DoRA: scale by α/√r" }),
+  dora: toggle({ topic: "Method", help: "RandLoRA: train the rows' magnitudes as well (of LoRA: --method dora)" }),
   bases: integer({
     value: "K",
     topic: "Method",
@@ -87,7 +87,7 @@ export const RUN_OPTIONS = {
     min: 1,
     defaultText: "8",
   }),
-  freezeLora: flag({ topic: "Method", help: "hybrid: the LoRA of --init-adapter stays as it is" }),
+  freezeLora: toggle({ topic: "Method", help: "hybrid: the LoRA of --init-adapter stays as it is" }),
   dInitial: number({ value: "d", topic: "Method", help: "VeRA: what λ_d begins with", defaultText: "0.1" }),
   dropout: number({
     value: "p",
@@ -184,13 +184,14 @@ export const RUN_OPTIONS = {
     help: "order of products with random bases",
     defaultText: "auto: by flops and memory, layer by layer",
   }),
-  checkpointActivations: flag({
+  checkpointActivations: toggle({
     topic: "Training",
     help: "recompute activations instead of keeping them; with --resume, too",
     defaultText: "only where memory would not suffice",
   }),
   out: text({
     value: "RUN",
+    short: "o",
     topic: "Run",
     help: "the run's folder",
     defaultText: "runs/<model>-<method>-<number>",

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { parseTargets } from "../src/adapters/targets.ts";
 import { METHOD_NAMES } from "../src/adapters/method-names.ts";
-import { RandloraError } from "../src/errors.ts";
+import { Contradiction, RandloraError } from "../src/errors.ts";
 import { isCommit, parseHubName } from "../src/hub/name.ts";
 import { EMBEDDED } from "../src/models/embedded-name.ts";
 import type { ModelLocation } from "../src/models/locate.ts";
@@ -42,19 +42,20 @@ export function askedSettings(model: string | undefined, options: FinetuneOption
     ...rest
   } = settings;
   if (sparse && verySparse) {
-    throw new RandloraError("usage", "--sparse and --very-sparse: bases are one or the other", "give one of them");
+    const cause = "--sparse and --very-sparse: bases are one or the other";
+    throw new Contradiction(["sparse", "verySparse"], cause, "give one of them");
   }
   if (basisSeed !== undefined && !isSeed(basisSeed)) {
     throw new RandloraError("usage", `--basis-seed ${basisSeed}: not a whole number of 64 bits`);
   }
   const [beta1, beta2] = betas ?? [];
   return given({
-    ...said(rest),
+    ...rest,
     projections: projections && projections === "yes",
     model: model && placeOf(model),
     templates: templates === undefined || TEMPLATE_NAMES.includes(templates) ? templates : resolve(templates),
-    shuffle: noShuffle ? false : undefined,
-    sparsity: sparse ? ("sparse" as const) : verySparse ? ("very-sparse" as const) : undefined,
+    shuffle: noShuffle === undefined ? undefined : !noShuffle,
+    sparsity: sparsityOf(sparse, verySparse),
     basisSeed: basisSeed === undefined ? undefined : String(BigInt(basisSeed)),
     betas: beta1 === undefined || beta2 === undefined ? undefined : ([beta1, beta2] as [number, number]),
     layers: layers === undefined ? undefined : parseLayers(layers),
@@ -168,11 +169,11 @@ function placeOf(name: string): string {
   return name === EMBEDDED && !existsSync(name) ? name : resolve(name);
 }
 
-/** A flag that was not given contradicts nothing. */
-function said<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], false> } {
-  const entries = Object.entries(options).filter(([, value]) => value !== false);
-  // Only keys whose value is false were left out.
-  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], false> };
+/** `--no-sparse` and `--no-very-sparse` ask for dense bases, where the other one is not given. */
+function sparsityOf(sparse: boolean | undefined, verySparse: boolean | undefined): FlatSettings["sparsity"] {
+  if (sparse) return "sparse";
+  if (verySparse) return "very-sparse";
+  return sparse === false || verySparse === false ? "dense" : undefined;
 }
 
 type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };

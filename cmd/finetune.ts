@@ -1,6 +1,6 @@
 import { join, relative, resolve } from "node:path";
 import { type Context, defineCommand, optional } from "../src/options/command.ts";
-import { RandloraError } from "../src/errors.ts";
+import { Contradiction } from "../src/errors.ts";
 import type { RunFolder } from "../src/train/run-folder.ts";
 import type { FlatSettings, TrainSettings } from "../src/train/settings.ts";
 import type { TrainingInput } from "../src/train/training.ts";
@@ -60,11 +60,7 @@ async function oldRun(
   const path = typeof resume === "string" ? resume : (out ?? (await newestRun()));
   if (out !== undefined && resolve(out) !== resolve(path)) {
     const cause = `--resume ${path}: a run goes on where it is, not in ${out}`;
-    throw new RandloraError(
-      "usage",
-      cause,
-      "give one of them; where no --out was typed, a configuration file or RANDLORA_OUT has it",
-    );
+    throw new Contradiction(["out", "resume"], cause, "give one of them");
   }
   const { folder, settings: recorded } = await RunFolder.open(path);
   try {

@@ -1,13 +1,5 @@
 import type { DeltaChoice } from "../src/analysis/deltas.ts";
-import {
-  choice,
-  type Context,
-  defineCommand,
-  flag,
-  path as pathOption,
-  required,
-  text,
-} from "../src/options/command.ts";
+import { choice, type Context, defineCommand, flag, required, text } from "../src/options/command.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { adapterOrModel } from "./adapter-or-model.ts";
@@ -30,7 +22,7 @@ export const command = defineCommand({
       defaultText: "the one that it names, where that is on this machine",
     }),
     spectrum: flag({ topic: "ΔW", help: "show the singular values and the rank of each ΔW" }),
-    svg: pathOption({ value: "FILE", topic: "ΔW", help: "write the singular values as a picture, too" }),
+    svg: text({ value: "FILE", topic: "ΔW", help: "write the singular values as a picture, too" }),
     force: flag({ topic: "ΔW", help: "replace an existing picture" }),
     against: text({ value: "OTHER", topic: "ΔW", help: "how far this other adapter is, by module and in all" }),
     layers: text({ value: "0-11,20", topic: "ΔW", help: "look at these layers only" }),
@@ -41,7 +33,7 @@ export const command = defineCommand({
     }),
   },
   async run({ path: given }, options, context) {
-    const { RandloraError } = await import("../src/errors.ts");
+    const { Contradiction, RandloraError } = await import("../src/errors.ts");
     const { findKind } = await import("../src/analysis/find-kind.ts");
     const { kind, path } = await findKind(await adapterOrModel(given, "config", context));
     const page = await import("../src/report/inspect.ts");
@@ -49,7 +41,8 @@ export const command = defineCommand({
       const foreign = Object.entries(options).find(([, value]) => value !== undefined && value !== false);
       if (foreign !== undefined) {
         const name = `--${foreign[0]}`;
-        throw new RandloraError("usage", `${name}: ${given} is a checkpoint, no adapter`, `leave ${name} out`);
+        const cause = `${name}: ${given} is a checkpoint, no adapter`;
+        throw new Contradiction([foreign[0]], cause, `leave ${name} out`);
       }
       const { inspectCheckpoint } = await import("../src/analysis/inspect-checkpoint.ts");
       const report = await inspectCheckpoint(path);

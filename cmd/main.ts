@@ -43,6 +43,7 @@ export const program: Program = {
     doctor,
     completionCommand(() => program),
   ],
+  perCommand: ["adapter", "context", "dtype", "file", "prompt"],
 };
 
 // The second Ctrl-C: what the first one let finish may never come to its end. The one call of its kind.

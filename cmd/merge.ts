@@ -5,9 +5,9 @@ import {
   defineCommand,
   flag,
   number,
-  path,
   repeat,
   required,
+  text,
   variadic,
 } from "../src/options/command.ts";
 import type { MergeObserver, MergeSummary } from "../src/merge/run.ts";
@@ -29,7 +29,8 @@ export const command = defineCommand({
     adapters: variadic("ADAPTER", "a PEFT folder, an adapter.json, a run folder, or org/name on the Hub"),
   },
   options: {
-    out: path({
+    out: text({
+      value: "PATH",
       short: "o",
       topic: "Output",
       help: "where to write",

@@ -1,4 +1,4 @@
-import { RandloraError } from "../src/errors.ts";
+import { Contradiction, RandloraError } from "../src/errors.ts";
 import type { PictureClassifier } from "../src/eval/picture-classifier.ts";
 import type { PictureModel } from "../src/eval/picture-model.ts";
 import type { PictureSet } from "../src/images/sets/types.ts";
@@ -46,7 +46,8 @@ export interface HeadChoice {
  */
 export async function chooseHead({ head, templates }: HeadFlags, dataset: string | undefined): Promise<HeadChoice> {
   if (templates !== undefined && head !== undefined && head !== "zero-shot") {
-    throw new RandloraError("usage", `--templates and --head ${head}: such a head reads no texts`, "leave one out");
+    const cause = `--templates and --head ${head}: such a head reads no texts`;
+    throw new Contradiction(["templates", "head"], cause, "leave one out");
   }
   const { PictureClassifier } = await import("../src/eval/picture-classifier.ts");
   const { promptTemplates } = await import("../src/images/prompts.ts");

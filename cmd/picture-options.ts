@@ -1,4 +1,4 @@
-import { choice, flag, integer, number, text } from "../src/options/command.ts";
+import { choice, integer, number, text, toggle } from "../src/options/command.ts";
 import { AUGMENTATIONS, CONTRASTIVE_LOSSES, HEADS, TASKS, TOWERS } from "../src/train/picture-choices.ts";
 
 const topic = "Pictures (CLIP, DINOv2)";
@@ -42,5 +42,5 @@ export const PICTURE_OPTIONS = {
     help: "crop-flip: a random part of each picture, perhaps mirrored",
     defaultText: "none",
   }),
-  skipBadImages: flag({ topic, help: "leave pictures out that cannot be read, and name them; with --resume, too" }),
+  skipBadImages: toggle({ topic, help: "leave pictures out that cannot be read, and name them; with --resume, too" }),
 } as const;

@@ -1,4 +1,3 @@
-import { RandloraError } from "../src/errors.ts";
 import type { AdapterChoice } from "../src/generate/adapted-weights.ts";
 import {
   choice,
@@ -104,7 +103,6 @@ export const command = defineCommand({
     quantize: quantizeOption({ topic: "Model" }),
   },
   async run({ model: named }, options, context) {
-    if (options.apiKey === "") throw new RandloraError("usage", "--api-key is empty", "leave it out, or give a key");
     const { chooseModel, describeDefaultModel, findDefaultModel, readRun } =
       await import("../src/generate/default-model.ts");
     const { nameOf, readNamedAdapters } = await import("../src/serve/names.ts");

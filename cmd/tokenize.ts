@@ -1,5 +1,5 @@
 import { isatty } from "node:tty";
-import { RandloraError } from "../src/errors.ts";
+import { Contradiction, RandloraError } from "../src/errors.ts";
 import { parseHubName } from "../src/hub/name.ts";
 import { type Context, defineCommand, flag, required, text } from "../src/options/command.ts";
 import { escaped } from "../src/files/visible.ts";
@@ -22,7 +22,7 @@ export const command = defineCommand({
     const { locateModel } = await import("../src/models/locate.ts");
     const { loadTokenizer } = await import("../src/text/load-tokenizer.ts");
     if (prompt !== undefined && file !== undefined) {
-      throw new RandloraError("usage", "-p and --file both give the text", "leave one of them out");
+      throw new Contradiction(["prompt", "file"], "-p and --file both give the text", "leave one of them out");
     }
     const { localPath } = await import("../src/options/places.ts");
     const path = parseHubName(model) === undefined ? await localPath(model, "model", context) : model;

@@ -25,3 +25,18 @@ export class RandloraError extends Error {
     this.hint = hint;
   }
 }
+
+/**
+ * Options that exclude each other, or one that has no meaning beside what the arguments name. Where one of them comes from
+ * a weaker place than the others (a configuration file, the environment), it gives way and the command begins anew: throw
+ * this before anything is done.
+ */
+export class Contradiction extends RandloraError {
+  /** Their keys, as commands define them. */
+  readonly options: readonly string[];
+
+  constructor(options: readonly string[], message: string, hint: string) {
+    super("usage", message, hint);
+    this.options = options;
+  }
+}

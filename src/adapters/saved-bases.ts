@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { Contradiction, RandloraError } from "../errors.ts";
 import { oneLine } from "../files/failure.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
 import { contentOf } from "./content.ts";
@@ -106,7 +106,7 @@ export function requireSameGenerator(
 ): void {
   if (recorded === undefined || generator === undefined || generator === recorded || amongOthers) return;
   const cause = `${oneLine(path)} records that ${recorded} drew its bases, not ${generator}`;
-  throw new RandloraError("usage", cause, "leave --generator out");
+  throw new Contradiction(["generator"], cause, "leave --generator out");
 }
 
 /** The error for a file that holds other bases than those that it records. */

@@ -1,7 +1,7 @@
 import { ADAPTER_SETTINGS } from "../adapters/training/settings.ts";
-import { RandloraError } from "../errors.ts";
+import { Contradiction } from "../errors.ts";
 import { refuseOthers } from "../train/resume-settings.ts";
-import type { FlatSettings } from "../train/settings.ts";
+import { type FlatSettings, flagOf } from "../train/settings.ts";
 import { CHANGEABLE } from "./run.ts";
 import type { Comparison } from "./types.ts";
 
@@ -25,16 +25,16 @@ export function resumedComparison(recorded: Comparison, given: Given): Compariso
   const had = [...new Set(recorded.contenders.map(({ label }) => label))];
   const isOther = (wanted: readonly unknown[], own: readonly unknown[]) =>
     JSON.stringify(wanted.toSorted()) !== JSON.stringify(own.toSorted());
-  if (labels !== undefined && isOther(labels, had)) throw contradiction("--methods", labels.join(","), had.join(","));
+  if (labels !== undefined && isOther(labels, had)) throw contradiction("methods", labels.join(","), had.join(","));
   if (budgets !== undefined && isOther([...new Set(budgets)], recorded.budgets)) {
-    throw contradiction("--params", budgets.join(","), recorded.budgets.join(","));
+    throw contradiction("params", budgets.join(","), recorded.budgets.join(","));
   }
-  if (like !== undefined && like !== recorded.like) throw contradiction("--like", like, recorded.like ?? "none");
-  if (seeds < recorded.seeds) throw contradiction("--seeds", String(seeds), String(recorded.seeds));
+  if (like !== undefined && like !== recorded.like) throw contradiction("like", like, recorded.like ?? "none");
+  if (seeds < recorded.seeds) throw contradiction("seeds", String(seeds), String(recorded.seeds));
   for (const { label, settings } of recorded.contenders) {
     const rate = rates.get(label);
     const own = settings.learningRate;
-    if (rate !== undefined && rate !== own) throw contradiction("--learning-rate", `${label}=${rate}`, String(own));
+    if (rate !== undefined && rate !== own) throw contradiction("learningRate", `${label}=${rate}`, String(own));
     // A method that trains the model itself has no settings of adapters.
     const isForeign = (key: string) => settings.adapter === null && key in ADAPTER_SETTINGS;
     const mayChange = new Set<string>(CHANGEABLE);
@@ -43,7 +43,8 @@ export function resumedComparison(recorded: Comparison, given: Given): Compariso
   return { ...recorded, seeds };
 }
 
-function contradiction(flag: string, wanted: string, had: string): RandloraError {
+function contradiction(key: string, wanted: string, had: string): Contradiction {
+  const flag = flagOf(key);
   const cause = `${flag} ${wanted}: the comparison cannot be resumed with another value; it had ${had}`;
-  return new RandloraError("usage", cause, `leave ${flag} out, or start a new comparison`);
+  return new Contradiction([key, "resume"], cause, `leave ${flag} out, or start a new comparison`);
 }

@@ -1,7 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openAdapter } from "../adapters/open.ts";
-import { RandloraError } from "../errors.ts";
+import { Contradiction, RandloraError } from "../errors.ts";
 import { EMBEDDED } from "../models/embedded-name.ts";
 import { isCommit } from "../hub/name.ts";
 import { locateModel, type ModelLocation, modelOfRun } from "../models/locate.ts";
@@ -53,8 +53,8 @@ export async function chooseModel(request: ModelRequest, find: Finders): Promise
   const location = await locateModel(await find.model(run.place));
   const names = [...(run.adapter === undefined ? [] : [run.adapter]), ...request.adapters];
   if (names.length === 0 && (scales.length > 0 || generator !== undefined)) {
-    const flag = scales.length > 0 ? "--scale" : "--generator";
-    throw new RandloraError("usage", `${flag} without an adapter`, "give --adapter as well");
+    const option = scales.length > 0 ? "scale" : "generator";
+    throw new Contradiction([option], `--${option} without an adapter`, "give --adapter as well");
   }
   if (scales.length > 1 && scales.length !== names.length) {
     const counts = `${scales.length} times for ${names.length} adapters`;

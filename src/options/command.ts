@@ -137,8 +137,8 @@ export {
   number,
   numbers,
   optionalText,
-  path,
   repeat,
   text,
+  toggle,
 } from "./option.ts";
 export type { Context } from "./context.ts";

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, readSync, realpathSync, statSync } from "node:fs";
+import { closeSync, existsSync, lstatSync, openSync, readSync, realpathSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { RandloraError } from "../errors.ts";
@@ -47,17 +47,28 @@ export function userConfig(environment: Readonly<Record<string, string | undefin
 
 /**
  * The text of a configuration file. What is named may be a pipe (`--config <(…)`); what is found is not waited for.
- * @throws {RandloraError} `file`, `format` where it is longer than any configuration
+ * @throws {RandloraError} `file`, also for one of the current folder that belongs to another user; `format` where it is
+ *   longer than any configuration
  */
 export function readConfigText({ name, from }: ConfigFile): string {
   try {
     if (from !== "named" && !statSync(name).isFile()) throw new TypeError("not a file");
+    if (from === "folder") refuseStrangers(name);
     return readAtMost(name);
   } catch (cause) {
     if (cause instanceof RandloraError) throw cause;
     const hint = from === "named" ? "check the path after --config" : "it is read as a file of options, if it exists";
     throw new RandloraError("file", `${name}: cannot be read`, hint, { cause });
   }
+}
+
+/** As git does of a repository: in a folder that others may write to, they would decide what a command does. */
+function refuseStrangers(name: string): void {
+  const own = process.geteuid?.();
+  const owner = [lstatSync(name), statSync(name)].map(({ uid }) => uid).find((uid) => uid !== own);
+  if (own === undefined || owner === undefined) return;
+  const hint = `if you trust it: --config ${name}; to go on without it: --config /dev/null`;
+  throw new RandloraError("file", `${name}: it belongs to another user (uid ${owner}), and is not read`, hint);
 }
 
 function readAtMost(name: string): string {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chown, lchown, mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { configValues } from "./config.ts";
@@ -7,7 +7,8 @@ import { sample as program } from "./testing/sample.ts";
 import { cleanEnvironment, sample, SAMPLE } from "./testing/spawn.ts";
 
 function values(document: unknown, path = ["mix"]) {
-  return Object.fromEntries(configValues(program, path, "r.yaml", document));
+  const source = typeof document === "string" ? document : JSON.stringify(document);
+  return Object.fromEntries(configValues(program, path, "r.yaml", source));
 }
 
 describe("a configuration file", () => {
@@ -49,17 +50,16 @@ describe("a configuration file", () => {
     expect(values({ show: { work: { pause: 1 }, json: true } })).toEqual({});
   });
 
-  const itself: unknown[] = [];
-  itself.push(itself);
   const nine = (item: unknown) => Array.from({ length: 9 }, () => item);
-  const bomb = nine(nine(nine(nine(nine(nine(nine("x".repeat(9))))))));
+  const bomb = nine(nine(nine(nine(nine(nine("x".repeat(9)))))));
   const refused: readonly [document: unknown, message: string, hint: string, path?: string[]][] = [
     [{ dtpye: "f32" }, "r.yaml: dtpye: no such option", "did you mean dtype?"],
     [{ mix: { pause: 1 } }, "r.yaml: mix: pause: no such option", ""],
     [{ show: { wrok: { pause: 1 } } }, "r.yaml: show: wrok: no such option", "did you mean work?", ["show", "work"]],
     [{ config: "other.yaml" }, "r.yaml: config: no such option", ""],
+    [{ gait: "x" }, "r.yaml: gait: it means different", "put it under the name of a command: walk: { gait: … }"],
     [["dtype"], "r.yaml: not a mapping", ""],
-    [{ kwargs: { itself } }, "r.yaml: kwargs: too large", ""],
+    ["kwargs: { itself: &a [*a] }", "r.yaml: kwargs: too large", ""],
     [{ stop: bomb }, "r.yaml: stop: too large", ""],
   ];
   test.each(refused.map((one) => [one[1], one] as const))("is refused: %s", (_, [document, message, hint, path]) => {
@@ -81,7 +81,7 @@ async function withFile(yaml: string, act: (folder: string) => Promise<void>): P
 
 async function run(cwd: string, args: string[] = [], env: Record<string, string> = {}): Promise<unknown> {
   const outcome = await sample(["mix", "a", "b", "--json", ...args], { cwd, env });
-  expect(outcome.stderr).toBe("");
+  expect(outcome.stderr.replace(/^randlora.yaml in this folder sets .*\n/, "")).toBe("");
   return JSON.parse(outcome.stdout);
 }
 
@@ -150,24 +150,31 @@ describe("default < file < environment < flag", () => {
     });
   });
 
-  test("a text keeps its spelling, or is refused where YAML takes it for a number", async () => {
-    const written = "prompt: 12 # and so on\nstop: [7, 'x', \"012\"]\ngpu: 1\nmax_shard_size: 0x10\nscale: 1.0\n";
-    await withFile(written, async (folder) => {
-      expect(await run(folder)).toMatchObject({ prompt: "12", stop: ["7", "x", "012"], device: "1", maxShardSize: 16 });
+  test("every scalar is the text that was written, as on the command line", async () => {
+    const written =
+      "prompt: 012 # and so on\nstop: [7, 'x', \"012\", 1.0, True, 1e3, 12345678901234567890]\nscale: 1.0\n";
+    await withFile(
+      `${written}gpu: 1\nkwargs: {a: [false, '1', 012, null]}\nforce:\nno_special: True\n`,
+      async (folder) => {
+        expect(await run(folder)).toMatchObject({
+          prompt: "012",
+          stop: ["7", "x", "012", "1.0", "True", "1e3", "12345678901234567890"],
+          scale: [1],
+          device: "1",
+          kwargs: { a: [false, "1", 12, null] },
+          noSpecial: true,
+        });
+      },
+    );
+    await withFile("max_shard_size: 0x10\n", async (folder) => {
+      const { status, stderr } = await sample(["mix", "a", "b"], { cwd: folder });
+      expect([status, stderr]).toEqual([2, expect.stringContaining('max-shard-size: "0x10" is not a number')]);
     });
-    for (const scalar of ["012", "1.0", "0x10", "1e3", "12345678901234567890", "True", "[a, 1.0]"]) {
-      await withFile(`stop: ${scalar}\nscale: 1\n`, async (folder) => {
-        const { status, stdout, stderr } = await sample(["mix", "a", "b"], { cwd: folder });
-        expect([status, stdout]).toEqual([2, ""]);
-        expect(stderr).toMatch(
-          /^error: randlora.yaml: stop: without quotes YAML reads this as .*\nhint: put it in quotes/,
-        );
-      });
-    }
-    // What a stronger layer overrules does no harm.
-    await withFile("mix:\n  prompt: 012\n", async (folder) => {
-      expect((await sample(["mix", "a", "b"], { cwd: folder })).status).toBe(2);
-      expect(await run(folder, ["-p", "hello"])).toMatchObject({ prompt: "hello" });
+  });
+
+  test("a comment, or a key of another command, is no other spelling of a value", async () => {
+    await withFile("# prompt: 12, 012\nprompt: 12 # not prompt: 012\n", async (folder) => {
+      expect(await run(folder)).toMatchObject({ prompt: "12" });
     });
   });
 
@@ -198,13 +205,130 @@ describe("default < file < environment < flag", () => {
   });
 });
 
-describe("whose file it is", () => {
-  /** The folder as the home of a user whose own configuration is `yaml`. */
-  async function withOwn(folder: string, yaml: string): Promise<Record<string, string>> {
-    await mkdir(join(folder, "xdg", "randlora"), { recursive: true });
-    await writeFile(join(folder, "xdg", "randlora", "randlora.yaml"), yaml);
-    return { XDG_CONFIG_HOME: join(folder, "xdg") };
+describe("what an option's rivals say", () => {
+  async function walk(folder: string, args: readonly string[], env: Record<string, string> = {}) {
+    const { status, stdout, stderr } = await sample(["walk", "--json", ...args], { cwd: folder, env });
+    return { status, stderr, said: stdout === "" ? undefined : JSON.parse(stdout) };
   }
+
+  test("the weaker place gives way, and that is said", async () => {
+    await withFile("", async (folder) => {
+      const env = await withOwn(folder, "miles: 3\n");
+      expect(await walk(folder, ["--steps", "10"], env)).toEqual({
+        status: 0,
+        said: { steps: 10 },
+        stderr: `${join(folder, "xdg", "randlora", "randlora.yaml")}: miles is ignored: --steps was given\n`,
+      });
+      expect(await walk(folder, ["-q"], { ...env, RANDLORA_STEPS: "4" })).toEqual({
+        status: 0,
+        said: { steps: 4 },
+        stderr: "",
+      });
+      expect((await walk(folder, ["--miles", "1"], { ...env, RANDLORA_STEPS: "4" })).said).toEqual({ miles: 1 });
+      // Both were typed.
+      const typed = await walk(folder, ["--miles", "1", "--steps", "2"], env);
+      expect(typed).toMatchObject({ status: 2, stderr: expect.stringContaining("hint: leave one out") });
+    });
+  });
+
+  test("an argument is stronger than any file", async () => {
+    await withFile("walk: {gait: swim}\n", async (folder) => {
+      const set = "randlora.yaml in this folder sets --gait swim\n";
+      expect(await walk(folder, ["sea"])).toMatchObject({ said: { gait: "swim" }, stderr: set });
+      const note = "randlora.yaml: gait is ignored: --gait swim: there is no water\n";
+      expect(await walk(folder, ["hill"])).toMatchObject({ said: { where: "hill" }, stderr: set + note });
+    });
+  });
+
+  test("no hint tells anybody to leave out what nobody typed", async () => {
+    await withFile("walk: {steps: 1, miles: 2}\n", async (folder) => {
+      const { status, stderr } = await walk(folder, []);
+      expect([status, stderr]).toEqual([
+        2,
+        expect.stringContaining("hint: it comes from randlora.yaml: steps and randlora.yaml: miles: change that"),
+      ]);
+    });
+    await withFile("", async (folder) => {
+      const { stderr } = await walk(folder, [], { RANDLORA_GAIT: "fly" });
+      expect(stderr).toContain("hint: it comes from RANDLORA_GAIT: change that, or overrule it on the command line\n");
+    });
+  });
+});
+
+describe("an empty value is refused", () => {
+  test.each([
+    [["--resume", ""], "--resume is empty"],
+    [["--resume="], "--resume is empty"],
+    [["--prompt", ""], "--prompt is empty"],
+    [["--stop", "a", "--stop", ""], "--stop is empty"],
+    [["--dtype", ""], "--dtype is empty"],
+    [["--device", ""], "--device is empty"],
+    [["--config", ""], "--config is empty"],
+  ])("%p", async (args, message) => {
+    const { status, stdout, stderr } = await sample(["mix", "a", "b", ...args]);
+    expect([status, stdout]).toEqual([2, ""]);
+    expect(stderr).toBe(`error: ${message}\nhint: is a variable of the shell not set?\n`);
+  });
+
+  test("in a file and in a list of the environment as well", async () => {
+    await withFile("prompt: ''\n", async (folder) => {
+      const { status, stderr } = await sample(["mix", "a", "b"], { cwd: folder });
+      expect([status, stderr]).toEqual([2, expect.stringContaining("error: randlora.yaml: prompt is empty\n")]);
+    });
+    const { stderr } = await sample(["mix", "a", "b"], { env: { RANDLORA_STOP: '["a", ""]' } });
+    expect(stderr).toContain("error: RANDLORA_STOP is empty\n");
+  });
+
+  test("an option that may stand alone is no empty one", async () => {
+    await withFile("", async (folder) => {
+      expect(await run(folder, ["--resume"])).toMatchObject({ resume: true });
+      expect(await run(folder, ["--resume", "r"])).toMatchObject({ resume: "r" });
+    });
+  });
+});
+
+/** The folder as the home of a user whose own configuration is `yaml`. */
+async function withOwn(folder: string, yaml: string): Promise<Record<string, string>> {
+  await mkdir(join(folder, "xdg", "randlora"), { recursive: true });
+  await writeFile(join(folder, "xdg", "randlora", "randlora.yaml"), yaml);
+  return { XDG_CONFIG_HOME: join(folder, "xdg") };
+}
+
+describe("whose file it is", () => {
+  test("what the folder's sets is said in one line, even under --quiet; what is overruled is not set", async () => {
+    const yaml =
+      'dtype: f32\nscale: [1, 2]\nprompt: "a text\\u001b"\nno-special: true\nbetas: [0.5, 0.6]\nquiet: true\n';
+    await withFile(yaml, async (folder) => {
+      const { status, stderr } = await sample(["mix", "a", "b", "--betas", "0.1,0.2"], { cwd: folder });
+      const words = '--dtype f32 --scale 1 --scale 2 --no-special --prompt "a text\\u001b"';
+      expect([status, stderr]).toEqual([0, `randlora.yaml in this folder sets --quiet ${words}\n`]);
+      const other = await sample(["walk", "-q"], { cwd: folder });
+      expect(other.stderr).toBe("");
+      const named = await sample(["mix", "a", "b", "--config", "randlora.yaml"], { cwd: folder });
+      expect(named.stderr).toBe("");
+    });
+  });
+
+  test.skipIf(process.getuid?.() !== 0)("another user's is refused, unless it is named", async () => {
+    await withFile("dtype: f32\n", async (folder) => {
+      const file = join(folder, "randlora.yaml");
+      const refused = async () => {
+        const { status, stdout, stderr } = await sample(["mix", "a", "b"], { cwd: folder });
+        expect([status, stdout]).toEqual([1, ""]);
+        expect(stderr).toStartWith("error: randlora.yaml: it belongs to another user (uid 12345), and is not read\n");
+      };
+      await chown(file, 12345, 12345);
+      await refused();
+      expect(await run(folder, ["--config", "randlora.yaml"])).toMatchObject({ dtype: "f32" });
+      expect(await run(folder, ["--config", "/dev/null"])).toMatchObject({ dtype: "keep" });
+      // A link of another user's to a file of one's own decides no less.
+      await rename(file, join(folder, "mine.yaml"));
+      await chown(join(folder, "mine.yaml"), 0, 0);
+      await symlink("mine.yaml", file);
+      await lchown(file, 12345, 12345);
+      await refused();
+    });
+  });
 
   test("the user's own is read below the folder's, and below what --config names", async () => {
     await withFile("dtype: f32\n", async (folder) => {

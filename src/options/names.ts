@@ -24,6 +24,8 @@ export interface Program {
   readonly summary: string;
   readonly example: string;
   readonly commands: readonly (Command | Group)[];
+  /** Flags that mean different things to different commands: a configuration file has them in a command's section only. */
+  readonly perCommand: readonly string[];
 }
 
 /** Every command with the words that call it: `["cache", "list"]`. */

@@ -11,8 +11,8 @@ import {
   number,
   numbers,
   optionalText,
-  path,
   repeat,
+  toggle,
 } from "./option.ts";
 
 const help = "";
@@ -77,9 +77,9 @@ test("flags read the usual words of files and variables", () => {
   expect(() => flag({ help }).read(["maybe"])).toThrow(InvalidValue);
 });
 
-test("a path is any text but an empty one", () => {
-  expect(path({ help }).read(["a b"])).toBe("a b");
-  expect(() => path({ help }).read([""])).toThrow(InvalidValue);
+test("a toggle tells `--no-name` from silence", () => {
+  const { absent, read } = toggle({ help });
+  expect([absent, read(["true"]), read(["false"])]).toEqual([undefined, true, false]);
 });
 
 test("the last value of a plain option counts, every value of a repeated one", () => {
@@ -94,5 +94,5 @@ test("lists of numbers, JSON objects and optional values", () => {
   expect(() => numbers({ help, length: 2 }).read(["0.9"])).toThrow("must be 2 numbers");
   expect(json({ help }).read(['{"a": [1]}'])).toEqual({ a: [1] });
   for (const written of ["[1]", "null", "3", "{"]) expect(() => json({ help }).read([written])).toThrow(InvalidValue);
-  expect([optionalText({ help }).read([""]), optionalText({ help }).read(["x"])]).toEqual([true, "x"]);
+  expect([optionalText({ help }).read([]), optionalText({ help }).read(["x"])]).toEqual([true, "x"]);
 });

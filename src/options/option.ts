@@ -2,8 +2,8 @@ import { RandloraError } from "../errors.ts";
 import { nearest } from "./nearest.ts";
 
 /**
- * One option of a command, whatever layer its value comes from. Every layer delivers texts ("0.5", "true"); `read`
- * turns the texts of the winning layer into the typed value and throws a plain message when it cannot.
+ * One option of a command, whatever layer its value comes from. Every layer delivers texts ("0.5", "true"), none of them
+ * empty; `read` turns the texts of the winning layer into the typed value and throws a plain message when it cannot.
  */
 export interface Option<T> {
   /** `flag` takes no value, `value` one, `optional` may stand without one (`--resume [RUN]`). */
@@ -19,8 +19,6 @@ export interface Option<T> {
   readonly short: string;
   /** Another key that means the same everywhere, and is not listed; empty when there is none. */
   readonly alias: string;
-  /** Whether the value is taken letter for letter: `012`, `12` and `12.0` differ, which they do not to a YAML reader. */
-  readonly verbatim: boolean;
   /** Texts to offer, which `read` accepts; empty when anything may be written. */
   readonly choices: readonly string[];
   /** What the value is when no layer gives one. */
@@ -75,7 +73,7 @@ interface Range {
   readonly above?: number;
 }
 
-/** `--name`, off unless given; from the environment or a file: true, yes, on, 1 or false, no, off, 0. */
+/** `--name`, off unless given, with an opposite `--no-name`; from the environment or a file: true, yes, on, 1 or false, no, off, 0. */
 export function flag(spec: Omit<Spec<never>, "value" | "default">): Option<boolean> {
   return {
     ...common(spec, ""),
@@ -86,17 +84,14 @@ export function flag(spec: Omit<Spec<never>, "value" | "default">): Option<boole
   };
 }
 
-/** Any text: a path, a name, a pattern. */
-export function text<D extends string | undefined = undefined>(spec: Spec<D>): Option<string | Absent<D>> {
-  return { ...single(spec, "TEXT", (value) => value), verbatim: true };
+/** As {@link flag}, but undefined unless it is given: `--no-name` differs from silence. */
+export function toggle(spec: Omit<Spec<never>, "value" | "default">): Option<boolean | undefined> {
+  return { ...flag(spec), absent: undefined };
 }
 
-/** Where to read or write: any text but an empty one. */
-export function path<D extends string | undefined = undefined>(spec: Spec<D>): Option<string | Absent<D>> {
-  return single(spec, "PATH", (value) => {
-    if (value === "") throw new InvalidValue("is empty", "is a variable of the shell not set?");
-    return value;
-  });
+/** Any text but an empty one: a path, a name, a pattern. */
+export function text<D extends string | undefined = undefined>(spec: Spec<D>): Option<string | Absent<D>> {
+  return single(spec, "TEXT", (value) => value);
 }
 
 /** What other programs call the number formats. */
@@ -168,11 +163,7 @@ export function json<D extends Readonly<Record<string, unknown>> | undefined = u
 
 /** `--name` or `--name VALUE`: `true` when it stands without a value. */
 export function optionalText(spec: Omit<Spec<never>, "default">): Option<string | true | undefined> {
-  return {
-    ...single<string | true, undefined>(spec, "TEXT", (value) => value || true),
-    form: "optional",
-    verbatim: true,
-  };
+  return { ...text(spec), form: "optional", read: (texts) => texts.at(-1) ?? true };
 }
 
 /** Lets an option be given several times: `repeat(number({ help }))` reads `--scale 1 --scale 0.5` as [1, 0.5]. */
@@ -229,7 +220,6 @@ function common<D>(spec: Spec<D>, placeholder: string) {
     topic: spec.topic ?? "Options",
     short: spec.short ?? "",
     alias: spec.alias ?? "",
-    verbatim: false,
     choices: [],
   };
 }

@@ -7,7 +7,7 @@ import { flagName, type Program } from "./names.ts";
 import { InvalidValue, type Option } from "./option.ts";
 import { missingCommand, unknownOption, unknownWord, usageError } from "./usage-error.ts";
 
-/** Texts given on the command line, by option key, in their order. */
+/** Texts given on the command line, by option key, in their order; none for an option that stands without its value. */
 export type Given = ReadonlyMap<string, readonly string[]>;
 
 /** What a command line asks for. */
@@ -34,10 +34,10 @@ export function parse(program: Program, argv: readonly string[], style: HelpStyl
   const given = new Map<string, string[]>();
   const output: string[] = [];
 
-  const take = (key: string, option: Option<unknown>, text: string): void => {
-    const word = glued(argv, option, text);
-    if (word !== undefined) throw unknownOption(program, argv, word);
-    given.set(key, [...(given.get(key) ?? []), text]);
+  const take = (key: string, option: Option<unknown>, text: string | undefined): void => {
+    const word = text && glued(argv, option, text);
+    if (word) throw unknownOption(program, argv, word);
+    given.set(key, text === undefined ? [] : [...(given.get(key) ?? []), text]);
   };
 
   const prepare = (parser: Parser, help: string): Parser => {
@@ -110,18 +110,18 @@ function glued(argv: readonly string[], option: Option<unknown>, text: string): 
 function addOptions(
   parser: Parser,
   options: Readonly<Record<string, Option<unknown>>>,
-  take: (key: string, option: Option<unknown>, text: string) => void,
+  take: (key: string, option: Option<unknown>, text: string | undefined) => void,
 ): void {
   for (const [key, option] of Object.entries(options)) {
     const name = flagName(key);
     const short = option.short === "" ? "" : `-${option.short}, `;
     const value = { flag: "", value: " <value>", optional: " [value]" }[option.form];
     parser.addOption(new ParserOption(`${short}--${name}${value}`));
-    const add = (text: string): void => take(key, option, text);
-    parser.on(`option:${name}`, (text?: string | null) => add(option.form === "flag" ? "true" : (text ?? "")));
+    const add = (text: string | undefined): void => take(key, option, text);
+    parser.on(`option:${name}`, (text?: string | null) => add(option.form === "flag" ? "true" : (text ?? undefined)));
     if (option.alias !== "") {
       parser.addOption(new ParserOption(`--${flagName(option.alias)}${value}`).hideHelp());
-      parser.on(`option:${flagName(option.alias)}`, (text?: string | null) => add(text ?? ""));
+      parser.on(`option:${flagName(option.alias)}`, (text?: string | null) => add(text ?? undefined));
     }
     if (option.form !== "flag") continue;
     // The opposite of every flag exists, unlisted, so that a command line can overrule a file or the environment.

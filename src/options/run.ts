@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { Contradiction, RandloraError } from "../errors.ts";
 import { createLog } from "../terminal/log.ts";
 import { createProgress, silentProgress } from "../terminal/progress.ts";
 import { type Screen, SILENT } from "../terminal/screen.ts";
@@ -8,7 +8,7 @@ import { readConfig } from "./config.ts";
 import type { Context } from "./context.ts";
 import type { ErrorReport } from "./error-report.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
-import { type ConfigLayer, settle, sourcesOf } from "./layers.ts";
+import { type ConfigLayer, foreignSettings, settle, settleContradiction, sourcesOf, withSources } from "./layers.ts";
 import { misspeltVariables, type Program } from "./names.ts";
 import { parse, type Given, type Request } from "./parse.ts";
 import type { ValueOf } from "./option.ts";
@@ -62,18 +62,33 @@ async function runCommand(program: Program, request: Request & { kind: "run" }, 
   const spare = config === undefined && Object.keys(command.options).length === 0;
   const { files, failure } = tryConfig(spare, () => readConfig(program, path, config, host.environment));
   const settled = globals(files);
-  const options = settle(command.options, { given, environment: host.environment, files });
+  const context = createContext(settled, host);
+  const dropped = new Set<string>();
+  const layers = { given, environment: host.environment, files, dropped };
+  const all = { ...GLOBAL_OPTIONS, ...command.options };
+  let options = settle(command.options, layers);
   const definitions = Object.entries(command.arguments);
   const args = Object.fromEntries(definitions.map(([key, { read }], at) => [key, read(positionals[at] ?? [])]));
-  const context = createContext(settled, host);
   if (failure !== undefined) context.log.warn(`${failure.message}; options are not read from files`);
   for (const { variable, meant } of misspeltVariables(program, host.environment)) {
     context.log.warn(`${variable} is no option of any command; did you mean ${meant}?`);
   }
+  const foreign = foreignSettings(all, layers);
+  if (foreign !== undefined) context.log.announce(foreign);
   // Values are not shown: some are secrets.
-  const layers = { given, environment: host.environment, files };
-  for (const line of sourcesOf({ ...GLOBAL_OPTIONS, ...command.options }, layers)) context.log.verbose(line);
-  await command.invoke(args, options, context);
+  for (const line of sourcesOf(all, layers)) context.log.verbose(line);
+  for (let done = false; !done;) {
+    try {
+      await command.invoke(args, options, context);
+      done = true;
+    } catch (thrown) {
+      const weak = thrown instanceof Contradiction ? settleContradiction(thrown, command.options, layers) : undefined;
+      if (weak === undefined) throw withSources(thrown, all, layers);
+      dropped.add(weak.key);
+      options = settle(command.options, layers);
+      context.log.info(weak.note);
+    }
+  }
   if (settled.verbose) await tellCosts(context);
 }
 
@@ -111,7 +126,7 @@ type Globals = { readonly [K in keyof typeof GLOBAL_OPTIONS]: ValueOf<(typeof GL
 
 function settleGlobals(given: Given, host: Host, files: readonly ConfigLayer[]): Globals {
   // `settle` reads every key by its own definition, so the values have the definitions' types.
-  return settle(GLOBAL_OPTIONS, { given, environment: host.environment, files }) as Globals;
+  return settle(GLOBAL_OPTIONS, { given, environment: host.environment, files, dropped: new Set() }) as Globals;
 }
 
 function createContext(globals: Globals, host: Host): Context {

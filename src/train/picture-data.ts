@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { relative } from "node:path";
 import { splitForValidation } from "../data/split.ts";
 import { fractionOf, shotsOf } from "../data/subset.ts";
-import { RandloraError } from "../errors.ts";
+import { Contradiction, RandloraError } from "../errors.ts";
 import { naming, oneLine, quote } from "../files/failure.ts";
 import { type Preprocessing, readPreprocessing } from "../images/preprocessing.ts";
 import { fillTemplate, promptTemplates } from "../images/prompts.ts";
@@ -100,7 +100,7 @@ async function setAside(
   if (validSplit === null) return { train: all, valid };
   if (valid !== undefined) {
     const cause = `--valid-split: the validation data is ${valid.path} already`;
-    throw new RandloraError("usage", cause, "leave it out, or remove that part");
+    throw new Contradiction(["validSplit"], cause, "leave it out, or remove that part");
   }
   const split = splitForValidation(all.labels.length, validSplit, BigInt(seed), data);
   return { train: subsetOf(all, split.train), valid: subsetOf(all, split.valid) };

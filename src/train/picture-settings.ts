@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { RandloraError } from "../errors.ts";
+import { Contradiction, RandloraError } from "../errors.ts";
 import { AUGMENTATIONS, CONTRASTIVE_LOSSES, HEADS, TASKS, TOWERS } from "./picture-choices.ts";
 
 // What a run says of pictures and of what is learnt from them: a part of run.json, null with texts.
@@ -60,10 +60,11 @@ export function resolvePictures(asked: Partial<PictureSettings>, facts: PictureF
   }
   if (isContrastive && gradAccum > 1) {
     const cause = `--grad-accum ${gradAccum}: the contrastive loss compares all pictures of a step and is no sum over micro-batches`;
-    throw new RandloraError("usage", cause, "give a larger --batch-size instead");
+    throw new Contradiction(["gradAccum", "task"], cause, "give a larger --batch-size instead");
   }
   if (shots !== null && fraction !== null) {
-    throw new RandloraError("usage", "--shots and --fraction: both say what part to train on", "give one of them");
+    const cause = "--shots and --fraction: both say what part to train on";
+    throw new Contradiction(["shots", "fraction"], cause, "give one of them");
   }
   return {
     task,
@@ -84,5 +85,5 @@ function refuse(asked: Partial<PictureSettings>, keys: readonly (keyof PictureSe
   const foreign = keys.find((key) => (asked[key] ?? null) !== null);
   if (foreign === undefined) return;
   const flag = `--${foreign.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-  throw new RandloraError("usage", `${flag} has no meaning with ${beside}`, "leave it out");
+  throw new Contradiction([foreign, "task", "head"], `${flag} has no meaning with ${beside}`, "leave it out");
 }

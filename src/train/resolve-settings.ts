@@ -1,5 +1,5 @@
 import { defaultTargets } from "../adapters/default-targets.ts";
-import { RandloraError } from "../errors.ts";
+import { Contradiction, RandloraError } from "../errors.ts";
 import { quote } from "../files/failure.ts";
 import type { TrainedMethod } from "../adapters/method.ts";
 import { METHOD_NAMES } from "../adapters/method-names.ts";
@@ -16,6 +16,8 @@ import {
   type FlatSettings,
   flagOf,
   inWords,
+  isOff,
+  optionsOf,
   same,
   type TrainSettings,
 } from "./settings.ts";
@@ -61,7 +63,7 @@ export function refuseOfOtherModels(asked: Partial<FlatSettings>, { pictures }: 
   const key = foreign.find((one) => (asked[one] ?? false) !== false);
   if (key === undefined) return;
   const model = pictures ? "a model of pictures" : "a language model";
-  throw new RandloraError("usage", `${flagOf(key)} has no meaning with ${model}`, "leave it out");
+  throw new Contradiction(optionsOf(key), `${flagOf(key)} has no meaning with ${model}`, "leave it out");
 }
 
 /**
@@ -126,7 +128,7 @@ function adapterSettings(
   if (head !== undefined) refuseContradiction("head", asked, { head });
   if (head !== undefined && asked.task === "contrastive") {
     const cause = "--task contrastive: the adapter of --init-adapter has a trained head";
-    throw new RandloraError("usage", cause, "leave --task out, or train a new adapter");
+    throw new Contradiction(["task", "initAdapter"], cause, "leave --task out, or train a new adapter");
   }
   for (const key of Object.keys(init) as (keyof typeof init)[]) refuseContradiction(key, asked, init);
   const given = { ...asked, ...init };
@@ -155,7 +157,7 @@ function refuseContradiction<K extends keyof InitialSettings>(
 ): void {
   if (asked[key] === undefined || same(key, asked[key], init[key])) return;
   const cause = `${asGiven(key, asked[key])}: the adapter of --init-adapter has ${inWords(key, init[key])}`;
-  throw new RandloraError("usage", cause, `leave ${flagOf(key, asked[key])} out`);
+  throw new Contradiction([...optionsOf(key), "initAdapter"], cause, `leave ${flagOf(key, asked[key])} out`);
 }
 
 /** The targets where none were given: PEFT's for the architecture. @throws RandloraError `usage` where it knows none */
@@ -173,11 +175,12 @@ function refuseForeign(method: string, methods: readonly TrainedMethod[], asked:
   const has = new Set(ownKeys(chosen));
   const given = new Map<string, unknown>(Object.entries(asked));
   const foreign = [...methods.flatMap(ownKeys), ...missingCommon(chosen)].find((key) => {
-    return !has.has(key) && (given.get(key) ?? false) !== false;
+    return !has.has(key) && !isOff(given.get(key) ?? false);
   });
   if (foreign === undefined) return;
   const flag = flagOf(foreign, given.get(foreign));
-  throw new RandloraError("usage", `${flag} has no meaning with --method ${method}`, "leave it out");
+  const cause = `${flag} has no meaning with --method ${method}`;
+  throw new Contradiction([...optionsOf(foreign), "method"], cause, "leave it out");
 }
 
 /** Settings of adapters in general that this method has no use for. */
@@ -188,18 +191,19 @@ function missingCommon({ training }: TrainedMethod): string[] {
 
 function checkTogether(settings: TrainSettings, asked: AskedSettings): void {
   if (asked.steps !== undefined && asked.epochs !== undefined && asked.epochs !== null && asked.steps !== null) {
-    throw new RandloraError("usage", "--steps and --epochs: both say how long the run is", "give one of them");
+    const cause = "--steps and --epochs: both say how long the run is";
+    throw new Contradiction(["steps", "epochs"], cause, "give one of them");
   }
   if ((settings.adapter?.dropout ?? 0) > 0 && settings.gradAccum > DROPOUT_MICRO_BATCHES) {
     const cause = `--grad-accum ${settings.gradAccum}: with dropout a step has at most ${DROPOUT_MICRO_BATCHES} micro-batches`;
-    throw new RandloraError("usage", cause, "give a larger --batch-size, or leave --dropout out");
+    throw new Contradiction(["gradAccum", "dropout"], cause, "give a larger --batch-size, or leave --dropout out");
   }
   if (settings.quantize !== null && settings.adapter === null) {
     const cause = `--quantize ${settings.quantize} has no meaning with --method ${settings.method}, which freezes no weights`;
-    throw new RandloraError("usage", cause, "leave it out");
+    throw new Contradiction(["quantize", "method"], cause, "leave it out");
   }
   if (settings.valid !== null && settings.validSplit !== null) {
     const cause = "--valid and --valid-split: both say what to validate on";
-    throw new RandloraError("usage", cause, "give one of them");
+    throw new Contradiction(["valid", "validSplit"], cause, "give one of them");
   }
 }

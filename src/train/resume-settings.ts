@@ -1,5 +1,15 @@
-import { RandloraError } from "../errors.ts";
-import { asGiven, type FlatSettings, flagOf, flatSettings, inWords, same, type TrainSettings } from "./settings.ts";
+import { Contradiction } from "../errors.ts";
+import {
+  asGiven,
+  type FlatSettings,
+  flagOf,
+  flatSettings,
+  inWords,
+  isOff,
+  optionsOf,
+  same,
+  type TrainSettings,
+} from "./settings.ts";
 
 /** Settings that a resumed run may change. `steps` too, to a larger number, where the schedule does not depend on it. */
 const CHANGEABLE: ReadonlySet<keyof FlatSettings> = new Set([
@@ -48,8 +58,10 @@ export function refuseOthers(
   for (const key of Object.keys(asked) as (keyof FlatSettings)[]) {
     const wanted = asked[key];
     if (wanted === undefined || mayChange(key) || same(key, wanted, flat[key])) continue;
+    if (isOff(wanted) && flat[key] === undefined) continue;
     const had = `it had ${inWords(key, flat[key])}`;
     const cause = `${asGiven(key, wanted)}: the ${what} cannot be resumed with another value; ${had}`;
-    throw new RandloraError("usage", cause, `leave ${flagOf(key, wanted)} out, or start a new ${what}`);
+    const hint = `leave ${flagOf(key, wanted)} out, or start a new ${what}`;
+    throw new Contradiction([...optionsOf(key), "resume"], cause, hint);
   }
 }

@@ -161,7 +161,7 @@ test("what contradicts is said as it was typed", () => {
     ],
     [
       () => resumeSettings(recorded, { shuffle: false }),
-      "--no-shuffle: the run cannot be resumed with another value; it had none",
+      "--no-shuffle: the run cannot be resumed with another value; it had --shuffle",
     ],
     [
       () => resumeSettings(recorded, { projections: false }),

@@ -148,9 +148,22 @@ export function parseTrainSettings(json: unknown, file: string, methods = METHOD
 /** How a setting is called on the command line. `value`: the one that was given there. */
 export function flagOf(key: string, value?: unknown): string {
   if (key === "model") return "MODEL";
+  if (key === "sparsity" && value === "dense") return "--no-sparse";
   if (key === "sparsity") return typeof value === "string" ? `--${value}` : "--sparse or --very-sparse";
-  if (key === "shuffle") return "--no-shuffle";
-  return `--${keyName(key).replaceAll("_", "-")}`;
+  if (key === "shuffle") return value === true ? "--shuffle" : "--no-shuffle";
+  const isNegated = value === false && key !== "projections";
+  return `--${isNegated ? "no-" : ""}${keyName(key).replaceAll("_", "-")}`;
+}
+
+/** The options that decide a setting. */
+export function optionsOf(key: string): readonly string[] {
+  if (key === "sparsity") return ["sparse", "verySparse"];
+  return [key === "shuffle" ? "noShuffle" : key];
+}
+
+/** Whether a flag was turned off (`--no-dora`, `--no-sparse`): where nothing has it, that contradicts nothing. */
+export function isOff(value: unknown): boolean {
+  return value === false || value === "dense";
 }
 
 /** A setting as it was given on the command line: `--rank 8`, `--sparse`. */
@@ -163,7 +176,8 @@ export function asGiven(key: string, value: unknown): string {
 export function inWords(key: string, value: unknown): string {
   if (key === "projections") return value === true ? "yes" : "no";
   if (key === "sparsity") return `${String(value)} bases`;
-  if (value === null || value === undefined || typeof value === "boolean") return "none";
+  if (key === "shuffle" || value === true) return flagOf(key, value);
+  if (value === null || value === undefined || value === false) return "none";
   if (!Array.isArray(value)) return String(value);
   if (value.length === 0) return "all";
   return value.length <= 8 ? value.join(",") : `${value.slice(0, 6).join(",")} and ${value.length - 6} more`;

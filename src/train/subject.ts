@@ -2,7 +2,7 @@ import type { TrainedMethod } from "../adapters/method.ts";
 import type { MethodChoices, PlaceOptions } from "../adapters/training/method.ts";
 import type { LargestMicroBatch, StepPlan } from "../data/types.ts";
 import type { Device } from "../device/device.ts";
-import { RandloraError } from "../errors.ts";
+import { Contradiction } from "../errors.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import type { TrainedModel } from "./engine.ts";
 import type { TrainSettings } from "./settings.ts";
@@ -73,5 +73,5 @@ export function refuseShorter<Batch>(recorded: TrainSettings, settings: TrainSet
   const { length } = subject.plan(recorded).steps;
   if (settings.steps > length) return;
   const cause = `--steps ${settings.steps}: the run cannot be resumed with fewer steps than it had; it had ${length}`;
-  throw new RandloraError("usage", cause, "leave --steps out, or start a new run");
+  throw new Contradiction(["steps", "resume"], cause, "leave --steps out, or start a new run");
 }

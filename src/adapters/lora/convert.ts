@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { Contradiction } from "../../errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { contentOf } from "../content.ts";
 import type { ConversionWish, ConvertedContent } from "../method.ts";
@@ -8,7 +8,7 @@ import type { Adapter } from "../types.ts";
 export async function convertLora(adapter: Adapter, { projections }: ConversionWish): Promise<ConvertedContent> {
   if (projections === true) {
     const cause = `--projections yes: ${oneLine(adapter.path)} is a LoRA, which has no random bases`;
-    throw new RandloraError("usage", cause, "leave --projections out");
+    throw new Contradiction(["projections"], cause, "leave --projections out");
   }
   return { content: contentOf(adapter), generator: undefined, projections: false, notes: [] };
 }

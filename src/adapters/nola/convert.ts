@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { Contradiction } from "../../errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { contentOf } from "../content.ts";
 import type { ConversionWish, ConvertedContent } from "../method.ts";
@@ -14,7 +14,7 @@ export async function convertNola(adapter: Adapter, { projections }: ConversionW
   drawsOf(adapter, nolaConfig(adapter));
   if (projections === true) {
     const cause = `--projections yes: ${oneLine(adapter.path)} is a NoLA, whose random factors are never stored`;
-    throw new RandloraError("usage", cause, "leave --projections out");
+    throw new Contradiction(["projections"], cause, "leave --projections out");
   }
   return { content: contentOf(adapter), generator: GENERATOR, projections: false, notes: [] };
 }

@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { Contradiction } from "../../errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { contentOf } from "../content.ts";
 import type { ConversionWish, ConvertedContent } from "../method.ts";
@@ -9,7 +9,7 @@ import { PRANC_GENERATOR, prancRecord } from "./record.ts";
 export async function convertPranc(adapter: Adapter, { projections }: ConversionWish): Promise<ConvertedContent> {
   if (projections === true) {
     const cause = `--projections yes: ${oneLine(adapter.path)} is a PRANC, whose bases are as large as the model each`;
-    throw new RandloraError("usage", cause, "leave --projections out");
+    throw new Contradiction(["projections"], cause, "leave --projections out");
   }
   // Without them the coefficients say nothing.
   prancRecord(adapter);

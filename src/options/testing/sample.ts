@@ -1,7 +1,7 @@
 /*
  * A small program for the tests of this folder: `bun src/options/testing/sample.ts …` runs it as a real process.
  */
-import { RandloraError } from "../../errors.ts";
+import { Contradiction, RandloraError } from "../../errors.ts";
 import {
   choice,
   defineCommand,
@@ -61,6 +61,28 @@ const fail = defineCommand({
     if (how === "usage") throw new RandloraError("usage", "--a and --b exclude each other", "leave one out");
     if (how === "later") setTimeout(() => void Promise.reject(new Error("lost promise")), 1);
     else throw new TypeError("undefined is not a model");
+  },
+});
+
+const walk = defineCommand({
+  name: "walk",
+  summary: "Go some way, which is said once",
+  example: "sample walk --steps 3",
+  arguments: { where: optional("WHERE", "where to") },
+  options: {
+    steps: integer({ help: "in steps" }),
+    miles: integer({ help: "or in miles" }),
+    gait: text({ help: "in which manner" }),
+  },
+  run({ where }, { steps, miles, gait }, context) {
+    if (steps !== undefined && miles !== undefined) {
+      throw new Contradiction(["steps", "miles"], "--steps and --miles: both say how far", "leave one out");
+    }
+    if (gait === "swim" && where !== "sea") {
+      throw new Contradiction(["gait"], "--gait swim: there is no water", "leave it out");
+    }
+    if (gait === "fly") throw new RandloraError("usage", "nobody flies", "leave --gait out");
+    context.result({ where, steps, miles, gait });
   },
 });
 
@@ -132,7 +154,8 @@ export const sample: Program = {
   version: "1.2.3",
   summary: "A program for tests",
   example: "sample mix base one",
-  commands: [mix, fail, wait, pour, say, defineGroup({ name: "show", summary: "Show things", commands: [work] })],
+  commands: [mix, fail, walk, wait, pour, say, defineGroup({ name: "show", summary: "Show things", commands: [work] })],
+  perCommand: ["gait"],
 };
 
 if (import.meta.main) await runProcess(sample, (status) => process.exit(status));

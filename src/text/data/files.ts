@@ -1,6 +1,6 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
-import { RandloraError } from "../../errors.ts";
+import { Contradiction, RandloraError } from "../../errors.ts";
 import { naming, oneLine } from "../../files/failure.ts";
 import { ChunkedFile } from "../../data/chunks.ts";
 
@@ -42,8 +42,8 @@ export async function locateData({ data, valid, validSplit }: DataChoice): Promi
   const found = isDirectory ? await findInFolder(data) : { train: data, valid: undefined, test: undefined };
   const chosen = valid ?? found.valid;
   if (validSplit !== undefined && chosen !== undefined) {
-    throw new RandloraError(
-      "usage",
+    throw new Contradiction(
+      ["valid", "validSplit"],
       `--valid-split: the validation data is ${oneLine(chosen)} already`,
       valid === undefined ? "name the training file alone, or leave out --valid-split" : "give one of the two flags",
     );

@@ -1,4 +1,4 @@
-import { RandloraError } from "../../../errors.ts";
+import { Contradiction } from "../../../errors.ts";
 import { frozenLora } from "../../lora/train/frozen.ts";
 import { existingLora, type LoraSource, newLora } from "../../lora/train/source.ts";
 import { loraTraining } from "../../lora/train/training.ts";
@@ -38,7 +38,7 @@ export async function openParts(
   if (adapter === undefined) {
     if (settings.freezeLora) {
       const cause = "--freeze-lora: a new LoRA adds nothing, and would never do";
-      throw new RandloraError("usage", cause, "name the LoRA to begin with: --init-adapter, or leave it out");
+      throw new Contradiction(["freezeLora"], cause, "name the LoRA to begin with: --init-adapter, or leave it out");
     }
     const { loraRank: rank } = settings;
     const own = { ...settings, rank, alpha: (loraTraining.usual.alphaPerRank ?? 1) * rank };

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { RandloraError } from "../../../errors.ts";
+import { Contradiction } from "../../../errors.ts";
 import { VARIANTS } from "../peft-types.ts";
 import { BASES_SETTINGS } from "../../training/bases-settings.ts";
 import { canDraw, type GeneratorName, type Sparsity } from "../../../random/names.ts";
@@ -23,11 +23,12 @@ export function resolveRandlora(given: Partial<RandloraSettings>): RandloraSetti
   const { generator = usualGenerator(sparsity) } = given;
   if (generator !== null && !canDraw(generator, sparsity)) {
     const cause = `--generator ${generator} does not draw ${sparsity} bases`;
-    throw new RandloraError("usage", cause, `${usualGenerator(sparsity)} does, and so does philox-v1`);
+    const hint = `${usualGenerator(sparsity)} does, and so does philox-v1`;
+    throw new Contradiction(["generator", "sparse", "verySparse"], cause, hint);
   }
   if (variant === "rank-r" && compute !== "auto") {
     const cause = `--compute ${compute}: --variant rank-r has one order of products, LoRA's`;
-    throw new RandloraError("usage", cause, "leave --compute out");
+    throw new Contradiction(["compute", "variant"], cause, "leave --compute out");
   }
   return { variant, sparsity, basisSeed, generator, projections, compute, dora };
 }
