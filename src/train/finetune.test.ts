@@ -179,6 +179,25 @@ test("the base of a resumed run must be what it was, whatever its folder is call
   });
 });
 
+test("a config.json of the base that says something else is noticed when a run is resumed", async () => {
+  const model = runs.folder.at("configured");
+  await cp(STORIES, model, { recursive: true });
+  const settings = await runs.settings({ model, steps: 1, schedule: "constant" });
+  await runs.train("configured-run", settings);
+  const path = join(model, "config.json");
+  const config = JSON.parse(await readFile(path, "utf8"));
+  const write = (value: object) => writeFile(path, JSON.stringify(value));
+  const refused = { code: "model", message: `${model}: its config.json is not the one that the run began with` };
+  for (const edited of [{ rope_theta: 12345 }, { rms_norm_eps: 1e-3 }, { sliding_window: 8 }]) {
+    await write({ ...config, ...edited });
+    await expect(runs.train("configured-run", { ...settings, steps: 2 })).rejects.toMatchObject(refused);
+  }
+  // Another order, and another writer.
+  const turned = Object.fromEntries(Object.entries(config).toReversed());
+  await write({ ...turned, transformers_version: "9.9", _name_or_path: "elsewhere" });
+  expect((await runs.train("configured-run", { ...settings, steps: 2 })).result.steps).toBe(2);
+});
+
 test("the data of a resumed run must be what they were", async () => {
   const path = runs.folder.at("changing.jsonl");
   await writeTexts(path, 8);

@@ -1,8 +1,9 @@
 import { RandloraError } from "../errors.ts";
 import { chooseOptions } from "./choose-options.ts";
+import { configFingerprint } from "./config-fingerprint.ts";
 import { withOwnAdapter } from "./init-adapter.ts";
 import type { MethodSummary } from "../adapters/training/method.ts";
-import { newestState } from "./state.ts";
+import { newestState, type Progress } from "./state.ts";
 import { openGpu, type RunInput, Training, type TrainingInput } from "./training.ts";
 import type { DataHashes } from "./subject.ts";
 import type { TrainObserver, TrainResult } from "./types.ts";
@@ -32,6 +33,25 @@ export async function estimateRun<Batch>(input: RunInput<Batch>): Promise<RunEst
     estimatedGpuBytes: bytes,
     checkpointing: options.checkpointing,
   };
+}
+
+/** States of earlier versions know less of the base. */
+function refuseOtherBase(
+  model: string,
+  began: Pick<Progress, "base" | "config">,
+  now: Required<Pick<Progress, "base" | "config">>,
+): void {
+  for (const [key, what] of [
+    ["base", "its weights are not those"],
+    ["config", "its config.json is not the one"],
+  ] as const) {
+    if (began[key] === undefined || began[key] === now[key]) continue;
+    throw new RandloraError(
+      "model",
+      `${model}: ${what} that the run began with`,
+      "put the old model back, or start a new run",
+    );
+  }
 }
 
 function isSameData(began: DataHashes, now: DataHashes): boolean {
@@ -64,9 +84,7 @@ export async function finetune<Batch>(
   const { location, methods } = input;
   const source = input.source ?? opened.use(await subject.open(settings, location, { began, signal, methods }));
   const base = await source.fingerprint();
-  if (state?.progress.base !== undefined && state.progress.base !== base) {
-    const cause = `${settings.model}: its weights are not those that the run began with`;
-    throw new RandloraError("model", cause, "put the old ones back, or start a new run");
-  }
-  return await new Training(input, source, state, { ...hashes, base }, observer).run(signal);
+  const config = await configFingerprint(location.folder);
+  if (state !== undefined) refuseOtherBase(settings.model, state.progress, { base, config });
+  return await new Training(input, source, state, { ...hashes, base, config }, observer).run(signal);
 }

@@ -56,6 +56,8 @@ const PROGRESS_SCHEMA = v.object({
   pixels: v.optional(v.string()),
   /** The base's fingerprint; states of earlier versions have none. */
   base: v.optional(v.string()),
+  /** That of its config.json. */
+  config: v.optional(v.string()),
 });
 
 /** Everything that resuming needs beside the parameters and their moments. */

@@ -45,7 +45,7 @@ export class Training<Batch> {
   readonly #input: TrainingInput<Batch>;
   readonly #source: TrainingSource<Batch>;
   readonly #state: SavedState | undefined;
-  readonly #origin: Pick<Progress, "data" | "pixels" | "base">;
+  readonly #origin: Pick<Progress, "data" | "pixels" | "base" | "config">;
   readonly #observer: TrainObserver;
   readonly #plan: RunPlan<Batch>;
   readonly #begin = performance.now();
@@ -56,7 +56,7 @@ export class Training<Batch> {
     input: TrainingInput<Batch>,
     source: TrainingSource<Batch>,
     state: SavedState | undefined,
-    origin: Pick<Progress, "data" | "pixels" | "base">,
+    origin: Pick<Progress, "data" | "pixels" | "base" | "config">,
     observer: TrainObserver,
   ) {
     this.#input = input;
