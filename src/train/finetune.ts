@@ -3,7 +3,7 @@ import { chooseOptions } from "./choose-options.ts";
 import { configFingerprint } from "./config-fingerprint.ts";
 import { withOwnAdapter } from "./init-adapter.ts";
 import type { MethodSummary } from "../adapters/training/method.ts";
-import { newestState, type Progress } from "./state.ts";
+import { newestState, type Progress } from "./states.ts";
 import { openGpu, type RunInput, Training, type TrainingInput } from "./training.ts";
 import type { DataHashes } from "./subject.ts";
 import type { TrainObserver, TrainResult } from "./types.ts";

@@ -10,7 +10,7 @@ import type { TrainingDefinition } from "../adapters/training/definition.ts";
 import { lockFolder } from "./lock.ts";
 import { METRICS_FILE, RUNS, SETTINGS_FILE } from "./run-files.ts";
 import { formatSettings, parseTrainSettings, type TrainSettings } from "./settings.ts";
-import { newestState } from "./state.ts";
+import { newestState } from "./states.ts";
 
 /** A run's folder, which only this process trains into until it is disposed. */
 export class RunFolder implements AsyncDisposable {

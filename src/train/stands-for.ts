@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { oneLine } from "../files/failure.ts";
 import { modelOfRun } from "../models/locate.ts";
 import { SETTINGS_FILE } from "./run-files.ts";
-import { newestState, type Progress } from "./state.ts";
+import { newestState, type Progress } from "./states.ts";
 
 /**
  * Which weights a run's folder stands for, where there is a choice: of a run with validation data the best ones.

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import type { Device } from "../device/device.ts";
 import { openTestDevice } from "../device/testing/open.ts";
 import { Parameters } from "../adapters/training/parameters.ts";
-import { loadParameters, newestState, type Progress, saveState } from "./state.ts";
+import { loadParameters, saveState } from "./state.ts";
+import { newestState, type Progress } from "./states.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 
 let gpu: Device;

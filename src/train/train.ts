@@ -6,16 +6,8 @@ import type { TrainJob, TrainOutcome } from "./job.ts";
 import { MetricsFile } from "./metrics-file.ts";
 import { refreshFolder } from "./refresh.ts";
 import { ratesAt } from "./schedule.ts";
-import {
-  loadParameters,
-  newestState,
-  type Progress,
-  pruneStates,
-  removeState,
-  replaceProgress,
-  saveState,
-  stateFolder,
-} from "./state.ts";
+import { loadParameters, pruneStates, removeState, saveState } from "./state.ts";
+import { newestState, type Progress, replaceProgress, stateFolder } from "./states.ts";
 import type { Ending, StepMetrics, TrainObserver } from "./types.ts";
 
 /** A step that the GPU works on. */
