@@ -27,6 +27,29 @@ async function perplexity(...given: readonly (string | Bun.BunFile)[]) {
   return { status, stdout, stderr };
 }
 
+test(
+  "without MODEL it measures the newest run, with and without what that trained",
+  async () => {
+    const modules = { "model.layers.0.mlp.up_proj": [172, 64] } as const;
+    const here = join(folder, "here");
+    await writeAdapter(join(here, "runs/mine/adapter"), { r: 4, alpha: 64, seed: 1, size: 0.1, modules });
+    await Bun.write(join(here, "runs/mine/run.json"), JSON.stringify({ model: STORIES }));
+    const args = ["--file", await fileWith("Once upon a time"), "--json"];
+    const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "eval", "perplexity", ...args], {
+      cwd: here,
+      env: cleanEnvironment(),
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+    expect(stderr).toContain("runs/mine: the newest run or merged model of this folder");
+    const named = await perplexity(join(here, "runs/mine"), ...args);
+    const { base, adapted } = JSON.parse(named.stdout);
+    expect(JSON.parse(stdout)).toMatchObject({ base, adapted });
+    expect(adapted.nll).not.toBe(base.nll);
+  },
+  START_TIMEOUT,
+);
+
 async function fileWith(text: string): Promise<string> {
   const path = join(folder, "text");
   await Bun.write(path, text);

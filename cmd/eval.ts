@@ -7,7 +7,7 @@ import {
   defineGroup,
   flag,
   number,
-  required,
+  optional,
   text,
 } from "../src/options/command.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
@@ -28,7 +28,10 @@ const perplexityCommand = defineCommand({
   summary: "Measure how well a model predicts a text, with and without an adapter",
   example: "randlora eval perplexity HuggingFaceTB/SmolLM2-135M-Instruct --adapter my-adapter --merged --file book.txt",
   arguments: {
-    model: required("MODEL", "the model: a folder, an index.json, one .safetensors file, or org/name on the Hub"),
+    model: optional(
+      "MODEL",
+      "the model: a folder, an index.json, one .safetensors file, a run, or org/name on the Hub; default: the newest run or merged model here",
+    ),
   },
   options: {
     file: text({ short: "f", value: "TEXT", topic: "Text", help: "a UTF-8 file, taken byte for byte; - is stdin" }),
@@ -47,16 +50,18 @@ const perplexityCommand = defineCommand({
     quantize: quantizeOption({ topic: "Model" }),
     merged: flag({ topic: "Adapter", help: "measure the model that merge would write as well" }),
   },
-  async run({ model: given }, options, context) {
+  async run({ model: argument }, options, context) {
     const { file, context: asked, scale, generator, merged, quantize } = options;
-    const { readRun } = await import("../src/generate/default-model.ts");
+    const { describeDefaultModel, findDefaultModel, readRun } = await import("../src/generate/default-model.ts");
+    if (file === undefined) throw new RandloraError("usage", "--file is missing", "name the text to predict");
+    const given = argument ?? (await findDefaultModel(process.cwd()));
+    if (argument === undefined) context.log.info(describeDefaultModel(given));
     // A run stands for the model that it was made from, with what it trained.
     const run = await readRun(given);
     if (run.adapter !== undefined && options.adapter !== undefined) {
       throw new RandloraError("usage", `${given}: a run, and another --adapter`, `name the model: ${run.model}`);
     }
     const { place, adapter: named = options.adapter } = run;
-    if (file === undefined) throw new RandloraError("usage", "--file is missing", "name the text to predict");
     if (named === undefined && (merged || generator !== undefined || scale !== undefined)) {
       const flagged = merged ? "--merged" : generator !== undefined ? "--generator" : "--scale";
       throw new RandloraError("usage", `${flagged} needs an adapter`, "name it with --adapter");

@@ -88,6 +88,42 @@ describe("randlora merge", () => {
     expect((await readdir(folder.at("run-merged"))).toSorted()).toEqual(["config.json", "model.safetensors"]);
   });
 
+  test("takes a run for its base and its adapter, and further adapters on top", async () => {
+    await using folder = await baseAndAdapter();
+    await mkdir(folder.at("runs/mine"), { recursive: true });
+    await writeFile(folder.at("runs/mine/run.json"), JSON.stringify({ model: folder.at("base") }));
+    await cp(folder.at("adapter"), folder.at("runs/mine/best"), { recursive: true });
+    const run = (...args: string[]) => runMerge(args, { cwd: folder.path });
+    const { status, stdout } = await run("runs/mine");
+    expect([status, stdout]).toEqual([0, expect.stringContaining(folder.at("mine-merged"))]);
+    await run("base", "adapter");
+    expect(await readModel(folder.at("mine-merged"))).toEqual(await readModel(folder.at("base-merged")));
+    await run("runs/mine", "adapter", "--out", "two");
+    await run("base", "adapter", "--scale", "2", "--dtype", "f32", "--out", "twice");
+    expect(Object.keys(await readModel(folder.at("two")))).toEqual(Object.keys(await readModel(folder.at("twice"))));
+    expect((await run("runs/mine", "runs/mine")).stderr).toContain("the adapter is given twice");
+  });
+
+  test("says what is missing, and what is the wrong way round", async () => {
+    await using folder = await baseAndAdapter();
+    await mkdir(folder.at("run"));
+    await writeFile(folder.at("run/run.json"), "{}");
+    await cp(folder.at("base"), folder.at("run/model"), { recursive: true });
+    const order = "hint: the model comes first, adapters after it: randlora merge BASE ADAPTER\n";
+    for (const [args, says] of [
+      [["base"], "error: base: nothing to merge: ADAPTER is missing\n"],
+      [["run"], "error: run: a run of --method full has no adapter\n"],
+      [["adapter", "base"], `error: adapter: an adapter, not a model\n${order}`],
+      [["adapter/adapter_config.json", "base"], "adapter_config.json: an adapter, not a model\n"],
+      [["base", "base"], `error: base: a model, not an adapter: no adapter_config.json\n${order}`],
+    ] as const) {
+      const { status, stderr } = await runMerge(args, { cwd: folder.path });
+      expect(status).not.toBe(0);
+      expect(stderr).toContain(says);
+    }
+    expect((await readdir(folder.path)).toSorted()).toEqual(["adapter", "base", "run"]);
+  });
+
   test("says that an unmerge is not exact below f32", async () => {
     await using folder = await baseAndAdapter();
     const { stderr } = await runMerge(["base", "adapter", "--unmerge"], { cwd: folder.path });

@@ -7,9 +7,11 @@ import {
   number,
   repeat,
   required,
+  several,
   text,
-  variadic,
 } from "../src/options/command.ts";
+import { basename, resolve } from "node:path";
+import { RandloraError } from "../src/errors.ts";
 import type { MergeObserver, MergeSummary } from "../src/merge/run.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
 import { formatBytes, formatDuration, formatMeasure, formatNumber, formatShare } from "../src/terminal/format.ts";
@@ -21,12 +23,15 @@ import { formatTable } from "../src/terminal/table.ts";
 /** `randlora merge`: writes a model with adapters added to its weights. */
 export const command = defineCommand({
   name: "merge",
-  otherNames: ["fuse", "apply"],
+  otherNames: ["fuse", "apply", "export-lora"],
   summary: "Add adapters to a model's weights and write the result",
   example: "randlora merge HuggingFaceTB/SmolLM2-135M-Instruct my-adapter --out smollm2-mine",
   arguments: {
-    base: required("BASE", "the model: a folder, an index.json, one .safetensors file, or org/name on the Hub"),
-    adapters: variadic("ADAPTER", "a PEFT folder, an adapter.json, a run folder, or org/name on the Hub"),
+    base: required(
+      "BASE",
+      "the model: a folder, an index.json, one .safetensors file, or org/name on the Hub; a run stands for its base and adapter",
+    ),
+    adapters: several("ADAPTER", "a PEFT folder, an adapter.json, a run folder, or org/name on the Hub"),
   },
   options: {
     out: text({
@@ -34,7 +39,7 @@ export const command = defineCommand({
       short: "o",
       topic: "Output",
       help: "where to write",
-      defaultText: "BASE-merged beside BASE; ./NAME-merged for a Hub name",
+      defaultText: "BASE-merged beside BASE; ./NAME-merged for a Hub name and a run",
     }),
     dtype: choice(["keep", "f32", "f16", "bf16"], {
       topic: "Output",
@@ -65,14 +70,18 @@ export const command = defineCommand({
     verify: flag({ topic: "Checks", help: "compute a sample again in double precision before the output appears" }),
     dryRun: flag({ topic: "Checks", help: "show what would be done, and stop" }),
   },
-  async run({ base, adapters }, options, context) {
+  async run({ base: given, adapters: named }, options, context) {
+    const { readRun } = await import("../src/generate/default-model.ts");
     const { localPath, hubBaseName } = await import("../src/options/places.ts");
     const { merge } = await import("../src/merge/run.ts");
     const { defaultOutput } = await import("../src/merge/output.ts");
-    const name = hubBaseName(base);
+    const run = await readRun(given);
+    const adapters = run.adapter === undefined ? named : [run.adapter, ...named];
+    if (adapters.length === 0) throw await noAdapter(given);
+    const name = run.adapter === undefined ? hubBaseName(given) : basename(resolve(given));
     const suffix = options.unmerge ? "-unmerged" : "-merged";
-    const out = options.out ?? (name === undefined ? defaultOutput(base, options.unmerge) : `${name}${suffix}`);
-    const local = await weightsOf(await localPath(base, "model", context));
+    const out = options.out ?? (name === undefined ? defaultOutput(given, options.unmerge) : `${name}${suffix}`);
+    const local = await weightsOf(await localPath(run.place, "model", context));
     const paths: string[] = [];
     for (const adapter of adapters) paths.push(await localPath(adapter, "adapter", context));
     const settings = { ...options, base: local, adapters: paths, out, scales: options.scale };
@@ -95,6 +104,19 @@ export const command = defineCommand({
     }
   },
 });
+
+/** Nothing to merge. */
+async function noAdapter(given: string): Promise<RandloraError> {
+  const { oneLine } = await import("../src/files/failure.ts");
+  const { modelOfRun } = await import("../src/models/locate.ts");
+  const model = modelOfRun(given);
+  if (model !== undefined) {
+    const cause = `${oneLine(given)}: a run of --method full has no adapter`;
+    return new RandloraError("usage", cause, `it trained the model itself: ${oneLine(model)}`);
+  }
+  const hint = "randlora merge BASE ADAPTER; a run stands for both: randlora merge RUN";
+  return new RandloraError("usage", `${oneLine(given)}: nothing to merge: ADAPTER is missing`, hint);
+}
 
 /** Where a model's weights are: a full fine-tuning run keeps them in a folder of its own. */
 async function weightsOf(path: string): Promise<string> {

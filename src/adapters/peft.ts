@@ -96,6 +96,10 @@ async function findFolder(path: string): Promise<string> {
     const cause = `${names.length} adapters: ${names.map(oneLine).join(", ")}`;
     throw new RandloraError("adapter", `${oneLine(folder)}: ${cause}`, "name the folder of one of them");
   }
+  if (await isFile(join(folder, "config.json"))) {
+    const hint = "the model comes first, adapters after it: randlora merge BASE ADAPTER";
+    throw new RandloraError("file", `${oneLine(folder)}: a model, not an adapter: no ${PEFT_CONFIG}`, hint);
+  }
   const hint = `an adapter is a folder with ${PEFT_CONFIG} and ${PEFT_WEIGHTS}, or an adapter.json`;
   throw new RandloraError("file", `${oneLine(folder)}: no ${PEFT_CONFIG}`, hint);
 }

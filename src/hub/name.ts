@@ -18,14 +18,31 @@ const MAX_REPO_LENGTH = 96;
 /** Endings of files that commands take: `org/model.safetensors` is a misspelt path, not a repository. */
 const FILE_ENDING = /\.(?:safetensors|json|jsonl|gguf|bin|pt|yaml|git)$/i;
 
+/** Where runs go that are not told where: what is named below it is a path, there or not. */
+export const RUNS = "runs";
+
 /**
  * Reads `org/name` or `org/name@revision`. A path that exists is never a Hub name, whatever it looks like, so a folder
- * `org/name` beside the working directory wins over the Hub.
+ * `org/name` beside the working directory wins over the Hub; nor is one below `runs/`, which is misspelt.
  *
  * @returns undefined when `text` names something local or cannot be a Hub name
  */
 export function parseHubName(text: string): HubName | undefined {
-  return existsSync(text) ? undefined : parseRepository(text);
+  return existsSync(text) || text.startsWith(`${RUNS}/`) ? undefined : parseRepository(text);
+}
+
+/** Where the Hub shows repositories; `datasets` and `spaces` come before the name of what is no model. */
+const ADDRESS =
+  /^(?:(?:https?:\/\/)?(?:www\.)?(?:huggingface\.co|hf\.co)|hf:\/)\/(?!datasets\/|spaces\/)(?<path>[^?#]+)/i;
+
+/**
+ * The name of the repository that an address on the Hub shows, `https://huggingface.co/ORG/NAME/tree/REVISION` with its
+ * revision; undefined for other texts.
+ */
+export function nameInAddress(text: string): HubName | undefined {
+  const [org = "", name = "", kind, revision, ...rest] = ADDRESS.exec(text)?.groups?.["path"]?.split("/") ?? [];
+  const isAt = (kind === "tree" && rest.length === 0) || kind === "blob" || kind === "resolve" || kind === "commit";
+  return parseRepository(`${org}/${name}${isAt && revision ? `@${revision}` : ""}`);
 }
 
 /** Reads `org/name[@revision]` where only a repository can be meant, as in `cache remove`. */

@@ -3,7 +3,8 @@ import { join, relative } from "node:path";
 import { RandloraError } from "../errors.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import { naming, oneLine } from "../files/failure.ts";
-import { METRICS_FILE, RUNS, SETTINGS_FILE } from "../train/run-files.ts";
+import { RUNS } from "../hub/name.ts";
+import { METRICS_FILE, SETTINGS_FILE } from "../train/run-files.ts";
 import { FolderLinks } from "./model-links.ts";
 
 /** Weights in any format: those of the output are written anew, and another format's would be the unmerged ones. */

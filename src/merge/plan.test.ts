@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
+import { symlink } from "node:fs/promises";
 import type { TestTensor } from "../adapters/testing/adapters.ts";
 import { describeBase } from "../adapters/base.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
+import { openAdapter } from "../adapters/open.ts";
 import { openPeft } from "../adapters/peft.ts";
 import { planAdapter } from "../adapters/methods.ts";
 import { writeLora } from "../adapters/testing/lora.ts";
@@ -118,6 +120,30 @@ describe("what becomes of each tensor", () => {
     );
     const made = await plan([{}], { tensors, dtype: "bf16" });
     expect(summary(made)).toContainEqual([`${Q}.weight`, "merge", "BF16"]);
+  });
+
+  test("an adapter that is given twice is refused, by whatever names", async () => {
+    await using folder = await TemporaryFolder.create();
+    await using checkpoint = await Checkpoint.open(
+      await writeModel(folder.at("base"), { tensors: BASE, config: TIED }),
+    );
+    const base = describeBase(checkpoint, TIED);
+    await writeAdapter(folder.at("run/best"), ADAPTER);
+    await symlink(folder.at("run"), folder.at("link"));
+    await writeAdapter(folder.at("copy"), ADAPTER);
+    await using stack = new AsyncDisposableStack();
+    const open = async (name: string) => planAdapter(stack.use(await openAdapter(folder.at(name))), base);
+    const run = await open("run");
+    for (const [again, says] of [
+      ["run", "the adapter is given twice"],
+      ["run/best/adapter_config.json", "are the same adapter"],
+      ["link", "are the same adapter"],
+    ] as const) {
+      const plans = [run, await open(again)];
+      const refusal = await refusalOf(async () => planMerge(checkpoint, base, plans, "keep"));
+      expect([refusal.code, refusal.message]).toEqual(["usage", expect.stringContaining(says)]);
+    }
+    expect(planMerge(checkpoint, base, [run, await open("copy")], "keep").merged).toBe(1);
   });
 
   test("two adapters cannot both replace one tensor", async () => {

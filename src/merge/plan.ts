@@ -1,3 +1,4 @@
+import { realpathSync } from "node:fs";
 import { dirname } from "node:path";
 import type { BaseModel } from "../adapters/base.ts";
 import type { AdaptedLayer } from "../adapters/layers.ts";
@@ -59,7 +60,7 @@ export interface MergePlan {
 
 /**
  * Decides what becomes of every tensor of the base: the base's order is kept, new tensors come last.
- * @throws RandloraError `adapter` where two adapters replace one tensor, or one brings half of a head, or a weight's dtype cannot be computed with
+ * @throws RandloraError `usage` for an adapter that is given twice; `adapter` where two replace one tensor, or one brings half of a head, or a weight's dtype cannot be computed with
  */
 export function planMerge(
   checkpoint: Checkpoint,
@@ -74,6 +75,7 @@ export function planMerge(
   const added = new Map<string, { dtype: Dtype; shape: readonly number[] }>();
   const folders = new Map(adapters.map(({ adapter }) => [adapter.path, dirname(adapter.file)]));
 
+  refuseTwice(adapters);
   for (const { adapter, replacements } of adapters) {
     for (const { tensor, from, exists, tied: staysTied = false } of replacements) {
       // The base does not store it: it is the other one.
@@ -140,6 +142,22 @@ export function planMerge(
   const news = fresh?.architecture === undefined ? newTensors(unknown, base) : [];
   const head = fresh ?? otherHead(base, folders.get(replacedBy.get("classifier.weight") ?? ""));
   return { tensors, merged: deltas.size, untied, head, notes: [...notes, ...news] };
+}
+
+/** Its ΔW would be added twice, by whatever names: a run is its best adapter, too. */
+function refuseTwice(adapters: readonly AdapterPlan[]): void {
+  const paths = new Map<string, string>();
+  for (const { adapter } of adapters) {
+    const file = realpathSync(adapter.file);
+    const other = paths.get(file);
+    if (other !== undefined) {
+      const path = oneLine(adapter.path);
+      const cause =
+        other === path ? `${path}: the adapter is given twice` : `${other} and ${path} are the same adapter`;
+      throw new RandloraError("usage", cause, "give it once; --scale 2 doubles what it adds");
+    }
+    paths.set(file, oneLine(adapter.path));
+  }
 }
 
 /** An adapter's own tensors beside the base's: a head for another task, as a rule. */

@@ -3,6 +3,8 @@ import { command as chat } from "../../cmd/chat.ts";
 import { command as finetune } from "../../cmd/finetune.ts";
 import { command as merge } from "../../cmd/merge.ts";
 import { flagName } from "./names.ts";
+import { program } from "../../cmd/main.ts";
+import { unknownWord } from "./usage-error.ts";
 import { argumentOfOthers, optionOfOthers } from "./other-flags.ts";
 
 const flags = (options: object) => Object.keys(options).map(flagName);
@@ -31,4 +33,13 @@ test("so do options of other programs that are arguments of ours", () => {
   expect(argumentOfOthers("--lora", named(merge))).toBe("ADAPTER");
   expect(argumentOfOthers("--lora", named(chat))).toBeUndefined();
   expect(argumentOfOthers("--constructor", named(chat))).toBeUndefined();
+});
+
+test("commands of other programs lead to what we have in their place", () => {
+  const hint = (word: string) => unknownWord(program, [word])?.hint;
+  expect(hint("export-lora")).toBe("did you mean merge?");
+  expect(hint("quantize")).toContain("--quantize q8 or q4");
+  expect(hint("bench")).toContain("randlora doctor");
+  expect(hint("version")).toBe("write randlora --version");
+  expect(hint("constructor")).toStartWith("one of: ");
 });

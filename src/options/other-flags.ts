@@ -59,6 +59,18 @@ export function optionOfOthers(name: string, known: readonly string[]): string |
   return meant !== undefined && known.includes(meant) ? meant : undefined;
 }
 
+/** What stands in place of commands that other programs have, and we have not. */
+const OTHER_COMMANDS: Readonly<Record<string, string>> = {
+  quantize: "weights are quantized as they are loaded: --quantize q8 or q4 of finetune, chat, serve, eval and classify",
+  bench: "randlora doctor measures this machine, --profile any command, and randlora eval a model",
+  version: "write randlora --version",
+};
+
+/** The hint after a command that other programs have; undefined for an unknown word. */
+export function hintOfOtherCommand(word: string): string | undefined {
+  return Object.hasOwn(OTHER_COMMANDS, word) ? OTHER_COMMANDS[word] : undefined;
+}
+
 const MODEL = ["MODEL", "BASE"];
 const ADAPTER = ["ADAPTER"];
 

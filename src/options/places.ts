@@ -3,6 +3,7 @@ import { formatHubName, parseHubName } from "../hub/name.ts";
 import { hubNameOf, type Recorded } from "../models/recorded.ts";
 import type { Display } from "../hub/report.ts";
 import { EMBEDDED } from "../models/embedded-name.ts";
+import { refuseMistyped, withNearPath } from "./mistyped.ts";
 
 /** The part of a command's context that shows what is fetched, and says where things are. */
 interface PlacesDisplay extends Display {
@@ -15,7 +16,8 @@ interface PlacesDisplay extends Display {
  * `embedded` is the one that this program carries with it. Which weights a run stands for is said in one line.
  *
  * @param kind `config`: a model of which config.json suffices
- * @throws RandloraError `file` when the Hub has no such repository, or cannot be reached and nothing is cached
+ * @throws RandloraError `usage` for an address; `file` for a path that is near another one, when the Hub has no such
+ *   repository, or cannot be reached and nothing is cached
  */
 export async function localPath(
   place: string | Recorded,
@@ -30,13 +32,16 @@ export async function localPath(
       const { embeddedModel } = await import("../models/embedded.ts");
       return await embeddedModel();
     }
+    if (!existsSync(path)) refuseMistyped(path);
     if (kind !== "config") await sayWhatRunIs(path, display);
     return path;
   }
   const { resolveAdapter, resolveConfig, resolveModel } = await import("../hub/resolve.ts");
   const { showingDownloads } = await import("../hub/report.ts");
   const resolve = { model: resolveModel, config: resolveConfig, adapter: resolveAdapter }[kind];
-  const path = await showingDownloads(display, (options) => resolve(name, options));
+  const path = await showingDownloads(display, (options) => resolve(name, options)).catch((thrown: unknown) => {
+    throw typeof place === "string" ? withNearPath(thrown, place) : thrown;
+  });
   display.log.verbose(`${formatHubName(name)}: ${path}`);
   return path;
 }

@@ -5,7 +5,7 @@ import { GLOBAL_OPTIONS } from "./globals.ts";
 import { usageOf } from "./help.ts";
 import { allCommands, flagName, type Program } from "./names.ts";
 import { nearest } from "./nearest.ts";
-import { argumentOfOthers, optionOfOthers } from "./other-flags.ts";
+import { argumentOfOthers, hintOfOtherCommand, optionOfOthers } from "./other-flags.ts";
 
 /** The parser's error as a message and a hint in our words. */
 export function usageError(program: Program, argv: readonly string[], error: CommanderError): RandloraError {
@@ -87,7 +87,9 @@ function unknownCommand(program: Program, word: string, group?: Group): Randlora
   const names = entries.map(({ name }) => name);
   const meant = entries.find(({ otherNames = [] }) => otherNames.includes(word))?.name ?? nearest(word, names);
   const words = [program.name, ...(group === undefined ? [] : [group.name])].join(" ");
-  const hint = meant === undefined ? `one of: ${names.join(", ")}; see ${words} --help` : `did you mean ${meant}?`;
+  const all = `one of: ${names.join(", ")}; see ${words} --help`;
+  const other = group === undefined ? hintOfOtherCommand(word) : undefined;
+  const hint = other ?? (meant === undefined ? all : `did you mean ${meant}?`);
   return usage(`unknown command '${word}'`, hint);
 }
 

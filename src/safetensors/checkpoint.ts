@@ -154,6 +154,7 @@ async function openShard({ folder, indexPath }: Location, name: string): Promise
 
 async function locate(path: string): Promise<Location> {
   if ((await naming(path, "read", stat(path))).isDirectory()) return locateInFolder(path);
+  if (/^adapter(?:_config)?\.json$/.test(basename(path))) throw isAdapter(path);
   if (path.endsWith(".json")) return locateByIndex(path);
   const refused = refusedFormat([basename(path)]);
   if (refused !== undefined) throw new RandloraError("format", `${oneLine(path)}: ${refused.cause}`, refused.hint);
@@ -177,12 +178,18 @@ async function locateInFolder(folder: string): Promise<Location> {
     const cause = `${found.length} .safetensors files, but neither ${SINGLE_FILE} nor ${INDEX_FILE}`;
     throw new RandloraError("format", `${oneLine(folder)}: ${cause}`, "name one of the files, or an index.json");
   }
+  if (names.includes("adapter_config.json") || names.includes("adapter.json")) throw isAdapter(folder);
   const refused = refusedFormat(names);
   throw new RandloraError(
     "format",
     `${oneLine(folder)}: no .safetensors weights${refused === undefined ? "" : `: ${refused.cause}`}`,
     refused?.hint ?? "name a Hugging Face model folder, an index.json or a .safetensors file",
   );
+}
+
+function isAdapter(path: string): RandloraError {
+  const hint = "the model comes first, adapters after it: randlora merge BASE ADAPTER";
+  return new RandloraError("format", `${oneLine(path)}: an adapter, not a model`, hint);
 }
 
 /** Why weights in another format are not taken, when one of the names is of that kind. */

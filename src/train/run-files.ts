@@ -1,5 +1,3 @@
-/** Where runs go that are not told where. */
-export const RUNS = "runs";
 /** A run's settings, in its folder. */
 export const SETTINGS_FILE = "run.json";
 /** What its steps and evaluations came to. */

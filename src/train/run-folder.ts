@@ -7,8 +7,9 @@ import { fileError, naming, oneLine, systemCode } from "../files/failure.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../files/read-whole.ts";
 import { removeLeftovers } from "../files/publish.ts";
 import type { TrainingDefinition } from "../adapters/training/definition.ts";
+import { RUNS } from "../hub/name.ts";
 import { lockFolder } from "./lock.ts";
-import { METRICS_FILE, RUNS, SETTINGS_FILE } from "./run-files.ts";
+import { METRICS_FILE, SETTINGS_FILE } from "./run-files.ts";
 import { formatSettings, parseTrainSettings, type TrainSettings } from "./settings.ts";
 import { newestState } from "./states.ts";
 

@@ -16,7 +16,13 @@ export const IMAGE_TYPES: readonly string[] = ["clip", "dinov2"];
  * @throws RandloraError `file`, `format`; `model` for another one
  */
 export async function checkIsOfPictures(folder: string): Promise<void> {
-  await readConfigOf(folder, IMAGE_TYPES, v.looseObject({}));
+  const isLanguage = await isOfPictures(folder).then(
+    (is) => !is,
+    () => false,
+  );
+  if (!isLanguage) return void (await readConfigOf(folder, IMAGE_TYPES, v.looseObject({})));
+  const cause = `${oneLine(join(folder, "config.json"))}: a language model, where CLIP or DINOv2 is needed`;
+  throw new RandloraError("model", cause, "talk to it (randlora chat), or measure it (randlora eval perplexity)");
 }
 
 /**
