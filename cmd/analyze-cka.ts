@@ -8,6 +8,7 @@ import { GENERATOR_OPTION, PICTURE_OPTIONS, refuseForeign, SAMPLE_OPTIONS } from
 import { outputsForPictures, outputsForTexts } from "./analyze-outputs.ts";
 import { openPlan } from "./analyze-plan.ts";
 import { beginPicture } from "./begin-picture.ts";
+import { dataIn, weightsIn } from "./inputs.ts";
 
 /** `randlora analyze cka`. */
 export const ckaCommand = defineCommand({
@@ -60,10 +61,12 @@ export const ckaCommand = defineCommand({
     const { ckaJson, ckaText } = await import("../src/report/cka.ts");
     const { openDevice } = await import("../src/open-device.ts");
     await using resources = new AsyncDisposableStack();
-    const picture = svg === undefined ? undefined : resources.use(await beginPicture(svg, options.force));
     const paths: string[] = [];
     for (const name of [reference, ...adapters]) paths.push(await adapterOrModel(name, "model", context));
     const plan = await openPlan(model, paths, options.generator, context);
+    const { location } = plan;
+    const inputs = [location.weights ?? location.folder, ...weightsIn(paths), ...(await dataIn(data, dataset))];
+    const picture = svg === undefined ? undefined : resources.use(await beginPicture(svg, options.force, inputs));
     const ofPictures = await isOfPictures(plan.location.folder);
     refuseForeign(ofPictures, { texts: { maxLength }, pictures: { dataset, split } });
     const outputsFor = ofPictures ? outputsForPictures : outputsForTexts;

@@ -98,3 +98,30 @@ test(
   },
   TIMEOUT,
 );
+
+test(
+  "a file is replaced by a finished one only, and never where it is read",
+  async () => {
+    const small = (...args: readonly string[]) => analyze(...ARGS, "--grid", "2", ...args, "--force");
+    await Bun.write(folder.at("kept.json"), "old");
+    const child = start(...FILE, "kept.json", "--force");
+    while ((await pointsIn("kept.json.unfinished")) === 0 && child.exitCode === null) await Bun.sleep(5);
+    child.kill("SIGKILL");
+    await child.exited;
+    expect(await text("kept.json")).toBe("old");
+    const nothing = await small("--out", "kept.json", "--data", "none.jsonl");
+    expect([nothing.status, await text("kept.json")]).toEqual([1, "old"]);
+    expect(await small("--out", "kept.json")).toMatchObject({ status: 0 });
+    expect(await pointsIn("kept.json")).toBe(4);
+
+    const data = await text("data.jsonl");
+    for (const output of ["--out", "--svg"]) {
+      const { status, stderr } = await small(output, "data.jsonl");
+      expect([status, stderr]).toEqual([1, expect.stringContaining("it is the input data.jsonl")]);
+      const config = await small(output, "one/adapter_config.json");
+      expect([config.status, config.stderr]).toEqual([1, expect.stringContaining("it is a file of the input one")]);
+    }
+    expect(await text("data.jsonl")).toBe(data);
+  },
+  TIMEOUT,
+);

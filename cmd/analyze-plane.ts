@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { RandloraError } from "../src/errors.ts";
 import { defineCommand, flag, integer, numbers, repeat, required, text } from "../src/options/command.ts";
 import { profileJson, profileText } from "../src/report/profile.ts";
@@ -7,6 +8,7 @@ import { lossesOfPictures, lossesOfTexts } from "./analyze-losses.ts";
 import { GENERATOR_OPTION, PICTURE_OPTIONS, refuseForeign, SAMPLE_OPTIONS } from "./analyze-options.ts";
 import { openPlan } from "./analyze-plan.ts";
 import { beginPicture } from "./begin-picture.ts";
+import { dataIn, weightsIn } from "./inputs.ts";
 import { chooseHead, HEAD_OPTIONS } from "./picture-head.ts";
 
 /** Points along each axis: passes over all samples are their square. */
@@ -71,13 +73,21 @@ export const planeCommand = defineCommand({
     const { planeJson, planeText } = await import("../src/report/plane.ts");
     const { openDevice } = await import("../src/open-device.ts");
     await using resources = new AsyncDisposableStack();
-    const picture = svg === undefined ? undefined : resources.use(await beginPicture(svg, force));
     const paths: string[] = [];
     for (const name of at) paths.push(await adapterOrModel(name, "model", context));
     const plan = await openPlan(model, paths, options.generator, context);
+    const { location } = plan;
+    const templates = existsSync(options.templates ?? "") ? [options.templates ?? ""] : [];
+    const inputs = [
+      ...templates,
+      location.weights ?? location.folder,
+      ...weightsIn(paths),
+      ...(await dataIn(data, dataset)),
+    ];
+    const picture = svg === undefined ? undefined : resources.use(await beginPicture(svg, force, inputs));
     const ofPictures = await isOfPictures(plan.location.folder);
     refuseForeign(ofPictures, {
-      texts: { "max-length": maxLength },
+      texts: { maxLength },
       pictures: { dataset, split, head: options.head, templates: options.templates },
     });
     const flags = { data, samples: most, maxLength, dataset, split };
@@ -103,9 +113,9 @@ export const planeCommand = defineCommand({
       "--range": range,
     };
     const request = { settings, x, y, samples, tokens };
-    const file = out === undefined ? undefined : await PlaneFile.open(out, request, { resume, force });
+    const file = out === undefined ? undefined : await PlaneFile.open(out, request, { resume, force, inputs });
     const known = file?.losses.length ?? 0;
-    if (known > 0) context.log.info(`${known} of ${grid * grid} points are in ${out} already`);
+    if (known > 0) context.log.info(`${known} of ${grid * grid} points are in ${file?.path} already`);
     const gpu = resources.use(await openDevice(device));
     using bar: Progress = context.progress({
       title: "measuring",

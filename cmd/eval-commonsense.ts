@@ -1,4 +1,5 @@
 import { RandloraError } from "../src/errors.ts";
+import { weightsIn } from "./inputs.ts";
 import type { Question, TaskName } from "../src/eval/commonsense-tasks.ts";
 import {
   choice,
@@ -68,6 +69,7 @@ export const commonsenseCommand = defineCommand({
     if (out === undefined && (resume || force)) {
       throw new RandloraError("usage", `${resume ? "--resume" : "--force"} needs --out FILE`, "name the file");
     }
+    const { join } = await import("node:path");
     const { AnswersFile } = await import("../src/eval/answers-file.ts");
     const { askQuestions, scoresOf } = await import("../src/eval/commonsense.ts");
     const { chooseModel } = await import("../src/generate/default-model.ts");
@@ -83,10 +85,12 @@ export const commonsenseCommand = defineCommand({
         adapter: (name) => localPath(name, "adapter", context),
       },
     );
-    const file = out === undefined ? undefined : await AnswersFile.open(out, questions, { resume, force });
+    const tasksRead = new Set(questions.map(({ task }) => join(data, task, "test.json")));
+    const inputs = [...tasksRead, location.weights ?? location.folder, ...weightsIn(adapters.map(({ path }) => path))];
+    const file = out === undefined ? undefined : await AnswersFile.open(out, questions, { resume, force, inputs });
     const answers = [...(file?.answers ?? [])];
     const first = answers.length;
-    if (first > 0) context.log.info(`${first} of ${questions.length} answers are in ${out} already`);
+    if (first > 0) context.log.info(`${first} of ${questions.length} answers are in ${file?.path} already`);
     await using model = await loadModel(location, { raw: true }, context);
     const notes = await model.setAdapters(adapters, { generator, signal: context.signal });
     for (const line of [...model.notes, ...notes]) context.log.warn(line);
@@ -116,6 +120,7 @@ export const commonsenseCommand = defineCommand({
     }
     const seconds = (performance.now() - started) / 1000;
     bar.close();
+    await file?.finish();
     const report = { ...scoresOf(questions, answers), seconds, tokens };
     const times = (await model.gpu.profiler?.report()) ?? [];
     context.result({ ...commonsenseJson(report), ...profileJson(times) }, () => {

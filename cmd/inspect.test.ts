@@ -96,6 +96,10 @@ describe("its ΔW", () => {
     expect([again.status, again.stdout]).toEqual([1, ""]);
     expect(again.stderr).toContain("plot.svg");
     expect((await inspect(["adapter", "--spectrum", "--svg", "plot.svg", "--force", "-q"])).status).toBe(0);
+    const config = await Bun.file(join(folder, "adapter", "adapter_config.json")).text();
+    const over = await inspect(["adapter", "--spectrum", "--svg", "adapter/adapter_config.json", "--force"]);
+    expect([over.status, over.stderr]).toEqual([1, expect.stringContaining("it is a file of the input adapter")]);
+    expect(await Bun.file(join(folder, "adapter", "adapter_config.json")).text()).toBe(config);
     const { spectrum } = JSON.parse((await inspect(["adapter", "--spectrum", "--json", "--layers", "4"])).stdout);
     const wanted = loraDelta(LORA, "model.layers.4.mlp.down_proj");
     const squares = wanted.reduce((sum, value) => sum + value * value, 0);

@@ -4,6 +4,7 @@ import { GENERATOR_NAMES } from "../src/random/names.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { adapterOrModel } from "./adapter-or-model.ts";
 import { beginPicture } from "./begin-picture.ts";
+import { weightsIn } from "./inputs.ts";
 
 /** `randlora inspect PATH`. */
 export const command = defineCommand({
@@ -73,11 +74,14 @@ export const command = defineCommand({
     const deltas = await import("../src/report/spectrum.ts");
     await using resources = new AsyncDisposableStack();
     // Before the work: that it cannot be written is found out first.
-    const picture = svg === undefined ? undefined : resources.use(await beginPicture(svg, options.force));
-    const found = await lookAtDeltas(path, options, context, {
+    const other = against === undefined ? undefined : await localPath(against, "adapter", context);
+    const ofBase = base === undefined ? undefined : await localPath(base, "model", context);
+    const inputs = weightsIn([path, other, ofBase].filter((one) => one !== undefined));
+    const picture = svg === undefined ? undefined : resources.use(await beginPicture(svg, options.force, inputs));
+    const found = await lookAtDeltas(path, { spectrum, other }, context, {
       generator: options.generator,
       layers: options.layers === undefined ? [] : parseLayers(options.layers),
-      base: base === undefined ? undefined : async () => await open(await localPath(base, "model", context), base),
+      base: base === undefined || ofBase === undefined ? undefined : () => open(ofBase, base),
     });
     const { spectra, distance } = found;
     if (picture !== undefined && spectra !== undefined) {
@@ -103,17 +107,15 @@ export const command = defineCommand({
 /** The singular values of each ΔW, and its distance from another adapter's: what was asked for. */
 async function lookAtDeltas(
   path: string,
-  { spectrum, against }: { readonly spectrum: boolean; readonly against: string | undefined },
+  { spectrum, other }: { readonly spectrum: boolean; readonly other: string | undefined },
   context: Context,
   chosen: DeltaChoice,
 ) {
   const { openDeltas, openPair } = await import("../src/analysis/deltas.ts");
   const { spectra: spectraOf, spectrumWork } = await import("../src/analysis/spectrum.ts");
   const { compareDeltas } = await import("../src/analysis/distance.ts");
-  const { localPath } = await import("../src/options/places.ts");
   const { openDevice } = await import("../src/open-device.ts");
   const { device, signal } = context;
-  const other = against === undefined ? undefined : await localPath(against, "adapter", context);
   const gpu = await openDevice(device);
   let bar: Progress | undefined;
   try {

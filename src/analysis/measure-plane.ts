@@ -36,5 +36,6 @@ export async function measurePlane(
     // Whatever ended it: --resume goes on from here.
     await file?.save();
   }
+  await file?.finish();
   return { corners, loss: rowsOf(losses, x.length) };
 }

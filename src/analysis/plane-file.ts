@@ -1,9 +1,8 @@
-import { existsSync } from "node:fs";
 import * as v from "valibot";
 import { RandloraError } from "../errors.ts";
 import { brief, oneLine } from "../files/failure.ts";
 import { readJson } from "../files/read-whole.ts";
-import { replaceSynced } from "../files/whole-file.ts";
+import { GrowingFile, type GrowingOptions } from "../files/growing-file.ts";
 import { type PlaneReport, planeJson } from "../report/plane.ts";
 
 /** A million points, the most there are, have some 30 MB. */
@@ -34,14 +33,19 @@ const Stored = v.looseObject({
  * moment, a little behind; its last bytes do not depend on how often the work was interrupted.
  */
 export class PlaneFile {
-  readonly #path: string;
+  readonly #file: GrowingFile;
   readonly #request: PlaneRequest;
   readonly #losses: number[];
   #corners: Corners | undefined;
   #savedAt = -Infinity;
 
-  private constructor(path: string, request: PlaneRequest, losses: readonly number[], corners: Corners | undefined) {
-    this.#path = path;
+  private constructor(
+    file: GrowingFile,
+    request: PlaneRequest,
+    losses: readonly number[],
+    corners: Corners | undefined,
+  ) {
+    this.#file = file;
     this.#request = request;
     this.#losses = [...losses];
     this.#corners = corners;
@@ -49,25 +53,18 @@ export class PlaneFile {
 
   /**
    * Begins a file, or goes on with one.
-   * @param options.resume go on, if it is there
-   * @param options.force replace one that exists
-   * @throws RandloraError `file` for one that exists, or cannot be written; `format` for one that is none; `usage` for one that
-   *   was begun with other settings, `data` with other samples
+   * @throws RandloraError as `GrowingFile.open`; `format` for one that is none; `usage` for one that was begun with other
+   *   settings, `data` with other samples
    */
-  static async open(
-    path: string,
-    request: PlaneRequest,
-    { resume, force }: { readonly resume: boolean; readonly force: boolean },
-  ): Promise<PlaneFile> {
-    const exists = existsSync(path);
-    if (exists && !resume && !force) {
-      const hint = "--resume goes on with it, --force replaces it";
-      throw new RandloraError("file", `${oneLine(path)}: it exists already`, hint);
-    }
-    const known = exists && resume ? await readPoints(path, request) : undefined;
-    const file = new PlaneFile(path, request, known?.losses ?? [], known?.corners);
-    await file.save();
-    return file;
+  static async open(path: string, request: PlaneRequest, options: GrowingOptions): Promise<PlaneFile> {
+    const file = await GrowingFile.open(path, options);
+    const known = file.begun === undefined ? undefined : await readPoints(file.begun, request);
+    return new PlaneFile(file, request, known?.losses ?? [], known?.corners);
+  }
+
+  /** Where points are written until {@link finish}. */
+  get path(): string {
+    return this.#file.path;
   }
 
   /** What is known already, row by row; NaN where a loss overflowed. */
@@ -85,7 +82,7 @@ export class PlaneFile {
       const cause = `its corners have losses of ${had.join(", ")}, and now ${corners.join(", ")}`;
       throw new RandloraError(
         "data",
-        `${oneLine(this.#path)}: ${cause}`,
+        `${oneLine(this.path)}: ${cause}`,
         `models, samples or device are others; ${HINT}`,
       );
     }
@@ -106,8 +103,13 @@ export class PlaneFile {
       loss: rowsOf(this.#losses, of.x.length),
       corners: this.#corners ?? ([NaN, NaN, NaN] as const),
     };
-    await replaceSynced(this.#path, `${JSON.stringify({ settings, ...planeJson(report) }, undefined, 1)}\n`);
+    await this.#file.save(`${JSON.stringify({ settings, ...planeJson(report) }, undefined, 1)}\n`);
     this.#savedAt = performance.now();
+  }
+
+  /** All points are there. @throws RandloraError `file` */
+  async finish(): Promise<void> {
+    await this.#file.finish();
   }
 }
 

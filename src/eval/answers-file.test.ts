@@ -40,7 +40,8 @@ const answered = QUESTIONS.map(({ entry }, at) => ({
 test("holds the answers as far as they follow each other, whatever order they come in", async () => {
   const path = join(folder, "order.json");
   const file = await AnswersFile.open(path, QUESTIONS, NEW);
-  expect(await Bun.file(path).text()).toBe("[]");
+  // Nothing is there before anything is answered.
+  expect(await Bun.file(path).exists()).toBe(false);
   await add(file, 1);
   await file.save();
   expect(await Bun.file(path).text()).toBe("[]");
@@ -89,8 +90,11 @@ test("replaces nothing unasked, and goes on with nothing else's answers", async 
   await refusal("[", "not JSON");
   await expect(AnswersFile.open(path, QUESTIONS, NEW)).rejects.toMatchObject({ code: "file" });
   expect(await Bun.file(path).text()).toBe("[");
-  await AnswersFile.open(path, QUESTIONS, { resume: false, force: true });
-  expect(await Bun.file(path).text()).toBe("[]");
+  const other = await AnswersFile.open(path, QUESTIONS, { resume: false, force: true });
+  await add(other, 0, 1, 2);
+  expect(await Bun.file(path).text()).toBe("[");
+  await other.finish();
+  expect(await entriesOf(path)).toEqual(answered);
   await refusal([second], "entry 1 is no answer");
   await mkdir(join(folder, "folder.json"));
   await expect(AnswersFile.open(join(folder, "folder.json"), QUESTIONS, RESUME)).rejects.toMatchObject({

@@ -1,10 +1,9 @@
-import { existsSync } from "node:fs";
 import { RandloraError } from "../errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { isObject, type Json, type JsonObject, parseLossless, stringifyLossless } from "../files/lossless-json.ts";
 import { pythonJson } from "../files/python-json.ts";
 import { readJsonText } from "../files/read-whole.ts";
-import { replaceSynced } from "../files/whole-file.ts";
+import { GrowingFile, type GrowingOptions } from "../files/growing-file.ts";
 import { type Answer, judge, type Question } from "./commonsense-tasks.ts";
 
 /** All answers of eight tasks have some 30 MB. */
@@ -23,40 +22,32 @@ function answered({ entry }: Question, { text, found, isRight }: Answer): JsonOb
  * them. It is whole at every moment, a few seconds behind.
  */
 export class AnswersFile {
-  readonly #path: string;
+  readonly #file: GrowingFile;
   readonly #questions: readonly Question[];
   readonly #answers: (Answer | undefined)[];
   #done: number;
   #savedAt = -Infinity;
   #saved = -1;
 
-  private constructor(path: string, questions: readonly Question[], known: readonly Answer[]) {
-    this.#path = path;
+  private constructor(file: GrowingFile, questions: readonly Question[], known: readonly Answer[]) {
+    this.#file = file;
     this.#questions = questions;
     this.#answers = [...known];
     this.#done = known.length;
   }
 
   /**
-   * Begins a file, or goes on with one.
-   * @param options.resume go on: its answers are those of the first questions
-   * @param options.force replace one that exists
-   * @throws RandloraError `file` for one that exists, or cannot be written; `data` for one that has other questions
+   * Begins a file, or goes on with one: its answers are those of the first questions.
+   * @throws RandloraError as `GrowingFile.open`; `data` for one that has other questions
    */
-  static async open(
-    path: string,
-    questions: readonly Question[],
-    { resume, force }: { readonly resume: boolean; readonly force: boolean },
-  ): Promise<AnswersFile> {
-    const exists = existsSync(path);
-    if (exists && !resume && !force) {
-      const hint = "--resume goes on with it, --force replaces it";
-      throw new RandloraError("file", `${oneLine(path)}: it exists already`, hint);
-    }
-    const known = exists && resume ? await readAnswers(path, questions) : [];
-    const file = new AnswersFile(path, questions, known);
-    await file.save();
-    return file;
+  static async open(path: string, questions: readonly Question[], options: GrowingOptions): Promise<AnswersFile> {
+    const file = await GrowingFile.open(path, options);
+    return new AnswersFile(file, questions, file.begun === undefined ? [] : await readAnswers(file.begun, questions));
+  }
+
+  /** Where answers are written until {@link finish}. */
+  get path(): string {
+    return this.#file.path;
   }
 
   /** What is known already: of the first questions. */
@@ -78,9 +69,15 @@ export class AnswersFile {
       const question = this.#questions[at];
       return question === undefined ? [] : [answered(question, answer)];
     });
-    await replaceSynced(this.#path, pythonJson(entries, INDENT));
+    await this.#file.save(pythonJson(entries, INDENT));
     this.#saved = this.#done;
     this.#savedAt = performance.now();
+  }
+
+  /** All answers are there. @throws RandloraError `file` */
+  async finish(): Promise<void> {
+    await this.save();
+    await this.#file.finish();
   }
 }
 

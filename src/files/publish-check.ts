@@ -22,20 +22,8 @@ export interface PublicationOptions {
  * @param target absolute, without symbolic links
  */
 export async function checkTarget(target: string, options: PublicationOptions): Promise<void> {
-  const { kind, force, inputs = [], objection = () => undefined } = options;
-  const there = await found(target);
-  const inputStats = await Promise.all(inputs.map((input) => naming(input, "read", stat(input, { bigint: true }))));
-  for (const [i, input] of inputs.entries()) {
-    if (there === undefined) break;
-    const inputStat = inputStats[i];
-    const inside = inputStat?.isDirectory() === true && kind === "file" ? await entriesOf(input) : [];
-    if (inputStat !== undefined && same(inputStat, there)) throw isInput(target, `it is the input ${oneLine(input)}`);
-    if (inside.some((entry) => same(entry, there)))
-      throw isInput(target, `it is a file of the input ${oneLine(input)}`);
-    if (kind === "folder" && (await leadsThrough(input, target))) {
-      throw refusal(target, `it holds the input ${oneLine(input)}`, "choose another output");
-    }
-  }
+  const { kind, force, objection = () => undefined } = options;
+  const there = await refuseInputs(target, options);
   if (there === undefined) return;
   if (kind === "folder" && !there.isDirectory()) throw refusal(target, "it exists and is not a folder", "remove it");
   if (kind === "file" && !there.isFile()) throw refusal(target, "it exists and is not a file", "name another output");
@@ -47,6 +35,34 @@ export async function checkTarget(target: string, options: PublicationOptions): 
   const entries = await naming(target, "read", readdir(target, { withFileTypes: true }));
   const cause = entries.length === 0 ? undefined : objection(entries);
   if (cause !== undefined) throw refusal(target, cause, "remove it yourself, or choose another output");
+}
+
+/**
+ * Refuses an output that is, holds, or lies in an input. Throws `RandloraError` "file".
+ * @param target absolute, without symbolic links
+ * @returns what is there
+ */
+export async function refuseInputs(
+  target: string,
+  { kind, inputs = [] }: Pick<PublicationOptions, "kind" | "inputs">,
+): Promise<BigIntStats | undefined> {
+  const there = await found(target);
+  const inputStats = await Promise.all(inputs.map((input) => naming(input, "read", stat(input, { bigint: true }))));
+  for (const [i, input] of inputs.entries()) {
+    if (there === undefined) break;
+    const inputStat = inputStats[i];
+    if (inputStat !== undefined && same(inputStat, there)) throw isInput(target, `it is the input ${oneLine(input)}`);
+    if (inputStat?.isDirectory() === true && kind === "file") {
+      const isBelow = isInside(target, await realpath(input));
+      if (isBelow || (await entriesOf(input)).some((entry) => same(entry, there))) {
+        throw isInput(target, `it is a file of the input ${oneLine(input)}`);
+      }
+    }
+    if (kind === "folder" && (await leadsThrough(input, target))) {
+      throw refusal(target, `it holds the input ${oneLine(input)}`, "choose another output");
+    }
+  }
+  return there;
 }
 
 async function entriesOf(folder: string): Promise<BigIntStats[]> {
