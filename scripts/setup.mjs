@@ -4,7 +4,7 @@
  * that completion is tested in (--shells). Plain JavaScript for Node 20 and newer (or Bun), since it runs before anything
  * is installed. Doing it twice costs nothing.
  */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
@@ -15,6 +15,7 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
 const MODULES = join(ROOT, "node_modules");
 /** Written by `npm ci`; and by us after `bun install`, which leaves no such mark. */
 const MARKS = [join(MODULES, ".package-lock.json"), join(MODULES, ".bun-install")];
+const INSTALLING = "installing the locked dependencies, once: some 450 MB, seconds to a minute";
 const DRIVER_PACKAGES = ["mesa-vulkan-drivers", "libvulkan1"];
 /** As src/serve/testing/browser.ts looks for it. */
 const BROWSERS = ["chromium", "chromium-browser", "google-chrome", "chrome"];
@@ -31,6 +32,33 @@ function run(command, args, environment = {}) {
   });
   if (error !== undefined) process.stderr.write(`${command}: ${error.message}\n`);
   return status === 0;
+}
+
+const TELL_EVERY_MS = 5000;
+
+/** As {@link run}, for what says nothing for long: that it still works is said now and then. */
+async function runLong(command, args, what) {
+  process.stderr.write(`${what}\n$ ${[command, ...args].join(" ")}\n`);
+  const child = spawn(command, args, {
+    cwd: ROOT,
+    stdio: ["ignore", "inherit", "inherit"],
+    shell: process.platform === "win32",
+  });
+  const started = Date.now();
+  const telling = setInterval(() => {
+    process.stderr.write(`… ${Math.round((Date.now() - started) / 1000)} s\n`);
+  }, TELL_EVERY_MS);
+  try {
+    return await new Promise((resolve) => {
+      child.on("error", (error) => {
+        process.stderr.write(`${command}: ${error.message}\n`);
+        resolve(false);
+      });
+      child.on("exit", (status) => resolve(status === 0));
+    });
+  } finally {
+    clearInterval(telling);
+  }
 }
 
 function has(command) {
@@ -59,13 +87,14 @@ function bunStarts() {
   return spawnSync(join(MODULES, ".bin", "bun"), ["--version"], { shell: process.platform === "win32" }).status === 0;
 }
 
-function installDependencies() {
+async function installDependencies() {
   if (dependenciesAreCurrent()) return;
   if (process.versions.bun === undefined || has("npm")) {
-    if (!run("npm", ["ci"])) fail("the dependencies could not be installed", "see npm's message above");
+    if (!(await runLong("npm", ["ci"], INSTALLING)))
+      fail("the dependencies could not be installed", "see npm's message above");
   } else {
     // Bun reads package-lock.json; --frozen-lockfile would ask for a lock file of its own.
-    if (!run(process.execPath, ["install", "--no-save"])) {
+    if (!(await runLong(process.execPath, ["install", "--no-save"], INSTALLING))) {
       fail("the dependencies could not be installed", "see Bun's message above");
     }
     writeFileSync(MARKS[1], "");
@@ -169,7 +198,7 @@ function installShells() {
 
 const [major = 0] = process.versions.node.split(".").map(Number);
 if (major < 20) fail(`Node ${process.versions.node} is too old`, "install Node 20 or newer");
-installDependencies();
+await installDependencies();
 if (!compileAssembly(ROOT)) fail("the CPU device's kernels could not be compiled", "see the compiler's message above");
 if (process.argv.includes("--driver")) installDriver();
 if (process.argv.includes("--browser")) installBrowser();

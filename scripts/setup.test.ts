@@ -55,6 +55,8 @@ async function installed(age: number): Promise<void> {
   await utimes(mark, now - age, now - age);
 }
 
+const INSTALLING = "installing the locked dependencies, once: some 450 MB, seconds to a minute\n";
+
 async function setUp(...args: string[]) {
   const child = Bun.spawn([process.execPath, "scripts/setup.mjs", ...args], {
     cwd: folder,
@@ -76,7 +78,7 @@ describe("set-up", () => {
   test("installs what the lock file says when it is newer, and shows the command", async () => {
     await installed(60);
     await script("path/npm", `echo "called with $*"`);
-    expect(await setUp()).toEqual({ status: 0, stdout: "called with ci\n", stderr: "$ npm ci\n" });
+    expect(await setUp()).toEqual({ status: 0, stdout: "called with ci\n", stderr: `${INSTALLING}$ npm ci\n` });
   });
 
   test("compiles the kernels of the CPU device again where a source or the compiler is another, however old", async () => {
@@ -161,7 +163,7 @@ describe("set-up", () => {
     const { status, stderr } = await setUp();
     expect([status, stderr]).toEqual([
       1,
-      "$ npm ci\nerror: the dependencies could not be installed\nhint: see npm's message above\n",
+      `${INSTALLING}$ npm ci\nerror: the dependencies could not be installed\nhint: see npm's message above\n`,
     ]);
   });
 });

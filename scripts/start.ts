@@ -1,21 +1,30 @@
 /*
- * The main job on a bundled fixture, as a user would type it: what `npm start` shows.
+ * The main job with the model that the program carries, as a user would type it: what `npm start` shows.
  */
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 
 const ROOT = join(import.meta.dir, "..");
+const RUN = "dist/start-run";
+const MERGED = "dist/start";
 
 const COMMANDS = [
   ["doctor"],
-  ["merge", "fixtures/tiny/base", "fixtures/tiny/adapter", "--out", "dist/start", "--force", "--verify"],
+  ["finetune", "--sparse", "--steps", "20", "--out", RUN],
+  ["merge", "embedded", RUN, "--out", MERGED, "--force", "--verify"],
 ];
 
+await rm(join(ROOT, RUN), { recursive: true, force: true });
 for (const args of COMMANDS) {
   process.stdout.write(`\n$ randlora ${args.join(" ")}\n`);
   const child = Bun.spawn([process.execPath, "cmd/main.ts", ...args], {
     cwd: ROOT,
     stdio: ["ignore", "inherit", "inherit"],
   });
-  process.exitCode = await child.exited;
-  if (process.exitCode !== 0) break;
+  const status = await child.exited;
+  if (status !== 0) process.exit(status);
 }
+process.stdout.write(`
+next: talk to the merged model: npx bun cmd/main.ts chat ${MERGED}
+      make the program, one file: npm run build (dist/randlora)
+`);
