@@ -129,7 +129,6 @@ async function goOn(model: string | undefined, options: CompareOptions, gpu: Kep
   const { params: budgets, like, seeds } = options;
   const comparison = resumedComparison(recorded.comparison, { labels, budgets, like, seeds, rates, common });
   const record = { ...recorded, comparison };
-  await folder.write(record);
   const [first] = comparison.contenders;
   if (first === undefined) throw new TypeError("a comparison of nothing");
   const places = await placesOf(first.settings, context);

@@ -1,13 +1,16 @@
 import * as v from "valibot";
 import { RandloraError } from "../errors.ts";
 import { brief, oneLine, quote } from "../files/failure.ts";
+import type { SourceHashes } from "../train/same-sources.ts";
 import { formatSettings, parseTrainSettings } from "../train/settings.ts";
 import { plannedRuns } from "./plan.ts";
 import type { Comparison, RunResult } from "./types.ts";
 
-/** What compare.json holds: what is compared, and what came of it so far. */
+/** What compare.json holds: what is compared, on what, and what came of it so far. */
 export interface ComparisonRecord {
   readonly comparison: Comparison;
+  /** Of the base, and of the data as runs of the first seed have them; comparisons of earlier versions have none. */
+  readonly sources?: SourceHashes | undefined;
   readonly results: readonly RunResult[];
 }
 
@@ -31,6 +34,8 @@ const RESULT = v.strictObject({
   error: v.nullable(v.string()),
 });
 
+const hash = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
+
 const RECORD = v.strictObject({
   format: v.literal("randlora-comparison"),
   version: v.literal(1),
@@ -38,6 +43,9 @@ const RECORD = v.strictObject({
   like: v.nullable(v.string()),
   seed: count,
   seeds: positive,
+  sha256: v.optional(
+    v.strictObject({ data: hash, pixels: v.optional(hash), base: v.optional(hash), config: v.optional(hash) }),
+  ),
   methods: v.pipe(
     v.array(v.strictObject({ method: label, budget: v.nullable(positive), settings: v.unknown() })),
     v.minLength(1),
@@ -46,12 +54,12 @@ const RECORD = v.strictObject({
 });
 
 /** The text of compare.json. */
-export function formatRecord({ comparison, results }: ComparisonRecord): string {
+export function formatRecord({ comparison, sources: sha256, results }: ComparisonRecord): string {
   const { budgets, like, contenders, seed, seeds } = comparison;
   const methods = contenders.map(({ label: method, budget, settings }) => {
     return { method, budget, settings: formatSettings(settings) };
   });
-  const json = { format: "randlora-comparison", version: 1, budgets, like, seed, seeds, methods, results };
+  const json = { format: "randlora-comparison", version: 1, budgets, like, seed, seeds, sha256, methods, results };
   return `${JSON.stringify(json, undefined, 2)}\n`;
 }
 
@@ -62,13 +70,13 @@ export function parseRecord(json: unknown, file: string): ComparisonRecord {
     const [issue] = found.issues;
     throw damaged(file, `${quote(v.getDotPath(issue) ?? "")}: ${brief(issue.message)}`);
   }
-  const { budgets, like, seed, seeds, methods, results } = found.output;
+  const { budgets, like, seed, seeds, sha256: sources, methods, results } = found.output;
   const contenders = methods.map(({ method, budget, settings }) => {
     return { label: method, budget, settings: parseTrainSettings(settings, `${file}: ${oneLine(method)}`) };
   });
   const comparison = { budgets, like, contenders, seed, seeds };
   refuseForeign(comparison, results, file);
-  return { comparison, results };
+  return { comparison, sources, results };
 }
 
 /** What belongs to no run, or to a run twice, came from elsewhere. */

@@ -8,6 +8,7 @@ import { finetune } from "../train/finetune.ts";
 import type { KeptGpu } from "../train/kept-gpu.ts";
 import { METRICS_FILE, SETTINGS_FILE } from "../train/run-files.ts";
 import { RunFolder } from "../train/run-folder.ts";
+import { baseHashes, refuseOtherBase, refuseOtherData, type SourceHashes } from "../train/same-sources.ts";
 import { formatSettings, type TrainSettings } from "../train/settings.ts";
 import type { Subject } from "../train/subject.ts";
 import type { Metrics, TrainObserver, TrainResult } from "../train/types.ts";
@@ -55,7 +56,8 @@ export const CHANGEABLE = ["saveEvery", "keep", "checkpointActivations"] as cons
  *
  * @returns what there is when all are done, or the signal came: the run is then saved, and goes on another time
  * @throws RandloraError as `finetune`, but for `numeric`: a method that diverges has no result, and the others go on;
- *   `format` for a finished run whose files are not what they were
+ *   `format` for a finished run whose files are not what they were; `data` and `model` before any run where those are not
+ *   what the comparison began with
  */
 export async function compare<Batch>(
   input: CompareInput<Batch>,
@@ -64,9 +66,14 @@ export async function compare<Batch>(
 ): Promise<ComparisonRecord> {
   let record = await verified(input, observer);
   const runs = plannedRuns(record.comparison);
+  const isDone = (run: PlannedRun) => record.results.some((result) => isOf(result, run));
+  if (!runs.every(isDone)) {
+    record = { ...record, sources: await sameSources(input, signal) };
+    await input.folder.write(record);
+  }
   for (const [index, run] of runs.entries()) {
     if (signal.aborted) break;
-    if (record.results.some((result) => isOf(result, run))) continue;
+    if (isDone(run)) continue;
     const result = await make(run, input, observer.begin(run, index, runs.length), signal);
     if (result === undefined) break;
     record = { ...record, results: [...record.results, result] };
@@ -80,6 +87,24 @@ export async function compare<Batch>(
 export async function metricsOf(folder: ComparisonFolder, run: PlannedRun): Promise<readonly Metrics[]> {
   const file = Bun.file(join(folder.run(run.name), METRICS_FILE));
   return (await file.exists()) ? parseMetrics(await file.text()) : [];
+}
+
+/**
+ * What tells the base and the data of the first run from others; those of later seeds are made of the same files.
+ * @throws RandloraError `data`, `model` where the comparison began with others
+ */
+async function sameSources<Batch>(input: CompareInput<Batch>, signal: AbortSignal): Promise<SourceHashes> {
+  const { record, location } = input;
+  const [first] = plannedRuns(record.comparison);
+  if (first === undefined) throw new TypeError("a comparison of nothing");
+  const settings = input.local(first.settings);
+  const { subject } = await input.load(settings);
+  const hashes = subject.dataHashes();
+  if (record.sources !== undefined) refuseOtherData(record.sources, hashes, settings, "comparison");
+  await using source = await subject.open(settings, location, { signal });
+  const base = await baseHashes(source, location);
+  if (record.sources !== undefined) refuseOtherBase(record.sources, base, settings, "comparison");
+  return { ...hashes, ...base };
 }
 
 function isOf({ method, budget, seed }: RunResult, { contender, settings }: PlannedRun): boolean {

@@ -1,11 +1,9 @@
-import { RandloraError } from "../errors.ts";
 import { chooseOptions } from "./choose-options.ts";
-import { configFingerprint } from "./config-fingerprint.ts";
 import { withOwnAdapter } from "./init-adapter.ts";
 import type { MethodSummary } from "../adapters/training/method.ts";
-import { newestState, type Progress } from "./states.ts";
+import { baseHashes, refuseOtherBase, refuseOtherData } from "./same-sources.ts";
+import { newestState } from "./states.ts";
 import { openGpu, type RunInput, Training, type TrainingInput } from "./training.ts";
-import type { DataHashes } from "./subject.ts";
 import type { TrainObserver, TrainResult } from "./types.ts";
 
 /** What `--dry-run` tells. */
@@ -35,29 +33,6 @@ export async function estimateRun<Batch>(input: RunInput<Batch>): Promise<RunEst
   };
 }
 
-/** States of earlier versions know less of the base. */
-function refuseOtherBase(
-  model: string,
-  began: Pick<Progress, "base" | "config">,
-  now: Required<Pick<Progress, "base" | "config">>,
-): void {
-  for (const [key, what] of [
-    ["base", "its weights are not those"],
-    ["config", "its config.json is not the one"],
-  ] as const) {
-    if (began[key] === undefined || began[key] === now[key]) continue;
-    throw new RandloraError(
-      "model",
-      `${model}: ${what} that the run began with`,
-      "put the old model back, or start a new run",
-    );
-  }
-}
-
-function isSameData(began: DataHashes, now: DataHashes): boolean {
-  return began.data === now.data && (began.pixels === undefined || began.pixels === now.pixels);
-}
-
 /**
  * Trains: from the newest complete state in the run's folder, or from the beginning where there is none.
  *
@@ -74,17 +49,13 @@ export async function finetune<Batch>(
   await folder.removeLeftovers();
   const state = await newestState(folder.states);
   const hashes = subject.dataHashes();
-  if (state !== undefined && !isSameData(state.progress, hashes)) {
-    const cause = `${input.settings.data}: not the data that the run began with`;
-    throw new RandloraError("data", cause, "put the old data back, or start a new run");
-  }
+  if (state !== undefined) refuseOtherData(state.progress, hashes, input.settings, "run");
   const settings = await withOwnAdapter(input.settings, folder);
   const began = state?.progress.kernels.choices;
   await using opened = new AsyncDisposableStack();
   const { location, methods } = input;
   const source = input.source ?? opened.use(await subject.open(settings, location, { began, signal, methods }));
-  const base = await source.fingerprint();
-  const config = await configFingerprint(location.folder);
-  if (state !== undefined) refuseOtherBase(settings.model, state.progress, { base, config });
-  return await new Training(input, source, state, { ...hashes, base, config }, observer).run(signal);
+  const base = await baseHashes(source, location);
+  if (state !== undefined) refuseOtherBase(state.progress, base, settings, "run");
+  return await new Training(input, source, state, { ...hashes, ...base }, observer).run(signal);
 }
