@@ -49,7 +49,7 @@ describe("the winner", () => {
   test("is the lowest mean, where seed by seed it is lower than each other", () => {
     // The seeds scatter by 1, the methods differ by 0.1 in each: unpaired that would be nothing.
     const won = judged({ a: { losses: [1.1, 2.11, 3.09] }, b: { losses: [1, 2, 3] }, c: { losses: [2, 3.1, 3.9] } });
-    expect(won).toMatchObject({ budget: 100, judged_by: "loss", winner: "b" });
+    expect(won).toMatchObject({ budget: 100, judged_by: "loss", winner: "b", among: ["b", "a", "c"] });
     expect(won?.reason).toStartWith("0.100 lower than a; lower than each other one with p < 0.033");
   });
 

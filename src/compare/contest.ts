@@ -31,6 +31,8 @@ export interface Contest {
   readonly winner: string | null;
   /** Why there is none, or by how much. */
   readonly reason: string;
+  /** Methods that took part, the best first. */
+  readonly among: readonly string[];
   /** Methods that took no part: far from the budget, or diverged. */
   readonly left_out: readonly string[];
 }
@@ -108,8 +110,9 @@ function judge(
   results: readonly RunResult[],
   measure: Measure,
   seeds: number,
-): Pick<Contest, "winner" | "reason"> {
-  const none = (reason: string) => ({ winner: null, reason });
+): Pick<Contest, "winner" | "reason" | "among"> {
+  let among: readonly string[] = [];
+  const none = (reason: string) => ({ winner: null, reason, among });
   const runs = contenders.map((contender) => resultsOf(contender, results));
   if (runs.some((own) => own.length < seeds)) return none("not all runs are done");
   if (seeds < 2) return none("one seed says nothing of the spread");
@@ -120,7 +123,9 @@ function judge(
     if (values.length < seeds || mean === undefined || !own.every(isAtBudget)) continue;
     standings.push({ label: contenders[at]?.label ?? "", values, mean });
   }
-  const [best, ...others] = standings.toSorted((one, other) => one.mean - other.mean);
+  const ranked = standings.toSorted((one, other) => one.mean - other.mean);
+  among = ranked.map(({ label }) => label);
+  const [best, ...others] = ranked;
   if (best === undefined) return none("no method came near the budget, and to its end, with every seed");
   if (others.length === 0) return none(`${best.label} alone came near the budget, and to its end, with every seed`);
   const level = (2 * LEVEL) / standings.length;
@@ -136,6 +141,7 @@ function judge(
   return {
     winner: best.label,
     reason: `${margin.toPrecision(3)} lower than ${second?.label}; lower than each other one with p < ${inWords(level)}`,
+    among,
   };
 }
 

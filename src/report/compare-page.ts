@@ -35,7 +35,7 @@ export function comparePage(compared: Compared, split?: Split): string {
     "",
     "`loss` is the mean over the last quarter of the steps, `validation` the last evaluation, `off` the distance to the wanted",
     "number of parameters, `time` that of the training steps alone. A winner is named where its mean is lower than that of each",
-    "other method by Student's paired t test over the seeds, at most once in twenty comparisons of equal methods.",
+    "other method in the contest by Student's paired t test over the seeds, at most once in twenty comparisons of equal methods.",
     ...(trainsHead(first) ? ["`parameters` are those beside the head, which all methods train alike."] : []),
     "",
     `![loss by step](${PICTURES.curves})`,

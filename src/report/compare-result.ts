@@ -1,6 +1,7 @@
 import { contests, type MethodSummary, summaries } from "../compare/contest.ts";
 import { plannedRuns, sizeIn } from "../compare/plan.ts";
 import type { ComparisonRecord } from "../compare/record.ts";
+import { isReference } from "../compare/types.ts";
 import type { Spread } from "../compare/statistics.ts";
 import { formatBytes, formatCount, formatDuration, formatMeasure } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
@@ -160,14 +161,40 @@ function compareTable(record: ComparisonRecord, columns: number, style: Style): 
   return layout(columns);
 }
 
-/** Who won, at each budget, or why nobody did. */
+/** Who won, at each budget and among whom, or why nobody did; and who could not win. */
 export function conclusions({ comparison, results }: ComparisonRecord): readonly string[] {
   const judged = { valid_loss: "validation loss", loss: "loss of the last quarter of the steps" } as const;
-  return contests(comparison, results).flatMap(({ budget, winner, reason, judged_by: by, left_out: others }) => {
+  const rows = summaries(comparison, results);
+  const found = contests(comparison, results).flatMap(({ budget, winner, reason, judged_by: by, ...methods }) => {
     const at = comparison.budgets.length === 1 ? "" : ` at ${formatCount(budget)}`;
-    const found =
-      winner === null ? `no winner${at}: ${reason}` : `winner${at}: ${winner}, by the ${judged[by]}: ${reason}`;
-    const far = `not in the contest${at}, far from ${formatCount(budget)} or diverged: ${others.join(", ")}`;
-    return others.length === 0 ? [found] : [found, far];
+    const among = amongText(methods.among, (label) =>
+      rows.find((row) => row.method === label && row.budget === budget),
+    );
+    const named = winner === null ? `no winner${at}` : `winner${at}: ${winner}`;
+    const how = methods.among.length < 2 ? "" : `, by the ${judged[by]}, among ${among}`;
+    const line = `${named}${how}: ${reason}`;
+    if (methods.left_out.length === 0) return [line];
+    return [
+      line,
+      `not in the contest${at}, far from ${formatCount(budget)} or diverged: ${methods.left_out.join(", ")}`,
+    ];
   });
+  const references = rows.filter(isReference).map(({ method, parameters }) => {
+    return parameters === null ? method : `${method} (${formatCount(parameters)} parameters)`;
+  });
+  if (references.length === 0) return found;
+  return [...found, `the reference, not in the contest: ${references.join(", ")}`];
+}
+
+/** Methods by name, the first one's number of parameters, and how far the others' are from that. */
+function amongText(labels: readonly string[], rowOf: (label: string) => MethodSummary | undefined): string {
+  const sizes = labels.map((label) => rowOf(label)?.parameters ?? NaN);
+  const [own = NaN] = sizes;
+  const sized = labels.map((label, at) => {
+    const more = (sizes[at] ?? NaN) / own - 1;
+    if (at === 0) return `${label} (${formatCount(own)} parameters)`;
+    if (more === 0) return `${label} (as many)`;
+    return `${label} (${percent(Math.abs(more))} ${more > 0 ? "more" : "fewer"})`;
+  });
+  return sized.join(", ");
 }

@@ -72,7 +72,32 @@ describe("the table", () => {
       "randlora+sparse  rank 32  0.0001      1.01 K  +1.0 %  1.0500 ± 0.0707  1.0500 ± 0.0707  1.50 s  2.00 MB",
       "full                      0.0001      1.00 M          0.5000 ± 0.0000  0.5000 ± 0.0000  1.50 s  2.00 MB",
       "",
-      expect.stringMatching(/^winner: randlora\+sparse, by the validation loss: 1\.00 lower than lora; .*p < 0\.05$/),
+      "winner: randlora+sparse, by the validation loss, among randlora+sparse (1.01 K parameters), lora (as many): " +
+        "1.00 lower than lora; lower than each other one with p < 0.05",
+      "the reference, not in the contest: full (1.00 M parameters)",
+      "",
+    ]);
+  });
+
+  test("says how many parameters more or fewer than the winner's each method of the contest has", () => {
+    const { comparison } = RECORD;
+    const [lora, randlora] = comparison.contenders;
+    if (lora === undefined || randlora === undefined) throw new Error("no contenders");
+    const contenders = [lora, randlora, contender("vera", "vera", 1e3), contender("nola", "nola", 1e3)];
+    const sizes: Readonly<Record<string, number>> = { lora: 1200, "randlora+sparse": 1000, vera: 990, nola: 700 };
+    const results = [0, 1].flatMap((seed) =>
+      contenders.map(({ label }, at) => {
+        return {
+          ...result(label, 1000, seed, (label === "lora" ? 1 : 2 + at) + seed / 10),
+          parameters: sizes[label] ?? 0,
+        };
+      }),
+    );
+    const text = compareText({ ...COMPARED, comparison: { ...comparison, contenders }, results }, "", Infinity, PLAIN);
+    expect(text.split("\n").slice(-3)).toEqual([
+      "winner: lora, by the validation loss, among lora (1.20 K parameters), randlora+sparse (17 % fewer), vera (18 % fewer): " +
+        "2.00 lower than randlora+sparse; lower than each other one with p < 0.033",
+      "not in the contest, far from 1.00 K or diverged: nola",
       "",
     ]);
   });
@@ -90,9 +115,10 @@ describe("the table", () => {
     const results = [result("lora", 1000, 0, null), ...RECORD.results.slice(1, 3)];
     const text = compareText({ ...COMPARED, ending: "interrupted", results }, "", Infinity, PLAIN);
     expect(text).toMatch(/\nlora +rank 4 +0\.0001 +– +– +– +–/);
-    expect(text.split("\n").slice(-4)).toEqual([
+    expect(text.split("\n").slice(-5)).toEqual([
       "no winner: not all runs are done",
       "not in the contest, far from 1.00 K or diverged: lora",
+      "the reference, not in the contest: full (1.00 M parameters)",
       "3 of 6 runs are left: --resume goes on",
       "",
     ]);
