@@ -135,6 +135,7 @@ const REFUSED: readonly (readonly [args: readonly string[], status: number, mess
   [["--data", "data.jsonl", "--steps", "2", "--epochs", "1"], 2, "--steps and --epochs"],
   [["--data", "data.jsonl", "--early-stop", "2"], 2, "--early-stop needs validation data"],
   [["--data", "data.jsonl", "--targets", "nothing"], 2, "nothing"],
+  [["--data", "data.jsonl", "--rank", "600000"], 2, "--rank 600000: the largest adapted layer is 64 × 64"],
   [["--data", "broken.jsonl"], 1, "broken.jsonl: line 2: not JSON"],
   [["--data", "data.jsonl", "--valid", "data.jsonl"], 1, "is the training file"],
   [["--data", "none.jsonl"], 1, "no such file"],

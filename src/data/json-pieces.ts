@@ -1,9 +1,15 @@
+import { RandloraError } from "../errors.ts";
+import { oneLine } from "../files/failure.ts";
+
 /** A part of a JSON file that is a value of its own, not parsed yet. */
 export interface JsonPiece {
   /** The line that it begins on, from 1. */
   readonly line: number;
   readonly bytes: Uint8Array;
 }
+
+/** Of one record: what is longer is no sample, and a file without an end of line would be held whole. */
+export const MAX_RECORD_BYTES = 64 * 2 ** 20;
 
 const NEWLINE = 0x0a;
 const QUOTE = 0x22;
@@ -15,10 +21,25 @@ const SPACE: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
 
 /** Collects a value's bytes, which may come in many chunks. */
 class Collector {
+  readonly #path: string;
   #parts: Uint8Array[] = [];
+  #length = 0;
 
-  add(part: Uint8Array): void {
-    if (part.length > 0) this.#parts.push(part);
+  /** @param path names the file in errors */
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** @param line that the value begins on @throws RandloraError `data` for one that is too long */
+  add(part: Uint8Array, line: number): void {
+    if (part.length === 0) return;
+    this.#length += part.length;
+    if (this.#length > MAX_RECORD_BYTES) {
+      const cause = `line ${line}: a record of more than ${MAX_RECORD_BYTES / 2 ** 20} MiB`;
+      const hint = "write it as several records, one a line";
+      throw new RandloraError("data", `${oneLine(this.#path)}: ${cause}`, hint);
+    }
+    this.#parts.push(part);
   }
 
   get empty(): boolean {
@@ -28,24 +49,29 @@ class Collector {
   take(): Uint8Array {
     const [first = new Uint8Array(), ...more] = this.#parts;
     this.#parts = [];
+    this.#length = 0;
     return more.length === 0 ? first : new Uint8Array(Buffer.concat([first, ...more]));
   }
 }
 
-/** Cuts JSON lines: every line that is not blank. A carriage return before the line's end is white space to JSON. */
-export async function* cutLines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<JsonPiece> {
-  const collected = new Collector();
+/**
+ * Cuts JSON lines: every line that is not blank. A carriage return before the line's end is white space to JSON.
+ * @param path names the file in errors
+ * @throws RandloraError `data` for a line that is too long
+ */
+export async function* cutLines(path: string, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<JsonPiece> {
+  const collected = new Collector(path);
   let line = 1;
   for await (const chunk of chunks) {
     let from = 0;
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, from)) {
-      collected.add(chunk.subarray(from, end));
+      collected.add(chunk.subarray(from, end), line);
       const bytes = collected.take();
       if (!isBlank(bytes)) yield { line, bytes };
       line++;
       from = end + 1;
     }
-    collected.add(chunk.subarray(from));
+    collected.add(chunk.subarray(from), line);
   }
   const bytes = collected.take();
   if (!isBlank(bytes)) yield { line, bytes };
@@ -56,7 +82,7 @@ type Place = "elements" | "text" | "escape" | "closed" | "broken";
 
 /** Cuts the elements of a JSON array, chunk by chunk. What is between two commas is an element, JSON or not. */
 export class ElementCutter {
-  readonly #collected = new Collector();
+  readonly #collected: Collector;
   #place: Place = "elements";
   #depth = 0;
   #elements = 0;
@@ -64,8 +90,9 @@ export class ElementCutter {
   #line: number;
   #begun: number;
 
-  /** @param line the line that the array's opening bracket stands on */
-  constructor(line: number) {
+  /** @param path names the file in errors @param line the line that the array's opening bracket stands on */
+  constructor(path: string, line: number) {
+    this.#collected = new Collector(path);
     this.#line = line;
     this.#begun = line;
   }
@@ -83,6 +110,7 @@ export class ElementCutter {
   /**
    * @param chunk the next bytes behind the opening bracket
    * @returns the elements that end in it
+   * @throws RandloraError `data` for one that is too long
    */
   push(chunk: Uint8Array): JsonPiece[] {
     const pieces: JsonPiece[] = [];
@@ -107,7 +135,7 @@ export class ElementCutter {
         else if (OPEN.has(byte)) this.#depth++;
         else if (this.#depth > 0) this.#depth -= CLOSE.has(byte) ? 1 : 0;
         else if (byte === COMMA || CLOSE.has(byte)) {
-          this.#collected.add(chunk.subarray(from, at));
+          this.#collected.add(chunk.subarray(from, at), this.#begun);
           const isEmptyArray = byte !== COMMA && this.#elements === 0 && this.#collected.empty;
           if (!isEmptyArray) pieces.push({ line: this.#begun, bytes: this.#collected.take() });
           if (byte !== COMMA) this.#place = "closed";
@@ -116,7 +144,9 @@ export class ElementCutter {
         }
       }
     }
-    if (this.#place !== "closed" && this.#place !== "broken") this.#collected.add(chunk.subarray(from));
+    if (this.#place !== "closed" && this.#place !== "broken") {
+      this.#collected.add(chunk.subarray(from), this.#begun);
+    }
     return pieces;
   }
 }

@@ -86,3 +86,21 @@ test("what is read does not depend on where chunks end", async () => {
     { numRuns: 60, seed: 3 },
   );
 });
+
+test.each([
+  ["a line", '{"a": 1}\n{"text": "'],
+  ["an element of an array", '[{"a": 1},\n{"text": "'],
+])("%s that does not end is not collected", async (_, begin) => {
+  async function* endless(): AsyncGenerator<Uint8Array> {
+    yield new TextEncoder().encode(begin);
+    const chunk = new Uint8Array(2 ** 22).fill(0x61);
+    for (let at = 0; at < 100; at++) yield chunk;
+    throw new Error("all of it was read");
+  }
+  const records = readJsonRecords("d.jsonl", endless());
+  expect((await records.next()).value).toMatchObject({ fields: { a: 1 } });
+  await expect(records.next()).rejects.toMatchObject({
+    code: "data",
+    message: "d.jsonl: line 2: a record of more than 64 MiB",
+  });
+});

@@ -1,7 +1,7 @@
 import { RandloraError } from "../errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { decodeUtf8 } from "../files/utf8.ts";
-import { cutLines, ElementCutter, type JsonPiece } from "./json-pieces.ts";
+import { cutLines, ElementCutter, type JsonPiece, MAX_RECORD_BYTES } from "./json-pieces.ts";
 import type { DataRecord } from "./record.ts";
 
 const OPENING_BRACKET = 0x5b;
@@ -16,13 +16,13 @@ const NEWLINE = 0x0a;
  */
 export async function* readJsonRecords(path: string, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<DataRecord> {
   const bytes = withoutByteOrderMark(chunks);
-  const lead = await readLead(bytes);
+  const lead = await readLead(path, bytes);
   if (lead.first !== OPENING_BRACKET) {
-    for await (const piece of cutLines(joined(lead.bytes, bytes))) yield parsePiece(path, piece);
+    for await (const piece of cutLines(path, joined(lead.bytes, bytes))) yield parsePiece(path, piece);
     return;
   }
   const line = 1 + lead.bytes.subarray(0, lead.at).filter((byte) => byte === NEWLINE).length;
-  const cutter = new ElementCutter(line);
+  const cutter = new ElementCutter(path, line);
   for await (const chunk of joined(lead.bytes.subarray(lead.at + 1), bytes)) {
     for (const piece of cutter.push(chunk)) yield parsePiece(path, piece);
   }
@@ -68,6 +68,7 @@ async function* withoutByteOrderMark(chunks: AsyncIterable<Uint8Array>): AsyncGe
 
 /** Reads as far as the first byte that is not white space. */
 async function readLead(
+  path: string,
   chunks: AsyncGenerator<Uint8Array>,
 ): Promise<{ bytes: Uint8Array; at: number; first?: number }> {
   let bytes = new Uint8Array();
@@ -77,6 +78,8 @@ async function readLead(
     const { value, done } = await chunks.next();
     if (done === true) return { bytes, at: 0 };
     bytes = new Uint8Array(Buffer.concat([bytes, value]));
+    if (bytes.length > MAX_RECORD_BYTES)
+      throw new RandloraError("data", `${oneLine(path)}: white space without an end`);
   }
 }
 

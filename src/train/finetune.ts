@@ -2,6 +2,7 @@ import { chooseOptions } from "./choose-options.ts";
 import { withOwnAdapter } from "./init-adapter.ts";
 import type { MethodSummary } from "../adapters/training/method.ts";
 import { baseHashes, refuseOtherBase, refuseOtherData } from "./same-sources.ts";
+import { notesOfWarmup } from "./schedule.ts";
 import { newestState } from "./states.ts";
 import { openGpu, type RunInput, Training, type TrainingInput } from "./training.ts";
 import type { TrainObserver, TrainResult } from "./types.ts";
@@ -27,7 +28,7 @@ export async function estimateRun<Batch>(input: RunInput<Batch>): Promise<RunEst
   return {
     steps: plan.steps.length,
     epochs: Math.ceil(plan.steps.length / plan.steps.stepsPerEpoch),
-    method: summary,
+    method: { ...summary, notes: [...notesOfWarmup(settings, plan.steps.length), ...summary.notes] },
     estimatedGpuBytes: bytes,
     checkpointing: options.checkpointing,
   };

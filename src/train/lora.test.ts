@@ -110,3 +110,32 @@ test("what contradicts the adapter, or goes beyond its factors, is refused", asy
   expect([refusal.code, refusal.message]).toEqual(["adapter", expect.stringContaining('it changes "lm_head.weight"')]);
   expect(await readFile(runs.folder.at("never", "metrics.jsonl"), "utf8").catch(() => "")).toBe("");
 });
+
+test("a rank that adds nothing is told, or refused before anything of its size is made", async () => {
+  const settings = await runs.settings({
+    method: "lora",
+    rank: 40,
+    steps: 5,
+    warmup: 5,
+    targets: ["q_proj", "v_proj"],
+  });
+  const { recording } = await runs.train("wide", { ...settings, valid: null });
+  expect(recording.warnings).toEqual([
+    expect.stringContaining("--warmup 5"),
+    expect.stringMatching(/^LoRA's rank 40 is more than ΔW of 5 of 10 modules can have: 32 of .*v_proj \(32 × 64\)$/),
+  ]);
+  const { method } = await estimateRun(await inputFor(settings));
+  expect(method.notes).toEqual(recording.warnings);
+  // The usual rank of a method is not refused, whatever the model's size.
+  for (const [method, wrong, flag = "rank"] of [
+    ["lora", { rank: 600_000 }],
+    ["dora", { rank: 65 }],
+    ["randlora", { rank: 200_000 }],
+    ["vera", { rank: 257 }],
+    ["hybrid", { rank: 4, loraRank: 600_000 }, "lora-rank"],
+  ] as const) {
+    const asked = await runs.settings({ method, ...wrong });
+    const message = expect.stringMatching(new RegExp(`^--${flag} \\d+: the largest adapted layer is 64 × 64$`));
+    await expect(estimateRun(await inputFor(asked))).rejects.toMatchObject({ code: "usage", message });
+  }
+});

@@ -38,7 +38,7 @@ test("by default 1024 bases, rank 8, alpha 16, a rate of 3e-4", () => {
 
 test("a rank beyond all models is refused, and not tried", async () => {
   const begun = runs.train("huge", await small({ rank: Number.MAX_SAFE_INTEGER }));
-  await expect(begun).rejects.toThrow("are more than any model needs");
+  await expect(begun).rejects.toThrow("the largest adapted layer is 64 × 64");
 });
 
 test("a run's adapter is merged, and training goes on from it as if there had been no pause", async () => {

@@ -17,6 +17,16 @@ export function learningRateAt(settings: ScheduleSettings, step: number, total: 
   return settings.learningRate * factor(settings, step - 1, total);
 }
 
+/** For the user, where the rate of a run of `total` steps rises to its end and stays below what was asked for. */
+export function notesOfWarmup(settings: ScheduleSettings, total: number): string[] {
+  const { warmup, learningRate } = settings;
+  if (warmup < total || total === 0) return [];
+  const highest = Number(learningRateAt(settings, total, total).toPrecision(3));
+  return [
+    `--warmup ${warmup}: the run has ${total} steps, so its learning rate ends at ${highest} and never reaches ${learningRate}`,
+  ];
+}
+
 /** The same for a run, and for the heads in it, whose peak may be another. */
 export function ratesAt(
   settings: ScheduleSettings & { readonly pictures: { readonly headLearningRate: number | null } | null },

@@ -11,6 +11,7 @@ import { largestStep } from "./estimate.ts";
 import type { MethodChoices } from "../adapters/training/method.ts";
 import { KeptGpu } from "./kept-gpu.ts";
 import type { RunFolder } from "./run-folder.ts";
+import { notesOfWarmup } from "./schedule.ts";
 import type { TrainSettings } from "./settings.ts";
 import { loadParameters, removeState } from "./state.ts";
 import { newestState, type Progress, type SavedState } from "./states.ts";
@@ -111,7 +112,7 @@ export class Training<Batch> {
     let read = 0;
     const total = this.#source.bytes;
     await model.fill((some) => observer.loading((read += some), total), signal);
-    for (const note of summary.notes) observer.warn(note);
+    for (const note of [...notesOfWarmup(settings, steps.length), ...summary.notes]) observer.warn(note);
     if (state === undefined) await engine.begin();
     else await loadParameters(state.folder, parameters);
     const progress = this.#progress(gpu, options, method.choices);

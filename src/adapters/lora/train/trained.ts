@@ -26,9 +26,21 @@ export function trainableLora(source: LoraSource, mode: LoraMode): Trainable<Add
       shape: [out, input],
       parameters: rank * (out + input),
     })),
-    notes: [],
+    notes: notesOfRank(modules),
     place: async (on) => place(on, source, mode),
   };
+}
+
+/** B·A has no higher rank than the shorter side of W, however many rows A has. */
+function notesOfRank(modules: readonly LoraModule[]): string[] {
+  const over = modules.filter(({ out, in: input, rank }) => rank > Math.min(out, input));
+  const [first] = over;
+  if (first === undefined) return [];
+  const { name, out, in: input, rank } = first;
+  const share = `${over.length} of ${modules.length} modules`;
+  return [
+    `LoRA's rank ${rank} is more than ΔW of ${share} can have: ${Math.min(out, input)} of ${name} (${out} × ${input})`,
+  ];
 }
 
 /** A new LoRA has A drawn as PEFT draws it (kaiming uniform), B zero: training begins with the base itself. */
