@@ -1,6 +1,6 @@
-import colors from "picocolors";
+import { styleText } from "node:util";
 
-/** Colours and marks for one stream; every function is the identity where colour has no place. */
+/** Styles for one stream; every function is the identity where color has no place. */
 export interface Style {
   bold(text: string): string;
   dim(text: string): string;
@@ -20,10 +20,21 @@ export interface OutputStream {
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Colour on a terminal only, never under NO_COLOR (https://no-color.org: any value but the empty one) or TERM=dumb. */
+/** Color on a terminal only, never under NO_COLOR (https://no-color.org: any value but the empty one) or TERM=dumb. */
 export function createStyle(stream: OutputStream, environment: Environment): Style {
-  const { bold, dim, italic, red, green, yellow, cyan } = colors.createColors(wantsColor(stream, environment));
-  return { bold, dim, italic, red, green, yellow, cyan };
+  const wanted = wantsColor(stream, environment);
+  // The stream is asked above: an environment that is given counts, not the process's.
+  const styled = (format: keyof Style) => (text: string) =>
+    wanted ? styleText(format, text, { validateStream: false }) : text;
+  return {
+    bold: styled("bold"),
+    dim: styled("dim"),
+    italic: styled("italic"),
+    red: styled("red"),
+    green: styled("green"),
+    yellow: styled("yellow"),
+    cyan: styled("cyan"),
+  };
 }
 
 /** Whether the terminal says that it only types text. */
