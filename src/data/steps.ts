@@ -1,6 +1,6 @@
 import { type Rows, rowsOf } from "./rows.ts";
 import { shuffled } from "./shuffle.ts";
-import type { LargestMicroBatch, ReadyPlan, Samples, Step, StepOptions } from "./types.ts";
+import type { LargestMicroBatch, ReadyPlan, ReadyStep, Samples, StepOptions } from "./types.ts";
 
 /**
  * Plans the steps of a run. Every epoch takes all rows once, `batchSize` a micro-batch, `accumulation` micro-batches a
@@ -46,7 +46,7 @@ class Plan<Batch> implements ReadyPlan<Batch> {
     return this.#largest;
   }
 
-  step(index: number): Step<Batch> {
+  step(index: number): ReadyStep<Batch> {
     if (!Number.isSafeInteger(index) || index < 0 || index >= this.length) {
       throw new RangeError(`no step ${index} among ${this.length}`);
     }

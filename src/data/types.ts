@@ -15,7 +15,8 @@ export interface Step<Batch> {
   readonly index: number;
   /** From 0. */
   readonly epoch: number;
-  readonly microBatches: readonly Batch[];
+  /** In order. Those that have to be loaded come one at a time, and are loaded anew each time they are gone through. */
+  readonly microBatches: Iterable<Batch> | AsyncIterable<Batch>;
   /** Terms of the loss of all micro-batches: what the sum of the losses is divided by. */
   readonly targets: number;
   /** The lengths of all samples. */
@@ -53,13 +54,18 @@ export interface StepPlan<Batch> {
   /** Over the whole run. */
   readonly largest: LargestMicroBatch;
   /**
-   * A promise where batches have to be loaded; what comes after them is then begun as well.
+   * A promise where batches have to be loaded: the first of them are then begun.
    * @throws {RangeError} when index is not one of 0 … length − 1
    */
   step(index: number): Step<Batch> | Promise<Step<Batch>>;
 }
 
+/** A step whose micro-batches are all at hand. */
+export interface ReadyStep<Batch> extends Step<Batch> {
+  readonly microBatches: readonly Batch[];
+}
+
 /** Steps whose batches are made at once. */
 export interface ReadyPlan<Batch> extends StepPlan<Batch> {
-  step(index: number): Step<Batch>;
+  step(index: number): ReadyStep<Batch>;
 }

@@ -27,6 +27,13 @@ export interface LoadedBatch {
   readonly bad: readonly string[];
 }
 
+/** Pictures of a request that have been read and prepared: bytes, a quarter of what models take. */
+export interface PreparedBatch {
+  readonly good: readonly { readonly bytes: Uint8Array; readonly label: number }[];
+  /** As in {@link LoadedBatch}. */
+  readonly bad: readonly string[];
+}
+
 export interface LoaderOptions {
   readonly preprocessing: Preprocessing;
   /** Crop and mirror at random, by this seed, instead of resizing to the middle. */
@@ -70,28 +77,42 @@ export class PictureLoader implements Disposable {
     for (const key of this.#begun.keys()) if (!keys.has(key)) this.#begun.delete(key);
     for (const request of next) {
       const key = keyOf(request);
-      if (!this.#begun.has(key)) this.#begun.set(key, this.#prepare(request));
+      if (!this.#begun.has(key)) this.#begun.set(key, this.#begin(request));
     }
+  }
+
+  /** Are pictures left out that cannot be read? How many a batch has is then known once they have been read. */
+  get skipsBad(): boolean {
+    return this.#options.skipBad === true;
+  }
+
+  /** @throws {RandloraError} as {@link prepare} */
+  async load(request: PictureRequest): Promise<LoadedBatch> {
+    return this.batchOf(await this.prepare(request));
   }
 
   /**
    * @throws {RandloraError} `file` or `format` naming the first picture of the request that cannot be read; with `skipBad`
    *   none, and perhaps a batch without pictures
    */
-  async load(request: PictureRequest): Promise<LoadedBatch> {
+  async prepare(request: PictureRequest): Promise<PreparedBatch> {
     const key = keyOf(request);
-    const begun = this.#begun.get(key) ?? this.#prepare(request);
+    const begun = this.#begun.get(key) ?? this.#begin(request);
     this.#begun.delete(key);
     const prepared = await begun;
-    const { width, height } = this.#options.preprocessing;
     const good: { bytes: Uint8Array; label: number }[] = [];
     const bad: string[] = [];
     for (const [i, result] of prepared.entries()) {
       if ("bytes" in result) good.push({ bytes: result.bytes, label: this.#set.labels[request.numbers[i] ?? 0] ?? 0 });
-      else if (this.#options.skipBad === true && result.thrown instanceof RandloraError)
-        bad.push(result.thrown.message);
+      else if (this.skipsBad && result.thrown instanceof RandloraError) bad.push(result.thrown.message);
       else throw result.thrown;
     }
+    return { good, bad };
+  }
+
+  /** Prepared pictures as models take them. */
+  batchOf({ good, bad }: PreparedBatch): LoadedBatch {
+    const { width, height } = this.#options.preprocessing;
     const size = 3 * width * height;
     const pixels = new Float32Array(good.length * size);
     for (const [i, { bytes }] of good.entries()) normaliseInto(bytes, this.#table, pixels, i * size);
@@ -106,7 +127,7 @@ export class PictureLoader implements Disposable {
   }
 
   /** Never rejects: what is begun ahead may be let go, and then nobody listens. */
-  async #prepare({ numbers, epoch }: PictureRequest): Promise<Prepared[]> {
+  async #begin({ numbers, epoch }: PictureRequest): Promise<Prepared[]> {
     return await Promise.all(numbers.map((index) => this.#prepareOne(index, epoch)));
   }
 

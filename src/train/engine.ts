@@ -112,8 +112,9 @@ export class Engine<Batch> implements Disposable {
   ): Promise<void> {
     const { task, method } = this.#model;
     method.prepare(this.#run);
-    for (const [at, batch] of microBatches.entries()) {
-      const tape = this.#tape;
+    const tape = this.#tape;
+    let at = 0;
+    for await (const batch of microBatches) {
       const losses = this.#losses(tape, batch, { kind: "train", step: index, microBatch: at });
       this.#adamw.addLoss(this.#run, losses, 1 / targets, at === 0);
       const seed = new Float32Array(task.termsOf(batch)).fill(1 / targets);
@@ -122,6 +123,7 @@ export class Engine<Batch> implements Disposable {
       tape.release(losses);
       this.#run.release(gradient);
       await send();
+      at++;
     }
     method.finish(this.#run);
     this.#adamw.update(this.#run, index + 1, learningRate, headRate);
@@ -149,7 +151,7 @@ export class Engine<Batch> implements Disposable {
     let [samples, right, loss] = [0, 0, 0];
     for (let index = 0; index < plan.length; index++) {
       if (signal?.aborted === true) return undefined;
-      for (const batch of (await plan.step(index)).microBatches) {
+      for await (const batch of (await plan.step(index)).microBatches) {
         const logits = run.keep(asked.logits(run, linears, batch));
         try {
           await run.submit();
@@ -180,10 +182,12 @@ export class Engine<Batch> implements Disposable {
         if (signal?.aborted === true) return undefined;
         const step = await plan.step(index);
         targets += step.targets;
-        for (const [at, batch] of step.microBatches.entries()) {
+        let isFirst = true;
+        for await (const batch of step.microBatches) {
           const losses = this.#losses(run, batch, { kind: "evaluate" });
-          addLosses(run, losses, 1, sums, index, at === 0);
+          addLosses(run, losses, 1, sums, index, isFirst);
           run.release(losses);
+          isFirst = false;
         }
         await run.submit();
         // So that an interruption is answered soon, and not a queue full of passes is waited for.
@@ -199,10 +203,11 @@ export class Engine<Batch> implements Disposable {
 
   /** The mean loss over the targets of a step's first micro-batch, in nats. */
   async sampleLoss(step: Step<Batch>): Promise<number | undefined> {
-    const [first] = step.microBatches;
-    if (first === undefined) return undefined;
-    const only = { ...step, microBatches: [first], targets: this.#model.task.termsOf(first) };
-    return await this.#meanLoss({ length: 1, step: () => only });
+    for await (const first of step.microBatches) {
+      const only = { ...step, microBatches: [first], targets: this.#model.task.termsOf(first) };
+      return await this.#meanLoss({ length: 1, step: () => only });
+    }
+    return undefined;
   }
 
   /** Gives back what the engine holds itself; not the model. */

@@ -1,13 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import type { ReadyPlan } from "../data/types.ts";
+import type { ReadyPlan, Step } from "../data/types.ts";
 import { planSteps } from "../data/steps.ts";
 import { refusalOf, TemporaryFolder } from "../files/testing/folder.ts";
 import { type LoaderOptions, PictureLoader, type PictureRequest } from "../images/loader.ts";
 import { parsePreprocessing } from "../images/preprocessing.ts";
 import { fileSet } from "../images/sets/files.ts";
 import { type PictureSet, subsetOf } from "../images/sets/types.ts";
-import { PictureSteps } from "./picture-steps.ts";
+import type { PictureBatch } from "../tasks/pictures.ts";
+import { PictureSteps, type PictureStepsOptions } from "./picture-steps.ts";
 
 const preprocessing = parsePreprocessing({ size: 4, crop_size: 4 }, "settings");
 /** The third one is no picture. */
@@ -47,31 +48,45 @@ class Watched extends PictureLoader {
     this.expected.push(requests);
     super.expect(requests);
   }
-  override async load(request: PictureRequest) {
+  override async prepare(request: PictureRequest) {
     this.asked.push(request);
-    return await super.load(request);
+    return await super.prepare(request);
   }
 }
 
-function stepsOf(plan: ReadyPlan<readonly number[]>, options: Partial<LoaderOptions> = {}, eachOnce = false) {
+/** A step whose micro-batches have been gone through. */
+async function gone(step: Step<PictureBatch>) {
+  const microBatches: PictureBatch[] = [];
+  for await (const batch of step.microBatches) microBatches.push(batch);
+  return { ...step, microBatches };
+}
+
+function stepsOf(
+  plan: ReadyPlan<readonly number[]>,
+  options: Partial<LoaderOptions> = {},
+  more: Pick<PictureStepsOptions, "eachOnce" | "keptBytes"> = {},
+) {
   const loader = new Watched(set, { preprocessing, threads: 0, skipBad: true, ...options });
   const bad: string[] = [];
   return {
     loader,
     bad,
-    steps: new PictureSteps(plan, { loader: () => loader, onBad: (line) => bad.push(line), eachOnce }),
+    steps: new PictureSteps(plan, { loader: () => loader, onBad: (line) => bad.push(line), ...more }),
   };
 }
 
 describe("steps of pictures", () => {
-  test("are those of their numbers, in whatever order they are asked for, without what cannot be read", async () => {
+  test.each([
+    ["stays in memory", 2 ** 28],
+    ["is read once more", 60],
+  ])("are those of their numbers, in any order, without what cannot be read, where a step %s", async (_, keptBytes) => {
     const plan = planOf(3, 2);
-    const { loader, steps } = stepsOf(plan, { augment: 1n });
-    using _ = loader;
+    const { loader, steps } = stepsOf(plan, { augment: 1n }, { keptBytes });
+    using __ = loader;
     expect([steps.length, steps.stepsPerEpoch, steps.largest]).toEqual([6, 2, { tokens: 3, targets: 3 }]);
     const seen = [];
     for (let index = 0; index < steps.length; index++) {
-      const step = await steps.step(index);
+      const step = await gone(await steps.step(index));
       const good = (at: number) => plan.step(at).microBatches.map((numbers) => numbers.filter((i) => i !== 2));
       // One that has none but the bad picture has those of the next.
       const wanted = good(index).flat().length > 0 ? good(index) : good((index + 1) % 6);
@@ -82,31 +97,42 @@ describe("steps of pictures", () => {
       seen.push(step);
     }
     expect(seen.some(({ tokens }, index) => plan.step(index).tokens < tokens)).toBe(true);
-    expect(await steps.step(4)).toEqual(seen[4] as never);
-    expect(await steps.step(0)).toEqual(seen[0] as never);
+    expect(await gone(await steps.step(4))).toEqual(seen[4] as never);
+    expect(await gone(await steps.step(0))).toEqual(seen[0] as never);
   });
 
   test("have the ones after them begun, over the ends of epochs, and nothing after the last", async () => {
     const { loader, steps } = stepsOf(planOf(4));
     using _ = loader;
-    await steps.step(1);
+    await gone(await steps.step(1));
     const next = loader.expected.at(-1) ?? [];
     expect(next.map(({ epoch }) => epoch)).toEqual([1, 1]);
-    await steps.step(2);
+    await gone(await steps.step(2));
     expect(loader.asked.at(-1)).toEqual(next[0] as never);
-    await steps.step(5);
+    await gone(await steps.step(5));
     expect(loader.expected.at(-1)).toEqual([]);
+  });
+
+  test("load one micro-batch after the other, whatever --grad-accum is", async () => {
+    const readable = subsetOf(set, [0, 1, 3, 4, 5, 6, 0]);
+    using loader = new Watched(readable, { preprocessing, threads: 0 });
+    const steps = new PictureSteps(planOf(1, 7), { loader: () => loader, onBad: () => {} });
+    const { microBatches, targets, tokens } = await steps.step(0);
+    expect([targets, tokens, loader.asked.length]).toEqual([7, 7, 0]);
+    const asked: number[] = [];
+    for await (const { labels } of microBatches) asked.push(labels.length * loader.asked.length);
+    expect(asked).toEqual([1, 2, 3, 4, 5, 6, 7]);
   });
 
   test("say what was left out", async () => {
     const { loader, steps, bad } = stepsOf(planOf(1, 1, false));
     using _ = loader;
-    const { microBatches, index } = await steps.step(2);
+    const { microBatches, index } = await gone(await steps.step(2));
     expect([index, microBatches.map(({ labels }) => [...labels])]).toEqual([2, [[3]]]);
     expect(bad).toEqual([expect.stringContaining(join(folder.path, "2.ppm"))]);
-    const evaluated = stepsOf(planOf(1, 1, false), {}, true);
+    const evaluated = stepsOf(planOf(1, 1, false), {}, { eachOnce: true });
     using other = evaluated.loader;
-    expect(await evaluated.steps.step(2)).toMatchObject({ microBatches: [], targets: 0 });
+    expect(await gone(await evaluated.steps.step(2))).toMatchObject({ microBatches: [], targets: 0 });
     expect(other.asked.length).toBe(1);
   });
 
@@ -124,7 +150,7 @@ describe("steps of pictures", () => {
     };
     const once = { batchSize: 1, accumulation: 1, length: { epochs: 1 }, shuffle: false, seed: 0n };
     const steps = new PictureSteps(planSteps(samples, once), { loader: () => loader, onBad: () => {} });
-    const refusal = await refusalOf(() => steps.step(0));
+    const refusal = await refusalOf(async () => gone(await steps.step(0)));
     expect([refusal.message, refusal.hint]).toEqual([expect.stringContaining(message), expect.stringContaining(hint)]);
   });
 });
