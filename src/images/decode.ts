@@ -13,9 +13,20 @@ export const MOST_PIXELS = 100_000_000;
 /** So are longer ones: no format but PNG has sides of more than 65,535 pixels, and what resizes them takes memory by their length. */
 const LONGEST_SIDE = 1_000_000;
 
+/**
+ * Waits until so many pixels may be decoded beside what other threads decode. What was granted is given back when the job
+ * that asked has ended. A job asks once: one that waits while it holds a share could wait for ever.
+ */
+export type Admit = (pixels: number) => Promise<void>;
+
+/** Pictures up to this size are decoded without asking: as many as there are jobs at once take little. */
+export const UNASKED_PIXELS = 4_000_000;
+
 export interface DecodeOptions {
   /** Turn the picture upright as its EXIF data say: transformers' `load_image` does, torchvision's data sets do not. */
   readonly upright: boolean;
+  /** Asked between the header and the pixels of a picture of more than {@link UNASKED_PIXELS}. */
+  readonly admit?: Admit;
 }
 
 /**
@@ -26,7 +37,11 @@ export interface DecodeOptions {
  * @throws {RandloraError} `format` for other formats, animated pictures, more than {@link MOST_PIXELS} pixels, and files
  *   that are cut short or broken
  */
-export async function decodePicture(bytes: Uint8Array, name: string, { upright }: DecodeOptions): Promise<Picture> {
+export async function decodePicture(
+  bytes: Uint8Array,
+  name: string,
+  { upright, admit }: DecodeOptions,
+): Promise<Picture> {
   const { header, pixels } = open(bytes, name);
   const { width, height } = header;
   if (width === 0 || height === 0)
@@ -36,6 +51,7 @@ export async function decodePicture(bytes: Uint8Array, name: string, { upright }
   if (problem !== undefined) {
     throw new RandloraError("format", `${name}: ${width} × ${height} pixels: ${problem}`, "make it smaller first");
   }
+  if (width * height > UNASKED_PIXELS) await admit?.(width * height);
   const picture = await pixels();
   if (picture.width !== width || picture.height !== height) throw broken(name, "picture", "it has two sizes");
   return upright ? turned(picture, header.orientation) : picture;

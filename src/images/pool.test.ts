@@ -4,6 +4,7 @@ import { build } from "../../scripts/build.ts";
 import { refusalOf, TemporaryFolder } from "../files/testing/folder.ts";
 import { type Job, runJob } from "./job.ts";
 import { PicturePool } from "./pool.ts";
+import { PROCESS_PIXELS } from "./pixel-budget.ts";
 import { parsePreprocessing } from "./preprocessing.ts";
 import type { Source } from "./sets/types.ts";
 import { bytesOf, PICTURES } from "./testing/expected.ts";
@@ -19,9 +20,14 @@ const JOBS: readonly Job[] = [
   // A view into a larger buffer, as rows of parquet are.
   { source: { name: "bytes", from: { bytes: padded(bytesOf("rgb.png")) } }, upright: true, preprocessing },
   { source: { name: "pixels", from: { picture } }, upright: false, preprocessing },
-  { source: { ...file("rgb.png"), box: { left: 3, top: 2, right: 20, bottom: 30 } }, upright: false, preprocessing },
+  { source: { ...file("rgb.png"), box: { left: 3, top: 2, right: 20, bottom: 15 } }, upright: false, preprocessing },
   { source: file("rgb.png"), upright: false, preprocessing, augmentation: { seed: 5n, epoch: 1, index: 7 } },
 ];
+
+function ppm(width: number, height: number): Uint8Array {
+  const header = Buffer.from(`P6 ${width} ${height} 255\n`);
+  return Buffer.concat([header, new Uint8Array(width * height * 3)]);
+}
 
 function padded(bytes: Uint8Array): Uint8Array {
   const buffer = new Uint8Array(bytes.length + 100);
@@ -33,7 +39,7 @@ describe.each([0, 1, 3])("a pool of %d threads", (threads) => {
   test("gives the bytes that a single job gives, for each kind of source", async () => {
     using pool = new PicturePool(threads);
     const many = [...JOBS, ...JOBS, ...JOBS, ...JOBS];
-    const expected = await Promise.all(many.map(runJob));
+    const expected = await Promise.all(many.map((job) => runJob(job)));
     expect(new Set(expected.slice(0, JOBS.length).map((bytes) => bytes.join())).size).toBe(JOBS.length);
     expect(await Promise.all(many.map((job) => pool.run(job)))).toEqual(expected);
   });
@@ -52,6 +58,44 @@ describe.each([0, 1, 3])("a pool of %d threads", (threads) => {
     expect(short?.message).toBe("half.jpg: the JPEG is cut short");
     expect([film?.code, film?.message]).toEqual(["format", "film.gif: an animated GIF"]);
     expect((await pool.run(JOBS[0] as Job)).length).toBe(14 * 14 * 3);
+  });
+
+  test("lets large pictures wait for what the process may decode at once, and small ones pass", async () => {
+    const all = await PROCESS_PIXELS.take(Infinity);
+    const large: Job = { source: { name: "large", from: { bytes: ppm(2000, 2001) } }, upright: true, preprocessing };
+    let done = false;
+    {
+      using pool = new PicturePool(threads);
+      const waiting = pool.run(large).then(() => (done = true));
+      for (let i = 0; i < 3; i++) await pool.run(JOBS[0] as Job);
+      expect(done).toBe(false);
+      all[Symbol.dispose]();
+      await waiting;
+    }
+    // A pool that ends while it has a share, or waits for one, gives it back.
+    const again = await PROCESS_PIXELS.take(Infinity);
+    const pool = new PicturePool(threads);
+    const ended = pool.run(large).catch(() => "ended");
+    await pool.run(JOBS[0] as Job);
+    pool[Symbol.dispose]();
+    again[Symbol.dispose]();
+    if (threads > 0) expect(await ended).toBe("ended");
+    else await ended;
+    (await PROCESS_PIXELS.take(Infinity))[Symbol.dispose]();
+  });
+
+  test("refuses a box that lies outside of its picture", async () => {
+    using pool = new PicturePool(threads);
+    const boxed = (right: number): Job => ({
+      source: { ...file("rgb.png"), box: { left: 1, top: 1, right, bottom: 9 } },
+      upright: false,
+      preprocessing,
+    });
+    const { message, code } = await refusalOf(() => pool.run(boxed(65_535)));
+    expect([code, message]).toEqual([
+      "data",
+      expect.stringMatching(/^rgb\.png: a box up to 65535, 9 in an image of \d+ × \d+ pixels$/),
+    ]);
   });
 
   test("ends with what was asked of it", async () => {

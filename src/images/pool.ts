@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { type Job, runJob } from "./job.ts";
-import { type Answer, type Question, thrownBy } from "./pool-messages.ts";
+import { PROCESS_PIXELS } from "./pixel-budget.ts";
+import { type Admission, type Answer, type Question, thrownBy } from "./pool-messages.ts";
 
 /** Jobs that a thread has at once: it resizes one picture while Bun decodes another. */
 const JOBS_A_THREAD = 2;
@@ -21,6 +22,8 @@ interface Task {
   readonly job: Job;
   readonly resolve: (bytes: Uint8Array) => void;
   readonly reject: (thrown: Error) => void;
+  /** Of the pixels that the process decodes at once. */
+  share?: Disposable;
 }
 
 interface Thread {
@@ -60,10 +63,7 @@ export class PicturePool implements Disposable {
     this.#closed = true;
     const ended = new Error("the threads for pictures have ended");
     for (const { reject } of this.#waiting.splice(0)) reject(ended);
-    for (const { worker, tasks } of this.#threads.splice(0)) {
-      worker.terminate();
-      for (const { reject } of tasks.values()) reject(ended);
-    }
+    for (const thread of this.#threads.splice(0)) end(thread, ended);
   }
 
   #start(): Thread {
@@ -73,7 +73,12 @@ export class PicturePool implements Disposable {
     worker.unref();
     worker.addEventListener("message", ({ data }: MessageEvent<Answer>) => {
       const task = thread.tasks.get(data.id);
+      if ("pixels" in data) {
+        if (task !== undefined) void this.#admit(thread, data.id, task, data.pixels);
+        return;
+      }
       thread.tasks.delete(data.id);
+      task?.share?.[Symbol.dispose]();
       if (thread.tasks.size === 0) worker.unref();
       if ("bytes" in data) task?.resolve(data.bytes);
       else task?.reject(thrownBy(data));
@@ -83,14 +88,21 @@ export class PicturePool implements Disposable {
     return thread;
   }
 
+  async #admit({ worker, tasks }: Thread, id: number, task: Task, pixels: number): Promise<void> {
+    const share = await PROCESS_PIXELS.take(pixels);
+    // The thread may have ended meanwhile.
+    if (tasks.get(id) !== task) return share[Symbol.dispose]();
+    task.share = share;
+    worker.postMessage({ admitted: id } satisfies Admission);
+  }
+
   /** A thread that ended by itself: a bug, or no memory. */
   #lose(thread: Thread, message: string): void {
     const at = this.#threads.indexOf(thread);
     if (at < 0) return;
     this.#threads.splice(at, 1);
     const lost = new Error(`a thread for pictures ended: ${message}`);
-    for (const { reject } of thread.tasks.values()) reject(lost);
-    thread.worker.terminate();
+    end(thread, lost);
     if (this.#threads.length > 0) return;
     this.#closed = true;
     for (const { reject } of this.#waiting.splice(0)) reject(lost);
@@ -122,17 +134,30 @@ export class PicturePool implements Disposable {
     worker.postMessage(question, buffers);
   }
 
-  async #runHere({ job, resolve, reject }: Task): Promise<void> {
+  async #runHere(task: Task): Promise<void> {
+    const { job, resolve, reject } = task;
     this.#here++;
     try {
-      resolve(await runJob(job));
+      const admit = async (pixels: number) => void (task.share = await PROCESS_PIXELS.take(pixels));
+      resolve(await runJob(job, admit));
     } catch (thrown) {
       reject(thrown instanceof Error ? thrown : new Error(String(thrown)));
     } finally {
+      task.share?.[Symbol.dispose]();
       this.#here--;
       this.#distribute();
     }
   }
+}
+
+/** Ends a thread; who waits for it is told why. */
+function end({ worker, tasks }: Thread, why: Error): void {
+  worker.terminate();
+  for (const { share, reject } of tasks.values()) {
+    share?.[Symbol.dispose]();
+    reject(why);
+  }
+  tasks.clear();
 }
 
 /** A job whose bytes are its own: what is sent along with a view is the whole buffer behind it. */

@@ -72,7 +72,10 @@ export function readPngPixels(header: PngHeader, name: string): Picture {
 function inflate(parts: readonly Uint8Array[], size: number, name: string): Uint8Array {
   let raw: Uint8Array;
   try {
-    raw = inflateSync(Buffer.concat(parts), { maxOutputLength: size });
+    // Joined only where there is something to join: it is a copy of all pixels where nothing is compressed.
+    const [only] = parts;
+    const joined = parts.length === 1 && only !== undefined ? only : Buffer.concat(parts);
+    raw = inflateSync(joined, { maxOutputLength: size });
   } catch {
     throw broken(name, KIND, "its compressed data are wrong");
   }
