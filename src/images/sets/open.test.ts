@@ -75,6 +75,24 @@ describe("class folders", () => {
 });
 
 describe("lists", () => {
+  test.each([
+    ["codes", ["4011", "4012", "4011"], ["4011", "4012"], [0, 1, 0]],
+    ["years, in the order of numbers", ["2001", "1999", "10000"], ["1999", "2001", "10000"], [1, 0, 2]],
+    ["numbers from 1", ["2", "1", "3"], ["1", "2", "3"], [1, 0, 2]],
+    ["padded numbers", ["00", "01", "07"], ["00", "01", "07"], [0, 1, 2]],
+    ["numbers from 0", ["2", "0", "3"], ["0", "1", "2", "3"], [2, 0, 3]],
+  ])("have %s as labels", async (_, given, classes, labels) => {
+    await using folder = await TemporaryFolder.create();
+    const lines = given.map((label, i) => `${i}.jpg,${label}\n`);
+    const files = Object.fromEntries(given.map((_, i) => [`${i}.jpg`, ""]));
+    await plant(folder.path, { ...files, "train.csv": `path,label\n${lines.join("")}` });
+    const set = await opened(folder);
+    expect([set.classes, [...set.labels]]).toEqual([classes, labels]);
+    // Classes that are called by numbers have no places that other numbers could mean.
+    await plant(folder.path, { "valid.csv": "path,label\n0.jpg,4\n" });
+    expect((await refusalOf(() => opened(folder, "valid", set.classes))).message).toContain('label "4" is none of');
+  });
+
   test("have names or numbers as labels", async () => {
     await using folder = await TemporaryFolder.create();
     await plant(folder.path, {

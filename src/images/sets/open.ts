@@ -1,4 +1,4 @@
-import { dirname, extname, join } from "node:path";
+import { basename, dirname, extname, join } from "node:path";
 import { RandloraError } from "../../errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { namedSet } from "../named/index.ts";
@@ -24,7 +24,7 @@ const NAMES: Readonly<Record<Split, readonly string[]>> = {
   valid: ["valid", "val", "validation"],
   test: ["test"],
 };
-const SHARD = /^(.+)-\d{5}-of-\d{5}\.parquet$/;
+const SHARD = /^(.+)-(\d{5})-of-(\d{5})\.parquet$/;
 
 /**
  * Opens a split of a folder of pictures: class folders (`train/CLASS/*`), a list (`train.csv`, `train.jsonl`), or parquet
@@ -77,9 +77,32 @@ async function placesOf({ data, split, classes }: PictureChoice): Promise<readon
     const single = join(data, `${name}.parquet`);
     if (await isFile(single)) add(single, () => readParquetPictures([single], classes));
     const shards = inside.filter((file) => SHARD.exec(file)?.[1] === name).map((file) => join(data, "data", file));
-    if (shards[0] !== undefined) add(shards[0], () => readParquetPictures(shards, classes));
+    if (shards[0] !== undefined) {
+      add(shards[0], async () => {
+        refuseMissing(shards);
+        return await readParquetPictures(shards, classes);
+      });
+    }
   }
   return found;
+}
+
+/** @throws {RandloraError} `data` where shards are missing that the names of the others promise, or are of two sets */
+function refuseMissing(shards: readonly string[]): void {
+  const [first = ""] = shards;
+  const parts = shards.map((path) => (SHARD.exec(basename(path)) ?? []).slice(2).map(Number));
+  const counts = new Set(parts.map(([, count]) => count));
+  const fail = (problem: string, hint: string): never => {
+    throw new RandloraError("data", `${oneLine(first)}: ${problem}`, hint);
+  };
+  if (counts.size > 1) fail(`shards of ${[...counts].join(" and of ")} beside each other`, "remove those of one set");
+  const [count = 0] = counts;
+  const there = new Set(parts.map(([index]) => index));
+  const missing = Array.from({ length: count }, (_, index) => index).filter((index) => !there.has(index));
+  const [absent = 0] = missing;
+  const name = basename(first).replace(SHARD, `$1-${String(absent).padStart(5, "0")}-of-$3.parquet`);
+  if (missing.length > 0)
+    fail(`${missing.length} of ${count} shards are missing, the first: ${name}`, "fetch the set again");
 }
 
 /**

@@ -69,6 +69,20 @@ test("parquet has shards in data/, and labels that are texts", async () => {
   expect(await digestsOf(valid)).toEqual(digests.slice(0, 3));
 });
 
+test.each([
+  [["00000-of-00005"], "4 of 5 shards are missing, the first: train-00001-of-00005.parquet"],
+  [["00001-of-00003", "00002-of-00003"], "1 of 3 shards are missing, the first: train-00000-of-00003.parquet"],
+  [["00000-of-00002", "00001-of-00002", "00000-of-00001"], "shards of 1 and of 2 beside each other"],
+])("parquet is refused where the names of %p promise others", async (shards, problem) => {
+  await using folder = await TemporaryFolder.create();
+  await plant(
+    folder.path,
+    Object.fromEntries(shards.map((name) => [`data/train-${name}.parquet`, setFile("named.parquet")])),
+  );
+  const { code, message } = await refusalOf(() => opened(folder));
+  expect([code, message]).toEqual(["data", expect.stringContaining(problem)]);
+});
+
 test("parquet is refused when broken or without the columns", async () => {
   await using folder = await TemporaryFolder.create();
   await plant(folder.path, { "train.parquet": "PAR1 no" });
