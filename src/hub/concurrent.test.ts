@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Partial } from "./partial.ts";
 import { resolveModel } from "./resolve.ts";
-import { Fixture, MODEL_FILES, WEIGHTS } from "./testing/fixture.ts";
+import { failureOf, Fixture, MODEL_FILES, WEIGHTS } from "./testing/fixture.ts";
 import { commitOf } from "./testing/content.ts";
 
 const NAME = { repo: "org/model", revision: "main" };
@@ -43,6 +44,44 @@ test("two in one process, and two processes, fetch a file once", async () => {
   expect(fixture.list(BLOBS)).toHaveLength(6);
   // Starting in the very same instant may cost a second transfer, never more than one a contender.
   expect(fixture.hub.take().filter(({ what }) => WEIGHTS_URL.test(what)).length).toBeLessThan(5);
+});
+
+/** Somebody who fetches the weights, and has so many bytes of them. */
+async function otherAt(fixture: Fixture, bytes: number): Promise<Partial> {
+  const partial = await Partial.claim(join(fixture.cacheDir, BLOBS, WEIGHTS));
+  if (partial === undefined) throw new Error("somebody else has it");
+  writeFileSync(partial.path, MODEL_FILES["model.safetensors"].slice(0, bytes));
+  return partial;
+}
+
+test("who waits for another process says so, shows how far it is, and goes on when it gives up", async () => {
+  await using fixture = await Fixture.start();
+  await resolveModel(NAME, { settings: fixture.settings(), weights: false });
+  const other = await otherAt(fixture, 1000);
+  const lines: string[] = [];
+  const done: number[] = [];
+  await resolveModel(NAME, {
+    settings: fixture.settings(),
+    warn: (line) => {
+      lines.push(line);
+      void other.release();
+    },
+    progress: ({ bytesDone }) => done.push(bytesDone),
+  });
+  expect(lines).toEqual([`waiting for process ${process.pid}, which is fetching org/model/model.safetensors`]);
+  expect(done).toContain(1000);
+  expect(done.at(-1)).toBe(MODEL_FILES["model.safetensors"].length);
+  expect(weightsOf(fixture)).toEqual(Buffer.from(MODEL_FILES["model.safetensors"]));
+});
+
+test("a process that fetches nothing any more is not waited for without end", async () => {
+  await using fixture = await Fixture.start();
+  await resolveModel(NAME, { settings: fixture.settings(), weights: false });
+  const other = await otherAt(fixture, 1000);
+  const failure = await failureOf(resolveModel(NAME, { settings: fixture.settings({ timeoutMs: 20 }) }));
+  expect(failure.message).toContain(`process ${process.pid} is fetching org/model/model.safetensors`);
+  expect(failure.hint).toContain("end that process");
+  await other.release();
 });
 
 test("what a killed process left is continued", async () => {

@@ -5,17 +5,17 @@ import { RandloraError } from "../errors.ts";
 import { naming, quote } from "../files/failure.ts";
 import { staysInFolder } from "../files/name.ts";
 import { connectionFailure, HubFailure, strangeAnswer, type Subject } from "./failure.ts";
-import { type Connection, get, isTemporary, MAX_RETRIES, pause, sleep } from "./http.ts";
+import { type Connection, get, isTemporary, MAX_RETRIES, pause } from "./http.ts";
 import { placePointer, type RepositoryFolder } from "./layout.ts";
 import { Partial } from "./partial.ts";
 import { etagOf, type TreeFile } from "./tree.ts";
+import { Waiting } from "./waiting.ts";
 
 /*
  * One file of a commit, from the Hub into the cache. The plain `resolve` address is used for files in Xet storage too: the
  * Hub serves them there with ranges, so that a download can continue.
  */
 
-const POLL_MS = 200;
 const READ_BYTES = 4 << 20;
 
 /**
@@ -57,9 +57,11 @@ export async function fetchFile(
   const { symlinks } = connection.settings;
   const pointer = pointerOf(folder, commit, file.path);
   const blob = folder.blob(etagOf(file));
+  const waiting = new Waiting(connection, { file: `${folder.repo}/${file.path}`, blob }, onBytes);
   for (;;) {
     connection.signal.throwIfAborted();
     if (await hasSize(pointer, file.size)) {
+      waiting.end();
       onBytes(file.size);
       return;
     }
@@ -70,9 +72,10 @@ export async function fetchFile(
     const partial = await Partial.claim(blob);
     if (partial === undefined) {
       // Somebody else fetches it: their file will be ours.
-      await sleep(POLL_MS, connection.signal);
+      await waiting.poll();
       continue;
     }
+    waiting.end();
     await fetchBlob(connection, { repo: folder.repo, revision: commit, file: file.path }, file, partial, onBytes);
     await placePointer(pointer, blob, { fresh: true, symlinks });
     return;

@@ -6,6 +6,8 @@ export interface Connection {
   readonly settings: HubSettings;
   /** The user's wish to stop; requests and waits end at once with its reason. */
   readonly signal: AbortSignal;
+  /** Told what the user should know meanwhile. */
+  readonly warn?: ((line: string) => void) | undefined;
 }
 
 /** The beginning of an answer. */
@@ -59,7 +61,7 @@ export async function get(
 /** Of all that a question is answered with, page by page: a hundred times the largest repository's list. */
 export const MAX_ANSWER_BYTES = 64 * 2 ** 20;
 /** And how long that may take, in times of allowed silence: ten minutes. */
-const MAX_SILENCES = 60;
+export const MAX_SILENCES = 60;
 
 /** One answer of the Hub. */
 export interface JsonAnswer {

@@ -70,6 +70,13 @@ export async function partialBytes(blob: string): Promise<number> {
   return Math.max(0, ...(await partialsOf(blob)).map(({ size }) => size));
 }
 
+/** Who is at a blob, and how far they are. */
+export async function holderOf(
+  blob: string,
+): Promise<{ readonly owner: Owner | undefined; readonly size: number } | undefined> {
+  return (await partialsOf(blob)).find(({ state }) => state === "held");
+}
+
 async function begin(path: string): Promise<FileLock | undefined> {
   return await naming(
     path,

@@ -55,7 +55,8 @@ async function resolveSnapshot(name: HubName, wanted: Wanted, options: HubOption
   const folder = new RepositoryFolder(settings.cacheDir, name.repo);
   if (options.offline ?? settings.offline) return await cachedSnapshot(folder, name, wanted);
 
-  const connection = { settings, signal: options.signal ?? new AbortController().signal };
+  const { warn, signal = new AbortController().signal } = options;
+  const connection = { settings, signal, warn };
   const known = await folder.commitOf(name.revision);
   const isCached = known !== undefined && (await isComplete(folder, known, wanted));
   // A commit never changes: nothing to ask.
