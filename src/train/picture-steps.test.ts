@@ -82,7 +82,8 @@ describe("steps of pictures", () => {
   ])("are those of their numbers, in any order, without what cannot be read, where a step %s", async (_, keptBytes) => {
     const plan = planOf(3, 2);
     const { loader, steps } = stepsOf(plan, { augment: 1n }, { keptBytes });
-    using __ = loader;
+    using opened = loader;
+    expect(opened.asked).toEqual([]);
     expect([steps.length, steps.stepsPerEpoch, steps.largest]).toEqual([6, 2, { tokens: 3, targets: 3 }]);
     const seen = [];
     for (let index = 0; index < steps.length; index++) {
