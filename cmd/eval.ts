@@ -81,11 +81,13 @@ const perplexityCommand = defineCommand({
     const adapter =
       named === undefined ? undefined : { path: await localPath(named, "adapter", context), scale: scale ?? 1 };
     const size = windowSize(await loadConfig(location.folder), asked);
-    const ids = (await loadTokenizer(location.folder)).encode(await readInput(file));
+    const tokenizer = await loadTokenizer(location.folder);
+    const ids = tokenizer.encode(await readInput(file));
     const { device, signal } = context;
     let bar: Progress | undefined;
     try {
       const found = await comparePerplexity(ids, {
+        beginning: tokenizer.beginning,
         location,
         adapter,
         generator,

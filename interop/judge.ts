@@ -134,6 +134,7 @@ export class Judge {
     readonly merged: string;
     readonly ids: readonly number[];
     readonly context: number;
+    readonly beginning: number | null | undefined;
   }): Promise<v.InferOutput<typeof Likelihoods>> {
     return this.#ask(Likelihoods, "perplexities", of);
   }

@@ -27,11 +27,11 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 test.each([
-  ["storyteller", async () => STORIES, "f32"],
-  ["smollm2-135m", smollm2, "bf16"],
+  ["storyteller", async () => STORIES, "f32", true],
+  ["smollm2-135m", smollm2, "bf16", false],
 ] as const)(
   "perplexities of %s, base, adapted and merged, are PyTorch's",
-  async (name, find, dtype) => {
+  async (name, find, dtype, begins) => {
     const of = await python.realCase(`${name}-perplexity`, await find(), dtype);
     const merged = join(of.folder, "ours");
     await merge(mergeArguments(of, merged));
@@ -40,7 +40,13 @@ test.each([
     const ours = v.parse(Report, JSON.parse(await randlora(["eval", "perplexity", ...args, "--json"])));
     const { ids } = v.parse(Ids, JSON.parse(await randlora(["tokenize", of.base, "--file", text, "--json"])));
     expect(ids.length).toBeGreaterThan(2 * CONTEXT);
-    const wanted = await python.perplexities({ base: of.base, adapter, merged, ids, context: CONTEXT });
+    const plain = v.parse(
+      Ids,
+      JSON.parse(await randlora(["tokenize", of.base, "--file", text, "--no-special", "--json"])),
+    );
+    const beginning = ids.length > plain.ids.length ? ids[0] : null;
+    expect(beginning === null).toBe(!begins);
+    const wanted = await python.perplexities({ base: of.base, adapter, merged, ids, context: CONTEXT, beginning });
     for (const kind of ["base", "adapted", "merged"] as const) {
       expect(Math.abs(Math.exp(wanted[kind]) / ours[kind].perplexity - 1), kind).toBeLessThan(1e-4);
     }

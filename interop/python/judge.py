@@ -96,12 +96,15 @@ def load_adapter(base: str, adapter: str, out: str) -> dict[str, Any]:
     return {"warnings": told, "config": plain(model.peft_config["default"].to_dict())}
 
 
-def perplexities(base: str, adapter: str, merged: str, ids: list[int], context: int) -> dict[str, float]:
+def perplexities(
+    base: str, adapter: str, merged: str, ids: list[int], context: int, beginning: int | None
+) -> dict[str, float]:
     """Mean negative log-likelihoods of a text, in f32: by the base, by PEFT's adapted model, by a merged folder."""
+    adapted = PeftModel.from_pretrained(load_base(Path(base), torch.float32), adapter)
     return {
-        "base": nll_of(load_base(Path(base), torch.float32), ids, context),
-        "adapted": nll_of(PeftModel.from_pretrained(load_base(Path(base), torch.float32), adapter), ids, context),
-        "merged": nll_of(load_base(Path(merged), torch.float32), ids, context),
+        "base": nll_of(load_base(Path(base), torch.float32), ids, context, beginning),
+        "adapted": nll_of(adapted, ids, context, beginning),
+        "merged": nll_of(load_base(Path(merged), torch.float32), ids, context, beginning),
     }
 
 
@@ -111,13 +114,15 @@ def perplexity(base: str, adapter: str | None, ids: list[int], context: int) -> 
     return nll_of(model if adapter is None else PeftModel.from_pretrained(model, adapter), ids, context)
 
 
-def nll_of(model: torch.nn.Module, ids: list[int], context: int) -> float:
-    """In windows without overlap, whose first token is not predicted."""
+def nll_of(model: torch.nn.Module, ids: list[int], context: int, beginning: int | None = None) -> float:
+    """In windows without overlap, whose first token is not predicted; `beginning` takes its place in all but the first."""
     total = 0.0
     tokens = 0
     with torch.no_grad():
         for start in range(0, len(ids) - 1, context):
             window = torch.tensor([ids[start : start + context]])
+            if start > 0 and beginning is not None:
+                window[0, 0] = beginning
             logits = model.eval()(input_ids=window, use_cache=False).logits[0, :-1].double()
             total += torch.nn.functional.cross_entropy(logits, window[0, 1:], reduction="sum").item()
             tokens += window.shape[1] - 1

@@ -43,19 +43,21 @@ function* tridiagonalSteps(
   let q = new Float64Array(size);
   for (let i = size - 1; i > 0; i--) {
     const last = i * pitch;
-    let squares = 0;
+    // Of all but the one that stays: as a difference of sums, a small one would be lost beside that.
+    let tail = 0;
     for (let k = 0; k < i; k++) {
       const value = at(a, last + k) - at(u, i) * at(p, k) - at(p, i) * at(u, k);
       v[k] = value;
-      squares += value * value;
+      if (k < i - 1) tail += value * value;
     }
     diagonal[i] = at(a, last + i) - 2 * at(u, i) * at(p, i);
     const first = at(v, i - 1);
-    const isReduced = !(squares - first * first > 0);
-    const length = isReduced ? first : first >= 0 ? -Math.sqrt(squares) : Math.sqrt(squares);
+    const isReduced = !(tail > 0);
+    const norm = Math.sqrt(tail + first * first);
+    const length = isReduced ? first : first >= 0 ? -norm : norm;
     beside[i] = length;
     // v is the direction that is mirrored; nothing is, where it is zero.
-    const half = isReduced ? 0 : squares - first * length;
+    const half = isReduced ? 0 : tail + first * first - first * length;
     if (isReduced) v.fill(0, 0, i);
     else v[i - 1] = first - length;
     q.fill(0, 0, i);

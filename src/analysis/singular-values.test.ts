@@ -82,6 +82,14 @@ function error(found: Float64Array, wanted: readonly number[]): number {
   return worst / Math.max(wanted[0] ?? 0, 1e-300);
 }
 
+test("an element that is small beside its neighbour is not lost", () => {
+  const data = Float64Array.from([1, 0, 0, 0, 0, 0, 1e-9, 1, 0]);
+  const found = finishSteps(eigenvalueSteps({ size: 3, pitch: 3, data }));
+  // Of [[1, 0, e], [0, 0, 1], [e, 1, 0]] to the second order in e: 1 ± e/√2, and −1.
+  for (const [k, wanted] of [1 + 1e-9 / Math.SQRT2, 1 - 1e-9 / Math.SQRT2, -1].entries())
+    expect(Math.abs((found[k] ?? NaN) - wanted)).toBeLessThan(1e-15 * 4);
+});
+
 describe("eigenvalues", () => {
   test.each([1, 2, 3, 10, 64, 101])("of min(i, j), %d × %d, are known", (size) => {
     const data = new Float64Array((size + 3) * size);

@@ -38,8 +38,9 @@ export interface ComparisonOptions {
   readonly quantize?: BlocksName | undefined;
   /** Opens the GPU, once the adapter has been found to fit. */
   readonly open: () => Promise<Device>;
-  /** Tokens of a window. */
+  /** Tokens of a window, and what each begins with: as `perplexity` has them. */
   readonly context: number;
+  readonly beginning?: number | undefined;
   /** Told how many times the text is gone through, before that begins. */
   readonly onPasses?: (passes: number) => void;
   /** Told the number of tokens after each window. */
@@ -53,7 +54,8 @@ export interface ComparisonOptions {
  * @throws RandloraError as `planAdapters`, `Decoder.load` and `perplexity`
  */
 export async function comparePerplexity(ids: readonly number[], options: ComparisonOptions): Promise<Comparison> {
-  const { location, adapter, generator, merged, quantize, open, context, onPasses, onTokens, signal } = options;
+  const { location, adapter, generator, merged, quantize, open, context, beginning, onPasses, onTokens, signal } =
+    options;
   const { folder, weights } = location;
   const changes = adapter === undefined ? [] : (await planOneAdapter(weights ?? folder, adapter, generator)).changes;
   const touched = new Set(changes.map(({ name }) => name));
@@ -73,6 +75,7 @@ export async function comparePerplexity(ids: readonly number[], options: Compari
     const begin = performance.now();
     const found = await perplexity(decoder, ids, {
       context,
+      beginning,
       ...(onTokens === undefined ? {} : { onTokens }),
       ...(signal === undefined ? {} : { signal }),
     });

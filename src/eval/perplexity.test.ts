@@ -38,6 +38,13 @@ test.each([
   expect(windows(ids, size)).toEqual(wanted);
 });
 
+test("windows after the first begin with what the tokenizer begins texts with, in place of a token that is not predicted", () => {
+  expect(windows([0, 1, 2, 3, 4, 5, 6], 3, 0)).toEqual([
+    [0, 1, 2],
+    [0, 4, 5],
+  ]);
+});
+
 test("a text is the mean over the predicted tokens of its windows", async () => {
   const texts = await expectedStories();
   for (const { ids, nll } of texts) {
@@ -56,6 +63,9 @@ test("a text is the mean over the predicted tokens of its windows", async () => 
   expect(twice.tokens).toBe(2 * (ids.length - 1));
   expect(Math.abs(twice.nll - nll)).toBeLessThan(1e-4 * nll);
   expect(counted).toEqual([ids.length, ids.length]);
+  // The stories begin with BOS; the second window begins with it, whatever stands there.
+  const begun = await perplexity(decoder, [...ids, 9, ...ids.slice(1)], { context: ids.length, beginning: ids[0] });
+  expect([begun.tokens, begun.nll]).toEqual([twice.tokens, twice.nll]);
 });
 
 test("windows end at the model's context, unless RoPE is scaled", () => {

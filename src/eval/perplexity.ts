@@ -15,6 +15,8 @@ export interface Perplexity {
 export interface PerplexityOptions {
   /** Tokens of a window. */
   readonly context: number;
+  /** What the tokenizer begins a text with: every window begins with it. */
+  readonly beginning?: number | undefined;
   /** Told the number of tokens after each window. */
   readonly onTokens?: (tokens: number) => void;
   readonly signal?: AbortSignal;
@@ -39,10 +41,18 @@ export function windowSize(config: DecoderConfig, asked: number | undefined): nu
   return size;
 }
 
-/** Consecutive windows without overlap; a last one of a single token predicts nothing and is left out. */
-export function windows(ids: readonly number[], size: number): number[][] {
+/**
+ * Consecutive windows without overlap; a last one of a single token predicts nothing and is left out. A window's first token
+ * is not predicted, and so gives its place to what the tokenizer begins texts with, as in llama.cpp's perplexity: models
+ * that have never seen a text without it (Gemma) predict nothing sensible otherwise.
+ */
+export function windows(ids: readonly number[], size: number, beginning?: number): number[][] {
   const cut: number[][] = [];
-  for (let first = 0; first < ids.length - 1; first += size) cut.push(ids.slice(first, first + size));
+  for (let first = 0; first < ids.length - 1; first += size) {
+    const window = ids.slice(first, first + size);
+    if (first > 0 && beginning !== undefined) window[0] = beginning;
+    cut.push(window);
+  }
   return cut;
 }
 
@@ -54,11 +64,11 @@ export function windows(ids: readonly number[], size: number): number[][] {
 export async function perplexity(
   decoder: Decoder,
   ids: readonly number[],
-  { context, onTokens, signal }: PerplexityOptions,
+  { context, beginning, onTokens, signal }: PerplexityOptions,
 ): Promise<Perplexity> {
   let sum = 0;
   let tokens = 0;
-  for (const window of windows(ids, context)) {
+  for (const window of windows(ids, context, beginning)) {
     using cache = decoder.createCache();
     const values = await decoder.nll(cache, window, signal === undefined ? {} : { signal });
     for (const value of values) sum += value;

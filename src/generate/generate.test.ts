@@ -113,6 +113,10 @@ test("the text ends with the context, or slides on", async () => {
   // After the first slide the model sees the newer half and nothing else.
   const half = [...prompt, ...greedy].slice(context - Math.ceil(context / 2), context);
   expect((await all(GREEDY, { maxTokens: 4 }, half)).tokens).toEqual(tokens.slice(6, 10));
+  // Models that begin every text with a token keep it.
+  const kept = (await all(GREEDY, { context, shift: true, keep: 1 })).tokens;
+  const begun = [...prompt.slice(0, 1), ...half.slice(1)];
+  expect((await all(GREEDY, { maxTokens: 4 }, begun)).tokens).toEqual(kept.slice(6, 10));
   await expect(all(GREEDY, { context: prompt.length })).rejects.toMatchObject({ code: "data" });
 });
 

@@ -27,6 +27,8 @@ export interface GenerateOptions {
   readonly context?: number;
   /** At the context's end, go on with its newer half instead of ending. */
   readonly shift?: boolean;
+  /** Tokens at the beginning that stay when older ones are forgotten. */
+  readonly keep?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -46,7 +48,7 @@ export async function* generate(
   ids: readonly number[],
   options: GenerateOptions,
 ): AsyncGenerator<number, FinishReason> {
-  const { maxTokens, stopTokens, signal, shift = false, context = decoder.config.contextLength } = options;
+  const { maxTokens, stopTokens, signal, shift = false, keep = 0, context = decoder.config.contextLength } = options;
   const sampling = checkSampling(options.sampling);
   checkPrompt(ids, context);
   const passes = signal === undefined ? {} : { signal };
@@ -57,7 +59,7 @@ export async function* generate(
     if (sequence.length >= context) {
       if (!shift) return "length";
       // Keys are stored turned by their positions: what is kept moves, so it is computed anew.
-      sequence.splice(0, sequence.length - Math.ceil(context / 2));
+      sequence.splice(keep, sequence.length - Math.ceil(context / 2));
       cache.truncate(0);
     }
     const hidden = await decoder.prefill(cache, sequence.slice(cache.length), passes);

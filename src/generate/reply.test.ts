@@ -55,6 +55,18 @@ describe("ends", () => {
     expect(reply.finishReason).toBe("stop");
   });
 
+  test("not at the context under shift, where the token that texts begin with stays", async () => {
+    const { ids, greedy_ids: greedy } = first();
+    expect(ids[0]).toBe(stories.tokenizer.beginning);
+    const context = ids.length + 6;
+    const { reply } = await write({ context, shift: true, maxTokens: 10 });
+    expect(reply.tokens.slice(0, 6)).toEqual(greedy.slice(0, 6));
+    const newer = [...ids, ...greedy.slice(0, 6)].slice(1 - Math.ceil(context / 2));
+    const begun = [...ids.slice(0, 1), ...newer];
+    const after = await write({ maxTokens: 4 }, stories.decoder.createCache(), begun);
+    expect(reply.tokens.slice(6)).toEqual([...after.reply.tokens]);
+  });
+
   test("with the context", async () => {
     const context = first().ids.length + 5;
     const { reply } = await write({ context, maxTokens: undefined });
@@ -102,7 +114,8 @@ describe("the cache", () => {
     const { ids, greedy_ids: greedy } = first();
     const slid = await write({ context: ids.length + 8, shift: true, maxTokens: 20 }, cache);
     expect(slid.reply.tokens.slice(0, 8)).toEqual(greedy.slice(0, 8));
-    expect((await write({}, cache)).reply).toMatchObject({ cachedTokens: 0, tokens: greedy });
+    // But for the token that both begin with.
+    expect((await write({}, cache)).reply).toMatchObject({ cachedTokens: 1, tokens: greedy });
     cache.truncate(0);
     expect((await write({ maxTokens: 3 }, cache)).reply.cachedTokens).toBe(0);
   });

@@ -69,6 +69,8 @@ export async function writeReply(
     stopTokens,
     context,
     shift,
+    // A chat template writes it itself.
+    keep: ids[0] === (tokenizer.beginning ?? tokenizer.bos?.id) ? 1 : 0,
     ...(signal === undefined ? {} : { signal }),
   });
   let finishReason: Reply["finishReason"] = "stop";

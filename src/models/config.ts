@@ -23,7 +23,7 @@ export interface DecoderConfig {
   readonly headSize: number;
   readonly layers: readonly LayerConfig[];
   readonly ropes: readonly Rope[];
-  /** Positions that the model was made for (`max_position_embeddings`). */
+  /** Positions that the model was made for: `max_position_embeddings`, times the factor of a dynamic rope. */
   readonly contextLength: number;
   readonly epsilon: number;
   /** Added to the weights of norms: 1 in Gemma, else 0. */

@@ -112,6 +112,8 @@ test("defaults and both spellings of RoPE are understood", async () => {
   const parameters = { rope_type: "dynamic", factor: 4, rope_theta: 1e6, partial_rotary_factor: 1 };
   expect(await loadConfig(await withConfig({ rope_theta: undefined, rope_parameters: parameters }))).toMatchObject({
     ropes: [{ theta: 1e6, size: 8, scaling: { kind: "dynamic", factor: 4, trainedLength: 512 } }],
+    // transformers leaves max_position_embeddings as it was before the context was stretched.
+    contextLength: 4 * 512,
   });
 });
 

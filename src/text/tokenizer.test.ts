@@ -74,6 +74,11 @@ describe("special tokens", () => {
     expect(await encode({ add_bos_token: false })).toEqual([0]);
     expect(await encode({ add_eos_token: true })).toEqual([0, 2]);
     expect(await encode({ add_bos_token: true, add_eos_token: true })).toEqual([1, 0, 2]);
+    const beginning = async (config: Record<string, unknown>) =>
+      (await familyTokenizer("llama2", { ...names, ...config })).beginning;
+    expect(await beginning({})).toBe(1);
+    expect(await beginning({ add_bos_token: false })).toBeUndefined();
+    expect(await beginning({ add_eos_token: true })).toBeUndefined();
   });
 });
 

@@ -24,6 +24,9 @@ const TokenizerJson = v.looseObject({
   model: ModelPart,
 });
 
+/** An id that no token has. */
+const NO_TOKEN = -1;
+
 /** A special token that tokenizer_config.json names. */
 export interface NamedToken {
   readonly id: number;
@@ -99,6 +102,12 @@ export class Tokenizer {
     this.pad = this.#named(config.pad_token);
     this.unk = this.#named(config.unk_token);
     this.#addSpecial = this.#configured(config) ?? buildPostProcessor(parts.post_processor);
+  }
+
+  /** What this tokenizer begins a text with by itself (most often `bos`); undefined where it adds nothing. */
+  get beginning(): number | undefined {
+    const [first] = this.#addSpecial([NO_TOKEN]);
+    return first === NO_TOKEN ? undefined : first;
   }
 
   /**

@@ -4,6 +4,7 @@ import type { Activation } from "../../tensor/elementwise.ts";
 import type { ConfigJson } from "../config-file.ts";
 import type { DecoderConfig, LayerConfig } from "../config.ts";
 import { ropeOf, type RopeDefaults } from "../rope-json.ts";
+import type { Rope } from "../rope-scaling.ts";
 
 /** An architecture: which config.json it is for, and what that file means. */
 export interface Architecture {
@@ -73,7 +74,15 @@ export function plainDecoder(json: ConfigJson, defaults: Defaults): DecoderConfi
 export function ropedDecoder(json: ConfigJson, defaults: Defaults): DecoderConfig {
   const config = plainDecoder(json, defaults);
   const { headSize, contextLength } = config;
-  return { ...config, ropes: [ropeOf(json, { headSize, contextLength, ...defaults.rope })] };
+  return withRopes(config, [ropeOf(json, { headSize, contextLength, ...defaults.rope })]);
+}
+
+/** The same with its ropes. `max_position_embeddings` is what a dynamic one was trained on; the context is that times its factor. */
+export function withRopes(config: DecoderConfig, ropes: readonly Rope[]): DecoderConfig {
+  const stretched = ropes.map(({ scaling }) =>
+    scaling.kind === "dynamic" ? Math.floor(scaling.factor * scaling.trainedLength) : 0,
+  );
+  return { ...config, ropes, contextLength: Math.max(config.contextLength, ...stretched) };
 }
 
 /** All layers alike, with rope 0. */

@@ -2,7 +2,7 @@ import { RandloraError } from "../../errors.ts";
 import { ropeOf, ropesByLayerType } from "../rope-json.ts";
 import type { ConfigJson } from "../config-file.ts";
 import type { DecoderConfig } from "../config.ts";
-import { activationNamed, type Architecture, mixedLayers, plainDecoder, withDefault } from "./common.ts";
+import { activationNamed, type Architecture, mixedLayers, plainDecoder, withDefault, withRopes } from "./common.ts";
 
 /** What Gemma 2 and 3 share: norms that store weight − 1, also after attention and MLP; scaled embeddings; GeGLU. */
 function gemma(json: ConfigJson, contextLength: number): DecoderConfig {
@@ -31,9 +31,8 @@ export const gemma2: Architecture = {
     const config = gemma(json, 8192);
     const { headSize, contextLength } = config;
     return {
-      ...config,
+      ...withRopes(config, [ropeOf(json, { headSize, contextLength })]),
       layers: mixedLayers(json, withDefault(json.sliding_window, 4096), (layer) => layer % 2 === 0),
-      ropes: [ropeOf(json, { headSize, contextLength })],
       attentionSoftcap: withDefault(json.attn_logit_softcapping, 50),
       logitSoftcap: withDefault(json.final_logit_softcapping, 30),
     };
@@ -49,9 +48,8 @@ export const gemma3: Architecture = {
     const { full, sliding } = ropesByLayerType(json, { headSize, contextLength });
     const period = json.sliding_window_pattern ?? 6;
     return {
-      ...config,
+      ...withRopes(config, [full, sliding]),
       layers: mixedLayers(json, withDefault(json.sliding_window, 4096), (layer) => (layer + 1) % period !== 0, 1),
-      ropes: [full, sliding],
       queryKeyNorm: true,
     };
   },
