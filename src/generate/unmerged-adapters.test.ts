@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { writeFolder } from "../adapters/testing/adapters.ts";
 import { writeLora } from "../adapters/testing/lora.ts";
@@ -14,6 +14,7 @@ import { openTestDevice, TEST_DEVICE } from "../device/testing/open.ts";
 import { multipliesWholeNumbers } from "../device/testing/stagings.ts";
 import { readModel, type Tensors, weights, writeAdapter } from "../merge/testing/models.ts";
 import { Decoder } from "../models/decoder.ts";
+import { Run } from "../tensor/run.ts";
 import { type AdapterChoice, AdaptedWeights } from "./adapted-weights.ts";
 import { LanguageModel } from "./language-model.ts";
 import { writeRounded } from "./testing/rounded.ts";
@@ -125,11 +126,31 @@ describe("an adapter beside weights in blocks is that which is merged into them 
     60_000,
   );
 
-  test("several together", async () => {
-    const choices = [chosen("randlora"), chosen("lora", -1), chosen("vera", 0.5)];
-    const [found, wanted] = [await unmergedLoss(choices), await mergedLoss(rounded, choices)];
-    expect(Math.abs(found - wanted)).toBeLessThan(5e-5 * wanted);
-  }, 60_000);
+  test.each([[{ randlora: 1, lora: -1, vera: 0.5 }], [{ nola: 2, lora: 1, randlora: -0.5 }]])(
+    "several together: %j",
+    async (scales) => {
+      const choices = Object.entries(scales).map(([name, scale]) => chosen(name, scale));
+      const [found, wanted] = [await unmergedLoss(choices), await mergedLoss(rounded, choices)];
+      expect(Math.abs(found - wanted)).toBeLessThan(5e-5 * wanted);
+    },
+    60_000,
+  );
+
+  test("several take one product with the weights", async () => {
+    using decoder = await Decoder.load(gpu, STORIES, { quantize: "Q8_0" });
+    const weight = decoder.weights.tensors.get(`${layer(2, "mlp.down_proj")}.weight`);
+    if (weight === undefined) throw new RangeError("no down_proj");
+    const choices = ["randlora", "lora", "vera", "nola"].map((name) => chosen(name));
+    using placed = await UnmergedAdapters.place(decoder, STORIES, choices);
+    using run = new Run(gpu);
+    const compute = spyOn(run, "compute");
+    const x = run.upload("x", [1, 172], new Float32Array(172).fill(1));
+    placed.linears.apply(run, { x, weight, bias: undefined, residual: undefined });
+    const read = compute.mock.calls.filter(([, operands]) =>
+      Object.values(operands).some((operand) => operand instanceof Object && operand.buffer === weight.buffer),
+    );
+    expect(read).toHaveLength(1);
+  });
 });
 
 test("what cannot be added without being merged is refused, and nothing stays in memory", async () => {

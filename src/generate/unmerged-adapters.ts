@@ -16,7 +16,6 @@ import { type Linears, PLAIN_LINEARS } from "../models/linears.ts";
 import { plannedMatrices, planWeights } from "../models/weight-plan.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { Checkpoint } from "../safetensors/checkpoint.ts";
-import { OPS } from "../tensor/ops/index.ts";
 import { Run } from "../tensor/run.ts";
 import { type AdapterChoice, planAdapters } from "./plan-adapters.ts";
 
@@ -43,7 +42,7 @@ export class UnmergedAdapters implements Disposable {
   private constructor(placed: readonly Method[], notes: readonly string[], owner: DisposableStack) {
     this.#owner = owner;
     this.notes = notes;
-    this.linears = sumOf(placed.map((method) => method.linears({ kind: "evaluate" })));
+    this.linears = sumOf(placed);
   }
 
   /**
@@ -160,22 +159,14 @@ async function placeOne(
   return method;
 }
 
-/** x Wᵀ + Σ x ΔWᵀ: each computes x Wᵀ with its share, and all but one of those are taken off again. */
-function sumOf([first, ...others]: readonly Linears[]): Linears {
-  if (first === undefined || others.length === 0) return first ?? PLAIN_LINEARS;
-  return {
-    apply(recorder, inputs) {
-      const { x, weight } = inputs;
-      let y = first.apply(recorder, inputs);
-      for (const linears of others) {
-        const more = linears.apply(recorder, { x, weight, bias: undefined, residual: y });
-        recorder.release(y);
-        y = more;
-      }
-      const surplus = { x, weight, bias: undefined, residual: y };
-      const sum = recorder.apply(OPS.linear, surplus, { scale: -others.length }).y;
-      recorder.release(y);
-      return sum;
+/** x Wᵀ + Σ x ΔWᵀ: the first computes x Wᵀ with its share, the others add theirs. */
+function sumOf([first, ...others]: readonly Method[]): Linears {
+  const pass = { kind: "evaluate" } as const;
+  return others.reduce(
+    (below, { over }) => {
+      if (over === undefined) throw new TypeError("a method that does more than add to what others compute");
+      return over(pass, below);
     },
-  };
+    first?.linears(pass) ?? PLAIN_LINEARS,
+  );
 }

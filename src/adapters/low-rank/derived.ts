@@ -95,14 +95,14 @@ export class DerivedFactors {
     return this.#factors.flatMap(({ a, b }) => [a, b]);
   }
 
-  /** The decoder's projections with the factors beside their modules. */
-  linears(matrices: ReadonlyMap<DeviceBuffer, readonly Part[]>, mode: LowRankMode): Linears {
+  /** The decoder's projections, or those of `base`, with the factors beside their modules. */
+  linears(matrices: ReadonlyMap<DeviceBuffer, readonly Part[]>, mode: LowRankMode, base?: Linears): Linears {
     const factors = new Map<string, TrainedFactors>();
     for (const [index, { a, b }] of this.#factors.entries()) {
       const { module = "", scale = NaN } = this.#modules[index] ?? {};
       factors.set(module, { a: a.value, b: b.value, scale, index });
     }
-    return new LowRankLinears(matrices, factors, mode);
+    return new LowRankLinears(matrices, factors, mode, base);
   }
 }
 

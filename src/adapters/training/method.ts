@@ -84,6 +84,8 @@ export interface Method {
   watched(): readonly { readonly value: Tensor; readonly gradient: Tensor }[];
   /** How the decoder's projections are computed in this pass. */
   linears(pass: PassKind): Linears;
+  /** As `linears`, over another method's in place of the plain ones; left out where the method does more than add to them. */
+  readonly over?: ((pass: PassKind, base: Linears) => Linears) | undefined;
   /** W + ΔW itself, for what is made of it; left out where a method cannot form it. */
   readonly formed?: FormedWeights;
   /** Records what is left to do once every micro-batch of a step has been differentiated. */
@@ -94,8 +96,7 @@ export interface Method {
 
 /** A method whose share of each output can be added to what another one computes. */
 export interface Addend extends Method {
-  /** As `linears`, over another method's in place of the plain ones. */
-  over(pass: PassKind, base: Linears): Linears;
+  readonly over: (pass: PassKind, base: Linears) => Linears;
 }
 
 /** The adapted weights of a method, by module, once it has prepared a step. */

@@ -1,5 +1,6 @@
 import type { AdapterContent } from "../content.ts";
-import type { Addend, Method, Placement, Trainable } from "./method.ts";
+import type { Linears } from "../../models/linears.ts";
+import type { Addend, Method, PassKind, Placement, Trainable } from "./method.ts";
 
 /**
  * Several methods on the same weights: ΔW is the sum of theirs, and all parts are trained in one run. The first computes
@@ -41,12 +42,16 @@ async function place(
   const addends: Addend[] = [];
   for (const other of others) addends.push(await other.place(on));
   const placed: readonly Method[] = [base, ...addends];
+  const withOthers = (pass: PassKind, linears: Linears) =>
+    addends.reduce((below, addend) => addend.over(pass, below), linears);
+  const { over } = base;
   return {
     choices: Object.assign({}, ...placed.map(({ choices }) => choices)),
     begin: (run) => placed.forEach((method) => method.begin?.(run)),
     prepare: (run) => placed.forEach((method) => method.prepare(run)),
     watched: () => placed.flatMap((method) => method.watched()),
-    linears: (pass) => addends.reduce((linears, addend) => addend.over(pass, linears), base.linears(pass)),
+    linears: (pass) => withOthers(pass, base.linears(pass)),
+    over: over && ((pass, below) => withOthers(pass, over(pass, below))),
     finish: (run) => placed.forEach((method) => method.finish(run)),
     content: async () => join(await Promise.all(placed.map(contentOf))),
   };

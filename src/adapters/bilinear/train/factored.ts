@@ -18,13 +18,25 @@ import { recordIntoBasis, recordOutOfBasis, recordScaledA } from "./products.ts"
 export function factoredForward(
   run: Run,
   context: AdapterContext,
-  { weight, parts }: AdaptedMatrix,
+  matrix: AdaptedMatrix,
   { x, bias, residual }: LinearOperands,
   y: Tensor,
   masks: Masks,
 ): void {
   // A token alone, as texts are written, takes a device's vector path.
-  run.compute("linear", { x, weight, bias, residual, scale: 1, y });
+  run.compute("linear", { x, weight: matrix.weight, bias, residual, scale: 1, y });
+  addFactored(run, context, matrix, x, y, masks);
+}
+
+/** Records y += x ΔWᵀ. */
+export function addFactored(
+  run: Run,
+  context: AdapterContext,
+  { parts }: AdaptedMatrix,
+  x: Tensor,
+  y: Tensor,
+  masks: Masks,
+): void {
   for (const part of parts) {
     const input = adapterInput(run, part, x, masks);
     const columns = sliceCols(y, part.first, part.shape.out);
@@ -48,11 +60,23 @@ export function factoredForward(
 export function factoredBackward(
   run: Run,
   context: AdapterContext,
-  { weight, parts }: AdaptedMatrix,
+  matrix: AdaptedMatrix,
+  gradients: LinearGradients,
+  masks: Masks,
+): void {
+  const { dy, dx } = gradients;
+  if (dx !== undefined) recordGemm(run, { order: "NN", a: dy, b: matrix.weight, y: dx });
+  addFactoredBackward(run, context, matrix, gradients, masks);
+}
+
+/** Records what ΔW adds to ∂loss/∂x, and adds to the gradients of λ and γ. */
+export function addFactoredBackward(
+  run: Run,
+  context: AdapterContext,
+  { parts }: AdaptedMatrix,
   { x, dy, dx }: LinearGradients,
   masks: Masks,
 ): void {
-  if (dx !== undefined) recordGemm(run, { order: "NN", a: dy, b: weight, y: dx });
   for (const part of parts) {
     const input = adapterInput(run, part, x, masks);
     const columns = sliceCols(dy, part.first, part.shape.out);

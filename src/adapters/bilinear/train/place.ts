@@ -73,6 +73,7 @@ export async function placeBilinear(
     prepare: (run) => adapter.prepare(run),
     watched: () => [],
     linears: (pass) => adapter.linears(masks(pass)),
+    over: adapter.addsToOthers ? (pass, base) => adapter.linears(masks(pass), base) : undefined,
     formed: adapter.formed,
     finish: (run) => adapter.finish(run),
   };

@@ -1,12 +1,13 @@
 import type { Device, DeviceBuffer } from "../../../device/device.ts";
 import { type Linears, PLAIN_LINEARS, type Projection } from "../../../models/linears.ts";
+import { recordZero } from "../../../tensor/fill.ts";
 import type { Recorder } from "../../../tensor/recorder.ts";
 import type { Run } from "../../../tensor/run.ts";
 import { pitchOf, sliceRows, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
 import type { AdaptedMatrix } from "./adapted-matrix.ts";
 import { type LinearGradients, type LinearOperands, type Masks, recordAdapted } from "../../training/adapted-linear.ts";
 import type { AdapterContext } from "./context.ts";
-import { factoredBackward, factoredForward } from "./factored.ts";
+import { addFactored, addFactoredBackward, factoredBackward, factoredForward } from "./factored.ts";
 import type { OrderPlan } from "./flops.ts";
 import { type FusedMatrix, fuse, mergedBytes } from "../../training/fused.ts";
 import { Scratch } from "../../training/scratch.ts";
@@ -69,10 +70,19 @@ export class TrainedBilinear {
   /**
    * The decoder's projections in one pass.
    * @param masks what dropout drops; undefined: nothing, as in an evaluation
+   * @param base computes the rest in place of the plain projections; only where {@link addsToOthers}
    */
-  linears(masks: Masks): Linears {
+  linears(masks: Masks, base?: Linears): Linears {
     if (masks !== undefined && !this.#context.dropout) throw new Error("this adapter was not made for dropout");
-    return { apply: (recorder, inputs) => this.#apply(recorder, inputs, masks) };
+    return {
+      apply: (recorder, inputs) =>
+        base === undefined ? this.#apply(recorder, inputs, masks) : this.#add(recorder, inputs, masks, base),
+    };
+  }
+
+  /** Is ΔW multiplied with apart from W, so that another method may have its part in the product with W? */
+  get addsToOthers(): boolean {
+    return [...this.#matrices.values()].every(({ plan }) => plan.order === "factored");
   }
 
   /** Records what is left to do for the gradients once all micro-batches of a step have been differentiated. */
@@ -107,14 +117,41 @@ export class TrainedBilinear {
   }
 
   #apply(recorder: Recorder, inputs: Projection, masks: Masks): Tensor {
-    const { weight } = inputs;
-    const matrix = this.#matrices.get(weight.buffer);
+    const matrix = this.#adapted(inputs);
     if (matrix === undefined) return PLAIN_LINEARS.apply(recorder, inputs);
-    if (weight.shape[0] !== matrix.weight.shape[0]) throw new Error("a part of an adapted matrix is multiplied with");
     return recordAdapted(recorder, inputs, {
       forward: (run, operands, y) => this.#forward(run, matrix, operands, y, masks),
       backward: (run, gradients) => this.#backward(run, matrix, gradients, masks),
     });
+  }
+
+  /** What `base` computes, and x ΔWᵀ added to it. */
+  #add(recorder: Recorder, inputs: Projection, masks: Masks, base: Linears): Tensor {
+    const y = base.apply(recorder, inputs);
+    const matrix = this.#adapted(inputs);
+    if (matrix === undefined) return y;
+    const { x } = inputs;
+    addFactored(recorder.run, this.#context, matrix, x, y, masks);
+    recorder.record({
+      name: "added adapter",
+      trains: true,
+      inputs: [x],
+      outputs: [y],
+      saves: () => [x],
+      backward: (run, [dy], [dx]) => {
+        if (dy === undefined) return;
+        if (dx !== undefined) recordZero(run, dx);
+        addFactoredBackward(run, this.#context, matrix, { x, dy, dx }, masks);
+      },
+    });
+    return y;
+  }
+
+  /** The matrix that is multiplied with, where it is adapted. */
+  #adapted({ weight }: Projection): AdaptedMatrix | undefined {
+    const matrix = this.#matrices.get(weight.buffer);
+    if (matrix === undefined || weight.shape[0] === matrix.weight.shape[0]) return matrix;
+    throw new Error("a part of an adapted matrix is multiplied with");
   }
 
   /** Records y of a matrix. */

@@ -78,13 +78,19 @@ function addFactors(
 }
 
 /** Memory that is not given back fails the test as well. */
-async function check(plan: OrderPlan, rate: number, staging: Staging = gpu.staging): Promise<void> {
+async function check(
+  plan: OrderPlan,
+  rate: number,
+  staging: Staging = gpu.staging,
+  isBelow: boolean = true,
+): Promise<void> {
   const before = gpu.memory.liveBytes;
-  await train(plan, rate, staging);
+  await train(plan, rate, staging, isBelow);
   expect(gpu.memory.liveBytes).toBe(before);
 }
 
-async function train(plan: OrderPlan, rate: number, staging: Staging): Promise<void> {
+/** @param isBelow the LoRA adds to what the bilinear method computes, or the other way round */
+async function train(plan: OrderPlan, rate: number, staging: Staging, isBelow: boolean): Promise<void> {
   const parts = modulesOf();
   const cpu = basesFor(
     "bf16",
@@ -166,7 +172,10 @@ async function train(plan: OrderPlan, rate: number, staging: Staging): Promise<v
     tape.watch(residual, dResidual);
     const masks = rate === 0 ? undefined : (module: number) => maskOf(rate, microBatch, module);
     const mode = { dropout: rate, seed: SEED, pass };
-    const linears = new LowRankLinears(partsOfMatrices(tensors), placedFactors, mode, trained.linears(masks));
+    const matrices = partsOfMatrices(tensors);
+    const linears = isBelow
+      ? new LowRankLinears(matrices, placedFactors, mode, trained.linears(masks))
+      : trained.linears(masks, new LowRankLinears(matrices, placedFactors, mode));
     const y = linears.apply(tape, { x, weight: weight.tensor, bias, residual });
     tape.backward(y, dy);
     run.keep(y);
@@ -198,3 +207,6 @@ const ORDERS = Object.entries(PLANS);
 test.each(ORDERS)("y and all gradients equal the f64 reference: %s", (_, plan) => check(plan, 0));
 test.each(ORDERS.slice(0, 2))("the same with dropout, whose masks differ: %s", (_, plan) => check(plan, 0.3));
 test.each(ORDERS.slice(0, 2))("the same in workgroup memory: %s", (_, plan) => check(plan, 0, { kind: "workgroup" }));
+test.each([0, 0.3])("the same the other way round, dropout %p", (rate) =>
+  check({ order: "factored", kept: false, summed: false }, rate, gpu.staging, false),
+);

@@ -110,6 +110,8 @@ function place(
       ...[...placed.matrices.values()].map(({ factors: value, gradient }) => ({ value, gradient })),
     ],
     linears: (pass) => new MagnitudeLinears(inner.linears(pass), placed.matrices),
+    // It multiplies what the others compute.
+    over: undefined,
     finish(run) {
       inner.finish(run);
       for (const module of placed.modules) {

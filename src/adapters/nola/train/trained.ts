@@ -71,6 +71,7 @@ function place(
       }),
     watched: () => factors.watched(),
     linears: (pass) => factors.linears(matrices, { ...mode, pass }),
+    over: (pass, base) => factors.linears(matrices, { ...mode, pass }, base),
     finish: (run) =>
       factors.finish(run, () => {
         u.fold(run, aGradient);

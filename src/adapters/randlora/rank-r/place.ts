@@ -46,6 +46,7 @@ export async function placeRankR(
       }),
     watched: () => factors.watched(),
     linears: (pass) => factors.linears(matrices, { ...mode, pass }),
+    over: (pass, base) => factors.linears(matrices, { ...mode, pass }, base),
     formed: {
       held: () => undefined,
       record: (run, name, first, target) =>
