@@ -1,5 +1,6 @@
 // What the paper is about (arXiv:2502.00987, section 4): at which rank an update may be, with few numbers.
 import { expect, test } from "bun:test";
+import { itemAt } from "../files/item-at.ts";
 import { MemoryStdCache } from "../bases/testing/bases.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
@@ -131,15 +132,15 @@ test("singular values are those that were put in", () => {
   const reflection = (size: number, salt: number) => {
     const v = Array.from({ length: size }, (_, i) => Math.sin(salt + i * 2.3));
     const norm = v.reduce((sum, value) => sum + value * value, 0);
-    return (i: number, j: number) => Number(i === j) - (2 * (v[i] ?? NaN) * (v[j] ?? NaN)) / norm;
+    return (i: number, j: number) => Number(i === j) - (2 * itemAt(v, i) * itemAt(v, j)) / norm;
   };
   const [left, right] = [reflection(rows, 1), reflection(cols, 2)];
   const matrix = Array.from({ length: rows * cols }, (_, at) =>
     sizes.reduce((sum, size, k) => sum + left(Math.floor(at / cols), k) * size * right(k, at % cols), 0),
   );
-  const turned = matrix.map((_, at) => matrix[(at % rows) * cols + Math.floor(at / rows)] ?? NaN);
+  const turned = matrix.map((_, at) => itemAt(matrix, (at % rows) * cols + Math.floor(at / rows)));
   for (const found of [singularValues(matrix, rows, cols), singularValues(turned, cols, rows)]) {
-    sizes.forEach((size, at) => expect(Math.abs((found[at] ?? NaN) - size)).toBeLessThan(1e-12));
+    sizes.forEach((size, at) => expect(Math.abs(itemAt(found, at) - size)).toBeLessThan(1e-12));
   }
   expect(rankOf(matrix, rows, cols)).toBe(5);
 });

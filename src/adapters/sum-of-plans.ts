@@ -1,4 +1,5 @@
 import type { Device } from "../device/device.ts";
+import { itemAt } from "../files/item-at.ts";
 import type { AdapterPlan, DeltasOnGpu, DeltaSource, LayerDelta } from "./plan.ts";
 import type { Adapter } from "./types.ts";
 
@@ -37,7 +38,7 @@ function sumOfSources(sources: readonly DeltaSource[], indices: Indices): DeltaS
       const sum = new Float64Array(sample.rows.length * sample.cols.length);
       for (const [source, index] of partsOf(sources, indices, layer)) {
         const delta = await source.reference(index, factor, sample, weight);
-        delta.forEach((value, at) => (sum[at] = (sum[at] ?? 0) + value));
+        delta.forEach((value, at) => (sum[at] = itemAt(sum, at) + value));
       }
       return sum;
     },

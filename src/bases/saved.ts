@@ -1,4 +1,5 @@
 import { RandloraError } from "../errors.ts";
+import { itemAt } from "../files/item-at.ts";
 import { checkExtent } from "./draw.ts";
 import { basesCount, type Bases, type BasesExtent } from "./bases.ts";
 import { paddedStride, type BasisMatrix, type BasisStorage } from "./storage.ts";
@@ -97,7 +98,7 @@ export class Survey {
 
 /** Whether the bits of a small positive f32 are those of a multiple of 2^-24, f16's unit below its normal range. */
 function isSubnormalHalf(size: number): boolean {
-  const units = (new Float32Array(Uint32Array.of(size).buffer)[0] ?? 0) * 2 ** 24;
+  const units = itemAt(new Float32Array(Uint32Array.of(size).buffer), 0) * 2 ** 24;
   return Number.isInteger(units);
 }
 
@@ -149,7 +150,7 @@ async function pack(
         data[word] = (data[word] as number) | ((value > 0 ? 1 : 2) << ((col & 15) * 2));
       }
     });
-    const scale = new Float32Array(Uint32Array.of(magnitude).buffer)[0] ?? 0;
+    const scale = itemAt(new Float32Array(Uint32Array.of(magnitude).buffer), 0);
     storage = { kind, data, scale };
   } else {
     const data = new Uint16Array(rows * stride);

@@ -1,4 +1,5 @@
 import { fromHalfBits } from "../random/grid.ts";
+import { itemAt } from "../files/item-at.ts";
 import { philoxElement, type PhiloxStream } from "../random/philox.ts";
 
 /** 16-bit patterns, one an element; every value is exactly representable on that grid. */
@@ -56,12 +57,12 @@ export function readElement(matrix: BasisMatrix, row: number, col: number): numb
     case "philox":
       return philoxElement(storage, row * storage.pitch + col);
     case "ternary": {
-      const code = ((storage.data[at >>> 4] ?? 0) >>> ((at & 15) * 2)) & 3;
+      const code = (itemAt(storage.data, at >>> 4) >>> ((at & 15) * 2)) & 3;
       return ((code & 1) - (code >>> 1)) * storage.scale;
     }
     case "f32":
-      return storage.data[at] ?? 0;
+      return itemAt(storage.data, at);
     default:
-      return fromHalfBits(storage.data[at] ?? 0, storage.kind);
+      return fromHalfBits(itemAt(storage.data, at), storage.kind);
   }
 }

@@ -1,4 +1,5 @@
 import { pairedP, type Spread, spreadOf } from "./statistics.ts";
+import { itemAt } from "../files/item-at.ts";
 import { type Comparison, type Contender, isReference, type RunResult } from "./types.ts";
 
 /** What methods are judged by: the last validation loss, or the mean loss of the last steps where there is none. */
@@ -72,9 +73,14 @@ export function summaries({ contenders }: Comparison, results: readonly RunResul
       best_valid_loss: of("best_valid_loss"),
       accuracy: of("accuracy"),
       seconds: of("seconds"),
-      peak_bytes: good.length === 0 ? null : Math.max(...good.map(({ peak_bytes: bytes }) => bytes ?? 0)),
+      peak_bytes: good.reduce<number | null>((most, { peak_bytes: bytes }) => largest(most, bytes), null),
     };
   });
+}
+
+/** The larger one; what was not measured says nothing. */
+function largest(one: number | null, other: number | null): number | null {
+  return one === null || other === null ? (one ?? other) : Math.max(one, other);
 }
 
 /** What these results are judged by. */
@@ -127,20 +133,20 @@ function judge(
   among = ranked.map(({ label }) => label);
   const [best, ...others] = ranked;
   if (best === undefined) return none("no method came near the budget, and to its end, with every seed");
-  if (others.length === 0) return none(`${best.label} alone came near the budget, and to its end, with every seed`);
+  const [second] = others;
+  if (second === undefined) return none(`${best.label} alone came near the budget, and to its end, with every seed`);
   const level = (2 * LEVEL) / standings.length;
   for (const { label, values } of others) {
-    const p = pairedP(values.map((value, seed) => value - (best.values[seed] ?? NaN)));
+    const p = pairedP(values.map((value, seed) => value - itemAt(best.values, seed)));
     if (!(p < level)) {
       const difference = `${best.label} has the lowest mean, but its distance to ${label} may be chance`;
       return none(`${difference} (p = ${inWords(p)}, ${inWords(level)} would tell)`);
     }
   }
-  const [second] = others;
-  const margin = (second?.mean ?? NaN) - best.mean;
+  const margin = second.mean - best.mean;
   return {
     winner: best.label,
-    reason: `${margin.toPrecision(3)} lower than ${second?.label}; lower than each other one with p < ${inWords(level)}`,
+    reason: `${margin.toPrecision(3)} lower than ${second.label}; lower than each other one with p < ${inWords(level)}`,
     among,
   };
 }

@@ -177,7 +177,10 @@ function budgetsOf(asked: ComparisonWish): readonly number[] {
 function refuseUnreachable({ base }: ComparisonWish, budget: number, contenders: readonly Contender[]): void {
   const counts = contenders
     .filter((one) => one.budget === budget)
-    .map((contender) => ({ label: contender.label, count: plannedParameters(contender, base) ?? 0 }));
+    .flatMap((contender) => {
+      const count = plannedParameters(contender, base);
+      return count === undefined ? [] : [{ label: contender.label, count }];
+    });
   const far = ({ count }: { readonly count: number }) => count > FAR * budget || count * FAR < budget;
   if (counts.some((one) => !far(one)) || counts.length === 0) return;
   const [nearest] = counts.toSorted((a, b) => Math.abs(a.count - budget) - Math.abs(b.count - budget));

@@ -1,3 +1,5 @@
+import { itemAt } from "../files/item-at.ts";
+
 /** What was done to a block of rows. */
 export interface MergeStatistics {
   readonly maxAbsDelta: number;
@@ -12,10 +14,10 @@ export function readStatistics(bytes: Uint8Array<ArrayBuffer>): MergeStatistics 
   const values = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
   const total = { maxAbsDelta: 0, sumOfSquares: 0, changed: 0, notFinite: 0 };
   for (let at = 0; at < values.length; at += 4) {
-    total.maxAbsDelta = Math.max(total.maxAbsDelta, values[at] ?? 0);
-    total.sumOfSquares += values[at + 1] ?? 0;
-    total.changed += values[at + 2] ?? 0;
-    total.notFinite += values[at + 3] ?? 0;
+    total.maxAbsDelta = Math.max(total.maxAbsDelta, itemAt(values, at));
+    total.sumOfSquares += itemAt(values, at + 1);
+    total.changed += itemAt(values, at + 2);
+    total.notFinite += itemAt(values, at + 3);
   }
   return total;
 }

@@ -1,4 +1,5 @@
 import type { KernelTime } from "../device/device.ts";
+import { itemAt } from "../files/item-at.ts";
 import { basename, join } from "node:path";
 import { type BaseModel, describeBase } from "../adapters/base.ts";
 import { openAdapter } from "../adapters/open.ts";
@@ -123,7 +124,7 @@ export async function merge(
     signal.throwIfAborted();
     const source = await one.load(signal);
     clock.end("bases");
-    const factor = scales[index] ?? 1;
+    const factor = itemAt(scales, index);
     adapters.push({ plan: one, factor, deltas: await source.upload(await opening) });
     // The GPU has them now; only a verification needs the copy in memory.
     if (options.verify) verified.push({ plan: one, source, factor });

@@ -1,4 +1,5 @@
 import type { AdapterPlan, DeltaSource } from "../adapters/plan.ts";
+import { itemAt } from "../files/item-at.ts";
 import { RandloraError } from "../errors.ts";
 import { isKernelDtype, type KernelDtype } from "../device/dtype.ts";
 import { dtypeBytes, isFloat } from "../safetensors/dtype.ts";
@@ -81,23 +82,25 @@ export async function verifyMerge(
       const roundsDelta = rounding === "peft" && plan.roundsDelta;
       const largest = delta.reduce((most, change) => Math.max(most, Math.abs(change)), 0);
       values.forEach((value, at) => {
-        const change = delta[inDelta(at)] ?? NaN;
+        const change = itemAt(delta, inDelta(at));
         const sum = value + (roundsDelta ? round(change, kept) : change);
         values[at] = rounding === "peft" ? round(sum, kept) : sum;
-        slack[at] = (slack[at] ?? 0) + 2e-6 * (plan.rescales === true ? Math.max(largest, Math.abs(sum)) : largest);
+        slack[at] = itemAt(slack, at) + 2e-6 * (plan.rescales === true ? Math.max(largest, Math.abs(sum)) : largest);
         // Where ΔW lies between two numbers, rounding it may go either way, and so may the sum after it.
-        if (roundsDelta) slack[at] = (slack[at] ?? 0) + ulp(change, kept);
-        if (rounding === "peft") slack[at] = (slack[at] ?? 0) + ulp(values[at] ?? 0, kept);
+        if (roundsDelta) slack[at] = itemAt(slack, at) + ulp(change, kept);
+        if (rounding === "peft") slack[at] = itemAt(slack, at) + ulp(itemAt(values, at), kept);
       });
     }
     const found = await readSample(written(tensor.name), width, rows, cols);
-    const sumSlack = 2e-6 * (maxAbsDelta.get(tensor.name) ?? 0);
+    const largestDelta = maxAbsDelta.get(tensor.name);
+    if (largestDelta === undefined) throw new RangeError(`${tensor.name}: nobody knows how large its ΔW is`);
+    const sumSlack = 2e-6 * largestDelta;
     values.forEach((value, at) => {
-      const error = Math.abs((found[at] ?? NaN) - value);
+      const error = Math.abs(itemAt(found, at) - value);
       const unit = ulp(value, dtype);
-      const allowed = Math.max(unit, sumSlack, slack[at] ?? 0) * (1 + 1e-9);
+      const allowed = Math.max(unit, sumSlack, itemAt(slack, at)) * (1 + 1e-9);
       if (!(error <= allowed)) throw mismatch(tensor.name, rows, cols, at, value, found);
-      worst = Math.max(worst, error / Math.max(unit, ulp(before[at] ?? 0, dtype)));
+      worst = Math.max(worst, error / Math.max(unit, ulp(itemAt(before, at), dtype)));
     });
   }
   return worst;
@@ -127,7 +130,7 @@ async function readSample(
   for (const [index, row] of rows.entries()) {
     await source.read(bytes, row * bytes.length);
     widenToF64(bytes, source.dtype, row64);
-    cols.forEach((col, at) => (values[index * cols.length + at] = row64[col] ?? NaN));
+    cols.forEach((col, at) => (values[index * cols.length + at] = itemAt(row64, col)));
   }
   return values;
 }
@@ -137,7 +140,7 @@ function round(value: number, dtype: KernelDtype): number {
   const result = new Float64Array(1);
   roundFromF64(Float64Array.of(value), dtype, bytes);
   widenToF64(bytes, dtype, result);
-  return result[0] ?? NaN;
+  return itemAt(result, 0);
 }
 
 function mismatch(

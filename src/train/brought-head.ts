@@ -1,4 +1,5 @@
 import { dirname } from "node:path";
+import { itemAt } from "../files/item-at.ts";
 import { openAdapter } from "../adapters/open.ts";
 import type { Adapter } from "../adapters/types.ts";
 import { classesBeside } from "../merge/new-head.ts";
@@ -14,7 +15,7 @@ export interface BroughtHead {
 export function headOf({ tensors }: Adapter): BroughtHead | undefined {
   const weight = tensors.get(`${HEAD}.weight`);
   if (weight === undefined) return undefined;
-  return { kind: tensors.has(`${HEAD}.bias`) ? "linear" : "cls", classes: weight.shape[0] ?? 0 };
+  return { kind: tensors.has(`${HEAD}.bias`) ? "linear" : "cls", classes: itemAt(weight.shape, 0) };
 }
 
 /**

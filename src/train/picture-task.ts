@@ -168,6 +168,12 @@ function newHead(
   return head === "linear" ? [weight, bias] : [weight];
 }
 
+/** The features that images and texts share. */
+function jointSize({ joint }: ImageModel): number {
+  if (joint === undefined) throw new TypeError("a model without text");
+  return joint.vision.shape[0];
+}
+
 /** A task at work, with what it holds itself. */
 export interface PlacedTask {
   readonly task: Task<PictureBatch>;
@@ -179,13 +185,13 @@ export interface PlacedTask {
 export function placeTask(gpu: Device, asked: PictureTask, model: ImageModel, parameters: Parameters): PlacedTask {
   if (asked.kind === "contrastive") {
     const { loss, texts } = asked;
-    const head = new ZeroShotHead(gpu, texts.length, model.joint?.vision.shape[0] ?? 0);
+    const head = new ZeroShotHead(gpu, texts.length, jointSize(model));
     return { task: contrastive(model, { loss, texts, head }), begin: async () => {} };
   }
   if (asked.head === "zero-shot") {
     // Read with the weights.
     let logScale = 0;
-    const head = new ZeroShotHead(gpu, asked.texts.length, model.joint?.vision.shape[0] ?? 0);
+    const head = new ZeroShotHead(gpu, asked.texts.length, jointSize(model));
     const begin = async () => {
       logScale = await model.logitScale();
       await head.fill(model, asked.texts);

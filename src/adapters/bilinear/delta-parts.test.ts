@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { itemAt } from "../../files/item-at.ts";
 import type { Device } from "../../device/device.ts";
 import { GUARANTEED_BINDING, openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
@@ -52,7 +53,7 @@ test("a block of more rows than can be bound of B̂ is computed in parts, each b
   const found = new Float32Array((await read(gpu, target)).buffer);
   const described = { shape, lambda, gamma, scale: 0.5, pairing: "peft" as const };
   const delta = deltaReference(bases, described);
-  const wrong = found.findIndex((value, at) => !(Math.abs(value - (delta[at] ?? NaN) - (earlier[at] ?? 0)) < 1e-5));
+  const wrong = found.findIndex((value, at) => !(Math.abs(value - itemAt(delta, at) - itemAt(earlier, at)) < 1e-5));
   expect(wrong).toBe(-1);
   gpu.memory.release(target);
   kernel.releaseLayer(layer);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { itemAt } from "../../files/item-at.ts";
 import { randloraShape } from "../randlora/shape.ts";
 import { join } from "node:path";
 import { drawBases, type Bases } from "../../bases/draw.ts";
@@ -51,7 +52,7 @@ describe.each([
     expect(delta.length).toBe(record.out_features * record.in_features);
     // PEFT sums in f32: agreement to a few of its units in the last place, relative to the largest terms.
     const tolerance = 1e-6 * record.delta_fro;
-    record.delta_row0.forEach((value, i) => expect(Math.abs((delta[i] ?? 0) - value)).toBeLessThan(tolerance));
+    record.delta_row0.forEach((value, i) => expect(Math.abs(itemAt(delta, i) - value)).toBeLessThan(tolerance));
     const sum = delta.reduce((total, value) => total + value, 0);
     expect(Math.abs(sum - record.delta_sum)).toBeLessThan(20 * tolerance);
     expect(Math.abs(Math.hypot(...delta) - record.delta_fro)).toBeLessThan(tolerance);
@@ -73,14 +74,14 @@ describe("deltaReference", () => {
         let sum = 0;
         for (let j = 0; j < 3; j++) {
           for (let k = 0; k < 3; k++) {
-            const left = readElement(bases.b, o, j * 3 + k) * (layer.lambda[k * 3 + j] ?? 0);
-            sum += left * readElement(bases.a, k, c) * (layer.gamma[j * 7 + c] ?? 0);
+            const left = readElement(bases.b, o, j * 3 + k) * itemAt(layer.lambda, k * 3 + j);
+            sum += left * readElement(bases.a, k, c) * itemAt(layer.gamma, j * 7 + c);
           }
         }
         expect(delta[o * 7 + c]).toBeCloseTo(2 * sum, 12);
       }
     }
-    expect(deltaReference(bases, { ...layer, pairing: "peft" })[0]).not.toBeCloseTo(delta[0] ?? 0, 3);
+    expect(deltaReference(bases, { ...layer, pairing: "peft" })[0]).not.toBeCloseTo(itemAt(delta, 0), 3);
   });
 
   test("of a wide layer is the transpose of the tall one's", () => {
@@ -93,6 +94,6 @@ describe("deltaReference", () => {
     const layer = layerOf(7, 11, 3, 2);
     const whole = deltaReference(bases, layer);
     const part = deltaReference(bases, layer, { rows: [5, 0], cols: [10, 2, 3] });
-    expect(Array.from(part)).toEqual([5, 0].flatMap((o) => [10, 2, 3].map((c) => whole[o * 11 + c] ?? Number.NaN)));
+    expect(Array.from(part)).toEqual([5, 0].flatMap((o) => [10, 2, 3].map((c) => itemAt(whole, o * 11 + c))));
   });
 });

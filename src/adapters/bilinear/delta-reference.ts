@@ -1,4 +1,5 @@
 import { pairOf, type Pairing } from "../../bases/pairing.ts";
+import { itemAt } from "../../files/item-at.ts";
 import type { BilinearShape } from "./shape.ts";
 import type { DeltaSample } from "./delta-sample.ts";
 import type { Bases } from "../../bases/bases.ts";
@@ -36,7 +37,7 @@ export function deltaReference(bases: Bases, layer: DeltaLayer, sample?: DeltaSa
       const o = (tall ? i : j) * terms;
       const c = (tall ? j : i) * terms;
       let sum = 0;
-      for (let p = 0; p < terms; p++) sum += (left[o + p] ?? 0) * (right[c + p] ?? 0);
+      for (let p = 0; p < terms; p++) sum += itemAt(left, o + p) * itemAt(right, c + p);
       delta[i * cols.length + j] = scale * sum;
     }
   }
@@ -46,7 +47,7 @@ export function deltaReference(bases: Bases, layer: DeltaLayer, sample?: DeltaSa
 /** Element (q, c) of Ŝ: λ[k, j]·A[k, c]·γ[j, c]. */
 function scaledA(bases: Bases, { shape, pairing, lambda, gamma }: DeltaLayer, q: number, c: number): number {
   const { k, j } = pairOf(pairing, q, shape.r, shape.bases);
-  return (lambda[k * shape.bases + j] ?? 0) * readElement(bases.a, k, c) * (gamma[j * shape.cols + c] ?? 0);
+  return itemAt(lambda, k * shape.bases + j) * readElement(bases.a, k, c) * itemAt(gamma, j * shape.cols + c);
 }
 
 function gather(

@@ -1,4 +1,5 @@
 import type { Device } from "../../device/device.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { Run } from "../../tensor/run.ts";
 import { read } from "../../device/transfer.ts";
 import type { DeltaStorage } from "../../device/families/delta.ts";
@@ -125,7 +126,7 @@ export class DeltaTrial {
     const rows = spread(out);
     const cols = spread(input);
     const wanted = deltaReference(this.#bases, this.#layer, { rows, cols });
-    const found = rows.flatMap((row) => cols.map((col) => ours[row * pitch + col] ?? NaN));
+    const found = rows.flatMap((row) => cols.map((col) => itemAt(ours, row * pitch + col)));
     const check = compare(found, wanted);
     return { ...check, correct: check.correct && ours.every(Number.isFinite) };
   }

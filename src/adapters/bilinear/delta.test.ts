@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { itemAt } from "../../files/item-at.ts";
 import { randloraShape } from "../randlora/shape.ts";
 import type { Device } from "../../device/device.ts";
 import { openTestDevice } from "../../device/testing/open.ts";
@@ -118,14 +119,13 @@ function expected(test_: Case, bases: Bases, lambda: Float32Array, gamma: Float3
   };
   const delta = deltaReference(bases, layer);
   if (test_.conv1d !== true) return delta;
-  return delta.map((_, at) => delta[(at % test_.out) * test_.in + Math.floor(at / test_.out)] ?? 0);
+  return delta.map((_, at) => itemAt(delta, (at % test_.out) * test_.in + Math.floor(at / test_.out)));
 }
 
 /** Rows without gaps from rows of `pitch` elements. */
 function dense(source: Float32Array, rows: number, cols: number, pitch: number): Float32Array {
-  return Float32Array.from(
-    { length: rows * cols },
-    (_, at) => source[Math.floor(at / cols) * pitch + (at % cols)] ?? NaN,
+  return Float32Array.from({ length: rows * cols }, (_, at) =>
+    itemAt(source, Math.floor(at / cols) * pitch + (at % cols)),
   );
 }
 
@@ -153,9 +153,9 @@ test.each(VARIED.map((test_) => [test_.name, test_] as const))("ΔW equals the f
   const largest = delta.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   let worst = 0;
   delta.forEach((value, at) => {
-    const want = accumulate ? value + (before[at] ?? NaN) : value;
+    const want = accumulate ? value + itemAt(before, at) : value;
     const ulp = 2 ** (Math.floor(Math.log2(Math.max(Math.abs(want), 1e-30))) - 23);
-    worst = Math.max(worst, Math.abs((ours[at] ?? NaN) - want) / (2e-6 * largest + ulp));
+    worst = Math.max(worst, Math.abs(itemAt(ours, at) - want) / (2e-6 * largest + ulp));
     if (Number.isNaN(ours[at])) worst = NaN;
   });
   expect(worst).toBeLessThanOrEqual(1);

@@ -1,4 +1,5 @@
 import type { Bases } from "../../bases/draw.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { fastRows, type Pairing, pairingStrides } from "../../bases/pairing.ts";
 import type { BasisMatrix } from "../../bases/storage.ts";
 import type { Binding, Device, DeviceBuffer } from "../../device/device.ts";
@@ -79,7 +80,7 @@ export class DeltaBases {
     const order = new Float32Array(Math.ceil(terms / 16) * 16);
     const stride = pairingStrides(this.pairing, r, bases);
     for (let k = 0; k < r; k++) {
-      for (let j = 0; j < bases; j++) order[k * stride.k + j * stride.j] = lambda[k * bases + j] ?? 0;
+      for (let j = 0; j < bases; j++) order[k * stride.k + j * stride.j] = itemAt(lambda, k * bases + j);
     }
     const pitch = padded4(cols);
     const rows = new Float32Array(bases * pitch);

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { itemAt } from "../../files/item-at.ts";
 import { join } from "node:path";
 import type { Device } from "../../device/device.ts";
 import { openTestDevice } from "../../device/testing/open.ts";
@@ -55,7 +56,7 @@ async function deltaOf({ out, in: input, r, conv1d = false, staging = gpu.stagin
   expect(gpu.memory.liveBytes).toBe(before);
   const ours = Float64Array.from({ length: out * input }, (_, at) => {
     const [row, col] = [Math.floor(at / input), at % input];
-    return all[conv1d ? col * pitch + row : row * pitch + col] ?? NaN;
+    return itemAt(all, conv1d ? col * pitch + row : row * pitch + col);
   });
   const every = (count: number) => Array.from({ length: count }, (_, i) => i);
   const sample = { rows: every(out), cols: every(input) };
@@ -85,8 +86,8 @@ test.each(VARIED.map((one) => [JSON.stringify(one), one] as const))("ΔW is scal
   const { ours, reference, want } = await deltaOf(one);
   const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   want.forEach((value, at) => {
-    expect(Math.abs((reference[at] ?? NaN) - value)).toBeLessThanOrEqual(1e-12 * largest);
-    expect(Math.abs((ours[at] ?? NaN) - value)).toBeLessThanOrEqual(2e-6 * largest);
+    expect(Math.abs(itemAt(reference, at) - value)).toBeLessThanOrEqual(1e-12 * largest);
+    expect(Math.abs(itemAt(ours, at) - value)).toBeLessThanOrEqual(2e-6 * largest);
   });
 });
 

@@ -1,4 +1,5 @@
 import type { DeltaSample } from "../bilinear/delta-sample.ts";
+import { itemAt } from "../../files/item-at.ts";
 import type { LowRankLayer } from "./layer.ts";
 
 /** factor · scale · B·A (out, in) in f64 by the plain sum over the rank, at a sample of its elements, row-major. */
@@ -14,7 +15,7 @@ export async function lowRankReference(
     const left = await b.read(row, 1);
     for (const [j, col] of cols.entries()) {
       let sum = 0;
-      for (let k = 0; k < rank; k++) sum += (left[k] ?? NaN) * (right[k * input + col] ?? NaN);
+      for (let k = 0; k < rank; k++) sum += itemAt(left, k) * itemAt(right, k * input + col);
       delta[i * cols.length + j] = scale * factor * sum;
     }
   }

@@ -1,4 +1,5 @@
 import type { Device, DeviceBuffer } from "../../device/device.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
@@ -63,7 +64,7 @@ function wanted(
   for (let row = 0; row < out; row++) {
     let squares = 0;
     for (let col = 0; col < input; col++) squares += (w(row, col) + delta(row, col)) ** 2;
-    const c = squares === 0 ? 0 : (m[row] ?? NaN) / Math.sqrt(squares);
+    const c = squares === 0 ? 0 : itemAt(m, row) / Math.sqrt(squares);
     for (let col = 0; col < input; col++) {
       const before = onto(row, col) + held(row, col);
       result[row * input + col] = c * (before + delta(row, col)) - onto(row, col);
@@ -109,10 +110,10 @@ async function check(trial: Case): Promise<void> {
 
   const delta = (row: number, col: number) => {
     let sum = 0;
-    for (let k = 0; k < RANK; k++) sum += (b[row * RANK + k] ?? NaN) * (a[k * input + col] ?? NaN);
+    for (let k = 0; k < RANK; k++) sum += itemAt(b, row * RANK + k) * itemAt(a, k * input + col);
     return FACTOR * SCALE * sum;
   };
-  const of = (values: ArrayLike<number>) => (row: number, col: number) => values[at(row, col)] ?? NaN;
+  const of = (values: ArrayLike<number>) => (row: number, col: number) => itemAt(values, at(row, col));
   const want = wanted(trial, m, { w: of(w.values), onto: of(onto.values), held: of(held), delta });
 
   // The yardstick of `--verify`.
@@ -164,7 +165,7 @@ async function check(trial: Case): Promise<void> {
     for (let row = 0; row < count; row++) {
       for (let col = 0; col < cols; col++) {
         const [o, i] = conv1d ? [col, firstRow + row] : [firstRow + row, col];
-        found[o * input + i] = all[row * pitch + col] ?? NaN;
+        found[o * input + i] = itemAt(all, row * pitch + col);
       }
     }
     for (const buffer of buffers) gpu.memory.release(buffer);

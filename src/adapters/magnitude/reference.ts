@@ -1,4 +1,5 @@
 import { dtypeBytes } from "../../safetensors/dtype.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { widenToF64 } from "../../safetensors/numbers.ts";
 import type { DeltaSample } from "../bilinear/delta-sample.ts";
 import type { SampledWeight, StoredWeight } from "../plan.ts";
@@ -26,12 +27,12 @@ export async function magnitudeReference(
   const added = await delta(rows, whole);
   for (const [i, row] of rows.entries()) {
     let squares = 0;
-    for (let k = i * input; k < (i + 1) * input; k++) squares += ((before[k] ?? NaN) + (added[k] ?? NaN)) ** 2;
-    const factor = squares === 0 ? 0 : (magnitude[row] ?? NaN) / Math.sqrt(squares);
+    for (let k = i * input; k < (i + 1) * input; k++) squares += (itemAt(before, k) + itemAt(added, k)) ** 2;
+    const factor = squares === 0 ? 0 : itemAt(magnitude, row) / Math.sqrt(squares);
     for (const [j, col] of cols.entries()) {
       const at = i * cols.length + j;
-      const old = onto[at] ?? NaN;
-      change[at] = factor * (old + (added[i * input + col] ?? NaN)) - old;
+      const old = itemAt(onto, at);
+      change[at] = factor * (old + itemAt(added, i * input + col)) - old;
     }
   }
   return change;
@@ -53,7 +54,7 @@ async function columnsOf(weight: StoredWeight, columns: readonly number[]): Prom
     const count = Math.min(step, rows - first);
     const portion = await wide(weight, first, count);
     for (const [i, column] of columns.entries()) {
-      for (let row = 0; row < count; row++) all[i * rows + first + row] = portion[row * cols + column] ?? NaN;
+      for (let row = 0; row < count; row++) all[i * rows + first + row] = itemAt(portion, row * cols + column);
     }
   }
   return all;

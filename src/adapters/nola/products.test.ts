@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { itemAt } from "../../files/item-at.ts";
 import type { Device } from "../../device/device.ts";
 import { openTestDevice } from "../../device/testing/open.ts";
 import type { Staging } from "../../device/staging.ts";
@@ -67,7 +68,7 @@ test.each<Case>([
   const same = new Float64Array(elements.length - 5);
   fillElements(draws, 1, same, 5);
   expect(same).toEqual(elements.subarray(5));
-  const element = (i: number, k: number, col: number) => elements[(i * rank + k) * most + col] ?? NaN;
+  const element = (i: number, k: number, col: number) => itemAt(elements, (i * rank + k) * most + col);
   for (const [module, cols] of lengths.entries()) {
     const factor = factorsOf(stacks)[module];
     if (factor === undefined) throw new RangeError();
@@ -82,7 +83,7 @@ test.each<Case>([
     const gradient = Float64Array.from({ length: bases }, (_, i) => {
       let sum = 0;
       for (let at = 0; at < rank * cols; at++) {
-        sum += (found[at] ?? NaN) * element(i, Math.floor(at / cols), at % cols);
+        sum += itemAt(found, at) * element(i, Math.floor(at / cols), at % cols);
       }
       return (before0[module]?.[i] ?? NaN) + sum / Math.sqrt(bases);
     });

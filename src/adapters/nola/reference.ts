@@ -1,4 +1,5 @@
 import type { DeltaSample } from "../bilinear/delta-sample.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { readValues } from "../values.ts";
 import { basesScale, fillElements, initialFactor, U_STREAM, V_STREAM } from "./draws.ts";
 import type { NolaPlan } from "./plan.ts";
@@ -20,13 +21,13 @@ export async function nolaReference(
   const sum = (coefficients: Float32Array, stream: typeof U_STREAM | typeof V_STREAM, k: number, at: number) => {
     const most = stream === U_STREAM ? maxIn : maxOut;
     fillElements(draws, stream, elements, k * most + at, rank * most);
-    return basesScale(draws) * elements.reduce((total, element, i) => total + element * (coefficients[i] ?? NaN), 0);
+    return basesScale(draws) * elements.reduce((total, element, i) => total + element * itemAt(coefficients, i), 0);
   };
   const ranks = Array.from({ length: rank }, (_, k) => k);
-  const a = cols.map((col) => ranks.map((k) => (initial[k * layer.in + col] ?? NaN) + sum(c, U_STREAM, k, col)));
+  const a = cols.map((col) => ranks.map((k) => itemAt(initial, k * layer.in + col) + sum(c, U_STREAM, k, col)));
   const b = rows.map((row) => ranks.map((k) => sum(d, V_STREAM, k, row)));
   return Float64Array.from({ length: rows.length * cols.length }, (_, at) => {
-    const [left, right] = [b[Math.floor(at / cols.length)], a[at % cols.length]];
-    return scale * factor * ranks.reduce((total, k) => total + (left?.[k] ?? NaN) * (right?.[k] ?? NaN), 0);
+    const [left, right] = [itemAt(b, Math.floor(at / cols.length)), itemAt(a, at % cols.length)];
+    return scale * factor * ranks.reduce((total, k) => total + itemAt(left, k) * itemAt(right, k), 0);
   });
 }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { itemAt } from "../../files/item-at.ts";
 import type { Device } from "../../device/device.ts";
 import { openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
@@ -70,7 +71,7 @@ async function deltaOf({ out, in: input, bases, offset = 0, conv1d = false, rows
   }
   const ours = Float64Array.from({ length: out * input }, (_, at) => {
     const [row, col] = [Math.floor(at / input), at % input];
-    return all[conv1d ? col * pitch + row : row * pitch + col] ?? NaN;
+    return itemAt(all, conv1d ? col * pitch + row : row * pitch + col);
   });
   const every = (count: number) => Array.from({ length: count }, (_, i) => i);
   const reference = await source.reference(0, -2, { rows: every(out), cols: every(input) }, UNREAD);

@@ -1,4 +1,5 @@
 import { RandloraError } from "../../errors.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { type BaseModel, findShift } from "../base.ts";
 import { type AdaptedLayer, adaptedLayer, requireTargeted, requireUnquantised } from "../layers.ts";
@@ -52,7 +53,7 @@ export function planPranc(adapter: Adapter, base: BaseModel, options: PlanOption
   const layers = record.modules.map(({ module, out, in: input }, index): PrancLayer => {
     const layer = adaptedLayer(module, adapter, base, shift, config.fanInFanOut);
     const scale = thetaScale(config.alpha, config.bases, input);
-    if (layer.out === out && layer.in === input) return { ...layer, offset: offsets[index] ?? 0, scale };
+    if (layer.out === out && layer.in === input) return { ...layer, offset: itemAt(offsets, index), scale };
     const ours = `its bases are drawn for ${quote(module)} as (${out}, ${input})`;
     const theirs = `${quote(layer.source)} of ${oneLine(base.path)} is (${layer.out}, ${layer.in})`;
     const hint = "the adapter was made for another model";

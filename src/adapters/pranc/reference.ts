@@ -1,4 +1,5 @@
 import type { DeltaSample } from "../bilinear/delta-sample.ts";
+import { itemAt } from "../../files/item-at.ts";
 import type { ThetaLayer } from "../../device/families/theta.ts";
 import { thetaElement, type ThetaKey } from "./stream.ts";
 
@@ -14,7 +15,7 @@ export function thetaReference(
     for (const [j, col] of cols.entries()) {
       let sum = 0;
       for (let basis = 0; basis < coefficients.length; basis++) {
-        sum += (coefficients[basis] ?? Number.NaN) * thetaElement(key, basis, offset + row * input + col);
+        sum += itemAt(coefficients, basis) * thetaElement(key, basis, offset + row * input + col);
       }
       delta[i * cols.length + j] = scale * sum;
     }

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { itemAt } from "../../files/item-at.ts";
 import fc from "fast-check";
 import { theta } from "../testing/theta.ts";
 import { thetaElement, thetaFingerprint, thetaOffsets, thetaScale } from "./stream.ts";
@@ -42,7 +43,7 @@ test("elements are spread evenly from −1 to 1, and differ from basis to basis"
   // Five standard deviations of a mean of so many.
   expect(Math.abs(mean(one))).toBeLessThan((5 * 0.58) / Math.sqrt(count));
   expect(Math.abs(mean(one.map((value) => value ** 2)) - 257 / 765)).toBeLessThan((5 * 0.3) / Math.sqrt(count));
-  expect(Math.abs(mean(one.map((value, at) => value * (other[at] ?? 0))))).toBeLessThan(5 / 3 / Math.sqrt(count));
+  expect(Math.abs(mean(one.map((value, at) => value * itemAt(other, at))))).toBeLessThan(5 / 3 / Math.sqrt(count));
 });
 
 test("layers lie one after the other, each at the begin of a block", () => {

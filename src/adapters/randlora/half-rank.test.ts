@@ -1,5 +1,6 @@
 // RandLoRA-b of the paper's table 3: half of the terms, on the first half of the bases that PEFT draws.
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { itemAt } from "../../files/item-at.ts";
 import { join } from "node:path";
 import { MemoryStdCache } from "../../bases/testing/bases.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
@@ -65,7 +66,7 @@ async function deltaOf(generator: GeneratorName, [out, input]: readonly [number,
       for (let q = 0; q < n * R; q++) {
         const left = b?.[(big * all + Math.floor(q / R)) * R + (q % R)] ?? NaN;
         const [k, j] = [Math.floor(q / n), q % n];
-        sum += left * (lambda[k * n + j] ?? NaN) * (a?.[k * 20 + small] ?? NaN) * (gamma[j * m + small] ?? NaN);
+        sum += left * itemAt(lambda, k * n + j) * (a?.[k * 20 + small] ?? NaN) * itemAt(gamma, j * m + small);
       }
       delta[out >= input ? big * input + small : small * input + big] = (6 / R) * sum;
     }
@@ -97,7 +98,7 @@ test.each(["torch-mt19937-f32", "torch-mt19937-ternary", "philox-v1"] as const)(
       layer.form(run, { firstRow: 0, rows: out, pitch, target, ...unreadRows(target, input) });
       await run.submit();
       const formed = new Float32Array((await read(gpu, target)).buffer);
-      const found = want.map((_, at) => formed[Math.floor(at / input) * pitch + (at % input)] ?? NaN);
+      const found = want.map((_, at) => itemAt(formed, Math.floor(at / input) * pitch + (at % input)));
       expect(error(found, want)).toBeLessThan(1e-5);
       layer.release();
       gpu.memory.release(target);

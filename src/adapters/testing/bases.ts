@@ -1,4 +1,5 @@
 import type { Device } from "../../device/device.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { read } from "../../device/transfer.ts";
 import { pitchOf, type Shape, type Tensor, tensorIn } from "../../tensor/tensor.ts";
 import { MemoryStdCache } from "../../bases/testing/bases.ts";
@@ -61,7 +62,7 @@ export function placed(gpu: Device, shape: Shape, data: ArrayLike<number>, begin
   const pitch = pitchOf(cols, "F32");
   const padded = new Float32Array(begin + rows * pitch).fill(Number.NaN, 0, begin);
   for (let row = 0; row < rows; row++) {
-    for (let col = 0; col < cols; col++) padded[begin + row * pitch + col] = data[row * cols + col] ?? 0;
+    for (let col = 0; col < cols; col++) padded[begin + row * pitch + col] = itemAt(data, row * cols + col);
   }
   const buffer = gpu.memory.allocate("operand", padded.byteLength);
   gpu.write(buffer, padded);
@@ -91,8 +92,8 @@ export function error(found: ArrayLike<number>, wanted: ArrayLike<number>): numb
   let largest = 1e-30;
   let worst = 0;
   for (let i = 0; i < wanted.length; i++) {
-    largest = Math.max(largest, Math.abs(wanted[i] ?? 0));
-    const difference = Math.abs((found[i] ?? Number.NaN) - (wanted[i] ?? 0));
+    largest = Math.max(largest, Math.abs(itemAt(wanted, i)));
+    const difference = Math.abs(itemAt(found, i) - itemAt(wanted, i));
     worst = Number.isNaN(difference) ? Infinity : Math.max(worst, difference);
   }
   return worst / largest;

@@ -1,4 +1,5 @@
 import type { Device } from "../../device/device.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { ownedBy } from "../../device/owned.ts";
 import type { Staging } from "../../device/staging.ts";
 import { dropoutFactor } from "../../random/dropout.ts";
@@ -130,7 +131,7 @@ export async function derivedErrors(
     const looked = picked(own.length);
     const found = await parameters.read(name, "gradient");
     const wanted = looked.map((at) => {
-      const value = own[at] ?? NaN;
+      const value = itemAt(own, at);
       own[at] = value + 0.5;
       const above = loss(name);
       own[at] = value - 0.5;
@@ -138,7 +139,7 @@ export async function derivedErrors(
       own[at] = value;
       return above - below;
     });
-    const ours = looked.map((at) => found[at] ?? NaN);
+    const ours = looked.map((at) => itemAt(found, at));
     worst.gradient = Math.max(worst.gradient, error(ours, wanted));
   }
   owner.dispose();
@@ -167,15 +168,15 @@ export async function derivedErrors(
         const { a, b, rank, scale } = factors(module, values);
         const columns = Float64Array.from(
           { length: tokens * rows },
-          (_, at) => (dy[Math.floor(at / rows) * out + first + (at % rows)] ?? NaN) * scale,
+          (_, at) => itemAt(dy, Math.floor(at / rows) * out + first + (at % rows)) * scale,
         );
         const inner = product({ left: columns, right: b, rows: tokens, terms: rows });
         const back = product({ left: inner, right: a, rows: tokens, terms: rank });
         const ones = maskOf(microBatch, matrix, index);
-        dx.forEach((value, at) => (dx[at] = value + (back[at] ?? NaN) * (ones[at] ?? NaN)));
+        dx.forEach((value, at) => (dx[at] = value + itemAt(back, at) * itemAt(ones, at)));
         added.forEach((value, at) => {
           const to = Math.floor(at / rows) * out + first + (at % rows);
-          y[to] = (y[to] ?? NaN) + value;
+          y[to] = itemAt(y, to) + value;
         });
       }
       first += rows;
@@ -185,7 +186,7 @@ export async function derivedErrors(
 
   function maskOf(microBatch: number, matrix: number, module: number): Float64Array {
     const { x } = batches[microBatch]?.[matrix] ?? { x: numbers(0) };
-    return dropped(microBatch, matrix, module).map((value, at) => value / (x[at] ?? NaN));
+    return dropped(microBatch, matrix, module).map((value, at) => value / itemAt(x, at));
   }
 
   /** scale · B A drop(x). */
@@ -210,7 +211,7 @@ export async function derivedErrors(
             const { tokens, dy, out } = batch ?? { tokens: 0, dy: [], out: 1 };
             const added = adapterOutput(module, dropped(microBatch, matrix, index), tokens);
             for (const [at, value] of added.entries()) {
-              sum += value * (dy[Math.floor(at / rows) * out + first + (at % rows)] ?? NaN);
+              sum += value * itemAt(dy, Math.floor(at / rows) * out + first + (at % rows));
             }
           }
         }
@@ -236,9 +237,9 @@ function product(of: { left: Float64Array; right: Float64Array; rows: number; te
   const result = new Float64Array(rows * cols);
   for (let i = 0; i < rows; i++) {
     for (let k = 0; k < terms; k++) {
-      const factor = left[i * terms + k] ?? NaN;
+      const factor = itemAt(left, i * terms + k);
       for (let j = 0; j < cols; j++) {
-        result[i * cols + j] = (result[i * cols + j] ?? 0) + factor * (right[k * cols + j] ?? NaN);
+        result[i * cols + j] = itemAt(result, i * cols + j) + factor * itemAt(right, k * cols + j);
       }
     }
   }
@@ -247,8 +248,7 @@ function product(of: { left: Float64Array; right: Float64Array; rows: number; te
 
 /** The transpose of a matrix (rows, cols). */
 function turned(matrix: ArrayLike<number>, rows: number, cols: number): Float64Array {
-  return Float64Array.from(
-    { length: rows * cols },
-    (_, at) => matrix[(at % rows) * cols + Math.floor(at / rows)] ?? NaN,
+  return Float64Array.from({ length: rows * cols }, (_, at) =>
+    itemAt(matrix, (at % rows) * cols + Math.floor(at / rows)),
   );
 }

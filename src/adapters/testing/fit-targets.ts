@@ -1,3 +1,5 @@
+import { itemAt } from "../../files/item-at.ts";
+
 /** How the singular values of a target fall: none of them (an orthogonal matrix), as those of a random matrix do, or as 1/i. */
 export const SPECTRA = ["flat", "random", "falling"] as const;
 export type Spectrum = (typeof SPECTRA)[number];
@@ -12,10 +14,10 @@ export function fitTarget(spectrum: Spectrum, size: number, seed = 1): Float32Ar
   const target = new Float64Array(size * size);
   for (let row = 0; row < size; row++) {
     for (let i = 0; i < size; i++) {
-      const factor = (left[i * size + row] ?? 0) * value(i);
+      const factor = itemAt(left, i * size + row) * value(i);
       for (let col = 0; col < size; col++) {
         const at = row * size + col;
-        target[at] = (target[at] ?? 0) + factor * (right[i * size + col] ?? 0);
+        target[at] = itemAt(target, at) + factor * itemAt(right, i * size + col);
       }
     }
   }
@@ -31,11 +33,11 @@ function orthogonal(matrix: Float64Array, size: number): Float64Array {
     for (let twice = 0; twice < 2; twice++) {
       for (let j = 0; j < i; j++) {
         const other = row(j);
-        const along = own.reduce((sum, value, at) => sum + value * (other[at] ?? 0), 0);
-        for (let at = 0; at < size; at++) own[at] = (own[at] ?? 0) - along * (other[at] ?? 0);
+        const along = own.reduce((sum, value, at) => sum + value * itemAt(other, at), 0);
+        for (let at = 0; at < size; at++) own[at] = itemAt(own, at) - along * itemAt(other, at);
       }
       const length = Math.hypot(...own);
-      for (let at = 0; at < size; at++) own[at] = (own[at] ?? 0) / length;
+      for (let at = 0; at < size; at++) own[at] = itemAt(own, at) / length;
     }
   }
   return matrix;

@@ -1,4 +1,5 @@
 import type { Device } from "../../device/device.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { ownedBy } from "../../device/owned.ts";
 import { readRows } from "../../tensor/read-rows.ts";
 import { Run } from "../../tensor/run.ts";
@@ -87,7 +88,7 @@ export async function fitMethod(
   const identity = (row: number, col: number) => Number(row === col);
   const weight = matrix("W", identity);
   const x = matrix("x", identity);
-  const wanted = matrix("−(W + target)", (row, col) => -identity(row, col) - (target[col * size + row] ?? 0));
+  const wanted = matrix("−(W + target)", (row, col) => -identity(row, col) - itemAt(target, col * size + row));
   const owner = new DisposableStack();
   const placed = await trainable.place({
     gpu: ownedBy(owner, device),
@@ -118,10 +119,10 @@ export async function fitMethod(
   const transposed = await readRows(device, y, 0, size);
   const delta = Float64Array.from(transposed, (_, at) => {
     const [row, col] = [Math.floor(at / size), at % size];
-    return (transposed[col * size + row] ?? 0) - identity(row, col);
+    return itemAt(transposed, col * size + row) - identity(row, col);
   });
   const squares = (of: (at: number) => number) => delta.reduce((sum, _, at) => sum + of(at) ** 2, 0);
-  const error = squares((at) => (delta[at] ?? 0) - (target[at] ?? 0)) / squares((at) => target[at] ?? 0);
+  const error = squares((at) => itemAt(delta, at) - itemAt(target, at)) / squares((at) => itemAt(target, at));
   const count = parameters.count;
   owner.dispose();
   adamw.release();

@@ -1,4 +1,5 @@
 import { f32, type TestTensor, writeFolder } from "./adapters.ts";
+import { itemAt } from "../../files/item-at.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
 
 /** A LoRA adapter of modules that are (out, in). */
@@ -54,7 +55,7 @@ export function loraDelta(lora: TestLora, module: string, scale?: number): Float
   return Float64Array.from({ length: out * input }, (_, at) => {
     const [row, col] = [Math.floor(at / input), at % input];
     let sum = 0;
-    for (let k = 0; k < rank; k++) sum += (b[row * rank + k] ?? NaN) * (a[k * input + col] ?? NaN);
+    for (let k = 0; k < rank; k++) sum += itemAt(b, row * rank + k) * itemAt(a, k * input + col);
     return (scale ?? lora.alpha / rank) * sum;
   });
 }

@@ -1,4 +1,5 @@
 import { f32, type TestTensor, writeFolder } from "./adapters.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { loraTensors, type TestLora } from "./lora.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
 
@@ -51,11 +52,11 @@ export function rescaled(
   const input = w.length / magnitude.length;
   const norms = Array.from({ length: magnitude.length }, (_, row) => {
     let squares = 0;
-    for (let at = row * input; at < (row + 1) * input; at++) squares += ((w[at] ?? NaN) + (delta[at] ?? NaN)) ** 2;
+    for (let at = row * input; at < (row + 1) * input; at++) squares += (itemAt(w, at) + itemAt(delta, at)) ** 2;
     return Math.sqrt(squares);
   });
   return Float64Array.from({ length: w.length }, (_, at) => {
     const row = Math.floor(at / input);
-    return ((magnitude[row] ?? NaN) / (norms[row] ?? NaN)) * ((onto[at] ?? NaN) + (delta[at] ?? NaN));
+    return (itemAt(magnitude, row) / itemAt(norms, row)) * (itemAt(onto, at) + itemAt(delta, at));
   });
 }

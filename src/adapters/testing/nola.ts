@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { itemAt } from "../../files/item-at.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
 import { fromBigInt, stringifyLossless } from "../../files/lossless-json.ts";
 import { kaimingUniform } from "../../random/kaiming.ts";
@@ -72,18 +73,18 @@ export function nolaDelta(nola: TestNola, module: string): Float64Array {
       let sum = 0;
       for (let i = 0; i < bases; i++) {
         const index = (i * r + Math.floor(at / length)) * most[side] + (at % length);
-        sum += (coefficients[i] ?? NaN) * philoxElement(stream, index);
+        sum += itemAt(coefficients, i) * philoxElement(stream, index);
       }
       // An element of philox-v1 is (2b − 255)/255 · √(765/257).
       return sum / Math.sqrt(765 / 257) / Math.sqrt(bases);
     });
   };
   const before = kaimingUniform(r, input, initSeed, createHash("sha256").update(module).digest().readUInt32LE(0));
-  const [a, bt] = [wide("A", input).map((value, at) => value + (before[at] ?? NaN)), wide("B", out)];
+  const [a, bt] = [wide("A", input).map((value, at) => value + itemAt(before, at)), wide("B", out)];
   return Float64Array.from({ length: out * input }, (_, at) => {
     const [row, col] = [Math.floor(at / input), at % input];
     let sum = 0;
-    for (let k = 0; k < r; k++) sum += (bt[k * out + row] ?? NaN) * (a[k * input + col] ?? NaN);
+    for (let k = 0; k < r; k++) sum += itemAt(bt, k * out + row) * itemAt(a, k * input + col);
     return (alpha / r) * sum;
   });
 }

@@ -1,19 +1,20 @@
+import { itemAt } from "../../files/item-at.ts";
+
 /**
  * The singular values of a matrix (rows, cols), row-major, the largest first: one-sided Jacobi rotations of its columns in
  * f64 until all are orthogonal (Golub and Van Loan, Matrix Computations, 4th edition, section 8.6.3). For small ones.
  */
 export function singularValues(matrix: ArrayLike<number>, rows: number, cols: number): number[] {
   if (rows < cols) {
-    const turned = Float64Array.from(
-      { length: rows * cols },
-      (_, at) => matrix[(at % rows) * cols + Math.floor(at / rows)] ?? NaN,
+    const turned = Float64Array.from({ length: rows * cols }, (_, at) =>
+      itemAt(matrix, (at % rows) * cols + Math.floor(at / rows)),
     );
     return singularValues(turned, cols, rows);
   }
   const columns = Array.from({ length: cols }, (_, col) =>
-    Float64Array.from({ length: rows }, (_, row) => matrix[row * cols + col] ?? NaN),
+    Float64Array.from({ length: rows }, (_, row) => itemAt(matrix, row * cols + col)),
   );
-  const dot = (a: Float64Array, b: Float64Array) => a.reduce((sum, value, at) => sum + value * (b[at] ?? NaN), 0);
+  const dot = (a: Float64Array, b: Float64Array) => a.reduce((sum, value, at) => sum + value * itemAt(b, at), 0);
   for (let sweep = 0, turned = true; turned && sweep < 60; sweep++) {
     turned = false;
     for (const [index, a] of columns.entries()) {
@@ -26,7 +27,7 @@ export function singularValues(matrix: ArrayLike<number>, rows: number, cols: nu
         const cosine = 1 / Math.hypot(1, tangent);
         const sine = cosine * tangent;
         for (const [row, value] of a.entries()) {
-          const other = b[row] ?? NaN;
+          const other = itemAt(b, row);
           a[row] = cosine * value - sine * other;
           b[row] = sine * value + cosine * other;
         }
@@ -39,5 +40,5 @@ export function singularValues(matrix: ArrayLike<number>, rows: number, cols: nu
 /** The numerical rank: how many singular values exceed 1e-6 of the largest. */
 export function rankOf(matrix: ArrayLike<number>, rows: number, cols: number): number {
   const values = singularValues(matrix, rows, cols);
-  return values.filter((value) => value > 1e-6 * (values[0] ?? 0)).length;
+  return values.filter((value) => value > 1e-6 * itemAt(values, 0)).length;
 }

@@ -1,3 +1,5 @@
+import { itemAt } from "../../files/item-at.ts";
+
 // PRANC's bases in big integers and doubles, straight from their definition: nothing here is shared with the source.
 
 /** Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011). */
@@ -42,7 +44,8 @@ export interface TestTheta {
 export function thetaSum({ seed, out, in: input, offset }: TestTheta, alpha: ArrayLike<number>): Float64Array {
   const sum = new Float64Array(out * input);
   for (let i = 0; i < alpha.length; i++) {
-    for (let e = 0; e < sum.length; e++) sum[e] = (sum[e] ?? 0) + (alpha[i] ?? 0) * theta(seed, i, BigInt(offset + e));
+    for (let e = 0; e < sum.length; e++)
+      sum[e] = itemAt(sum, e) + itemAt(alpha, i) * theta(seed, i, BigInt(offset + e));
   }
   return sum;
 }
@@ -51,7 +54,7 @@ export function thetaSum({ seed, out, in: input, offset }: TestTheta, alpha: Arr
 export function thetaProducts({ seed, offset }: TestTheta, g: ArrayLike<number>, count: number): Float64Array {
   return Float64Array.from({ length: count }, (_, i) => {
     let sum = 0;
-    for (let e = 0; e < g.length; e++) sum += (g[e] ?? 0) * theta(seed, i, BigInt(offset + e));
+    for (let e = 0; e < g.length; e++) sum += itemAt(g, e) * theta(seed, i, BigInt(offset + e));
     return sum;
   });
 }

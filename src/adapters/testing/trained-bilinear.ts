@@ -1,4 +1,5 @@
 import type { Device } from "../../device/device.ts";
+import { itemAt } from "../../files/item-at.ts";
 import type { DropoutMask } from "../../random/dropout.ts";
 import { roundFromF64, widenToF32 } from "../../safetensors/numbers.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
@@ -83,31 +84,30 @@ export function reference(
   mask: (index: number) => Float64Array,
 ) {
   const { x, dy, bias, residual, tokens } = batch;
-  const y = Float64Array.from(residual, (value, at) => value + (bias[at % OUT] ?? 0));
+  const y = Float64Array.from(residual, (value, at) => value + itemAt(bias, at % OUT));
   const dx = new Float64Array(tokens * IN);
   for (let t = 0; t < tokens; t++) {
     for (let o = 0; o < OUT; o++) {
       for (let i = 0; i < IN; i++) {
-        const w = weight[o * IN + i] ?? 0;
-        y[t * OUT + o] = (y[t * OUT + o] ?? 0) + (x[t * IN + i] ?? 0) * w;
-        dx[t * IN + i] = (dx[t * IN + i] ?? 0) + (dy[t * OUT + o] ?? 0) * w;
+        const w = itemAt(weight, o * IN + i);
+        y[t * OUT + o] = itemAt(y, t * OUT + o) + itemAt(x, t * IN + i) * w;
+        dx[t * IN + i] = itemAt(dx, t * IN + i) + itemAt(dy, t * OUT + o) * w;
       }
     }
   }
   const gradients = parts.map(({ first, shape, lambda, gamma, index }) => {
     const { out } = shape;
     const layer = { shape, lambda, gamma, scale: SCALE, pairing };
-    const columns = Float64Array.from(
-      { length: tokens * out },
-      (_, at) => dy[Math.floor(at / out) * OUT + first + (at % out)] ?? 0,
+    const columns = Float64Array.from({ length: tokens * out }, (_, at) =>
+      itemAt(dy, Math.floor(at / out) * OUT + first + (at % out)),
     );
     const pass = { tokens, x, dy: columns, mask: mask(index) };
     adapterOutput(bases, layer, pass).forEach((value, at) => {
       const to = Math.floor(at / out) * OUT + first + (at % out);
-      y[to] = (y[to] ?? 0) + value;
+      y[to] = itemAt(y, to) + value;
     });
     const found = adapterGradients(bases, layer, pass);
-    found.x.forEach((value, at) => (dx[at] = (dx[at] ?? 0) + value));
+    found.x.forEach((value, at) => (dx[at] = itemAt(dx, at) + value));
     return found;
   });
   return { y, dx, gradients };

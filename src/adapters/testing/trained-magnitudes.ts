@@ -1,4 +1,5 @@
 import type { Device } from "../../device/device.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { ownedBy } from "../../device/owned.ts";
 import type { Staging } from "../../device/staging.ts";
 import { sliceRows } from "../../tensor/tensor.ts";
@@ -125,14 +126,13 @@ export function outputs(
       const row = o - (module?.first ?? 0);
       let z = 0;
       for (let i = 0; i < IN; i++) {
-        z += (x[t * IN + i] ?? NaN) * (w[o * IN + i] ?? NaN);
+        z += itemAt(x, t * IN + i) * itemAt(w, o * IN + i);
         if (module === undefined) continue;
-        z +=
-          (x[t * IN + i] ?? NaN) * (masks[index]?.[t * IN + i] ?? NaN) * (model.deltas[index]?.[row * IN + i] ?? NaN);
+        z += itemAt(x, t * IN + i) * (masks[index]?.[t * IN + i] ?? NaN) * (model.deltas[index]?.[row * IN + i] ?? NaN);
       }
       const m = module && model.values.get(`${module.name}.${MAGNITUDE}`)?.[row];
       const c = module === undefined ? 1 : (m ?? NaN) / (model.norms[index]?.[row] ?? NaN);
-      y[t * OUT + o] = c * z + (bias[o] ?? NaN) + (residual[t * OUT + o] ?? NaN);
+      y[t * OUT + o] = c * z + itemAt(bias, o) + itemAt(residual, t * OUT + o);
     }
   }
   return y;
@@ -144,7 +144,7 @@ export function normsOf(w: ArrayLike<number>, deltas: readonly Float64Array[]): 
     Float64Array.from({ length: out }, (_, row) => {
       let sum = 0;
       for (let i = 0; i < IN; i++) {
-        sum += ((w[(first + row) * IN + i] ?? NaN) + (deltas[index]?.[row * IN + i] ?? NaN)) ** 2;
+        sum += (itemAt(w, (first + row) * IN + i) + (deltas[index]?.[row * IN + i] ?? NaN)) ** 2;
       }
       return Math.sqrt(sum);
     }),

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { itemAt } from "../../files/item-at.ts";
 import type { Device } from "../../device/device.ts";
 import { openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
@@ -65,7 +66,7 @@ async function deltaOf({ out, in: input, r, conv1d = false, dtype = "F32", ...gi
     expect(gpu.memory.liveBytes).toBe(before);
     const ours = Float64Array.from({ length: out * input }, (_, at) => {
       const [row, col] = [Math.floor(at / input), at % input];
-      return all[conv1d ? col * pitch + row : row * pitch + col] ?? NaN;
+      return itemAt(all, conv1d ? col * pitch + row : row * pitch + col);
     });
     const every = (count: number) => Array.from({ length: count }, (_, i) => i);
     const source = await veraAdapterPlan(plan).load();
@@ -76,9 +77,9 @@ async function deltaOf({ out, in: input, r, conv1d = false, dtype = "F32", ...gi
       let sum = 0;
       // A (r, in) and B (out, r) are held as their transposes.
       for (let k = 0; k < r; k++) {
-        sum += readElement(factors.a, k, row) * (d[k] ?? NaN) * readElement(factors.b, col, k);
+        sum += readElement(factors.a, k, row) * itemAt(d, k) * readElement(factors.b, col, k);
       }
-      return 2 * (b[row] ?? NaN) * sum;
+      return 2 * itemAt(b, row) * sum;
     });
     return { ours, reference, want };
   });

@@ -1,5 +1,6 @@
 // What the tests of merges share: small models and adapters on the disk, and what a merge of them must give.
 import { randloraShape } from "../../adapters/randlora/shape.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { safetensorsBytes, type TestTensor, writeFolder } from "../../adapters/testing/adapters.ts";
@@ -197,7 +198,7 @@ export function distance(
   let worst = found.length === want.length ? 0 : Infinity;
   let off = 0;
   want.forEach((value, at) => {
-    const error = Math.abs((found[at] ?? NaN) - value);
+    const error = Math.abs(itemAt(found, at) - value);
     if (error !== 0) off++;
     const units = error / ulp(value, dtype);
     if (!(error <= slack || units <= worst)) worst = units;

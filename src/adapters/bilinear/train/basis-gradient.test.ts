@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { itemAt } from "../../../files/item-at.ts";
 import type { Device } from "../../../device/device.ts";
 import { openTestDevice } from "../../../device/testing/open.ts";
 import type { Staging } from "../../../device/staging.ts";
@@ -89,11 +90,11 @@ test.each(VARIED)("dλ and dγ equal the f64 reference: %s", async (_, trial, pa
     const j = pairing === "peft" ? q % n : Math.floor(q / r);
     for (let c = 0; c < cols; c++) {
       let ds = 0;
-      for (let t = 0; t < trial.terms; t++) ds += (left.values[t * rows + q] ?? 0) * (right[t * cols + c] ?? 0);
-      const part = 0.75 * ds * (a[k * (cols + 3) + c] ?? 0);
+      for (let t = 0; t < trial.terms; t++) ds += itemAt(left.values, t * rows + q) * itemAt(right, t * cols + c);
+      const part = 0.75 * ds * itemAt(a, k * (cols + 3) + c);
       const [atLambda, atGamma] = [k * n + j, j * cols + c];
-      wantedLambda[atLambda] = (wantedLambda[atLambda] ?? 0) + part * (gamma[atGamma] ?? 0);
-      wantedGamma[atGamma] = (wantedGamma[atGamma] ?? 0) + part * (lambda[atLambda] ?? 0);
+      wantedLambda[atLambda] = itemAt(wantedLambda, atLambda) + part * itemAt(gamma, atGamma);
+      wantedGamma[atGamma] = itemAt(wantedGamma, atGamma) + part * itemAt(lambda, atLambda);
     }
   }
   expect(error(await taken(gpu, gradient.lambdaGradient), wantedLambda)).toBeLessThan(1e-5);

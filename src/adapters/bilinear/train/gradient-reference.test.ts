@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { itemAt } from "../../../files/item-at.ts";
 import { MemoryStdCache } from "../../../bases/testing/bases.ts";
 import { drawBases } from "../../../bases/draw.ts";
 import type { DeltaLayer } from "../delta-reference.ts";
@@ -48,14 +49,14 @@ describe("the gradients are those of finite differences", () => {
     // A loss that is linear in y has dy as its gradient, whatever y is.
     const loss = (changed: Partial<Pick<DeltaLayer, "lambda" | "gamma">>, input_ = x) =>
       adapterOutput(bases, { ...layer, ...changed }, { ...pass, x: input_ }).reduce(
-        (sum, value, i) => sum + value * (dy[i] ?? 0),
+        (sum, value, i) => sum + value * itemAt(dy, i),
         0,
       );
     const difference = (values: ArrayLike<number>, at: number, of: (values: Float64Array) => number) => {
       const step = 1e-4;
       const [above, below] = [Float64Array.from(values), Float64Array.from(values)];
-      above[at] = (above[at] ?? 0) + step;
-      below[at] = (below[at] ?? 0) - step;
+      above[at] = itemAt(above, at) + step;
+      below[at] = itemAt(below, at) - step;
       return (of(above) - of(below)) / (2 * step);
     };
     found.lambda.forEach((value, at) =>

@@ -1,4 +1,5 @@
 import type { Bases } from "../../../bases/bases.ts";
+import { itemAt } from "../../../files/item-at.ts";
 import type { DeltaLayer } from "../delta-reference.ts";
 import { deltaReference } from "../delta-reference.ts";
 import { readElement } from "../../../bases/storage.ts";
@@ -34,7 +35,7 @@ export function adapterOutput(bases: Bases, layer: DeltaLayer, pass: Omit<Adapte
   for (let t = 0; t < pass.tokens; t++) {
     for (let o = 0; o < out; o++) {
       let sum = 0;
-      for (let i = 0; i < input; i++) sum += masked(pass, t * input + i) * (delta[o * input + i] ?? 0);
+      for (let i = 0; i < input; i++) sum += masked(pass, t * input + i) * itemAt(delta, o * input + i);
       y[t * out + o] = sum;
     }
   }
@@ -52,10 +53,10 @@ export function adapterGradients(bases: Bases, layer: DeltaLayer, pass: AdapterP
   const g = new Float64Array(rows * cols);
   for (let t = 0; t < pass.tokens; t++) {
     for (let o = 0; o < out; o++) {
-      const gradient = pass.dy[t * out + o] ?? 0;
+      const gradient = itemAt(pass.dy, t * out + o);
       for (let i = 0; i < input; i++) {
         const at = tall ? o * cols + i : i * cols + o;
-        g[at] = (g[at] ?? 0) + gradient * masked(pass, t * input + i);
+        g[at] = itemAt(g, at) + gradient * masked(pass, t * input + i);
       }
     }
   }
@@ -65,10 +66,10 @@ export function adapterGradients(bases: Bases, layer: DeltaLayer, pass: AdapterP
     const { k, j } = pairOf(pairing, q, r, n);
     for (let c = 0; c < cols; c++) {
       let ds = 0;
-      for (let o = 0; o < rows; o++) ds += readElement(bases.b, o, q) * (g[o * cols + c] ?? 0);
+      for (let o = 0; o < rows; o++) ds += readElement(bases.b, o, q) * itemAt(g, o * cols + c);
       const part = scale * ds * readElement(bases.a, k, c);
-      lambda[k * n + j] = (lambda[k * n + j] ?? 0) + part * (layer.gamma[j * cols + c] ?? 0);
-      gamma[j * cols + c] = (gamma[j * cols + c] ?? 0) + part * (layer.lambda[k * n + j] ?? 0);
+      lambda[k * n + j] = itemAt(lambda, k * n + j) + part * itemAt(layer.gamma, j * cols + c);
+      gamma[j * cols + c] = itemAt(gamma, j * cols + c) + part * itemAt(layer.lambda, k * n + j);
     }
   }
   return { lambda, gamma, x: inputGradient(bases, layer, pass) };
@@ -81,13 +82,18 @@ function inputGradient(bases: Bases, layer: DeltaLayer, pass: AdapterPass): Floa
   for (let t = 0; t < pass.tokens; t++) {
     for (let i = 0; i < input; i++) {
       let sum = 0;
-      for (let o = 0; o < out; o++) sum += (pass.dy[t * out + o] ?? 0) * (delta[o * input + i] ?? 0);
-      dx[t * input + i] = sum * (pass.mask?.[t * input + i] ?? 1);
+      for (let o = 0; o < out; o++) sum += itemAt(pass.dy, t * out + o) * itemAt(delta, o * input + i);
+      dx[t * input + i] = sum * kept(pass.mask, t * input + i);
     }
   }
   return dx;
 }
 
 function masked({ x, mask }: Omit<AdapterPass, "dy">, at: number): number {
-  return (x[at] ?? 0) * (mask?.[at] ?? 1);
+  return itemAt(x, at) * kept(mask, at);
+}
+
+/** What dropout multiplies an input by. */
+function kept(mask: AdapterPass["mask"], at: number): number {
+  return mask === undefined ? 1 : itemAt(mask, at);
 }

@@ -1,4 +1,5 @@
 import { pitchOf } from "../../../tensor/tensor.ts";
+import { itemAt } from "../../../files/item-at.ts";
 import { adapterFlops, type OrderPlan, type StepSize } from "./flops.ts";
 import { mergedBytes } from "../../training/fused.ts";
 import { type MatrixShape, productBytes, workspaceSizes, type WorkspaceTerms } from "./workspace.ts";
@@ -54,14 +55,15 @@ export function planOrders(question: OrdersQuestion): OrdersPlan {
     return all.toSorted((left, right) => left.flops - right.flops || left.held - right.held);
   });
   const chosen = costs.map(() => 0);
-  const plans = () => costs.map((all, index) => all[chosen[index] ?? 0]?.plan ?? FACTORED);
+  const costOf = (index: number) => itemAt(itemAt(costs, index), itemAt(chosen, index));
+  const plans = () => costs.map((_, index) => costOf(index).plan);
   let bytes = orderBytes(matrices, plans(), question);
   while (bytes > budget) {
     let best: { readonly index: number; readonly option: number; readonly price: number } | undefined;
     costs.forEach((all, index) => {
-      const now = all[chosen[index] ?? 0];
+      const now = costOf(index);
       all.forEach((other, option) => {
-        if (now === undefined || other.held >= now.held) return;
+        if (other.held >= now.held) return;
         const price = (other.flops - now.flops) / (now.held - other.held);
         if (best === undefined || price < best.price) best = { index, option, price };
       });
@@ -80,7 +82,7 @@ export function planOrders(question: OrdersQuestion): OrdersPlan {
       costs.forEach((all, index) => (chosen[index] = all.findIndex((cost) => cost.plan === plan)));
     }
   }
-  const flops = chosen.reduce((sum, option, index) => sum + (costs[index]?.[option]?.flops ?? 0), 0);
+  const flops = costs.reduce((sum, _, index) => sum + costOf(index).flops, 0);
   return { matrices: plans(), flops, bytes };
 }
 

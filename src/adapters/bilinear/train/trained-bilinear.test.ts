@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { itemAt } from "../../../files/item-at.ts";
 import type { Device } from "../../../device/device.ts";
 import { ownedBy } from "../../../device/owned.ts";
 import { openTestDevice } from "../../../device/testing/open.ts";
@@ -38,7 +39,7 @@ interface Case {
 }
 
 function add(sum: Float64Array, values: Float64Array): void {
-  values.forEach((value, at) => (sum[at] = (sum[at] ?? 0) + value));
+  values.forEach((value, at) => (sum[at] = itemAt(sum, at) + value));
 }
 
 /** Memory that is not given back fails the test as well. */

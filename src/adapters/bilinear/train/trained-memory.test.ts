@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { itemAt } from "../../../files/item-at.ts";
 import type { Device } from "../../../device/device.ts";
 import { ownedBy } from "../../../device/owned.ts";
 import { GUARANTEED_BINDING, openTestDevice } from "../../../device/testing/open.ts";
@@ -61,13 +62,13 @@ test("W' above the binding limit is formed and multiplied with in blocks", async
   const delta = deltaReference(cpu, layer, { rows, cols: Array.from({ length: input }, (_, c) => c) });
   const wanted = rows.map((row, at) =>
     x.reduce((sum, value, i) => {
-      const w = row < 8 ? bf16ToF32(f32ToBf16(values[row * input + i] ?? 0)) : 0;
-      return sum + value * (w + (delta[at * input + i] ?? 0));
+      const w = row < 8 ? bf16ToF32(f32ToBf16(itemAt(values, row * input + i))) : 0;
+      return sum + value * (w + itemAt(delta, at * input + i));
     }, 0),
   );
   expect(
     error(
-      rows.map((row) => found[row] ?? Number.NaN),
+      rows.map((row) => itemAt(found, row)),
       wanted,
     ),
   ).toBeLessThan(1e-5);

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { itemAt } from "../../../files/item-at.ts";
 import type { Device } from "../../../device/device.ts";
 import { openTestDevice } from "../../../device/testing/open.ts";
 import { read } from "../../../device/transfer.ts";
@@ -42,7 +43,7 @@ test.each(PACKED)("packed elements become exact 16-bit numbers: %s", async (stor
   const bits = new Uint16Array((await read(gpu, panel)).buffer);
   for (let row = 0; row < 75; row++) {
     for (let q = 0; q < 40; q++) {
-      const pattern = bits[row * 40 + q] ?? 0;
+      const pattern = itemAt(bits, row * 40 + q);
       const value = Math.fround(fromHalfBits(pattern, isF16 ? "f16" : "bf16") * bases.unit);
       const wanted = readElement(cpu.b, row, q);
       // A dense element of f32 is the number nearest to its true value, and so is this up to one rounding.
@@ -69,7 +70,7 @@ test("columns beyond the last are zero, and large bases come in blocks of rows",
     const last = tensor.shape[0] - 1;
     for (let q = 0; q < 40; q++) {
       const wanted = q < 37 ? Math.sign(readElement(cpu.b, first + last, q)) : 0;
-      expect(bf16ToF32(bits[last * 40 + q] ?? 0)).toBe(wanted);
+      expect(bf16ToF32(itemAt(bits, last * 40 + q))).toBe(wanted);
     }
   }
   expect(rows).toBe(70_003);

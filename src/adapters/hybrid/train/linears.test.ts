@@ -1,5 +1,6 @@
 // Both parts in one matrix as a decoder joins it: RandLoRA in each of its orders, LoRA's factors over what it computes.
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { itemAt } from "../../../files/item-at.ts";
 import type { Device } from "../../../device/device.ts";
 import { ownedBy } from "../../../device/owned.ts";
 import { openTestDevice } from "../../../device/testing/open.ts";
@@ -58,19 +59,19 @@ function addFactors(
 ) {
   const [dA, dB] = [new Float64Array(a.length), new Float64Array(b.length)];
   for (let t = 0; t < tokens; t++) {
-    const dropped = Float64Array.from({ length: IN }, (_, i) => (x[t * IN + i] ?? NaN) * mask(t, i));
+    const dropped = Float64Array.from({ length: IN }, (_, i) => itemAt(x, t * IN + i) * mask(t, i));
     for (let k = 0; k < rank; k++) {
       let [inner, dInner] = [0, 0];
-      for (let i = 0; i < IN; i++) inner += (a[k * IN + i] ?? NaN) * (dropped[i] ?? NaN);
+      for (let i = 0; i < IN; i++) inner += itemAt(a, k * IN + i) * itemAt(dropped, i);
       for (let o = 0; o < out; o++) {
         const at = t * OUT + first + o;
-        y[at] = (y[at] ?? NaN) + scale * (b[o * rank + k] ?? NaN) * inner;
-        dB[o * rank + k] = (dB[o * rank + k] ?? NaN) + scale * (dy[at] ?? NaN) * inner;
-        dInner += scale * (dy[at] ?? NaN) * (b[o * rank + k] ?? NaN);
+        y[at] = itemAt(y, at) + scale * itemAt(b, o * rank + k) * inner;
+        dB[o * rank + k] = itemAt(dB, o * rank + k) + scale * itemAt(dy, at) * inner;
+        dInner += scale * itemAt(dy, at) * itemAt(b, o * rank + k);
       }
       for (let i = 0; i < IN; i++) {
-        dA[k * IN + i] = (dA[k * IN + i] ?? NaN) + dInner * (dropped[i] ?? NaN);
-        dx[t * IN + i] = (dx[t * IN + i] ?? NaN) + dInner * (a[k * IN + i] ?? NaN) * mask(t, i);
+        dA[k * IN + i] = itemAt(dA, k * IN + i) + dInner * itemAt(dropped, i);
+        dx[t * IN + i] = itemAt(dx, t * IN + i) + dInner * itemAt(a, k * IN + i) * mask(t, i);
       }
     }
   }
@@ -130,7 +131,9 @@ async function train(plan: OrderPlan, rate: number, staging: Staging, isBelow: b
     }),
   );
   const placedFactors = new Map(factors.map(({ name, onGpu, scale, index }) => [name, { ...onGpu, scale, index }]));
-  const wanted = parts.map(() => ({ lambda: new Float64Array(), gamma: new Float64Array() }));
+  const wanted = parts.map(({ shape: { r, bases: n, cols } }) => {
+    return { lambda: new Float64Array(r * n), gamma: new Float64Array(n * cols) };
+  });
   using run = new Run(gpu, staging);
   const tape = new Tape(run);
   for (const { onGpu, gradients } of factors) {
@@ -155,14 +158,14 @@ async function train(plan: OrderPlan, rate: number, staging: Staging, isBelow: b
     want.gradients.forEach((found, index) => {
       const sum = wanted[index];
       if (sum === undefined) throw new Error("a part without sums");
-      sum.lambda = found.lambda.map((value, at) => value + (sum.lambda[at] ?? 0));
-      sum.gamma = found.gamma.map((value, at) => value + (sum.gamma[at] ?? 0));
+      sum.lambda = found.lambda.map((value, at) => value + itemAt(sum.lambda, at));
+      sum.gamma = found.gamma.map((value, at) => value + itemAt(sum.gamma, at));
     });
     for (const one of factors) {
       const mask = dropoutMask(rate, SEED, pass, one.index);
       const found = addFactors(one, batch, (row, col) => factor(mask, row, col), want.y, want.dx);
-      found.a.forEach((value, at) => (one.wanted.a[at] = (one.wanted.a[at] ?? NaN) + value));
-      found.b.forEach((value, at) => (one.wanted.b[at] = (one.wanted.b[at] ?? NaN) + value));
+      found.a.forEach((value, at) => (one.wanted.a[at] = itemAt(one.wanted.a, at) + value));
+      found.b.forEach((value, at) => (one.wanted.b[at] = itemAt(one.wanted.b, at) + value));
     }
     const x = placed(gpu, [tokens, IN], batch.x);
     const residual = placed(gpu, [tokens, OUT], batch.residual);

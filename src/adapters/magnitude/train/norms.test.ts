@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { itemAt } from "../../../files/item-at.ts";
 import { openTestDevice } from "../../../device/testing/open.ts";
 import { Run } from "../../../tensor/run.ts";
 import { recordGemm } from "../../../tensor/gemm.ts";
@@ -29,9 +30,9 @@ test("the squares of a module larger than the scratch, block by block, on a GPU 
   const wanted = Float64Array.from({ length: out }, (_, row) => {
     let sum = 0;
     for (let col = 0; col < input; col++) {
-      let value = w.matrix.data[(above + row) * input + col] ?? NaN;
+      let value = itemAt(w.matrix.data, (above + row) * input + col);
       for (let k = 0; k < rank; k++) {
-        value += (b.matrix.data[row * rank + k] ?? NaN) * (a.matrix.data[k * input + col] ?? NaN);
+        value += itemAt(b.matrix.data, row * rank + k) * itemAt(a.matrix.data, k * input + col);
       }
       sum += value * value;
     }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { itemAt } from "../../../files/item-at.ts";
 import { createHash } from "node:crypto";
 import type { Device } from "../../../device/device.ts";
 import { openTestDevice } from "../../../device/testing/open.ts";
@@ -45,7 +46,7 @@ function factorsOf(rank: number, bases: number): FactorsOf {
       const elements = drawn(stream, most, length);
       return Float64Array.from({ length: rank * length }, (_, at) => {
         let total = 0;
-        for (let i = 0; i < bases; i++) total += (coefficients[i] ?? NaN) * (elements[i * rank * length + at] ?? NaN);
+        for (let i = 0; i < bases; i++) total += itemAt(coefficients, i) * itemAt(elements, i * rank * length + at);
         return total / Math.sqrt(bases);
       });
     };
@@ -55,8 +56,8 @@ function factorsOf(rank: number, bases: number): FactorsOf {
     return {
       rank,
       scale: 3 / rank,
-      a: sum(0, 53, input, "A").map((value, at) => value + (initial[at] ?? NaN)),
-      b: Float64Array.from({ length: out * rank }, (_, at) => bt[(at % rank) * out + Math.floor(at / rank)] ?? NaN),
+      a: sum(0, 53, input, "A").map((value, at) => value + itemAt(initial, at)),
+      b: Float64Array.from({ length: out * rank }, (_, at) => itemAt(bt, (at % rank) * out + Math.floor(at / rank))),
     };
   };
 }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { itemAt } from "../../../files/item-at.ts";
 import type { Device } from "../../../device/device.ts";
 import { GUARANTEED_BINDING, openTestDevice } from "../../../device/testing/open.ts";
 import type { Staging } from "../../../device/staging.ts";
@@ -44,7 +45,7 @@ async function gradientOf({ out, in: input, bases, offset = 0, staging = gpu.sta
   run[Symbol.dispose]();
   expect(gpu.memory.liveBytes).toBe(live);
   const products = thetaProducts({ seed: SEED, out, in: input, offset }, g, bases);
-  return { found, want: products.map((value, i) => (before[i] ?? NaN) + 2 * SCALE * value) };
+  return { found, want: products.map((value, i) => itemAt(before, i) + 2 * SCALE * value) };
 }
 
 /** Below, at and above a workgroup's bases; blocks that straddle rows; one row, one column; several slices. */
@@ -81,7 +82,7 @@ test("G above the binding limit is taken in blocks of rows", async () => {
   );
   const values = numbers(places.length);
   places.forEach(([row, col], at) => {
-    gpu.write(g.buffer, Float32Array.of(values[at] ?? 0), (row * input + col) * 4);
+    gpu.write(g.buffer, Float32Array.of(itemAt(values, at)), (row * input + col) * 4);
   });
   const bases = 2;
   const target = placed(gpu, [1, bases], new Float32Array(bases));
@@ -92,7 +93,7 @@ test("G above the binding limit is taken in blocks of rows", async () => {
   await run.submit();
   const want = Array.from({ length: bases }, (_, i) =>
     places.reduce((sum, [row, col], at) => {
-      return sum + (values[at] ?? 0) * theta(SEED, i, BigInt(offset) + BigInt(row) * BigInt(input) + BigInt(col));
+      return sum + itemAt(values, at) * theta(SEED, i, BigInt(offset) + BigInt(row) * BigInt(input) + BigInt(col));
     }, 0),
   );
   expect(error(await taken(gpu, target), want)).toBeLessThan(5e-6);

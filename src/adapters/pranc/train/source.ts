@@ -1,4 +1,5 @@
 import type { JsonObject } from "../../../files/lossless-json.ts";
+import { itemAt } from "../../../files/item-at.ts";
 import type { BaseModel } from "../../base.ts";
 import { refuseMore } from "../../training/existing.ts";
 import { newConfig } from "../../training/new-config.ts";
@@ -38,7 +39,7 @@ export function newPranc(settings: AdapterSettings & PrancSettings, targets: Tar
   return {
     modules: targets.modules.map(({ name, tensor, out, in: input }, index) => {
       const scale = thetaScale(alpha, bases, input);
-      return { name, tensor, out, in: input, offset: offsets[index] ?? 0, scale };
+      return { name, tensor, out, in: input, offset: itemAt(offsets, index), scale };
     }),
     record: {
       seed: BigInt(basisSeed),

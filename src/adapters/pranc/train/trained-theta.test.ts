@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { itemAt } from "../../../files/item-at.ts";
 import type { Device } from "../../../device/device.ts";
 import { ownedBy } from "../../../device/owned.ts";
 import { GUARANTEED_BINDING, openTestDevice } from "../../../device/testing/open.ts";
@@ -48,7 +49,12 @@ function layersOf() {
     return is ? [rows] : [];
   });
   const offsets = thetaOffsets(adapted);
-  return adapted.map((rows, index) => ({ ...rows, index, offset: offsets[index] ?? NaN, scale: SCALES[index] ?? NaN }));
+  return adapted.map((rows, index) => ({
+    ...rows,
+    index,
+    offset: itemAt(offsets, index),
+    scale: itemAt(SCALES, index),
+  }));
 }
 
 /** y, ∂loss/∂x and ∂loss/∂α of one micro-batch in f64, with W' = W + scale · Σ α_i θ_i written out. */
@@ -58,15 +64,15 @@ function reference(
   { tokens, x, dy, bias, residual }: Record<"x" | "dy" | "bias" | "residual", Float32Array> & { tokens: number },
   factor: (index: number, token: number, i: number) => number,
 ) {
-  const y = Float64Array.from(residual, (value, at) => value + (bias[at % OUT] ?? 0));
+  const y = Float64Array.from(residual, (value, at) => value + itemAt(bias, at % OUT));
   const dx = new Float64Array(tokens * IN);
   const dAlpha = new Float64Array(alpha.length);
   const pass = (o: number, t: number, i: number, w: number, kept: number) => {
-    y[t * OUT + o] = (y[t * OUT + o] ?? 0) + (x[t * IN + i] ?? 0) * kept * w;
-    dx[t * IN + i] = (dx[t * IN + i] ?? 0) + (dy[t * OUT + o] ?? 0) * kept * w;
+    y[t * OUT + o] = itemAt(y, t * OUT + o) + itemAt(x, t * IN + i) * kept * w;
+    dx[t * IN + i] = itemAt(dx, t * IN + i) + itemAt(dy, t * OUT + o) * kept * w;
   };
   for (let t = 0; t < tokens; t++) {
-    for (let o = 0; o < OUT; o++) for (let i = 0; i < IN; i++) pass(o, t, i, weight[o * IN + i] ?? 0, 1);
+    for (let o = 0; o < OUT; o++) for (let i = 0; i < IN; i++) pass(o, t, i, itemAt(weight, o * IN + i), 1);
   }
   for (const { out, first, offset, scale, index } of layersOf()) {
     const layer = { seed: SEED, out, in: IN, offset };
@@ -76,12 +82,12 @@ function reference(
       for (let o = 0; o < out; o++) {
         for (let i = 0; i < IN; i++) {
           const kept = factor(index, t, i);
-          pass(first + o, t, i, scale * (delta[o * IN + i] ?? 0), kept);
-          g[o * IN + i] = (g[o * IN + i] ?? 0) + (dy[t * OUT + first + o] ?? 0) * (x[t * IN + i] ?? 0) * kept;
+          pass(first + o, t, i, scale * itemAt(delta, o * IN + i), kept);
+          g[o * IN + i] = itemAt(g, o * IN + i) + itemAt(dy, t * OUT + first + o) * itemAt(x, t * IN + i) * kept;
         }
       }
     }
-    thetaProducts(layer, g, alpha.length).forEach((value, i) => (dAlpha[i] = (dAlpha[i] ?? 0) + scale * value));
+    thetaProducts(layer, g, alpha.length).forEach((value, i) => (dAlpha[i] = itemAt(dAlpha, i) + scale * value));
   }
   return { y, dx, dAlpha };
 }
@@ -116,7 +122,7 @@ async function train({ plan, staging = gpu.staging, dtype = "BF16", rate = 0 }: 
     const want = reference(weight.values, alpha, batch, (index, t, i) =>
       masks === undefined ? 1 : dropoutFactor(masks(index), t, i),
     );
-    want.dAlpha.forEach((value, i) => (wanted[i] = (wanted[i] ?? 0) + value));
+    want.dAlpha.forEach((value, i) => (wanted[i] = itemAt(wanted, i) + value));
     const operands = {
       x: placed(gpu, [tokens, IN], x),
       bias: placed(gpu, [1, OUT], batch.bias),
@@ -187,12 +193,12 @@ test("W' above the binding limit is formed and multiplied with in blocks", async
   const rows = [0, 7, 8, 99_999, Math.floor(out / 2), out - 1001, out - 1000, out - 1];
   const wanted = rows.map((row) =>
     x.reduce((sum, value, i) => {
-      const w = row < 8 ? bf16ToF32(f32ToBf16(values[row * input + i] ?? 0)) : 0;
+      const w = row < 8 ? bf16ToF32(f32ToBf16(itemAt(values, row * input + i))) : 0;
       const at = BigInt(shape.offset + row * input + i);
       return sum + value * (w + alpha.reduce((all, one, basis) => all + one * theta(SEED, basis, at), 0));
     }, 0),
   );
-  const ours = rows.map((row) => found[row] ?? NaN);
+  const ours = rows.map((row) => itemAt(found, row));
   expect(error(ours, wanted)).toBeLessThan(1e-5);
   owner.dispose();
   run[Symbol.dispose]();

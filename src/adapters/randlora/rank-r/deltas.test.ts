@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { itemAt } from "../../../files/item-at.ts";
 import { drawBases } from "../../../bases/draw.ts";
 import { readElement } from "../../../bases/storage.ts";
 import { MemoryStdCache } from "../../../bases/testing/bases.ts";
@@ -86,10 +87,10 @@ function definition(one: Case, module: keyof typeof MODULES): Float64Array {
   const numbersOf = (name: string) => new Float32Array(own[`${module}.${name}`]?.data.buffer ?? new ArrayBuffer());
   const [lambda, gamma] = [numbersOf("randlora_lambda"), numbersOf("randlora_gamma")];
   const left = (i: number, k: number) => {
-    return every(n).reduce((sum, j) => sum + readElement(b, i, j * R + k) * (lambda[k * n + j] ?? NaN), 0);
+    return every(n).reduce((sum, j) => sum + readElement(b, i, j * R + k) * itemAt(lambda, k * n + j), 0);
   };
   const right = (k: number, c: number) => {
-    return every(n).reduce((sum, j) => sum + readElement(b, MAX + c, j * R + k) * (gamma[j * short + c] ?? NaN), 0);
+    return every(n).reduce((sum, j) => sum + readElement(b, MAX + c, j * R + k) * itemAt(gamma, j * short + c), 0);
   };
   const [lefts, rights] = [every(long * R), every(short * R)].map((all, at) =>
     all.map((index) => {
@@ -134,8 +135,8 @@ test.each<Case>([
     const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     want.forEach((value, at) => {
       const [row, col] = [Math.floor(at / input), at % input];
-      const ours = all[one.conv1d === true ? col * pitch + row : row * pitch + col] ?? NaN;
-      expect(Math.abs((reference[at] ?? NaN) - value)).toBeLessThanOrEqual(1e-12 * largest);
+      const ours = itemAt(all, one.conv1d === true ? col * pitch + row : row * pitch + col);
+      expect(Math.abs(itemAt(reference, at) - value)).toBeLessThanOrEqual(1e-12 * largest);
       expect(Math.abs(ours - value)).toBeLessThanOrEqual(1e-6 * largest);
     });
   }

@@ -1,4 +1,5 @@
 import type { Device } from "../../../device/device.ts";
+import { itemAt } from "../../../files/item-at.ts";
 import type { Bases } from "../../../bases/bases.ts";
 import { readElement } from "../../../bases/storage.ts";
 import type { Staging } from "../../../device/staging.ts";
@@ -82,12 +83,12 @@ async function rankRReference(
     return total;
   };
   const ranks = Array.from({ length: r }, (_, k) => k);
-  const long = (i: number) => ranks.map((k) => sum(i, k, (j) => lambda[k * n + j] ?? NaN));
-  const short = (c: number) => ranks.map((k) => sum(firstRow(plan) + c, k, (j) => gamma[j * layer.cols + c] ?? NaN));
+  const long = (i: number) => ranks.map((k) => sum(i, k, (j) => itemAt(lambda, k * n + j)));
+  const short = (c: number) => ranks.map((k) => sum(firstRow(plan) + c, k, (j) => itemAt(gamma, j * layer.cols + c)));
   const [left, right] = [rows.map(tall ? long : short), cols.map(tall ? short : long)];
   return Float64Array.from({ length: rows.length * cols.length }, (_, at) => {
-    const [one, other] = [left[Math.floor(at / cols.length)], right[at % cols.length]];
-    return scale * factor * ranks.reduce((total, k) => total + (one?.[k] ?? NaN) * (other?.[k] ?? NaN), 0);
+    const [one, other] = [itemAt(left, Math.floor(at / cols.length)), itemAt(right, at % cols.length)];
+    return scale * factor * ranks.reduce((total, k) => total + itemAt(one, k) * itemAt(other, k), 0);
   });
 }
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { itemAt } from "../../../files/item-at.ts";
 import { type Bases, type BasesSpec, drawBases } from "../../../bases/draw.ts";
 import { readElement } from "../../../bases/storage.ts";
 import { MemoryStdCache } from "../../../bases/testing/bases.ts";
@@ -54,7 +55,7 @@ function factorsOf(bases: Bases, r: number): FactorsOf {
   const elements = Float64Array.from({ length: rows * cols }, (_, at) => {
     return readElement(bases.b, Math.floor(at / cols), at % cols);
   });
-  const element = (row: number, col: number) => elements[row * cols + col] ?? NaN;
+  const element = (row: number, col: number) => itemAt(elements, row * cols + col);
   return ({ name, out, in: input }, parameters) => {
     const [long, short] = [Math.max(out, input), Math.min(out, input)];
     const n = Math.ceil(short / r);
@@ -64,17 +65,17 @@ function factorsOf(bases: Bases, r: number): FactorsOf {
     for (let j = 0; j < n; j++) {
       for (let k = 0; k < r; k++) {
         for (let i = 0; i < long; i++) {
-          left[i * r + k] = (left[i * r + k] ?? 0) + element(i, j * r + k) * (lambda?.[k * n + j] ?? NaN);
+          left[i * r + k] = itemAt(left, i * r + k) + element(i, j * r + k) * (lambda?.[k * n + j] ?? NaN);
         }
         for (let c = 0; c < short; c++) {
           const factor = gamma?.[j * short + c] ?? NaN;
-          right[k * short + c] = (right[k * short + c] ?? 0) + element(FIRST_A + c, j * r + k) * factor;
+          right[k * short + c] = itemAt(right, k * short + c) + element(FIRST_A + c, j * r + k) * factor;
         }
       }
     }
     if (out >= input) return { rank: r, scale: SCALE, a: right, b: left };
     const turned = (matrix: Float64Array, rows: number, cols: number) =>
-      Float64Array.from({ length: rows * cols }, (_, at) => matrix[(at % rows) * cols + Math.floor(at / rows)] ?? NaN);
+      Float64Array.from({ length: rows * cols }, (_, at) => itemAt(matrix, (at % rows) * cols + Math.floor(at / rows)));
     return { rank: r, scale: SCALE, a: turned(left, long, r), b: turned(right, r, short) };
   };
 }
