@@ -27,6 +27,8 @@ export interface MethodDefinition<Own extends object = object> extends TrainedMe
   readonly ownTypes?: readonly string[];
   /** Tells its configurations from those of another method with the same `peft_type`; left out where there is none. */
   isOwn?(config: JsonObject): boolean;
+  /** What PEFT warns of when it loads such a folder though nothing is wrong, for the folder's README.md; undefined: of nothing. */
+  peftWarning?(content: AdapterContent): string | undefined;
   /** Tensors that all layers share. PEFT hangs them on its own wrapper (`base_model.NAME`), and copies on each layer. */
   readonly shared: readonly string[];
   /**

@@ -19,7 +19,7 @@ const PIECE = 8 << 20;
 export async function writePeft(
   folder: string,
   content: AdapterContent,
-  method: Pick<MethodDefinition, "title" | "shared" | "ownTypes">,
+  method: Pick<MethodDefinition, "title" | "shared" | "ownTypes" | "peftWarning">,
   readme = peftReadme(content, method),
 ): Promise<void> {
   const configPath = join(folder, PEFT_CONFIG);

@@ -4,7 +4,7 @@ import { convertRandlora } from "./convert.ts";
 import { randloraAdapterPlan } from "./deltas.ts";
 import { ALL_TYPES, PEFT_TYPES } from "./peft-types.ts";
 import { planRandlora } from "./plan.ts";
-import { SHARED_BASES } from "./saved.ts";
+import { isBasesTensor, SHARED_BASES } from "./saved.ts";
 import type { RandloraSettings } from "./train/settings.ts";
 import { randloraTraining } from "./train/training.ts";
 
@@ -15,6 +15,11 @@ export const randlora: MethodDefinition<RandloraSettings> = {
   peftTypes: ALL_TYPES,
   ownTypes: ALL_TYPES.filter((type) => type !== PEFT_TYPES.peft),
   shared: SHARED_BASES,
+  // A copy for every layer, as PEFT writes them, would be many times as large as all that is trained.
+  peftWarning: ({ tensors }) =>
+    tensors.some(({ name }) => isBasesTensor(name))
+      ? "When it loads this folder, PEFT warns that `randlora_A.default` and `randlora_B.default` of every layer are missing. Nothing is: all layers share the one pair that is here."
+      : undefined,
   check: (config, file) => void parseRandloraConfig(config, file),
   plan: (adapter, base, options) => randloraAdapterPlan(planRandlora(adapter, base, options)),
   convert: convertRandlora,
