@@ -97,3 +97,13 @@ describe("deltaReference", () => {
     expect(Array.from(part)).toEqual([5, 0].flatMap((o) => [10, 2, 3].map((c) => itemAt(whole, o * 11 + c))));
   });
 });
+
+test("numbers that are missing are an error, and no zeros", () => {
+  const layer = layerOf(12, 8, 2, 1);
+  const spec = { generator: "philox-v1", key: 1n, r: 2, max: 12, min: 8, sparsity: "dense", grid: "f32" } as const;
+  const bases = drawBases(spec, { rows: 12, bases: 4, cols: 8 }, new MemoryStdCache());
+  for (const short of ["lambda", "gamma"] as const) {
+    const less = { ...layer, [short]: Array.from(layer[short]).slice(0, -1) };
+    expect(() => deltaReference(bases, less)).toThrow(RangeError);
+  }
+});

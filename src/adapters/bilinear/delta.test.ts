@@ -160,3 +160,18 @@ test.each(VARIED.map((test_) => [test_.name, test_] as const))("ΔW equals the f
   });
   expect(worst).toBeLessThanOrEqual(1);
 });
+
+test("parameters of another size are refused", async () => {
+  const [first] = VARIED;
+  if (first === undefined) throw new Error("no case");
+  const { bases, lambda, gamma } = setUp(first);
+  const kernel = await DeltaBases.create(gpu, bases, "peft");
+  const known = { shape: randloraShape(first.out, first.in, first.r), scale: 1, weightIsTransposed: false };
+  for (const less of [
+    { lambda: lambda.slice(1), gamma },
+    { lambda, gamma: gamma.slice(1) },
+  ]) {
+    expect(() => kernel.layer({ ...known, ...less })).toThrow(RangeError);
+  }
+  kernel.release();
+});

@@ -77,6 +77,11 @@ export class DeltaBases {
    */
   layer({ lambda, gamma, ...rest }: DeltaLayerParameters): DeltaLayerOnGpu {
     const { r, bases, cols, terms } = rest.shape;
+    if (lambda.length !== r * bases || gamma.length !== bases * cols) {
+      throw new RangeError(
+        `λ of ${lambda.length} and γ of ${gamma.length} for (${r}, ${bases}) and (${bases}, ${cols})`,
+      );
+    }
     const order = new Float32Array(Math.ceil(terms / 16) * 16);
     const stride = pairingStrides(this.pairing, r, bases);
     for (let k = 0; k < r; k++) {
