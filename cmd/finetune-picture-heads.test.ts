@@ -74,6 +74,39 @@ describe("heads", () => {
 });
 
 test(
+  "a model's own head of the data's classes goes on, in its order of them; --new-head draws one",
+  async () => {
+    await train("learnt", "dinov2", ...LORA, "--epochs", "3", "--learning-rate", "1e-2");
+    expect((await randlora("merge", at("dinov2"), at("learnt"), "--out", at("learnt-merged"))).status).toBe(0);
+    const found = await evaluate("learnt-merged", "--split", "valid");
+    const short = ["--steps", "1", "--learning-rate", "1e-3"];
+    const goesOn = { step: 0, valid_accuracy: found.accuracy, valid_loss: expect.closeTo(found.loss, 5) };
+    for (const method of [LORA, ["--method", "full", "--head", "linear", "--batch-size", "6"]]) {
+      const { metrics } = await train(`on-${method[1]}`, "learnt-merged", ...method, ...short);
+      expect(metrics[0]).toMatchObject(goesOn);
+    }
+    const drawn = await trainWith(`warning: ${ANEW}\n`, "drawn", "learnt-merged", ...LORA, ...short, "--new-head");
+    expect(drawn.metrics[0]).not.toMatchObject(goesOn);
+    expect(drawn.run.pictures.new_head).toBe(true);
+
+    // Rows by other names are other labels; without names the data's order is taken.
+    await cp(at("learnt-merged"), at("turned-head"), { recursive: true });
+    const config = await Bun.file(at("turned-head", "config.json")).json();
+    const named = async (id2label: object | undefined) =>
+      await Bun.write(at("turned-head", "config.json"), JSON.stringify({ ...config, id2label, label2id: undefined }));
+    await named({ 0: "owl", 1: "cat", 2: "dog" });
+    await train("turned-on", "turned-head", ...LORA, ...short);
+    expect(await Bun.file(at("turned-on", "adapter", "classes.json")).json()).toEqual(["owl", "cat", "dog"]);
+    await named({ 0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2" });
+    const { metrics } = await train("unnamed", "turned-head", ...LORA, ...short);
+    expect(metrics[0]).toMatchObject(goesOn);
+    const both = await finetune("learnt-merged", "--init-adapter", at("learnt"), "--new-head");
+    expect([both.status, both.stderr]).toEqual([2, expect.stringContaining("--new-head: the adapter")]);
+  },
+  TIMEOUT,
+);
+
+test(
   "a model that has a head: merging another one names its classes; one of another size has no place",
   async () => {
     await train("first", "dinov2", ...LORA, "--steps", "1");
@@ -108,7 +141,7 @@ test(
     const inspected = JSON.parse((await randlora("inspect", at("own"), "--json")).stdout);
     expect(inspected).toMatchObject({ runnable: true, classes: ["cat", "dog", "owl"] });
     const further = [...LORA, "--head", "cls", "--steps", "1", "--learning-rate", "1e-2"];
-    const { metrics } = await trainWith(`warning: ${ANEW}\n`, "on", "own", ...further);
+    const { metrics } = await train("on", "own", ...further);
     const end = metrics.at(-1);
     const found = await evaluate("on", "--split", "valid");
     expect(end).toMatchObject({ valid_accuracy: found.accuracy, valid_loss: expect.closeTo(found.loss, 5) });

@@ -113,7 +113,8 @@ describe("refused", () => {
       "--head-learning-rate has no meaning with --head zero-shot",
       2,
     ],
-    ["towers of a classifier", "clip", ["--towers", "vision"], "--towers has no meaning with --task classify", 2],
+    ["towers of a classifier", "clip", ["--towers", "both"], "--towers has no meaning with --task classify", 2],
+    ["a new frozen head", "clip", ["--new-head"], "--new-head has no meaning with --head zero-shot", 2],
     [
       "prompts that are too long",
       "clip",

@@ -22,13 +22,17 @@ export const PICTURE_OPTIONS = {
     min: 0,
     defaultText: "as --learning-rate",
   }),
+  newHead: toggle({
+    topic,
+    help: "draw a new head to train, instead of going on with the model's own of the same classes",
+  }),
   templates: text({
     value: "simple|openai|FILE",
     topic,
     help: "prompts of the classes; FILE: one a line, {} the class",
     defaultText: "simple",
   }),
-  towers: choice(TOWERS, { topic, help: "contrastive: what is adapted", defaultText: "both" }),
+  towers: choice(TOWERS, { topic, help: "contrastive: what is adapted (classify: vision)", defaultText: "both" }),
   loss: choice(CONTRASTIVE_LOSSES, {
     topic,
     help: "contrastive: CLIP's loss, or of pictures alone as in the paper's code",

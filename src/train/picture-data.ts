@@ -12,6 +12,7 @@ import type { ModelLocation } from "../models/locate.ts";
 import { readImageConfig } from "../models/vision/read-config.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";
 import { classesOf } from "./brought-head.ts";
+import { ownOrder } from "./own-head.ts";
 import type { PictureSettings } from "./picture-settings.ts";
 import type { TrainSettings } from "./settings.ts";
 import type { DataHashes } from "./subject.ts";
@@ -46,12 +47,17 @@ export async function loadPictureData(
   const begun = adapter?.initAdapter ?? null;
   const known = begun === null ? undefined : await classesOf(begun);
   const dataset = pictures.dataset ?? undefined;
-  const all = await openPictures({ data, split: "train", dataset, classes: known });
-  if (all === undefined) {
+  const found = await openPictures({ data, split: "train", dataset, classes: known });
+  if (found === undefined) {
     const hint =
       "it takes train/CLASS/*, train.csv, train.jsonl or train.parquet; --dataset names one of the paper's sets";
     throw new RandloraError("data", `${oneLine(data)}: no train split`, hint);
   }
+  // The model's own head goes on, in its order of the classes; the classes of a set by name have one order.
+  const isAsked = known === undefined && dataset === undefined && pictures.newHead !== true && isTrained(pictures);
+  const order = isAsked ? await ownOrder(location, found.classes) : undefined;
+  const isOther = order !== undefined && !Bun.deepEquals(order, found.classes);
+  const all = (isOther && (await openPictures({ data, split: "train", classes: order }))) || found;
   const { train: rest, valid } = await setAside(all, settings, dataset);
   const train = chosenOf(rest, pictures, BigInt(settings.seed));
   const [first] = train.labels;
@@ -79,6 +85,10 @@ export async function loadPictureData(
   const hash = await hashOf({ train, valid, preprocessing, texts }, data, sizeOf, signal);
   const hashes = { data: hash, pixels: await pixelsOf([train, valid], signal) };
   return { train, valid, preprocessing, texts, hashes };
+}
+
+function isTrained({ head }: PictureSettings): boolean {
+  return head === "linear" || head === "cls";
 }
 
 /** What is learnt from, and what judges. */

@@ -12,6 +12,8 @@ export const PICTURE_SETTINGS = {
   head: v.nullable(v.picklist(HEADS)),
   /** Of a head that is trained. */
   headLearningRate: v.nullable(v.pipe(v.number(), v.finite(), v.minValue(0))),
+  /** Draw a head that is trained, whatever head the model has. (Runs of earlier versions do not say.) */
+  newHead: v.optional(v.boolean(), false),
   /** Of `contrastive`: what is adapted, and which loss. */
   towers: v.nullable(v.picklist(TOWERS)),
   loss: v.nullable(v.picklist(CONTRASTIVE_LOSSES)),
@@ -48,8 +50,11 @@ export function resolvePictures(asked: Partial<PictureSettings>, facts: PictureF
   const isContrastive = task === "contrastive";
   const head = isContrastive ? null : (asked.head ?? (texts ? "zero-shot" : "linear"));
   const isTrained = head === "linear" || head === "cls";
-  refuse(asked, isContrastive ? ["head", "headLearningRate"] : ["towers", "loss"], `--task ${task}`);
-  if (!isContrastive) refuse(asked, isTrained ? ["templates"] : ["headLearningRate"], `--head ${head}`);
+  // Of the encoders that of pictures is adapted where classes are told apart.
+  const { towers, ...rest } = asked;
+  const beside = isContrastive || towers === "vision" ? rest : asked;
+  refuse(beside, isContrastive ? ["head", "headLearningRate", "newHead"] : ["towers", "loss"], `--task ${task}`);
+  if (!isContrastive) refuse(asked, isTrained ? ["templates"] : ["headLearningRate", "newHead"], `--head ${head}`);
   if (!texts && !isTrained) {
     const what = isContrastive ? "--task contrastive" : `--head ${head}`;
     throw new RandloraError(
@@ -70,7 +75,8 @@ export function resolvePictures(asked: Partial<PictureSettings>, facts: PictureF
     task,
     head,
     headLearningRate: isTrained ? (asked.headLearningRate ?? learningRate) : null,
-    towers: isContrastive ? (asked.towers ?? "both") : null,
+    newHead: asked.newHead ?? false,
+    towers: towers ?? (isContrastive ? "both" : null),
     loss: isContrastive ? (asked.loss ?? "clip") : null,
     templates: isTrained ? null : (asked.templates ?? "simple"),
     dataset: asked.dataset ?? null,

@@ -29,6 +29,7 @@ import { headOf } from "./brought-head.ts";
 import { notesOfBlocks } from "../report/quantised.ts";
 import { heldAs } from "./held-base.ts";
 import { type OpenedAdapter, openAdapted } from "./open-adapted.ts";
+import { isOfClasses, withOwnValues } from "./own-head.ts";
 import { refuseOtherHead, refuseOutside } from "./picture-fit.ts";
 import {
   HEAD,
@@ -110,12 +111,20 @@ export class PictureSource implements TrainingSource<PictureBatch> {
         : await openAdapted(method, training, settings, input, own);
       try {
         refuseOutside(trainable, base.within, adapter);
-        const saved = await savedModules(task, config, seed, adapter);
-        if (!isWhole) refuseOtherHead(saved, base);
+        const drawn = await savedModules(task, config, seed, adapter);
+        if (!isWhole) refuseOtherHead(drawn, base);
+        const hasBrought = adapter !== undefined && headOf(adapter) !== undefined;
+        const goesOn = !hasBrought && settings.pictures?.newHead !== true && isOwn(task, config);
+        const own = goesOn ? await withOwnValues(drawn, checkpoint) : undefined;
+        const saved = own ?? drawn;
         // PEFT has no type of task for pictures; a language model's wrapper would not take them.
-        const whole = withSavedModules(withNotes(trainable, notesOfHead(saved, checkpoint, adapter)), saved, {
-          task_type: null,
-        });
+        const whole = withSavedModules(
+          withNotes(trainable, own || hasBrought ? [] : notesOfHead(saved, checkpoint)),
+          saved,
+          {
+            task_type: null,
+          },
+        );
         const opened = { method, base, checkpoint, trainable: whole, adapter, saved, trained };
         return new PictureSource(settings, work, config, opened);
       } catch (thrown) {
@@ -237,8 +246,13 @@ function withNotes(trainable: Trainable, notes: readonly string[]): Trainable {
   return { ...trainable, notes: [...notes, ...trainable.notes] };
 }
 
-/** That a head which the checkpoint has is not gone on with: PEFT's users expect a copy of it. */
-function notesOfHead(saved: readonly SavedModule[], { tensors }: Checkpoint, from: Adapter | undefined): string[] {
-  if (saved.length === 0 || !tensors.has(`${HEAD}.weight`) || (from && headOf(from))) return [];
+/** Has the model a head of the task's classes? */
+function isOwn(task: PictureTask, { labels }: ImageConfig): boolean {
+  return "classes" in task && isOfClasses(labels, task.classes);
+}
+
+/** That a head which the checkpoint has is not gone on with: users of transformers expect that it is. */
+function notesOfHead(saved: readonly SavedModule[], { tensors }: Checkpoint): string[] {
+  if (saved.length === 0 || !tensors.has(`${HEAD}.weight`)) return [];
   return ["the model has a head, and a new one is trained in its place: it begins with nothing learnt"];
 }

@@ -126,6 +126,10 @@ function adapterSettings(
 ): AllAdapterSettings {
   const { head, ...init } = facts.init ?? {};
   if (head !== undefined) refuseContradiction("head", asked, { head });
+  if (head !== undefined && asked.newHead === true) {
+    const cause = "--new-head: the adapter of --init-adapter has a trained head";
+    throw new Contradiction(["newHead", "initAdapter"], cause, "leave --new-head out, or train a new adapter");
+  }
   if (head !== undefined && asked.task === "contrastive") {
     const cause = "--task contrastive: the adapter of --init-adapter has a trained head";
     throw new Contradiction(["task", "initAdapter"], cause, "leave --task out, or train a new adapter");

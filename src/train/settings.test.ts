@@ -140,6 +140,16 @@ test("runs on pictures have defaults of their own, and settings that runs on tex
   expect(rates).toEqual([1e-3, 1e-2, 1e-3, 3e-2, 1e-3]);
   const alone = resolveSettings({ ...asked, learningRate: 2e-3 }, { modelType: "dinov2", pictures: { texts: false } });
   expect(alone.pictures).toMatchObject({ head: "linear", headLearningRate: 2e-3, templates: null });
+  // The encoder of pictures is what is adapted anyhow.
+  expect(resolveSettings({ ...asked, towers: "vision" }, facts).pictures).toEqual({
+    ...settings.pictures,
+    towers: "vision",
+  } as never);
+  expect(() => resolveSettings({ ...asked, towers: "text" }, facts)).toThrow("--towers has no meaning");
+  // Earlier versions knew no --new-head.
+  const written = JSON.stringify(formatSettings(settings));
+  expect(written).toContain('"new_head":false,');
+  expect(parseTrainSettings(JSON.parse(written.replace('"new_head":false,', "")), "run.json")).toEqual(settings);
   const further = resumeSettings(settings, { skipBadImages: true });
   expect(further.pictures).toEqual({ ...settings.pictures, skipBadImages: true } as never);
   expect(() => resumeSettings(settings, { augment: "crop-flip" })).toThrow(
