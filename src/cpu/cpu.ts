@@ -28,8 +28,9 @@ export interface CpuOptions {
 /** What a device and the one that counts for it have in common. */
 interface Shape {
   readonly threads: number;
-  /** Bytes of one buffer at most. */
+  /** Bytes of one buffer at most, and of several that are to lie in one heap. */
   readonly mostBytes: number;
+  readonly mostTogether: number;
 }
 
 /** What a device that only counts has not. */
@@ -75,7 +76,8 @@ export class CpuDevice implements Device {
       driver: "randlora's own, WebAssembly with 128-bit SIMD",
       software: true,
     };
-    this.limits = { maxBufferSize: shape.mostBytes, maxBindingSize: shape.mostBytes, maxRows: MOST_ROWS };
+    const { mostBytes, mostTogether: maxTogether } = shape;
+    this.limits = { maxBufferSize: mostBytes, maxBindingSize: mostBytes, maxTogether, maxRows: MOST_ROWS };
   }
 
   /** @throws RandloraError `gpu` where the processor lacks what the kernels need, `memory` */
@@ -85,7 +87,8 @@ export class CpuDevice implements Device {
       const scratch = Array.from({ length: threads }, (_, index) => FIRST + index * SCRATCH_PITCH);
       const crew = await Crew.start({ heaps, scratch, profile });
       const queue = new Queue(heaps, crew, profile);
-      return new CpuDevice({ threads, mostBytes: heaps.mostBytes }, { heaps, crew, queue });
+      const { mostBytes, mostTogether } = heaps;
+      return new CpuDevice({ threads, mostBytes, mostTogether }, { heaps, crew, queue });
     } catch (cause) {
       if (cause instanceof RandloraError) throw cause;
       const reason = cause instanceof Error ? cause.message : String(cause);

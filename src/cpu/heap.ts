@@ -22,6 +22,8 @@ const STEP = 2 ** 20;
 const LARGE = 1 / 512;
 const KEPT_IN_FIRST = 1 / 4;
 const KEPT_IN_OTHERS = 1 / 8;
+/** What of a heap buffers may have that are to lie together: the same with any number of threads, since bits follow from it. */
+const TOGETHER = 3 / 4;
 
 /** How heaps are made. */
 export interface HeapOptions {
@@ -100,6 +102,11 @@ export class Heaps {
   get mostBytes(): number {
     const most = this.#count > 1 ? (1 - KEPT_IN_OTHERS) * this.heapBytes : this.heapBytes;
     return most - this.#reserved;
+  }
+
+  /** Bytes of buffers that are to lie in one heap, at most. */
+  get mostTogether(): number {
+    return Math.min(TOGETHER * this.heapBytes, this.mostBytes);
   }
 
   /**

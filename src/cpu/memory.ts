@@ -1,5 +1,5 @@
 import { RandloraError } from "../errors.ts";
-import type { DeviceBuffer, DeviceMemory } from "../device/buffer.ts";
+import { type Buffers, type DeviceBuffer, type DeviceMemory, eachOf, type Labels } from "../device/buffer.ts";
 import { type Block, type Heaps, wholeLines } from "./heap.ts";
 
 /** A buffer in a heap; one of a device that only counts has no block. */
@@ -59,21 +59,19 @@ export class CpuMemory implements DeviceMemory {
     return this.#hold({ size, label, block: taken?.block, busy: taken?.busy ?? 0 });
   }
 
-  /** In one heap, unless a heap is too small for both: a command that works in two copies what lies in the other. */
-  allocatePair([one, other]: readonly [string, string], size: number): readonly [CpuBuffer, CpuBuffer] {
+  /** In one heap, unless a heap is too small for all: a command that works in two copies what lies in the other. */
+  allocateTogether<L extends Labels>(labels: L, size: number): Buffers<L, CpuBuffer> {
     const each = wholeLines(size);
-    if (this.#heaps === undefined || 2 * each > this.#mostBytes) {
-      const first = this.allocate(one, size);
-      try {
-        return [first, this.allocate(other, size)];
-      } catch (thrown) {
-        this.release(first);
-        throw thrown;
-      }
+    if (this.#heaps === undefined || labels.length * each > this.#mostBytes) {
+      using held = new DisposableStack();
+      const buffers = eachOf(labels, (label) => held.adopt(this.allocate(label, size), (one) => this.release(one)));
+      held.move();
+      return buffers;
     }
-    const { block, busy } = this.#heaps.take(`${one} and ${other}`, 2 * each);
-    const half = (label: string, at: number) => this.#hold({ size, label, block: { ...block, at, size: each }, busy });
-    return [half(one, block.at), half(other, block.at + each)];
+    const { block, busy } = this.#heaps.take(labels.join(" and "), labels.length * each);
+    return eachOf(labels, (label, index) => {
+      return this.#hold({ size, label, block: { ...block, at: block.at + index * each, size: each }, busy });
+    });
   }
 
   #hold(buffer: CpuBuffer): CpuBuffer {

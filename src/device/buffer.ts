@@ -5,6 +5,18 @@ export interface DeviceBuffer {
   readonly label: string;
 }
 
+/** Names of buffers of one size, and those. */
+export type Labels = readonly [string, ...string[]];
+export type Buffers<L extends Labels, B extends DeviceBuffer = DeviceBuffer> = { readonly [K in keyof L]: B };
+
+/** A buffer for each label. */
+export function eachOf<L extends Labels, B extends DeviceBuffer>(
+  labels: L,
+  make: (label: string, index: number) => B,
+): Buffers<L, B> {
+  return labels.map(make) as Buffers<L, B>; // as many as labels
+}
+
 /** A buffer, or a range of one (bytes), as an operand of a command. A range begins at a multiple of 256 bytes. */
 export type Binding = DeviceBuffer | { readonly of: DeviceBuffer; readonly offset: number; readonly size: number };
 
@@ -31,10 +43,11 @@ export interface DeviceMemory {
    */
   allocate(label: string, size: number): DeviceBuffer;
   /**
-   * Two such buffers that the same commands work on, such as a cache's keys and values: near each other, where that matters.
+   * Such buffers, one a label, that the same commands work on, such as a cache's keys and values: near each other, where that
+   * matters.
    * @throws RandloraError as `allocate`
    */
-  allocatePair(labels: readonly [string, string], size: number): readonly [DeviceBuffer, DeviceBuffer];
+  allocateTogether<L extends Labels>(labels: L, size: number): Buffers<L>;
   /** Gives a buffer back; work that was submitted before may still use it. */
   release(buffer: DeviceBuffer): void;
   /**
@@ -59,6 +72,8 @@ export interface DeviceLimits {
   readonly maxBufferSize: number;
   /** Bytes that one command of a device reads at once: what is larger is taken in parts, if its family can. */
   readonly maxBindingSize: number;
+  /** Bytes of several buffers that one command works on without copying one to where another is. */
+  readonly maxTogether: number;
   /** Rows of activations that one command takes. */
   readonly maxRows: number;
 }

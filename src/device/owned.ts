@@ -15,11 +15,12 @@ export function ownedBy(owner: DisposableStack, device: Device): Device {
     for (const buffer of held) memory.release(buffer);
     held.clear();
   });
-  const own: Pick<DeviceMemory, "allocate" | "allocatePair" | "release"> = {
+  const own: Pick<DeviceMemory, "allocate" | "allocateTogether" | "release"> = {
     allocate: (label, size) => hold(memory.allocate(label, size)),
-    allocatePair(labels, size) {
-      const [one, other] = memory.allocatePair(labels, size);
-      return [hold(one), hold(other)];
+    allocateTogether(labels, size) {
+      const buffers = memory.allocateTogether(labels, size);
+      for (const buffer of buffers) hold(buffer);
+      return buffers;
     },
     release(buffer) {
       held.delete(buffer);

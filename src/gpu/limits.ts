@@ -17,6 +17,7 @@ export function limitsOf({ limits }: GPUDevice): GpuLimits {
   return {
     maxBufferSize: limits.maxBufferSize,
     maxBindingSize: limits.maxStorageBufferBindingSize,
+    maxTogether: Infinity,
     maxRows: limits.maxComputeWorkgroupsPerDimension,
     maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
     maxComputeWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,

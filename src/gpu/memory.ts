@@ -1,5 +1,5 @@
 import { RandloraError } from "../errors.ts";
-import type { DeviceBuffer, DeviceMemory } from "../device/buffer.ts";
+import { type Buffers, type DeviceBuffer, type DeviceMemory, eachOf, type Labels } from "../device/buffer.ts";
 import { bytes as showBytes } from "./show.ts";
 
 /** What helps when a GPU is full. */
@@ -103,8 +103,8 @@ export class GpuMemory implements DeviceMemory {
     return { buffer, size, label };
   }
 
-  allocatePair([one, other]: readonly [string, string], size: number): readonly [GpuBuffer, GpuBuffer] {
-    return [this.allocate(one, size), this.allocate(other, size)];
+  allocateTogether<L extends Labels>(labels: L, size: number): Buffers<L, GpuBuffer> {
+    return eachOf(labels, (label) => this.allocate(label, size));
   }
 
   release(held: DeviceBuffer): void {

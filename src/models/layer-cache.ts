@@ -13,7 +13,7 @@ export interface LayerCache {
  */
 export function allocateLayer(memory: DeviceMemory, rows: number, width: number): LayerCache {
   const shape = [rows, width] as const;
-  const [keys, values] = memory.allocatePair(["keys", "values"], tensorBytes(shape, "F32"));
+  const [keys, values] = memory.allocateTogether(["keys", "values"], tensorBytes(shape, "F32"));
   return { keys: tensorIn(keys, shape, "F32"), values: tensorIn(values, shape, "F32") };
 }
 

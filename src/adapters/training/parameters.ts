@@ -36,6 +36,13 @@ export interface Chunk {
   readonly square: DeviceBuffer;
 }
 
+const LABELS = ["parameters.value", "parameters.gradient", "parameters.mean", "parameters.square"] as const;
+
+/** A step of AdamW works on all roles of a chunk. */
+function largestChunk({ limits }: Device): number {
+  return Math.min(limits.maxBindingSize, limits.maxTogether / ROLES.length);
+}
+
 /** Elements between the begins of tensors: 256 bytes, which every GPU accepts as the begin of a binding. */
 const ALIGNMENT = 64;
 
@@ -52,20 +59,18 @@ export class Parameters {
 
   /**
    * Allocates zeros.
-   * @param most bytes of a buffer that holds several tensors; the GPU's binding limit unless a test says less
+   * @param most bytes of a buffer that holds several tensors; unless a test says less what a command takes of four such
    * @param trained false: nobody will write gradients and moments, and they take no memory, being those of the values
    * @throws RandloraError `memory`; TypeError for a name that occurs twice
    */
-  constructor(gpu: Device, plans: readonly ParameterPlan[], most = gpu.limits.maxBindingSize, trained = true) {
+  constructor(gpu: Device, plans: readonly ParameterPlan[], most = largestChunk(gpu), trained = true) {
     this.#gpu = gpu;
     const chunks: Chunk[] = [];
     const all: Parameter[] = [];
     for (const group of groups(plans, most)) {
       const { size, isHead } = group;
-      const value = gpu.memory.allocate("parameters.value", size * 4);
-      const [gradient, mean, square] = ROLES.slice(1).map((role) =>
-        trained ? gpu.memory.allocate(`parameters.${role}`, size * 4) : value,
-      ) as [DeviceBuffer, DeviceBuffer, DeviceBuffer]; // one a role
+      const buffers = gpu.memory.allocateTogether(trained ? LABELS : ["parameters.value"], size * 4);
+      const [value, gradient = value, mean = value, square = value] = buffers;
       chunks.push({ size, isHead, value, gradient, mean, square });
       for (const { plan, offset } of group.members) {
         const view = (buffer: DeviceBuffer): Tensor => {

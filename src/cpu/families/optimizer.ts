@@ -26,23 +26,31 @@ export const ADAMW = {
 /** Vectors of 4 of a piece; sums of squares are cut by it, so it follows from nothing. */
 const PIECE_VECTORS = 4096;
 
+/** Numbers that one command takes: a tensor whose roles do not fit one heap is copied to one in parts of this size. */
+const MOST = 2 ** 21;
+
 export function adamw(on: Dispatcher, operands: AdamWStep): void {
   const { size, value, gradient, mean, square, state, ...scalars } = operands;
-  const all = (buffer: DeviceBuffer): Pointer => ({ buffer, offset: 0, size: size * 4, access: "write" });
-  on.dispatch(
-    ADAMW,
-    {
-      vectors: size / 4,
-      value: all(value),
-      gradient: all(gradient),
-      mean: all(mean),
-      square: all(square),
-      state: stateOf(state, "read"),
-      ...scalars,
-      pieceVectors: PIECE_VECTORS,
-    },
-    Math.ceil(size / 4 / PIECE_VECTORS),
-  );
+  for (let first = 0; first < size; first += MOST) {
+    const count = Math.min(MOST, size - first);
+    const part = (buffer: DeviceBuffer): Pointer => {
+      return { buffer, offset: first * 4, size: count * 4, access: "write" };
+    };
+    on.dispatch(
+      ADAMW,
+      {
+        vectors: count / 4,
+        value: part(value),
+        gradient: part(gradient),
+        mean: part(mean),
+        square: part(square),
+        state: stateOf(state, "read"),
+        ...scalars,
+        pieceVectors: PIECE_VECTORS,
+      },
+      Math.ceil(count / 4 / PIECE_VECTORS),
+    );
+  }
 }
 
 export const GRADIENT_SQUARES = {

@@ -12,9 +12,9 @@ export function failingAfter(device: Device, buffers: number): Device {
       count(label);
       return device.memory.allocate(label, size);
     },
-    allocatePair(labels, size) {
+    allocateTogether(labels, size) {
       count(labels[0]);
-      return device.memory.allocatePair(labels, size);
+      return device.memory.allocateTogether(labels, size);
     },
   };
   const over = <T extends object>(object: T, members: Partial<T>): T =>
