@@ -1,6 +1,7 @@
 import { join, relative, resolve } from "node:path";
 import { type Context, defineCommand, optional } from "../src/options/command.ts";
 import { Contradiction } from "../src/errors.ts";
+import type { FinetuneResult } from "../src/report/train-result.ts";
 import type { RunFolder } from "../src/train/run-folder.ts";
 import type { FlatSettings, TrainSettings } from "../src/train/settings.ts";
 import type { TrainingInput } from "../src/train/training.ts";
@@ -113,6 +114,7 @@ async function train<Batch>(
 ): Promise<void> {
   const { finetune } = await import("../src/train/finetune.ts");
   const { TrainingDisplay } = await import("../src/terminal/training.ts");
+  const { peakRssBytes } = await import("../src/report/peak-memory.ts");
   const { subject, losses, badImages } = loaded;
   for (const line of losses) context.log.info(line);
   const { device, signal } = context;
@@ -122,11 +124,16 @@ async function train<Batch>(
     signal.addEventListener("abort", () => display.stopping());
     result = await finetune({ settings, location, subject, folder, device, ...more }, display, signal);
   }
-  await show({ ...result, badImages: badImages() }, settings, folder, context);
+  await show({ ...result, badImages: badImages(), peakRssBytes: peakRssBytes() }, settings, folder, context);
 }
 
 /** The plot, also as a picture in the run's folder; what came out; what to type next. */
-async function show(result: TrainResult, settings: TrainSettings, folder: RunFolder, context: Context): Promise<void> {
+async function show(
+  result: FinetuneResult,
+  settings: TrainSettings,
+  folder: RunFolder,
+  context: Context,
+): Promise<void> {
   const { parseMetrics } = await import("../src/report/metrics.ts");
   const { lossCurve } = await import("../src/report/loss-curve.ts");
   const { lossPlot } = await import("../src/report/loss-terminal.ts");

@@ -210,7 +210,7 @@ function render(summary: MergeSummary, dryRun: boolean, { columns, style }: Cont
       ["tensors to merge", tensors],
       ["bases", drawn],
     ];
-    return formatTable(rows, { columns });
+    return formatTable(rows, { columns, wrap: true });
   }
   const { maxAbsDelta, frobenius, changedShare } = totals(summary);
   const stages = Object.entries(summary.seconds)
@@ -230,5 +230,5 @@ function render(summary: MergeSummary, dryRun: boolean, { columns, style }: Cont
     ["peak memory", `${formatBytes(peakRssBytes())}, of it the device's buffers ${formatBytes(summary.peakGpuBytes)}`],
     ["device", summary.gpu ?? ""],
   ];
-  return formatTable(rows, { columns }) + profileText(summary.profile, columns);
+  return formatTable(rows, { columns, wrap: true }) + profileText(summary.profile, columns);
 }

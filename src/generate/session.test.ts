@@ -153,6 +153,22 @@ describe("a conversation", () => {
     ]);
     await expect(session.attach(join(folder, "nothing"))).rejects.toMatchObject({ code: "file" });
   });
+
+  test("a file that leaves no room in the context is refused when it is read, and no part of the next message", async () => {
+    await Bun.write(join(folder, "long.txt"), "Lily had a cat. ".repeat(200));
+    await Bun.write(join(folder, "half.txt"), "Lily had a cat. ".repeat(8));
+    using session = start({ context: 60 });
+    const refused = {
+      code: "data",
+      message: expect.stringMatching(/long\.txt is not read: .* the context ends at 60$/),
+    };
+    await expect(session.attach(join(folder, "long.txt"))).rejects.toMatchObject(refused);
+    await session.attach(join(folder, "half.txt"));
+    // Two of them are too many.
+    await expect(session.attach(join(folder, "half.txt"))).rejects.toMatchObject({ code: "data" });
+    await session.say("Tom");
+    expect(session.messages[0]?.content).toBe(`${"Lily had a cat. ".repeat(8).trimEnd()}\n\nTom`);
+  });
 });
 
 describe("files", () => {

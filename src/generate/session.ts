@@ -1,4 +1,5 @@
 import { RandloraError } from "../errors.ts";
+import { oneLine } from "../files/failure.ts";
 import type { KvCache } from "../models/kv-cache.ts";
 import { laterSeed } from "../random/seed.ts";
 import type { ChatMessage, ChatTemplate } from "../text/chat-template.ts";
@@ -133,10 +134,25 @@ export class Session implements Disposable {
     this.#attached = [];
   }
 
-  /** Reads a text file that goes before the next message. @returns its tokens. @throws RandloraError `file`, `data` */
+  /**
+   * Reads a text file that goes before the next message.
+   * @returns its tokens
+   * @throws RandloraError `file`; `data` for one that is no text, or leaves a message no room in the context
+   */
   async attach(path: string): Promise<number> {
     const text = await readText(path);
-    this.#attached.push(text.trimEnd());
+    const attached = [...this.#attached, text.trimEnd()];
+    const asked = new Conversation();
+    asked.replaceBy(this.#conversation);
+    asked.add("user", attached.join("\n\n"));
+    try {
+      this.#fitting(asked);
+    } catch (thrown) {
+      if (!(thrown instanceof RandloraError)) throw thrown;
+      const cause = `${oneLine(path)} is not read: with it ${thrown.message}`;
+      throw new RandloraError(thrown.code, cause, `read a shorter file; ${thrown.hint}`, { cause: thrown });
+    }
+    this.#attached = attached;
     return this.#writer.tokenizer.encode(text, { special: false }).length;
   }
 
@@ -164,7 +180,7 @@ export class Session implements Disposable {
 
   async #answer(options: AnswerOptions): Promise<Reply> {
     const { sampling, maxTokens, beams = 1, stops, shift } = this.settings;
-    const ids = this.#fitting();
+    const ids = this.#fitting(this.#conversation);
     if (beams > 1) {
       return searchReply(this.#writer, ids, { ...options, beams, maxTokens, stops, context: this.context });
     }
@@ -183,16 +199,16 @@ export class Session implements Disposable {
   }
 
   /** The prompt; under `shift` without the oldest turns, as far as they do not fit. */
-  #fitting(): readonly number[] {
-    const ids = this.#render(this.#conversation);
+  #fitting(conversation: Conversation): readonly number[] {
+    const ids = this.#render(conversation);
     if (ids.length < this.context) return ids;
-    let shorter = this.settings.shift && !this.raw ? this.#conversation.withoutOldest() : undefined;
+    let shorter = this.settings.shift && !this.raw ? conversation.withoutOldest() : undefined;
     while (shorter !== undefined) {
       const fewer = this.#render(shorter);
       if (fewer.length < this.context) return fewer;
       shorter = shorter.withoutOldest();
     }
-    throw contextFull(ids.length, this.context, this.#conversation.length > 1 && !this.raw);
+    throw contextFull(ids.length, this.context, conversation.length > 1 && !this.raw);
   }
 
   #render(conversation: Conversation): readonly number[] {

@@ -128,7 +128,7 @@ export async function merge(
     adapters.push({ plan: one, factor, deltas: await source.upload(await opening) });
     // The GPU has them now; only a verification needs the copy in memory.
     if (options.verify) verified.push({ plan: one, source, factor });
-    clock.end("gpu");
+    clock.end("device");
   }
   const gpu = await opening;
   Bun.gc(true); // what the bases were made of is large, and must not wait for the collector's next turn

@@ -101,6 +101,7 @@ describe("a result", () => {
     unit: "tokens",
     estimatedGpuBytes: 1e9,
     peakGpuBytes: 9.5e8,
+    peakRssBytes: 1.25e9,
     seconds: 125,
     profile: [],
   } as const;
@@ -120,6 +121,7 @@ describe("a result", () => {
         "parameters       12.3 K trained, on 25.0 K tokens\n" +
         "time             2:05\n" +
         "device memory    950 MB at most (1.00 GB expected)\n" +
+        "process memory   1.25 GB at most\n" +
         "plot             runs/a/loss.svg\n" +
         "\nnext: randlora chat runs/a\n",
     );
@@ -171,6 +173,7 @@ describe("a result", () => {
       tokens: 25_000,
       estimated_gpu_bytes: 1e9,
       peak_gpu_bytes: 9.5e8,
+      peak_rss_bytes: 1.25e9,
       seconds: 125,
     });
   });

@@ -7,8 +7,11 @@ import type { TrainResult } from "../train/types.ts";
 import { profileJson, profileText } from "./profile.ts";
 import { quantisedJson, quantisedText } from "./quantised.ts";
 
+/** What a run came to, and the most memory that this process had, buffers of a device in the same memory included. */
+export type FinetuneResult = TrainResult & { readonly peakRssBytes: number };
+
 /** `finetune --json`. */
-export function trainResultJson(result: TrainResult): object {
+export function trainResultJson(result: FinetuneResult): object {
   return {
     run: result.run,
     ending: result.ending,
@@ -22,6 +25,7 @@ export function trainResultJson(result: TrainResult): object {
     ...(result.badImages === undefined ? {} : { bad_images: result.badImages }),
     estimated_gpu_bytes: result.estimatedGpuBytes,
     peak_gpu_bytes: result.peakGpuBytes,
+    peak_rss_bytes: result.peakRssBytes,
     ...quantisedJson(result.quantised),
     seconds: result.seconds,
     ...profileJson(result.profile),
@@ -41,7 +45,7 @@ const ENDINGS = {
 
 /** The same for people; `plot` stands above it, the next command to type below. */
 export function trainResultText(
-  result: TrainResult,
+  result: FinetuneResult,
   { plot, picture, next }: { readonly plot: string; readonly picture: string | undefined; readonly next: string },
   columns: number,
   style: Style,
@@ -67,11 +71,12 @@ export function trainResultText(
       "device memory",
       `${formatBytes(result.peakGpuBytes)} at most (${formatBytes(result.estimatedGpuBytes)} expected)`,
     ],
+    ["process memory", `${formatBytes(result.peakRssBytes)} at most`],
     ...(result.quantised === undefined ? [] : [["frozen layers", quantisedText(result.quantised)]]),
     ...(picture === undefined ? [] : [["plot", picture]]),
   ];
   const above = plot === "" ? "" : `${plot}\n`;
-  return `${above}${formatTable(rows, { columns })}${profileText(result.profile, columns)}\nnext: ${style.bold(next)}\n`;
+  return `${above}${formatTable(rows, { columns, wrap: true })}${profileText(result.profile, columns)}\nnext: ${style.bold(next)}\n`;
 }
 
 /**

@@ -23,7 +23,10 @@ const Ids = v.array(v.pipe(v.number(), v.safeInteger(), v.minValue(0)));
 
 const Body = v.looseObject({
   ...COMMON_FIELDS,
-  prompt: v.union([v.string(), Ids, v.array(v.string()), v.array(Ids)]),
+  prompt: v.union(
+    [v.string(), Ids, v.array(v.string()), v.array(Ids)],
+    "must be a string, token ids, or a list of either",
+  ),
   logprobs: optional(LOGPROBS_COUNT),
   echo: optional(v.boolean()),
 });

@@ -1,7 +1,7 @@
 import * as v from "valibot";
-import { brief } from "../files/failure.ts";
 import { chosenSeed, DEFAULT_SAMPLING, type SamplingOptions } from "../generate/sampling.ts";
 import { ApiError, badField } from "./api-error.ts";
+import { issueInWords } from "./issue-words.ts";
 
 /** Sampling of requests that say nothing, and the longest answer of those. */
 export interface RequestDefaults {
@@ -39,7 +39,7 @@ export const optional = <S extends v.GenericSchema>(schema: S) => v.nullish(sche
 export function noList<S extends v.GenericSchema>(schema: S) {
   return v.pipe(
     v.unknown(),
-    v.check((value) => !Array.isArray(value), "Invalid type: Expected Object but received Array"),
+    v.check((value) => !Array.isArray(value), "must be an object, not a list"),
     schema,
   );
 }
@@ -84,8 +84,7 @@ export function readFields<S extends v.GenericSchema>(schema: S, body: unknown):
   const result = v.safeParse(schema, body);
   if (result.success) return result.output;
   const [issue] = result.issues;
-  // The message quotes what was sent, which may be long.
-  throw badField(v.getDotPath(issue) ?? "body", brief(issue.message));
+  throw badField(v.getDotPath(issue) ?? "body", issueInWords(issue));
 }
 
 const isEmpty = (value: unknown): boolean =>

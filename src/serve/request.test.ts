@@ -209,3 +209,42 @@ test("whatever JSON comes, it is taken or refused in OpenAI's shape, and briefly
     { seed: 1, numRuns: 300 },
   );
 });
+
+describe("what is wrong is said in words, not in a validator's", () => {
+  const said = (read: () => unknown): string => {
+    try {
+      read();
+      return "taken";
+    } catch (error) {
+      return error instanceof ApiError ? error.message : String(error);
+    }
+  };
+  test.each([
+    [{ messages: undefined }, "messages: is missing"],
+    [{ messages: 3 }, "messages: must be a list, not 3"],
+    [{ messages: [] }, "messages: there is none"],
+    [{ messages: [3] }, "messages.0: must be an object, not 3"],
+    [{ messages: [{}] }, "messages.0.role: is missing"],
+    [{ messages: [{ role: "u" }] }, 'messages.0.role: must be "system", "developer", "user" or "assistant", not "u"'],
+    [{ messages: [{ role: "user", content: {} }] }, "messages.0.content: must be a string or a list, not an object"],
+    [{ temperature: -1 }, "temperature: must be at least 0, not -1"],
+    [{ temperature: "a" }, 'temperature: must be a number, not "a"'],
+    [{ n: 1.5 }, "n: must be a whole number, not 1.5"],
+    [{ n: 1000 }, "n: must be at most 128, not 1000"],
+    [{ repeat_penalty: 0 }, "repeat_penalty: must be more than 0, not 0"],
+    [{ stop: Array.from({ length: 20 }, () => "a") }, "stop: has 20 items, and 16 are allowed"],
+    [{ stream: 1 }, "stream: must be true or false, not 1"],
+    [{ stream_options: [] }, "stream_options: must be an object, not a list"],
+    [{ temperature: Infinity }, "temperature: must be a finite number, not Infinity"],
+    [{ chat_template_kwargs: 3 }, "chat_template_kwargs: must be an object, not 3"],
+  ])("%p", (extra, message) => {
+    expect(said(() => chat(extra))).toBe(message);
+  });
+  test.each([
+    [{ prompt: undefined }, "prompt: is missing"],
+    [{ prompt: [{}] }, "prompt: must be a string, token ids, or a list of either"],
+    [{ logprobs: 50 }, "logprobs: must be at most 20, not 50"],
+  ])("%p of a completion", (extra, message) => {
+    expect(said(() => complete(extra))).toBe(message);
+  });
+});

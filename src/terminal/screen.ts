@@ -1,5 +1,6 @@
 import { visible } from "../files/visible.ts";
 import { steerless } from "./steerless.ts";
+import { wrapWords } from "./wrap.ts";
 import { columnsOf, type Environment, isDumb, type OutputStream } from "./style.ts";
 
 /** What a display that draws for itself needs of a screen. */
@@ -39,7 +40,9 @@ export class Screen implements LiveLine {
   /** Writes one line; the live line moves below it. */
   line(text: string): void {
     this.hide();
-    this.#stream.write(`${steerless(text)}\n`);
+    // A terminal would break a long line within a word.
+    const lines = this.#stream.isTTY === true ? wrapWords(steerless(text), this.columns) : [steerless(text)];
+    this.#stream.write(`${lines.join("\n")}\n`);
     this.#show();
   }
 

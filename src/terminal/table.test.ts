@@ -58,3 +58,22 @@ test("a narrow terminal cuts the widest column", () => {
 test("cut keeps what fits", () => {
   expect([cut("abc", 3), cut("abcd", 3), cut("埋め込み", 5), cut("abc", 0)]).toEqual(["abc", "ab…", "埋め…", ""]);
 });
+
+test("a last column that wraps goes on below itself, and loses nothing", () => {
+  const rows = [
+    ["time", "1 s (plan 0.1 s, merge 0.9 s)"],
+    ["written", "/a/long/path/of/one/word"],
+    ["size", "3"],
+  ];
+  expect(formatTable(rows, { columns: 20, wrap: true })).toBe(
+    [
+      "time     1 s (plan",
+      "         0.1 s,",
+      "         merge 0.9",
+      "         s)",
+      "written  /a/long/path/of/one/word",
+      "size     3",
+      "",
+    ].join("\n"),
+  );
+});

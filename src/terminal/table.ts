@@ -1,5 +1,6 @@
 import { visible } from "../files/visible.ts";
 import { steerless } from "./steerless.ts";
+import { wrapWords } from "./wrap.ts";
 
 /** How a table is laid out. */
 export interface TableSpec {
@@ -9,6 +10,8 @@ export interface TableSpec {
   readonly align?: string;
   /** Columns of the terminal; text that does not fit is cut with an ellipsis. No limit by default. */
   readonly columns?: number;
+  /** Whether the last column goes on in further lines, broken at blanks, instead of being cut. */
+  readonly wrap?: boolean;
   /** How headings are marked (`style.dim`, say). */
   readonly markHead?: (text: string) => string;
 }
@@ -28,9 +31,20 @@ export function formatTable(rows: readonly (readonly string[])[], spec: TableSpe
     Math.max(0, ...all.map((row) => Bun.stringWidth(row[column] ?? ""))),
   );
   const widths = shrink(natural, (spec.columns ?? Infinity) - GAP.length * Math.max(0, count - 1));
-  const layout = (row: readonly string[], mark: (text: string) => string): string => {
-    const padded = widths.map((width, column) => pad(mark(cut(row[column] ?? "", width)), width, spec.align?.[column]));
+  const line = (row: readonly string[], mark: (text: string) => string): string => {
+    const padded = widths.map((width, column) => {
+      const cell = row[column] ?? "";
+      const isWhole = spec.wrap === true && column === count - 1;
+      return pad(mark(isWhole ? cell : cut(cell, width)), width, spec.align?.[column]);
+    });
     return `${padded.join(GAP).trimEnd()}\n`;
+  };
+  const layout = (row: readonly string[], mark: (text: string) => string): string => {
+    if (spec.wrap !== true) return line(row, mark);
+    const [first, ...more] = wrapWords(row[count - 1] ?? "", widths.at(-1) ?? Infinity);
+    const before = row.slice(0, count - 1);
+    const lines = [[...before, first ?? ""], ...more.map((text) => [...before.map(() => ""), text])];
+    return lines.map((cells) => line(cells, mark)).join("");
   };
   const head = spec.head === undefined ? "" : layout(spec.head, spec.markHead ?? unmarked);
   return head + cells.map((row) => layout(row, unmarked)).join("");

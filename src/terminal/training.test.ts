@@ -65,7 +65,8 @@ describe("on a terminal", () => {
     shown[Symbol.dispose]();
     expect(stream.screen).toEqual([
       "training 12.3 K parameters into runs/tiny-randlora-1",
-      "200 steps, 2 epochs, from step 40 on; about 300 MB of device memory, activations recomputed",
+      "200 steps, 2 epochs, from step 40 on; about 300 MB of device",
+      "memory, activations recomputed",
       "",
     ]);
   });

@@ -13,6 +13,7 @@ import type { RawTerminal } from "../raw-terminal.ts";
 import { steerless } from "../steerless.ts";
 import type { Style } from "../style.ts";
 import { formatTable } from "../table.ts";
+import { wrapWords } from "../wrap.ts";
 import { TextDisplay } from "./text-display.ts";
 
 /** What an interactive chat is made of. */
@@ -65,18 +66,23 @@ export class Chat {
 
   /** Writes a remark of the program's own, which may quote anything. */
   note(line: string): void {
-    this.write(`${this.style.dim(visibleLines(line))}\n`);
+    this.#lines(this.style.dim(visibleLines(line)));
   }
 
   table(rows: readonly string[][]): void {
     this.write(formatTable(rows, { columns: this.#parts.terminal.columns }));
   }
 
+  #lines(text: string): void {
+    const { columns } = this.#parts.terminal;
+    for (const line of text.split("\n").flatMap((one) => wrapWords(one, columns))) this.write(`${line}\n`);
+  }
+
   /** Explains what went wrong; the chat goes on. @throws what no chat survives */
   explain(error: unknown): void {
     const fatal = !(error instanceof RandloraError) || error.code === "gpu";
     if (fatal) throw error;
-    for (const line of errorLines(error.message, error.hint, this.style)) this.write(`${line}\n`);
+    for (const line of errorLines(error.message, error.hint, this.style)) this.#lines(line);
   }
 
   /**
