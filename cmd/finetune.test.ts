@@ -58,7 +58,12 @@ describe("a run", () => {
       const same = await place.run(env, ...resume, "--json", "--quiet");
       expect(JSON.parse(same.stdout)).toMatchObject({ run: place.at("mine"), steps: 5 });
     }
-    const elsewhere = await place.run(env, "--resume", "theirs");
+    const weaker = await place.run(env, "--resume", "theirs");
+    expect([weaker.status, weaker.stderr]).toEqual([
+      1,
+      expect.stringMatching(/^RANDLORA_OUT is ignored: --resume was given\nerror: theirs: no run\.json/),
+    ]);
+    const elsewhere = await finetune("--resume", "theirs", "--out", "mine");
     expect([elsewhere.status, elsewhere.stderr]).toEqual([
       2,
       expect.stringContaining("goes on where it is, not in mine"),
