@@ -240,3 +240,36 @@ test("--dtype, and an adapter on the tied output matrix: the answers of the fold
   }
   expect(answers[0]).not.toBe(JSON.parse((await chat([STORIES, ...greedy])).stdout).text);
 });
+
+test("a run on prompts and completions is talked to as it was trained; one on chats by the chat template", async () => {
+  const completions = Array.from({ length: 4 }, (_, i) => ({ prompt: `Q${i}`, completion: " yes" }));
+  const chats = completions.map(({ prompt, completion }) => ({
+    messages: [
+      { role: "user", content: prompt },
+      { role: "assistant", content: completion },
+    ],
+  }));
+  const answer = async (...args: string[]) => {
+    const more = ["-p", "Q1", "--temperature", "0", "--max-tokens", "4", "--json"];
+    const { stdout, stderr, status } = await chat([...args, ...more]);
+    expect(status).toBe(0);
+    return { prompt: JSON.parse(stdout).prompt_tokens, stderr };
+  };
+  for (const [name, samples, format] of [
+    ["completions", completions, "completion"],
+    ["chats", chats, "chat"],
+  ] as const) {
+    const data = join(folder, `${name}.jsonl`);
+    await Bun.write(data, samples.map((sample) => JSON.stringify(sample)).join("\n"));
+    const run = join(folder, `run-${name}`);
+    const trained = await randlora(["finetune", "embedded", "--data", data, "--steps", "1", "--out", run]);
+    expect(trained.status).toBe(0);
+    expect(await Bun.file(join(run, "run.json")).json()).toMatchObject({ sample_format: format });
+    const [own, raw, template] = [await answer(run), await answer(run, "--raw"), await answer(run, "--no-raw")];
+    expect(raw.prompt).toBeLessThan(template.prompt);
+    expect(own.prompt).toBe(format === "chat" ? template.prompt : raw.prompt);
+    expect(own.stderr.includes("trained without the chat template")).toBe(format !== "chat");
+    // Who asks for a system message asks for the template.
+    expect((await answer(run, "--system", "Be brief")).prompt).toBeGreaterThan(template.prompt);
+  }
+});

@@ -15,6 +15,7 @@ import {
   optional,
   repeat,
   text,
+  toggle,
 } from "../src/options/command.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
 import type { ChatParts } from "../src/terminal/chat/chat.ts";
@@ -56,7 +57,11 @@ export const command = defineCommand({
       defaultText: "what comes on stdin; on a terminal a conversation",
     }),
     system: text({ topic: "Text", help: "what the model is told to be" }),
-    raw: flag({ topic: "Text", help: "continue the text as it stands, without the chat template" }),
+    raw: toggle({
+      topic: "Text",
+      help: "continue the text as it stands, without the chat template",
+      defaultText: "as the run's samples were written out",
+    }),
     chatTemplate: text({ value: "FILE", topic: "Text", help: "a Jinja template", defaultText: "the model's own" }),
     chatTemplateKwargs: json({ topic: "Text", help: 'more variables for it, such as {"enable_thinking": false}' }),
     adapter: repeat(text({ value: "A", topic: "Adapters", help: "add this one; may be given several times" })),
@@ -150,15 +155,19 @@ export const command = defineCommand({
     quantize: quantizeOption({ topic: "Model" }),
   },
   async run({ model: named }, options, context) {
-    const { chooseModel, describeDefaultModel, findDefaultModel } = await import("../src/generate/default-model.ts");
+    const { chooseModel, describeDefaultModel, findDefaultModel, isTrainedRaw, readRun } =
+      await import("../src/generate/default-model.ts");
     const source = named ?? (await findDefaultModel(process.cwd()));
     const { system, chatTemplate, chatTemplateKwargs } = options;
-    if (options.raw && (system ?? chatTemplate ?? chatTemplateKwargs) !== undefined) {
+    const wantsTemplate = (system ?? chatTemplate ?? chatTemplateKwargs) !== undefined;
+    if (options.raw === true && wantsTemplate) {
       const message = "--raw takes no chat template, and so no --system, --chat-template and --chat-template-kwargs";
       throw new Contradiction(["raw", "system", "chatTemplate", "chatTemplateKwargs"], message, "leave --raw out");
     }
     if (options.beams > 1) checkSearch(options);
-    const prompt = options.prompt ?? (await readPrompt(options.raw, context));
+    const isOfRun = options.raw === undefined && !wantsTemplate && isTrainedRaw(await readRun(source));
+    const raw = options.raw ?? isOfRun;
+    const prompt = options.prompt ?? (await readPrompt(raw, context));
     const started = performance.now();
     const { localPath } = await import("../src/options/places.ts");
     const { adapter, scale: scales, generator } = options;
@@ -168,10 +177,13 @@ export const command = defineCommand({
       { model: (name) => localPath(name, "model", context), adapter: findAdapter },
     );
     if (named === undefined) context.log.info(describeDefaultModel(source));
-    await using model = await loadModel(location, options, context);
+    await using model = await loadModel(location, { ...options, raw }, context);
+    if (isOfRun && model.template !== undefined) {
+      context.log.info(`${source}: trained without the chat template: texts are continued as they stand (--no-raw)`);
+    }
     const notes = await model.setAdapters(adapters, { generator, signal: context.signal });
     for (const line of [...model.notes, ...notes]) context.log.warn(line);
-    using session = await openSession(model, options, context);
+    using session = await openSession(model, { ...options, raw }, context);
     const loadSeconds = (performance.now() - started) / 1000;
     if (prompt === undefined) await converse(source, { session, model, adapters, generator, findAdapter }, context);
     else {
@@ -202,7 +214,7 @@ async function readPrompt(raw: boolean, { json: asJson }: Context): Promise<stri
  * A search takes the likeliest tokens: what would change them, or show some of them early, is refused.
  * @throws RandloraError `usage`
  */
-function checkSearch(flags: SessionFlags): void {
+function checkSearch(flags: Omit<SessionFlags, "raw">): void {
   const names = [
     "topK",
     "topP",

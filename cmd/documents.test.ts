@@ -22,7 +22,8 @@ describe.each(["README.md", "docs/interface.md"])("%s", (page) => {
     const known = new Set(commands.map(({ path }) => path.join(" ")));
     for (const code of await codeOf(page)) {
       const named = [...code.matchAll(/(?<![\w-])--([a-z][a-z-]*)/g)].map(([, flag = ""]) => flag);
-      expect(named.filter((flag) => !flags.has(flag))).toEqual([]);
+      // Any flag may be negated.
+      expect(named.filter((flag) => !flags.has(flag) && !flags.has(flag.replace(/^no-/, "")))).toEqual([]);
       for (const [, first = "", second = ""] of code.matchAll(/\brandlora ([a-z]+)(?: ([a-z]+))?/g)) {
         expect(
           [first, `${first} ${second}`].some((path) => known.has(path)),

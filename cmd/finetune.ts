@@ -81,9 +81,10 @@ async function proceed<Batch>(
   options: FinetuneOptions,
   context: Context,
 ): Promise<void> {
-  const { settings, places, began } = run;
+  const { places, began } = run;
   const { local, location } = places;
   const { subject } = loaded;
+  const settings = { ...run.settings, sampleFormat: subject.sampleFormat };
   const { refuseShorter } = await import("../src/train/subject.ts");
   if (began !== undefined) refuseShorter(began.recorded, settings, subject);
   if (options.dryRun) {

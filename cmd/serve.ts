@@ -103,7 +103,7 @@ export const command = defineCommand({
     quantize: quantizeOption({ topic: "Model" }),
   },
   async run({ model: named }, options, context) {
-    const { chooseModel, describeDefaultModel, findDefaultModel, readRun } =
+    const { chooseModel, describeDefaultModel, findDefaultModel, isTrainedRaw, readRun } =
       await import("../src/generate/default-model.ts");
     const { nameOf, readNamedAdapters } = await import("../src/serve/names.ts");
     const { localPath } = await import("../src/options/places.ts");
@@ -135,7 +135,15 @@ export const command = defineCommand({
     const { ModelList } = await import("../src/serve/models.ts");
     const { Engine } = await import("../src/serve/engine.ts");
     const { ApiServer } = await import("../src/serve/server.ts");
-    const models = new ModelList(base, choices, ofRun[0]);
+    const [preferred = base] = ofRun;
+    const { chatTemplate, chatTemplateKwargs } = options;
+    const wantsTemplate = (options.system ?? chatTemplate ?? chatTemplateKwargs) !== undefined;
+    const raw = !wantsTemplate && isTrainedRaw(run) ? [preferred] : [];
+    if (raw.length > 0 && model.template !== undefined) {
+      const cause = "trained without the chat template: the last message of a chat is continued as it stands";
+      context.log.info(`${preferred}: ${cause}`);
+    }
+    const models = new ModelList(base, choices, { preferred, raw });
     const { generator, queueLength, parallel } = options;
     const longest = options.context ?? model.decoder.config.contextLength;
     await using engine = new Engine(model, { generator, queueLength, parallel, context: longest });

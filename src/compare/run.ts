@@ -122,7 +122,7 @@ async function make<Batch>(
   const path = parent.run(run.name);
   const settings = input.local(run.settings);
   const { subject, headParameters } = await input.load(settings);
-  await using folder = await openRun(path, run, settings);
+  await using folder = await openRun(path, run, { ...settings, sampleFormat: subject.sampleFormat });
   let result: TrainResult;
   try {
     result = await finetune({ settings, location, subject, folder, gpu }, observer, signal);
@@ -157,9 +157,9 @@ async function openRun(path: string, run: PlannedRun, settings: TrainSettings): 
   }
 }
 
-function changed(settings: TrainSettings): Pick<TrainSettings, (typeof CHANGEABLE)[number]> {
-  const { saveEvery, keep, checkpointActivations } = settings;
-  return { saveEvery, keep, checkpointActivations };
+function changed(settings: TrainSettings): Pick<TrainSettings, (typeof CHANGEABLE)[number] | "sampleFormat"> {
+  const { saveEvery, keep, checkpointActivations, sampleFormat } = settings;
+  return { saveEvery, keep, checkpointActivations, sampleFormat };
 }
 
 function refuseOther(path: string, found: TrainSettings, planned: TrainSettings): void {

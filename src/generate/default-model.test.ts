@@ -4,7 +4,14 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { writeAdapter } from "../merge/testing/models.ts";
 import type { Recorded } from "../models/recorded.ts";
-import { chooseModel, describeDefaultModel, findDefaultModel, type ModelRequest, readRun } from "./default-model.ts";
+import {
+  chooseModel,
+  describeDefaultModel,
+  findDefaultModel,
+  isTrainedRaw,
+  type ModelRequest,
+  readRun,
+} from "./default-model.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -57,8 +64,20 @@ test("a run stands for its model, with itself as the adapter; a full run for its
   });
   expect((await readRun(at("runs/pinned"))).place).toEqual({ name: "org/base", commit: "0123456789".repeat(4) });
   for (const path of ["runs/full", "runs/full-best", "nothing"]) {
-    expect(await readRun(at(path))).toEqual({ model: at(path), place: at(path), adapter: undefined });
+    expect(await readRun(at(path))).toEqual({
+      model: at(path),
+      place: at(path),
+      adapter: undefined,
+      format: undefined,
+    });
   }
+  await file("runs/texts/run.json", 1, { model: "org/base", sample_format: "completion" });
+  await file("runs/chats/run.json", 1, { model: "org/base", sample_format: "chat" });
+  await file("runs/full/run.json", 1, { model: "org/base", sample_format: "text" });
+  const trainedRaw = ["texts", "chats", "full", "a"].map(async (name) =>
+    isTrainedRaw(await readRun(at(`runs/${name}`))),
+  );
+  expect(await Promise.all(trainedRaw)).toEqual([true, false, true, false]);
   await expect(readRun(at("runs/broken"))).rejects.toMatchObject({ code: "format" });
 });
 

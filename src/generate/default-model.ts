@@ -6,6 +6,7 @@ import { EMBEDDED } from "../models/embedded-name.ts";
 import { isCommit } from "../hub/name.ts";
 import { locateModel, type ModelLocation, modelOfRun } from "../models/locate.ts";
 import type { Recorded } from "../models/recorded.ts";
+import { SAMPLE_FORMATS, type SampleFormat } from "../text/data/types.ts";
 import { readOptionalJsonObject } from "../text/tokenizer/files.ts";
 import type { GeneratorName } from "../random/names.ts";
 import type { AdapterChoice } from "./adapted-weights.ts";
@@ -17,6 +18,13 @@ export interface ModelWithAdapter {
   /** What is looked up. */
   readonly place: string | Recorded;
   readonly adapter: string | undefined;
+  /** How the samples of a run were written out; undefined where that is not known. */
+  readonly format: SampleFormat | undefined;
+}
+
+/** Was it trained on texts as they stand, without the chat template? Then it is talked to without it. */
+export function isTrainedRaw({ format }: Pick<ModelWithAdapter, "format">): boolean {
+  return format !== undefined && format !== "chat";
 }
 
 /** What a command line says about models and adapters. */
@@ -77,13 +85,13 @@ export async function chooseModel(request: ModelRequest, find: Finders): Promise
  */
 export async function readRun(path: string): Promise<ModelWithAdapter> {
   const file = join(path, "run.json");
-  if ((await timeOf(file)) === undefined || modelOfRun(path) !== undefined) {
-    return { model: path, place: path, adapter: undefined };
-  }
-  const { model, commit } = await readOptionalJsonObject(file);
+  if ((await timeOf(file)) === undefined) return { model: path, place: path, adapter: undefined, format: undefined };
+  const { model, commit, sample_format } = await readOptionalJsonObject(file);
+  const format = SAMPLE_FORMATS.find((one) => one === sample_format);
+  if (modelOfRun(path) !== undefined) return { model: path, place: path, adapter: undefined, format };
   if (typeof model === "string") {
     const known = typeof commit === "string" && isCommit(commit) ? commit : null;
-    return { model, place: { name: model, commit: known }, adapter: path };
+    return { model, place: { name: model, commit: known }, adapter: path, format };
   }
   throw new RandloraError("format", `${file}: it names no model`, "name the model, and the run with --adapter");
 }

@@ -9,7 +9,7 @@ import type { Engine } from "./engine.ts";
 import { EventStream } from "./event-stream.ts";
 import type { GenerationRequest } from "./fields.ts";
 import type { ServedModel } from "./models.ts";
-import { type Choice, type Shape, usageOf } from "./shapes.ts";
+import { type Choice, type Shape, timingsOf, usageOf } from "./shapes.ts";
 
 /** A text to be continued. */
 export interface Prompt {
@@ -94,7 +94,7 @@ function streamed(engine: Engine, assignment: Assignment): Response {
         return written;
       });
       const written = await Promise.all(ends);
-      if (request.includeUsage) stream.send(shape.usage(usageOf(written, request.choices)));
+      if (request.includeUsage) stream.send(shape.usage(usageOf(written, request.choices), timingsOf(written)));
       stream.done();
     } catch (error) {
       left.abort();

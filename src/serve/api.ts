@@ -9,8 +9,8 @@ import { type CompletionRequest, readCompletionRequest } from "./completion-requ
 import { echoOf } from "./echo.ts";
 import type { Engine } from "./engine.ts";
 import type { GenerationRequest, RequestDefaults } from "./fields.ts";
-import type { ModelList } from "./models.ts";
-import { chatPrompt, completionPrompts, type PromptOptions } from "./prompt.ts";
+import type { ModelList, ServedModel } from "./models.ts";
+import { chatPrompt, completionPrompts, type PromptOptions, rawChatPrompt } from "./prompt.ts";
 import { chatShape, completionShape } from "./shapes.ts";
 
 /** What the endpoints work with. */
@@ -73,7 +73,10 @@ export class Api {
   async #chat(call: Call): Promise<Response> {
     const { model, defaults, prompts } = this.#parts;
     const read = (body: unknown) => readChatRequest(body, defaults);
-    const makePrompts = async (request: ChatRequest) => [{ ids: await chatPrompt(model, request, prompts) }];
+    const makePrompts = async (request: ChatRequest, { raw }: ServedModel) => {
+      const make = raw ? rawChatPrompt : chatPrompt;
+      return [{ ids: await make(model, request, prompts) }];
+    };
     return await this.#answer(call, read, makePrompts, chatShape);
   }
 
@@ -91,7 +94,7 @@ export class Api {
   async #answer<R extends GenerationRequest>(
     { request: received, address, setTimeout }: Call,
     read: (body: unknown) => R,
-    makePrompts: (request: R) => Promise<readonly Prompt[]>,
+    makePrompts: (request: R, model: ServedModel) => Promise<readonly Prompt[]>,
     makeShape: typeof chatShape,
   ): Promise<Response> {
     const { engine, models, prompts: settings, onFailure } = this.#parts;
@@ -105,7 +108,7 @@ export class Api {
       engine.checkRoom(network);
       // From here on it may take as long as it takes, until the answer is there to be taken.
       setTimeout(0);
-      return { request, model, prompts: await makePrompts(request) };
+      return { request, model, prompts: await makePrompts(request, model) };
     };
     try {
       const { request, model, prompts } = await this.#bodies.with(received, network, understand);

@@ -6,6 +6,15 @@ export interface ServedModel {
   readonly id: string;
   /** None: the base. */
   readonly adapters: readonly AdapterChoice[];
+  /** It was trained without the chat template: a chat continues its last message as it stands. */
+  readonly raw: boolean;
+}
+
+export interface ModelListOptions {
+  /** The id of requests that name no model; the base's where nothing is said. */
+  readonly preferred?: string | undefined;
+  /** Ids of models that were trained without the chat template. */
+  readonly raw?: readonly string[];
 }
 
 /** The models of a server, the base first. */
@@ -17,11 +26,14 @@ export class ModelList {
 
   /**
    * @param adapters ids, which are all different and not the base's, with what they stand for
-   * @param preferred the id of requests that name no model; the base's where nothing is said
    */
-  constructor(base: string, adapters: ReadonlyMap<string, AdapterChoice>, preferred: string = base) {
-    this.#base = { id: base, adapters: [] };
-    const adapted = Array.from(adapters, ([id, choice]) => ({ id, adapters: [choice] }));
+  constructor(
+    base: string,
+    adapters: ReadonlyMap<string, AdapterChoice>,
+    { preferred = base, raw = [] }: ModelListOptions = {},
+  ) {
+    this.#base = { id: base, adapters: [], raw: raw.includes(base) };
+    const adapted = Array.from(adapters, ([id, choice]) => ({ id, adapters: [choice], raw: raw.includes(id) }));
     this.#models = [this.#base, ...adapted];
     this.#default = this.#models.find(({ id }) => id === preferred) ?? this.#base;
   }
@@ -46,8 +58,9 @@ export class ModelList {
     return { id, object: "model", created: this.#created, owned_by: "randlora", parent };
   }
 
-  /** What `/v1/models` says. */
+  /** What `/v1/models` says; `default` is the id of requests that name no model, which OpenAI's API does not have. */
   toJSON(): object {
-    return { object: "list", data: this.#models.map((model) => this.describe(model)) };
+    const data = this.#models.map((model) => this.describe(model));
+    return { object: "list", data, default: this.#default.id };
   }
 }

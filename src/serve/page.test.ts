@@ -100,6 +100,70 @@ test("a conversation by keyboard: ask, get the API's answer, switch to an adapte
   expect(complaints).toEqual([]);
 });
 
+test("the page opens on what a request means that names no model; a choice and the conversation outlast a reload", async () => {
+  await serving[Symbol.asyncDispose]();
+  await page.context().close();
+  serving = serveStories(model, { adapters, list: { preferred: "pirate" } });
+  await open();
+  const choice = page.getByLabel("Model or adapter");
+  const message = page.getByLabel("Message");
+  await page.locator("#model option").first().waitFor({ state: "attached" });
+  expect(await choice.inputValue()).toBe("pirate");
+  await setLength(8);
+  await message.fill("Once upon a time");
+  await message.press("Enter");
+  await settle();
+  await choice.selectOption("poet");
+  await message.fill("Go on");
+  await message.press("Enter");
+  await settle();
+  const before = await answers().allInnerTexts();
+  await page.reload();
+  await page.locator("#model option").first().waitFor({ state: "attached" });
+  expect(await choice.inputValue()).toBe("poet");
+  expect(await answers().allInnerTexts()).toEqual(before);
+  expect(await page.locator("article.user").allInnerTexts()).toEqual(["Once upon a time", "Go on"]);
+  // The model goes on with what was said before.
+  const asked = page.waitForRequest("**/v1/chat/completions");
+  await message.fill("And then");
+  await message.press("Enter");
+  expect((await asked).postDataJSON().messages).toHaveLength(5);
+  await settle();
+  await page.getByRole("button", { name: "New chat" }).click();
+  await page.reload();
+  expect(await log().innerText()).toBe("");
+  expect(complaints).toEqual([]);
+});
+
+test("a page that is left while an answer is written keeps what there is, and a question without one", async () => {
+  await page.getByLabel("Message").fill("Once upon a time");
+  await page.getByLabel("Message").press("Enter");
+  await until(async () => (await answers().innerText()).length > 20);
+  await page.reload();
+  expect(await answers().innerText()).toContain("stopped");
+  await page.getByRole("button", { name: "New chat" }).click();
+  await page.route("**/v1/chat/completions", () => {}); // no answer comes
+  await page.getByLabel("Message").fill("Hello?");
+  await page.getByLabel("Message").press("Enter");
+  await page.reload();
+  expect(await page.getByLabel("Message").inputValue()).toBe("Hello?");
+  expect(await log().innerText()).toBe("");
+});
+
+test("the rate that is shown is the server's, however the pieces come", async () => {
+  const events = [
+    { choices: [{ delta: { content: "all at once" } }] },
+    { choices: [], usage: { completion_tokens: 40 }, timings: { predicted_per_second: 12.34 } },
+  ].map((event) => `data: ${JSON.stringify(event)}\n\n`);
+  await page.route("**/v1/chat/completions", (route) =>
+    route.fulfill({ contentType: "text/event-stream", body: `${events.join("")}data: [DONE]\n\n` }),
+  );
+  await page.getByLabel("Message").fill("Hi");
+  await page.getByLabel("Message").press("Enter");
+  await settle();
+  expect(await answers().locator("footer").innerText()).toContain("40 tokens · 12.3 tokens/s");
+});
+
 test.each(["Escape", "the button"])("an answer is stopped by %s, and what there is stays", async (how) => {
   await page.getByLabel("Message").fill("Once upon a time");
   await page.getByLabel("Message").press("Enter");

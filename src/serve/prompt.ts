@@ -43,6 +43,28 @@ export async function chatPrompt(
   return checkIds(ids, model, options, "messages");
 }
 
+/**
+ * The ids of a chat's last message, which a model that was trained without the chat template continues as it stands.
+ * @throws ApiError 400 for a system message, or a last message that is not the user's; as {@link completionPrompts}
+ */
+export async function rawChatPrompt(
+  model: Text,
+  { messages }: ChatRequest,
+  options: PromptOptions,
+): Promise<readonly number[]> {
+  const system = messages.findIndex(({ role }) => role === "system");
+  if (system >= 0) {
+    const reason = "this model was trained without the chat template, and so without system messages";
+    throw badField(`messages.${system}`, reason, "unsupported_parameter");
+  }
+  const last = messages.at(-1);
+  if (last?.role !== "user" || typeof last.content !== "string") {
+    throw badField(`messages.${messages.length - 1}`, "the last message must be the user's: it is what is continued");
+  }
+  const ids = await model.tokenizer.encodeWithin(last.content, longest(options));
+  return checkIds(ids, model, options, "messages");
+}
+
 function render(
   template: ChatTemplate,
   messages: readonly ChatMessage[],

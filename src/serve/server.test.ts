@@ -102,6 +102,13 @@ describe("chat completions", () => {
     expect(chunks[0]?.choices[0]?.delta).toEqual({ role: "assistant", content: "" });
     expect(chunks.at(-2)?.choices[0]).toMatchObject({ delta: {}, finish_reason: "length" });
     expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { ...whole.usage, prompt_tokens_details: {} } });
+    expect(chunks.at(-1)).toMatchObject({
+      timings: {
+        predicted_n: whole.usage?.completion_tokens,
+        predicted_ms: expect.any(Number),
+        predicted_per_second: expect.any(Number),
+      },
+    });
     expect(chunks.slice(0, -1).every(({ usage }) => usage === null)).toBeTrue();
     expect(new Set(chunks.map(({ id }) => id)).size).toBe(1);
   });

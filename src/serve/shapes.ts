@@ -1,6 +1,6 @@
 import type { FinishReason } from "../generate/generate.ts";
 import type { TokenLogprob } from "../generate/logprobs.ts";
-import type { Reply } from "../generate/reply.ts";
+import { type Reply, speeds } from "../generate/reply.ts";
 import type { ReplyToken } from "../generate/shared-reply.ts";
 import type { TokenTexts } from "../text/token-text.ts";
 
@@ -22,8 +22,8 @@ export interface Shape {
   /** @param tokens that the text ends, where probabilities are wanted */
   piece(index: number, text: string, tokens: readonly ShownToken[] | undefined): object;
   end(index: number, finishReason: FinishReason): object;
-  /** The chunk that only tells the usage. */
-  usage(usage: Usage): object;
+  /** The chunk that only tells the usage, and how long the answer took. */
+  usage(usage: Usage, timings: Timings | undefined): object;
   whole(choices: readonly Choice[], usage: Usage): object;
 }
 
@@ -46,6 +46,25 @@ export function usageOf(replies: readonly Reply[], choices: number): Usage {
     completion_tokens: completion,
     total_tokens: prompt + completion,
     prompt_tokens_details: { cached_tokens: sum(firsts.map(({ cachedTokens }) => cachedTokens)) },
+  };
+}
+
+/** How fast an answer was written, by llama.cpp's names. */
+export interface Timings {
+  readonly predicted_n: number;
+  readonly predicted_ms: number;
+  /** After the first token; 0 where it is the only one. */
+  readonly predicted_per_second: number;
+}
+
+/** Undefined for several texts: they share their time. */
+export function timingsOf([reply, ...others]: readonly Reply[]): Timings | undefined {
+  if (reply === undefined || others.length > 0) return undefined;
+  const { decode } = speeds(reply);
+  return {
+    predicted_n: reply.tokens.length,
+    predicted_ms: 1000 * reply.decodeSeconds,
+    predicted_per_second: decode,
   };
 }
 
@@ -75,7 +94,7 @@ export function chatShape({ model, texts, includeUsage }: ShapeOptions): Shape {
     begin: (index) => delta(index, { role: "assistant", content: "" }),
     piece: (index, content, tokens) => delta(index, { content }, tokens),
     end: (index, reason) => delta(index, {}, undefined, reason),
-    usage: (usage) => chunk([], usage),
+    usage: (usage, timings) => ({ ...chunk([], usage), ...(timings && { timings }) }),
     whole: (all, usage) => {
       const choices = all.map(({ text, tokens, finishReason }, index) => {
         const message = { role: "assistant", content: text, refusal: null };
@@ -108,7 +127,7 @@ export function completionShape({ model, texts, includeUsage }: ShapeOptions): S
     begin: () => undefined,
     piece: (index, text, tokens) => answer([choice(index, text, tokens)], none),
     end: (index, reason) => answer([choice(index, "", undefined, reason)], none),
-    usage: (usage) => answer([], { usage }),
+    usage: (usage, timings) => answer([], { usage, ...(timings && { timings }) }),
     whole: (all, usage) => {
       const choices = all.map(({ text, tokens, finishReason }, index) => choice(index, text, tokens, finishReason));
       return answer(choices, { usage });

@@ -17,6 +17,7 @@ const NAMED = 20;
 /** Pictures, and the models that learn from them. Its threads end when it is disposed of. */
 export class PictureSubject implements Subject<PictureBatch>, Disposable {
   readonly unit = "pictures";
+  readonly sampleFormat = null;
   readonly #data: PictureData;
   readonly #warn: (line: string) => void;
   /** Why they cannot be read, one line each. */

@@ -100,6 +100,8 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
     shuffle: asked.shuffle ?? true,
     trainOnPrompt: asked.trainOnPrompt ?? false,
     prompt: asked.prompt ?? null,
+    // Only its data tell.
+    sampleFormat: null,
     learningRate,
     schedule: asked.schedule ?? usual.schedule,
     warmup: asked.warmup ?? 0,

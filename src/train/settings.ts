@@ -6,6 +6,7 @@ import { METHODS, type MethodSettings } from "../adapters/methods.ts";
 import { ADAPTER_SETTINGS, type AdapterSettings, HELD_DTYPES } from "../adapters/training/settings.ts";
 import { brief, oneLine, quote } from "../files/failure.ts";
 import { PROMPTS } from "../text/data/prompts.ts";
+import { SAMPLE_FORMATS } from "../text/data/types.ts";
 import { PICTURE_SETTINGS, type PictureSettings } from "./picture-settings.ts";
 import { SCHEDULES } from "./schedule.ts";
 
@@ -71,6 +72,8 @@ const schemaOf = (method: unknown, methods: readonly TrainedMethod[]) =>
     trainOnPrompt: v.boolean(),
     /** How instructions are written out; null: as chats. Earlier versions knew nothing else. */
     prompt: v.optional(v.nullable(v.picklist(PROMPTS)), null),
+    /** How the samples were written out; null: pictures, and runs of earlier versions, which did not record it. */
+    sampleFormat: v.optional(v.nullable(v.picklist(SAMPLE_FORMATS)), null),
     learningRate: amount,
     schedule: v.picklist(SCHEDULES),
     warmup: count,

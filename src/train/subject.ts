@@ -4,6 +4,7 @@ import type { LargestMicroBatch, StepPlan } from "../data/types.ts";
 import type { Device } from "../device/device.ts";
 import { Contradiction } from "../errors.ts";
 import type { ModelLocation } from "../models/locate.ts";
+import type { SampleFormat } from "../text/data/types.ts";
 import type { TrainedModel } from "./engine.ts";
 import type { TrainSettings } from "./settings.ts";
 import type { Unit } from "./types.ts";
@@ -19,6 +20,8 @@ export interface DataHashes {
 /** What a run is about: its data, and the models that can learn from such. The loop knows no more of either. */
 export interface Subject<Batch> {
   readonly unit: Unit;
+  /** How its samples are written out, which the run records; null: pictures. */
+  readonly sampleFormat: SampleFormat | null;
   dataHashes(): DataHashes;
   /** The steps that settings make of the data. */
   plan(settings: TrainSettings): RunPlan<Batch>;

@@ -8,6 +8,7 @@ import type { Subject } from "./subject.ts";
 export function textSubject(data: TrainingData): Subject<MicroBatch> {
   return {
     unit: "tokens",
+    sampleFormat: data.train.format,
     dataHashes: () => ({ data: dataHash(data) }),
     plan: (settings) => planRun(settings, data),
     open: ModelSource.open,

@@ -1,8 +1,29 @@
 const $ = (id) => document.getElementById(id);
 
-/* The conversation; every answer remembers the model that gave it. */
-let messages = [];
+/* The conversation; every answer remembers the model that gave it. It stays in this tab when the page is loaded again. */
+let messages = stored("conversation") ?? [];
 let answering;
+/* What is being written, in case the page is left meanwhile. */
+let unfinished;
+
+function stored(name) {
+  try {
+    return JSON.parse(sessionStorage.getItem(`randlora.${name}`)) ?? undefined;
+  } catch {
+    return undefined; // of another version
+  }
+}
+function store(name, value) {
+  try {
+    sessionStorage.setItem(`randlora.${name}`, JSON.stringify(value));
+  } catch {
+    sessionStorage.removeItem(`randlora.${name}`); // too long for the browser
+  }
+}
+addEventListener("pagehide", () => {
+  const reply = unfinished?.content ? [{ ...unfinished, note: "stopped" }] : [];
+  store("conversation", [...messages, ...reply]);
+});
 
 function addArticle(role) {
   const article = element("article");
@@ -12,7 +33,10 @@ function addArticle(role) {
 }
 function showAll() {
   $("log").replaceChildren();
-  for (const message of messages) show(message);
+  for (const message of messages) {
+    $("log").querySelector(".retry")?.remove();
+    show(message);
+  }
   $("empty").hidden = messages.length > 0;
 }
 function show(message) {
@@ -87,14 +111,14 @@ async function ask() {
   const reply = { role: "assistant", content: "", model: $("model").value, note: "" };
   const conversation = messages;
   const article = addArticle("assistant");
-  const started = performance.now();
-  let [first, tokens, drawn] = [0, 0, false];
+  let [note, drawn] = ["", false];
   const drawNow = () => {
     drawn = false;
     draw(article, reply);
     follow();
   };
   setAnswering(new AbortController());
+  unfinished = reply;
   article.classList.add("busy");
   $("log").setAttribute("aria-busy", "true");
   draw(article, reply);
@@ -116,26 +140,24 @@ async function ask() {
       body: JSON.stringify(body),
       signal: answering.signal,
     });
-    for await (const { error, choices, usage } of events(response)) {
+    for await (const { error, choices, usage, timings } of events(response)) {
       if (error !== undefined) throw new Error(error.message);
-      tokens = usage?.completion_tokens ?? tokens;
+      if (usage) note = summary(usage, timings);
       const piece = choices[0]?.delta?.content ?? "";
       if (piece === "") continue;
-      first ||= performance.now();
       reply.content += piece;
       if (!drawn) {
         drawn = true;
         requestAnimationFrame(drawNow);
       }
     }
-    const seconds = (performance.now() - (first || started)) / 1000;
-    reply.note =
-      `${tokens} tokens` + (tokens > 1 && seconds > 0 ? ` · ${((tokens - 1) / seconds).toFixed(1)} tokens/s` : "");
+    reply.note = note;
   } catch (error) {
     if (error.name === "AbortError") reply.note = "stopped";
     else $("alert").textContent = error.message;
   }
   setAnswering(undefined);
+  unfinished = undefined;
   $("log").removeAttribute("aria-busy");
   if (messages !== conversation) return; // a new one was begun
   if (reply.content !== "") {
@@ -151,6 +173,11 @@ async function ask() {
   }
   follow();
   $("message").focus();
+}
+/* Tokens, and the rate by the server's clock: pieces come through the network in heaps. */
+function summary({ completion_tokens: tokens }, timings) {
+  const rate = timings?.predicted_per_second;
+  return `${tokens} tokens` + (rate ? ` · ${rate.toFixed(1)} tokens/s` : "");
 }
 /* What a field says, for the request; what is left empty is the server's to choose. */
 function given(id, name) {
@@ -203,6 +230,7 @@ addEventListener("keydown", (event) => {
 $("stop").addEventListener("click", () => answering?.abort());
 $("new").addEventListener("click", () => {
   answering?.abort();
+  unfinished = undefined;
   messages = [];
   $("alert").textContent = "";
   showAll();
@@ -237,7 +265,7 @@ $("theme").addEventListener("click", () => {
 
 async function loadModels() {
   try {
-    const { data } = await (await api("v1/models")).json();
+    const { data, default: usual } = await (await api("v1/models")).json();
     $("model").replaceChildren(
       ...data.map(({ id, parent }) => {
         const option = element("option", parent === null ? id : `${id} (adapter)`);
@@ -245,9 +273,17 @@ async function loadModels() {
         return option;
       }),
     );
+    // What a request means that names no model: the run that is served, where there is one.
+    const chosen = stored("model");
+    $("model").value = data.some(({ id }) => id === chosen) ? chosen : usual;
     $("alert").textContent = "";
   } catch (error) {
     $("alert").textContent = error.message;
   }
 }
+$("model").addEventListener("change", () => store("model", $("model").value));
+
+/* A question that got no answer before the page was left is asked again, or put differently. */
+if (messages.at(-1)?.role === "user") $("message").value = messages.pop().content;
+showAll();
 loadModels();

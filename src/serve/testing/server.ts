@@ -6,13 +6,14 @@ import type { AdapterChoice } from "../../generate/adapted-weights.ts";
 import { LanguageModel } from "../../generate/language-model.ts";
 import { writeAdapter } from "../../merge/testing/models.ts";
 import { Engine } from "../engine.ts";
-import { ModelList } from "../models.ts";
+import { ModelList, type ModelListOptions } from "../models.ts";
 import { ApiServer, type ServerOptions } from "../server.ts";
 
 /** What a test may want otherwise. */
 export interface TestServerOptions extends Partial<Omit<ServerOptions, "model" | "models" | "engine">> {
   readonly adapters?: ReadonlyMap<string, AdapterChoice>;
   readonly queueLength?: number;
+  readonly list?: ModelListOptions;
   /** Texts that are written together; 4 where nothing is said. */
   readonly parallel?: number;
 }
@@ -33,7 +34,7 @@ export async function loadStoriesModel(device = TEST_DEVICE): Promise<LanguageMo
 
 /** A real server on a free port; the model may serve another one afterwards. */
 export function serveStories(model: LanguageModel, options: TestServerOptions = {}): TestServer {
-  const { adapters = new Map<string, AdapterChoice>(), queueLength = 128, parallel = 4, ...rest } = options;
+  const { adapters = new Map<string, AdapterChoice>(), queueLength = 128, parallel = 4, list, ...rest } = options;
   const context = rest.prompts?.context ?? model.decoder.config.contextLength;
   const engine = new Engine(model, { queueLength, parallel, context });
   const failures: unknown[] = [];
@@ -42,7 +43,7 @@ export function serveStories(model: LanguageModel, options: TestServerOptions = 
     port: 0,
     apiKey: undefined,
     model,
-    models: new ModelList("storyteller", adapters),
+    models: new ModelList("storyteller", adapters, list),
     engine,
     prompts: { system: undefined, templateVariables: {}, context: model.decoder.config.contextLength },
     defaults: { sampling: { temperature: 0, topK: 40, topP: 0.95, minP: 0.05 }, maxTokens: undefined },
