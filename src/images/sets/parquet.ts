@@ -20,7 +20,8 @@ const HINT = "pictures in parquet have the columns image ({bytes, path}) and lab
 
 /**
  * Reads pictures in the Hub's parquet: `image`, the bytes of a picture's file, and `label`, whose names stand in the schema's
- * metadata. Labels are read at once, pictures a group of rows at a time; the last groups are kept.
+ * metadata. Labels are read at once, pictures a group of rows at a time; groups are kept in memory or
+ * in a file.
  *
  * @param paths of the shards, in order
  * @throws {RandloraError} as {@link ParquetFile}, `data` without the columns or for a label that is no class
@@ -57,7 +58,7 @@ export async function readParquetPictures(paths: readonly string[], known?: read
     source: async (index): Promise<Source> => {
       const group = groups.findLast(({ first }) => first <= index) as Group;
       const row = index - group.first;
-      const bytes = (await cache.get(group))[row];
+      const bytes = await cache.get(group, row);
       const name = `${group.file.name}: row ${group.rows.rowStart + row + 1}`;
       if (bytes === undefined || bytes.length === 0)
         throw new RandloraError("data", `${name}: no bytes of a picture`, HINT);

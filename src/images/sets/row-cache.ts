@@ -1,12 +1,18 @@
+import { Spill } from "./spill.ts";
+
 /** Bytes of pictures that are kept: small sets wholly, of large ones the groups used last. */
 const KEPT_BYTES = 512 * 2 ** 20;
 /** Groups that are read at once: the pictures of a batch may lie in as many as there are, each of any size. */
 const MOST_READ = 2;
 
-/** Groups of pictures, read once for as long as they are kept, and once for all who wait for them. */
+/**
+ * Groups of pictures, read once for all who wait for them. Those that memory has no room for go to a file, picture by
+ * picture: they are asked for in random order, and reading a group anew for each would take a hundred times as long.
+ */
 export class RowCache<Group extends object> {
   readonly #read: (group: Group) => Promise<Uint8Array[]>;
   readonly #most: number;
+  readonly #spill: Spill<Group>;
   /** In the order of their last use. */
   readonly #groups = new Map<Group, { rows: Promise<Uint8Array[]>; bytes: number }>();
   #bytes = 0;
@@ -14,12 +20,19 @@ export class RowCache<Group extends object> {
   /** Who waits for a reading to end, in turn. */
   readonly #waiting: (() => void)[] = [];
 
-  constructor(read: (group: Group) => Promise<Uint8Array[]>, most = KEPT_BYTES) {
+  constructor(read: (group: Group) => Promise<Uint8Array[]>, most = KEPT_BYTES, spill = new Spill<Group>()) {
     this.#read = read;
     this.#most = most;
+    this.#spill = spill;
   }
 
-  async get(group: Group): Promise<Uint8Array[]> {
+  /** A row of a group; undefined where the group has no such row. */
+  async get(group: Group, row: number): Promise<Uint8Array | undefined> {
+    if (!this.#groups.has(group) && this.#spill.has(group)) return await this.#spill.read(group, row);
+    return (await this.#rowsOf(group))[row];
+  }
+
+  async #rowsOf(group: Group): Promise<Uint8Array[]> {
     const kept = this.#groups.get(group);
     if (kept !== undefined) {
       this.#groups.delete(group);
@@ -32,7 +45,7 @@ export class RowCache<Group extends object> {
       const rows = await entry.rows;
       entry.bytes = rows.reduce((sum, { length }) => sum + length, 0);
       this.#bytes += entry.bytes;
-      this.#forget(group);
+      await this.#forget(group);
       return rows;
     } catch (thrown) {
       this.#groups.delete(group);
@@ -54,12 +67,16 @@ export class RowCache<Group extends object> {
   }
 
   /** Lets groups go, the longest unused first, but not `newest`. */
-  #forget(newest: Group): void {
-    for (const [group, { bytes }] of this.#groups) {
-      if (this.#bytes <= this.#most) return;
+  async #forget(newest: Group): Promise<void> {
+    const gone: { group: Group; rows: Promise<Uint8Array[]> }[] = [];
+    for (const [group, { bytes, rows }] of this.#groups) {
+      if (this.#bytes <= this.#most) break;
       if (group === newest || bytes === 0) continue;
       this.#groups.delete(group);
       this.#bytes -= bytes;
+      gone.push({ group, rows });
     }
+    // Who reads waits for it, so that no more than these are in memory besides.
+    for (const { group, rows } of gone) await this.#spill.add(group, await rows);
   }
 }
