@@ -1,4 +1,5 @@
 import { prancDeltas } from "../../src/adapters/pranc/deltas.ts";
+import { ownedBy } from "../../src/device/owned.ts";
 import { philoxKey } from "../../src/random/philox.ts";
 import { UNREAD, unreadRows } from "../../src/adapters/testing/weights.ts";
 import { openBenchDevice, stagingsOf } from "../device.ts";
@@ -34,7 +35,8 @@ export const thetaSuite: Suite = {
       const target = tensorIn(gpu.memory.allocate("ΔW", tensorBytes([out, input], "F32")), [out, input], "F32");
       const named = { shape: [], tensor: "", source: "", dtype: "F32", module: "", conv1d: false } as const;
       const source = prancDeltas([{ ...named, ...layer }], alpha, key);
-      const deltas = await source.upload(gpu);
+      const owner = new DisposableStack();
+      const deltas = await source.upload(ownedBy(owner, gpu));
       const delta = await deltas.layer(0, 1, UNREAD);
       const { buffer, pitch } = target;
       const block = { firstRow: 0, rows: out, target: buffer, pitch, ...unreadRows(buffer, input) };
@@ -72,7 +74,7 @@ export const thetaSuite: Suite = {
         };
         for (const buffer of [gradient.buffer, parts]) gpu.memory.release(buffer);
       }
-      deltas.release();
+      owner.dispose();
       gpu.memory.release(target.buffer);
     }
   },

@@ -43,7 +43,10 @@ export type BasesOrigin = GeneratorName | "saved" | "none";
 
 /** An adapter with everything in memory that its layers share. */
 export interface DeltaSource {
-  /** Compiles the kernel and uploads what the layers share; the source may be dropped afterwards. */
+  /**
+   * Compiles the kernel and uploads what the layers share; the source may be dropped afterwards.
+   * @param gpu owns what is uploaded (`ownedBy`): nothing here gives it back
+   */
   upload(gpu: Device): Promise<DeltasOnGpu>;
   /**
    * factor · ΔW (out, in) of one layer in f64, row-major, at a sample of its elements: the yardstick. Slow.
@@ -75,7 +78,6 @@ export interface DeltasOnGpu {
    * @param weight for methods that rescale W
    */
   layer(layer: number, factor: number, weight: StoredWeight): Promise<LayerDelta>;
-  release(): void;
 }
 
 /** One ΔW on the GPU. `Block`: what it asks of a block. */

@@ -46,7 +46,9 @@ function sumOfSources(sources: readonly DeltaSource[], indices: Indices): DeltaS
 }
 
 async function uploadAll(gpu: Device, sources: readonly DeltaSource[]): Promise<DeltasOnGpu[]> {
-  return await releasingAll(sources, (source) => source.upload(gpu));
+  const parts: DeltasOnGpu[] = [];
+  for (const source of sources) parts.push(await source.upload(gpu));
+  return parts;
 }
 
 function sumOnGpu(parts: readonly DeltasOnGpu[], indices: Indices): DeltasOnGpu {
@@ -64,7 +66,6 @@ function sumOnGpu(parts: readonly DeltasOnGpu[], indices: Indices): DeltasOnGpu 
         release: () => deltas.forEach((delta) => delta.release()),
       };
     },
-    release: () => parts.forEach((part) => part.release()),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { Device } from "../device/device.ts";
+import { ownedBy } from "../device/owned.ts";
 import { methodOfAdapter, planAdapter } from "../adapters/methods.ts";
 import { openAdapter } from "../adapters/open.ts";
 import type { AdaptedLayer } from "../adapters/layers.ts";
@@ -83,8 +84,7 @@ export async function openDeltas(
     const cause = `ΔW of ${oneLine(large.module)} is [${large.out}, ${large.in}], too large to be looked at`;
     throw new RandloraError("adapter", `${oneLine(path)}: ${cause}`, "choose others: --layers");
   }
-  const onGpu = await (await plan.load(signal)).upload(gpu);
-  resources.defer(() => onGpu.release());
+  const onGpu = await (await plan.load(signal)).upload(ownedBy(resources, gpu));
   const placed = { plan, onGpu, checkpoint };
   const kept = resources.move();
   return {

@@ -4,7 +4,7 @@ import type { Device, DeviceBuffer, DeviceMemory } from "./device.ts";
  * The same device, but what is allocated through it belongs to `owner` until it is released: what is made of several buffers
  * takes none with it when it fails halfway, and is given back at once.
  */
-export function ownedBy(owner: DisposableStack, device: Device): Device {
+export function ownedBy(owner: Pick<DisposableStack | AsyncDisposableStack, "defer">, device: Device): Device {
   const { memory } = device;
   const held = new Set<DeviceBuffer>();
   const hold = (buffer: DeviceBuffer): DeviceBuffer => {

@@ -1,6 +1,7 @@
 import { dirname } from "node:path";
 import { describeBase } from "../adapters/base.ts";
 import type { Device } from "../device/device.ts";
+import { ownedBy } from "../device/owned.ts";
 import { adaptTensor } from "../merge/adapted-tensor.ts";
 import type { LoadedAdapter } from "../merge/merge.ts";
 import { readConfig } from "../merge/model-config.ts";
@@ -86,8 +87,7 @@ export class AdaptedCheckpoint implements TensorReader, AsyncDisposable {
     const adapters: LoadedAdapter[] = [];
     for (const [index, plan] of plans.entries()) {
       signal?.throwIfAborted();
-      const deltas = await (await plan.load(signal)).upload(gpu);
-      resources.defer(() => deltas.release());
+      const deltas = await (await plan.load(signal)).upload(ownedBy(resources, gpu));
       adapters.push({ plan, factor: choices[index]?.scale ?? 1, deltas });
     }
     return new AdaptedCheckpoint(gpu, checkpoint, changes, adapters, resources.move());

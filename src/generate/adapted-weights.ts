@@ -1,4 +1,5 @@
 import type { Device } from "../device/device.ts";
+import { ownedBy } from "../device/owned.ts";
 import { type BaseModel, describeBase } from "../adapters/base.ts";
 import { RandloraError } from "../errors.ts";
 import { isKernelDtype } from "../device/dtype.ts";
@@ -75,8 +76,7 @@ export class AdaptedWeights implements AsyncDisposable {
     const hasDelta = changes.some(({ work }) => work.kind === "merge");
     for (const [index, one] of hasDelta ? plans.entries() : []) {
       signal?.throwIfAborted();
-      const deltas = await (await one.load(signal)).upload(this.#gpu);
-      resources.defer(() => deltas.release());
+      const deltas = await (await one.load(signal)).upload(ownedBy(resources, this.#gpu));
       loaded.push({ plan: one, factor: choices[index]?.scale ?? 1, deltas });
     }
     this.#isMixture = true;

@@ -63,11 +63,14 @@ export class DeltaBases {
     staging: Staging = device.staging,
   ): Promise<DeltaBases> {
     const variant = { a: bases.a.storage.kind, b: bases.b.storage.kind, pairing };
-    const [a, b] = await Promise.all([
+    const work = [
       uploadBasis(device, "basis A", bases.a),
       uploadBasis(device, "basis B", bases.b),
       device.prepare("delta", variant, staging),
-    ]);
+    ] as const;
+    // What fails must not leave the others at work in memory that is given back.
+    await Promise.allSettled(work);
+    const [a, b] = await Promise.all(work);
     return new DeltaBases(device, a, b, pairing);
   }
 

@@ -37,7 +37,6 @@ function onGpu(bases: DeltaBases, layers: readonly BilinearLayer[]): DeltasOnGpu
         release: () => bases.releaseLayer(layer),
       };
     },
-    release: () => bases.release(),
   };
 }
 

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { itemAt } from "../../files/item-at.ts";
 import { join } from "node:path";
 import type { Device } from "../../device/device.ts";
+import { ownedBy } from "../../device/owned.ts";
 import { openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
 import { read } from "../../device/transfer.ts";
@@ -43,7 +44,8 @@ async function deltaOf({ out, in: input, r, conv1d = false, staging = gpu.stagin
   });
   using run = new Run(gpu, staging);
   const before = gpu.memory.liveBytes;
-  const deltas = await LowRankDeltas.create(gpu, storedLayers(adapter, plan.layers), staging);
+  const owner = new DisposableStack();
+  const deltas = await LowRankDeltas.create(ownedBy(owner, gpu), storedLayers(adapter, plan.layers), staging);
   const layer = await deltas.layer(0, 2);
   const pitch = padded4(cols);
   const target = gpu.memory.allocate("target", rows * pitch * 4);
@@ -51,7 +53,7 @@ async function deltaOf({ out, in: input, r, conv1d = false, staging = gpu.stagin
   await run.submit();
   const all = new Float32Array((await read(gpu, target)).buffer);
   layer.release();
-  deltas.release();
+  owner.dispose();
   gpu.memory.release(target);
   expect(gpu.memory.liveBytes).toBe(before);
   const ours = Float64Array.from({ length: out * input }, (_, at) => {
@@ -106,10 +108,11 @@ test("factors that hold NaN are named, and nothing stays on the GPU", async () =
   const lora: TestLora = { r: 2, alpha: 2, seed: 1, modules: { m: [4, 4] } };
   await using adapter = await openPeft(await writeLora(join(folder.path, "a"), lora, { tensors }));
   const { layers } = planLora(adapter, baseOf({ "m.weight": [4, 4] }));
-  const deltas = await LowRankDeltas.create(gpu, storedLayers(adapter, layers));
+  const owner = new DisposableStack();
+  const deltas = await LowRankDeltas.create(ownedBy(owner, gpu), storedLayers(adapter, layers));
   const before = gpu.memory.liveBytes;
   const refusal = await refusalOf(() => deltas.layer(0, 1));
   expect([refusal.code, refusal.message]).toEqual(["numeric", expect.stringContaining('"m.lora_B.weight" holds NaN')]);
   expect(gpu.memory.liveBytes).toBe(before);
-  deltas.release();
+  owner.dispose();
 });

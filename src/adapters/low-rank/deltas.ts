@@ -24,7 +24,6 @@ export interface LowRankSource extends DeltaSource {
 export interface FactorsOnGpu {
   /** Records A (rank, in) and B (out, rank) of a layer into these tensors, whose padding is zero and stays so. */
   form(run: Run, layer: number, a: Tensor, b: Tensor): void | Promise<void>;
-  release(): void;
 }
 
 /** ΔW of layers that are products of two factors. */
@@ -67,7 +66,7 @@ export class LowRankDeltas implements DeltasOnGpu {
     return new LowRankDeltas(gpu, layers, layers, staging);
   }
 
-  /** The same with factors from the GPU, which are released with what is made here. */
+  /** The same with factors from the GPU. */
   static async derived(
     gpu: Device,
     layers: readonly LowRankShape[],
@@ -110,11 +109,6 @@ export class LowRankDeltas implements DeltasOnGpu {
       release();
       throw thrown;
     }
-  }
-
-  /** Stored factors share nothing. */
-  release(): void {
-    if ("form" in this.#factors) this.#factors.release();
   }
 
   async #place(index: number, keep: (buffer: DeviceBuffer) => DeviceBuffer): Promise<{ a: DeltaBasis; b: DeltaBasis }> {

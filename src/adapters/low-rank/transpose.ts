@@ -9,7 +9,6 @@ import { pitchOf, type Tensor, tensorIn } from "../../tensor/tensor.ts";
  * takes whatever the GPU cannot bind at once in blocks.
  */
 export class Transposition {
-  readonly #gpu: Device;
   readonly #identity: Tensor;
 
   /** @param width the largest number of columns of the narrow matrices. @throws RandloraError `memory` */
@@ -17,7 +16,6 @@ export class Transposition {
     const pitch = pitchOf(width, "F32");
     const values = new Float32Array(width * pitch);
     for (let k = 0; k < width; k++) values[k * pitch + k] = 1;
-    this.#gpu = gpu;
     this.#identity = tensorIn(uploaded(gpu, "identity", values), [width, width], "F32");
   }
 
@@ -29,10 +27,6 @@ export class Transposition {
   /** Records wide (k, n) = narrowᵀ; narrow (n, k), both F32. */
   wide(run: Run, narrow: Tensor, wide: Tensor): void {
     recordGemm(run, { order: "NT", a: this.#corner(wide.shape[0]), b: narrow, y: wide });
-  }
-
-  release(): void {
-    this.#gpu.memory.release(this.#identity.buffer);
   }
 
   /** What is beyond its columns is zero in its rows, as it is in a matrix of its own. */

@@ -1,4 +1,5 @@
 import type { Device, DeviceBuffer } from "../../device/device.ts";
+import { ownedBy } from "../../device/owned.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { openTestDevice } from "../../device/testing/open.ts";
@@ -128,7 +129,9 @@ async function check(trial: Case): Promise<void> {
   }
 
   const before = gpu.memory.liveBytes;
-  const deltas = new MagnitudeDeltas(gpu, await LowRankDeltas.create(gpu, [low], staging), [layer], staging);
+  const owner = new DisposableStack();
+  const on = ownedBy(owner, gpu);
+  const deltas = new MagnitudeDeltas(on, await LowRankDeltas.create(on, [low], staging), [layer], staging);
   const onGpu = await deltas.layer(0, FACTOR, weight);
   const pitch = padded4(cols);
   const found = new Float64Array(out * input);
@@ -171,7 +174,7 @@ async function check(trial: Case): Promise<void> {
     for (const buffer of buffers) gpu.memory.release(buffer);
   }
   onGpu.release();
-  deltas.release();
+  owner.dispose();
   expect(error(found, want)).toBeLessThan(2e-6);
   expect(gpu.memory.liveBytes).toBe(before);
 }
@@ -212,6 +215,5 @@ test("a magnitude that is not finite is told, and nothing stays on the GPU", asy
   const weight = weightOf(4, 4, "F32", new Uint8Array(64));
   await expect(deltas.layer(0, 1, weight)).rejects.toThrow("NaN");
   await expect(deltas.layer(1, 1, weight)).rejects.toThrow("layer 1 of 1");
-  deltas.release();
   expect(gpu.memory.liveBytes).toBe(before);
 });

@@ -93,10 +93,6 @@ export class MagnitudeDeltas implements DeltasOnGpu {
     }
   }
 
-  release(): void {
-    this.#inner.release();
-  }
-
   /** Records c · (W + ΔW) − W of a block, added to what the block holds or assigned. */
   #form(run: Run, layer: Rescaled, block: WeightBlock): void {
     const { inner, conv1d, factors } = layer;

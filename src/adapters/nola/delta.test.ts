@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { itemAt } from "../../files/item-at.ts";
 import type { Device } from "../../device/device.ts";
+import { ownedBy } from "../../device/owned.ts";
 import { openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
 import { read } from "../../device/transfer.ts";
@@ -39,7 +40,8 @@ test.each<[Pick<TestNola, "r" | "bases">, Staging["kind"], conv1d: boolean]>([
   const plan = planNola(adapter, baseOf(Object.fromEntries(shapes), {}));
   const before = gpu.memory.liveBytes;
   const staging = kind === "workgroup" ? ({ kind } as const) : gpu.staging;
-  const deltas = await uploadNola(gpu, plan, staging);
+  const owner = new DisposableStack();
+  const deltas = await uploadNola(ownedBy(owner, gpu), plan, staging);
   for (const [index, [module, [out, input]]] of Object.entries(MODULES).entries()) {
     const layer = await deltas.layer(index, 2);
     const [rows, cols] = conv1d ? [input, out] : [out, input];
@@ -62,7 +64,7 @@ test.each<[Pick<TestNola, "r" | "bases">, Staging["kind"], conv1d: boolean]>([
       expect(Math.abs(ours - itemAt(reference, at))).toBeLessThanOrEqual(1e-6 * largest);
     });
   }
-  deltas.release();
+  owner.dispose();
   expect(gpu.memory.liveBytes).toBe(before);
 });
 
@@ -71,7 +73,8 @@ test("a thousand bases leave room below what a verification allows", async () =>
   await using folder = await TemporaryFolder.create();
   await using adapter = await openPeft(await writeNola(folder.at("a"), nola));
   const plan = planNola(adapter, baseOf({ "m.weight": [64, 48] }, {}));
-  const deltas = await uploadNola(gpu, plan);
+  const owner = new DisposableStack();
+  const deltas = await uploadNola(ownedBy(owner, gpu), plan);
   const layer = await deltas.layer(0, 1);
   const target = gpu.memory.allocate("target", 64 * 48 * 4);
   using run = new Run(gpu);
@@ -82,7 +85,8 @@ test("a thousand bases leave room below what a verification allows", async () =>
   const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   const worst = want.reduce((most, value, at) => Math.max(most, Math.abs(itemAt(ours, at) - value)), 0);
   expect(worst).toBeLessThan(1e-6 * largest);
-  for (const one of [layer, deltas]) one.release();
+  layer.release();
+  owner.dispose();
   gpu.memory.release(target);
 });
 
@@ -93,7 +97,9 @@ test("coefficients that hold NaN are named, and nothing stays on the GPU", async
   await using adapter = await openPeft(await writeNola(folder.at("a"), nola, { tensors }));
   const plan = planNola(adapter, baseOf({ "m.weight": [4, 4] }));
   const before = gpu.memory.liveBytes;
-  const refusal = await refusalOf(() => uploadNola(gpu, plan));
+  const owner = new DisposableStack();
+  const refusal = await refusalOf(() => uploadNola(ownedBy(owner, gpu), plan));
+  owner.dispose();
   expect([refusal.code, refusal.message]).toEqual([
     "numeric",
     expect.stringContaining('"m.nola_coefficients_B" holds NaN'),

@@ -1,4 +1,5 @@
-import type { Device, DeviceBuffer } from "../../device/device.ts";
+import type { Device } from "../../device/device.ts";
+import { ownedBy } from "../../device/owned.ts";
 import { uploaded } from "../../device/transfer.ts";
 import { ELEMENTWISE } from "../../device/families/elementwise.ts";
 import type { Staging } from "../../device/staging.ts";
@@ -51,56 +52,41 @@ export async function uploadNola(gpu: Device, plan: NolaPlan, staging: Staging =
 async function formFactors(gpu: Device, plan: NolaPlan, staging: Staging): Promise<FactorsOnGpu> {
   const { layers, draws } = plan;
   const { rank } = draws;
-  const held: DeviceBuffer[] = [];
-  const brief: DeviceBuffer[] = [];
-  const stacksOf = (label: string, lengths: readonly number[], to: DeviceBuffer[]) => {
-    const stacks = allocateStacks(
-      gpu,
+  // What is needed until the factors are formed.
+  using owner = new DisposableStack();
+  const brief = ownedBy(owner, gpu);
+  const stacksOf = (on: Device, label: string, lengths: readonly number[]) =>
+    allocateStacks(
+      on,
       label,
       lengths.map((cols) => ({ rows: rank, cols })),
     );
-    to.push(...stacks.map(({ tensor }) => tensor.buffer));
-    return stacks;
-  };
   const [ins, outs] = [layers.map((layer) => layer.in), layers.map(({ out }) => out)];
-  try {
-    const [a, bt] = [stacksOf("factors A", ins, held), stacksOf("factors B, turned", outs, held)];
-    const initial = stacksOf("A before training", ins, brief);
-    writeFactors(gpu, initial, (index) => {
-      const { module = "", in: input = 0 } = layers[index] ?? {};
-      return initialFactor(draws, module, input);
-    });
-    using run = new Run(gpu, staging);
-    for (const [side, stacks] of [["a", a] as const, ["b", bt] as const]) {
-      const formed: FormedStack[] = [];
-      for (const [at, stack] of stacks.entries()) {
-        const values = new Float32Array(stack.modules.length * pitchOf(draws.bases, "F32"));
-        for (const [row, module] of stack.modules.entries()) {
-          const tensor = layers[module]?.[side];
-          if (tensor !== undefined)
-            values.set(await readValues(plan.adapter, tensor), row * pitchOf(draws.bases, "F32"));
-        }
-        const buffer = uploaded(gpu, "coefficients", values);
-        brief.push(buffer);
-        const value = tensorIn(buffer, [stack.modules.length, draws.bases], "F32");
-        const coefficients = [{ at: 0, value, gradient: undefined }];
-        formed.push({ stack, initial: side === "a" ? initial[at] : undefined, coefficients });
+  const [a, bt] = [stacksOf(gpu, "factors A", ins), stacksOf(gpu, "factors B, turned", outs)];
+  const initial = stacksOf(brief, "A before training", ins);
+  writeFactors(gpu, initial, (index) => {
+    const { module = "", in: input = 0 } = layers[index] ?? {};
+    return initialFactor(draws, module, input);
+  });
+  using run = new Run(gpu, staging);
+  for (const [side, stacks] of [["a", a] as const, ["b", bt] as const]) {
+    const formed: FormedStack[] = [];
+    for (const [at, stack] of stacks.entries()) {
+      const values = new Float32Array(stack.modules.length * pitchOf(draws.bases, "F32"));
+      for (const [row, module] of stack.modules.entries()) {
+        const tensor = layers[module]?.[side];
+        if (tensor !== undefined) values.set(await readValues(plan.adapter, tensor), row * pitchOf(draws.bases, "F32"));
       }
-      const bases = new NolaBases(gpu, draws, side);
-      try {
-        bases.form(run, formed);
-        await run.submit();
-      } finally {
-        bases.release();
-      }
+      const buffer = uploaded(brief, "coefficients", values);
+      const value = tensorIn(buffer, [stack.modules.length, draws.bases], "F32");
+      const coefficients = [{ at: 0, value, gradient: undefined }];
+      formed.push({ stack, initial: side === "a" ? initial[at] : undefined, coefficients });
     }
-    return placedFactors(gpu, a, bt, rank);
-  } catch (thrown) {
-    for (const buffer of held) gpu.memory.release(buffer);
-    throw thrown;
-  } finally {
-    for (const buffer of brief) gpu.memory.release(buffer);
+    using panel = new DisposableStack();
+    new NolaBases(ownedBy(panel, gpu), draws, side).form(run, formed);
+    await run.submit();
   }
+  return placedFactors(gpu, a, bt, rank);
 }
 
 /** Writes factors (rows, cols) without gaps into their places. */
@@ -129,10 +115,6 @@ function placedFactors(gpu: Device, a: readonly FactorStack[], bt: readonly Fact
       if (fromA === undefined || fromBt === undefined) throw new RangeError(`layer ${layer}`);
       recordElementwise(run, ELEMENTWISE.copy, fromA, undefined, toA);
       transposition.narrow(run, fromBt, toB);
-    },
-    release() {
-      transposition.release();
-      for (const { tensor } of [...a, ...bt]) gpu.memory.release(tensor.buffer);
     },
   };
 }

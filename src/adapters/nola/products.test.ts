@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { itemAt } from "../../files/item-at.ts";
 import type { Device } from "../../device/device.ts";
+import { ownedBy } from "../../device/owned.ts";
 import { openTestDevice } from "../../device/testing/open.ts";
 import type { Staging } from "../../device/staging.ts";
 import { philoxElement, philoxStream } from "../../random/philox.ts";
@@ -54,7 +55,8 @@ test.each<Case>([
     ];
     return { stack, initial: initial[at], coefficients };
   });
-  const shared = new NolaBases(gpu, draws, "b", panelBytes);
+  const owner = new DisposableStack();
+  const shared = new NolaBases(ownedBy(owner, gpu), draws, "b", panelBytes);
   const run = new Run(gpu, staging);
   shared.form(run, formed);
   shared.fold(run, formed);
@@ -95,7 +97,7 @@ test.each<Case>([
     expect(error(own, gradient)).toBeLessThan(1e-5);
   }
   run[Symbol.dispose]();
-  shared.release();
+  owner.dispose();
   for (const { tensor } of [...stacks, ...initial]) gpu.memory.release(tensor.buffer);
   for (const { coefficients } of formed) {
     for (const { value, gradient } of coefficients) {

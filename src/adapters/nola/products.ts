@@ -44,7 +44,6 @@ interface Panel {
  * What they share makes Σ cᵢUᵢ a product of matrices, and so is the gradient by c.
  */
 export class NolaBases {
-  readonly #gpu: Device;
   readonly #draws: NolaDraws;
   readonly #stream: number;
   readonly #most: number;
@@ -57,7 +56,6 @@ export class NolaBases {
    * @throws RandloraError `memory`
    */
   constructor(gpu: Device, draws: NolaDraws, side: "a" | "b", panelBytes = PANEL_BYTES) {
-    this.#gpu = gpu;
     this.#draws = draws;
     this.#stream = side === "a" ? U_STREAM : V_STREAM;
     this.#most = side === "a" ? draws.maxIn : draws.maxOut;
@@ -109,10 +107,6 @@ export class NolaBases {
         }
       }
     }
-  }
-
-  release(): void {
-    this.#gpu.memory.release(this.#panel);
   }
 
   get #scale(): number {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { itemAt } from "../../files/item-at.ts";
 import type { Device } from "../../device/device.ts";
+import { ownedBy } from "../../device/owned.ts";
 import { openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
 import { read } from "../../device/transfer.ts";
@@ -44,7 +45,8 @@ async function deltaOf({ out, in: input, bases, offset = 0, conv1d = false, rows
   using run = new Run(gpu);
   const live = gpu.memory.liveBytes;
   const source = prancDeltas([layer], alpha, philoxKey(SEED));
-  const deltas = await source.upload(gpu);
+  const owner = new DisposableStack();
+  const deltas = await source.upload(ownedBy(owner, gpu));
   const one = await deltas.layer(0, -2, UNREAD);
   const pitch = padded4(width) + 4;
   const target = gpu.memory.allocate("target", height * pitch * 4);
@@ -57,7 +59,7 @@ async function deltaOf({ out, in: input, bases, offset = 0, conv1d = false, rows
   await run.submit();
   const all = new Float32Array((await read(gpu, target)).buffer);
   one.release();
-  deltas.release();
+  owner.dispose();
   gpu.memory.release(target);
   expect(gpu.memory.liveBytes).toBe(live);
   for (let row = 0; row < height; row++) {

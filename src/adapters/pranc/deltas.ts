@@ -40,7 +40,6 @@ export function prancDeltas(
 }
 
 class PrancDeltas implements DeltasOnGpu {
-  readonly #gpu: Device;
   readonly #layers: readonly PrancLayer[];
   readonly #coefficients: Tensor;
   readonly #key: ThetaKey;
@@ -51,7 +50,6 @@ class PrancDeltas implements DeltasOnGpu {
     coefficients: Float32Array<ArrayBuffer>,
     key: ThetaKey,
   ) {
-    this.#gpu = gpu;
     this.#layers = layers;
     this.#coefficients = tensorIn(uploaded(gpu, "α", coefficients), [1, coefficients.length], "F32");
     this.#key = key;
@@ -76,10 +74,6 @@ class PrancDeltas implements DeltasOnGpu {
       form: (run, block) => run.compute("thetaDelta", { ...operands, block }),
       release() {},
     };
-  }
-
-  release(): void {
-    this.#gpu.memory.release(this.#coefficients.buffer);
   }
 }
 

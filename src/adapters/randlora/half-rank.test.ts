@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { MemoryStdCache } from "../../bases/testing/bases.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import type { Device } from "../../device/device.ts";
+import { ownedBy } from "../../device/owned.ts";
 import { openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
 import { read } from "../../device/transfer.ts";
@@ -83,7 +84,8 @@ test.each(["torch-mt19937-f32", "torch-mt19937-ternary", "philox-v1"] as const)(
     await using adapter = await openPeft(await writeFolder(join(folder.path, "a"), config, tensorsOf(values)));
     const plan = planAdapter(adapter, BASE, { generator });
     const source = await plan.load();
-    const deltas = await source.upload(gpu);
+    using owner = new DisposableStack();
+    const deltas = await source.upload(ownedBy(owner, gpu));
     for (const [index, { module, out, in: input }] of plan.layers.entries()) {
       const own = values[module];
       if (own === undefined) throw new Error(module);
@@ -107,7 +109,6 @@ test.each(["torch-mt19937-f32", "torch-mt19937-ternary", "philox-v1"] as const)(
       if (generator === "torch-mt19937-ternary") expect(rank).toBeWithin(terms - 3, terms + 1);
       else expect(rank).toBe(terms);
     }
-    deltas.release();
   },
 );
 

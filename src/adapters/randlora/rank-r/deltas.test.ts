@@ -6,6 +6,7 @@ import { MemoryStdCache } from "../../../bases/testing/bases.ts";
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import { type JsonObject, stringifyLossless } from "../../../files/lossless-json.ts";
 import type { Device } from "../../../device/device.ts";
+import { ownedBy } from "../../../device/owned.ts";
 import { openTestDevice } from "../../../device/testing/open.ts";
 import { Run } from "../../../tensor/run.ts";
 import { read } from "../../../device/transfer.ts";
@@ -117,7 +118,8 @@ test.each<Case>([
   const bases = await loadBases(adapter, plan.bases, R, plan.extent, { cache: new MemoryStdCache() });
   const before = gpu.memory.liveBytes;
   const staging = one.staging === "workgroup" ? ({ kind: "workgroup" } as const) : gpu.staging;
-  const deltas = await uploadRankR(gpu, plan, bases, staging);
+  const owner = new DisposableStack();
+  const deltas = await uploadRankR(ownedBy(owner, gpu), plan, bases, staging);
   for (const [index, module] of (["m.q", "m.v", "m.down"] as const).entries()) {
     const [out, input] = MODULES[module];
     const [rows, cols] = one.conv1d === true ? [input, out] : [out, input];
@@ -140,7 +142,7 @@ test.each<Case>([
       expect(Math.abs(ours - value)).toBeLessThanOrEqual(1e-6 * largest);
     });
   }
-  deltas.release();
+  owner.dispose();
   expect(gpu.memory.liveBytes).toBe(before);
 });
 

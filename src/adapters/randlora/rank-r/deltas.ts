@@ -54,11 +54,6 @@ async function factorsOnGpu(gpu: Device, plan: RandloraPlan, bases: Bases, stagi
       shared.form(run, shape, parameters, factors);
       transposition.narrow(run, turned, b);
     },
-    release() {
-      transposition.release();
-      shared.release();
-      training.release();
-    },
   };
 }
 

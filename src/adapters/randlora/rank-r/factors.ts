@@ -25,7 +25,6 @@ export interface RankRFactors {
  * `firstA` on, those of all Aⱼᵀ; its column j·r + k is column k of base j.
  */
 export class RankRBases {
-  readonly #gpu: Device;
   readonly #bases: TrainingBases;
   readonly #firstA: number;
   readonly #panel: DeviceBuffer | undefined;
@@ -33,7 +32,6 @@ export class RankRBases {
 
   /** @param shapes those of the modules: scratch is large enough for all. @throws RandloraError `memory` */
   constructor(gpu: Device, bases: TrainingBases, firstA: number, shapes: readonly BilinearShape[]) {
-    this.#gpu = gpu;
     this.#bases = bases;
     this.#firstA = firstA;
     const panel = Math.max(...shapes.map((shape) => bases.panelBytes(shape)));
@@ -80,12 +78,6 @@ export class RankRBases {
       const w = { of: columns(short, first, tensor), steps: { row: 0, col: 1, term: short.pitch } };
       recordStridedSums(run, { x, w, y: columns(gamma, first, tensor), terms: r, scale, accumulate: true });
     }
-  }
-
-  /** The bases are the caller's. */
-  release(): void {
-    this.#gpu.memory.release(this.#one.buffer);
-    if (this.#panel !== undefined) this.#gpu.memory.release(this.#panel);
   }
 
   /** The rows of all Bⱼ, or of all Aⱼᵀ, that a module has, in blocks. */
