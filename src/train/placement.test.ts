@@ -48,5 +48,5 @@ test.each([
     expect(failure).toMatchObject({ code: "memory" });
     count += 1 + Math.floor(count / FAILURES);
   }
-  expect(count).toBeGreaterThan(1);
+  expect(count).toBeGreaterThan(0);
 });
