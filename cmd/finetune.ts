@@ -1,6 +1,7 @@
 import { join, relative, resolve } from "node:path";
 import { type Context, defineCommand, optional } from "../src/options/command.ts";
-import { Contradiction } from "../src/errors.ts";
+import { Contradiction, RandloraError } from "../src/errors.ts";
+import type { ModelLocation } from "../src/models/locate.ts";
 import type { FinetuneResult } from "../src/report/train-result.ts";
 import type { RunFolder } from "../src/train/run-folder.ts";
 import type { FlatSettings, TrainSettings } from "../src/train/settings.ts";
@@ -65,7 +66,7 @@ async function oldRun(
   }
   const { folder, settings: recorded } = await RunFolder.open(path);
   try {
-    const settings = resumeSettings(recorded, asked);
+    const settings = resumeSettings(recorded, asked, path);
     const places = await placesOf(await withOwnAdapter(settings, folder), context);
     return { settings, places, began: { folder, recorded } };
   } catch (thrown) {
@@ -125,7 +126,37 @@ async function train<Batch>(
     signal.addEventListener("abort", () => display.stopping());
     result = await finetune({ settings, location, subject, folder, device, ...more }, display, signal);
   }
-  await show({ ...result, badImages: badImages(), peakRssBytes: peakRssBytes() }, settings, folder, context);
+  const shown = { ...result, badImages: badImages(), peakRssBytes: peakRssBytes() };
+  const moved = await sizeOfChange(result, folder, location, settings, context);
+  await show(shown, settings, folder, moved, context);
+}
+
+/** ‖ΔW‖ / ‖W‖; undefined where a run is not at its end, or was before, and where it cannot be told. */
+async function sizeOfChange(
+  result: TrainResult,
+  folder: RunFolder,
+  location: ModelLocation,
+  { adapter }: TrainSettings,
+  { device, signal, log }: Context,
+): Promise<number | undefined> {
+  const { wasOver } = await import("../src/report/train-result.ts");
+  if (result.ending === "interrupted" || wasOver(result) || signal.aborted) return undefined;
+  const { openDevice } = await import("../src/open-device.ts");
+  const { sizeOfAdapter, sizeOfModel } = await import("../src/analysis/size-of-change.ts");
+  try {
+    if (adapter === null) return await sizeOfModel(folder.last("model"), location, signal);
+    const gpu = await openDevice({ ...device, profile: false, onOpen: undefined });
+    try {
+      return await sizeOfAdapter(gpu, folder.last("adapter"), location, signal);
+    } finally {
+      gpu.close();
+    }
+  } catch (thrown) {
+    // The run is safe on the disk: a figure is not worth failing for.
+    if (!(thrown instanceof RandloraError) && !signal.aborted) throw thrown;
+    log.verbose(`ΔW was not measured: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+    return undefined;
+  }
 }
 
 /** The plot, also as a picture in the run's folder; what came out; what to type next. */
@@ -133,6 +164,7 @@ async function show(
   result: FinetuneResult,
   settings: TrainSettings,
   folder: RunFolder,
+  relativeChange: number | undefined,
   context: Context,
 ): Promise<void> {
   const { parseMetrics } = await import("../src/report/metrics.ts");
@@ -143,7 +175,11 @@ async function show(
   const { nextCommand, trainResultJson, trainResultText, wasOver } = await import("../src/report/train-result.ts");
   const { columns, style } = context;
   const split = await splitToMeasure(settings);
-  const curve = lossCurve(parseMetrics(await Bun.file(folder.metrics).text()));
+  const { movedLosses, whatToTry } = await import("../src/report/what-moved.ts");
+  const metrics = parseMetrics(await Bun.file(folder.metrics).text());
+  const moved = { ...movedLosses(metrics), relativeChange };
+  const isAtEnd = result.ending !== "interrupted" && !wasOver(result);
+  const curve = lossCurve(metrics);
   const picture = join(folder.path, "loss.svg");
   const isDrawn = await writeWhole(picture, lossSvg(curve, `${settings.method}, ${settings.model}`)).then(
     () => true,
@@ -152,12 +188,14 @@ async function show(
   );
   const run = relative("", result.run);
   const shown = { ...result, run: run === "" || run.startsWith("..") ? result.run : run };
-  context.result(trainResultJson(result), () =>
+  context.result(trainResultJson(result, moved), () =>
     trainResultText(
       shown,
       {
         // What was shown when the run ended is not news.
         plot: wasOver(result) ? "" : lossPlot(curve, columns, style),
+        moved,
+        advice: isAtEnd ? whatToTry(result, moved, settings.learningRate) : undefined,
         picture: isDrawn === true ? join(shown.run, "loss.svg") : undefined,
         next: nextCommand(shown, settings, split),
       },

@@ -94,6 +94,7 @@ export const command = defineCommand({
           "an unmerge gives the base back exactly only where nothing was rounded (f32 weights come close)",
         );
       }
+      for (const line of options.dryRun ? [] : notesOfNothing(summary)) context.log.warn(line);
       context.result(toJson(summary, options.dryRun), () => render(summary, options.dryRun, context));
     } catch (thrown) {
       observer.close();
@@ -157,6 +158,17 @@ class Observer implements MergeObserver {
     this.#bar?.close();
     this.#bar = undefined;
   }
+}
+
+/** For the user, where a merge changed no weight. */
+function notesOfNothing(summary: MergeSummary): string[] {
+  const { frobenius, changedShare } = totals(summary);
+  if (summary.merged === 0 || changedShare > 0) return [];
+  const cause =
+    frobenius === 0
+      ? "ΔW is zero: the adapter was not trained, or its best step is 0"
+      : "ΔW is smaller than the rounding of the weights";
+  return [`the merged weights are those of the base: ${cause}`];
 }
 
 function totals({ reports }: MergeSummary) {

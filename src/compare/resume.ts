@@ -38,7 +38,7 @@ export function resumedComparison(recorded: Comparison, given: Given): Compariso
     // A method that trains the model itself has no settings of adapters.
     const isForeign = (key: string) => settings.adapter === null && key in ADAPTER_SETTINGS;
     const mayChange = new Set<string>(CHANGEABLE);
-    refuseOthers(settings, common, (key) => mayChange.has(key) || isForeign(key), "comparison");
+    refuseOthers(settings, common, (key) => mayChange.has(key) || isForeign(key), { what: "comparison" });
   }
   return { ...recorded, seeds };
 }

@@ -1,9 +1,18 @@
 import type { Split } from "../images/sets/types.ts";
-import { formatAmount, formatBytes, formatCount, formatDuration, formatNumber } from "../terminal/format.ts";
+import {
+  formatAmount,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatMeasure,
+  formatNumber,
+} from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
+import { wrapWords } from "../terminal/wrap.ts";
 import { formatTable } from "../terminal/table.ts";
 import type { TrainSettings } from "../train/settings.ts";
 import type { TrainResult } from "../train/types.ts";
+import type { Moved } from "./what-moved.ts";
 import { profileJson, profileText } from "./profile.ts";
 import { quantisedJson, quantisedText } from "./quantised.ts";
 
@@ -11,7 +20,7 @@ import { quantisedJson, quantisedText } from "./quantised.ts";
 export type FinetuneResult = TrainResult & { readonly peakRssBytes: number };
 
 /** `finetune --json`. */
-export function trainResultJson(result: FinetuneResult): object {
+export function trainResultJson(result: FinetuneResult, moved?: Moved): object {
   return {
     run: result.run,
     ending: result.ending,
@@ -20,6 +29,7 @@ export function trainResultJson(result: FinetuneResult): object {
     valid_loss: result.validLoss ?? null,
     ...(result.unit === "pictures" ? { valid_accuracy: result.validAccuracy ?? null } : {}),
     best_step: result.bestStep ?? null,
+    ...(moved && { valid_loss_before: moved.validBefore ?? null, relative_change: moved.relativeChange ?? null }),
     trainable_parameters: result.trainableParameters,
     tokens: result.tokens,
     ...(result.badImages === undefined ? {} : { bad_images: result.badImages }),
@@ -43,15 +53,29 @@ const ENDINGS = {
   interrupted: " (interrupted; saved)",
 } as const;
 
-/** The same for people; `plot` stands above it, the next command to type below. */
+/** What stands around the figures of a run. */
+interface Around {
+  /** Above them. */
+  readonly plot: string;
+  readonly picture: string | undefined;
+  readonly moved?: Moved | undefined;
+  /** Below them: what to try where little was trained, and the next command to type. */
+  readonly advice?: string | undefined;
+  readonly next: string;
+}
+
+/** The same for people. */
 export function trainResultText(
   result: FinetuneResult,
-  { plot, picture, next }: { readonly plot: string; readonly picture: string | undefined; readonly next: string },
+  { plot, picture, moved, advice, next }: Around,
   columns: number,
   style: Style,
 ): string {
   const when = result.ending === "interrupted" ? "when last measured" : "at the end";
-  const best = result.bestStep === undefined ? "" : ` ${when}; lowest at step ${formatNumber(result.bestStep)}`;
+  const before = moved?.validBefore === undefined ? "" : ` (${moved.validBefore.toFixed(4)} before)`;
+  const isFirst = result.bestStep === 0 ? ", before training: the run stands for that" : "";
+  const lowest = result.bestStep === undefined ? "" : `; lowest at step ${formatNumber(result.bestStep)}${isFirst}`;
+  const best = result.bestStep === undefined ? "" : ` ${when}${before}${lowest}`;
   const ending = wasOver(result) ? " (had ended before: nothing was left to do)" : ENDINGS[result.ending];
   const rows = [
     ["written", style.bold(result.run)],
@@ -61,6 +85,9 @@ export function trainResultText(
     ...(result.validAccuracy === undefined
       ? []
       : [["accuracy", `${percent(result.validAccuracy)} of the validation set`]]),
+    ...(moved?.relativeChange === undefined
+      ? []
+      : [["ΔW", `${formatMeasure(moved.relativeChange)} of the adapted weights, by norm`]]),
     [
       "parameters",
       `${formatCount(result.trainableParameters)} trained, on ${formatCount(result.tokens)} ${result.unit}`,
@@ -76,7 +103,9 @@ export function trainResultText(
     ...(picture === undefined ? [] : [["plot", picture]]),
   ];
   const above = plot === "" ? "" : `${plot}\n`;
-  return `${above}${formatTable(rows, { columns, wrap: true })}${profileText(result.profile, columns)}\nnext: ${style.bold(next)}\n`;
+  const table = `${above}${formatTable(rows, { columns, wrap: true })}${profileText(result.profile, columns)}`;
+  const tried = advice === undefined ? "" : `\n${wrapWords(advice, columns).join("\n")}\n`;
+  return `${table}${tried}\nnext: ${style.bold(next)}\n`;
 }
 
 /**
