@@ -1,7 +1,7 @@
 /*
  * Brings what the project needs and nothing else: locked dependencies, Bun among them, and the compiled kernels of the CPU
  * device. For tests also a Vulkan driver (--driver), the Chromium that the chat page is tested in (--browser) and the shells
- * that completion is tested in (--shells). Plain JavaScript for Node 20 and newer (or Bun), since it runs before anything
+ * that completion is tested in (--shells), and the assemblers that machine code is held to (--assemblers). Plain JavaScript for Node 20 and newer (or Bun), since it runs before anything
  * is installed. Doing it twice costs nothing.
  */
 import { spawn, spawnSync } from "node:child_process";
@@ -196,6 +196,28 @@ function installShells() {
   });
 }
 
+/** Without them the tests of our own assemblers fail, and nothing else. */
+function installAssemblers() {
+  if (process.platform !== "linux") return;
+  const assemblers = [
+    ["x64", "x86_64-linux-gnu-as", "binutils-x86-64-linux-gnu"],
+    ["arm64", "aarch64-linux-gnu-as", "binutils-aarch64-linux-gnu"],
+  ];
+  const missing = assemblers.flatMap(([arch, foreign, name]) => {
+    const [command, packaged] = arch === process.arch ? ["as", "binutils"] : [foreign, name];
+    return has(command) ? [] : [packaged];
+  });
+  if (missing.length === 0) return;
+  const names = missing.join(" ");
+  aptInstall(missing, {
+    missing: `no ${missing.join(" and no ")} found, which machine code is tested with`,
+    failed: `${missing.join(" and ")} could not be installed`,
+    fedora: `dnf install ${names.replaceAll("binutils-x86-64", "binutils-x86_64")}`,
+    arch: `pacman -S ${names.replaceAll("binutils-aarch64-linux-gnu", "aarch64-linux-gnu-binutils")}`,
+    giveUp: warn,
+  });
+}
+
 const [major = 0] = process.versions.node.split(".").map(Number);
 if (major < 20) fail(`Node ${process.versions.node} is too old`, "install Node 20 or newer");
 await installDependencies();
@@ -203,3 +225,4 @@ if (!compileAssembly(ROOT)) fail("the CPU device's kernels could not be compiled
 if (process.argv.includes("--driver")) installDriver();
 if (process.argv.includes("--browser")) installBrowser();
 if (process.argv.includes("--shells")) installShells();
+if (process.argv.includes("--assemblers")) installAssemblers();

@@ -148,6 +148,22 @@ describe("set-up", () => {
     expect(await setUp("--shells")).toEqual({ status: 0, stdout: "", stderr: "" });
   });
 
+  test.skipIf(process.platform !== "linux")(
+    "brings the assemblers that are missing, where they are asked for",
+    async () => {
+      await installed(-1);
+      const [own, foreign] = process.arch === "arm64" ? ["as", "x86_64-linux-gnu-as"] : ["as", "aarch64-linux-gnu-as"];
+      await script(`path/${own}`, "exit 0");
+      const { status, stderr } = await setUp("--assemblers");
+      expect([status, stderr]).toEqual([
+        0,
+        expect.stringMatching(/^warning: no binutils-(x86-64|aarch64)-linux-gnu found, /),
+      ]);
+      await script(`path/${foreign}`, "exit 0");
+      expect(await setUp("--assemblers")).toEqual({ status: 0, stdout: "", stderr: "" });
+    },
+  );
+
   test("says what to do where there is no apt, and lets the other tests run", async () => {
     await installed(-1);
     const { status, stderr } = await setUp("--browser");

@@ -2,7 +2,7 @@ import { cpus } from "node:os";
 import type { Copy, Device, DeviceBuffer, DeviceInfo, DeviceLimits, Range } from "../device/device.ts";
 import type { ScratchSizes } from "../device/families.ts";
 import type { RunMemory } from "../device/run-memory.ts";
-import type { Staging } from "../device/staging.ts";
+import type { CpuStaging, Staging } from "../device/staging.ts";
 import { RandloraError } from "../errors.ts";
 import { copyOfBegin, fillCommand } from "./commands.ts";
 import { coreCount } from "./cores.ts";
@@ -12,6 +12,7 @@ import { type HeapOptions, Heaps } from "./heap.ts";
 import { SCRATCH_PITCH } from "./layout.ts";
 import { cpuBuffer, CpuMemory } from "./memory.ts";
 import type { Profiler } from "./profiler.ts";
+import type { Chosen, CpuCode } from "./native/choose.ts";
 import { Queue } from "./queue.ts";
 import { CpuRecording } from "./recording.ts";
 
@@ -21,6 +22,8 @@ export interface CpuOptions {
   readonly threads?: number | undefined;
   /** Time every command. */
   readonly profile?: boolean | undefined;
+  /** The fastest by default, or what RANDLORA_CPU_CODE says. */
+  readonly code?: CpuCode | undefined;
   /** Memories other than eight of 4 GB, and another reading of what the machine has left: for tests. */
   readonly heaps?: Omit<HeapOptions, "reserved"> | undefined;
 }
@@ -31,6 +34,7 @@ interface Shape {
   /** Bytes of one buffer at most, and of several that are to lie in one heap. */
   readonly mostBytes: number;
   readonly mostTogether: number;
+  readonly code: Chosen;
 }
 
 /** What a device that only counts has not. */
@@ -43,6 +47,13 @@ interface Parts {
 /** Rows of activations that one command takes: kernels count elements in 32 bits. */
 const MOST_ROWS = 2 ** 24;
 
+/** Whatever the threads, the bits are the same; with FMA on every processor that has it, and without on all. */
+const DRIVERS: Readonly<Record<CpuCode, string>> = {
+  wasm: "WebAssembly with 128-bit SIMD",
+  avx2: "machine code with AVX2",
+  avx512: "machine code with AVX-512",
+};
+
 /** Where scratch begins in each heap: address 0 is nothing's. */
 const FIRST = 64;
 
@@ -53,7 +64,9 @@ const FIRST = 64;
 export class CpuDevice implements Device {
   readonly info: DeviceInfo;
   readonly limits: DeviceLimits;
-  readonly staging: Staging = { kind: "cpu" };
+  readonly staging: CpuStaging;
+  /** What it computes with. */
+  readonly code: Chosen;
   readonly memory: CpuMemory;
   readonly skipsZeros = true;
   readonly #crew: Crew | undefined;
@@ -63,6 +76,8 @@ export class CpuDevice implements Device {
 
   private constructor(shape: Shape, parts?: Parts) {
     this.#shape = shape;
+    this.code = shape.code;
+    this.staging = shape.code.native === undefined ? { kind: "cpu" } : { kind: "cpu", fma: true };
     this.#heaps = parts?.heaps;
     this.#crew = parts?.crew;
     this.#queue = parts?.queue;
@@ -72,8 +87,7 @@ export class CpuDevice implements Device {
       name: `CPU (${processor?.model.trim() ?? process.arch})`,
       vendor: "",
       architecture: process.arch,
-      // Whatever the processor and the threads, the bits are the same.
-      driver: "randlora's own, WebAssembly with 128-bit SIMD",
+      driver: `randlora's own, ${DRIVERS[shape.code.code]}`,
       software: true,
     };
     const { mostBytes, mostTogether: maxTogether } = shape;
@@ -81,14 +95,14 @@ export class CpuDevice implements Device {
   }
 
   /** @throws RandloraError `gpu` where the processor lacks what the kernels need, `memory` */
-  static async open({ threads = coreCount(), profile = false, heaps: of }: CpuOptions = {}): Promise<CpuDevice> {
+  static async open({ threads = coreCount(), profile = false, code, heaps: of }: CpuOptions = {}): Promise<CpuDevice> {
     try {
       const heaps = new Heaps({ reserved: FIRST + threads * SCRATCH_PITCH, ...of });
       const scratch = Array.from({ length: threads }, (_, index) => FIRST + index * SCRATCH_PITCH);
-      const crew = await Crew.start({ heaps, scratch, profile });
+      const crew = await Crew.start({ heaps, scratch, profile, code });
       const queue = new Queue(heaps, crew, profile);
       const { mostBytes, mostTogether } = heaps;
-      return new CpuDevice({ threads, mostBytes, mostTogether }, { heaps, crew, queue });
+      return new CpuDevice({ threads, mostBytes, mostTogether, code: crew.code }, { heaps, crew, queue });
     } catch (cause) {
       if (cause instanceof RandloraError) throw cause;
       const reason = cause instanceof Error ? cause.message : String(cause);
@@ -109,9 +123,10 @@ export class CpuDevice implements Device {
     return new CpuDevice(this.#shape);
   }
 
-  /** Whatever staging is asked for: this device has one. */
-  recording(memory: RunMemory): CpuRecording {
-    return new CpuRecording(memory, this.memory, this.#queue, this.staging, this.threads);
+  /** A run that began without FMA goes on without it. */
+  recording(memory: RunMemory, wanted: Staging = this.staging): CpuRecording {
+    const staging = wanted.kind === "cpu" && this.staging.fma === true ? wanted : this.staging;
+    return new CpuRecording(memory, this.memory, this.#queue, staging, this.threads);
   }
 
   /** Nothing is compiled where it is needed first. */

@@ -1,5 +1,8 @@
 import { RandloraError } from "../errors.ts";
 import type { Heaps } from "./heap.ts";
+import { chooseCode, type Chosen, type CpuCode } from "./native/choose.ts";
+import { FMA_KERNELS, fmaName } from "./native/kernels/names.ts";
+import { selfCheck } from "./native/self-check.ts";
 import {
   CONTROL,
   CONTROL_BYTES,
@@ -19,6 +22,8 @@ interface CrewOptions {
   /** Another program for workers, and milliseconds in which each must answer: for tests. */
   readonly program?: string;
   readonly patience?: number;
+  /** What kernels are computed with; the fastest by default. */
+  readonly code?: CpuCode | undefined;
 }
 
 /** A worker answers within milliseconds, on a machine with much else to do within a second or two. */
@@ -33,6 +38,7 @@ const WORKER = import.meta.url.endsWith("/crew.ts")
 export class Crew {
   readonly control = new Int32Array(new SharedArrayBuffer(CONTROL_BYTES));
   readonly threads: number;
+  readonly code: Chosen;
   /** Kernels by name, as commands name them. */
   readonly kernelNumbers: ReadonlyMap<string, number>;
   readonly #workers: Worker[] = [];
@@ -40,22 +46,25 @@ export class Crew {
   /** Of those who wait in `settle`: a promise that all of them raced against would keep every one of them for ever. */
   readonly #waiting = new Set<(error: RandloraError) => void>();
 
-  private constructor(threads: number, kernels: readonly string[]) {
+  private constructor(threads: number, code: Chosen, kernels: readonly string[]) {
     this.threads = threads;
+    this.code = code;
     for (const count of ["sent", "done", "finished"] as const) Atomics.store(this.control, CONTROL[count], FIRST_COUNT);
     this.kernelNumbers = new Map(kernels.map((name, index) => [name, index]));
   }
 
   /** Starts the workers. @throws RandloraError `gpu` where the processor lacks what the kernels need, or a worker does not start */
   static async start(options: CrewOptions): Promise<Crew> {
-    const { heaps, scratch, profile, program = WORKER, patience = PATIENCE } = options;
+    const { heaps, scratch, profile, code, program = WORKER, patience = PATIENCE } = options;
     const module = await compiled();
     const kernels = WebAssembly.Module.exports(module).flatMap(({ kind, name }) => (kind === "function" ? [name] : []));
-    const crew = new Crew(scratch.length, kernels);
+    const chosen = chooseCode(code, (native) => selfCheck(native, { module, heaps, scratch: scratch[0] ?? 0 }));
+    const crew = new Crew(scratch.length, chosen, [...kernels, ...FMA_KERNELS.map(fmaName)]);
     Atomics.store(crew.control, CONTROL.heaps, heaps.memories.length);
     heaps.onMemory = (memory) => crew.#tell(memory);
     const threads = scratch.length;
-    const shared = { control: crew.control.buffer, heaps: heaps.memories, module, kernels, profile, threads };
+    const { native } = chosen;
+    const shared = { control: crew.control.buffer, heaps: heaps.memories, module, kernels, native, profile, threads };
     // What a system does that has no room for another thread differs; nothing at all is among it.
     const timer = setTimeout(() => crew.fail(unanswered(threads, patience)), patience);
     try {

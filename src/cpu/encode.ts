@@ -1,6 +1,7 @@
 import { type CpuCommand, heapOf } from "./commands.ts";
 import type { Block, Heaps } from "./heap.ts";
 import { COMMAND, COMMAND_WORDS, COPY, COPY_KERNEL, COPY_WORDS, FILL_KERNEL } from "./layout.ts";
+import { fmaName } from "./native/kernels/names.ts";
 import { cpuBuffer } from "./memory.ts";
 import type { PlacedPointer } from "./parameters.ts";
 
@@ -87,7 +88,7 @@ function homeOf({ kernel, pointers: [first] }: CpuCommand): number {
 function numberOf({ kernel }: CpuCommand, numbers: ReadonlyMap<string, number>): number {
   if (kernel === "copy") return COPY_KERNEL;
   if (kernel === "fill") return FILL_KERNEL;
-  const number = numbers.get(kernel.name);
+  const number = numbers.get(kernel.fma === true ? fmaName(kernel.name) : kernel.name);
   if (number === undefined) throw new Error(`the module has no kernel ${kernel.name}`);
   return number;
 }

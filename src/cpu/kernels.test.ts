@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { MODULE_PARTS } from "./native/caller.ts";
 import { type CpuKernel, type Members, pack, type Pointer, type Values } from "./parameters.ts";
 import modulePath from "./kernels.wasm" with { type: "file" };
 
@@ -47,11 +48,12 @@ function classOf(kernel: string): string {
 /** As the assembly declares what the host calls a member. */
 const TYPES = { u32: "u32", f32: "f32", flag: "u32", pointer: "usize" } as const;
 
-test("the module exports the kernels that families dispatch, and no other", async () => {
+test("the module exports the kernels that families dispatch, parts that machine code calls, and no other", async () => {
   const module = await WebAssembly.compile(await Bun.file(modulePath).arrayBuffer());
   const exported = WebAssembly.Module.exports(module).flatMap(({ kind, name }) => (kind === "function" ? [name] : []));
   expect(described.length).toBeGreaterThan(25);
-  expect([...new Set(described.map(({ name }) => name))].toSorted()).toEqual(exported.toSorted());
+  const wanted = new Set([...described.map(({ name }) => name), ...MODULE_PARTS]);
+  expect([...wanted].toSorted()).toEqual(exported.toSorted());
 });
 
 test("the module has no data, and no state but its memory: threads share that", async () => {

@@ -1,3 +1,5 @@
+import type { NativeCode } from "./native/choose.ts";
+
 /** Words of the block through which the host and the workers talk, an Int32Array. */
 export const CONTROL = {
   /** Lists that were sent, and lists that have run, from FIRST_COUNT on. */
@@ -72,6 +74,8 @@ export interface WorkerStart {
   readonly module: WebAssembly.Module;
   readonly threads: number;
   readonly kernels: readonly string[];
+  /** Machine code that stands behind kernels of `FMA_KERNELS`, which are numbered after `kernels`. */
+  readonly native: NativeCode | undefined;
   /** Where its scratch is in each heap. */
   readonly scratch: number;
   /** Every command is timed. */

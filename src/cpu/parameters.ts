@@ -30,6 +30,8 @@ export type Values<M extends Members> = { readonly [N in keyof M]: MemberValues[
 export interface CpuKernel<M extends Members> {
   readonly name: string;
   readonly members: M;
+  /** The one of machine code is meant, which adds up by FMA: other bits than the module's. */
+  readonly fma?: true;
 }
 
 /** A word of parameters that is an address in a buffer. */

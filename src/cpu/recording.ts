@@ -14,6 +14,7 @@ export class CpuRecording implements Recording, Dispatcher {
   readonly memory: RunMemory;
   readonly staging: Staging;
   readonly threads: number;
+  readonly fma: boolean;
   readonly #buffers: CpuMemory;
   readonly #queue: Queue | undefined;
   #commands: CpuCommand[] = [];
@@ -29,6 +30,7 @@ export class CpuRecording implements Recording, Dispatcher {
     this.#queue = queue;
     this.staging = staging;
     this.threads = threads;
+    this.fma = staging.kind === "cpu" && staging.fma === true;
   }
 
   compute<F extends keyof Families>(family: F, operands: Families[F]): void {

@@ -1,4 +1,5 @@
 // One worker of the CPU device: runs the lists of commands that the host sends, piece by piece, until it is told to end.
+import { nativeKernels } from "./native/kernels/index.ts";
 import {
   COMMAND,
   COMMAND_WORDS,
@@ -77,10 +78,11 @@ class Heap {
   }
 
   #instantiate(): Kernel[] {
-    const { module, kernels } = this.#start;
+    const { module, kernels, native, scratch } = this.#start;
     this.#words.fill(FENCE, this.#fence, this.#fence + FENCE_WORDS);
     const { exports } = new WebAssembly.Instance(module, { env: { memory: this.#memory } });
-    return kernels.map((name) => exports[name] as Kernel);
+    const own = kernels.map((name) => exports[name] as Kernel);
+    return native === undefined ? own : [...own, ...nativeKernels(native, this.#memory, scratch, exports)];
   }
 }
 

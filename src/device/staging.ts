@@ -6,8 +6,16 @@ export type GpuStaging =
   | { readonly kind: "subgroup"; readonly lanes: number }
   | { readonly kind: "workgroup"; readonly integerDots?: boolean };
 
-/** The same of any device; the CPU device has one way. It decides about bits, so a run keeps the one that it began with. */
-export type Staging = GpuStaging | { readonly kind: "cpu" };
+/**
+ * The same of any device; the CPU device adds up by FMA where the processor has it. It decides about bits, so a run keeps the one
+ * that it began with.
+ */
+export type Staging = GpuStaging | CpuStaging;
+
+export interface CpuStaging {
+  readonly kind: "cpu";
+  readonly fma?: boolean;
+}
 
 /** @throws Error for the CPU device's staging, which no GPU has */
 export function gpuStaging(staging: Staging): GpuStaging {

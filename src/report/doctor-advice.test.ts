@@ -54,7 +54,13 @@ test("a GPU that computes wrong is a failure", () => {
 
 test("a CPU device that computes wrong is a failure, whatever was chosen", () => {
   const product = { rows: 1, cols: 1, terms: 1, sampled: 1, maxRelativeError: 0, seconds: 1, gflops: 1, gigabytes: 1 };
-  const cpu = { name: "CPU (x)", threads: 1, product: { ...product, correct: true } };
+  const cpu = {
+    name: "CPU (x)",
+    threads: 1,
+    code: "wasm" as const,
+    passed: [],
+    product: { ...product, correct: true },
+  };
   const right = { ...cpu, vectorProduct: { ...product, correct: true } };
   expect(explainFailure({ ...healthy, cpu: right })).toBeUndefined();
   const wrong = { ...cpu, vectorProduct: { ...product, correct: false } };

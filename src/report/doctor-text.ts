@@ -73,13 +73,21 @@ function busy({ cores, load }: Diagnosis): string {
   return `${cores} cores, load ${formatNumber(load, 1)}${others}`;
 }
 
-function cpuRows({ product, vectorProduct }: CpuFacts, good: Good): string[][] {
+const CODES: Readonly<Record<CpuFacts["code"], string>> = {
+  wasm: "WebAssembly with 128-bit SIMD",
+  avx2: "machine code with AVX2 and FMA",
+  avx512: "machine code with AVX-512",
+};
+
+function cpuRows({ code, passed, product, vectorProduct }: CpuFacts, good: Good): string[][] {
   const row = (trial: ProductTrial, speed: string): string => {
     const { rows, cols, terms } = trial;
     const off = `at most ${formatMeasure(trial.maxRelativeError)} of the largest off`;
     return `${good(trial.correct, "right", "wrong")} (${rows} × ${cols}, ${terms} terms; ${off}), ${speed}`;
   };
   return [
+    ["code", `${CODES[code]} (${code})`],
+    ...passed.map((reason) => ["not used", reason]),
     ["product", row(product, `${formatNumber(product.gflops, 1)} GFLOP/s`)],
     ["vector product", row(vectorProduct, `${formatNumber(vectorProduct.gigabytes, 1)} GB/s of weights`)],
   ];

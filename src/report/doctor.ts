@@ -8,6 +8,7 @@ import { findVulkanDrivers, type VulkanDrivers } from "../gpu/doctor-drivers.ts"
 import { checkFolder, checkTempFolder, type FolderState, type TempFolderState } from "../gpu/doctor-folders.ts";
 import { Gpu, type GpuInfo } from "../gpu/gpu.ts";
 import { CpuDevice } from "../cpu/cpu.ts";
+import type { CpuCode } from "../cpu/native/choose.ts";
 import type { Device } from "../device/device.ts";
 import type { Staging } from "../device/staging.ts";
 import { type DeviceOptions, openDevice } from "../open-device.ts";
@@ -32,6 +33,9 @@ export interface GpuFacts extends GpuInfo {
 export interface CpuFacts {
   readonly name: string;
   readonly threads: number;
+  /** What kernels are computed with, and what is faster but gave other results here. */
+  readonly code: CpuCode;
+  readonly passed: readonly string[];
   readonly product: ProductTrial;
   readonly vectorProduct: ProductTrial;
 }
@@ -127,7 +131,8 @@ async function outcomeOf<T>(work: () => Promise<T>): Promise<Outcome<T>> {
 async function tryCpu(device: CpuDevice): Promise<CpuFacts> {
   const product = await tryProduct(device, PRODUCT);
   const vectorProduct = await tryProduct(device, VECTOR_PRODUCT);
-  return { name: device.info.name, threads: device.threads, product, vectorProduct };
+  const { code, passed } = device.code;
+  return { name: device.info.name, threads: device.threads, code, passed, product, vectorProduct };
 }
 
 function describe(gpu: Gpu): GpuFacts {
@@ -208,6 +213,7 @@ export function diagnosisJson(diagnosis: Diagnosis): object {
         : {
             name: cpu.name,
             threads: cpu.threads,
+            code: cpu.code,
             chosen: chosen === "cpu",
             product: productJson(cpu.product),
             vector_product: productJson(cpu.vectorProduct),

@@ -57,11 +57,12 @@ test("more tokens in a micro-batch than a GPU has workgroups an axis are refused
 });
 
 test("a run goes on in the staging that it began with: a state from before integer dot products, without them", () => {
-  const [floats, dots, shuffles, cpu]: readonly Staging[] = [
+  const [floats, dots, shuffles, cpu, fma]: readonly Staging[] = [
     { kind: "workgroup" },
     { kind: "workgroup", integerDots: true },
     { kind: "subgroup", lanes: 8 },
     { kind: "cpu" },
+    { kind: "cpu", fma: true },
   ];
   const on = (staging: Staging | undefined, name: Staging | undefined) =>
     stagingOf({ staging: staging ?? { kind: "cpu" } }, name && stagingName(name));
@@ -74,6 +75,10 @@ test("a run goes on in the staging that it began with: a state from before integ
   }
   expect(on(dots, shuffles)).toEqual({ kind: "workgroup", integerDots: true });
   expect(on(cpu, dots)).toEqual({ kind: "cpu" });
+  expect(on(fma, cpu)).toEqual({ kind: "cpu" });
+  expect(on(fma, fma)).toEqual({ kind: "cpu", fma: true });
+  expect(on(fma, dots)).toEqual({ kind: "cpu", fma: true });
+  expect(on(cpu, fma)).toEqual({ kind: "cpu" });
   expect(stagingOf({ staging: { kind: "workgroup", integerDots: true } }, "workgroup")).toEqual({ kind: "workgroup" });
 });
 

@@ -127,8 +127,12 @@ export function spareBytes({ info }: Device): number {
 /** What a state calls real GPUs' staging with integer dot products. */
 const INTEGER_DOTS = "workgroup, integer dots";
 
+/** What it calls the CPU device's with fused multiply-add. */
+const CPU_FMA = "cpu, fma";
+
 /** How a state names a staging. */
 export function stagingName(staging: Staging): string {
+  if (staging.kind === "cpu" && staging.fma === true) return CPU_FMA;
   if (staging.kind === "subgroup") return `subgroup${staging.lanes}`;
   return staging.kind === "workgroup" && staging.integerDots === true ? INTEGER_DOTS : staging.kind;
 }
@@ -136,7 +140,7 @@ export function stagingName(staging: Staging): string {
 /** The staging that a run began with, where this device can have it; else the device's usual one. */
 export function stagingOf({ staging: usual }: Pick<Device, "staging">, name: string | undefined): Staging {
   if (name === undefined || name === stagingName(usual)) return usual;
-  if (usual.kind === "cpu") return usual;
+  if (usual.kind === "cpu") return name === "cpu" ? { kind: "cpu" } : usual;
   if (name === INTEGER_DOTS) return { kind: "workgroup", integerDots: true };
   return name === "workgroup" ? { kind: "workgroup" } : usual;
 }

@@ -31,7 +31,7 @@ const SCRATCH_BITS: usize = 20;
 
 export function normedGemm(p: NormedGemm, piece: u32, scratch: usize): void {
   const pitch = <usize>((p.terms + 3) & ~3) * 4;
-  prepare(p, piece, scratch, pitch);
+  normedRows(p, piece, scratch);
   const own = changetype<Gemm>(scratch + OWN);
   memory.copy(scratch + OWN, changetype<usize>(p), offsetof<Gemm>());
   own.a = scratch + ROWS;
@@ -51,14 +51,23 @@ export function normedGemm(p: NormedGemm, piece: u32, scratch: usize): void {
   own.bias = p.bias ? p.bias + p.cols * 4 : 0;
   own.y = right - first * 4;
   gemm(own, piece, scratch);
+  gatedRows(p, piece, scratch);
+}
+
+/** The last step, of products that lie in scratch. */
+export function gatedRows(p: NormedGemm, piece: u32, scratch: usize): void {
+  const first = piece * p.pieceCols;
+  const left = scratch + PRODUCTS;
+  const right = left + p.rows * p.pieceCols * 4;
   if (p.gate == SILU) gateRows(p, first, left, right, SILU);
   else if (p.gate == GELU_TANH) gateRows(p, first, left, right, GELU_TANH);
   else if (p.gate == GELU) gateRows(p, first, left, right, GELU);
   else gateRows(p, first, left, right, QUICK_GELU);
 }
 
-/** Normalises the rows into this worker's scratch, once a command. */
-function prepare(p: NormedGemm, piece: u32, scratch: usize, pitch: usize): void {
+/** The first step: normalises the rows into this worker's scratch, once a command. */
+export function normedRows(p: NormedGemm, piece: u32, scratch: usize): void {
+  const pitch = <usize>((p.terms + 3) & ~3) * 4;
   const worker = <u32>(scratch >> SCRATCH_BITS);
   const bit: u32 = worker < 32 ? <u32>1 << worker : 0;
   const normalised = changetype<usize>(p) + offsetof<NormedGemm>("normalised");

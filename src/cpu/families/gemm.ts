@@ -3,7 +3,7 @@ import { isTernaryRows } from "../../device/ternary-rows.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { optional, pitchBytes, pointer, SCALED, scaled } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
-import { pieceColumns } from "../pieces.ts";
+import { evenly, pieceColumns } from "../pieces.ts";
 import { ternaryProduct } from "./ternary.ts";
 
 export const GEMM = {
@@ -32,18 +32,42 @@ export const GEMM = {
   },
 } as const satisfies CpuKernel<Members>;
 
+export const GEMM_FMA = { ...GEMM, fma: true } as const;
+
 /** What a worker computes at once, whole tiles: its panels and sums stay in the second-level cache. */
 const PIECE = { rows: 96, cols: 96 } as const;
+/** The same of machine code, which lays columns in panels anew for each piece: so many rows share them. */
+const FMA_PIECE = { rows: 224, cols: 192, fewRows: 16, fewCols: 96 } as const;
+/** Rows and columns of its tiles, with the widest vectors; half as many columns are whole vectors of all. */
+const [FMA_ROWS, FMA_COLS] = [14, 32];
+export const FMA_TILE = FMA_COLS / 2;
+
+/** Rows and columns of a piece. */
+interface Piece {
+  readonly rows: number;
+  readonly cols: number;
+}
+
+function modulePiece({ threads }: Dispatcher, order: Gemm["order"], rows: number, cols: number): Piece {
+  const isFew = order === "NT" && rows <= PIECE.rows;
+  return { rows: PIECE.rows, cols: isFew ? pieceColumns(cols, PIECE.cols, threads) : PIECE.cols };
+}
+
+function fmaPiece({ threads }: Dispatcher, order: Gemm["order"], rows: number, cols: number): Piece {
+  const { fewRows, fewCols } = FMA_PIECE;
+  if (rows <= fewRows && order === "NT") return { rows: fewRows, cols: pieceColumns(cols, fewCols, threads, FMA_TILE) };
+  return { rows: evenly(rows, FMA_PIECE.rows, FMA_ROWS).size, cols: evenly(cols, FMA_PIECE.cols, FMA_COLS).size };
+}
 
 export function gemm(on: Dispatcher, operands: Gemm): void {
   const { order, a, b, y, scale = 1, bias, residual, accumulate = false } = operands;
   if (isTernaryRows(b)) return ternaryProduct(on, operands, b);
   const [rows, cols] = y.shape;
-  const isFew = order === "NT" && rows <= PIECE.rows;
-  const pieceCols = isFew ? pieceColumns(cols, PIECE.cols, on.threads) : PIECE.cols;
-  const pieces = Math.ceil(cols / pieceCols);
+  const fma = on.fma && b.scalesAt === undefined;
+  const piece = fma ? fmaPiece(on, order, rows, cols) : modulePiece(on, order, rows, cols);
+  const pieces = Math.ceil(cols / piece.cols);
   on.dispatch(
-    GEMM,
+    fma ? GEMM_FMA : GEMM,
     {
       rows,
       cols,
@@ -62,11 +86,11 @@ export function gemm(on: Dispatcher, operands: Gemm): void {
       residualPitch: pitchBytes(residual),
       accumulate,
       scale,
-      pieceRows: PIECE.rows,
-      pieceCols,
+      pieceRows: piece.rows,
+      pieceCols: piece.cols,
       pieces,
     },
-    pieces * Math.ceil(rows / PIECE.rows),
+    pieces * Math.ceil(rows / piece.rows),
   );
 }
 

@@ -6,7 +6,7 @@ import { optional, pitchBytes, pointer, scaled } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { pieceColumns } from "../pieces.ts";
 import { elementwise } from "./elementwise.ts";
-import { GEMM, linear } from "./gemm.ts";
+import { FMA_TILE, GEMM, linear } from "./gemm.ts";
 import { rmsNorm } from "./norms.ts";
 
 export const NORMED_GEMM = {
@@ -26,8 +26,11 @@ export const NORMED_GEMM = {
   },
 } as const satisfies CpuKernel<Members>;
 
+export const NORMED_GEMM_FMA = { ...NORMED_GEMM, fma: true } as const;
+
 /** Rows of W in a piece, where they are enough for all threads, and rows of x; both at most. */
 const PIECE_COLS = 96;
+const FMA_GATED_COLS = 64;
 const MOST_ROWS = 32;
 /** Numbers of the rows that a worker has room for: half of its scratch. */
 const MOST_NUMBERS = 2 ** 17;
@@ -45,10 +48,17 @@ export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
   }
   const { branch } = norm;
   const cols = y.shape[1];
-  const pieceCols = pieceColumns(cols, gate === undefined ? PIECE_COLS : PIECE_COLS / 2, on.threads);
+  const fma = on.fma && weight.scalesAt === undefined;
+  const gatedCols = fma ? FMA_GATED_COLS : PIECE_COLS / 2;
+  const pieceCols = pieceColumns(
+    cols,
+    gate === undefined ? PIECE_COLS : gatedCols,
+    on.threads,
+    fma ? FMA_TILE : undefined,
+  );
   const pieces = Math.ceil(cols / pieceCols);
   on.dispatch(
-    NORMED_GEMM,
+    fma ? NORMED_GEMM_FMA : NORMED_GEMM,
     {
       rows,
       cols,

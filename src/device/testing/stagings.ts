@@ -1,20 +1,30 @@
 import { CpuDevice } from "../../cpu/cpu.ts";
 import { Gpu } from "../../gpu/gpu.ts";
+import { availableCodes, type CpuCode } from "../../cpu/native/choose.ts";
 import type { Device } from "../device.ts";
 import type { Staging } from "../staging.ts";
 
 const CPU = "the CPU device";
+/** One for each way in which it computes here. */
+const CPUS = availableCodes().map((code) => [`${CPU}, ${code}`, code] as const);
 const INTEGER_DOTS = "workgroup staging, integer dot products";
 /** A GPU's own staging; that of real GPUs, which must fit into the limits that every GPU has; and no GPU. */
-export type StagingName = "this GPU's staging" | "workgroup staging" | typeof INTEGER_DOTS | typeof CPU;
+export type StagingName =
+  | "this GPU's staging"
+  | "workgroup staging"
+  | typeof INTEGER_DOTS
+  | `${typeof CPU}, ${CpuCode}`;
 
 const isCpu = process.env["RANDLORA_TEST_DEVICE"] === "cpu";
 
 /** With RANDLORA_TEST_DEVICE=cpu there is no GPU. */
-export const STAGING_NAMES: readonly StagingName[] = isCpu ? [CPU] : ["this GPU's staging", "workgroup staging", CPU];
+export const STAGING_NAMES: readonly StagingName[] = [
+  ...(isCpu ? [] : (["this GPU's staging", "workgroup staging"] as const)),
+  ...CPUS.map(([name]) => name),
+];
 
 /** The same of what reads matrices in blocks. */
-export const BLOCKS_STAGING_NAMES: readonly StagingName[] = isCpu ? [CPU] : [...STAGING_NAMES, INTEGER_DOTS];
+export const BLOCKS_STAGING_NAMES: readonly StagingName[] = isCpu ? STAGING_NAMES : [...STAGING_NAMES, INTEGER_DOTS];
 
 /** Is x rounded to 15 bits for products with blocks? Tolerances follow it. */
 export function multipliesWholeNumbers(staging: Staging): boolean {
@@ -32,8 +42,10 @@ export class Stagings {
       this.#devices.push(device);
       return device;
     };
-    const cpu = opened(await CpuDevice.open({ threads: 2 }));
-    this.#opened.set(CPU, [cpu, cpu.staging]);
+    for (const [name, code] of CPUS) {
+      const cpu = opened(await CpuDevice.open({ threads: 2, code }));
+      this.#opened.set(name, [cpu, cpu.staging]);
+    }
     if (isCpu) return;
     const own = opened(await Gpu.open());
     const guaranteed = opened(await Gpu.open({ limits: "guaranteed" }));

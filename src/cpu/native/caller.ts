@@ -1,0 +1,92 @@
+import { CFunction, type Pointer, ptr } from "bun:ffi";
+import type { NativeCode } from "./choose.ts";
+import type { Routines } from "./program.ts";
+
+/** Words of a worker's scratch that a routine's arguments take, from its begin on. */
+const ARGUMENTS = 128;
+
+/** Functions of the WebAssembly module that kernels of machine code begin or end with. */
+export const MODULE_PARTS = ["gatedRows", "normedRows"] as const;
+export type ModulePart = (typeof MODULE_PARTS)[number];
+type ModuleParts = Readonly<Record<ModulePart, (parameters: number, piece: number, scratch: number) => void>>;
+
+/** Calls the routine at an address, with a list of arguments so many bytes behind the heap's begin. */
+type Enter = (heap: number, list: number, routine: number) => void;
+
+/** Memory that routines work in. */
+export interface NativeHeap {
+  readonly address: number;
+  /** Its words, up to this byte at least: it grows while others compute. */
+  words(end: number): Uint32Array;
+}
+
+/** A memory never moves: its addresses are reserved to its largest size. */
+export function heapOf(memory: WebAssembly.Memory): NativeHeap {
+  let words = new Uint32Array(memory.buffer);
+  return {
+    address: ptr(new Uint8Array(memory.buffer)),
+    words(end) {
+      if (words.length * 4 < end) words = new Uint32Array(memory.buffer);
+      return words;
+    },
+  };
+}
+
+/** Calls routines on one heap, from one thread. */
+export class Caller {
+  readonly code: NativeCode;
+  readonly routines: Routines;
+  /** This thread's scratch, the arguments included. */
+  readonly begin: number;
+  /** Where scratch is free, in bytes from the heap's begin. */
+  readonly scratch: number;
+  readonly #parts: ModuleParts;
+  readonly #memory: NativeHeap;
+  readonly #arguments: number;
+  readonly #enter: Enter;
+
+  /** @param scratch of this thread, in bytes from the heap's begin */
+  constructor(code: NativeCode, heap: NativeHeap, scratch: number, parts: ModuleParts) {
+    this.#parts = parts;
+    this.begin = scratch;
+    this.code = code;
+    this.routines = code.routines;
+    this.#memory = heap;
+    this.#arguments = scratch;
+    this.scratch = scratch + ARGUMENTS * 4;
+    const enter = CFunction({
+      ptr: (code.address + code.enter) as Pointer,
+      args: ["ptr", "u32", "ptr"],
+      returns: "void",
+    });
+    this.#enter = enter as unknown as Enter;
+  }
+
+  /** The heap's words up to this byte at least. */
+  words(end: number): Uint32Array {
+    return this.#memory.words(end);
+  }
+
+  /** The words of a command's parameters, by their places. */
+  reader(parameters: number, count: number): (index: number) => number {
+    const words = this.words(parameters + count * 4);
+    return (index) => words[parameters / 4 + index] ?? 0;
+  }
+
+  /** Runs a function of the WebAssembly module. */
+  module(name: ModulePart, parameters: number, piece: number): void {
+    this.#parts[name](parameters, piece, this.begin);
+  }
+
+  /** An argument that stands behind those of the next call. */
+  set(index: number, value: number): void {
+    this.words(0)[this.#arguments / 4 + index] = value;
+  }
+
+  call(routine: number, ...values: readonly number[]): void {
+    const words = this.words(0);
+    const first = this.#arguments / 4;
+    for (let at = 0; at < values.length; at++) words[first + at] = values[at] ?? 0;
+    this.#enter(this.#memory.address, this.#arguments, this.code.address + routine);
+  }
+}

@@ -1,0 +1,42 @@
+import { GEMM } from "../../families/gemm.ts";
+import type { Caller } from "../caller.ts";
+import type { Stored } from "../machine.ts";
+import { wordsOf } from "../parameters.ts";
+import { multiply, type Product } from "./product.ts";
+
+const AT = wordsOf(GEMM);
+/** As the words of kernels number them. */
+const STORED: readonly Stored[] = ["F32", "F16", "BF16"];
+
+/** The product that a command's parameters describe. */
+export function productOf(word: (index: number) => number): Product {
+  return {
+    rows: word(AT.rows),
+    cols: word(AT.cols),
+    terms: word(AT.terms),
+    aTerms: word(AT.aTerms) !== 0,
+    bTerms: word(AT.bTerms) !== 0,
+    a: word(AT.a),
+    aPitch: word(AT.aPitch),
+    stored: STORED[word(AT.dtype)] ?? "F32",
+    b: word(AT.b),
+    bPitch: word(AT.bPitch),
+    y: word(AT.y),
+    yPitch: word(AT.yPitch),
+    bias: word(AT.bias),
+    residual: word(AT.residual),
+    residualPitch: word(AT.residualPitch),
+    accumulate: word(AT.accumulate) !== 0,
+    scale: word(AT.scale),
+  };
+}
+
+/** One piece of a product. */
+export function gemm(on: Caller, parameters: number, piece: number): void {
+  const word = on.reader(parameters, AT.count);
+  const p = productOf(word);
+  const [pieces, pieceRows, pieceCols] = [word(AT.pieces), word(AT.pieceRows), word(AT.pieceCols)];
+  const firstRow = Math.floor(piece / pieces) * pieceRows;
+  const firstCol = (piece % pieces) * pieceCols;
+  multiply(on, p, firstRow, Math.min(pieceRows, p.rows - firstRow), firstCol, Math.min(pieceCols, p.cols - firstCol));
+}

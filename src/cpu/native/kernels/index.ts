@@ -1,0 +1,20 @@
+import { Caller, heapOf } from "../caller.ts";
+import type { NativeCode } from "../choose.ts";
+import { normedGemm } from "./normed-gemm.ts";
+import { gemm } from "./gemm.ts";
+
+/** Computes a piece of a command. */
+type NativeKernel = (on: Caller, parameters: number, piece: number) => void;
+
+const KERNELS: readonly NativeKernel[] = [gemm, normedGemm];
+
+/** The kernels of FMA_KERNELS on a heap. */
+export function nativeKernels(
+  code: NativeCode,
+  memory: WebAssembly.Memory,
+  scratch: number,
+  exports: Readonly<Record<string, unknown>>,
+): ((parameters: number, piece: number) => void)[] {
+  const on = new Caller(code, heapOf(memory), scratch, exports as unknown as ConstructorParameters<typeof Caller>[3]);
+  return KERNELS.map((kernel) => (parameters, piece) => kernel(on, parameters, piece));
+}

@@ -1,0 +1,7 @@
+/** Kernels that there are in machine code. */
+export const FMA_KERNELS: readonly string[] = ["gemm", "normedGemm"];
+
+/** How such a kernel is numbered beside the module's one of this name. */
+export function fmaName(kernel: string): string {
+  return `${kernel} with FMA`;
+}

@@ -1,0 +1,76 @@
+import type { Machine, Stored } from "./machine.ts";
+import { copy } from "./routines/copy.ts";
+import { FEW_ROWS, few } from "./routines/few.ts";
+import { finish } from "./routines/finish.ts";
+import { panelCols } from "./routines/layout.ts";
+import { panelFromRows, panelFromTerms } from "./routines/panels.ts";
+import { tile } from "./routines/tile.ts";
+
+/** Where routines begin, in bytes from the code's begin. */
+export interface Routines {
+  readonly copy: number;
+  readonly panelFromRows: Readonly<Record<Stored, number>>;
+  readonly panelFromTerms: Readonly<Record<Stored, number>>;
+  /** By the number of rows; of 0 there is none. */
+  readonly few: Readonly<Record<Stored, readonly number[]>>;
+  /** By the number of rows; of 0 there is none. */
+  readonly tileAlongTerms: readonly number[];
+  readonly tileAlongRows: readonly number[];
+  /** By what is added: 1 for what y had, 2 for bias, 4 for residual. */
+  readonly finish: readonly number[];
+}
+
+/** All routines for one processor. */
+export interface Program {
+  readonly code: Uint8Array<ArrayBuffer>;
+  /** What JavaScript calls with a routine's address. */
+  readonly enter: number;
+  readonly routines: Routines;
+  readonly panelCols: number;
+  readonly tileRows: number;
+  /** Rows of a matrix that `few` takes side by side. */
+  readonly fewCols: number;
+}
+
+/** @param enter writes what JavaScript calls, by the platform's convention */
+export function program(m: Machine, enter: () => number): Program {
+  const routine = (write: () => void): number => {
+    const begin = m.begin();
+    write();
+    m.end();
+    return begin;
+  };
+  const stored = (write: (stored: Stored) => void): Record<Stored, number> => ({
+    F32: routine(() => write("F32")),
+    F16: routine(() => write("F16")),
+    BF16: routine(() => write("BF16")),
+  });
+  const tiles = (along: "terms" | "rows") =>
+    Array.from({ length: m.tile.rows + 1 }, (_, rows) => (rows === 0 ? 0 : routine(() => tile(m, rows, along))));
+  const fewRows = (format: Stored) =>
+    Array.from({ length: FEW_ROWS + 1 }, (_, rows) => (rows === 0 ? 0 : routine(() => few(m, rows, format))));
+  const entered = enter();
+  const routines: Routines = {
+    copy: routine(() => copy(m)),
+    panelFromRows: stored((format) => panelFromRows(m, format)),
+    panelFromTerms: stored((format) => panelFromTerms(m, format)),
+    few: {
+      F32: fewRows("F32"),
+      F16: fewRows("F16"),
+      BF16: fewRows("BF16"),
+    },
+    tileAlongTerms: tiles("terms"),
+    tileAlongRows: tiles("rows"),
+    finish: Array.from({ length: 8 }, (_, adds) =>
+      routine(() => finish(m, { y: (adds & 1) !== 0, bias: (adds & 2) !== 0, residual: (adds & 4) !== 0 })),
+    ),
+  };
+  return {
+    code: m.finish(),
+    enter: entered,
+    routines,
+    panelCols: panelCols(m),
+    tileRows: m.tile.rows,
+    fewCols: m.squares * m.lanes,
+  };
+}

@@ -1,0 +1,36 @@
+import type { Machine } from "../machine.ts";
+import { registers } from "./arguments.ts";
+
+export const COPY = {
+  from: "address",
+  pitch: "number",
+  rows: "number",
+  /** Of four numbers, in a row. */
+  fours: "number",
+  to: "address",
+  toPitch: "number",
+} as const;
+
+/** Copies rows of f32. */
+export function copy(m: Machine): void {
+  const { from, pitch, rows, fours, to, toPitch, others } = registers(m, COPY, 3);
+  const [source = 0, target = 0, left = 0] = others;
+  m.steps(rows, 1, () => {
+    m.copy(source, from);
+    m.copy(target, to);
+    m.copy(left, fours);
+    for (const [count, numbers] of [
+      ["all", m.lanes],
+      ["four", 4],
+    ] as const) {
+      m.steps(left, numbers / 4, () => {
+        m.load(0, { word: source }, count);
+        m.store(0, { word: target }, count);
+        m.add(source, { bytes: numbers * 4 });
+        m.add(target, { bytes: numbers * 4 });
+      });
+    }
+    m.add(from, pitch);
+    m.add(to, toPitch);
+  });
+}

@@ -1,0 +1,90 @@
+// Products of a few rows with rows of a stored matrix: what these take is to read that. So squares of it are turned around in
+// registers and multiplied there, and no panel is written. The sums are those of tile.ts, to the last bit.
+import { type Machine, STORED_BYTES, type Stored } from "../machine.ts";
+import { registers } from "./arguments.ts";
+import { ROWS_AT } from "./layout.ts";
+
+/** Bytes that are asked of memory before they are read: of so many rows side by side no processor foresees it. */
+const AHEAD = 256;
+
+/** Rows of x at most. */
+export const FEW_ROWS = 4;
+
+export const FEW = {
+  /** Of the first term that is wanted, in every row of the matrix. */
+  offset: "number",
+  terms: "number",
+  x: "address",
+  xPitch: "number",
+  to: "address",
+  /** Room for a column. */
+  column: "address",
+} as const;
+
+export function few(m: Machine, rows: number, stored: Stored): void {
+  const { offset, terms, x, xPitch, to, column, others } = registers(m, FEW, rows + 1);
+  const [row = 0, ...further] = others;
+  const xs = [x, ...further.slice(0, rows - 1)];
+  const here = further[rows - 1] ?? 0;
+  for (let at = 1; at < rows; at++) {
+    m.copy(xs[at] ?? 0, xs[at - 1] ?? 0);
+    m.add(xs[at] ?? 0, xPitch);
+  }
+  m.heap(here);
+  m.add(here, offset);
+  const { squares } = m;
+  const sum = (row: number, square: number) => ({ word: to, offset: (row * squares + square) * m.lanes * 4 });
+  m.zero(0);
+  for (let at = 0; at < rows; at++) for (let square = 0; square < squares; square++) m.store(0, sum(at, square));
+
+  const pairs = stored === "BF16";
+  const step = pairs ? 2 * m.lanes : m.lanes;
+  m.steps(terms, step, () => {
+    for (let square = 0; square < squares; square++) {
+      for (let at = 0; at < m.lanes; at++) {
+        m.argument(row, ROWS_AT + square * m.lanes + at);
+        m.prefetch({ word: here, index: row, offset: AHEAD });
+        if (pairs) m.load(at, { word: here, index: row });
+        else m.read(at, { word: here, index: row }, stored);
+      }
+      const columns = m.transpose();
+      const free = columns.includes(0) ? m.lanes : 0;
+      const [low, factor] = [free, free + 1];
+      const sums = xs.map((_, at) => free + 2 + at);
+      xs.forEach((_, at) => m.load(sums[at] ?? 0, sum(at, square)));
+      const multiply = (numbers: number, term: number) =>
+        xs.forEach((word, at) => {
+          m.broadcast(factor, { word, offset: term * 4 });
+          m.fma(sums[at] ?? 0, factor, numbers);
+        });
+      columns.forEach((both, at) => {
+        if (!pairs) return multiply(both, at);
+        m.lowerHalves(low, both);
+        multiply(low, 2 * at);
+        m.upperHalves(both, both);
+        multiply(both, 2 * at + 1);
+      });
+      xs.forEach((_, at) => m.store(sums[at] ?? 0, sum(at, square)));
+    }
+    m.add(here, { bytes: step * STORED_BYTES[stored] });
+    for (const word of xs) m.add(word, { bytes: step * 4 });
+  });
+  m.steps(terms, 1, () => {
+    for (let square = 0; square < squares; square++) {
+      for (let at = 0; at < m.lanes; at++) {
+        m.argument(row, ROWS_AT + square * m.lanes + at);
+        m.read(0, { word: here, index: row }, stored, "one");
+        m.store(0, { word: column, offset: at * 4 }, "one");
+      }
+      m.load(0, { word: column });
+      xs.forEach((word, at) => {
+        m.load(1, sum(at, square));
+        m.broadcast(2, { word });
+        m.fma(1, 2, 0);
+        m.store(1, sum(at, square));
+      });
+    }
+    m.add(here, { bytes: STORED_BYTES[stored] });
+    for (const word of xs) m.add(word, { bytes: 4 });
+  });
+}

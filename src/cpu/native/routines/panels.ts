@@ -1,0 +1,90 @@
+// Panels of a matrix's columns as tiles read them: term after term, the numbers of all columns side by side, in f32.
+import { type Machine, STORED_BYTES, type Stored } from "../machine.ts";
+import { registers } from "./arguments.ts";
+import { panelCols, ROWS_AT } from "./layout.ts";
+
+export const PANEL_FROM_TERMS = {
+  from: "address",
+  pitch: "number",
+  terms: "number",
+  /** Columns, in fours; what stands behind them is anything. */
+  fours: "number",
+  to: "address",
+} as const;
+
+/** Of a matrix whose rows are the terms. */
+export function panelFromTerms(m: Machine, stored: Stored): void {
+  const { from, pitch, terms, fours, to, others } = registers(m, PANEL_FROM_TERMS, 3);
+  const [source = 0, target = 0, left = 0] = others;
+  m.steps(terms, 1, () => {
+    m.copy(source, from);
+    m.copy(target, to);
+    m.copy(left, fours);
+    for (const [count, numbers] of [
+      ["all", m.lanes],
+      ["four", 4],
+    ] as const) {
+      m.steps(left, numbers / 4, () => {
+        m.read(0, { word: source }, stored, count);
+        m.store(0, { word: target }, count);
+        m.add(source, { bytes: numbers * STORED_BYTES[stored] });
+        m.add(target, { bytes: numbers * 4 });
+      });
+    }
+    m.add(from, pitch);
+    m.add(to, { bytes: panelCols(m) * 4 });
+  });
+}
+
+export const PANEL_FROM_ROWS = {
+  /** Of the first term that is wanted, in every row. */
+  offset: "number",
+  terms: "number",
+  to: "address",
+} as const;
+
+/** Of a matrix whose rows run along the terms: squares of it are turned around in registers. */
+export function panelFromRows(m: Machine, stored: Stored): void {
+  const { offset, terms, to, others } = registers(m, PANEL_FROM_ROWS, 4);
+  const [here = 0, row = 0, target = 0, left = 0] = others;
+  const next = panelCols(m) * 4;
+  const squares = m.tile.vectors;
+  // Two BF16 numbers are turned around as one.
+  const pairs = stored === "BF16";
+  const terms1 = pairs ? 2 * m.lanes : m.lanes;
+  for (let square = 0; square < squares; square++) {
+    const first = square * m.lanes;
+    m.heap(here);
+    m.add(here, offset);
+    m.copy(target, to);
+    m.add(target, { bytes: first * 4 });
+    m.copy(left, terms);
+    m.steps(left, terms1, () => {
+      for (let at = 0; at < m.lanes; at++) {
+        m.argument(row, ROWS_AT + first + at);
+        if (pairs) m.load(at, { word: here, index: row });
+        else m.read(at, { word: here, index: row }, stored);
+      }
+      const columns = m.transpose();
+      const free = columns.includes(0) ? m.lanes : 0;
+      columns.forEach((column, at) => {
+        if (!pairs) return m.store(column, { word: target, offset: at * next });
+        m.lowerHalves(free, column);
+        m.upperHalves(column, column);
+        m.store(free, { word: target, offset: 2 * at * next });
+        m.store(column, { word: target, offset: (2 * at + 1) * next });
+      });
+      m.add(here, { bytes: terms1 * STORED_BYTES[stored] });
+      m.add(target, { bytes: terms1 * next });
+    });
+    m.steps(left, 1, () => {
+      for (let at = 0; at < m.lanes; at++) {
+        m.argument(row, ROWS_AT + first + at);
+        m.read(0, { word: here, index: row }, stored, "one");
+        m.store(0, { word: target, offset: at * 4 }, "one");
+      }
+      m.add(here, { bytes: STORED_BYTES[stored] });
+      m.add(target, { bytes: next });
+    });
+  }
+}

@@ -1,0 +1,190 @@
+// The instructions of x86-64 that kernels use, as the manual names them; the destination comes first. x64.test.ts holds each to
+// GNU as.
+import type { Label } from "./code.ts";
+import {
+  type General,
+  MAP_0F,
+  MAP_0F38,
+  MAP_0F3A,
+  type Memory,
+  type Opcode,
+  type Prefix,
+  type Vector,
+  X64Code,
+} from "./x64-encoding.ts";
+
+const HALF = { part: 2 } as const;
+const QUARTER = { part: 4 } as const;
+const FOUR = { bytes: 4 } as const;
+const TWO = { bytes: 2 } as const;
+
+const f0 = (prefix: Prefix, opcode: number, rest: Partial<Opcode> = {}): Opcode => ({
+  prefix,
+  map: MAP_0F,
+  opcode,
+  ...rest,
+});
+const f38 = (opcode: number, rest: Partial<Opcode> = {}): Opcode => ({ prefix: 0x66, map: MAP_0F38, opcode, ...rest });
+const f3a = (opcode: number, rest: Partial<Opcode> = {}): Opcode => ({ prefix: 0x66, map: MAP_0F3A, opcode, ...rest });
+
+const VADDPS = f0(0, 0x58);
+const VMULPS = f0(0, 0x59);
+const VSUBPS = f0(0, 0x5c);
+const VMAXPS = f0(0, 0x5f);
+const VANDPS = f0(0, 0x54);
+const VXORPS = f0(0, 0x57);
+const VFMADD231PS = f38(0xb8);
+const VPADDD = f0(0x66, 0xfe);
+const VPSUBB = f0(0x66, 0xf8);
+const VPMADDWD = f0(0x66, 0xf5);
+const VPDPWSSD = f38(0x52, { evex: true });
+const VPSLLD = f0(0x66, 0x72);
+const VPSRLD = f0(0x66, 0x72);
+const VPSRLW = f0(0x66, 0x71);
+const VPMOVZXWD = f38(0x33, { reads: HALF });
+const VPMOVSXBW = f38(0x20, { reads: HALF });
+const VPMOVSXBD = f38(0x21, { reads: QUARTER });
+const VCVTPH2PS = f38(0x13, { reads: HALF });
+const VCVTDQ2PS = f0(0, 0x5b);
+const VBROADCASTSS = f38(0x18, { reads: FOUR });
+const VPBROADCASTD = f38(0x58, { reads: FOUR });
+const VPBROADCASTW = f38(0x79, { reads: TWO });
+const VUNPCKLPS = f0(0, 0x14);
+const VUNPCKHPS = f0(0, 0x15);
+const VUNPCKLPD = f0(0x66, 0x14, { w: 1 });
+const VUNPCKHPD = f0(0x66, 0x15, { w: 1 });
+const VPERM2F128 = f3a(0x06);
+const VSHUFF32X4 = f3a(0x23, { evex: true });
+const VINSERTI128 = f3a(0x38, { reads: { bytes: 16 } });
+const [LOAD, STORE] = [f0(0, 0x10), f0(0, 0x11)];
+const [LOAD_ONE, STORE_ONE] = [f0(0xf3, 0x10, { reads: FOUR }), f0(0xf3, 0x11, { reads: FOUR })];
+
+export class X64 extends X64Code {
+  // f32
+  vaddps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VADDPS, to, a, b);
+  vmulps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VMULPS, to, a, b);
+  vsubps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VSUBPS, to, a, b);
+  vmaxps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VMAXPS, to, a, b);
+  vandps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VANDPS, to, a, b);
+  vxorps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VXORPS, to, a, b);
+  /** to += a · b, rounded once. */
+  vfmadd231ps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VFMADD231PS, to, a, b);
+
+  // whole numbers
+  vpaddd = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VPADDD, to, a, b);
+  vpsubb = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VPSUBB, to, a, b);
+  vpmaddwd = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VPMADDWD, to, a, b);
+  /** to += the sums of pairs of products of 16 bits (AVX512_VNNI). */
+  vpdpwssd = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VPDPWSSD, to, a, b);
+  vpslld = (to: Vector, from: Vector, bits: number): void => this.#shift(VPSLLD, 6, to, from, bits);
+  vpsrld = (to: Vector, from: Vector, bits: number): void => this.#shift(VPSRLD, 2, to, from, bits);
+  vpsrlw = (to: Vector, from: Vector, bits: number): void => this.#shift(VPSRLW, 2, to, from, bits);
+
+  // from format to format
+  vpmovzxwd = (to: Vector, from: Vector | Memory): void => this.#two(VPMOVZXWD, to, from);
+  vpmovsxbw = (to: Vector, from: Vector | Memory): void => this.#two(VPMOVSXBW, to, from);
+  vpmovsxbd = (to: Vector, from: Vector | Memory): void => this.#two(VPMOVSXBD, to, from);
+  vcvtph2ps = (to: Vector, from: Vector | Memory): void => this.#two(VCVTPH2PS, to, from);
+  vcvtdq2ps = (to: Vector, from: Vector | Memory): void => this.#two(VCVTDQ2PS, to, from);
+
+  // loads and stores
+  vmovups(to: Vector | Memory, from: Vector | Memory): void {
+    if ("vector" in to) this.#two(LOAD, to, from);
+    else if ("vector" in from) this.#two(STORE, from, to);
+  }
+  vmovss(to: Vector | Memory, from: Vector | Memory): void {
+    if ("vector" in to) this.#two(LOAD_ONE, to, from);
+    else if ("vector" in from) this.#two(STORE_ONE, from, to);
+  }
+  vbroadcastss = (to: Vector, from: Vector | Memory): void => this.#two(VBROADCASTSS, to, from);
+  vpbroadcastd = (to: Vector, from: Vector | Memory): void => this.#two(VPBROADCASTD, to, from);
+  vpbroadcastw = (to: Vector, from: Vector | Memory): void => this.#two(VPBROADCASTW, to, from);
+
+  // lanes
+  vunpcklps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VUNPCKLPS, to, a, b);
+  vunpckhps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VUNPCKHPS, to, a, b);
+  vunpcklpd = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VUNPCKLPD, to, a, b);
+  vunpckhpd = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VUNPCKHPD, to, a, b);
+  vperm2f128 = (to: Vector, a: Vector, b: Vector | Memory, which: number): void =>
+    this.#three(VPERM2F128, to, a, b, which);
+  vshuff32x4 = (to: Vector, a: Vector, b: Vector | Memory, which: number): void =>
+    this.#three(VSHUFF32X4, to, a, b, which);
+  vinserti128 = (to: Vector, a: Vector, b: Vector | Memory, which: number): void =>
+    this.#three(VINSERTI128, to, a, b, which);
+
+  vzeroupper = (): void => this.bytes([0xc5, 0xf8, 0x77]);
+
+  // general registers
+  mov(to: General | Memory, from: General | Memory): void {
+    if ("general" in from) this.integers([0x89], from.general, to);
+    else if ("general" in to) this.integers([0x8b], to.general, from);
+  }
+  /** 32 bits, the upper half becomes zero. */
+  movd = (to: General, from: Memory): void => this.integers([0x8b], to.general, from, 0);
+  movdTo = (to: Memory, from: General): void => this.integers([0x89], from.general, to, 0);
+  lea = (to: General, from: Memory): void => this.integers([0x8d], to.general, from);
+  imul = (to: General, from: General): void => this.integers([0x0f, 0xaf], to.general, from);
+  cmovb = (to: General, from: General): void => this.integers([0x0f, 0x42], to.general, from);
+  add = (to: General, from: General | number): void => this.#arithmetic(0, to, from);
+  sub = (to: General, from: General | number): void => this.#arithmetic(5, to, from);
+  and = (to: General, from: General | number): void => this.#arithmetic(4, to, from);
+  xor = (to: General, from: General): void => this.#arithmetic(6, to, from);
+  cmp = (one: General, other: General | number): void => this.#arithmetic(7, one, other);
+  shl = (to: General, bits: number): void => {
+    this.integers([0xc1], 4, to);
+    this.byte(bits);
+  };
+  shr = (to: General, bits: number): void => {
+    this.integers([0xc1], 5, to);
+    this.byte(bits);
+  };
+  push = (from: General): void => this.#stack(0x50, from);
+  pop = (to: General): void => this.#stack(0x58, to);
+  call = (to: General): void => this.integers([0xff], 2, to, 0);
+  ret = (): void => this.byte(0xc3);
+  jb = (label: Label): void => this.#jump([0x0f, 0x82], label);
+  jae = (label: Label): void => this.#jump([0x0f, 0x83], label);
+  je = (label: Label): void => this.#jump([0x0f, 0x84], label);
+  jne = (label: Label): void => this.#jump([0x0f, 0x85], label);
+  prefetcht0 = (from: Memory): void => this.integers([0x0f, 0x18], 1, from, 0);
+  cpuid = (): void => this.bytes([0x0f, 0xa2]);
+  xgetbv = (): void => this.bytes([0x0f, 0x01, 0xd0]);
+
+  #three(opcode: Opcode, to: Vector, a: Vector, b: Vector | Memory, immediate?: number): void {
+    this.vectors(opcode, { reg: to.vector, vvvv: a.vector, rm: b, bytes: to.bytes }, immediate);
+  }
+
+  #two(opcode: Opcode, reg: Vector, rm: Vector | Memory): void {
+    this.vectors(opcode, { reg: reg.vector, vvvv: 0, rm, bytes: reg.bytes });
+  }
+
+  #shift(opcode: Opcode, extension: number, to: Vector, from: Vector, bits: number): void {
+    this.vectors(opcode, { reg: extension, vvvv: to.vector, rm: from, bytes: to.bytes }, bits);
+  }
+
+  #stack(opcode: number, register: General): void {
+    if (register.general > 7) this.byte(0x41);
+    this.byte(opcode | (register.general & 7));
+  }
+
+  #arithmetic(extension: number, to: General, from: General | number): void {
+    if (typeof from !== "number") {
+      this.integers([(extension << 3) | 1], from.general, to);
+    } else if (Math.abs(from + 0.5) < 128) {
+      this.integers([0x83], extension, to);
+      this.byte(from & 255);
+    } else {
+      if (to.general === 0) this.bytes([0x48, (extension << 3) | 5]);
+      else this.integers([0x81], extension, to);
+      this.word(from);
+    }
+  }
+
+  /** Always with 32 bits of distance. */
+  #jump(opcode: readonly number[], label: Label): void {
+    this.bytes(opcode);
+    const place = this.length;
+    this.word(0);
+    this.jump(label, (target) => this.patch(place, target - place - 4));
+  }
+}
