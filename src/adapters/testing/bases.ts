@@ -56,13 +56,15 @@ export function numbers(count: number, size = 1): Float32Array<ArrayBuffer> {
   });
 }
 
-/** A matrix in GPU memory, rows padded with zeros; `begin` elements of something else before it. */
+/** A matrix in GPU memory, of zeros where there are no numbers at all, rows padded with zeros; `begin` elements of something else before it. */
 export function placed(gpu: Device, shape: Shape, data: ArrayLike<number>, begin = 0): Tensor {
   const [rows, cols] = shape;
   const pitch = pitchOf(cols, "F32");
   const padded = new Float32Array(begin + rows * pitch).fill(Number.NaN, 0, begin);
   for (let row = 0; row < rows; row++) {
-    for (let col = 0; col < cols; col++) padded[begin + row * pitch + col] = itemAt(data, row * cols + col);
+    for (let col = 0; col < cols; col++) {
+      padded[begin + row * pitch + col] = data.length === 0 ? 0 : itemAt(data, row * cols + col);
+    }
   }
   const buffer = gpu.memory.allocate("operand", padded.byteLength);
   gpu.write(buffer, padded);
