@@ -174,7 +174,15 @@ test("a run that goes back to what it began with keeps that, and its losses", as
     ["back-to-0", 1],
     ["back-to-0-of-3", 3],
   ] as const) {
-    const settings = await runs.settings({ steps: 9, saveEvery: 1, learningRate: 1e38, gradClip: 0, keep });
+    const settings = await runs.settings({
+      steps: 9,
+      saveEvery: 1,
+      targets: "all-linear",
+      learningRate: 1e30,
+      gradClip: 0,
+      keep,
+      schedule: "constant",
+    });
     const run = runs.folder.at(name);
     await using folder = await RunFolder.create(run, settings);
     const thrown = await finetune(
@@ -182,7 +190,11 @@ test("a run that goes back to what it began with keeps that, and its losses", as
       new Recording(),
       new AbortController().signal,
     ).catch((error: unknown) => error);
-    expect(thrown).toMatchObject({ code: "numeric", hint: expect.stringContaining("saved at step 0 is kept") });
+    expect(thrown).toMatchObject({
+      code: "numeric",
+      message: expect.stringMatching(/^step 2: the loss is/),
+      hint: expect.stringContaining("saved at step 0 is kept"),
+    });
     // What the command and a comparison do with a run that failed.
     await folder.discardUnused();
     expect(await readdir(join(run, "state"))).toEqual(["step-0"]);
