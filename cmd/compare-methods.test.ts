@@ -41,8 +41,9 @@ describe("methods", () => {
     ]);
   });
 
-  test("without any: all that there are", () => {
-    expect(wishes(undefined).map(({ label }) => label)).toEqual([...METHOD_NAMES]);
+  test("without any: all but the one that takes most of the time", () => {
+    const usual = METHOD_NAMES.filter((name) => name !== "pranc");
+    expect(wishes(undefined).map(({ label }) => label)).toEqual([...usual]);
   });
 
   test("every flag of a method can be written", () => {

@@ -11,6 +11,9 @@ import { type CompareOptions, METHOD_FLAGS } from "./compare-options.ts";
 import { FINETUNE_OPTIONS } from "./finetune-options.ts";
 import { askedSettings } from "./finetune-settings.ts";
 
+/** Those of a comparison that names none: PRANC draws whole random networks in each step, and takes longer than all others. */
+const USUAL_METHODS: readonly string[] = METHOD_NAMES.filter((name) => name !== "pranc");
+
 const RATE = number({ help: "", min: 0 });
 
 /** What `randlora finetune` gets where nothing is given. */
@@ -28,7 +31,7 @@ export function commonSettings(model: string | undefined, options: CompareOption
  * @throws {RandloraError} `usage` for a name or flag that there is not, with the nearest one; for a method that is there twice
  */
 export function readWishes({ methods, learningRate }: Pick<CompareOptions, "methods" | "learningRate">): Wish[] {
-  const specs = (methods ?? METHOD_NAMES).map((text) => readMethod(text, "--methods"));
+  const specs = (methods ?? USUAL_METHODS).map((text) => readMethod(text, "--methods"));
   const labels = specs.map(({ label }) => label);
   const twice = labels.find((label, at) => labels.indexOf(label) < at);
   if (twice !== undefined) {

@@ -42,8 +42,11 @@ export interface CompareInput<Batch> {
 export interface CompareObserver {
   /** A run begins, or goes on. @param index from 0, of `total` */
   begin(run: PlannedRun, index: number, total: number): TrainObserver;
-  /** It is done, or could not be brought to its end. */
-  end(result: RunResult): void;
+  /**
+   * It is done, or could not be brought to its end.
+   * @param left what the runs that are left will take, in seconds; undefined after the last one
+   */
+  end(result: RunResult, left: number | undefined): void;
   /** Something that the user should know: one line. */
   note(line: string): void;
 }
@@ -78,9 +81,20 @@ export async function compare<Batch>(
     if (result === undefined) break;
     record = { ...record, results: [...record.results, result] };
     await input.folder.write(record);
-    observer.end(result);
+    observer.end(result, secondsLeft(runs, record.results));
   }
   return record;
+}
+
+/** Each run is taken to need what the method's runs at its size have needed on the mean, or all runs where it has none yet. */
+export function secondsLeft(runs: readonly PlannedRun[], results: readonly RunResult[]): number | undefined {
+  const left = runs.filter((run) => !results.some((result) => isOf(result, run)));
+  if (left.length === 0 || results.length === 0) return undefined;
+  const mean = (of: readonly RunResult[]) => of.reduce((sum, { seconds }) => sum + seconds, 0) / of.length;
+  return left.reduce((sum, { contender }) => {
+    const own = results.filter(({ method, budget }) => method === contender.label && budget === contender.budget);
+    return sum + mean(own.length === 0 ? results : own);
+  }, 0);
 }
 
 /** The steps and evaluations of a run. @throws RandloraError `file` */

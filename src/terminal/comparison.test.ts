@@ -54,12 +54,18 @@ test("on a terminal a bar for the run that trains, and a line for each that is d
     clock.now += 500;
     run.step({ step, loss: 2, learning_rate: 1, grad_norm: 1, tokens: 1, seconds: 2 }, { gpuBytes: 1, totalTokens: 1 });
   }
+  const first = "5 runs; how long they take is known when the first has ended";
   expect(stream.screen).toEqual([
+    first,
     "run 2 of 6: lora+rslora at 20.0 K, seed 3  ▕██████████          ▏  loss 2.000  0:04 left",
   ]);
-  shown.end(RESULT);
+  shown.end(RESULT, 90);
   shown[Symbol.dispose]();
-  expect(stream.screen).toEqual(["lora+rslora at 20.0 K, seed 3: loss 1.2500, validation 2.5000, 2.00 s", ""]);
+  expect(stream.screen).toEqual([
+    first,
+    "lora+rslora at 20.0 K, seed 3: loss 1.2500, validation 2.5000, 2.00 s, about 1:30 left",
+    "",
+  ]);
 });
 
 test("elsewhere lines alone; notes of a method once, what diverged and what goes on", () => {
@@ -71,10 +77,11 @@ test("elsewhere lines alone; notes of a method once, what diverged and what goes
     run.start({ ...started, step });
   }
   shown.stopping();
-  shown.end({ ...RESULT, budget: null, loss: null, valid_loss: null, error: "step 2: the loss is NaN" });
+  shown.end({ ...RESULT, budget: null, loss: null, valid_loss: null, error: "step 2: the loss is NaN" }, undefined);
   shown.note("gone");
   shown.stopping();
   expect(stream.text.trimEnd().split("\n")).toEqual([
+    "2 runs; how long they take is known when the first has ended",
     "warning: lora+rslora: a note",
     "lora+rslora at 20.0 K, seed 3: goes on from step 2",
     "stopping: the step is finished and saved; once more leaves at once",

@@ -16,6 +16,7 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
   readonly #said = new Set<string>();
   #shownAt = -Infinity;
   #place = "";
+  #hasBegun = false;
   #isTraining = false;
 
   /** @param now a clock in milliseconds */
@@ -28,6 +29,10 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
     const { label, budget } = contender;
     const at = budget === null ? "" : ` at ${formatCount(budget)}`;
     const name = `${label}${at}, seed ${settings.seed}`;
+    if (!this.#hasBegun && total > 1) {
+      this.#surface.log.info(`${total - index} runs; how long they take is known when the first has ended`);
+    }
+    this.#hasBegun = true;
     this.#place = `run ${index + 1} of ${total}: ${name}`;
     let run: Pick<RunStart, "step" | "steps"> = { step: 0, steps: 0 };
     let [done, seconds] = [0, 0];
@@ -59,13 +64,14 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
     };
   }
 
-  end({ method, budget, seed, loss, valid_loss: valid, seconds, error }: RunResult): void {
+  end({ method, budget, seed, loss, valid_loss: valid, seconds, error }: RunResult, left: number | undefined): void {
     this.#isTraining = false;
     const at = budget === null ? "" : ` at ${formatCount(budget)}`;
     const parts = [
       ...(loss === null ? [] : [`loss ${loss.toFixed(4)}`]),
       ...(valid === null ? [] : [`validation ${valid.toFixed(4)}`]),
       formatDuration(seconds),
+      ...(left === undefined ? [] : [`about ${formatDuration(left)} left`]),
     ];
     if (error === null) this.#surface.log.info(`${method}${at}, seed ${seed}: ${parts.join(", ")}`);
     else this.#surface.log.warn(`${method}${at}, seed ${seed}: ${error}`);

@@ -4,7 +4,6 @@ import type { TrainedMethod } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
 import { type DeviceOptions, openDevice } from "../open-device.ts";
 import type { ModelLocation } from "../models/locate.ts";
-import { oneLine } from "../files/failure.ts";
 import { type Chosen, chooseOptions, stagingName, refuseBeyondMachine } from "./choose-options.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { largestStep } from "./estimate.ts";
@@ -14,6 +13,7 @@ import type { RunFolder } from "./run-folder.ts";
 import { notesOfWarmup } from "./schedule.ts";
 import type { TrainSettings } from "./settings.ts";
 import { loadParameters, removeState } from "./state.ts";
+import { hintOfFullDevice } from "./full-device.ts";
 import { newestState, type Progress, type SavedState } from "./states.ts";
 import type { RunPlan, Subject, TrainingSource } from "./subject.ts";
 import { train } from "./train.ts";
@@ -90,7 +90,7 @@ export class Training<Batch> {
         const { gpu: given } = this.#input;
         const isOver = this.#hasTrained || (typeof given === "object" && !(given instanceof KeptGpu));
         const less = isOver ? undefined : await chosen.cheaper();
-        if (less === undefined) throw await this.#outOfMemory(thrown, chosen);
+        if (less === undefined) throw await this.#outOfMemory(thrown, gpu, chosen);
         this.#observer.warn(`${thrown.message}: trying once more: ${less.how}`);
         ({ chosen } = less);
         // It would tell of how the attempt computed that failed.
@@ -193,17 +193,14 @@ export class Training<Batch> {
     };
   }
 
-  /** The error of a GPU that is full, with what helps. */
-  async #outOfMemory({ message, cause }: RandloraError, { options }: Chosen): Promise<RandloraError> {
+  /** The error of a device that is full, with what helps. */
+  async #outOfMemory({ message, cause }: RandloraError, gpu: Device, { options }: Chosen): Promise<RandloraError> {
     const { path, states } = this.#input.folder;
-    const kept = (await newestState(states))?.progress.step ?? 0;
-    const others = "close other programs that use the GPU";
-    const { smaller } = this.#source;
-    const flag = options.checkpointing ? "" : " --checkpoint-activations";
-    const hint =
-      kept === 0
-        ? `${others}, choose another device with --device, or give ${smaller}`
-        : `${others}, then go on from step ${kept}: --resume ${oneLine(path)}${flag}; a new run takes less with ${smaller}`;
+    const step = (await newestState(states))?.progress.step ?? 0;
+    const hint = hintOfFullDevice(gpu.info, {
+      smaller: this.#source.smaller,
+      resume: step === 0 ? undefined : { step, path, checkpointing: options.checkpointing },
+    });
     return new RandloraError("memory", message, hint, { cause });
   }
 
