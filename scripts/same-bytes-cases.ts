@@ -50,7 +50,7 @@ function merges({ fixtures }: Inputs): string[][] {
     ["merge", ...both, "--out", "f32", "--dtype", "f32"],
     ["merge", ...both, "--out", "f16", "--dtype", "f16", "--scale", "-0.5"],
     ["merge", ...both, "--out", "as-peft", "--rounding", "peft"],
-    ["merge", ...both, both[1] ?? "", "--out", "twice"],
+    ["merge", ...both, "--out", "doubled", "--scale", "2"],
     ["merge", "merged", both[1] ?? "", "--out", "back", "--unmerge"],
   ];
 }

@@ -40,7 +40,7 @@ try {
 async function compare(commit: string): Promise<number> {
   const before = join(scratch, "before");
   if ((await git("worktree", "add", "--detach", before, commit)) !== 0) return 1;
-  await symlink(join(ROOT, "node_modules"), join(before, "node_modules"));
+  if (!(await installed(before))) return 1;
   if ((await exited(["node", join(before, "scripts/assembly.mjs")])) !== 0) return 1;
   const inputs = { fixtures: join(ROOT, "fixtures"), vision: join(scratch, "vision") };
   await writeVision(inputs.vision);
@@ -55,6 +55,14 @@ async function compare(commit: string): Promise<number> {
     for (const name of changed) process.stdout.write(`             ${name}\n`);
   }
   return different === 0 ? 0 : 1;
+}
+
+/** Gives the older tree its dependencies: this tree's, where the lock files are the same. */
+async function installed(tree: string): Promise<boolean> {
+  const [own, other] = await Promise.all([ROOT, tree].map((root) => readFile(join(root, "package-lock.json"), "utf8")));
+  if (own !== other) return (await exited(["npm", "ci", "--silent", "--prefix", tree])) === 0;
+  await symlink(join(ROOT, "node_modules"), join(tree, "node_modules"));
+  return true;
 }
 
 /** The tiny models and labelled images that {@link Inputs} promises. */
