@@ -1,4 +1,4 @@
-import { METHOD_NAMES } from "../src/adapters/method-names.ts";
+import { METHOD_NAMES, USUALLY_COMPARED } from "../src/adapters/method-names.ts";
 import type { LikeWish } from "../src/compare/plan.ts";
 import type { Wish } from "../src/compare/types.ts";
 import { RandloraError } from "../src/errors.ts";
@@ -10,9 +10,6 @@ import type { FlatSettings } from "../src/train/settings.ts";
 import { type CompareOptions, METHOD_FLAGS } from "./compare-options.ts";
 import { FINETUNE_OPTIONS } from "./finetune-options.ts";
 import { askedSettings } from "./finetune-settings.ts";
-
-/** Those of a comparison that names none: PRANC draws whole random networks in each step, and takes longer than all others. */
-const USUAL_METHODS: readonly string[] = METHOD_NAMES.filter((name) => name !== "pranc");
 
 const RATE = number({ help: "", min: 0 });
 
@@ -31,7 +28,7 @@ export function commonSettings(model: string | undefined, options: CompareOption
  * @throws {RandloraError} `usage` for a name or flag that there is not, with the nearest one; for a method that is there twice
  */
 export function readWishes({ methods, learningRate }: Pick<CompareOptions, "methods" | "learningRate">): Wish[] {
-  const specs = (methods ?? USUAL_METHODS).map((text) => readMethod(text, "--methods"));
+  const specs = (methods ?? USUALLY_COMPARED).map((text) => readMethod(text, "--methods"));
   const labels = specs.map(({ label }) => label);
   const twice = labels.find((label, at) => labels.indexOf(label) < at);
   if (twice !== undefined) {

@@ -2,3 +2,6 @@
 export const METHOD_NAMES = ["randlora", "lora", "dora", "vera", "nola", "pranc", "hybrid", "full"] as const;
 
 export type MethodName = (typeof METHOD_NAMES)[number];
+
+/** Those of a comparison that names none: PRANC draws whole random networks in each step, and takes longer than all others. */
+export const USUALLY_COMPARED: readonly MethodName[] = METHOD_NAMES.filter((name) => name !== "pranc");
