@@ -44,6 +44,15 @@ export function basisRow(p: Basis, row: u32, col: u32, count: u32, to: usize, dr
   else drawnRun(p, drawRun(p, row, col, count, draws), count, to);
 }
 
+/** Runs of at most 256 elements of several rows, `pitch` bytes apart: what kernels of machine code have drawn. */
+export function basisRows(p: Basis, row: u32, rows: u32, col: u32, count: u32, to: usize, pitch: u32): void {
+  // The draws of a row lie where the next one comes; behind the last one is room.
+  for (let i: u32 = 0; i < rows; i++) {
+    basisRow(p, row + i, col, count, to, to + pitch);
+    to += pitch;
+  }
+}
+
 function widenRun<T>(from: usize, col: u32, count: u32, to: usize): void {
   from += storedBytes<T>(col);
   for (let at: u32 = 0; at < count; at += 4) {

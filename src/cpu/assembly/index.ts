@@ -2,6 +2,7 @@
 export { attention } from "./attention";
 export { attentionKeys, attentionQueries, attentionStats } from "./attention-gradient";
 export { basisGradient } from "./basis-gradient";
+export { basisRows } from "./basis";
 export { columnSums, scaleColumns, zero } from "./columns";
 export { delta } from "./delta";
 export { dropout } from "./dropout";

@@ -4,7 +4,7 @@ import { isTernary } from "../../device/ternary-rows.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { bound } from "../operands.ts";
 import type { CpuKernel, Members, Pointer } from "../parameters.ts";
-import { evenly } from "../pieces.ts";
+import { evenly, type Parts } from "../pieces.ts";
 import { BASIS, basisValues } from "./basis.ts";
 import { type BasisPart, unpackedRows } from "./bilinear.ts";
 import { ternary } from "./ternary.ts";
@@ -23,6 +23,8 @@ export const DELTA = {
     pieces: "u32",
   },
 } as const satisfies CpuKernel<Members>;
+
+export const DELTA_FMA = { ...DELTA, fma: true } as const;
 
 /**
  * Rows of B̂ and columns of Ŝ that a piece has at most, and what they are multiples of: Ŝ's panels of a block of terms stay in
@@ -66,13 +68,34 @@ export function delta(on: Dispatcher, operands: Delta): void {
     const part = { basis: b, first, shape: [rows, terms] } as const;
     ternary(on, part, { transposed: false, sums: operands.rows }, { ...shared, x: undefined, xPitch: 0 });
   } else {
-    const acrossCols = evenly(cols, PIECE.cols, PIECE.colStep);
-    const wanted = Math.ceil((4 * on.threads) / acrossCols.count);
-    const downRows = evenly(rows, Math.min(PIECE.rows, Math.ceil(rows / wanted)), PIECE.rowStep);
-    const pieces = { pieceRows: downRows.size, pieceCols: acrossCols.size, pieces: acrossCols.count };
-    on.dispatch(DELTA, { ...basisValues(b), ...shared, firstRow: first, ...pieces }, acrossCols.count * downRows.count);
+    const { down, across } = cut(on, rows, cols);
+    const values = { ...basisValues(b), ...shared, firstRow: first, pieceRows: down.size, pieceCols: across.size };
+    on.dispatch(on.fma ? DELTA_FMA : DELTA, { ...values, pieces: across.count }, across.count * down.count);
   }
   if (frozen.isScratch) on.memory.release(frozen.at.buffer);
+}
+
+/**
+ * The same of machine code: B̂'s rows are formed once for all columns of a piece, and Ŝ's panels once for all rows of it. Whole
+ * tiles, and whole vectors of 4 where they run along the target.
+ */
+const FMA_PIECE = { rows: 112, rowStep: 28, cols: 2048, colStep: 32 } as const;
+
+/** How B̂Ŝ is cut: rows of B̂, columns of Ŝ. */
+function cut(
+  { fma, threads }: Dispatcher,
+  rows: number,
+  cols: number,
+): { readonly down: Parts; readonly across: Parts } {
+  const wanted = 4 * threads;
+  if (fma) {
+    const down = evenly(rows, FMA_PIECE.rows, FMA_PIECE.rowStep);
+    const parts = Math.ceil(wanted / down.count);
+    return { down, across: evenly(cols, Math.min(FMA_PIECE.cols, Math.ceil(cols / parts)), FMA_PIECE.colStep) };
+  }
+  const across = evenly(cols, PIECE.cols, PIECE.colStep);
+  const each = Math.ceil(rows / Math.ceil(wanted / across.count));
+  return { down: evenly(rows, Math.min(PIECE.rows, each), PIECE.rowStep), across };
 }
 
 /** A from one of its columns on, in f32 as it lies or in scratch, and the bytes from row to row. */

@@ -6,9 +6,19 @@ import type { Routines } from "./program.ts";
 const ARGUMENTS = 128;
 
 /** Functions of the WebAssembly module that kernels of machine code begin or end with. */
-export const MODULE_PARTS = ["gatedRows", "normedRows"] as const;
-export type ModulePart = (typeof MODULE_PARTS)[number];
-type ModuleParts = Readonly<Record<ModulePart, (parameters: number, piece: number, scratch: number) => void>>;
+export interface ModuleParts {
+  readonly normedRows: (parameters: number, piece: number, scratch: number) => void;
+  readonly gatedRows: (parameters: number, piece: number, scratch: number) => void;
+  readonly basisRows: (
+    basis: number,
+    row: number,
+    rows: number,
+    first: number,
+    terms: number,
+    to: number,
+    pitch: number,
+  ) => void;
+}
 
 /** Calls the routine at an address, with a list of arguments so many bytes behind the heap's begin. */
 type Enter = (heap: number, list: number, routine: number) => void;
@@ -40,14 +50,14 @@ export class Caller {
   readonly begin: number;
   /** Where scratch is free, in bytes from the heap's begin. */
   readonly scratch: number;
-  readonly #parts: ModuleParts;
+  readonly parts: ModuleParts;
   readonly #memory: NativeHeap;
   readonly #arguments: number;
   readonly #enter: Enter;
 
   /** @param scratch of this thread, in bytes from the heap's begin */
   constructor(code: NativeCode, heap: NativeHeap, scratch: number, parts: ModuleParts) {
-    this.#parts = parts;
+    this.parts = parts;
     this.begin = scratch;
     this.code = code;
     this.routines = code.routines;
@@ -71,11 +81,6 @@ export class Caller {
   reader(parameters: number, count: number): (index: number) => number {
     const words = this.words(parameters + count * 4);
     return (index) => words[parameters / 4 + index] ?? 0;
-  }
-
-  /** Runs a function of the WebAssembly module. */
-  module(name: ModulePart, parameters: number, piece: number): void {
-    this.#parts[name](parameters, piece, this.begin);
   }
 
   /** An argument that stands behind those of the next call. */

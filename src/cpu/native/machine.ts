@@ -18,6 +18,8 @@ export type Count = "all" | "four" | "one";
 export type Stored = "F32" | "F16" | "BF16";
 /** Bytes of a number. */
 export const STORED_BYTES: Readonly<Record<Stored, number>> = { F32: 4, F16: 2, BF16: 2 };
+/** Formats as the parameters of kernels number them. */
+export const STORED: readonly Stored[] = ["F32", "F16", "BF16"];
 
 /**
  * A processor as routines see it: what differs between AVX2, AVX-512 and NEON is behind it, above all how many numbers a vector has.

@@ -3,14 +3,15 @@ import { copy } from "./routines/copy.ts";
 import { FEW_ROWS, few } from "./routines/few.ts";
 import { finish } from "./routines/finish.ts";
 import { panelCols } from "./routines/layout.ts";
-import { panelFromRows, panelFromTerms } from "./routines/panels.ts";
+import { panelFromRows } from "./routines/panels.ts";
+import { scaled } from "./routines/scaled.ts";
 import { tile } from "./routines/tile.ts";
 
 /** Where routines begin, in bytes from the code's begin. */
 export interface Routines {
-  readonly copy: number;
+  readonly copy: Readonly<Record<Stored, number>>;
   readonly panelFromRows: Readonly<Record<Stored, number>>;
-  readonly panelFromTerms: Readonly<Record<Stored, number>>;
+  readonly scaled: number;
   /** By the number of rows; of 0 there is none. */
   readonly few: Readonly<Record<Stored, readonly number[]>>;
   /** By the number of rows; of 0 there is none. */
@@ -51,9 +52,9 @@ export function program(m: Machine, enter: () => number): Program {
     Array.from({ length: FEW_ROWS + 1 }, (_, rows) => (rows === 0 ? 0 : routine(() => few(m, rows, format))));
   const entered = enter();
   const routines: Routines = {
-    copy: routine(() => copy(m)),
+    copy: stored((format) => copy(m, format)),
     panelFromRows: stored((format) => panelFromRows(m, format)),
-    panelFromTerms: stored((format) => panelFromTerms(m, format)),
+    scaled: routine(() => scaled(m)),
     few: {
       F32: fewRows("F32"),
       F16: fewRows("F16"),

@@ -1,29 +1,99 @@
-// Each kernel of machine code computes small products beside the module's before anything is trusted to it.
+// Each kernel of machine code computes something small beside the module's before anything is trusted to it.
+import { DELTA } from "../families/delta.ts";
 import { GEMM } from "../families/gemm.ts";
 import type { Heaps } from "../heap.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
 import type { NativeCode } from "./choose.ts";
 import { nativeKernels } from "./kernels/index.ts";
 import { FMA_KERNELS } from "./kernels/names.ts";
-import { wordsOf } from "./parameters.ts";
+import { STORED, STORED_BYTES, type Stored } from "./machine.ts";
 
 /** Sums of a few hundred products of numbers up to 2 differ by less than this, whatever order they are added in. */
 const TOLERANCE = 1e-3;
 
-const AT = wordsOf(GEMM);
-/** More terms than a partial sum has, columns that fill no panel, and numbers from row to row where these run across the terms. */
-const [TERMS, COLS, ACROSS] = [260, 37, 40];
-/** The orders of a product as `aTerms` and `bTerms`, the rows of y, and the formats of b: a way for few rows, and one for more. */
-const CASES = [
-  { order: "x Wᵀ of few rows", aTerms: 0, bTerms: 0, rows: 3, formats: 3 },
-  { order: "x Wᵀ", aTerms: 0, bTerms: 0, rows: 17, formats: 3 },
-  { order: "xW", aTerms: 0, bTerms: 1, rows: 17, formats: 3 },
-  { order: "xᵀW", aTerms: 1, bTerms: 1, rows: 17, formats: 1 },
-] as const;
-const FORMATS = ["F32", "F16", "BF16"] as const;
+/** More terms than a partial sum has, rows that are several tiles, columns that fill no panel, and numbers from row to row of these. */
+const [TERMS, ROWS, COLS, ACROSS] = [260, 17, 37, 40];
+/** Terms that share a row of Ŝ's slow factor. */
+const FAST = 20;
 /** The bits of 1. */
 const ONE = 0x3f800000;
 /** Bytes of an operand, of a result, of parameters. */
-const ROOM = { operand: TERMS * ACROSS * 4 + 64, result: TERMS * 64, parameters: 256 } as const;
+const ROOM = { operand: TERMS * ACROSS * 4, result: ACROSS * ACROSS * 4, parameters: 256 } as const;
+
+/** Where operands and the result are. */
+interface Places {
+  readonly a: number;
+  readonly b: number;
+  readonly y: number;
+}
+
+/** One computation of both. */
+interface Check {
+  readonly name: string;
+  readonly kernel: CpuKernel<Members>;
+  /** Of b; a is F32. */
+  readonly stored: Stored;
+  readonly values: (places: Places) => Readonly<Record<string, number>>;
+}
+
+function product(name: string, rows: number, aTerms: 0 | 1, bTerms: 0 | 1, stored: Stored): Check {
+  return {
+    name: `${name}, ${stored}`,
+    kernel: GEMM,
+    stored,
+    values: (places) => ({
+      ...places,
+      rows,
+      cols: COLS,
+      terms: TERMS,
+      aTerms,
+      bTerms,
+      dtype: STORED.indexOf(stored),
+      yPitch: ACROSS * 4,
+      aPitch: (aTerms === 1 ? ACROSS : TERMS) * 4,
+      bPitch: (bTerms === 1 ? ACROSS : TERMS) * STORED_BYTES[stored],
+      pieceRows: rows,
+      pieceCols: COLS,
+      pieces: 1,
+      scale: ONE,
+    }),
+  };
+}
+
+const CHECKS: readonly Check[] = [
+  ...STORED.flatMap((stored) => [
+    product("x Wᵀ of few rows", 3, 0, 0, stored),
+    product("x Wᵀ", ROWS, 0, 0, stored),
+    product("xW", ROWS, 0, 1, stored),
+  ]),
+  product("xᵀW", ROWS, 1, 1, "F32"),
+  ...[0, 1].map((transposed) => ({
+    name: transposed === 1 ? "ΔWᵀ" : "ΔW",
+    kernel: DELTA,
+    stored: "F32" as const,
+    values: ({ a, b, y }: Places) => ({
+      storage: 0,
+      at: a,
+      rowBytes: TERMS * 4,
+      lambda: a,
+      fastCount: FAST,
+      fast: b,
+      fastPitch: ACROSS * 4,
+      slow: b + FAST * ACROSS * 4,
+      slowPitch: ACROSS * 4,
+      rows: ROWS,
+      cols: COLS,
+      terms: TERMS,
+      scale: ONE,
+      target: y,
+      pitch: ACROSS * 4,
+      transposed,
+      pieceRows: ROWS,
+      pieceCols: COLS,
+      pieces: 1,
+    }),
+  })),
+];
 
 type Kernel = (parameters: number, piece: number, scratch: number) => void;
 
@@ -40,78 +110,52 @@ export function selfCheck(code: NativeCode, { module, heaps, scratch }: Place): 
   const [memory] = heaps.memories;
   if (memory === undefined) return undefined;
   const { exports } = new WebAssembly.Instance(module, { env: { memory } });
-  const native = nativeKernels(code, memory, scratch, exports)[FMA_KERNELS.indexOf("gemm")] as Kernel;
-  const usual = exports["gemm"] as Kernel;
+  const natives = nativeKernels(code, memory, scratch, exports);
   const { block } = heaps.take("self-check", 2 * (ROOM.operand + ROOM.result) + ROOM.parameters, { heap: 0 });
   try {
-    for (const one of CASES) {
-      for (let dtype = 0; dtype < one.formats; dtype++) {
-        if (
-          differ(new Uint32Array(memory.buffer), block.at, { ...one, dtype }, (kernel, parameters) =>
-            (kernel === "native" ? native : usual)(parameters, 0, scratch),
-          )
-        )
-          return `${one.order}, ${FORMATS[dtype] ?? ""},`;
-      }
-    }
-    return undefined;
+    const words = new Uint32Array(memory.buffer);
+    return CHECKS.find((check) => {
+      const { name } = check.kernel;
+      const native = natives[FMA_KERNELS.indexOf(name)] as Kernel;
+      return differ(words, block.at, scratch, check, [native, exports[name] as Kernel]);
+    })?.name;
   } finally {
     heaps.give(block, 0);
   }
 }
 
-/** Whether both kernels give other products of the same numbers. */
+/** Whether two kernels make something else of the same numbers. */
 function differ(
   words: Uint32Array,
-  at: number,
-  { aTerms, bTerms, rows, dtype }: Omit<(typeof CASES)[number], "order" | "formats"> & { readonly dtype: number },
-  run: (kernel: "native" | "module", parameters: number) => void,
+  begin: number,
+  scratch: number,
+  { kernel, stored, values }: Check,
+  kernels: readonly [Kernel, Kernel],
 ): boolean {
-  const numbers = new Float32Array(words.buffer);
-  const halves = new Uint16Array(words.buffer);
-  const [a, b, found] = [at, at + ROOM.operand, at + 2 * ROOM.operand];
-  const wanted = found + ROOM.result;
-  const parameters = wanted + ROOM.result;
-  for (let index = 0; index < TERMS * ACROSS; index++) {
-    numbers[a / 4 + index] = Math.sin(index * 1.7);
-    if (dtype === 0) numbers[b / 4 + index] = Math.cos(index * 2.3);
-    // From 1/2 to 2, of both signs.
-    else
-      halves[b / 2 + index] =
-        ((index % 3) << 15) | (dtype === 1 ? 0x3800 + ((index * 37) & 0x7ff) : 0x3f00 + ((index * 37) & 0xff));
+  const [a, b, y] = [begin, begin + ROOM.operand, begin + 2 * ROOM.operand];
+  const parameters = y + 2 * ROOM.result;
+  fill(words, a, "F32");
+  fill(words, b, stored);
+  const names = Object.keys(kernel.members);
+  const results = kernels.map((run, at) => {
+    const given = values({ a, b, y: y + at * ROOM.result });
+    names.forEach((name, word) => (words[parameters / 4 + word] = given[name] ?? 0));
+    words.fill(0, (y + at * ROOM.result) / 4, (y + (at + 1) * ROOM.result) / 4);
+    run(parameters, 0, scratch);
+    return new Float32Array(words.buffer, y + at * ROOM.result, ROOM.result / 4);
+  });
+  const [ours, theirs] = results;
+  return ours === undefined || ours.some((value, at) => !(Math.abs(value - (theirs?.[at] ?? NaN)) < TOLERANCE));
+}
+
+/** Numbers of both signs, up to 2. */
+function fill(words: Uint32Array, at: number, stored: Stored): void {
+  if (stored === "F32") {
+    const numbers = new Float32Array(words.buffer, at, ROOM.operand / 4);
+    numbers.forEach((_, index) => (numbers[index] = Math.sin(index * 1.7)));
+    return;
   }
-  const bytes = dtype === 0 ? 4 : 2;
-  for (const [kernel, y] of [
-    ["native", found],
-    ["module", wanted],
-  ] as const) {
-    const values = {
-      rows,
-      cols: COLS,
-      terms: TERMS,
-      aTerms,
-      bTerms,
-      a,
-      b,
-      dtype,
-      y,
-      yPitch: ACROSS * 4,
-      scale: ONE,
-      aPitch: (aTerms === 1 ? ACROSS : TERMS) * 4,
-      bPitch: (bTerms === 1 ? ACROSS : TERMS) * bytes,
-      pieceRows: rows,
-      pieceCols: COLS,
-      pieces: 1,
-    };
-    words.fill(0, parameters / 4, parameters / 4 + AT.count);
-    for (const [name, value] of Object.entries(values)) words[parameters / 4 + AT[name as keyof typeof values]] = value;
-    run(kernel, parameters);
-  }
-  for (let row = 0; row < rows; row++) {
-    for (let index = row * ACROSS; index < row * ACROSS + COLS; index++) {
-      const difference = Math.abs((numbers[found / 4 + index] ?? NaN) - (numbers[wanted / 4 + index] ?? NaN));
-      if (!(difference < TOLERANCE)) return true;
-    }
-  }
-  return false;
+  const [least, span] = stored === "F16" ? [0x3800, 0x7ff] : [0x3f00, 0xff];
+  const halves = new Uint16Array(words.buffer, at, ROOM.operand / 2);
+  halves.forEach((_, index) => (halves[index] = ((index % 3) << 15) | (least + ((index * 37) & span))));
 }

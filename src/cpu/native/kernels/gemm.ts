@@ -1,12 +1,10 @@
 import { GEMM } from "../../families/gemm.ts";
 import type { Caller } from "../caller.ts";
-import type { Stored } from "../machine.ts";
+import { STORED } from "../machine.ts";
 import { wordsOf } from "../parameters.ts";
 import { multiply, type Product } from "./product.ts";
 
 const AT = wordsOf(GEMM);
-/** As the words of kernels number them. */
-const STORED: readonly Stored[] = ["F32", "F16", "BF16"];
 
 /** The product that a command's parameters describe. */
 export function productOf(word: (index: number) => number): Product {

@@ -1,12 +1,13 @@
-import { Caller, heapOf } from "../caller.ts";
+import { Caller, heapOf, type ModuleParts } from "../caller.ts";
 import type { NativeCode } from "../choose.ts";
+import { delta } from "./delta.ts";
 import { normedGemm } from "./normed-gemm.ts";
 import { gemm } from "./gemm.ts";
 
 /** Computes a piece of a command. */
 type NativeKernel = (on: Caller, parameters: number, piece: number) => void;
 
-const KERNELS: readonly NativeKernel[] = [gemm, normedGemm];
+const KERNELS: readonly NativeKernel[] = [gemm, normedGemm, delta];
 
 /** The kernels of FMA_KERNELS on a heap. */
 export function nativeKernels(
@@ -15,6 +16,6 @@ export function nativeKernels(
   scratch: number,
   exports: Readonly<Record<string, unknown>>,
 ): ((parameters: number, piece: number) => void)[] {
-  const on = new Caller(code, heapOf(memory), scratch, exports as unknown as ConstructorParameters<typeof Caller>[3]);
+  const on = new Caller(code, heapOf(memory), scratch, exports as unknown as ModuleParts);
   return KERNELS.map((kernel) => (parameters, piece) => kernel(on, parameters, piece));
 }

@@ -11,7 +11,7 @@ const [ROWS, PRODUCTS] = [2 ** 19, 2 ** 18 + 256];
 
 /** A product of a few rows that are normalised first, and perhaps gated: both by the module, for the same bits as of its commands. */
 export function normedGemm(on: Caller, parameters: number, piece: number): void {
-  on.module("normedRows", parameters, piece);
+  on.parts.normedRows(parameters, piece, on.begin);
   const word = on.reader(parameters, AT.count);
   const whole = productOf(word);
   const a = on.begin + ROWS;
@@ -29,5 +29,5 @@ export function normedGemm(on: Caller, parameters: number, piece: number): void 
   multiply(on, { ...p, y: left - first * 4, yPitch }, 0, p.rows, first, cols);
   const behind = { b: p.b + p.cols * p.bPitch, bias: p.bias === 0 ? 0 : p.bias + p.cols * 4 };
   multiply(on, { ...p, ...behind, y: right - first * 4, yPitch }, 0, p.rows, first, cols);
-  on.module("gatedRows", parameters, piece);
+  on.parts.gatedRows(parameters, piece, on.begin);
 }

@@ -1,4 +1,4 @@
-import type { Machine } from "../machine.ts";
+import { type Machine, STORED_BYTES, type Stored } from "../machine.ts";
 import { registers } from "./arguments.ts";
 
 export const COPY = {
@@ -11,8 +11,8 @@ export const COPY = {
   toPitch: "number",
 } as const;
 
-/** Copies rows of f32. */
-export function copy(m: Machine): void {
+/** Copies rows of numbers of a format, as f32. */
+export function copy(m: Machine, stored: Stored): void {
   const { from, pitch, rows, fours, to, toPitch, others } = registers(m, COPY, 3);
   const [source = 0, target = 0, left = 0] = others;
   m.steps(rows, 1, () => {
@@ -24,9 +24,9 @@ export function copy(m: Machine): void {
       ["four", 4],
     ] as const) {
       m.steps(left, numbers / 4, () => {
-        m.load(0, { word: source }, count);
+        m.read(0, { word: source }, stored, count);
         m.store(0, { word: target }, count);
-        m.add(source, { bytes: numbers * 4 });
+        m.add(source, { bytes: numbers * STORED_BYTES[stored] });
         m.add(target, { bytes: numbers * 4 });
       });
     }

@@ -1,40 +1,8 @@
-// Panels of a matrix's columns as tiles read them: term after term, the numbers of all columns side by side, in f32.
+// Panels of a matrix's columns as tiles read them: term after term, the numbers of all columns side by side, in f32. Of a matrix whose
+// rows are the terms they are copies.
 import { type Machine, STORED_BYTES, type Stored } from "../machine.ts";
 import { registers } from "./arguments.ts";
 import { panelCols, ROWS_AT } from "./layout.ts";
-
-export const PANEL_FROM_TERMS = {
-  from: "address",
-  pitch: "number",
-  terms: "number",
-  /** Columns, in fours; what stands behind them is anything. */
-  fours: "number",
-  to: "address",
-} as const;
-
-/** Of a matrix whose rows are the terms. */
-export function panelFromTerms(m: Machine, stored: Stored): void {
-  const { from, pitch, terms, fours, to, others } = registers(m, PANEL_FROM_TERMS, 3);
-  const [source = 0, target = 0, left = 0] = others;
-  m.steps(terms, 1, () => {
-    m.copy(source, from);
-    m.copy(target, to);
-    m.copy(left, fours);
-    for (const [count, numbers] of [
-      ["all", m.lanes],
-      ["four", 4],
-    ] as const) {
-      m.steps(left, numbers / 4, () => {
-        m.read(0, { word: source }, stored, count);
-        m.store(0, { word: target }, count);
-        m.add(source, { bytes: numbers * STORED_BYTES[stored] });
-        m.add(target, { bytes: numbers * 4 });
-      });
-    }
-    m.add(from, pitch);
-    m.add(to, { bytes: panelCols(m) * 4 });
-  });
-}
 
 export const PANEL_FROM_ROWS = {
   /** Of the first term that is wanted, in every row. */

@@ -1,0 +1,85 @@
+// What kernels have in common: calls of routines for tiles of sums, and for where these go.
+import type { Caller } from "../caller.ts";
+import { ROW_PITCH, ROWS_AT } from "../routines/layout.ts";
+
+/** Rows of x that lie in scratch at once. */
+export const MOST_ROWS = 224;
+/** Bytes from term to term of x whose rows are the terms. */
+export const TERM_PITCH = MOST_ROWS * 4 + 64;
+
+/** Vectors of four, of which rows are whole multiples. */
+export function fours(count: number): number {
+  return (count + 3) >>> 2;
+}
+
+/** Where the rows of a panel begin; the last one stands in the place of missing ones. */
+export function setRows(on: Caller, first: number, pitch: number, rows: number, width: number): void {
+  for (let at = 0; at < width; at++) on.set(ROWS_AT + at, first + Math.min(at, rows - 1) * pitch);
+}
+
+/**
+ * The sums of rows of x with a panel, in as few tiles as there can be, of nearly the same size.
+ * @param along what the rows of x run along: the terms, `ROW_PITCH` apart, or the tile's rows, `TERM_PITCH` from term to term
+ */
+export function multiplyTiles(
+  on: Caller,
+  along: "terms" | "rows",
+  x: number,
+  rows: number,
+  panel: number,
+  terms: number,
+  sums: number,
+): void {
+  const { routines, code } = on;
+  const tiles = along === "rows" ? routines.tileAlongRows : routines.tileAlongTerms;
+  const step = along === "rows" ? 4 : ROW_PITCH;
+  const count = Math.ceil(rows / code.tileRows);
+  const small = Math.floor(rows / count);
+  // So many have a row more.
+  const large = rows - small * count;
+  if (large > 0) on.call(tiles[small + 1] ?? 0, x, TERM_PITCH, panel, terms, sums, large);
+  const done = large * (small + 1);
+  const rest = sums + done * code.panelCols * 4;
+  on.call(tiles[small] ?? 0, x + done * step, TERM_PITCH, panel, terms, rest, count - large);
+}
+
+/** Where sums go: y = scale · sums (+ y) (+ bias) (+ residual). Addresses are those of the first column. */
+export interface Target {
+  readonly y: number;
+  readonly yPitch: number;
+  /** The bits of an f32. */
+  readonly scale: number;
+  /** y is added to. */
+  readonly adds: boolean;
+  /** 0: none. */
+  readonly bias: number;
+  readonly residual: number;
+  readonly residualPitch: number;
+}
+
+/** Takes sums over into y, whose padding within whole vectors of 4 becomes zero. */
+export function storeSums(on: Caller, sums: number, pitch: number, rows: number, cols: number, to: Target): void {
+  const padding = -cols & 3;
+  if (padding > 0) {
+    const words = on.words(0);
+    for (let row = 0; row < rows; row++) {
+      const end = (sums + row * pitch) / 4 + cols;
+      words.fill(0, end, end + padding);
+    }
+  }
+  const adds = (to.adds ? 1 : 0) | (to.bias !== 0 ? 2 : 0) | (to.residual !== 0 ? 4 : 0);
+  const { y, yPitch, bias, residual, residualPitch, scale } = to;
+  on.call(
+    on.routines.finish[adds] ?? 0,
+    sums,
+    pitch,
+    y,
+    yPitch,
+    rows,
+    fours(cols),
+    bias,
+    residual,
+    residualPitch,
+    scale,
+  );
+}
