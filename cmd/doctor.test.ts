@@ -74,6 +74,7 @@ test("--json: the GPU in use, right and timed, and everything around it", async 
     cpu: {
       name: text,
       threads: number,
+      code: expect.stringMatching(/^(wasm|avx2|avx512|neon)$/),
       chosen: false,
       product: product([512, 1024, 1024]),
       vector_product: product([1, 8192, 2048]),
