@@ -10,7 +10,7 @@ import { parseArgs } from "node:util";
 import * as v from "valibot";
 import { conversation, randomFrom } from "../fixtures/embedded/talk.ts";
 import { smollm2 } from "../interop/models.ts";
-import { RandloraError } from "../src/errors.ts";
+import { RandloraError } from "../src/files/errors.ts";
 import { formatBytes, formatDuration, formatNumber } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
 import { machine, renderMachine } from "./harness.ts";

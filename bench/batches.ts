@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import * as v from "valibot";
 import { smollm2 } from "../interop/models.ts";
-import { RandloraError } from "../src/errors.ts";
+import { RandloraError } from "../src/files/errors.ts";
 import { formatNumber } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
 import { machine, renderMachine } from "./harness.ts";

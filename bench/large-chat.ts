@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { EMBEDDED_MODEL } from "../interop/models.ts";
-import { type PlannedTensor, plannedBytes } from "../src/safetensors/writer.ts";
+import { type PlannedTensor, plannedBytes } from "../src/files/safetensors/writer.ts";
 import { formatBytes, formatDuration } from "../src/terminal/format.ts";
 import { machine, renderMachine } from "./harness.ts";
 import { measure } from "./peers/measure.ts";

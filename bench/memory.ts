@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { formatBytes, formatDuration } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
-import { encodeHeader, type PlannedTensor, plannedBytes } from "../src/safetensors/writer.ts";
+import { encodeHeader, type PlannedTensor, plannedBytes } from "../src/files/safetensors/writer.ts";
 import { writeShards } from "./shards.ts";
 
 const MAIN = join(import.meta.dir, "../cmd/main.ts");

@@ -1,7 +1,7 @@
 import { type FileHandle, open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { encodeIndex, INDEX_FILE, planShards } from "../src/safetensors/shards.ts";
-import { encodeHeader, type PlannedTensor, plannedBytes } from "../src/safetensors/writer.ts";
+import { encodeIndex, INDEX_FILE, planShards } from "../src/files/safetensors/shards.ts";
+import { encodeHeader, type PlannedTensor, plannedBytes } from "../src/files/safetensors/writer.ts";
 
 /**
  * Writes a checkpoint of made-up tensors into a folder, in files of so many bytes and with an index where there are several.

@@ -7,11 +7,11 @@ import type { Context } from "../src/options/command.ts";
  */
 export async function adapterOrModel(text: string, kind: "model" | "config", context: Context): Promise<string> {
   const { localPath } = await import("../src/options/places.ts");
-  const { parseHubName } = await import("../src/hub/name.ts");
+  const { parseHubName } = await import("../src/files/hub/name.ts");
   const name = parseHubName(text);
   if (name === undefined) return await localPath(text, "model", context);
-  const { HubFailure } = await import("../src/hub/failure.ts");
-  const { resolveModel } = await import("../src/hub/resolve.ts");
+  const { HubFailure } = await import("../src/files/hub/failure.ts");
+  const { resolveModel } = await import("../src/files/hub/resolve.ts");
   try {
     return await localPath(text, "adapter", context);
   } catch (thrown) {

@@ -1,5 +1,5 @@
 import { ESTIMATORS } from "../src/analysis/cka.ts";
-import { Contradiction, RandloraError } from "../src/errors.ts";
+import { Contradiction, RandloraError } from "../src/files/errors.ts";
 import { choice, defineCommand, integer, repeat, required, text } from "../src/options/command.ts";
 import { profileJson, profileText } from "../src/report/profile.ts";
 import type { Progress } from "../src/terminal/progress.ts";

@@ -1,4 +1,4 @@
-import { Contradiction } from "../src/errors.ts";
+import { Contradiction } from "../src/files/errors.ts";
 import { choice, flag, integer, text } from "../src/options/command.ts";
 import { flagName } from "../src/options/names.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { RandloraError } from "../src/errors.ts";
+import { RandloraError } from "../src/files/errors.ts";
 import { defineCommand, flag, integer, numbers, repeat, required, text } from "../src/options/command.ts";
 import { profileJson, profileText } from "../src/report/profile.ts";
 import type { Progress } from "../src/terminal/progress.ts";

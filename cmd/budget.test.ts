@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Fixture } from "../src/hub/testing/fixture.ts";
+import { Fixture } from "../src/files/hub/testing/fixture.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
 
 const CONFIG = {

@@ -1,7 +1,7 @@
 import { METHOD_NAMES } from "../src/adapters/method-names.ts";
 import type { BudgetWish } from "../src/analysis/budget.ts";
 import type { PlannedModel } from "../src/analysis/planned-model.ts";
-import { RandloraError } from "../src/errors.ts";
+import { RandloraError } from "../src/files/errors.ts";
 import { count, defineCommand, required, text } from "../src/options/command.ts";
 import type { FlatSettings } from "../src/train/settings.ts";
 import { PICTURE_OPTIONS } from "./picture-options.ts";

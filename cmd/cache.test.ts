@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { resolveModel } from "../src/hub/resolve.ts";
-import { Fixture, MODEL_FILES } from "../src/hub/testing/fixture.ts";
-import { commitOf } from "../src/hub/testing/content.ts";
+import { resolveModel } from "../src/files/hub/resolve.ts";
+import { Fixture, MODEL_FILES } from "../src/files/hub/testing/fixture.ts";
+import { commitOf } from "../src/files/hub/testing/content.ts";
 
 const CHANGED = { ...MODEL_FILES, "config.json": "{}" };
 const COMMIT = commitOf("org/model", MODEL_FILES);

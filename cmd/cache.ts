@@ -1,7 +1,7 @@
-import { RandloraError } from "../src/errors.ts";
-import { parseRepository } from "../src/hub/name.ts";
+import { RandloraError } from "../src/files/errors.ts";
+import { parseRepository } from "../src/files/hub/name.ts";
 import { type Context, defineCommand, defineGroup, required } from "../src/options/command.ts";
-import { nearest } from "../src/options/nearest.ts";
+import { nearest } from "../src/files/nearest.ts";
 import { formatAmount, formatBytes } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
 
@@ -60,7 +60,7 @@ const remove = defineCommand({
     const parsed = parseRepository(name);
     const repository = repositories.find(({ repo }) => repo === (parsed?.repo ?? name));
     if (repository === undefined) throw unknownName(name, cacheDir, repositories);
-    const { removeCached } = await import("../src/hub/remove.ts");
+    const { removeCached } = await import("../src/files/hub/remove.ts");
     const removal = await removeCached(repository, repository.repo === name ? undefined : parsed?.revision);
     report(context, name, removal);
   },
@@ -74,8 +74,8 @@ export const command = defineGroup({
 });
 
 async function scan() {
-  const { hubSettings } = await import("../src/hub/settings.ts");
-  const { scanCache } = await import("../src/hub/scan.ts");
+  const { hubSettings } = await import("../src/files/hub/settings.ts");
+  const { scanCache } = await import("../src/files/hub/scan.ts");
   const { cacheDir } = hubSettings();
   return { cacheDir, repositories: await scanCache(cacheDir) };
 }

@@ -1,5 +1,5 @@
 import { isatty } from "node:tty";
-import { Contradiction, RandloraError } from "../src/errors.ts";
+import { Contradiction, RandloraError } from "../src/files/errors.ts";
 import { flagName } from "../src/options/names.ts";
 import type { LanguageModel } from "../src/generate/language-model.ts";
 import type { SamplingOptions } from "../src/generate/sampling.ts";

@@ -1,4 +1,4 @@
-import { Contradiction, RandloraError } from "../src/errors.ts";
+import { Contradiction, RandloraError } from "../src/files/errors.ts";
 import type { ClassifiedPicture } from "../src/report/classify.ts";
 import { defineCommand, integer, list, required, text, variadic } from "../src/options/command.ts";
 import { MODEL_OPTIONS, findPictureModel } from "./picture-model.ts";

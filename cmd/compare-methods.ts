@@ -1,10 +1,10 @@
 import { METHOD_NAMES, USUALLY_COMPARED } from "../src/adapters/method-names.ts";
 import type { LikeWish } from "../src/compare/plan.ts";
 import type { Wish } from "../src/compare/types.ts";
-import { RandloraError } from "../src/errors.ts";
+import { RandloraError } from "../src/files/errors.ts";
 import { number } from "../src/options/command.ts";
 import { flagName } from "../src/options/names.ts";
-import { nearest } from "../src/options/nearest.ts";
+import { nearest } from "../src/files/nearest.ts";
 import { absentValues, InvalidValue, type Option } from "../src/options/option.ts";
 import type { FlatSettings } from "../src/train/settings.ts";
 import { type CompareOptions, METHOD_FLAGS } from "./compare-options.ts";

@@ -3,7 +3,7 @@ import type { ComparisonFolder } from "../src/compare/folder.ts";
 import type { ComparisonRecord } from "../src/compare/record.ts";
 import type { CompareInput } from "../src/compare/run.ts";
 import type { Comparison } from "../src/compare/types.ts";
-import { Contradiction, RandloraError } from "../src/errors.ts";
+import { Contradiction, RandloraError } from "../src/files/errors.ts";
 import { type Context, defineCommand, optional } from "../src/options/command.ts";
 import type { KeptGpu } from "../src/train/kept-gpu.ts";
 import type { TrainSettings } from "../src/train/settings.ts";
@@ -88,7 +88,7 @@ async function newComparison(
 ): Promise<Comparison> {
   const { planComparison } = await import("../src/compare/plan.ts");
   const { describeBase } = await import("../src/adapters/base.ts");
-  const { Checkpoint } = await import("../src/safetensors/checkpoint.ts");
+  const { Checkpoint } = await import("../src/files/safetensors/checkpoint.ts");
   const { readConfig } = await import("../src/merge/model-config.ts");
   const wishes = readWishes(options);
   const { params, like } = options;

@@ -20,7 +20,7 @@ export const command = defineCommand({
     force: flag({ topic: "Output", help: "replace an existing output" }),
   },
   async run({ adapter: name }, { to, out, projections, force }, context) {
-    const { RandloraError } = await import("../src/errors.ts");
+    const { RandloraError } = await import("../src/files/errors.ts");
     if (to === undefined) throw new RandloraError("usage", "--to is missing", "write --to peft or --to json");
     if (out === undefined)
       throw new RandloraError("usage", "--out is missing", "name a folder (peft) or a file (json)");

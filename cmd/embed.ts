@@ -1,4 +1,4 @@
-import { Contradiction } from "../src/errors.ts";
+import { Contradiction } from "../src/files/errors.ts";
 import { defineCommand, required, several, text } from "../src/options/command.ts";
 import { MODEL_OPTIONS, findPictureModel } from "./picture-model.ts";
 

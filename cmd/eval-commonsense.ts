@@ -1,4 +1,4 @@
-import { RandloraError } from "../src/errors.ts";
+import { RandloraError } from "../src/files/errors.ts";
 import { weightsIn } from "./inputs.ts";
 import type { Question, TaskName } from "../src/eval/commonsense-tasks.ts";
 import {
@@ -139,7 +139,7 @@ async function readAll(
   const { existsSync } = await import("node:fs");
   const { join } = await import("node:path");
   const { isTask, readQuestions, TASK_NAMES } = await import("../src/eval/commonsense-tasks.ts");
-  const { nearest } = await import("../src/options/nearest.ts");
+  const { nearest } = await import("../src/files/nearest.ts");
   const asked = named?.map((name): TaskName => {
     if (isTask(name)) return name;
     const meant = nearest(name, TASK_NAMES);

@@ -1,4 +1,4 @@
-import { RandloraError } from "../src/errors.ts";
+import { RandloraError } from "../src/files/errors.ts";
 import type { PictureSet, Split } from "../src/images/sets/types.ts";
 import { choice, defineCommand, integer, required, text } from "../src/options/command.ts";
 import { chooseHead, HEAD_OPTIONS } from "./picture-head.ts";

@@ -1,4 +1,4 @@
-import { RandloraError } from "../src/errors.ts";
+import { RandloraError } from "../src/files/errors.ts";
 import type { Comparison } from "../src/eval/compare.ts";
 import {
   choice,

@@ -1,6 +1,6 @@
 import { join, relative, resolve } from "node:path";
 import { type Context, defineCommand, optional } from "../src/options/command.ts";
-import { Contradiction, RandloraError } from "../src/errors.ts";
+import { Contradiction, RandloraError } from "../src/files/errors.ts";
 import type { ModelLocation } from "../src/models/locate.ts";
 import type { FinetuneResult } from "../src/report/train-result.ts";
 import type { RunFolder } from "../src/train/run-folder.ts";

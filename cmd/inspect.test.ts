@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { loraDelta, type TestLora, writeLora } from "../src/adapters/testing/lora.ts";
-import { Fixture } from "../src/hub/testing/fixture.ts";
+import { Fixture } from "../src/files/hub/testing/fixture.ts";
 import { Typist } from "../src/terminal/testing/typist.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
 

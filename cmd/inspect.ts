@@ -34,7 +34,7 @@ export const command = defineCommand({
     }),
   },
   async run({ path: given }, options, context) {
-    const { Contradiction, RandloraError } = await import("../src/errors.ts");
+    const { Contradiction, RandloraError } = await import("../src/files/errors.ts");
     const { findKind } = await import("../src/analysis/find-kind.ts");
     const { kind, path } = await findKind(await adapterOrModel(given, "config", context));
     const page = await import("../src/report/inspect.ts");

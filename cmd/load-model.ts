@@ -1,7 +1,7 @@
 import { isatty } from "node:tty";
 import type { BlocksName } from "../src/device/dtype.ts";
 import type { LanguageModel } from "../src/generate/language-model.ts";
-import type { OutputDtype } from "../src/safetensors/dtype.ts";
+import type { OutputDtype } from "../src/files/safetensors/dtype.ts";
 import type { Quantised } from "../src/models/weights.ts";
 import type { ModelLocation } from "../src/models/locate.ts";
 import type { Context } from "../src/options/command.ts";

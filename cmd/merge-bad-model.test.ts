@@ -14,7 +14,7 @@ import {
 } from "../src/merge/testing/process.ts";
 import type { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { weights, writeModel } from "../src/merge/testing/models.ts";
-import { fileBytes, tensorEntry } from "../src/safetensors/testing/files.ts";
+import { fileBytes, tensorEntry } from "../src/files/safetensors/testing/files.ts";
 
 const { base: BASE, weights: WEIGHTS } = FILES;
 const [MODULE = ""] = Object.keys(ADAPTER.modules);

@@ -11,7 +11,7 @@ import {
   text,
 } from "../src/options/command.ts";
 import { basename, resolve } from "node:path";
-import { RandloraError } from "../src/errors.ts";
+import { RandloraError } from "../src/files/errors.ts";
 import type { MergeObserver, MergeSummary } from "../src/merge/run.ts";
 import { GENERATOR_NAMES } from "../src/random/names.ts";
 import { formatBytes, formatDuration, formatMeasure, formatNumber, formatShare } from "../src/terminal/format.ts";

@@ -1,4 +1,4 @@
-import { Contradiction, RandloraError } from "../src/errors.ts";
+import { Contradiction, RandloraError } from "../src/files/errors.ts";
 import type { PictureClassifier } from "../src/eval/picture-classifier.ts";
 import type { PictureModel } from "../src/eval/picture-model.ts";
 import type { PictureSet } from "../src/images/sets/types.ts";

@@ -11,6 +11,6 @@ export async function readInput(file: string): Promise<string> {
     const { decodeUtf8 } = await import("../src/files/utf8.ts");
     return decodeUtf8(await stdinBytes(), "stdin");
   }
-  const { readText } = await import("../src/text/tokenizer/files.ts");
+  const { readText } = await import("../src/files/read-text.ts");
   return await readText(file);
 }

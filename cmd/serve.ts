@@ -182,7 +182,7 @@ function warnOfContext(asked: number | undefined, longest: number, { log }: Cont
 }
 
 async function warnOfStrangers(host: string, apiKey: string | undefined, { log }: Context): Promise<void> {
-  const { isLoopback } = await import("../src/hub/loopback.ts");
+  const { isLoopback } = await import("../src/files/hub/loopback.ts");
   if (apiKey !== undefined || isLoopback(host)) return;
   log.warn(`${host}: whoever reaches this address may use the model; --api-key lets in those only who know the key`);
 }

@@ -1,6 +1,6 @@
 import { isatty } from "node:tty";
-import { Contradiction, RandloraError } from "../src/errors.ts";
-import { parseHubName } from "../src/hub/name.ts";
+import { Contradiction, RandloraError } from "../src/files/errors.ts";
+import { parseHubName } from "../src/files/hub/name.ts";
 import { type Context, defineCommand, flag, required, text } from "../src/options/command.ts";
 import { escaped } from "../src/files/visible.ts";
 import { readInput } from "./read-input.ts";
@@ -42,8 +42,8 @@ export const command = defineCommand({
 /** Fetches only what tokenizing needs. */
 function fetchTokenizer(context: Context) {
   return async (name: { readonly repo: string; readonly revision: string }): Promise<string> => {
-    const { showingDownloads } = await import("../src/hub/report.ts");
-    const { resolveModel } = await import("../src/hub/resolve.ts");
+    const { showingDownloads } = await import("../src/files/hub/report.ts");
+    const { resolveModel } = await import("../src/files/hub/resolve.ts");
     return showingDownloads(context, (options) => resolveModel(name, { ...options, weights: false }));
   };
 }

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { RandloraError } from "../src/errors.ts";
+import { RandloraError } from "../src/files/errors.ts";
 
 /** The Python side of the suite: scripts and the packages they need. */
 export const PYTHON_FOLDER = join(import.meta.dir, "python");

@@ -1,7 +1,7 @@
 import type { FileSink, Subprocess } from "bun";
 import { join } from "node:path";
 import * as v from "valibot";
-import { RandloraError } from "../src/errors.ts";
+import { RandloraError } from "../src/files/errors.ts";
 import { PYTHON_FOLDER, pythonWithPeft } from "./environment.ts";
 
 const Statistics = v.object({ max_delta: v.number(), largest: v.number(), ratio: v.number(), products: v.number() });

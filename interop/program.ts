@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import * as v from "valibot";
-import { RandloraError } from "../src/errors.ts";
+import { RandloraError } from "../src/files/errors.ts";
 import { run } from "./environment.ts";
 import type { Case } from "./judge.ts";
 

@@ -20,7 +20,7 @@ export interface StoredTensor {
 }
 
 /**
- * All tensors of one `.safetensors` file, or of a model folder, by name. Kept apart from `src/safetensors`, so that a
+ * All tensors of one `.safetensors` file, or of a model folder, by name. Kept apart from `src/files/safetensors`, so that a
  * mistake there cannot hide itself; it trusts its input and checks only what a comparison would not notice.
  */
 export function openTensors(path: string): Map<string, StoredTensor> {

@@ -8,7 +8,7 @@ import { recordSimilarities } from "../src/models/vision/testing/similarities.ts
 import { ImageModel } from "../src/models/vision/image-model.ts";
 import { IMAGE_TYPES, loadImageConfig } from "../src/models/vision/index.ts";
 import type { Pictures } from "../src/models/vision/patches.ts";
-import { Checkpoint } from "../src/safetensors/checkpoint.ts";
+import { Checkpoint } from "../src/files/safetensors/checkpoint.ts";
 import { Run } from "../src/tensor/run.ts";
 import { readRows } from "../src/tensor/read-rows.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";

@@ -9,12 +9,12 @@ const ROOT = join(import.meta.dir, "..");
  * `cmd` stands on top, and nothing below imports from it.
  */
 const TIERS = [
-  ["errors.ts", "files"],
-  ["safetensors", "random", "regex", "bases", "data", "images"],
+  ["files"],
+  ["random", "regex", "bases", "data", "images"],
   ["device"],
   ["gpu", "kernels", "cpu"],
   ["open-device.ts", "tensor"],
-  ["models", "adapters", "text", "hub"],
+  ["models", "adapters", "text"],
   ["tasks", "merge", "train", "compare", "generate", "eval", "analysis", "serve", "terminal", "report", "options"],
 ];
 const TOP = TIERS.length;

@@ -1,6 +1,6 @@
 import { CpuDevice } from "./cpu/cpu.ts";
 import type { Device, DeviceInfo } from "./device/device.ts";
-import { RandloraError } from "./errors.ts";
+import { RandloraError } from "./files/errors.ts";
 import { Gpu } from "./gpu/gpu.ts";
 
 /** What is asked of a device. */

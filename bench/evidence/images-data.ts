@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { mnist } from "../../src/images/named/mnist.ts";
 import type { PictureSet } from "../../src/images/sets/types.ts";
-import { RandloraError } from "../../src/errors.ts";
+import { RandloraError } from "../../src/files/errors.ts";
 
 const PACKAGE = "dataset-fashion-mnist";
 const INSIDE = "usr/share/datasets/fashion-mnist";

@@ -16,11 +16,11 @@ import { vitFiles, writeUntrainedVit } from "../../fixtures/pretraining/untraine
 import { nearestSize } from "../../src/adapters/budget.ts";
 import { isAdapterMethod, methodNamed } from "../../src/adapters/methods.ts";
 import type { ModuleShape } from "../../src/adapters/training/definition.ts";
-import { RandloraError } from "../../src/errors.ts";
+import { RandloraError } from "../../src/files/errors.ts";
 import { cacheFolder } from "../../src/files/cache-folder.ts";
 import { replaceSynced } from "../../src/files/whole-file.ts";
-import { Checkpoint } from "../../src/safetensors/checkpoint.ts";
-import { COPY_BYTES, SafetensorsWriter } from "../../src/safetensors/writer.ts";
+import { Checkpoint } from "../../src/files/safetensors/checkpoint.ts";
+import { COPY_BYTES, SafetensorsWriter } from "../../src/files/safetensors/writer.ts";
 import { ALIKE, PLANE } from "./analyses.ts";
 import { begun } from "./begun.ts";
 import { writePictures } from "./images-data.ts";

@@ -12,7 +12,7 @@ import { basename, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import * as v from "valibot";
 import { smollm2 } from "../../interop/models.ts";
-import { RandloraError } from "../../src/errors.ts";
+import { RandloraError } from "../../src/files/errors.ts";
 import { cacheFolder } from "../../src/files/cache-folder.ts";
 import { replaceSynced } from "../../src/files/whole-file.ts";
 import { trainingPrompt } from "../../src/text/commonsense-prompt.ts";

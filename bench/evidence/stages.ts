@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
-import { RandloraError } from "../../src/errors.ts";
+import { RandloraError } from "../../src/files/errors.ts";
 import { replaceSynced } from "../../src/files/whole-file.ts";
 
 const MAIN = join(import.meta.dir, "../../cmd/main.ts");

@@ -2,9 +2,9 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
 import { loadConfig } from "../../src/models/architectures/index.ts";
-import { Checkpoint } from "../../src/safetensors/checkpoint.ts";
-import { dtypeBytes } from "../../src/safetensors/dtype.ts";
-import { roundFromF32, widenToF32 } from "../../src/safetensors/numbers.ts";
+import { Checkpoint } from "../../src/files/safetensors/checkpoint.ts";
+import { dtypeBytes } from "../../src/files/safetensors/dtype.ts";
+import { roundFromF32, widenToF32 } from "../../src/files/safetensors/numbers.ts";
 import { ggufName, pairedRow } from "../../interop/smollm2/gguf-layout.ts";
 import { GgufValues } from "./gguf-values.ts";
 

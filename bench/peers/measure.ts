@@ -1,4 +1,4 @@
-import { RandloraError } from "../../src/errors.ts";
+import { RandloraError } from "../../src/files/errors.ts";
 
 /** One run of a command. */
 export interface Measurement {

@@ -1,6 +1,6 @@
 import type { FileSink, Subprocess } from "bun";
 import * as v from "valibot";
-import { RandloraError } from "../../src/errors.ts";
+import { RandloraError } from "../../src/files/errors.ts";
 
 /** A peer's process: it answers each line of text with one line of JSON, and idles in between. */
 export class PeerProcess implements AsyncDisposable {

@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { SafetensorsFile } from "../../src/safetensors/file.ts";
-import { COPY_BYTES, SafetensorsWriter } from "../../src/safetensors/writer.ts";
+import { SafetensorsFile } from "../../src/files/safetensors/file.ts";
+import { COPY_BYTES, SafetensorsWriter } from "../../src/files/safetensors/writer.ts";
 import type { Suite } from "../harness.ts";
 
 const CASES = [

@@ -4,7 +4,7 @@ import type { BasisMatrix } from "../../src/bases/storage.ts";
 import { TrainingBases } from "../../src/adapters/bilinear/train/training-bases.ts";
 import { readConfig } from "../../src/merge/model-config.ts";
 import type { GeneratorName, Sparsity } from "../../src/random/names.ts";
-import { Checkpoint } from "../../src/safetensors/checkpoint.ts";
+import { Checkpoint } from "../../src/files/safetensors/checkpoint.ts";
 import { resolveRandlora } from "../../src/adapters/randlora/train/settings.ts";
 import { newRandlora } from "../../src/adapters/randlora/train/source.ts";
 import { findTargets } from "../../src/adapters/training/target-modules.ts";

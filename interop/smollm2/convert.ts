@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import * as v from "valibot";
-import { roundFromF32 } from "../../src/safetensors/numbers.ts";
-import { SafetensorsWriter } from "../../src/safetensors/writer.ts";
+import { roundFromF32 } from "../../src/files/safetensors/numbers.ts";
+import { SafetensorsWriter } from "../../src/files/safetensors/writer.ts";
 import type { GgufFile } from "./gguf-file.ts";
 import { ggufName, llamaNames, pairedRow } from "./gguf-layout.ts";
 

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { RandloraError } from "../../src/errors.ts";
+import { RandloraError } from "../../src/files/errors.ts";
 import { Publication } from "../../src/files/publish.ts";
 import { makeEnvironment, run } from "../environment.ts";
 import { writeModel } from "./convert.ts";

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { f16ToF32 } from "../../src/safetensors/numbers.ts";
+import { f16ToF32 } from "../../src/files/safetensors/numbers.ts";
 
 /** Elements that share one scale, in both of the quantised types. */
 const BLOCK = 32;

@@ -1,6 +1,6 @@
-import { RandloraError } from "../errors.ts";
-import type { Checkpoint } from "../safetensors/checkpoint.ts";
-import type { Dtype } from "../safetensors/dtype.ts";
+import { RandloraError } from "../files/errors.ts";
+import type { Checkpoint } from "../files/safetensors/checkpoint.ts";
+import type { Dtype } from "../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../files/failure.ts";
 import { modulePath, storedPath } from "./spelling.ts";
 import { isEmbedding, isInputEmbedding, isOutputEmbedding, lastSegment } from "./embeddings.ts";

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import type { GeneratorName } from "../random/names.ts";
 import { Publication } from "../files/publish.ts";
 import { MAX_SETTINGS_BYTES, readWhole } from "../files/read-whole.ts";
-import { modelFolderObjection } from "../safetensors/shards.ts";
+import { modelFolderObjection } from "../files/safetensors/shards.ts";
 import type { Adapter, AdapterTensor } from "./types.ts";
 import { beginClassesBeside, CLASSES_FILE, classesText } from "./classes-file.ts";
 import { writeJson } from "./json-write.ts";

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import type { FloatGrid } from "../random/names.ts";
 import type { Adapter } from "./types.ts";

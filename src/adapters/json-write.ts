@@ -1,5 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { naming, oneLine, quote } from "../files/failure.ts";
 import type { AdapterContent } from "./content.ts";
 import { JSON_DTYPES, JSON_FORMAT, JSON_VERSION, OWN_KEYS } from "./json.ts";

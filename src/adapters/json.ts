@@ -1,7 +1,7 @@
-import { RandloraError } from "../errors.ts";
-import { type Dtype, dtypeBytes } from "../safetensors/dtype.ts";
+import { RandloraError } from "../files/errors.ts";
+import { type Dtype, dtypeBytes } from "../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../files/failure.ts";
-import { shapeElements } from "../safetensors/header.ts";
+import { shapeElements } from "../files/safetensors/header.ts";
 import { isObject, type Json, type JsonObject, toPlainObject } from "../files/lossless-json.ts";
 import type { MethodDefinition } from "./method.ts";
 import { checkedMethod } from "./methods.ts";

@@ -1,5 +1,5 @@
-import { RandloraError } from "../errors.ts";
-import { isFloat, isWritableFloat } from "../safetensors/dtype.ts";
+import { RandloraError } from "../files/errors.ts";
+import { isFloat, isWritableFloat } from "../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../files/failure.ts";
 import { type BaseModel, type BaseWeight, findWeight, isConv1d, modelTypeOf, type PathShift } from "./base.ts";
 import { defaultTargets } from "./default-targets.ts";

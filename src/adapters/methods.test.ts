@@ -16,7 +16,7 @@ const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "src/report/cka.ts": "full",
   "src/files/cache-folder.ts": program,
   "src/gpu/request.ts": program,
-  "src/hub/http.ts": program,
+  "src/files/hub/http.ts": program,
   "src/report/doctor-text.ts": program,
   "src/options/config-file.ts": program,
   "src/serve/models.ts": program,

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
 import type { BaseModel } from "./base.ts";
 import { dora } from "./dora/method.ts";

@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { RandloraError } from "../errors.ts";
-import { parseHubName } from "../hub/name.ts";
+import { RandloraError } from "../files/errors.ts";
+import { parseHubName } from "../files/hub/name.ts";
 import { naming, oneLine, systemCode } from "../files/failure.ts";
 import { openJson } from "./json.ts";
 import { isPeftFolder, openPeft, PEFT_CONFIG } from "./peft.ts";

@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { naming } from "../files/failure.ts";
-import { SafetensorsWriter } from "../safetensors/writer.ts";
+import { SafetensorsWriter } from "../files/safetensors/writer.ts";
 import type { AdapterContent } from "./content.ts";
 import { stringifyLossless } from "../files/lossless-json.ts";
 import type { MethodDefinition } from "./method.ts";

@@ -1,8 +1,8 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { naming, oneLine, quote } from "../files/failure.ts";
-import { SafetensorsFile } from "../safetensors/file.ts";
+import { SafetensorsFile } from "../files/safetensors/file.ts";
 import { type JsonObject, toPlainObject } from "../files/lossless-json.ts";
 import { checkedMethod } from "./methods.ts";
 import { parseJsonObject, readJsonObject } from "./read-text.ts";

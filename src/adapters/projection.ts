@@ -1,7 +1,7 @@
 import type { SavedProjection } from "../bases/saved.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
-import { dtypeBytes } from "../safetensors/dtype.ts";
+import { dtypeBytes } from "../files/safetensors/dtype.ts";
 import type { AdapterTensor } from "./types.ts";
 
 /** A saved base as a matrix that is read in portions of rows. Throws `RandloraError` "adapter" for an odd dtype. */

@@ -1,4 +1,4 @@
-import { parseRepository } from "../hub/name.ts";
+import { parseRepository } from "../files/hub/name.ts";
 import type { AdapterContent } from "./content.ts";
 import type { MethodDefinition } from "./method.ts";
 

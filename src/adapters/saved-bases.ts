@@ -1,4 +1,4 @@
-import { Contradiction, RandloraError } from "../errors.ts";
+import { Contradiction, RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
 import { contentOf } from "./content.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import allLinear from "../../fixtures/adapters/peft-all-linear.json";
 import golden from "../../fixtures/adapters/peft-targets.json";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { isEmbedding } from "./embeddings.ts";
 import { parseRandloraConfig } from "./randlora/config.ts";
 import { parseTargets, targetMatcher } from "./targets.ts";

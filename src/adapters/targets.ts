@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { quote } from "../files/failure.ts";
 import { isRouter } from "./base.ts";
 import { defaultTargets } from "./default-targets.ts";

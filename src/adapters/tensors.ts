@@ -1,6 +1,6 @@
-import type { Dtype } from "../safetensors/dtype.ts";
-import type { SafetensorsFile } from "../safetensors/file.ts";
-import { shapeElements, type TensorInfo } from "../safetensors/header.ts";
+import type { Dtype } from "../files/safetensors/dtype.ts";
+import type { SafetensorsFile } from "../files/safetensors/file.ts";
+import { shapeElements, type TensorInfo } from "../files/safetensors/header.ts";
 import type { AdapterTensor } from "./types.ts";
 
 /** A tensor whose bytes stay in the file until they are asked for. */

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 
 /** Told of each reason for which an adapter cannot be applied, by those who look at its files all the same. */
 export type Tolerate = (problem: RandloraError) => void;

@@ -1,4 +1,4 @@
-import type { Dtype } from "../safetensors/dtype.ts";
+import type { Dtype } from "../files/safetensors/dtype.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
 
 /** The keys of a configuration with numbers of JavaScript; integers that a double cannot hold are bigints. */

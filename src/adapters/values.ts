@@ -1,7 +1,7 @@
-import { RandloraError } from "../errors.ts";
-import { dtypeBytes, isFloat, isWritableFloat } from "../safetensors/dtype.ts";
+import { RandloraError } from "../files/errors.ts";
+import { dtypeBytes, isFloat, isWritableFloat } from "../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../files/failure.ts";
-import { widenToF32 } from "../safetensors/numbers.ts";
+import { widenToF32 } from "../files/safetensors/numbers.ts";
 import type { Adapter, AdapterTensor } from "./types.ts";
 
 /** Throws `RandloraError` "adapter" for a trained tensor that does not hold floating-point numbers. */

@@ -1,8 +1,8 @@
 import { nearestSize } from "../adapters/budget.ts";
 import { isAdapterMethod, METHODS } from "../adapters/methods.ts";
 import { findTargets, type Targets } from "../adapters/training/target-modules.ts";
-import { RandloraError } from "../errors.ts";
-import { dtypeBytes } from "../safetensors/dtype.ts";
+import { RandloraError } from "../files/errors.ts";
+import { dtypeBytes } from "../files/safetensors/dtype.ts";
 import type { PlannedModel } from "./planned-model.ts";
 
 /** How many numbers may be trained: said, or as many as a method trains at a size. */

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import type { Activations } from "./activations.ts";
 import { batchesOf, cka, type CkaOptions, LEAST_BATCH } from "./cka.ts";

@@ -4,7 +4,7 @@ import { openAdapter } from "../adapters/open.ts";
 import { isShared } from "../adapters/shared-tensors.ts";
 import { type Tolerate, tolerating } from "../adapters/tolerate.ts";
 import type { Adapter, PlainConfig } from "../adapters/types.ts";
-import type { RandloraError } from "../errors.ts";
+import type { RandloraError } from "../files/errors.ts";
 import type { OpenBase } from "./open-base.ts";
 import { countTensors, type TensorCounts } from "./tensor-groups.ts";
 

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type Tolerate, tolerated } from "../adapters/tolerate.ts";
-import type { RandloraError } from "../errors.ts";
+import type { RandloraError } from "../files/errors.ts";
 import { readConfig as readPlainConfig } from "../merge/model-config.ts";
 import { loadConfig, SUPPORTED_TYPES } from "../models/architectures/index.ts";
 import type { DecoderConfig } from "../models/config.ts";
@@ -10,10 +10,10 @@ import type { ImageConfig } from "../models/vision/config.ts";
 import { checkImagePlan } from "../models/vision/image-model.ts";
 import { IMAGE_TYPES, loadImageConfig } from "../models/vision/index.ts";
 import { plannedMatrices, planWeights, checkPlan } from "../models/weight-plan.ts";
-import { Checkpoint } from "../safetensors/checkpoint.ts";
-import { dtypeBytes } from "../safetensors/dtype.ts";
-import { readIndex } from "../safetensors/index-file.ts";
-import { INDEX_FILE } from "../safetensors/shards.ts";
+import { Checkpoint } from "../files/safetensors/checkpoint.ts";
+import { dtypeBytes } from "../files/safetensors/dtype.ts";
+import { readIndex } from "../files/safetensors/index-file.ts";
+import { INDEX_FILE } from "../files/safetensors/shards.ts";
 import { plannedModel } from "./planned-model.ts";
 import { type CountedTensor, countTensors, type TensorCounts } from "./tensor-groups.ts";
 

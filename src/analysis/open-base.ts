@@ -1,13 +1,13 @@
 import { existsSync } from "node:fs";
 import { type BaseModel, describeBase } from "../adapters/base.ts";
-import { RandloraError } from "../errors.ts";
-import { resolveModel } from "../hub/resolve.ts";
+import { RandloraError } from "../files/errors.ts";
+import { resolveModel } from "../files/hub/resolve.ts";
 import { readRun } from "../generate/default-model.ts";
 import { readConfig } from "../merge/model-config.ts";
 import { EMBEDDED } from "../models/embedded-name.ts";
 import { locateModel } from "../models/locate.ts";
 import { hubNameOf } from "../models/recorded.ts";
-import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 
 /** A base whose weights can be read, until it is disposed of. */
 export interface OpenBase extends AsyncDisposable {

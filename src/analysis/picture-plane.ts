@@ -1,6 +1,6 @@
 import type { KernelDtype } from "../device/dtype.ts";
 import type { Device } from "../device/device.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { areNamed, type PictureClassifier } from "../eval/picture-classifier.ts";
 import type { PictureModel } from "../eval/picture-model.ts";
 import { readRows } from "../tensor/read-rows.ts";

@@ -1,5 +1,5 @@
 import { shuffled } from "../data/shuffle.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { openPictures } from "../images/sets/open.ts";
 import { type PictureSet, type Split, subsetOf } from "../images/sets/types.ts";

@@ -3,7 +3,7 @@ import { isInputEmbedding, isOutputEmbedding } from "../adapters/embeddings.ts";
 import type { DecoderConfig } from "../models/config.ts";
 import { elements, type PlannedMatrix } from "../models/tensor-plan.ts";
 import { plannedMatrices, planWeights } from "../models/weight-plan.ts";
-import { type Dtype, dtypeBytes } from "../safetensors/dtype.ts";
+import { type Dtype, dtypeBytes } from "../files/safetensors/dtype.ts";
 
 /** A model of which nothing but config.json is known. */
 export interface PlannedModel {

@@ -1,8 +1,8 @@
 import type { Device } from "../device/device.ts";
 import type { ModelLocation } from "../models/locate.ts";
-import { Checkpoint } from "../safetensors/checkpoint.ts";
-import { isFloat } from "../safetensors/dtype.ts";
-import { widenToF32 } from "../safetensors/numbers.ts";
+import { Checkpoint } from "../files/safetensors/checkpoint.ts";
+import { isFloat } from "../files/safetensors/dtype.ts";
+import { widenToF32 } from "../files/safetensors/numbers.ts";
 import { openDeltas } from "./deltas.ts";
 import { openBase } from "./open-base.ts";
 

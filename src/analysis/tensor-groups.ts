@@ -1,4 +1,4 @@
-import type { Dtype } from "../safetensors/dtype.ts";
+import type { Dtype } from "../files/safetensors/dtype.ts";
 
 /** What is counted of a tensor. */
 export interface CountedTensor {

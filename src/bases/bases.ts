@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { FloatGrid, GeneratorName, Sparsity } from "../random/names.ts";
 import type { BasisMatrix } from "./storage.ts";
 

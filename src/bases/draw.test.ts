@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { FloatGrid, GeneratorName, Sparsity } from "../random/names.ts";
 import { roundToGrid } from "../random/grid.ts";
 import { basesCount, drawBases, fingerprint, type BasesExtent, type BasesSpec } from "./draw.ts";

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { sha256OfF32 } from "../random/sha256.ts";
 import { canDraw } from "../random/names.ts";
 import { drawDense, drawDenseHead } from "./dense.ts";

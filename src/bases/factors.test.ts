@@ -4,7 +4,7 @@ import type { SavedProjection } from "./saved.ts";
 import { finishSteps } from "./steps.ts";
 import { type BasisMatrix, readElement } from "./storage.ts";
 import { roundToGrid } from "../random/grid.ts";
-import { f32ToBf16 } from "../safetensors/numbers.ts";
+import { f32ToBf16 } from "../files/safetensors/numbers.ts";
 
 /** What PEFT 0.21.2's `_kaiming_init` draws on torch 2.13.0: the first elements, the last, and sums on each grid. */
 const GOLDEN = [

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { itemAt } from "../files/item-at.ts";
 import { checkExtent } from "./draw.ts";
 import { basesCount, type Bases, type BasesExtent } from "./bases.ts";

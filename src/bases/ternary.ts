@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { roundToGrid } from "../random/grid.ts";
 import { Mt19937 } from "../random/mt19937.ts";
 import { countTernary, packTernary, ternaryCuts, type TernaryCuts } from "../random/ternary.ts";

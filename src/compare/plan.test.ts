@@ -3,7 +3,7 @@ import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { type BaseModel, describeBase } from "../adapters/base.ts";
 import { refusalOf } from "../files/testing/folder.ts";
 import { readConfig } from "../merge/model-config.ts";
-import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import { type ComparisonWish, plannedParameters, plannedRuns, planComparison, sizeIn } from "./plan.ts";
 import { formatRecord, parseRecord } from "./record.ts";
 import { type Given, resumedComparison } from "./resume.ts";

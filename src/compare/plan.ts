@@ -4,7 +4,7 @@ import { methodNamed } from "../adapters/methods.ts";
 import type { AdapterTraining, ModuleShape } from "../adapters/training/definition.ts";
 import { ADAPTER_SETTINGS } from "../adapters/training/settings.ts";
 import { findTargets } from "../adapters/training/target-modules.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { laterSeed } from "../random/seed.ts";
 import type { FindShapes } from "../train/module-shapes.ts";
 import { type AskedSettings, type ModelFacts, resolveSettings } from "../train/resolve-settings.ts";

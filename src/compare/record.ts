@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { brief, oneLine, quote } from "../files/failure.ts";
 import type { SourceHashes } from "../train/same-sources.ts";
 import { formatSettings, parseTrainSettings } from "../train/settings.ts";

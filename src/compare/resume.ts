@@ -1,5 +1,5 @@
 import { ADAPTER_SETTINGS } from "../adapters/training/settings.ts";
-import { Contradiction } from "../errors.ts";
+import { Contradiction } from "../files/errors.ts";
 import { refuseOthers } from "../train/resume-settings.ts";
 import { type FlatSettings, flagOf } from "../train/settings.ts";
 import { CHANGEABLE } from "./run.ts";

@@ -1,12 +1,12 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import { parseMetrics } from "../report/metrics.ts";
 import { finetune } from "../train/finetune.ts";
 import type { KeptGpu } from "../train/kept-gpu.ts";
-import { METRICS_FILE, SETTINGS_FILE } from "../train/run-files.ts";
+import { METRICS_FILE, SETTINGS_FILE } from "../files/run-names.ts";
 import { RunFolder } from "../train/run-folder.ts";
 import { baseHashes, refuseOtherBase, refuseOtherData, type SourceHashes } from "../train/same-sources.ts";
 import { formatSettings, type TrainSettings } from "../train/settings.ts";

@@ -3,7 +3,7 @@ import type { Copy, Device, DeviceBuffer, DeviceInfo, DeviceLimits, Range } from
 import type { ScratchSizes } from "../device/families.ts";
 import type { RunMemory } from "../device/run-memory.ts";
 import type { CpuStaging, Staging } from "../device/staging.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { copyOfBegin, fillCommand } from "./commands.ts";
 import { coreCount } from "./cores.ts";
 import { Crew } from "./crew.ts";

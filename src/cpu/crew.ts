@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { Heaps } from "./heap.ts";
 import { chooseCode, type Chosen, type CpuCode } from "./native/choose.ts";
 import { FMA_KERNELS, fmaName } from "./native/kernels/names.ts";

@@ -1,5 +1,5 @@
 import { machineMemory } from "../device/machine-memory.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { useHugePages } from "./huge-pages.ts";
 
 /** WebAssembly's unit of memory. */

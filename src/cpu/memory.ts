@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { type Buffers, type DeviceBuffer, type DeviceMemory, eachOf, type Labels } from "../device/buffer.ts";
 import { type Block, type Heaps, wholeLines } from "./heap.ts";
 

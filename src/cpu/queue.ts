@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { CpuCommand } from "./commands.ts";
 import type { Crew } from "./crew.ts";
 import { type EncodedList, encode } from "./encode.ts";

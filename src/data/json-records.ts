@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { decodeUtf8 } from "../files/utf8.ts";
 import { cutLines, ElementCutter, type JsonPiece, MAX_RECORD_BYTES } from "./json-pieces.ts";

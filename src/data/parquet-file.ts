@@ -7,7 +7,7 @@ import {
   parquetSchema,
 } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { naming, oneLine } from "../files/failure.ts";
 
 /** Rows of a group at most: they are in memory together, and a few bytes may say that there are any number. */

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { quote } from "../files/failure.ts";
 import { decodeUtf8 } from "../files/utf8.ts";
 import { ParquetFile } from "./parquet-file.ts";

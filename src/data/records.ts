@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { ChunkedFile } from "./chunks.ts";
 import { readJsonRecords } from "./json-records.ts";

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { isObject, type Json, type JsonObject, parseLossless, stringifyLossless } from "../files/lossless-json.ts";
 import { pythonJson } from "../files/python-json.ts";

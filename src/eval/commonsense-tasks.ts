@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { isObject, type Json, type JsonObject, parseLossless } from "../files/lossless-json.ts";
 import { pythonStrip } from "../files/python-json.ts";

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { generateBatch } from "../generate/batch.ts";
 import type { Decoder } from "../models/decoder.ts";
 import { evaluationPrompt } from "../text/commonsense-prompt.ts";

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { PictureSet } from "../images/sets/types.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type BatchOptions, pictureBatches } from "./picture-batches.ts";

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { DecoderConfig } from "../models/config.ts";
 import type { Decoder } from "../models/decoder.ts";
 

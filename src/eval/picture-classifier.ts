@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { fillTemplate } from "../images/prompts.ts";
 import { PLAIN_LINEARS } from "../models/linears.ts";
 import { type Head, recordHead } from "../models/vision/heads.ts";

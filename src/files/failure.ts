@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "./errors.ts";
 import { escaped, visible } from "./visible.ts";
 
 const CAUSES: Readonly<Record<string, readonly [message: string, hint: string]>> = {

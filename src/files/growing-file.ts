@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { realpath, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "./errors.ts";
 import { syncFolder } from "./disk.ts";
 import { naming, oneLine } from "./failure.ts";
 import { refuseInputs } from "./publish-check.ts";

@@ -1,7 +1,7 @@
 import type { BigIntStats, Dirent } from "node:fs";
 import { readdir, realpath, stat } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "./errors.ts";
 import { found } from "./disk.ts";
 import { naming, oneLine } from "./failure.ts";
 

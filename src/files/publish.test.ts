@@ -3,7 +3,7 @@ import type { Dirent } from "node:fs";
 import { link, mkdir, readdir, readFile, symlink, utimes, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Publication, type PublicationOptions } from "./publish.ts";
-import { modelFolderObjection } from "../safetensors/shards.ts";
+import { modelFolderObjection } from "./safetensors/shards.ts";
 import { self } from "./owner.ts";
 import { holdElsewhere } from "./testing/lock.ts";
 import { TemporaryFolder, refusalOf } from "./testing/folder.ts";

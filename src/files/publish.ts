@@ -1,6 +1,6 @@
 import { link, mkdir, open, readdir, realpath, rename, rmdir, unlink } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import type { RandloraError } from "../errors.ts";
+import type { RandloraError } from "./errors.ts";
 import { found, removeAll, syncFolder, syncTree } from "./disk.ts";
 import { fileError, naming, oneLine, systemCode } from "./failure.ts";
 import { claim, createLocked, type FileLock } from "./lock.ts";

@@ -1,6 +1,6 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "./errors.ts";
 import { naming, oneLine } from "./failure.ts";
 import { nestsDeeper } from "./json.ts";
 

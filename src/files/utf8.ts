@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "./errors.ts";
 
 /**
  * Decodes a file's bytes as they are: a byte order mark, CRLF and NUL stay in the text.

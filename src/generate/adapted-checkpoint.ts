@@ -7,8 +7,8 @@ import type { LoadedAdapter } from "../merge/merge.ts";
 import { readConfig } from "../merge/model-config.ts";
 import type { OutputTensor } from "../merge/plan.ts";
 import type { GeneratorName } from "../random/names.ts";
-import { Checkpoint, type ReadableTensor, type TensorReader } from "../safetensors/checkpoint.ts";
-import { dtypeBytes, type OutputDtype } from "../safetensors/dtype.ts";
+import { Checkpoint, type ReadableTensor, type TensorReader } from "../files/safetensors/checkpoint.ts";
+import { dtypeBytes, type OutputDtype } from "../files/safetensors/dtype.ts";
 import { type AdapterChoice, planAdapters } from "./plan-adapters.ts";
 
 interface AdaptOptions {

@@ -19,7 +19,7 @@ import {
   writeModel,
 } from "../merge/testing/models.ts";
 import { Decoder } from "../models/decoder.ts";
-import type { Dtype } from "../safetensors/dtype.ts";
+import type { Dtype } from "../files/safetensors/dtype.ts";
 import { elementBytes, type Tensor } from "../tensor/tensor.ts";
 import { AdaptedWeights } from "./adapted-weights.ts";
 

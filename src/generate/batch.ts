@@ -1,6 +1,6 @@
 import type { Decoder } from "../models/decoder.ts";
 import { inBlocks } from "../models/slot-pool.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { checkBeams } from "./beam-search.ts";
 import { checkPrompt, type FinishReason } from "./generate.ts";
 import { checkSampling, DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";

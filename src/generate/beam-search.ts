@@ -1,5 +1,5 @@
 import { MOST_TOP_K } from "../device/families/tokens.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 
 /** Far below every sum of log-probabilities: what transformers gives a beam that is none. */
 const NONE = -1e9;

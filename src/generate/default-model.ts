@@ -1,13 +1,13 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openAdapter } from "../adapters/open.ts";
-import { Contradiction, RandloraError } from "../errors.ts";
+import { Contradiction, RandloraError } from "../files/errors.ts";
 import { EMBEDDED } from "../models/embedded-name.ts";
-import { isCommit } from "../hub/name.ts";
+import { isCommit } from "../files/hub/name.ts";
 import { locateModel, type ModelLocation, modelOfRun } from "../models/locate.ts";
 import type { Recorded } from "../models/recorded.ts";
 import { SAMPLE_FORMATS, type SampleFormat } from "../text/data/types.ts";
-import { readOptionalJsonObject } from "../text/tokenizer/files.ts";
+import { readOptionalJsonObject } from "../files/read-text.ts";
 import type { GeneratorName } from "../random/names.ts";
 import type { AdapterChoice } from "./adapted-weights.ts";
 

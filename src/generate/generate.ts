@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { Decoder, TopTokens } from "../models/decoder.ts";
 import type { KvCache } from "../models/kv-cache.ts";
 import { Mt19937 } from "../random/mt19937.ts";

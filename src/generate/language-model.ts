@@ -1,10 +1,10 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { Device } from "../device/device.ts";
 import { type BlocksName, NAMED_BLOCKS } from "../device/dtype.ts";
 import { type DeviceOptions, openDevice } from "../open-device.ts";
 import { Decoder } from "../models/decoder.ts";
 import type { Quantised } from "../models/weights.ts";
-import { NAMED_DTYPES, type OutputDtype } from "../safetensors/dtype.ts";
+import { NAMED_DTYPES, type OutputDtype } from "../files/safetensors/dtype.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import type { GeneratorName } from "../random/names.ts";
 import { type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";

@@ -4,9 +4,9 @@ import { planAdapter } from "../adapters/methods.ts";
 import type { AdapterPlan } from "../adapters/plan.ts";
 import { readConfig } from "../merge/model-config.ts";
 import { type MergePlan, type OutputTensor, planMerge } from "../merge/plan.ts";
-import type { OutputDtype } from "../safetensors/dtype.ts";
+import type { OutputDtype } from "../files/safetensors/dtype.ts";
 import type { GeneratorName } from "../random/names.ts";
-import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 
 /** An adapter to apply. */
 export interface AdapterChoice {

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 
 /** How the next token is chosen; names, order and meanings are llama.cpp's. */
 export interface SamplingOptions {

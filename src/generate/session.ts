@@ -1,9 +1,9 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import type { KvCache } from "../models/kv-cache.ts";
 import { laterSeed } from "../random/seed.ts";
 import type { ChatMessage, ChatTemplate } from "../text/chat-template.ts";
-import { readText } from "../text/tokenizer/files.ts";
+import { readText } from "../files/read-text.ts";
 import { Conversation, loadConversation, saveConversation } from "./conversation.ts";
 import { type Reply, type ReplyOptions, writeReply, type Writer } from "./reply.ts";
 import type { SamplingOptions } from "./sampling.ts";

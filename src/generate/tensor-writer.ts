@@ -1,6 +1,6 @@
 import type { Device } from "../device/device.ts";
-import { dtypeBytes, type FloatDtype } from "../safetensors/dtype.ts";
-import { widenToF32 } from "../safetensors/numbers.ts";
+import { dtypeBytes, type FloatDtype } from "../files/safetensors/dtype.ts";
+import { widenToF32 } from "../files/safetensors/numbers.ts";
 import { elementBytes, type Tensor } from "../tensor/tensor.ts";
 import { repitched } from "../tensor/repitch.ts";
 

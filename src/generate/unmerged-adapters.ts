@@ -7,7 +7,7 @@ import { Parameters } from "../adapters/training/parameters.ts";
 import type { Adapter } from "../adapters/types.ts";
 import type { Device } from "../device/device.ts";
 import { ownedBy } from "../device/owned.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
 import { readConfig } from "../merge/model-config.ts";
 import type { OutputTensor } from "../merge/plan.ts";
@@ -15,7 +15,7 @@ import type { Decoder } from "../models/decoder.ts";
 import { type Linears, PLAIN_LINEARS } from "../models/linears.ts";
 import { plannedMatrices, planWeights } from "../models/weight-plan.ts";
 import type { GeneratorName } from "../random/names.ts";
-import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import { Run } from "../tensor/run.ts";
 import { type AdapterChoice, planAdapters } from "./plan-adapters.ts";
 

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { Binding } from "../device/buffer.ts";
 import { BLOCK } from "../device/blocks.ts";
 import { elementBytes, type Matrix, type Tensor } from "../device/tensor.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import {
   adapterFlags,
   checkOpened,

@@ -5,7 +5,7 @@
  * builds its path at run time, which a compiled binary cannot follow).
  */
 import { tmpdir } from "node:os";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { paceTicks } from "./pacing.ts";
 
 /** What `dawn.node` exports: WebGPU's globals, and `create`, which takes `key=value` flags. */

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { Gpu } from "./gpu.ts";
 import { read, uploaded } from "../device/transfer.ts";
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { Gpu } from "./gpu.ts";
 import { Stream } from "./stream.ts";
 import type { DeviceBuffer } from "../device/device.ts";

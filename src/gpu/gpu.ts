@@ -2,7 +2,7 @@ import type { Copy, Device, DeviceBuffer, Range } from "../device/device.ts";
 import type { Preparations, ScratchSizes } from "../device/families.ts";
 import type { RunMemory } from "../device/run-memory.ts";
 import { type GpuStaging, gpuStaging, type Staging } from "../device/staging.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { defaultStaging } from "../kernels/staging.ts";
 import { BindGroups } from "./bind-groups.ts";
 import { DRIVER_HINT } from "./choose.ts";

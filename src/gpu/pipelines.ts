@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 
 /** A kernel ready to be compiled. Two kernels with equal `key` have equal `code`. */
 export interface KernelSource {

@@ -1,5 +1,5 @@
 import type { DeviceInfo } from "../device/device.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { adapterFlags, checkOpened, DRIVER_HINT, isSoftware, listGpus, pickGpu } from "./choose.ts";
 import { createInstance, releaseInstance } from "./dawn.ts";
 import { hasIntegerDots } from "./integer-dots.ts";

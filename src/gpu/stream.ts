@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { Bound } from "./bind-groups.ts";
 import type { Binding, DeviceBuffer } from "../device/buffer.ts";
 import type { GpuContext, Workgroups } from "./context.ts";

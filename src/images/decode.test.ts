@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { refusalOf } from "../files/testing/folder.ts";
 import { decodePicture } from "./decode.ts";
 import { bytesOf, digest, expected } from "./testing/expected.ts";

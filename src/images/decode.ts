@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { broken, hasText, type Header } from "./formats/bytes.ts";
 import { readGifHeader, withoutTransparency } from "./formats/gif.ts";
 import { readJpegHeader } from "./formats/jpeg.ts";

@@ -1,5 +1,5 @@
 import { stat } from "node:fs/promises";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { naming } from "../files/failure.ts";
 import { readWhole } from "../files/read-whole.ts";
 import { augment, drawAugmentation } from "./augment.ts";

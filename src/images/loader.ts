@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { normalisationTable, normaliseInto } from "./normalise.ts";
 import { PicturePool } from "./pool.ts";
 import type { Preprocessing } from "./preprocessing.ts";

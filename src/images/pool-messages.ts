@@ -1,4 +1,4 @@
-import { type ErrorCode, RandloraError } from "../errors.ts";
+import { type ErrorCode, RandloraError } from "../files/errors.ts";
 import type { Job } from "./job.ts";
 
 /** What a thread is asked. */

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { namedSet } from "./named/index.ts";
 import { readLines } from "./sets/files.ts";

@@ -1,6 +1,6 @@
 import type { Device } from "../device/device.ts";
 import { isKernelDtype } from "../device/dtype.ts";
-import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import type { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import { convertTensor } from "./convert.ts";
 import { type LoadedAdapter, uploadDeltas } from "./merge.ts";
 import { mergeBlock, weightBlocks, type WeightToMerge } from "./merge-tensor.ts";

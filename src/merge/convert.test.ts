@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import type { Dtype, WritableFloatDtype } from "../safetensors/dtype.ts";
+import type { Dtype, WritableFloatDtype } from "../files/safetensors/dtype.ts";
 import { convertTensor } from "./convert.ts";
 import type { TensorSource } from "./plan.ts";
 import { rounded, widened } from "./testing/models.ts";

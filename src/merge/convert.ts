@@ -1,6 +1,6 @@
-import { type Dtype, dtypeBytes, type FloatDtype, isFloat, isWritableFloat } from "../safetensors/dtype.ts";
+import { type Dtype, dtypeBytes, type FloatDtype, isFloat, isWritableFloat } from "../files/safetensors/dtype.ts";
 import { countNotFinite, countOverflows, divergedTensor, overflow } from "./finite.ts";
-import { roundFromF32, roundFromF64, widenToF32, widenToF64 } from "../safetensors/numbers.ts";
+import { roundFromF32, roundFromF64, widenToF32, widenToF64 } from "../files/safetensors/numbers.ts";
 import type { TensorSource } from "./plan.ts";
 
 /** Elements that are converted at a time. */

@@ -4,7 +4,7 @@ import { readdir } from "node:fs/promises";
 import { type TestLora, loraDelta, writeLora } from "../adapters/testing/lora.ts";
 import { magnitudeOf, magnitudeTensors, rescaled, writeDora } from "../adapters/testing/magnitudes.ts";
 import { refusalOf, TemporaryFolder } from "../files/testing/folder.ts";
-import type { WritableFloatDtype } from "../safetensors/dtype.ts";
+import type { WritableFloatDtype } from "../files/safetensors/dtype.ts";
 import { merge, type MergeOptions } from "./run.ts";
 import {
   deltaOf,

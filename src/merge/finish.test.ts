@@ -5,8 +5,8 @@ import { Run } from "../tensor/run.ts";
 import { read, uploaded } from "../device/transfer.ts";
 import type { KernelDtype } from "../device/dtype.ts";
 import type { Staging } from "../device/staging.ts";
-import { dtypeBytes } from "../safetensors/dtype.ts";
-import { roundFromF32, widenToF32 } from "../safetensors/numbers.ts";
+import { dtypeBytes } from "../files/safetensors/dtype.ts";
+import { roundFromF32, widenToF32 } from "../files/safetensors/numbers.ts";
 import { readStatistics } from "./finish.ts";
 
 let gpu: Device;

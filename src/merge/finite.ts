@@ -1,6 +1,6 @@
-import { RandloraError } from "../errors.ts";
-import { type Dtype, dtypeBytes, isFloat } from "../safetensors/dtype.ts";
-import { widenToF64 } from "../safetensors/numbers.ts";
+import { RandloraError } from "../files/errors.ts";
+import { type Dtype, dtypeBytes, isFloat } from "../files/safetensors/dtype.ts";
+import { widenToF64 } from "../files/safetensors/numbers.ts";
 import type { TensorSource } from "./plan.ts";
 
 /** Elements that are looked at at a time. */

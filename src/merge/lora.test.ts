@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestLora, loraDelta, writeLora } from "../adapters/testing/lora.ts";
-import type { WritableFloatDtype } from "../safetensors/dtype.ts";
+import type { WritableFloatDtype } from "../files/safetensors/dtype.ts";
 import { merge, type MergeOptions } from "./run.ts";
 import {
   deltaOf,

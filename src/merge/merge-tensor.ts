@@ -1,7 +1,7 @@
 import type { Device, DeviceBuffer, Range } from "../device/device.ts";
 import { padded4 } from "../device/families/delta.ts";
 import type { KernelDtype } from "../device/dtype.ts";
-import { dtypeBytes } from "../safetensors/dtype.ts";
+import { dtypeBytes } from "../files/safetensors/dtype.ts";
 import { convertBytes } from "./convert.ts";
 import { explainNotFinite } from "./finite.ts";
 import { splitRows, type RowRange } from "./blocks.ts";

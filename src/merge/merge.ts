@@ -1,9 +1,9 @@
 import type { Device } from "../device/device.ts";
 import type { AdapterPlan, DeltasOnGpu, StoredWeight } from "../adapters/plan.ts";
 import { isKernelDtype } from "../device/dtype.ts";
-import type { Checkpoint } from "../safetensors/checkpoint.ts";
-import type { PlannedShard } from "../safetensors/shards.ts";
-import { plannedBytes, SafetensorsWriter, type Metadata } from "../safetensors/writer.ts";
+import type { Checkpoint } from "../files/safetensors/checkpoint.ts";
+import type { PlannedShard } from "../files/safetensors/shards.ts";
+import { plannedBytes, SafetensorsWriter, type Metadata } from "../files/safetensors/writer.ts";
 import { convertTensor } from "./convert.ts";
 import { mergeBlock, type Rounding, weightBlocks, type WeightToMerge } from "./merge-tensor.ts";
 import type { DeltaOnGpu } from "./record-deltas.ts";

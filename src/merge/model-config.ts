@@ -1,10 +1,10 @@
 import { join } from "node:path";
 import { isObject, type Json, parseLossless, stringifyLossless } from "../files/lossless-json.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine, systemCode } from "../files/failure.ts";
 import { isJsonObject } from "../files/json.ts";
 import { MAX_SETTINGS_BYTES, parseJson, readJsonText } from "../files/read-whole.ts";
-import type { OutputDtype } from "../safetensors/dtype.ts";
+import type { OutputDtype } from "../files/safetensors/dtype.ts";
 
 const HINT = "fetch the model again";
 

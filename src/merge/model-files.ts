@@ -1,10 +1,10 @@
 import { access, constants, copyFile, mkdir, readdir, realpath } from "node:fs/promises";
 import { join, relative } from "node:path";
-import { RandloraError } from "../errors.ts";
-import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import { RandloraError } from "../files/errors.ts";
+import type { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import { naming, oneLine } from "../files/failure.ts";
-import { RUNS } from "../hub/name.ts";
-import { METRICS_FILE, SETTINGS_FILE } from "../train/run-files.ts";
+import { RUNS } from "../files/hub/name.ts";
+import { METRICS_FILE, SETTINGS_FILE } from "../files/run-names.ts";
 import { FolderLinks } from "./model-links.ts";
 
 /** Weights in any format: those of the output are written anew, and another format's would be the unmerged ones. */

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { type BaseModel, modelTypeOf } from "../adapters/base.ts";
 import { CLASSES_FILE, hasClasses } from "../adapters/classes-file.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../files/read-whole.ts";
 import { HEAD_BIAS, HEAD_WEIGHT } from "../models/vision/config.ts";

@@ -1,17 +1,17 @@
 import { stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import type { Checkpoint } from "../safetensors/checkpoint.ts";
-import { RandloraError } from "../errors.ts";
+import type { Checkpoint } from "../files/safetensors/checkpoint.ts";
+import { RandloraError } from "../files/errors.ts";
 import { naming, oneLine } from "../files/failure.ts";
-import { SafetensorsFile } from "../safetensors/file.ts";
-import { shapeElements } from "../safetensors/header.ts";
+import { SafetensorsFile } from "../files/safetensors/file.ts";
+import { shapeElements } from "../files/safetensors/header.ts";
 import type { Publication } from "../files/publish.ts";
-import { encodeIndex, INDEX_FILE, type PlannedShard } from "../safetensors/shards.ts";
+import { encodeIndex, INDEX_FILE, type PlannedShard } from "../files/safetensors/shards.ts";
 import { type ModelConfig, updateConfig } from "./model-config.ts";
 import { labelsOf } from "./new-head.ts";
 import { copyModelFiles, ownFiles } from "./model-files.ts";
 import { fileSource, type MergePlan, type OutputTensor, type TensorSource } from "./plan.ts";
-import type { OutputDtype } from "../safetensors/dtype.ts";
+import type { OutputDtype } from "../files/safetensors/dtype.ts";
 
 /** `x` → `x-merged`, `x.safetensors` → `x-merged.safetensors`; `-unmerged` for an unmerge. Beside the base. */
 export function defaultOutput(base: string, unmerge: boolean): string {

@@ -8,9 +8,9 @@ import { openPeft } from "../adapters/peft.ts";
 import { planAdapter } from "../adapters/methods.ts";
 import { writeLora } from "../adapters/testing/lora.ts";
 import type { Adapter } from "../adapters/types.ts";
-import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import { type MergePlan, planMerge } from "./plan.ts";
-import type { OutputDtype } from "../safetensors/dtype.ts";
+import type { OutputDtype } from "../files/safetensors/dtype.ts";
 import { type Tensors, type TestAdapter, weights, writeAdapter, writeModel } from "./testing/models.ts";
 import { TemporaryFolder, refusalOf } from "../files/testing/folder.ts";
 

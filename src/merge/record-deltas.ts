@@ -3,7 +3,7 @@ import type { LayerDelta } from "../adapters/plan.ts";
 import type { KernelDtype } from "../device/dtype.ts";
 import type { Finish, WeightRows } from "../device/families/finish.ts";
 import type { Run } from "../tensor/run.ts";
-import { dtypeBytes } from "../safetensors/dtype.ts";
+import { dtypeBytes } from "../files/safetensors/dtype.ts";
 
 /** One adapter's share of a weight, on the GPU. */
 export interface DeltaOnGpu {

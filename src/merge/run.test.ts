@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { readdir, readFile } from "node:fs/promises";
 import { BLOCK_ROWS } from "../device/families/delta.ts";
-import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import { merge } from "./run.ts";
 import {
   deltaOf,

@@ -1,7 +1,7 @@
 import type { StoredWeight } from "../adapters/plan.ts";
 import { isKernelDtype, type KernelDtype } from "../device/dtype.ts";
-import { dtypeBytes, isFloat } from "../safetensors/dtype.ts";
-import { widenToF32 } from "../safetensors/numbers.ts";
+import { dtypeBytes, isFloat } from "../files/safetensors/dtype.ts";
+import { widenToF32 } from "../files/safetensors/numbers.ts";
 import type { TensorSource } from "./plan.ts";
 
 /** The dtype in which kernels see a weight: its own, or F32. */

@@ -1,8 +1,8 @@
 import { dirname, join } from "node:path";
 import { BLOCKS_NAMES } from "../device/dtype.ts";
 import { oneLine } from "../files/failure.ts";
-import { readOptionalJsonObject } from "../text/tokenizer/files.ts";
-import { SETTINGS_FILE } from "../train/run-files.ts";
+import { readOptionalJsonObject } from "../files/read-text.ts";
+import { SETTINGS_FILE } from "../files/run-names.ts";
 
 /**
  * For the user, where the adapter of a run (its folder, or one in it) was trained beside weights in blocks: it is merged

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { BaseModel } from "../adapters/base.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { untie, type Untying } from "./untie.ts";
 
 /** A base of two-dimensional F32 weights and one-dimensional biases. */

@@ -1,7 +1,7 @@
 import type { BaseModel } from "../adapters/base.ts";
 import { isInputEmbedding, isOutputEmbedding, outputEmbeddingOf } from "../adapters/embeddings.ts";
-import { RandloraError } from "../errors.ts";
-import type { Dtype } from "../safetensors/dtype.ts";
+import { RandloraError } from "../files/errors.ts";
+import type { Dtype } from "../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../files/failure.ts";
 
 /** What adapters do to a base, by tensor names. */

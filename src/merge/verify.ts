@@ -1,10 +1,10 @@
 import type { AdapterPlan, DeltaSource } from "../adapters/plan.ts";
 import { itemAt } from "../files/item-at.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { isKernelDtype, type KernelDtype } from "../device/dtype.ts";
-import { dtypeBytes, isFloat } from "../safetensors/dtype.ts";
+import { dtypeBytes, isFloat } from "../files/safetensors/dtype.ts";
 import { quote } from "../files/failure.ts";
-import { roundFromF64, widenToF64 } from "../safetensors/numbers.ts";
+import { roundFromF64, widenToF64 } from "../files/safetensors/numbers.ts";
 import type { OutputTensor, TensorSource } from "./plan.ts";
 import type { Rounding } from "./merge-tensor.ts";
 import { storedWeight } from "./stored-weight.ts";

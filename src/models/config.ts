@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import type { Activation } from "../tensor/elementwise.ts";
 import type { Rope } from "./rope-scaling.ts";

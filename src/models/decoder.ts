@@ -1,7 +1,7 @@
 import type { Device } from "../device/device.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { ELEMENTWISE } from "../device/families/elementwise.ts";
-import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import { recordElementwise } from "../tensor/elementwise.ts";
 import { OPS } from "../tensor/ops/index.ts";
 import { Run } from "../tensor/run.ts";

@@ -9,7 +9,7 @@ import generationConfig from "../../fixtures/embedded/model/generation_config.js
 import weights from "../../fixtures/embedded/model/model.safetensors" with { type: "file" };
 import tokenizer from "../../fixtures/embedded/model/tokenizer.json" with { type: "file" };
 import tokenizerConfig from "../../fixtures/embedded/model/tokenizer_config.json" with { type: "file" };
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { cacheFolder } from "../files/cache-folder.ts";
 import { naming } from "../files/failure.ts";
 import { besides } from "../files/whole-file.ts";

@@ -1,8 +1,8 @@
 import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
-import { formatHubName, type HubName, parseHubName } from "../hub/name.ts";
+import { formatHubName, type HubName, parseHubName } from "../files/hub/name.ts";
 
 /** Where a model's files are. */
 export interface ModelLocation {

@@ -4,7 +4,7 @@ import { TemporaryFolder } from "../files/testing/folder.ts";
 import type { Device } from "../device/device.ts";
 import { openTestDevice } from "../device/testing/open.ts";
 import { read } from "../device/transfer.ts";
-import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { PlacedWeights } from "./placed-weights.ts";
 import { checkTensors, type PlannedMatrix, plannedLinear, plannedMatrix, plannedVector } from "./tensor-plan.ts";

@@ -1,9 +1,9 @@
 import { BLOCK, fitsBlocks, toBlocks } from "../device/blocks.ts";
 import type { Device } from "../device/device.ts";
 import { type BlockDtype, isBlockDtype, isKernelDtype, type KernelDtype } from "../device/dtype.ts";
-import type { TensorReader } from "../safetensors/checkpoint.ts";
-import { dtypeBytes, type FloatDtype, isFloat } from "../safetensors/dtype.ts";
-import { roundFromF32, widenToF32 } from "../safetensors/numbers.ts";
+import type { TensorReader } from "../files/safetensors/checkpoint.ts";
+import { dtypeBytes, type FloatDtype, isFloat } from "../files/safetensors/dtype.ts";
+import { roundFromF32, widenToF32 } from "../files/safetensors/numbers.ts";
 import {
   elementBytes,
   type Shape,

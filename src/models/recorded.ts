@@ -1,5 +1,5 @@
 import { isAbsolute } from "node:path";
-import { type HubName, parseHubName, parseRepository } from "../hub/name.ts";
+import { type HubName, parseHubName, parseRepository } from "../files/hub/name.ts";
 import { EMBEDDED } from "./embedded-name.ts";
 
 /**

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { quote } from "../files/failure.ts";
 import type { ConfigJson, RopeJson } from "./config-file.ts";
 import { longropeTemperature, type Rope, type RopeScaling, yarnTemperature } from "./rope-scaling.ts";

@@ -1,5 +1,5 @@
 import type { Device } from "../device/device.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { ELEMENTWISE } from "../device/families/elementwise.ts";
 import { recordElementwise } from "../tensor/elementwise.ts";
 import { OPS } from "../tensor/ops/index.ts";

@@ -1,6 +1,6 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
-import type { TensorReader } from "../safetensors/checkpoint.ts";
+import type { TensorReader } from "../files/safetensors/checkpoint.ts";
 import type { Shape } from "../tensor/tensor.ts";
 
 /** One tensor of the checkpoint: rows of a matrix on the GPU, or a part of a vector. */

@@ -1,4 +1,4 @@
-import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import type { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import type { DecoderConfig } from "./config.ts";
 import {
   checkTensors,

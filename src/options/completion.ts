@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { defineCommand, required, type Command } from "./command.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
 import { allCommands, flagName, type Program } from "./names.ts";

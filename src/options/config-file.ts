@@ -1,7 +1,7 @@
 import { closeSync, existsSync, lstatSync, openSync, readSync, realpathSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 
 /** Read when no `--config` is given, if it exists in the current folder. */
 const FOLDER_CONFIG = "randlora.yaml";

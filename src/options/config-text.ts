@@ -1,5 +1,5 @@
 import { parseDocument } from "yaml";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 
 /*
  * A configuration file's values. Scalars are texts, as written (YAML's failsafe schema): `012` stays `012`, and an option

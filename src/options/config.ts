@@ -1,10 +1,10 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { type ConfigFile, configFiles, readConfigText, userConfig } from "./config-file.ts";
 import { isMapping, parseYaml, toTexts, type Written } from "./config-text.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
 import type { ConfigLayer } from "./layers.ts";
 import { allCommands, allKeys, flagName, type Program } from "./names.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../files/nearest.ts";
 
 /*
  * A file's keys are flag names (`learning-rate`, or `learning_rate` as other tools write it). A key at the top holds

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { visibleLines } from "../files/visible.ts";
 import { errorLines } from "../terminal/error-lines.ts";
 import type { Screen } from "../terminal/screen.ts";

@@ -1,4 +1,4 @@
-import { Contradiction, RandloraError } from "../errors.ts";
+import { Contradiction, RandloraError } from "../files/errors.ts";
 import { quote } from "../files/failure.ts";
 import { environmentName, flagName } from "./names.ts";
 import { InvalidValue, type Option } from "./option.ts";

@@ -1,9 +1,9 @@
 import { readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
-import { formatHubName, nameInAddress, RUNS } from "../hub/name.ts";
-import { nearest } from "./nearest.ts";
+import { formatHubName, nameInAddress, RUNS } from "../files/hub/name.ts";
+import { nearest } from "../files/nearest.ts";
 
 /** Names that an error lists. */
 const LISTED = 5;

@@ -1,6 +1,6 @@
 import type { Command, Group } from "./command.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../files/nearest.ts";
 
 /** `maxShardSize` → `max-shard-size`: how an option is spelled on the command line and in a configuration file. */
 export function flagName(key: string): string {

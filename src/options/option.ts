@@ -1,5 +1,5 @@
-import { RandloraError } from "../errors.ts";
-import { nearest } from "./nearest.ts";
+import { RandloraError } from "../files/errors.ts";
+import { nearest } from "../files/nearest.ts";
 
 /**
  * One option of a command, whatever layer its value comes from. Every layer delivers texts ("0.5", "true"), none of them

@@ -1,5 +1,5 @@
 import { Command as Parser, CommanderError, Option as ParserOption } from "commander";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { Argument, Command } from "./command.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
 import { commandHelp, groupHelp, programHelp, type HelpStyle } from "./help.ts";

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
-import { formatHubName, parseHubName } from "../hub/name.ts";
+import { formatHubName, parseHubName } from "../files/hub/name.ts";
 import { hubNameOf, type Recorded } from "../models/recorded.ts";
-import type { Display } from "../hub/report.ts";
+import type { Display } from "../files/hub/report.ts";
 import { EMBEDDED } from "../models/embedded-name.ts";
 import { refuseMistyped, withNearPath } from "./mistyped.ts";
 
@@ -36,8 +36,8 @@ export async function localPath(
     if (kind !== "config") await sayWhatRunIs(path, display);
     return path;
   }
-  const { resolveAdapter, resolveConfig, resolveModel } = await import("../hub/resolve.ts");
-  const { showingDownloads } = await import("../hub/report.ts");
+  const { resolveAdapter, resolveConfig, resolveModel } = await import("../files/hub/resolve.ts");
+  const { showingDownloads } = await import("../files/hub/report.ts");
   const resolve = { model: resolveModel, config: resolveConfig, adapter: resolveAdapter }[kind];
   const path = await showingDownloads(display, (options) => resolve(name, options)).catch((thrown: unknown) => {
     throw typeof place === "string" ? withNearPath(thrown, place) : thrown;

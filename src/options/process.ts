@@ -1,5 +1,5 @@
 import { writeSync } from "node:fs";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { Screen } from "../terminal/screen.ts";
 import { createStyle } from "../terminal/style.ts";
 import { ErrorReport } from "./error-report.ts";

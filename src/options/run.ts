@@ -1,4 +1,4 @@
-import { Contradiction, RandloraError } from "../errors.ts";
+import { Contradiction, RandloraError } from "../files/errors.ts";
 import { createLog } from "../terminal/log.ts";
 import { createProgress, silentProgress } from "../terminal/progress.ts";
 import { type Screen, SILENT } from "../terminal/screen.ts";

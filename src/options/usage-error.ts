@@ -1,10 +1,10 @@
 import type { CommanderError } from "commander";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { Command, Group } from "./command.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
 import { usageOf } from "./help.ts";
 import { allCommands, flagName, type Program } from "./names.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../files/nearest.ts";
 import { argumentOfOthers, hintOfOtherCommand, optionOfOthers } from "./other-flags.ts";
 
 /** The parser's error as a message and a hint in our words. */

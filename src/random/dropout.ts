@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { philox4x32 } from "./philox.ts";
 
 /** Two words of 32 bits. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { Mt19937, mt19937Seed } from "./mt19937.ts";
 
 /** The 32-bit output number `index` (from 0) for a seed. */

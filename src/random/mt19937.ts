@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 
 /** Words of state; one twist makes as many outputs. */
 const WORDS = 624;

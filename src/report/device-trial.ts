@@ -1,7 +1,7 @@
 import { type DeltaCheck, compare, spread } from "../adapters/bilinear/delta-trial.ts";
 import type { Device } from "../device/device.ts";
 import { read, uploaded } from "../device/transfer.ts";
-import { bf16ToF32, f32ToBf16 } from "../safetensors/numbers.ts";
+import { bf16ToF32, f32ToBf16 } from "../files/safetensors/numbers.ts";
 import { OPS } from "../tensor/ops/index.ts";
 import { Run } from "../tensor/run.ts";
 import { type Shape, tensorBytes, tensorIn } from "../tensor/tensor.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { explainFailure, warningsOf } from "./doctor-advice.ts";
 import type { Diagnosis } from "./doctor.ts";
 

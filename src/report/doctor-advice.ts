@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { UNPACKED_BYTES } from "../gpu/doctor-folders.ts";
 import { formatBytes } from "../terminal/format.ts";
 import type { Diagnosis } from "./doctor.ts";

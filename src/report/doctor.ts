@@ -14,7 +14,7 @@ import type { Staging } from "../device/staging.ts";
 import { type DeviceOptions, openDevice } from "../open-device.ts";
 import { PRODUCT, type ProductTrial, tryProduct, VECTOR_PRODUCT } from "./device-trial.ts";
 import { catchNativeLog } from "../gpu/native-log.ts";
-import { hubSettings } from "../hub/settings.ts";
+import { hubSettings } from "../files/hub/settings.ts";
 
 /** The layer that is computed and checked: square, and as deep as it is wide. */
 export const TRIAL = { out: 1024, in: 1024, r: 32, generator: "torch-mt19937-bf16-v2", sparsity: "dense" } as const;

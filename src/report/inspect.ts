@@ -1,7 +1,7 @@
 import type { AdapterReport, BaseFit } from "../analysis/inspect-adapter.ts";
 import type { CheckpointReport } from "../analysis/inspect-checkpoint.ts";
 import type { TensorCounts } from "../analysis/tensor-groups.ts";
-import type { RandloraError } from "../errors.ts";
+import type { RandloraError } from "../files/errors.ts";
 import { visible } from "../files/visible.ts";
 import type { ImageConfig } from "../models/vision/config.ts";
 import type { EncoderConfig } from "../models/vision/encoder.ts";

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { ReplyToken, SharedReply } from "../generate/shared-reply.ts";
 import { laterSeed } from "../random/seed.ts";
 import { AnswerText, type Piece } from "./answer-text.ts";

@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { isIP } from "node:net";
 import { hostname } from "node:os";
-import { isLoopback, withoutBrackets } from "../hub/loopback.ts";
+import { isLoopback, withoutBrackets } from "../files/hub/loopback.ts";
 import { ApiError } from "./api-error.ts";
 
 /** Who may ask. */

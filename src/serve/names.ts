@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { hubNameOf, type Recorded } from "../models/recorded.ts";
 
 /** `--adapter NAME=A`. */

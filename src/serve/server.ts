@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { toApiError } from "./answer.ts";
 import { Api, type ApiParts, type Call, IDLE_SECONDS, pickMethod } from "./api.ts";
 import { Guard, type GuardOptions } from "./guard.ts";

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { Matrix, Roles } from "./roles.ts";
 import type { Op } from "./run.ts";
 import { type Shape, showShape } from "./tensor.ts";

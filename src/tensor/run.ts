@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { Commands, Device, Recording } from "../device/device.ts";
 import type { Families } from "../device/families.ts";
 import { RunMemory } from "../device/run-memory.ts";

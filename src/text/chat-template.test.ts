@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { ChatTemplate, loadChatTemplate, type RenderedChat } from "./chat-template.ts";
 import { FIXTURES, ModelFolder } from "./testing/families.ts";
 

@@ -3,11 +3,11 @@ import { basename, join } from "node:path";
 
 import * as v from "valibot";
 
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { MAX_SETTINGS_BYTES, readWhole } from "../files/read-whole.ts";
 import { LimitError, measure } from "./template/budget.ts";
 import { JinjaTemplate, TemplateError } from "./template/jinja.ts";
-import { readOptionalJsonObject, readTokenizerConfig } from "./tokenizer/files.ts";
+import { readOptionalJsonObject, readTokenizerConfig } from "../files/read-text.ts";
 import { decodeUtf8 } from "../files/utf8.ts";
 
 /** One turn. What else a template reads (`tool_calls`, `reasoning_content`, `name`) may stand beside the two. */

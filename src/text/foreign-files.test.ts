@@ -6,7 +6,7 @@ import { loadChatTemplate } from "./chat-template.ts";
 import { readStopIds } from "./stop.ts";
 import { loadTokenizer } from "./load-tokenizer.ts";
 import { Tokenizer } from "./tokenizer.ts";
-import { readTokenizerConfig } from "./tokenizer/files.ts";
+import { readTokenizerConfig } from "../files/read-text.ts";
 import { TemporaryFolder, refusalOf } from "../files/testing/folder.ts";
 
 const TOKENIZER = { model: { type: "BPE", vocab: { a: 0 }, merges: [] } };

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { Tokenizer } from "./tokenizer.ts";
-import { readJsonObject, readTokenizerConfig } from "./tokenizer/files.ts";
+import { readJsonObject, readTokenizerConfig } from "../files/read-text.ts";
 import { explain } from "./tokenizer/part.ts";
 
 /** Real ones have up to 40 MiB; parsed, a file takes several times its size. */

@@ -2,10 +2,10 @@ import { join } from "node:path";
 
 import * as v from "valibot";
 
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { ChatTemplate } from "./chat-template.ts";
 import type { AddedToken } from "./tokenizer/added-tokens.ts";
-import { readOptionalJsonObject } from "./tokenizer/files.ts";
+import { readOptionalJsonObject } from "../files/read-text.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 const Ids = v.optional(

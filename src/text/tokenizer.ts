@@ -3,7 +3,7 @@ import * as v from "valibot";
 import { Detokenizer } from "./detokenizer.ts";
 import { AddedToken, TokenSplitter } from "./tokenizer/added-tokens.ts";
 import { buildDecoder, type StageFactory } from "./tokenizer/decoder.ts";
-import type { TokenizerConfig } from "./tokenizer/files.ts";
+import type { TokenizerConfig } from "../files/read-text.ts";
 import { checkPipeline } from "./tokenizer/limits.ts";
 import { buildModel, ModelPart } from "./tokenizer/model.ts";
 import { buildNormalizer, type Normalizer } from "./tokenizer/normalizer.ts";

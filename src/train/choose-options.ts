@@ -1,5 +1,5 @@
 import type { Device } from "../device/device.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { Staging } from "../device/staging.ts";
 import type { EngineOptions } from "./engine.ts";
 import { estimateBytes } from "./estimate.ts";

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { loadConfig } from "../models/architectures/index.ts";
 import { loadChatTemplate } from "../text/chat-template.ts";
 import { loadTrainingData, type TrainingData } from "../text/data/load-run.ts";

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 
 /**
  * The error of a run whose loss or gradients are not finite.

@@ -8,7 +8,7 @@ import { openAdapter } from "../adapters/open.ts";
 import { magnitudeOf, writeDora } from "../adapters/testing/magnitudes.ts";
 import { Notes, OPTIONS } from "../merge/testing/merge.ts";
 import { merge } from "../merge/run.ts";
-import { SafetensorsFile } from "../safetensors/file.ts";
+import { SafetensorsFile } from "../files/safetensors/file.ts";
 import { estimateRun } from "./finetune.ts";
 import { initialSettings } from "./init-adapter.ts";
 import { type AskedSettings, resolveSettings } from "./resolve-settings.ts";

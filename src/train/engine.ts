@@ -1,6 +1,6 @@
 import type { Device } from "../device/device.ts";
 import type { Staging } from "../device/staging.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { readRows } from "../tensor/read-rows.ts";
 import { Run } from "../tensor/run.ts";
 import { Tape } from "../tensor/tape.ts";

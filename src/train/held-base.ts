@@ -1,6 +1,6 @@
 import { NAMED_BLOCKS } from "../device/dtype.ts";
 import type { WeightOptions } from "../models/placed-weights.ts";
-import { NAMED_DTYPES } from "../safetensors/dtype.ts";
+import { NAMED_DTYPES } from "../files/safetensors/dtype.ts";
 import type { TrainSettings } from "./settings.ts";
 
 /** How the settings hold a frozen base. */

@@ -5,7 +5,7 @@ import { adapterFingerprint } from "../adapters/fingerprint.ts";
 import { openAdapter } from "../adapters/open.ts";
 import type { AdapterSettings } from "../adapters/training/settings.ts";
 import type { Adapter } from "../adapters/types.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { headOf } from "./brought-head.ts";
 import type { RunFolder } from "./run-folder.ts";

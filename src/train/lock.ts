@@ -1,6 +1,6 @@
 import { readdir, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { naming, oneLine } from "../files/failure.ts";
 import { claim, createLocked } from "../files/lock.ts";
 import { describeOwner, type Owner, ownerName, parseOwner, self } from "../files/owner.ts";

@@ -4,7 +4,7 @@ import type { AdapterSettings } from "../adapters/training/settings.ts";
 import { findTargets } from "../adapters/training/target-modules.ts";
 import { readConfig } from "../merge/model-config.ts";
 import type { ModelLocation } from "../models/locate.ts";
-import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 
 /** The layers of a model that targets mean, by their shapes. @throws RandloraError `usage` when nothing is matched */
 export type FindShapes = (wanted: Pick<AdapterSettings, "targets" | "layers">) => readonly ModuleShape[];

@@ -4,7 +4,7 @@ import type { AdapterTraining, OpenInput } from "../adapters/training/definition
 import type { Trainable } from "../adapters/training/method.ts";
 import type { Adapter } from "../adapters/types.ts";
 import { findTargets } from "../adapters/training/target-modules.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { openInitial } from "./init-adapter.ts";
 import { type AllAdapterSettings, asGiven, flagOf, type TrainSettings } from "./settings.ts";
 

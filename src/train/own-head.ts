@@ -1,8 +1,8 @@
 import { readImageConfig } from "../models/vision/read-config.ts";
 import type { ModelLocation } from "../models/locate.ts";
-import type { Checkpoint } from "../safetensors/checkpoint.ts";
-import { isFloat } from "../safetensors/dtype.ts";
-import { widenToF32 } from "../safetensors/numbers.ts";
+import type { Checkpoint } from "../files/safetensors/checkpoint.ts";
+import { isFloat } from "../files/safetensors/dtype.ts";
+import { widenToF32 } from "../files/safetensors/numbers.ts";
 import type { SavedModule } from "../adapters/training/saved-modules.ts";
 
 /** Do the names say nothing? transformers calls classes that nobody named LABEL_0 and so on. */

@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { relative } from "node:path";
 import { splitForValidation } from "../data/split.ts";
 import { fractionOf, shotsOf } from "../data/subset.ts";
-import { Contradiction, RandloraError } from "../errors.ts";
+import { Contradiction, RandloraError } from "../files/errors.ts";
 import { naming, oneLine, quote } from "../files/failure.ts";
 import { type Preprocessing, readPreprocessing } from "../images/preprocessing.ts";
 import { fillTemplate, promptTemplates } from "../images/prompts.ts";

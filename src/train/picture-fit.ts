@@ -2,7 +2,7 @@ import type { BaseModel, Within } from "../adapters/base.ts";
 import type { Trainable } from "../adapters/training/method.ts";
 import type { SavedModule } from "../adapters/training/saved-modules.ts";
 import type { Adapter } from "../adapters/types.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
 
 /** @throws RandloraError `adapter` for one to go on from that adapts what the task leaves as it is */

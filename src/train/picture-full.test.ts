@@ -13,7 +13,7 @@ import {
   type Shapes,
   writeImageModel,
 } from "../models/vision/testing/models.ts";
-import { Checkpoint } from "../safetensors/checkpoint.ts";
+import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import type { PictureTask } from "./picture-task.ts";
 import { BATCH, CLASSES, CLS, contrastive, LINEAR, TEXTS, trainPictures } from "./testing/pictures.ts";
 

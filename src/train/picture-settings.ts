@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { Contradiction, RandloraError } from "../errors.ts";
+import { Contradiction, RandloraError } from "../files/errors.ts";
 import { AUGMENTATIONS, CONTRASTIVE_LOSSES, HEADS, TASKS, TOWERS } from "./picture-choices.ts";
 
 // What a run says of pictures and of what is learnt from them: a part of run.json, null with texts.

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { LargestMicroBatch, ReadyPlan, Step, StepPlan } from "../data/types.ts";
 import type { LoadedBatch, PictureLoader, PictureRequest, PreparedBatch } from "../images/loader.ts";
 import type { PictureBatch } from "../tasks/pictures.ts";

@@ -4,7 +4,7 @@ import type { Parameters } from "../adapters/training/parameters.ts";
 import type { Adapter } from "../adapters/types.ts";
 import { readValues } from "../adapters/values.ts";
 import type { Device } from "../device/device.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import type { ImageConfig } from "../models/vision/config.ts";
 import { type ImageModel, plannedParts } from "../models/vision/image-model.ts";

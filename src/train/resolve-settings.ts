@@ -1,5 +1,5 @@
 import { defaultTargets } from "../adapters/default-targets.ts";
-import { Contradiction, RandloraError } from "../errors.ts";
+import { Contradiction, RandloraError } from "../files/errors.ts";
 import { quote } from "../files/failure.ts";
 import type { TrainedMethod } from "../adapters/method.ts";
 import { METHOD_NAMES } from "../adapters/method-names.ts";

@@ -1,4 +1,4 @@
-import { Contradiction } from "../errors.ts";
+import { Contradiction } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import {
   asGiven,

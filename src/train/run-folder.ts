@@ -1,15 +1,15 @@
 import { mkdir, readdir, readFile, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { removeAll } from "../files/disk.ts";
 import { replaceSynced } from "../files/whole-file.ts";
 import { fileError, naming, oneLine, systemCode } from "../files/failure.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../files/read-whole.ts";
 import { removeLeftovers } from "../files/publish.ts";
 import type { TrainingDefinition } from "../adapters/training/definition.ts";
-import { RUNS } from "../hub/name.ts";
+import { RUNS } from "../files/hub/name.ts";
 import { lockFolder } from "./lock.ts";
-import { METRICS_FILE, SETTINGS_FILE } from "./run-files.ts";
+import { METRICS_FILE, SETTINGS_FILE } from "../files/run-names.ts";
 import { formatSettings, parseTrainSettings, type TrainSettings } from "./settings.ts";
 import { newestState } from "./states.ts";
 

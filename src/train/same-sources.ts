@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import { configFingerprint } from "./config-fingerprint.ts";
 import type { TrainSettings } from "./settings.ts";

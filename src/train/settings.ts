@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { BLOCKS_NAMES } from "../device/dtype.ts";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { TrainedMethod } from "../adapters/method.ts";
 import { METHODS, type MethodSettings } from "../adapters/methods.ts";
 import { ADAPTER_SETTINGS, type AdapterSettings, HELD_DTYPES } from "../adapters/training/settings.ts";

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { oneLine } from "../files/failure.ts";
 import { modelOfRun } from "../models/locate.ts";
-import { SETTINGS_FILE } from "./run-files.ts";
+import { SETTINGS_FILE } from "../files/run-names.ts";
 import { newestState, type Progress } from "./states.ts";
 
 /**

@@ -1,12 +1,12 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { countNotFinite } from "../merge/finite.ts";
 import { removeAll, syncFolder } from "../files/disk.ts";
 import { writeSynced } from "../files/whole-file.ts";
 import { fileError, oneLine, quote } from "../files/failure.ts";
-import { SafetensorsFile } from "../safetensors/file.ts";
-import { SafetensorsWriter } from "../safetensors/writer.ts";
+import { SafetensorsFile } from "../files/safetensors/file.ts";
+import { SafetensorsWriter } from "../files/safetensors/writer.ts";
 import type { ParameterRole, Parameters } from "../adapters/training/parameters.ts";
 import { DONE, isComplete, type Progress, replaceProgress, stateFolder, stateFolders } from "./states.ts";
 

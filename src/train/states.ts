@@ -1,7 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import { brief, oneLine, quote } from "../files/failure.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../files/read-whole.ts";
 import { replaceSynced } from "../files/whole-file.ts";

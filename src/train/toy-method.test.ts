@@ -8,7 +8,7 @@ import { METHODS } from "../adapters/methods.ts";
 import { findTargets } from "../adapters/training/target-modules.ts";
 import { memoryTensor } from "../adapters/tensors.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
-import { SafetensorsFile } from "../safetensors/file.ts";
+import { SafetensorsFile } from "../files/safetensors/file.ts";
 import { OPS } from "../tensor/ops/index.ts";
 import { loadRunData } from "./data.ts";
 import { finetune } from "./finetune.ts";

@@ -1,4 +1,4 @@
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { StepOutcome } from "./adamw.ts";
 import { bringBestBack, forgetBestBefore, setBestAside } from "./best.ts";
 import { diverged } from "./diverged.ts";

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { RandloraError } from "../errors.ts";
+import { RandloraError } from "../files/errors.ts";
 import type { TrainedMethod } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
 import { type DeviceOptions, openDevice } from "../open-device.ts";

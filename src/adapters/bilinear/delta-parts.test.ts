@@ -4,7 +4,7 @@ import type { Device } from "../../device/device.ts";
 import { GUARANTEED_BINDING, openTestDevice } from "../../device/testing/open.ts";
 import { Run } from "../../tensor/run.ts";
 import { read, uploaded } from "../../device/transfer.ts";
-import { f32ToBf16 } from "../../safetensors/numbers.ts";
+import { f32ToBf16 } from "../../files/safetensors/numbers.ts";
 import { bilinearShape } from "./shape.ts";
 import type { Bases } from "../../bases/draw.ts";
 import { DeltaBases } from "./delta.ts";

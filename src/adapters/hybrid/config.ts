@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
 import { parseLoraConfig } from "../lora/config.ts";

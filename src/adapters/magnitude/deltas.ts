@@ -1,7 +1,7 @@
 import type { Device, DeviceBuffer } from "../../device/device.ts";
 import { uploaded } from "../../device/transfer.ts";
 import type { Staging } from "../../device/staging.ts";
-import { dtypeBytes } from "../../safetensors/dtype.ts";
+import { dtypeBytes } from "../../files/safetensors/dtype.ts";
 import { Run } from "../../tensor/run.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import type { WeightRows } from "../../device/families/finish.ts";

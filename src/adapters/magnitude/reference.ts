@@ -1,6 +1,6 @@
-import { dtypeBytes } from "../../safetensors/dtype.ts";
+import { dtypeBytes } from "../../files/safetensors/dtype.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { widenToF64 } from "../../safetensors/numbers.ts";
+import { widenToF64 } from "../../files/safetensors/numbers.ts";
 import type { DeltaSample } from "../bilinear/delta-sample.ts";
 import type { SampledWeight, StoredWeight } from "../plan.ts";
 

@@ -1,4 +1,4 @@
-import { Contradiction } from "../../errors.ts";
+import { Contradiction } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { contentOf } from "../content.ts";
 import type { ConversionWish, ConvertedContent } from "../method.ts";

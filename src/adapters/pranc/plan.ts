@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { type BaseModel, findShift } from "../base.ts";

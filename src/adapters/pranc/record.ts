@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { fromBigInt, type JsonObject, toPlain } from "../../files/lossless-json.ts";
 import { drawnDimension, sha256 } from "../bases-record.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import cases from "../../../fixtures/adapters/python-regex.json";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { PythonRegex } from "./regex.ts";
 
 /** Patterns that Python takes and we refuse, rather than match something else. */

@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { LinearRegExp } from "../../regex/linear-regexp.ts";
 import { RegexLimitError } from "../../regex/syntax.ts";
 import { oneLine, quote } from "../../files/failure.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { parseRandloraConfig } from "./config.ts";
 
 const parse = (config: Readonly<Record<string, unknown>>) => parseRandloraConfig(config, "a/adapter_config.json");

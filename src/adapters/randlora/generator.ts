@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { canDraw, GENERATOR_NAMES, type GeneratorName, type Sparsity } from "../../random/names.ts";
 import { oneLine } from "../../files/failure.ts";
 import type { BaseModel, PathShift } from "../base.ts";

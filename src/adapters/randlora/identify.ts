@@ -1,8 +1,8 @@
 import { sha256OfF32 } from "../../random/sha256.ts";
 import type { FloatGrid, GeneratorName } from "../../random/names.ts";
-import { dtypeBytes, isFloat } from "../../safetensors/dtype.ts";
-import { shapeElements } from "../../safetensors/header.ts";
-import { widenToF32 } from "../../safetensors/numbers.ts";
+import { dtypeBytes, isFloat } from "../../files/safetensors/dtype.ts";
+import { shapeElements } from "../../files/safetensors/header.ts";
+import { widenToF32 } from "../../files/safetensors/numbers.ts";
 import type { AdapterTensor } from "../types.ts";
 import { fingerprintSteps } from "../../bases/draw.ts";
 import type { BasesSpec } from "../../bases/bases.ts";

@@ -1,6 +1,6 @@
 import type { Adapter } from "../types.ts";
 import * as v from "valibot";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import type { GeneratorName, FloatGrid } from "../../random/names.ts";
 import { oneLine } from "../../files/failure.ts";
 import { type JsonObject, toPlain } from "../../files/lossless-json.ts";

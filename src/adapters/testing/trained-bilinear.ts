@@ -1,7 +1,7 @@
 import type { Device } from "../../device/device.ts";
 import { itemAt } from "../../files/item-at.ts";
 import type { DropoutMask } from "../../random/dropout.ts";
-import { roundFromF64, widenToF32 } from "../../safetensors/numbers.ts";
+import { roundFromF64, widenToF32 } from "../../files/safetensors/numbers.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { place } from "../../tensor/testing/placed.ts";
 import type { Bases } from "../../bases/draw.ts";

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { drawsFactors, FACTOR_GENERATORS, type FactorGenerator, type FactorsSpec } from "../../bases/factors.ts";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { type JsonObject, toPlain } from "../../files/lossless-json.ts";
 import type { FloatGrid } from "../../random/names.ts";

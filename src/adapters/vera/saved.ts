@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { describe, isShared, sharedName } from "../shared-tensors.ts";
 import type { Adapter, AdapterTensor } from "../types.ts";

@@ -10,7 +10,7 @@ import {
   savedFactors,
 } from "../../bases/factors.ts";
 import { takeSteps } from "../../bases/steps.ts";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import type { GeneratorName } from "../../random/names.ts";
 import type { BaseModel, PathShift } from "../base.ts";

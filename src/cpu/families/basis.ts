@@ -1,7 +1,7 @@
 import { DTYPE_CODES } from "../../device/dtype.ts";
 import type { DeltaBasis } from "../../device/families/delta.ts";
 import { DROPPED_BITS } from "../../random/grid.ts";
-import { NAMED_DTYPES } from "../../safetensors/dtype.ts";
+import { NAMED_DTYPES } from "../../files/safetensors/dtype.ts";
 import { bound } from "../operands.ts";
 import type { Values } from "../parameters.ts";
 

@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { x64Features } from "./features.ts";
 import { executable } from "./pages.ts";
 import { program, type Program } from "./program.ts";

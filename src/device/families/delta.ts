@@ -1,6 +1,6 @@
 import type { Pairing } from "../../bases/pairing.ts";
 import type { PhiloxStorage } from "../../bases/storage.ts";
-import { NAMED_DTYPES } from "../../safetensors/dtype.ts";
+import { NAMED_DTYPES } from "../../files/safetensors/dtype.ts";
 import type { Binding, DeviceBuffer } from "../buffer.ts";
 import type { MatrixFormat } from "../dtype.ts";
 

@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import type { Device, DeviceMemory } from "../device.ts";
 
 /** The same device, whose memory is full after so many buffers. */

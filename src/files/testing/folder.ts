@@ -2,7 +2,7 @@
 import { mkdtemp, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../errors.ts";
 
 /** A new empty folder that is removed when the scope that holds it ends. */
 export class TemporaryFolder implements AsyncDisposable {

@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import type { Orientation } from "../picture.ts";
 
 /** What the first bytes of a picture's file say. */

@@ -1,5 +1,5 @@
 import { inflateSync } from "node:zlib";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { hasText, latin1, viewOf } from "./bytes.ts";
 
 /** A value of a MATLAB file. Elements follow each other by columns: the first index runs fastest. */

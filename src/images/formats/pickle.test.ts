@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { refusalOf } from "../../files/testing/folder.ts";
 import { setFile } from "../named/testing/replicas.ts";
 import { PickledObject, readPickle } from "./pickle.ts";

@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { latin1, viewOf } from "./bytes.ts";
 
 /** What a pickle holds. Nothing of it is run: an object is its type's name, its arguments and its state. */

@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
 import { caltech101, caltech256 } from "./caltech.ts";
 import { cars } from "./cars.ts";

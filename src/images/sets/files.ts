@@ -1,6 +1,6 @@
 import { readdir, stat } from "node:fs/promises";
 import { join, sep } from "node:path";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { naming, oneLine, quote, systemCode } from "../../files/failure.ts";
 import { readJson, readWhole } from "../../files/read-whole.ts";
 import { decodeUtf8 } from "../../files/utf8.ts";

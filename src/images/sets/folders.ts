@@ -1,5 +1,5 @@
 import { extname, join } from "node:path";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { type LabelledFile, listFolder } from "./files.ts";
 import { KNOWN_CLASSES } from "./labels.ts";

@@ -1,6 +1,6 @@
 import { realpath } from "node:fs/promises";
 import { extname, isAbsolute, join, relative, sep } from "node:path";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { naming, oneLine, quote } from "../../files/failure.ts";
 import { readRecords } from "../../data/records.ts";
 import { parseCsv } from "./csv.ts";

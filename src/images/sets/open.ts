@@ -1,5 +1,5 @@
 import { basename, dirname, extname, join } from "node:path";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { namedSet } from "../named/index.ts";
 import { fileSet, isDirectory, isFile, listFolder } from "./files.ts";

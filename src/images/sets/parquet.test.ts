@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { plant, setFile } from "../named/testing/replicas.ts";
 import { opened } from "./testing/opened.ts";

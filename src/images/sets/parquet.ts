@@ -1,5 +1,5 @@
 import { ParquetFile, type RowGroup } from "../../data/parquet-file.ts";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { isJsonObject } from "../../files/json.ts";
 import { classify, type GivenLabel, labelsOf } from "./labels.ts";

@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { readWhole } from "../../files/read-whole.ts";
 import { blank, type Picture } from "../picture.ts";

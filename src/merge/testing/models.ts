@@ -9,10 +9,10 @@ import { drawBases } from "../../bases/draw.ts";
 import { deltaReference } from "../../adapters/bilinear/delta-reference.ts";
 import { basesShape } from "../../adapters/randlora/generator.ts";
 import type { FloatGrid } from "../../random/names.ts";
-import { Checkpoint } from "../../safetensors/checkpoint.ts";
-import { type Dtype, dtypeBytes, type FloatDtype, type WritableFloatDtype } from "../../safetensors/dtype.ts";
-import { roundFromF64, widenToF64 } from "../../safetensors/numbers.ts";
-import { encodeIndex, INDEX_FILE, planShards } from "../../safetensors/shards.ts";
+import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
+import { type Dtype, dtypeBytes, type FloatDtype, type WritableFloatDtype } from "../../files/safetensors/dtype.ts";
+import { roundFromF64, widenToF64 } from "../../files/safetensors/numbers.ts";
+import { encodeIndex, INDEX_FILE, planShards } from "../../files/safetensors/shards.ts";
 import { ulp } from "../verify.ts";
 
 export type Tensors = Readonly<Record<string, TestTensor>>;

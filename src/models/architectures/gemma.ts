@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { ropeOf, ropesByLayerType } from "../rope-json.ts";
 import type { ConfigJson } from "../config-file.ts";
 import type { DecoderConfig } from "../config.ts";

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { type ConfigJson, readConfig } from "../config-file.ts";
 import { checkConfig, type DecoderConfig } from "../config.ts";

@@ -1,6 +1,6 @@
 // Models for tests: folders with a config.json and made-up weights.
 import { join } from "node:path";
-import { fileBytes, tensorEntry } from "../../safetensors/testing/files.ts";
+import { fileBytes, tensorEntry } from "../../files/safetensors/testing/files.ts";
 
 /**
  * Writes a model folder with F32 weights of these shapes.

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { activationNamed } from "../architectures/common.ts";
 import { Size as Count } from "../config-file.ts";
 import type { Stored } from "../tensor-plan.ts";

@@ -1,5 +1,5 @@
 import type { Device } from "../../device/device.ts";
-import type { TensorReader } from "../../safetensors/checkpoint.ts";
+import type { TensorReader } from "../../files/safetensors/checkpoint.ts";
 import { readRows } from "../../tensor/read-rows.ts";
 import type { Recorder } from "../../tensor/recorder.ts";
 import type { Tensor } from "../../tensor/tensor.ts";

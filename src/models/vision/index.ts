@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import * as v from "valibot";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { SUPPORTED_TYPES } from "../architectures/index.ts";
 import { readConfigOf } from "../config-file.ts";

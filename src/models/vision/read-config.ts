@@ -1,4 +1,4 @@
-import { Checkpoint } from "../../safetensors/checkpoint.ts";
+import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import type { ModelLocation } from "../locate.ts";
 import type { ImageConfig } from "./config.ts";
 import { loadImageConfig } from "./index.ts";

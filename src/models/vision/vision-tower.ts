@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { OPS } from "../../tensor/ops/index.ts";
 import type { Recorder } from "../../tensor/recorder.ts";
 import { sliceCols, sliceRows, type Tensor } from "../../tensor/tensor.ts";

@@ -1,7 +1,7 @@
 /*
  * A small program for the tests of this folder: `bun src/options/testing/sample.ts …` runs it as a real process.
  */
-import { Contradiction, RandloraError } from "../../errors.ts";
+import { Contradiction, RandloraError } from "../../files/errors.ts";
 import {
   choice,
   defineCommand,

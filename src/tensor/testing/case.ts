@@ -1,6 +1,6 @@
 import { fromBlocks, toBlocks } from "../../device/blocks.ts";
 import { isBlockDtype } from "../../device/dtype.ts";
-import { roundFromF64, widenToF32 } from "../../safetensors/numbers.ts";
+import { roundFromF64, widenToF32 } from "../../files/safetensors/numbers.ts";
 import type { Matrix, Of, Op, Roles } from "../op.ts";
 import type { TensorDtype } from "../tensor.ts";
 

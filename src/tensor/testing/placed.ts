@@ -2,7 +2,7 @@ import { toBlocks } from "../../device/blocks.ts";
 import type { Device } from "../../device/device.ts";
 import { read } from "../../device/transfer.ts";
 import { isBlockDtype } from "../../device/dtype.ts";
-import { roundFromF64 } from "../../safetensors/numbers.ts";
+import { roundFromF64 } from "../../files/safetensors/numbers.ts";
 import type { Of, Roles } from "../roles.ts";
 import { elementBytes, pitchOf, type Tensor, tensorBytes, tensorIn } from "../tensor.ts";
 import type { Operand } from "./case.ts";

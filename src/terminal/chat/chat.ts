@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import type { AdapterChoice } from "../../generate/adapted-weights.ts";
 import type { LanguageModel } from "../../generate/language-model.ts";
 import { type Reply, speeds } from "../../generate/reply.ts";

@@ -1,4 +1,4 @@
-import { nearest } from "../../options/nearest.ts";
+import { nearest } from "../../files/nearest.ts";
 
 /** A command of the chat: what a line that begins with a slash asks for. */
 export interface ChatCommand<T> {

@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { basename } from "node:path";
 import { formatAmount } from "../format.ts";
 import type { Chat } from "./chat.ts";

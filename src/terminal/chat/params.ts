@@ -1,7 +1,7 @@
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { checkSampling, type SamplingOptions } from "../../generate/sampling.ts";
 import type { SessionSettings } from "../../generate/session.ts";
-import { nearest } from "../../options/nearest.ts";
+import { nearest } from "../../files/nearest.ts";
 
 /** The sampling options by their names on the command line. */
 const SAMPLING = {

@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import type { Chat } from "./chat.ts";
 import { readLine } from "./command.ts";
 import { COMMANDS } from "./commands.ts";

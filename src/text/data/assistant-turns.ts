@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { type ChatMessage, type ChatTemplate, type Span, unusedCharacters } from "../chat-template.ts";
 import { endOfTurn } from "../stop.ts";
 import type { AddedToken } from "../tokenizer/added-tokens.ts";

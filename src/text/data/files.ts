@@ -1,6 +1,6 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
-import { Contradiction, RandloraError } from "../../errors.ts";
+import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { naming, oneLine } from "../../files/failure.ts";
 import { ChunkedFile } from "../../data/chunks.ts";
 

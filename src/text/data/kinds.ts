@@ -1,4 +1,4 @@
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
 import type { DataRecord } from "../../data/record.ts";
 import { describe, type Fail, list, readMessages, type TrainingMessage } from "./messages.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { utimes } from "node:fs/promises";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { ChatTemplate } from "../chat-template.ts";
 import { trainingPrompt } from "../commonsense-prompt.ts";
 import { loadTokenizer } from "../load-tokenizer.ts";

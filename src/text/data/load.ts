@@ -1,5 +1,5 @@
 import { stat } from "node:fs/promises";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { naming, oneLine, quote } from "../../files/failure.ts";
 import { type EncoderOptions, SampleEncoder } from "./encoder.ts";
 import { recognise, SAMPLE_FIELDS } from "./kinds.ts";

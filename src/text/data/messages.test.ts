@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { ChatTemplate } from "../chat-template.ts";
 import { FIXTURES } from "../testing/families.ts";
 import { AssistantTurns } from "./assistant-turns.ts";

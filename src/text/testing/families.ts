@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Tokenizer } from "../tokenizer.ts";
-import { TokenizerConfig } from "../tokenizer/files.ts";
+import { TokenizerConfig } from "../../files/read-text.ts";
 import * as v from "valibot";
 
 const ROOT = join(import.meta.dir, "..", "..", "..");

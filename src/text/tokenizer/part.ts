@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { brief, oneLine } from "../../files/failure.ts";
 
 /**

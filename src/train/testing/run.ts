@@ -1,6 +1,6 @@
 // Run by crash.test.ts as a process of its own: `bun testing/run.ts RUN DATA`. Trains into RUN, or goes on with it, and
 // prints a line for each thing that happens. SIGTERM stops it after the step.
-import { RandloraError } from "../../errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { Recording, settingsFor, trainInto } from "./runs.ts";
 
 const [run = "", data = ""] = process.argv.slice(2);

@@ -3,7 +3,7 @@ import { itemAt } from "../../../files/item-at.ts";
 import type { Device } from "../../../device/device.ts";
 import { openTestDevice } from "../../../device/testing/open.ts";
 import type { Staging } from "../../../device/staging.ts";
-import { roundFromF64, widenToF32 } from "../../../safetensors/numbers.ts";
+import { roundFromF64, widenToF32 } from "../../../files/safetensors/numbers.ts";
 import { Run } from "../../../tensor/run.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
 import { place } from "../../../tensor/testing/placed.ts";

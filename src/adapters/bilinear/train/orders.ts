@@ -1,4 +1,4 @@
-import { RandloraError } from "../../../errors.ts";
+import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import type { MethodChoices, PlaceOptions } from "../../training/method.ts";
 import type { OrderPlan } from "./flops.ts";

@@ -3,7 +3,7 @@ import { itemAt } from "../../../files/item-at.ts";
 import type { Device } from "../../../device/device.ts";
 import { ownedBy } from "../../../device/owned.ts";
 import { GUARANTEED_BINDING, openTestDevice } from "../../../device/testing/open.ts";
-import { bf16ToF32, f32ToBf16 } from "../../../safetensors/numbers.ts";
+import { bf16ToF32, f32ToBf16 } from "../../../files/safetensors/numbers.ts";
 import { Run } from "../../../tensor/run.ts";
 import { sliceRows, tensorIn } from "../../../tensor/tensor.ts";
 import { place } from "../../../tensor/testing/placed.ts";

@@ -4,7 +4,7 @@ import type { Device } from "../../../device/device.ts";
 import { openTestDevice } from "../../../device/testing/open.ts";
 import { read } from "../../../device/transfer.ts";
 import { fromHalfBits } from "../../../random/grid.ts";
-import { bf16ToF32 } from "../../../safetensors/numbers.ts";
+import { bf16ToF32 } from "../../../files/safetensors/numbers.ts";
 import { Run } from "../../../tensor/run.ts";
 import { readElement } from "../../../bases/storage.ts";
 import { randloraShape } from "../../randlora/shape.ts";

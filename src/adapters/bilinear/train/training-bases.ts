@@ -3,7 +3,7 @@ import { uploaded } from "../../../device/transfer.ts";
 import { isTernary, ternaryDensity, type TernaryRows } from "../../../device/ternary-rows.ts";
 import type { Staging } from "../../../device/staging.ts";
 import type { Unpacked } from "../../../device/families/bilinear.ts";
-import { NAMED_DTYPES } from "../../../safetensors/dtype.ts";
+import { NAMED_DTYPES } from "../../../files/safetensors/dtype.ts";
 import type { Run } from "../../../tensor/run.ts";
 import { pitchOf, type Shape, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
 import type { Bases } from "../../../bases/bases.ts";

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { RandloraError } from "../../../errors.ts";
+import { RandloraError } from "../../../files/errors.ts";
 import { loraTraining } from "../../lora/train/training.ts";
 import { RANDLORA_SETTINGS, resolveRandlora } from "../../randlora/train/settings.ts";
 import type { Variant } from "../../randlora/peft-types.ts";

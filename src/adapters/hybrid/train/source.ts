@@ -1,4 +1,4 @@
-import { Contradiction } from "../../../errors.ts";
+import { Contradiction } from "../../../files/errors.ts";
 import { frozenLora } from "../../lora/train/frozen.ts";
 import { existingLora, type LoraSource, newLora } from "../../lora/train/source.ts";
 import { loraTraining } from "../../lora/train/training.ts";

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { RandloraError } from "../../../errors.ts";
+import { RandloraError } from "../../../files/errors.ts";
 import { loraConfig } from "../config.ts";
 import { lowRankFlops } from "../../low-rank/flops.ts";
 import type { AdapterTraining } from "../../training/definition.ts";

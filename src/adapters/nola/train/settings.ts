@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { RandloraError } from "../../../errors.ts";
+import { RandloraError } from "../../../files/errors.ts";
 import { MOST_BASES } from "../config.ts";
 import { BASES_SETTINGS } from "../../training/bases-settings.ts";
 

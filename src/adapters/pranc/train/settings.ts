@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { RandloraError } from "../../../errors.ts";
+import { RandloraError } from "../../../files/errors.ts";
 import { BASES_SETTINGS } from "../../training/bases-settings.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
 import { MOST_BASES } from "../config.ts";

@@ -5,7 +5,7 @@ import { ownedBy } from "../../../device/owned.ts";
 import { GUARANTEED_BINDING, openTestDevice } from "../../../device/testing/open.ts";
 import type { Staging } from "../../../device/staging.ts";
 import { dropoutFactor } from "../../../random/dropout.ts";
-import { bf16ToF32, f32ToBf16 } from "../../../safetensors/numbers.ts";
+import { bf16ToF32, f32ToBf16 } from "../../../files/safetensors/numbers.ts";
 import { Run } from "../../../tensor/run.ts";
 import { Tape } from "../../../tensor/tape.ts";
 import { sliceRows, type Tensor, tensorIn } from "../../../tensor/tensor.ts";

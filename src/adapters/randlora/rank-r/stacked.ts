@@ -1,5 +1,5 @@
 import type { BasesExtent, BasesSpec } from "../../../bases/bases.ts";
-import { RandloraError } from "../../../errors.ts";
+import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import { DORA_TYPES, PEFT_TYPES } from "../peft-types.ts";
 import type { Adapter } from "../../types.ts";

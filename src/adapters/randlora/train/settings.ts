@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { Contradiction } from "../../../errors.ts";
+import { Contradiction } from "../../../files/errors.ts";
 import { VARIANTS } from "../peft-types.ts";
 import { BASES_SETTINGS } from "../../training/bases-settings.ts";
 import { canDraw, type GeneratorName, type Sparsity } from "../../../random/names.ts";

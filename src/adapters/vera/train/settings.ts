@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { drawsFactors, FACTOR_GENERATORS } from "../../../bases/factors.ts";
-import { RandloraError } from "../../../errors.ts";
+import { RandloraError } from "../../../files/errors.ts";
 import { BASES_SETTINGS } from "../../training/bases-settings.ts";
 
 /** Settings that VeRA has beside those of all adapters. */

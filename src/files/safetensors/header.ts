@@ -1,7 +1,7 @@
 import { RandloraError } from "../errors.ts";
 import { type Dtype, DTYPES, dtypeBytes, isDtype } from "./dtype.ts";
-import { oneLine, quote } from "../files/failure.ts";
-import { isJsonObject, scanJson } from "../files/json.ts";
+import { oneLine, quote } from "../failure.ts";
+import { isJsonObject, scanJson } from "../json.ts";
 
 /** One tensor of a file, as its header describes it; everything has been checked against the file's size. */
 export interface TensorInfo {

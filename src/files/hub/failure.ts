@@ -1,5 +1,5 @@
 import { RandloraError } from "../errors.ts";
-import { systemCode } from "../files/failure.ts";
+import { systemCode } from "../failure.ts";
 import type { HubSettings } from "./settings.ts";
 
 /**

@@ -1,7 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { RandloraError } from "../errors.ts";
-import { naming, oneLine, quote } from "../files/failure.ts";
+import { naming, oneLine, quote } from "../failure.ts";
 import { SafetensorsFile } from "./file.ts";
 import type { TensorInfo } from "./header.ts";
 import { type CheckpointIndex, readIndex } from "./index-file.ts";

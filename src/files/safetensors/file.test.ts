@@ -3,11 +3,11 @@ import * as fc from "fast-check";
 import { createHash } from "node:crypto";
 import { mkdir, open, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expectedCheckpoint, STORIES } from "../../fixtures/stories/storyteller.ts";
+import { expectedCheckpoint, STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { SafetensorsFile } from "./file.ts";
 import { widenToF64 } from "./numbers.ts";
 import { fileBytes } from "./testing/files.ts";
-import { TemporaryFolder, refusalOf } from "../files/testing/folder.ts";
+import { TemporaryFolder, refusalOf } from "../testing/folder.ts";
 
 const stories = join(STORIES, "model.safetensors");
 

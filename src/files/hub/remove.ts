@@ -1,7 +1,7 @@
 import { lstat, rm } from "node:fs/promises";
 import { basename, join, sep } from "node:path";
 import { RandloraError } from "../errors.ts";
-import { naming } from "../files/failure.ts";
+import { naming } from "../failure.ts";
 import { formatHubName } from "./name.ts";
 import type { CachedRepository, CachedRevision } from "./scan.ts";
 

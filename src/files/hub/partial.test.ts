@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { holdElsewhere } from "../files/testing/lock.ts";
+import { holdElsewhere } from "../testing/lock.ts";
 import { Partial } from "./partial.ts";
 
 let folder = "";

@@ -1,8 +1,8 @@
 import { RandloraError } from "../errors.ts";
-import { oneLine, quote } from "../files/failure.ts";
-import { staysInFolder } from "../files/name.ts";
-import { isJsonObject, scanJson } from "../files/json.ts";
-import { decodeJson, parseJson, readWhole } from "../files/read-whole.ts";
+import { oneLine, quote } from "../failure.ts";
+import { staysInFolder } from "../name.ts";
+import { isJsonObject, scanJson } from "../json.ts";
+import { decodeJson, parseJson, readWhole } from "../read-whole.ts";
 
 /** A checked `model.safetensors.index.json`. */
 export interface CheckpointIndex {

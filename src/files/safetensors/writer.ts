@@ -1,7 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { RandloraError } from "../errors.ts";
 import { type Dtype, dtypeBytes } from "./dtype.ts";
-import { naming, oneLine, quote } from "../files/failure.ts";
+import { naming, oneLine, quote } from "../failure.ts";
 import type { SafetensorsFile } from "./file.ts";
 import { LENGTH_BYTES, MAX_HEADER_BYTES, shapeElements, type TensorInfo } from "./header.ts";
 

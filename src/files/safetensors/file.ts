@@ -1,6 +1,6 @@
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { RandloraError } from "../errors.ts";
-import { naming, oneLine, quote } from "../files/failure.ts";
+import { naming, oneLine, quote } from "../failure.ts";
 import { type Header, LENGTH_BYTES, parseHeader, parseHeaderLength, type TensorInfo } from "./header.ts";
 
 // One read call never asks for more: systems stop at 2 GB, and a signal then waits no longer than this.

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import * as v from "valibot";
 import { strangeAnswer } from "./failure.ts";
 import { type Connection, type JsonAnswer, MAX_RETRIES, question } from "./http.ts";
-import { writeWhole } from "../files/whole-file.ts";
+import { writeWhole } from "../whole-file.ts";
 import type { RepositoryFolder } from "./layout.ts";
 import { type HubName, isCommit } from "./name.ts";
 

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { mkdir, readFile, readlink, rename, rm, symlink, writeFile, copyFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
-import { naming, systemCode } from "../files/failure.ts";
-import { besides, writeWhole } from "../files/whole-file.ts";
+import { naming, systemCode } from "../failure.ts";
+import { besides, writeWhole } from "../whole-file.ts";
 import { isCommit } from "./name.ts";
 
 /*

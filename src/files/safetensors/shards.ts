@@ -1,5 +1,5 @@
 import type { Dirent } from "node:fs";
-import { quote } from "../files/failure.ts";
+import { quote } from "../failure.ts";
 import { plannedBytes, type PlannedTensor } from "./writer.ts";
 
 /** One file of a planned checkpoint. */

@@ -3,7 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { Checkpoint } from "./checkpoint.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { SafetensorsWriter } from "./writer.ts";
-import { TemporaryFolder } from "../files/testing/folder.ts";
+import { TemporaryFolder } from "../testing/folder.ts";
 
 const SHAPES = { "b.weight": [64, 40], "a.weight": [3, 1], empty: [0, 4] } as const;
 

@@ -1,8 +1,8 @@
 import { readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { naming } from "../files/failure.ts";
-import { claim, createLocked, FileLock } from "../files/lock.ts";
-import { type Owner, ownerName, parseOwner, self } from "../files/owner.ts";
+import { naming } from "../failure.ts";
+import { claim, createLocked, FileLock } from "../lock.ts";
+import { type Owner, ownerName, parseOwner, self } from "../owner.ts";
 
 /*
  * A download that is not complete lies beside its blob as `<etag>.<owner>.incomplete` (an ending that Python's cache

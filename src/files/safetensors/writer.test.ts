@@ -6,7 +6,7 @@ import { DTYPES } from "./dtype.ts";
 import { SafetensorsFile } from "./file.ts";
 import { encodeHeader, type Metadata, plannedBytes, type PlannedTensor, SafetensorsWriter } from "./writer.ts";
 import { fileBytes } from "./testing/files.ts";
-import { TemporaryFolder, refusalOf } from "../files/testing/folder.ts";
+import { TemporaryFolder, refusalOf } from "../testing/folder.ts";
 
 /** Bytes that differ from tensor to tensor and from place to place. */
 function contents(tensor: PlannedTensor, salt: number): Uint8Array<ArrayBuffer> {

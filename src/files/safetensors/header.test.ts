@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { RandloraError } from "../errors.ts";
 import { MAX_HEADER_BYTES, parseHeaderLength, shapeElements } from "./header.ts";
 import { fileBytes, parseFile as parse, tensorEntry as tensor } from "./testing/files.ts";
-import { refusalOf } from "../files/testing/folder.ts";
+import { refusalOf } from "../testing/folder.ts";
 
 const data = (length: number) => new Uint8Array(length);
 describe("a valid header", () => {

@@ -2,11 +2,11 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { readdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
-import { Publication } from "../files/publish.ts";
-import { mounting } from "../files/testing/mount.ts";
+import { Publication } from "../publish.ts";
+import { mounting } from "../testing/mount.ts";
 import { publishGeneration, readGeneration } from "./testing/writer.ts";
 import { SafetensorsWriter } from "./writer.ts";
-import { TemporaryFolder, refusalOf } from "../files/testing/folder.ts";
+import { TemporaryFolder, refusalOf } from "../testing/folder.ts";
 
 const WRITER = join(import.meta.dir, "testing/writer.ts");
 const KINDS = ["file", "folder"] as const;

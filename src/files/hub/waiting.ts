@@ -1,4 +1,4 @@
-import { describeOwner } from "../files/owner.ts";
+import { describeOwner } from "../owner.ts";
 import { HubFailure } from "./failure.ts";
 import { type Connection, MAX_SILENCES, sleep } from "./http.ts";
 import { holderOf } from "./partial.ts";

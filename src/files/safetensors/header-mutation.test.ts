@@ -4,7 +4,7 @@ import { RandloraError } from "../errors.ts";
 import { DTYPES } from "./dtype.ts";
 import type { Header } from "./header.ts";
 import { fileBytes, parseFile as parse, tensorEntry as tensor } from "./testing/files.ts";
-import { refusalOf } from "../files/testing/folder.ts";
+import { refusalOf } from "../testing/folder.ts";
 
 const data = (length: number) => new Uint8Array(length);
 

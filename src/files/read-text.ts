@@ -3,11 +3,11 @@ import { join } from "node:path";
 
 import * as v from "valibot";
 
-import { RandloraError } from "../../errors.ts";
-import { brief, oneLine } from "../../files/failure.ts";
-import { isJsonObject } from "../../files/json.ts";
-import { MAX_SETTINGS_BYTES, readJson, readWhole } from "../../files/read-whole.ts";
-import { decodeUtf8 } from "../../files/utf8.ts";
+import { RandloraError } from "./errors.ts";
+import { brief, oneLine } from "./failure.ts";
+import { isJsonObject } from "./json.ts";
+import { MAX_SETTINGS_BYTES, readJson, readWhole } from "./read-whole.ts";
+import { decodeUtf8 } from "./utf8.ts";
 
 const HINT = "fetch or copy the file again";
 

@@ -5,7 +5,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { RandloraError } from "../../errors.ts";
 import { Checkpoint } from "../checkpoint.ts";
-import { Publication } from "../../files/publish.ts";
+import { Publication } from "../../publish.ts";
 import { encodeIndex, INDEX_FILE, planShards } from "../shards.ts";
 import { type PlannedTensor, SafetensorsWriter } from "../writer.ts";
 

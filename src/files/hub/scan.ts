@@ -1,6 +1,6 @@
 import { lstat, readdir, readFile, readlink, stat } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
-import { naming, systemCode } from "../files/failure.ts";
+import { naming, systemCode } from "../failure.ts";
 
 /*
  * What the cache holds: files in folders of a snapshot, refs with a slash, repositories without refs (fetched by commit) or

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Checkpoint } from "./checkpoint.ts";
 import { parseIndex } from "./index-file.ts";
 import { fileBytes } from "./testing/files.ts";
-import { TemporaryFolder, refusalOf } from "../files/testing/folder.ts";
+import { TemporaryFolder, refusalOf } from "../testing/folder.ts";
 
 const INDEX = "model.safetensors.index.json";
 
