@@ -1,6 +1,6 @@
-import type { Device } from "../src/device/device.ts";
-import type { Staging } from "../src/device/staging.ts";
-import { openDevice } from "../src/open-device.ts";
+import type { Device } from "../src/compute/device/device.ts";
+import type { Staging } from "../src/compute/device/staging.ts";
+import { openDevice } from "../src/compute/open-device.ts";
 
 /** The device that RANDLORA_DEVICE names (`--device` of `bun run bench`), else the one that the program would take. */
 export async function openBenchDevice(profile = false): Promise<Device> {

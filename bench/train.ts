@@ -14,7 +14,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { smollm2 } from "../interop/models.ts";
-import type { Sparsity } from "../src/random/names.ts";
+import type { Sparsity } from "../src/compute/random/names.ts";
 import { openBenchDevice } from "./device.ts";
 import { machine, renderMachine } from "./harness.ts";
 import { stepFlops } from "./training/flops.ts";

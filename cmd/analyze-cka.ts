@@ -59,7 +59,7 @@ export const ckaCommand = defineCommand({
     const { compareLayers, samplesUsed } = await import("../src/analysis/compare-layers.ts");
     const { isOfPictures } = await import("../src/models/vision/index.ts");
     const { ckaJson, ckaText } = await import("../src/report/cka.ts");
-    const { openDevice } = await import("../src/open-device.ts");
+    const { openDevice } = await import("../src/compute/open-device.ts");
     await using resources = new AsyncDisposableStack();
     const paths: string[] = [];
     for (const name of [reference, ...adapters]) paths.push(await adapterOrModel(name, "model", context));

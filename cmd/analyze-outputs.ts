@@ -1,6 +1,6 @@
 import type { Activations } from "../src/analysis/activations.ts";
 import type { Variant, VariantsPlan } from "../src/analysis/plan-variants.ts";
-import type { Device } from "../src/device/device.ts";
+import type { Device } from "../src/compute/device/device.ts";
 import type { Split } from "../src/images/sets/types.ts";
 import type { Context } from "../src/options/command.ts";
 

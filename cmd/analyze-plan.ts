@@ -1,6 +1,6 @@
 import type { VariantsPlan } from "../src/analysis/plan-variants.ts";
 import type { Context } from "../src/options/command.ts";
-import type { GeneratorName } from "../src/random/names.ts";
+import type { GeneratorName } from "../src/compute/random/names.ts";
 
 /**
  * Finds the base, and sees that everything fits it.

@@ -71,7 +71,7 @@ export const planeCommand = defineCommand({
     const { CORNERS, placesOf, sharesAt } = await import("../src/analysis/plane.ts");
     const { isOfPictures } = await import("../src/models/vision/index.ts");
     const { planeJson, planeText } = await import("../src/report/plane.ts");
-    const { openDevice } = await import("../src/open-device.ts");
+    const { openDevice } = await import("../src/compute/open-device.ts");
     await using resources = new AsyncDisposableStack();
     const paths: string[] = [];
     for (const name of at) paths.push(await adapterOrModel(name, "model", context));

@@ -17,7 +17,7 @@ import {
   text,
   toggle,
 } from "../src/options/command.ts";
-import { GENERATOR_NAMES } from "../src/random/names.ts";
+import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import type { ChatParts } from "../src/terminal/chat/chat.ts";
 import { stdinBytes } from "./read-input.ts";
 import { contextOption } from "./context-option.ts";

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "../scripts/build.ts";
-import { mountNoexec } from "../src/gpu/testing/gpu.ts";
+import { mountNoexec } from "../src/compute/gpu/testing/gpu.ts";
 
 // Processes that open a GPU take their time on a busy machine.
 setDefaultTimeout(60_000);

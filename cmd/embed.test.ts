@@ -3,8 +3,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import type { Device } from "../src/device/device.ts";
-import { openTestDevice } from "../src/device/testing/open.ts";
+import type { Device } from "../src/compute/device/device.ts";
+import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { decodePicture } from "../src/images/decode.ts";
 import { normalisationTable, normaliseInto } from "../src/images/normalise.ts";
 import { prepare } from "../src/images/prepare.ts";
@@ -14,9 +14,9 @@ import { idsOf, writeClip, writeDinov2 } from "../src/models/vision/testing/fold
 import { writeModel } from "../src/models/testing/models.ts";
 import { DINOV2, DINOV2_SHAPES, loadImageModel } from "../src/models/vision/testing/models.ts";
 import type { Pictures } from "../src/models/vision/patches.ts";
-import { readRows } from "../src/tensor/read-rows.ts";
-import { Run } from "../src/tensor/run.ts";
-import type { Tensor } from "../src/tensor/tensor.ts";
+import { readRows } from "../src/compute/tensor/read-rows.ts";
+import { Run } from "../src/compute/tensor/run.ts";
+import type { Tensor } from "../src/compute/tensor/tensor.ts";
 import { picture, randlora, writeTrained } from "./testing/pictures.ts";
 
 const TIMEOUT = 120_000;

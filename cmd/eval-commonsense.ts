@@ -13,7 +13,7 @@ import {
   required,
   text,
 } from "../src/options/command.ts";
-import { GENERATOR_NAMES } from "../src/random/names.ts";
+import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { loadModel } from "./load-model.ts";
 

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Device } from "../src/device/device.ts";
-import { openTestDevice } from "../src/device/testing/open.ts";
+import type { Device } from "../src/compute/device/device.ts";
+import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { writeClip, writeDinov2 } from "../src/models/vision/testing/folder.ts";
 import { picture, randlora, writeTrained } from "./testing/pictures.ts";
 

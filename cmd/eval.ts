@@ -10,7 +10,7 @@ import {
   optional,
   text,
 } from "../src/options/command.ts";
-import { GENERATOR_NAMES } from "../src/random/names.ts";
+import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import { profileJson, profileText } from "../src/report/profile.ts";
 import { quantisedJson } from "../src/report/quantised.ts";
 import { formatAmount, formatNumber } from "../src/terminal/format.ts";
@@ -76,7 +76,7 @@ const perplexityCommand = defineCommand({
     const { loadConfig } = await import("../src/models/architectures/index.ts");
     const { comparePerplexity } = await import("../src/eval/compare.ts");
     const { windowSize } = await import("../src/eval/perplexity.ts");
-    const { openDevice } = await import("../src/open-device.ts");
+    const { openDevice } = await import("../src/compute/open-device.ts");
     const location = await locateModel(await localPath(place, "model", context));
     const adapter =
       named === undefined ? undefined : { path: await localPath(named, "adapter", context), scale: scale ?? 1 };

@@ -1,8 +1,8 @@
 import { choice, flag, integer, number, numbers, optionalText, text, toggle } from "../src/options/command.ts";
 import type { ValueOf } from "../src/options/option.ts";
-import { BLOCKS_NAMES } from "../src/device/dtype.ts";
+import { BLOCKS_NAMES } from "../src/compute/device/dtype.ts";
 import { METHOD_NAMES } from "../src/adapters/method-names.ts";
-import { GENERATOR_NAMES } from "../src/random/names.ts";
+import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import { PROMPTS } from "../src/text/data/prompts.ts";
 import { SCHEDULES } from "../src/train/schedule.ts";
 import { PICTURE_OPTIONS } from "./picture-options.ts";

@@ -141,7 +141,7 @@ async function sizeOfChange(
 ): Promise<number | undefined> {
   const { wasOver } = await import("../src/report/train-result.ts");
   if (result.ending === "interrupted" || wasOver(result) || signal.aborted) return undefined;
-  const { openDevice } = await import("../src/open-device.ts");
+  const { openDevice } = await import("../src/compute/open-device.ts");
   const { sizeOfAdapter, sizeOfModel } = await import("../src/analysis/size-of-change.ts");
   try {
     if (adapter === null) return await sizeOfModel(folder.last("model"), location, signal);

@@ -1,6 +1,6 @@
 import type { DeltaChoice } from "../src/analysis/deltas.ts";
 import { choice, type Context, defineCommand, flag, required, text } from "../src/options/command.ts";
-import { GENERATOR_NAMES } from "../src/random/names.ts";
+import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { adapterOrModel } from "./adapter-or-model.ts";
 import { beginPicture } from "./begin-picture.ts";
@@ -114,7 +114,7 @@ async function lookAtDeltas(
   const { openDeltas, openPair } = await import("../src/analysis/deltas.ts");
   const { spectra: spectraOf, spectrumWork } = await import("../src/analysis/spectrum.ts");
   const { compareDeltas } = await import("../src/analysis/distance.ts");
-  const { openDevice } = await import("../src/open-device.ts");
+  const { openDevice } = await import("../src/compute/open-device.ts");
   const { device, signal } = context;
   const gpu = await openDevice(device);
   let bar: Progress | undefined;

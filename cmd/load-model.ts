@@ -1,5 +1,5 @@
 import { isatty } from "node:tty";
-import type { BlocksName } from "../src/device/dtype.ts";
+import type { BlocksName } from "../src/compute/device/dtype.ts";
 import type { LanguageModel } from "../src/generate/language-model.ts";
 import type { OutputDtype } from "../src/files/safetensors/dtype.ts";
 import type { Quantised } from "../src/models/weights.ts";

@@ -13,7 +13,7 @@ import {
 import { basename, resolve } from "node:path";
 import { RandloraError } from "../src/files/errors.ts";
 import type { MergeObserver, MergeSummary } from "../src/merge/run.ts";
-import { GENERATOR_NAMES } from "../src/random/names.ts";
+import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import { formatBytes, formatDuration, formatMeasure, formatNumber, formatShare } from "../src/terminal/format.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { peakRssBytes } from "../src/report/peak-memory.ts";

@@ -1,9 +1,9 @@
 import type { PictureModel, PictureModelOptions } from "../src/eval/picture-model.ts";
-import type { BlocksName } from "../src/device/dtype.ts";
+import type { BlocksName } from "../src/compute/device/dtype.ts";
 import type { Preprocessing } from "../src/images/preprocessing.ts";
 import type { ModelLocation } from "../src/models/locate.ts";
 import { choice, type Context, number, repeat, text } from "../src/options/command.ts";
-import { GENERATOR_NAMES, type GeneratorName } from "../src/random/names.ts";
+import { GENERATOR_NAMES, type GeneratorName } from "../src/compute/random/names.ts";
 import { sayQuantised } from "./load-model.ts";
 import { PICTURE_QUANTIZE_OPTION } from "./quantize-option.ts";
 
@@ -56,9 +56,9 @@ export async function findPictureModel(
     location,
     async open({ preprocessing, withoutText }) {
       const { PictureModel } = await import("../src/eval/picture-model.ts");
-      const { NAMED_BLOCKS } = await import("../src/device/dtype.ts");
+      const { NAMED_BLOCKS } = await import("../src/compute/device/dtype.ts");
       const { noteOfBlocks } = await import("../src/merge/trained-in-blocks.ts");
-      const { openDevice } = await import("../src/open-device.ts");
+      const { openDevice } = await import("../src/compute/open-device.ts");
       const { device, signal, log } = context;
       const gpu = await openDevice(device);
       resources.defer(() => gpu.close());

@@ -1,8 +1,8 @@
 // `--quantize` of the commands for pictures.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import type { Device } from "../src/device/device.ts";
-import { openTestDevice } from "../src/device/testing/open.ts";
+import type { Device } from "../src/compute/device/device.ts";
+import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { writeRounded } from "../src/generate/testing/rounded.ts";
 import { LAYER_WEIGHTS, writeClip, writeWiderClip, writeWiderDinov2 } from "../src/models/vision/testing/folder.ts";

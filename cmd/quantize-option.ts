@@ -1,4 +1,4 @@
-import { BLOCKS_NAMES } from "../src/device/dtype.ts";
+import { BLOCKS_NAMES } from "../src/compute/device/dtype.ts";
 import { choice } from "../src/options/command.ts";
 
 const BLOCKS = "hold the layers' weights in blocks of 32 numbers of 8 or 4 bits, as llama.cpp's Q8_0 and Q4_0";

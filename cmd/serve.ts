@@ -10,7 +10,7 @@ import {
   repeat,
   text,
 } from "../src/options/command.ts";
-import { GENERATOR_NAMES } from "../src/random/names.ts";
+import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import { contextOption } from "./context-option.ts";
 import { loadModel } from "./load-model.ts";
 import { quantizeOption } from "./quantize-option.ts";

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { drawFactors } from "../src/bases/factors.ts";
 import { finishSteps } from "../src/bases/steps.ts";
 import { basesCount, drawBases, type BasesExtent, type StdPair } from "../src/bases/draw.ts";
-import { readElement, type BasisMatrix } from "../src/bases/storage.ts";
+import { readElement, type BasisMatrix } from "../src/compute/device/matrix-storage.ts";
 import type { StdCache } from "../src/bases/std-cache.ts";
-import type { FloatGrid, Sparsity } from "../src/random/names.ts";
+import type { FloatGrid, Sparsity } from "../src/compute/random/names.ts";
 import { judge, type BasesSpec, type FactorsSpec } from "./judge.ts";
 import { openTensors } from "./tensors.ts";
 

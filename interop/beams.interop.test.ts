@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
 import { type BatchAnswer, generateBatch } from "../src/generate/batch.ts";
-import type { Device } from "../src/device/device.ts";
-import { openTestDevice } from "../src/device/testing/open.ts";
+import type { Device } from "../src/compute/device/device.ts";
+import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { Decoder } from "../src/models/decoder.ts";
 import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
 

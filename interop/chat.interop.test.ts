@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { TEST_DEVICE } from "../src/device/testing/open.ts";
+import { TEST_DEVICE } from "../src/compute/device/testing/open.ts";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -3,7 +3,7 @@ import * as v from "valibot";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { type MatValue, readMat } from "../src/images/formats/mat.ts";
 import { readPickle } from "../src/images/formats/pickle.ts";
-import { torchRandperm } from "../src/random/randperm.ts";
+import { torchRandperm } from "../src/compute/random/randperm.ts";
 import { pythonWithPeft, run } from "./environment.ts";
 
 /** Random values as scipy writes them, the same in JSON; pickles of both protocols that are read; splits of torch. */

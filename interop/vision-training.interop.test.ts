@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
-import { Gpu } from "../src/gpu/gpu.ts";
+import { Gpu } from "../src/compute/gpu/gpu.ts";
 import { Engine } from "../src/train/engine.ts";
 import { resolveSettings } from "../src/train/resolve-settings.ts";
 import { PictureSource } from "../src/train/picture-source.ts";

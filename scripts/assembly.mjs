@@ -1,5 +1,5 @@
 /*
- * Compiles the CPU device's kernels, AssemblyScript in src/cpu/assembly, into src/cpu/kernels.wasm. Plain JavaScript, as
+ * Compiles the CPU device's kernels, AssemblyScript in src/compute/cpu/assembly, into src/compute/cpu/kernels.wasm. Plain JavaScript, as
  * set-up runs it; does nothing where the module was made from the same sources by the same compiler.
  */
 import { spawnSync } from "node:child_process";
@@ -35,8 +35,8 @@ function inputsOf(root, folder) {
 
 /** @returns whether the module is there and current */
 export function compileAssembly(root) {
-  const folder = join(root, "src/cpu/assembly");
-  const target = join(root, "src/cpu/kernels.wasm");
+  const folder = join(root, "src/compute/cpu/assembly");
+  const target = join(root, "src/compute/cpu/kernels.wasm");
   const mark = `${target}${MARK}`;
   const inputs = inputsOf(root, folder);
   if (existsSync(target) && existsSync(mark) && readFileSync(mark, "utf8") === inputs) return true;

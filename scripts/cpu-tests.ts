@@ -5,7 +5,19 @@
 import { join } from "node:path";
 
 const ROOT = join(import.meta.dir, "..");
-const PATHS = ["cpu", "tensor", "models", "adapters", "generate", "eval", "analysis", "train", "merge", "serve"];
+const PATHS = [
+  "compute/cpu",
+  "compute/tensor",
+  "cpu",
+  "models",
+  "adapters",
+  "generate",
+  "eval",
+  "analysis",
+  "train",
+  "merge",
+  "serve",
+];
 /** About GPUs, or about a browser. */
 const LEFT_OUT = ["src/train/out-of-memory.test.ts", "src/serve/engine.test.ts", "src/serve/page.test.ts"];
 

@@ -78,7 +78,7 @@ try {
     .split("\0")
     .filter(Boolean);
   const list = join(work, "files");
-  await writeFile(list, [...tracked, "src/cpu/kernels.wasm"].join("\n"));
+  await writeFile(list, [...tracked, "src/compute/cpu/kernels.wasm"].join("\n"));
   const parts = [...(await packages()), "--files-from", list, "-C", work, "randlora"];
   run(["tar", "-cJf", join(KIT, "files.tar.xz"), "--dereference", ...parts]);
   try {

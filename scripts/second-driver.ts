@@ -12,9 +12,8 @@ const ICD = "vk_swiftshader_icd.json";
 const FOLDERS = ["/usr/lib/chromium", "/usr/lib/chromium-browser", "/usr/lib64/chromium-browser", "/opt/google/chrome"];
 /** Tests of everything that computes on a GPU. */
 export const COMPUTING = [
-  "src/gpu",
-  "src/kernels",
-  "src/tensor",
+  "src/compute/gpu",
+  "src/compute/tensor",
   "src/models",
   "src/adapters",
   "src/merge/run.test.ts",

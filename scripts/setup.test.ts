@@ -11,13 +11,13 @@ let folder: string;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "randlora-setup-"));
-  for (const name of ["scripts", "path", "node_modules/.bin", "src/cpu/assembly"]) {
+  for (const name of ["scripts", "path", "node_modules/.bin", "src/compute/cpu/assembly"]) {
     await mkdir(join(folder, name), { recursive: true });
   }
   for (const name of ["scripts/setup.mjs", "scripts/assembly.mjs"]) {
     await copyFile(join(ROOT, name), join(folder, name));
   }
-  await writeFile(join(folder, "src/cpu/assembly/index.ts"), "");
+  await writeFile(join(folder, "src/compute/cpu/assembly/index.ts"), "");
   await compiler("compiled");
   await writeFile(join(folder, "node_modules/assemblyscript/package.json"), '{"version":"1.0.0"}');
   const compile = 'import { compileAssembly } from "./scripts/assembly.mjs"; compileAssembly(".");';
@@ -85,14 +85,14 @@ describe("set-up", () => {
     await installed(-1);
     const kernels = async () => {
       expect(await setUp()).toEqual({ status: 0, stdout: "", stderr: "" });
-      return Bun.file(join(folder, "src/cpu/kernels.wasm")).text();
+      return Bun.file(join(folder, "src/compute/cpu/kernels.wasm")).text();
     };
     await compiler("anew");
     expect(await kernels()).toBe("compiled");
-    const sources = join(folder, "src/cpu/assembly");
+    const sources = join(folder, "src/compute/cpu/assembly");
     const changes = {
-      "src/cpu/assembly/index.ts": "// another",
-      "src/cpu/assembly/more.ts": "// one more",
+      "src/compute/cpu/assembly/index.ts": "// another",
+      "src/compute/cpu/assembly/more.ts": "// one more",
       "node_modules/assemblyscript/package.json": '{"version":"1.0.1"}',
     };
     for (const [path, text] of Object.entries(changes)) {

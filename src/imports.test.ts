@@ -10,10 +10,9 @@ const ROOT = join(import.meta.dir, "..");
  */
 const TIERS = [
   ["files"],
-  ["random", "regex", "bases", "data", "images"],
-  ["device"],
-  ["gpu", "kernels", "cpu"],
-  ["open-device.ts", "tensor"],
+  ["compute"],
+  ["regex", "bases", "data", "images"],
+  ["cpu"],
   ["models", "adapters", "text"],
   ["tasks", "merge", "train", "compare", "generate", "eval", "analysis", "serve", "terminal", "report", "options"],
 ];
@@ -23,7 +22,7 @@ const TOP = TIERS.length;
 const LARGE = 12 * 1024;
 const LARGEST = 14_000;
 
-/** Sources by path from the root, in the form `src/gpu/gpu.ts`; tests and their helpers are free to import anything. */
+/** Sources by path from the root, in the form `src/compute/gpu/gpu.ts`; tests and their helpers are free to import anything. */
 const sources = ["src", "cmd"]
   .flatMap((folder) => [...new Bun.Glob(`${folder}/**/*.{ts,wgsl}`).scanSync(ROOT)])
   .map((path) => path.replaceAll(sep, "/"))
@@ -61,10 +60,10 @@ describe("the house", () => {
   });
 
   test("knows of GPUs in few places: where a device is opened, and where GPUs are reported on", () => {
-    const isGpu = (path: string) => /^src\/(gpu|kernels)\//.test(path);
+    const isGpu = (path: string) => path.startsWith("src/compute/gpu/");
     const knowing = [...graph].filter(([path, imports]) => !isGpu(path) && imports.some(isGpu)).map(([path]) => path);
     expect(knowing).toEqual([
-      "src/open-device.ts",
+      "src/compute/open-device.ts",
       "src/report/doctor-advice.ts",
       "src/report/doctor-text.ts",
       "src/report/doctor.ts",

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import * as v from "valibot";
 import { pythonWithPeft } from "../../interop/environment.ts";
-import type { Device } from "../../src/device/device.ts";
+import type { Device } from "../../src/compute/device/device.ts";
 import { PictureModel } from "../../src/eval/picture-model.ts";
 import { grey } from "../../src/tasks/pictures.ts";
 import { formatDuration, formatNumber } from "../../src/terminal/format.ts";

@@ -1,7 +1,7 @@
 import { openBenchDevice } from "../device.ts";
-import { OPS } from "../../src/tensor/ops/index.ts";
-import { Run } from "../../src/tensor/run.ts";
-import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../src/tensor/tensor.ts";
+import { OPS } from "../../src/compute/tensor/ops/index.ts";
+import { Run } from "../../src/compute/tensor/run.ts";
+import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../src/compute/tensor/tensor.ts";
 import type { Suite } from "../harness.ts";
 
 /** The heads of the 135M model. */

@@ -1,8 +1,8 @@
 import { basesCount, type BasesSpec, drawBases } from "../../src/bases/draw.ts";
 import type { StdCache } from "../../src/bases/std-cache.ts";
-import { GENERATOR_NAMES } from "../../src/random/names.ts";
-import { Mt19937 } from "../../src/random/mt19937.ts";
-import { philoxFill, philoxStream } from "../../src/random/philox.ts";
+import { GENERATOR_NAMES } from "../../src/compute/random/names.ts";
+import { Mt19937 } from "../../src/compute/random/mt19937.ts";
+import { philoxFill, philoxStream } from "../../src/compute/random/philox.ts";
 import type { Case, Suite } from "../harness.ts";
 
 const SHAPE = { r: 32, max: 4096, min: 1024 } as const;

@@ -1,8 +1,8 @@
-import type { Device } from "../../src/device/device.ts";
+import type { Device } from "../../src/compute/device/device.ts";
 import { openBenchDevice } from "../device.ts";
-import { recordGemm } from "../../src/tensor/gemm.ts";
-import { Run } from "../../src/tensor/run.ts";
-import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../src/tensor/tensor.ts";
+import { recordGemm } from "../../src/compute/tensor/gemm.ts";
+import { Run } from "../../src/compute/tensor/run.ts";
+import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../src/compute/tensor/tensor.ts";
 import type { Suite } from "../harness.ts";
 
 /** Tokens, and the layers of the 135M model as in → out. */

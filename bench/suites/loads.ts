@@ -1,5 +1,5 @@
-import { Gpu } from "../../src/gpu/gpu.ts";
-import { expandTemplate } from "../../src/kernels/template.ts";
+import { Gpu } from "../../src/compute/gpu/gpu.ts";
+import { expandTemplate } from "../../src/compute/gpu/kernels/template.ts";
 import type { Suite } from "../harness.ts";
 import loadsText from "./loads.wgsl" with { type: "text" };
 

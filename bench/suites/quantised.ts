@@ -1,8 +1,8 @@
-import { BLOCKS_NAMES, NAMED_BLOCKS } from "../../src/device/dtype.ts";
-import type { Device } from "../../src/device/device.ts";
-import type { Staging } from "../../src/device/staging.ts";
-import { Run } from "../../src/tensor/run.ts";
-import { type Shape, type Tensor, tensorBytes, type TensorDtype, tensorIn } from "../../src/tensor/tensor.ts";
+import { BLOCKS_NAMES, NAMED_BLOCKS } from "../../src/compute/device/dtype.ts";
+import type { Device } from "../../src/compute/device/device.ts";
+import type { Staging } from "../../src/compute/device/staging.ts";
+import { Run } from "../../src/compute/tensor/run.ts";
+import { type Shape, type Tensor, tensorBytes, type TensorDtype, tensorIn } from "../../src/compute/tensor/tensor.ts";
 import { openBenchDevice } from "../device.ts";
 import type { Suite } from "../harness.ts";
 

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { openTestDevice } from "../../src/device/testing/open.ts";
+import { openTestDevice } from "../../src/compute/device/testing/open.ts";
 import { ModelSource } from "../../src/train/model.ts";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { stepFlops } from "./flops.ts";

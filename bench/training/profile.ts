@@ -1,4 +1,4 @@
-import type { Device } from "../../src/device/device.ts";
+import type { Device } from "../../src/compute/device/device.ts";
 import { formatDuration, formatNumber, formatShare } from "../../src/terminal/format.ts";
 import { formatTable } from "../../src/terminal/table.ts";
 

@@ -1,7 +1,7 @@
-import type { Device } from "../../src/device/device.ts";
+import type { Device } from "../../src/compute/device/device.ts";
 import type { Order } from "../../src/adapters/bilinear/train/flops.ts";
 import { loadConfig } from "../../src/models/architectures/index.ts";
-import type { GeneratorName, Sparsity } from "../../src/random/names.ts";
+import type { GeneratorName, Sparsity } from "../../src/compute/random/names.ts";
 import { spareBytes } from "../../src/train/choose-options.ts";
 import type { MicroBatch } from "../../src/text/data/types.ts";
 import { Engine, type EngineOptions } from "../../src/train/engine.ts";

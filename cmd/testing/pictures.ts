@@ -1,7 +1,7 @@
 // Commands about pictures, run as users run them, and small adapters for them.
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { Device } from "../../src/device/device.ts";
+import type { Device } from "../../src/compute/device/device.ts";
 import { cleanEnvironment } from "../../src/options/testing/spawn.ts";
 import { type PictureTrial, trainPictures } from "../../src/train/testing/pictures.ts";
 

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { GENERATOR_NAMES } from "../random/names.ts";
+import { GENERATOR_NAMES } from "../compute/random/names.ts";
 import { positiveInteger } from "./settings.ts";
 
 const SHA = "it must be a SHA-256 in hexadecimal";

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { GeneratorName } from "../random/names.ts";
+import type { GeneratorName } from "../compute/random/names.ts";
 import { f32, numbers, parameters, writeFolder } from "./testing/adapters.ts";
 import { CONFIG, convert, drawnPair, everything, OWN } from "./testing/convert.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
-import { GENERATOR_NAMES } from "../random/names.ts";
+import { GENERATOR_NAMES } from "../compute/random/names.ts";
 import { type TestTensor, writeFolder } from "./testing/adapters.ts";
 import { CONFIG, convert, drawnPair, everything, OWN } from "./testing/convert.ts";
 import type { JsonObject } from "../files/lossless-json.ts";

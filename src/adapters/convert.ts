@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { GeneratorName } from "../random/names.ts";
+import type { GeneratorName } from "../compute/random/names.ts";
 import { Publication } from "../files/publish.ts";
 import { MAX_SETTINGS_BYTES, readWhole } from "../files/read-whole.ts";
 import { modelFolderObjection } from "../files/safetensors/shards.ts";

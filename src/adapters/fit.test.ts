@@ -1,8 +1,8 @@
 // What methods of equally many numbers can be: a matrix of full rank is fitted by each. A LoRA of rank r can come no nearer
 // than the r largest singular values let it (Eckart and Young, Psychometrika 1, 1936), whatever has full rank may.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import type { Device } from "../device/device.ts";
-import { openTestDevice } from "../device/testing/open.ts";
+import type { Device } from "../compute/device/device.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
 import { nearestSize } from "./budget.ts";
 import type { MethodDefinition } from "./method.ts";
 import { isAdapterMethod, METHODS } from "./methods.ts";

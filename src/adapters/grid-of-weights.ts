@@ -1,6 +1,6 @@
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
-import type { FloatGrid } from "../random/names.ts";
+import type { FloatGrid } from "../compute/random/names.ts";
 import type { Adapter } from "./types.ts";
 
 /**

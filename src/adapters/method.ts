@@ -1,6 +1,6 @@
 import type { StdCache } from "../bases/std-cache.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
-import type { GeneratorName } from "../random/names.ts";
+import type { GeneratorName } from "../compute/random/names.ts";
 import type { BaseModel } from "./base.ts";
 import type { AdapterContent } from "./content.ts";
 import type { AdapterPlan, PlanOptions } from "./plan.ts";

@@ -15,7 +15,7 @@ const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "src/analysis/compare-layers.ts": "full",
   "src/report/cka.ts": "full",
   "src/files/cache-folder.ts": program,
-  "src/gpu/request.ts": program,
+  "src/compute/gpu/request.ts": program,
   "src/files/hub/http.ts": program,
   "src/report/doctor-text.ts": program,
   "src/options/config-file.ts": program,

@@ -1,10 +1,10 @@
-import type { Device } from "../device/device.ts";
-import type { Run } from "../tensor/run.ts";
-import type { WeightRows } from "../device/families/finish.ts";
-import type { DeviceBuffer } from "../device/buffer.ts";
-import type { KernelDtype } from "../device/dtype.ts";
-import type { GeneratorName } from "../random/names.ts";
-import type { DeltaBlock } from "../device/families/delta.ts";
+import type { Device } from "../compute/device/device.ts";
+import type { Run } from "../compute/tensor/run.ts";
+import type { WeightRows } from "../compute/device/families/finish.ts";
+import type { DeviceBuffer } from "../compute/device/buffer.ts";
+import type { KernelDtype } from "../compute/device/dtype.ts";
+import type { GeneratorName } from "../compute/random/names.ts";
+import type { DeltaBlock } from "../compute/device/families/delta.ts";
 import type { DeltaSample } from "./bilinear/delta-sample.ts";
 import type { AdaptedLayer } from "./layers.ts";
 import type { Replacement } from "./replacements.ts";

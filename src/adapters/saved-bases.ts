@@ -3,7 +3,7 @@ import { oneLine } from "../files/failure.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
 import { contentOf } from "./content.ts";
 import type { ConversionWish, ConvertedContent } from "./method.ts";
-import type { GeneratorName } from "../random/names.ts";
+import type { GeneratorName } from "../compute/random/names.ts";
 import type { PlanOptions } from "./plan.ts";
 import type { Adapter, AdapterTensor } from "./types.ts";
 

@@ -1,4 +1,4 @@
-import type { Device } from "../device/device.ts";
+import type { Device } from "../compute/device/device.ts";
 import { itemAt } from "../files/item-at.ts";
 import type { AdapterPlan, DeltasOnGpu, DeltaSource, LayerDelta } from "./plan.ts";
 import type { Adapter } from "./types.ts";

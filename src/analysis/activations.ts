@@ -1,9 +1,9 @@
 import type { Decoder } from "../models/decoder.ts";
 import { recordSamples } from "../models/training.ts";
-import { recordGemm } from "../tensor/gemm.ts";
-import { readRows } from "../tensor/read-rows.ts";
-import { Run } from "../tensor/run.ts";
-import { sliceRows, type Tensor } from "../tensor/tensor.ts";
+import { recordGemm } from "../compute/tensor/gemm.ts";
+import { readRows } from "../compute/tensor/read-rows.ts";
+import { Run } from "../compute/tensor/run.ts";
+import { sliceRows, type Tensor } from "../compute/tensor/tensor.ts";
 import type { DataSet, MicroBatch } from "../text/data/types.ts";
 import { type SamplePass, samplePasses } from "./samples.ts";
 import { watching } from "./watching.ts";

@@ -1,5 +1,5 @@
-import type { Device } from "../device/device.ts";
-import { ownedBy } from "../device/owned.ts";
+import type { Device } from "../compute/device/device.ts";
+import { ownedBy } from "../compute/device/owned.ts";
 import { methodOfAdapter, planAdapter } from "../adapters/methods.ts";
 import { openAdapter } from "../adapters/open.ts";
 import type { AdaptedLayer } from "../adapters/layers.ts";
@@ -7,7 +7,7 @@ import type { AdapterPlan } from "../adapters/plan.ts";
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import type { Checkpoint } from "../files/safetensors/checkpoint.ts";
-import type { GeneratorName } from "../random/names.ts";
+import type { GeneratorName } from "../compute/random/names.ts";
 import { type FormedDelta, formDelta } from "./form-delta.ts";
 import type { FindBase } from "./inspect-adapter.ts";
 import { openNamedBase } from "./open-base.ts";

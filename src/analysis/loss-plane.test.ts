@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { safetensorsBytes } from "../adapters/testing/adapters.ts";
-import type { Device } from "../device/device.ts";
-import { openTestDevice } from "../device/testing/open.ts";
+import type { Device } from "../compute/device/device.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
 import {
   deltaOf,
   readModel,

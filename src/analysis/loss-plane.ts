@@ -1,11 +1,11 @@
-import type { Device } from "../device/device.ts";
+import type { Device } from "../compute/device/device.ts";
 import type { Decoder } from "../models/decoder.ts";
 import { PLAIN_LINEARS } from "../models/linears.ts";
 import { recordTraining } from "../models/training.ts";
 import type { DecoderWeights } from "../models/weights.ts";
-import { readRows } from "../tensor/read-rows.ts";
-import { Run } from "../tensor/run.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { readRows } from "../compute/tensor/read-rows.ts";
+import { Run } from "../compute/tensor/run.ts";
+import type { Tensor } from "../compute/tensor/tensor.ts";
 import type { DataSet } from "../text/data/types.ts";
 import { Mixture } from "./mixture.ts";
 import { needsAllInF32, type Variant, type VariantsPlan } from "./plan-variants.ts";

@@ -1,9 +1,9 @@
-import type { Device } from "../device/device.ts";
-import { ELEMENTWISE } from "../device/families/elementwise.ts";
-import { recordElementwise } from "../tensor/elementwise.ts";
-import { OPS } from "../tensor/ops/index.ts";
-import { Run } from "../tensor/run.ts";
-import { type Tensor, tensorBytes, tensorIn } from "../tensor/tensor.ts";
+import type { Device } from "../compute/device/device.ts";
+import { ELEMENTWISE } from "../compute/device/families/elementwise.ts";
+import { recordElementwise } from "../compute/tensor/elementwise.ts";
+import { OPS } from "../compute/tensor/ops/index.ts";
+import { Run } from "../compute/tensor/run.ts";
+import { type Tensor, tensorBytes, tensorIn } from "../compute/tensor/tensor.ts";
 import type { Shares } from "./plane.ts";
 
 /** What three models of one shape have different, copied in F32. Matrices are known by their places in a list of all. */

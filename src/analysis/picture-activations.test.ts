@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { TemporaryFolder } from "../files/testing/folder.ts";
-import type { Device } from "../device/device.ts";
-import { openTestDevice } from "../device/testing/open.ts";
+import type { Device } from "../compute/device/device.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
 import { PictureModel } from "../eval/picture-model.ts";
 import { readPreprocessing } from "../images/preprocessing.ts";
 import { subsetOf } from "../images/sets/types.ts";

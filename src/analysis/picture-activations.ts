@@ -4,9 +4,9 @@ import type { PictureSet } from "../images/sets/types.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import { planEncoder } from "../models/vision/encoder.ts";
 import { readImageConfig } from "../models/vision/read-config.ts";
-import { OPS } from "../tensor/ops/index.ts";
-import { Run } from "../tensor/run.ts";
-import { sliceRows } from "../tensor/tensor.ts";
+import { OPS } from "../compute/tensor/ops/index.ts";
+import { Run } from "../compute/tensor/run.ts";
+import { sliceRows } from "../compute/tensor/tensor.ts";
 import { type Activations, roomFor, takeRows } from "./activations.ts";
 import { watching } from "./watching.ts";
 

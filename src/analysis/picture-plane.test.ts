@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import type { Device } from "../device/device.ts";
-import { openTestDevice } from "../device/testing/open.ts";
+import type { Device } from "../compute/device/device.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
 import { measureAccuracy } from "../eval/picture-accuracy.ts";
 import { PictureClassifier } from "../eval/picture-classifier.ts";
 import { PictureModel } from "../eval/picture-model.ts";

@@ -1,11 +1,11 @@
-import type { KernelDtype } from "../device/dtype.ts";
-import type { Device } from "../device/device.ts";
+import type { KernelDtype } from "../compute/device/dtype.ts";
+import type { Device } from "../compute/device/device.ts";
 import { RandloraError } from "../files/errors.ts";
 import { areNamed, type PictureClassifier } from "../eval/picture-classifier.ts";
 import type { PictureModel } from "../eval/picture-model.ts";
-import { readRows } from "../tensor/read-rows.ts";
-import { Run } from "../tensor/run.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { readRows } from "../compute/tensor/read-rows.ts";
+import { Run } from "../compute/tensor/run.ts";
+import type { Tensor } from "../compute/tensor/tensor.ts";
 import type { KeptBatches } from "./kept-batches.ts";
 import { Mixture } from "./mixture.ts";
 import { openPictureVariant, type PictureVariantOptions } from "./picture-variants.ts";

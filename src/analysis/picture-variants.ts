@@ -1,4 +1,4 @@
-import type { Device } from "../device/device.ts";
+import type { Device } from "../compute/device/device.ts";
 import { PictureModel, type PictureModelOptions } from "../eval/picture-model.ts";
 import type { Variant, VariantsPlan } from "./plan-variants.ts";
 

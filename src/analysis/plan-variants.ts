@@ -2,7 +2,7 @@ import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { planOneAdapter } from "../generate/plan-adapters.ts";
 import { locateModel, type ModelLocation } from "../models/locate.ts";
-import type { GeneratorName } from "../random/names.ts";
+import type { GeneratorName } from "../compute/random/names.ts";
 import { findKind } from "./find-kind.ts";
 import { isSameShape, readShape } from "./model-shape.ts";
 

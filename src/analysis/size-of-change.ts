@@ -1,4 +1,4 @@
-import type { Device } from "../device/device.ts";
+import type { Device } from "../compute/device/device.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import { isFloat } from "../files/safetensors/dtype.ts";

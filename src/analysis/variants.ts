@@ -1,4 +1,4 @@
-import type { Device } from "../device/device.ts";
+import type { Device } from "../compute/device/device.ts";
 import { AdaptedWeights } from "../generate/adapted-weights.ts";
 import { Decoder } from "../models/decoder.ts";
 import type { Variant, VariantsPlan } from "./plan-variants.ts";

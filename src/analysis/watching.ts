@@ -1,6 +1,6 @@
 import { type Linears, PLAIN_LINEARS } from "../models/linears.ts";
-import { OPS } from "../tensor/ops/index.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { OPS } from "../compute/tensor/ops/index.ts";
+import type { Tensor } from "../compute/tensor/tensor.ts";
 
 /**
  * Computes what the weights as they are do, and shows what some of them give, before that joins a residual stream.

@@ -1,6 +1,6 @@
 import { RandloraError } from "../files/errors.ts";
-import type { FloatGrid, GeneratorName, Sparsity } from "../random/names.ts";
-import type { BasisMatrix } from "./storage.ts";
+import type { FloatGrid, GeneratorName, Sparsity } from "../compute/random/names.ts";
+import type { BasisMatrix } from "../compute/device/matrix-storage.ts";
 
 /** What determines every element of a pair of bases A (r, 1, min) and B (max, ⌈min/r⌉, r). */
 export interface BasesSpec {

@@ -1,4 +1,4 @@
-import type { BasisStorage } from "./storage.ts";
+import type { BasisStorage } from "../compute/device/matrix-storage.ts";
 
 /** Which drawn elements make up rows of the final matrix: in each row, `groups` runs of `length` elements, end to end. */
 export interface Runs {

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { RandloraError } from "../files/errors.ts";
-import type { FloatGrid, GeneratorName, Sparsity } from "../random/names.ts";
-import { roundToGrid } from "../random/grid.ts";
+import type { FloatGrid, GeneratorName, Sparsity } from "../compute/random/names.ts";
+import { roundToGrid } from "../compute/random/grid.ts";
 import { basesCount, drawBases, fingerprint, type BasesExtent, type BasesSpec } from "./draw.ts";
 import { elements, MemoryStdCache, whole } from "./testing/bases.ts";
-import { readElement, type BasisMatrix } from "./storage.ts";
+import { readElement, type BasisMatrix } from "../compute/device/matrix-storage.ts";
 
 const combinations: readonly (readonly [GeneratorName, Sparsity])[] = [
   ["torch-mt19937-bf16-v1", "dense"],

@@ -1,6 +1,6 @@
 import { RandloraError } from "../files/errors.ts";
-import { sha256OfF32 } from "../random/sha256.ts";
-import { canDraw } from "../random/names.ts";
+import { sha256OfF32 } from "../compute/random/sha256.ts";
+import { canDraw } from "../compute/random/names.ts";
 import { drawDense, drawDenseHead } from "./dense.ts";
 import { drawPhilox, drawPhiloxHead } from "./philox.ts";
 import { drawTernary, drawTernaryHead } from "./ternary.ts";

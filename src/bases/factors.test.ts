@@ -2,8 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { drawFactorHeads, drawFactors, type FactorsSpec, savedFactors } from "./factors.ts";
 import type { SavedProjection } from "./saved.ts";
 import { finishSteps } from "./steps.ts";
-import { type BasisMatrix, readElement } from "./storage.ts";
-import { roundToGrid } from "../random/grid.ts";
+import { type BasisMatrix, readElement } from "../compute/device/matrix-storage.ts";
+import { roundToGrid } from "../compute/random/grid.ts";
 import { f32ToBf16 } from "../files/safetensors/numbers.ts";
 
 /** What PEFT 0.21.2's `_kaiming_init` draws on torch 2.13.0: the first elements, the last, and sums on each grid. */

@@ -1,14 +1,14 @@
-import { Mt19937 } from "../random/mt19937.ts";
-import type { FloatGrid, GeneratorName } from "../random/names.ts";
-import { philoxFill, philoxStream, type PhiloxStream } from "../random/philox.ts";
-import { kaimingUniformBound, singleUniform } from "../random/uniform.ts";
-import { roundToGrid, toHalfBits } from "../random/grid.ts";
+import { Mt19937 } from "../compute/random/mt19937.ts";
+import type { FloatGrid, GeneratorName } from "../compute/random/names.ts";
+import { philoxFill, philoxStream, type PhiloxStream } from "../compute/random/philox.ts";
+import { kaimingUniformBound, singleUniform } from "../compute/random/uniform.ts";
+import { roundToGrid, toHalfBits } from "../compute/random/grid.ts";
 import { type Bases, type BasesHead, checkDrawn } from "./bases.ts";
 import type { DenseDraw } from "./dense-draw.ts";
 import { eachRow, type SavedProjection, survey } from "./saved.ts";
 import { RoundedDraw, SingleDraw } from "./single.ts";
 import type { Steps } from "./steps.ts";
-import { type BasisMatrix, paddedStride } from "./storage.ts";
+import { type BasisMatrix, paddedStride } from "../compute/device/matrix-storage.ts";
 import { drawStretch } from "./stretch.ts";
 
 /** What draws factors: PEFT's way, and ours, which stores nothing. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import type { GeneratorName, Sparsity } from "../random/names.ts";
+import type { GeneratorName, Sparsity } from "../compute/random/names.ts";
 import { basesCount, drawBases, type BasesSpec } from "./draw.ts";
 import { elements, MemoryStdCache, whole } from "./testing/bases.ts";
 

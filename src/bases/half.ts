@@ -1,8 +1,8 @@
-import { fromHalfBits, toHalfBits } from "../random/grid.ts";
-import type { FloatGrid } from "../random/names.ts";
-import { halfDtype, halfUniform, type HalfGenerator, type HalfMap } from "../random/uniform.ts";
+import { fromHalfBits, toHalfBits } from "../compute/random/grid.ts";
+import type { FloatGrid } from "../compute/random/names.ts";
+import { halfDtype, halfUniform, type HalfGenerator, type HalfMap } from "../compute/random/uniform.ts";
 import { type Deferred, type DenseDraw, DRAWS_AT_ONCE, type Runs, spreadHalves } from "./dense-draw.ts";
-import type { HalfStorage } from "./storage.ts";
+import type { HalfStorage } from "../compute/device/matrix-storage.ts";
 
 const PATTERNS = 65536;
 const SIGN = 0x8000;

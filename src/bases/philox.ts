@@ -1,6 +1,6 @@
-import { philoxFill, philoxStream, type PhiloxStream } from "../random/philox.ts";
+import { philoxFill, philoxStream, type PhiloxStream } from "../compute/random/philox.ts";
 import { basesCount, type BasesExtent, type BasesHead, type BasesSpec } from "./bases.ts";
-import { paddedStride, type BasisMatrix } from "./storage.ts";
+import { paddedStride, type BasisMatrix } from "../compute/device/matrix-storage.ts";
 
 function streamOf({ key, sparsity, min, grid }: BasesSpec, which: 0 | 1): PhiloxStream {
   return philoxStream(key, which, sparsity, min, grid);

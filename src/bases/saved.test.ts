@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { roundToGrid, toHalfBits } from "../random/grid.ts";
+import { roundToGrid, toHalfBits } from "../compute/random/grid.ts";
 import { fromProjections, type SavedProjection } from "./saved.ts";
-import { readElement } from "./storage.ts";
+import { readElement } from "../compute/device/matrix-storage.ts";
 
 type Dtype = SavedProjection["dtype"];
 

@@ -2,7 +2,7 @@ import { RandloraError } from "../files/errors.ts";
 import { itemAt } from "../files/item-at.ts";
 import { checkExtent } from "./draw.ts";
 import { basesCount, type Bases, type BasesExtent } from "./bases.ts";
-import { paddedStride, type BasisMatrix, type BasisStorage } from "./storage.ts";
+import { paddedStride, type BasisMatrix, type BasisStorage } from "../compute/device/matrix-storage.ts";
 
 /** A projection in an adapter file, as a matrix: A is (r, min), B (max, ⌈min/r⌉·r), both row-major. */
 export interface SavedProjection {

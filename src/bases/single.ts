@@ -1,7 +1,7 @@
-import { fromHalfBits, roundToBf16, roundToF16 } from "../random/grid.ts";
-import { singleUniform, type SingleUniform } from "../random/uniform.ts";
+import { fromHalfBits, roundToBf16, roundToF16 } from "../compute/random/grid.ts";
+import { singleUniform, type SingleUniform } from "../compute/random/uniform.ts";
 import { type Deferred, type DenseDraw, DRAWS_AT_ONCE, type Runs, spreadHalves } from "./dense-draw.ts";
-import type { HalfStorage, SingleStorage } from "./storage.ts";
+import type { HalfStorage, SingleStorage } from "../compute/device/matrix-storage.ts";
 
 // Where draws are measured, or divided before they are rounded: it stays in the first-level cache.
 const portion = new Float32Array(DRAWS_AT_ONCE);

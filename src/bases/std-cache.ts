@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node
 import { dirname, join } from "node:path";
 import { cacheFolder } from "../files/cache-folder.ts";
 import { isJsonObject } from "../files/json.ts";
-import { mt19937Seed } from "../random/mt19937.ts";
+import { mt19937Seed } from "../compute/random/mt19937.ts";
 import { besides } from "../files/whole-file.ts";
 import type { BasesSpec, StdPair } from "./bases.ts";
 

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { GeneratorName, Sparsity } from "../random/names.ts";
+import type { GeneratorName, Sparsity } from "../compute/random/names.ts";
 import { drawSteps } from "./draw.ts";
 import { MemoryStdCache, whole } from "./testing/bases.ts";
 import type { BasesSpec } from "./bases.ts";

@@ -1,4 +1,4 @@
-import type { Mt19937 } from "../random/mt19937.ts";
+import type { Mt19937 } from "../compute/random/mt19937.ts";
 import { DRAWS_AT_ONCE } from "./dense-draw.ts";
 import type { Steps } from "./steps.ts";
 

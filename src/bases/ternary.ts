@@ -1,10 +1,10 @@
 import { RandloraError } from "../files/errors.ts";
-import { roundToGrid } from "../random/grid.ts";
-import { Mt19937 } from "../random/mt19937.ts";
-import { countTernary, packTernary, ternaryCuts, type TernaryCuts } from "../random/ternary.ts";
+import { roundToGrid } from "../compute/random/grid.ts";
+import { Mt19937 } from "../compute/random/mt19937.ts";
+import { countTernary, packTernary, ternaryCuts, type TernaryCuts } from "../compute/random/ternary.ts";
 import { basesCount, type BasesExtent, type BasesHead, type BasesSpec, type DrawnPair, type StdPair } from "./bases.ts";
 import type { Steps } from "./steps.ts";
-import { paddedStride, type BasisMatrix } from "./storage.ts";
+import { paddedStride, type BasisMatrix } from "../compute/device/matrix-storage.ts";
 
 /** Rows that are drawn between two steps. */
 const ROWS_A_STEP = 64;

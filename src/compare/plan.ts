@@ -5,7 +5,7 @@ import type { AdapterTraining, ModuleShape } from "../adapters/training/definiti
 import { ADAPTER_SETTINGS } from "../adapters/training/settings.ts";
 import { findTargets } from "../adapters/training/target-modules.ts";
 import { RandloraError } from "../files/errors.ts";
-import { laterSeed } from "../random/seed.ts";
+import { laterSeed } from "../compute/random/seed.ts";
 import type { FindShapes } from "../train/module-shapes.ts";
 import { type AskedSettings, type ModelFacts, resolveSettings } from "../train/resolve-settings.ts";
 import { type FlatSettings, flagOf, flatSettings } from "../train/settings.ts";

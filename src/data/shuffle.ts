@@ -1,4 +1,4 @@
-import { philox4x32, philoxKey } from "../random/philox.ts";
+import { philox4x32, philoxKey } from "../compute/random/philox.ts";
 
 /** What an order is drawn for: orders for different purposes are independent, whatever the seed. */
 export type ShufflePurpose = "epoch" | "split" | "packing" | "shots" | "fraction" | "analysis";

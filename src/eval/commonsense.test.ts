@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { generateBatch } from "../generate/batch.ts";
-import type { Device } from "../device/device.ts";
-import { openTestDevice } from "../device/testing/open.ts";
+import type { Device } from "../compute/device/device.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
 import { Decoder } from "../models/decoder.ts";
 import { evaluationPrompt } from "../text/commonsense-prompt.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";

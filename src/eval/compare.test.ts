@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
-import { openTestDevice, TEST_DEVICE } from "../device/testing/open.ts";
+import { openTestDevice, TEST_DEVICE } from "../compute/device/testing/open.ts";
 import { merge } from "../merge/run.ts";
 import { readModel, rounded, widened, writeAdapter, writeModel } from "../merge/testing/models.ts";
 import { comparePerplexity, type ComparisonOptions } from "./compare.ts";

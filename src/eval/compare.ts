@@ -1,12 +1,12 @@
-import { type BlocksName, NAMED_BLOCKS } from "../device/dtype.ts";
-import type { Device, KernelTime } from "../device/device.ts";
+import { type BlocksName, NAMED_BLOCKS } from "../compute/device/dtype.ts";
+import type { Device, KernelTime } from "../compute/device/device.ts";
 import { type AdapterChoice, AdaptedWeights } from "../generate/adapted-weights.ts";
 import { planOneAdapter } from "../generate/plan-adapters.ts";
 import { UnmergedAdapters } from "../generate/unmerged-adapters.ts";
 import { Decoder } from "../models/decoder.ts";
 import type { Quantised } from "../models/weights.ts";
 import type { ModelLocation } from "../models/locate.ts";
-import type { GeneratorName } from "../random/names.ts";
+import type { GeneratorName } from "../compute/random/names.ts";
 import { type Perplexity, perplexity } from "./perplexity.ts";
 
 /** What is measured: a model, and the same model with an adapter. */

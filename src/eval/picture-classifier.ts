@@ -6,8 +6,8 @@ import type { Pictures } from "../models/vision/patches.ts";
 import { classification, type Features, recordFeatures } from "../tasks/classification.ts";
 import type { PictureBatch } from "../tasks/pictures.ts";
 import { ZeroShotHead } from "../tasks/zero-shot.ts";
-import type { Run } from "../tensor/run.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import type { Run } from "../compute/tensor/run.ts";
+import type { Tensor } from "../compute/tensor/tensor.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { PictureModel, TrainedHead } from "./picture-model.ts";
 

@@ -1,5 +1,5 @@
-import type { Device } from "../device/device.ts";
-import type { BlockDtype, KernelDtype } from "../device/dtype.ts";
+import type { Device } from "../compute/device/device.ts";
+import type { BlockDtype, KernelDtype } from "../compute/device/dtype.ts";
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { AdaptedCheckpoint } from "../generate/adapted-checkpoint.ts";
@@ -11,13 +11,13 @@ import type { Head } from "../models/vision/heads.ts";
 import { ImageModel } from "../models/vision/image-model.ts";
 import { loadImageConfig } from "../models/vision/index.ts";
 import type { Size } from "../models/vision/patches.ts";
-import type { GeneratorName } from "../random/names.ts";
+import type { GeneratorName } from "../compute/random/names.ts";
 import type { TensorReader } from "../files/safetensors/checkpoint.ts";
 import { dtypeBytes, isFloat } from "../files/safetensors/dtype.ts";
 import { widenToF32 } from "../files/safetensors/numbers.ts";
-import { readRows } from "../tensor/read-rows.ts";
-import { Run } from "../tensor/run.ts";
-import { type Tensor, tensorBytes, tensorIn } from "../tensor/tensor.ts";
+import { readRows } from "../compute/tensor/read-rows.ts";
+import { Run } from "../compute/tensor/run.ts";
+import { type Tensor, tensorBytes, tensorIn } from "../compute/tensor/tensor.ts";
 
 export interface PictureModelOptions {
   readonly adapters: readonly AdapterChoice[];

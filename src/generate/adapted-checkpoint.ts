@@ -1,12 +1,12 @@
 import { dirname } from "node:path";
 import { describeBase } from "../adapters/base.ts";
-import type { Device } from "../device/device.ts";
-import { ownedBy } from "../device/owned.ts";
+import type { Device } from "../compute/device/device.ts";
+import { ownedBy } from "../compute/device/owned.ts";
 import { adaptTensor } from "../merge/adapted-tensor.ts";
 import type { LoadedAdapter } from "../merge/merge.ts";
 import { readConfig } from "../merge/model-config.ts";
 import type { OutputTensor } from "../merge/plan.ts";
-import type { GeneratorName } from "../random/names.ts";
+import type { GeneratorName } from "../compute/random/names.ts";
 import { Checkpoint, type ReadableTensor, type TensorReader } from "../files/safetensors/checkpoint.ts";
 import { dtypeBytes, type OutputDtype } from "../files/safetensors/dtype.ts";
 import { type AdapterChoice, planAdapters } from "./plan-adapters.ts";

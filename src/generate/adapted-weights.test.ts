@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { type TestLora, writeLora } from "../adapters/testing/lora.ts";
 import { writeDora } from "../adapters/testing/magnitudes.ts";
-import type { Device } from "../device/device.ts";
-import { openTestDevice, TEST_DEVICE } from "../device/testing/open.ts";
-import { read } from "../device/transfer.ts";
+import type { Device } from "../compute/device/device.ts";
+import { openTestDevice, TEST_DEVICE } from "../compute/device/testing/open.ts";
+import { read } from "../compute/device/transfer.ts";
 import { merge } from "../merge/run.ts";
 import {
   readModel,
@@ -20,7 +20,7 @@ import {
 } from "../merge/testing/models.ts";
 import { Decoder } from "../models/decoder.ts";
 import type { Dtype } from "../files/safetensors/dtype.ts";
-import { elementBytes, type Tensor } from "../tensor/tensor.ts";
+import { elementBytes, type Tensor } from "../compute/tensor/tensor.ts";
 import { AdaptedWeights } from "./adapted-weights.ts";
 
 const layer = (index: number, name: string) => `model.layers.${index}.${name}`;

@@ -1,4 +1,4 @@
-import { MOST_TOP_K } from "../device/families/tokens.ts";
+import { MOST_TOP_K } from "../compute/device/families/tokens.ts";
 import { RandloraError } from "../files/errors.ts";
 
 /** Far below every sum of log-probabilities: what transformers gives a beam that is none. */

@@ -8,7 +8,7 @@ import { locateModel, type ModelLocation, modelOfRun } from "../models/locate.ts
 import type { Recorded } from "../models/recorded.ts";
 import { SAMPLE_FORMATS, type SampleFormat } from "../text/data/types.ts";
 import { readOptionalJsonObject } from "../files/read-text.ts";
-import type { GeneratorName } from "../random/names.ts";
+import type { GeneratorName } from "../compute/random/names.ts";
 import type { AdapterChoice } from "./adapted-weights.ts";
 
 /** What a MODEL argument stands for: a model, and the adapter that a run trained for it. */

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
-import type { Device } from "../device/device.ts";
-import { openTestDevice } from "../device/testing/open.ts";
+import type { Device } from "../compute/device/device.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
 import { Decoder } from "../models/decoder.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import type { Tensor } from "../compute/tensor/tensor.ts";
 import { type FinishReason, generate, type GenerateOptions } from "./generate.ts";
 import { DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
 

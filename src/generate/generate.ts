@@ -1,8 +1,8 @@
 import { RandloraError } from "../files/errors.ts";
 import type { Decoder, TopTokens } from "../models/decoder.ts";
 import type { KvCache } from "../models/kv-cache.ts";
-import { Mt19937 } from "../random/mt19937.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { Mt19937 } from "../compute/random/mt19937.ts";
+import type { Tensor } from "../compute/tensor/tensor.ts";
 import {
   checkSampling,
   type Distribution,

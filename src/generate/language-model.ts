@@ -1,12 +1,12 @@
 import { RandloraError } from "../files/errors.ts";
-import type { Device } from "../device/device.ts";
-import { type BlocksName, NAMED_BLOCKS } from "../device/dtype.ts";
-import { type DeviceOptions, openDevice } from "../open-device.ts";
+import type { Device } from "../compute/device/device.ts";
+import { type BlocksName, NAMED_BLOCKS } from "../compute/device/dtype.ts";
+import { type DeviceOptions, openDevice } from "../compute/open-device.ts";
 import { Decoder } from "../models/decoder.ts";
 import type { Quantised } from "../models/weights.ts";
 import { NAMED_DTYPES, type OutputDtype } from "../files/safetensors/dtype.ts";
 import type { ModelLocation } from "../models/locate.ts";
-import type { GeneratorName } from "../random/names.ts";
+import type { GeneratorName } from "../compute/random/names.ts";
 import { type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
 import { readStopIds } from "../text/stop.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";

@@ -5,7 +5,7 @@ import type { AdapterPlan } from "../adapters/plan.ts";
 import { readConfig } from "../merge/model-config.ts";
 import { type MergePlan, type OutputTensor, planMerge } from "../merge/plan.ts";
 import type { OutputDtype } from "../files/safetensors/dtype.ts";
-import type { GeneratorName } from "../random/names.ts";
+import type { GeneratorName } from "../compute/random/names.ts";
 import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 
 /** An adapter to apply. */

@@ -1,7 +1,7 @@
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import type { KvCache } from "../models/kv-cache.ts";
-import { laterSeed } from "../random/seed.ts";
+import { laterSeed } from "../compute/random/seed.ts";
 import type { ChatMessage, ChatTemplate } from "../text/chat-template.ts";
 import { readText } from "../files/read-text.ts";
 import { Conversation, loadConversation, saveConversation } from "./conversation.ts";

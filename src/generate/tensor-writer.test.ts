@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import { openTestDevice } from "../device/testing/open.ts";
-import { read } from "../device/transfer.ts";
-import { tensorBytes, tensorIn } from "../tensor/tensor.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
+import { read } from "../compute/device/transfer.ts";
+import { tensorBytes, tensorIn } from "../compute/tensor/tensor.ts";
 import { TensorWriter } from "./tensor-writer.ts";
 
 test("rows that come in pieces are whole, with zeros behind them whatever was there", async () => {

@@ -1,8 +1,8 @@
-import type { Device } from "../device/device.ts";
+import type { Device } from "../compute/device/device.ts";
 import { dtypeBytes, type FloatDtype } from "../files/safetensors/dtype.ts";
 import { widenToF32 } from "../files/safetensors/numbers.ts";
-import { elementBytes, type Tensor } from "../tensor/tensor.ts";
-import { repitched } from "../tensor/repitch.ts";
+import { elementBytes, type Tensor } from "../compute/tensor/tensor.ts";
+import { repitched } from "../compute/tensor/repitch.ts";
 
 /**
  * Replaces what a matrix (or a view of rows) in GPU memory holds by a stream of bytes as a checkpoint stores them:

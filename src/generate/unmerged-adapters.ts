@@ -5,8 +5,8 @@ import { settingsAsIs } from "../adapters/training/existing.ts";
 import type { Method } from "../adapters/training/method.ts";
 import { Parameters } from "../adapters/training/parameters.ts";
 import type { Adapter } from "../adapters/types.ts";
-import type { Device } from "../device/device.ts";
-import { ownedBy } from "../device/owned.ts";
+import type { Device } from "../compute/device/device.ts";
+import { ownedBy } from "../compute/device/owned.ts";
 import { RandloraError } from "../files/errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
 import { readConfig } from "../merge/model-config.ts";
@@ -14,9 +14,9 @@ import type { OutputTensor } from "../merge/plan.ts";
 import type { Decoder } from "../models/decoder.ts";
 import { type Linears, PLAIN_LINEARS } from "../models/linears.ts";
 import { plannedMatrices, planWeights } from "../models/weight-plan.ts";
-import type { GeneratorName } from "../random/names.ts";
+import type { GeneratorName } from "../compute/random/names.ts";
 import { Checkpoint } from "../files/safetensors/checkpoint.ts";
-import { Run } from "../tensor/run.ts";
+import { Run } from "../compute/tensor/run.ts";
 import { type AdapterChoice, planAdapters } from "./plan-adapters.ts";
 
 /** Of a pass, for what plans by it: products go through the factors whatever it is. */

@@ -1,6 +1,6 @@
 import type { BatchLogits } from "../models/batch.ts";
 import type { PromptLogits } from "../models/prompt-scores.ts";
-import { Mt19937 } from "../random/mt19937.ts";
+import { Mt19937 } from "../compute/random/mt19937.ts";
 import { BeamSearch, type Hypothesis, type NextBeam } from "./beam-search.ts";
 import { candidatesWanted, checkLogits, distributionOf, type FinishReason } from "./generate.ts";
 import { logprobsOf, type WrittenLogprob } from "./logprobs.ts";

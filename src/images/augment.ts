@@ -1,4 +1,4 @@
-import { philox4x32, philoxKey } from "../random/philox.ts";
+import { philox4x32, philoxKey } from "../compute/random/philox.ts";
 import { type Box, crop, mirrored, type Picture } from "./picture.ts";
 import { resize } from "./resize.ts";
 

@@ -1,5 +1,5 @@
-import type { Device } from "../device/device.ts";
-import { isKernelDtype } from "../device/dtype.ts";
+import type { Device } from "../compute/device/device.ts";
+import { isKernelDtype } from "../compute/device/dtype.ts";
 import type { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import { convertTensor } from "./convert.ts";
 import { type LoadedAdapter, uploadDeltas } from "./merge.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { BLOCK_ROWS } from "../device/families/delta.ts";
+import { BLOCK_ROWS } from "../compute/device/families/delta.ts";
 import { splitRows } from "./blocks.ts";
 
 test("blocks cover every row once, start at whole tiles, and hold about 4 MB", () => {

@@ -1,4 +1,4 @@
-import { BLOCK_ROWS } from "../device/families/delta.ts";
+import { BLOCK_ROWS } from "../compute/device/families/delta.ts";
 
 /** Consecutive rows of a matrix. */
 export interface RowRange {

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import type { Device } from "../device/device.ts";
-import { openTestDevice } from "../device/testing/open.ts";
-import { Run } from "../tensor/run.ts";
-import { read, uploaded } from "../device/transfer.ts";
-import type { KernelDtype } from "../device/dtype.ts";
-import type { Staging } from "../device/staging.ts";
+import type { Device } from "../compute/device/device.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
+import { Run } from "../compute/tensor/run.ts";
+import { read, uploaded } from "../compute/device/transfer.ts";
+import type { KernelDtype } from "../compute/device/dtype.ts";
+import type { Staging } from "../compute/device/staging.ts";
 import { dtypeBytes } from "../files/safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../files/safetensors/numbers.ts";
 import { readStatistics } from "./finish.ts";

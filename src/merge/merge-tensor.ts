@@ -1,16 +1,16 @@
-import type { Device, DeviceBuffer, Range } from "../device/device.ts";
-import { padded4 } from "../device/families/delta.ts";
-import type { KernelDtype } from "../device/dtype.ts";
+import type { Device, DeviceBuffer, Range } from "../compute/device/device.ts";
+import { padded4 } from "../compute/device/families/delta.ts";
+import type { KernelDtype } from "../compute/device/dtype.ts";
 import { dtypeBytes } from "../files/safetensors/dtype.ts";
 import { convertBytes } from "./convert.ts";
 import { explainNotFinite } from "./finite.ts";
 import { splitRows, type RowRange } from "./blocks.ts";
 import type { TensorSource } from "./plan.ts";
 import { type MergeStatistics, readStatistics } from "./finish.ts";
-import type { WeightRows } from "../device/families/finish.ts";
-import { Run } from "../tensor/run.ts";
+import type { WeightRows } from "../compute/device/families/finish.ts";
+import { Run } from "../compute/tensor/run.ts";
 import { type DeltaOnGpu, recordAsPeft, recordOnce } from "./record-deltas.ts";
-import { repitched } from "../tensor/repitch.ts";
+import { repitched } from "../compute/tensor/repitch.ts";
 import { readDtype, readRows } from "./stored-weight.ts";
 
 /**

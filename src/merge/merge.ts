@@ -1,6 +1,6 @@
-import type { Device } from "../device/device.ts";
+import type { Device } from "../compute/device/device.ts";
 import type { AdapterPlan, DeltasOnGpu, StoredWeight } from "../adapters/plan.ts";
-import { isKernelDtype } from "../device/dtype.ts";
+import { isKernelDtype } from "../compute/device/dtype.ts";
 import type { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import type { PlannedShard } from "../files/safetensors/shards.ts";
 import { plannedBytes, SafetensorsWriter, type Metadata } from "../files/safetensors/writer.ts";

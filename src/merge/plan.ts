@@ -5,7 +5,7 @@ import type { AdaptedLayer } from "../adapters/layers.ts";
 import type { AdapterPlan } from "../adapters/plan.ts";
 import { isOutputEmbedding } from "../adapters/embeddings.ts";
 import { RandloraError } from "../files/errors.ts";
-import { isKernelDtype } from "../device/dtype.ts";
+import { isKernelDtype } from "../compute/device/dtype.ts";
 import type { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import { type Dtype, isFloat, NAMED_DTYPES, type OutputDtype } from "../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../files/failure.ts";

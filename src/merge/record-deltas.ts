@@ -1,8 +1,8 @@
-import type { DeviceBuffer } from "../device/device.ts";
+import type { DeviceBuffer } from "../compute/device/device.ts";
 import type { LayerDelta } from "../adapters/plan.ts";
-import type { KernelDtype } from "../device/dtype.ts";
-import type { Finish, WeightRows } from "../device/families/finish.ts";
-import type { Run } from "../tensor/run.ts";
+import type { KernelDtype } from "../compute/device/dtype.ts";
+import type { Finish, WeightRows } from "../compute/device/families/finish.ts";
+import type { Run } from "../compute/tensor/run.ts";
 import { dtypeBytes } from "../files/safetensors/dtype.ts";
 
 /** One adapter's share of a weight, on the GPU. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { readdir, readFile } from "node:fs/promises";
-import { BLOCK_ROWS } from "../device/families/delta.ts";
+import { BLOCK_ROWS } from "../compute/device/families/delta.ts";
 import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import { merge } from "./run.ts";
 import {

@@ -1,4 +1,4 @@
-import type { KernelTime } from "../device/device.ts";
+import type { KernelTime } from "../compute/device/device.ts";
 import { itemAt } from "../files/item-at.ts";
 import { basename, join } from "node:path";
 import { type BaseModel, describeBase } from "../adapters/base.ts";
@@ -7,9 +7,9 @@ import { planAdapter } from "../adapters/methods.ts";
 import type { AdapterPlan, BasesOrigin } from "../adapters/plan.ts";
 import type { Adapter } from "../adapters/types.ts";
 import { RandloraError } from "../files/errors.ts";
-import type { Device } from "../device/device.ts";
-import { type DeviceOptions, openDevice } from "../open-device.ts";
-import type { GeneratorName } from "../random/names.ts";
+import type { Device } from "../compute/device/device.ts";
+import { type DeviceOptions, openDevice } from "../compute/open-device.ts";
+import type { GeneratorName } from "../compute/random/names.ts";
 import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import type { OutputDtype } from "../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../files/failure.ts";

@@ -1,5 +1,5 @@
 import type { StoredWeight } from "../adapters/plan.ts";
-import { isKernelDtype, type KernelDtype } from "../device/dtype.ts";
+import { isKernelDtype, type KernelDtype } from "../compute/device/dtype.ts";
 import { dtypeBytes, isFloat } from "../files/safetensors/dtype.ts";
 import { widenToF32 } from "../files/safetensors/numbers.ts";
 import type { TensorSource } from "./plan.ts";

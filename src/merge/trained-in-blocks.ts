@@ -1,5 +1,5 @@
 import { dirname, join } from "node:path";
-import { BLOCKS_NAMES } from "../device/dtype.ts";
+import { BLOCKS_NAMES } from "../compute/device/dtype.ts";
 import { oneLine } from "../files/failure.ts";
 import { readOptionalJsonObject } from "../files/read-text.ts";
 import { SETTINGS_FILE } from "../files/run-names.ts";

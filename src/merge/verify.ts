@@ -1,7 +1,7 @@
 import type { AdapterPlan, DeltaSource } from "../adapters/plan.ts";
 import { itemAt } from "../files/item-at.ts";
 import { RandloraError } from "../files/errors.ts";
-import { isKernelDtype, type KernelDtype } from "../device/dtype.ts";
+import { isKernelDtype, type KernelDtype } from "../compute/device/dtype.ts";
 import { dtypeBytes, isFloat } from "../files/safetensors/dtype.ts";
 import { quote } from "../files/failure.ts";
 import { roundFromF64, widenToF64 } from "../files/safetensors/numbers.ts";

@@ -1,7 +1,7 @@
-import type { Commands, Device } from "../device/device.ts";
-import { OPS } from "../tensor/ops/index.ts";
-import { Run } from "../tensor/run.ts";
-import { type Tensor, tensorBytes, tensorIn, write } from "../tensor/tensor.ts";
+import type { Commands, Device } from "../compute/device/device.ts";
+import { OPS } from "../compute/tensor/ops/index.ts";
+import { Run } from "../compute/tensor/run.ts";
+import { type Tensor, tensorBytes, tensorIn, write } from "../compute/tensor/tensor.ts";
 import type { Angles } from "./blocks/rope.ts";
 import type { DecoderConfig } from "./config.ts";
 import { recordLogits, recordPass } from "./forward.ts";

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
-import type { Device } from "../device/device.ts";
-import { openTestDevice } from "../device/testing/open.ts";
+import type { Device } from "../compute/device/device.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
 import { Batch, type BatchLogits } from "./batch.ts";
 import { Decoder } from "./decoder.ts";
 import type { Slot } from "./slot.ts";

@@ -1,7 +1,7 @@
-import type { Range } from "../device/device.ts";
-import { OPS } from "../tensor/ops/index.ts";
-import { Run } from "../tensor/run.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import type { Range } from "../compute/device/device.ts";
+import { OPS } from "../compute/tensor/ops/index.ts";
+import { Run } from "../compute/tensor/run.ts";
+import type { Tensor } from "../compute/tensor/tensor.ts";
 import { BatchPass, type BatchParts, type NextToken } from "./batch-pass.ts";
 import { uploadAngles } from "./blocks/rope.ts";
 import type { Decoder } from "./decoder.ts";

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { BLOCKS_STAGING_NAMES, Stagings } from "../device/testing/stagings.ts";
+import { BLOCKS_STAGING_NAMES, Stagings } from "../compute/device/testing/stagings.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 import { Checkpoint } from "../files/safetensors/checkpoint.ts";
-import { Run } from "../tensor/run.ts";
+import { Run } from "../compute/tensor/run.ts";
 import { SUPPORTED_TYPES } from "./architectures/index.ts";
 import { recordPass } from "./forward.ts";
 import { KvCache } from "./kv-cache.ts";

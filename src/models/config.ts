@@ -1,6 +1,6 @@
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
-import type { Activation } from "../tensor/elementwise.ts";
+import type { Activation } from "../compute/tensor/elementwise.ts";
 import type { Rope } from "./rope-scaling.ts";
 
 /** What may differ from layer to layer. */

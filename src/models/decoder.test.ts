@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
-import type { Device } from "../device/device.ts";
-import { openTestDevice } from "../device/testing/open.ts";
+import type { Device } from "../compute/device/device.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
 import { Decoder } from "./decoder.ts";
 
 const COMPILE_TIMEOUT = 120_000;

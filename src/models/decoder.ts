@@ -1,11 +1,11 @@
-import type { Device } from "../device/device.ts";
+import type { Device } from "../compute/device/device.ts";
 import { RandloraError } from "../files/errors.ts";
-import { ELEMENTWISE } from "../device/families/elementwise.ts";
+import { ELEMENTWISE } from "../compute/device/families/elementwise.ts";
 import { Checkpoint } from "../files/safetensors/checkpoint.ts";
-import { recordElementwise } from "../tensor/elementwise.ts";
-import { OPS } from "../tensor/ops/index.ts";
-import { Run } from "../tensor/run.ts";
-import { sliceRows, type Tensor } from "../tensor/tensor.ts";
+import { recordElementwise } from "../compute/tensor/elementwise.ts";
+import { OPS } from "../compute/tensor/ops/index.ts";
+import { Run } from "../compute/tensor/run.ts";
+import { sliceRows, type Tensor } from "../compute/tensor/tensor.ts";
 import { loadConfig } from "./architectures/index.ts";
 import type { DecoderConfig } from "./config.ts";
 import { recordForward, recordLogits } from "./forward.ts";

@@ -1,5 +1,5 @@
-import type { Device } from "../device/device.ts";
-import { type Tensor, tensorBytes } from "../tensor/tensor.ts";
+import type { Device } from "../compute/device/device.ts";
+import { type Tensor, tensorBytes } from "../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
 import { allocateLayer, type LayerCache, releaseLayer } from "./layer-cache.ts";
 import type { Linears } from "./linears.ts";

@@ -1,5 +1,5 @@
-import type { DeviceMemory } from "../device/device.ts";
-import { type Tensor, tensorBytes, tensorIn } from "../tensor/tensor.ts";
+import type { DeviceMemory } from "../compute/device/device.ts";
+import { type Tensor, tensorBytes, tensorIn } from "../compute/tensor/tensor.ts";
 
 /** One layer's keys and values, (rows, kv heads · head size) each, in F32. */
 export interface LayerCache {

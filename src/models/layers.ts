@@ -1,5 +1,5 @@
-import type { Recorder } from "../tensor/recorder.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import type { Recorder } from "../compute/tensor/recorder.ts";
+import type { Tensor } from "../compute/tensor/tensor.ts";
 import { recordAttention } from "./blocks/attention.ts";
 import { recordMlp } from "./blocks/mlp.ts";
 import { recordNorm, type RmsNorm } from "./blocks/norm.ts";

@@ -1,7 +1,7 @@
-import { OPS } from "../tensor/ops/index.ts";
-import type { Recorder } from "../tensor/recorder.ts";
-import type { Tensor } from "../tensor/tensor.ts";
-import type { Activation } from "../tensor/elementwise.ts";
+import { OPS } from "../compute/tensor/ops/index.ts";
+import type { Recorder } from "../compute/tensor/recorder.ts";
+import type { Tensor } from "../compute/tensor/tensor.ts";
+import type { Activation } from "../compute/tensor/elementwise.ts";
 import type { RmsNorm } from "./blocks/norm.ts";
 
 /** The operands of a projection; see OPS.linear. */

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { CpuDevice } from "../cpu/cpu.ts";
+import { CpuDevice } from "../compute/cpu/cpu.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 import { SUPPORTED_TYPES } from "./architectures/index.ts";
 import { Batch } from "./batch.ts";

@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
-import { toBlocks } from "../device/blocks.ts";
+import { toBlocks } from "../compute/device/blocks.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
-import type { Device } from "../device/device.ts";
-import { openTestDevice } from "../device/testing/open.ts";
-import { read } from "../device/transfer.ts";
+import type { Device } from "../compute/device/device.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
+import { read } from "../compute/device/transfer.ts";
 import { Checkpoint } from "../files/safetensors/checkpoint.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import type { Tensor } from "../compute/tensor/tensor.ts";
 import { PlacedWeights } from "./placed-weights.ts";
 import { checkTensors, type PlannedMatrix, plannedLinear, plannedMatrix, plannedVector } from "./tensor-plan.ts";
 import { writeModel } from "./testing/models.ts";

@@ -1,6 +1,6 @@
-import { BLOCK, fitsBlocks, toBlocks } from "../device/blocks.ts";
-import type { Device } from "../device/device.ts";
-import { type BlockDtype, isBlockDtype, isKernelDtype, type KernelDtype } from "../device/dtype.ts";
+import { BLOCK, fitsBlocks, toBlocks } from "../compute/device/blocks.ts";
+import type { Device } from "../compute/device/device.ts";
+import { type BlockDtype, isBlockDtype, isKernelDtype, type KernelDtype } from "../compute/device/dtype.ts";
 import type { TensorReader } from "../files/safetensors/checkpoint.ts";
 import { dtypeBytes, type FloatDtype, isFloat } from "../files/safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../files/safetensors/numbers.ts";
@@ -13,10 +13,10 @@ import {
   tensorBytes,
   tensorIn,
   write,
-} from "../tensor/tensor.ts";
-import { weightDtype } from "../device/weight.ts";
+} from "../compute/tensor/tensor.ts";
+import { weightDtype } from "../compute/device/weight.ts";
 import { matrixLabel, matrixShape, type PlannedMatrix } from "./tensor-plan.ts";
-import { repitched } from "../tensor/repitch.ts";
+import { repitched } from "../compute/tensor/repitch.ts";
 
 /** Checkpoint bytes that are read at once. */
 const BLOCK_BYTES = 8 * 2 ** 20;

@@ -1,7 +1,7 @@
-import type { Device, Range } from "../device/device.ts";
-import { OPS } from "../tensor/ops/index.ts";
-import type { Run } from "../tensor/run.ts";
-import { sliceRows, type Tensor } from "../tensor/tensor.ts";
+import type { Device, Range } from "../compute/device/device.ts";
+import { OPS } from "../compute/tensor/ops/index.ts";
+import type { Run } from "../compute/tensor/run.ts";
+import { sliceRows, type Tensor } from "../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
 import { recordLogits } from "./forward.ts";
 import type { DecoderWeights } from "./weights.ts";

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import fc from "fast-check";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
-import { CpuDevice } from "../cpu/cpu.ts";
-import { read } from "../device/transfer.ts";
-import type { Device } from "../device/device.ts";
-import { openTestDevice } from "../device/testing/open.ts";
+import { CpuDevice } from "../compute/cpu/cpu.ts";
+import { read } from "../compute/device/transfer.ts";
+import type { Device } from "../compute/device/device.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
 import { loadConfig } from "./architectures/index.ts";
 import type { DecoderConfig } from "./config.ts";
 import { SlotPool } from "./slot-pool.ts";

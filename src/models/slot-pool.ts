@@ -1,10 +1,10 @@
-import type { Device } from "../device/device.ts";
+import type { Device } from "../compute/device/device.ts";
 import { RandloraError } from "../files/errors.ts";
-import { ELEMENTWISE } from "../device/families/elementwise.ts";
-import { recordElementwise } from "../tensor/elementwise.ts";
-import { OPS } from "../tensor/ops/index.ts";
-import { Run } from "../tensor/run.ts";
-import { sliceRows, type Tensor, tensorBytes } from "../tensor/tensor.ts";
+import { ELEMENTWISE } from "../compute/device/families/elementwise.ts";
+import { recordElementwise } from "../compute/tensor/elementwise.ts";
+import { OPS } from "../compute/tensor/ops/index.ts";
+import { Run } from "../compute/tensor/run.ts";
+import { sliceRows, type Tensor, tensorBytes } from "../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
 import { allocateLayer, type LayerCache, releaseLayer } from "./layer-cache.ts";
 import { Slot } from "./slot.ts";

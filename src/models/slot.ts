@@ -1,4 +1,4 @@
-import { sliceRows, type Tensor } from "../tensor/tensor.ts";
+import { sliceRows, type Tensor } from "../compute/tensor/tensor.ts";
 import type { LayerCache } from "./layer-cache.ts";
 import type { Past } from "./layers.ts";
 

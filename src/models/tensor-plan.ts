@@ -1,7 +1,7 @@
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import type { TensorReader } from "../files/safetensors/checkpoint.ts";
-import type { Shape } from "../tensor/tensor.ts";
+import type { Shape } from "../compute/tensor/tensor.ts";
 
 /** One tensor of the checkpoint: rows of a matrix on the GPU, or a part of a vector. */
 export interface PlannedPart {

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
-import { openTestDevice } from "../device/testing/open.ts";
-import { read } from "../device/transfer.ts";
-import { Run } from "../tensor/run.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
+import { read } from "../compute/device/transfer.ts";
+import { Run } from "../compute/tensor/run.ts";
 import { Decoder } from "./decoder.ts";
 import { recordForward } from "./forward.ts";
 

@@ -1,6 +1,6 @@
-import type { Device } from "../device/device.ts";
-import { Replay } from "../tensor/replay.ts";
-import { type Tensor, tensorBytes, tensorIn, write } from "../tensor/tensor.ts";
+import type { Device } from "../compute/device/device.ts";
+import { Replay } from "../compute/tensor/replay.ts";
+import { type Tensor, tensorBytes, tensorIn, write } from "../compute/tensor/tensor.ts";
 import type { Angles } from "./blocks/rope.ts";
 import type { DecoderConfig } from "./config.ts";
 import { recordPass } from "./forward.ts";

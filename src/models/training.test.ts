@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
-import type { Device } from "../device/device.ts";
-import { openTestDevice } from "../device/testing/open.ts";
-import { read } from "../device/transfer.ts";
-import { Run } from "../tensor/run.ts";
-import { Tape } from "../tensor/tape.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import type { Device } from "../compute/device/device.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
+import { read } from "../compute/device/transfer.ts";
+import { Run } from "../compute/tensor/run.ts";
+import { Tape } from "../compute/tensor/tape.ts";
+import type { Tensor } from "../compute/tensor/tensor.ts";
 import { Decoder } from "./decoder.ts";
 import { PLAIN_LINEARS } from "./linears.ts";
 import { recordTraining, type TrainingBatch, type TrainingOptions } from "./training.ts";

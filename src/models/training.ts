@@ -1,6 +1,6 @@
-import { OPS } from "../tensor/ops/index.ts";
-import type { Recorder } from "../tensor/recorder.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { OPS } from "../compute/tensor/ops/index.ts";
+import type { Recorder } from "../compute/tensor/recorder.ts";
+import type { Tensor } from "../compute/tensor/tensor.ts";
 import { uploadAngles } from "./blocks/rope.ts";
 import { recordWhole, streamOf } from "./blocks/stream.ts";
 import type { DecoderConfig } from "./config.ts";

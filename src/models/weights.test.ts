@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { openTestDevice } from "../device/testing/open.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
 import { Decoder } from "./decoder.ts";
 import { writeModel } from "./testing/models.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";

@@ -1,7 +1,7 @@
-import type { Device } from "../device/device.ts";
-import type { KernelDtype } from "../device/dtype.ts";
+import type { Device } from "../compute/device/device.ts";
+import type { KernelDtype } from "../compute/device/dtype.ts";
 import type { Checkpoint } from "../files/safetensors/checkpoint.ts";
-import { type Tensor, tensorBytes, tensorIn } from "../tensor/tensor.ts";
+import { type Tensor, tensorBytes, tensorIn } from "../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
 import { type Placed, PlacedWeights, type Quantised, type WeightOptions } from "./placed-weights.ts";
 import type { PlannedMatrix } from "./tensor-plan.ts";

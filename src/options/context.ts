@@ -1,4 +1,4 @@
-import type { DeviceOptions } from "../open-device.ts";
+import type { DeviceOptions } from "../compute/open-device.ts";
 import type { Log } from "../terminal/log.ts";
 import type { Progress, ProgressSpec } from "../terminal/progress.ts";
 import type { LiveLine } from "../terminal/screen.ts";

@@ -1,10 +1,10 @@
 import { type DeltaCheck, compare, spread } from "../adapters/bilinear/delta-trial.ts";
-import type { Device } from "../device/device.ts";
-import { read, uploaded } from "../device/transfer.ts";
+import type { Device } from "../compute/device/device.ts";
+import { read, uploaded } from "../compute/device/transfer.ts";
 import { bf16ToF32, f32ToBf16 } from "../files/safetensors/numbers.ts";
-import { OPS } from "../tensor/ops/index.ts";
-import { Run } from "../tensor/run.ts";
-import { type Shape, tensorBytes, tensorIn } from "../tensor/tensor.ts";
+import { OPS } from "../compute/tensor/ops/index.ts";
+import { Run } from "../compute/tensor/run.ts";
+import { type Shape, tensorBytes, tensorIn } from "../compute/tensor/tensor.ts";
 
 /** y = x · Wᵀ: rows of x, rows of W, terms of each sum. */
 export interface ProductShape {

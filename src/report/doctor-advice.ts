@@ -1,5 +1,5 @@
 import { RandloraError } from "../files/errors.ts";
-import { UNPACKED_BYTES } from "../gpu/doctor-folders.ts";
+import { UNPACKED_BYTES } from "../compute/gpu/doctor-folders.ts";
 import { formatBytes } from "../terminal/format.ts";
 import type { Diagnosis } from "./doctor.ts";
 

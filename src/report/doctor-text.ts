@@ -1,5 +1,5 @@
-import type { VulkanDrivers } from "../gpu/doctor-drivers.ts";
-import type { FolderState } from "../gpu/doctor-folders.ts";
+import type { VulkanDrivers } from "../compute/gpu/doctor-drivers.ts";
+import type { FolderState } from "../compute/gpu/doctor-folders.ts";
 import { formatAmount, formatBytes, formatDuration, formatMeasure, formatNumber } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
 import { formatTable } from "../terminal/table.ts";

@@ -3,17 +3,17 @@ import { availableParallelism, loadavg } from "node:os";
 import { dependencies, version } from "../../package.json";
 import { type DeltaCheck, type DeltaTiming, DeltaTrial } from "../adapters/bilinear/delta-trial.ts";
 import { stdCachePath } from "../bases/std-cache.ts";
-import { type GpuEntry, listGpus } from "../gpu/choose.ts";
-import { findVulkanDrivers, type VulkanDrivers } from "../gpu/doctor-drivers.ts";
-import { checkFolder, checkTempFolder, type FolderState, type TempFolderState } from "../gpu/doctor-folders.ts";
-import { Gpu, type GpuInfo } from "../gpu/gpu.ts";
-import { CpuDevice } from "../cpu/cpu.ts";
-import type { CpuCode } from "../cpu/native/choose.ts";
-import type { Device } from "../device/device.ts";
-import type { Staging } from "../device/staging.ts";
-import { type DeviceOptions, openDevice } from "../open-device.ts";
+import { type GpuEntry, listGpus } from "../compute/gpu/choose.ts";
+import { findVulkanDrivers, type VulkanDrivers } from "../compute/gpu/doctor-drivers.ts";
+import { checkFolder, checkTempFolder, type FolderState, type TempFolderState } from "../compute/gpu/doctor-folders.ts";
+import { Gpu, type GpuInfo } from "../compute/gpu/gpu.ts";
+import { CpuDevice } from "../compute/cpu/cpu.ts";
+import type { CpuCode } from "../compute/cpu/native/choose.ts";
+import type { Device } from "../compute/device/device.ts";
+import type { Staging } from "../compute/device/staging.ts";
+import { type DeviceOptions, openDevice } from "../compute/open-device.ts";
 import { PRODUCT, type ProductTrial, tryProduct, VECTOR_PRODUCT } from "./device-trial.ts";
-import { catchNativeLog } from "../gpu/native-log.ts";
+import { catchNativeLog } from "../compute/gpu/native-log.ts";
 import { hubSettings } from "../files/hub/settings.ts";
 
 /** The layer that is computed and checked: square, and as deep as it is wide. */

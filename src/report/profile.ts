@@ -1,4 +1,4 @@
-import type { KernelTime } from "../device/device.ts";
+import type { KernelTime } from "../compute/device/device.ts";
 import { formatDuration, formatNumber } from "../terminal/format.ts";
 import { formatTable } from "../terminal/table.ts";
 

@@ -1,4 +1,4 @@
-import type { BlockDtype, BlocksName } from "../device/dtype.ts";
+import type { BlockDtype, BlocksName } from "../compute/device/dtype.ts";
 import { formatBytes } from "../terminal/format.ts";
 
 /** Weights in quantized blocks: their bytes in memory, and those of the same tensors in the checkpoint. */

@@ -1,6 +1,6 @@
 import { RandloraError } from "../files/errors.ts";
 import type { ReplyToken, SharedReply } from "../generate/shared-reply.ts";
-import { laterSeed } from "../random/seed.ts";
+import { laterSeed } from "../compute/random/seed.ts";
 import { AnswerText, type Piece } from "./answer-text.ts";
 import { ApiError } from "./api-error.ts";
 import type { Client } from "./client.ts";

@@ -1,6 +1,6 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { FIRST_GPU } from "../device/testing/open.ts";
-import { Gpu } from "../gpu/gpu.ts";
+import { FIRST_GPU } from "../compute/device/testing/open.ts";
+import { Gpu } from "../compute/gpu/gpu.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { failure, loadStoriesModel, serveStories, until } from "./testing/server.ts";
 

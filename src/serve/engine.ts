@@ -4,7 +4,7 @@ import { DEFAULT_SAMPLING } from "../generate/sampling.ts";
 import { type SharedReply, type SharedReplyOptions, shareReply, type WritingReply } from "../generate/shared-reply.ts";
 import { WritingLoop } from "../generate/writing-loop.ts";
 import { inBlocks } from "../models/slot-pool.ts";
-import type { GeneratorName } from "../random/names.ts";
+import type { GeneratorName } from "../compute/random/names.ts";
 import { ApiError } from "./api-error.ts";
 import type { Client } from "./client.ts";
 import { FairQueue, type QueuedJob } from "./fair-queue.ts";

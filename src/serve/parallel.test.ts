@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
 import type { AdapterChoice } from "../generate/adapted-weights.ts";
-import { TEST_DEVICE } from "../device/testing/open.ts";
+import { TEST_DEVICE } from "../compute/device/testing/open.ts";
 import { LanguageModel } from "../generate/language-model.ts";
 import { loadStoriesModel, serveStories, type TestServer, until, writeAdapters } from "./testing/server.ts";
 

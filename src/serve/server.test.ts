@@ -7,7 +7,7 @@ import { expectedStories } from "../../fixtures/stories/storyteller.ts";
 import type { AdapterChoice } from "../generate/adapted-weights.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { DEFAULT_SAMPLING } from "../generate/sampling.ts";
-import { read } from "../device/transfer.ts";
+import { read } from "../compute/device/transfer.ts";
 import { readChatRequest } from "./chat-request.ts";
 import { readCompletionRequest } from "./completion-request.ts";
 import { chatPrompt, completionPrompts } from "./prompt.ts";

@@ -1,8 +1,8 @@
 import { recordScaledUnit, recordUnit } from "../models/vision/heads.ts";
 import type { ImageModel } from "../models/vision/image-model.ts";
-import { OPS } from "../tensor/ops/index.ts";
-import type { Recorder } from "../tensor/recorder.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { OPS } from "../compute/tensor/ops/index.ts";
+import type { Recorder } from "../compute/tensor/recorder.ts";
+import type { Tensor } from "../compute/tensor/tensor.ts";
 import { classJudge } from "./classification.ts";
 import type { Judge } from "./judge.ts";
 import { grey, type PictureBatch } from "./pictures.ts";

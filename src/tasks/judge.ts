@@ -1,6 +1,6 @@
 import type { Linears } from "../models/linears.ts";
-import type { Recorder } from "../tensor/recorder.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import type { Recorder } from "../compute/tensor/recorder.ts";
+import type { Tensor } from "../compute/tensor/tensor.ts";
 
 /** Of a task that tells classes apart: which class a model takes each sample for. */
 export interface Judge<Batch> {

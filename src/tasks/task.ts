@@ -1,7 +1,7 @@
 import type { LargestMicroBatch } from "../data/types.ts";
 import type { Linears } from "../models/linears.ts";
-import type { Recorder } from "../tensor/recorder.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import type { Recorder } from "../compute/tensor/recorder.ts";
+import type { Tensor } from "../compute/tensor/tensor.ts";
 import type { Judge } from "./judge.ts";
 
 export interface LossOptions {

@@ -1,10 +1,10 @@
-import type { Device } from "../device/device.ts";
+import type { Device } from "../compute/device/device.ts";
 import type { Head } from "../models/vision/heads.ts";
 import { type Linears, PLAIN_LINEARS } from "../models/linears.ts";
 import type { ImageModel } from "../models/vision/image-model.ts";
-import { Run } from "../tensor/run.ts";
-import { readRows } from "../tensor/read-rows.ts";
-import { type Tensor, tensorBytes, tensorIn } from "../tensor/tensor.ts";
+import { Run } from "../compute/tensor/run.ts";
+import { readRows } from "../compute/tensor/read-rows.ts";
+import { type Tensor, tensorBytes, tensorIn } from "../compute/tensor/tensor.ts";
 
 /** Texts that go through the encoder at once. */
 const TEXTS_AT_ONCE = 64;

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import golden from "../../fixtures/optimizer/optimizer.json" with { type: "json" };
-import type { Device } from "../device/device.ts";
-import { openTestDevice } from "../device/testing/open.ts";
-import { read } from "../device/transfer.ts";
-import type { Staging } from "../device/staging.ts";
-import { Run } from "../tensor/run.ts";
+import type { Device } from "../compute/device/device.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
+import { read } from "../compute/device/transfer.ts";
+import type { Staging } from "../compute/device/staging.ts";
+import { Run } from "../compute/tensor/run.ts";
 import { AdamW, type AdamWSettings } from "./adamw.ts";
 import { Parameters } from "../adapters/training/parameters.ts";
 

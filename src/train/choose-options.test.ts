@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import { openTestDevice } from "../device/testing/open.ts";
-import { machineMemory } from "../device/machine-memory.ts";
-import type { Staging } from "../device/staging.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
+import { machineMemory } from "../compute/device/machine-memory.ts";
+import type { Staging } from "../compute/device/staging.ts";
 import { chooseOptions, refuseBeyondMachine, stagingName, stagingOf } from "./choose-options.ts";
 import { ModelSource } from "./model.ts";
 import { inputFor, settingsFor, writeTexts } from "./testing/runs.ts";

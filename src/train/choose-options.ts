@@ -1,9 +1,9 @@
-import type { Device } from "../device/device.ts";
+import type { Device } from "../compute/device/device.ts";
 import { RandloraError } from "../files/errors.ts";
-import type { Staging } from "../device/staging.ts";
+import type { Staging } from "../compute/device/staging.ts";
 import type { EngineOptions } from "./engine.ts";
 import { estimateBytes } from "./estimate.ts";
-import { machineMemory } from "../device/machine-memory.ts";
+import { machineMemory } from "../compute/device/machine-memory.ts";
 import type { MethodSummary, PlaceOptions } from "../adapters/training/method.ts";
 import type { SavedState } from "./states.ts";
 import type { RunPlan, TrainingSource } from "./subject.ts";

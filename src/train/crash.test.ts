@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { Mt19937 } from "../random/mt19937.ts";
+import { Mt19937 } from "../compute/random/mt19937.ts";
 import { mounting } from "../files/testing/mount.ts";
 import { outcomeOf, writeTexts } from "./testing/runs.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";

@@ -1,9 +1,9 @@
-import type { Device } from "../device/device.ts";
-import type { Staging } from "../device/staging.ts";
+import type { Device } from "../compute/device/device.ts";
+import type { Staging } from "../compute/device/staging.ts";
 import { RandloraError } from "../files/errors.ts";
-import { readRows } from "../tensor/read-rows.ts";
-import { Run } from "../tensor/run.ts";
-import { Tape } from "../tensor/tape.ts";
+import { readRows } from "../compute/tensor/read-rows.ts";
+import { Run } from "../compute/tensor/run.ts";
+import { Tape } from "../compute/tensor/tape.ts";
 import type { Step, StepPlan } from "../data/types.ts";
 import { type Judge, judge } from "../tasks/judge.ts";
 import type { Task } from "../tasks/task.ts";

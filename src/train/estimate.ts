@@ -1,4 +1,4 @@
-import type { Device } from "../device/device.ts";
+import type { Device } from "../compute/device/device.ts";
 import type { Step, StepPlan } from "../data/types.ts";
 import type { Task } from "../tasks/task.ts";
 import { Engine, type EngineOptions, type TrainedModel } from "./engine.ts";

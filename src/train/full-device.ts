@@ -1,4 +1,4 @@
-import type { DeviceInfo } from "../device/device.ts";
+import type { DeviceInfo } from "../compute/device/device.ts";
 import { oneLine } from "../files/failure.ts";
 
 interface FullRun {

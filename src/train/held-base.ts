@@ -1,4 +1,4 @@
-import { NAMED_BLOCKS } from "../device/dtype.ts";
+import { NAMED_BLOCKS } from "../compute/device/dtype.ts";
 import type { WeightOptions } from "../models/placed-weights.ts";
 import { NAMED_DTYPES } from "../files/safetensors/dtype.ts";
 import type { TrainSettings } from "./settings.ts";

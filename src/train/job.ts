@@ -1,5 +1,5 @@
 import type { StepPlan } from "../data/types.ts";
-import type { Device } from "../device/device.ts";
+import type { Device } from "../compute/device/device.ts";
 import type { Engine, TrainedModel } from "./engine.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { TrainSettings } from "./settings.ts";

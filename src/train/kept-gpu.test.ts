@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 import { finetune } from "./finetune.ts";
-import { TEST_DEVICE } from "../device/testing/open.ts";
+import { TEST_DEVICE } from "../compute/device/testing/open.ts";
 import { KeptGpu } from "./kept-gpu.ts";
 import { RunFolder } from "./run-folder.ts";
 import { inputFor, Recording, shortRun, trainInto, writeTexts } from "./testing/runs.ts";

@@ -1,5 +1,5 @@
-import type { Device } from "../device/device.ts";
-import { type DeviceOptions, openDevice } from "../open-device.ts";
+import type { Device } from "../compute/device/device.ts";
+import { type DeviceOptions, openDevice } from "../compute/open-device.ts";
 
 /**
  * A GPU for several runs, one after the other: it is opened by the first, so that kernels are compiled once, and anew

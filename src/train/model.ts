@@ -1,6 +1,6 @@
 import type { LargestMicroBatch } from "../data/types.ts";
-import type { Device } from "../device/device.ts";
-import { ownedBy } from "../device/owned.ts";
+import type { Device } from "../compute/device/device.ts";
+import { ownedBy } from "../compute/device/owned.ts";
 import { describeBase } from "../adapters/base.ts";
 import type { TrainedMethod } from "../adapters/method.ts";
 import { isAdapterMethod, methodNamed } from "../adapters/methods.ts";

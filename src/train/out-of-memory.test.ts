@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { appendFile } from "node:fs/promises";
-import { Gpu } from "../gpu/gpu.ts";
-import { FIRST_GPU } from "../device/testing/open.ts";
+import { Gpu } from "../compute/gpu/gpu.ts";
+import { FIRST_GPU } from "../compute/device/testing/open.ts";
 import { KeptGpu } from "./kept-gpu.ts";
 import { resumeSettings } from "./resume-settings.ts";
 import type { TrainSettings } from "./settings.ts";

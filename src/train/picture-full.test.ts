@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdir } from "node:fs/promises";
-import type { Device } from "../device/device.ts";
-import { openTestDevice } from "../device/testing/open.ts";
+import type { Device } from "../compute/device/device.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
 import { PictureClassifier } from "../eval/picture-classifier.ts";
 import { PictureModel } from "../eval/picture-model.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";

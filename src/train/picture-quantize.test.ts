@@ -1,9 +1,9 @@
 // Models of pictures whose frozen layers are held in blocks: the losses of the base that was rounded before.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import type { Device } from "../device/device.ts";
-import { openTestDevice } from "../device/testing/open.ts";
-import { multipliesWholeNumbers } from "../device/testing/stagings.ts";
-import { tensorBytes } from "../device/tensor.ts";
+import type { Device } from "../compute/device/device.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
+import { multipliesWholeNumbers } from "../compute/device/testing/stagings.ts";
+import { tensorBytes } from "../compute/device/tensor.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 import { writeRounded } from "../generate/testing/rounded.ts";
 import { LAYER_WEIGHTS, writeWiderClip, writeWiderDinov2 } from "../models/vision/testing/folder.ts";

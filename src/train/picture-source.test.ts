@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { convertAdapter } from "../adapters/convert.ts";
 import { openAdapter } from "../adapters/open.ts";
-import type { Device } from "../device/device.ts";
-import { openTestDevice } from "../device/testing/open.ts";
+import type { Device } from "../compute/device/device.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
 import { merge } from "../merge/run.ts";
 import { Notes, OPTIONS } from "../merge/testing/merge.ts";
 import {
@@ -16,9 +16,9 @@ import {
   loadImageModel,
   writeImageModel,
 } from "../models/vision/testing/models.ts";
-import { Run } from "../tensor/run.ts";
-import { readRows } from "../tensor/read-rows.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { Run } from "../compute/tensor/run.ts";
+import { readRows } from "../compute/tensor/read-rows.ts";
+import type { Tensor } from "../compute/tensor/tensor.ts";
 import { PLAIN_LINEARS } from "../models/linears.ts";
 import { recordFeatures } from "../tasks/classification.ts";
 import type { PictureTask } from "./picture-task.ts";

@@ -3,14 +3,14 @@ import type { SavedModule, SavedTensor } from "../adapters/training/saved-module
 import type { Parameters } from "../adapters/training/parameters.ts";
 import type { Adapter } from "../adapters/types.ts";
 import { readValues } from "../adapters/values.ts";
-import type { Device } from "../device/device.ts";
+import type { Device } from "../compute/device/device.ts";
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import type { ImageConfig } from "../models/vision/config.ts";
 import { type ImageModel, plannedParts } from "../models/vision/image-model.ts";
 import type { PlannedMatrix } from "../models/tensor-plan.ts";
 import { gridOf, type Size } from "../models/vision/patches.ts";
-import { normal } from "../random/normal.ts";
+import { normal } from "../compute/random/normal.ts";
 import { classification } from "../tasks/classification.ts";
 import { contrastive, type ContrastiveLoss } from "../tasks/contrastive.ts";
 import type { PictureBatch } from "../tasks/pictures.ts";

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { METHODS } from "../adapters/methods.ts";
-import type { Device } from "../device/device.ts";
-import { failingAfter } from "../device/testing/failing.ts";
-import { openTestDevice } from "../device/testing/open.ts";
+import type { Device } from "../compute/device/device.ts";
+import { failingAfter } from "../compute/device/testing/failing.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { locateModel } from "../models/locate.ts";

@@ -2,8 +2,8 @@
 // interrupts them.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
-import { tensorBytes } from "../device/tensor.ts";
-import { multipliesWholeNumbers } from "../device/testing/stagings.ts";
+import { tensorBytes } from "../compute/device/tensor.ts";
+import { multipliesWholeNumbers } from "../compute/device/testing/stagings.ts";
 import { writeRounded } from "../generate/testing/rounded.ts";
 import { Notes, OPTIONS } from "../merge/testing/merge.ts";
 import { readModel } from "../merge/testing/models.ts";

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { BLOCKS_NAMES } from "../device/dtype.ts";
+import { BLOCKS_NAMES } from "../compute/device/dtype.ts";
 import { RandloraError } from "../files/errors.ts";
 import type { TrainedMethod } from "../adapters/method.ts";
 import { METHODS, type MethodSettings } from "../adapters/methods.ts";

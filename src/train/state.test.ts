@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdir, readdir, readFile, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Device } from "../device/device.ts";
-import { openTestDevice } from "../device/testing/open.ts";
+import type { Device } from "../compute/device/device.ts";
+import { openTestDevice } from "../compute/device/testing/open.ts";
 import { Parameters } from "../adapters/training/parameters.ts";
 import { loadParameters, saveState } from "./state.ts";
 import { newestState, type Progress } from "./states.ts";

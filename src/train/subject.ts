@@ -1,7 +1,7 @@
 import type { TrainedMethod } from "../adapters/method.ts";
 import type { MethodChoices, PlaceOptions } from "../adapters/training/method.ts";
 import type { LargestMicroBatch, StepPlan } from "../data/types.ts";
-import type { Device } from "../device/device.ts";
+import type { Device } from "../compute/device/device.ts";
 import { Contradiction } from "../files/errors.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import type { SampleFormat } from "../text/data/types.ts";

@@ -9,7 +9,7 @@ import { findTargets } from "../adapters/training/target-modules.ts";
 import { memoryTensor } from "../adapters/tensors.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 import { SafetensorsFile } from "../files/safetensors/file.ts";
-import { OPS } from "../tensor/ops/index.ts";
+import { OPS } from "../compute/tensor/ops/index.ts";
 import { loadRunData } from "./data.ts";
 import { finetune } from "./finetune.ts";
 import { resolveSettings } from "./resolve-settings.ts";

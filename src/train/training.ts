@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { RandloraError } from "../files/errors.ts";
 import type { TrainedMethod } from "../adapters/method.ts";
-import type { Device } from "../device/device.ts";
-import { type DeviceOptions, openDevice } from "../open-device.ts";
+import type { Device } from "../compute/device/device.ts";
+import { type DeviceOptions, openDevice } from "../compute/open-device.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import { type Chosen, chooseOptions, stagingName, refuseBeyondMachine } from "./choose-options.ts";
 import { Engine, type EngineOptions } from "./engine.ts";

@@ -1,4 +1,4 @@
-import type { KernelTime } from "../device/device.ts";
+import type { KernelTime } from "../compute/device/device.ts";
 import type { Quantised } from "../models/placed-weights.ts";
 
 /** One optimiser step, as a line of metrics.jsonl: the keys are those of docs/interface.md. */

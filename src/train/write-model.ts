@@ -1,4 +1,4 @@
-import type { Device } from "../device/device.ts";
+import type { Device } from "../compute/device/device.ts";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { convertTensor } from "../merge/convert.ts";
@@ -12,8 +12,8 @@ import { naming, quote } from "../files/failure.ts";
 import { roundFromF32 } from "../files/safetensors/numbers.ts";
 import { encodeIndex, INDEX_FILE, planShards } from "../files/safetensors/shards.ts";
 import { type PlannedTensor, SafetensorsWriter } from "../files/safetensors/writer.ts";
-import type { Tensor } from "../tensor/tensor.ts";
-import { readRows } from "../tensor/read-rows.ts";
+import type { Tensor } from "../compute/tensor/tensor.ts";
+import { readRows } from "../compute/tensor/read-rows.ts";
 import type { HeldDtype } from "../adapters/training/settings.ts";
 
 /** transformers' limit for one file. */

@@ -1,16 +1,16 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { randloraShape } from "../randlora/shape.ts";
-import type { Device } from "../../device/device.ts";
-import { openTestDevice } from "../../device/testing/open.ts";
-import { Run } from "../../tensor/run.ts";
-import { read } from "../../device/transfer.ts";
-import type { Staging } from "../../device/staging.ts";
-import { philoxFill, philoxStream } from "../../random/philox.ts";
-import { padded4 } from "../../device/families/delta.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { read } from "../../compute/device/transfer.ts";
+import type { Staging } from "../../compute/device/staging.ts";
+import { philoxFill, philoxStream } from "../../compute/random/philox.ts";
+import { padded4 } from "../../compute/device/families/delta.ts";
 import { type Bases, type BasesSpec, drawBases } from "../../bases/draw.ts";
 import { fromProjections } from "../../bases/saved.ts";
 import { DeltaBases } from "./delta.ts";
-import type { Pairing } from "../../bases/pairing.ts";
+import type { Pairing } from "../../compute/device/pairing.ts";
 import { drawPairTensors } from "../randlora/projection-tensors.ts";
 import { toProjection } from "../projection.ts";
 

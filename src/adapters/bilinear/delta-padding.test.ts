@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import type { Device } from "../../device/device.ts";
-import { openTestDevice } from "../../device/testing/open.ts";
-import { Run } from "../../tensor/run.ts";
-import { read, uploaded } from "../../device/transfer.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { read, uploaded } from "../../compute/device/transfer.ts";
 import { drawBases } from "../../bases/draw.ts";
-import type { Staging } from "../../device/staging.ts";
-import { padded4 } from "../../device/families/delta.ts";
+import type { Staging } from "../../compute/device/staging.ts";
+import { padded4 } from "../../compute/device/families/delta.ts";
 import { DeltaBases } from "./delta.ts";
 import { bilinearShape } from "./shape.ts";
 

@@ -1,15 +1,15 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { itemAt } from "../../files/item-at.ts";
-import type { Device } from "../../device/device.ts";
-import { GUARANTEED_BINDING, openTestDevice } from "../../device/testing/open.ts";
-import { Run } from "../../tensor/run.ts";
-import { read, uploaded } from "../../device/transfer.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { GUARANTEED_BINDING, openTestDevice } from "../../compute/device/testing/open.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { read, uploaded } from "../../compute/device/transfer.ts";
 import { f32ToBf16 } from "../../files/safetensors/numbers.ts";
 import { bilinearShape } from "./shape.ts";
 import type { Bases } from "../../bases/draw.ts";
 import { DeltaBases } from "./delta.ts";
 import { deltaReference } from "./delta-reference.ts";
-import type { BasisMatrix } from "../../bases/storage.ts";
+import type { BasisMatrix } from "../../compute/device/matrix-storage.ts";
 
 let gpu: Device;
 beforeAll(async () => {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { drawBases, type Bases } from "../../bases/draw.ts";
 import { MemoryStdCache } from "../../bases/testing/bases.ts";
 import { deltaReference, type DeltaLayer } from "./delta-reference.ts";
-import { readElement } from "../../bases/storage.ts";
+import { readElement } from "../../compute/device/matrix-storage.ts";
 
 /** What fixtures/draws/make.py writes. */
 const DRAWS = join(import.meta.dir, "../../../fixtures/draws");

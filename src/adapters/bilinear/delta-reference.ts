@@ -1,9 +1,9 @@
-import { pairOf, type Pairing } from "../../bases/pairing.ts";
+import { pairOf, type Pairing } from "../../compute/device/pairing.ts";
 import { itemAt } from "../../files/item-at.ts";
 import type { BilinearShape } from "./shape.ts";
 import type { DeltaSample } from "./delta-sample.ts";
 import type { Bases } from "../../bases/bases.ts";
-import { readElement } from "../../bases/storage.ts";
+import { readElement } from "../../compute/device/matrix-storage.ts";
 
 /** A layer's share of an adapter. `scale` is α/r times whatever the user multiplies it by. */
 export interface DeltaLayer {

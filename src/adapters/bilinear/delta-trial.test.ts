@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import type { Device } from "../../device/device.ts";
-import { openTestDevice } from "../../device/testing/open.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { compare, DeltaTrial } from "./delta-trial.ts";
-import type { Staging } from "../../device/staging.ts";
+import type { Staging } from "../../compute/device/staging.ts";
 
 let gpu: Device;
 beforeAll(async () => {

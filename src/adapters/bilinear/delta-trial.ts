@@ -1,16 +1,16 @@
-import type { Device } from "../../device/device.ts";
+import type { Device } from "../../compute/device/device.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { Run } from "../../tensor/run.ts";
-import { read } from "../../device/transfer.ts";
-import type { DeltaStorage } from "../../device/families/delta.ts";
-import type { Staging } from "../../device/staging.ts";
-import type { FloatGrid, GeneratorName, Sparsity } from "../../random/names.ts";
-import { philoxFill, philoxStream } from "../../random/philox.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { read } from "../../compute/device/transfer.ts";
+import type { DeltaStorage } from "../../compute/device/families/delta.ts";
+import type { Staging } from "../../compute/device/staging.ts";
+import type { FloatGrid, GeneratorName, Sparsity } from "../../compute/random/names.ts";
+import { philoxFill, philoxStream } from "../../compute/random/philox.ts";
 import { basesCount, drawBases, type Bases } from "../../bases/draw.ts";
 import { bilinearShape } from "./shape.ts";
 import { deltaReference, type DeltaLayer } from "./delta-reference.ts";
-import type { DeltaBlock } from "../../device/families/delta.ts";
-import { padded4 } from "../../device/families/delta.ts";
+import type { DeltaBlock } from "../../compute/device/families/delta.ts";
+import { padded4 } from "../../compute/device/families/delta.ts";
 import { DeltaBases, type DeltaLayerOnGpu } from "./delta.ts";
 
 /** The layer and the bases of a trial. */

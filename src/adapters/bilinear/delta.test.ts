@@ -1,15 +1,15 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { itemAt } from "../../files/item-at.ts";
 import { randloraShape } from "../randlora/shape.ts";
-import type { Device } from "../../device/device.ts";
-import { openTestDevice } from "../../device/testing/open.ts";
-import { Run } from "../../tensor/run.ts";
-import { read, uploaded } from "../../device/transfer.ts";
-import type { Staging } from "../../device/staging.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { read, uploaded } from "../../compute/device/transfer.ts";
+import type { Staging } from "../../compute/device/staging.ts";
 import { drawBases, type Bases, type BasesSpec } from "../../bases/draw.ts";
 import { deltaReference } from "./delta-reference.ts";
-import type { Pairing } from "../../bases/pairing.ts";
-import { padded4 } from "../../device/families/delta.ts";
+import type { Pairing } from "../../compute/device/pairing.ts";
+import { padded4 } from "../../compute/device/families/delta.ts";
 import { DeltaBases } from "./delta.ts";
 import type { StdCache } from "../../bases/std-cache.ts";
 

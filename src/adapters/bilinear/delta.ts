@@ -1,12 +1,12 @@
 import type { Bases } from "../../bases/draw.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { fastRows, type Pairing, pairingStrides } from "../../bases/pairing.ts";
-import type { BasisMatrix } from "../../bases/storage.ts";
-import type { Binding, Device, DeviceBuffer } from "../../device/device.ts";
-import { type DeltaBasis, type DeltaBlock, padded4 } from "../../device/families/delta.ts";
-import type { Staging } from "../../device/staging.ts";
-import { uploaded } from "../../device/transfer.ts";
-import type { Run } from "../../tensor/run.ts";
+import { fastRows, type Pairing, pairingStrides } from "../../compute/device/pairing.ts";
+import type { BasisMatrix } from "../../compute/device/matrix-storage.ts";
+import type { Binding, Device, DeviceBuffer } from "../../compute/device/device.ts";
+import { type DeltaBasis, type DeltaBlock, padded4 } from "../../compute/device/families/delta.ts";
+import type { Staging } from "../../compute/device/staging.ts";
+import { uploaded } from "../../compute/device/transfer.ts";
+import type { Run } from "../../compute/tensor/run.ts";
 import type { BilinearShape } from "./shape.ts";
 
 /** What is known of a layer before anything is on the GPU. */

@@ -1,5 +1,5 @@
 import type { Bases } from "../../bases/bases.ts";
-import type { Pairing } from "../../bases/pairing.ts";
+import type { Pairing } from "../../compute/device/pairing.ts";
 import type { DeltasOnGpu, DeltaSource, LayerDelta } from "../plan.ts";
 import { DeltaBases } from "./delta.ts";
 import { deltaReference } from "./delta-reference.ts";

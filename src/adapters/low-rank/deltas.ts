@@ -1,11 +1,11 @@
-import type { Device, DeviceBuffer } from "../../device/device.ts";
-import { type DeltaBasis, type DeltaBlock, type DeltaOperands, padded4 } from "../../device/families/delta.ts";
-import type { Staging } from "../../device/staging.ts";
-import { uploaded } from "../../device/transfer.ts";
-import { Run } from "../../tensor/run.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
+import type { Device, DeviceBuffer } from "../../compute/device/device.ts";
+import { type DeltaBasis, type DeltaBlock, type DeltaOperands, padded4 } from "../../compute/device/families/delta.ts";
+import type { Staging } from "../../compute/device/staging.ts";
+import { uploaded } from "../../compute/device/transfer.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import type { Tensor } from "../../compute/tensor/tensor.ts";
 import type { DeltasOnGpu, DeltaSource, LayerDelta } from "../plan.ts";
-import { recordZero } from "../../tensor/fill.ts";
+import { recordZero } from "../../compute/tensor/fill.ts";
 import type { FactorRows, LowRankLayer, LowRankShape } from "./layer.ts";
 import type { DeltaSample } from "../bilinear/delta-sample.ts";
 import { lowRankReference } from "./reference.ts";

@@ -1,8 +1,8 @@
-import type { Device, DeviceBuffer } from "../../device/device.ts";
-import { recordZero } from "../../tensor/fill.ts";
-import type { Run } from "../../tensor/run.ts";
-import { recordGemm } from "../../tensor/gemm.ts";
-import { sliceRows, type Tensor } from "../../tensor/tensor.ts";
+import type { Device, DeviceBuffer } from "../../compute/device/device.ts";
+import { recordZero } from "../../compute/tensor/fill.ts";
+import type { Run } from "../../compute/tensor/run.ts";
+import { recordGemm } from "../../compute/tensor/gemm.ts";
+import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 import type { Linears } from "../../models/linears.ts";
 import type { Part } from "../training/parts.ts";
 import { LowRankLinears, type LowRankMode, type TrainedFactors } from "./linears.ts";

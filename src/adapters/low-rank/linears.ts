@@ -1,9 +1,9 @@
-import type { DeviceBuffer } from "../../device/device.ts";
+import type { DeviceBuffer } from "../../compute/device/device.ts";
 import { type Linears, PLAIN_LINEARS, type Projection } from "../../models/linears.ts";
-import { addLinear } from "../../tensor/add-linear.ts";
-import { OPS } from "../../tensor/ops/index.ts";
-import type { Recorder } from "../../tensor/recorder.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
+import { addLinear } from "../../compute/tensor/add-linear.ts";
+import { OPS } from "../../compute/tensor/ops/index.ts";
+import type { Recorder } from "../../compute/tensor/recorder.ts";
+import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { dropoutMask } from "../training/dropout.ts";
 import type { PassKind } from "../training/method.ts";
 import { columnsOf, type Part } from "../training/parts.ts";

@@ -1,5 +1,5 @@
-import type { Device } from "../../device/device.ts";
-import { pitchOf, type Tensor } from "../../tensor/tensor.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { pitchOf, type Tensor } from "../../compute/tensor/tensor.ts";
 
 /** The sizes of a factor. */
 export interface FactorShape {

@@ -1,8 +1,8 @@
-import type { Device } from "../../device/device.ts";
-import { uploaded } from "../../device/transfer.ts";
-import { recordGemm } from "../../tensor/gemm.ts";
-import type { Run } from "../../tensor/run.ts";
-import { pitchOf, type Tensor, tensorIn } from "../../tensor/tensor.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { uploaded } from "../../compute/device/transfer.ts";
+import { recordGemm } from "../../compute/tensor/gemm.ts";
+import type { Run } from "../../compute/tensor/run.ts";
+import { pitchOf, type Tensor, tensorIn } from "../../compute/tensor/tensor.ts";
 
 /**
  * Turns narrow matrices by a product with the identity: multiplying by one and adding zeros is exact, and such a product

@@ -1,12 +1,12 @@
-import type { Device, DeviceBuffer } from "../../device/device.ts";
-import { uploaded } from "../../device/transfer.ts";
-import type { Staging } from "../../device/staging.ts";
+import type { Device, DeviceBuffer } from "../../compute/device/device.ts";
+import { uploaded } from "../../compute/device/transfer.ts";
+import type { Staging } from "../../compute/device/staging.ts";
 import { dtypeBytes } from "../../files/safetensors/dtype.ts";
-import { Run } from "../../tensor/run.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
-import type { WeightRows } from "../../device/families/finish.ts";
-import { repitched } from "../../tensor/repitch.ts";
-import { BLOCK_ROWS, padded4 } from "../../device/families/delta.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import type { Tensor } from "../../compute/tensor/tensor.ts";
+import type { WeightRows } from "../../compute/device/families/finish.ts";
+import { repitched } from "../../compute/tensor/repitch.ts";
+import { BLOCK_ROWS, padded4 } from "../../compute/device/families/delta.ts";
 import type { DeltasOnGpu, DeltaSource, LayerDelta, StoredWeight, WeightBlock } from "../plan.ts";
 import { magnitudeReference } from "./reference.ts";
 

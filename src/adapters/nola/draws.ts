@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { kaimingUniform } from "../../random/kaiming.ts";
-import { philox4x32, philoxByte, philoxKey } from "../../random/philox.ts";
-import { sha256OfF32 } from "../../random/sha256.ts";
+import { kaimingUniform } from "../../compute/random/kaiming.ts";
+import { philox4x32, philoxByte, philoxKey } from "../../compute/random/philox.ts";
+import { sha256OfF32 } from "../../compute/random/sha256.ts";
 
 /**
  * What determines every number that NoLA does not train: U (bases, rank, maxIn), V (bases, rank, maxOut), of which a module

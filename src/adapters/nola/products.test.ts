@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { itemAt } from "../../files/item-at.ts";
-import type { Device } from "../../device/device.ts";
-import { ownedBy } from "../../device/owned.ts";
-import { openTestDevice } from "../../device/testing/open.ts";
-import type { Staging } from "../../device/staging.ts";
-import { philoxElement, philoxStream } from "../../random/philox.ts";
-import { Run } from "../../tensor/run.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { ownedBy } from "../../compute/device/owned.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
+import type { Staging } from "../../compute/device/staging.ts";
+import { philoxElement, philoxStream } from "../../compute/random/philox.ts";
+import { Run } from "../../compute/tensor/run.ts";
 import { error, numbers, placed, taken } from "../testing/bases.ts";
 import { allocateStacks, factorsOf } from "../low-rank/stacks.ts";
 import { writeFactors } from "./deltas.ts";

@@ -1,9 +1,9 @@
-import type { Device, DeviceBuffer } from "../../device/device.ts";
-import { recordGemm } from "../../tensor/gemm.ts";
-import type { Run } from "../../tensor/run.ts";
-import { pitchOf, sliceCols, type Tensor } from "../../tensor/tensor.ts";
+import type { Device, DeviceBuffer } from "../../compute/device/device.ts";
+import { recordGemm } from "../../compute/tensor/gemm.ts";
+import type { Run } from "../../compute/tensor/run.ts";
+import { pitchOf, sliceCols, type Tensor } from "../../compute/tensor/tensor.ts";
 import { type FactorStack, rowAcross } from "../low-rank/stacks.ts";
-import { philoxKey } from "../../random/philox.ts";
+import { philoxKey } from "../../compute/random/philox.ts";
 import { basesScale, ELEMENT_DIVISOR, type NolaDraws, U_STREAM, V_STREAM } from "./draws.ts";
 
 /** Bases are drawn in blocks of about this much. */

@@ -1,13 +1,13 @@
-import type { Device } from "../../device/device.ts";
-import { uploaded } from "../../device/transfer.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { uploaded } from "../../compute/device/transfer.ts";
 import type { AdapterPlan, DeltasOnGpu, DeltaSource, LayerDelta } from "../plan.ts";
-import { type Tensor, tensorIn } from "../../tensor/tensor.ts";
+import { type Tensor, tensorIn } from "../../compute/tensor/tensor.ts";
 import { readValues } from "../values.ts";
 import type { PrancLayer, PrancPlan } from "./plan.ts";
 import { PRANC_GENERATOR } from "./record.ts";
 import { thetaReference } from "./reference.ts";
 import { type ThetaKey } from "./stream.ts";
-import { philoxKey } from "../../random/philox.ts";
+import { philoxKey } from "../../compute/random/philox.ts";
 
 /** A PRANC adapter among those of other methods. */
 export function prancAdapterPlan(plan: PrancPlan): AdapterPlan {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { JsonNumber } from "../../files/lossless-json.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
-import type { GeneratorName } from "../../random/names.ts";
+import type { GeneratorName } from "../../compute/random/names.ts";
 import type { BaseModel } from "../base.ts";
 import { planAdapter } from "../methods.ts";
 import { openPeft } from "../peft.ts";

@@ -6,7 +6,7 @@ import { drawnDimension, sha256 } from "../bases-record.ts";
 import { parseSettings, prngKey } from "../settings.ts";
 import type { Adapter } from "../types.ts";
 import { thetaFingerprint, thetaOffsets } from "./stream.ts";
-import { philoxKey } from "../../random/philox.ts";
+import { philoxKey } from "../../compute/random/philox.ts";
 
 /** A layer of the record: ΔW is (out, in). */
 export interface RecordedModule {

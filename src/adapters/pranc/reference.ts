@@ -1,6 +1,6 @@
 import type { DeltaSample } from "../bilinear/delta-sample.ts";
 import { itemAt } from "../../files/item-at.ts";
-import type { ThetaLayer } from "../../device/families/theta.ts";
+import type { ThetaLayer } from "../../compute/device/families/theta.ts";
 import { thetaElement, type ThetaKey } from "./stream.ts";
 
 /** scale · Σ_i α_i θ_i of one layer, (out, in), in f64 at a sample of its elements, row-major: the yardstick. Slow. */

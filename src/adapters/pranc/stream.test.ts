@@ -3,7 +3,7 @@ import { itemAt } from "../../files/item-at.ts";
 import fc from "fast-check";
 import { theta } from "../testing/theta.ts";
 import { thetaElement, thetaFingerprint, thetaOffsets, thetaScale } from "./stream.ts";
-import { philoxKey } from "../../random/philox.ts";
+import { philoxKey } from "../../compute/random/philox.ts";
 
 test("any element of any basis can be drawn alone", () => {
   const seed = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 64n - 1n });

@@ -1,6 +1,6 @@
-import { THETA_BLOCK, type ThetaKey } from "../../device/families/theta.ts";
-import { philox4x32, philoxByte } from "../../random/philox.ts";
-import { sha256OfF32 } from "../../random/sha256.ts";
+import { THETA_BLOCK, type ThetaKey } from "../../compute/device/families/theta.ts";
+import { philox4x32, philoxByte } from "../../compute/random/philox.ts";
+import { sha256OfF32 } from "../../compute/random/sha256.ts";
 
 /*
  * The bases θ_i of PRANC (Nooralinejad et al., arXiv:2206.08464) as philox-v1 draws them. Basis i is one long vector over
@@ -14,7 +14,7 @@ import { sha256OfF32 } from "../../random/sha256.ts";
  * (nn.Linear: uniform within ±1/√in).
  */
 
-export type { ThetaKey } from "../../device/families/theta.ts";
+export type { ThetaKey } from "../../compute/device/families/theta.ts";
 
 /** Elements that a fingerprint covers. */
 const HEAD = 4096;

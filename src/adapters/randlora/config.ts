@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import type { Sparsity } from "../../random/names.ts";
+import type { Sparsity } from "../../compute/random/names.ts";
 import {
   dropoutShare,
   finiteNumber,

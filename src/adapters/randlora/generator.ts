@@ -1,5 +1,5 @@
 import { RandloraError } from "../../files/errors.ts";
-import { canDraw, GENERATOR_NAMES, type GeneratorName, type Sparsity } from "../../random/names.ts";
+import { canDraw, GENERATOR_NAMES, type GeneratorName, type Sparsity } from "../../compute/random/names.ts";
 import { oneLine } from "../../files/failure.ts";
 import type { BaseModel, PathShift } from "../base.ts";
 import { unadaptedModules, unadaptedNote } from "../unadapted.ts";
@@ -7,7 +7,7 @@ import { requireSameGenerator } from "../saved-bases.ts";
 import type { Adapter } from "../types.ts";
 import type { BasesSpec } from "../../bases/bases.ts";
 import type { RandloraConfig } from "./config.ts";
-import type { Pairing } from "../../bases/pairing.ts";
+import type { Pairing } from "../../compute/device/pairing.ts";
 import type { RandloraLayer } from "./layers.ts";
 import { gridOfLayers } from "../grid-of-weights.ts";
 import { type BasesRecord, parseBasesRecord } from "./record.ts";

@@ -1,5 +1,5 @@
-import { sha256OfF32 } from "../../random/sha256.ts";
-import type { FloatGrid, GeneratorName } from "../../random/names.ts";
+import { sha256OfF32 } from "../../compute/random/sha256.ts";
+import type { FloatGrid, GeneratorName } from "../../compute/random/names.ts";
 import { dtypeBytes, isFloat } from "../../files/safetensors/dtype.ts";
 import { shapeElements } from "../../files/safetensors/header.ts";
 import { widenToF32 } from "../../files/safetensors/numbers.ts";

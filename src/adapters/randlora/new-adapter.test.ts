@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { MemoryStdCache } from "../../bases/testing/bases.ts";
 import { drawBases } from "../../bases/draw.ts";
 import { formatBasesRecord, parseBasesRecord } from "./record.ts";
-import { readElement } from "../../bases/storage.ts";
+import { readElement } from "../../compute/device/matrix-storage.ts";
 import { basesRecord, initialValues, newBasesSpec } from "./new-adapter.ts";
 import { randloraShape } from "./shape.ts";
 import { adapterTensors, randloraTensors } from "./trained-tensors.ts";

@@ -1,8 +1,8 @@
-import { roundToGrid } from "../../random/grid.ts";
-import type { FloatGrid, GeneratorName, Sparsity } from "../../random/names.ts";
+import { roundToGrid } from "../../compute/random/grid.ts";
+import type { FloatGrid, GeneratorName, Sparsity } from "../../compute/random/names.ts";
 import { fingerprint } from "../../bases/draw.ts";
 import type { BasesSpec } from "../../bases/bases.ts";
-import type { Pairing } from "../../bases/pairing.ts";
+import type { Pairing } from "../../compute/device/pairing.ts";
 import { basesShape } from "./generator.ts";
 import type { BasesRecord } from "./record.ts";
 import { type StdCache, userStdCache } from "../../bases/std-cache.ts";

@@ -1,4 +1,4 @@
-import type { Pairing } from "../../bases/pairing.ts";
+import type { Pairing } from "../../compute/device/pairing.ts";
 
 /**
  * What ΔW is a sum of: PEFT's pairing of bases and rows of Ŝ, the paper's (equation 4), or PEFT's over the first half of

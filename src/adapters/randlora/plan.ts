@@ -7,7 +7,7 @@ import type { Adapter } from "../types.ts";
 import { checkExtent } from "../../bases/draw.ts";
 import type { BasesExtent } from "../../bases/bases.ts";
 import { type RandloraConfig, randloraConfig } from "./config.ts";
-import type { Pairing } from "../../bases/pairing.ts";
+import type { Pairing } from "../../compute/device/pairing.ts";
 import { type BasesSource, chooseBases } from "./generator.ts";
 import { moduleOfMagnitude } from "../magnitude/vectors.ts";
 import { MAGNITUDE, type RandloraLayer, randloraLayers, randloraParameters } from "./layers.ts";

@@ -1,11 +1,11 @@
-import { philoxFill } from "../../random/philox.ts";
+import { philoxFill } from "../../compute/random/philox.ts";
 import { computedTensor } from "../tensors.ts";
 import { drawSteps } from "../../bases/draw.ts";
 import { type BasesSpec, basesCount } from "../../bases/bases.ts";
 import { SAVED_A, SAVED_B, type SavedPair } from "./saved.ts";
 import { type StdCache, userStdCache } from "../../bases/std-cache.ts";
 import { takeSteps } from "../../bases/steps.ts";
-import { type BasisMatrix, readElement } from "../../bases/storage.ts";
+import { type BasisMatrix, readElement } from "../../compute/device/matrix-storage.ts";
 
 /** Elements `first .. first + out.length` of a whole matrix, row-major, as f32. */
 function fillElements(matrix: BasisMatrix, first: number, out: Float32Array<ArrayBuffer>): void {

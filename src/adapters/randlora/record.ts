@@ -1,12 +1,12 @@
 import type { Adapter } from "../types.ts";
 import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
-import type { GeneratorName, FloatGrid } from "../../random/names.ts";
+import type { GeneratorName, FloatGrid } from "../../compute/random/names.ts";
 import { oneLine } from "../../files/failure.ts";
 import { type JsonObject, toPlain } from "../../files/lossless-json.ts";
 import { drawnDimension, RECORD_KEYS } from "../bases-record.ts";
 import { finiteNumber, parseSettings } from "../settings.ts";
-import type { Pairing } from "../../bases/pairing.ts";
+import type { Pairing } from "../../compute/device/pairing.ts";
 
 /** What an adapter records of its bases, so that they can be drawn again and a redraw that differs is noticed. */
 export interface BasesRecord {

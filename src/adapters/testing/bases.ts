@@ -1,7 +1,7 @@
-import type { Device } from "../../device/device.ts";
+import type { Device } from "../../compute/device/device.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { read } from "../../device/transfer.ts";
-import { pitchOf, type Shape, type Tensor, tensorIn } from "../../tensor/tensor.ts";
+import { read } from "../../compute/device/transfer.ts";
+import { pitchOf, type Shape, type Tensor, tensorIn } from "../../compute/tensor/tensor.ts";
 import { MemoryStdCache } from "../../bases/testing/bases.ts";
 import { type Bases, type BasesSpec, drawBases } from "../../bases/draw.ts";
 import { drawFactors, type FactorsSpec } from "../../bases/factors.ts";

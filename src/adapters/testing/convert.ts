@@ -1,4 +1,4 @@
-import type { GeneratorName } from "../../random/names.ts";
+import type { GeneratorName } from "../../compute/random/names.ts";
 import { parameters, type TestTensor } from "./adapters.ts";
 import { convertAdapter, type Conversion, type ConvertOptions } from "../convert.ts";
 import { JsonNumber } from "../../files/lossless-json.ts";

@@ -1,11 +1,11 @@
-import type { Device } from "../../device/device.ts";
+import type { Device } from "../../compute/device/device.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { ownedBy } from "../../device/owned.ts";
-import type { Staging } from "../../device/staging.ts";
-import { dropoutFactor } from "../../random/dropout.ts";
-import { Run } from "../../tensor/run.ts";
-import { Tape } from "../../tensor/tape.ts";
-import { sliceRows } from "../../tensor/tensor.ts";
+import { ownedBy } from "../../compute/device/owned.ts";
+import type { Staging } from "../../compute/device/staging.ts";
+import { dropoutFactor } from "../../compute/random/dropout.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { Tape } from "../../compute/tensor/tape.ts";
+import { sliceRows } from "../../compute/tensor/tensor.ts";
 import { dropoutMask } from "../training/dropout.ts";
 import type { Trainable } from "../training/method.ts";
 import { Parameters } from "../training/parameters.ts";

@@ -1,10 +1,10 @@
-import type { Device } from "../../device/device.ts";
+import type { Device } from "../../compute/device/device.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { ownedBy } from "../../device/owned.ts";
-import { readRows } from "../../tensor/read-rows.ts";
-import { Run } from "../../tensor/run.ts";
-import { Tape } from "../../tensor/tape.ts";
-import { pitchOf, type Tensor, tensorIn } from "../../tensor/tensor.ts";
+import { ownedBy } from "../../compute/device/owned.ts";
+import { readRows } from "../../compute/tensor/read-rows.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { Tape } from "../../compute/tensor/tape.ts";
+import { pitchOf, type Tensor, tensorIn } from "../../compute/tensor/tensor.ts";
 import { AdamW } from "../../train/adamw.ts";
 import type { MethodDefinition } from "../method.ts";
 import { Parameters } from "../training/parameters.ts";

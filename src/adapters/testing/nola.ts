@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { itemAt } from "../../files/item-at.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
 import { fromBigInt, stringifyLossless } from "../../files/lossless-json.ts";
-import { kaimingUniform } from "../../random/kaiming.ts";
-import { philoxElement, philoxStream } from "../../random/philox.ts";
+import { kaimingUniform } from "../../compute/random/kaiming.ts";
+import { philoxElement, philoxStream } from "../../compute/random/philox.ts";
 import { formatRecord } from "../nola/record.ts";
 import { numbers, type TestTensor, writeFolder } from "./adapters.ts";
 

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { GeneratorName } from "../../random/names.ts";
+import type { GeneratorName } from "../../compute/random/names.ts";
 import { baseOf, parameters, type TestTensor, writeFolder } from "./adapters.ts";
 import type { BaseModel } from "../base.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";

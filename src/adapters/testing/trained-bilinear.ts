@@ -1,11 +1,11 @@
-import type { Device } from "../../device/device.ts";
+import type { Device } from "../../compute/device/device.ts";
 import { itemAt } from "../../files/item-at.ts";
-import type { DropoutMask } from "../../random/dropout.ts";
+import type { DropoutMask } from "../../compute/random/dropout.ts";
 import { roundFromF64, widenToF32 } from "../../files/safetensors/numbers.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
-import { place } from "../../tensor/testing/placed.ts";
+import type { Tensor } from "../../compute/tensor/tensor.ts";
+import { place } from "../../compute/tensor/testing/placed.ts";
 import type { Bases } from "../../bases/draw.ts";
-import type { Pairing } from "../../bases/pairing.ts";
+import type { Pairing } from "../../compute/device/pairing.ts";
 import type { OrderPlan } from "../bilinear/train/flops.ts";
 import { adapterGradients, adapterOutput } from "../bilinear/train/gradient-reference.ts";
 import type { BilinearShape } from "../bilinear/shape.ts";

@@ -1,8 +1,8 @@
-import type { Device } from "../../device/device.ts";
+import type { Device } from "../../compute/device/device.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { ownedBy } from "../../device/owned.ts";
-import type { Staging } from "../../device/staging.ts";
-import { sliceRows } from "../../tensor/tensor.ts";
+import { ownedBy } from "../../compute/device/owned.ts";
+import type { Staging } from "../../compute/device/staging.ts";
+import { sliceRows } from "../../compute/tensor/tensor.ts";
 import { deltaReference } from "../bilinear/delta-reference.ts";
 import { trainableLora } from "../lora/train/trained.ts";
 import { withMagnitude } from "../magnitude/train/trainable.ts";

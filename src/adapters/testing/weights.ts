@@ -1,4 +1,4 @@
-import type { DeviceBuffer } from "../../device/device.ts";
+import type { DeviceBuffer } from "../../compute/device/device.ts";
 import type { SampledWeight, WeightBlock } from "../plan.ts";
 
 /** The weight that ΔW is asked for where a method does not look at it. */

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { GENERATOR_NAMES } from "../../random/names.ts";
+import { GENERATOR_NAMES } from "../../compute/random/names.ts";
 
 /** Settings of methods whose frozen bases are drawn from a seed. */
 export const BASES_SETTINGS = {

@@ -1,4 +1,4 @@
-import type { DropoutMask } from "../../random/dropout.ts";
+import type { DropoutMask } from "../../compute/random/dropout.ts";
 import type { PassKind } from "./method.ts";
 
 /** The masks of so many micro-batches differ. */

@@ -1,5 +1,5 @@
-import type { DeviceBuffer } from "../../device/device.ts";
-import { elementBytes, pitchOf, type Tensor } from "../../tensor/tensor.ts";
+import type { DeviceBuffer } from "../../compute/device/device.ts";
+import { elementBytes, pitchOf, type Tensor } from "../../compute/tensor/tensor.ts";
 
 /** Rows of a matrix: what is needed of a module to find its place. */
 export interface WeightRows {

@@ -1,9 +1,9 @@
-import type { Device } from "../../device/device.ts";
-import type { Staging } from "../../device/staging.ts";
+import type { Device } from "../../compute/device/device.ts";
+import type { Staging } from "../../compute/device/staging.ts";
 import type { Linears } from "../../models/linears.ts";
 import type { Quantised } from "../../models/placed-weights.ts";
-import type { Run } from "../../tensor/run.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
+import type { Run } from "../../compute/tensor/run.ts";
+import type { Tensor } from "../../compute/tensor/tensor.ts";
 import type { AdapterContent } from "../content.ts";
 import type { ParameterPlan, Parameters } from "./parameters.ts";
 

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import type { Device } from "../../device/device.ts";
-import { openTestDevice } from "../../device/testing/open.ts";
-import { OPS } from "../../tensor/ops/index.ts";
-import { Run } from "../../tensor/run.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { OPS } from "../../compute/tensor/ops/index.ts";
+import { Run } from "../../compute/tensor/run.ts";
 import { Parameters, ROLES } from "./parameters.ts";
 
 let gpu: Device;

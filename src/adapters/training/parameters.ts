@@ -1,6 +1,6 @@
-import type { Device, DeviceBuffer } from "../../device/device.ts";
-import { pitchOf, type Shape, type Tensor } from "../../tensor/tensor.ts";
-import { readRows } from "../../tensor/read-rows.ts";
+import type { Device, DeviceBuffer } from "../../compute/device/device.ts";
+import { pitchOf, type Shape, type Tensor } from "../../compute/tensor/tensor.ts";
+import { readRows } from "../../compute/tensor/read-rows.ts";
 
 /** A tensor that will be trained. */
 export interface ParameterPlan {

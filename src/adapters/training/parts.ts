@@ -1,5 +1,5 @@
-import type { DeviceBuffer } from "../../device/device.ts";
-import { sliceCols, type Tensor } from "../../tensor/tensor.ts";
+import type { DeviceBuffer } from "../../compute/device/device.ts";
+import { sliceCols, type Tensor } from "../../compute/tensor/tensor.ts";
 
 /** Rows of one of the decoder's matrices that are one module's weight. */
 export interface Part {

@@ -1,5 +1,5 @@
 import type { JsonObject } from "../../files/lossless-json.ts";
-import type { Shape } from "../../tensor/tensor.ts";
+import type { Shape } from "../../compute/tensor/tensor.ts";
 import type { AdapterContent } from "../content.ts";
 import { memoryTensor } from "../tensors.ts";
 import type { Adapter } from "../types.ts";

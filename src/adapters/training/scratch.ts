@@ -1,4 +1,4 @@
-import type { Device, DeviceBuffer } from "../../device/device.ts";
+import type { Device, DeviceBuffer } from "../../compute/device/device.ts";
 
 /** Scratch buffers, allocated once. All modules share them: what is recorded one after the other runs so. */
 export class Scratch<Role extends string> {

@@ -4,7 +4,7 @@ import { modulePath, targetName } from "../spelling.ts";
 import { defaultTargets } from "../default-targets.ts";
 import { targetMatcher, type TargetRules } from "../targets.ts";
 import { RandloraError } from "../../files/errors.ts";
-import { isKernelDtype } from "../../device/dtype.ts";
+import { isKernelDtype } from "../../compute/device/dtype.ts";
 import type { Dtype } from "../../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import type { AdapterSettings } from "./settings.ts";

@@ -3,7 +3,7 @@ import { drawsFactors, FACTOR_GENERATORS, type FactorGenerator, type FactorsSpec
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { type JsonObject, toPlain } from "../../files/lossless-json.ts";
-import type { FloatGrid } from "../../random/names.ts";
+import type { FloatGrid } from "../../compute/random/names.ts";
 import { drawnDimension, RECORD_KEYS } from "../bases-record.ts";
 import { parseSettings } from "../settings.ts";
 import type { Adapter } from "../types.ts";

@@ -1,4 +1,4 @@
-import { sha256OfF32 } from "../../random/sha256.ts";
+import { sha256OfF32 } from "../../compute/random/sha256.ts";
 import type { Bases } from "../../bases/bases.ts";
 import {
   drawFactorHeads,
@@ -12,7 +12,7 @@ import {
 import { takeSteps } from "../../bases/steps.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import type { GeneratorName } from "../../random/names.ts";
+import type { GeneratorName } from "../../compute/random/names.ts";
 import type { BaseModel, PathShift } from "../base.ts";
 import { gridOfLayers } from "../grid-of-weights.ts";
 import { toProjection } from "../projection.ts";

@@ -1,8 +1,8 @@
 import type { Bases } from "../../bases/bases.ts";
 import { drawFactors, FACTOR_GENERATORS, type FactorsSpec, savedFactors } from "../../bases/factors.ts";
 import { takeSteps } from "../../bases/steps.ts";
-import { type BasisMatrix, readElement } from "../../bases/storage.ts";
-import type { FloatGrid } from "../../random/names.ts";
+import { type BasisMatrix, readElement } from "../../compute/device/matrix-storage.ts";
+import type { FloatGrid } from "../../compute/random/names.ts";
 import { toProjection } from "../projection.ts";
 import { computedTensor } from "../tensors.ts";
 import type { VeraConfig } from "./config.ts";

@@ -1,6 +1,6 @@
 import type { BasesExtent, BasesSpec, StdPair } from "../draw.ts";
 import { basesCount } from "../draw.ts";
-import { readElement, type BasisMatrix } from "../storage.ts";
+import { readElement, type BasisMatrix } from "../../compute/device/matrix-storage.ts";
 import type { StdCache } from "../std-cache.ts";
 
 /** A cache that forgets with its test. */

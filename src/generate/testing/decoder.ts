@@ -1,6 +1,6 @@
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
-import type { Device } from "../../device/device.ts";
-import { openTestDevice } from "../../device/testing/open.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { Decoder } from "../../models/decoder.ts";
 import { ChatTemplate } from "../../text/chat-template.ts";
 import { loadTokenizer } from "../../text/load-tokenizer.ts";

@@ -1,7 +1,7 @@
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
-import { fitsBlocks, fromBlocks, toBlocks } from "../../device/blocks.ts";
-import type { BlockDtype } from "../../device/dtype.ts";
+import { fitsBlocks, fromBlocks, toBlocks } from "../../compute/device/blocks.ts";
+import type { BlockDtype } from "../../compute/device/dtype.ts";
 import { readModel, rounded, widened, writeModel } from "../../merge/testing/models.ts";
 
 /** The weights of a language model's layers. */

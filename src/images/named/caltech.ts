@@ -1,7 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { naming } from "../../files/failure.ts";
-import { torchRandperm } from "../../random/randperm.ts";
+import { torchRandperm } from "../../compute/random/randperm.ts";
 import { fileSet, type LabelledFile, listFolder } from "../sets/files.ts";
 import type { PictureSet, Split } from "../sets/types.ts";
 import { madeAs, shownAs, withArticles } from "./templates.ts";

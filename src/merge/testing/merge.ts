@@ -1,6 +1,6 @@
 // Merges in this process, for the tests of this folder.
 import { readdir } from "node:fs/promises";
-import { TEST_DEVICE } from "../../device/testing/open.ts";
+import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import type { WritableFloatDtype } from "../../files/safetensors/dtype.ts";
 import { merge, type MergeObserver, type MergeOptions, type MergeSummary } from "../run.ts";
 import {

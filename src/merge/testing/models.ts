@@ -8,7 +8,7 @@ import type { JsonObject } from "../../files/lossless-json.ts";
 import { drawBases } from "../../bases/draw.ts";
 import { deltaReference } from "../../adapters/bilinear/delta-reference.ts";
 import { basesShape } from "../../adapters/randlora/generator.ts";
-import type { FloatGrid } from "../../random/names.ts";
+import type { FloatGrid } from "../../compute/random/names.ts";
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { type Dtype, dtypeBytes, type FloatDtype, type WritableFloatDtype } from "../../files/safetensors/dtype.ts";
 import { roundFromF64, widenToF64 } from "../../files/safetensors/numbers.ts";

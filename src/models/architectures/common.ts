@@ -1,6 +1,6 @@
 import { RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
-import type { Activation } from "../../tensor/elementwise.ts";
+import type { Activation } from "../../compute/tensor/elementwise.ts";
 import type { ConfigJson } from "../config-file.ts";
 import type { DecoderConfig, LayerConfig } from "../config.ts";
 import { ropeOf, type RopeDefaults } from "../rope-json.ts";

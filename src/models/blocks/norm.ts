@@ -1,6 +1,6 @@
-import { OPS } from "../../tensor/ops/index.ts";
-import type { Recorder } from "../../tensor/recorder.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
+import { OPS } from "../../compute/tensor/ops/index.ts";
+import type { Recorder } from "../../compute/tensor/recorder.ts";
+import type { Tensor } from "../../compute/tensor/tensor.ts";
 
 /** A norm by the root of the mean square, and its weights, (1, size) F32; see OPS.rmsNorm. */
 export interface RmsNorm {

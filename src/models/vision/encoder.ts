@@ -1,6 +1,6 @@
-import type { Activation } from "../../tensor/elementwise.ts";
-import type { Recorder } from "../../tensor/recorder.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
+import type { Activation } from "../../compute/tensor/elementwise.ts";
+import type { Recorder } from "../../compute/tensor/recorder.ts";
+import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { recordAttention, type Sight } from "../blocks/attention.ts";
 import { recordMlp } from "../blocks/mlp.ts";
 import type { Norm } from "../blocks/norm.ts";

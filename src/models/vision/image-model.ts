@@ -1,8 +1,8 @@
-import type { Device } from "../../device/device.ts";
+import type { Device } from "../../compute/device/device.ts";
 import type { TensorReader } from "../../files/safetensors/checkpoint.ts";
-import { readRows } from "../../tensor/read-rows.ts";
-import type { Recorder } from "../../tensor/recorder.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
+import { readRows } from "../../compute/tensor/read-rows.ts";
+import type { Recorder } from "../../compute/tensor/recorder.ts";
+import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { type Linears, PLAIN_LINEARS } from "../linears.ts";
 import { PlacedWeights, type Quantised, type WeightOptions } from "../placed-weights.ts";
 import { checkTensors, type PlannedMatrix, plannedMatrix, plannedVector } from "../tensor-plan.ts";

@@ -1,7 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
-import { OPS } from "../../tensor/ops/index.ts";
-import type { Recorder } from "../../tensor/recorder.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
+import { OPS } from "../../compute/tensor/ops/index.ts";
+import type { Recorder } from "../../compute/tensor/recorder.ts";
+import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { recordNorm } from "../blocks/norm.ts";
 import type { Linears } from "../linears.ts";
 import type { Placed, PlacedWeights } from "../placed-weights.ts";

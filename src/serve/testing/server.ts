@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { TEST_DEVICE } from "../../device/testing/open.ts";
+import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import OpenAI from "openai";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { AdapterChoice } from "../../generate/adapted-weights.ts";

@@ -3,7 +3,7 @@ import type { AdapterChoice } from "../../generate/adapted-weights.ts";
 import type { LanguageModel } from "../../generate/language-model.ts";
 import { type Reply, speeds } from "../../generate/reply.ts";
 import type { AnswerOptions, Session } from "../../generate/session.ts";
-import type { GeneratorName } from "../../random/names.ts";
+import type { GeneratorName } from "../../compute/random/names.ts";
 import { visibleLines } from "../../files/visible.ts";
 import { errorLines } from "../error-lines.ts";
 import { formatAmount, formatDuration, formatNumber } from "../format.ts";

@@ -1,7 +1,7 @@
 // Models of pictures that are trained for a few steps on made-up pictures of three classes.
 import type { HeldDtype } from "../../adapters/training/settings.ts";
-import type { Device } from "../../device/device.ts";
-import type { BlocksName } from "../../device/dtype.ts";
+import type { Device } from "../../compute/device/device.ts";
+import type { BlocksName } from "../../compute/device/dtype.ts";
 import { pictures } from "../../models/vision/testing/models.ts";
 import type { PictureBatch } from "../../tasks/pictures.ts";
 import { Engine } from "../engine.ts";

@@ -2,7 +2,7 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
-import { TEST_DEVICE } from "../../device/testing/open.ts";
+import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import { loadConfig } from "../../models/architectures/index.ts";
 import type { MicroBatch } from "../../text/data/types.ts";
 import { loadRunData } from "../data.ts";

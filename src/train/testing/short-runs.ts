@@ -1,6 +1,6 @@
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import type { Device } from "../../device/device.ts";
-import { openTestDevice } from "../../device/testing/open.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
 import type { AskedSettings } from "../resolve-settings.ts";
 import type { TrainSettings } from "../settings.ts";
 import { type Recording, shortRun, trainInto, writeTexts } from "./runs.ts";

@@ -1,4 +1,4 @@
-import type { Tensor } from "../../../tensor/tensor.ts";
+import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import type { OrderPlan } from "./flops.ts";
 import type { TrainedModule } from "./module.ts";
 import type { BilinearShape } from "../shape.ts";

@@ -1,6 +1,6 @@
-import type { TernaryRows } from "../../../device/ternary-rows.ts";
-import type { Run } from "../../../tensor/run.ts";
-import type { Tensor } from "../../../tensor/tensor.ts";
+import type { TernaryRows } from "../../../compute/device/ternary-rows.ts";
+import type { Run } from "../../../compute/tensor/run.ts";
+import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import type { AdaptedPart } from "./adapted-matrix.ts";
 import type { TrainingBases } from "./training-bases.ts";
 import type { Scratch } from "../../training/scratch.ts";

@@ -1,6 +1,6 @@
-import { type Run } from "../../../tensor/run.ts";
-import { sliceRows, type Tensor } from "../../../tensor/tensor.ts";
-import { recordWidened } from "../../../tensor/widen.ts";
+import { type Run } from "../../../compute/tensor/run.ts";
+import { sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
+import { recordWidened } from "../../../compute/tensor/widen.ts";
 import type { BoundDeltaLayer } from "../delta.ts";
 import type { AdaptedMatrix, AdaptedPart } from "./adapted-matrix.ts";
 import type { AdapterContext } from "./context.ts";

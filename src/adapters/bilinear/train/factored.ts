@@ -1,6 +1,6 @@
-import { recordGemm } from "../../../tensor/gemm.ts";
-import type { Run } from "../../../tensor/run.ts";
-import { sliceCols, type Tensor } from "../../../tensor/tensor.ts";
+import { recordGemm } from "../../../compute/tensor/gemm.ts";
+import type { Run } from "../../../compute/tensor/run.ts";
+import { sliceCols, type Tensor } from "../../../compute/tensor/tensor.ts";
 import type { AdaptedMatrix, AdaptedPart } from "./adapted-matrix.ts";
 import {
   adapterInput,

@@ -3,7 +3,7 @@ import { itemAt } from "../../../files/item-at.ts";
 import { MemoryStdCache } from "../../../bases/testing/bases.ts";
 import { drawBases } from "../../../bases/draw.ts";
 import type { DeltaLayer } from "../delta-reference.ts";
-import type { Pairing } from "../../../bases/pairing.ts";
+import type { Pairing } from "../../../compute/device/pairing.ts";
 import { adapterGradients, adapterOutput } from "./gradient-reference.ts";
 import { randloraShape } from "../../randlora/shape.ts";
 

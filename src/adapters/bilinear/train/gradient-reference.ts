@@ -2,8 +2,8 @@ import type { Bases } from "../../../bases/bases.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { DeltaLayer } from "../delta-reference.ts";
 import { deltaReference } from "../delta-reference.ts";
-import { readElement } from "../../../bases/storage.ts";
-import { pairOf } from "../../../bases/pairing.ts";
+import { readElement } from "../../../compute/device/matrix-storage.ts";
+import { pairOf } from "../../../compute/device/pairing.ts";
 
 /** What an adapter adds to a linear layer, and how the loss depends on that. Matrices are row-major, without gaps. */
 export interface AdapterPass {

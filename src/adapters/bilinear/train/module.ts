@@ -1,5 +1,5 @@
 import type { BilinearShape } from "../shape.ts";
-import type { Tensor } from "../../../tensor/tensor.ts";
+import type { Tensor } from "../../../compute/tensor/tensor.ts";
 
 /**
  * One module under training: where its weight lies, its parameters and where their gradients are summed. All four

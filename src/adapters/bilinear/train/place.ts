@@ -1,5 +1,5 @@
 import type { Bases } from "../../../bases/bases.ts";
-import type { Pairing } from "../../../bases/pairing.ts";
+import type { Pairing } from "../../../compute/device/pairing.ts";
 import { dropoutMask } from "../../training/dropout.ts";
 import type { Method, MethodChoices, PassKind, Placement } from "../../training/method.ts";
 import type { BilinearShape } from "../shape.ts";

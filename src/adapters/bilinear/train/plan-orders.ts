@@ -1,4 +1,4 @@
-import { pitchOf } from "../../../tensor/tensor.ts";
+import { pitchOf } from "../../../compute/tensor/tensor.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import { adapterFlops, type OrderPlan, type StepSize } from "./flops.ts";
 import { mergedBytes } from "../../training/fused.ts";

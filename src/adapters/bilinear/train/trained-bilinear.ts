@@ -1,9 +1,9 @@
-import type { Device, DeviceBuffer } from "../../../device/device.ts";
+import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
 import { type Linears, PLAIN_LINEARS, type Projection } from "../../../models/linears.ts";
-import { recordZero } from "../../../tensor/fill.ts";
-import type { Recorder } from "../../../tensor/recorder.ts";
-import type { Run } from "../../../tensor/run.ts";
-import { pitchOf, sliceRows, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
+import { recordZero } from "../../../compute/tensor/fill.ts";
+import type { Recorder } from "../../../compute/tensor/recorder.ts";
+import type { Run } from "../../../compute/tensor/run.ts";
+import { pitchOf, sliceRows, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
 import type { AdaptedMatrix } from "./adapted-matrix.ts";
 import { type LinearGradients, type LinearOperands, type Masks, recordAdapted } from "../../training/adapted-linear.ts";
 import type { AdapterContext } from "./context.ts";

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { itemAt } from "../../../files/item-at.ts";
-import type { Device } from "../../../device/device.ts";
-import { ownedBy } from "../../../device/owned.ts";
-import { GUARANTEED_BINDING, openTestDevice } from "../../../device/testing/open.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import { ownedBy } from "../../../compute/device/owned.ts";
+import { GUARANTEED_BINDING, openTestDevice } from "../../../compute/device/testing/open.ts";
 import { bf16ToF32, f32ToBf16 } from "../../../files/safetensors/numbers.ts";
-import { Run } from "../../../tensor/run.ts";
-import { sliceRows, tensorIn } from "../../../tensor/tensor.ts";
-import { place } from "../../../tensor/testing/placed.ts";
+import { Run } from "../../../compute/tensor/run.ts";
+import { sliceRows, tensorIn } from "../../../compute/tensor/tensor.ts";
+import { place } from "../../../compute/tensor/testing/placed.ts";
 import { deltaReference } from "../delta-reference.ts";
 import type { OrderPlan } from "./flops.ts";
 import { fuse } from "../../training/fused.ts";

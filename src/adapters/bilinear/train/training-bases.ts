@@ -1,15 +1,15 @@
-import type { Device, DeviceBuffer } from "../../../device/device.ts";
-import { uploaded } from "../../../device/transfer.ts";
-import { isTernary, ternaryDensity, type TernaryRows } from "../../../device/ternary-rows.ts";
-import type { Staging } from "../../../device/staging.ts";
-import type { Unpacked } from "../../../device/families/bilinear.ts";
+import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
+import { uploaded } from "../../../compute/device/transfer.ts";
+import { isTernary, ternaryDensity, type TernaryRows } from "../../../compute/device/ternary-rows.ts";
+import type { Staging } from "../../../compute/device/staging.ts";
+import type { Unpacked } from "../../../compute/device/families/bilinear.ts";
 import { NAMED_DTYPES } from "../../../files/safetensors/dtype.ts";
-import type { Run } from "../../../tensor/run.ts";
-import { pitchOf, type Shape, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
+import type { Run } from "../../../compute/tensor/run.ts";
+import { pitchOf, type Shape, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
 import type { Bases } from "../../../bases/bases.ts";
 import { DeltaBases } from "../delta.ts";
-import type { Pairing } from "../../../bases/pairing.ts";
-import { type BasisMatrix, readElement } from "../../../bases/storage.ts";
+import type { Pairing } from "../../../compute/device/pairing.ts";
+import { type BasisMatrix, readElement } from "../../../compute/device/matrix-storage.ts";
 import type { BilinearShape } from "../shape.ts";
 
 /** Ternary and drawn elements are unpacked in blocks of rows of about this much. */

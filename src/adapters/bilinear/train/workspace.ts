@@ -1,4 +1,4 @@
-import { pitchOf } from "../../../tensor/tensor.ts";
+import { pitchOf } from "../../../compute/tensor/tensor.ts";
 import { type FusedShape, mergedBytes } from "../../training/fused.ts";
 import type { OrderPlan } from "./flops.ts";
 import type { BilinearShape } from "../shape.ts";

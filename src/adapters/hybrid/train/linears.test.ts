@@ -1,14 +1,14 @@
 // Both parts in one matrix as a decoder joins it: RandLoRA in each of its orders, LoRA's factors over what it computes.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { itemAt } from "../../../files/item-at.ts";
-import type { Device } from "../../../device/device.ts";
-import { ownedBy } from "../../../device/owned.ts";
-import { openTestDevice } from "../../../device/testing/open.ts";
-import type { Staging } from "../../../device/staging.ts";
-import { dropoutFactor, type DropoutMask } from "../../../random/dropout.ts";
-import { Run } from "../../../tensor/run.ts";
-import { Tape } from "../../../tensor/tape.ts";
-import { sliceRows } from "../../../tensor/tensor.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import { ownedBy } from "../../../compute/device/owned.ts";
+import { openTestDevice } from "../../../compute/device/testing/open.ts";
+import type { Staging } from "../../../compute/device/staging.ts";
+import { dropoutFactor, type DropoutMask } from "../../../compute/random/dropout.ts";
+import { Run } from "../../../compute/tensor/run.ts";
+import { Tape } from "../../../compute/tensor/tape.ts";
+import { sliceRows } from "../../../compute/tensor/tensor.ts";
 import type { OrderPlan } from "../../bilinear/train/flops.ts";
 import { TrainedBilinear } from "../../bilinear/train/trained-bilinear.ts";
 import { TrainingBases } from "../../bilinear/train/training-bases.ts";

@@ -1,5 +1,5 @@
-import type { Device } from "../../../device/device.ts";
-import { type Shape, type Tensor, tensorBytes, tensorIn, write } from "../../../tensor/tensor.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import { type Shape, type Tensor, tensorBytes, tensorIn, write } from "../../../compute/tensor/tensor.ts";
 import { memoryTensor } from "../../tensors.ts";
 import type { Addend, Placement, Trainable } from "../../training/method.ts";
 import type { AdapterTensor } from "../../types.ts";

@@ -1,8 +1,8 @@
 import { LowRankLinears, type LowRankMode, type TrainedFactors } from "../../low-rank/linears.ts";
 import { memoryTensor } from "../../tensors.ts";
-import { kaimingUniform } from "../../../random/kaiming.ts";
-import { recordGemm } from "../../../tensor/gemm.ts";
-import { sliceRows } from "../../../tensor/tensor.ts";
+import { kaimingUniform } from "../../../compute/random/kaiming.ts";
+import { recordGemm } from "../../../compute/tensor/gemm.ts";
+import { sliceRows } from "../../../compute/tensor/tensor.ts";
 import type { LoraModule, LoraSource } from "./source.ts";
 import type { Addend, Placement, Trainable } from "../../training/method.ts";
 import { partsOfMatrices } from "../../training/parts.ts";

@@ -1,8 +1,8 @@
-import type { DeviceBuffer } from "../../../device/device.ts";
+import type { DeviceBuffer } from "../../../compute/device/device.ts";
 import type { Linears, Projection } from "../../../models/linears.ts";
-import { OPS } from "../../../tensor/ops/index.ts";
-import type { Recorder } from "../../../tensor/recorder.ts";
-import { sliceCols, type Tensor } from "../../../tensor/tensor.ts";
+import { OPS } from "../../../compute/tensor/ops/index.ts";
+import type { Recorder } from "../../../compute/tensor/recorder.ts";
+import { sliceCols, type Tensor } from "../../../compute/tensor/tensor.ts";
 
 /** What the outputs of a matrix are multiplied by. */
 export interface OutputFactors {

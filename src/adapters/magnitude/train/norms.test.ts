@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
 import { itemAt } from "../../../files/item-at.ts";
-import { openTestDevice } from "../../../device/testing/open.ts";
-import { Run } from "../../../tensor/run.ts";
-import { recordGemm } from "../../../tensor/gemm.ts";
-import { sliceRows } from "../../../tensor/tensor.ts";
-import { random } from "../../../tensor/testing/case.ts";
-import { place, take } from "../../../tensor/testing/placed.ts";
+import { openTestDevice } from "../../../compute/device/testing/open.ts";
+import { Run } from "../../../compute/tensor/run.ts";
+import { recordGemm } from "../../../compute/tensor/gemm.ts";
+import { sliceRows } from "../../../compute/tensor/tensor.ts";
+import { random } from "../../../compute/tensor/testing/case.ts";
+import { place, take } from "../../../compute/tensor/testing/placed.ts";
 import { error } from "../../testing/bases.ts";
 import { allocateFormed, formedRows, recordSquares } from "./norms.ts";
 

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { itemAt } from "../../../files/item-at.ts";
-import type { Device } from "../../../device/device.ts";
-import { openTestDevice } from "../../../device/testing/open.ts";
-import type { Staging } from "../../../device/staging.ts";
-import { dropoutFactor } from "../../../random/dropout.ts";
-import { Run } from "../../../tensor/run.ts";
-import { Tape } from "../../../tensor/tape.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import { openTestDevice } from "../../../compute/device/testing/open.ts";
+import type { Staging } from "../../../compute/device/staging.ts";
+import { dropoutFactor } from "../../../compute/random/dropout.ts";
+import { Run } from "../../../compute/tensor/run.ts";
+import { Tape } from "../../../compute/tensor/tape.ts";
 import { error, numbers, placed, taken } from "../../testing/bases.ts";
 import { IN, OUT, PLANS, TOKENS } from "../../testing/trained-bilinear.ts";
 import {

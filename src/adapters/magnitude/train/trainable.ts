@@ -1,8 +1,8 @@
-import type { DeviceBuffer } from "../../../device/device.ts";
-import type { Run } from "../../../tensor/run.ts";
-import { type Tensor, tensorBytes, tensorIn } from "../../../tensor/tensor.ts";
-import { isBlockDtype } from "../../../device/dtype.ts";
-import { weightDtype } from "../../../device/weight.ts";
+import type { DeviceBuffer } from "../../../compute/device/device.ts";
+import type { Run } from "../../../compute/tensor/run.ts";
+import { type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
+import { isBlockDtype } from "../../../compute/device/dtype.ts";
+import { weightDtype } from "../../../compute/device/weight.ts";
 import type { AdapterContent } from "../../content.ts";
 import { memoryTensor } from "../../tensors.ts";
 import type { ModuleShape } from "../../training/definition.ts";

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { itemAt } from "../../../files/item-at.ts";
 import { createHash } from "node:crypto";
-import type { Device } from "../../../device/device.ts";
-import { openTestDevice } from "../../../device/testing/open.ts";
-import { kaimingUniform } from "../../../random/kaiming.ts";
-import { philoxElement, philoxStream } from "../../../random/philox.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import { openTestDevice } from "../../../compute/device/testing/open.ts";
+import { kaimingUniform } from "../../../compute/random/kaiming.ts";
+import { philoxElement, philoxStream } from "../../../compute/random/philox.ts";
 import { DERIVED_MODULES, derivedErrors, type DerivedTrial, type FactorsOf } from "../../testing/derived.ts";
 import { newNola } from "./source.ts";
 import { trainableNola } from "./trained.ts";

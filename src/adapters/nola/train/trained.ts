@@ -1,4 +1,4 @@
-import type { Device } from "../../../device/device.ts";
+import type { Device } from "../../../compute/device/device.ts";
 import { DerivedFactors } from "../../low-rank/derived.ts";
 import { allocateStacks, type FactorStack, groupFactors } from "../../low-rank/stacks.ts";
 import { memoryTensor } from "../../tensors.ts";

@@ -1,6 +1,6 @@
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
-import { tensorBytes } from "../../../tensor/tensor.ts";
+import { tensorBytes } from "../../../compute/tensor/tensor.ts";
 import { type FusedShape, mergedBytes } from "../../training/fused.ts";
 import type { MethodChoices } from "../../training/method.ts";
 

@@ -7,7 +7,7 @@ import type { AdapterSettings } from "../../training/settings.ts";
 import type { Targets } from "../../training/target-modules.ts";
 import type { Adapter } from "../../types.ts";
 import { readValues } from "../../values.ts";
-import type { ThetaLayer } from "../../../device/families/theta.ts";
+import type { ThetaLayer } from "../../../compute/device/families/theta.ts";
 import { planPranc } from "../plan.ts";
 import type { PrancRecord } from "../record.ts";
 import { thetaOffsets, thetaScale } from "../stream.ts";

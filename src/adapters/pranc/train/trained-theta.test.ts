@@ -1,19 +1,19 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { itemAt } from "../../../files/item-at.ts";
-import type { Device } from "../../../device/device.ts";
-import { ownedBy } from "../../../device/owned.ts";
-import { GUARANTEED_BINDING, openTestDevice } from "../../../device/testing/open.ts";
-import type { Staging } from "../../../device/staging.ts";
-import { dropoutFactor } from "../../../random/dropout.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import { ownedBy } from "../../../compute/device/owned.ts";
+import { GUARANTEED_BINDING, openTestDevice } from "../../../compute/device/testing/open.ts";
+import type { Staging } from "../../../compute/device/staging.ts";
+import { dropoutFactor } from "../../../compute/random/dropout.ts";
 import { bf16ToF32, f32ToBf16 } from "../../../files/safetensors/numbers.ts";
-import { Run } from "../../../tensor/run.ts";
-import { Tape } from "../../../tensor/tape.ts";
-import { sliceRows, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
+import { Run } from "../../../compute/tensor/run.ts";
+import { Tape } from "../../../compute/tensor/tape.ts";
+import { sliceRows, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
 import { error, numbers, placed, taken } from "../../testing/bases.ts";
 import { theta, thetaProducts, thetaSum } from "../../testing/theta.ts";
 import { frozen, IN, maskOf, OUT, ROWS, TOKENS } from "../../testing/trained-bilinear.ts";
 import { thetaOffsets } from "../stream.ts";
-import { philoxKey } from "../../../random/philox.ts";
+import { philoxKey } from "../../../compute/random/philox.ts";
 import type { ProductsPlan } from "./products.ts";
 import { type TrainedModule, TrainedTheta } from "./trained-theta.ts";
 

@@ -1,9 +1,9 @@
-import type { Device, DeviceBuffer } from "../../../device/device.ts";
+import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
 import { type Linears, PLAIN_LINEARS } from "../../../models/linears.ts";
-import { recordGemm } from "../../../tensor/gemm.ts";
-import type { Run } from "../../../tensor/run.ts";
-import { pitchOf, sliceCols, sliceRows, type Tensor, tensorIn } from "../../../tensor/tensor.ts";
-import { recordWidened } from "../../../tensor/widen.ts";
+import { recordGemm } from "../../../compute/tensor/gemm.ts";
+import type { Run } from "../../../compute/tensor/run.ts";
+import { pitchOf, sliceCols, sliceRows, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
+import { recordWidened } from "../../../compute/tensor/widen.ts";
 import {
   adapterInput,
   addInputGradient,
@@ -14,8 +14,8 @@ import {
 } from "../../training/adapted-linear.ts";
 import { fuse, type FusedMatrix, type FusedPart, mergedBytes } from "../../training/fused.ts";
 import { Scratch } from "../../training/scratch.ts";
-import type { ThetaLayer } from "../../../device/families/theta.ts";
-import type { Staging } from "../../../device/staging.ts";
+import type { ThetaLayer } from "../../../compute/device/families/theta.ts";
+import type { Staging } from "../../../compute/device/staging.ts";
 import type { ThetaKey } from "../stream.ts";
 import { gradientBytes, heldBytes, type ModuleRows, type ProductsPlan } from "./products.ts";
 

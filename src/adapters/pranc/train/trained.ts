@@ -5,7 +5,7 @@ import type { Method, PassKind, Placement, PlaceOptions, Trainable } from "../..
 import type { AdapterSettings } from "../../training/settings.ts";
 import { COEFFICIENTS } from "../plan.ts";
 import { formatPrancRecord } from "../record.ts";
-import { philoxKey } from "../../../random/philox.ts";
+import { philoxKey } from "../../../compute/random/philox.ts";
 import { formatProducts, parseProducts, planProducts, type ProductsPlan } from "./products.ts";
 import type { PrancSource } from "./source.ts";
 import { type TrainedModule, TrainedTheta } from "./trained-theta.ts";

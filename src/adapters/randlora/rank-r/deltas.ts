@@ -1,10 +1,10 @@
-import type { Device } from "../../../device/device.ts";
+import type { Device } from "../../../compute/device/device.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { Bases } from "../../../bases/bases.ts";
-import { readElement } from "../../../bases/storage.ts";
-import type { Staging } from "../../../device/staging.ts";
-import type { Run } from "../../../tensor/run.ts";
-import type { Tensor } from "../../../tensor/tensor.ts";
+import { readElement } from "../../../compute/device/matrix-storage.ts";
+import type { Staging } from "../../../compute/device/staging.ts";
+import type { Run } from "../../../compute/tensor/run.ts";
+import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import type { DeltaSample } from "../../bilinear/delta-sample.ts";
 import { TrainingBases } from "../../bilinear/train/training-bases.ts";
 import { type FactorsOnGpu, LowRankDeltas, type LowRankSource } from "../../low-rank/deltas.ts";

@@ -1,9 +1,9 @@
-import type { Device, DeviceBuffer } from "../../../device/device.ts";
-import { uploaded } from "../../../device/transfer.ts";
-import { recordGemm } from "../../../tensor/gemm.ts";
-import type { Run } from "../../../tensor/run.ts";
-import { recordStridedSums } from "../../../tensor/strided-sums.ts";
-import { type Tensor, tensorIn } from "../../../tensor/tensor.ts";
+import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
+import { uploaded } from "../../../compute/device/transfer.ts";
+import { recordGemm } from "../../../compute/tensor/gemm.ts";
+import type { Run } from "../../../compute/tensor/run.ts";
+import { recordStridedSums } from "../../../compute/tensor/strided-sums.ts";
+import { type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
 import type { BilinearShape } from "../../bilinear/shape.ts";
 import type { TrainingBases } from "../../bilinear/train/training-bases.ts";
 

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { itemAt } from "../../../files/item-at.ts";
 import { type Bases, type BasesSpec, drawBases } from "../../../bases/draw.ts";
-import { readElement } from "../../../bases/storage.ts";
+import { readElement } from "../../../compute/device/matrix-storage.ts";
 import { MemoryStdCache } from "../../../bases/testing/bases.ts";
-import type { Device } from "../../../device/device.ts";
-import { openTestDevice } from "../../../device/testing/open.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import type { Trainable } from "../../training/method.ts";
 import type { BilinearAdapter } from "../../bilinear/train/place.ts";
 import { type Stored, STORED } from "../../testing/bases.ts";

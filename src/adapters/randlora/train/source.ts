@@ -6,7 +6,7 @@ import type { Bases, BasesExtent } from "../../../bases/bases.ts";
 import type { BilinearShape } from "../../bilinear/shape.ts";
 import type { BasesFrom } from "../../bilinear/train/place.ts";
 import type { RandloraConfig } from "../config.ts";
-import type { Pairing } from "../../../bases/pairing.ts";
+import type { Pairing } from "../../../compute/device/pairing.ts";
 import { readParameters } from "../layers.ts";
 import type { BasesSource } from "../generator.ts";
 import { specOf } from "../identify.ts";

@@ -2,7 +2,7 @@ import type { Bases } from "../../../bases/bases.ts";
 import { drawFactors, drawsFactors } from "../../../bases/factors.ts";
 import { takeSteps } from "../../../bases/steps.ts";
 import { fromBigInt, type JsonObject } from "../../../files/lossless-json.ts";
-import { roundToGrid } from "../../../random/grid.ts";
+import { roundToGrid } from "../../../compute/random/grid.ts";
 import type { BaseModel } from "../../base.ts";
 import type { BasesFrom } from "../../bilinear/train/place.ts";
 import { gridOfHeld, gridOfWeights } from "../../grid-of-weights.ts";

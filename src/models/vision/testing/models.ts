@@ -1,6 +1,6 @@
 // Small CLIP and DINOv2 models for tests: their config.json, and the shapes of their tensors.
 import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
-import type { Device } from "../../../device/device.ts";
+import type { Device } from "../../../compute/device/device.ts";
 import { writeModel } from "../../testing/models.ts";
 import { ImageModel, type ImageModelOptions } from "../image-model.ts";
 import { loadImageConfig } from "../index.ts";

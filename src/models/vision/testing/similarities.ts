@@ -1,5 +1,5 @@
-import type { Recorder } from "../../../tensor/recorder.ts";
-import type { Tensor } from "../../../tensor/tensor.ts";
+import type { Recorder } from "../../../compute/tensor/recorder.ts";
+import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import { recordHead, recordUnit } from "../heads.ts";
 
 /** Records factor · cosine of each picture and each text, (pictures, texts); neither is released. */

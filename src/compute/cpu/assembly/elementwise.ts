@@ -1,0 +1,141 @@
+import { activate, EXPM1, GELU, GELU_TANH, QUICK_GELU, SAME, SILU, slope } from "./activations";
+import { capped4 } from "./math";
+
+// The kinds of ELEMENTWISE in src/compute/device/families/elementwise.ts that are no activations.
+const ADD: u32 = 0;
+const SOFTCAP: u32 = 4;
+const ACCUMULATE: u32 = 6;
+const GATED: u32 = 16;
+
+/** y = f(a, b); pitches are bytes from row to row, widths vectors of 4. */
+@unmanaged
+class Elementwise {
+  rows: u32;
+  /** Vectors of 4 in a row. */
+  width: u32;
+  /** Rows and vectors of a piece, and pieces side by side. */
+  pieceRows: u32;
+  pieceWidth: u32;
+  pieces: u32;
+  kind: u32;
+  a: usize;
+  aPitch: u32;
+  b: usize;
+  bPitch: u32;
+  y: usize;
+  yPitch: u32;
+  cap: f32;
+}
+
+export function elementwise(p: Elementwise, piece: u32, scratch: usize): void {
+  if (p.kind == ADD) rowsOf(p, piece, ADD);
+  else if (p.kind == SILU) rowsOf(p, piece, SILU);
+  else if (p.kind == GELU_TANH) rowsOf(p, piece, GELU_TANH);
+  else if (p.kind == GELU) rowsOf(p, piece, GELU);
+  else if (p.kind == QUICK_GELU) rowsOf(p, piece, QUICK_GELU);
+  else if (p.kind == EXPM1) rowsOf(p, piece, EXPM1);
+  else if (p.kind == SOFTCAP) rowsOf(p, piece, SOFTCAP);
+  else if (p.kind == ACCUMULATE) rowsOf(p, piece, ACCUMULATE);
+  else if (p.kind == GATED + SILU) rowsOf(p, piece, GATED + SILU);
+  else if (p.kind == GATED + GELU_TANH) rowsOf(p, piece, GATED + GELU_TANH);
+  else if (p.kind == GATED + GELU) rowsOf(p, piece, GATED + GELU);
+  else if (p.kind == GATED + QUICK_GELU) rowsOf(p, piece, GATED + QUICK_GELU);
+  else rowsOf(p, piece, SAME);
+}
+
+/** The loop of one kind, which is a constant. */
+// @ts-ignore: decorator
+@inline
+function rowsOf(p: Elementwise, piece: u32, kind: u32): void {
+  const firstRow = (piece / p.pieces) * p.pieceRows;
+  const lastRow = min(firstRow + p.pieceRows, p.rows);
+  const first = (piece % p.pieces) * p.pieceWidth;
+  const bytes = <usize>(min(first + p.pieceWidth, p.width) - first) * 16;
+  const cap = f32x4.splat(p.cap);
+  for (let row = firstRow; row < lastRow; row++) {
+    const a = p.a + row * p.aPitch + first * 16;
+    const b = p.b + row * p.bPitch + first * 16;
+    const y = p.y + row * p.yPitch + first * 16;
+    for (let at: usize = 0; at < bytes; at += 16) {
+      const x = v128.load(a + at);
+      let value: v128;
+      if (kind == ADD) value = f32x4.add(x, v128.load(b + at));
+      else if (kind == SOFTCAP) value = capped4(x, cap);
+      else if (kind == ACCUMULATE) value = f32x4.add(v128.load(y + at), x);
+      else if (kind >= GATED) value = f32x4.mul(activate(kind - GATED, x), v128.load(b + at));
+      else value = activate(kind, x);
+      v128.store(y + at, value);
+    }
+  }
+}
+
+/** Gradients of y = f(a), or of y = f(a) · b; da or db may be left out. */
+@unmanaged
+class ElementwiseGradient {
+  rows: u32;
+  /** Vectors of 4 in a row. */
+  width: u32;
+  /** Rows and vectors of a piece, and pieces side by side. */
+  pieceRows: u32;
+  pieceWidth: u32;
+  pieces: u32;
+  kind: u32;
+  a: usize;
+  aPitch: u32;
+  b: usize;
+  bPitch: u32;
+  gradient: usize;
+  gradientPitch: u32;
+  da: usize;
+  daPitch: u32;
+  db: usize;
+  dbPitch: u32;
+  cap: f32;
+}
+
+export function elementwiseGradient(p: ElementwiseGradient, piece: u32, scratch: usize): void {
+  if (p.kind == SILU) slopesOf(p, piece, SILU);
+  else if (p.kind == GELU_TANH) slopesOf(p, piece, GELU_TANH);
+  else if (p.kind == GELU) slopesOf(p, piece, GELU);
+  else if (p.kind == QUICK_GELU) slopesOf(p, piece, QUICK_GELU);
+  else if (p.kind == EXPM1) slopesOf(p, piece, EXPM1);
+  else if (p.kind == SOFTCAP) slopesOf(p, piece, SOFTCAP);
+  else if (p.kind == GATED + SILU) slopesOf(p, piece, GATED + SILU);
+  else if (p.kind == GATED + GELU_TANH) slopesOf(p, piece, GATED + GELU_TANH);
+  else if (p.kind == GATED + GELU) slopesOf(p, piece, GATED + GELU);
+  else if (p.kind == GATED + QUICK_GELU) slopesOf(p, piece, GATED + QUICK_GELU);
+  else slopesOf(p, piece, SAME);
+}
+
+// @ts-ignore: decorator
+@inline
+function slopesOf(p: ElementwiseGradient, piece: u32, kind: u32): void {
+  const firstRow = (piece / p.pieces) * p.pieceRows;
+  const lastRow = min(firstRow + p.pieceRows, p.rows);
+  const first = (piece % p.pieces) * p.pieceWidth;
+  const bytes = <usize>(min(first + p.pieceWidth, p.width) - first) * 16;
+  const byCap = f32x4.splat(1 / p.cap);
+  for (let row = firstRow; row < lastRow; row++) {
+    const a = p.a + row * p.aPitch + first * 16;
+    const b = p.b + row * p.bPitch + first * 16;
+    const gradient = p.gradient + row * p.gradientPitch + first * 16;
+    const da = p.da ? p.da + row * p.daPitch + first * 16 : 0;
+    const db = p.db ? p.db + row * p.dbPitch + first * 16 : 0;
+    for (let at: usize = 0; at < bytes; at += 16) {
+      const x = v128.load(a + at);
+      const g = v128.load(gradient + at);
+      if (da) {
+        let by: v128;
+        if (kind == SOFTCAP) {
+          const share = f32x4.mul(x, byCap);
+          by = f32x4.mul(g, f32x4.sub(f32x4.splat(1), f32x4.mul(share, share)));
+        } else {
+          by = f32x4.mul(g, slope(kind % GATED, x));
+          if (kind >= GATED) by = f32x4.mul(by, v128.load(b + at));
+        }
+        v128.store(da + at, by);
+      }
+      if (kind >= GATED && db) v128.store(db + at, f32x4.mul(g, activate(kind % GATED, x)));
+    }
+  }
+}

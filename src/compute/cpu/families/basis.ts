@@ -1,0 +1,52 @@
+import { DTYPE_CODES } from "../../device/dtype.ts";
+import type { DeltaBasis } from "../../device/families/delta.ts";
+import { DROPPED_BITS } from "../../random/grid.ts";
+import { NAMED_DTYPES } from "../../../files/safetensors/dtype.ts";
+import { bound } from "../operands.ts";
+import type { Values } from "../parameters.ts";
+
+/** The words of Basis in basis.ts of the assembly. */
+export const BASIS = {
+  storage: "u32",
+  at: "pointer",
+  rowBytes: "u32",
+  drawn: "u32",
+  stream: "u32",
+  keyLow: "u32",
+  keyHigh: "u32",
+  threshold: "u32",
+  dropped: "u32",
+} as const;
+
+/** How two-bit codes, and elements that are drawn, are named there. */
+export const CODES = 3;
+const DRAWN = { dense: 4, sparse: 6, "very-sparse": 7 } as const;
+/** Dense draws in units of 2b − 255. */
+export const DRAWN_UNITS = 5;
+
+/** A basis as kernels get it. */
+export function basisValues({ buffer, storage, stride, philox }: DeltaBasis): Values<typeof BASIS> {
+  const at = bound(buffer);
+  const stored = { at, drawn: 0, stream: 0, keyLow: 0, keyHigh: 0, threshold: 0, dropped: 0 };
+  if (storage === "ternary") return { ...stored, storage: CODES, rowBytes: stride / 4 };
+  if (storage !== "philox") {
+    return {
+      ...stored,
+      storage: DTYPE_CODES[NAMED_DTYPES[storage]],
+      rowBytes: stride * (storage === "f32" ? 4 : 2),
+    };
+  }
+  if (philox === undefined) throw new Error(`${buffer.label}: nothing says how it is drawn`);
+  const [keyLow, keyHigh] = philox.key;
+  return {
+    storage: DRAWN[philox.sparsity],
+    at,
+    rowBytes: 0,
+    drawn: philox.pitch,
+    stream: philox.stream,
+    keyLow,
+    keyHigh,
+    threshold: philox.threshold,
+    dropped: DROPPED_BITS[philox.grid],
+  };
+}

@@ -1,0 +1,105 @@
+import { RandloraError } from "../../../files/errors.ts";
+import { x64Features } from "./features.ts";
+import { executable } from "./pages.ts";
+import { program, type Program } from "./program.ts";
+import { X64Machine } from "./x64-machine.ts";
+
+/** What the CPU device computes with: WebAssembly, or code of our own for the processor at hand. */
+export const CPU_CODES = ["wasm", "avx2", "avx512"] as const;
+export type CpuCode = (typeof CPU_CODES)[number];
+
+/** Code of our own, where it can be called. */
+export interface NativeCode extends Omit<Program, "code"> {
+  /** Where it begins. */
+  readonly address: number;
+}
+
+export interface Chosen {
+  readonly code: CpuCode;
+  /** Undefined: WebAssembly. */
+  readonly native: NativeCode | undefined;
+  /** What is faster and not used, each with why. */
+  readonly passed: readonly string[];
+}
+
+/** The variable that chooses, for tests and comparisons. */
+const VARIABLE = "RANDLORA_CPU_CODE";
+
+/** One mapping serves all devices and threads of the process, for good: nobody knows when the last call has returned. */
+const mapped = new Map<CpuCode, NativeCode>();
+const faults = new Map<CpuCode, string | undefined>();
+let available: readonly CpuCode[] | undefined;
+
+/** The codes that run here, the fastest last. */
+export function availableCodes(): readonly CpuCode[] {
+  available ??= findCodes();
+  return available;
+}
+
+function findCodes(): readonly CpuCode[] {
+  if (process.arch !== "x64") return ["wasm"];
+  const features = x64Features();
+  return CPU_CODES.filter((code) => code === "wasm" || features?.[code] === true);
+}
+
+/** Computes with code before it is used; returns what of it differs from the module. */
+export type SelfCheck = (native: NativeCode) => string | undefined;
+
+/**
+ * The fastest code that runs here, or the one that RANDLORA_CPU_CODE names.
+ * @throws RandloraError `usage` for a name that there is not, or whose code does not run here; `gpu` where that computes wrongly
+ */
+export function chooseCode(wanted: string | undefined, check: SelfCheck): Chosen {
+  const codes = availableCodes();
+  const named = wanted ?? process.env[VARIABLE] ?? "";
+  if (named !== "") {
+    const code = codes.find((name) => name === named);
+    if (code === undefined) throw unavailable(named, codes);
+    const fault = faultOf(code, check);
+    if (fault !== undefined) throw new RandloraError("gpu", fault, `please report this; ${VARIABLE}=wasm does without`);
+    return { code, native: mapped.get(code), passed: [] };
+  }
+  const passed: string[] = [];
+  for (const code of codes.toReversed()) {
+    const fault = faultOf(code, check);
+    if (fault === undefined) return { code, native: mapped.get(code), passed };
+    passed.push(fault);
+  }
+  return { code: "wasm", native: undefined, passed };
+}
+
+/** Maps and checks code, once a process; returns what is wrong with it. */
+function faultOf(code: CpuCode, check: SelfCheck): string | undefined {
+  if (code === "wasm") return undefined;
+  if (!faults.has(code)) {
+    const differs = check(mappedCode(code));
+    faults.set(code, differs === undefined ? undefined : `${code}: ${differs} differs from WebAssembly's`);
+  }
+  return faults.get(code);
+}
+
+function unavailable(wanted: string, codes: readonly CpuCode[]): RandloraError {
+  const known: readonly string[] = CPU_CODES;
+  const what = known.includes(wanted) ? "does not run on this machine" : "is no code of the CPU device";
+  return new RandloraError(
+    "usage",
+    `${VARIABLE}=${wanted}: ${what}`,
+    `here it is one of ${codes.join(", ")}; unset it for the fastest`,
+  );
+}
+
+/** Code that is available, unchecked. */
+export function mappedCode(code: Exclude<CpuCode, "wasm">): NativeCode {
+  const native = mapped.get(code) ?? mapCode(code);
+  mapped.set(code, native);
+  return native;
+}
+
+/** @throws Error where pages cannot be made executable, which they could when the processor was asked */
+function mapCode(code: "avx2" | "avx512"): NativeCode {
+  const machine = new X64Machine(code === "avx2" ? 8 : 16);
+  const { code: bytes, ...rest } = program(machine, () => machine.enter(process.platform === "win32"));
+  const address = executable(bytes);
+  if (address === undefined) throw new Error("the system gives no executable memory");
+  return { ...rest, address };
+}

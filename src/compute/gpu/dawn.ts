@@ -1,0 +1,75 @@
+/**
+ * Dawn's native addon, and the one object that keeps it alive. Nothing else in the project loads it.
+ *
+ * The paths below are literal so that `bun build --compile` embeds exactly one addon (the `webgpu` package's own entry
+ * builds its path at run time, which a compiled binary cannot follow).
+ */
+import { tmpdir } from "node:os";
+import { RandloraError } from "../../files/errors.ts";
+import { paceTicks } from "./pacing.ts";
+
+/** What `dawn.node` exports: WebGPU's globals, and `create`, which takes `key=value` flags. */
+interface DawnAddon {
+  readonly globals: Readonly<Record<string, unknown>>;
+  create(flags: readonly string[]): GPU;
+}
+
+/**
+ * The engine drops an instance after its last visible use, and Dawn dies when its instance goes while work is pending.
+ * Membership in an exported set is a use that lasts until `releaseInstance`.
+ */
+export const heldInstances = new Set<GPU>();
+
+/**
+ * Loads the addon (once) and creates a Dawn instance that is held until `releaseInstance(instance)`.
+ * @param flags Dawn's own switches, e.g. `adapter=NAME` or `enable-dawn-features=a,b`
+ * @throws RandloraError `gpu` when the addon cannot be loaded, with the temp-folder hint in a compiled binary
+ */
+export function createInstance(flags: readonly string[]): GPU {
+  const addon = loadAddon();
+  Object.assign(globalThis, addon.globals);
+  paceTicks();
+  const instance = addon.create(flags);
+  heldInstances.add(instance);
+  return instance;
+}
+
+/** Lets the process end by itself; call it after `device.destroy()`, or when no device came of the instance. */
+export function releaseInstance(instance: GPU): void {
+  heldInstances.delete(instance);
+}
+
+/** What the first attempt to load it came to: required again, a library that failed is an empty module. */
+let failure: RandloraError | undefined;
+
+function loadAddon(): DawnAddon {
+  if (failure !== undefined) throw failure;
+  try {
+    return requireAddon();
+  } catch (cause) {
+    if (cause instanceof RandloraError) throw cause;
+    const reason = cause instanceof Error ? (cause.message.split("\n")[0] ?? "") : String(cause);
+    failure = new RandloraError(
+      "gpu",
+      `cannot load the GPU library: ${reason}`,
+      `it is unpacked into ${process.env["BUN_TMPDIR"] ?? tmpdir()}, which must be writable and not mounted noexec; ` +
+        "set BUN_TMPDIR to another folder to move it",
+      { cause },
+    );
+    throw failure;
+  }
+}
+
+/** Written out in full on purpose: the bundler only drops the other platforms' addons where it sees `process.platform`. */
+function requireAddon(): DawnAddon {
+  if (process.platform === "linux" && process.arch === "x64") return require("webgpu/dist/linux-x64/dawn.node");
+  if (process.platform === "linux" && process.arch === "arm64") return require("webgpu/dist/linux-arm64/dawn.node");
+  if (process.platform === "darwin") return require("webgpu/dist/darwin-universal/dawn.node");
+  if (process.platform === "win32" && process.arch === "x64") return require("webgpu/dist/win32-x64/dawn.node");
+  if (process.platform === "win32" && process.arch === "arm64") return require("webgpu/dist/win32-arm64/dawn.node");
+  throw new RandloraError(
+    "gpu",
+    `no GPU library for ${process.platform} on ${process.arch}`,
+    "use Linux, macOS or Windows on x64 or arm64",
+  );
+}

@@ -1,0 +1,94 @@
+import type { AttentionGradient } from "../../device/families/attention.ts";
+import type { Tensor } from "../../device/tensor.ts";
+import {
+  ATTENTION_STATS_KERNEL,
+  ATTENTION_STATS_TOKENS,
+  attentionBackwardColumns,
+  attentionBackwardKernel,
+  attentionBackwardParameters,
+  type AttentionPass,
+  attentionStatsParameters,
+} from "../kernels/attention-backward.ts";
+import { place, whole } from "../bindings.ts";
+import type { Dispatcher } from "../context.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
+
+/**
+ * One kernel whose workgroups own queries and go over the keys, and one whose workgroups own keys and go over the
+ * queries of all heads of the group. Scores are computed again in both.
+ */
+export function attentionGradient(on: Dispatcher, operands: AttentionGradient): void {
+  const { q, keys, values, last, dy, into, headSize, firstPosition, scale, softcap } = operands;
+  const heads = q.shape[1] / headSize;
+  const kvHeads = keys.shape[1] / headSize;
+  const group = heads / kvHeads;
+  const stats = recordStats(on, operands, heads);
+  const columns = attentionBackwardColumns(on.staging);
+  const record = (
+    pass: AttentionPass,
+    tensors: readonly [Tensor, Tensor, Tensor, Tensor],
+    results: readonly Tensor[],
+    count: number,
+  ) =>
+    on.dispatch(
+      attentionBackwardKernel(on.staging, pass, softcap !== undefined),
+      attentionBackwardParameters({
+        tokens: q.shape[0],
+        positions: keys.shape[0],
+        group,
+        head: headSize / 4,
+        causal: last === undefined,
+        firstPosition,
+        scale,
+        cap: softcap ?? 0,
+        cols0: place(tensors[0]),
+        cols1: place(tensors[1]),
+        rows0: place(tensors[2]),
+        rows1: place(tensors[3]),
+        out0: place(results[0]),
+        out1: place(results[1]),
+      }),
+      [...tensors, stats, ...results].map((tensor) => whole(on, tensor)),
+      [Math.ceil(count / columns), kvHeads],
+    );
+  if (into.q !== undefined) record("queries", [q, dy, keys, values], [into.q], q.shape[0] * group);
+  // Kernels write to buffers of their own: what nobody asks for goes to one, and views of one buffer take two passes.
+  const apart = into.keys === undefined || into.keys.buffer !== into.values?.buffer;
+  for (const [dKeys, dValues] of apart ? [[into.keys, into.values]] : [[into.keys], [undefined, into.values]]) {
+    if (dKeys === undefined && dValues === undefined) continue;
+    const results = [
+      dKeys ?? takeScratch(on, "attention.unused", keys.shape),
+      dValues ?? takeScratch(on, "attention.unused", keys.shape),
+    ];
+    record("keys", [keys, values, q, dy], results, keys.shape[0]);
+    giveScratch(on, ...results.filter((result) => result !== dKeys && result !== dValues));
+  }
+  giveScratch(on, stats);
+}
+
+/** What the kernels read of each token and head, (heads · tokens, 4). */
+function recordStats(on: Dispatcher, operands: AttentionGradient, heads: number): Tensor {
+  const { y, dy, lse, dlse, first, last, headSize, firstPosition, window } = operands;
+  const [tokens] = y.shape;
+  const stats = takeScratch(on, "attention.stats", [heads * tokens, 4]);
+  on.dispatch(
+    ATTENTION_STATS_KERNEL,
+    attentionStatsParameters({
+      tokens,
+      heads,
+      head: headSize / 4,
+      firstPosition,
+      window: Math.min(window, 0x7fffffff),
+      flags: Number(first !== undefined) + 2 * Number(last !== undefined) + 4 * Number(dlse !== undefined),
+      y: place(y),
+      dy: place(dy),
+      sums: [lse.offset, lse.pitch],
+      dsums: [dlse?.offset ?? 0, dlse?.pitch ?? 0],
+      firstsAt: first?.offset ?? 0,
+      lastsAt: last?.offset ?? 0,
+    }),
+    [y, dy, lse, dlse ?? lse, first ?? lse, last ?? lse, stats].map((tensor) => whole(on, tensor)),
+    [Math.ceil(tokens / ATTENTION_STATS_TOKENS), heads],
+  );
+  return stats;
+}

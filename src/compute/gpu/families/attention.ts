@@ -1,0 +1,38 @@
+import type { Attention } from "../../device/families/attention.ts";
+import { attentionKernel, attentionParameters, attentionSlices, attentionTileRows } from "../kernels/attention.ts";
+import { place, whole } from "../bindings.ts";
+import type { Dispatcher } from "../context.ts";
+
+export function attention(on: Dispatcher, operands: Attention): void {
+  const { q, keys, values, first, last, headSize, firstPosition, scale, window, softcap, y, lse } = operands;
+  const kvHeads = keys.shape[1] / headSize;
+  const group = q.shape[1] / headSize / kvHeads;
+  const pairs = q.shape[0] * group;
+  const extras = first !== undefined || last !== undefined || lse !== undefined;
+  on.dispatch(
+    attentionKernel(on.staging, headSize, softcap !== undefined, extras),
+    attentionParameters({
+      tokens: q.shape[0],
+      group,
+      firstPosition,
+      window: Math.min(window, 0x7fffffff),
+      scale,
+      cap: softcap ?? 0,
+      q: place(q),
+      k: place(keys),
+      v: place(values),
+      y: place(y),
+      flags: Number(first !== undefined) + 2 * Number(last !== undefined) + 4 * Number(lse !== undefined),
+      firstsAt: first?.offset ?? 0,
+      lastsAt: last?.offset ?? 0,
+      sums: [lse?.offset ?? 0, lse?.pitch ?? 0],
+      heads: q.shape[1] / headSize,
+    }),
+    [
+      ...[q, keys, values, y].map((tensor) => whole(on, tensor)),
+      ...(extras ? [first ?? q, last ?? q].map((tensor) => whole(on, tensor)) : []),
+      ...(extras ? [lse === undefined ? on.nothing : whole(on, lse)] : []),
+    ],
+    [Math.ceil(pairs / attentionTileRows(on.staging)), kvHeads, attentionSlices(on.staging, headSize)],
+  );
+}

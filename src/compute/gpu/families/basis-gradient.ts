@@ -1,0 +1,115 @@
+import type { DeviceBuffer } from "../../device/buffer.ts";
+import type { BasisGradient, BasisGradientShape } from "../../device/families/bilinear.ts";
+import type { GpuStaging } from "../../device/staging.ts";
+import { type Matrix, pitchOf, sliceRows, type Tensor } from "../../device/tensor.ts";
+import { matrixOf } from "../../device/ternary-rows.ts";
+import { weightDtype } from "../../device/weight.ts";
+import { basisGradientKernel, basisGradientParameters } from "../kernels/basis-gradient.ts";
+import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH, partialSumsParameters } from "../kernels/partial-sums.ts";
+import { productTile } from "../kernels/product.ts";
+import { bind, rowBlocks } from "../bindings.ts";
+import type { Dispatcher } from "../context.ts";
+
+/** Workgroups that keep a GPU busy: two cores, or a large graphics card. */
+const BUSY = { subgroup: 32, workgroup: 512 } as const;
+/** Partial sums of dγ take at most this much, unless one slice is more. */
+const MOST_PART_BYTES = 16 * 2 ** 20;
+
+/** How dŜ is divided among workgroups. */
+export interface BasisGradientSplit {
+  /** Blocks of columns; each has partial sums of dλ. */
+  readonly colBlocks: number;
+  /** Slices of the rows; each has partial sums of dγ. */
+  readonly slices: number;
+  /** Tiles of rows in a slice. */
+  readonly sliceTiles: number;
+  /** Bytes of either. */
+  readonly lambdaParts: number;
+  readonly gammaParts: number;
+}
+
+/** Divides dŜ (n·r, m) so that the GPU is busy and the partial sums stay far smaller than dŜ itself. */
+export function splitBasisGradient(
+  { cols, terms, bases }: BasisGradientShape,
+  staging: GpuStaging,
+): BasisGradientSplit {
+  const tile = productTile(staging);
+  const colBlocks = Math.ceil(cols / tile.cols);
+  const tiles = Math.ceil(terms / tile.rows);
+  const sliceBytes = bases * pitchOf(cols, "F32") * 4;
+  const most = Math.max(1, Math.min(tiles, Math.floor(MOST_PART_BYTES / sliceBytes)));
+  const sliceTiles = Math.ceil(tiles / Math.min(Math.ceil(BUSY[staging.kind] / colBlocks), most));
+  const slices = Math.ceil(tiles / sliceTiles);
+  return {
+    colBlocks,
+    slices,
+    sliceTiles,
+    lambdaParts: colBlocks * terms * 4,
+    gammaParts: slices * sliceBytes,
+  };
+}
+
+/** What is above the binding limit is taken in blocks of rows. */
+export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
+  const { right } = gradient;
+  const left = matrixOf("basis gradient", gradient.left);
+  const [terms] = left.shape;
+  const step = Math.min(rowBlocks(on, left)[0]?.rows ?? terms, rowBlocks(on, right)[0]?.rows ?? terms);
+  for (let first = 0; first < terms; first += step) {
+    const count = Math.min(step, terms - first);
+    recordPart(on, { ...gradient, left: sliceRows(left, first, count), right: sliceRows(right, first, count) });
+  }
+}
+
+/** Terms that can be bound at once. */
+function recordPart(on: Dispatcher, gradient: Omit<BasisGradient, "left"> & { readonly left: Matrix }): void {
+  const { shape, pairing, left, right, scale, a, lambda, gamma, lambdaParts, gammaParts } = gradient;
+  const { terms, cols, bases, r } = shape;
+  const { colBlocks, slices, sliceTiles } = splitBasisGradient(shape, on.staging);
+  const [p, q, l, g] = [bind(on, left), bind(on, right), bind(on, lambda), bind(on, gamma)];
+  const pitch = pitchOf(cols, "F32");
+  const format = left.dtype === "TERNARY" ? left.dtype : weightDtype("basis gradient", { ...left, dtype: left.dtype });
+  if (gamma.pitch !== pitch) throw new Error(`${gamma.buffer.label}: γ has a pitch of ${gamma.pitch}, not ${pitch}`);
+  on.dispatch(
+    basisGradientKernel(on.staging, pairing, format),
+    basisGradientParameters({
+      rows: terms,
+      cols,
+      terms: left.shape[0],
+      sliceTiles,
+      p: [p.offset / 4, left.pitch / 4],
+      q: [q.offset / 4, right.pitch / 4],
+      bases,
+      rank: r,
+      aPitch: a.pitch / 4,
+      gamma: [g.offset / 4, pitch / 4],
+      lambda: [l.offset, lambda.pitch],
+    }),
+    [p.binding, q.binding, a.buffer, l.binding, g.binding, lambdaParts, gammaParts],
+    [colBlocks, slices],
+  );
+  const strides = pairing === "peft" ? { rowStride: bases, colStride: 1 } : { rowStride: 1, colStride: r };
+  recordSums(on, lambdaParts, gradient.lambdaGradient, { parts: colBlocks, partStride: terms, ...strides }, scale);
+  const rows = { parts: slices, partStride: bases * pitch, rowStride: pitch, colStride: 1 };
+  recordSums(on, gammaParts, gradient.gammaGradient, rows, scale);
+}
+
+/** How partial sums lie: their number, and elements from part to part, row to row, column to column. */
+interface PartsLayout {
+  readonly parts: number;
+  readonly partStride: number;
+  readonly rowStride: number;
+  readonly colStride: number;
+}
+
+/** target += scale · Σ parts. */
+function recordSums(on: Dispatcher, parts: DeviceBuffer, target: Tensor, layout: PartsLayout, scale: number): void {
+  const [rows, cols] = target.shape;
+  const to = bind(on, target);
+  on.dispatch(
+    PARTIAL_SUMS_KERNEL,
+    partialSumsParameters({ cols, ...layout, target: [to.offset, target.pitch], scale }),
+    [parts, to.binding],
+    [Math.ceil(cols / PARTIAL_SUMS_WIDTH), rows],
+  );
+}

@@ -1,0 +1,55 @@
+import type { Binding } from "../../device/buffer.ts";
+import { BLOCK_ROWS, type Delta, type DeltaBlock, padded4 } from "../../device/families/delta.ts";
+import type { Tensor } from "../../device/tensor.ts";
+import { deltaKernel, deltaParameters } from "../kernels/delta.ts";
+import { productTile } from "../kernels/product.ts";
+import { rowBlocks } from "../bindings.ts";
+import { DROPPED_BITS } from "../../random/grid.ts";
+import type { Dispatcher } from "../context.ts";
+import { basisBlocks, drawing } from "./basis.ts";
+
+/** A target above the binding limit is taken in blocks of rows, and so is B̂. */
+export function delta(on: Dispatcher, operands: Delta): void {
+  const { target, at = 0, pitch, rows, firstRow } = operands.block;
+  const cols = operands.transposed ? operands.rows : operands.cols;
+  const whole: Tensor = { shape: [rows, cols], dtype: "F32", buffer: target, offset: at, pitch };
+  const fitting = rowBlocks(on, whole)[0]?.rows ?? rows;
+  // Blocks begin at whole tiles.
+  const most = fitting >= rows ? rows : Math.max(1, Math.floor(fitting / BLOCK_ROWS)) * BLOCK_ROWS;
+  for (const { first, rows: count, binding, offset } of rowBlocks(on, whole, most)) {
+    block(on, operands, { ...operands.block, firstRow: firstRow + first, rows: count, at: offset }, binding);
+  }
+}
+
+/** A block of rows that can be bound; B̂'s rows that meet it may be more than can be. */
+function block(on: Dispatcher, operands: Delta, rows: DeltaBlock, target: Binding): void {
+  const { a, b, lambda, gamma, pairing, transposed } = operands;
+  const philox = b.philox ?? a.philox;
+  const kernel = deltaKernel({ a: a.storage, b: b.storage, pairing, staging: on.staging });
+  const tile = productTile(on.staging);
+  const [from, count] = transposed ? [0, operands.rows] : [rows.firstRow, rows.rows];
+  const cols = transposed ? rows.rows : operands.cols;
+  for (const part of basisBlocks(on, b, from, count)) {
+    const parameters = deltaParameters({
+      rows: part.rows,
+      cols,
+      terms: operands.terms,
+      fastCount: operands.fastCount,
+      firstRow: from + part.first,
+      firstCol: transposed ? rows.firstRow : 0,
+      b: part.place,
+      a: [0, a.philox?.pitch ?? a.stride / 4],
+      gammaPitch: padded4(operands.cols) / 4,
+      targetPitch: rows.pitch,
+      transposed,
+      accumulate: rows.accumulate === true,
+      scale: operands.scale * a.value * b.value,
+      // The kernel counts rows from the first of its dispatch, but where they are columns of W from the matrix's.
+      targetAt: (rows.at ?? 0) + (transposed ? 0 : part.first * rows.pitch),
+      ...drawing(philox),
+      dropped: DROPPED_BITS[philox?.grid ?? "f32"],
+    });
+    const groups = [Math.ceil(cols / tile.cols), Math.ceil(part.rows / tile.rows)] as const;
+    on.dispatch(kernel, parameters, [part.binding, a.buffer, gamma, lambda, target], groups);
+  }
+}

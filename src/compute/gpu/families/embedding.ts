@@ -1,0 +1,57 @@
+import type { Embedding, EmbeddingGradient } from "../../device/families/tokens.ts";
+import { weightDtype } from "../../device/weight.ts";
+import {
+  EMBEDDING_BACKWARD_KERNELS,
+  embeddingBackwardParameters,
+  embeddingKernel,
+  embeddingParameters,
+} from "../kernels/embedding.ts";
+import { place, rowBlocks, whole } from "../bindings.ts";
+import type { Dispatcher } from "../context.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
+
+export function embedding(on: Dispatcher, { ids, table, scale, y }: Embedding): void {
+  const [rows, cols] = y.shape;
+  const width = Math.ceil(cols / 4);
+  for (const block of rowBlocks(on, table)) {
+    on.dispatch(
+      embeddingKernel(weightDtype("embedding", table)),
+      embeddingParameters({
+        rows,
+        width,
+        first: block.first,
+        count: block.rows,
+        table: [block.offset / 4, table.pitch / 4],
+        idsAt: ids.offset,
+        y: place(y),
+        scale,
+      }),
+      [block.binding, whole(on, ids), whole(on, y)],
+      [Math.ceil(width / 64), rows],
+    );
+  }
+}
+
+export function embeddingGradient(on: Dispatcher, { ids, dy, scale, dtable }: EmbeddingGradient): void {
+  const [tokens, cols] = dy.shape;
+  const width = Math.ceil(cols / 4);
+  const links = takeScratch(on, "embedding.links", [1, 2 * tokens], "U32");
+  const kernels = EMBEDDING_BACKWARD_KERNELS;
+  rowBlocks(on, dtable).forEach((block, index) => {
+    const parameters = embeddingBackwardParameters({
+      tokens,
+      width,
+      first: block.first,
+      count: block.rows,
+      table: [block.offset / 4, dtable.pitch / 4],
+      idsAt: ids.offset,
+      dy: place(dy),
+      scale,
+    });
+    const [idsBinding, linksBinding] = [whole(on, ids), whole(on, links)];
+    if (index === 0) on.dispatch(kernels.link, parameters, [idsBinding, linksBinding], [Math.ceil(tokens / 64)]);
+    const buffers = [idsBinding, linksBinding, whole(on, dy), block.binding];
+    on.dispatch(kernels.sum, parameters, buffers, [Math.ceil(width / 64), tokens]);
+  });
+  giveScratch(on, links);
+}

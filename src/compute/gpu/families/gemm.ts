@@ -1,0 +1,112 @@
+import { isBlockDtype } from "../../device/dtype.ts";
+import type { Gemm } from "../../device/families/products.ts";
+import { type Matrix, sliceCols, sliceRows, type Tensor } from "../../device/tensor.ts";
+import { matrixOf } from "../../device/ternary-rows.ts";
+import { storedDtype } from "../../device/weight.ts";
+import { GEMM_FLAGS, gemmKernel, gemmParameters, integerGemmKernel } from "../kernels/gemm.ts";
+import { productTile } from "../kernels/product.ts";
+import { bind, rowBlocks, scalesOf, whole } from "../bindings.ts";
+import type { Dispatcher } from "../context.ts";
+import { giveRounded, type RoundedRows, roundRows, takesRounded } from "./rounded-rows.ts";
+
+/**
+ * Matrices above the binding limit are taken in blocks of rows; where those run along the sum, later blocks add to y.
+ */
+export function gemm(on: Dispatcher, product: Gemm): void {
+  const { order, a, y, bias, residual } = product;
+  const b = matrixOf("gemm", product.b);
+  const [rows, cols] = y.shape;
+  const aTerms = a.shape[order === "TN" ? 0 : 1];
+  // The axes of the product along which matrices lie in rows, and therefore in blocks of rows.
+  const rowStep = stepOf(on, y, residual, order === "TN" ? undefined : a);
+  const colStep = order === "NT" ? stepOf(on, b) : cols;
+  const termStep = order === "NT" ? aTerms : stepOf(on, b, order === "TN" ? a : undefined);
+  const isRounded = order === "NT" && takesRounded(on, b);
+  for (const [row, rowCount] of ranges(rows, rowStep)) {
+    const rounded = isRounded ? roundRows(on, sliceRows(a, row, rowCount)) : undefined;
+    for (const [col, colCount] of ranges(cols, colStep)) {
+      for (const [term, termCount] of ranges(aTerms, termStep)) {
+        const part = (tensor: Tensor) => sliceCols(sliceRows(tensor, row, rowCount), col, colCount);
+        const first = term === 0;
+        const onePart = {
+          ...product,
+          a:
+            order === "TN"
+              ? sliceCols(sliceRows(a, term, termCount), row, rowCount)
+              : sliceCols(sliceRows(a, row, rowCount), term, termCount),
+          b:
+            order === "NT"
+              ? sliceCols(sliceRows(b, col, colCount), term, termCount)
+              : sliceCols(sliceRows(b, term, termCount), col, colCount),
+          y: part(y),
+          bias: bias === undefined || !first ? undefined : sliceCols(bias, col, colCount),
+          residual: residual === undefined || !first ? undefined : part(residual),
+          accumulate: product.accumulate === true || !first,
+        };
+        recordPart(on, onePart, rounded);
+      }
+    }
+    if (rounded !== undefined) giveRounded(on, rounded);
+  }
+}
+
+type GemmInMemory = Omit<Gemm, "b"> & { readonly b: Matrix };
+
+/** A product whose matrices can each be bound; all of a's rows and terms may be rounded. */
+function recordPart(
+  on: Dispatcher,
+  { order, a, b, y, scale = 1, bias, residual, accumulate }: GemmInMemory,
+  rounded: RoundedRows | undefined,
+): void {
+  const [rows, cols] = y.shape;
+  const tile = productTile(on.staging);
+  const [aBlock, bBlock, yBlock] = [bind(on, a), bind(on, b), bind(on, y)];
+  const scales = scalesOf(on, b, bBlock);
+  const format = b.dtype === "TERNARY" ? b.dtype : storedDtype("gemm", { ...b, dtype: b.dtype });
+  const biasBlock = bias === undefined ? undefined : bind(on, bias);
+  const residualBlock = residual === undefined ? undefined : bind(on, residual);
+  on.dispatch(
+    rounded !== undefined && isBlockDtype(b.dtype) ? integerGemmKernel(b.dtype) : gemmKernel(on.staging, order, format),
+    gemmParameters({
+      rows,
+      cols,
+      terms: a.shape[order === "TN" ? 0 : 1],
+      flags:
+        (bias === undefined ? 0 : GEMM_FLAGS.hasBias) |
+        (residual === undefined ? 0 : GEMM_FLAGS.hasResidual) |
+        (accumulate === true ? GEMM_FLAGS.accumulate : 0),
+      a: rounded === undefined ? [aBlock.offset / 4, a.pitch / 4] : [0, rounded.halves.pitch / 2],
+      b: [bBlock.offset / 4, b.pitch / 4],
+      y: [yBlock.offset / 4, y.pitch / 4],
+      biasAt: (biasBlock?.offset ?? 0) / 4,
+      residual: [(residualBlock?.offset ?? 0) / 4, (residual?.pitch ?? 0) / 4],
+      scale,
+      scalesAt: scales.at,
+      aScalesPitch: rounded?.scales.pitch ?? 0,
+    }),
+    [
+      rounded === undefined ? aBlock.binding : whole(on, rounded.halves),
+      bBlock.binding,
+      biasBlock?.binding ?? on.nothing,
+      residualBlock?.binding ?? on.nothing,
+      yBlock.binding,
+      ...scales.bindings,
+      ...(rounded === undefined ? [] : [whole(on, rounded.scales)]),
+    ],
+    [Math.ceil(cols / tile.cols), Math.ceil(rows / tile.rows)],
+  );
+}
+
+/** Rows of these matrices that can be bound together. */
+function stepOf(on: Dispatcher, ...tensors: readonly (Matrix | undefined)[]): number {
+  return tensors.reduce(
+    (least, tensor) => (tensor === undefined ? least : Math.min(least, rowBlocks(on, tensor)[0]?.rows ?? 0)),
+    Infinity,
+  );
+}
+
+function ranges(total: number, step: number): [first: number, count: number][] {
+  const parts: [number, number][] = [];
+  for (let first = 0; first < total; first += step) parts.push([first, Math.min(step, total - first)]);
+  return parts;
+}

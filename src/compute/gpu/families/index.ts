@@ -1,0 +1,96 @@
+import type { Dispatcher } from "../context.ts";
+import type { Families, Preparations, ScratchSizes } from "../../device/families.ts";
+import type { GpuStaging } from "../../device/staging.ts";
+import { deltaKernel } from "../kernels/delta.ts";
+import { finishKernel } from "../kernels/finish.ts";
+import { THETA_DELTA_KERNEL } from "../kernels/theta.ts";
+import type { KernelSource } from "../pipelines.ts";
+import { basisGradient, splitBasisGradient } from "./basis-gradient.ts";
+import { drawUnits, lambdaOrder, scaledA, unpack, widen } from "./bilinear.ts";
+import { delta } from "./delta.ts";
+import { finish, finishWorkgroups } from "./finish.ts";
+import { adamw, gradientNorm, lossSum } from "./optimizer.ts";
+import { attention } from "./attention.ts";
+import { attentionGradient } from "./attention-gradient.ts";
+import { embedding, embeddingGradient } from "./embedding.ts";
+import { nll, nllGradient } from "./nll.ts";
+import { fillCache, rope, ropeGradient } from "./rope.ts";
+import { rows } from "./rows.ts";
+import { topK } from "./top-k.ts";
+import { columnSums } from "./column-sums.ts";
+import { dropout } from "./dropout.ts";
+import { elementwise, elementwiseGradient } from "./elementwise.ts";
+import { gemm } from "./gemm.ts";
+import { layerNorm, layerNormGradient } from "./layer-norm.ts";
+import { linear, normedLinear } from "./linear.ts";
+import { rmsNorm, rmsNormGradient } from "./rms-norm.ts";
+import { zero } from "./zero.ts";
+import { scaleColumns } from "./scale-columns.ts";
+import { columnSquares, magnitudeKernels, magnitudes, rescale, rowSquares } from "./magnitude.ts";
+import { thetaDelta, thetaGradient, thetaPartBytes } from "./theta.ts";
+import { stridedSums } from "./strided-sums.ts";
+
+/** What a GPU makes of each family. */
+export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operands: Families[F]) => void } = {
+  adamw,
+  attention,
+  attentionGradient,
+  basisGradient,
+  columnSquares,
+  columnSums,
+  delta,
+  drawUnits,
+  dropout,
+  elementwise,
+  elementwiseGradient,
+  embedding,
+  embeddingGradient,
+  fillCache,
+  finish,
+  gemm,
+  gradientNorm,
+  lambdaOrder,
+  layerNorm,
+  layerNormGradient,
+  linear,
+  lossSum,
+  magnitudes,
+  nll,
+  nllGradient,
+  normedLinear,
+  rescale,
+  rmsNorm,
+  rmsNormGradient,
+  rope,
+  ropeGradient,
+  rowSquares,
+  rows,
+  scaleColumns,
+  scaledA,
+  stridedSums,
+  thetaDelta,
+  thetaGradient,
+  topK,
+  unpack,
+  widen,
+  zero,
+};
+
+/** The kernels that a GPU compiles ahead. */
+export const PREPARED: {
+  readonly [F in keyof Preparations]: (variant: Preparations[F], staging: GpuStaging) => readonly KernelSource[];
+} = {
+  delta: (variant, staging) => [deltaKernel({ ...variant, staging })],
+  finish: (_, staging) => [finishKernel(staging)],
+  thetaDelta: () => [THETA_DELTA_KERNEL],
+  magnitudes: magnitudeKernels,
+};
+
+/** Bytes of what callers hold for a GPU's commands. */
+export const SCRATCH: {
+  readonly [F in keyof ScratchSizes]: (of: ScratchSizes[F]["of"], staging: GpuStaging) => ScratchSizes[F]["bytes"];
+} = {
+  basisGradient: splitBasisGradient,
+  finish: (of, staging) => ({ statistics: 16 * finishWorkgroups(of, staging) }),
+  thetaGradient: ({ bases }, staging) => ({ parts: thetaPartBytes(bases, staging) }),
+};

@@ -1,0 +1,57 @@
+import type { LayerNorm, LayerNormGradient } from "../../device/families/norms.ts";
+import {
+  layerNormBackwardKernel,
+  layerNormBackwardParameters,
+  layerNormKernel,
+  layerNormParameters,
+} from "../kernels/layer-norm.ts";
+import { place, whole } from "../bindings.ts";
+import type { Dispatcher } from "../context.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
+import { columnSums } from "./column-sums.ts";
+
+export function layerNorm(on: Dispatcher, { x, weight, bias, epsilon, y }: LayerNorm): void {
+  const [rows, cols] = x.shape;
+  on.dispatch(
+    layerNormKernel(on.staging),
+    layerNormParameters({
+      width: Math.ceil(cols / 4),
+      cols,
+      x: place(x),
+      y: place(y),
+      weightAt: weight.offset / 4,
+      biasAt: (bias?.offset ?? 0) / 4,
+      hasBias: bias !== undefined,
+      epsilon,
+    }),
+    [whole(on, x), whole(on, weight), bias === undefined ? on.nothing : whole(on, bias), whole(on, y)],
+    [rows],
+  );
+}
+
+export function layerNormGradient(on: Dispatcher, operands: LayerNormGradient): void {
+  const { x, weight, dy, epsilon, dweight } = operands;
+  const [rows, cols] = x.shape;
+  // A binding must be there, and of a buffer of its own, even where nothing is written to it.
+  const xTarget = operands.dx ?? takeScratch(on, "layer-norm.unused", [1, 4]);
+  const products = takeScratch(on, "layer-norm.products", dweight === undefined ? [1, 4] : [rows, cols]);
+  on.dispatch(
+    layerNormBackwardKernel(on.staging),
+    layerNormBackwardParameters({
+      width: Math.ceil(cols / 4),
+      cols,
+      outputs: (operands.dx === undefined ? 0 : 1) | (dweight === undefined ? 0 : 2),
+      x: place(x),
+      dy: place(dy),
+      dx: place(xTarget),
+      products: place(products),
+      weightAt: weight.offset / 4,
+      epsilon,
+    }),
+    [x, weight, dy, xTarget, products].map((tensor) => whole(on, tensor)),
+    [rows],
+  );
+  if (dweight !== undefined) columnSums(on, { a: products, y: dweight });
+  if (operands.dx === undefined) giveScratch(on, xTarget);
+  giveScratch(on, products);
+}

@@ -1,0 +1,119 @@
+import type { Linear, NormedLinear } from "../../device/families/products.ts";
+import { normedInCommands } from "../../device/normed-linear.ts";
+import { sliceRows, type Tensor } from "../../device/tensor.ts";
+import { storedDtype } from "../../device/weight.ts";
+import { GEMV_FLAGS, GEMV_MAX_ROWS, gemvKernel, gemvParameters, gemvTileCols } from "../kernels/gemv.ts";
+import { place, rowBlocks, type RowBlock, scalesOf, whole } from "../bindings.ts";
+import type { Dispatcher } from "../context.ts";
+import { elementwise } from "./elementwise.ts";
+import { gemm } from "./gemm.ts";
+import { rmsNorm } from "./rms-norm.ts";
+
+/**
+ * Rows of a batch up to which its passes take the vector path: its largest pass reads the weight twice, and a pass of one
+ * row does not compute a whole tile of the matrix path.
+ */
+const FEW_ROWS = 2 * GEMV_MAX_ROWS;
+
+/** Do so many rows take the vector path? Up to GEMV_MAX_ROWS do, and all passes of a small batch. */
+function takesVectors(rows: number, rowsAtMost: number | undefined): boolean {
+  return rowsAtMost === undefined ? rows <= GEMV_MAX_ROWS : rowsAtMost <= FEW_ROWS;
+}
+
+/** A weight above the binding limit is read in blocks of rows. */
+export function linear(on: Dispatcher, { rowsAtMost, ...operands }: Linear): void {
+  const { x: a, weight: b, ...rest } = operands;
+  if (!takesVectors(a.shape[0], rowsAtMost)) {
+    gemm(on, { order: "NT", a, b, ...rest });
+    return;
+  }
+  for (const part of partsOf(a)) {
+    const { x, y, residual } = operands;
+    const some = { ...operands, x: part(x), y: part(y), residual: residual && part(residual) };
+    for (const block of rowBlocks(on, b)) vector(on, some, block);
+  }
+}
+
+/**
+ * On the vector path one command does it all. The halves of a gate are read together, so the weight must be one block; and
+ * where a branch joins x, its operands take the binding of the bias.
+ */
+export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
+  const { rowsAtMost, x, norm, weight, bias, gate, y } = operands;
+  const { branch } = norm;
+  const blocks = rowBlocks(on, weight);
+  const isWhole = gate === undefined || blocks.length === 1;
+  if (!takesVectors(x.shape[0], rowsAtMost) || !isWhole || (branch !== undefined && bias !== undefined)) {
+    normedInCommands(on, { rmsNorm, elementwise, linear }, operands);
+    return;
+  }
+  for (const part of partsOf(x)) {
+    const joined = branch && { ...branch, x: part(branch.x), sum: part(branch.sum) };
+    const some = { x: part(x), weight, bias, residual: undefined, scale: 1, y: part(y) };
+    for (const block of blocks) vector(on, some, block, { gate, norm: { ...norm, branch: joined } });
+  }
+}
+
+/** The rows of x in parts that one dispatch takes: functions that cut them out of a matrix of as many rows. */
+function partsOf({ shape: [rows] }: Tensor): ((tensor: Tensor) => Tensor)[] {
+  return Array.from({ length: Math.ceil(rows / GEMV_MAX_ROWS) }, (_, index) => {
+    const first = index * GEMV_MAX_ROWS;
+    return (tensor) => sliceRows(tensor, first, Math.min(GEMV_MAX_ROWS, rows - first));
+  });
+}
+
+/** A few rows of x, perhaps normalised first, times a block of W. */
+function vector(
+  on: Dispatcher,
+  { x, weight, bias, residual, scale, y }: Linear,
+  block: RowBlock,
+  normed?: Pick<NormedLinear, "norm" | "gate">,
+): void {
+  const [rows, terms] = x.shape;
+  const dtype = storedDtype("linear", weight);
+  const inVector = dtype === "F32" ? 4 : 8;
+  const scales = scalesOf(on, weight, block);
+  const { norm, gate } = normed ?? {};
+  const branch = norm?.branch;
+  const gated = gate !== undefined;
+  const cols = gated ? block.rows / 2 : block.rows;
+  const groups = Math.ceil(cols / gemvTileCols(on.staging, gated));
+  const groupsX = Math.min(groups, on.gpu.limits.maxComputeWorkgroupsPerDimension);
+  const optional = (tensor: Tensor | undefined) => (tensor === undefined ? on.nothing : whole(on, tensor));
+  const input = norm === undefined ? "plain" : branch === undefined ? "normed" : "joined";
+  on.dispatch(
+    gemvKernel(on.staging, dtype, rows, { input, gated }),
+    gemvParameters({
+      cols,
+      terms: Math.ceil(terms / 8),
+      xWidth: Math.ceil(terms / 4),
+      flags: (bias === undefined ? 0 : GEMV_FLAGS.hasBias) | (residual === undefined ? 0 : GEMV_FLAGS.hasResidual),
+      x: place(x),
+      w: [block.offset / inVector, weight.pitch / inVector],
+      y: [(y.offset + block.first) / 4, y.pitch / 4],
+      biasAt: ((bias?.offset ?? 0) + block.first) / 4,
+      residual: [((residual?.offset ?? 0) + block.first) / 4, (residual?.pitch ?? 0) / 4],
+      workgroupsX: groupsX,
+      scale,
+      scalesAt: scales.at,
+      size: terms,
+      offset: norm?.offset ?? 0,
+      epsilon: norm?.epsilon ?? 0,
+      gate: gate ?? 0,
+      weightAt: (norm?.weight.offset ?? 0) / 4,
+      branchWeightAt: (branch?.weight.offset ?? 0) / 4,
+      branch: place(branch?.x),
+      sum: place(branch?.sum),
+    }),
+    [
+      whole(on, x),
+      block.binding,
+      optional(branch?.x ?? bias),
+      optional(norm?.weight ?? residual),
+      whole(on, y),
+      ...(branch === undefined ? [] : [whole(on, branch.weight), whole(on, branch.sum)]),
+      ...scales.bindings,
+    ],
+    [groupsX, Math.ceil(groups / groupsX)],
+  );
+}

@@ -1,0 +1,66 @@
+import type { AdamWStep, GradientNorm, LossSum } from "../../device/families/optimizer.ts";
+import { ADAMW_KERNEL, ADAMW_THREADS, adamwParameters } from "../kernels/adamw.ts";
+import {
+  lossSumKernel,
+  lossSumParameters,
+  normKernel,
+  normParameters,
+  squaresKernel,
+  squaresParameters,
+  squaresPart,
+} from "../kernels/norm.ts";
+import { whole } from "../bindings.ts";
+import type { Dispatcher } from "../context.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
+
+export function adamw(on: Dispatcher, operands: AdamWStep): void {
+  const { size: total, value, gradient, mean, square, state, ...scalars } = operands;
+  for (const { first, size } of ranges(on, total)) {
+    const bindings = [value, gradient, mean, square].map((of) => ({ of, offset: first * 4, size: size * 4 }));
+    const [x, y] = grid(on, size / 4 / ADAMW_THREADS);
+    on.dispatch(
+      ADAMW_KERNEL,
+      adamwParameters({ vectors: size / 4, perRow: x, ...scalars }),
+      [...bindings, state],
+      [x, y],
+    );
+  }
+}
+
+export function gradientNorm(on: Dispatcher, { gradients, clip, state }: GradientNorm): void {
+  const part = squaresPart(on.staging);
+  const pieces = gradients.flatMap(({ buffer, size }) => ranges(on, size).map((range) => ({ of: buffer, ...range })));
+  const total = pieces.reduce((sum, { size }) => sum + Math.ceil(size / 4 / part), 0);
+  const partial = takeScratch(on, "norm.partial", [1, total]);
+  let first = 0;
+  for (const { of, first: begin, size } of pieces) {
+    const parts = Math.ceil(size / 4 / part);
+    const [x, y] = grid(on, parts);
+    const gradient = { of, offset: begin * 4, size: size * 4 };
+    const parameters = squaresParameters({ vectors: size / 4, perRow: x, first });
+    on.dispatch(squaresKernel(on.staging), parameters, [gradient, whole(on, partial)], [x, y]);
+    first += parts;
+  }
+  on.dispatch(normKernel(on.staging), normParameters({ count: total, clip }), [whole(on, partial), state], [1]);
+  giveScratch(on, partial);
+}
+
+export function lossSum(on: Dispatcher, { losses, weight, sums, slot, first }: LossSum): void {
+  const { offset: at, pitch, shape } = losses;
+  const parameters = lossSumParameters({ count: shape[0], at, pitch, weight, isFirst: first, slot });
+  on.dispatch(lossSumKernel(on.staging), parameters, [whole(on, losses), whole(on, sums)], [1]);
+}
+
+/** A flat array in pieces that can be bound. */
+function ranges({ gpu }: Dispatcher, total: number): { readonly first: number; readonly size: number }[] {
+  const most = Math.floor(gpu.limits.maxStorageBufferBindingSize / 256) * 64;
+  const all = [];
+  for (let first = 0; first < total; first += most) all.push({ first, size: Math.min(most, total - first) });
+  return all;
+}
+
+/** At least `count` workgroups, in as many rows as one axis cannot hold. */
+function grid({ gpu }: Dispatcher, count: number): [number, number] {
+  const x = Math.min(Math.ceil(count), gpu.limits.maxComputeWorkgroupsPerDimension);
+  return [x, Math.ceil(Math.ceil(count) / x)];
+}

@@ -1,0 +1,64 @@
+import type { RmsNorm, RmsNormGradient } from "../../device/families/norms.ts";
+import {
+  rmsNormBackwardKernel,
+  rmsNormBackwardParameters,
+  rmsNormKernel,
+  rmsNormParameters,
+} from "../kernels/rms-norm.ts";
+import { place, whole } from "../bindings.ts";
+import type { Dispatcher } from "../context.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
+import { columnSums } from "./column-sums.ts";
+
+export function rmsNorm(on: Dispatcher, { x, weight, epsilon, offset, y }: RmsNorm): void {
+  const [rows, cols] = x.shape;
+  const size = weight.shape[1];
+  const width = Math.ceil(size / 4);
+  on.dispatch(
+    rmsNormKernel(on.staging),
+    rmsNormParameters({
+      width,
+      cols: size,
+      x: place(x),
+      y: place(y),
+      offset,
+      epsilon,
+      weightAt: weight.offset / 4,
+    }),
+    [whole(on, x), whole(on, weight), whole(on, y)],
+    [rows, cols / size],
+  );
+}
+
+export function rmsNormGradient(on: Dispatcher, operands: RmsNormGradient): void {
+  const { x, weight, dy, epsilon, offset, dweight } = operands;
+  const [rows, cols] = x.shape;
+  const size = weight.shape[1];
+  const segments = cols / size;
+  // A binding must be there, and of a buffer of its own, even where nothing is written to it.
+  const xTarget = operands.dx ?? takeScratch(on, "rms-norm.unused", [1, 4]);
+  const scales = takeScratch(on, "rms-norm.scales", [1, dweight === undefined ? 4 : rows * segments]);
+  on.dispatch(
+    rmsNormBackwardKernel(on.staging),
+    rmsNormBackwardParameters({
+      width: Math.ceil(size / 4),
+      cols: size,
+      segments,
+      outputs: (operands.dx === undefined ? 0 : 1) | (dweight === undefined ? 0 : 2),
+      x: place(x),
+      g: place(dy),
+      dx: place(xTarget),
+      offset,
+      epsilon,
+      weightAt: weight.offset / 4,
+    }),
+    [x, weight, dy, xTarget, scales].map((tensor) => whole(on, tensor)),
+    [rows, segments],
+  );
+  if (operands.dx === undefined) giveScratch(on, xTarget);
+  if (dweight !== undefined) {
+    const times = { b: dy, factors: scales };
+    columnSums(on, { a: x, times, segments, y: dweight });
+  }
+  giveScratch(on, scales);
+}

@@ -1,0 +1,103 @@
+import type { CacheFilling, Rope, RopeGradient } from "../../device/families/attention.ts";
+import type { Tensor } from "../../device/tensor.ts";
+import {
+  ROPE_BACKWARD_KERNEL,
+  ROPE_KERNEL,
+  ropeHeadsKernel,
+  ropeHeadsParameters,
+  ropeParameters,
+} from "../kernels/rope.ts";
+import { place, whole } from "../bindings.ts";
+import type { Dispatcher } from "../context.ts";
+
+export function rope(on: Dispatcher, { headSize, cos, sin, from: { q, k, v }, to }: Rope): void {
+  const [qWidth, kWidth, vWidth] = [widthOf(q), widthOf(k), widthOf(v)];
+  on.dispatch(
+    ROPE_KERNEL,
+    ropeParameters({
+      head: headSize / 4,
+      half: cos.shape[1],
+      qWidth,
+      kWidth,
+      vWidth,
+      angle: place(cos),
+      q: place(q),
+      k: place(k),
+      v: place(v),
+      qTo: place(to.q),
+      kTo: place(to.k),
+      vTo: place(to.v),
+    }),
+    [q, k, v, cos, sin, to.q, to.k, to.v].map((tensor) => whole(on, tensor)),
+    [Math.ceil((qWidth + kWidth + vWidth) / 64), q.shape[0]],
+  );
+}
+
+export function fillCache(on: Dispatcher, operands: CacheFilling): void {
+  const { headSize, qkv, keys, values, cos, sin, norms, rows } = operands;
+  const kvHeads = keys.shape[1] / headSize;
+  const heads = qkv.shape[1] / headSize - 2 * kvHeads;
+  const from = (head: number) => place({ ...qkv, offset: qkv.offset + head * headSize });
+  on.dispatch(
+    ropeHeadsKernel(on.staging, norms !== undefined),
+    ropeHeadsParameters({
+      head: headSize,
+      half: cos.shape[1],
+      qHeads: heads,
+      kvHeads,
+      angle: place(cos),
+      q: from(0),
+      k: from(heads),
+      v: from(heads + kvHeads),
+      kTo: place(keys),
+      vTo: place(values),
+      qWeightAt: (norms?.q.offset ?? 0) / 4,
+      kWeightAt: (norms?.k.offset ?? 0) / 4,
+      offset: norms?.offset ?? 0,
+      epsilon: norms?.epsilon ?? 0,
+      byIndex: rows !== undefined,
+      rowsAt: rows?.offset ?? 0,
+    }),
+    [
+      ...[qkv, cos, sin].map((tensor) => whole(on, tensor)),
+      rows === undefined ? on.nothing : whole(on, rows),
+      ...[keys, values, ...(norms === undefined ? [] : [norms.q, norms.k])].map((tensor) => whole(on, tensor)),
+    ],
+    [heads + 2 * kvHeads, qkv.shape[0]],
+  );
+}
+
+export function ropeGradient(on: Dispatcher, { headSize, cos, sin, parts }: RopeGradient): void {
+  // One dispatch for those that are views of one buffer.
+  for (const [, group] of Map.groupBy(parts, ({ target }) => target.buffer)) {
+    const part = (name: "q" | "k" | "v") => group.find((part) => part.name === name);
+    const [q, k, v] = [part("q"), part("k"), part("v")];
+    const [qWidth, kWidth, vWidth] = [widthOf(q?.target), widthOf(k?.target), widthOf(v?.target)];
+    on.dispatch(
+      ROPE_BACKWARD_KERNEL,
+      ropeParameters({
+        head: headSize / 4,
+        half: cos.shape[1],
+        qWidth,
+        kWidth,
+        vWidth,
+        angle: place(cos),
+        q: place(q?.gradient),
+        k: place(k?.gradient),
+        v: place(v?.gradient),
+        qTo: place(q?.target),
+        kTo: place(k?.target),
+        vTo: place(v?.target),
+      }),
+      [q?.gradient, k?.gradient, v?.gradient, cos, sin, group[0]?.target].map((tensor) =>
+        tensor === undefined ? on.nothing : whole(on, tensor),
+      ),
+      [Math.ceil((qWidth + kWidth + vWidth) / 64), cos.shape[0]],
+    );
+  }
+}
+
+/** Vectors of 4 in a row; none of what is left out. */
+function widthOf(tensor: Tensor | undefined): number {
+  return Math.ceil((tensor?.shape[1] ?? 0) / 4);
+}

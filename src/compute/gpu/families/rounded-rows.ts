@@ -1,0 +1,48 @@
+import { isBlockDtype } from "../../device/dtype.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
+import type { Matrix, Tensor } from "../../device/tensor.ts";
+import { ROUNDED_TERMS, roundedRowsKernel, roundedRowsParameters } from "../kernels/rounded-rows.ts";
+import { bind, whole } from "../bindings.ts";
+import type { Dispatcher } from "../context.ts";
+
+/** Rows for products of whole numbers, in scratch: see rounded-rows.wgsl. */
+export interface RoundedRows {
+  /** (rows, terms / 2) U32: two words for four terms. */
+  readonly halves: Tensor;
+  /** (rows, 256 terms each) F32. */
+  readonly scales: Tensor;
+}
+
+/**
+ * Are products of many rows with the rows of this matrix of whole numbers? Those of few are bound by reading the matrix, and rounding
+ * would be a command more for each of them.
+ */
+export function takesRounded({ staging }: Dispatcher, { dtype }: Matrix): boolean {
+  return staging.kind === "workgroup" && staging.integerDots === true && dtype !== "TERNARY" && isBlockDtype(dtype);
+}
+
+/** Rounds rows of whole blocks that can be bound together. */
+export function roundRows(on: Dispatcher, x: Tensor): RoundedRows {
+  const [rows, terms] = x.shape;
+  const parts = Math.ceil(terms / ROUNDED_TERMS);
+  const block = bind(on, x);
+  const halves = takeScratch(on, "halves", [rows, terms / 2], "U32");
+  const scales = takeScratch(on, "scales", [rows, parts]);
+  on.dispatch(
+    roundedRowsKernel(),
+    roundedRowsParameters({
+      xWidth: terms / 4,
+      halvesPitch: halves.pitch / 2,
+      scalesPitch: scales.pitch,
+      x: [block.offset / 4, x.pitch / 4],
+    }),
+    [block.binding, whole(on, halves), whole(on, scales)],
+    [parts, rows],
+  );
+  return { halves, scales };
+}
+
+/** Lets later commands use the memory of rounded rows. */
+export function giveRounded(on: Dispatcher, { halves, scales }: RoundedRows): void {
+  giveScratch(on, halves, scales);
+}

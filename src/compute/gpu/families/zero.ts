@@ -1,0 +1,18 @@
+import type { Zero } from "../../device/families/elementwise.ts";
+import { FILL_KERNEL, fillParameters } from "../kernels/fill.ts";
+import { rowBlocks } from "../bindings.ts";
+import type { Dispatcher } from "../context.ts";
+
+export function zero(on: Dispatcher, { y }: Zero): void {
+  const width = Math.ceil(y.shape[1] / 4);
+  const most = on.gpu.limits.maxComputeWorkgroupsPerDimension;
+  for (const { rows, offset, binding } of rowBlocks(on, y)) {
+    const rowsY = Math.min(rows, most);
+    on.dispatch(
+      FILL_KERNEL,
+      fillParameters({ rows, width, y: [offset / 4, y.pitch / 4], value: 0, rowsY }),
+      [binding],
+      [Math.ceil(width / 64), rowsY, Math.ceil(rows / rowsY)],
+    );
+  }
+}

@@ -1,0 +1,203 @@
+import type { Copy, Device, DeviceBuffer, Range } from "../device/device.ts";
+import type { Preparations, ScratchSizes } from "../device/families.ts";
+import type { RunMemory } from "../device/run-memory.ts";
+import { type GpuStaging, gpuStaging, type Staging } from "../device/staging.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { defaultStaging } from "./kernels/staging.ts";
+import { BindGroups } from "./bind-groups.ts";
+import { DRIVER_HINT } from "./choose.ts";
+import { mayHaveGpu } from "./nodes.ts";
+import type { GpuContext } from "./context.ts";
+import { countingDevice } from "./counting.ts";
+import { releaseInstance } from "./dawn.ts";
+import { PREPARED, SCRATCH } from "./families/index.ts";
+import { type GpuLimits, limitsOf } from "./limits.ts";
+import { FULL_HINT, GpuMemory } from "./memory.ts";
+import { catchNativeLog } from "./native-log.ts";
+import { resetPace } from "./pacing.ts";
+import { PipelineCache } from "./pipelines.ts";
+import { Profiler } from "./profiler.ts";
+import { GpuRecording } from "./recording.ts";
+import { type GpuInfo, type GpuOptions, type OpenedDevice, requestDevice } from "./request.ts";
+import { Stream } from "./stream.ts";
+import { readRanges, writeBytes } from "./transfer.ts";
+
+export type { GpuInfo, GpuOptions } from "./request.ts";
+
+/**
+ * An opened GPU: the device, its memory, its compiled kernels, and the first thing that went wrong on it.
+ * One process opens one; `close` releases everything and lets the process end by itself.
+ */
+export class Gpu implements Device, GpuContext {
+  readonly device: GPUDevice;
+  readonly info: GpuInfo;
+  readonly limits: GpuLimits;
+  readonly staging: GpuStaging;
+  readonly memory: GpuMemory;
+  readonly pipelines: PipelineCache;
+  readonly bindGroups: BindGroups;
+  readonly skipsZeros = false;
+  readonly profiler: Profiler | undefined;
+  #failure: RandloraError | undefined;
+  /** Of those who wait in `settle`: a promise that all of them raced against would keep every one of them for ever. */
+  readonly #waiting = new Set<(error: RandloraError) => void>();
+
+  readonly #instance: GPU;
+
+  private constructor({ instance, device, info }: OpenedDevice, profile: boolean) {
+    this.#instance = instance;
+    this.device = device;
+    this.info = info;
+    this.limits = limitsOf(device);
+    this.staging = defaultStaging({ info, features: device.features });
+    this.bindGroups = new BindGroups(device);
+    this.memory = new GpuMemory(
+      device,
+      (error) => this.#fail(error),
+      (buffer) => this.bindGroups.drop(buffer),
+    );
+    this.pipelines = new PipelineCache(device);
+    this.profiler = profile && Profiler.isSupported(device) ? new Profiler(device, this.memory) : undefined;
+    device.addEventListener("uncapturederror", (event) => {
+      event.preventDefault(); // Dawn would print it as well
+      const { error } = event;
+      // For what is no buffer of `GpuMemory`: what the queue copies uploads to, what a pipeline takes.
+      const isFull = error instanceof GPUOutOfMemoryError;
+      this.#fail(
+        isFull
+          ? new RandloraError("memory", `the GPU has no room: ${error.message}`, FULL_HINT)
+          : new RandloraError("gpu", `the GPU refused a command: ${error.message}`, "please report this"),
+      );
+    });
+    void device.lost.then((lost) => {
+      if (lost.reason === "destroyed") return;
+      const hint = "the driver was reset, or the GPU ran out of memory; close other programs that use it and try again";
+      this.#fail(new RandloraError("gpu", `the GPU was lost (${lost.reason}): ${lost.message}`, hint));
+    });
+  }
+
+  /**
+   * Opens the chosen GPU, the fastest by default, with every useful limit and feature.
+   * @throws RandloraError `gpu` when there is none, when the choice matches none, or when the driver fails
+   */
+  static async open(options: GpuOptions = {}): Promise<Gpu> {
+    const { result, log } = await catchNativeLog(() => requestDevice(options));
+    if (result === undefined) {
+      const said = log.split("\n").filter((line) => line.startsWith("Warning: ") || line.startsWith("Error: "));
+      const reason = said.length === 0 ? "" : ` (${said.map((line) => line.replace(/^\w+: /, "")).join("; ")})`;
+      throw new RandloraError("gpu", `no GPU and no software GPU was found${reason}`, DRIVER_HINT);
+    }
+    return new Gpu(result, options.profile === true);
+  }
+
+  /**
+   * Opens the fastest GPU that is one, without a word where there is none.
+   * @returns undefined where there are CPU drivers at most
+   * @throws RandloraError `gpu` when its driver fails
+   */
+  static async openReal({ profile }: Pick<GpuOptions, "profile"> = {}): Promise<Gpu | undefined> {
+    if (!mayHaveGpu()) return undefined;
+    const { result } = await catchNativeLog(() => requestDevice({ isReal: true }));
+    return result === undefined ? undefined : new Gpu(result, profile === true);
+  }
+
+  counting(): Gpu {
+    return new Gpu({ instance: this.#instance, device: countingDevice(this.device), info: this.info }, false);
+  }
+
+  get features(): GPUSupportedFeatures {
+    return this.device.features;
+  }
+
+  /**
+   * Waits for GPU work: the promise's value, or the first failure of the device, whichever comes first.
+   * @throws RandloraError `gpu` or `memory`
+   */
+  async settle<T>(promise: Promise<T>): Promise<T> {
+    promise.catch(() => {}); // where the device has failed already, nobody else will hear of it
+    resetPace();
+    this.check();
+    const { promise: outcome, resolve, reject } = Promise.withResolvers<T>();
+    promise.then(resolve, reject);
+    this.#waiting.add(reject);
+    const settled = outcome.finally(() => this.#waiting.delete(reject));
+    const value = await settled.catch((cause: unknown) => this.#explain(cause));
+    resetPace();
+    this.check();
+    return value;
+  }
+
+  recording(memory: RunMemory, staging: Staging = this.staging): GpuRecording {
+    return new GpuRecording(this, memory, gpuStaging(staging));
+  }
+
+  async prepare<F extends keyof Preparations>(
+    family: F,
+    variant: Preparations[F],
+    staging: Staging = this.staging,
+  ): Promise<void> {
+    await Promise.all(PREPARED[family](variant, gpuStaging(staging)).map((source) => this.pipelines.get(source)));
+  }
+
+  scratchBytes<F extends keyof ScratchSizes>(
+    family: F,
+    of: ScratchSizes[F]["of"],
+    staging: Staging = this.staging,
+  ): ScratchSizes[F]["bytes"] {
+    return SCRATCH[family](of, gpuStaging(staging));
+  }
+
+  write(target: DeviceBuffer, source: ArrayBufferView<ArrayBuffer>, offset = 0): void {
+    writeBytes(this, target, source, offset);
+  }
+
+  copy(copies: readonly Copy[]): void {
+    const stream = new Stream(this);
+    for (const { from, to, size } of copies) stream.copy(from, 0, to, 0, size);
+    stream.submit();
+  }
+
+  clear(buffers: readonly DeviceBuffer[]): void {
+    const stream = new Stream(this);
+    for (const buffer of buffers) stream.clear(buffer);
+    stream.submit();
+  }
+
+  async readWith<T>(ranges: readonly Range[], use: (parts: Uint8Array<ArrayBuffer>[]) => Promise<T>): Promise<T> {
+    return readRanges(this, ranges, use);
+  }
+
+  async idle(): Promise<void> {
+    await this.settle(this.device.queue.onSubmittedWorkDone());
+  }
+
+  check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Destroys the device with all its buffers. */
+  close(): void {
+    this.memory.clear();
+    this.device.destroy();
+    releaseInstance(this.#instance);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Dawn rejects what was pending on a dead device with an error that says nothing; the reason arrives beside it. */
+  async #explain(cause: unknown): Promise<never> {
+    if (cause instanceof RandloraError) throw cause;
+    await Bun.sleep(0);
+    this.check();
+    const reason = cause instanceof Error && cause.message !== "" ? cause.message : String(cause);
+    throw new RandloraError("gpu", `the GPU did not finish its work: ${reason}`, "please report this", { cause });
+  }
+
+  #fail(error: RandloraError): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    for (const reject of this.#waiting) reject(error);
+  }
+}

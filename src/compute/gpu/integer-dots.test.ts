@@ -1,0 +1,36 @@
+import { expect, test } from "bun:test";
+import { defaultStaging } from "./kernels/staging.ts";
+import { Gpu } from "./gpu.ts";
+import { hasIntegerDots } from "./integer-dots.ts";
+
+const OFFERED = new Set(["packed_4x8_integer_dot_product"]);
+
+test.each([
+  ["nvidia", "maxwell", false],
+  ["nvidia", "pascal", true],
+  ["nvidia", "lovelace", true],
+  ["nvidia", "", true],
+  ["amd", "gcn-5", false],
+  ["amd", "rdna-1", false],
+  ["amd", "rdna-3", true],
+  ["intel", "gen-9", false],
+  ["intel", "gen-12lp", true],
+  ["intel", "xe-2hpg", true],
+  ["apple", "metal-3", false],
+  ["", "", false],
+])("%s %s: %p", (vendor, architecture, has) => {
+  const card = { vendor, architecture, software: false };
+  expect(hasIntegerDots(card, OFFERED, "linux")).toBe(has);
+  expect(hasIntegerDots(card, OFFERED, "darwin")).toBe(false);
+  expect(hasIntegerDots(card, new Set(), "linux")).toBe(false);
+  expect(hasIntegerDots({ ...card, software: true }, OFFERED, "linux")).toBe(false);
+});
+
+test("a card that has them takes them, a software GPU does not", async () => {
+  const features: ReadonlySet<string> = new Set();
+  const info = { software: false, subgroupMinSize: 32, subgroupMaxSize: 32, integerDots: true };
+  expect(defaultStaging({ info, features })).toEqual({ kind: "workgroup", integerDots: true });
+  using gpu = await Gpu.open();
+  if (gpu.info.software) expect(gpu.info.integerDots).toBe(false);
+  expect(gpu.counting().staging).toEqual(gpu.staging);
+});

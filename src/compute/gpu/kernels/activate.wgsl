@@ -1,0 +1,17 @@
+// Activations by their kinds, those of ELEMENTWISE in src/compute/device/families/elementwise.ts.
+const SILU = 1u;
+const GELU_TANH = 2u;
+const GELU = 3u;
+const QUICK_GELU = 7u;
+
+#include activations
+
+fn activate(kind: u32, x: vec4<f32>) -> vec4<f32> {
+  switch kind {
+    case SILU: { return x / (1.0 + exp(-x)); }
+    case GELU_TANH: { return 0.5 * x * (1.0 + safe_tanh(GELU_TANH_SCALE * (x + GELU_TANH_CUBE * x * x * x))); }
+    case GELU: { return 0.5 * x * (1.0 + erf4(x * 0.7071067811865476)); }
+    case QUICK_GELU: { return x / (1.0 + exp(-QUICK_GELU_SCALE * x)); }
+    default: { return x; } // COPY
+  }
+}

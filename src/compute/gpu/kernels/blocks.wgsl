@@ -1,0 +1,30 @@
+// Blocks of 32 numbers with one f16 scale (src/compute/device/blocks.ts).
+fn scale_of(block: u32) -> f32 {
+  let at = p.scales_at + block;
+  return widen_f16((scales[at / 2u] >> (16u * (at & 1u))) & 0xffffu);
+}
+
+// Four signed bytes.
+fn quants4_q8(word: u32) -> vec4<f32> {
+  return vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(word) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));
+}
+
+// The low halves of four bytes, less 8.
+fn quants4_q4(word: u32) -> vec4<f32> {
+  return vec4<f32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u)) - 8.0;
+}
+
+// For products of whole numbers: four of them as signed bytes. Those of Q4_0 are left 16 times too large, since a subtraction
+// would have to carry.
+fn wholes_q4(word: u32) -> u32 {
+  return ((word << 4u) & 0xf0f0f0f0u) ^ 0x80808080u;
+}
+
+// What such bytes of a block are to be multiplied by.
+fn wholes_scale(block: u32) -> f32 {
+#if DTYPE == "Q4_0"
+  return scale_of(block) / 16.0;
+#else
+  return scale_of(block);
+#end
+}

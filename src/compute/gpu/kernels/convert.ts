@@ -1,0 +1,45 @@
+import type { MatrixFormat } from "../../device/dtype.ts";
+import type { Unpacked } from "../../device/families/bilinear.ts";
+import type { KernelSource } from "../pipelines.ts";
+import convertText from "./convert.wgsl" with { type: "text" };
+import { kernelFamily } from "./family.ts";
+import { uniformStruct } from "./parameters.ts";
+
+const family = kernelFamily("convert", convertText);
+
+/** Codes, or nothing that is stored? */
+function isBasis(format: MatrixFormat): boolean {
+  return format === "PHILOX" || format === "TERNARY";
+}
+
+/** Vectors of 4 that a thread converts: a block of drawn numbers, a word of codes, or one. */
+function vectorsOf(from: MatrixFormat): number {
+  return isBasis(from) ? 4 : 1;
+}
+
+/** Vectors of 4 elements that one workgroup converts. */
+export function convertWidth(from: MatrixFormat): number {
+  return 64 * vectorsOf(from);
+}
+
+/** A matrix as numbers of another format. */
+export function convertKernel(from: MatrixFormat, to: "f32" | Unpacked): KernelSource {
+  const [DENSE, TARGET] = to === "units" ? ["philox_units", "bf16"] : ["philox_dense", to];
+  return family({ DTYPE: from, TARGET, VECTORS: vectorsOf(from), BASIS: isBasis(from) ? 1 : 0, DENSE });
+}
+
+/** Parameters: see convert.wgsl. */
+export const convertParameters = uniformStruct({
+  rows: "u32",
+  cols: "u32",
+  width: "u32",
+  first: "u32",
+  x: "place",
+  y: "place",
+  rowsY: "u32",
+  scalesAt: "u32",
+  key: "vec2u",
+  stream: "u32",
+  threshold: "u32",
+  dense: "flag",
+});

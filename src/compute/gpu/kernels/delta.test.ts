@@ -1,0 +1,27 @@
+import { expect, test } from "bun:test";
+import type { DeltaStorage, DeltaVariant } from "../../device/families/delta.ts";
+import type { GpuStaging } from "../../device/staging.ts";
+import { deltaKernel } from "./delta.ts";
+
+const STORAGES: readonly DeltaStorage[] = ["bf16", "f16", "f32", "ternary", "philox"];
+const VARIANTS: readonly (DeltaVariant & { readonly staging: GpuStaging })[] = STORAGES.flatMap((storage) =>
+  (["peft", "paper"] as const).flatMap((pairing) => [
+    { a: storage, b: storage, pairing, staging: { kind: "workgroup" } as const },
+    ...[4, 8, 16, 32, 64].map((lanes) => ({
+      a: storage,
+      b: storage,
+      pairing,
+      staging: { kind: "subgroup", lanes } as const,
+    })),
+  ]),
+);
+
+test("every variant is a shader of its own with the same bindings", () => {
+  const sources = VARIANTS.map(deltaKernel);
+  expect(new Set(sources.map(({ key }) => key)).size).toBe(VARIANTS.length);
+  for (const { key, code } of sources) {
+    expect(code, key).not.toMatch(/^\s*#|\$\{/m);
+    const bindings = [...code.matchAll(/@binding\((\d+)\)/g)].map(([, index]) => Number(index));
+    expect(bindings, key).toEqual([0, 1, 2, 3, 4, 5]);
+  }
+});

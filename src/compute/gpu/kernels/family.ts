@@ -1,0 +1,73 @@
+import type { KernelSource } from "../pipelines.ts";
+import activateText from "./activate.wgsl" with { type: "text" };
+import activationsText from "./activations.wgsl" with { type: "text" };
+import drawText from "./draw.wgsl" with { type: "text" };
+import dtypeText from "./dtype.wgsl" with { type: "text" };
+import blocksText from "./blocks.wgsl" with { type: "text" };
+import gemmOperandsText from "./gemm-operands.wgsl" with { type: "text" };
+import gemvOperandsText from "./gemv-operands.wgsl" with { type: "text" };
+import matrixText from "./matrix.wgsl" with { type: "text" };
+import matrix8Text from "./matrix8.wgsl" with { type: "text" };
+import { PRODUCT_INCLUDES } from "./product.ts";
+import pairingText from "./pairing.wgsl" with { type: "text" };
+import philoxText from "./philox.wgsl" with { type: "text" };
+import reduceText from "./reduce.wgsl" with { type: "text" };
+import rowStatisticsText from "./row-statistics.wgsl" with { type: "text" };
+import safeTanhText from "./safe-tanh.wgsl" with { type: "text" };
+import type { GpuStaging } from "./staging.ts";
+import ternaryText from "./ternary.wgsl" with { type: "text" };
+import storedText from "./stored.wgsl" with { type: "text" };
+import stepStateText from "./step-state.wgsl" with { type: "text" };
+import { type Definitions, expandTemplate } from "./template.ts";
+
+/** What `#include` finds in every family. */
+const INCLUDES = {
+  activate: activateText,
+  activations: activationsText,
+  blocks: blocksText,
+  draw: drawText,
+  dtype: dtypeText,
+  gemm_operands: gemmOperandsText,
+  gemv_operands: gemvOperandsText,
+  matrix: matrixText,
+  matrix8: matrix8Text,
+  pairing: pairingText,
+  philox: philoxText,
+  ...PRODUCT_INCLUDES,
+  reduce: reduceText,
+  row_statistics: rowStatisticsText,
+  safe_tanh: safeTanhText,
+  step_state: stepStateText,
+  stored: storedText,
+  ternary: ternaryText,
+};
+
+/**
+ * The variants of one `.wgsl` file, each expanded once. The key names the family and every definition, so equal keys
+ * mean equal code.
+ * @param includes what `#include` finds in this family alone
+ */
+export function kernelFamily(
+  name: string,
+  text: string,
+  includes: Definitions = {},
+): (definitions: Definitions) => KernelSource {
+  const known = new Map<string, KernelSource>();
+  return (definitions) => {
+    const key = [name, ...Object.values(definitions)].join("/");
+    let source = known.get(key);
+    if (source === undefined) {
+      source = { key, code: expandTemplate(text, definitions, { ...INCLUDES, ...includes }) };
+      known.set(key, source);
+    }
+    return source;
+  };
+}
+
+/**
+ * The definitions that reduce.wgsl needs: one subgroup is a workgroup where the staging says so, else `threads` threads
+ * (a power of two) reduce through workgroup memory.
+ */
+export function reduction(staging: GpuStaging, threads: number): { STAGING: string; THREADS: number } {
+  return { STAGING: staging.kind, THREADS: staging.kind === "subgroup" ? staging.lanes : threads };
+}

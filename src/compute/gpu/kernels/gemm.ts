@@ -1,0 +1,48 @@
+import type { KernelSource } from "../pipelines.ts";
+import type { BlockDtype, StoredDtype } from "../../device/dtype.ts";
+import type { GemmOrder } from "../../device/families/products.ts";
+import { kernelFamily } from "./family.ts";
+import integerText from "./gemm-integer.wgsl" with { type: "text" };
+import gemmText from "./gemm.wgsl" with { type: "text" };
+import { type Along, productDefinitions } from "./product.ts";
+import type { GpuStaging } from "./staging.ts";
+import { uniformStruct } from "./parameters.ts";
+
+/** Flags of one dispatch; the constants of the same names in gemm-operands.wgsl. */
+export const GEMM_FLAGS = { hasBias: 1, hasResidual: 2, accumulate: 4 } as const;
+
+/** How a and b lie, by order. */
+const ALONG: Readonly<Record<GemmOrder, readonly [a: Along, b: Along]>> = {
+  NT: ["rows", "rows"],
+  NN: ["rows", "terms"],
+  TN: ["terms", "terms"],
+};
+
+const family = kernelFamily("gemm", gemmText);
+const integer = kernelFamily("gemm-integer", integerText);
+
+/** The product of two matrices, the second stored as `dtype`. */
+export function gemmKernel(staging: GpuStaging, order: GemmOrder, dtype: StoredDtype | "TERNARY"): KernelSource {
+  return family({ ORDER: order, DTYPE: dtype, ...productDefinitions(staging, ...ALONG[order]) });
+}
+
+/** The product a bᵀ of rounded rows (rounded-rows.wgsl) and a matrix in blocks, in tiles of the workgroup staging. */
+export function integerGemmKernel(dtype: BlockDtype): KernelSource {
+  return integer({ DTYPE: dtype });
+}
+
+/** Parameters: see gemm-operands.wgsl. */
+export const gemmParameters = uniformStruct({
+  rows: "u32",
+  cols: "u32",
+  terms: "u32",
+  flags: "u32",
+  a: "place",
+  b: "place",
+  y: "place",
+  biasAt: "u32",
+  residual: "place",
+  scale: "f32",
+  scalesAt: "u32",
+  aScalesPitch: "u32",
+});

@@ -1,0 +1,67 @@
+import type { KernelSource } from "../pipelines.ts";
+import type { StoredDtype } from "../../device/dtype.ts";
+import { kernelFamily } from "./family.ts";
+import lanesText from "./gemv-lanes.wgsl" with { type: "text" };
+import gemvText from "./gemv.wgsl" with { type: "text" };
+import type { GpuStaging } from "./staging.ts";
+import { uniformStruct } from "./parameters.ts";
+
+/** Flags of one dispatch; the constants of the same names in gemv-operands.wgsl. */
+export const GEMV_FLAGS = { hasBias: 1, hasResidual: 2 } as const;
+
+/** Rows of x that the vector path takes; more go through the matrix path. */
+export const GEMV_MAX_ROWS = 4;
+
+/** Rows of W that one workgroup of 64 threads takes. */
+const TILE_COLS = 4;
+
+const threads = kernelFamily("gemv", gemvText);
+const lanes = kernelFamily("gemv-lanes", lanesText);
+
+/** What is multiplied with W, and whether the rows of W are two halves of which one gates the other; see gemv-operands.wgsl. */
+export interface GemvVariant {
+  readonly input: "plain" | "normed" | "joined";
+  readonly gated: boolean;
+}
+
+/** Columns of y that one workgroup of the vector path computes. */
+export function gemvTileCols(staging: GpuStaging, gated: boolean): number {
+  const rowsOfW = staging.kind === "subgroup" ? staging.lanes : TILE_COLS;
+  return gated ? rowsOfW / 2 : rowsOfW;
+}
+
+/** The vector path of a linear layer for exactly `rows` rows, 1 … GEMV_MAX_ROWS. */
+export function gemvKernel(
+  staging: GpuStaging,
+  dtype: StoredDtype,
+  rows: number,
+  { input, gated }: GemvVariant,
+): KernelSource {
+  const variant = { DTYPE: dtype, ROWS: rows, INPUT: input, GATED: Number(gated) };
+  if (staging.kind === "subgroup") return lanes({ ...variant, LANES: staging.lanes });
+  return threads({ ...variant, TILE_COLS, THREADS: 64, STAGING: staging.kind });
+}
+
+/** Parameters: see gemv-operands.wgsl. */
+export const gemvParameters = uniformStruct({
+  cols: "u32",
+  terms: "u32",
+  xWidth: "u32",
+  flags: "u32",
+  x: "place",
+  w: "place",
+  y: "place",
+  biasAt: "u32",
+  residual: "place",
+  workgroupsX: "u32",
+  scale: "f32",
+  scalesAt: "u32",
+  size: "f32",
+  offset: "f32",
+  epsilon: "f32",
+  gate: "u32",
+  weightAt: "u32",
+  branchWeightAt: "u32",
+  branch: "place",
+  sum: "place",
+});

@@ -1,0 +1,50 @@
+import { kernelFamily } from "./family.ts";
+import magnitudeText from "./magnitude.wgsl" with { type: "text" };
+import { uniformStruct } from "./parameters.ts";
+import rescaleText from "./rescale.wgsl" with { type: "text" };
+import type { KernelSource } from "../pipelines.ts";
+import type { StoredDtype } from "../../device/dtype.ts";
+
+/** What the kernel computes; the constants of the same names in magnitude.wgsl. */
+export const MAGNITUDE = { factor: 0, gradient: 1, norm: 2 } as const;
+
+/** Numbers that one workgroup handles. */
+export const MAGNITUDE_WIDTH = 64;
+
+/** Norms, factors and gradients of magnitudes. */
+export const MAGNITUDE_KERNEL = kernelFamily("magnitude", magnitudeText)({});
+
+const rescale = kernelFamily("rescale", rescaleText);
+
+/** Flags of one dispatch; the constants of the same names in rescale.wgsl. */
+export const RESCALE_FLAGS = { columns: 1, hasDelta: 2 } as const;
+
+/** Vectors of 4 that one workgroup of {@link rescaleKernel} handles. */
+export const RESCALE_WIDTH = 64;
+
+/** What rows of W + ΔW, multiplied by factors, differ from W by. */
+export function rescaleKernel(dtype: StoredDtype): KernelSource {
+  return rescale({ DTYPE: dtype });
+}
+
+/** Parameters: see magnitude.wgsl. */
+export const magnitudeParameters = uniformStruct({
+  kind: "u32",
+  count: "u32",
+  sumsAt: "u32",
+  fromAt: "u32",
+  toAt: "u32",
+  dtype: "u32",
+});
+
+/** Parameters: see rescale.wgsl. */
+export const rescaleParameters = uniformStruct({
+  width: "u32",
+  rows: "u32",
+  flags: "u32",
+  w: "place",
+  pitch: "u32",
+  factorsAt: "u32",
+  rowsY: "u32",
+  scalesAt: "u32",
+});

@@ -1,0 +1,62 @@
+import type { KernelSource } from "../pipelines.ts";
+import { kernelFamily } from "./family.ts";
+import { uniformStruct } from "./parameters.ts";
+import type { GpuStaging } from "./staging.ts";
+import thetaDeltaText from "./theta-delta.wgsl" with { type: "text" };
+import thetaGradientText from "./theta-gradient.wgsl" with { type: "text" };
+import thetaText from "./theta.wgsl" with { type: "text" };
+
+/** Blocks that one workgroup of the sum handles. */
+export const THETA_THREADS = 64;
+
+const delta = kernelFamily("theta-delta", thetaDeltaText, { theta: thetaText });
+const gradient = kernelFamily("theta-gradient", thetaGradientText, { theta: thetaText });
+
+/** Σ α_i θ_i of some rows of a layer. */
+export const THETA_DELTA_KERNEL: KernelSource = delta({ THREADS: THETA_THREADS });
+
+/** Parameters: see theta-delta.wgsl. */
+export const thetaDeltaParameters = uniformStruct({
+  count: "u32",
+  width: "u32",
+  pitch: "u32",
+  targetAt: "u32",
+  begin: "vec2u",
+  lineStep: "u32",
+  lineCol: "u32",
+  cols: "u32",
+  bases: "u32",
+  alphaAt: "u32",
+  accumulate: "flag",
+  key: "vec2u",
+  scale: "f32",
+});
+
+/** What one workgroup of the gradient handles at once. */
+export interface ThetaTile {
+  readonly blocks: number;
+  readonly bases: number;
+}
+
+/** One subgroup, whose lanes keep four sums each; or 64 threads with their sums in 8 KB of workgroup memory. */
+export function thetaTile(staging: GpuStaging): ThetaTile {
+  return staging.kind === "subgroup" ? { blocks: staging.lanes, bases: 4 * staging.lanes } : { blocks: 64, bases: 32 };
+}
+
+/** Σ_e G[e] · θ_i[e] of some rows of a layer, slice by slice. */
+export function thetaGradientKernel(staging: GpuStaging): KernelSource {
+  const { blocks, bases } = thetaTile(staging);
+  return gradient({ STAGING: staging.kind, THREADS: blocks, BASES: bases });
+}
+
+/** Parameters: see theta-gradient.wgsl. */
+export const thetaGradientParameters = uniformStruct({
+  count: "u32",
+  width: "u32",
+  pitch: "u32",
+  gAt: "u32",
+  begin: "vec2u",
+  bases: "u32",
+  rounds: "u32",
+  key: "vec2u",
+});

@@ -1,0 +1,35 @@
+import type { KernelSource } from "../pipelines.ts";
+import type { StoredDtype } from "../../device/dtype.ts";
+import { kernelFamily, reduction } from "./family.ts";
+import { uniformStruct } from "./parameters.ts";
+import type { GpuStaging } from "./staging.ts";
+import squaresText from "./weight-squares.wgsl" with { type: "text" };
+
+const family = kernelFamily("weight-squares", squaresText);
+
+/** Flags of one dispatch; the constants of the same names in weight-squares.wgsl. */
+export const SQUARES_FLAGS = { hasDelta: 1, accumulate: 2 } as const;
+
+/** Vectors of 4 columns that one workgroup of {@link columnSquaresKernel} handles. */
+export const COLUMN_SQUARES_WIDTH = 64;
+
+/** Σ (W + Δ)² of each row, a workgroup each. */
+export function rowSquaresKernel(staging: GpuStaging, dtype: StoredDtype): KernelSource {
+  return family({ ALONG: "rows", DTYPE: dtype, ...reduction(staging, 64) });
+}
+
+/** The same of each column. */
+export function columnSquaresKernel(dtype: StoredDtype): KernelSource {
+  return family({ ALONG: "columns", DTYPE: dtype, STAGING: "workgroup" });
+}
+
+/** Parameters: see weight-squares.wgsl. */
+export const weightSquaresParameters = uniformStruct({
+  rows: "u32",
+  cols: "u32",
+  flags: "u32",
+  w: "place",
+  delta: "place",
+  sumsAt: "u32",
+  scalesAt: "u32",
+});

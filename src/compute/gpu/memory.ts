@@ -1,0 +1,214 @@
+import { RandloraError } from "../../files/errors.ts";
+import { type Buffers, type DeviceBuffer, type DeviceMemory, eachOf, type Labels } from "../device/buffer.ts";
+import { bytes as showBytes } from "./show.ts";
+
+/** What helps when a GPU is full. */
+export const FULL_HINT = "close other programs that use the GPU, or choose another one with --device";
+/** Freed buffers up to this size are kept for the next caller that asks for the very same size. */
+const MAX_REUSABLE_BYTES = 64 * 2 ** 20;
+/** Idle buffers together never hold more than this. */
+const MAX_IDLE_BYTES = 128 * 2 ** 20;
+
+/**
+ * What a buffer is for: kernels' data, kernels' parameters, data on their way back, or timestamps. The last two are
+ * needed briefly and in ever other sizes, so they are not kept when they are released.
+ */
+export type BufferKind = "storage" | "uniforms" | "read" | "queries";
+
+/** A buffer: `size` is what was asked for, the GPU's may be up to 3 bytes longer. */
+export interface GpuBuffer extends DeviceBuffer {
+  readonly buffer: GPUBuffer;
+}
+
+/** What WebGPU knows a buffer as. @throws Error for one of another device */
+export function nativeBuffer(held: DeviceBuffer): GPUBuffer {
+  if ("buffer" in held) return (held as GpuBuffer).buffer;
+  throw new Error(`${held.label}: not in this GPU's memory`);
+}
+
+/** A buffer that waits to be used again. */
+interface IdleBuffer {
+  readonly buffer: GPUBuffer;
+  /** When it was released; see `dropUnused`. */
+  readonly round: number;
+}
+
+/**
+ * All buffers of a GPU, whatever they are for: allocation inside out-of-memory scopes, reuse by exact size, and a
+ * count of the bytes.
+ */
+export class GpuMemory implements DeviceMemory {
+  readonly #device: GPUDevice;
+  readonly #fail: (error: RandloraError) => void;
+  readonly #onDestroy: (buffer: GPUBuffer) => void;
+  readonly #idle = { storage: new Map<number, IdleBuffer[]>(), uniforms: new Map<number, IdleBuffer[]>() };
+  readonly #live = new Map<GPUBuffer, BufferKind>();
+  #isClosed = false;
+  #liveBytes = 0;
+  #idleBytes = 0;
+  #peakBytes = 0;
+  #peakLiveBytes = 0;
+  /** Bytes of live and idle buffers beyond which idle ones make room. */
+  #ceiling = Infinity;
+  /** Calls of `dropUnused` so far. */
+  #round = 0;
+
+  /**
+   * @param fail receives out-of-memory errors, which WebGPU reports after the call that caused them
+   * @param onDestroy is told of each buffer that is destroyed
+   */
+  constructor(device: GPUDevice, fail: (error: RandloraError) => void, onDestroy: (buffer: GPUBuffer) => void) {
+    this.#device = device;
+    this.#fail = fail;
+    this.#onDestroy = onDestroy;
+  }
+
+  get liveBytes(): number {
+    return this.#liveBytes;
+  }
+
+  get idleBytes(): number {
+    return this.#idleBytes;
+  }
+
+  get peakBytes(): number {
+    return this.#peakBytes;
+  }
+
+  get peakLiveBytes(): number {
+    return this.#peakLiveBytes;
+  }
+
+  /**
+   * A buffer of at least `size` bytes, by default one that kernels can read and write. Its content is undefined when it
+   * is reused.
+   * @throws RandloraError `memory` when the GPU cannot make a buffer of this size; a GPU that is merely full reports
+   *   it at the next `gpu.settle`
+   */
+  allocate(label: string, size: number, kind: BufferKind = "storage"): GpuBuffer {
+    const padded = Math.max(16, Math.ceil(size / 4) * 4);
+    if (padded > this.#device.limits.maxBufferSize) {
+      const limit = showBytes(this.#device.limits.maxBufferSize);
+      throw new RandloraError(
+        "memory",
+        `${label}: needs one buffer of ${showBytes(padded)}, this GPU allows ${limit}`,
+        "choose another GPU with --device",
+      );
+    }
+    const buffer = this.#take(padded, kind) ?? this.#create(label, padded, kind);
+    this.#live.set(buffer, kind);
+    this.#liveBytes += padded;
+    this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes + this.#idleBytes);
+    this.#peakLiveBytes = Math.max(this.#peakLiveBytes, this.#liveBytes);
+    return { buffer, size, label };
+  }
+
+  allocateTogether<L extends Labels>(labels: L, size: number): Buffers<L, GpuBuffer> {
+    return eachOf(labels, (label) => this.allocate(label, size));
+  }
+
+  release(held: DeviceBuffer): void {
+    const buffer = nativeBuffer(held);
+    const kind = this.#live.get(buffer);
+    if (kind === undefined) {
+      if (this.#isClosed) return;
+      throw new Error(`${held.label}: released twice`);
+    }
+    this.#live.delete(buffer);
+    this.#liveBytes -= buffer.size;
+    const isBrief = kind === "read" || kind === "queries";
+    if (isBrief || buffer.size > MAX_REUSABLE_BYTES || this.#idleBytes + buffer.size > MAX_IDLE_BYTES) {
+      this.#destroy(buffer);
+      return;
+    }
+    const idle = { buffer, round: this.#round };
+    const bucket = this.#idle[kind].get(buffer.size);
+    if (bucket === undefined) this.#idle[kind].set(buffer.size, [idle]);
+    else bucket.push(idle);
+    this.#idleBytes += buffer.size;
+  }
+
+  stayWithinPeak(): void {
+    this.#ceiling = this.#peakLiveBytes;
+    this.trim();
+  }
+
+  restart(): void {
+    this.#ceiling = Infinity;
+    this.trim();
+    this.#peakBytes = this.#peakLiveBytes = this.#liveBytes;
+  }
+
+  dropUnused(): void {
+    this.#destroyIdle(({ round }) => round < this.#round);
+    this.#round += 1;
+  }
+
+  trim(): void {
+    this.#destroyIdle(() => true);
+  }
+
+  /** Destroys every buffer; used when the device is closed. What is released afterwards is gone already. */
+  clear(): void {
+    this.#isClosed = true;
+    this.trim();
+    for (const buffer of this.#live.keys()) this.#destroy(buffer);
+    this.#live.clear();
+    this.#liveBytes = 0;
+  }
+
+  #destroyIdle(goes: (idle: IdleBuffer) => boolean): void {
+    for (const idle of Object.values(this.#idle)) {
+      for (const [size, bucket] of idle) {
+        const { go = [], stay = [] } = Object.groupBy(bucket, (one) => (goes(one) ? "go" : "stay"));
+        for (const { buffer } of go) this.#destroy(buffer);
+        this.#idleBytes -= size * go.length;
+        if (stay.length === 0) idle.delete(size);
+        else idle.set(size, stay);
+      }
+    }
+  }
+
+  #destroy(buffer: GPUBuffer): void {
+    this.#onDestroy(buffer);
+    buffer.destroy();
+  }
+
+  #take(size: number, kind: BufferKind): GPUBuffer | undefined {
+    if (kind === "read" || kind === "queries") return undefined;
+    const buffer = this.#idle[kind].get(size)?.pop()?.buffer;
+    if (buffer !== undefined) this.#idleBytes -= size;
+    return buffer;
+  }
+
+  #create(label: string, size: number, kind: BufferKind): GPUBuffer {
+    if (this.#liveBytes + this.#idleBytes + size > this.#ceiling) this.trim();
+    this.#device.pushErrorScope("out-of-memory");
+    const buffer = this.#device.createBuffer({ label, size, usage: usageOf(kind) });
+    const live = showBytes(this.#liveBytes);
+    void this.#device.popErrorScope().then((error) => {
+      if (error === null) return;
+      this.#fail(
+        new RandloraError(
+          "memory",
+          `${label}: the GPU has no room for ${showBytes(size)} beside ${live} in use`,
+          FULL_HINT,
+        ),
+      );
+    });
+    return buffer;
+  }
+}
+
+function usageOf(kind: BufferKind): GPUBufferUsageFlags {
+  switch (kind) {
+    case "storage":
+      return GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    case "uniforms":
+      return GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
+    case "read":
+      return GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+    case "queries":
+      return GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC;
+  }
+}

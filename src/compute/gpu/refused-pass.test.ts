@@ -1,0 +1,19 @@
+import { expect, test } from "bun:test";
+import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { Decoder } from "../../models/decoder.ts";
+import { Gpu } from "./gpu.ts";
+
+test("a pass that the GPU cannot take leaves nothing behind, neither in the cache nor for the next pass", async () => {
+  using gpu = await Gpu.open();
+  using decoder = await Decoder.load(gpu, STORIES);
+  const [{ ids = [], top_ids: best = [] } = {}] = await expectedStories();
+  using cache = decoder.createCache();
+  const many = Array.from({ length: gpu.limits.maxComputeWorkgroupsPerDimension + 1 }, () => 1);
+  cache.reserve(many.length);
+  const before = gpu.memory.liveBytes;
+  await expect(decoder.prefill(cache, many, { block: many.length })).rejects.toMatchObject({ code: "gpu" });
+  expect([cache.length, gpu.memory.liveBytes]).toEqual([0, before]);
+  const hidden = await decoder.prefill(cache, ids);
+  expect([...(await decoder.top(hidden, best.length)).ids]).toEqual(best);
+  gpu.memory.release(hidden.buffer);
+});

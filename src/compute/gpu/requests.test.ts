@@ -1,0 +1,34 @@
+import { expect, spyOn, test } from "bun:test";
+import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { writeReply } from "../../generate/reply.ts";
+import { GREEDY } from "../../generate/testing/decoder.ts";
+import { Decoder } from "../../models/decoder.ts";
+import { loadTokenizer } from "../../text/load-tokenizer.ts";
+import { Gpu } from "./gpu.ts";
+
+test("an unusual request leaves no memory behind, and usual ones make no new buffers", async () => {
+  using gpu = await Gpu.open();
+  const { memory, device } = gpu;
+  using decoder = await Decoder.load(gpu, STORIES);
+  const writer = { decoder, tokenizer: await loadTokenizer(STORIES), stopTokens: new Set<number>() };
+  const [{ ids }] = await expectedStories();
+  using cache = decoder.createCache();
+  const existing = () => memory.liveBytes + memory.idleBytes;
+  const write = (maxTokens: number, prompt = ids) =>
+    writeReply(writer, cache, prompt, { sampling: GREEDY, maxTokens, context: prompt.length + 64 });
+  await write(4);
+  await write(4);
+  const before = existing();
+  const long = Array.from({ length: 180 }, () => ids).flat();
+  await write(4, long);
+  expect(existing()).toBeGreaterThan(before + 2 ** 20);
+  await write(4);
+  await write(4);
+  expect(existing()).toBeLessThan(before + 2 ** 18);
+  const made = spyOn(device, "createBuffer");
+  // What a token is read back to is mapped, which a buffer in use cannot be: it alone is made anew.
+  await write(8);
+  const labels = made.mock.calls.map(([{ label }]) => label).filter((label) => label !== "read");
+  made.mockRestore();
+  expect(labels).toEqual([]);
+});
