@@ -51,7 +51,7 @@ export async function lossesOfPictures(
   const { KeptBatches } = await import("../src/analysis/kept-batches.ts");
   const { PicturePlane } = await import("../src/analysis/picture-plane.ts");
   const { openSamples } = await import("../src/analysis/pictures.ts");
-  const { readPreprocessing } = await import("../src/images/preprocessing.ts");
+  const { readPreprocessing } = await import("../src/data/images/preprocessing.ts");
   const { signal, log } = context;
   const { data, dataset, split, samples: most } = flags;
   const { folder } = plan.location;

@@ -1,7 +1,7 @@
 import type { Activations } from "../src/analysis/activations.ts";
 import type { Variant, VariantsPlan } from "../src/analysis/plan-variants.ts";
 import type { Device } from "../src/compute/device/device.ts";
-import type { Split } from "../src/images/sets/types.ts";
+import type { Split } from "../src/data/images/datasets/types.ts";
 import type { Context } from "../src/options/command.ts";
 
 /** What is asked of samples. */
@@ -56,7 +56,7 @@ export async function outputsForPictures(plan: VariantsPlan, flags: SampleFlags,
   const { collectPictureActivations, outputModules } = await import("../src/analysis/picture-activations.ts");
   const { openPictureVariant } = await import("../src/analysis/picture-variants.ts");
   const { openSamples } = await import("../src/analysis/pictures.ts");
-  const { readPreprocessing } = await import("../src/images/preprocessing.ts");
+  const { readPreprocessing } = await import("../src/data/images/preprocessing.ts");
   const { signal, log } = context;
   const { data, dataset, split, samples: most } = flags;
   const set = await openSamples({ data, dataset, split, most });

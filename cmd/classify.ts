@@ -34,16 +34,16 @@ export const command = defineCommand({
       const cause = "--labels and --labels-file both name the classes";
       throw new Contradiction(["labels", "labelsFile"], cause, "leave one of them out");
     }
-    const { promptTemplates, readNames } = await import("../src/images/prompts.ts");
-    const { readPreprocessing } = await import("../src/images/preprocessing.ts");
-    const { pictureFiles } = await import("../src/images/sets/files.ts");
-    const { textsOf } = await import("../src/images/sets/types.ts");
+    const { promptTemplates, readNames } = await import("../src/data/images/prompts.ts");
+    const { readPreprocessing } = await import("../src/data/images/preprocessing.ts");
+    const { pictureFiles } = await import("../src/data/images/datasets/files.ts");
+    const { textsOf } = await import("../src/data/images/datasets/types.ts");
     const { classifyText, likeliest } = await import("../src/report/classify.ts");
     const { quantisedJson } = await import("../src/report/quantised.ts");
     const { PictureClassifier } = await import("../src/eval/picture-classifier.ts");
     const { logProbabilities } = await import("../src/tasks/judge.ts");
     const { pictureBatches } = await import("../src/eval/picture-batches.ts");
-    const { loadTokenizer } = await import("../src/text/load-tokenizer.ts");
+    const { loadTokenizer } = await import("../src/data/text/load-tokenizer.ts");
     const labels = labelsFile === undefined ? given : await readNames(labelsFile);
     if (labels?.some((name) => name === "") === true) {
       throw new RandloraError("usage", "--labels: an empty name", "names with commas go into a file: --labels-file");

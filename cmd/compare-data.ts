@@ -2,7 +2,7 @@ import type { Within } from "../src/adapters/base.ts";
 import type { RunData } from "../src/compare/run.ts";
 import type { Context } from "../src/options/command.ts";
 import type { PictureBatch } from "../src/tasks/pictures.ts";
-import type { MicroBatch } from "../src/text/data/types.ts";
+import type { MicroBatch } from "../src/data/text/samples/types.ts";
 import type { ModelFacts } from "../src/train/resolve-settings.ts";
 import type { FlatSettings, TrainSettings } from "../src/train/settings.ts";
 import type { Places } from "./finetune-settings.ts";

@@ -31,7 +31,7 @@ export const command = defineCommand({
     const { embedPictures, embedText } = await import("../src/eval/embed.ts");
     const { folder } = found.location;
     if (prompt !== undefined) {
-      const { loadTokenizer } = await import("../src/text/load-tokenizer.ts");
+      const { loadTokenizer } = await import("../src/data/text/load-tokenizer.ts");
       const opened = await found.open({ withoutText: false });
       const embedding = await embedText(opened, prompt, () => loadTokenizer(folder));
       context.result({ ...embeddingsJson([embedding]), ...quantisedJson(opened.model.quantised) }, () =>
@@ -39,8 +39,8 @@ export const command = defineCommand({
       );
       return;
     }
-    const { pictureFiles } = await import("../src/images/sets/files.ts");
-    const { readPreprocessing } = await import("../src/images/preprocessing.ts");
+    const { pictureFiles } = await import("../src/data/images/datasets/files.ts");
+    const { readPreprocessing } = await import("../src/data/images/preprocessing.ts");
     const preprocessing = await readPreprocessing(folder);
     const opened = await found.open({ preprocessing, withoutText: true });
     const options = { preprocessing, batchSize: AT_ONCE, signal: context.signal };

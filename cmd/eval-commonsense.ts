@@ -76,7 +76,7 @@ export const commonsenseCommand = defineCommand({
     const { localPath } = await import("../src/options/places.ts");
     const { commonsenseJson, commonsenseText } = await import("../src/report/commonsense.ts");
     const { profileJson, profileText } = await import("../src/report/profile.ts");
-    const { readStopIds } = await import("../src/text/stop.ts");
+    const { readStopIds } = await import("../src/data/text/stop.ts");
     const questions = await readAll(data, tasks, limit, context);
     const { location, adapters } = await chooseModel(
       { model: source, adapters: adapter, scales, generator },

@@ -1,5 +1,5 @@
 import { RandloraError } from "../src/files/errors.ts";
-import type { PictureSet, Split } from "../src/images/sets/types.ts";
+import type { PictureSet, Split } from "../src/data/images/datasets/types.ts";
 import { choice, defineCommand, integer, required, text } from "../src/options/command.ts";
 import { chooseHead, HEAD_OPTIONS } from "./picture-head.ts";
 import { MODEL_OPTIONS, findPictureModel } from "./picture-model.ts";
@@ -33,7 +33,7 @@ export const imagesCommand = defineCommand({
   async run({ model }, { data, split, dataset, head, templates, batchSize, ...flags }, context) {
     if (data === undefined) throw new RandloraError("usage", "--data is missing", "name the folder of the pictures");
     const { measureAccuracy } = await import("../src/eval/picture-accuracy.ts");
-    const { readPreprocessing } = await import("../src/images/preprocessing.ts");
+    const { readPreprocessing } = await import("../src/data/images/preprocessing.ts");
     const { accuracyJson, accuracyText } = await import("../src/report/picture-accuracy.ts");
     const { profileJson, profileText } = await import("../src/report/profile.ts");
     const { quantisedJson } = await import("../src/report/quantised.ts");
@@ -70,7 +70,7 @@ async function openSplit(
   dataset: string | undefined,
   classes?: readonly string[],
 ): Promise<PictureSet> {
-  const { openPictures } = await import("../src/images/sets/open.ts");
+  const { openPictures } = await import("../src/data/images/datasets/open.ts");
   const { oneLine } = await import("../src/files/failure.ts");
   const set = await openPictures({ data, split, dataset, classes });
   if (set !== undefined) return set;

@@ -72,7 +72,7 @@ const perplexityCommand = defineCommand({
     }
     const { localPath } = await import("../src/options/places.ts");
     const { locateModel } = await import("../src/models/locate.ts");
-    const { loadTokenizer } = await import("../src/text/load-tokenizer.ts");
+    const { loadTokenizer } = await import("../src/data/text/load-tokenizer.ts");
     const { loadConfig } = await import("../src/models/architectures/index.ts");
     const { comparePerplexity } = await import("../src/eval/compare.ts");
     const { windowSize } = await import("../src/eval/perplexity.ts");

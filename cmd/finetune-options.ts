@@ -3,7 +3,7 @@ import type { ValueOf } from "../src/options/option.ts";
 import { BLOCKS_NAMES } from "../src/compute/device/dtype.ts";
 import { METHOD_NAMES } from "../src/adapters/method-names.ts";
 import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
-import { PROMPTS } from "../src/text/data/prompts.ts";
+import { PROMPTS } from "../src/data/text/samples/prompts.ts";
 import { SCHEDULES } from "../src/train/schedule.ts";
 import { PICTURE_OPTIONS } from "./picture-options.ts";
 

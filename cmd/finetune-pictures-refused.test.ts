@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { cp, mkdir, readdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { plant, REPLICAS } from "../src/images/named/testing/replicas.ts";
+import { plant, REPLICAS } from "../src/data/images/named/testing/replicas.ts";
 import { LORA, PictureFolder } from "./testing/picture-data.ts";
 import { picture, randlora } from "./testing/pictures.ts";
 

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { cp } from "node:fs/promises";
 import { openAdapter } from "../src/adapters/open.ts";
-import { plant, REPLICAS } from "../src/images/named/testing/replicas.ts";
+import { plant, REPLICAS } from "../src/data/images/named/testing/replicas.ts";
 import { LORA, PictureFolder } from "./testing/picture-data.ts";
 import { randlora } from "./testing/pictures.ts";
 

@@ -135,7 +135,7 @@ export async function lookUp({ model, data }: Partial<FlatSettings>, context: Co
 /** Templates of texts may write a date. */
 async function now({ pictures }: LookedUp["facts"]): Promise<string | null> {
   if (pictures !== undefined) return null;
-  const { strftime } = await import("../src/text/template/strftime.ts");
+  const { strftime } = await import("../src/data/text/template/strftime.ts");
   return strftime(new Date(), "%FT%T");
 }
 

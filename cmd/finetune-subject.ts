@@ -1,6 +1,6 @@
 import type { Context } from "../src/options/command.ts";
 import type { PictureBatch } from "../src/tasks/pictures.ts";
-import type { MicroBatch } from "../src/text/data/types.ts";
+import type { MicroBatch } from "../src/data/text/samples/types.ts";
 import type { RunEstimate } from "../src/train/finetune.ts";
 import type { Subject } from "../src/train/subject.ts";
 import type { Places } from "./finetune-settings.ts";

@@ -1,7 +1,7 @@
 import { Contradiction, RandloraError } from "../src/files/errors.ts";
 import type { PictureClassifier } from "../src/eval/picture-classifier.ts";
 import type { PictureModel } from "../src/eval/picture-model.ts";
-import type { PictureSet } from "../src/images/sets/types.ts";
+import type { PictureSet } from "../src/data/images/datasets/types.ts";
 import { choice, text } from "../src/options/command.ts";
 
 /** What commands that measure a model on labelled pictures are told of its head. */
@@ -50,8 +50,8 @@ export async function chooseHead({ head, templates }: HeadFlags, dataset: string
     throw new Contradiction(["templates", "head"], cause, "leave one out");
   }
   const { PictureClassifier } = await import("../src/eval/picture-classifier.ts");
-  const { promptTemplates } = await import("../src/images/prompts.ts");
-  const { loadTokenizer } = await import("../src/text/load-tokenizer.ts");
+  const { promptTemplates } = await import("../src/data/images/prompts.ts");
+  const { loadTokenizer } = await import("../src/data/text/load-tokenizer.ts");
   const prompts = await promptTemplates(templates ?? "simple", dataset);
   return {
     withoutText: head === "linear" || head === "cls",

@@ -1,6 +1,6 @@
 import type { PictureModel, PictureModelOptions } from "../src/eval/picture-model.ts";
 import type { BlocksName } from "../src/compute/device/dtype.ts";
-import type { Preprocessing } from "../src/images/preprocessing.ts";
+import type { Preprocessing } from "../src/data/images/preprocessing.ts";
 import type { ModelLocation } from "../src/models/locate.ts";
 import { choice, type Context, number, repeat, text } from "../src/options/command.ts";
 import { GENERATOR_NAMES, type GeneratorName } from "../src/compute/random/names.ts";

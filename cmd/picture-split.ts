@@ -1,4 +1,4 @@
-import type { Split } from "../src/images/sets/types.ts";
+import type { Split } from "../src/data/images/datasets/types.ts";
 import type { TrainSettings } from "../src/train/settings.ts";
 
 /**
@@ -10,7 +10,7 @@ export async function splitToMeasure({
   pictures,
 }: Pick<TrainSettings, "data" | "pictures">): Promise<Split | undefined> {
   if (pictures === null) return undefined;
-  const { hasSplit } = await import("../src/images/sets/open.ts");
+  const { hasSplit } = await import("../src/data/images/datasets/open.ts");
   for (const split of ["test", "valid", "train"] as const) {
     // The run is safe on the disk: what became of its data meanwhile is not worth failing for.
     if (await hasSplit({ data, split, dataset: pictures.dataset ?? undefined }).catch(() => false)) return split;

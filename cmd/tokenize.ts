@@ -20,7 +20,7 @@ export const command = defineCommand({
   },
   async run({ model }, { prompt, file, noSpecial }, context) {
     const { locateModel } = await import("../src/models/locate.ts");
-    const { loadTokenizer } = await import("../src/text/load-tokenizer.ts");
+    const { loadTokenizer } = await import("../src/data/text/load-tokenizer.ts");
     if (prompt !== undefined && file !== undefined) {
       throw new Contradiction(["prompt", "file"], "-p and --file both give the text", "leave one of them out");
     }

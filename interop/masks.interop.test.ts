@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
-import { ChatTemplate, loadChatTemplate } from "../src/text/chat-template.ts";
-import { SampleEncoder } from "../src/text/data/encoder.ts";
-import { loadTokenizer } from "../src/text/load-tokenizer.ts";
+import { ChatTemplate, loadChatTemplate } from "../src/data/text/chat-template.ts";
+import { SampleEncoder } from "../src/data/text/samples/encoder.ts";
+import { loadTokenizer } from "../src/data/text/load-tokenizer.ts";
 import { pythonWithPeft } from "./environment.ts";
 import { smollm2 } from "./models.ts";
 import { ROOT } from "./program.ts";

@@ -1,12 +1,12 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
-import { decodePicture } from "../src/images/decode.ts";
-import { normalisationTable, normaliseInto } from "../src/images/normalise.ts";
-import { prepare } from "../src/images/prepare.ts";
-import { readPreprocessing } from "../src/images/preprocessing.ts";
-import { type Filter, resize } from "../src/images/resize.ts";
-import { digest } from "../src/images/testing/expected.ts";
+import { decodePicture } from "../src/data/images/decode.ts";
+import { normalisationTable, normaliseInto } from "../src/data/images/normalize.ts";
+import { prepare } from "../src/data/images/prepare.ts";
+import { readPreprocessing } from "../src/data/images/preprocessing.ts";
+import { type Filter, resize } from "../src/data/images/resize.ts";
+import { digest } from "../src/data/images/testing/expected.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
 

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import * as v from "valibot";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
-import { type MatValue, readMat } from "../src/images/formats/mat.ts";
-import { readPickle } from "../src/images/formats/pickle.ts";
+import { type MatValue, readMat } from "../src/data/images/formats/mat.ts";
+import { readPickle } from "../src/data/images/formats/pickle.ts";
 import { torchRandperm } from "../src/compute/random/randperm.ts";
 import { pythonWithPeft, run } from "./environment.ts";
 

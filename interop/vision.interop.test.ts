@@ -12,7 +12,7 @@ import { Checkpoint } from "../src/files/safetensors/checkpoint.ts";
 import { Run } from "../src/compute/tensor/run.ts";
 import { readRows } from "../src/compute/tensor/read-rows.ts";
 import type { Tensor } from "../src/compute/tensor/tensor.ts";
-import { loadTokenizer } from "../src/text/load-tokenizer.ts";
+import { loadTokenizer } from "../src/data/text/load-tokenizer.ts";
 import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
 import { openTensors } from "./tensors.ts";
 

@@ -17,7 +17,7 @@ const ROOT = join(import.meta.dir, "..");
 const WINDOWS_LIBRARIES = ["d3dcompiler_47.dll", "dxcompiler.dll"];
 
 /** Programs of threads, which the compiled program finds by these paths. */
-const THREADS = ["src/compute/cpu/worker.ts", "src/images/worker.ts"];
+const THREADS = ["src/compute/cpu/worker.ts", "src/data/images/worker.ts"];
 
 /**
  * Builds for this machine, or for `target` with that platform's runtime. The file appears only when it is complete.

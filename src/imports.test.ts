@@ -11,9 +11,10 @@ const ROOT = join(import.meta.dir, "..");
 const TIERS = [
   ["files"],
   ["compute"],
-  ["regex", "bases", "data", "images"],
+  ["data"],
+  ["bases"],
   ["cpu"],
-  ["models", "adapters", "text"],
+  ["models", "adapters"],
   ["tasks", "merge", "train", "compare", "generate", "eval", "analysis", "serve", "terminal", "report", "options"],
 ];
 const TOP = TIERS.length;

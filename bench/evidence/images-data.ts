@@ -2,8 +2,8 @@ import { existsSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { mnist } from "../../src/images/named/mnist.ts";
-import type { PictureSet } from "../../src/images/sets/types.ts";
+import { mnist } from "../../src/data/images/named/mnist.ts";
+import type { PictureSet } from "../../src/data/images/datasets/types.ts";
 import { RandloraError } from "../../src/files/errors.ts";
 
 const PACKAGE = "dataset-fashion-mnist";

@@ -15,7 +15,7 @@ import { smollm2 } from "../../interop/models.ts";
 import { RandloraError } from "../../src/files/errors.ts";
 import { cacheFolder } from "../../src/files/cache-folder.ts";
 import { replaceSynced } from "../../src/files/whole-file.ts";
-import { trainingPrompt } from "../../src/text/commonsense-prompt.ts";
+import { trainingPrompt } from "../../src/data/text/commonsense-prompt.ts";
 import { ALIKE, PLANE } from "./analyses.ts";
 import { begun } from "./begun.ts";
 import { TARGETS } from "../training/trainee.ts";

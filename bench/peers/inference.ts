@@ -15,7 +15,7 @@ import { openBenchDevice } from "../device.ts";
 import { Decoder } from "../../src/models/decoder.ts";
 import { formatNumber } from "../../src/terminal/format.ts";
 import { formatTable } from "../../src/terminal/table.ts";
-import { loadTokenizer } from "../../src/text/load-tokenizer.ts";
+import { loadTokenizer } from "../../src/data/text/load-tokenizer.ts";
 import { machine, renderMachine } from "../harness.ts";
 import { inRounds, type Timed, timed } from "../training/rounds.ts";
 import { readBandwidth } from "./bandwidth.ts";

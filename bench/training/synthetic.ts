@@ -1,5 +1,5 @@
-import type { StepPlan } from "../../src/data/types.ts";
-import type { MicroBatch } from "../../src/text/data/types.ts";
+import type { StepPlan } from "../../src/data/batches/types.ts";
+import type { MicroBatch } from "../../src/data/text/samples/types.ts";
 
 /** Tokens of a text. */
 export const ROW = 512;

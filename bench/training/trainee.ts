@@ -3,7 +3,7 @@ import type { Order } from "../../src/adapters/bilinear/train/flops.ts";
 import { loadConfig } from "../../src/models/architectures/index.ts";
 import type { GeneratorName, Sparsity } from "../../src/compute/random/names.ts";
 import { spareBytes } from "../../src/train/choose-options.ts";
-import type { MicroBatch } from "../../src/text/data/types.ts";
+import type { MicroBatch } from "../../src/data/text/samples/types.ts";
 import { Engine, type EngineOptions } from "../../src/train/engine.ts";
 import { estimateBytes } from "../../src/train/estimate.ts";
 import type { PlaceOptions } from "../../src/adapters/training/method.ts";

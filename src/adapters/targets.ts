@@ -3,7 +3,7 @@ import { quote } from "../files/failure.ts";
 import { isRouter } from "./base.ts";
 import { defaultTargets } from "./default-targets.ts";
 import { isEmbedding, isOutputEmbedding } from "./embeddings.ts";
-import { PythonRegex } from "./pyregex/regex.ts";
+import { PythonRegex } from "../data/text/regex/python/regex.ts";
 
 /** The keys of a PEFT configuration that say which modules are adapted. Empty lists say nothing. */
 export interface TargetRules {

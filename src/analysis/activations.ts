@@ -4,7 +4,7 @@ import { recordGemm } from "../compute/tensor/gemm.ts";
 import { readRows } from "../compute/tensor/read-rows.ts";
 import { Run } from "../compute/tensor/run.ts";
 import { sliceRows, type Tensor } from "../compute/tensor/tensor.ts";
-import type { DataSet, MicroBatch } from "../text/data/types.ts";
+import type { DataSet, MicroBatch } from "../data/text/samples/types.ts";
 import { type SamplePass, samplePasses } from "./samples.ts";
 import { watching } from "./watching.ts";
 

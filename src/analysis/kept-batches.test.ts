@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { TemporaryFolder } from "../files/testing/folder.ts";
-import type { LoadedBatch } from "../images/loader.ts";
-import { readPreprocessing } from "../images/preprocessing.ts";
+import type { LoadedBatch } from "../data/images/loader.ts";
+import { readPreprocessing } from "../data/images/preprocessing.ts";
 import { pictureBatches } from "../eval/picture-batches.ts";
 import { writeClip } from "../models/vision/testing/folder.ts";
 import { KeptBatches } from "./kept-batches.ts";

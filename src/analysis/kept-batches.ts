@@ -1,6 +1,6 @@
 import { type BatchOptions, pictureBatches } from "../eval/picture-batches.ts";
-import type { LoadedBatch } from "../images/loader.ts";
-import { type PictureSet, subsetOf } from "../images/sets/types.ts";
+import type { LoadedBatch } from "../data/images/loader.ts";
+import { type PictureSet, subsetOf } from "../data/images/datasets/types.ts";
 
 /** Pictures are kept up to so many bytes: some 1,700 of 224 × 224 pixels. */
 const MOST_BYTES = 2 ** 30;

@@ -6,7 +6,7 @@ import type { DecoderWeights } from "../models/weights.ts";
 import { readRows } from "../compute/tensor/read-rows.ts";
 import { Run } from "../compute/tensor/run.ts";
 import type { Tensor } from "../compute/tensor/tensor.ts";
-import type { DataSet } from "../text/data/types.ts";
+import type { DataSet } from "../data/text/samples/types.ts";
 import { Mixture } from "./mixture.ts";
 import { needsAllInF32, type Variant, type VariantsPlan } from "./plan-variants.ts";
 import type { LossOptions, Plane, Shares } from "./plane.ts";

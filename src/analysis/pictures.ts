@@ -1,8 +1,8 @@
-import { shuffled } from "../data/shuffle.ts";
+import { shuffled } from "../data/batches/shuffle.ts";
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
-import { openPictures } from "../images/sets/open.ts";
-import { type PictureSet, type Split, subsetOf } from "../images/sets/types.ts";
+import { openPictures } from "../data/images/datasets/open.ts";
+import { type PictureSet, type Split, subsetOf } from "../data/images/datasets/types.ts";
 
 /** Which split is looked at where none is named: the first that is there. */
 const SPLITS = ["test", "valid", "train"] as const;

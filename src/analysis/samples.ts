@@ -1,13 +1,13 @@
 import { loadConfig } from "../models/architectures/index.ts";
 import type { DecoderConfig } from "../models/config.ts";
 import { sameAngles } from "../models/rope-scaling.ts";
-import { loadChatTemplate } from "../text/chat-template.ts";
-import { samplesOf } from "../text/data/batch.ts";
-import { locateData } from "../text/data/files.ts";
-import { loadDataSet } from "../text/data/load.ts";
-import type { DataSet, MicroBatch } from "../text/data/types.ts";
-import { loadTokenizer } from "../text/load-tokenizer.ts";
-import { readEndOfSequence } from "../text/stop.ts";
+import { loadChatTemplate } from "../data/text/chat-template.ts";
+import { samplesOf } from "../data/text/samples/batch.ts";
+import { locateData } from "../data/text/samples/files.ts";
+import { loadDataSet } from "../data/text/samples/load.ts";
+import type { DataSet, MicroBatch } from "../data/text/samples/types.ts";
+import { loadTokenizer } from "../data/text/load-tokenizer.ts";
+import { readEndOfSequence } from "../data/text/stop.ts";
 
 /** Tokens of one pass, unless a single sample has more: enough to keep a device busy. */
 const PASS_TOKENS = 2048;

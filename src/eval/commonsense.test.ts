@@ -4,8 +4,8 @@ import { generateBatch } from "../generate/batch.ts";
 import type { Device } from "../compute/device/device.ts";
 import { openTestDevice } from "../compute/device/testing/open.ts";
 import { Decoder } from "../models/decoder.ts";
-import { evaluationPrompt } from "../text/commonsense-prompt.ts";
-import { loadTokenizer } from "../text/load-tokenizer.ts";
+import { evaluationPrompt } from "../data/text/commonsense-prompt.ts";
+import { loadTokenizer } from "../data/text/load-tokenizer.ts";
 import { askQuestions, scoresOf, visibleTo } from "./commonsense.ts";
 import { type Answer, judge, type Question, type TaskName } from "./commonsense-tasks.ts";
 

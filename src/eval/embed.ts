@@ -1,6 +1,6 @@
 import { RandloraError } from "../files/errors.ts";
-import type { PictureSet } from "../images/sets/types.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
+import type { PictureSet } from "../data/images/datasets/types.ts";
+import type { Tokenizer } from "../data/text/tokenizer.ts";
 import { type BatchOptions, pictureBatches } from "./picture-batches.ts";
 import type { PictureModel } from "./picture-model.ts";
 

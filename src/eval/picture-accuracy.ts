@@ -1,4 +1,4 @@
-import type { PictureSet } from "../images/sets/types.ts";
+import type { PictureSet } from "../data/images/datasets/types.ts";
 import { judge } from "../tasks/judge.ts";
 import { type BatchOptions, pictureBatches } from "./picture-batches.ts";
 import type { PictureClassifier } from "./picture-classifier.ts";

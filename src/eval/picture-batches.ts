@@ -1,6 +1,6 @@
-import { PictureLoader, type LoadedBatch } from "../images/loader.ts";
-import type { Preprocessing } from "../images/preprocessing.ts";
-import type { PictureSet } from "../images/sets/types.ts";
+import { PictureLoader, type LoadedBatch } from "../data/images/loader.ts";
+import type { Preprocessing } from "../data/images/preprocessing.ts";
+import type { PictureSet } from "../data/images/datasets/types.ts";
 
 export interface BatchOptions {
   readonly preprocessing: Preprocessing;

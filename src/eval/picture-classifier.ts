@@ -1,5 +1,5 @@
 import { RandloraError } from "../files/errors.ts";
-import { fillTemplate } from "../images/prompts.ts";
+import { fillTemplate } from "../data/images/prompts.ts";
 import { PLAIN_LINEARS } from "../models/linears.ts";
 import { type Head, recordHead } from "../models/vision/heads.ts";
 import type { Pictures } from "../models/vision/patches.ts";
@@ -8,7 +8,7 @@ import type { PictureBatch } from "../tasks/pictures.ts";
 import { ZeroShotHead } from "../tasks/zero-shot.ts";
 import type { Run } from "../compute/tensor/run.ts";
 import type { Tensor } from "../compute/tensor/tensor.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
+import type { Tokenizer } from "../data/text/tokenizer.ts";
 import type { PictureModel, TrainedHead } from "./picture-model.ts";
 
 export interface ZeroShotOptions {

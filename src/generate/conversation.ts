@@ -4,7 +4,7 @@ import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { readJson } from "../files/read-whole.ts";
 import { writeWhole } from "../files/whole-file.ts";
-import type { ChatMessage } from "../text/chat-template.ts";
+import type { ChatMessage } from "../data/text/chat-template.ts";
 
 /** Far more than any context holds. */
 const MOST_BYTES = 2 ** 28;

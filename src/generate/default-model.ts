@@ -6,7 +6,7 @@ import { EMBEDDED } from "../models/embedded-name.ts";
 import { isCommit } from "../files/hub/name.ts";
 import { locateModel, type ModelLocation, modelOfRun } from "../models/locate.ts";
 import type { Recorded } from "../models/recorded.ts";
-import { SAMPLE_FORMATS, type SampleFormat } from "../text/data/types.ts";
+import { SAMPLE_FORMATS, type SampleFormat } from "../data/text/samples/types.ts";
 import { readOptionalJsonObject } from "../files/read-text.ts";
 import type { GeneratorName } from "../compute/random/names.ts";
 import type { AdapterChoice } from "./adapted-weights.ts";

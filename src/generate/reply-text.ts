@@ -1,6 +1,6 @@
-import type { Detokenizer } from "../text/detokenizer.ts";
-import { StopMatcher } from "../text/stop-strings.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
+import type { Detokenizer } from "../data/text/detokenizer.ts";
+import { StopMatcher } from "../data/text/stop-strings.ts";
+import type { Tokenizer } from "../data/text/tokenizer.ts";
 
 /** The text that a reply's tokens make, as far as it is final: what may become a stop text is held back. */
 export class ReplyText {

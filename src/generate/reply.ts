@@ -1,6 +1,6 @@
 import type { Decoder } from "../models/decoder.ts";
 import type { KvCache } from "../models/kv-cache.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
+import type { Tokenizer } from "../data/text/tokenizer.ts";
 import { type FinishReason, generate } from "./generate.ts";
 import { ReplyText } from "./reply-text.ts";
 import type { SamplingOptions } from "./sampling.ts";

@@ -2,7 +2,7 @@ import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import type { KvCache } from "../models/kv-cache.ts";
 import { laterSeed } from "../compute/random/seed.ts";
-import type { ChatMessage, ChatTemplate } from "../text/chat-template.ts";
+import type { ChatMessage, ChatTemplate } from "../data/text/chat-template.ts";
 import { readText } from "../files/read-text.ts";
 import { Conversation, loadConversation, saveConversation } from "./conversation.ts";
 import { type Reply, type ReplyOptions, writeReply, type Writer } from "./reply.ts";

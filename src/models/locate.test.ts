@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { ModelFolder } from "../text/testing/families.ts";
+import { ModelFolder } from "../data/text/testing/families.ts";
 import { locateModel } from "./locate.ts";
 
 test("a folder is itself", async () => {

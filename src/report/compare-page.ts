@@ -2,7 +2,7 @@ import { summaries } from "../compare/contest.ts";
 import { plannedRuns } from "../compare/plan.ts";
 import type { Contender, PlannedRun } from "../compare/types.ts";
 import { visible } from "../files/visible.ts";
-import type { Split } from "../images/sets/types.ts";
+import type { Split } from "../data/images/datasets/types.ts";
 import { type Compared, columnsOf, conclusions } from "./compare-result.ts";
 import { nextCommand } from "./train-result.ts";
 

@@ -4,7 +4,7 @@ import { RecordingStream } from "../terminal/testing/terminal.ts";
 import { lossesText } from "./dry-run.ts";
 import { parameterTable } from "./parameter-table.ts";
 import { sampleText } from "./sample-text.ts";
-import type { Split } from "../images/sets/types.ts";
+import type { Split } from "../data/images/datasets/types.ts";
 import { type PictureSettings, resolvePictures } from "../train/picture-settings.ts";
 import { nextCommand, trainResultJson, trainResultText, wasOver } from "./train-result.ts";
 

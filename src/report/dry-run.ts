@@ -1,11 +1,11 @@
 import { formatAmount, formatBytes, formatNumber, formatShare } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
 import { formatTable } from "../terminal/table.ts";
-import { markedText } from "../text/data/marked-text.ts";
-import { sayUnknownRoles } from "../text/data/load.ts";
-import type { TrainingData } from "../text/data/load-run.ts";
-import type { DataSet, DataTotals } from "../text/data/types.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
+import { markedText } from "../data/text/samples/marked-text.ts";
+import { sayUnknownRoles } from "../data/text/samples/load.ts";
+import type { TrainingData } from "../data/text/samples/load-run.ts";
+import type { DataSet, DataTotals } from "../data/text/samples/types.ts";
+import type { Tokenizer } from "../data/text/tokenizer.ts";
 import type { RunEstimate } from "../train/finetune.ts";
 import { parameterTable } from "./parameter-table.ts";
 import { quantisedJson, quantisedText } from "./quantised.ts";

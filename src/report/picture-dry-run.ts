@@ -1,4 +1,4 @@
-import type { PictureSet } from "../images/sets/types.ts";
+import type { PictureSet } from "../data/images/datasets/types.ts";
 import { formatNumber } from "../terminal/format.ts";
 import type { Style } from "../terminal/style.ts";
 import { formatTable } from "../terminal/table.ts";

@@ -1,6 +1,6 @@
 import { visibleLines } from "../files/visible.ts";
 import type { Style } from "../terminal/style.ts";
-import type { MarkedText } from "../text/data/marked-text.ts";
+import type { MarkedText } from "../data/text/samples/marked-text.ts";
 
 /** Characters of a sample that are shown; the middle of a longer one is left out. */
 const LONGEST = 1200;

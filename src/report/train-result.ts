@@ -1,4 +1,4 @@
-import type { Split } from "../images/sets/types.ts";
+import type { Split } from "../data/images/datasets/types.ts";
 import {
   formatAmount,
   formatBytes,

@@ -1,5 +1,5 @@
 import type { LanguageModel } from "../generate/language-model.ts";
-import { TokenTexts } from "../text/token-text.ts";
+import { TokenTexts } from "../data/text/token-text.ts";
 import { answer, type Prompt } from "./answer.ts";
 import { ApiError } from "./api-error.ts";
 import { Bodies } from "./body.ts";

@@ -1,4 +1,4 @@
-import type { Tokenizer } from "../text/tokenizer.ts";
+import type { Tokenizer } from "../data/text/tokenizer.ts";
 
 /** A prompt as it is given back. */
 export interface Echo {

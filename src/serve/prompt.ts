@@ -1,7 +1,7 @@
 import { RandloraError } from "../files/errors.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import type { DecoderConfig } from "../models/config.ts";
-import type { ChatMessage, ChatTemplate } from "../text/chat-template.ts";
+import type { ChatMessage, ChatTemplate } from "../data/text/chat-template.ts";
 import { ApiError, badField } from "./api-error.ts";
 import type { ChatRequest } from "./chat-request.ts";
 import type { CompletionRequest } from "./completion-request.ts";

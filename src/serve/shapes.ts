@@ -2,7 +2,7 @@ import type { FinishReason } from "../generate/generate.ts";
 import type { TokenLogprob } from "../generate/logprobs.ts";
 import { type Reply, speeds } from "../generate/reply.ts";
 import type { ReplyToken } from "../generate/shared-reply.ts";
-import type { TokenTexts } from "../text/token-text.ts";
+import type { TokenTexts } from "../data/text/token-text.ts";
 
 /** A token of an answer; of a prompt's first one no probability is known. */
 export type ShownToken = Omit<ReplyToken, "logprob"> & { readonly logprob: number | undefined };

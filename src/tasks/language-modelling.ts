@@ -1,7 +1,7 @@
 import type { DecoderConfig } from "../models/config.ts";
 import { recordTraining } from "../models/training.ts";
 import type { DecoderWeights } from "../models/weights.ts";
-import type { MicroBatch } from "../text/data/types.ts";
+import type { MicroBatch } from "../data/text/samples/types.ts";
 import type { Task } from "./task.ts";
 
 /** The next token of each supervised one of a text: negative log-likelihoods. */

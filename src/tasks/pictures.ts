@@ -1,4 +1,4 @@
-import type { LargestMicroBatch } from "../data/types.ts";
+import type { LargestMicroBatch } from "../data/batches/types.ts";
 import { CHANNELS, type Pictures, type Size } from "../models/vision/patches.ts";
 
 /** Pictures that go through a model at once, and the classes that they are of. */

@@ -1,4 +1,4 @@
-import type { LargestMicroBatch } from "../data/types.ts";
+import type { LargestMicroBatch } from "../data/batches/types.ts";
 import type { Linears } from "../models/linears.ts";
 import type { Recorder } from "../compute/tensor/recorder.ts";
 import type { Tensor } from "../compute/tensor/tensor.ts";

@@ -1,14 +1,14 @@
 import { RandloraError } from "../files/errors.ts";
 import { loadConfig } from "../models/architectures/index.ts";
-import { loadChatTemplate } from "../text/chat-template.ts";
-import { loadTrainingData, type TrainingData } from "../text/data/load-run.ts";
-import { planSteps } from "../data/steps.ts";
-import type { ReadyPlan } from "../data/types.ts";
-import { samplesOf } from "../text/data/batch.ts";
-import type { DataSet, MicroBatch } from "../text/data/types.ts";
-import { readEndOfSequence } from "../text/stop.ts";
-import { loadTokenizer } from "../text/load-tokenizer.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
+import { loadChatTemplate } from "../data/text/chat-template.ts";
+import { loadTrainingData, type TrainingData } from "../data/text/samples/load-run.ts";
+import { planSteps } from "../data/batches/steps.ts";
+import type { ReadyPlan } from "../data/batches/types.ts";
+import { samplesOf } from "../data/text/samples/batch.ts";
+import type { DataSet, MicroBatch } from "../data/text/samples/types.ts";
+import { readEndOfSequence } from "../data/text/stop.ts";
+import { loadTokenizer } from "../data/text/load-tokenizer.ts";
+import type { Tokenizer } from "../data/text/tokenizer.ts";
 import type { TrainSettings } from "./settings.ts";
 
 /** A run's data, and the tokenizer to show them with. */

@@ -4,7 +4,7 @@ import { RandloraError } from "../files/errors.ts";
 import { readRows } from "../compute/tensor/read-rows.ts";
 import { Run } from "../compute/tensor/run.ts";
 import { Tape } from "../compute/tensor/tape.ts";
-import type { Step, StepPlan } from "../data/types.ts";
+import type { Step, StepPlan } from "../data/batches/types.ts";
 import { type Judge, judge } from "../tasks/judge.ts";
 import type { Task } from "../tasks/task.ts";
 import { AdamW, addLosses, type AdamWSettings, type StepOutcome } from "./adamw.ts";

@@ -1,5 +1,5 @@
 import type { Device } from "../compute/device/device.ts";
-import type { Step, StepPlan } from "../data/types.ts";
+import type { Step, StepPlan } from "../data/batches/types.ts";
 import type { Task } from "../tasks/task.ts";
 import { Engine, type EngineOptions, type TrainedModel } from "./engine.ts";
 

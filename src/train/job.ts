@@ -1,4 +1,4 @@
-import type { StepPlan } from "../data/types.ts";
+import type { StepPlan } from "../data/batches/types.ts";
 import type { Device } from "../compute/device/device.ts";
 import type { Engine, TrainedModel } from "./engine.ts";
 import type { RunFolder } from "./run-folder.ts";

@@ -1,4 +1,4 @@
-import type { LargestMicroBatch } from "../data/types.ts";
+import type { LargestMicroBatch } from "../data/batches/types.ts";
 import type { Device } from "../compute/device/device.ts";
 import { ownedBy } from "../compute/device/owned.ts";
 import { describeBase } from "../adapters/base.ts";
@@ -16,7 +16,7 @@ import { DecoderWeights } from "../models/weights.ts";
 import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import { fingerprint } from "../files/safetensors/fingerprint.ts";
 import { languageModelling } from "../tasks/language-modelling.ts";
-import type { MicroBatch } from "../text/data/types.ts";
+import type { MicroBatch } from "../data/text/samples/types.ts";
 import { notesOfBlocks } from "../report/quantised.ts";
 import { heldAs } from "./held-base.ts";
 import { type OpenedAdapter, openAdapted } from "./open-adapted.ts";

@@ -10,7 +10,7 @@ import type { Method, PlaceOptions, Trainable } from "../adapters/training/metho
 import { Parameters } from "../adapters/training/parameters.ts";
 import { type SavedModule, withoutSavedModules, withSavedModules } from "../adapters/training/saved-modules.ts";
 import type { Adapter } from "../adapters/types.ts";
-import type { LargestMicroBatch } from "../data/types.ts";
+import type { LargestMicroBatch } from "../data/batches/types.ts";
 import type { Device } from "../compute/device/device.ts";
 import { ownedBy } from "../compute/device/owned.ts";
 import { naming } from "../files/failure.ts";

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import type { ReadyPlan, Step } from "../data/types.ts";
-import { planSteps } from "../data/steps.ts";
+import type { ReadyPlan, Step } from "../data/batches/types.ts";
+import { planSteps } from "../data/batches/steps.ts";
 import { refusalOf, TemporaryFolder } from "../files/testing/folder.ts";
-import { type LoaderOptions, PictureLoader, type PictureRequest } from "../images/loader.ts";
-import { parsePreprocessing } from "../images/preprocessing.ts";
-import { fileSet } from "../images/sets/files.ts";
-import { type PictureSet, subsetOf } from "../images/sets/types.ts";
+import { type LoaderOptions, PictureLoader, type PictureRequest } from "../data/images/loader.ts";
+import { parsePreprocessing } from "../data/images/preprocessing.ts";
+import { fileSet } from "../data/images/datasets/files.ts";
+import { type PictureSet, subsetOf } from "../data/images/datasets/types.ts";
 import type { PictureBatch } from "../tasks/pictures.ts";
 import { PictureSteps, type PictureStepsOptions } from "./picture-steps.ts";
 

@@ -1,6 +1,6 @@
 import { RandloraError } from "../files/errors.ts";
-import type { LargestMicroBatch, ReadyPlan, Step, StepPlan } from "../data/types.ts";
-import type { LoadedBatch, PictureLoader, PictureRequest, PreparedBatch } from "../images/loader.ts";
+import type { LargestMicroBatch, ReadyPlan, Step, StepPlan } from "../data/batches/types.ts";
+import type { LoadedBatch, PictureLoader, PictureRequest, PreparedBatch } from "../data/images/loader.ts";
 import type { PictureBatch } from "../tasks/pictures.ts";
 
 /** Micro-batches that are prepared while others are learnt from: as many as a loader begins. */

@@ -1,7 +1,7 @@
-import { planSteps } from "../data/steps.ts";
-import type { Samples } from "../data/types.ts";
-import { PictureLoader } from "../images/loader.ts";
-import type { PictureSet } from "../images/sets/types.ts";
+import { planSteps } from "../data/batches/steps.ts";
+import type { Samples } from "../data/batches/types.ts";
+import { PictureLoader } from "../data/images/loader.ts";
+import type { PictureSet } from "../data/images/datasets/types.ts";
 import type { ModelLocation } from "../models/locate.ts";
 import type { PictureBatch } from "../tasks/pictures.ts";
 import type { PictureData } from "./picture-data.ts";

@@ -5,8 +5,8 @@ import type { TrainedMethod } from "../adapters/method.ts";
 import { METHODS, type MethodSettings } from "../adapters/methods.ts";
 import { ADAPTER_SETTINGS, type AdapterSettings, HELD_DTYPES } from "../adapters/training/settings.ts";
 import { brief, oneLine, quote } from "../files/failure.ts";
-import { PROMPTS } from "../text/data/prompts.ts";
-import { SAMPLE_FORMATS } from "../text/data/types.ts";
+import { PROMPTS } from "../data/text/samples/prompts.ts";
+import { SAMPLE_FORMATS } from "../data/text/samples/types.ts";
 import { PICTURE_SETTINGS, type PictureSettings } from "./picture-settings.ts";
 import { SCHEDULES } from "./schedule.ts";
 

@@ -1,5 +1,5 @@
-import type { TrainingData } from "../text/data/load-run.ts";
-import type { MicroBatch } from "../text/data/types.ts";
+import type { TrainingData } from "../data/text/samples/load-run.ts";
+import type { MicroBatch } from "../data/text/samples/types.ts";
 import { dataHash, planRun } from "./data.ts";
 import { ModelSource } from "./model.ts";
 import type { Subject } from "./subject.ts";

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { keysInOrder } from "../../files/lossless-json.ts";
-import { PythonRegex } from "../pyregex/regex.ts";
+import { PythonRegex } from "../../data/text/regex/python/regex.ts";
 import {
   dropoutShare,
   finiteNumber,

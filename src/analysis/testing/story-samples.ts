@@ -1,4 +1,4 @@
-import { DataSetBuilder, type StoredDataSet } from "../../text/data/store.ts";
+import { DataSetBuilder, type StoredDataSet } from "../../data/text/samples/store.ts";
 
 /** Samples of these lengths for a vocabulary of 512, of which all but the first token are supervised. */
 export function storySamples(lengths: readonly number[]): StoredDataSet {

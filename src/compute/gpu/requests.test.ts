@@ -3,7 +3,7 @@ import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.
 import { writeReply } from "../../generate/reply.ts";
 import { GREEDY } from "../../generate/testing/decoder.ts";
 import { Decoder } from "../../models/decoder.ts";
-import { loadTokenizer } from "../../text/load-tokenizer.ts";
+import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { Gpu } from "./gpu.ts";
 
 test("an unusual request leaves no memory behind, and usual ones make no new buffers", async () => {

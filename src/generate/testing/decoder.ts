@@ -2,8 +2,8 @@ import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { Decoder } from "../../models/decoder.ts";
-import { ChatTemplate } from "../../text/chat-template.ts";
-import { loadTokenizer } from "../../text/load-tokenizer.ts";
+import { ChatTemplate } from "../../data/text/chat-template.ts";
+import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import type { Writer } from "../reply.ts";
 import { DEFAULT_SAMPLING, type SamplingOptions } from "../sampling.ts";
 

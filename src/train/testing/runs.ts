@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import { loadConfig } from "../../models/architectures/index.ts";
-import type { MicroBatch } from "../../text/data/types.ts";
+import type { MicroBatch } from "../../data/text/samples/types.ts";
 import { loadRunData } from "../data.ts";
 import { finetune } from "../finetune.ts";
 import { type AskedSettings, resolveSettings } from "../resolve-settings.ts";

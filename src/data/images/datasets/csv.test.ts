@@ -1,0 +1,26 @@
+import { describe, expect, test } from "bun:test";
+import { refusalOf } from "../../../files/testing/folder.ts";
+import { parseCsv } from "./csv.ts";
+
+const fieldsOf = (text: string, separator?: string) => parseCsv(text, "x.csv", separator).map(({ fields }) => fields);
+
+describe("parseCsv", () => {
+  test("reads quotes, separators and newlines inside of them, CRLF and blank lines", () => {
+    expect(fieldsOf('path,label\r\n"a, b.jpg","say ""hi"""\r\n\r\nc.jpg,"two\nlines"')).toEqual([
+      { path: "a, b.jpg", label: 'say "hi"' },
+      { path: "c.jpg", label: "two\nlines" },
+    ]);
+    expect(fieldsOf("a;b\n1;2\n", ";")).toEqual([{ a: "1", b: "2" }]);
+    expect(fieldsOf("")).toEqual([]);
+    expect(fieldsOf("a,b\n")).toEqual([]);
+    expect(parseCsv('a\n"x\ny"\nz\n', "x.csv").map(({ line }) => line)).toEqual([2, 4]);
+  });
+
+  test.each([
+    ["a,b\n1\n", "line 2: 1 values for 2 columns"],
+    ["a,b\n1,2,3\n", "line 2: 3 values for 2 columns"],
+    ['a\nx\n"y', "line 3: a quote that does not close"],
+  ])("refuses %j", async (text, told) => {
+    expect((await refusalOf(() => parseCsv(text, "x.csv"))).message).toBe(`x.csv: ${told}`);
+  });
+});

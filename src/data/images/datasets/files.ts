@@ -1,0 +1,115 @@
+import { readdir, stat } from "node:fs/promises";
+import { join, sep } from "node:path";
+import { RandloraError } from "../../../files/errors.ts";
+import { naming, oneLine, quote, systemCode } from "../../../files/failure.ts";
+import { readJson, readWhole } from "../../../files/read-whole.ts";
+import { decodeUtf8 } from "../../../files/utf8.ts";
+import type { PictureSet, Source } from "./types.ts";
+
+/** Of lists of pictures; the largest of real sets have some tens of megabytes. */
+const MOST_LIST_BYTES = 512 * 2 ** 20;
+
+/** Pictures of their own files, by label. */
+export interface LabelledFile {
+  readonly file: string;
+  readonly label: number;
+}
+
+/** A set of pictures that are files. */
+export function fileSet(
+  path: string,
+  names: Pick<PictureSet, "classes" | "texts" | "upright">,
+  samples: readonly LabelledFile[],
+): PictureSet {
+  const name = oneLine(path);
+  if (samples.length === 0) throw new RandloraError("data", `${name}: no pictures`);
+  return {
+    ...names,
+    path: name,
+    labels: Uint32Array.from(samples, ({ label }) => checkedLabel(label, names.classes.length, name)),
+    files: samples.map(({ file }) => file),
+    source: (index): Source => {
+      const file = samples[index]?.file ?? "";
+      return { name: oneLine(file), from: { file } };
+    },
+  };
+}
+
+/** Pictures of which nobody says what they show. @throws {RandloraError} `data` for none */
+export function pictureFiles(files: readonly string[]): PictureSet {
+  const unknown = { classes: [""], texts: [""], upright: true };
+  return fileSet(
+    "pictures",
+    unknown,
+    files.map((file) => ({ file, label: 0 })),
+  );
+}
+
+/** A label that is one of `classes`. @throws {RandloraError} `data` */
+export function checkedLabel(label: number, classes: number, name: string): number {
+  if (Number.isInteger(label) && label >= 0 && label < classes) return label;
+  throw new RandloraError("data", `${name}: label ${label}, and there are ${classes} classes`);
+}
+
+/**
+ * The file that a list calls `name`, inside of `folder`.
+ * @throws {RandloraError} `data` for a name that leads out of the folder
+ */
+export function within(folder: string, name: string, list: string): string {
+  const path = join(folder, name);
+  if (path.startsWith(join(folder, sep))) return path;
+  throw new RandloraError("data", `${oneLine(list)}: ${quote(name)} leads out of ${oneLine(folder)}`);
+}
+
+/** Order of names by code points, as Python sorts them. */
+export function byCodePoint(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+/** The names in a folder without those that begin with a dot, in code-point order. */
+export async function listFolder(path: string, kind: "files" | "folders"): Promise<string[]> {
+  const entries = await naming(path, "read", readdir(path, { withFileTypes: true }));
+  const names: string[] = [];
+  for (const entry of entries) {
+    if (entry.name.startsWith(".")) continue;
+    const isFolder = entry.isSymbolicLink() ? await isDirectory(join(path, entry.name)) : entry.isDirectory();
+    if (isFolder === (kind === "folders")) names.push(entry.name);
+  }
+  return names.toSorted(byCodePoint);
+}
+
+/** Is there a folder at `path`, after links? */
+export async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (thrown) {
+    if (["ENOENT", "ENOTDIR", "ELOOP"].includes(systemCode(thrown) ?? "")) return false;
+    throw thrown;
+  }
+}
+
+/** Is there a file at `path`, after links? */
+export async function isFile(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isFile();
+  } catch (thrown) {
+    if (["ENOENT", "ENOTDIR", "ELOOP"].includes(systemCode(thrown) ?? "")) return false;
+    throw thrown;
+  }
+}
+
+/** A list's text. @throws {RandloraError} `file`, `format`, `data` naming the file */
+export async function readText(path: string): Promise<string> {
+  return decodeUtf8(await readWhole(path, MOST_LIST_BYTES), oneLine(path)).replace(/^\uFEFF/, "");
+}
+
+/** A list's lines, without white space around them; blank ones are left out. */
+export async function readLines(path: string): Promise<string[]> {
+  const lines = (await readText(path)).split("\n").map((line) => line.trim());
+  return lines.filter((line) => line !== "");
+}
+
+/** A list in JSON. */
+export async function readList(path: string): Promise<unknown> {
+  return await readJson(path, MOST_LIST_BYTES, "fetch the set again");
+}

@@ -1,0 +1,118 @@
+import { ParquetFile, type RowGroup } from "../../records/parquet-file.ts";
+import { RandloraError } from "../../../files/errors.ts";
+import { oneLine, quote } from "../../../files/failure.ts";
+import { isJsonObject } from "../../../files/json.ts";
+import { classify, type GivenLabel, labelsOf } from "./labels.ts";
+import { RowCache } from "./row-cache.ts";
+import { type PictureSet, type Source, textsOf } from "./types.ts";
+
+/** Rows of a file, and where they begin in the set. */
+interface Group {
+  readonly file: ParquetFile;
+  readonly rows: RowGroup;
+  readonly first: number;
+}
+
+/** The names of classes, and the number of each picture's. */
+type Labelled = ReturnType<typeof classify>;
+
+const HINT = "pictures in parquet have the columns image ({bytes, path}) and label";
+
+/**
+ * Reads pictures in the Hub's parquet: `image`, the bytes of a picture's file, and `label`, whose names stand in the schema's
+ * metadata. Labels are read at once, pictures a group of rows at a time; groups are kept in memory or
+ * in a file.
+ *
+ * @param paths of the shards, in order
+ * @throws {RandloraError} as {@link ParquetFile}, `data` without the columns or for a label that is no class
+ */
+export async function readParquetPictures(paths: readonly string[], known?: readonly string[]): Promise<PictureSet> {
+  const groups: Group[] = [];
+  const given: GivenLabel[] = [];
+  let names: readonly string[] | undefined;
+  for (const path of paths) {
+    const file = await ParquetFile.open(path);
+    for (const column of ["image", "label"]) {
+      if (file.columns.includes(column)) continue;
+      const found = `no column ${column} beside ${file.columns.map(quote).join(", ")}`;
+      throw new RandloraError("data", `${file.name}: ${found}`, HINT);
+    }
+    names ??= namesIn(file);
+    for (const rows of file.groups) {
+      groups.push({ file, rows, first: given.length });
+      const labels = await file.rows(rows, ["label"]);
+      for (const [i, row] of labels.entries()) given.push(givenLabel(row["label"], file.name, rows.rowStart + i + 1));
+    }
+  }
+  const path = oneLine(paths[0] ?? "");
+  if (given.length === 0) throw new RandloraError("data", `${path}: no pictures`);
+  const { classes, labels } = inOrderOf(named(given, path, names), path, known);
+  const cache = new RowCache((group: Group) => readPictures(group));
+  return {
+    path,
+    classes,
+    texts: textsOf(classes),
+    labels,
+    upright: true,
+    files: paths,
+    source: async (index): Promise<Source> => {
+      const group = groups.findLast(({ first }) => first <= index) as Group;
+      const row = index - group.first;
+      const bytes = await cache.get(group, row);
+      const name = `${group.file.name}: row ${group.rows.rowStart + row + 1}`;
+      if (bytes === undefined || bytes.length === 0)
+        throw new RandloraError("data", `${name}: no bytes of a picture`, HINT);
+      return { name, from: { bytes } };
+    },
+  };
+}
+
+/** Labels of a ClassLabel are places among its names, whatever these are: "1" and "2" may be the names of 0 and 1. */
+function named(given: readonly GivenLabel[], path: string, names: readonly string[] | undefined): Labelled {
+  if (names === undefined || given.some(({ label }) => typeof label !== "number")) return classify(given, path, names);
+  return { classes: names, labels: labelsOf(given, path, names, Number) };
+}
+
+/** The same labels among classes that were known before, whose order may be another one. */
+function inOrderOf({ classes, labels }: Labelled, path: string, known: readonly string[] | undefined): Labelled {
+  if (known === undefined || Bun.deepEquals(known, classes)) return { classes, labels };
+  const seen = new Set<string>();
+  const twice = classes.find((name) => seen.size === seen.add(name).size);
+  if (twice !== undefined) {
+    const cause = `two of its classes are called ${quote(twice)}, and other classes are known already`;
+    throw new RandloraError("data", `${path}: ${cause}`, "every split must have the same classes in the same order");
+  }
+  const byName = Array.from(labels, (label, i) => ({ place: `row ${i + 1}`, label: classes[label] ?? "" }));
+  return classify(byName, path, known);
+}
+
+function givenLabel(label: unknown, name: string, row: number): GivenLabel {
+  const place = `row ${row}`;
+  if (typeof label === "string" || typeof label === "number") return { place, label };
+  if (typeof label === "bigint") return { place, label: Number(label) };
+  throw new RandloraError("data", `${name}: ${place}: no label`, HINT);
+}
+
+/** A ClassLabel's names: `datasets` writes its features as JSON beside the schema. */
+function namesIn(file: ParquetFile): readonly string[] | undefined {
+  const text = file.note("huggingface");
+  if (text === undefined) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  for (const key of ["info", "features", "label", "names"]) value = isJsonObject(value) ? value[key] : undefined;
+  if (!Array.isArray(value) || value.length === 0) return undefined;
+  const names: unknown[] = value;
+  return names.every((name) => typeof name === "string") ? names : undefined;
+}
+
+async function readPictures({ file, rows }: Group): Promise<Uint8Array[]> {
+  // Without this, columns of bytes come as text.
+  return (await file.rows(rows, ["image"], { utf8: false })).map(({ image }) => {
+    const bytes: unknown = isJsonObject(image) ? image["bytes"] : image;
+    return bytes instanceof Uint8Array ? bytes : new Uint8Array();
+  });
+}

@@ -1,0 +1,31 @@
+import { join } from "node:path";
+import { fileSet, type LabelledFile, readLines, within } from "../datasets/files.ts";
+import { type NamedSet, TRAIN_TEST, wrong } from "./types.ts";
+
+/** Oxford-IIIT Pets: trainval and test; classes are the names of the pictures without their numbers. */
+export const pets: NamedSet = {
+  name: "OxfordIIITPet",
+  splits: TRAIN_TEST,
+  templates: ["a photo of a {}, a type of pet."],
+  async open(root, split) {
+    const folder = join(root, "oxford-iiit-pet");
+    const path = join(folder, "annotations", `${split === "train" ? "trainval" : "test"}.txt`);
+    const names = new Map<number, string>();
+    const samples: LabelledFile[] = [];
+    for (const line of await readLines(path)) {
+      const [picture = "", id = ""] = line.split(/\s+/);
+      const label = Number(id) - 1;
+      if (!picture.includes("_") || !Number.isInteger(label)) throw wrong(path, "a line without a picture and a label");
+      names.set(label, titleCase(picture.slice(0, picture.lastIndexOf("_"))));
+      samples.push({ file: within(join(folder, "images"), `${picture}.jpg`, path), label });
+    }
+    const classes = [...names].toSorted(([a], [b]) => a - b).map(([, name]) => name);
+    return fileSet(path, { classes, texts: classes, upright: false }, samples);
+  },
+};
+
+/** Python's `str.title` of each part between underscores. */
+function titleCase(name: string): string {
+  const words = name.toLowerCase().split("_");
+  return words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join(" ");
+}

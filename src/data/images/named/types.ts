@@ -1,0 +1,26 @@
+import { RandloraError } from "../../../files/errors.ts";
+import { oneLine } from "../../../files/failure.ts";
+import type { PictureSet, Split } from "../datasets/types.ts";
+
+/** One of the paper's sets, in its own layout, with the splits and class names of the paper's code. */
+export interface NamedSet {
+  /** As the paper's code spells it. */
+  readonly name: string;
+  /** The splits that it comes with. */
+  readonly splits: readonly Split[];
+  /** Prompts for its classes, `{}` the class (CLIP, data/prompts.md). */
+  readonly templates: readonly string[];
+  /**
+   * @param root the folder that holds all sets
+   * @throws {RandloraError} `file`, `format` or `data` naming the file that is missing or wrong
+   */
+  open(root: string, split: Split): Promise<PictureSet>;
+}
+
+export const TRAIN_TEST: readonly Split[] = ["train", "test"];
+export const ALL_SPLITS: readonly Split[] = ["train", "valid", "test"];
+
+/** A file that is not as the set's own is. */
+export function wrong(path: string, problem: string): RandloraError {
+  return new RandloraError("data", `${oneLine(path)}: ${problem}`, "fetch the set again");
+}

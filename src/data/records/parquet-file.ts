@@ -1,0 +1,89 @@
+import {
+  asyncBufferFromFile,
+  type FileMetaData,
+  parquetMetadataAsync,
+  type ParquetParsers,
+  parquetReadObjects,
+  parquetSchema,
+} from "hyparquet";
+import { compressors } from "hyparquet-compressors";
+import { RandloraError } from "../../files/errors.ts";
+import { naming, oneLine } from "../../files/failure.ts";
+
+/** Rows of a group at most: they are in memory together, and a few bytes may say that there are any number. */
+const MOST_GROUP_ROWS = 2 ** 24;
+
+/** Rows that are decoded together: numbers `rowStart` to before `rowEnd` of the file. */
+export interface RowGroup {
+  readonly rowStart: number;
+  readonly rowEnd: number;
+}
+
+/** How bytes become values. */
+interface Reading {
+  readonly parsers?: Partial<ParquetParsers>;
+  /** Columns of bytes are texts, whatever the schema says (true by default). */
+  readonly utf8?: boolean;
+}
+
+/** A parquet file whose metadata have been read. It is opened for each reading, and so needs no closing. */
+export class ParquetFile {
+  /** Fit to be printed. */
+  readonly name: string;
+  readonly columns: readonly string[];
+  readonly groups: readonly RowGroup[];
+  readonly #file: Awaited<ReturnType<typeof asyncBufferFromFile>>;
+  readonly #metadata: FileMetaData;
+
+  private constructor(name: string, file: Awaited<ReturnType<typeof asyncBufferFromFile>>, metadata: FileMetaData) {
+    this.name = name;
+    this.#file = file;
+    this.#metadata = metadata;
+    // A broken file may have columns without a name, whatever the type says.
+    this.columns = parquetSchema(metadata).children.map(({ element }) => String(element.name));
+    let rowEnd = 0;
+    this.groups = metadata.row_groups.map(({ num_rows }) => {
+      const [rowStart, rows] = [rowEnd, Number(num_rows)];
+      if (!(rows >= 0 && rows <= MOST_GROUP_ROWS)) {
+        const hint = `write groups of at most ${MOST_GROUP_ROWS.toLocaleString("en")} rows`;
+        throw new RandloraError("data", `${name}: a group of ${rows} rows`, hint);
+      }
+      rowEnd += rows;
+      return { rowStart, rowEnd };
+    });
+  }
+
+  /** @throws {RandloraError} `file` when it cannot be read, `format` when it is broken, `data` for groups that are too large */
+  static async open(path: string): Promise<ParquetFile> {
+    const name = oneLine(path);
+    const file = await naming(path, "read", asyncBufferFromFile(path));
+    return await explaining(name, async () => new ParquetFile(name, file, await parquetMetadataAsync(file)));
+  }
+
+  /** A text of the metadata, which any writer may have left there. */
+  note(name: string): string | undefined {
+    return this.#metadata.key_value_metadata?.find(({ key }) => key === name)?.value;
+  }
+
+  /** The values of some columns. @throws {RandloraError} `format`, and what `parsers` throw */
+  async rows(
+    { rowStart, rowEnd }: RowGroup,
+    columns: readonly string[],
+    reading: Reading = {},
+  ): Promise<Record<string, unknown>[]> {
+    const part = { file: this.#file, metadata: this.#metadata, columns: [...columns], rowStart, rowEnd, compressors };
+    return await explaining(this.name, () => parquetReadObjects({ ...part, ...reading }));
+  }
+}
+
+async function explaining<T>(name: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (thrown) {
+    if (thrown instanceof RandloraError) throw thrown;
+    const reason = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new RandloraError("format", `${name}: not a parquet file that can be read: ${reason}`, "fetch it again", {
+      cause: thrown,
+    });
+  }
+}

@@ -1,0 +1,45 @@
+import { RandloraError } from "../../files/errors.ts";
+import { quote } from "../../files/failure.ts";
+import { decodeUtf8 } from "../../files/utf8.ts";
+import { ParquetFile } from "./parquet-file.ts";
+import type { DataRecord } from "./record.ts";
+
+/**
+ * Reads the rows of a parquet file, a row group at a time.
+ *
+ * @param columns the columns to read, where the file has them; a file with none of them is an error
+ * @throws {RandloraError} as {@link ParquetFile}, `data` for text that is not UTF-8 and for a file without any of the columns
+ */
+export async function* readParquetRecords(path: string, columns: readonly string[]): AsyncGenerator<DataRecord> {
+  const file = await ParquetFile.open(path);
+  const { name, columns: present } = file;
+  const wanted = present.filter((column) => columns.includes(column));
+  if (wanted.length === 0) {
+    throw new RandloraError(
+      "data",
+      `${name}: none of its columns is a sample's field: ${present.map(quote).join(", ")}`,
+      `known are ${columns.join(", ")}`,
+    );
+  }
+  const parsers = { stringFromBytes: (bytes: Uint8Array | undefined) => bytes && decodeUtf8(bytes, name) };
+  for (const group of file.groups) {
+    for (const [i, row] of (await file.rows(group, wanted, { parsers })).entries()) {
+      const line = group.rowStart + i + 1;
+      yield { line, place: `row ${line}`, fields: plainFields(row) };
+    }
+  }
+}
+
+function plainFields(row: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(row).map(([key, value]) => [key, plain(value)]));
+}
+
+/** As JSON would have it: 64-bit integers are numbers, times are texts, and what is missing is null. */
+function plain(value: unknown): unknown {
+  if (value === undefined || value === null) return null;
+  if (typeof value === "bigint") return Number(value);
+  if (value instanceof Date) return value.toISOString();
+  if (Array.isArray(value)) return value.map(plain);
+  if (ArrayBuffer.isView(value)) return null;
+  return typeof value === "object" ? plainFields({ ...value }) : value;
+}

@@ -1,0 +1,109 @@
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { SAMPLE_FIELDS } from "../text/samples/kinds.ts";
+import { FIXTURES } from "../text/testing/families.ts";
+import type { DataRecord } from "./record.ts";
+import { readRecords } from "./records.ts";
+import { DataFolder } from "../text/testing/data.ts";
+
+async function readAll(path: string): Promise<DataRecord[]> {
+  const records: DataRecord[] = [];
+  for await (const record of readRecords(path, SAMPLE_FIELDS)) records.push(record);
+  return records;
+}
+
+/** A field of fixtures/data/make.py's files. */
+const fixture = (name: string) => join(FIXTURES, "data", `${name}.parquet`);
+
+describe("parquet", () => {
+  test("gives nested lists, text and nulls, over several row groups, as JSON would", async () => {
+    expect(await readAll(fixture("chats"))).toEqual([
+      {
+        line: 1,
+        place: "row 1",
+        fields: {
+          messages: [
+            { role: "user", content: "Grüße 😀", tool_calls: null, weight: null },
+            { role: "assistant", content: "Hallo", tool_calls: null, weight: 1 },
+          ],
+          tools: null,
+        },
+      },
+      {
+        line: 2,
+        place: "row 2",
+        fields: {
+          messages: [
+            { role: "user", content: "time?", tool_calls: null, weight: null },
+            {
+              role: "assistant",
+              content: null,
+              tool_calls: [{ function: { name: "clock", arguments: "{}" } }],
+              weight: null,
+            },
+          ],
+          tools: '[{"name": "clock"}]',
+        },
+      },
+      {
+        line: 3,
+        place: "row 3",
+        fields: {
+          messages: [
+            { role: "user", content: "x", tool_calls: null, weight: null },
+            { role: "assistant", content: "y", tool_calls: null, weight: null },
+          ],
+          tools: null,
+        },
+      },
+    ]);
+  });
+
+  test.each(["snappy", "gzip"])("%s: columns that no kind of sample has are not read", async (compression) => {
+    const none = { text: null, prompt: null, completion: null, instruction: null, input: null, output: null };
+    expect((await readAll(fixture(`kinds-${compression}`))).map(({ fields }) => fields)).toEqual([
+      { ...none, text: "Once" },
+      { ...none, prompt: "1+1=", completion: "2" },
+      { ...none, instruction: "Say a", input: "loudly", output: "A" },
+      { ...none, instruction: "Say b", output: "b" },
+    ]);
+  });
+
+  test("without rows, without known columns, cut short", async () => {
+    expect(await readAll(fixture("empty"))).toEqual([]);
+    await expect(readAll(fixture("unknown"))).rejects.toThrow(
+      'unknown.parquet: none of its columns is a sample\'s field: "question", "answer"',
+    );
+    const bytes = await Bun.file(fixture("chats")).bytes();
+    await using folder = await DataFolder.with({ "cut.parquet": bytes.slice(0, 2000) });
+    await expect(readAll(folder.file("cut.parquet"))).rejects.toThrow(
+      "cut.parquet: not a parquet file that can be read",
+    );
+  });
+});
+
+test("the format is told by the content, not by the name", async () => {
+  const parquet = await Bun.file(fixture("kinds-snappy")).bytes();
+  await using folder = await DataFolder.with({
+    "a.jsonl": '[{"text": "a"}]',
+    "b.json": '{"text": "a"}\n',
+    "c.json": parquet,
+  });
+  for (const name of ["a.jsonl", "b.json"]) {
+    expect(await readAll(folder.file(name))).toEqual([{ line: 1, place: "line 1", fields: { text: "a" } }]);
+  }
+  expect(await readAll(folder.file("c.json"))).toHaveLength(4);
+});
+
+test("what is compressed, missing or a folder is refused", async () => {
+  await using folder = await DataFolder.with({ "a.jsonl.gz": Bun.gzipSync("{}") });
+  await expect(readAll(folder.file("a.jsonl.gz"))).rejects.toThrow("a.jsonl.gz: compressed (gzip)");
+  await expect(readAll(folder.file("none.jsonl"))).rejects.toThrow("no such file");
+  await expect(readAll(folder.path)).rejects.toThrow("this is a folder");
+});
+
+test("a line longer than a chunk is read whole", async () => {
+  const text = "long ".repeat(600_000);
+  await using folder = await DataFolder.with({ "long.jsonl": [{ text }, { text: "short" }] });
+  expect((await readAll(folder.file("long.jsonl"))).map(({ fields }) => fields["text"])).toEqual([text, "short"]);
+});

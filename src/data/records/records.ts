@@ -1,0 +1,32 @@
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine } from "../../files/failure.ts";
+import { ChunkedFile } from "./chunks.ts";
+import { readJsonRecords } from "./json-records.ts";
+import { readParquetRecords } from "./parquet-records.ts";
+import type { DataRecord } from "./record.ts";
+
+/** First bytes of compressed files, which are not looked into. */
+const COMPRESSED: readonly (readonly [bytes: readonly number[], name: string])[] = [
+  [[0x1f, 0x8b], "gzip"],
+  [[0x28, 0xb5, 0x2f, 0xfd], "Zstandard"],
+  [[0x50, 0x4b, 0x03, 0x04], "ZIP"],
+  [[0x42, 0x5a, 0x68], "bzip2"],
+  [[0xfd, 0x37, 0x7a, 0x58], "xz"],
+];
+
+/**
+ * Reads the records of a data file one by one: JSON lines, a JSON array or parquet, told by its first bytes.
+ *
+ * @param columns of a parquet file that are read
+ * @throws {RandloraError} naming the file and the line or row
+ */
+export async function* readRecords(path: string, columns: readonly string[]): AsyncGenerator<DataRecord> {
+  await using file = await ChunkedFile.open(path);
+  const start = await file.read(8);
+  const compressed = COMPRESSED.find(([bytes]) => bytes.every((byte, i) => start[i] === byte));
+  if (compressed !== undefined) {
+    throw new RandloraError("data", `${oneLine(path)}: compressed (${compressed[1]})`, "unpack it first");
+  }
+  if (new TextDecoder().decode(start.subarray(0, 4)) === "PAR1") yield* readParquetRecords(path, columns);
+  else yield* readJsonRecords(path, file.chunks());
+}

@@ -1,0 +1,223 @@
+import { existsSync } from "node:fs";
+import { basename, join } from "node:path";
+
+import * as v from "valibot";
+
+import { RandloraError } from "../../files/errors.ts";
+import { MAX_SETTINGS_BYTES, readWhole } from "../../files/read-whole.ts";
+import { LimitError, measure } from "./template/budget.ts";
+import { JinjaTemplate, TemplateError } from "./template/jinja.ts";
+import { readOptionalJsonObject, readTokenizerConfig } from "../../files/read-text.ts";
+import { decodeUtf8 } from "../../files/utf8.ts";
+
+/** One turn. What else a template reads (`tool_calls`, `reasoning_content`, `name`) may stand beside the two. */
+export interface ChatMessage {
+  readonly role: string;
+  readonly content?: unknown;
+  readonly [key: string]: unknown;
+}
+
+/** What to render. */
+export interface ChatInput {
+  readonly messages: readonly ChatMessage[];
+  /** Tools as JSON schemas; a template named `tool_use` is taken when there is one. */
+  readonly tools?: readonly unknown[];
+  /** End with the header of an assistant's turn. */
+  readonly addGenerationPrompt?: boolean;
+  /** `--chat-template-kwargs`: more variables, such as `enable_thinking`. */
+  readonly variables?: Readonly<Record<string, unknown>>;
+  /** What `strftime_now` tells; the present by default. */
+  readonly now?: Date;
+}
+
+/** A part of a rendered text, in UTF-16 units: `text.slice(start, end)`. */
+export interface Span {
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface RenderedChat {
+  readonly text: string;
+  /** What the template puts between `{% generation %}` and `{% endgeneration %}`; undefined without such tags. */
+  readonly generated: readonly Span[] | undefined;
+}
+
+/** `{% generation %}` and its end, with their white space control. */
+const GENERATION = /\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}/g;
+/** Names of the variables that hold the marks put in the place of those tags. */
+const MARKS = { start: "randlora_generation_start", end: "randlora_generation_end" } as const;
+
+/** A model's chat template: messages in, prompt out, as transformers' `apply_chat_template(tokenize=False)`. */
+export class ChatTemplate {
+  /** The template's text, as it was found: what else it says (its end of turn) can be looked up here. */
+  readonly source: string;
+  /** The file, for errors. */
+  readonly origin: string;
+  readonly #specialTokens: Readonly<Record<string, string>>;
+  readonly #template: JinjaTemplate;
+  readonly #marked: boolean;
+
+  /**
+   * @param origin the file that the template came from
+   * @param specialTokens `bos_token`, `eos_token` and so on, by name
+   * @throws {RandloraError} `format` for a template that is not Jinja, with the line
+   */
+  constructor(source: string, origin: string, specialTokens: Readonly<Record<string, string>> = {}) {
+    this.source = source;
+    this.origin = origin;
+    this.#specialTokens = specialTokens;
+    // The library drops these tags. A statement in their place keeps their white space control.
+    const marked = source.replaceAll(
+      GENERATION,
+      (_, before: string, end: string | undefined, after: string) =>
+        `{%${before} if true %}{{ ${end === undefined ? MARKS.start : MARKS.end} }}{% endif ${after}%}`,
+    );
+    this.#marked = marked !== source;
+    try {
+      this.#template = new JinjaTemplate(marked);
+    } catch (error) {
+      throw this.#explain(error);
+    }
+  }
+
+  /**
+   * @throws {RandloraError} `data` with the template's own message when it refuses the messages, `format` when it fails;
+   *   both name the line
+   */
+  render({ messages, tools, addGenerationPrompt = false, variables = {}, now = new Date() }: ChatInput): RenderedChat {
+    const values = {
+      ...this.#specialTokens,
+      ...variables,
+      messages: messages.map(normalizeMessage),
+      tools: tools ?? null,
+      documents: variables["documents"] ?? null,
+      add_generation_prompt: addGenerationPrompt,
+    };
+    checkNesting(values);
+    const marks = unusedCharacters(this.source + JSON.stringify(values));
+    let text: string;
+    try {
+      text = this.#template.render({ ...values, [MARKS.start]: marks.start, [MARKS.end]: marks.end }, now);
+    } catch (error) {
+      throw this.#explain(error);
+    }
+    return this.#marked ? cutMarks(text, marks) : { text, generated: undefined };
+  }
+
+  #explain(error: unknown): unknown {
+    if (!(error instanceof TemplateError)) return error;
+    const where = `${this.origin}: line ${error.line} of the chat template: ${error.message}`;
+    return error.raised
+      ? new RandloraError("data", where, "the model's template refuses these messages: change them", { cause: error })
+      : new RandloraError("format", where, "--chat-template FILE takes another template", { cause: error });
+  }
+}
+
+const TemplateField = v.union([v.string(), v.array(v.object({ name: v.string(), template: v.string() }))]);
+
+/** Which template of a folder to take. */
+export interface TemplateChoice {
+  /** `--chat-template`: this file instead of the folder's own. */
+  readonly file?: string | undefined;
+  /** Among named templates: `tool_use` is taken where there is one, else `default`. */
+  readonly tools?: boolean;
+}
+
+/**
+ * Loads a model folder's chat template: `--chat-template`, else chat_template.jinja, else `chat_template` in
+ * tokenizer_config.json (a text, or named ones), else in chat_template.json.
+ *
+ * @returns undefined when the model has none
+ * @throws {RandloraError} when one is there but cannot be used
+ */
+export async function loadChatTemplate(folder: string, choice: TemplateChoice = {}): Promise<ChatTemplate | undefined> {
+  const specialTokens = await readSpecialTokens(folder);
+  const lone = choice.file ?? join(folder, "chat_template.jinja");
+  if (choice.file !== undefined || existsSync(lone)) {
+    const bytes = await readWhole(lone, MAX_SETTINGS_BYTES, { pipes: choice.file !== undefined });
+    return new ChatTemplate(decodeUtf8(bytes, lone), lone, specialTokens);
+  }
+  for (const name of ["tokenizer_config.json", "chat_template.json"]) {
+    const path = join(folder, name);
+    const field = (await readOptionalJsonObject(path))["chat_template"];
+    if (field === undefined || field === null) continue;
+    const result = v.safeParse(TemplateField, field);
+    if (!result.success) {
+      throw new RandloraError("format", `${path}: chat_template is neither a text nor a list of named templates`);
+    }
+    return new ChatTemplate(pick(result.output, choice.tools === true, path), path, specialTokens);
+  }
+  return undefined;
+}
+
+function pick(field: v.InferOutput<typeof TemplateField>, tools: boolean, path: string): string {
+  if (typeof field === "string") return field;
+  const byName = new Map(field.map(({ name, template }) => [name, template]));
+  const template = (tools ? byName.get("tool_use") : undefined) ?? byName.get("default");
+  if (template !== undefined) return template;
+  throw new RandloraError(
+    "model",
+    `${path}: no chat template is named 'default', only ${[...byName.keys()].join(", ")}`,
+    `copy one of them from ${basename(path)} into a file and give it with --chat-template`,
+  );
+}
+
+async function readSpecialTokens(folder: string): Promise<Readonly<Record<string, string>>> {
+  const config = await readTokenizerConfig(folder);
+  const tokens: Record<string, string> = {};
+  for (const name of ["bos_token", "eos_token", "unk_token", "pad_token"] as const) {
+    const text = config[name];
+    if (text !== null) tokens[name] = text;
+  }
+  return tokens;
+}
+
+/** Whatever reads the values further on calls itself: `JSON.stringify`, the template. */
+function checkNesting(values: unknown): void {
+  try {
+    measure(values);
+  } catch (error) {
+    if (!(error instanceof LimitError)) throw error;
+    throw new RandloraError("data", `messages, tools or variables: ${error.message}`, "", { cause: error });
+  }
+}
+
+/** Names that a message's reasoning goes by; templates read the first, gpt-oss's the second. */
+const REASONING = ["reasoning_content", "thinking", "reasoning"] as const;
+
+/**
+ * As transformers: keys with null are dropped (some APIs write `"tool_calls": null`, and templates only ask whether the
+ * key is there), and reasoning is found under every name that templates read.
+ */
+function normalizeMessage(message: ChatMessage): Record<string, unknown> {
+  const present: Record<string, unknown> = Object.fromEntries(
+    Object.entries(message).filter(([, value]) => value !== null && value !== undefined),
+  );
+  const name = REASONING.find((key) => key in present);
+  if (name === undefined) return present;
+  return { thinking: present[name], ...present, reasoning_content: present[name] };
+}
+
+/** Two of Unicode's noncharacters (U+FDD0 … U+FDEF), which no text should hold, and this one does not. */
+export function unusedCharacters(text: string): { start: string; end: string } {
+  const free = Array.from({ length: 0x20 }, (_, i) => String.fromCodePoint(0xfdd0 + i)).filter(
+    (c) => !text.includes(c),
+  );
+  const [start, end] = free;
+  if (start === undefined || end === undefined) {
+    throw new RandloraError("data", "the messages hold all of Unicode's noncharacters U+FDD0 to U+FDEF");
+  }
+  return { start, end };
+}
+
+function cutMarks(marked: string, marks: { start: string; end: string }): RenderedChat {
+  const generated: Span[] = [];
+  let text = "";
+  let start = 0;
+  for (const character of marked.split(new RegExp(`([${marks.start}${marks.end}])`))) {
+    if (character === marks.start) start = text.length;
+    else if (character === marks.end) generated.push({ start, end: text.length });
+    else text += character;
+  }
+  return { text, generated };
+}

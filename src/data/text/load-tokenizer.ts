@@ -1,0 +1,39 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { RandloraError } from "../../files/errors.ts";
+import { Tokenizer } from "./tokenizer.ts";
+import { readJsonObject, readTokenizerConfig } from "../../files/read-text.ts";
+import { explain } from "./tokenizer/part.ts";
+
+/** Real ones have up to 40 MiB; parsed, a file takes several times its size. */
+const MAX_TOKENIZER_BYTES = 128 * 2 ** 20;
+
+/**
+ * Loads the tokenizer of a model folder; no weights are needed.
+ *
+ * @throws {RandloraError} `file` when the folder has none, `format` when it is broken, `model` when it is of a kind that
+ *   is not supported
+ */
+export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+  const path = join(folder, "tokenizer.json");
+  if (!existsSync(path)) throw missing(folder, path);
+  const file = await readJsonObject(path, MAX_TOKENIZER_BYTES);
+  const config = await readTokenizerConfig(folder);
+  try {
+    return new Tokenizer(file, config, path);
+  } catch (error) {
+    throw explain(error, path);
+  }
+}
+
+function missing(folder: string, path: string): RandloraError {
+  const cause = `${path}: no such file`;
+  const old = ["tokenizer.model", "vocab.json", "vocab.txt"].find((name) => existsSync(join(folder, name)));
+  if (old !== undefined) {
+    const saved = "save the tokenizer with transformers' AutoTokenizer, which writes tokenizer.json";
+    return new RandloraError("file", cause, `${old} alone is not enough: ${saved}`);
+  }
+  const isAdapter = existsSync(join(folder, "adapter_config.json"));
+  const adapter = `${folder} is an adapter: give the folder of its run, or its base as MODEL and --adapter ${folder}`;
+  return new RandloraError("file", cause, isAdapter ? adapter : "MODEL must be a folder with a tokenizer");
+}

@@ -1,0 +1,46 @@
+import type { Samples } from "../../batches/types.ts";
+import type { DataSet, MicroBatch } from "./types.ts";
+
+/** A data set as steps take it. */
+export function samplesOf(data: DataSet): Samples<MicroBatch> {
+  return {
+    length: data.length,
+    lengthOf: (i) => data.lengthOf(i),
+    targetsOf: (i) => data.supervisedOf(i),
+    batchOf: (numbers) => microBatchOf(data, numbers),
+  };
+}
+
+/**
+ * Puts samples one after another into a micro-batch.
+ *
+ * @param numbers which samples of the set, in this order
+ */
+function microBatchOf(data: DataSet, numbers: readonly number[]): MicroBatch {
+  let tokens = 0;
+  let supervised = 0;
+  for (const i of numbers) {
+    tokens += data.lengthOf(i);
+    supervised += data.supervisedOf(i);
+  }
+  const ids = new Uint32Array(tokens);
+  const positions = new Uint32Array(tokens);
+  const starts = new Uint32Array(tokens);
+  const rows = new Uint32Array(supervised);
+  const targets = new Uint32Array(supervised);
+  let start = 0;
+  let s = 0;
+  for (const i of numbers) {
+    const sample = data.sample(i);
+    ids.set(sample.ids, start);
+    starts.fill(start, start, start + sample.ids.length);
+    for (const [t, id] of sample.ids.entries()) {
+      positions[start + t] = t;
+      if (sample.supervised[t] !== 1) continue;
+      rows[s] = start + t - 1;
+      targets[s++] = id;
+    }
+    start += sample.ids.length;
+  }
+  return { ids, positions, starts, rows, targets, samples: numbers.length };
+}

@@ -1,0 +1,138 @@
+import { RandloraError } from "../../../files/errors.ts";
+import { quote } from "../../../files/failure.ts";
+import type { ChatTemplate } from "../chat-template.ts";
+import { trainingPrompt } from "../commonsense-prompt.ts";
+import type { Tokenizer } from "../tokenizer.ts";
+import { AssistantTurns } from "./assistant-turns.ts";
+import type { Recognised } from "./kinds.ts";
+import type { TrainingMessage } from "./messages.ts";
+import type { PromptName } from "./prompts.ts";
+import type { EncodedSample } from "./store.ts";
+
+/** What turns samples into tokens. */
+export interface EncoderOptions {
+  readonly tokenizer: Tokenizer;
+  /** Undefined for a model without one: chats are refused, instructions become completions. */
+  readonly template: ChatTemplate | undefined;
+  /** The id that ends a text or a completion (`readEndOfSequence`); undefined: nothing is appended. */
+  readonly endOfSequence: number | undefined;
+  /** Rows of the model's embedding: a token beyond them is an error. */
+  readonly vocabularySize: number;
+  /** `--prompt`: how instructions are written out, which are then learnt whole; all samples must be some. */
+  readonly prompt?: PromptName | undefined;
+  /** `--train-on-prompt`: all tokens but the first are supervised, and those of turns whose weight is 0. */
+  readonly trainOnPrompt?: boolean;
+  /** The date that chat templates are told which write one (Llama 3: "Today Date: …"); the present by default. */
+  readonly now?: Date;
+}
+
+interface MarkedSample extends EncodedSample {
+  readonly ids: number[];
+  /** What not even `--train-on-prompt` trains on: turns of weight 0. */
+  readonly excluded?: ArrayLike<number> | undefined;
+}
+
+/**
+ * Turns samples into token ids and marks of what is supervised.
+ *
+ * - text: its tokens with the tokenizer's special tokens, then end-of-sequence; all are supervised.
+ * - completion: the prompt's tokens with special tokens, the completion's without, then end-of-sequence; completion and
+ *   end are supervised.
+ * - chat: rendered by the chat template, tokenised without special tokens, nothing appended; the assistant's turns are
+ *   supervised: every token that holds a part of one. A turn of weight 0 is not.
+ * - instruction: a chat of two turns; a completion where the model has no template. With a prompt: the text that it makes
+ *   of it, with special tokens, and end-of-sequence unless the tokenizer ends texts with it; all are supervised.
+ */
+export class SampleEncoder {
+  readonly #options: EncoderOptions;
+  readonly #turns: AssistantTurns | undefined;
+
+  constructor(options: EncoderOptions) {
+    this.#options = options;
+    const { template, tokenizer, now = new Date() } = options;
+    this.#turns = template && new AssistantTurns(template, tokenizer.addedTokens, now);
+  }
+
+  /** @throws {RandloraError} `data` for a chat that has no template or is refused by it, and for ids beyond the model's */
+  encode(sample: Recognised): EncodedSample {
+    const { ids, supervised, excluded, format } = this.#encode(sample);
+    this.#checkIds(ids);
+    if (this.#options.trainOnPrompt !== true) return { ids, supervised, format };
+    return { ids, supervised: Uint8Array.from(ids, (_, at) => (excluded?.[at] === 1 ? 0 : 1)), format };
+  }
+
+  #encode(sample: Recognised): MarkedSample {
+    if (this.#options.prompt !== undefined) return this.#encodeRendered(sample, this.#options.prompt);
+    switch (sample.kind) {
+      case "text":
+        return this.#encodeText(this.#options.tokenizer.encode(sample.text));
+      case "completion":
+        return this.#encodePrompted(sample.prompt, sample.completion);
+      case "chat":
+        return this.#encodeChat(sample.messages, sample.tools);
+      case "instruction": {
+        const { instruction, input, output } = sample;
+        const request = input === "" ? instruction : `${instruction}\n\n${input}`;
+        if (this.#turns === undefined) return this.#encodePrompted(request, output);
+        const messages = [
+          { role: "user", content: request },
+          { role: "assistant", content: output },
+        ];
+        return this.#encodeChat(messages, undefined);
+      }
+    }
+  }
+
+  #encodeRendered(sample: Recognised, prompt: PromptName): MarkedSample {
+    if (sample.kind !== "instruction") {
+      const cause = `--prompt ${prompt} writes out {instruction, input, output}, and this is another kind of sample`;
+      throw new RandloraError("data", cause, "leave --prompt out, or give other data");
+    }
+    const { tokenizer, endOfSequence } = this.#options;
+    const ids = tokenizer.encode(trainingPrompt(sample));
+    return ids.at(-1) === endOfSequence
+      ? { ids, supervised: new Uint8Array(ids.length).fill(1), format: "text" }
+      : this.#encodeText(ids);
+  }
+
+  #encodeText(text: readonly number[]): MarkedSample {
+    return { ...this.#encodeCompletion([], text), format: "text" };
+  }
+
+  #encodePrompted(prompt: string, completion: string): MarkedSample {
+    const { tokenizer } = this.#options;
+    return this.#encodeCompletion(tokenizer.encode(prompt), tokenizer.encode(completion, { special: false }));
+  }
+
+  #encodeCompletion(prompt: readonly number[], completion: readonly number[]): MarkedSample {
+    const { endOfSequence } = this.#options;
+    const ids = [...prompt, ...completion, ...(endOfSequence === undefined ? [] : [endOfSequence])];
+    return { ids, supervised: new Uint8Array(ids.length).fill(1, prompt.length), format: "completion" };
+  }
+
+  #encodeChat(messages: readonly TrainingMessage[], tools: readonly unknown[] | undefined): MarkedSample {
+    if (this.#turns === undefined) {
+      throw new RandloraError(
+        "data",
+        '"messages" need a chat template, and the model has none',
+        "give samples with text, or with prompt and completion",
+      );
+    }
+    const { tokenizer } = this.#options;
+    const { text, spans, unweighted } = this.#turns.render({ messages, ...(tools === undefined ? {} : { tools }) });
+    const { ids, marks } = tokenizer.encodeMarked(text, spans);
+    const excluded = unweighted.length === 0 ? undefined : tokenizer.encodeMarked(text, unweighted).marks;
+    return { ids, supervised: marks, excluded, format: "chat" };
+  }
+
+  #checkIds(ids: readonly number[]): void {
+    const { tokenizer, vocabularySize } = this.#options;
+    const wrong = ids.find((id) => id >= vocabularySize);
+    if (wrong === undefined) return;
+    throw new RandloraError(
+      "data",
+      `token ${wrong} (${quote(tokenizer.idToToken(wrong) ?? "")}) is beyond the model's vocabulary of ${vocabularySize}`,
+      "the tokenizer has tokens that the model was not trained with: take the model's own tokenizer, or other data",
+    );
+  }
+}

@@ -1,0 +1,137 @@
+import type { StoredDataSet } from "./store.ts";
+import { describe, expect, test } from "bun:test";
+import { link, symlink } from "node:fs/promises";
+import { type DataChoice, locateData } from "./files.ts";
+import { splitForValidation } from "../../batches/split.ts";
+import { DataFolder, numberedSamples } from "../testing/data.ts";
+
+const A = [{ text: "a" }];
+const B = [{ text: "b" }];
+
+test("a file is the training data; a folder has files for each purpose, in any format", async () => {
+  await using folder = await DataFolder.with({
+    "train.jsonl": A,
+    "valid.json": B,
+    "test.parquet": "x",
+    "more.jsonl": B,
+  });
+  expect(await locateData({ data: folder.file("train.jsonl") })).toEqual({
+    train: folder.file("train.jsonl"),
+    valid: undefined,
+    test: undefined,
+  });
+  const found = {
+    train: folder.file("train.jsonl"),
+    valid: folder.file("valid.json"),
+    test: folder.file("test.parquet"),
+  };
+  expect(await locateData({ data: folder.path })).toEqual(found);
+  const more = folder.file("more.jsonl");
+  expect(await locateData({ data: folder.path, valid: more })).toEqual({ ...found, valid: more });
+});
+
+test.each([
+  ["validation.jsonl", "valid"],
+  ["val.json", "valid"],
+  ["dev.parquet", "valid"],
+  ["validation-00000-of-00001.parquet", "valid"],
+  ["data/validation-00000-of-00001.parquet", "valid"],
+  ["testing.jsonl", "test"],
+  ["eval.jsonl", "test"],
+] as const)("a folder of the Hub's names: %s", async (name, split) => {
+  await using folder = await DataFolder.with({ "data/train-00000-of-00001.parquet": "a", [name]: "bc" });
+  expect(await locateData({ data: folder.path })).toEqual({
+    train: folder.file("data/train-00000-of-00001.parquet"),
+    valid: undefined,
+    test: undefined,
+    [split]: folder.file(name),
+  });
+});
+
+describe("refuses", () => {
+  const refuse = async (choice: DataChoice, message: string) => expect(locateData(choice)).rejects.toThrow(message);
+
+  test("what is not there, or there twice", async () => {
+    await using folder = await DataFolder.with({ "train.json": "[]", "train.jsonl": A });
+    await using other = await DataFolder.with({ "data.jsonl": A });
+    await refuse({ data: folder.path }, "both train.jsonl and train.json are there");
+    await refuse({ data: other.path }, "no train.jsonl (nor .json, nor .parquet)");
+    await refuse({ data: other.file("none.jsonl") }, "no such file");
+    await refuse({ data: other.file("data.jsonl"), valid: other.file("none.jsonl") }, "no such file");
+    await refuse({ data: other.file("data.jsonl"), valid: other.path }, "a folder, not a file");
+  });
+
+  test("splits that are there under two names, or in several shards", async () => {
+    await using folder = await DataFolder.with({ "train.jsonl": A, "valid.jsonl": B, "validation.jsonl": B });
+    await refuse({ data: folder.path }, "both valid.jsonl and validation.jsonl are there");
+    await using shards = await DataFolder.with({
+      "train-00000-of-00002.parquet": "a",
+      "train-00001-of-00002.parquet": "b",
+    });
+    await refuse({ data: shards.path }, "both train-00000-of-00002.parquet and train-00001-of-00002.parquet are there");
+    await using part = await DataFolder.with({ "data/train-00000-of-00002.parquet": "a" });
+    await refuse({ data: part.path }, "only one of 2 shards is there");
+    await using both = await DataFolder.with({ "train.jsonl": A, "test.jsonl": B, "eval.jsonl": B });
+    expect((await locateData({ data: both.path })).test).toBe(both.file("test.jsonl"));
+  });
+
+  test("two sources of validation data", async () => {
+    await using folder = await DataFolder.with({ "train.jsonl": A, "valid.jsonl": B });
+    const data = folder.file("train.jsonl");
+    await refuse({ data: folder.path, validSplit: 0.1 }, "the validation data is");
+    await refuse({ data, valid: folder.file("valid.jsonl"), validSplit: 0.1 }, "--valid-split");
+  });
+
+  test("validation on the training data: the same name, a link to it, a copy of it", async () => {
+    await using folder = await DataFolder.with({ "train.jsonl": A, "copy.jsonl": A, "other.jsonl": B });
+    const data = folder.file("train.jsonl");
+    await symlink(data, folder.file("symbolic.jsonl"));
+    await link(data, folder.file("hard.jsonl"));
+    for (const name of ["train.jsonl", "symbolic.jsonl", "hard.jsonl"]) {
+      await refuse({ data, valid: folder.file(name) }, "is the training file");
+    }
+    await refuse({ data, valid: folder.file("copy.jsonl") }, "holds the same as the training file");
+    expect((await locateData({ data, valid: folder.file("other.jsonl") })).valid).toBe(folder.file("other.jsonl"));
+  });
+});
+
+test.if(process.platform !== "win32")("a pipe is told from a file", async () => {
+  await using folder = await DataFolder.with({ "train.jsonl": A });
+  const pipe = folder.file("pipe");
+  expect(Bun.spawnSync(["mkfifo", pipe]).exitCode).toBe(0);
+  await expect(locateData({ data: pipe })).rejects.toThrow("it is a pipe, not a file");
+  await expect(locateData({ data: folder.file("train.jsonl"), valid: pipe })).rejects.toThrow("it is a pipe");
+  await symlink(pipe, folder.file("test.jsonl"));
+  await expect(locateData({ data: folder.path })).rejects.toThrow("test.jsonl: it is a pipe, not a file");
+  await symlink("/dev/zero", folder.file("valid.jsonl"));
+  await expect(locateData({ data: folder.path })).rejects.toThrow("valid.jsonl: it is a device, not a file");
+});
+
+describe("a split", () => {
+  const split = (set: StoredDataSet, fraction: number, seed: bigint) => {
+    const { train, valid } = splitForValidation(set.length, fraction, seed, set.path);
+    return { train: set.select(train), valid: set.select(valid) };
+  };
+  const data = numberedSamples([4, 4, 4, 4, 4, 4, 4, 4, 4, 4]);
+  const lines = (set: { length: number; sample(i: number): { line: number } }) =>
+    Array.from({ length: set.length }, (_, i) => set.sample(i).line);
+
+  test("is disjoint, complete, in file order, and decided by the seed", () => {
+    const { train, valid } = split(data, 0.3, 5n);
+    expect(valid.length).toBe(3);
+    expect([...lines(train), ...lines(valid)].toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    for (const part of [train, valid]) expect(lines(part)).toEqual(lines(part).toSorted((a, b) => a - b));
+    expect(lines(split(data, 0.3, 5n).valid)).toEqual(lines(valid));
+    expect(lines(split(data, 0.3, 6n).valid)).not.toEqual(lines(valid));
+    const line = valid.sample(0).line;
+    expect([...valid.sample(0).ids]).toEqual([...data.sample(line - 1).ids]);
+    expect(valid.totals).toMatchObject({ samples: 3, tokens: 12, supervisedTokens: 6 });
+  });
+
+  test("leaves at least one sample on either side", () => {
+    expect(split(data, 0.001, 0n).valid.length).toBe(1);
+    expect(split(data, 0.999, 0n).train.length).toBe(1);
+    expect(() => split(numberedSamples([4]), 0.5, 0n)).toThrow("one sample cannot be split");
+    for (const fraction of [0, 1, Number.NaN]) expect(() => split(data, fraction, 0n)).toThrow("--valid-split");
+  });
+});

@@ -1,0 +1,323 @@
+import { describe, expect, test } from "bun:test";
+import { utimes } from "node:fs/promises";
+import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
+import { RandloraError } from "../../../files/errors.ts";
+import { ChatTemplate } from "../chat-template.ts";
+import { trainingPrompt } from "../commonsense-prompt.ts";
+import { loadTokenizer } from "../load-tokenizer.ts";
+import type { EncoderOptions } from "./encoder.ts";
+import { loadTrainingData } from "./load-run.ts";
+import { loadDataSet, type LoadOptions } from "./load.ts";
+import { markedText } from "./marked-text.ts";
+import { DataFolder } from "../testing/data.ts";
+
+const TOKENIZER = await loadTokenizer(STORIES);
+const [BOS, EOS] = [1, 2];
+const TURNS = new ChatTemplate(
+  "{% for m in messages %}{{ bos_token + m.role + ': ' + m.content + eos_token }}{% endfor %}" +
+    "{% if add_generation_prompt %}{{ bos_token + 'assistant: ' }}{% endif %}",
+  "t.jinja",
+  { bos_token: "<s>", eos_token: "</s>" },
+);
+const OPTIONS: LoadOptions = {
+  tokenizer: TOKENIZER,
+  template: TURNS,
+  endOfSequence: EOS,
+  vocabularySize: 512,
+  maxLength: 100,
+};
+
+async function load(lines: readonly unknown[], options: Partial<LoadOptions> = {}) {
+  await using folder = await DataFolder.with({ "d.jsonl": lines });
+  return await loadDataSet(folder.file("d.jsonl"), { ...OPTIONS, ...options });
+}
+
+/** Ids and marks of a single sample. */
+async function encode(sample: unknown, options: Partial<EncoderOptions> = {}): Promise<[number[], string]> {
+  const { ids, supervised } = (await load([sample], options)).sample(0);
+  return [[...ids], supervised.join("")];
+}
+
+async function failure(lines: readonly unknown[] | string, options: Partial<LoadOptions> = {}): Promise<RandloraError> {
+  await using folder = await DataFolder.with({ "d.jsonl": lines });
+  try {
+    await loadDataSet(folder.file("d.jsonl"), { ...OPTIONS, ...options });
+  } catch (error) {
+    if (!(error instanceof RandloraError)) throw error;
+    return new RandloraError(error.code, error.message.replaceAll(`${folder.path}/`, ""), error.hint);
+  }
+  throw new Error("nothing was thrown");
+}
+
+const plain = (text: string) => TOKENIZER.encode(text, { special: false });
+
+describe("what is supervised", () => {
+  test("of a text: all but the first token, and the end of sequence", async () => {
+    const ids = [BOS, ...plain("Lily was happy"), EOS];
+    expect(await encode({ text: "Lily was happy" })).toEqual([ids, `0${"1".repeat(ids.length - 1)}`]);
+  });
+
+  test("of a completion: itself and the end, tokenised apart from its prompt", async () => {
+    const [prompt, completion] = [plain("Once upon"), plain(" a time")];
+    const [ids, marks] = await encode({ prompt: "Once upon", completion: " a time" });
+    expect(ids).toEqual([BOS, ...prompt, ...completion, EOS]);
+    expect(marks).toBe("0".repeat(1 + prompt.length) + "1".repeat(completion.length + 1));
+  });
+
+  test("of a chat: the assistant's turns with their ends", async () => {
+    const data = await load([
+      {
+        messages: [
+          { role: "user", content: "hi" },
+          { role: "assistant", content: "yes" },
+          { role: "user", content: "x" },
+        ],
+      },
+    ]);
+    const parts = markedText(data.sample(0), TOKENIZER);
+    expect(parts.map(({ text, supervised }) => [text, supervised])).toEqual([
+      ["<s> user: hi</s><s> assistant:", false],
+      [" yes</s>", true],
+      ["<s> user: x</s>", false],
+    ]);
+    expect(parts.map(({ tokens }) => tokens).reduce((a, b) => a + b)).toBe(data.lengthOf(0));
+  });
+
+  test("of an instruction: the answer of a chat of two turns; of a completion without a template", async () => {
+    const sample = { instruction: "Say it", input: "loudly", output: "It" };
+    const chat = {
+      messages: [
+        { role: "user", content: "Say it\n\nloudly" },
+        { role: "assistant", content: "It" },
+      ],
+    };
+    expect(await encode(sample)).toEqual(await encode(chat));
+    const completion = { prompt: "Say it\n\nloudly", completion: "It" };
+    expect(await encode(sample, { template: undefined })).toEqual(await encode(completion));
+    const bare = { prompt: "Say it", completion: "It" };
+    expect(await encode({ ...sample, input: null }, { template: undefined })).toEqual(await encode(bare));
+    expect(await encode({ ...sample, input: "" }, { template: undefined })).toEqual(await encode(bare));
+  });
+
+  test("with a prompt: the text that it makes of an instruction, whole, with one end of sequence", async () => {
+    const sample = { instruction: "Is it?", input: "", output: "the correct answer is true", answer: "true" };
+    const text = trainingPrompt(sample);
+    const ids = [BOS, ...plain(text), EOS];
+    const encoded = await encode(sample, { prompt: "commonsense" });
+    expect(encoded).toEqual([ids.slice(0, 100), `0${"1".repeat(99)}`]);
+    const whole = await load([sample, sample], { prompt: "commonsense", maxLength: 256 });
+    expect([...whole.sample(1).ids]).toEqual(ids);
+    expect(whole.totals).toMatchObject({ cut: 0, supervisedTokens: 2 * (ids.length - 1) });
+    // A text that the tokenizer, or its writer, has ended already gets no second end.
+    const ended = await load([{ ...sample, output: "yes</s>" }], { prompt: "commonsense", maxLength: 256 });
+    expect([...ended.sample(0).ids].filter((id) => id === EOS)).toHaveLength(1);
+    expect(await failure([{ text: "Once" }], { prompt: "commonsense" })).toMatchObject({
+      code: "data",
+      message: expect.stringContaining("d.jsonl: line 1: --prompt commonsense writes out"),
+    });
+  });
+
+  test("with trainOnPrompt: all but the first token", async () => {
+    const [ids, marks] = await encode({ prompt: "Once", completion: " upon" }, { trainOnPrompt: true });
+    expect(marks).toBe(`0${"1".repeat(ids.length - 1)}`);
+  });
+
+  test("without an end of sequence nothing is appended", async () => {
+    expect((await encode({ text: "a" }, { endOfSequence: undefined }))[0]).toEqual([BOS, ...plain("a")]);
+  });
+
+  test("one file may hold all kinds; fields of a completion count before messages, those before a text", async () => {
+    const messages = [
+      { role: "user", content: "b" },
+      { role: "assistant", content: "c" },
+    ];
+    const all = { text: "a", messages, prompt: "d", completion: "e", other: 1 };
+    const { prompt, completion, ...rest } = all;
+    const data = await load([all, rest, { text: "a", messages: null }, { instruction: "f", output: "g", text: "a" }]);
+    const written = Array.from({ length: data.length }, (_, i) => TOKENIZER.decode([...data.sample(i).ids]));
+    expect([prompt, completion, ...written]).toEqual([
+      "d",
+      "e",
+      "<s> d e</s>",
+      "<s> user: b</s><s> assistant: c</s>",
+      "<s> a</s>",
+      "<s> user: f</s><s> assistant: g</s>",
+    ]);
+  });
+});
+
+test("a template that writes a date is told the file's, on whatever day it is read", async () => {
+  const template = new ChatTemplate(
+    "{{ strftime_now('%Y') }}{% for m in messages %}{{ m.content }}{% endfor %}",
+    "t.jinja",
+  );
+  await using folder = await DataFolder.with({ "d.jsonl": [{ messages: [{ role: "assistant", content: "a" }] }] });
+  await utimes(folder.file("d.jsonl"), 0, new Date(2001, 5, 1));
+  const data = await loadDataSet(folder.file("d.jsonl"), { ...OPTIONS, template });
+  expect(TOKENIZER.decode([...data.sample(0).ids])).toContain("2001");
+});
+
+describe("cutting and dropping", () => {
+  test("cut on the right, after the end was appended; without targets left a sample is dropped; both are counted", async () => {
+    const prompt = "Once upon a time there was";
+    const room = 1 + plain(prompt).length;
+    const data = await load(
+      [
+        { prompt: "a", completion: "b" },
+        { prompt, completion: " a" },
+        { text: prompt },
+        { prompt, completion: " a dog" },
+      ],
+      { maxLength: room },
+    );
+    expect(data.totals).toMatchObject({ samples: 2, cut: 3, dropped: 2, longest: room });
+    expect([0, 1].map((i) => data.sample(i).line)).toEqual([1, 3]);
+    expect([...data.sample(1).ids]).toEqual([BOS, ...plain(prompt)]);
+    expect(data.totals.tokens).toBe(data.lengthOf(0) + data.lengthOf(1));
+    expect(data.totals.supervisedTokens).toBe(data.supervisedOf(0) + data.supervisedOf(1));
+  });
+
+  test("a sample of exactly the maximum is not cut", async () => {
+    const text = "Once upon a time";
+    const length = 2 + plain(text).length;
+    expect((await load([{ text }], { maxLength: length })).totals).toMatchObject({ cut: 0, longest: length });
+    expect((await load([{ text }], { maxLength: length - 1 })).totals).toMatchObject({ cut: 1, longest: length - 1 });
+  });
+
+  test("no supervised tokens at all are an error that says why", async () => {
+    expect(await failure([{ messages: [{ role: "user", content: "a" }] }])).toMatchObject({
+      code: "data",
+      message: "d.jsonl: none of its 1 samples has supervised tokens",
+    });
+    const long = { prompt: "Once upon a time", completion: "x" };
+    const error = await failure([long, long], { maxLength: 2 });
+    expect(error.message).toBe("d.jsonl: none of its 2 samples has supervised tokens (2 were cut)");
+    expect(error.hint).toContain("--max-length");
+  });
+});
+
+test("validation data that are the training data in another format are refused", async () => {
+  const texts = [{ text: "Once" }, { text: "upon" }];
+  await using folder = await DataFolder.with({
+    "train.jsonl": texts,
+    "same.json": JSON.stringify(texts, undefined, 2),
+    "other.json": JSON.stringify(texts.toReversed()),
+  });
+  const choose = (valid: string) => ({ data: folder.file("train.jsonl"), valid: folder.file(valid) });
+  await expect(loadTrainingData(choose("same.json"), { ...OPTIONS, seed: 0n })).rejects.toThrow(
+    "same.json holds the same as the training file",
+  );
+  expect((await loadTrainingData(choose("other.json"), { ...OPTIONS, seed: 0n })).valid?.length).toBe(2);
+});
+
+describe("what is wrong with a file is said with its line", () => {
+  test("empty", async () => {
+    for (const content of ["", "\n  \n", "[]"]) {
+      expect((await failure(content)).message).toBe("d.jsonl: no samples: the file is empty");
+    }
+  });
+
+  test("missing fields: which were found, and which kinds are known", async () => {
+    const error = await failure([{ text: "a" }, { question: "b", answer: null }]);
+    expect(error.message).toBe(
+      'd.jsonl: line 2: not a sample of a known kind: its fields are "question", "answer" (null)',
+    );
+    expect(error.hint).toContain("{text}, {prompt, completion}, {messages} and {instruction, input, output}");
+    expect((await failure([{}])).message).toBe("d.jsonl: line 1: not a sample of a known kind: it has no fields");
+    expect((await failure([{ prompt: "a" }])).message).toContain('its fields are "prompt"');
+  });
+
+  test.each([
+    [{ text: 7 }, '"text" is a number, not a text'],
+    [{ prompt: ["a"], completion: "b" }, '"prompt" is a list, not a text'],
+    [{ messages: "hi" }, '"messages" is a string, not a list'],
+    [{ messages: [] }, '"messages" is empty'],
+    [{ messages: ["hi"] }, "message 1 is a string, not an object with role and content"],
+    [{ messages: [{ from: "human", value: "x" }] }, 'message 1 has no role; its fields are "from", "value"'],
+    [{ messages: [{ role: "user", content: 3 }] }, 'message 1: "content" is a number, not a text'],
+    [{ messages: [{ role: "user", content: "a" }], tools: "[" }, '"tools" is a text that is not JSON'],
+    [{ messages: [{ role: "user", content: "a" }], tools: { a: 1 } }, '"tools" is an object, not a list'],
+  ])("%j", async (sample, problem) => {
+    expect((await failure([{ text: "a" }, sample])).message).toBe(`d.jsonl: line 2: ${problem}`);
+  });
+
+  test("a chat without a template, or refused by it", async () => {
+    const chat = {
+      messages: [
+        { role: "user", content: "a" },
+        { role: "assistant", content: "b" },
+      ],
+    };
+    expect((await failure([chat], { template: undefined })).message).toBe(
+      'd.jsonl: line 1: "messages" need a chat template, and the model has none',
+    );
+    const strict = new ChatTemplate("{{ raise_exception('no') }}", "t.jinja");
+    expect(await failure([chat], { template: strict })).toMatchObject({
+      code: "data",
+      message: "d.jsonl: line 1: t.jinja: line 1 of the chat template: no",
+    });
+  });
+
+  test("token ids that the model does not have", async () => {
+    const wrong = TOKENIZER.tokenToId("ra") ?? 0;
+    expect(wrong).toBeGreaterThan(400);
+    expect((await failure([{ text: "a" }, { text: "zebra" }], { vocabularySize: 400, endOfSequence: 2 })).message).toBe(
+      `d.jsonl: line 2: token ${wrong} ("ra") is beyond the model's vocabulary of 400`,
+    );
+  });
+
+  test("a length that leaves nothing to predict", async () => {
+    expect(await failure([{ text: "a" }], { maxLength: 1 })).toMatchObject({ code: "usage" });
+  });
+});
+
+test("how samples were written out is known; with a chat among them it is the chat template", async () => {
+  const messages = [
+    { role: "user", content: "a" },
+    { role: "assistant", content: "b" },
+  ];
+  const completion = { prompt: "a", completion: "b" };
+  const formats = [
+    [[{ text: "a" }], "text"],
+    [[{ text: "a" }, completion], "completion"],
+    [[{ text: "a" }, completion, { messages }], "chat"],
+    [[{ instruction: "a", output: "b" }], "chat"],
+  ] as const;
+  for (const [samples, format] of formats) expect((await load(samples)).format).toBe(format);
+  const instruction = [{ instruction: "a", output: "b" }];
+  expect((await load(instruction, { template: undefined })).format).toBe("completion");
+  expect((await load(instruction, { prompt: "commonsense" })).format).toBe("text");
+});
+
+test("a turn of weight 0 is not trained on, not even with the prompts", async () => {
+  const messages = [
+    { role: "user", content: "a" },
+    { role: "assistant", content: "no", weight: 0 },
+    { role: "user", content: "b" },
+    { role: "assistant", content: "yes", weight: 1 },
+  ];
+  const trained = async (trainOnPrompt: boolean) => {
+    const data = await load([{ messages }], { trainOnPrompt });
+    const parts = markedText(data.sample(0), TOKENIZER).filter(({ supervised }) => supervised);
+    return parts.map(({ text }) => text);
+  };
+  expect(await trained(false)).toEqual([" yes</s>"]);
+  const [before, behind] = await trained(true);
+  expect([before?.endsWith("assistant:"), behind]).toEqual([true, "<s> user: b</s><s> assistant: yes</s>"]);
+});
+
+test("roles that no chat has are named", async () => {
+  const chat = (role: string, answer: string) => ({
+    messages: [
+      { role, content: "a" },
+      { role: answer, content: "b" },
+    ],
+  });
+  const known = [chat("user", "assistant"), chat("developer", "assistant"), chat("tool", "assistant")];
+  const { totals } = await load([...known, chat("human", "gpt")]);
+  expect(totals).toMatchObject({ samples: 3, dropped: 1, unknownRoles: ["human", "gpt"] });
+  expect((await load(known)).totals.unknownRoles).toEqual([]);
+  expect((await failure([chat("human", "gpt")])).hint).toContain(
+    'messages of the role "human", "gpt" are not trained on',
+  );
+});

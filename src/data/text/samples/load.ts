@@ -1,0 +1,99 @@
+import { stat } from "node:fs/promises";
+import { RandloraError } from "../../../files/errors.ts";
+import { naming, oneLine, quote } from "../../../files/failure.ts";
+import { type EncoderOptions, SampleEncoder } from "./encoder.ts";
+import { recognise, SAMPLE_FIELDS } from "./kinds.ts";
+import { list } from "./messages.ts";
+import { readRecords } from "../../records/records.ts";
+import { DataSetBuilder, type StoredDataSet } from "./store.ts";
+import type { DataTotals } from "./types.ts";
+
+export interface LoadOptions extends EncoderOptions {
+  /** `--max-length`: most tokens of a sample, at least 2. */
+  readonly maxLength: number;
+  /** Samples to keep, the first ones: what follows them is not read. All by default. */
+  readonly most?: number | undefined;
+  /** Told the number of samples read so far, now and then. */
+  readonly onProgress?: (samples: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** Samples between two reports, and between two turns of the event loop. */
+const REPORT_EVERY = 256;
+
+/**
+ * Reads and tokenises a data file. Chat templates that write a date are told `now`, by default the file's, so that the same
+ * file makes the same tokens on another day.
+ *
+ * @throws {RandloraError} `file` when it cannot be read; `data` or `format` naming the line when its content is wrong; `data`
+ *   when it has no samples, or none with supervised tokens
+ */
+export async function loadDataSet(path: string, options: LoadOptions): Promise<StoredDataSet> {
+  const { maxLength, most = Infinity, onProgress, signal } = options;
+  if (!Number.isSafeInteger(maxLength) || maxLength < 2) {
+    throw new RandloraError("usage", `--max-length ${maxLength}: a sample needs at least two tokens`);
+  }
+  const name = oneLine(path);
+  const { mtime } = await naming(path, "read", stat(path));
+  const encoder = new SampleEncoder({ now: mtime, ...options });
+  const builder = new DataSetBuilder(maxLength);
+  let count = 0;
+  const unknownRoles = new Set<string>();
+  for await (const record of readRecords(path, SAMPLE_FIELDS)) {
+    const sample = recognise(name, record);
+    for (const { role } of sample.kind === "chat" ? sample.messages : []) {
+      if (!KNOWN_ROLES.has(role)) unknownRoles.add(role);
+    }
+    builder.add(
+      placed(name, record.place, () => encoder.encode(sample)),
+      record.line,
+    );
+    count++;
+    if (builder.length >= most) break;
+    if (count % REPORT_EVERY !== 0) continue;
+    onProgress?.(count);
+    await Bun.sleep(0);
+    signal?.throwIfAborted();
+  }
+  onProgress?.(count);
+  const data = builder.build(path, [...unknownRoles]);
+  if (data.length > 0) return data;
+  if (count === 0) {
+    throw new RandloraError("data", `${name}: no samples: the file is empty`, "every line must be one JSON object");
+  }
+  throw new RandloraError(
+    "data",
+    `${name}: none of its ${count} samples has supervised tokens${data.totals.cut > 0 ? ` (${data.totals.cut} were cut)` : ""}`,
+    data.totals.cut > 0
+      ? "raise --max-length: what is to be learnt stands at the end of a sample"
+      : `chats need an assistant's turn, completions a text${unknownRoles.size === 0 ? "" : `; ${sayUnknownRoles(data.totals)}`}`,
+  );
+}
+
+/** Roles that models' chat templates know; in some, what a tool answers is of `function`, `ipython` or `observation`. */
+const KNOWN_ROLES: ReadonlySet<string> = new Set([
+  "system",
+  "developer",
+  "user",
+  "assistant",
+  "tool",
+  "function",
+  "ipython",
+  "observation",
+]);
+
+/** What stands in a file's chats beside the roles that are known. */
+export function sayUnknownRoles({ unknownRoles }: Pick<DataTotals, "unknownRoles">): string {
+  const shown = unknownRoles.map((role) => quote(role.slice(0, 40)));
+  return `messages of the role ${list(shown)} are not trained on, only the assistant's: rename the roles to system, user and assistant`;
+}
+
+/** Adds file and place to errors that do not name the file yet. */
+function placed<T>(name: string, place: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof RandloraError) || error.message.startsWith(`${name}: ${place}: `)) throw error;
+    throw new RandloraError(error.code, `${name}: ${place}: ${error.message}`, error.hint, { cause: error });
+  }
+}

@@ -1,0 +1,109 @@
+import { quote } from "../../../files/failure.ts";
+import { joinTextParts } from "../text-parts.ts";
+import type { ChatMessage } from "../chat-template.ts";
+
+/** A message as a chat template takes it: its content is a text, the arguments of tool calls are objects. */
+export interface TrainingMessage extends ChatMessage {
+  /** OpenAI's: 0 keeps an assistant's turn out of the loss. Templates never see it. */
+  readonly weight?: 0 | 1;
+}
+
+/** Throws what is wrong with a record, with its place. */
+export type Fail = (problem: string, hint?: string) => never;
+
+/** Reads the `messages` of a record. */
+export function readMessages(value: unknown, fail: Fail): readonly TrainingMessage[] {
+  if (!Array.isArray(value)) return fail(`"messages" is ${describe(value)}, not a list`);
+  if (value.length === 0) return fail('"messages" is empty');
+  return value.map((message: unknown, i) => {
+    const failHere: Fail = (problem, hint) => fail(`message ${i + 1}${problem}`, hint);
+    if (typeof message !== "object" || message === null || Array.isArray(message)) {
+      return failHere(` is ${describe(message)}, not an object with role and content`);
+    }
+    return readMessage({ ...message }, failHere);
+  });
+}
+
+function readMessage(fields: Readonly<Record<string, unknown>>, fail: Fail): TrainingMessage {
+  const { weight, function_call: call, ...message } = fields;
+  const { role, content, tool_calls: calls } = message;
+  if (typeof role !== "string") {
+    return fail(` has no role; its fields are ${list(Object.keys(fields).map(quote))}`);
+  }
+  if (isGiven(call)) {
+    return fail(': "function_call" is not supported', 'write it as "tool_calls", and its result as role "tool"');
+  }
+  // Keys stay in their order: a template may write a message as JSON.
+  return {
+    ...message,
+    role,
+    ...(isGiven(content) ? { content: readContent(content, fail) } : {}),
+    ...(isGiven(calls) ? readToolCalls(calls, content, fail) : {}),
+    ...(isGiven(weight) ? readWeight(weight, fail) : {}),
+  };
+}
+
+/** Parts of text become one text, as in a request to the server; other parts cannot be trained on. */
+function readContent(content: unknown, fail: Fail): string {
+  if (typeof content === "string") return content;
+  if (!Array.isArray(content)) return fail(`: "content" is ${describe(content)}, not a text`);
+  return joinTextParts(content, (i, problem) =>
+    fail(`: part ${i + 1} of "content": ${problem}`, "give each message as a text, or in parts of type text only"),
+  );
+}
+
+/**
+ * OpenAI writes arguments as JSON text, and null for the content beside calls; templates want the object and a text, which
+ * mlx-lm gives them, too.
+ */
+function readToolCalls(calls: unknown, content: unknown, fail: Fail): Readonly<Record<string, unknown>> {
+  if (!Array.isArray(calls)) return fail(`: "tool_calls" is ${describe(calls)}, not a list`);
+  const read = calls.map((call: unknown, i) => {
+    if (!isObject(call)) return fail(`: tool call ${i + 1} is ${describe(call)}, not an object`);
+    const target = isObject(call["function"]) ? call["function"] : call;
+    if (typeof target["arguments"] !== "string") return call;
+    const parsed = { ...target, arguments: parseArguments(target["arguments"]) };
+    if (!isObject(parsed.arguments)) {
+      return fail(`: tool call ${i + 1}: "arguments" is a text that is not a JSON object`);
+    }
+    return target === call ? parsed : { ...call, function: parsed };
+  });
+  return { tool_calls: read, ...(read.length > 0 && !isGiven(content) ? { content: "" } : {}) };
+}
+
+/** An empty text is what some APIs write for a call without arguments. */
+function parseArguments(text: string): unknown {
+  try {
+    return text.trim() === "" ? {} : JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function readWeight(weight: unknown, fail: Fail): { readonly weight: 0 | 1 } {
+  if (weight === 0 || weight === 1) return { weight };
+  return fail(
+    `: "weight" is ${typeof weight === "number" ? weight : describe(weight)}, not 0 or 1`,
+    "0 keeps an assistant's message out of the loss, 1 (the default) trains on it",
+  );
+}
+
+/** Tables write null where a field is missing. */
+function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== null;
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+export function describe(value: unknown): string {
+  if (value === null || value === undefined) return "missing";
+  if (Array.isArray(value)) return "a list";
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
+}
+
+/** At most a line's worth of names. */
+export function list(names: readonly string[]): string {
+  return names.length <= 12 ? names.join(", ") : `${names.slice(0, 12).join(", ")} and ${names.length - 12} more`;
+}

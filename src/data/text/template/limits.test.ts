@@ -1,0 +1,184 @@
+import { describe, expect, test } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { ChatTemplate } from "../chat-template.ts";
+import { JinjaTemplate, TemplateError } from "./jinja.ts";
+
+const CHAT = join(import.meta.dir, "../../../../fixtures/chat");
+
+/** `ns.s`: two million letters, of a few words. */
+const LONG = "{% set ns = namespace(s='aa', l=[]) %}{% for i in range(20) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}";
+/** `ns.a`: two to the 60th numbers, of 60 lists. */
+const DEEP = "{% set ns = namespace(a=[1]) %}{% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}";
+const STEPS = "it takes too many steps";
+const TEXT = "it makes a text of more than";
+const NESTED = /nested/;
+
+function forever(body: string): string {
+  return `{% for i in range(100000) %}{% for j in range(100000) %}${body}{% endfor %}{% endfor %}`;
+}
+
+test.each([
+  ["loops in loops", forever(""), STEPS],
+  // Each round costs the interpreter what some expressions do.
+  [
+    "a million rounds of nothing",
+    "{% for i in range(10) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
+    STEPS,
+  ],
+  [
+    "a macro that calls itself twice",
+    "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+    STEPS,
+  ],
+  ["a macro that calls itself", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", NESTED],
+  [
+    "a call block that calls itself",
+    "{% macro m() %}{{ caller() }}{% endmacro %}{% macro f() %}{% call m() %}{{ f() }}{% endcall %}{% endmacro %}{{ f() }}",
+    NESTED,
+  ],
+  ["a range", "{{ range(10 ** 9) }}", "range() of more than 100000 numbers"],
+  [
+    "a text that doubles",
+    "{% set ns = namespace(s='ab') %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
+    TEXT,
+  ],
+  [
+    "a list that doubles",
+    "{% set ns = namespace(a=[1]) %}{% for i in range(60) %}{% set ns.a = ns.a + ns.a %}{% endfor %}",
+    STEPS,
+  ],
+  ["output", forever("x".repeat(1000)), TEXT],
+  [
+    "macros defined again",
+    `{% for i in range(100000) %}{% macro f() %}${"{{ a }}".repeat(10_000)}{% endmacro %}{% endfor %}`,
+    STEPS,
+  ],
+  ["names that are unknown", forever("{{ x }}"), STEPS],
+  ["turns given up", forever("{% continue %}"), STEPS],
+  ["an object in itself", "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns | tojson }}", NESTED],
+  [
+    "lists kept",
+    "{% set ns = namespace(l=[]) %}{% for i in range(100000) %}{% set ns.l = ns.l + [range(100000)] %}{% endfor %}",
+    STEPS,
+  ],
+])("what goes on for ever: %s", (_, source, message) => {
+  expectRefusal(source, message);
+});
+
+test.each([
+  "{{ ns.a }}",
+  "{{ ns.a | tojson }}",
+  "{{ ns.a | join }}",
+  "{{ ns.a | string }}",
+  "{{ ns.a ~ 'x' }}",
+  "{{ ns.a == 'x' }}",
+  "{{ ns.a if true }}",
+  "{% set x %}{{ ns.a }}{% endset %}",
+  "{% filter upper %}{{ ns.a }}{% endfilter %}",
+  "{% macro f() %}{{ ns.a }}{% endmacro %}{{ f() }}",
+])("a value that is small in memory and large in writing: %s", (source) => {
+  expectRefusal(DEEP + source, STEPS);
+});
+
+test.each([
+  ["{{ raise_exception(ns.a) }}", "it raised an exception"],
+  ["{{ range(ns.a) }}", "range() takes whole numbers"],
+])("and one that is given to %s", (source, message) => {
+  expectRefusal(DEEP + source, message);
+});
+
+test.each([
+  ["{{ 'a\nb' | indent(10 ** 9) }}", TEXT],
+  ["{{ 'a' | indent(width=10 ** 9, first=true) }}", TEXT],
+  ["{% set given = {'width': 10 ** 9, 'first': true} %}{{ 'a' | indent(**given) }}", TEXT],
+  ["{% filter indent(10 ** 9) %}a\nb{% endfilter %}", TEXT],
+  ["{{ [1, [2]] | tojson(indent=10 ** 9) }}", TEXT],
+  ["{{ range(1000) | tojson(separators=(ns.s, ns.s)) }}", TEXT],
+  ["{{ range(1000) | join(ns.s) }}", TEXT],
+  ["{{ ns.s | join(ns.s) }}", TEXT],
+  ["{{ ns.s | replace('a', ns.s) }}", TEXT],
+  ["{{ ns.s.replace('', ns.s) }}", TEXT],
+  ["{% set f = ns.s['repl' ~ 'ace'] %}{% set given = ['a', ns.s] %}{{ f(*given) }}", TEXT],
+  ["{% for i in range(100000) %}{% set x = ns.s | upper %}{% endfor %}", STEPS],
+  ["{% for i in range(100000) %}{% set x = ns.s.split('a') %}{% endfor %}", STEPS],
+  ["{% for i in range(100000) %}{% set x = ns.s[1:] %}{% endfor %}", STEPS],
+  ["{% set o = {} %}{% for i in range(100000) %}{% set x = o[ns.s ~ i] %}{% endfor %}", STEPS],
+  ["{% for i in range(1000) %}{% set ns.l = ns.l + [ns.s ~ i] %}{% endfor %}{{ ns.l | unique }}", STEPS],
+  ["{% set p = ns.s[:100000] ~ 'b' %}{{ p in ns.s }}", STEPS],
+])("what one filter or operator could do: %s", (source, message) => {
+  expectRefusal(LONG + source, message);
+});
+
+test.each([
+  ["parentheses", `{{ ${"(".repeat(50_000)}1${")".repeat(50_000)} }}`, NESTED],
+  ["lists", `{{ ${"[".repeat(50_000)}1${"]".repeat(50_000)} }}`, NESTED],
+  ["operators", `{{ a${" ~ a".repeat(50_000)} }}`, NESTED],
+  ["negations", `{{ ${"not ".repeat(50_000)}a }}`, NESTED],
+  ["branches", `{% if a %}${"{% elif a %}".repeat(10_000)}{% endif %}`, NESTED],
+  ["filters", `{{ a${"|upper".repeat(30_000)} }}`, NESTED],
+  ["text", "x".repeat(300_000), "it is longer than 262144 characters"],
+  ["blanks", " ".repeat(200_000), "it has more than 4000 blanks in a row"],
+  ["a fault at its end", `${"{{ a }}".repeat(30_000)}{{ ' `, "Unexpected end of input"],
+])("a template of too much: %s", (_, source, message) => {
+  expectRefusal(source, message);
+});
+
+test.each([200, 100_000])("values nested %i deep", (depth) => {
+  const template = new ChatTemplate("{{ messages[0].x | tojson | length }}{{ more | tojson | length }}", "t", {});
+  const nested = JSON.parse("[".repeat(depth) + "]".repeat(depth));
+  const messages = [{ role: "user", content: "a" }];
+  for (const input of [{ messages: [{ role: "user", x: nested }] }, { messages, variables: { more: nested } }]) {
+    if (depth < 250) {
+      expect(template.render(input).text).toContain(String(2 * depth));
+    } else {
+      const message = "messages, tools or variables: a value is nested more than 250 deep";
+      expect(() => template.render(input)).toThrow(expect.objectContaining({ code: "data", message }));
+    }
+  }
+});
+
+test("a message is not longer than somebody reads", () => {
+  expect(() => render("{{ raise_exception('x' ~ range(1000) | tojson) }}")).toThrow(/^x.{900,1000}…$/);
+});
+
+describe("long conversations are far from the limits", () => {
+  const templates = readdirSync(CHAT).filter((name) => name.endsWith(".jinja"));
+  const tool = { type: "function", function: { name: "f", description: "d".repeat(500), parameters: { a: ["b"] } } };
+
+  test.each(templates)("%s", (name) => {
+    const template = new ChatTemplate(readFileSync(join(CHAT, name), "utf8"), name, {
+      bos_token: "<s>",
+      eos_token: "</s>",
+    });
+    for (const [count, length] of [
+      [2, 1_000_000],
+      [1000, 2000],
+      [20_000, 50],
+    ] as const) {
+      const messages = Array.from({ length: count }, (_, i) => ({
+        role: i % 2 === 0 ? "user" : "assistant",
+        content: "some words\n".repeat(length / 11 + 1).slice(0, length),
+      }));
+      const { text } = template.render({ messages, tools: Array.from({ length: 50 }, () => tool) });
+      expect(text.length).toBeGreaterThan(count * (length - 3));
+    }
+  });
+});
+
+function render(source: string): string {
+  return new JinjaTemplate(source).render({ messages: [{ role: "user", content: "a" }] }, new Date());
+}
+
+function expectRefusal(source: string, message: string | RegExp): void {
+  let refusal: unknown;
+  try {
+    render(source);
+  } catch (error) {
+    refusal = error;
+  }
+  expect(refusal).toBeInstanceOf(TemplateError);
+  expect(() => {
+    throw refusal;
+  }).toThrow(message);
+}

@@ -1,0 +1,65 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Tokenizer } from "../tokenizer.ts";
+import { TokenizerConfig } from "../../../files/read-text.ts";
+import * as v from "valibot";
+
+const ROOT = join(import.meta.dir, "../../../..");
+export const FIXTURES = join(ROOT, "fixtures");
+
+/** What fixtures/tokenizers/make.py writes. */
+const Golden = v.object({
+  tokenizer: v.record(v.string(), v.unknown()),
+  ids: v.array(v.array(v.number())),
+  decoded: v.array(v.tuple([v.array(v.number()), v.string(), v.string()])),
+});
+
+/** One small tokenizer in the manner of each family, with what Python's `tokenizers` says of it. */
+export const FAMILIES = [
+  "llama3",
+  "qwen2",
+  "gpt2",
+  "gpt4o",
+  "gemma",
+  "llama2",
+  "mistral",
+  "phi3",
+  "unigram",
+  "clip",
+] as const;
+export type Family = (typeof FAMILIES)[number];
+
+export async function readGolden(family: Family): Promise<v.InferOutput<typeof Golden>> {
+  return v.parse(Golden, await Bun.file(join(FIXTURES, "tokenizers", `${family}.json`)).json());
+}
+
+export async function readSamples(): Promise<readonly string[]> {
+  return v.parse(v.array(v.string()), await Bun.file(join(FIXTURES, "tokenizers", "samples.json")).json());
+}
+
+/** @param config keys of tokenizer_config.json */
+export async function familyTokenizer(family: Family, config: Record<string, unknown> = {}): Promise<Tokenizer> {
+  return new Tokenizer((await readGolden(family)).tokenizer, v.parse(TokenizerConfig, config));
+}
+
+/** A temporary model folder with these files: texts as they are, anything else as JSON. */
+export class ModelFolder {
+  readonly path: string;
+
+  private constructor(path: string) {
+    this.path = path;
+  }
+
+  static async with(files: Readonly<Record<string, unknown>>): Promise<ModelFolder> {
+    const folder = new ModelFolder(await mkdtemp(join(tmpdir(), "randlora-text-")));
+    for (const [name, content] of Object.entries(files)) {
+      await Bun.write(join(folder.path, name), typeof content === "string" ? content : JSON.stringify(content));
+    }
+    return folder;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rm(this.path, { recursive: true, force: true });
+  }
+}
