@@ -5,9 +5,9 @@
  */
 import { parseArgs } from "node:util";
 import { smollm2 } from "../interop/models.ts";
-import { Batch } from "../src/models/batch.ts";
-import { Decoder } from "../src/models/decoder.ts";
-import type { Slot } from "../src/models/slot.ts";
+import { Batch } from "../src/models/decoder/cache/batch.ts";
+import { Decoder } from "../src/models/decoder/decoder.ts";
+import type { Slot } from "../src/models/decoder/cache/slot.ts";
 import { formatNumber } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
 import { openBenchDevice } from "./device.ts";

@@ -6,7 +6,7 @@ import type { Context } from "../src/options/command.ts";
  * @throws RandloraError `file` when it is not there
  */
 export async function adapterOrModel(text: string, kind: "model" | "config", context: Context): Promise<string> {
-  const { localPath } = await import("../src/options/places.ts");
+  const { localPath } = await import("../src/models/folder/places.ts");
   const { parseHubName } = await import("../src/files/hub/name.ts");
   const name = parseHubName(text);
   if (name === undefined) return await localPath(text, "model", context);

@@ -14,8 +14,8 @@ export async function openPlan(
   context: Context,
 ): Promise<VariantsPlan> {
   const { readRun } = await import("../src/generate/default-model.ts");
-  const { locateModel } = await import("../src/models/locate.ts");
-  const { localPath } = await import("../src/options/places.ts");
+  const { locateModel } = await import("../src/models/folder/locate.ts");
+  const { localPath } = await import("../src/models/folder/places.ts");
   const { planVariants } = await import("../src/analysis/plan-variants.ts");
   // A run of an adapter stands for the model that it was made from.
   const { place } = await readRun(model);

@@ -36,8 +36,8 @@ export const command = defineCommand({
   async run({ model: named }, { params, like, targets, layers, ...pictures }, context) {
     const wish = readWish(params, like);
     const { readRun } = await import("../src/generate/default-model.ts");
-    const { localPath } = await import("../src/options/places.ts");
-    const { locateModel } = await import("../src/models/locate.ts");
+    const { localPath } = await import("../src/models/folder/places.ts");
+    const { locateModel } = await import("../src/models/folder/locate.ts");
     const { usualTargets } = await import("../src/train/resolve-settings.ts");
     const { given, parseLayers, readTargets } = await import("./finetune-settings.ts");
     const { planBudget } = await import("../src/analysis/budget.ts");
@@ -74,8 +74,8 @@ async function readPlanned(
     const planned = plannedPictures(config, kindOf(resolvePictures(asked, facts)), json, path);
     return { planned, modelType: config.architecture };
   }
-  const { loadConfig, SUPPORTED_TYPES } = await import("../src/models/architectures/index.ts");
-  const { readConfig } = await import("../src/models/config-file.ts");
+  const { loadConfig, SUPPORTED_TYPES } = await import("../src/models/decoder/architectures/index.ts");
+  const { readConfig } = await import("../src/models/decoder/config-file.ts");
   const { plannedModel } = await import("../src/analysis/planned-model.ts");
   const { refuseOfOtherModels } = await import("../src/train/resolve-settings.ts");
   refuseOfOtherModels(asked, {});

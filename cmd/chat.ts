@@ -169,7 +169,7 @@ export const command = defineCommand({
     const raw = options.raw ?? isOfRun;
     const prompt = options.prompt ?? (await readPrompt(raw, context));
     const started = performance.now();
-    const { localPath } = await import("../src/options/places.ts");
+    const { localPath } = await import("../src/models/folder/places.ts");
     const { adapter, scale: scales, generator } = options;
     const findAdapter = (name: string): Promise<string> => localPath(name, "adapter", context);
     const { location, adapters } = await chooseModel(

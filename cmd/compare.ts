@@ -89,7 +89,7 @@ async function newComparison(
   const { planComparison } = await import("../src/compare/plan.ts");
   const { describeBase } = await import("../src/adapters/base.ts");
   const { Checkpoint } = await import("../src/files/safetensors/checkpoint.ts");
-  const { readConfig } = await import("../src/merge/model-config.ts");
+  const { readConfig } = await import("../src/models/folder/config-json.ts");
   const wishes = readWishes(options);
   const { params, like } = options;
   if (params !== undefined && like !== undefined) {

@@ -70,10 +70,10 @@ const perplexityCommand = defineCommand({
       const message = `--merged and --quantize ${quantize}: adapters are merged into weights as stored`;
       throw new RandloraError("usage", message, "merge (randlora merge), and measure the merged model with --quantize");
     }
-    const { localPath } = await import("../src/options/places.ts");
-    const { locateModel } = await import("../src/models/locate.ts");
+    const { localPath } = await import("../src/models/folder/places.ts");
+    const { locateModel } = await import("../src/models/folder/locate.ts");
     const { loadTokenizer } = await import("../src/data/text/load-tokenizer.ts");
-    const { loadConfig } = await import("../src/models/architectures/index.ts");
+    const { loadConfig } = await import("../src/models/decoder/architectures/index.ts");
     const { comparePerplexity } = await import("../src/eval/compare.ts");
     const { windowSize } = await import("../src/eval/perplexity.ts");
     const { openDevice } = await import("../src/compute/open-device.ts");

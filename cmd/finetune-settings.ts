@@ -4,9 +4,9 @@ import { parseTargets } from "../src/adapters/targets.ts";
 import { METHOD_NAMES } from "../src/adapters/method-names.ts";
 import { Contradiction, RandloraError } from "../src/files/errors.ts";
 import { isCommit, parseHubName } from "../src/files/hub/name.ts";
-import { EMBEDDED } from "../src/models/embedded-name.ts";
-import type { ModelLocation } from "../src/models/locate.ts";
-import { hubNameOf, type Recorded } from "../src/models/recorded.ts";
+import { EMBEDDED } from "../src/models/folder/embedded-name.ts";
+import type { ModelLocation } from "../src/models/folder/locate.ts";
+import { hubNameOf, type Recorded } from "../src/models/folder/recorded.ts";
 import type { Context } from "../src/options/command.ts";
 import { TEMPLATE_NAMES } from "../src/train/picture-choices.ts";
 import type { ModelFacts } from "../src/train/resolve-settings.ts";
@@ -92,7 +92,7 @@ export async function newSettings(flags: Partial<FlatSettings>, context: Context
   const { initialSettings } = await import("../src/train/init-adapter.ts");
   const { methodNamed } = await import("../src/adapters/methods.ts");
   const { readShapes } = await import("../src/train/module-shapes.ts");
-  const { localPath } = await import("../src/options/places.ts");
+  const { localPath } = await import("../src/models/folder/places.ts");
   const isEmbedded = flags.model === undefined && flags.data === undefined;
   const { location, named, facts } = await lookUp(isEmbedded ? EMBEDDED_RUN : flags, context);
   const adapter = flags.initAdapter && (await localPath({ name: flags.initAdapter, commit: null }, "adapter", context));
@@ -146,9 +146,9 @@ function commitOf(name: string, folder: string): string | null {
 
 /** Finds what settings name; what the Hub has is fetched. @throws {RandloraError} `file` when something is not there */
 export async function placesOf(settings: TrainSettings, context: Context): Promise<Places> {
-  const { localPath } = await import("../src/options/places.ts");
+  const { localPath } = await import("../src/models/folder/places.ts");
   const location = await locate({ name: settings.model, commit: settings.commit }, context);
-  const { embeddedData } = await import("../src/models/embedded.ts");
+  const { embeddedData } = await import("../src/models/folder/embedded.ts");
   const data = settings.data === EMBEDDED ? await embeddedData() : settings.data;
   const { adapter } = settings;
   const initAdapter = adapter?.initAdapter
@@ -158,8 +158,8 @@ export async function placesOf(settings: TrainSettings, context: Context): Promi
 }
 
 async function locate(model: Recorded, context: Context): Promise<ModelLocation> {
-  const { locateModel } = await import("../src/models/locate.ts");
-  const { localPath } = await import("../src/options/places.ts");
+  const { locateModel } = await import("../src/models/folder/locate.ts");
+  const { localPath } = await import("../src/models/folder/places.ts");
   return await locateModel(await localPath(model, "model", context));
 }
 

@@ -1,7 +1,7 @@
 import { join, relative, resolve } from "node:path";
 import { type Context, defineCommand, optional } from "../src/options/command.ts";
 import { Contradiction, RandloraError } from "../src/files/errors.ts";
-import type { ModelLocation } from "../src/models/locate.ts";
+import type { ModelLocation } from "../src/models/folder/locate.ts";
 import type { FinetuneResult } from "../src/report/train-result.ts";
 import type { RunFolder } from "../src/train/run-folder.ts";
 import type { FlatSettings, TrainSettings } from "../src/train/settings.ts";

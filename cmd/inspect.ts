@@ -52,7 +52,7 @@ export const command = defineCommand({
     }
     const { inspectAdapter } = await import("../src/analysis/inspect-adapter.ts");
     const { openBase, openNamedBase } = await import("../src/analysis/open-base.ts");
-    const { localPath } = await import("../src/options/places.ts");
+    const { localPath } = await import("../src/models/folder/places.ts");
     const { base, spectrum, svg, against } = options;
     if (!spectrum && against === undefined && (svg ?? options.layers ?? options.generator) !== undefined) {
       const idle = svg !== undefined ? "--svg" : options.layers !== undefined ? "--layers" : "--generator";

@@ -2,8 +2,8 @@ import { isatty } from "node:tty";
 import type { BlocksName } from "../src/compute/device/dtype.ts";
 import type { LanguageModel } from "../src/generate/language-model.ts";
 import type { OutputDtype } from "../src/files/safetensors/dtype.ts";
-import type { Quantised } from "../src/models/weights.ts";
-import type { ModelLocation } from "../src/models/locate.ts";
+import type { Quantised } from "../src/models/decoder/weights.ts";
+import type { ModelLocation } from "../src/models/folder/locate.ts";
 import type { Context } from "../src/options/command.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 

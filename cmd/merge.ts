@@ -72,7 +72,7 @@ export const command = defineCommand({
   },
   async run({ base: given, adapters: named }, options, context) {
     const { readRun } = await import("../src/generate/default-model.ts");
-    const { localPath, hubBaseName } = await import("../src/options/places.ts");
+    const { localPath, hubBaseName } = await import("../src/models/folder/places.ts");
     const { merge } = await import("../src/merge/run.ts");
     const { defaultOutput } = await import("../src/merge/output.ts");
     const run = await readRun(given);
@@ -109,7 +109,7 @@ export const command = defineCommand({
 /** Nothing to merge. */
 async function noAdapter(given: string): Promise<RandloraError> {
   const { oneLine } = await import("../src/files/failure.ts");
-  const { modelOfRun } = await import("../src/models/locate.ts");
+  const { modelOfRun } = await import("../src/models/folder/locate.ts");
   const model = modelOfRun(given);
   if (model !== undefined) {
     const cause = `${oneLine(given)}: a run of --method full has no adapter`;
@@ -122,7 +122,7 @@ async function noAdapter(given: string): Promise<RandloraError> {
 /** Where a model's weights are: a full fine-tuning run keeps them in a folder of its own. */
 async function weightsOf(path: string): Promise<string> {
   const { stat } = await import("node:fs/promises");
-  const { locateModel } = await import("../src/models/locate.ts");
+  const { locateModel } = await import("../src/models/folder/locate.ts");
   const { naming } = await import("../src/files/failure.ts");
   const found = await naming(path, "read", stat(path));
   return found.isDirectory() ? (await locateModel(path)).folder : path;

@@ -1,7 +1,7 @@
 import type { PictureModel, PictureModelOptions } from "../src/eval/picture-model.ts";
 import type { BlocksName } from "../src/compute/device/dtype.ts";
 import type { Preprocessing } from "../src/data/images/preprocessing.ts";
-import type { ModelLocation } from "../src/models/locate.ts";
+import type { ModelLocation } from "../src/models/folder/locate.ts";
 import { choice, type Context, number, repeat, text } from "../src/options/command.ts";
 import { GENERATOR_NAMES, type GeneratorName } from "../src/compute/random/names.ts";
 import { sayQuantised } from "./load-model.ts";
@@ -46,7 +46,7 @@ export async function findPictureModel(
 ): Promise<FoundModel> {
   const { chooseModel } = await import("../src/generate/default-model.ts");
   const { checkIsOfPictures } = await import("../src/models/vision/index.ts");
-  const { localPath } = await import("../src/options/places.ts");
+  const { localPath } = await import("../src/models/folder/places.ts");
   const { location, adapters } = await chooseModel(
     { model, adapters: adapter, scales, generator },
     { model: (name) => localPath(name, "model", context), adapter: (name) => localPath(name, "adapter", context) },

@@ -106,7 +106,7 @@ export const command = defineCommand({
     const { chooseModel, describeDefaultModel, findDefaultModel, isTrainedRaw, readRun } =
       await import("../src/generate/default-model.ts");
     const { nameOf, readNamedAdapters } = await import("../src/serve/names.ts");
-    const { localPath } = await import("../src/options/places.ts");
+    const { localPath } = await import("../src/models/folder/places.ts");
     const source = named ?? (await findDefaultModel(process.cwd()));
     if (named === undefined) context.log.info(describeDefaultModel(source));
     const run = await readRun(source);

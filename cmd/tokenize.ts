@@ -19,12 +19,12 @@ export const command = defineCommand({
     noSpecial: flag({ topic: "Text", help: "leave out the special tokens that the tokenizer puts around a text" }),
   },
   async run({ model }, { prompt, file, noSpecial }, context) {
-    const { locateModel } = await import("../src/models/locate.ts");
+    const { locateModel } = await import("../src/models/folder/locate.ts");
     const { loadTokenizer } = await import("../src/data/text/load-tokenizer.ts");
     if (prompt !== undefined && file !== undefined) {
       throw new Contradiction(["prompt", "file"], "-p and --file both give the text", "leave one of them out");
     }
-    const { localPath } = await import("../src/options/places.ts");
+    const { localPath } = await import("../src/models/folder/places.ts");
     const path = parseHubName(model) === undefined ? await localPath(model, "model", context) : model;
     const { folder } = await locateModel(path, fetchTokenizer(context));
     const tokenizer = await loadTokenizer(folder);

@@ -6,7 +6,7 @@ import * as v from "valibot";
 import { type BatchAnswer, generateBatch } from "../src/generate/batch.ts";
 import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
-import { Decoder } from "../src/models/decoder.ts";
+import { Decoder } from "../src/models/decoder/decoder.ts";
 import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
 
 setDefaultTimeout(600_000);

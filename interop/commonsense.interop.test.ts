@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { loadConfig } from "../src/models/architectures/index.ts";
+import { loadConfig } from "../src/models/decoder/architectures/index.ts";
 import { loadDataSet } from "../src/data/text/samples/load.ts";
 import { loadTokenizer } from "../src/data/text/load-tokenizer.ts";
 import { readEndOfSequence } from "../src/data/text/stop.ts";

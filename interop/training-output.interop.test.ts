@@ -6,7 +6,7 @@ import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { AdaptedWeights } from "../src/generate/adapted-weights.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
-import { Decoder } from "../src/models/decoder.ts";
+import { Decoder } from "../src/models/decoder/decoder.ts";
 import { judge } from "./judge.ts";
 import { merge, randlora } from "./program.ts";
 import { formatTable } from "./table.ts";

@@ -8,8 +8,8 @@ const ROOT = join(import.meta.dir, "..");
 const PATHS = [
   "compute/cpu",
   "compute/tensor",
-  "cpu",
   "models",
+  "cpu",
   "adapters",
   "generate",
   "eval",

@@ -12,9 +12,10 @@ const TIERS = [
   ["files"],
   ["compute"],
   ["data"],
+  ["models"],
   ["bases"],
   ["cpu"],
-  ["models", "adapters"],
+  ["adapters"],
   ["tasks", "merge", "train", "compare", "generate", "eval", "analysis", "serve", "terminal", "report", "options"],
 ];
 const TOP = TIERS.length;

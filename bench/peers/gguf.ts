@@ -1,7 +1,7 @@
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
-import { loadConfig } from "../../src/models/architectures/index.ts";
+import { loadConfig } from "../../src/models/decoder/architectures/index.ts";
 import { Checkpoint } from "../../src/files/safetensors/checkpoint.ts";
 import { dtypeBytes } from "../../src/files/safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../../src/files/safetensors/numbers.ts";

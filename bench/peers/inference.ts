@@ -12,7 +12,7 @@ import * as v from "valibot";
 import { smollm2 } from "../../interop/models.ts";
 import { RandloraError } from "../../src/files/errors.ts";
 import { openBenchDevice } from "../device.ts";
-import { Decoder } from "../../src/models/decoder.ts";
+import { Decoder } from "../../src/models/decoder/decoder.ts";
 import { formatNumber } from "../../src/terminal/format.ts";
 import { formatTable } from "../../src/terminal/table.ts";
 import { loadTokenizer } from "../../src/data/text/load-tokenizer.ts";

@@ -2,7 +2,7 @@ import type { Device } from "../../src/compute/device/device.ts";
 import { describeBase } from "../../src/adapters/base.ts";
 import type { BasisMatrix } from "../../src/compute/device/matrix-storage.ts";
 import { TrainingBases } from "../../src/adapters/bilinear/train/training-bases.ts";
-import { readConfig } from "../../src/merge/model-config.ts";
+import { readConfig } from "../../src/models/folder/config-json.ts";
 import type { GeneratorName, Sparsity } from "../../src/compute/random/names.ts";
 import { Checkpoint } from "../../src/files/safetensors/checkpoint.ts";
 import { resolveRandlora } from "../../src/adapters/randlora/train/settings.ts";

@@ -1,6 +1,6 @@
 import type { Device } from "../../src/compute/device/device.ts";
 import type { Order } from "../../src/adapters/bilinear/train/flops.ts";
-import { loadConfig } from "../../src/models/architectures/index.ts";
+import { loadConfig } from "../../src/models/decoder/architectures/index.ts";
 import type { GeneratorName, Sparsity } from "../../src/compute/random/names.ts";
 import { spareBytes } from "../../src/train/choose-options.ts";
 import type { MicroBatch } from "../../src/data/text/samples/types.ts";

@@ -6,7 +6,7 @@ import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import type { Device } from "../compute/device/device.ts";
 import { openTestDevice } from "../compute/device/testing/open.ts";
 import { readModel, rounded, widened, writeModel } from "../merge/testing/models.ts";
-import { Decoder } from "../models/decoder.ts";
+import { Decoder } from "../models/decoder/decoder.ts";
 import { collectActivations } from "./activations.ts";
 import { storySamples } from "./testing/story-samples.ts";
 

@@ -1,5 +1,5 @@
-import type { Decoder } from "../models/decoder.ts";
-import { recordSamples } from "../models/training.ts";
+import type { Decoder } from "../models/decoder/decoder.ts";
+import { recordSamples } from "../models/decoder/training.ts";
 import { recordGemm } from "../compute/tensor/gemm.ts";
 import { readRows } from "../compute/tensor/read-rows.ts";
 import { Run } from "../compute/tensor/run.ts";

@@ -16,7 +16,7 @@ import {
   writeAdapter,
   writeModel,
 } from "../merge/testing/models.ts";
-import { Decoder } from "../models/decoder.ts";
+import { Decoder } from "../models/decoder/decoder.ts";
 import { LossPlane } from "./loss-plane.ts";
 import { needsAllInF32, planVariants } from "./plan-variants.ts";
 import { placesOf, type Shares, sharesAt } from "./plane.ts";

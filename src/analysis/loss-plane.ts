@@ -1,8 +1,8 @@
 import type { Device } from "../compute/device/device.ts";
-import type { Decoder } from "../models/decoder.ts";
-import { PLAIN_LINEARS } from "../models/linears.ts";
-import { recordTraining } from "../models/training.ts";
-import type { DecoderWeights } from "../models/weights.ts";
+import type { Decoder } from "../models/decoder/decoder.ts";
+import { PLAIN_LINEARS } from "../models/blocks/linears.ts";
+import { recordTraining } from "../models/decoder/training.ts";
+import type { DecoderWeights } from "../models/decoder/weights.ts";
 import { readRows } from "../compute/tensor/read-rows.ts";
 import { Run } from "../compute/tensor/run.ts";
 import type { Tensor } from "../compute/tensor/tensor.ts";

@@ -1,5 +1,5 @@
-import { loadConfig } from "../models/architectures/index.ts";
-import type { ModelLocation } from "../models/locate.ts";
+import { loadConfig } from "../models/decoder/architectures/index.ts";
+import type { ModelLocation } from "../models/folder/locate.ts";
 import type { ImageConfig } from "../models/vision/config.ts";
 import type { EncoderConfig } from "../models/vision/encoder.ts";
 import { isOfPictures } from "../models/vision/index.ts";

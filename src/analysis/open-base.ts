@@ -3,10 +3,10 @@ import { type BaseModel, describeBase } from "../adapters/base.ts";
 import { RandloraError } from "../files/errors.ts";
 import { resolveModel } from "../files/hub/resolve.ts";
 import { readRun } from "../generate/default-model.ts";
-import { readConfig } from "../merge/model-config.ts";
-import { EMBEDDED } from "../models/embedded-name.ts";
-import { locateModel } from "../models/locate.ts";
-import { hubNameOf } from "../models/recorded.ts";
+import { readConfig } from "../models/folder/config-json.ts";
+import { EMBEDDED } from "../models/folder/embedded-name.ts";
+import { locateModel } from "../models/folder/locate.ts";
+import { hubNameOf } from "../models/folder/recorded.ts";
 import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 
 /** A base whose weights can be read, until it is disposed of. */
@@ -51,7 +51,7 @@ export async function openNamedBase(path: string, named: string | undefined): Pr
     const isRecorded = typeof place !== "string" && model === EMBEDDED;
     if (!isRecorded && existsSync(model)) return await openBase(model);
     if (model !== EMBEDDED) return undefined;
-    const { embeddedModel } = await import("../models/embedded.ts");
+    const { embeddedModel } = await import("../models/folder/embedded.ts");
     return await openBase(await embeddedModel(), model);
   } catch (thrown) {
     // A name in a file is a hint: what is not there, or is no model, is not used.

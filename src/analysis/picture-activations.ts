@@ -1,7 +1,7 @@
 import type { PictureModel } from "../eval/picture-model.ts";
 import { type BatchOptions, pictureBatches } from "../eval/picture-batches.ts";
 import type { PictureSet } from "../data/images/datasets/types.ts";
-import type { ModelLocation } from "../models/locate.ts";
+import type { ModelLocation } from "../models/folder/locate.ts";
 import { planEncoder } from "../models/vision/encoder.ts";
 import { readImageConfig } from "../models/vision/read-config.ts";
 import { OPS } from "../compute/tensor/ops/index.ts";

@@ -1,7 +1,7 @@
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { planOneAdapter } from "../generate/plan-adapters.ts";
-import { locateModel, type ModelLocation } from "../models/locate.ts";
+import { locateModel, type ModelLocation } from "../models/folder/locate.ts";
 import type { GeneratorName } from "../compute/random/names.ts";
 import { findKind } from "./find-kind.ts";
 import { isSameShape, readShape } from "./model-shape.ts";

@@ -1,8 +1,8 @@
 import type { BaseModel } from "../adapters/base.ts";
 import { isInputEmbedding, isOutputEmbedding } from "../adapters/embeddings.ts";
-import type { DecoderConfig } from "../models/config.ts";
+import type { DecoderConfig } from "../models/decoder/config.ts";
 import { elements, type PlannedMatrix } from "../models/tensor-plan.ts";
-import { plannedMatrices, planWeights } from "../models/weight-plan.ts";
+import { plannedMatrices, planWeights } from "../models/decoder/weight-plan.ts";
 import { type Dtype, dtypeBytes } from "../files/safetensors/dtype.ts";
 
 /** A model of which nothing but config.json is known. */

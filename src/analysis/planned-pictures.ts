@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { readConfigOf } from "../models/config-file.ts";
+import { readConfigOf } from "../models/decoder/config-file.ts";
 import type { PlannedMatrix } from "../models/tensor-plan.ts";
 import { gridOf } from "../models/vision/patches.ts";
 import { type ImageConfig, HEAD_BIAS, HEAD_WEIGHT, type Tensors } from "../models/vision/config.ts";

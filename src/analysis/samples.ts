@@ -1,6 +1,6 @@
-import { loadConfig } from "../models/architectures/index.ts";
-import type { DecoderConfig } from "../models/config.ts";
-import { sameAngles } from "../models/rope-scaling.ts";
+import { loadConfig } from "../models/decoder/architectures/index.ts";
+import type { DecoderConfig } from "../models/decoder/config.ts";
+import { sameAngles } from "../models/blocks/rope-scaling.ts";
 import { loadChatTemplate } from "../data/text/chat-template.ts";
 import { samplesOf } from "../data/text/samples/batch.ts";
 import { locateData } from "../data/text/samples/files.ts";

@@ -1,5 +1,5 @@
 import type { Device } from "../compute/device/device.ts";
-import type { ModelLocation } from "../models/locate.ts";
+import type { ModelLocation } from "../models/folder/locate.ts";
 import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import { isFloat } from "../files/safetensors/dtype.ts";
 import { widenToF32 } from "../files/safetensors/numbers.ts";

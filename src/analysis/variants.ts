@@ -1,6 +1,6 @@
 import type { Device } from "../compute/device/device.ts";
 import { AdaptedWeights } from "../generate/adapted-weights.ts";
-import { Decoder } from "../models/decoder.ts";
+import { Decoder } from "../models/decoder/decoder.ts";
 import type { Variant, VariantsPlan } from "./plan-variants.ts";
 
 export interface VariantsOptions {

@@ -1,4 +1,4 @@
-import { type Linears, PLAIN_LINEARS } from "../models/linears.ts";
+import { type Linears, PLAIN_LINEARS } from "../models/blocks/linears.ts";
 import { OPS } from "../compute/tensor/ops/index.ts";
 import type { Tensor } from "../compute/tensor/tensor.ts";
 

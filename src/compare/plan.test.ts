@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { type BaseModel, describeBase } from "../adapters/base.ts";
 import { refusalOf } from "../files/testing/folder.ts";
-import { readConfig } from "../merge/model-config.ts";
+import { readConfig } from "../models/folder/config-json.ts";
 import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import { type ComparisonWish, plannedParameters, plannedRuns, planComparison, sizeIn } from "./plan.ts";
 import { formatRecord, parseRecord } from "./record.ts";

@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
-import type { ModelLocation } from "../models/locate.ts";
+import type { ModelLocation } from "../models/folder/locate.ts";
 import { parseMetrics } from "../report/metrics.ts";
 import { finetune } from "../train/finetune.ts";
 import type { KeptGpu } from "../train/kept-gpu.ts";

@@ -3,7 +3,7 @@ import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { generateBatch } from "../generate/batch.ts";
 import type { Device } from "../compute/device/device.ts";
 import { openTestDevice } from "../compute/device/testing/open.ts";
-import { Decoder } from "../models/decoder.ts";
+import { Decoder } from "../models/decoder/decoder.ts";
 import { evaluationPrompt } from "../data/text/commonsense-prompt.ts";
 import { loadTokenizer } from "../data/text/load-tokenizer.ts";
 import { askQuestions, scoresOf, visibleTo } from "./commonsense.ts";

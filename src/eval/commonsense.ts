@@ -1,6 +1,6 @@
 import { RandloraError } from "../files/errors.ts";
 import { generateBatch } from "../generate/batch.ts";
-import type { Decoder } from "../models/decoder.ts";
+import type { Decoder } from "../models/decoder/decoder.ts";
 import { evaluationPrompt } from "../data/text/commonsense-prompt.ts";
 import type { Tokenizer } from "../data/text/tokenizer.ts";
 import { type Answer, judge, type Question, responseIn, type TaskName } from "./commonsense-tasks.ts";

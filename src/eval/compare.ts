@@ -3,9 +3,9 @@ import type { Device, KernelTime } from "../compute/device/device.ts";
 import { type AdapterChoice, AdaptedWeights } from "../generate/adapted-weights.ts";
 import { planOneAdapter } from "../generate/plan-adapters.ts";
 import { UnmergedAdapters } from "../generate/unmerged-adapters.ts";
-import { Decoder } from "../models/decoder.ts";
-import type { Quantised } from "../models/weights.ts";
-import type { ModelLocation } from "../models/locate.ts";
+import { Decoder } from "../models/decoder/decoder.ts";
+import type { Quantised } from "../models/decoder/weights.ts";
+import type { ModelLocation } from "../models/folder/locate.ts";
 import type { GeneratorName } from "../compute/random/names.ts";
 import { type Perplexity, perplexity } from "./perplexity.ts";
 

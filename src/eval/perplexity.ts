@@ -1,6 +1,6 @@
 import { RandloraError } from "../files/errors.ts";
-import type { DecoderConfig } from "../models/config.ts";
-import type { Decoder } from "../models/decoder.ts";
+import type { DecoderConfig } from "../models/decoder/config.ts";
+import type { Decoder } from "../models/decoder/decoder.ts";
 
 /** How well a model predicts a text. */
 export interface Perplexity {

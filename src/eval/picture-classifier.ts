@@ -1,6 +1,6 @@
 import { RandloraError } from "../files/errors.ts";
 import { fillTemplate } from "../data/images/prompts.ts";
-import { PLAIN_LINEARS } from "../models/linears.ts";
+import { PLAIN_LINEARS } from "../models/blocks/linears.ts";
 import { type Head, recordHead } from "../models/vision/heads.ts";
 import type { Pictures } from "../models/vision/patches.ts";
 import { classification, type Features, recordFeatures } from "../tasks/classification.ts";

@@ -5,7 +5,7 @@ import { oneLine } from "../files/failure.ts";
 import { AdaptedCheckpoint } from "../generate/adapted-checkpoint.ts";
 import type { AdapterChoice } from "../generate/adapted-weights.ts";
 import { classesBeside } from "../merge/new-head.ts";
-import type { ModelLocation } from "../models/locate.ts";
+import type { ModelLocation } from "../models/folder/locate.ts";
 import { HEAD_BIAS, HEAD_WEIGHT, type ImageConfig } from "../models/vision/config.ts";
 import type { Head } from "../models/vision/heads.ts";
 import { ImageModel } from "../models/vision/image-model.ts";

@@ -4,7 +4,7 @@ import type { Device } from "../compute/device/device.ts";
 import { ownedBy } from "../compute/device/owned.ts";
 import { adaptTensor } from "../merge/adapted-tensor.ts";
 import type { LoadedAdapter } from "../merge/merge.ts";
-import { readConfig } from "../merge/model-config.ts";
+import { readConfig } from "../models/folder/config-json.ts";
 import type { OutputTensor } from "../merge/plan.ts";
 import type { GeneratorName } from "../compute/random/names.ts";
 import { Checkpoint, type ReadableTensor, type TensorReader } from "../files/safetensors/checkpoint.ts";

@@ -18,7 +18,7 @@ import {
   writeAdapter,
   writeModel,
 } from "../merge/testing/models.ts";
-import { Decoder } from "../models/decoder.ts";
+import { Decoder } from "../models/decoder/decoder.ts";
 import type { Dtype } from "../files/safetensors/dtype.ts";
 import { elementBytes, type Tensor } from "../compute/tensor/tensor.ts";
 import { AdaptedWeights } from "./adapted-weights.ts";

@@ -1,5 +1,5 @@
-import type { Decoder } from "../models/decoder.ts";
-import { inBlocks } from "../models/slot-pool.ts";
+import type { Decoder } from "../models/decoder/decoder.ts";
+import { inBlocks } from "../models/decoder/cache/slot-pool.ts";
 import { RandloraError } from "../files/errors.ts";
 import { checkBeams } from "./beam-search.ts";
 import { checkPrompt, type FinishReason } from "./generate.ts";

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { writeAdapter } from "../merge/testing/models.ts";
-import type { Recorded } from "../models/recorded.ts";
+import type { Recorded } from "../models/folder/recorded.ts";
 import {
   chooseModel,
   describeDefaultModel,

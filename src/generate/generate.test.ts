@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
 import type { Device } from "../compute/device/device.ts";
 import { openTestDevice } from "../compute/device/testing/open.ts";
-import { Decoder } from "../models/decoder.ts";
+import { Decoder } from "../models/decoder/decoder.ts";
 import type { Tensor } from "../compute/tensor/tensor.ts";
 import { type FinishReason, generate, type GenerateOptions } from "./generate.ts";
 import { DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";

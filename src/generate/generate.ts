@@ -1,6 +1,6 @@
 import { RandloraError } from "../files/errors.ts";
-import type { Decoder, TopTokens } from "../models/decoder.ts";
-import type { KvCache } from "../models/kv-cache.ts";
+import type { Decoder, TopTokens } from "../models/decoder/decoder.ts";
+import type { KvCache } from "../models/decoder/cache/kv-cache.ts";
 import { Mt19937 } from "../compute/random/mt19937.ts";
 import type { Tensor } from "../compute/tensor/tensor.ts";
 import {

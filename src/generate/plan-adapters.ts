@@ -2,7 +2,7 @@ import { type BaseModel, describeBase } from "../adapters/base.ts";
 import { openAdapter } from "../adapters/open.ts";
 import { planAdapter } from "../adapters/methods.ts";
 import type { AdapterPlan } from "../adapters/plan.ts";
-import { readConfig } from "../merge/model-config.ts";
+import { readConfig } from "../models/folder/config-json.ts";
 import { type MergePlan, type OutputTensor, planMerge } from "../merge/plan.ts";
 import type { OutputDtype } from "../files/safetensors/dtype.ts";
 import type { GeneratorName } from "../compute/random/names.ts";

@@ -1,5 +1,5 @@
-import type { Decoder } from "../models/decoder.ts";
-import type { KvCache } from "../models/kv-cache.ts";
+import type { Decoder } from "../models/decoder/decoder.ts";
+import type { KvCache } from "../models/decoder/cache/kv-cache.ts";
 import type { Tokenizer } from "../data/text/tokenizer.ts";
 import { type FinishReason, generate } from "./generate.ts";
 import { ReplyText } from "./reply-text.ts";

@@ -1,4 +1,4 @@
-import { inBlocks } from "../models/slot-pool.ts";
+import { inBlocks } from "../models/decoder/cache/slot-pool.ts";
 import { checkBeams, type Hypothesis } from "./beam-search.ts";
 import { checkPrompt } from "./generate.ts";
 import type { Reply, ReplyOptions, Writer } from "./reply.ts";

@@ -1,6 +1,6 @@
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
-import type { KvCache } from "../models/kv-cache.ts";
+import type { KvCache } from "../models/decoder/cache/kv-cache.ts";
 import { laterSeed } from "../compute/random/seed.ts";
 import type { ChatMessage, ChatTemplate } from "../data/text/chat-template.ts";
 import { readText } from "../files/read-text.ts";

@@ -1,4 +1,4 @@
-import type { PromptLogits } from "../models/prompt-scores.ts";
+import type { PromptLogits } from "../models/decoder/prompt-scores.ts";
 import type { FinishReason } from "./generate.ts";
 import type { WrittenLogprob } from "./logprobs.ts";
 import type { Reply, ReplyOptions, Writer } from "./reply.ts";

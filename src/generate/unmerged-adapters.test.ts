@@ -13,7 +13,7 @@ import type { Device } from "../compute/device/device.ts";
 import { openTestDevice, TEST_DEVICE } from "../compute/device/testing/open.ts";
 import { multipliesWholeNumbers } from "../compute/device/testing/stagings.ts";
 import { readModel, type Tensors, weights, writeAdapter } from "../merge/testing/models.ts";
-import { Decoder } from "../models/decoder.ts";
+import { Decoder } from "../models/decoder/decoder.ts";
 import { Run } from "../compute/tensor/run.ts";
 import { type AdapterChoice, AdaptedWeights } from "./adapted-weights.ts";
 import { LanguageModel } from "./language-model.ts";

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
 import type { Device } from "../compute/device/device.ts";
 import { openTestDevice } from "../compute/device/testing/open.ts";
-import { Decoder } from "../models/decoder.ts";
+import { Decoder } from "../models/decoder/decoder.ts";
 import { DEFAULT_SAMPLING } from "./sampling.ts";
 import { SampledWriting, SearchedWriting } from "./writing.ts";
 import { WritingLoop } from "./writing-loop.ts";

@@ -1,7 +1,7 @@
-import { Batch, type BatchLogits, PROMPT_BLOCK } from "../models/batch.ts";
-import type { Decoder } from "../models/decoder.ts";
-import { sameAngles } from "../models/rope-scaling.ts";
-import type { Slot } from "../models/slot.ts";
+import { Batch, type BatchLogits, PROMPT_BLOCK } from "../models/decoder/cache/batch.ts";
+import type { Decoder } from "../models/decoder/decoder.ts";
+import { sameAngles } from "../models/blocks/rope-scaling.ts";
+import type { Slot } from "../models/decoder/cache/slot.ts";
 import type { NextBeam } from "./beam-search.ts";
 import type { Writing } from "./writing.ts";
 

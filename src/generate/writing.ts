@@ -1,5 +1,5 @@
-import type { BatchLogits } from "../models/batch.ts";
-import type { PromptLogits } from "../models/prompt-scores.ts";
+import type { BatchLogits } from "../models/decoder/cache/batch.ts";
+import type { PromptLogits } from "../models/decoder/prompt-scores.ts";
 import { Mt19937 } from "../compute/random/mt19937.ts";
 import { BeamSearch, type Hypothesis, type NextBeam } from "./beam-search.ts";
 import { candidatesWanted, checkLogits, distributionOf, type FinishReason } from "./generate.ts";

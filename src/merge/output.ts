@@ -7,9 +7,9 @@ import { SafetensorsFile } from "../files/safetensors/file.ts";
 import { shapeElements } from "../files/safetensors/header.ts";
 import type { Publication } from "../files/publish.ts";
 import { encodeIndex, INDEX_FILE, type PlannedShard } from "../files/safetensors/shards.ts";
-import { type ModelConfig, updateConfig } from "./model-config.ts";
+import { type ModelConfig, updateConfig } from "../models/folder/config-json.ts";
 import { labelsOf } from "./new-head.ts";
-import { copyModelFiles, ownFiles } from "./model-files.ts";
+import { copyModelFiles, ownFiles } from "../models/folder/copy.ts";
 import { fileSource, type MergePlan, type OutputTensor, type TensorSource } from "./plan.ts";
 import type { OutputDtype } from "../files/safetensors/dtype.ts";
 

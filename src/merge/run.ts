@@ -18,8 +18,8 @@ import { modelFolderObjection, planShards, type PlannedShard } from "../files/sa
 import { plannedBytes } from "../files/safetensors/writer.ts";
 import { type LoadedAdapter, type TensorReport, writeMerged } from "./merge.ts";
 import type { Rounding } from "./merge-tensor.ts";
-import { missingConfig, type ModelConfig, readConfig } from "./model-config.ts";
-import { foldersIn } from "./model-files.ts";
+import { missingConfig, type ModelConfig, readConfig } from "../models/folder/config-json.ts";
+import { foldersIn } from "../models/folder/copy.ts";
 import { isLoneFile, openWritten, outputPath, writeModelFiles } from "./output.ts";
 import { type MergePlan, planMerge } from "./plan.ts";
 import { StageClock } from "./stages.ts";

@@ -3,7 +3,7 @@ import type { LanguageModel } from "../generate/language-model.ts";
 import { DEFAULT_SAMPLING } from "../generate/sampling.ts";
 import { type SharedReply, type SharedReplyOptions, shareReply, type WritingReply } from "../generate/shared-reply.ts";
 import { WritingLoop } from "../generate/writing-loop.ts";
-import { inBlocks } from "../models/slot-pool.ts";
+import { inBlocks } from "../models/decoder/cache/slot-pool.ts";
 import type { GeneratorName } from "../compute/random/names.ts";
 import { ApiError } from "./api-error.ts";
 import type { Client } from "./client.ts";

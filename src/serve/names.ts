@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { RandloraError } from "../files/errors.ts";
-import { hubNameOf, type Recorded } from "../models/recorded.ts";
+import { hubNameOf, type Recorded } from "../models/folder/recorded.ts";
 
 /** `--adapter NAME=A`. */
 export interface NamedAdapter {

@@ -1,6 +1,6 @@
 import { RandloraError } from "../files/errors.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
-import type { DecoderConfig } from "../models/config.ts";
+import type { DecoderConfig } from "../models/decoder/config.ts";
 import type { ChatMessage, ChatTemplate } from "../data/text/chat-template.ts";
 import { ApiError, badField } from "./api-error.ts";
 import type { ChatRequest } from "./chat-request.ts";

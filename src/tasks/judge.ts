@@ -1,4 +1,4 @@
-import type { Linears } from "../models/linears.ts";
+import type { Linears } from "../models/blocks/linears.ts";
 import type { Recorder } from "../compute/tensor/recorder.ts";
 import type { Tensor } from "../compute/tensor/tensor.ts";
 

@@ -1,6 +1,6 @@
-import type { DecoderConfig } from "../models/config.ts";
-import { recordTraining } from "../models/training.ts";
-import type { DecoderWeights } from "../models/weights.ts";
+import type { DecoderConfig } from "../models/decoder/config.ts";
+import { recordTraining } from "../models/decoder/training.ts";
+import type { DecoderWeights } from "../models/decoder/weights.ts";
 import type { MicroBatch } from "../data/text/samples/types.ts";
 import type { Task } from "./task.ts";
 

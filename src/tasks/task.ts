@@ -1,5 +1,5 @@
 import type { LargestMicroBatch } from "../data/batches/types.ts";
-import type { Linears } from "../models/linears.ts";
+import type { Linears } from "../models/blocks/linears.ts";
 import type { Recorder } from "../compute/tensor/recorder.ts";
 import type { Tensor } from "../compute/tensor/tensor.ts";
 import type { Judge } from "./judge.ts";

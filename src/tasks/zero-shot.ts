@@ -1,6 +1,6 @@
 import type { Device } from "../compute/device/device.ts";
 import type { Head } from "../models/vision/heads.ts";
-import { type Linears, PLAIN_LINEARS } from "../models/linears.ts";
+import { type Linears, PLAIN_LINEARS } from "../models/blocks/linears.ts";
 import type { ImageModel } from "../models/vision/image-model.ts";
 import { Run } from "../compute/tensor/run.ts";
 import { readRows } from "../compute/tensor/read-rows.ts";

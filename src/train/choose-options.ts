@@ -5,7 +5,7 @@ import type { EngineOptions } from "./engine.ts";
 import { estimateBytes } from "./estimate.ts";
 import { machineMemory } from "../compute/device/machine-memory.ts";
 import type { MethodSummary, PlaceOptions } from "../adapters/training/method.ts";
-import type { SavedState } from "./states.ts";
+import type { SavedState } from "../models/folder/run-states.ts";
 import type { RunPlan, TrainingSource } from "./subject.ts";
 
 /** WebGPU does not tell how much memory a GPU has: what is spent beyond need is modest. */

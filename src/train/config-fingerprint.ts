@@ -1,4 +1,4 @@
-import { readConfig } from "../merge/model-config.ts";
+import { readConfig } from "../models/folder/config-json.ts";
 
 /** Keys that say who wrote the file, and from where: they decide nothing of what the model computes. */
 const OF_WRITERS: ReadonlySet<string> = new Set(["_name_or_path", "transformers_version"]);

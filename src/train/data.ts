@@ -1,5 +1,5 @@
 import { RandloraError } from "../files/errors.ts";
-import { loadConfig } from "../models/architectures/index.ts";
+import { loadConfig } from "../models/decoder/architectures/index.ts";
 import { loadChatTemplate } from "../data/text/chat-template.ts";
 import { loadTrainingData, type TrainingData } from "../data/text/samples/load-run.ts";
 import { planSteps } from "../data/batches/steps.ts";

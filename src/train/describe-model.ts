@@ -1,7 +1,7 @@
 import * as v from "valibot";
-import { loadConfig, SUPPORTED_TYPES } from "../models/architectures/index.ts";
-import { readConfigOf } from "../models/config-file.ts";
-import type { ModelLocation } from "../models/locate.ts";
+import { loadConfig, SUPPORTED_TYPES } from "../models/decoder/architectures/index.ts";
+import { readConfigOf } from "../models/decoder/config-file.ts";
+import type { ModelLocation } from "../models/folder/locate.ts";
 import { IMAGE_TYPES } from "../models/vision/index.ts";
 import { readImageConfig } from "../models/vision/read-config.ts";
 import type { ModelFacts } from "./resolve-settings.ts";

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { cp, mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
-import { locateModel } from "../models/locate.ts";
+import { locateModel } from "../models/folder/locate.ts";
 import { estimateRun } from "./finetune.ts";
 import type { AskedSettings } from "./resolve-settings.ts";
 import { refuseShorter } from "./subject.ts";

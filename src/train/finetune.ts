@@ -3,7 +3,7 @@ import { withOwnAdapter } from "./init-adapter.ts";
 import type { MethodSummary } from "../adapters/training/method.ts";
 import { baseHashes, refuseOtherBase, refuseOtherData } from "./same-sources.ts";
 import { notesOfWarmup } from "./schedule.ts";
-import { newestState } from "./states.ts";
+import { newestState } from "../models/folder/run-states.ts";
 import { openGpu, type RunInput, Training, type TrainingInput } from "./training.ts";
 import type { TrainObserver, TrainResult } from "./types.ts";
 

@@ -10,7 +10,7 @@ import { oneLine } from "../files/failure.ts";
 import { headOf } from "./brought-head.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { AllAdapterSettings, FlatSettings, TrainSettings } from "./settings.ts";
-import { newestState } from "./states.ts";
+import { newestState } from "../models/folder/run-states.ts";
 
 /** What an adapter to go on from (`--init-adapter`) decides of a run. */
 export type InitialSettings = Partial<AllAdapterSettings> &

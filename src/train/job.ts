@@ -3,7 +3,7 @@ import type { Device } from "../compute/device/device.ts";
 import type { Engine, TrainedModel } from "./engine.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { TrainSettings } from "./settings.ts";
-import type { Progress } from "./states.ts";
+import type { Progress } from "../models/folder/run-states.ts";
 import type { Ending } from "./types.ts";
 
 /** A run that is ready to go: everything opened, loaded, and where resumed, put back to its last state. */

@@ -2,8 +2,8 @@ import { describeBase } from "../adapters/base.ts";
 import type { ModuleShape } from "../adapters/training/definition.ts";
 import type { AdapterSettings } from "../adapters/training/settings.ts";
 import { findTargets } from "../adapters/training/target-modules.ts";
-import { readConfig } from "../merge/model-config.ts";
-import type { ModelLocation } from "../models/locate.ts";
+import { readConfig } from "../models/folder/config-json.ts";
+import type { ModelLocation } from "../models/folder/locate.ts";
 import { Checkpoint } from "../files/safetensors/checkpoint.ts";
 
 /** The layers of a model that targets mean, by their shapes. @throws RandloraError `usage` when nothing is matched */

@@ -1,5 +1,5 @@
 import { readImageConfig } from "../models/vision/read-config.ts";
-import type { ModelLocation } from "../models/locate.ts";
+import type { ModelLocation } from "../models/folder/locate.ts";
 import type { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import { isFloat } from "../files/safetensors/dtype.ts";
 import { widenToF32 } from "../files/safetensors/numbers.ts";

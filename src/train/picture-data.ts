@@ -8,7 +8,7 @@ import { type Preprocessing, readPreprocessing } from "../data/images/preprocess
 import { fillTemplate, promptTemplates } from "../data/images/prompts.ts";
 import { openPicturePart, openPictures } from "../data/images/datasets/open.ts";
 import { type PictureSet, subsetOf } from "../data/images/datasets/types.ts";
-import type { ModelLocation } from "../models/locate.ts";
+import type { ModelLocation } from "../models/folder/locate.ts";
 import { readImageConfig } from "../models/vision/read-config.ts";
 import { loadTokenizer } from "../data/text/load-tokenizer.ts";
 import { classesOf } from "./brought-head.ts";

@@ -19,7 +19,7 @@ import {
 import { Run } from "../compute/tensor/run.ts";
 import { readRows } from "../compute/tensor/read-rows.ts";
 import type { Tensor } from "../compute/tensor/tensor.ts";
-import { PLAIN_LINEARS } from "../models/linears.ts";
+import { PLAIN_LINEARS } from "../models/blocks/linears.ts";
 import { recordFeatures } from "../tasks/classification.ts";
 import type { PictureTask } from "./picture-task.ts";
 import {

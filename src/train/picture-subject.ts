@@ -2,7 +2,7 @@ import { planSteps } from "../data/batches/steps.ts";
 import type { Samples } from "../data/batches/types.ts";
 import { PictureLoader } from "../data/images/loader.ts";
 import type { PictureSet } from "../data/images/datasets/types.ts";
-import type { ModelLocation } from "../models/locate.ts";
+import type { ModelLocation } from "../models/folder/locate.ts";
 import type { PictureBatch } from "../tasks/pictures.ts";
 import type { PictureData } from "./picture-data.ts";
 import { PictureSource } from "./picture-source.ts";

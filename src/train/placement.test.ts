@@ -5,7 +5,7 @@ import { failingAfter } from "../compute/device/testing/failing.ts";
 import { openTestDevice } from "../compute/device/testing/open.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
-import { locateModel } from "../models/locate.ts";
+import { locateModel } from "../models/folder/locate.ts";
 import { ModelSource } from "./model.ts";
 import { settingsFor, writeTexts } from "./testing/runs.ts";
 

@@ -10,7 +10,7 @@ import { AdaptedWeights } from "../generate/adapted-weights.ts";
 import { read } from "../compute/device/transfer.ts";
 import { Notes, OPTIONS } from "../merge/testing/merge.ts";
 import { merge } from "../merge/run.ts";
-import { Decoder } from "../models/decoder.ts";
+import { Decoder } from "../models/decoder/decoder.ts";
 import { Run } from "../compute/tensor/run.ts";
 import { Tape } from "../compute/tensor/tape.ts";
 import { loadRunData, planRun } from "./data.ts";

@@ -11,7 +11,7 @@ import { RUNS } from "../files/hub/name.ts";
 import { lockFolder } from "./lock.ts";
 import { METRICS_FILE, SETTINGS_FILE } from "../files/run-names.ts";
 import { formatSettings, parseTrainSettings, type TrainSettings } from "./settings.ts";
-import { newestState } from "./states.ts";
+import { newestState } from "../models/folder/run-states.ts";
 
 /** A run's folder, which only this process trains into until it is disposed. */
 export class RunFolder implements AsyncDisposable {

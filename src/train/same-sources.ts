@@ -1,5 +1,5 @@
 import { RandloraError } from "../files/errors.ts";
-import type { ModelLocation } from "../models/locate.ts";
+import type { ModelLocation } from "../models/folder/locate.ts";
 import { configFingerprint } from "./config-fingerprint.ts";
 import type { TrainSettings } from "./settings.ts";
 import type { DataHashes, TrainingSource } from "./subject.ts";

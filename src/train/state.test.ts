@@ -5,7 +5,7 @@ import type { Device } from "../compute/device/device.ts";
 import { openTestDevice } from "../compute/device/testing/open.ts";
 import { Parameters } from "../adapters/training/parameters.ts";
 import { loadParameters, saveState } from "./state.ts";
-import { newestState, type Progress } from "./states.ts";
+import { newestState, type Progress } from "../models/folder/run-states.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 
 let gpu: Device;

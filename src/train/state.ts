@@ -8,7 +8,14 @@ import { fileError, oneLine, quote } from "../files/failure.ts";
 import { SafetensorsFile } from "../files/safetensors/file.ts";
 import { SafetensorsWriter } from "../files/safetensors/writer.ts";
 import type { ParameterRole, Parameters } from "../adapters/training/parameters.ts";
-import { DONE, isComplete, type Progress, replaceProgress, stateFolder, stateFolders } from "./states.ts";
+import {
+  DONE,
+  isComplete,
+  type Progress,
+  replaceProgress,
+  stateFolder,
+  stateFolders,
+} from "../models/folder/run-states.ts";
 
 /** Which file holds which tensors, under which names: those of torch's optimiser state. */
 const FILES = [

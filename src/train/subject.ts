@@ -3,7 +3,7 @@ import type { MethodChoices, PlaceOptions } from "../adapters/training/method.ts
 import type { LargestMicroBatch, StepPlan } from "../data/batches/types.ts";
 import type { Device } from "../compute/device/device.ts";
 import { Contradiction } from "../files/errors.ts";
-import type { ModelLocation } from "../models/locate.ts";
+import type { ModelLocation } from "../models/folder/locate.ts";
 import type { SampleFormat } from "../data/text/samples/types.ts";
 import type { TrainedModel } from "./engine.ts";
 import type { TrainSettings } from "./settings.ts";

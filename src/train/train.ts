@@ -7,7 +7,7 @@ import { MetricsFile } from "./metrics-file.ts";
 import { refreshFolder } from "./refresh.ts";
 import { ratesAt } from "./schedule.ts";
 import { loadParameters, pruneStates, removeState, saveState } from "./state.ts";
-import { newestState, type Progress, replaceProgress, stateFolder } from "./states.ts";
+import { newestState, type Progress, replaceProgress, stateFolder } from "../models/folder/run-states.ts";
 import type { Ending, StepMetrics, TrainObserver } from "./types.ts";
 
 /** A step that the GPU works on. */

@@ -1,4 +1,4 @@
-import { PLAIN_LINEARS } from "../../models/linears.ts";
+import { PLAIN_LINEARS } from "../../models/blocks/linears.ts";
 import { matrixLabel, matrixShape } from "../../models/tensor-plan.ts";
 import type { TrainedMethod } from "../method.ts";
 import type { Placement } from "../training/method.ts";

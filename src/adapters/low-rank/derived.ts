@@ -3,7 +3,7 @@ import { recordZero } from "../../compute/tensor/fill.ts";
 import type { Run } from "../../compute/tensor/run.ts";
 import { recordGemm } from "../../compute/tensor/gemm.ts";
 import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
-import type { Linears } from "../../models/linears.ts";
+import type { Linears } from "../../models/blocks/linears.ts";
 import type { Part } from "../training/parts.ts";
 import { LowRankLinears, type LowRankMode, type TrainedFactors } from "./linears.ts";
 import { allocateStacks, factorsOf, type FactorShape, type FactorStack } from "./stacks.ts";

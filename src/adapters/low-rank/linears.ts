@@ -1,5 +1,5 @@
 import type { DeviceBuffer } from "../../compute/device/device.ts";
-import { type Linears, PLAIN_LINEARS, type Projection } from "../../models/linears.ts";
+import { type Linears, PLAIN_LINEARS, type Projection } from "../../models/blocks/linears.ts";
 import { addLinear } from "../../compute/tensor/add-linear.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";

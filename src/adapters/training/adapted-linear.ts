@@ -1,5 +1,5 @@
 import { ELEMENTWISE } from "../../compute/device/families/elementwise.ts";
-import type { Projection } from "../../models/linears.ts";
+import type { Projection } from "../../models/blocks/linears.ts";
 import type { DropoutMask } from "../../compute/random/dropout.ts";
 import { recordDropout } from "../../compute/tensor/dropout.ts";
 import { recordElementwise } from "../../compute/tensor/elementwise.ts";

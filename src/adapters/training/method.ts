@@ -1,6 +1,6 @@
 import type { Device } from "../../compute/device/device.ts";
 import type { Staging } from "../../compute/device/staging.ts";
-import type { Linears } from "../../models/linears.ts";
+import type { Linears } from "../../models/blocks/linears.ts";
 import type { Quantised } from "../../models/placed-weights.ts";
 import type { Run } from "../../compute/tensor/run.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";

@@ -1,5 +1,5 @@
 import type { AdapterContent } from "../content.ts";
-import type { Linears } from "../../models/linears.ts";
+import type { Linears } from "../../models/blocks/linears.ts";
 import type { Addend, Method, PassKind, Placement, Trainable } from "./method.ts";
 
 /**

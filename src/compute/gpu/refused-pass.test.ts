@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
-import { Decoder } from "../../models/decoder.ts";
+import { Decoder } from "../../models/decoder/decoder.ts";
 import { Gpu } from "./gpu.ts";
 
 test("a pass that the GPU cannot take leaves nothing behind, neither in the cache nor for the next pass", async () => {

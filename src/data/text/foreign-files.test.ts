@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
-import { readConfig } from "../../models/config-file.ts";
+import { readConfig } from "../../models/decoder/config-file.ts";
 import { loadChatTemplate } from "./chat-template.ts";
 import { readStopIds } from "./stop.ts";
 import { loadTokenizer } from "./load-tokenizer.ts";

@@ -1,7 +1,7 @@
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { Decoder } from "../../models/decoder.ts";
+import { Decoder } from "../../models/decoder/decoder.ts";
 import { ChatTemplate } from "../../data/text/chat-template.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import type { Writer } from "../reply.ts";

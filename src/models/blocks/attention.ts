@@ -2,7 +2,7 @@ import { recordFilling } from "../../compute/tensor/fill-cache.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import { sliceCols, sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
-import type { Linears } from "../linears.ts";
+import type { Linears } from "./linears.ts";
 import { type Norm, recordNorm, type RmsNorm } from "./norm.ts";
 import { type Output, recordOutput } from "./output.ts";
 import type { Angles } from "./rope.ts";

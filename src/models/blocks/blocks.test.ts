@@ -10,7 +10,7 @@ import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { ids, type Operand, random } from "../../compute/tensor/testing/case.ts";
 import { IN_F64 } from "../../compute/tensor/testing/graph.ts";
 import { place, relativeError, take } from "../../compute/tensor/testing/placed.ts";
-import { PLAIN_LINEARS } from "../linears.ts";
+import { PLAIN_LINEARS } from "./linears.ts";
 import { type Heads, recordAttention } from "./attention.ts";
 import { recordMlp } from "./mlp.ts";
 import { recordWhole, releaseStream, streamOf } from "./stream.ts";

@@ -2,7 +2,7 @@ import type { Activation } from "../../compute/tensor/elementwise.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import { sliceCols, sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
-import type { Linears } from "../linears.ts";
+import type { Linears } from "./linears.ts";
 import { type Norm, recordNorm } from "./norm.ts";
 import { type Output, recordOutput } from "./output.ts";
 import { type Begun, normedProduct, recordSum, type Stream } from "./stream.ts";

@@ -1,7 +1,7 @@
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
-import type { Linears } from "../linears.ts";
+import type { Linears } from "./linears.ts";
 import { type Norm, recordNorm } from "./norm.ts";
 import { normedProduct, type Stream, streamOf } from "./stream.ts";
 

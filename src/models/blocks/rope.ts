@@ -1,6 +1,6 @@
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
-import { angles, type Rope } from "../rope-scaling.ts";
+import { angles, type Rope } from "./rope-scaling.ts";
 
 /** cos and sin of one rope for the rows of a pass; see OPS.rope. */
 export interface Angles {

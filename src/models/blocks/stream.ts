@@ -1,7 +1,7 @@
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
-import type { Linears, NormedProjection } from "../linears.ts";
+import type { Linears, NormedProjection } from "./linears.ts";
 import { type Norm, recordNorm, type RmsNorm } from "./norm.ts";
 
 /** What runs through the layers: x + norm(branch.x), where that sum may be left to the block that reads it. */

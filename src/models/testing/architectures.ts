@@ -1,7 +1,7 @@
 // A small model of any architecture, for tests that hold for all of them.
-import { loadConfig } from "../architectures/index.ts";
-import type { DecoderConfig } from "../config.ts";
-import { plannedMatrices, planWeights } from "../weight-plan.ts";
+import { loadConfig } from "../decoder/architectures/index.ts";
+import type { DecoderConfig } from "../decoder/config.ts";
+import { plannedMatrices, planWeights } from "../decoder/weight-plan.ts";
 import { writeModel } from "./models.ts";
 
 const SIZES = {

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { MOST_LAYERS, Size as Count } from "../config-file.ts";
+import { MOST_LAYERS, Size as Count } from "../decoder/config-file.ts";
 import {
   checkPictures,
   encoderOf,

@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
-import { activationNamed } from "../architectures/common.ts";
-import { Size as Count } from "../config-file.ts";
+import { activationNamed } from "../decoder/architectures/common.ts";
+import { Size as Count } from "../decoder/config-file.ts";
 import type { Stored } from "../tensor-plan.ts";
 import type { EncoderConfig } from "./encoder.ts";
 import { CHANNELS, type Size } from "./patches.ts";

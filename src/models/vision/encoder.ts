@@ -5,7 +5,7 @@ import { recordAttention, type Sight } from "../blocks/attention.ts";
 import { recordMlp } from "../blocks/mlp.ts";
 import type { Norm } from "../blocks/norm.ts";
 import { recordWhole, releaseStream, streamOf } from "../blocks/stream.ts";
-import type { Linears } from "../linears.ts";
+import type { Linears } from "../blocks/linears.ts";
 import type { Placed, PlacedWeights } from "../placed-weights.ts";
 import { type PlannedMatrix, plannedLinear, plannedVector } from "../tensor-plan.ts";
 

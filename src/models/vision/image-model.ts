@@ -3,7 +3,7 @@ import type { TensorReader } from "../../files/safetensors/checkpoint.ts";
 import { readRows } from "../../compute/tensor/read-rows.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
-import { type Linears, PLAIN_LINEARS } from "../linears.ts";
+import { type Linears, PLAIN_LINEARS } from "../blocks/linears.ts";
 import { PlacedWeights, type Quantised, type WeightOptions } from "../placed-weights.ts";
 import { checkTensors, type PlannedMatrix, plannedMatrix, plannedVector } from "../tensor-plan.ts";
 import type { ImageConfig } from "./config.ts";

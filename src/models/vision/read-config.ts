@@ -1,5 +1,5 @@
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
-import type { ModelLocation } from "../locate.ts";
+import type { ModelLocation } from "../folder/locate.ts";
 import type { ImageConfig } from "./config.ts";
 import { loadImageConfig } from "./index.ts";
 

@@ -3,7 +3,7 @@ import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { recordNorm } from "../blocks/norm.ts";
-import type { Linears } from "../linears.ts";
+import type { Linears } from "../blocks/linears.ts";
 import type { Placed, PlacedWeights } from "../placed-weights.ts";
 import { type PlannedMatrix, plannedMatrix, plannedVector } from "../tensor-plan.ts";
 import {

@@ -3,7 +3,7 @@ import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import { sliceCols, sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 import { recordNorm } from "../blocks/norm.ts";
-import type { Linears } from "../linears.ts";
+import type { Linears } from "../blocks/linears.ts";
 import type { Placed, PlacedWeights } from "../placed-weights.ts";
 import { type EncoderWeights, placeEncoder, recordEncoder, matricesOf } from "./encoder.ts";
 import { gridOf, type Pictures, type Size, unfoldPatches } from "./patches.ts";

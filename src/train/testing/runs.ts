@@ -3,7 +3,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
-import { loadConfig } from "../../models/architectures/index.ts";
+import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import type { MicroBatch } from "../../data/text/samples/types.ts";
 import { loadRunData } from "../data.ts";
 import { finetune } from "../finetune.ts";

@@ -1,5 +1,5 @@
 import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
-import { type Linears, PLAIN_LINEARS, type Projection } from "../../../models/linears.ts";
+import { type Linears, PLAIN_LINEARS, type Projection } from "../../../models/blocks/linears.ts";
 import { recordZero } from "../../../compute/tensor/fill.ts";
 import type { Recorder } from "../../../compute/tensor/recorder.ts";
 import type { Run } from "../../../compute/tensor/run.ts";

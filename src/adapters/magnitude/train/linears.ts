@@ -1,5 +1,5 @@
 import type { DeviceBuffer } from "../../../compute/device/device.ts";
-import type { Linears, Projection } from "../../../models/linears.ts";
+import type { Linears, Projection } from "../../../models/blocks/linears.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../../compute/tensor/recorder.ts";
 import { sliceCols, type Tensor } from "../../../compute/tensor/tensor.ts";

@@ -1,5 +1,5 @@
 import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
-import { type Linears, PLAIN_LINEARS } from "../../../models/linears.ts";
+import { type Linears, PLAIN_LINEARS } from "../../../models/blocks/linears.ts";
 import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import { pitchOf, sliceCols, sliceRows, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";

@@ -1,0 +1,57 @@
+import { OPS } from "../../compute/tensor/ops/index.ts";
+import type { Recorder } from "../../compute/tensor/recorder.ts";
+import type { Tensor } from "../../compute/tensor/tensor.ts";
+import type { Activation } from "../../compute/tensor/elementwise.ts";
+import type { RmsNorm } from "./norm.ts";
+
+/** The operands of a projection; see OPS.linear. */
+export interface Projection {
+  readonly x: Tensor;
+  /** A matrix of `DecoderWeights`: known by its buffer, and perhaps several of the checkpoint's joined. */
+  readonly weight: Tensor;
+  readonly bias: Tensor | undefined;
+  readonly residual: Tensor | undefined;
+  /** Rows of the largest pass of a batch; see OPS.linear. */
+  readonly rowsAtMost?: number | undefined;
+}
+
+/** What a block begins with: a projection of x, or of x + norm(branch.x), that is normalised first; see OPS.normedLinear. */
+export interface NormedProjection extends Pick<Projection, "x" | "weight" | "bias" | "rowsAtMost"> {
+  readonly norm: RmsNorm;
+  /** Its norm has the ε and the offset of the other. */
+  readonly branch: { readonly x: Tensor; readonly norm: RmsNorm } | undefined;
+  readonly gate: Activation | undefined;
+}
+
+/**
+ * How a decoder's projections (all but the output matrix) are computed: where adapters come in. `apply` returns
+ * x Wᵀ + bias + residual, with the W that is meant, and releases none of the operands.
+ */
+export interface Linears {
+  apply(recorder: Recorder, projection: Projection): Tensor;
+  /**
+   * The same of what is normalised first, in one command where the device has one, and what was normalised: x, or its sum with
+   * the branch, which is new. Left out where something needs the normalised x; never for what is differentiated.
+   */
+  readonly applyNormed?: ((recorder: Recorder, projection: NormedProjection) => { y: Tensor; x: Tensor }) | undefined;
+}
+
+/** The weights as they are. */
+export const PLAIN_LINEARS: Linears = {
+  apply: (recorder, { rowsAtMost, ...operands }) => recorder.apply(OPS.linear, operands, { rowsAtMost }).y,
+  applyNormed(recorder, { x, norm, branch, gate, rowsAtMost, ...operands }) {
+    const { epsilon, offset } = norm;
+    const inputs = { ...operands, x, norm: norm.weight, branch: branch?.x, branchNorm: branch?.norm.weight };
+    const { y, sum } = recorder.apply(OPS.normedLinear, inputs, { epsilon, offset, gate, rowsAtMost });
+    return { y, x: sum ?? x };
+  },
+};
+
+/** The same in passes of which the largest has so many rows: each row has the same sums of weights in all of them. */
+export function batchLinears(linears: Linears, rowsAtMost: number): Linears {
+  const { applyNormed } = linears;
+  return {
+    apply: (recorder, projection) => linears.apply(recorder, { ...projection, rowsAtMost }),
+    applyNormed: applyNormed && ((recorder, projection) => applyNormed(recorder, { ...projection, rowsAtMost })),
+  };
+}

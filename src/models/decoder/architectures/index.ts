@@ -1,0 +1,38 @@
+import { join } from "node:path";
+import { RandloraError } from "../../../files/errors.ts";
+import { oneLine } from "../../../files/failure.ts";
+import { type ConfigJson, readConfig } from "../config-file.ts";
+import { checkConfig, type DecoderConfig } from "../config.ts";
+import type { Architecture } from "./common.ts";
+import { gemma2, gemma3 } from "./gemma.ts";
+import { llama } from "./llama.ts";
+import { mistral } from "./mistral.ts";
+import { phi3 } from "./phi3.ts";
+import { qwen2 } from "./qwen2.ts";
+import { qwen3 } from "./qwen3.ts";
+
+const ARCHITECTURES: readonly Architecture[] = [llama, mistral, qwen2, qwen3, phi3, gemma2, gemma3];
+
+/** `model_type`s that can be run. */
+export const SUPPORTED_TYPES: readonly string[] = ARCHITECTURES.map(({ type }) => type);
+
+/**
+ * What a model folder's config.json says, with the architecture's own values where it is silent.
+ * @throws RandloraError `file`, `format`, or `model` for what cannot be run
+ */
+export async function loadConfig(folder: string): Promise<DecoderConfig> {
+  const json = await readConfig(folder, SUPPORTED_TYPES);
+  const architecture = ARCHITECTURES.find(({ type }) => type === json.model_type);
+  if (architecture === undefined) throw new Error(`${json.model_type}: supported, but not there`);
+  const path = join(folder, "config.json");
+  return checkConfig(describe(architecture, json, path), path);
+}
+
+function describe(architecture: Architecture, json: ConfigJson, path: string): DecoderConfig {
+  try {
+    return architecture.describe(json);
+  } catch (cause) {
+    if (!(cause instanceof RandloraError)) throw cause;
+    throw new RandloraError(cause.code, `${oneLine(path)}: ${cause.message}`, cause.hint, { cause });
+  }
+}

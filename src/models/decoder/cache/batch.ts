@@ -1,0 +1,204 @@
+import type { Range } from "../../../compute/device/device.ts";
+import { OPS } from "../../../compute/tensor/ops/index.ts";
+import { Run } from "../../../compute/tensor/run.ts";
+import type { Tensor } from "../../../compute/tensor/tensor.ts";
+import { BatchPass, type BatchParts, type NextToken } from "./batch-pass.ts";
+import { uploadAngles } from "../../blocks/rope.ts";
+import type { Decoder } from "../decoder.ts";
+import { recordPass } from "../forward.ts";
+import { batchLinears } from "../../blocks/linears.ts";
+import { type PromptLogits, readScores, type RecordedScores, recordScores, type Scoring } from "../prompt-scores.ts";
+import { sameAngles } from "../../blocks/rope-scaling.ts";
+import type { Slot } from "./slot.ts";
+import { SlotPool } from "./slot-pool.ts";
+
+/** Tokens of a pass over a prompt; all such passes take the device's way for many rows. */
+export const PROMPT_BLOCK = 512;
+/** Passes that are kept recorded, each for another number of sequences. */
+const MOST_PASSES = 4;
+
+/** A sequence that goes on with a token, and what is to be known of the one after it. */
+export interface BatchToken extends NextToken {
+  /** The best so many. */
+  readonly top: number;
+  /** The logits of all. */
+  readonly all: boolean;
+  /** log Σ exp(logits). */
+  readonly lse: boolean;
+}
+
+/** What follows on a token. */
+export interface BatchLogits {
+  /** The best tokens and their logits, best first: at least as many as were asked for. */
+  readonly ids: Uint32Array;
+  readonly logits: Float32Array;
+  readonly all: Float32Array<ArrayBuffer> | undefined;
+  readonly lse: number | undefined;
+}
+
+/**
+ * Passes over several sequences at once. What comes of a sequence does not depend on those beside it, bit for bit:
+ * prompts take one way through a device's products, single tokens another, chosen by the size of the largest pass.
+ */
+export class Batch implements Disposable {
+  readonly pool: SlotPool;
+  readonly #parts: BatchParts;
+  readonly #run: Run;
+  /** By number of sequences and whether sums are wanted; the one used last is the last. */
+  readonly #passes = new Map<string, BatchPass>();
+  #version = 0;
+
+  /**
+   * @param rows sequences of a pass at most
+   * @param positions of all sequences together at most
+   */
+  constructor(decoder: Decoder, { rows, positions }: { rows: number; positions: number }) {
+    const { gpu: device, config, weights } = decoder;
+    this.pool = new SlotPool(device, config, positions);
+    const linears = () => decoder.linears;
+    this.#parts = { device, config, weights, linears, pool: this.pool, rowsAtMost: rows };
+    this.#run = new Run(device);
+  }
+
+  /**
+   * Runs at most PROMPT_BLOCK tokens of a prompt through the model; they join the slot.
+   * @param sequenceLength of the whole prompt: RoPE that depends on the length goes by it
+   * @returns what may follow on each token, where that is asked for
+   * @throws RandloraError `memory`, `gpu`; the slot is then as before
+   */
+  async prefill(
+    slot: Slot,
+    ids: readonly number[],
+    sequenceLength: number,
+    scoring?: Scoring,
+  ): Promise<readonly PromptLogits[]> {
+    return await this.#prefill(slot, ids, sequenceLength, true, scoring);
+  }
+
+  /**
+   * Runs one token of each sequence through the model; they join their slots.
+   * @throws RandloraError `memory`, `gpu`
+   */
+  async step(tokens: readonly BatchToken[]): Promise<BatchLogits[]> {
+    for (const { slot } of tokens) {
+      await this.#turnAnew(slot);
+      await this.pool.reserve(slot, slot.length + 1);
+    }
+    const wantsLse = tokens.some(({ lse }) => lse);
+    const pass = this.#pass(tokens.length, wantsLse);
+    await pass.send(tokens);
+    return await this.#read(pass, tokens);
+  }
+
+  /** Says that the model's weights have changed: slots hold nothing of use, and an output matrix may be another one. */
+  weightsChanged(): void {
+    this.#forgetPasses();
+  }
+
+  [Symbol.dispose](): void {
+    this.#forgetPasses();
+    this.#run[Symbol.dispose]();
+    this.pool[Symbol.dispose]();
+  }
+
+  async #prefill(
+    slot: Slot,
+    ids: readonly number[],
+    sequenceLength: number,
+    isPrompt: boolean,
+    scoring?: Scoring,
+  ): Promise<readonly PromptLogits[]> {
+    const { config, weights } = this.#parts;
+    await this.pool.reserve(slot, slot.length + ids.length);
+    const run = this.#run;
+    const scores: RecordedScores[] = [];
+    try {
+      const positions = ids.map((_, row) => slot.length + row);
+      const tables = uploadAngles(run, config.ropes, sequenceLength, positions);
+      const uploaded = run.upload("ids", [1, ids.length], Uint32Array.from(ids));
+      const linears = batchLinears(this.#parts.linears(), PROMPT_BLOCK);
+      const hidden = recordPass(run, { config, weights, tables, past: slot.past(), linears }, uploaded);
+      if (scoring !== undefined)
+        scores.push(...recordScores(run, { config, weights, rowsAtMost: PROMPT_BLOCK }, hidden, scoring));
+      await run.submit();
+      slot.advance(ids, sequenceLength, isPrompt);
+      return await readScores(this.#parts.device, scores);
+    } catch (thrown) {
+      run.discard();
+      throw thrown;
+    } finally {
+      for (const { values, ids, own, lse } of scores) {
+        for (const { buffer } of [values, ids, own, lse]) this.#parts.device.memory.release(buffer);
+      }
+    }
+  }
+
+  /** LongRoPE beyond the trained length: keys of the other angles are computed anew; see `Decoder`. */
+  async #turnAnew(slot: Slot): Promise<void> {
+    const next = slot.length + 1;
+    const crossed = this.#parts.config.ropes.some(
+      (rope) => rope.scaling.kind === "longrope" && !sameAngles(rope, slot.longest, next),
+    );
+    if (!crossed || slot.length === 0) return;
+    const ids = [...slot.ids];
+    slot.truncate(0);
+    for (let first = 0; first < ids.length; first += PROMPT_BLOCK) {
+      await this.#prefill(slot, ids.slice(first, first + PROMPT_BLOCK), next, false);
+    }
+  }
+
+  #pass(count: number, wantsLse: boolean): BatchPass {
+    if (this.#version !== this.pool.version) this.#forgetPasses();
+    this.#version = this.pool.version;
+    const key = `${count} ${wantsLse}`;
+    const pass = this.#passes.get(key) ?? new BatchPass(this.#parts, count, wantsLse);
+    this.#passes.delete(key);
+    this.#passes.set(key, pass);
+    for (const [oldest, unused] of this.#passes) {
+      if (this.#passes.size <= MOST_PASSES) break;
+      this.#passes.delete(oldest);
+      unused[Symbol.dispose]();
+    }
+    return pass;
+  }
+
+  #forgetPasses(): void {
+    for (const pass of this.#passes.values()) pass[Symbol.dispose]();
+    this.#passes.clear();
+  }
+
+  async #read({ logits, lse }: BatchPass, tokens: readonly BatchToken[]): Promise<BatchLogits[]> {
+    const { device } = this.#parts;
+    const run = this.#run;
+    const [rows, vocabulary] = logits.shape;
+    const k = Math.min(Math.max(1, ...tokens.map(({ top }) => top)), vocabulary);
+    const { values, ids } = run.apply(OPS.topK, { x: logits }, { k });
+    const kept = [run.keep(values), run.keep(ids)];
+    const whole = ({ buffer, pitch }: Tensor): Range => ({ buffer, offset: 0, size: rows * pitch * 4 });
+    const alls = tokens.flatMap(({ all }, row) => (all ? [row] : []));
+    const rowsOf = alls.map((row) => ({
+      buffer: logits.buffer,
+      offset: row * logits.pitch * 4,
+      size: vocabulary * 4,
+    }));
+    try {
+      await run.submit();
+      const ranges = [...kept.map(whole), ...(lse === undefined ? [] : [whole(lse)]), ...rowsOf];
+      return await device.readWith(ranges, async (parts) => {
+        const bytes = parts.map((part) => part.slice().buffer);
+        const best = new Float32Array(bytes[0] ?? new ArrayBuffer(0));
+        const bestIds = new Uint32Array(bytes[1] ?? new ArrayBuffer(0));
+        const sums = lse && new Float32Array(bytes[2] ?? new ArrayBuffer(0));
+        const read = bytes.slice(lse === undefined ? 2 : 3);
+        return tokens.map(({ all }, row) => ({
+          logits: best.slice(row * values.pitch, row * values.pitch + k),
+          ids: bestIds.slice(row * ids.pitch, row * ids.pitch + k),
+          lse: sums?.[row * (lse?.pitch ?? 0)],
+          all: all ? new Float32Array(read[alls.indexOf(row)] ?? new ArrayBuffer(0)) : undefined,
+        }));
+      });
+    } finally {
+      for (const { buffer } of kept) device.memory.release(buffer);
+    }
+  }
+}

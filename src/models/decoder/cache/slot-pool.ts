@@ -1,0 +1,237 @@
+import type { Device } from "../../../compute/device/device.ts";
+import { RandloraError } from "../../../files/errors.ts";
+import { ELEMENTWISE } from "../../../compute/device/families/elementwise.ts";
+import { recordElementwise } from "../../../compute/tensor/elementwise.ts";
+import { OPS } from "../../../compute/tensor/ops/index.ts";
+import { Run } from "../../../compute/tensor/run.ts";
+import { sliceRows, type Tensor, tensorBytes } from "../../../compute/tensor/tensor.ts";
+import type { DecoderConfig } from "../config.ts";
+import { allocateLayer, type LayerCache, releaseLayer } from "./layer-cache.ts";
+import { Slot } from "./slot.ts";
+
+/**
+ * Positions of a block: slots begin at whole ones and grow by them. A multiple of the keys that any kernel of attention
+ * takes at once, so that a token's sums are cut as they would be if its slot were the only one.
+ */
+const BLOCK = 256;
+/** Matrices of more than this many times what slots take are made smaller when one begins. */
+const MOST_SPARE = 4;
+/** Rows that one command copies at most. */
+const COPIED_AT_ONCE = 16_384;
+
+/**
+ * Keys and values of several sequences: for each layer two matrices (rows, kv heads · head size) in F32, of which every
+ * slot has some consecutive ones. A slot is promised how far it may grow, and takes what it needs; the matrices are as
+ * large as what is taken.
+ */
+export class SlotPool implements Disposable {
+  /** Positions of all slots together, as promised, at most. */
+  readonly most: number;
+  readonly #device: Device;
+  readonly #width: number;
+  readonly #run: Run;
+  readonly #slots = new Set<Slot>();
+  #layers: LayerCache[];
+  #rows = 0;
+  #version = 0;
+
+  /** @param positions of all slots together at most; fewer where a matrix of so many rows could not be bound */
+  constructor(device: Device, config: DecoderConfig, positions: number) {
+    this.#device = device;
+    this.#width = config.kvHeads * config.headSize;
+    this.#run = new Run(device);
+    const { maxBindingSize, maxBufferSize } = device.limits;
+    const bound = Math.floor(Math.min(maxBindingSize, maxBufferSize) / tensorBytes([1, this.#width], "F32"));
+    this.most = Math.max(BLOCK, Math.min(inBlocks(positions), Math.floor(bound / BLOCK) * BLOCK));
+    this.#layers = config.layers.map(() => this.#allocate(0));
+  }
+
+  /** Changes when the matrices do: what was recorded on them is void. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Bytes in the device's memory. */
+  get bytes(): number {
+    return this.#layers.reduce((sum, { keys, values }) => sum + keys.buffer.size + values.buffer.size, 0);
+  }
+
+  /** One layer's matrices. */
+  layer(index: number): LayerCache {
+    const layer = this.#layers[index];
+    if (layer === undefined) throw new RangeError(`layer ${index} of ${this.#layers.length}`);
+    return layer;
+  }
+
+  /** An empty slot that may grow to `most` positions; undefined where that has been promised to others. */
+  acquire(most: number): Slot | undefined {
+    const wanted = Math.min(inBlocks(most), this.most);
+    const promised = [...this.#slots].reduce((sum, slot) => sum + slot.most, 0);
+    if (promised + wanted > this.most) return undefined;
+    const slot = new Slot(this, wanted);
+    this.#slots.add(slot);
+    return slot;
+  }
+
+  /** Gives a slot back. */
+  release(slot: Slot): void {
+    if (!this.#slots.delete(slot)) throw new Error("a slot that is not of this pool, or released twice");
+  }
+
+  /** Takes back what a slot does not fill: it grows no more. */
+  settle(slot: Slot): void {
+    slot.capacity = Math.min(slot.capacity, inBlocks(slot.length));
+    slot.most = slot.capacity;
+  }
+
+  /**
+   * Makes room for `positions` in a slot; what is filled stays.
+   * @throws RandloraError `memory`
+   */
+  async reserve(slot: Slot, positions: number): Promise<void> {
+    if (positions <= slot.capacity) return;
+    if (positions > this.most) {
+      const message = `a text of ${positions} tokens, and keys and values of at most ${this.most} can be held here`;
+      throw new RandloraError("memory", message, "give a smaller --context, or shorter texts");
+    }
+    const wanted = Math.max(inBlocks(positions), Math.min(inBlocks(slot.capacity * 1.5), slot.most));
+    if (slot.capacity === 0) {
+      const needed = [...this.#slots].reduce((sum, { capacity }) => sum + capacity, wanted);
+      const start = this.#rows > MOST_SPARE * needed ? undefined : this.#gap(wanted);
+      if (start !== undefined) Object.assign(slot, { start, capacity: wanted });
+      else await this.#layOut(slot, wanted);
+    } else if (this.#isFree(slot.start + slot.capacity, slot.start + wanted)) slot.capacity = wanted;
+    else await this.#layOut(slot, wanted);
+  }
+
+  /**
+   * Makes slots hold what others hold, as far as `length`, all at once: beams that change places. Only positions from
+   * the first token on that a pair does not have in common are copied.
+   * @throws RandloraError `memory`
+   */
+  async copy(moves: readonly { readonly from: Slot; readonly to: Slot; readonly length: number }[]): Promise<void> {
+    for (const { to, length } of moves) await this.reserve(to, length);
+    const states = moves.map(({ from, to, length }) => {
+      const copy = new Slot(this, 0);
+      copy.become(from, length);
+      return { from: from.start, to, begin: from.commonWith(to, length), end: length, copy };
+    });
+    // Position by position in all slots, so that nothing is overwritten before it is read.
+    const least = Math.min(...states.map(({ begin }) => begin));
+    const most = Math.max(...states.map(({ end }) => end));
+    const step = Math.max(1, Math.floor(COPIED_AT_ONCE / moves.length));
+    for (let first = least; first < most; first += step) {
+      const pairs = states.flatMap(({ from, to, begin, end }) => {
+        const start = Math.max(begin, first);
+        const count = Math.max(0, Math.min(end, first + step) - start);
+        return Array.from({ length: count }, (_, at) => [from + start + at, to.start + start + at] as const);
+      });
+      if (pairs.length > 0) await this.#copyRows(pairs);
+    }
+    for (const { to, copy } of states) to.become(copy, copy.length);
+  }
+
+  [Symbol.dispose](): void {
+    this.#run[Symbol.dispose]();
+    for (const layer of this.#layers) this.#free(layer);
+    this.#layers = [];
+    this.#slots.clear();
+  }
+
+  async #copyRows(pairs: readonly (readonly [from: number, to: number])[]): Promise<void> {
+    const run = this.#run;
+    const rows = (label: string, side: 0 | 1): Tensor =>
+      run.upload(
+        label,
+        [1, pairs.length],
+        Uint32Array.from(pairs, (pair) => pair[side]),
+      );
+    const [from, to] = [rows("from", 0), rows("to", 1)];
+    for (const { keys, values } of this.#layers) {
+      for (const matrix of [keys, values]) {
+        const { y } = run.apply(OPS.rows, { x: matrix, indices: from }, {});
+        run.compute("rows", { scatter: true, x: y, indices: to, y: matrix });
+        run.release(y);
+      }
+    }
+    await run.submit();
+  }
+
+  /** The first row from which on `rows` are free. */
+  #gap(rows: number): number | undefined {
+    const ends = [0, ...Array.from(this.#slots, ({ start, capacity }) => start + capacity)].toSorted((a, b) => a - b);
+    return ends.find((start) => this.#isFree(start, start + rows));
+  }
+
+  #isFree(first: number, end: number): boolean {
+    if (end > this.#rows) return false;
+    for (const { start, capacity } of this.#slots) {
+      if (capacity > 0 && start < end && start + capacity > first) return false;
+    }
+    return true;
+  }
+
+  /**
+   * Moves all slots to new matrices, one after another, where this one has `wanted` rows.
+   * @throws RandloraError `memory`; what slots hold is then where it was
+   */
+  async #layOut(grown: Slot, wanted: number): Promise<void> {
+    const capacityOf = (slot: Slot): number => (slot === grown ? wanted : slot.capacity);
+    const taken = [...this.#slots].reduce((sum, slot) => sum + capacityOf(slot), 0);
+    // Where there are others already, more will come.
+    const rows = this.#rows === 0 ? taken : Math.max(taken, Math.min(inBlocks(taken * 1.5), this.most));
+    const before = new Map(Array.from(this.#slots, (slot) => [slot, slot.start]));
+    const after = new Map<Slot, number>();
+    let next = 0;
+    for (const slot of this.#slots) {
+      after.set(slot, next);
+      next += capacityOf(slot);
+    }
+    this.#version += 1;
+    let moved = 0;
+    try {
+      // A layer at a time: the memory of one exists twice, not that of all.
+      for (; moved < this.#layers.length; moved++) await this.#move(moved, rows, before, after);
+    } catch (thrown) {
+      // The layers that have moved go back, into what they left: others' texts go on.
+      while (moved > 0) await this.#move(--moved, this.#rows, after, before);
+      throw thrown;
+    }
+    for (const [slot, start] of after) Object.assign(slot, { start, capacity: capacityOf(slot) });
+    this.#rows = rows;
+  }
+
+  /** Moves what slots hold of a layer to new matrices of so many rows. */
+  async #move(
+    index: number,
+    rows: number,
+    before: ReadonlyMap<Slot, number>,
+    after: ReadonlyMap<Slot, number>,
+  ): Promise<void> {
+    const old = this.layer(index);
+    const moved = this.#allocate(rows);
+    for (const [slot, from] of before) {
+      if (slot.length === 0) continue;
+      for (const name of ["keys", "values"] as const) {
+        const to = sliceRows(moved[name], after.get(slot) ?? 0, slot.length);
+        recordElementwise(this.#run, ELEMENTWISE.copy, sliceRows(old[name], from, slot.length), undefined, to);
+      }
+    }
+    await this.#run.submit();
+    this.#layers[index] = moved;
+    this.#free(old);
+  }
+
+  #allocate(rows: number): LayerCache {
+    return allocateLayer(this.#device.memory, rows, this.#width);
+  }
+
+  #free(layer: LayerCache): void {
+    releaseLayer(this.#device.memory, layer);
+  }
+}
+
+/** Positions that a slot for so many takes: whole blocks. */
+export function inBlocks(positions: number): number {
+  return Math.ceil(positions / BLOCK) * BLOCK;
+}

@@ -1,0 +1,80 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { BLOCKS_STAGING_NAMES, Stagings } from "../../compute/device/testing/stagings.ts";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { SUPPORTED_TYPES } from "./architectures/index.ts";
+import { recordPass } from "./forward.ts";
+import { KvCache } from "./cache/kv-cache.ts";
+import { batchLinears, PLAIN_LINEARS } from "../blocks/linears.ts";
+import { writeArchitecture } from "../testing/architectures.ts";
+import { DecoderWeights } from "./weights.ts";
+
+/** Commands of a layer of a token: what each of them costs beside its work is paid at every layer of every token. */
+const MOST = 6;
+/** Layers of two models: what else a pass consists of is the same in both. */
+const [FEW, MANY] = [2, 4];
+
+const stagings = new Stagings();
+let folder: TemporaryFolder;
+beforeAll(async () => {
+  await stagings.open();
+  folder = await TemporaryFolder.create();
+});
+afterAll(async () => {
+  stagings.close();
+  await folder[Symbol.asyncDispose]();
+});
+
+interface Sequences {
+  /** Tokens of the pass, each of a sequence of its own where there are several. */
+  readonly count: number;
+  /** Positions that each has room for: of many, attention takes parts. */
+  readonly positions: number;
+  readonly quantised: boolean;
+}
+
+/** Commands that one pass over new tokens takes, on a device that only counts. */
+async function commandsOf(type: string, layers: number, staging: (typeof BLOCKS_STAGING_NAMES)[number], of: Sequences) {
+  const [device, way] = stagings.get(staging);
+  const counting = device.counting();
+  const path = folder.at(`${type}-${layers}`);
+  const config = await writeArchitecture(path, type, layers);
+  await using checkpoint = await Checkpoint.open(join(path, "model.safetensors"));
+  const options = of.quantised ? { quantize: "Q8_0" as const } : {};
+  const weights = DecoderWeights.allocate(counting, checkpoint, config, options);
+  using cache = new KvCache(counting, config);
+  cache.reserve(of.positions);
+  using run = new Run(counting, way);
+  const numbers = (label: string) => run.allocate(label, [1, of.count], "U32");
+  const tables = config.ropes.map(({ size }) => {
+    const table = () => run.allocate("angles", [of.count, size / 2]);
+    return { cos: table(), sin: table() };
+  });
+  const rows = of.count === 1 ? undefined : numbers("rows");
+  const past = { length: 0, rows, layer: (index: number) => cache.layer(index) };
+  const linears = of.count === 1 ? PLAIN_LINEARS : batchLinears(PLAIN_LINEARS, of.count);
+  const sight = of.count === 1 ? {} : { starts: numbers("first"), ends: numbers("last") };
+  recordPass(run, { config, weights, linears, tables, past, ...sight }, numbers("ids"));
+  const commands = run.take().parameters.length;
+  weights.release();
+  return commands;
+}
+
+describe.each(BLOCKS_STAGING_NAMES)("%s", (staging) => {
+  test.each([
+    ["a token", { count: 1, positions: 20, quantised: false }],
+    ["a token far behind", { count: 1, positions: 2000, quantised: false }],
+    ["a token of each of four sequences", { count: 4, positions: 2000, quantised: false }],
+    ["a token, weights in blocks", { count: 1, positions: 20, quantised: true }],
+  ] as const)("%s takes six commands a layer at most, of every architecture", async (_, of) => {
+    const each: Record<string, number> = {};
+    for (const type of SUPPORTED_TYPES) {
+      const [few, many] = [await commandsOf(type, FEW, staging, of), await commandsOf(type, MANY, staging, of)];
+      each[type] = (many - few) / (MANY - FEW);
+    }
+    expect(SUPPORTED_TYPES.length).toBeGreaterThan(5);
+    expect(Object.entries(each).filter(([, commands]) => !(commands > 0 && commands <= MOST))).toEqual([]);
+  });
+});

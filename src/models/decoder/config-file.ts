@@ -1,0 +1,130 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import * as v from "valibot";
+import { RandloraError } from "../../files/errors.ts";
+import { brief, oneLine, quote } from "../../files/failure.ts";
+import { MAX_SETTINGS_BYTES, readJson } from "../../files/read-whole.ts";
+
+/** A size, a number of things. */
+export const Size = v.pipe(v.number(), v.integer(), v.minValue(1));
+export const MaybeNumber = v.nullish(v.number());
+const MaybePositive = v.nullish(v.pipe(v.number(), v.gtValue(0)));
+/** Above every model that there is; what a damaged file says would fill the memory before a weight is missed. */
+export const MOST_LAYERS = 10_000;
+/** Tokens are ranked by numbers that have 21 bits for an id; the largest vocabularies have a million. */
+const MOST_TOKENS = 2 ** 21;
+
+/** `rope_parameters` or `rope_scaling`, of one kind of layers. */
+export const RopeJson = v.looseObject({
+  rope_type: v.nullish(v.string()),
+  type: v.nullish(v.string()),
+  rope_theta: MaybePositive,
+  factor: MaybePositive,
+  partial_rotary_factor: MaybeNumber,
+  original_max_position_embeddings: MaybePositive,
+  attention_factor: MaybeNumber,
+  beta_fast: MaybeNumber,
+  beta_slow: MaybeNumber,
+  mscale: MaybeNumber,
+  mscale_all_dim: MaybeNumber,
+  truncate: v.nullish(v.boolean()),
+  low_freq_factor: MaybeNumber,
+  high_freq_factor: MaybeNumber,
+  short_factor: v.nullish(v.array(v.number())),
+  long_factor: v.nullish(v.array(v.number())),
+});
+export type RopeJson = v.InferOutput<typeof RopeJson>;
+
+/** The settings of config.json that decoders of the llama family are made from, by transformers' names. */
+export const ConfigJson = v.looseObject({
+  model_type: v.string(),
+  vocab_size: v.pipe(Size, v.maxValue(MOST_TOKENS)),
+  hidden_size: Size,
+  intermediate_size: Size,
+  num_hidden_layers: v.pipe(Size, v.maxValue(MOST_LAYERS)),
+  num_attention_heads: Size,
+  num_key_value_heads: v.nullish(Size),
+  head_dim: v.nullish(Size),
+  hidden_act: v.nullish(v.string()),
+  hidden_activation: v.nullish(v.string()),
+  max_position_embeddings: v.nullish(Size),
+  original_max_position_embeddings: v.nullish(Size),
+  rms_norm_eps: MaybeNumber,
+  rope_theta: MaybePositive,
+  rope_local_base_freq: MaybePositive,
+  partial_rotary_factor: MaybeNumber,
+  rope_scaling: v.nullish(RopeJson),
+  // Of all layers alike, or nested by the type of layer.
+  rope_parameters: v.nullish(
+    v.looseObject({
+      ...RopeJson.entries,
+      full_attention: v.nullish(RopeJson),
+      sliding_attention: v.nullish(RopeJson),
+    }),
+  ),
+  tie_word_embeddings: v.nullish(v.boolean()),
+  attention_bias: v.nullish(v.boolean()),
+  mlp_bias: v.nullish(v.boolean()),
+  sliding_window: v.nullish(Size),
+  use_sliding_window: v.nullish(v.boolean()),
+  max_window_layers: v.nullish(v.number()),
+  sliding_window_pattern: v.nullish(Size),
+  layer_types: v.nullish(v.array(v.string())),
+  query_pre_attn_scalar: MaybePositive,
+  attn_logit_softcapping: MaybePositive,
+  final_logit_softcapping: MaybePositive,
+  use_bidirectional_attention: v.nullish(v.boolean()),
+  eos_token_id: v.nullish(v.union([v.number(), v.array(v.number())])),
+  bos_token_id: v.nullish(v.union([v.number(), v.array(v.number())])),
+});
+export type ConfigJson = v.InferOutput<typeof ConfigJson>;
+
+const Kind = v.looseObject({ model_type: v.optional(v.string(), ""), quantization_config: v.optional(v.unknown()) });
+
+/** Reads the config.json of a decoder's folder; see {@link readConfigOf}. */
+export function readConfig(folder: string, supported: readonly string[]): Promise<ConfigJson> {
+  return readConfigOf(folder, supported, ConfigJson);
+}
+
+/**
+ * Reads a model folder's config.json.
+ * @param schema its settings, of models whose `model_type` is one of `supported`
+ * @throws RandloraError `file` without one, `format` when it is broken, `model` for another kind of model or weights
+ */
+export async function readConfigOf<const S extends v.GenericSchema>(
+  folder: string,
+  supported: readonly string[],
+  schema: S,
+): Promise<v.InferOutput<S>> {
+  const path = join(folder, "config.json");
+  if (!existsSync(path)) {
+    throw new RandloraError(
+      "file",
+      `${oneLine(path)}: no such file`,
+      "MODEL must be a folder with config.json and weights",
+    );
+  }
+  const json = await readJson(path, MAX_SETTINGS_BYTES, "fetch or copy the file again");
+  const kind = v.safeParse(Kind, json);
+  if (!kind.success) throw broken(path, kind.issues[0]);
+  const { model_type, quantization_config } = kind.output;
+  if (!supported.includes(model_type)) {
+    const name = model_type === "" ? "names no model_type" : `models of type ${quote(model_type)} cannot be run`;
+    throw new RandloraError("model", `${oneLine(path)}: ${name}`, `supported: ${supported.join(", ")}`);
+  }
+  if (quantization_config !== undefined && quantization_config !== null) {
+    const hint = "use the model's original checkpoint, in f32, f16 or bf16";
+    throw new RandloraError("model", `${oneLine(path)}: the weights are quantised`, hint);
+  }
+  const parsed = v.safeParse(schema, json);
+  if (!parsed.success) throw broken(path, parsed.issues[0]);
+  return parsed.output;
+}
+
+function broken(path: string, issue: v.BaseIssue<unknown>): RandloraError {
+  const where = v.getDotPath(issue);
+  return new RandloraError(
+    "format",
+    `${oneLine(path)}: ${where === null ? "" : `${brief(where)}: `}${brief(issue.message)}`,
+  );
+}

@@ -1,0 +1,297 @@
+import type { Device } from "../../compute/device/device.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { ELEMENTWISE } from "../../compute/device/families/elementwise.ts";
+import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
+import { recordElementwise } from "../../compute/tensor/elementwise.ts";
+import { OPS } from "../../compute/tensor/ops/index.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
+import { loadConfig } from "./architectures/index.ts";
+import type { DecoderConfig } from "./config.ts";
+import { recordForward, recordLogits } from "./forward.ts";
+import { KvCache } from "./cache/kv-cache.ts";
+import { type Linears, PLAIN_LINEARS } from "../blocks/linears.ts";
+import { sameAngles } from "../blocks/rope-scaling.ts";
+import { TokenPass } from "./cache/token-pass.ts";
+import { DecoderWeights, type WeightOptions } from "./weights.ts";
+
+/** Tokens of one pass of a prefill: enough to keep a GPU busy, few enough to keep activations small. */
+const PREFILL_BLOCK = 512;
+
+export interface LoadOptions {
+  /** The index.json or .safetensors file to read instead of the folder's own. */
+  readonly weights?: string | undefined;
+  /** How matrices are held; see {@link WeightOptions}. */
+  readonly dtype?: WeightOptions["dtype"];
+  readonly quantize?: WeightOptions["quantize"];
+  /** Told the bytes of the checkpoint as they are read; `total` beforehand. */
+  readonly onProgress?: (read: number, total: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface PrefillOptions {
+  /** Tokens of one pass. */
+  readonly block?: number;
+  /** Tokens of the whole sequence, where more of it is to come: RoPE that depends on the length goes by it. */
+  readonly sequenceLength?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** The k best next tokens, best first. */
+export interface TopTokens {
+  readonly ids: Uint32Array;
+  readonly logits: Float32Array;
+}
+
+/** A language model on the GPU: config, weights, and passes over tokens. */
+export class Decoder {
+  readonly gpu: Device;
+  readonly config: DecoderConfig;
+  readonly weights: DecoderWeights;
+  /** How projections are computed. What a cache holds of other ones must be forgotten when it is changed. */
+  linears: Linears = PLAIN_LINEARS;
+  readonly #run: Run;
+
+  private constructor(gpu: Device, config: DecoderConfig, weights: DecoderWeights) {
+    this.gpu = gpu;
+    this.config = config;
+    this.weights = weights;
+    this.#run = new Run(gpu);
+  }
+
+  /**
+   * Loads a model folder. Kernels are compiled while the weights are read.
+   * @throws RandloraError `file`, `format`, `model` (not supported, weights missing or left over), `memory`, `gpu`
+   */
+  static async load(gpu: Device, folder: string, options: LoadOptions = {}): Promise<Decoder> {
+    const { onProgress, signal, dtype, quantize } = options;
+    const config = await loadConfig(folder);
+    await using checkpoint = await Checkpoint.open(options.weights ?? folder);
+    const decoder = new Decoder(gpu, config, DecoderWeights.allocate(gpu, checkpoint, config, { dtype, quantize }));
+    try {
+      const compiled = decoder.#rehearse();
+      let read = 0;
+      onProgress?.(0, checkpoint.bytes);
+      const filled = decoder.weights.fill((bytes) => onProgress?.((read += bytes), checkpoint.bytes), signal);
+      // Both have ended before anything is given back: what fails in one knows nothing of the other.
+      for (const half of await Promise.allSettled([filled, compiled]))
+        if (half.status === "rejected") throw half.reason;
+    } catch (thrown) {
+      decoder.release();
+      throw thrown;
+    }
+    return decoder;
+  }
+
+  /** An empty cache; the caller releases it. */
+  createCache(): KvCache {
+    return new KvCache(this.gpu, this.config);
+  }
+
+  /**
+   * Runs tokens through the model, in blocks; they join the cache. RoPE that depends on the length goes by the length
+   * of the cache with all of them; see `#passes` for what that means to keys of a shorter sequence.
+   * @returns the hidden state of the last token, (1, hidden); the caller releases its buffer
+   * @throws RandloraError `model` for an id beyond the vocabulary; the signal's reason when it is aborted
+   */
+  async prefill(cache: KvCache, ids: readonly number[], options: PrefillOptions = {}): Promise<Tensor> {
+    if (ids.length === 0) throw new RangeError("no tokens");
+    const rows: Tensor[] = [];
+    try {
+      await this.#passes(cache, ids, options, (run, hidden) => rows.push(run.keep(this.#lastRow(run, hidden))));
+      const last = rows.pop();
+      if (last === undefined) throw new RangeError("no tokens");
+      return last;
+    } finally {
+      this.#release(rows);
+    }
+  }
+
+  /**
+   * Negative log-likelihood of each next token: tokens.length − 1 numbers, in nats. The cache must be empty, or hold
+   * what comes before.
+   * @throws as `prefill`
+   */
+  async nll(cache: KvCache, ids: readonly number[], options: PrefillOptions = {}): Promise<Float64Array> {
+    const parts: Tensor[] = [];
+    const { head } = this.weights;
+    try {
+      await this.#passes(cache, ids, options, (run, hidden, first) => {
+        const count = Math.min(hidden.shape[0], ids.length - 1 - first);
+        if (count === 0) return;
+        const targets = run.upload("targets", [1, count], Uint32Array.from(ids.slice(first + 1, first + 1 + count)));
+        const x = sliceRows(hidden, 0, count);
+        const { y } = run.apply(
+          OPS.nll,
+          { x, weight: head, bias: undefined, targets },
+          { softcap: this.config.logitSoftcap },
+        );
+        parts.push(run.keep(y));
+      });
+      const ranges = parts.map(({ buffer, pitch, shape }) => ({ buffer, offset: 0, size: shape[0] * pitch * 4 }));
+      const values = await this.gpu.readWith(ranges, async (bytes) =>
+        bytes.flatMap((part, index) => {
+          const pitch = parts[index]?.pitch ?? 1;
+          const all = new Float32Array(part.buffer, part.byteOffset, part.byteLength / 4);
+          return Array.from({ length: all.length / pitch }, (_, row) => all[row * pitch] ?? NaN);
+        }),
+      );
+      return Float64Array.from(values);
+    } finally {
+      this.#release(parts);
+    }
+  }
+
+  /** The k best next tokens after a hidden state of `prefill`; k · 8 bytes are read back. */
+  async top(hidden: Tensor, k: number): Promise<TopTokens> {
+    const run = this.#run;
+    const logits = recordLogits(run, this.config, this.weights, hidden);
+    const { values, ids } = run.apply(OPS.topK, { x: logits }, { k });
+    const kept = [run.keep(values), run.keep(ids)];
+    try {
+      await run.submit();
+      return await this.gpu.readWith(kept.map(rangeOf), async ([logits, tokens]) => ({
+        logits: new Float32Array(copyOf(logits)),
+        ids: new Uint32Array(copyOf(tokens)),
+      }));
+    } finally {
+      this.#release(kept);
+    }
+  }
+
+  /** All logits after a hidden state of `prefill`. */
+  async logits(hidden: Tensor): Promise<Float32Array<ArrayBuffer>> {
+    const run = this.#run;
+    const logits = run.keep(recordLogits(run, this.config, this.weights, hidden));
+    try {
+      await run.submit();
+      return await this.gpu.readWith([rangeOf(logits)], async ([bytes]) => new Float32Array(copyOf(bytes)));
+    } finally {
+      this.#release([logits]);
+    }
+  }
+
+  /** @throws RandloraError `model` for an id beyond the vocabulary */
+  checkIds(ids: readonly number[]): void {
+    const { vocabularySize } = this.config;
+    const foreign = ids.find((id) => !(id >= 0 && id < vocabularySize));
+    if (foreign === undefined) return;
+    const message = `token ${foreign} is beyond the model's vocabulary of ${vocabularySize}`;
+    throw new RandloraError("model", message, "tokenizer and weights belong to different models");
+  }
+
+  /** Gives the weights' memory back. */
+  release(): void {
+    this.#run[Symbol.dispose]();
+    this.weights.release();
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+
+  /**
+   * Records and submits one pass a block; `use` gets its hidden states and the index of its first token.
+   *
+   * LongRoPE has two sets of angles, for sequences within the trained length and beyond. Where the sequence has crossed
+   * it, what the cache holds is computed anew, as transformers does for Phi 3: keys of one set do not fit queries of the
+   * other. Dynamic RoPE, whose angles move with every token, leaves its keys as they are, there and here.
+   */
+  async #passes(
+    cache: KvCache,
+    ids: readonly number[],
+    options: PrefillOptions,
+    use: (run: Run, hidden: Tensor, first: number) => void,
+  ): Promise<void> {
+    const { ropes } = this.config;
+    this.checkIds(ids);
+    const { sequenceLength = cache.length + ids.length } = options;
+    const crossed = ropes.some(
+      (rope) => rope.scaling.kind === "longrope" && !sameAngles(rope, cache.longest, sequenceLength),
+    );
+    if (crossed && cache.length > 0) {
+      const past = [...cache.ids];
+      cache.truncate(0);
+      await this.#blocks(cache, past, sequenceLength, options, () => {});
+    }
+    await this.#blocks(cache, ids, sequenceLength, options, use);
+  }
+
+  async #blocks(
+    cache: KvCache,
+    ids: readonly number[],
+    sequenceLength: number,
+    { block = PREFILL_BLOCK, signal }: PrefillOptions,
+    use: (run: Run, hidden: Tensor, first: number) => void,
+  ): Promise<void> {
+    const run = this.#run;
+    for (let first = 0; first < ids.length; first += block) {
+      signal?.throwIfAborted();
+      const some = ids.slice(first, first + block);
+      const { length } = cache;
+      const [id = NaN, ...more] = some;
+      try {
+        const hidden =
+          more.length === 0
+            ? await this.#token(cache, id, sequenceLength)
+            : recordForward(run, this.config, this.weights, this.linears, cache, some, sequenceLength);
+        use(run, hidden, first);
+        await run.submit();
+      } catch (thrown) {
+        // What was recorded must not run with the next pass, whose memory may be another; nor was the cache filled.
+        run.discard();
+        cache.truncate(length);
+        throw thrown;
+      }
+    }
+  }
+
+  /** Replays the pass over one token. */
+  async #token(cache: KvCache, id: number, sequenceLength: number): Promise<Tensor> {
+    const position = cache.length;
+    cache.reserve(position + 1);
+    const { config, weights, linears } = this;
+    const pass = cache.tokenPass(linears, () => new TokenPass(this.gpu, config, weights, linears, cache));
+    const hidden = await pass.send(id, position, sequenceLength);
+    cache.advance([id], sequenceLength);
+    return hidden;
+  }
+
+  #release(tensors: readonly Tensor[]): void {
+    for (const { buffer } of tensors) this.gpu.memory.release(buffer);
+  }
+
+  /** The last row in memory of its own. */
+  #lastRow(run: Run, hidden: Tensor): Tensor {
+    const [rows, cols] = hidden.shape;
+    const row = run.allocate("last row", [1, cols]);
+    recordElementwise(run, ELEMENTWISE.copy, sliceRows(hidden, rows - 1, 1), undefined, row);
+    return row;
+  }
+
+  /** Compiles the kernels of a prefill and of a step, computing nothing of use. */
+  async #rehearse(): Promise<void> {
+    using run = new Run(this.gpu);
+    using long = this.createCache();
+    using short = this.createCache();
+    for (const [cache, tokens] of [
+      [long, 64],
+      [short, 1],
+    ] as const) {
+      const ids = Array.from({ length: tokens }, () => 0);
+      const hidden = recordForward(run, this.config, this.weights, this.linears, cache, ids, tokens);
+      const logits = recordLogits(run, this.config, this.weights, sliceRows(hidden, 0, 1));
+      run.apply(OPS.topK, { x: logits }, { k: 1 });
+    }
+    await run.rehearse();
+  }
+}
+
+function rangeOf({ buffer, shape, pitch }: Tensor) {
+  const [rows, cols] = shape;
+  return { buffer, offset: 0, size: ((rows - 1) * pitch + cols) * 4 };
+}
+
+function copyOf(bytes: Uint8Array<ArrayBuffer> | undefined): ArrayBuffer {
+  return bytes === undefined ? new ArrayBuffer(0) : bytes.slice().buffer;
+}

@@ -1,0 +1,72 @@
+import { OPS } from "../../compute/tensor/ops/index.ts";
+import type { Run } from "../../compute/tensor/run.ts";
+import type { Tensor } from "../../compute/tensor/tensor.ts";
+import { uploadAngles } from "../blocks/rope.ts";
+import { releaseStream, streamOf } from "../blocks/stream.ts";
+import type { DecoderConfig } from "./config.ts";
+import type { KvCache } from "./cache/kv-cache.ts";
+import { type Pass, recordLastNorm, recordLayer } from "./layers.ts";
+import type { Linears } from "../blocks/linears.ts";
+import type { DecoderWeights } from "./weights.ts";
+
+/**
+ * Records one pass of the decoder over some tokens, which take the positions after those in the cache and join it.
+ * @param linears how its projections are computed
+ * @param ids each below the vocabulary
+ * @param sequenceLength tokens of the whole sequence: what RoPE that depends on the length goes by
+ * @returns hidden states after the last norm, (tokens, hidden)
+ */
+export function recordForward(
+  run: Run,
+  config: DecoderConfig,
+  weights: DecoderWeights,
+  linears: Linears,
+  cache: KvCache,
+  ids: readonly number[],
+  sequenceLength: number,
+): Tensor {
+  const tokens = ids.length;
+  cache.reserve(cache.length + tokens);
+  const positions = Array.from({ length: tokens }, (_, row) => cache.length + row);
+  const tables = uploadAngles(run, config.ropes, sequenceLength, positions);
+  const uploaded = run.upload("ids", [1, tokens], Uint32Array.from(ids));
+  const hidden = recordPass(run, { config, weights, linears, tables, past: cache }, uploaded);
+  cache.advance(ids, sequenceLength);
+  return hidden;
+}
+
+/** What a pass over new tokens goes by. */
+type NewTokens = Pick<Pass, "config" | "weights" | "linears" | "tables" | "past"> & Partial<Pass>;
+
+/** Records one pass over `ids` (1, tokens) with angles for them; hidden states after the last norm, (tokens, hidden). */
+export function recordPass(run: Run, tokens: NewTokens, ids: Tensor): Tensor {
+  const pass = { starts: undefined, ...tokens };
+  const { config, weights } = pass;
+  const { y } = run.apply(OPS.embedding, { ids, table: weights.embedding }, { scale: config.embeddingScale });
+  let stream = streamOf(y);
+  config.layers.forEach((_, index) => {
+    const updated = recordLayer(run, pass, index, stream);
+    releaseStream(run, stream, updated);
+    stream = updated;
+  });
+  return recordLastNorm(run, pass, stream);
+}
+
+/**
+ * Records the output matrix and the soft cap: logits (rows, vocabulary) of hidden states.
+ * @param rowsAtMost see OPS.linear
+ */
+export function recordLogits(
+  run: Run,
+  config: DecoderConfig,
+  weights: DecoderWeights,
+  hidden: Tensor,
+  rowsAtMost?: number,
+): Tensor {
+  const inputs = { x: hidden, weight: weights.head, bias: undefined, residual: undefined };
+  const { y: logits } = run.apply(OPS.linear, inputs, { rowsAtMost });
+  if (config.logitSoftcap === undefined) return logits;
+  const { y } = run.apply(OPS.softcap, { x: logits }, { cap: config.logitSoftcap });
+  run.release(logits);
+  return y;
+}

@@ -1,0 +1,140 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { STORIES } from "../../../fixtures/stories/storyteller.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { loadConfig } from "./architectures/index.ts";
+import { Decoder } from "./decoder.ts";
+
+const LONG = `${"x".repeat(120)}\n`.repeat(1000);
+
+let gpu: Device;
+let folder: string;
+beforeAll(async () => {
+  gpu = await openTestDevice();
+  folder = await mkdtemp(join(tmpdir(), "randlora-load-"));
+  await symlink(join(STORIES, "model.safetensors"), join(folder, "model.safetensors"));
+});
+afterAll(async () => {
+  gpu.close();
+  await rm(folder, { recursive: true });
+});
+
+/** The story model's config.json with other settings; undefined removes one. */
+async function withConfig(changes: Readonly<Record<string, unknown>>): Promise<string> {
+  const json = await Bun.file(join(STORIES, "config.json")).json();
+  await Bun.write(join(folder, "config.json"), JSON.stringify({ ...json, ...changes }));
+  return folder;
+}
+
+test.each([
+  ["fewer layers", { num_hidden_layers: 4 }, "does not have: model.layers.4.input_layernorm.weight, "],
+  ["more layers", { num_hidden_layers: 6 }, "missing weights: model.layers.5.input_layernorm.weight, "],
+  ["another width", { intermediate_size: 176 }, "its shape is [172, 64], by config.json it is [176, 64]"],
+  ["an output matrix of its own", { tie_word_embeddings: false }, "missing weights: lm_head.weight"],
+])("weights that do not fit config.json are named: %s", async (_, changes, message) => {
+  const before = gpu.memory.liveBytes;
+  await expect(Decoder.load(gpu, await withConfig(changes))).rejects.toMatchObject({
+    code: "model",
+    message: expect.stringContaining(message),
+  });
+  expect(gpu.memory.liveBytes).toBe(before);
+});
+
+test.each([
+  ["a size", { vocab_size: LONG }],
+  ["an architecture", { model_type: LONG }],
+  ["an activation", { hidden_act: LONG }],
+  ["a kind of RoPE", { rope_scaling: { rope_type: LONG } }],
+])("what config.json says for %s is not shown beyond a line", async (_, changes) => {
+  const thrown: unknown = await loadConfig(await withConfig(changes)).catch((error: unknown) => error);
+  const { message = "" } = thrown instanceof Error ? thrown : {};
+  expect(message).toContain("x".repeat(100));
+  expect(message.length).toBeLessThan(700 + folder.length);
+});
+
+test.each([
+  ["another architecture", { model_type: "mamba" }, 'models of type "mamba" cannot be run'],
+  ["no architecture", { model_type: undefined }, "names no model_type"],
+  ["quantised weights", { quantization_config: { bits: 4 } }, "the weights are quantised"],
+  ["an unknown activation", { hidden_act: "relu2" }, 'activation "relu2" is not supported'],
+  ["an unknown RoPE", { rope_scaling: { rope_type: "spiral" } }, 'RoPE scaling "spiral" is not supported'],
+  ["RoPE without its factor", { rope_scaling: { rope_type: "linear" } }, 'RoPE scaling "linear" lacks factor'],
+  ["heads that cannot be shared", { num_key_value_heads: 3 }, "8 attention heads cannot share 3 key-value heads"],
+  ["odd heads", { head_dim: 6 }, "heads of 6 elements"],
+  [
+    "attention to what comes",
+    { model_type: "gemma3_text", use_bidirectional_attention: true },
+    "use_bidirectional_attention is not supported",
+  ],
+])("what cannot be run is refused: %s", async (_, changes, message) => {
+  await expect(loadConfig(await withConfig(changes))).rejects.toMatchObject({
+    code: "model",
+    message: expect.stringContaining(message),
+  });
+});
+
+test("a broken or missing config.json is named", async () => {
+  await expect(loadConfig(await withConfig({ hidden_size: "64" }))).rejects.toMatchObject({
+    code: "format",
+    message: expect.stringContaining("config.json: hidden_size: Invalid type: Expected number"),
+  });
+  for (const [name, value] of [
+    ["num_hidden_layers", 1e8],
+    ["vocab_size", 2 ** 21 + 1],
+    ["rope_theta", -1],
+    ["attn_logit_softcapping", 0],
+  ]) {
+    await expect(loadConfig(await withConfig({ [String(name)]: value }))).rejects.toMatchObject({
+      code: "format",
+      message: expect.stringContaining(`config.json: ${name}: Invalid value`),
+    });
+  }
+  await Bun.write(join(folder, "config.json"), "{");
+  await expect(loadConfig(folder)).rejects.toMatchObject({ code: "format" });
+  await expect(loadConfig(tmpdir())).rejects.toMatchObject({ code: "file" });
+});
+
+test("defaults and both spellings of RoPE are understood", async () => {
+  const old = {
+    rope_theta: 5e5,
+    rope_scaling: { type: "linear", factor: 2 },
+    head_dim: undefined,
+    rms_norm_eps: undefined,
+  };
+  expect(await loadConfig(await withConfig(old))).toMatchObject({
+    headSize: 8,
+    epsilon: 1e-6,
+    ropes: [{ theta: 5e5, size: 8, scaling: { kind: "linear", factor: 2 } }],
+  });
+  const parameters = { rope_type: "dynamic", factor: 4, rope_theta: 1e6, partial_rotary_factor: 1 };
+  expect(await loadConfig(await withConfig({ rope_theta: undefined, rope_parameters: parameters }))).toMatchObject({
+    ropes: [{ theta: 1e6, size: 8, scaling: { kind: "dynamic", factor: 4, trainedLength: 512 } }],
+    // transformers leaves max_position_embeddings as it was before the context was stretched.
+    contextLength: 4 * 512,
+  });
+});
+
+test.each([
+  ["mistral", { kvHeads: 8 }],
+  ["gemma2", { kvHeads: 4 }],
+  ["llama", { kvHeads: 32 }],
+])("what config.json leaves out is as the architecture has it: %s", async (model_type, expected) => {
+  const changes = { model_type, num_attention_heads: 32, num_key_value_heads: undefined };
+  expect(await loadConfig(await withConfig(changes))).toMatchObject(expected);
+});
+
+test("heads turn in part where the architecture has it, whatever their size", async () => {
+  const changes = { head_dim: 20, partial_rotary_factor: 0.5 };
+  expect(await loadConfig(await withConfig(changes))).toMatchObject({ ropes: [{ size: 20 }] });
+  const phi = { ...changes, model_type: "phi3" };
+  expect(await loadConfig(await withConfig(phi))).toMatchObject({ ropes: [{ size: 10 }] });
+});
+
+test("a window that is null is none", async () => {
+  const changes = { model_type: "qwen2", use_sliding_window: true, max_window_layers: 0, sliding_window: null };
+  const { layers } = await loadConfig(await withConfig(changes));
+  expect(layers.map(({ window }) => window)).toEqual(layers.map(() => Infinity));
+});

@@ -1,0 +1,85 @@
+import type { Device, Range } from "../../compute/device/device.ts";
+import { OPS } from "../../compute/tensor/ops/index.ts";
+import type { Run } from "../../compute/tensor/run.ts";
+import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
+import type { DecoderConfig } from "./config.ts";
+import { recordLogits } from "./forward.ts";
+import type { DecoderWeights } from "./weights.ts";
+
+/** Bytes of logits that exist at a time, unless a row takes more. */
+const MOST_BYTES = 32 * 2 ** 20;
+
+/** What may follow on a token of a prompt, whose next token is known. */
+export interface PromptLogits {
+  /** The best tokens, best first, and the logarithms of their probabilities. */
+  readonly ids: Uint32Array;
+  readonly logprobs: Float64Array;
+  /** That of the token which does follow. */
+  readonly own: number;
+}
+
+/** What is to be known of a prompt's tokens. */
+export interface Scoring {
+  /** The token after each. */
+  readonly next: readonly number[];
+  /** The best so many are to be known, at least 1. */
+  readonly top: number;
+}
+
+/** Results of some rows: (rows, top) logits and their tokens, (rows, 1) −log p of the next token and log Σ exp(logits). */
+export interface RecordedScores {
+  readonly values: Tensor;
+  readonly ids: Tensor;
+  readonly own: Tensor;
+  readonly lse: Tensor;
+}
+
+/**
+ * Records what may follow on hidden states, a block of rows at a time; the caller releases the results.
+ * @param rowsAtMost see OPS.linear
+ */
+export function recordScores(
+  run: Run,
+  { config, weights, rowsAtMost }: { config: DecoderConfig; weights: DecoderWeights; rowsAtMost: number },
+  hidden: Tensor,
+  { next, top }: Scoring,
+): RecordedScores[] {
+  const { head } = weights;
+  const step = Math.max(1, Math.floor(MOST_BYTES / 4 / head.shape[0]));
+  const scores: RecordedScores[] = [];
+  for (let first = 0; first < next.length; first += step) {
+    const targets = Uint32Array.from(next.slice(first, first + step));
+    const x = sliceRows(hidden, first, targets.length);
+    const logits = recordLogits(run, config, weights, x, rowsAtMost);
+    const { values, ids } = run.apply(OPS.topK, { x: logits }, { k: Math.min(top, head.shape[0]) });
+    run.release(logits);
+    const uploaded = run.upload("next", [1, targets.length], targets);
+    const attributes = { softcap: config.logitSoftcap, rowsAtMost };
+    const { y: own, lse } = run.apply(OPS.nll, { x, weight: head, bias: undefined, targets: uploaded }, attributes);
+    scores.push({ values: run.keep(values), ids: run.keep(ids), own: run.keep(own), lse: run.keep(lse) });
+  }
+  return scores;
+}
+
+/** Reads them when they have been computed: by row. @throws RandloraError `gpu` */
+export async function readScores(device: Device, scores: readonly RecordedScores[]): Promise<PromptLogits[]> {
+  if (scores.length === 0) return [];
+  const tensors = scores.flatMap(({ values, ids, own, lse }) => [values, ids, own, lse]);
+  const range = ({ buffer, shape, pitch }: Tensor): Range => ({ buffer, offset: 0, size: shape[0] * pitch * 4 });
+  return await device.readWith(tensors.map(range), async (parts) => {
+    const bytes = parts.map((part) => part.slice().buffer);
+    return scores.flatMap(({ values, ids, own, lse }, block) => {
+      const numbers = (at: number): Float32Array => new Float32Array(bytes[4 * block + at] ?? new ArrayBuffer(0));
+      const [best, tokens, owns, sums] = [numbers(0), new Uint32Array(numbers(1).buffer), numbers(2), numbers(3)];
+      const [rows, k] = values.shape;
+      return Array.from({ length: rows }, (_, row) => {
+        const sum = sums[row * lse.pitch] ?? NaN;
+        return {
+          ids: tokens.slice(row * ids.pitch, row * ids.pitch + k),
+          logprobs: Float64Array.from(best.subarray(row * values.pitch, row * values.pitch + k), (one) => one - sum),
+          own: -(owns[row * own.pitch] ?? NaN),
+        };
+      });
+    });
+  });
+}

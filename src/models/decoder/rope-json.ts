@@ -1,0 +1,101 @@
+import { RandloraError } from "../../files/errors.ts";
+import { quote } from "../../files/failure.ts";
+import type { ConfigJson, RopeJson } from "./config-file.ts";
+import { longropeTemperature, type Rope, type RopeScaling, yarnTemperature } from "../blocks/rope-scaling.ts";
+
+/** What the architecture says where config.json does not. */
+export interface RopeDefaults {
+  readonly headSize: number;
+  readonly theta?: number;
+  readonly contextLength: number;
+  /** A part of each head may turn (Phi 3); others pass `partial_rotary_factor` over, as transformers does. */
+  readonly partial?: boolean;
+  /** Of scaled ropes, whatever their own settings say: transformers has it so for Phi 3. */
+  readonly trainedLength?: number;
+}
+
+/**
+ * The one rope of a model, from `rope_parameters`, or from `rope_theta` and `rope_scaling` before transformers 5.
+ * @throws RandloraError `model` naming a kind that is not supported or a number that is missing
+ */
+export function ropeOf(json: ConfigJson, defaults: RopeDefaults): Rope {
+  const given = json.rope_scaling ?? json.rope_parameters ?? {};
+  return ropeFrom(given, json, defaults, json.rope_theta ?? defaults.theta ?? 10_000);
+}
+
+/** Ropes of full and of sliding layers (Gemma 3): nested in `rope_parameters`, or told apart by their bases alone. */
+export function ropesByLayerType(json: ConfigJson, defaults: RopeDefaults): { full: Rope; sliding: Rope } {
+  const nested = json.rope_parameters;
+  const full = { ...nested?.full_attention, ...json.rope_scaling };
+  return {
+    full: ropeFrom(full, json, defaults, json.rope_theta ?? 1_000_000),
+    sliding: ropeFrom(nested?.sliding_attention ?? {}, json, defaults, json.rope_local_base_freq ?? 10_000),
+  };
+}
+
+function ropeFrom(given: RopeJson, json: ConfigJson, defaults: RopeDefaults, theta: number): Rope {
+  const { headSize, contextLength } = defaults;
+  const part = defaults.partial === true ? (given.partial_rotary_factor ?? json.partial_rotary_factor ?? 1) : 1;
+  // A top-level original_max_position_embeddings goes before the one inside.
+  const outer = json.original_max_position_embeddings ?? defaults.trainedLength;
+  const trainedLength = outer ?? given.original_max_position_embeddings ?? contextLength;
+  return {
+    theta: given.rope_theta ?? theta,
+    size: Math.floor(headSize * part),
+    scaling: scalingFrom(given, json.model_type, trainedLength, contextLength),
+  };
+}
+
+function scalingFrom(given: RopeJson, model: string, trainedLength: number, contextLength: number): RopeScaling {
+  const said = given.rope_type ?? given.type ?? "default";
+  // Phi 3's first releases called longrope "su", and "yarn".
+  const kind = model === "phi3" && (said === "su" || said === "yarn") ? "longrope" : said;
+  const need = <T>(value: T | null | undefined, name: string): T => {
+    if (value !== null && value !== undefined) return value;
+    throw new RandloraError("model", `RoPE scaling ${quote(kind)} lacks ${name}`);
+  };
+  switch (kind) {
+    case "default":
+      return { kind };
+    case "linear":
+      return { kind, factor: need(given.factor, "factor") };
+    case "dynamic":
+      return { kind, factor: need(given.factor, "factor"), trainedLength: contextLength };
+    case "llama3":
+      return {
+        kind,
+        factor: need(given.factor, "factor"),
+        lowFrequencyFactor: need(given.low_freq_factor, "low_freq_factor"),
+        highFrequencyFactor: need(given.high_freq_factor, "high_freq_factor"),
+        trainedLength,
+      };
+    case "yarn": {
+      const factor = given.factor ?? contextLength / trainedLength;
+      const { mscale, mscale_all_dim: all } = given;
+      const byWeights = mscale && all ? yarnTemperature(factor, mscale) / yarnTemperature(factor, all) : undefined;
+      return {
+        kind,
+        factor,
+        trainedLength,
+        attentionFactor: given.attention_factor ?? byWeights ?? yarnTemperature(factor),
+        betaFast: given.beta_fast || 32,
+        betaSlow: given.beta_slow || 1,
+        truncate: given.truncate ?? true,
+      };
+    }
+    case "longrope": {
+      const factor = given.factor ?? contextLength / trainedLength;
+      return {
+        kind,
+        shortFactor: need(given.short_factor, "short_factor"),
+        longFactor: need(given.long_factor, "long_factor"),
+        trainedLength,
+        attentionFactor: given.attention_factor ?? longropeTemperature(factor, trainedLength),
+      };
+    }
+    default: {
+      const hint = "supported: default, linear, dynamic, llama3, yarn, longrope";
+      throw new RandloraError("model", `RoPE scaling ${quote(kind)} is not supported`, hint);
+    }
+  }
+}

@@ -1,0 +1,110 @@
+import type { Device } from "../../compute/device/device.ts";
+import type { KernelDtype } from "../../compute/device/dtype.ts";
+import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
+import { type Tensor, tensorBytes, tensorIn } from "../../compute/tensor/tensor.ts";
+import type { DecoderConfig } from "./config.ts";
+import { type Placed, PlacedWeights, type Quantised, type WeightOptions } from "../placed-weights.ts";
+import type { PlannedMatrix } from "../tensor-plan.ts";
+import { checkPlan, type PlannedLayer, planWeights, type WeightPlan } from "./weight-plan.ts";
+
+export type { Quantised, WeightOptions } from "../placed-weights.ts";
+
+/** The matrices of a layer in GPU memory. */
+export type LayerWeights = Placed<PlannedLayer>;
+
+/** The checkpoint's name of an output matrix. */
+export const UNTIED_HEAD = "lm_head.weight";
+
+/** A decoder's weights in GPU memory, in the dtype of the checkpoint; norms and biases in F32. */
+export class DecoderWeights {
+  readonly embedding: Tensor;
+  readonly layers: readonly LayerWeights[];
+  readonly norm: Tensor;
+  /** Each tensor of the checkpoint by its name: a view of the matrix that it is a part of. */
+  readonly tensors: ReadonlyMap<string, Tensor>;
+  readonly #tensors: Map<string, Tensor>;
+  readonly #gpu: Device;
+  readonly #placed: PlacedWeights;
+  readonly #ownHead: Tensor | undefined;
+  /** The output matrix of a tied model that something made different from the embedding. */
+  #untiedHead: Tensor | undefined;
+
+  private constructor(gpu: Device, checkpoint: Checkpoint, plan: WeightPlan, options: WeightOptions) {
+    const placed = new PlacedWeights(gpu, checkpoint, options);
+    const place = (planned: PlannedMatrix) => placed.place(planned);
+    this.#gpu = gpu;
+    this.embedding = place(plan.embedding);
+    this.layers = plan.layers.map((layer) => placed.placeAll(layer));
+    this.norm = place(plan.norm);
+    this.#ownHead = plan.head && place(plan.head);
+    this.#placed = placed;
+    this.#tensors = new Map(placed.tensors);
+    this.tensors = this.#tensors;
+  }
+
+  /**
+   * Checks the checkpoint against the config and allocates GPU memory for it; `fill` then reads it.
+   * @throws RandloraError `model` for weights that are missing, left over or of another shape; `memory`
+   */
+  static allocate(
+    gpu: Device,
+    checkpoint: Checkpoint,
+    config: DecoderConfig,
+    options: WeightOptions = {},
+  ): DecoderWeights {
+    const plan = planWeights(config);
+    checkPlan(plan, checkpoint, config);
+    return new DecoderWeights(gpu, checkpoint, plan, options);
+  }
+
+  /** The output matrix; the embedding itself when it is tied. */
+  get head(): Tensor {
+    return this.#untiedHead ?? this.#ownHead ?? this.embedding;
+  }
+
+  /** Bytes in GPU memory. */
+  get bytes(): number {
+    return this.#placed.bytes + (this.#untiedHead?.buffer.size ?? 0);
+  }
+
+  /** The checkpoint's names of the weights of linear layers. */
+  get linears(): ReadonlySet<string> {
+    return this.#placed.linears;
+  }
+
+  /** What is held in blocks; undefined: nothing. */
+  get quantised(): Quantised | undefined {
+    return this.#placed.quantised;
+  }
+
+  /**
+   * Gives a tied model an output matrix of its own, with undefined content, as the tensor {@link UNTIED_HEAD}; `tie`
+   * takes it away again.
+   */
+  untie(dtype: KernelDtype): void {
+    if (this.#ownHead !== undefined) throw new Error("the model is not tied");
+    this.tie();
+    const { shape } = this.embedding;
+    const head = tensorIn(this.#gpu.memory.allocate(UNTIED_HEAD, tensorBytes(shape, dtype)), shape, dtype);
+    this.#untiedHead = head;
+    this.#tensors.set(UNTIED_HEAD, head);
+  }
+
+  /** Makes the embedding the output matrix again, where `untie` changed that. */
+  tie(): void {
+    if (this.#untiedHead === undefined) return;
+    this.#gpu.memory.release(this.#untiedHead.buffer);
+    this.#untiedHead = undefined;
+    this.#tensors.delete(UNTIED_HEAD);
+  }
+
+  /** Reads every tensor; see `PlacedWeights.fill`. */
+  fill(onBytes?: (bytes: number) => void, signal?: AbortSignal): Promise<void> {
+    return this.#placed.fill(onBytes, signal);
+  }
+
+  release(): void {
+    this.tie();
+    this.#placed.release();
+  }
+}

@@ -1,0 +1,83 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { RandloraError } from "../../files/errors.ts";
+import { localPath } from "./places.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "randlora-mistyped-"));
+const home = process.cwd();
+const environment = { ...process.env };
+beforeAll(() => {
+  process.chdir(folder);
+  for (const name of ["runs/tiny-randlora-1", "runs/tiny-lora-2", "org/model-v1"]) {
+    mkdirSync(join(folder, name), { recursive: true });
+  }
+  process.env["HF_HUB_OFFLINE"] = "1";
+  process.env["HF_HOME"] = join(folder, "hub");
+});
+afterAll(() => {
+  process.chdir(home);
+  process.env = environment;
+  rmSync(folder, { recursive: true });
+});
+
+const DISPLAY = {
+  log: { warn() {}, info() {}, verbose() {} },
+  signal: new AbortController().signal,
+  progress() {
+    throw new Error("nothing is fetched");
+  },
+};
+
+async function refused(text: string, kind: "model" | "config" | "adapter" = "model"): Promise<string> {
+  try {
+    return `found ${await localPath(text, kind, DISPLAY)}`;
+  } catch (error) {
+    if (!(error instanceof RandloraError)) throw error;
+    return `${error.message} | ${error.hint}`;
+  }
+}
+
+test.each([
+  ["https://huggingface.co/Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B"],
+  ["http://www.huggingface.co/Qwen/Qwen3-0.6B/", "Qwen/Qwen3-0.6B"],
+  ["huggingface.co/Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B"],
+  ["hf.co/Qwen/Qwen3-0.6B?library=peft#files", "Qwen/Qwen3-0.6B"],
+  ["hf://Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B"],
+  ["https://huggingface.co/Qwen/Qwen3-0.6B/tree/main", "Qwen/Qwen3-0.6B"],
+  ["https://huggingface.co/Qwen/Qwen3-0.6B/tree/v2", "Qwen/Qwen3-0.6B@v2"],
+  ["https://hf.co/Qwen/Qwen3-0.6B/blob/abc/config.json", "Qwen/Qwen3-0.6B@abc"],
+])("an address is answered with the name there: %s", async (address, name) => {
+  for (const kind of ["model", "config", "adapter"] as const) {
+    expect(await refused(address, kind)).toBe(`${address}: an address, not a name on the Hub | write ${name}`);
+  }
+});
+
+test.each(["https://example.org/a/b", "https://huggingface.co/datasets/a/b"])(
+  "other addresses are not fetched: %s",
+  async (address) => {
+    expect(await refused(address)).toContain("addresses are not fetched");
+  },
+);
+
+test("what is named below runs/ is a path, not a name on the Hub", async () => {
+  expect(await refused("runs/tiny-randlora-2")).toBe(
+    "runs/tiny-randlora-2: no such file or folder | did you mean runs/tiny-randlora-1?",
+  );
+  expect(await refused("runs/other", "adapter")).toBe(
+    "runs/other: no such file or folder | runs/ has tiny-lora-2, tiny-randlora-1",
+  );
+  expect(await refused(join(folder, "runs", "other"))).toContain("runs/ has tiny-lora-2, tiny-randlora-1");
+  expect(await refused("elsewhere/runs/other")).toContain("there are no runs");
+});
+
+test("a path that is near to one is answered with that; a name on the Hub that is not found as well", async () => {
+  expect(await refused("./org/model-v2")).toBe("./org/model-v2: no such file or folder | did you mean org/model-v1?");
+  expect(await refused("org/model-v2")).toMatch(
+    /^org\/model-v2 is not in the cache .* \| did you mean org\/model-v1\? /,
+  );
+  expect(await refused("org/something-else")).not.toContain("did you mean");
+  expect(await refused("./nothing")).toBe("found ./nothing");
+  expect(await refused("org/model-v1")).toBe("found org/model-v1");
+});

@@ -1,0 +1,65 @@
+import { existsSync } from "node:fs";
+import { formatHubName, parseHubName } from "../../files/hub/name.ts";
+import { hubNameOf, type Recorded } from "./recorded.ts";
+import type { Display } from "../../files/hub/report.ts";
+import { EMBEDDED } from "./embedded-name.ts";
+import { refuseMistyped, withNearPath } from "./mistyped.ts";
+
+/** The part of a command's context that shows what is fetched, and says where things are. */
+interface PlacesDisplay extends Display {
+  readonly log: Display["log"] & { info(line: string): void; verbose(line: string): void };
+}
+
+/**
+ * A MODEL or ADAPTER argument, or what a run recorded, as a path on this machine: a path stays what it is,
+ * `org/name[@revision]` is looked up in the Hub's cache and fetched as far as it is missing, with a bar; the model
+ * `embedded` is the one that this program carries with it. Which weights a run stands for is said in one line.
+ *
+ * @param kind `config`: a model of which config.json suffices
+ * @throws RandloraError `usage` for an address; `file` for a path that is near another one, when the Hub has no such
+ *   repository, or cannot be reached and nothing is cached
+ */
+export async function localPath(
+  place: string | Recorded,
+  kind: "model" | "config" | "adapter",
+  display: PlacesDisplay,
+): Promise<string> {
+  const name = hubNameOf(place);
+  if (name === undefined) {
+    const path = typeof place === "string" ? place : place.name;
+    const isEmbedded = path === EMBEDDED && (typeof place !== "string" || !existsSync(path));
+    if (kind !== "adapter" && isEmbedded) {
+      const { embeddedModel } = await import("./embedded.ts");
+      return await embeddedModel();
+    }
+    if (!existsSync(path)) refuseMistyped(path);
+    if (kind !== "config") await sayWhatRunIs(path, display);
+    return path;
+  }
+  const { resolveAdapter, resolveConfig, resolveModel } = await import("../../files/hub/resolve.ts");
+  const { showingDownloads } = await import("../../files/hub/report.ts");
+  const resolve = { model: resolveModel, config: resolveConfig, adapter: resolveAdapter }[kind];
+  const path = await showingDownloads(display, (options) => resolve(name, options)).catch((thrown: unknown) => {
+    throw typeof place === "string" ? withNearPath(thrown, place) : thrown;
+  });
+  display.log.verbose(`${formatHubName(name)}: ${path}`);
+  return path;
+}
+
+/** Runs that were spoken of, by who was told: commands may look up an argument more than once. */
+const told = new WeakMap<PlacesDisplay, Set<string>>();
+
+async function sayWhatRunIs(path: string, display: PlacesDisplay): Promise<void> {
+  const paths = told.get(display) ?? new Set();
+  if (paths.has(path)) return;
+  told.set(display, paths.add(path));
+  const { noteOfRun } = await import("./run-note.ts");
+  const note = await noteOfRun(path);
+  if (note !== undefined) display.log.info(note);
+}
+
+/** The last part of a Hub name, for outputs named after a model; undefined for a path. */
+export function hubBaseName(text: string): string | undefined {
+  const name = parseHubName(text);
+  return name === undefined ? undefined : formatHubName(name).replace(/@.*/, "").split("/").at(-1);
+}
