@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
-import { writeAdapter } from "../src/merge/testing/models.ts";
+import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
 
 const TIMEOUT = 120_000;

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { writeAdapter } from "../src/merge/testing/models.ts";
+import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
 import { Cka, PlaneOfTexts } from "./testing/analyses.ts";
 

@@ -3,7 +3,7 @@ import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expectedStories, STORIES } from "../fixtures/stories/storyteller.ts";
-import { writeAdapter } from "../src/merge/testing/models.ts";
+import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
 
 setDefaultTimeout(60_000);

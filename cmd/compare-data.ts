@@ -1,4 +1,4 @@
-import type { Within } from "../src/adapters/base.ts";
+import type { Within } from "../src/adapters/base/base.ts";
 import type { RunData } from "../src/compare/run.ts";
 import type { Context } from "../src/options/command.ts";
 import type { PictureBatch } from "../src/tasks/pictures.ts";

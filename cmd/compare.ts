@@ -87,7 +87,7 @@ async function newComparison(
   context: Context,
 ): Promise<Comparison> {
   const { planComparison } = await import("../src/compare/plan.ts");
-  const { describeBase } = await import("../src/adapters/base.ts");
+  const { describeBase } = await import("../src/adapters/base/base.ts");
   const { Checkpoint } = await import("../src/files/safetensors/checkpoint.ts");
   const { readConfig } = await import("../src/models/folder/config-json.ts");
   const wishes = readWishes(options);

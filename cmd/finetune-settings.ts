@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { basename, resolve } from "node:path";
-import { parseTargets } from "../src/adapters/targets.ts";
+import { parseTargets } from "../src/adapters/base/targets.ts";
 import { METHOD_NAMES } from "../src/adapters/method-names.ts";
 import { Contradiction, RandloraError } from "../src/files/errors.ts";
 import { isCommit, parseHubName } from "../src/files/hub/name.ts";

@@ -11,8 +11,8 @@ import {
   FILES,
   LAMBDA_NAME,
   runMerge,
-} from "../src/merge/testing/process.ts";
-import { adapterTensors, writeAdapter } from "../src/merge/testing/models.ts";
+} from "../src/adapters/merge/testing/process.ts";
+import { adapterTensors, writeAdapter } from "../src/adapters/merge/testing/models.ts";
 
 const { config: CONFIG, weights: WEIGHTS } = FILES;
 const nothing = async (): Promise<void> => {};

@@ -11,9 +11,9 @@ import {
   Q_NAME,
   runMerge,
   TENSORS,
-} from "../src/merge/testing/process.ts";
+} from "../src/adapters/merge/testing/process.ts";
 import type { TemporaryFolder } from "../src/files/testing/folder.ts";
-import { weights, writeModel } from "../src/merge/testing/models.ts";
+import { weights, writeModel } from "../src/adapters/merge/testing/models.ts";
 import { fileBytes, tensorEntry } from "../src/files/safetensors/testing/files.ts";
 
 const { base: BASE, weights: WEIGHTS } = FILES;

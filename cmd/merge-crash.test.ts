@@ -2,8 +2,8 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { copyFile, readdir } from "node:fs/promises";
 import { measureMemory } from "../bench/memory.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
-import { baseAndAdapter, contents, mergeCommand, runMerge, TENSORS } from "../src/merge/testing/process.ts";
-import { weights } from "../src/merge/testing/models.ts";
+import { baseAndAdapter, contents, mergeCommand, runMerge, TENSORS } from "../src/adapters/merge/testing/process.ts";
+import { weights } from "../src/adapters/merge/testing/models.ts";
 import { mounting } from "../src/files/testing/mount.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 

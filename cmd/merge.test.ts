@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { copyFile, cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
-import { ADAPTER, baseAndAdapter, contents, Q_NAME, runMerge, TENSORS } from "../src/merge/testing/process.ts";
-import { readModel } from "../src/merge/testing/models.ts";
+import { ADAPTER, baseAndAdapter, contents, Q_NAME, runMerge, TENSORS } from "../src/adapters/merge/testing/process.ts";
+import { readModel } from "../src/adapters/merge/testing/models.ts";
 
 /** What docs/interface.md promises for `--json`, by name and type; whatever else is there is extra. */
 const SHAPE = {

@@ -12,7 +12,7 @@ import {
 } from "../src/options/command.ts";
 import { basename, resolve } from "node:path";
 import { RandloraError } from "../src/files/errors.ts";
-import type { MergeObserver, MergeSummary } from "../src/merge/run.ts";
+import type { MergeObserver, MergeSummary } from "../src/adapters/merge/to-files/run.ts";
 import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import { formatBytes, formatDuration, formatMeasure, formatNumber, formatShare } from "../src/terminal/format.ts";
 import type { Progress } from "../src/terminal/progress.ts";
@@ -73,8 +73,8 @@ export const command = defineCommand({
   async run({ base: given, adapters: named }, options, context) {
     const { readRun } = await import("../src/generate/default-model.ts");
     const { localPath, hubBaseName } = await import("../src/models/folder/places.ts");
-    const { merge } = await import("../src/merge/run.ts");
-    const { defaultOutput } = await import("../src/merge/output.ts");
+    const { merge } = await import("../src/adapters/merge/to-files/run.ts");
+    const { defaultOutput } = await import("../src/adapters/merge/to-files/output.ts");
     const run = await readRun(given);
     const adapters = run.adapter === undefined ? named : [run.adapter, ...named];
     if (adapters.length === 0) throw await noAdapter(given);

@@ -57,7 +57,7 @@ export async function findPictureModel(
     async open({ preprocessing, withoutText }) {
       const { PictureModel } = await import("../src/eval/picture-model.ts");
       const { NAMED_BLOCKS } = await import("../src/compute/device/dtype.ts");
-      const { noteOfBlocks } = await import("../src/merge/trained-in-blocks.ts");
+      const { noteOfBlocks } = await import("../src/adapters/merge/trained-in-blocks.ts");
       const { openDevice } = await import("../src/compute/open-device.ts");
       const { device, signal, log } = context;
       const gpu = await openDevice(device);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
-import { writeRounded } from "../src/generate/testing/rounded.ts";
+import { writeRounded } from "../src/adapters/merge/testing/rounded.ts";
 import { LAYER_WEIGHTS, writeClip, writeWiderClip, writeWiderDinov2 } from "../src/models/vision/testing/folder.ts";
 import { picture, randlora, writeTrained } from "./testing/pictures.ts";
 

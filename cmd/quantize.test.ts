@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { expectedStories, STORIES } from "../fixtures/stories/storyteller.ts";
 import { writePranc } from "../src/adapters/testing/pranc.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
-import { writeAdapter } from "../src/merge/testing/models.ts";
+import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
 import { writeModel } from "../src/models/testing/models.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type OpenAI from "openai";
 import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { writeAdapter } from "../src/merge/testing/models.ts";
+import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
 import { cleanEnvironment } from "../src/options/testing/spawn.ts";
 import { ServingProcess, spawnServe } from "./testing/serving.ts";
 

@@ -1,4 +1,4 @@
-import type { AdapterChoice } from "../src/generate/adapted-weights.ts";
+import type { AdapterChoice } from "../src/adapters/merge/in-memory/weights.ts";
 import {
   choice,
   type Context,

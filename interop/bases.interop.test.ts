@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { drawFactors } from "../src/bases/factors.ts";
-import { finishSteps } from "../src/bases/steps.ts";
-import { basesCount, drawBases, type BasesExtent, type StdPair } from "../src/bases/draw.ts";
+import { drawFactors } from "../src/adapters/frozen/drawing/factors.ts";
+import { finishSteps } from "../src/adapters/frozen/drawing/steps.ts";
+import { basesCount, drawBases, type BasesExtent, type StdPair } from "../src/adapters/frozen/drawing/draw.ts";
 import { readElement, type BasisMatrix } from "../src/compute/device/matrix-storage.ts";
-import type { StdCache } from "../src/bases/std-cache.ts";
+import type { StdCache } from "../src/adapters/frozen/drawing/std-cache.ts";
 import type { FloatGrid, Sparsity } from "../src/compute/random/names.ts";
 import { judge, type BasesSpec, type FactorsSpec } from "./judge.ts";
 import { openTensors } from "./tensors.ts";

@@ -7,7 +7,7 @@ import * as v from "valibot";
 import { LanguageModel } from "../src/generate/language-model.ts";
 import { DEFAULT_SAMPLING } from "../src/generate/sampling.ts";
 import { Session } from "../src/generate/session.ts";
-import { writeAdapter } from "../src/merge/testing/models.ts";
+import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
 import { answersOf, type ChatAnswer } from "./answers.ts";
 import { smollm2 } from "./models.ts";
 import { merge, randlora } from "./program.ts";

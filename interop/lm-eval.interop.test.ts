@@ -4,7 +4,7 @@ import * as v from "valibot";
 import { ServingProcess } from "../cmd/testing/serving.ts";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
-import { writeAdapter } from "../src/merge/testing/models.ts";
+import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
 import { pythonWithPeft, run } from "./environment.ts";
 import { EMBEDDED_MODEL } from "./models.ts";
 import { merge, ROOT } from "./program.ts";

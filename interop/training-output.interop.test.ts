@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { AdaptedWeights } from "../src/generate/adapted-weights.ts";
+import { AdaptedWeights } from "../src/adapters/merge/in-memory/weights.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { Decoder } from "../src/models/decoder/decoder.ts";
 import { judge } from "./judge.ts";

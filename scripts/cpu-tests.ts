@@ -9,13 +9,12 @@ const PATHS = [
   "compute/cpu",
   "compute/tensor",
   "models",
-  "cpu",
   "adapters",
+  "cpu",
   "generate",
   "eval",
   "analysis",
   "train",
-  "merge",
   "serve",
 ];
 /** About GPUs, or about a browser. */

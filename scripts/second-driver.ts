@@ -10,13 +10,17 @@ const ROOT = join(import.meta.dir, "..");
 const ICD = "vk_swiftshader_icd.json";
 /** Where distributions put Chromium. */
 const FOLDERS = ["/usr/lib/chromium", "/usr/lib/chromium-browser", "/usr/lib64/chromium-browser", "/opt/google/chrome"];
+/** One file stands for all merges: they compute the same, and take long. */
+const ADAPTERS = [...new Bun.Glob("src/adapters/**/*.test.ts").scanSync(ROOT)]
+  .filter((path) => !path.startsWith("src/adapters/merge/"))
+  .toSorted();
 /** Tests of everything that computes on a GPU. */
 export const COMPUTING = [
   "src/compute/gpu",
   "src/compute/tensor",
   "src/models",
-  "src/adapters",
-  "src/merge/run.test.ts",
+  ...ADAPTERS,
+  "src/adapters/merge/to-files/run.test.ts",
 ];
 
 async function main(): Promise<void> {

@@ -13,10 +13,9 @@ const TIERS = [
   ["compute"],
   ["data"],
   ["models"],
-  ["bases"],
-  ["cpu"],
   ["adapters"],
-  ["tasks", "merge", "train", "compare", "generate", "eval", "analysis", "serve", "terminal", "report", "options"],
+  ["cpu"],
+  ["tasks", "train", "compare", "generate", "eval", "analysis", "serve", "terminal", "report", "options"],
 ];
 const TOP = TIERS.length;
 

@@ -1,13 +1,13 @@
 import type { Device } from "../../src/compute/device/device.ts";
-import { describeBase } from "../../src/adapters/base.ts";
+import { describeBase } from "../../src/adapters/base/base.ts";
 import type { BasisMatrix } from "../../src/compute/device/matrix-storage.ts";
-import { TrainingBases } from "../../src/adapters/bilinear/train/training-bases.ts";
+import { TrainingBases } from "../../src/adapters/delta/scaled-bases/training-bases.ts";
 import { readConfig } from "../../src/models/folder/config-json.ts";
 import type { GeneratorName, Sparsity } from "../../src/compute/random/names.ts";
 import { Checkpoint } from "../../src/files/safetensors/checkpoint.ts";
 import { resolveRandlora } from "../../src/adapters/randlora/train/settings.ts";
 import { newRandlora } from "../../src/adapters/randlora/train/source.ts";
-import { findTargets } from "../../src/adapters/training/target-modules.ts";
+import { findTargets } from "../../src/adapters/base/target-modules.ts";
 import { settingsOf } from "./trainee.ts";
 
 /** GPU bytes of a pair of bases. */

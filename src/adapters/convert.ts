@@ -4,10 +4,10 @@ import type { GeneratorName } from "../compute/random/names.ts";
 import { Publication } from "../files/publish.ts";
 import { MAX_SETTINGS_BYTES, readWhole } from "../files/read-whole.ts";
 import { modelFolderObjection } from "../files/safetensors/shards.ts";
-import type { Adapter, AdapterTensor } from "./types.ts";
-import { beginClassesBeside, CLASSES_FILE, classesText } from "./classes-file.ts";
-import { writeJson } from "./json-write.ts";
-import { writePeft } from "./peft-write.ts";
+import type { Adapter, AdapterTensor } from "./adapter.ts";
+import { beginClassesBeside, CLASSES_FILE, classesText } from "./files/classes-file.ts";
+import { writeJson } from "./files/json-write.ts";
+import { writePeft } from "./files/peft-write.ts";
 import { methodOfAdapter } from "./methods.ts";
 import type { ConversionWish } from "./method.ts";
 

@@ -1,11 +1,11 @@
-import type { StdCache } from "../bases/std-cache.ts";
+import type { StdCache } from "./frozen/drawing/std-cache.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
 import type { GeneratorName } from "../compute/random/names.ts";
-import type { BaseModel } from "./base.ts";
-import type { AdapterContent } from "./content.ts";
+import type { BaseModel } from "./base/base.ts";
+import type { AdapterContent } from "./files/content.ts";
 import type { AdapterPlan, PlanOptions } from "./plan.ts";
 import type { AdapterTraining, TrainingDefinition } from "./training/definition.ts";
-import type { Adapter, PlainConfig } from "./types.ts";
+import type { Adapter, PlainConfig } from "./adapter.ts";
 
 /** A way to train a model. It is a folder of its own, a name in `method-names.ts` and a line in `methods.ts`. */
 export interface TrainedMethod<Own extends object = object> {

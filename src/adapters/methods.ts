@@ -1,6 +1,6 @@
 import { RandloraError } from "../files/errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
-import type { BaseModel } from "./base.ts";
+import type { BaseModel } from "./base/base.ts";
 import { dora } from "./dora/method.ts";
 import { full } from "./full/method.ts";
 import { hybrid } from "./hybrid/method.ts";
@@ -12,8 +12,8 @@ import { nola } from "./nola/method.ts";
 import type { AdapterPlan, PlanOptions } from "./plan.ts";
 import { pranc } from "./pranc/method.ts";
 import { randlora } from "./randlora/method.ts";
-import { type Tolerate, tolerating } from "./tolerate.ts";
-import type { Adapter } from "./types.ts";
+import { type Tolerate, tolerating } from "./files/tolerate.ts";
+import type { Adapter } from "./adapter.ts";
 import { vera } from "./vera/method.ts";
 
 /** A new method is a folder, a name in `method-names.ts`, and a line here. */

@@ -3,10 +3,10 @@ import { basename, join } from "node:path";
 import { RandloraError } from "../files/errors.ts";
 import { parseHubName } from "../files/hub/name.ts";
 import { naming, oneLine, systemCode } from "../files/failure.ts";
-import { openJson } from "./json.ts";
-import { isPeftFolder, openPeft, PEFT_CONFIG } from "./peft.ts";
-import type { Tolerate } from "./tolerate.ts";
-import type { Adapter } from "./types.ts";
+import { openJson } from "./files/json.ts";
+import { isPeftFolder, openPeft, PEFT_CONFIG } from "./files/peft.ts";
+import type { Tolerate } from "./files/tolerate.ts";
+import type { Adapter } from "./adapter.ts";
 
 const JSON_FILE = "adapter.json";
 /** A run keeps its best adapter, and its last, in these folders. */

@@ -5,10 +5,10 @@ import type { DeviceBuffer } from "../compute/device/buffer.ts";
 import type { KernelDtype } from "../compute/device/dtype.ts";
 import type { GeneratorName } from "../compute/random/names.ts";
 import type { DeltaBlock } from "../compute/device/families/delta.ts";
-import type { DeltaSample } from "./bilinear/delta-sample.ts";
-import type { AdaptedLayer } from "./layers.ts";
-import type { Replacement } from "./replacements.ts";
-import type { Adapter } from "./types.ts";
+import type { DeltaSample } from "./delta/sample.ts";
+import type { AdaptedLayer } from "./base/layers.ts";
+import type { Replacement } from "./base/replacements.ts";
+import type { Adapter } from "./adapter.ts";
 
 /** What a user says of the adapters to be applied. */
 export interface PlanOptions {

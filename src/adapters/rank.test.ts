@@ -1,7 +1,7 @@
 // What the paper is about (arXiv:2502.00987, section 4): at which rank an update may be, with few numbers.
 import { expect, test } from "bun:test";
 import { itemAt } from "../files/item-at.ts";
-import { MemoryStdCache } from "../bases/testing/bases.ts";
+import { MemoryStdCache } from "./testing/drawn-bases.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
 import { planAdapter } from "./methods.ts";

@@ -1,7 +1,7 @@
 import type { Device } from "../compute/device/device.ts";
 import { itemAt } from "../files/item-at.ts";
 import type { AdapterPlan, DeltasOnGpu, DeltaSource, LayerDelta } from "./plan.ts";
-import type { Adapter } from "./types.ts";
+import type { Adapter } from "./adapter.ts";
 
 /** Of each layer of a sum: its number in each of the parts, -1 where a part has no such. */
 type Indices = readonly (readonly number[])[];

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import type { Device } from "../compute/device/device.ts";
 import { openTestDevice } from "../compute/device/testing/open.ts";
-import { readModel, rounded, widened, writeModel } from "../merge/testing/models.ts";
+import { readModel, rounded, widened, writeModel } from "../adapters/merge/testing/models.ts";
 import { Decoder } from "../models/decoder/decoder.ts";
 import { collectActivations } from "./activations.ts";
 import { storySamples } from "./testing/story-samples.ts";

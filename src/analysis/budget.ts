@@ -1,6 +1,6 @@
 import { nearestSize } from "../adapters/budget.ts";
 import { isAdapterMethod, METHODS } from "../adapters/methods.ts";
-import { findTargets, type Targets } from "../adapters/training/target-modules.ts";
+import { findTargets, type Targets } from "../adapters/base/target-modules.ts";
 import { RandloraError } from "../files/errors.ts";
 import { dtypeBytes } from "../files/safetensors/dtype.ts";
 import type { PlannedModel } from "./planned-model.ts";

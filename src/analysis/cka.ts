@@ -1,4 +1,4 @@
-import { type Steps, takeSteps } from "../bases/steps.ts";
+import { type Steps, takeSteps } from "../adapters/frozen/drawing/steps.ts";
 
 /** Representations of N samples: (N, width), row by row without gaps. */
 export interface Representations {

@@ -5,7 +5,7 @@ import { loraDelta, type TestLora, writeLora } from "../adapters/testing/lora.ts
 import { refusalOf, TemporaryFolder } from "../files/testing/folder.ts";
 import type { Device } from "../compute/device/device.ts";
 import { openTestDevice } from "../compute/device/testing/open.ts";
-import { type TestAdapter, writeAdapter } from "../merge/testing/models.ts";
+import { type TestAdapter, writeAdapter } from "../adapters/merge/testing/models.ts";
 import { openAdapter } from "../adapters/open.ts";
 import { planAdapter } from "../adapters/methods.ts";
 import { type DeltaChoice, openDeltas, openPair } from "./deltas.ts";

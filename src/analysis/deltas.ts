@@ -2,7 +2,7 @@ import type { Device } from "../compute/device/device.ts";
 import { ownedBy } from "../compute/device/owned.ts";
 import { methodOfAdapter, planAdapter } from "../adapters/methods.ts";
 import { openAdapter } from "../adapters/open.ts";
-import type { AdaptedLayer } from "../adapters/layers.ts";
+import type { AdaptedLayer } from "../adapters/base/layers.ts";
 import type { AdapterPlan } from "../adapters/plan.ts";
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";

@@ -1,4 +1,4 @@
-import type { Steps } from "../bases/steps.ts";
+import type { Steps } from "../adapters/frozen/drawing/steps.ts";
 
 /** A symmetric matrix of which the lower triangle is given, rows `pitch` elements apart. It is overwritten. */
 export interface Symmetric {

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { isPeftFolder, PEFT_CONFIG, PEFT_WEIGHTS } from "../adapters/peft.ts";
+import { isPeftFolder, PEFT_CONFIG, PEFT_WEIGHTS } from "../adapters/files/peft.ts";
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { locateModel } from "../models/folder/locate.ts";

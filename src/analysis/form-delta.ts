@@ -1,13 +1,13 @@
 import type { Device, DeviceBuffer } from "../compute/device/device.ts";
 import { BLOCK_ROWS, padded4 } from "../compute/device/families/delta.ts";
-import type { AdaptedLayer } from "../adapters/layers.ts";
+import type { AdaptedLayer } from "../adapters/base/layers.ts";
 import type { WeightRows } from "../compute/device/families/finish.ts";
 import type { AdapterPlan, DeltasOnGpu, LayerDelta, StoredWeight } from "../adapters/plan.ts";
 import { RandloraError } from "../files/errors.ts";
 import { oneLine, quote } from "../files/failure.ts";
 import { Run } from "../compute/tensor/run.ts";
-import { fileSource } from "../merge/plan.ts";
-import { storedWeight } from "../merge/stored-weight.ts";
+import { fileSource } from "../adapters/merge/plan.ts";
+import { storedWeight } from "../adapters/merge/stored-weight.ts";
 import type { Checkpoint } from "../files/safetensors/checkpoint.ts";
 import { dtypeBytes } from "../files/safetensors/dtype.ts";
 import { repitched } from "../compute/tensor/repitch.ts";

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
-import { type Tolerate, tolerated } from "../adapters/tolerate.ts";
+import { type Tolerate, tolerated } from "../adapters/files/tolerate.ts";
 import type { RandloraError } from "../files/errors.ts";
 import { readConfig as readPlainConfig } from "../models/folder/config-json.ts";
 import { loadConfig, SUPPORTED_TYPES } from "../models/decoder/architectures/index.ts";

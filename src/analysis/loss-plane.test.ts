@@ -15,7 +15,7 @@ import {
   widened,
   writeAdapter,
   writeModel,
-} from "../merge/testing/models.ts";
+} from "../adapters/merge/testing/models.ts";
 import { Decoder } from "../models/decoder/decoder.ts";
 import { LossPlane } from "./loss-plane.ts";
 import { needsAllInF32, planVariants } from "./plan-variants.ts";

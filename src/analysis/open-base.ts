@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { type BaseModel, describeBase } from "../adapters/base.ts";
+import { type BaseModel, describeBase } from "../adapters/base/base.ts";
 import { RandloraError } from "../files/errors.ts";
 import { resolveModel } from "../files/hub/resolve.ts";
 import { readRun } from "../generate/default-model.ts";

@@ -5,7 +5,7 @@ import { openTestDevice } from "../compute/device/testing/open.ts";
 import { PictureModel } from "../eval/picture-model.ts";
 import { readPreprocessing } from "../data/images/preprocessing.ts";
 import { subsetOf } from "../data/images/datasets/types.ts";
-import { readModel, rounded, widened, writeModel } from "../merge/testing/models.ts";
+import { readModel, rounded, widened, writeModel } from "../adapters/merge/testing/models.ts";
 import { writeClip, writeDinov2 } from "../models/vision/testing/folder.ts";
 import { collectPictureActivations, outputModules } from "./picture-activations.ts";
 import { openSamples } from "./pictures.ts";

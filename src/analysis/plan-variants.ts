@@ -1,6 +1,6 @@
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
-import { planOneAdapter } from "../generate/plan-adapters.ts";
+import { planOneAdapter } from "../adapters/merge/in-memory/plan.ts";
 import { locateModel, type ModelLocation } from "../models/folder/locate.ts";
 import type { GeneratorName } from "../compute/random/names.ts";
 import { findKind } from "./find-kind.ts";

@@ -1,5 +1,5 @@
-import type { BaseModel } from "../adapters/base.ts";
-import { isInputEmbedding, isOutputEmbedding } from "../adapters/embeddings.ts";
+import type { BaseModel } from "../adapters/base/base.ts";
+import { isInputEmbedding, isOutputEmbedding } from "../adapters/base/embeddings.ts";
 import type { DecoderConfig } from "../models/decoder/config.ts";
 import { elements, type PlannedMatrix } from "../models/tensor-plan.ts";
 import { plannedMatrices, planWeights } from "../models/decoder/weight-plan.ts";

@@ -1,4 +1,4 @@
-import { takeSteps } from "../bases/steps.ts";
+import { takeSteps } from "../adapters/frozen/drawing/steps.ts";
 import type { OpenDeltas } from "./deltas.ts";
 import { effectiveRank, numericalRank, singularValueSteps, singularWork } from "./singular-values.ts";
 

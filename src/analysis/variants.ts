@@ -1,5 +1,5 @@
 import type { Device } from "../compute/device/device.ts";
-import { AdaptedWeights } from "../generate/adapted-weights.ts";
+import { AdaptedWeights } from "../adapters/merge/in-memory/weights.ts";
 import { Decoder } from "../models/decoder/decoder.ts";
 import type { Variant, VariantsPlan } from "./plan-variants.ts";
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
-import { type BaseModel, describeBase } from "../adapters/base.ts";
+import { type BaseModel, describeBase } from "../adapters/base/base.ts";
 import { refusalOf } from "../files/testing/folder.ts";
 import { readConfig } from "../models/folder/config-json.ts";
 import { Checkpoint } from "../files/safetensors/checkpoint.ts";

@@ -1,9 +1,9 @@
-import type { BaseModel } from "../adapters/base.ts";
+import type { BaseModel } from "../adapters/base/base.ts";
 import { nearestSize } from "../adapters/budget.ts";
 import { methodNamed } from "../adapters/methods.ts";
 import type { AdapterTraining, ModuleShape } from "../adapters/training/definition.ts";
 import { ADAPTER_SETTINGS } from "../adapters/training/settings.ts";
-import { findTargets } from "../adapters/training/target-modules.ts";
+import { findTargets } from "../adapters/base/target-modules.ts";
 import { RandloraError } from "../files/errors.ts";
 import { laterSeed } from "../compute/random/seed.ts";
 import type { FindShapes } from "../train/module-shapes.ts";

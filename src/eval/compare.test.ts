@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
 import { openTestDevice, TEST_DEVICE } from "../compute/device/testing/open.ts";
-import { merge } from "../merge/run.ts";
-import { readModel, rounded, widened, writeAdapter, writeModel } from "../merge/testing/models.ts";
+import { merge } from "../adapters/merge/to-files/run.ts";
+import { readModel, rounded, widened, writeAdapter, writeModel } from "../adapters/merge/testing/models.ts";
 import { comparePerplexity, type ComparisonOptions } from "./compare.ts";
 
 const layer = (index: number, name: string) => `model.layers.${index}.${name}`;

@@ -1,8 +1,8 @@
 import { type BlocksName, NAMED_BLOCKS } from "../compute/device/dtype.ts";
 import type { Device, KernelTime } from "../compute/device/device.ts";
-import { type AdapterChoice, AdaptedWeights } from "../generate/adapted-weights.ts";
-import { planOneAdapter } from "../generate/plan-adapters.ts";
-import { UnmergedAdapters } from "../generate/unmerged-adapters.ts";
+import { type AdapterChoice, AdaptedWeights } from "../adapters/merge/in-memory/weights.ts";
+import { planOneAdapter } from "../adapters/merge/in-memory/plan.ts";
+import { UnmergedAdapters } from "../adapters/merge/in-memory/beside.ts";
 import { Decoder } from "../models/decoder/decoder.ts";
 import type { Quantised } from "../models/decoder/weights.ts";
 import type { ModelLocation } from "../models/folder/locate.ts";

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdir, mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { writeAdapter } from "../merge/testing/models.ts";
+import { writeAdapter } from "../adapters/merge/testing/models.ts";
 import type { Recorded } from "../models/folder/recorded.ts";
 import {
   chooseModel,

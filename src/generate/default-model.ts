@@ -9,7 +9,7 @@ import type { Recorded } from "../models/folder/recorded.ts";
 import { SAMPLE_FORMATS, type SampleFormat } from "../data/text/samples/types.ts";
 import { readOptionalJsonObject } from "../files/read-text.ts";
 import type { GeneratorName } from "../compute/random/names.ts";
-import type { AdapterChoice } from "./adapted-weights.ts";
+import type { AdapterChoice } from "../adapters/merge/in-memory/weights.ts";
 
 /** What a MODEL argument stands for: a model, and the adapter that a run trained for it. */
 export interface ModelWithAdapter {

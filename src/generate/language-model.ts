@@ -11,9 +11,9 @@ import { type ChatTemplate, loadChatTemplate } from "../data/text/chat-template.
 import { readStopIds } from "../data/text/stop.ts";
 import { loadTokenizer } from "../data/text/load-tokenizer.ts";
 import type { Tokenizer } from "../data/text/tokenizer.ts";
-import { type AdapterChoice, AdaptedWeights, type ApplyOptions } from "./adapted-weights.ts";
+import { type AdapterChoice, AdaptedWeights, type ApplyOptions } from "../adapters/merge/in-memory/weights.ts";
 import type { Writer } from "./reply.ts";
-import { UnmergedAdapters } from "./unmerged-adapters.ts";
+import { UnmergedAdapters } from "../adapters/merge/in-memory/beside.ts";
 
 export interface LanguageModelOptions {
   readonly location: ModelLocation;

@@ -5,7 +5,7 @@ import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expectedStories } from "../../fixtures/stories/storyteller.ts";
-import type { AdapterChoice } from "../generate/adapted-weights.ts";
+import type { AdapterChoice } from "../adapters/merge/in-memory/weights.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { failure, loadStoriesModel, serveStories, type TestServer, until, writeAdapters } from "./testing/server.ts";
 

@@ -1,4 +1,4 @@
-import type { AdapterChoice } from "../generate/adapted-weights.ts";
+import type { AdapterChoice } from "../adapters/merge/in-memory/weights.ts";
 import { ApiError } from "./api-error.ts";
 
 /** A model that clients can name: the base, or the base with an adapter. */

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
-import type { AdapterChoice } from "../generate/adapted-weights.ts";
+import type { AdapterChoice } from "../adapters/merge/in-memory/weights.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { loadStoriesModel, serveStories, type TestServer, until, writeAdapters } from "./testing/server.ts";
 import { openBrowser } from "./testing/browser.ts";

@@ -3,7 +3,7 @@ import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expectedStories, STORIES } from "../../fixtures/stories/storyteller.ts";
-import type { AdapterChoice } from "../generate/adapted-weights.ts";
+import type { AdapterChoice } from "../adapters/merge/in-memory/weights.ts";
 import { TEST_DEVICE } from "../compute/device/testing/open.ts";
 import { LanguageModel } from "../generate/language-model.ts";
 import { loadStoriesModel, serveStories, type TestServer, until, writeAdapters } from "./testing/server.ts";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { APIError } from "openai";
 import { expectedStories } from "../../fixtures/stories/storyteller.ts";
-import type { AdapterChoice } from "../generate/adapted-weights.ts";
+import type { AdapterChoice } from "../adapters/merge/in-memory/weights.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { DEFAULT_SAMPLING } from "../generate/sampling.ts";
 import { read } from "../compute/device/transfer.ts";

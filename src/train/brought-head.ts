@@ -1,8 +1,8 @@
 import { dirname } from "node:path";
 import { itemAt } from "../files/item-at.ts";
 import { openAdapter } from "../adapters/open.ts";
-import type { Adapter } from "../adapters/types.ts";
-import { classesBeside } from "../merge/new-head.ts";
+import type { Adapter } from "../adapters/adapter.ts";
+import { classesBeside } from "../adapters/merge/new-head.ts";
 import { HEAD } from "./picture-task.ts";
 
 /** The head that an adapter brings: `linear` has a bias, `cls` none. */

@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { openAdapter } from "../adapters/open.ts";
-import { merge } from "../merge/run.ts";
-import { Notes, OPTIONS } from "../merge/testing/merge.ts";
+import { merge } from "../adapters/merge/to-files/run.ts";
+import { Notes, OPTIONS } from "../adapters/merge/testing/merge.ts";
 import { initialSettings } from "./init-adapter.ts";
 import { outcomeOf, Recording } from "./testing/runs.ts";
 import { ShortRuns } from "./testing/short-runs.ts";

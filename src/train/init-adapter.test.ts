@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { cp, mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { openAdapter } from "../adapters/open.ts";
-import { writePeft } from "../adapters/peft-write.ts";
+import { writePeft } from "../adapters/files/peft-write.ts";
 import { randlora } from "../adapters/randlora/method.ts";
 import { initialSettings } from "./init-adapter.ts";
 import type { AskedSettings } from "./resolve-settings.ts";

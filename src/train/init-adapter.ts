@@ -1,10 +1,10 @@
 import type { MethodDefinition } from "../adapters/method.ts";
 import { isAdapterMethod, methodOfAdapter, METHODS } from "../adapters/methods.ts";
 import { stat } from "node:fs/promises";
-import { adapterFingerprint } from "../adapters/fingerprint.ts";
+import { adapterFingerprint } from "../adapters/files/fingerprint.ts";
 import { openAdapter } from "../adapters/open.ts";
 import type { AdapterSettings } from "../adapters/training/settings.ts";
-import type { Adapter } from "../adapters/types.ts";
+import type { Adapter } from "../adapters/adapter.ts";
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { headOf } from "./brought-head.ts";

@@ -1,10 +1,10 @@
 import type { LargestMicroBatch } from "../data/batches/types.ts";
 import type { Device } from "../compute/device/device.ts";
 import { ownedBy } from "../compute/device/owned.ts";
-import { describeBase } from "../adapters/base.ts";
+import { describeBase } from "../adapters/base/base.ts";
 import type { TrainedMethod } from "../adapters/method.ts";
 import { isAdapterMethod, methodNamed } from "../adapters/methods.ts";
-import { writePeft } from "../adapters/peft-write.ts";
+import { writePeft } from "../adapters/files/peft-write.ts";
 import type { PlaceOptions } from "../adapters/training/method.ts";
 import { Parameters } from "../adapters/training/parameters.ts";
 import { readConfig } from "../models/folder/config-json.ts";

@@ -1,7 +1,7 @@
-import { describeBase } from "../adapters/base.ts";
+import { describeBase } from "../adapters/base/base.ts";
 import type { ModuleShape } from "../adapters/training/definition.ts";
 import type { AdapterSettings } from "../adapters/training/settings.ts";
-import { findTargets } from "../adapters/training/target-modules.ts";
+import { findTargets } from "../adapters/base/target-modules.ts";
 import { readConfig } from "../models/folder/config-json.ts";
 import type { ModelLocation } from "../models/folder/locate.ts";
 import { Checkpoint } from "../files/safetensors/checkpoint.ts";

@@ -5,7 +5,7 @@ import { openTestDevice } from "../compute/device/testing/open.ts";
 import { multipliesWholeNumbers } from "../compute/device/testing/stagings.ts";
 import { tensorBytes } from "../compute/device/tensor.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
-import { writeRounded } from "../generate/testing/rounded.ts";
+import { writeRounded } from "../adapters/merge/testing/rounded.ts";
 import { LAYER_WEIGHTS, writeWiderClip, writeWiderDinov2 } from "../models/vision/testing/folder.ts";
 import type { PictureTask } from "./picture-task.ts";
 import { CLS, contrastive, LINEAR, type PictureTrial, TEXTS, trainPictures } from "./testing/pictures.ts";

@@ -6,8 +6,8 @@ import { convertAdapter } from "../adapters/convert.ts";
 import { openAdapter } from "../adapters/open.ts";
 import type { Device } from "../compute/device/device.ts";
 import { openTestDevice } from "../compute/device/testing/open.ts";
-import { merge } from "../merge/run.ts";
-import { Notes, OPTIONS } from "../merge/testing/merge.ts";
+import { merge } from "../adapters/merge/to-files/run.ts";
+import { Notes, OPTIONS } from "../adapters/merge/testing/merge.ts";
 import {
   CLIP,
   CLIP_SHAPES,

@@ -1,8 +1,8 @@
-import type { Within } from "../adapters/base.ts";
+import type { Within } from "../adapters/base/base.ts";
 import type { SavedModule, SavedTensor } from "../adapters/training/saved-modules.ts";
 import type { Parameters } from "../adapters/training/parameters.ts";
-import type { Adapter } from "../adapters/types.ts";
-import { readValues } from "../adapters/values.ts";
+import type { Adapter } from "../adapters/adapter.ts";
+import { readValues } from "../adapters/files/values.ts";
 import type { Device } from "../compute/device/device.ts";
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";

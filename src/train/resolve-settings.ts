@@ -1,4 +1,4 @@
-import { defaultTargets } from "../adapters/default-targets.ts";
+import { defaultTargets } from "../adapters/base/default-targets.ts";
 import { Contradiction, RandloraError } from "../files/errors.ts";
 import { quote } from "../files/failure.ts";
 import type { TrainedMethod } from "../adapters/method.ts";
@@ -6,7 +6,7 @@ import { METHOD_NAMES } from "../adapters/method-names.ts";
 import { METHODS, methodNamed } from "../adapters/methods.ts";
 import type { AdapterTraining } from "../adapters/training/definition.ts";
 import { ADAPTER_SETTINGS } from "../adapters/training/settings.ts";
-import { DROPOUT_MICRO_BATCHES } from "../adapters/training/dropout.ts";
+import { DROPOUT_MICRO_BATCHES } from "../adapters/delta/dropout.ts";
 import type { InitialSettings } from "./init-adapter.ts";
 import type { FindShapes } from "./module-shapes.ts";
 import { PICTURE_SETTINGS, type PictureFacts, type PictureSettings, resolvePictures } from "./picture-settings.ts";

@@ -1,11 +1,11 @@
 import type { Device } from "../compute/device/device.ts";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { convertTensor } from "../merge/convert.ts";
-import { countOverflows, overflow } from "../merge/finite.ts";
+import { convertTensor } from "../adapters/merge/convert.ts";
+import { countOverflows, overflow } from "../adapters/merge/finite.ts";
 import { missingConfig, readConfig, updateConfig } from "../models/folder/config-json.ts";
 import { copyModelFiles, findModelFiles, ownFiles } from "../models/folder/copy.ts";
-import { fileSource } from "../merge/plan.ts";
+import { fileSource } from "../adapters/merge/plan.ts";
 import type { Checkpoint, CheckpointTensor } from "../files/safetensors/checkpoint.ts";
 import { type Dtype, dtypeBytes, isFloat, NAMED_DTYPES, type WritableFloatDtype } from "../files/safetensors/dtype.ts";
 import { naming, quote } from "../files/failure.ts";

@@ -6,12 +6,12 @@ import type { DeltaStorage } from "../../compute/device/families/delta.ts";
 import type { Staging } from "../../compute/device/staging.ts";
 import type { FloatGrid, GeneratorName, Sparsity } from "../../compute/random/names.ts";
 import { philoxFill, philoxStream } from "../../compute/random/philox.ts";
-import { basesCount, drawBases, type Bases } from "../../bases/draw.ts";
-import { bilinearShape } from "./shape.ts";
-import { deltaReference, type DeltaLayer } from "./delta-reference.ts";
+import { basesCount, drawBases, type Bases } from "../frozen/drawing/draw.ts";
+import { bilinearShape } from "../delta/scaled-bases/shape.ts";
+import { deltaReference, type DeltaLayer } from "../delta/scaled-bases/delta-reference.ts";
 import type { DeltaBlock } from "../../compute/device/families/delta.ts";
 import { padded4 } from "../../compute/device/families/delta.ts";
-import { DeltaBases, type DeltaLayerOnGpu } from "./delta.ts";
+import { DeltaBases, type DeltaLayerOnGpu } from "../delta/scaled-bases/delta.ts";
 
 /** The layer and the bases of a trial. */
 export interface DeltaTrialSpec {

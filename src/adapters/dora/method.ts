@@ -6,7 +6,7 @@ import { MAGNITUDE } from "../lora/layers.ts";
 import { lora } from "../lora/method.ts";
 import { planLora } from "../lora/plan.ts";
 import type { LoraSettings } from "../lora/train/source.ts";
-import { withMagnitudes } from "../magnitude/plan.ts";
+import { withMagnitudes } from "../delta/magnitude/plan.ts";
 import type { MethodDefinition } from "../method.ts";
 import { doraTraining } from "./train/training.ts";
 

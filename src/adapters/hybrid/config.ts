@@ -7,8 +7,8 @@ import { lora } from "../lora/method.ts";
 import { isConfigOf } from "../method.ts";
 import { parseRandloraConfig, RANDLORA_KEYS } from "../randlora/config.ts";
 import { PEFT_TYPES, type Variant } from "../randlora/peft-types.ts";
-import { parseSettings, positiveInteger } from "../settings.ts";
-import type { Adapter, PlainConfig } from "../types.ts";
+import { parseSettings, positiveInteger } from "../base/config-keys.ts";
+import type { Adapter, PlainConfig } from "../adapter.ts";
 
 /** Ours: PEFT has no adapters of two methods in one file, and refuses it. */
 export const PEFT_TYPE = "RANDLORA_HYBRID";

@@ -1,5 +1,5 @@
 import type { AdapterPlan } from "../plan.ts";
-import type { Adapter } from "../types.ts";
+import type { Adapter } from "../adapter.ts";
 import { loraConfig } from "./config.ts";
 import { loraAdapterPlan } from "./deltas.ts";
 import { loraFactors, type LoraLayer } from "./layers.ts";

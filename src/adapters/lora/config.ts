@@ -11,8 +11,8 @@ import {
   parseSettings,
   positiveInteger,
   text,
-} from "../settings.ts";
-import type { Adapter, PlainConfig } from "../types.ts";
+} from "../base/config-keys.ts";
+import type { Adapter, PlainConfig } from "../adapter.ts";
 import { refuseVariants } from "./refusals.ts";
 
 /** PEFT's LoraConfig, understood. Defaults are PEFT's. */

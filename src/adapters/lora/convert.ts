@@ -1,8 +1,8 @@
 import { Contradiction } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
-import { contentOf } from "../content.ts";
+import { contentOf } from "../files/content.ts";
 import type { ConversionWish, ConvertedContent } from "../method.ts";
-import type { Adapter } from "../types.ts";
+import type { Adapter } from "../adapter.ts";
 
 /** A LoRA adapter is written as it is. Throws `RandloraError` "usage" when bases are asked for, which it has not. */
 export async function convertLora(adapter: Adapter, { projections }: ConversionWish): Promise<ConvertedContent> {

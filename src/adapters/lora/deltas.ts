@@ -1,7 +1,7 @@
-import { lowRankDeltas } from "../low-rank/deltas.ts";
-import { type LowRankLayer, storedFactor } from "../low-rank/layer.ts";
+import { lowRankDeltas } from "../delta/low-rank/deltas.ts";
+import { type LowRankLayer, storedFactor } from "../delta/low-rank/layer.ts";
 import type { AdapterPlan } from "../plan.ts";
-import type { Adapter } from "../types.ts";
+import type { Adapter } from "../adapter.ts";
 import type { LoraLayer } from "./layers.ts";
 import type { LoraPlan } from "./plan.ts";
 

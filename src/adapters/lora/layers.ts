@@ -1,10 +1,10 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import type { BaseModel, PathShift } from "../base.ts";
-import { type AdaptedLayer, adaptedLayer } from "../layers.ts";
-import type { Adapter, AdapterTensor } from "../types.ts";
-import { requireFloats } from "../values.ts";
-import { type MagnitudeName, moduleOfMagnitude } from "../magnitude/vectors.ts";
+import type { BaseModel, PathShift } from "../base/base.ts";
+import { type AdaptedLayer, adaptedLayer } from "../base/layers.ts";
+import type { Adapter, AdapterTensor } from "../adapter.ts";
+import { requireFloats } from "../files/values.ts";
+import { type MagnitudeName, moduleOfMagnitude } from "../delta/magnitude/vectors.ts";
 import { type LoraConfig, rankAndScale } from "./config.ts";
 
 const A = ".lora_A.weight";

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { baseOf, f32, numbers, type TestTensor } from "../testing/adapters.ts";
-import type { BaseModel } from "../base.ts";
+import type { BaseModel } from "../base/base.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
-import { openPeft } from "../peft.ts";
+import { openPeft } from "../files/peft.ts";
 import { planAdapter } from "../methods.ts";
 import { loraTensors, type TestLora, writeLora } from "../testing/lora.ts";
 import { TemporaryFolder, refusalOf } from "../../files/testing/folder.ts";

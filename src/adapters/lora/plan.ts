@@ -1,7 +1,7 @@
-import { type BaseModel, findShift } from "../base.ts";
-import { requireTargeted, requireUnquantised } from "../layers.ts";
-import { findReplacements, type Replacement, tiedReplacements } from "../replacements.ts";
-import type { Adapter } from "../types.ts";
+import { type BaseModel, findShift } from "../base/base.ts";
+import { requireTargeted, requireUnquantised } from "../base/layers.ts";
+import { findReplacements, type Replacement, tiedReplacements } from "../base/replacements.ts";
+import type { Adapter } from "../adapter.ts";
 import { type LoraConfig, loraConfig } from "./config.ts";
 import { isOwn, loraFactors, type LoraLayer, loraLayers } from "./layers.ts";
 

@@ -8,7 +8,7 @@ import { read } from "../../compute/device/transfer.ts";
 import type { Staging } from "../../compute/device/staging.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { padded4 } from "../../compute/device/families/delta.ts";
-import { openPeft } from "../peft.ts";
+import { openPeft } from "../files/peft.ts";
 import { baseOf, f32 } from "../testing/adapters.ts";
 import { nolaDelta, type TestNola, writeNola } from "../testing/nola.ts";
 import { nolaDeltas, uploadNola } from "./deltas.ts";

@@ -1,10 +1,10 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import { type BaseModel, findShift } from "../base.ts";
-import { type AdaptedLayer, adaptedLayer, requireTargeted, requireUnquantised } from "../layers.ts";
-import { findReplacements, type Replacement } from "../replacements.ts";
-import type { Adapter, AdapterTensor } from "../types.ts";
-import { requireFloats } from "../values.ts";
+import { type BaseModel, findShift } from "../base/base.ts";
+import { type AdaptedLayer, adaptedLayer, requireTargeted, requireUnquantised } from "../base/layers.ts";
+import { findReplacements, type Replacement } from "../base/replacements.ts";
+import type { Adapter, AdapterTensor } from "../adapter.ts";
+import { requireFloats } from "../files/values.ts";
 import { type NolaConfig, nolaConfig } from "./config.ts";
 import type { NolaDraws } from "./draws.ts";
 import { drawsOf } from "./record.ts";

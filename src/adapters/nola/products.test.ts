@@ -7,7 +7,7 @@ import type { Staging } from "../../compute/device/staging.ts";
 import { philoxElement, philoxStream } from "../../compute/random/philox.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { error, numbers, placed, taken } from "../testing/bases.ts";
-import { allocateStacks, factorsOf } from "../low-rank/stacks.ts";
+import { allocateStacks, factorsOf } from "../delta/low-rank/stacks.ts";
 import { writeFactors } from "./deltas.ts";
 import { fillElements } from "./draws.ts";
 import { NolaBases } from "./products.ts";

@@ -2,7 +2,7 @@ import type { Device, DeviceBuffer } from "../../compute/device/device.ts";
 import { recordGemm } from "../../compute/tensor/gemm.ts";
 import type { Run } from "../../compute/tensor/run.ts";
 import { pitchOf, sliceCols, type Tensor } from "../../compute/tensor/tensor.ts";
-import { type FactorStack, rowAcross } from "../low-rank/stacks.ts";
+import { type FactorStack, rowAcross } from "../delta/low-rank/stacks.ts";
 import { philoxKey } from "../../compute/random/philox.ts";
 import { basesScale, ELEMENT_DIVISOR, type NolaDraws, U_STREAM, V_STREAM } from "./draws.ts";
 

@@ -2,9 +2,9 @@ import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { type JsonObject, toPlain } from "../../files/lossless-json.ts";
-import { drawnDimension, sha256 } from "../bases-record.ts";
-import { parseSettings } from "../settings.ts";
-import type { Adapter } from "../types.ts";
+import { drawnDimension, sha256 } from "../frozen/record-keys.ts";
+import { parseSettings } from "../base/config-keys.ts";
+import type { Adapter } from "../adapter.ts";
 import type { NolaConfig } from "./config.ts";
 import { fingerprintOf, type NolaDraws } from "./draws.ts";
 

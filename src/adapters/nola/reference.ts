@@ -1,6 +1,6 @@
-import type { DeltaSample } from "../bilinear/delta-sample.ts";
+import type { DeltaSample } from "../delta/sample.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { readValues } from "../values.ts";
+import { readValues } from "../files/values.ts";
 import { basesScale, fillElements, initialFactor, U_STREAM, V_STREAM } from "./draws.ts";
 import type { NolaPlan } from "./plan.ts";
 

@@ -7,8 +7,8 @@ import {
   type LayerSettings,
   parseSettings,
   positiveInteger,
-} from "../settings.ts";
-import type { Adapter, PlainConfig } from "../types.ts";
+} from "../base/config-keys.ts";
+import type { Adapter, PlainConfig } from "../adapter.ts";
 
 /** A PRANC adapter's settings, understood. PEFT has no such method: the keys are ours, those of layers PEFT's. */
 export interface PrancConfig extends LayerSettings {

@@ -1,8 +1,8 @@
 import { Contradiction } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
-import { contentOf } from "../content.ts";
+import { contentOf } from "../files/content.ts";
 import type { ConversionWish, ConvertedContent } from "../method.ts";
-import type { Adapter } from "../types.ts";
+import type { Adapter } from "../adapter.ts";
 import { PRANC_GENERATOR, prancRecord } from "./record.ts";
 
 /** A PRANC adapter is written as it is. Throws `RandloraError` "usage" when bases are asked for: they fit no file. */

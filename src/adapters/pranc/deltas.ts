@@ -2,7 +2,7 @@ import type { Device } from "../../compute/device/device.ts";
 import { uploaded } from "../../compute/device/transfer.ts";
 import type { AdapterPlan, DeltasOnGpu, DeltaSource, LayerDelta } from "../plan.ts";
 import { type Tensor, tensorIn } from "../../compute/tensor/tensor.ts";
-import { readValues } from "../values.ts";
+import { readValues } from "../files/values.ts";
 import type { PrancLayer, PrancPlan } from "./plan.ts";
 import { PRANC_GENERATOR } from "./record.ts";
 import { thetaReference } from "./reference.ts";

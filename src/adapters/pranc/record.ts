@@ -2,9 +2,9 @@ import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { fromBigInt, type JsonObject, toPlain } from "../../files/lossless-json.ts";
-import { drawnDimension, sha256 } from "../bases-record.ts";
-import { parseSettings, prngKey } from "../settings.ts";
-import type { Adapter } from "../types.ts";
+import { drawnDimension, sha256 } from "../frozen/record-keys.ts";
+import { parseSettings, prngKey } from "../base/config-keys.ts";
+import type { Adapter } from "../adapter.ts";
 import { thetaFingerprint, thetaOffsets } from "./stream.ts";
 import { philoxKey } from "../../compute/random/philox.ts";
 

@@ -1,4 +1,4 @@
-import type { DeltaSample } from "../bilinear/delta-sample.ts";
+import type { DeltaSample } from "../delta/sample.ts";
 import { itemAt } from "../../files/item-at.ts";
 import type { ThetaLayer } from "../../compute/device/families/theta.ts";
 import { thetaElement, type ThetaKey } from "./stream.ts";

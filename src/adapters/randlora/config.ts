@@ -11,8 +11,8 @@ import {
   positiveInteger,
   prngKey,
   text,
-} from "../settings.ts";
-import type { Adapter, PlainConfig } from "../types.ts";
+} from "../base/config-keys.ts";
+import type { Adapter, PlainConfig } from "../adapter.ts";
 import { DORA_TYPES, PEFT_TYPES } from "./peft-types.ts";
 
 /** PEFT's RandLoraConfig, understood. Defaults are PEFT's. */

@@ -1,7 +1,7 @@
 import type { JsonObject } from "../../files/lossless-json.ts";
 import type { ConversionWish, ConvertedContent } from "../method.ts";
-import { convertBases, notAsRecorded } from "../saved-bases.ts";
-import type { Adapter } from "../types.ts";
+import { convertBases, notAsRecorded } from "../frozen/saved-bases.ts";
+import type { Adapter } from "../adapter.ts";
 import { type RandloraConfig, randloraConfig } from "./config.ts";
 import { identifyBases, recordDraws, specOf } from "./identify.ts";
 import { PEFT_TYPES } from "./peft-types.ts";

@@ -1,6 +1,6 @@
-import { bilinearDeltas } from "../bilinear/deltas.ts";
+import { bilinearDeltas } from "../delta/scaled-bases/deltas.ts";
 import type { AdapterPlan } from "../plan.ts";
-import { withMagnitudes } from "../magnitude/plan.ts";
+import { withMagnitudes } from "../delta/magnitude/plan.ts";
 import { MAGNITUDE, readParameters } from "./layers.ts";
 import { loadBases } from "./load-bases.ts";
 import type { RandloraPlan } from "./plan.ts";

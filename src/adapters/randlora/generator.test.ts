@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { baseOf, numbers, parameters } from "../testing/adapters.ts";
-import { MemoryStdCache } from "../../bases/testing/bases.ts";
-import { fingerprint } from "../../bases/draw.ts";
+import { MemoryStdCache } from "../testing/drawn-bases.ts";
+import { fingerprint } from "../frozen/drawing/draw.ts";
 import { loadBases } from "./load-bases.ts";
 import { BASE, base, MODULES, plan, withAdapter } from "../testing/randlora.ts";
-import type { Adapter } from "../types.ts";
+import type { Adapter } from "../adapter.ts";
 import { planRandlora } from "./plan.ts";
 import { formatBasesRecord } from "./record.ts";
 

@@ -1,15 +1,15 @@
 import { RandloraError } from "../../files/errors.ts";
 import { canDraw, GENERATOR_NAMES, type GeneratorName, type Sparsity } from "../../compute/random/names.ts";
 import { oneLine } from "../../files/failure.ts";
-import type { BaseModel, PathShift } from "../base.ts";
-import { unadaptedModules, unadaptedNote } from "../unadapted.ts";
-import { requireSameGenerator } from "../saved-bases.ts";
-import type { Adapter } from "../types.ts";
-import type { BasesSpec } from "../../bases/bases.ts";
+import type { BaseModel, PathShift } from "../base/base.ts";
+import { unadaptedModules, unadaptedNote } from "../base/unadapted.ts";
+import { requireSameGenerator } from "../frozen/saved-bases.ts";
+import type { Adapter } from "../adapter.ts";
+import type { BasesSpec } from "../frozen/drawing/bases.ts";
 import type { RandloraConfig } from "./config.ts";
 import type { Pairing } from "../../compute/device/pairing.ts";
 import type { RandloraLayer } from "./layers.ts";
-import { gridOfLayers } from "../grid-of-weights.ts";
+import { gridOfLayers } from "../frozen/grid.ts";
 import { type BasesRecord, parseBasesRecord } from "./record.ts";
 import { findSaved, type SavedPair } from "./saved.ts";
 

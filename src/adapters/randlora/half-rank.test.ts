@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { itemAt } from "../../files/item-at.ts";
 import { join } from "node:path";
-import { MemoryStdCache } from "../../bases/testing/bases.ts";
+import { MemoryStdCache } from "../testing/drawn-bases.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { ownedBy } from "../../compute/device/owned.ts";
@@ -12,7 +12,7 @@ import { read } from "../../compute/device/transfer.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { padded4 } from "../../compute/device/families/delta.ts";
 import { planAdapter } from "../methods.ts";
-import { openPeft } from "../peft.ts";
+import { openPeft } from "../files/peft.ts";
 import { UNREAD, unreadRows } from "../testing/weights.ts";
 import { baseOf, f32, type TestTensor, writeFolder } from "../testing/adapters.ts";
 import { error, numbers } from "../testing/bases.ts";

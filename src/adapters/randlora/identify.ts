@@ -3,15 +3,15 @@ import type { FloatGrid, GeneratorName } from "../../compute/random/names.ts";
 import { dtypeBytes, isFloat } from "../../files/safetensors/dtype.ts";
 import { shapeElements } from "../../files/safetensors/header.ts";
 import { widenToF32 } from "../../files/safetensors/numbers.ts";
-import type { AdapterTensor } from "../types.ts";
-import { fingerprintSteps } from "../../bases/draw.ts";
-import type { BasesSpec } from "../../bases/bases.ts";
+import type { AdapterTensor } from "../adapter.ts";
+import { fingerprintSteps } from "../frozen/drawing/draw.ts";
+import type { BasesSpec } from "../frozen/drawing/bases.ts";
 import type { RandloraConfig } from "./config.ts";
 import { drawPairTensors } from "./projection-tensors.ts";
 import type { BasesRecord } from "./record.ts";
 import type { SavedPair } from "./saved.ts";
-import { type StdCache, userStdCache } from "../../bases/std-cache.ts";
-import { takeSteps } from "../../bases/steps.ts";
+import { type StdCache, userStdCache } from "../frozen/drawing/std-cache.ts";
+import { takeSteps } from "../frozen/drawing/steps.ts";
 
 /** Elements that a fingerprint covers, at most. */
 const HEAD = 4096;

@@ -1,10 +1,10 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import type { BaseModel, PathShift } from "../base.ts";
-import { type AdaptedLayer, adaptedLayer } from "../layers.ts";
-import type { Adapter, AdapterTensor } from "../types.ts";
-import { readValues, requireFloats } from "../values.ts";
-import type { MagnitudeName } from "../magnitude/vectors.ts";
+import type { BaseModel, PathShift } from "../base/base.ts";
+import { type AdaptedLayer, adaptedLayer } from "../base/layers.ts";
+import type { Adapter, AdapterTensor } from "../adapter.ts";
+import { readValues, requireFloats } from "../files/values.ts";
+import type { MagnitudeName } from "../delta/magnitude/vectors.ts";
 import type { RandloraConfig } from "./config.ts";
 import { moduleBases } from "./shape.ts";
 

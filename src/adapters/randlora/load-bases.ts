@@ -1,14 +1,14 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
-import type { Adapter } from "../types.ts";
-import { drawSteps, fingerprint } from "../../bases/draw.ts";
-import { fromProjections } from "../../bases/saved.ts";
-import type { Bases, BasesExtent } from "../../bases/bases.ts";
+import type { Adapter } from "../adapter.ts";
+import { drawSteps, fingerprint } from "../frozen/drawing/draw.ts";
+import { fromProjections } from "../frozen/drawing/saved.ts";
+import type { Bases, BasesExtent } from "../frozen/drawing/bases.ts";
 import type { BasesSource } from "./generator.ts";
 import type { BasesRecord } from "./record.ts";
-import { toProjection } from "../projection.ts";
-import { type StdCache, userStdCache } from "../../bases/std-cache.ts";
-import { takeSteps } from "../../bases/steps.ts";
+import { toProjection } from "../frozen/projection.ts";
+import { type StdCache, userStdCache } from "../frozen/drawing/std-cache.ts";
+import { takeSteps } from "../frozen/drawing/steps.ts";
 
 /** How bases are loaded. */
 export interface LoadOptions {

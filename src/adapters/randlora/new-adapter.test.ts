@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
-import { MemoryStdCache } from "../../bases/testing/bases.ts";
-import { drawBases } from "../../bases/draw.ts";
+import { MemoryStdCache } from "../testing/drawn-bases.ts";
+import { drawBases } from "../frozen/drawing/draw.ts";
 import { formatBasesRecord, parseBasesRecord } from "./record.ts";
 import { readElement } from "../../compute/device/matrix-storage.ts";
 import { basesRecord, initialValues, newBasesSpec } from "./new-adapter.ts";

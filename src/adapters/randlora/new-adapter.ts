@@ -1,12 +1,12 @@
 import { roundToGrid } from "../../compute/random/grid.ts";
 import type { FloatGrid, GeneratorName, Sparsity } from "../../compute/random/names.ts";
-import { fingerprint } from "../../bases/draw.ts";
-import type { BasesSpec } from "../../bases/bases.ts";
+import { fingerprint } from "../frozen/drawing/draw.ts";
+import type { BasesSpec } from "../frozen/drawing/bases.ts";
 import type { Pairing } from "../../compute/device/pairing.ts";
 import { basesShape } from "./generator.ts";
 import type { BasesRecord } from "./record.ts";
-import { type StdCache, userStdCache } from "../../bases/std-cache.ts";
-import type { BilinearShape } from "../bilinear/shape.ts";
+import { type StdCache, userStdCache } from "../frozen/drawing/std-cache.ts";
+import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
 
 /** What the bases of a new adapter depend on. */
 export interface NewBases {

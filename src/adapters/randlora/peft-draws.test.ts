@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { gridOfWeights } from "../grid-of-weights.ts";
+import { gridOfWeights } from "../frozen/grid.ts";
 import { drawsAlike } from "./peft-draws.ts";
 
 test("a single 16-bit weight decides about the grid, and two kinds of them leave none", () => {

@@ -1,4 +1,4 @@
-import { gridOfWeights } from "../grid-of-weights.ts";
+import { gridOfWeights } from "../frozen/grid.ts";
 import type { BasesRecord } from "./record.ts";
 
 /** Has PEFT this generator and this pairing? It draws from the seed in its own way, whatever the metadata say. */

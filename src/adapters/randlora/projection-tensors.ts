@@ -1,10 +1,10 @@
 import { philoxFill } from "../../compute/random/philox.ts";
-import { computedTensor } from "../tensors.ts";
-import { drawSteps } from "../../bases/draw.ts";
-import { type BasesSpec, basesCount } from "../../bases/bases.ts";
+import { computedTensor } from "../files/tensors.ts";
+import { drawSteps } from "../frozen/drawing/draw.ts";
+import { type BasesSpec, basesCount } from "../frozen/drawing/bases.ts";
 import { SAVED_A, SAVED_B, type SavedPair } from "./saved.ts";
-import { type StdCache, userStdCache } from "../../bases/std-cache.ts";
-import { takeSteps } from "../../bases/steps.ts";
+import { type StdCache, userStdCache } from "../frozen/drawing/std-cache.ts";
+import { takeSteps } from "../frozen/drawing/steps.ts";
 import { type BasisMatrix, readElement } from "../../compute/device/matrix-storage.ts";
 
 /** Elements `first .. first + out.length` of a whole matrix, row-major, as f32. */

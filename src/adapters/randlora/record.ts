@@ -1,11 +1,11 @@
-import type { Adapter } from "../types.ts";
+import type { Adapter } from "../adapter.ts";
 import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
 import type { GeneratorName, FloatGrid } from "../../compute/random/names.ts";
 import { oneLine } from "../../files/failure.ts";
 import { type JsonObject, toPlain } from "../../files/lossless-json.ts";
-import { drawnDimension, RECORD_KEYS } from "../bases-record.ts";
-import { finiteNumber, parseSettings } from "../settings.ts";
+import { drawnDimension, RECORD_KEYS } from "../frozen/record-keys.ts";
+import { finiteNumber, parseSettings } from "../base/config-keys.ts";
 import type { Pairing } from "../../compute/device/pairing.ts";
 
 /** What an adapter records of its bases, so that they can be drawn again and a redraw that differs is noticed. */

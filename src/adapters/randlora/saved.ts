@@ -1,8 +1,8 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import { describe, isShared, sharedName } from "../shared-tensors.ts";
-import type { Adapter, AdapterTensor } from "../types.ts";
-import { basesCount } from "../../bases/bases.ts";
+import { describe, isShared, sharedName } from "../files/shared-tensors.ts";
+import type { Adapter, AdapterTensor } from "../adapter.ts";
+import { basesCount } from "../frozen/drawing/bases.ts";
 
 /** The shared pair, as PEFT calls it. */
 export const SHARED_BASES = ["randlora_A", "randlora_B"] as const;

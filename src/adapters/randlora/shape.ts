@@ -1,5 +1,5 @@
-import { basesCount } from "../../bases/bases.ts";
-import { type BilinearShape, bilinearShape } from "../bilinear/shape.ts";
+import { basesCount } from "../frozen/drawing/bases.ts";
+import { type BilinearShape, bilinearShape } from "../delta/scaled-bases/shape.ts";
 
 /**
  * How many bases of rank r a module uses whose shorter side is m: n = ⌈m/r⌉, all that span it (PEFT,

@@ -1,7 +1,7 @@
-import type { AdapterTensor } from "../types.ts";
-import { memoryTensor } from "../tensors.ts";
+import type { AdapterTensor } from "../adapter.ts";
+import { memoryTensor } from "../files/tensors.ts";
 import type { ModuleValues } from "./new-adapter.ts";
-import type { BilinearShape } from "../bilinear/shape.ts";
+import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
 
 /** A trained tensor of a module, as adapters name it. */
 export interface RandloraTensorPlan {

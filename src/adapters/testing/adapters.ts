@@ -2,7 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Dtype } from "../../files/safetensors/dtype.ts";
 import { encodeHeader } from "../../files/safetensors/writer.ts";
-import type { BaseModel } from "../base.ts";
+import type { BaseModel } from "../base/base.ts";
 import { type Json, stringifyLossless } from "../../files/lossless-json.ts";
 
 /** A tensor of a test's file. */

@@ -2,11 +2,11 @@ import type { Device } from "../../compute/device/device.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { read } from "../../compute/device/transfer.ts";
 import { pitchOf, type Shape, type Tensor, tensorIn } from "../../compute/tensor/tensor.ts";
-import { MemoryStdCache } from "../../bases/testing/bases.ts";
-import { type Bases, type BasesSpec, drawBases } from "../../bases/draw.ts";
-import { drawFactors, type FactorsSpec } from "../../bases/factors.ts";
-import { finishSteps } from "../../bases/steps.ts";
-import type { BilinearShape } from "../bilinear/shape.ts";
+import { MemoryStdCache } from "./drawn-bases.ts";
+import { type Bases, type BasesSpec, drawBases } from "../frozen/drawing/draw.ts";
+import { drawFactors, type FactorsSpec } from "../frozen/drawing/factors.ts";
+import { finishSteps } from "../frozen/drawing/steps.ts";
+import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
 
 /** Every way in which bases are stored. */
 export const STORED = {

@@ -3,8 +3,8 @@ import { parameters, type TestTensor } from "./adapters.ts";
 import { convertAdapter, type Conversion, type ConvertOptions } from "../convert.ts";
 import { JsonNumber } from "../../files/lossless-json.ts";
 import { openAdapter } from "../open.ts";
-import { MemoryStdCache } from "../../bases/testing/bases.ts";
-import type { BasesSpec } from "../../bases/draw.ts";
+import { MemoryStdCache } from "./drawn-bases.ts";
+import type { BasesSpec } from "../frozen/drawing/draw.ts";
 import { drawPairTensors } from "../randlora/projection-tensors.ts";
 
 /** A seed that a double does not hold. */

@@ -6,10 +6,10 @@ import { dropoutFactor } from "../../compute/random/dropout.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { Tape } from "../../compute/tensor/tape.ts";
 import { sliceRows } from "../../compute/tensor/tensor.ts";
-import { dropoutMask } from "../training/dropout.ts";
+import { dropoutMask } from "../delta/dropout.ts";
 import type { Trainable } from "../training/method.ts";
 import { Parameters } from "../training/parameters.ts";
-import type { TargetModule } from "../training/target-modules.ts";
+import type { TargetModule } from "../base/target-modules.ts";
 import { error, numbers, placed, taken } from "./bases.ts";
 
 /** A joined matrix with a part that is not adapted, and a matrix of its own; sizes that fill no vectors at the end. */

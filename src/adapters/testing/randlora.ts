@@ -1,10 +1,10 @@
 import { join } from "node:path";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { baseOf, parameters, type TestTensor, writeFolder } from "./adapters.ts";
-import type { BaseModel } from "../base.ts";
+import type { BaseModel } from "../base/base.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
-import { openPeft } from "../peft.ts";
-import type { Adapter } from "../types.ts";
+import { openPeft } from "../files/peft.ts";
+import type { Adapter } from "../adapter.ts";
 import { planRandlora } from "../randlora/plan.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 

@@ -4,11 +4,11 @@ import type { DropoutMask } from "../../compute/random/dropout.ts";
 import { roundFromF64, widenToF32 } from "../../files/safetensors/numbers.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { place } from "../../compute/tensor/testing/placed.ts";
-import type { Bases } from "../../bases/draw.ts";
+import type { Bases } from "../frozen/drawing/draw.ts";
 import type { Pairing } from "../../compute/device/pairing.ts";
-import type { OrderPlan } from "../bilinear/train/flops.ts";
-import { adapterGradients, adapterOutput } from "../bilinear/train/gradient-reference.ts";
-import type { BilinearShape } from "../bilinear/shape.ts";
+import type { OrderPlan } from "../delta/scaled-bases/flops.ts";
+import { adapterGradients, adapterOutput } from "../delta/scaled-bases/gradient-reference.ts";
+import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
 import { randloraShape } from "../randlora/shape.ts";
 import { numbers } from "./bases.ts";
 

@@ -1,7 +1,7 @@
 import type * as v from "valibot";
 import type { PlannedMatrix } from "../../models/tensor-plan.ts";
-import type { BaseModel } from "../base.ts";
-import type { Adapter } from "../types.ts";
+import type { BaseModel } from "../base/base.ts";
+import type { Adapter } from "../adapter.ts";
 import type { MethodChoices, Trainable } from "./method.ts";
 import type { AdapterSettings, HeldDtype } from "./settings.ts";
 

@@ -1,9 +1,9 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import type { AdapterPlan } from "../plan.ts";
-import type { TargetRules } from "../targets.ts";
+import type { TargetRules } from "../base/targets.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
-import type { Adapter } from "../types.ts";
+import type { Adapter } from "../adapter.ts";
 import type { AdapterTraining } from "./definition.ts";
 import type { AdapterSettings } from "./settings.ts";
 

@@ -1,5 +1,5 @@
 import type { JsonObject } from "../../files/lossless-json.ts";
-import type { Targets } from "./target-modules.ts";
+import type { Targets } from "../base/target-modules.ts";
 
 /**
  * The configuration of a new adapter: what every method says alike, and keys of its own, in the order of the alphabet, as

@@ -1,8 +1,8 @@
 import type { JsonObject } from "../../files/lossless-json.ts";
 import type { Shape } from "../../compute/tensor/tensor.ts";
-import type { AdapterContent } from "../content.ts";
-import { memoryTensor } from "../tensors.ts";
-import type { Adapter } from "../types.ts";
+import type { AdapterContent } from "../files/content.ts";
+import { memoryTensor } from "../files/tensors.ts";
+import type { Adapter } from "../adapter.ts";
 import type { Method, Trainable } from "./method.ts";
 import type { Parameters } from "./parameters.ts";
 

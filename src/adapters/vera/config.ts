@@ -9,8 +9,8 @@ import {
   positiveInteger,
   prngKey,
   text,
-} from "../settings.ts";
-import type { Adapter, PlainConfig } from "../types.ts";
+} from "../base/config-keys.ts";
+import type { Adapter, PlainConfig } from "../adapter.ts";
 
 /** PEFT's VeraConfig, understood. Defaults are PEFT's. */
 export interface VeraConfig extends LayerSettings {

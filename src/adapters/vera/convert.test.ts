@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import type { FactorsSpec } from "../../bases/factors.ts";
+import type { FactorsSpec } from "../frozen/drawing/factors.ts";
 import { convert, everything } from "../testing/convert.ts";
 import { foreignFactors, type TestVera, veraTensors, writeVera } from "../testing/vera.ts";
 import type { TestTensor } from "../testing/adapters.ts";

@@ -6,7 +6,7 @@ import { Run } from "../../compute/tensor/run.ts";
 import { read } from "../../compute/device/transfer.ts";
 import type { Staging } from "../../compute/device/staging.ts";
 import { readElement } from "../../compute/device/matrix-storage.ts";
-import { DeltaBases } from "../bilinear/delta.ts";
+import { DeltaBases } from "../delta/scaled-bases/delta.ts";
 import { UNREAD } from "../testing/weights.ts";
 import { padded4 } from "../../compute/device/families/delta.ts";
 import { baseOf } from "../testing/adapters.ts";

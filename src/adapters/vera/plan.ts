@@ -1,12 +1,12 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import type { FactorsExtent } from "../../bases/factors.ts";
-import { type BaseModel, findShift } from "../base.ts";
-import { bilinearDeltas } from "../bilinear/deltas.ts";
-import { requireTargeted, requireUnquantised } from "../layers.ts";
+import type { FactorsExtent } from "../frozen/drawing/factors.ts";
+import { type BaseModel, findShift } from "../base/base.ts";
+import { bilinearDeltas } from "../delta/scaled-bases/deltas.ts";
+import { requireTargeted, requireUnquantised } from "../base/layers.ts";
 import type { AdapterPlan, PlanOptions } from "../plan.ts";
-import { findReplacements, type Replacement } from "../replacements.ts";
-import type { Adapter } from "../types.ts";
+import { findReplacements, type Replacement } from "../base/replacements.ts";
+import type { Adapter } from "../adapter.ts";
 import { type VeraConfig, veraConfig } from "./config.ts";
 import { isVector, readVectors, type VeraLayer, veraLayers, veraVectors } from "./layers.ts";
 import { isFactorTensor } from "./saved.ts";

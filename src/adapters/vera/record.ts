@@ -1,12 +1,12 @@
 import * as v from "valibot";
-import { drawsFactors, FACTOR_GENERATORS, type FactorGenerator, type FactorsSpec } from "../../bases/factors.ts";
+import { drawsFactors, FACTOR_GENERATORS, type FactorGenerator, type FactorsSpec } from "../frozen/drawing/factors.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { type JsonObject, toPlain } from "../../files/lossless-json.ts";
 import type { FloatGrid } from "../../compute/random/names.ts";
-import { drawnDimension, RECORD_KEYS } from "../bases-record.ts";
-import { parseSettings } from "../settings.ts";
-import type { Adapter } from "../types.ts";
+import { drawnDimension, RECORD_KEYS } from "../frozen/record-keys.ts";
+import { parseSettings } from "../base/config-keys.ts";
+import type { Adapter } from "../adapter.ts";
 import type { VeraConfig } from "./config.ts";
 
 /** What an adapter records of its factors, so that they can be drawn again and a redraw that differs is noticed. */

@@ -1,7 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import { describe, isShared, sharedName } from "../shared-tensors.ts";
-import type { Adapter, AdapterTensor } from "../types.ts";
+import { describe, isShared, sharedName } from "../files/shared-tensors.ts";
+import type { Adapter, AdapterTensor } from "../adapter.ts";
 
 /** The shared factors, as PEFT calls them. */
 export const SHARED_FACTORS = ["vera_A", "vera_B"] as const;

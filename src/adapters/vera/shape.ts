@@ -1,4 +1,4 @@
-import { type BilinearShape, bilinearShape } from "../bilinear/shape.ts";
+import { type BilinearShape, bilinearShape } from "../delta/scaled-bases/shape.ts";
 
 /**
  * The sizes of a module as VeRA has it (Kopiczko et al., arXiv:2310.11454): ΔW = diag(λ_b)·B·diag(λ_d)·A. Read from its

@@ -1,5 +1,5 @@
 import { sha256OfF32 } from "../../compute/random/sha256.ts";
-import type { Bases } from "../../bases/bases.ts";
+import type { Bases } from "../frozen/drawing/bases.ts";
 import {
   drawFactorHeads,
   drawFactors,
@@ -8,17 +8,17 @@ import {
   type FactorsExtent,
   type FactorsSpec,
   savedFactors,
-} from "../../bases/factors.ts";
-import { takeSteps } from "../../bases/steps.ts";
+} from "../frozen/drawing/factors.ts";
+import { takeSteps } from "../frozen/drawing/steps.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
-import type { BaseModel, PathShift } from "../base.ts";
-import { gridOfLayers } from "../grid-of-weights.ts";
-import { toProjection } from "../projection.ts";
-import { requireSameGenerator } from "../saved-bases.ts";
-import type { Adapter } from "../types.ts";
-import { unadaptedModules, unadaptedNote } from "../unadapted.ts";
+import type { BaseModel, PathShift } from "../base/base.ts";
+import { gridOfLayers } from "../frozen/grid.ts";
+import { toProjection } from "../frozen/projection.ts";
+import { requireSameGenerator } from "../frozen/saved-bases.ts";
+import type { Adapter } from "../adapter.ts";
+import { unadaptedModules, unadaptedNote } from "../base/unadapted.ts";
 import type { VeraConfig } from "./config.ts";
 import type { VeraLayer } from "./layers.ts";
 import { type FactorsRecord, recordOf, specOf } from "./record.ts";

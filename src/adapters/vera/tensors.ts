@@ -1,10 +1,10 @@
-import type { Bases } from "../../bases/bases.ts";
-import { drawFactors, FACTOR_GENERATORS, type FactorsSpec, savedFactors } from "../../bases/factors.ts";
-import { takeSteps } from "../../bases/steps.ts";
+import type { Bases } from "../frozen/drawing/bases.ts";
+import { drawFactors, FACTOR_GENERATORS, type FactorsSpec, savedFactors } from "../frozen/drawing/factors.ts";
+import { takeSteps } from "../frozen/drawing/steps.ts";
 import { type BasisMatrix, readElement } from "../../compute/device/matrix-storage.ts";
 import type { FloatGrid } from "../../compute/random/names.ts";
-import { toProjection } from "../projection.ts";
-import { computedTensor } from "../tensors.ts";
+import { toProjection } from "../frozen/projection.ts";
+import { computedTensor } from "../files/tensors.ts";
 import type { VeraConfig } from "./config.ts";
 import { type FactorsRecord, specOf } from "./record.ts";
 import { SAVED_A, SAVED_B, type SavedFactors } from "./saved.ts";

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import { ADAPTER, mergeIn, modelOf } from "../../merge/testing/merge.ts";
+import { ADAPTER, mergeIn, modelOf } from "../../adapters/merge/testing/merge.ts";
 import type { Op, Roles } from "../tensor/op.ts";
 import type { OpCase } from "../tensor/testing/case.ts";
 import { visitOps } from "../tensor/testing/every-op.ts";

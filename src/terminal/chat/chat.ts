@@ -1,5 +1,5 @@
 import { RandloraError } from "../../files/errors.ts";
-import type { AdapterChoice } from "../../generate/adapted-weights.ts";
+import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
 import type { LanguageModel } from "../../generate/language-model.ts";
 import { type Reply, speeds } from "../../generate/reply.ts";
 import type { AnswerOptions, Session } from "../../generate/session.ts";

@@ -2,11 +2,11 @@ import { loraTraining } from "../../lora/train/training.ts";
 import { MAGNITUDE } from "../../lora/layers.ts";
 import { existingLora, type LoraSettings, newLora } from "../../lora/train/source.ts";
 import { trainableLora } from "../../lora/train/trained.ts";
-import { lowRankFlops } from "../../low-rank/flops.ts";
-import { readMagnitudes } from "../../magnitude/vectors.ts";
-import { countMagnitudes, magnitudeFlops, withMagnitude } from "../../magnitude/train/trainable.ts";
+import { lowRankFlops } from "../../delta/low-rank/flops.ts";
+import { readMagnitudes } from "../../delta/magnitude/vectors.ts";
+import { countMagnitudes, magnitudeFlops, withMagnitude } from "../../delta/magnitude/trainable.ts";
 import type { AdapterTraining } from "../../training/definition.ts";
-import { findTargets } from "../../training/target-modules.ts";
+import { findTargets } from "../../base/target-modules.ts";
 
 export const doraTraining: AdapterTraining<LoraSettings> = {
   ...loraTraining,

@@ -9,10 +9,10 @@ import { dropoutFactor, type DropoutMask } from "../../../compute/random/dropout
 import { Run } from "../../../compute/tensor/run.ts";
 import { Tape } from "../../../compute/tensor/tape.ts";
 import { sliceRows } from "../../../compute/tensor/tensor.ts";
-import type { OrderPlan } from "../../bilinear/train/flops.ts";
-import { TrainedBilinear } from "../../bilinear/train/trained-bilinear.ts";
-import { TrainingBases } from "../../bilinear/train/training-bases.ts";
-import { LowRankLinears } from "../../low-rank/linears.ts";
+import type { OrderPlan } from "../../delta/scaled-bases/flops.ts";
+import { TrainedBilinear } from "../../delta/scaled-bases/trained.ts";
+import { TrainingBases } from "../../delta/scaled-bases/training-bases.ts";
+import { LowRankLinears } from "../../delta/low-rank/linears.ts";
 import { basesFor, error, numbers, placed, taken } from "../../testing/bases.ts";
 import {
   frozen,
@@ -26,8 +26,8 @@ import {
   SCALE,
   TOKENS,
 } from "../../testing/trained-bilinear.ts";
-import { dropoutMask } from "../../training/dropout.ts";
-import { partsOfMatrices } from "../../training/parts.ts";
+import { dropoutMask } from "../../delta/dropout.ts";
+import { partsOfMatrices } from "../../delta/parts.ts";
 
 let gpu: Device;
 beforeAll(async () => {

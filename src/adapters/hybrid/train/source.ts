@@ -1,5 +1,5 @@
 import { Contradiction } from "../../../files/errors.ts";
-import { frozenLora } from "../../lora/train/frozen.ts";
+import { frozenLora } from "../../lora/frozen.ts";
 import { existingLora, type LoraSource, newLora } from "../../lora/train/source.ts";
 import { loraTraining } from "../../lora/train/training.ts";
 import { trainableLora } from "../../lora/train/trained.ts";
@@ -9,8 +9,8 @@ import { randloraTraining } from "../../randlora/train/training.ts";
 import type { OpenInput } from "../../training/definition.ts";
 import type { Addend, Trainable } from "../../training/method.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
-import { findTargets, type Targets } from "../../training/target-modules.ts";
-import type { Adapter } from "../../types.ts";
+import { findTargets, type Targets } from "../../base/target-modules.ts";
+import type { Adapter } from "../../adapter.ts";
 import { isLoraAdapter, loraPart, randloraPart } from "../config.ts";
 import { requireSameModules } from "../plan.ts";
 import type { HybridSettings } from "./settings.ts";

@@ -1,9 +1,9 @@
-import type { AdapterContent } from "../../content.ts";
+import type { AdapterContent } from "../../files/content.ts";
 import { loraTraining } from "../../lora/train/training.ts";
 import type { Variant } from "../../randlora/peft-types.ts";
 import { randloraTraining } from "../../randlora/train/training.ts";
 import type { AdapterTraining } from "../../training/definition.ts";
-import { sumOfTrainables } from "../../training/sum.ts";
+import { sumOfTrainables } from "../../delta/sum-of-trainables.ts";
 import { isLoraAdapter, joinConfigs, loraPart, randloraPart } from "../config.ts";
 import { HYBRID_SETTINGS, type HybridSettings, resolveHybrid } from "./settings.ts";
 import { openParts } from "./source.ts";

@@ -1,12 +1,12 @@
-import type { BaseModel } from "../../base.ts";
+import type { BaseModel } from "../../base/base.ts";
 import type { JsonObject } from "../../../files/lossless-json.ts";
 import { planLora } from "../plan.ts";
-import type { Adapter, AdapterTensor } from "../../types.ts";
-import { readValues } from "../../values.ts";
+import type { Adapter, AdapterTensor } from "../../adapter.ts";
+import { readValues } from "../../files/values.ts";
 import { refuseMore } from "../../training/existing.ts";
 import { newConfig } from "../../training/new-config.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
-import type { Targets } from "../../training/target-modules.ts";
+import type { Targets } from "../../base/target-modules.ts";
 
 /** Settings that LoRA alone has. */
 export type LoraSettings = { readonly rslora: boolean };

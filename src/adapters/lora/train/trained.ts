@@ -1,11 +1,11 @@
-import { LowRankLinears, type LowRankMode, type TrainedFactors } from "../../low-rank/linears.ts";
-import { memoryTensor } from "../../tensors.ts";
+import { LowRankLinears, type LowRankMode, type TrainedFactors } from "../../delta/low-rank/linears.ts";
+import { memoryTensor } from "../../files/tensors.ts";
 import { kaimingUniform } from "../../../compute/random/kaiming.ts";
 import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import { sliceRows } from "../../../compute/tensor/tensor.ts";
 import type { LoraModule, LoraSource } from "./source.ts";
 import type { Addend, Placement, Trainable } from "../../training/method.ts";
-import { partsOfMatrices } from "../../training/parts.ts";
+import { partsOfMatrices } from "../../delta/parts.ts";
 
 /** How a LoRA is trained. */
 export interface LoraMode extends Omit<LowRankMode, "pass"> {

@@ -1,10 +1,10 @@
 import * as v from "valibot";
 import { RandloraError } from "../../../files/errors.ts";
 import { loraConfig } from "../config.ts";
-import { lowRankFlops } from "../../low-rank/flops.ts";
+import { lowRankFlops } from "../../delta/low-rank/flops.ts";
 import type { AdapterTraining } from "../../training/definition.ts";
 import { targetSettings } from "../../training/existing.ts";
-import { findTargets } from "../../training/target-modules.ts";
+import { findTargets } from "../../base/target-modules.ts";
 import { existingLora, type LoraSettings, newLora } from "./source.ts";
 import { trainableLora } from "./trained.ts";
 

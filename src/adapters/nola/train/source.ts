@@ -1,13 +1,13 @@
-import { checkDrawn } from "../../../bases/bases.ts";
-import type { BaseModel } from "../../base.ts";
+import { checkDrawn } from "../../frozen/drawing/bases.ts";
+import type { BaseModel } from "../../base/base.ts";
 import { fromBigInt, type JsonObject } from "../../../files/lossless-json.ts";
 import type { OpenInput } from "../../training/definition.ts";
 import { refuseMore } from "../../training/existing.ts";
 import { newConfig } from "../../training/new-config.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
-import type { Targets } from "../../training/target-modules.ts";
-import type { Adapter } from "../../types.ts";
-import { readValues } from "../../values.ts";
+import type { Targets } from "../../base/target-modules.ts";
+import type { Adapter } from "../../adapter.ts";
+import { readValues } from "../../files/values.ts";
 import { PEFT_TYPE } from "../config.ts";
 import { initialFactor, type NolaDraws } from "../draws.ts";
 import { planNola } from "../plan.ts";

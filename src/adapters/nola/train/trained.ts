@@ -1,10 +1,10 @@
 import type { Device } from "../../../compute/device/device.ts";
-import { DerivedFactors } from "../../low-rank/derived.ts";
-import { allocateStacks, type FactorStack, groupFactors } from "../../low-rank/stacks.ts";
-import { memoryTensor } from "../../tensors.ts";
+import { DerivedFactors } from "../../delta/low-rank/derived.ts";
+import { allocateStacks, type FactorStack, groupFactors } from "../../delta/low-rank/stacks.ts";
+import { memoryTensor } from "../../files/tensors.ts";
 import type { Method, Placement, Trainable } from "../../training/method.ts";
 import type { Parameter, Parameters } from "../../training/parameters.ts";
-import { partsOfMatrices } from "../../training/parts.ts";
+import { partsOfMatrices } from "../../delta/parts.ts";
 import { writeFactors } from "../deltas.ts";
 import { coefficientNames } from "../plan.ts";
 import { type CoefficientRows, type FormedStack, NolaBases } from "../products.ts";

@@ -1,7 +1,7 @@
-import { lowRankFlops } from "../../low-rank/flops.ts";
+import { lowRankFlops } from "../../delta/low-rank/flops.ts";
 import type { AdapterTraining } from "../../training/definition.ts";
 import { targetSettings } from "../../training/existing.ts";
-import { findTargets } from "../../training/target-modules.ts";
+import { findTargets } from "../../base/target-modules.ts";
 import { nolaConfig } from "../config.ts";
 import { NOLA_SETTINGS, type NolaSettings, resolveNola } from "./settings.ts";
 import { existingNola, newNola } from "./source.ts";

@@ -1,12 +1,12 @@
 import type { JsonObject } from "../../../files/lossless-json.ts";
 import { itemAt } from "../../../files/item-at.ts";
-import type { BaseModel } from "../../base.ts";
+import type { BaseModel } from "../../base/base.ts";
 import { refuseMore } from "../../training/existing.ts";
 import { newConfig } from "../../training/new-config.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
-import type { Targets } from "../../training/target-modules.ts";
-import type { Adapter } from "../../types.ts";
-import { readValues } from "../../values.ts";
+import type { Targets } from "../../base/target-modules.ts";
+import type { Adapter } from "../../adapter.ts";
+import { readValues } from "../../files/values.ts";
 import type { ThetaLayer } from "../../../compute/device/families/theta.ts";
 import { planPranc } from "../plan.ts";
 import type { PrancRecord } from "../record.ts";

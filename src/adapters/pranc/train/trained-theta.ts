@@ -11,9 +11,9 @@ import {
   type LinearOperands,
   type Masks,
   recordAdapted,
-} from "../../training/adapted-linear.ts";
-import { fuse, type FusedMatrix, type FusedPart, mergedBytes } from "../../training/fused.ts";
-import { Scratch } from "../../training/scratch.ts";
+} from "../../delta/through-weights/adapted-linear.ts";
+import { fuse, type FusedMatrix, type FusedPart, mergedBytes } from "../../delta/through-weights/fused.ts";
+import { Scratch } from "../../delta/through-weights/scratch.ts";
 import type { ThetaLayer } from "../../../compute/device/families/theta.ts";
 import type { Staging } from "../../../compute/device/staging.ts";
 import type { ThetaKey } from "../stream.ts";

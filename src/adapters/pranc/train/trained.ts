@@ -1,6 +1,6 @@
-import { memoryTensor } from "../../tensors.ts";
-import { dropoutMask } from "../../training/dropout.ts";
-import { fuse } from "../../training/fused.ts";
+import { memoryTensor } from "../../files/tensors.ts";
+import { dropoutMask } from "../../delta/dropout.ts";
+import { fuse } from "../../delta/through-weights/fused.ts";
 import type { Method, PassKind, Placement, PlaceOptions, Trainable } from "../../training/method.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
 import { COEFFICIENTS } from "../plan.ts";

@@ -1,6 +1,6 @@
 import type { AdapterTraining } from "../../training/definition.ts";
 import { targetSettings } from "../../training/existing.ts";
-import { findTargets } from "../../training/target-modules.ts";
+import { findTargets } from "../../base/target-modules.ts";
 import { prancConfig } from "../config.ts";
 import { prancRecord } from "../record.ts";
 import { NO_RANK, PRANC_SETTINGS, type PrancSettings, resolvePranc } from "./settings.ts";

@@ -4,8 +4,8 @@ import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import { recordStridedSums } from "../../../compute/tensor/strided-sums.ts";
 import { type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
-import type { BilinearShape } from "../../bilinear/shape.ts";
-import type { TrainingBases } from "../../bilinear/train/training-bases.ts";
+import type { BilinearShape } from "../../delta/scaled-bases/shape.ts";
+import type { TrainingBases } from "../../delta/scaled-bases/training-bases.ts";
 
 /** λ (r, n) and γ (n, m), or their gradients: F32. */
 export interface RankRParameters {

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { itemAt } from "../../../files/item-at.ts";
-import { type Bases, type BasesSpec, drawBases } from "../../../bases/draw.ts";
+import { type Bases, type BasesSpec, drawBases } from "../../frozen/drawing/draw.ts";
 import { readElement } from "../../../compute/device/matrix-storage.ts";
-import { MemoryStdCache } from "../../../bases/testing/bases.ts";
+import { MemoryStdCache } from "../../testing/drawn-bases.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import type { Trainable } from "../../training/method.ts";
-import type { BilinearAdapter } from "../../bilinear/train/place.ts";
+import type { BilinearAdapter } from "../../delta/scaled-bases/place.ts";
 import { type Stored, STORED } from "../../testing/bases.ts";
 import { DERIVED_MODULES, derivedErrors, type DerivedTrial, type FactorsOf } from "../../testing/derived.ts";
 import { randloraShape } from "../shape.ts";

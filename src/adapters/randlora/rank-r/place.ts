@@ -1,8 +1,8 @@
-import type { BilinearAdapter } from "../../bilinear/train/place.ts";
-import { TrainingBases } from "../../bilinear/train/training-bases.ts";
-import { DerivedFactors } from "../../low-rank/derived.ts";
+import type { BilinearAdapter } from "../../delta/scaled-bases/place.ts";
+import { TrainingBases } from "../../delta/scaled-bases/training-bases.ts";
+import { DerivedFactors } from "../../delta/low-rank/derived.ts";
 import type { Method, Placement } from "../../training/method.ts";
-import { partsOfMatrices } from "../../training/parts.ts";
+import { partsOfMatrices } from "../../delta/parts.ts";
 import { RankRBases, type RankRFactors, type RankRParameters } from "./factors.ts";
 
 /**

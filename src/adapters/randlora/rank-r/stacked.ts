@@ -1,8 +1,8 @@
-import type { BasesExtent, BasesSpec } from "../../../bases/bases.ts";
+import type { BasesExtent, BasesSpec } from "../../frozen/drawing/bases.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import { DORA_TYPES, PEFT_TYPES } from "../peft-types.ts";
-import type { Adapter } from "../../types.ts";
+import type { Adapter } from "../../adapter.ts";
 
 /** Is this RandLoRA-a: two factors, each a sum over bases of its own? */
 export function isRankR({ config }: Pick<Adapter, "config">): boolean {

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { resolveRandlora } from "./settings.ts";
 import { newRandlora } from "./source.ts";
 import { settingsFor } from "../../../train/testing/runs.ts";
-import type { Targets } from "../../training/target-modules.ts";
+import type { Targets } from "../../base/target-modules.ts";
 
 const asked = { data: "none.jsonl", sparsity: "sparse", rank: 4, projections: false } as const;
 

@@ -1,17 +1,17 @@
-import type { BaseModel } from "../../base.ts";
+import type { BaseModel } from "../../base/base.ts";
 import { fromBigInt, type JsonObject } from "../../../files/lossless-json.ts";
-import type { Adapter } from "../../types.ts";
-import { drawSteps } from "../../../bases/draw.ts";
-import type { Bases, BasesExtent } from "../../../bases/bases.ts";
-import type { BilinearShape } from "../../bilinear/shape.ts";
-import type { BasesFrom } from "../../bilinear/train/place.ts";
+import type { Adapter } from "../../adapter.ts";
+import { drawSteps } from "../../frozen/drawing/draw.ts";
+import type { Bases, BasesExtent } from "../../frozen/drawing/bases.ts";
+import type { BilinearShape } from "../../delta/scaled-bases/shape.ts";
+import type { BasesFrom } from "../../delta/scaled-bases/place.ts";
 import type { RandloraConfig } from "../config.ts";
 import type { Pairing } from "../../../compute/device/pairing.ts";
 import { readParameters } from "../layers.ts";
 import type { BasesSource } from "../generator.ts";
 import { specOf } from "../identify.ts";
 import { loadBases } from "../load-bases.ts";
-import { gridOfHeld } from "../../grid-of-weights.ts";
+import { gridOfHeld } from "../../frozen/grid.ts";
 import { drawsAlike } from "../peft-draws.ts";
 import { DORA_TYPES, pairingOf, PEFT_TYPES } from "../peft-types.ts";
 import { planRandlora } from "../plan.ts";
@@ -19,17 +19,17 @@ import { drawPairTensors } from "../projection-tensors.ts";
 import { firstRowOfA, isRankR, stackedExtent, stackedSpec } from "../rank-r/stacked.ts";
 import { type BasesRecord, formatBasesRecord, recordOf } from "../record.ts";
 import type { SavedPair } from "../saved.ts";
-import { userStdCache } from "../../../bases/std-cache.ts";
-import { takeSteps } from "../../../bases/steps.ts";
+import { userStdCache } from "../../frozen/drawing/std-cache.ts";
+import { takeSteps } from "../../frozen/drawing/steps.ts";
 import { basesRecord, initialValues, type ModuleValues, newBasesSpec } from "../new-adapter.ts";
 import { randloraShape } from "../shape.ts";
 import type { OpenInput } from "../../training/definition.ts";
-import { once } from "../../training/once.ts";
+import { once } from "../../files/once.ts";
 import { refuseMore } from "../../training/existing.ts";
 import { newConfig } from "../../training/new-config.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
 import type { RandloraSettings } from "./settings.ts";
-import type { Targets } from "../../training/target-modules.ts";
+import type { Targets } from "../../base/target-modules.ts";
 
 /** One module that RandLoRA adapts. */
 export interface RandloraModule {

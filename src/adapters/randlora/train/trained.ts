@@ -1,6 +1,6 @@
-import type { AdapterContent } from "../../content.ts";
+import type { AdapterContent } from "../../files/content.ts";
 import { savingProjection } from "../convert.ts";
-import { type BilinearModule, placeBilinear } from "../../bilinear/train/place.ts";
+import { type BilinearModule, placeBilinear } from "../../delta/scaled-bases/place.ts";
 import { placeRankR } from "../rank-r/place.ts";
 import { adapterTensors, randloraTensors } from "../trained-tensors.ts";
 import type { Method, Placement, Trainable } from "../../training/method.ts";

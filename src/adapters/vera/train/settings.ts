@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { drawsFactors, FACTOR_GENERATORS } from "../../../bases/factors.ts";
+import { drawsFactors, FACTOR_GENERATORS } from "../../frozen/drawing/factors.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { BASES_SETTINGS } from "../../training/bases-settings.ts";
 

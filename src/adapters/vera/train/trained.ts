@@ -1,6 +1,6 @@
-import { type BilinearModule, placeBilinear } from "../../bilinear/train/place.ts";
-import type { AdapterContent } from "../../content.ts";
-import { memoryTensor } from "../../tensors.ts";
+import { type BilinearModule, placeBilinear } from "../../delta/scaled-bases/place.ts";
+import type { AdapterContent } from "../../files/content.ts";
+import { memoryTensor } from "../../files/tensors.ts";
 import type { Trainable } from "../../training/method.ts";
 import type { Parameters } from "../../training/parameters.ts";
 import type { AdapterSettings } from "../../training/settings.ts";

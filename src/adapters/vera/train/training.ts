@@ -1,8 +1,8 @@
-import { parseBasesFrom } from "../../bilinear/train/place.ts";
-import { fewestFlops } from "../../bilinear/train/flops.ts";
+import { parseBasesFrom } from "../../delta/scaled-bases/place.ts";
+import { fewestFlops } from "../../delta/scaled-bases/flops.ts";
 import type { AdapterTraining } from "../../training/definition.ts";
 import { targetSettings } from "../../training/existing.ts";
-import { findTargets } from "../../training/target-modules.ts";
+import { findTargets } from "../../base/target-modules.ts";
 import { veraConfig } from "../config.ts";
 import { recordOf } from "../record.ts";
 import { trainedNumbers, veraShape } from "../shape.ts";

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import type { Bases } from "../../../bases/draw.ts";
+import type { Bases } from "../../../adapters/frozen/drawing/draw.ts";
 import { readElement } from "../../device/matrix-storage.ts";
-import { DeltaBases } from "../../../adapters/bilinear/delta.ts";
+import { DeltaBases } from "../../../adapters/delta/scaled-bases/delta.ts";
 import { basesFor, numbers, placed, type Stored, taken } from "../../../adapters/testing/bases.ts";
 import { randloraShape } from "../../../adapters/randlora/shape.ts";
 import type { DeltaBasis } from "../../device/families/delta.ts";

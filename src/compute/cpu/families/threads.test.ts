@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { DeltaBases } from "../../../adapters/bilinear/delta.ts";
+import { DeltaBases } from "../../../adapters/delta/scaled-bases/delta.ts";
 import { randloraShape } from "../../../adapters/randlora/shape.ts";
 import { basesFor, placed, STORED, type Stored } from "../../../adapters/testing/bases.ts";
 import type { DeviceBuffer } from "../../device/buffer.ts";

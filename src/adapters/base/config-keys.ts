@@ -1,0 +1,110 @@
+import * as v from "valibot";
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine, quote } from "../../files/failure.ts";
+import type { TargetRules } from "./targets.ts";
+
+// Schemas for configuration files, with messages that read well after `"key" is VALUE: `.
+
+export const positiveInteger = v.pipe(
+  v.number("it must be a positive integer"),
+  v.safeInteger("it must be a positive integer"),
+  v.minValue(1, "it must be a positive integer"),
+);
+
+export const finiteNumber = v.pipe(v.number("it must be a number"), v.finite("it must be a finite number"));
+
+export const text = v.string("it must be a string");
+
+/** `null` counts as "not given", as in Python. */
+export const flag = v.nullish(v.boolean("it must be true or false"), false);
+
+const DROPOUT = "it must be a number from 0 to 1";
+export const dropoutShare = v.nullish(v.pipe(v.number(DROPOUT), v.minValue(0, DROPOUT), v.maxValue(1, DROPOUT)), 0);
+
+const KEY = "it must be an integer from −2^63 to 2^64 − 1";
+/** `projection_prng_key`. */
+export const prngKey = v.pipe(
+  v.union([v.pipe(v.number(KEY), v.safeInteger(KEY)), v.bigint(KEY)], KEY),
+  v.transform((value: number | bigint) => BigInt(value)),
+  v.minValue(-(2n ** 63n), KEY),
+  v.maxValue(2n ** 64n - 1n, KEY),
+);
+
+const textList = v.array(v.string("it must hold strings"), "it must be a list of strings");
+
+const LAYERS = "it must be a layer's index or a list of them";
+const layerIndices = v.union(
+  [
+    v.pipe(
+      v.pipe(v.number(LAYERS), v.safeInteger(LAYERS)),
+      v.transform((index) => [index]),
+    ),
+    v.array(v.pipe(v.number(LAYERS), v.safeInteger(LAYERS)), LAYERS),
+  ],
+  LAYERS,
+);
+
+/** Names, or one string with a meaning of its own (a regular expression, `all-linear`). */
+const textOrList = v.union([text, textList], "it must be a string or a list of strings");
+
+/** What the configuration of every method that adapts layers says. */
+export interface LayerSettings {
+  /** Weights are stored (in, out), as GPT-2's Conv1D does. */
+  readonly fanInFanOut: boolean;
+  /** Modules that are stored whole beside the adapter. */
+  readonly modulesToSave: readonly string[];
+  readonly targets: TargetRules;
+}
+
+/** Its keys (peft/tuners/tuners_utils.py and each method's config.py). */
+export const LAYER_KEYS = {
+  fan_in_fan_out: flag,
+  modules_to_save: v.nullish(textList),
+  target_modules: v.nullish(textOrList),
+  exclude_modules: v.nullish(textOrList),
+  layers_to_transform: v.nullish(layerIndices),
+  layers_pattern: v.nullish(textOrList),
+};
+
+/** What those keys mean. `file` is named in errors. */
+export function layerSettings(
+  read: v.InferOutput<v.ObjectSchema<typeof LAYER_KEYS, undefined>>,
+  file: string,
+): LayerSettings {
+  const modulesToSave = read.modules_to_save ?? [];
+  return {
+    fanInFanOut: read.fan_in_fan_out,
+    modulesToSave,
+    targets: {
+      modules: read.target_modules ?? null,
+      exclude: read.exclude_modules ?? [],
+      modulesToSave,
+      layers: read.layers_to_transform ?? [],
+      layersPattern: typeof read.layers_pattern === "string" ? [read.layers_pattern] : (read.layers_pattern ?? []),
+      file,
+    },
+  };
+}
+
+/**
+ * `value` as `schema` understands it. Throws `RandloraError` "format" naming `file`, the key, what it holds and what it
+ * must be.
+ */
+export function parseSettings<S extends v.GenericSchema>(schema: S, value: unknown, file: string): v.InferOutput<S> {
+  const result = v.safeParse(schema, value);
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  const key = v.getDotPath(issue) ?? "";
+  // The schema's own words for a key that is not there name the library's types.
+  const found = issue.input === undefined ? "is missing" : `is ${show(issue.input)}: ${issue.message}`;
+  const hint = "the file must be as PEFT writes it";
+  throw new RandloraError("format", `${oneLine(file)}: ${quote(key)} ${found}`, hint);
+}
+
+function show(value: unknown): string {
+  // JSON has no infinity: 1e400 would be shown as null.
+  if (typeof value === "bigint" || typeof value === "number") return String(value);
+  if (typeof value === "string") return quote(value);
+  const json = JSON.stringify(value, (_, item: unknown) => (typeof item === "bigint" ? String(item) : item));
+  return json.length > 100 ? `${json.slice(0, 100)}…` : json;
+}

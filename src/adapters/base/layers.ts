@@ -1,0 +1,69 @@
+import { RandloraError } from "../../files/errors.ts";
+import { isFloat, isWritableFloat } from "../../files/safetensors/dtype.ts";
+import { oneLine, quote } from "../../files/failure.ts";
+import { type BaseModel, type BaseWeight, findWeight, isConv1d, modelTypeOf, type PathShift } from "./base.ts";
+import { defaultTargets } from "./default-targets.ts";
+import { targetMatcher, type TargetRules } from "./targets.ts";
+import type { Adapter } from "../adapter.ts";
+
+/** One adapted weight: ΔW is (out, in), or (in, out) where `conv1d`. */
+export interface AdaptedLayer extends BaseWeight {
+  /** The module's dotted path, as the adapter names it. */
+  readonly module: string;
+  readonly out: number;
+  readonly in: number;
+  /** The weight is stored (in, out), so ΔW is transposed before it is added. */
+  readonly conv1d: boolean;
+}
+
+/** Throws `RandloraError` "adapter" for a base whose config.json says that it is quantised. */
+export function requireUnquantised(base: BaseModel): void {
+  const settings = base.config?.["quantization_config"];
+  if (settings === undefined || settings === null) return;
+  const cause = "the base is quantised (config.json has quantization_config)";
+  throw new RandloraError("adapter", `${oneLine(base.path)}: ${cause}`, "use the original, unquantised model");
+}
+
+/**
+ * Refuses an adapter that holds a module which its own settings do not mean: PEFT would leave it out, or raise "Target
+ * modules not found". Settings that name none, on a model of no known type, say nothing.
+ * Throws `RandloraError` "adapter", also for an expression that cannot be read.
+ */
+export function requireTargeted(
+  adapter: Adapter,
+  targets: TargetRules,
+  modules: readonly string[],
+  base: BaseModel,
+): void {
+  const modelType = modelTypeOf(base);
+  if (targets.modules === null && defaultTargets(modelType ?? "") === undefined) return;
+  const matches = targetMatcher(targets, modelType);
+  const stray = modules.filter((module) => !matches(module));
+  const [first] = stray;
+  if (first === undefined) return;
+  const cause =
+    stray.length < modules.length
+      ? `it holds ${quote(first)}, which target_modules does not match`
+      : `target_modules matches none of its modules, such as ${quote(first)}`;
+  const hint = "its settings and its weights do not belong together: take both from one save";
+  throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, hint);
+}
+
+/** Finds the weight of an adapted module. Throws `RandloraError` "adapter" when it is missing, or no matrix of floats. */
+export function adaptedLayer(
+  module: string,
+  adapter: Adapter,
+  base: BaseModel,
+  shift: PathShift,
+  fanInFanOut: boolean,
+): AdaptedLayer {
+  const weight = findWeight(module, shift, base, adapter.path);
+  if (!isFloat(weight.dtype) || !isWritableFloat(weight.dtype)) {
+    const cause = `tensor ${quote(weight.source)} is ${weight.dtype}: quantised weights cannot be adapted`;
+    throw new RandloraError("adapter", `${oneLine(base.path)}: ${cause}`, "use the original, unquantised model");
+  }
+  const conv1d = isConv1d(module, base, fanInFanOut);
+  const [first = 0, second = 0] = weight.shape;
+  const [out, input] = conv1d ? [second, first] : [first, second];
+  return { ...weight, module, out, in: input, conv1d };
+}

@@ -1,0 +1,110 @@
+import { describe, expect, test } from "bun:test";
+import { STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { describeBase, findShift, findWeight, shiftPath, unshiftPath } from "./base.ts";
+import { readConfig } from "../../models/folder/config-json.ts";
+import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
+import { findTargets } from "./target-modules.ts";
+
+await using checkpoint = await Checkpoint.open(STORIES);
+const base = describeBase(checkpoint, (await readConfig(STORIES))?.value);
+
+test("names, all linear layers and patterns, in some layers or in all", () => {
+  const found = findTargets(base, { targets: ["q_proj", "v_proj"], layers: [0, 4] });
+  expect(found.modules.map(({ name }) => name).toSorted()).toEqual([
+    "model.layers.0.self_attn.q_proj",
+    "model.layers.0.self_attn.v_proj",
+    "model.layers.4.self_attn.q_proj",
+    "model.layers.4.self_attn.v_proj",
+  ]);
+  expect(found.config).toEqual({ target_modules: ["q_proj", "v_proj"], layers_to_transform: [0, 4] });
+  expect(findTargets(base, { targets: "all-linear", layers: [] }).modules).toHaveLength(35);
+  // PEFT reads layers beside a list only: the modules are that list.
+  const pattern = findTargets(base, { targets: String.raw`.*\.q_proj`, layers: [2] });
+  expect(pattern.config).toEqual({ target_modules: ["model.layers.2.self_attn.q_proj"], layers_to_transform: null });
+});
+
+test.each<[string | string[], number[], string]>([
+  [["nothing"], [], "--targets nothing: no linear layer"],
+  [["q_proj", "qproj"], [], "--targets qproj: no linear layer"],
+  [["q_proj"], [0, 9], "in layers 9 matches"],
+  ["all-linear", [4, 5], "in layers 5 matches"],
+  [".*nothing", [], "--targets .*nothing: no linear layer"],
+  ["(", [], "--targets: regular expression"],
+])("%j in layers %j is refused", (targets, layers, message) => {
+  expect(() => findTargets(base, { targets, layers })).toThrow(
+    expect.objectContaining({ code: "usage", message: expect.stringContaining(message) }),
+  );
+});
+
+test("gate and up in one matrix, whose product cannot be looked at apart, are refused", () => {
+  const name = "model.layers.0.mlp.gate_up_proj.weight";
+  const fused = (rows: number) => ({
+    ...base,
+    tensors: new Map([[name, { dtype: "F32", shape: [rows, 8] } as const]]),
+  });
+  const find = (rows: number) => findTargets(fused(rows), { targets: ["gate_up_proj"], layers: [] });
+  expect(find(80).modules).toHaveLength(1);
+  expect(() => find(74)).toThrow(expect.objectContaining({ code: "usage" }));
+});
+
+describe("DINOv2, whose modules transformers 5 calls otherwise than checkpoints do", () => {
+  const layers = [0, 1].flatMap((layer) => {
+    const prefix = `encoder.layer.${layer}`;
+    const square = ["attention.attention.query", "attention.attention.value", "attention.output.dense"];
+    return [...square.map((name) => `${prefix}.${name}`), `${prefix}.mlp.fc1`];
+  });
+  const tensors = new Map(
+    [...layers, "classifier"].map((name) => [`${name}.weight`, { dtype: "F32", shape: [8, 8] }] as const),
+  );
+  const dinov2 = { path: "base", tensors, config: { model_type: "dinov2" } };
+
+  test.each<[string | string[], string | string[]]>([
+    [["q_proj"], ["q_proj"]],
+    [["query"], ["q_proj"]],
+    [["attention.query"], ["q_proj"]],
+    [["attention.attention.query"], ["attention.q_proj"]],
+    [String.raw`.*\.query`, ["encoder.layer.0.attention.q_proj", "encoder.layer.1.attention.q_proj"]],
+    [String.raw`.*\.q_proj`, String.raw`.*\.q_proj`],
+  ])("%j are the queries, written as %j", (targets, written) => {
+    const { modules, config } = findTargets(dinov2, { targets, layers: [] });
+    expect(modules.map(({ name }) => name)).toEqual([0, 1].map((layer) => `encoder.layer.${layer}.attention.q_proj`));
+    expect(modules.map(({ tensor }) => tensor)).toEqual(
+      [0, 1].map((layer) => `encoder.layer.${layer}.attention.attention.query.weight`),
+    );
+    expect(config).toEqual({ target_modules: written, layers_to_transform: null });
+  });
+
+  test("layers stay layers; a head that is trained whole is not adapted, and gives the paths their prefix", () => {
+    const dense = findTargets(dinov2, { targets: ["output.dense", "fc1"], layers: [1] });
+    expect(dense.modules.map(({ name }) => name)).toEqual([
+      "encoder.layer.1.attention.o_proj",
+      "encoder.layer.1.mlp.fc1",
+    ]);
+    expect(dense.config).toEqual({ target_modules: ["o_proj", "fc1"], layers_to_transform: [1] });
+    const within = { prefix: "dinov2.", saved: ["classifier"] };
+    const all = findTargets({ ...dinov2, within }, { targets: "all-linear", layers: [] });
+    expect(all.modules).toHaveLength(8);
+    expect(all.modules[0]).toMatchObject({
+      name: "dinov2.encoder.layer.0.attention.q_proj",
+      tensor: "encoder.layer.0.attention.attention.query.weight",
+    });
+  });
+
+  test("names that neither spelling has are refused", () => {
+    expect(() => findTargets(dinov2, { targets: ["query", "keys"], layers: [] })).toThrow("--targets keys");
+  });
+
+  test("adapters in either spelling, with the head's prefix or without, lead to the checkpoint's tensors and back", () => {
+    for (const path of ["attention.q_proj", "attention.attention.query"]) {
+      for (const prefix of ["", "dinov2."]) {
+        const module = `${prefix}encoder.layer.1.${path}`;
+        const shift = findShift([module], dinov2, "adapter");
+        const stored = "encoder.layer.1.attention.attention.query";
+        expect(shiftPath(module, shift)).toBe(stored);
+        expect(shiftPath(`${prefix}encoder.layer.0.mlp.fc1`, shift)).toBe("encoder.layer.0.mlp.fc1");
+        expect(findWeight(module, shift, dinov2, "adapter").tensor).toBe(`${stored}.weight`);
+        if (prefix === "") expect(unshiftPath(stored, shift)).toBe(module);
+      }
+    }
+  });
+});

@@ -1,0 +1,146 @@
+import { type BaseModel, findWeight, linearModules, modelTypeOf, type Within } from "./base.ts";
+import { isOutputEmbedding, lastSegment } from "./embeddings.ts";
+import { modulePath, targetName } from "./spelling.ts";
+import { defaultTargets } from "./default-targets.ts";
+import { targetMatcher, type TargetRules } from "./targets.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { isKernelDtype } from "../../compute/device/dtype.ts";
+import type { Dtype } from "../../files/safetensors/dtype.ts";
+import { oneLine, quote } from "../../files/failure.ts";
+import type { AdapterSettings } from "../training/settings.ts";
+
+/** A linear layer that will be adapted. */
+export interface TargetModule {
+  /** The module's dotted path as transformers 5 has it, which adapters are written with. */
+  readonly name: string;
+  /** Its weight in the checkpoint. */
+  readonly tensor: string;
+  /** W is (out, in). */
+  readonly out: number;
+  readonly in: number;
+  readonly dtype: Dtype;
+}
+
+/** The adapted modules, and how an adapter's configuration says which they are. */
+export interface Targets {
+  readonly modules: readonly TargetModule[];
+  readonly config: {
+    readonly target_modules: string | readonly string[];
+    readonly layers_to_transform: readonly number[] | null;
+  };
+}
+
+/**
+ * Finds the modules that the settings mean, by PEFT's rules. PEFT reads `layers_to_transform` only beside a list of
+ * names: with anything else the modules are listed one by one.
+ * @throws RandloraError `usage` when nothing is matched, or what is matched cannot be trained
+ */
+export function findTargets(
+  base: BaseModel,
+  { targets, layers }: Pick<AdapterSettings, "targets" | "layers">,
+): Targets {
+  const byName = typeof targets !== "string";
+  const modelType = modelTypeOf(base);
+  const { prefix, saved, parts, adapted }: Within = base.within ?? { prefix: "", saved: [] };
+  const matcher = (names: AdapterSettings["targets"]) => {
+    const list = typeof names !== "string";
+    const rules = { exclude: [], modulesToSave: saved, layers: list ? layers : [], layersPattern: [] };
+    return matcherOf({ ...rules, modules: names }, modelType);
+  };
+  const matches = matcher(targets);
+  const wanted = new Set(layers);
+  const inLayers = (module: string) => {
+    const [, index] = /\.(\d+)\./.exec(module) ?? [];
+    return byName || layers.length === 0 || (index !== undefined && wanted.has(Number(index)));
+  };
+  const isIn = (some: readonly string[] | undefined, path: string) =>
+    some === undefined || some.some((part) => path.startsWith(part));
+  const all = linearModules(base)
+    .filter((stored) => isIn(parts, stored))
+    .map((stored) => ({ stored, name: prefix + modulePath(stored, modelType) }));
+  // Targets may be in the checkpoint's spelling, too.
+  const found = all.filter(
+    ({ stored, name }) => isIn(adapted, stored) && (matches(name) || matches(prefix + stored)) && inLayers(stored),
+  );
+  if (found.length === 0) throw nothingMatched(base, targets, layers);
+  refuseIdle(base, targets, layers, found);
+  const modules = found.map((module) => targetModule(base, module));
+  const names = modules.map(({ name }) => name);
+  const isSame = (other: AdapterSettings["targets"]) =>
+    JSON.stringify(all.map(({ name }) => name).filter(matcher(other))) === JSON.stringify(names);
+  // What is written means the same to transformers 5; else the modules are listed one by one.
+  const spelt = byName ? [...new Set(targets.map((target) => targetName(target, modelType)))] : targets;
+  const written = (byName || layers.length === 0) && (isSame(targets) ? targets : isSame(spelt) ? spelt : undefined);
+  const inList = byName && layers.length > 0 && written !== undefined;
+  return {
+    modules,
+    config: { target_modules: written || names, layers_to_transform: inList ? layers : null },
+  };
+}
+
+/** Checks what was matched. @throws RandloraError `usage` or `adapter` for what cannot be trained */
+function targetModule(
+  base: BaseModel,
+  { stored, name }: { readonly stored: string; readonly name: string },
+): TargetModule {
+  const { tensor, shape, dtype } = findWeight(stored, { drop: "", add: "" }, base, "--targets");
+  if (isOutputEmbedding(stored)) {
+    const cause = `--targets match ${quote(name)}, which shares its weight with the loss and cannot be adapted yet`;
+    throw new RandloraError("usage", cause, "leave it out; --method full trains it");
+  }
+  if (dtype !== "F64" && !isKernelDtype(dtype)) {
+    const cause = `${oneLine(base.path)}: ${quote(tensor)} is ${dtype}: quantised weights cannot be adapted`;
+    throw new RandloraError("adapter", cause, "use the original, unquantised model");
+  }
+  const [out = 0, input = 0] = shape;
+  if (name.endsWith(".gate_up_proj") && out % 8 !== 0) {
+    // Its product is computed in halves (models/blocks/mlp.ts), and an adapter's ΔW has none.
+    const cause = `${quote(name)} joins halves of ${out / 2} rows, no multiple of 4: it cannot be adapted yet`;
+    throw new RandloraError("usage", cause, "leave it out of --targets; --method full trains it");
+  }
+  return { name, tensor, out, in: input, dtype };
+}
+
+/** What the user wrote is at fault if the matcher cannot read it. */
+function matcherOf(rules: TargetRules, modelType: string | undefined): (module: string) => boolean {
+  try {
+    return targetMatcher(rules, modelType);
+  } catch (thrown) {
+    if (!(thrown instanceof RandloraError)) throw thrown;
+    throw new RandloraError("usage", `--targets: ${thrown.message}`, thrown.hint, { cause: thrown });
+  }
+}
+
+/** Refuses names and layers that add nothing: they are misspelt, and the run would be another one than was asked for. */
+function refuseIdle(
+  base: BaseModel,
+  targets: string | readonly string[],
+  layers: readonly number[],
+  matched: readonly { readonly stored: string }[],
+): void {
+  const modelType = modelTypeOf(base);
+  const all = linearModules(base).flatMap((stored) => [stored, modulePath(stored, modelType)]);
+  const isUsual = JSON.stringify(targets) === JSON.stringify(defaultTargets(modelTypeOf(base) ?? ""));
+  const names = typeof targets === "string" || isUsual ? [] : targets;
+  const name = names.find((one) => !all.some((module) => module === one || module.endsWith(`.${one}`)));
+  if (name !== undefined) throw nothingMatched(base, [name], []);
+  const layer = layers.find((one) => !matched.some(({ stored }) => stored.includes(`.${one}.`)));
+  if (layer !== undefined) throw nothingMatched(base, targets, [layer]);
+}
+
+function nothingMatched(
+  base: BaseModel,
+  targets: string | readonly string[],
+  layers: readonly number[],
+): RandloraError {
+  const shown = typeof targets === "string" ? targets : targets.join(",");
+  const where = layers.length === 0 ? "" : ` in layers ${layers.join(",")}`;
+  const modelType = modelTypeOf(base);
+  const last = new Set(linearModules(base).map((stored) => lastSegment(modulePath(stored, modelType))));
+  const hint = `modules of this model: ${[...last].slice(0, 12).join(", ")}`;
+  return new RandloraError(
+    "usage",
+    `--targets ${shown}: no linear layer of ${oneLine(base.path)}${where} matches`,
+    hint,
+  );
+}

@@ -1,0 +1,106 @@
+import { RandloraError } from "../../files/errors.ts";
+import { quote } from "../../files/failure.ts";
+import { isRouter } from "./base.ts";
+import { defaultTargets } from "./default-targets.ts";
+import { isEmbedding, isOutputEmbedding } from "./embeddings.ts";
+import { PythonRegex } from "../../data/text/regex/python/regex.ts";
+
+/** The keys of a PEFT configuration that say which modules are adapted. Empty lists say nothing. */
+export interface TargetRules {
+  /** `target_modules`: a regular expression or `all-linear`, names, or null: the defaults of the architecture. */
+  readonly modules: string | readonly string[] | null;
+  /** `exclude_modules` (PEFT's RandLoRA has it not; its siblings do). */
+  readonly exclude: string | readonly string[];
+  readonly modulesToSave: readonly string[];
+  /** `layers_to_transform`. */
+  readonly layers: readonly number[];
+  readonly layersPattern: readonly string[];
+  /** The file that says so, for messages; the command line has none. */
+  readonly file?: string;
+}
+
+const ALL_LINEAR = "all-linear";
+
+/**
+ * What `--targets` means: only letters, digits and `_ . , -` is a list of names with commas between them; `all-linear`;
+ * anything else is a regular expression (Python's) that must match the whole path.
+ */
+export function parseTargets(text: string): string | readonly string[] {
+  if (text.toLowerCase() === ALL_LINEAR) return ALL_LINEAR;
+  if (!/^[A-Za-z0-9_.,-]+$/.test(text)) return text;
+  return text.split(",").filter((name) => name !== "");
+}
+
+/**
+ * A test of module paths that decides as PEFT 0.21.2 does (tuners/tuners_utils.py: check_target_module_exists and
+ * _maybe_include_all_linear_layers). The paths given to it must be those of linear layers. `modelType` (config.json's
+ * `model_type`) chooses the default targets. Throws `RandloraError` "adapter" for a regular expression that cannot be
+ * read, or when no targets are given and none are known.
+ */
+export function targetMatcher(rules: TargetRules, modelType: string | undefined): (module: string) => boolean {
+  const excluded = exclusion(rules);
+  const targets = rules.modules ?? defaultsFor(modelType);
+  if (typeof targets !== "string") {
+    const inLayers = layerFilter(rules);
+    const names = new Set(targets);
+    // The layers are asked only of names that match from the end: a whole path names its layer itself.
+    return (module) => !excluded(module) && (names.has(module) || (endsWithOneOf(module, names) && inLayers(module)));
+  }
+  if (targets.toLowerCase() === ALL_LINEAR) {
+    const isOther = (module: string) => isEmbedding(module) || isOutputEmbedding(module) || isRouter(module);
+    return (module) => !excluded(module) && !isOther(module);
+  }
+  const pattern = new PythonRegex(targets, rules.file);
+  return (module) => !excluded(module) && pattern.fullmatch(module) !== undefined;
+}
+
+/** Modules that are never adapted: excluded ones, and those that are saved whole, with everything below them. */
+function exclusion({ exclude, modulesToSave, file }: TargetRules): (module: string) => boolean {
+  // PEFT puts the names into a pattern as they are: a dot in one matches any character.
+  const saved = modulesToSave.map((name) => new PythonRegex(String.raw`(^|.*\.)${name}($|\..*)`, file));
+  const isSaved = (module: string) => saved.some((pattern) => pattern.match(module) !== undefined);
+  if (exclude.length === 0) return isSaved;
+  if (typeof exclude === "string") {
+    const pattern = new PythonRegex(exclude, file);
+    return (module) => pattern.fullmatch(module) !== undefined || isSaved(module);
+  }
+  const names = new Set(exclude);
+  return (module) => names.has(module) || endsWithOneOf(module, names) || isSaved(module);
+}
+
+/** Whether `layers_to_transform` lets a module be adapted; a path without a layer's index is never let. */
+function layerFilter({ layers, layersPattern, file }: TargetRules): (module: string) => boolean {
+  if (layers.length === 0) return () => true;
+  const wanted = new Set(layers);
+  // PEFT's own patterns. Without a name it needs two segments before the number, so `h.0.attn` has no index.
+  const sources =
+    layersPattern.length === 0
+      ? [String.raw`.*?\.[^.]*\.(?P<idx>\d+)\.`]
+      : layersPattern.map((name) => String.raw`(?:^|.*?\.)${name}\.(?P<idx>\d+)\.`);
+  const patterns = sources.map((source) => new PythonRegex(source, file));
+  return (module) => {
+    for (const pattern of patterns) {
+      const index = pattern.match(module)?.group("idx");
+      if (index !== undefined) return wanted.has(Number(index));
+    }
+    return false;
+  };
+}
+
+function endsWithOneOf(module: string, names: ReadonlySet<string>): boolean {
+  for (let dot = module.indexOf("."); dot >= 0; dot = module.indexOf(".", dot + 1)) {
+    if (names.has(module.slice(dot + 1))) return true;
+  }
+  return false;
+}
+
+function defaultsFor(modelType: string | undefined): string | readonly string[] {
+  const found = modelType === undefined ? undefined : defaultTargets(modelType);
+  if (found !== undefined) return found;
+  const model = modelType === undefined ? "a model without config.json" : `model type ${quote(modelType)}`;
+  throw new RandloraError(
+    "adapter",
+    `no default targets are known for ${model}`,
+    "name the modules to adapt: --targets",
+  );
+}

@@ -1,0 +1,107 @@
+import type { DeviceBuffer } from "../../../compute/device/device.ts";
+import { type Linears, PLAIN_LINEARS, type Projection } from "../../../models/blocks/linears.ts";
+import { addLinear } from "../../../compute/tensor/add-linear.ts";
+import { OPS } from "../../../compute/tensor/ops/index.ts";
+import type { Recorder } from "../../../compute/tensor/recorder.ts";
+import type { Tensor } from "../../../compute/tensor/tensor.ts";
+import { dropoutMask } from "../dropout.ts";
+import type { PassKind } from "../../training/method.ts";
+import { columnsOf, type Part } from "../parts.ts";
+
+/** What one module adds to its output: scale · B (A x), A (r, in), B (out, r). */
+export interface TrainedFactors {
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly scale: number;
+  /** Tells the dropout masks of modules apart. */
+  readonly index: number;
+}
+
+/** How the factors' input is dropped. */
+export interface LowRankMode {
+  readonly dropout: number;
+  /** Of the masks. */
+  readonly seed: number;
+  readonly pass: PassKind;
+}
+
+/**
+ * The decoder's projections with factors beside some of them: y = x Wᵀ + bias + residual + scale · B (A drop(x)). Where
+ * another method has its part in x Wᵀ (`base`), the factors' is added to what that computes.
+ */
+export class LowRankLinears implements Linears {
+  readonly #matrices: ReadonlyMap<DeviceBuffer, readonly Part[]>;
+  readonly #factors: ReadonlyMap<string, TrainedFactors>;
+  readonly #mode: LowRankMode;
+  readonly #base: Linears | undefined;
+
+  constructor(
+    matrices: ReadonlyMap<DeviceBuffer, readonly Part[]>,
+    factors: ReadonlyMap<string, TrainedFactors>,
+    mode: LowRankMode,
+    base?: Linears,
+  ) {
+    this.#matrices = matrices;
+    this.#factors = factors;
+    this.#mode = mode;
+    this.#base = base;
+  }
+
+  apply(recorder: Recorder, inputs: Projection): Tensor {
+    const { x, weight } = inputs;
+    const parts = this.#matrices.get(weight.buffer) ?? [];
+    if (this.#base !== undefined) return this.#over(this.#base, recorder, inputs, parts);
+    if (!parts.some(({ module }) => this.#factors.has(module))) return PLAIN_LINEARS.apply(recorder, inputs);
+    if (parts.length === 1) return this.#adapted(recorder, inputs, parts[0]?.module ?? "");
+    const y = recorder.allocate("low-rank.y", [x.shape[0], weight.shape[0]]);
+    for (const part of parts) {
+      const own = {
+        x,
+        weight: part.weight,
+        bias: inputs.bias && columnsOf(inputs.bias, part),
+        residual: inputs.residual && columnsOf(inputs.residual, part),
+      };
+      this.#adapted(recorder, own, part.module, columnsOf(y, part));
+    }
+    return y;
+  }
+
+  /** What `base` computes of a whole matrix, and what the factors add to the columns of their modules. */
+  #over(base: Linears, recorder: Recorder, inputs: Projection, parts: readonly Part[]): Tensor {
+    const y = base.apply(recorder, inputs);
+    for (const part of parts) {
+      const factors = this.#factors.get(part.module);
+      if (factors === undefined) continue;
+      const inner = this.#inner(recorder, inputs.x, factors);
+      addLinear(recorder, { x: inner, weight: factors.b, scale: factors.scale }, columnsOf(y, part));
+      recorder.release(inner);
+    }
+    return y;
+  }
+
+  /** One module: y = W x + bias + residual, and with factors + scale · B (A x). */
+  #adapted(recorder: Recorder, inputs: Projection, module: string, into?: Tensor): Tensor {
+    const target = into === undefined ? {} : { y: into };
+    const factors = this.#factors.get(module);
+    if (factors === undefined) return recorder.apply(OPS.linear, inputs, {}, target).y;
+    const { scale } = factors;
+    const { y: base } = recorder.apply(OPS.linear, inputs, {});
+    const inner = this.#inner(recorder, inputs.x, factors);
+    const outer = { x: inner, weight: factors.b, bias: undefined, residual: base };
+    const { y } = recorder.apply(OPS.linear, outer, { scale }, target);
+    recorder.release(inner, base);
+    return y;
+  }
+
+  /** A drop(x). */
+  #inner(recorder: Recorder, input: Tensor, { a, index }: TrainedFactors): Tensor {
+    const { dropout, seed, pass } = this.#mode;
+    let x = input;
+    if (dropout > 0 && pass.kind === "train") {
+      ({ y: x } = recorder.apply(OPS.dropout, { x }, dropoutMask(dropout, seed, pass, index)));
+    }
+    const { y } = recorder.apply(OPS.linear, { x, weight: a, bias: undefined, residual: undefined }, {});
+    if (x !== input) recorder.release(x);
+    return y;
+  }
+}

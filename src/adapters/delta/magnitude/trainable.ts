@@ -1,0 +1,197 @@
+import type { DeviceBuffer } from "../../../compute/device/device.ts";
+import type { Run } from "../../../compute/tensor/run.ts";
+import { type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
+import { isBlockDtype } from "../../../compute/device/dtype.ts";
+import { weightDtype } from "../../../compute/device/weight.ts";
+import type { AdapterContent } from "../../files/content.ts";
+import { memoryTensor } from "../../files/tensors.ts";
+import type { ModuleShape } from "../../training/definition.ts";
+import type { FormedWeights, Method, Placement, Trainable } from "../../training/method.ts";
+import type { Parameter } from "../../training/parameters.ts";
+import { columnsOf, partsOfMatrices } from "../parts.ts";
+import { type MagnitudeName, magnitudeName } from "./vectors.ts";
+import { MagnitudeLinears, type OutputFactors } from "./linears.ts";
+import { allocateFormed, type NormedModule, recordSquares } from "./norms.ts";
+
+/** A module whose rows get magnitudes. */
+export interface MagnitudeModule extends ModuleShape {
+  /** As adapters name it. */
+  readonly name: string;
+  /** Its weight in the checkpoint. */
+  readonly tensor: string;
+}
+
+/** Floating-point operations of the norms of W + ΔW, where ΔW of a module is a sum of so many terms. */
+export function magnitudeFlops(modules: readonly ModuleShape[], terms: (module: ModuleShape) => number): number {
+  return modules.reduce((sum, module) => sum + 2 * module.out * module.in * (terms(module) + 1), 0);
+}
+
+/** How many numbers the magnitudes of these modules are. */
+export function countMagnitudes(modules: readonly ModuleShape[]): number {
+  return modules.reduce((sum, { out }) => sum + out, 0);
+}
+
+/**
+ * Another method's W + ΔW whose rows have trained magnitudes m: y = m / ‖W + ΔW‖ ⊙ x (W + ΔW)ᵀ. The norms are worked out
+ * when the parameters have changed and are constants in the backward pass (DoRA; Liu et al., arXiv:2402.09353, section
+ * 4.3), so that dm = Σ dy ⊙ z / n.
+ * @param inner must be able to form its weights (`Method.formed`)
+ * @param modules all that it adapts
+ * @param values m of the modules, in their order, to go on from; undefined: the norms of W, in W's dtype, as PEFT begins
+ */
+export function withMagnitude(
+  inner: Trainable,
+  modules: readonly MagnitudeModule[],
+  name: MagnitudeName,
+  values?: readonly Float32Array<ArrayBuffer>[],
+): Trainable {
+  const out = new Map(modules.map((module) => [module.name, module.out]));
+  return {
+    ...inner,
+    parameters: [
+      ...inner.parameters,
+      ...modules.map((module) => ({ name: magnitudeName(module.name, name), shape: [1, module.out] as const })),
+    ],
+    modules: inner.modules.map((row) => ({ ...row, parameters: row.parameters + (out.get(row.name) ?? 0) })),
+    place: async (on) => place(on, await inner.place(on), modules, name, values),
+  };
+}
+
+/** A module at work. */
+interface Rescaled extends NormedModule {
+  readonly magnitude: Parameter;
+  /** c = m / n and ∂loss/∂c, (1, out): parts of the matrix's. */
+  readonly factors: Tensor;
+  readonly gradient: Tensor;
+}
+
+/** A matrix of the decoder with adapted rows. */
+interface RescaledMatrix extends OutputFactors {
+  /** ∂loss/∂c of a step, which micro-batches add to; zero between steps. */
+  readonly gradient: Tensor;
+}
+
+/** All that the magnitudes hold on a GPU. */
+interface Placed {
+  readonly modules: readonly Rescaled[];
+  readonly matrices: ReadonlyMap<DeviceBuffer, RescaledMatrix>;
+  readonly scratch: DeviceBuffer | undefined;
+}
+
+function place(
+  on: Placement,
+  inner: Method,
+  modules: readonly MagnitudeModule[],
+  name: MagnitudeName,
+  values: readonly Float32Array<ArrayBuffer>[] | undefined,
+): Method {
+  const { formed } = inner;
+  if (formed === undefined) throw new TypeError("a method whose weights cannot be formed");
+  const placed = allocate(on, formed, modules, name);
+  for (const [index, { magnitude }] of placed.modules.entries()) {
+    const numbers = values?.[index];
+    if (numbers !== undefined) on.parameters.write(magnitude.name, "value", numbers);
+  }
+  return {
+    ...inner,
+    begin(run) {
+      inner.begin?.(run);
+      for (const module of values === undefined ? placed.modules : []) recordInitial(run, module);
+    },
+    prepare(run) {
+      inner.prepare(run);
+      for (const module of placed.modules) {
+        recordSquares(run, formed, module, placed.scratch);
+        recordMagnitudes(run, "factor", module, module.magnitude.value, module.factors);
+      }
+    },
+    watched: () => [
+      ...inner.watched(),
+      ...[...placed.matrices.values()].map(({ factors: value, gradient }) => ({ value, gradient })),
+    ],
+    linears: (pass) => new MagnitudeLinears(inner.linears(pass), placed.matrices),
+    // It multiplies what the others compute.
+    over: undefined,
+    finish(run) {
+      inner.finish(run);
+      for (const module of placed.modules) {
+        recordMagnitudes(run, "gradient", module, module.gradient, module.magnitude.gradient);
+      }
+    },
+    ...(inner.content && { content: withTensors(inner.content, on.parameters, placed.modules) }),
+  };
+}
+
+function allocate(
+  { gpu, parameters, tensors }: Placement,
+  formed: FormedWeights,
+  modules: readonly MagnitudeModule[],
+  name: MagnitudeName,
+): Placed {
+  const vector = (label: string, count: number, value = 0): Tensor => {
+    const buffer = gpu.memory.allocate(label, tensorBytes([1, count], "F32"));
+    gpu.write(buffer, new Float32Array(buffer.size / 4).fill(value, 0, count));
+    return tensorIn(buffer, [1, count], "F32");
+  };
+  const partsOf = partsOfMatrices(tensors);
+  const matrices = new Map<DeviceBuffer, RescaledMatrix>();
+  const placed = modules.map((module): Rescaled => {
+    const weight = tensors.get(module.tensor);
+    if (weight === undefined) throw new RangeError(`${module.tensor} is no tensor of the decoder`);
+    const { buffer } = weight;
+    const parts = partsOf.get(buffer) ?? [];
+    const out = parts.reduce((sum, part) => sum + part.weight.shape[0], 0);
+    const matrix = matrices.get(buffer) ?? {
+      rows: out,
+      factors: vector("factors", out, 1),
+      gradient: vector("gradient of factors", out),
+    };
+    matrices.set(buffer, matrix);
+    const part = { module: module.name, weight, first: weight.offset / weight.pitch };
+    return {
+      name: module.name,
+      weight,
+      squares: vector("squares", module.out),
+      magnitude: parameters.get(magnitudeName(module.name, name)),
+      factors: columnsOf(matrix.factors, part),
+      gradient: columnsOf(matrix.gradient, part),
+    };
+  });
+  const unheld = placed.filter((module) => formed.held(module.name) === undefined);
+  const scratch = allocateFormed(
+    gpu,
+    unheld.map(({ weight }) => weight),
+  );
+  return { modules: placed, matrices, scratch };
+}
+
+/**
+ * m = the norms of the rows of W, rounded to its dtype as PEFT rounds them (lora/dora.py, update_layer). Blocks stand for
+ * f32 numbers.
+ */
+function recordInitial(run: Run, { weight, squares, magnitude }: Rescaled): void {
+  run.compute("rowSquares", { weight, delta: undefined, sums: squares });
+  const dtype = isBlockDtype(weight.dtype) ? "F32" : weightDtype("norms", weight);
+  run.compute("magnitudes", { kind: "norm", sums: squares, from: undefined, to: magnitude.value, dtype });
+}
+
+/** c = m / n, or ∂loss/∂m += ∂loss/∂c / n. */
+function recordMagnitudes(run: Run, kind: "factor" | "gradient", { squares }: Rescaled, from: Tensor, to: Tensor) {
+  run.compute("magnitudes", { kind, sums: squares, from, to, dtype: "F32" });
+}
+
+/** The inner method's adapter with the magnitudes, as PEFT has them: one dimension. */
+function withTensors(
+  content: () => Promise<AdapterContent>,
+  parameters: Placement["parameters"],
+  modules: readonly Rescaled[],
+): () => Promise<AdapterContent> {
+  return async () => {
+    const whole = await content();
+    const vectors = modules.map(async ({ magnitude: { name, shape } }) => {
+      const numbers = await parameters.read(name);
+      return memoryTensor(name, "F32", [shape[1]], new Uint8Array(numbers.buffer));
+    });
+    return { ...whole, tensors: [...whole.tensors, ...(await Promise.all(vectors))] };
+  };
+}

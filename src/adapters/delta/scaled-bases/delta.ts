@@ -1,0 +1,152 @@
+import type { Bases } from "../../frozen/drawing/draw.ts";
+import { itemAt } from "../../../files/item-at.ts";
+import { fastRows, type Pairing, pairingStrides } from "../../../compute/device/pairing.ts";
+import type { BasisMatrix } from "../../../compute/device/matrix-storage.ts";
+import type { Binding, Device, DeviceBuffer } from "../../../compute/device/device.ts";
+import { type DeltaBasis, type DeltaBlock, padded4 } from "../../../compute/device/families/delta.ts";
+import type { Staging } from "../../../compute/device/staging.ts";
+import { uploaded } from "../../../compute/device/transfer.ts";
+import type { Run } from "../../../compute/tensor/run.ts";
+import type { BilinearShape } from "./shape.ts";
+
+/** What is known of a layer before anything is on the GPU. */
+interface DeltaLayerShape {
+  readonly shape: BilinearShape;
+  /** W is stored (in, out), as GPT-2's Conv1D does: its rows are ΔW's columns. */
+  readonly weightIsTransposed: boolean;
+  /** α/r times whatever the user multiplies it by. */
+  readonly scale: number;
+}
+
+/** A layer's share of an adapter: λ (r, n) and γ (n, cols), row-major. */
+export interface DeltaLayerParameters extends DeltaLayerShape {
+  readonly lambda: Float32Array;
+  readonly gamma: Float32Array;
+}
+
+/** The same on the GPU: λ in the order of B's columns, zeros up to a multiple of 4; γ's rows padded to whole vectors. */
+export interface BoundDeltaLayer extends DeltaLayerShape {
+  readonly lambda: Binding;
+  readonly gamma: Binding;
+}
+
+/** A layer whose buffers are its own. */
+export interface DeltaLayerOnGpu extends BoundDeltaLayer {
+  readonly lambda: DeviceBuffer;
+  readonly gamma: DeviceBuffer;
+}
+
+/**
+ * A pair of bases in GPU memory with what turns a layer's λ and γ into ΔW. A layer may be
+ * smaller than the bases: it uses A[:, :m] and B[:M, :n·r].
+ */
+export class DeltaBases {
+  readonly #device: Device;
+  readonly pairing: Pairing;
+  /** A, (r, cols). */
+  readonly a: DeltaBasis;
+  /** B̂, (rows, bases · r). */
+  readonly b: DeltaBasis;
+
+  private constructor(device: Device, a: DeltaBasis, b: DeltaBasis, pairing: Pairing) {
+    this.#device = device;
+    this.pairing = pairing;
+    this.a = a;
+    this.b = b;
+  }
+
+  /** Compiles the kernel and uploads the bases; the caller may drop its copy of them afterwards. */
+  static async create(
+    device: Device,
+    bases: Bases,
+    pairing: Pairing,
+    staging: Staging = device.staging,
+  ): Promise<DeltaBases> {
+    const variant = { a: bases.a.storage.kind, b: bases.b.storage.kind, pairing };
+    const work = [
+      uploadBasis(device, "basis A", bases.a),
+      uploadBasis(device, "basis B", bases.b),
+      device.prepare("delta", variant, staging),
+    ] as const;
+    // What fails must not leave the others at work in memory that is given back.
+    await Promise.allSettled(work);
+    const [a, b] = await Promise.all(work);
+    return new DeltaBases(device, a, b, pairing);
+  }
+
+  /**
+   * Uploads a layer's parameters.
+   * @throws RandloraError `memory`
+   */
+  layer({ lambda, gamma, ...rest }: DeltaLayerParameters): DeltaLayerOnGpu {
+    const { r, bases, cols, terms } = rest.shape;
+    if (lambda.length !== r * bases || gamma.length !== bases * cols) {
+      throw new RangeError(
+        `λ of ${lambda.length} and γ of ${gamma.length} for (${r}, ${bases}) and (${bases}, ${cols})`,
+      );
+    }
+    const order = new Float32Array(Math.ceil(terms / 16) * 16);
+    const stride = pairingStrides(this.pairing, r, bases);
+    for (let k = 0; k < r; k++) {
+      for (let j = 0; j < bases; j++) order[k * stride.k + j * stride.j] = itemAt(lambda, k * bases + j);
+    }
+    const pitch = padded4(cols);
+    const rows = new Float32Array(bases * pitch);
+    for (let j = 0; j < bases; j++) rows.set(gamma.subarray(j * cols, (j + 1) * cols), j * pitch);
+    return {
+      ...rest,
+      lambda: uploaded(this.#device, "λ", order),
+      gamma: uploaded(this.#device, "γ", rows),
+    };
+  }
+
+  releaseLayer(layer: DeltaLayerOnGpu): void {
+    this.#device.memory.release(layer.lambda);
+    this.#device.memory.release(layer.gamma);
+  }
+
+  release(): void {
+    for (const buffer of [this.a.buffer, this.b.buffer]) this.#device.memory.release(buffer);
+  }
+
+  /** Records ΔW of one block of rows of W. */
+  form(run: Run, { shape, weightIsTransposed, scale, lambda, gamma }: BoundDeltaLayer, block: DeltaBlock): void {
+    const { rows, cols, terms, r, bases, tall } = shape;
+    run.compute("delta", {
+      pairing: this.pairing,
+      a: this.a,
+      b: this.b,
+      lambda,
+      gamma,
+      rows,
+      cols,
+      terms,
+      fastCount: fastRows(this.pairing, r, bases),
+      transposed: tall === weightIsTransposed,
+      scale,
+      block,
+    });
+  }
+}
+
+/** What the kernel's ±1, or its dense draws, are multiplied by; 1 where it reads true values. */
+function basisValue({ storage }: BasisMatrix): number {
+  return storage.kind === "ternary" || storage.kind === "philox" ? storage.scale : 1;
+}
+
+/** Copied in pieces, each waited for: the queue would otherwise stage a second copy of the whole. */
+const UPLOAD_BYTES = 16 * 2 ** 20;
+
+async function uploadBasis(gpu: Device, label: string, basis: BasisMatrix): Promise<DeltaBasis> {
+  const { storage, stride } = basis;
+  const known = { stride, storage: storage.kind, value: basisValue(basis) };
+  if (storage.kind === "philox") return { ...known, buffer: gpu.memory.allocate(label, 16), philox: storage };
+  const { data } = storage;
+  const buffer = gpu.memory.allocate(label, data.byteLength);
+  for (let at = 0; at < data.byteLength; at += UPLOAD_BYTES) {
+    const size = Math.min(UPLOAD_BYTES, data.byteLength - at);
+    gpu.write(buffer, new Uint8Array(data.buffer, data.byteOffset + at, size), at);
+    if (at + size < data.byteLength) await gpu.idle();
+  }
+  return { ...known, buffer, philox: undefined };
+}

@@ -1,0 +1,248 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { itemAt } from "../../../files/item-at.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import { ownedBy } from "../../../compute/device/owned.ts";
+import { openTestDevice } from "../../../compute/device/testing/open.ts";
+import type { Staging } from "../../../compute/device/staging.ts";
+import { dropoutFactor, type DropoutMask } from "../../../compute/random/dropout.ts";
+import { Run } from "../../../compute/tensor/run.ts";
+import { Tape } from "../../../compute/tensor/tape.ts";
+import { sliceRows } from "../../../compute/tensor/tensor.ts";
+import type { Pairing } from "../../../compute/device/pairing.ts";
+import type { OrderPlan } from "./flops.ts";
+import type { TrainedModule } from "./module.ts";
+import type { FactorsSpec } from "../../frozen/drawing/factors.ts";
+import { randloraShape } from "../../randlora/shape.ts";
+import { VERA_PAIRING, veraShape } from "../../vera/shape.ts";
+import { basesFor, error, factorsFor, numbers, placed, type Stored, STORED, taken } from "../../testing/bases.ts";
+import { frozen, IN, maskOf, modulesOf, OUT, PLANS, reference, SCALE, TOKENS } from "../../testing/trained-bilinear.ts";
+import { TrainedBilinear } from "./trained.ts";
+import { TrainingBases } from "./training-bases.ts";
+
+let gpu: Device;
+beforeAll(async () => {
+  gpu = await openTestDevice();
+});
+afterAll(() => gpu.close());
+
+interface Case {
+  readonly plan: OrderPlan;
+  readonly stored?: Stored;
+  readonly pairing?: Pairing;
+  readonly staging?: Staging;
+  readonly dtype?: "F32" | "BF16";
+  readonly rate?: number;
+  /** Blocks of unpacked rows of B̂. */
+  readonly panelBytes?: number;
+  /** VeRA's modules with such factors, instead of RandLoRA's. */
+  readonly factors?: Pick<FactorsSpec, "generator" | "grid">;
+}
+
+function add(sum: Float64Array, values: Float64Array): void {
+  values.forEach((value, at) => (sum[at] = itemAt(sum, at) + value));
+}
+
+/** Memory that is not given back fails the test as well. */
+async function check(trial: Case): Promise<void> {
+  const before = gpu.memory.liveBytes;
+  await train(trial);
+  expect(gpu.memory.liveBytes).toBe(before);
+}
+
+async function train({
+  plan,
+  stored = "bf16",
+  pairing = "peft",
+  staging,
+  dtype = "BF16",
+  rate = 0,
+  panelBytes,
+  factors,
+}: Case): Promise<void> {
+  const parts = modulesOf(factors && veraShape);
+  const shapes = parts.map(({ shape }) => shape);
+  const cpu = factors === undefined ? basesFor(stored, shapes) : factorsFor(factors, shapes);
+  const bases = await TrainingBases.create(gpu, cpu, pairing, staging, panelBytes);
+  const weight = frozen(gpu, dtype);
+  const modules = parts.map(({ name, first, shape, lambda, gamma }): TrainedModule => {
+    const { r, bases: n, cols, out } = shape;
+    return {
+      name,
+      shape,
+      weight: sliceRows(weight.tensor, first, out),
+      lambda: placed(gpu, [r, n], lambda, 64),
+      gamma: placed(gpu, [n, cols], gamma, 128),
+      lambdaGradient: placed(gpu, [r, n], new Float32Array(r * n), 64),
+      gammaGradient: placed(gpu, [n, cols], new Float32Array(n * cols)),
+    };
+  });
+  const owner = new DisposableStack();
+  const trained = new TrainedBilinear(ownedBy(owner, gpu), {
+    bases,
+    modules,
+    scale: SCALE,
+    dropout: rate > 0,
+    plans: [plan],
+  });
+  const wanted = parts.map(({ lambda, gamma }) => ({
+    lambda: new Float64Array(lambda.length),
+    gamma: new Float64Array(gamma.length),
+  }));
+  using run = new Run(gpu, staging ?? gpu.staging);
+  const tape = new Tape(run);
+  trained.prepare(run);
+  for (const [microBatch, tokens] of TOKENS.entries()) {
+    const batch = {
+      tokens,
+      x: numbers(tokens * IN),
+      dy: numbers(tokens * OUT),
+      bias: numbers(OUT),
+      residual: numbers(tokens * OUT),
+    };
+    const masks = rate === 0 ? undefined : (module: number) => maskOf(rate, microBatch, module);
+    const want = reference(cpu, weight.values, parts, pairing, batch, (index) => {
+      const mask = masks?.(index);
+      const factor = (at: number) => (mask === undefined ? 1 : dropoutFactor(mask, Math.floor(at / IN), at % IN));
+      return Float64Array.from({ length: tokens * IN }, (_, at) => factor(at));
+    });
+    for (const [index, found] of want.gradients.entries()) {
+      const sum = wanted[index];
+      if (sum === undefined) throw new Error("a part without sums");
+      add(sum.lambda, found.lambda);
+      add(sum.gamma, found.gamma);
+    }
+    const x = placed(gpu, [tokens, IN], batch.x);
+    const residual = placed(gpu, [tokens, OUT], batch.residual);
+    const bias = placed(gpu, [1, OUT], batch.bias);
+    const dx = placed(gpu, [tokens, IN], new Float32Array(tokens * IN));
+    const dResidual = placed(gpu, [tokens, OUT], new Float32Array(tokens * OUT));
+    const dy = placed(gpu, [tokens, OUT], batch.dy);
+    tape.watch(x, dx);
+    tape.watch(residual, dResidual);
+    const y = trained.linears(masks).apply(tape, { x, weight: weight.tensor, bias, residual });
+    tape.backward(y, dy);
+    run.keep(y);
+    await run.submit();
+    expect(error(await taken(gpu, y), want.y), "y").toBeLessThan(1e-5);
+    expect(error(await taken(gpu, dx), want.dx), "dx").toBeLessThan(1e-5);
+    expect(error(await taken(gpu, dResidual), batch.dy), "dresidual").toBe(0);
+    for (const { buffer } of [x, residual, bias, dx, dResidual, dy, y]) gpu.memory.release(buffer);
+  }
+  trained.finish(run);
+  await run.submit();
+  for (const [index, module] of modules.entries()) {
+    expect(error(await taken(gpu, module.lambdaGradient), wanted[index]?.lambda ?? []), "dλ").toBeLessThan(1e-5);
+    expect(error(await taken(gpu, module.gammaGradient), wanted[index]?.gamma ?? []), "dγ").toBeLessThan(1e-5);
+    for (const { buffer } of [module.lambda, module.gamma, module.lambdaGradient, module.gammaGradient]) {
+      gpu.memory.release(buffer);
+    }
+  }
+  owner.dispose();
+  bases.release();
+  gpu.memory.release(weight.tensor.buffer);
+}
+
+describe("y and all gradients equal the f64 reference, over two micro-batches", () => {
+  const orders = Object.entries(PLANS);
+  test.each(orders)("%s", (_, plan) => check({ plan }));
+  test.each(orders)("%s, the paper's pairing, packed bases", (_, plan) =>
+    check({ plan, pairing: "paper", stored: "ternary", dtype: "F32" }),
+  );
+  test.each(orders)("%s, dropout", (_, plan) => check({ plan, rate: 0.3 }));
+  test.each(orders)("%s, workgroup staging", (_, plan) =>
+    check({ plan, staging: { kind: "workgroup" }, stored: "philox" }),
+  );
+  const [factored, , rebuilt, , product] = orders;
+  const storages = (Object.keys(STORED) as Stored[]).flatMap((stored) =>
+    [factored, rebuilt, product].map((entry) => [`${stored}, ${entry?.[0]}`, stored, entry?.[1]] as const),
+  );
+  test.each(storages)("%s", async (_, stored, plan) => {
+    if (plan !== undefined) await check({ plan, stored });
+  });
+});
+
+describe("VeRA's modules", () => {
+  const orders = Object.entries(PLANS);
+  const pairing = VERA_PAIRING;
+  const f32 = { generator: "torch-mt19937-f32", grid: "f32" } as const;
+  test.each(orders)("%s", (_, plan) => check({ plan, pairing, factors: f32 }));
+  test.each(orders)("%s, 16 bits, dropout, workgroup staging", (_, plan) =>
+    check({ plan, pairing, factors: { ...f32, grid: "bf16" }, rate: 0.3, staging: { kind: "workgroup" } }),
+  );
+  test.each(orders)("%s, philox", (_, plan) =>
+    check({ plan, pairing, factors: { generator: "philox-v1", grid: "f32" }, panelBytes: 16 * 40 * 2 }),
+  );
+  test.each(orders)("%s, philox, f16, workgroup staging", (_, plan) =>
+    check({ plan, pairing, factors: { generator: "philox-v1", grid: "f16" }, staging: { kind: "workgroup" } }),
+  );
+});
+
+describe("B̂ in several blocks of rows", () => {
+  const orders = Object.entries(PLANS).filter(([name]) => !name.includes("rebuilt"));
+  test.each(orders)("%s", (_, plan) => check({ plan, stored: "philox, sparse", panelBytes: 16 * 40 * 2 }));
+});
+
+/** An adapter of one module (24, 20) in a matrix of its own, with the bytes of y and of the gradients after a pass. */
+async function pass(plan: OrderPlan, masks: ((module: number) => DropoutMask) | undefined, dropout: boolean) {
+  const shape = randloraShape(24, 20, 4);
+  const wave = (count: number, at: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(at + 1.3 * i));
+  const { r, bases: n, cols } = shape;
+  const bases = await TrainingBases.create(gpu, basesFor("bf16", [shape]), "peft");
+  const weight = placed(gpu, [24, 20], wave(480, 1));
+  const module: TrainedModule = {
+    name: "q",
+    shape,
+    weight,
+    lambda: placed(gpu, [r, n], wave(r * n, 2)),
+    gamma: placed(gpu, [n, cols], wave(n * cols, 3)),
+    lambdaGradient: placed(gpu, [r, n], new Float32Array(r * n)),
+    gammaGradient: placed(gpu, [n, cols], new Float32Array(n * cols)),
+  };
+  const owner = new DisposableStack();
+  const trained = new TrainedBilinear(ownedBy(owner, gpu), {
+    bases,
+    modules: [module],
+    scale: 1,
+    dropout,
+    plans: [plan],
+  });
+  const [x, dy] = [placed(gpu, [70, 20], wave(1400, 4)), placed(gpu, [70, 24], wave(1680, 5))];
+  using run = new Run(gpu);
+  const tape = new Tape(run);
+  trained.prepare(run);
+  const inputs = { x, weight, bias: undefined, residual: undefined };
+  const y = trained.linears(masks).apply(tape, inputs);
+  tape.backward(y, dy);
+  // Without a tape it is the same.
+  const plain = trained.linears(masks).apply(run, inputs);
+  trained.finish(run);
+  run.keep(y);
+  run.keep(plain);
+  await run.submit();
+  const values = await Promise.all(
+    [y, module.lambdaGradient, module.gammaGradient].map((tensor) => taken(gpu, tensor)),
+  );
+  expect(await taken(gpu, plain)).toEqual(values[0] ?? new Float64Array());
+  owner.dispose();
+  bases.release();
+  const { name: _, shape: __, ...tensors } = module;
+  for (const { buffer } of [x, dy, y, plain, ...Object.values(tensors)]) gpu.memory.release(buffer);
+  return values;
+}
+
+test.each(Object.entries(PLANS))("the same pass gives the same bytes: %s", async (_, plan) => {
+  const before = gpu.memory.liveBytes;
+  expect(await pass(plan, undefined, false)).toEqual(await pass(plan, undefined, false));
+  const masks = (module: number) => maskOf(0.5, 1, module);
+  expect(await pass(plan, masks, true)).toEqual(await pass(plan, masks, true));
+  expect(gpu.memory.liveBytes).toBe(before);
+});
+
+test("an evaluation drops nothing", async () => {
+  const plan: OrderPlan = { order: "merged-h", kept: true, summed: false };
+  const [merged] = await pass(plan, undefined, false);
+  const [apart] = await pass(plan, undefined, true);
+  const [dropped] = await pass(plan, (module) => maskOf(0.5, 1, module), true);
+  expect(error(apart ?? [], merged ?? [])).toBeLessThan(1e-5);
+  expect(error(dropped ?? [], merged ?? [])).toBeGreaterThan(0.1);
+});

@@ -1,0 +1,79 @@
+import { RandloraError } from "../../../files/errors.ts";
+import type { FloatGrid, GeneratorName, Sparsity } from "../../../compute/random/names.ts";
+import type { BasisMatrix } from "../../../compute/device/matrix-storage.ts";
+
+/** What determines every element of a pair of bases A (r, 1, min) and B (max, ⌈min/r⌉, r). */
+export interface BasesSpec {
+  readonly generator: GeneratorName;
+  /** `projection_prng_key`; −2^63 ≤ key < 2^64. */
+  readonly key: bigint;
+  readonly r: number;
+  /** Largest and smallest dimension of the shape that the bases were drawn at. */
+  readonly max: number;
+  readonly min: number;
+  readonly sparsity: Sparsity;
+  /** The grid that normalised elements are rounded to: PEFT casts them to the base weights' dtype. */
+  readonly grid: FloatGrid;
+}
+
+/** How much of them is needed: the largest layer's M = rows, n = bases and m = cols. */
+export interface BasesExtent {
+  readonly rows: number;
+  readonly bases: number;
+  readonly cols: number;
+}
+
+/**
+ * A pair of bases ready for the GPU. `a` is (r, cols); `b` is (rows, bases · r), its column the flat index j·r + k of
+ * base j, element k (PEFT's memory order). Both have the same kind of storage.
+ */
+export interface Bases {
+  readonly r: number;
+  readonly extent: BasesExtent;
+  readonly a: BasisMatrix;
+  readonly b: BasisMatrix;
+  /** The standard deviations that were divided by; null where nothing was normalised (philox, saved projections). */
+  readonly stdA: number | null;
+  readonly stdB: number | null;
+}
+
+/** Standard deviations of the whole of A and B as drawn, in the drawn dtype. */
+export interface StdPair {
+  readonly a: number;
+  readonly b: number;
+}
+
+/** Two packed matrices and what they were divided by. */
+export interface DrawnPair {
+  readonly a: BasisMatrix;
+  readonly b: BasisMatrix;
+  readonly stds: StdPair;
+}
+
+/** The first elements of A and B in the order of drawing, final (normalised, on their grid), as f32. */
+export interface BasesHead {
+  readonly a: Float32Array<ArrayBuffer>;
+  readonly b: Float32Array<ArrayBuffer>;
+}
+
+/**
+ * Elements of one random matrix that are drawn at most: twice as many as the largest known weights (2^18 × 2^14) have. What
+ * is recorded may be damaged, and drawing so many takes a minute.
+ */
+const MOST_DRAWN = 2 ** 33;
+
+/** Throws `RandloraError` "adapter" where a matrix of this shape is too large to be drawn. */
+export function checkDrawn(...shape: readonly number[]): void {
+  if (shape.reduce((product, size) => product * size, 1) <= MOST_DRAWN) return;
+  const cause = `random bases of ${shape.join(" × ")} elements are more than any model needs`;
+  throw new RandloraError(
+    "adapter",
+    cause,
+    "choose a smaller rank; of an adapter that exists, the recorded shape of its bases is damaged",
+  );
+}
+
+/** Number of bases of a shape: n = ⌈min/r⌉. */
+export function basesCount(min: number, r: number): number {
+  return Math.ceil(min / r);
+}

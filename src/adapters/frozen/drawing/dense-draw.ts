@@ -1,0 +1,65 @@
+import type { BasisStorage } from "../../../compute/device/matrix-storage.ts";
+
+/** Which drawn elements make up rows of the final matrix: in each row, `groups` runs of `length` elements, end to end. */
+export interface Runs {
+  readonly rows: number;
+  readonly groups: number;
+  readonly length: number;
+  /** Drawn elements from the run of one row to that of the next, and from one group to the next. */
+  readonly rowStep: number;
+  readonly groupStep: number;
+  /** Final elements from row to row, and where the first row's first run goes. */
+  readonly stride: number;
+  readonly at: number;
+}
+
+/** The most draws that are handled at a time: they fit the first-level cache with what is made of them. */
+export const DRAWS_AT_ONCE = 4096;
+
+/** How the elements of one dense matrix are drawn, measured, divided by their standard deviation, and stored. */
+export interface DenseDraw<Elements> {
+  /** Zeroed room for elements. */
+  allocate(length: number): Elements;
+  /** Adds `count` draws, at most `DRAWS_AT_ONCE` here and below, to the statistics. */
+  measure(draws: Uint32Array, count: number): void;
+  /** The standard deviation (n − 1) of everything measured, in the drawn dtype. */
+  std(): number;
+  /** Turns `count` draws into final elements at `out[at..]`. */
+  finish(draws: Uint32Array, count: number, std: number, out: Elements, at: number): void;
+  /** Absent where elements that are not divided yet need more room than final ones: then the std must come first. */
+  readonly deferred: Deferred<Elements> | undefined;
+  /** Copies drawn elements row by row. */
+  spread(drawn: Elements, runs: Runs, final: Elements): void;
+  storage(final: Elements): BasisStorage;
+  /** Final elements, widened. */
+  singles(final: Elements): Float32Array<ArrayBuffer>;
+}
+
+/** Division after everything was stored, which spares a second pass of drawing. */
+export interface Deferred<Elements> {
+  /** Turns `count` draws into raw elements at `out[at..]` and adds them to the statistics. */
+  keep(draws: Uint32Array, count: number, out: Elements, at: number): void;
+  /** Makes raw elements final, in place; zeros stay. */
+  divide(elements: Elements, std: number): void;
+}
+
+/** Copies runs of 16-bit elements; a bare loop, which JavaScriptCore compiles best. */
+export function spreadHalves(drawn: Uint16Array, runs: Runs, final: Uint16Array): void {
+  for (let row = 0; row < runs.rows; row++)
+    copyRow(drawn, row * runs.rowStep, runs, final, runs.at + row * runs.stride);
+}
+
+function copyRow(
+  drawn: Uint16Array,
+  from: number,
+  { groups, groupStep, length }: Runs,
+  final: Uint16Array,
+  at: number,
+): void {
+  let to = at;
+  for (let group = 0; group < groups; group++) {
+    const start = from + group * groupStep;
+    for (let i = 0; i < length; i++) final[to + i] = drawn[start + i] as number;
+    to += length;
+  }
+}

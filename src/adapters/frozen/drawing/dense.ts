@@ -1,0 +1,143 @@
+import { Mt19937 } from "../../../compute/random/mt19937.ts";
+import type { FloatGrid } from "../../../compute/random/names.ts";
+import { kaimingUniformBound, type HalfGenerator } from "../../../compute/random/uniform.ts";
+import { HalfDraw } from "./half.ts";
+import { RoundedDraw, SingleDraw } from "./single.ts";
+import { basesCount, type BasesExtent, type BasesHead, type BasesSpec, type DrawnPair, type StdPair } from "./bases.ts";
+import type { DenseDraw } from "./dense-draw.ts";
+import { finishSteps, type Steps } from "./steps.ts";
+import { drawStretch } from "./stretch.ts";
+import { paddedStride, type BasisMatrix } from "../../../compute/device/matrix-storage.ts";
+
+/** Elements staged before they are spread over rows; scattering B base by base would miss the TLB at every row. */
+const STAGE = 1 << 21;
+/** `bases` matrices of rows × cols elements, one after another, row-major: as they are drawn, or what is kept of them. */
+interface Stack {
+  readonly bases: number;
+  readonly rows: number;
+  readonly cols: number;
+}
+
+interface DrawnMatrix {
+  readonly matrix: BasisMatrix;
+  readonly std: number;
+}
+
+/** Draws a stack and keeps the first `kept` of everything, the bases side by side. */
+function* drawMatrix<Elements>(
+  draw: DenseDraw<Elements>,
+  generator: Mt19937,
+  drawn: Stack,
+  kept: Stack,
+  known: number | null,
+): Steps<DrawnMatrix> {
+  const measure = (count: number): Steps<void> => drawStretch(generator, count, (draws, n) => draw.measure(draws, n));
+  const perBase = drawn.rows * drawn.cols;
+  let std = known;
+  if (std === null && draw.deferred === undefined) {
+    const again = generator.clone();
+    yield* drawStretch(again, drawn.bases * perBase, (draws, n) => draw.measure(draws, n));
+    std = draw.std();
+  }
+  const cols = kept.bases * kept.cols;
+  const stride = paddedStride(cols);
+  const final = draw.allocate(kept.rows * stride);
+  const taken = kept.rows * drawn.cols;
+  const group = Math.max(1, Math.min(kept.bases, Math.floor(STAGE / Math.max(1, taken))));
+  const staged = draw.allocate(group * taken);
+  for (let first = 0; first < kept.bases; first += group) {
+    const groups = Math.min(group, kept.bases - first);
+    for (let g = 0; g < groups; g++) {
+      const from = g * taken;
+      if (std === null) {
+        yield* drawStretch(generator, taken, (draws, n, at) => draw.deferred?.keep(draws, n, staged, from + at));
+        yield* measure(perBase - taken);
+      } else {
+        const divisor = std;
+        yield* drawStretch(generator, taken, (draws, n, at) => draw.finish(draws, n, divisor, staged, from + at));
+        generator.skip(perBase - taken);
+      }
+    }
+    const runs = { groups, length: kept.cols, rowStep: drawn.cols, groupStep: taken, stride, at: first * kept.cols };
+    draw.spread(staged, { rows: kept.rows, ...runs }, final);
+  }
+  if (std === null) {
+    yield* measure((drawn.bases - kept.bases) * perBase);
+    std = draw.std();
+    draw.deferred?.divide(final, std);
+  }
+  return { matrix: { rows: kept.rows, cols, stride, storage: draw.storage(final) }, std };
+}
+
+/** Makes the way to draw a matrix whose elements are uniform in ±bound. */
+type DrawFactory<Elements> = (bound: number) => DenseDraw<Elements>;
+
+function* drawPair<Elements>(
+  create: DrawFactory<Elements>,
+  { key, r, min, max }: BasesSpec,
+  { rows, bases, cols }: BasesExtent,
+  known: StdPair | null,
+): Steps<DrawnPair> {
+  const generator = new Mt19937(key);
+  const [allA, keptA] = [
+    { bases: 1, rows: r, cols: min },
+    { bases: 1, rows: r, cols },
+  ];
+  const [allB, keptB] = [
+    { bases: basesCount(min, r), rows: max, cols: r },
+    { bases, rows, cols: r },
+  ];
+  const a = yield* drawMatrix(create(kaimingUniformBound(min)), generator, allA, keptA, known?.a ?? null);
+  const b = yield* drawMatrix(create(kaimingUniformBound(r)), generator, allB, keptB, known?.b ?? null);
+  return { a: a.matrix, b: b.matrix, stds: { a: a.std, b: b.std } };
+}
+
+function drawHeads<Elements>(
+  create: DrawFactory<Elements>,
+  { key, r, min, max }: BasesSpec,
+  count: number,
+  stds: StdPair,
+): BasesHead {
+  const generator = new Mt19937(key);
+  const head = (fan: number, elements: number, std: number): Float32Array<ArrayBuffer> => {
+    const draw = create(kaimingUniformBound(fan));
+    const taken = Math.min(count, elements);
+    const final = draw.allocate(taken);
+    finishSteps(drawStretch(generator, taken, (draws, n, at) => draw.finish(draws, n, std, final, at)));
+    generator.skip(elements - taken);
+    return draw.singles(final);
+  };
+  const a = head(min, r * min, stds.a);
+  return { a, b: head(r, Math.min(count, max * basesCount(min, r) * r), stds.b) };
+}
+
+/** The generators of dense bases. */
+export type DenseGenerator = HalfGenerator | "torch-mt19937-f32";
+
+/** Hands the way to draw to `use`, which is generic in the elements. */
+function withFactory<T>(
+  generator: DenseGenerator,
+  grid: FloatGrid,
+  use: <Elements>(create: DrawFactory<Elements>) => T,
+): T {
+  if (generator !== "torch-mt19937-f32") return use((bound) => new HalfDraw(generator, bound, grid));
+  return grid === "f32" ? use((bound) => new SingleDraw(bound)) : use((bound) => new RoundedDraw(bound, grid));
+}
+
+/**
+ * Dense bases as PEFT draws them with PyTorch's CPU generator, one draw an element: A, then base after base of B, each
+ * divided by the standard deviation of the whole tensor (`known`, or measured by drawing all of it).
+ */
+export function drawDense(
+  generator: DenseGenerator,
+  spec: BasesSpec,
+  extent: BasesExtent,
+  known: StdPair | null,
+): Steps<DrawnPair> {
+  return withFactory(generator, spec.grid, (create) => drawPair(create, spec, extent, known));
+}
+
+/** The first `count` final elements of dense A and B, in the order of drawing. */
+export function drawDenseHead(generator: DenseGenerator, spec: BasesSpec, count: number, stds: StdPair): BasesHead {
+  return withFactory(generator, spec.grid, (create) => drawHeads(create, spec, count, stds));
+}

@@ -1,0 +1,217 @@
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
+import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
+import { writeFolder } from "../../testing/adapters.ts";
+import { writeLora } from "../../testing/lora.ts";
+import { writeDora } from "../../testing/magnitudes.ts";
+import { writeNola } from "../../testing/nola.ts";
+import { writePranc } from "../../testing/pranc.ts";
+import { writeVera } from "../../testing/vera.ts";
+import { perplexity } from "../../../eval/perplexity.ts";
+import { TemporaryFolder } from "../../../files/testing/folder.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import { openTestDevice, TEST_DEVICE } from "../../../compute/device/testing/open.ts";
+import { multipliesWholeNumbers } from "../../../compute/device/testing/stagings.ts";
+import { readModel, type Tensors, weights, writeAdapter } from "../testing/models.ts";
+import { Decoder } from "../../../models/decoder/decoder.ts";
+import { Run } from "../../../compute/tensor/run.ts";
+import { type AdapterChoice, AdaptedWeights } from "./weights.ts";
+import { LanguageModel } from "../../../generate/language-model.ts";
+import { writeRounded } from "../testing/rounded.ts";
+import { UnmergedAdapters } from "./beside.ts";
+
+const layer = (index: number, name: string) => `model.layers.${index}.${name}`;
+/** Parts of joined matrices, whole ones, and one whose rows are no whole blocks. */
+const MODULES = {
+  [layer(0, "self_attn.q_proj")]: [64, 64],
+  [layer(0, "self_attn.v_proj")]: [32, 64],
+  [layer(2, "mlp.down_proj")]: [64, 172],
+  [layer(3, "mlp.up_proj")]: [172, 64],
+} as const;
+const IDS = Array.from({ length: 90 }, (_, at) => (37 * at) % 512);
+
+let gpu: Device;
+let folder: TemporaryFolder;
+let rounded: string;
+const adapters = new Map<string, string>();
+beforeAll(async () => {
+  gpu = await openTestDevice();
+  folder = await TemporaryFolder.create();
+  rounded = await writeRounded(STORIES, folder.at("rounded"), "Q8_0");
+  const lora = { r: 3, alpha: 6, seed: 3, modules: MODULES };
+  adapters.set("randlora", await writeAdapter(folder.at("randlora"), { ...lora, alpha: 60, size: 0.1 }));
+  adapters.set("lora", await writeLora(folder.at("lora"), lora));
+  adapters.set("dora", await writeDora(folder.at("dora"), lora));
+  const drawn = { key: 5n, initSeed: 1, bases: 12 };
+  adapters.set("nola", await writeNola(folder.at("nola"), { ...lora, ...drawn }));
+  for (const name of ["lora", "randlora"]) {
+    adapters.set(`${name} with head`, await withHead(adapters.get(name) ?? "", folder.at(`${name}-head`)));
+  }
+  adapters.set("vera", await writeVera(folder.at("vera"), { r: 16, modules: MODULES }));
+}, 60_000);
+afterAll(async () => {
+  gpu.close();
+  await folder[Symbol.asyncDispose]();
+});
+
+/** A copy of an adapter that replaces more than it adapts, as `modules_to_save` does. */
+async function withHead(from: string, to: string, more: Tensors = {}): Promise<string> {
+  const saved = {
+    "lm_head.weight": weights("F32", [512, 64], 5),
+    "model.norm.weight": weights("F32", [64], 6),
+    ...more,
+  };
+  const tensors = await readModel(join(from, "adapter_model.safetensors"));
+  const { modules_to_save: _, ...config } = await Bun.file(join(from, "adapter_config.json")).json();
+  const named = Object.entries(saved).map(([name, tensor]) => [`base_model.model.${name}`, tensor] as const);
+  const modules = Object.keys(saved).map((name) => name.replace(/^.*?(\w+)\.weight$/, "$1"));
+  return await writeFolder(to, { ...config, modules_to_save: modules }, { ...tensors, ...Object.fromEntries(named) });
+}
+
+/** The loss with adapters merged in f32 into a model; without any, of the model. */
+async function mergedLoss(model: string, choices: readonly AdapterChoice[]): Promise<number> {
+  using decoder = await Decoder.load(gpu, model);
+  await using adapted = await AdaptedWeights.open(decoder, model);
+  await adapted.apply(choices, { dtype: "f32" });
+  return (await perplexity(decoder, IDS, { context: 60 })).nll;
+}
+
+/** The loss with adapters beside weights in blocks. */
+async function unmergedLoss(choices: readonly AdapterChoice[]): Promise<number> {
+  using decoder = await Decoder.load(gpu, STORIES, { quantize: "Q8_0" });
+  using placed = await UnmergedAdapters.place(decoder, STORIES, choices);
+  await using adapted = await AdaptedWeights.open(decoder, STORIES);
+  await adapted.apply(choices, { dtype: "f32", beside: decoder.weights.linears });
+  decoder.linears = placed.linears;
+  return (await perplexity(decoder, IDS, { context: 60 })).nll;
+}
+
+const chosen = (name: string, scale = 1): AdapterChoice => ({ path: adapters.get(name) ?? name, scale });
+
+test("weights in blocks are those that were rounded before", async () => {
+  const [found, wanted, whole] = [await unmergedLoss([]), await mergedLoss(rounded, []), await mergedLoss(STORIES, [])];
+  expect(Math.abs(found - wanted)).toBeLessThan(multipliesWholeNumbers(gpu.staging) ? 1e-4 : 2e-5);
+  expect(Math.abs(found - whole)).toBeGreaterThan(2e-4);
+});
+
+describe("an adapter beside weights in blocks is that which is merged into them in f32", () => {
+  test.each([
+    ["randlora", 1],
+    ["randlora", -0.5],
+    ["lora", 1],
+    ["lora", 2.5],
+    ["dora", 1],
+    ["dora", 0.5],
+    ["nola", 3],
+    ["vera", 0.5],
+  ])(
+    "%s, scaled by %p",
+    async (name, scale) => {
+      const found = await unmergedLoss([chosen(name, scale)]);
+      const wanted = await mergedLoss(rounded, [chosen(name, scale)]);
+      expect(Math.abs(found - wanted)).toBeLessThan(5e-5 * wanted);
+      expect(Math.abs(wanted - (await mergedLoss(rounded, [])))).toBeGreaterThan(1e-3);
+    },
+    60_000,
+  );
+
+  test.each([["lora"], ["randlora"]])(
+    "%s, with an output matrix and norms that it replaces whole",
+    async (name) => {
+      const choices = [chosen(`${name} with head`)];
+      const [found, wanted] = [await unmergedLoss(choices), await mergedLoss(rounded, choices)];
+      expect(Math.abs(found - wanted)).toBeLessThan(5e-5 * wanted);
+      expect(Math.abs(wanted - (await mergedLoss(rounded, [chosen(name)])))).toBeGreaterThan(1e-3);
+    },
+    60_000,
+  );
+
+  test.each([[{ randlora: 1, lora: -1, vera: 0.5 }], [{ nola: 2, lora: 1, randlora: -0.5 }]])(
+    "several together: %j",
+    async (scales) => {
+      const choices = Object.entries(scales).map(([name, scale]) => chosen(name, scale));
+      const [found, wanted] = [await unmergedLoss(choices), await mergedLoss(rounded, choices)];
+      expect(Math.abs(found - wanted)).toBeLessThan(5e-5 * wanted);
+    },
+    60_000,
+  );
+
+  test("several take one product with the weights", async () => {
+    using decoder = await Decoder.load(gpu, STORIES, { quantize: "Q8_0" });
+    const weight = decoder.weights.tensors.get(`${layer(2, "mlp.down_proj")}.weight`);
+    if (weight === undefined) throw new RangeError("no down_proj");
+    const choices = ["randlora", "lora", "vera", "nola"].map((name) => chosen(name));
+    using placed = await UnmergedAdapters.place(decoder, STORIES, choices);
+    using run = new Run(gpu);
+    const compute = spyOn(run, "compute");
+    const x = run.upload("x", [1, 172], new Float32Array(172).fill(1));
+    placed.linears.apply(run, { x, weight, bias: undefined, residual: undefined });
+    const read = compute.mock.calls.filter(([, operands]) =>
+      Object.values(operands).some((operand) => operand instanceof Object && operand.buffer === weight.buffer),
+    );
+    expect(read).toHaveLength(1);
+  });
+});
+
+test("what cannot be added without being merged is refused, and nothing stays in memory", async () => {
+  const modules = { [layer(0, "self_attn.q_proj")]: [64, 64] } as const;
+  const head = { ...modules, lm_head: [512, 64] } as const;
+  const pranc = { seed: 3n, alpha: 1, coefficients: [0.5, 0.25], modules };
+  const projection = { "model.layers.0.self_attn.o_proj.weight": weights("F32", [64, 64], 7) };
+  const replacing = await withHead(adapters.get("lora") ?? "", folder.at("replacing"), projection);
+  const cases = [
+    [[{ path: replacing, scale: 1 }], '"model.layers.0.self_attn.o_proj.weight" is replaced whole'],
+    [[{ path: await writePranc(folder.at("pranc"), pranc), scale: 1 }], "PRANC's ΔW has no factors"],
+    [[chosen("lora"), chosen("dora")], "it rescales the rows"],
+    [
+      [{ path: await writeLora(folder.at("head"), { r: 2, alpha: 2, seed: 1, modules: head }), scale: 1 }],
+      "lm_head.weight",
+    ],
+  ] as const;
+  using decoder = await Decoder.load(gpu, STORIES, { quantize: "Q4_0" });
+  const before = gpu.memory.liveBytes;
+  for (const [choices, message] of cases) {
+    for (const attempt of [UnmergedAdapters.place, UnmergedAdapters.check]) {
+      await expect(attempt(decoder, STORIES, choices)).rejects.toMatchObject({
+        code: "adapter",
+        message: expect.stringContaining(message),
+        hint: expect.stringContaining("merge it"),
+      });
+    }
+  }
+  expect(gpu.memory.liveBytes).toBe(before);
+});
+
+test("a model in blocks changes its adapters between texts, and is itself again without", async () => {
+  const location = { folder: STORIES, weights: undefined };
+  await using model = await LanguageModel.load({ location, quantize: "q4", device: TEST_DEVICE });
+  expect(model.quantised?.dtype).toBe("Q4_0");
+  const live = model.gpu.memory.liveBytes;
+  using cache = model.decoder.createCache();
+  const logits = async () => {
+    cache.truncate(0);
+    const hidden = await model.decoder.prefill(cache, IDS.slice(0, 20));
+    // One token alone is a pass that was recorded before.
+    const last = await model.decoder.prefill(cache, IDS.slice(20, 21));
+    const found = await model.decoder.logits(last);
+    for (const { buffer } of [hidden, last]) model.gpu.memory.release(buffer);
+    return found;
+  };
+  const bare = await logits();
+  expect(await model.setAdapters([chosen("randlora")])).toEqual([]);
+  const adapted = await logits();
+  expect(adapted).not.toEqual(bare);
+  await expect(model.setAdapters([chosen("/nowhere")])).rejects.toMatchObject({ code: "file" });
+  expect(model.adapters).toEqual([chosen("randlora")]);
+  expect(await logits()).toEqual(adapted);
+  // One that replaces the output matrix, which is in no blocks, and the last norm.
+  await model.setAdapters([chosen("lora with head")]);
+  expect(await logits()).not.toEqual(adapted);
+  await model.setAdapters([chosen("randlora")]);
+  expect(await logits()).toEqual(adapted);
+  await model.setAdapters([]);
+  expect(await logits()).toEqual(bare);
+  cache.release();
+  model.gpu.memory.trim();
+  expect(model.gpu.memory.liveBytes).toBeLessThanOrEqual(live + 4096);
+});

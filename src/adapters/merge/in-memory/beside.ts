@@ -1,0 +1,172 @@
+import { type BaseModel, describeBase } from "../../base/base.ts";
+import { methodOfAdapter } from "../../methods.ts";
+import { withoutReplacements } from "../../base/replacements.ts";
+import { settingsAsIs } from "../../training/existing.ts";
+import type { Method } from "../../training/method.ts";
+import { Parameters } from "../../training/parameters.ts";
+import type { Adapter } from "../../adapter.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import { ownedBy } from "../../../compute/device/owned.ts";
+import { RandloraError } from "../../../files/errors.ts";
+import { oneLine, quote } from "../../../files/failure.ts";
+import { readConfig } from "../../../models/folder/config-json.ts";
+import type { OutputTensor } from "../plan.ts";
+import type { Decoder } from "../../../models/decoder/decoder.ts";
+import { type Linears, PLAIN_LINEARS } from "../../../models/blocks/linears.ts";
+import { plannedMatrices, planWeights } from "../../../models/decoder/weight-plan.ts";
+import type { GeneratorName } from "../../../compute/random/names.ts";
+import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+import { Run } from "../../../compute/tensor/run.ts";
+import { type AdapterChoice, planAdapters } from "./plan.ts";
+
+/** Of a pass, for what plans by it: products go through the factors whatever it is. */
+const TOKENS = 1;
+
+export interface UnmergedOptions {
+  readonly generator?: GeneratorName | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Adapters beside weights that stay what they are, because they are in blocks: y = x Wᵀ + x ΔWᵀ, the second product through
+ * the factors and in f32, as training computes it. What the adapters hold takes memory, ΔW takes none. Tensors that they
+ * replace whole are not its affair: see `ApplyOptions.beside`.
+ */
+export class UnmergedAdapters implements Disposable {
+  /** The decoder's projections with all of them. */
+  readonly linears: Linears;
+  /** For the user: one line each. */
+  readonly notes: readonly string[];
+  readonly #owner: DisposableStack;
+
+  private constructor(placed: readonly Method[], notes: readonly string[], owner: DisposableStack) {
+    this.#owner = owner;
+    this.notes = notes;
+    this.linears = sumOf(placed);
+  }
+
+  /**
+   * Checks the adapters, and places them on the decoder's device.
+   * @param path of the checkpoint that the decoder was loaded from
+   * @throws RandloraError `adapter` for what does not fit the model, or cannot be added without being merged; `file`,
+   *   `format`, `memory`; the signal's reason when it is aborted
+   */
+  static async place(
+    decoder: Decoder,
+    path: string,
+    choices: readonly AdapterChoice[],
+    options: UnmergedOptions = {},
+  ): Promise<UnmergedAdapters> {
+    await using adapters = await open(decoder, path, choices, options);
+    const { notes, opened, base } = adapters;
+    using owner = new DisposableStack();
+    const gpu = ownedBy(owner, decoder.gpu);
+    const placed: Method[] = [];
+    for (const { adapter, factor } of opened) {
+      options.signal?.throwIfAborted();
+      placed.push(await placeOne(gpu, decoder, { path, base }, adapter, factor, options));
+    }
+    await gpu.idle();
+    return new UnmergedAdapters(placed, notes, owner.move());
+  }
+
+  /** Finds out whether `place` would take these. @returns notes for the user. @throws RandloraError as `place` */
+  static async check(
+    decoder: Decoder,
+    path: string,
+    choices: readonly AdapterChoice[],
+    options: UnmergedOptions = {},
+  ): Promise<readonly string[]> {
+    await using opened = await open(decoder, path, choices, options);
+    return opened.notes;
+  }
+
+  [Symbol.dispose](): void {
+    this.#owner.dispose();
+  }
+}
+
+/** Opens the adapters and the base, and refuses what has no place beside weights that nothing is merged into. */
+async function open(
+  { weights }: Decoder,
+  path: string,
+  choices: readonly AdapterChoice[],
+  { generator }: UnmergedOptions,
+) {
+  await using resources = new AsyncDisposableStack();
+  const checkpoint = resources.use(await Checkpoint.open(path));
+  const config = await readConfig(checkpoint.folder);
+  const base = describeBase(checkpoint, config?.value, path);
+  const { plans, changes } = await planAdapters(checkpoint, base, choices, { generator }, resources);
+  for (const { adapter, rescales } of plans) {
+    if (rescales === true && plans.length > 1) {
+      throw refusal(adapter, "it rescales the rows of the weights that the other adapters change");
+    }
+    const method = methodOfAdapter(adapter);
+    if (method.training.formsWhole === true) {
+      throw refusal(adapter, `${method.title}'s ΔW has no factors, and would be formed whole for each token`);
+    }
+  }
+  for (const { adapter, layers } of plans) {
+    const other = layers.find(({ tensor }) => !weights.linears.has(tensor));
+    if (other !== undefined) {
+      throw refusal(adapter, `its ΔW of ${quote(other.tensor)} is of no weight of a layer's linear modules`);
+    }
+  }
+  // What replaces a weight in blocks would be rounded, and what is added to one that another adapter replaces is not W's.
+  const isReplaced = ({ work }: OutputTensor) => work.kind !== "merge" || work.source.fromAdapter;
+  const replaced = changes.find((change) => weights.linears.has(change.name) && isReplaced(change));
+  const [first] = plans;
+  if (replaced !== undefined && first !== undefined) {
+    throw refusal(first.adapter, `${quote(replaced.name)} is replaced whole`);
+  }
+  const kept = resources.move();
+  return {
+    base,
+    opened: plans.flatMap(({ adapter, layers, replacements }, index) => {
+      const factor = choices[index]?.scale ?? 1;
+      return layers.length === 0 ? [] : [{ adapter: withoutReplacements(adapter, replacements), factor }];
+    }),
+    notes: plans.flatMap((plan) => plan.notes),
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+function refusal({ path }: Adapter, cause: string): RandloraError {
+  const hint = "merge it (randlora merge), and give the merged model --quantize";
+  return new RandloraError("adapter", `${oneLine(path)}: cannot be added to quantised weights: ${cause}`, hint);
+}
+
+async function placeOne(
+  gpu: Device,
+  { config, weights }: Decoder,
+  { path, base }: { readonly path: string; readonly base: BaseModel },
+  adapter: Adapter,
+  factor: number,
+  { generator, signal }: UnmergedOptions,
+): Promise<Method> {
+  const { training } = methodOfAdapter(adapter);
+  const matrices = plannedMatrices(planWeights(config));
+  const input = { base, matrices, model: path, dtype: "keep", seed: 0, began: undefined, signal } as const;
+  const trainable = await training.open(input, settingsAsIs(training, adapter, generator), adapter);
+  const parameters = new Parameters(gpu, trainable.parameters, undefined, false);
+  const place = { staging: gpu.staging, tokens: TOKENS, microBatches: 1, budget: 0, choices: undefined };
+  const { tensors } = weights;
+  const method = await trainable.place({ gpu, parameters, tensors, factor, place });
+  using run = new Run(gpu);
+  method.prepare(run);
+  await run.submit();
+  return method;
+}
+
+/** x Wᵀ + Σ x ΔWᵀ: the first computes x Wᵀ with its share, the others add theirs. */
+function sumOf([first, ...others]: readonly Method[]): Linears {
+  const pass = { kind: "evaluate" } as const;
+  return others.reduce(
+    (below, { over }) => {
+      if (over === undefined) throw new TypeError("a method that does more than add to what others compute");
+      return over(pass, below);
+    },
+    first?.linears(pass) ?? PLAIN_LINEARS,
+  );
+}

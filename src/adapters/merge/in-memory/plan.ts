@@ -1,0 +1,73 @@
+import { type BaseModel, describeBase } from "../../base/base.ts";
+import { openAdapter } from "../../open.ts";
+import { planAdapter } from "../../methods.ts";
+import type { AdapterPlan } from "../../plan.ts";
+import { readConfig } from "../../../models/folder/config-json.ts";
+import { type MergePlan, type OutputTensor, planMerge } from "../plan.ts";
+import type { OutputDtype } from "../../../files/safetensors/dtype.ts";
+import type { GeneratorName } from "../../../compute/random/names.ts";
+import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+
+/** An adapter to apply. */
+export interface AdapterChoice {
+  /** On this machine. */
+  readonly path: string;
+  /** Multiplies α/r. */
+  readonly scale: number;
+}
+
+/** What adapters make of a checkpoint; no tensor has been read yet. */
+export interface AdaptersPlan {
+  /** One an adapter, in order. */
+  readonly plans: readonly AdapterPlan[];
+  /** Every tensor as `merge` would write it. */
+  readonly plan: MergePlan;
+  /** Those of them that adapters change or add. */
+  readonly changes: readonly OutputTensor[];
+}
+
+/**
+ * Decides what happens to each tensor; the adapters stay open as long as `resources`.
+ * @throws RandloraError `adapter` with the reason why one cannot be applied; `file`, `format`
+ */
+export async function planAdapters(
+  checkpoint: Checkpoint,
+  base: BaseModel,
+  choices: readonly AdapterChoice[],
+  {
+    generator,
+    dtype = "keep",
+  }: { readonly generator?: GeneratorName | undefined; readonly dtype?: OutputDtype | undefined },
+  resources: AsyncDisposableStack,
+): Promise<AdaptersPlan> {
+  const plans: AdapterPlan[] = [];
+  for (const { path } of choices) {
+    const adapter = resources.use(await openAdapter(path));
+    plans.push(planAdapter(adapter, base, { generator, amongOthers: choices.length > 1 }));
+  }
+  const plan = planMerge(checkpoint, base, plans, dtype);
+  // Another dtype alone is no change: the decoder holds what is left alone as it was loaded.
+  const changes = plan.tensors.filter(({ name, work }) => {
+    if (work.kind === "convert") return work.source.fromAdapter || !checkpoint.tensors.has(name);
+    return work.kind === "merge";
+  });
+  return { plans, plan, changes };
+}
+
+/**
+ * The same for one adapter of a checkpoint that is not open: what it changes, before anything is loaded.
+ * @param path of the checkpoint
+ * @throws RandloraError as `planAdapters`
+ */
+export async function planOneAdapter(
+  path: string,
+  adapter: AdapterChoice,
+  generator: GeneratorName | undefined,
+): Promise<Pick<MergePlan, "untied"> & Pick<AdaptersPlan, "changes">> {
+  await using resources = new AsyncDisposableStack();
+  const checkpoint = resources.use(await Checkpoint.open(path));
+  const config = await readConfig(checkpoint.folder);
+  const base = describeBase(checkpoint, config?.value, path);
+  const { plan, changes } = await planAdapters(checkpoint, base, [adapter], { generator }, resources);
+  return { untied: plan.untied, changes };
+}

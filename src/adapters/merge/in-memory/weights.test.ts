@@ -1,0 +1,272 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
+import { type TestLora, writeLora } from "../../testing/lora.ts";
+import { writeDora } from "../../testing/magnitudes.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import { openTestDevice, TEST_DEVICE } from "../../../compute/device/testing/open.ts";
+import { read } from "../../../compute/device/transfer.ts";
+import { merge } from "../to-files/run.ts";
+import { readModel, rounded, type TestAdapter, weights, widened, writeAdapter, writeModel } from "../testing/models.ts";
+import { Decoder } from "../../../models/decoder/decoder.ts";
+import type { Dtype } from "../../../files/safetensors/dtype.ts";
+import { elementBytes, type Tensor } from "../../../compute/tensor/tensor.ts";
+import { AdaptedWeights } from "./weights.ts";
+
+const layer = (index: number, name: string) => `model.layers.${index}.${name}`;
+const FIRST: TestAdapter = {
+  r: 4,
+  alpha: 8,
+  seed: 1,
+  modules: {
+    [layer(0, "self_attn.q_proj")]: [64, 64],
+    [layer(0, "self_attn.v_proj")]: [32, 64],
+    [layer(2, "mlp.down_proj")]: [64, 172],
+    [layer(3, "mlp.up_proj")]: [172, 64],
+  },
+};
+const SECOND: TestAdapter = {
+  r: 8,
+  alpha: 8,
+  seed: 2,
+  modules: { [layer(0, "self_attn.q_proj")]: [64, 64], [layer(4, "self_attn.o_proj")]: [64, 64] },
+};
+const LORA: TestLora = {
+  r: 3,
+  alpha: 1,
+  seed: 3,
+  modules: { [layer(0, "self_attn.q_proj")]: [64, 64], [layer(2, "mlp.down_proj")]: [64, 172], lm_head: [512, 64] },
+};
+
+let gpu: Device;
+let folder: string;
+/** The stories model in BF16: rows of 172 do not fill whole vectors. */
+let half: string;
+let first: string;
+let second: string;
+beforeAll(async () => {
+  gpu = await openTestDevice();
+  folder = await mkdtemp(join(tmpdir(), "randlora-adapted-"));
+  const tensors = Object.entries(await readModel(STORIES)).map(([name, tensor]) => [
+    name,
+    { ...tensor, dtype: "BF16", data: rounded(widened(tensor), "BF16") },
+  ]);
+  const config = await Bun.file(join(STORIES, "config.json")).json();
+  half = await writeModel(join(folder, "half"), { tensors: Object.fromEntries(tensors), config });
+  first = await writeAdapter(join(folder, "first"), FIRST);
+  second = await writeAdapter(join(folder, "second"), SECOND);
+}, 60_000);
+afterAll(async () => {
+  gpu.close();
+  await rm(folder, { recursive: true });
+});
+
+/** What a matrix in GPU memory holds, without the gaps between its rows. */
+async function contents({ buffer, shape: [rows, cols], pitch, offset, dtype }: Tensor): Promise<Uint8Array> {
+  const size = elementBytes(dtype);
+  const all = await read(gpu, buffer);
+  const dense = new Uint8Array(rows * cols * size);
+  for (let row = 0; row < rows; row++) {
+    const start = (offset + row * pitch) * size;
+    dense.set(all.subarray(start, start + cols * size), row * cols * size);
+  }
+  return dense;
+}
+
+/** As F32, which holds every value that is compared here. */
+function wide(tensor: { readonly dtype: Dtype; readonly data: Uint8Array }): Uint8Array {
+  return new Uint8Array(Float32Array.from(widened(tensor)).buffer);
+}
+
+async function expectEqual(decoder: Decoder, model: string): Promise<void> {
+  for (const [name, { dtype, data }] of Object.entries(await readModel(model))) {
+    const tensor = decoder.weights.tensors.get(name);
+    if (tensor === undefined) throw new Error(name);
+    const [wanted, found] = [
+      { dtype, data },
+      { dtype: tensor.dtype as Dtype, data: await contents(tensor) },
+    ];
+    expect([name, Buffer.compare(wide(found), wide(wanted))]).toEqual([name, 0]);
+  }
+}
+
+let merged = 0;
+async function mergedFolder(
+  base: string,
+  adapters: readonly string[],
+  scales: readonly number[],
+  dtype: "keep" | "f32" = "keep",
+): Promise<string> {
+  const out = join(folder, `merged-${merged++}`);
+  const observer = { warn: () => {}, start: () => {}, tensor: () => {}, bytes: () => {} };
+  const none = {
+    generator: undefined,
+    unmerge: false,
+    verify: false,
+    force: false,
+    dryRun: false,
+    device: TEST_DEVICE,
+  };
+  const options = { base, adapters, scales, out, dtype, rounding: "once", maxShardSize: 5e9, ...none } as const;
+  await merge(options, observer, new AbortController().signal);
+  return out;
+}
+
+describe.each([["F32"], ["BF16"]])("%s", (dtype) => {
+  const model = () => (dtype === "F32" ? STORIES : half);
+
+  test("the weights are those that merge writes, whichever adapters were there before", async () => {
+    using decoder = await Decoder.load(gpu, model());
+    await using adapted = await AdaptedWeights.open(decoder, model());
+    const before = gpu.memory.liveBytes;
+    await adapted.apply([{ path: first, scale: 1 }]);
+    await expectEqual(decoder, await mergedFolder(model(), [first], [1]));
+    await adapted.apply([{ path: second, scale: 1 }]);
+    await expectEqual(decoder, await mergedFolder(model(), [second], [1]));
+    await adapted.apply([
+      { path: first, scale: 0.5 },
+      { path: second, scale: -2 },
+    ]);
+    await expectEqual(decoder, await mergedFolder(model(), [first, second], [0.5, -2]));
+    await adapted.apply([]);
+    await expectEqual(decoder, model());
+    expect(gpu.memory.liveBytes).toBe(before);
+  });
+
+  test("LoRA, alone and beside RandLoRA", async () => {
+    using decoder = await Decoder.load(gpu, model());
+    await using adapted = await AdaptedWeights.open(decoder, model());
+    const before = gpu.memory.liveBytes;
+    const lora = await writeLora(join(folder, `lora-${dtype}`), LORA, { config: { use_rslora: true } });
+    await adapted.apply([{ path: lora, scale: 2 }]);
+    await expectEqual(decoder, await mergedFolder(model(), [lora], [2]));
+    await adapted.apply([
+      { path: first, scale: 1 },
+      { path: lora, scale: -1 },
+    ]);
+    await expectEqual(decoder, await mergedFolder(model(), [first, lora], [1, -1]));
+    await adapted.apply([]);
+    expect(gpu.memory.liveBytes).toBe(before);
+  });
+
+  test("DoRA, alone and after RandLoRA: norms are the base's", async () => {
+    using decoder = await Decoder.load(gpu, model());
+    await using adapted = await AdaptedWeights.open(decoder, model());
+    const before = gpu.memory.liveBytes;
+    const dora = await writeDora(join(folder, `dora-${dtype}`), LORA);
+    await adapted.apply([{ path: dora, scale: 2 }]);
+    await expectEqual(decoder, await mergedFolder(model(), [dora], [2]));
+    await adapted.apply([
+      { path: first, scale: 1 },
+      { path: dora, scale: -1 },
+    ]);
+    await expectEqual(decoder, await mergedFolder(model(), [first, dora], [1, -1]));
+    await adapted.apply([]);
+    expect(gpu.memory.liveBytes).toBe(before);
+  });
+
+  test("what was stopped half-way is made whole by the next call", async () => {
+    using decoder = await Decoder.load(gpu, model());
+    await using adapted = await AdaptedWeights.open(decoder, model());
+    const stop = new AbortController();
+    const onProgress = (done: number): void => {
+      if (done === 2) stop.abort(new Error("enough"));
+    };
+    const applying = adapted.apply([{ path: first, scale: 1 }], { signal: stop.signal, onProgress });
+    await expect(applying).rejects.toThrow("enough");
+    expect(adapted.isMixture).toBeTrue();
+    await adapted.apply([]);
+    await expectEqual(decoder, model());
+  });
+});
+
+describe("a tied output matrix", () => {
+  const HEAD: TestAdapter = { ...FIRST, modules: { lm_head: [512, 64], [layer(1, "mlp.up_proj")]: [172, 64] } };
+  let head: string;
+  beforeAll(async () => {
+    head = await writeAdapter(join(folder, "head"), HEAD);
+  });
+
+  test("becomes one of its own where an adapter changes it, and is shared again afterwards", async () => {
+    for (const model of [STORIES, half]) {
+      using decoder = await Decoder.load(gpu, model);
+      await using adapted = await AdaptedWeights.open(decoder, model);
+      const before = gpu.memory.liveBytes;
+      expect(await adapted.check([{ path: head, scale: 1 }])).toEqual([]);
+      for (const scale of [1, -2]) {
+        await adapted.apply([{ path: head, scale }]);
+        expect(decoder.weights.head).not.toBe(decoder.weights.embedding);
+        await expectEqual(decoder, await mergedFolder(model, [head], [scale]));
+      }
+      await adapted.apply([{ path: first, scale: 1 }]);
+      expect(decoder.weights.head).toBe(decoder.weights.embedding);
+      await expectEqual(decoder, await mergedFolder(model, [first], [1]));
+      await adapted.apply([]);
+      await expectEqual(decoder, model);
+      expect(gpu.memory.liveBytes).toBe(before);
+    }
+  });
+
+  test("keeps what it was where an adapter replaces the embedding", async () => {
+    const saved = { "base_model.model.model.embed_tokens.weight": weights("F32", [512, 64], 9) };
+    const config = { modules_to_save: ["embed_tokens"] };
+    const replacing = await writeAdapter(join(folder, "replacing"), FIRST, { tensors: saved, config });
+    const tensors = await readModel(half);
+    const pair = {
+      ...tensors,
+      "lm_head.weight": tensors["model.embed_tokens.weight"] ?? weights("BF16", [512, 64], 1),
+    };
+    const settings = await Bun.file(join(half, "config.json")).json();
+    const stored = await writeModel(join(folder, "pair"), {
+      tensors: pair,
+      config: { ...settings, tie_word_embeddings: true },
+    });
+    for (const model of [STORIES, stored]) {
+      using decoder = await Decoder.load(gpu, model);
+      await using adapted = await AdaptedWeights.open(decoder, model);
+      await adapted.apply([{ path: replacing, scale: 1 }]);
+      await expectEqual(decoder, await mergedFolder(model, [replacing], [1]));
+      await adapted.apply([]);
+      expect(decoder.weights.head).toBe(decoder.weights.embedding);
+    }
+  });
+});
+
+test("another dtype than the checkpoint's: what merge --dtype writes, of what adapters change", async () => {
+  using decoder = await Decoder.load(gpu, half, {
+    dtype: (names) => (names.some((name) => name.includes("layers.")) ? "F32" : undefined),
+  });
+  await using adapted = await AdaptedWeights.open(decoder, half);
+  for (const dtype of ["f32", "keep"] as const) {
+    await adapted.apply([{ path: first, scale: 1 }], { dtype });
+    await expectEqual(decoder, await mergedFolder(half, [first], [1], dtype));
+  }
+  expect(decoder.weights.embedding.dtype).toBe("BF16");
+});
+
+describe("refused before anything changes", () => {
+  test("an adapter for another model", async () => {
+    using decoder = await Decoder.load(gpu, STORIES);
+    await using adapted = await AdaptedWeights.open(decoder, STORIES);
+    await adapted.apply([{ path: second, scale: 1 }]);
+    const foreign = await writeAdapter(join(folder, "foreign"), { ...FIRST, modules: { "model.x.q_proj": [64, 64] } });
+    await expect(adapted.check([{ path: foreign, scale: 1 }])).rejects.toMatchObject({ code: "adapter" });
+    expect(await adapted.check([{ path: first, scale: 1 }])).toEqual([]);
+    await expect(adapted.apply([{ path: foreign, scale: 1 }])).rejects.toMatchObject({ code: "adapter" });
+    expect(adapted.isMixture).toBeFalse();
+    await expectEqual(decoder, await mergedFolder(STORIES, [second], [1]));
+  });
+
+  test("weights that are no numbers", async () => {
+    using decoder = await Decoder.load(gpu, STORIES);
+    await using adapted = await AdaptedWeights.open(decoder, STORIES);
+    const lambda = { ...weights("F32", [4, 16], 1), data: new Uint8Array(new Float32Array(64).fill(NaN).buffer) };
+    const name = `base_model.model.${layer(0, "self_attn.q_proj")}.randlora_lambda`;
+    const broken = await writeAdapter(join(folder, "broken"), FIRST, { tensors: { [name]: lambda } });
+    await expect(adapted.apply([{ path: broken, scale: 1 }])).rejects.toMatchObject({ code: "numeric" });
+    await adapted.apply([]);
+    await expectEqual(decoder, STORIES);
+  });
+});

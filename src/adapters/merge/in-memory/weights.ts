@@ -1,0 +1,168 @@
+import type { Device } from "../../../compute/device/device.ts";
+import { ownedBy } from "../../../compute/device/owned.ts";
+import { type BaseModel, describeBase } from "../../base/base.ts";
+import { RandloraError } from "../../../files/errors.ts";
+import { isKernelDtype } from "../../../compute/device/dtype.ts";
+import { adaptTensor } from "../adapted-tensor.ts";
+import type { LoadedAdapter } from "../to-files/write.ts";
+import { readConfig } from "../../../models/folder/config-json.ts";
+import type { MergePlan, OutputTensor } from "../plan.ts";
+import type { Decoder } from "../../../models/decoder/decoder.ts";
+import { UNTIED_HEAD } from "../../../models/decoder/weights.ts";
+import type { GeneratorName } from "../../../compute/random/names.ts";
+import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+import { isFloat, type OutputDtype } from "../../../files/safetensors/dtype.ts";
+import { oneLine, quote } from "../../../files/failure.ts";
+import { type AdapterChoice, type AdaptersPlan, planAdapters } from "./plan.ts";
+import { TensorWriter } from "./tensor-writer.ts";
+
+export type { AdapterChoice } from "./plan.ts";
+
+export interface ApplyOptions {
+  readonly generator?: GeneratorName | undefined;
+  /** What `merge --dtype` would be told; the decoder must hold what changes in this dtype, or in F32. */
+  readonly dtype?: OutputDtype | undefined;
+  /** Leaves out ΔW of these weights, which something else computes with. */
+  readonly beside?: ReadonlySet<string> | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Told how many of the changed tensors are done; beforehand, 0. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/**
+ * The weights of a decoder with adapters added: each tensor in GPU memory becomes, byte for byte, what `merge` would
+ * write. Adapters are never subtracted: whatever changes is read from the checkpoint again.
+ */
+export class AdaptedWeights implements AsyncDisposable {
+  readonly #gpu: Device;
+  readonly #decoder: Decoder;
+  readonly #checkpoint: Checkpoint;
+  readonly #base: BaseModel;
+  /** Tensors that do not hold what the checkpoint does. */
+  #changed: ReadonlySet<string> = new Set();
+  #isMixture = false;
+
+  private constructor(decoder: Decoder, checkpoint: Checkpoint, base: BaseModel) {
+    this.#gpu = decoder.gpu;
+    this.#decoder = decoder;
+    this.#checkpoint = checkpoint;
+    this.#base = base;
+  }
+
+  /** @param path of the checkpoint that the decoder was loaded from. @throws RandloraError `file`, `format` */
+  static async open(decoder: Decoder, path: string): Promise<AdaptedWeights> {
+    const checkpoint = await Checkpoint.open(path);
+    const config = await readConfig(checkpoint.folder);
+    return new AdaptedWeights(decoder, checkpoint, describeBase(checkpoint, config?.value, path));
+  }
+
+  /** Did the last `apply` fail half-way? One that failed earlier has changed nothing. */
+  get isMixture(): boolean {
+    return this.#isMixture;
+  }
+
+  /**
+   * Makes the weights those of the base with exactly these adapters. What the adapters say is checked before anything
+   * changes; after a later failure, or when the signal is aborted, the weights are a mixture until the next call.
+   * @returns notes for the user
+   * @throws RandloraError `adapter` with the reason why one cannot be applied; `numeric`, `file`, `memory`
+   */
+  async apply(choices: readonly AdapterChoice[], options: ApplyOptions = {}): Promise<readonly string[]> {
+    const { signal, onProgress } = options;
+    await using resources = new AsyncDisposableStack();
+    const { plans, plan, changes } = await this.#plan(choices, options, resources);
+
+    const loaded: LoadedAdapter[] = [];
+    const hasDelta = changes.some(({ work }) => work.kind === "merge");
+    for (const [index, one] of hasDelta ? plans.entries() : []) {
+      signal?.throwIfAborted();
+      const deltas = await (await one.load(signal)).upload(ownedBy(resources, this.#gpu));
+      loaded.push({ plan: one, factor: choices[index]?.scale ?? 1, deltas });
+    }
+    this.#isMixture = true;
+    const filled = [...this.#untie(plan, changes), ...changes];
+    const names = new Set(filled.map(({ name }) => name));
+    const restored = plan.tensors.filter(({ name }) => this.#changed.has(name) && !names.has(name));
+    const work = [...restored.filter(({ name }) => this.#decoder.weights.tensors.has(name)), ...filled];
+    this.#changed = new Set([...this.#changed, ...names]);
+    for (const [index, tensor] of work.entries()) {
+      signal?.throwIfAborted();
+      onProgress?.(index, work.length);
+      await this.#fill(tensor, loaded, signal);
+    }
+    onProgress?.(work.length, work.length);
+    await this.#gpu.idle();
+    this.#changed = names;
+    this.#isMixture = false;
+    return plans.flatMap(({ notes }) => notes);
+  }
+
+  /**
+   * Finds out whether `apply` would take these adapters; nothing changes.
+   * @returns notes for the user
+   * @throws RandloraError as `apply` does before anything changes
+   */
+  async check(choices: readonly AdapterChoice[], generator?: GeneratorName): Promise<readonly string[]> {
+    await using resources = new AsyncDisposableStack();
+    const { plans } = await this.#plan(choices, { generator }, resources);
+    return plans.flatMap(({ notes }) => notes);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#checkpoint.close();
+  }
+
+  /** Decides what happens to each tensor, and refuses what has no place in the decoder. */
+  async #plan(
+    choices: readonly AdapterChoice[],
+    options: ApplyOptions,
+    resources: AsyncDisposableStack,
+  ): Promise<AdaptersPlan> {
+    const planned = await planAdapters(this.#checkpoint, this.#base, choices, options, resources);
+    const { tensors } = this.#decoder.weights;
+    const isForeign = (name: string) => !tensors.has(name) && !(planned.plan.untied && name === UNTIED_HEAD);
+    const foreign = planned.changes.find(({ name }) => isForeign(name));
+    if (foreign !== undefined) {
+      const paths = choices.map(({ path }) => oneLine(path)).join(", ");
+      const cause = `it has a tensor ${quote(foreign.name)}, which this model does not use`;
+      throw new RandloraError("adapter", `${paths}: ${cause}`, "the adapter was made for another model");
+    }
+    const { beside } = options;
+    if (beside === undefined) return planned;
+    const changes = planned.changes.filter(({ name, work }) => work.kind !== "merge" || !beside.has(name));
+    return { ...planned, changes };
+  }
+
+  /**
+   * Gives the decoder an output matrix of its own where these adapters set it apart from the embedding, and takes it
+   * away where they do not.
+   * @returns it, where it is still to be filled with what the checkpoint has
+   */
+  #untie({ tensors, untied }: MergePlan, changes: readonly OutputTensor[]): OutputTensor[] {
+    const { weights } = this.#decoder;
+    weights.tie();
+    if (!untied) return [];
+    const head = tensors.find(({ name }) => name === UNTIED_HEAD);
+    if (head === undefined) throw new Error("untied without an output matrix");
+    weights.untie(isKernelDtype(head.dtype) ? head.dtype : "F32");
+    return changes.includes(head) ? [] : [head];
+  }
+
+  /** Makes one tensor what the plan says. */
+  async #fill(
+    tensor: OutputTensor,
+    adapters: readonly LoadedAdapter[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { name, dtype } = tensor;
+    const place = this.#decoder.weights.tensors.get(name);
+    if (place === undefined || !isFloat(dtype)) throw new TypeError(`${name}: ${dtype}`);
+    const writer = new TensorWriter(this.#gpu, place, dtype);
+    const write = async (bytes: Uint8Array): Promise<void> => {
+      signal?.throwIfAborted();
+      writer.append(bytes);
+    };
+    await adaptTensor(this.#gpu, this.#checkpoint, tensor, adapters, write);
+    writer.finish();
+  }
+}

@@ -1,0 +1,113 @@
+import type { Device, DeviceBuffer, Range } from "../../compute/device/device.ts";
+import { padded4 } from "../../compute/device/families/delta.ts";
+import type { KernelDtype } from "../../compute/device/dtype.ts";
+import { dtypeBytes } from "../../files/safetensors/dtype.ts";
+import { convertBytes } from "./convert.ts";
+import { explainNotFinite } from "./finite.ts";
+import { splitRows, type RowRange } from "./blocks.ts";
+import type { TensorSource } from "./plan.ts";
+import { type MergeStatistics, readStatistics } from "./finish.ts";
+import type { WeightRows } from "../../compute/device/families/finish.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { type DeltaOnGpu, recordAsPeft, recordOnce } from "./record-deltas.ts";
+import { repitched } from "../../compute/tensor/repitch.ts";
+import { readDtype, readRows } from "./stored-weight.ts";
+
+/**
+ * `--rounding`: the sum is rounded once, or after each adapter, as PEFT does: with ΔW rounded first where PEFT rounds it.
+ */
+export type Rounding = "once" | "peft";
+
+/** A weight to be merged: (rows, cols) as stored. */
+export interface WeightToMerge {
+  readonly source: TensorSource;
+  readonly rows: number;
+  readonly cols: number;
+  readonly target: KernelDtype;
+  readonly rounding: Rounding;
+  /** Every adapter's ΔW of this weight, once its parameters are on the GPU. */
+  readonly deltas: Promise<readonly DeltaOnGpu[]>;
+}
+
+/** The row blocks of a weight. */
+export function weightBlocks({ rows, cols, source }: WeightToMerge): RowRange[] {
+  return splitRows(rows, padded4(cols) * Math.max(4, dtypeBytes(source.dtype)));
+}
+
+/**
+ * Reads one block of rows of W, adds every ΔW on the GPU, and hands the rounded bytes (rows without gaps) to `write`
+ * once it is mapped; the bytes are gone afterwards.
+ * @param scratch at least the block's stored bytes; free again when `uploaded` is called
+ * @throws RandloraError `numeric` naming file and tensor when a merged weight is not finite: nothing is written then
+ */
+export async function mergeBlock(
+  gpu: Device,
+  weight: WeightToMerge,
+  block: RowRange,
+  scratch: Uint8Array<ArrayBuffer>,
+  uploaded: () => void,
+  write: (bytes: Uint8Array) => Promise<void>,
+): Promise<MergeStatistics> {
+  const { cols, target } = weight;
+  const pitch = padded4(cols);
+  const held: DeviceBuffer[] = [];
+  const allocate = (label: string, bytes: number): DeviceBuffer => {
+    const buffer = gpu.memory.allocate(label, bytes);
+    held.push(buffer);
+    return buffer;
+  };
+  try {
+    const compiled = gpu.prepare("finish", {});
+    compiled.catch(() => {}); // awaited below
+    const dtype = readDtype(weight.source);
+    const stored = dtypeBytes(dtype);
+    const dense = await readRows(weight.source, cols, block.firstRow, block.rows, scratch);
+    const input = allocate("weight", block.rows * pitch * stored);
+    gpu.write(input, repitched(dense, block.rows, cols * stored, pitch * stored));
+    uploaded();
+    const deltas = await weight.deltas;
+    await compiled;
+    using run = new Run(gpu);
+    const recording = { run, allocate, ...block, cols, pitch };
+    const rows: WeightRows = { buffer: input, dtype };
+    const { merged, whole, last } =
+      weight.rounding === "peft" ? recordAsPeft(recording, deltas, rows) : recordOnce(recording, deltas, rows, target);
+    await run.submit();
+    // PEFT rounds in the dtype of the weights that it has loaded; another one for the output comes after everything.
+    const size = dtypeBytes(merged.dtype);
+    const ofRows = ({ buffer, dtype }: WeightRows): Range => {
+      return { buffer, offset: 0, size: block.rows * pitch * dtypeBytes(dtype) };
+    };
+    const ofStatistics = (buffer: DeviceBuffer): Range => ({ buffer, offset: 0, size: buffer.size });
+    const ranges = [ofRows(merged), ofStatistics(whole)];
+    if (last !== undefined) ranges.push(ofStatistics(last), ofRows(rows));
+    const found = await gpu.readWith(ranges, async ([after = NOTHING, ofWhole = NOTHING, ofLast, before = NOTHING]) => {
+      const statistics = readStatistics(ofWhole);
+      const { notFinite } = ofLast === undefined ? statistics : readStatistics(ofLast);
+      const dense = repitched(after, block.rows, pitch * size, cols * size);
+      if (notFinite === 0) {
+        await write(merged.dtype === target ? dense : convertBytes(weight.source, merged.dtype, dense, target));
+      }
+      if (ofLast === undefined) return statistics;
+      const changed = countChanged(repitched(before, block.rows, pitch * size, cols * size), dense, size);
+      return { ...statistics, changed, notFinite };
+    });
+    if (found.notFinite > 0) throw await explainNotFinite(weight.source, target, found.notFinite);
+    return found;
+  } finally {
+    for (const buffer of held) gpu.memory.release(buffer);
+  }
+}
+
+/** Elements of `size` bytes that are not the same. */
+function countChanged(before: Uint8Array, after: Uint8Array, size: number): number {
+  let count = 0;
+  for (let at = 0; at < after.length; at += size) {
+    let differs = 0;
+    for (let byte = at; byte < at + size; byte++) differs |= (before[byte] as number) ^ (after[byte] as number);
+    if (differs !== 0) count++;
+  }
+  return count;
+}
+
+const NOTHING = new Uint8Array();

@@ -1,0 +1,43 @@
+import type { StoredWeight } from "../plan.ts";
+import { isKernelDtype, type KernelDtype } from "../../compute/device/dtype.ts";
+import { dtypeBytes, isFloat } from "../../files/safetensors/dtype.ts";
+import { widenToF32 } from "../../files/safetensors/numbers.ts";
+import type { TensorSource } from "./plan.ts";
+
+/** The dtype in which kernels see a weight: its own, or F32. */
+export function readDtype({ dtype }: Pick<TensorSource, "dtype">): KernelDtype {
+  return isKernelDtype(dtype) ? dtype : "F32";
+}
+
+/**
+ * Consecutive rows of a stored weight without gaps, in {@link readDtype}.
+ * @param scratch at least their stored bytes; what is returned may be a part of it
+ */
+export async function readRows(
+  source: TensorSource,
+  cols: number,
+  first: number,
+  count: number,
+  scratch: Uint8Array<ArrayBuffer>,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { dtype, label } = source;
+  const stored = dtypeBytes(dtype);
+  const bytes = scratch.subarray(0, count * cols * stored);
+  await source.read(bytes, first * cols * stored);
+  if (isKernelDtype(dtype)) return bytes;
+  if (!isFloat(dtype)) throw new TypeError(`${label} is ${dtype}`);
+  const widened = new Float32Array(count * cols);
+  widenToF32(bytes, dtype, widened);
+  return new Uint8Array(widened.buffer);
+}
+
+/** A weight (rows, cols) for methods that rescale it. */
+export function storedWeight(source: TensorSource, rows: number, cols: number): StoredWeight {
+  const bytes = cols * dtypeBytes(source.dtype);
+  return {
+    rows,
+    cols,
+    dtype: readDtype(source),
+    read: (first, count) => readRows(source, cols, first, count, new Uint8Array(count * bytes)),
+  };
+}

@@ -1,0 +1,53 @@
+import { expect, test } from "bun:test";
+import { writeFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { defaultOutput, indexMetadata, isLoneFile, outputPath } from "./output.ts";
+import { TemporaryFolder, refusalOf } from "../../../files/testing/folder.ts";
+
+test.each([
+  ["models/x", false, "models/x-merged"],
+  ["models/x/", true, "models/x-unmerged"],
+  ["models/x.safetensors", false, "models/x-merged.safetensors"],
+  ["models/x.safetensors", true, "models/x-unmerged.safetensors"],
+  ["models/x/model.safetensors.index.json", false, "models/x-merged"],
+  ["models/blob", false, "models/blob-merged"],
+])("the output of %s (unmerge: %p) is %s", (base, unmerge, out) => {
+  expect(defaultOutput(base, unmerge)).toBe(resolve(out));
+});
+
+test("a name that promises GGUF is refused", async () => {
+  const refused = await refusalOf(() => outputPath("out/x.GGUF", "models/x", false));
+  expect(refused).toMatchObject({
+    code: "usage",
+    message: expect.stringMatching(/^--out .*x\.GGUF: GGUF is not written/),
+  });
+  expect(outputPath("out/x.gguf-parts", "models/x", false)).toBe(resolve("out/x.gguf-parts"));
+  expect(outputPath(undefined, "models/x", true)).toBe(resolve("models/x-unmerged"));
+});
+
+test("the output of the current folder lies beside it", () => {
+  expect(defaultOutput(".", false)).toBe(`${process.cwd()}-merged`);
+});
+
+test("a lone file is any file but an index", async () => {
+  await using folder = await TemporaryFolder.create();
+  for (const name of ["x.safetensors", "0a1b2c", "model.safetensors.index.json"]) await writeFile(folder.at(name), "");
+  expect(await isLoneFile(folder.at("x.safetensors"))).toBe(true);
+  expect(await isLoneFile(folder.at("0a1b2c"))).toBe(true);
+  expect(await isLoneFile(folder.at("model.safetensors.index.json"))).toBe(false);
+  expect(await isLoneFile(folder.path)).toBe(false);
+  expect((await refusalOf(() => isLoneFile(folder.at("missing")))).message).toContain("no such file or folder");
+});
+
+test("an index counts the parameters that were added; without a count there is none", () => {
+  const known = new Map([["embedding", undefined]]);
+  const tensors = [
+    { name: "embedding", shape: [10, 4] },
+    { name: "head", shape: [10, 4] },
+    { name: "bias", shape: [10] },
+  ];
+  const own = { total_parameters: 40, total_size: 80, note: "x" };
+  expect(indexMetadata(own, known, tensors)).toEqual({ ...own, total_parameters: 90 });
+  expect(indexMetadata(own, known, tensors.slice(0, 1))).toEqual(own);
+  expect(indexMetadata({ note: "x" }, known, tensors)).toEqual({ note: "x" });
+});

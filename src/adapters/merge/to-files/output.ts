@@ -1,0 +1,107 @@
+import { stat, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+import { RandloraError } from "../../../files/errors.ts";
+import { naming, oneLine } from "../../../files/failure.ts";
+import { SafetensorsFile } from "../../../files/safetensors/file.ts";
+import { shapeElements } from "../../../files/safetensors/header.ts";
+import type { Publication } from "../../../files/publish.ts";
+import { encodeIndex, INDEX_FILE, type PlannedShard } from "../../../files/safetensors/shards.ts";
+import { type ModelConfig, updateConfig } from "../../../models/folder/config-json.ts";
+import { labelsOf } from "../new-head.ts";
+import { copyModelFiles, ownFiles } from "../../../models/folder/copy.ts";
+import { fileSource, type MergePlan, type OutputTensor, type TensorSource } from "../plan.ts";
+import type { OutputDtype } from "../../../files/safetensors/dtype.ts";
+
+/** `x` → `x-merged`, `x.safetensors` → `x-merged.safetensors`; `-unmerged` for an unmerge. Beside the base. */
+export function defaultOutput(base: string, unmerge: boolean): string {
+  const suffix = unmerge ? "-unmerged" : "-merged";
+  const path = resolve(base);
+  if (path.endsWith(".safetensors")) return path.replace(/\.safetensors$/, `${suffix}.safetensors`);
+  return `${path.endsWith(".json") ? dirname(path) : path}${suffix}`;
+}
+
+/**
+ * The absolute path of a merge's output.
+ * @param out as it was asked for; undefined: `defaultOutput`
+ * @throws RandloraError `usage` for a name that promises a format which is not written
+ */
+export function outputPath(out: string | undefined, base: string, unmerge: boolean): string {
+  const path = resolve(out ?? defaultOutput(base, unmerge));
+  if (!/\.gguf$/i.test(path)) return path;
+  const hint = "name a folder; llama.cpp's convert_hf_to_gguf.py makes a GGUF file of it";
+  throw new RandloraError("usage", `--out ${oneLine(path)}: GGUF is not written, only safetensors`, hint);
+}
+
+/** Is the base one file of weights, so that the output is one too? */
+export async function isLoneFile(base: string): Promise<boolean> {
+  return !base.endsWith(".json") && (await naming(base, "read", stat(base))).isFile();
+}
+
+/** What the files beside the weights depend on. */
+export interface ModelFiles {
+  readonly checkpoint: Checkpoint;
+  readonly publication: Publication;
+  readonly config: ModelConfig;
+  readonly dtype: OutputDtype;
+  readonly plan: MergePlan;
+  readonly shards: readonly PlannedShard<OutputTensor>[];
+  readonly observer: { warn(line: string): void };
+}
+
+/**
+ * Writes everything of a model folder but its weights: config.json, an index where there are several shards, and
+ * copies of the base's other files. Before the weights, so that a file that cannot be read is found at once.
+ * @throws RandloraError `file`
+ */
+export async function writeModelFiles(files: ModelFiles): Promise<void> {
+  const { checkpoint, publication, config, dtype, plan, shards, observer } = files;
+  const folder = publication.partPath;
+  // The output's path is real: so must be what it is compared with.
+  const { from, own } = await ownFiles(checkpoint);
+  const { weights, notes } = await copyModelFiles(from, folder, new Set([...own, publication.target]));
+  if (weights.length > 0) observer.warn(`not copied, as they hold unmerged weights: ${oneLine(weights.join(", "))}`);
+  for (const note of notes) observer.warn(note);
+  const configPath = join(folder, "config.json");
+  const labels = plan.head && (await labelsOf(plan.head));
+  const head = plan.head && labels && { ...plan.head, labels };
+  const text = updateConfig(config.text, { dtype, untied: plan.untied, head });
+  await naming(configPath, "write", writeFile(configPath, text));
+  if (shards.length === 1) return;
+  const indexPath = join(folder, INDEX_FILE);
+  const metadata = indexMetadata(checkpoint.indexMetadata, checkpoint.tensors, plan.tensors);
+  await naming(indexPath, "write", writeFile(indexPath, encodeIndex(shards, metadata)));
+}
+
+/**
+ * The metadata of an index after a merge: the base's own, but `total_parameters`, which transformers writes, grows by the
+ * tensors that `known`, the base's, lacks.
+ */
+export function indexMetadata(
+  own: Readonly<Record<string, unknown>>,
+  known: ReadonlyMap<string, unknown>,
+  tensors: readonly { readonly name: string; readonly shape: readonly number[] }[],
+): Readonly<Record<string, unknown>> {
+  const { total_parameters: total } = own;
+  if (typeof total !== "number") return own;
+  const added = tensors.filter(({ name }) => !known.has(name));
+  return { ...own, total_parameters: added.reduce((sum, { shape }) => sum + shapeElements(shape), total) };
+}
+
+/** The tensors that were written, read back from the unpublished output. */
+export async function openWritten(
+  shards: readonly PlannedShard<OutputTensor>[],
+  pathOf: (shard: PlannedShard) => string,
+  keep: (file: SafetensorsFile) => SafetensorsFile,
+): Promise<(name: string) => TensorSource> {
+  const sources = new Map<string, TensorSource>();
+  for (const shard of shards) {
+    const file = keep(await SafetensorsFile.open(pathOf(shard)));
+    for (const { name } of shard.tensors) sources.set(name, fileSource(file, file.get(name)));
+  }
+  return (name) => {
+    const source = sources.get(name);
+    if (source === undefined) throw new RangeError(name);
+    return source;
+  };
+}

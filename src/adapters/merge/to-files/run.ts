@@ -1,0 +1,237 @@
+import type { KernelTime } from "../../../compute/device/device.ts";
+import { itemAt } from "../../../files/item-at.ts";
+import { basename, join } from "node:path";
+import { type BaseModel, describeBase } from "../../base/base.ts";
+import { openAdapter } from "../../open.ts";
+import { planAdapter } from "../../methods.ts";
+import type { AdapterPlan, BasesOrigin } from "../../plan.ts";
+import type { Adapter } from "../../adapter.ts";
+import { RandloraError } from "../../../files/errors.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import { type DeviceOptions, openDevice } from "../../../compute/open-device.ts";
+import type { GeneratorName } from "../../../compute/random/names.ts";
+import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+import type { OutputDtype } from "../../../files/safetensors/dtype.ts";
+import { oneLine, quote } from "../../../files/failure.ts";
+import { Publication } from "../../../files/publish.ts";
+import { modelFolderObjection, planShards, type PlannedShard } from "../../../files/safetensors/shards.ts";
+import { plannedBytes } from "../../../files/safetensors/writer.ts";
+import { type LoadedAdapter, type TensorReport, writeMerged } from "./write.ts";
+import type { Rounding } from "../merge-tensor.ts";
+import { missingConfig, type ModelConfig, readConfig } from "../../../models/folder/config-json.ts";
+import { foldersIn } from "../../../models/folder/copy.ts";
+import { isLoneFile, openWritten, outputPath, writeModelFiles } from "./output.ts";
+import { type MergePlan, planMerge } from "../plan.ts";
+import { StageClock } from "./stages.ts";
+import { noteOfBlocks } from "../trained-in-blocks.ts";
+import { type VerifiedAdapter, verifyMerge } from "./verify.ts";
+
+export interface MergeOptions {
+  /** A model folder, an index.json, or one .safetensors file. */
+  readonly base: string;
+  readonly adapters: readonly string[];
+  /** Beside the base by default; see `defaultOutput`. */
+  readonly out?: string | undefined;
+  readonly dtype: OutputDtype;
+  /** One for all, or one an adapter; multiplies α/r. */
+  readonly scales: readonly number[];
+  readonly rounding: Rounding;
+  readonly generator?: GeneratorName | undefined;
+  /** Bytes of tensors in one file of the output; a lone file is never split. */
+  readonly maxShardSize: number;
+  readonly unmerge: boolean;
+  readonly verify: boolean;
+  readonly force: boolean;
+  /** Everything but the work: what would be read, merged and written. */
+  readonly dryRun: boolean;
+  readonly device?: DeviceOptions | undefined;
+}
+
+/** Where a merge tells how far it is. The loop itself prints nothing. */
+export interface MergeObserver {
+  warn(text: string): void;
+  /** The plan is made: so much will be written. */
+  start(total: { readonly bytes: number; readonly tensors: number; readonly out: string }): void;
+  tensor(name: string): void;
+  bytes(count: number): void;
+}
+
+export interface MergeSummary {
+  readonly out: string;
+  readonly gpu: string | undefined;
+  readonly tensors: number;
+  readonly merged: number;
+  readonly bytes: number;
+  /** Where each adapter's random matrices come from, in order. */
+  readonly bases: readonly BasesOrigin[];
+  readonly reports: readonly TensorReport[];
+  readonly maxErrorUlp: number | undefined;
+  readonly seconds: Readonly<Record<string, number>>;
+  readonly peakGpuBytes: number;
+  readonly profile: readonly KernelTime[];
+}
+
+/**
+ * `randlora merge`: W + Σ sᵢΔWᵢ for every adapted weight, everything else as it was. The output appears under its name
+ * only when it is complete.
+ * @throws RandloraError naming file, tensor and cause; nothing is left behind
+ */
+export async function merge(
+  options: MergeOptions,
+  observer: MergeObserver,
+  signal: AbortSignal,
+): Promise<MergeSummary> {
+  const clock = new StageClock();
+  const scales = scalesOf(options);
+  const out = outputPath(options.out, options.base, options.unmerge);
+  await using resources = new AsyncDisposableStack();
+  const checkpoint = resources.use(await Checkpoint.open(options.base));
+  const config = await readConfig(checkpoint.folder);
+  const base = describeBase(checkpoint, config?.value, options.base);
+  const plans = await planAdapters(options, base, (adapter) => resources.use(adapter));
+  for (const { notes } of plans) for (const note of notes) observer.warn(note);
+  for (const path of options.adapters) for (const note of await noteOfBlocks(path)) observer.warn(note);
+  const plan = planMerge(checkpoint, base, plans, options.dtype);
+  for (const note of plan.notes) observer.warn(note);
+  const lone = await isLoneFile(options.base);
+  if (!lone && config === undefined) throw missingConfig(checkpoint.folder);
+  const shards = lone
+    ? [{ file: basename(out), tensors: plan.tensors }]
+    : planShards(plan.tensors, options.maxShardSize);
+  const summary = summarise(plan, plans, out);
+  clock.end("plan");
+  const folders = await foldersIn(checkpoint.folder);
+  const publication = resources.use(
+    await Publication.begin(out, {
+      kind: lone ? "file" : "folder",
+      force: options.force,
+      inputs: inputsOf(checkpoint, config, plans),
+      objection: (entries) => modelFolderObjection(entries, folders),
+    }),
+  );
+  // Only now: a dry run refuses what the merge would refuse. The publication is aborted, which leaves nothing.
+  if (options.dryRun) return { ...summary, ...nothingDone(), seconds: clock.stages() };
+  if (!lone && config !== undefined) {
+    await writeModelFiles({ checkpoint, publication, config, dtype: options.dtype, plan, shards, observer });
+  } else if (plan.untied) {
+    observer.warn('the output embedding is no longer tied: set "tie_word_embeddings": false in config.json');
+  }
+  clock.end("files");
+  const opening = openGpu(options, resources); // awaited below; bases are drawn meanwhile
+  const adapters: LoadedAdapter[] = [];
+  const verified: VerifiedAdapter[] = [];
+  for (const [index, one] of plans.entries()) {
+    signal.throwIfAborted();
+    const source = await one.load(signal);
+    clock.end("bases");
+    const factor = itemAt(scales, index);
+    adapters.push({ plan: one, factor, deltas: await source.upload(await opening) });
+    // The GPU has them now; only a verification needs the copy in memory.
+    if (options.verify) verified.push({ plan: one, source, factor });
+    clock.end("device");
+  }
+  const gpu = await opening;
+  Bun.gc(true); // what the bases were made of is large, and must not wait for the collector's next turn
+  signal.throwIfAborted();
+
+  observer.start({ bytes: summary.bytes, tensors: plan.tensors.length, out });
+  const pathOf = (shard: PlannedShard): string =>
+    lone ? publication.partPath : join(publication.partPath, shard.file);
+  const metadata = checkpoint.files[0]?.header.metadata ?? new Map<string, string>();
+  const reports = await writeMerged(
+    {
+      gpu,
+      checkpoint,
+      adapters,
+      rounding: options.rounding,
+      metadata,
+      signal,
+      onTensor: (name) => observer.tensor(name),
+      onBytes: (count) => observer.bytes(count),
+    },
+    shards,
+    pathOf,
+  );
+  clock.end("merge");
+  let maxErrorUlp: number | undefined;
+  if (options.verify) {
+    const written = await openWritten(shards, pathOf, (file) => resources.use(file));
+    const largest = new Map(reports.map(({ name, maxAbsDelta }) => [name, maxAbsDelta]));
+    maxErrorUlp = await verifyMerge(plan.tensors, verified, written, options.rounding, largest, signal);
+    clock.end("verify");
+  }
+  signal.throwIfAborted();
+  await publication.commit();
+  clock.end("publish");
+  const profile = (await gpu.profiler?.report()) ?? [];
+  const seconds = clock.stages();
+  return { ...summary, gpu: gpu.info.name, reports, maxErrorUlp, seconds, peakGpuBytes: gpu.memory.peakBytes, profile };
+}
+
+/** Starts to open the device, which takes its time; whatever happens meanwhile, it is closed in the end. */
+function openGpu({ device }: MergeOptions, resources: AsyncDisposableStack): Promise<Device> {
+  const opening = openDevice(device);
+  opening.catch(() => {}); // reported to whoever waits for it
+  resources.defer(async () => (await opening.catch(() => undefined))?.close());
+  return opening;
+}
+
+/** Everything that is read: the output must be none of it. */
+function inputsOf(
+  checkpoint: Checkpoint,
+  config: ModelConfig | undefined,
+  plans: readonly AdapterPlan[],
+): readonly string[] {
+  const adapterFiles = plans.flatMap(({ adapter }) => [adapter.file, adapter.configFile]);
+  return [...checkpoint.paths, ...(config === undefined ? [] : [config.path]), ...new Set(adapterFiles)];
+}
+
+async function planAdapters(
+  options: MergeOptions,
+  base: BaseModel,
+  keep: (adapter: Adapter) => Adapter,
+): Promise<AdapterPlan[]> {
+  const plans: AdapterPlan[] = [];
+  for (const path of options.adapters) {
+    const adapter = keep(await openAdapter(path));
+    const { generator } = options;
+    const plan = planAdapter(adapter, base, {
+      generator,
+      amongOthers: options.adapters.length > 1,
+    });
+    const [replaced] = plan.replacements;
+    if (options.unmerge && replaced !== undefined) {
+      const cause = `it replaces tensor ${quote(replaced.tensor)} whole, and does not hold what was there before`;
+      const hint = "only ΔW can be subtracted: use the original model";
+      throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, hint);
+    }
+    if (options.unmerge && plan.rescales === true) {
+      const cause = "it rescales the rows of the original weights, whose norms a merged model no longer has";
+      throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, "use the original model");
+    }
+    plans.push(plan);
+  }
+  return plans;
+}
+
+function scalesOf({ scales, adapters, unmerge }: MergeOptions): number[] {
+  if (scales.length > 1 && scales.length !== adapters.length) {
+    const counts = `${scales.length} times for ${adapters.length} adapters`;
+    throw new RandloraError("usage", `--scale is given ${counts}`, "give it once, or once for each adapter");
+  }
+  return adapters.map((_, index) => (unmerge ? -1 : 1) * (scales[index] ?? scales[0] ?? 1));
+}
+
+function summarise(plan: MergePlan, plans: readonly AdapterPlan[], out: string) {
+  return {
+    out,
+    tensors: plan.tensors.length,
+    merged: plan.merged,
+    bytes: plan.tensors.reduce((sum, tensor) => sum + plannedBytes(tensor), 0),
+    bases: plans.map(({ bases }) => bases),
+  };
+}
+
+function nothingDone() {
+  return { gpu: undefined, reports: [], maxErrorUlp: undefined, peakGpuBytes: 0, profile: [] };
+}
