@@ -1,4 +1,4 @@
-import type { Context } from "../src/options/command.ts";
+import type { Context } from "../src/terminal/options/command.ts";
 
 /**
  * An adapter or a model as a path on this machine. What is on the Hub is fetched: an adapter whole, of a model what

@@ -1,13 +1,13 @@
 import { ESTIMATORS } from "../src/analysis/cka.ts";
 import { Contradiction, RandloraError } from "../src/files/errors.ts";
-import { choice, defineCommand, integer, repeat, required, text } from "../src/options/command.ts";
-import { profileJson, profileText } from "../src/report/profile.ts";
+import { choice, defineCommand, integer, repeat, required, text } from "../src/terminal/options/command.ts";
+import { profileJson, profileText } from "../src/terminal/profile.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { adapterOrModel } from "./adapter-or-model.ts";
 import { GENERATOR_OPTION, PICTURE_OPTIONS, refuseForeign, SAMPLE_OPTIONS } from "./analyze-options.ts";
 import { outputsForPictures, outputsForTexts } from "./analyze-outputs.ts";
 import { openPlan } from "./analyze-plan.ts";
-import { beginPicture } from "./begin-picture.ts";
+import { beginPicture } from "../src/terminal/charts/begin-image.ts";
 import { dataIn, weightsIn } from "./inputs.ts";
 
 /** `randlora analyze cka`. */

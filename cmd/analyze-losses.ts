@@ -1,7 +1,7 @@
 import type { Variant, VariantsPlan } from "../src/analysis/plan-variants.ts";
 import type { Plane } from "../src/analysis/plane.ts";
 import type { Device } from "../src/compute/device/device.ts";
-import type { Context } from "../src/options/command.ts";
+import type { Context } from "../src/terminal/options/command.ts";
 import { PICTURES_AT_ONCE, type SampleFlags } from "./analyze-outputs.ts";
 import type { HeadChoice } from "./picture-head.ts";
 

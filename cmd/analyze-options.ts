@@ -1,6 +1,6 @@
 import { Contradiction } from "../src/files/errors.ts";
-import { choice, flag, integer, text } from "../src/options/command.ts";
-import { flagName } from "../src/options/names.ts";
+import { choice, flag, integer, text } from "../src/terminal/options/command.ts";
+import { flagName } from "../src/terminal/options/names.ts";
 import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 
 const topic = "Data";

@@ -2,7 +2,7 @@ import type { Activations } from "../src/analysis/activations.ts";
 import type { Variant, VariantsPlan } from "../src/analysis/plan-variants.ts";
 import type { Device } from "../src/compute/device/device.ts";
 import type { Split } from "../src/data/images/datasets/types.ts";
-import type { Context } from "../src/options/command.ts";
+import type { Context } from "../src/terminal/options/command.ts";
 
 /** What is asked of samples. */
 export interface SampleFlags {

@@ -1,5 +1,5 @@
 import type { VariantsPlan } from "../src/analysis/plan-variants.ts";
-import type { Context } from "../src/options/command.ts";
+import type { Context } from "../src/terminal/options/command.ts";
 import type { GeneratorName } from "../src/compute/random/names.ts";
 
 /**
@@ -13,7 +13,7 @@ export async function openPlan(
   generator: GeneratorName | undefined,
   context: Context,
 ): Promise<VariantsPlan> {
-  const { readRun } = await import("../src/generate/default-model.ts");
+  const { readRun } = await import("../src/chat/default-model.ts");
   const { locateModel } = await import("../src/models/folder/locate.ts");
   const { localPath } = await import("../src/models/folder/places.ts");
   const { planVariants } = await import("../src/analysis/plan-variants.ts");

@@ -1,13 +1,13 @@
 import { existsSync } from "node:fs";
 import { RandloraError } from "../src/files/errors.ts";
-import { defineCommand, flag, integer, numbers, repeat, required, text } from "../src/options/command.ts";
-import { profileJson, profileText } from "../src/report/profile.ts";
+import { defineCommand, flag, integer, numbers, repeat, required, text } from "../src/terminal/options/command.ts";
+import { profileJson, profileText } from "../src/terminal/profile.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { adapterOrModel } from "./adapter-or-model.ts";
 import { lossesOfPictures, lossesOfTexts } from "./analyze-losses.ts";
 import { GENERATOR_OPTION, PICTURE_OPTIONS, refuseForeign, SAMPLE_OPTIONS } from "./analyze-options.ts";
 import { openPlan } from "./analyze-plan.ts";
-import { beginPicture } from "./begin-picture.ts";
+import { beginPicture } from "../src/terminal/charts/begin-image.ts";
 import { dataIn, weightsIn } from "./inputs.ts";
 import { chooseHead, HEAD_OPTIONS } from "./picture-head.ts";
 

@@ -1,4 +1,4 @@
-import { defineGroup } from "../src/options/command.ts";
+import { defineGroup } from "../src/terminal/options/command.ts";
 import { ckaCommand } from "./analyze-cka.ts";
 import { planeCommand } from "./analyze-plane.ts";
 

@@ -2,9 +2,9 @@ import { METHOD_NAMES } from "../src/adapters/method-names.ts";
 import type { BudgetWish } from "../src/analysis/budget.ts";
 import type { PlannedModel } from "../src/analysis/planned-model.ts";
 import { RandloraError } from "../src/files/errors.ts";
-import { count, defineCommand, required, text } from "../src/options/command.ts";
-import type { FlatSettings } from "../src/train/settings.ts";
-import { PICTURE_OPTIONS } from "./picture-options.ts";
+import { count, defineCommand, required, text } from "../src/terminal/options/command.ts";
+import type { FlatSettings } from "../src/train/settings/settings.ts";
+import { PICTURE_OPTIONS } from "../src/train/command/image-options.ts";
 
 /** `randlora budget MODEL (--params N | --like METHOD:RANK)`. */
 export const command = defineCommand({
@@ -35,11 +35,11 @@ export const command = defineCommand({
   },
   async run({ model: named }, { params, like, targets, layers, ...pictures }, context) {
     const wish = readWish(params, like);
-    const { readRun } = await import("../src/generate/default-model.ts");
+    const { readRun } = await import("../src/chat/default-model.ts");
     const { localPath } = await import("../src/models/folder/places.ts");
     const { locateModel } = await import("../src/models/folder/locate.ts");
-    const { usualTargets } = await import("../src/train/resolve-settings.ts");
-    const { given, parseLayers, readTargets } = await import("./finetune-settings.ts");
+    const { usualTargets } = await import("../src/train/settings/resolve-settings.ts");
+    const { given, parseLayers, readTargets } = await import("../src/train/command/settings.ts");
     const { planBudget } = await import("../src/analysis/budget.ts");
     const { budgetJson, budgetText } = await import("../src/report/budget.ts");
     // A run stands for the model that it was made from.
@@ -67,8 +67,8 @@ async function readPlanned(
   const { isOfPictures } = await import("../src/models/vision/index.ts");
   if (await isOfPictures(folder)) {
     const { plannedPictures, promisedModel } = await import("../src/analysis/planned-pictures.ts");
-    const { kindOf } = await import("../src/train/picture-task.ts");
-    const { resolvePictures } = await import("../src/train/picture-settings.ts");
+    const { kindOf } = await import("../src/train/images/task.ts");
+    const { resolvePictures } = await import("../src/train/settings/images.ts");
     const { config, json } = await promisedModel(folder);
     const facts = { texts: config.text !== undefined, learningRate: 0, gradAccum: 1 };
     const planned = plannedPictures(config, kindOf(resolvePictures(asked, facts)), json, path);
@@ -77,7 +77,7 @@ async function readPlanned(
   const { loadConfig, SUPPORTED_TYPES } = await import("../src/models/decoder/architectures/index.ts");
   const { readConfig } = await import("../src/models/decoder/config-file.ts");
   const { plannedModel } = await import("../src/analysis/planned-model.ts");
-  const { refuseOfOtherModels } = await import("../src/train/resolve-settings.ts");
+  const { refuseOfOtherModels } = await import("../src/train/settings/resolve-settings.ts");
   refuseOfOtherModels(asked, {});
   const json = await readConfig(folder, SUPPORTED_TYPES);
   return { planned: plannedModel(await loadConfig(folder), json, path), modelType: json.model_type };

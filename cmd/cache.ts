@@ -1,6 +1,6 @@
 import { RandloraError } from "../src/files/errors.ts";
 import { parseRepository } from "../src/files/hub/name.ts";
-import { type Context, defineCommand, defineGroup, required } from "../src/options/command.ts";
+import { type Context, defineCommand, defineGroup, required } from "../src/terminal/options/command.ts";
 import { nearest } from "../src/files/nearest.ts";
 import { formatAmount, formatBytes } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";

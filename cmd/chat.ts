@@ -1,9 +1,9 @@
 import { isatty } from "node:tty";
 import { Contradiction, RandloraError } from "../src/files/errors.ts";
-import { flagName } from "../src/options/names.ts";
-import type { LanguageModel } from "../src/generate/language-model.ts";
-import type { SamplingOptions } from "../src/generate/sampling.ts";
-import type { Session } from "../src/generate/session.ts";
+import { flagName } from "../src/terminal/options/names.ts";
+import type { LanguageModel } from "../src/chat/language-model.ts";
+import type { SamplingOptions } from "../src/chat/generation/sampling.ts";
+import type { Session } from "../src/chat/session.ts";
 import {
   choice,
   type Context,
@@ -16,13 +16,13 @@ import {
   repeat,
   text,
   toggle,
-} from "../src/options/command.ts";
+} from "../src/terminal/options/command.ts";
 import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
-import type { ChatParts } from "../src/terminal/chat/chat.ts";
-import { stdinBytes } from "./read-input.ts";
-import { contextOption } from "./context-option.ts";
-import { loadModel } from "./load-model.ts";
-import { quantizeOption } from "./quantize-option.ts";
+import type { ChatParts } from "../src/chat/terminal/chat.ts";
+import { stdinBytes } from "../src/terminal/read-input.ts";
+import { contextOption } from "../src/terminal/options/shared/context.ts";
+import { loadModel } from "../src/chat/load-model.ts";
+import { quantizeOption } from "../src/terminal/options/shared/quantize.ts";
 
 /** What is sampled where nothing is said. */
 const DEFAULTS = {
@@ -156,7 +156,7 @@ export const command = defineCommand({
   },
   async run({ model: named }, options, context) {
     const { chooseModel, describeDefaultModel, findDefaultModel, isTrainedRaw, readRun } =
-      await import("../src/generate/default-model.ts");
+      await import("../src/chat/default-model.ts");
     const source = named ?? (await findDefaultModel(process.cwd()));
     const { system, chatTemplate, chatTemplateKwargs } = options;
     const wantsTemplate = (system ?? chatTemplate ?? chatTemplateKwargs) !== undefined;
@@ -187,7 +187,7 @@ export const command = defineCommand({
     const loadSeconds = (performance.now() - started) / 1000;
     if (prompt === undefined) await converse(source, { session, model, adapters, generator, findAdapter }, context);
     else {
-      const { answerOnce } = await import("../src/terminal/chat/once.ts");
+      const { answerOnce } = await import("../src/chat/terminal/once.ts");
       await answerOnce({ model, session, prompt, loadSeconds }, context);
     }
   },
@@ -245,8 +245,8 @@ interface SessionFlags extends Omit<SamplingOptions, "seed" | "penaltyWindow"> {
 }
 
 async function openSession(model: LanguageModel, flags: SessionFlags, { log }: Context): Promise<Session> {
-  const { chosenSeed, DEFAULT_SAMPLING } = await import("../src/generate/sampling.ts");
-  const { noTemplate, Session } = await import("../src/generate/session.ts");
+  const { chosenSeed, DEFAULT_SAMPLING } = await import("../src/chat/generation/sampling.ts");
+  const { noTemplate, Session } = await import("../src/chat/session.ts");
   const { temperature, topK, topP, minP, repeatPenalty, presencePenalty, frequencyPenalty, context } = flags;
   const template = flags.raw ? undefined : model.template;
   if (template === undefined && !flags.raw) {
@@ -280,11 +280,11 @@ async function converse(
   parts: Pick<ChatParts, "session" | "model" | "adapters" | "generator" | "findAdapter">,
   { style, signal, quiet }: Context,
 ): Promise<void> {
-  const { Chat } = await import("../src/terminal/chat/chat.ts");
-  const { runChat } = await import("../src/terminal/chat/run.ts");
-  const { banner } = await import("../src/terminal/chat/banner.ts");
-  const { History, historyFile } = await import("../src/terminal/history.ts");
-  const { RawTerminal } = await import("../src/terminal/raw-terminal.ts");
+  const { Chat } = await import("../src/chat/terminal/chat.ts");
+  const { runChat } = await import("../src/chat/terminal/run.ts");
+  const { banner } = await import("../src/chat/terminal/banner.ts");
+  const { History, historyFile } = await import("../src/terminal/editor/history.ts");
+  const { RawTerminal } = await import("../src/terminal/editor/raw-terminal.ts");
   using terminal = RawTerminal.open();
   const history = History.load(historyFile(process.env));
   const chat = new Chat({ ...parts, terminal, history, style, signal });

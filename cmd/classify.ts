@@ -1,6 +1,6 @@
 import { Contradiction, RandloraError } from "../src/files/errors.ts";
 import type { ClassifiedPicture } from "../src/report/classify.ts";
-import { defineCommand, integer, list, required, text, variadic } from "../src/options/command.ts";
+import { defineCommand, integer, list, required, text, variadic } from "../src/terminal/options/command.ts";
 import { MODEL_OPTIONS, findPictureModel } from "./picture-model.ts";
 
 /** Pictures that go through the model at once. */
@@ -39,9 +39,9 @@ export const command = defineCommand({
     const { pictureFiles } = await import("../src/data/images/datasets/files.ts");
     const { textsOf } = await import("../src/data/images/datasets/types.ts");
     const { classifyText, likeliest } = await import("../src/report/classify.ts");
-    const { quantisedJson } = await import("../src/report/quantised.ts");
+    const { quantisedJson } = await import("../src/terminal/quantized.ts");
     const { PictureClassifier } = await import("../src/eval/picture-classifier.ts");
-    const { logProbabilities } = await import("../src/tasks/judge.ts");
+    const { logProbabilities } = await import("../src/train/model/judge.ts");
     const { pictureBatches } = await import("../src/eval/picture-batches.ts");
     const { loadTokenizer } = await import("../src/data/text/load-tokenizer.ts");
     const labels = labelsFile === undefined ? given : await readNames(labelsFile);

@@ -4,7 +4,7 @@ import { appendFile, cp, mkdtemp, readdir, readFile, rm } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { cleanEnvironment } from "../src/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
 import { outcomeOf, writeTexts } from "../src/train/testing/runs.ts";
 
 let folder = "";

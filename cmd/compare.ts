@@ -1,17 +1,17 @@
 import { join, resolve } from "node:path";
-import type { ComparisonFolder } from "../src/compare/folder.ts";
-import type { ComparisonRecord } from "../src/compare/record.ts";
-import type { CompareInput } from "../src/compare/run.ts";
-import type { Comparison } from "../src/compare/types.ts";
+import type { ComparisonFolder } from "../src/train/compare/folder.ts";
+import type { ComparisonRecord } from "../src/train/compare/record.ts";
+import type { CompareInput } from "../src/train/compare/run.ts";
+import type { Comparison } from "../src/train/compare/types.ts";
 import { Contradiction, RandloraError } from "../src/files/errors.ts";
-import { type Context, defineCommand, optional } from "../src/options/command.ts";
-import type { KeptGpu } from "../src/train/kept-gpu.ts";
-import type { TrainSettings } from "../src/train/settings.ts";
-import { adaptedPart, pictureData, type RunsData, textData } from "./compare-data.ts";
-import { commonSettings, readLike, readRates, readWishes } from "./compare-methods.ts";
-import { COMPARE_OPTIONS, type CompareOptions } from "./compare-options.ts";
+import { type Context, defineCommand, optional } from "../src/terminal/options/command.ts";
+import type { KeptGpu } from "../src/train/loop/kept-gpu.ts";
+import type { TrainSettings } from "../src/train/settings/settings.ts";
+import { adaptedPart, pictureData, type RunsData, textData } from "../src/train/compare/load-data.ts";
+import { commonSettings, readLike, readRates, readWishes } from "../src/train/compare/read-methods.ts";
+import { COMPARE_OPTIONS, type CompareOptions } from "../src/train/compare/options.ts";
 import { splitToMeasure } from "./picture-split.ts";
-import { EMBEDDED_RATE, EMBEDDED_RUN, lookUp, type Places, placesOf } from "./finetune-settings.ts";
+import { EMBEDDED_RATE, EMBEDDED_RUN, lookUp, type Places, placesOf } from "../src/train/command/settings.ts";
 
 const SEEDS = 3;
 
@@ -29,7 +29,7 @@ export const command = defineCommand({
   },
   options: COMPARE_OPTIONS,
   async run({ model }, options, context) {
-    const { KeptGpu } = await import("../src/train/kept-gpu.ts");
+    const { KeptGpu } = await import("../src/train/loop/kept-gpu.ts");
     using gpu = new KeptGpu(context.device);
     if (options.resume !== undefined) return await goOn(model, options, gpu, context);
     if (options.out === undefined) {
@@ -65,7 +65,7 @@ async function begin<Batch>(
   data: RunsData<Batch>,
   around: Surroundings,
 ): Promise<void> {
-  const { ComparisonFolder } = await import("../src/compare/folder.ts");
+  const { ComparisonFolder } = await import("../src/train/compare/folder.ts");
   const placed = placedOn(data, around);
   // What is wrong with the data or the GPU is found before a folder is made.
   for (const { settings } of comparison.contenders.slice(0, 1)) await placed.load(placed.local(settings));
@@ -86,7 +86,7 @@ async function newComparison(
   options: CompareOptions,
   context: Context,
 ): Promise<Comparison> {
-  const { planComparison } = await import("../src/compare/plan.ts");
+  const { planComparison } = await import("../src/train/compare/plan.ts");
   const { describeBase } = await import("../src/adapters/base/base.ts");
   const { Checkpoint } = await import("../src/files/safetensors/checkpoint.ts");
   const { readConfig } = await import("../src/models/folder/config-json.ts");
@@ -112,8 +112,8 @@ async function newComparison(
 
 /** Goes on with a comparison, perhaps with more seeds. */
 async function goOn(model: string | undefined, options: CompareOptions, gpu: KeptGpu, context: Context): Promise<void> {
-  const { ComparisonFolder } = await import("../src/compare/folder.ts");
-  const { resumedComparison } = await import("../src/compare/resume.ts");
+  const { ComparisonFolder } = await import("../src/train/compare/folder.ts");
+  const { resumedComparison } = await import("../src/train/compare/resume.ts");
   const path = options.resume === true ? options.out : options.resume;
   if (path === undefined) throw new RandloraError("usage", "--resume: which comparison?", "name it: --resume DIR");
   if (options.out !== undefined && resolve(options.out) !== resolve(path)) {
@@ -165,8 +165,8 @@ async function runAll<Batch>(
   placed: Placed<Batch>,
   context: Context,
 ): Promise<void> {
-  const { compare } = await import("../src/compare/run.ts");
-  const { ComparisonDisplay } = await import("../src/terminal/comparison.ts");
+  const { compare } = await import("../src/train/compare/run.ts");
+  const { ComparisonDisplay } = await import("../src/train/compare/display.ts");
   const { signal } = context;
   let ended: ComparisonRecord;
   {
@@ -179,13 +179,13 @@ async function runAll<Batch>(
 
 /** The plot and the table, also as pictures and a page in the comparison's folder. */
 async function show(folder: ComparisonFolder, record: ComparisonRecord, context: Context): Promise<void> {
-  const { metricsOf } = await import("../src/compare/run.ts");
-  const { plannedRuns } = await import("../src/compare/plan.ts");
-  const { compareJson, compareText } = await import("../src/report/compare-result.ts");
-  const { methodCurves, sizeFigure } = await import("../src/report/compare-curves.ts");
-  const { curvesSvg, sizesSvg } = await import("../src/report/compare-svg.ts");
-  const { curvesPlot } = await import("../src/report/compare-terminal.ts");
-  const { comparePage, PICTURES } = await import("../src/report/compare-page.ts");
+  const { metricsOf } = await import("../src/train/compare/run.ts");
+  const { plannedRuns } = await import("../src/train/compare/plan.ts");
+  const { compareJson, compareText } = await import("../src/train/compare/result.ts");
+  const { methodCurves, sizeFigure } = await import("../src/train/compare/curves.ts");
+  const { curvesSvg, sizesSvg } = await import("../src/train/compare/svg.ts");
+  const { curvesPlot } = await import("../src/train/compare/terminal.ts");
+  const { comparePage, PICTURES } = await import("../src/train/compare/page.ts");
   const { writeWhole } = await import("../src/files/whole-file.ts");
   const { signal, columns, style } = context;
   const runs = plannedRuns(record.comparison);

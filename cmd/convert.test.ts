@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { parameters, writeFolder } from "../src/adapters/testing/adapters.ts";
-import { cleanEnvironment } from "../src/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 
 /** Runs `randlora convert` on an adapter whose bases nothing explains; `IN` and `OUT` in `args` are its paths. */

@@ -1,4 +1,4 @@
-import { choice, defineCommand, flag, required, text } from "../src/options/command.ts";
+import { choice, defineCommand, flag, required, text } from "../src/terminal/options/command.ts";
 
 /** `randlora convert ADAPTER --to peft|json --out PATH`. */
 export const command = defineCommand({

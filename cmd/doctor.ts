@@ -1,4 +1,4 @@
-import { defineCommand } from "../src/options/command.ts";
+import { defineCommand } from "../src/terminal/options/command.ts";
 
 /** `randlora doctor`: what this machine offers, and whether it computes right. */
 export const command = defineCommand({

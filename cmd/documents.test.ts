@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { dirname, join } from "node:path";
-import { GLOBAL_OPTIONS } from "../src/options/globals.ts";
-import { allCommands, allKeys, flagName } from "../src/options/names.ts";
+import { GLOBAL_OPTIONS } from "../src/terminal/options/globals.ts";
+import { allCommands, allKeys, flagName } from "../src/terminal/options/names.ts";
 import { program } from "./main.ts";
 
 const ROOT = join(import.meta.dir, "..");

@@ -1,5 +1,5 @@
 import { Contradiction } from "../src/files/errors.ts";
-import { defineCommand, required, several, text } from "../src/options/command.ts";
+import { defineCommand, required, several, text } from "../src/terminal/options/command.ts";
 import { MODEL_OPTIONS, findPictureModel } from "./picture-model.ts";
 
 /** Pictures that go through the model at once. */
@@ -27,7 +27,7 @@ export const command = defineCommand({
     await using resources = new AsyncDisposableStack();
     const found = await findPictureModel(model, flags, resources, context);
     const { embeddingsJson, embeddingsText } = await import("../src/report/embeddings.ts");
-    const { quantisedJson } = await import("../src/report/quantised.ts");
+    const { quantisedJson } = await import("../src/terminal/quantized.ts");
     const { embedPictures, embedText } = await import("../src/eval/embed.ts");
     const { folder } = found.location;
     if (prompt !== undefined) {

@@ -12,10 +12,10 @@ import {
   repeat,
   required,
   text,
-} from "../src/options/command.ts";
+} from "../src/terminal/options/command.ts";
 import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import type { Progress } from "../src/terminal/progress.ts";
-import { loadModel } from "./load-model.ts";
+import { loadModel } from "../src/chat/load-model.ts";
 
 /** `randlora eval commonsense`. */
 export const commonsenseCommand = defineCommand({
@@ -72,10 +72,10 @@ export const commonsenseCommand = defineCommand({
     const { join } = await import("node:path");
     const { AnswersFile } = await import("../src/eval/answers-file.ts");
     const { askQuestions, scoresOf } = await import("../src/eval/commonsense.ts");
-    const { chooseModel } = await import("../src/generate/default-model.ts");
+    const { chooseModel } = await import("../src/chat/default-model.ts");
     const { localPath } = await import("../src/models/folder/places.ts");
     const { commonsenseJson, commonsenseText } = await import("../src/report/commonsense.ts");
-    const { profileJson, profileText } = await import("../src/report/profile.ts");
+    const { profileJson, profileText } = await import("../src/terminal/profile.ts");
     const { readStopIds } = await import("../src/data/text/stop.ts");
     const questions = await readAll(data, tasks, limit, context);
     const { location, adapters } = await chooseModel(

@@ -1,6 +1,6 @@
 import { RandloraError } from "../src/files/errors.ts";
 import type { PictureSet, Split } from "../src/data/images/datasets/types.ts";
-import { choice, defineCommand, integer, required, text } from "../src/options/command.ts";
+import { choice, defineCommand, integer, required, text } from "../src/terminal/options/command.ts";
 import { chooseHead, HEAD_OPTIONS } from "./picture-head.ts";
 import { MODEL_OPTIONS, findPictureModel } from "./picture-model.ts";
 
@@ -35,8 +35,8 @@ export const imagesCommand = defineCommand({
     const { measureAccuracy } = await import("../src/eval/picture-accuracy.ts");
     const { readPreprocessing } = await import("../src/data/images/preprocessing.ts");
     const { accuracyJson, accuracyText } = await import("../src/report/picture-accuracy.ts");
-    const { profileJson, profileText } = await import("../src/report/profile.ts");
-    const { quantisedJson } = await import("../src/report/quantised.ts");
+    const { profileJson, profileText } = await import("../src/terminal/profile.ts");
+    const { quantisedJson } = await import("../src/terminal/quantized.ts");
     const asked = await chooseHead({ head, templates }, dataset);
     // What cannot be read is found out before a model is loaded.
     const all = await openSplit(data, split, dataset);

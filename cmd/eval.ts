@@ -9,19 +9,19 @@ import {
   number,
   optional,
   text,
-} from "../src/options/command.ts";
+} from "../src/terminal/options/command.ts";
 import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
-import { profileJson, profileText } from "../src/report/profile.ts";
-import { quantisedJson } from "../src/report/quantised.ts";
+import { profileJson, profileText } from "../src/terminal/profile.ts";
+import { quantisedJson } from "../src/terminal/quantized.ts";
 import { formatAmount, formatNumber } from "../src/terminal/format.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { formatTable } from "../src/terminal/table.ts";
 import { commonsenseCommand } from "./eval-commonsense.ts";
 import { imagesCommand } from "./eval-images.ts";
-import { contextOption } from "./context-option.ts";
-import { sayQuantised } from "./load-model.ts";
-import { quantizeOption } from "./quantize-option.ts";
-import { readInput } from "./read-input.ts";
+import { contextOption } from "../src/terminal/options/shared/context.ts";
+import { sayQuantised } from "../src/chat/load-model.ts";
+import { quantizeOption } from "../src/terminal/options/shared/quantize.ts";
+import { readInput } from "../src/terminal/read-input.ts";
 
 const perplexityCommand = defineCommand({
   name: "perplexity",
@@ -52,7 +52,7 @@ const perplexityCommand = defineCommand({
   },
   async run({ model: argument }, options, context) {
     const { file, context: asked, scale, generator, merged, quantize } = options;
-    const { describeDefaultModel, findDefaultModel, readRun } = await import("../src/generate/default-model.ts");
+    const { describeDefaultModel, findDefaultModel, readRun } = await import("../src/chat/default-model.ts");
     if (file === undefined) throw new RandloraError("usage", "--file is missing", "name the text to predict");
     const given = argument ?? (await findDefaultModel(process.cwd()));
     if (argument === undefined) context.log.info(describeDefaultModel(given));

@@ -1,15 +1,15 @@
 import { join, relative, resolve } from "node:path";
-import { type Context, defineCommand, optional } from "../src/options/command.ts";
+import { type Context, defineCommand, optional } from "../src/terminal/options/command.ts";
 import { Contradiction, RandloraError } from "../src/files/errors.ts";
 import type { ModelLocation } from "../src/models/folder/locate.ts";
-import type { FinetuneResult } from "../src/report/train-result.ts";
-import type { RunFolder } from "../src/train/run-folder.ts";
-import type { FlatSettings, TrainSettings } from "../src/train/settings.ts";
-import type { TrainingInput } from "../src/train/training.ts";
+import type { FinetuneResult } from "../src/train/report/train-result.ts";
+import type { RunFolder } from "../src/train/run/run-folder.ts";
+import type { FlatSettings, TrainSettings } from "../src/train/settings/settings.ts";
+import type { TrainingInput } from "../src/train/loop/training.ts";
 import type { TrainResult } from "../src/train/types.ts";
-import { FINETUNE_OPTIONS, type FinetuneOptions } from "./finetune-options.ts";
-import { askedSettings, newSettings, type Places, placesOf } from "./finetune-settings.ts";
-import { type Loaded, loadPictures, loadTexts } from "./finetune-subject.ts";
+import { FINETUNE_OPTIONS, type FinetuneOptions } from "../src/train/command/options.ts";
+import { askedSettings, newSettings, type Places, placesOf } from "../src/train/command/settings.ts";
+import { type Loaded, loadPictures, loadTexts } from "../src/train/command/load-data.ts";
 import { splitToMeasure } from "./picture-split.ts";
 
 /** `randlora finetune`: trains an adapter, or a whole model. */
@@ -56,9 +56,9 @@ async function oldRun(
   { resume, out }: FinetuneOptions,
   context: Context,
 ): Promise<PlannedRun> {
-  const { newestRun, RunFolder } = await import("../src/train/run-folder.ts");
-  const { withOwnAdapter } = await import("../src/train/init-adapter.ts");
-  const { resumeSettings } = await import("../src/train/resume-settings.ts");
+  const { newestRun, RunFolder } = await import("../src/train/run/run-folder.ts");
+  const { withOwnAdapter } = await import("../src/train/model/init-adapter.ts");
+  const { resumeSettings } = await import("../src/train/settings/resume-settings.ts");
   const path = typeof resume === "string" ? resume : (out ?? (await newestRun()));
   if (out !== undefined && resolve(out) !== resolve(path)) {
     const cause = `--resume ${path}: a run goes on where it is, not in ${out}`;
@@ -86,15 +86,15 @@ async function proceed<Batch>(
   const { local, location } = places;
   const { subject } = loaded;
   const settings = { ...run.settings, sampleFormat: subject.sampleFormat };
-  const { refuseShorter } = await import("../src/train/subject.ts");
+  const { refuseShorter } = await import("../src/train/model/subject.ts");
   if (began !== undefined) refuseShorter(began.recorded, settings, subject);
   if (options.dryRun) {
-    const { estimateRun } = await import("../src/train/finetune.ts");
+    const { estimateRun } = await import("../src/train/loop/finetune.ts");
     loaded.show(await estimateRun({ settings: local, location, subject, device: context.device }));
     return;
   }
   if (began !== undefined) return await train(began.folder, places, loaded, context, { recorded: settings });
-  const { RunFolder } = await import("../src/train/run-folder.ts");
+  const { RunFolder } = await import("../src/train/run/run-folder.ts");
   // What is wrong with the model, the targets or the adapter to go on from is found before a folder is made.
   await using source = await subject.open(local, location, { signal: context.signal });
   await using folder = await RunFolder.create(options.out, settings);
@@ -114,9 +114,9 @@ async function train<Batch>(
   context: Context,
   more: Pick<TrainingInput<Batch>, "recorded" | "source">,
 ): Promise<void> {
-  const { finetune } = await import("../src/train/finetune.ts");
-  const { TrainingDisplay } = await import("../src/terminal/training.ts");
-  const { peakRssBytes } = await import("../src/report/peak-memory.ts");
+  const { finetune } = await import("../src/train/loop/finetune.ts");
+  const { TrainingDisplay } = await import("../src/train/report/display.ts");
+  const { peakRssBytes } = await import("../src/terminal/peak-memory.ts");
   const { subject, losses, badImages } = loaded;
   for (const line of losses) context.log.info(line);
   const { device, signal } = context;
@@ -139,7 +139,7 @@ async function sizeOfChange(
   { adapter }: TrainSettings,
   { device, signal, log }: Context,
 ): Promise<number | undefined> {
-  const { wasOver } = await import("../src/report/train-result.ts");
+  const { wasOver } = await import("../src/train/report/train-result.ts");
   if (result.ending === "interrupted" || wasOver(result) || signal.aborted) return undefined;
   const { openDevice } = await import("../src/compute/open-device.ts");
   const { sizeOfAdapter, sizeOfModel } = await import("../src/analysis/size-of-change.ts");
@@ -167,15 +167,16 @@ async function show(
   relativeChange: number | undefined,
   context: Context,
 ): Promise<void> {
-  const { parseMetrics } = await import("../src/report/metrics.ts");
-  const { lossCurve } = await import("../src/report/loss-curve.ts");
-  const { lossPlot } = await import("../src/report/loss-terminal.ts");
-  const { lossSvg } = await import("../src/report/loss-svg.ts");
+  const { parseMetrics } = await import("../src/train/run/metrics.ts");
+  const { lossCurve } = await import("../src/train/report/loss-curve.ts");
+  const { lossPlot } = await import("../src/train/report/loss-terminal.ts");
+  const { lossSvg } = await import("../src/train/report/loss-svg.ts");
   const { writeWhole } = await import("../src/files/whole-file.ts");
-  const { nextCommand, trainResultJson, trainResultText, wasOver } = await import("../src/report/train-result.ts");
+  const { nextCommand, trainResultJson, trainResultText, wasOver } =
+    await import("../src/train/report/train-result.ts");
   const { columns, style } = context;
   const split = await splitToMeasure(settings);
-  const { movedLosses, whatToTry } = await import("../src/report/what-moved.ts");
+  const { movedLosses, whatToTry } = await import("../src/train/report/what-moved.ts");
   const metrics = parseMetrics(await Bun.file(folder.metrics).text());
   const moved = { ...movedLosses(metrics), relativeChange };
   const isAtEnd = result.ending !== "interrupted" && !wasOver(result);

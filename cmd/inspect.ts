@@ -1,9 +1,9 @@
 import type { DeltaChoice } from "../src/analysis/deltas.ts";
-import { choice, type Context, defineCommand, flag, required, text } from "../src/options/command.ts";
+import { choice, type Context, defineCommand, flag, required, text } from "../src/terminal/options/command.ts";
 import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { adapterOrModel } from "./adapter-or-model.ts";
-import { beginPicture } from "./begin-picture.ts";
+import { beginPicture } from "../src/terminal/charts/begin-image.ts";
 import { weightsIn } from "./inputs.ts";
 
 /** `randlora inspect PATH`. */
@@ -69,7 +69,7 @@ export const command = defineCommand({
       context.result(page.adapterJson(report), () => page.adapterText(report, context));
       return;
     }
-    const { parseLayers } = await import("./finetune-settings.ts");
+    const { parseLayers } = await import("../src/train/command/settings.ts");
     const { openBase: open } = await import("../src/analysis/open-base.ts");
     const deltas = await import("../src/report/spectrum.ts");
     await using resources = new AsyncDisposableStack();

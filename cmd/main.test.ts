@@ -2,11 +2,11 @@ import { describe, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { completionScript } from "../src/options/completion.ts";
-import { GLOBAL_OPTIONS } from "../src/options/globals.ts";
-import { allCommands, environmentName, flagName } from "../src/options/names.ts";
-import { parse } from "../src/options/parse.ts";
-import { cleanEnvironment } from "../src/options/testing/spawn.ts";
+import { completionScript } from "../src/terminal/options/completion.ts";
+import { GLOBAL_OPTIONS } from "../src/terminal/options/globals.ts";
+import { allCommands, environmentName, flagName } from "../src/terminal/options/names.ts";
+import { parse } from "../src/terminal/options/parse.ts";
+import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
 import { program } from "./main.ts";
 
 const style = { columns: 100, bold: (text: string) => text, dim: (text: string) => text };

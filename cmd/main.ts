@@ -1,7 +1,7 @@
 import { version } from "../package.json";
-import { completionCommand } from "../src/options/completion.ts";
-import type { Program } from "../src/options/names.ts";
-import { runProcess } from "../src/options/process.ts";
+import { completionCommand } from "../src/terminal/options/completion.ts";
+import type { Program } from "../src/terminal/options/names.ts";
+import { runProcess } from "../src/terminal/options/process.ts";
 import { command as analyze } from "./analyze.ts";
 import { command as budget } from "./budget.ts";
 import { command as cache } from "./cache.ts";

@@ -9,15 +9,15 @@ import {
   required,
   several,
   text,
-} from "../src/options/command.ts";
+} from "../src/terminal/options/command.ts";
 import { basename, resolve } from "node:path";
 import { RandloraError } from "../src/files/errors.ts";
 import type { MergeObserver, MergeSummary } from "../src/adapters/merge/to-files/run.ts";
 import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import { formatBytes, formatDuration, formatMeasure, formatNumber, formatShare } from "../src/terminal/format.ts";
 import type { Progress } from "../src/terminal/progress.ts";
-import { peakRssBytes } from "../src/report/peak-memory.ts";
-import { profileJson, profileText } from "../src/report/profile.ts";
+import { peakRssBytes } from "../src/terminal/peak-memory.ts";
+import { profileJson, profileText } from "../src/terminal/profile.ts";
 import { formatTable } from "../src/terminal/table.ts";
 
 /** `randlora merge`: writes a model with adapters added to its weights. */
@@ -71,7 +71,7 @@ export const command = defineCommand({
     dryRun: flag({ topic: "Checks", help: "show what would be done, and stop" }),
   },
   async run({ base: given, adapters: named }, options, context) {
-    const { readRun } = await import("../src/generate/default-model.ts");
+    const { readRun } = await import("../src/chat/default-model.ts");
     const { localPath, hubBaseName } = await import("../src/models/folder/places.ts");
     const { merge } = await import("../src/adapters/merge/to-files/run.ts");
     const { defaultOutput } = await import("../src/adapters/merge/to-files/output.ts");

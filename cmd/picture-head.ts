@@ -2,7 +2,7 @@ import { Contradiction, RandloraError } from "../src/files/errors.ts";
 import type { PictureClassifier } from "../src/eval/picture-classifier.ts";
 import type { PictureModel } from "../src/eval/picture-model.ts";
 import type { PictureSet } from "../src/data/images/datasets/types.ts";
-import { choice, text } from "../src/options/command.ts";
+import { choice, text } from "../src/terminal/options/command.ts";
 
 /** What commands that measure a model on labelled pictures are told of its head. */
 export const HEAD_OPTIONS = {

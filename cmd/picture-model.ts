@@ -2,10 +2,10 @@ import type { PictureModel, PictureModelOptions } from "../src/eval/picture-mode
 import type { BlocksName } from "../src/compute/device/dtype.ts";
 import type { Preprocessing } from "../src/data/images/preprocessing.ts";
 import type { ModelLocation } from "../src/models/folder/locate.ts";
-import { choice, type Context, number, repeat, text } from "../src/options/command.ts";
+import { choice, type Context, number, repeat, text } from "../src/terminal/options/command.ts";
 import { GENERATOR_NAMES, type GeneratorName } from "../src/compute/random/names.ts";
-import { sayQuantised } from "./load-model.ts";
-import { PICTURE_QUANTIZE_OPTION } from "./quantize-option.ts";
+import { sayQuantised } from "../src/chat/load-model.ts";
+import { PICTURE_QUANTIZE_OPTION } from "../src/terminal/options/shared/quantize.ts";
 
 /** What every command about pictures says of its model. */
 export const MODEL_OPTIONS = {
@@ -44,7 +44,7 @@ export async function findPictureModel(
   resources: AsyncDisposableStack,
   context: Context,
 ): Promise<FoundModel> {
-  const { chooseModel } = await import("../src/generate/default-model.ts");
+  const { chooseModel } = await import("../src/chat/default-model.ts");
   const { checkIsOfPictures } = await import("../src/models/vision/index.ts");
   const { localPath } = await import("../src/models/folder/places.ts");
   const { location, adapters } = await chooseModel(

@@ -1,5 +1,5 @@
 import type { Split } from "../src/data/images/datasets/types.ts";
-import type { TrainSettings } from "../src/train/settings.ts";
+import type { TrainSettings } from "../src/train/settings/settings.ts";
 
 /**
  * The part of a run's pictures that shows what came of it: the first one that is there, and was not trained on if there is

@@ -9,11 +9,11 @@ import {
   optional,
   repeat,
   text,
-} from "../src/options/command.ts";
+} from "../src/terminal/options/command.ts";
 import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
-import { contextOption } from "./context-option.ts";
-import { loadModel } from "./load-model.ts";
-import { quantizeOption } from "./quantize-option.ts";
+import { contextOption } from "../src/terminal/options/shared/context.ts";
+import { loadModel } from "../src/chat/load-model.ts";
+import { quantizeOption } from "../src/terminal/options/shared/quantize.ts";
 
 /** `randlora serve`: OpenAI's API and a chat page, for a model and its adapters. */
 export const command = defineCommand({
@@ -104,8 +104,8 @@ export const command = defineCommand({
   },
   async run({ model: named }, options, context) {
     const { chooseModel, describeDefaultModel, findDefaultModel, isTrainedRaw, readRun } =
-      await import("../src/generate/default-model.ts");
-    const { nameOf, readNamedAdapters } = await import("../src/serve/names.ts");
+      await import("../src/chat/default-model.ts");
+    const { nameOf, readNamedAdapters } = await import("../src/chat/serve/names.ts");
     const { localPath } = await import("../src/models/folder/places.ts");
     const source = named ?? (await findDefaultModel(process.cwd()));
     if (named === undefined) context.log.info(describeDefaultModel(source));
@@ -132,9 +132,9 @@ export const command = defineCommand({
       // What does not fit is found out now, not by the first client who asks for it.
       for (const line of await model.checkAdapters([choice], options.generator)) context.log.warn(`${name}: ${line}`);
     }
-    const { ModelList } = await import("../src/serve/models.ts");
-    const { Engine } = await import("../src/serve/engine.ts");
-    const { ApiServer } = await import("../src/serve/server.ts");
+    const { ModelList } = await import("../src/chat/serve/models.ts");
+    const { Engine } = await import("../src/chat/serve/engine.ts");
+    const { ApiServer } = await import("../src/chat/serve/server.ts");
     const [preferred = base] = ofRun;
     const { chatTemplate, chatTemplateKwargs } = options;
     const wantsTemplate = (options.system ?? chatTemplate ?? chatTemplateKwargs) !== undefined;

@@ -1,9 +1,9 @@
 import { isatty } from "node:tty";
 import { Contradiction, RandloraError } from "../src/files/errors.ts";
 import { parseHubName } from "../src/files/hub/name.ts";
-import { type Context, defineCommand, flag, required, text } from "../src/options/command.ts";
+import { type Context, defineCommand, flag, required, text } from "../src/terminal/options/command.ts";
 import { escaped } from "../src/files/visible.ts";
-import { readInput } from "./read-input.ts";
+import { readInput } from "../src/terminal/read-input.ts";
 
 /** `randlora tokenize`: shows how a model's tokenizer cuts a text. */
 export const command = defineCommand({

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
-import { type BatchAnswer, generateBatch } from "../src/generate/batch.ts";
+import { type BatchAnswer, generateBatch } from "../src/chat/generation/batch.ts";
 import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { Decoder } from "../src/models/decoder/decoder.ts";

@@ -7,7 +7,7 @@ import { ChatTemplate, loadChatTemplate } from "../src/data/text/chat-template.t
 import { loadDataSet } from "../src/data/text/samples/load.ts";
 import { loadTokenizer } from "../src/data/text/load-tokenizer.ts";
 import type { Tokenizer } from "../src/data/text/tokenizer.ts";
-import { learningRateAt, SCHEDULES } from "../src/train/schedule.ts";
+import { learningRateAt, SCHEDULES } from "../src/train/settings/schedule.ts";
 import { judge } from "./judge.ts";
 import { smollm2 } from "./models.ts";
 import { learningRates } from "./training-judge.ts";

@@ -5,20 +5,13 @@
 import { join } from "node:path";
 
 const ROOT = join(import.meta.dir, "..");
-const PATHS = [
-  "compute/cpu",
-  "compute/tensor",
-  "models",
-  "adapters",
-  "cpu",
-  "generate",
-  "eval",
-  "analysis",
-  "train",
-  "serve",
-];
+const PATHS = ["compute/cpu", "compute/tensor", "models", "adapters", "chat", "train", "cpu", "eval", "analysis"];
 /** About GPUs, or about a browser. */
-const LEFT_OUT = ["src/train/out-of-memory.test.ts", "src/serve/engine.test.ts", "src/serve/page.test.ts"];
+const LEFT_OUT = [
+  "src/train/loop/out-of-memory.test.ts",
+  "src/chat/serve/engine.test.ts",
+  "src/chat/serve/page.test.ts",
+];
 
 const paths = process.argv.length > 2 ? process.argv.slice(2) : PATHS.map((name) => `src/${name}/`);
 const ignored = ["node_modules", "interop/**", "bench/**", ...LEFT_OUT].map((path) => `--path-ignore-patterns=${path}`);

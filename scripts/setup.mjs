@@ -17,7 +17,7 @@ const MODULES = join(ROOT, "node_modules");
 const MARKS = [join(MODULES, ".package-lock.json"), join(MODULES, ".bun-install")];
 const INSTALLING = "installing the locked dependencies, once: some 450 MB, seconds to a minute";
 const DRIVER_PACKAGES = ["mesa-vulkan-drivers", "libvulkan1"];
-/** As src/serve/testing/browser.ts looks for it. */
+/** As src/chat/serve/testing/browser.ts looks for it. */
 const BROWSERS = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
 /** Shows a command and runs it; true when it succeeded. */

@@ -14,8 +14,11 @@ const TIERS = [
   ["data"],
   ["models"],
   ["adapters"],
+  ["terminal"],
+  ["chat"],
+  ["train"],
   ["cpu"],
-  ["tasks", "train", "compare", "generate", "eval", "analysis", "serve", "terminal", "report", "options"],
+  ["eval", "analysis", "report"],
 ];
 const TOP = TIERS.length;
 

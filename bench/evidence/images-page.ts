@@ -1,7 +1,7 @@
 import { line } from "d3-shape";
-import { pairedP, spreadOf } from "../../src/compare/statistics.ts";
-import { PALETTE, svgChart } from "../../src/report/svg-chart.ts";
-import { escape, round } from "../../src/report/svg.ts";
+import { pairedP, spreadOf } from "../../src/train/compare/statistics.ts";
+import { PALETTE, svgChart } from "../../src/terminal/charts/svg-chart.ts";
+import { escape, round } from "../../src/terminal/charts/svg.ts";
 import { formatNumber } from "../../src/terminal/format.ts";
 import type { ImagesRecord } from "./images-record.ts";
 import { type Finding, findingsTable, plus, table } from "./findings.ts";

@@ -1,4 +1,4 @@
-import { pairedP, spreadOf } from "../../src/compare/statistics.ts";
+import { pairedP, spreadOf } from "../../src/train/compare/statistics.ts";
 import { formatCount, formatDuration } from "../../src/terminal/format.ts";
 import { differenceText, type Finding, findingsTable, plus, table } from "./findings.ts";
 import type { LanguageRecord } from "./language-record.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { openTestDevice } from "../../src/compute/device/testing/open.ts";
-import { ModelSource } from "../../src/train/model.ts";
+import { ModelSource } from "../../src/train/text/model.ts";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { stepFlops } from "./flops.ts";
 import { settingsOf } from "./trainee.ts";

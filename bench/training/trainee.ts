@@ -2,14 +2,14 @@ import type { Device } from "../../src/compute/device/device.ts";
 import type { Order } from "../../src/adapters/delta/scaled-bases/flops.ts";
 import { loadConfig } from "../../src/models/decoder/architectures/index.ts";
 import type { GeneratorName, Sparsity } from "../../src/compute/random/names.ts";
-import { spareBytes } from "../../src/train/choose-options.ts";
+import { spareBytes } from "../../src/train/loop/choose-options.ts";
 import type { MicroBatch } from "../../src/data/text/samples/types.ts";
-import { Engine, type EngineOptions } from "../../src/train/engine.ts";
-import { estimateBytes } from "../../src/train/estimate.ts";
+import { Engine, type EngineOptions } from "../../src/train/loop/engine.ts";
+import { estimateBytes } from "../../src/train/loop/estimate.ts";
 import type { PlaceOptions } from "../../src/adapters/training/method.ts";
-import { ModelSource, type PlacedModel } from "../../src/train/model.ts";
-import { resolveSettings } from "../../src/train/resolve-settings.ts";
-import type { TrainSettings } from "../../src/train/settings.ts";
+import { ModelSource, type PlacedModel } from "../../src/train/text/model.ts";
+import { resolveSettings } from "../../src/train/settings/resolve-settings.ts";
+import type { TrainSettings } from "../../src/train/settings/settings.ts";
 import { microBatchOf, planOf, ROW } from "./synthetic.ts";
 
 /** What most papers adapt of a llama, and what every figure here adapts. */

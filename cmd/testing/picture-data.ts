@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect } from "bun:test";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseMetrics } from "../../src/report/metrics.ts";
+import { parseMetrics } from "../../src/train/run/metrics.ts";
 import { writeClip, writeDinov2 } from "../../src/models/vision/testing/folder.ts";
 import { writeImages } from "./labelled-images.ts";
 import { randlora } from "./pictures.ts";

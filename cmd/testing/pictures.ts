@@ -2,8 +2,8 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../../src/compute/device/device.ts";
-import { cleanEnvironment } from "../../src/options/testing/spawn.ts";
-import { type PictureTrial, trainPictures } from "../../src/train/testing/pictures.ts";
+import { cleanEnvironment } from "../../src/terminal/options/testing/spawn.ts";
+import { type PictureTrial, trainPictures } from "../../src/train/testing/images.ts";
 
 /** A picture of the fixtures. */
 export function picture(name: string): string {

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import OpenAI from "openai";
-import { cleanEnvironment } from "../../src/options/testing/spawn.ts";
+import { cleanEnvironment } from "../../src/terminal/options/testing/spawn.ts";
 
 const MAIN = join(import.meta.dir, "..", "main.ts");
 

@@ -18,11 +18,11 @@ const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "src/compute/gpu/request.ts": program,
   "src/files/hub/http.ts": program,
   "src/report/doctor-text.ts": program,
-  "src/options/config-file.ts": program,
-  "src/serve/models.ts": program,
-  "src/terminal/history.ts": program,
-  "src/serve/fields.ts": "lora",
-  "src/options/other-flags.ts": "lora",
+  "src/terminal/options/config-file.ts": program,
+  "src/chat/serve/models.ts": program,
+  "src/terminal/editor/history.ts": program,
+  "src/chat/serve/fields.ts": "lora",
+  "src/terminal/options/other-flags.ts": "lora",
 };
 
 test("a method is named in its folder and in the list, and nowhere else", () => {

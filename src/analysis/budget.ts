@@ -32,7 +32,7 @@ export interface Budget {
   readonly methods: readonly MethodBudget[];
 }
 
-/** A trained number in f32: its value, its gradient, and AdamW's two means (`train/adamw.ts`). */
+/** A trained number in f32: its value, its gradient, and AdamW's two means (`train/loop/adamw.ts`). */
 export const TRAINED_BYTES = 16;
 
 /**

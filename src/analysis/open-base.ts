@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { type BaseModel, describeBase } from "../adapters/base/base.ts";
 import { RandloraError } from "../files/errors.ts";
 import { resolveModel } from "../files/hub/resolve.ts";
-import { readRun } from "../generate/default-model.ts";
+import { readRun } from "../chat/default-model.ts";
 import { readConfig } from "../models/folder/config-json.ts";
 import { EMBEDDED } from "../models/folder/embedded-name.ts";
 import { locateModel } from "../models/folder/locate.ts";

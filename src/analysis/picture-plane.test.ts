@@ -10,7 +10,7 @@ import type { PictureSet } from "../data/images/datasets/types.ts";
 import { writeDinov2 } from "../models/vision/testing/folder.ts";
 import { loadTokenizer } from "../data/text/load-tokenizer.ts";
 import { mkdir } from "node:fs/promises";
-import { trainPictures } from "../train/testing/pictures.ts";
+import { trainPictures } from "../train/testing/images.ts";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
 import { KeptBatches } from "./kept-batches.ts";
 import { openSamples } from "./pictures.ts";

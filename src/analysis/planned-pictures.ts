@@ -5,7 +5,7 @@ import { gridOf } from "../models/vision/patches.ts";
 import { type ImageConfig, HEAD_BIAS, HEAD_WEIGHT, type Tensors } from "../models/vision/config.ts";
 import { plannedMatrices, plannedParts } from "../models/vision/image-model.ts";
 import { IMAGE_TYPES, loadImageConfig } from "../models/vision/index.ts";
-import { needsTexts, type TaskKind, trainedMatrices, withinOf } from "../train/picture-task.ts";
+import { needsTexts, type TaskKind, trainedMatrices, withinOf } from "../train/images/task.ts";
 import { numbersOf, type PlannedModel, type Product, storedAs } from "./planned-model.ts";
 
 /** Pictures of a step: finetune's usual batch. */

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { STORIES } from "../../fixtures/stories/storyteller.ts";
-import { generateBatch } from "../generate/batch.ts";
+import { generateBatch } from "../chat/generation/batch.ts";
 import type { Device } from "../compute/device/device.ts";
 import { openTestDevice } from "../compute/device/testing/open.ts";
 import { Decoder } from "../models/decoder/decoder.ts";

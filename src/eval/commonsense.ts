@@ -1,5 +1,5 @@
 import { RandloraError } from "../files/errors.ts";
-import { generateBatch } from "../generate/batch.ts";
+import { generateBatch } from "../chat/generation/batch.ts";
 import type { Decoder } from "../models/decoder/decoder.ts";
 import { evaluationPrompt } from "../data/text/commonsense-prompt.ts";
 import type { Tokenizer } from "../data/text/tokenizer.ts";

@@ -1,5 +1,5 @@
 import type { PictureSet } from "../data/images/datasets/types.ts";
-import { judge } from "../tasks/judge.ts";
+import { judge } from "../train/model/judge.ts";
 import { type BatchOptions, pictureBatches } from "./picture-batches.ts";
 import type { PictureClassifier } from "./picture-classifier.ts";
 

@@ -1,8 +1,8 @@
 import { scaleLinear } from "d3-scale";
 import { line } from "d3-shape";
 import type { CkaReport } from "./cka.ts";
-import { PALETTE, svgChart } from "./svg-chart.ts";
-import { escape, round } from "./svg.ts";
+import { PALETTE, svgChart } from "../terminal/charts/svg-chart.ts";
+import { escape, round } from "../terminal/charts/svg.ts";
 
 interface Point {
   /** Number of the module, from 0: attention and MLP of each block in turn. */

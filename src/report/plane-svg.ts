@@ -1,10 +1,10 @@
 import { scaleLinear } from "d3-scale";
 import { CORNERS } from "../analysis/plane.ts";
 import { contour } from "./contours.ts";
-import type { Axis } from "./axes.ts";
+import type { Axis } from "../terminal/charts/axes.ts";
 import { clipped, CORNER_NAMES, type PlaneReport } from "./plane.ts";
-import { type Place, svgChart } from "./svg-chart.ts";
-import { escape, label, round } from "./svg.ts";
+import { type Place, svgChart } from "../terminal/charts/svg-chart.ts";
+import { escape, label, round } from "../terminal/charts/svg.ts";
 
 const LEVELS = 10;
 /** Dark is low; both ends are apart from black and from white. */

@@ -1,6 +1,6 @@
 import { scaleLinear, scaleLog } from "d3-scale";
 import type { ModuleSpectrum } from "../analysis/spectrum.ts";
-import type { Axis } from "./axes.ts";
+import type { Axis } from "../terminal/charts/axes.ts";
 
 /** A singular value and its place among those of its ΔW, from 1. */
 export interface SpectrumPoint {

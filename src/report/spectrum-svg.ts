@@ -1,7 +1,7 @@
 import { line } from "d3-shape";
 import type { ModuleSpectrum } from "../analysis/spectrum.ts";
 import { spectrumAxes, spectrumKinds, type SpectrumPoint, spectrumScales } from "./spectrum-curve.ts";
-import { escape, label, round } from "./svg.ts";
+import { escape, label, round } from "../terminal/charts/svg.ts";
 
 const WIDTH = 760;
 const HEIGHT = 420;

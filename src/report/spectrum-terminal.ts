@@ -1,7 +1,7 @@
 import type { ModuleSpectrum } from "../analysis/spectrum.ts";
 import { visible } from "../files/visible.ts";
 import type { Style } from "../terminal/style.ts";
-import { braille, Canvas, columnLabels } from "./canvas.ts";
+import { braille, Canvas, columnLabels } from "../terminal/charts/canvas.ts";
 import { spectrumAxes, spectrumKinds, type SpectrumPoint, spectrumScales } from "./spectrum-curve.ts";
 
 const ROWS = 14;

@@ -5,7 +5,7 @@ import { readRows } from "../../compute/tensor/read-rows.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { Tape } from "../../compute/tensor/tape.ts";
 import { pitchOf, type Tensor, tensorIn } from "../../compute/tensor/tensor.ts";
-import { AdamW } from "../../train/adamw.ts";
+import { AdamW } from "../../train/loop/adamw.ts";
 import type { MethodDefinition } from "../method.ts";
 import { Parameters } from "../training/parameters.ts";
 import type { AdapterSettings } from "../training/settings.ts";

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Parameters, ROLES } from "../../adapters/training/parameters.ts";
 import type { DeviceBuffer } from "../device/buffer.ts";
-import { AdamW } from "../../train/adamw.ts";
+import { AdamW } from "../../train/loop/adamw.ts";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { loadConfig } from "../../models/decoder/architectures/index.ts";

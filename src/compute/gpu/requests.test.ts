@@ -1,7 +1,7 @@
 import { expect, spyOn, test } from "bun:test";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
-import { writeReply } from "../../generate/reply.ts";
-import { GREEDY } from "../../generate/testing/decoder.ts";
+import { writeReply } from "../../chat/generation/reply.ts";
+import { GREEDY } from "../../chat/testing/decoder.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { Gpu } from "./gpu.ts";

@@ -2,9 +2,9 @@
  * A program for the tests: asks for texts until there are no more and prints each answer as JSON. With `--busy` it works
  * after each: until it is interrupted after the first, for a moment after others. The text "fail" makes it fail.
  */
-import { History } from "../history.ts";
-import { LineEditor } from "../line-editor.ts";
-import { RawTerminal } from "../raw-terminal.ts";
+import { History } from "../editor/history.ts";
+import { LineEditor } from "../editor/line-editor.ts";
+import { RawTerminal } from "../editor/raw-terminal.ts";
 
 const stop = new AbortController();
 process.on("SIGTERM", () => stop.abort());

@@ -5,13 +5,13 @@ import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import type { MicroBatch } from "../../data/text/samples/types.ts";
-import { loadRunData } from "../data.ts";
-import { finetune } from "../finetune.ts";
-import { type AskedSettings, resolveSettings } from "../resolve-settings.ts";
-import { RunFolder } from "../run-folder.ts";
-import type { TrainSettings } from "../settings.ts";
-import { textSubject } from "../text-subject.ts";
-import type { RunInput } from "../training.ts";
+import { loadRunData } from "../text/data.ts";
+import { finetune } from "../loop/finetune.ts";
+import { type AskedSettings, resolveSettings } from "../settings/resolve-settings.ts";
+import { RunFolder } from "../run/run-folder.ts";
+import type { TrainSettings } from "../settings/settings.ts";
+import { textSubject } from "../text/subject.ts";
+import type { RunInput } from "../loop/training.ts";
 import type { Metrics, RunStart, TrainObserver, TrainResult } from "../types.ts";
 
 const TEXTS = [

@@ -1,8 +1,8 @@
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import type { AskedSettings } from "../resolve-settings.ts";
-import type { TrainSettings } from "../settings.ts";
+import type { AskedSettings } from "../settings/resolve-settings.ts";
+import type { TrainSettings } from "../settings/settings.ts";
 import { type Recording, shortRun, trainInto, writeTexts } from "./runs.ts";
 
 /** Short runs of one test file: one GPU, so that kernels are compiled once, one folder, the same few texts. */

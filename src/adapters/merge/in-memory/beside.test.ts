@@ -16,7 +16,7 @@ import { readModel, type Tensors, weights, writeAdapter } from "../testing/model
 import { Decoder } from "../../../models/decoder/decoder.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { type AdapterChoice, AdaptedWeights } from "./weights.ts";
-import { LanguageModel } from "../../../generate/language-model.ts";
+import { LanguageModel } from "../../../chat/language-model.ts";
 import { writeRounded } from "../testing/rounded.ts";
 import { UnmergedAdapters } from "./beside.ts";
 

@@ -1,0 +1,182 @@
+import { RandloraError } from "../files/errors.ts";
+import type { Device } from "../compute/device/device.ts";
+import { type BlocksName, NAMED_BLOCKS } from "../compute/device/dtype.ts";
+import { type DeviceOptions, openDevice } from "../compute/open-device.ts";
+import { Decoder } from "../models/decoder/decoder.ts";
+import type { Quantised } from "../models/decoder/weights.ts";
+import { NAMED_DTYPES, type OutputDtype } from "../files/safetensors/dtype.ts";
+import type { ModelLocation } from "../models/folder/locate.ts";
+import type { GeneratorName } from "../compute/random/names.ts";
+import { type ChatTemplate, loadChatTemplate } from "../data/text/chat-template.ts";
+import { readStopIds } from "../data/text/stop.ts";
+import { loadTokenizer } from "../data/text/load-tokenizer.ts";
+import type { Tokenizer } from "../data/text/tokenizer.ts";
+import { type AdapterChoice, AdaptedWeights, type ApplyOptions } from "../adapters/merge/in-memory/weights.ts";
+import type { Writer } from "./generation/reply.ts";
+import { UnmergedAdapters } from "../adapters/merge/in-memory/beside.ts";
+
+export interface LanguageModelOptions {
+  readonly location: ModelLocation;
+  /** What is opened for it. */
+  readonly device?: DeviceOptions | undefined;
+  /** `--chat-template`: a file instead of the model's own template. */
+  readonly templateFile?: string | undefined;
+  /** `--raw`: no template will be used, and one that cannot be read does no harm. */
+  readonly raw?: boolean | undefined;
+  /** `--dtype`: what matrices are held in; adapters change them to what `merge --dtype` would write. */
+  readonly dtype?: OutputDtype | undefined;
+  /** `--quantize`: what the layers' weights are held in; adapters are then added in each pass instead of merged. */
+  readonly quantize?: BlocksName | undefined;
+  /** Told the bytes of weights as they are read. */
+  readonly onProgress?: (read: number, total: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** A model that can write: tokenizer, template and weights, with adapters that may be changed at any time. */
+export class LanguageModel implements Writer, AsyncDisposable {
+  readonly gpu: Device;
+  readonly decoder: Decoder;
+  readonly tokenizer: Tokenizer;
+  /** How a conversation becomes a text; undefined for models that were never taught to chat. */
+  readonly template: ChatTemplate | undefined;
+  readonly stopTokens: ReadonlySet<number>;
+  readonly #weightsPath: string;
+  readonly #dtype: OutputDtype;
+  #adapted: AdaptedWeights | undefined;
+  #unmerged: UnmergedAdapters | undefined;
+  #adapters: readonly AdapterChoice[] = [];
+
+  private constructor(gpu: Device, decoder: Decoder, text: Text, weightsPath: string, dtype: OutputDtype) {
+    this.gpu = gpu;
+    this.decoder = decoder;
+    this.tokenizer = text.tokenizer;
+    this.template = text.template;
+    this.stopTokens = text.stopTokens;
+    this.#weightsPath = weightsPath;
+    this.#dtype = dtype;
+  }
+
+  /**
+   * Loads a model: device, tokenizer and weights at the same time.
+   * @throws RandloraError naming the file and the reason; nothing stays allocated
+   */
+  static async load({ location, templateFile, raw, onProgress, signal, ...options }: LanguageModelOptions) {
+    const { folder, weights } = location;
+    const { dtype = "keep", quantize } = options;
+    const opening = openDevice(options.device);
+    opening.catch(() => {}); // reported below, after the cheaper checks
+    try {
+      // A broken tokenizer is found before any weight is read.
+      const text = await loadText(folder, templateFile, raw);
+      signal?.throwIfAborted();
+      const gpu = await opening;
+      const decoder = await Decoder.load(gpu, folder, {
+        weights,
+        dtype: dtype === "keep" ? undefined : NAMED_DTYPES[dtype],
+        quantize: quantize && NAMED_BLOCKS[quantize],
+        ...(onProgress === undefined ? {} : { onProgress }),
+        ...(signal === undefined ? {} : { signal }),
+      });
+      return new LanguageModel(gpu, decoder, text, weights ?? folder, dtype);
+    } catch (thrown) {
+      (await opening.catch(() => undefined))?.close();
+      throw thrown;
+    }
+  }
+
+  /** The adapters that are part of the weights now. */
+  get adapters(): readonly AdapterChoice[] {
+    return this.#adapters;
+  }
+
+  /** What of the weights is held in blocks: no adapter can be merged into it. */
+  get quantised(): Quantised | undefined {
+    return this.decoder.weights.quantised;
+  }
+
+  /** What the user should know of the model: one line each. */
+  get notes(): readonly string[] {
+    const { vocabSize } = this.tokenizer;
+    const rows = this.decoder.config.vocabularySize;
+    if (vocabSize <= rows) return [];
+    return [`the tokenizer has ${vocabSize} tokens, but the model only ${rows}: text that needs the others is refused`];
+  }
+
+  /**
+   * Makes the weights the base's with exactly these adapters. What was computed with others must be forgotten. What
+   * cannot be applied is refused before anything changes; what fails later puts the adapters from before back.
+   * @returns notes for the user
+   * @throws RandloraError as `AdaptedWeights.apply`; the signal's reason when it is aborted
+   */
+  async setAdapters(choices: readonly AdapterChoice[], options: ApplyOptions = {}): Promise<readonly string[]> {
+    if (choices.length === 0 && this.#adapted === undefined) return [];
+    this.#adapted ??= await AdaptedWeights.open(this.decoder, this.#weightsPath);
+    if (this.quantised === undefined) return await this.#apply(this.#adapted, choices, options);
+    const placed = await UnmergedAdapters.place(this.decoder, this.#weightsPath, choices, options);
+    try {
+      // What they replace whole lies in no blocks.
+      await this.#apply(this.#adapted, choices, { ...options, beside: this.decoder.weights.linears });
+    } catch (thrown) {
+      placed[Symbol.dispose]();
+      throw thrown;
+    }
+    this.#unmerged?.[Symbol.dispose]();
+    this.#unmerged = placed;
+    this.decoder.linears = placed.linears;
+    return placed.notes;
+  }
+
+  async #apply(
+    adapted: AdaptedWeights,
+    choices: readonly AdapterChoice[],
+    options: ApplyOptions,
+  ): Promise<readonly string[]> {
+    const { generator, beside } = options;
+    try {
+      const notes = await adapted.apply(choices, { ...options, dtype: this.#dtype });
+      this.#adapters = choices;
+      return notes;
+    } catch (thrown) {
+      if (!adapted.isMixture) throw thrown;
+      const before = this.#adapters;
+      this.#adapters = [];
+      await adapted.apply(before, { generator, dtype: this.#dtype, beside });
+      this.#adapters = before;
+      throw thrown;
+    }
+  }
+
+  /**
+   * Finds out whether `setAdapters` would take these; nothing changes.
+   * @returns notes for the user
+   * @throws RandloraError `adapter`, `file`, `format` with the reason
+   */
+  async checkAdapters(choices: readonly AdapterChoice[], generator?: GeneratorName): Promise<readonly string[]> {
+    this.#adapted ??= await AdaptedWeights.open(this.decoder, this.#weightsPath);
+    const notes = await this.#adapted.check(choices, generator);
+    if (this.quantised === undefined) return notes;
+    return await UnmergedAdapters.check(this.decoder, this.#weightsPath, choices, { generator });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#adapted?.[Symbol.asyncDispose]();
+    this.#unmerged?.[Symbol.dispose]();
+    this.decoder.release();
+    this.gpu.close();
+  }
+}
+
+interface Text {
+  readonly tokenizer: Tokenizer;
+  readonly template: ChatTemplate | undefined;
+  readonly stopTokens: ReadonlySet<number>;
+}
+
+async function loadText(folder: string, file: string | undefined, raw = false): Promise<Text> {
+  const tokenizer = await loadTokenizer(folder);
+  const template = await loadChatTemplate(folder, { file }).catch((error: unknown) => {
+    if (raw && error instanceof RandloraError) return undefined;
+    throw error;
+  });
+  return { tokenizer, template, stopTokens: await readStopIds(folder, tokenizer, template) };
+}

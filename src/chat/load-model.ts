@@ -1,0 +1,58 @@
+import { isatty } from "node:tty";
+import type { BlocksName } from "../compute/device/dtype.ts";
+import type { LanguageModel } from "./language-model.ts";
+import type { OutputDtype } from "../files/safetensors/dtype.ts";
+import type { Quantised } from "../models/decoder/weights.ts";
+import type { ModelLocation } from "../models/folder/locate.ts";
+import type { Context } from "../terminal/options/command.ts";
+import type { Progress } from "../terminal/progress.ts";
+
+interface LoadFlags {
+  /** A file instead of the model's own template. */
+  readonly chatTemplate?: string | undefined;
+  readonly raw?: boolean | undefined;
+  readonly dtype?: OutputDtype | undefined;
+  readonly quantize?: BlocksName | undefined;
+}
+
+/**
+ * Loads a model that can write, with a bar for whoever watches.
+ * @throws RandloraError as `LanguageModel.load`
+ */
+export async function loadModel(
+  location: ModelLocation,
+  { chatTemplate: templateFile, raw, dtype, quantize }: LoadFlags,
+  context: Context,
+): Promise<LanguageModel> {
+  const { LanguageModel } = await import("./language-model.ts");
+  let bar: Progress | undefined;
+  let shown = 0;
+  const onProgress = (read: number, total: number): void => {
+    // Elsewhere rows of progress would stand between the lines of whoever waits for an answer.
+    if (!isatty(2)) return;
+    bar ??= context.progress({ title: "loading", bytes: total });
+    bar.add({ bytes: read - shown });
+    shown = read;
+  };
+  try {
+    const { device, signal } = context;
+    const held = { dtype, quantize };
+    const model = await LanguageModel.load({ location, templateFile, raw, ...held, device, signal, onProgress });
+    bar?.close();
+    await sayQuantised(model.quantised, quantize, context);
+    return model;
+  } finally {
+    bar?.close();
+  }
+}
+
+/** What became of `--quantize`. */
+export async function sayQuantised(
+  quantised: Quantised | undefined,
+  asked: BlocksName | undefined,
+  { log }: Context,
+): Promise<void> {
+  const { notesOfBlocks, quantisedText } = await import("../terminal/quantized.ts");
+  if (quantised !== undefined) log.info(`layers: ${quantisedText(quantised)}`);
+  for (const note of notesOfBlocks(asked, quantised)) log.warn(note);
+}

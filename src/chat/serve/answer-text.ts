@@ -1,0 +1,64 @@
+import type { ReplyToken, SharedReply } from "../generation/shared-reply.ts";
+import type { Echo } from "./echo.ts";
+import type { ShownToken } from "./shapes.ts";
+
+/** Some of a text, with the tokens that begin in it where probabilities are wanted. */
+export interface Piece {
+  readonly text: string;
+  readonly tokens: readonly ShownToken[] | undefined;
+}
+
+/** One text of an answer as it comes, and which of its tokens are shown with which piece. */
+export class AnswerText {
+  readonly #echo: Echo | undefined;
+  readonly #wantsTokens: boolean;
+  #waiting: ReplyToken[] = [];
+  #shown = 0;
+
+  /** @param echo the prompt, where it stands before the text */
+  constructor(echo: Echo | undefined, wantsTokens: boolean) {
+    this.#echo = echo;
+    this.#wantsTokens = wantsTokens;
+  }
+
+  /** The prompt, where it is given back. */
+  prompt(tokens: SharedReply["prompt"]): Piece | undefined {
+    const echo = this.#echo;
+    if (echo === undefined) return undefined;
+    const { text, offsets } = echo;
+    return { text, tokens: this.#ifWanted(tokens.map((token, at) => ({ ...token, offset: offsets[at] ?? 0 }))) };
+  }
+
+  /** Takes a token, whose text is still to come. */
+  push(token: ReplyToken): void {
+    this.#waiting.push(token);
+  }
+
+  /** Text that is final: what may still turn out to be a stop text is held back, with its tokens. */
+  piece(text: string): Piece {
+    this.#shown += text.length;
+    const ready = this.#waiting.filter(({ offset }) => offset < this.#shown);
+    this.#waiting = this.#waiting.slice(ready.length);
+    return { text, tokens: this.#ifWanted(ready.map((token) => this.#moved(token))) };
+  }
+
+  /**
+   * What is left when the text has ended: beside a prompt that is given back every token that was made has its place, the
+   * one that ended it and those without a text as well (lm-evaluation-harness leaves the last one out, whatever it is).
+   */
+  rest({ text, stop }: SharedReply): Piece | undefined {
+    if (this.#echo === undefined || !this.#wantsTokens) return undefined;
+    const end = text.length;
+    const left = [...this.#waiting, ...(stop === undefined ? [] : [{ ...stop, offset: end }])];
+    if (left.length === 0) return undefined;
+    return { text: "", tokens: left.map((token) => this.#moved({ ...token, offset: Math.min(token.offset, end) })) };
+  }
+
+  #moved(token: ReplyToken): ShownToken {
+    return { ...token, offset: token.offset + (this.#echo?.text.length ?? 0) };
+  }
+
+  #ifWanted(tokens: readonly ShownToken[]): readonly ShownToken[] | undefined {
+    return this.#wantsTokens ? tokens : undefined;
+  }
+}

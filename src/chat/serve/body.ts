@@ -1,0 +1,101 @@
+import { nestsDeeper } from "../../files/json.ts";
+import { ApiError } from "./api-error.ts";
+
+/** Far more than the longest context holds in text, far less than what would fill the memory. */
+export const MAX_BODY_BYTES = 4 * 2 ** 20;
+/** Of all connections together: what has been sent, and is not yet a prompt. */
+export const MAX_HELD_BYTES = 16 * MAX_BODY_BYTES;
+/** Of one network's: the rest is there for others. */
+export const MAX_NETWORK_BYTES = MAX_HELD_BYTES / 2;
+/** Of arrays and objects in each other: far more than requests need, far less than what overflows a stack. */
+export const MAX_BODY_DEPTH = 100;
+/** Who needs longer for that is not going to finish. */
+const MAX_SECONDS = 60;
+
+/** Reads the bodies of requests, no more at a time than memory is for. */
+export class Bodies {
+  #held = 0;
+  readonly #heldBy = new Map<string, number>();
+
+  /**
+   * Reads a body as JSON and hands it on; what it takes counts until `use` is done.
+   * @param network where it comes from
+   * @throws ApiError 413 when it is longer than {@link MAX_BODY_BYTES}, 429 when all bodies together are longer than
+   *   {@link MAX_HELD_BYTES} or those of `network` than {@link MAX_NETWORK_BYTES}, 408 when it does not come, 400 when it is not JSON in UTF-8 or nested deeper than
+   *   {@link MAX_BODY_DEPTH}
+   */
+  async with<T>(request: Request, network: string, use: (body: unknown) => Promise<T>): Promise<T> {
+    let size = 0;
+    try {
+      const bytes = await readBytes(request, (more) => {
+        size += more;
+        if (this.#hold(network, more) > MAX_NETWORK_BYTES || this.#held > MAX_HELD_BYTES) throw tooMany();
+      });
+      return await use(parse(bytes));
+    } finally {
+      this.#hold(network, -size);
+    }
+  }
+
+  /** @returns what the network has now */
+  #hold(network: string, more: number): number {
+    const own = (this.#heldBy.get(network) ?? 0) + more;
+    if (own === 0) this.#heldBy.delete(network);
+    else this.#heldBy.set(network, own);
+    this.#held += more;
+    return own;
+  }
+}
+
+function parse(bytes: Uint8Array): unknown {
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    // Here, once: whatever walks through the values later (schemas, templates, `JSON.stringify`) calls itself.
+    if (nestsDeeper(text, MAX_BODY_DEPTH)) throw tooDeep();
+    return JSON.parse(text);
+  } catch (cause) {
+    if (cause instanceof ApiError) throw cause;
+    throw new ApiError(400, "the body is not JSON in UTF-8", { cause });
+  }
+}
+
+function tooDeep(): ApiError {
+  return new ApiError(400, `the body has arrays and objects nested more than ${MAX_BODY_DEPTH} deep`);
+}
+
+function tooLarge(): ApiError {
+  return new ApiError(413, `the body is longer than ${MAX_BODY_BYTES} bytes`, { code: "request_too_large" });
+}
+
+function tooMany(): ApiError {
+  const details = { code: "rate_limit_exceeded", headers: { "retry-after": "1" } };
+  return new ApiError(429, "too many long requests are being read: try again later", details);
+}
+
+/** @param onBytes told of every chunk's length; may throw */
+async function readBytes(request: Request, onBytes: (count: number) => void): Promise<Uint8Array> {
+  if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) throw tooLarge();
+  if (request.body === null) return new Uint8Array();
+  const reader = request.body.getReader();
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    void reader.cancel();
+  }, MAX_SECONDS * 1000);
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (late) throw new ApiError(408, `the body did not come within ${MAX_SECONDS} s`);
+      if (done) return Buffer.concat(chunks);
+      size += value.length;
+      // Trusting the header alone would let a chunked body grow without end.
+      if (size > MAX_BODY_BYTES) throw tooLarge();
+      onBytes(value.length);
+      chunks.push(value);
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,263 @@
+import { RandloraError } from "../../files/errors.ts";
+import type { LanguageModel } from "../language-model.ts";
+import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
+import {
+  type SharedReply,
+  type SharedReplyOptions,
+  shareReply,
+  type WritingReply,
+} from "../generation/shared-reply.ts";
+import { WritingLoop } from "../generation/writing-loop.ts";
+import { inBlocks } from "../../models/decoder/cache/slot-pool.ts";
+import type { GeneratorName } from "../../compute/random/names.ts";
+import { ApiError } from "./api-error.ts";
+import type { Client } from "./client.ts";
+import { FairQueue, type QueuedJob } from "./fair-queue.ts";
+import type { ServedModel } from "./models.ts";
+
+/** A text to write. */
+export interface Job {
+  /** Who asks; clients take turns. */
+  readonly client: Client;
+  readonly model: ServedModel;
+  /** The whole prompt. */
+  readonly ids: readonly number[];
+  /** `signal` says that nobody wants the answer any more. */
+  readonly options: SharedReplyOptions;
+}
+
+export interface EngineOptions {
+  /** `--generator`. */
+  readonly generator?: GeneratorName | undefined;
+  /** Requests that may wait. */
+  readonly queueLength: number;
+  /** Texts that are written together. */
+  readonly parallel: number;
+  /** Positions that a text may use. */
+  readonly context: number;
+}
+
+/** Texts that a rehearsal writes together: from so many rows on, passes are computed by the same kernels. */
+const REHEARSED = 5;
+
+interface Waiting extends QueuedJob {
+  readonly job: Job;
+  readonly resolve: (reply: SharedReply) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/**
+ * Writes several texts at a time with the one model in GPU memory: requests wait in a fair queue until one that is being
+ * written has ended. Where the turn is that of a request for another adapter, no more begin, and when all have ended the
+ * adapter is changed.
+ */
+export class Engine implements AsyncDisposable {
+  /** Rejects when the GPU has failed: nothing can be written any more. */
+  readonly failure: Promise<never>;
+  readonly #fail: (error: unknown) => void;
+  readonly #model: LanguageModel;
+  readonly #options: EngineOptions;
+  readonly #loop: WritingLoop;
+  readonly #queue = new FairQueue<Waiting>();
+  /** The one whose turn it is, and which cannot begin yet. */
+  #next: Waiting | undefined;
+  /** The id of the model whose weights are in place; undefined after a switch that failed. */
+  #resident: string | undefined;
+  #isWorking = false;
+  #working: Promise<void> = Promise.resolve();
+  #closed: ApiError | undefined;
+  /** What a request takes, smoothed; for `Retry-After`. */
+  #seconds = 1;
+
+  constructor(model: LanguageModel, options: EngineOptions) {
+    this.#model = model;
+    this.#options = options;
+    const { parallel, context } = options;
+    this.#loop = new WritingLoop(model.decoder, { rows: parallel, positions: parallel * inBlocks(context) });
+    const { promise, reject } = Promise.withResolvers<never>();
+    promise.catch(() => {}); // nobody need be listening
+    this.failure = promise;
+    this.#fail = reject;
+  }
+
+  /**
+   * Writes a few tokens, so that what the first requests would wait for is compiled.
+   * @throws RandloraError `gpu`, `memory`
+   */
+  async rehearse(): Promise<void> {
+    const texts = Array.from({ length: Math.min(this.#options.parallel, REHEARSED) }, (_, at) => at + 1);
+    for (const maxTokens of texts) {
+      const sampling = { ...DEFAULT_SAMPLING, temperature: 0 };
+      const { signal } = new AbortController();
+      const { writing, reply } = shareReply(this.#model, [0, 0, 0], { sampling, maxTokens, signal });
+      reply.catch(() => {}); // a model that cannot write says so when it is asked to
+      await this.#loop.begin(writing);
+    }
+    while (this.#loop.size > 0) await this.#loop.turn();
+    this.#model.gpu.check();
+    this.#loop.weightsChanged();
+  }
+
+  /** Requests that wait or are worked on. */
+  get load(): number {
+    return this.#queue.size + (this.#next === undefined ? 0 : 1) + this.#loop.size;
+  }
+
+  /** @throws ApiError 503 when nothing is written any more */
+  check(): void {
+    if (this.#closed !== undefined) throw this.#closed;
+  }
+
+  /**
+   * Finds out whether `submit` would take a job from `network`.
+   * @throws ApiError 429 when too many wait and none of them is to give way, 503 when the server stops
+   */
+  checkRoom(network: string): void {
+    this.#makeRoom(network);
+  }
+
+  /**
+   * Puts a job into the queue. Where that is full, a job of the network that has most in it gives way.
+   * @returns the answer; rejects with the signal's reason when that is aborted, with an ApiError: 429 when it had to give
+   *   way, 503 when the server stops
+   * @throws ApiError at once: 429 when too many wait, 503 when the server stops
+   */
+  submit(job: Job): Promise<SharedReply> {
+    const displaced = this.#makeRoom(job.client.network);
+    if (displaced !== undefined) {
+      displaced.reject(this.#full());
+      this.#queue.remove(displaced);
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<SharedReply>();
+    const waiting: Waiting = { ...job.client, model: job.model.id, job, resolve, reject };
+    const { signal } = job.options;
+    const leave = (): void => {
+      if (this.#next === waiting) this.#next = undefined;
+      else if (!this.#queue.remove(waiting)) return;
+      reject(signal.reason);
+    };
+    this.#queue.add(waiting);
+    if (signal.aborted) leave();
+    else signal.addEventListener("abort", leave, { once: true });
+    void promise.catch(() => {}).finally(() => signal.removeEventListener("abort", leave));
+    if (!this.#isWorking) this.#working = this.#work();
+    return promise;
+  }
+
+  /**
+   * Stops: who waits is turned away, what runs has `grace` milliseconds to come to its end.
+   * @returns when nothing runs any more
+   */
+  async close(grace: number): Promise<void> {
+    this.#closed ??= new ApiError(503, "the server is stopping", { code: "server_stopping" });
+    this.#turnAway(this.#closed);
+    const timer = setTimeout(() => this.#loop.abort(this.#closed), grace);
+    await this.#working;
+    clearTimeout(timer);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close(0);
+    this.#loop[Symbol.dispose]();
+  }
+
+  async #work(): Promise<void> {
+    this.#isWorking = true;
+    try {
+      for (;;) {
+        await this.#beginSome();
+        if (this.#loop.size === 0 && this.#next === undefined && this.#queue.size === 0) return;
+        await this.#loop.turn();
+        this.#checkGpu();
+      }
+    } finally {
+      this.#isWorking = false;
+    }
+  }
+
+  /** Lets requests begin while there is room, in the order of their turns. */
+  async #beginSome(): Promise<void> {
+    while (this.#loop.size < this.#options.parallel) {
+      const waiting = (this.#next ??= this.#queue.next(this.#resident));
+      if (waiting === undefined) return;
+      const { job } = waiting;
+      if (job.model.id !== this.#resident && this.#loop.size > 0) return;
+      try {
+        await this.#makeResident(job.model);
+        // Whoever left meanwhile, or was turned away, has been told.
+        if (this.#next !== waiting) continue;
+        const written = shareReply(this.#model, job.ids, job.options);
+        const isBegun = await this.#loop.begin(written.writing);
+        if (!isBegun && this.#loop.size > 0) return;
+        if (!isBegun) throw tooLong(written);
+        if (this.#next === waiting) this.#next = undefined;
+        written.begin();
+        void this.#settle(waiting, written);
+      } catch (thrown) {
+        if (this.#next === waiting) this.#next = undefined;
+        waiting.reject(thrown);
+        this.#checkGpu();
+      }
+    }
+  }
+
+  async #settle({ resolve, reject }: Waiting, { reply }: WritingReply): Promise<void> {
+    const start = performance.now();
+    try {
+      resolve(await reply);
+    } catch (thrown) {
+      reject(thrown);
+    }
+    const seconds = (performance.now() - start) / 1000 / this.#options.parallel;
+    this.#seconds += (seconds - this.#seconds) / 8;
+  }
+
+  /** A switch is never given up half-way: the next one would have to begin with putting the weights back. */
+  async #makeResident({ id, adapters }: ServedModel): Promise<void> {
+    if (this.#resident === id) return;
+    this.#resident = undefined;
+    this.#loop.weightsChanged();
+    await this.#model.setAdapters(adapters, { generator: this.#options.generator });
+    this.#resident = id;
+  }
+
+  /** @returns the job that gives way, where one has to. @throws as `checkRoom` */
+  #makeRoom(network: string): Waiting | undefined {
+    this.check();
+    if (this.#queue.size < this.#options.queueLength) return undefined;
+    const displaced = this.#queue.displacedBy(network);
+    if (displaced === undefined) throw this.#full();
+    return displaced;
+  }
+
+  #full(): ApiError {
+    const wait = Math.min(60, Math.max(1, Math.ceil(this.#seconds)));
+    return new ApiError(429, `${this.#queue.size} requests are waiting already: try again later`, {
+      code: "rate_limit_exceeded",
+      headers: { "retry-after": String(wait) },
+    });
+  }
+
+  /** A device that was lost, or ran out of memory, does not come back. */
+  #checkGpu(): void {
+    try {
+      this.#model.gpu.check();
+    } catch (error) {
+      if (!(error instanceof RandloraError)) throw error;
+      this.#closed = new ApiError(503, "the GPU has failed: the server must be started again", { cause: error });
+      this.#turnAway(this.#closed);
+      this.#fail(error);
+    }
+  }
+
+  #turnAway(reason: ApiError): void {
+    const next = this.#next;
+    this.#next = undefined;
+    for (const { reject } of [...(next === undefined ? [] : [next]), ...this.#queue.drain()]) reject(reason);
+  }
+}
+
+function tooLong({ writing: { positions } }: WritingReply): RandloraError {
+  const message = `a text of ${positions} tokens is longer than this device can hold the keys of`;
+  return new RandloraError("data", message, "ask for fewer tokens, or shorten the prompt");
+}

@@ -1,0 +1,176 @@
+import * as v from "valibot";
+import { chosenSeed, DEFAULT_SAMPLING, type SamplingOptions } from "../generation/sampling.ts";
+import { ApiError, badField } from "./api-error.ts";
+import { issueInWords } from "./issue-words.ts";
+
+/** Sampling of requests that say nothing, and the longest answer of those. */
+export interface RequestDefaults {
+  readonly sampling: Pick<SamplingOptions, "temperature" | "topK" | "topP" | "minP">;
+  /** Undefined: up to the context's end. */
+  readonly maxTokens: number | undefined;
+}
+
+/** What both endpoints are asked for. */
+export interface GenerationRequest {
+  /** The model's id; undefined where the request leaves the choice to us. */
+  readonly model: string | undefined;
+  readonly sampling: SamplingOptions;
+  readonly maxTokens: number | undefined;
+  readonly stops: readonly string[];
+  /** Texts to write for each prompt, each with a seed of its own. */
+  readonly choices: number;
+  /** Best tokens to name with each one; undefined: no probabilities are wanted. */
+  readonly topLogprobs: number | undefined;
+  readonly stream: boolean;
+  readonly includeUsage: boolean;
+  /** Who asks, where the request says so: people behind one address take turns by it. */
+  readonly user: string;
+}
+
+/** As OpenAI's API allows. */
+const MAX_TOP_LOGPROBS = 20;
+const MAX_STOPS = 16;
+/** Texts of one request: they wait in the queue one by one. */
+export const MAX_CHOICES = 128;
+
+/** May be missing; clients also send `null` for what they do not mean to say. */
+export const optional = <S extends v.GenericSchema>(schema: S) => v.nullish(schema, () => undefined);
+/** Of an object schema, which by itself takes a list for an object. */
+export function noList<S extends v.GenericSchema>(schema: S) {
+  return v.pipe(
+    v.unknown(),
+    v.check((value) => !Array.isArray(value), "must be an object, not a list"),
+    schema,
+  );
+}
+const integer = (least: number) => v.pipe(v.number(), v.safeInteger(), v.minValue(least));
+const finite = v.pipe(v.number(), v.finite());
+const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
+
+/** Fields that both endpoints know. Others are let be: clients send many. */
+export const COMMON_FIELDS = {
+  model: optional(v.string()),
+  stream: optional(v.boolean()),
+  stream_options: optional(noList(v.looseObject({ include_usage: optional(v.boolean()) }))),
+  max_tokens: optional(integer(-1)),
+  stop: optional(v.union([v.string(), v.pipe(v.array(v.string()), v.maxLength(MAX_STOPS))])),
+  seed: optional(v.pipe(v.number(), v.safeInteger())),
+  temperature: optional(v.pipe(finite, v.minValue(0))),
+  top_p: optional(share),
+  top_k: optional(integer(-1)),
+  min_p: optional(share),
+  presence_penalty: optional(finite),
+  frequency_penalty: optional(finite),
+  repetition_penalty: optional(v.pipe(finite, v.gtValue(0))),
+  repeat_penalty: optional(v.pipe(finite, v.gtValue(0))),
+  n: optional(v.pipe(integer(1), v.maxValue(MAX_CHOICES))),
+  user: optional(v.string()),
+} as const;
+
+type CommonFields = v.InferOutput<v.ObjectSchema<typeof COMMON_FIELDS, undefined>>;
+
+/**
+ * Reads a body by a schema and refuses what would silently be left undone.
+ * @throws ApiError 400 naming the field
+ */
+export function readFields<S extends v.GenericSchema>(schema: S, body: unknown): v.InferOutput<S> {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) {
+    throw new ApiError(400, "the body is not a JSON object");
+  }
+  for (const [name, value] of Object.entries(body)) {
+    if (UNSUPPORTED.get(name)?.(value) !== false || value === null) continue;
+    throw badField(name, "not supported by this server", "unsupported_parameter");
+  }
+  const result = v.safeParse(schema, body);
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  throw badField(v.getDotPath(issue) ?? "body", issueInWords(issue));
+}
+
+const isEmpty = (value: unknown): boolean =>
+  value === "" || (typeof value === "object" && Object.keys(value ?? {}).length === 0);
+const isOne = (value: unknown): boolean => value === 1;
+const isOff = (value: unknown): boolean => value === false;
+const never = (): boolean => false;
+
+/** Fields that ask for another answer than the one that would be given, each with what may stand there all the same. */
+const UNSUPPORTED: ReadonlyMap<string, (value: unknown) => boolean> = new Map([
+  ["best_of", isOne],
+  ["suffix", isEmpty],
+  ["tools", isEmpty],
+  ["functions", isEmpty],
+  ["tool_choice", (value) => value === "none" || value === "auto"],
+  ["function_call", (value) => value === "none" || value === "auto"],
+  ["response_format", (value) => hasType(value, "text")],
+  ["modalities", (value) => Array.isArray(value) && value.every((one) => one === "text")],
+  ["audio", never],
+  ["prediction", never],
+  ["web_search_options", never],
+  ["logit_bias", isEmpty],
+  // Names of llama.cpp, mlx-lm and vLLM.
+  ["grammar", isEmpty],
+  ["json_schema", isEmpty],
+  ["lora", isEmpty],
+  ["adapters", isEmpty],
+  ["use_beam_search", isOff],
+]);
+
+function hasType(value: unknown, type: string): boolean {
+  return typeof value === "object" && value !== null && "type" in value && value.type === type;
+}
+
+/**
+ * Turns the common fields into what the engine works with.
+ * @param leastTokens 0 where a request may ask for none, only to have its prompt looked at
+ */
+export function generationRequest(
+  fields: CommonFields & { readonly max_completion_tokens?: number | undefined },
+  topLogprobs: number | undefined,
+  defaults: RequestDefaults,
+  leastTokens = 1,
+): GenerationRequest {
+  const { temperature, topK, topP, minP } = defaults.sampling;
+  const { stop } = fields;
+  const topKWanted = fields.top_k ?? topK;
+  return {
+    model: fields.model,
+    sampling: {
+      ...DEFAULT_SAMPLING,
+      temperature: fields.temperature ?? temperature,
+      // -1 is vLLM's word for all.
+      topK: Math.max(0, topKWanted),
+      // The best token always stays, so that nothing more than a trifle is as good as nothing.
+      topP: Math.max(fields.top_p ?? topP, Number.MIN_VALUE),
+      minP: fields.min_p ?? minP,
+      repeatPenalty: fields.repetition_penalty ?? fields.repeat_penalty ?? DEFAULT_SAMPLING.repeatPenalty,
+      presencePenalty: fields.presence_penalty ?? 0,
+      frequencyPenalty: fields.frequency_penalty ?? 0,
+      seed: chosenSeed(fields.seed),
+    },
+    maxTokens: readLength(fields, defaults, leastTokens),
+    stops: typeof stop === "string" ? [stop] : (stop ?? []),
+    choices: fields.n ?? 1,
+    topLogprobs,
+    stream: fields.stream ?? false,
+    includeUsage: fields.stream_options?.include_usage ?? false,
+    user: fields.user ?? "",
+  };
+}
+
+function readLength(
+  fields: Pick<CommonFields, "max_tokens"> & { readonly max_completion_tokens?: number | undefined },
+  { maxTokens }: RequestDefaults,
+  least: number,
+): number | undefined {
+  const [name, wanted] =
+    fields.max_completion_tokens === undefined
+      ? (["max_tokens", fields.max_tokens] as const)
+      : (["max_completion_tokens", fields.max_completion_tokens] as const);
+  if (wanted === 0 && least > 0) throw badField(name, "must be at least 1");
+  if (wanted === undefined) return maxTokens;
+  // -1 is llama.cpp's word for "as long as it takes".
+  return wanted < 0 ? undefined : wanted;
+}
+
+/** A whole number in a range, for `top_logprobs` and `logprobs`. */
+export const LOGPROBS_COUNT = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MAX_TOP_LOGPROBS));

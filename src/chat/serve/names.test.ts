@@ -1,0 +1,22 @@
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { nameOf, readNamedAdapters } from "./names.ts";
+
+test("a model is called as its folder is, or as on the Hub", () => {
+  const paths = [STORIES, `${STORIES}/`, join(STORIES, "model.safetensors"), "org/name@v1", "./nothing/here", "/"];
+  expect(paths.map(nameOf)).toEqual(["storyteller", "storyteller", "storyteller", "org/name", "here", "model"]);
+});
+
+test("adapters have the names that they are given, and paths may hold =", () => {
+  expect(readNamedAdapters(["a=x/y", "b=x=y", " c =org/name", "./z/last", "org/other"], ["base"])).toEqual([
+    { name: "a", source: "x/y" },
+    { name: "b", source: "x=y" },
+    { name: "c", source: "org/name" },
+    { name: "last", source: "./z/last" },
+    { name: "org/other", source: "org/other" },
+  ]);
+  for (const wrong of [["=x"], ["a="], ["a=x", "a=y"], ["base=x"], ["./x/base"]]) {
+    expect(() => readNamedAdapters(wrong, ["base"])).toThrow("--adapter ");
+  }
+});

@@ -1,0 +1,250 @@
+import { describe, expect, test } from "bun:test";
+import * as fc from "fast-check";
+import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
+import { ApiError } from "./api-error.ts";
+import { readChatRequest } from "./chat-request.ts";
+import { readCompletionRequest } from "./completion-request.ts";
+import type { RequestDefaults } from "./fields.ts";
+
+const DEFAULTS: RequestDefaults = { sampling: DEFAULT_SAMPLING, maxTokens: 99 };
+const MESSAGES = [{ role: "user", content: "Hi" }];
+const chat = (extra: object) => readChatRequest({ messages: MESSAGES, ...extra }, DEFAULTS);
+const complete = (extra: object) => readCompletionRequest({ prompt: "Hi", ...extra }, DEFAULTS);
+
+function refusal(read: () => unknown): unknown {
+  try {
+    read();
+  } catch (error) {
+    if (error instanceof ApiError) return [error.status, error.toJSON().error.param];
+    throw error;
+  }
+  return "taken";
+}
+
+describe("chat", () => {
+  test("what is missing, or null, is the server's default", () => {
+    const { sampling, ...plain } = chat({ temperature: null, stop: null, max_tokens: null, tools: null, n: null });
+    expect(sampling).toEqual({ ...DEFAULT_SAMPLING, seed: expect.any(Number) });
+    expect(plain).toEqual({
+      model: undefined,
+      maxTokens: 99,
+      stops: [],
+      choices: 1,
+      topLogprobs: undefined,
+      stream: false,
+      includeUsage: false,
+      user: "",
+      messages: MESSAGES,
+      templateVariables: {},
+    });
+  });
+
+  test("every parameter finds its place", () => {
+    const request = chat({
+      model: "m",
+      max_tokens: 5,
+      max_completion_tokens: 6,
+      temperature: 0.5,
+      top_p: 0.4,
+      top_k: -1,
+      min_p: 0.1,
+      seed: 3,
+      stop: "x",
+      presence_penalty: 1,
+      frequency_penalty: -1,
+      repetition_penalty: 1.1,
+      logprobs: true,
+      stream: true,
+      stream_options: { include_usage: true },
+      user: "me",
+      chat_template_kwargs: { enable_thinking: false },
+    });
+    expect(request).toMatchObject({ model: "m", maxTokens: 6, stops: ["x"], topLogprobs: 0, stream: true, user: "me" });
+    expect(request.includeUsage).toBeTrue();
+    expect(request.templateVariables).toEqual({ enable_thinking: false });
+    expect(request.sampling).toEqual({
+      ...DEFAULT_SAMPLING,
+      temperature: 0.5,
+      topP: 0.4,
+      topK: 0,
+      minP: 0.1,
+      seed: 3,
+      presencePenalty: 1,
+      frequencyPenalty: -1,
+      repeatPenalty: 1.1,
+    });
+  });
+
+  test("parts become lines, developers the system, and nothing an empty text", () => {
+    const parts = [
+      { type: "text", text: "a" },
+      { type: "text", text: "b" },
+    ];
+    const messages = [
+      { role: "developer", content: "x" },
+      { role: "user", content: parts, name: "Tom" },
+      { role: "assistant", content: null, tool_calls: [] },
+    ];
+    expect(chat({ messages }).messages).toEqual([
+      { role: "system", content: "x" },
+      { role: "user", content: "a\nb", name: "Tom" },
+      { role: "assistant", content: "", tool_calls: [] },
+    ]);
+  });
+
+  test("what other servers know, and what asks for nothing, is let be", () => {
+    const idle = { n: 1, tools: [], tool_choice: "auto", response_format: { type: "text" }, logit_bias: {} };
+    expect(refusal(() => chat({ ...idle, store: false, metadata: {}, some_new_field: { deep: [1] } }))).toBe("taken");
+  });
+
+  test.each<[object, string]>([
+    [{ messages: undefined }, "messages"],
+    [{ messages: [] }, "messages"],
+    [{ messages: "Hi" }, "messages"],
+    [{ messages: [{ role: "tool", content: "x" }] }, "messages.0.role"],
+    [{ messages: [{ role: "user", content: 5 }] }, "messages.0.content"],
+    [{ messages: [{ role: "user", content: [{ type: "image_url" }] }] }, "messages.0.content.0"],
+    [{ messages: [{ role: "user", content: [{ type: "text" }] }] }, "messages.0.content.0"],
+    [{ messages: [{ role: "assistant", tool_calls: [{ id: "x" }] }] }, "messages.0.tool_calls"],
+    [{ model: 5 }, "model"],
+    [{ temperature: "hot" }, "temperature"],
+    [{ temperature: -1 }, "temperature"],
+    [{ top_p: 1.5 }, "top_p"],
+    [{ top_k: 0.5 }, "top_k"],
+    [{ min_p: -0.1 }, "min_p"],
+    [{ seed: 1e300 }, "seed"],
+    [{ repetition_penalty: 0 }, "repetition_penalty"],
+    [{ max_tokens: 0 }, "max_tokens"],
+    [{ max_tokens: 1.5 }, "max_tokens"],
+    [{ max_completion_tokens: 0 }, "max_completion_tokens"],
+    [{ stop: 5 }, "stop"],
+    [{ stop: Array(17).fill("x") }, "stop"],
+    [{ stream: "yes" }, "stream"],
+    [{ stream_options: { include_usage: 1 } }, "stream_options.include_usage"],
+    [{ stream_options: [] }, "stream_options"],
+    [{ chat_template_kwargs: ["x"] }, "chat_template_kwargs"],
+    [{ logprobs: 3 }, "logprobs"],
+    [{ top_logprobs: 3 }, "top_logprobs"],
+    [{ logprobs: true, top_logprobs: 21 }, "top_logprobs"],
+    [{ n: 0 }, "n"],
+    [{ n: 129 }, "n"],
+    [{ tools: [{}] }, "tools"],
+    [{ tool_choice: "required" }, "tool_choice"],
+    [{ response_format: { type: "json_object" } }, "response_format"],
+    [{ logit_bias: { "5": 1 } }, "logit_bias"],
+    [{ lora: [{ id: 0, scale: 1 }] }, "lora"],
+    [{ user: 5 }, "user"],
+  ])("%j is refused", (extra, param) => {
+    expect(refusal(() => chat(extra))).toEqual([400, param]);
+  });
+});
+
+test("an empty conversation is told so in words", () => {
+  expect(() => chat({ messages: [] })).toThrow("messages: there is none");
+});
+
+describe("completions", () => {
+  test.each<[unknown, unknown]>([
+    ["Hi", ["Hi"]],
+    [[1, 2], [[1, 2]]],
+    [
+      ["Hi", "Ho"],
+      ["Hi", "Ho"],
+    ],
+    [
+      [[1, 2], [3]],
+      [[1, 2], [3]],
+    ],
+    [[], [[]]],
+  ])("the prompt %j", (prompt, wanted) => {
+    expect(complete({ prompt }).prompts as unknown).toEqual(wanted);
+  });
+
+  test("none but their prompts may be asked for, and several texts of each", () => {
+    expect(complete({ max_tokens: 0, echo: true, n: 3 })).toMatchObject({ maxTokens: 0, echo: true, choices: 3 });
+    expect(complete({}).echo).toBe(false);
+  });
+
+  test("probabilities are counted", () => {
+    expect([complete({}), complete({ logprobs: 0 }), complete({ logprobs: 5 })].map((one) => one.topLogprobs)).toEqual([
+      undefined,
+      0,
+      5,
+    ]);
+    expect(complete({ max_tokens: -1 }).maxTokens).toBeUndefined();
+    const [one, other] = [complete({ seed: -1 }), complete({ seed: -1 })].map(({ sampling }) => sampling.seed);
+    expect(one).not.toBe(other ?? -1);
+  });
+
+  test.each<[object, string]>([
+    [{ prompt: undefined }, "prompt"],
+    [{ prompt: Array(65).fill("a"), n: 2 }, "prompt"],
+    [{ prompt: [-1] }, "prompt"],
+    [{ prompt: [1.5] }, "prompt"],
+    [{ prompt: { a: 1 } }, "prompt"],
+    [{ logprobs: true }, "logprobs"],
+    [{ echo: 1 }, "echo"],
+    [{ suffix: "x" }, "suffix"],
+    [{ best_of: 3 }, "best_of"],
+  ])("%j is refused", (extra, param) => {
+    expect(refusal(() => complete(extra))).toMatchObject([400, expect.stringMatching(new RegExp(`^${param}`))]);
+  });
+});
+
+test("whatever JSON comes, it is taken or refused in OpenAI's shape, and briefly", () => {
+  const names = ["messages", "prompt", "temperature", "stop", "seed", "logprobs", "stream_options", "tools", "n"];
+  const body = fc.oneof(fc.jsonValue(), fc.dictionary(fc.constantFrom(...names), fc.jsonValue()));
+  fc.assert(
+    fc.property(body, (value) => {
+      for (const read of [readChatRequest, readCompletionRequest]) {
+        try {
+          read(value, DEFAULTS);
+        } catch (error) {
+          if (!(error instanceof ApiError)) throw error;
+          expect(error.status).toBe(400);
+          expect(error.message.length).toBeLessThan(400);
+        }
+      }
+    }),
+    { seed: 1, numRuns: 300 },
+  );
+});
+
+describe("what is wrong is said in words, not in a validator's", () => {
+  const said = (read: () => unknown): string => {
+    try {
+      read();
+      return "taken";
+    } catch (error) {
+      return error instanceof ApiError ? error.message : String(error);
+    }
+  };
+  test.each([
+    [{ messages: undefined }, "messages: is missing"],
+    [{ messages: 3 }, "messages: must be a list, not 3"],
+    [{ messages: [] }, "messages: there is none"],
+    [{ messages: [3] }, "messages.0: must be an object, not 3"],
+    [{ messages: [{}] }, "messages.0.role: is missing"],
+    [{ messages: [{ role: "u" }] }, 'messages.0.role: must be "system", "developer", "user" or "assistant", not "u"'],
+    [{ messages: [{ role: "user", content: {} }] }, "messages.0.content: must be a string or a list, not an object"],
+    [{ temperature: -1 }, "temperature: must be at least 0, not -1"],
+    [{ temperature: "a" }, 'temperature: must be a number, not "a"'],
+    [{ n: 1.5 }, "n: must be a whole number, not 1.5"],
+    [{ n: 1000 }, "n: must be at most 128, not 1000"],
+    [{ repeat_penalty: 0 }, "repeat_penalty: must be more than 0, not 0"],
+    [{ stop: Array.from({ length: 20 }, () => "a") }, "stop: has 20 items, and 16 are allowed"],
+    [{ stream: 1 }, "stream: must be true or false, not 1"],
+    [{ stream_options: [] }, "stream_options: must be an object, not a list"],
+    [{ temperature: Infinity }, "temperature: must be a finite number, not Infinity"],
+    [{ chat_template_kwargs: 3 }, "chat_template_kwargs: must be an object, not 3"],
+  ])("%p", (extra, message) => {
+    expect(said(() => chat(extra))).toBe(message);
+  });
+  test.each([
+    [{ prompt: undefined }, "prompt: is missing"],
+    [{ prompt: [{}] }, "prompt: must be a string, token ids, or a list of either"],
+    [{ logprobs: 50 }, "logprobs: must be at most 20, not 50"],
+  ])("%p of a completion", (extra, message) => {
+    expect(said(() => complete(extra))).toBe(message);
+  });
+});

@@ -1,0 +1,120 @@
+import { isIP } from "node:net";
+import { RandloraError } from "../../files/errors.ts";
+import { toApiError } from "./answer.ts";
+import { Api, type ApiParts, type Call, IDLE_SECONDS, pickMethod } from "./api.ts";
+import { Guard, type GuardOptions } from "./guard.ts";
+import { pageResponse } from "./page.ts";
+
+/** What an answer that runs when the server is told to stop has to come to its end. */
+const GRACE_MS = 5000;
+/** What the last bytes have to be taken. */
+const FLUSH_MS = 1000;
+
+export interface ServerOptions extends GuardOptions, ApiParts {
+  /** 0: any free one. */
+  readonly port: number;
+  /** Told of every request, with the status of its answer. */
+  readonly onRequest?: (line: string) => void;
+}
+
+/** The HTTP server: OpenAI's API, `/health`, and a chat page at `/`. */
+export class ApiServer implements AsyncDisposable {
+  readonly #server: Bun.Server<undefined>;
+  readonly #options: ServerOptions;
+  readonly #guard: Guard;
+  readonly #api: Api;
+
+  /** Begins to listen. @throws RandloraError `file` where it cannot */
+  constructor(options: ServerOptions) {
+    this.#options = options;
+    this.#guard = new Guard(options);
+    this.#api = new Api(options);
+    const { host, port } = options;
+    try {
+      this.#server = Bun.serve({
+        hostname: host,
+        port,
+        development: false,
+        // Outside of development Bun would share a port that another server has.
+        reusePort: false,
+        idleTimeout: IDLE_SECONDS,
+        // Bun's own refusal has no body: ours comes first (body.ts).
+        maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+        fetch: (request, server) => this.#fetch(request, server),
+      });
+    } catch (cause) {
+      const message = `cannot listen on ${host}, port ${port}: ${refusalOf(cause, host, port)}`;
+      const hint = "choose another --port (0 takes any that is free), and a --host that is an address of this machine";
+      throw new RandloraError("file", message, hint, { cause });
+    }
+  }
+
+  /** Where it listens: `http://127.0.0.1:8080`. */
+  get address(): string {
+    return this.#server.url.origin;
+  }
+
+  /** Takes no more requests, lets the running answer end or cuts it, and closes every connection. */
+  async stop(grace: number = GRACE_MS): Promise<void> {
+    // New connections are refused from here on; requests on open ones are told why.
+    const closed = this.#server.stop();
+    await this.#options.engine.close(grace);
+    await Promise.race([closed, Bun.sleep(FLUSH_MS)]);
+    await this.#server.stop(true);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop(0);
+  }
+
+  async #fetch(request: Request, server: Bun.Server<undefined>): Promise<Response> {
+    const start = performance.now();
+    const address = server.requestIP(request)?.address ?? "";
+    const path = pathOf(request.url);
+    let response: Response;
+    try {
+      const setTimeout = (seconds: number): void => server.timeout(request, seconds);
+      response = await this.#route(path, { request, address, setTimeout });
+    } catch (error) {
+      response = toApiError(error, this.#options.onFailure).response();
+    }
+    for (const [name, value] of Object.entries(this.#guard.corsHeaders(request))) response.headers.set(name, value);
+    const seconds = ((performance.now() - start) / 1000).toFixed(2);
+    this.#options.onRequest?.(`${address} ${request.method} ${path} ${response.status} ${seconds} s`);
+    return response;
+  }
+
+  /** As llama.cpp answers; for whoever restarts a server that has failed. @throws ApiError 503 */
+  #health(): Response {
+    this.#options.engine.check();
+    return Response.json({ status: "ok" });
+  }
+
+  async #route(path: string, call: Call): Promise<Response> {
+    const { request } = call;
+    this.#guard.checkPage(request);
+    if (request.method === "OPTIONS") return this.#guard.preflight(request);
+    if (path === "/") return pickMethod(request, { GET: pageResponse })();
+    if (path === "/health") return pickMethod(request, { GET: () => this.#health() })();
+    this.#guard.checkKey(request);
+    return await this.#api.handle(path, call);
+  }
+}
+
+/** Why an address could not be taken. */
+function refusalOf(cause: unknown, host: string, port: number): string {
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+  // Of a name that nobody knows Bun says whatever the last system call failed with.
+  if (isIP(host) === 0 && host !== "localhost") {
+    return `this machine has no such address${port === 0 ? "" : ", or the port is taken or not permitted"}`;
+  }
+  if (code === "EADDRINUSE" && port !== 0) return "another program listens there";
+  if (code === "EACCES") return "permission denied";
+  if (code === "EADDRNOTAVAIL") return "this machine has no such address";
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
+/** Without a Host header Bun knows no more than the path; with one that is none (`[`) what it gives is no URL. */
+function pathOf(url: string): string {
+  return URL.parse(url, "http://localhost")?.pathname ?? "";
+}

@@ -1,0 +1,94 @@
+import { join } from "node:path";
+import { TEST_DEVICE } from "../../../compute/device/testing/open.ts";
+import OpenAI from "openai";
+import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
+import type { AdapterChoice } from "../../../adapters/merge/in-memory/weights.ts";
+import { LanguageModel } from "../../language-model.ts";
+import { writeAdapter } from "../../../adapters/merge/testing/models.ts";
+import { Engine } from "../engine.ts";
+import { ModelList, type ModelListOptions } from "../models.ts";
+import { ApiServer, type ServerOptions } from "../server.ts";
+
+/** What a test may want otherwise. */
+export interface TestServerOptions extends Partial<Omit<ServerOptions, "model" | "models" | "engine">> {
+  readonly adapters?: ReadonlyMap<string, AdapterChoice>;
+  readonly queueLength?: number;
+  readonly list?: ModelListOptions;
+  /** Texts that are written together; 4 where nothing is said. */
+  readonly parallel?: number;
+}
+
+/** A server of the stories model with its client. */
+export interface TestServer extends AsyncDisposable {
+  readonly address: string;
+  readonly client: OpenAI;
+  readonly engine: Engine;
+  readonly server: ApiServer;
+  /** What no client was told. */
+  readonly failures: readonly unknown[];
+}
+
+export async function loadStoriesModel(device = TEST_DEVICE): Promise<LanguageModel> {
+  return await LanguageModel.load({ location: { folder: STORIES, weights: undefined }, device });
+}
+
+/** A real server on a free port; the model may serve another one afterwards. */
+export function serveStories(model: LanguageModel, options: TestServerOptions = {}): TestServer {
+  const { adapters = new Map<string, AdapterChoice>(), queueLength = 128, parallel = 4, list, ...rest } = options;
+  const context = rest.prompts?.context ?? model.decoder.config.contextLength;
+  const engine = new Engine(model, { queueLength, parallel, context });
+  const failures: unknown[] = [];
+  const server = new ApiServer({
+    host: "127.0.0.1",
+    port: 0,
+    apiKey: undefined,
+    model,
+    models: new ModelList("storyteller", adapters, list),
+    engine,
+    prompts: { system: undefined, templateVariables: {}, context: model.decoder.config.contextLength },
+    defaults: { sampling: { temperature: 0, topK: 40, topP: 0.95, minP: 0.05 }, maxTokens: undefined },
+    onFailure: (error) => void failures.push(error),
+    ...rest,
+  });
+  const { address } = server;
+  return {
+    address,
+    server,
+    engine,
+    failures,
+    client: new OpenAI({ baseURL: `${address}/v1`, apiKey: rest.apiKey ?? "none", maxRetries: 0 }),
+    async [Symbol.asyncDispose]() {
+      await server[Symbol.asyncDispose]();
+      await engine[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Two adapters that make the stories model say something else, each in its own way. */
+export async function writeAdapters(folder: string): Promise<ReadonlyMap<string, AdapterChoice>> {
+  const modules = { "model.layers.0.self_attn.q_proj": [64, 64], "model.layers.4.mlp.down_proj": [64, 172] } as const;
+  const write = async (name: string, seed: number): Promise<[string, AdapterChoice]> => {
+    const path = await writeAdapter(join(folder, name), { r: 4, alpha: 80, seed, size: 0.05, modules });
+    return [name, { path, scale: 1 }];
+  };
+  return new Map([await write("pirate", 3), await write("poet", 4)]);
+}
+
+/** Waits for something that happens by itself. */
+export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 20_000;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error("it did not happen within 20 s");
+    await Bun.sleep(10);
+  }
+}
+
+/** What a request failed with; the client's promises are no real ones, which `expect(…).rejects` wants. */
+export async function failure(asked: PromiseLike<unknown>): Promise<unknown> {
+  try {
+    await asked;
+  } catch (error) {
+    return error;
+  }
+  throw new Error("it did not fail");
+}

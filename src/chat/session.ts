@@ -1,0 +1,238 @@
+import { RandloraError } from "../files/errors.ts";
+import { oneLine } from "../files/failure.ts";
+import type { KvCache } from "../models/decoder/cache/kv-cache.ts";
+import { laterSeed } from "../compute/random/seed.ts";
+import type { ChatMessage, ChatTemplate } from "../data/text/chat-template.ts";
+import { readText } from "../files/read-text.ts";
+import { Conversation, loadConversation, saveConversation } from "./conversation.ts";
+import { type Reply, type ReplyOptions, writeReply, type Writer } from "./generation/reply.ts";
+import type { SamplingOptions } from "./generation/sampling.ts";
+import { searchReply } from "./generation/search-reply.ts";
+
+/** How a session's answers are made; may be changed between two of them. */
+export interface SessionSettings {
+  /** The seed is that of the first answer after it was set; every further answer has the next one (see {@link laterSeed}). */
+  sampling: SamplingOptions;
+  maxTokens: number | undefined;
+  /** Above 1: the best text of a search with so many beams, whatever the sampling says; it is shown when it is found. */
+  beams?: number | undefined;
+  stops: readonly string[];
+  /** Positions that may be used; undefined: the model's own. */
+  context: number | undefined;
+  /** At the context's end forget the oldest, instead of ending. */
+  shift: boolean;
+}
+
+export interface SessionOptions extends SessionSettings {
+  /** Undefined: every message is continued as it stands, with the tokenizer's own special tokens (`--raw`). */
+  readonly template: ChatTemplate | undefined;
+  readonly templateVariables?: Readonly<Record<string, unknown>> | undefined;
+  readonly system?: string | undefined;
+}
+
+/** What an answer is given besides the message. */
+export type AnswerOptions = Pick<ReplyOptions, "onText" | "signal">;
+
+/**
+ * A chat: what was said so far, and a model that answers. The rendered conversation decides what the model sees; tokens
+ * that were computed for the turn before are reused as far as the two agree.
+ */
+export class Session implements Disposable {
+  readonly settings: SessionSettings;
+  readonly #writer: Writer;
+  readonly #template: ChatTemplate | undefined;
+  readonly #variables: Readonly<Record<string, unknown>> | undefined;
+  readonly #conversation: Conversation;
+  readonly #cache: KvCache;
+  #attached: string[] = [];
+  /** The settings' seed at the last answer, and the answers since it was set. */
+  #seed: number | undefined;
+  #answers = 0;
+
+  constructor(writer: Writer, { template, templateVariables, system, ...settings }: SessionOptions) {
+    this.#writer = writer;
+    this.#template = template;
+    this.#variables = templateVariables;
+    this.settings = settings;
+    this.#conversation = new Conversation(system);
+    this.#cache = writer.decoder.createCache();
+  }
+
+  get messages(): readonly ChatMessage[] {
+    return this.#conversation.messages;
+  }
+
+  /** Whether messages are continued as they stand. */
+  get raw(): boolean {
+    return this.#template === undefined;
+  }
+
+  get system(): string | undefined {
+    return this.#conversation.system;
+  }
+
+  /** Changes the system message; what was said stays. */
+  set system(text: string | undefined) {
+    if (this.raw && text !== undefined && text !== "") throw noTemplate("a system message");
+    this.#conversation.system = text;
+  }
+
+  /** Positions that may be used. */
+  get context(): number {
+    return this.settings.context ?? this.#writer.decoder.config.contextLength;
+  }
+
+  /**
+   * Answers a message. Where that fails, or is cancelled before the first word, nothing was said.
+   * @throws RandloraError `data` for a conversation that no longer fits the context, or that the template refuses
+   */
+  async say(message: string, options: AnswerOptions = {}): Promise<Reply> {
+    const attached = this.#attached;
+    const conversation = this.#conversation;
+    conversation.add("user", [...attached, message].join("\n\n"));
+    let reply: Reply | undefined;
+    try {
+      reply = await this.#answer(options);
+    } finally {
+      if (reply === undefined || (reply.finishReason === "cancelled" && reply.text === "")) conversation.undo();
+      else {
+        this.#attached = [];
+        conversation.add("assistant", reply.text);
+      }
+    }
+    return reply;
+  }
+
+  /** Answers the last message anew, with the next seed; undefined where nothing was said. */
+  async retry(options: AnswerOptions = {}): Promise<Reply | undefined> {
+    const conversation = this.#conversation;
+    const before = new Conversation();
+    before.replaceBy(conversation);
+    const question = conversation.undo();
+    if (question === undefined) return undefined;
+    conversation.add("user", question);
+    let reply: Reply | undefined;
+    try {
+      reply = await this.#answer(options);
+    } finally {
+      // Who changes their mind keeps the answer that they had.
+      if (reply === undefined || (reply.finishReason === "cancelled" && reply.text === "")) {
+        conversation.replaceBy(before);
+      } else conversation.add("assistant", reply.text);
+    }
+    return reply;
+  }
+
+  /** Takes the last message and its answer back. @returns the message; undefined where nothing was said */
+  undo(): string | undefined {
+    return this.#conversation.undo();
+  }
+
+  /** Forgets what was said; the system message stays. */
+  reset(): void {
+    this.#conversation.reset();
+    this.#attached = [];
+  }
+
+  /**
+   * Reads a text file that goes before the next message.
+   * @returns its tokens
+   * @throws RandloraError `file`; `data` for one that is no text, or leaves a message no room in the context
+   */
+  async attach(path: string): Promise<number> {
+    const text = await readText(path);
+    const attached = [...this.#attached, text.trimEnd()];
+    const asked = new Conversation();
+    asked.replaceBy(this.#conversation);
+    asked.add("user", attached.join("\n\n"));
+    try {
+      this.#fitting(asked);
+    } catch (thrown) {
+      if (!(thrown instanceof RandloraError)) throw thrown;
+      const cause = `${oneLine(path)} is not read: with it ${thrown.message}`;
+      throw new RandloraError(thrown.code, cause, `read a shorter file; ${thrown.hint}`, { cause: thrown });
+    }
+    this.#attached = attached;
+    return this.#writer.tokenizer.encode(text, { special: false }).length;
+  }
+
+  /** Writes the conversation to a file. @throws RandloraError `file` */
+  async save(path: string): Promise<void> {
+    await saveConversation(path, this.#conversation);
+  }
+
+  /** Goes on with a saved conversation. @returns its messages. @throws RandloraError `file`, `format` */
+  async load(path: string): Promise<number> {
+    const loaded = await loadConversation(path);
+    if (this.raw) throw noTemplate("a saved conversation");
+    this.#conversation.replaceBy(loaded);
+    return loaded.messages.length;
+  }
+
+  /** Says that the model's weights have changed: nothing that was computed counts any more. */
+  weightsChanged(): void {
+    this.#cache.truncate(0);
+  }
+
+  [Symbol.dispose](): void {
+    this.#cache[Symbol.dispose]();
+  }
+
+  async #answer(options: AnswerOptions): Promise<Reply> {
+    const { sampling, maxTokens, beams = 1, stops, shift } = this.settings;
+    const ids = this.#fitting(this.#conversation);
+    if (beams > 1) {
+      return searchReply(this.#writer, ids, { ...options, beams, maxTokens, stops, context: this.context });
+    }
+    // A seed that was given anew is the next answer's.
+    if (sampling.seed !== this.#seed) this.#answers = 0;
+    this.#seed = sampling.seed;
+    const seed = laterSeed(sampling.seed, this.#answers++);
+    return writeReply(this.#writer, this.#cache, ids, {
+      ...options,
+      sampling: { ...sampling, seed },
+      maxTokens,
+      stops,
+      context: this.context,
+      shift,
+    });
+  }
+
+  /** The prompt; under `shift` without the oldest turns, as far as they do not fit. */
+  #fitting(conversation: Conversation): readonly number[] {
+    const ids = this.#render(conversation);
+    if (ids.length < this.context) return ids;
+    let shorter = this.settings.shift && !this.raw ? conversation.withoutOldest() : undefined;
+    while (shorter !== undefined) {
+      const fewer = this.#render(shorter);
+      if (fewer.length < this.context) return fewer;
+      shorter = shorter.withoutOldest();
+    }
+    throw contextFull(ids.length, this.context, conversation.length > 1 && !this.raw);
+  }
+
+  #render(conversation: Conversation): readonly number[] {
+    const { tokenizer } = this.#writer;
+    if (this.#template === undefined) return tokenizer.encode(conversation.lastQuestion ?? "");
+    const { text } = this.#template.render({
+      messages: conversation.messages,
+      addGenerationPrompt: true,
+      ...(this.#variables === undefined ? {} : { variables: this.#variables }),
+    });
+    return tokenizer.encode(text, { special: false });
+  }
+}
+
+function contextFull(tokens: number, context: number, isLong: boolean): RandloraError {
+  const what = isLong ? "the conversation" : "the prompt";
+  const message = `${what} has ${tokens} tokens, and the context ends at ${context}`;
+  const hint = isLong
+    ? "/reset begins anew, /undo takes the last message back; with --shift the oldest ones are forgotten"
+    : "shorten the prompt, or raise --context if the model allows";
+  return new RandloraError("data", message, hint);
+}
+
+/** Something needs a chat template, and there is none. */
+export function noTemplate(what: string): RandloraError {
+  return new RandloraError("usage", `${what} needs a chat template, and there is none`, "give --chat-template FILE");
+}

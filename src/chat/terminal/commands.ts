@@ -1,0 +1,170 @@
+import { RandloraError } from "../../files/errors.ts";
+import { basename } from "node:path";
+import { formatAmount } from "../../terminal/format.ts";
+import type { Chat } from "./chat.ts";
+import { type ChatCommand, helpRows } from "./command.ts";
+import { paramRows, setParam } from "./params.ts";
+
+/** Every command of the chat, in the order of `/help`. */
+export const COMMANDS: readonly ChatCommand<Chat>[] = [
+  {
+    name: "adapter",
+    value: "[on|off|PATH]",
+    help: "show the adapters, switch them on or off, load another",
+    async run(chat, value) {
+      if (value === "") return chat.note(describeAdapters(chat));
+      if (value === "on" && chat.adapters.length === 0) throw usage("no adapter was loaded", "/adapter PATH takes one");
+      const wanted =
+        value === "off" ? [] : value === "on" ? chat.adapters : [{ path: await chat.findAdapter(value), scale: 1 }];
+      if (!(await chat.setAdapters(wanted))) return;
+      if (wanted.length > 0) chat.adapters = wanted;
+      chat.note(describeAdapters(chat));
+    },
+  },
+  {
+    name: "scale",
+    value: "[S]",
+    help: "multiply the adapters' α/r by S",
+    async run(chat, value) {
+      if (value === "") return chat.note(describeAdapters(chat));
+      const scale = Number(value);
+      if (!Number.isFinite(scale)) throw usage(`${value} is no number`, "/scale 0.5");
+      if (chat.adapters.length === 0) throw usage("no adapter was loaded", "/adapter PATH takes one");
+      const wanted = chat.adapters.map(({ path }) => ({ path, scale }));
+      if (!(await chat.setAdapters(wanted))) return;
+      chat.adapters = wanted;
+      chat.note(describeAdapters(chat));
+    },
+  },
+  {
+    name: "system",
+    value: "[TEXT|off]",
+    help: "show or change what the model is told to be",
+    run(chat, value) {
+      if (value !== "") chat.session.system = value === "off" ? undefined : value;
+      chat.note(chat.session.system === undefined ? "no system message" : `system: ${chat.session.system}`);
+    },
+  },
+  {
+    name: "reset",
+    also: ["clear", "new"],
+    help: "forget what was said",
+    run(chat) {
+      chat.session.reset();
+      chat.note("a new conversation");
+    },
+  },
+  {
+    name: "retry",
+    also: ["regen"],
+    help: "answer the last message again",
+    async run(chat) {
+      let asked = true;
+      await chat.answer(async (options) => {
+        const reply = await chat.session.retry(options);
+        asked = reply !== undefined;
+        return reply;
+      });
+      if (!asked) throw usage("nothing was said yet", "");
+    },
+  },
+  {
+    name: "undo",
+    help: "take the last message and its answer back",
+    run(chat) {
+      const message = chat.session.undo();
+      if (message === undefined) throw usage("nothing was said yet", "");
+      const [first = ""] = message.split("\n");
+      chat.note(`taken back: ${first}${first === message ? "" : " …"}`);
+    },
+  },
+  {
+    name: "save",
+    value: "FILE",
+    help: "write the conversation to a JSON file",
+    async run(chat, value) {
+      const file = requireValue(value, "/save FILE");
+      await chat.session.save(file);
+      chat.note(`${formatAmount(chat.session.messages.length, "message")} written to ${file}`);
+    },
+  },
+  {
+    name: "load",
+    value: "FILE",
+    help: "go on with a conversation from a file",
+    async run(chat, value) {
+      const count = await chat.session.load(requireValue(value, "/load FILE"));
+      chat.note(`${formatAmount(count, "message")} read`);
+    },
+  },
+  {
+    name: "read",
+    value: "FILE",
+    help: "put a text file before the next message",
+    async run(chat, value) {
+      const file = requireValue(value, "/read FILE");
+      const tokens = await chat.session.attach(file);
+      chat.note(`${basename(file)}: ${formatAmount(tokens, "token")}; they go before your next message`);
+    },
+  },
+  {
+    name: "params",
+    also: ["set"],
+    value: "[NAME VALUE]",
+    help: "show the settings, or change one",
+    run(chat, value) {
+      const { settings } = chat.session;
+      if (value !== "") {
+        const [name = "", ...rest] = value.split(/\s+/);
+        setParam(settings, name, rest.join(" "));
+      }
+      chat.table(paramRows(settings));
+    },
+  },
+  {
+    name: "stats",
+    value: "[on|off]",
+    help: "show numbers after each answer",
+    run(chat, value) {
+      if (value !== "" && value !== "on" && value !== "off") throw usage(`${value} is neither on nor off`, "/stats on");
+      chat.showsStats = value === "" ? !chat.showsStats : value === "on";
+      chat.note(`numbers after each answer: ${chat.showsStats ? "on" : "off"}`);
+    },
+  },
+  {
+    name: "help",
+    also: ["?", "h"],
+    help: "show this",
+    run(chat) {
+      chat.table(helpRows(COMMANDS));
+      chat.note("A line that ends with \\, Alt-Enter and pasted text make messages of several lines.");
+      chat.note(
+        "// at the beginning sends a slash. Ctrl-C stops an answer, twice leaves; Ctrl-R searches the history.",
+      );
+    },
+  },
+  {
+    name: "exit",
+    also: ["quit", "bye", "q"],
+    help: "leave (so does Ctrl-D)",
+    run(chat) {
+      chat.leaving = true;
+    },
+  },
+];
+
+/** The adapters that are part of the weights now, or that there are none. */
+export function describeAdapters({ model, adapters }: Pick<Chat, "model" | "adapters">): string {
+  const parts = model.adapters.map(({ path, scale }) => (scale === 1 ? path : `${path} (scale ${scale})`));
+  if (parts.length > 0) return `adapter: ${parts.join(" + ")}`;
+  return adapters.length === 0 ? "no adapter" : "adapter: off";
+}
+
+function requireValue(value: string, example: string): string {
+  if (value === "") throw usage("no file was named", example);
+  return value;
+}
+
+function usage(message: string, hint: string): RandloraError {
+  return new RandloraError("usage", message, hint);
+}

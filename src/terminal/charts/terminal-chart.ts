@@ -1,0 +1,68 @@
+import { scaleLinear } from "d3-scale";
+import { Canvas, columnLabels } from "./canvas.ts";
+import type { Axis, LossPoint } from "./axes.ts";
+import type { Style } from "../style.ts";
+
+const ROWS = 12;
+const MOST_COLUMNS = 100;
+/** Columns where there is no terminal to ask. */
+const USUAL_COLUMNS = 76;
+
+/** What a plot in the terminal shows. */
+export interface TerminalChart {
+  readonly title: string;
+  readonly axes: { readonly x: Axis; readonly y: Axis };
+  /** In braille dots, two by four a character. Where two meet, a later one gives the colour. */
+  readonly curves: readonly { readonly points: readonly LossPoint[]; paint(text: string): string }[];
+  /** Characters of one column on top of the curves, with their colours. */
+  readonly marks: readonly { readonly at: LossPoint; readonly text: string }[];
+}
+
+/**
+ * Draws a chart as text.
+ *
+ * @param columns of the terminal; Infinity elsewhere
+ * @returns lines, each ended by a newline
+ */
+export function terminalChart({ title, axes, curves, marks }: TerminalChart, columns: number, style: Style): string {
+  const labels = new Map(axes.y.ticks.map((tick) => [tick, axes.y.format(tick)]));
+  const margin = Math.max(...[...labels.values()].map((text) => text.length)) + 2;
+  const width = Math.max(Math.min(Number.isFinite(columns) ? columns - 1 : USUAL_COLUMNS, MOST_COLUMNS) - margin, 8);
+  const x = scaleLinear([axes.x.from, axes.x.to], [0, 2 * width - 1]);
+  const y = scaleLinear([axes.y.from, axes.y.to], [4 * ROWS - 1, 0]).clamp(true);
+  const canvas = new Canvas(width, ROWS);
+  const place = ({ step, loss }: LossPoint): [number, number] => [Math.round(x(step)), Math.round(y(loss))];
+  for (const [curve, { points }] of curves.entries()) {
+    for (const [i, point] of points.entries()) canvas.line(place(points[i - 1] ?? point), place(point), curve);
+  }
+  const placed = new Map<string, string>();
+  for (const { at, text } of marks) {
+    let [column, row] = place(at);
+    [column, row] = [column >> 1, row >> 2];
+    // Curves may end at the same place: one mark is put before the other.
+    while (column > 0 && (placed.get(cell(column, row)) ?? text) !== text) column -= 1;
+    placed.set(cell(column, row), text);
+  }
+  const drawn = (column: number, row: number): string => {
+    const mark = placed.get(cell(column, row));
+    if (mark !== undefined) return mark;
+    const text = canvas.at(column, row);
+    return text === " " ? text : (curves[canvas.lastAt(column, row)]?.paint(text) ?? text);
+  };
+  const rows = new Map([...labels].map(([tick, text]) => [Math.round(y(tick)) >> 2, text]));
+  const lines = Array.from({ length: ROWS }, (_, row) => {
+    const label = rows.get(row) ?? "";
+    const line = Array.from({ length: width }, (__, column) => drawn(column, row));
+    return `${style.dim(`${label.padStart(margin - 2)} ${label === "" ? "│" : "┤"}`)}${line.join("").trimEnd()}`;
+  });
+  const steps = columnLabels(
+    axes.x.ticks.map((tick) => [Math.round(x(tick)) >> 1, axes.x.format(tick)]),
+    width,
+  );
+  const foot = [`${" ".repeat(margin - 1)}└${"─".repeat(width)}`, `${" ".repeat(margin)}${steps}`];
+  return `${[title, ...lines, ...foot.map((line) => style.dim(line.trimEnd()))].join("\n")}\n`;
+}
+
+function cell(column: number, row: number): string {
+  return `${column},${row}`;
+}

@@ -1,0 +1,144 @@
+import type { Context } from "./context.ts";
+import type { Option, ValueOf } from "./option.ts";
+
+/*
+ * How a command file looks:
+ *
+ *   export const command = defineCommand({
+ *     name: "merge",
+ *     summary: "Add adapters to a model's weights and write the result",
+ *     example: "randlora merge smollm2 my-adapter --out smollm2-mine",
+ *     arguments: { base: required("BASE", "the model"), adapters: variadic("ADAPTER", "what to add to it") },
+ *     options: {
+ *       out: text({ value: "PATH", topic: "Output", help: "where to write", defaultText: "BASE-merged" }),
+ *       dtype: choice(["keep", "f32", "f16", "bf16"], { topic: "Output", help: "…", default: "keep" }),
+ *       maxShardSize: bytes({ topic: "Output", help: "…", default: 5e9 }),   // --max-shard-size
+ *       scale: repeat(number({ value: "S", topic: "Adapters", help: "…" })), // readonly number[]
+ *       force: flag({ topic: "Output", help: "replace an existing output" }),
+ *     },
+ *     async run({ base, adapters }, { out, dtype, scale, force }, context) {
+ *       const { merge } = await import("../src/adapters/merge/to-files/run.ts");             // lazily: --help stays fast
+ *       …
+ *       context.result(summary, () => formatTable(rows));                    // --json prints `summary`
+ *     },
+ *   });
+ *
+ * Throw a RandloraError to fail: code "usage" ends with status 2, any other with 1. `--device`, `--threads`, `--quiet`, `--verbose`,
+ * `--profile`, `--json`, `--config`, `--help` and `--version` exist on every command and arrive in the context.
+ */
+
+/** A positional argument. */
+export interface Argument<T> {
+  readonly value: string;
+  readonly help: string;
+  readonly form: "required" | "optional" | "variadic" | "several";
+  read(texts: readonly string[]): T;
+}
+
+/** Exactly one value: `BASE`. */
+export function required(value: string, help: string): Argument<string> {
+  return { value, help, form: "required", read: (texts) => texts[0] ?? "" };
+}
+
+/** One value or none: `[MODEL]`. */
+export function optional(value: string, help: string): Argument<string | undefined> {
+  return { value, help, form: "optional", read: (texts) => texts[0] };
+}
+
+/** One value or more, in the last place: `ADAPTER…`. */
+export function variadic(value: string, help: string): Argument<readonly string[]> {
+  return { value, help, form: "variadic", read: (texts) => texts };
+}
+
+/** Values or none, in the last place: `[IMAGE…]`. */
+export function several(value: string, help: string): Argument<readonly string[]> {
+  return { value, help, form: "several", read: (texts) => texts };
+}
+
+type Arguments = Readonly<Record<string, Argument<unknown>>>;
+type Options = Readonly<Record<string, Option<unknown>>>;
+type ArgumentValues<A extends Arguments> = { readonly [K in keyof A]: A[K] extends Argument<infer T> ? T : never };
+type OptionValues<O extends Options> = { readonly [K in keyof O]: ValueOf<O[K]> };
+
+interface Definition<A extends Arguments, O extends Options> {
+  readonly name: string;
+  /** Names that other programs have for it: whoever types one is told this command's. */
+  readonly otherNames?: readonly string[];
+  /** One line, no full stop: it stands in the list of commands. */
+  readonly summary: string;
+  /** One command line that does something useful as it stands. */
+  readonly example: string;
+  /** In the order in which they are written. */
+  readonly arguments: A;
+  /** Keys in camelCase: `maxShardSize` is `--max-shard-size` and `RANDLORA_MAX_SHARD_SIZE`. */
+  readonly options: O;
+  run(args: ArgumentValues<A>, options: OptionValues<O>, context: Context): Promise<void> | void;
+}
+
+/** A command whose types have served their purpose: what the parser, `--help` and the completion work with. */
+export interface Command {
+  readonly kind: "command";
+  readonly name: string;
+  readonly otherNames: readonly string[];
+  readonly summary: string;
+  readonly example: string;
+  readonly arguments: Arguments;
+  readonly options: Options;
+  /** Runs with values read by the definitions above. */
+  invoke(
+    args: Readonly<Record<string, unknown>>,
+    options: Readonly<Record<string, unknown>>,
+    context: Context,
+  ): Promise<void>;
+}
+
+/** Commands under one word: `randlora cache list`, `randlora cache remove`. */
+export interface Group {
+  readonly kind: "group";
+  readonly name: string;
+  readonly otherNames?: readonly string[];
+  readonly summary: string;
+  readonly commands: readonly Command[];
+}
+
+/** Declares a command; `run` gets precisely typed arguments and options. */
+export function defineCommand<const A extends Arguments, const O extends Options>(
+  definition: Definition<A, O>,
+): Command {
+  const { name, otherNames = [], summary, example, options } = definition;
+  return {
+    kind: "command",
+    name,
+    otherNames,
+    summary,
+    example,
+    arguments: definition.arguments,
+    options,
+    async invoke(args, values, context) {
+      // The parser filled both records by calling `read` of the very definitions that these types are made from.
+      await definition.run(args as ArgumentValues<A>, values as OptionValues<O>, context);
+    },
+  };
+}
+
+/** Declares a word that has commands of its own. */
+export function defineGroup(group: Omit<Group, "kind">): Group {
+  return { kind: "group", ...group };
+}
+
+export {
+  bytes,
+  choice,
+  count,
+  flag,
+  integer,
+  json,
+  list,
+  number,
+  numbers,
+  optionalText,
+  repeat,
+  text,
+  toggle,
+} from "./option.ts";
+export type { Context } from "./context.ts";

@@ -1,0 +1,201 @@
+import { RandloraError } from "../../files/errors.ts";
+import { defineCommand, required, type Command } from "./command.ts";
+import { GLOBAL_OPTIONS } from "./globals.ts";
+import { allCommands, flagName, type Program } from "./names.ts";
+
+/** Shells that `completion` knows. */
+const SHELLS = { bash, zsh, fish };
+
+/**
+ * The command that prints a completion script for the whole program.
+ *
+ * @param program asked for when the command runs, since the command is itself a part of it
+ */
+export function completionCommand(program: () => Program): Command {
+  return defineCommand({
+    name: "completion",
+    summary: "Print a script that completes commands and options in a shell",
+    example: "source <(randlora completion bash)",
+    arguments: { shell: required("bash|zsh|fish", "the shell it is for") },
+    options: {},
+    run({ shell }, _, context) {
+      if (!isShell(shell)) {
+        throw new RandloraError(
+          "usage",
+          `completion: no script for ${JSON.stringify(shell)}`,
+          "one of: bash, zsh, fish",
+        );
+      }
+      const script = completionScript(shell, program());
+      context.result({ shell, script }, () => script);
+    },
+  });
+}
+
+/** The script that a shell sources to complete the program's commands, options and values. */
+export function completionScript(shell: keyof typeof SHELLS, program: Program): string {
+  return SHELLS[shell](program);
+}
+
+function isShell(name: string): name is keyof typeof SHELLS {
+  return Object.hasOwn(SHELLS, name);
+}
+
+interface Flag {
+  /** `--dtype` */
+  readonly long: string;
+  readonly short: string;
+  readonly help: string;
+  readonly takesValue: boolean;
+  readonly choices: readonly string[];
+}
+
+/** What can follow a sequence of command words: further words, or a command's flags. */
+interface Place {
+  readonly path: readonly string[];
+  readonly words: readonly { readonly name: string; readonly summary: string }[];
+  readonly flags: readonly Flag[];
+}
+
+function places(program: Program): readonly Place[] {
+  const groups = program.commands.filter((entry) => entry.kind === "group");
+  const plain = flagsOf({});
+  return [
+    { path: [], words: program.commands, flags: plain },
+    ...groups.map(({ name, commands }) => ({ path: [name], words: commands, flags: plain })),
+    ...allCommands(program).map(({ path, command }) => ({ path, words: [], flags: flagsOf(command.options) })),
+  ];
+}
+
+function flagsOf(options: Command["options"]): readonly Flag[] {
+  const all = Object.entries({ ...options, ...GLOBAL_OPTIONS, help: HELP });
+  return all.map(([key, { short, help, form, choices }]) => ({
+    long: `--${flagName(key)}`,
+    short: short === "" ? "" : `-${short}`,
+    help,
+    takesValue: form === "value",
+    choices,
+  }));
+}
+
+const HELP = { short: "h", help: "show help", form: "flag", choices: [] } as const;
+
+/** bash: words by place, values by place and flag; file names wherever nothing better is known. */
+function bash(program: Program): string {
+  const all = places(program);
+  const steps = all.filter(({ path }) => path.length > 0).map(({ path }) => shellQuote(path.join(" ")));
+  const offers = all.map(({ path, words, flags }) => {
+    const names = [...words.map(({ name }) => name), ...flags.map(({ long }) => long)];
+    return `    ${shellQuote(path.join(" "))}) words='${names.join(" ")}' ;;`;
+  });
+  const values = all.flatMap(({ path, flags }) =>
+    flags
+      .filter(({ takesValue }) => takesValue)
+      .flatMap(({ long, short, choices }) =>
+        [long, short]
+          .filter(Boolean)
+          .map((flag) => `    ${shellQuote([...path, flag].join(" "))}) values='${choices.join(" ")}' ;;`),
+      ),
+  );
+  return `_${program.name}() {
+  local current="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD-1]}" prefix='' place='' word words='' values='-'
+  # --flag=value is three words where bash breaks them at =, as it does by default, and one elsewhere.
+  if [[ $current == = ]]; then current=''
+  elif [[ $before == = ]]; then before="\${COMP_WORDS[COMP_CWORD-2]}"
+  elif [[ $current == --*=* ]]; then before="\${current%%=*}" prefix="\${current%%=*}=" current="\${current#*=}"
+  fi
+  for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+    case "\${place:+$place }$word" in
+    ${steps.join("|")}) place="\${place:+$place }$word" ;;
+    esac
+  done
+  case "\${place:+$place }$before" in
+${values.join("\n")}
+  esac
+  case "$place" in
+${offers.join("\n")}
+  esac
+  COMPREPLY=()
+  if [[ $values != - ]]; then
+    [[ -n $values ]] && COMPREPLY=($(compgen -P "$prefix" -W "$values" -- "$current"))
+  elif [[ $current == -* || $words != --* ]]; then
+    COMPREPLY=($(compgen -W "$words" -- "$current"))
+  fi
+}
+complete -o bashdefault -o default -F _${program.name} ${program.name}
+`;
+}
+
+/** zsh: one `_arguments` call a place. */
+function zsh(program: Program): string {
+  const cases = places(program).map(({ path, words, flags }) => {
+    const lines = flags.flatMap(({ long, short, help, takesValue, choices }) => {
+      const value = takesValue ? `:value:${choices.length > 0 ? `(${choices.join(" ")})` : "_files"}` : "";
+      // Behind = the value may stand in the same word, or in the next.
+      const spellings = [takesValue ? `${long}=` : long, short].filter(Boolean);
+      return spellings.map((flag) => shellQuote(`*${flag}[${zshDescribe(help)}]${value}`));
+    });
+    const offers = words.map(({ name, summary }) => shellQuote(`${name}:${summary}`)).join(" ");
+    const options = ["_arguments", ...lines, `'*:file:_files'`].join(" \\\n        ");
+    const commands = `local -a offers=(${offers})
+      if [[ \${words[CURRENT]} != -* ]]; then _describe command offers; return; fi
+      `;
+    return `    ${shellQuote(path.join(" "))})
+      ${words.length > 0 ? commands : ""}${options}
+      ;;`;
+  });
+  const steps = places(program).flatMap(({ path }) => (path.length > 0 ? [shellQuote(path.join(" "))] : []));
+  return `#compdef ${program.name}
+_${program.name}() {
+  local place='' word
+  local -i start=1 index
+  for (( index = 2; index < CURRENT; index++ )); do
+    word="\${place:+$place }\${words[index]}"
+    case "$word" in
+    ${steps.join("|")}) place="$word"; start=index ;;
+    esac
+  done
+  # Options are completed as if the command's last word were the program itself.
+  words=("\${(@)words[start,-1]}")
+  (( CURRENT -= start - 1 ))
+  case "$place" in
+${cases.join("\n")}
+  esac
+}
+# Autoloaded from fpath, this file is the function's first call.
+if [[ \${funcstack[1]} == _${program.name} ]]; then _${program.name} "$@"; else compdef _${program.name} ${program.name}; fi
+`;
+}
+
+/** fish: one `complete` line a word or flag. */
+function fish(program: Program): string {
+  const lines = places(program).flatMap(({ path, words, flags }) => {
+    const seen = path.map((word) => `__fish_seen_subcommand_from ${word}`);
+    const none = words.length > 0 ? [`not __fish_seen_subcommand_from ${words.map(({ name }) => name).join(" ")}`] : [];
+    const condition = fishQuote([...seen, ...none].join("; and "));
+    const start = `complete -c ${program.name} -n ${condition}`;
+    return [
+      ...words.map(({ name, summary }) => `${start} -f -a ${name} -d ${fishQuote(summary)}`),
+      ...flags.map(({ long, short, help, takesValue, choices }) => {
+        const letter = short === "" ? "" : ` -s ${short.slice(1)}`;
+        const value = choices.length > 0 ? ` -x -a ${fishQuote(choices.join(" "))}` : takesValue ? " -r" : "";
+        return `${start} -l ${long.slice(2)}${letter}${value} -d ${fishQuote(help)}`;
+      }),
+    ];
+  });
+  return `${lines.join("\n")}\n`;
+}
+
+/** A word in single quotes for bash and zsh. */
+function shellQuote(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/** Text inside the brackets of `_arguments`. */
+function zshDescribe(text: string): string {
+  return text.replace(/[[\]\\:]/g, "\\$&");
+}
+
+function fishQuote(text: string): string {
+  return `'${text.replace(/['\\]/g, "\\$&")}'`;
+}

@@ -1,0 +1,81 @@
+import { writeSync } from "node:fs";
+import { RandloraError } from "../../files/errors.ts";
+import { Screen } from "../screen.ts";
+import { createStyle } from "../style.ts";
+import { ErrorReport } from "./error-report.ts";
+import { ignoresHangup } from "./hangup.ts";
+import type { Program } from "./names.ts";
+import { run } from "./run.ts";
+
+/** Signals that ask the program to stop, and the exit status after them: 128 + the signal's number, as in a shell. */
+const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
+/** After the end of the terminal: an SSH session that was closed or lost. */
+const HANGUP_STATUS = 129;
+
+/**
+ * Runs this process as the program: its arguments, its streams, its signals. Sets the exit status and lets the process
+ * end by itself.
+ *
+ * @param leave ends the process at once; called on a second SIGINT or SIGTERM only
+ */
+export async function runProcess(program: Program, leave: (status: number) => void): Promise<void> {
+  const stop = new AbortController();
+  const screen = new Screen(process.stderr, process.env);
+  const report = new ErrorReport(screen, createStyle(process.stderr, process.env));
+  let stopped: number | undefined;
+  const stopWith = (status: number): void => {
+    stopped ??= status;
+    process.exitCode = stopped;
+    stop.abort();
+  };
+  let isAsked = false;
+  for (const [name, status] of Object.entries(SIGNALS)) {
+    process.on(name, () => {
+      if (isAsked) {
+        // The shell's prompt is not to follow on a line that is being drawn.
+        if (process.stderr.isTTY && stopped !== HANGUP_STATUS) writeSync(process.stderr.fd, "\n");
+        leave(status);
+      }
+      isAsked = true;
+      stopWith(status);
+    });
+  }
+  // The kernel and the shell both send it, so a second one asks for nothing more.
+  if (!ignoresHangup()) process.on("SIGHUP", () => stopWith(HANGUP_STATUS));
+
+  // A reader that has seen enough (`randlora … | head`) closes the pipe: stop the work, and keep quiet about it.
+  let outputError: NodeJS.ErrnoException | undefined;
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (outputError !== undefined) return;
+    outputError = error;
+    stop.abort();
+    if (error.code !== "EPIPE") process.exitCode = report.explain(outputFailure(error));
+  });
+  // Nobody is left to tell when stderr is gone.
+  process.stderr.on("error", () => undefined);
+  for (const event of ["uncaughtException", "unhandledRejection"]) {
+    process.on(event, (error: unknown) => {
+      process.exitCode = report.explain(error);
+      stop.abort();
+    });
+  }
+
+  const status = await run(program, {
+    argv: process.argv.slice(2),
+    environment: process.env,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    screen,
+    report,
+    signal: stop.signal,
+  });
+  // Of a terminal that is gone nothing else is to be expected.
+  if (outputError === undefined || stopped === HANGUP_STATUS)
+    process.exitCode = stopped ?? Math.max(status, Number(process.exitCode ?? 0));
+}
+
+function outputFailure(error: NodeJS.ErrnoException): RandloraError {
+  return new RandloraError("file", `standard output: cannot be written (${error.code ?? error.message})`, "", {
+    cause: error,
+  });
+}

@@ -1,0 +1,20 @@
+import { BLOCKS_NAMES } from "../../../compute/device/dtype.ts";
+import { choice } from "../command.ts";
+
+const BLOCKS = "hold the layers' weights in blocks of 32 numbers of 8 or 4 bits, as llama.cpp's Q8_0 and Q4_0";
+
+/** `--quantize`, where a language model runs as it is. */
+export function quantizeOption({ topic }: { readonly topic: string }) {
+  return choice(BLOCKS_NAMES, {
+    topic,
+    help: `${BLOCKS}; adapters are added beside them`,
+    defaultText: "as stored",
+  });
+}
+
+/** `--quantize`, where a model of pictures does. */
+export const PICTURE_QUANTIZE_OPTION = choice(BLOCKS_NAMES, {
+  topic: "Model",
+  help: `${BLOCKS}; adapters are merged before`,
+  defaultText: "as stored",
+});

@@ -1,0 +1,15 @@
+import type { KernelTime } from "../compute/device/device.ts";
+import { formatDuration, formatNumber } from "./format.ts";
+import { formatTable } from "./table.ts";
+
+/** What `--profile` adds to a command's JSON: nothing where nothing was measured. */
+export function profileJson(profile: readonly KernelTime[]): object {
+  return profile.length === 0 ? {} : { profile };
+}
+
+/** The same for people, below the result. */
+export function profileText(profile: readonly KernelTime[], columns: number): string {
+  if (profile.length === 0) return "";
+  const rows = profile.map(({ kernel, calls, seconds }) => [kernel, formatNumber(calls), formatDuration(seconds)]);
+  return `\n${formatTable(rows, { head: ["kernel", "calls", "time"], align: "lrr", columns })}`;
+}

@@ -1,0 +1,61 @@
+import type { Context } from "../../terminal/options/command.ts";
+import type { PictureBatch } from "../images/batch.ts";
+import type { MicroBatch } from "../../data/text/samples/types.ts";
+import type { RunEstimate } from "../loop/finetune.ts";
+import type { Subject } from "../model/subject.ts";
+import type { Places } from "./settings.ts";
+
+/** The data of a run, read or found, and how they are shown. */
+export interface Loaded<Batch> extends Disposable {
+  readonly subject: Subject<Batch>;
+  /** What was lost on the way to the model: one line each. */
+  readonly losses: readonly string[];
+  /** Pictures that were left out because they cannot be read, where that was asked for. */
+  readonly badImages: () => number | undefined;
+  /** The result of `--dry-run`. */
+  show(estimate: RunEstimate): void;
+}
+
+/** Reads and tokenises texts, with a bar. */
+export async function loadTexts({ local, location }: Places, context: Context): Promise<Loaded<MicroBatch>> {
+  const { loadRunData } = await import("../text/data.ts");
+  const { textSubject } = await import("../text/subject.ts");
+  const { dryRunJson, dryRunText, lossesText } = await import("../report/dry-run.ts");
+  using bar = context.progress({ title: "reading", unit: "samples" });
+  let shown = 0;
+  const onProgress = (samples: number): void => {
+    // Training and validation data are counted apart.
+    bar.add({ items: samples >= shown ? samples - shown : samples });
+    shown = samples;
+  };
+  const { data, tokenizer } = await loadRunData(local, location.folder, { onProgress, signal: context.signal });
+  return {
+    subject: textSubject(data),
+    losses: lossesText(data).split("\n").slice(0, -1),
+    badImages: () => undefined,
+    show(estimate) {
+      const found = { data, tokenizer, estimate };
+      context.result(dryRunJson(found), () => dryRunText(found, context.columns, context.style));
+    },
+    [Symbol.dispose]() {},
+  };
+}
+
+/** Finds pictures. */
+export async function loadPictures({ local, location }: Places, context: Context): Promise<Loaded<PictureBatch>> {
+  const { loadPictureData } = await import("../images/data.ts");
+  const { PictureSubject } = await import("../images/subject.ts");
+  const { pictureDryRunJson, pictureDryRunText } = await import("../report/image-dry-run.ts");
+  const data = await loadPictureData(local, location, context.signal);
+  const subject = new PictureSubject(data, (line) => context.log.warn(line));
+  return {
+    subject,
+    losses: [],
+    badImages: () => (local.pictures?.skipBadImages === true ? subject.badImages : undefined),
+    show(estimate) {
+      const found = { data, estimate };
+      context.result(pictureDryRunJson(found), () => pictureDryRunText(found, context.columns, context.style));
+    },
+    [Symbol.dispose]: () => subject[Symbol.dispose](),
+  };
+}

@@ -1,0 +1,160 @@
+import { pairedP, type Spread, spreadOf } from "./statistics.ts";
+import { itemAt } from "../../files/item-at.ts";
+import { type Comparison, type Contender, isReference, type RunResult } from "./types.ts";
+
+/** What methods are judged by: the last validation loss, or the mean loss of the last steps where there is none. */
+export type Measure = "valid_loss" | "loss";
+
+/** A method over its seeds. */
+export interface MethodSummary {
+  readonly method: string;
+  readonly budget: number | null;
+  /** Numbers that were trained; null where no run came that far. */
+  readonly parameters: number | null;
+  /** (parameters − budget) / budget. */
+  readonly distance: number | null;
+  readonly runs: number;
+  /** Runs that diverged. */
+  readonly failed: number;
+  readonly loss: Spread | null;
+  readonly valid_loss: Spread | null;
+  readonly best_valid_loss: Spread | null;
+  readonly accuracy: Spread | null;
+  readonly seconds: Spread | null;
+  readonly peak_bytes: number | null;
+}
+
+/** Who is best at one budget. */
+export interface Contest {
+  readonly budget: number;
+  readonly judged_by: Measure;
+  /** Null where the spread does not allow to name one. */
+  readonly winner: string | null;
+  /** Why there is none, or by how much. */
+  readonly reason: string;
+  /** Methods that took part, the best first. */
+  readonly among: readonly string[];
+  /** Methods that took no part: far from the budget, or diverged. */
+  readonly left_out: readonly string[];
+}
+
+/** Trained numbers may be so far from the budget, as a part of it, for a method to be in the contest. */
+export const FAIR_DISTANCE = 0.25;
+/** The most that the chance may be to name a winner among methods that are equal. */
+const LEVEL = 0.05;
+
+/** The results of one contender, in the order of seeds. */
+export function resultsOf({ label, budget }: Contender, results: readonly RunResult[]): readonly RunResult[] {
+  return results
+    .filter((one) => one.method === label && one.budget === budget)
+    .toSorted((one, other) => one.seed - other.seed);
+}
+
+/** Means over the seeds, of every contender in the order of the comparison. */
+export function summaries({ contenders }: Comparison, results: readonly RunResult[]): readonly MethodSummary[] {
+  return contenders.map((contender) => {
+    const own = resultsOf(contender, results);
+    const good = own.filter(({ error }) => error === null);
+    const of = (key: Measure | "best_valid_loss" | "accuracy" | "seconds"): Spread | null => {
+      const values = good.flatMap(({ [key]: value }) => (value === null ? [] : [value]));
+      return values.length < own.length ? null : (spreadOf(values) ?? null);
+    };
+    const parameters = good[0]?.parameters ?? null;
+    const { label: method, budget } = contender;
+    return {
+      method,
+      budget,
+      parameters,
+      distance: parameters === null || budget === null ? null : (parameters - budget) / budget,
+      runs: own.length,
+      failed: own.length - good.length,
+      loss: of("loss"),
+      valid_loss: of("valid_loss"),
+      best_valid_loss: of("best_valid_loss"),
+      accuracy: of("accuracy"),
+      seconds: of("seconds"),
+      peak_bytes: good.reduce<number | null>((most, { peak_bytes: bytes }) => largest(most, bytes), null),
+    };
+  });
+}
+
+/** The larger one; what was not measured says nothing. */
+function largest(one: number | null, other: number | null): number | null {
+  return one === null || other === null ? (one ?? other) : Math.max(one, other);
+}
+
+/** What these results are judged by. */
+export function measureOf(results: readonly RunResult[]): Measure {
+  return results.some(({ valid_loss: loss }) => loss !== null) ? "valid_loss" : "loss";
+}
+
+/**
+ * The winner at each budget, where there is one: the method of the lowest mean, if it is lower than that of each other one
+ * by Student's paired t test (seeds are the pairs: data and order are the same). Each of k methods could be best by chance,
+ * so each test is made at 2 · 5 % / k, two-sided: among methods that are equal a winner is named in at most 5 % of
+ * comparisons (Bonferroni).
+ */
+export function contests(comparison: Comparison, results: readonly RunResult[]): readonly Contest[] {
+  return comparison.budgets.map((budget) => {
+    const judged_by = measureOf(results);
+    const contenders = comparison.contenders.filter((one) => one.budget === budget && !isReference(one));
+    const left_out = contenders
+      .filter((contender) => resultsOf(contender, results).some((one) => one.error !== null || !isAtBudget(one)))
+      .map(({ label }) => label);
+    return { budget, judged_by, ...judge(contenders, results, judged_by, comparison.seeds), left_out };
+  });
+}
+
+interface Standing {
+  readonly label: string;
+  readonly values: readonly number[];
+  readonly mean: number;
+}
+
+function judge(
+  contenders: readonly Contender[],
+  results: readonly RunResult[],
+  measure: Measure,
+  seeds: number,
+): Pick<Contest, "winner" | "reason" | "among"> {
+  let among: readonly string[] = [];
+  const none = (reason: string) => ({ winner: null, reason, among });
+  const runs = contenders.map((contender) => resultsOf(contender, results));
+  if (runs.some((own) => own.length < seeds)) return none("not all runs are done");
+  if (seeds < 2) return none("one seed says nothing of the spread");
+  const standings: Standing[] = [];
+  for (const [at, own] of runs.entries()) {
+    const values = own.flatMap(({ [measure]: value }) => (value === null ? [] : [value]));
+    const mean = spreadOf(values)?.mean;
+    if (values.length < seeds || mean === undefined || !own.every(isAtBudget)) continue;
+    standings.push({ label: contenders[at]?.label ?? "", values, mean });
+  }
+  const ranked = standings.toSorted((one, other) => one.mean - other.mean);
+  among = ranked.map(({ label }) => label);
+  const [best, ...others] = ranked;
+  if (best === undefined) return none("no method came near the budget, and to its end, with every seed");
+  const [second] = others;
+  if (second === undefined) return none(`${best.label} alone came near the budget, and to its end, with every seed`);
+  const level = (2 * LEVEL) / standings.length;
+  for (const { label, values } of others) {
+    const p = pairedP(values.map((value, seed) => value - itemAt(best.values, seed)));
+    if (!(p < level)) {
+      const difference = `${best.label} has the lowest mean, but its distance to ${label} may be chance`;
+      return none(`${difference} (p = ${inWords(p)}, ${inWords(level)} would tell)`);
+    }
+  }
+  const margin = second.mean - best.mean;
+  return {
+    winner: best.label,
+    reason: `${margin.toPrecision(3)} lower than ${second.label}; lower than each other one with p < ${inWords(level)}`,
+    among,
+  };
+}
+
+function isAtBudget({ parameters, budget }: RunResult): boolean {
+  return parameters !== null && budget !== null && Math.abs(parameters - budget) <= FAIR_DISTANCE * budget;
+}
+
+function inWords(p: number): string {
+  return p < 0.001 ? p.toExponential(1) : String(Number(p.toPrecision(2)));
+}

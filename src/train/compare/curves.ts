@@ -1,0 +1,117 @@
+import { scaleLog } from "d3-scale";
+import { measureOf, type MethodSummary, summaries } from "./contest.ts";
+import { plannedRuns } from "./plan.ts";
+import type { ComparisonRecord } from "./record.ts";
+import type { Spread } from "./statistics.ts";
+import { isReference, type PlannedRun } from "./types.ts";
+import { formatCount } from "../../terminal/format.ts";
+import type { Metrics } from "../types.ts";
+import { type Axis, axesOver, type LossPoint } from "../../terminal/charts/axes.ts";
+import { lossCurve } from "../report/loss-curve.ts";
+
+/** The losses of a method over its seeds. */
+export interface MethodCurve {
+  readonly name: string;
+  /** Mean of the seeds' smoothed losses, and the lowest and highest of them at each step. */
+  readonly mean: readonly LossPoint[];
+  readonly band: readonly { readonly step: number; readonly low: number; readonly high: number }[];
+  /** Means of the validation losses. */
+  readonly valid: readonly LossPoint[];
+}
+
+/**
+ * One curve a contender that has begun.
+ * @param metrics of each planned run, in their order
+ */
+export function methodCurves(
+  { comparison }: ComparisonRecord,
+  metrics: readonly (readonly Metrics[])[],
+): MethodCurve[] {
+  const runs = plannedRuns(comparison);
+  const several = comparison.budgets.length > 1;
+  return comparison.contenders.flatMap((contender) => {
+    const own = runs.flatMap((run: PlannedRun, at) =>
+      run.contender === contender ? [lossCurve(metrics[at] ?? [])] : [],
+    );
+    const steps = over(own.map(({ smooth }) => smooth));
+    if (steps.length === 0) return [];
+    const { label, budget } = contender;
+    return [
+      {
+        name: several && budget !== null ? `${label} ${formatCount(budget)}` : label,
+        mean: steps.map(({ step, losses }) => ({ step, loss: mean(losses) })),
+        band: steps.map(({ step, losses }) => ({ step, low: Math.min(...losses), high: Math.max(...losses) })),
+        valid: over(own.map(({ valid }) => valid)).map(({ step, losses }) => ({ step, loss: mean(losses) })),
+      },
+    ];
+  });
+}
+
+/** The losses of several runs at each step that any of them has, in their order. */
+function over(curves: readonly (readonly LossPoint[])[]): { readonly step: number; readonly losses: number[] }[] {
+  const steps = new Map<number, number[]>();
+  for (const { step, loss } of curves.flat()) steps.set(step, [...(steps.get(step) ?? []), loss]);
+  return [...steps].map(([step, losses]) => ({ step, losses })).toSorted((a, b) => a.step - b.step);
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** Axes of all curves: without the bands, where single seeds may lie far off. */
+export function curveAxes(curves: readonly MethodCurve[], ticks: { readonly x: number; readonly y: number }) {
+  return axesOver(
+    curves.flatMap(({ mean: points, valid }) => [...points, ...valid]),
+    ticks,
+  );
+}
+
+/** What a method's loss comes to with so many trained numbers. */
+export interface SizePoint {
+  readonly parameters: number;
+  readonly loss: Spread;
+}
+
+/** Loss against trained parameters, as figure 1 of the paper (arXiv:2502.00987) has accuracy. */
+export interface SizeFigure {
+  readonly measure: string;
+  readonly methods: readonly { readonly name: string; readonly points: readonly SizePoint[] }[];
+  /** Those that train the model itself: a level, since they would press the rest together. */
+  readonly references: readonly { readonly name: string; readonly point: SizePoint }[];
+}
+
+export function sizeFigure({ comparison, results }: ComparisonRecord): SizeFigure {
+  const key = measureOf(results);
+  const all = summaries(comparison, results);
+  const pointOf = ({ parameters, [key]: loss }: MethodSummary): SizePoint[] =>
+    parameters === null || loss === null ? [] : [{ parameters, loss }];
+  const bound = all.filter((one) => !isReference(one));
+  return {
+    measure: key === "valid_loss" ? "validation loss" : "loss",
+    methods: [...new Set(bound.map(({ method }) => method))].flatMap((name) => {
+      const points = bound.filter(({ method }) => method === name).flatMap(pointOf);
+      return points.length === 0 ? [] : [{ name, points: points.toSorted((a, b) => a.parameters - b.parameters) }];
+    }),
+    references: all.filter(isReference).flatMap((one) => pointOf(one).map((point) => ({ name: one.method, point }))),
+  };
+}
+
+/** Axes of a figure: parameters by factors, losses with their deviations. */
+export function sizeAxes({ methods, references }: SizeFigure): { readonly x: Axis; readonly y: Axis } {
+  const points = methods.flatMap((method) => method.points);
+  const ends = [...points, ...references.map(({ point }) => point)].flatMap(({ parameters, loss }) => {
+    const off = loss.deviation ?? 0;
+    return [loss.mean - off, loss.mean + off].map((value) => ({ step: parameters, loss: value }));
+  });
+  const { y } = axesOver(ends, { x: 5, y: 6 });
+  const counts = points.map(({ parameters }) => parameters);
+  const [from, to] = [Math.min(...counts) / 1.5, Math.max(...counts) * 1.5];
+  const ticks = scaleLog([from, to], [0, 1]).ticks(5);
+  return { x: { from, to, ticks: sparse(ticks), isLog: true, format: formatCount }, y };
+}
+
+/** At most eight of them: the ticks of a logarithm stand close together. */
+function sparse(ticks: readonly number[]): readonly number[] {
+  const every = Math.ceil(ticks.length / 8);
+  return ticks.filter((_, at) => at % every === 0);
+}

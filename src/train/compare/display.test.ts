@@ -1,0 +1,91 @@
+import { expect, test } from "bun:test";
+import type { Contender, RunResult } from "./types.ts";
+import type { TrainSettings } from "../settings/settings.ts";
+import { ComparisonDisplay } from "./display.ts";
+import { createLog } from "../../terminal/log.ts";
+import { Screen } from "../../terminal/screen.ts";
+import { createStyle } from "../../terminal/style.ts";
+import { RecordingStream } from "../../terminal/testing/terminal.ts";
+
+// The display reads names, budgets and seeds alone.
+const settings = { seed: 3 } as TrainSettings;
+const contender: Contender = { label: "lora+rslora", budget: 20_000, settings };
+const RUN = { name: "lora+rslora-seed-3", contender, settings };
+
+const RESULT: RunResult = {
+  method: "lora+rslora",
+  budget: 2e4,
+  seed: 3,
+  parameters: 20001,
+  steps: 4,
+  loss: 1.25,
+  valid_loss: 2.5,
+  best_valid_loss: 2.5,
+  accuracy: null,
+  seconds: 2,
+  peak_bytes: 1,
+  error: null,
+};
+
+function display(columns?: number) {
+  const stream = new RecordingStream(columns);
+  const screen = new Screen(stream);
+  const log = createLog(screen, createStyle(stream, {}), { quiet: false, verbose: false });
+  const clock = { now: 0 };
+  return { stream, clock, shown: new ComparisonDisplay({ screen, log }, () => clock.now) };
+}
+
+const started = {
+  run: "r",
+  step: 0,
+  steps: 4,
+  epochs: 1,
+  unit: "tokens" as const,
+  trainableParameters: 1,
+  estimatedGpuBytes: 1,
+  checkpointing: false,
+};
+
+test("on a terminal a bar for the run that trains, and a line for each that is done", () => {
+  const { stream, clock, shown } = display(100);
+  const run = shown.begin(RUN, 1, 6);
+  run.start(started);
+  for (const step of [1, 2]) {
+    clock.now += 500;
+    run.step({ step, loss: 2, learning_rate: 1, grad_norm: 1, tokens: 1, seconds: 2 }, { gpuBytes: 1, totalTokens: 1 });
+  }
+  const first = "5 runs; how long they take is known when the first has ended";
+  expect(stream.screen).toEqual([
+    first,
+    "run 2 of 6: lora+rslora at 20.0 K, seed 3  ▕██████████          ▏  loss 2.000  0:04 left",
+  ]);
+  shown.end(RESULT, 90);
+  shown[Symbol.dispose]();
+  expect(stream.screen).toEqual([
+    first,
+    "lora+rslora at 20.0 K, seed 3: loss 1.2500, validation 2.5000, 2.00 s, about 1:30 left",
+    "",
+  ]);
+});
+
+test("elsewhere lines alone; notes of a method once, what diverged and what goes on", () => {
+  const { stream, shown } = display();
+  shown.stopping();
+  for (const step of [0, 2]) {
+    const run = shown.begin(RUN, 0, 2);
+    run.warn("a note");
+    run.start({ ...started, step });
+  }
+  shown.stopping();
+  shown.end({ ...RESULT, budget: null, loss: null, valid_loss: null, error: "step 2: the loss is NaN" }, undefined);
+  shown.note("gone");
+  shown.stopping();
+  expect(stream.text.trimEnd().split("\n")).toEqual([
+    "2 runs; how long they take is known when the first has ended",
+    "warning: lora+rslora: a note",
+    "lora+rslora at 20.0 K, seed 3: goes on from step 2",
+    "stopping: the step is finished and saved; once more leaves at once",
+    "warning: lora+rslora, seed 3: step 2: the loss is NaN",
+    "gone",
+  ]);
+});

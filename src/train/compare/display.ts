@@ -1,0 +1,100 @@
+import type { CompareObserver } from "./run.ts";
+import type { PlannedRun, RunResult } from "./types.ts";
+import type { RunStart, StepMetrics, TrainObserver } from "../types.ts";
+import { formatClock, formatCount, formatDuration, formatNumber } from "../../terminal/format.ts";
+import { bar, joinParts } from "../../terminal/progress.ts";
+import type { TrainingSurface } from "../report/display.ts";
+
+/** Milliseconds between two drawings of the live line. */
+const REDRAW_MS = 100;
+
+/** Shows a comparison on stderr: a live line with a bar for the run that trains, and a line for each that is done. */
+export class ComparisonDisplay implements CompareObserver, Disposable {
+  readonly #surface: Pick<TrainingSurface, "log" | "screen">;
+  readonly #now: () => number;
+  /** What was said once: every run of a method has the same notes. */
+  readonly #said = new Set<string>();
+  #shownAt = -Infinity;
+  #place = "";
+  #hasBegun = false;
+  #isTraining = false;
+
+  /** @param now a clock in milliseconds */
+  constructor(surface: Pick<TrainingSurface, "log" | "screen">, now: () => number = () => performance.now()) {
+    this.#surface = surface;
+    this.#now = now;
+  }
+
+  begin({ contender, settings }: PlannedRun, index: number, total: number): TrainObserver {
+    const { label, budget } = contender;
+    const at = budget === null ? "" : ` at ${formatCount(budget)}`;
+    const name = `${label}${at}, seed ${settings.seed}`;
+    if (!this.#hasBegun && total > 1) {
+      this.#surface.log.info(`${total - index} runs; how long they take is known when the first has ended`);
+    }
+    this.#hasBegun = true;
+    this.#place = `run ${index + 1} of ${total}: ${name}`;
+    let run: Pick<RunStart, "step" | "steps"> = { step: 0, steps: 0 };
+    let [done, seconds] = [0, 0];
+    this.#live([this.#place]);
+    return {
+      warn: (line) => {
+        if (this.#said.has(line)) return;
+        this.#said.add(line);
+        this.#surface.log.warn(`${label}: ${line}`);
+      },
+      loading: () => {},
+      start: (started) => {
+        run = started;
+        this.#isTraining = true;
+        if (started.step > 0) {
+          this.#surface.log.info(`${name}: goes on from step ${formatNumber(started.step)}`);
+        }
+      },
+      step: (metrics: StepMetrics) => {
+        done += 1;
+        seconds += metrics.seconds;
+        if (this.#now() - this.#shownAt < REDRAW_MS) return;
+        const left = (seconds / done) * (run.steps - metrics.step);
+        const share = metrics.step / Math.max(run.steps, 1);
+        this.#live([this.#place, bar(share), `loss ${metrics.loss.toFixed(3)}`, `${formatClock(left)} left`]);
+      },
+      evaluation: () => {},
+      saved: () => {},
+    };
+  }
+
+  end({ method, budget, seed, loss, valid_loss: valid, seconds, error }: RunResult, left: number | undefined): void {
+    this.#isTraining = false;
+    const at = budget === null ? "" : ` at ${formatCount(budget)}`;
+    const parts = [
+      ...(loss === null ? [] : [`loss ${loss.toFixed(4)}`]),
+      ...(valid === null ? [] : [`validation ${valid.toFixed(4)}`]),
+      formatDuration(seconds),
+      ...(left === undefined ? [] : [`about ${formatDuration(left)} left`]),
+    ];
+    if (error === null) this.#surface.log.info(`${method}${at}, seed ${seed}: ${parts.join(", ")}`);
+    else this.#surface.log.warn(`${method}${at}, seed ${seed}: ${error}`);
+  }
+
+  note(line: string): void {
+    this.#surface.log.info(line);
+  }
+
+  /** The comparison was told to stop; it may take a step's time. */
+  stopping(): void {
+    if (this.#isTraining) this.#surface.log.info("stopping: the step is finished and saved; once more leaves at once");
+  }
+
+  [Symbol.dispose](): void {
+    this.#isTraining = false;
+    this.#surface.screen.live("");
+  }
+
+  #live(parts: readonly string[]): void {
+    const { screen } = this.#surface;
+    if (!screen.interactive) return;
+    screen.live(joinParts(parts, screen.columns));
+    this.#shownAt = this.#now();
+  }
+}

@@ -1,0 +1,80 @@
+import type { Within } from "../../adapters/base/base.ts";
+import type { RunData } from "./run.ts";
+import type { Context } from "../../terminal/options/command.ts";
+import type { PictureBatch } from "../images/batch.ts";
+import type { MicroBatch } from "../../data/text/samples/types.ts";
+import type { ModelFacts } from "../settings/resolve-settings.ts";
+import type { FlatSettings, TrainSettings } from "../settings/settings.ts";
+import type { Places } from "../command/settings.ts";
+
+/** The data of the runs of a comparison. */
+export interface RunsData<Batch> extends Disposable {
+  /** Those of a run, with paths of this machine. @throws RandloraError as what reads them */
+  load(settings: TrainSettings): Promise<RunData<Batch>>;
+}
+
+/** Texts, read once for all runs that have the same. */
+export async function textData({ location }: Places, { signal }: Context): Promise<RunsData<MicroBatch>> {
+  const { loadRunData } = await import("../text/data.ts");
+  const { textSubject } = await import("../text/subject.ts");
+  let last: { readonly key: string; readonly data: RunData<MicroBatch> } | undefined;
+  return {
+    async load(settings) {
+      // Data that are not split are the same for every seed.
+      const key = settings.validSplit === null ? "" : String(settings.seed);
+      if (last?.key !== key) {
+        const { data } = await loadRunData(settings, location.folder, { signal });
+        last = { key, data: { subject: textSubject(data), headParameters: 0 } };
+      }
+      return last.data;
+    },
+    [Symbol.dispose]() {},
+  };
+}
+
+/** Pictures, found once a seed. */
+export async function pictureData({ location }: Places, context: Context): Promise<RunsData<PictureBatch>> {
+  const { loadPictureData } = await import("../images/data.ts");
+  const { PictureSubject } = await import("../images/subject.ts");
+  const { headParameters } = await import("../images/task.ts");
+  const { readImageConfig } = await import("../../models/vision/read-config.ts");
+  const config = await readImageConfig(location);
+  let last:
+    | { readonly seed: number; readonly subject: InstanceType<typeof PictureSubject>; readonly head: number }
+    | undefined;
+  return {
+    async load(settings) {
+      const { seed, pictures } = settings;
+      if (last?.seed !== seed) {
+        const data = await loadPictureData(settings, location, context.signal);
+        last?.subject[Symbol.dispose]();
+        const subject = new PictureSubject(data, (line) => context.log.warn(line));
+        last = {
+          seed,
+          subject,
+          head: pictures === null ? 0 : headParameters(pictures, data.train.classes.length, config),
+        };
+      }
+      return { subject: last.subject, headParameters: last.head };
+    },
+    [Symbol.dispose]: () => last?.subject[Symbol.dispose](),
+  };
+}
+
+/**
+ * The part of a model of pictures that the settings adapt.
+ * @throws RandloraError `usage` for settings that contradict each other or the model
+ */
+export async function adaptedPart(
+  location: Places["location"],
+  asked: Partial<FlatSettings>,
+  facts: NonNullable<ModelFacts["pictures"]>,
+): Promise<Within> {
+  const { readImageConfig } = await import("../../models/vision/read-config.ts");
+  const { resolvePictures } = await import("../settings/images.ts");
+  const { kindOf, withinOf } = await import("../images/task.ts");
+  const { gradAccum = 1 } = asked;
+  // Rates are each method's own affair.
+  const settings = resolvePictures(asked, { ...facts, learningRate: 0, gradAccum });
+  return withinOf(kindOf(settings), await readImageConfig(location));
+}

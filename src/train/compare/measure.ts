@@ -1,0 +1,24 @@
+import type { Metrics } from "../types.ts";
+import type { RunResult } from "./types.ts";
+
+/** What metrics.jsonl tells of a run. */
+export type Measured = Pick<RunResult, "steps" | "loss" | "valid_loss" | "best_valid_loss" | "accuracy" | "seconds">;
+
+/** The part of the steps that `loss` is the mean of. */
+const LAST = 1 / 4;
+
+/** Sums a run up: `loss` is the mean over the last quarter of its steps, at least one; null without any. */
+export function measure(metrics: readonly Metrics[]): Measured {
+  const steps = metrics.flatMap((line) => ("loss" in line ? [line] : []));
+  const evaluations = metrics.flatMap((line) => ("valid_loss" in line ? [line] : []));
+  const end = evaluations.at(-1);
+  const last = steps.slice(steps.length - Math.ceil(steps.length * LAST));
+  return {
+    steps: steps.length,
+    loss: last.length === 0 ? null : last.reduce((sum, { loss }) => sum + loss, 0) / last.length,
+    valid_loss: end?.valid_loss ?? null,
+    best_valid_loss: evaluations.length === 0 ? null : Math.min(...evaluations.map(({ valid_loss: loss }) => loss)),
+    accuracy: end?.valid_accuracy ?? null,
+    seconds: steps.reduce((sum, { seconds }) => sum + seconds, 0),
+  };
+}

@@ -1,0 +1,124 @@
+import { describe, expect, test } from "bun:test";
+import { METHOD_NAMES } from "../../adapters/method-names.ts";
+import { METHODS } from "../../adapters/methods.ts";
+import { refusalOf } from "../../files/testing/folder.ts";
+import { flagName } from "../../terminal/options/names.ts";
+import { readLike, readRates, readWishes } from "./read-methods.ts";
+import { COMPARE_OPTIONS, METHOD_FLAGS } from "./options.ts";
+import { FINETUNE_OPTIONS } from "../command/options.ts";
+
+const wishes = (methods: string[] | undefined, learningRate: string[] = []) => readWishes({ methods, learningRate });
+
+test("what all runs share is defined once, by finetune; the rest are flags of methods", () => {
+  const own = new Set(["methods", "params", "like", "seeds", "learningRate", "out", "resume"]);
+  const finetune = new Map<string, unknown>(Object.entries(FINETUNE_OPTIONS));
+  for (const [key, option] of Object.entries(COMPARE_OPTIONS)) {
+    if (!own.has(key)) expect(option as unknown, key).toBe(finetune.get(key));
+  }
+  expect(METHOD_FLAGS).toMatchObject({ sparse: {}, rslora: {}, variant: {}, alpha: {}, generator: {}, compute: {} });
+  expect(Object.keys(METHOD_FLAGS).filter((key) => key in COMPARE_OPTIONS)).toEqual([]);
+});
+
+test("every setting of a method's own is a flag of that name; sparsity is two", () => {
+  const flags = new Set([...Object.keys(METHOD_FLAGS), "sparsity"]);
+  const settings = METHODS.flatMap(({ name, training }) =>
+    training.result === "adapter" ? Object.keys(training.settings).map((key) => [name, key] as const) : [],
+  );
+  expect(settings.length).toBeGreaterThan(15);
+  expect(settings.filter(([, key]) => !flags.has(key))).toEqual([]);
+});
+
+describe("methods", () => {
+  test("flags are names of boolean ones, names with a value, or values of choices", () => {
+    expect(wishes(["randlora+very-sparse+paper+basis-seed=7", "lora+rslora+alpha=4.5"])).toEqual([
+      {
+        label: "randlora+very-sparse+paper+basis-seed=7",
+        method: "randlora",
+        flags: { sparsity: "very-sparse", variant: "paper", basisSeed: "7" },
+        learningRate: undefined,
+      },
+      { label: "lora+rslora+alpha=4.5", method: "lora", flags: { rslora: true, alpha: 4.5 }, learningRate: undefined },
+    ]);
+  });
+
+  test("without any: all but the one that takes most of the time", () => {
+    const usual = METHOD_NAMES.filter((name) => name !== "pranc");
+    expect(wishes(undefined).map(({ label }) => label)).toEqual([...usual]);
+  });
+
+  test("every flag of a method can be written", () => {
+    for (const [key, option] of Object.entries(METHOD_FLAGS)) {
+      const value = option.choices[0] ?? "3";
+      const flag = option.form === "flag" ? flagName(key) : `${flagName(key)}=${value}`;
+      const [wish] = wishes([`lora+${flag}`]);
+      expect(Object.keys(wish?.flags ?? {}), flag).toHaveLength(1);
+    }
+  });
+
+  test.each([
+    [["lorra"], `--methods: "lorra" is no method`, "did you mean lora?"],
+    [[""], `--methods: "" is no method`, "one of: randlora"],
+    [["lora+rslor"], `--methods lora+rslor: no flag of a method is called "rslor"`, "did you mean rslora?"],
+    [["lora+"], `--methods lora+: no flag of a method is called ""`, "flags are those of finetune"],
+    [["lora+toString"], `no flag of a method is called "toString"`, "flags are those of finetune"],
+    [["lora+data=x"], `no flag of a method is called "data"`, ""],
+    [["lora+alpha"], "--methods lora+alpha: alpha needs a value", "write alpha=a"],
+    [["lora+alpha=x"], `--methods lora+alpha=x: alpha: "x" is not a number`, ""],
+    [["lora+rslora=maybe"], `rslora: "maybe" is neither true nor false`, ""],
+    [["randlora+sparse+very-sparse"], "--sparse and --very-sparse", "give one of them"],
+    [["lora", "lora"], "--methods: lora is there twice", "--seeds"],
+  ] as const)("%j is refused", async (methods, message, hint) => {
+    const { code, message: said, hint: hinted } = await refusalOf(() => wishes([...methods]));
+    expect([code, said, hinted]).toEqual(["usage", expect.stringContaining(message), expect.stringContaining(hint)]);
+  });
+});
+
+describe("learning rates", () => {
+  test("those of a listed method win over the bare method's, and these over one for all", () => {
+    const rates = ["lora=2", "1e-3", "lora+alpha=8=5"];
+    const methods = ["randlora", "lora", "lora+rslora", "lora+alpha=8"];
+    expect(wishes(methods, rates).map(({ learningRate }) => learningRate)).toEqual([1e-3, 2, 2, 5]);
+    expect(wishes(["lora"], ["1", "2"])[0]?.learningRate).toBe(2);
+    expect(wishes(["randlora", "lora"], ["lora=0.5"]).map(({ learningRate }) => learningRate)).toEqual([
+      undefined,
+      0.5,
+    ]);
+  });
+
+  test.each([
+    ["lorra=1", `--learning-rate: "lorra" is not compared`, "did you mean lora?"],
+    ["full=1", `--learning-rate: "full" is not compared`, "compared are lora+rslora"],
+    ["lora=", `--learning-rate: "" is not a number`, ""],
+    ["-1", `--learning-rate: "-1" must be at least 0`, ""],
+  ])("%s is refused", async (rate, message, hint) => {
+    const specs = [{ label: "lora+rslora", method: "lora" }];
+    const refusal = await refusalOf(() => readRates([rate], specs));
+    expect([refusal.message, refusal.hint]).toEqual([expect.stringContaining(message), expect.stringContaining(hint)]);
+  });
+});
+
+describe("--like", () => {
+  test("a method with flags, and its size", () => {
+    expect(readLike("randlora+sparse:6")).toMatchObject({
+      wish: { label: "randlora+sparse", method: "randlora", flags: { sparsity: "sparse" } },
+      size: 6,
+    });
+  });
+
+  test("a method alone", () => {
+    expect(readLike("lora")).toMatchObject({ wish: { label: "lora" }, size: undefined });
+  });
+
+  test.each(["lora:", "lora:0", "lora:-1", "lora:1e3", "lora:4.5", "lora:4:4", "lora:9999999999"])(
+    "%s is refused",
+    async (text) => {
+      expect((await refusalOf(() => readLike(text))).message).toBe(
+        `--like ${text}: not a method, a colon and its rank`,
+      );
+    },
+  );
+
+  test("of no method is refused", async () => {
+    expect((await refusalOf(() => readLike(":4"))).message).toBe('--like: "" is no method');
+  });
+});

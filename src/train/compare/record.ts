@@ -1,0 +1,102 @@
+import * as v from "valibot";
+import { RandloraError } from "../../files/errors.ts";
+import { brief, oneLine, quote } from "../../files/failure.ts";
+import type { SourceHashes } from "../run/same-sources.ts";
+import { formatSettings, parseTrainSettings } from "../settings/settings.ts";
+import { plannedRuns } from "./plan.ts";
+import type { Comparison, RunResult } from "./types.ts";
+
+/** What compare.json holds: what is compared, on what, and what came of it so far. */
+export interface ComparisonRecord {
+  readonly comparison: Comparison;
+  /** Of the base, and of the data as runs of the first seed have them; comparisons of earlier versions have none. */
+  readonly sources?: SourceHashes | undefined;
+  readonly results: readonly RunResult[];
+}
+
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const positive = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
+const amount = v.nullable(v.pipe(v.number(), v.finite()));
+const label = v.pipe(v.string(), v.minLength(1), v.maxLength(200));
+
+const RESULT = v.strictObject({
+  method: label,
+  budget: v.nullable(positive),
+  seed: count,
+  parameters: v.nullable(positive),
+  steps: count,
+  loss: amount,
+  valid_loss: amount,
+  best_valid_loss: amount,
+  accuracy: amount,
+  seconds: v.pipe(v.number(), v.finite(), v.minValue(0)),
+  peak_bytes: v.nullable(count),
+  error: v.nullable(v.string()),
+});
+
+const hash = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
+
+const RECORD = v.strictObject({
+  format: v.literal("randlora-comparison"),
+  version: v.literal(1),
+  budgets: v.array(positive),
+  like: v.nullable(v.string()),
+  seed: count,
+  seeds: positive,
+  sha256: v.optional(
+    v.strictObject({ data: hash, pixels: v.optional(hash), base: v.optional(hash), config: v.optional(hash) }),
+  ),
+  methods: v.pipe(
+    v.array(v.strictObject({ method: label, budget: v.nullable(positive), settings: v.unknown() })),
+    v.minLength(1),
+  ),
+  results: v.array(RESULT),
+});
+
+/** The text of compare.json. */
+export function formatRecord({ comparison, sources: sha256, results }: ComparisonRecord): string {
+  const { budgets, like, contenders, seed, seeds } = comparison;
+  const methods = contenders.map(({ label: method, budget, settings }) => {
+    return { method, budget, settings: formatSettings(settings) };
+  });
+  const json = { format: "randlora-comparison", version: 1, budgets, like, seed, seeds, sha256, methods, results };
+  return `${JSON.stringify(json, undefined, 2)}\n`;
+}
+
+/** Reads what {@link formatRecord} made. `file` is named in errors. @throws RandloraError `format` naming the key */
+export function parseRecord(json: unknown, file: string): ComparisonRecord {
+  const found = v.safeParse(RECORD, json);
+  if (!found.success) {
+    const [issue] = found.issues;
+    throw damaged(file, `${quote(v.getDotPath(issue) ?? "")}: ${brief(issue.message)}`);
+  }
+  const { budgets, like, seed, seeds, sha256: sources, methods, results } = found.output;
+  const contenders = methods.map(({ method, budget, settings }) => {
+    return { label: method, budget, settings: parseTrainSettings(settings, `${file}: ${oneLine(method)}`) };
+  });
+  const comparison = { budgets, like, contenders, seed, seeds };
+  refuseForeign(comparison, results, file);
+  return { comparison, sources, results };
+}
+
+/** What belongs to no run, or to a run twice, came from elsewhere. */
+function refuseForeign(comparison: Comparison, results: readonly RunResult[], file: string): void {
+  const runs = plannedRuns(comparison);
+  if (new Set(runs.map(({ name }) => name)).size < runs.length) throw damaged(file, "two methods of one name");
+  const known = new Set(runs.map(({ contender, settings }) => keyOf(contender.label, contender.budget, settings.seed)));
+  for (const { method, budget, seed } of results) {
+    if (!known.delete(keyOf(method, budget, seed))) {
+      throw damaged(file, `"results": ${quote(method)} with seed ${seed} is no run of it, or is there twice`);
+    }
+  }
+}
+
+/** Tells the runs of a comparison apart. */
+export function keyOf(method: string, budget: number | null, seed: number): string {
+  return JSON.stringify([method, budget, seed]);
+}
+
+function damaged(file: string, cause: string): RandloraError {
+  const hint = "the file was changed, or another version of randlora wrote it: start a new comparison";
+  return new RandloraError("format", `${oneLine(file)}: ${cause}`, hint);
+}

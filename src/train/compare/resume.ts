@@ -1,0 +1,50 @@
+import { ADAPTER_SETTINGS } from "../../adapters/training/settings.ts";
+import { Contradiction } from "../../files/errors.ts";
+import { refuseOthers } from "../settings/resume-settings.ts";
+import { type FlatSettings, flagOf } from "../settings/settings.ts";
+import { CHANGEABLE } from "./run.ts";
+import type { Comparison } from "./types.ts";
+
+/** What was given when a comparison is resumed; undefined where nothing was. */
+export interface Given {
+  readonly labels: readonly string[] | undefined;
+  readonly budgets: readonly number[] | undefined;
+  readonly like: string | undefined;
+  readonly seeds: number | undefined;
+  /** By label. */
+  readonly rates: ReadonlyMap<string, number>;
+  readonly common: Partial<FlatSettings>;
+}
+
+/**
+ * What a comparison that is resumed compares: what it did, with as many seeds or more.
+ * @throws RandloraError `usage` naming the flag that contradicts it
+ */
+export function resumedComparison(recorded: Comparison, given: Given): Comparison {
+  const { labels, budgets, like, seeds = recorded.seeds, rates, common } = given;
+  const had = [...new Set(recorded.contenders.map(({ label }) => label))];
+  const isOther = (wanted: readonly unknown[], own: readonly unknown[]) =>
+    JSON.stringify(wanted.toSorted()) !== JSON.stringify(own.toSorted());
+  if (labels !== undefined && isOther(labels, had)) throw contradiction("methods", labels.join(","), had.join(","));
+  if (budgets !== undefined && isOther([...new Set(budgets)], recorded.budgets)) {
+    throw contradiction("params", budgets.join(","), recorded.budgets.join(","));
+  }
+  if (like !== undefined && like !== recorded.like) throw contradiction("like", like, recorded.like ?? "none");
+  if (seeds < recorded.seeds) throw contradiction("seeds", String(seeds), String(recorded.seeds));
+  for (const { label, settings } of recorded.contenders) {
+    const rate = rates.get(label);
+    const own = settings.learningRate;
+    if (rate !== undefined && rate !== own) throw contradiction("learningRate", `${label}=${rate}`, String(own));
+    // A method that trains the model itself has no settings of adapters.
+    const isForeign = (key: string) => settings.adapter === null && key in ADAPTER_SETTINGS;
+    const mayChange = new Set<string>(CHANGEABLE);
+    refuseOthers(settings, common, (key) => mayChange.has(key) || isForeign(key), { what: "comparison" });
+  }
+  return { ...recorded, seeds };
+}
+
+function contradiction(key: string, wanted: string, had: string): Contradiction {
+  const flag = flagOf(key);
+  const cause = `${flag} ${wanted}: the comparison cannot be resumed with another value; it had ${had}`;
+  return new Contradiction([key, "resume"], cause, `leave ${flag} out, or start a new comparison`);
+}

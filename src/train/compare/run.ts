@@ -1,0 +1,237 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine } from "../../files/failure.ts";
+import type { ModelLocation } from "../../models/folder/locate.ts";
+import { parseMetrics } from "../run/metrics.ts";
+import { finetune } from "../loop/finetune.ts";
+import type { KeptGpu } from "../loop/kept-gpu.ts";
+import { METRICS_FILE, SETTINGS_FILE } from "../../files/run-names.ts";
+import { RunFolder } from "../run/run-folder.ts";
+import { baseHashes, refuseOtherBase, refuseOtherData, type SourceHashes } from "../run/same-sources.ts";
+import { formatSettings, type TrainSettings } from "../settings/settings.ts";
+import type { Subject } from "../model/subject.ts";
+import type { Metrics, TrainObserver, TrainResult } from "../types.ts";
+import type { ComparisonFolder } from "./folder.ts";
+import { measure } from "./measure.ts";
+import { plannedRuns } from "./plan.ts";
+import { type ComparisonRecord, keyOf } from "./record.ts";
+import type { Contender, PlannedRun, RunResult } from "./types.ts";
+
+/** What a run learns from. */
+export interface RunData<Batch> {
+  readonly subject: Subject<Batch>;
+  /** Numbers of a head that is trained beside whatever the method trains. */
+  readonly headParameters: number;
+}
+
+/** What runs take from their surroundings. */
+export interface CompareInput<Batch> {
+  readonly folder: ComparisonFolder;
+  readonly record: ComparisonRecord;
+  /** Where the model is on this machine. */
+  readonly location: ModelLocation;
+  readonly gpu: KeptGpu;
+  /** Settings with the names of data as paths on this machine, and what a resumed comparison may change. */
+  local(settings: TrainSettings): TrainSettings;
+  /** The data of a run; those of another seed may be split otherwise. */
+  load(settings: TrainSettings): Promise<RunData<Batch>>;
+}
+
+/** Told what happens. */
+export interface CompareObserver {
+  /** A run begins, or goes on. @param index from 0, of `total` */
+  begin(run: PlannedRun, index: number, total: number): TrainObserver;
+  /**
+   * It is done, or could not be brought to its end.
+   * @param left what the runs that are left will take, in seconds; undefined after the last one
+   */
+  end(result: RunResult, left: number | undefined): void;
+  /** Something that the user should know: one line. */
+  note(line: string): void;
+}
+
+/** The settings that decide about no result: a resumed comparison may have others. */
+export const CHANGEABLE = ["saveEvery", "keep", "checkpointActivations"] as const satisfies (keyof TrainSettings)[];
+
+/**
+ * Makes the runs that are missing, one after the other, and records each when it is done.
+ *
+ * @returns what there is when all are done, or the signal came: the run is then saved, and goes on another time
+ * @throws RandloraError as `finetune`, but for `numeric`: a method that diverges has no result, and the others go on;
+ *   `format` for a finished run whose files are not what they were; `data` and `model` before any run where those are not
+ *   what the comparison began with
+ */
+export async function compare<Batch>(
+  input: CompareInput<Batch>,
+  observer: CompareObserver,
+  signal: AbortSignal,
+): Promise<ComparisonRecord> {
+  let record = await verified(input, observer);
+  const runs = plannedRuns(record.comparison);
+  const isDone = (run: PlannedRun) => record.results.some((result) => isOf(result, run));
+  if (!runs.every(isDone)) {
+    record = { ...record, sources: await sameSources(input, signal) };
+    await input.folder.write(record);
+  }
+  for (const [index, run] of runs.entries()) {
+    if (signal.aborted) break;
+    if (isDone(run)) continue;
+    const result = await make(run, input, observer.begin(run, index, runs.length), signal);
+    if (result === undefined) break;
+    record = { ...record, results: [...record.results, result] };
+    await input.folder.write(record);
+    observer.end(result, secondsLeft(runs, record.results));
+  }
+  return record;
+}
+
+/** Each run is taken to need what the method's runs at its size have needed on the mean, or all runs where it has none yet. */
+export function secondsLeft(runs: readonly PlannedRun[], results: readonly RunResult[]): number | undefined {
+  const left = runs.filter((run) => !results.some((result) => isOf(result, run)));
+  if (left.length === 0 || results.length === 0) return undefined;
+  const mean = (of: readonly RunResult[]) => of.reduce((sum, { seconds }) => sum + seconds, 0) / of.length;
+  return left.reduce((sum, { contender }) => {
+    const own = results.filter(({ method, budget }) => method === contender.label && budget === contender.budget);
+    return sum + mean(own.length === 0 ? results : own);
+  }, 0);
+}
+
+/** The steps and evaluations of a run. @throws RandloraError `file` */
+export async function metricsOf(folder: ComparisonFolder, run: PlannedRun): Promise<readonly Metrics[]> {
+  const file = Bun.file(join(folder.run(run.name), METRICS_FILE));
+  return (await file.exists()) ? parseMetrics(await file.text()) : [];
+}
+
+/**
+ * What tells the base and the data of the first run from others; those of later seeds are made of the same files.
+ * @throws RandloraError `data`, `model` where the comparison began with others
+ */
+async function sameSources<Batch>(input: CompareInput<Batch>, signal: AbortSignal): Promise<SourceHashes> {
+  const { record, location } = input;
+  const [first] = plannedRuns(record.comparison);
+  if (first === undefined) throw new TypeError("a comparison of nothing");
+  const settings = input.local(first.settings);
+  const { subject } = await input.load(settings);
+  const hashes = subject.dataHashes();
+  if (record.sources !== undefined) refuseOtherData(record.sources, hashes, settings, "comparison");
+  await using source = await subject.open(settings, location, { signal });
+  const base = await baseHashes(source, location);
+  if (record.sources !== undefined) refuseOtherBase(record.sources, base, settings, "comparison");
+  return { ...hashes, ...base };
+}
+
+function isOf({ method, budget, seed }: RunResult, { contender, settings }: PlannedRun): boolean {
+  return keyOf(method, budget, seed) === keyOf(contender.label, contender.budget, settings.seed);
+}
+
+/** @returns undefined for a run that was interrupted */
+async function make<Batch>(
+  run: PlannedRun,
+  input: CompareInput<Batch>,
+  observer: TrainObserver,
+  signal: AbortSignal,
+): Promise<RunResult | undefined> {
+  const { folder: parent, location, gpu } = input;
+  const path = parent.run(run.name);
+  const settings = input.local(run.settings);
+  const { subject, headParameters } = await input.load(settings);
+  await using folder = await openRun(path, run, { ...settings, sampleFormat: subject.sampleFormat });
+  let result: TrainResult;
+  try {
+    result = await finetune({ settings, location, subject, folder, gpu }, observer, signal);
+  } catch (thrown) {
+    await folder.discardUnused();
+    if (!(thrown instanceof RandloraError) || thrown.code !== "numeric") throw thrown;
+    return resultOf(run, await metricsOf(parent, run), undefined, thrown.message);
+  }
+  if (result.ending === "interrupted") return undefined;
+  const trained = { ...result, trainableParameters: result.trainableParameters - headParameters };
+  return resultOf(run, await metricsOf(parent, run), trained, null);
+}
+
+/** The run's folder: a new one, or that of a process that was stopped. */
+async function openRun(path: string, run: PlannedRun, settings: TrainSettings): Promise<RunFolder> {
+  const file = join(path, SETTINGS_FILE);
+  // run.json records names, not where they are on this machine.
+  const recorded = { ...run.settings, ...changed(settings) };
+  if (!(await Bun.file(file).exists())) {
+    // A process may have been killed while it wrote it.
+    await rm(`${file}.part`, { force: true });
+    return await RunFolder.create(path, recorded);
+  }
+  const { folder, settings: found } = await RunFolder.open(path);
+  try {
+    refuseOther(path, found, run.settings);
+    await folder.writeSettings(recorded);
+    return folder;
+  } catch (thrown) {
+    await folder[Symbol.asyncDispose]();
+    throw thrown;
+  }
+}
+
+function changed(settings: TrainSettings): Pick<TrainSettings, (typeof CHANGEABLE)[number] | "sampleFormat"> {
+  const { saveEvery, keep, checkpointActivations, sampleFormat } = settings;
+  return { saveEvery, keep, checkpointActivations, sampleFormat };
+}
+
+function refuseOther(path: string, found: TrainSettings, planned: TrainSettings): void {
+  const [own, wanted] = [found, planned].map((settings) => formatSettings({ ...settings, ...changed(planned) }));
+  const key = Object.keys(wanted ?? {}).find((one) => JSON.stringify(own?.[one]) !== JSON.stringify(wanted?.[one]));
+  if (key !== undefined) throw tampered(path, `"${key}" of its ${SETTINGS_FILE} is not that of the comparison`);
+}
+
+function resultOf(
+  { contender, settings }: PlannedRun,
+  metrics: readonly Metrics[],
+  result: Pick<TrainResult, "trainableParameters" | "estimatedGpuBytes"> | undefined,
+  error: string | null,
+): RunResult {
+  const { label: method, budget }: Contender = contender;
+  const measured = measure(metrics);
+  // What came before a divergence is no result.
+  const none = { loss: null, valid_loss: null, best_valid_loss: null, accuracy: null };
+  const found = error === null ? measured : { ...measured, ...none };
+  return {
+    method,
+    budget,
+    seed: settings.seed,
+    parameters: result?.trainableParameters ?? null,
+    ...found,
+    // Not what was measured: that differs by some bytes with the moments of reads, and where a run was resumed.
+    peak_bytes: result?.estimatedGpuBytes ?? null,
+    error,
+  };
+}
+
+/** What is recorded, without the results whose run is gone; a run whose files say otherwise is refused. */
+async function verified<Batch>(input: CompareInput<Batch>, observer: CompareObserver): Promise<ComparisonRecord> {
+  const { folder, record } = input;
+  const runs = plannedRuns(record.comparison);
+  const results: RunResult[] = [];
+  for (const result of record.results) {
+    const run = runs.find((one) => isOf(result, one));
+    if (run === undefined || result.error !== null) {
+      results.push(result);
+      continue;
+    }
+    const path = folder.run(run.name);
+    if (!(await Bun.file(join(path, SETTINGS_FILE)).exists())) {
+      observer.note(`${oneLine(path)} is gone: the run is made again`);
+      continue;
+    }
+    const found = measure(await metricsOf(folder, run));
+    const other = Object.entries(found).find(([key, value]) => {
+      return value !== Object.entries(result).find(([recorded]) => recorded === key)?.[1];
+    });
+    if (other !== undefined) throw tampered(path, `its ${METRICS_FILE} is not what the comparison recorded`);
+    results.push(result);
+  }
+  return { ...record, results };
+}
+
+function tampered(path: string, cause: string): RandloraError {
+  const hint = "put back what was there, or remove the folder: its run is then made again";
+  return new RandloraError("format", `${oneLine(path)}: ${cause}`, hint);
+}

@@ -1,0 +1,87 @@
+import { area, line } from "d3-shape";
+import { curveAxes, type MethodCurve, sizeAxes, type SizeFigure } from "./curves.ts";
+import type { LossPoint } from "../../terminal/charts/axes.ts";
+import { PALETTE, type Place, svgChart } from "../../terminal/charts/svg-chart.ts";
+import { escape, label, round } from "../../terminal/charts/svg.ts";
+
+const REFERENCE = "#7f7f7f";
+
+/** The losses of all methods: means over the seeds with a band from the lowest to the highest; validation losses as dots. */
+export function curvesSvg(curves: readonly MethodCurve[], title: string): string {
+  const legend = curves.map(({ name }, at) => ({ text: name, color: colorOf(at) }));
+  const names = { x: "step", y: "loss" };
+  return svgChart({ title, axes: curveAxes(curves, { x: 8, y: 6 }), names, legend }, (x, y) =>
+    curves.flatMap((curve, at) => drawCurve(curve, colorOf(at), x, y)),
+  );
+}
+
+function drawCurve({ name, mean, band, valid }: MethodCurve, color: string, x: Place, y: Place): string[] {
+  const path = line<LossPoint>(
+    ({ step }) => x(step),
+    ({ loss }) => y(loss),
+  ).digits(1);
+  const between = area<MethodCurve["band"][number]>(
+    ({ step }) => x(step),
+    ({ low }) => y(low),
+    ({ high }) => y(high),
+  ).digits(1);
+  const hasBand = mean.length > 1 && band.some(({ low, high }) => low < high);
+  const fill = hasBand ? [`<path d="${between(band) ?? ""}" fill="${color}" fill-opacity="0.15"/>`] : [];
+  const curve =
+    mean.length > 1
+      ? [`<path d="${path(mean) ?? ""}" fill="none" stroke="${color}" stroke-width="2" stroke-linejoin="round"/>`]
+      : [];
+  const dots = valid.map(({ step, loss }) => dot(x(step), y(loss), color, `${name}, step ${step}: ${loss.toFixed(4)}`));
+  return [...fill, ...curve, ...dots];
+}
+
+/**
+ * Loss against trained parameters: a point a budget with its sample deviation, a line where a method has several; dashed
+ * what training the whole model comes to.
+ */
+export function sizesSvg(figure: SizeFigure, title: string): string {
+  const legend = [
+    ...figure.methods.map(({ name }, at) => ({ text: name, color: colorOf(at) })),
+    ...figure.references.map(({ name }) => ({ text: `${name} (dashed)`, color: REFERENCE })),
+  ];
+  const axes = sizeAxes(figure);
+  const names = { x: "trained parameters", y: figure.measure };
+  return svgChart({ title, axes, names, legend }, (x, y) => [
+    ...figure.references.flatMap(({ name, point }) => {
+      const at = round(y(point.loss.mean));
+      const [left, right] = [round(x(axes.x.from)), round(x(axes.x.to))];
+      return [
+        `<line x1="${left}" x2="${right}" y1="${at}" y2="${at}" stroke="${REFERENCE}" stroke-width="2" stroke-dasharray="6 4"/>`,
+        label(right, at - 6, "end", name),
+      ];
+    }),
+    ...figure.methods.flatMap(({ name, points }, at) => {
+      const color = colorOf(at);
+      const path = line<(typeof points)[number]>(
+        ({ parameters }) => x(parameters),
+        ({ loss }) => y(loss.mean),
+      ).digits(1);
+      const joined =
+        points.length > 1 ? [`<path d="${path(points) ?? ""}" fill="none" stroke="${color}" stroke-width="2"/>`] : [];
+      return [
+        ...joined,
+        ...points.flatMap(({ parameters, loss }) => {
+          const [left, off] = [round(x(parameters)), loss.deviation ?? 0];
+          const [high, low] = [round(y(loss.mean + off)), round(y(loss.mean - off))];
+          return [
+            `<line x1="${left}" x2="${left}" y1="${high}" y2="${low}" stroke="${color}" stroke-width="1.5"/>`,
+            dot(left, y(loss.mean), color, `${name}, ${parameters} parameters: ${loss.mean.toFixed(4)}`),
+          ];
+        }),
+      ];
+    }),
+  ]);
+}
+
+function dot(x: number, y: number, color: string, title: string): string {
+  return `<circle cx="${round(x)}" cy="${round(y)}" r="4" fill="${color}"><title>${escape(title)}</title></circle>`;
+}
+
+function colorOf(at: number): string {
+  return PALETTE[at % PALETTE.length] ?? REFERENCE;
+}

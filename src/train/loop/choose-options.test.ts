@@ -1,0 +1,99 @@
+import { expect, test } from "bun:test";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { machineMemory } from "../../compute/device/machine-memory.ts";
+import type { Staging } from "../../compute/device/staging.ts";
+import { chooseOptions, refuseBeyondMachine, stagingName, stagingOf } from "./choose-options.ts";
+import { ModelSource } from "../text/model.ts";
+import { inputFor, settingsFor, writeTexts } from "../testing/runs.ts";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
+
+test("activations are recomputed where memory would not suffice otherwise, then W' is not kept either", async () => {
+  await using folder = await TemporaryFolder.create();
+  const data = await writeTexts(folder.at("train.jsonl"), 24);
+  const settings = await settingsFor({ data, rank: 8, batchSize: 24 });
+  const { location, subject } = await inputFor(settings);
+  await using source = await ModelSource.open(settings, location);
+  using gpu = await openTestDevice();
+  const plan = subject.plan(settings);
+  const choose = async (free: number) => {
+    const warnings: string[] = [];
+    const { bytes, options } = await chooseOptions(gpu, source, plan, undefined, (line) => warnings.push(line), free);
+    return { bytes, checkpointing: options.checkpointing, warnings };
+  };
+  const kept = await choose(Infinity);
+  expect(kept).toMatchObject({ checkpointing: false, warnings: [] });
+  expect((await choose(kept.bytes)).checkpointing).toBe(false);
+  const spared = await choose(kept.bytes - 1);
+  expect(spared).toMatchObject({
+    checkpointing: true,
+    warnings: [expect.stringMatching(/^about .* would be needed and .* are free: activations are recomputed/)],
+  });
+  expect(spared.bytes).toBeLessThan(kept.bytes);
+  const least = await choose(0);
+  expect(least.bytes).toBeLessThan(spared.bytes);
+  expect(least.warnings.map((line) => line.replace(/^.*: /, ""))).toEqual([
+    "activations are recomputed instead of kept",
+    "the adapter's products are formed anew instead of kept",
+  ]);
+});
+
+test("more tokens in a micro-batch than a GPU has workgroups an axis are refused by the flag's name", async () => {
+  await using folder = await TemporaryFolder.create();
+  const data = await writeTexts(folder.at("train.jsonl"), 4);
+  const settings = await settingsFor({ data, rank: 8 });
+  const { location, subject } = await inputFor(settings);
+  await using source = await ModelSource.open(settings, location);
+  using gpu = await openTestDevice();
+  const { steps } = subject.plan(settings);
+  const tokens = gpu.limits.maxRows + 1;
+  const large = { length: 1, stepsPerEpoch: 1, largest: { tokens, targets: 1 }, step: () => steps.step(0) };
+  for (const [plan, message] of [
+    [{ steps: large, validation: undefined }, `--batch-size 4: a micro-batch has ${tokens} tokens`],
+    [{ steps, validation: large }, `--batch-size 4: a micro-batch of the validation data has ${tokens} tokens`],
+  ] as const) {
+    const chosen = chooseOptions(gpu, source, plan, undefined, () => {});
+    await expect(chosen).rejects.toMatchObject({ code: "usage", message: expect.stringContaining(message) });
+  }
+});
+
+test("a run goes on in the staging that it began with: a state from before integer dot products, without them", () => {
+  const [floats, dots, shuffles, cpu, fma]: readonly Staging[] = [
+    { kind: "workgroup" },
+    { kind: "workgroup", integerDots: true },
+    { kind: "subgroup", lanes: 8 },
+    { kind: "cpu" },
+    { kind: "cpu", fma: true },
+  ];
+  const on = (staging: Staging | undefined, name: Staging | undefined) =>
+    stagingOf({ staging: staging ?? { kind: "cpu" } }, name && stagingName(name));
+  for (const usual of [floats, dots, shuffles]) {
+    expect(on(usual, floats)).toEqual({ kind: "workgroup" });
+    expect(on(usual, dots)).toEqual({ kind: "workgroup", integerDots: true });
+    expect(on(usual, usual)).toBe(usual as Staging);
+    expect(on(usual, undefined)).toBe(usual as Staging);
+    expect(on(usual, cpu)).toBe(usual as Staging);
+  }
+  expect(on(dots, shuffles)).toEqual({ kind: "workgroup", integerDots: true });
+  expect(on(cpu, dots)).toEqual({ kind: "cpu" });
+  expect(on(fma, cpu)).toEqual({ kind: "cpu" });
+  expect(on(fma, fma)).toEqual({ kind: "cpu", fma: true });
+  expect(on(fma, dots)).toEqual({ kind: "cpu", fma: true });
+  expect(on(cpu, fma)).toEqual({ kind: "cpu" });
+  expect(stagingOf({ staging: { kind: "workgroup", integerDots: true } }, "workgroup")).toEqual({ kind: "workgroup" });
+});
+
+test("what the machine cannot hold is refused on a device that has no memory of its own", async () => {
+  using gpu = await openTestDevice();
+  const own = { info: { ...gpu.info, software: false } };
+  const shared = { info: { ...gpu.info, software: true } };
+  const { total } = machineMemory();
+  expect(() => refuseBeyondMachine(shared, total, "shorter texts")).not.toThrow();
+  expect(() => refuseBeyondMachine(own, 2 * total, "shorter texts")).not.toThrow();
+  expect(() => refuseBeyondMachine(shared, 35.9e9, "shorter texts", 25e9)).toThrow(
+    expect.objectContaining({
+      code: "memory",
+      message: "about 35900 MB of memory are needed, and this machine has 25000 MB",
+      hint: "give a smaller rank or shorter texts, or choose a GPU with --device",
+    }),
+  );
+});

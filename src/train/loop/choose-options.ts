@@ -1,0 +1,146 @@
+import type { Device } from "../../compute/device/device.ts";
+import { RandloraError } from "../../files/errors.ts";
+import type { Staging } from "../../compute/device/staging.ts";
+import type { EngineOptions } from "./engine.ts";
+import { estimateBytes } from "./estimate.ts";
+import { machineMemory } from "../../compute/device/machine-memory.ts";
+import type { MethodSummary, PlaceOptions } from "../../adapters/training/method.ts";
+import type { SavedState } from "../../models/folder/run-states.ts";
+import type { RunPlan, TrainingSource } from "../model/subject.ts";
+
+/** WebGPU does not tell how much memory a GPU has: what is spent beyond need is modest. */
+const REAL_GPU_BUDGET = 4 * 2 ** 30;
+
+/** How a run computes, and what that takes. */
+export interface Chosen {
+  readonly options: EngineOptions;
+  readonly place: PlaceOptions;
+  readonly bytes: number;
+  readonly summary: MethodSummary;
+  /** How the same is done with less memory, which takes more time; undefined where nothing is left to spare. */
+  cheaper(): Promise<{ readonly chosen: Chosen; readonly how: string } | undefined>;
+}
+
+/** What takes less memory than keeping activations and W', the dearest in time last. */
+const SAVINGS = [
+  { how: "activations are recomputed instead of kept", keepsProducts: true },
+  { how: "the adapter's products are formed anew instead of kept", keepsProducts: false },
+] as const;
+
+/**
+ * Staging, activation checkpointing and the method's own choices. A resumed run has those of its beginning as far as they
+ * decide about bits: all but checkpointing, which is on where the run had it, where the settings ask for it, and, as other
+ * ways to save memory, where the estimate exceeds what is left.
+ * @param free bytes, known only of software GPUs: theirs are the machine's
+ * @throws RandloraError `usage` for a micro-batch of more tokens than the GPU takes at once; `memory` for a tensor that is
+ *   too large for it; `format` where the state does not fit the model
+ */
+export async function chooseOptions<Batch>(
+  gpu: Device,
+  source: TrainingSource<Batch>,
+  plan: RunPlan<Batch>,
+  began: SavedState | undefined,
+  warn: (line: string) => void,
+  free = gpu.info.software ? machineMemory().free : Infinity,
+): Promise<Chosen> {
+  const { betas, eps, weightDecay, gradClip, gradAccum, checkpointActivations } = source.settings;
+  refuseTooManyTokens(gpu, source, plan);
+  const { steps, validation } = plan;
+  const kernels = began?.progress.kernels;
+  const staging = stagingOf(gpu, kernels?.staging);
+  const wanted: PlaceOptions = {
+    staging,
+    tokens: source.rowsOf(steps.largest),
+    microBatches: gradAccum,
+    budget: spareBytes(gpu),
+    choices: kernels?.choices,
+    choicesFile: began?.file,
+  };
+  const attempt = async (checkpointing: boolean, budget: number): Promise<Chosen> => {
+    const options = { optimizer: { betas, eps, weightDecay, gradClip }, checkpointing, staging };
+    const counting = gpu.counting();
+    const model = await source.place(counting, { ...wanted, budget });
+    const bytes = await estimateBytes(counting, model, options, steps, validation);
+    const { summary, method } = model;
+    const { choices } = method;
+    const cheaper = async () => {
+      for (const { how, keepsProducts } of SAVINGS) {
+        const chosen = await attempt(true, keepsProducts ? budget : 0);
+        if (chosen.bytes < bytes) return { chosen, how };
+      }
+      return undefined;
+    };
+    // What was chosen for the estimate is what will run.
+    return { options, place: { ...wanted, budget, choices }, bytes, summary, cheaper };
+  };
+  let chosen = await attempt(kernels?.checkpointing === true || checkpointActivations, wanted.budget);
+  while (chosen.bytes > free) {
+    const less = await chosen.cheaper();
+    if (less === undefined) break;
+    const [needed, left] = [chosen.bytes, free].map((bytes) => `${Math.round(bytes / 1e6)} MB`);
+    warn(`about ${needed} would be needed and ${left} are free: ${less.how}`);
+    ({ chosen } = less);
+  }
+  return chosen;
+}
+
+/**
+ * Refuses what this machine cannot hold where the device has no memory of its own: such a run would not fail, but be killed.
+ * @param smaller what takes less, for the hint
+ * @throws RandloraError `memory`
+ */
+export function refuseBeyondMachine(
+  { info }: Pick<Device, "info">,
+  bytes: number,
+  smaller: string,
+  total = machineMemory().total,
+): void {
+  if (!info.software || bytes <= total) return;
+  const [needed, there] = [bytes, total].map((size) => `${Math.round(size / 1e6)} MB`);
+  const cause = `about ${needed} of memory are needed, and this machine has ${there}`;
+  throw new RandloraError("memory", cause, `give a smaller rank or ${smaller}, or choose a GPU with --device`);
+}
+
+/** Kernels give each token a workgroup, or a row of them. */
+function refuseTooManyTokens<Batch>(
+  gpu: Device,
+  source: TrainingSource<Batch>,
+  { steps, validation }: RunPlan<Batch>,
+): void {
+  const most = gpu.limits.maxRows;
+  for (const [plan, of] of [
+    [steps, ""],
+    [validation, " of the validation data"],
+  ] as const) {
+    const tokens = plan === undefined ? 0 : source.rowsOf(plan.largest);
+    if (tokens <= most) continue;
+    const cause = `--batch-size ${source.settings.batchSize}: a micro-batch${of} has ${tokens} tokens, and this GPU takes at most ${most} at once`;
+    throw new RandloraError("usage", cause, `give ${source.smaller}`);
+  }
+}
+
+/** Bytes that may be spent to save time. */
+export function spareBytes({ info }: Device): number {
+  return info.software ? machineMemory().total / 8 : REAL_GPU_BUDGET;
+}
+
+/** What a state calls real GPUs' staging with integer dot products. */
+const INTEGER_DOTS = "workgroup, integer dots";
+
+/** What it calls the CPU device's with fused multiply-add. */
+const CPU_FMA = "cpu, fma";
+
+/** How a state names a staging. */
+export function stagingName(staging: Staging): string {
+  if (staging.kind === "cpu" && staging.fma === true) return CPU_FMA;
+  if (staging.kind === "subgroup") return `subgroup${staging.lanes}`;
+  return staging.kind === "workgroup" && staging.integerDots === true ? INTEGER_DOTS : staging.kind;
+}
+
+/** The staging that a run began with, where this device can have it; else the device's usual one. */
+export function stagingOf({ staging: usual }: Pick<Device, "staging">, name: string | undefined): Staging {
+  if (name === undefined || name === stagingName(usual)) return usual;
+  if (usual.kind === "cpu") return name === "cpu" ? { kind: "cpu" } : usual;
+  if (name === INTEGER_DOTS) return { kind: "workgroup", integerDots: true };
+  return name === "workgroup" ? { kind: "workgroup" } : usual;
+}

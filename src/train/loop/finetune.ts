@@ -1,0 +1,62 @@
+import { chooseOptions } from "./choose-options.ts";
+import { withOwnAdapter } from "../model/init-adapter.ts";
+import type { MethodSummary } from "../../adapters/training/method.ts";
+import { baseHashes, refuseOtherBase, refuseOtherData } from "../run/same-sources.ts";
+import { notesOfWarmup } from "../settings/schedule.ts";
+import { newestState } from "../../models/folder/run-states.ts";
+import { openGpu, type RunInput, Training, type TrainingInput } from "./training.ts";
+import type { TrainObserver, TrainResult } from "../types.ts";
+
+/** What `--dry-run` tells. */
+export interface RunEstimate {
+  readonly steps: number;
+  readonly epochs: number;
+  readonly method: MethodSummary;
+  readonly estimatedGpuBytes: number;
+  /** Activations would be recomputed, because memory would not suffice otherwise or because it was asked for. */
+  readonly checkpointing: boolean;
+}
+
+/** Plans a run and estimates its memory; nothing is trained or written. @throws RandloraError as `finetune` */
+export async function estimateRun<Batch>(input: RunInput<Batch>): Promise<RunEstimate> {
+  const { settings, location, subject } = input;
+  const plan = subject.plan(settings);
+  await using source = await subject.open(settings, location, input);
+  using opened = await openGpu(input);
+  const { gpu } = opened;
+  const { options, bytes, summary } = await chooseOptions(gpu, source, plan, undefined, () => {});
+  return {
+    steps: plan.steps.length,
+    epochs: Math.ceil(plan.steps.length / plan.steps.stepsPerEpoch),
+    method: { ...summary, notes: [...notesOfWarmup(settings, plan.steps.length), ...summary.notes] },
+    estimatedGpuBytes: bytes,
+    checkpointing: options.checkpointing,
+  };
+}
+
+/**
+ * Trains: from the newest complete state in the run's folder, or from the beginning where there is none.
+ *
+ * @param input.folder is disposed of by the caller
+ * @throws RandloraError `model` and `data` (not those that the run began with), `memory`, `gpu`, `numeric`, `file`
+ */
+export async function finetune<Batch>(
+  input: TrainingInput<Batch>,
+  observer: TrainObserver,
+  signal: AbortSignal,
+): Promise<TrainResult> {
+  const { folder, subject } = input;
+  // It also brings back an adapter that a killed process had set aside.
+  await folder.removeLeftovers();
+  const state = await newestState(folder.states);
+  const hashes = subject.dataHashes();
+  if (state !== undefined) refuseOtherData(state.progress, hashes, input.settings, "run");
+  const settings = await withOwnAdapter(input.settings, folder);
+  const began = state?.progress.kernels.choices;
+  await using opened = new AsyncDisposableStack();
+  const { location, methods } = input;
+  const source = input.source ?? opened.use(await subject.open(settings, location, { began, signal, methods }));
+  const base = await baseHashes(source, location);
+  if (state !== undefined) refuseOtherBase(state.progress, base, settings, "run");
+  return await new Training(input, source, state, { ...hashes, ...base }, observer).run(signal);
+}

@@ -1,0 +1,29 @@
+import type { StepPlan } from "../../data/batches/types.ts";
+import type { Device } from "../../compute/device/device.ts";
+import type { Engine, TrainedModel } from "./engine.ts";
+import type { RunFolder } from "../run/run-folder.ts";
+import type { TrainSettings } from "../settings/settings.ts";
+import type { Progress } from "../../models/folder/run-states.ts";
+import type { Ending } from "../types.ts";
+
+/** A run that is ready to go: everything opened, loaded, and where resumed, put back to its last state. */
+export interface TrainJob<Batch> {
+  readonly gpu: Device;
+  readonly settings: TrainSettings;
+  readonly folder: RunFolder;
+  readonly engine: Engine<Batch>;
+  readonly model: TrainedModel<Batch>;
+  readonly steps: StepPlan<Batch>;
+  /** The validation set, each of its tokens once; undefined without one. */
+  readonly validation: StepPlan<Batch> | undefined;
+  /** Where the run stands: `step` 0 and nothing else for a new one. */
+  readonly progress: Progress;
+  /** Is that a state on the disk? */
+  readonly resumed: boolean;
+}
+
+/** Where a run ended, and why. */
+export interface TrainOutcome {
+  readonly ending: Ending;
+  readonly progress: Progress;
+}

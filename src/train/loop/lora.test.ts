@@ -1,0 +1,141 @@
+// What is made of a LoRA: adapters that other commands open, and training that goes on from one.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { readFile, rename } from "node:fs/promises";
+import { join } from "node:path";
+import { STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { writeLora } from "../../adapters/testing/lora.ts";
+import { openAdapter } from "../../adapters/open.ts";
+import { Notes, OPTIONS } from "../../adapters/merge/testing/merge.ts";
+import { merge } from "../../adapters/merge/to-files/run.ts";
+import { initialSettings } from "../model/init-adapter.ts";
+import { type AskedSettings, resolveSettings } from "../settings/resolve-settings.ts";
+import type { TrainSettings } from "../settings/settings.ts";
+import { inputFor, settingsFor } from "../testing/runs.ts";
+import { ShortRuns } from "../testing/short-runs.ts";
+import { estimateRun } from "./finetune.ts";
+import { refusalOf } from "../../files/testing/folder.ts";
+
+let runs: ShortRuns;
+beforeAll(async () => {
+  runs = await ShortRuns.open({ data: 8, valid: 2 });
+});
+afterAll(() => runs[Symbol.asyncDispose]());
+
+function small(asked: Partial<AskedSettings>): Promise<TrainSettings> {
+  return settingsFor({
+    data: runs.data,
+    valid: runs.valid,
+    batchSize: 2,
+    method: "lora",
+    steps: 3,
+    learningRate: 5e-3,
+    ...asked,
+  });
+}
+
+const q = (layer: number) => `model.layers.${layer}.self_attn.q_proj`;
+const down = "model.layers.2.mlp.down_proj";
+
+test("a run's adapter is merged, and training goes on from it as if there had been no pause", async () => {
+  const first = await runs.train("first", await small({ rslora: true, targets: ["q_proj", "down_proj"], rank: 4 }));
+  const adapters = [runs.folder.at("first")];
+  const merging = { ...OPTIONS, base: STORIES, adapters, out: runs.folder.at("merged") };
+  const { merged, bases } = await merge(merging, new Notes(), new AbortController().signal);
+  expect([merged, bases]).toEqual([10, ["none"]]);
+
+  const init = await initialSettings(runs.folder.at("first"), undefined);
+  expect(init).toMatchObject({ method: "lora", rank: 4, alpha: 8, rslora: true });
+  expect([...(init.targets ?? [])].toSorted()).toEqual(["down_proj", "q_proj"]);
+  const settings = await small({ ...init, steps: 1, initAdapter: join(runs.folder.at("first"), "adapter") });
+  const { recording } = await runs.train("on", settings);
+  expect(recording.metrics[0]).toEqual({ step: 0, valid_loss: first.result.validLoss ?? NaN });
+
+  // It is resumed without the adapter that it began with.
+  await rename(runs.folder.at("first"), runs.folder.at("moved"));
+  const longer = { ...settings, steps: 2, schedule: "constant" as const };
+  expect((await runs.train("on", longer)).result.steps).toBe(2);
+});
+
+test("ranks and scales of single modules are kept", async () => {
+  const lora = {
+    r: 2,
+    alpha: 4,
+    seed: 1,
+    modules: { [q(0)]: [64, 64], [down]: [64, 172] },
+    ranks: { [down]: 5 },
+  } as const;
+  const path = await writeLora(runs.folder.at("patterns"), lora, {
+    config: { alpha_pattern: { q_proj: 1 }, note: "kept" },
+  });
+  const settings = await small({
+    ...(await initialSettings(path, undefined)),
+    initAdapter: path,
+    steps: 1,
+    dropout: 0.1,
+  });
+  const { method } = await estimateRun({ ...(await inputFor(settings)), gpu: runs.gpu });
+  expect(method.modules.map(({ parameters }) => parameters)).toEqual([2 * 128, 5 * (64 + 172)]);
+  await runs.train("patterns-on", settings);
+  await using trained = await openAdapter(runs.folder.at("patterns-on"));
+  expect(trained.config).toMatchObject({ rank_pattern: { [down]: 5 }, alpha_pattern: { q_proj: 1 }, note: "kept" });
+  expect(trained.config["lora_dropout"]).toBe(0.1);
+  expect(trained.tensors.get(`${down}.lora_A.weight`)?.shape).toEqual([5, 172]);
+  // One step of AdamW moves every number of A and B by about the learning rate, not to other places.
+  const [before, after] = [await openAdapter(path), trained];
+  const read = async (adapter: typeof before) =>
+    new Float32Array((await adapter.tensors.get(`${q(0)}.lora_B.weight`)?.readAll())?.buffer ?? new ArrayBuffer());
+  const [old, now] = [await read(before), await read(after)];
+  await before.close();
+  expect(old.length).toBe(128);
+  old.forEach((value, at) => expect(Math.abs((now[at] ?? NaN) - value)).toBeLessThan(6e-3));
+  expect(now).not.toEqual(old);
+});
+
+test("what contradicts the adapter, or goes beyond its factors, is refused", async () => {
+  const lora = { r: 2, alpha: 4, seed: 1, modules: { [q(0)]: [64, 64] } } as const;
+  const path = await writeLora(runs.folder.at("plain"), lora);
+  const init = await initialSettings(path, undefined);
+  const facts = { modelType: "llama", contextLength: 512, init };
+  const asked = { model: STORIES, data: runs.data, initAdapter: path };
+  expect(resolveSettings(asked, facts)).toMatchObject({ method: "lora", adapter: { rank: 2, alpha: 4 } });
+  expect(() => resolveSettings({ ...asked, rank: 3 }, facts)).toThrow("--rank 3: the adapter of --init-adapter has 2");
+  for (const method of ["randlora", "full"] as const) {
+    expect(() => resolveSettings({ ...asked, method }, facts)).toThrow(
+      method === "full" ? "--init-adapter has no meaning with --method full" : "--method randlora: the adapter",
+    );
+  }
+  const head = await writeLora(runs.folder.at("head"), { ...lora, modules: { lm_head: [512, 64] } });
+  const settings = await small({ ...(await initialSettings(head, undefined)), initAdapter: head });
+  const refusal = await refusalOf(() => runs.train("never", settings));
+  expect([refusal.code, refusal.message]).toEqual(["adapter", expect.stringContaining('it changes "lm_head.weight"')]);
+  expect(await readFile(runs.folder.at("never", "metrics.jsonl"), "utf8").catch(() => "")).toBe("");
+});
+
+test("a rank that adds nothing is told, or refused before anything of its size is made", async () => {
+  const settings = await runs.settings({
+    method: "lora",
+    rank: 40,
+    steps: 5,
+    warmup: 5,
+    targets: ["q_proj", "v_proj"],
+  });
+  const { recording } = await runs.train("wide", { ...settings, valid: null });
+  expect(recording.warnings).toEqual([
+    expect.stringContaining("--warmup 5"),
+    expect.stringMatching(/^LoRA's rank 40 is more than ΔW of 5 of 10 modules can have: 32 of .*v_proj \(32 × 64\)$/),
+  ]);
+  const { method } = await estimateRun(await inputFor(settings));
+  expect(method.notes).toEqual(recording.warnings);
+  // The usual rank of a method is not refused, whatever the model's size.
+  for (const [method, wrong, flag = "rank"] of [
+    ["lora", { rank: 600_000 }],
+    ["dora", { rank: 65 }],
+    ["randlora", { rank: 200_000 }],
+    ["vera", { rank: 257 }],
+    ["hybrid", { rank: 4, loraRank: 600_000 }, "lora-rank"],
+  ] as const) {
+    const asked = await runs.settings({ method, ...wrong });
+    const message = expect.stringMatching(new RegExp(`^--${flag} \\d+: the largest adapted layer is 64 × 64$`));
+    await expect(estimateRun(await inputFor(asked))).rejects.toMatchObject({ code: "usage", message });
+  }
+});

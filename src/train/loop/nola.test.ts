@@ -1,0 +1,110 @@
+// What is made of a NoLA: training under every condition, adapters that other commands open, and going on from one.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { join } from "node:path";
+import { STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { openAdapter } from "../../adapters/open.ts";
+import { refusalOf } from "../../files/testing/folder.ts";
+import { merge } from "../../adapters/merge/to-files/run.ts";
+import { Notes, OPTIONS } from "../../adapters/merge/testing/merge.ts";
+import { initialSettings } from "../model/init-adapter.ts";
+import { type AskedSettings, resolveSettings } from "../settings/resolve-settings.ts";
+import type { TrainSettings } from "../settings/settings.ts";
+import { settingsFor } from "../testing/runs.ts";
+import { ShortRuns } from "../testing/short-runs.ts";
+
+let runs: ShortRuns;
+beforeAll(async () => {
+  runs = await ShortRuns.open({ data: 8, valid: 2 });
+});
+afterAll(() => runs[Symbol.asyncDispose]());
+
+function small(asked: Partial<AskedSettings>): Promise<TrainSettings> {
+  const common = { data: runs.data, valid: runs.valid, batchSize: 2, method: "nola", steps: 3, learningRate: 2e-2 };
+  return settingsFor({ ...common, bases: 40, rank: 4, ...asked });
+}
+
+test("by default 1024 bases, rank 8, alpha 16, a rate of 3e-4", () => {
+  const facts = { modelType: "llama", contextLength: 512 };
+  const settings = resolveSettings({ model: STORIES, data: runs.data, method: "nola" }, facts);
+  expect(settings).toMatchObject({
+    learningRate: 3e-4,
+    adapter: { rank: 8, alpha: 16, bases: 1024, basisSeed: "0", targets: ["q_proj", "v_proj"] },
+  });
+  const paper = { model: STORIES, data: runs.data, method: "nola", compute: "merged" } as const;
+  expect(() => resolveSettings(paper, facts)).toThrow("--compute has no meaning with --method nola");
+  const many = { model: STORIES, data: runs.data, method: "nola", bases: 2 ** 24 + 1 } as const;
+  expect(() => resolveSettings(many, facts)).toThrow("--bases 16777217: at most 16777216");
+});
+
+test("a rank beyond all models is refused, and not tried", async () => {
+  const begun = runs.train("huge", await small({ rank: Number.MAX_SAFE_INTEGER }));
+  await expect(begun).rejects.toThrow("the largest adapted layer is 64 × 64");
+});
+
+test("a run's adapter is merged, and training goes on from it as if there had been no pause", async () => {
+  const targets = ["q_proj", "v_proj", "up_proj", "down_proj"];
+  const first = await runs.train("first", await small({ targets, basisSeed: "-7", seed: 5 }));
+  expect(first.result.trainableParameters).toBe(5 * 4 * 2 * 40);
+  const adapters = [runs.folder.at("first")];
+  const merging = { ...OPTIONS, base: STORIES, adapters, out: runs.folder.at("merged") };
+  const { merged, bases } = await merge(merging, new Notes(), new AbortController().signal);
+  expect([merged, bases]).toEqual([20, ["philox-v1"]]);
+
+  const init = await initialSettings(runs.folder.at("first"), undefined);
+  expect(init).toMatchObject({ method: "nola", rank: 4, alpha: 8, bases: 40, basisSeed: "-7" });
+  // Another seed draws other data and masks, and the same A before training.
+  const asked = { ...init, steps: 1, seed: 6, initAdapter: join(runs.folder.at("first"), "adapter") };
+  const settings = await small(asked);
+  const { recording } = await runs.train("on", settings);
+  expect(recording.metrics[0]).toEqual({ step: 0, valid_loss: first.result.validLoss ?? NaN });
+  await using before = await openAdapter(runs.folder.at("first"));
+  await using after = await openAdapter(runs.folder.at("on"));
+  expect(after.bases).toEqual(before.bases);
+  expect([...after.tensors.keys()]).toEqual([...before.tensors.keys()]);
+
+  const facts = { modelType: "llama", contextLength: 512, init };
+  const contradicting = { model: STORIES, data: runs.data, initAdapter: asked.initAdapter, bases: 41 };
+  expect(() => resolveSettings(contradicting, facts)).toThrow("--bases 41: the adapter of --init-adapter has 40");
+});
+
+test("a first step changes B's coefficients alone, since B is zero; recomputing and micro-batches change no more than rounding", async () => {
+  const coefficients = async (name: string, asked: Partial<AskedSettings>) => {
+    const settings = await small({ steps: 1, valid: null, shuffle: false, ...asked });
+    await runs.train(name, settings);
+    await using adapter = await openAdapter(runs.folder.at(name));
+    const read = async (side: string) => {
+      const found = [...adapter.tensors].filter(([tensor]) => tensor.endsWith(side));
+      const bytes = await Promise.all(found.map(async ([, tensor]) => await tensor.readAll()));
+      return bytes.flatMap((one) => [...new Float32Array(one.buffer)]);
+    };
+    return { a: await read("_A"), b: await read("_B") };
+  };
+  const whole = await coefficients("whole", { batchSize: 4, gradAccum: 1 });
+  expect(whole.a.every((value) => value === 0)).toBe(true);
+  expect(whole.b.length).toBe(5 * 2 * 40);
+  expect(whole.b.every((value) => Math.abs(value) > 0.019 && Math.abs(value) < 0.021)).toBe(true);
+  expect(await coefficients("recomputed", { batchSize: 4, gradAccum: 1, checkpointActivations: true })).toEqual(whole);
+  const three = { steps: 3, dropout: 0.1, batchSize: 4 } as const;
+  const [plain, again] = [
+    await coefficients("a", three),
+    await coefficients("b", { ...three, checkpointActivations: true }),
+  ];
+  expect(again).toEqual(plain);
+  const parts = await coefficients("parts", { batchSize: 2, gradAccum: 2 });
+  parts.b.forEach((value, at) => expect(Math.abs(value - (whole.b[at] ?? NaN))).toBeLessThan(1e-4));
+});
+
+test("an adapter that was changed is refused before anything is trained", async () => {
+  const { result } = await runs.train("changed", await small({ steps: 1 }));
+  expect(result.steps).toBe(1);
+  const config = join(runs.folder.at("changed"), "adapter", "adapter_config.json");
+  const text = await Bun.file(config).text();
+  await Bun.write(config, text.replace('"projection_prng_key": 0', '"projection_prng_key": 1'));
+  const path = join(runs.folder.at("changed"), "adapter");
+  const settings = await small({ ...(await initialSettings(path, undefined)), initAdapter: path, steps: 1 });
+  const refusal = await refusalOf(() => runs.train("never", settings));
+  expect([refusal.code, refusal.message]).toEqual([
+    "adapter",
+    expect.stringContaining("are not those that the adapter records"),
+  ]);
+});

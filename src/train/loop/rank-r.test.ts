@@ -1,0 +1,85 @@
+// RandLoRA with two factors (--variant rank-r), from training to a merge and on.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { join } from "node:path";
+import { STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { convertAdapter } from "../../adapters/convert.ts";
+import { openAdapter } from "../../adapters/open.ts";
+import { merge } from "../../adapters/merge/to-files/run.ts";
+import { readModel, widened } from "../../adapters/merge/testing/models.ts";
+import { Notes, OPTIONS } from "../../adapters/merge/testing/merge.ts";
+import { initialSettings } from "../model/init-adapter.ts";
+import type { AskedSettings } from "../settings/resolve-settings.ts";
+import type { TrainSettings } from "../settings/settings.ts";
+import { outcomeOf, settingsFor } from "../testing/runs.ts";
+import { ShortRuns } from "../testing/short-runs.ts";
+
+let runs: ShortRuns;
+beforeAll(async () => {
+  runs = await ShortRuns.open({ data: 8, valid: 2 });
+});
+afterAll(() => runs[Symbol.asyncDispose]());
+
+function small(asked: Partial<AskedSettings>): Promise<TrainSettings> {
+  const common = { data: runs.data, valid: runs.valid, batchSize: 2, gradAccum: 2, learningRate: 1e-3, saveEvery: 2 };
+  return settingsFor({ ...common, variant: "rank-r", rank: 6, steps: 3, schedule: "constant", ...asked });
+}
+
+test("orders of products are another variant's", () => {
+  expect(small({ compute: "merged" })).rejects.toThrow("--compute merged: --variant rank-r has one order of products");
+});
+
+test.each<[string, Partial<AskedSettings>]>([
+  ["dense", { dropout: 0.1, targets: ["q_proj", "v_proj", "up_proj", "down_proj"] }],
+  ["sparse", { sparsity: "sparse", checkpointActivations: true }],
+  ["dense, magnitudes over", { dora: true }],
+  ["philox", { generator: "philox-v1", targets: ["k_proj", "down_proj"] }],
+])(
+  "%s bases: a run learns, resumes to the same bytes, is merged, and goes on as if there had been no pause",
+  async (name, asked) => {
+    const settings = await small(asked);
+    const before = runs.gpu.memory.liveBytes;
+    const { result, recording } = await runs.train(name, settings);
+    expect(runs.gpu.memory.liveBytes).toBe(before);
+    const first = recording.metrics.find((line) => "valid_loss" in line);
+    expect(result.validLoss).toBeLessThan(
+      (first !== undefined && "valid_loss" in first ? first.valid_loss : NaN) - 0.02,
+    );
+    for (const steps of [1, 3]) await runs.train(`${name}-parts`, { ...settings, steps });
+    const [whole, parts] = [await outcomeOf(runs.folder.at(name)), await outcomeOf(runs.folder.at(`${name}-parts`))];
+    for (const file of Object.keys(whole).filter((one) => one.startsWith("adapter/")))
+      expect(parts[file]).toBe(whole[file]);
+
+    const trained = runs.folder.at(name, "adapter");
+    const merging = { ...OPTIONS, base: STORIES, adapters: [trained], out: runs.folder.at(`${name}-merged`) };
+    expect((await merge(merging, new Notes(), new AbortController().signal)).bases).toEqual(["saved"]);
+    const json = runs.folder.at(`${name}.json`);
+    {
+      await using adapter = await openAdapter(trained);
+      expect(adapter.config["peft_type"]).toBe(asked.dora === true ? "RANDLORA_RANK_R_DORA" : "RANDLORA_RANK_R");
+      await convertAdapter(adapter, { to: "json", out: json, projections: undefined });
+    }
+    const again = { ...merging, adapters: [json], out: runs.folder.at(`${name}-again`) };
+    const { bases } = await merge(again, new Notes(), new AbortController().signal);
+    expect(bases).not.toEqual(["saved"]);
+    const tensors = await readModel(merging.out);
+    for (const [tensor, drawn] of Object.entries(await readModel(again.out))) {
+      const saved = widened(tensors[tensor] ?? drawn);
+      // Ternary and philox ones are stored as units where they are drawn, and products round differently.
+      expect(widened(drawn).every((value, at) => Math.abs(value - (saved[at] ?? NaN)) < 1e-6)).toBe(true);
+    }
+
+    // From the file that holds no bases, and from the one that does.
+    for (const path of [json, trained]) {
+      const init = await initialSettings(path, {});
+      expect(init).toMatchObject({ variant: "rank-r", rank: 6, sparsity: asked.sparsity ?? "dense" });
+      const on = await runs.train(`${name}-on-${path === json}`, await small({ ...init, initAdapter: path, steps: 1 }));
+      const [begun] = on.recording.metrics;
+      const loss = begun !== undefined && "valid_loss" in begun ? begun.valid_loss : NaN;
+      if (path === json) expect(loss).toBe(result.validLoss ?? NaN);
+      else expect(Math.abs(loss - (result.validLoss ?? NaN))).toBeLessThan(1e-5);
+      const kept = await openAdapter(join(runs.folder.at(`${name}-on-${path === json}`), "adapter"));
+      expect(kept.bases).toMatchObject({ rows_of_a: expect.any(Number) });
+      await kept.close();
+    }
+  },
+);

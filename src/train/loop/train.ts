@@ -1,0 +1,268 @@
+import { RandloraError } from "../../files/errors.ts";
+import type { StepOutcome } from "./adamw.ts";
+import { bringBestBack, forgetBestBefore, setBestAside } from "../run/best.ts";
+import { diverged } from "./diverged.ts";
+import type { TrainJob, TrainOutcome } from "./job.ts";
+import { MetricsFile } from "../run/metrics-file.ts";
+import { refreshFolder } from "../run/refresh.ts";
+import { ratesAt } from "../settings/schedule.ts";
+import { loadParameters, pruneStates, removeState, saveState } from "../run/state.ts";
+import { newestState, type Progress, replaceProgress, stateFolder } from "../../models/folder/run-states.ts";
+import type { Ending, StepMetrics, TrainObserver } from "../types.ts";
+
+/** A step that the GPU works on. */
+interface Pending {
+  readonly step: number;
+  readonly learningRate: number;
+  readonly targets: number;
+  readonly tokens: number;
+  readonly outcome: Promise<StepOutcome>;
+}
+
+/**
+ * The training loop: steps, evaluations, saves, until the run is over, nothing improves any more, or the signal comes
+ * (the step is then finished and saved). Prints nothing: `observer` is told.
+ *
+ * The host reads what a step found out while the GPU computes the next one; before an evaluation and a save it catches
+ * up.
+ * @throws RandloraError `numeric` naming the step whose loss or gradients are not finite: the newest state that a good
+ *   step was taken from stays; `file` when something cannot be written: the states before are as they were; `memory`, `gpu`
+ */
+export async function train<Batch>(
+  job: TrainJob<Batch>,
+  observer: TrainObserver,
+  signal: AbortSignal,
+): Promise<TrainOutcome> {
+  await using metrics = await MetricsFile.open(job.folder.metrics, job.resumed ? job.progress : undefined);
+  return await new Loop(job, observer, metrics).run(signal);
+}
+
+class Loop<Batch> {
+  readonly #job: TrainJob<Batch>;
+  readonly #observer: TrainObserver;
+  readonly #metrics: MetricsFile;
+  #progress: Progress;
+  #saved: number | undefined;
+  #pending: Pending | undefined;
+  #lastTime = performance.now();
+
+  constructor(job: TrainJob<Batch>, observer: TrainObserver, metrics: MetricsFile) {
+    this.#job = job;
+    this.#observer = observer;
+    this.#metrics = metrics;
+    this.#progress = job.progress;
+    this.#saved = job.resumed ? job.progress.step : undefined;
+  }
+
+  async run(signal: AbortSignal): Promise<TrainOutcome> {
+    const ending = await this.#untilEnd(signal);
+    // Of a run that is interrupted the next step, once it is resumed, tells whether its newest state is good.
+    if (ending !== "interrupted") await this.#prune();
+    return { ending, progress: this.#progress };
+  }
+
+  async #untilEnd(signal: AbortSignal): Promise<Ending> {
+    const { settings, steps, resumed, model } = this.#job;
+    // A run that fails before its first save still has what it began with; states of whole models are too large for that.
+    const first = model.result === "model" ? 1 : 0;
+    // A process may have died between the state and the folders that are made from it.
+    if (resumed) await this.#refresh();
+    for (let step = this.#progress.step; ; step++) {
+      const isLast = step >= steps.length;
+      const isSaveDue = step >= first && (step % settings.saveEvery === 0 || isLast);
+      const isEvaluationDue = this.#isEvaluationDue(step, isLast);
+      // Asked once: a signal that comes later is for the next round, when the GPU's step has been read.
+      const isStopping = signal.aborted;
+      if (isSaveDue || isEvaluationDue || isStopping) await this.#catchUp();
+      const isBest = isEvaluationDue && (await this.#evaluate(step, signal));
+      const isInterrupted = isStopping || (isEvaluationDue && signal.aborted);
+      if (isLast && this.#saved !== step) await this.#judgeLast(step);
+      if (this.#saved === step) {
+        // Its evaluation had been interrupted, and is made up for.
+        if (isBest) await this.#amend(step);
+      } else if (isSaveDue || (isBest && step >= first) || isInterrupted) await this.#save();
+      // No state, which is several times as large: a run that is killed before its first one begins anew.
+      else if (isBest) await this.#refreshBest();
+      // The evaluation that the run ends with is made up for when it is resumed.
+      const isCutOff = isEvaluationDue && this.#progress.evaluated !== step;
+      if (isLast && !isCutOff) return "finished";
+      if (this.#isStuck()) {
+        await this.#save();
+        return "early-stop";
+      }
+      if (isInterrupted) return "interrupted";
+      await this.#step(step + 1);
+    }
+  }
+
+  /** Sends a step to the GPU, then reads what the one before it found out. */
+  async #step(step: number): Promise<void> {
+    const { settings, engine, steps } = this.#job;
+    const plan = await steps.step(step - 1);
+    const { learningRate, headRate } = ratesAt(settings, step, steps.length);
+    const { outcome } = await engine.step(plan, learningRate, headRate);
+    const before = this.#pending;
+    this.#pending = { step, learningRate, targets: plan.targets, tokens: plan.tokens, outcome };
+    if (before !== undefined) await this.#finish(before);
+  }
+
+  async #catchUp(): Promise<void> {
+    const pending = this.#pending;
+    this.#pending = undefined;
+    if (pending !== undefined) await this.#finish(pending);
+  }
+
+  /** What a step found out goes to the metrics and the observer. */
+  async #finish({ step, learningRate, targets, tokens, outcome }: Pending): Promise<void> {
+    const { loss, gradNorm, halted } = await outcome;
+    if (halted) await this.#diverged(step, loss, gradNorm);
+    const now = performance.now();
+    const seconds = (now - this.#lastTime) / 1000;
+    this.#lastTime = now;
+    const metrics: StepMetrics = {
+      step,
+      loss,
+      learning_rate: learningRate,
+      grad_norm: gradNorm,
+      tokens: targets,
+      seconds,
+    };
+    this.#progress = { ...this.#progress, step, loss, tokens: this.#progress.tokens + targets };
+    await this.#metrics.append(metrics);
+    this.#observer.step(metrics, { gpuBytes: this.#job.gpu.memory.liveBytes, totalTokens: tokens });
+    if (this.#saved !== step - 1) return;
+    await this.#prune();
+    await forgetBestBefore(stateFolder(this.#job.folder.states, step - 1));
+  }
+
+  /**
+   * What the last update made is no good, whether it shows in the loss or in the gradients: where it was saved, the last
+   * state from before it is gone back to.
+   */
+  async #diverged(step: number, loss: number, gradNorm: number): Promise<never> {
+    this.#pending = undefined;
+    const what = Number.isFinite(loss) ? `the gradients' norm is ${gradNorm}` : `the loss is ${loss}`;
+    const isSaved = step > 1 && this.#saved === step - 1;
+    const kept = isSaved ? await this.#goBack(step - 1) : this.#saved;
+    await this.#prune();
+    throw diverged(step, what, kept);
+  }
+
+  /**
+   * Makes the newest state before that of `step` the run's. What was measured stays in metrics.jsonl: it shows how the run
+   * came to this, and a resumed run cuts it back by itself.
+   * @returns the state's step; undefined where there is none
+   */
+  async #goBack(step: number): Promise<number | undefined> {
+    const { folder, model } = this.#job;
+    const older = await newestState(folder.states, step);
+    if (older === undefined) return undefined;
+    const bad = stateFolder(folder.states, step);
+    // While the state is there, a process that is killed here does all of this again.
+    if (this.#progress.best?.step === step) await bringBestBack(bad, folder.best);
+    await removeState(bad);
+    await loadParameters(older.folder, model.parameters);
+    this.#progress = older.progress;
+    this.#saved = older.progress.step;
+    await this.#refresh();
+    return this.#saved;
+  }
+
+  #isEvaluationDue(step: number, isLast: boolean): boolean {
+    const { settings, validation } = this.#job;
+    if (validation === undefined || this.#progress.evaluated === step) return false;
+    return step % settings.evalEvery === 0 || isLast;
+  }
+
+  /** @returns whether it was the best one so far */
+  async #evaluate(step: number, signal: AbortSignal): Promise<boolean> {
+    const { engine, validation } = this.#job;
+    if (validation === undefined) return false;
+    const found = await engine.evaluate(validation, signal);
+    if (found === undefined) return false; // interrupted: the resumed run makes up for it
+    const { loss: validLoss, accuracy } = found;
+    if (!Number.isFinite(validLoss)) {
+      // A state of this step was saved before the evaluation, which had been interrupted.
+      const kept = step > 0 && this.#saved === step ? await this.#goBack(step) : this.#saved;
+      throw diverged(step, `the validation loss is ${validLoss}`, kept, step > 0);
+    }
+    const { best, evaluationsSinceBest } = this.#progress;
+    const isBest = best === null || validLoss < best.validLoss;
+    this.#progress = {
+      ...this.#progress,
+      validLoss,
+      ...(accuracy === undefined ? {} : { validAccuracy: accuracy }),
+      evaluated: step,
+      best: isBest ? { step, validLoss } : best,
+      evaluationsSinceBest: isBest ? 0 : evaluationsSinceBest + 1,
+    };
+    const metrics = { step, valid_loss: validLoss, ...(accuracy === undefined ? {} : { valid_accuracy: accuracy }) };
+    await this.#metrics.append(metrics);
+    this.#observer.evaluation(metrics, isBest);
+    this.#lastTime = performance.now();
+    return isBest;
+  }
+
+  /** What the last update made shows in no further step: without an evaluation, its own samples judge it. */
+  async #judgeLast(step: number): Promise<void> {
+    const { engine, steps, validation } = this.#job;
+    if (validation !== undefined) return;
+    const loss = await engine.sampleLoss(await steps.step(step - 1));
+    if (Number.isFinite(loss)) return;
+    throw diverged(step, `after the last update the loss is ${loss}`, this.#saved, true);
+  }
+
+  #isStuck(): boolean {
+    const { earlyStop } = this.#job.settings;
+    return earlyStop > 0 && this.#progress.evaluationsSinceBest >= earlyStop;
+  }
+
+  /** The state first, then the folders that are made from it. */
+  async #save(): Promise<void> {
+    const { step } = this.#progress;
+    if (this.#saved === step) return;
+    const { folder, model, settings } = this.#job;
+    await this.#metrics.sync();
+    const isBest = this.#progress.best?.step === step;
+    const addTo = async (state: string) => {
+      if (isBest) await setBestAside(state, folder.best);
+    };
+    // One more than is to stay: whether this one is good the next loss tells.
+    try {
+      await saveState(folder.states, model.parameters, this.#progress, settings.keep + 1, addTo);
+    } catch (thrown) {
+      if (!(thrown instanceof RandloraError) || thrown.code !== "numeric") throw thrown;
+      throw diverged(step, `after the update ${thrown.message}`, this.#saved, true);
+    }
+    this.#saved = step;
+    await this.#refresh();
+    this.#observer.saved(step);
+    this.#lastTime = performance.now();
+  }
+
+  /** The state of this step is there, from before it was known to be the best. */
+  async #amend(step: number): Promise<void> {
+    const { folder } = this.#job;
+    const state = stateFolder(folder.states, step);
+    await setBestAside(state, folder.best);
+    await replaceProgress(state, this.#progress);
+    await this.#refresh();
+  }
+
+  async #prune(): Promise<void> {
+    const { folder, settings } = this.#job;
+    if (this.#saved !== undefined) await pruneStates(folder.states, this.#saved, settings.keep);
+  }
+
+  async #refresh(): Promise<void> {
+    const { folder, model } = this.#job;
+    const { step, best } = this.#progress;
+    await refreshFolder(folder.last(model.result), (into) => model.save(into));
+    if (best?.step === step) await this.#refreshBest();
+  }
+
+  async #refreshBest(): Promise<void> {
+    const { folder, model } = this.#job;
+    await refreshFolder(folder.best, (into) => model.save(into));
+  }
+}

@@ -1,0 +1,224 @@
+import { join } from "node:path";
+import { RandloraError } from "../../files/errors.ts";
+import type { TrainedMethod } from "../../adapters/method.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { type DeviceOptions, openDevice } from "../../compute/open-device.ts";
+import type { ModelLocation } from "../../models/folder/locate.ts";
+import { type Chosen, chooseOptions, stagingName, refuseBeyondMachine } from "./choose-options.ts";
+import { Engine, type EngineOptions } from "./engine.ts";
+import { largestStep } from "./estimate.ts";
+import type { MethodChoices } from "../../adapters/training/method.ts";
+import { KeptGpu } from "./kept-gpu.ts";
+import type { RunFolder } from "../run/run-folder.ts";
+import { notesOfWarmup } from "../settings/schedule.ts";
+import type { TrainSettings } from "../settings/settings.ts";
+import { loadParameters, removeState } from "../run/state.ts";
+import { hintOfFullDevice } from "./full-device.ts";
+import { newestState, type Progress, type SavedState } from "../../models/folder/run-states.ts";
+import type { RunPlan, Subject, TrainingSource } from "../model/subject.ts";
+import { train } from "./train.ts";
+import type { TrainObserver, TrainResult } from "../types.ts";
+
+/** What a run is made from. */
+export interface RunInput<Batch> {
+  readonly settings: TrainSettings;
+  /** Where `settings.model` is on this machine. */
+  readonly location: ModelLocation;
+  readonly subject: Subject<Batch>;
+  /** What is opened for it; with `gpu` nothing is. */
+  readonly device?: DeviceOptions | undefined;
+  /** A device that is open, and stays so; or one for this run and others. */
+  readonly gpu?: Device | KeptGpu | undefined;
+  /** Every method that there is; the program's own. */
+  readonly methods?: readonly TrainedMethod[] | undefined;
+}
+
+/** The same, with where it is trained into. */
+export interface TrainingInput<Batch> extends RunInput<Batch> {
+  readonly folder: RunFolder;
+  /** What run.json will hold, written when everything is found to be right; undefined: what it holds. */
+  readonly recorded?: TrainSettings | undefined;
+  /** The model, where it is open already; it stays so. */
+  readonly source?: TrainingSource<Batch> | undefined;
+}
+
+/** A run from its newest state on: on a GPU that is opened anew, and with less memory, where it was full at the beginning. */
+export class Training<Batch> {
+  readonly #input: TrainingInput<Batch>;
+  readonly #source: TrainingSource<Batch>;
+  readonly #state: SavedState | undefined;
+  readonly #origin: Pick<Progress, "data" | "pixels" | "base" | "config">;
+  readonly #observer: TrainObserver;
+  readonly #plan: RunPlan<Batch>;
+  readonly #begin = performance.now();
+  /** Has this process finished a step? */
+  #hasTrained = false;
+
+  constructor(
+    input: TrainingInput<Batch>,
+    source: TrainingSource<Batch>,
+    state: SavedState | undefined,
+    origin: Pick<Progress, "data" | "pixels" | "base" | "config">,
+    observer: TrainObserver,
+  ) {
+    this.#input = input;
+    this.#source = source;
+    this.#state = state;
+    this.#origin = origin;
+    this.#observer = observer;
+    this.#plan = input.subject.plan(input.settings);
+  }
+
+  async run(signal: AbortSignal): Promise<TrainResult> {
+    let chosen: Chosen | undefined;
+    for (;;) {
+      using opened = await openGpu(this.#input);
+      const { gpu } = opened;
+      if (chosen === undefined) {
+        this.#warnOfOtherGpu(gpu);
+        // What is too large for any GPU memory is found here, where nothing is allocated: it is not tried again.
+        chosen = await chooseOptions(gpu, this.#source, this.#plan, this.#state, (line) => this.#observer.warn(line));
+        refuseBeyondMachine(gpu, chosen.bytes, this.#source.smaller);
+      }
+      try {
+        return await this.#attempt(gpu, chosen, signal);
+      } catch (thrown) {
+        if (!(thrown instanceof RandloraError)) throw thrown;
+        if (this.#input.gpu instanceof KeptGpu && thrown.code !== "numeric") this.#input.gpu.letGo();
+        if (thrown.code !== "memory") throw thrown;
+        // Once something was trained, another attempt would have to undo it.
+        const { gpu: given } = this.#input;
+        const isOver = this.#hasTrained || (typeof given === "object" && !(given instanceof KeptGpu));
+        const less = isOver ? undefined : await chosen.cheaper();
+        if (less === undefined) throw await this.#outOfMemory(thrown, gpu, chosen);
+        this.#observer.warn(`${thrown.message}: trying once more: ${less.how}`);
+        ({ chosen } = less);
+        // It would tell of how the attempt computed that failed.
+        if (this.#state === undefined) await removeState(join(this.#input.folder.states, "step-0"));
+      }
+    }
+  }
+
+  async #attempt(gpu: Device, { options, place, bytes }: Chosen, signal: AbortSignal): Promise<TrainResult> {
+    const { settings, folder, recorded } = this.#input;
+    const { steps, validation } = this.#plan;
+    const observer = this.#observer;
+    const state = this.#state;
+    using model = await this.#source.place(gpu, place);
+    const { method, parameters, summary } = model;
+    using engine = new Engine(gpu, model, options);
+    // A GPU that is full says so now, and not when the longest samples come.
+    await engine.rehearse(largestStep(model.task, steps), validation && model.task.probe(validation.largest));
+    let read = 0;
+    const total = this.#source.bytes;
+    await model.fill((some) => observer.loading((read += some), total), signal);
+    for (const note of [...notesOfWarmup(settings, steps.length), ...summary.notes]) observer.warn(note);
+    if (state === undefined) await engine.begin();
+    else await loadParameters(state.folder, parameters);
+    const progress = this.#progress(gpu, options, method.choices);
+    if (recorded !== undefined) await folder.writeSettings(recorded);
+    observer.start({
+      run: folder.path,
+      step: progress.step,
+      steps: steps.length,
+      epochs: Math.ceil(steps.length / steps.stepsPerEpoch),
+      unit: this.#input.subject.unit,
+      trainableParameters: summary.trainableParameters,
+      estimatedGpuBytes: bytes,
+      checkpointing: options.checkpointing,
+    });
+    const job = {
+      gpu,
+      settings,
+      folder,
+      engine,
+      model,
+      steps,
+      validation,
+      progress,
+      resumed: state !== undefined,
+    };
+    const { ending, progress: end } = await train(job, this.#watching(), signal);
+    return {
+      run: folder.path,
+      ending,
+      steps: end.step,
+      stepsBefore: progress.step,
+      loss: end.loss ?? undefined,
+      validLoss: end.validLoss ?? undefined,
+      validAccuracy: end.validAccuracy,
+      bestStep: end.best?.step,
+      trainableParameters: summary.trainableParameters,
+      quantised: summary.quantised,
+      tokens: end.tokens,
+      unit: this.#input.subject.unit,
+      estimatedGpuBytes: bytes,
+      peakGpuBytes: gpu.memory.peakLiveBytes,
+      seconds: (performance.now() - this.#begin) / 1000,
+      profile: (await gpu.profiler?.report()) ?? [],
+    };
+  }
+
+  /** Where the run stands. A resumed one may recompute activations that it kept before: the bits are the same. */
+  #progress({ info }: Device, { checkpointing, staging }: EngineOptions, choices: MethodChoices): Progress {
+    const progress = this.#state?.progress;
+    if (progress !== undefined) return { ...progress, kernels: { ...progress.kernels, checkpointing } };
+    return {
+      version: 1,
+      step: 0,
+      tokens: 0,
+      loss: null,
+      validLoss: null,
+      evaluated: null,
+      best: null,
+      evaluationsSinceBest: 0,
+      kernels: { checkpointing, staging: stagingName(staging), choices },
+      gpu: { name: info.name, driver: info.driver },
+      ...this.#origin,
+    };
+  }
+
+  #watching(): TrainObserver {
+    const observer = this.#observer;
+    return {
+      warn: (line) => observer.warn(line),
+      loading: (read, total) => observer.loading(read, total),
+      start: (run) => observer.start(run),
+      step: (...step) => {
+        this.#hasTrained = true;
+        observer.step(...step);
+      },
+      evaluation: (...evaluation) => observer.evaluation(...evaluation),
+      saved: (step) => observer.saved(step),
+    };
+  }
+
+  /** The error of a device that is full, with what helps. */
+  async #outOfMemory({ message, cause }: RandloraError, gpu: Device, { options }: Chosen): Promise<RandloraError> {
+    const { path, states } = this.#input.folder;
+    const step = (await newestState(states))?.progress.step ?? 0;
+    const hint = hintOfFullDevice(gpu.info, {
+      smaller: this.#source.smaller,
+      resume: step === 0 ? undefined : { step, path, checkpointing: options.checkpointing },
+    });
+    return new RandloraError("memory", message, hint, { cause });
+  }
+
+  #warnOfOtherGpu({ info, staging }: Device): void {
+    const began = this.#state?.progress.gpu;
+    if (began === undefined) return;
+    // The CPU device gives the same bits on every processor.
+    if (began.driver === info.driver && (began.name === info.name || staging.kind === "cpu")) return;
+    const now = began.name === info.name ? `driver ${info.driver}` : info.name;
+    const before = began.name === info.name ? began.driver : began.name;
+    this.#observer.warn(`the run began on ${before}; on ${now} its results will differ in the last bits`);
+  }
+}
+
+/** The device of a run, closed at the end where it was opened for it. */
+export async function openGpu<Batch>({ gpu, device }: RunInput<Batch>): Promise<{ readonly gpu: Device } & Disposable> {
+  if (gpu instanceof KeptGpu) return { gpu: await gpu.open(), [Symbol.dispose]: () => {} };
+  if (gpu !== undefined) return { gpu, [Symbol.dispose]: () => {} };
+  const opened = await openDevice(device);
+  return { gpu: opened, [Symbol.dispose]: () => opened.close() };
+}

@@ -1,0 +1,87 @@
+import type { MethodDefinition } from "../../adapters/method.ts";
+import { isAdapterMethod, methodOfAdapter, METHODS } from "../../adapters/methods.ts";
+import { stat } from "node:fs/promises";
+import { adapterFingerprint } from "../../adapters/files/fingerprint.ts";
+import { openAdapter } from "../../adapters/open.ts";
+import type { AdapterSettings } from "../../adapters/training/settings.ts";
+import type { Adapter } from "../../adapters/adapter.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine } from "../../files/failure.ts";
+import { headOf } from "./brought-head.ts";
+import type { RunFolder } from "../run/run-folder.ts";
+import type { AllAdapterSettings, FlatSettings, TrainSettings } from "../settings/settings.ts";
+import { newestState } from "../../models/folder/run-states.ts";
+
+/** What an adapter to go on from (`--init-adapter`) decides of a run. */
+export type InitialSettings = Partial<AllAdapterSettings> &
+  Pick<TrainSettings, "method"> & {
+    /** Of pictures, where it was trained with one. */
+    readonly head?: "linear" | "cls";
+  };
+
+/**
+ * Reads what an adapter to go on from decides of a run's settings; of what it leaves open, `asked` decides.
+ * Throws `RandloraError` "file", "format" or "adapter".
+ */
+export async function initialSettings(path: string, asked: Partial<FlatSettings> = {}): Promise<InitialSettings> {
+  await using adapter = await openAdapter(path);
+  const own = methodOfAdapter(adapter);
+  const beginning = METHODS.filter(isAdapterMethod).find(({ name, beginsWith }) => {
+    return name === asked.method && beginsWith?.includes(own) === true;
+  });
+  const { name: method, training } = beginning ?? own;
+  const head = headOf(adapter)?.kind;
+  const settings = { method, ...training.initial(adapter, asked), initSha256: await adapterFingerprint(adapter) };
+  return head === undefined ? settings : { ...settings, head };
+}
+
+/**
+ * The settings of a run that is resumed, once it has a state: what it needs beside that (bases, targets, configuration)
+ * its own adapter has, whatever became of the one that it began with.
+ */
+export async function withOwnAdapter(settings: TrainSettings, folder: RunFolder): Promise<TrainSettings> {
+  const { adapter } = settings;
+  if (adapter === null || adapter.initAdapter === null || (await newestState(folder.states)) === undefined) {
+    return settings;
+  }
+  const own = folder.last("adapter");
+  // Killed between its first state and its first adapter, it has none yet.
+  if (!(await stat(own).then(Boolean, () => false))) return settings;
+  return { ...settings, adapter: { ...adapter, initAdapter: own, initCommit: null, initSha256: null } };
+}
+
+/**
+ * Opens the adapter that a run goes on from.
+ * @param others methods beside the run's own whose adapters it can begin with
+ * @throws RandloraError `file`, `format`; `adapter` when it is not the one that the run began with, or of another method
+ */
+export async function openInitial(
+  path: string,
+  { method, initSha256 }: Pick<FlatSettings, "method" | "initSha256">,
+  others: readonly MethodDefinition[] = [],
+): Promise<Adapter> {
+  const adapter = await openAdapter(path);
+  try {
+    await refuseChanged(adapter, { initSha256 });
+    requireMethod(adapter, [method, ...others.map(({ name }) => name)]);
+    return adapter;
+  } catch (thrown) {
+    await adapter.close();
+    throw thrown;
+  }
+}
+
+/** Throws `RandloraError` "adapter" where the adapter is not the one that the run began with. */
+async function refuseChanged(adapter: Adapter, { initSha256 }: Pick<AdapterSettings, "initSha256">): Promise<void> {
+  if (initSha256 === null || (await adapterFingerprint(adapter)) === initSha256) return;
+  const cause = "not the adapter that the run began with (--init-adapter)";
+  throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "put the old one back, or start a new run");
+}
+
+/** Throws `RandloraError` "adapter" for an adapter of another method than these: the run's, and what that can begin with. */
+function requireMethod(adapter: Adapter, methods: readonly string[]): void {
+  const { name } = methodOfAdapter(adapter);
+  if (methods.includes(name)) return;
+  const cause = `${oneLine(adapter.path)}: its method is ${name}, which is not the run's`;
+  throw new RandloraError("adapter", cause, `give --method ${name}`);
+}

@@ -1,0 +1,58 @@
+import type { TrainedMethod } from "../../adapters/method.ts";
+import { isAdapterMethod } from "../../adapters/methods.ts";
+import type { AdapterTraining, OpenInput } from "../../adapters/training/definition.ts";
+import type { Trainable } from "../../adapters/training/method.ts";
+import type { Adapter } from "../../adapters/adapter.ts";
+import { findTargets } from "../../adapters/base/target-modules.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { openInitial } from "./init-adapter.ts";
+import { type AllAdapterSettings, asGiven, flagOf, type TrainSettings } from "../settings/settings.ts";
+
+/** What is trained, and the adapter that it goes on from, which is open until the run is over. */
+export interface OpenedAdapter {
+  readonly trainable: Trainable;
+  readonly adapter: Adapter | undefined;
+}
+
+/**
+ * Opens what is trained of an adapter.
+ * @param training the method's
+ * @param own the part of an adapter to go on from that is the method's own
+ * @throws RandloraError `usage` for a rank that is too large for the adapted layers; as `openInitial` and the method
+ */
+export async function openAdapted(
+  method: TrainedMethod,
+  training: AdapterTraining,
+  { adapter: settings }: TrainSettings,
+  input: OpenInput,
+  own: (adapter: Adapter) => Adapter = (adapter) => adapter,
+): Promise<OpenedAdapter> {
+  if (settings === null) throw new TypeError(`${method.name} without settings of an adapter`);
+  const { initAdapter, initSha256 } = settings;
+  const others = isAdapterMethod(method) ? method.beginsWith : undefined;
+  const wanted = { method: method.name, initSha256 };
+  const adapter = initAdapter === null ? undefined : await openInitial(initAdapter, wanted, others);
+  try {
+    if (adapter === undefined) refuseLargeRank(settings, training, input);
+    return { trainable: await training.open(input, settings, adapter && own(adapter)), adapter };
+  } catch (thrown) {
+    await adapter?.close();
+    throw thrown;
+  }
+}
+
+/**
+ * Refuses a rank above the longest side of all adapted layers, before anything of that size is drawn. The usual one of a
+ * method is never refused.
+ */
+function refuseLargeRank(settings: AllAdapterSettings, { usual }: AdapterTraining, { base }: OpenInput): void {
+  const { modules } = findTargets(base, settings);
+  const longest = Math.max(usual.rank, ...modules.flatMap(({ out, in: input }) => [out, input]));
+  for (const key of ["rank", "loraRank"] as const) {
+    const rank = settings[key] ?? 0;
+    if (rank <= longest) continue;
+    const [widest] = modules.toSorted((a, b) => Math.max(b.out, b.in) - Math.max(a.out, a.in));
+    const cause = `${asGiven(key, rank)}: the largest adapted layer is ${widest?.out} × ${widest?.in}`;
+    throw new RandloraError("usage", cause, `give ${flagOf(key)} ${longest} or less`);
+  }
+}

@@ -1,0 +1,80 @@
+import type { TrainedMethod } from "../../adapters/method.ts";
+import type { MethodChoices, PlaceOptions } from "../../adapters/training/method.ts";
+import type { LargestMicroBatch, StepPlan } from "../../data/batches/types.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { Contradiction } from "../../files/errors.ts";
+import type { ModelLocation } from "../../models/folder/locate.ts";
+import type { SampleFormat } from "../../data/text/samples/types.ts";
+import type { TrainedModel } from "../loop/engine.ts";
+import type { TrainSettings } from "../settings/settings.ts";
+import type { Unit } from "../types.ts";
+
+/** SHA-256 of all samples, training and validation: a resumed run must see the same ones. */
+export interface DataHashes {
+  /** Of texts: all of them. Of pictures: all that is known before one is read. */
+  readonly data: string;
+  /** Of pictures that lie in memory, of which no file tells anything. States of earlier versions have none. */
+  readonly pixels?: string | undefined;
+}
+
+/** What a run is about: its data, and the models that can learn from such. The loop knows no more of either. */
+export interface Subject<Batch> {
+  readonly unit: Unit;
+  /** How its samples are written out, which the run records; null: pictures. */
+  readonly sampleFormat: SampleFormat | null;
+  dataHashes(): DataHashes;
+  /** The steps that settings make of the data. */
+  plan(settings: TrainSettings): RunPlan<Batch>;
+  /** Opens the model of the settings. @throws RandloraError as it says itself; the signal's reason when it is aborted */
+  open(settings: TrainSettings, location: ModelLocation, options: OpenOptions): Promise<TrainingSource<Batch>>;
+}
+
+/** Steps of a run, and the validation set as steps of one micro-batch each. */
+export interface RunPlan<Batch> {
+  readonly steps: StepPlan<Batch>;
+  readonly validation: StepPlan<Batch> | undefined;
+}
+
+export interface OpenOptions {
+  /** What the method chose when the run began, for a resumed one. */
+  readonly began?: MethodChoices | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Every method that there is. */
+  readonly methods?: readonly TrainedMethod[] | undefined;
+}
+
+/**
+ * What a model is trained from, beside the GPU: opened and checked once, placed on as many GPUs as one likes (a counting
+ * one first). Close it after the last save: where a whole model is written, files are copied from it.
+ */
+export interface TrainingSource<Batch> extends AsyncDisposable {
+  readonly settings: TrainSettings;
+  /** Bytes of the checkpoint: what `fill` of a placed model reads. */
+  readonly bytes: number;
+  /** What makes a micro-batch of such data smaller, for hints. */
+  readonly smaller: string;
+  /** Tells the base from another under the same name. @throws RandloraError `file` */
+  fingerprint(): Promise<string>;
+  /** Rows that the layers see at once, of a micro-batch of this size. */
+  rowsOf(size: LargestMicroBatch): number;
+  /** Allocates parameters and weights. @throws RandloraError `model`, `memory` */
+  place(gpu: Device, place: PlaceOptions): Promise<PlacedSource<Batch>>;
+}
+
+/** A model in GPU memory, which is given back when it is disposed of. */
+export interface PlacedSource<Batch> extends TrainedModel<Batch>, Disposable {
+  /** Reads the weights, and computes what depends on them alone. @param onBytes told of bytes that were read */
+  fill(onBytes?: (bytes: number) => void, signal?: AbortSignal): Promise<void>;
+}
+
+/**
+ * Refuses to resume a run with fewer steps than it had, or as many.
+ * @throws RandloraError `usage`
+ */
+export function refuseShorter<Batch>(recorded: TrainSettings, settings: TrainSettings, subject: Subject<Batch>): void {
+  if (settings.steps === null || settings.steps === recorded.steps) return;
+  const { length } = subject.plan(recorded).steps;
+  if (settings.steps > length) return;
+  const cause = `--steps ${settings.steps}: the run cannot be resumed with fewer steps than it had; it had ${length}`;
+  throw new Contradiction(["steps", "resume"], cause, "leave --steps out, or start a new run");
+}

@@ -1,0 +1,196 @@
+import type { EvaluationMetrics, RunStart, StepMetrics, TrainObserver } from "../types.ts";
+import {
+  formatAmount,
+  formatBytes,
+  formatClock,
+  formatCount,
+  formatMeasure,
+  formatNumber,
+} from "../../terminal/format.ts";
+import type { Log } from "../../terminal/log.ts";
+import { bar, joinParts, type Progress, type ProgressSpec } from "../../terminal/progress.ts";
+import type { LiveLine } from "../../terminal/screen.ts";
+
+/** Milliseconds between two drawings of the live line. */
+const REDRAW_MS = 100;
+/** Without a terminal: a row whenever another twentieth of the steps is done … */
+const ROW_SHARE = 1 / 20;
+/** … or after so many milliseconds. */
+const ROW_MS = 30_000;
+/** Steps that speed and time left are told from. */
+const RECENT = 16;
+
+/** Where a training run is shown. */
+export interface TrainingSurface {
+  readonly log: Log;
+  readonly screen: LiveLine;
+  progress(spec: ProgressSpec): Progress;
+}
+
+/** Steps since some moment. */
+interface Span {
+  readonly steps: number;
+  readonly loss: number;
+  readonly tokens: number;
+  readonly seconds: number;
+}
+
+const NONE: Span = { steps: 0, loss: 0, tokens: 0, seconds: 0 };
+
+/**
+ * Shows a training run on stderr: one live line on a terminal, rows elsewhere; evaluations and warnings are lines of their
+ * own.
+ *
+ * @param now a clock in milliseconds
+ */
+export class TrainingDisplay implements TrainObserver, Disposable {
+  readonly #surface: TrainingSurface;
+  readonly #now: () => number;
+  #loading: { readonly progress: Progress; read: number } | undefined;
+  #run: RunStart | undefined;
+  #valid: number | undefined;
+  readonly #recent: Span[] = [];
+  /** Since the last row. */
+  #span = NONE;
+  #shownAt: number;
+  #shownStep = 0;
+  #isOver = false;
+
+  constructor(surface: TrainingSurface, now: () => number = () => performance.now()) {
+    this.#surface = surface;
+    this.#now = now;
+    this.#shownAt = now();
+  }
+
+  warn(message: string): void {
+    this.#surface.log.warn(message);
+  }
+
+  loading(read: number, total: number): void {
+    this.#loading ??= { progress: this.#surface.progress({ title: "loading", bytes: total }), read: 0 };
+    this.#loading.progress.add({ bytes: read - this.#loading.read });
+    this.#loading.read = read;
+  }
+
+  start(run: RunStart): void {
+    this.#endLoading();
+    this.#run = run;
+    this.#shownStep = run.step;
+    this.#shownAt = this.#now();
+    if (run.step >= run.steps) {
+      this.#surface.log.info(`${run.run}: all of its ${formatNumber(run.steps)} steps are done already`);
+      return;
+    }
+    const from = run.step === 0 ? "" : `, from step ${formatNumber(run.step)} on`;
+    const memory = `about ${formatBytes(run.estimatedGpuBytes)} of device memory`;
+    const spared = run.checkpointing ? ", activations recomputed" : "";
+    this.#surface.log.info(`training ${formatCount(run.trainableParameters)} parameters into ${run.run}`);
+    this.#surface.log.info(
+      `${formatAmount(run.steps, "step")}, ${formatAmount(run.epochs, "epoch")}${from}; ${memory}${spared}`,
+    );
+    if (this.#surface.screen.interactive) this.#surface.screen.live(`step ${run.step} of ${run.steps}`);
+  }
+
+  step(metrics: StepMetrics, memory: { readonly gpuBytes: number; readonly totalTokens: number }): void {
+    const span = { steps: 1, loss: metrics.loss, tokens: memory.totalTokens, seconds: metrics.seconds };
+    this.#span = add(this.#span, span);
+    this.#recent.push(span);
+    if (this.#recent.length > RECENT) this.#recent.shift();
+    const { screen } = this.#surface;
+    if (screen.interactive) {
+      if (this.#now() - this.#shownAt < REDRAW_MS && metrics.step !== this.#run?.steps) return;
+      screen.live(this.#liveLine(metrics, memory.gpuBytes, screen.columns));
+      this.#shownAt = this.#now();
+    } else if (this.#isRowDue(metrics.step)) {
+      screen.line(this.#row(metrics, memory.gpuBytes));
+      this.#span = NONE;
+      this.#shownStep = metrics.step;
+      this.#shownAt = this.#now();
+    }
+  }
+
+  evaluation({ step, valid_loss: loss, valid_accuracy: accuracy }: EvaluationMetrics, best: boolean): void {
+    const before = this.#valid;
+    this.#valid = loss;
+    const change = before === undefined ? "" : loss < before ? ", falling" : ", rising";
+    const right = accuracy === undefined ? "" : `; accuracy ${(100 * accuracy).toFixed(2)} %`;
+    const which = best && step > 0 ? ", the lowest so far" : change;
+    this.#surface.log.info(`step ${formatNumber(step)}: validation loss ${loss.toFixed(4)}${which}${right}`);
+  }
+
+  saved(step: number): void {
+    this.#surface.log.verbose(`step ${formatNumber(step)}: saved`);
+  }
+
+  /** The run was told to stop; it may take a step's time. Before the first step and after the last there is nothing to wait for. */
+  stopping(): void {
+    if (this.#run === undefined || this.#isOver) return;
+    this.#surface.log.info("stopping: the step is finished and saved; once more leaves at once");
+  }
+
+  /** Ends the display; what was shown as lines stays. */
+  [Symbol.dispose](): void {
+    this.#isOver = true;
+    this.#endLoading();
+    this.#surface.screen.live("");
+  }
+
+  #endLoading(): void {
+    this.#loading?.progress.close();
+    this.#loading = undefined;
+  }
+
+  #isRowDue(step: number): boolean {
+    const { step: first, steps } = this.#run ?? { step: 0, steps: step };
+    const share = (step - this.#shownStep) / Math.max(steps, 1);
+    return step === first + 1 || step >= steps || share >= ROW_SHARE || this.#now() - this.#shownAt >= ROW_MS;
+  }
+
+  /** The most telling first: what does not fit is left out from the end. */
+  #liveLine({ step, learning_rate }: StepMetrics, gpuBytes: number, columns: number): string {
+    const steps = this.#run?.steps ?? step;
+    const recent = this.#recent.reduce(add, NONE);
+    const parts = [
+      `step ${formatNumber(step)} of ${formatNumber(steps)}`,
+      bar(step / steps),
+      `loss ${(recent.loss / recent.steps).toFixed(3)}`,
+      ...this.#timeLeft(steps - step),
+      `${formatNumber(rate(recent))} ${this.#run?.unit ?? "tokens"}/s`,
+      `lr ${formatMeasure(learning_rate)}`,
+      formatBytes(gpuBytes),
+      ...(this.#valid === undefined ? [] : [`valid ${this.#valid.toFixed(3)}`]),
+    ];
+    return joinParts(parts, columns);
+  }
+
+  #row({ step, learning_rate }: StepMetrics, gpuBytes: number): string {
+    const steps = this.#run?.steps ?? step;
+    return [
+      `step ${formatNumber(step)} of ${formatNumber(steps)}`,
+      `loss ${(this.#span.loss / this.#span.steps).toFixed(4)}`,
+      `${formatNumber(rate(this.#span))} ${this.#run?.unit ?? "tokens"}/s`,
+      `lr ${formatMeasure(learning_rate)}`,
+      formatBytes(gpuBytes),
+      ...this.#timeLeft(steps - step),
+    ].join("  ");
+  }
+
+  /** From the steps that were measured last; the first one compiles kernels and says nothing about the others. */
+  #timeLeft(steps: number): string[] {
+    const { steps: measured, seconds } = this.#recent.slice(1).reduce(add, NONE);
+    return steps <= 0 || measured === 0 ? [] : [`${formatClock((steps * seconds) / measured)} left`];
+  }
+}
+
+function add(a: Span, b: Span): Span {
+  return {
+    steps: a.steps + b.steps,
+    loss: a.loss + b.loss,
+    tokens: a.tokens + b.tokens,
+    seconds: a.seconds + b.seconds,
+  };
+}
+
+function rate({ tokens, seconds }: Span): number {
+  return seconds > 0 ? tokens / seconds : 0;
+}

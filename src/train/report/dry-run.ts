@@ -1,0 +1,108 @@
+import { formatAmount, formatBytes, formatNumber, formatShare } from "../../terminal/format.ts";
+import type { Style } from "../../terminal/style.ts";
+import { formatTable } from "../../terminal/table.ts";
+import { markedText } from "../../data/text/samples/marked-text.ts";
+import { sayUnknownRoles } from "../../data/text/samples/load.ts";
+import type { TrainingData } from "../../data/text/samples/load-run.ts";
+import type { DataSet, DataTotals } from "../../data/text/samples/types.ts";
+import type { Tokenizer } from "../../data/text/tokenizer.ts";
+import type { RunEstimate } from "../loop/finetune.ts";
+import { parameterTable } from "./parameter-table.ts";
+import { quantisedJson, quantisedText } from "../../terminal/quantized.ts";
+import { sampleText } from "./sample-text.ts";
+
+/** Samples that are shown in full. */
+const SHOWN = 3;
+
+/** What `finetune --dry-run` found out. */
+export interface DryRun {
+  readonly data: TrainingData;
+  readonly tokenizer: Tokenizer;
+  readonly estimate: RunEstimate;
+}
+
+/** `finetune --dry-run --json`: the training data as it would be used. */
+export function dryRunJson({ data: { train, read }, estimate }: DryRun): object {
+  return {
+    dry_run: true,
+    trainable_parameters: estimate.method.trainableParameters,
+    samples: train.totals.samples,
+    supervised_tokens: train.totals.supervisedTokens,
+    total_tokens: train.totals.tokens,
+    cut_samples: read.reduce((sum, { totals }) => sum + totals.cut, 0),
+    dropped_samples: read.reduce((sum, { totals }) => sum + totals.dropped, 0),
+    steps: estimate.steps,
+    estimated_gpu_bytes: estimate.estimatedGpuBytes,
+    ...quantisedJson(estimate.method.quantised),
+  };
+}
+
+/** The same for people: some samples with what is supervised, counts, the table of parameters, memory. */
+export function dryRunText({ data, tokenizer, estimate }: DryRun, columns: number, style: Style): string {
+  const { train, valid } = data;
+  const samples = Array.from({ length: Math.min(SHOWN, train.length) }, (_, i) =>
+    showSample(train, i, tokenizer, style),
+  );
+  const sets = [["training", train] as const, ["validation", valid] as const].flatMap(([name, set]) =>
+    set === undefined ? [] : [dataRow(name, set.totals)],
+  );
+  const head = ["", "samples", "tokens", "supervised", "longest"];
+  const parts = [
+    ...samples,
+    formatTable(sets, { head, align: "lrrrr", columns, markHead: style.dim }),
+    lossesText(data),
+    "\n",
+    estimateText(estimate, columns, style),
+  ];
+  return parts.join("");
+}
+
+/** What is trained, for how long, and the memory that it takes. */
+export function estimateText(estimate: RunEstimate, columns: number, style: Style): string {
+  const { quantised } = estimate.method;
+  const spared = estimate.checkpointing ? ", with activations recomputed" : "";
+  const rows = [
+    ["steps", `${formatNumber(estimate.steps)} (${formatAmount(estimate.epochs, "epoch")})`],
+    ["device memory", `about ${formatBytes(estimate.estimatedGpuBytes)}${spared}`],
+    ...(quantised === undefined ? [] : [["frozen layers", quantisedText(quantised)]]),
+    ...estimate.method.notes.map((note) => ["note", note]),
+  ];
+  return `${parameterTable(estimate.method, columns, style.dim)}\n${formatTable(rows, { columns })}`;
+}
+
+/**
+ * What was lost of each file on the way to the model, one line a file: cut and dropped samples, roles that are unknown. Empty
+ * where nothing was.
+ */
+export function lossesText({ read }: TrainingData): string {
+  return read
+    .flatMap(({ path, totals }) => {
+      const { cut, dropped, samples, unknownRoles } = totals;
+      const all = formatNumber(samples + dropped);
+      const parts = [
+        ...(cut === 0 ? [] : [`${formatNumber(cut)} of ${all} samples were cut to the maximum length`]),
+        ...(dropped === 0 ? [] : [`${formatNumber(dropped)} of ${all} had no supervised tokens and were left out`]),
+        ...(unknownRoles.length === 0 ? [] : [sayUnknownRoles(totals)]),
+      ];
+      return parts.length === 0 ? [] : [`${path}: ${parts.join("; ")}\n`];
+    })
+    .join("");
+}
+
+function showSample(set: DataSet, i: number, tokenizer: Tokenizer, style: Style): string {
+  const sample = set.sample(i);
+  const counts = `${formatAmount(set.lengthOf(i), "token")}, ${formatNumber(set.supervisedOf(i))} supervised`;
+  const title = style.bold(`sample ${i + 1} (line or row ${sample.line}): ${counts}`);
+  return `${title}\n${sampleText(markedText(sample, tokenizer), style)}\n`;
+}
+
+function dataRow(name: string, totals: DataTotals): string[] {
+  const share = formatShare(totals.supervisedTokens / Math.max(totals.tokens, 1));
+  return [
+    name,
+    formatNumber(totals.samples),
+    formatNumber(totals.tokens),
+    `${formatNumber(totals.supervisedTokens)} (${share})`,
+    formatNumber(totals.longest),
+  ];
+}

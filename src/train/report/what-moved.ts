@@ -1,0 +1,57 @@
+import { formatMeasure, formatNumber, formatShare } from "../../terminal/format.ts";
+import type { Metrics, TrainResult } from "../types.ts";
+
+/** ‖ΔW‖ / ‖W‖ below which a model answers much as before. */
+const LEAST_CHANGE = 1e-3;
+/** A part of the loss: what falls by less has hardly fallen. */
+const LEAST_FALL = 0.05;
+
+/** What a run moved. */
+export interface Moved {
+  /** The validation loss before the first step; undefined where none was measured. */
+  readonly validBefore: number | undefined;
+  /** Training loss: means of the first and of the last quarter of the steps; undefined without steps. */
+  readonly training: readonly [first: number, last: number] | undefined;
+  /** ‖ΔW‖ / ‖W‖ of the last weights, over some of them; undefined where it was not measured. */
+  readonly relativeChange: number | undefined;
+}
+
+/** What a run's metrics say of it. */
+export function movedLosses(metrics: readonly Metrics[]): Pick<Moved, "validBefore" | "training"> {
+  const losses = metrics.flatMap((line) => ("loss" in line ? [line.loss] : []));
+  const quarter = Math.ceil(losses.length / 4);
+  const mean = (some: readonly number[]) => some.reduce((sum, loss) => sum + loss, 0) / some.length;
+  return {
+    validBefore: metrics.flatMap((line) => ("valid_loss" in line && line.step === 0 ? [line.valid_loss] : [])).at(0),
+    training: quarter === 0 ? undefined : [mean(losses.slice(0, quarter)), mean(losses.slice(-quarter))],
+  };
+}
+
+/**
+ * What to try next, for a run that moved little, or in the wrong direction.
+ * @param rate the run's learning rate
+ * @returns one line; undefined where the loss fell
+ */
+export function whatToTry(
+  { validLoss, bestStep, steps }: Pick<TrainResult, "validLoss" | "bestStep" | "steps">,
+  { validBefore, training, relativeChange }: Moved,
+  rate: number,
+): string | undefined {
+  const isValidated = validBefore !== undefined && validLoss !== undefined;
+  const [before, after] = isValidated ? [validBefore, validLoss] : (training ?? [0, 0]);
+  const fall = before === 0 ? 0 : (before - after) / before;
+  if (fall >= LEAST_FALL) return undefined;
+  const more = `more --steps or --epochs, or a higher --learning-rate (it was ${rate})`;
+  if (relativeChange !== undefined && relativeChange < LEAST_CHANGE) {
+    return `little was trained: ΔW is ${formatMeasure(relativeChange)} of the adapted weights; try ${more}`;
+  }
+  const name = isValidated ? "validation loss" : "training loss";
+  const change = `${before.toFixed(4)} → ${after.toFixed(4)}`;
+  if (fall <= (isValidated ? 0 : -LEAST_FALL)) {
+    const best = bestStep === undefined || bestStep === 0 ? "" : `; step ${formatNumber(bestStep)} was the best`;
+    return `the ${name} did not fall (${change}${best}); try a lower --learning-rate (it was ${rate}), or other data`;
+  }
+  // What was lower before is overfitted: more of the same does not help.
+  if (isValidated && bestStep !== steps) return undefined;
+  return `the ${name} hardly fell (${change}, ${formatShare(Math.max(0, fall))}); try ${more}`;
+}

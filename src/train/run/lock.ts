@@ -1,0 +1,57 @@
+import { readdir, unlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { RandloraError } from "../../files/errors.ts";
+import { naming, oneLine } from "../../files/failure.ts";
+import { claim, createLocked } from "../../files/lock.ts";
+import { describeOwner, type Owner, ownerName, parseOwner, self } from "../../files/owner.ts";
+
+/**
+ * Takes a run folder for this process: a file `lock.PLACE-PID-START` in it, which is locked. It is made first and others
+ * are looked for then, so that of two processes at least one sees the other; what dead processes left is removed.
+ *
+ * @returns gives the folder back
+ * @throws RandloraError `file` when another process trains into it
+ */
+export async function lockFolder(folder: string): Promise<() => Promise<void>> {
+  const own = `lock.${ownerName(self())}`;
+  const path = join(folder, own);
+  const lock = await naming(
+    path,
+    "write",
+    createLocked(path, () => writeFile(path, "", { flag: "wx" })),
+  );
+  if (lock === undefined) throw isTaken(folder, self());
+  const unlock = async () => {
+    await unlink(path).catch(() => {});
+    lock[Symbol.dispose]();
+  };
+  try {
+    for (const name of await naming(folder, "read", readdir(folder))) {
+      const owner = name.startsWith("lock.") && name !== own ? parseOwner(name.slice("lock.".length)) : undefined;
+      if (owner !== undefined) await removeLeft(folder, join(folder, name), owner);
+    }
+    return unlock;
+  } catch (thrown) {
+    await unlock();
+    throw thrown;
+  }
+}
+
+/** Removes the lock of a dead process. */
+async function removeLeft(folder: string, path: string, owner: Owner): Promise<void> {
+  const left = await claim(path, owner);
+  if (left === "gone") return;
+  if (left === "held") throw isTaken(folder, owner);
+  if (left === "elsewhere") throw isTaken(folder, owner, `; if that has ended, remove ${oneLine(path)}`);
+  using _ = left;
+  await unlink(path).catch(() => {});
+}
+
+function isTaken(folder: string, owner: Owner, otherwise = ""): RandloraError {
+  const cause = `${describeOwner(owner)} trains into it`;
+  return new RandloraError(
+    "file",
+    `${oneLine(folder)}: ${cause}`,
+    `wait for it, end it, or name another --out${otherwise}`,
+  );
+}

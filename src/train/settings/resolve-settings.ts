@@ -1,0 +1,215 @@
+import { defaultTargets } from "../../adapters/base/default-targets.ts";
+import { Contradiction, RandloraError } from "../../files/errors.ts";
+import { quote } from "../../files/failure.ts";
+import type { TrainedMethod } from "../../adapters/method.ts";
+import { METHOD_NAMES } from "../../adapters/method-names.ts";
+import { METHODS, methodNamed } from "../../adapters/methods.ts";
+import type { AdapterTraining } from "../../adapters/training/definition.ts";
+import { ADAPTER_SETTINGS } from "../../adapters/training/settings.ts";
+import { DROPOUT_MICRO_BATCHES } from "../../adapters/delta/dropout.ts";
+import type { InitialSettings } from "../model/init-adapter.ts";
+import type { FindShapes } from "./module-shapes.ts";
+import { PICTURE_SETTINGS, type PictureFacts, type PictureSettings, resolvePictures } from "./images.ts";
+import {
+  type AllAdapterSettings,
+  asGiven,
+  type FlatSettings,
+  flagOf,
+  inWords,
+  isOff,
+  optionsOf,
+  same,
+  type TrainSettings,
+} from "./settings.ts";
+
+/** What the user gave: flags, environment, configuration file. Paths are absolute. */
+export type AskedSettings = Pick<FlatSettings, "model" | "data"> & Partial<FlatSettings>;
+
+/** What defaults depend on. */
+export interface ModelFacts {
+  /** config.json's `model_type`. */
+  readonly modelType: string;
+  /** Of language models. */
+  readonly contextLength?: number | undefined;
+  /** Of models of pictures. */
+  readonly pictures?: Pick<PictureFacts, "texts"> | undefined;
+  /** Finds adapted layers, for a usual rank that depends on them; without it they bound nothing. */
+  readonly shapes?: FindShapes | undefined;
+  /** What `--init-adapter` brings: these may not be given otherwise. */
+  readonly init?: Partial<InitialSettings> | undefined;
+  /** Every method that there is; the first one is the default. */
+  readonly methods?: readonly TrainedMethod[] | undefined;
+}
+
+const LONGEST = 1024;
+/** With `--prompt`: cutoff_len of those who made it. */
+const LONGEST_PROMPTED = 256;
+
+const USUAL = {
+  texts: { batchSize: 4, schedule: "linear", leastRate: 0 },
+  pictures: { batchSize: 32, schedule: "cosine", leastRate: 1e-3 },
+} as const;
+
+const usualLength = ({ prompt }: AskedSettings, { contextLength = Infinity }: ModelFacts) =>
+  Math.min(prompt ? LONGEST_PROMPTED : LONGEST, contextLength);
+
+/** What only texts have, and what only pictures have. */
+const OF_TEXTS = ["maxLength", "packing", "trainOnPrompt", "prompt"] as const satisfies (keyof FlatSettings)[];
+const OF_PICTURES = Object.keys(PICTURE_SETTINGS) as (keyof PictureSettings)[];
+
+/** @throws RandloraError `usage` naming a flag that has no meaning with the model */
+export function refuseOfOtherModels(asked: Partial<FlatSettings>, { pictures }: Pick<ModelFacts, "pictures">): void {
+  const foreign: readonly (keyof FlatSettings)[] = pictures ? OF_TEXTS : OF_PICTURES;
+  const key = foreign.find((one) => (asked[one] ?? false) !== false);
+  if (key === undefined) return;
+  const model = pictures ? "a model of pictures" : "a language model";
+  throw new Contradiction(optionsOf(key), `${flagOf(key)} has no meaning with ${model}`, "leave it out");
+}
+
+/**
+ * Every setting of a new run, by the defaults of docs/interface.md.
+ * @throws RandloraError `usage` naming the flags of settings that contradict each other, or that the method has not
+ */
+export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainSettings {
+  const { methods = METHODS } = facts;
+  const method = asked.method ?? facts.init?.method ?? METHOD_NAMES[0];
+  const { training } = methodNamed(method, methods);
+  refuseOfOtherModels(asked, facts);
+  const usual = facts.pictures ? USUAL.pictures : USUAL.texts;
+  const usualRate = Math.max(training.result === "adapter" ? training.usual.learningRate : 1e-4, usual.leastRate);
+  const { gradAccum = 1, learningRate = usualRate } = asked;
+  const given = { ...asked, ...(facts.init?.head && { head: facts.init.head }) };
+  const settings: TrainSettings = {
+    model: asked.model,
+    commit: asked.commit ?? null,
+    method,
+    adapter: training.result === "adapter" ? adapterSettings(training, asked, facts) : null,
+    pictures: facts.pictures ? resolvePictures(given, { ...facts.pictures, learningRate, gradAccum }) : null,
+    data: asked.data,
+    valid: asked.valid ?? null,
+    validSplit: asked.validSplit ?? null,
+    date: asked.date ?? null,
+    dtype: asked.dtype ?? "keep",
+    quantize: asked.quantize ?? null,
+    steps: asked.steps ?? null,
+    epochs: asked.steps === undefined ? (asked.epochs ?? 1) : (asked.epochs ?? null),
+    batchSize: asked.batchSize ?? usual.batchSize,
+    gradAccum,
+    maxLength: facts.pictures ? null : (asked.maxLength ?? usualLength(asked, facts)),
+    packing: asked.packing ?? false,
+    shuffle: asked.shuffle ?? true,
+    trainOnPrompt: asked.trainOnPrompt ?? false,
+    prompt: asked.prompt ?? null,
+    // Only its data tell.
+    sampleFormat: null,
+    learningRate,
+    schedule: asked.schedule ?? usual.schedule,
+    warmup: asked.warmup ?? 0,
+    weightDecay: asked.weightDecay ?? 0,
+    betas: asked.betas ?? [0.9, 0.999],
+    eps: asked.eps ?? 1e-8,
+    gradClip: asked.gradClip ?? 1,
+    seed: asked.seed ?? 0,
+    checkpointActivations: asked.checkpointActivations ?? false,
+    evalEvery: asked.evalEvery ?? asked.saveEvery ?? 100,
+    saveEvery: asked.saveEvery ?? 100,
+    keep: asked.keep ?? 1,
+    earlyStop: asked.earlyStop ?? 0,
+  };
+  refuseForeign(method, methods, asked);
+  checkTogether(settings, asked);
+  return settings;
+}
+
+function adapterSettings(
+  { usual, capacity, resolve }: AdapterTraining,
+  asked: AskedSettings,
+  facts: ModelFacts,
+): AllAdapterSettings {
+  const { head, ...init } = facts.init ?? {};
+  if (head !== undefined) refuseContradiction("head", asked, { head });
+  if (head !== undefined && asked.newHead === true) {
+    const cause = "--new-head: the adapter of --init-adapter has a trained head";
+    throw new Contradiction(["newHead", "initAdapter"], cause, "leave --new-head out, or train a new adapter");
+  }
+  if (head !== undefined && asked.task === "contrastive") {
+    const cause = "--task contrastive: the adapter of --init-adapter has a trained head";
+    throw new Contradiction(["task", "initAdapter"], cause, "leave --task out, or train a new adapter");
+  }
+  for (const key of Object.keys(init) as (keyof typeof init)[]) refuseContradiction(key, asked, init);
+  const given = { ...asked, ...init };
+  const targets = given.targets ?? usualTargets(facts.modelType);
+  const layers = given.layers ?? [];
+  const most = () => (usual.rankFits && facts.shapes ? capacity.most(facts.shapes({ targets, layers })) : Infinity);
+  const rank = given.rank ?? Math.min(usual.rank, most());
+  const common = {
+    rank,
+    alpha: given.alpha ?? (usual.alphaPerRank ?? 1) * rank,
+    dropout: given.dropout ?? 0,
+    targets,
+    layers,
+    initAdapter: given.initAdapter ?? null,
+    initCommit: given.initCommit ?? null,
+    initSha256: given.initSha256 ?? null,
+  };
+  return { ...common, ...resolve(given) };
+}
+
+/** @throws RandloraError `usage` where `--init-adapter` has a setting that was given otherwise */
+function refuseContradiction<K extends keyof InitialSettings>(
+  key: K,
+  asked: AskedSettings,
+  init: Partial<InitialSettings>,
+): void {
+  if (asked[key] === undefined || same(key, asked[key], init[key])) return;
+  const cause = `${asGiven(key, asked[key])}: the adapter of --init-adapter has ${inWords(key, init[key])}`;
+  throw new Contradiction([...optionsOf(key), "initAdapter"], cause, `leave ${flagOf(key, asked[key])} out`);
+}
+
+/** The targets where none were given: PEFT's for the architecture. @throws RandloraError `usage` where it knows none */
+export function usualTargets(modelType: string): string | string[] {
+  const targets = defaultTargets(modelType);
+  if (targets !== undefined) return typeof targets === "string" ? targets : [...targets];
+  const cause = `no default targets are known for model type ${quote(modelType)}`;
+  throw new RandloraError("usage", cause, "name the modules to adapt: --targets q_proj,v_proj or --targets all-linear");
+}
+
+/** Refuses settings that other methods have. */
+function refuseForeign(method: string, methods: readonly TrainedMethod[], asked: AskedSettings): void {
+  const ownKeys = ({ training }: TrainedMethod) => Object.keys(training.result === "adapter" ? training.settings : {});
+  const chosen = methodNamed(method, methods);
+  const has = new Set(ownKeys(chosen));
+  const given = new Map<string, unknown>(Object.entries(asked));
+  const foreign = [...methods.flatMap(ownKeys), ...missingCommon(chosen)].find((key) => {
+    return !has.has(key) && !isOff(given.get(key) ?? false);
+  });
+  if (foreign === undefined) return;
+  const flag = flagOf(foreign, given.get(foreign));
+  const cause = `${flag} has no meaning with --method ${method}`;
+  throw new Contradiction([...optionsOf(foreign), "method"], cause, "leave it out");
+}
+
+/** Settings of adapters in general that this method has no use for. */
+function missingCommon({ training }: TrainedMethod): string[] {
+  if (training.result !== "adapter") return Object.keys(ADAPTER_SETTINGS);
+  return training.usual.alphaPerRank === null ? ["alpha"] : [];
+}
+
+function checkTogether(settings: TrainSettings, asked: AskedSettings): void {
+  if (asked.steps !== undefined && asked.epochs !== undefined && asked.epochs !== null && asked.steps !== null) {
+    const cause = "--steps and --epochs: both say how long the run is";
+    throw new Contradiction(["steps", "epochs"], cause, "give one of them");
+  }
+  if ((settings.adapter?.dropout ?? 0) > 0 && settings.gradAccum > DROPOUT_MICRO_BATCHES) {
+    const cause = `--grad-accum ${settings.gradAccum}: with dropout a step has at most ${DROPOUT_MICRO_BATCHES} micro-batches`;
+    throw new Contradiction(["gradAccum", "dropout"], cause, "give a larger --batch-size, or leave --dropout out");
+  }
+  if (settings.quantize !== null && settings.adapter === null) {
+    const cause = `--quantize ${settings.quantize} has no meaning with --method ${settings.method}, which freezes no weights`;
+    throw new Contradiction(["quantize", "method"], cause, "leave it out");
+  }
+  if (settings.valid !== null && settings.validSplit !== null) {
+    const cause = "--valid and --valid-split: both say what to validate on";
+    throw new Contradiction(["valid", "validSplit"], cause, "give one of them");
+  }
+}

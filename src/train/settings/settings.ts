@@ -1,0 +1,196 @@
+import * as v from "valibot";
+import { BLOCKS_NAMES } from "../../compute/device/dtype.ts";
+import { RandloraError } from "../../files/errors.ts";
+import type { TrainedMethod } from "../../adapters/method.ts";
+import { METHODS, type MethodSettings } from "../../adapters/methods.ts";
+import { ADAPTER_SETTINGS, type AdapterSettings, HELD_DTYPES } from "../../adapters/training/settings.ts";
+import { brief, oneLine, quote } from "../../files/failure.ts";
+import { PROMPTS } from "../../data/text/samples/prompts.ts";
+import { SAMPLE_FORMATS } from "../../data/text/samples/types.ts";
+import { PICTURE_SETTINGS, type PictureSettings } from "./images.ts";
+import { SCHEDULES } from "./schedule.ts";
+
+// Every setting of a run, resolved: what run.json holds, and all that decides what a run computes beside the files that
+// are named here.
+
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const positive = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
+const amount = v.pipe(v.number(), v.finite(), v.minValue(0));
+const share = v.pipe(v.number(), v.minValue(0), v.ltValue(1));
+const path = v.pipe(v.string(), v.minLength(1));
+const commit = v.pipe(v.string(), v.regex(/^[0-9a-f]{40}$/));
+
+/** Settings of methods that add to frozen weights: what all of them have, and what the run's own has. */
+export type AllAdapterSettings = AdapterSettings & Partial<MethodSettings>;
+
+const ownSettings = ({ training }: TrainedMethod): v.ObjectEntries =>
+  training.result === "adapter" ? training.settings : {};
+
+/** Earlier versions wrote the settings of every method: those that the run's has not are left out. */
+const adapterSchema = (method: TrainedMethod | undefined, methods: readonly TrainedMethod[]) => {
+  const entries: v.ObjectEntries = { ...ADAPTER_SETTINGS, ...(method && ownSettings(method)) };
+  const foreign = new Set(
+    methods.flatMap((other) => Object.keys(ownSettings(other))).filter((key) => !(key in entries)),
+  );
+  const dropForeign = v.transform((value: Readonly<Record<string, unknown>>) =>
+    Object.fromEntries(Object.entries(value).filter(([key]) => !foreign.has(key))),
+  );
+  return v.nullable(v.pipe(v.record(v.string(), v.unknown()), dropForeign, v.strictObject(entries)));
+};
+
+const schemaOf = (method: unknown, methods: readonly TrainedMethod[]) =>
+  v.strictObject({
+    /** A folder, or a name on the Hub. */
+    model: path,
+    /** The commit of a name on the Hub: what a resumed run takes, whatever was pushed since. */
+    commit: v.optional(v.nullable(commit), null),
+    method: v.picklist(methods.map(({ name }) => name)),
+    adapter: adapterSchema(
+      methods.find(({ name }) => name === method),
+      methods,
+    ),
+    /** Null: texts. Earlier versions knew nothing else. */
+    pictures: v.optional(v.nullable(v.strictObject(PICTURE_SETTINGS)), null),
+    data: path,
+    valid: v.nullable(path),
+    validSplit: v.nullable(share),
+    /** When the run began, by the clock there: what chat templates are told that write a date; null: the data file's. */
+    date: v.optional(v.nullable(v.pipe(v.string(), v.isoDateTimeSecond())), null),
+    /** How the frozen base is held; where a whole model is trained, the dtype of what is written. */
+    dtype: v.picklist(HELD_DTYPES),
+    /** The format in blocks that the frozen linear layers are held in; earlier versions had none. */
+    quantize: v.optional(v.nullable(v.picklist(BLOCKS_NAMES)), null),
+    /** Of the whole run; `epochs` says how many times the data is gone through when it was not given. */
+    steps: v.nullable(positive),
+    epochs: v.nullable(positive),
+    batchSize: positive,
+    gradAccum: positive,
+    /** Of samples, in tokens; null: pictures. */
+    maxLength: v.nullable(positive),
+    packing: v.boolean(),
+    shuffle: v.boolean(),
+    trainOnPrompt: v.boolean(),
+    /** How instructions are written out; null: as chats. Earlier versions knew nothing else. */
+    prompt: v.optional(v.nullable(v.picklist(PROMPTS)), null),
+    /** How the samples were written out; null: pictures, and runs of earlier versions, which did not record it. */
+    sampleFormat: v.optional(v.nullable(v.picklist(SAMPLE_FORMATS)), null),
+    learningRate: amount,
+    schedule: v.picklist(SCHEDULES),
+    warmup: count,
+    weightDecay: amount,
+    betas: v.strictTuple([share, share]),
+    eps: v.pipe(v.number(), v.finite(), v.gtValue(0)),
+    /** 0: gradients are not clipped. */
+    gradClip: amount,
+    seed: count,
+    /** False: only if memory does not suffice otherwise. */
+    checkpointActivations: v.boolean(),
+    /** Steps between evaluations, between saves. */
+    evalEvery: positive,
+    saveEvery: positive,
+    /** States that stay on the disk. */
+    keep: positive,
+    /** Evaluations without a new best after which a run ends; 0: never. */
+    earlyStop: count,
+  });
+
+export type TrainSettings = Readonly<Omit<v.InferOutput<ReturnType<typeof schemaOf>>, "adapter">> & {
+  /** Null for a method that has no adapter. */
+  readonly adapter: AllAdapterSettings | null;
+};
+
+/** Settings by name, the adapter's and the pictures' among them: as flags give them. */
+export type FlatSettings = Omit<TrainSettings, "adapter" | "pictures"> & AllAdapterSettings & PictureSettings;
+
+/** All settings in one record. */
+export function flatSettings({ adapter, pictures, ...rest }: TrainSettings): Partial<FlatSettings> {
+  return { ...rest, ...adapter, ...pictures };
+}
+
+/** What run.json holds: `learningRate` becomes `learning_rate`. */
+export function formatSettings(settings: TrainSettings): Readonly<Record<string, unknown>> {
+  const { adapter, pictures } = settings;
+  return renamed({ ...settings, adapter: adapter && renamed(adapter), pictures: pictures && renamed(pictures) });
+}
+
+function renamed(record: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [keyName(key), value]));
+}
+
+/** `learningRate` → `learning_rate`. */
+function keyName(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+/**
+ * Reads what {@link formatSettings} made. `file` is named in errors.
+ * @throws RandloraError `format` naming the key
+ */
+export function parseTrainSettings(json: unknown, file: string, methods = METHODS): TrainSettings {
+  const camel = (value: unknown): unknown =>
+    typeof value !== "object" || value === null || Array.isArray(value)
+      ? value
+      : Object.fromEntries(
+          Object.entries(value).map(([key, inner]) => [
+            key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()),
+            camel(inner),
+          ]),
+        );
+  const settings = camel(json);
+  const method =
+    typeof settings === "object" && settings !== null && "method" in settings ? settings.method : undefined;
+  const result = v.safeParse(schemaOf(method, methods), settings);
+  // The entries of every method are among those of MethodSettings.
+  if (result.success) return result.output as TrainSettings;
+  const [issue] = result.issues;
+  const key = (v.getDotPath(issue) ?? "").split(".").map(keyName).join(".");
+  const hint = "the file was changed, or another version of randlora wrote it: start a new run";
+  throw new RandloraError("format", `${oneLine(file)}: ${quote(key)}: ${brief(issue.message)}`, hint);
+}
+
+/** How a setting is called on the command line. `value`: the one that was given there. */
+export function flagOf(key: string, value?: unknown): string {
+  if (key === "model") return "MODEL";
+  if (key === "sparsity" && value === "dense") return "--no-sparse";
+  if (key === "sparsity") return typeof value === "string" ? `--${value}` : "--sparse or --very-sparse";
+  if (key === "shuffle") return value === true ? "--shuffle" : "--no-shuffle";
+  const isNegated = value === false && key !== "projections";
+  return `--${isNegated ? "no-" : ""}${keyName(key).replaceAll("_", "-")}`;
+}
+
+/** The options that decide a setting. */
+export function optionsOf(key: string): readonly string[] {
+  if (key === "sparsity") return ["sparse", "verySparse"];
+  return [key === "shuffle" ? "noShuffle" : key];
+}
+
+/** Whether a flag was turned off (`--no-dora`, `--no-sparse`): where nothing has it, that contradicts nothing. */
+export function isOff(value: unknown): boolean {
+  return value === false || value === "dense";
+}
+
+/** A setting as it was given on the command line: `--rank 8`, `--sparse`. */
+export function asGiven(key: string, value: unknown): string {
+  const isFlag = key === "sparsity" || (typeof value === "boolean" && key !== "projections");
+  return isFlag ? flagOf(key, value) : `${flagOf(key)} ${inWords(key, value)}`;
+}
+
+/** The value of a setting for a sentence such as "the run has …". */
+export function inWords(key: string, value: unknown): string {
+  if (key === "projections") return value === true ? "yes" : "no";
+  if (key === "sparsity") return `${String(value)} bases`;
+  if (key === "shuffle" || value === true) return flagOf(key, value);
+  if (value === null || value === undefined || value === false) return "none";
+  if (!Array.isArray(value)) return String(value);
+  if (value.length === 0) return "all";
+  return value.length <= 8 ? value.join(",") : `${value.slice(0, 6).join(",")} and ${value.length - 6} more`;
+}
+
+/** Lists of names and of layers are sets: PEFT writes them in any order. */
+const SETS: ReadonlySet<keyof FlatSettings> = new Set(["targets", "layers"] as const);
+
+/** Do both values of a setting mean the same? */
+export function same(key: keyof FlatSettings, a: unknown, b: unknown): boolean {
+  const sorted = (value: unknown) => (Array.isArray(value) && SETS.has(key) ? value.toSorted() : value);
+  return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
+}

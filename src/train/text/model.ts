@@ -1,0 +1,141 @@
+import type { LargestMicroBatch } from "../../data/batches/types.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { ownedBy } from "../../compute/device/owned.ts";
+import { describeBase } from "../../adapters/base/base.ts";
+import type { TrainedMethod } from "../../adapters/method.ts";
+import { isAdapterMethod, methodNamed } from "../../adapters/methods.ts";
+import { writePeft } from "../../adapters/files/peft-write.ts";
+import type { PlaceOptions } from "../../adapters/training/method.ts";
+import { Parameters } from "../../adapters/training/parameters.ts";
+import { readConfig } from "../../models/folder/config-json.ts";
+import { loadConfig } from "../../models/decoder/architectures/index.ts";
+import type { DecoderConfig } from "../../models/decoder/config.ts";
+import type { ModelLocation } from "../../models/folder/locate.ts";
+import { plannedMatrices, planWeights } from "../../models/decoder/weight-plan.ts";
+import { DecoderWeights } from "../../models/decoder/weights.ts";
+import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
+import { fingerprint } from "../../files/safetensors/fingerprint.ts";
+import { languageModelling } from "./language-modeling.ts";
+import type { MicroBatch } from "../../data/text/samples/types.ts";
+import { notesOfBlocks } from "../../terminal/quantized.ts";
+import { heldAs } from "../model/held-base.ts";
+import { type OpenedAdapter, openAdapted } from "../model/open-adapted.ts";
+import type { TrainSettings } from "../settings/settings.ts";
+import type { OpenOptions, PlacedSource, TrainingSource } from "../model/subject.ts";
+import { notesOfCopy, writeModel } from "../model/write-model.ts";
+
+/** A decoder in GPU memory, which is given back when it is disposed of. */
+export interface PlacedModel extends PlacedSource<MicroBatch> {
+  readonly config: DecoderConfig;
+  readonly weights: DecoderWeights;
+}
+
+/** What is trained, and the files that it needs open. */
+interface Opened extends OpenedAdapter {
+  /** What the user should know of the base's files: one line each. */
+  readonly notes: readonly string[];
+}
+
+/** What a language model is trained from. */
+export class ModelSource implements TrainingSource<MicroBatch> {
+  readonly config: DecoderConfig;
+  readonly settings: TrainSettings;
+  readonly smaller = "a smaller --batch-size (--grad-accum makes up for it) or --max-length";
+  readonly #method: TrainedMethod;
+  readonly #checkpoint: Checkpoint;
+  readonly #opened: Opened;
+
+  private constructor(
+    settings: TrainSettings,
+    config: DecoderConfig,
+    method: TrainedMethod,
+    checkpoint: Checkpoint,
+    opened: Opened,
+  ) {
+    this.settings = settings;
+    this.config = config;
+    this.#method = method;
+    this.#checkpoint = checkpoint;
+    this.#opened = opened;
+  }
+
+  /**
+   * @throws RandloraError `file`, `format`, `model`; `usage` when the targets match nothing; the signal's reason when it
+   *   is aborted
+   */
+  static async open(
+    settings: TrainSettings,
+    { folder, weights }: ModelLocation,
+    { began, signal, methods }: OpenOptions = {},
+  ): Promise<ModelSource> {
+    const method = methodNamed(settings.method, methods);
+    const { training } = method;
+    const { model, dtype, seed } = settings;
+    const config = await loadConfig(folder);
+    const checkpoint = await Checkpoint.open(weights ?? folder);
+    try {
+      const json = await readConfig(folder);
+      const base = describeBase(checkpoint, json?.value);
+      const matrices = plannedMatrices(planWeights(config));
+      const input = { base, matrices, model, dtype, seed, began, signal };
+      const opened =
+        training.result === "model"
+          ? // What is copied with every save is looked at before anything is trained.
+            { trainable: await training.open(input), adapter: undefined, notes: await notesOfCopy(checkpoint) }
+          : { ...(await openAdapted(method, training, settings, input)), notes: [] };
+      return new ModelSource(settings, config, method, checkpoint, opened);
+    } catch (thrown) {
+      await checkpoint.close();
+      throw thrown;
+    }
+  }
+
+  get bytes(): number {
+    return this.#checkpoint.bytes;
+  }
+
+  async fingerprint(): Promise<string> {
+    return await fingerprint(this.#checkpoint);
+  }
+
+  rowsOf({ tokens }: LargestMicroBatch): number {
+    return tokens;
+  }
+
+  async place(on: Device, place: PlaceOptions): Promise<PlacedModel> {
+    using owner = new DisposableStack();
+    const gpu = ownedBy(owner, on);
+    const { config, settings } = this;
+    const { trainable, notes } = this.#opened;
+    const checkpoint = this.#checkpoint;
+    const definition = this.#method;
+    const { result } = definition.training;
+    const { dtype, quantize } = settings;
+    const parameters = new Parameters(gpu, trainable.parameters);
+    const trained = { place: (label: string) => parameters.get(label).value };
+    const weights = DecoderWeights.allocate(gpu, checkpoint, config, result === "model" ? trained : heldAs(settings));
+    const { tensors } = weights;
+    const method = await trainable.place({ gpu, parameters, tensors, place });
+    const { content } = method;
+    const summary = {
+      trainableParameters: parameters.count,
+      modules: trainable.modules,
+      quantised: weights.quantised,
+      notes: [...notes, ...notesOfBlocks(quantize, weights.quantised), ...trainable.notes],
+    };
+    const save = async (folder: string) => {
+      if (content !== undefined && isAdapterMethod(definition)) await writePeft(folder, await content(), definition);
+      else await writeModel(gpu, folder, { checkpoint, tensors, dtype });
+    };
+    const task = languageModelling(config, weights);
+    const fill = weights.fill.bind(weights);
+    const owned = owner.move();
+    const release = () => owned.dispose();
+    return { config, weights, fill, task, parameters, method, result, summary, save, [Symbol.dispose]: release };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#opened.adapter?.close();
+    await this.#checkpoint.close();
+  }
+}
