@@ -1,14 +1,14 @@
-import { ESTIMATORS } from "../src/analysis/cka.ts";
+import { ESTIMATORS } from "../src/measure/analyze/cka/cka.ts";
 import { Contradiction, RandloraError } from "../src/files/errors.ts";
 import { choice, defineCommand, integer, repeat, required, text } from "../src/terminal/options/command.ts";
 import { profileJson, profileText } from "../src/terminal/profile.ts";
 import type { Progress } from "../src/terminal/progress.ts";
-import { adapterOrModel } from "./adapter-or-model.ts";
-import { GENERATOR_OPTION, PICTURE_OPTIONS, refuseForeign, SAMPLE_OPTIONS } from "./analyze-options.ts";
-import { outputsForPictures, outputsForTexts } from "./analyze-outputs.ts";
-import { openPlan } from "./analyze-plan.ts";
+import { adapterOrModel } from "../src/measure/analyze/adapter-or-model.ts";
+import { GENERATOR_OPTION, PICTURE_OPTIONS, refuseForeign, SAMPLE_OPTIONS } from "../src/measure/analyze/options.ts";
+import { outputsForPictures, outputsForTexts } from "../src/measure/analyze/cka/outputs.ts";
+import { openPlan } from "../src/measure/analyze/open-plan.ts";
 import { beginPicture } from "../src/terminal/charts/begin-image.ts";
-import { dataIn, weightsIn } from "./inputs.ts";
+import { dataIn, weightsIn } from "../src/measure/inputs.ts";
 
 /** `randlora analyze cka`. */
 export const ckaCommand = defineCommand({
@@ -56,9 +56,9 @@ export const ckaCommand = defineCommand({
       const cause = "--batch-size: --estimator full has no batches";
       throw new Contradiction(["batchSize", "estimator"], cause, "leave it out");
     }
-    const { compareLayers, samplesUsed } = await import("../src/analysis/compare-layers.ts");
+    const { compareLayers, samplesUsed } = await import("../src/measure/analyze/cka/compare-layers.ts");
     const { isOfPictures } = await import("../src/models/vision/index.ts");
-    const { ckaJson, ckaText } = await import("../src/report/cka.ts");
+    const { ckaJson, ckaText } = await import("../src/measure/analyze/cka/report.ts");
     const { openDevice } = await import("../src/compute/open-device.ts");
     await using resources = new AsyncDisposableStack();
     const paths: string[] = [];
@@ -87,7 +87,7 @@ export const ckaCommand = defineCommand({
     bar.close();
     const report = { reference, adapters, layers, samples, estimator };
     if (picture !== undefined) {
-      const { ckaSvg } = await import("../src/report/cka-svg.ts");
+      const { ckaSvg } = await import("../src/measure/analyze/cka/svg.ts");
       await picture.write(ckaSvg(report));
     }
     const times = (await gpu.profiler?.report()) ?? [];

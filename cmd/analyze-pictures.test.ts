@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { CORNER_WEIGHTS, writeCorner, writePictures } from "../src/analysis/testing/pictures.ts";
+import { CORNER_WEIGHTS, writeCorner, writePictures } from "../src/measure/testing/images.ts";
 import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";

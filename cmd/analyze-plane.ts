@@ -3,13 +3,13 @@ import { RandloraError } from "../src/files/errors.ts";
 import { defineCommand, flag, integer, numbers, repeat, required, text } from "../src/terminal/options/command.ts";
 import { profileJson, profileText } from "../src/terminal/profile.ts";
 import type { Progress } from "../src/terminal/progress.ts";
-import { adapterOrModel } from "./adapter-or-model.ts";
-import { lossesOfPictures, lossesOfTexts } from "./analyze-losses.ts";
-import { GENERATOR_OPTION, PICTURE_OPTIONS, refuseForeign, SAMPLE_OPTIONS } from "./analyze-options.ts";
-import { openPlan } from "./analyze-plan.ts";
+import { adapterOrModel } from "../src/measure/analyze/adapter-or-model.ts";
+import { lossesOfPictures, lossesOfTexts } from "../src/measure/analyze/plane/losses.ts";
+import { GENERATOR_OPTION, PICTURE_OPTIONS, refuseForeign, SAMPLE_OPTIONS } from "../src/measure/analyze/options.ts";
+import { openPlan } from "../src/measure/analyze/open-plan.ts";
 import { beginPicture } from "../src/terminal/charts/begin-image.ts";
-import { dataIn, weightsIn } from "./inputs.ts";
-import { chooseHead, HEAD_OPTIONS } from "./picture-head.ts";
+import { dataIn, weightsIn } from "../src/measure/inputs.ts";
+import { chooseHead, HEAD_OPTIONS } from "../src/measure/images/head-options.ts";
 
 /** Points along each axis: passes over all samples are their square. */
 const MOST_POINTS = 1000;
@@ -66,11 +66,11 @@ export const planeCommand = defineCommand({
       throw new RandloraError("usage", `--range ${range.join(",")}: an end is not above its beginning`);
     }
     if (out === undefined && resume) throw new RandloraError("usage", "--resume needs --out FILE", "name the file");
-    const { measurePlane } = await import("../src/analysis/measure-plane.ts");
-    const { PlaneFile } = await import("../src/analysis/plane-file.ts");
-    const { CORNERS, placesOf, sharesAt } = await import("../src/analysis/plane.ts");
+    const { measurePlane } = await import("../src/measure/analyze/plane/measure-plane.ts");
+    const { PlaneFile } = await import("../src/measure/analyze/plane/plane-file.ts");
+    const { CORNERS, placesOf, sharesAt } = await import("../src/measure/analyze/plane/plane.ts");
     const { isOfPictures } = await import("../src/models/vision/index.ts");
-    const { planeJson, planeText } = await import("../src/report/plane.ts");
+    const { planeJson, planeText } = await import("../src/measure/analyze/plane/report.ts");
     const { openDevice } = await import("../src/compute/open-device.ts");
     await using resources = new AsyncDisposableStack();
     const paths: string[] = [];
@@ -131,7 +131,7 @@ export const planeCommand = defineCommand({
     bar.close();
     const report = { at: [a, b, c] as const, x, y, loss, corners, samples, tokens };
     if (picture !== undefined) {
-      const { planeSvg } = await import("../src/report/plane-svg.ts");
+      const { planeSvg } = await import("../src/measure/analyze/plane/svg.ts");
       await picture.write(planeSvg(report));
     }
     const times = (await gpu.profiler?.report()) ?? [];

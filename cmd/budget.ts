@@ -1,6 +1,6 @@
 import { METHOD_NAMES } from "../src/adapters/method-names.ts";
-import type { BudgetWish } from "../src/analysis/budget.ts";
-import type { PlannedModel } from "../src/analysis/planned-model.ts";
+import type { BudgetWish } from "../src/measure/budget/budget.ts";
+import type { PlannedModel } from "../src/measure/budget/planned-model.ts";
 import { RandloraError } from "../src/files/errors.ts";
 import { count, defineCommand, required, text } from "../src/terminal/options/command.ts";
 import type { FlatSettings } from "../src/train/settings/settings.ts";
@@ -40,8 +40,8 @@ export const command = defineCommand({
     const { locateModel } = await import("../src/models/folder/locate.ts");
     const { usualTargets } = await import("../src/train/settings/resolve-settings.ts");
     const { given, parseLayers, readTargets } = await import("../src/train/command/settings.ts");
-    const { planBudget } = await import("../src/analysis/budget.ts");
-    const { budgetJson, budgetText } = await import("../src/report/budget.ts");
+    const { planBudget } = await import("../src/measure/budget/budget.ts");
+    const { budgetJson, budgetText } = await import("../src/measure/budget/report.ts");
     // A run stands for the model that it was made from.
     const { model, place } = await readRun(named);
     const { folder } = await locateModel(await localPath(place, "config", context));
@@ -66,7 +66,7 @@ async function readPlanned(
 ): Promise<{ readonly planned: PlannedModel; readonly modelType: string }> {
   const { isOfPictures } = await import("../src/models/vision/index.ts");
   if (await isOfPictures(folder)) {
-    const { plannedPictures, promisedModel } = await import("../src/analysis/planned-pictures.ts");
+    const { plannedPictures, promisedModel } = await import("../src/measure/budget/planned-images.ts");
     const { kindOf } = await import("../src/train/images/task.ts");
     const { resolvePictures } = await import("../src/train/settings/images.ts");
     const { config, json } = await promisedModel(folder);
@@ -76,7 +76,7 @@ async function readPlanned(
   }
   const { loadConfig, SUPPORTED_TYPES } = await import("../src/models/decoder/architectures/index.ts");
   const { readConfig } = await import("../src/models/decoder/config-file.ts");
-  const { plannedModel } = await import("../src/analysis/planned-model.ts");
+  const { plannedModel } = await import("../src/measure/budget/planned-model.ts");
   const { refuseOfOtherModels } = await import("../src/train/settings/resolve-settings.ts");
   refuseOfOtherModels(asked, {});
   const json = await readConfig(folder, SUPPORTED_TYPES);

@@ -1,7 +1,7 @@
 import { Contradiction, RandloraError } from "../src/files/errors.ts";
-import type { ClassifiedPicture } from "../src/report/classify.ts";
+import type { ClassifiedPicture } from "../src/measure/images/classify-report.ts";
 import { defineCommand, integer, list, required, text, variadic } from "../src/terminal/options/command.ts";
-import { MODEL_OPTIONS, findPictureModel } from "./picture-model.ts";
+import { MODEL_OPTIONS, findPictureModel } from "../src/measure/images/model-options.ts";
 
 /** Pictures that go through the model at once. */
 const AT_ONCE = 16;
@@ -38,11 +38,11 @@ export const command = defineCommand({
     const { readPreprocessing } = await import("../src/data/images/preprocessing.ts");
     const { pictureFiles } = await import("../src/data/images/datasets/files.ts");
     const { textsOf } = await import("../src/data/images/datasets/types.ts");
-    const { classifyText, likeliest } = await import("../src/report/classify.ts");
+    const { classifyText, likeliest } = await import("../src/measure/images/classify-report.ts");
     const { quantisedJson } = await import("../src/terminal/quantized.ts");
-    const { PictureClassifier } = await import("../src/eval/picture-classifier.ts");
+    const { PictureClassifier } = await import("../src/measure/images/classifier.ts");
     const { logProbabilities } = await import("../src/train/model/judge.ts");
-    const { pictureBatches } = await import("../src/eval/picture-batches.ts");
+    const { pictureBatches } = await import("../src/measure/images/batches.ts");
     const { loadTokenizer } = await import("../src/data/text/load-tokenizer.ts");
     const labels = labelsFile === undefined ? given : await readNames(labelsFile);
     if (labels?.some((name) => name === "") === true) {

@@ -10,7 +10,7 @@ import type { TrainSettings } from "../src/train/settings/settings.ts";
 import { adaptedPart, pictureData, type RunsData, textData } from "../src/train/compare/load-data.ts";
 import { commonSettings, readLike, readRates, readWishes } from "../src/train/compare/read-methods.ts";
 import { COMPARE_OPTIONS, type CompareOptions } from "../src/train/compare/options.ts";
-import { splitToMeasure } from "./picture-split.ts";
+import { splitToMeasure } from "../src/measure/images/split-to-measure.ts";
 import { EMBEDDED_RATE, EMBEDDED_RUN, lookUp, type Places, placesOf } from "../src/train/command/settings.ts";
 
 const SEEDS = 3;

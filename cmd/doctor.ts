@@ -9,9 +9,9 @@ export const command = defineCommand({
   arguments: {},
   options: {},
   async run(_args, _options, context) {
-    const { diagnose, diagnosisJson } = await import("../src/report/doctor.ts");
-    const { renderDiagnosis } = await import("../src/report/doctor-text.ts");
-    const { explainFailure, warningsOf } = await import("../src/report/doctor-advice.ts");
+    const { diagnose, diagnosisJson } = await import("../src/measure/doctor/doctor.ts");
+    const { renderDiagnosis } = await import("../src/measure/doctor/report.ts");
+    const { explainFailure, warningsOf } = await import("../src/measure/doctor/advice.ts");
     const diagnosis = await diagnose(context.device);
     context.result(diagnosisJson(diagnosis), () => renderDiagnosis(diagnosis, context.columns, context.style));
     for (const line of warningsOf(diagnosis)) context.log.warn(line);

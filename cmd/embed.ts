@@ -1,6 +1,6 @@
 import { Contradiction } from "../src/files/errors.ts";
 import { defineCommand, required, several, text } from "../src/terminal/options/command.ts";
-import { MODEL_OPTIONS, findPictureModel } from "./picture-model.ts";
+import { MODEL_OPTIONS, findPictureModel } from "../src/measure/images/model-options.ts";
 
 /** Pictures that go through the model at once. */
 const AT_ONCE = 16;
@@ -26,9 +26,9 @@ export const command = defineCommand({
     }
     await using resources = new AsyncDisposableStack();
     const found = await findPictureModel(model, flags, resources, context);
-    const { embeddingsJson, embeddingsText } = await import("../src/report/embeddings.ts");
+    const { embeddingsJson, embeddingsText } = await import("../src/measure/images/embed-report.ts");
     const { quantisedJson } = await import("../src/terminal/quantized.ts");
-    const { embedPictures, embedText } = await import("../src/eval/embed.ts");
+    const { embedPictures, embedText } = await import("../src/measure/images/embed.ts");
     const { folder } = found.location;
     if (prompt !== undefined) {
       const { loadTokenizer } = await import("../src/data/text/load-tokenizer.ts");

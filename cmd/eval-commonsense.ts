@@ -1,6 +1,6 @@
 import { RandloraError } from "../src/files/errors.ts";
-import { weightsIn } from "./inputs.ts";
-import type { Question, TaskName } from "../src/eval/commonsense-tasks.ts";
+import { weightsIn } from "../src/measure/inputs.ts";
+import type { Question, TaskName } from "../src/measure/eval/commonsense-tasks.ts";
 import {
   choice,
   type Context,
@@ -70,11 +70,11 @@ export const commonsenseCommand = defineCommand({
       throw new RandloraError("usage", `${resume ? "--resume" : "--force"} needs --out FILE`, "name the file");
     }
     const { join } = await import("node:path");
-    const { AnswersFile } = await import("../src/eval/answers-file.ts");
-    const { askQuestions, scoresOf } = await import("../src/eval/commonsense.ts");
+    const { AnswersFile } = await import("../src/measure/eval/answers-file.ts");
+    const { askQuestions, scoresOf } = await import("../src/measure/eval/commonsense.ts");
     const { chooseModel } = await import("../src/chat/default-model.ts");
     const { localPath } = await import("../src/models/folder/places.ts");
-    const { commonsenseJson, commonsenseText } = await import("../src/report/commonsense.ts");
+    const { commonsenseJson, commonsenseText } = await import("../src/measure/eval/commonsense-report.ts");
     const { profileJson, profileText } = await import("../src/terminal/profile.ts");
     const { readStopIds } = await import("../src/data/text/stop.ts");
     const questions = await readAll(data, tasks, limit, context);
@@ -138,7 +138,7 @@ async function readAll(
 ): Promise<readonly Question[]> {
   const { existsSync } = await import("node:fs");
   const { join } = await import("node:path");
-  const { isTask, readQuestions, TASK_NAMES } = await import("../src/eval/commonsense-tasks.ts");
+  const { isTask, readQuestions, TASK_NAMES } = await import("../src/measure/eval/commonsense-tasks.ts");
   const { nearest } = await import("../src/files/nearest.ts");
   const asked = named?.map((name): TaskName => {
     if (isTask(name)) return name;

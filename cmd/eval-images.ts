@@ -1,8 +1,8 @@
 import { RandloraError } from "../src/files/errors.ts";
 import type { PictureSet, Split } from "../src/data/images/datasets/types.ts";
 import { choice, defineCommand, integer, required, text } from "../src/terminal/options/command.ts";
-import { chooseHead, HEAD_OPTIONS } from "./picture-head.ts";
-import { MODEL_OPTIONS, findPictureModel } from "./picture-model.ts";
+import { chooseHead, HEAD_OPTIONS } from "../src/measure/images/head-options.ts";
+import { MODEL_OPTIONS, findPictureModel } from "../src/measure/images/model-options.ts";
 
 /** `randlora eval images`. */
 export const imagesCommand = defineCommand({
@@ -32,9 +32,9 @@ export const imagesCommand = defineCommand({
   },
   async run({ model }, { data, split, dataset, head, templates, batchSize, ...flags }, context) {
     if (data === undefined) throw new RandloraError("usage", "--data is missing", "name the folder of the pictures");
-    const { measureAccuracy } = await import("../src/eval/picture-accuracy.ts");
+    const { measureAccuracy } = await import("../src/measure/images/accuracy.ts");
     const { readPreprocessing } = await import("../src/data/images/preprocessing.ts");
-    const { accuracyJson, accuracyText } = await import("../src/report/picture-accuracy.ts");
+    const { accuracyJson, accuracyText } = await import("../src/measure/images/accuracy-report.ts");
     const { profileJson, profileText } = await import("../src/terminal/profile.ts");
     const { quantisedJson } = await import("../src/terminal/quantized.ts");
     const asked = await chooseHead({ head, templates }, dataset);

@@ -1,5 +1,5 @@
 import { RandloraError } from "../src/files/errors.ts";
-import type { Comparison } from "../src/eval/compare.ts";
+import type { Comparison } from "../src/measure/eval/compare.ts";
 import {
   choice,
   type Context,
@@ -74,8 +74,8 @@ const perplexityCommand = defineCommand({
     const { locateModel } = await import("../src/models/folder/locate.ts");
     const { loadTokenizer } = await import("../src/data/text/load-tokenizer.ts");
     const { loadConfig } = await import("../src/models/decoder/architectures/index.ts");
-    const { comparePerplexity } = await import("../src/eval/compare.ts");
-    const { windowSize } = await import("../src/eval/perplexity.ts");
+    const { comparePerplexity } = await import("../src/measure/eval/compare.ts");
+    const { windowSize } = await import("../src/measure/eval/perplexity.ts");
     const { openDevice } = await import("../src/compute/open-device.ts");
     const location = await locateModel(await localPath(place, "model", context));
     const adapter =

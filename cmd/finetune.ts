@@ -10,7 +10,7 @@ import type { TrainResult } from "../src/train/types.ts";
 import { FINETUNE_OPTIONS, type FinetuneOptions } from "../src/train/command/options.ts";
 import { askedSettings, newSettings, type Places, placesOf } from "../src/train/command/settings.ts";
 import { type Loaded, loadPictures, loadTexts } from "../src/train/command/load-data.ts";
-import { splitToMeasure } from "./picture-split.ts";
+import { splitToMeasure } from "../src/measure/images/split-to-measure.ts";
 
 /** `randlora finetune`: trains an adapter, or a whole model. */
 export const command = defineCommand({
@@ -142,7 +142,7 @@ async function sizeOfChange(
   const { wasOver } = await import("../src/train/report/train-result.ts");
   if (result.ending === "interrupted" || wasOver(result) || signal.aborted) return undefined;
   const { openDevice } = await import("../src/compute/open-device.ts");
-  const { sizeOfAdapter, sizeOfModel } = await import("../src/analysis/size-of-change.ts");
+  const { sizeOfAdapter, sizeOfModel } = await import("../src/measure/inspect/size-of-change.ts");
   try {
     if (adapter === null) return await sizeOfModel(folder.last("model"), location, signal);
     const gpu = await openDevice({ ...device, profile: false, onOpen: undefined });

@@ -1,10 +1,10 @@
-import type { DeltaChoice } from "../src/analysis/deltas.ts";
+import type { DeltaChoice } from "../src/measure/inspect/deltas.ts";
 import { choice, type Context, defineCommand, flag, required, text } from "../src/terminal/options/command.ts";
 import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import type { Progress } from "../src/terminal/progress.ts";
-import { adapterOrModel } from "./adapter-or-model.ts";
+import { adapterOrModel } from "../src/measure/analyze/adapter-or-model.ts";
 import { beginPicture } from "../src/terminal/charts/begin-image.ts";
-import { weightsIn } from "./inputs.ts";
+import { weightsIn } from "../src/measure/inputs.ts";
 
 /** `randlora inspect PATH`. */
 export const command = defineCommand({
@@ -35,9 +35,9 @@ export const command = defineCommand({
   },
   async run({ path: given }, options, context) {
     const { Contradiction, RandloraError } = await import("../src/files/errors.ts");
-    const { findKind } = await import("../src/analysis/find-kind.ts");
+    const { findKind } = await import("../src/measure/inspect/find-kind.ts");
     const { kind, path } = await findKind(await adapterOrModel(given, "config", context));
-    const page = await import("../src/report/inspect.ts");
+    const page = await import("../src/measure/inspect/report.ts");
     if (kind === "checkpoint") {
       const foreign = Object.entries(options).find(([, value]) => value !== undefined && value !== false);
       if (foreign !== undefined) {
@@ -45,13 +45,13 @@ export const command = defineCommand({
         const cause = `${name}: ${given} is a checkpoint, no adapter`;
         throw new Contradiction([foreign[0]], cause, `leave ${name} out`);
       }
-      const { inspectCheckpoint } = await import("../src/analysis/inspect-checkpoint.ts");
+      const { inspectCheckpoint } = await import("../src/measure/inspect/inspect-checkpoint.ts");
       const report = await inspectCheckpoint(path);
       context.result(page.checkpointJson(report), () => page.checkpointText(report, context));
       return;
     }
-    const { inspectAdapter } = await import("../src/analysis/inspect-adapter.ts");
-    const { openBase, openNamedBase } = await import("../src/analysis/open-base.ts");
+    const { inspectAdapter } = await import("../src/measure/inspect/inspect-adapter.ts");
+    const { openBase, openNamedBase } = await import("../src/measure/inspect/open-base.ts");
     const { localPath } = await import("../src/models/folder/places.ts");
     const { base, spectrum, svg, against } = options;
     if (!spectrum && against === undefined && (svg ?? options.layers ?? options.generator) !== undefined) {
@@ -70,8 +70,8 @@ export const command = defineCommand({
       return;
     }
     const { parseLayers } = await import("../src/train/command/settings.ts");
-    const { openBase: open } = await import("../src/analysis/open-base.ts");
-    const deltas = await import("../src/report/spectrum.ts");
+    const { openBase: open } = await import("../src/measure/inspect/open-base.ts");
+    const deltas = await import("../src/measure/inspect/spectrum-report.ts");
     await using resources = new AsyncDisposableStack();
     // Before the work: that it cannot be written is found out first.
     const other = against === undefined ? undefined : await localPath(against, "adapter", context);
@@ -85,7 +85,7 @@ export const command = defineCommand({
     });
     const { spectra, distance } = found;
     if (picture !== undefined && spectra !== undefined) {
-      const { spectrumSvg } = await import("../src/report/spectrum-svg.ts");
+      const { spectrumSvg } = await import("../src/measure/inspect/spectrum-svg.ts");
       await picture.write(spectrumSvg(spectra, `singular values of ΔW: ${given}`));
     }
     const json = {
@@ -111,9 +111,9 @@ async function lookAtDeltas(
   context: Context,
   chosen: DeltaChoice,
 ) {
-  const { openDeltas, openPair } = await import("../src/analysis/deltas.ts");
-  const { spectra: spectraOf, spectrumWork } = await import("../src/analysis/spectrum.ts");
-  const { compareDeltas } = await import("../src/analysis/distance.ts");
+  const { openDeltas, openPair } = await import("../src/measure/inspect/deltas.ts");
+  const { spectra: spectraOf, spectrumWork } = await import("../src/measure/inspect/spectrum.ts");
+  const { compareDeltas } = await import("../src/measure/inspect/distance.ts");
   const { openDevice } = await import("../src/compute/open-device.ts");
   const { device, signal } = context;
   const gpu = await openDevice(device);

@@ -5,7 +5,7 @@
 import { join } from "node:path";
 
 const ROOT = join(import.meta.dir, "..");
-const PATHS = ["compute/cpu", "compute/tensor", "models", "adapters", "chat", "train", "cpu", "eval", "analysis"];
+const PATHS = ["compute/cpu", "compute/tensor", "models", "adapters", "chat", "train", "measure", "cpu"];
 /** About GPUs, or about a browser. */
 const LEFT_OUT = [
   "src/train/loop/out-of-memory.test.ts",

@@ -17,8 +17,8 @@ const TIERS = [
   ["terminal"],
   ["chat"],
   ["train"],
+  ["measure"],
   ["cpu"],
-  ["eval", "analysis", "report"],
 ];
 const TOP = TIERS.length;
 
@@ -68,9 +68,9 @@ describe("the house", () => {
     const knowing = [...graph].filter(([path, imports]) => !isGpu(path) && imports.some(isGpu)).map(([path]) => path);
     expect(knowing).toEqual([
       "src/compute/open-device.ts",
-      "src/report/doctor-advice.ts",
-      "src/report/doctor-text.ts",
-      "src/report/doctor.ts",
+      "src/measure/doctor/advice.ts",
+      "src/measure/doctor/doctor.ts",
+      "src/measure/doctor/report.ts",
     ]);
   });
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import * as v from "valibot";
 import { pythonWithPeft } from "../../interop/environment.ts";
-import { DeltaTrial } from "../../src/adapters/bilinear/delta-trial.ts";
+import { DeltaTrial } from "../../src/measure/doctor/delta-trial.ts";
 import { formatNumber } from "../../src/terminal/format.ts";
 import { formatTable } from "../../src/terminal/table.ts";
 import { openBenchDevice } from "../device.ts";

@@ -10,7 +10,7 @@ import { parseArgs } from "node:util";
 import * as v from "valibot";
 import { pythonWithPeft } from "../../interop/environment.ts";
 import type { Device } from "../../src/compute/device/device.ts";
-import { PictureModel } from "../../src/eval/picture-model.ts";
+import { PictureModel } from "../../src/measure/images/model.ts";
 import { grey } from "../../src/train/images/batch.ts";
 import { formatDuration, formatNumber } from "../../src/terminal/format.ts";
 import { formatTable } from "../../src/terminal/table.ts";

@@ -1,4 +1,4 @@
-import { DeltaTrial } from "../../src/adapters/bilinear/delta-trial.ts";
+import { DeltaTrial } from "../../src/measure/doctor/delta-trial.ts";
 import { openBenchDevice, stagingsOf } from "../device.ts";
 import type { Suite } from "../harness.ts";
 

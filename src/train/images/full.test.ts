@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdir } from "node:fs/promises";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { PictureClassifier } from "../../eval/picture-classifier.ts";
-import { PictureModel } from "../../eval/picture-model.ts";
+import { PictureClassifier } from "../../measure/images/classifier.ts";
+import { PictureModel } from "../../measure/images/model.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import {
   CLIP,

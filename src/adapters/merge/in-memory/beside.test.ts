@@ -7,7 +7,7 @@ import { writeDora } from "../../testing/magnitudes.ts";
 import { writeNola } from "../../testing/nola.ts";
 import { writePranc } from "../../testing/pranc.ts";
 import { writeVera } from "../../testing/vera.ts";
-import { perplexity } from "../../../eval/perplexity.ts";
+import { perplexity } from "../../../measure/eval/perplexity.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice, TEST_DEVICE } from "../../../compute/device/testing/open.ts";

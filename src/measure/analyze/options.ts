@@ -1,0 +1,53 @@
+import { Contradiction } from "../../files/errors.ts";
+import { choice, flag, integer, text } from "../../terminal/options/command.ts";
+import { flagName } from "../../terminal/options/names.ts";
+import { GENERATOR_NAMES } from "../../compute/random/names.ts";
+
+const topic = "Data";
+
+/** What both analyses are told of data. */
+export const SAMPLE_OPTIONS = {
+  data: text({
+    value: "FILE|DIR",
+    topic,
+    help: "samples as finetune reads them; of a folder test.jsonl, else valid.jsonl, else train.jsonl; or pictures",
+  }),
+  dataset: text({ value: "NAME", topic, help: "DIR is this set of pictures, in its own layout" }),
+  split: choice(["train", "valid", "test"], {
+    topic,
+    help: "which part of the pictures",
+    defaultText: "test, else valid, else train",
+  }),
+  maxLength: integer({
+    value: "L",
+    topic,
+    help: "cut samples to so many tokens",
+    min: 2,
+    defaultText: "1024, or the model's context when that is smaller",
+  }),
+} as const;
+
+/** Flags that say nothing of a model of texts, or nothing of one of pictures. @throws RandloraError `usage` */
+export function refuseForeign(
+  isOfPictures: boolean,
+  flags: { readonly texts: Readonly<Record<string, unknown>>; readonly pictures: Readonly<Record<string, unknown>> },
+): void {
+  const [kind, foreign] = isOfPictures ? ["pictures", flags.texts] : ["texts", flags.pictures];
+  const given = Object.entries(foreign).find(([, value]) => value !== undefined)?.[0];
+  if (given === undefined) return;
+  const cause = `--${flagName(given)}: MODEL is a model of ${kind}, which has no such thing`;
+  throw new Contradiction([given], cause, "leave it out");
+}
+
+/** What both analyses are told of adapters. */
+export const GENERATOR_OPTION = choice(GENERATOR_NAMES, {
+  value: "NAME",
+  topic: "Adapters",
+  help: "what drew the bases, where an adapter does not say",
+});
+
+/** Where both analyses put a picture. */
+export const PICTURE_OPTIONS = {
+  svg: text({ value: "FILE", topic: "Output", help: "write a picture, too" }),
+  force: flag({ topic: "Output", help: "replace an existing picture" }),
+} as const;

@@ -1,0 +1,63 @@
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine } from "../../files/failure.ts";
+import { planOneAdapter } from "../../adapters/merge/in-memory/plan.ts";
+import { locateModel, type ModelLocation } from "../../models/folder/locate.ts";
+import type { GeneratorName } from "../../compute/random/names.ts";
+import { findKind } from "../inspect/find-kind.ts";
+import { isSameShape, readShape } from "./model-shape.ts";
+
+/** What a fine-tuning made of a model: an adapter for it, or a whole model of the same shape. */
+export type Variant =
+  | { readonly kind: "adapter"; readonly path: string }
+  | { readonly kind: "model"; readonly location: ModelLocation };
+
+/** Variants that have been found to fit their base, before a device is opened. */
+export interface VariantsPlan {
+  /** The base. */
+  readonly location: ModelLocation;
+  readonly variants: readonly Variant[];
+  readonly generator: GeneratorName | undefined;
+  /** Tensors that adapters change, by the checkpoint's names. */
+  readonly changed: ReadonlySet<string>;
+  /** An adapter sets a tied output matrix apart from the embedding. */
+  readonly unties: boolean;
+}
+
+/**
+ * Looks at variants of a model, of texts or of pictures: no weight is read.
+ * @param paths on this machine: adapters, runs, models
+ * @throws RandloraError `adapter` for one that cannot be applied; `model` for a model of another shape; `file`, `format`
+ */
+export async function planVariants(
+  location: ModelLocation,
+  paths: readonly string[],
+  generator: GeneratorName | undefined,
+): Promise<VariantsPlan> {
+  const shape = await readShape(location);
+  const variants: Variant[] = [];
+  const changed = new Set<string>();
+  let unties = false;
+  for (const given of paths) {
+    const { kind, path } = await findKind(given);
+    if (kind === "adapter") {
+      const adapter = { path, scale: 1 };
+      const { changes, untied } = await planOneAdapter(location.weights ?? location.folder, adapter, generator);
+      for (const { name } of changes) changed.add(name);
+      unties ||= untied;
+      variants.push({ kind, path });
+      continue;
+    }
+    const model = await locateModel(path);
+    if (!isSameShape(await readShape(model), shape)) {
+      const cause = `its config.json describes another model than that of ${oneLine(location.folder)}`;
+      throw new RandloraError("model", `${oneLine(given)}: ${cause}`, "name what was fine-tuned from MODEL");
+    }
+    variants.push({ kind: "model", location: model });
+  }
+  return { location, variants, generator, changed, unties };
+}
+
+/** Must every matrix be held in F32 where variants are mixed? A model changes all; an untied head is mixed with embeddings. */
+export function needsAllInF32({ variants, unties }: VariantsPlan): boolean {
+  return unties || variants.some(({ kind }) => kind === "model");
+}

@@ -1,0 +1,83 @@
+import type { Variant, VariantsPlan } from "../plan-variants.ts";
+import type { Plane } from "./plane.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import type { Context } from "../../../terminal/options/command.ts";
+import { PICTURES_AT_ONCE, type SampleFlags } from "../cka/outputs.ts";
+import type { HeadChoice } from "../../images/head-options.ts";
+
+/** Samples, and a model's loss of them. */
+export interface Losses {
+  readonly samples: number;
+  /** Supervised ones; undefined of pictures. */
+  readonly tokens: number | undefined;
+  /** What a point costs, in what `Plane.loss` tells. */
+  readonly items: number;
+  readonly unit: "tokens" | "pictures";
+  /** Loads three corners, for as long as `resources`. @throws RandloraError as `LossPlane.load` or `PicturePlane.load` */
+  begin(gpu: Device, resources: AsyncDisposableStack, corners: readonly [Variant, Variant, Variant]): Promise<Plane>;
+}
+
+/** Of a language model. @throws RandloraError as `readSamples` */
+export async function lossesOfTexts(plan: VariantsPlan, flags: SampleFlags, context: Context): Promise<Losses> {
+  const { LossPlane } = await import("./loss-plane.ts");
+  const { needsAllInF32 } = await import("../plan-variants.ts");
+  const { readSamples } = await import("../samples.ts");
+  const { Variants } = await import("../variants.ts");
+  const { signal, log } = context;
+  const { data, samples: most, maxLength } = flags;
+  const set = await readSamples(plan.location.folder, data, { most, maxLength, signal });
+  const { samples, supervisedTokens, tokens } = set.totals;
+  return {
+    samples,
+    tokens: supervisedTokens,
+    items: tokens,
+    unit: "tokens",
+    async begin(gpu, resources, corners) {
+      const onNote = (note: string) => log.warn(note);
+      const options = { allInF32: needsAllInF32(plan), signal, onNote };
+      const variants = resources.use(await Variants.load(gpu, plan, options));
+      return resources.use(await LossPlane.load(variants, plan, corners, set));
+    },
+  };
+}
+
+/** Of a model of pictures with a head. @throws RandloraError as `openSamples` and `readPreprocessing` */
+export async function lossesOfPictures(
+  plan: VariantsPlan,
+  flags: SampleFlags,
+  head: HeadChoice,
+  context: Context,
+): Promise<Losses> {
+  const { KeptBatches } = await import("../kept-batches.ts");
+  const { PicturePlane } = await import("./image-plane.ts");
+  const { openSamples } = await import("../image-samples.ts");
+  const { readPreprocessing } = await import("../../../data/images/preprocessing.ts");
+  const { signal, log } = context;
+  const { data, dataset, split, samples: most } = flags;
+  const { folder } = plan.location;
+  // What cannot be read is found out before a model is loaded.
+  const set = await openSamples({ data, dataset, split, most });
+  const preprocessing = await readPreprocessing(folder);
+  const samples = set.labels.length;
+  return {
+    samples,
+    tokens: undefined,
+    items: samples,
+    unit: "pictures",
+    async begin(gpu, resources, corners) {
+      const plane = await PicturePlane.load(gpu, plan, corners, {
+        size: [preprocessing.height, preprocessing.width],
+        withoutText: head.withoutText,
+        signal,
+        onNote: (note) => log.warn(note),
+        classifierOf: (opened) => head.classifierOf(opened, set, folder),
+        async batchesOf({ kind, classes }) {
+          // A trained head has its own order of the classes, and may know more of them.
+          const labelled = kind === "zero-shot" ? set : await openSamples({ data, dataset, split, most, classes });
+          return new KeptBatches(labelled, { preprocessing, batchSize: PICTURES_AT_ONCE, signal });
+        },
+      });
+      return resources.use(plane);
+    },
+  };
+}

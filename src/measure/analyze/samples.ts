@@ -1,0 +1,77 @@
+import { loadConfig } from "../../models/decoder/architectures/index.ts";
+import type { DecoderConfig } from "../../models/decoder/config.ts";
+import { sameAngles } from "../../models/blocks/rope-scaling.ts";
+import { loadChatTemplate } from "../../data/text/chat-template.ts";
+import { samplesOf } from "../../data/text/samples/batch.ts";
+import { locateData } from "../../data/text/samples/files.ts";
+import { loadDataSet } from "../../data/text/samples/load.ts";
+import type { DataSet, MicroBatch } from "../../data/text/samples/types.ts";
+import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
+import { readEndOfSequence } from "../../data/text/stop.ts";
+
+/** Tokens of one pass, unless a single sample has more: enough to keep a device busy. */
+const PASS_TOKENS = 2048;
+/** Most tokens of a sample where nothing is said, as `finetune` cuts them. */
+const DEFAULT_LENGTH = 1024;
+
+export interface SampleOptions {
+  /** Samples to take, the first ones; undefined: all. */
+  readonly most?: number | undefined;
+  /** Tokens at which samples are cut; undefined: 1024, or the model's context where that is smaller. */
+  readonly maxLength?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Reads samples as `finetune` does: with their special tokens, end and supervised tokens.
+ * @param folder of the model
+ * @param data a file; of a folder test.jsonl, else valid.jsonl, else train.jsonl
+ * @throws RandloraError as `locateData` and `loadDataSet`
+ */
+export async function readSamples(folder: string, data: string, options: SampleOptions): Promise<DataSet> {
+  const { vocabularySize, contextLength } = await loadConfig(folder);
+  const { train, valid, test } = await locateData({ data });
+  const tokenizer = await loadTokenizer(folder);
+  const { most, maxLength = Math.min(DEFAULT_LENGTH, contextLength), signal } = options;
+  return await loadDataSet(test ?? valid ?? train, {
+    tokenizer,
+    template: await loadChatTemplate(folder),
+    endOfSequence: await readEndOfSequence(folder, tokenizer),
+    vocabularySize,
+    maxLength,
+    most,
+    ...(signal === undefined ? {} : { signal }),
+  });
+}
+
+/** Samples that go through a model together: number `first` of the set and those after it. */
+export interface SamplePass {
+  readonly first: number;
+  readonly batch: MicroBatch;
+}
+
+/**
+ * Consecutive samples, as many as a pass holds. Where RoPE depends on the length of a sequence (dynamic, LongRoPE), those
+ * alone share a pass that are turned by the same angles.
+ */
+export function samplePasses(data: DataSet, { ropes }: Pick<DecoderConfig, "ropes">): SamplePass[] {
+  const samples = samplesOf(data);
+  const passes: SamplePass[] = [];
+  let numbers: number[] = [];
+  let tokens = 0;
+  const close = () => {
+    const [first] = numbers;
+    if (first !== undefined) passes.push({ first, batch: samples.batchOf(numbers) });
+    [numbers, tokens] = [[], 0];
+  };
+  for (let i = 0; i < data.length; i++) {
+    const length = data.lengthOf(i);
+    const [first = i] = numbers;
+    const alike = ropes.every((rope) => sameAngles(rope, data.lengthOf(first), length));
+    if (tokens + length > PASS_TOKENS || !alike) close();
+    numbers.push(i);
+    tokens += length;
+  }
+  close();
+  return passes;
+}

@@ -1,0 +1,110 @@
+import type { BaseModel } from "../../adapters/base/base.ts";
+import { isInputEmbedding, isOutputEmbedding } from "../../adapters/base/embeddings.ts";
+import type { DecoderConfig } from "../../models/decoder/config.ts";
+import { elements, type PlannedMatrix } from "../../models/tensor-plan.ts";
+import { plannedMatrices, planWeights } from "../../models/decoder/weight-plan.ts";
+import { type Dtype, dtypeBytes } from "../../files/safetensors/dtype.ts";
+
+/** A model of which nothing but config.json is known. */
+export interface PlannedModel {
+  /** Its tensors by name, in the type that config.json names. */
+  readonly base: BaseModel;
+  /** Numbers in all tensors; a tied output matrix is counted once, as it is stored. */
+  readonly parameters: number;
+  /** Those of them that a run holds. */
+  readonly held: number;
+  /** Those of them that are trained where all that can be is. */
+  readonly trained: number;
+  readonly dtype: Dtype;
+  readonly bytes: number;
+  /** What a step of training goes through. */
+  readonly step: PlannedStep;
+}
+
+export interface PlannedStep {
+  /** How much data it is of, for people. */
+  readonly of: string;
+  /** Its products with matrices, as far as config.json tells them. */
+  readonly products: readonly Product[];
+}
+
+/** A product of so many rows with a matrix. */
+export interface Product {
+  readonly tensor: string;
+  /** Numbers of the matrix. */
+  readonly numbers: number;
+  readonly rows: number;
+  /** Is ∂loss/∂x asked for? Not of what comes before all that is trained. */
+  readonly isDifferentiated: boolean;
+  /** Is the matrix trained where all that can be is? */
+  readonly isTrained: boolean;
+}
+
+/** Tokens of a language model's step. */
+export const BUDGET_TOKENS = 1024;
+
+/** What torch calls the types of weights. */
+const TORCH_DTYPES: Readonly<Record<string, Dtype>> = {
+  float64: "F64",
+  float32: "F32",
+  float16: "F16",
+  bfloat16: "BF16",
+};
+
+/**
+ * The checkpoint that a decoder's config.json promises, tensor by tensor.
+ *
+ * @param json the same config.json as it was written: its `dtype` (`torch_dtype` before transformers 5), F32 without one
+ * @param path names the model in messages
+ */
+export function plannedModel(
+  config: DecoderConfig,
+  json: Readonly<Record<string, unknown>>,
+  path: string,
+): PlannedModel {
+  const matrices = plannedMatrices(planWeights(config));
+  const parts = matrices.flatMap((matrix) => matrix.parts);
+  // An embedding is looked up; a tied one is the output matrix as well.
+  const hasHead = parts.some(({ name }) => isOutputEmbedding(moduleOf(name)));
+  const products = parts
+    .filter(({ name, stored }) => stored.length === 2 && !(hasHead && isInputEmbedding(name)))
+    .map(({ name, stored }) => ({
+      tensor: name,
+      numbers: elements(stored),
+      rows: BUDGET_TOKENS,
+      isDifferentiated: true,
+      isTrained: true,
+    }));
+  const stored = storedAs(matrices, json, path);
+  const { parameters } = stored;
+  const of = `${BUDGET_TOKENS.toLocaleString("en")} tokens`;
+  return { ...stored, held: parameters, trained: parameters, step: { of, products } };
+}
+
+/** What a config.json promises of these matrices. */
+export function storedAs(
+  matrices: readonly PlannedMatrix[],
+  json: Readonly<Record<string, unknown>>,
+  path: string,
+): Pick<PlannedModel, "base" | "parameters" | "dtype" | "bytes"> {
+  const dtype = dtypeOf(json);
+  const parts = matrices.flatMap((matrix) => matrix.parts);
+  const tensors = new Map(parts.map(({ name, stored }) => [name, { dtype, shape: stored }]));
+  const parameters = numbersOf(matrices);
+  return { base: { path, tensors, config: json }, parameters, dtype, bytes: parameters * dtypeBytes(dtype) };
+}
+
+/** Numbers in all parts of these. */
+export function numbersOf(matrices: readonly PlannedMatrix[]): number {
+  return matrices.flatMap(({ parts }) => parts).reduce((sum, { stored }) => sum + elements(stored), 0);
+}
+
+function moduleOf(tensor: string): string {
+  return tensor.slice(0, tensor.lastIndexOf("."));
+}
+
+function dtypeOf(json: Readonly<Record<string, unknown>>): Dtype {
+  const name = json["dtype"] ?? json["torch_dtype"];
+  const plain = typeof name === "string" ? name.replace(/^torch\./, "") : "";
+  return Object.hasOwn(TORCH_DTYPES, plain) ? (TORCH_DTYPES[plain] ?? "F32") : "F32";
+}

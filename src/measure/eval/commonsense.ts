@@ -1,0 +1,132 @@
+import { RandloraError } from "../../files/errors.ts";
+import { generateBatch } from "../../chat/generation/batch.ts";
+import type { Decoder } from "../../models/decoder/decoder.ts";
+import { evaluationPrompt } from "../../data/text/commonsense-prompt.ts";
+import type { Tokenizer } from "../../data/text/tokenizer.ts";
+import { type Answer, judge, type Question, responseIn, type TaskName } from "./commonsense-tasks.ts";
+
+/** Who is asked. */
+export interface Answerer {
+  readonly decoder: Decoder;
+  readonly tokenizer: Tokenizer;
+  /** Tokens that end an answer. */
+  readonly stopTokens: ReadonlySet<number>;
+}
+
+export interface CommonsenseOptions {
+  /** Of the beam search; 1: greedy. */
+  readonly beams: number;
+  /** Prompts that are decoded together. */
+  readonly batchSize?: number | undefined;
+  /** Hide what the protocol's script hides: see {@link visibleTo}. */
+  readonly paperMask?: boolean | undefined;
+  /** Tokens of an answer at most. */
+  readonly maxTokens: number;
+  /** Told each answer, with the number of its question, as answers end. */
+  readonly onAnswer: (index: number, answer: Answer) => Promise<void>;
+  /** Told a question whose prompt fills the model's context; its answer is empty, and wrong. */
+  readonly onTooLong?: (question: Question, tokens: number) => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Asks the questions from number `first` on, task by task: LLM-Adapters' commonsense_evaluate.py, with transformers' beam
+ * search; its attention mask only with `paperMask`.
+ * @returns tokens that were written
+ * @throws RandloraError as `generateBatch`, and as {@link visibleTo}; what `onAnswer` throws
+ */
+export async function askQuestions(
+  { decoder, tokenizer, stopTokens }: Answerer,
+  questions: readonly Question[],
+  first: number,
+  { beams, batchSize, paperMask = false, maxTokens, onAnswer, onTooLong, signal }: CommonsenseOptions,
+): Promise<number> {
+  const { contextLength } = decoder.config;
+  let written = 0;
+  for (const numbers of byTask(questions, first)) {
+    const asked: { readonly index: number; readonly question: Question; readonly ids: readonly number[] }[] = [];
+    for (const index of numbers) {
+      const question = questions[index];
+      if (question === undefined) continue;
+      const ids = tokenizer.encode(evaluationPrompt(question));
+      if (ids.length < contextLength) asked.push({ index, question, ids });
+      else {
+        onTooLong?.(question, ids.length);
+        await onAnswer(index, judge(question, ""));
+      }
+    }
+    const prompts = asked.map(({ ids, question }) => (paperMask ? visibleTo(ids, stopTokens, question) : ids));
+    const options = { beams, maxTokens, stopTokens, signal, ...(batchSize === undefined ? {} : { batchSize }) };
+    if (prompts.length === 0) continue;
+    await generateBatch(decoder, prompts, options, async ({ index: at, tokens }) => {
+      const one = asked[at];
+      if (one === undefined) throw new RangeError(`no prompt ${at}`);
+      written += tokens.length;
+      // Decoded with its prompt, since what a token's text is may depend on the one before it.
+      const whole = tokenizer.decode([...one.ids, ...tokens], { skipSpecial: true });
+      await onAnswer(one.index, judge(one.question, responseIn(whole)));
+    });
+  }
+  return written;
+}
+
+/** The protocol's script calls this the padding, and passes no attention mask. */
+const PAD = 0;
+
+/**
+ * What transformers lets a model see of a prompt that has no attention mask: all but the padding's id, wherever it stands,
+ * unless that ends texts (`_prepare_attention_mask_for_generation`). Positions count what is seen, and nothing looks at what
+ * is not: the same is left out here. (Where a window slides, transformers counts both.)
+ * @throws RandloraError `data` for a prompt that ends with such a token, from which transformers goes on all the same
+ */
+export function visibleTo(
+  ids: readonly number[],
+  stopTokens: ReadonlySet<number>,
+  { place }: Pick<Question, "place">,
+): readonly number[] {
+  if (stopTokens.has(PAD)) return ids;
+  if (ids.at(-1) === PAD) {
+    const hint = "leave --paper-mask out: nothing can follow a token that is hidden";
+    throw new RandloraError("data", `${place}: its prompt ends with token ${PAD}, which is taken for padding`, hint);
+  }
+  return ids.filter((id) => id !== PAD);
+}
+
+/** The questions' numbers from `first` on, those of one task together. */
+function byTask(questions: readonly Question[], first: number): number[][] {
+  const tasks = new Map<TaskName, number[]>();
+  for (const [index, { task }] of questions.entries()) {
+    if (index < first) continue;
+    const numbers = tasks.get(task) ?? [];
+    numbers.push(index);
+    tasks.set(task, numbers);
+  }
+  return [...tasks.values()];
+}
+
+/** How many answers to a task are right. */
+export interface TaskScore {
+  readonly correct: number;
+  readonly total: number;
+  /** From 0 to 1. */
+  readonly accuracy: number;
+}
+
+/**
+ * Scores by task, in the questions' order, and their mean: over tasks, not over questions.
+ * @param answers one a question
+ */
+export function scoresOf(
+  questions: readonly Question[],
+  answers: readonly Answer[],
+): { readonly tasks: ReadonlyMap<TaskName, TaskScore>; readonly mean: number } {
+  const tasks = new Map<TaskName, TaskScore>();
+  for (const [index, { task }] of questions.entries()) {
+    const before = tasks.get(task) ?? { correct: 0, total: 0 };
+    const correct = before.correct + (answers[index]?.isRight === true ? 1 : 0);
+    const total = before.total + 1;
+    tasks.set(task, { correct, total, accuracy: correct / total });
+  }
+  const scores = [...tasks.values()];
+  return { tasks, mean: scores.reduce((sum, { accuracy }) => sum + accuracy, 0) / scores.length };
+}

@@ -1,0 +1,103 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { openTestDevice, TEST_DEVICE } from "../../compute/device/testing/open.ts";
+import { merge } from "../../adapters/merge/to-files/run.ts";
+import { readModel, rounded, widened, writeAdapter, writeModel } from "../../adapters/merge/testing/models.ts";
+import { comparePerplexity, type ComparisonOptions } from "./compare.ts";
+
+const layer = (index: number, name: string) => `model.layers.${index}.${name}`;
+
+let folder: string;
+/** The stories model in BF16. */
+let half: string;
+let adapter: string;
+let ids: number[];
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "randlora-compare-"));
+  const tensors = Object.entries(await readModel(STORIES)).map(([name, tensor]) => [
+    name,
+    { ...tensor, dtype: "BF16", data: rounded(widened(tensor), "BF16") },
+  ]);
+  const config = await Bun.file(join(STORIES, "config.json")).json();
+  half = await writeModel(join(folder, "half"), { tensors: Object.fromEntries(tensors), config });
+  adapter = await writeAdapter(join(folder, "adapter"), {
+    r: 4,
+    alpha: 32,
+    seed: 1,
+    size: 0.1,
+    modules: {
+      [layer(0, "self_attn.q_proj")]: [64, 64],
+      [layer(2, "mlp.down_proj")]: [64, 172],
+      [layer(3, "mlp.up_proj")]: [172, 64],
+      lm_head: [512, 64],
+    },
+  });
+  [{ ids }] = await expectedStories();
+}, 60_000);
+afterAll(() => rm(folder, { recursive: true }));
+
+function compare(model: string, options: Partial<ComparisonOptions> = {}) {
+  const location = { folder: model, weights: undefined };
+  return comparePerplexity(ids, { location, merged: false, open: () => openTestDevice(), context: 16, ...options });
+}
+
+async function mergedFolder(base: string, dtype: "keep" | "f32"): Promise<string> {
+  const out = join(folder, `merged-${dtype}`);
+  const observer = { warn: () => {}, start: () => {}, tensor: () => {}, bytes: () => {} };
+  const none = { generator: undefined, unmerge: false, verify: false, force: true, dryRun: false, device: TEST_DEVICE };
+  const options = {
+    base,
+    adapters: [adapter],
+    scales: [2],
+    out,
+    dtype,
+    rounding: "once",
+    maxShardSize: 5e9,
+    ...none,
+  } as const;
+  await merge(options, observer, new AbortController().signal);
+  return out;
+}
+
+test("base, adapted and merged are what the base and the folders that merge writes give, bit for bit", async () => {
+  const counted: number[] = [];
+  let passes = 0;
+  const found = await compare(half, {
+    adapter: { path: adapter, scale: 2 },
+    merged: true,
+    onPasses: (count) => (passes = count),
+    onTokens: (tokens) => counted.push(tokens),
+  });
+  expect(found.mergedDtypes).toEqual(["BF16"]);
+  expect(passes).toBe(3);
+  expect(counted.reduce((sum, tokens) => sum + tokens, 0)).toBe(3 * ids.length);
+  expect(found.base).toEqual((await compare(half)).base);
+  expect(found.adapted).toEqual((await compare(await mergedFolder(half, "f32"))).base);
+  expect(found.merged).toEqual((await compare(await mergedFolder(half, "keep"))).base);
+  expect(new Set([found.base, found.adapted, found.merged].map((one) => one?.nll)).size).toBe(3);
+});
+
+test("an f32 checkpoint loses nothing by merging, and is not measured for it", async () => {
+  let passes = 0;
+  const found = await compare(STORIES, {
+    adapter: { path: adapter, scale: 2 },
+    merged: true,
+    onPasses: (count) => (passes = count),
+  });
+  expect(passes).toBe(2);
+  expect(found.merged).toEqual(found.adapted);
+  expect(found.adapted).toEqual((await compare(await mergedFolder(STORIES, "keep"))).base);
+  expect(await compare(STORIES, { adapter: { path: adapter, scale: 2 } })).toMatchObject({ merged: undefined });
+});
+
+test("an adapter that does not fit is refused before a GPU is opened", async () => {
+  const modules = { [layer(0, "self_attn.q_proj")]: [60, 64] } as const;
+  const foreign = await writeAdapter(join(folder, "foreign"), { r: 4, alpha: 4, seed: 1, modules });
+  const open = () => Promise.reject(new Error("opened"));
+  await expect(compare(STORIES, { adapter: { path: foreign, scale: 1 }, open })).rejects.toMatchObject({
+    code: "adapter",
+  });
+});

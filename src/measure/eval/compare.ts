@@ -1,0 +1,110 @@
+import { type BlocksName, NAMED_BLOCKS } from "../../compute/device/dtype.ts";
+import type { Device, KernelTime } from "../../compute/device/device.ts";
+import { type AdapterChoice, AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
+import { planOneAdapter } from "../../adapters/merge/in-memory/plan.ts";
+import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
+import { Decoder } from "../../models/decoder/decoder.ts";
+import type { Quantised } from "../../models/decoder/weights.ts";
+import type { ModelLocation } from "../../models/folder/locate.ts";
+import type { GeneratorName } from "../../compute/random/names.ts";
+import { type Perplexity, perplexity } from "./perplexity.ts";
+
+/** What is measured: a model, and the same model with an adapter. */
+export interface Comparison {
+  readonly base: Perplexity;
+  /** With W' = W + ΔW in f32, as training sees it. */
+  readonly adapted?: Perplexity | undefined;
+  /** With the bytes that `merge` would write. */
+  readonly merged?: Perplexity | undefined;
+  /** The dtypes that the merged weights are stored in. */
+  readonly mergedDtypes: readonly string[];
+  /** What the user should know of the adapter: one line each. */
+  readonly notes: readonly string[];
+  /** What of the weights is held in blocks: adapters are then added beside it. */
+  readonly quantised?: Quantised | undefined;
+  /** Of all that was predicted. */
+  readonly tokensPerSecond: number;
+  /** GPU time by kernel; empty unless the GPU was opened to measure it. */
+  readonly profile: readonly KernelTime[];
+}
+
+export interface ComparisonOptions {
+  readonly location: ModelLocation;
+  readonly adapter?: AdapterChoice | undefined;
+  readonly generator?: GeneratorName | undefined;
+  /** Measure what merging leaves of the adapter, too. */
+  readonly merged: boolean;
+  /** `--quantize`: what the layers' weights are held in. */
+  readonly quantize?: BlocksName | undefined;
+  /** Opens the GPU, once the adapter has been found to fit. */
+  readonly open: () => Promise<Device>;
+  /** Tokens of a window, and what each begins with: as `perplexity` has them. */
+  readonly context: number;
+  readonly beginning?: number | undefined;
+  /** Told how many times the text is gone through, before that begins. */
+  readonly onPasses?: (passes: number) => void;
+  /** Told the number of tokens after each window. */
+  readonly onTokens?: (tokens: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Perplexities of a text, side by side. The weights are read once: those that the adapter changes are held in f32, which
+ * holds every bf16 or f16 number as it is, so that the base and the merged model keep their values.
+ * @throws RandloraError as `planAdapters`, `Decoder.load` and `perplexity`
+ */
+export async function comparePerplexity(ids: readonly number[], options: ComparisonOptions): Promise<Comparison> {
+  const { location, adapter, generator, merged, quantize, open, context, beginning, onPasses, onTokens, signal } =
+    options;
+  const { folder, weights } = location;
+  const changes = adapter === undefined ? [] : (await planOneAdapter(weights ?? folder, adapter, generator)).changes;
+  const touched = new Set(changes.map(({ name }) => name));
+  const mergedDtypes = [...new Set(changes.map(({ dtype }) => dtype))].toSorted();
+  // Where the checkpoint is f32 already, merging writes the very numbers that are adapted.
+  const rounds = merged && mergedDtypes.some((dtype) => dtype !== "F32");
+  using gpu = await open();
+  using decoder = await Decoder.load(gpu, folder, {
+    weights,
+    quantize: quantize && NAMED_BLOCKS[quantize],
+    dtype: (names) => (names.some((name) => touched.has(name)) ? "F32" : undefined),
+    ...(signal === undefined ? {} : { signal }),
+  });
+  onPasses?.(1 + Number(adapter !== undefined) + Number(rounds));
+  let [predicted, seconds] = [0, 0];
+  const measure = async () => {
+    const begin = performance.now();
+    const found = await perplexity(decoder, ids, {
+      context,
+      beginning,
+      ...(onTokens === undefined ? {} : { onTokens }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    predicted += found.tokens;
+    seconds += (performance.now() - begin) / 1000;
+    return found;
+  };
+  const { quantised } = decoder.weights;
+  // What cannot be added to weights in blocks is refused before anything is measured.
+  using beside =
+    adapter === undefined || quantised === undefined
+      ? undefined
+      : await UnmergedAdapters.place(decoder, weights ?? folder, [adapter], { generator, signal });
+  const base = await measure();
+  const rest = async () => {
+    const profile = (await gpu.profiler?.report()) ?? [];
+    return { base, mergedDtypes, quantised, tokensPerSecond: predicted / seconds, profile };
+  };
+  if (adapter === undefined) return { notes: [], ...(await rest()) };
+  await using adapting = await AdaptedWeights.open(decoder, weights ?? folder);
+  if (beside !== undefined) {
+    const { linears, notes } = beside;
+    await adapting.apply([adapter], { generator, dtype: "f32", signal, beside: decoder.weights.linears });
+    decoder.linears = linears;
+    return { adapted: await measure(), notes, ...(await rest()) };
+  }
+  const notes = await adapting.apply([adapter], { generator, dtype: "f32", signal });
+  const adapted = await measure();
+  if (rounds) await adapting.apply([adapter], { generator, dtype: "keep", signal });
+  const written = rounds ? await measure() : merged ? adapted : undefined;
+  return { adapted, merged: written, notes, ...(await rest()) };
+}

@@ -1,0 +1,36 @@
+import { PictureLoader, type LoadedBatch } from "../../data/images/loader.ts";
+import type { Preprocessing } from "../../data/images/preprocessing.ts";
+import type { PictureSet } from "../../data/images/datasets/types.ts";
+
+export interface BatchOptions {
+  readonly preprocessing: Preprocessing;
+  /** Pictures of a batch at most. */
+  readonly batchSize: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A thread takes longer to start than a picture to prepare. */
+const WORTH_THREADS = 8;
+
+/**
+ * A set's pictures in their order, in batches, the next ones of which are prepared meanwhile.
+ * @throws RandloraError `file` or `format` naming the first picture that cannot be read; the signal's reason when it is
+ *   aborted
+ */
+export async function* pictureBatches(
+  set: PictureSet,
+  { preprocessing, batchSize, signal }: BatchOptions,
+): AsyncGenerator<LoadedBatch> {
+  const count = set.labels.length;
+  const requests = Array.from({ length: Math.ceil(count / batchSize) }, (_, batch) => {
+    const begin = batch * batchSize;
+    const numbers = Array.from({ length: Math.min(batchSize, count - begin) }, (__, at) => begin + at);
+    return { numbers, epoch: 0 };
+  });
+  using loader = new PictureLoader(set, { preprocessing, ...(count < WORTH_THREADS && { threads: 0 }) });
+  for (const [at, request] of requests.entries()) {
+    signal?.throwIfAborted();
+    loader.expect(requests.slice(at, at + 3));
+    yield await loader.load(request);
+  }
+}

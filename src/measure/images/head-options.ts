@@ -1,0 +1,74 @@
+import { Contradiction, RandloraError } from "../../files/errors.ts";
+import type { PictureClassifier } from "./classifier.ts";
+import type { PictureModel } from "./model.ts";
+import type { PictureSet } from "../../data/images/datasets/types.ts";
+import { choice, text } from "../../terminal/options/command.ts";
+
+/** What commands that measure a model on labelled pictures are told of its head. */
+export const HEAD_OPTIONS = {
+  head: choice(["linear", "cls", "zero-shot"], {
+    topic: "Head",
+    help: "a trained one, of either kind, or the texts of the classes (pictures)",
+    defaultText: "the trained one, else zero-shot",
+  }),
+  templates: text({
+    value: "simple|openai|FILE",
+    topic: "Head",
+    help: "prompts of zero-shot; FILE: one a line, {} the class",
+    defaultText: "simple",
+  }),
+};
+
+interface HeadFlags {
+  readonly head: PictureClassifier["kind"] | undefined;
+  readonly templates: string | undefined;
+}
+
+/** A head as it was asked for, of whichever model. */
+export interface HeadChoice {
+  /** No encoder of texts is needed. */
+  readonly withoutText: boolean;
+  /**
+   * @param set the classes of a head of texts, and of one whose rows nothing names
+   * @param folder of the model's tokenizer
+   * @throws RandloraError as `PictureClassifier.trained` and `PictureClassifier.zeroShot`
+   */
+  classifierOf(
+    opened: PictureModel,
+    set: Pick<PictureSet, "classes" | "texts">,
+    folder: string,
+  ): Promise<PictureClassifier>;
+}
+
+/**
+ * @param dataset whose templates `openai` means
+ * @throws RandloraError `usage` for flags that contradict each other; as `promptTemplates`
+ */
+export async function chooseHead({ head, templates }: HeadFlags, dataset: string | undefined): Promise<HeadChoice> {
+  if (templates !== undefined && head !== undefined && head !== "zero-shot") {
+    const cause = `--templates and --head ${head}: such a head reads no texts`;
+    throw new Contradiction(["templates", "head"], cause, "leave one out");
+  }
+  const { PictureClassifier } = await import("./classifier.ts");
+  const { promptTemplates } = await import("../../data/images/prompts.ts");
+  const { loadTokenizer } = await import("../../data/text/load-tokenizer.ts");
+  const prompts = await promptTemplates(templates ?? "simple", dataset);
+  return {
+    withoutText: head === "linear" || head === "cls",
+    async classifierOf(opened, { classes, texts }, folder) {
+      if (head === "zero-shot" || (head === undefined && readsTextsAlone(opened))) {
+        const options = { classes, texts, templates: prompts, loadTokenizer: () => loadTokenizer(folder) };
+        return await PictureClassifier.zeroShot(opened, options);
+      }
+      if (templates !== undefined) {
+        throw new RandloraError("usage", "--templates: the head was trained", "give --head zero-shot as well");
+      }
+      return PictureClassifier.trained(opened, head, classes);
+    },
+  };
+}
+
+/** Is there no head but one of texts? */
+function readsTextsAlone({ trained, model }: PictureModel): boolean {
+  return trained === undefined && model.text !== undefined;
+}

@@ -1,0 +1,112 @@
+import type { Device, DeviceBuffer } from "../../compute/device/device.ts";
+import { BLOCK_ROWS, padded4 } from "../../compute/device/families/delta.ts";
+import type { AdaptedLayer } from "../../adapters/base/layers.ts";
+import type { WeightRows } from "../../compute/device/families/finish.ts";
+import type { AdapterPlan, DeltasOnGpu, LayerDelta, StoredWeight } from "../../adapters/plan.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine, quote } from "../../files/failure.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { fileSource } from "../../adapters/merge/plan.ts";
+import { storedWeight } from "../../adapters/merge/stored-weight.ts";
+import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
+import { dtypeBytes } from "../../files/safetensors/dtype.ts";
+import { repitched } from "../../compute/tensor/repitch.ts";
+
+/** Bytes of ΔW that are on the GPU at a time, roughly. */
+const BLOCK_BYTES = 16 * 2 ** 20;
+
+/** ΔW of one module as its weight is stored, row-major without gaps: the numbers that `merge` adds. */
+export interface FormedDelta {
+  readonly rows: number;
+  readonly cols: number;
+  readonly data: Float32Array<ArrayBuffer>;
+}
+
+/** An adapter on the GPU, and the base that it was fitted to. */
+export interface PlacedDeltas {
+  readonly plan: AdapterPlan;
+  readonly onGpu: DeltasOnGpu;
+  /** Undefined for an adapter that was fitted to none. */
+  readonly checkpoint: Checkpoint | undefined;
+}
+
+/**
+ * ΔW of the adapter's module `index`, in memory.
+ *
+ * @throws RandloraError `numeric` where it is not finite; `file`, `memory`, `gpu`
+ */
+export async function formDelta(gpu: Device, placed: PlacedDeltas, index: number): Promise<FormedDelta> {
+  const { plan, onGpu } = placed;
+  const layer = plan.layers[index];
+  if (layer === undefined) throw new RangeError(`layer ${index} of ${plan.layers.length}`);
+  const [rows = 0, cols = 0] = layer.shape;
+  const pitch = padded4(cols);
+  const most = Math.max(1, Math.floor(BLOCK_BYTES / (pitch * 4 * BLOCK_ROWS))) * BLOCK_ROWS;
+  const weight = weightOf(placed, layer, rows, cols);
+  const data = new Float32Array(rows * cols);
+  const delta = await onGpu.layer(index, 1, weight);
+  try {
+    for (let firstRow = 0; firstRow < rows; firstRow += most) {
+      const count = Math.min(most, rows - firstRow);
+      const block = { firstRow, rows: count, cols, pitch };
+      await formBlock(gpu, delta, block, plan.rescales === true ? weight : undefined, (formed) => {
+        for (let row = 0; row < count; row++) {
+          data.set(formed.subarray(row * pitch, row * pitch + cols), (firstRow + row) * cols);
+        }
+      });
+    }
+  } finally {
+    delta.release();
+  }
+  if (data.every(Number.isFinite)) return { rows, cols, data };
+  const hint = "its parameters are too large for f32, or damaged";
+  throw new RandloraError("numeric", `${oneLine(plan.adapter.path)}: ΔW of ${quote(layer.module)} is not finite`, hint);
+}
+
+/** The weight that ΔW belongs to; zeros where the adapter was fitted to no base, and so asks for none. */
+function weightOf({ checkpoint }: PlacedDeltas, { source }: AdaptedLayer, rows: number, cols: number): StoredWeight {
+  if (checkpoint === undefined) {
+    return { rows, cols, dtype: "F32", read: async (_, count) => new Uint8Array(count * cols * 4) };
+  }
+  const { file, info } = checkpoint.get(source);
+  return storedWeight(fileSource(file, info), rows, cols);
+}
+
+/**
+ * Forms a block of rows and hands it over as it lies on the GPU.
+ * @param weight for methods that rescale it
+ */
+async function formBlock(
+  gpu: Device,
+  delta: LayerDelta,
+  block: { readonly firstRow: number; readonly rows: number; readonly cols: number; readonly pitch: number },
+  weight: StoredWeight | undefined,
+  use: (formed: Float32Array) => void,
+): Promise<void> {
+  const { firstRow, rows, cols, pitch } = block;
+  const held: DeviceBuffer[] = [];
+  const allocate = (label: string, bytes: number): DeviceBuffer => {
+    const buffer = gpu.memory.allocate(label, bytes);
+    held.push(buffer);
+    return buffer;
+  };
+  try {
+    const target = allocate("ΔW", rows * pitch * 4);
+    let onto: WeightRows = { buffer: target, dtype: "F32" };
+    if (weight !== undefined) {
+      const size = dtypeBytes(weight.dtype);
+      const bytes = repitched(await weight.read(firstRow, rows), rows, cols * size, pitch * size);
+      onto = { buffer: allocate("weight", bytes.length), dtype: weight.dtype };
+      gpu.write(onto.buffer, bytes);
+    }
+    using run = new Run(gpu);
+    const scratch = () => allocate("ΔW of one", rows * pitch * 4);
+    delta.form(run, { ...block, target, weight: onto, onto, scratch });
+    await run.submit();
+    await gpu.readWith([{ buffer: target, offset: 0, size: rows * pitch * 4 }], async ([bytes]) => {
+      use(new Float32Array(bytes?.buffer ?? new ArrayBuffer(), bytes?.byteOffset, rows * pitch));
+    });
+  } finally {
+    for (const buffer of held) gpu.memory.release(buffer);
+  }
+}

@@ -1,0 +1,150 @@
+import type { MethodDefinition } from "../../adapters/method.ts";
+import { methodOf, planAdapter } from "../../adapters/methods.ts";
+import { openAdapter } from "../../adapters/open.ts";
+import { isShared } from "../../adapters/files/shared-tensors.ts";
+import { type Tolerate, tolerating } from "../../adapters/files/tolerate.ts";
+import type { Adapter, PlainConfig } from "../../adapters/adapter.ts";
+import type { RandloraError } from "../../files/errors.ts";
+import type { OpenBase } from "./open-base.ts";
+import { countTensors, type TensorCounts } from "./tensor-groups.ts";
+
+/** What an adapter's files say of it. */
+export interface AdapterReport {
+  readonly path: string;
+  readonly format: Adapter["format"];
+  readonly peftType: string | undefined;
+  /** Undefined for one that this program does not know. */
+  readonly method: Pick<MethodDefinition, "name" | "title"> | undefined;
+  readonly rank: number | undefined;
+  readonly alpha: number | undefined;
+  readonly targets: string | readonly string[] | undefined;
+  /** The layers that its targets are limited to; empty: none are left out. */
+  readonly layers: readonly number[];
+  /** What it calls its base. */
+  readonly base: string | undefined;
+  readonly bases: {
+    /** `saved`: in the file; `drawn`: from the seed; `none`: the method has none. */
+    readonly origin: "saved" | "drawn" | "none";
+    readonly generator: string | undefined;
+    readonly seed: string | undefined;
+  };
+  /** Settings that the method alone has. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** All but the random bases; undefined where the weights cannot be read. */
+  readonly trained: TensorCounts | undefined;
+  readonly shared: TensorCounts | undefined;
+  /** Undefined where no base is at hand, or it does not fit. */
+  readonly fit: BaseFit | undefined;
+  /** Why it cannot be applied, as far as is known; one line each. */
+  readonly problems: readonly RandloraError[];
+}
+
+/** How an adapter fits a base. */
+export interface BaseFit {
+  readonly base: string;
+  /** Number of modules that it adapts. */
+  readonly modules: number;
+  /** Tensors that it replaces. */
+  readonly replaced: readonly string[];
+}
+
+/** Settings that have a place of their own in the report, or say nothing of an adapter that is there. */
+const COMMON: ReadonlySet<string> = new Set([
+  "rank",
+  "alpha",
+  "targets",
+  "layers",
+  "dropout",
+  "basisSeed",
+  "generator",
+  "initAdapter",
+  "initCommit",
+  "initSha256",
+]);
+
+/** Opens the base that an adapter is fitted to; `named`: what the adapter calls it. */
+export type FindBase = (named: string | undefined) => Promise<OpenBase | undefined>;
+
+/**
+ * Describes an adapter, also one that cannot be applied: as far as its files can be read.
+ *
+ * @throws RandloraError `file`, `format` where not even the configuration can be read; what `findBase` throws
+ */
+export async function inspectAdapter(path: string, findBase: FindBase): Promise<AdapterReport> {
+  const problems: RandloraError[] = [];
+  const tolerate: Tolerate = (problem) => {
+    if (!problems.some(({ message }) => message === problem.message)) problems.push(problem);
+  };
+  await using adapter = await openAdapter(path, tolerate);
+  const { config, configFile, settings, tensors, format } = adapter;
+  const unheard: Tolerate = () => {};
+  const method = tolerating(unheard, () => methodOf(config, configFile));
+  const readable = problems.length === 0;
+  const meant: PlainConfig =
+    (method !== undefined && readable && tolerating(tolerate, () => method.training.initial(adapter, {}))) ||
+    plainSettings(settings);
+  const isBasis = (name: string) => method !== undefined && isShared(name, method);
+  const all = [...tensors.values()];
+  const shared = countTensors(all.filter(({ name }) => isBasis(name)));
+  const hasWeights = tensors.size > 0 || readable;
+  const named = text(config["base_model_name_or_path"]);
+  await using base = await findBase(named);
+  const plan = base && readable ? tolerating(tolerate, () => planAdapter(adapter, base.base)) : undefined;
+  const drawnBy = plan && !["saved", "none"].includes(plan.bases) ? plan.bases : undefined;
+  return {
+    path,
+    format,
+    peftType: text(config["peft_type"]),
+    method,
+    rank: number(meant["rank"]),
+    alpha: number(meant["alpha"]),
+    targets: targetsOf(meant["targets"]),
+    layers: Array.isArray(meant["layers"]) ? meant["layers"].filter((one) => typeof one === "number") : [],
+    base: named,
+    bases: {
+      origin: shared.tensors > 0 ? "saved" : hasBases(method, adapter) ? "drawn" : "none",
+      generator: text(meant["generator"]) ?? text(adapter.bases?.["generator"]) ?? drawnBy,
+      seed: text(meant["basisSeed"]),
+    },
+    settings: Object.fromEntries(Object.entries(meant).filter(([key]) => !COMMON.has(key))),
+    trained: hasWeights ? countTensors(all.filter(({ name }) => !isBasis(name))) : undefined,
+    shared: hasWeights ? shared : undefined,
+    fit: base &&
+      plan && {
+        base: base.base.path,
+        modules: plan.layers.length,
+        replaced: plan.replacements.map(({ tensor }) => tensor),
+      },
+    problems,
+  };
+}
+
+function hasBases(method: MethodDefinition | undefined, { bases }: Adapter): boolean {
+  return bases !== undefined || (method?.shared.length ?? 0) > 0;
+}
+
+/** What a configuration says under the names that PEFT's methods share, where nothing understands it. */
+function plainSettings(settings: PlainConfig): PlainConfig {
+  const alpha = Object.keys(settings).find((key) => /(?:^|_)alpha$/.test(key));
+  const seed = settings["projection_prng_key"];
+  return {
+    rank: settings["r"],
+    alpha: alpha === undefined ? undefined : settings[alpha],
+    targets: settings["target_modules"] ?? undefined,
+    layers: settings["layers_to_transform"],
+    basisSeed: typeof seed === "number" || typeof seed === "bigint" ? String(seed) : undefined,
+  };
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
+
+function number(value: unknown): number | undefined {
+  return typeof value === "number" ? value : undefined;
+}
+
+function targetsOf(value: unknown): string | readonly string[] | undefined {
+  if (!Array.isArray(value)) return text(value);
+  return value.filter((one) => typeof one === "string");
+}

@@ -1,0 +1,127 @@
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { basename, join } from "node:path";
+import { type Tolerate, tolerated } from "../../adapters/files/tolerate.ts";
+import type { RandloraError } from "../../files/errors.ts";
+import { readConfig as readPlainConfig } from "../../models/folder/config-json.ts";
+import { loadConfig, SUPPORTED_TYPES } from "../../models/decoder/architectures/index.ts";
+import type { DecoderConfig } from "../../models/decoder/config.ts";
+import { readConfig } from "../../models/decoder/config-file.ts";
+import type { ImageConfig } from "../../models/vision/config.ts";
+import { checkImagePlan } from "../../models/vision/image-model.ts";
+import { IMAGE_TYPES, loadImageConfig } from "../../models/vision/index.ts";
+import { plannedMatrices, planWeights, checkPlan } from "../../models/decoder/weight-plan.ts";
+import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
+import { dtypeBytes } from "../../files/safetensors/dtype.ts";
+import { readIndex } from "../../files/safetensors/index-file.ts";
+import { INDEX_FILE } from "../../files/safetensors/shards.ts";
+import { plannedModel } from "../budget/planned-model.ts";
+import { type CountedTensor, countTensors, type TensorCounts } from "./tensor-groups.ts";
+
+/** A file with weights. */
+export interface Shard {
+  readonly file: string;
+  readonly tensors: number;
+  /** Undefined for one that was not fetched. */
+  readonly bytes: number | undefined;
+}
+
+/** What a checkpoint's headers and its config.json say. */
+export interface CheckpointReport {
+  readonly path: string;
+  /** The classes that config.json names, and its `model_type`. */
+  readonly architectures: readonly string[];
+  readonly modelType: string | undefined;
+  /** Undefined for a model that this program cannot run, and for one of pictures. */
+  readonly config: DecoderConfig | undefined;
+  /** Of a model of pictures. */
+  readonly pictures: ImageConfig | undefined;
+  readonly counts: TensorCounts;
+  /** The output matrix is the embedding; undefined where nothing says so. */
+  readonly tied: boolean | undefined;
+  readonly shards: readonly Shard[];
+  /** `false`: the weights are not on this machine, and what is said of them follows from config.json. */
+  readonly hasWeights: boolean;
+  /** Why it cannot be run. */
+  readonly problems: readonly RandloraError[];
+}
+
+/**
+ * Describes a checkpoint from its headers: weights are not read.
+ *
+ * @param path a folder, an index.json, or one .safetensors file
+ * @throws RandloraError `file`, `format` where the weights, and config.json without them, cannot be read
+ */
+export async function inspectCheckpoint(path: string): Promise<CheckpointReport> {
+  if (hasConfigAlone(path)) return await inspectConfig(path);
+  await using checkpoint = await Checkpoint.open(path);
+  const problems: RandloraError[] = [];
+  const tolerate: Tolerate = (problem) => void problems.push(problem);
+  const { folder, tensors, files } = checkpoint;
+  const json = (await readPlainConfig(folder).catch((thrown: unknown) => tolerated(tolerate, thrown)))?.value;
+  const isOfPictures = IMAGE_TYPES.includes(names(json).modelType ?? "");
+  const reading = json && (isOfPictures ? loadImageConfig(folder, tensors) : loadConfig(folder));
+  const read = await reading?.catch((thrown: unknown) => tolerated(tolerate, thrown));
+  const [config, pictures] = read === undefined ? [] : "vision" in read ? [undefined, read] : [read, undefined];
+  try {
+    if (config !== undefined) checkPlan(planWeights(config), checkpoint, config);
+    if (pictures !== undefined) checkImagePlan(pictures, checkpoint);
+  } catch (thrown) {
+    tolerated(tolerate, thrown);
+  }
+  const hasHead = tensors.has("lm_head.weight");
+  const said = json?.["tie_word_embeddings"];
+  return {
+    path,
+    ...names(json),
+    config,
+    pictures,
+    counts: countTensors([...tensors.values()].map(({ info }) => info)),
+    tied: config?.tied ?? (hasHead ? false : typeof said === "boolean" ? said : undefined),
+    shards: files.map(({ path: file, size, header }) => ({
+      file: basename(file),
+      tensors: header.tensors.length,
+      bytes: size,
+    })),
+    hasWeights: true,
+    problems,
+  };
+}
+
+/** A folder with a configuration, and none of the weights that its index names. */
+function hasConfigAlone(path: string): boolean {
+  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory() || !existsSync(join(path, "config.json"))) return false;
+  return !readdirSync(path).some((name) => /\.(?:safetensors|bin|pt|pth|gguf)$/.test(name));
+}
+
+/** A checkpoint of which config.json is here, and perhaps its index. */
+async function inspectConfig(folder: string): Promise<CheckpointReport> {
+  const json = await readConfig(folder, SUPPORTED_TYPES);
+  const config = await loadConfig(folder);
+  const { base, dtype } = plannedModel(config, json, folder);
+  const tensors = plannedMatrices(planWeights(config)).flatMap(({ parts }) => parts.map(({ name }) => name));
+  const counted = tensors.map((name): CountedTensor => {
+    const shape = base.tensors.get(name)?.shape ?? [];
+    return { name, dtype, shape, bytes: shape.reduce((product, size) => product * size, dtypeBytes(dtype)) };
+  });
+  const index = existsSync(join(folder, INDEX_FILE)) ? await readIndex(join(folder, INDEX_FILE)) : undefined;
+  const perFile = Map.groupBy(index?.shardOf ?? [], ([, file]) => file);
+  return {
+    path: folder,
+    ...names(json),
+    config,
+    pictures: undefined,
+    counts: countTensors(counted),
+    tied: config.tied,
+    shards: [...perFile].map(([file, held]) => ({ file, tensors: held.length, bytes: undefined })),
+    hasWeights: false,
+    problems: [],
+  };
+}
+
+function names(json: Readonly<Record<string, unknown>> | undefined) {
+  const { architectures: classes, model_type: modelType } = json ?? {};
+  return {
+    architectures: Array.isArray(classes) ? classes.filter((name) => typeof name === "string") : [],
+    modelType: typeof modelType === "string" ? modelType : undefined,
+  };
+}

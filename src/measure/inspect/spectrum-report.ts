@@ -1,0 +1,64 @@
+import type { AdapterDistance, Distance } from "./distance.ts";
+import type { ModuleSpectrum } from "./spectrum.ts";
+import { visible } from "../../files/visible.ts";
+import { formatMeasure, formatNumber } from "../../terminal/format.ts";
+import type { Style } from "../../terminal/style.ts";
+import { formatTable } from "../../terminal/table.ts";
+import { spectrumPlot } from "./spectrum-terminal.ts";
+
+interface Page {
+  readonly columns: number;
+  readonly style: Style;
+}
+
+/** `spectrum` of `inspect --json`. */
+export function spectrumJson(spectra: readonly ModuleSpectrum[]): object[] {
+  return spectra.map(({ module, out, in: input, values, norm, effectiveRank, numericalRank }) => ({
+    module,
+    shape: [out, input],
+    frobenius_norm: norm,
+    effective_rank: effectiveRank,
+    numerical_rank: numericalRank,
+    singular_values: [...values],
+  }));
+}
+
+/** A table of the modules, and a plot. */
+export function spectrumText(spectra: readonly ModuleSpectrum[], { columns, style }: Page): string {
+  const rows = spectra.map(({ module, out, in: input, values, norm, effectiveRank, numericalRank }) => [
+    visible(module),
+    `${formatNumber(out)} × ${formatNumber(input)}`,
+    formatMeasure(norm),
+    formatMeasure(values[0] ?? 0),
+    formatNumber(effectiveRank, 1),
+    `${formatNumber(numericalRank)} of ${formatNumber(Math.min(out, input))}`,
+  ]);
+  const head = ["ΔW of", "shape", "norm", "largest", "effective rank", "rank"];
+  const table = formatTable(rows, { head, align: "lrrrrr", columns, markHead: style.dim });
+  const plot = spectrumPlot(spectra, columns, style);
+  return `\n${table}${plot === "" ? "" : `\n${plot}`}`;
+}
+
+/** `against` of `inspect --json`. */
+export function distanceJson({ all, modules }: AdapterDistance, path: string): object {
+  return { path, ...figures(all), modules: modules.map((one) => ({ module: one.module, ...figures(one) })) };
+}
+
+function figures({ norm, otherNorm, relative, cosine }: Distance): object {
+  return { relative, cosine, norm, other_norm: otherNorm };
+}
+
+/** How far two adapters are from each other, by module and in all. */
+export function distanceText({ all, modules }: AdapterDistance, path: string, { columns, style }: Page): string {
+  const row = (name: string, { norm, otherNorm, relative, cosine }: Distance) => [
+    name,
+    formatMeasure(norm),
+    formatMeasure(otherNorm),
+    relative === null ? "" : formatMeasure(relative),
+    cosine === null ? "" : cosine.toFixed(4),
+  ];
+  const rows = [...modules.map((one) => row(visible(one.module), one)), row("all", all)];
+  const head = ["ΔW of", "norm", "other's norm", "difference / norm", "cosine"];
+  const table = formatTable(rows, { head, align: "lrrrr", columns, markHead: style.dim });
+  return `\nagainst ${visible(path)}\n${table}`;
+}
