@@ -6,7 +6,7 @@ import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { writeClip, writeDinov2 } from "../src/models/vision/testing/folder.ts";
 import { CLASSES } from "../src/train/testing/images.ts";
-import { picture, randlora, writeTrained } from "./testing/pictures.ts";
+import { picture, randlora, writeTrained } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
 const PICTURES = [picture("rgb.png"), picture("turned-6.jpg"), picture("lossy.webp")];

@@ -17,7 +17,7 @@ import type { Pictures } from "../src/models/vision/patches.ts";
 import { readRows } from "../src/compute/tensor/read-rows.ts";
 import { Run } from "../src/compute/tensor/run.ts";
 import type { Tensor } from "../src/compute/tensor/tensor.ts";
-import { picture, randlora, writeTrained } from "./testing/pictures.ts";
+import { picture, randlora, writeTrained } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
 const PICTURES = [picture("rgb.png"), picture("turned-6.jpg")];

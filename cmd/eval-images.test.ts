@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { writeClip, writeDinov2 } from "../src/models/vision/testing/folder.ts";
-import { picture, randlora, writeTrained } from "./testing/pictures.ts";
+import { picture, randlora, writeTrained } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
 /** What the test split has, and under which names. */

@@ -6,11 +6,13 @@ import { join } from "node:path";
 
 const ROOT = join(import.meta.dir, "..");
 const PATHS = ["compute/cpu", "compute/tensor", "models", "adapters", "chat", "train", "measure", "cpu"];
-/** About GPUs, or about a browser. */
+/** About GPUs, terminals, or a browser. */
 const LEFT_OUT = [
   "src/train/loop/out-of-memory.test.ts",
   "src/chat/serve/engine.test.ts",
   "src/chat/serve/page.test.ts",
+  "src/chat/terminal/**",
+  "src/measure/doctor/**",
 ];
 
 const paths = process.argv.length > 2 ? process.argv.slice(2) : PATHS.map((name) => `src/${name}/`);

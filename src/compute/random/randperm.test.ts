@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { torchRandperm } from "./randperm.ts";
 
 const expected: { permutations: [number, number[]][]; long: string } = JSON.parse(
-  readFileSync(join(import.meta.dir, "../../../fixtures/pictures/sets/expected.json"), "utf8"),
+  readFileSync(join(import.meta.dir, "../../../fixtures/images/sets/expected.json"), "utf8"),
 );
 
 test("torchRandperm is torch's", () => {

@@ -5,7 +5,7 @@ import { writeModel } from "../../models/testing/models.ts";
 import { CLIP, CLIP_SHAPES } from "../../models/vision/testing/models.ts";
 import { writeClip } from "../../models/vision/testing/folder.ts";
 
-const PICTURES = join(import.meta.dir, "../../../fixtures/pictures");
+const PICTURES = join(import.meta.dir, "../../../fixtures/images");
 
 /** By class. */
 export const SHOWN = {

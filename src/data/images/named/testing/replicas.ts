@@ -4,7 +4,7 @@ import { mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { PICTURES } from "../../testing/expected.ts";
 
-/** A file of fixtures/pictures/sets. */
+/** A file of fixtures/images/sets. */
 export function setFile(name: string): Uint8Array {
   return new Uint8Array(readFileSync(join(PICTURES, "sets", name)));
 }

@@ -1,7 +1,7 @@
 """Embeds pictures with transformers' CLIP, and takes steps of PEFT's RandLoRA on it, each when a line of standard input asks.
 
-usage: peft_pictures.py make OUT                          writes OUT: CLIP of ViT-B/32's shape, random, f32
-       peft_pictures.py run BASE PICTURES RANK THREADS    lines: embed, train
+usage: peft_images.py make OUT                          writes OUT: CLIP of ViT-B/32's shape, random, f32
+       peft_images.py run BASE PICTURES RANK THREADS    lines: embed, train
 
 Prints `{"ready": trained parameters}`, then for each line its seconds and its processor time. Everything is f32, pictures are random
 pixels of 224 × 224; a linear head of ten classes is trained beside the adapter of q, k and v.

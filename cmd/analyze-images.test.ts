@@ -7,7 +7,7 @@ import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { writeDinov2 } from "../src/models/vision/testing/folder.ts";
 import { Cka, PlaneOfPictures } from "./testing/analyses.ts";
-import { randlora, writeTrained } from "./testing/pictures.ts";
+import { randlora, writeTrained } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
 /** Not in the order of the folders. */

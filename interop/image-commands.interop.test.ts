@@ -7,7 +7,7 @@ import { randlora, ROOT } from "./program.ts";
 
 const LABELS = ["cat", "tabby", "owl"];
 const IMAGES = ["rgb.png", "turned-6.jpg", "420.jpg", "lossy-alpha.webp", "grey.png"].map((name) =>
-  join(ROOT, "fixtures/pictures", name),
+  join(ROOT, "fixtures/images", name),
 );
 const WITHIN = 1e-4;
 
@@ -23,7 +23,7 @@ const Classified = v.object({
 const folder = await TemporaryFolder.create();
 let told: v.InferOutput<typeof Told>;
 beforeAll(async () => {
-  const script = join(PYTHON_FOLDER, "picture_commands.py");
+  const script = join(PYTHON_FOLDER, "image_commands.py");
   const output = await run([await pythonWithPeft(), script, folder.path, LABELS.join(","), ...IMAGES]);
   told = v.parse(Told, JSON.parse(output.trim().split("\n").at(-1) ?? ""));
 });

@@ -37,7 +37,7 @@ const data = folder.at("data");
 let told: v.InferOutput<typeof Told>;
 beforeAll(async () => {
   for (const [label, names] of Object.entries(SHOWN)) {
-    for (const name of names) await cp(join(ROOT, "fixtures/pictures", name), join(data, "test", label, name));
+    for (const name of names) await cp(join(ROOT, "fixtures/images", name), join(data, "test", label, name));
   }
   const set = await openSamples({ data });
   const pictures: [string, string][] = [];
@@ -48,7 +48,7 @@ beforeAll(async () => {
   const [x, y] = [placesOf([RANGE[0], RANGE[1]], GRID), placesOf([RANGE[2], RANGE[3]], GRID)];
   const points = [[1, 0, 0], [0, 1, 0], [0, 0, 1], ...y.flatMap((down) => x.map((across) => sharesAt(across, down)))];
   const asked = JSON.stringify({ pictures, classes: CLASSES, points, batch: BATCH });
-  const script = join(PYTHON_FOLDER, "picture_analyses.py");
+  const script = join(PYTHON_FOLDER, "image_analyses.py");
   const output = await run([await pythonWithPeft(), script, folder.path, asked]);
   told = v.parse(Told, JSON.parse(output.trim().split("\n").at(-1) ?? ""));
 }, TIMEOUT);

@@ -1,5 +1,5 @@
 /*
- * `bun bench/peers/pictures.ts [--pictures 32] [--rank 16] [--steps 3]`: a CLIP of ViT-B/32's shape with random weights embeds
+ * `bun bench/peers/images.ts [--pictures 32] [--rank 16] [--steps 3]`: a CLIP of ViT-B/32's shape with random weights embeds
  * pictures, and takes training steps of RandLoRA and a linear head: transformers and PEFT, and we, in turn on the same cores.
  * Pictures are pixels already: decoding and resizing are not part of it.
  */
@@ -47,7 +47,7 @@ for (let at = 0; at < batch.pictures.pixels.length; at++) batch.pictures.pixels[
 
 process.stdout.write(renderMachine(await machine()));
 const offline = { HF_HUB_OFFLINE: "1", HF_HUB_DISABLE_PROGRESS_BARS: "1", PYTHONDONTWRITEBYTECODE: "1" };
-const python = [await pythonWithPeft(), join(import.meta.dir, "peft_pictures.py")];
+const python = [await pythonWithPeft(), join(import.meta.dir, "peft_images.py")];
 const folder = await mkdtemp(join(tmpdir(), "randlora-pictures-"));
 try {
   await measure([...python, "make", folder], offline);

@@ -2,8 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { cp, readdir } from "node:fs/promises";
 import { openAdapter } from "../src/adapters/open.ts";
-import { LORA, PictureFolder } from "./testing/picture-data.ts";
-import { randlora } from "./testing/pictures.ts";
+import { LORA, PictureFolder } from "./testing/image-data.ts";
+import { randlora } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
 const ANEW = "the model has a head, and a new one is trained in its place: it begins with nothing learnt";

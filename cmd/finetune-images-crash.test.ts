@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { writeWiderDinov2 } from "../src/models/vision/testing/folder.ts";
 import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
 import { outcomeOf } from "../src/train/testing/runs.ts";
-import { PictureFolder } from "./testing/picture-data.ts";
+import { PictureFolder } from "./testing/image-data.ts";
 
 const place = PictureFolder.forTests();
 
@@ -41,7 +41,7 @@ async function run(args: readonly string[], kill?: { readonly after: number; rea
 
 beforeAll(async () => {
   await writeWiderDinov2(place.at("wider"));
-  await cp(join(import.meta.dir, "../fixtures/pictures/half.jpg"), place.at("data", "train", "dog", "half.jpg"));
+  await cp(join(import.meta.dir, "../fixtures/images/half.jpg"), place.at("data", "train", "dog", "half.jpg"));
 });
 
 test.each([

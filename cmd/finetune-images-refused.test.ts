@@ -4,8 +4,8 @@ import { cp, mkdir, readdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { plant, REPLICAS } from "../src/data/images/named/testing/replicas.ts";
-import { LORA, PictureFolder } from "./testing/picture-data.ts";
-import { picture, randlora } from "./testing/pictures.ts";
+import { LORA, PictureFolder } from "./testing/image-data.ts";
+import { picture, randlora } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
 

@@ -7,7 +7,7 @@ import { type PictureTrial, trainPictures } from "../../src/train/testing/images
 
 /** A picture of the fixtures. */
 export function picture(name: string): string {
-  return join(import.meta.dir, "../../fixtures/pictures", name);
+  return join(import.meta.dir, "../../fixtures/images", name);
 }
 
 /** Runs the program on its CPU device. */

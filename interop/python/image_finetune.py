@@ -1,6 +1,6 @@
 """Fine-tunes on picture files with transformers, PEFT and torch: the yardstick of `randlora finetune` from files to losses.
 
-    python picture_finetune.py JOBS     # one JSON object on stdout: NAME: {losses, norms, rates, valid_loss, valid_accuracy}
+    python image_finetune.py JOBS     # one JSON object on stdout: NAME: {losses, norms, rates, valid_loss, valid_accuracy}
 
 A job is {name, base, start, data, head, batch, steps, rate, decay, clip}: `start` is an adapter folder that we wrote, `data` a folder
 with train/CLASS/* and valid/CLASS/*. Files are taken by class, then name.

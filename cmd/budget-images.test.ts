@@ -1,8 +1,8 @@
 // `budget` of CLIP and DINOv2, of which config.json suffices: its counts are those that finetune comes to.
 import { describe, expect, test } from "bun:test";
 import { cp, mkdir } from "node:fs/promises";
-import { PictureFolder } from "./testing/picture-data.ts";
-import { randlora } from "./testing/pictures.ts";
+import { PictureFolder } from "./testing/image-data.ts";
+import { randlora } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
 

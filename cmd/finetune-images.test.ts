@@ -3,8 +3,8 @@ import { expect, test } from "bun:test";
 import { cp } from "node:fs/promises";
 import { openAdapter } from "../src/adapters/open.ts";
 import { plant, REPLICAS } from "../src/data/images/named/testing/replicas.ts";
-import { LORA, PictureFolder } from "./testing/picture-data.ts";
-import { randlora } from "./testing/pictures.ts";
+import { LORA, PictureFolder } from "./testing/image-data.ts";
+import { randlora } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
 

@@ -1,8 +1,8 @@
 // Methods compared on pictures, as users type it.
 import { describe, expect, test } from "bun:test";
 import { readFile } from "node:fs/promises";
-import { PictureFolder } from "./testing/picture-data.ts";
-import { randlora } from "./testing/pictures.ts";
+import { PictureFolder } from "./testing/image-data.ts";
+import { randlora } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
 const place = PictureFolder.forTests();

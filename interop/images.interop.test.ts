@@ -27,7 +27,7 @@ const Pictures = v.array(
 
 test("pictures of every kind are Pillow's, resized, prepared and normalised, bit for bit", async () => {
   await using folder = await TemporaryFolder.create();
-  const script = join(PYTHON_FOLDER, "pictures.py");
+  const script = join(PYTHON_FOLDER, "images.py");
   const told = await run([await pythonWithPeft(), script, folder.path, "3", "200"]);
   const pictures = v.parse(Pictures, JSON.parse(told));
   expect(pictures.length).toBe(200);

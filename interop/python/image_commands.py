@@ -1,6 +1,6 @@
 """Makes tiny random CLIP and DINOv2 folders, whole with processors and tokenizer, and says what transformers and PEFT make of pictures.
 
-    python picture_commands.py OUT LABELS IMAGE...
+    python image_commands.py OUT LABELS IMAGE...
 
 OUT/clip and OUT/dinov2 (without a head) are models, OUT/adapter PEFT's RandLoRA adapter of the latter with a head for LABELS.
 Prints a JSON object: `clip`, `text`, `dinov2` (vectors), `zero_shot` and `trained` (probabilities, a list for each picture).

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { parseMetrics } from "../../src/train/run/metrics.ts";
 import { writeClip, writeDinov2 } from "../../src/models/vision/testing/folder.ts";
 import { writeImages } from "./labelled-images.ts";
-import { randlora } from "./pictures.ts";
+import { randlora } from "./images.ts";
 
 /** A short way to train. */
 export const LORA = ["--method", "lora", "--targets", "q_proj,v_proj", "--batch-size", "6"] as const;

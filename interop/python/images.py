@@ -1,6 +1,6 @@
 """Random pictures of every kind that we read, and what Pillow and transformers make of them.
 
-usage: pictures.py FOLDER SEED COUNT
+usage: images.py FOLDER SEED COUNT
 
 Writes the pictures, processors as transformers saves them, and prints one JSON object: digests of pixels, and of what the
 processors give."""

@@ -6,7 +6,7 @@ import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { writeRounded } from "../src/adapters/merge/testing/rounded.ts";
 import { LAYER_WEIGHTS, writeClip, writeWiderClip, writeWiderDinov2 } from "../src/models/vision/testing/folder.ts";
-import { picture, randlora, writeTrained } from "./testing/pictures.ts";
+import { picture, randlora, writeTrained } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
 const PICTURES = [picture("rgb.png"), picture("turned-6.jpg")];

@@ -52,12 +52,12 @@ let python: string;
 beforeAll(async () => {
   folder = await TemporaryFolder.create();
   python = await pythonWithPeft();
-  const any = join(ROOT, "fixtures/pictures/rgb.png");
-  await run([python, join(PYTHON_FOLDER, "picture_commands.py"), folder.path, Object.keys(PICTURES).join(","), any]);
+  const any = join(ROOT, "fixtures/images/rgb.png");
+  await run([python, join(PYTHON_FOLDER, "image_commands.py"), folder.path, Object.keys(PICTURES).join(","), any]);
   for (const [split, classes] of [["train", PICTURES] as const, ["valid", VALID] as const]) {
     for (const [name, files] of Object.entries(classes)) {
       for (const [at, file] of files.entries()) {
-        await cp(join(ROOT, "fixtures/pictures", file), folder.at("data", split, name, `${at}${extname(file)}`));
+        await cp(join(ROOT, "fixtures/images", file), folder.at("data", split, name, `${at}${extname(file)}`));
       }
     }
   }
@@ -131,7 +131,7 @@ test("from picture files on, losses, norms and accuracies of a run are those of 
   }
   const path = folder.at("jobs.json");
   await writeFile(path, JSON.stringify(jobs));
-  const output = await run([python, join(PYTHON_FOLDER, "picture_finetune.py"), path]);
+  const output = await run([python, join(PYTHON_FOLDER, "image_finetune.py"), path]);
   const told = v.parse(v.record(v.string(), Told), JSON.parse(output.trim().split("\n").at(-1) ?? ""));
   for (const [name, metrics] of lines) {
     const parsed = metrics.map((line): unknown => JSON.parse(line));

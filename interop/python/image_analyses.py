@@ -1,7 +1,7 @@
 """The two analyses of `randlora analyze` on pictures, plainly: tiny random CLIP and DINOv2 models, adapters of PEFT's and
 fine-tuned copies of them, numpy on transformers' activations, and PyTorch's losses of mixed weights.
 
-    python picture_analyses.py OUT ASKED
+    python image_analyses.py OUT ASKED
 
 ASKED is JSON: `pictures` ([file, class] in the order in which they are looked at), `classes` (in the order of trained heads),
 `points` (shares of the corners) and `batch` (of CKA). For each NAME of clip and dinov2, OUT/NAME/base, /full, /lora and
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from analyses import full, minibatch
 from peft import LoraConfig, RandLoraConfig, get_peft_model
-from picture_commands import PROMPT, prepared, small_clip
+from image_commands import PROMPT, prepared, small_clip
 from transformers import (
     BitImageProcessorPil,
     Dinov2Config,
