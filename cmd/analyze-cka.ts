@@ -4,10 +4,10 @@ import { choice, defineCommand, integer, repeat, required, text } from "../src/t
 import { profileJson, profileText } from "../src/terminal/profile.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { adapterOrModel } from "../src/measure/analyze/adapter-or-model.ts";
-import { GENERATOR_OPTION, PICTURE_OPTIONS, refuseForeign, SAMPLE_OPTIONS } from "../src/measure/analyze/options.ts";
-import { outputsForPictures, outputsForTexts } from "../src/measure/analyze/cka/outputs.ts";
+import { GENERATOR_OPTION, IMAGE_OPTIONS, refuseForeign, SAMPLE_OPTIONS } from "../src/measure/analyze/options.ts";
+import { outputsForImages, outputsForTexts } from "../src/measure/analyze/cka/outputs.ts";
 import { openPlan } from "../src/measure/analyze/open-plan.ts";
-import { beginPicture } from "../src/terminal/charts/begin-image.ts";
+import { beginFigure } from "../src/terminal/charts/begin-figure.ts";
 import { dataIn, weightsIn } from "../src/measure/inputs.ts";
 
 /** `randlora analyze cka`. */
@@ -28,7 +28,7 @@ export const ckaCommand = defineCommand({
     adapter: repeat(text({ value: "A", topic: "Adapters", help: "what is compared, of the same kinds; several" })),
     generator: GENERATOR_OPTION,
     ...SAMPLE_OPTIONS,
-    samples: integer({ topic: "Data", help: "take so many, the first ones; of pictures, any", min: 4, default: 512 }),
+    samples: integer({ topic: "Data", help: "take so many, the first ones; of images, any", min: 4, default: 512 }),
     estimator: choice(ESTIMATORS, {
       topic: "Estimate",
       help: "minibatch: unbiased, sums over batches; full: over all samples at once, biased upwards",
@@ -41,7 +41,7 @@ export const ckaCommand = defineCommand({
       min: 4,
       defaultText: "64",
     }),
-    ...PICTURE_OPTIONS,
+    ...IMAGE_OPTIONS,
   },
   async run({ model }, options, context) {
     const { reference, adapter: adapters, estimator, batchSize, svg } = options;
@@ -57,7 +57,7 @@ export const ckaCommand = defineCommand({
       throw new Contradiction(["batchSize", "estimator"], cause, "leave it out");
     }
     const { compareLayers, samplesUsed } = await import("../src/measure/analyze/cka/compare-layers.ts");
-    const { isOfPictures } = await import("../src/models/vision/index.ts");
+    const { isOfImages } = await import("../src/models/vision/index.ts");
     const { ckaJson, ckaText } = await import("../src/measure/analyze/cka/report.ts");
     const { openDevice } = await import("../src/compute/open-device.ts");
     await using resources = new AsyncDisposableStack();
@@ -66,10 +66,10 @@ export const ckaCommand = defineCommand({
     const plan = await openPlan(model, paths, options.generator, context);
     const { location } = plan;
     const inputs = [location.weights ?? location.folder, ...weightsIn(paths), ...(await dataIn(data, dataset))];
-    const picture = svg === undefined ? undefined : resources.use(await beginPicture(svg, options.force, inputs));
-    const ofPictures = await isOfPictures(plan.location.folder);
-    refuseForeign(ofPictures, { texts: { maxLength }, pictures: { dataset, split } });
-    const outputsFor = ofPictures ? outputsForPictures : outputsForTexts;
+    const figure = svg === undefined ? undefined : resources.use(await beginFigure(svg, options.force, inputs));
+    const ofImages = await isOfImages(plan.location.folder);
+    refuseForeign(ofImages, { texts: { maxLength }, images: { dataset, split } });
+    const outputsFor = ofImages ? outputsForImages : outputsForTexts;
     const outputs = await outputsFor(plan, { data, samples: most, maxLength, dataset, split }, context);
     const { signal, device } = context;
     const settings = { estimator, batchSize: batchSize ?? 64, signal };
@@ -86,9 +86,9 @@ export const ckaCommand = defineCommand({
     const layers = await compareLayers(collect, first, others, settings);
     bar.close();
     const report = { reference, adapters, layers, samples, estimator };
-    if (picture !== undefined) {
+    if (figure !== undefined) {
       const { ckaSvg } = await import("../src/measure/analyze/cka/svg.ts");
-      await picture.write(ckaSvg(report));
+      await figure.write(ckaSvg(report));
     }
     const times = (await gpu.profiler?.report()) ?? [];
     context.result({ ...ckaJson(report), ...profileJson(times) }, () => {

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { CORNER_WEIGHTS, writeCorner, writePictures } from "../src/measure/testing/images.ts";
+import { CORNER_WEIGHTS, writeCorner, writeImages } from "../src/measure/testing/images.ts";
 import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { writeDinov2 } from "../src/models/vision/testing/folder.ts";
-import { Cka, PlaneOfPictures } from "./testing/analyses.ts";
+import { Cka, PlaneOfImages } from "./testing/analyses.ts";
 import { randlora, writeTrained } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
@@ -25,7 +25,7 @@ beforeAll(async () => {
     corners.push(await writeCorner(folder.at(`corner-${at}`), weights));
   }
   await writeDinov2(dinov2);
-  await writePictures(data, "test");
+  await writeImages(data, "test");
   for (const [name, targets] of [
     [one, ["query", "fc2"]],
     [two, ["value"]],
@@ -72,7 +72,7 @@ test(
   "a plane has the losses of eval images at its corners: trained heads, in the heads' order of the classes",
   async () => {
     const args = ["plane", dinov2, ...at(one, two, one), "--data", data, "--range", "0,2,0,2", "--grid", "2"];
-    const { corners: found, loss, samples } = await report(PlaneOfPictures, ...args);
+    const { corners: found, loss, samples } = await report(PlaneOfImages, ...args);
     expect([samples, loss.flat().length]).toEqual([10, 4]);
     expect(loss[0]?.[0]).toBe(found.A);
     expect(found.A).toBeCloseTo(await lossOf(dinov2, "--adapter", one, "--data", data), 4);
@@ -85,19 +85,19 @@ test(
   "the same of whole models and heads of texts",
   async () => {
     const args = ["plane", clip, ...at(...corners), "--data", data, "--grid", "1", "--templates", "simple"];
-    const { corners: found } = await report(PlaneOfPictures, ...args);
+    const { corners: found } = await report(PlaneOfImages, ...args);
     for (const [index, loss] of [found.A, found.B, found.C].entries()) {
       expect(loss).toBeCloseTo(await lossOf(corners[index] ?? "", "--data", data), 4);
     }
     const { stdout } = await randlora("analyze", ...args, "-q");
-    expect(stdout).toContain("1 × 1 points, 10 pictures\n");
+    expect(stdout).toContain("1 × 1 points, 10 images\n");
   },
   TIMEOUT,
 );
 
 test.each([
   [
-    "a length of pictures",
+    "a length of images",
     ["cka", dinov2, "--reference", one, "--adapter", two, "--max-length=9"],
     "--max-length: MODEL",
   ],

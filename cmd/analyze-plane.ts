@@ -4,10 +4,10 @@ import { defineCommand, flag, integer, numbers, repeat, required, text } from ".
 import { profileJson, profileText } from "../src/terminal/profile.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { adapterOrModel } from "../src/measure/analyze/adapter-or-model.ts";
-import { lossesOfPictures, lossesOfTexts } from "../src/measure/analyze/plane/losses.ts";
-import { GENERATOR_OPTION, PICTURE_OPTIONS, refuseForeign, SAMPLE_OPTIONS } from "../src/measure/analyze/options.ts";
+import { lossesOfImages, lossesOfTexts } from "../src/measure/analyze/plane/losses.ts";
+import { GENERATOR_OPTION, IMAGE_OPTIONS, refuseForeign, SAMPLE_OPTIONS } from "../src/measure/analyze/options.ts";
 import { openPlan } from "../src/measure/analyze/open-plan.ts";
-import { beginPicture } from "../src/terminal/charts/begin-image.ts";
+import { beginFigure } from "../src/terminal/charts/begin-figure.ts";
 import { dataIn, weightsIn } from "../src/measure/inputs.ts";
 import { chooseHead, HEAD_OPTIONS } from "../src/measure/images/head-options.ts";
 
@@ -34,7 +34,7 @@ export const planeCommand = defineCommand({
     ...SAMPLE_OPTIONS,
     samples: integer({
       topic: "Data",
-      help: "take so many, the first ones; of pictures, any",
+      help: "take so many, the first ones; of images, any",
       min: 1,
       defaultText: "all",
     }),
@@ -49,8 +49,8 @@ export const planeCommand = defineCommand({
     }),
     out: text({ short: "o", value: "FILE", topic: "Output", help: "write every point, as it comes, as JSON" }),
     resume: flag({ topic: "Output", help: "go on with the points that FILE has" }),
-    svg: PICTURE_OPTIONS.svg,
-    force: flag({ topic: "Output", help: "replace an existing picture or FILE" }),
+    svg: IMAGE_OPTIONS.svg,
+    force: flag({ topic: "Output", help: "replace an existing figure or FILE" }),
   },
   async run({ model }, options, context) {
     const { at, grid, range, out, resume, svg, force } = options;
@@ -69,7 +69,7 @@ export const planeCommand = defineCommand({
     const { measurePlane } = await import("../src/measure/analyze/plane/measure-plane.ts");
     const { PlaneFile } = await import("../src/measure/analyze/plane/plane-file.ts");
     const { CORNERS, placesOf, sharesAt } = await import("../src/measure/analyze/plane/plane.ts");
-    const { isOfPictures } = await import("../src/models/vision/index.ts");
+    const { isOfImages } = await import("../src/models/vision/index.ts");
     const { planeJson, planeText } = await import("../src/measure/analyze/plane/report.ts");
     const { openDevice } = await import("../src/compute/open-device.ts");
     await using resources = new AsyncDisposableStack();
@@ -84,15 +84,15 @@ export const planeCommand = defineCommand({
       ...weightsIn(paths),
       ...(await dataIn(data, dataset)),
     ];
-    const picture = svg === undefined ? undefined : resources.use(await beginPicture(svg, force, inputs));
-    const ofPictures = await isOfPictures(plan.location.folder);
-    refuseForeign(ofPictures, {
+    const figure = svg === undefined ? undefined : resources.use(await beginFigure(svg, force, inputs));
+    const ofImages = await isOfImages(plan.location.folder);
+    refuseForeign(ofImages, {
       texts: { maxLength },
-      pictures: { dataset, split, head: options.head, templates: options.templates },
+      images: { dataset, split, head: options.head, templates: options.templates },
     });
     const flags = { data, samples: most, maxLength, dataset, split };
-    const { samples, tokens, items, unit, begin } = ofPictures
-      ? await lossesOfPictures(plan, flags, await chooseHead(options, dataset), context)
+    const { samples, tokens, items, unit, begin } = ofImages
+      ? await lossesOfImages(plan, flags, await chooseHead(options, dataset), context)
       : await lossesOfTexts(plan, flags, context);
     const [first, second, third] = plan.variants;
     if (first === undefined || second === undefined || third === undefined) throw new RangeError("no three corners");
@@ -130,9 +130,9 @@ export const planeCommand = defineCommand({
     });
     bar.close();
     const report = { at: [a, b, c] as const, x, y, loss, corners, samples, tokens };
-    if (picture !== undefined) {
+    if (figure !== undefined) {
       const { planeSvg } = await import("../src/measure/analyze/plane/svg.ts");
-      await picture.write(planeSvg(report));
+      await figure.write(planeSvg(report));
     }
     const times = (await gpu.profiler?.report()) ?? [];
     context.result({ ...planeJson(report), ...profileJson(times) }, () => {

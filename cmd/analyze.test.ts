@@ -69,9 +69,9 @@ test(
     expect(new Set(loss.flat()).size).toBe(16);
     const shown = await analyze(...args, "--svg", "plane.svg", "-q");
     expect(shown.stdout.split("\n")[1]).toMatch(/^A {2}one +\(0, 0\) +\d/);
-    const picture = await Bun.file(join(folder, "plane.svg")).text();
-    expect(picture.match(/<rect /g)).toHaveLength(16);
-    expect(picture.match(/stroke-opacity="0.7"/g)).toHaveLength(10);
+    const figure = await Bun.file(join(folder, "plane.svg")).text();
+    expect(figure.match(/<rect /g)).toHaveLength(16);
+    expect(figure.match(/stroke-opacity="0.7"/g)).toHaveLength(10);
   },
   START_TIMEOUT,
 );

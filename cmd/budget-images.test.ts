@@ -1,12 +1,12 @@
 // `budget` of CLIP and DINOv2, of which config.json suffices: its counts are those that finetune comes to.
 import { describe, expect, test } from "bun:test";
 import { cp, mkdir } from "node:fs/promises";
-import { PictureFolder } from "./testing/image-data.ts";
+import { ImageFolder } from "./testing/image-data.ts";
 import { randlora } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
 
-const place = PictureFolder.forTests();
+const place = ImageFolder.forTests();
 const at = place.at.bind(place);
 
 /** The answer for a model of which nothing but config.json is there. */
@@ -50,13 +50,13 @@ describe("each method trains what finetune says that it trains", () => {
   );
 });
 
-test("operations are those of a step of 32 pictures, memory that of what is held", async () => {
+test("operations are those of a step of 32 images, memory that of what is held", async () => {
   const found = await budgetJson("clip", "--like", "lora:2", "--targets", "q_proj,fc2,visual_projection");
-  // Two layers, four patches and a class token of 32 pictures; the projection sees the latter alone.
-  const [tokens, patches, pictures] = [32 * 5, 32 * 4, 32];
+  // Two layers, four patches and a class token of 32 images; the projection sees the latter alone.
+  const [tokens, patches, images] = [32 * 5, 32 * 4, 32];
   const layer = 4 * 16 * 16 + 2 * 16 * 24;
-  const frozen = 4 * (tokens * 2 * layer + pictures * 12 * 16) + 2 * patches * 16 * 75;
-  const factors = 6 * 2 * (tokens * 2 * (16 + 16 + 16 + 24) + pictures * (16 + 12));
+  const frozen = 4 * (tokens * 2 * layer + images * 12 * 16) + 2 * patches * 16 * 75;
+  const factors = 6 * 2 * (tokens * 2 * (16 + 16 + 16 + 24) + images * (16 + 12));
   expect(found.methods.lora).toMatchObject({ rank: 2, distance: 0, step_flops: frozen + factors });
   const { parameters, memory_bytes: memory } = found.methods.lora;
   // Its weights are in F32: config.json says nothing else. The texts are read once.
@@ -68,7 +68,7 @@ test("operations are those of a step of 32 pictures, memory that of what is held
   expect(less).toBe(headed.model_bytes - 4 * text + 16 * few);
   const shown = await budget("clip", "--like", "lora:2", "--targets", "q_proj", "--task", "contrastive");
   expect(shown.stdout).toContain(
-    "a step: of 32 pictures (160 tokens, texts left out) in one micro-batch, attention left out",
+    "a step: of 32 images (160 tokens, texts left out) in one micro-batch, attention left out",
   );
 });
 
@@ -76,7 +76,7 @@ test("CLIP with its default sizes, ViT-B/32, has the numbers that were published
   await Bun.write(at("b32", "config.json"), JSON.stringify({ model_type: "clip", text_config: {}, vision_config: {} }));
   const found = await budgetJson("b32", "--like", "lora:16", "--targets", "q_proj,v_proj");
   expect(found.model_parameters).toBe(151_277_313);
-  // Of the encoder of pictures alone, which is what a head of texts has adapted.
+  // Of the encoder of images alone, which is what a head of texts has adapted.
   expect([found.modules, found.budget]).toEqual([24, 24 * 16 * 2 * 768]);
 });
 

@@ -90,7 +90,7 @@ test.each<[string, readonly string[], number, string]>([
   ["a method that does not exist", ["--like", "lorra:8"], 2, "no such method"],
   ["a size that is none", ["--like", "lora:x"], 2, "not a method with its rank"],
   ["targets that match nothing", ["--params", "1K", "--targets", "q_prj"], 2, "no linear layer of model matches"],
-  ["a setting of pictures", ["--params", "1K", "--head", "cls"], 2, "--head has no meaning with a language model"],
+  ["a setting of images", ["--params", "1K", "--head", "cls"], 2, "--head has no meaning with a language model"],
   ["a layer that is not there", ["--params", "1K", "--layers", "7"], 2, "in layers 7 matches"],
 ])("%s is refused", async (_, args, status, message) => {
   const model = await written("model", CONFIG);

@@ -4,7 +4,7 @@ import type { PlannedModel } from "../src/measure/budget/planned-model.ts";
 import { RandloraError } from "../src/files/errors.ts";
 import { count, defineCommand, required, text } from "../src/terminal/options/command.ts";
 import type { FlatSettings } from "../src/train/settings/settings.ts";
-import { PICTURE_OPTIONS } from "../src/train/command/image-options.ts";
+import { IMAGE_OPTIONS } from "../src/train/command/image-options.ts";
 
 /** `randlora budget MODEL (--params N | --like METHOD:RANK)`. */
 export const command = defineCommand({
@@ -29,11 +29,11 @@ export const command = defineCommand({
       defaultText: "PEFT's for the architecture",
     }),
     layers: text({ value: "0-11,20", topic: "Method", help: "adapt these layers only" }),
-    task: PICTURE_OPTIONS.task,
-    head: PICTURE_OPTIONS.head,
-    towers: PICTURE_OPTIONS.towers,
+    task: IMAGE_OPTIONS.task,
+    head: IMAGE_OPTIONS.head,
+    towers: IMAGE_OPTIONS.towers,
   },
-  async run({ model: named }, { params, like, targets, layers, ...pictures }, context) {
+  async run({ model: named }, { params, like, targets, layers, ...images }, context) {
     const wish = readWish(params, like);
     const { readRun } = await import("../src/chat/default-model.ts");
     const { localPath } = await import("../src/models/folder/places.ts");
@@ -45,7 +45,7 @@ export const command = defineCommand({
     // A run stands for the model that it was made from.
     const { model, place } = await readRun(named);
     const { folder } = await locateModel(await localPath(place, "config", context));
-    const { planned, modelType } = await readPlanned(folder, model, given(pictures));
+    const { planned, modelType } = await readPlanned(folder, model, given(images));
     const budget = planBudget(planned, wish, {
       targets: targets === undefined ? usualTargets(modelType) : readTargets(targets),
       layers: layers === undefined ? [] : parseLayers(layers),
@@ -57,21 +57,21 @@ export const command = defineCommand({
 /**
  * What config.json says of the model; `path` names it in messages.
  *
- * @throws {RandloraError} `file`, `format`, `model`; `usage` for settings of pictures that the model cannot have
+ * @throws {RandloraError} `file`, `format`, `model`; `usage` for settings of images that the model cannot have
  */
 async function readPlanned(
   folder: string,
   path: string,
   asked: Partial<Pick<FlatSettings, "task" | "head" | "towers">>,
 ): Promise<{ readonly planned: PlannedModel; readonly modelType: string }> {
-  const { isOfPictures } = await import("../src/models/vision/index.ts");
-  if (await isOfPictures(folder)) {
-    const { plannedPictures, promisedModel } = await import("../src/measure/budget/planned-images.ts");
+  const { isOfImages } = await import("../src/models/vision/index.ts");
+  if (await isOfImages(folder)) {
+    const { plannedImages, promisedModel } = await import("../src/measure/budget/planned-images.ts");
     const { kindOf } = await import("../src/train/images/task.ts");
-    const { resolvePictures } = await import("../src/train/settings/images.ts");
+    const { resolveImages } = await import("../src/train/settings/images.ts");
     const { config, json } = await promisedModel(folder);
     const facts = { texts: config.text !== undefined, learningRate: 0, gradAccum: 1 };
-    const planned = plannedPictures(config, kindOf(resolvePictures(asked, facts)), json, path);
+    const planned = plannedImages(config, kindOf(resolveImages(asked, facts)), json, path);
     return { planned, modelType: config.architecture };
   }
   const { loadConfig, SUPPORTED_TYPES } = await import("../src/models/decoder/architectures/index.ts");

@@ -6,10 +6,10 @@ import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { writeClip, writeDinov2 } from "../src/models/vision/testing/folder.ts";
 import { CLASSES } from "../src/train/testing/images.ts";
-import { picture, randlora, writeTrained } from "./testing/images.ts";
+import { image, randlora, writeTrained } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
-const PICTURES = [picture("rgb.png"), picture("turned-6.jpg"), picture("lossy.webp")];
+const IMAGES = [image("rgb.png"), image("turned-6.jpg"), image("lossy.webp")];
 const LABELS = ["cat", "dog", "owl"];
 
 let gpu: Device;
@@ -47,14 +47,14 @@ async function vectors(...args: readonly string[]): Promise<number[][]> {
   return report.embeddings;
 }
 
-/** Softmax of exp(logit_scale) · cosine, from what `embed` says of pictures and prompts. */
+/** Softmax of exp(logit_scale) · cosine, from what `embed` says of images and prompts. */
 async function expected(): Promise<Map<string, number>[]> {
   const unit = (vector: number[]) => vector.map((value) => value / Math.hypot(...vector));
   const texts: number[][] = [];
   for (const label of LABELS) texts.push(unit((await vectors(clip, "-p", `An image of ${label}`))[0] ?? []));
   // The first element of the made-up weights.
   const factor = Math.exp(0.1);
-  return (await vectors(clip, ...PICTURES)).map((seen) => {
+  return (await vectors(clip, ...IMAGES)).map((seen) => {
     const cosines = texts.map((text) => text.reduce((sum, value, at) => sum + value * (unit(seen)[at] ?? NaN), 0));
     const powers = cosines.map((cosine) => Math.exp(factor * cosine));
     const sum = powers.reduce((a, b) => a + b);
@@ -67,9 +67,9 @@ test(
   async () => {
     const labels = join(parent, "labels.txt");
     await Bun.write(labels, LABELS.join("\n"));
-    const report = await classify(clip, "--labels", LABELS.join(","), ...PICTURES);
-    expect(await classify(clip, "--labels-file", labels, ...PICTURES)).toEqual(report);
-    expect(report.images.map(({ path }) => path)).toEqual(PICTURES);
+    const report = await classify(clip, "--labels", LABELS.join(","), ...IMAGES);
+    expect(await classify(clip, "--labels-file", labels, ...IMAGES)).toEqual(report);
+    expect(report.images.map(({ path }) => path)).toEqual(IMAGES);
     for (const [at, wanted] of (await expected()).entries()) {
       const classes = report.images[at]?.classes ?? [];
       expect(classes.length).toBe(3);
@@ -77,8 +77,8 @@ test(
       const sorted = [...wanted].toSorted(([, a], [, b]) => b - a).map(([name]) => name);
       expect(classes.map(({ name }) => name)).toEqual(sorted);
     }
-    const best = await classify(clip, "--labels", LABELS.join(","), PICTURES[0] ?? "", "--top", "1");
-    expect(best.images).toEqual([{ path: PICTURES[0] ?? "", classes: (report.images[0]?.classes ?? []).slice(0, 1) }]);
+    const best = await classify(clip, "--labels", LABELS.join(","), IMAGES[0] ?? "", "--top", "1");
+    expect(best.images).toEqual([{ path: IMAGES[0] ?? "", classes: (report.images[0]?.classes ?? []).slice(0, 1) }]);
   },
   TIMEOUT,
 );
@@ -93,14 +93,14 @@ test.each([
     const [adapter, merged] = [join(parent, `${name}-adapter`), join(parent, `${name}-merged`)];
     const task = { kind: "classify", head: "linear", classes: CLASSES } as const;
     await writeTrained(gpu, adapter, { folder, method, targets: [target, "fc2"], task });
-    const report = await classify(folder, "--adapter", adapter, ...PICTURES);
+    const report = await classify(folder, "--adapter", adapter, ...IMAGES);
     expect(report.images.map(({ classes }) => classes.map((one) => one.name).toSorted())).toEqual(
-      PICTURES.map(() => CLASSES),
+      IMAGES.map(() => CLASSES),
     );
     expect((await randlora("merge", folder, adapter, "--out", merged)).status).toBe(0);
-    expect(await classify(merged, ...PICTURES)).toEqual(report);
+    expect(await classify(merged, ...IMAGES)).toEqual(report);
     // Half of ΔW is another model.
-    expect(await classify(folder, "--adapter", adapter, "--scale", "0.5", ...PICTURES)).not.toEqual(report);
+    expect(await classify(folder, "--adapter", adapter, "--scale", "0.5", ...IMAGES)).not.toEqual(report);
   },
   TIMEOUT,
 );
@@ -119,8 +119,8 @@ test(
     const [begin, end] = header["base_model.model.classifier.weight"]?.data_offsets ?? [0, 0];
     const values = [...new Float32Array(file.slice(8 + size + begin, 8 + size + end).buffer)];
     const weight = CLASSES.map((_, row) => values.slice(row * 8, (row + 1) * 8));
-    const tokens = await vectors(dinov2, "--adapter", adapter, ...PICTURES);
-    const report = await classify(dinov2, "--adapter", adapter, ...PICTURES);
+    const tokens = await vectors(dinov2, "--adapter", adapter, ...IMAGES);
+    const report = await classify(dinov2, "--adapter", adapter, ...IMAGES);
     for (const [at, token] of tokens.entries()) {
       const powers = weight.map((row) => Math.exp(row.reduce((sum, value, i) => sum + value * (token[i] ?? NaN), 0)));
       const sum = powers.reduce((a, b) => a + b);
@@ -130,15 +130,15 @@ test(
     const merged = join(parent, "cls-merged");
     const { status, stderr } = await randlora("merge", dinov2, adapter, "--out", merged);
     expect([status, stderr]).toEqual([0, expect.stringContaining('brings "classifier.weight"')]);
-    expect(await classify(merged, ...PICTURES)).toEqual(report);
+    expect(await classify(merged, ...IMAGES)).toEqual(report);
   },
   TIMEOUT,
 );
 
 test(
-  "people see the picture and its classes",
+  "people see the image and its classes",
   async () => {
-    const { stdout } = await randlora("classify", clip, "--labels", "cat,dog", PICTURES[0] ?? "");
+    const { stdout } = await randlora("classify", clip, "--labels", "cat,dog", IMAGES[0] ?? "");
     expect(stdout.split("\n")[0]).toContain("rgb.png");
     expect(stdout).toMatch(/^ *\d+\.\d\d %  (cat|dog)$/m);
   },
@@ -155,7 +155,7 @@ test.each([
 ])(
   "refused: %s",
   async (_, name, args, message, code) => {
-    const { stdout, stderr, status } = await randlora("classify", join(parent, name), PICTURES[0] ?? "", ...args);
+    const { stdout, stderr, status } = await randlora("classify", join(parent, name), IMAGES[0] ?? "", ...args);
     expect([stdout, status]).toEqual(["", code]);
     expect(stderr).toContain(message);
     expect(stderr.split("\n").filter((line) => line.startsWith("error: ")).length).toBe(1);

@@ -1,16 +1,16 @@
 import { Contradiction, RandloraError } from "../src/files/errors.ts";
-import type { ClassifiedPicture } from "../src/measure/images/classify-report.ts";
+import type { ClassifiedImage } from "../src/measure/images/classify-report.ts";
 import { defineCommand, integer, list, required, text, variadic } from "../src/terminal/options/command.ts";
-import { MODEL_OPTIONS, findPictureModel } from "../src/measure/images/model-options.ts";
+import { MODEL_OPTIONS, findLoadedImageModel } from "../src/measure/images/model-options.ts";
 
-/** Pictures that go through the model at once. */
+/** Images that go through the model at once. */
 const AT_ONCE = 16;
 
 /** `randlora classify`. */
 export const command = defineCommand({
   name: "classify",
   otherNames: ["predict"],
-  summary: "Say what pictures show: of the classes of a trained head, or of any labels with CLIP",
+  summary: "Say what images show: of the classes of a trained head, or of any labels with CLIP",
   example: 'randlora classify openai/clip-vit-base-patch32 --labels "cat,dog,an owl" cat.jpg',
   arguments: {
     model: required("MODEL", "a CLIP or DINOv2 model: a folder, one of its files, a run, or org/name on the Hub"),
@@ -36,37 +36,37 @@ export const command = defineCommand({
     }
     const { promptTemplates, readNames } = await import("../src/data/images/prompts.ts");
     const { readPreprocessing } = await import("../src/data/images/preprocessing.ts");
-    const { pictureFiles } = await import("../src/data/images/datasets/files.ts");
+    const { imageFiles } = await import("../src/data/images/datasets/files.ts");
     const { textsOf } = await import("../src/data/images/datasets/types.ts");
     const { classifyText, likeliest } = await import("../src/measure/images/classify-report.ts");
     const { quantisedJson } = await import("../src/terminal/quantized.ts");
-    const { PictureClassifier } = await import("../src/measure/images/classifier.ts");
+    const { ImageClassifier } = await import("../src/measure/images/classifier.ts");
     const { logProbabilities } = await import("../src/train/model/judge.ts");
-    const { pictureBatches } = await import("../src/measure/images/batches.ts");
+    const { imageBatches } = await import("../src/measure/images/batches.ts");
     const { loadTokenizer } = await import("../src/data/text/load-tokenizer.ts");
     const labels = labelsFile === undefined ? given : await readNames(labelsFile);
     if (labels?.some((name) => name === "") === true) {
       throw new RandloraError("usage", "--labels: an empty name", "names with commas go into a file: --labels-file");
     }
     await using resources = new AsyncDisposableStack();
-    const found = await findPictureModel(model, flags, resources, context);
+    const found = await findLoadedImageModel(model, flags, resources, context);
     const { folder } = found.location;
     const preprocessing = await readPreprocessing(folder);
     const opened = await found.open({ preprocessing, withoutText: labels === undefined });
     const classifier = resources.use(
       labels === undefined
-        ? PictureClassifier.trained(opened)
-        : await PictureClassifier.zeroShot(opened, {
+        ? ImageClassifier.trained(opened)
+        : await ImageClassifier.zeroShot(opened, {
             classes: labels,
             texts: textsOf(labels),
             templates: await promptTemplates("simple"),
             loadTokenizer: () => loadTokenizer(folder),
           }),
     );
-    const classified: ClassifiedPicture[] = [];
+    const classified: ClassifiedImage[] = [];
     const options = { preprocessing, batchSize: AT_ONCE, signal: context.signal };
-    for await (const { pictures } of pictureBatches(pictureFiles(images), options)) {
-      for (const logits of await classifier.logits(pictures)) {
+    for await (const { images: batch } of imageBatches(imageFiles(images), options)) {
+      for (const logits of await classifier.logits(batch)) {
         const classes = likeliest(classifier.classes, logProbabilities(logits), top);
         classified.push({ path: images[classified.length] ?? "", classes });
       }

@@ -1,11 +1,11 @@
-// Methods compared on pictures, as users type it.
+// Methods compared on images, as users type it.
 import { describe, expect, test } from "bun:test";
 import { readFile } from "node:fs/promises";
-import { PictureFolder } from "./testing/image-data.ts";
+import { ImageFolder } from "./testing/image-data.ts";
 import { randlora } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
-const place = PictureFolder.forTests();
+const place = ImageFolder.forTests();
 const at = place.at.bind(place);
 
 async function compare(...args: readonly string[]) {
@@ -27,7 +27,7 @@ async function metricsOf(run: string): Promise<unknown[]> {
 }
 
 describe("with trained heads", () => {
-  // Pictures, their parts and the head are drawn by each run's own seed.
+  // Images, their parts and the head are drawn by each run's own seed.
   const DATA = ["--shots", "5", "--augment", "crop-flip"] as const;
   const asked = () => [at("dinov2"), "--data", at("data"), ...COMMON, ...DATA];
 
@@ -108,9 +108,9 @@ describe("with the texts of classes", () => {
         "--seeds",
         "1",
       ];
-      // q and v, (16, 16) in two layers of pictures, (8, 8) in one of texts.
-      const pictures = await compare(...args, "--out", at("pictures"));
-      expect(pictures).toMatchObject({ budgets: [4 * 2 * 32], results: [{ parameters: 4 * 2 * 32 }] });
+      // q and v, (16, 16) in two layers of images, (8, 8) in one of texts.
+      const images = await compare(...args, "--out", at("images"));
+      expect(images).toMatchObject({ budgets: [4 * 2 * 32], results: [{ parameters: 4 * 2 * 32 }] });
       const both = await compare(...args, "--task", "contrastive", "--out", at("contrastive"));
       const numbers = 4 * 2 * 32 + 2 * 2 * 16;
       expect(both).toMatchObject({ budgets: [numbers], results: [{ parameters: numbers }] });
@@ -120,14 +120,14 @@ describe("with the texts of classes", () => {
 });
 
 test.each([
-  ["what texts have", ["--packing"], "--packing has no meaning with a model of pictures"],
+  ["what texts have", ["--packing"], "--packing has no meaning with a model of images"],
   [
     "a head that reads no texts",
     ["--head", "cls", "--templates", "openai"],
     "--templates has no meaning with --head cls",
   ],
   ["a head without its encoder", ["--head", "zero-shot"], "no encoder of texts"],
-  ["data without pictures", ["--data", import.meta.dir], "no train split"],
+  ["data without images", ["--data", import.meta.dir], "no train split"],
 ])(
   "refused: %s",
   async (_, args, message) => {

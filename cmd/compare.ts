@@ -7,7 +7,7 @@ import { Contradiction, RandloraError } from "../src/files/errors.ts";
 import { type Context, defineCommand, optional } from "../src/terminal/options/command.ts";
 import type { KeptGpu } from "../src/train/loop/kept-gpu.ts";
 import type { TrainSettings } from "../src/train/settings/settings.ts";
-import { adaptedPart, pictureData, type RunsData, textData } from "../src/train/compare/load-data.ts";
+import { adaptedPart, imageData, type RunsData, textData } from "../src/train/compare/load-data.ts";
 import { commonSettings, readLike, readRates, readWishes } from "../src/train/compare/read-methods.ts";
 import { COMPARE_OPTIONS, type CompareOptions } from "../src/train/compare/options.ts";
 import { splitToMeasure } from "../src/measure/images/split-to-measure.ts";
@@ -41,10 +41,10 @@ export const command = defineCommand({
     const places = await placesOf(first.settings, context);
     const around = { places, gpu, context, changed: {} };
     using resources = new DisposableStack();
-    if (first.settings.pictures === null) {
+    if (first.settings.images === null) {
       await begin(options.out, comparison, resources.use(await textData(places, context)), around);
     } else {
-      await begin(options.out, comparison, resources.use(await pictureData(places, context)), around);
+      await begin(options.out, comparison, resources.use(await imageData(places, context)), around);
     }
   },
 });
@@ -103,7 +103,7 @@ async function newComparison(
   await using checkpoint = await Checkpoint.open(location.weights ?? location.folder);
   const whole = describeBase(checkpoint, (await readConfig(location.folder))?.value);
   const base =
-    facts.pictures === undefined ? whole : { ...whole, within: await adaptedPart(location, flags, facts.pictures) };
+    facts.images === undefined ? whole : { ...whole, within: await adaptedPart(location, flags, facts.images) };
   const common = { ...(isEmbedded ? EMBEDDED_RUN : {}), ...flags, ...named };
   const seeds = options.seeds ?? SEEDS;
   const leastRate = isEmbedded ? EMBEDDED_RATE : 0;
@@ -138,11 +138,11 @@ async function goOn(model: string | undefined, options: CompareOptions, gpu: Kep
   );
   const around = { places, gpu, context, changed };
   using resources = new DisposableStack();
-  if (first.settings.pictures === null) {
+  if (first.settings.images === null) {
     const data = resources.use(await textData(places, context));
     await runAll(folder, record, placedOn(data, around), context);
   } else {
-    const data = resources.use(await pictureData(places, context));
+    const data = resources.use(await imageData(places, context));
     await runAll(folder, record, placedOn(data, around), context);
   }
 }
@@ -177,7 +177,7 @@ async function runAll<Batch>(
   await show(folder, ended, context);
 }
 
-/** The plot and the table, also as pictures and a page in the comparison's folder. */
+/** The plot and the table, also as figures and a page in the comparison's folder. */
 async function show(folder: ComparisonFolder, record: ComparisonRecord, context: Context): Promise<void> {
   const { metricsOf } = await import("../src/train/compare/run.ts");
   const { plannedRuns } = await import("../src/train/compare/plan.ts");
@@ -185,7 +185,7 @@ async function show(folder: ComparisonFolder, record: ComparisonRecord, context:
   const { methodCurves, sizeFigure } = await import("../src/train/compare/curves.ts");
   const { curvesSvg, sizesSvg } = await import("../src/train/compare/svg.ts");
   const { curvesPlot } = await import("../src/train/compare/terminal.ts");
-  const { comparePage, PICTURES } = await import("../src/train/compare/page.ts");
+  const { comparePage, FIGURES } = await import("../src/train/compare/page.ts");
   const { writeWhole } = await import("../src/files/whole-file.ts");
   const { signal, columns, style } = context;
   const runs = plannedRuns(record.comparison);
@@ -201,13 +201,13 @@ async function show(folder: ComparisonFolder, record: ComparisonRecord, context:
   const title = `${first?.settings.model}: methods at equal parameters`;
   const files = {
     "README.md": comparePage(compared, split),
-    [PICTURES.curves]: curvesSvg(curves, title),
-    ...(figure.methods.length === 0 ? {} : { [PICTURES.sizes]: sizesSvg(figure, title) }),
+    [FIGURES.curves]: curvesSvg(curves, title),
+    ...(figure.methods.length === 0 ? {} : { [FIGURES.sizes]: sizesSvg(figure, title) }),
   };
   try {
     for (const [name, text] of Object.entries(files)) await writeWhole(join(folder.path, name), text);
   } catch (thrown) {
-    // The results are safe on the disk: a picture is not worth failing for.
+    // The results are safe on the disk: a figure is not worth failing for.
     context.log.warn(thrown instanceof Error ? thrown.message : String(thrown));
   }
   context.result(compareJson(compared), () =>

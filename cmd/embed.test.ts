@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
-import { decodePicture } from "../src/data/images/decode.ts";
+import { decodeImage } from "../src/data/images/decode.ts";
 import { normalisationTable, normaliseInto } from "../src/data/images/normalize.ts";
 import { prepare } from "../src/data/images/prepare.ts";
 import { readPreprocessing } from "../src/data/images/preprocessing.ts";
@@ -13,14 +13,14 @@ import type { ImageModel } from "../src/models/vision/image-model.ts";
 import { idsOf, writeClip, writeDinov2 } from "../src/models/vision/testing/folder.ts";
 import { writeModel } from "../src/models/testing/models.ts";
 import { DINOV2, DINOV2_SHAPES, loadImageModel } from "../src/models/vision/testing/models.ts";
-import type { Pictures } from "../src/models/vision/patches.ts";
+import type { Images } from "../src/models/vision/patches.ts";
 import { readRows } from "../src/compute/tensor/read-rows.ts";
 import { Run } from "../src/compute/tensor/run.ts";
 import type { Tensor } from "../src/compute/tensor/tensor.ts";
-import { picture, randlora, writeTrained } from "./testing/images.ts";
+import { image, randlora, writeTrained } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
-const PICTURES = [picture("rgb.png"), picture("turned-6.jpg")];
+const IMAGES = [image("rgb.png"), image("turned-6.jpg")];
 
 let gpu: Device;
 let parent: string;
@@ -37,17 +37,17 @@ afterAll(async () => {
 
 const embed = (...args: readonly string[]) => randlora("embed", ...args);
 
-/** The pictures as the model takes them, by the parts that prepare them. */
-async function pixelsOf(folder: string): Promise<Pictures> {
+/** The images as the model takes them, by the parts that prepare them. */
+async function pixelsOf(folder: string): Promise<Images> {
   const preprocessing = await readPreprocessing(folder);
   const { width, height } = preprocessing;
-  const pixels = new Float32Array(PICTURES.length * 3 * width * height);
-  for (const [at, file] of PICTURES.entries()) {
-    const picture = await decodePicture(await Bun.file(file).bytes(), file, { upright: true });
+  const pixels = new Float32Array(IMAGES.length * 3 * width * height);
+  for (const [at, file] of IMAGES.entries()) {
+    const image = await decodeImage(await Bun.file(file).bytes(), file, { upright: true });
     const table = normalisationTable(preprocessing);
-    normaliseInto(prepare(picture, preprocessing).data, table, pixels, at * 3 * width * height);
+    normaliseInto(prepare(image, preprocessing).data, table, pixels, at * 3 * width * height);
   }
-  return { count: PICTURES.length, size: [height, width], pixels };
+  return { count: IMAGES.length, size: [height, width], pixels };
 }
 
 async function rowsOf(folder: string, record: (model: ImageModel, run: Run) => Tensor): Promise<number[][]> {
@@ -69,15 +69,15 @@ function expectRows(stdout: string, wanted: number[][]): void {
     for (const [column, value] of row.entries()) expect(found.embeddings[at]?.[column]).toBeCloseTo(value, 5);
 }
 
-describe.each(["clip", "dinov2"])("pictures by %s", (name) => {
+describe.each(["clip", "dinov2"])("images by %s", (name) => {
   test(
     "are what the model makes of them, in their order",
     async () => {
       const folder = join(parent, name);
-      const { stdout, stderr, status } = await embed(folder, ...PICTURES, "--json");
+      const { stdout, stderr, status } = await embed(folder, ...IMAGES, "--json");
       expect([stderr, status]).toEqual(["", 0]);
-      const pictures = await pixelsOf(folder);
-      expectRows(stdout, await rowsOf(folder, (model, run) => model.recordPictures(run, pictures)));
+      const images = await pixelsOf(folder);
+      expectRows(stdout, await rowsOf(folder, (model, run) => model.recordImages(run, images)));
     },
     TIMEOUT,
   );
@@ -91,10 +91,10 @@ describe.each(["clip", "dinov2"])("pictures by %s", (name) => {
       const trial = { folder, method: "randlora", targets: ["fc1", "fc2"], task } as const;
       await writeTrained(gpu, adapter, trial);
       expect((await randlora("merge", folder, adapter, "--out", merged)).status).toBe(0);
-      const { stdout, status } = await embed(folder, "--adapter", adapter, ...PICTURES, "--json");
+      const { stdout, status } = await embed(folder, "--adapter", adapter, ...IMAGES, "--json");
       expect(status).toBe(0);
-      expect(stdout).toBe((await embed(merged, ...PICTURES, "--json")).stdout);
-      expect(stdout).not.toBe((await embed(folder, ...PICTURES, "--json")).stdout);
+      expect(stdout).toBe((await embed(merged, ...IMAGES, "--json")).stdout);
+      expect(stdout).not.toBe((await embed(folder, ...IMAGES, "--json")).stdout);
     },
     TIMEOUT,
   );
@@ -112,9 +112,9 @@ test(
 );
 
 test(
-  "people see a row for each picture",
+  "people see a row for each image",
   async () => {
-    const { stdout } = await embed(join(parent, "clip"), ...PICTURES);
+    const { stdout } = await embed(join(parent, "clip"), ...IMAGES);
     const lines = stdout.trimEnd().split("\n");
     expect(lines.length).toBe(4);
     expect(lines[1]).toContain("rgb.png");
@@ -129,7 +129,7 @@ test(
     const broken = join(parent, "broken");
     await writeDinov2(broken);
     await writeModel(broken, DINOV2, DINOV2_SHAPES, () => NaN);
-    const { stdout, stderr, status } = await embed(broken, ...PICTURES, "--json");
+    const { stdout, stderr, status } = await embed(broken, ...IMAGES, "--json");
     expect([stdout, status]).toEqual(["", 1]);
     expect(stderr).toContain("not finite");
   },
@@ -137,7 +137,7 @@ test(
 );
 
 test("a model of texts is refused by its kind", async () => {
-  const { stderr, status } = await embed(STORIES, ...PICTURES);
+  const { stderr, status } = await embed(STORIES, ...IMAGES);
   expect(status).toBe(1);
   expect(stderr).toMatch(
     /^error: .*config.json: a language model, where CLIP or DINOv2 is needed\nhint: .*randlora chat/m,
@@ -145,11 +145,11 @@ test("a model of texts is refused by its kind", async () => {
 });
 
 test.each([
-  ["neither", [], "neither pictures nor a text", 2],
-  ["both", [PICTURES[0] ?? "", "-p", "cat"], "pictures, and a text with -p", 2],
-  ["a picture that is none", [import.meta.path], "not a picture of a known format", 1],
-  ["a picture that is not there", ["no.jpg"], "no.jpg", 1],
-  ["a text for a model of pictures", ["-p", "cat"], "no encoder of texts", 2],
+  ["neither", [], "neither images nor a text", 2],
+  ["both", [IMAGES[0] ?? "", "-p", "cat"], "images, and a text with -p", 2],
+  ["a image that is none", [import.meta.path], "not a image of a known format", 1],
+  ["a image that is not there", ["no.jpg"], "no.jpg", 1],
+  ["a text for a model of images", ["-p", "cat"], "no encoder of texts", 2],
 ])(
   "refused: %s",
   async (_, args, message, code) => {

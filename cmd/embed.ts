@@ -1,34 +1,34 @@
 import { Contradiction } from "../src/files/errors.ts";
 import { defineCommand, required, several, text } from "../src/terminal/options/command.ts";
-import { MODEL_OPTIONS, findPictureModel } from "../src/measure/images/model-options.ts";
+import { MODEL_OPTIONS, findLoadedImageModel } from "../src/measure/images/model-options.ts";
 
-/** Pictures that go through the model at once. */
+/** Images that go through the model at once. */
 const AT_ONCE = 16;
 
 /** `randlora embed`. */
 export const command = defineCommand({
   name: "embed",
   otherNames: ["embeddings", "features"],
-  summary: "Show the vectors that stand for pictures, or for a text",
+  summary: "Show the vectors that stand for images, or for a text",
   example: "randlora embed openai/clip-vit-base-patch32 cat.jpg dog.jpg --json",
   arguments: {
     model: required("MODEL", "a CLIP or DINOv2 model: a folder, one of its files, a run, or org/name on the Hub"),
     images: several("IMAGE", "JPEG, PNG, WebP, GIF or PPM"),
   },
   options: {
-    prompt: text({ short: "p", topic: "Text", help: "a text instead of pictures, for a model that reads texts" }),
+    prompt: text({ short: "p", topic: "Text", help: "a text instead of images, for a model that reads texts" }),
     ...MODEL_OPTIONS,
   },
   async run({ model, images }, { prompt, ...flags }, context) {
     if ((prompt === undefined) === (images.length === 0)) {
-      const cause = prompt === undefined ? "neither pictures nor a text" : "pictures, and a text with -p";
-      throw new Contradiction(["prompt"], cause, "name pictures, or give -p TEXT");
+      const cause = prompt === undefined ? "neither images nor a text" : "images, and a text with -p";
+      throw new Contradiction(["prompt"], cause, "name images, or give -p TEXT");
     }
     await using resources = new AsyncDisposableStack();
-    const found = await findPictureModel(model, flags, resources, context);
+    const found = await findLoadedImageModel(model, flags, resources, context);
     const { embeddingsJson, embeddingsText } = await import("../src/measure/images/embed-report.ts");
     const { quantisedJson } = await import("../src/terminal/quantized.ts");
-    const { embedPictures, embedText } = await import("../src/measure/images/embed.ts");
+    const { embedImages, embedText } = await import("../src/measure/images/embed.ts");
     const { folder } = found.location;
     if (prompt !== undefined) {
       const { loadTokenizer } = await import("../src/data/text/load-tokenizer.ts");
@@ -39,12 +39,12 @@ export const command = defineCommand({
       );
       return;
     }
-    const { pictureFiles } = await import("../src/data/images/datasets/files.ts");
+    const { imageFiles } = await import("../src/data/images/datasets/files.ts");
     const { readPreprocessing } = await import("../src/data/images/preprocessing.ts");
     const preprocessing = await readPreprocessing(folder);
     const opened = await found.open({ preprocessing, withoutText: true });
     const options = { preprocessing, batchSize: AT_ONCE, signal: context.signal };
-    const embeddings = await embedPictures(opened, pictureFiles(images), options);
+    const embeddings = await embedImages(opened, imageFiles(images), options);
     context.result({ ...embeddingsJson(embeddings), ...quantisedJson(opened.model.quantised) }, () =>
       embeddingsText(embeddings, images, context),
     );

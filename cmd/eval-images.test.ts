@@ -5,15 +5,15 @@ import { join } from "node:path";
 import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { writeClip, writeDinov2 } from "../src/models/vision/testing/folder.ts";
-import { picture, randlora, writeTrained } from "./testing/images.ts";
+import { image, randlora, writeTrained } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
 /** What the test split has, and under which names. */
-const PICTURES = {
+const IMAGES = {
   cat: ["rgb.png", "turned-6.jpg", "palette.png"],
   owl: ["lossy.webp", "grey.jpg"],
 } as const;
-const FILES = Object.entries(PICTURES).flatMap(([label, names]) => names.map((name) => ({ label, name })));
+const FILES = Object.entries(IMAGES).flatMap(([label, names]) => names.map((name) => ({ label, name })));
 const CLASSES = ["cat", "dog", "owl"];
 
 let gpu: Device;
@@ -33,9 +33,9 @@ beforeAll(async () => {
   ];
   await writeClip(clip);
   await writeDinov2(dinov2);
-  for (const { label, name } of FILES) await cp(picture(name), join(data, "test", label, name));
-  await cp(picture("rgb.png"), join(data, "val", "cat", "rgb.png"));
-  await cp(picture("rgb.png"), join(data, "train", "fish", "rgb.png"));
+  for (const { label, name } of FILES) await cp(image(name), join(data, "test", label, name));
+  await cp(image("rgb.png"), join(data, "val", "cat", "rgb.png"));
+  await cp(image("rgb.png"), join(data, "train", "fish", "rgb.png"));
   const task = { kind: "classify", head: "linear", classes: CLASSES } as const;
   await writeTrained(gpu, adapter, { folder: dinov2, method: "randlora", targets: ["query", "fc2"], task });
 });
@@ -61,7 +61,7 @@ async function evaluate(...args: readonly string[]): Promise<Report> {
   return report;
 }
 
-/** The same from what `classify` says of each picture. */
+/** The same from what `classify` says of each image. */
 async function expected(classes: readonly string[], ...args: readonly string[]) {
   const paths = FILES.map(({ label, name }) => join(data, "test", label, name));
   const { stdout } = await randlora("classify", ...args, ...paths, "--json");
@@ -87,7 +87,7 @@ function expectSame(found: Report, wanted: Awaited<ReturnType<typeof expected>>)
 }
 
 test(
-  "an adapter's head: what classify says of each picture, whatever the batches; it may know more classes",
+  "an adapter's head: what classify says of each image, whatever the batches; it may know more classes",
   async () => {
     const args = [dinov2, "--adapter", adapter];
     const wanted = await expected(CLASSES, ...args);
@@ -102,19 +102,19 @@ test(
 );
 
 test(
-  "a head whose rows nothing names has the classes of the pictures, in their order",
+  "a head whose rows nothing names has the classes of the images, in their order",
   async () => {
     const [nameless, three] = [join(parent, "nameless"), join(parent, "three")];
     await cp(adapter, nameless, { recursive: true });
     await rm(join(nameless, "classes.json"));
     await cp(data, three, { recursive: true });
-    await cp(picture("grey.jpg"), join(three, "test", "dog", "grey.jpg"));
+    await cp(image("grey.jpg"), join(three, "test", "dog", "grey.jpg"));
     const { seconds: _, images_per_s: __, ...found } = await evaluate(dinov2, "--adapter", nameless, "--data", three);
     expect(await evaluate(dinov2, "--adapter", adapter, "--data", three)).toMatchObject(found);
     const { status, stderr } = await randlora("eval", "images", dinov2, "--adapter", nameless, "--data", data);
     expect([status, stderr]).toEqual([
       1,
-      expect.stringContaining("3 rows that nothing names, and the pictures are of 2"),
+      expect.stringContaining("3 rows that nothing names, and the images are of 2"),
     ]);
   },
   TIMEOUT,
@@ -150,7 +150,7 @@ test(
   async () => {
     const { stdout } = await randlora("eval", "images", clip, "--data", data, "-q");
     expect(stdout.split("\n")[1]).toMatch(/^cat +\d+\.\d\d %$/);
-    expect(stdout).toMatch(/^5 pictures, .* a second; loss \d+\.\d{4}$/m);
+    expect(stdout).toMatch(/^5 images, .* a second; loss \d+\.\d{4}$/m);
   },
   TIMEOUT,
 );

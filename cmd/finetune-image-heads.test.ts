@@ -1,14 +1,14 @@
-// Heads that are trained on pictures: what they learn, what they go on from, and where they have no place.
+// Heads that are trained on images: what they learn, what they go on from, and where they have no place.
 import { describe, expect, test } from "bun:test";
 import { cp, readdir } from "node:fs/promises";
 import { openAdapter } from "../src/adapters/open.ts";
-import { LORA, PictureFolder } from "./testing/image-data.ts";
+import { LORA, ImageFolder } from "./testing/image-data.ts";
 import { randlora } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
 const ANEW = "the model has a head, and a new one is trained in its place: it begins with nothing learnt";
 
-const place = PictureFolder.forTests();
+const place = ImageFolder.forTests();
 const at = place.at.bind(place);
 const finetune = place.finetune.bind(place);
 const train = place.train.bind(place);
@@ -87,7 +87,7 @@ test(
     }
     const drawn = await trainWith(`warning: ${ANEW}\n`, "drawn", "learnt-merged", ...LORA, ...short, "--new-head");
     expect(drawn.metrics[0]).not.toMatchObject(goesOn);
-    expect(drawn.run.pictures.new_head).toBe(true);
+    expect(drawn.run.images.new_head).toBe(true);
 
     // Rows by other names are other labels; without names the data's order is taken.
     await cp(at("learnt-merged"), at("turned-head"), { recursive: true });

@@ -1,15 +1,15 @@
-// A run on pictures that is killed at some instants comes to what an uninterrupted one comes to.
+// A run on images that is killed at some instants comes to what an uninterrupted one comes to.
 import { beforeAll, expect, test } from "bun:test";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { writeWiderDinov2 } from "../src/models/vision/testing/folder.ts";
 import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
 import { outcomeOf } from "../src/train/testing/runs.ts";
-import { PictureFolder } from "./testing/image-data.ts";
+import { ImageFolder } from "./testing/image-data.ts";
 
-const place = PictureFolder.forTests();
+const place = ImageFolder.forTests();
 
-/** Other pictures in each epoch, in another order, parts of which are seen, and one that cannot be read. */
+/** Other images in each epoch, in another order, parts of which are seen, and one that cannot be read. */
 const RUN =
   "--head linear --method randlora --rank 2 --targets q_proj,fc1 --dropout 0.1 --batch-size 5 --grad-accum 2 --epochs 8 " +
   "--learning-rate 1e-2 --head-learning-rate 2e-2 --augment crop-flip --skip-bad-images --save-every 2 --eval-every 5";

@@ -1,13 +1,13 @@
-// `finetune --quantize` on pictures: what is said of it, and what becomes of its adapters.
+// `finetune --quantize` on images: what is said of it, and what becomes of its adapters.
 import { beforeAll, expect, test } from "bun:test";
 import { writeWiderClip, writeWiderDinov2 } from "../src/models/vision/testing/folder.ts";
-import { LORA, PictureFolder } from "./testing/image-data.ts";
+import { LORA, ImageFolder } from "./testing/image-data.ts";
 import { randlora } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
 const IN_Q4 = /frozen layers +[\d.]+ kB in Q4_0 \([\d.]+ kB as stored\)/;
 
-const place = PictureFolder.forTests();
+const place = ImageFolder.forTests();
 const at = place.at.bind(place);
 beforeAll(async () => {
   await writeWiderClip(at("wide-clip"));

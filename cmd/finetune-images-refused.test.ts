@@ -1,34 +1,34 @@
-// What fine-tuning on pictures refuses, and which pictures: in one line, and leaving nothing behind.
+// What fine-tuning on images refuses, and which images: in one line, and leaving nothing behind.
 import { describe, expect, test } from "bun:test";
 import { cp, mkdir, readdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { plant, REPLICAS } from "../src/data/images/named/testing/replicas.ts";
-import { LORA, PictureFolder } from "./testing/image-data.ts";
-import { picture, randlora } from "./testing/images.ts";
+import { LORA, ImageFolder } from "./testing/image-data.ts";
+import { image, randlora } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
 
-const place = PictureFolder.forTests();
+const place = ImageFolder.forTests();
 const at = place.at.bind(place);
 const finetune = place.finetune.bind(place);
 
-describe("bad pictures", () => {
+describe("bad images", () => {
   /** The training data and one more file. */
   async function withBad(name: string, file: string | Uint8Array): Promise<string> {
     const folder = at(`bad-${name}`);
     await cp(at("data", "train"), join(folder, "train"), { recursive: true });
     const path = join(folder, "train", "dog", name);
-    if (typeof file === "string") await cp(picture(file), path);
+    if (typeof file === "string") await cp(image(file), path);
     else await Bun.write(path, file);
     return folder;
   }
-  /** The header of a picture of 10,001 × 10,000. */
+  /** The header of a image of 10,001 × 10,000. */
   const huge = new TextEncoder().encode("P6\n10001 10000\n255\n");
 
   test.each([
     ["cut.jpg", "half.jpg", "the JPEG is cut short"],
-    ["text.png", new TextEncoder().encode("no picture"), "not a picture of a known format"],
+    ["text.png", new TextEncoder().encode("no image"), "not a image of a known format"],
     ["empty.png", new Uint8Array(), ""],
     ["huge.ppm", huge, "more than 100,000,000"],
     ["film.png", "film.png", "animated"],
@@ -76,8 +76,8 @@ describe("bad pictures", () => {
 
 describe("refused", () => {
   test.each<[string, string, readonly string[], string, number]>([
-    ["flags of texts", "dinov2", ["--packing"], "--packing has no meaning with a model of pictures", 2],
-    ["a length", "dinov2", ["--max-length", "8"], "--max-length has no meaning with a model of pictures", 2],
+    ["flags of texts", "dinov2", ["--packing"], "--packing has no meaning with a model of images", 2],
+    ["a length", "dinov2", ["--max-length", "8"], "--max-length has no meaning with a model of images", 2],
     [
       "several micro-batches of pairs",
       "clip",
@@ -122,7 +122,7 @@ describe("refused", () => {
       'class "cat": a prompt of 10 tokens, and this model takes 6',
       1,
     ],
-    ["validation on the training data", "dinov2", ["--valid", "TRAIN"], "the training pictures", 1],
+    ["validation on the training data", "dinov2", ["--valid", "TRAIN"], "the training images", 1],
     [
       "blocks of what is trained",
       "clip",
@@ -150,7 +150,7 @@ describe("refused", () => {
   );
 
   test(
-    "flags of pictures with a language model",
+    "flags of images with a language model",
     async () => {
       const { stderr, status } = await randlora("finetune", STORIES, "--data", at("data"), "--head", "linear");
       expect([status, stderr]).toEqual([2, expect.stringContaining("--head has no meaning with a language model")]);
@@ -161,12 +161,12 @@ describe("refused", () => {
   );
 
   test(
-    "a run that goes on with other pictures",
+    "a run that goes on with other images",
     async () => {
       await cp(at("data", "train"), at("moving", "train"), { recursive: true });
       const args = [...LORA, "--schedule", "constant", "--data", at("moving"), "--steps", "1", "--out", at("run")];
       expect((await finetune("dinov2", ...args)).status).toBe(0);
-      await cp(picture("rgb.png"), at("moving", "train", "dog", "3.ppm"));
+      await cp(image("rgb.png"), at("moving", "train", "dog", "3.ppm"));
       const { status, stderr } = await randlora("finetune", "--resume", at("run"), "--steps", "2");
       expect([status, stderr]).toEqual([1, expect.stringContaining("not the data that the run began with")]);
     },
@@ -174,7 +174,7 @@ describe("refused", () => {
   );
 
   test(
-    "a run that goes on with other pictures of a set that lies in memory",
+    "a run that goes on with other images of a set that lies in memory",
     async () => {
       await plant(at("sets"), REPLICAS["MNIST"] ?? {});
       const constant = ["--schedule", "constant", "--data", at("sets"), "--dataset", "mnist"];
@@ -199,7 +199,7 @@ describe("refused", () => {
   );
 
   test(
-    "data without two classes, without pictures in one, and with a list that leads out of the folder",
+    "data without two classes, without images in one, and with a list that leads out of the folder",
     async () => {
       const refusal = async (folder: string) => {
         const { status, stderr } = await finetune("dinov2", ...LORA, "--data", folder, "--out", at("refused"));
@@ -208,15 +208,15 @@ describe("refused", () => {
         return stderr;
       };
       await cp(at("data", "train", "cat"), at("one", "train", "cat"), { recursive: true });
-      expect(await refusal(at("one"))).toContain('all pictures are of class "cat"');
+      expect(await refusal(at("one"))).toContain('all images are of class "cat"');
       const part = await finetune("dinov2", ...LORA, "--fraction", "0.05", "--out", at("refused"));
       expect([part.status, part.stderr]).toEqual([
         1,
-        expect.stringMatching(/all pictures are of class .*\n.*larger --fraction/),
+        expect.stringMatching(/all images are of class .*\n.*larger --fraction/),
       ]);
       await cp(at("data", "train"), at("gap", "train"), { recursive: true });
       await mkdir(at("gap", "train", "eel"));
-      expect(await refusal(at("gap"))).toMatch(/error: .*gap\/train\/eel: no pictures/);
+      expect(await refusal(at("gap"))).toMatch(/error: .*gap\/train\/eel: no images/);
       await mkdir(at("list"));
       await Bun.write(at("list", "train.csv"), "path,label\n../data/train/cat/0.ppm,cat\n");
       expect(await refusal(at("list"))).toContain("outside of the list's folder");

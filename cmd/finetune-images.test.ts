@@ -1,14 +1,14 @@
-// Fine-tuning on pictures as users type it: on small models with made-up weights, and pictures of three colours.
+// Fine-tuning on images as users type it: on small models with made-up weights, and images of three colours.
 import { expect, test } from "bun:test";
 import { cp } from "node:fs/promises";
 import { openAdapter } from "../src/adapters/open.ts";
 import { plant, REPLICAS } from "../src/data/images/named/testing/replicas.ts";
-import { LORA, PictureFolder } from "./testing/image-data.ts";
+import { LORA, ImageFolder } from "./testing/image-data.ts";
 import { randlora } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
 
-const place = PictureFolder.forTests();
+const place = ImageFolder.forTests();
 const at = place.at.bind(place);
 const finetune = place.finetune.bind(place);
 const train = place.train.bind(place);
@@ -19,7 +19,7 @@ test(
   async () => {
     const { json, metrics, run } = await train("walk", "dinov2", ...LORA, "--learning-rate", "2e-2", "--epochs", "8");
     expect(run).toMatchObject({
-      pictures: { task: "classify", head: "linear", head_learning_rate: 2e-2, templates: null, augment: "none" },
+      images: { task: "classify", head: "linear", head_learning_rate: 2e-2, templates: null, augment: "none" },
       schedule: "cosine",
       max_length: null,
     });
@@ -55,7 +55,7 @@ test(
 );
 
 test(
-  "defaults for pictures: texts as a frozen head with CLIP, and what a dry run tells of them",
+  "defaults for images: texts as a frozen head with CLIP, and what a dry run tells of them",
   async () => {
     const { stdout, status } = await finetune("clip", "--targets", "all-linear", "--dry-run", "--json");
     expect(status).toBe(0);
@@ -65,7 +65,7 @@ test(
     expect(run).toMatchObject({
       batch_size: 32,
       learning_rate: 1e-3,
-      pictures: { head: "zero-shot", head_learning_rate: null, templates: "simple" },
+      images: { head: "zero-shot", head_learning_rate: null, templates: "simple" },
     });
     expect(json).toMatchObject({ steps: 1, trainable_parameters: plan.trainable_parameters });
     expect(json.estimated_gpu_bytes).toBe(plan.estimated_gpu_bytes);
@@ -117,7 +117,7 @@ test(
       "--learning-rate",
       "1e-2",
     );
-    expect(run.pictures).toMatchObject({ task: "contrastive", loss: "clip", towers: "both", head: null });
+    expect(run.images).toMatchObject({ task: "contrastive", loss: "clip", towers: "both", head: null });
     const end = metrics.at(-1);
     const found = await evaluate("both", "--split", "valid");
     expect(end).toMatchObject({ valid_accuracy: found.accuracy, valid_loss: expect.closeTo(found.loss, 5) });
@@ -134,7 +134,7 @@ test(
       "--loss",
       "paper",
     );
-    expect(other.pictures).toMatchObject({ loss: "paper", towers: "text" });
+    expect(other.images).toMatchObject({ loss: "paper", towers: "text" });
     await using text = await openAdapter(at("text"));
     expect([...text.tensors.keys()].filter((name) => !name.startsWith("text_model."))).toEqual([]);
   },
@@ -148,7 +148,7 @@ test(
     const args = ["--data", at("sets"), "--dataset", "mnist", "--dtype", "bf16", "--layers", "1"];
     const { json, run } = await train("digits", "dinov2", ...LORA, ...args);
     expect(json).toMatchObject({ steps: 1, tokens: 2, valid_loss: null, valid_accuracy: null });
-    expect(run).toMatchObject({ dtype: "bf16", pictures: { dataset: "mnist" } });
+    expect(run).toMatchObject({ dtype: "bf16", images: { dataset: "mnist" } });
     const classes = await Bun.file(at("digits", "adapter", "classes.json")).json();
     expect(classes).toEqual(["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
     const { stdout } = await finetune("dinov2", ...LORA, ...args, "--out", at("shown"));

@@ -9,7 +9,7 @@ import type { TrainingInput } from "../src/train/loop/training.ts";
 import type { TrainResult } from "../src/train/types.ts";
 import { FINETUNE_OPTIONS, type FinetuneOptions } from "../src/train/command/options.ts";
 import { askedSettings, newSettings, type Places, placesOf } from "../src/train/command/settings.ts";
-import { type Loaded, loadPictures, loadTexts } from "../src/train/command/load-data.ts";
+import { type Loaded, loadImages, loadTexts } from "../src/train/command/load-data.ts";
 import { splitToMeasure } from "../src/measure/images/split-to-measure.ts";
 
 /** `randlora finetune`: trains an adapter, or a whole model. */
@@ -30,10 +30,10 @@ export const command = defineCommand({
     await using resources = new AsyncDisposableStack();
     const run = options.resume === undefined ? await newRun(asked, context) : await oldRun(asked, options, context);
     if (run.began !== undefined) resources.use(run.began.folder);
-    if (run.settings.pictures === null) {
+    if (run.settings.images === null) {
       await proceed(run, resources.use(await loadTexts(run.places, context)), options, context);
     } else {
-      await proceed(run, resources.use(await loadPictures(run.places, context)), options, context);
+      await proceed(run, resources.use(await loadImages(run.places, context)), options, context);
     }
   },
 });
@@ -159,7 +159,7 @@ async function sizeOfChange(
   }
 }
 
-/** The plot, also as a picture in the run's folder; what came out; what to type next. */
+/** The plot, also as a figure in the run's folder; what came out; what to type next. */
 async function show(
   result: FinetuneResult,
   settings: TrainSettings,
@@ -181,10 +181,10 @@ async function show(
   const moved = { ...movedLosses(metrics), relativeChange };
   const isAtEnd = result.ending !== "interrupted" && !wasOver(result);
   const curve = lossCurve(metrics);
-  const picture = join(folder.path, "loss.svg");
-  const isDrawn = await writeWhole(picture, lossSvg(curve, `${settings.method}, ${settings.model}`)).then(
+  const figure = join(folder.path, "loss.svg");
+  const isDrawn = await writeWhole(figure, lossSvg(curve, `${settings.method}, ${settings.model}`)).then(
     () => true,
-    // The run is safe on the disk: a picture is not worth failing for.
+    // The run is safe on the disk: a figure is not worth failing for.
     (thrown: unknown) => void context.log.warn(thrown instanceof Error ? thrown.message : String(thrown)),
   );
   const run = relative("", result.run);
@@ -197,7 +197,7 @@ async function show(
         plot: wasOver(result) ? "" : lossPlot(curve, columns, style),
         moved,
         advice: isAtEnd ? whatToTry(result, moved, settings.learningRate) : undefined,
-        picture: isDrawn === true ? join(shown.run, "loss.svg") : undefined,
+        figure: isDrawn === true ? join(shown.run, "loss.svg") : undefined,
         next: nextCommand(shown, settings, split),
       },
       columns,

@@ -84,7 +84,7 @@ test("one layer, one head, one module", async () => {
 });
 
 describe("its ΔW", () => {
-  test("singular values as a table, a plot, a picture and JSON", async () => {
+  test("singular values as a table, a plot, a figure and JSON", async () => {
     const shown = await inspect(["adapter", "--spectrum", "--svg", "plot.svg"]);
     expect([shown.status, shown.stderr]).toEqual([0, ""]);
     expect(shown.stdout).toMatch(/\nmodel\.layers\.0\.self_attn\.q_proj +64 × 64 .* 4 of 64\n/);
@@ -193,7 +193,7 @@ test.each<[string, readonly string[], number, string]>([
   ["a base that is not there", ["adapter", "--base", "nowhere"], 1, "nowhere"],
   ["GGUF", ["x.gguf"], 1, "GGUF"],
   ["a spectrum of a checkpoint", [STORIES, "--spectrum"], 2, "--spectrum: "],
-  ["a picture of nothing", ["adapter", "--svg", "x.svg"], 2, "--svg: of what?"],
+  ["a figure of nothing", ["adapter", "--svg", "x.svg"], 2, "--svg: of what?"],
   ["layers of nothing", ["adapter", "--layers", "0"], 2, "--layers: of what?"],
   ["layers that are not adapted", ["adapter", "--spectrum", "--layers", "3"], 2, "no module there"],
   ["another adapter that is not there", ["adapter", "--against", "nowhere"], 1, "nowhere"],

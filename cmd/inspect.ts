@@ -3,7 +3,7 @@ import { choice, type Context, defineCommand, flag, required, text } from "../sr
 import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { adapterOrModel } from "../src/measure/analyze/adapter-or-model.ts";
-import { beginPicture } from "../src/terminal/charts/begin-image.ts";
+import { beginFigure } from "../src/terminal/charts/begin-figure.ts";
 import { weightsIn } from "../src/measure/inputs.ts";
 
 /** `randlora inspect PATH`. */
@@ -23,8 +23,8 @@ export const command = defineCommand({
       defaultText: "the one that it names, where that is on this machine",
     }),
     spectrum: flag({ topic: "ΔW", help: "show the singular values and the rank of each ΔW" }),
-    svg: text({ value: "FILE", topic: "ΔW", help: "write the singular values as a picture, too" }),
-    force: flag({ topic: "ΔW", help: "replace an existing picture" }),
+    svg: text({ value: "FILE", topic: "ΔW", help: "write the singular values as a figure, too" }),
+    force: flag({ topic: "ΔW", help: "replace an existing figure" }),
     against: text({ value: "OTHER", topic: "ΔW", help: "how far this other adapter is, by module and in all" }),
     layers: text({ value: "0-11,20", topic: "ΔW", help: "look at these layers only" }),
     generator: choice(GENERATOR_NAMES, {
@@ -77,16 +77,16 @@ export const command = defineCommand({
     const other = against === undefined ? undefined : await localPath(against, "adapter", context);
     const ofBase = base === undefined ? undefined : await localPath(base, "model", context);
     const inputs = weightsIn([path, other, ofBase].filter((one) => one !== undefined));
-    const picture = svg === undefined ? undefined : resources.use(await beginPicture(svg, options.force, inputs));
+    const figure = svg === undefined ? undefined : resources.use(await beginFigure(svg, options.force, inputs));
     const found = await lookAtDeltas(path, { spectrum, other }, context, {
       generator: options.generator,
       layers: options.layers === undefined ? [] : parseLayers(options.layers),
       base: base === undefined || ofBase === undefined ? undefined : () => open(ofBase, base),
     });
     const { spectra, distance } = found;
-    if (picture !== undefined && spectra !== undefined) {
+    if (figure !== undefined && spectra !== undefined) {
       const { spectrumSvg } = await import("../src/measure/inspect/spectrum-svg.ts");
-      await picture.write(spectrumSvg(spectra, `singular values of ΔW: ${given}`));
+      await figure.write(spectrumSvg(spectra, `singular values of ΔW: ${given}`));
     }
     const json = {
       ...page.adapterJson(report),

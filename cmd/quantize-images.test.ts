@@ -1,4 +1,4 @@
-// `--quantize` of the commands for pictures.
+// `--quantize` of the commands for images.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { Device } from "../src/compute/device/device.ts";
@@ -6,10 +6,10 @@ import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { writeRounded } from "../src/adapters/merge/testing/rounded.ts";
 import { LAYER_WEIGHTS, writeClip, writeWiderClip, writeWiderDinov2 } from "../src/models/vision/testing/folder.ts";
-import { picture, randlora, writeTrained } from "./testing/images.ts";
+import { image, randlora, writeTrained } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
-const PICTURES = [picture("rgb.png"), picture("turned-6.jpg")];
+const IMAGES = [image("rgb.png"), image("turned-6.jpg")];
 
 let gpu: Device;
 const folder = await TemporaryFolder.create();
@@ -52,9 +52,9 @@ function distance(one: Answer, other: Answer): number {
 
 describe("weights in blocks are those that were rounded before", () => {
   test.each([
-    ["clip", PICTURES],
+    ["clip", IMAGES],
     ["clip", ["-p", "an image of cat"]],
-    ["dinov2", PICTURES],
+    ["dinov2", IMAGES],
   ])(
     "%s",
     async (name, of) => {
@@ -76,8 +76,8 @@ test(
     const merged = await randlora("merge", at("dinov2"), at("adapter"), "--out", at("merged"), "-q");
     expect(merged.status).toBe(0);
     for (const args of [
-      ["embed", ...PICTURES],
-      ["classify", ...PICTURES],
+      ["embed", ...IMAGES],
+      ["classify", ...IMAGES],
     ] as const) {
       const [command, ...files] = args;
       const flags = [...files, "--quantize", "q4", "--json", "-q"];
@@ -92,12 +92,12 @@ test(
 test(
   "what is in blocks is said, or that nothing is",
   async () => {
-    await Bun.write(join(at("data"), "test", "cat", "a.png"), Bun.file(picture("rgb.png")));
-    await Bun.write(join(at("data"), "test", "owl", "a.png"), Bun.file(picture("grey.png")));
+    await Bun.write(join(at("data"), "test", "cat", "a.png"), Bun.file(image("rgb.png")));
+    await Bun.write(join(at("data"), "test", "owl", "a.png"), Bun.file(image("grey.png")));
     const measured = await randlora("eval", "images", at("clip"), "--data", at("data"), "--quantize", "q4");
-    expect([measured.status, measured.stdout]).toEqual([0, expect.stringContaining("2 pictures")]);
+    expect([measured.status, measured.stdout]).toEqual([0, expect.stringContaining("2 images")]);
     expect(measured.stderr).toMatch(/layers: [\d.]+ kB in Q4_0 \([\d.]+ kB as stored\)/);
-    const small = await randlora("embed", at("small"), ...PICTURES, "--quantize", "q8", "--json");
+    const small = await randlora("embed", at("small"), ...IMAGES, "--quantize", "q8", "--json");
     expect(JSON.parse(small.stdout).quantized).toBeUndefined();
     expect(small.stderr).toContain("--quantize q8: no layer's rows are whole blocks of 32 numbers");
   },

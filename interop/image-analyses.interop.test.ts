@@ -40,14 +40,14 @@ beforeAll(async () => {
     for (const name of names) await cp(join(ROOT, "fixtures/images", name), join(data, "test", label, name));
   }
   const set = await openSamples({ data });
-  const pictures: [string, string][] = [];
+  const images: [string, string][] = [];
   for (const [index, label] of set.labels.entries()) {
     const { name } = await set.source(index);
-    pictures.push([join(data, "test", set.classes[label] ?? "", basename(name)), set.classes[label] ?? ""]);
+    images.push([join(data, "test", set.classes[label] ?? "", basename(name)), set.classes[label] ?? ""]);
   }
   const [x, y] = [placesOf([RANGE[0], RANGE[1]], GRID), placesOf([RANGE[2], RANGE[3]], GRID)];
   const points = [[1, 0, 0], [0, 1, 0], [0, 0, 1], ...y.flatMap((down) => x.map((across) => sharesAt(across, down)))];
-  const asked = JSON.stringify({ pictures, classes: CLASSES, points, batch: BATCH });
+  const asked = JSON.stringify({ images, classes: CLASSES, points, batch: BATCH });
   const script = join(PYTHON_FOLDER, "image_analyses.py");
   const output = await run([await pythonWithPeft(), script, folder.path, asked]);
   told = v.parse(Told, JSON.parse(output.trim().split("\n").at(-1) ?? ""));

@@ -43,7 +43,7 @@ async function embed(...args: string[]): Promise<number[][]> {
   return v.parse(Embedded, JSON.parse(await randlora(["embed", ...args, "--json"]))).embeddings;
 }
 
-/** Probabilities of each picture in the order of the labels. */
+/** Probabilities of each image in the order of the labels. */
 async function classify(...args: string[]): Promise<number[][]> {
   const { images } = v.parse(Classified, JSON.parse(await randlora(["classify", ...args, ...IMAGES, "--json"])));
   expect(images.map(({ path }) => path)).toEqual(IMAGES);
@@ -52,7 +52,7 @@ async function classify(...args: string[]): Promise<number[][]> {
   );
 }
 
-describe("commands about pictures say what Python's say of the same files", () => {
+describe("commands about images say what Python's say of the same files", () => {
   test("embed: transformers' get_image_features, get_text_features, and DINOv2's class token", async () => {
     expectRows(await embed(folder.at("clip"), ...IMAGES), told.clip);
     expectRows(await embed(folder.at("clip"), "-p", LABELS[0] ?? ""), told.text);

@@ -7,8 +7,8 @@ import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
 import { judge } from "./judge.ts";
 import { randlora, ROOT } from "./program.ts";
 
-/** Pictures of every kind, of sizes of their own, some of them turned. */
-const PICTURES = {
+/** Images of every kind, of sizes of their own, some of them turned. */
+const IMAGES = {
   cat: ["rgb.png", "turned-6.jpg", "palette.png", "lossy-alpha.webp"],
   dog: ["420.jpg", "grey.png", "turned-3.png", "lossless.webp", "grey-16-bits.png"],
   owl: ["cmyk.jpg", "rgba.png", "turned-6.webp"],
@@ -53,8 +53,8 @@ beforeAll(async () => {
   folder = await TemporaryFolder.create();
   python = await pythonWithPeft();
   const any = join(ROOT, "fixtures/images/rgb.png");
-  await run([python, join(PYTHON_FOLDER, "image_commands.py"), folder.path, Object.keys(PICTURES).join(","), any]);
-  for (const [split, classes] of [["train", PICTURES] as const, ["valid", VALID] as const]) {
+  await run([python, join(PYTHON_FOLDER, "image_commands.py"), folder.path, Object.keys(IMAGES).join(","), any]);
+  for (const [split, classes] of [["train", IMAGES] as const, ["valid", VALID] as const]) {
     for (const [name, files] of Object.entries(classes)) {
       for (const [at, file] of files.entries()) {
         await cp(join(ROOT, "fixtures/images", file), folder.at("data", split, name, `${at}${extname(file)}`));
@@ -86,7 +86,7 @@ function expectNear(found: readonly number[], wanted: readonly number[], what: s
     expect(Math.abs(value / (wanted[at] ?? NaN) - 1), what).toBeLessThan(within);
 }
 
-test("from picture files on, losses, norms and accuracies of a run are those of transformers, PEFT and torch, beside blocks those of weights that gguf rounded", async () => {
+test("from image files on, losses, norms and accuracies of a run are those of transformers, PEFT and torch, beside blocks those of weights that gguf rounded", async () => {
   const jobs = [];
   const lines = new Map<string, string[]>();
   for (const [at, [name, [base, head, method, blocks]]] of Object.entries(CASES).entries()) {

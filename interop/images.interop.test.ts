@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
-import { decodePicture } from "../src/data/images/decode.ts";
+import { decodeImage } from "../src/data/images/decode.ts";
 import { normalisationTable, normaliseInto } from "../src/data/images/normalize.ts";
 import { prepare } from "../src/data/images/prepare.ts";
 import { readPreprocessing } from "../src/data/images/preprocessing.ts";
@@ -13,7 +13,7 @@ import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
 const FILTERS: readonly Filter[] = ["lanczos", "bilinear", "bicubic", "box"];
 const PROCESSORS = ["clip", "dinov2", "odd", "square"] as const;
 const Pair = v.tuple([v.number(), v.number()]);
-const Pictures = v.array(
+const Images = v.array(
   v.object({
     file: v.string(),
     size: Pair,
@@ -25,28 +25,28 @@ const Pictures = v.array(
   }),
 );
 
-test("pictures of every kind are Pillow's, resized, prepared and normalised, bit for bit", async () => {
+test("images of every kind are Pillow's, resized, prepared and normalised, bit for bit", async () => {
   await using folder = await TemporaryFolder.create();
   const script = join(PYTHON_FOLDER, "images.py");
   const told = await run([await pythonWithPeft(), script, folder.path, "3", "200"]);
-  const pictures = v.parse(Pictures, JSON.parse(told));
-  expect(pictures.length).toBe(200);
+  const images = v.parse(Images, JSON.parse(told));
+  expect(images.length).toBe(200);
   const settings = await Promise.all(PROCESSORS.map((name) => readPreprocessing(folder.at(name))));
   const wrong: string[] = [];
   const check = (file: string, what: string, ours: string, theirs: string | undefined) => {
     if (ours !== theirs) wrong.push(`${file}: ${what}`);
   };
   let turned = 0;
-  for (const { file, size, pixels, upright, to, resized, prepared } of pictures) {
+  for (const { file, size, pixels, upright, to, resized, prepared } of images) {
     const bytes = new Uint8Array(await Bun.file(folder.at(file)).arrayBuffer());
-    const picture = await decodePicture(bytes, file, { upright: false });
-    expect([picture.width, picture.height]).toEqual(size);
-    check(file, "pixels", digest(picture.data), pixels);
-    const right = await decodePicture(bytes, file, { upright: true });
+    const image = await decodeImage(bytes, file, { upright: false });
+    expect([image.width, image.height]).toEqual(size);
+    check(file, "pixels", digest(image.data), pixels);
+    const right = await decodeImage(bytes, file, { upright: true });
     check(file, "upright", digest(right.data), upright);
     if (pixels !== upright) turned++;
     for (const filter of FILTERS) {
-      check(file, `${filter} to ${to.join(" × ")}`, digest(resize(picture, ...to, filter).data), resized[filter]);
+      check(file, `${filter} to ${to.join(" × ")}`, digest(resize(image, ...to, filter).data), resized[filter]);
     }
     for (const [i, name] of PROCESSORS.entries()) {
       const preprocessing = settings[i];

@@ -6,10 +6,10 @@ import * as v from "valibot";
 import { Gpu } from "../src/compute/gpu/gpu.ts";
 import { Engine } from "../src/train/loop/engine.ts";
 import { resolveSettings } from "../src/train/settings/resolve-settings.ts";
-import { PictureSource } from "../src/train/images/source.ts";
-import type { PictureTask } from "../src/train/images/task.ts";
+import { ImageSource } from "../src/train/images/source.ts";
+import type { ImageTask } from "../src/train/images/task.ts";
 import type { Size } from "../src/models/vision/patches.ts";
-import type { PictureBatch } from "../src/train/images/batch.ts";
+import type { ImageBatch } from "../src/train/images/batch.ts";
 import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
 import { merge } from "./program.ts";
 import { openTensors } from "./tensors.ts";
@@ -26,17 +26,17 @@ const TEXTS = [
   [3, 12, 30, 49],
 ];
 const TEMPLATES = TEXTS.map((ids) => [ids, [3, 40, ...ids.slice(1)]]);
-const LINEAR: PictureTask = { kind: "classify", head: "linear", classes: ["cat", "dog", "owl", "ant"] };
+const LINEAR: ImageTask = { kind: "classify", head: "linear", classes: ["cat", "dog", "owl", "ant"] };
 
 interface Case {
   readonly base: "clip" | "dinov2";
   readonly method: "randlora" | "lora" | "full";
-  readonly task: PictureTask;
+  readonly task: ImageTask;
   /** Of an adapter. */
   readonly targets?: string | readonly string[];
   readonly sparsity?: "sparse" | "very-sparse";
   readonly checkpointing?: boolean;
-  /** Pixels from the top that pictures are cut to: their positions are then interpolated. */
+  /** Pixels from the top that images are cut to: their positions are then interpolated. */
   readonly height?: number;
 }
 
@@ -136,10 +136,10 @@ afterAll(async () => {
 });
 
 const placeOf = (name: string) => name.replaceAll(/[^a-z0-9]+/g, "-");
-const taskName = (task: PictureTask) => (task.kind === "contrastive" ? task.loss : task.head);
+const taskName = (task: ImageTask) => (task.kind === "contrastive" ? task.loss : task.head);
 
-/** Pictures number `step · BATCH` and those behind it, from the beginning again where they end. */
-function batches(base: string, cut?: number): { readonly size: Size; of(step: number): PictureBatch } {
+/** Images number `step · BATCH` and those behind it, from the beginning again where they end. */
+function batches(base: string, cut?: number): { readonly size: Size; of(step: number): ImageBatch } {
   const data = openTensors(join(folder, `${base}.safetensors`));
   const pixels = Float32Array.from(data.get("pixels")?.values() ?? []);
   const [count = 0, , whole = 0, width = 0] = data.get("pixels")?.shape ?? [];
@@ -156,7 +156,7 @@ function batches(base: string, cut?: number): { readonly size: Size; of(step: nu
       }
     });
     return {
-      pictures: { count: BATCH, size, pixels: some },
+      images: { count: BATCH, size, pixels: some },
       labels: Uint32Array.from(numbers, (number) => labels[number] ?? 0),
     };
   };
@@ -180,7 +180,7 @@ async function train(
   const settings = resolveSettings(asked, { modelType: "", contextLength: 1 });
   const location = { folder: join(folder, base), weights: undefined };
   const { size, of } = batches(base, height);
-  await using source = await PictureSource.open(settings, location, { task, size });
+  await using source = await ImageSource.open(settings, location, { task, size });
   const { staging } = gpu;
   const tokens = BATCH * 17;
   const choices = { staging, tokens, microBatches: 1, budget: 2 ** 30, choices: undefined };

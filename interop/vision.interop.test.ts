@@ -7,7 +7,7 @@ import { Gpu } from "../src/compute/gpu/gpu.ts";
 import { recordSimilarities } from "../src/models/vision/testing/similarities.ts";
 import { ImageModel } from "../src/models/vision/image-model.ts";
 import { IMAGE_TYPES, loadImageConfig } from "../src/models/vision/index.ts";
-import type { Pictures } from "../src/models/vision/patches.ts";
+import type { Images } from "../src/models/vision/patches.ts";
 import { Checkpoint } from "../src/files/safetensors/checkpoint.ts";
 import { Run } from "../src/compute/tensor/run.ts";
 import { readRows } from "../src/compute/tensor/read-rows.ts";
@@ -42,18 +42,18 @@ async function compute(name: string, pixels: Float32Array): Promise<Results> {
   const model = join(folder, name);
   await using checkpoint = await Checkpoint.open(join(model, "model.safetensors"));
   const config = await loadImageConfig(model, checkpoint.tensors);
-  using images = ImageModel.allocate(gpu, checkpoint, config, { size });
-  await images.fill();
-  const pictures: Pictures = { count: 3, size, pixels };
+  using tower = ImageModel.allocate(gpu, checkpoint, config, { size });
+  await tower.fill();
+  const images: Images = { count: 3, size, pixels };
   using recording = new Run(gpu);
   const made: Record<string, Tensor> = {
-    hidden: images.recordHidden(recording, pictures),
-    pooled: images.recordPictures(recording, pictures),
+    hidden: tower.recordHidden(recording, images),
+    pooled: tower.recordImages(recording, images),
   };
-  if (images.head !== undefined) made["logits"] = images.recordLogits(recording, pictures);
-  if (images.text !== undefined && made["pooled"] !== undefined) {
-    made["texts"] = images.recordTexts(recording, texts);
-    const factor = Math.exp(await images.logitScale());
+  if (tower.head !== undefined) made["logits"] = tower.recordLogits(recording, images);
+  if (tower.text !== undefined && made["pooled"] !== undefined) {
+    made["texts"] = tower.recordTexts(recording, texts);
+    const factor = Math.exp(await tower.logitScale());
     made["logits"] = recordSimilarities(recording, made["pooled"], made["texts"], factor);
   }
   for (const tensor of Object.values(made)) recording.keep(tensor);
@@ -88,7 +88,7 @@ test("CLIP's tokenizer makes of texts what Python's makes of them", async () => 
   for (const { text, ids } of tokens) expect([...tokenizer.encode(text)], text).toEqual(ids);
 });
 
-describe("random-weight models of pictures compute what transformers computes", () => {
+describe("random-weight models of images compute what transformers computes", () => {
   test("every kind is tried", () => {
     const tried = new Set(Object.keys(cases).map((name) => name.split("-")[0]));
     expect([...tried].toSorted()).toEqual(IMAGE_TYPES.toSorted());

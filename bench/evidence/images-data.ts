@@ -3,7 +3,7 @@ import { cp, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { mnist } from "../../src/data/images/named/mnist.ts";
-import type { PictureSet } from "../../src/data/images/datasets/types.ts";
+import type { ImageSet } from "../../src/data/images/datasets/types.ts";
 import { RandloraError } from "../../src/files/errors.ts";
 
 const PACKAGE = "dataset-fashion-mnist";
@@ -28,7 +28,7 @@ type Name = (typeof NAMES)[number];
 export const SEEN = ["t-shirt", "trouser", "sandal", "sneaker", "bag", "ankle boot"] as const satisfies readonly Name[];
 export const NEW = ["pullover", "dress", "coat", "shirt"] as const satisfies readonly Name[];
 
-/** Pictures of each class. */
+/** Images of each class. */
 export interface Amounts {
   /** Of the seen ones, to pre-train on. */
   readonly pretraining: number;
@@ -41,17 +41,17 @@ export interface Amounts {
 /** Folders of class folders. */
 export interface Folders {
   readonly pretraining: string;
-  /** The same pictures to train on, `valid` being those to choose by, or those to measure with. */
+  /** The same images to train on, `valid` being those to choose by, or those to measure with. */
   readonly choosing: string;
   readonly measuring: string;
 }
 
-/** Writes the pictures of each part below `work`. @param cache where the set is kept once it was fetched */
-export async function writePictures(work: string, cache: string, amounts: Amounts): Promise<Folders> {
+/** Writes the images of each part below `work`. @param cache where the set is kept once it was fetched */
+export async function writeImages(work: string, cache: string, amounts: Amounts): Promise<Folders> {
   const root = await fetchSet(cache);
   const [train, test] = [await openSplit(root, "train"), await openSplit(root, "test")];
   const { pretraining, training, choosing } = amounts;
-  const parts: readonly [path: string, set: PictureSet, names: readonly Name[], from: number, count: number][] = [
+  const parts: readonly [path: string, set: ImageSet, names: readonly Name[], from: number, count: number][] = [
     ["pretraining/train", train, SEEN, 0, pretraining],
     ["pretraining/valid", test, SEEN, 0, amounts.test],
     ["choosing/train", train, NEW, 0, training],
@@ -102,14 +102,14 @@ async function fetchSet(cache: string): Promise<string> {
   return root;
 }
 
-async function openSplit(root: string, split: "train" | "test"): Promise<PictureSet> {
+async function openSplit(root: string, split: "train" | "test"): Promise<ImageSet> {
   return await mnist.open(root, split);
 }
 
-/** Pictures number `from` … of each class, as class folders of PGM files. */
+/** Images number `from` … of each class, as class folders of PGM files. */
 async function writePart(
   folder: string,
-  set: PictureSet,
+  set: ImageSet,
   names: readonly Name[],
   from: number,
   count: number,
@@ -122,8 +122,8 @@ async function writePart(
     at.set(label, number + 1);
     if (number < from || number >= from + count) continue;
     const source = await set.source(index);
-    if (!("picture" in source.from)) throw new TypeError("a set in memory has pictures");
-    const { width, height, data } = source.from.picture;
+    if (!("image" in source.from)) throw new TypeError("a set in memory has images");
+    const { width, height, data } = source.from.image;
     const grey = Uint8Array.from({ length: width * height }, (_, pixel) => data[pixel * 3] ?? 0);
     const header = new TextEncoder().encode(`P5 ${width} ${height} 255\n`);
     const file = join(folder, (NAMES[label] ?? "").replaceAll(" ", "_"), `${String(number).padStart(5, "0")}.pgm`);
@@ -131,6 +131,6 @@ async function writePart(
   }
   for (const [label, number] of at) {
     if (number < from + count)
-      throw new RandloraError("usage", `${number} pictures of ${NAMES[label]}: ${from + count} are asked for`);
+      throw new RandloraError("usage", `${number} images of ${NAMES[label]}: ${from + count} are asked for`);
   }
 }

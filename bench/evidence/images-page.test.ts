@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { imagesPage, imagesPicture } from "./images-page.ts";
+import { imagesPage, imagesImage } from "./images-page.ts";
 import type { ImagesRecord } from "./images-record.ts";
 
 const NAMES = ["RandLoRA", "RandLoRA, sparse", "LoRA", "VeRA", "all weights"];
@@ -37,7 +37,7 @@ function record(own: readonly number[]): ImagesRecord {
     },
     model: { parameters: 1000, accuracy: 0.9 },
     methods: NAMES.map((name) => ({ name, flags: [], parameters: 100, rates: { few: 1e-2, many: 1e-2 } })),
-    amounts: AMOUNTS.map((name, at) => ({ name, pictures: 4 * 10 ** at })),
+    amounts: AMOUNTS.map((name, at) => ({ name, images: 4 * 10 ** at })),
     results,
     alike: { layers: [{ name: "x", cka }], samples: 8 },
     plane: {
@@ -70,5 +70,5 @@ test("what is said follows from the numbers", () => {
   const same = record([0.7, 0.7, 0.7, 0.7, 0.7]);
   const edge = { ...same, methods: same.methods.map((one) => ({ ...one, rates: { few: 1e-2, many: 1e-1 } })) };
   expect(imagesPage(edge)).toContain("At an end of the rates that were tried: RandLoRA (many), ");
-  expect(imagesPicture(same)).not.toContain("NaN");
+  expect(imagesImage(same)).not.toContain("NaN");
 });

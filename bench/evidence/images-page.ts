@@ -40,7 +40,7 @@ function differences(record: ImagesRecord, one: string, other: string): string {
     .join(", ");
 }
 
-/** Is one above the other with many pictures? */
+/** Is one above the other with many images? */
 function verdict(record: ImagesRecord, one: string, other: string): string {
   const found = record.amounts.slice(-2).map(({ name }) => above(record, one, other, name));
   const certain = found.filter((values) => pairedP(values) < LEVEL);
@@ -86,12 +86,12 @@ function findings(record: ImagesRecord): Finding[] {
   const rise = (from: Corner, to: Corner) => barrier(along(plane, from, to)).toFixed(4);
   return [
     {
-      claim: "At equal numbers RandLoRA comes further than LoRA where pictures are many (figure 2)",
+      claim: "At equal numbers RandLoRA comes further than LoRA where images are many (figure 2)",
       measured: `points: ${differences(record, "RandLoRA", "LoRA")}`,
       verdict: verdict(record, "RandLoRA", "LoRA"),
     },
     {
-      claim: "VeRA falls behind LoRA where pictures are many (figure 2)",
+      claim: "VeRA falls behind LoRA where images are many (figure 2)",
       measured: `LoRA − VeRA: ${differences(record, "LoRA", "VeRA")}`,
       verdict: verdict(record, "LoRA", "VeRA"),
     },
@@ -119,7 +119,7 @@ function findings(record: ImagesRecord): Finding[] {
   ];
 }
 
-/** Of a claim that one is not above the other, however many pictures there are. */
+/** Of a claim that one is not above the other, however many images there are. */
 function near(record: ImagesRecord, one: string, other: string): string {
   const certain = record.amounts.filter(({ name }) => pairedP(above(record, one, other, name)) < LEVEL);
   const against = certain.filter(({ name }) => meanOf(above(record, one, other, name)) > 0);
@@ -136,22 +136,22 @@ export function imagesPage(record: ImagesRecord): string {
   const { pretraining, training, choosing, test, batch, shotSteps, epochs, pretrainingEpochs, seeds, rates } = protocol;
   const costs = Object.values(record.costs);
   const minutes = (of: "seconds" | "processor") => formatNumber(costs.reduce((sum, cost) => sum + cost[of], 0) / 60);
-  const whole = training === 6000 ? "" : ` (${formatNumber(training)} pictures of each class; the set has 6,000)`;
+  const whole = training === 6000 ? "" : ` (${formatNumber(training)} images of each class; the set has 6,000)`;
   return [
-    "## Pictures",
+    "## Images",
     "",
-    `A vision transformer of ${formatNumber(model.parameters)} parameters learns six classes of Fashion-MNIST with all its weights (${formatNumber(pretraining)} pictures of each,`,
-    `${pretrainingEpochs} epochs; ${percent(model.accuracy)} % of their test pictures are then right). It is adapted to the other four (pullover, dress, coat, shirt) by adapters of as`,
+    `A vision transformer of ${formatNumber(model.parameters)} parameters learns six classes of Fashion-MNIST with all its weights (${formatNumber(pretraining)} images of each,`,
+    `${pretrainingEpochs} epochs; ${percent(model.accuracy)} % of their test images are then right). It is adapted to the other four (pullover, dress, coat, shirt) by adapters of as`,
     `many numbers as a LoRA of rank 4 (${formatNumber(protocol.budget)}), as near as a method comes to that, on every linear layer, and by all its weights, each with a new head.`,
-    `Few pictures: ${shotSteps} steps; 50 and 100 %${whole}: ${epochs} epochs; batches of ${batch}. Learning rates are the best of ${rates.join(", ")} on ${choosing} other`,
-    `pictures of each class with a seed of its own, once with 16 shots and once with all pictures. Accuracy on ${formatNumber(test)} test pictures of each class in %, mean and`,
-    `deviation over ${seeds} seeds, which draw the pictures, the head, the bases and the order:`,
+    `Few images: ${shotSteps} steps; 50 and 100 %${whole}: ${epochs} epochs; batches of ${batch}. Learning rates are the best of ${rates.join(", ")} on ${choosing} other`,
+    `images of each class with a seed of its own, once with 16 shots and once with all images. Accuracy on ${formatNumber(test)} test images of each class in %, mean and`,
+    `deviation over ${seeds} seeds, which draw the images, the head, the bases and the order:`,
     "",
     accuracyTable(record),
     "",
     `${seeds} seeds tell apart only what differs much.${edges(record)}`,
     "",
-    "![accuracy by the number of pictures](evidence/images-accuracy.svg)",
+    "![accuracy by the number of images](evidence/images-accuracy.svg)",
     "",
     "What the paper says of CLIP and DINOv2, and what this small model shows of it; differences are in points, p that of the paired t test, each for itself:",
     "",
@@ -168,27 +168,27 @@ export function imagesPage(record: ImagesRecord): string {
   ].join("\n");
 }
 
-/** Accuracy by the number of pictures: means, with the lowest and the highest seed. */
-export function imagesPicture(record: ImagesRecord): string {
+/** Accuracy by the number of images: means, with the lowest and the highest seed. */
+export function imagesImage(record: ImagesRecord): string {
   const all = record.results.map(({ accuracy }) => accuracy);
   const [low, high] = [Math.floor(20 * Math.min(...all)) / 20, Math.ceil(20 * Math.max(...all)) / 20];
   const ticks = Array.from({ length: Math.round((high - low) / 0.05) + 1 }, (_, at) => low + at * 0.05);
-  const pictures = record.amounts.map((amount) => amount.pictures);
-  const [from = 1, to = 2] = [pictures[0], pictures.at(-1)];
-  const named = (count: number) => record.amounts.find((amount) => amount.pictures === count)?.name ?? "";
+  const images = record.amounts.map((amount) => amount.images);
+  const [from = 1, to = 2] = [images[0], images.at(-1)];
+  const named = (count: number) => record.amounts.find((amount) => amount.images === count)?.name ?? "";
   const axes = {
-    x: { from, to, ticks: pictures, isLog: true, format: named },
+    x: { from, to, ticks: images, isLog: true, format: named },
     y: { from: low, to: high, ticks, format: (tick: number) => `${percent(tick, 0)} %` },
   };
   const curves = record.methods.map(({ name }, at) => ({ name, color: PALETTE[at % PALETTE.length] ?? "" }));
   const legend = curves.map(({ name, color }) => ({ text: name, color }));
-  const names = { x: "pictures to learn from", y: "accuracy" };
+  const names = { x: "images to learn from", y: "accuracy" };
   return svgChart({ title: "four new classes of Fashion-MNIST", axes, names, legend }, (x, y) =>
     curves.flatMap(({ name, color }) => {
       const spots = record.amounts.map((amount) => {
         const values = accuracies(record, name, amount.name);
         const mean = spreadOf(values)?.mean ?? NaN;
-        return { x: round(x(amount.pictures)), mean, low: Math.min(...values), high: Math.max(...values), amount };
+        return { x: round(x(amount.images)), mean, low: Math.min(...values), high: Math.max(...values), amount };
       });
       const path = line<(typeof spots)[number]>(
         (spot) => spot.x,

@@ -18,7 +18,7 @@ export const IMAGES_RECORD = v.object({
   commit: v.string(),
   /** What was typed. */
   command: v.string(),
-  /** Pictures of each class, and steps or epochs of each amount. */
+  /** Images of each class, and steps or epochs of each amount. */
   protocol: v.object({
     pretraining: v.number(),
     pretrainingEpochs: v.number(),
@@ -40,12 +40,12 @@ export const IMAGES_RECORD = v.object({
       flags: v.array(v.string()),
       /** Trained numbers, those of the head among them. */
       parameters: v.number(),
-      /** Learning rates that were chosen, for a few pictures and for many. */
+      /** Learning rates that were chosen, for a few images and for many. */
       rates: v.object({ few: v.number(), many: v.number() }),
     }),
   ),
-  amounts: v.array(v.object({ name: v.string(), pictures: v.number() })),
-  /** Accuracies on the test pictures. */
+  amounts: v.array(v.object({ name: v.string(), images: v.number() })),
+  /** Accuracies on the test images. */
   results: v.array(
     v.object({ method: v.string(), amount: v.string(), seed: v.number(), accuracy: v.number(), loss: v.number() }),
   ),

@@ -1,7 +1,7 @@
 /*
- * `bun bench/evidence/images.ts`: what of the paper's claims on pictures is seen on a model that a processor can train. A small
+ * `bun bench/evidence/images.ts`: what of the paper's claims on images is seen on a model that a processor can train. A small
  * vision transformer learns six classes of Fashion-MNIST with all its weights, and is adapted to the other four by RandLoRA, its
- * sparse form, LoRA, VeRA and all weights, with few pictures and with many: figure 2 of the paper in small; then the
+ * sparse form, LoRA, VeRA and all weights, with few images and with many: figure 2 of the paper in small; then the
  * representations (figure 4a) and the losses between the results (figure 4b). All of it by commands of randlora. Writes the section
  * `images` of docs/evidence.md. What is done stays in --work DIR: a script that was stopped goes on. With --page the section is
  * written anew from docs/evidence/images.json.
@@ -23,8 +23,8 @@ import { Checkpoint } from "../../src/files/safetensors/checkpoint.ts";
 import { COPY_BYTES, SafetensorsWriter } from "../../src/files/safetensors/writer.ts";
 import { ALIKE, PLANE } from "./analyses.ts";
 import { begun } from "./begun.ts";
-import { writePictures } from "./images-data.ts";
-import { imagesPage, imagesPicture } from "./images-page.ts";
+import { writeImages } from "./images-data.ts";
+import { imagesPage, imagesImage } from "./images-page.ts";
 import { FINETUNED, IMAGES_RECORD, type ImagesRecord } from "./images-record.ts";
 import { EVIDENCE_FOLDER, writeSection } from "./section.ts";
 import { Stages } from "./stages.ts";
@@ -35,13 +35,13 @@ const { values } = parseArgs({
   options: {
     work: { type: "string", default: join(cacheFolder(), "evidence", "images") },
     page: { type: "boolean", default: false },
-    /** Pictures of each class: to pre-train on; to adapt to; to choose learning rates by; to measure with. */
+    /** Images of each class: to pre-train on; to adapt to; to choose learning rates by; to measure with. */
     pretraining: { type: "string", default: "6000" },
     training: { type: "string", default: "5000" },
     choosing: { type: "string", default: "500" },
     test: { type: "string", default: "1000" },
     "pretraining-epochs": { type: "string", default: "5" },
-    /** Steps with 1, 4 or 16 pictures of each class, and epochs with half of them and with all. */
+    /** Steps with 1, 4 or 16 images of each class, and epochs with half of them and with all. */
     "shot-steps": { type: "string", default: "100" },
     epochs: { type: "string", default: "4" },
     batch: { type: "string", default: "32" },
@@ -146,7 +146,7 @@ async function measure(signal: AbortSignal): Promise<ImagesRecord> {
     choosing: Number(values.choosing),
     test: Number(values.test),
   };
-  const data = await writePictures(work, join(cacheFolder(), "evidence"), amounts);
+  const data = await writeImages(work, join(cacheFolder(), "evidence"), amounts);
 
   /** One run of finetune. What an earlier start left unfinished begins anew. */
   const train = async (name: string, base: string, args: readonly string[]) => {
@@ -179,7 +179,7 @@ async function measure(signal: AbortSignal): Promise<ImagesRecord> {
       .toLowerCase()
       .replaceAll(/[^a-z0-9.]+/g, "-");
   const rates = values.rates.split(",").map(Number);
-  // A seed that no result has, and pictures that are in no test: what a rate was chosen by is no result.
+  // A seed that no result has, and images that are in no test: what a rate was chosen by is no result.
   const other = String(Number(values.seeds));
   const choose = async (flags: readonly string[], method: string, few: boolean): Promise<number> => {
     const { flags: amount, name } = AMOUNTS[few ? 2 : 4];
@@ -255,7 +255,7 @@ async function measure(signal: AbortSignal): Promise<ImagesRecord> {
     },
     model: { parameters: pretrained.trainable_parameters, accuracy: pretrained.valid_accuracy },
     methods,
-    amounts: AMOUNTS.map(({ name }) => ({ name, pictures: count(name) })),
+    amounts: AMOUNTS.map(({ name }) => ({ name, images: count(name) })),
     results,
     alike,
     plane,
@@ -271,5 +271,5 @@ if (!values.page) {
   await replaceSynced(RECORD, `${JSON.stringify(record, undefined, 1)}\n`);
 }
 const record = v.parse(IMAGES_RECORD, JSON.parse(await readFile(RECORD, "utf8")));
-await replaceSynced(join(EVIDENCE_FOLDER, "images-accuracy.svg"), imagesPicture(record));
+await replaceSynced(join(EVIDENCE_FOLDER, "images-accuracy.svg"), imagesImage(record));
 await writeSection("images", imagesPage(record));

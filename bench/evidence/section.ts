@@ -3,7 +3,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { replaceSynced } from "../../src/files/whole-file.ts";
 
-/** Where pictures and records of the page are. */
+/** Where images and records of the page are. */
 export const EVIDENCE_FOLDER = join(import.meta.dir, "../../docs/evidence");
 const PAGE = join(import.meta.dir, "../../docs/evidence.md");
 const HEAD = `# Evidence

@@ -28,7 +28,7 @@ export class Stages {
 
   /**
    * The JSON of a command, now or from an earlier start of the script with the same words.
-   * @param cwd where it runs: paths that pictures show are short there
+   * @param cwd where it runs: paths that images show are short there
    * @throws RandloraError when it fails, or answers something else than the schema says
    */
   async answer<T>(

@@ -1,7 +1,7 @@
 /*
- * `bun bench/peers/images.ts [--pictures 32] [--rank 16] [--steps 3]`: a CLIP of ViT-B/32's shape with random weights embeds
- * pictures, and takes training steps of RandLoRA and a linear head: transformers and PEFT, and we, in turn on the same cores.
- * Pictures are pixels already: decoding and resizing are not part of it.
+ * `bun bench/peers/images.ts [--images 32] [--rank 16] [--steps 3]`: a CLIP of ViT-B/32's shape with random weights embeds
+ * images, and takes training steps of RandLoRA and a linear head: transformers and PEFT, and we, in turn on the same cores.
+ * Images are pixels already: decoding and resizing are not part of it.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -10,13 +10,13 @@ import { parseArgs } from "node:util";
 import * as v from "valibot";
 import { pythonWithPeft } from "../../interop/environment.ts";
 import type { Device } from "../../src/compute/device/device.ts";
-import { PictureModel } from "../../src/measure/images/model.ts";
+import { LoadedImageModel } from "../../src/measure/images/model.ts";
 import { grey } from "../../src/train/images/batch.ts";
 import { formatDuration, formatNumber } from "../../src/terminal/format.ts";
 import { formatTable } from "../../src/terminal/table.ts";
 import { spareBytes } from "../../src/train/loop/choose-options.ts";
 import { Engine } from "../../src/train/loop/engine.ts";
-import { type PlacedPictureModel, PictureSource } from "../../src/train/images/source.ts";
+import { type PlacedLoadedImageModel, ImageSource } from "../../src/train/images/source.ts";
 import { resolveSettings } from "../../src/train/settings/resolve-settings.ts";
 import { openBenchDevice } from "../device.ts";
 import { machine, renderMachine } from "../harness.ts";
@@ -28,7 +28,7 @@ import { PeerProcess } from "./worker.ts";
 const THREADS = 2;
 const SIZE = [224, 224] as const;
 const CLASSES = Array.from({ length: 10 }, (_, index) => `class ${index}`);
-/** Most of transformers' and of PEFT's time: at least 0.35 of the pictures a second, and 2.5 times the time of a step. */
+/** Most of transformers' and of PEFT's time: at least 0.35 of the images a second, and 2.5 times the time of a step. */
 const MOST = { embed: 1 / 0.35, train: 2.5 } as const;
 
 const Ready = v.object({ ready: v.number() });
@@ -36,19 +36,19 @@ const Taken = v.object({ seconds: v.number(), coreSeconds: v.number() });
 
 const { values } = parseArgs({
   options: {
-    pictures: { type: "string", default: "32" },
+    images: { type: "string", default: "32" },
     rank: { type: "string", default: "16" },
     steps: { type: "string", default: "3" },
   },
 });
-const [count, rank, steps] = [Number(values.pictures), Number(values.rank), Number(values.steps)];
+const [count, rank, steps] = [Number(values.images), Number(values.rank), Number(values.steps)];
 const batch = grey({ tokens: count, targets: count }, SIZE, CLASSES.length);
-for (let at = 0; at < batch.pictures.pixels.length; at++) batch.pictures.pixels[at] = Math.sin(at);
+for (let at = 0; at < batch.images.pixels.length; at++) batch.images.pixels[at] = Math.sin(at);
 
 process.stdout.write(renderMachine(await machine()));
 const offline = { HF_HUB_OFFLINE: "1", HF_HUB_DISABLE_PROGRESS_BARS: "1", PYTHONDONTWRITEBYTECODE: "1" };
 const python = [await pythonWithPeft(), join(import.meta.dir, "peft_images.py")];
-const folder = await mkdtemp(join(tmpdir(), "randlora-pictures-"));
+const folder = await mkdtemp(join(tmpdir(), "randlora-images-"));
 try {
   await measure([...python, "make", folder], offline);
   await compare();
@@ -60,7 +60,11 @@ async function compare(): Promise<void> {
   await using peer = new PeerProcess([...python, "run", folder, String(count), String(rank), String(THREADS)], offline);
   const { ready } = await peer.hello(Ready);
   using gpu = await openBenchDevice();
-  using embedder = await PictureModel.open(gpu, { folder, weights: undefined }, { adapters: [], withoutText: true });
+  using embedder = await LoadedImageModel.open(
+    gpu,
+    { folder, weights: undefined },
+    { adapters: [], withoutText: true },
+  );
   await using source = await openSource();
   using model = await placed(gpu, source);
   if (model.summary.trainableParameters !== ready) {
@@ -72,7 +76,7 @@ async function compare(): Promise<void> {
   await engine.begin();
   let index = 0;
   const ours = {
-    embed: async () => void (await embedder.rows((run) => embedder.model.recordPictures(run, batch.pictures))),
+    embed: async () => void (await embedder.rows((run) => embedder.model.recordImages(run, batch.images))),
     train: async () => {
       const step = { index: index++, epoch: 0, microBatches: [batch], targets: count, tokens: count };
       await (
@@ -107,19 +111,19 @@ async function compare(): Promise<void> {
       ],
     ];
   });
-  const title = `ViT-B/32, ${count} pictures, median of ${steps}`;
-  const head = [title, "peer", "pictures/s", "ours", "pictures/s", "ratio", "by core time", "target"];
+  const title = `ViT-B/32, ${count} images, median of ${steps}`;
+  const head = [title, "peer", "images/s", "ours", "images/s", "ratio", "by core time", "target"];
   process.stdout.write(`\n${formatTable(rows, { head, align: "lrrrrrrl" })}`);
 }
 
-async function openSource(): Promise<PictureSource> {
+async function openSource(): Promise<ImageSource> {
   const asked = { model: folder, data: "made-up", method: "randlora", rank, targets: ["q_proj", "k_proj", "v_proj"] };
   const settings = resolveSettings(asked, { modelType: "clip", contextLength: 1 });
   const work = { task: { kind: "classify", head: "linear", classes: CLASSES } } as const;
-  return await PictureSource.open(settings, { folder, weights: undefined }, work);
+  return await ImageSource.open(settings, { folder, weights: undefined }, work);
 }
 
-async function placed(gpu: Device, source: PictureSource): Promise<PlacedPictureModel> {
+async function placed(gpu: Device, source: ImageSource): Promise<PlacedLoadedImageModel> {
   const tokens = source.rowsOf({ tokens: count, targets: count });
   const place = { staging: gpu.staging, tokens, microBatches: 1, budget: spareBytes(gpu), choices: undefined };
   const model = await source.place(gpu, place);

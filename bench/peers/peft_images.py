@@ -1,9 +1,9 @@
-"""Embeds pictures with transformers' CLIP, and takes steps of PEFT's RandLoRA on it, each when a line of standard input asks.
+"""Embeds images with transformers' CLIP, and takes steps of PEFT's RandLoRA on it, each when a line of standard input asks.
 
 usage: peft_images.py make OUT                          writes OUT: CLIP of ViT-B/32's shape, random, f32
-       peft_images.py run BASE PICTURES RANK THREADS    lines: embed, train
+       peft_images.py run BASE IMAGES RANK THREADS    lines: embed, train
 
-Prints `{"ready": trained parameters}`, then for each line its seconds and its processor time. Everything is f32, pictures are random
+Prints `{"ready": trained parameters}`, then for each line its seconds and its processor time. Everything is f32, images are random
 pixels of 224 × 224; a linear head of ten classes is trained beside the adapter of q, k and v.
 """
 
@@ -18,7 +18,7 @@ from transformers import CLIPConfig, CLIPForImageClassification, CLIPModel, set_
 CLASSES = 10
 
 
-def run(base: str, pictures: int, rank: int) -> None:
+def run(base: str, images: int, rank: int) -> None:
     embedder = CLIPModel.from_pretrained(base).eval()
     model = CLIPForImageClassification.from_pretrained(base, num_labels=CLASSES)
     config = RandLoraConfig(
@@ -30,8 +30,8 @@ def run(base: str, pictures: int, rank: int) -> None:
     model = get_peft_model(model, config).train()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-3, weight_decay=0.0)
-    pixels = torch.randn(pictures, 3, 224, 224)
-    labels = torch.arange(pictures) % CLASSES
+    pixels = torch.randn(images, 3, 224, 224)
+    labels = torch.arange(images) % CLASSES
 
     def embed() -> None:
         with torch.no_grad():

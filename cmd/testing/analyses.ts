@@ -17,4 +17,4 @@ const plane = {
 };
 
 export const PlaneOfTexts = v.strictObject({ ...plane, tokens: v.number() });
-export const PlaneOfPictures = v.strictObject(plane);
+export const PlaneOfImages = v.strictObject(plane);

@@ -11,15 +11,15 @@ import { randlora } from "./images.ts";
 /** A short way to train. */
 export const LORA = ["--method", "lora", "--targets", "q_proj,v_proj", "--batch-size", "6"] as const;
 
-/** A folder with small models (`clip`, `dinov2`) and pictures (`data`) for the tests of one file. */
-export class PictureFolder {
+/** A folder with small models (`clip`, `dinov2`) and images (`data`) for the tests of one file. */
+export class ImageFolder {
   path = "";
 
   /** Makes it before the file's first test, and removes it after the last. */
-  static forTests(): PictureFolder {
-    const folder = new PictureFolder();
+  static forTests(): ImageFolder {
+    const folder = new ImageFolder();
     beforeAll(async () => {
-      folder.path = await mkdtemp(join(tmpdir(), "randlora-finetune-pictures-"));
+      folder.path = await mkdtemp(join(tmpdir(), "randlora-finetune-images-"));
       await writeClip(folder.at("clip"));
       await writeDinov2(folder.at("dinov2"));
       await writeImages(folder.at("data"), "train", 8);

@@ -1,12 +1,12 @@
-// Commands about pictures, run as users run them, and small adapters for them.
+// Commands about images, run as users run them, and small adapters for them.
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../../src/compute/device/device.ts";
 import { cleanEnvironment } from "../../src/terminal/options/testing/spawn.ts";
-import { type PictureTrial, trainPictures } from "../../src/train/testing/images.ts";
+import { type ImageTrial, trainImages } from "../../src/train/testing/images.ts";
 
-/** A picture of the fixtures. */
-export function picture(name: string): string {
+/** A image of the fixtures. */
+export function image(name: string): string {
   return join(import.meta.dir, "../../fixtures/images", name);
 }
 
@@ -22,7 +22,7 @@ export async function randlora(...args: readonly string[]) {
 }
 
 /** Trains an adapter for a few steps, and writes it. */
-export async function writeTrained(gpu: Device, out: string, trial: PictureTrial): Promise<void> {
+export async function writeTrained(gpu: Device, out: string, trial: ImageTrial): Promise<void> {
   await mkdir(out);
-  await trainPictures(gpu, trial, 3, (model) => model.save(out));
+  await trainImages(gpu, trial, 3, (model) => model.save(out));
 }

@@ -1,9 +1,9 @@
-"""The two analyses of `randlora analyze` on pictures, plainly: tiny random CLIP and DINOv2 models, adapters of PEFT's and
+"""The two analyses of `randlora analyze` on images, plainly: tiny random CLIP and DINOv2 models, adapters of PEFT's and
 fine-tuned copies of them, numpy on transformers' activations, and PyTorch's losses of mixed weights.
 
     python image_analyses.py OUT ASKED
 
-ASKED is JSON: `pictures` ([file, class] in the order in which they are looked at), `classes` (in the order of trained heads),
+ASKED is JSON: `images` ([file, class] in the order in which they are looked at), `classes` (in the order of trained heads),
 `points` (shares of the corners) and `batch` (of CKA). For each NAME of clip and dinov2, OUT/NAME/base, /full, /lora and
 /randlora are the model and its variants; prints a JSON object by NAME: `cka` (a module after the other: `full` and `minibatch`,
 of LoRA and RandLoRA with the full model) and `plane` (the losses at the points, corners randlora, full, lora).
@@ -55,7 +55,7 @@ def variants(base: Module, folder: Path, targets: list[str], head: list[str], ge
 
 
 def class_tokens(model: Module, pixels: torch.Tensor) -> list[np.ndarray]:
-    """What each output module of the encoder of pictures gives, (pictures, width)."""
+    """What each output module of the encoder of images gives, (images, width)."""
     seen: list[np.ndarray] = []
     keep = lambda _module, _inputs, output: seen.append(output[:, 0].double().numpy())
     body = model.dinov2 if hasattr(model, "dinov2") else model.vision_model
@@ -113,7 +113,7 @@ def dinov2(out: Path, files: list[str], shown: list[str], asked: dict, generator
 
 
 def main(out: Path, asked: dict) -> None:
-    files, shown = [list(column) for column in zip(*asked["pictures"])]
+    files, shown = [list(column) for column in zip(*asked["images"])]
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         found = {name: of(out / name, files, shown, asked, generator) for name, of in {"clip": clip, "dinov2": dinov2}.items()}

@@ -1,9 +1,9 @@
-"""Makes tiny random CLIP and DINOv2 folders, whole with processors and tokenizer, and says what transformers and PEFT make of pictures.
+"""Makes tiny random CLIP and DINOv2 folders, whole with processors and tokenizer, and says what transformers and PEFT make of images.
 
     python image_commands.py OUT LABELS IMAGE...
 
 OUT/clip and OUT/dinov2 (without a head) are models, OUT/adapter PEFT's RandLoRA adapter of the latter with a head for LABELS.
-Prints a JSON object: `clip`, `text`, `dinov2` (vectors), `zero_shot` and `trained` (probabilities, a list for each picture).
+Prints a JSON object: `clip`, `text`, `dinov2` (vectors), `zero_shot` and `trained` (probabilities, a list for each image).
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Fine-tunes on picture files with transformers, PEFT and torch: the yardstick of `randlora finetune` from files to losses.
+"""Fine-tunes on image files with transformers, PEFT and torch: the yardstick of `randlora finetune` from files to losses.
 
     python image_finetune.py JOBS     # one JSON object on stdout: NAME: {losses, norms, rates, valid_loss, valid_accuracy}
 

@@ -1,8 +1,8 @@
-"""Random pictures of every kind that we read, and what Pillow and transformers make of them.
+"""Random images of every kind that we read, and what Pillow and transformers make of them.
 
 usage: images.py FOLDER SEED COUNT
 
-Writes the pictures, processors as transformers saves them, and prints one JSON object: digests of pixels, and of what the
+Writes the images, processors as transformers saves them, and prints one JSON object: digests of pixels, and of what the
 processors give."""
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def digest(values: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
-def picture(random: np.random.Generator, largest: int) -> Image.Image:
+def image(random: np.random.Generator, largest: int) -> Image.Image:
     width, height = (int(side) for side in random.integers(1, largest, 2))
     y, x = np.mgrid[0:height, 0:width]
     scale = random.uniform(2, 40, 3)
@@ -97,10 +97,10 @@ def main() -> None:
     folder, seed, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     random = np.random.default_rng(seed)
     chosen = processors(folder)
-    pictures = []
+    images = []
     for number in range(count):
         kind = list(KINDS)[number % len(KINDS)]
-        image = picture(random, 700 if number % 10 == 0 else 90)
+        image = image(random, 700 if number % 10 == 0 else 90)
         path = folder / f"{number}.{kind.lower()}"
         path.write_bytes(encoded(random, image, kind))
         plain = Image.open(path).convert("RGB")
@@ -116,7 +116,7 @@ def main() -> None:
             name.lower(): digest(np.asarray(plain.resize((width, height), Image.Resampling[name])))
             for name in ("LANCZOS", "BILINEAR", "BICUBIC", "BOX")
         }
-        pictures.append({
+        images.append({
             "file": path.name,
             "size": plain.size,
             "pixels": digest(np.asarray(plain)),
@@ -125,7 +125,7 @@ def main() -> None:
             "resized": resized,
             "prepared": prepared,
         })
-    json.dump(pictures, sys.stdout)
+    json.dump(images, sys.stdout)
 
 
 if __name__ == "__main__":

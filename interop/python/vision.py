@@ -1,9 +1,9 @@
-"""Makes tiny random CLIP and DINOv2 models with pictures, and writes what transformers computes of them.
+"""Makes tiny random CLIP and DINOv2 models with images, and writes what transformers computes of them.
 
     python vision.py OUT
 
 OUT/NAME/ holds a model and `made.safetensors`: `pixels`, `hidden` (last_hidden_state), `pooled` (what stands for each
-picture) and, where the model has them, `logits`, `probabilities`, `text_embeds`, `image_embeds`; OUT/cases.json the texts
+image) and, where the model has them, `logits`, `probabilities`, `text_embeds`, `image_embeds`; OUT/cases.json the texts
 of each case, as token ids that end where their padding begins; OUT/tokenizer/ a CLIP tokenizer, and OUT/tokens.json what it
 makes of some texts.
 """

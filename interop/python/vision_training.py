@@ -1,4 +1,4 @@
-"""Training of CLIP and DINOv2 with PEFT and torch's AdamW: the yardstick of heads, contrastive losses and adapters of pictures.
+"""Training of CLIP and DINOv2 with PEFT and torch's AdamW: the yardstick of heads, contrastive losses and adapters of images.
 
     python vision_training.py make OUT      # OUT/clip, OUT/dinov2: models; OUT/NAME.safetensors: `pixels` and `labels`
     python vision_training.py train JOBS    # answers on stdout, one JSON object: NAME: {losses, norms, trained, merged}
@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy, normalize
 from transformers import AutoModelForImageClassification, CLIPModel, PreTrainedModel
 from vision import cases, randomise
 
-PICTURES = 15
+IMAGES = 15
 CLASSES = 4
 
 
@@ -30,10 +30,10 @@ def make(out: Path) -> None:
         model = made["model"](made["config"])
         randomise(model, generator)
         model.save_pretrained(out / kind)
-        labels = torch.arange(PICTURES) % CLASSES
+        labels = torch.arange(IMAGES) % CLASSES
         # Something of the class is to be seen.
         marks = torch.randn([CLASSES, 3, *made["size"]], generator=generator)
-        pixels = marks[labels] + torch.randn([PICTURES, 3, *made["size"]], generator=generator)
+        pixels = marks[labels] + torch.randn([IMAGES, 3, *made["size"]], generator=generator)
         save_file({"pixels": pixels, "labels": labels.int()}, out / f"{kind}.safetensors")
 
 

@@ -7,7 +7,7 @@
 // oxlint-disable-next-line no-control-regex -- they are what is made visible
 const STEERING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
 
-/** Text of one line: what would steer the terminal stands as Unicode's picture of it (U+2400 …), or as U+FFFD. */
+/** Text of one line: what would steer the terminal stands as Unicode's symbol of it (U+2400 …), or as U+FFFD. */
 export function visible(text: string): string {
   return visibleLines(text).replaceAll("\n", "␊").replaceAll("\t", "␉");
 }

@@ -10,7 +10,7 @@ import { PlacedWeights } from "./placed-weights.ts";
 import { checkTensors, type PlannedMatrix, plannedLinear, plannedMatrix, plannedVector } from "./tensor-plan.ts";
 import { writeModel } from "./testing/models.ts";
 
-/** What towers of pictures have: patches as a convolution, rows and vectors among axes of one, a number. */
+/** What towers of images have: patches as a convolution, rows and vectors among axes of one, a number. */
 const STORED = {
   patches: [8, 3, 3, 3],
   positions: [1, 5, 6],

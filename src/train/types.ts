@@ -5,12 +5,12 @@ import type { Quantised } from "../models/placed-weights.ts";
 export interface StepMetrics {
   /** From 1. */
   readonly step: number;
-  /** Mean over the step's supervised tokens, or pictures, in nats, before the update. */
+  /** Mean over the step's supervised tokens, or images, in nats, before the update. */
   readonly loss: number;
   readonly learning_rate: number;
   /** The gradients' global norm before clipping. */
   readonly grad_norm: number;
-  /** Supervised tokens of this step, or pictures. */
+  /** Supervised tokens of this step, or images. */
   readonly tokens: number;
   /** Wall-clock time of this step. */
   readonly seconds: number;
@@ -20,16 +20,16 @@ export interface StepMetrics {
 export interface EvaluationMetrics {
   /** Steps done before it; 0: before the first. */
   readonly step: number;
-  /** Mean over all supervised tokens of the set, or over its pictures, in nats. */
+  /** Mean over all supervised tokens of the set, or over its images, in nats. */
   readonly valid_loss: number;
-  /** The part of the pictures that are taken for what they are; of tasks that tell classes apart. */
+  /** The part of the images that are taken for what they are; of tasks that tell classes apart. */
   readonly valid_accuracy?: number;
 }
 
 export type Metrics = StepMetrics | EvaluationMetrics;
 
 /** What is learnt from. */
-export type Unit = "tokens" | "pictures";
+export type Unit = "tokens" | "images";
 
 /** What a run is about to do: known once model, data and method are ready. */
 export interface RunStart {
@@ -83,10 +83,10 @@ export interface TrainResult {
   readonly trainableParameters: number;
   /** What of the frozen weights is held in blocks. */
   readonly quantised?: Quantised | undefined;
-  /** Supervised tokens, or pictures, of all steps. */
+  /** Supervised tokens, or images, of all steps. */
   readonly tokens: number;
   readonly unit: Unit;
-  /** Pictures that were left out because they cannot be read, where that was asked for. */
+  /** Images that were left out because they cannot be read, where that was asked for. */
   readonly badImages?: number | undefined;
   readonly estimatedGpuBytes: number;
   /** Live buffer bytes at most, by our own count. */

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import type { Adapter } from "../adapter.ts";
 import { unadaptedModules } from "./unadapted.ts";
 
-test("an adapter with a head for CLIP's pictures lacks none of its texts' modules, which transformers' class has not", () => {
+test("an adapter with a head for CLIP's images lacks none of its texts' modules, which transformers' class has not", () => {
   const modules = ["vision_model.encoder.layers.0.self_attn.q_proj", "text_model.encoder.layers.0.self_attn.q_proj"];
   const tensors = new Map(modules.map((name) => [`${name}.weight`, { dtype: "F32", shape: [8, 8] }] as const));
   const adapter: Adapter = {

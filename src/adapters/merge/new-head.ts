@@ -19,7 +19,7 @@ export interface NewHead {
 /** Shapes of an adapter's own tensors, by the checkpoint's names. */
 type Added = ReadonlyMap<string, { readonly shape: readonly number[] }>;
 
-/** transformers' classes of models of pictures with a classifier, and what that reads, in widths of the encoder. */
+/** transformers' classes of models of images with a classifier, and what that reads, in widths of the encoder. */
 const CLASSES: Readonly<
   Record<string, { readonly architecture: string; readonly widths: number; readonly norm: string }>
 > = {

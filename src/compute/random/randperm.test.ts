@@ -12,7 +12,7 @@ test("torchRandperm is torch's", () => {
   for (const [seed, permutation] of expected.permutations) {
     expect([...torchRandperm(permutation.length, BigInt(seed))]).toEqual(permutation);
   }
-  // As many as Caltech 256 has pictures.
+  // As many as Caltech 256 has images.
   const long = torchRandperm(30607, 0n);
   expect(new Bun.CryptoHasher("sha256").update(new Uint8Array(long.buffer)).digest("hex")).toBe(expected.long);
   expect(torchRandperm(0, 0n).length).toBe(0);

@@ -30,7 +30,7 @@ describe("drawAugmentation", () => {
     );
   });
 
-  test("is a function of seed, epoch and picture, and each of them matters", () => {
+  test("is a function of seed, epoch and image, and each of them matters", () => {
     const size = { width: 640, height: 480 };
     const at = (seed: bigint, epoch: number, index: number) =>
       JSON.stringify(drawAugmentation(size, seed, epoch, index));
@@ -56,12 +56,12 @@ describe("drawAugmentation", () => {
   });
 });
 
-test("an augmented picture is its part, resized and mirrored", () => {
-  const picture = { width: 9, height: 7, data: Uint8Array.from({ length: 9 * 7 * 3 }, (_, i) => (i * 37) % 256) };
+test("an augmented image is its part, resized and mirrored", () => {
+  const image = { width: 9, height: 7, data: Uint8Array.from({ length: 9 * 7 * 3 }, (_, i) => (i * 37) % 256) };
   const box = { left: 2, top: 1, right: 8, bottom: 6 };
-  const part = resize(crop(picture, box), 5, 4, "bicubic");
-  expect(augment(picture, { box, mirror: false }, { width: 5, height: 4 })).toEqual(part);
-  const other = augment(picture, { box, mirror: true }, { width: 5, height: 4 });
+  const part = resize(crop(image, box), 5, 4, "bicubic");
+  expect(augment(image, { box, mirror: false }, { width: 5, height: 4 })).toEqual(part);
+  const other = augment(image, { box, mirror: true }, { width: 5, height: 4 });
   expect(other).not.toEqual(part);
   expect(mirrored(other)).toEqual(part);
 });

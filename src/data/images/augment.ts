@@ -1,5 +1,5 @@
 import { philox4x32, philoxKey } from "../../compute/random/philox.ts";
-import { type Box, crop, mirrored, type Picture } from "./image.ts";
+import { type Box, crop, mirrored, type Image } from "./image.ts";
 import { resize } from "./resize.ts";
 
 /** Tells these draws from others under the same seed. */
@@ -8,21 +8,21 @@ const TRIES = 10;
 const [SMALLEST, LARGEST] = [0.5, 1];
 const [NARROWEST, WIDEST] = [Math.log(3 / 4), Math.log(4 / 3)];
 
-/** What is done to one picture of one epoch. */
+/** What is done to one image of one epoch. */
 export interface Augmentation {
   readonly box: Box;
   readonly mirror: boolean;
 }
 
 /**
- * Draws the part of a picture that an epoch sees, and whether it is mirrored: torchvision's `RandomResizedCrop` (an area of
+ * Draws the part of a image that an epoch sees, and whether it is mirrored: torchvision's `RandomResizedCrop` (an area of
  * 0.5 to 1, proportions of 3/4 to 4/3, the middle where ten tries do not fit) and `RandomHorizontalFlip`, from our own
  * generator. A function of its arguments alone: a resumed run sees the same parts.
  *
- * @param index of the picture in its set
+ * @param index of the image in its set
  */
 export function drawAugmentation(
-  { width, height }: Pick<Picture, "width" | "height">,
+  { width, height }: Pick<Image, "width" | "height">,
   seed: bigint,
   epoch: number,
   index: number,
@@ -54,10 +54,10 @@ export function drawAugmentation(
 
 /** Cuts out a part, resizes it (bicubic) and mirrors it, in torchvision's order. */
 export function augment(
-  picture: Picture,
+  image: Image,
   { box, mirror }: Augmentation,
   { width, height }: { readonly width: number; readonly height: number },
-): Picture {
-  const part = resize(crop(picture, box), width, height, "bicubic");
+): Image {
+  const part = resize(crop(image, box), width, height, "bicubic");
   return mirror ? mirrored(part) : part;
 }

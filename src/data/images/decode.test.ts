@@ -2,27 +2,27 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { RandloraError } from "../../files/errors.ts";
 import { refusalOf } from "../../files/testing/folder.ts";
-import { decodePicture } from "./decode.ts";
+import { decodeImage } from "./decode.ts";
 import { bytesOf, digest, expected } from "./testing/expected.ts";
 
 const kinds = Object.entries(expected.decoded);
 
-describe("decodePicture", () => {
+describe("decodeImage", () => {
   test.each(kinds)("reads %s as Pillow does", async (name, { size, pixels, upright }) => {
-    const picture = await decodePicture(bytesOf(name), name, { upright: false });
-    expect([picture.width, picture.height]).toEqual(size);
-    expect(digest(picture.data)).toBe(pixels);
-    expect(digest((await decodePicture(bytesOf(name), name, { upright: true })).data)).toBe(upright);
+    const image = await decodeImage(bytesOf(name), name, { upright: false });
+    expect([image.width, image.height]).toEqual(size);
+    expect(digest(image.data)).toBe(pixels);
+    expect(digest((await decodeImage(bytesOf(name), name, { upright: true })).data)).toBe(upright);
   });
 
-  test("has pictures that are turned in all eight ways", () => {
+  test("has images that are turned in all eight ways", () => {
     const turned = kinds.filter(([name]) => name.startsWith("turned-"));
     expect(turned.length).toBeGreaterThanOrEqual(12);
     expect(new Set(turned.map(([, { upright }]) => upright)).size).toBeGreaterThanOrEqual(11);
   });
 
   test.each(expected.refused)("refuses %s in one line that names it", async (name) => {
-    const refusal = await refusalOf(() => decodePicture(bytesOf(name), name, { upright: true }));
+    const refusal = await refusalOf(() => decodeImage(bytesOf(name), name, { upright: true }));
     expect(refusal.code).toBe("format");
     expect(refusal.message).toStartWith(`${name}: `);
     expect(refusal.message).not.toContain("\n");
@@ -37,10 +37,10 @@ describe("decodePicture", () => {
       [10_000, 10_001, false],
       [65_535, 65_535, false],
     ] as const) {
-      const refusal = await refusalOf(() => decodePicture(hugePpm(width, height), "huge.ppm", { upright: true }));
+      const refusal = await refusalOf(() => decodeImage(hugePpm(width, height), "huge.ppm", { upright: true }));
       expect(refusal.message).toContain(ok ? "cut short" : "more than 100,000,000");
     }
-    const refusal = await refusalOf(() => decodePicture(hugePng(20_000, 20_000), "huge.png", { upright: true }));
+    const refusal = await refusalOf(() => decodeImage(hugePng(20_000, 20_000), "huge.png", { upright: true }));
     expect(refusal.message).toBe("huge.png: 20000 × 20000 pixels: more than 100,000,000");
   });
 
@@ -52,19 +52,19 @@ describe("decodePicture", () => {
       return Buffer.concat([bytes.subarray(0, -2), ...Array<Buffer>(more).fill(scan), bytes.subarray(-2)]);
     };
     // Ten are in the file.
-    expect(await decodePicture(withScans(90), "x.jpg", { upright: true })).toMatchObject({ width: expect.any(Number) });
-    const refusal = await refusalOf(() => decodePicture(withScans(91), "x.jpg", { upright: true }));
+    expect(await decodeImage(withScans(90), "x.jpg", { upright: true })).toMatchObject({ width: expect.any(Number) });
+    const refusal = await refusalOf(() => decodeImage(withScans(91), "x.jpg", { upright: true }));
     expect(refusal.message).toBe("x.jpg: not a JPEG that can be read: more than 100 scans");
   });
 
-  test("refuses what is no picture", async () => {
+  test("refuses what is no image", async () => {
     for (const text of ["", "hello", "BM", "P6", "GIF89a", "RIFF....WEBP", "\xff\xd8\xff"]) {
-      const refusal = await refusalOf(() => decodePicture(Buffer.from(text, "latin1"), "x", { upright: true }));
+      const refusal = await refusalOf(() => decodeImage(Buffer.from(text, "latin1"), "x", { upright: true }));
       expect(refusal.code).toBe("format");
     }
   });
 
-  // Bytes that are changed may give another picture, or a refusal, but nothing else.
+  // Bytes that are changed may give another image, or a refusal, but nothing else.
   test("survives changed and missing bytes", async () => {
     const names = [
       "420.jpg",
@@ -83,7 +83,7 @@ describe("decodePicture", () => {
           const bytes = whole.slice(0, length === null ? whole.length : length % whole.length);
           for (const [at, value] of changes) if (bytes.length > 0) bytes[at % bytes.length] = value;
           try {
-            const { width, height, data } = await decodePicture(bytes, name, { upright: true });
+            const { width, height, data } = await decodeImage(bytes, name, { upright: true });
             expect(data.length).toBe(width * height * 3);
           } catch (thrown) {
             expect(thrown).toBeInstanceOf(RandloraError);

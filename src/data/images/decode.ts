@@ -6,9 +6,9 @@ import { readNetpbm, readNetpbmHeader } from "./formats/netpbm.ts";
 import { isDeepGrey, readPngPixels } from "./formats/png-pixels.ts";
 import { readPngHeader } from "./formats/png.ts";
 import { readWebpHeader } from "./formats/webp.ts";
-import { type Picture, turned } from "./image.ts";
+import { type Image, turned } from "./image.ts";
 
-/** Pictures with more pixels are refused before they are decoded. */
+/** Images with more pixels are refused before they are decoded. */
 export const MOST_PIXELS = 100_000_000;
 /** So are longer ones: no format but PNG has sides of more than 65,535 pixels, and what resizes them takes memory by their length. */
 const LONGEST_SIDE = 1_000_000;
@@ -19,13 +19,13 @@ const LONGEST_SIDE = 1_000_000;
  */
 export type Admit = (pixels: number) => Promise<void>;
 
-/** Pictures up to this size are decoded without asking: as many as there are jobs at once take little. */
+/** Images up to this size are decoded without asking: as many as there are jobs at once take little. */
 export const UNASKED_PIXELS = 4_000_000;
 
 export interface DecodeOptions {
-  /** Turn the picture upright as its EXIF data say: transformers' `load_image` does, torchvision's data sets do not. */
+  /** Turn the image upright as its EXIF data say: transformers' `load_image` does, torchvision's data sets do not. */
   readonly upright: boolean;
-  /** Asked between the header and the pixels of a picture of more than {@link UNASKED_PIXELS}. */
+  /** Asked between the header and the pixels of a image of more than {@link UNASKED_PIXELS}. */
   readonly admit?: Admit;
 }
 
@@ -34,33 +34,28 @@ export interface DecodeOptions {
  * Pillow's `Image.open(…).convert("RGB")` gives. Alpha is dropped, colour profiles are not applied.
  *
  * @param name of the file, fit to be printed, for errors
- * @throws {RandloraError} `format` for other formats, animated pictures, more than {@link MOST_PIXELS} pixels, and files
+ * @throws {RandloraError} `format` for other formats, animated images, more than {@link MOST_PIXELS} pixels, and files
  *   that are cut short or broken
  */
-export async function decodePicture(
-  bytes: Uint8Array,
-  name: string,
-  { upright, admit }: DecodeOptions,
-): Promise<Picture> {
+export async function decodeImage(bytes: Uint8Array, name: string, { upright, admit }: DecodeOptions): Promise<Image> {
   const { header, pixels } = open(bytes, name);
   const { width, height } = header;
-  if (width === 0 || height === 0)
-    throw new RandloraError("format", `${name}: a picture of ${width} × ${height} pixels`);
+  if (width === 0 || height === 0) throw new RandloraError("format", `${name}: a image of ${width} × ${height} pixels`);
   const tooLarge = width * height > MOST_PIXELS ? `more than ${MOST_PIXELS.toLocaleString("en")}` : undefined;
   const problem = tooLarge ?? (Math.max(width, height) > LONGEST_SIDE ? "too long a side" : undefined);
   if (problem !== undefined) {
     throw new RandloraError("format", `${name}: ${width} × ${height} pixels: ${problem}`, "make it smaller first");
   }
   if (width * height > UNASKED_PIXELS) await admit?.(width * height);
-  const picture = await pixels();
-  if (picture.width !== width || picture.height !== height) throw broken(name, "picture", "it has two sizes");
-  return upright ? turned(picture, header.orientation) : picture;
+  const image = await pixels();
+  if (image.width !== width || image.height !== height) throw broken(name, "image", "it has two sizes");
+  return upright ? turned(image, header.orientation) : image;
 }
 
-/** A picture whose header has been read, but not its pixels. */
+/** A image whose header has been read, but not its pixels. */
 interface Opened {
   readonly header: Header;
-  readonly pixels: () => Picture | Promise<Picture>;
+  readonly pixels: () => Image | Promise<Image>;
 }
 
 function open(bytes: Uint8Array, name: string): Opened {
@@ -82,12 +77,12 @@ function open(bytes: Uint8Array, name: string): Opened {
     const header = readNetpbmHeader(bytes, name);
     return { header, pixels: () => readNetpbm(bytes, header, name) };
   }
-  const found = bytes.length === 0 ? "an empty file" : "not a picture of a known format";
+  const found = bytes.length === 0 ? "an empty file" : "not a image of a known format";
   throw new RandloraError("format", `${name}: ${found}`, "known are JPEG, PNG, WebP, GIF and PPM");
 }
 
 /** Bun has no way to hand over pixels but a file: a PNG that is not compressed is the cheapest. */
-async function byBun(bytes: Uint8Array, name: string, kind: string): Promise<Picture> {
+async function byBun(bytes: Uint8Array, name: string, kind: string): Promise<Image> {
   let png: Uint8Array;
   try {
     const image = new Bun.Image(bytes, { autoOrient: false, maxPixels: MOST_PIXELS });

@@ -1,12 +1,12 @@
-/** A decoded picture: rows from the top, three bytes a pixel (red, green, blue). */
-export interface Picture {
+/** A decoded image: rows from the top, three bytes a pixel (red, green, blue). */
+export interface Image {
   readonly width: number;
   readonly height: number;
   /** height · width · 3 bytes. */
   readonly data: Uint8Array;
 }
 
-/** A part of a picture, in pixels; `right` and `bottom` are the first column and row outside. */
+/** A part of a image, in pixels; `right` and `bottom` are the first column and row outside. */
 export interface Box {
   readonly left: number;
   readonly top: number;
@@ -17,23 +17,23 @@ export interface Box {
 /** EXIF's orientation: 1 is upright; 5 to 8 exchange width and height. */
 export type Orientation = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8;
 
-/** A black picture. */
+/** A black image. */
 export function blank(width: number, height: number): { width: number; height: number; data: Uint8Array } {
   return { width, height, data: new Uint8Array(width * height * 3) };
 }
 
-/** The part of a picture inside `box`; what lies outside of the picture is black, as Pillow's `crop` has it. */
-export function crop(picture: Picture, box: Box): Picture {
-  const { width, height } = picture;
-  if (box.left === 0 && box.top === 0 && box.right === width && box.bottom === height) return picture;
+/** The part of a image inside `box`; what lies outside of the image is black, as Pillow's `crop` has it. */
+export function crop(image: Image, box: Box): Image {
+  const { width, height } = image;
+  if (box.left === 0 && box.top === 0 && box.right === width && box.bottom === height) return image;
   const part = blank(box.right - box.left, box.bottom - box.top);
   const left = Math.max(0, box.left);
-  const right = Math.min(picture.width, box.right);
+  const right = Math.min(image.width, box.right);
   if (right <= left) return part;
-  for (let y = Math.max(0, box.top); y < Math.min(picture.height, box.bottom); y++) {
-    const row = y * picture.width;
+  for (let y = Math.max(0, box.top); y < Math.min(image.height, box.bottom); y++) {
+    const row = y * image.width;
     part.data.set(
-      picture.data.subarray((row + left) * 3, (row + right) * 3),
+      image.data.subarray((row + left) * 3, (row + right) * 3),
       ((y - box.top) * part.width + left - box.left) * 3,
     );
   }
@@ -41,14 +41,14 @@ export function crop(picture: Picture, box: Box): Picture {
 }
 
 /** Mirrored: left and right change places. */
-export function mirrored(picture: Picture): Picture {
-  return turned(picture, 2);
+export function mirrored(image: Image): Image {
+  return turned(image, 2);
 }
 
-/** A picture turned upright, as Pillow's `ImageOps.exif_transpose` does. */
-export function turned(picture: Picture, orientation: Orientation): Picture {
-  if (orientation === 1) return picture;
-  const { width, height, data } = picture;
+/** A image turned upright, as Pillow's `ImageOps.exif_transpose` does. */
+export function turned(image: Image, orientation: Orientation): Image {
+  if (orientation === 1) return image;
+  const { width, height, data } = image;
   const exchanged = orientation > 4;
   const result = exchanged ? blank(height, width) : blank(width, height);
   // What stands at (x, y) of the result is read at (column, row); each is x or y, counted from either end.

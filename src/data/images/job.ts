@@ -3,18 +3,18 @@ import { RandloraError } from "../../files/errors.ts";
 import { naming } from "../../files/failure.ts";
 import { readWhole } from "../../files/read-whole.ts";
 import { augment, drawAugmentation } from "./augment.ts";
-import { type Admit, decodePicture, MOST_PIXELS } from "./decode.ts";
-import { type Box, crop, type Picture } from "./image.ts";
+import { type Admit, decodeImage, MOST_PIXELS } from "./decode.ts";
+import { type Box, crop, type Image } from "./image.ts";
 import { prepare } from "./prepare.ts";
 import type { Preprocessing } from "./preprocessing.ts";
 import type { Source } from "./datasets/types.ts";
 
-/** Of one picture's file. */
+/** Of one image's file. */
 const MOST_BYTES = 2 ** 28;
 /** Larger ones are read a few at a time. */
 const LARGE_BYTES = 2 ** 26;
 
-/** One picture to read and prepare. It can be sent to a thread. */
+/** One image to read and prepare. It can be sent to a thread. */
 export interface Job {
   readonly source: Source;
   /** Turn it as its EXIF data say. */
@@ -25,11 +25,11 @@ export interface Job {
 }
 
 /**
- * Reads a picture and prepares it.
+ * Reads a image and prepares it.
  *
  * @param admit asked once, before what takes much memory
  * @returns height · width · 3 bytes, of the preprocessing's size
- * @throws {RandloraError} `file` when it cannot be read, `format` as {@link decodePicture}, `data` for a box outside of the picture
+ * @throws {RandloraError} `file` when it cannot be read, `format` as {@link decodeImage}, `data` for a box outside of the image
  */
 export async function runJob(job: Job, admit?: Admit): Promise<Uint8Array> {
   let isLarge = false;
@@ -44,25 +44,25 @@ export async function runJob(job: Job, admit?: Admit): Promise<Uint8Array> {
 }
 
 async function prepared({ source, upright, preprocessing, augmentation }: Job, admit: Admit): Promise<Uint8Array> {
-  const whole = await pictureOf(source, upright, admit);
-  const picture = source.box === undefined ? whole : crop(whole, within(source.box, whole, source.name));
-  if (augmentation === undefined) return prepare(picture, preprocessing).data;
+  const whole = await imageOf(source, upright, admit);
+  const image = source.box === undefined ? whole : crop(whole, within(source.box, whole, source.name));
+  if (augmentation === undefined) return prepare(image, preprocessing).data;
   const { seed, epoch, index } = augmentation;
-  return augment(picture, drawAugmentation(picture, seed, epoch, index), preprocessing).data;
+  return augment(image, drawAugmentation(image, seed, epoch, index), preprocessing).data;
 }
 
-async function pictureOf({ name, from }: Source, upright: boolean, admit: Admit): Promise<Picture> {
-  if ("picture" in from) return from.picture;
-  if ("bytes" in from) return await decodePicture(from.bytes, name, { upright, admit });
+async function imageOf({ name, from }: Source, upright: boolean, admit: Admit): Promise<Image> {
+  if ("image" in from) return from.image;
+  if ("bytes" in from) return await decodeImage(from.bytes, name, { upright, admit });
   // A file that takes much memory itself: as if it had the most pixels.
   const isLarge = (await naming(from.file, "read", stat(from.file))).size > LARGE_BYTES;
   if (isLarge) await admit(MOST_PIXELS);
   const bytes = await readWhole(from.file, MOST_BYTES);
-  return await decodePicture(bytes, name, isLarge ? { upright } : { upright, admit });
+  return await decodeImage(bytes, name, isLarge ? { upright } : { upright, admit });
 }
 
 /** Annotations count pixels from 0 or from 1, so a box may end one pixel outside. @throws {RandloraError} `data` */
-function within(box: Box, { width, height }: Picture, name: string): Box {
+function within(box: Box, { width, height }: Image, name: string): Box {
   if (box.right <= width + 1 && box.bottom <= height + 1) return box;
   const found = `a box up to ${box.right}, ${box.bottom} in an image of ${width} × ${height} pixels`;
   throw new RandloraError("data", `${name}: ${found}`, "fetch the set again");

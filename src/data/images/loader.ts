@@ -1,33 +1,33 @@
 import { RandloraError } from "../../files/errors.ts";
 import { normalisationTable, normaliseInto } from "./normalize.ts";
-import { PicturePool } from "./pool.ts";
+import { ImagePool } from "./pool.ts";
 import type { Preprocessing } from "./preprocessing.ts";
-import type { PictureSet } from "./datasets/types.ts";
+import type { ImageSet } from "./datasets/types.ts";
 
-/** Which pictures go through the model at once. */
-export interface PictureRequest {
-  /** Numbers of the set's pictures, in this order. */
+/** Which images go through the model at once. */
+export interface ImageRequest {
+  /** Numbers of the set's images, in this order. */
   readonly numbers: readonly number[];
   /** From 0; decides what augmentation draws. */
   readonly epoch: number;
 }
 
-/** Pictures as models take them, and the classes that they are of. */
+/** Images as models take them, and the classes that they are of. */
 export interface LoadedBatch {
-  readonly pictures: {
+  readonly images: {
     /** Fewer than were asked for where bad ones are skipped. */
     readonly count: number;
     readonly size: readonly [height: number, width: number];
     /** (count, 3, height, width), normalised. */
     readonly pixels: Float32Array;
   };
-  /** Of each picture. */
+  /** Of each image. */
   readonly labels: Uint32Array<ArrayBuffer>;
-  /** Pictures that could not be read, and why, one line each. */
+  /** Images that could not be read, and why, one line each. */
   readonly bad: readonly string[];
 }
 
-/** Pictures of a request that have been read and prepared: bytes, a quarter of what models take. */
+/** Images of a request that have been read and prepared: bytes, a quarter of what models take. */
 export interface PreparedBatch {
   readonly good: readonly { readonly bytes: Uint8Array; readonly label: number }[];
   /** As in {@link LoadedBatch}. */
@@ -38,40 +38,40 @@ export interface LoaderOptions {
   readonly preprocessing: Preprocessing;
   /** Crop and mirror at random, by this seed, instead of resizing to the middle. */
   readonly augment?: bigint | undefined;
-  /** Leave pictures out that cannot be read, instead of throwing. */
+  /** Leave images out that cannot be read, instead of throwing. */
   readonly skipBad?: boolean | undefined;
-  /** Threads that prepare pictures; 0: none beside this one. */
+  /** Threads that prepare images; 0: none beside this one. */
   readonly threads?: number | undefined;
   /** Batches that are prepared ahead of time, at most. */
   readonly ahead?: number | undefined;
 }
 
-/** A picture that was prepared, or why it was not. */
+/** A image that was prepared, or why it was not. */
 type Prepared = { readonly bytes: Uint8Array } | { readonly thrown: unknown };
 
 /**
- * Makes batches of a set's pictures, some of them before they are asked for. A batch is a function of the set, the options
+ * Makes batches of a set's images, some of them before they are asked for. A batch is a function of the set, the options
  * and the request alone: neither threads nor what was prepared ahead change a bit of it.
  */
-export class PictureLoader implements Disposable {
-  readonly #set: PictureSet;
+export class ImageLoader implements Disposable {
+  readonly #set: ImageSet;
   readonly #options: LoaderOptions;
-  readonly #pool: PicturePool;
+  readonly #pool: ImagePool;
   readonly #table: Float32Array;
   /** Begun before they were asked for, by {@link keyOf}. */
   readonly #begun = new Map<string, Promise<Prepared[]>>();
 
-  constructor(set: PictureSet, options: LoaderOptions) {
+  constructor(set: ImageSet, options: LoaderOptions) {
     this.#set = set;
     this.#options = options;
-    this.#pool = new PicturePool(options.threads);
+    this.#pool = new ImagePool(options.threads);
     this.#table = normalisationTable(options.preprocessing);
   }
 
   /**
    * Says what will be asked for next, in order: the first of it is begun, and what was begun but is not among it is let go.
    */
-  expect(requests: readonly PictureRequest[]): void {
+  expect(requests: readonly ImageRequest[]): void {
     const next = requests.slice(0, this.#options.ahead ?? 2);
     const keys = new Set(next.map(keyOf));
     for (const key of this.#begun.keys()) if (!keys.has(key)) this.#begun.delete(key);
@@ -81,21 +81,21 @@ export class PictureLoader implements Disposable {
     }
   }
 
-  /** Are pictures left out that cannot be read? How many a batch has is then known once they have been read. */
+  /** Are images left out that cannot be read? How many a batch has is then known once they have been read. */
   get skipsBad(): boolean {
     return this.#options.skipBad === true;
   }
 
   /** @throws {RandloraError} as {@link prepare} */
-  async load(request: PictureRequest): Promise<LoadedBatch> {
+  async load(request: ImageRequest): Promise<LoadedBatch> {
     return this.batchOf(await this.prepare(request));
   }
 
   /**
-   * @throws {RandloraError} `file` or `format` naming the first picture of the request that cannot be read; with `skipBad`
-   *   none, and perhaps a batch without pictures
+   * @throws {RandloraError} `file` or `format` naming the first image of the request that cannot be read; with `skipBad`
+   *   none, and perhaps a batch without images
    */
-  async prepare(request: PictureRequest): Promise<PreparedBatch> {
+  async prepare(request: ImageRequest): Promise<PreparedBatch> {
     const key = keyOf(request);
     const begun = this.#begun.get(key) ?? this.#begin(request);
     this.#begun.delete(key);
@@ -110,14 +110,14 @@ export class PictureLoader implements Disposable {
     return { good, bad };
   }
 
-  /** Prepared pictures as models take them. */
+  /** Prepared images as models take them. */
   batchOf({ good, bad }: PreparedBatch): LoadedBatch {
     const { width, height } = this.#options.preprocessing;
     const size = 3 * width * height;
     const pixels = new Float32Array(good.length * size);
     for (const [i, { bytes }] of good.entries()) normaliseInto(bytes, this.#table, pixels, i * size);
-    const pictures = { count: good.length, size: [height, width] as const, pixels };
-    return { pictures, labels: Uint32Array.from(good, ({ label }) => label), bad };
+    const images = { count: good.length, size: [height, width] as const, pixels };
+    return { images, labels: Uint32Array.from(good, ({ label }) => label), bad };
   }
 
   /** Ends the threads. */
@@ -127,7 +127,7 @@ export class PictureLoader implements Disposable {
   }
 
   /** Never rejects: what is begun ahead may be let go, and then nobody listens. */
-  async #begin({ numbers, epoch }: PictureRequest): Promise<Prepared[]> {
+  async #begin({ numbers, epoch }: ImageRequest): Promise<Prepared[]> {
     return await Promise.all(numbers.map((index) => this.#prepareOne(index, epoch)));
   }
 
@@ -144,6 +144,6 @@ export class PictureLoader implements Disposable {
   }
 }
 
-function keyOf({ numbers, epoch }: PictureRequest): string {
+function keyOf({ numbers, epoch }: ImageRequest): string {
   return `${epoch}: ${numbers.join(" ")}`;
 }

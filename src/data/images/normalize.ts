@@ -16,7 +16,7 @@ export function normalisationTable({ rescale, normalise }: Pick<Preprocessing, "
 }
 
 /**
- * Normalises a picture's bytes into a batch.
+ * Normalises a image's bytes into a batch.
  *
  * @param bytes height · width · 3
  * @param table of {@link normalisationTable}

@@ -30,6 +30,6 @@ export function answerOf(id: number, thrown: unknown): Failure {
 
 /** The same on the other side. */
 export function thrownBy(answer: Failure): Error {
-  if ("bug" in answer) return new Error(`in a thread for pictures: ${answer.bug}`);
+  if ("bug" in answer) return new Error(`in a thread for images: ${answer.bug}`);
   return new RandloraError(answer.code, answer.message, answer.hint);
 }

@@ -3,15 +3,15 @@ import { join } from "node:path";
 import { build } from "../../../scripts/build.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { type Job, runJob } from "./job.ts";
-import { PicturePool } from "./pool.ts";
+import { ImagePool } from "./pool.ts";
 import { PROCESS_PIXELS } from "./pixel-budget.ts";
 import { parsePreprocessing } from "./preprocessing.ts";
 import type { Source } from "./datasets/types.ts";
-import { bytesOf, PICTURES } from "./testing/expected.ts";
+import { bytesOf, IMAGES } from "./testing/expected.ts";
 
 const preprocessing = parsePreprocessing({ size: 14, crop_size: 14 }, "settings");
-const file = (name: string): Source => ({ name, from: { file: join(PICTURES, name) } });
-const picture = { width: 9, height: 7, data: Uint8Array.from({ length: 9 * 7 * 3 }, (_, i) => (i * 37) % 256) };
+const file = (name: string): Source => ({ name, from: { file: join(IMAGES, name) } });
+const image = { width: 9, height: 7, data: Uint8Array.from({ length: 9 * 7 * 3 }, (_, i) => (i * 37) % 256) };
 
 const JOBS: readonly Job[] = [
   { source: file("cmyk.jpg"), upright: true, preprocessing },
@@ -19,7 +19,7 @@ const JOBS: readonly Job[] = [
   { source: file("turned-6.jpg"), upright: false, preprocessing },
   // A view into a larger buffer, as rows of parquet are.
   { source: { name: "bytes", from: { bytes: padded(bytesOf("rgb.png")) } }, upright: true, preprocessing },
-  { source: { name: "pixels", from: { picture } }, upright: false, preprocessing },
+  { source: { name: "pixels", from: { image } }, upright: false, preprocessing },
   { source: { ...file("rgb.png"), box: { left: 3, top: 2, right: 20, bottom: 15 } }, upright: false, preprocessing },
   { source: file("rgb.png"), upright: false, preprocessing, augmentation: { seed: 5n, epoch: 1, index: 7 } },
 ];
@@ -37,7 +37,7 @@ function padded(bytes: Uint8Array): Uint8Array {
 
 describe.each([0, 1, 3])("a pool of %d threads", (threads) => {
   test("gives the bytes that a single job gives, for each kind of source", async () => {
-    using pool = new PicturePool(threads);
+    using pool = new ImagePool(threads);
     const many = [...JOBS, ...JOBS, ...JOBS, ...JOBS];
     const expected = await Promise.all(many.map((job) => runJob(job)));
     expect(new Set(expected.slice(0, JOBS.length).map((bytes) => bytes.join())).size).toBe(JOBS.length);
@@ -45,7 +45,7 @@ describe.each([0, 1, 3])("a pool of %d threads", (threads) => {
   });
 
   test("throws what a job throws, and goes on", async () => {
-    using pool = new PicturePool(threads);
+    using pool = new ImagePool(threads);
     const results = ["none.jpg", "half.jpg", "film.gif"].map((name) =>
       pool.run({ source: file(name), upright: true, preprocessing }),
     );
@@ -60,12 +60,12 @@ describe.each([0, 1, 3])("a pool of %d threads", (threads) => {
     expect((await pool.run(JOBS[0] as Job)).length).toBe(14 * 14 * 3);
   });
 
-  test("lets large pictures wait for what the process may decode at once, and small ones pass", async () => {
+  test("lets large images wait for what the process may decode at once, and small ones pass", async () => {
     const all = await PROCESS_PIXELS.take(Infinity);
     const large: Job = { source: { name: "large", from: { bytes: ppm(2000, 2001) } }, upright: true, preprocessing };
     let done = false;
     {
-      using pool = new PicturePool(threads);
+      using pool = new ImagePool(threads);
       const waiting = pool.run(large).then(() => (done = true));
       for (let i = 0; i < 3; i++) await pool.run(JOBS[0] as Job);
       expect(done).toBe(false);
@@ -74,7 +74,7 @@ describe.each([0, 1, 3])("a pool of %d threads", (threads) => {
     }
     // A pool that ends while it has a share, or waits for one, gives it back.
     const again = await PROCESS_PIXELS.take(Infinity);
-    const pool = new PicturePool(threads);
+    const pool = new ImagePool(threads);
     const ended = pool.run(large).catch(() => "ended");
     await pool.run(JOBS[0] as Job);
     pool[Symbol.dispose]();
@@ -84,8 +84,8 @@ describe.each([0, 1, 3])("a pool of %d threads", (threads) => {
     (await PROCESS_PIXELS.take(Infinity))[Symbol.dispose]();
   });
 
-  test("refuses a box that lies outside of its picture", async () => {
-    using pool = new PicturePool(threads);
+  test("refuses a box that lies outside of its image", async () => {
+    using pool = new ImagePool(threads);
     const boxed = (right: number): Job => ({
       source: { ...file("rgb.png"), box: { left: 1, top: 1, right, bottom: 9 } },
       upright: false,
@@ -99,7 +99,7 @@ describe.each([0, 1, 3])("a pool of %d threads", (threads) => {
   });
 
   test("ends with what was asked of it", async () => {
-    const pool = new PicturePool(threads);
+    const pool = new ImagePool(threads);
     const results = Array.from({ length: 20 }, () =>
       pool.run(JOBS[0] as Job).then(
         () => "done",
@@ -116,7 +116,7 @@ test("the compiled program finds its threads", async () => {
   await using folder = await TemporaryFolder.create();
   await build(folder.at("program"), undefined, "src/data/images/testing/pool-program.ts");
   const names = ["rgb.png", "420.jpg"];
-  const files = names.map((name) => join(PICTURES, name));
+  const files = names.map((name) => join(IMAGES, name));
   const child = Bun.spawn([folder.at("program"), ...files], { cwd: folder.path, stdout: "pipe", stderr: "pipe" });
   const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
   expect([status, stderr]).toEqual([0, ""]);

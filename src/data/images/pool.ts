@@ -3,7 +3,7 @@ import { type Job, runJob } from "./job.ts";
 import { PROCESS_PIXELS } from "./pixel-budget.ts";
 import { type Admission, type Answer, type Question, thrownBy } from "./pool-messages.ts";
 
-/** Jobs that a thread has at once: it resizes one picture while Bun decodes another. */
+/** Jobs that a thread has at once: it resizes one image while Bun decodes another. */
 const JOBS_A_THREAD = 2;
 /** More threads than this wait for the disk, and for the one that learns. */
 const MOST_THREADS = 8;
@@ -13,7 +13,7 @@ const WORKER = import.meta.url.endsWith("/pool.ts")
   ? new URL("./worker.ts", import.meta.url).href
   : "./src/data/images/worker.ts";
 
-/** A processor is left to what waits for the pictures. */
+/** A processor is left to what waits for the images. */
 export function defaultThreads(): number {
   return Math.min(MOST_THREADS, Math.max(1, availableParallelism() - 1));
 }
@@ -32,10 +32,10 @@ interface Thread {
 }
 
 /**
- * Reads and prepares pictures in threads, a bounded number at a time, begun in the order in which they were asked for. What
- * a thread throws is thrown to who asked. Without threads pictures are prepared in this one, two at a time.
+ * Reads and prepares images in threads, a bounded number at a time, begun in the order in which they were asked for. What
+ * a thread throws is thrown to who asked. Without threads images are prepared in this one, two at a time.
  */
-export class PicturePool implements Disposable {
+export class ImagePool implements Disposable {
   readonly #threads: Thread[];
   readonly #waiting: Task[] = [];
   #here = 0;
@@ -51,7 +51,7 @@ export class PicturePool implements Disposable {
   run(job: Job): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       if (this.#closed) {
-        reject(new Error("the threads for pictures have ended"));
+        reject(new Error("the threads for images have ended"));
         return;
       }
       this.#waiting.push({ job, resolve, reject });
@@ -61,7 +61,7 @@ export class PicturePool implements Disposable {
 
   [Symbol.dispose](): void {
     this.#closed = true;
-    const ended = new Error("the threads for pictures have ended");
+    const ended = new Error("the threads for images have ended");
     for (const { reject } of this.#waiting.splice(0)) reject(ended);
     for (const thread of this.#threads.splice(0)) end(thread, ended);
   }
@@ -101,7 +101,7 @@ export class PicturePool implements Disposable {
     const at = this.#threads.indexOf(thread);
     if (at < 0) return;
     this.#threads.splice(at, 1);
-    const lost = new Error(`a thread for pictures ended: ${message}`);
+    const lost = new Error(`a thread for images ended: ${message}`);
     end(thread, lost);
     if (this.#threads.length > 0) return;
     this.#closed = true;
@@ -167,10 +167,10 @@ function detached(job: Job): { job: Job; buffers: ArrayBuffer[] } {
     const bytes = new Uint8Array(from.bytes);
     return { job: { ...job, source: { ...job.source, from: { bytes } } }, buffers: [bytes.buffer] };
   }
-  if ("picture" in from) {
-    const data = new Uint8Array(from.picture.data);
-    const picture = { ...from.picture, data };
-    return { job: { ...job, source: { ...job.source, from: { picture } } }, buffers: [data.buffer] };
+  if ("image" in from) {
+    const data = new Uint8Array(from.image.data);
+    const image = { ...from.image, data };
+    return { job: { ...job, source: { ...job.source, from: { image } } }, buffers: [data.buffer] };
   }
   return { job, buffers: [] };
 }

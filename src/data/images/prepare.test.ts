@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
-import { decodePicture } from "./decode.ts";
+import { decodeImage } from "./decode.ts";
 import { normalisationTable, normaliseInto } from "./normalize.ts";
 import { prepare } from "./prepare.ts";
 import { parsePreprocessing, readPreprocessing } from "./preprocessing.ts";
@@ -10,8 +10,8 @@ describe.each(Object.entries(expected.prepared))("settings %s", (_, { settings, 
   const preprocessing = parsePreprocessing(settings, "preprocessor_config.json");
 
   test.each(Object.entries(pixels))("give transformers' numbers for %s", async (name, { shape, values }) => {
-    const picture = await decodePicture(bytesOf(name), name, { upright: true });
-    const { width, height, data } = prepare(picture, preprocessing);
+    const image = await decodeImage(bytesOf(name), name, { upright: true });
+    const { width, height, data } = prepare(image, preprocessing);
     expect([3, height, width]).toEqual(shape);
     expect([preprocessing.height, preprocessing.width]).toEqual([height, width]);
     const batch = new Float32Array(2 * data.length).fill(7);

@@ -1,20 +1,20 @@
-import { crop, type Picture } from "./image.ts";
+import { crop, type Image } from "./image.ts";
 import type { Preprocessing } from "./preprocessing.ts";
 import { resize } from "./resize.ts";
 
 /**
- * Resizes a picture and cuts out its middle, as transformers' `CLIPImageProcessorPil` and `BitImageProcessorPil` do, bit
+ * Resizes a image and cuts out its middle, as transformers' `CLIPImageProcessorPil` and `BitImageProcessorPil` do, bit
  * for bit. Only what is cut out is computed.
  *
- * @returns a picture of the preprocessing's width and height
+ * @returns a image of the preprocessing's width and height
  */
-export function prepare(picture: Picture, preprocessing: Preprocessing): Picture {
+export function prepare(image: Image, preprocessing: Preprocessing): Image {
   const { filter, crop: middle } = preprocessing;
-  const { width, height } = resizedSize(picture, preprocessing);
+  const { width, height } = resizedSize(image, preprocessing);
   const wanted = middle ?? { width, height };
   const across = centred(width, wanted.width);
   const down = centred(height, wanted.height);
-  const part = resize(picture, width, height, filter, {
+  const part = resize(image, width, height, filter, {
     left: across.from,
     top: down.from,
     width: across.length,
@@ -26,7 +26,7 @@ export function prepare(picture: Picture, preprocessing: Preprocessing): Picture
 }
 
 /** transformers' `get_resize_output_image_size`: the longer side is cut to a whole number, not rounded. */
-function resizedSize({ width, height }: Picture, { resize }: Preprocessing): { width: number; height: number } {
+function resizedSize({ width, height }: Image, { resize }: Preprocessing): { width: number; height: number } {
   if (resize === undefined) return { width, height };
   if ("width" in resize) return resize;
   const { shortest } = resize;

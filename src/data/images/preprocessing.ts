@@ -7,7 +7,7 @@ import { isJsonObject } from "../../files/json.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../../files/read-whole.ts";
 import type { Filter } from "./resize.ts";
 
-/** What a model wants done to its pictures: the processors of CLIP and DINOv2 in transformers, `backend="pil"`. */
+/** What a model wants done to its images: the processors of CLIP and DINOv2 in transformers, `backend="pil"`. */
 export interface Preprocessing {
   /** To this size, whatever the proportions, or until the shorter side is so long; undefined: not resized. */
   readonly resize: { readonly width: number; readonly height: number } | { readonly shortest: number } | undefined;
@@ -18,7 +18,7 @@ export interface Preprocessing {
   readonly rescale: number | undefined;
   /** For red, green and blue, after rescaling; undefined: not normalised. */
   readonly normalise: { readonly mean: Triple; readonly std: Triple } | undefined;
-  /** Of every picture that was prepared. */
+  /** Of every image that was prepared. */
   readonly width: number;
   readonly height: number;
 }
@@ -71,7 +71,7 @@ const Settings = v.object({
  * goes first in transformers. Old files have a number as size (CLIP's and BiT's processors: the shorter side).
  *
  * @throws {RandloraError} `file` without either, `format` for values that make no sense, `model` for another processor and
- *   for settings that give pictures of different sizes
+ *   for settings that give images of different sizes
  */
 export async function readPreprocessing(folder: string): Promise<Preprocessing> {
   const hint = "fetch or copy the file again";
@@ -102,15 +102,15 @@ export function parsePreprocessing(json: unknown, name: string): Preprocessing {
     throw new RandloraError("model", `${name}: ${what}`, "the processors of CLIP and DINOv2 are known");
   };
   const type = settings.image_processor_type ?? settings.feature_extractor_type ?? "";
-  if (type !== "" && !PROCESSORS.test(type)) refuse(`pictures are prepared by ${quote(type)}`);
+  if (type !== "" && !PROCESSORS.test(type)) refuse(`images are prepared by ${quote(type)}`);
   const filter = FILTERS[settings.resample] ?? refuse(`resample ${settings.resample} is not known`);
-  if (settings.do_pad) refuse("pictures are padded");
+  if (settings.do_pad) refuse("images are padded");
   const size = typeof settings.size === "number" ? { shortest_edge: settings.size } : settings.size;
   const resize = "shortest_edge" in size ? { shortest: size.shortest_edge } : size;
   const square = settings.crop_size;
   const crop = typeof square === "number" ? { height: square, width: square } : square;
   const fixed = settings.do_center_crop ? crop : settings.do_resize && "width" in resize ? resize : undefined;
-  if (fixed === undefined) return refuse("pictures keep sizes of their own");
+  if (fixed === undefined) return refuse("images keep sizes of their own");
   const { image_mean: mean, image_std: std } = settings;
   if (std.includes(0)) refuse("image_std is 0");
   return {

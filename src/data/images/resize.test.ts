@@ -5,11 +5,11 @@ import { type Filter, resize } from "./resize.ts";
 import { digest, expected } from "./testing/expected.ts";
 
 const FILTERS: readonly Filter[] = ["lanczos", "bilinear", "bicubic", "box"];
-const picture = (width: number, height: number, data: Uint8Array) => ({ width, height, data });
+const image = (width: number, height: number, data: Uint8Array) => ({ width, height, data });
 
 describe("resize", () => {
   test.each(expected.resized)("is Pillow's from $from to $to", ({ from, to, pixels, results }) => {
-    const before = picture(...from, new Uint8Array(Buffer.from(pixels, "base64")));
+    const before = image(...from, new Uint8Array(Buffer.from(pixels, "base64")));
     for (const filter of FILTERS) {
       const after = resize(before, ...to, filter);
       expect([after.width, after.height]).toEqual(to);
@@ -38,7 +38,7 @@ describe("resize", () => {
           height: 1 + (corners[3] % (to[1] - top)),
         };
         const box = { left, top, right: left + window.width, bottom: top + window.height };
-        const before = picture(...from, bytes);
+        const before = image(...from, bytes);
         expect(resize(before, ...to, filter, window)).toEqual(crop(resize(before, ...to, filter), box));
       }),
       { seed: 3, numRuns: 300 },
@@ -46,7 +46,7 @@ describe("resize", () => {
   });
 
   test("keeps memory to the window of a result that would not fit into it", () => {
-    const line = picture(2, 40_000, new Uint8Array(2 * 40_000 * 3).fill(77));
+    const line = image(2, 40_000, new Uint8Array(2 * 40_000 * 3).fill(77));
     const part = resize(line, 224, 4_480_000, "bicubic", { left: 0, top: 2_239_888, width: 224, height: 224 });
     expect(part.data.length).toBe(224 * 224 * 3);
     expect(part.data.every((value) => value === 77)).toBe(true);

@@ -1,10 +1,10 @@
-import { blank, crop, type Picture } from "./image.ts";
+import { blank, crop, type Image } from "./image.ts";
 
 /** The filters that transformers' processors name (`resample` 1, 2, 3 and 4). */
 export type Filter = "lanczos" | "bilinear" | "bicubic" | "box";
 
 interface Kernel {
-  /** The weight of a pixel that lies x output pixels (input pixels, where a picture grows) from the centre. */
+  /** The weight of a pixel that lies x output pixels (input pixels, where a image grows) from the centre. */
   readonly weight: (x: number) => number;
   /** Beyond this distance weights are 0. */
   readonly support: number;
@@ -72,7 +72,7 @@ function tapsOf(input: number, output: number, { weight, support }: Kernel, firs
   return { start, count, weights, width };
 }
 
-/** The part of a resized picture that is wanted. */
+/** The part of a resized image that is wanted. */
 export interface Window {
   readonly left: number;
   readonly top: number;
@@ -88,16 +88,16 @@ export interface Window {
  * @param window the part of the result that is wanted, inside of it; memory and time follow it, not the whole result
  */
 export function resize(
-  picture: Picture,
+  image: Image,
   width: number,
   height: number,
   filter: Filter,
   window: Window = { left: 0, top: 0, width, height },
-): Picture {
-  const rows = axisOf(picture.width, width, filter, window.left, window.width);
-  const columns = axisOf(picture.height, height, filter, window.top, window.height);
-  const part = crop(picture, { left: rows.first, right: rows.end, top: columns.first, bottom: columns.end });
-  const columnsFirst = height < picture.height && picture.height - height > 2 * (picture.width - width);
+): Image {
+  const rows = axisOf(image.width, width, filter, window.left, window.width);
+  const columns = axisOf(image.height, height, filter, window.top, window.height);
+  const part = crop(image, { left: rows.first, right: rows.end, top: columns.first, bottom: columns.end });
+  const columnsFirst = height < image.height && image.height - height > 2 * (image.width - width);
   return columnsFirst ? resizeRows(resizeColumns(part, columns), rows) : resizeColumns(resizeRows(part, rows), columns);
 }
 
@@ -117,14 +117,14 @@ function axisOf(input: number, output: number, filter: Filter, first: number, le
   return { first: start, end, taps: { ...taps, start: taps.start.map((at) => at - start) } };
 }
 
-function resizeRows(picture: Picture, { taps }: Axis): Picture {
-  if (taps === undefined) return picture;
+function resizeRows(image: Image, { taps }: Axis): Image {
+  if (taps === undefined) return image;
   const { start, count, weights, width } = taps;
-  const result = blank(start.length, picture.height);
-  const { data } = picture;
+  const result = blank(start.length, image.height);
+  const { data } = image;
   let at = 0;
-  for (let y = 0; y < picture.height; y++) {
-    const row = y * picture.width;
+  for (let y = 0; y < image.height; y++) {
+    const row = y * image.width;
     for (let x = 0; x < start.length; x++) {
       let from = (row + (start[x] as number)) * 3;
       const first = x * width;
@@ -146,11 +146,11 @@ function resizeRows(picture: Picture, { taps }: Axis): Picture {
   return result;
 }
 
-function resizeColumns(picture: Picture, { taps }: Axis): Picture {
-  if (taps === undefined) return picture;
+function resizeColumns(image: Image, { taps }: Axis): Image {
+  if (taps === undefined) return image;
   const { start, count, weights, width } = taps;
-  const result = blank(picture.width, start.length);
-  const rowBytes = picture.width * 3;
+  const result = blank(image.width, start.length);
+  const rowBytes = image.width * 3;
   const sums = new Int32Array(rowBytes);
   for (let y = 0; y < start.length; y++) {
     sums.fill(1 << (BITS - 1));
@@ -158,7 +158,7 @@ function resizeColumns(picture: Picture, { taps }: Axis): Picture {
       const weight = weights[y * width + k] as number;
       const from = ((start[y] as number) + k) * rowBytes;
       for (let i = 0; i < rowBytes; i++) {
-        sums[i] = (sums[i] as number) + (picture.data[from + i] as number) * weight;
+        sums[i] = (sums[i] as number) + (image.data[from + i] as number) * weight;
       }
     }
     for (let i = 0; i < rowBytes; i++) result.data[y * rowBytes + i] = clipped(sums[i] as number);

@@ -1,4 +1,4 @@
-// A thread that reads and prepares pictures: an entry point of its own in the compiled program (scripts/build.ts).
+// A thread that reads and prepares images: an entry point of its own in the compiled program (scripts/build.ts).
 import { runJob } from "./job.ts";
 import { type Admission, type Answer, answerOf, type Question } from "./pool-messages.ts";
 

@@ -2,11 +2,11 @@ import { expect, test } from "bun:test";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import type { LoadedBatch } from "../../data/images/loader.ts";
 import { readPreprocessing } from "../../data/images/preprocessing.ts";
-import { pictureBatches } from "../images/batches.ts";
+import { imageBatches } from "../images/batches.ts";
 import { writeClip } from "../../models/vision/testing/folder.ts";
 import { KeptBatches } from "./kept-batches.ts";
 import { openSamples } from "./image-samples.ts";
-import { writePictures } from "../testing/images.ts";
+import { writeImages } from "../testing/images.ts";
 
 async function all(batches: AsyncIterable<LoadedBatch>): Promise<LoadedBatch[]> {
   const found: LoadedBatch[] = [];
@@ -17,10 +17,10 @@ async function all(batches: AsyncIterable<LoadedBatch>): Promise<LoadedBatch[]> 
 test("batches are the set's, however many of them are kept", async () => {
   await using folder = await TemporaryFolder.create();
   await writeClip(folder.at("clip"));
-  await writePictures(folder.path, "val");
+  await writeImages(folder.path, "val");
   const set = await openSamples({ data: folder.path });
   const options = { preprocessing: await readPreprocessing(folder.at("clip")), batchSize: 3 };
-  const wanted = await all(pictureBatches(set, options));
+  const wanted = await all(imageBatches(set, options));
   expect(wanted.map(({ labels }) => labels.length)).toEqual([3, 3, 3, 1]);
   const bytes = 3 * 12 * 12 * 4;
   for (const room of [0, 6 * bytes, 7 * bytes, 2 ** 30]) {
@@ -32,9 +32,9 @@ test("batches are the set's, however many of them are kept", async () => {
   expect((await all(one))[0]).toBe(first as LoadedBatch);
 });
 
-test("pictures are taken in an order at random, the same each time, and without a name from the first split that is there", async () => {
+test("images are taken in an order at random, the same each time, and without a name from the first split that is there", async () => {
   await using folder = await TemporaryFolder.create();
-  await writePictures(folder.path, "train");
+  await writeImages(folder.path, "train");
   const set = await openSamples({ data: folder.path });
   expect([...set.labels].toSorted()).toEqual([0, 0, 0, 0, 1, 1, 2, 2, 2, 2]);
   expect([...set.labels]).not.toEqual([...set.labels].toSorted());

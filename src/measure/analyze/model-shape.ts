@@ -2,21 +2,21 @@ import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import type { ImageConfig } from "../../models/vision/config.ts";
 import type { EncoderConfig } from "../../models/vision/encoder.ts";
-import { isOfPictures } from "../../models/vision/index.ts";
+import { isOfImages } from "../../models/vision/index.ts";
 import { readImageConfig } from "../../models/vision/read-config.ts";
 
 /** What a model's passes go by; what it is called, and how its tensors are, is left out. */
 export interface ModelShape {
   readonly main: object;
-  /** A part that one fine-tuned model may lack, and another have: an encoder of texts beside one of pictures. */
+  /** A part that one fine-tuned model may lack, and another have: an encoder of texts beside one of images. */
   readonly texts: object | undefined;
 }
 
 /** @throws RandloraError `file`, `format`; `model` for what cannot be run */
 export async function readShape(location: ModelLocation): Promise<ModelShape> {
   const { folder } = location;
-  if (await isOfPictures(folder)) {
-    return shapeOfPictures(await readImageConfig(location));
+  if (await isOfImages(folder)) {
+    return shapeOfImages(await readImageConfig(location));
   }
   const { tied: _tied, endTokens: _endTokens, contextLength: _contextLength, ...main } = await loadConfig(folder);
   return { main, texts: undefined };
@@ -29,7 +29,7 @@ export function isSameShape(one: ModelShape, other: ModelShape): boolean {
   return areTextsSame && Bun.deepEquals(one.main, other.main);
 }
 
-function shapeOfPictures({ architecture, vision, text, projections }: ImageConfig): ModelShape {
+function shapeOfImages({ architecture, vision, text, projections }: ImageConfig): ModelShape {
   const { image, patch, features } = vision;
   const main = { architecture, encoder: sizesOf(vision.encoder), image, patch, features };
   if (text === undefined) return { main, texts: undefined };

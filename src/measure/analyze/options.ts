@@ -10,12 +10,12 @@ export const SAMPLE_OPTIONS = {
   data: text({
     value: "FILE|DIR",
     topic,
-    help: "samples as finetune reads them; of a folder test.jsonl, else valid.jsonl, else train.jsonl; or pictures",
+    help: "samples as finetune reads them; of a folder test.jsonl, else valid.jsonl, else train.jsonl; or images",
   }),
-  dataset: text({ value: "NAME", topic, help: "DIR is this set of pictures, in its own layout" }),
+  dataset: text({ value: "NAME", topic, help: "DIR is this set of images, in its own layout" }),
   split: choice(["train", "valid", "test"], {
     topic,
-    help: "which part of the pictures",
+    help: "which part of the images",
     defaultText: "test, else valid, else train",
   }),
   maxLength: integer({
@@ -27,12 +27,12 @@ export const SAMPLE_OPTIONS = {
   }),
 } as const;
 
-/** Flags that say nothing of a model of texts, or nothing of one of pictures. @throws RandloraError `usage` */
+/** Flags that say nothing of a model of texts, or nothing of one of images. @throws RandloraError `usage` */
 export function refuseForeign(
-  isOfPictures: boolean,
-  flags: { readonly texts: Readonly<Record<string, unknown>>; readonly pictures: Readonly<Record<string, unknown>> },
+  isOfImages: boolean,
+  flags: { readonly texts: Readonly<Record<string, unknown>>; readonly images: Readonly<Record<string, unknown>> },
 ): void {
-  const [kind, foreign] = isOfPictures ? ["pictures", flags.texts] : ["texts", flags.pictures];
+  const [kind, foreign] = isOfImages ? ["images", flags.texts] : ["texts", flags.images];
   const given = Object.entries(foreign).find(([, value]) => value !== undefined)?.[0];
   if (given === undefined) return;
   const cause = `--${flagName(given)}: MODEL is a model of ${kind}, which has no such thing`;
@@ -46,8 +46,8 @@ export const GENERATOR_OPTION = choice(GENERATOR_NAMES, {
   help: "what drew the bases, where an adapter does not say",
 });
 
-/** Where both analyses put a picture. */
-export const PICTURE_OPTIONS = {
-  svg: text({ value: "FILE", topic: "Output", help: "write a picture, too" }),
-  force: flag({ topic: "Output", help: "replace an existing picture" }),
+/** Where both analyses put a figure. */
+export const IMAGE_OPTIONS = {
+  svg: text({ value: "FILE", topic: "Output", help: "also write a figure" }),
+  force: flag({ topic: "Output", help: "replace an existing figure" }),
 } as const;

@@ -24,7 +24,7 @@ export interface VariantsPlan {
 }
 
 /**
- * Looks at variants of a model, of texts or of pictures: no weight is read.
+ * Looks at variants of a model, of texts or of images: no weight is read.
  * @param paths on this machine: adapters, runs, models
  * @throws RandloraError `adapter` for one that cannot be applied; `model` for a model of another shape; `file`, `format`
  */

@@ -34,9 +34,9 @@ describe("CKA", () => {
   });
 
   test("is drawn as far as it is known", () => {
-    const picture = ckaSvg(CKA);
-    expect(picture.match(/<circle /g)).toHaveLength(3);
-    expect(picture).not.toMatch(/NaN|<b>/);
+    const figure = ckaSvg(CKA);
+    expect(figure.match(/<circle /g)).toHaveLength(3);
+    expect(figure).not.toMatch(/NaN|<b>/);
     expect(ckaSvg({ ...CKA, layers: [] })).not.toContain("NaN");
   });
 });
@@ -80,10 +80,10 @@ describe("a plane", () => {
   });
 
   test("is drawn without numbers that are none", () => {
-    const picture = planeSvg(PLANE);
-    expect(picture.match(/<rect /g)).toHaveLength(6);
-    expect(picture.match(/<circle /g)).toHaveLength(3);
-    expect(picture.replaceAll(/<title>.*?<\/title>/g, "")).not.toMatch(/NaN|Infinity/);
+    const figure = planeSvg(PLANE);
+    expect(figure.match(/<rect /g)).toHaveLength(6);
+    expect(figure.match(/<circle /g)).toHaveLength(3);
+    expect(figure.replaceAll(/<title>.*?<\/title>/g, "")).not.toMatch(/NaN|Infinity/);
     const alone = planeSvg({ ...PLANE, x: [3], y: [3], loss: [[1]] });
     expect(alone).not.toMatch(/NaN|<circle /);
   });

@@ -8,13 +8,13 @@ import { IMAGE_TYPES, loadImageConfig } from "../../models/vision/index.ts";
 import { needsTexts, type TaskKind, trainedMatrices, withinOf } from "../../train/images/task.ts";
 import { numbersOf, type PlannedModel, type Product, storedAs } from "./planned-model.ts";
 
-/** Pictures of a step: finetune's usual batch. */
-const BUDGET_PICTURES = 32;
+/** Images of a step: finetune's usual batch. */
+const BUDGET_IMAGES = 32;
 
 type Json = Readonly<Record<string, unknown>>;
 
 /**
- * What config.json alone says of a model of pictures: its class tells which tensors the checkpoint has.
+ * What config.json alone says of a model of images: its class tells which tensors the checkpoint has.
  * @throws RandloraError as `loadImageConfig`
  */
 export async function promisedModel(folder: string): Promise<{ readonly config: ImageConfig; readonly json: Json }> {
@@ -36,14 +36,14 @@ export async function promisedModel(folder: string): Promise<{ readonly config: 
  * @param json as `plannedModel`
  * @throws RandloraError `usage` for a task that needs texts, and a model without them
  */
-export function plannedPictures(config: ImageConfig, task: TaskKind, json: Json, path: string): PlannedModel {
+export function plannedImages(config: ImageConfig, task: TaskKind, json: Json, path: string): PlannedModel {
   const within = withinOf(task, config);
   const { vision, text, joint } = plannedParts(config);
   const stored = storedAs(plannedMatrices(config), json, path);
   const held = stored.parameters - (needsTexts(task) ? 0 : numbersOf(text));
   const [rows, cols] = gridOf(config.vision.image, config.vision.patch);
-  const patches = BUDGET_PICTURES * rows * cols;
-  const tokens = BUDGET_PICTURES + patches;
+  const patches = BUDGET_IMAGES * rows * cols;
+  const tokens = BUDGET_IMAGES + patches;
   const isReached = !(task.kind === "contrastive" && task.towers === "text");
   const productsWith = (matrix: PlannedMatrix, of: number, isDifferentiated = isReached): Product[] =>
     matrix.parts.map((part) => ({
@@ -58,7 +58,7 @@ export function plannedPictures(config: ImageConfig, task: TaskKind, json: Json,
     const isPatches = matrix.parts.some(({ name }) => name === `${config.vision.names.patches}.weight`);
     return isPatches ? productsWith(matrix, patches, false) : [];
   });
-  const projection = joint !== undefined && needsTexts(task) ? productsWith(joint.vision, BUDGET_PICTURES) : [];
+  const projection = joint !== undefined && needsTexts(task) ? productsWith(joint.vision, BUDGET_IMAGES) : [];
   const texts = task.kind === "contrastive" ? ", texts left out" : "";
   return {
     ...stored,
@@ -66,7 +66,7 @@ export function plannedPictures(config: ImageConfig, task: TaskKind, json: Json,
     held,
     trained: numbersOf(trainedMatrices(task, config)),
     step: {
-      of: `${BUDGET_PICTURES} pictures (${tokens.toLocaleString("en")} tokens${texts})`,
+      of: `${BUDGET_IMAGES} images (${tokens.toLocaleString("en")} tokens${texts})`,
       products: [...products, ...projection],
     },
   };

@@ -1,16 +1,16 @@
-import type { PictureScores } from "./accuracy.ts";
+import type { ImageScores } from "./accuracy.ts";
 import { visible } from "../../files/visible.ts";
 import { formatAmount, formatNumber } from "../../terminal/format.ts";
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
 
 /** What `eval images` found. */
-export interface AccuracyReport extends PictureScores {
+export interface AccuracyReport extends ImageScores {
   /** Of reading, preparing and classifying. */
   readonly seconds: number;
 }
 
-/** `eval images --json`; a class without pictures has null. */
+/** `eval images --json`; a class without images has null. */
 export function accuracyJson({ images, accuracy, loss, perClass, seconds }: AccuracyReport): object {
   return {
     images,
@@ -30,5 +30,5 @@ export function accuracyText(report: AccuracyReport, { columns, style }: { colum
   const all = [...rows, ["all", percent(accuracy)]];
   const table = formatTable(all, { head: ["class", "accuracy"], align: "lr", columns, markHead: style.dim });
   const speed = `${formatNumber(images / seconds, 1)} a second`;
-  return `${table}${formatAmount(images, "picture")}, ${speed}; loss ${loss.toFixed(4)}\n`;
+  return `${table}${formatAmount(images, "image")}, ${speed}; loss ${loss.toFixed(4)}\n`;
 }

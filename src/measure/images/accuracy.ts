@@ -1,47 +1,47 @@
-import type { PictureSet } from "../../data/images/datasets/types.ts";
+import type { ImageSet } from "../../data/images/datasets/types.ts";
 import { judge } from "../../train/model/judge.ts";
-import { type BatchOptions, pictureBatches } from "./batches.ts";
-import type { PictureClassifier } from "./classifier.ts";
+import { type BatchOptions, imageBatches } from "./batches.ts";
+import type { ImageClassifier } from "./classifier.ts";
 
-/** How well a classifier tells a set's pictures apart. */
-export interface PictureScores {
+/** How well a classifier tells a set's images apart. */
+export interface ImageScores {
   readonly images: number;
-  /** The part of the pictures whose likeliest class is theirs. */
+  /** The part of the images whose likeliest class is theirs. */
   readonly accuracy: number;
   /** Mean cross-entropy, in nats. */
   readonly loss: number;
-  /** The same part of each class, by its name; undefined for a class without pictures. */
+  /** The same part of each class, by its name; undefined for a class without images. */
   readonly perClass: ReadonlyMap<string, number | undefined>;
 }
 
 export interface AccuracyOptions extends BatchOptions {
-  /** Told after each batch how many pictures it had. */
-  readonly onPictures?: ((count: number) => void) | undefined;
+  /** Told after each batch how many images it had. */
+  readonly onImages?: ((count: number) => void) | undefined;
 }
 
 /**
- * Classifies every picture of a set. Of equal logits the first class counts, as torch's argmax has it.
+ * Classifies every image of a set. Of equal logits the first class counts, as torch's argmax has it.
  * @param set its labels are rows of the classifier's head
- * @throws RandloraError as `pictureBatches`; `memory`, `gpu`
+ * @throws RandloraError as `imageBatches`; `memory`, `gpu`
  */
 export async function measureAccuracy(
-  classifier: PictureClassifier,
-  set: PictureSet,
-  { onPictures, ...options }: AccuracyOptions,
-): Promise<PictureScores> {
+  classifier: ImageClassifier,
+  set: ImageSet,
+  { onImages, ...options }: AccuracyOptions,
+): Promise<ImageScores> {
   const count = set.labels.length;
   const seen = new Uint32Array(set.classes.length);
   const right = new Uint32Array(set.classes.length);
   let loss = 0;
-  for await (const { pictures, labels } of pictureBatches(set, options)) {
-    const all = await classifier.logits(pictures);
+  for await (const { images, labels } of imageBatches(set, options)) {
+    const all = await classifier.logits(images);
     for (const [at, label] of labels.entries()) {
       const verdict = judge(all[at] ?? new Float32Array(), label);
       loss += verdict.loss / count;
       seen[label] = (seen[label] ?? 0) + 1;
       if (verdict.isRight) right[label] = (right[label] ?? 0) + 1;
     }
-    onPictures?.(labels.length);
+    onImages?.(labels.length);
   }
   const part = (label: number) => (seen[label] === 0 ? undefined : (right[label] ?? 0) / (seen[label] ?? NaN));
   return {

@@ -1,24 +1,24 @@
-import { PictureLoader, type LoadedBatch } from "../../data/images/loader.ts";
+import { ImageLoader, type LoadedBatch } from "../../data/images/loader.ts";
 import type { Preprocessing } from "../../data/images/preprocessing.ts";
-import type { PictureSet } from "../../data/images/datasets/types.ts";
+import type { ImageSet } from "../../data/images/datasets/types.ts";
 
 export interface BatchOptions {
   readonly preprocessing: Preprocessing;
-  /** Pictures of a batch at most. */
+  /** Images of a batch at most. */
   readonly batchSize: number;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A thread takes longer to start than a picture to prepare. */
+/** A thread takes longer to start than a image to prepare. */
 const WORTH_THREADS = 8;
 
 /**
- * A set's pictures in their order, in batches, the next ones of which are prepared meanwhile.
- * @throws RandloraError `file` or `format` naming the first picture that cannot be read; the signal's reason when it is
+ * A set's images in their order, in batches, the next ones of which are prepared meanwhile.
+ * @throws RandloraError `file` or `format` naming the first image that cannot be read; the signal's reason when it is
  *   aborted
  */
-export async function* pictureBatches(
-  set: PictureSet,
+export async function* imageBatches(
+  set: ImageSet,
   { preprocessing, batchSize, signal }: BatchOptions,
 ): AsyncGenerator<LoadedBatch> {
   const count = set.labels.length;
@@ -27,7 +27,7 @@ export async function* pictureBatches(
     const numbers = Array.from({ length: Math.min(batchSize, count - begin) }, (__, at) => begin + at);
     return { numbers, epoch: 0 };
   });
-  using loader = new PictureLoader(set, { preprocessing, ...(count < WORTH_THREADS && { threads: 0 }) });
+  using loader = new ImageLoader(set, { preprocessing, ...(count < WORTH_THREADS && { threads: 0 }) });
   for (const [at, request] of requests.entries()) {
     signal?.throwIfAborted();
     loader.expect(requests.slice(at, at + 3));

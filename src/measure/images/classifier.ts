@@ -2,14 +2,14 @@ import { RandloraError } from "../../files/errors.ts";
 import { fillTemplate } from "../../data/images/prompts.ts";
 import { PLAIN_LINEARS } from "../../models/blocks/linears.ts";
 import { type Head, recordHead } from "../../models/vision/heads.ts";
-import type { Pictures } from "../../models/vision/patches.ts";
+import type { Images } from "../../models/vision/patches.ts";
 import { classification, type Features, recordFeatures } from "../../train/images/classification.ts";
-import type { PictureBatch } from "../../train/images/batch.ts";
+import type { ImageBatch } from "../../train/images/batch.ts";
 import { ZeroShotHead } from "../../train/images/zero-shot.ts";
 import type { Run } from "../../compute/tensor/run.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
-import type { PictureModel, TrainedHead } from "./model.ts";
+import type { LoadedImageModel, TrainedHead } from "./model.ts";
 
 export interface ZeroShotOptions {
   readonly classes: readonly string[];
@@ -26,19 +26,19 @@ interface HeadOfTexts {
   release(): void;
 }
 
-/** A model with a head: what it makes of pictures. The model is the caller's. */
-export class PictureClassifier implements Disposable {
+/** A model with a head: what it makes of images. The model is the caller's. */
+export class ImageClassifier implements Disposable {
   readonly kind: TrainedHead["kind"] | "zero-shot";
   /** By label. */
   readonly classes: readonly string[];
-  readonly #opened: PictureModel;
+  readonly #opened: LoadedImageModel;
   readonly #head: Head;
   readonly #features: Features;
   readonly #texts: HeadOfTexts | undefined;
 
   private constructor(
-    opened: PictureModel,
-    kind: PictureClassifier["kind"],
+    opened: LoadedImageModel,
+    kind: ImageClassifier["kind"],
     classes: readonly string[],
     head: Head,
     features: Features,
@@ -55,10 +55,10 @@ export class PictureClassifier implements Disposable {
   /**
    * With the head that was trained, the checkpoint's own or an adapter's.
    * @param kind the one that it must be; any by default
-   * @param known the classes of the pictures, for a head whose rows nothing names: they are then those, in their order
+   * @param known the classes of the images, for a head whose rows nothing names: they are then those, in their order
    * @throws RandloraError `usage` without such a head; `data` for a head without names, and another number of classes
    */
-  static trained(opened: PictureModel, kind?: TrainedHead["kind"], known?: readonly string[]): PictureClassifier {
+  static trained(opened: LoadedImageModel, kind?: TrainedHead["kind"], known?: readonly string[]): ImageClassifier {
     const { trained } = opened;
     if (trained === undefined) {
       const hint = "name an adapter that was trained with one (--adapter), or labels for a CLIP model";
@@ -69,22 +69,22 @@ export class PictureClassifier implements Disposable {
     }
     const classes = known === undefined || areNamed(trained.classes) ? trained.classes : known;
     if (classes.length !== trained.classes.length) {
-      const cause = `the head has ${trained.classes.length} rows that nothing names, and the pictures are of ${classes.length} classes`;
+      const cause = `the head has ${trained.classes.length} rows that nothing names, and the images are of ${classes.length} classes`;
       throw new RandloraError("data", cause, "name the rows in classes.json beside the adapter, a JSON array");
     }
     const of = trained.kind === "linear" ? "linear" : "class token";
-    return new PictureClassifier(opened, trained.kind, classes, trained.head, { of });
+    return new ImageClassifier(opened, trained.kind, classes, trained.head, { of });
   }
 
   /**
-   * With a head of texts: logits are exp(logit_scale) · cosine of the picture and the normalised mean of the normalised
+   * With a head of texts: logits are exp(logit_scale) · cosine of the image and the normalised mean of the normalised
    * vectors of a class's prompts.
    * @throws RandloraError `usage` for a model without an encoder of texts; `model` for a prompt that is too long; `memory`, `gpu`
    */
   static async zeroShot(
-    opened: PictureModel,
+    opened: LoadedImageModel,
     { classes, texts, templates, loadTokenizer }: ZeroShotOptions,
-  ): Promise<PictureClassifier> {
+  ): Promise<ImageClassifier> {
     const { gpu, model } = opened;
     const { text, joint } = model;
     if (text === undefined || joint === undefined) {
@@ -104,21 +104,21 @@ export class PictureClassifier implements Disposable {
     await fill();
     resources.move();
     const own = { fill, release: () => head.release() };
-    return new PictureClassifier(opened, "zero-shot", classes, head, { of: "joint", scale: () => factor }, own);
+    return new ImageClassifier(opened, "zero-shot", classes, head, { of: "joint", scale: () => factor }, own);
   }
 
-  /** Logits of each picture, one a class. @throws RandloraError as `PictureModel.rows` */
-  async logits(pictures: Pictures): Promise<Float32Array[]> {
+  /** Logits of each image, one a class. @throws RandloraError as `LoadedImageModel.rows` */
+  async logits(images: Images): Promise<Float32Array[]> {
     return await this.#opened.rows((run) => {
-      const x = recordFeatures(run, this.#opened.model, pictures, this.#features, {});
+      const x = recordFeatures(run, this.#opened.model, images, this.#features, {});
       const y = recordHead(run, x, this.#head);
       run.release(x);
       return y;
     });
   }
 
-  /** Records the cross-entropy of each picture, (pictures, 1) F32 in nats. The caller releases it. */
-  recordLosses(run: Run, batch: PictureBatch): Tensor {
+  /** Records the cross-entropy of each image, (images, 1) F32 in nats. The caller releases it. */
+  recordLosses(run: Run, batch: ImageBatch): Tensor {
     const task = classification(this.#opened.model, this.#features, this.#head);
     return task.losses(run, PLAIN_LINEARS, batch, { checkpointing: false });
   }

@@ -2,24 +2,24 @@ import { visible } from "../../files/visible.ts";
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
 
-/** The likeliest classes of a picture, the likeliest one first. */
-export interface ClassifiedPicture {
+/** The likeliest classes of a image, the likeliest one first. */
+export interface ClassifiedImage {
   readonly path: string;
   readonly classes: readonly { readonly name: string; readonly probability: number }[];
 }
 
 /** The `top` likeliest of some classes; of equal ones the first. @param logs the logarithms of their probabilities */
-export function likeliest(names: readonly string[], logs: Float64Array, top: number): ClassifiedPicture["classes"] {
+export function likeliest(names: readonly string[], logs: Float64Array, top: number): ClassifiedImage["classes"] {
   const all = Array.from(logs, (log, at) => ({ name: names[at] ?? "", probability: Math.exp(log) }));
   return all.toSorted((a, b) => b.probability - a.probability).slice(0, top);
 }
 
-/** `classify`: a row a class, under the picture's name. */
+/** `classify`: a row a class, under the image's name. */
 export function classifyText(
-  pictures: readonly ClassifiedPicture[],
+  images: readonly ClassifiedImage[],
   { columns, style }: { columns: number; style: Style },
 ): string {
-  const tables = pictures.map(({ path, classes }) => {
+  const tables = images.map(({ path, classes }) => {
     const rows = classes.map(({ name, probability }) => [`${(100 * probability).toFixed(2)} %`, visible(name)]);
     return `${style.bold(visible(path))}\n${formatTable(rows, { align: "rl", columns })}`;
   });

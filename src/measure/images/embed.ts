@@ -1,22 +1,22 @@
 import { RandloraError } from "../../files/errors.ts";
-import type { PictureSet } from "../../data/images/datasets/types.ts";
+import type { ImageSet } from "../../data/images/datasets/types.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
-import { type BatchOptions, pictureBatches } from "./batches.ts";
-import type { PictureModel } from "./model.ts";
+import { type BatchOptions, imageBatches } from "./batches.ts";
+import type { LoadedImageModel } from "./model.ts";
 
 /**
- * What stands for each picture, as the model gives it, of any length: CLIP's `get_image_features`, else the normed class
+ * What stands for each image, as the model gives it, of any length: CLIP's `get_image_features`, else the normed class
  * token.
- * @throws RandloraError as `pictureBatches`; `memory`, `gpu`
+ * @throws RandloraError as `imageBatches`; `memory`, `gpu`
  */
-export async function embedPictures(
-  opened: PictureModel,
-  set: PictureSet,
+export async function embedImages(
+  opened: LoadedImageModel,
+  set: ImageSet,
   options: BatchOptions,
 ): Promise<Float32Array[]> {
   const embeddings: Float32Array[] = [];
-  for await (const { pictures } of pictureBatches(set, options)) {
-    embeddings.push(...(await opened.rows((run) => opened.model.recordPictures(run, pictures))));
+  for await (const { images } of imageBatches(set, options)) {
+    embeddings.push(...(await opened.rows((run) => opened.model.recordImages(run, images))));
   }
   return embeddings;
 }
@@ -27,13 +27,13 @@ export async function embedPictures(
  * @throws RandloraError `usage` for a model without an encoder of texts; `model` for a text that is too long; as `loadTokenizer`
  */
 export async function embedText(
-  opened: PictureModel,
+  opened: LoadedImageModel,
   text: string,
   loadTokenizer: () => Promise<Tokenizer>,
 ): Promise<Float32Array> {
   const { model } = opened;
   if (model.text === undefined || model.joint === undefined) {
-    throw new RandloraError("usage", "-p: this model has no encoder of texts", "name pictures, or a whole CLIP model");
+    throw new RandloraError("usage", "-p: this model has no encoder of texts", "name images, or a whole CLIP model");
   }
   const ids = (await loadTokenizer()).encode(text);
   const [embedding] = await opened.rows((run) => model.recordTexts(run, [ids]));

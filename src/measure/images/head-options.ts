@@ -1,14 +1,14 @@
 import { Contradiction, RandloraError } from "../../files/errors.ts";
-import type { PictureClassifier } from "./classifier.ts";
-import type { PictureModel } from "./model.ts";
-import type { PictureSet } from "../../data/images/datasets/types.ts";
+import type { ImageClassifier } from "./classifier.ts";
+import type { LoadedImageModel } from "./model.ts";
+import type { ImageSet } from "../../data/images/datasets/types.ts";
 import { choice, text } from "../../terminal/options/command.ts";
 
-/** What commands that measure a model on labelled pictures are told of its head. */
+/** What commands that measure a model on labelled images are told of its head. */
 export const HEAD_OPTIONS = {
   head: choice(["linear", "cls", "zero-shot"], {
     topic: "Head",
-    help: "a trained one, of either kind, or the texts of the classes (pictures)",
+    help: "a trained one, of either kind, or the texts of the classes (images)",
     defaultText: "the trained one, else zero-shot",
   }),
   templates: text({
@@ -20,7 +20,7 @@ export const HEAD_OPTIONS = {
 };
 
 interface HeadFlags {
-  readonly head: PictureClassifier["kind"] | undefined;
+  readonly head: ImageClassifier["kind"] | undefined;
   readonly templates: string | undefined;
 }
 
@@ -31,13 +31,13 @@ export interface HeadChoice {
   /**
    * @param set the classes of a head of texts, and of one whose rows nothing names
    * @param folder of the model's tokenizer
-   * @throws RandloraError as `PictureClassifier.trained` and `PictureClassifier.zeroShot`
+   * @throws RandloraError as `ImageClassifier.trained` and `ImageClassifier.zeroShot`
    */
   classifierOf(
-    opened: PictureModel,
-    set: Pick<PictureSet, "classes" | "texts">,
+    opened: LoadedImageModel,
+    set: Pick<ImageSet, "classes" | "texts">,
     folder: string,
-  ): Promise<PictureClassifier>;
+  ): Promise<ImageClassifier>;
 }
 
 /**
@@ -49,7 +49,7 @@ export async function chooseHead({ head, templates }: HeadFlags, dataset: string
     const cause = `--templates and --head ${head}: such a head reads no texts`;
     throw new Contradiction(["templates", "head"], cause, "leave one out");
   }
-  const { PictureClassifier } = await import("./classifier.ts");
+  const { ImageClassifier } = await import("./classifier.ts");
   const { promptTemplates } = await import("../../data/images/prompts.ts");
   const { loadTokenizer } = await import("../../data/text/load-tokenizer.ts");
   const prompts = await promptTemplates(templates ?? "simple", dataset);
@@ -58,17 +58,17 @@ export async function chooseHead({ head, templates }: HeadFlags, dataset: string
     async classifierOf(opened, { classes, texts }, folder) {
       if (head === "zero-shot" || (head === undefined && readsTextsAlone(opened))) {
         const options = { classes, texts, templates: prompts, loadTokenizer: () => loadTokenizer(folder) };
-        return await PictureClassifier.zeroShot(opened, options);
+        return await ImageClassifier.zeroShot(opened, options);
       }
       if (templates !== undefined) {
         throw new RandloraError("usage", "--templates: the head was trained", "give --head zero-shot as well");
       }
-      return PictureClassifier.trained(opened, head, classes);
+      return ImageClassifier.trained(opened, head, classes);
     },
   };
 }
 
 /** Is there no head but one of texts? */
-function readsTextsAlone({ trained, model }: PictureModel): boolean {
+function readsTextsAlone({ trained, model }: LoadedImageModel): boolean {
   return trained === undefined && model.text !== undefined;
 }

@@ -1,13 +1,13 @@
-import type { PictureModel, PictureModelOptions } from "./model.ts";
+import type { LoadedImageModel, LoadedImageModelOptions } from "./model.ts";
 import type { BlocksName } from "../../compute/device/dtype.ts";
 import type { Preprocessing } from "../../data/images/preprocessing.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import { choice, type Context, number, repeat, text } from "../../terminal/options/command.ts";
 import { GENERATOR_NAMES, type GeneratorName } from "../../compute/random/names.ts";
 import { sayQuantised } from "../../chat/load-model.ts";
-import { PICTURE_QUANTIZE_OPTION } from "../../terminal/options/shared/quantize.ts";
+import { IMAGE_QUANTIZE_OPTION } from "../../terminal/options/shared/quantize.ts";
 
-/** What every command about pictures says of its model. */
+/** What every command about images says of its model. */
 export const MODEL_OPTIONS = {
   adapter: repeat(
     text({ value: "A", topic: "Adapters", help: "add this one to the model; may be given several times" }),
@@ -18,7 +18,7 @@ export const MODEL_OPTIONS = {
     topic: "Adapters",
     help: "what drew the bases, where the adapter does not say",
   }),
-  quantize: PICTURE_QUANTIZE_OPTION,
+  quantize: IMAGE_QUANTIZE_OPTION,
 };
 
 interface ModelFlags {
@@ -28,34 +28,34 @@ interface ModelFlags {
   readonly quantize: BlocksName | undefined;
 }
 
-/** A model of pictures that was found, and is opened once everything else is known. */
+/** A model of images that was found, and is opened once everything else is known. */
 export interface FoundModel {
   readonly location: ModelLocation;
-  open(options: { readonly preprocessing?: Preprocessing; readonly withoutText: boolean }): Promise<PictureModel>;
+  open(options: { readonly preprocessing?: Preprocessing; readonly withoutText: boolean }): Promise<LoadedImageModel>;
 }
 
 /**
  * Finds a model and its adapters. Opening it opens a device as well, both for as long as `resources`.
- * @throws RandloraError as `chooseModel`, `checkIsOfPictures`; opening: as `openDevice` and `PictureModel.open`
+ * @throws RandloraError as `chooseModel`, `checkIsOfImages`; opening: as `openDevice` and `LoadedImageModel.open`
  */
-export async function findPictureModel(
+export async function findLoadedImageModel(
   model: string,
   { adapter, scale: scales, generator, quantize }: ModelFlags,
   resources: AsyncDisposableStack,
   context: Context,
 ): Promise<FoundModel> {
   const { chooseModel } = await import("../../chat/default-model.ts");
-  const { checkIsOfPictures } = await import("../../models/vision/index.ts");
+  const { checkIsOfImages } = await import("../../models/vision/index.ts");
   const { localPath } = await import("../../models/folder/places.ts");
   const { location, adapters } = await chooseModel(
     { model, adapters: adapter, scales, generator },
     { model: (name) => localPath(name, "model", context), adapter: (name) => localPath(name, "adapter", context) },
   );
-  await checkIsOfPictures(location.folder);
+  await checkIsOfImages(location.folder);
   return {
     location,
     async open({ preprocessing, withoutText }) {
-      const { PictureModel } = await import("./model.ts");
+      const { LoadedImageModel } = await import("./model.ts");
       const { NAMED_BLOCKS } = await import("../../compute/device/dtype.ts");
       const { noteOfBlocks } = await import("../../adapters/merge/trained-in-blocks.ts");
       const { openDevice } = await import("../../compute/open-device.ts");
@@ -64,8 +64,8 @@ export async function findPictureModel(
       resources.defer(() => gpu.close());
       const size = preprocessing && ([preprocessing.height, preprocessing.width] as const);
       const blocks = quantize && NAMED_BLOCKS[quantize];
-      const options: PictureModelOptions = { adapters, generator, size, withoutText, quantize: blocks, signal };
-      const opened = resources.use(await PictureModel.open(gpu, location, options));
+      const options: LoadedImageModelOptions = { adapters, generator, size, withoutText, quantize: blocks, signal };
+      const opened = resources.use(await LoadedImageModel.open(gpu, location, options));
       const ofBlocks = await Promise.all(adapters.map(({ path }) => noteOfBlocks(path)));
       for (const note of [...opened.notes, ...ofBlocks.flat()]) log.warn(note);
       await sayQuantised(opened.model.quantised, quantize, context);

@@ -19,10 +19,10 @@ import { readRows } from "../../compute/tensor/read-rows.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../../compute/tensor/tensor.ts";
 
-export interface PictureModelOptions {
+export interface LoadedImageModelOptions {
   readonly adapters: readonly AdapterChoice[];
   readonly generator?: GeneratorName | undefined;
-  /** Of the pictures; by default the size that the checkpoint's positions are for. */
+  /** Of the images; by default the size that the checkpoint's positions are for. */
   readonly size?: Size | undefined;
   /** Leave the encoder of texts out. */
   readonly withoutText?: boolean | undefined;
@@ -43,8 +43,8 @@ export interface TrainedHead {
   readonly classes: readonly string[];
 }
 
-/** A model of pictures with adapters added, in GPU memory. */
-export class PictureModel implements Disposable {
+/** A model of images with adapters added, in GPU memory. */
+export class LoadedImageModel implements Disposable {
   readonly gpu: Device;
   readonly model: ImageModel;
   /** The checkpoint's own head, or an adapter's. */
@@ -67,8 +67,8 @@ export class PictureModel implements Disposable {
   static async open(
     gpu: Device,
     { folder, weights }: ModelLocation,
-    { adapters, generator, size, withoutText, exact = false, dtype, quantize, signal }: PictureModelOptions,
-  ): Promise<PictureModel> {
+    { adapters, generator, size, withoutText, exact = false, dtype, quantize, signal }: LoadedImageModelOptions,
+  ): Promise<LoadedImageModel> {
     const merged = { generator, dtype: exact ? "f32" : "keep", signal } as const;
     await using reader = await AdaptedCheckpoint.open(gpu, weights ?? folder, adapters, merged);
     const { config, kind, classes } = await describeHead(await loadImageConfig(folder, reader.tensors), reader);
@@ -77,7 +77,7 @@ export class PictureModel implements Disposable {
     await model.fill(undefined, signal);
     const head = kind === "cls" ? await placeClassHead(gpu, reader, config) : model.head;
     resources.move();
-    return new PictureModel(gpu, model, head && kind && { kind, head, classes }, reader.notes);
+    return new LoadedImageModel(gpu, model, head && kind && { kind, head, classes }, reader.notes);
   }
 
   /**

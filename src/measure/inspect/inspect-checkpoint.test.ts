@@ -89,7 +89,7 @@ test("names tell adapters from checkpoints", async () => {
   expect((await refusalOf(() => kinds("nothing"))).code).toBe("file");
 });
 
-test("models of pictures: their sizes, and weights that do not belong to config.json", async () => {
+test("models of images: their sizes, and weights that do not belong to config.json", async () => {
   await using folder = await TemporaryFolder.create();
   const [clip, dinov2] = [folder.at("clip"), folder.at("dinov2")];
   await writeImageModel(clip, CLIP, CLIP_SHAPES);
@@ -97,10 +97,10 @@ test("models of pictures: their sizes, and weights that do not belong to config.
   expect(await inspectCheckpoint(clip)).toMatchObject({
     modelType: "clip",
     config: undefined,
-    pictures: { vision: { image: [12, 12], patch: [5, 5] }, text: { vocabularySize: 20 }, classifier: undefined },
+    images: { vision: { image: [12, 12], patch: [5, 5] }, text: { vocabularySize: 20 }, classifier: undefined },
     problems: [],
   });
-  const { pictures, problems } = await inspectCheckpoint(dinov2);
-  expect(pictures).toMatchObject({ vision: { encoder: { width: 8 } }, text: undefined });
+  const { images, problems } = await inspectCheckpoint(dinov2);
+  expect(images).toMatchObject({ vision: { encoder: { width: 8 } }, text: undefined });
   expect(problems.map(({ message }) => message)).toEqual([expect.stringContaining("query.bias")]);
 });

@@ -31,10 +31,10 @@ export interface CheckpointReport {
   /** The classes that config.json names, and its `model_type`. */
   readonly architectures: readonly string[];
   readonly modelType: string | undefined;
-  /** Undefined for a model that this program cannot run, and for one of pictures. */
+  /** Undefined for a model that this program cannot run, and for one of images. */
   readonly config: DecoderConfig | undefined;
-  /** Of a model of pictures. */
-  readonly pictures: ImageConfig | undefined;
+  /** Of a model of images. */
+  readonly images: ImageConfig | undefined;
   readonly counts: TensorCounts;
   /** The output matrix is the embedding; undefined where nothing says so. */
   readonly tied: boolean | undefined;
@@ -58,13 +58,13 @@ export async function inspectCheckpoint(path: string): Promise<CheckpointReport>
   const tolerate: Tolerate = (problem) => void problems.push(problem);
   const { folder, tensors, files } = checkpoint;
   const json = (await readPlainConfig(folder).catch((thrown: unknown) => tolerated(tolerate, thrown)))?.value;
-  const isOfPictures = IMAGE_TYPES.includes(names(json).modelType ?? "");
-  const reading = json && (isOfPictures ? loadImageConfig(folder, tensors) : loadConfig(folder));
+  const isOfImages = IMAGE_TYPES.includes(names(json).modelType ?? "");
+  const reading = json && (isOfImages ? loadImageConfig(folder, tensors) : loadConfig(folder));
   const read = await reading?.catch((thrown: unknown) => tolerated(tolerate, thrown));
-  const [config, pictures] = read === undefined ? [] : "vision" in read ? [undefined, read] : [read, undefined];
+  const [config, images] = read === undefined ? [] : "vision" in read ? [undefined, read] : [read, undefined];
   try {
     if (config !== undefined) checkPlan(planWeights(config), checkpoint, config);
-    if (pictures !== undefined) checkImagePlan(pictures, checkpoint);
+    if (images !== undefined) checkImagePlan(images, checkpoint);
   } catch (thrown) {
     tolerated(tolerate, thrown);
   }
@@ -74,7 +74,7 @@ export async function inspectCheckpoint(path: string): Promise<CheckpointReport>
     path,
     ...names(json),
     config,
-    pictures,
+    images,
     counts: countTensors([...tensors.values()].map(({ info }) => info)),
     tied: config?.tied ?? (hasHead ? false : typeof said === "boolean" ? said : undefined),
     shards: files.map(({ path: file, size, header }) => ({
@@ -109,7 +109,7 @@ async function inspectConfig(folder: string): Promise<CheckpointReport> {
     path: folder,
     ...names(json),
     config,
-    pictures: undefined,
+    images: undefined,
     counts: countTensors(counted),
     tied: config.tied,
     shards: [...perFile].map(([file, held]) => ({ file, tensors: held.length, bytes: undefined })),

@@ -101,7 +101,7 @@ function dtypesText({ dtypes }: TensorCounts): string {
 
 /** A checkpoint, for `--json`. Keys that only adapters have are null. */
 export function checkpointJson(report: CheckpointReport): object {
-  const { config, pictures, counts, shards } = report;
+  const { config, images, counts, shards } = report;
   return {
     kind: "checkpoint",
     path: report.path,
@@ -111,14 +111,14 @@ export function checkpointJson(report: CheckpointReport): object {
     generator: null,
     architectures: report.architectures,
     model_type: report.modelType ?? null,
-    layer_count: config?.layers.length ?? pictures?.vision.encoder.layers ?? null,
-    hidden_size: config?.hiddenSize ?? pictures?.vision.encoder.width ?? null,
-    vocabulary_size: config?.vocabularySize ?? pictures?.text?.vocabularySize ?? null,
-    context: config?.contextLength ?? pictures?.text?.contextLength ?? null,
-    ...(pictures && {
-      image_size: pictures.vision.image,
-      patch_size: pictures.vision.patch,
-      classes: pictures.labels.length === 0 ? null : pictures.labels,
+    layer_count: config?.layers.length ?? images?.vision.encoder.layers ?? null,
+    hidden_size: config?.hiddenSize ?? images?.vision.encoder.width ?? null,
+    vocabulary_size: config?.vocabularySize ?? images?.text?.vocabularySize ?? null,
+    context: config?.contextLength ?? images?.text?.contextLength ?? null,
+    ...(images && {
+      image_size: images.vision.image,
+      patch_size: images.vision.patch,
+      classes: images.labels.length === 0 ? null : images.labels,
     }),
     tied: report.tied ?? null,
     parameters: counts.parameters,
@@ -127,7 +127,7 @@ export function checkpointJson(report: CheckpointReport): object {
     weights: report.hasWeights,
     shards,
     ...countsJson(counts),
-    runnable: (config ?? pictures) !== undefined && report.problems.length === 0,
+    runnable: (config ?? images) !== undefined && report.problems.length === 0,
     ...problemsJson(report.problems),
   };
 }
@@ -147,7 +147,7 @@ export function checkpointText(report: CheckpointReport, page: Page): string {
     ["model", page.style.bold(visible(architectures.join(", ") || modelType || "unknown"))],
     ["type", visible(modelType ?? "")],
     ["sizes", sizes?.join(", ") ?? ""],
-    ...(report.pictures === undefined ? [] : pictureRows(report.pictures)),
+    ...(report.images === undefined ? [] : imageRows(report.images)),
     ["output matrix", tied === undefined ? "" : tied ? "tied to the embedding" : "of its own"],
     ["parameters", formatNumber(counts.parameters)],
     [
@@ -164,8 +164,8 @@ export function checkpointText(report: CheckpointReport, page: Page): string {
   return `${table}\n${groupTable(counts, page)}`;
 }
 
-/** The sizes of a model of pictures. */
-function pictureRows({ vision, text, labels }: ImageConfig): string[][] {
+/** The sizes of a model of images. */
+function imageRows({ vision, text, labels }: ImageConfig): string[][] {
   const layers = ({ layers: count, width, heads }: EncoderConfig) =>
     `${formatAmount(count, "layer")} of ${formatNumber(width)}, ${formatAmount(heads, "head")}`;
   const [image, patch] = [vision.image, vision.patch].map((size) => size.map((side) => formatNumber(side)).join(" × "));
@@ -175,7 +175,7 @@ function pictureRows({ vision, text, labels }: ImageConfig): string[][] {
     `context ${formatNumber(text.contextLength)}`,
   ];
   return [
-    ["pictures", `${layers(vision.encoder)}, ${image} pixels in patches of ${patch}`],
+    ["images", `${layers(vision.encoder)}, ${image} pixels in patches of ${patch}`],
     ["texts", texts?.join(", ") ?? ""],
     ["classes", labels.length === 0 ? "" : formatNumber(labels.length)],
   ];

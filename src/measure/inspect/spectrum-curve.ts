@@ -56,7 +56,7 @@ export function spectrumAxes(
   };
 }
 
-/** Where values and places lie: `x` and `y` are the ends of the axes on the picture. */
+/** Where values and places lie: `x` and `y` are the ends of the axes on the figure. */
 export function spectrumScales(
   axes: { readonly x: Axis; readonly y: Axis },
   x: readonly [number, number],

@@ -6,16 +6,16 @@ import { escape, label, round } from "../../terminal/charts/svg.ts";
 const WIDTH = 760;
 const HEIGHT = 420;
 const MARGIN = { top: 56, right: 24, bottom: 48, left: 64 } as const;
-/** Legible on white and on black: the picture has no background of its own. */
+/** Legible on white and on black: the figure has no background of its own. */
 const TEXT = "#7f7f7f";
 const COLORS = ["#2f7ed8", "#e0712b", "#2e9e5b", "#b04bc9", "#c93b4e", "#8c7a2b", "#1f9aa8"] as const;
 /** Points of one curve: more than pixels can show make the file large. */
 const MOST_POINTS = 400;
 
 /**
- * Singular values by their place, on a logarithmic scale, as a picture: one curve a ΔW, one colour a kind of module.
+ * Singular values by their place, on a logarithmic scale, as a figure: one curve a ΔW, one colour a kind of module.
  *
- * @param title stands above the plot and names the picture for screen readers
+ * @param title stands above the plot and names the figure for screen readers
  * @returns an SVG document
  */
 export function spectrumSvg(spectra: readonly ModuleSpectrum[], title: string): string {
@@ -51,7 +51,7 @@ export function spectrumSvg(spectra: readonly ModuleSpectrum[], title: string): 
   return `${parts.join("\n")}\n`;
 }
 
-/** Axes of a picture without curves. */
+/** Axes of a figure without curves. */
 const NOTHING = [{ name: "", curves: [[{ index: 1, value: 1 }]] }];
 
 /** Evenly spread points, the last among them. */

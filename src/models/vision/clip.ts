@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { MOST_LAYERS, Size as Count } from "../decoder/config-file.ts";
 import {
-  checkPictures,
+  checkImages,
   encoderOf,
   HEAD_WEIGHT,
   headOf,
@@ -72,7 +72,7 @@ export function describeClip(json: v.InferOutput<typeof ClipJson>, tensors: Tens
       logitScale: ["logit_scale", []],
     },
   } as const;
-  // CLIPForImageClassification saves its encoder of pictures alone; a merged head may stand beside the whole model.
+  // CLIPForImageClassification saves its encoder of images alone; a merged head may stand beside the whole model.
   const isPart = tensors.has(HEAD_WEIGHT) && !tensors.has("text_projection.weight");
   const parts = isPart ? { text: undefined, projections: undefined } : whole;
   const isSuperfluous = (name: string) => name.endsWith(".embeddings.position_ids") || name === HEAD_WEIGHT;
@@ -81,7 +81,7 @@ export function describeClip(json: v.InferOutput<typeof ClipJson>, tensors: Tens
 
 function describeVision(json: v.InferOutput<typeof VisionJson>): VisionConfig {
   const [image, patch] = [sizeOf(json.image_size), sizeOf(json.patch_size)];
-  checkPictures(image, patch, json.num_channels);
+  checkImages(image, patch, json.num_channels);
   const prefix = "vision_model.";
   const encoder = describeEncoder(json, prefix);
   const [rows, cols] = gridOf(image, patch);

@@ -8,7 +8,7 @@ import { CHANNELS, type Size } from "./patches.ts";
 import type { TextConfig } from "./text-tower.ts";
 import type { VisionConfig } from "./vision-plan.ts";
 
-/** A model of pictures, and perhaps of texts: what its config.json and its checkpoint's names say. */
+/** A model of images, and perhaps of texts: what its config.json and its checkpoint's names say. */
 export interface ImageConfig {
   /** `model_type` of config.json. */
   readonly architecture: string;
@@ -81,12 +81,12 @@ export function encoderOf(sizes: Omit<EncoderConfig, "headSize" | "activation">,
   return { ...sizes, headSize, activation: activationNamed(activation) };
 }
 
-/** @throws RandloraError `model` where a picture of the model's own size holds no patch, or its pixels are no colours */
-export function checkPictures(image: Size, patch: Size, channels: number): void {
+/** @throws RandloraError `model` where a image of the model's own size holds no patch, or its pixels are no colours */
+export function checkImages(image: Size, patch: Size, channels: number): void {
   if (channels !== CHANNELS) {
-    throw new RandloraError("model", `pictures of ${channels} channels`, `supported: ${CHANNELS}, red, green and blue`);
+    throw new RandloraError("model", `images of ${channels} channels`, `supported: ${CHANNELS}, red, green and blue`);
   }
   if (image.some((size, axis) => size < (patch[axis] ?? NaN))) {
-    throw new RandloraError("model", `patches of ${patch.join("×")} pixels in pictures of ${image.join("×")}`);
+    throw new RandloraError("model", `patches of ${patch.join("×")} pixels in images of ${image.join("×")}`);
   }
 }

@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { MOST_LAYERS, Size as Count } from "../decoder/config-file.ts";
 import {
-  checkPictures,
+  checkImages,
   encoderOf,
   HEAD_WEIGHT,
   headOf,
@@ -36,7 +36,7 @@ export const Dinov2Json = v.looseObject({
  */
 export function describeDinov2(json: v.InferOutput<typeof Dinov2Json>, tensors: Tensors): ImageConfig {
   const [image, patch] = [sizeOf(json.image_size), sizeOf(json.patch_size)];
-  checkPictures(image, patch, json.num_channels);
+  checkImages(image, patch, json.num_channels);
   // Dinov2ForImageClassification holds the model as one of its parts.
   const prefix = tensors.has("dinov2.embeddings.cls_token") ? "dinov2." : "";
   const { hidden_size: width, use_swiglu_ffn: gated } = json;
@@ -85,7 +85,7 @@ export function describeDinov2(json: v.InferOutput<typeof Dinov2Json>, tensors: 
     text: undefined,
     projections: undefined,
     ...headOf(tensors, 2 * width, json.id2label),
-    // The token is of pictures whose patches are hidden, in pre-training.
+    // The token is of images whose patches are hidden, in pre-training.
     isSuperfluous: (name) => name === `${prefix}embeddings.mask_token` || name === HEAD_WEIGHT,
   };
 }

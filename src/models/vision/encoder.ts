@@ -9,7 +9,7 @@ import type { Linears } from "../blocks/linears.ts";
 import type { Placed, PlacedWeights } from "../placed-weights.ts";
 import { type PlannedMatrix, plannedLinear, plannedVector } from "../tensor-plan.ts";
 
-/** A stack of layers as encoders of pictures and of texts have it: x += attention(norm(x)), x += mlp(norm(x)). */
+/** A stack of layers as encoders of images and of texts have it: x += attention(norm(x)), x += mlp(norm(x)). */
 export interface EncoderConfig {
   readonly layers: number;
   readonly width: number;

@@ -13,14 +13,14 @@ import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { recordScaledUnit } from "./heads.ts";
 import { recordSimilarities } from "./testing/similarities.ts";
 import type { ImageModel } from "./image-model.ts";
-import type { Pictures } from "./patches.ts";
+import type { Images } from "./patches.ts";
 import {
   CLIP,
   CLIP_SHAPES,
   DINOV2,
   DINOV2_SHAPES,
   loadImageModel,
-  pictures,
+  images,
   type Shapes,
   writeImageModel,
 } from "./testing/models.ts";
@@ -54,7 +54,7 @@ async function valuesOf(record: (run: Run) => Tensor): Promise<number[]> {
   return [...values];
 }
 
-function one({ size, pixels }: Pictures, index: number): Pictures {
+function one({ size, pixels }: Images, index: number): Images {
   const length = 3 * size[0] * size[1];
   return { count: 1, size, pixels: pixels.subarray(index * length, (index + 1) * length) };
 }
@@ -68,12 +68,12 @@ function expectClose(found: readonly number[], wanted: readonly number[]): void 
 }
 
 test(
-  "pictures of a batch and texts of a batch do not see one another, nor what is behind an end token",
+  "images of a batch and texts of a batch do not see one another, nor what is behind an end token",
   async () => {
     using clip = await loadImageModel(gpu, await folderOf(CLIP, CLIP_SHAPES));
-    const batch = pictures(3, [12, 12]);
-    const together = await valuesOf((run) => clip.recordPictures(run, batch));
-    const alone = [0, 1, 2].map((index) => valuesOf((run) => clip.recordPictures(run, one(batch, index))));
+    const batch = images(3, [12, 12]);
+    const together = await valuesOf((run) => clip.recordImages(run, batch));
+    const alone = [0, 1, 2].map((index) => valuesOf((run) => clip.recordImages(run, one(batch, index))));
     expectClose(together, (await Promise.all(alone)).flat());
 
     const texts = [
@@ -139,10 +139,10 @@ describe("gradients", () => {
   }
 
   test.each([false, true])(
-    "lead from features of pictures to every part of an encoder (checkpoints: %p)",
+    "lead from features of images to every part of an encoder (checkpoints: %p)",
     async (checkpointing) => {
       using model = await loadImageModel(gpu, await folderOf(DINOV2, DINOV2_SHAPES));
-      const batch = pictures(2, [12, 12]);
+      const batch = images(2, [12, 12]);
       const names = [
         "embeddings.cls_token",
         "embeddings.position_embeddings",
@@ -171,7 +171,7 @@ describe("gradients", () => {
     "lead to positions that are interpolated",
     async () => {
       using model = await loadImageModel(gpu, await folderOf(DINOV2, DINOV2_SHAPES), { size: [8, 16] });
-      const batch = pictures(2, [8, 16]);
+      const batch = images(2, [8, 16]);
       await check(model, "embeddings.position_embeddings", (recorder) => {
         const hidden = model.recordHidden(recorder, batch);
         const features = model.vision.recordFeatures(recorder, hidden);
@@ -188,9 +188,9 @@ describe("gradients", () => {
       using model = await loadImageModel(gpu, await folderOf(CLIP, CLIP_SHAPES));
       const { logitScale } = model.joint ?? {};
       if (logitScale === undefined) throw new Error("no scale");
-      const batch = pictures(2, [12, 12]);
+      const batch = images(2, [12, 12]);
       await check(model, "logit_scale", (recorder) => {
-        const seen = model.recordPictures(recorder, batch);
+        const seen = model.recordImages(recorder, batch);
         const scaled = recordScaledUnit(recorder, seen, logitScale, factor);
         recorder.release(seen);
         return scaled;
@@ -200,10 +200,10 @@ describe("gradients", () => {
   );
 
   test(
-    "lead from the cosines of pictures and texts to both encoders",
+    "lead from the cosines of images and texts to both encoders",
     async () => {
       using model = await loadImageModel(gpu, await folderOf(CLIP, CLIP_SHAPES));
-      const batch = pictures(2, [12, 12]);
+      const batch = images(2, [12, 12]);
       const names = [
         "vision_model.embeddings.class_embedding",
         "vision_model.pre_layrnorm.weight",
@@ -217,7 +217,7 @@ describe("gradients", () => {
       for (const name of names) {
         await check(model, name, (recorder) => {
           const [seen, read] = [
-            model.recordPictures(recorder, batch),
+            model.recordImages(recorder, batch),
             model.recordTexts(recorder, [
               [3, 19],
               [4, 5, 19],
@@ -240,7 +240,7 @@ test(
     {
       using model = await loadImageModel(gpu, await folderOf(DINOV2, DINOV2_SHAPES), { size: [8, 16] });
       const uploaded: string[] = [];
-      const batch = pictures(2, [8, 16]);
+      const batch = images(2, [8, 16]);
       const pass = () =>
         valuesOf((run) => {
           const upload = run.upload.bind(run);
@@ -264,10 +264,10 @@ describe("refuses with a reason", () => {
   const oblong = { ...DINOV2_SHAPES, "embeddings.position_embeddings": [1, 4, 8] };
   const refused: readonly [what: string, config: object, shapes: Shapes, message: string, hint: string][] = [
     ["another kind of model", { model_type: "vit" }, DINOV2_SHAPES, "models of type", "supported: clip, dinov2"],
-    ["grey pictures", { ...DINOV2, num_channels: 1 }, DINOV2_SHAPES, "pictures of 1 channels", "supported: 3"],
+    ["grey images", { ...DINOV2, num_channels: 1 }, DINOV2_SHAPES, "images of 1 channels", "supported: 3"],
     ["odd heads", { ...DINOV2, num_attention_heads: 4 }, DINOV2_SHAPES, "heads of 2", "multiples of 4"],
     ["heads of no size", { ...DINOV2, num_attention_heads: 3 }, DINOV2_SHAPES, "no 3 equal heads", ""],
-    ["patches above pictures", { ...DINOV2, patch_size: [4, 13] }, DINOV2_SHAPES, "patches of 4×13", ""],
+    ["patches above images", { ...DINOV2, patch_size: [4, 13] }, DINOV2_SHAPES, "patches of 4×13", ""],
     ["another activation", { ...DINOV2, hidden_act: "relu" }, DINOV2_SHAPES, "activation", "quick_gelu"],
     ["a size that is none", { ...DINOV2, image_size: [1, 2, 3] }, DINOV2_SHAPES, "image_size", ""],
     ["missing weights", DINOV2, incomplete, "layernorm.bias", "incomplete"],

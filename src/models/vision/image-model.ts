@@ -8,13 +8,13 @@ import { PlacedWeights, type Quantised, type WeightOptions } from "../placed-wei
 import { checkTensors, type PlannedMatrix, plannedMatrix, plannedVector } from "../tensor-plan.ts";
 import type { ImageConfig } from "./config.ts";
 import { type Head, recordHead } from "./heads.ts";
-import type { Pictures, Size } from "./patches.ts";
+import type { Images, Size } from "./patches.ts";
 import { planText, TextTower } from "./text-tower.ts";
 import { planVision } from "./vision-plan.ts";
 import { VisionTower } from "./vision-tower.ts";
 
 export interface ImageModelOptions extends WeightOptions {
-  /** Of the pictures; by default the size that the checkpoint's positions are for. */
+  /** Of the images; by default the size that the checkpoint's positions are for. */
   readonly size?: Size | undefined;
   /** Leave the encoder of texts out. */
   readonly withoutText?: boolean | undefined;
@@ -28,7 +28,7 @@ export interface PassOptions {
   readonly checkpointing?: boolean;
 }
 
-/** Two matrices that bring pictures and texts to vectors of one size, and what their cosine is multiplied by. */
+/** Two matrices that bring images and texts to vectors of one size, and what their cosine is multiplied by. */
 export interface Joint {
   readonly vision: Tensor;
   readonly text: Tensor;
@@ -36,7 +36,7 @@ export interface Joint {
   readonly logitScale: Tensor;
 }
 
-/** CLIP or DINOv2 in GPU memory, for pictures of one size. */
+/** CLIP or DINOv2 in GPU memory, for images of one size. */
 export class ImageModel {
   readonly config: ImageConfig;
   readonly vision: VisionTower;
@@ -91,20 +91,20 @@ export class ImageModel {
   }
 
   /**
-   * Records the pass over pictures of the model's size: transformers' last_hidden_state, (pictures · tokens, width). The
+   * Records the pass over images of the model's size: transformers' last_hidden_state, (images · tokens, width). The
    * caller releases it.
    */
-  recordHidden(recorder: Recorder, pictures: Pictures, options: PassOptions = {}): Tensor {
+  recordHidden(recorder: Recorder, images: Images, options: PassOptions = {}): Tensor {
     const { linears = PLAIN_LINEARS, checkpointing = false } = options;
-    return this.vision.recordHidden(recorder, linears, pictures, checkpointing);
+    return this.vision.recordHidden(recorder, linears, images, checkpointing);
   }
 
   /**
-   * Records what stands for each picture: CLIP's `get_image_features`, DINOv2's normed class token; (pictures, size). The
+   * Records what stands for each image: CLIP's `get_image_features`, DINOv2's normed class token; (images, size). The
    * caller releases it.
    */
-  recordPictures(recorder: Recorder, pictures: Pictures, options: PassOptions = {}): Tensor {
-    const hidden = this.recordHidden(recorder, pictures, options);
+  recordImages(recorder: Recorder, images: Images, options: PassOptions = {}): Tensor {
+    const hidden = this.recordHidden(recorder, images, options);
     const pooled = this.vision.recordClassTokens(recorder, hidden);
     recorder.release(hidden);
     return this.joint === undefined ? pooled : project(recorder, pooled, this.joint.vision, options);
@@ -122,17 +122,17 @@ export class ImageModel {
     return project(recorder, text.recordTexts(recorder, linears, texts, checkpointing), joint.text, options);
   }
 
-  /** Records what the checkpoint's own classifier makes of pictures: logits (pictures, classes). The caller releases it. */
-  recordLogits(recorder: Recorder, pictures: Pictures, options: PassOptions = {}): Tensor {
+  /** Records what the checkpoint's own classifier makes of images: logits (images, classes). The caller releases it. */
+  recordLogits(recorder: Recorder, images: Images, options: PassOptions = {}): Tensor {
     if (this.head === undefined) throw new TypeError("a model without a classifier");
-    const hidden = this.recordHidden(recorder, pictures, options);
+    const hidden = this.recordHidden(recorder, images, options);
     const features = this.vision.recordFeatures(recorder, hidden);
     const logits = recordHead(recorder, features, this.head);
     recorder.release(hidden, features);
     return logits;
   }
 
-  /** The logarithm of what the cosine of picture and text is multiplied by. @throws RandloraError `gpu` */
+  /** The logarithm of what the cosine of image and text is multiplied by. @throws RandloraError `gpu` */
   async logitScale(): Promise<number> {
     if (this.joint === undefined) throw new TypeError("a model without a scale of logits");
     const [value = NaN] = await readRows(this.#gpu, this.joint.logitScale, 0, 1);

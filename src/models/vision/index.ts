@@ -8,15 +8,15 @@ import { ClipJson, describeClip } from "./clip.ts";
 import type { ImageConfig, Tensors } from "./config.ts";
 import { describeDinov2, Dinov2Json } from "./dinov2.ts";
 
-/** `model_type`s of models of pictures that can be run. */
+/** `model_type`s of models of images that can be run. */
 export const IMAGE_TYPES: readonly string[] = ["clip", "dinov2"];
 
 /**
- * Finds out, from config.json alone, whether a folder is that of a model of pictures.
+ * Finds out, from config.json alone, whether a folder is that of a model of images.
  * @throws RandloraError `file`, `format`; `model` for another one
  */
-export async function checkIsOfPictures(folder: string): Promise<void> {
-  const isLanguage = await isOfPictures(folder).then(
+export async function checkIsOfImages(folder: string): Promise<void> {
+  const isLanguage = await isOfImages(folder).then(
     (is) => !is,
     () => false,
   );
@@ -26,17 +26,17 @@ export async function checkIsOfPictures(folder: string): Promise<void> {
 }
 
 /**
- * Is this the folder of a model of pictures, by its config.json, or of one of texts?
+ * Is this the folder of a model of images, by its config.json, or of one of texts?
  * @throws RandloraError `file`, `format`; `model` for neither
  */
-export async function isOfPictures(folder: string): Promise<boolean> {
+export async function isOfImages(folder: string): Promise<boolean> {
   const kind = v.looseObject({ model_type: v.string() });
   const { model_type } = await readConfigOf(folder, [...SUPPORTED_TYPES, ...IMAGE_TYPES], kind);
   return IMAGE_TYPES.includes(model_type);
 }
 
 /**
- * What a folder's config.json and its checkpoint say of a model of pictures.
+ * What a folder's config.json and its checkpoint say of a model of images.
  * @throws RandloraError `file`, `format`, or `model` for what cannot be run
  */
 export async function loadImageConfig(folder: string, tensors: Tensors): Promise<ImageConfig> {

@@ -4,16 +4,16 @@ import { unfoldPatches } from "./patches.ts";
 import { type Grid, interpolationFactors } from "./positions.ts";
 
 test("patches are cut row by row, by channel, behind a row of zeros; what is left over is not looked at", () => {
-  // A pixel's value tells where it stands: picture, channel, row, column.
+  // A pixel's value tells where it stands: image, channel, row, column.
   const [height, width] = [5, 7];
   const pixels = Float32Array.from({ length: 2 * 3 * height * width }, (_, at) => {
-    const [picture, channel] = [Math.floor(at / (3 * height * width)), Math.floor(at / (height * width)) % 3];
-    return 1000 * (picture + 1) + 100 * channel + 10 * (Math.floor(at / width) % height) + (at % width);
+    const [image, channel] = [Math.floor(at / (3 * height * width)), Math.floor(at / (height * width)) % 3];
+    return 1000 * (image + 1) + 100 * channel + 10 * (Math.floor(at / width) % height) + (at % width);
   });
   const rows = unfoldPatches({ count: 2, size: [height, width], pixels }, [2, 3]);
   expect(rows.length).toBe(2 * 5 * 18);
   expect([...rows.subarray(0, 18)]).toEqual(Array.from({ length: 18 }, () => 0));
-  const patch = [...rows.subarray((5 + 4) * 18, (5 + 4) * 18 + 18)]; // of the second picture, the one at (1, 1)
+  const patch = [...rows.subarray((5 + 4) * 18, (5 + 4) * 18 + 18)]; // of the second image, the one at (1, 1)
   const wanted = [0, 100, 200].flatMap((channel) => [23, 24, 25, 33, 34, 35].map((place) => 2000 + channel + place));
   expect(patch).toEqual(wanted);
 });

@@ -5,7 +5,7 @@ import { CHANNELS, type Size } from "./patches.ts";
 /** A vision transformer (arXiv:2010.11929): patches, a class token, positions, layers. */
 export interface VisionConfig {
   readonly encoder: EncoderConfig;
-  /** Of the pictures whose positions the checkpoint has. */
+  /** Of the images whose positions the checkpoint has. */
   readonly image: Size;
   readonly patch: Size;
   /** What transformers' own classifier reads: the last hidden states of these, side by side. */

@@ -6,15 +6,15 @@ import { recordNorm } from "../blocks/norm.ts";
 import type { Linears } from "../blocks/linears.ts";
 import type { Placed, PlacedWeights } from "../placed-weights.ts";
 import { type EncoderWeights, placeEncoder, recordEncoder, matricesOf } from "./encoder.ts";
-import { gridOf, type Pictures, type Size, unfoldPatches } from "./patches.ts";
+import { gridOf, type Images, type Size, unfoldPatches } from "./patches.ts";
 import { type Grid, interpolationFactors, squareSide } from "./positions.ts";
 import { planEmbedding, type PlannedVision, type VisionConfig } from "./vision-plan.ts";
 
-/** A vision transformer in GPU memory, for pictures of one size. */
+/** A vision transformer in GPU memory, for images of one size. */
 export class VisionTower {
   readonly config: VisionConfig;
   readonly grid: Grid;
-  /** Of the pictures. */
+  /** Of the images. */
   readonly size: Size;
   readonly #weights: Placed<PlannedVision>;
   readonly #layers: EncoderWeights;
@@ -23,7 +23,7 @@ export class VisionTower {
 
   /**
    * Takes memory; the placed weights' `fill` gives it content.
-   * @throws RandloraError `model` where pictures of this size have no positions, `memory`
+   * @throws RandloraError `model` where images of this size have no positions, `memory`
    */
   constructor(placed: PlacedWeights, config: VisionConfig, size: Size) {
     this.config = config;
@@ -34,8 +34,8 @@ export class VisionTower {
     const isOther = this.#needsInterpolation();
     const positions = this.#weights.positions.shape[0] - 1;
     if (isOther && squareSide(positions) ** 2 !== positions) {
-      const cause = `${positions} positions make no square: they cannot be interpolated for pictures of ${size.join("×")}`;
-      throw new RandloraError("model", cause, `give pictures of ${config.image.join("×")} pixels`);
+      const cause = `${positions} positions make no square: they cannot be interpolated for images of ${size.join("×")}`;
+      throw new RandloraError("model", cause, `give images of ${config.image.join("×")} pixels`);
     }
     this.#interpolation = isOther
       ? placed.placeValues(
@@ -46,7 +46,7 @@ export class VisionTower {
       : undefined;
   }
 
-  /** Tokens of a picture: its patches, and the class token. */
+  /** Tokens of a image: its patches, and the class token. */
   get tokens(): number {
     const [rows, cols] = this.grid;
     return 1 + rows * cols;
@@ -68,15 +68,15 @@ export class VisionTower {
   }
 
   /**
-   * Records the pass over pictures of the tower's size. The caller releases the result.
-   * @returns transformers' last_hidden_state, (pictures · tokens, width)
-   * @throws RangeError for pictures of another size
+   * Records the pass over images of the tower's size. The caller releases the result.
+   * @returns transformers' last_hidden_state, (images · tokens, width)
+   * @throws RangeError for images of another size
    */
-  recordHidden(recorder: Recorder, linears: Linears, pictures: Pictures, checkpointing: boolean): Tensor {
+  recordHidden(recorder: Recorder, linears: Linears, images: Images, checkpointing: boolean): Tensor {
     const { encoder, names } = this.config;
-    const { count } = pictures;
+    const { count } = images;
     const [first, last] = [this.#upload(recorder, count, "first"), this.#upload(recorder, count, "last")];
-    let x = this.#recordEmbedding(recorder, pictures);
+    let x = this.#recordEmbedding(recorder, images);
     const { firstNorm, firstNormBias } = this.#weights;
     if (firstNorm !== undefined) {
       const { epsilon } = encoder;
@@ -90,7 +90,7 @@ export class VisionTower {
     return names.lastNormOf === "all" ? this.#recordLastNorm(recorder, hidden) : hidden;
   }
 
-  /** Records the normed class tokens, transformers' pooler_output: (pictures, width). Releases nothing. */
+  /** Records the normed class tokens, transformers' pooler_output: (images, width). Releases nothing. */
   recordClassTokens(recorder: Recorder, hidden: Tensor): Tensor {
     const count = hidden.shape[0] / this.tokens;
     const indices = recorder.upload(
@@ -103,7 +103,7 @@ export class VisionTower {
     return this.config.names.lastNormOf === "all" ? y : this.#recordLastNorm(recorder, y);
   }
 
-  /** Records what transformers' own classifier reads of hidden states: (pictures, `features`). Releases nothing. */
+  /** Records what transformers' own classifier reads of hidden states: (images, `features`). Releases nothing. */
   recordFeatures(recorder: Recorder, hidden: Tensor): Tensor {
     const { features, encoder } = this.config;
     const { tokens } = this;
@@ -116,15 +116,15 @@ export class VisionTower {
     );
     const factors = recorder.upload("factors", [kinds, tokens], Float32Array.from(values));
     const all = recorder.allocate("features", [count * kinds, encoder.width]);
-    for (let picture = 0; picture < count; picture++) {
-      const x = sliceRows(hidden, picture * tokens, tokens);
-      recorder.apply(OPS.combineRows, { factors, x }, {}, { y: sliceRows(all, picture * kinds, kinds) });
+    for (let image = 0; image < count; image++) {
+      const x = sliceRows(hidden, image * tokens, tokens);
+      recorder.apply(OPS.combineRows, { factors, x }, {}, { y: sliceRows(all, image * kinds, kinds) });
     }
     recorder.release(factors);
     return kinds === 1 ? all : besideOneAnother(recorder, all, kinds);
   }
 
-  /** As transformers decides it: by the number of patches, and whether the picture is a square. */
+  /** As transformers decides it: by the number of patches, and whether the image is a square. */
   #needsInterpolation(): boolean {
     const [height, width] = this.size;
     const trained = this.#weights.positions.shape[0];
@@ -138,13 +138,13 @@ export class VisionTower {
     return factors === undefined ? positions : recorder.apply(OPS.combineRows, { factors, x: positions }, {}).y;
   }
 
-  /** Patches, class tokens and positions: (pictures · tokens, width). */
-  #recordEmbedding(recorder: Recorder, pictures: Pictures): Tensor {
+  /** Patches, class tokens and positions: (images · tokens, width). */
+  #recordEmbedding(recorder: Recorder, images: Images): Tensor {
     const { patch } = this.config;
     const { classToken, patchBias, patches } = this.#weights;
-    const { count, size } = pictures;
+    const { count, size } = images;
     if (size[0] !== this.size[0] || size[1] !== this.size[1])
-      throw new RangeError(`pictures of ${size.join("×")} pixels`);
+      throw new RangeError(`images of ${size.join("×")} pixels`);
     const rows = count * this.tokens;
     const places = Uint32Array.from({ length: rows }, (_, row) => row % this.tokens);
     const ids = recorder.upload("positions", [1, rows], places);
@@ -171,11 +171,11 @@ export class VisionTower {
         column((token) => token > 0),
         patchBias,
       );
-    addTo(recorder.upload("patches", [rows, patches.shape[1]], unfoldPatches(pictures, patch)), patches);
+    addTo(recorder.upload("patches", [rows, patches.shape[1]], unfoldPatches(images, patch)), patches);
     return sum;
   }
 
-  /** Each token sees those of its own picture. */
+  /** Each token sees those of its own image. */
   #upload(recorder: Recorder, count: number, what: "first" | "last"): Tensor {
     const { tokens } = this;
     const seen = Uint32Array.from({ length: count * tokens }, (_, row) => {
@@ -193,13 +193,13 @@ export class VisionTower {
   }
 }
 
-/** Rows (pictures · kinds, width) as (pictures, kinds · width); the former are released. */
+/** Rows (images · kinds, width) as (images, kinds · width); the former are released. */
 function besideOneAnother(recorder: Recorder, all: Tensor, kinds: number): Tensor {
   const [rows, width] = all.shape;
   const count = rows / kinds;
   const features = recorder.allocate("features", [count, kinds * width]);
   for (let kind = 0; kind < kinds; kind++) {
-    const places = Uint32Array.from({ length: count }, (_, picture) => picture * kinds + kind);
+    const places = Uint32Array.from({ length: count }, (_, image) => image * kinds + kind);
     const indices = recorder.upload("kind", [1, count], places);
     recorder.apply(OPS.rows, { x: all, indices }, {}, { y: sliceCols(features, kind * width, width) });
     recorder.release(indices);

@@ -7,7 +7,7 @@ const HEIGHT = 420;
 const MARGIN = { top: 48, right: 24, bottom: 48, left: 64 } as const;
 /** Between two rows of the legend. */
 const LEGEND_ROW = 16;
-/** Legible on white and on black: the picture has no background of its own. */
+/** Legible on white and on black: the figure has no background of its own. */
 const COLORS = { text: "#7f7f7f", grid: "#7f7f7f" } as const;
 /** Of curves, in their order; the first two are those of training and validation. */
 export const PALETTE = [
@@ -23,12 +23,12 @@ export const PALETTE = [
   "#5f7f9f",
 ] as const;
 
-/** A value's place in the picture. */
+/** A value's place in the figure. */
 export type Place = (value: number) => number;
 
 /** What is around a chart's curves. */
 export interface ChartFrame {
-  /** Stands above the plot and names the picture for screen readers. */
+  /** Stands above the plot and names the figure for screen readers. */
   readonly title: string;
   readonly axes: { readonly x: Axis; readonly y: Axis };
   readonly names: { readonly x: string; readonly y: string };
@@ -36,7 +36,7 @@ export interface ChartFrame {
 }
 
 /**
- * A chart as a picture.
+ * A chart as a figure.
  *
  * @param draw the elements between the axes
  * @returns an SVG document

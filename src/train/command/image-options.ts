@@ -1,13 +1,13 @@
 import { choice, integer, number, text, toggle } from "../../terminal/options/command.ts";
 import { AUGMENTATIONS, CONTRASTIVE_LOSSES, HEADS, TASKS, TOWERS } from "../settings/image-choices.ts";
 
-const topic = "Pictures (CLIP, DINOv2)";
+const topic = "Images (CLIP, DINOv2)";
 
-/** What `randlora finetune` can be told of pictures alone. */
-export const PICTURE_OPTIONS = {
+/** What `randlora finetune` can be told of images alone. */
+export const IMAGE_OPTIONS = {
   task: choice(TASKS, {
     topic,
-    help: "tell classes apart, or bring pictures and texts together",
+    help: "tell classes apart, or bring images and texts together",
     defaultText: "classify",
   }),
   head: choice(HEADS, {
@@ -35,16 +35,16 @@ export const PICTURE_OPTIONS = {
   towers: choice(TOWERS, { topic, help: "contrastive: what is adapted (classify: vision)", defaultText: "both" }),
   loss: choice(CONTRASTIVE_LOSSES, {
     topic,
-    help: "contrastive: CLIP's loss, or of pictures alone as in the paper's code",
+    help: "contrastive: CLIP's loss, or of images alone as in the paper's code",
     defaultText: "clip",
   }),
   dataset: text({ value: "NAME", topic, help: "--data DIR is this set of the paper's, in its own layout" }),
-  shots: integer({ topic, help: "train on so many pictures of each class", min: 1 }),
-  fraction: number({ value: "F", topic, help: "train on this part of the pictures", above: 0, max: 1 }),
+  shots: integer({ topic, help: "train on so many images of each class", min: 1 }),
+  fraction: number({ value: "F", topic, help: "train on this part of the images", above: 0, max: 1 }),
   augment: choice(AUGMENTATIONS, {
     topic,
-    help: "crop-flip: a random part of each picture, perhaps mirrored",
+    help: "crop-flip: a random part of each image, perhaps mirrored",
     defaultText: "none",
   }),
-  skipBadImages: toggle({ topic, help: "leave pictures out that cannot be read, and name them; with --resume, too" }),
+  skipBadImages: toggle({ topic, help: "leave images out that cannot be read, and name them; with --resume, too" }),
 } as const;

@@ -1,5 +1,5 @@
 import type { Context } from "../../terminal/options/command.ts";
-import type { PictureBatch } from "../images/batch.ts";
+import type { ImageBatch } from "../images/batch.ts";
 import type { MicroBatch } from "../../data/text/samples/types.ts";
 import type { RunEstimate } from "../loop/finetune.ts";
 import type { Subject } from "../model/subject.ts";
@@ -10,7 +10,7 @@ export interface Loaded<Batch> extends Disposable {
   readonly subject: Subject<Batch>;
   /** What was lost on the way to the model: one line each. */
   readonly losses: readonly string[];
-  /** Pictures that were left out because they cannot be read, where that was asked for. */
+  /** Images that were left out because they cannot be read, where that was asked for. */
   readonly badImages: () => number | undefined;
   /** The result of `--dry-run`. */
   show(estimate: RunEstimate): void;
@@ -41,20 +41,20 @@ export async function loadTexts({ local, location }: Places, context: Context): 
   };
 }
 
-/** Finds pictures. */
-export async function loadPictures({ local, location }: Places, context: Context): Promise<Loaded<PictureBatch>> {
-  const { loadPictureData } = await import("../images/data.ts");
-  const { PictureSubject } = await import("../images/subject.ts");
-  const { pictureDryRunJson, pictureDryRunText } = await import("../report/image-dry-run.ts");
-  const data = await loadPictureData(local, location, context.signal);
-  const subject = new PictureSubject(data, (line) => context.log.warn(line));
+/** Finds images. */
+export async function loadImages({ local, location }: Places, context: Context): Promise<Loaded<ImageBatch>> {
+  const { loadImageData } = await import("../images/data.ts");
+  const { ImageSubject } = await import("../images/subject.ts");
+  const { imageDryRunJson, imageDryRunText } = await import("../report/image-dry-run.ts");
+  const data = await loadImageData(local, location, context.signal);
+  const subject = new ImageSubject(data, (line) => context.log.warn(line));
   return {
     subject,
     losses: [],
-    badImages: () => (local.pictures?.skipBadImages === true ? subject.badImages : undefined),
+    badImages: () => (local.images?.skipBadImages === true ? subject.badImages : undefined),
     show(estimate) {
       const found = { data, estimate };
-      context.result(pictureDryRunJson(found), () => pictureDryRunText(found, context.columns, context.style));
+      context.result(imageDryRunJson(found), () => imageDryRunText(found, context.columns, context.style));
     },
     [Symbol.dispose]: () => subject[Symbol.dispose](),
   };

@@ -5,14 +5,14 @@ import { METHOD_NAMES } from "../../adapters/method-names.ts";
 import { GENERATOR_NAMES } from "../../compute/random/names.ts";
 import { PROMPTS } from "../../data/text/samples/prompts.ts";
 import { SCHEDULES } from "../settings/schedule.ts";
-import { PICTURE_OPTIONS } from "./image-options.ts";
+import { IMAGE_OPTIONS } from "./image-options.ts";
 
 /** What `randlora finetune` can be told of any run. Defaults that depend on the method or the model are worked out later. */
 export const RUN_OPTIONS = {
   data: text({
     value: "FILE|DIR",
     topic: "Data",
-    help: "JSONL, JSON or parquet; or a folder with train.jsonl, or with pictures in train/CLASS/",
+    help: "JSONL, JSON or parquet; or a folder with train.jsonl, or with images in train/CLASS/",
   }),
   valid: text({
     value: "FILE|DIR",
@@ -138,7 +138,7 @@ export const RUN_OPTIONS = {
     topic: "Training",
     help: "rows of a micro-batch",
     min: 1,
-    defaultText: "4; pictures 32",
+    defaultText: "4; images 32",
   }),
   gradAccum: integer({ value: "G", topic: "Training", help: "micro-batches of a step", min: 1, defaultText: "1" }),
   learningRate: number({
@@ -146,12 +146,12 @@ export const RUN_OPTIONS = {
     topic: "Training",
     help: "peak learning rate",
     min: 0,
-    defaultText: "1e-4; vera 1e-2; nola 3e-4; pranc 3e-2; pictures 1e-3 at least",
+    defaultText: "1e-4; vera 1e-2; nola 3e-4; pranc 3e-2; images 1e-3 at least",
   }),
   schedule: choice(SCHEDULES, {
     topic: "Training",
     help: "of the learning rate",
-    defaultText: "linear; pictures cosine",
+    defaultText: "linear; images cosine",
   }),
   warmup: integer({ topic: "Training", help: "steps over which the rate rises", min: 0, defaultText: "0" }),
   weightDecay: number({ value: "W", topic: "Training", help: "AdamW's", min: 0, defaultText: "0" }),
@@ -210,7 +210,7 @@ export const RUN_OPTIONS = {
 } as const;
 
 /** The options of `randlora finetune`. */
-export const FINETUNE_OPTIONS = { ...RUN_OPTIONS, ...PICTURE_OPTIONS } as const;
+export const FINETUNE_OPTIONS = { ...RUN_OPTIONS, ...IMAGE_OPTIONS } as const;
 
 /** What was given on the command line, in the environment or in a file. */
 export type FinetuneOptions = { readonly [K in keyof typeof FINETUNE_OPTIONS]: ValueOf<(typeof FINETUNE_OPTIONS)[K]> };

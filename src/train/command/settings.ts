@@ -110,7 +110,7 @@ export interface LookedUp {
   readonly location: ModelLocation;
   /** What is to be trained, as the run records it. */
   readonly named: Pick<FlatSettings, "model" | "data" | "commit" | "date">;
-  readonly facts: Pick<ModelFacts, "modelType" | "contextLength" | "pictures">;
+  readonly facts: Pick<ModelFacts, "modelType" | "contextLength" | "images">;
 }
 
 /** Finds the model. @throws {RandloraError} `usage` where MODEL or data are missing; what finding the model throws */
@@ -133,8 +133,8 @@ export async function lookUp({ model, data }: Partial<FlatSettings>, context: Co
 }
 
 /** Templates of texts may write a date. */
-async function now({ pictures }: LookedUp["facts"]): Promise<string | null> {
-  if (pictures !== undefined) return null;
+async function now({ images }: LookedUp["facts"]): Promise<string | null> {
+  if (images !== undefined) return null;
   const { strftime } = await import("../../data/text/template/strftime.ts");
   return strftime(new Date(), "%FT%T");
 }

@@ -1,7 +1,7 @@
 import type { Within } from "../../adapters/base/base.ts";
 import type { RunData } from "./run.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import type { PictureBatch } from "../images/batch.ts";
+import type { ImageBatch } from "../images/batch.ts";
 import type { MicroBatch } from "../../data/text/samples/types.ts";
 import type { ModelFacts } from "../settings/resolve-settings.ts";
 import type { FlatSettings, TrainSettings } from "../settings/settings.ts";
@@ -32,27 +32,27 @@ export async function textData({ location }: Places, { signal }: Context): Promi
   };
 }
 
-/** Pictures, found once a seed. */
-export async function pictureData({ location }: Places, context: Context): Promise<RunsData<PictureBatch>> {
-  const { loadPictureData } = await import("../images/data.ts");
-  const { PictureSubject } = await import("../images/subject.ts");
+/** Images, found once a seed. */
+export async function imageData({ location }: Places, context: Context): Promise<RunsData<ImageBatch>> {
+  const { loadImageData } = await import("../images/data.ts");
+  const { ImageSubject } = await import("../images/subject.ts");
   const { headParameters } = await import("../images/task.ts");
   const { readImageConfig } = await import("../../models/vision/read-config.ts");
   const config = await readImageConfig(location);
   let last:
-    | { readonly seed: number; readonly subject: InstanceType<typeof PictureSubject>; readonly head: number }
+    | { readonly seed: number; readonly subject: InstanceType<typeof ImageSubject>; readonly head: number }
     | undefined;
   return {
     async load(settings) {
-      const { seed, pictures } = settings;
+      const { seed, images } = settings;
       if (last?.seed !== seed) {
-        const data = await loadPictureData(settings, location, context.signal);
+        const data = await loadImageData(settings, location, context.signal);
         last?.subject[Symbol.dispose]();
-        const subject = new PictureSubject(data, (line) => context.log.warn(line));
+        const subject = new ImageSubject(data, (line) => context.log.warn(line));
         last = {
           seed,
           subject,
-          head: pictures === null ? 0 : headParameters(pictures, data.train.classes.length, config),
+          head: images === null ? 0 : headParameters(images, data.train.classes.length, config),
         };
       }
       return { subject: last.subject, headParameters: last.head };
@@ -62,19 +62,19 @@ export async function pictureData({ location }: Places, context: Context): Promi
 }
 
 /**
- * The part of a model of pictures that the settings adapt.
+ * The part of a model of images that the settings adapt.
  * @throws RandloraError `usage` for settings that contradict each other or the model
  */
 export async function adaptedPart(
   location: Places["location"],
   asked: Partial<FlatSettings>,
-  facts: NonNullable<ModelFacts["pictures"]>,
+  facts: NonNullable<ModelFacts["images"]>,
 ): Promise<Within> {
   const { readImageConfig } = await import("../../models/vision/read-config.ts");
-  const { resolvePictures } = await import("../settings/images.ts");
+  const { resolveImages } = await import("../settings/images.ts");
   const { kindOf, withinOf } = await import("../images/task.ts");
   const { gradAccum = 1 } = asked;
   // Rates are each method's own affair.
-  const settings = resolvePictures(asked, { ...facts, learningRate: 0, gradAccum });
+  const settings = resolveImages(asked, { ...facts, learningRate: 0, gradAccum });
   return withinOf(kindOf(settings), await readImageConfig(location));
 }

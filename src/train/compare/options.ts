@@ -1,7 +1,7 @@
 import { count, integer, list, repeat, text } from "../../terminal/options/command.ts";
 import type { Option, ValueOf } from "../../terminal/options/option.ts";
 import { RUN_OPTIONS } from "../command/options.ts";
-import { PICTURE_OPTIONS } from "../command/image-options.ts";
+import { IMAGE_OPTIONS } from "../command/image-options.ts";
 
 const {
   method: _method,
@@ -12,7 +12,7 @@ const {
   learningRate: _learningRate,
   ...ofRuns
 } = RUN_OPTIONS;
-/** Options of `randlora finetune` that all runs of a comparison share; those for pictures are shared as well. */
+/** Options of `randlora finetune` that all runs of a comparison share; those for images are shared as well. */
 const OF_ALL = pick(ofRuns, [
   ...(["data", "valid", "validSplit", "maxLength", "packing", "noShuffle", "trainOnPrompt", "prompt"] as const),
   ...(["dropout", "targets", "layers", "dtype"] as const),
@@ -61,7 +61,7 @@ export const COMPARE_OPTIONS = {
   out: text({ short: "o", value: "DIR", topic: "Comparison", help: "the comparison's folder" }),
   resume: { ...resume, value: "DIR", topic: "Comparison", help: "go on with a comparison that was stopped" },
   ...OF_ALL,
-  ...PICTURE_OPTIONS,
+  ...IMAGE_OPTIONS,
 } as const;
 
 /** What was given on the command line, in the environment or in a file. */

@@ -7,11 +7,11 @@ import { type Compared, columnsOf, conclusions } from "./result.ts";
 import { nextCommand } from "../report/train-result.ts";
 
 /** The files beside compare.json that show it. */
-export const PICTURES = { curves: "loss.svg", sizes: "parameters.svg" } as const;
+export const FIGURES = { curves: "loss.svg", sizes: "parameters.svg" } as const;
 
 /**
- * A comparison's README.md: its table, what was found, the pictures, and what to type next.
- * @param split the part of the pictures to ask about
+ * A comparison's README.md: its table, what was found, the images, and what to type next.
+ * @param split the part of the images to ask about
  */
 export function comparePage(compared: Compared, split?: Split): string {
   const { comparison, results } = compared;
@@ -38,8 +38,8 @@ export function comparePage(compared: Compared, split?: Split): string {
     "other method in the contest by Student's paired t test over the seeds, at most once in twenty comparisons of equal methods.",
     ...(trainsHead(first) ? ["`parameters` are those beside the head, which all methods train alike."] : []),
     "",
-    `![loss by step](${PICTURES.curves})`,
-    `![loss against parameters](${PICTURES.sizes})`,
+    `![loss by step](${FIGURES.curves})`,
+    `![loss against parameters](${FIGURES.sizes})`,
     "",
     "```sh",
     `randlora compare --resume . --seeds ${comparison.seeds + 2}     # more runs of each method`,
@@ -50,14 +50,13 @@ export function comparePage(compared: Compared, split?: Split): string {
 }
 
 function trainsHead(contender: Contender | undefined): boolean {
-  const head = contender?.settings.pictures?.head;
+  const head = contender?.settings.images?.head;
   return head === "linear" || head === "cls";
 }
 
 /** What to do with a run. */
 function useOf({ name, settings }: PlannedRun, split: Split | undefined): string {
-  const [unit, what] =
-    settings.pictures === null ? (["tokens", "talk to"] as const) : (["pictures", "measure"] as const);
+  const [unit, what] = settings.images === null ? (["tokens", "talk to"] as const) : (["images", "measure"] as const);
   return `${visible(nextCommand({ ending: "finished", run: `runs/${name}`, unit }, settings, split))}     # ${what} one`;
 }
 

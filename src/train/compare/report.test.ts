@@ -3,7 +3,7 @@ import type { ComparisonRecord } from "./record.ts";
 import type { Contender, RunResult } from "./types.ts";
 import { createStyle } from "../../terminal/style.ts";
 import { RecordingStream } from "../../terminal/testing/terminal.ts";
-import { resolvePictures } from "../settings/images.ts";
+import { resolveImages } from "../settings/images.ts";
 import { resolveSettings } from "../settings/resolve-settings.ts";
 import type { Metrics } from "../types.ts";
 import { methodCurves, sizeAxes, sizeFigure } from "./curves.ts";
@@ -173,9 +173,9 @@ test("README.md has the same table; names from outside stay in their cells", () 
   expect(lines).toContain("| method | size | rate | parameters | off | loss | validation | time | memory |");
   expect(lines).toContain("| full |  | 0.0001 | 1.00 M |  | 0.5000 ± 0.0000 | 0.5000 ± 0.0000 | 1.50 s | 2.00 MB |");
   expect(lines).toContain("randlora compare --resume . --seeds 4     # more runs of each method");
-  const pictures = resolvePictures({ dataset: "MNIST" }, { texts: false, learningRate: 1, gradAccum: 1 });
-  const ofPictures = contenders.map((one) => ({ ...one, settings: { ...one.settings, data: "sets", pictures } }));
-  const shown = comparePage({ ...COMPARED, comparison: { ...RECORD.comparison, contenders: ofPictures } }, "valid");
+  const images = resolveImages({ dataset: "MNIST" }, { texts: false, learningRate: 1, gradAccum: 1 });
+  const ofImages = contenders.map((one) => ({ ...one, settings: { ...one.settings, data: "sets", images } }));
+  const shown = comparePage({ ...COMPARED, comparison: { ...RECORD.comparison, contenders: ofImages } }, "valid");
   expect(shown.split("\n")).toContain(
     "randlora eval images runs/lora-seed-0 --data sets --dataset MNIST --split valid     # measure one",
   );
@@ -205,7 +205,7 @@ describe("plots", () => {
     expect(same.filter((line) => line.endsWith("BA"))).toHaveLength(1);
   });
 
-  test("the pictures are XML, with a band and a curve a method, and a point with its deviation", () => {
+  test("the images are XML, with a band and a curve a method, and a point with its deviation", () => {
     const named = methodCurves(
       { ...RECORD, comparison: { ...RECORD.comparison, contenders: [contender("<&>", "lora", 1000)] } },
       [metrics(2), metrics(3)],

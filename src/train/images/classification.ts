@@ -1,35 +1,35 @@
 import type { Head } from "../../models/vision/heads.ts";
 import { recordHead, recordUnit } from "../../models/vision/heads.ts";
 import type { ImageModel, PassOptions } from "../../models/vision/image-model.ts";
-import type { Pictures } from "../../models/vision/patches.ts";
+import type { Images } from "../../models/vision/patches.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import type { Judge } from "../model/judge.ts";
-import { grey, type PictureBatch } from "./batch.ts";
+import { grey, type ImageBatch } from "./batch.ts";
 import type { Task } from "../model/task.ts";
 
 /**
- * What a head reads of a picture. linear: what transformers' own classifier does; class-token: the normed class token
- * (RandLoRA's experiments); joint: what stands for the picture beside texts, of length `scale`.
+ * What a head reads of a image. linear: what transformers' own classifier does; class-token: the normed class token
+ * (RandLoRA's experiments); joint: what stands for the image beside texts, of length `scale`.
  */
 export type Features = { readonly of: "linear" | "class token" } | { readonly of: "joint"; scale(): number };
 
-/** Records what a head reads: (pictures, features). The caller releases it. */
+/** Records what a head reads: (images, features). The caller releases it. */
 export function recordFeatures(
   recorder: Recorder,
   model: ImageModel,
-  pictures: Pictures,
+  images: Images,
   features: Features,
   options: PassOptions,
 ): Tensor {
   if (features.of === "joint") {
-    const seen = model.recordPictures(recorder, pictures, options);
+    const seen = model.recordImages(recorder, images, options);
     const unit = recordUnit(recorder, seen, features.scale());
     recorder.release(seen);
     return unit;
   }
-  const hidden = model.recordHidden(recorder, pictures, options);
+  const hidden = model.recordHidden(recorder, images, options);
   const read =
     features.of === "linear"
       ? model.vision.recordFeatures(recorder, hidden)
@@ -38,11 +38,11 @@ export function recordFeatures(
   return read;
 }
 
-/** The class of each picture: cross-entropies of what a head makes of it. */
-export function classification(model: ImageModel, features: Features, head: Head): Task<PictureBatch> {
+/** The class of each image: cross-entropies of what a head makes of it. */
+export function classification(model: ImageModel, features: Features, head: Head): Task<ImageBatch> {
   return {
-    losses(recorder, linears, { pictures, labels }, { checkpointing }) {
-      const x = recordFeatures(recorder, model, pictures, features, { linears, checkpointing });
+    losses(recorder, linears, { images, labels }, { checkpointing }) {
+      const x = recordFeatures(recorder, model, images, features, { linears, checkpointing });
       const targets = recorder.upload("labels", [1, labels.length], labels);
       const { y, lse } = recorder.apply(OPS.nll, { x, ...head, targets }, { softcap: undefined });
       recorder.release(x, targets, lse);
@@ -55,19 +55,19 @@ export function classification(model: ImageModel, features: Features, head: Head
 }
 
 /**
- * Judges pictures by what a head makes of them.
+ * Judges images by what a head makes of them.
  * @param begin makes the head, where it follows from the weights
  */
 export function classJudge(
   model: ImageModel,
   features: Features,
   head: Head,
-  begin: Judge<PictureBatch>["begin"] = async () => {},
-): Judge<PictureBatch> {
+  begin: Judge<ImageBatch>["begin"] = async () => {},
+): Judge<ImageBatch> {
   return {
     begin,
-    logits(recorder, linears, { pictures }) {
-      const x = recordFeatures(recorder, model, pictures, features, { linears });
+    logits(recorder, linears, { images }) {
+      const x = recordFeatures(recorder, model, images, features, { linears });
       const logits = recordHead(recorder, x, head);
       recorder.release(x);
       return logits;

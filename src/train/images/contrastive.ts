@@ -5,13 +5,13 @@ import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { classJudge } from "./classification.ts";
 import type { Judge } from "../model/judge.ts";
-import { grey, type PictureBatch } from "./batch.ts";
+import { grey, type ImageBatch } from "./batch.ts";
 import type { Task } from "../model/task.ts";
 import type { ZeroShotHead } from "./zero-shot.ts";
 
 /**
- * Which loss. clip: the mean of both cross-entropies, of texts for each picture and of pictures for each text, each picture's
- * own text being the right one (arXiv:2103.00020); paper: of texts for each picture alone, where the first text of the
+ * Which loss. clip: the mean of both cross-entropies, of texts for each image and of images for each text, each image's
+ * own text being the right one (arXiv:2103.00020); paper: of texts for each image alone, where the first text of the
  * same class is the right one, and the cosine's factor is the logarithm that the checkpoint has (RandLoRA's code).
  */
 export type ContrastiveLoss = "clip" | "paper";
@@ -24,19 +24,19 @@ export interface ContrastiveOptions {
   readonly head: ZeroShotHead;
 }
 
-/** Each picture of a batch against the texts of all pictures of the batch: cross-entropies of their cosines. */
-export function contrastive(model: ImageModel, { loss, texts, head }: ContrastiveOptions): Task<PictureBatch> {
+/** Each image of a batch against the texts of all images of the batch: cross-entropies of their cosines. */
+export function contrastive(model: ImageModel, { loss, texts, head }: ContrastiveOptions): Task<ImageBatch> {
   const { joint } = model;
-  if (joint === undefined) throw new TypeError("a model of pictures alone");
+  if (joint === undefined) throw new TypeError("a model of images alone");
   const longestFirst = [...texts.keys()].toSorted((a, b) => (texts[b]?.length ?? 0) - (texts[a]?.length ?? 0));
   return {
-    losses(recorder, linears, { pictures, labels }, { checkpointing }) {
+    losses(recorder, linears, { images, labels }, { checkpointing }) {
       const options = { linears, checkpointing };
       const count = labels.length;
-      const seen = model.recordPictures(recorder, pictures, options);
+      const seen = model.recordImages(recorder, images, options);
       const unit = recordScaledUnit(recorder, seen, joint.logitScale, loss === "clip" ? "power" : "itself");
       recorder.release(seen);
-      // Equal texts have equal vectors: each class's is worked out once, and stands wherever a picture is of it.
+      // Equal texts have equal vectors: each class's is worked out once, and stands wherever a image is of it.
       const classes = [...new Set(labels)];
       const read = model.recordTexts(
         recorder,
@@ -60,18 +60,18 @@ export function contrastive(model: ImageModel, { loss, texts, head }: Contrastiv
     },
     termsOf: ({ labels }) => labels.length,
     probe(size) {
-      const { pictures, labels } = grey(size, model.vision.size, texts.length);
-      return { pictures, labels: labels.map((label) => longestFirst[label] ?? 0) };
+      const { images, labels } = grey(size, model.vision.size, texts.length);
+      return { images, labels: labels.map((label) => longestFirst[label] ?? 0) };
     },
     judge: judgeOf(model, { loss, texts, head }),
   };
 }
 
 /**
- * Of a batch's own texts a loss says little where pictures come class by class: each is asked about the texts of all classes,
+ * Of a batch's own texts a loss says little where images come class by class: each is asked about the texts of all classes,
  * as a head of texts is.
  */
-function judgeOf(model: ImageModel, { loss, texts, head }: ContrastiveOptions): Judge<PictureBatch> {
+function judgeOf(model: ImageModel, { loss, texts, head }: ContrastiveOptions): Judge<ImageBatch> {
   let factor = NaN;
   const each = texts.map((text) => [text]);
   return classJudge(model, { of: "joint", scale: () => factor }, head, async (linears) => {

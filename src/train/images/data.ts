@@ -6,21 +6,21 @@ import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { naming, oneLine, quote } from "../../files/failure.ts";
 import { type Preprocessing, readPreprocessing } from "../../data/images/preprocessing.ts";
 import { fillTemplate, promptTemplates } from "../../data/images/prompts.ts";
-import { openPicturePart, openPictures } from "../../data/images/datasets/open.ts";
-import { type PictureSet, subsetOf } from "../../data/images/datasets/types.ts";
+import { openImagePart, openImages } from "../../data/images/datasets/open.ts";
+import { type ImageSet, subsetOf } from "../../data/images/datasets/types.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import { readImageConfig } from "../../models/vision/read-config.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { classesOf } from "../model/brought-head.ts";
 import { ownOrder } from "./own-head.ts";
-import type { PictureSettings } from "../settings/images.ts";
+import type { ImageSettings } from "../settings/images.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 import type { DataHashes } from "../model/subject.ts";
 
-/** What a run on pictures learns from and is judged by. No picture has been read. */
-export interface PictureData {
-  readonly train: PictureSet;
-  readonly valid: PictureSet | undefined;
+/** What a run on images learns from and is judged by. No image has been read. */
+export interface ImageData {
+  readonly train: ImageSet;
+  readonly valid: ImageSet | undefined;
   readonly preprocessing: Preprocessing;
   /** Of each class its texts as token ids, special tokens included; none where no texts are read. */
   readonly texts: readonly (readonly (readonly number[])[])[];
@@ -32,43 +32,43 @@ export interface PictureData {
 const AT_ONCE = 256;
 
 /**
- * Finds the pictures that the settings name, for the model that was found.
+ * Finds the images that the settings name, for the model that was found.
  * @throws RandloraError `file`, `format`, `data` naming what is missing or wrong; `usage` for flags that contradict the data;
  *   the signal's reason when it is aborted
  */
-export async function loadPictureData(
+export async function loadImageData(
   settings: TrainSettings,
   location: ModelLocation,
   signal?: AbortSignal,
-): Promise<PictureData> {
-  const { pictures, data, adapter } = settings;
-  if (pictures === null) throw new TypeError(`${settings.model}: settings of a run on texts`);
+): Promise<ImageData> {
+  const { images, data, adapter } = settings;
+  if (images === null) throw new TypeError(`${settings.model}: settings of a run on texts`);
   const preprocessing = await readPreprocessing(location.folder);
   const begun = adapter?.initAdapter ?? null;
   const known = begun === null ? undefined : await classesOf(begun);
-  const dataset = pictures.dataset ?? undefined;
-  const found = await openPictures({ data, split: "train", dataset, classes: known });
+  const dataset = images.dataset ?? undefined;
+  const found = await openImages({ data, split: "train", dataset, classes: known });
   if (found === undefined) {
     const hint =
       "it takes train/CLASS/*, train.csv, train.jsonl or train.parquet; --dataset names one of the paper's sets";
     throw new RandloraError("data", `${oneLine(data)}: no train split`, hint);
   }
   // The model's own head goes on, in its order of the classes; the classes of a set by name have one order.
-  const isAsked = known === undefined && dataset === undefined && pictures.newHead !== true && isTrained(pictures);
+  const isAsked = known === undefined && dataset === undefined && images.newHead !== true && isTrained(images);
   const order = isAsked ? await ownOrder(location, found.classes) : undefined;
   const isOther = order !== undefined && !Bun.deepEquals(order, found.classes);
-  const all = (isOther && (await openPictures({ data, split: "train", classes: order }))) || found;
+  const all = (isOther && (await openImages({ data, split: "train", classes: order }))) || found;
   const { train: rest, valid } = await setAside(all, settings, dataset);
-  const train = chosenOf(rest, pictures, BigInt(settings.seed));
+  const train = chosenOf(rest, images, BigInt(settings.seed));
   const [first] = train.labels;
   if (train.classes.length < 2 || train.labels.every((label) => label === first)) {
     const hint =
       train === rest
-        ? "each class has a folder of its pictures, and there are two at least"
+        ? "each class has a folder of its images, and there are two at least"
         : "give more --shots, or a larger --fraction";
     throw new RandloraError(
       "data",
-      `${train.path}: all pictures are of class ${quote(train.classes[first ?? 0] ?? "")}`,
+      `${train.path}: all images are of class ${quote(train.classes[first ?? 0] ?? "")}`,
       hint,
     );
   }
@@ -76,37 +76,37 @@ export async function loadPictureData(
     const hint = "give --valid DIR or --valid-split 0.1";
     throw new RandloraError("usage", "--early-stop needs validation data", hint);
   }
-  const texts = await textsOfClasses(train, pictures, location);
+  const texts = await textsOfClasses(train, images, location);
   const sizeOf = async (file: string) => {
     const found = naming(file, "read", stat(file));
     // What cannot be read is left out when its batch comes.
-    return (await (pictures.skipBadImages ? found.catch(() => undefined) : found))?.size ?? null;
+    return (await (images.skipBadImages ? found.catch(() => undefined) : found))?.size ?? null;
   };
   const hash = await hashOf({ train, valid, preprocessing, texts }, data, sizeOf, signal);
   const hashes = { data: hash, pixels: await pixelsOf([train, valid], signal) };
   return { train, valid, preprocessing, texts, hashes };
 }
 
-function isTrained({ head }: PictureSettings): boolean {
+function isTrained({ head }: ImageSettings): boolean {
   return head === "linear" || head === "cls";
 }
 
 /** What is learnt from, and what judges. */
 async function setAside(
-  all: PictureSet,
+  all: ImageSet,
   { data, valid: named, validSplit, seed }: TrainSettings,
   dataset: string | undefined,
-): Promise<{ readonly train: PictureSet; readonly valid: PictureSet | undefined }> {
+): Promise<{ readonly train: ImageSet; readonly valid: ImageSet | undefined }> {
   const { classes } = all;
   if (named !== null) {
-    const chosen = await openPicturePart(named, classes);
+    const chosen = await openImagePart(named, classes);
     if (chosen.files.length > 0 && chosen.files.join() === all.files.join()) {
-      const cause = `${chosen.path}: the training pictures, and validation on what was trained on says nothing`;
-      throw new RandloraError("data", cause, "give other pictures, or --valid-split 0.1");
+      const cause = `${chosen.path}: the training images, and validation on what was trained on says nothing`;
+      throw new RandloraError("data", cause, "give other images, or --valid-split 0.1");
     }
     return { train: all, valid: chosen };
   }
-  const valid = await openPictures({ data, split: "valid", dataset, classes });
+  const valid = await openImages({ data, split: "valid", dataset, classes });
   if (validSplit === null) return { train: all, valid };
   if (valid !== undefined) {
     const cause = `--valid-split: the validation data is ${valid.path} already`;
@@ -116,17 +116,17 @@ async function setAside(
   return { train: subsetOf(all, split.train), valid: subsetOf(all, split.valid) };
 }
 
-function chosenOf(set: PictureSet, { shots, fraction }: PictureSettings, seed: bigint): PictureSet {
+function chosenOf(set: ImageSet, { shots, fraction }: ImageSettings, seed: bigint): ImageSet {
   if (shots !== null) return subsetOf(set, shotsOf(set.labels, shots, seed));
   if (fraction !== null) return subsetOf(set, fractionOf(set.labels.length, fraction, seed));
   return set;
 }
 
 async function textsOfClasses(
-  { texts, classes }: PictureSet,
-  { templates, dataset, task }: PictureSettings,
+  { texts, classes }: ImageSet,
+  { templates, dataset, task }: ImageSettings,
   location: ModelLocation,
-): Promise<PictureData["texts"]> {
+): Promise<ImageData["texts"]> {
   if (templates === null) return [];
   const prompts = await promptTemplates(templates, dataset ?? undefined);
   if (task === "contrastive" && prompts.length > 1) {
@@ -146,7 +146,7 @@ async function textsOfClasses(
 }
 
 async function hashOf(
-  { train, valid, preprocessing, texts }: Omit<PictureData, "hashes">,
+  { train, valid, preprocessing, texts }: Omit<ImageData, "hashes">,
   data: string,
   sizeOf: (file: string) => Promise<number | null>,
   signal: AbortSignal | undefined,
@@ -167,8 +167,8 @@ async function hashOf(
   return hash.digest("hex");
 }
 
-/** SHA-256 of the pictures that lie in memory, which takes a fifth of a second of CIFAR's 50,000; undefined where none do. */
-async function pixelsOf(sets: readonly (PictureSet | undefined)[], signal?: AbortSignal): Promise<string | undefined> {
+/** SHA-256 of the images that lie in memory, which takes a fifth of a second of CIFAR's 50,000; undefined where none do. */
+async function pixelsOf(sets: readonly (ImageSet | undefined)[], signal?: AbortSignal): Promise<string | undefined> {
   const held = sets.flatMap((set) => (set?.files.length === 0 ? [set] : []));
   if (held.length === 0) return undefined;
   const hash = new Bun.CryptoHasher("sha256");
@@ -177,8 +177,8 @@ async function pixelsOf(sets: readonly (PictureSet | undefined)[], signal?: Abor
       if (index % AT_ONCE === 0) await Bun.sleep(0); // so that a signal is seen
       signal?.throwIfAborted();
       const { from } = await set.source(index);
-      if (!("picture" in from)) throw new TypeError(`${set.path}: a picture in a file that is not listed`);
-      const { width, height, data } = from.picture;
+      if (!("image" in from)) throw new TypeError(`${set.path}: a image in a file that is not listed`);
+      const { width, height, data } = from.image;
       hash.update(`${width} ${height}\n`).update(data);
     }
   }

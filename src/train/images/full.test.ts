@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdir } from "node:fs/promises";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { PictureClassifier } from "../../measure/images/classifier.ts";
-import { PictureModel } from "../../measure/images/model.ts";
+import { ImageClassifier } from "../../measure/images/classifier.ts";
+import { LoadedImageModel } from "../../measure/images/model.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import {
   CLIP,
@@ -14,8 +14,8 @@ import {
   writeImageModel,
 } from "../../models/vision/testing/models.ts";
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
-import type { PictureTask } from "./task.ts";
-import { BATCH, CLASSES, CLS, contrastive, LINEAR, TEXTS, trainPictures } from "../testing/images.ts";
+import type { ImageTask } from "./task.ts";
+import { BATCH, CLASSES, CLS, contrastive, LINEAR, TEXTS, trainImages } from "../testing/images.ts";
 
 const COMPILE_TIMEOUT = 120_000;
 const STEPS = 6;
@@ -40,14 +40,14 @@ afterAll(async () => {
   await folder[Symbol.asyncDispose]();
 });
 
-const zeroShot: PictureTask = { kind: "classify", head: "zero-shot", texts: TEXTS.map((text) => [text]) };
+const zeroShot: ImageTask = { kind: "classify", head: "zero-shot", texts: TEXTS.map((text) => [text]) };
 
 /** Trains all weights, and writes the model. */
-async function train(base: string, name: string, task: PictureTask): Promise<number[]> {
+async function train(base: string, name: string, task: ImageTask): Promise<number[]> {
   const out = folder.at(name);
   await mkdir(out);
   const trial = { folder: folder.at(base), method: "full", task } as const;
-  return await trainPictures(gpu, trial, STEPS, (model) => model.save(out));
+  return await trainImages(gpu, trial, STEPS, (model) => model.save(out));
 }
 
 async function bytesOf(path: string): Promise<Map<string, Uint8Array>> {
@@ -65,11 +65,11 @@ const isOf =
   (...begins: readonly string[]) =>
   (name: string) =>
     begins.some((begin) => name.startsWith(begin));
-/** Of tensors that look alike in all pictures of one size, nothing is left over: `position_ids`, which is no weight. */
+/** Of tensors that look alike in all images of one size, nothing is left over: `position_ids`, which is no weight. */
 const seen = (name: string) => !/position_ids|mask_token/.test(name);
 
 describe("every weight that the loss depends on is trained, and no other; those stay in the model", () => {
-  test.each<[string, string, Shapes, PictureTask, (name: string) => boolean]>([
+  test.each<[string, string, Shapes, ImageTask, (name: string) => boolean]>([
     ["dinov2, linear", "dinov2", DINOV2_SHAPES, LINEAR, () => true],
     ["dinov2, class token", "dinov2", DINOV2_SHAPES, CLS, () => true],
     // Its classifier reads patches.
@@ -83,7 +83,7 @@ describe("every weight that the loss depends on is trained, and no other; those 
     ["clip, zero-shot", "clip", CLIP_SHAPES, zeroShot, isOf("vision_model.", "visual_projection")],
     ["clip, contrastive", "clip", CLIP_SHAPES, contrastive("clip", "both"), () => true],
     [
-      "clip, pictures alone",
+      "clip, images alone",
       "clip",
       CLIP_SHAPES,
       contrastive("paper", "vision"),
@@ -119,7 +119,7 @@ test(
       await mkdir(out);
       let end = NaN;
       const trial = { folder: folder.at(base), method: "full", task } as const;
-      const losses = await trainPictures(gpu, trial, STEPS, async (model, loss) => {
+      const losses = await trainImages(gpu, trial, STEPS, async (model, loss) => {
         await model.save(out);
         end = loss;
       });
@@ -131,10 +131,10 @@ test(
         id2label: { "0": "cat", "1": "dog_house", "2": "owl" },
       });
       if (task === CLS) expect(config).not.toHaveProperty("architectures");
-      using model = await PictureModel.open(gpu, { folder: out, weights: undefined }, { adapters: [] });
+      using model = await LoadedImageModel.open(gpu, { folder: out, weights: undefined }, { adapters: [] });
       expect(model.trained?.classes).toEqual(CLASSES);
-      const classifier = PictureClassifier.trained(model);
-      const rows = await classifier.logits(BATCH.pictures);
+      const classifier = ImageClassifier.trained(model);
+      const rows = await classifier.logits(BATCH.images);
       const terms = rows.map((row, at) => {
         const all = Math.log(row.reduce((sum, logit) => sum + Math.exp(logit), 0));
         return all - (row[BATCH.labels[at] ?? 0] ?? NaN);
@@ -151,7 +151,7 @@ test(
     const out = folder.at("half");
     await mkdir(out);
     const trial = { folder: folder.at("clip"), method: "full", task: LINEAR, dtype: "bf16" } as const;
-    await trainPictures(gpu, trial, 1, (model) => model.save(out));
+    await trainImages(gpu, trial, 1, (model) => model.save(out));
     await using checkpoint = await Checkpoint.open(out);
     expect([...checkpoint.tensors.values()].map(({ info }) => info.dtype)).toEqual(
       [...checkpoint.tensors.keys()].map(() => "BF16"),

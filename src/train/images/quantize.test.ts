@@ -1,4 +1,4 @@
-// Models of pictures whose frozen layers are held in blocks: the losses of the base that was rounded before.
+// Models of images whose frozen layers are held in blocks: the losses of the base that was rounded before.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
@@ -7,8 +7,8 @@ import { tensorBytes } from "../../compute/device/tensor.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { writeRounded } from "../../adapters/merge/testing/rounded.ts";
 import { LAYER_WEIGHTS, writeWiderClip, writeWiderDinov2 } from "../../models/vision/testing/folder.ts";
-import type { PictureTask } from "./task.ts";
-import { CLS, contrastive, LINEAR, type PictureTrial, TEXTS, trainPictures } from "../testing/images.ts";
+import type { ImageTask } from "./task.ts";
+import { CLS, contrastive, LINEAR, type ImageTrial, TEXTS, trainImages } from "../testing/images.ts";
 
 const TIMEOUT = 120_000;
 const STEPS = 8;
@@ -31,9 +31,9 @@ afterAll(async () => {
   await folder[Symbol.asyncDispose]();
 });
 
-const zeroShot: PictureTask = { kind: "classify", head: "zero-shot", texts: TEXTS.map((text) => [text]) };
+const zeroShot: ImageTask = { kind: "classify", head: "zero-shot", texts: TEXTS.map((text) => [text]) };
 
-test.each<[string, "clip" | "dinov2", keyof typeof NAMED, Omit<PictureTrial, "folder">]>([
+test.each<[string, "clip" | "dinov2", keyof typeof NAMED, Omit<ImageTrial, "folder">]>([
   ["a linear head, factored", "dinov2", "q8", randlora(LINEAR, "factored")],
   ["a linear head, merged", "dinov2", "q4", randlora(LINEAR, "merged")],
   ["a head of the class token", "clip", "q8", randlora(CLS, "merged")],
@@ -43,9 +43,9 @@ test.each<[string, "clip" | "dinov2", keyof typeof NAMED, Omit<PictureTrial, "fo
 ])(
   "%s: losses of %s in %s are those on a base that was rounded before",
   async (_, base, quantize, trial) => {
-    const wanted = await trainPictures(gpu, { ...trial, folder: at(`${base}-${NAMED[quantize]}`) }, STEPS);
-    const whole = await trainPictures(gpu, { ...trial, folder: at(base) }, STEPS);
-    const found = await trainPictures(gpu, { ...trial, folder: at(base), quantize }, STEPS);
+    const wanted = await trainImages(gpu, { ...trial, folder: at(`${base}-${NAMED[quantize]}`) }, STEPS);
+    const whole = await trainImages(gpu, { ...trial, folder: at(base) }, STEPS);
+    const found = await trainImages(gpu, { ...trial, folder: at(base), quantize }, STEPS);
     const most = multipliesWholeNumbers(gpu.staging) ? 1e-3 : 1e-4;
     const apart = (losses: readonly number[]) =>
       Math.max(...losses.map((loss, step) => Math.abs(loss / (wanted[step] ?? NaN) - 1)));
@@ -57,7 +57,7 @@ test.each<[string, "clip" | "dinov2", keyof typeof NAMED, Omit<PictureTrial, "fo
   TIMEOUT,
 );
 
-function randlora(task: PictureTask, compute: "merged" | "factored"): Omit<PictureTrial, "folder"> {
+function randlora(task: ImageTask, compute: "merged" | "factored"): Omit<ImageTrial, "folder"> {
   return { method: "randlora", task, compute, targets: ["q_proj", "v_proj", "fc1", "fc2"] };
 }
 
@@ -65,7 +65,7 @@ test(
   "layers alone are in blocks, and a summary tells their bytes",
   async () => {
     const trial = { ...randlora(LINEAR, "factored"), folder: at("dinov2"), quantize: "q4" } as const;
-    await trainPictures(gpu, trial, 1, async ({ model, summary }) => {
+    await trainImages(gpu, trial, 1, async ({ model, summary }) => {
       const inBlocks = [...model.tensors].filter(([, { dtype }]) => dtype === "Q4_0").map(([name]) => name);
       expect(inBlocks.toSorted()).toEqual(
         [...model.tensors.keys()].filter((name) => LAYER_WEIGHTS.test(name)).toSorted(),

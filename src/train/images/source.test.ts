@@ -21,17 +21,8 @@ import { readRows } from "../../compute/tensor/read-rows.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { PLAIN_LINEARS } from "../../models/blocks/linears.ts";
 import { recordFeatures } from "./classification.ts";
-import type { PictureTask } from "./task.ts";
-import {
-  BATCH,
-  CLASSES,
-  CLS,
-  contrastive,
-  LINEAR,
-  type PictureTrial,
-  TEXTS,
-  trainPictures,
-} from "../testing/images.ts";
+import type { ImageTask } from "./task.ts";
+import { BATCH, CLASSES, CLS, contrastive, LINEAR, type ImageTrial, TEXTS, trainImages } from "../testing/images.ts";
 
 const COMPILE_TIMEOUT = 120_000;
 
@@ -39,7 +30,7 @@ let gpu: Device;
 let parent: string;
 beforeAll(async () => {
   gpu = await openTestDevice();
-  parent = await mkdtemp(join(tmpdir(), "randlora-pictures-"));
+  parent = await mkdtemp(join(tmpdir(), "randlora-images-"));
   await writeImageModel(join(parent, "clip"), CLIP, CLIP_SHAPES);
   await writeImageModel(join(parent, "dinov2"), DINOV2, DINOV2_SHAPES);
 });
@@ -57,10 +48,10 @@ async function valuesOf(record: (run: Run) => Tensor): Promise<number[]> {
   return [...values];
 }
 
-const zeroShot: PictureTask = { kind: "classify", head: "zero-shot", texts: TEXTS.map((text) => [text, [7, ...text]]) };
+const zeroShot: ImageTask = { kind: "classify", head: "zero-shot", texts: TEXTS.map((text) => [text, [7, ...text]]) };
 
 describe("losses fall, and all memory is given back", () => {
-  test.each<[string, Omit<PictureTrial, "folder"> & { readonly base: "clip" | "dinov2" }]>([
+  test.each<[string, Omit<ImageTrial, "folder"> & { readonly base: "clip" | "dinov2" }]>([
     ["dinov2, linear", { base: "dinov2", method: "randlora", targets: ["query", "value"], task: LINEAR }],
     ["dinov2, class token", { base: "dinov2", method: "lora", targets: "all-linear", task: CLS }],
     ["clip, linear", { base: "clip", method: "lora", targets: ["q_proj"], task: LINEAR }],
@@ -70,7 +61,7 @@ describe("losses fall, and all memory is given back", () => {
   ])(
     "%s",
     async (_, { base, ...trial }) => {
-      const losses = await trainPictures(gpu, { folder: join(parent, base), ...trial }, 8);
+      const losses = await trainImages(gpu, { folder: join(parent, base), ...trial }, 8);
       expect(losses[7]).toBeLessThan(losses[0] ?? NaN);
       expect(gpu.memory.liveBytes).toBe(0);
     },
@@ -86,7 +77,7 @@ test(
       const [saved, merged] = [join(parent, `${base}-adapter`), join(parent, `${base}-merged`)];
       let trained: number[] = [];
       const trial = { folder, method: "randlora", targets: [...targets], task: LINEAR } as const;
-      await trainPictures(gpu, trial, 5, async (model) => {
+      await trainImages(gpu, trial, 5, async (model) => {
         await mkdir(saved);
         await model.save(saved);
         const value = (name: string) => model.parameters.get(`classifier.${name}`).value;
@@ -94,7 +85,7 @@ test(
           model.method.prepare(run);
           const linears = model.method.linears({ kind: "evaluate" });
           const options = { linears, checkpointing: false };
-          const x = recordFeatures(run, model.model, BATCH.pictures, { of: "linear" }, options);
+          const x = recordFeatures(run, model.model, BATCH.images, { of: "linear" }, options);
           const inputs = { x, weight: value("weight"), bias: value("bias"), residual: undefined };
           return PLAIN_LINEARS.apply(run, inputs);
         });
@@ -133,7 +124,7 @@ test(
 
       using model = await loadImageModel(gpu, merged);
       expect(model.config.labels).toEqual(CLASSES);
-      const found = await valuesOf((run) => model.recordLogits(run, BATCH.pictures));
+      const found = await valuesOf((run) => model.recordLogits(run, BATCH.images));
       expect(found.length).toBe(18);
       for (const [at, logit] of trained.entries()) expect(found[at]).toBeCloseTo(logit, 5);
       // A whole CLIP stays one, beside its head.
@@ -148,10 +139,10 @@ test("contrastive losses are those of their definitions", async () => {
   const begin: Record<string, number> = {};
   for (const loss of ["clip", "paper"] as const) {
     const trial = { folder, method: "lora", targets: ["q_proj"], task: contrastive(loss) } as const;
-    [begin[loss] = NaN] = await trainPictures(gpu, trial, 1);
+    [begin[loss] = NaN] = await trainImages(gpu, trial, 1);
   }
   using model = await loadImageModel(gpu, folder);
-  const seen = await valuesOf((run) => model.recordPictures(run, BATCH.pictures));
+  const seen = await valuesOf((run) => model.recordImages(run, BATCH.images));
   const read = await valuesOf((run) => model.recordTexts(run, TEXTS));
   const scale = await model.logitScale();
   const [count, size] = [6, 12];
@@ -161,8 +152,8 @@ test("contrastive losses are those of their definitions", async () => {
     return values.map((value) => value / length);
   };
   const labels = [...BATCH.labels];
-  const cosine = (picture: number, text: number) => {
-    const [a, b] = [unit(seen, picture), unit(read, labels[text] ?? NaN)];
+  const cosine = (image: number, text: number) => {
+    const [a, b] = [unit(seen, image), unit(read, labels[text] ?? NaN)];
     return a.reduce((sum, value, at) => sum + value * (b[at] ?? NaN), 0);
   };
   const numbers = [...labels.keys()];
@@ -173,13 +164,13 @@ test("contrastive losses are those of their definitions", async () => {
       return sum + (all - (logits[target(row)] ?? NaN)) / count;
     }, 0);
   const factor = Math.exp(scale);
-  const ofPictures = crossEntropy(factor, (row) => row, cosine);
+  const ofImages = crossEntropy(factor, (row) => row, cosine);
   const ofTexts = crossEntropy(
     factor,
     (row) => row,
-    (text, picture) => cosine(picture, text),
+    (text, image) => cosine(image, text),
   );
-  expect(begin["clip"]).toBeCloseTo((ofPictures + ofTexts) / 2, 4);
+  expect(begin["clip"]).toBeCloseTo((ofImages + ofTexts) / 2, 4);
   const first = (row: number) => labels.indexOf(labels[row] ?? NaN);
   expect(begin["paper"]).toBeCloseTo(crossEntropy(scale, first, cosine), 4);
 });
@@ -191,7 +182,7 @@ test("memory is measured with the longest texts", async () => {
     targets: ["q_proj"],
     task: contrastive("clip"),
   } as const;
-  await trainPictures(gpu, trial, 1, async ({ task }) => {
+  await trainImages(gpu, trial, 1, async ({ task }) => {
     expect([...task.probe({ tokens: 4, targets: 4 }).labels]).toEqual([1, 0, 2, 1]);
   });
 });
@@ -199,6 +190,6 @@ test("memory is measured with the longest texts", async () => {
 test("texts are refused where the model has no encoder of them", async () => {
   const trial = { folder: join(parent, "dinov2"), method: "lora", targets: ["query"] } as const;
   for (const task of [zeroShot, contrastive("clip")]) {
-    await expect(trainPictures(gpu, { ...trial, task }, 1)).rejects.toThrow("no encoder of texts");
+    await expect(trainImages(gpu, { ...trial, task }, 1)).rejects.toThrow("no encoder of texts");
   }
 });

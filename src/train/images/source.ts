@@ -24,7 +24,7 @@ import { loadImageConfig } from "../../models/vision/index.ts";
 import type { Size } from "../../models/vision/patches.ts";
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { fingerprint } from "../../files/safetensors/fingerprint.ts";
-import type { PictureBatch } from "./batch.ts";
+import type { ImageBatch } from "./batch.ts";
 import { headOf } from "../model/brought-head.ts";
 import { notesOfBlocks } from "../../terminal/quantized.ts";
 import { heldAs } from "../model/held-base.ts";
@@ -34,7 +34,7 @@ import { refuseOtherHead, refuseOutside } from "./fit.ts";
 import {
   HEAD,
   needsTexts,
-  type PictureTask,
+  type ImageTask,
   placeTask,
   rowsOf,
   savedModules,
@@ -45,15 +45,15 @@ import type { TrainSettings } from "../settings/settings.ts";
 import type { OpenOptions, PlacedSource, TrainingSource } from "../model/subject.ts";
 import { notesOfCopy, type TrainedHead, writeModel } from "../model/write-model.ts";
 
-/** What a model of pictures is trained for. */
-export interface PictureWork {
-  readonly task: PictureTask;
-  /** Of the pictures; by default the size that the checkpoint's positions are for. */
+/** What a model of images is trained for. */
+export interface ImageWork {
+  readonly task: ImageTask;
+  /** Of the images; by default the size that the checkpoint's positions are for. */
   readonly size?: Size | undefined;
 }
 
-/** A model of pictures in GPU memory. */
-export interface PlacedPictureModel extends PlacedSource<PictureBatch> {
+/** A model of images in GPU memory. */
+export interface PlacedLoadedImageModel extends PlacedSource<ImageBatch> {
   readonly model: ImageModel;
 }
 
@@ -68,14 +68,14 @@ interface Opened extends OpenedAdapter {
   readonly trained: readonly PlannedMatrix[];
 }
 
-/** What a model of pictures is trained from. */
-export class PictureSource implements TrainingSource<PictureBatch> {
+/** What a model of images is trained from. */
+export class ImageSource implements TrainingSource<ImageBatch> {
   readonly config: ImageConfig;
   readonly settings: TrainSettings;
-  readonly #work: PictureWork;
+  readonly #work: ImageWork;
   readonly #opened: Opened;
 
-  private constructor(settings: TrainSettings, work: PictureWork, config: ImageConfig, opened: Opened) {
+  private constructor(settings: TrainSettings, work: ImageWork, config: ImageConfig, opened: Opened) {
     this.settings = settings;
     this.config = config;
     this.#work = work;
@@ -89,9 +89,9 @@ export class PictureSource implements TrainingSource<PictureBatch> {
   static async open(
     settings: TrainSettings,
     { folder, weights }: ModelLocation,
-    work: PictureWork,
+    work: ImageWork,
     { began, signal, methods }: OpenOptions = {},
-  ): Promise<PictureSource> {
+  ): Promise<ImageSource> {
     const { model, dtype, seed } = settings;
     const { task } = work;
     const method = methodNamed(settings.method, methods);
@@ -114,10 +114,10 @@ export class PictureSource implements TrainingSource<PictureBatch> {
         const drawn = await savedModules(task, config, seed, adapter);
         if (!isWhole) refuseOtherHead(drawn, base);
         const hasBrought = adapter !== undefined && headOf(adapter) !== undefined;
-        const goesOn = !hasBrought && settings.pictures?.newHead !== true && isOwn(task, config);
+        const goesOn = !hasBrought && settings.images?.newHead !== true && isOwn(task, config);
         const own = goesOn ? await withOwnValues(drawn, checkpoint) : undefined;
         const saved = own ?? drawn;
-        // PEFT has no type of task for pictures; a language model's wrapper would not take them.
+        // PEFT has no type of task for images; a language model's wrapper would not take them.
         const whole = withSavedModules(
           withNotes(trainable, own || hasBrought ? [] : notesOfHead(saved, checkpoint)),
           saved,
@@ -126,7 +126,7 @@ export class PictureSource implements TrainingSource<PictureBatch> {
           },
         );
         const opened = { method, base, checkpoint, trainable: whole, adapter, saved, trained };
-        return new PictureSource(settings, work, config, opened);
+        return new ImageSource(settings, work, config, opened);
       } catch (thrown) {
         await adapter?.close();
         throw thrown;
@@ -150,12 +150,12 @@ export class PictureSource implements TrainingSource<PictureBatch> {
     return await fingerprint(this.#opened.checkpoint);
   }
 
-  rowsOf({ tokens: pictures }: LargestMicroBatch): number {
+  rowsOf({ tokens: images }: LargestMicroBatch): number {
     const { task, size } = this.#work;
-    return rowsOf(task, this.config, size, pictures);
+    return rowsOf(task, this.config, size, images);
   }
 
-  async place(on: Device, place: PlaceOptions): Promise<PlacedPictureModel> {
+  async place(on: Device, place: PlaceOptions): Promise<PlacedLoadedImageModel> {
     using owner = new DisposableStack();
     const gpu = ownedBy(owner, on);
     const { settings, config } = this;
@@ -247,7 +247,7 @@ function withNotes(trainable: Trainable, notes: readonly string[]): Trainable {
 }
 
 /** Has the model a head of the task's classes? */
-function isOwn(task: PictureTask, { labels }: ImageConfig): boolean {
+function isOwn(task: ImageTask, { labels }: ImageConfig): boolean {
   return "classes" in task && isOfClasses(labels, task.classes);
 }
 

@@ -3,19 +3,19 @@ import { join } from "node:path";
 import type { ReadyPlan, Step } from "../../data/batches/types.ts";
 import { planSteps } from "../../data/batches/steps.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
-import { type LoaderOptions, PictureLoader, type PictureRequest } from "../../data/images/loader.ts";
+import { type LoaderOptions, ImageLoader, type ImageRequest } from "../../data/images/loader.ts";
 import { parsePreprocessing } from "../../data/images/preprocessing.ts";
 import { fileSet } from "../../data/images/datasets/files.ts";
-import { type PictureSet, subsetOf } from "../../data/images/datasets/types.ts";
-import type { PictureBatch } from "./batch.ts";
-import { PictureSteps, type PictureStepsOptions } from "./steps.ts";
+import { type ImageSet, subsetOf } from "../../data/images/datasets/types.ts";
+import type { ImageBatch } from "./batch.ts";
+import { ImageSteps, type ImageStepsOptions } from "./steps.ts";
 
 const preprocessing = parsePreprocessing({ size: 4, crop_size: 4 }, "settings");
-/** The third one is no picture. */
+/** The third one is no image. */
 const COUNT = 7;
 
 let folder: TemporaryFolder;
-let set: PictureSet;
+let set: ImageSet;
 beforeAll(async () => {
   folder = await TemporaryFolder.create();
   const samples = [];
@@ -41,22 +41,22 @@ function planOf(batchSize: number, accumulation = 1, shuffle = true): ReadyPlan<
 }
 
 /** Remembers what was asked for. */
-class Watched extends PictureLoader {
-  readonly asked: PictureRequest[] = [];
-  readonly expected: (readonly PictureRequest[])[] = [];
-  override expect(requests: readonly PictureRequest[]): void {
+class Watched extends ImageLoader {
+  readonly asked: ImageRequest[] = [];
+  readonly expected: (readonly ImageRequest[])[] = [];
+  override expect(requests: readonly ImageRequest[]): void {
     this.expected.push(requests);
     super.expect(requests);
   }
-  override async prepare(request: PictureRequest) {
+  override async prepare(request: ImageRequest) {
     this.asked.push(request);
     return await super.prepare(request);
   }
 }
 
 /** A step whose micro-batches have been gone through. */
-async function gone(step: Step<PictureBatch>) {
-  const microBatches: PictureBatch[] = [];
+async function gone(step: Step<ImageBatch>) {
+  const microBatches: ImageBatch[] = [];
   for await (const batch of step.microBatches) microBatches.push(batch);
   return { ...step, microBatches };
 }
@@ -64,18 +64,18 @@ async function gone(step: Step<PictureBatch>) {
 function stepsOf(
   plan: ReadyPlan<readonly number[]>,
   options: Partial<LoaderOptions> = {},
-  more: Pick<PictureStepsOptions, "eachOnce" | "keptBytes"> = {},
+  more: Pick<ImageStepsOptions, "eachOnce" | "keptBytes"> = {},
 ) {
   const loader = new Watched(set, { preprocessing, threads: 0, skipBad: true, ...options });
   const bad: string[] = [];
   return {
     loader,
     bad,
-    steps: new PictureSteps(plan, { loader: () => loader, onBad: (line) => bad.push(line), ...more }),
+    steps: new ImageSteps(plan, { loader: () => loader, onBad: (line) => bad.push(line), ...more }),
   };
 }
 
-describe("steps of pictures", () => {
+describe("steps of images", () => {
   test.each([
     ["stays in memory", 2 ** 28],
     ["is read once more", 60],
@@ -89,7 +89,7 @@ describe("steps of pictures", () => {
     for (let index = 0; index < steps.length; index++) {
       const step = await gone(await steps.step(index));
       const good = (at: number) => plan.step(at).microBatches.map((numbers) => numbers.filter((i) => i !== 2));
-      // One that has none but the bad picture has those of the next.
+      // One that has none but the bad image has those of the next.
       const wanted = good(index).flat().length > 0 ? good(index) : good((index + 1) % 6);
       const labels = wanted.filter((batch) => batch.length > 0).map((batch) => [...batch]);
       expect(step.microBatches.map((batch) => [...batch.labels])).toEqual(labels);
@@ -117,7 +117,7 @@ describe("steps of pictures", () => {
   test("load one micro-batch after the other, whatever --grad-accum is", async () => {
     const readable = subsetOf(set, [0, 1, 3, 4, 5, 6, 0]);
     using loader = new Watched(readable, { preprocessing, threads: 0 });
-    const steps = new PictureSteps(planOf(1, 7), { loader: () => loader, onBad: () => {} });
+    const steps = new ImageSteps(planOf(1, 7), { loader: () => loader, onBad: () => {} });
     const { microBatches, targets, tokens } = await steps.step(0);
     expect([targets, tokens, loader.asked.length]).toEqual([7, 7, 0]);
     const asked: number[] = [];
@@ -138,11 +138,11 @@ describe("steps of pictures", () => {
   });
 
   test.each([
-    ["nothing can be read", { skipBad: true }, "no picture can be read; the first: ", ""],
-    ["what cannot be read may not be left out", { skipBad: false }, "2.ppm: not a picture", "--skip-bad-images"],
+    ["nothing can be read", { skipBad: true }, "no image can be read; the first: ", ""],
+    ["what cannot be read may not be left out", { skipBad: false }, "2.ppm: not a image", "--skip-bad-images"],
   ])("are refused where %s", async (_, options, message, hint) => {
     const bad = subsetOf(set, [2, 2]);
-    using loader = new PictureLoader(bad, { preprocessing, threads: 0, ...options });
+    using loader = new ImageLoader(bad, { preprocessing, threads: 0, ...options });
     const samples = {
       length: 2,
       lengthOf: () => 1,
@@ -150,7 +150,7 @@ describe("steps of pictures", () => {
       batchOf: (numbers: readonly number[]) => numbers,
     };
     const once = { batchSize: 1, accumulation: 1, length: { epochs: 1 }, shuffle: false, seed: 0n };
-    const steps = new PictureSteps(planSteps(samples, once), { loader: () => loader, onBad: () => {} });
+    const steps = new ImageSteps(planSteps(samples, once), { loader: () => loader, onBad: () => {} });
     const refusal = await refusalOf(async () => gone(await steps.step(0)));
     expect([refusal.message, refusal.hint]).toEqual([expect.stringContaining(message), expect.stringContaining(hint)]);
   });

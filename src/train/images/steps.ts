@@ -1,7 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import type { LargestMicroBatch, ReadyPlan, Step, StepPlan } from "../../data/batches/types.ts";
-import type { LoadedBatch, PictureLoader, PictureRequest, PreparedBatch } from "../../data/images/loader.ts";
-import type { PictureBatch } from "./batch.ts";
+import type { LoadedBatch, ImageLoader, ImageRequest, PreparedBatch } from "../../data/images/loader.ts";
+import type { ImageBatch } from "./batch.ts";
 
 /** Micro-batches that are prepared while others are learnt from: as many as a loader begins. */
 const AHEAD = 2;
@@ -9,29 +9,29 @@ const AHEAD = 2;
 /** Micro-batches of a step that have been read and stay in memory. */
 type Kept = readonly (PreparedBatch | undefined)[];
 
-export interface PictureStepsOptions {
-  /** Made when the first picture is needed. */
-  readonly loader: () => PictureLoader;
-  /** Told of pictures that were left out. */
+export interface ImageStepsOptions {
+  /** Made when the first image is needed. */
+  readonly loader: () => ImageLoader;
+  /** Told of images that were left out. */
   readonly onBad: (line: string) => void;
   /** For an evaluation: where nothing of a step can be read, it stays empty. */
   readonly eachOnce?: boolean;
-  /** Bytes of prepared pictures that stay in memory when a step is read through; what is beyond is read once more. */
+  /** Bytes of prepared images that stay in memory when a step is read through; what is beyond is read once more. */
   readonly keptBytes?: number;
 }
 
-/** Steps of pictures, which are loaded when they are asked for; those that come next are begun then. */
-export class PictureSteps implements StepPlan<PictureBatch> {
+/** Steps of images, which are loaded when they are asked for; those that come next are begun then. */
+export class ImageSteps implements StepPlan<ImageBatch> {
   readonly #numbers: ReadyPlan<readonly number[]>;
-  readonly #loader: () => PictureLoader;
+  readonly #loader: () => ImageLoader;
   readonly #onBad: (line: string) => void;
   readonly #eachOnce: boolean;
   readonly #keptBytes: number;
 
-  /** @param numbers which pictures the micro-batches have */
+  /** @param numbers which images the micro-batches have */
   constructor(
     numbers: ReadyPlan<readonly number[]>,
-    { loader, onBad, eachOnce = false, keptBytes = 2 ** 28 }: PictureStepsOptions,
+    { loader, onBad, eachOnce = false, keptBytes = 2 ** 28 }: ImageStepsOptions,
   ) {
     this.#numbers = numbers;
     this.#loader = loader;
@@ -54,13 +54,13 @@ export class PictureSteps implements StepPlan<PictureBatch> {
 
   /**
    * Micro-batches are loaded as they are gone through: those of a whole step would take as much memory as the user's
-   * --grad-accum asks for. Pictures that may be left out are no part of a step's numbers, so such a step is read through
+   * --grad-accum asks for. Images that may be left out are no part of a step's numbers, so such a step is read through
    * first; a micro-batch without any is left out, too, and a step without any that is learnt from has those of the next
    * that has some.
-   * @throws RandloraError `data` where no picture of an epoch's steps can be read; what goes through the micro-batches
-   *   throws as `PictureLoader.load`
+   * @throws RandloraError `data` where no image of an epoch's steps can be read; what goes through the micro-batches
+   *   throws as `ImageLoader.load`
    */
-  async step(index: number): Promise<Step<PictureBatch>> {
+  async step(index: number): Promise<Step<ImageBatch>> {
     const planned = this.#numbers.step(index);
     const loader = this.#loader();
     loader.expect(this.#requestsFrom(index, AHEAD));
@@ -73,10 +73,10 @@ export class PictureSteps implements StepPlan<PictureBatch> {
       if (count > 0 || this.#eachOnce)
         return { ...planned, microBatches: this.#microBatches(at, kept), targets: count, tokens: count };
     }
-    throw new RandloraError("data", `no picture can be read; the first: ${bad}`);
+    throw new RandloraError("data", `no image can be read; the first: ${bad}`);
   }
 
-  /** How many pictures of a step can be read, what of it may stay in memory, and why the first that cannot be read cannot. */
+  /** How many images of a step can be read, what of it may stay in memory, and why the first that cannot be read cannot. */
   async #readThrough(index: number): Promise<{ count: number; kept: Kept; named: string }> {
     const loader = this.#loader();
     const requests = this.#requestsFrom(index, this.#numbers.step(index).microBatches.length);
@@ -87,7 +87,7 @@ export class PictureSteps implements StepPlan<PictureBatch> {
       const prepared = await loader.prepare(request);
       const { good, bad } = prepared;
       count += good.length;
-      bytes += good.reduce((sum, picture) => sum + picture.bytes.length, 0);
+      bytes += good.reduce((sum, image) => sum + image.bytes.length, 0);
       kept.push(bytes <= this.#keptBytes ? prepared : undefined);
       bad.forEach(this.#onBad);
       named ||= bad[0] ?? "";
@@ -95,7 +95,7 @@ export class PictureSteps implements StepPlan<PictureBatch> {
     return { count, kept, named };
   }
 
-  /** The micro-batches of a step that have pictures. @param kept those that have been read */
+  /** The micro-batches of a step that have images. @param kept those that have been read */
   #microBatches(index: number, kept: Kept = []): AsyncIterable<LoadedBatch> {
     return { [Symbol.asyncIterator]: () => this.#load(index, kept) };
   }
@@ -110,13 +110,13 @@ export class PictureSteps implements StepPlan<PictureBatch> {
       expectFrom(at);
       const batch = loader.batchOf(kept[at] ?? (await loader.prepare(request).catch(advise)));
       expectFrom(at + 1);
-      if (batch.pictures.count > 0) yield batch;
+      if (batch.images.count > 0) yield batch;
     }
   }
 
   /** The micro-batches of a step and those after it, so many at least where the run has them. */
-  #requestsFrom(index: number, count: number): PictureRequest[] {
-    const requests: PictureRequest[] = [];
+  #requestsFrom(index: number, count: number): ImageRequest[] {
+    const requests: ImageRequest[] = [];
     for (let next = index; next < this.length && requests.length < count; next++) {
       const { epoch, microBatches } = this.#numbers.step(next);
       requests.push(...microBatches.map((numbers) => ({ numbers, epoch })));
@@ -125,11 +125,9 @@ export class PictureSteps implements StepPlan<PictureBatch> {
   }
 }
 
-/** What can be done about a picture that cannot be read. @throws what was thrown, with that as its hint */
+/** What can be done about a image that cannot be read. @throws what was thrown, with that as its hint */
 function advise(thrown: unknown): never {
   if (!(thrown instanceof RandloraError)) throw thrown;
-  const hints = [thrown.hint, "--skip-bad-images leaves such pictures out and names them"].filter(
-    (hint) => hint !== "",
-  );
+  const hints = [thrown.hint, "--skip-bad-images leaves such images out and names them"].filter((hint) => hint !== "");
   throw new RandloraError(thrown.code, thrown.message, hints.join("; "), { cause: thrown });
 }

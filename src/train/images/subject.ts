@@ -1,36 +1,36 @@
 import { planSteps } from "../../data/batches/steps.ts";
 import type { Samples } from "../../data/batches/types.ts";
-import { PictureLoader } from "../../data/images/loader.ts";
-import type { PictureSet } from "../../data/images/datasets/types.ts";
+import { ImageLoader } from "../../data/images/loader.ts";
+import type { ImageSet } from "../../data/images/datasets/types.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
-import type { PictureBatch } from "./batch.ts";
-import type { PictureData } from "./data.ts";
-import { PictureSource } from "./source.ts";
-import { PictureSteps } from "./steps.ts";
-import type { PictureTask } from "./task.ts";
+import type { ImageBatch } from "./batch.ts";
+import type { ImageData } from "./data.ts";
+import { ImageSource } from "./source.ts";
+import { ImageSteps } from "./steps.ts";
+import type { ImageTask } from "./task.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 import type { DataHashes, OpenOptions, RunPlan, Subject } from "../model/subject.ts";
 
-/** Bad pictures that are named. */
+/** Bad images that are named. */
 const NAMED = 20;
 
-/** Pictures, and the models that learn from them. Its threads end when it is disposed of. */
-export class PictureSubject implements Subject<PictureBatch>, Disposable {
-  readonly unit = "pictures";
+/** Images, and the models that learn from them. Its threads end when it is disposed of. */
+export class ImageSubject implements Subject<ImageBatch>, Disposable {
+  readonly unit = "images";
   readonly sampleFormat = null;
-  readonly #data: PictureData;
+  readonly #data: ImageData;
   readonly #warn: (line: string) => void;
   /** Why they cannot be read, one line each. */
   readonly #bad = new Set<string>();
-  readonly #loaders = new Map<PictureSet, PictureLoader>();
+  readonly #loaders = new Map<ImageSet, ImageLoader>();
 
-  /** @param warn told of pictures that are left out */
-  constructor(data: PictureData, warn: (line: string) => void) {
+  /** @param warn told of images that are left out */
+  constructor(data: ImageData, warn: (line: string) => void) {
     this.#data = data;
     this.#warn = warn;
   }
 
-  /** How many pictures were left out so far. */
+  /** How many images were left out so far. */
   get badImages(): number {
     return this.#bad.size;
   }
@@ -39,28 +39,28 @@ export class PictureSubject implements Subject<PictureBatch>, Disposable {
     return this.#data.hashes;
   }
 
-  plan(settings: TrainSettings): RunPlan<PictureBatch> {
-    const { batchSize, gradAccum: accumulation, shuffle, pictures } = settings;
+  plan(settings: TrainSettings): RunPlan<ImageBatch> {
+    const { batchSize, gradAccum: accumulation, shuffle, images } = settings;
     const { train, valid } = this.#data;
     const seed = BigInt(settings.seed);
     const length = settings.steps === null ? { epochs: settings.epochs ?? 1 } : { steps: settings.steps };
-    const augment = pictures?.augment === "crop-flip" ? seed : undefined;
-    const skipBad = pictures?.skipBadImages === true;
+    const augment = images?.augment === "crop-flip" ? seed : undefined;
+    const skipBad = images?.skipBadImages === true;
     const once = { batchSize, accumulation: 1, length: { epochs: 1 }, shuffle: false, seed };
     const onBad = (line: string) => this.#leftOut(line);
     const ofTrain = planSteps(samplesOf(train), { batchSize, accumulation, length, shuffle, seed });
     const ofValid = valid && planSteps(samplesOf(valid), once);
-    const loaderOf = (set: PictureSet, drawn?: bigint) => () => this.#loaderOf(set, { augment: drawn, skipBad });
+    const loaderOf = (set: ImageSet, drawn?: bigint) => () => this.#loaderOf(set, { augment: drawn, skipBad });
     return {
-      steps: new PictureSteps(ofTrain, { loader: loaderOf(train, augment), onBad }),
-      validation: ofValid && new PictureSteps(ofValid, { loader: loaderOf(valid), onBad, eachOnce: true }),
+      steps: new ImageSteps(ofTrain, { loader: loaderOf(train, augment), onBad }),
+      validation: ofValid && new ImageSteps(ofValid, { loader: loaderOf(valid), onBad, eachOnce: true }),
     };
   }
 
-  async open(settings: TrainSettings, location: ModelLocation, options: OpenOptions): Promise<PictureSource> {
+  async open(settings: TrainSettings, location: ModelLocation, options: OpenOptions): Promise<ImageSource> {
     const { preprocessing } = this.#data;
     const size = [preprocessing.height, preprocessing.width] as const;
-    return await PictureSource.open(settings, location, { task: taskOf(settings, this.#data), size }, options);
+    return await ImageSource.open(settings, location, { task: taskOf(settings, this.#data), size }, options);
   }
 
   [Symbol.dispose](): void {
@@ -68,9 +68,9 @@ export class PictureSubject implements Subject<PictureBatch>, Disposable {
     this.#loaders.clear();
   }
 
-  #loaderOf(set: PictureSet, options: { readonly augment: bigint | undefined; readonly skipBad: boolean }) {
+  #loaderOf(set: ImageSet, options: { readonly augment: bigint | undefined; readonly skipBad: boolean }) {
     const { preprocessing } = this.#data;
-    const found = this.#loaders.get(set) ?? new PictureLoader(set, { preprocessing, ...options });
+    const found = this.#loaders.get(set) ?? new ImageLoader(set, { preprocessing, ...options });
     this.#loaders.set(set, found);
     return found;
   }
@@ -79,21 +79,20 @@ export class PictureSubject implements Subject<PictureBatch>, Disposable {
     if (this.#bad.has(line)) return;
     this.#bad.add(line);
     if (this.#bad.size <= NAMED) this.#warn(`left out: ${line}`);
-    if (this.#bad.size === NAMED) this.#warn("further pictures that cannot be read are counted, and not named");
+    if (this.#bad.size === NAMED) this.#warn("further images that cannot be read are counted, and not named");
   }
 }
 
-/** Micro-batches as numbers of pictures. */
-function samplesOf({ labels }: PictureSet): Samples<readonly number[]> {
+/** Micro-batches as numbers of images. */
+function samplesOf({ labels }: ImageSet): Samples<readonly number[]> {
   return { length: labels.length, lengthOf: () => 1, targetsOf: () => 1, batchOf: (numbers) => numbers };
 }
 
-function taskOf({ pictures }: TrainSettings, { train, texts }: PictureData): PictureTask {
+function taskOf({ images }: TrainSettings, { train, texts }: ImageData): ImageTask {
   const { classes } = train;
-  if (pictures?.head === "linear" || pictures?.head === "cls")
-    return { kind: "classify", head: pictures.head, classes };
-  if (pictures?.task !== "contrastive") return { kind: "classify", head: "zero-shot", texts };
-  const { loss, towers } = pictures;
+  if (images?.head === "linear" || images?.head === "cls") return { kind: "classify", head: images.head, classes };
+  if (images?.task !== "contrastive") return { kind: "classify", head: "zero-shot", texts };
+  const { loss, towers } = images;
   return {
     kind: "contrastive",
     loss: loss ?? "clip",

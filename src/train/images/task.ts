@@ -13,21 +13,21 @@ import { gridOf, type Size } from "../../models/vision/patches.ts";
 import { normal } from "../../compute/random/normal.ts";
 import { classification } from "./classification.ts";
 import { contrastive, type ContrastiveLoss } from "./contrastive.ts";
-import type { PictureBatch } from "./batch.ts";
+import type { ImageBatch } from "./batch.ts";
 import type { Task } from "../model/task.ts";
 import { ZeroShotHead } from "./zero-shot.ts";
-import type { PictureSettings } from "../settings/images.ts";
+import type { ImageSettings } from "../settings/images.ts";
 
 /** Token ids of a text, special tokens included. */
 type Text = readonly number[];
 
-/** What a model of pictures is trained to do. */
-export type PictureTask =
+/** What a model of images is trained to do. */
+export type ImageTask =
   /** A head that is trained: `linear`, transformers' own; `cls`, a matrix without a bias for the normed class token. */
   | { readonly kind: "classify"; readonly head: "linear" | "cls"; readonly classes: readonly string[] }
   /** A frozen head of each class's texts. */
   | { readonly kind: "classify"; readonly head: "zero-shot"; readonly texts: readonly (readonly Text[])[] }
-  /** Pictures beside their classes' texts. */
+  /** Images beside their classes' texts. */
   | {
       readonly kind: "contrastive";
       readonly loss: ContrastiveLoss;
@@ -41,7 +41,7 @@ export type TaskKind =
   | { readonly kind: "contrastive"; readonly towers: "vision" | "text" | "both" };
 
 /** The kind of task that settings ask for. */
-export function kindOf({ task, head, towers }: Pick<PictureSettings, "task" | "head" | "towers">): TaskKind {
+export function kindOf({ task, head, towers }: Pick<ImageSettings, "task" | "head" | "towers">): TaskKind {
   return task === "contrastive" ? { kind: task, towers: towers ?? "both" } : { kind: task, head: head ?? "zero-shot" };
 }
 
@@ -81,17 +81,17 @@ export function withinOf(task: TaskKind, { architecture, text, vision }: ImageCo
   return { prefix: "", saved: [], adapted };
 }
 
-/** Rows that the layers see at once of so many pictures: of an encoder's tokens, the one that has more of them. */
-export function rowsOf(task: PictureTask, { vision }: ImageConfig, size: Size | undefined, pictures: number): number {
+/** Rows that the layers see at once of so many images: of an encoder's tokens, the one that has more of them. */
+export function rowsOf(task: ImageTask, { vision }: ImageConfig, size: Size | undefined, images: number): number {
   const [rows, cols] = gridOf(size ?? vision.image, vision.patch);
-  const seen = pictures * (1 + rows * cols);
+  const seen = images * (1 + rows * cols);
   if (task.kind !== "contrastive") return seen;
   const longest = Math.max(...task.texts.map(({ length }) => length));
-  return Math.max(seen, Math.min(pictures, task.texts.length) * longest);
+  return Math.max(seen, Math.min(images, task.texts.length) * longest);
 }
 
 /**
- * The weights that the loss depends on and that are trained where all are: of the encoder of pictures, or for a contrastive
+ * The weights that the loss depends on and that are trained where all are: of the encoder of images, or for a contrastive
  * task of the encoders that are asked for, their projections and the scale of the logits. A head of texts stays as it is.
  */
 export function trainedMatrices(task: TaskKind, config: ImageConfig): PlannedMatrix[] {
@@ -115,7 +115,7 @@ export function trainedMatrices(task: TaskKind, config: ImageConfig): PlannedMat
  * @throws RandloraError `adapter` for a head that is not the task's, or of another number of classes
  */
 export async function savedModules(
-  task: PictureTask,
+  task: ImageTask,
   { vision }: ImageConfig,
   seed: number,
   from?: Adapter,
@@ -141,7 +141,7 @@ export async function savedModules(
 
 /** Numbers of the head that the settings train, for so many classes; 0: they train none. */
 export function headParameters(
-  { head }: Pick<PictureSettings, "head">,
+  { head }: Pick<ImageSettings, "head">,
   classes: number,
   { vision }: ImageConfig,
 ): number {
@@ -149,13 +149,13 @@ export function headParameters(
   return classes * (featuresOf(head, vision) + (head === "linear" ? 1 : 0));
 }
 
-/** What a head reads of a picture: so many numbers. */
+/** What a head reads of a image: so many numbers. */
 function featuresOf(head: "linear" | "cls", { encoder: { width }, features }: ImageConfig["vision"]): number {
   return head === "linear" ? features.length * width : width;
 }
 
 function newHead(
-  { head, classes: { length: classes } }: Extract<PictureTask, { readonly classes: readonly string[] }>,
+  { head, classes: { length: classes } }: Extract<ImageTask, { readonly classes: readonly string[] }>,
   vision: ImageConfig["vision"],
   seed: number,
 ): SavedTensor[] {
@@ -176,13 +176,13 @@ function jointSize({ joint }: ImageModel): number {
 
 /** A task at work, with what it holds itself. */
 export interface PlacedTask {
-  readonly task: Task<PictureBatch>;
+  readonly task: Task<ImageBatch>;
   /** Computes what depends on the weights alone, once they have been read. @throws RandloraError as `ZeroShotHead.fill` */
   begin(): Promise<void>;
 }
 
 /** @throws RandloraError `memory` */
-export function placeTask(gpu: Device, asked: PictureTask, model: ImageModel, parameters: Parameters): PlacedTask {
+export function placeTask(gpu: Device, asked: ImageTask, model: ImageModel, parameters: Parameters): PlacedTask {
   if (asked.kind === "contrastive") {
     const { loss, texts } = asked;
     const head = new ZeroShotHead(gpu, texts.length, jointSize(model));

@@ -14,7 +14,7 @@ const Kind = v.looseObject({ model_type: v.string() });
  */
 export async function describeModel(
   location: ModelLocation,
-): Promise<Pick<ModelFacts, "modelType" | "contextLength" | "pictures">> {
+): Promise<Pick<ModelFacts, "modelType" | "contextLength" | "images">> {
   const { folder } = location;
   const { model_type: modelType } = await readConfigOf(folder, [...SUPPORTED_TYPES, ...IMAGE_TYPES], Kind);
   if (!IMAGE_TYPES.includes(modelType)) {
@@ -22,5 +22,5 @@ export async function describeModel(
     return { modelType, contextLength };
   }
   const { text, projections } = await readImageConfig(location);
-  return { modelType, pictures: { texts: text !== undefined && projections !== undefined } };
+  return { modelType, images: { texts: text !== undefined && projections !== undefined } };
 }

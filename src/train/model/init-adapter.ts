@@ -15,7 +15,7 @@ import { newestState } from "../../models/folder/run-states.ts";
 /** What an adapter to go on from (`--init-adapter`) decides of a run. */
 export type InitialSettings = Partial<AllAdapterSettings> &
   Pick<TrainSettings, "method"> & {
-    /** Of pictures, where it was trained with one. */
+    /** Of images, where it was trained with one. */
     readonly head?: "linear" | "cls";
   };
 

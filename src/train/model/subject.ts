@@ -11,16 +11,16 @@ import type { Unit } from "../types.ts";
 
 /** SHA-256 of all samples, training and validation: a resumed run must see the same ones. */
 export interface DataHashes {
-  /** Of texts: all of them. Of pictures: all that is known before one is read. */
+  /** Of texts: all of them. Of images: all that is known before one is read. */
   readonly data: string;
-  /** Of pictures that lie in memory, of which no file tells anything. States of earlier versions have none. */
+  /** Of images that lie in memory, of which no file tells anything. States of earlier versions have none. */
   readonly pixels?: string | undefined;
 }
 
 /** What a run is about: its data, and the models that can learn from such. The loop knows no more of either. */
 export interface Subject<Batch> {
   readonly unit: Unit;
-  /** How its samples are written out, which the run records; null: pictures. */
+  /** How its samples are written out, which the run records; null: images. */
   readonly sampleFormat: SampleFormat | null;
   dataHashes(): DataHashes;
   /** The steps that settings make of the data. */

@@ -71,12 +71,12 @@ describe("on a terminal", () => {
     ]);
   });
 
-  test("of a run on pictures counts those, and says how many are told right", () => {
+  test("of a run on images counts those, and says how many are told right", () => {
     const { stream, clock, shown } = display(80);
-    shown.start({ ...RUN, unit: "pictures" });
+    shown.start({ ...RUN, unit: "images" });
     clock.now += 500;
     shown.step(step(1, 2), { ...MEMORY, totalTokens: 16 });
-    expect(stream.screen.at(-1)).toContain("32 pictures/s");
+    expect(stream.screen.at(-1)).toContain("32 images/s");
     shown.evaluation({ step: 1, valid_loss: 0.5, valid_accuracy: 0.8125 }, true);
     expect(stream.screen.at(-2)).toBe("step 1: validation loss 0.5000, the lowest so far; accuracy 81.25 %");
   });

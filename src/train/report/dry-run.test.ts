@@ -5,7 +5,7 @@ import { lossesText } from "./dry-run.ts";
 import { parameterTable } from "./parameter-table.ts";
 import { sampleText } from "./sample-text.ts";
 import type { Split } from "../../data/images/datasets/types.ts";
-import { type PictureSettings, resolvePictures } from "../settings/images.ts";
+import { type ImageSettings, resolveImages } from "../settings/images.ts";
 import { nextCommand, trainResultJson, trainResultText, wasOver } from "./train-result.ts";
 
 const PLAIN = createStyle(new RecordingStream(), {});
@@ -109,8 +109,8 @@ describe("a result", () => {
   test("names the run, its losses and what to type next", () => {
     const shown = {
       plot: "PLOT\n",
-      picture: "runs/a/loss.svg",
-      next: nextCommand(result, { data: "data", pictures: null }),
+      figure: "runs/a/loss.svg",
+      next: nextCommand(result, { data: "data", images: null }),
     };
     expect(trainResultText(result, shown, 100, PLAIN)).toBe(
       "PLOT\n\n" +
@@ -130,19 +130,15 @@ describe("a result", () => {
         "loss             1.5000 in the last step\n" +
         "validation loss  1.7500 when last measured; lowest at step 100\n",
     );
-    expect(nextCommand({ ...result, run: "my runs/it's" }, { data: "data", pictures: null })).toBe(
+    expect(nextCommand({ ...result, run: "my runs/it's" }, { data: "data", images: null })).toBe(
       String.raw`randlora chat 'my runs/it'\''s'`,
     );
-    expect(nextCommand({ ...result, ending: "interrupted" }, { data: "data", pictures: null })).toBe(
+    expect(nextCommand({ ...result, ending: "interrupted" }, { data: "data", images: null })).toBe(
       "randlora finetune --resume runs/a",
     );
     const asked = { texts: true, learningRate: 1, gradAccum: 1 };
-    const next = (pictures: Partial<PictureSettings>, ...split: [Split?]) =>
-      nextCommand(
-        { ...result, unit: "pictures" },
-        { data: "my set", pictures: resolvePictures(pictures, asked) },
-        ...split,
-      );
+    const next = (images: Partial<ImageSettings>, ...split: [Split?]) =>
+      nextCommand({ ...result, unit: "images" }, { data: "my set", images: resolveImages(images, asked) }, ...split);
     expect(next({})).toBe("randlora eval images runs/a --data 'my set'");
     expect(next({ dataset: "MNIST", templates: "openai" }, "valid")).toBe(
       "randlora eval images runs/a --data 'my set' --dataset MNIST --split valid --templates openai",
@@ -151,7 +147,7 @@ describe("a result", () => {
 
   test("of a run that had ended before says so", () => {
     const over = { ...result, ending: "finished", stepsBefore: 120 } as const;
-    const shown = { plot: "", picture: undefined, next: nextCommand(over, { data: "data", pictures: null }) };
+    const shown = { plot: "", figure: undefined, next: nextCommand(over, { data: "data", images: null }) };
     expect(wasOver(over)).toBe(true);
     expect(trainResultText(over, shown, 100, PLAIN)).toContain(
       "steps            120 (had ended before: nothing was left to do)\n",

@@ -1,20 +1,20 @@
-import type { PictureSet } from "../../data/images/datasets/types.ts";
+import type { ImageSet } from "../../data/images/datasets/types.ts";
 import { formatNumber } from "../../terminal/format.ts";
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
 import type { RunEstimate } from "../loop/finetune.ts";
-import type { PictureData } from "../images/data.ts";
+import type { ImageData } from "../images/data.ts";
 import { estimateText } from "./dry-run.ts";
 import { quantisedJson } from "../../terminal/quantized.ts";
 
-/** What `finetune --dry-run` found out of a run on pictures. */
-export interface PictureDryRun {
-  readonly data: PictureData;
+/** What `finetune --dry-run` found out of a run on images. */
+export interface ImageDryRun {
+  readonly data: ImageData;
   readonly estimate: RunEstimate;
 }
 
 /** `finetune --dry-run --json`. */
-export function pictureDryRunJson({ data: { train, valid }, estimate }: PictureDryRun): object {
+export function imageDryRunJson({ data: { train, valid }, estimate }: ImageDryRun): object {
   return {
     dry_run: true,
     trainable_parameters: estimate.method.trainableParameters,
@@ -28,17 +28,17 @@ export function pictureDryRunJson({ data: { train, valid }, estimate }: PictureD
 }
 
 /** The same for people: counts, the table of parameters, memory. */
-export function pictureDryRunText({ data, estimate }: PictureDryRun, columns: number, style: Style): string {
+export function imageDryRunText({ data, estimate }: ImageDryRun, columns: number, style: Style): string {
   const { train, valid } = data;
   const sets = [["training", train] as const, ["validation", valid] as const].flatMap(([name, set]) =>
     set === undefined ? [] : [setRow(name, set)],
   );
-  const head = ["", "pictures", "classes", "of a class, at least", "at most"];
+  const head = ["", "images", "classes", "of a class, at least", "at most"];
   const table = formatTable(sets, { head, align: "lrrrr", columns, markHead: style.dim });
   return `${table}\n${estimateText(estimate, columns, style)}`;
 }
 
-function setRow(name: string, { labels, classes }: PictureSet): string[] {
+function setRow(name: string, { labels, classes }: ImageSet): string[] {
   const counts = new Uint32Array(classes.length);
   for (const label of labels) counts[label] = (counts[label] ?? 0) + 1;
   const [least, most] = [counts.reduce((a, b) => Math.min(a, b)), counts.reduce((a, b) => Math.max(a, b))];

@@ -34,7 +34,7 @@ function smoothed(points: readonly LossPoint[]): LossPoint[] {
 }
 
 /**
- * Axes that hold the smoothed curve and the validation losses. Single steps that lie far off may leave the picture: they
+ * Axes that hold the smoothed curve and the validation losses. Single steps that lie far off may leave the figure: they
  * would press the rest flat.
  *
  * @param ticks about how many ticks the axes should have

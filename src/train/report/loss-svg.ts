@@ -7,9 +7,9 @@ import { PALETTE, svgChart } from "../../terminal/charts/svg-chart.ts";
 const [TRAIN, VALID] = PALETTE;
 
 /**
- * A run's losses as a picture: every step (faint), the smoothed curve, and the validation losses with the lowest marked.
+ * A run's losses as a figure: every step (faint), the smoothed curve, and the validation losses with the lowest marked.
  *
- * @param title stands above the plot and names the picture for screen readers
+ * @param title stands above the plot and names the figure for screen readers
  * @returns an SVG document
  */
 export function lossSvg(curve: LossCurve, title: string): string {

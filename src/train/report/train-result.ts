@@ -27,7 +27,7 @@ export function trainResultJson(result: FinetuneResult, moved?: Moved): object {
     steps: result.steps,
     loss: result.loss ?? null,
     valid_loss: result.validLoss ?? null,
-    ...(result.unit === "pictures" ? { valid_accuracy: result.validAccuracy ?? null } : {}),
+    ...(result.unit === "images" ? { valid_accuracy: result.validAccuracy ?? null } : {}),
     best_step: result.bestStep ?? null,
     ...(moved && { valid_loss_before: moved.validBefore ?? null, relative_change: moved.relativeChange ?? null }),
     trainable_parameters: result.trainableParameters,
@@ -57,7 +57,7 @@ const ENDINGS = {
 interface Around {
   /** Above them. */
   readonly plot: string;
-  readonly picture: string | undefined;
+  readonly figure: string | undefined;
   readonly moved?: Moved | undefined;
   /** Below them: what to try where little was trained, and the next command to type. */
   readonly advice?: string | undefined;
@@ -67,7 +67,7 @@ interface Around {
 /** The same for people. */
 export function trainResultText(
   result: FinetuneResult,
-  { plot, picture, moved, advice, next }: Around,
+  { plot, figure, moved, advice, next }: Around,
   columns: number,
   style: Style,
 ): string {
@@ -92,7 +92,7 @@ export function trainResultText(
       "parameters",
       `${formatCount(result.trainableParameters)} trained, on ${formatCount(result.tokens)} ${result.unit}`,
     ],
-    ...(result.badImages ? [["left out", `${formatAmount(result.badImages, "picture")} that cannot be read`]] : []),
+    ...(result.badImages ? [["left out", `${formatAmount(result.badImages, "figure")} that cannot be read`]] : []),
     ["time", formatDuration(result.seconds)],
     [
       "device memory",
@@ -100,7 +100,7 @@ export function trainResultText(
     ],
     ["process memory", `${formatBytes(result.peakRssBytes)} at most`],
     ...(result.quantised === undefined ? [] : [["frozen layers", quantisedText(result.quantised)]]),
-    ...(picture === undefined ? [] : [["plot", picture]]),
+    ...(figure === undefined ? [] : [["plot", figure]]),
   ];
   const above = plot === "" ? "" : `${plot}\n`;
   const table = `${above}${formatTable(rows, { columns, wrap: true })}${profileText(result.profile, columns)}`;
@@ -109,19 +109,19 @@ export function trainResultText(
 }
 
 /**
- * What to type next: a run that was interrupted is gone on with, any other is talked to, or asked about pictures.
+ * What to type next: a run that was interrupted is gone on with, any other is talked to, or asked about images.
  * @param settings what was trained on
- * @param split the part of the pictures to ask about
+ * @param split the part of the images to ask about
  */
 export function nextCommand(
   { ending, run, unit }: Pick<TrainResult, "ending" | "run" | "unit">,
-  { data, pictures }: Pick<TrainSettings, "data" | "pictures">,
+  { data, images }: Pick<TrainSettings, "data" | "images">,
   split: Split = "test",
 ): string {
   const path = quoted(run);
   if (ending === "interrupted") return `randlora finetune --resume ${path}`;
   if (unit === "tokens") return `randlora chat ${path}`;
-  const { dataset, templates } = pictures ?? {};
+  const { dataset, templates } = images ?? {};
   const set = dataset ? ` --dataset ${quoted(dataset)}` : "";
   const part = split === "test" ? "" : ` --split ${split}`;
   const prompts = templates && templates !== "simple" ? ` --templates ${quoted(templates)}` : "";

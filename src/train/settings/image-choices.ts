@@ -1,4 +1,4 @@
-/** What can be chosen of a run on pictures, by the names on the command line. */
+/** What can be chosen of a run on images, by the names on the command line. */
 export const TASKS = ["classify", "contrastive"] as const;
 export const HEADS = ["linear", "cls", "zero-shot"] as const;
 export const TOWERS = ["vision", "text", "both"] as const;

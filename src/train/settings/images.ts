@@ -2,11 +2,11 @@ import * as v from "valibot";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { AUGMENTATIONS, CONTRASTIVE_LOSSES, HEADS, TASKS, TOWERS } from "./image-choices.ts";
 
-// What a run says of pictures and of what is learnt from them: a part of run.json, null with texts.
+// What a run says of images and of what is learnt from them: a part of run.json, null with texts.
 
 const name = v.pipe(v.string(), v.minLength(1));
 
-export const PICTURE_SETTINGS = {
+export const IMAGE_SETTINGS = {
   task: v.picklist(TASKS),
   /** Of `classify`. */
   head: v.nullable(v.picklist(HEADS)),
@@ -21,18 +21,18 @@ export const PICTURE_SETTINGS = {
   templates: v.nullable(name),
   /** One of the paper's sets. */
   dataset: v.nullable(name),
-  /** Pictures of each class, or a part of all. */
+  /** Images of each class, or a part of all. */
   shots: v.nullable(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
   fraction: v.nullable(v.pipe(v.number(), v.gtValue(0), v.maxValue(1))),
   augment: v.picklist(AUGMENTATIONS),
-  /** Pictures that cannot be read are left out. */
+  /** Images that cannot be read are left out. */
   skipBadImages: v.boolean(),
 } as const;
 
-export type PictureSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeof PICTURE_SETTINGS, undefined>>>;
+export type ImageSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeof IMAGE_SETTINGS, undefined>>>;
 
-/** What the settings of pictures depend on. */
-export interface PictureFacts {
+/** What the settings of images depend on. */
+export interface ImageFacts {
   /** Has the model an encoder of texts? */
   readonly texts: boolean;
   /** The run's learning rate, and its micro-batches a step. */
@@ -41,16 +41,16 @@ export interface PictureFacts {
 }
 
 /**
- * Settings for pictures, with defaults for what was not given.
+ * Settings for images, with defaults for what was not given.
  * @throws RandloraError `usage` naming the flags of those that contradict each other or the model
  */
-export function resolvePictures(asked: Partial<PictureSettings>, facts: PictureFacts): PictureSettings {
+export function resolveImages(asked: Partial<ImageSettings>, facts: ImageFacts): ImageSettings {
   const { texts, learningRate, gradAccum } = facts;
   const { task = "classify", shots = null, fraction = null } = asked;
   const isContrastive = task === "contrastive";
   const head = isContrastive ? null : (asked.head ?? (texts ? "zero-shot" : "linear"));
   const isTrained = head === "linear" || head === "cls";
-  // Of the encoders that of pictures is adapted where classes are told apart.
+  // Of the encoders that of images is adapted where classes are told apart.
   const { towers, ...rest } = asked;
   const beside = isContrastive || towers === "vision" ? rest : asked;
   refuse(beside, isContrastive ? ["head", "headLearningRate", "newHead"] : ["towers", "loss"], `--task ${task}`);
@@ -64,7 +64,7 @@ export function resolvePictures(asked: Partial<PictureSettings>, facts: PictureF
     );
   }
   if (isContrastive && gradAccum > 1) {
-    const cause = `--grad-accum ${gradAccum}: the contrastive loss compares all pictures of a step and is no sum over micro-batches`;
+    const cause = `--grad-accum ${gradAccum}: the contrastive loss compares all images of a step and is no sum over micro-batches`;
     throw new Contradiction(["gradAccum", "task"], cause, "give a larger --batch-size instead");
   }
   if (shots !== null && fraction !== null) {
@@ -87,7 +87,7 @@ export function resolvePictures(asked: Partial<PictureSettings>, facts: PictureF
   };
 }
 
-function refuse(asked: Partial<PictureSettings>, keys: readonly (keyof PictureSettings)[], beside: string): void {
+function refuse(asked: Partial<ImageSettings>, keys: readonly (keyof ImageSettings)[], beside: string): void {
   const foreign = keys.find((key) => (asked[key] ?? null) !== null);
   if (foreign === undefined) return;
   const flag = `--${foreign.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;

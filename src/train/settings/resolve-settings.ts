@@ -9,7 +9,7 @@ import { ADAPTER_SETTINGS } from "../../adapters/training/settings.ts";
 import { DROPOUT_MICRO_BATCHES } from "../../adapters/delta/dropout.ts";
 import type { InitialSettings } from "../model/init-adapter.ts";
 import type { FindShapes } from "./module-shapes.ts";
-import { PICTURE_SETTINGS, type PictureFacts, type PictureSettings, resolvePictures } from "./images.ts";
+import { IMAGE_SETTINGS, type ImageFacts, type ImageSettings, resolveImages } from "./images.ts";
 import {
   type AllAdapterSettings,
   asGiven,
@@ -31,8 +31,8 @@ export interface ModelFacts {
   readonly modelType: string;
   /** Of language models. */
   readonly contextLength?: number | undefined;
-  /** Of models of pictures. */
-  readonly pictures?: Pick<PictureFacts, "texts"> | undefined;
+  /** Of models of images. */
+  readonly images?: Pick<ImageFacts, "texts"> | undefined;
   /** Finds adapted layers, for a usual rank that depends on them; without it they bound nothing. */
   readonly shapes?: FindShapes | undefined;
   /** What `--init-adapter` brings: these may not be given otherwise. */
@@ -47,22 +47,22 @@ const LONGEST_PROMPTED = 256;
 
 const USUAL = {
   texts: { batchSize: 4, schedule: "linear", leastRate: 0 },
-  pictures: { batchSize: 32, schedule: "cosine", leastRate: 1e-3 },
+  images: { batchSize: 32, schedule: "cosine", leastRate: 1e-3 },
 } as const;
 
 const usualLength = ({ prompt }: AskedSettings, { contextLength = Infinity }: ModelFacts) =>
   Math.min(prompt ? LONGEST_PROMPTED : LONGEST, contextLength);
 
-/** What only texts have, and what only pictures have. */
+/** What only texts have, and what only images have. */
 const OF_TEXTS = ["maxLength", "packing", "trainOnPrompt", "prompt"] as const satisfies (keyof FlatSettings)[];
-const OF_PICTURES = Object.keys(PICTURE_SETTINGS) as (keyof PictureSettings)[];
+const OF_IMAGES = Object.keys(IMAGE_SETTINGS) as (keyof ImageSettings)[];
 
 /** @throws RandloraError `usage` naming a flag that has no meaning with the model */
-export function refuseOfOtherModels(asked: Partial<FlatSettings>, { pictures }: Pick<ModelFacts, "pictures">): void {
-  const foreign: readonly (keyof FlatSettings)[] = pictures ? OF_TEXTS : OF_PICTURES;
+export function refuseOfOtherModels(asked: Partial<FlatSettings>, { images }: Pick<ModelFacts, "images">): void {
+  const foreign: readonly (keyof FlatSettings)[] = images ? OF_TEXTS : OF_IMAGES;
   const key = foreign.find((one) => (asked[one] ?? false) !== false);
   if (key === undefined) return;
-  const model = pictures ? "a model of pictures" : "a language model";
+  const model = images ? "a model of images" : "a language model";
   throw new Contradiction(optionsOf(key), `${flagOf(key)} has no meaning with ${model}`, "leave it out");
 }
 
@@ -75,7 +75,7 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
   const method = asked.method ?? facts.init?.method ?? METHOD_NAMES[0];
   const { training } = methodNamed(method, methods);
   refuseOfOtherModels(asked, facts);
-  const usual = facts.pictures ? USUAL.pictures : USUAL.texts;
+  const usual = facts.images ? USUAL.images : USUAL.texts;
   const usualRate = Math.max(training.result === "adapter" ? training.usual.learningRate : 1e-4, usual.leastRate);
   const { gradAccum = 1, learningRate = usualRate } = asked;
   const given = { ...asked, ...(facts.init?.head && { head: facts.init.head }) };
@@ -84,7 +84,7 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
     commit: asked.commit ?? null,
     method,
     adapter: training.result === "adapter" ? adapterSettings(training, asked, facts) : null,
-    pictures: facts.pictures ? resolvePictures(given, { ...facts.pictures, learningRate, gradAccum }) : null,
+    images: facts.images ? resolveImages(given, { ...facts.images, learningRate, gradAccum }) : null,
     data: asked.data,
     valid: asked.valid ?? null,
     validSplit: asked.validSplit ?? null,
@@ -95,7 +95,7 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
     epochs: asked.steps === undefined ? (asked.epochs ?? 1) : (asked.epochs ?? null),
     batchSize: asked.batchSize ?? usual.batchSize,
     gradAccum,
-    maxLength: facts.pictures ? null : (asked.maxLength ?? usualLength(asked, facts)),
+    maxLength: facts.images ? null : (asked.maxLength ?? usualLength(asked, facts)),
     packing: asked.packing ?? false,
     shuffle: asked.shuffle ?? true,
     trainOnPrompt: asked.trainOnPrompt ?? false,

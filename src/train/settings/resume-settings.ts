@@ -18,7 +18,7 @@ const CHANGEABLE: ReadonlySet<keyof FlatSettings> = new Set([
   "saveEvery",
   "keep",
   "checkpointActivations",
-  // What was learnt so far had no bad pictures.
+  // What was learnt so far had no bad images.
   "skipBadImages",
 ] as const);
 
@@ -30,21 +30,21 @@ const CHANGEABLE: ReadonlySet<keyof FlatSettings> = new Set([
  */
 export function resumeSettings(recorded: TrainSettings, asked: Partial<FlatSettings>, run = "RUN"): TrainSettings {
   const mayChange = (key: keyof FlatSettings) =>
-    CHANGEABLE.has(key) && (key !== "skipBadImages" || recorded.pictures !== null);
+    CHANGEABLE.has(key) && (key !== "skipBadImages" || recorded.images !== null);
   const isLonger = recorded.schedule === "constant" && (asked.steps ?? 0) > (recorded.steps ?? 0);
   const longer = recorded.adapter === null ? `${oneLine(run)} as its MODEL` : `--init-adapter ${oneLine(run)}`;
   refuseOthers(recorded, asked, (key) => mayChange(key) || (key === "steps" && isLonger), {
     what: "run",
     other: `start a new run; with ${longer} that goes on from this one's weights`,
   });
-  const { pictures } = recorded;
+  const { images } = recorded;
   return {
     ...recorded,
     evalEvery: asked.evalEvery ?? recorded.evalEvery,
     saveEvery: asked.saveEvery ?? recorded.saveEvery,
     keep: asked.keep ?? recorded.keep,
     checkpointActivations: asked.checkpointActivations ?? recorded.checkpointActivations,
-    pictures: pictures && { ...pictures, skipBadImages: asked.skipBadImages ?? pictures.skipBadImages },
+    images: images && { ...images, skipBadImages: asked.skipBadImages ?? images.skipBadImages },
     steps: asked.steps ?? recorded.steps,
     epochs: asked.steps === undefined ? recorded.epochs : null,
   };

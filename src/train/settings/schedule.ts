@@ -29,11 +29,11 @@ export function notesOfWarmup(settings: ScheduleSettings, total: number): string
 
 /** The same for a run, and for the heads in it, whose peak may be another. */
 export function ratesAt(
-  settings: ScheduleSettings & { readonly pictures: { readonly headLearningRate: number | null } | null },
+  settings: ScheduleSettings & { readonly images: { readonly headLearningRate: number | null } | null },
   step: number,
   total: number,
 ): { readonly learningRate: number; readonly headRate: number } {
-  const headRate = settings.pictures?.headLearningRate ?? settings.learningRate;
+  const headRate = settings.images?.headLearningRate ?? settings.learningRate;
   return {
     learningRate: learningRateAt(settings, step, total),
     headRate: learningRateAt({ ...settings, learningRate: headRate }, step, total),

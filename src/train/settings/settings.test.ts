@@ -121,12 +121,12 @@ test("a resumed run keeps its settings but for those that may change", () => {
   expect(() => resumeSettings(constant, { steps: 9 })).toThrow("--steps 9");
 });
 
-test("runs on pictures have defaults of their own, and settings that runs on texts have not", () => {
-  const facts = { modelType: "clip", pictures: { texts: true } };
+test("runs on images have defaults of their own, and settings that runs on texts have not", () => {
+  const facts = { modelType: "clip", images: { texts: true } };
   const asked = { ...ASKED, targets: ["q_proj"] };
   const settings = resolveSettings(asked, facts);
   expect(settings).toMatchObject({ batchSize: 32, schedule: "cosine", learningRate: 1e-3, maxLength: null });
-  expect(settings.pictures).toMatchObject({
+  expect(settings.images).toMatchObject({
     task: "classify",
     head: "zero-shot",
     templates: "simple",
@@ -138,11 +138,11 @@ test("runs on pictures have defaults of their own, and settings that runs on tex
     return resolveSettings(method === "full" ? { ...ASKED, method } : { ...asked, method }, facts).learningRate;
   });
   expect(rates).toEqual([1e-3, 1e-2, 1e-3, 3e-2, 1e-3]);
-  const alone = resolveSettings({ ...asked, learningRate: 2e-3 }, { modelType: "dinov2", pictures: { texts: false } });
-  expect(alone.pictures).toMatchObject({ head: "linear", headLearningRate: 2e-3, templates: null });
-  // The encoder of pictures is what is adapted anyhow.
-  expect(resolveSettings({ ...asked, towers: "vision" }, facts).pictures).toEqual({
-    ...settings.pictures,
+  const alone = resolveSettings({ ...asked, learningRate: 2e-3 }, { modelType: "dinov2", images: { texts: false } });
+  expect(alone.images).toMatchObject({ head: "linear", headLearningRate: 2e-3, templates: null });
+  // The encoder of images is what is adapted anyhow.
+  expect(resolveSettings({ ...asked, towers: "vision" }, facts).images).toEqual({
+    ...settings.images,
     towers: "vision",
   } as never);
   expect(() => resolveSettings({ ...asked, towers: "text" }, facts)).toThrow("--towers has no meaning");
@@ -151,14 +151,14 @@ test("runs on pictures have defaults of their own, and settings that runs on tex
   expect(written).toContain('"new_head":false,');
   expect(parseTrainSettings(JSON.parse(written.replace('"new_head":false,', "")), "run.json")).toEqual(settings);
   const further = resumeSettings(settings, { skipBadImages: true });
-  expect(further.pictures).toEqual({ ...settings.pictures, skipBadImages: true } as never);
+  expect(further.images).toEqual({ ...settings.images, skipBadImages: true } as never);
   expect(() => resumeSettings(settings, { augment: "crop-flip" })).toThrow(
     "--augment crop-flip: the run cannot be resumed",
   );
   expect(() => resumeSettings(resolveSettings(ASKED, FACTS), { skipBadImages: true })).toThrow("--skip-bad-images");
   // What earlier versions wrote was about texts.
-  const { pictures: _, ...earlier } = formatSettings(resolveSettings(ASKED, FACTS));
-  expect(parseTrainSettings(earlier, "run.json").pictures).toBe(null);
+  const { images: _, ...earlier } = formatSettings(resolveSettings(ASKED, FACTS));
+  expect(parseTrainSettings(earlier, "run.json").images).toBe(null);
 });
 
 test("what contradicts is said as it was typed", () => {

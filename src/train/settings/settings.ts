@@ -7,7 +7,7 @@ import { ADAPTER_SETTINGS, type AdapterSettings, HELD_DTYPES } from "../../adapt
 import { brief, oneLine, quote } from "../../files/failure.ts";
 import { PROMPTS } from "../../data/text/samples/prompts.ts";
 import { SAMPLE_FORMATS } from "../../data/text/samples/types.ts";
-import { PICTURE_SETTINGS, type PictureSettings } from "./images.ts";
+import { IMAGE_SETTINGS, type ImageSettings } from "./images.ts";
 import { SCHEDULES } from "./schedule.ts";
 
 // Every setting of a run, resolved: what run.json holds, and all that decides what a run computes beside the files that
@@ -50,7 +50,7 @@ const schemaOf = (method: unknown, methods: readonly TrainedMethod[]) =>
       methods,
     ),
     /** Null: texts. Earlier versions knew nothing else. */
-    pictures: v.optional(v.nullable(v.strictObject(PICTURE_SETTINGS)), null),
+    images: v.optional(v.nullable(v.strictObject(IMAGE_SETTINGS)), null),
     data: path,
     valid: v.nullable(path),
     validSplit: v.nullable(share),
@@ -65,14 +65,14 @@ const schemaOf = (method: unknown, methods: readonly TrainedMethod[]) =>
     epochs: v.nullable(positive),
     batchSize: positive,
     gradAccum: positive,
-    /** Of samples, in tokens; null: pictures. */
+    /** Of samples, in tokens; null: images. */
     maxLength: v.nullable(positive),
     packing: v.boolean(),
     shuffle: v.boolean(),
     trainOnPrompt: v.boolean(),
     /** How instructions are written out; null: as chats. Earlier versions knew nothing else. */
     prompt: v.optional(v.nullable(v.picklist(PROMPTS)), null),
-    /** How the samples were written out; null: pictures, and runs of earlier versions, which did not record it. */
+    /** How the samples were written out; null: images, and runs of earlier versions, which did not record it. */
     sampleFormat: v.optional(v.nullable(v.picklist(SAMPLE_FORMATS)), null),
     learningRate: amount,
     schedule: v.picklist(SCHEDULES),
@@ -99,18 +99,18 @@ export type TrainSettings = Readonly<Omit<v.InferOutput<ReturnType<typeof schema
   readonly adapter: AllAdapterSettings | null;
 };
 
-/** Settings by name, the adapter's and the pictures' among them: as flags give them. */
-export type FlatSettings = Omit<TrainSettings, "adapter" | "pictures"> & AllAdapterSettings & PictureSettings;
+/** Settings by name, the adapter's and the images' among them: as flags give them. */
+export type FlatSettings = Omit<TrainSettings, "adapter" | "images"> & AllAdapterSettings & ImageSettings;
 
 /** All settings in one record. */
-export function flatSettings({ adapter, pictures, ...rest }: TrainSettings): Partial<FlatSettings> {
-  return { ...rest, ...adapter, ...pictures };
+export function flatSettings({ adapter, images, ...rest }: TrainSettings): Partial<FlatSettings> {
+  return { ...rest, ...adapter, ...images };
 }
 
 /** What run.json holds: `learningRate` becomes `learning_rate`. */
 export function formatSettings(settings: TrainSettings): Readonly<Record<string, unknown>> {
-  const { adapter, pictures } = settings;
-  return renamed({ ...settings, adapter: adapter && renamed(adapter), pictures: pictures && renamed(pictures) });
+  const { adapter, images } = settings;
+  return renamed({ ...settings, adapter: adapter && renamed(adapter), images: images && renamed(images) });
 }
 
 function renamed(record: Readonly<Record<string, unknown>>): Record<string, unknown> {

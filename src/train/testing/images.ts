@@ -1,21 +1,21 @@
-// Models of pictures that are trained for a few steps on made-up pictures of three classes.
+// Models of images that are trained for a few steps on made-up images of three classes.
 import type { HeldDtype } from "../../adapters/training/settings.ts";
 import type { Device } from "../../compute/device/device.ts";
 import type { BlocksName } from "../../compute/device/dtype.ts";
-import { pictures } from "../../models/vision/testing/models.ts";
-import type { PictureBatch } from "../images/batch.ts";
+import { images } from "../../models/vision/testing/models.ts";
+import type { ImageBatch } from "../images/batch.ts";
 import { Engine } from "../loop/engine.ts";
-import { type PlacedPictureModel, PictureSource } from "../images/source.ts";
-import type { PictureTask } from "../images/task.ts";
+import { type PlacedLoadedImageModel, ImageSource } from "../images/source.ts";
+import type { ImageTask } from "../images/task.ts";
 import { resolveSettings } from "../settings/resolve-settings.ts";
 
-export interface PictureTrial {
+export interface ImageTrial {
   /** The model's folder. */
   readonly folder: string;
   readonly method: "randlora" | "lora" | "full";
   /** Of an adapter. */
   readonly targets?: string | readonly string[];
-  readonly task: PictureTask;
+  readonly task: ImageTask;
   /** By default that of the checkpoint. */
   readonly dtype?: HeldDtype;
   readonly quantize?: BlocksName;
@@ -25,22 +25,22 @@ export interface PictureTrial {
 
 export const CLASSES = ["cat", "dog_house", "owl"];
 
-/** Six pictures of 12 × 12 pixels, two of each class. */
-export const BATCH: PictureBatch = { pictures: pictures(6, [12, 12]), labels: Uint32Array.of(0, 1, 2, 0, 1, 2) };
+/** Six images of 12 × 12 pixels, two of each class. */
+export const BATCH: ImageBatch = { images: images(6, [12, 12]), labels: Uint32Array.of(0, 1, 2, 0, 1, 2) };
 
 /** The loss before each of so many steps; `use` then has the model, and its loss at the end. */
-export async function trainPictures(
+export async function trainImages(
   gpu: Device,
-  { folder, method, targets = [], task, dtype = "keep", quantize, compute }: PictureTrial,
+  { folder, method, targets = [], task, dtype = "keep", quantize, compute }: ImageTrial,
   steps: number,
-  use: (model: PlacedPictureModel, end: number) => Promise<void> = async () => {},
+  use: (model: PlacedLoadedImageModel, end: number) => Promise<void> = async () => {},
 ): Promise<number[]> {
   const adapter = { rank: 2, alpha: 8, targets: typeof targets === "string" ? targets : [...targets] };
   const held = { dtype, ...(quantize && { quantize }) };
   const own = method === "full" ? {} : { ...adapter, ...(compute && { compute }) };
   const asked = { model: folder, data: "made-up", method, seed: 3, ...held, ...own };
   const settings = resolveSettings(asked, { modelType: "", contextLength: 1 });
-  await using source = await PictureSource.open(settings, { folder, weights: undefined }, { task });
+  await using source = await ImageSource.open(settings, { folder, weights: undefined }, { task });
   const { staging } = gpu;
   const place = { staging, tokens: 60, microBatches: 1, budget: 2 ** 20, choices: undefined };
   using model = await source.place(gpu, place);
@@ -65,9 +65,9 @@ export const TEXTS = [
   [4, 5, 19],
   [6, 19],
 ];
-export const LINEAR: PictureTask = { kind: "classify", head: "linear", classes: CLASSES };
-export const CLS: PictureTask = { kind: "classify", head: "cls", classes: CLASSES };
+export const LINEAR: ImageTask = { kind: "classify", head: "linear", classes: CLASSES };
+export const CLS: ImageTask = { kind: "classify", head: "cls", classes: CLASSES };
 
-export function contrastive(loss: "clip" | "paper", towers: "vision" | "text" | "both" = "both"): PictureTask {
+export function contrastive(loss: "clip" | "paper", towers: "vision" | "text" | "both" = "both"): ImageTask {
   return { kind: "contrastive", loss, texts: TEXTS, towers };
 }

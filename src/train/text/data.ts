@@ -61,7 +61,7 @@ export async function loadRunData(
 
 /** Runs on texts record it. */
 function lengthOf({ maxLength, model }: TrainSettings): number {
-  if (maxLength === null) throw new TypeError(`${model}: settings of a run on pictures`);
+  if (maxLength === null) throw new TypeError(`${model}: settings of a run on images`);
   return maxLength;
 }
 

@@ -4,25 +4,25 @@ import { RandloraError } from "../../../files/errors.ts";
 import { naming, oneLine, quote, systemCode } from "../../../files/failure.ts";
 import { readJson, readWhole } from "../../../files/read-whole.ts";
 import { decodeUtf8 } from "../../../files/utf8.ts";
-import type { PictureSet, Source } from "./types.ts";
+import type { ImageSet, Source } from "./types.ts";
 
-/** Of lists of pictures; the largest of real sets have some tens of megabytes. */
+/** Of lists of images; the largest of real sets have some tens of megabytes. */
 const MOST_LIST_BYTES = 512 * 2 ** 20;
 
-/** Pictures of their own files, by label. */
+/** Images of their own files, by label. */
 export interface LabelledFile {
   readonly file: string;
   readonly label: number;
 }
 
-/** A set of pictures that are files. */
+/** A set of images that are files. */
 export function fileSet(
   path: string,
-  names: Pick<PictureSet, "classes" | "texts" | "upright">,
+  names: Pick<ImageSet, "classes" | "texts" | "upright">,
   samples: readonly LabelledFile[],
-): PictureSet {
+): ImageSet {
   const name = oneLine(path);
-  if (samples.length === 0) throw new RandloraError("data", `${name}: no pictures`);
+  if (samples.length === 0) throw new RandloraError("data", `${name}: no images`);
   return {
     ...names,
     path: name,
@@ -35,11 +35,11 @@ export function fileSet(
   };
 }
 
-/** Pictures of which nobody says what they show. @throws {RandloraError} `data` for none */
-export function pictureFiles(files: readonly string[]): PictureSet {
+/** Images of which nobody says what they show. @throws {RandloraError} `data` for none */
+export function imageFiles(files: readonly string[]): ImageSet {
   const unknown = { classes: [""], texts: [""], upright: true };
   return fileSet(
-    "pictures",
+    "images",
     unknown,
     files.map((file) => ({ file, label: 0 })),
   );

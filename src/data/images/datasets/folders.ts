@@ -4,8 +4,8 @@ import { oneLine, quote } from "../../../files/failure.ts";
 import { type LabelledFile, listFolder } from "./files.ts";
 import { KNOWN_CLASSES } from "./labels.ts";
 
-/** What is looked for in a class folder: by name, because there may be anything beside the pictures. */
-const PICTURES = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".ppm", ".pgm"];
+/** What is looked for in a class folder: by name, because there may be anything beside the images. */
+const IMAGES = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".ppm", ".pgm"];
 
 export interface ClassFolders {
   /** The folders' names, in code-point order. */
@@ -15,24 +15,24 @@ export interface ClassFolders {
 }
 
 /**
- * Finds the pictures of a folder that has one folder a class, as torchvision's ImageFolder does; names that begin with a
+ * Finds the images of a folder that has one folder a class, as torchvision's ImageFolder does; names that begin with a
  * dot are ignored.
  *
  * @param classes the names and order of the classes, where they are known already
- * @param wanted which files are pictures, by their names
+ * @param wanted which files are images, by their names
  * @throws {RandloraError} `file` when it cannot be read, `data` without class folders, and for one that is not in `classes`
  */
 export async function readClassFolders(
   root: string,
   classes?: readonly string[],
-  wanted: (name: string) => boolean = isPicture,
+  wanted: (name: string) => boolean = isImage,
 ): Promise<ClassFolders> {
   const folders = await listFolder(root, "folders");
   if (folders.length === 0) {
     throw new RandloraError(
       "data",
       `${oneLine(root)}: no class folders in it`,
-      "each class has a folder of its pictures",
+      "each class has a folder of its images",
     );
   }
   const known = classes ?? folders;
@@ -54,6 +54,6 @@ export async function readClassFolders(
   return { classes: known, samples };
 }
 
-function isPicture(name: string): boolean {
-  return PICTURES.includes(extname(name).toLowerCase());
+function isImage(name: string): boolean {
+  return IMAGES.includes(extname(name).toLowerCase());
 }

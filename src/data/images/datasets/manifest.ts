@@ -6,17 +6,17 @@ import { readRecords } from "../../records/records.ts";
 import { parseCsv } from "./csv.ts";
 import { fileSet, readText } from "./files.ts";
 import { classify, type GivenLabel } from "./labels.ts";
-import { type PictureSet, textsOf } from "./types.ts";
+import { type ImageSet, textsOf } from "./types.ts";
 
 /**
- * Reads a list of pictures, CSV or JSON lines, with `path` (inside the list's folder) and `label` (a name, or a number
+ * Reads a list of images, CSV or JSON lines, with `path` (inside the list's folder) and `label` (a name, or a number
  * from 0).
  *
  * @param folder that the paths are inside of
  * @throws {RandloraError} `file` when it cannot be read, `data` naming the line of a path outside, a missing field or a
  *   label that is no class
  */
-export async function readManifest(path: string, folder: string, known?: readonly string[]): Promise<PictureSet> {
+export async function readManifest(path: string, folder: string, known?: readonly string[]): Promise<ImageSet> {
   const name = oneLine(path);
   const given: GivenLabel[] = [];
   const files: string[] = [];

@@ -3,11 +3,11 @@ import { symlink } from "node:fs/promises";
 import { basename } from "node:path";
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import { plant, setFile, type Tree } from "../named/testing/replicas.ts";
-import { hasSplit, openPicturePart, openPictures } from "./open.ts";
+import { hasSplit, openImagePart, openImages } from "./open.ts";
 import { opened } from "./testing/opened.ts";
-import { type PictureSet, subsetOf } from "./types.ts";
+import { type ImageSet, subsetOf } from "./types.ts";
 
-async function filesOf(set: PictureSet): Promise<string[]> {
+async function filesOf(set: ImageSet): Promise<string[]> {
   const sources = await Promise.all(Array.from(set.labels, (_, i) => set.source(i)));
   return sources.map(
     ({ from }, i) => `${"file" in from ? basename(from.file) : "bytes"} ${set.classes[set.labels[i] ?? -1]}`,
@@ -44,7 +44,7 @@ describe("class folders", () => {
       "x.jpg \u{1F600}",
     ]);
     expect(set.upright).toBe(true);
-    expect(await openPictures({ data: folder.path, split: "test" })).toBeUndefined();
+    expect(await openImages({ data: folder.path, split: "test" })).toBeUndefined();
   });
 
   test("of another split have the classes of the training data", async () => {
@@ -57,13 +57,13 @@ describe("class folders", () => {
     expect(refusal.message).toContain('"zebra" is none of the 1 known classes');
   });
 
-  test("are refused where there are none, or no pictures, or two splits of one kind", async () => {
+  test("are refused where there are none, or no images, or two splits of one kind", async () => {
     await using folder = await TemporaryFolder.create();
-    expect((await refusalOf(() => openPictures({ data: folder.at("none"), split: "train" }))).code).toBe("file");
+    expect((await refusalOf(() => openImages({ data: folder.at("none"), split: "train" }))).code).toBe("file");
     await plant(folder.path, { "train/x.jpg": "" });
     expect((await refusalOf(() => opened(folder))).message).toContain("no class folders");
     await plant(folder.path, { "train/cat/x.txt": "" });
-    expect((await refusalOf(() => opened(folder))).message).toContain("no pictures");
+    expect((await refusalOf(() => opened(folder))).message).toContain("no images");
     await plant(folder.path, { "train.csv": "path,label\n" });
     expect((await refusalOf(() => opened(folder))).message).toContain("is there twice");
     expect(await hasSplit({ data: folder.path, split: "train" })).toBe(true);
@@ -131,11 +131,11 @@ describe("lists", () => {
     await using folder = await TemporaryFolder.create();
     await plant(folder.path, { "data/train.csv": "path,label\nlink.jpg,a\n", "secret.jpg": "" });
     await symlink(folder.at("secret.jpg"), folder.at("data", "link.jpg"));
-    const set = await openPictures({ data: folder.at("data"), split: "train" });
+    const set = await openImages({ data: folder.at("data"), split: "train" });
     expect((await refusalOf(() => set?.source(0))).message).toContain("leads out of the list's folder");
   });
 
-  test("may name the pictures of a folder beside them that has no folders of classes", async () => {
+  test("may name the images of a folder beside them that has no folders of classes", async () => {
     await using folder = await TemporaryFolder.create();
     await plant(folder.path, { "train.csv": "path,label\ntrain/1.jpg,dog\n", "train/1.jpg": "" });
     expect(await filesOf(await opened(folder))).toEqual(["1.jpg dog"]);
@@ -155,33 +155,33 @@ test("sets by name have no other classes than their own, and no splits that they
   await using folder = await TemporaryFolder.create();
   await plant(folder.path, { "dtd/train/banded/a.jpg": "" });
   const choice = { data: folder.path, split: "train", dataset: "dtd" } as const;
-  expect((await openPictures(choice))?.classes).toEqual(["banded"]);
-  expect((await refusalOf(() => openPictures({ ...choice, classes: ["dotted"] }))).message).toContain("are not the 1");
-  expect(await openPictures({ ...choice, split: "valid" })).toBeUndefined();
-  expect((await refusalOf(() => openPictures({ ...choice, dataset: "x" }))).code).toBe("usage");
+  expect((await openImages(choice))?.classes).toEqual(["banded"]);
+  expect((await refusalOf(() => openImages({ ...choice, classes: ["dotted"] }))).message).toContain("are not the 1");
+  expect(await openImages({ ...choice, split: "valid" })).toBeUndefined();
+  expect((await refusalOf(() => openImages({ ...choice, dataset: "x" }))).code).toBe("usage");
 });
 
-test("pictures apart from a folder's splits are a folder of classes, a list or parquet; each set names its files", async () => {
+test("images apart from a folder's splits are a folder of classes, a list or parquet; each set names its files", async () => {
   await using folder = await TemporaryFolder.create();
   const csv = "path,label\nzebra/2.PNG,zebra\nAnt_eater/a.jpeg,Ant_eater\n";
   await plant(folder.path, { ...FOLDERS, "train/list.csv": csv, "some.parquet": setFile("named.parquet") });
   const classes = ["zebra", "Ant_eater", "\uFF5E", "\u{1F600}"];
-  const whole = await openPicturePart(folder.at("train"), classes);
+  const whole = await openImagePart(folder.at("train"), classes);
   expect([...whole.labels]).toEqual([1, 1, 0, 0, 2, 3]);
   expect(whole.files.map((file) => basename(file))).toEqual(["a.jpeg", "b.webp", "10.jpg", "2.PNG", "y.jpg", "x.jpg"]);
   expect(subsetOf(whole, [3, 0]).files.map((file) => basename(file))).toEqual(["2.PNG", "a.jpeg"]);
-  const list = await openPicturePart(folder.at("train/list.csv"), classes);
+  const list = await openImagePart(folder.at("train/list.csv"), classes);
   expect([[...list.labels], list.files.length]).toEqual([[0, 1], 2]);
-  const foreign = await refusalOf(() => openPicturePart(folder.at("some.parquet"), classes));
+  const foreign = await refusalOf(() => openImagePart(folder.at("some.parquet"), classes));
   expect(foreign.message).toContain("is none of the 4 classes");
-  const missing = await refusalOf(() => openPicturePart(folder.at("nothing"), classes));
+  const missing = await refusalOf(() => openImagePart(folder.at("nothing"), classes));
   expect([missing.code, missing.message]).toEqual(["file", expect.stringContaining("no such file or folder")]);
   await plant(folder.path, { "train/empty/": "" });
-  const gap = await refusalOf(() => openPictures({ data: folder.path, split: "train" }));
-  expect(gap.message).toEndWith("train/empty: no pictures in it");
+  const gap = await refusalOf(() => openImages({ data: folder.path, split: "train" }));
+  expect(gap.message).toEndWith("train/empty: no images in it");
 });
 
-test("a subset has its pictures in its order", async () => {
+test("a subset has its images in its order", async () => {
   await using folder = await TemporaryFolder.create();
   await plant(folder.path, FOLDERS);
   const set = subsetOf(await opened(folder), [3, 0]);

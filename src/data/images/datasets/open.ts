@@ -5,10 +5,10 @@ import { namedSet } from "../named/index.ts";
 import { fileSet, isDirectory, isFile, listFolder } from "./files.ts";
 import { readClassFolders } from "./folders.ts";
 import { readManifest } from "./manifest.ts";
-import { readParquetPictures } from "./parquet.ts";
-import { type PictureSet, type Split, textsOf } from "./types.ts";
+import { readParquetImages } from "./parquet.ts";
+import { type ImageSet, type Split, textsOf } from "./types.ts";
 
-export interface PictureChoice {
+export interface ImageChoice {
   /** `--data`: a folder. */
   readonly data: string;
   readonly split: Split;
@@ -27,13 +27,13 @@ const NAMES: Readonly<Record<Split, readonly string[]>> = {
 const SHARD = /^(.+)-(\d{5})-of-(\d{5})\.parquet$/;
 
 /**
- * Opens a split of a folder of pictures: class folders (`train/CLASS/*`), a list (`train.csv`, `train.jsonl`), or parquet
- * (`train.parquet`, `data/train-00000-of-00001.parquet`); or of a set by name. Pictures are not read yet.
+ * Opens a split of a folder of images: class folders (`train/CLASS/*`), a list (`train.csv`, `train.jsonl`), or parquet
+ * (`train.parquet`, `data/train-00000-of-00001.parquet`); or of a set by name. Images are not read yet.
  *
  * @returns undefined where the folder, or the set, has no such split
  * @throws {RandloraError} `usage` for an unknown set, `data` where a split is there twice, and as what reads it
  */
-export async function openPictures(choice: PictureChoice): Promise<PictureSet | undefined> {
+export async function openImages(choice: ImageChoice): Promise<ImageSet | undefined> {
   const { data, split, dataset, classes } = choice;
   if (dataset !== undefined) {
     const named = namedSet(dataset);
@@ -46,7 +46,7 @@ export async function openPictures(choice: PictureChoice): Promise<PictureSet | 
 }
 
 /** Has a folder, or a set by name, such a split? @throws {RandloraError} `usage` for an unknown set, `file` */
-export async function hasSplit(choice: Omit<PictureChoice, "classes">): Promise<boolean> {
+export async function hasSplit(choice: Omit<ImageChoice, "classes">): Promise<boolean> {
   const { dataset, split } = choice;
   if (dataset !== undefined) return namedSet(dataset).splits.includes(split);
   return (await placesOf(choice)).length > 0;
@@ -55,15 +55,15 @@ export async function hasSplit(choice: Omit<PictureChoice, "classes">): Promise<
 /** Where a split may lie. */
 interface Place {
   readonly path: string;
-  readonly open: () => Promise<PictureSet>;
+  readonly open: () => Promise<ImageSet>;
 }
 
-/** Every place in a folder that has pictures of the split. */
-async function placesOf({ data, split, classes }: PictureChoice): Promise<readonly Place[]> {
+/** Every place in a folder that has images of the split. */
+async function placesOf({ data, split, classes }: ImageChoice): Promise<readonly Place[]> {
   if (!(await isDirectory(data)))
-    throw new RandloraError("file", `${oneLine(data)}: no such folder`, "--data takes a folder of pictures");
+    throw new RandloraError("file", `${oneLine(data)}: no such folder`, "--data takes a folder of images");
   const found: Place[] = [];
-  const add = (path: string, open: () => Promise<PictureSet>) => found.push({ path, open });
+  const add = (path: string, open: () => Promise<ImageSet>) => found.push({ path, open });
   const inside = (await isDirectory(join(data, "data"))) ? await listFolder(join(data, "data"), "files") : [];
   for (const name of NAMES[split]) {
     const before = found.length;
@@ -71,16 +71,16 @@ async function placesOf({ data, split, classes }: PictureChoice): Promise<readon
       if (await isFile(list)) add(list, () => readManifest(list, data, classes));
     }
     const folder = join(data, name);
-    // A folder without folders may hold the pictures that a list beside it names.
+    // A folder without folders may hold the images that a list beside it names.
     const isListed = async () => found.length > before && (await listFolder(folder, "folders")).length === 0;
     if ((await isDirectory(folder)) && !(await isListed())) add(folder, () => openFolders(folder, classes));
     const single = join(data, `${name}.parquet`);
-    if (await isFile(single)) add(single, () => readParquetPictures([single], classes));
+    if (await isFile(single)) add(single, () => readParquetImages([single], classes));
     const shards = inside.filter((file) => SHARD.exec(file)?.[1] === name).map((file) => join(data, "data", file));
     if (shards[0] !== undefined) {
       add(shards[0], async () => {
         refuseMissing(shards);
-        return await readParquetPictures(shards, classes);
+        return await readParquetImages(shards, classes);
       });
     }
   }
@@ -106,29 +106,29 @@ function refuseMissing(shards: readonly string[]): void {
 }
 
 /**
- * Opens pictures of known classes that are no split of a folder: a folder of class folders, a list or a parquet file.
+ * Opens images of known classes that are no split of a folder: a folder of class folders, a list or a parquet file.
  * @throws {RandloraError} `file` where nothing is there, and as what reads it
  */
-export async function openPicturePart(path: string, classes: readonly string[]): Promise<PictureSet> {
+export async function openImagePart(path: string, classes: readonly string[]): Promise<ImageSet> {
   if (await isDirectory(path)) return await openFolders(path, classes);
   if (!(await isFile(path))) throw new RandloraError("file", `${oneLine(path)}: no such file or folder`);
-  if (extname(path) === ".parquet") return await readParquetPictures([path], classes);
+  if (extname(path) === ".parquet") return await readParquetImages([path], classes);
   return await readManifest(path, dirname(path), classes);
 }
 
-async function openFolders(folder: string, known: readonly string[] | undefined): Promise<PictureSet> {
+async function openFolders(folder: string, known: readonly string[] | undefined): Promise<ImageSet> {
   const { classes, samples } = await readClassFolders(folder, known);
   const seen = new Set(samples.map(({ label }) => label));
   for (const [label, name] of classes.entries()) {
     if (seen.has(label) || !(await isDirectory(join(folder, name)))) continue;
-    const hint = "pictures are JPEG, PNG, WebP, GIF and PPM files; remove the folder, or fill it";
-    throw new RandloraError("data", `${oneLine(join(folder, name))}: no pictures in it`, hint);
+    const hint = "images are JPEG, PNG, WebP, GIF and PPM files; remove the folder, or fill it";
+    throw new RandloraError("data", `${oneLine(join(folder, name))}: no images in it`, hint);
   }
   return fileSet(folder, { classes, texts: textsOf(classes), upright: true }, samples);
 }
 
 /** A set by name has its own classes: those that were decided before must be the same. */
-function checkClasses(set: PictureSet, known: readonly string[] | undefined): PictureSet {
+function checkClasses(set: ImageSet, known: readonly string[] | undefined): ImageSet {
   if (known === undefined || (known.length === set.classes.length && known.every((name, i) => name === set.classes[i])))
     return set;
   throw new RandloraError(

@@ -4,18 +4,18 @@ import { RandloraError } from "../../../files/errors.ts";
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import { plant, setFile } from "../named/testing/replicas.ts";
 import { opened } from "./testing/opened.ts";
-import type { PictureSet } from "./types.ts";
+import type { ImageSet } from "./types.ts";
 
 const digests: string[] = JSON.parse(new TextDecoder().decode(setFile("expected.json"))).parquet;
 
-async function digestsOf(set: PictureSet): Promise<string[]> {
+async function digestsOf(set: ImageSet): Promise<string[]> {
   const sources = await Promise.all(Array.from(set.labels, (_, i) => set.source(i)));
   return sources.map(({ from }) =>
     "bytes" in from ? new Bun.CryptoHasher("sha256").update(from.bytes).digest("hex") : "",
   );
 }
 
-test("parquet has names from the Hub's metadata, and pictures group by group", async () => {
+test("parquet has names from the Hub's metadata, and images group by group", async () => {
   await using folder = await TemporaryFolder.create();
   await plant(folder.path, { "train.parquet": setFile("named.parquet") });
   const set = await opened(folder);

@@ -4,7 +4,7 @@ import { oneLine, quote } from "../../../files/failure.ts";
 import { isJsonObject } from "../../../files/json.ts";
 import { classify, type GivenLabel, labelsOf } from "./labels.ts";
 import { RowCache } from "./row-cache.ts";
-import { type PictureSet, type Source, textsOf } from "./types.ts";
+import { type ImageSet, type Source, textsOf } from "./types.ts";
 
 /** Rows of a file, and where they begin in the set. */
 interface Group {
@@ -13,20 +13,20 @@ interface Group {
   readonly first: number;
 }
 
-/** The names of classes, and the number of each picture's. */
+/** The names of classes, and the number of each image's. */
 type Labelled = ReturnType<typeof classify>;
 
-const HINT = "pictures in parquet have the columns image ({bytes, path}) and label";
+const HINT = "images in parquet have the columns image ({bytes, path}) and label";
 
 /**
- * Reads pictures in the Hub's parquet: `image`, the bytes of a picture's file, and `label`, whose names stand in the schema's
- * metadata. Labels are read at once, pictures a group of rows at a time; groups are kept in memory or
+ * Reads images in the Hub's parquet: `image`, the bytes of a image's file, and `label`, whose names stand in the schema's
+ * metadata. Labels are read at once, images a group of rows at a time; groups are kept in memory or
  * in a file.
  *
  * @param paths of the shards, in order
  * @throws {RandloraError} as {@link ParquetFile}, `data` without the columns or for a label that is no class
  */
-export async function readParquetPictures(paths: readonly string[], known?: readonly string[]): Promise<PictureSet> {
+export async function readParquetImages(paths: readonly string[], known?: readonly string[]): Promise<ImageSet> {
   const groups: Group[] = [];
   const given: GivenLabel[] = [];
   let names: readonly string[] | undefined;
@@ -45,9 +45,9 @@ export async function readParquetPictures(paths: readonly string[], known?: read
     }
   }
   const path = oneLine(paths[0] ?? "");
-  if (given.length === 0) throw new RandloraError("data", `${path}: no pictures`);
+  if (given.length === 0) throw new RandloraError("data", `${path}: no images`);
   const { classes, labels } = inOrderOf(named(given, path, names), path, known);
-  const cache = new RowCache((group: Group) => readPictures(group));
+  const cache = new RowCache((group: Group) => readImages(group));
   return {
     path,
     classes,
@@ -61,7 +61,7 @@ export async function readParquetPictures(paths: readonly string[], known?: read
       const bytes = await cache.get(group, row);
       const name = `${group.file.name}: row ${group.rows.rowStart + row + 1}`;
       if (bytes === undefined || bytes.length === 0)
-        throw new RandloraError("data", `${name}: no bytes of a picture`, HINT);
+        throw new RandloraError("data", `${name}: no bytes of a image`, HINT);
       return { name, from: { bytes } };
     },
   };
@@ -109,7 +109,7 @@ function namesIn(file: ParquetFile): readonly string[] | undefined {
   return names.every((name) => typeof name === "string") ? names : undefined;
 }
 
-async function readPictures({ file, rows }: Group): Promise<Uint8Array[]> {
+async function readImages({ file, rows }: Group): Promise<Uint8Array[]> {
   // Without this, columns of bytes come as text.
   return (await file.rows(rows, ["image"], { utf8: false })).map(({ image }) => {
     const bytes: unknown = isJsonObject(image) ? image["bytes"] : image;

@@ -1,13 +1,13 @@
 import { Spill } from "./spill.ts";
 
-/** Bytes of pictures that are kept: small sets wholly, of large ones the groups used last. */
+/** Bytes of images that are kept: small sets wholly, of large ones the groups used last. */
 const KEPT_BYTES = 512 * 2 ** 20;
-/** Groups that are read at once: the pictures of a batch may lie in as many as there are, each of any size. */
+/** Groups that are read at once: the images of a batch may lie in as many as there are, each of any size. */
 const MOST_READ = 2;
 
 /**
- * Groups of pictures, read once for all who wait for them. Those that memory has no room for go to a file, picture by
- * picture: they are asked for in random order, and reading a group anew for each would take a hundred times as long.
+ * Groups of images, read once for all who wait for them. Those that memory has no room for go to a file, image by
+ * image: they are asked for in random order, and reading a group anew for each would take a hundred times as long.
  */
 export class RowCache<Group extends object> {
   readonly #read: (group: Group) => Promise<Uint8Array[]>;

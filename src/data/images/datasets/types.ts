@@ -1,36 +1,36 @@
-import type { Box, Picture } from "../image.ts";
+import type { Box, Image } from "../image.ts";
 
 export type Split = "train" | "valid" | "test";
 
-/** Where one picture is. It can be sent to a thread. */
+/** Where one image is. It can be sent to a thread. */
 export interface Source {
   /** For errors, fit to be printed: a path, or a file and a row. */
   readonly name: string;
-  readonly from: { readonly file: string } | { readonly bytes: Uint8Array } | { readonly picture: Picture };
+  readonly from: { readonly file: string } | { readonly bytes: Uint8Array } | { readonly image: Image };
   /** Only this part of it. */
   readonly box?: Box;
 }
 
-/** Labelled pictures, none of which has been read. */
-export interface PictureSet {
+/** Labelled images, none of which has been read. */
+export interface ImageSet {
   /** The folder or file that it came from, fit to be printed. */
   readonly path: string;
   /** By label, from 0. */
   readonly classes: readonly string[];
   /** What prompts call the classes. */
   readonly texts: readonly string[];
-  /** The label of each picture. */
+  /** The label of each image. */
   readonly labels: Uint32Array;
-  /** Pictures are turned as their EXIF data say. */
+  /** Images are turned as their EXIF data say. */
   readonly upright: boolean;
-  /** The files that its pictures lie in, where each is a file or a part of one that is read when it is asked for. */
+  /** The files that its images lie in, where each is a file or a part of one that is read when it is asked for. */
   readonly files: readonly string[];
-  /** Where picture `index` is. @throws {RandloraError} where that has to be read, and cannot */
+  /** Where image `index` is. @throws {RandloraError} where that has to be read, and cannot */
   source(index: number): Source | Promise<Source>;
 }
 
-/** Some of a set's pictures. @param numbers which, in this order */
-export function subsetOf(set: PictureSet, numbers: ArrayLike<number>): PictureSet {
+/** Some of a set's images. @param numbers which, in this order */
+export function subsetOf(set: ImageSet, numbers: ArrayLike<number>): ImageSet {
   const chosen = Uint32Array.from(numbers);
   return {
     ...set,

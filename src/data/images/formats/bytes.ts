@@ -1,7 +1,7 @@
 import { RandloraError } from "../../../files/errors.ts";
 import type { Orientation } from "../image.ts";
 
-/** What the first bytes of a picture's file say. */
+/** What the first bytes of a image's file say. */
 export interface Header {
   readonly width: number;
   readonly height: number;
@@ -37,5 +37,5 @@ export function broken(name: string, kind: string, problem: string): RandloraErr
 
 /** A film. */
 export function animated(name: string, kind: string): RandloraError {
-  return new RandloraError("format", `${name}: an animated ${kind}`, "give one picture of it");
+  return new RandloraError("format", `${name}: an animated ${kind}`, "give one image of it");
 }

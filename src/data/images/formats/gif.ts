@@ -11,33 +11,33 @@ export interface GifHeader extends Header {
 /**
  * Walks through the blocks of a GIF, which data sets may hold under another name.
  *
- * @throws {RandloraError} `format` for one that is cut short or animated, or whose picture does not fill its frame
+ * @throws {RandloraError} `format` for one that is cut short or animated, or whose image does not fill its frame
  */
 export function readGifHeader(bytes: Uint8Array, name: string): GifHeader {
   if (bytes.length < 13) throw truncated(name, KIND);
   const view = viewOf(bytes);
   const [width, height] = [view.getUint16(6, true), view.getUint16(8, true)];
   let transparency: number | undefined;
-  let pictures = 0;
+  let images = 0;
   let at = 13 + tableBytes(bytes[10] ?? 0);
   for (;;) {
     const block = bytes[at];
     if (block === undefined) throw truncated(name, KIND);
     if (block === TRAILER) break;
     if (block === EXTENSION) {
-      if (bytes[at + 1] === CONTROL && pictures === 0 && ((bytes[at + 3] ?? 0) & 1) === 1) transparency = at + 3;
+      if (bytes[at + 1] === CONTROL && images === 0 && ((bytes[at + 3] ?? 0) & 1) === 1) transparency = at + 3;
       at = endOfBlocks(bytes, at + 2, name);
     } else if (block === IMAGE) {
-      if (++pictures > 1) throw animated(name, KIND);
+      if (++images > 1) throw animated(name, KIND);
       if (at + 10 > bytes.length) throw truncated(name, KIND);
       const [left, top, across, down] = [1, 3, 5, 7].map((offset) => view.getUint16(at + offset, true));
       if (left !== 0 || top !== 0 || across !== width || down !== height) {
-        throw broken(name, KIND, "its picture does not fill its frame");
+        throw broken(name, KIND, "its image does not fill its frame");
       }
       at = endOfBlocks(bytes, at + 11 + tableBytes(bytes[at + 9] ?? 0), name);
     } else throw broken(name, KIND, "an unknown block");
   }
-  if (pictures === 0) throw broken(name, KIND, "no picture in it");
+  if (images === 0) throw broken(name, KIND, "no image in it");
   return { width, height, orientation: 1, transparency };
 }
 

@@ -28,7 +28,7 @@ const DEEPEST = 16;
 const MOST_DIMS = 32;
 const MOST_FIELDS = 1000;
 const MOST_VALUES = 2 ** 20;
-/** What all compressed arrays of a file may unfold to: SVHN's training pictures take 225 MB. */
+/** What all compressed arrays of a file may unfold to: SVHN's training images take 225 MB. */
 const MOST_BYTES = 2 ** 30;
 
 /** How numbers are stored, by the type in a tag; whatever the array's class is, they may be stored in a smaller one. */

@@ -1,4 +1,4 @@
-import { blank, type Picture } from "../image.ts";
+import { blank, type Image } from "../image.ts";
 import { broken, type Header, truncated } from "./bytes.ts";
 
 const KIND = "PPM or PGM";
@@ -38,15 +38,15 @@ export function readNetpbmHeader(bytes: Uint8Array, name: string): NetpbmHeader 
 }
 
 /** The pixels behind a header that was read. @throws {RandloraError} `format` for a file that is cut short */
-export function readNetpbm(bytes: Uint8Array, { width, height, channels, data }: NetpbmHeader, name: string): Picture {
+export function readNetpbm(bytes: Uint8Array, { width, height, channels, data }: NetpbmHeader, name: string): Image {
   const pixels = bytes.subarray(data, data + width * height * channels);
   if (pixels.length < width * height * channels) throw truncated(name, KIND);
   return channels === 3 ? { width, height, data: pixels } : fromGrey(pixels, width, height);
 }
 
-/** A picture whose three colours are equal. @param grey height · width bytes */
-export function fromGrey(grey: Uint8Array, width: number, height: number): Picture {
-  const picture = blank(width, height);
-  for (let i = 0; i < grey.length; i++) picture.data.fill(grey[i] as number, i * 3, i * 3 + 3);
-  return picture;
+/** A image whose three colours are equal. @param grey height · width bytes */
+export function fromGrey(grey: Uint8Array, width: number, height: number): Image {
+  const image = blank(width, height);
+  for (let i = 0; i < grey.length; i++) image.data.fill(grey[i] as number, i * 3, i * 3 + 3);
+  return image;
 }

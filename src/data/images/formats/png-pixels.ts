@@ -1,5 +1,5 @@
 import { inflateSync } from "node:zlib";
-import { blank, type Picture } from "../image.ts";
+import { blank, type Image } from "../image.ts";
 import { broken, truncated } from "./bytes.ts";
 import type { PngHeader } from "./png.ts";
 
@@ -30,12 +30,12 @@ export function isDeepGrey({ depth, colour }: PngHeader): boolean {
 }
 
 /**
- * The pixels of a PNG of 8 bits with colour and alpha, the form in which Bun hands decoded pictures over (alpha is dropped,
+ * The pixels of a PNG of 8 bits with colour and alpha, the form in which Bun hands decoded images over (alpha is dropped,
  * as by Pillow's `convert("RGB")`), or of 16 bits grey, which Pillow cuts at 255.
  *
  * @throws {RandloraError} `format` for compressed data that are broken or end too early
  */
-export function readPngPixels(header: PngHeader, name: string): Picture {
+export function readPngPixels(header: PngHeader, name: string): Image {
   const { width, height, interlaced } = header;
   const grey = isDeepGrey(header);
   const pixelBytes = grey ? 2 : 4;
@@ -48,7 +48,7 @@ export function readPngPixels(header: PngHeader, name: string): Picture {
     .filter(({ columns, rows }) => columns > 0 && rows > 0);
   const size = passes.reduce((sum, { columns, rows }) => sum + rows * (1 + columns * pixelBytes), 0);
   const raw = inflate(header.parts, size, name);
-  const picture = blank(width, height);
+  const image = blank(width, height);
   let at = 0;
   for (const { left, top, across, down, columns, rows } of passes) {
     const rowBytes = columns * pixelBytes;
@@ -57,16 +57,16 @@ export function readPngPixels(header: PngHeader, name: string): Picture {
       let from = at + 1;
       let to = ((top + row * down) * width + left) * 3;
       for (let column = 0; column < columns; column++, from += pixelBytes, to += 3 * across) {
-        if (grey) picture.data.fill(raw[from] === 0 ? (raw[from + 1] as number) : 255, to, to + 3);
+        if (grey) image.data.fill(raw[from] === 0 ? (raw[from + 1] as number) : 255, to, to + 3);
         else {
-          picture.data[to] = raw[from] as number;
-          picture.data[to + 1] = raw[from + 1] as number;
-          picture.data[to + 2] = raw[from + 2] as number;
+          image.data[to] = raw[from] as number;
+          image.data[to + 1] = raw[from + 1] as number;
+          image.data[to + 2] = raw[from + 2] as number;
         }
       }
     }
   }
-  return picture;
+  return image;
 }
 
 function inflate(parts: readonly Uint8Array[], size: number, name: string): Uint8Array {

@@ -33,7 +33,7 @@ export function readWebpHeader(bytes: Uint8Array, name: string): Header {
     else if (hasText(bytes, at, "XMP ")) xmp = bytes.subarray(data, data + length);
     at = data + length + (length % 2);
   }
-  if (size === undefined) throw broken(name, KIND, "no picture in it");
+  if (size === undefined) throw broken(name, KIND, "no image in it");
   const orientation = exif === undefined ? undefined : exifOrientation(exif);
   return { ...size, orientation: orientation ?? (xmp === undefined ? undefined : xmpOrientation(xmp)) ?? 1 };
 }

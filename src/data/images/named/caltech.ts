@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { naming } from "../../../files/failure.ts";
 import { torchRandperm } from "../../../compute/random/randperm.ts";
 import { fileSet, type LabelledFile, listFolder } from "../datasets/files.ts";
-import type { PictureSet, Split } from "../datasets/types.ts";
+import type { ImageSet, Split } from "../datasets/types.ts";
 import { madeAs, shownAs, withArticles } from "./templates.ts";
 import { type NamedSet, TRAIN_TEST } from "./types.ts";
 
@@ -15,7 +15,7 @@ const TEMPLATES = withArticles([
   "graffiti of * {}.",
 ]);
 
-/** Caltech 101 without its background class: the pictures of a class are numbered, whatever lies in its folder. */
+/** Caltech 101 without its background class: the images of a class are numbered, whatever lies in its folder. */
 export const caltech101: NamedSet = {
   name: "Caltech101",
   splits: TRAIN_TEST,
@@ -59,7 +59,7 @@ function splitAtRandom(
   categories: readonly string[],
   samples: readonly LabelledFile[],
   split: Split,
-): PictureSet {
+): ImageSet {
   const order = torchRandperm(samples.length, 0n);
   const train = Math.trunc(samples.length * 0.8);
   const chosen = split === "train" ? order.subarray(0, train) : order.subarray(train);

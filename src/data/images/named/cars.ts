@@ -8,7 +8,7 @@ import { type NamedSet, TRAIN_TEST, wrong } from "./types.ts";
 const MOST_BYTES = 2 ** 26;
 
 /**
- * Stanford Cars: 8144 and 8041 pictures, 196 classes. The labels of the test pictures are not in the devkit, but in
+ * Stanford Cars: 8144 and 8041 images, 196 classes. The labels of the test images are not in the devkit, but in
  * cars_test_annos_withlabels.mat beside it.
  */
 export const cars: NamedSet = {
@@ -38,10 +38,10 @@ export const cars: NamedSet = {
     });
     const annotations = await variable(list, "annotations");
     if (annotations.kind !== "structs") throw wrong(list, "annotations are no structs");
-    const pictures = join(folder, split === "train" ? "cars_train" : "cars_test");
+    const images = join(folder, split === "train" ? "cars_train" : "cars_test");
     const samples = annotations.items.map(({ fname, class: label }) => {
-      if (fname?.kind !== "text" || label?.kind !== "numbers") throw wrong(list, "a picture without a name or a class");
-      return { file: within(pictures, fname.text, list), label: (label.data[0] ?? 0) - 1 };
+      if (fname?.kind !== "text" || label?.kind !== "numbers") throw wrong(list, "a image without a name or a class");
+      return { file: within(images, fname.text, list), label: (label.data[0] ?? 0) - 1 };
     });
     return fileSet(list, { classes, texts: classes, upright: false }, samples);
   },

@@ -3,12 +3,12 @@ import { oneLine } from "../../../files/failure.ts";
 import { latin1 } from "../formats/bytes.ts";
 import { type Pickled, PickledObject, readPickle } from "../formats/pickle.ts";
 import { fromPlanes, pixelSet, readPixels } from "../datasets/pixels.ts";
-import type { PictureSet, Split } from "../datasets/types.ts";
+import type { ImageSet, Split } from "../datasets/types.ts";
 import { being, shownAs, withArticles } from "./templates.ts";
 import { type NamedSet, TRAIN_TEST, wrong } from "./types.ts";
 
 const SIDE = 32;
-const PICTURE_BYTES = 3 * SIDE * SIDE;
+const IMAGE_BYTES = 3 * SIDE * SIDE;
 const PHOTOS = ["blurry", "black and white", "low contrast", "high contrast", "bad", "good"];
 const TEMPLATES = withArticles([
   ...shownAs("photo", ...PHOTOS.map((kind) => `${kind} photo`)),
@@ -54,7 +54,7 @@ interface Layout {
   readonly names: string;
 }
 
-async function openCifar(folder: string, split: Split, layout: Layout): Promise<PictureSet> {
+async function openCifar(folder: string, split: Split, layout: Layout): Promise<ImageSet> {
   const meta = join(folder, layout.meta);
   const names = listOf((await readDictionary(meta)).get(layout.names));
   if (names === undefined) throw wrong(meta, `no ${layout.names} in it`);
@@ -71,7 +71,7 @@ async function openCifar(folder: string, split: Split, layout: Layout): Promise<
     const pixels = arrayBytes(batch.get("data"));
     const given = listOf(batch.get(layout.labels));
     if (pixels === undefined || given === undefined) throw wrong(path, `no data and no ${layout.labels} in it`);
-    if (pixels.length !== given.length * PICTURE_BYTES) throw wrong(path, "another number of pictures than of labels");
+    if (pixels.length !== given.length * IMAGE_BYTES) throw wrong(path, "another number of images than of labels");
     for (const label of given) {
       // What else there may be in a pickle can be lists of lists of lists, far too large to be written out.
       if (typeof label !== "number") throw wrong(path, "a label is no number");
@@ -80,11 +80,11 @@ async function openCifar(folder: string, split: Split, layout: Layout): Promise<
     batches.push(pixels);
   }
   const ends: number[] = [];
-  for (const batch of batches) ends.push((ends.at(-1) ?? 0) + batch.length / PICTURE_BYTES);
+  for (const batch of batches) ends.push((ends.at(-1) ?? 0) + batch.length / IMAGE_BYTES);
   const planes = { width: SIDE, height: SIDE, order: "rows" } as const;
   return pixelSet(folder, classes, labels, (index) => {
     const batch = ends.findIndex((end) => index < end);
-    return fromPlanes(batches[batch] as Uint8Array, (index - (ends[batch - 1] ?? 0)) * PICTURE_BYTES, planes);
+    return fromPlanes(batches[batch] as Uint8Array, (index - (ends[batch - 1] ?? 0)) * IMAGE_BYTES, planes);
   });
 }
 

@@ -1,6 +1,6 @@
 import { fileSet } from "../datasets/files.ts";
 import { readClassFolders } from "../datasets/folders.ts";
-import type { PictureSet } from "../datasets/types.ts";
+import type { ImageSet } from "../datasets/types.ts";
 import { wrong } from "./types.ts";
 
 /**
@@ -12,7 +12,7 @@ export async function openClassFolders(
   root: string,
   named: ((folder: string) => string) | readonly string[],
   wanted?: (name: string) => boolean,
-): Promise<PictureSet> {
+): Promise<ImageSet> {
   const { classes: folders, samples } = await readClassFolders(root, undefined, wanted);
   const classes = typeof named === "function" ? folders.map(named) : named;
   if (folders.length !== classes.length) {

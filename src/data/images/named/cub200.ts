@@ -17,11 +17,11 @@ export const cub200: NamedSet = {
     const labels = await read("image_class_labels.txt");
     const parts = await read("train_test_split.txt");
     const samples: LabelledFile[] = [];
-    for (const [id, picture] of await read("images.txt")) {
+    for (const [id, image] of await read("images.txt")) {
       const [label, part] = [labels.get(id), parts.get(id)];
-      if (label === undefined || part === undefined) throw wrong(path, `picture ${id} has no label or no split`);
+      if (label === undefined || part === undefined) throw wrong(path, `image ${id} has no label or no split`);
       if ((part === "1") === (split === "train")) {
-        samples.push({ file: within(join(folder, "images"), picture, path), label: Number(label) - 1 });
+        samples.push({ file: within(join(folder, "images"), image, path), label: Number(label) - 1 });
       }
     }
     return fileSet(path, { classes, texts: classes, upright: false }, samples);

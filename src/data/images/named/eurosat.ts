@@ -16,7 +16,7 @@ const NAMES: Readonly<Record<string, string>> = {
   SeaLake: "lake or sea",
 };
 
-/** EuroSAT: 270 validation and 270 test pictures of each class, drawn once without a seed: every copy has its own split. */
+/** EuroSAT: 270 validation and 270 test images of each class, drawn once without a seed: every copy has its own split. */
 export const eurosat: NamedSet = {
   name: "EuroSAT",
   splits: ALL_SPLITS,

@@ -3,7 +3,7 @@ import { fileSet, readLines, within } from "../datasets/files.ts";
 import { withArticles } from "./templates.ts";
 import { ALL_SPLITS, type NamedSet, wrong } from "./types.ts";
 
-/** FGVC Aircraft by variants. It trains on train alone (3334 pictures), not on trainval. */
+/** FGVC Aircraft by variants. It trains on train alone (3334 images), not on trainval. */
 export const fgvcAircraft: NamedSet = {
   name: "FGVCAircraft",
   splits: ALL_SPLITS,
@@ -16,7 +16,7 @@ export const fgvcAircraft: NamedSet = {
     const samples = (await readLines(path)).map((line) => {
       const space = line.indexOf(" ");
       const label = labels.get(line.slice(space + 1));
-      if (space < 0 || label === undefined) throw wrong(path, "a line without a picture and a known variant");
+      if (space < 0 || label === undefined) throw wrong(path, "a line without a image and a known variant");
       return { file: within(join(folder, "images"), `${line.slice(0, space)}.jpg`, path), label };
     });
     return fileSet(path, { classes, texts: classes, upright: false }, samples);

@@ -1,14 +1,14 @@
-// The sets whose pictures are files: which belong to each split, and what they are called.
+// The sets whose images are files: which belong to each split, and what they are called.
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
-import type { PictureSet, Split } from "../datasets/types.ts";
-import { PICTURES } from "../testing/expected.ts";
+import type { ImageSet, Split } from "../datasets/types.ts";
+import { IMAGES } from "../testing/expected.ts";
 import { namedSet } from "./index.ts";
 import { plant, REPLICAS } from "./testing/replicas.ts";
 
-/** What each split must have, picture by picture: file (and box), then class. */
+/** What each split must have, image by image: file (and box), then class. */
 const CONTENTS: Readonly<Record<string, Partial<Record<Split, readonly string[]>>>> = {
   Cars: {
     train: [
@@ -141,7 +141,7 @@ function eurosat(split: string): string[] {
   return Object.entries(names).map(([folder, name]) => `EuroSAT_splits/${split}/${folder}/${split}.jpg: ${name}`);
 }
 
-async function listed(set: PictureSet, root: string): Promise<string[]> {
+async function listed(set: ImageSet, root: string): Promise<string[]> {
   const lines: string[] = [];
   for (let i = 0; i < set.labels.length; i++) {
     const { from, box } = await set.source(i);
@@ -153,7 +153,7 @@ async function listed(set: PictureSet, root: string): Promise<string[]> {
 }
 
 describe.each(Object.entries(CONTENTS))("%s", (name, splits) => {
-  test("has the pictures and names of each split", async () => {
+  test("has the images and names of each split", async () => {
     await using folder = await TemporaryFolder.create();
     await plant(folder.path, REPLICAS[name] ?? {});
     const set = namedSet(name);
@@ -173,7 +173,7 @@ describe.each(Object.entries(CONTENTS))("%s", (name, splits) => {
 });
 
 const sets: { permutations: [number, number[]][] } = JSON.parse(
-  readFileSync(join(PICTURES, "sets", "expected.json"), "utf8"),
+  readFileSync(join(IMAGES, "sets", "expected.json"), "utf8"),
 );
 
 describe.each([

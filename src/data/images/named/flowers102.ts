@@ -10,7 +10,7 @@ const MOST_BYTES = 2 ** 24;
 const PARTS = { train: "trnid", valid: "valid", test: "tstid" } as const;
 const CLASSES = names.trim().split("\n");
 
-/** Oxford Flowers: it trains on train alone, 1020 pictures; the test part has 6149. */
+/** Oxford Flowers: it trains on train alone, 1020 images; the test part has 6149. */
 export const flowers102: NamedSet = {
   name: "Flowers102",
   splits: ALL_SPLITS,

@@ -3,7 +3,7 @@ import { isJsonObject } from "../../../files/json.ts";
 import { byCodePoint, fileSet, type LabelledFile, readList, within } from "../datasets/files.ts";
 import { type NamedSet, TRAIN_TEST, wrong } from "./types.ts";
 
-/** Food-101: lists of pictures by class; the order of the classes is that of their names, not of the file. */
+/** Food-101: lists of images by class; the order of the classes is that of their names, not of the file. */
 export const food101: NamedSet = {
   name: "Food101",
   splits: TRAIN_TEST,
@@ -16,10 +16,10 @@ export const food101: NamedSet = {
     const names = Object.keys(lists).toSorted(byCodePoint);
     const labels = new Map(names.map((name, label) => [name, label]));
     const samples: LabelledFile[] = [];
-    for (const [name, pictures] of Object.entries(lists)) {
-      if (!Array.isArray(pictures)) throw wrong(path, "a class without a list");
-      for (const picture of pictures) {
-        samples.push({ file: within(join(folder, "images"), `${picture}.jpg`, path), label: labels.get(name) ?? 0 });
+    for (const [name, images] of Object.entries(lists)) {
+      if (!Array.isArray(images)) throw wrong(path, "a class without a list");
+      for (const image of images) {
+        samples.push({ file: within(join(folder, "images"), `${image}.jpg`, path), label: labels.get(name) ?? 0 });
       }
     }
     const classes = names.map((name) => name.replaceAll("_", " "));

@@ -49,7 +49,7 @@ const CLASSES: readonly string[] = [
   ...["cars", "trucks"].map((kind) => `white circle with gray strike bar indicating no passing for ${kind} has ended`),
 ];
 
-/** German traffic signs, as torchvision lays them out: folders 00000 to 00042 of PPM, and a table of the test pictures. */
+/** German traffic signs, as torchvision lays them out: folders 00000 to 00042 of PPM, and a table of the test images. */
 export const gtsrb: NamedSet = {
   name: "GTSRB",
   splits: TRAIN_TEST,
@@ -64,10 +64,10 @@ export const gtsrb: NamedSet = {
       );
     }
     const table = join(folder, "GT-final_test.csv");
-    const pictures = join(folder, "GTSRB", "Final_Test", "Images");
+    const images = join(folder, "GTSRB", "Final_Test", "Images");
     const rows = parseCsv(await readText(table), oneLine(table), ";");
     const samples = rows.map(({ fields }) => ({
-      file: within(pictures, fields["Filename"] ?? "", table),
+      file: within(images, fields["Filename"] ?? "", table),
       label: Number(fields["ClassId"]),
     }));
     return fileSet(table, { classes: CLASSES, texts: CLASSES, upright: false }, samples);

@@ -11,7 +11,7 @@ const CLASSES = names.trim().split("\n");
 const QUALITIES = ["bad", "good", "low resolution", "cropped", "bright", "dark", "close-up", "black and white"];
 const PHOTOS = [...QUALITIES, "pixelated", "jpeg corrupted", "blurry"];
 
-/** ImageNet: train, and the validation pictures in class folders as its test. */
+/** ImageNet: train, and the validation images in class folders as its test. */
 export const imagenet: NamedSet = {
   name: "ImageNet",
   splits: TRAIN_TEST,

@@ -1,20 +1,17 @@
-// The sets whose pictures lie packed in a few files.
+// The sets whose images lie packed in a few files.
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
-import type { PictureSet, Split } from "../datasets/types.ts";
-import { PICTURES } from "../testing/expected.ts";
+import type { ImageSet, Split } from "../datasets/types.ts";
+import { IMAGES } from "../testing/expected.ts";
 import { namedSet } from "./index.ts";
 import { plant, REPLICAS } from "./testing/replicas.ts";
 
-const expected: { svhn: string } = JSON.parse(readFileSync(join(PICTURES, "sets", "expected.json"), "utf8"));
+const expected: { svhn: string } = JSON.parse(readFileSync(join(IMAGES, "sets", "expected.json"), "utf8"));
 
-/** The pictures of a set that lies in memory. */
-async function pixelsOf(
-  name: string,
-  split: Split,
-): Promise<{ set: PictureSet; pixels: Uint8Array[]; sizes: string[] }> {
+/** The images of a set that lies in memory. */
+async function pixelsOf(name: string, split: Split): Promise<{ set: ImageSet; pixels: Uint8Array[]; sizes: string[] }> {
   await using folder = await TemporaryFolder.create();
   await plant(folder.path, REPLICAS[name] ?? {});
   const set = await namedSet(name).open(folder.path, split);
@@ -22,9 +19,9 @@ async function pixelsOf(
   const sizes: string[] = [];
   for (let i = 0; i < set.labels.length; i++) {
     const { from } = await set.source(i);
-    if (!("picture" in from)) throw new Error("not in memory");
-    pixels.push(from.picture.data);
-    sizes.push(`${from.picture.width}×${from.picture.height}`);
+    if (!("image" in from)) throw new Error("not in memory");
+    pixels.push(from.image.data);
+    sizes.push(`${from.image.width}×${from.image.height}`);
   }
   return { set, pixels, sizes };
 }
@@ -61,9 +58,9 @@ describe("sets in memory", () => {
       ["apple", "aquarium_fish", "baby"],
       [2, 1],
     ]);
-    // The same two pictures in the other order; the first byte of each plane is the first pixel's colour.
+    // The same two images in the other order; the first byte of each plane is the first pixel's colour.
     expect(fine.pixels).toEqual([pixels[1] ?? new Uint8Array(), pixels[0] ?? new Uint8Array()]);
-    const raw = readFileSync(join(PICTURES, "sets", "cifar10-batch"));
+    const raw = readFileSync(join(IMAGES, "sets", "cifar10-batch"));
     const start = raw.indexOf(Buffer.from([0x54, 0x00, 0x18, 0x00, 0x00])) + 5;
     expect([...(pixels[0] ?? new Uint8Array()).subarray(0, 3)]).toEqual(
       [0, 1024, 2048].map((plane) => raw.readUInt8(start + plane)),

@@ -7,7 +7,7 @@ import { pixelSet, readPixels } from "../datasets/pixels.ts";
 import { DIGIT_TEMPLATES, DIGITS } from "./digits.ts";
 import { type NamedSet, TRAIN_TEST, wrong } from "./types.ts";
 
-const [PICTURES, LABELS] = [0x0803, 0x0801];
+const [IMAGES, LABELS] = [0x0803, 0x0801];
 const MOST_BYTES = 2 ** 30;
 
 /** MNIST in its own files (idx), unpacked as torchvision keeps them, or packed. */
@@ -17,13 +17,13 @@ export const mnist: NamedSet = {
   templates: DIGIT_TEMPLATES,
   async open(root, split) {
     const stem = join(root, "MNIST", "raw", split === "train" ? "train" : "t10k");
-    const pictures = await readIdx(`${stem}-images-idx3-ubyte`, PICTURES);
+    const images = await readIdx(`${stem}-images-idx3-ubyte`, IMAGES);
     const labels = await readIdx(`${stem}-labels-idx1-ubyte`, LABELS);
-    const [count = 0, height = 0, width = 0] = pictures.dims;
-    if (labels.dims[0] !== count) throw wrong(labels.path, `${labels.dims[0]} labels for ${count} pictures`);
+    const [count = 0, height = 0, width = 0] = images.dims;
+    if (labels.dims[0] !== count) throw wrong(labels.path, `${labels.dims[0]} labels for ${count} images`);
     const size = width * height;
-    return pixelSet(pictures.path, DIGITS, labels.data, (index) =>
-      fromGrey(pictures.data.subarray(index * size, (index + 1) * size), width, height),
+    return pixelSet(images.path, DIGITS, labels.data, (index) =>
+      fromGrey(images.data.subarray(index * size, (index + 1) * size), width, height),
     );
   },
 };

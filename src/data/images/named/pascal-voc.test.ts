@@ -24,7 +24,7 @@ test("takes each object's own box, not those of its parts", async () => {
 });
 
 test.each([
-  ["objects", "<object>".repeat(500_000), "no pictures"],
+  ["objects", "<object>".repeat(500_000), "no images"],
   ["parts", `<object><name>cat</name>${"<part>".repeat(500_000)}</object>`, "an object without a box"],
   ["boxes", `<object><name>cat</name>${"<bndbox>".repeat(500_000)}</object>`, "an object without a box"],
   ["names", `<object><name>${" ".repeat(500_000)}x</object>`, "no known name"],

@@ -17,12 +17,12 @@ const TEXTS: Readonly<Record<string, string>> = {
 const CLASSES = CATEGORIES.map((name) => TEXTS[name] ?? name);
 
 interface Thing {
-  readonly picture: string;
+  readonly image: string;
   readonly label: number;
   readonly box: Box;
 }
 
-/** PASCAL VOC 2007 as single things: every bounding box of a picture, difficult ones too, is cut out and classified. */
+/** PASCAL VOC 2007 as single things: every bounding box of a image, difficult ones too, is cut out and classified. */
 export const pascalVoc: NamedSet = {
   name: "PascalVOC",
   splits: ALL_SPLITS,
@@ -30,25 +30,25 @@ export const pascalVoc: NamedSet = {
   async open(root, split) {
     const folder = join(root, "VOCdevkit", "VOC2007");
     const part = split === "valid" ? "val" : split;
-    // The list of any category names every picture of the split.
+    // The list of any category names every image of the split.
     const list = join(folder, "ImageSets", "Main", `${CATEGORIES[0]}_${part}.txt`);
-    const pictures: Thing[][] = [];
+    const images: Thing[][] = [];
     for (const line of await readLines(list)) {
-      const [picture = ""] = line.split(/\s+/);
-      pictures.push(await readThings(within(join(folder, "Annotations"), `${picture}.xml`, list), picture));
+      const [image = ""] = line.split(/\s+/);
+      images.push(await readThings(within(join(folder, "Annotations"), `${image}.xml`, list), image));
     }
-    const things = pictures.flat();
-    const fileOf = (picture: string) => within(join(folder, "JPEGImages"), `${picture}.jpg`, list);
+    const things = images.flat();
+    const fileOf = (image: string) => within(join(folder, "JPEGImages"), `${image}.jpg`, list);
     const set = fileSet(
       list,
       { classes: CLASSES, texts: CLASSES, upright: false },
-      things.map(({ picture, label }) => ({ file: fileOf(picture), label })),
+      things.map(({ image, label }) => ({ file: fileOf(image), label })),
     );
     return {
       ...set,
       source: (index): Source => {
-        const { picture = "", box } = things[index] ?? {};
-        const file = fileOf(picture);
+        const { image = "", box } = things[index] ?? {};
+        const file = fileOf(image);
         return { name: oneLine(file), from: { file }, ...(box === undefined ? {} : { box }) };
       },
     };
@@ -56,7 +56,7 @@ export const pascalVoc: NamedSet = {
 };
 
 /** The objects of an annotation. Numbers are taken in the order of the tags, whatever these are called, as the paper's code does. */
-async function readThings(path: string, picture: string): Promise<Thing[]> {
+async function readThings(path: string, image: string): Promise<Thing[]> {
   const text = await readText(path);
   return split(text, "object").inside.map((object) => {
     // Parts (heads, hands) have boxes of their own.
@@ -70,7 +70,7 @@ async function readThings(path: string, picture: string): Promise<Thing[]> {
     if (sides.length < 4 || right <= left || bottom <= top || right > 65_535 || bottom > 65_535) {
       throw wrong(path, "an object without a box");
     }
-    return { picture, label, box: { left, top, right, bottom } };
+    return { image, label, box: { left, top, right, bottom } };
   });
 }
 

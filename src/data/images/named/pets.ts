@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { fileSet, type LabelledFile, readLines, within } from "../datasets/files.ts";
 import { type NamedSet, TRAIN_TEST, wrong } from "./types.ts";
 
-/** Oxford-IIIT Pets: trainval and test; classes are the names of the pictures without their numbers. */
+/** Oxford-IIIT Pets: trainval and test; classes are the names of the images without their numbers. */
 export const pets: NamedSet = {
   name: "OxfordIIITPet",
   splits: TRAIN_TEST,
@@ -13,11 +13,11 @@ export const pets: NamedSet = {
     const names = new Map<number, string>();
     const samples: LabelledFile[] = [];
     for (const line of await readLines(path)) {
-      const [picture = "", id = ""] = line.split(/\s+/);
+      const [image = "", id = ""] = line.split(/\s+/);
       const label = Number(id) - 1;
-      if (!picture.includes("_") || !Number.isInteger(label)) throw wrong(path, "a line without a picture and a label");
-      names.set(label, titleCase(picture.slice(0, picture.lastIndexOf("_"))));
-      samples.push({ file: within(join(folder, "images"), `${picture}.jpg`, path), label });
+      if (!image.includes("_") || !Number.isInteger(label)) throw wrong(path, "a line without a image and a label");
+      names.set(label, titleCase(image.slice(0, image.lastIndexOf("_"))));
+      samples.push({ file: within(join(folder, "images"), `${image}.jpg`, path), label });
     }
     const classes = [...names].toSorted(([a], [b]) => a - b).map(([, name]) => name);
     return fileSet(path, { classes, texts: classes, upright: false }, samples);

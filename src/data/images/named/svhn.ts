@@ -13,12 +13,12 @@ export const svhn: NamedSet = {
   async open(root, split) {
     const path = join(root, "svhn", `${split}_32x32.mat`);
     const variables = readMat(await readPixels(path), oneLine(path));
-    const [pictures, labels] = [variables.get("X"), variables.get("y")];
-    if (pictures?.kind !== "numbers" || labels?.kind !== "numbers" || !(pictures.data instanceof Uint8Array)) {
+    const [images, labels] = [variables.get("X"), variables.get("y")];
+    if (images?.kind !== "numbers" || labels?.kind !== "numbers" || !(images.data instanceof Uint8Array)) {
       throw wrong(path, "no X of bytes and no y in it");
     }
-    const { data } = pictures;
-    const [height = 0, width = 0, colours = 0, count = 1] = pictures.dims;
+    const { data } = images;
+    const [height = 0, width = 0, colours = 0, count = 1] = images.dims;
     if (colours !== 3 || labels.data.length !== count) throw wrong(path, "X and y have other sizes than SVHN's");
     const digits = Array.from(labels.data, (label) => label % 10);
     const planes = { width, height, order: "columns" } as const;

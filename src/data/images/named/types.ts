@@ -1,6 +1,6 @@
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine } from "../../../files/failure.ts";
-import type { PictureSet, Split } from "../datasets/types.ts";
+import type { ImageSet, Split } from "../datasets/types.ts";
 
 /** One of the paper's sets, in its own layout, with the splits and class names of the paper's code. */
 export interface NamedSet {
@@ -14,7 +14,7 @@ export interface NamedSet {
    * @param root the folder that holds all sets
    * @throws {RandloraError} `file`, `format` or `data` naming the file that is missing or wrong
    */
-  open(root: string, split: Split): Promise<PictureSet>;
+  open(root: string, split: Split): Promise<ImageSet>;
 }
 
 export const TRAIN_TEST: readonly Split[] = ["train", "test"];

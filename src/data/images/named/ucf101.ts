@@ -19,10 +19,10 @@ export const ucf101: NamedSet = {
     const folder = join(root, "UCF-101-midframes");
     const path = join(folder, "split_zhou_UCF101.json");
     const parsed = v.safeParse(Splits, await readList(path));
-    if (!parsed.success) throw wrong(path, "no lists of [picture, label, name]");
+    if (!parsed.success) throw wrong(path, "no lists of [image, label, name]");
     const classes = [...new Set(parsed.output.train.map(([, , name]) => name))];
-    const samples = parsed.output[split === "valid" ? "val" : split].map(([picture, label]) => ({
-      file: within(folder, picture, path),
+    const samples = parsed.output[split === "valid" ? "val" : split].map(([image, label]) => ({
+      file: within(folder, image, path),
       label,
     }));
     return fileSet(path, { classes, texts: classes, upright: false }, samples);

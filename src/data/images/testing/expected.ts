@@ -1,9 +1,9 @@
-// What Pillow and transformers make of the pictures in fixtures/images.
+// What Pillow and transformers make of the images in fixtures/images.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
 
-export const PICTURES = join(import.meta.dir, "../../../../fixtures/images");
+export const IMAGES = join(import.meta.dir, "../../../../fixtures/images");
 
 const Pair = v.tuple([v.number(), v.number()]);
 const Expected = v.object({
@@ -29,11 +29,11 @@ const Expected = v.object({
   ),
 });
 
-export const expected = v.parse(Expected, JSON.parse(readFileSync(join(PICTURES, "expected.json"), "utf8")));
+export const expected = v.parse(Expected, JSON.parse(readFileSync(join(IMAGES, "expected.json"), "utf8")));
 
 /** A file of fixtures/images. */
 export function bytesOf(name: string): Uint8Array {
-  return new Uint8Array(readFileSync(join(PICTURES, name)));
+  return new Uint8Array(readFileSync(join(IMAGES, name)));
 }
 
 /** SHA-256 of bytes, or of numbers as they lie in memory. */

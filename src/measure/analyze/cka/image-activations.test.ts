@@ -2,14 +2,14 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
-import { PictureModel } from "../../images/model.ts";
+import { LoadedImageModel } from "../../images/model.ts";
 import { readPreprocessing } from "../../../data/images/preprocessing.ts";
 import { subsetOf } from "../../../data/images/datasets/types.ts";
 import { readModel, rounded, widened, writeModel } from "../../../adapters/merge/testing/models.ts";
 import { writeClip, writeDinov2 } from "../../../models/vision/testing/folder.ts";
-import { collectPictureActivations, outputModules } from "./image-activations.ts";
+import { collectImageActivations, outputModules } from "./image-activations.ts";
 import { openSamples } from "../image-samples.ts";
-import { writePictures } from "../../testing/images.ts";
+import { writeImages } from "../../testing/images.ts";
 
 let gpu: Device;
 const folder = await TemporaryFolder.create();
@@ -17,24 +17,24 @@ beforeAll(async () => {
   gpu = await openTestDevice();
   await writeClip(folder.at("clip"));
   await writeDinov2(folder.at("dinov2"));
-  await writePictures(folder.at("data"), "test");
+  await writeImages(folder.at("data"), "test");
 }, 120_000);
 afterAll(async () => {
   gpu.close();
   await folder[Symbol.asyncDispose]();
 });
 
-async function activationsOf(name: string, weights = name, pictures?: readonly number[]) {
+async function activationsOf(name: string, weights = name, images?: readonly number[]) {
   const set = await openSamples({ data: folder.at("data") });
   const location = { folder: folder.at(name), weights: undefined };
   const preprocessing = await readPreprocessing(location.folder);
   const modules = await outputModules(location);
-  using opened = await PictureModel.open(gpu, { ...location, folder: folder.at(weights) }, { adapters: [] });
+  using opened = await LoadedImageModel.open(gpu, { ...location, folder: folder.at(weights) }, { adapters: [] });
   const options = { preprocessing, batchSize: 3, modules };
-  return await collectPictureActivations(opened, pictures === undefined ? set : subsetOf(set, pictures), options);
+  return await collectImageActivations(opened, images === undefined ? set : subsetOf(set, images), options);
 }
 
-test("a picture's rows are those that it has alone; modules have their checkpoint's names", async () => {
+test("a image's rows are those that it has alone; modules have their checkpoint's names", async () => {
   const [clip, dinov2] = [await activationsOf("clip"), await activationsOf("dinov2")];
   expect(clip.map(({ name }) => name)).toEqual([
     "vision_model.encoder.layers.0.self_attn.out_proj",
@@ -47,10 +47,10 @@ test("a picture's rows are those that it has alone; modules have their checkpoin
     "encoder.layer.0.mlp.fc2",
   ]);
   for (const [name, all] of Object.entries({ clip, dinov2 })) {
-    for (const picture of [0, 4, 9]) {
-      const alone = await activationsOf(name, name, [picture]);
+    for (const image of [0, 4, 9]) {
+      const alone = await activationsOf(name, name, [image]);
       for (const [at, { rows, width }] of alone.entries()) {
-        const among = all[at]?.rows.subarray(picture * width, (picture + 1) * width) ?? [];
+        const among = all[at]?.rows.subarray(image * width, (image + 1) * width) ?? [];
         const apart = Math.max(...rows.map((value, i) => Math.abs(value - (among[i] ?? NaN))));
         expect(apart).toBeLessThan(1e-5 * Math.max(...rows.map(Math.abs)));
       }

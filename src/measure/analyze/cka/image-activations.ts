@@ -1,6 +1,6 @@
-import type { PictureModel } from "../../images/model.ts";
-import { type BatchOptions, pictureBatches } from "../../images/batches.ts";
-import type { PictureSet } from "../../../data/images/datasets/types.ts";
+import type { LoadedImageModel } from "../../images/model.ts";
+import { type BatchOptions, imageBatches } from "../../images/batches.ts";
+import type { ImageSet } from "../../../data/images/datasets/types.ts";
 import type { ModelLocation } from "../../../models/folder/locate.ts";
 import { planEncoder } from "../../../models/vision/encoder.ts";
 import { readImageConfig } from "../../../models/vision/read-config.ts";
@@ -10,14 +10,14 @@ import { sliceRows } from "../../../compute/tensor/tensor.ts";
 import { type Activations, roomFor, takeRows } from "./activations.ts";
 import { watching } from "./watching.ts";
 
-export interface PictureActivationOptions extends BatchOptions {
+export interface ImageActivationOptions extends BatchOptions {
   /** What the modules are called, two a layer; see {@link outputModules}. */
   readonly modules: readonly string[];
-  /** Told the pictures of a pass when it is done. */
-  readonly onSamples?: ((pictures: number) => void) | undefined;
+  /** Told the images of a pass when it is done. */
+  readonly onSamples?: ((images: number) => void) | undefined;
 }
 
-/** The modules that end the blocks of a model of pictures, by its checkpoint's names: attention's, then the MLP's, of each layer. */
+/** The modules that end the blocks of a model of images, by its checkpoint's names: attention's, then the MLP's, of each layer. */
 export async function outputModules(location: ModelLocation): Promise<string[]> {
   const { vision } = await readImageConfig(location);
   const planned = planEncoder(vision.encoder).flatMap(({ output, down }) => [output, down]);
@@ -26,13 +26,13 @@ export async function outputModules(location: ModelLocation): Promise<string[]> 
 
 /**
  * The outputs of each block's attention (of its output projection) and of its MLP (of its last matrix), before they are
- * scaled and added to the residual stream: for every picture that of the class token. Two modules a layer, in their order.
- * @throws RandloraError as `pictureBatches`; `gpu`, `memory`
+ * scaled and added to the residual stream: for every image that of the class token. Two modules a layer, in their order.
+ * @throws RandloraError as `imageBatches`; `gpu`, `memory`
  */
-export async function collectPictureActivations(
-  { gpu, model }: PictureModel,
-  set: PictureSet,
-  { modules, onSamples, ...options }: PictureActivationOptions,
+export async function collectImageActivations(
+  { gpu, model }: LoadedImageModel,
+  set: ImageSet,
+  { modules, onSamples, ...options }: ImageActivationOptions,
 ): Promise<readonly Activations[]> {
   const { vision } = model;
   const { tokens } = vision;
@@ -40,15 +40,15 @@ export async function collectPictureActivations(
   const found = roomFor(modules, width, set.labels.length);
   using run = new Run(gpu);
   let first = 0;
-  for await (const { pictures } of pictureBatches(set, options)) {
-    const { count } = pictures;
+  for await (const { images } of imageBatches(set, options)) {
+    const { count } = images;
     const seen = run.allocate("class tokens of outputs", [found.length * count, width]);
-    const places = Uint32Array.from({ length: count }, (_, picture) => picture * tokens);
+    const places = Uint32Array.from({ length: count }, (_, image) => image * tokens);
     const indices = run.upload("class tokens", [1, count], places);
     const linears = watching(vision.outputs, (x, at) => {
       run.apply(OPS.rows, { x, indices }, {}, { y: sliceRows(seen, count * at, count) });
     });
-    run.release(model.recordHidden(run, pictures, { linears }), indices);
+    run.release(model.recordHidden(run, images, { linears }), indices);
     await takeRows(run, seen, found, first);
     first += count;
     onSamples?.(count);

@@ -19,7 +19,7 @@ export interface Outputs {
   /** How many there are. */
   readonly length: number;
   /** What they are called. */
-  readonly unit: "samples" | "pictures";
+  readonly unit: "samples" | "images";
   /**
    * Loads what serves all variants, for as long as `resources`.
    * @throws RandloraError as `Variants.load`
@@ -51,10 +51,10 @@ export async function outputsForTexts(plan: VariantsPlan, flags: SampleFlags, co
   };
 }
 
-/** Of a model of pictures. @throws RandloraError as `openSamples` and `readPreprocessing` */
-export async function outputsForPictures(plan: VariantsPlan, flags: SampleFlags, context: Context): Promise<Outputs> {
-  const { collectPictureActivations, outputModules } = await import("./image-activations.ts");
-  const { openPictureVariant } = await import("../image-variants.ts");
+/** Of a model of images. @throws RandloraError as `openSamples` and `readPreprocessing` */
+export async function outputsForImages(plan: VariantsPlan, flags: SampleFlags, context: Context): Promise<Outputs> {
+  const { collectImageActivations, outputModules } = await import("./image-activations.ts");
+  const { openImageVariant } = await import("../image-variants.ts");
   const { openSamples } = await import("../image-samples.ts");
   const { readPreprocessing } = await import("../../../data/images/preprocessing.ts");
   const { signal, log } = context;
@@ -65,17 +65,17 @@ export async function outputsForPictures(plan: VariantsPlan, flags: SampleFlags,
   return {
     path: set.path,
     length: set.labels.length,
-    unit: "pictures",
+    unit: "images",
     begin: (gpu, _, onSamples) =>
       Promise.resolve(async (variant) => {
         const size = [preprocessing.height, preprocessing.width] as const;
         const options = { size, withoutText: true, signal, onNote: (note: string) => log.warn(note) };
-        using opened = await openPictureVariant(gpu, plan, variant, options);
-        const batches = { preprocessing, batchSize: PICTURES_AT_ONCE, signal };
-        return await collectPictureActivations(opened, set, { ...batches, modules, onSamples });
+        using opened = await openImageVariant(gpu, plan, variant, options);
+        const batches = { preprocessing, batchSize: IMAGES_AT_ONCE, signal };
+        return await collectImageActivations(opened, set, { ...batches, modules, onSamples });
       }),
   };
 }
 
-/** Pictures that go through a model together. */
-export const PICTURES_AT_ONCE = 32;
+/** Images that go through a model together. */
+export const IMAGES_AT_ONCE = 32;

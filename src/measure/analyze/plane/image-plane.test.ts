@@ -2,32 +2,32 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { measureAccuracy } from "../../images/accuracy.ts";
-import { PictureClassifier } from "../../images/classifier.ts";
-import { PictureModel } from "../../images/model.ts";
+import { ImageClassifier } from "../../images/classifier.ts";
+import { LoadedImageModel } from "../../images/model.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { readPreprocessing } from "../../../data/images/preprocessing.ts";
-import type { PictureSet } from "../../../data/images/datasets/types.ts";
+import type { ImageSet } from "../../../data/images/datasets/types.ts";
 import { writeDinov2 } from "../../../models/vision/testing/folder.ts";
 import { loadTokenizer } from "../../../data/text/load-tokenizer.ts";
 import { mkdir } from "node:fs/promises";
-import { trainPictures } from "../../../train/testing/images.ts";
+import { trainImages } from "../../../train/testing/images.ts";
 import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
 import { KeptBatches } from "../kept-batches.ts";
 import { openSamples } from "../image-samples.ts";
-import { PicturePlane } from "./image-plane.ts";
+import { ImagePlane } from "./image-plane.ts";
 import { planVariants } from "../plan-variants.ts";
 import { type Shares, sharesAt } from "./plane.ts";
-import { CORNER_WEIGHTS, writeCorner, writePictures } from "../../testing/images.ts";
+import { CORNER_WEIGHTS, writeCorner, writeImages } from "../../testing/images.ts";
 
 const CLASSES = ["cat", "dog", "owl"];
 const POINTS: readonly Shares[] = [[1, 0, 0], [0, 1, 0], [0, 0, 1], sharesAt(0.7, 0.4), sharesAt(-0.4, 0.9)];
 
 let gpu: Device;
-let set: PictureSet;
+let set: ImageSet;
 const folder = await TemporaryFolder.create();
 beforeAll(async () => {
   gpu = await openTestDevice();
-  await writePictures(folder.at("data"), "test");
+  await writeImages(folder.at("data"), "test");
   set = await openSamples({ data: folder.at("data") });
   await writeDinov2(folder.at("dinov2"));
   for (const [name, head, steps] of [
@@ -39,7 +39,7 @@ beforeAll(async () => {
     const task = { kind: "classify", head, classes: CLASSES } as const;
     const trial = { folder: folder.at("dinov2"), method: "randlora", targets: ["query", "fc2"], task } as const;
     await mkdir(folder.at(name));
-    await trainPictures(gpu, trial, steps, (model) => model.save(folder.at(name)));
+    await trainImages(gpu, trial, steps, (model) => model.save(folder.at(name)));
   }
 }, 120_000);
 afterAll(async () => {
@@ -55,18 +55,18 @@ async function planeOf(base: string, corners: readonly string[], head?: "zero-sh
   if (a === undefined || b === undefined || c === undefined) throw new RangeError();
   const preprocessing = await readPreprocessing(location.folder);
   const { height, width } = preprocessing;
-  return await PicturePlane.load(gpu, plan, [a, b, c], {
+  return await ImagePlane.load(gpu, plan, [a, b, c], {
     size: [height, width],
     classifierOf: (opened) => classifierOf(opened, location.folder, head),
     batchesOf: () => Promise.resolve(new KeptBatches(set, { preprocessing, batchSize: 4 })),
   });
 }
 
-async function classifierOf(opened: PictureModel, of: string, head?: "zero-shot"): Promise<PictureClassifier> {
-  if (head === undefined) return PictureClassifier.trained(opened);
+async function classifierOf(opened: LoadedImageModel, of: string, head?: "zero-shot"): Promise<ImageClassifier> {
+  if (head === undefined) return ImageClassifier.trained(opened);
   const templates = ["an image of {}", "photo {}"];
   const texts = { classes: CLASSES, texts: CLASSES, templates, loadTokenizer: () => loadTokenizer(of) };
-  return await PictureClassifier.zeroShot(opened, texts);
+  return await ImageClassifier.zeroShot(opened, texts);
 }
 
 /** The loss that `eval images` has. */
@@ -75,7 +75,7 @@ async function lossOf(model: string, adapter?: string, head?: "zero-shot"): Prom
   const preprocessing = await readPreprocessing(location.folder);
   const adapters = adapter === undefined ? [] : [{ path: folder.at(adapter), scale: 1 }];
   const size = [preprocessing.height, preprocessing.width] as const;
-  using opened = await PictureModel.open(gpu, location, { adapters, size });
+  using opened = await LoadedImageModel.open(gpu, location, { adapters, size });
   using classifier = await classifierOf(opened, location.folder, head);
   return (await measureAccuracy(classifier, set, { preprocessing, batchSize: 32 })).loss;
 }

@@ -1,37 +1,37 @@
 import type { KernelDtype } from "../../../compute/device/dtype.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { RandloraError } from "../../../files/errors.ts";
-import { areNamed, type PictureClassifier } from "../../images/classifier.ts";
-import type { PictureModel } from "../../images/model.ts";
+import { areNamed, type ImageClassifier } from "../../images/classifier.ts";
+import type { LoadedImageModel } from "../../images/model.ts";
 import { readRows } from "../../../compute/tensor/read-rows.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import type { KeptBatches } from "../kept-batches.ts";
 import { Mixture } from "./mixture.ts";
-import { openPictureVariant, type PictureVariantOptions } from "../image-variants.ts";
+import { openImageVariant, type ImageVariantOptions } from "../image-variants.ts";
 import { needsAllInF32, type Variant, type VariantsPlan } from "../plan-variants.ts";
 import type { LossOptions, Plane, Shares } from "./plane.ts";
 
-export interface PicturePlaneOptions extends Omit<PictureVariantOptions, "dtype"> {
+export interface ImagePlaneOptions extends Omit<ImageVariantOptions, "dtype"> {
   /** Gives the first corner's model its head. */
-  readonly classifierOf: (opened: PictureModel) => Promise<PictureClassifier>;
-  /** The pictures, by the classes of that head. */
-  readonly batchesOf: (classifier: PictureClassifier) => Promise<KeptBatches>;
+  readonly classifierOf: (opened: LoadedImageModel) => Promise<ImageClassifier>;
+  /** The images, by the classes of that head. */
+  readonly batchesOf: (classifier: ImageClassifier) => Promise<KeptBatches>;
 }
 
 /** What is mixed of a model. */
 interface Parts {
-  readonly pictures: readonly Tensor[];
+  readonly images: readonly Tensor[];
   /** Of a head of texts: what it is made with. */
   readonly texts: readonly Tensor[];
   /** Of a trained head. */
   readonly head: readonly Tensor[];
 }
 
-/** The plane of three variants of a model of pictures; its loss is the mean cross-entropy over all pictures. */
-export class PicturePlane implements Plane {
-  readonly #opened: PictureModel;
-  readonly #classifier: PictureClassifier;
+/** The plane of three variants of a model of images; its loss is the mean cross-entropy over all images. */
+export class ImagePlane implements Plane {
+  readonly #opened: LoadedImageModel;
+  readonly #classifier: ImageClassifier;
   readonly #batches: KeptBatches;
   readonly #corners: Mixture;
   readonly #matrices: readonly Tensor[];
@@ -40,56 +40,56 @@ export class PicturePlane implements Plane {
   readonly #run: Run;
 
   private constructor(
-    opened: PictureModel,
-    classifier: PictureClassifier,
+    opened: LoadedImageModel,
+    classifier: ImageClassifier,
     batches: KeptBatches,
     corners: Mixture,
     mixed: readonly boolean[],
   ) {
-    const { pictures, texts, head } = partsOf(opened, classifier);
+    const { images, texts, head } = partsOf(opened, classifier);
     this.#opened = opened;
     this.#classifier = classifier;
     this.#batches = batches;
     this.#corners = corners;
-    this.#matrices = [...pictures, ...texts, ...head];
-    this.#mixesTexts = texts.some((_, at) => mixed[pictures.length + at] === true);
+    this.#matrices = [...images, ...texts, ...head];
+    this.#mixesTexts = texts.some((_, at) => mixed[images.length + at] === true);
     this.#run = new Run(opened.gpu);
   }
 
   /**
    * Keeps the weights of the three corners; the first one's model is then the one in which they are mixed.
-   * @throws RandloraError as `openPictureVariant` and `classifierOf`; `usage` for corners with different heads
+   * @throws RandloraError as `openImageVariant` and `classifierOf`; `usage` for corners with different heads
    */
   static async load(
     gpu: Device,
     plan: VariantsPlan,
     [first, ...others]: readonly [Variant, Variant, Variant],
-    { classifierOf, batchesOf, ...options }: PicturePlaneOptions,
-  ): Promise<PicturePlane> {
+    { classifierOf, batchesOf, ...options }: ImagePlaneOptions,
+  ): Promise<ImagePlane> {
     const all = needsAllInF32(plan);
     const dtype = (names: readonly string[]): KernelDtype | undefined =>
       all || names.some((name) => plan.changed.has(name)) ? "F32" : undefined;
     using resources = new DisposableStack();
-    const open = (variant: Variant) => openPictureVariant(gpu, plan, variant, { ...options, dtype });
+    const open = (variant: Variant) => openImageVariant(gpu, plan, variant, { ...options, dtype });
     const opened = resources.use(await open(first));
     const classifier = resources.use(await classifierOf(opened));
     const batches = await batchesOf(classifier);
     const corners = resources.use(new Mixture(gpu));
-    const { pictures, texts, head } = partsOf(opened, classifier);
+    const { images, texts, head } = partsOf(opened, classifier);
     const buffers = new Set([...plan.changed].map((name) => opened.model.tensors.get(name)?.buffer));
     const isOwn = opened.trained?.kind === "cls"; // such a head is no tensor of the model
     const mixed = [
-      ...[...pictures, ...texts].map(({ buffer }) => all || buffers.has(buffer)),
+      ...[...images, ...texts].map(({ buffer }) => all || buffers.has(buffer)),
       ...head.map(({ buffer }) => all || isOwn || buffers.has(buffer)),
     ];
-    await corners.add([...pictures, ...texts, ...head], mixed);
+    await corners.add([...images, ...texts, ...head], mixed);
     for (const variant of others) {
       using other = await open(variant);
       const parts = partsOf(other, classifier);
-      await corners.add([...parts.pictures, ...parts.texts, ...parts.head], mixed);
+      await corners.add([...parts.images, ...parts.texts, ...parts.head], mixed);
     }
     resources.move();
-    return new PicturePlane(opened, classifier, batches, corners, mixed);
+    return new ImagePlane(opened, classifier, batches, corners, mixed);
   }
 
   async loss(shares: Shares, { onItems, signal }: LossOptions = {}): Promise<number> {
@@ -125,12 +125,12 @@ export class PicturePlane implements Plane {
 }
 
 /** @throws RandloraError `usage` for a model that has not the head that the classifier has */
-function partsOf({ model, trained }: PictureModel, { kind, classes }: PictureClassifier): Parts {
-  const pictures = model.vision.matrices;
+function partsOf({ model, trained }: LoadedImageModel, { kind, classes }: ImageClassifier): Parts {
+  const images = model.vision.matrices;
   if (kind === "zero-shot") {
     const { text, joint } = model;
     if (text !== undefined && joint !== undefined) {
-      return { pictures, texts: [...text.matrices, joint.vision, joint.text, joint.logitScale], head: [] };
+      return { images, texts: [...text.matrices, joint.vision, joint.text, joint.logitScale], head: [] };
     }
     throw new RandloraError("usage", "a corner without an encoder of texts", "give --head linear, if all have one");
   }
@@ -146,9 +146,9 @@ function partsOf({ model, trained }: PictureModel, { kind, classes }: PictureCla
     throw new RandloraError("usage", cause, "all three need the same ones, in the same order");
   }
   const { weight, bias } = trained.head;
-  return { pictures, texts: [], head: bias === undefined ? [weight] : [weight, bias] };
+  return { images, texts: [], head: bias === undefined ? [weight] : [weight, bias] };
 }
 
-function headName(kind: PictureClassifier["kind"] | undefined): string {
+function headName(kind: ImageClassifier["kind"] | undefined): string {
   return kind === undefined ? "no head" : `a head of kind ${kind}`;
 }

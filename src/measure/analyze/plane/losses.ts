@@ -2,18 +2,18 @@ import type { Variant, VariantsPlan } from "../plan-variants.ts";
 import type { Plane } from "./plane.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import type { Context } from "../../../terminal/options/command.ts";
-import { PICTURES_AT_ONCE, type SampleFlags } from "../cka/outputs.ts";
+import { IMAGES_AT_ONCE, type SampleFlags } from "../cka/outputs.ts";
 import type { HeadChoice } from "../../images/head-options.ts";
 
 /** Samples, and a model's loss of them. */
 export interface Losses {
   readonly samples: number;
-  /** Supervised ones; undefined of pictures. */
+  /** Supervised ones; undefined of images. */
   readonly tokens: number | undefined;
   /** What a point costs, in what `Plane.loss` tells. */
   readonly items: number;
-  readonly unit: "tokens" | "pictures";
-  /** Loads three corners, for as long as `resources`. @throws RandloraError as `LossPlane.load` or `PicturePlane.load` */
+  readonly unit: "tokens" | "images";
+  /** Loads three corners, for as long as `resources`. @throws RandloraError as `LossPlane.load` or `ImagePlane.load` */
   begin(gpu: Device, resources: AsyncDisposableStack, corners: readonly [Variant, Variant, Variant]): Promise<Plane>;
 }
 
@@ -41,15 +41,15 @@ export async function lossesOfTexts(plan: VariantsPlan, flags: SampleFlags, cont
   };
 }
 
-/** Of a model of pictures with a head. @throws RandloraError as `openSamples` and `readPreprocessing` */
-export async function lossesOfPictures(
+/** Of a model of images with a head. @throws RandloraError as `openSamples` and `readPreprocessing` */
+export async function lossesOfImages(
   plan: VariantsPlan,
   flags: SampleFlags,
   head: HeadChoice,
   context: Context,
 ): Promise<Losses> {
   const { KeptBatches } = await import("../kept-batches.ts");
-  const { PicturePlane } = await import("./image-plane.ts");
+  const { ImagePlane } = await import("./image-plane.ts");
   const { openSamples } = await import("../image-samples.ts");
   const { readPreprocessing } = await import("../../../data/images/preprocessing.ts");
   const { signal, log } = context;
@@ -63,9 +63,9 @@ export async function lossesOfPictures(
     samples,
     tokens: undefined,
     items: samples,
-    unit: "pictures",
+    unit: "images",
     async begin(gpu, resources, corners) {
-      const plane = await PicturePlane.load(gpu, plan, corners, {
+      const plane = await ImagePlane.load(gpu, plan, corners, {
         size: [preprocessing.height, preprocessing.width],
         withoutText: head.withoutText,
         signal,
@@ -74,7 +74,7 @@ export async function lossesOfPictures(
         async batchesOf({ kind, classes }) {
           // A trained head has its own order of the classes, and may know more of them.
           const labelled = kind === "zero-shot" ? set : await openSamples({ data, dataset, split, most, classes });
-          return new KeptBatches(labelled, { preprocessing, batchSize: PICTURES_AT_ONCE, signal });
+          return new KeptBatches(labelled, { preprocessing, batchSize: IMAGES_AT_ONCE, signal });
         },
       });
       return resources.use(plane);

@@ -19,7 +19,7 @@ export function placesOf([from, to]: readonly [number, number], count: number): 
 }
 
 export interface LossOptions {
-  /** Told the tokens, or the pictures, of each pass. */
+  /** Told the tokens, or the images, of each pass. */
   readonly onItems?: (items: number) => void;
   readonly signal?: AbortSignal | undefined;
 }

@@ -15,7 +15,7 @@ export interface PlaneReport {
   /** Of A, B and C. */
   readonly corners: readonly [number, number, number];
   readonly samples: number;
-  /** Supervised ones, which the loss is the mean over; undefined where samples are pictures, whose own mean it is. */
+  /** Supervised ones, which the loss is the mean over; undefined where samples are images, whose own mean it is. */
   readonly tokens: number | undefined;
 }
 
@@ -70,7 +70,7 @@ export function planeText(report: PlaneReport, { columns, style }: { columns: nu
   const table = formatTable(rows, { head, align: "lllr", columns, markHead: style.dim });
   const of =
     tokens === undefined
-      ? formatAmount(samples, "picture")
+      ? formatAmount(samples, "image")
       : `${formatAmount(samples, "sample")}, ${formatAmount(tokens, "predicted token")}`;
   const text = `${formatNumber(x.length)} × ${formatNumber(y.length)} points, ${of}\n`;
   return `${table}\n${shades(report, columns, style)}${text}`;

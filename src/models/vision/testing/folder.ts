@@ -1,4 +1,4 @@
-// Whole folders of small models of pictures: with the settings of pictures, and a tokenizer of a few words.
+// Whole folders of small models of images: with the settings of images, and a tokenizer of a few words.
 import { join } from "node:path";
 import { writeModel } from "../../testing/models.ts";
 import { CLIP, CLIP_SHAPES, DINOV2, DINOV2_SHAPES, type Shapes, writeImageModel } from "./models.ts";

@@ -4,7 +4,7 @@ import type { Device } from "../../../compute/device/device.ts";
 import { writeModel } from "../../testing/models.ts";
 import { ImageModel, type ImageModelOptions } from "../image-model.ts";
 import { loadImageConfig } from "../index.ts";
-import type { Pictures, Size } from "../patches.ts";
+import type { Images, Size } from "../patches.ts";
 
 export type Shapes = Readonly<Record<string, readonly number[]>>;
 
@@ -123,8 +123,8 @@ export async function loadImageModel(
   return model;
 }
 
-/** Made-up pictures. */
-export function pictures(count: number, size: Size, seed = 0): Pictures {
+/** Made-up images. */
+export function images(count: number, size: Size, seed = 0): Images {
   const pixels = Float32Array.from({ length: count * 3 * size[0] * size[1] }, (_, at) => Math.sin((at + seed) * 0.37));
   return { count, size, pixels };
 }

@@ -12,8 +12,8 @@ export function quantizeOption({ topic }: { readonly topic: string }) {
   });
 }
 
-/** `--quantize`, where a model of pictures does. */
-export const PICTURE_QUANTIZE_OPTION = choice(BLOCKS_NAMES, {
+/** `--quantize`, where a model of images does. */
+export const IMAGE_QUANTIZE_OPTION = choice(BLOCKS_NAMES, {
   topic: "Model",
   help: `${BLOCKS}; adapters are merged before`,
   defaultText: "as stored",

@@ -2,11 +2,11 @@
 import { readFileSync } from "node:fs";
 import { mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
-import { PICTURES } from "../../testing/expected.ts";
+import { IMAGES } from "../../testing/expected.ts";
 
 /** A file of fixtures/images/sets. */
 export function setFile(name: string): Uint8Array {
-  return new Uint8Array(readFileSync(join(PICTURES, "sets", name)));
+  return new Uint8Array(readFileSync(join(IMAGES, "sets", name)));
 }
 
 /** Files by their paths; a path that ends in a slash is an empty folder. */
@@ -43,8 +43,8 @@ const box = (names: readonly string[], values: readonly number[]) =>
   `<bndbox>${names.map((name, i) => `<${name}>${values[i]}</${name}>`).join("\n")}</bndbox>`;
 const SIDES = ["xmin", "ymin", "xmax", "ymax"];
 
-/** STL10: one picture whose bytes tell plane, column and row. */
-function stl10Picture(shift: number): Uint8Array {
+/** STL10: one image whose bytes tell plane, column and row. */
+function stl10Image(shift: number): Uint8Array {
   return Uint8Array.from({ length: 3 * 96 * 96 }, (_, i) => {
     const [plane, column, row] = [Math.floor(i / 9216), Math.floor(i / 96) % 96, i % 96];
     return (plane * 80 + column * 2 + row + shift) % 256;
@@ -58,7 +58,7 @@ export const REPLICAS: Readonly<Record<string, Tree>> = {
   Cars: {
     "stanford_cars/devkit/cars_meta.mat": setFile("cars_meta.mat"),
     "stanford_cars/devkit/cars_train_annos.mat": setFile("cars_train_annos.mat"),
-    // The devkit's own list of test pictures has no classes.
+    // The devkit's own list of test images has no classes.
     "stanford_cars/devkit/cars_test_annos.mat": setFile("setid.mat"),
     "stanford_cars/cars_test_annos_withlabels.mat": setFile("cars_test_annos_withlabels.mat"),
   },
@@ -148,9 +148,9 @@ export const REPLICAS: Readonly<Record<string, Tree>> = {
   },
   STL10: {
     "stl10/stl10_binary/class_names.txt": "airplane\nbird\n",
-    "stl10/stl10_binary/train_X.bin": stl10Picture(0),
+    "stl10/stl10_binary/train_X.bin": stl10Image(0),
     "stl10/stl10_binary/train_y.bin": new Uint8Array([2]),
-    "stl10/stl10_binary/test_X.bin": stl10Picture(1),
+    "stl10/stl10_binary/test_X.bin": stl10Image(1),
     "stl10/stl10_binary/test_y.bin": new Uint8Array([1]),
   },
   Food101: {

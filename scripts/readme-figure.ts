@@ -1,7 +1,7 @@
 /*
- * Draws docs/merge.svg, the README's picture: the output of a real run, as a terminal shows it.
+ * Draws docs/merge.svg, the README's figure: the output of a real run, as a terminal shows it.
  *
- *   bun scripts/picture.ts          (after set-up; takes a second)
+ *   bun scripts/readme-figure.ts          (after set-up; takes a second)
  */
 import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";

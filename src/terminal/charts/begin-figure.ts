@@ -1,15 +1,15 @@
-/** A picture that will be written. */
-export interface Picture extends AsyncDisposable {
+/** A figure that will be written. */
+export interface Figure extends AsyncDisposable {
   /** Makes it appear. @throws RandloraError `file` */
   write(svg: string): Promise<void>;
 }
 
 /**
- * Finds out before the work that a picture cannot be written.
+ * Finds out before the work that a figure cannot be written.
  * @param inputs what the work reads: it is not replaced, not even with `force`
  * @throws RandloraError `file`
  */
-export async function beginPicture(path: string, force: boolean, inputs: readonly string[]): Promise<Picture> {
+export async function beginFigure(path: string, force: boolean, inputs: readonly string[]): Promise<Figure> {
   const { writeFile } = await import("node:fs/promises");
   const { naming } = await import("../../files/failure.ts");
   const { Publication } = await import("../../files/publish.ts");
