@@ -12,7 +12,7 @@ import { drawSuite } from "./suites/draws.ts";
 import { gemmSuite } from "./suites/gemm.ts";
 import { loadSuite } from "./suites/loads.ts";
 import { mergeSuite } from "./suites/merge.ts";
-import { quantisedSuite } from "./suites/quantised.ts";
+import { quantizedSuite } from "./suites/quantized.ts";
 import { thetaSuite } from "./suites/theta.ts";
 
 const SUITES = [
@@ -20,7 +20,7 @@ const SUITES = [
   deltaSuite,
   thetaSuite,
   gemmSuite,
-  quantisedSuite,
+  quantizedSuite,
   attentionSuite,
   mergeSuite,
   copySuite,

@@ -39,7 +39,7 @@ export const command = defineCommand({
     const { imageFiles } = await import("../src/data/images/datasets/files.ts");
     const { textsOf } = await import("../src/data/images/datasets/types.ts");
     const { classifyText, likeliest } = await import("../src/measure/images/classify-report.ts");
-    const { quantisedJson } = await import("../src/terminal/quantized.ts");
+    const { quantizedJson } = await import("../src/terminal/quantized.ts");
     const { ImageClassifier } = await import("../src/measure/images/classifier.ts");
     const { logProbabilities } = await import("../src/train/model/judge.ts");
     const { imageBatches } = await import("../src/measure/images/batches.ts");
@@ -71,7 +71,7 @@ export const command = defineCommand({
         classified.push({ path: images[classified.length] ?? "", classes });
       }
     }
-    context.result({ images: classified, ...quantisedJson(opened.model.quantised) }, () =>
+    context.result({ images: classified, ...quantizedJson(opened.model.quantized) }, () =>
       classifyText(classified, context),
     );
   },

@@ -6,7 +6,7 @@ import { STORIES } from "../fixtures/stories/storyteller.ts";
 import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { decodeImage } from "../src/data/images/decode.ts";
-import { normalisationTable, normaliseInto } from "../src/data/images/normalize.ts";
+import { normalizationTable, normalizeInto } from "../src/data/images/normalize.ts";
 import { prepare } from "../src/data/images/prepare.ts";
 import { readPreprocessing } from "../src/data/images/preprocessing.ts";
 import type { ImageModel } from "../src/models/vision/image-model.ts";
@@ -44,8 +44,8 @@ async function pixelsOf(folder: string): Promise<Images> {
   const pixels = new Float32Array(IMAGES.length * 3 * width * height);
   for (const [at, file] of IMAGES.entries()) {
     const image = await decodeImage(await Bun.file(file).bytes(), file, { upright: true });
-    const table = normalisationTable(preprocessing);
-    normaliseInto(prepare(image, preprocessing).data, table, pixels, at * 3 * width * height);
+    const table = normalizationTable(preprocessing);
+    normalizeInto(prepare(image, preprocessing).data, table, pixels, at * 3 * width * height);
   }
   return { count: IMAGES.length, size: [height, width], pixels };
 }

@@ -27,14 +27,14 @@ export const command = defineCommand({
     await using resources = new AsyncDisposableStack();
     const found = await findLoadedImageModel(model, flags, resources, context);
     const { embeddingsJson, embeddingsText } = await import("../src/measure/images/embed-report.ts");
-    const { quantisedJson } = await import("../src/terminal/quantized.ts");
+    const { quantizedJson } = await import("../src/terminal/quantized.ts");
     const { embedImages, embedText } = await import("../src/measure/images/embed.ts");
     const { folder } = found.location;
     if (prompt !== undefined) {
       const { loadTokenizer } = await import("../src/data/text/load-tokenizer.ts");
       const opened = await found.open({ withoutText: false });
       const embedding = await embedText(opened, prompt, () => loadTokenizer(folder));
-      context.result({ ...embeddingsJson([embedding]), ...quantisedJson(opened.model.quantised) }, () =>
+      context.result({ ...embeddingsJson([embedding]), ...quantizedJson(opened.model.quantized) }, () =>
         embeddingsText([embedding], [prompt], context),
       );
       return;
@@ -45,7 +45,7 @@ export const command = defineCommand({
     const opened = await found.open({ preprocessing, withoutText: true });
     const options = { preprocessing, batchSize: AT_ONCE, signal: context.signal };
     const embeddings = await embedImages(opened, imageFiles(images), options);
-    context.result({ ...embeddingsJson(embeddings), ...quantisedJson(opened.model.quantised) }, () =>
+    context.result({ ...embeddingsJson(embeddings), ...quantizedJson(opened.model.quantized) }, () =>
       embeddingsText(embeddings, images, context),
     );
   },

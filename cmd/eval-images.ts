@@ -36,7 +36,7 @@ export const imagesCommand = defineCommand({
     const { readPreprocessing } = await import("../src/data/images/preprocessing.ts");
     const { accuracyJson, accuracyText } = await import("../src/measure/images/accuracy-report.ts");
     const { profileJson, profileText } = await import("../src/terminal/profile.ts");
-    const { quantisedJson } = await import("../src/terminal/quantized.ts");
+    const { quantizedJson } = await import("../src/terminal/quantized.ts");
     const asked = await chooseHead({ head, templates }, dataset);
     // What cannot be read is found out before a model is loaded.
     const all = await openSplit(data, split, dataset);
@@ -56,7 +56,7 @@ export const imagesCommand = defineCommand({
     bar.close();
     const report = { ...scores, seconds: (performance.now() - started) / 1000 };
     const times = (await opened.gpu.profiler?.report()) ?? [];
-    const json = { ...accuracyJson(report), ...quantisedJson(opened.model.quantised), ...profileJson(times) };
+    const json = { ...accuracyJson(report), ...quantizedJson(opened.model.quantized), ...profileJson(times) };
     context.result(json, () => {
       return accuracyText(report, context) + profileText(times, context.columns);
     });

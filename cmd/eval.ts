@@ -12,14 +12,14 @@ import {
 } from "../src/terminal/options/command.ts";
 import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import { profileJson, profileText } from "../src/terminal/profile.ts";
-import { quantisedJson } from "../src/terminal/quantized.ts";
+import { quantizedJson } from "../src/terminal/quantized.ts";
 import { formatAmount, formatNumber } from "../src/terminal/format.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { formatTable } from "../src/terminal/table.ts";
 import { commonsenseCommand } from "./eval-commonsense.ts";
 import { imagesCommand } from "./eval-images.ts";
 import { contextOption } from "../src/terminal/options/shared/context.ts";
-import { sayQuantised } from "../src/chat/load-model.ts";
+import { sayQuantized } from "../src/chat/load-model.ts";
 import { quantizeOption } from "../src/terminal/options/shared/quantize.ts";
 import { readInput } from "../src/terminal/read-input.ts";
 
@@ -103,7 +103,7 @@ const perplexityCommand = defineCommand({
       });
       bar?.close();
       for (const note of found.notes) context.log.warn(note);
-      await sayQuantised(found.quantised, quantize, context);
+      await sayQuantized(found.quantized, quantize, context);
       context.result(toJson(found), () => render(found, size, context));
     } finally {
       bar?.close();
@@ -111,7 +111,7 @@ const perplexityCommand = defineCommand({
   },
 });
 
-function toJson({ base, adapted, merged, quantised, tokensPerSecond, profile }: Comparison): object {
+function toJson({ base, adapted, merged, quantized, tokensPerSecond, profile }: Comparison): object {
   const figures = (found: Comparison["adapted"]) => found && { nll: found.nll, perplexity: found.perplexity };
   return {
     tokens: base.tokens,
@@ -119,7 +119,7 @@ function toJson({ base, adapted, merged, quantised, tokensPerSecond, profile }: 
     base: figures(base),
     ...(adapted === undefined ? {} : { adapted: figures(adapted) }),
     ...(merged === undefined ? {} : { merged: figures(merged) }),
-    ...quantisedJson(quantised),
+    ...quantizedJson(quantized),
     ...profileJson(profile),
   };
 }

@@ -1,4 +1,4 @@
-// Fine-tuning on images as users type it: on small models with made-up weights, and images of three colours.
+// Fine-tuning on images as users type it: on small models with made-up weights, and images of three colors.
 import { expect, test } from "bun:test";
 import { cp } from "node:fs/promises";
 import { openAdapter } from "../src/adapters/open.ts";

@@ -128,16 +128,16 @@ describe("its ΔW", () => {
   test.each([
     [60, {}],
     [20, { NO_COLOR: "1" }],
-  ])("on a terminal of %d columns the plot fits, in colour unless %j", async (columns, env: Record<string, string>) => {
+  ])("on a terminal of %d columns the plot fits, in color unless %j", async (columns, env: Record<string, string>) => {
     const command = [process.execPath, join(import.meta.dir, "main.ts"), "inspect", "adapter", "--spectrum"];
     const typist = new Typist(command, { columns, rows: 60, cwd: folder, env: cleanEnvironment(env) });
     try {
       expect(await typist.exited).toBe(0);
       const { transcript } = typist;
       expect(transcript).toMatch(/[⠁-⣿]/);
-      // oxlint-disable-next-line no-control-regex -- of colours
-      const hasColour = /\u001b\[3[0-9]m/.test(transcript);
-      expect(hasColour).toBe(!("NO_COLOR" in env));
+      // oxlint-disable-next-line no-control-regex -- of colors
+      const hasColor = /\u001b\[3[0-9]m/.test(transcript);
+      expect(hasColor).toBe(!("NO_COLOR" in env));
       const plot = Bun.stripANSI(transcript)
         .split(/[\r\n]+/)
         .filter((line) => /[│┤└]/.test(line) && !line.includes("▕"));

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
 import { decodeImage } from "../src/data/images/decode.ts";
-import { normalisationTable, normaliseInto } from "../src/data/images/normalize.ts";
+import { normalizationTable, normalizeInto } from "../src/data/images/normalize.ts";
 import { prepare } from "../src/data/images/prepare.ts";
 import { readPreprocessing } from "../src/data/images/preprocessing.ts";
 import { type Filter, resize } from "../src/data/images/resize.ts";
@@ -25,7 +25,7 @@ const Images = v.array(
   }),
 );
 
-test("images of every kind are Pillow's, resized, prepared and normalised, bit for bit", async () => {
+test("images of every kind are Pillow's, resized, prepared and normalized, bit for bit", async () => {
   await using folder = await TemporaryFolder.create();
   const script = join(PYTHON_FOLDER, "images.py");
   const told = await run([await pythonWithPeft(), script, folder.path, "3", "200"]);
@@ -53,7 +53,7 @@ test("images of every kind are Pillow's, resized, prepared and normalised, bit f
       if (preprocessing === undefined) continue;
       const { data } = prepare(right, preprocessing);
       const values = new Float32Array(data.length);
-      normaliseInto(data, normalisationTable(preprocessing), values, 0);
+      normalizeInto(data, normalizationTable(preprocessing), values, 0);
       check(file, `prepared for ${name}`, digest(values), prepared[name]);
     }
   }

@@ -23,7 +23,7 @@ describe("roundOnce", () => {
     );
   });
 
-  test("gives bf16 neighbours, ties to even, without rounding to f32 on the way", () => {
+  test("gives bf16 neighbors, ties to even, without rounding to f32 on the way", () => {
     expect(roundOnce(1 + 2 ** -8, "bf16")).toBe(1);
     expect(roundOnce(1 + 3 * 2 ** -8, "bf16")).toBe(1 + 2 ** -6);
     expect(roundOnce(-(1 + 2 ** -8), "bf16")).toBe(-1);

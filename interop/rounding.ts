@@ -8,7 +8,7 @@ export type FloatFormat = keyof typeof FORMATS;
 
 const view = new DataView(new ArrayBuffer(8));
 
-/** The distance between neighbours of `format` at `x`: that of subnormals near zero. */
+/** The distance between neighbors of `format` at `x`: that of subnormals near zero. */
 export function ulp(x: number, format: FloatFormat): number {
   const { precision, smallest } = FORMATS[format];
   view.setFloat64(0, x);

@@ -14,7 +14,7 @@ const KIT = join(ROOT, ".gpu-kit");
 const SOURCES = "src cmd bench fixtures scripts interop package.json bunfig.toml tsconfig.json".split(" ");
 /** What tests and benches import beside the program's own dependencies. */
 const TEST_PACKAGES = ["fast-check", "tinybench", "wgsl_reflect"];
-const SUITES = ["gemm", "quantised", "delta", "attention", "theta"];
+const SUITES = ["gemm", "quantized", "delta", "attention", "theta"];
 
 /** Runs a command; its output is an error's text. @throws Error where it fails */
 function run(command: readonly string[], cwd = ROOT): string {

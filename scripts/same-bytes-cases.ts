@@ -4,7 +4,7 @@ import { join } from "node:path";
 export interface Inputs {
   /** The folder of that name. */
   readonly fixtures: string;
-  /** A folder with the tiny models `clip` and `dinov2`, and labelled images in `images`. */
+  /** A folder with the tiny models `clip` and `dinov2`, and labeled images in `images`. */
   readonly vision: string;
 }
 

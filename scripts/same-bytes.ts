@@ -8,7 +8,7 @@ import { mkdir, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeClip, writeDinov2 } from "../src/models/vision/testing/folder.ts";
-import { writeImages } from "../cmd/testing/labelled-images.ts";
+import { writeImages } from "../cmd/testing/labeled-images.ts";
 import { CASES, type Case, type Inputs, type Served } from "./same-bytes-cases.ts";
 
 const ROOT = join(import.meta.dir, "..");
@@ -65,7 +65,7 @@ async function installed(tree: string): Promise<boolean> {
   return true;
 }
 
-/** The tiny models and labelled images that {@link Inputs} promises. */
+/** The tiny models and labeled images that {@link Inputs} promises. */
 async function writeVision(folder: string): Promise<void> {
   await writeClip(join(folder, "clip"));
   await writeDinov2(join(folder, "dinov2"));

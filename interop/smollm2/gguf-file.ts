@@ -1,20 +1,20 @@
 import * as v from "valibot";
 import { f16ToF32 } from "../../src/files/safetensors/numbers.ts";
 
-/** Elements that share one scale, in both of the quantised types. */
+/** Elements that share one scale, in both of the quantized types. */
 const BLOCK = 32;
 const DEFAULT_ALIGNMENT = 32;
 
 /** By GGUF's numbers of tensor types (ggml.h): bytes of so many elements, and their values. */
 const TYPES: Readonly<
-  Record<number, { readonly bytes: number; readonly elements: number; readonly read: Dequantise }>
+  Record<number, { readonly bytes: number; readonly elements: number; readonly read: Dequantize }>
 > = {
   0: { bytes: 4, elements: 1, read: (bytes, out) => new Uint8Array(out.buffer).set(bytes) },
   3: { bytes: 20, elements: BLOCK, read: readQ41 },
   8: { bytes: 34, elements: BLOCK, read: readQ80 },
 };
 
-type Dequantise = (bytes: Uint8Array, out: Float32Array<ArrayBuffer>) => void;
+type Dequantize = (bytes: Uint8Array, out: Float32Array<ArrayBuffer>) => void;
 
 /** Q4_1: two f16, scale and offset, and 32 numbers of four bits, the first half in the lower bits. */
 function readQ41(bytes: Uint8Array, out: Float32Array): void {

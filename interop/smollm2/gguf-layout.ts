@@ -32,7 +32,7 @@ export function llamaNames(layers: number): string[] {
 
 /**
  * Where row `row` of a head of q or k stands in GGUF. Hugging Face turns the first half of a head's rows with the second,
- * llama.cpp each row with its neighbour.
+ * llama.cpp each row with its neighbor.
  */
 export function pairedRow(row: number, headSize: number): number {
   const half = headSize / 2;

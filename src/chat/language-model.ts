@@ -3,7 +3,7 @@ import type { Device } from "../compute/device/device.ts";
 import { type BlocksName, NAMED_BLOCKS } from "../compute/device/dtype.ts";
 import { type DeviceOptions, openDevice } from "../compute/open-device.ts";
 import { Decoder } from "../models/decoder/decoder.ts";
-import type { Quantised } from "../models/decoder/weights.ts";
+import type { Quantized } from "../models/decoder/weights.ts";
 import { NAMED_DTYPES, type OutputDtype } from "../files/safetensors/dtype.ts";
 import type { ModelLocation } from "../models/folder/locate.ts";
 import type { GeneratorName } from "../compute/random/names.ts";
@@ -90,8 +90,8 @@ export class LanguageModel implements Writer, AsyncDisposable {
   }
 
   /** What of the weights is held in blocks: no adapter can be merged into it. */
-  get quantised(): Quantised | undefined {
-    return this.decoder.weights.quantised;
+  get quantized(): Quantized | undefined {
+    return this.decoder.weights.quantized;
   }
 
   /** What the user should know of the model: one line each. */
@@ -111,7 +111,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
   async setAdapters(choices: readonly AdapterChoice[], options: ApplyOptions = {}): Promise<readonly string[]> {
     if (choices.length === 0 && this.#adapted === undefined) return [];
     this.#adapted ??= await AdaptedWeights.open(this.decoder, this.#weightsPath);
-    if (this.quantised === undefined) return await this.#apply(this.#adapted, choices, options);
+    if (this.quantized === undefined) return await this.#apply(this.#adapted, choices, options);
     const placed = await UnmergedAdapters.place(this.decoder, this.#weightsPath, choices, options);
     try {
       // What they replace whole lies in no blocks.
@@ -154,7 +154,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
   async checkAdapters(choices: readonly AdapterChoice[], generator?: GeneratorName): Promise<readonly string[]> {
     this.#adapted ??= await AdaptedWeights.open(this.decoder, this.#weightsPath);
     const notes = await this.#adapted.check(choices, generator);
-    if (this.quantised === undefined) return notes;
+    if (this.quantized === undefined) return notes;
     return await UnmergedAdapters.check(this.decoder, this.#weightsPath, choices, { generator });
   }
 

@@ -2,7 +2,7 @@ import { isatty } from "node:tty";
 import type { BlocksName } from "../compute/device/dtype.ts";
 import type { LanguageModel } from "./language-model.ts";
 import type { OutputDtype } from "../files/safetensors/dtype.ts";
-import type { Quantised } from "../models/decoder/weights.ts";
+import type { Quantized } from "../models/decoder/weights.ts";
 import type { ModelLocation } from "../models/folder/locate.ts";
 import type { Context } from "../terminal/options/command.ts";
 import type { Progress } from "../terminal/progress.ts";
@@ -39,7 +39,7 @@ export async function loadModel(
     const held = { dtype, quantize };
     const model = await LanguageModel.load({ location, templateFile, raw, ...held, device, signal, onProgress });
     bar?.close();
-    await sayQuantised(model.quantised, quantize, context);
+    await sayQuantized(model.quantized, quantize, context);
     return model;
   } finally {
     bar?.close();
@@ -47,12 +47,12 @@ export async function loadModel(
 }
 
 /** What became of `--quantize`. */
-export async function sayQuantised(
-  quantised: Quantised | undefined,
+export async function sayQuantized(
+  quantized: Quantized | undefined,
   asked: BlocksName | undefined,
   { log }: Context,
 ): Promise<void> {
-  const { notesOfBlocks, quantisedText } = await import("../terminal/quantized.ts");
-  if (quantised !== undefined) log.info(`layers: ${quantisedText(quantised)}`);
-  for (const note of notesOfBlocks(asked, quantised)) log.warn(note);
+  const { notesOfBlocks, quantizedText } = await import("../terminal/quantized.ts");
+  if (quantized !== undefined) log.info(`layers: ${quantizedText(quantized)}`);
+  for (const note of notesOfBlocks(asked, quantized)) log.warn(note);
 }

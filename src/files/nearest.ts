@@ -1,6 +1,6 @@
 /**
  * The candidate that `word` was most likely meant to be, or undefined when none is near: at most one edit in three
- * letters. An edit inserts, deletes or replaces a letter or swaps two neighbours (Damerau 1964, "optimal string
+ * letters. An edit inserts, deletes or replaces a letter or swaps two neighbors (Damerau 1964, "optimal string
  * alignment").
  */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {

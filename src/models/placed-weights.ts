@@ -38,7 +38,7 @@ export interface WeightOptions {
 }
 
 /** What is held in blocks. */
-export interface Quantised {
+export interface Quantized {
   readonly dtype: BlockDtype;
   /** Bytes in GPU memory, and those of the same tensors in the checkpoint. */
   readonly bytes: number;
@@ -123,7 +123,7 @@ export class PlacedWeights {
   }
 
   /** What is held in blocks; undefined: nothing. */
-  get quantised(): Quantised | undefined {
+  get quantized(): Quantized | undefined {
     const { quantize: dtype } = this.#options;
     const placed = this.#placed.filter(({ tensor }) => tensor.dtype === dtype);
     if (dtype === undefined || placed.length === 0) return undefined;

@@ -109,7 +109,7 @@ test.each(["-", "+", "# ", "- - "])("a line that begins with any number of %j is
   expect(render([line]).length).toBeGreaterThan(1_000_000);
 });
 
-test("nothing but marks is left out, and without colours there is no escape sequence", () => {
+test("nothing but marks is left out, and without colors there is no escape sequence", () => {
   const plain = createStyle({ write: () => {} }, {});
   for (const name of names) expect(plain[name]("x")).toBe("x");
   fc.assert(

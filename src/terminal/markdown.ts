@@ -9,7 +9,7 @@ type Mark = (typeof MARKS)[number];
 const LONGEST_SPAN = 400;
 
 /**
- * Turns markdown that comes in pieces into text with colours. Everything is shown as soon as it is known what it is:
+ * Turns markdown that comes in pieces into text with colors. Everything is shown as soon as it is known what it is:
  * plain text at once, emphasis and code when they close (or the line ends, and then as they were written). Headings,
  * emphasis, code, lists, quotes and rules are marked; tables and links stay as they are, as readable text. Only marks are
  * ever left out, so that what is on the screen can be copied.

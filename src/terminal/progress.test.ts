@@ -145,7 +145,7 @@ test("the log keeps to its level", () => {
   expect(lines({ quiet: false, verbose: true })).toBe("info\nwarning: careful\ndetail\n");
 });
 
-test("colour on a terminal only, never under NO_COLOR", () => {
+test("color on a terminal only, never under NO_COLOR", () => {
   const terminal = new RecordingStream(80);
   expect(createStyle(terminal, {}).red("x")).toBe("\x1b[31mx\x1b[39m");
   expect(createStyle(terminal, { NO_COLOR: "" }).red("x")).toBe("\x1b[31mx\x1b[39m");

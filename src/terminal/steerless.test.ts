@@ -8,7 +8,7 @@ import { RecordingStream } from "./testing/terminal.ts";
 
 const NASTY = "a\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[8m\x9b1mb\u202e\r\nc";
 
-test("the program's own colours pass, and nothing else that steers a terminal", () => {
+test("the program's own colors pass, and nothing else that steers a terminal", () => {
   const { bold, dim, italic, red, green, yellow, cyan } = createStyle(new RecordingStream(80), {});
   for (const paint of [bold, dim, italic, red, green, yellow, cyan]) {
     expect(steerless(paint(bold("x")))).toBe(paint(bold("x")));

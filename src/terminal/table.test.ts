@@ -18,7 +18,7 @@ test("columns line up, wide characters counted as the terminal shows them", () =
   );
 });
 
-test("colours take no room", () => {
+test("colors take no room", () => {
   const table = formatTable(
     [
       ["\x1b[31mred\x1b[39m", "x"],

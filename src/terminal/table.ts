@@ -20,7 +20,7 @@ const GAP = "  ";
 
 /**
  * Lays out rows in aligned columns, each line ended by a newline. Widths count what a terminal shows: wide and
- * combining characters and colour codes are measured as such. Where the terminal is too narrow the widest columns give
+ * combining characters and color codes are measured as such. Where the terminal is too narrow the widest columns give
  * way first.
  */
 export function formatTable(rows: readonly (readonly string[])[], spec: TableSpec = {}): string {
@@ -50,7 +50,7 @@ export function formatTable(rows: readonly (readonly string[])[], spec: TableSpe
   return head + cells.map((row) => layout(row, unmarked)).join("");
 }
 
-/** A cell may come from a file: nothing in it steers the terminal but the colours that the caller gave it. */
+/** A cell may come from a file: nothing in it steers the terminal but the colors that the caller gave it. */
 function shown(cell: string): string {
   return steerless(cell, visible);
 }

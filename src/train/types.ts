@@ -1,7 +1,7 @@
 import type { KernelTime } from "../compute/device/device.ts";
-import type { Quantised } from "../models/placed-weights.ts";
+import type { Quantized } from "../models/placed-weights.ts";
 
-/** One optimiser step, as a line of metrics.jsonl: the keys are those of docs/interface.md. */
+/** One optimizer step, as a line of metrics.jsonl: the keys are those of docs/interface.md. */
 export interface StepMetrics {
   /** From 1. */
   readonly step: number;
@@ -82,7 +82,7 @@ export interface TrainResult {
   readonly bestStep: number | undefined;
   readonly trainableParameters: number;
   /** What of the frozen weights is held in blocks. */
-  readonly quantised?: Quantised | undefined;
+  readonly quantized?: Quantized | undefined;
   /** Supervised tokens, or images, of all steps. */
   readonly tokens: number;
   readonly unit: Unit;

@@ -213,8 +213,8 @@ function prefixesOf(module: string, base: BaseModel): PathShift[] {
 function missing(module: string, base: BaseModel, adapter: string): RandloraError {
   const packed = ["qweight", "weight_packed"].find((name) => base.tensors.has(`${module}.${name}`));
   if (packed !== undefined) {
-    const found = `module ${quote(module)} of ${oneLine(base.path)} has ${packed} for a weight: it is quantised`;
-    return new RandloraError("adapter", `${oneLine(adapter)}: ${found}`, "use the original, unquantised model");
+    const found = `module ${quote(module)} of ${oneLine(base.path)} has ${packed} for a weight: it is quantized`;
+    return new RandloraError("adapter", `${oneLine(adapter)}: ${found}`, "use the original, unquantized model");
   }
   const cause = `module ${quote(module)} is not in ${oneLine(base.path)}`;
   return new RandloraError("adapter", `${oneLine(adapter)}: ${cause}`, "the adapter was made for another model");

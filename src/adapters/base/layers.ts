@@ -16,12 +16,12 @@ export interface AdaptedLayer extends BaseWeight {
   readonly conv1d: boolean;
 }
 
-/** Throws `RandloraError` "adapter" for a base whose config.json says that it is quantised. */
-export function requireUnquantised(base: BaseModel): void {
+/** Throws `RandloraError` "adapter" for a base whose config.json says that it is quantized. */
+export function requireUnquantized(base: BaseModel): void {
   const settings = base.config?.["quantization_config"];
   if (settings === undefined || settings === null) return;
-  const cause = "the base is quantised (config.json has quantization_config)";
-  throw new RandloraError("adapter", `${oneLine(base.path)}: ${cause}`, "use the original, unquantised model");
+  const cause = "the base is quantized (config.json has quantization_config)";
+  throw new RandloraError("adapter", `${oneLine(base.path)}: ${cause}`, "use the original, unquantized model");
 }
 
 /**
@@ -59,8 +59,8 @@ export function adaptedLayer(
 ): AdaptedLayer {
   const weight = findWeight(module, shift, base, adapter.path);
   if (!isFloat(weight.dtype) || !isWritableFloat(weight.dtype)) {
-    const cause = `tensor ${quote(weight.source)} is ${weight.dtype}: quantised weights cannot be adapted`;
-    throw new RandloraError("adapter", `${oneLine(base.path)}: ${cause}`, "use the original, unquantised model");
+    const cause = `tensor ${quote(weight.source)} is ${weight.dtype}: quantized weights cannot be adapted`;
+    throw new RandloraError("adapter", `${oneLine(base.path)}: ${cause}`, "use the original, unquantized model");
   }
   const conv1d = isConv1d(module, base, fanInFanOut);
   const [first = 0, second = 0] = weight.shape;

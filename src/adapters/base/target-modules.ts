@@ -89,8 +89,8 @@ function targetModule(
     throw new RandloraError("usage", cause, "leave it out; --method full trains it");
   }
   if (dtype !== "F64" && !isKernelDtype(dtype)) {
-    const cause = `${oneLine(base.path)}: ${quote(tensor)} is ${dtype}: quantised weights cannot be adapted`;
-    throw new RandloraError("adapter", cause, "use the original, unquantised model");
+    const cause = `${oneLine(base.path)}: ${quote(tensor)} is ${dtype}: quantized weights cannot be adapted`;
+    throw new RandloraError("adapter", cause, "use the original, unquantized model");
   }
   const [out = 0, input = 0] = shape;
   if (name.endsWith(".gate_up_proj") && out % 8 !== 0) {

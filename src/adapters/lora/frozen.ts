@@ -7,7 +7,7 @@ import type { LoraSource } from "./train/source.ts";
 import { type LoraMode, type PlacedFactors, withFactors } from "./train/trained.ts";
 
 /**
- * A LoRA that has its part in each pass and stays what it is: its factors are no parameters, so that no optimiser touches
+ * A LoRA that has its part in each pass and stays what it is: its factors are no parameters, so that no optimizer touches
  * them, and are written as the adapter's file holds them, byte for byte.
  * @throws RandloraError `file`; TypeError for a new one, which would add nothing for ever
  */

@@ -153,9 +153,9 @@ describe("refused with the reason and a hint", () => {
     ],
     ["nothing", { lora: { ...LORA, modules: {} } }, "adapter", "no lora_A.weight of any module"],
     ["another model", { lora: { ...LORA, modules: { "x.y": [8, 8] } } }, "adapter", 'module "x.y" is not in base'],
-    ["a quantised base", { on: { ...base, config: { quantization_config: {} } } }, "adapter", "the base is quantised"],
+    ["a quantized base", { on: { ...base, config: { quantization_config: {} } } }, "adapter", "the base is quantized"],
     [
-      "quantised weights",
+      "quantized weights",
       { on: baseOf({ [`${Q}.weight`]: [8, 8], [`${UP}.weight`]: [12, 8] }, {}, "I8") },
       "adapter",
       "is I8",

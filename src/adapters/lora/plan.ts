@@ -1,5 +1,5 @@
 import { type BaseModel, findShift } from "../base/base.ts";
-import { requireTargeted, requireUnquantised } from "../base/layers.ts";
+import { requireTargeted, requireUnquantized } from "../base/layers.ts";
 import { findReplacements, type Replacement, tiedReplacements } from "../base/replacements.ts";
 import type { Adapter } from "../adapter.ts";
 import { type LoraConfig, loraConfig } from "./config.ts";
@@ -15,10 +15,10 @@ export interface LoraPlan {
 
 /**
  * Fits a LoRA adapter (Hu et al., arXiv:2106.09685) to a base: finds each adapted weight, checks every shape. Throws
- * `RandloraError` "adapter" with the reason when it cannot be applied: module missing, shape different, quantised base.
+ * `RandloraError` "adapter" with the reason when it cannot be applied: module missing, shape different, quantized base.
  */
 export function planLora(adapter: Adapter, base: BaseModel, config = loraConfig(adapter)): LoraPlan {
-  requireUnquantised(base);
+  requireUnquantized(base);
   const factors = loraFactors(adapter, config);
   const modules = factors.map(({ module }) => module);
   requireTargeted(adapter, config.targets, modules, base);

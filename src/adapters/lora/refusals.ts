@@ -15,7 +15,7 @@ const UNSUPPORTED: Readonly<Record<string, Refusal>> = {
   lora_bias: { cause: "B has a bias of its own, which is added to the module's", hint: MERGE_IN_PEFT },
   target_parameters: { cause: "it adapts bare parameters (the experts of a mixture), no layers", hint: MERGE_IN_PEFT },
   trainable_token_indices: { cause: "it trains rows of an embedding", hint: MERGE_IN_PEFT },
-  use_qalora: { cause: "QALoRA pools the inputs of a quantised base", hint: "use it with that base" },
+  use_qalora: { cause: "QALoRA pools the inputs of a quantized base", hint: "use it with that base" },
   monteclora_config: { cause: "its ΔW is drawn anew in every step", hint: "train a plain LoRA" },
   use_bdlora: { cause: "its factors are block-diagonal", hint: MERGE_IN_PEFT },
   kasa_config: { cause: "KaSA changes the base's own weights before training", hint: MERGE_IN_PEFT },

@@ -1,7 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { type BaseModel, findShift } from "../base/base.ts";
-import { type AdaptedLayer, adaptedLayer, requireTargeted, requireUnquantised } from "../base/layers.ts";
+import { type AdaptedLayer, adaptedLayer, requireTargeted, requireUnquantized } from "../base/layers.ts";
 import { findReplacements, type Replacement } from "../base/replacements.ts";
 import type { Adapter, AdapterTensor } from "../adapter.ts";
 import { requireFloats } from "../files/values.ts";
@@ -41,7 +41,7 @@ export interface NolaPlan {
  * a file that is incomplete.
  */
 export function planNola(adapter: Adapter, base: BaseModel): NolaPlan {
-  requireUnquantised(base);
+  requireUnquantized(base);
   const config = nolaConfig(adapter);
   const draws = drawsOf(adapter, config);
   const coefficients = coefficientsOf(adapter, config);

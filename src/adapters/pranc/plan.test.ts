@@ -106,7 +106,7 @@ describe("refused with the reason and a hint", () => {
       "adapter",
       `for "${UP}" as (12, 7), but "${UP}.weight" of base is (7, 12)`,
     ],
-    ["a quantised base", { on: baseOf(SHAPES, { quantization_config: {} }) }, "adapter", "the base is quantised"],
+    ["a quantized base", { on: baseOf(SHAPES, { quantization_config: {} }) }, "adapter", "the base is quantized"],
     ["another --generator", { generator: "torch-mt19937-f32" }, "usage", "records that philox-v1 drew its bases"],
     [
       "a tensor of another method",

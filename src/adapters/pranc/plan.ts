@@ -2,7 +2,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { type BaseModel, findShift } from "../base/base.ts";
-import { type AdaptedLayer, adaptedLayer, requireTargeted, requireUnquantised } from "../base/layers.ts";
+import { type AdaptedLayer, adaptedLayer, requireTargeted, requireUnquantized } from "../base/layers.ts";
 import type { PlanOptions } from "../plan.ts";
 import { findReplacements, type Replacement } from "../base/replacements.ts";
 import { requireSameGenerator } from "../frozen/saved-bases.ts";
@@ -41,7 +41,7 @@ export interface PrancPlan {
  * @throws RandloraError `adapter` or `format` with the reason when it cannot be applied, `usage` for another `--generator`
  */
 export function planPranc(adapter: Adapter, base: BaseModel, options: PlanOptions = {}): PrancPlan {
-  requireUnquantised(base);
+  requireUnquantized(base);
   requireSameGenerator(adapter, PRANC_GENERATOR, options);
   const config = prancConfig(adapter);
   const record = prancRecord(adapter);

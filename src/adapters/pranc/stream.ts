@@ -10,7 +10,7 @@ import { sha256OfF32 } from "../../compute/random/sha256.ts";
  *   philox4x32_10(counter = (low, high 32 bits of ⌊e / 16⌋, i, 1), key = (low, high 32 bits of the seed))
  *
  * The last word of the counter, 1, sets them apart from RandLoRA's bases, whose is 0. Byte b stands for (2b − 255)/255: 256
- * numbers evenly from −1 to 1. In a layer that is times 1/√in: a basis is the network as PyTorch initialises it
+ * numbers evenly from −1 to 1. In a layer that is times 1/√in: a basis is the network as PyTorch initializes it
  * (nn.Linear: uniform within ±1/√in).
  */
 
@@ -53,7 +53,7 @@ export function thetaOffsets(layers: readonly { readonly out: number; readonly i
 
 /**
  * What one coefficient of size 1 multiplies a layer's elements by, of which each is within ±1: alpha/√K/√in. With K
- * coefficients from N(0, 1), and alpha 1, ΔW is as large as another initialisation of the layer.
+ * coefficients from N(0, 1), and alpha 1, ΔW is as large as another initialization of the layer.
  */
 export function thetaScale(alpha: number, bases: number, input: number): number {
   return alpha / Math.sqrt(bases * input);

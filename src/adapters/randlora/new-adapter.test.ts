@@ -36,7 +36,7 @@ test("bases are drawn at the largest output and input, and the record draws them
   expect(readElement(a, 0, 0)).not.toBe(0);
 });
 
-test("a generator that normalises nothing records no deviations", () => {
+test("a generator that normalizes nothing records no deviations", () => {
   const spec = newBasesSpec({
     modules: MODULES,
     r: 4,

@@ -146,15 +146,15 @@ describe("an adapter that does not fit is refused, naming both sides", () => {
     });
   }
 
-  test("a quantised base", async () => {
+  test("a quantized base", async () => {
     await withAdapter({}, (adapter) => {
-      expect(() => plan(adapter, baseOf(BASE, { quantization_config: {} }))).toThrow("the base is quantised");
+      expect(() => plan(adapter, baseOf(BASE, { quantization_config: {} }))).toThrow("the base is quantized");
       expect(() => plan(adapter, baseOf(BASE, { quantization_config: null }))).not.toThrow();
       const { "model.layers.0.up.weight": shape, ...others } = BASE;
       expect(() => plan(adapter, baseOf({ ...others, "model.layers.0.up.qweight": shape }))).toThrow(
-        'module "model.layers.0.up" of base has qweight for a weight: it is quantised',
+        'module "model.layers.0.up" of base has qweight for a weight: it is quantized',
       );
-      expect(() => plan(adapter, baseOf(BASE, undefined, "I8"))).toThrow("is I8: quantised weights cannot be adapted");
+      expect(() => plan(adapter, baseOf(BASE, undefined, "I8"))).toThrow("is I8: quantized weights cannot be adapted");
     });
   });
 

@@ -1,6 +1,6 @@
 import { oneLine, quote } from "../../files/failure.ts";
 import { type BaseModel, findShift } from "../base/base.ts";
-import { requireTargeted, requireUnquantised } from "../base/layers.ts";
+import { requireTargeted, requireUnquantized } from "../base/layers.ts";
 import type { PlanOptions } from "../plan.ts";
 import { findReplacements, type Replacement } from "../base/replacements.ts";
 import type { Adapter } from "../adapter.ts";
@@ -34,14 +34,14 @@ export interface RandloraPlan {
 /**
  * Fits an adapter to a base: finds each adapted weight, checks every shape, decides where the bases come from.
  * Throws `RandloraError` "adapter" with the reason when it cannot be applied: module missing, shape different, bases that
- * nothing says how to draw, quantised base.
+ * nothing says how to draw, quantized base.
  */
 export function planRandlora(
   adapter: Adapter,
   base: BaseModel,
   { generator, amongOthers = false }: PlanOptions = {},
 ): RandloraPlan {
-  requireUnquantised(base);
+  requireUnquantized(base);
   const config = randloraConfig(adapter);
   const parameters = randloraParameters(adapter, config);
   const modules = parameters.map(({ module }) => module);

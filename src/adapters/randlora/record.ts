@@ -17,9 +17,9 @@ export interface BasesRecord {
   readonly min: number;
   /** RandLoRA-a alone: how many of the `max` rows of each base are those of Aⱼᵀ, below those of Bⱼ. */
   readonly rowsOfA?: number | undefined;
-  /** The grid that normalised elements were rounded to. */
+  /** The grid that normalized elements were rounded to. */
   readonly dtype: FloatGrid;
-  /** Standard deviations that were divided by; absent where the generator normalises nothing. */
+  /** Standard deviations that were divided by; absent where the generator normalizes nothing. */
   readonly stdA: number | undefined;
   readonly stdB: number | undefined;
   /** Hexadecimal SHA-256 of the first ≤ 4096 final elements as f32, in the order of drawing. */

@@ -1,7 +1,7 @@
 import type { Device } from "../../compute/device/device.ts";
 import type { Staging } from "../../compute/device/staging.ts";
 import type { Linears } from "../../models/blocks/linears.ts";
-import type { Quantised } from "../../models/placed-weights.ts";
+import type { Quantized } from "../../models/placed-weights.ts";
 import type { Run } from "../../compute/tensor/run.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import type { AdapterContent } from "../files/content.ts";
@@ -14,7 +14,7 @@ export type MethodChoices = Readonly<Record<string, string | number | boolean | 
 export interface MethodSummary extends Pick<Trainable, "modules" | "notes"> {
   readonly trainableParameters: number;
   /** What of the frozen weights is held in blocks. */
-  readonly quantised?: Quantised | undefined;
+  readonly quantized?: Quantized | undefined;
 }
 
 /** What will be trained: opened and checked, and placed on as many GPUs as one likes. */

@@ -3,7 +3,7 @@ import { oneLine, quote } from "../../files/failure.ts";
 import type { FactorsExtent } from "../frozen/drawing/factors.ts";
 import { type BaseModel, findShift } from "../base/base.ts";
 import { bilinearDeltas } from "../delta/scaled-bases/deltas.ts";
-import { requireTargeted, requireUnquantised } from "../base/layers.ts";
+import { requireTargeted, requireUnquantized } from "../base/layers.ts";
 import type { AdapterPlan, PlanOptions } from "../plan.ts";
 import { findReplacements, type Replacement } from "../base/replacements.ts";
 import type { Adapter } from "../adapter.ts";
@@ -36,7 +36,7 @@ export function planVera(
   base: BaseModel,
   { generator, amongOthers = false }: PlanOptions = {},
 ): VeraPlan {
-  requireUnquantised(base);
+  requireUnquantized(base);
   const config = veraConfig(adapter);
   const vectors = veraVectors(adapter, config);
   const modules = vectors.map(({ module }) => module);

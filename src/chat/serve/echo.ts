@@ -18,6 +18,6 @@ export function echoOf(tokenizer: Tokenizer, ids: readonly number[], prompt: str
   });
   decoded += detokenizer.flush();
   const text = typeof prompt === "string" ? prompt : decoded;
-  // A tokenizer may have normalised what was sent.
+  // A tokenizer may have normalized what was sent.
   return { text, offsets: offsets.map((offset) => Math.min(offset, text.length)) };
 }

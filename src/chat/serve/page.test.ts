@@ -290,8 +290,8 @@ test("settings stay, errors are told, and the question with them", async () => {
   await page.getByLabel("Message").press("Enter");
   await page.getByRole("alert").filter({ hasText: "the context of this model ends at 512 tokens" }).waitFor();
   expect(await page.getByLabel("Message").inputValue()).toBe("Hello");
-  await page.getByRole("button", { name: /^Colours/ }).click();
-  await page.getByRole("button", { name: /^Colours/ }).click();
+  await page.getByRole("button", { name: /^Colors/ }).click();
+  await page.getByRole("button", { name: /^Colors/ }).click();
   await page.reload();
   expect(await page.locator("html").getAttribute("data-theme")).toBe("dark");
   await page.getByRole("button", { name: "Settings" }).click();

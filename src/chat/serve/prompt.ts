@@ -100,7 +100,7 @@ function withSystem(messages: readonly ChatMessage[], system: string | undefined
   return [{ role: "system", content: system }, ...messages];
 }
 
-/** What is far too long is not tokenised to its end: others are waiting. */
+/** What is far too long is not tokenized to its end: others are waiting. */
 function longest({ context }: PromptOptions): number {
   return 2 * context;
 }

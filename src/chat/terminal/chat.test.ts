@@ -92,7 +92,7 @@ describe("text", () => {
     return written;
   };
 
-  test("is markdown where there are colours, as it stands where there are none, and ends its line", () => {
+  test("is markdown where there are colors, as it stands where there are none, and ends its line", () => {
     expect(shown(80, {}, true)).toBe("a \x1b[1mbold\x1b[22m word␛[2J `x\n");
     const plain = "a **bold** word␛[2J `x\n";
     expect([shown(80, { NO_COLOR: "1" }, true), shown(undefined, {}, true), shown(80, {}, false)]).toEqual([

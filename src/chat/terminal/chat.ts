@@ -59,7 +59,7 @@ export class Chat {
     this.editor = new LineEditor(parts.terminal, parts.history);
   }
 
-  /** Writes text, with the program's own colours; lines end with `\n`. */
+  /** Writes text, with the program's own colors; lines end with `\n`. */
   write(text: string): void {
     this.#parts.terminal.write(steerless(text).replaceAll("\n", "\r\n"));
   }

@@ -3,7 +3,7 @@ import type { LanguageModel } from "../language-model.ts";
 import { speeds } from "../generation/reply.ts";
 import type { Session } from "../session.ts";
 import type { Context } from "../../terminal/options/context.ts";
-import { quantisedJson } from "../../terminal/quantized.ts";
+import { quantizedJson } from "../../terminal/quantized.ts";
 import { formatDuration, formatNumber } from "../../terminal/format.ts";
 import { TextDisplay } from "./text-display.ts";
 
@@ -46,7 +46,7 @@ export async function answerOnce({ model, session, prompt, loadSeconds }: Questi
       prefill_tokens_per_s: prefill,
       decode_tokens_per_s: decode,
     },
-    ...quantisedJson(model.quantised),
+    ...quantizedJson(model.quantized),
     ...(profile.length === 0 ? {} : { profile }),
   });
 }

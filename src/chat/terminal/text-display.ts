@@ -2,7 +2,7 @@ import { MarkdownStream, printable } from "../../terminal/markdown.ts";
 import type { Style } from "../../terminal/style.ts";
 
 /**
- * Shows a model's text on a terminal as it comes: markdown with colours where there are any, the text as it stands where
+ * Shows a model's text on a terminal as it comes: markdown with colors where there are any, the text as it stands where
  * there are none. It never steers the terminal, and ends with a newline.
  */
 export class TextDisplay {
@@ -13,8 +13,8 @@ export class TextDisplay {
   /** @param markdown whether the text is markdown; a continued text (`--raw`) is not */
   constructor(write: (text: string) => void, style: Style, markdown: boolean) {
     this.#write = write;
-    const hasColour = style.bold("x") !== "x";
-    this.#markdown = markdown && hasColour ? new MarkdownStream(style) : undefined;
+    const hasColor = style.bold("x") !== "x";
+    this.#markdown = markdown && hasColor ? new MarkdownStream(style) : undefined;
   }
 
   push(text: string): void {

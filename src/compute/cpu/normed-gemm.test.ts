@@ -9,7 +9,7 @@ const MANY = 32;
 const PAGE = 2 ** 16;
 const [ROWS, TERMS, COLS, PIECE_COLS] = [2, 8, 16, 8];
 
-test("every worker normalises the rows for itself, once a command or, beyond those that a word has bits for, once a piece", async () => {
+test("every worker normalizes the rows for itself, once a command or, beyond those that a word has bits for, once a piece", async () => {
   const pages = ((MANY + 2) * SCRATCH_BYTES) / PAGE;
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
   const module = await WebAssembly.compile(await Bun.file(modulePath).arrayBuffer());
@@ -62,7 +62,7 @@ test("every worker normalises the rows for itself, once a command or, beyond tho
     sum: undefined,
     sumPitch: 0,
     gate: 0,
-    normalised: 0,
+    normalized: 0,
   });
   /** What comes of the two pieces by the workers of these numbers. */
   const computed = (...workers: readonly number[]) => {

@@ -2,7 +2,7 @@ import { fromF16Bits, toF16Bits } from "../random/grid.ts";
 import type { BlockDtype } from "./dtype.ts";
 
 /*
- * Matrices in blocks, for every device. Q8_0 and Q4_0 have llama.cpp's numbers: 32 neighbours of a row, from a multiple of
+ * Matrices in blocks, for every device. Q8_0 and Q4_0 have llama.cpp's numbers: 32 neighbors of a row, from a multiple of
  * 32 on, are whole numbers q times one f16 scale d.
  *
  *   Q8_0   q = −127 … 127, a signed byte each                                        x = d · q

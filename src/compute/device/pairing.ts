@@ -5,7 +5,7 @@
  */
 export type Pairing = "peft" | "paper";
 
-/** Elements of λ (r, n) in the order of q: how far apart neighbours in k, and in j, are. */
+/** Elements of λ (r, n) in the order of q: how far apart neighbors in k, and in j, are. */
 export function pairingStrides(pairing: Pairing, r: number, n: number): { readonly k: number; readonly j: number } {
   return pairing === "peft" ? { k: n, j: 1 } : { k: 1, j: r };
 }

@@ -10,6 +10,6 @@ export function storedDtype(op: string, { dtype, buffer }: Tensor): StoredDtype 
 /** The dtype of a weight that is not stored in blocks. */
 export function weightDtype(op: string, tensor: Tensor): KernelDtype {
   const dtype = storedDtype(op, tensor);
-  if (isBlockDtype(dtype)) throw new Error(`${op}: ${tensor.buffer.label} is quantised`);
+  if (isBlockDtype(dtype)) throw new Error(`${op}: ${tensor.buffer.label} is quantized`);
   return dtype;
 }

@@ -101,8 +101,8 @@ function numbered(list: readonly GpuEntry[], some: readonly GpuEntry[]): string 
  * @throws RandloraError `gpu` naming both
  */
 export function checkOpened(list: readonly GpuEntry[], { name, backend }: GpuEntry, device: string): void {
-  const opened = normalised(device);
-  if (opened === normalised(name) || !list.some((other) => normalised(other.name) === opened)) return;
+  const opened = normalized(device);
+  if (opened === normalized(name) || !list.some((other) => normalized(other.name) === opened)) return;
   throw new RandloraError(
     "gpu",
     `${name} (${backend}) was chosen, and the driver opened ${device} instead`,
@@ -111,6 +111,6 @@ export function checkOpened(list: readonly GpuEntry[], { name, backend }: GpuEnt
 }
 
 /** The letters and digits, which are all that WebGPU's identifiers keep of a name. */
-function normalised(name: string): string {
+function normalized(name: string): string {
   return name.toLowerCase().replace(/[^a-z0-9]/g, "");
 }

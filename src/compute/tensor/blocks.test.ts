@@ -213,6 +213,6 @@ test("a family that takes no blocks says so", async () => {
   const ids = place(gpu, { dtype: "U32", matrix: { shape: [1, 1], data: Float64Array.of(0) } });
   using run = new Run(gpu);
   const y = run.allocate("y", [1, 32]);
-  expect(() => run.compute("embedding", { ids, table, scale: 1, y })).toThrow("is quantised");
+  expect(() => run.compute("embedding", { ids, table, scale: 1, y })).toThrow("is quantized");
   for (const { buffer } of [table, ids]) gpu.memory.release(buffer);
 });

@@ -3,7 +3,7 @@ import { requireShapes } from "./op.ts";
 import type { Run } from "./run.ts";
 
 /**
- * Records how the queries, keys and values of a pass's tokens are normalised, turned and, but for the queries, written to a cache;
+ * Records how the queries, keys and values of a pass's tokens are normalized, turned and, but for the queries, written to a cache;
  * see the family, and OPS.rmsNorm and OPS.rope. No op, since it changes what it is given.
  * @throws RandloraError `model` when the shapes do not fit
  */

@@ -63,7 +63,7 @@ const CASES: Record<string, Case> = {
       [t, j],
     ],
   },
-  "added, over neighbours": {
+  "added, over neighbors": {
     ...sums,
     terms: R,
     dtype: "F32",

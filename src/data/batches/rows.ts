@@ -10,7 +10,7 @@ export interface Rows {
 /**
  * Cuts a data set into rows, the same for every epoch. Without packing a row is a sample. With it, samples join a row
  * for as long as they fit (next fit: without padding a row that is not full costs nothing), in file order or, where
- * epochs are shuffled, in an order drawn once, so that neighbours in the file do not always share a row.
+ * epochs are shuffled, in an order drawn once, so that neighbors in the file do not always share a row.
  */
 export function rowsOf(
   data: Pick<Samples<unknown>, "length" | "lengthOf">,

@@ -31,7 +31,7 @@ export interface DecodeOptions {
 
 /**
  * Decodes a JPEG, PNG, WebP, GIF, PPM or PGM, told by its first bytes, to 8 bits of red, green and blue: bit for bit what
- * Pillow's `Image.open(…).convert("RGB")` gives. Alpha is dropped, colour profiles are not applied.
+ * Pillow's `Image.open(…).convert("RGB")` gives. Alpha is dropped, color profiles are not applied.
  *
  * @param name of the file, fit to be printed, for errors
  * @throws {RandloraError} `format` for other formats, animated images, more than {@link MOST_PIXELS} pixels, and files

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { refusalOf } from "../../files/testing/folder.ts";
 import { runJob } from "./job.ts";
 import { type LoaderOptions, ImageLoader } from "./loader.ts";
-import { normalisationTable, normaliseInto } from "./normalize.ts";
+import { normalizationTable, normalizeInto } from "./normalize.ts";
 import { parsePreprocessing } from "./preprocessing.ts";
 import { fileSet } from "./datasets/files.ts";
 import type { ImageSet } from "./datasets/types.ts";
@@ -41,7 +41,7 @@ describe("ImageLoader", () => {
     const expected = new Float32Array(3 * 3 * 14 * 12);
     for (const [i, index] of [2, 0, 2].entries()) {
       const bytes = await runJob({ source: await SET.source(index), upright: true, preprocessing });
-      normaliseInto(bytes, normalisationTable(preprocessing), expected, i * 3 * 14 * 12);
+      normalizeInto(bytes, normalizationTable(preprocessing), expected, i * 3 * 14 * 12);
     }
     expect(images.pixels).toEqual(expected);
   });

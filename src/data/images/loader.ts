@@ -1,5 +1,5 @@
 import { RandloraError } from "../../files/errors.ts";
-import { normalisationTable, normaliseInto } from "./normalize.ts";
+import { normalizationTable, normalizeInto } from "./normalize.ts";
 import { ImagePool } from "./pool.ts";
 import type { Preprocessing } from "./preprocessing.ts";
 import type { ImageSet } from "./datasets/types.ts";
@@ -18,7 +18,7 @@ export interface LoadedBatch {
     /** Fewer than were asked for where bad ones are skipped. */
     readonly count: number;
     readonly size: readonly [height: number, width: number];
-    /** (count, 3, height, width), normalised. */
+    /** (count, 3, height, width), normalized. */
     readonly pixels: Float32Array;
   };
   /** Of each image. */
@@ -65,7 +65,7 @@ export class ImageLoader implements Disposable {
     this.#set = set;
     this.#options = options;
     this.#pool = new ImagePool(options.threads);
-    this.#table = normalisationTable(options.preprocessing);
+    this.#table = normalizationTable(options.preprocessing);
   }
 
   /**
@@ -115,7 +115,7 @@ export class ImageLoader implements Disposable {
     const { width, height } = this.#options.preprocessing;
     const size = 3 * width * height;
     const pixels = new Float32Array(good.length * size);
-    for (const [i, { bytes }] of good.entries()) normaliseInto(bytes, this.#table, pixels, i * size);
+    for (const [i, { bytes }] of good.entries()) normalizeInto(bytes, this.#table, pixels, i * size);
     const images = { count: good.length, size: [height, width] as const, pixels };
     return { images, labels: Uint32Array.from(good, ({ label }) => label), bad };
   }

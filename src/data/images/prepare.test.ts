@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { decodeImage } from "./decode.ts";
-import { normalisationTable, normaliseInto } from "./normalize.ts";
+import { normalizationTable, normalizeInto } from "./normalize.ts";
 import { prepare } from "./prepare.ts";
 import { parsePreprocessing, readPreprocessing } from "./preprocessing.ts";
 import { bytesOf, digest, expected } from "./testing/expected.ts";
@@ -15,7 +15,7 @@ describe.each(Object.entries(expected.prepared))("settings %s", (_, { settings, 
     expect([3, height, width]).toEqual(shape);
     expect([preprocessing.height, preprocessing.width]).toEqual([height, width]);
     const batch = new Float32Array(2 * data.length).fill(7);
-    normaliseInto(data, normalisationTable(preprocessing), batch, data.length);
+    normalizeInto(data, normalizationTable(preprocessing), batch, data.length);
     expect(digest(batch.subarray(data.length))).toBe(values);
     expect(batch.subarray(0, data.length).every((value) => value === 7)).toBe(true);
   });
@@ -40,7 +40,7 @@ describe("preprocessor_config.json", () => {
       filter: "bicubic",
       crop: { width: 224, height: 224 },
       rescale: 1 / 255,
-      normalise: { mean: [0.48145466, 0.4578275, 0.40821073], std: [0.26862954, 0.26130258, 0.27577711] },
+      normalize: { mean: [0.48145466, 0.4578275, 0.40821073], std: [0.26862954, 0.26130258, 0.27577711] },
       width: 224,
       height: 224,
     });

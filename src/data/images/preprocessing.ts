@@ -16,8 +16,8 @@ export interface Preprocessing {
   readonly crop: { readonly width: number; readonly height: number } | undefined;
   /** What bytes are multiplied by; undefined: they stay as they are. */
   readonly rescale: number | undefined;
-  /** For red, green and blue, after rescaling; undefined: not normalised. */
-  readonly normalise: { readonly mean: Triple; readonly std: Triple } | undefined;
+  /** For red, green and blue, after rescaling; undefined: not normalized. */
+  readonly normalize: { readonly mean: Triple; readonly std: Triple } | undefined;
   /** Of every image that was prepared. */
   readonly width: number;
   readonly height: number;
@@ -118,7 +118,7 @@ export function parsePreprocessing(json: unknown, name: string): Preprocessing {
     filter,
     crop: settings.do_center_crop ? crop : undefined,
     rescale: settings.do_rescale ? settings.rescale_factor : undefined,
-    normalise: settings.do_normalize ? { mean, std } : undefined,
+    normalize: settings.do_normalize ? { mean, std } : undefined,
     width: fixed.width,
     height: fixed.height,
   };

@@ -14,7 +14,7 @@ describe.each(FAMILIES.filter((family) => family !== "clip"))("%s", (family) => 
       const ids = tokenizer.encode(sample, { special: false });
       const whole = tokenizer.decode(ids);
       const bytes = ids.map((id) => texts.of(id).bytes);
-      // Unknown characters, and decoders that look at neighbours, have no bytes of their own.
+      // Unknown characters, and decoders that look at neighbors, have no bytes of their own.
       if (whole.includes("\uFFFD") || bytes.includes(null)) continue;
       const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(
         Uint8Array.from(bytes.flatMap((some) => some ?? [])),

@@ -38,7 +38,7 @@ export interface NamedToken {
  * rebuilds some tokenizers from their class name and then departs from the file; the file is followed here.)
  *
  * @huggingface/tokenizers translates the regular expressions. The rest is ours, because in 0.2.0 of that library ids
- * differ from the reference's for digits and white space outside ASCII, for split behaviours, single-word tokens and
+ * differ from the reference's for digits and white space outside ASCII, for split behaviors, single-word tokens and
  * templates, because its decoder drops byte order marks and words bad bytes differently, and because it has no
  * streaming decoder.
  */
@@ -91,7 +91,7 @@ export class Tokenizer {
     for (const { content, id } of this.addedTokens) this.#idOf.set(content, id);
     for (const [token, id] of this.#model.ids) this.#tokenOf.set(id, token);
     for (const { content, id, normalized } of this.addedTokens) {
-      // As the reference has it: what is looked for in its normalised form is also written in it.
+      // As the reference has it: what is looked for in its normalized form is also written in it.
       this.#tokenOf.set(id, normalized ? this.#normalize(content) : content);
     }
     let size = 0;

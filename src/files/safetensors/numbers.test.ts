@@ -80,7 +80,7 @@ for (const { name, value, infinity, widen, fromF32, fromF64, fromBits } of FORMA
       expect(wrong).toBe(0);
     });
 
-    test("every midpoint between neighbours goes to the even one, and one ulp beside it to the nearer", () => {
+    test("every midpoint between neighbors goes to the even one, and one ulp beside it to the nearer", () => {
       const f32 = new Float32Array(1);
       const u32 = new Uint32Array(f32.buffer);
       let wrong = 0;

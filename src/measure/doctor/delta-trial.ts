@@ -101,8 +101,8 @@ export class DeltaTrial {
     const bases = drawBases({ generator, key: 0n, r, max, min, sparsity, grid }, shape, NO_CACHE);
     const layer: DeltaLayer = {
       shape,
-      lambda: normalised(0, r * n),
-      gamma: normalised(1, n * min),
+      lambda: normalized(0, r * n),
+      gamma: normalized(1, n * min),
       scale: 1 / min,
       pairing: "peft",
     };
@@ -184,7 +184,7 @@ export function spread(length: number): number[] {
 }
 
 /** Numbers of standard deviation 1, always the same. */
-function normalised(stream: 0 | 1, count: number): Float32Array {
+function normalized(stream: 0 | 1, count: number): Float32Array {
   const values = new Float32Array(count);
   philoxFill(philoxStream(1n, stream, "dense", 1), 0, values);
   return values;

@@ -4,7 +4,7 @@ import { type AdapterChoice, AdaptedWeights } from "../../adapters/merge/in-memo
 import { planOneAdapter } from "../../adapters/merge/in-memory/plan.ts";
 import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
-import type { Quantised } from "../../models/decoder/weights.ts";
+import type { Quantized } from "../../models/decoder/weights.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { type Perplexity, perplexity } from "./perplexity.ts";
@@ -21,7 +21,7 @@ export interface Comparison {
   /** What the user should know of the adapter: one line each. */
   readonly notes: readonly string[];
   /** What of the weights is held in blocks: adapters are then added beside it. */
-  readonly quantised?: Quantised | undefined;
+  readonly quantized?: Quantized | undefined;
   /** Of all that was predicted. */
   readonly tokensPerSecond: number;
   /** GPU time by kernel; empty unless the GPU was opened to measure it. */
@@ -83,16 +83,16 @@ export async function comparePerplexity(ids: readonly number[], options: Compari
     seconds += (performance.now() - begin) / 1000;
     return found;
   };
-  const { quantised } = decoder.weights;
+  const { quantized } = decoder.weights;
   // What cannot be added to weights in blocks is refused before anything is measured.
   using beside =
-    adapter === undefined || quantised === undefined
+    adapter === undefined || quantized === undefined
       ? undefined
       : await UnmergedAdapters.place(decoder, weights ?? folder, [adapter], { generator, signal });
   const base = await measure();
   const rest = async () => {
     const profile = (await gpu.profiler?.report()) ?? [];
-    return { base, mergedDtypes, quantised, tokensPerSecond: predicted / seconds, profile };
+    return { base, mergedDtypes, quantized, tokensPerSecond: predicted / seconds, profile };
   };
   if (adapter === undefined) return { notes: [], ...(await rest()) };
   await using adapting = await AdaptedWeights.open(decoder, weights ?? folder);

@@ -57,7 +57,7 @@ export function windows(ids: readonly number[], size: number, beginning?: number
 }
 
 /**
- * The perplexity of a tokenised text: in each window every token but the first is predicted from those before it; the
+ * The perplexity of a tokenized text: in each window every token but the first is predicted from those before it; the
  * mean is over all predicted tokens.
  * @throws RandloraError `data` for a text too short; `model` for ids beyond the vocabulary; `numeric` when it overflows
  */

@@ -77,7 +77,7 @@ export class ImageClassifier implements Disposable {
   }
 
   /**
-   * With a head of texts: logits are exp(logit_scale) · cosine of the image and the normalised mean of the normalised
+   * With a head of texts: logits are exp(logit_scale) · cosine of the image and the normalized mean of the normalized
    * vectors of a class's prompts.
    * @throws RandloraError `usage` for a model without an encoder of texts; `model` for a prompt that is too long; `memory`, `gpu`
    */

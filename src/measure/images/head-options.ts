@@ -4,7 +4,7 @@ import type { LoadedImageModel } from "./model.ts";
 import type { ImageSet } from "../../data/images/datasets/types.ts";
 import { choice, text } from "../../terminal/options/command.ts";
 
-/** What commands that measure a model on labelled images are told of its head. */
+/** What commands that measure a model on labeled images are told of its head. */
 export const HEAD_OPTIONS = {
   head: choice(["linear", "cls", "zero-shot"], {
     topic: "Head",

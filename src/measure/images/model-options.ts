@@ -4,7 +4,7 @@ import type { Preprocessing } from "../../data/images/preprocessing.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import { choice, type Context, number, repeat, text } from "../../terminal/options/command.ts";
 import { GENERATOR_NAMES, type GeneratorName } from "../../compute/random/names.ts";
-import { sayQuantised } from "../../chat/load-model.ts";
+import { sayQuantized } from "../../chat/load-model.ts";
 import { IMAGE_QUANTIZE_OPTION } from "../../terminal/options/shared/quantize.ts";
 
 /** What every command about images says of its model. */
@@ -68,7 +68,7 @@ export async function findLoadedImageModel(
       const opened = resources.use(await LoadedImageModel.open(gpu, location, options));
       const ofBlocks = await Promise.all(adapters.map(({ path }) => noteOfBlocks(path)));
       for (const note of [...opened.notes, ...ofBlocks.flat()]) log.warn(note);
-      await sayQuantised(opened.model.quantised, quantize, context);
+      await sayQuantized(opened.model.quantized, quantize, context);
       return opened;
     },
   };

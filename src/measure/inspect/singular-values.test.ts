@@ -82,7 +82,7 @@ function error(found: Float64Array, wanted: readonly number[]): number {
   return worst / Math.max(wanted[0] ?? 0, 1e-300);
 }
 
-test("an element that is small beside its neighbour is not lost", () => {
+test("an element that is small beside its neighbor is not lost", () => {
   const data = Float64Array.from([1, 0, 0, 0, 0, 0, 1e-9, 1, 0]);
   const found = finishSteps(eigenvalueSteps({ size: 3, pitch: 3, data }));
   // Of [[1, 0, e], [0, 0, 1], [e, 1, 0]] to the second order in e: 1 ± e/√2, and −1.

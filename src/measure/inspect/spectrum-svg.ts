@@ -13,7 +13,7 @@ const COLORS = ["#2f7ed8", "#e0712b", "#2e9e5b", "#b04bc9", "#c93b4e", "#8c7a2b"
 const MOST_POINTS = 400;
 
 /**
- * Singular values by their place, on a logarithmic scale, as a figure: one curve a ΔW, one colour a kind of module.
+ * Singular values by their place, on a logarithmic scale, as a figure: one curve a ΔW, one color a kind of module.
  *
  * @param title stands above the plot and names the figure for screen readers
  * @returns an SVG document
@@ -30,7 +30,7 @@ export function spectrumSvg(spectra: readonly ModuleSpectrum[], title: string): 
   const curves = kinds.flatMap(({ curves: of }, at) =>
     of.map((points) => {
       const drawn = path(thinned(points)) ?? "";
-      return `<path d="${drawn}" fill="none" stroke="${colour(at)}" stroke-opacity="${round(opacity)}" stroke-linecap="round"/>`;
+      return `<path d="${drawn}" fill="none" stroke="${color(at)}" stroke-opacity="${round(opacity)}" stroke-linecap="round"/>`;
     }),
   );
   const parts = [
@@ -66,12 +66,12 @@ function legend(names: readonly string[]): string[] {
     const start = at;
     at += 40 + 7 * name.length;
     return [
-      `<line x1="${start}" x2="${start + 18}" y1="40" y2="40" stroke="${colour(index)}" stroke-width="3"/>`,
+      `<line x1="${start}" x2="${start + 18}" y1="40" y2="40" stroke="${color(index)}" stroke-width="3"/>`,
       label(start + 24, 44, "start", name),
     ];
   });
 }
 
-function colour(index: number): string {
+function color(index: number): string {
   return COLORS[index % COLORS.length] ?? TEXT;
 }

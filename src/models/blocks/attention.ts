@@ -109,7 +109,7 @@ interface Turned {
   readonly held: readonly Tensor[];
 }
 
-/** Heads normalised and turned; keys and values join what is past. */
+/** Heads normalized and turned; keys and values join what is past. */
 function recordTurned(
   recorder: Recorder,
   headSize: number,

@@ -15,7 +15,7 @@ export interface Projection {
   readonly rowsAtMost?: number | undefined;
 }
 
-/** What a block begins with: a projection of x, or of x + norm(branch.x), that is normalised first; see OPS.normedLinear. */
+/** What a block begins with: a projection of x, or of x + norm(branch.x), that is normalized first; see OPS.normedLinear. */
 export interface NormedProjection extends Pick<Projection, "x" | "weight" | "bias" | "rowsAtMost"> {
   readonly norm: RmsNorm;
   /** Its norm has the ε and the offset of the other. */
@@ -30,8 +30,8 @@ export interface NormedProjection extends Pick<Projection, "x" | "weight" | "bia
 export interface Linears {
   apply(recorder: Recorder, projection: Projection): Tensor;
   /**
-   * The same of what is normalised first, in one command where the device has one, and what was normalised: x, or its sum with
-   * the branch, which is new. Left out where something needs the normalised x; never for what is differentiated.
+   * The same of what is normalized first, in one command where the device has one, and what was normalized: x, or its sum with
+   * the branch, which is new. Left out where something needs the normalized x; never for what is differentiated.
    */
   readonly applyNormed?: ((recorder: Recorder, projection: NormedProjection) => { y: Tensor; x: Tensor }) | undefined;
 }

@@ -17,7 +17,7 @@ export function streamOf(x: Tensor): Stream {
   return { x, branch: undefined };
 }
 
-/** What a block begins with: the product of its normalised input, and that input, which its result is added to. */
+/** What a block begins with: the product of its normalized input, and that input, which its result is added to. */
 export interface Begun {
   readonly y: Tensor;
   /** The stream's x where no branch was to join that, else a tensor of its own. */

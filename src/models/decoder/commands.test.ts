@@ -32,7 +32,7 @@ interface Sequences {
   readonly count: number;
   /** Positions that each has room for: of many, attention takes parts. */
   readonly positions: number;
-  readonly quantised: boolean;
+  readonly quantized: boolean;
 }
 
 /** Commands that one pass over new tokens takes, on a device that only counts. */
@@ -42,7 +42,7 @@ async function commandsOf(type: string, layers: number, staging: (typeof BLOCKS_
   const path = folder.at(`${type}-${layers}`);
   const config = await writeArchitecture(path, type, layers);
   await using checkpoint = await Checkpoint.open(join(path, "model.safetensors"));
-  const options = of.quantised ? { quantize: "Q8_0" as const } : {};
+  const options = of.quantized ? { quantize: "Q8_0" as const } : {};
   const weights = DecoderWeights.allocate(counting, checkpoint, config, options);
   using cache = new KvCache(counting, config);
   cache.reserve(of.positions);
@@ -64,10 +64,10 @@ async function commandsOf(type: string, layers: number, staging: (typeof BLOCKS_
 
 describe.each(BLOCKS_STAGING_NAMES)("%s", (staging) => {
   test.each([
-    ["a token", { count: 1, positions: 20, quantised: false }],
-    ["a token far behind", { count: 1, positions: 2000, quantised: false }],
-    ["a token of each of four sequences", { count: 4, positions: 2000, quantised: false }],
-    ["a token, weights in blocks", { count: 1, positions: 20, quantised: true }],
+    ["a token", { count: 1, positions: 20, quantized: false }],
+    ["a token far behind", { count: 1, positions: 2000, quantized: false }],
+    ["a token of each of four sequences", { count: 4, positions: 2000, quantized: false }],
+    ["a token, weights in blocks", { count: 1, positions: 20, quantized: true }],
   ] as const)("%s takes six commands a layer at most, of every architecture", async (_, of) => {
     const each: Record<string, number> = {};
     for (const type of SUPPORTED_TYPES) {

@@ -114,7 +114,7 @@ export async function readConfigOf<const S extends v.GenericSchema>(
   }
   if (quantization_config !== undefined && quantization_config !== null) {
     const hint = "use the model's original checkpoint, in f32, f16 or bf16";
-    throw new RandloraError("model", `${oneLine(path)}: the weights are quantised`, hint);
+    throw new RandloraError("model", `${oneLine(path)}: the weights are quantized`, hint);
   }
   const parsed = v.safeParse(schema, json);
   if (!parsed.success) throw broken(path, parsed.issues[0]);

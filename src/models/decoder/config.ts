@@ -36,9 +36,9 @@ export interface DecoderConfig {
   readonly logitSoftcap: number | undefined;
   /** The embedding is the output matrix as well. */
   readonly tied: boolean;
-  /** The heads of q and k are normalised (Qwen 3, Gemma 3). */
+  /** The heads of q and k are normalized (Qwen 3, Gemma 3). */
   readonly queryKeyNorm: boolean;
-  /** The outputs of attention and MLP are normalised before they are added (Gemma). */
+  /** The outputs of attention and MLP are normalized before they are added (Gemma). */
   readonly postNorms: boolean;
   readonly qkvBias: boolean;
   readonly outputBias: boolean;

@@ -58,7 +58,7 @@ test.each([
 test.each([
   ["another architecture", { model_type: "mamba" }, 'models of type "mamba" cannot be run'],
   ["no architecture", { model_type: undefined }, "names no model_type"],
-  ["quantised weights", { quantization_config: { bits: 4 } }, "the weights are quantised"],
+  ["quantized weights", { quantization_config: { bits: 4 } }, "the weights are quantized"],
   ["an unknown activation", { hidden_act: "relu2" }, 'activation "relu2" is not supported'],
   ["an unknown RoPE", { rope_scaling: { rope_type: "spiral" } }, 'RoPE scaling "spiral" is not supported'],
   ["RoPE without its factor", { rope_scaling: { rope_type: "linear" } }, 'RoPE scaling "linear" lacks factor'],

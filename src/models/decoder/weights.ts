@@ -3,11 +3,11 @@ import type { KernelDtype } from "../../compute/device/dtype.ts";
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
-import { type Placed, PlacedWeights, type Quantised, type WeightOptions } from "../placed-weights.ts";
+import { type Placed, PlacedWeights, type Quantized, type WeightOptions } from "../placed-weights.ts";
 import type { PlannedMatrix } from "../tensor-plan.ts";
 import { checkPlan, type PlannedLayer, planWeights, type WeightPlan } from "./weight-plan.ts";
 
-export type { Quantised, WeightOptions } from "../placed-weights.ts";
+export type { Quantized, WeightOptions } from "../placed-weights.ts";
 
 /** The matrices of a layer in GPU memory. */
 export type LayerWeights = Placed<PlannedLayer>;
@@ -73,8 +73,8 @@ export class DecoderWeights {
   }
 
   /** What is held in blocks; undefined: nothing. */
-  get quantised(): Quantised | undefined {
-    return this.#placed.quantised;
+  get quantized(): Quantized | undefined {
+    return this.#placed.quantized;
   }
 
   /**

@@ -4,7 +4,7 @@ import { readRows } from "../../compute/tensor/read-rows.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { type Linears, PLAIN_LINEARS } from "../blocks/linears.ts";
-import { PlacedWeights, type Quantised, type WeightOptions } from "../placed-weights.ts";
+import { PlacedWeights, type Quantized, type WeightOptions } from "../placed-weights.ts";
 import { checkTensors, type PlannedMatrix, plannedMatrix, plannedVector } from "../tensor-plan.ts";
 import type { ImageConfig } from "./config.ts";
 import { type Head, recordHead } from "./heads.ts";
@@ -81,8 +81,8 @@ export class ImageModel {
   }
 
   /** What of the layers' weights is held in blocks; undefined: nothing. */
-  get quantised(): Quantised | undefined {
-    return this.#placed.quantised;
+  get quantized(): Quantized | undefined {
+    return this.#placed.quantized;
   }
 
   /** Reads every tensor; see `PlacedWeights.fill`. */

@@ -3,10 +3,10 @@ import type { Grid } from "./positions.ts";
 /** Height and width, in pixels. */
 export type Size = readonly [height: number, width: number];
 
-/** Colours of a pixel. */
+/** Colors of a pixel. */
 export const CHANNELS = 3;
 
-/** Normalised images of one size. */
+/** Normalized images of one size. */
 export interface Images {
   readonly count: number;
   readonly size: Size;

@@ -12,9 +12,9 @@ const USUAL_COLUMNS = 76;
 export interface TerminalChart {
   readonly title: string;
   readonly axes: { readonly x: Axis; readonly y: Axis };
-  /** In braille dots, two by four a character. Where two meet, a later one gives the colour. */
+  /** In braille dots, two by four a character. Where two meet, a later one gives the color. */
   readonly curves: readonly { readonly points: readonly LossPoint[]; paint(text: string): string }[];
-  /** Characters of one column on top of the curves, with their colours. */
+  /** Characters of one column on top of the curves, with their colors. */
   readonly marks: readonly { readonly at: LossPoint; readonly text: string }[];
 }
 

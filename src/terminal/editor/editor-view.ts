@@ -1,7 +1,7 @@
 import type { EditorState } from "./editor-state.ts";
 import type { Layouter } from "./layout.ts";
 
-/** What stands before the first line of a text, and before its others. Both may carry colours. */
+/** What stands before the first line of a text, and before its others. Both may carry colors. */
 export interface Prompt {
   readonly first: string;
   readonly next: string;

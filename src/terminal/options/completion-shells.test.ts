@@ -77,10 +77,10 @@ onUnix("completes in a real shell, words and values, after = too", () => {
     ).toEqual(ours.map(([, words]) => words));
   });
 
-  const initialise = "autoload -Uz compinit; compinit -u -D";
+  const initialize = "autoload -Uz compinit; compinit -u -D";
   test.each([
-    ["sourced", `${initialise}; source ./zsh`],
-    ["autoloaded from fpath", `fpath=($PWD/functions $fpath); ${initialise}`],
+    ["sourced", `${initialize}; source ./zsh`],
+    ["autoloaded from fpath", `fpath=($PWD/functions $fpath); ${initialize}`],
   ])("zsh, %s", async (_, setUp) => {
     expect(await got(["zsh", "-f", "-i"], `unsetopt automenu; ${setUp}`, typed)).toEqual(expected);
   });

@@ -19,7 +19,7 @@ export interface Context {
   progress(spec: ProgressSpec): Progress;
   /** stderr for what `progress` cannot say; shows nothing under `--quiet`. */
   readonly screen: LiveLine;
-  /** Colours for stdout; none where they have no place. */
+  /** Colors for stdout; none where they have no place. */
   readonly style: Style;
   /** Columns that a line on stdout may fill: the terminal's width, Infinity elsewhere. */
   readonly columns: number;

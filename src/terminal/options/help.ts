@@ -3,7 +3,7 @@ import { GLOBAL_OPTIONS } from "./globals.ts";
 import { environmentName, flagName, type Program } from "./names.ts";
 import type { Option } from "./option.ts";
 
-/** How help looks: the width to fill and how to mark headings and asides (identity functions without colour). */
+/** How help looks: the width to fill and how to mark headings and asides (identity functions without color). */
 export interface HelpStyle {
   readonly columns: number;
   bold(text: string): string;

@@ -16,13 +16,13 @@ describe("on a real terminal", () => {
     expect(shownLines(transcript).filter((line) => line !== "")).toEqual(["warning: half-way", "done"]);
   });
 
-  test("errors are coloured, unless NO_COLOR", async () => {
+  test("errors are colored, unless NO_COLOR", async () => {
     const command = [process.execPath, SAMPLE, "fail", "format", "--quiet"];
-    const coloured = await onTerminal(command, { columns: 80, env });
-    expect(coloured.transcript).toContain("\x1b[31merror:\x1b[39m x.safetensors");
+    const colored = await onTerminal(command, { columns: 80, env });
+    expect(colored.transcript).toContain("\x1b[31merror:\x1b[39m x.safetensors");
     const plain = await onTerminal(command, { columns: 80, env: { ...env, NO_COLOR: "1" } });
     expect(plain.transcript).toBe("error: x.safetensors: header cut off\r\nhint: fetch the file again\r\n");
-    expect([coloured.status, plain.status]).toEqual([1, 1]);
+    expect([colored.status, plain.status]).toEqual([1, 1]);
   });
 
   test("help fits it", async () => {
@@ -36,7 +36,7 @@ describe("what is quoted steers no terminal", () => {
   const nasty = "a\x1b]0;title\x07\x1b[2J\x1b[8mb\x9b1m\rc\u202ed";
   const shown = "a␛]0;title␇␛[2J␛[8mb\uFFFD1m␍c\uFFFDd";
 
-  test("on a terminal, where the program's own colours stay", async () => {
+  test("on a terminal, where the program's own colors stay", async () => {
     const { transcript } = await onTerminal([process.execPath, SAMPLE, "say", nasty], { columns: 200, env });
     expect(transcript.split("\r\n")).toEqual([
       `\x1b[33mwarning:\x1b[39m ${shown}`,

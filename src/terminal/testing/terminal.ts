@@ -25,7 +25,7 @@ export class RecordingStream implements OutputStream {
   }
 }
 
-/** Carries out `\r` and "clear line" on a transcript and drops colours: the lines that stand there in the end. */
+/** Carries out `\r` and "clear line" on a transcript and drops colors: the lines that stand there in the end. */
 export function shownLines(transcript: string): string[] {
   return transcript.split("\n").map((line) => {
     const afterClear = line.slice(Math.max(0, line.lastIndexOf("\x1b[2K")));

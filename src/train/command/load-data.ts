@@ -16,7 +16,7 @@ export interface Loaded<Batch> extends Disposable {
   show(estimate: RunEstimate): void;
 }
 
-/** Reads and tokenises texts, with a bar. */
+/** Reads and tokenizes texts, with a bar. */
 export async function loadTexts({ local, location }: Places, context: Context): Promise<Loaded<MicroBatch>> {
   const { loadRunData } = await import("../text/data.ts");
   const { textSubject } = await import("../text/subject.ts");

@@ -2,7 +2,7 @@ import type { Style } from "../../terminal/style.ts";
 import { curveAxes, type MethodCurve } from "./curves.ts";
 import { terminalChart } from "../../terminal/charts/terminal-chart.ts";
 
-/** What tells curves apart where there are no colours, too. */
+/** What tells curves apart where there are no colors, too. */
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 /**

@@ -78,7 +78,7 @@ test(
       ] as const;
       const sum = (bytes: (shape: (typeof shapes)[number]) => number) =>
         2 * shapes.reduce((all, one) => all + bytes(one), 0);
-      expect(summary.quantised).toEqual({
+      expect(summary.quantized).toEqual({
         dtype: "Q4_0",
         bytes: sum((shape) => tensorBytes(shape, "Q4_0")),
         stored: sum(([rows, cols]) => 4 * rows * cols),

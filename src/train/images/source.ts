@@ -169,12 +169,12 @@ export class ImageSource implements TrainingSource<ImageBatch> {
     const model = ImageModel.allocate(gpu, checkpoint, config, options);
     const method = await trainable.place({ gpu, parameters, tensors: model.tensors, place });
     const { task, begin } = placeTask(gpu, asked, model, parameters);
-    const { quantised } = model;
+    const { quantized } = model;
     const summary = {
       trainableParameters: parameters.count,
       modules: trainable.modules,
-      quantised,
-      notes: [...notesOfBlocks(settings.quantize, quantised), ...trainable.notes],
+      quantized,
+      notes: [...notesOfBlocks(settings.quantize, quantized), ...trainable.notes],
     };
     const owned = owner.move();
     return {

@@ -153,7 +153,7 @@ async function writeTrained(name: string): Promise<string> {
   return await writeLora(runs.folder.at(name), lora, { config, tensors: Object.fromEntries(halves) });
 }
 
-test("a frozen LoRA has its part and keeps its bytes, whatever the optimiser does to the other", async () => {
+test("a frozen LoRA has its part and keeps its bytes, whatever the optimizer does to the other", async () => {
   const path = await writeTrained("frozen");
   const init = await initialSettings(path, { method: "hybrid" });
   const asked = {

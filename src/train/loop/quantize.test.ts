@@ -114,7 +114,7 @@ test("a summary tells the bytes of what is held in blocks, and of the same as st
   ] as const;
   const sum = (bytes: (shape: (typeof shapes)[number]) => number) =>
     5 * shapes.reduce((all, one) => all + bytes(one), 0);
-  expect(method.quantised).toEqual({
+  expect(method.quantized).toEqual({
     dtype: "Q8_0",
     bytes: sum((shape) => tensorBytes(shape, "Q8_0")),
     stored: sum(([rows, cols]) => 4 * rows * cols),

@@ -149,7 +149,7 @@ export class Training<Batch> {
       validAccuracy: end.validAccuracy,
       bestStep: end.best?.step,
       trainableParameters: summary.trainableParameters,
-      quantised: summary.quantised,
+      quantized: summary.quantized,
       tokens: end.tokens,
       unit: this.#input.subject.unit,
       estimatedGpuBytes: bytes,

@@ -17,7 +17,7 @@ describe("a sample", () => {
     { text: "yes\nno</s>", supervised: true, tokens: 4 },
   ];
 
-  test("has what is supervised marked: by brackets, or by colour, line by line", () => {
+  test("has what is supervised marked: by brackets, or by color, line by line", () => {
     expect(sampleText(parts, PLAIN)).toBe("  <s>user: hi\n  ⟦yes\n  no</s>⟧\n");
     expect(sampleText(parts, COLORED)).toBe(
       `  ${COLORED.dim("<s>user: hi")}\n  ${COLORED.green("yes")}\n  ${COLORED.green("no</s>")}\n`,

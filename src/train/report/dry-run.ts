@@ -8,7 +8,7 @@ import type { DataSet, DataTotals } from "../../data/text/samples/types.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
 import type { RunEstimate } from "../loop/finetune.ts";
 import { parameterTable } from "./parameter-table.ts";
-import { quantisedJson, quantisedText } from "../../terminal/quantized.ts";
+import { quantizedJson, quantizedText } from "../../terminal/quantized.ts";
 import { sampleText } from "./sample-text.ts";
 
 /** Samples that are shown in full. */
@@ -33,7 +33,7 @@ export function dryRunJson({ data: { train, read }, estimate }: DryRun): object 
     dropped_samples: read.reduce((sum, { totals }) => sum + totals.dropped, 0),
     steps: estimate.steps,
     estimated_gpu_bytes: estimate.estimatedGpuBytes,
-    ...quantisedJson(estimate.method.quantised),
+    ...quantizedJson(estimate.method.quantized),
   };
 }
 
@@ -59,12 +59,12 @@ export function dryRunText({ data, tokenizer, estimate }: DryRun, columns: numbe
 
 /** What is trained, for how long, and the memory that it takes. */
 export function estimateText(estimate: RunEstimate, columns: number, style: Style): string {
-  const { quantised } = estimate.method;
+  const { quantized } = estimate.method;
   const spared = estimate.checkpointing ? ", with activations recomputed" : "";
   const rows = [
     ["steps", `${formatNumber(estimate.steps)} (${formatAmount(estimate.epochs, "epoch")})`],
     ["device memory", `about ${formatBytes(estimate.estimatedGpuBytes)}${spared}`],
-    ...(quantised === undefined ? [] : [["frozen layers", quantisedText(quantised)]]),
+    ...(quantized === undefined ? [] : [["frozen layers", quantizedText(quantized)]]),
     ...estimate.method.notes.map((note) => ["note", note]),
   ];
   return `${parameterTable(estimate.method, columns, style.dim)}\n${formatTable(rows, { columns })}`;

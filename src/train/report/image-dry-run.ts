@@ -5,7 +5,7 @@ import { formatTable } from "../../terminal/table.ts";
 import type { RunEstimate } from "../loop/finetune.ts";
 import type { ImageData } from "../images/data.ts";
 import { estimateText } from "./dry-run.ts";
-import { quantisedJson } from "../../terminal/quantized.ts";
+import { quantizedJson } from "../../terminal/quantized.ts";
 
 /** What `finetune --dry-run` found out of a run on images. */
 export interface ImageDryRun {
@@ -23,7 +23,7 @@ export function imageDryRunJson({ data: { train, valid }, estimate }: ImageDryRu
     classes: train.classes.length,
     steps: estimate.steps,
     estimated_gpu_bytes: estimate.estimatedGpuBytes,
-    ...quantisedJson(estimate.method.quantised),
+    ...quantizedJson(estimate.method.quantized),
   };
 }
 

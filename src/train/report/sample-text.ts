@@ -6,7 +6,7 @@ import type { MarkedText } from "../../data/text/samples/marked-text.ts";
 const LONGEST = 1200;
 
 /**
- * A sample for people: what is supervised is green, the rest dim; without colours it stands between ⟦ and ⟧. Control
+ * A sample for people: what is supervised is green, the rest dim; without colors it stands between ⟦ and ⟧. Control
  * characters are shown as symbols of them: a data set must not drive the terminal.
  *
  * @returns lines, each indented and ended by a newline; newlines at the sample's end are left out

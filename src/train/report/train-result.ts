@@ -14,7 +14,7 @@ import type { TrainSettings } from "../settings/settings.ts";
 import type { TrainResult } from "../types.ts";
 import type { Moved } from "./what-moved.ts";
 import { profileJson, profileText } from "../../terminal/profile.ts";
-import { quantisedJson, quantisedText } from "../../terminal/quantized.ts";
+import { quantizedJson, quantizedText } from "../../terminal/quantized.ts";
 
 /** What a run came to, and the most memory that this process had, buffers of a device in the same memory included. */
 export type FinetuneResult = TrainResult & { readonly peakRssBytes: number };
@@ -36,7 +36,7 @@ export function trainResultJson(result: FinetuneResult, moved?: Moved): object {
     estimated_gpu_bytes: result.estimatedGpuBytes,
     peak_gpu_bytes: result.peakGpuBytes,
     peak_rss_bytes: result.peakRssBytes,
-    ...quantisedJson(result.quantised),
+    ...quantizedJson(result.quantized),
     seconds: result.seconds,
     ...profileJson(result.profile),
   };
@@ -99,7 +99,7 @@ export function trainResultText(
       `${formatBytes(result.peakGpuBytes)} at most (${formatBytes(result.estimatedGpuBytes)} expected)`,
     ],
     ["process memory", `${formatBytes(result.peakRssBytes)} at most`],
-    ...(result.quantised === undefined ? [] : [["frozen layers", quantisedText(result.quantised)]]),
+    ...(result.quantized === undefined ? [] : [["frozen layers", quantizedText(result.quantized)]]),
     ...(figure === undefined ? [] : [["plot", figure]]),
   ];
   const above = plot === "" ? "" : `${plot}\n`;

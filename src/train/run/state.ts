@@ -17,7 +17,7 @@ import {
   stateFolders,
 } from "../../models/folder/run-states.ts";
 
-/** Which file holds which tensors, under which names: those of torch's optimiser state. */
+/** Which file holds which tensors, under which names: those of torch's optimizer state. */
 const FILES = [
   { file: "parameters.safetensors", roles: [["value", ""]] },
   {

@@ -24,7 +24,7 @@ export interface RunDataOptions {
 }
 
 /**
- * Reads and tokenises the data that the settings name, with the tokenizer and template of the model in `folder`.
+ * Reads and tokenizes the data that the settings name, with the tokenizer and template of the model in `folder`.
  * @throws RandloraError `file`, `format`, `data`, `usage` as `loadTrainingData` does; `usage` for --early-stop without
  *   validation data
  */

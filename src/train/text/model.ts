@@ -120,8 +120,8 @@ export class ModelSource implements TrainingSource<MicroBatch> {
     const summary = {
       trainableParameters: parameters.count,
       modules: trainable.modules,
-      quantised: weights.quantised,
-      notes: [...notes, ...notesOfBlocks(quantize, weights.quantised), ...trainable.notes],
+      quantized: weights.quantized,
+      notes: [...notes, ...notesOfBlocks(quantize, weights.quantized), ...trainable.notes],
     };
     const save = async (folder: string) => {
       if (content !== undefined && isAdapterMethod(definition)) await writePeft(folder, await content(), definition);

@@ -23,7 +23,7 @@ afterAll(() => gpu.close());
 const [OUT, IN, RANK] = [75, 53, 6];
 const TERMS = Math.ceil(IN / RANK) * RANK;
 
-function normalised(stream: 0 | 1, count: number): Float32Array {
+function normalized(stream: 0 | 1, count: number): Float32Array {
   const values = new Float32Array(count);
   philoxFill(philoxStream(9n, stream, "dense", 1), 0, values);
   return values;
@@ -36,8 +36,8 @@ async function deltaOf(bases: Bases, pairing: Pairing, staging: Staging): Promis
     shape: randloraShape(OUT, IN, RANK),
     weightIsTransposed: false,
     scale: 0.3,
-    lambda: normalised(0, TERMS),
-    gamma: normalised(1, (TERMS / RANK) * IN),
+    lambda: normalized(0, TERMS),
+    gamma: normalized(1, (TERMS / RANK) * IN),
   });
   const pitch = padded4(IN);
   const buffer = gpu.memory.allocate("ΔW", OUT * pitch * 4);

@@ -12,7 +12,7 @@ export interface BasesSpec {
   readonly max: number;
   readonly min: number;
   readonly sparsity: Sparsity;
-  /** The grid that normalised elements are rounded to: PEFT casts them to the base weights' dtype. */
+  /** The grid that normalized elements are rounded to: PEFT casts them to the base weights' dtype. */
   readonly grid: FloatGrid;
 }
 
@@ -32,7 +32,7 @@ export interface Bases {
   readonly extent: BasesExtent;
   readonly a: BasisMatrix;
   readonly b: BasisMatrix;
-  /** The standard deviations that were divided by; null where nothing was normalised (philox, saved projections). */
+  /** The standard deviations that were divided by; null where nothing was normalized (philox, saved projections). */
   readonly stdA: number | null;
   readonly stdB: number | null;
 }
@@ -50,7 +50,7 @@ export interface DrawnPair {
   readonly stds: StdPair;
 }
 
-/** The first elements of A and B in the order of drawing, final (normalised, on their grid), as f32. */
+/** The first elements of A and B in the order of drawing, final (normalized, on their grid), as f32. */
 export interface BasesHead {
   readonly a: Float32Array<ArrayBuffer>;
   readonly b: Float32Array<ArrayBuffer>;

@@ -73,7 +73,7 @@ describe("what a layer needs", () => {
     );
   });
 
-  test("is rounded to the grid after normalising, once more", () => {
+  test("is rounded to the grid after normalizing, once more", () => {
     fc.assert(
       fc.property(specs, (spec) => {
         const single = drawBases({ ...spec, grid: "f32" }, whole(spec), new MemoryStdCache());

@@ -61,7 +61,7 @@ export function checkExtent(extent: BasesExtent, r: number, max: number, min: nu
 
 function drawPair(spec: BasesSpec, extent: BasesExtent, known: StdPair | null): Steps<DrawnPair> {
   if (spec.generator === "torch-mt19937-ternary") return drawTernary(spec, extent, known);
-  if (spec.generator === "philox-v1") throw new TypeError("philox-v1 is not normalised");
+  if (spec.generator === "philox-v1") throw new TypeError("philox-v1 is not normalized");
   return drawDense(spec.generator, spec, extent, known);
 }
 
@@ -73,7 +73,7 @@ function* drawAndRemember(spec: BasesSpec, extent: BasesExtent, cache: StdCache)
   if (!(a > 0 && b > 0)) {
     throw new RandloraError(
       "numeric",
-      `random bases drawn at ${spec.max} × ${spec.min} with r = ${spec.r} are all alike and cannot be normalised`,
+      `random bases drawn at ${spec.max} × ${spec.min} with r = ${spec.r} are all alike and cannot be normalized`,
     );
   }
   if (known === null) cache.set(key, drawn.stds, (spec.max + 1) * basesCount(spec.min, spec.r) * spec.r);
@@ -103,7 +103,7 @@ export function* drawSteps(spec: BasesSpec, extent: BasesExtent, cache: StdCache
 
 /** What adapter.json records of drawn bases, so that a redraw that differs is noticed. */
 export interface BasesFingerprint {
-  /** Null where nothing is normalised (philox). */
+  /** Null where nothing is normalized (philox). */
   readonly stdA: number | null;
   readonly stdB: number | null;
   /** Hexadecimal SHA-256 of the first ≤ 4096 final elements as little-endian f32, in the order of drawing. */

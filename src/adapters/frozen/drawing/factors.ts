@@ -21,7 +21,7 @@ export function drawsFactors(generator: GeneratorName): generator is FactorGener
 
 /**
  * What determines every element of two random factors A (r, maxIn) and B (maxOut, r), drawn as VeRA has them (Kopiczko et
- * al., arXiv:2310.11454) and normalised by nothing.
+ * al., arXiv:2310.11454) and normalized by nothing.
  */
 export interface FactorsSpec {
   readonly generator: FactorGenerator;
@@ -124,7 +124,7 @@ function* drawTransposed<Elements>(
   const final = draw.allocate(kept * stride);
   const group = Math.max(1, Math.min(rows, Math.floor(STAGE / kept)));
   const staged = draw.allocate(group * kept);
-  // Nothing is normalised: a quotient by 1 is the number itself.
+  // Nothing is normalized: a quotient by 1 is the number itself.
   const stretch = (count: number, from: number): Steps<void> =>
     drawStretch(generator, count, (draws, n, at) => draw.finish(draws, n, 1, staged, from + at));
   for (let first = 0; first < rows; first += group) {

@@ -185,7 +185,7 @@ test("what cannot be added without being merged is refused, and nothing stays in
 test("a model in blocks changes its adapters between texts, and is itself again without", async () => {
   const location = { folder: STORIES, weights: undefined };
   await using model = await LanguageModel.load({ location, quantize: "q4", device: TEST_DEVICE });
-  expect(model.quantised?.dtype).toBe("Q4_0");
+  expect(model.quantized?.dtype).toBe("Q4_0");
   const live = model.gpu.memory.liveBytes;
   using cache = model.decoder.createCache();
   const logits = async () => {

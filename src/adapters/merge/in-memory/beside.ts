@@ -134,7 +134,7 @@ async function open(
 
 function refusal({ path }: Adapter, cause: string): RandloraError {
   const hint = "merge it (randlora merge), and give the merged model --quantize";
-  return new RandloraError("adapter", `${oneLine(path)}: cannot be added to quantised weights: ${cause}`, hint);
+  return new RandloraError("adapter", `${oneLine(path)}: cannot be added to quantized weights: ${cause}`, hint);
 }
 
 async function placeOne(

@@ -27,7 +27,7 @@ const FORMATS: Readonly<Record<KernelDtype, { readonly bits: number; readonly sm
   BF16: { bits: 7, smallest: -126 },
 };
 
-/** The distance between `value` and its neighbour in a dtype. */
+/** The distance between `value` and its neighbor in a dtype. */
 export function ulp(value: number, dtype: KernelDtype): number {
   const { bits, smallest } = FORMATS[dtype];
   const exponent = value === 0 ? smallest : Math.floor(Math.log2(Math.abs(value)));

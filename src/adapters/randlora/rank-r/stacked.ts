@@ -12,7 +12,7 @@ export function isRankR({ config }: Pick<Adapter, "config">): boolean {
 
 /**
  * Bases of both factors: each base of the longer draw is (max + min, r), Bⱼ and below it Aⱼᵀ. So any generator draws them,
- * and what saves, records and recognises bases need not know. The A that is drawn before them is not used.
+ * and what saves, records and recognizes bases need not know. The A that is drawn before them is not used.
  */
 export function stackedSpec(spec: BasesSpec): BasesSpec {
   return { ...spec, max: spec.max + spec.min };

@@ -146,7 +146,7 @@ function blockDot<T>(x: usize, w: usize): v128 {
   return i32x4.add(low, i32x4.shr_s(high, 4));
 }
 
-/** Eight neighbours of a row, the first a multiple of eight elements after the begin of a block, as f32. */
+/** Eight neighbors of a row, the first a multiple of eight elements after the begin of a block, as f32. */
 // @ts-ignore: decorator
 @inline
 export function eight<T>(row: usize, scales: usize, at: u32, to: usize): void {

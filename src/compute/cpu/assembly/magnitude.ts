@@ -33,7 +33,7 @@ export function columnSquares(p: Squares, piece: u32, scratch: usize): void {
   else squaresOfColumns<u16>(p, piece, scratch);
 }
 
-/** Four neighbours in a row, squared. */
+/** Four neighbors in a row, squared. */
 // @ts-ignore: decorator
 @inline
 function squares<T>(weight: usize, delta: usize, col: u32): v128 {

@@ -1,8 +1,8 @@
-// The product of a few rows that are normalised first, and perhaps gated: what `rmsNorm`, `gemm` and `elementwise` would do
+// The product of a few rows that are normalized first, and perhaps gated: what `rmsNorm`, `gemm` and `elementwise` would do
 // one after the other, by their own functions, hence the same bits.
 import { activate, GELU, GELU_TANH, QUICK_GELU, SILU } from "./activations";
 import { Gemm, gemm } from "./gemm";
-import { normalise } from "./norms";
+import { normalize } from "./norms";
 
 /** y = norm(a) · bᵀ + bias; all rows are one piece high. */
 @unmanaged
@@ -18,8 +18,8 @@ class NormedGemm extends Gemm {
   sumPitch: u32;
   /** 0, or an activation f: y = f(product) · that with the `cols` rows of b behind. */
   gate: u32;
-  /** A bit for each worker that has the rows, normalised, in its scratch. */
-  normalised: u32;
+  /** A bit for each worker that has the rows, normalized, in its scratch. */
+  normalized: u32;
 }
 
 // Where in the scratch, behind what `gemm` uses: its parameters, products that are to be gated, the rows.
@@ -65,18 +65,18 @@ export function gatedRows(p: NormedGemm, piece: u32, scratch: usize): void {
   else gateRows(p, first, left, right, QUICK_GELU);
 }
 
-/** The first step: normalises the rows into this worker's scratch, once a command. */
+/** The first step: normalizes the rows into this worker's scratch, once a command. */
 export function normedRows(p: NormedGemm, piece: u32, scratch: usize): void {
   const pitch = <usize>((p.terms + 3) & ~3) * 4;
   const worker = <u32>(scratch >> SCRATCH_BITS);
   const bit: u32 = worker < 32 ? <u32>1 << worker : 0;
-  const normalised = changetype<usize>(p) + offsetof<NormedGemm>("normalised");
-  if (atomic.load<u32>(normalised) & bit) return;
+  const normalized = changetype<usize>(p) + offsetof<NormedGemm>("normalized");
+  if (atomic.load<u32>(normalized) & bit) return;
   for (let row: u32 = 0; row < p.rows; row++) {
     const to = scratch + ROWS + row * pitch;
     let x = p.a + row * p.aPitch;
     if (p.branch) {
-      normalise(p.branch + row * p.branchPitch, p.branchWeight, p.terms, p.offset, p.epsilon, to);
+      normalize(p.branch + row * p.branchPitch, p.branchWeight, p.terms, p.offset, p.epsilon, to);
       for (let at: usize = 0; at < pitch; at += 16) {
         v128.store(to + at, f32x4.add(v128.load(x + at), v128.load(to + at)));
       }
@@ -84,9 +84,9 @@ export function normedRows(p: NormedGemm, piece: u32, scratch: usize): void {
       if (piece == 0) memory.copy(p.sum + row * p.sumPitch, to, pitch);
       x = to;
     }
-    normalise(x, p.weight, p.terms, p.offset, p.epsilon, to);
+    normalize(x, p.weight, p.terms, p.offset, p.epsilon, to);
   }
-  if (bit) atomic.or<u32>(normalised, bit);
+  if (bit) atomic.or<u32>(normalized, bit);
 }
 
 /** y = f(left) · right; the kind is a constant. */

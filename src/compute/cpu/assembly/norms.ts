@@ -1,4 +1,4 @@
-// Norms of rows, and their gradients by what they normalise.
+// Norms of rows, and their gradients by what they normalize.
 import { lanesBefore, MOST_TERMS, sumOf } from "./lanes";
 
 /** y = x / √(mean(x²) + ε) · (offset + weight), each segment by itself. */
@@ -25,13 +25,13 @@ export function rmsNorm(p: RmsNorm, piece: u32, scratch: usize): void {
     for (let segment: u32 = 0; segment < p.segments; segment++) {
       const x = p.x + row * p.xPitch + segment * bytes;
       const y = p.y + row * p.yPitch + segment * bytes;
-      normalise(x, p.weight, p.cols, p.offset, p.epsilon, y);
+      normalize(x, p.weight, p.cols, p.offset, p.epsilon, y);
     }
   }
 }
 
-/** The same of one segment, which may be normalised where it lies: every kernel that does it gives the same bits. */
-export function normalise(x: usize, weight: usize, cols: u32, offset: f32, epsilon: f32, y: usize): void {
+/** The same of one segment, which may be normalized where it lies: every kernel that does it gives the same bits. */
+export function normalize(x: usize, weight: usize, cols: u32, offset: f32, epsilon: f32, y: usize): void {
   const bytes = wholeBytes(cols);
   const offset4 = f32x4.splat(offset);
   const scale = f32x4.splat(<f32>1 / sqrt<f32>(dot(x, x, bytes) / <f32>cols + epsilon));

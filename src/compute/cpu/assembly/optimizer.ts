@@ -1,4 +1,4 @@
-// One step of the optimiser: the norm of all gradients, and AdamW.
+// One step of the optimizer: the norm of all gradients, and AdamW.
 import { MOST_TERMS, sumOf } from "./lanes";
 
 // Words of the state that the commands of a step share; those of STEP_STATE.

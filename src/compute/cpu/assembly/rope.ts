@@ -1,6 +1,6 @@
-import { normalise } from "./norms";
+import { normalize } from "./norms";
 
-/** Heads of q and k are normalised, turn by their row's angles, and v is copied; of what is left out the width is 0. */
+/** Heads of q and k are normalized, turn by their row's angles, and v is copied; of what is left out the width is 0. */
 @unmanaged
 class Rope {
   rows: u32;
@@ -64,7 +64,7 @@ function turn(
     let x = from + head * 4;
     const y = to + head * 4;
     if (weight) {
-      normalise(x, weight, p.head, p.offset, p.epsilon, scratch);
+      normalize(x, weight, p.head, p.offset, p.epsilon, scratch);
       x = scratch;
     }
     for (let at: usize = 0; at < whole; at += 16) {

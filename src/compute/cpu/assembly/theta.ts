@@ -11,7 +11,7 @@ const DRAWN_BYTES: usize = 64;
 const VALUE_BYTES: usize = 256; // DRAWN * 4
 
 /**
- * target (+)= scale · Σ_i α[i] · θ_i. A line is a run of elements that are neighbours in the bases: a row of ΔW, or where the
+ * target (+)= scale · Σ_i α[i] · θ_i. A line is a run of elements that are neighbors in the bases: a row of ΔW, or where the
  * target is stored (in, out), the part of one that crosses the target's rows.
  */
 @unmanaged

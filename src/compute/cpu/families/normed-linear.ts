@@ -22,7 +22,7 @@ export const NORMED_GEMM = {
     sum: "pointer",
     sumPitch: "u32",
     gate: "u32",
-    normalised: "u32",
+    normalized: "u32",
   },
 } as const satisfies CpuKernel<Members>;
 
@@ -36,8 +36,8 @@ const MOST_ROWS = 32;
 const MOST_NUMBERS = 2 ** 17;
 
 /**
- * Each worker normalises a few rows for itself, which takes less than waiting for one that does it for all. Many rows are
- * normalised by a command of their own: the same bits.
+ * Each worker normalizes a few rows for itself, which takes less than waiting for one that does it for all. Many rows are
+ * normalized by a command of their own: the same bits.
  */
 export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
   const { x, norm, weight, bias, gate, y } = operands;
@@ -89,7 +89,7 @@ export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
       sum: optional(branch?.sum, "write"),
       sumPitch: pitchBytes(branch?.sum),
       gate: gate ?? 0,
-      normalised: 0,
+      normalized: 0,
     },
     pieces,
   );

@@ -81,7 +81,7 @@ export interface RopeGradient extends Pick<Rope, "headSize" | "cos" | "sin"> {
 }
 
 /**
- * What the tokens of a pass do with their projections before attention: heads of q and k are normalised, where there are norms,
+ * What the tokens of a pass do with their projections before attention: heads of q and k are normalized, where there are norms,
  * and turn as in `Rope`, q where it lies, k into rows of a cache, to which v is copied. All F32 but `rows`.
  */
 export interface CacheFilling extends Pick<Rope, "headSize" | "cos" | "sin"> {

@@ -1,7 +1,7 @@
 import type { DeviceBuffer } from "../buffer.ts";
 import type { Tensor } from "../tensor.ts";
 
-/** Words of the small buffer that the commands of an optimiser step share; the constants of step-state.wgsl. */
+/** Words of the small buffer that the commands of an optimizer step share; the constants of step-state.wgsl. */
 export const STEP_STATE = { loss: 0, norm: 1, coefficient: 2, halted: 3 } as const;
 
 /** Bytes of that buffer. */

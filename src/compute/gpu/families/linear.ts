@@ -62,7 +62,7 @@ function partsOf({ shape: [rows] }: Tensor): ((tensor: Tensor) => Tensor)[] {
   });
 }
 
-/** A few rows of x, perhaps normalised first, times a block of W. */
+/** A few rows of x, perhaps normalized first, times a block of W. */
 function vector(
   on: Dispatcher,
   { x, weight, bias, residual, scale, y }: Linear,

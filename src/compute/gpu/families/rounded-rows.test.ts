@@ -89,7 +89,7 @@ describe.each(["Q8_0", "Q4_0"] as const)("%s", (dtype) => {
   );
 
   test.each([undefined, "branch"] as const)(
-    "rows are rounded once they are normalised, with %p",
+    "rows are rounded once they are normalized, with %p",
     async (joined) => {
       const [rows, terms, cols] = [6, 320, 48];
       const operands = {

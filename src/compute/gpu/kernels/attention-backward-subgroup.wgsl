@@ -1,6 +1,6 @@
 
 // ---- the staging of software GPUs: one subgroup is a workgroup -----------------------------------------------------
-// Each lane owns 4 columns. Each lane loads another row than its neighbours, and they pass those values around by
+// Each lane owns 4 columns. Each lane loads another row than its neighbors, and they pass those values around by
 // shuffles. All scores of a column are in its lane, so that lanes exchange nothing else.
 const LANES = ${LANES}u;
 const TILE = ${ROWS}u; // rows whose scores are computed at once

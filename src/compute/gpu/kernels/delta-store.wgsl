@@ -5,7 +5,7 @@ const THREADS = ${THREADS}u;
 
 var<workgroup> tile: array<f32, ${CHUNK_ROWS * TILE_COLS}>;
 
-// Stores `CHUNK_ROWS` rows of sums that lie in `tile`. `row`, `col`: the chunk's place in this dispatch. Four neighbours of
+// Stores `CHUNK_ROWS` rows of sums that lie in `tile`. `row`, `col`: the chunk's place in this dispatch. Four neighbors of
 // the target are four columns of one row of the tile, or four rows of one column where it is transposed. What pads a row
 // of the target to whole vectors becomes zero.
 fn store_chunk(row: u32, col: u32, thread: u32) {

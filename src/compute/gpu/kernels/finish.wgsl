@@ -30,7 +30,7 @@ const ROUND_DELTA = 2u; // ΔW is rounded to the target's dtype before it is add
 
 const THREADS = ${THREADS}u;
 
-// Four neighbours of W at element `at`; `inside` marks those that exist.
+// Four neighbors of W at element `at`; `inside` marks those that exist.
 fn finish(at: u32, sum: vec4<f32>, inside: vec4<bool>) -> vec4<f32> {
   var change = select(vec4<f32>(0.0), sum, inside);
   var old = vec4<f32>(0.0);

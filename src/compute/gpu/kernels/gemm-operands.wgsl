@@ -27,7 +27,7 @@ const ACCUMULATE = 4u; // y is added to, not assigned
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
 
-// Stores four neighbours of a row; what lies beyond the last column becomes zero.
+// Stores four neighbors of a row; what lies beyond the last column becomes zero.
 fn store(row: u32, col: u32, product: vec4<f32>) {
   if (row >= p.rows || col >= p.cols) {
     return;

@@ -8,7 +8,7 @@ import { uniformStruct } from "./parameters.ts";
 const family = kernelFamily("layer-norm", layerNormText);
 const backward = kernelFamily("layer-norm-backward", backwardText);
 
-/** Layer normalisation; one workgroup a row. */
+/** Layer normalization; one workgroup a row. */
 export function layerNormKernel(staging: GpuStaging): KernelSource {
   return family(reduction(staging, 128));
 }

@@ -1,4 +1,4 @@
-// As stored.wgsl, eight neighbours at a time: those at `8 · k` of the row that begins at `row`, which is counted in vectors
+// As stored.wgsl, eight neighbors at a time: those at `8 · k` of the row that begins at `row`, which is counted in vectors
 // of 16 bytes, in formats of blocks in groups of 8 elements. What lies beyond `p.x_width` vectors of 4 is undefined.
 #include dtype
 struct Eight {

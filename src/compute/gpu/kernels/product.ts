@@ -23,7 +23,7 @@ export function productTile(staging: GpuStaging): Tile {
   return { rows: ROWS_PER_LANE * staging.lanes, cols: 4 * staging.lanes };
 }
 
-/** Whether four neighbours in memory are terms of one row (or column), or rows (or columns) at one term. */
+/** Whether four neighbors in memory are terms of one row (or column), or rows (or columns) at one term. */
 export type Along = "rows" | "terms";
 
 /** The definitions that product.wgsl needs. */

@@ -3,7 +3,7 @@
 // stored as, then includes product_sums, and does with the sums what it is for.
 //
 // STAGING "subgroup":  one subgroup of LANES lanes is a workgroup. Each lane owns 4 columns of all rows of the tile, loads
-//                      other parts of the left operand than its neighbours, and they pass those around by shuffles.
+//                      other parts of the left operand than its neighbors, and they pass those around by shuffles.
 // STAGING "workgroup": 16×16 threads, 4×4 sums each; slabs of both operands go through workgroup memory.
 const TILE_ROWS = ${TILE_ROWS}u;
 const TILE_COLS = ${TILE_COLS}u;

@@ -8,7 +8,7 @@ import { uniformStruct } from "./parameters.ts";
 const family = kernelFamily("rms-norm", rmsNormText);
 const backward = kernelFamily("rms-norm-backward", backwardText);
 
-/** Root mean square normalisation of row segments; one workgroup a segment. */
+/** Root mean square normalization of row segments; one workgroup a segment. */
 export function rmsNormKernel(staging: GpuStaging): KernelSource {
   return family(reduction(staging, 128));
 }

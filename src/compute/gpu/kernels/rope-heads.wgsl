@@ -1,4 +1,4 @@
-// What a token of a text does with its queries, keys and values, which lie in one buffer: heads of q and k are normalised
+// What a token of a text does with its queries, keys and values, which lie in one buffer: heads of q and k are normalized
 // (NORMS) and turn by half rotation, q where it lies, k into rows of a cache, to which v is copied. A workgroup takes one head
 // of one row, in numbers, since halves of a head may end within a vector.
 #if STAGING == "subgroup"
@@ -49,7 +49,7 @@ struct Parameters {
 
 const THREADS = ${THREADS}u;
 
-// Element i of a head that begins at `at`, normalised.
+// Element i of a head that begins at `at`, normalized.
 fn element(at: u32, i: u32, is_q: bool, scale: f32) -> f32 {
 #if NORMS
   var weight: f32;

@@ -15,7 +15,7 @@ export const ROPE_BACKWARD_KERNEL = family({ GRADIENT: 1 });
 
 const heads = kernelFamily("rope-heads", headsText);
 
-/** Heads of q where they lie, of k and v into a cache. @param norms are heads of q and k normalised first? */
+/** Heads of q where they lie, of k and v into a cache. @param norms are heads of q and k normalized first? */
 export function ropeHeadsKernel(staging: GpuStaging, norms: boolean): KernelSource {
   return heads({ NORMS: Number(norms), ...reduction(staging, 32) });
 }

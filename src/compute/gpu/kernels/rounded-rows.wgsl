@@ -1,5 +1,5 @@
 // Rows of x rounded for products of whole numbers, as the CPU device rounds them: 256 terms of a row to 15 bits and a scale.
-// A number n is 256 · high + low, both signed bytes; four neighbours are a word of highs and one of lows. A workgroup rounds
+// A number n is 256 · high + low, both signed bytes; four neighbors are a word of highs and one of lows. A workgroup rounds
 // 256 terms.
 struct Parameters {
   x_width: u32, // vectors of 4 that a row of x has

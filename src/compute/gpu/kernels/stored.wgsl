@@ -1,5 +1,5 @@
 // A matrix as it is stored, in the format DTYPE, as an operand called NAME: its binding, the number BINDING, and
-// `stored4_NAME(at)`, the four neighbours at `at`, counted in vectors of 4 elements, in f32. Formats of blocks
+// `stored4_NAME(at)`, the four neighbors at `at`, counted in vectors of 4 elements, in f32. Formats of blocks
 // (src/compute/device/blocks.ts) have their scales in another binding, the number SCALES, and need the parameter `scales_at`, the
 // place of the scale of the first bound block; `wholes4_NAME(at)` are their whole numbers in four signed bytes (blocks.wgsl).
 #use dtype

@@ -1,7 +1,7 @@
 // target (+)= scale · Σ_i α[i] · θ_i, for some rows of one layer's weight (PRANC, Nooralinejad et al., arXiv:2206.08464).
 // Bases are drawn as whole numbers (theta.wgsl); what they stand for is part of `scale`.
 //
-// A line is a run of elements that are neighbours in the bases: all of these rows where the target lies as ΔW does, (out,
+// A line is a run of elements that are neighbors in the bases: all of these rows where the target lies as ΔW does, (out,
 // in); where it is stored (in, out), the part of one of ΔW's rows that crosses the target's rows.
 #include theta
 
@@ -60,7 +60,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 #end
 }
 
-// Four neighbours of a line from element `e` on, which may lie before its begin and after its end.
+// Four neighbors of a line from element `e` on, which may lie before its begin and after its end.
 fn store(e: u32, line: u32, values: vec4<f32>) {
   for (var t = 0u; t < 4u; t++) {
     if (e + t < p.count) { // below zero is far above

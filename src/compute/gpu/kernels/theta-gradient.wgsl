@@ -84,7 +84,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
 #else
 const ROW = ${THREADS + 1}u; // of `dots`; odd, so that columns lie in different banks
 
-// [basis, thread]: an array of scalars, because threads write neighbours.
+// [basis, thread]: an array of scalars, because threads write neighbors.
 var<workgroup> dots: array<f32, ${BASES * (THREADS + 1)}>;
 
 @compute @workgroup_size(${THREADS})

@@ -27,7 +27,7 @@ const ACCUMULATE = 2u; // sums of columns are added to what is there
 @group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> sums: array<f32>;
 
-// Four neighbours in a row, squared; zeros beyond the last column.
+// Four neighbors in a row, squared; zeros beyond the last column.
 fn squares(row: u32, vector: u32) -> vec4<f32> {
   var line = line_w(row);
   var value = load4_w(&line, vector);

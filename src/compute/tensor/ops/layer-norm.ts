@@ -19,7 +19,7 @@ export const layerNorm = defineOp({
     run.compute("layerNorm", { x, weight, bias, epsilon, y });
   },
   reference({ x, weight, bias }, { epsilon }) {
-    const normed = normalised(x, epsilon).data;
+    const normed = normalized(x, epsilon).data;
     const cols = x.shape[1];
     const shift = (col: number) => (bias === undefined ? 0 : at(bias, 0, col));
     return {
@@ -36,7 +36,7 @@ export const layerNorm = defineOp({
     },
     gradient({ x, weight, bias }, { epsilon }, { y: dy }) {
       const [rows, cols] = x.shape;
-      const { data: normed, inverses } = normalised(x, epsilon);
+      const { data: normed, inverses } = normalized(x, epsilon);
       const n = (row: number, col: number) => normed[row * cols + col] ?? NaN;
       const h = (row: number, col: number) => at(dy, row, col) * at(weight, 0, col);
       const means = inverses.map((_, row) => sum(cols, (col) => h(row, col)) / cols);
@@ -60,7 +60,7 @@ function sum(count: number, term: (index: number) => number): number {
 }
 
 /** (x − mean) / √(variance + ε), and 1 / √(variance + ε) of each row. */
-function normalised(x: Matrix, epsilon: number): { data: Float64Array; inverses: number[] } {
+function normalized(x: Matrix, epsilon: number): { data: Float64Array; inverses: number[] } {
   const [rows, cols] = x.shape;
   const data = new Float64Array(rows * cols);
   const inverses = Array.from({ length: rows }, (_, row) => {

@@ -8,7 +8,7 @@ export interface RmsNormAttributes {
 
 /**
  * y = x / √(mean(x²) + ε) · (offset + weight) (Zhang and Sennrich, arXiv:1910.07467). x is (rows, n·cols) for a weight
- * (1, cols): each of the n segments of a row, a head for example, is normalised by itself.
+ * (1, cols): each of the n segments of a row, a head for example, is normalized by itself.
  */
 export const rmsNorm = defineOp({
   inputs: { x: "needed", weight: "needed" },

@@ -10,7 +10,7 @@ import type { ImageSet, Source } from "./types.ts";
 const MOST_LIST_BYTES = 512 * 2 ** 20;
 
 /** Images of their own files, by label. */
-export interface LabelledFile {
+export interface LabeledFile {
   readonly file: string;
   readonly label: number;
 }
@@ -19,7 +19,7 @@ export interface LabelledFile {
 export function fileSet(
   path: string,
   names: Pick<ImageSet, "classes" | "texts" | "upright">,
-  samples: readonly LabelledFile[],
+  samples: readonly LabeledFile[],
 ): ImageSet {
   const name = oneLine(path);
   if (samples.length === 0) throw new RandloraError("data", `${name}: no images`);

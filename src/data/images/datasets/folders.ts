@@ -1,7 +1,7 @@
 import { extname, join } from "node:path";
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
-import { type LabelledFile, listFolder } from "./files.ts";
+import { type LabeledFile, listFolder } from "./files.ts";
 import { KNOWN_CLASSES } from "./labels.ts";
 
 /** What is looked for in a class folder: by name, because there may be anything beside the images. */
@@ -11,7 +11,7 @@ export interface ClassFolders {
   /** The folders' names, in code-point order. */
   readonly classes: readonly string[];
   /** By class, then by name. */
-  readonly samples: readonly LabelledFile[];
+  readonly samples: readonly LabeledFile[];
 }
 
 /**
@@ -37,7 +37,7 @@ export async function readClassFolders(
   }
   const known = classes ?? folders;
   const labels = new Map(known.map((name, label) => [name, label]));
-  const samples: LabelledFile[] = [];
+  const samples: LabeledFile[] = [];
   for (const folder of folders) {
     const label = labels.get(folder);
     if (label === undefined) {

@@ -14,7 +14,7 @@ interface Group {
 }
 
 /** The names of classes, and the number of each image's. */
-type Labelled = ReturnType<typeof classify>;
+type Labeled = ReturnType<typeof classify>;
 
 const HINT = "images in parquet have the columns image ({bytes, path}) and label";
 
@@ -68,13 +68,13 @@ export async function readParquetImages(paths: readonly string[], known?: readon
 }
 
 /** Labels of a ClassLabel are places among its names, whatever these are: "1" and "2" may be the names of 0 and 1. */
-function named(given: readonly GivenLabel[], path: string, names: readonly string[] | undefined): Labelled {
+function named(given: readonly GivenLabel[], path: string, names: readonly string[] | undefined): Labeled {
   if (names === undefined || given.some(({ label }) => typeof label !== "number")) return classify(given, path, names);
   return { classes: names, labels: labelsOf(given, path, names, Number) };
 }
 
 /** The same labels among classes that were known before, whose order may be another one. */
-function inOrderOf({ classes, labels }: Labelled, path: string, known: readonly string[] | undefined): Labelled {
+function inOrderOf({ classes, labels }: Labeled, path: string, known: readonly string[] | undefined): Labeled {
   if (known === undefined || Bun.deepEquals(known, classes)) return { classes, labels };
   const seen = new Set<string>();
   const twice = classes.find((name) => seen.size === seen.add(name).size);

@@ -5,7 +5,7 @@ import { blank, type Image } from "../image.ts";
 import { checkedLabel } from "./files.ts";
 import type { ImageSet, Source } from "./types.ts";
 
-/** Of files that hold all images of a set; the largest that is read is STL10's unlabelled part's tenth. */
+/** Of files that hold all images of a set; the largest that is read is STL10's unlabeled part's tenth. */
 const MOST_BYTES = 2 ** 31;
 
 /** Reads a file that holds many images. @throws {RandloraError} as {@link readWhole} */
@@ -37,7 +37,7 @@ export function pixelSet(
   };
 }
 
-/** Where the bytes of a image lie: a plane for each colour, in rows or, as MATLAB has it, in columns. */
+/** Where the bytes of a image lie: a plane for each color, in rows or, as MATLAB has it, in columns. */
 export interface Planes {
   readonly width: number;
   readonly height: number;
@@ -51,7 +51,7 @@ export function fromPlanes(bytes: Uint8Array, at: number, { width, height, order
   for (let y = 0, to = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
       const from = at + (order === "rows" ? y * width + x : x * height + y);
-      for (let colour = 0; colour < 3; colour++) image.data[to++] = bytes[from + colour * plane] as number;
+      for (let color = 0; color < 3; color++) image.data[to++] = bytes[from + color * plane] as number;
     }
   }
   return image;

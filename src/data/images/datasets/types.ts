@@ -11,7 +11,7 @@ export interface Source {
   readonly box?: Box;
 }
 
-/** Labelled images, none of which has been read. */
+/** Labeled images, none of which has been read. */
 export interface ImageSet {
   /** The folder or file that it came from, fit to be printed. */
   readonly path: string;

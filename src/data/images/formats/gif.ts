@@ -41,7 +41,7 @@ export function readGifHeader(bytes: Uint8Array, name: string): GifHeader {
   return { width, height, orientation: 1, transparency };
 }
 
-/** The decoder makes transparent pixels black, Pillow keeps their colour: without the flag they are like others. */
+/** The decoder makes transparent pixels black, Pillow keeps their color: without the flag they are like others. */
 export function withoutTransparency(bytes: Uint8Array, { transparency }: GifHeader): Uint8Array {
   if (transparency === undefined) return bytes;
   const copy = bytes.slice();
@@ -49,7 +49,7 @@ export function withoutTransparency(bytes: Uint8Array, { transparency }: GifHead
   return copy;
 }
 
-/** Bytes of the colour table that a packed field announces. */
+/** Bytes of the color table that a packed field announces. */
 function tableBytes(packed: number): number {
   return (packed & 0x80) === 0 ? 0 : 3 * 2 ** ((packed & 7) + 1);
 }

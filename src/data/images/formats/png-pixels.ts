@@ -25,12 +25,12 @@ const ADAM7: readonly Pass[] = [
 ];
 
 /** Is this the one kind of PNG whose pixels Bun and Pillow read differently? */
-export function isDeepGrey({ depth, colour }: PngHeader): boolean {
-  return depth === 16 && colour === 0;
+export function isDeepGrey({ depth, color }: PngHeader): boolean {
+  return depth === 16 && color === 0;
 }
 
 /**
- * The pixels of a PNG of 8 bits with colour and alpha, the form in which Bun hands decoded images over (alpha is dropped,
+ * The pixels of a PNG of 8 bits with color and alpha, the form in which Bun hands decoded images over (alpha is dropped,
  * as by Pillow's `convert("RGB")`), or of 16 bits grey, which Pillow cuts at 255.
  *
  * @throws {RandloraError} `format` for compressed data that are broken or end too early

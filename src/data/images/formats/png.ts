@@ -8,8 +8,8 @@ const XMP = "XML:com.adobe.xmp\0\0\0\0\0";
 /** What a PNG's header says, and the parts of its compressed pixels. */
 export interface PngHeader extends Header {
   readonly depth: number;
-  /** 0 grey, 2 colour, 3 palette, 4 grey and alpha, 6 colour and alpha. */
-  readonly colour: number;
+  /** 0 grey, 2 color, 3 palette, 4 grey and alpha, 6 color and alpha. */
+  readonly color: number;
   readonly interlaced: boolean;
   readonly parts: readonly Uint8Array[];
 }
@@ -38,9 +38,9 @@ export function readPngHeader(bytes: Uint8Array, name: string): PngHeader {
       throw broken(name, KIND, "a checksum is wrong");
     }
     if (is("IHDR") && length >= 13) {
-      const [depth = 0, colour = 0, , , interlace = 0] = bytes.subarray(start + 8, start + 13);
+      const [depth = 0, color = 0, , , interlace = 0] = bytes.subarray(start + 8, start + 13);
       const size = { width: view.getUint32(start), height: view.getUint32(start + 4) };
-      header ??= { ...size, depth, colour, interlaced: interlace === 1 };
+      header ??= { ...size, depth, color, interlaced: interlace === 1 };
     } else if (is("IDAT")) parts.push(data);
     else if (is("acTL")) throw animated(name, KIND);
     else if (is("eXIf")) exif = data;

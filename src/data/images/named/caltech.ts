@@ -2,7 +2,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { naming } from "../../../files/failure.ts";
 import { torchRandperm } from "../../../compute/random/randperm.ts";
-import { fileSet, type LabelledFile, listFolder } from "../datasets/files.ts";
+import { fileSet, type LabeledFile, listFolder } from "../datasets/files.ts";
 import type { ImageSet, Split } from "../datasets/types.ts";
 import { madeAs, shownAs, withArticles } from "./templates.ts";
 import { type NamedSet, TRAIN_TEST } from "./types.ts";
@@ -23,7 +23,7 @@ export const caltech101: NamedSet = {
   async open(root, split) {
     const folder = join(root, "caltech101", "101_ObjectCategories");
     const categories = (await listFolder(folder, "folders")).filter((name) => name !== "BACKGROUND_Google");
-    const samples: LabelledFile[] = [];
+    const samples: LabeledFile[] = [];
     for (const [label, category] of categories.entries()) {
       const own = join(folder, category);
       const { length } = await naming(own, "read", readdir(own));
@@ -41,7 +41,7 @@ export const caltech256: NamedSet = {
   async open(root, split) {
     const folder = join(root, "caltech256", "256_ObjectCategories");
     const categories = await listFolder(folder, "folders");
-    const samples: LabelledFile[] = [];
+    const samples: LabeledFile[] = [];
     for (const [label, category] of categories.entries()) {
       const own = join(folder, category);
       const { length } = (await naming(own, "read", readdir(own))).filter((name) => name.endsWith(".jpg"));
@@ -57,7 +57,7 @@ export const caltech256: NamedSet = {
 function splitAtRandom(
   folder: string,
   categories: readonly string[],
-  samples: readonly LabelledFile[],
+  samples: readonly LabeledFile[],
   split: Split,
 ): ImageSet {
   const order = torchRandperm(samples.length, 0n);
@@ -72,7 +72,7 @@ function splitAtRandom(
   return fileSet(
     folder,
     { classes, texts: classes, upright: false },
-    Array.from(chosen, (i) => samples[i] as LabelledFile),
+    Array.from(chosen, (i) => samples[i] as LabeledFile),
   );
 }
 

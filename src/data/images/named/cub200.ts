@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { fileSet, type LabelledFile, readLines, within } from "../datasets/files.ts";
+import { fileSet, type LabeledFile, readLines, within } from "../datasets/files.ts";
 import { type NamedSet, TRAIN_TEST, wrong } from "./types.ts";
 
 /** Caltech-UCSD Birds, four lists of which each line begins with a number. */
@@ -16,7 +16,7 @@ export const cub200: NamedSet = {
     const classes = [...names.values()].map((name) => name.slice(name.lastIndexOf(".") + 1).replaceAll("_", " "));
     const labels = await read("image_class_labels.txt");
     const parts = await read("train_test_split.txt");
-    const samples: LabelledFile[] = [];
+    const samples: LabeledFile[] = [];
     for (const [id, image] of await read("images.txt")) {
       const [label, part] = [labels.get(id), parts.get(id)];
       if (label === undefined || part === undefined) throw wrong(path, `image ${id} has no label or no split`);

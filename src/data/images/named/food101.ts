@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { isJsonObject } from "../../../files/json.ts";
-import { byCodePoint, fileSet, type LabelledFile, readList, within } from "../datasets/files.ts";
+import { byCodePoint, fileSet, type LabeledFile, readList, within } from "../datasets/files.ts";
 import { type NamedSet, TRAIN_TEST, wrong } from "./types.ts";
 
 /** Food-101: lists of images by class; the order of the classes is that of their names, not of the file. */
@@ -15,7 +15,7 @@ export const food101: NamedSet = {
     if (!isJsonObject(lists)) throw wrong(path, "no lists by class");
     const names = Object.keys(lists).toSorted(byCodePoint);
     const labels = new Map(names.map((name, label) => [name, label]));
-    const samples: LabelledFile[] = [];
+    const samples: LabeledFile[] = [];
     for (const [name, images] of Object.entries(lists)) {
       if (!Array.isArray(images)) throw wrong(path, "a class without a list");
       for (const image of images) {

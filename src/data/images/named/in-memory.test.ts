@@ -58,7 +58,7 @@ describe("sets in memory", () => {
       ["apple", "aquarium_fish", "baby"],
       [2, 1],
     ]);
-    // The same two images in the other order; the first byte of each plane is the first pixel's colour.
+    // The same two images in the other order; the first byte of each plane is the first pixel's color.
     expect(fine.pixels).toEqual([pixels[1] ?? new Uint8Array(), pixels[0] ?? new Uint8Array()]);
     const raw = readFileSync(join(IMAGES, "sets", "cifar10-batch"));
     const start = raw.indexOf(Buffer.from([0x54, 0x00, 0x18, 0x00, 0x00])) + 5;

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { fileSet, type LabelledFile, readLines, within } from "../datasets/files.ts";
+import { fileSet, type LabeledFile, readLines, within } from "../datasets/files.ts";
 import { type NamedSet, TRAIN_TEST, wrong } from "./types.ts";
 
 /** Oxford-IIIT Pets: trainval and test; classes are the names of the images without their numbers. */
@@ -11,7 +11,7 @@ export const pets: NamedSet = {
     const folder = join(root, "oxford-iiit-pet");
     const path = join(folder, "annotations", `${split === "train" ? "trainval" : "test"}.txt`);
     const names = new Map<number, string>();
-    const samples: LabelledFile[] = [];
+    const samples: LabeledFile[] = [];
     for (const line of await readLines(path)) {
       const [image = "", id = ""] = line.split(/\s+/);
       const label = Number(id) - 1;

@@ -18,8 +18,8 @@ export const svhn: NamedSet = {
       throw wrong(path, "no X of bytes and no y in it");
     }
     const { data } = images;
-    const [height = 0, width = 0, colours = 0, count = 1] = images.dims;
-    if (colours !== 3 || labels.data.length !== count) throw wrong(path, "X and y have other sizes than SVHN's");
+    const [height = 0, width = 0, colors = 0, count = 1] = images.dims;
+    if (colors !== 3 || labels.data.length !== count) throw wrong(path, "X and y have other sizes than SVHN's");
     const digits = Array.from(labels.data, (label) => label % 10);
     const planes = { width, height, order: "columns" } as const;
     return pixelSet(path, DIGITS, digits, (index) => fromPlanes(data, index * width * height * 3, planes));

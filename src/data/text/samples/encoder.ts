@@ -4,7 +4,7 @@ import type { ChatTemplate } from "../chat-template.ts";
 import { trainingPrompt } from "../commonsense-prompt.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { AssistantTurns } from "./assistant-turns.ts";
-import type { Recognised } from "./kinds.ts";
+import type { Recognized } from "./kinds.ts";
 import type { TrainingMessage } from "./messages.ts";
 import type { PromptName } from "./prompts.ts";
 import type { EncodedSample } from "./store.ts";
@@ -38,7 +38,7 @@ interface MarkedSample extends EncodedSample {
  * - text: its tokens with the tokenizer's special tokens, then end-of-sequence; all are supervised.
  * - completion: the prompt's tokens with special tokens, the completion's without, then end-of-sequence; completion and
  *   end are supervised.
- * - chat: rendered by the chat template, tokenised without special tokens, nothing appended; the assistant's turns are
+ * - chat: rendered by the chat template, tokenized without special tokens, nothing appended; the assistant's turns are
  *   supervised: every token that holds a part of one. A turn of weight 0 is not.
  * - instruction: a chat of two turns; a completion where the model has no template. With a prompt: the text that it makes
  *   of it, with special tokens, and end-of-sequence unless the tokenizer ends texts with it; all are supervised.
@@ -54,14 +54,14 @@ export class SampleEncoder {
   }
 
   /** @throws {RandloraError} `data` for a chat that has no template or is refused by it, and for ids beyond the model's */
-  encode(sample: Recognised): EncodedSample {
+  encode(sample: Recognized): EncodedSample {
     const { ids, supervised, excluded, format } = this.#encode(sample);
     this.#checkIds(ids);
     if (this.#options.trainOnPrompt !== true) return { ids, supervised, format };
     return { ids, supervised: Uint8Array.from(ids, (_, at) => (excluded?.[at] === 1 ? 0 : 1)), format };
   }
 
-  #encode(sample: Recognised): MarkedSample {
+  #encode(sample: Recognized): MarkedSample {
     if (this.#options.prompt !== undefined) return this.#encodeRendered(sample, this.#options.prompt);
     switch (sample.kind) {
       case "text":
@@ -83,7 +83,7 @@ export class SampleEncoder {
     }
   }
 
-  #encodeRendered(sample: Recognised, prompt: PromptName): MarkedSample {
+  #encodeRendered(sample: Recognized, prompt: PromptName): MarkedSample {
     if (sample.kind !== "instruction") {
       const cause = `--prompt ${prompt} writes out {instruction, input, output}, and this is another kind of sample`;
       throw new RandloraError("data", cause, "leave --prompt out, or give other data");

@@ -4,7 +4,7 @@ import type { DataRecord } from "../../records/record.ts";
 import { describe, type Fail, list, readMessages, type TrainingMessage } from "./messages.ts";
 
 /** What a record is as a sample: one of the four kinds, with its fields checked. */
-export type Recognised =
+export type Recognized =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "completion"; readonly prompt: string; readonly completion: string }
   | {
@@ -36,7 +36,7 @@ const KNOWN = "known are {text}, {prompt, completion}, {messages} and {instructi
  * @param file for errors
  * @throws {RandloraError} `data` naming the line, the fields that were found and the kinds that are known
  */
-export function recognise(file: string, { place, fields }: DataRecord): Recognised {
+export function recognize(file: string, { place, fields }: DataRecord): Recognized {
   const fail: Fail = (problem, hint = "") => {
     throw new RandloraError("data", `${file}: ${place}: ${problem}`, hint);
   };

@@ -57,7 +57,7 @@ describe("what is supervised", () => {
     expect(await encode({ text: "Lily was happy" })).toEqual([ids, `0${"1".repeat(ids.length - 1)}`]);
   });
 
-  test("of a completion: itself and the end, tokenised apart from its prompt", async () => {
+  test("of a completion: itself and the end, tokenized apart from its prompt", async () => {
     const [prompt, completion] = [plain("Once upon"), plain(" a time")];
     const [ids, marks] = await encode({ prompt: "Once upon", completion: " a time" });
     expect(ids).toEqual([BOS, ...prompt, ...completion, EOS]);

@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { RandloraError } from "../../../files/errors.ts";
 import { naming, oneLine, quote } from "../../../files/failure.ts";
 import { type EncoderOptions, SampleEncoder } from "./encoder.ts";
-import { recognise, SAMPLE_FIELDS } from "./kinds.ts";
+import { recognize, SAMPLE_FIELDS } from "./kinds.ts";
 import { list } from "./messages.ts";
 import { readRecords } from "../../records/records.ts";
 import { DataSetBuilder, type StoredDataSet } from "./store.ts";
@@ -22,7 +22,7 @@ export interface LoadOptions extends EncoderOptions {
 const REPORT_EVERY = 256;
 
 /**
- * Reads and tokenises a data file. Chat templates that write a date are told `now`, by default the file's, so that the same
+ * Reads and tokenizes a data file. Chat templates that write a date are told `now`, by default the file's, so that the same
  * file makes the same tokens on another day.
  *
  * @throws {RandloraError} `file` when it cannot be read; `data` or `format` naming the line when its content is wrong; `data`
@@ -40,7 +40,7 @@ export async function loadDataSet(path: string, options: LoadOptions): Promise<S
   let count = 0;
   const unknownRoles = new Set<string>();
   for await (const record of readRecords(path, SAMPLE_FIELDS)) {
-    const sample = recognise(name, record);
+    const sample = recognize(name, record);
     for (const { role } of sample.kind === "chat" ? sample.messages : []) {
       if (!KNOWN_ROLES.has(role)) unknownRoles.add(role);
     }

@@ -4,7 +4,7 @@ import { RandloraError } from "../../../files/errors.ts";
 import { ChatTemplate } from "../chat-template.ts";
 import { FIXTURES } from "../testing/families.ts";
 import { AssistantTurns } from "./assistant-turns.ts";
-import { recognise } from "./kinds.ts";
+import { recognize } from "./kinds.ts";
 
 const NOW = new Date(2026, 2, 7);
 const PLAIN = "{% for m in messages %}<{{ m.role }}>{{ m.content + '</s>' }}{% endfor %}";
@@ -20,7 +20,7 @@ const calling = (args: unknown) => ({
 
 /** The conversation as the template writes it, what is trained on in ⟦ ⟧, turns of weight 0 in ⟪ ⟫. */
 function mark(source: string, messages: readonly unknown[]): string {
-  const sample = recognise("d.jsonl", { place: "line 1", line: 1, fields: { messages } });
+  const sample = recognize("d.jsonl", { place: "line 1", line: 1, fields: { messages } });
   if (sample.kind !== "chat") throw new Error(sample.kind);
   const template = new ChatTemplate(source, "t.jinja", { eos_token: "</s>" });
   const { text, spans, unweighted } = new AssistantTurns(template, [], NOW).render({ messages: sample.messages });

@@ -29,7 +29,7 @@ export interface DataTotals {
   readonly unknownRoles: readonly string[];
 }
 
-/** Tokenised samples in file order. */
+/** Tokenized samples in file order. */
 export interface DataSet {
   /** The file, for messages. */
   readonly path: string;

@@ -13,7 +13,7 @@ export const AddedToken = v.object({
   lstrip: v.optional(v.boolean(), false),
   /** Takes the white space after it along. */
   rstrip: v.optional(v.boolean(), false),
-  /** Is looked for in the normalised text, in its own normalised form. */
+  /** Is looked for in the normalized text, in its own normalized form. */
   normalized: v.optional(v.boolean(), true),
   /** A control token: left out when decoding for a reader. */
   special: v.optional(v.boolean(), false),

@@ -61,7 +61,7 @@ export class Merging {
     while (left-- > 0) {
       if (!queue.pop()) return true;
       const { rank, position: at } = queue;
-      // Entries are not removed when a neighbour changes; a stale one no longer matches what stands there.
+      // Entries are not removed when a neighbor changes; a stale one no longer matches what stands there.
       if (symbols[at] === -1 || rankAt(at) !== rank) continue;
       const right = next[at] ?? -1;
       const after = next[right] ?? -1;

@@ -7,7 +7,7 @@ import { PartError, type Pattern } from "./part.ts";
 
 /**
  * `s` and `ſ` (U+017F), `k` and `K` (U+212A) are the letters of ASCII that Unicode's case folding gives a partner
- * outside of it. Oniguruma honours them in `(?i:…)`, which every tokenizer since GPT-4's uses for 's, 't, 're …; the
+ * outside of it. Oniguruma honors them in `(?i:…)`, which every tokenizer since GPT-4's uses for 's, 't, 're …; the
  * library folds ASCII only.
  */
 const FOLDED: Readonly<Record<string, string>> = { s: "[sSſ]", k: "[kK\u212A]" };

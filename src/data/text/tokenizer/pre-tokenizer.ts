@@ -6,7 +6,7 @@ import { compilePattern, NativePattern } from "./pattern.ts";
 import { BEHAVIORS, splitText } from "./split.ts";
 
 /**
- * Cuts a normalised text into the pieces that the model sees one by one, as they are asked for: whoever has enough of
+ * Cuts a normalized text into the pieces that the model sees one by one, as they are asked for: whoever has enough of
  * a long text stops there.
  *
  * @param first the text stands at the very beginning of the input
@@ -15,7 +15,7 @@ export type PreTokenizer = (text: string, first: boolean) => Iterable<string>;
 
 /*
  * The library's own pre-tokenizers use JavaScript's \s, \d and \w where the reference has Unicode's classes (Digits
- * splits ٣ and ½, ByteLevel takes U+0085 but not U+FEFF for white space), and know two of the five split behaviours.
+ * splits ٣ and ½, ByteLevel takes U+0085 but not U+FEFF for white space), and know two of the five split behaviors.
  */
 const GPT2 = new NativePattern(
   /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu,
@@ -45,7 +45,7 @@ const Metaspace = v.looseObject({
 });
 
 /**
- * Builds the pre-tokenizer of tokenizer.json, with the reference's exact behaviour (huggingface/tokenizers,
+ * Builds the pre-tokenizer of tokenizer.json, with the reference's exact behavior (huggingface/tokenizers,
  * pre_tokenizers/*.rs).
  *
  * @throws {PartError} for a malformed or unsupported component

@@ -27,7 +27,7 @@ export function* portions(piece: string): Generator<{ readonly start: number; re
 
 /**
  * Tells how many ids a piece gives at least. Every character that the vocabulary knows ends up in a token, and none of them
- * is longer than the longest; what is unknown may be dropped, or become one token with its neighbours.
+ * is longer than the longest; what is unknown may be dropped, or become one token with its neighbors.
  */
 export function leastIds(ids: ReadonlyMap<string, number>): (piece: string) => number {
   let longest = 1;

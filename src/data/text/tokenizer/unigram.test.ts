@@ -43,7 +43,7 @@ const VOCAB = [
   ["<0xA9>", -2],
 ];
 
-test("unknown neighbours become one unknown token, or their bytes", () => {
+test("unknown neighbors become one unknown token, or their bytes", () => {
   expect(encode({ vocab: VOCAB, unk_id: 0 }, "axya")).toEqual([1, 0, 1]);
   expect(encode({ vocab: VOCAB, unk_id: 0, byte_fallback: true }, "aéa")).toEqual([1, 2, 3, 1]);
 });

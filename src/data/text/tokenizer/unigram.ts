@@ -88,7 +88,7 @@ export class Unigram implements TokenModel {
         left = PORTION;
         yield;
       }
-      // Unknown neighbours become one.
+      // Unknown neighbors become one.
       if (this.#isUnknown(paths[end]) && i > 0 && this.#isUnknown(paths[ends[i - 1] ?? 0])) continue;
       this.#write(characters.slice(start, end).join(""), out);
       start = end;

@@ -73,8 +73,8 @@ export async function lossesOfImages(
         classifierOf: (opened) => head.classifierOf(opened, set, folder),
         async batchesOf({ kind, classes }) {
           // A trained head has its own order of the classes, and may know more of them.
-          const labelled = kind === "zero-shot" ? set : await openSamples({ data, dataset, split, most, classes });
-          return new KeptBatches(labelled, { preprocessing, batchSize: IMAGES_AT_ONCE, signal });
+          const labeled = kind === "zero-shot" ? set : await openSamples({ data, dataset, split, most, classes });
+          return new KeptBatches(labeled, { preprocessing, batchSize: IMAGES_AT_ONCE, signal });
         },
       });
       return resources.use(plane);

@@ -39,7 +39,7 @@ export const gemma2: Architecture = {
   },
 };
 
-/** Gemma 3, text: heads of q and k are normalised; five of six layers have a sliding window and a rope of their own. */
+/** Gemma 3, text: heads of q and k are normalized; five of six layers have a sliding window and a rope of their own. */
 export const gemma3: Architecture = {
   type: "gemma3_text",
   describe(json) {

@@ -1,6 +1,6 @@
 import { type Architecture, mixedLayers, ropedDecoder, withDefault } from "./common.ts";
 
-/** Qwen 3: heads of q and k are normalised, and no biases unless `attention_bias`. */
+/** Qwen 3: heads of q and k are normalized, and no biases unless `attention_bias`. */
 export const qwen3: Architecture = {
   type: "qwen3",
   describe(json) {

@@ -9,7 +9,7 @@ export interface Outcome {
 
 export const SAMPLE = join(import.meta.dir, "sample.ts");
 
-/** The environment of a test process: this one's without what would change a program's behaviour. */
+/** The environment of a test process: this one's without what would change a program's behavior. */
 export function cleanEnvironment(extra: Readonly<Record<string, string>> = {}): Record<string, string> {
   const entries = Object.entries(process.env).flatMap(([key, value]): [string, string][] =>
     value === undefined || /^(RANDLORA_|NO_COLOR$|FORCE_COLOR$)/.test(key) ? [] : [[key, value]],

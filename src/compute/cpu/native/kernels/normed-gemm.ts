@@ -6,10 +6,10 @@ import { multiply, type Product } from "./product.ts";
 
 const AT = wordsOf(NORMED_GEMM);
 
-/** Where the module's `normedRows` puts what it normalises, and `gatedRows` expects products, in a worker's scratch. */
+/** Where the module's `normedRows` puts what it normalizes, and `gatedRows` expects products, in a worker's scratch. */
 const [ROWS, PRODUCTS] = [2 ** 19, 2 ** 18 + 256];
 
-/** A product of a few rows that are normalised first, and perhaps gated: both by the module, for the same bits as of its commands. */
+/** A product of a few rows that are normalized first, and perhaps gated: both by the module, for the same bits as of its commands. */
 export function normedGemm(on: Caller, parameters: number, piece: number): void {
   on.parts.normedRows(parameters, piece, on.begin);
   const word = on.reader(parameters, AT.count);

@@ -17,9 +17,9 @@ const LAYERS = [
 const FLOPS = 2 ** 30;
 
 /** What `--quantize` computes: each way of a device, so that which one it takes can be judged. */
-export const quantisedSuite: Suite = {
-  name: "quantised",
-  title: "normalised rows times weights in blocks",
+export const quantizedSuite: Suite = {
+  name: "quantized",
+  title: "normalized rows times weights in blocks",
   unit: "GFLOP/s",
   async *cases(wanted) {
     using device = await openBenchDevice();

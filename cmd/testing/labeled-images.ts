@@ -1,4 +1,4 @@
-// Labelled images that a small model can tell apart: each class has a color, each image a pattern of its own.
+// Labeled images that a small model can tell apart: each class has a color, each image a pattern of its own.
 import { join } from "node:path";
 
 const COLORS = { cat: [220, 60, 40], dog: [40, 200, 60], owl: [50, 60, 210] } as const;
