@@ -37,7 +37,8 @@ test("a run that is resumed has its own settings, whatever files say by now; wha
   ]) {
     const { status, stderr } = await withOwn("", ...run, flag ?? "");
     const cause = `${flag}: the run cannot be resumed with another value; it had ${had}`;
-    expect([status, stderr]).toEqual([2, `error: ${cause}\nhint: leave ${flag} out, or start a new run\n`]);
+    const other = "start a new run (--init-adapter run continues from this one's weights)";
+    expect([status, stderr]).toEqual([2, `error: ${cause}\nhint: leave ${flag} out, or ${other}\n`]);
   }
   const yaml = "finetune: {packing: false, seed: 5, out: elsewhere, epochs: 2, rank: 3}\n";
   const more = await withOwn(yaml, ...run, "--no-train-on-prompt", "--no-sparse", "--no-dora", "--packing");

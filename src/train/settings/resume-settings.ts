@@ -35,7 +35,7 @@ export function resumeSettings(recorded: TrainSettings, asked: Partial<FlatSetti
   const longer = recorded.adapter === null ? `${oneLine(run)} as its MODEL` : `--init-adapter ${oneLine(run)}`;
   refuseOthers(recorded, asked, (key) => mayChange(key) || (key === "steps" && isLonger), {
     what: "run",
-    other: `start a new run; with ${longer} that goes on from this one's weights`,
+    other: `start a new run (${longer} continues from this one's weights)`,
   });
   const { images } = recorded;
   return {
