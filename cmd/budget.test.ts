@@ -48,7 +48,7 @@ test("a folder with config.json alone: the table, and the same as JSON", async (
   const shown = await budget([model, "--like", "lora:8"]);
   expect([shown.status, shown.stderr]).toEqual([0, ""]);
   // q and v of two layers, 64 × 64: 8 · 128 · 4.
-  expect(shown.stdout).toContain("4,096 trained numbers in 4 modules of ");
+  expect(shown.stdout).toContain("4,096 trainable parameters in 4 modules (model: ");
   expect(shown.stdout).toMatch(/\nlora +rank 8 +4,096 .* 0 %/);
   expect(shown.stdout).not.toContain("\u001b");
   const beyond = await budget([model, "--params", "100K"]);

@@ -16,7 +16,7 @@ export const command = defineCommand({
     model: required("MODEL", "the model, of which config.json suffices: a folder, or org/name on the Hub"),
   },
   options: {
-    params: count({ topic: "Budget", help: "so many trained numbers, such as 500K or 10M" }),
+    params: count({ topic: "Budget", help: "trainable parameters of each method, such as 500K or 10M" }),
     like: text({
       value: "METHOD:RANK",
       topic: "Budget",

@@ -17,7 +17,9 @@ async function codeOf(page: string): Promise<string[]> {
   return code.map((part) => part.replaceAll(/^lm_eval(?:.*\\\n)*.*$/gm, ""));
 }
 
-describe.each(["README.md", "docs/interface.md"])("%s", (page) => {
+const GUIDES = [...new Bun.Glob("docs/guide/*.md").scanSync(ROOT)].toSorted();
+
+describe.each(["README.md", "docs/interface.md", ...GUIDES])("%s", (page) => {
   test("names no command and no option that does not exist", async () => {
     const known = new Set(commands.map(({ path }) => path.join(" ")));
     for (const code of await codeOf(page)) {
@@ -51,12 +53,12 @@ test("names no file of the repository that does not exist", async () => {
     const text = await Bun.file(join(ROOT, page)).text();
     // Paths of source, also without the folder that a table or a sentence is about; NAME, METHOD, DATE stand for any.
     for (const [, named = ""] of text.matchAll(/(?<![\w./@~-])((?:[\w.-]+\/)+[\w.-]*)(?![\w*<>-])/g)) {
-      const path = named.replace(/[./]+$/, "");
+      const path = named.replace(/^(?:\.\.\/)+|[./]+$/g, "");
       const isOurs = /\.(?:ts|mjs|wgsl|py|svg|md)$/.test(path) || SOURCES.has(path.split("/")[0] ?? "");
       if (isOurs && !/NAME|METHOD|DATE/.test(path) && !ends.has(path)) missing.push(`${page}: ${path}`);
     }
     for (const [, link = ""] of text.matchAll(/\]\((?!https?:)([^)#]+)\)/g)) {
-      if (!places.has(join(dirname(page), link))) missing.push(`${page}: ${link}`);
+      if (!places.has(join(dirname(page), link).replace(/\/$/, ""))) missing.push(`${page}: ${link}`);
     }
   }
   expect(missing).toEqual([]);

@@ -6,7 +6,7 @@ import { LORA, ImageFolder } from "./testing/image-data.ts";
 import { randlora } from "./testing/images.ts";
 
 const TIMEOUT = 120_000;
-const ANEW = "the model has a head, and a new one is trained in its place: it begins with nothing learnt";
+const ANEW = "the model's own head is replaced by a new, untrained one";
 
 const place = ImageFolder.forTests();
 const at = place.at.bind(place);

@@ -5,7 +5,7 @@ import { dirname, join, relative, sep } from "node:path";
 const ROOT = join(import.meta.dir, "..");
 
 /**
- * The parts of `src`, lowest layer first (docs/design.md). A file imports from its own part and from layers below, not
+ * The parts of `src`, lowest layer first (docs/architecture.md). A file imports from its own part and from layers below, not
  * from the parts beside it; `cmd` stands on top, and nothing below imports from it.
  */
 const LAYERS = [["files"], ["compute"], ["data", "models", "terminal"], ["adapters"], ["chat", "train"], ["measure"]];

@@ -142,7 +142,7 @@ export function imagesPage(record: ImagesRecord): string {
     "",
     `A vision transformer of ${formatNumber(model.parameters)} parameters learns six classes of Fashion-MNIST with all its weights (${formatNumber(pretraining)} images of each,`,
     `${pretrainingEpochs} epochs; ${percent(model.accuracy)} % of their test images are then right). It is adapted to the other four (pullover, dress, coat, shirt) by adapters of as`,
-    `many numbers as a LoRA of rank 4 (${formatNumber(protocol.budget)}), as near as a method comes to that, on every linear layer, and by all its weights, each with a new head.`,
+    `many parameters as a LoRA of rank 4 (${formatNumber(protocol.budget)}), as near as a method comes to that, on every linear layer, and by all its weights, each with a new head.`,
     `Few images: ${shotSteps} steps; 50 and 100 %${whole}: ${epochs} epochs; batches of ${batch}. Learning rates are the best of ${rates.join(", ")} on ${choosing} other`,
     `images of each class with a seed of its own, once with 16 shots and once with all images. Accuracy on ${formatNumber(test)} test images of each class in %, mean and`,
     `deviation over ${seeds} seeds, which draw the images, the head, the bases and the order:`,

@@ -34,7 +34,7 @@ export function languagePage(record: LanguageRecord): string {
   const hours = (of: "seconds" | "processor") => formatDuration(all.reduce((sum, cost) => sum + cost[of], 0));
   return `## Language: commonsense tasks
 
-${record.model}, taught by \`randlora finetune --prompt commonsense\` what LLM-Adapters teaches for the eight commonsense tasks: q, k, v, up and down are
+${record.model}, fine-tuned by \`randlora finetune --prompt commonsense\` on LLM-Adapters' data for the eight commonsense tasks: q, k, v, up and down are
 adapted, each method has about ${formatCount(compared.budgets[0] ?? NaN)} numbers, \`full\` trains every weight. A run has ${steps} steps of ${protocol.batch} of ${protocol.training} samples, at most
 256 tokens each; the loss is that of ${protocol.heldOut} samples that none was trained on. Seeds ${seeds.join(", ")}; mean ± sample deviation.
 ${beginning(record, steps)}
@@ -105,7 +105,7 @@ function lossTable(record: LanguageRecord): string {
     plus(spreadOf(lossesOf(record, method))),
   ]);
   const before = [nameOf("base"), "", "", "", record.before.toFixed(4)];
-  return table(["", "rank", "trained numbers", "learning rate", "held-out loss"], "lrrrr", [before, ...rows]);
+  return table(["", "rank", "trainable parameters", "learning rate", "held-out loss"], "lrrrr", [before, ...rows]);
 }
 
 function rateText({ rates, protocol, compared }: LanguageRecord): string {

@@ -9,7 +9,7 @@ const ROWS = 8192;
 const VECTORS = 512;
 const UNIFORM_BYTES = 65536;
 
-/** What kernels on a software GPU are bound by: see docs/design.md, "What we learnt about drivers". */
+/** What kernels on a software GPU are bound by: see docs/decisions/gpu-drivers.md. */
 export const loadSuite: Suite = {
   name: "loads",
   title: "f32 numbers loaded, by where they lie",

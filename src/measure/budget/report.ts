@@ -54,7 +54,7 @@ export function budgetText(
   const head = ["method", "size", "parameters", "of the model", "off by", "memory", "a step", ""];
   const dtype = model.dtype.toLowerCase();
   return [
-    `${formatNumber(parameters)} trained numbers in ${formatAmount(modules, "module")} of ${formatNumber(model.parameters)} numbers\n`,
+    `${formatNumber(parameters)} trainable parameters in ${formatAmount(modules, "module")} (model: ${formatNumber(model.parameters)} parameters)\n`,
     formatTable(rows, { head, align: "llrrrrr", columns, markHead: style.dim }),
     `memory: the base in ${dtype} and ${TRAINED_BYTES} bytes a trained number (value, gradient, AdamW's means)\n`,
     "random bases and activations come on top: `randlora finetune --dry-run` counts them\n",

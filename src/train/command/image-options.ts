@@ -7,7 +7,7 @@ const topic = "Images (CLIP, DINOv2)";
 export const IMAGE_OPTIONS = {
   task: choice(TASKS, {
     topic,
-    help: "tell classes apart, or bring images and texts together",
+    help: "training task: classification, or contrastive training of images and texts",
     defaultText: "classify",
   }),
   head: choice(HEADS, {

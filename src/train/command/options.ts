@@ -40,7 +40,7 @@ export const RUN_OPTIONS = {
     value: "NAME",
     topic: "Data",
     help: `write instructions out as this text and learn it whole: ${PROMPTS.join(", ")}`,
-    defaultText: "as chats, of which the answer is learnt",
+    defaultText: "chat turns; the loss covers the answer",
   }),
   trainOnPrompt: toggle({ topic: "Data", help: "learn prompts and users' turns as well" }),
   method: choice(METHOD_NAMES, {

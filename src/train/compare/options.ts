@@ -39,7 +39,7 @@ export const COMPARE_OPTIONS = {
     count({
       value: "N,…",
       topic: "Comparison",
-      help: "how many numbers each method trains, as nearly as it can: 500K, 1M,2M,4M",
+      help: "trainable parameters of each method, as nearly as possible: 500K, 1M,2M,4M",
       defaultText: "what the first method trains at its usual size",
     }),
   ),

@@ -184,6 +184,6 @@ function refuseUnreachable({ base }: ComparisonWish, budget: number, contenders:
   const far = ({ count }: { readonly count: number }) => count > FAR * budget || count * FAR < budget;
   if (counts.some((one) => !far(one)) || counts.length === 0) return;
   const [nearest] = counts.toSorted((a, b) => Math.abs(a.count - budget) - Math.abs(b.count - budget));
-  const cause = `--params ${budget}: no method can train about as many numbers in these modules`;
+  const cause = `--params ${budget}: no method has about so many trainable parameters in these modules`;
   throw new RandloraError("usage", cause, `the nearest is ${nearest?.label} with ${nearest?.count}`);
 }

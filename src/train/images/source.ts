@@ -254,5 +254,5 @@ function isOwn(task: ImageTask, { labels }: ImageConfig): boolean {
 /** That a head which the checkpoint has is not gone on with: users of transformers expect that it is. */
 function notesOfHead(saved: readonly SavedModule[], { tensors }: Checkpoint): string[] {
   if (saved.length === 0 || !tensors.has(`${HEAD}.weight`)) return [];
-  return ["the model has a head, and a new one is trained in its place: it begins with nothing learnt"];
+  return ["the model's own head is replaced by a new, untrained one"];
 }

@@ -5,7 +5,7 @@ import type { Definitions } from "./template.ts";
 
 /**
  * Rows per lane of the subgroup staging. More need fewer loads, but take twice as long to compile and no longer fit into
- * the processor's cache of decoded instructions (docs/design.md).
+ * the processor's cache of decoded instructions (docs/decisions/gpu-drivers.md).
  */
 const ROWS_PER_LANE = 4;
 

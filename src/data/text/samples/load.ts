@@ -65,7 +65,7 @@ export async function loadDataSet(path: string, options: LoadOptions): Promise<S
     "data",
     `${name}: none of its ${count} samples has supervised tokens${data.totals.cut > 0 ? ` (${data.totals.cut} were cut)` : ""}`,
     data.totals.cut > 0
-      ? "raise --max-length: what is to be learnt stands at the end of a sample"
+      ? "raise --max-length: the completion is at the end of a sample"
       : `chats need an assistant's turn, completions a text${unknownRoles.size === 0 ? "" : `; ${sayUnknownRoles(data.totals)}`}`,
   );
 }

@@ -1,7 +1,7 @@
 import { BLOCKS_NAMES } from "../../../compute/device/dtype.ts";
 import { choice } from "../command.ts";
 
-const BLOCKS = "hold the layers' weights in blocks of 32 numbers of 8 or 4 bits, as llama.cpp's Q8_0 and Q4_0";
+const BLOCKS = "quantize the layers' weights to 8 or 4 bits in blocks of 32, as llama.cpp's Q8_0 and Q4_0";
 
 /** `--quantize`, where a language model runs as it is. */
 export function quantizeOption({ topic }: { readonly topic: string }) {

@@ -1,0 +1,57 @@
+import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+const ROOT = join(import.meta.dir, "..");
+
+/** Words that this project once had of its own, where the field has others: a stranger searches for those. */
+const PRIVATE: readonly (readonly [RegExp, string])[] = [
+  [/\bpictures?\b/i, "image, image dataset, figure"],
+  [/\b(?:un)?learnt\b|\b(?:is|are|be) taught\b|\bteach(?:es)?\b/i, "train, trained on, the loss covers"],
+  [/\btrained numbers\b|\btrains? (?:nearest to )?so many numbers\b|\bmany numbers\b/i, "trainable parameters"],
+  [/\btexts (?:together|side by side)\b/i, "batch"],
+  [/\bweights in blocks\b/i, "quantized"],
+  [/\bof its own alone\b|\bwhat it takes\b/i, "say it plainly"],
+];
+
+const documents = [
+  "README.md",
+  "fixtures/README.md",
+  "CONTRIBUTING.md",
+  "SECURITY.md",
+  "docs/*.md",
+  "docs/guide/*.md",
+  "docs/decisions/*.md",
+].flatMap((pattern) => [...new Bun.Glob(pattern).scanSync(ROOT)]);
+/** Help, notes and errors are string literals of the program. */
+const sources = ["cmd/**/*.ts", "src/**/*.ts"]
+  .flatMap((pattern) => [...new Bun.Glob(pattern).scanSync(ROOT)])
+  .filter((path) => !/\.test\.ts$|[\\/]testing[\\/]|[\\/]assembly[\\/]/.test(path));
+
+function literalsOf(path: string): string[] {
+  const text = readFileSync(join(ROOT, path), "utf8").replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, "");
+  return [...text.matchAll(/"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`/g)].map(([literal]) => literal);
+}
+
+describe("the field's words", () => {
+  test("are those of the documents", () => {
+    expect(documents.length).toBeGreaterThan(5);
+    const found = documents.flatMap((path) =>
+      readFileSync(join(ROOT, path), "utf8")
+        .split("\n")
+        .flatMap((line, index) => complaints(`${path}:${index + 1}`, line)),
+    );
+    expect(found).toEqual([]);
+  });
+
+  test("are those of help, notes and errors", () => {
+    expect(sources.flatMap((path) => literalsOf(path).flatMap((literal) => complaints(path, literal)))).toEqual([]);
+  });
+});
+
+function complaints(place: string, text: string): string[] {
+  return PRIVATE.flatMap(([word, instead]) => {
+    const found = word.exec(text);
+    return found === null ? [] : [`${place}: "${found[0]}" (${instead})`];
+  });
+}
