@@ -49,7 +49,7 @@ function classOf(kernel: string): string {
 const TYPES = { u32: "u32", f32: "f32", flag: "u32", pointer: "usize" } as const;
 
 /** What kernels of machine code leave to the module. */
-const PARTS: readonly (keyof ModuleParts)[] = ["basisRows", "gatedRows", "normedRows"];
+const PARTS: readonly (keyof ModuleParts)[] = ["basisRows", "foldRows", "gatedRows", "normedRows"];
 
 test("the module exports the kernels that families dispatch, parts that machine code calls, and no other", async () => {
   const module = await WebAssembly.compile(await Bun.file(modulePath).arrayBuffer());

@@ -1,7 +1,7 @@
 // What the module exports: each function is a kernel, called as kernel(arguments, piece, scratch).
 export { attention } from "./attention";
 export { attentionKeys, attentionQueries, attentionStats } from "./attention-gradient";
-export { basisGradient } from "./basis-gradient";
+export { basisGradient, foldRows } from "./basis-gradient";
 export { basisRows } from "./basis";
 export { columnSums, scaleColumns, zero } from "./columns";
 export { delta } from "./delta";

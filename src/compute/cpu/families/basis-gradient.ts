@@ -40,6 +40,8 @@ export const BASIS_GRADIENT = {
   },
 } as const satisfies CpuKernel<Members>;
 
+export const BASIS_GRADIENT_FMA = { ...BASIS_GRADIENT, fma: true } as const;
+
 /** Columns of a block at most, and rows of dŜ that are formed at once. */
 const BLOCK_COLS = 128;
 const TILE_ROWS = 96;
@@ -78,7 +80,8 @@ export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
   const partPitch = pitchOf(cols, "F32");
   const codes = isTernaryRows(left) ? codesOf(on, left, { transposed: true, threes: false }) : undefined;
   on.dispatch(
-    BASIS_GRADIENT,
+    // Ternary P is not multiplied.
+    on.fma && codes === undefined ? BASIS_GRADIENT_FMA : BASIS_GRADIENT,
     {
       ...(isTernaryRows(left) ? { storage: CODES, at: codes?.at, rowBytes: codes?.pitch ?? 0 } : numbersOf(left)),
       rows,

@@ -18,6 +18,7 @@ export interface ModuleParts {
     to: number,
     pitch: number,
   ) => void;
+  readonly foldRows: (parameters: number, piece: number, row: number, rows: number, slopes: number) => void;
 }
 
 /** Calls the routine at an address, with a list of arguments so many bytes behind the heap's begin. */

@@ -13,7 +13,7 @@ const CODES = availableCodes().filter((code): code is Exclude<CpuCode, "wasm"> =
 const SCRATCH = 2 ** 19;
 const AT = wordsOf(DELTA);
 /** Only stored bases: what is drawn is written by the module. */
-const parts: ModuleParts = { normedRows() {}, gatedRows() {}, basisRows() {} };
+const parts: ModuleParts = { normedRows() {}, gatedRows() {}, basisRows() {}, foldRows() {} };
 
 interface Shape {
   readonly rows: number;

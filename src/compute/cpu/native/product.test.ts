@@ -80,7 +80,7 @@ function run(
     accumulate: extras,
     scale: extras ? 0x3f000000 : ONE,
   };
-  const parts = { normedRows() {}, gatedRows() {}, basisRows() {} };
+  const parts = { normedRows() {}, gatedRows() {}, basisRows() {}, foldRows() {} };
   const on = new Caller(mappedCode(code), heap, scratch, parts);
   multiply(on, product, 0, rows, 0, cols);
   let most = 0;

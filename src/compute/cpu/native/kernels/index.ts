@@ -1,5 +1,6 @@
 import { Caller, heapOf, type ModuleParts } from "../caller.ts";
 import type { NativeCode } from "../choose.ts";
+import { basisGradient } from "./basis-gradient.ts";
 import { delta } from "./delta.ts";
 import { normedGemm } from "./normed-gemm.ts";
 import { gemm } from "./gemm.ts";
@@ -7,7 +8,7 @@ import { gemm } from "./gemm.ts";
 /** Computes a piece of a command. */
 type NativeKernel = (on: Caller, parameters: number, piece: number) => void;
 
-const KERNELS: readonly NativeKernel[] = [gemm, normedGemm, delta];
+const KERNELS: readonly NativeKernel[] = [gemm, normedGemm, delta, basisGradient];
 
 /** The kernels of FMA_KERNELS on a heap. */
 export function nativeKernels(

@@ -1,5 +1,5 @@
 /** Kernels that there are in machine code. */
-export const FMA_KERNELS: readonly string[] = ["gemm", "normedGemm", "delta"];
+export const FMA_KERNELS: readonly string[] = ["gemm", "normedGemm", "delta", "basisGradient"];
 
 /** How such a kernel is numbered beside the module's one of this name. */
 export function fmaName(kernel: string): string {
